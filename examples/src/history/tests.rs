@@ -1,0 +1,128 @@
+use std::process::Command;
+
+use super::*;
+use crate::tree::scratch::Scratch;
+
+/// A git that knows nothing of the user's settings, in a new repository; `None`, and a line that says so, on a
+/// machine without git.
+fn repository(scratch: &Scratch, at: &str) -> Option<Git> {
+    if Command::new("git").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no git here");
+        return None;
+    }
+    std::fs::create_dir_all(scratch.path().join(at)).expect("a directory");
+    let git = isolated(&scratch.path().join(at));
+    command(&git, &["init", "--quiet"]);
+    Some(git)
+}
+
+fn isolated(root: &Path) -> Git {
+    let mut git = Git::new(root);
+    git.env.push(("GIT_CONFIG_NOSYSTEM", "1".into()));
+    git.env.push(("GIT_CONFIG_GLOBAL", root.join("no-such-file").into()));
+    git
+}
+
+fn command(git: &Git, args: &[&str]) {
+    let mut command = Command::new(&git.program);
+    command.arg("-C").arg(&git.root).args(["-c", "user.name=test", "-c", "user.email=test@example.invalid"]).args(args);
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
+        command.env_remove(name);
+    }
+    let out = command.envs(git.env.iter().map(|(name, value)| (name, value))).output().expect("git starts");
+    assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+fn commit(git: &Git) {
+    command(git, &["add", "--all"]);
+    command(git, &["commit", "--quiet", "--message", "x"]);
+}
+
+fn items(history: &History) -> Vec<&str> {
+    history.items.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn each_item_of_a_changed_file_is_asked_about_again_oldest_first() {
+    let scratch = Scratch::new();
+    let Some(git) = repository(&scratch, "r") else { return };
+    scratch.file("r/a.rs", "pub fn a() { 1 }\npub fn b() {}\n");
+    scratch.file("r/notes.txt", "pub fn no() {}\n");
+    commit(&git);
+    scratch.file("r/a.rs", "pub fn a() { 2 }\npub fn b() {}\n");
+    commit(&git);
+    command(&git, &["mv", "a.rs", "c.rs"]);
+    commit(&git);
+
+    let history = History::read_with(&git, &git.root).expect("readable");
+    assert_eq!(items(&history), ["pub fn a() { 1 }", "pub fn b() {}", "pub fn a() { 2 }", "pub fn b() {}"]);
+    assert_eq!((history.commits, history.files, history.cut, &history.fallback), (3, 2, false, &None));
+    let revision = history.revision.clone().expect("there are commits");
+    let source = history.into_source();
+    assert_eq!(source.calls(), 4);
+    assert_eq!(source.notes()[0], format!("3 commits up to {revision}; 2 files, 4 calls"));
+}
+
+#[test]
+fn a_directory_inside_a_repository_has_its_own_history_only() {
+    let scratch = Scratch::new();
+    let Some(git) = repository(&scratch, "r") else { return };
+    scratch.file("r/a.rs", "pub fn outside() {}\n");
+    scratch.file("r/sub/b.rs", "pub fn inside() {}\n");
+    commit(&git);
+    let sub = isolated(&git.root.join("sub"));
+    assert_eq!(items(&History::read_with(&sub, &sub.root).expect("readable")), ["pub fn inside() {}"]);
+}
+
+/// The history of `git`, which must have fallen back to its working tree of one item, and why.
+fn fallback(git: &Git) -> String {
+    let history = History::read_with(git, &git.root).expect("readable");
+    assert_eq!((items(&history), history.commits, history.files), (vec!["pub fn a() {}"], 0, 1));
+    let reason = history.fallback.clone().expect("fell back");
+    assert!(history.into_source().notes()[0].contains(&reason));
+    reason
+}
+
+#[test]
+fn without_a_readable_history_the_working_tree_stands_in() {
+    let scratch = Scratch::new();
+    let Some(mut git) = repository(&scratch, "r") else { return };
+    scratch.file("r/a.rs", "pub fn a() {}\n");
+    assert_eq!(fallback(&git), "it has no commit yet");
+
+    commit(&git);
+    command(&git, &["commit", "--quiet", "--allow-empty", "--message", "y"]);
+    let url = format!("file://{}", git.root.display());
+    command(&git, &["clone", "--quiet", "--depth", "1", &url, "../shallow"]);
+    assert_eq!(fallback(&isolated(&scratch.path().join("shallow"))), "the clone is shallow");
+
+    git.env.push(("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1".into()));
+    assert!(fallback(&git).contains("belongs to somebody else"));
+}
+
+#[test]
+fn without_git_the_working_tree_stands_in() {
+    let scratch = Scratch::new();
+    scratch.file("a.rs", "pub fn a() {}\n");
+    let mut git = Git::new(scratch.path());
+    git.program = "no-such-program-here".into();
+    assert!(fallback(&git).starts_with("git cannot be started"));
+}
+
+#[test]
+fn the_calls_are_capped_and_the_cut_is_said() {
+    let mut history = History::default();
+    let file = "pub fn f() {}\n".repeat(CALLS - 1);
+    assert!(history.ask(&file) && !history.cut);
+    assert!(!history.ask("pub fn g() {}\npub fn h() {}\n"));
+    assert_eq!((history.items.len(), history.cut), (CALLS, true));
+    assert!(history.into_source().notes().iter().any(|note| note == "cut at 5000 calls"));
+}
+
+#[test]
+fn exactly_the_cap_is_no_cut() {
+    let mut history = History::default();
+    assert!(history.ask(&"pub fn f() {}\n".repeat(CALLS)));
+    assert!(history.ask("// nothing here\n"));
+    assert!(!history.cut);
+}

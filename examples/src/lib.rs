@@ -1,0 +1,24 @@
+//! What the example binaries read and print: workloads, the command line, progress and tables.
+//!
+//! Nothing here talks to a vendor. A workload is a [`workload::Source`] of requests, each with the organisation that
+//! asks, the text asked about and, for a replayed history, the wall-clock time of asking:
+//!
+//! - [`registry`]: "first generation", the public functions of twelve crates this workspace is built from;
+//! - [`history`]: "regenerate what changed", the items of every file that this repository's commits added or modified;
+//! - [`trace`]: a public trace of such regenerations, with its texts;
+//! - [`demo`]: a few illustrative stories.
+//!
+//! [`table`] prints what a run cost and saved, with [`percentile`] for its latencies.
+
+pub mod args;
+pub mod demo;
+pub mod error;
+pub mod history;
+pub mod percentile;
+pub mod progress;
+pub mod registry;
+pub mod scan;
+pub mod table;
+pub mod trace;
+pub mod tree;
+pub mod workload;

@@ -1,0 +1,75 @@
+//! Where the sources of a crate lie.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Cargo's home: `CARGO_HOME`, else `.cargo` in the user's home directory. `var` looks up environment variables; an
+/// empty one counts as absent.
+pub(super) fn cargo_home(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let set = |name| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("CARGO_HOME").or_else(|| set("HOME").or_else(|| set("USERPROFILE")).map(|home| home.join(".cargo")))
+}
+
+/// The root of `name` at `version`: in any registry of `home`, else in `workspace/vendor`, where `cargo vendor`
+/// writes the version into the directory's name or leaves it out.
+pub(super) fn find(workspace: &Path, home: Option<&Path>, name: &str, version: &str) -> Option<PathBuf> {
+    let directory = format!("{name}-{version}");
+    let mut places: Vec<_> = home.into_iter().flat_map(registries).map(|registry| registry.join(&directory)).collect();
+    places.push(workspace.join("vendor").join(&directory));
+    let unversioned = workspace.join("vendor").join(name);
+    if has_version(&unversioned, version) {
+        places.push(unversioned);
+    }
+    places.into_iter().find(|root| root.join("src").is_dir())
+}
+
+/// The unpacked registries in Cargo's home, sorted. None, where there are none.
+fn registries(home: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(home.join("registry").join("src")) else { return Vec::new() };
+    let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    found.sort();
+    found
+}
+
+/// Whether the manifest in `root` states `version`.
+fn has_version(root: &Path, version: &str) -> bool {
+    let line = format!("version = \"{version}\"");
+    fs::read_to_string(root.join("Cargo.toml")).is_ok_and(|manifest| manifest.lines().any(|l| l.trim() == line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::scratch::Scratch;
+
+    fn home(vars: &[(&str, &str)]) -> Option<PathBuf> {
+        cargo_home(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+    }
+
+    #[test]
+    fn cargo_home_comes_first_and_an_empty_one_is_none() {
+        assert_eq!(home(&[("CARGO_HOME", "c"), ("HOME", "h")]), Some("c".into()));
+        assert_eq!(home(&[("CARGO_HOME", ""), ("HOME", "h")]), Some(Path::new("h").join(".cargo")));
+        assert_eq!(home(&[("USERPROFILE", "u")]), Some(Path::new("u").join(".cargo")));
+        assert_eq!(home(&[]), None);
+    }
+
+    #[test]
+    fn an_unversioned_vendor_directory_counts_at_its_own_version_only() {
+        let scratch = Scratch::new();
+        scratch.file("vendor/bytes/src/lib.rs", "");
+        scratch.file("vendor/bytes/Cargo.toml", "[package]\nversion = \"1.0.0\"\n");
+        assert_eq!(find(scratch.path(), None, "bytes", "1.0.0"), Some(scratch.path().join("vendor/bytes")));
+        assert_eq!(find(scratch.path(), None, "bytes", "1.0.1"), None);
+    }
+
+    #[test]
+    fn any_registry_of_the_home_will_do() {
+        let scratch = Scratch::new();
+        scratch.file("registry/src/a/other-1.0.0/src/lib.rs", "");
+        scratch.file("registry/src/b/bytes-1.0.0/src/lib.rs", "");
+        let found = find(Path::new("none"), Some(scratch.path()), "bytes", "1.0.0");
+        assert_eq!(found, Some(scratch.path().join("registry/src/b/bytes-1.0.0")));
+    }
+}

@@ -1,0 +1,191 @@
+//! Cuts items out of a source.
+
+use super::mask::mask;
+
+/// The public functions of `source`, in its order: the docs (`///`) and attributes directly above, signature and
+/// body, as whole lines. Functions that are public only in part (`pub(crate)`), that have no body, or that do not end
+/// are left out.
+#[must_use]
+pub fn public_functions(source: &str) -> Vec<String> {
+    let masked = mask(source);
+    let lines = Lines::new(source, &masked);
+    (0..lines.starts.len())
+        .filter(|&line| opens_public_function(lines.code(line)))
+        .filter_map(|line| item(&lines, line))
+        .collect()
+}
+
+/// A source beside its mask, by lines.
+struct Lines<'a> {
+    source: &'a str,
+    masked: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(source: &'a str, masked: &'a str) -> Self {
+        let mut starts = vec![0];
+        starts.extend(source.match_indices('\n').map(|(at, _)| at + 1));
+        Self { source, masked, starts }
+    }
+
+    fn cut<'t>(&self, text: &'t str, line: usize) -> &'t str {
+        let end = self.starts.get(line + 1).copied().unwrap_or(text.len());
+        text[self.starts[line]..end].trim()
+    }
+
+    fn text(&self, line: usize) -> &'a str {
+        self.cut(self.source, line)
+    }
+
+    fn code(&self, line: usize) -> &'a str {
+        self.cut(self.masked, line)
+    }
+}
+
+/// Whether a line of code begins a public function: `pub`, any of the qualifiers, `fn` and a name.
+fn opens_public_function(code: &str) -> bool {
+    let mut words = code.split_whitespace().peekable();
+    if words.next() != Some("pub") {
+        return false;
+    }
+    // The ABI's string is blanked, so `extern "C"` is one word here.
+    while words.next_if(|word| matches!(*word, "const" | "async" | "unsafe" | "extern" | "safe")).is_some() {}
+    words.next() == Some("fn")
+        && words.next().is_some_and(|name| name.starts_with(|c: char| c.is_alphabetic() || c == '_'))
+}
+
+/// The item whose signature begins on `line`.
+fn item(lines: &Lines<'_>, line: usize) -> Option<String> {
+    let end = body_end(lines.masked, lines.starts[line])?;
+    Some(lines.source[lines.starts[docs_start(lines, line)]..end].to_owned())
+}
+
+/// The first line of the docs and attributes directly above `line`, or `line` itself. Plain comments between them are
+/// passed, and left out at the top.
+fn docs_start(lines: &Lines<'_>, line: usize) -> usize {
+    let (mut start, mut at) = (line, line);
+    while at > 0 {
+        let text = lines.text(at - 1);
+        if text.starts_with("///") && !text.starts_with("////") {
+            at -= 1;
+            start = at;
+        } else if text.starts_with("//") && !text.starts_with("//!") {
+            at -= 1;
+        } else if let Some(first) = attribute_start(lines, at - 1) {
+            at = first;
+            start = at;
+        } else {
+            break;
+        }
+    }
+    start
+}
+
+/// The first line of the attribute that ends on `last`, where one does.
+fn attribute_start(lines: &Lines<'_>, last: usize) -> Option<usize> {
+    let mut open = 0_i64;
+    for line in (0..=last).rev() {
+        let code = lines.code(line);
+        if line == last && !code.ends_with(']') {
+            return None;
+        }
+        open += code.matches(']').count() as i64 - code.matches('[').count() as i64;
+        if open <= 0 {
+            return (open == 0 && code.starts_with("#[")).then_some(line);
+        }
+    }
+    None
+}
+
+/// Just behind the brace that closes the body of the function whose signature begins at `start`; `None` without a body.
+fn body_end(masked: &str, start: usize) -> Option<usize> {
+    let (mut nested, mut braces) = (0_i64, 0_i64);
+    for (at, byte) in masked.bytes().enumerate().skip(start) {
+        match byte {
+            b'(' | b'[' => nested += 1,
+            b')' | b']' => nested -= 1,
+            // A semicolon inside brackets is an array's length.
+            b';' if nested == 0 && braces == 0 => return None,
+            b'{' => braces += 1,
+            b'}' => {
+                braces -= 1;
+                if braces < 0 {
+                    return None;
+                }
+                if braces == 0 && nested == 0 && !goes_on(&masked[at + 1..]) {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether a closed brace was a constant in the signature's types, as in `-> Bits<{ N + 1 }>`: nothing else stands
+/// before such a sign.
+fn goes_on(after: &str) -> bool {
+    after.trim_start().starts_with(['>', ','])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::public_functions;
+
+    #[test]
+    fn an_item_is_docs_attributes_signature_and_body() {
+        let source = "use x;\n\n/// Adds.\n#[must_use]\n#[cfg_attr(\n    any(a, b),\n    doc = \"]\",\n)]\n\
+            pub fn add(a: u8) -> u8 {\n    if a > 0 { a } else { 0 }\n}\n\nfn private() {}\n";
+        let item = source.split_once("\n\n").expect("two parts").1.split_once("\n\nfn").expect("two parts").0;
+        assert_eq!(public_functions(source), [item]);
+    }
+
+    #[test]
+    fn every_qualifier_counts_and_narrower_visibility_does_not() {
+        let source = "pub const fn a() {}\npub async unsafe fn b() {}\npub extern \"C\" fn c() {}\n\
+            pub(crate) fn d() {}\npub struct E;\npub fn $name() {}\npub fn _f() {}\n";
+        let names: Vec<_> = public_functions(source);
+        assert_eq!(
+            names,
+            ["pub const fn a() {}", "pub async unsafe fn b() {}", "pub extern \"C\" fn c() {}", "pub fn _f() {}"]
+        );
+    }
+
+    #[test]
+    fn braces_in_comments_strings_and_characters_do_not_end_a_body() {
+        let source = "pub fn f() {\n    // }\n    let a = \"}\"; let b = '}'; let c = r#\"}\"#; /* } */\n    done()\n\
+            }\npub fn g() {}";
+        let items = public_functions(source);
+        assert_eq!(items.len(), 2);
+        assert!(items[0].ends_with("done()\n}"), "{}", items[0]);
+    }
+
+    #[test]
+    fn array_lengths_and_where_clauses_belong_to_the_signature() {
+        let source = "pub fn f<T>(a: [u8; 4]) -> [T; 2]\nwhere\n    T: Copy,\n{\n    x\n}";
+        assert_eq!(public_functions(source), [source]);
+        let source = "pub fn f(a: A<{ 1 }>) -> B<{ N + 1 }, { 2 }> {\n    g(|x| { x })\n}";
+        assert_eq!(public_functions(source), [source]);
+    }
+
+    #[test]
+    fn functions_without_a_body_or_an_end_are_left_out() {
+        assert!(public_functions("extern \"C\" {\n    pub fn f(a: u8);\n}\npub fn open() {\n    {").is_empty());
+        assert!(public_functions("/// pub fn doc() {}\nconst X: &str = \"\npub fn text() {}\n\";").is_empty());
+        assert!(public_functions("").is_empty());
+    }
+
+    #[test]
+    fn what_is_not_directly_above_is_not_taken() {
+        let source = "//! Module.\n/// Other.\n\n// why\n/// Mine.\n// note\n#[inline]\npub fn f() {}\n\
+            let a = [1];\npub fn g() {}\n";
+        assert_eq!(public_functions(source), ["/// Mine.\n// note\n#[inline]\npub fn f() {}", "pub fn g() {}"]);
+    }
+
+    #[test]
+    fn methods_keep_their_indentation_and_windows_line_ends_do_not_matter() {
+        let source = "impl A {\r\n    /// Doc.\r\n    pub fn f(&self) {\r\n    }\r\n}\r\n";
+        assert_eq!(public_functions(source), ["    /// Doc.\r\n    pub fn f(&self) {\r\n    }"]);
+    }
+}

@@ -1,0 +1,90 @@
+//! How the layer treats the service below it.
+
+use std::sync::Arc;
+
+use llm_cache::Cached;
+use llm_core::{
+    Call, ChatRequest, ChatStream, Claim, End, Error, ManualClock, Operation, Reply, Serves, Streamed, Usd, drive,
+    future::ResponseFuture, into_provider, into_service,
+};
+use llm_testkit::probe::Probe;
+use tower::{Service, ServiceBuilder, ServiceExt};
+
+use crate::upstream::{Upstream, ask, cache, say};
+
+/// Puts a price of seven nano-dollars on every answer, and a claim.
+#[derive(Clone)]
+pub(crate) struct Priced<S>(S);
+
+pub(crate) fn priced(upstream: &Upstream) -> Priced<llm_core::ProviderService<Upstream>> {
+    Priced(into_service(Arc::new(upstream.clone())))
+}
+
+impl<T: Operation, S: Serves<T>> Service<Call<T>> for Priced<S> {
+    type Response = Reply<T::Output>;
+    type Error = Error;
+    type Future = ResponseFuture<T::Output>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<T>) -> Self::Future {
+        let inner = self.0.clone();
+        ResponseFuture::waiting(async move {
+            Ok(drive(inner, call).await?.on_end(|end, receipt| {
+                if let End::Complete(_) = end {
+                    receipt.edit(|facts| {
+                        facts.cost = Some(Usd::from_nanos(7));
+                        facts.claim = Some(Claim::new(Usd::from_nanos(7), |_| {}));
+                    });
+                }
+            }))
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_only_what_it_made_ready_and_leaves_nothing_behind() {
+    let upstream = Upstream::default();
+    let (probe, handle) = Probe::new(into_service(Arc::new(upstream)));
+    let service = Cached::new(probe, cache(&ManualClock::default()));
+    for _ in 0..3 {
+        let call: Call<ChatRequest> = ask("a");
+        service.clone().oneshot(call.clone()).await.unwrap();
+        let stream: ChatStream = service.clone().oneshot(call.map(Streamed)).await.unwrap().output;
+        crate::upstream::read(stream).await.unwrap();
+    }
+    handle.assert_ready_contract();
+    handle.assert_quiescent();
+    assert_eq!(handle.snapshot().calls, 1, "hits do not touch the inner service");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stands_between_towers_own_layers() {
+    let upstream = Upstream::default();
+    let stack = ServiceBuilder::new()
+        .timeout(std::time::Duration::from_secs(5))
+        .layer(llm_cache::CacheLayer::new(cache(&ManualClock::default())))
+        .load_shed()
+        .timeout(std::time::Duration::from_secs(3))
+        .service(into_service(Arc::new(upstream.clone())));
+    let provider = into_provider(stack);
+    for streamed in [false, true, false] {
+        assert_eq!(say(&*provider, "a b", streamed).await.unwrap(), "a b");
+    }
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_one_of_many_answers_of_a_purchase_can_claim_it() {
+    let upstream = Upstream::default();
+    let provider = into_provider(Cached::new(priced(&upstream), cache(&ManualClock::default())));
+    let replies = futures_util::future::join_all((0..20).map(|_| provider.chat(ask("a")))).await;
+    let taken = replies.into_iter().filter(|reply| {
+        let claim = reply.as_ref().unwrap().receipt.facts().claim;
+        claim.expect("all came of one purchase").take().is_some()
+    });
+    assert_eq!(taken.count(), 1);
+    assert_eq!(upstream.calls(), 1);
+}

@@ -1,0 +1,181 @@
+//! One payment per question, whoever is cancelled when.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use llm_core::{ManualClock, Origin};
+use llm_testkit::probe::CountPolls;
+use proptest::prelude::Rng;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+
+use crate::upstream::{HEAD, STEP, Upstream, ask, cache, provider, read, say};
+
+#[expect(clippy::disallowed_methods, reason = "this is a test's edge")]
+fn full() -> bool {
+    std::env::var("LLM_FULL").is_ok_and(|full| full == "1")
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_equal_cold_calls_unary_and_streamed_make_one() {
+    for leader_streams in [false, true] {
+        let upstream = Upstream::default();
+        let cache = cache(&ManualClock::default());
+        let provider = provider(&upstream, &cache);
+        let tasks: Vec<_> = (0..10_000)
+            .map(|n| {
+                let provider = Arc::clone(&provider);
+                tokio::spawn(async move { say(&*provider, "one two three", (n % 2 == 0) == leader_streams).await })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap().unwrap(), "one two three");
+        }
+        let stats = cache.stats();
+        assert_eq!((upstream.calls(), stats.misses, stats.coalesced), (1, 1, 9_999));
+        assert_eq!((stats.running, stats.entries), (0, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unary_waiters_sleep_until_there_is_an_answer() {
+    const CALLERS: u64 = 10_000;
+    let upstream = Upstream::default();
+    let provider = provider(&upstream, &cache(&ManualClock::default()));
+    let polls = Arc::new(AtomicU64::new(0));
+    let tasks: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let provider = Arc::clone(&provider);
+            let call = async move { say(&*provider, "one two", false).await };
+            tokio::spawn(CountPolls::new(call, Arc::clone(&polls)))
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    let wakes = 1;
+    let polls = polls.load(Ordering::SeqCst);
+    assert!(polls <= 3 * CALLERS + wakes, "{polls} polls");
+}
+
+#[tokio::test(start_paused = true)]
+async fn streamed_readers_are_polled_once_an_event() {
+    const READERS: u64 = 2_000;
+    let words = "w ".repeat(27);
+    let events = 27 + 3;
+    let upstream = Upstream::default();
+    let provider = provider(&upstream, &cache(&ManualClock::default()));
+    let polls = Arc::new(AtomicU64::new(0));
+    let tasks: Vec<_> = (0..READERS)
+        .map(|_| {
+            let (provider, words) = (Arc::clone(&provider), words.clone());
+            let call = async move { say(&*provider, &words, true).await };
+            tokio::spawn(CountPolls::new(call, Arc::clone(&polls)))
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().unwrap(), words);
+    }
+    let polls = polls.load(Ordering::SeqCst);
+    assert!(polls <= READERS * (events + 3), "{polls} polls, {} a reader", polls / READERS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_caller_joins_a_running_stream_from_its_first_event() {
+    let upstream = Upstream::default();
+    let provider = provider(&upstream, &cache(&ManualClock::default()));
+    let mut first = provider.chat_stream(ask("a b c d")).await.unwrap().output;
+    for _ in 0..3 {
+        first.next().await.unwrap().unwrap();
+    }
+    let before = tokio::time::Instant::now();
+    let late = provider.chat_stream(ask("a b c d")).await.unwrap();
+    assert_eq!(late.receipt.origin(), Origin::Coalesced);
+    let unary = tokio::spawn({
+        let provider = Arc::clone(&provider);
+        async move { provider.chat(ask("a b c d")).await.unwrap() }
+    });
+    let mut late = late.output;
+    for _ in 0..3 {
+        late.next().await.unwrap().unwrap();
+    }
+    assert_eq!(before.elapsed(), Duration::ZERO, "what had come came at once");
+    tokio::task::yield_now().await;
+    drop(first);
+    drop(late);
+    let unary = unary.await.unwrap();
+    assert_eq!(unary.output.text(), "a b c d", "the last one left drives it to its end");
+    assert_eq!(unary.receipt.usage().unwrap().output, 4);
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_last_caller_leaves_the_call_ends_and_the_next_asks_anew() {
+    let upstream = Upstream::default();
+    let cache = cache(&ManualClock::default());
+    let provider = provider(&upstream, &cache);
+    for streamed in [false, true] {
+        let call = say(&*provider, "a b c", streamed);
+        assert!(tokio::time::timeout(HEAD / 2, call).await.is_err());
+        assert_eq!((upstream.alive.load(Ordering::SeqCst), cache.stats().running), (0, 0));
+    }
+    assert_eq!(say(&*provider, "a b c", false).await.unwrap(), "a b c");
+    assert_eq!(upstream.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_dawdles_does_not_hold_up_the_others() {
+    let upstream = Upstream::default();
+    let provider = provider(&upstream, &cache(&ManualClock::default()));
+    let mut dawdler = provider.chat_stream(ask("a b c d e f")).await.unwrap().output;
+    dawdler.next().await.unwrap().unwrap();
+    let quick = provider.chat_stream(ask("a b c d e f")).await.unwrap().output;
+    let started = tokio::time::Instant::now();
+    assert_eq!(read(quick).await.unwrap().0, "a b c d e f");
+    assert!(started.elapsed() <= STEP * 9);
+    assert_eq!(read(dawdler).await.unwrap().0, "a b c d e f");
+}
+
+/// Some callers are cut off at random moments, the first always; the rest get the whole answer of one upstream call.
+#[tokio::test(start_paused = true)]
+async fn survives_the_cancellation_of_anybody_at_any_moment() {
+    let (seeds, callers) = if full() { (1_000, 10_000) } else { (100, 200) };
+    for seed in 0..seeds {
+        let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed as u8, (seed >> 8) as u8].repeat(16));
+        let upstream = Upstream::default();
+        let cache = cache(&ManualClock::default());
+        let provider = provider(&upstream, &cache);
+        let whole = HEAD + STEP * 6;
+        let tasks: Vec<_> = (0..callers)
+            .map(|n| {
+                let provider = Arc::clone(&provider);
+                let streamed = random.next_u32().is_multiple_of(2);
+                let cut = (n == 0 || random.next_u32().is_multiple_of(3))
+                    .then(|| Duration::from_micros(u64::from(random.next_u32()) % whole.as_micros() as u64));
+                let task = tokio::spawn(async move {
+                    let call = say(&*provider, "one two three", streamed);
+                    match cut {
+                        None => Some(call.await),
+                        Some(cut) => tokio::time::timeout(cut, call).await.ok(),
+                    }
+                });
+                (cut.is_none(), task)
+            })
+            .collect();
+        for (stays, task) in tasks {
+            let outcome = task.await.unwrap();
+            assert!(outcome.is_some() || !stays);
+            if let Some(answer) = outcome {
+                assert_eq!(answer.unwrap(), "one two three", "seed {seed}");
+            }
+        }
+        let stats = cache.stats();
+        assert_eq!((upstream.calls(), stats.running, stats.entries), (1, 0, 1), "seed {seed}");
+        assert_eq!(upstream.alive.load(Ordering::SeqCst), 0, "seed {seed}");
+    }
+}

@@ -1,0 +1,270 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Wake, Waker},
+};
+
+use futures_core::Stream;
+
+/// One stream for many readers, each of whom gets every item from the first on.
+///
+/// No task runs it: the readers do, one at a time, and the cancellation of any of them leaves the others unharmed. When
+/// the source wakes, two readers are woken (one to go on, one in case that one is held but not polled); when an item
+/// arrives, all who wait are. When the last reader leaves, the source is dropped.
+///
+/// A stream of one item makes a single flight: a call that many wait for.
+///
+/// NOTE: somebody has to poll. If every woken reader is kept but not polled, the others wait until another reader
+/// polls, joins or leaves; spawn calls, or poll them together, as with any future.
+pub struct Broadcast<S: Stream> {
+    state: Mutex<State<S>>,
+    waker: Waker,
+}
+
+/// Reads a [`Broadcast`] from its first item.
+pub struct Reader<S: Stream> {
+    of: Arc<Broadcast<S>>,
+    id: u64,
+    next: usize,
+}
+
+struct State<S: Stream> {
+    source: Source<S>,
+    /// The source has something to say, or was never asked.
+    awake: bool,
+    items: Vec<S::Item>,
+    waiting: BTreeMap<u64, Waker>,
+    readers: usize,
+    next_id: u64,
+}
+
+enum Source<S> {
+    Idle(Pin<Box<S>>),
+    /// A reader is polling it, outside the lock.
+    Taken,
+    Ended,
+}
+
+struct Rouse<S: Stream>(Weak<Broadcast<S>>);
+
+impl<S> Broadcast<S>
+where
+    S: Stream + Send + 'static,
+    S::Item: Clone + Send + 'static,
+{
+    /// Shares a stream. Nothing happens until somebody reads.
+    pub fn new(source: S) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            state: Mutex::new(State {
+                source: Source::Idle(Box::pin(source)),
+                awake: true,
+                items: Vec::new(),
+                waiting: BTreeMap::new(),
+                readers: 0,
+                next_id: 0,
+            }),
+            waker: Arc::new(Rouse(this.clone())).into(),
+        })
+    }
+
+    /// A reader from the first item; `None` if all readers have left, so that the stream is gone.
+    pub fn read(self: &Arc<Self>) -> Option<Reader<S>> {
+        let mut state = self.lock();
+        if state.readers == 0 && state.next_id > 0 {
+            return None;
+        }
+        let id = state.next_id;
+        state.next_id += 1;
+        state.readers += 1;
+        Some(Reader { of: Arc::clone(self), id, next: 0 })
+    }
+
+    fn poll_item(&self, id: u64, at: usize, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        loop {
+            let mut source = {
+                let mut state = self.lock();
+                if let Some(item) = state.items.get(at) {
+                    return Poll::Ready(Some(item.clone()));
+                }
+                if let Source::Ended = state.source {
+                    return Poll::Ready(None);
+                }
+                state.wait(id, cx.waker());
+                match state.take() {
+                    Some(source) => Lease { of: self, source: Some(source) },
+                    None => return Poll::Pending,
+                }
+            };
+            match source.poll(&mut Context::from_waker(&self.waker)) {
+                Poll::Ready(item) => source.deliver(item, id),
+                Poll::Pending => source.give_back(),
+            }
+        }
+    }
+}
+
+impl<S: Stream> Broadcast<S> {
+    fn lock(&self) -> MutexGuard<'_, State<S>> {
+        // Foreign code (the source, wakers) runs outside the lock, so a panic cannot leave the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave(&self, id: u64) {
+        let mut state = self.lock();
+        state.waiting.remove(&id);
+        state.readers -= 1;
+        if state.readers == 0 {
+            let source = std::mem::replace(&mut state.source, Source::Ended);
+            let items = std::mem::take(&mut state.items);
+            drop(state);
+            // What these drop may come back here.
+            drop((source, items));
+        } else if state.awake {
+            // The one who left may have been the one woken to go on.
+            let next = state.drivers();
+            drop(state);
+            next.into_iter().flatten().for_each(Waker::wake);
+        }
+    }
+}
+
+impl<S: Stream> State<S> {
+    fn wait(&mut self, id: u64, waker: &Waker) {
+        self.waiting.entry(id).and_modify(|known| known.clone_from(waker)).or_insert_with(|| waker.clone());
+    }
+
+    fn take(&mut self) -> Option<Pin<Box<S>>> {
+        if !self.awake || !matches!(self.source, Source::Idle(_)) {
+            return None;
+        }
+        self.awake = false;
+        match std::mem::replace(&mut self.source, Source::Taken) {
+            Source::Idle(source) => Some(source),
+            Source::Taken | Source::Ended => None,
+        }
+    }
+
+    /// The reader who goes on, and one of another task in case that one is held but not polled.
+    fn drivers(&self) -> [Option<Waker>; 2] {
+        let first = self.waiting.values().next();
+        let second = first.and_then(|first| self.waiting.values().take(8).find(|other| !other.will_wake(first)));
+        [first.cloned(), second.cloned()]
+    }
+}
+
+/// The source while a reader polls it outside the lock. If the source panics, the stream ends for everybody.
+struct Lease<'a, S: Stream> {
+    of: &'a Broadcast<S>,
+    source: Option<Pin<Box<S>>>,
+}
+
+impl<S: Stream> Lease<'_, S> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        self.source.as_mut().expect("a lease holds its source until it is given back").as_mut().poll_next(cx)
+    }
+
+    fn give_back(mut self) {
+        let mut state = self.of.lock();
+        if let Some(source) = self.source.take() {
+            state.source = Source::Idle(source);
+        }
+    }
+
+    /// Adds an item, or the end, and wakes all who wait but `by`, who polls.
+    fn deliver(mut self, item: Option<S::Item>, by: u64) {
+        let source = self.source.take();
+        let mut state = self.of.lock();
+        let ended = match item {
+            Some(item) => {
+                state.items.push(item);
+                state.awake = true;
+                state.source = source.map_or(Source::Ended, Source::Idle);
+                None
+            }
+            None => {
+                state.source = Source::Ended;
+                source
+            }
+        };
+        let mut waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.remove(&by);
+        drop(ended);
+        waiting.into_values().for_each(Waker::wake);
+    }
+}
+
+impl<S: Stream> Drop for Lease<'_, S> {
+    fn drop(&mut self) {
+        if self.source.is_none() {
+            return;
+        }
+        let mut state = self.of.lock();
+        state.source = Source::Ended;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_values().for_each(Waker::wake);
+    }
+}
+
+impl<S> Wake for Rouse<S>
+where
+    S: Stream + Send + 'static,
+    S::Item: Send,
+{
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let Some(broadcast) = self.0.upgrade() else { return };
+        let next = {
+            let mut state = broadcast.lock();
+            state.awake = true;
+            match state.source {
+                Source::Idle(_) => state.drivers(),
+                // Whoever polls it now looks again before it rests.
+                Source::Taken | Source::Ended => return,
+            }
+        };
+        next.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+impl<S> Stream for Reader<S>
+where
+    S: Stream + Send + 'static,
+    S::Item: Clone + Send + 'static,
+{
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let item = std::task::ready!(self.of.poll_item(self.id, self.next, cx));
+        self.next += usize::from(item.is_some());
+        Poll::Ready(item)
+    }
+}
+
+// Nothing in it is pinned: the source is boxed, behind the lock.
+impl<S: Stream> Unpin for Reader<S> {}
+
+impl<S: Stream> Drop for Reader<S> {
+    fn drop(&mut self) {
+        self.of.leave(self.id);
+    }
+}
+
+impl<S: Stream> fmt::Debug for Broadcast<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Broadcast").field("items", &state.items.len()).field("readers", &state.readers).finish()
+    }
+}
+
+impl<S: Stream> fmt::Debug for Reader<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("next", &self.next).finish()
+    }
+}

@@ -1,0 +1,86 @@
+use std::{fmt, sync::Arc};
+
+use crate::Error;
+
+/// What a call is for: at most [`MAX`](Self::MAX) names with a value each. Cheap to clone.
+///
+/// The ledger reports by them, cache tags and limits can be scoped to them. A name has at most
+/// [`MAX_NAME`](Self::MAX_NAME) bytes, a value at most [`MAX_VALUE`](Self::MAX_VALUE).
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Labels(Option<Arc<Vec<Label>>>);
+
+type Label = (Arc<str>, Arc<str>);
+
+impl Labels {
+    /// The most labels that a call can have.
+    pub const MAX: usize = 16;
+    /// The longest name, in bytes.
+    pub const MAX_NAME: usize = 64;
+    /// The longest value, in bytes.
+    pub const MAX_VALUE: usize = 256;
+
+    /// Adds a label, or replaces the value of one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if a bound is passed or the name is empty.
+    pub fn insert(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        if name.is_empty() || name.len() > Self::MAX_NAME {
+            return Err(Error::invalid(format!(
+                "a label's name must have 1 to {} bytes, this one has {}",
+                Self::MAX_NAME,
+                name.len()
+            )));
+        }
+        if value.len() > Self::MAX_VALUE {
+            return Err(Error::invalid(format!(
+                "the value of label {name:?} has {} bytes, more than {}",
+                value.len(),
+                Self::MAX_VALUE
+            )));
+        }
+        let labels = Arc::make_mut(self.0.get_or_insert_default());
+        match labels.binary_search_by(|(known, _)| (**known).cmp(name)) {
+            Ok(at) => labels[at].1 = value.into(),
+            Err(_) if labels.len() == Self::MAX => {
+                return Err(Error::invalid(format!("a call can have at most {} labels", Self::MAX)));
+            }
+            Err(at) => labels.insert(at, (name.into(), value.into())),
+        }
+        Ok(())
+    }
+
+    /// The value of a label.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Names and values, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().flat_map(|labels| labels.iter()).map(|(name, value)| (&**name, &**value))
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn are_bounded() {
+        let mut labels = Labels::default();
+        for i in 0..Labels::MAX {
+            labels.insert(&format!("n{i}"), "v").unwrap();
+        }
+        labels.insert("n3", "w").unwrap();
+        assert_eq!(labels.get("n3"), Some("w"));
+        assert!(labels.insert("one more", "v").unwrap_err().message().contains("16 labels"));
+        assert!(labels.insert("", "v").is_err());
+        assert!(labels.insert("n1", &"x".repeat(257)).is_err());
+    }
+}

@@ -1,0 +1,138 @@
+use std::sync::Arc;
+
+use super::{ChatEvent, ChatResponse, Choice, ExtraOf, FinishReason, Part, Reasoning, ToolCall};
+use crate::{Extra, Usage};
+
+/// Puts the pieces of a streamed answer together.
+#[derive(Debug, Default)]
+pub(super) struct Aggregate {
+    id: Arc<str>,
+    model: Arc<str>,
+    extra: Extra,
+    choices: Vec<Open>,
+    usage: Option<Usage>,
+    output_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    index: u32,
+    parts: Vec<OpenPart>,
+    finish: FinishReason,
+    extra: Extra,
+    message_extra: Extra,
+}
+
+#[derive(Debug)]
+enum OpenPart {
+    Text(String),
+    Reasoning(String),
+    Refusal(String),
+    ToolCall { index: u32, id: Arc<str>, name: Arc<str>, arguments: String },
+    Whole(Part),
+}
+
+impl Aggregate {
+    pub(super) fn push(&mut self, event: &ChatEvent) {
+        self.output_bytes += event.output_bytes();
+        match event {
+            ChatEvent::Start { id, model } => {
+                self.id.clone_from(id);
+                self.model.clone_from(model);
+            }
+            ChatEvent::Text { choice, text } => match self.choice(*choice).parts.last_mut() {
+                Some(OpenPart::Text(known)) => known.push_str(text),
+                _ => self.open(*choice, OpenPart::Text(text.to_string())),
+            },
+            ChatEvent::Reasoning { choice, text } => match self.choice(*choice).parts.last_mut() {
+                Some(OpenPart::Reasoning(known)) => known.push_str(text),
+                _ => self.open(*choice, OpenPart::Reasoning(text.to_string())),
+            },
+            ChatEvent::Refusal { choice, text } => match self.choice(*choice).parts.last_mut() {
+                Some(OpenPart::Refusal(known)) => known.push_str(text),
+                _ => self.open(*choice, OpenPart::Refusal(text.to_string())),
+            },
+            ChatEvent::ToolCall { choice, index, id, name } => {
+                let (id, name) = (id.clone(), name.clone());
+                self.open(*choice, OpenPart::ToolCall { index: *index, id, name, arguments: String::new() });
+            }
+            ChatEvent::ToolArguments { choice, index, fragment } => self.arguments(*choice, *index, fragment),
+            ChatEvent::Part { choice, part } => self.open(*choice, OpenPart::Whole(part.clone())),
+            ChatEvent::Finish { choice, reason } => self.choice(*choice).finish.clone_from(reason),
+            ChatEvent::Extra { of, fields } => match *of {
+                ExtraOf::Answer => self.extra.merge(fields),
+                ExtraOf::Choice(choice) => self.choice(choice).extra.merge(fields),
+                ExtraOf::Message(choice) => self.choice(choice).message_extra.merge(fields),
+            },
+            ChatEvent::Usage(usage) => self.usage = Some(*usage),
+        }
+    }
+
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    pub(super) fn output_bytes(&self) -> u64 {
+        self.output_bytes
+    }
+
+    /// The answer as far as it came.
+    pub(super) fn finish(self) -> ChatResponse {
+        let mut choices: Vec<Choice> = self.choices.into_iter().map(Open::close).collect();
+        choices.sort_by_key(|choice| choice.index);
+        ChatResponse { id: self.id, model: self.model, choices, extra: self.extra }
+    }
+
+    fn arguments(&mut self, choice: u32, at: u32, fragment: &str) {
+        let parts = &mut self.choice(choice).parts;
+        let known = parts.iter_mut().rev().find_map(|part| match part {
+            OpenPart::ToolCall { index, arguments, .. } if *index == at => Some(arguments),
+            _ => None,
+        });
+        match known {
+            Some(arguments) => arguments.push_str(fragment),
+            None => {
+                // Arguments of a call that was never opened: kept under no name rather than lost.
+                let (id, name) = Default::default();
+                parts.push(OpenPart::ToolCall { index: at, id, name, arguments: fragment.to_owned() });
+            }
+        }
+    }
+
+    fn open(&mut self, choice: u32, part: OpenPart) {
+        self.choice(choice).parts.push(part);
+    }
+
+    fn choice(&mut self, index: u32) -> &mut Open {
+        let at = match self.choices.iter().position(|choice| choice.index == index) {
+            Some(at) => at,
+            None => {
+                self.choices.push(Open { index, ..Open::default() });
+                self.choices.len() - 1
+            }
+        };
+        &mut self.choices[at]
+    }
+}
+
+impl Open {
+    fn close(self) -> Choice {
+        let Self { index, parts, finish, extra, message_extra } = self;
+        let parts = parts.into_iter().map(OpenPart::close).collect();
+        Choice { index, parts, finish, extra, message_extra }
+    }
+}
+
+impl OpenPart {
+    fn close(self) -> Part {
+        match self {
+            Self::Text(text) => Part::text(text),
+            Self::Refusal(text) => Part::Refusal { text: text.into() },
+            Self::Reasoning(text) => Part::Reasoning(Reasoning { text: text.into(), ..Reasoning::default() }),
+            Self::ToolCall { index: _, id, name, arguments } => {
+                Part::ToolCall(ToolCall { id, name, arguments: arguments.into(), extra: Extra::default() })
+            }
+            Self::Whole(part) => part,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+use std::sync::Arc;
+
+use super::{ChatResponse, Choice, FinishReason, Part, ToolCall};
+use crate::{Extra, Usage};
+
+/// A piece of a streamed answer.
+///
+/// Pieces of several choices may interleave; each names its choice.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ChatEvent {
+    /// The answer begins.
+    Start {
+        /// The vendor's id of the answer.
+        id: Arc<str>,
+        /// The model that answers.
+        model: Arc<str>,
+    },
+    /// More text.
+    Text {
+        /// The choice it belongs to.
+        choice: u32,
+        /// The next piece.
+        text: Arc<str>,
+    },
+    /// More reasoning.
+    Reasoning {
+        /// The choice it belongs to.
+        choice: u32,
+        /// The next piece.
+        text: Arc<str>,
+    },
+    /// More of a refusal.
+    Refusal {
+        /// The choice it belongs to.
+        choice: u32,
+        /// The next piece.
+        text: Arc<str>,
+    },
+    /// A tool call begins.
+    ToolCall {
+        /// The choice it belongs to.
+        choice: u32,
+        /// Its number among the choice's tool calls.
+        index: u32,
+        /// The vendor's name for this call.
+        id: Arc<str>,
+        /// The tool.
+        name: Arc<str>,
+    },
+    /// More of a tool call's arguments.
+    ToolArguments {
+        /// The choice it belongs to.
+        choice: u32,
+        /// The call's number among the choice's tool calls.
+        index: u32,
+        /// The next piece of JSON text.
+        fragment: Arc<str>,
+    },
+    /// A part that came whole.
+    Part {
+        /// The choice it belongs to.
+        choice: u32,
+        /// The part.
+        part: Part,
+    },
+    /// Why a choice ended.
+    Finish {
+        /// The choice.
+        choice: u32,
+        /// The reason.
+        reason: FinishReason,
+    },
+    /// Further fields of the answer, a choice of it, or the message in that.
+    Extra {
+        /// Whose they are.
+        of: ExtraOf,
+        /// The fields.
+        fields: Extra,
+    },
+    /// What the answer took. Later figures replace earlier ones.
+    Usage(Usage),
+}
+
+/// What further fields belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtraOf {
+    /// The answer.
+    Answer,
+    /// A choice.
+    Choice(u32),
+    /// The message in a choice.
+    Message(u32),
+}
+
+impl ChatEvent {
+    /// Bytes of output in it: text, reasoning, tool arguments.
+    pub fn output_bytes(&self) -> u64 {
+        match self {
+            Self::Text { text, .. } | Self::Reasoning { text, .. } | Self::Refusal { text, .. } => text.len() as u64,
+            Self::ToolArguments { fragment, .. } => fragment.len() as u64,
+            Self::Part { part, .. } => part.text_bytes().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// The pieces of a whole answer: aggregated, they give it again.
+    pub(super) fn replay(answer: &ChatResponse, usage: Option<Usage>) -> Vec<Self> {
+        let ChatResponse { id, model, choices, extra } = answer;
+        let mut events = vec![Self::Start { id: id.clone(), model: model.clone() }];
+        if !extra.is_empty() {
+            events.push(Self::Extra { of: ExtraOf::Answer, fields: extra.clone() });
+        }
+        for choice in choices {
+            replay_choice(choice, &mut events);
+        }
+        events.extend(usage.map(Self::Usage));
+        events
+    }
+}
+
+fn replay_choice(choice: &Choice, events: &mut Vec<ChatEvent>) {
+    let Choice { index, parts, finish, extra, message_extra } = choice;
+    let index = *index;
+    let mut calls = 0;
+    let mut last = None;
+    for part in parts {
+        let kind = std::mem::discriminant(part);
+        // Two pieces in a row would flow together, so the second comes whole.
+        let flows = last.replace(kind) != Some(kind);
+        match part {
+            Part::Text { text } if flows => events.push(ChatEvent::Text { choice: index, text: text.clone() }),
+            Part::Refusal { text } if flows => events.push(ChatEvent::Refusal { choice: index, text: text.clone() }),
+            Part::Reasoning(r) if flows && r.signature.is_none() && r.extra.is_empty() => {
+                events.push(ChatEvent::Reasoning { choice: index, text: r.text.clone() });
+            }
+            Part::ToolCall(ToolCall { id, name, arguments, extra }) if extra.is_empty() => {
+                events.push(ChatEvent::ToolCall { choice: index, index: calls, id: id.clone(), name: name.clone() });
+                let fragment = arguments.clone();
+                events.push(ChatEvent::ToolArguments { choice: index, index: calls, fragment });
+                calls += 1;
+            }
+            whole => events.push(ChatEvent::Part { choice: index, part: whole.clone() }),
+        }
+    }
+    for (of, fields) in [(ExtraOf::Choice(index), extra), (ExtraOf::Message(index), message_extra)] {
+        if !fields.is_empty() {
+            events.push(ChatEvent::Extra { of, fields: fields.clone() });
+        }
+    }
+    // Also where the vendor gave no reason: it tells that this choice exists.
+    events.push(ChatEvent::Finish { choice: index, reason: finish.clone() });
+}

@@ -1,0 +1,92 @@
+use std::{
+    any::Any,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+
+use super::{ChatEvent, ChatResponse, ChatStream};
+use crate::{Broadcast, End, Error, ErrorKind, Live, Output, Reader, Shared};
+
+/// The pieces of a stored answer, all there at once.
+pub(super) struct Replay(std::vec::IntoIter<ChatEvent>);
+
+impl Replay {
+    pub(super) fn new(events: Vec<ChatEvent>) -> Self {
+        Self(events.into_iter())
+    }
+}
+
+impl Stream for Replay {
+    type Item = Result<ChatEvent, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.next().map(Ok))
+    }
+}
+
+/// A running stream that several callers read. It keeps the whole answer at its end, so that callers who want only that
+/// need not put it together again.
+///
+/// It reads along without looking, so that the stream goes on while somebody holds this and may still join.
+pub(super) struct LiveChat {
+    events: Arc<Broadcast<ChatStream>>,
+    whole: Arc<OnceLock<Arc<ChatResponse>>>,
+    _anchor: Option<Reader<ChatStream>>,
+}
+
+impl LiveChat {
+    pub(super) fn new(stream: ChatStream) -> Arc<Self> {
+        let whole = Arc::new(OnceLock::new());
+        let kept = Arc::clone(&whole);
+        let stream = stream.on_end(move |end| {
+            if let End::Complete(answer) = end {
+                // A stream ends once, so nothing was there before.
+                let _ = kept.set(Arc::new(answer.clone()));
+            }
+        });
+        let events = Broadcast::new(stream);
+        let _anchor = events.read();
+        Arc::new(Self { events, whole, _anchor })
+    }
+
+    fn read(&self) -> Result<Reader<ChatStream>, Error> {
+        self.events
+            .read()
+            .ok_or_else(|| Error::new(ErrorKind::Cancelled, "the shared answer was given up by all its readers"))
+    }
+}
+
+impl Live<ChatResponse> for LiveChat {
+    fn wait(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Result<Arc<ChatResponse>, Error>> + Send>> {
+        Box::pin(async move {
+            let mut events = self.read()?;
+            while let Some(event) = poll_fn(|cx| Pin::new(&mut events).poll_next(cx)).await {
+                event?;
+            }
+            self.whole
+                .get()
+                .cloned()
+                .ok_or_else(|| Error::new(ErrorKind::Other, "the shared answer ended without a result"))
+        })
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+pub(super) async fn join(shared: Shared<ChatResponse>) -> Result<ChatStream, Error> {
+    let live = match shared {
+        Shared::Whole(whole) => return Ok(ChatStream::replay(whole, None)),
+        Shared::Live(live) => live,
+    };
+    match Arc::clone(&live).as_any().downcast::<LiveChat>() {
+        Ok(chat) => Ok(ChatStream::new(chat.read()?)),
+        // Another kind of running answer: its pieces cannot be had, its whole can.
+        Err(_) => Ok(ChatStream::replay(live.wait().await?, None)),
+    }
+}

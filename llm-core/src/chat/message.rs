@@ -1,0 +1,93 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Choice, Part, ToolResult};
+use crate::{Extra, Fingerprinter};
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Whose it is.
+    pub role: Role,
+    /// What it says. A [`Role::Tool`] message holds one [`Part::ToolResult`].
+    pub parts: Vec<Part>,
+    /// The speaker's name, where the vendor has that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Arc<str>>,
+    /// Further fields, sent as they are.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
+}
+
+/// Whose message it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The application's instructions.
+    System,
+    /// The application's instructions, as OpenAI's newer models call them.
+    Developer,
+    /// The user.
+    User,
+    /// The model.
+    Assistant,
+    /// A tool.
+    Tool,
+}
+
+impl Message {
+    /// A message of one role.
+    pub fn new(role: Role, parts: Vec<Part>) -> Self {
+        Self { role, parts, name: None, extra: Extra::default() }
+    }
+
+    /// Instructions.
+    pub fn system(text: impl Into<Arc<str>>) -> Self {
+        Self::new(Role::System, vec![Part::text(text)])
+    }
+
+    /// What the user says.
+    pub fn user(text: impl Into<Arc<str>>) -> Self {
+        Self::new(Role::User, vec![Part::text(text)])
+    }
+
+    /// What the model said.
+    pub fn assistant(text: impl Into<Arc<str>>) -> Self {
+        Self::new(Role::Assistant, vec![Part::text(text)])
+    }
+
+    /// What a tool answered to a call.
+    pub fn tool(call_id: impl Into<Arc<str>>, answer: impl Into<Arc<str>>) -> Self {
+        let result = ToolResult { call_id: call_id.into(), content: vec![Part::text(answer)], is_error: false };
+        Self::new(Role::Tool, vec![Part::ToolResult(result)])
+    }
+
+    pub(super) fn fingerprint<'h>(&self, h: &'h mut Fingerprinter) -> &'h mut Fingerprinter {
+        let Self { role, parts, name, extra } = self;
+        h.variant(role.name());
+        h.list(parts, |h, part| part.fingerprint(h));
+        h.option(name.as_deref(), |h, name| h.text(name));
+        extra.fingerprint(h, |_| true)
+    }
+}
+
+impl Role {
+    /// The role in one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Developer => "developer",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+impl From<Choice> for Message {
+    /// The model's answer as a message, to go on with the conversation.
+    fn from(choice: Choice) -> Self {
+        Self::new(Role::Assistant, choice.parts)
+    }
+}

@@ -1,0 +1,176 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{Error, ErrorKind, Extra, Fingerprinter};
+
+/// A piece of a message or an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Part {
+    /// Text.
+    Text {
+        /// The text.
+        text: Arc<str>,
+    },
+    /// An image.
+    Image(Image),
+    /// The model wants a tool called.
+    ToolCall(ToolCall),
+    /// What a tool answered.
+    ToolResult(ToolResult),
+    /// The model's reasoning, as far as the vendor shows it.
+    Reasoning(Reasoning),
+    /// The model refuses, and says so here.
+    Refusal {
+        /// Its words.
+        text: Arc<str>,
+    },
+    /// A kind of part that this library has no name for, as the vendor wrote it.
+    Other {
+        /// The whole part.
+        value: Arc<Value>,
+    },
+}
+
+/// An image in a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    /// Where it is.
+    pub source: ImageSource,
+    /// How closely the model should look (`low`, `high`, `auto`), where the vendor has that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Arc<str>>,
+}
+
+/// Where an image is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageSource {
+    /// Here.
+    Bytes {
+        /// Such as `image/png`.
+        media_type: Arc<str>,
+        /// The file's content.
+        data: Bytes,
+    },
+    /// At an address that the vendor fetches. This library never does.
+    Url {
+        /// The address.
+        url: Arc<str>,
+    },
+}
+
+/// A call of a tool that the model asks for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// The vendor's name for this call, which the result must repeat.
+    pub id: Arc<str>,
+    /// The tool.
+    pub name: Arc<str>,
+    /// Its arguments, as the JSON text that the model wrote. It may be invalid.
+    pub arguments: Arc<str>,
+    /// Further fields.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
+}
+
+/// What a tool answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolResult {
+    /// The id of the call that this answers.
+    pub call_id: Arc<str>,
+    /// The answer.
+    pub content: Vec<Part>,
+    /// Whether the tool failed.
+    #[serde(default)]
+    pub is_error: bool,
+}
+
+/// A model's reasoning.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reasoning {
+    /// Its text; empty where the vendor hides it.
+    pub text: Arc<str>,
+    /// The vendor's seal, to be sent back unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Arc<str>>,
+    /// Further fields.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
+}
+
+impl ToolCall {
+    /// Reads the arguments, which the model wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Malformed`] if they are no JSON, or not of this type. Their content is not in the error.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_str(&self.arguments).map_err(|error| {
+            let message = format!("the arguments of tool call {:?} cannot be read: {error}", self.name);
+            Error::new(ErrorKind::Malformed, message)
+        })
+    }
+}
+
+impl Part {
+    /// A piece of text.
+    pub fn text(text: impl Into<Arc<str>>) -> Self {
+        Self::Text { text: text.into() }
+    }
+
+    /// An image, by its bytes.
+    pub fn image(media_type: impl Into<Arc<str>>, data: impl Into<Bytes>) -> Self {
+        let source = ImageSource::Bytes { media_type: media_type.into(), data: data.into() };
+        Self::Image(Image { source, detail: None })
+    }
+
+    /// An image at an address that the vendor fetches.
+    pub fn image_url(url: impl Into<Arc<str>>) -> Self {
+        Self::Image(Image { source: ImageSource::Url { url: url.into() }, detail: None })
+    }
+
+    /// Bytes of text in it, for estimates; `None` if it is not text.
+    pub(super) fn text_bytes(&self) -> Option<u64> {
+        Some(match self {
+            Self::Text { text } | Self::Refusal { text } => text.len() as u64,
+            Self::Reasoning(reasoning) => {
+                (reasoning.text.len() + reasoning.signature.as_deref().map_or(0, str::len)) as u64
+            }
+            Self::ToolCall(call) => (call.id.len() + call.name.len() + call.arguments.len()) as u64,
+            Self::ToolResult(result) => {
+                result.content.iter().map(Self::text_bytes).sum::<Option<u64>>()? + result.call_id.len() as u64
+            }
+            Self::Image(_) | Self::Other { .. } => return None,
+        })
+    }
+
+    pub(super) fn fingerprint<'h>(&self, h: &'h mut Fingerprinter) -> &'h mut Fingerprinter {
+        match self {
+            Self::Text { text } => h.variant("text").text(text),
+            Self::Refusal { text } => h.variant("refusal").text(text),
+            Self::Other { value } => h.variant("other").json(value),
+            Self::Image(Image { source, detail }) => {
+                match source {
+                    ImageSource::Bytes { media_type, data } => h.variant("image").text(media_type).bytes(data),
+                    ImageSource::Url { url } => h.variant("image_url").text(url),
+                };
+                h.option(detail.as_deref(), |h, detail| h.text(detail))
+            }
+            Self::ToolCall(ToolCall { id, name, arguments, extra }) => {
+                h.variant("tool_call").text(id).text(name).text(arguments);
+                extra.fingerprint(h, |_| true)
+            }
+            Self::ToolResult(ToolResult { call_id, content, is_error }) => {
+                h.variant("tool_result").text(call_id).boolean(*is_error).list(content, |h, part| part.fingerprint(h))
+            }
+            Self::Reasoning(Reasoning { text, signature, extra }) => {
+                h.variant("reasoning").text(text).option(signature.as_deref(), |h, seal| h.text(seal));
+                extra.fingerprint(h, |_| true)
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+use std::sync::Arc;
+
+use serde::de::IgnoredAny;
+
+use super::{ChatResponse, ChatStream, Message, ResponseFormat, Sampling, Tool, ToolChoice};
+use crate::{Estimate, Extra, Fingerprinter, Operation, Streamed};
+
+/// A conversation to go on with.
+///
+/// Cheap to clone. Its fields decide the answer and are all part of the cache key, but for the transport fields among
+/// `extra`: [`TRANSPORT_FIELDS`](Self::TRANSPORT_FIELDS).
+///
+/// ```
+/// use llm_core::{ChatRequest, Part, Message, Role};
+///
+/// let request = ChatRequest::new("gpt-4o-mini")
+///     .system("You score photos from 1 to 10.")
+///     .message(Message::new(Role::User, vec![Part::text("This one?"), Part::image("image/png", &b"..."[..])]))
+///     .temperature(0.0)
+///     .max_output_tokens(5);
+/// assert!(request.validate().is_ok());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChatRequest {
+    /// The model, as the vendor names it.
+    pub model: Arc<str>,
+    /// The conversation so far.
+    pub messages: Arc<Vec<Message>>,
+    /// What the model may call. Their order counts.
+    pub tools: Arc<Vec<Tool>>,
+    /// Whether it must.
+    pub tool_choice: Option<ToolChoice>,
+    /// Whether it may call several at once.
+    pub parallel_tool_calls: Option<bool>,
+    /// The form of the answer.
+    pub response_format: Option<ResponseFormat>,
+    /// How hard to think: `none`, `minimal`, `low`, `medium`, `high`, … as the vendor names it.
+    pub reasoning_effort: Option<Arc<str>>,
+    /// How the model picks its words, and how many.
+    pub sampling: Sampling,
+    /// Further fields, sent as they are.
+    pub extra: Extra,
+}
+
+/// What an image likely takes, in tokens; vendors' own figures run from 85 to 1,600.
+const IMAGE_TOKENS: u64 = 1_000;
+/// What an answer of unbounded length likely takes, in tokens.
+const ANSWER_TOKENS: u64 = 512;
+/// Tokens that vendors add around a message, a tool or the request itself; real ones are 3 to 8.
+const FRAME_TOKENS: u64 = 16;
+
+impl ChatRequest {
+    /// Fields among `extra` that say how to send, whom to bill or what to log, and do not decide the answer: two
+    /// requests that differ in them alone have one cache key.
+    pub const TRANSPORT_FIELDS: [&'static str; 8] = [
+        "metadata",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "stream",
+        "stream_options",
+        "user",
+    ];
+
+    /// An empty conversation with a model.
+    pub fn new(model: impl Into<Arc<str>>) -> Self {
+        Self { model: model.into(), ..Self::default() }
+    }
+
+    /// Adds a message.
+    pub fn message(mut self, message: Message) -> Self {
+        Arc::make_mut(&mut self.messages).push(message);
+        self
+    }
+
+    /// Adds instructions.
+    pub fn system(self, text: impl Into<Arc<str>>) -> Self {
+        self.message(Message::system(text))
+    }
+
+    /// Adds what the user says.
+    pub fn user(self, text: impl Into<Arc<str>>) -> Self {
+        self.message(Message::user(text))
+    }
+
+    /// Adds a tool.
+    pub fn tool(mut self, tool: Tool) -> Self {
+        Arc::make_mut(&mut self.tools).push(tool);
+        self
+    }
+
+    /// Says whether tools must be called.
+    pub fn tool_choice(mut self, choice: ToolChoice) -> Self {
+        self.tool_choice = Some(choice);
+        self
+    }
+
+    /// Sets the form of the answer.
+    pub fn response_format(mut self, format: ResponseFormat) -> Self {
+        self.response_format = Some(format);
+        self
+    }
+
+    /// Sets the temperature.
+    pub fn temperature(mut self, temperature: f64) -> Self {
+        self.sampling.temperature = Some(temperature);
+        self
+    }
+
+    /// Bounds each answer, in tokens, reasoning included.
+    pub fn max_output_tokens(mut self, most: u64) -> Self {
+        self.sampling.max_output_tokens = Some(most);
+        self
+    }
+
+    /// Sets how the model picks its words.
+    pub fn sampling(mut self, sampling: Sampling) -> Self {
+        self.sampling = sampling;
+        self
+    }
+
+    /// Adds a field that this library has no name for.
+    pub fn extra(mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
+        self.extra.insert(name, value);
+        self
+    }
+
+    fn text_bytes(&self) -> u64 {
+        let parts = self.messages.iter().flat_map(|message| &message.parts);
+        let messages: u64 = parts.map(|part| part.text_bytes().unwrap_or(0)).sum();
+        let names: usize = self.messages.iter().filter_map(|message| message.name.as_deref()).map(str::len).sum();
+        let tools = self.tools.iter().map(|tool| match tool {
+            Tool::Function(function) => {
+                let described = function.description.as_deref().map_or(0, str::len);
+                let schema = function.parameters.as_deref().map_or(0, |schema| schema.to_string().len());
+                function.name.len() + described + schema
+            }
+            Tool::Other(value) => value.to_string().len(),
+        });
+        let schema = match &self.response_format {
+            Some(ResponseFormat::JsonSchema(format)) => format.schema.to_string().len() + format.name.len(),
+            _ => 0,
+        };
+        messages + (names + tools.sum::<usize>() + schema) as u64
+    }
+}
+
+impl Operation for ChatRequest {
+    type Output = ChatResponse;
+
+    const NAME: &'static str = "chat";
+
+    fn model(&self) -> &str {
+        &self.model
+    }
+
+    fn fingerprint(&self, h: &mut Fingerprinter) {
+        let Self {
+            model,
+            messages,
+            tools,
+            tool_choice,
+            parallel_tool_calls,
+            response_format,
+            reasoning_effort,
+            sampling,
+            extra,
+        } = self;
+        h.text(model);
+        h.list(messages.iter(), |h, message| message.fingerprint(h));
+        h.list(tools.iter(), |h, tool| tool.fingerprint(h));
+        h.option(tool_choice.as_ref(), |h, choice| choice.fingerprint(h));
+        h.option(*parallel_tool_calls, |h, on| h.boolean(on));
+        h.option(response_format.as_ref(), |h, format| format.fingerprint(h));
+        h.option(reasoning_effort.as_deref(), |h, effort| h.text(effort));
+        sampling.fingerprint(h);
+        extra.fingerprint(h, |name| !Self::TRANSPORT_FIELDS.contains(&name));
+    }
+
+    /// A token is at least one byte of text, so the bytes bound the tokens; four bytes are a likely token.
+    fn estimate(&self) -> Estimate {
+        let bytes = self.text_bytes();
+        let frames = FRAME_TOKENS * (self.messages.len() + self.tools.len() + 1) as u64;
+        let opaque =
+            self.messages.iter().flat_map(|m| &m.parts).filter(|part| part.text_bytes().is_none()).count() as u64;
+        let answers = self.sampling.n.unwrap_or(1).max(1);
+        let output_bound = self.sampling.max_output_tokens.map(|most| most.saturating_mul(answers.into()));
+        Estimate {
+            input: bytes / 4 + frames / 4 + opaque * IMAGE_TOKENS,
+            input_bound: (opaque == 0).then_some(bytes + frames),
+            output: (ANSWER_TOKENS * u64::from(answers)).min(output_bound.unwrap_or(u64::MAX)),
+            output_bound,
+            answers,
+        }
+    }
+
+    fn keeps(answer: &ChatResponse) -> bool {
+        let mut calls = answer.choices.iter().flat_map(|choice| choice.tool_calls());
+        !answer.choices.is_empty() && calls.all(|call| call.arguments.is_empty() || call.parse::<IgnoredAny>().is_ok())
+    }
+
+    /// Of the model, the tools and the leading instructions: what a vendor's prompt cache would find again.
+    fn affinity(&self) -> u64 {
+        let mut h = Fingerprinter::new();
+        h.text(&self.model);
+        h.list(self.tools.iter(), |h, tool| tool.fingerprint(h));
+        let leading =
+            self.messages.iter().take_while(|m| matches!(m.role, super::Role::System | super::Role::Developer));
+        h.list(leading.flat_map(|m| &m.parts), |h, part| part.fingerprint(h));
+        let digest = h.digest();
+        u64::from_le_bytes(std::array::from_fn(|i| digest[i]))
+    }
+}
+
+impl Operation for Streamed<ChatRequest> {
+    type Output = ChatStream;
+
+    const NAME: &'static str = ChatRequest::NAME;
+
+    fn model(&self) -> &str {
+        self.0.model()
+    }
+
+    fn fingerprint(&self, h: &mut Fingerprinter) {
+        self.0.fingerprint(h);
+    }
+
+    fn estimate(&self) -> Estimate {
+        self.0.estimate()
+    }
+
+    fn affinity(&self) -> u64 {
+        self.0.affinity()
+    }
+
+    fn repeatable(&self) -> bool {
+        self.0.repeatable()
+    }
+
+    fn keeps(answer: &ChatResponse) -> bool {
+        ChatRequest::keeps(answer)
+    }
+}

@@ -1,0 +1,139 @@
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Part, ToolCall};
+use crate::Extra;
+
+/// What the model answered. Usage is on the receipt. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ChatResponse {
+    /// The vendor's id of the answer.
+    pub id: Arc<str>,
+    /// The model that answered, as the vendor names it.
+    pub model: Arc<str>,
+    /// One for each answer asked for; mostly one.
+    pub choices: Vec<Choice>,
+    /// Further fields.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
+}
+
+/// One answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Choice {
+    /// Its number.
+    pub index: u32,
+    /// What it says.
+    pub parts: Vec<Part>,
+    /// Why it ended.
+    pub finish: FinishReason,
+    /// Further fields.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
+    /// Further fields of the message in it.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub message_extra: Extra,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FinishReason {
+    /// It was complete, or a stop text came.
+    Stop,
+    /// It reached its longest length.
+    Length,
+    /// It wants tools called.
+    ToolCalls,
+    /// A filter stopped it.
+    ContentFilter,
+    /// A reason that this library has no name for.
+    Other(Arc<str>),
+    /// The vendor did not say.
+    #[default]
+    Unknown,
+}
+
+impl ChatResponse {
+    /// An answer with its choices.
+    pub fn new(id: impl Into<Arc<str>>, model: impl Into<Arc<str>>, choices: Vec<Choice>) -> Self {
+        Self { id: id.into(), model: model.into(), choices, extra: Extra::default() }
+    }
+
+    /// The text of the first choice; empty if there is none.
+    pub fn text(&self) -> Cow<'_, str> {
+        self.choices.first().map_or(Cow::Borrowed(""), Choice::text)
+    }
+
+    /// The tool calls of the first choice.
+    pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
+        self.choices.first().into_iter().flat_map(Choice::tool_calls)
+    }
+
+    /// Why the first choice ended.
+    pub fn finish(&self) -> &FinishReason {
+        self.choices.first().map_or(&FinishReason::Unknown, |choice| &choice.finish)
+    }
+}
+
+impl Choice {
+    /// An answer that says `parts`.
+    pub fn new(index: u32, parts: Vec<Part>, finish: FinishReason) -> Self {
+        Self { index, parts, finish, extra: Extra::default(), message_extra: Extra::default() }
+    }
+
+    /// Its text, without reasoning and refusals. Borrowed if it is in one piece.
+    pub fn text(&self) -> Cow<'_, str> {
+        let mut texts = self.parts.iter().filter_map(|part| match part {
+            Part::Text { text } => Some(&**text),
+            _ => None,
+        });
+        let first = texts.next().unwrap_or_default();
+        match texts.next() {
+            None => Cow::Borrowed(first),
+            Some(second) => Cow::Owned([first, second].into_iter().chain(texts).collect()),
+        }
+    }
+
+    /// Its reasoning, as far as the vendor shows it.
+    pub fn reasoning(&self) -> String {
+        let texts = self.parts.iter().filter_map(|part| match part {
+            Part::Reasoning(reasoning) => Some(&*reasoning.text),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    /// The refusal, if it is one.
+    pub fn refusal(&self) -> Option<&str> {
+        self.parts.iter().find_map(|part| match part {
+            Part::Refusal { text } => Some(&**text),
+            _ => None,
+        })
+    }
+
+    /// Its tool calls.
+    pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::ToolCall(call) => Some(call),
+            _ => None,
+        })
+    }
+}
+
+impl fmt::Display for FinishReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
+            Self::ContentFilter => "content_filter",
+            Self::Other(reason) => reason,
+            Self::Unknown => "unknown",
+        })
+    }
+}

@@ -1,0 +1,129 @@
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::{Extra, Fingerprinter};
+
+/// Something that the model may call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Tool {
+    /// A function of the application.
+    Function(FunctionTool),
+    /// A tool that this library has no name for (a vendor's own search, a custom grammar), as the vendor writes it.
+    Other(Arc<Value>),
+}
+
+/// A function of the application.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FunctionTool {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it does, for the model.
+    pub description: Option<Arc<str>>,
+    /// Its parameters, as a JSON schema.
+    pub parameters: Option<Arc<Value>>,
+    /// Whether the arguments must follow the schema exactly.
+    pub strict: Option<bool>,
+    /// Further fields, sent as they are.
+    pub extra: Extra,
+}
+
+/// Whether the model must call tools.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToolChoice {
+    /// As it likes.
+    Auto,
+    /// Never.
+    None,
+    /// At least one.
+    Required,
+    /// This function.
+    Function(Arc<str>),
+    /// A form that this library has no name for, as the vendor writes it.
+    Other(Arc<Value>),
+}
+
+/// The form of the answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ResponseFormat {
+    /// Text.
+    Text,
+    /// Some JSON object.
+    JsonObject,
+    /// JSON that follows a schema.
+    JsonSchema(JsonSchema),
+}
+
+/// A schema that an answer must follow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JsonSchema {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What the answer is for, for the model.
+    pub description: Option<Arc<str>>,
+    /// The JSON schema.
+    pub schema: Arc<Value>,
+    /// Whether the answer must follow it exactly.
+    pub strict: Option<bool>,
+}
+
+impl Tool {
+    /// A function with a description and a JSON schema of its parameters.
+    pub fn function(name: impl Into<Arc<str>>, description: impl Into<Arc<str>>, parameters: Value) -> Self {
+        Self::Function(FunctionTool {
+            name: name.into(),
+            description: Some(description.into()),
+            parameters: Some(Arc::new(parameters)),
+            ..FunctionTool::default()
+        })
+    }
+
+    pub(super) fn fingerprint<'h>(&self, h: &'h mut Fingerprinter) -> &'h mut Fingerprinter {
+        match self {
+            Self::Other(value) => h.variant("other").json(value),
+            Self::Function(FunctionTool { name, description, parameters, strict, extra }) => {
+                h.variant("function").text(name);
+                h.option(description.as_deref(), |h, text| h.text(text));
+                h.option(parameters.as_deref(), |h, schema| h.json(schema));
+                h.option(*strict, |h, strict| h.boolean(strict));
+                extra.fingerprint(h, |_| true)
+            }
+        }
+    }
+}
+
+impl ToolChoice {
+    pub(super) fn fingerprint<'h>(&self, h: &'h mut Fingerprinter) -> &'h mut Fingerprinter {
+        match self {
+            Self::Auto => h.variant("auto"),
+            Self::None => h.variant("none"),
+            Self::Required => h.variant("required"),
+            Self::Function(name) => h.variant("function").text(name),
+            Self::Other(value) => h.variant("other").json(value),
+        }
+    }
+}
+
+impl ResponseFormat {
+    /// JSON that follows a schema exactly.
+    pub fn json_schema(name: impl Into<Arc<str>>, schema: Value) -> Self {
+        Self::JsonSchema(JsonSchema {
+            name: name.into(),
+            description: None,
+            schema: Arc::new(schema),
+            strict: Some(true),
+        })
+    }
+
+    pub(super) fn fingerprint<'h>(&self, h: &'h mut Fingerprinter) -> &'h mut Fingerprinter {
+        match self {
+            Self::Text => h.variant("text"),
+            Self::JsonObject => h.variant("json_object"),
+            Self::JsonSchema(JsonSchema { name, description, schema, strict }) => {
+                h.variant("json_schema").text(name).json(schema);
+                h.option(description.as_deref(), |h, text| h.text(text));
+                h.option(*strict, |h, strict| h.boolean(strict))
+            }
+        }
+    }
+}

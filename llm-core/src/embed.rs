@@ -1,0 +1,162 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Estimate, Extra, Fingerprinter, Operation};
+
+/// Texts to turn into vectors. Cheap to clone.
+///
+/// It is divisible: each input is a question of its own, so that known ones need not be asked again.
+///
+/// ```
+/// use llm_core::EmbedRequest;
+///
+/// let request = EmbedRequest::new("text-embedding-3-small", ["first text", "second text"]);
+/// assert!(request.validate().is_ok());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EmbedRequest {
+    /// The model, as the vendor names it.
+    pub model: Arc<str>,
+    /// What to turn into vectors, one each.
+    pub inputs: Arc<Vec<EmbedInput>>,
+    /// The length of the vectors, where the model lets one choose.
+    pub dimensions: Option<u32>,
+    /// Further fields, sent as they are.
+    pub extra: Extra,
+}
+
+/// Something to turn into a vector.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EmbedInput {
+    /// A text.
+    Text(Arc<str>),
+    /// A text as the model's own tokens.
+    Tokens(Arc<[u32]>),
+}
+
+/// One vector for each input, in order. Usage is on the receipt.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Embeddings {
+    /// The model that answered, as the vendor names it.
+    pub model: Arc<str>,
+    /// The vectors.
+    pub vectors: Vec<Arc<[f32]>>,
+    /// Further fields.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
+}
+
+impl EmbedRequest {
+    /// Fields among `extra` that do not decide the vectors: how they are sent, whom they are for.
+    pub const TRANSPORT_FIELDS: [&'static str; 2] = ["encoding_format", "user"];
+
+    /// Texts for a model.
+    pub fn new<T: Into<Arc<str>>>(model: impl Into<Arc<str>>, texts: impl IntoIterator<Item = T>) -> Self {
+        let inputs = texts.into_iter().map(|text| EmbedInput::Text(text.into())).collect();
+        Self { model: model.into(), inputs: Arc::new(inputs), ..Self::default() }
+    }
+
+    /// Checks what no vendor accepts. Clients call it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`]: no model, no inputs, no tokens in an input, zero dimensions.
+    pub fn validate(&self) -> Result<(), Error> {
+        if self.model.trim().is_empty() {
+            return Err(Error::invalid("model is empty: name one, such as text-embedding-3-small"));
+        }
+        if self.inputs.is_empty() {
+            return Err(Error::invalid("inputs is empty: add at least one"));
+        }
+        if let Some(at) = self.inputs.iter().position(|input| matches!(input, EmbedInput::Tokens(t) if t.is_empty())) {
+            return Err(Error::invalid(format!("inputs[{at}] has no tokens")));
+        }
+        if self.dimensions == Some(0) {
+            return Err(Error::invalid("dimensions is 0: ask for at least one"));
+        }
+        Ok(())
+    }
+
+    fn with_inputs(&self, inputs: Vec<EmbedInput>) -> Self {
+        Self { inputs: Arc::new(inputs), ..self.clone() }
+    }
+
+    fn count(&self, found: usize, of: usize) -> Result<(), Error> {
+        if found == of {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Malformed, format!("{found} vectors came for {of} inputs")))
+    }
+}
+
+impl Embeddings {
+    /// Vectors of a model.
+    pub fn new(model: impl Into<Arc<str>>, vectors: Vec<Arc<[f32]>>) -> Self {
+        Self { model: model.into(), vectors, extra: Extra::default() }
+    }
+}
+
+impl EmbedInput {
+    fn tokens(&self) -> (u64, u64) {
+        match self {
+            Self::Text(text) => (text.len() as u64 / 4 + 1, text.len() as u64 + 8),
+            Self::Tokens(tokens) => (tokens.len() as u64, tokens.len() as u64),
+        }
+    }
+}
+
+impl Operation for EmbedRequest {
+    type Output = Embeddings;
+
+    const NAME: &'static str = "embed";
+
+    fn model(&self) -> &str {
+        &self.model
+    }
+
+    fn fingerprint(&self, h: &mut Fingerprinter) {
+        let Self { model, inputs, dimensions, extra } = self;
+        h.text(model);
+        h.list(inputs.iter(), |h, input| match input {
+            EmbedInput::Text(text) => h.text(text),
+            EmbedInput::Tokens(tokens) => h.list(tokens.iter(), |h, token| h.integer(*token)),
+        });
+        h.option(*dimensions, |h, dimensions| h.integer(dimensions));
+        extra.fingerprint(h, |name| !Self::TRANSPORT_FIELDS.contains(&name));
+    }
+
+    fn estimate(&self) -> Estimate {
+        let (likely, most) = self.inputs.iter().map(EmbedInput::tokens).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+        Estimate { input: likely, input_bound: Some(most), output_bound: Some(0), ..Estimate::default() }
+    }
+
+    fn parts(&self) -> Option<Vec<Self>> {
+        Some(self.inputs.iter().map(|input| self.with_inputs(vec![input.clone()])).collect())
+    }
+
+    fn gather(parts: &[Self]) -> Option<Self> {
+        let first = parts.first()?;
+        let alike = |part: &Self| {
+            let Self { model, inputs: _, dimensions, extra } = part;
+            *model == first.model && *dimensions == first.dimensions && *extra == first.extra
+        };
+        let inputs = || parts.iter().flat_map(|part| part.inputs.iter().cloned()).collect();
+        parts.iter().all(alike).then(|| first.with_inputs(inputs()))
+    }
+
+    fn scatter(&self, whole: Embeddings) -> Result<Vec<Embeddings>, Error> {
+        self.count(whole.vectors.len(), self.inputs.len())?;
+        let Embeddings { model, vectors, extra } = whole;
+        let one = |vector| Embeddings { model: model.clone(), vectors: vec![vector], extra: extra.clone() };
+        Ok(vectors.into_iter().map(one).collect())
+    }
+
+    fn unite(&self, parts: Vec<Embeddings>) -> Result<Embeddings, Error> {
+        let first = parts.first().map(|first| (first.model.clone(), first.extra.clone())).unwrap_or_default();
+        let vectors: Vec<_> = parts.into_iter().flat_map(|part| part.vectors).collect();
+        self.count(vectors.len(), self.inputs.len())?;
+        Ok(Embeddings { model: first.0, vectors, extra: first.1 })
+    }
+}

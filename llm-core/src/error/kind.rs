@@ -1,0 +1,114 @@
+use std::fmt;
+
+use crate::Usage;
+
+/// The kinds of errors, by what a caller can do about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request is wrong; change it.
+    InvalidRequest,
+    /// The request, or the answer it asks for, does not fit the model's context; shorten it.
+    ContextTooLong,
+    /// The vendor's filter stopped the question or the answer.
+    ContentFiltered,
+    /// This vendor or this stack cannot do what the request asks.
+    Unsupported,
+    /// The key is wrong, expired or missing.
+    Authentication,
+    /// The key may not do this.
+    PermissionDenied,
+    /// No such model, or no such address.
+    NotFound,
+    /// A rate limit: wait, then try again.
+    RateLimited,
+    /// The vendor's account has no money or quota left: waiting does not help.
+    QuotaExhausted,
+    /// A budget or quota of this application refuses the call.
+    OverBudget,
+    /// The vendor, or a queue before it, has no room now.
+    Overloaded,
+    /// The vendor failed.
+    Server,
+    /// The connection failed.
+    Transport,
+    /// No answer in time.
+    Timeout,
+    /// The call's own deadline passed.
+    DeadlineExceeded,
+    /// The answer is not what the protocol says: no JSON, no UTF-8, too large.
+    Malformed,
+    /// The answer broke off before its end.
+    Incomplete,
+    /// The caller, or what it waited for, went away.
+    Cancelled,
+    /// The service was closed.
+    Closed,
+    /// Something else; see the message and the source.
+    Other,
+}
+
+/// What a failed call may have cost all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Charge {
+    /// It is known that nothing is charged: it was not sent, or the vendor refused it.
+    #[default]
+    None,
+    /// It was sent, and nobody said what it used.
+    Unknown,
+    /// It was sent and used this much.
+    Known(Usage),
+}
+
+/// For whom a vendor's limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LimitScope {
+    /// One key.
+    Key(LimitWindow),
+    /// One model, for all keys of the account.
+    Model(LimitWindow),
+    /// All keys of one account, organisation or project.
+    Group(LimitWindow),
+}
+
+/// Over what a vendor's limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LimitWindow {
+    /// Seconds to minutes.
+    Minute,
+    /// A day.
+    Day,
+    /// Money: a balance or a spending limit.
+    Money,
+    /// This one request is larger than the limit itself.
+    Request,
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InvalidRequest => "invalid request",
+            Self::ContextTooLong => "context too long",
+            Self::ContentFiltered => "content filtered",
+            Self::Unsupported => "unsupported",
+            Self::Authentication => "authentication failed",
+            Self::PermissionDenied => "permission denied",
+            Self::NotFound => "not found",
+            Self::RateLimited => "rate limited",
+            Self::QuotaExhausted => "quota exhausted",
+            Self::OverBudget => "over budget",
+            Self::Overloaded => "overloaded",
+            Self::Server => "vendor failure",
+            Self::Transport => "connection failure",
+            Self::Timeout => "timed out",
+            Self::DeadlineExceeded => "deadline exceeded",
+            Self::Malformed => "malformed answer",
+            Self::Incomplete => "incomplete answer",
+            Self::Cancelled => "cancelled",
+            Self::Closed => "closed",
+            Self::Other => "error",
+        })
+    }
+}

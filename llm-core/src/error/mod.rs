@@ -1,0 +1,202 @@
+//! One opaque error for the whole family, with facts to act on.
+
+mod convert;
+mod kind;
+
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+
+pub use self::kind::{Charge, ErrorKind, LimitScope, LimitWindow};
+use crate::VendorLimits;
+
+/// A boxed error of any type, as tower's layers return it.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What went wrong with a call.
+///
+/// Cheap to clone, so that everybody who waited for one answer gets it. Its text holds no key and no URL with one.
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_core::{Charge, Error, ErrorKind};
+///
+/// let error = Error::new(ErrorKind::RateLimited, "too many requests a minute")
+///     .with_retry_after(Duration::from_secs(7))
+///     .with_charge(Charge::None);
+/// assert!(error.is_retryable());
+/// assert_eq!(error.to_string(), "rate limited: too many requests a minute");
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: Arc<str>,
+    status: Option<u16>,
+    code: Option<Arc<str>>,
+    request_id: Option<Arc<str>>,
+    retry_after: Option<Duration>,
+    scope: Option<LimitScope>,
+    charge: Charge,
+    limits: Option<Arc<VendorLimits>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of a kind, with a message that says what happened and, where there is one, the way out.
+    ///
+    /// Its charge is [`Charge::None`] until [`with_charge`](Self::with_charge) says otherwise.
+    pub fn new(kind: ErrorKind, message: impl Into<Arc<str>>) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            message: message.into(),
+            status: None,
+            code: None,
+            request_id: None,
+            retry_after: None,
+            scope: None,
+            charge: Charge::None,
+            limits: None,
+            source: None,
+        }))
+    }
+
+    /// A request that cannot be right, found before it was sent.
+    pub fn invalid(message: impl Into<Arc<str>>) -> Self {
+        Self::new(ErrorKind::InvalidRequest, message)
+    }
+
+    /// Adds the error that caused this one.
+    pub fn with_source(self, source: impl Into<BoxError>) -> Self {
+        self.edit(|inner| inner.source = Some(source.into().into()))
+    }
+
+    /// Says when the call may be tried again.
+    pub fn with_retry_after(self, after: Duration) -> Self {
+        self.edit(|inner| inner.retry_after = Some(after))
+    }
+
+    /// Adds the vendor's HTTP status.
+    pub fn with_status(self, status: u16) -> Self {
+        self.edit(|inner| inner.status = Some(status))
+    }
+
+    /// Adds the vendor's own code.
+    pub fn with_code(self, code: impl Into<Arc<str>>) -> Self {
+        self.edit(|inner| inner.code = Some(code.into()))
+    }
+
+    /// Adds the vendor's id of the request.
+    pub fn with_request_id(self, id: impl Into<Arc<str>>) -> Self {
+        self.edit(|inner| inner.request_id = Some(id.into()))
+    }
+
+    /// Says what the limit that was hit counts, and for whom.
+    pub fn with_scope(self, scope: LimitScope) -> Self {
+        self.edit(|inner| inner.scope = Some(scope))
+    }
+
+    /// Says what the call may have cost all the same.
+    pub fn with_charge(self, charge: Charge) -> Self {
+        self.edit(|inner| inner.charge = charge)
+    }
+
+    /// Adds the limits that the vendor told with the error.
+    pub fn with_limits(self, limits: impl Into<Arc<VendorLimits>>) -> Self {
+        self.edit(|inner| inner.limits = Some(limits.into()))
+    }
+
+    /// What kind of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What happened, without the kind.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The vendor's HTTP status, if it answered.
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// The vendor's own code, such as `insufficient_quota`.
+    pub fn code(&self) -> Option<&str> {
+        self.0.code.as_deref()
+    }
+
+    /// The vendor's id of the request, for its support.
+    pub fn request_id(&self) -> Option<&str> {
+        self.0.request_id.as_deref()
+    }
+
+    /// How long to wait before trying again, if somebody said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// What the limit that was hit counts, and for whom.
+    pub fn scope(&self) -> Option<LimitScope> {
+        self.0.scope
+    }
+
+    /// What the call may have cost all the same.
+    pub fn charge(&self) -> Charge {
+        self.0.charge
+    }
+
+    /// The limits that the vendor told with the error.
+    pub fn limits(&self) -> Option<&VendorLimits> {
+        self.0.limits.as_deref()
+    }
+
+    /// Whether the same call may succeed later without any change to it, the key or the account.
+    pub fn is_retryable(&self) -> bool {
+        use ErrorKind::{Incomplete, Malformed, Overloaded, RateLimited, Server, Timeout, Transport};
+        matches!(self.kind(), RateLimited | Overloaded | Server | Transport | Timeout | Malformed | Incomplete)
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.kind, self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { kind, message, status, code, request_id, retry_after, scope, charge, limits: _, source } = &*self.0;
+        let mut out = f.debug_struct("Error");
+        out.field("kind", kind).field("message", message).field("charge", charge);
+        for (name, text) in [("code", code), ("request_id", request_id)] {
+            if let Some(text) = text {
+                out.field(name, text);
+            }
+        }
+        if let Some(status) = status {
+            out.field("status", status);
+        }
+        if let Some(after) = retry_after {
+            out.field("retry_after", after);
+        }
+        if let Some(scope) = scope {
+            out.field("scope", scope);
+        }
+        if let Some(source) = source {
+            out.field("source", source);
+        }
+        out.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}

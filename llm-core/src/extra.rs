@@ -1,0 +1,118 @@
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::Fingerprinter;
+
+/// Fields that this library has no name for: they pass through in requests and survive in answers. Cheap to clone.
+#[derive(Clone, Default, PartialEq)]
+pub struct Extra(Option<Arc<Map<String, Value>>>);
+
+impl Extra {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The value of a field.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.as_ref()?.get(name)
+    }
+
+    /// Adds a field, or replaces its value.
+    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) {
+        Arc::make_mut(self.0.get_or_insert_default()).insert(name.into(), value.into());
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().flat_map(|map| map.iter()).map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Takes later fields in, as pieces of a stream carry them: objects merge, arrays grow, other values replace; null
+    /// replaces nothing.
+    pub fn merge(&mut self, later: &Self) {
+        if self.is_empty() {
+            self.clone_from(later);
+            return;
+        }
+        for (name, value) in later.iter() {
+            let fields = Arc::make_mut(self.0.get_or_insert_default());
+            match fields.get_mut(name) {
+                Some(known) => merge(known, value),
+                None => drop(fields.insert(name.to_owned(), value.clone())),
+            }
+        }
+    }
+
+    pub(crate) fn fingerprint<'h>(
+        &self,
+        h: &'h mut Fingerprinter,
+        counts: impl Fn(&str) -> bool,
+    ) -> &'h mut Fingerprinter {
+        h.object(self.iter().filter(|(name, _)| counts(name)))
+    }
+}
+
+fn merge(known: &mut Value, later: &Value) {
+    match (known, later) {
+        (Value::Object(known), Value::Object(later)) => {
+            for (name, value) in later {
+                match known.get_mut(name) {
+                    Some(known) => merge(known, value),
+                    None => drop(known.insert(name.clone(), value.clone())),
+                }
+            }
+        }
+        (Value::Array(known), Value::Array(later)) => known.extend(later.iter().cloned()),
+        (known, later) if !later.is_null() => *known = later.clone(),
+        _ => {}
+    }
+}
+
+impl From<Map<String, Value>> for Extra {
+    fn from(fields: Map<String, Value>) -> Self {
+        Self((!fields.is_empty()).then(|| Arc::new(fields)))
+    }
+}
+
+impl fmt::Debug for Extra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl Serialize for Extra {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Extra {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Map::deserialize(deserializer).map(Self::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn extra(value: Value) -> Extra {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn pieces_of_a_stream_merge() {
+        let mut all = extra(json!({"tier": "default", "logprobs": {"content": [1]}, "kept": 1}));
+        all.merge(&extra(
+            json!({"tier": "flex", "logprobs": {"content": [2], "refusal": null}, "kept": null, "new": true}),
+        ));
+        assert_eq!(
+            all,
+            extra(json!({"tier": "flex", "logprobs": {"content": [1, 2], "refusal": null}, "kept": 1, "new": true}))
+        );
+    }
+}

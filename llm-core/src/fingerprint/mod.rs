@@ -1,0 +1,7 @@
+//! Canonical bytes of a question: what a cache key is made of.
+
+mod canonical;
+mod serializer;
+
+pub use self::canonical::Fingerprinter;
+pub use self::serializer::SerializeError;

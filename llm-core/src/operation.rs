@@ -1,0 +1,124 @@
+use crate::{Error, ErrorKind, Fingerprinter, Output};
+
+/// The complete answer of an operation: what is stored and shared.
+pub type Complete<T> = <<T as Operation>::Output as Output>::Complete;
+
+/// A kind of question: chat, embeddings, or one of your own.
+///
+/// Layers know nothing else of a question than this. Cheap to clone: text in `Arc`s, images in `Bytes`.
+///
+/// A user's own operation also implements [`Task`](crate::Task), which says how to ask a chat model:
+///
+/// ```
+/// use llm_core::{Fingerprinter, Operation};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone)]
+/// struct ScorePhoto { photo: bytes::Bytes }
+///
+/// #[derive(Clone, Serialize, Deserialize)]
+/// struct Score { stars: u8 }
+///
+/// impl Operation for ScorePhoto {
+///     type Output = Score;
+///     const NAME: &'static str = "score_photo";
+///     fn model(&self) -> &str { "gpt-4o-mini" }
+///     fn fingerprint(&self, h: &mut Fingerprinter) { h.text("prompt v3").bytes(&self.photo); }
+/// }
+/// ```
+pub trait Operation: Clone + Send + Sync + 'static {
+    /// The answer, as a caller gets it.
+    type Output: Output;
+
+    /// The operation's name: in every key, so two operations never share an answer. A streamed operation has the name
+    /// of the unary one, so they do.
+    const NAME: &'static str;
+
+    /// The model asked, as the vendor names it.
+    fn model(&self) -> &str;
+
+    /// Writes all that decides the answer, and nothing that does not.
+    fn fingerprint(&self, h: &mut Fingerprinter);
+
+    /// How many tokens it may take.
+    fn estimate(&self) -> Estimate {
+        Estimate::default()
+    }
+
+    /// A number that is equal for questions that begin alike, so that a vendor's prompt cache can be hit. 0: unknown.
+    fn affinity(&self) -> u64 {
+        0
+    }
+
+    /// Whether it may be asked twice: retried, hedged, refreshed.
+    fn repeatable(&self) -> bool {
+        true
+    }
+
+    /// Whether an answer may be kept for the next who asks. Not one that is spoiled, such as tool arguments that are no
+    /// JSON: asked again, the model may do better.
+    fn keeps(answer: &Complete<Self>) -> bool {
+        let _ = answer;
+        true
+    }
+
+    /// The independent questions inside, in order; `None` if it is one question.
+    fn parts(&self) -> Option<Vec<Self>> {
+        None
+    }
+
+    /// One request that asks all of `parts`; `None` if they cannot be asked together.
+    fn gather(parts: &[Self]) -> Option<Self> {
+        let _ = parts;
+        None
+    }
+
+    /// Splits the answer to this request into the answers to its [`parts`](Self::parts).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Malformed`] if it has not one answer for each part; [`ErrorKind::Unsupported`] unless overridden.
+    fn scatter(&self, whole: Complete<Self>) -> Result<Vec<Complete<Self>>, Error> {
+        let _ = whole;
+        Err(indivisible(Self::NAME))
+    }
+
+    /// Joins the answers to this request's [`parts`](Self::parts) into its answer.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Malformed`] if their number is wrong; [`ErrorKind::Unsupported`] unless overridden.
+    fn unite(&self, parts: Vec<Complete<Self>>) -> Result<Complete<Self>, Error> {
+        let _ = parts;
+        Err(indivisible(Self::NAME))
+    }
+}
+
+/// How many tokens a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// Input tokens, likely.
+    pub input: u64,
+    /// Input tokens, at most; `None` if nothing bounds them (images).
+    pub input_bound: Option<u64>,
+    /// Output tokens, likely, all answers together.
+    pub output: u64,
+    /// Output tokens, at most, all answers together; `None` if the request does not bound them.
+    pub output_bound: Option<u64>,
+    /// How many answers are asked for.
+    pub answers: u32,
+}
+
+impl Default for Estimate {
+    fn default() -> Self {
+        Self { input: 0, input_bound: None, output: 0, output_bound: None, answers: 1 }
+    }
+}
+
+/// Asks for the answer as a stream. The question, and so its key, is the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Streamed<T>(pub T);
+
+fn indivisible(name: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("operation {name:?} cannot be divided"))
+}

@@ -1,0 +1,110 @@
+use std::{any::Any, fmt, future::Future, ops::ControlFlow, pin::Pin, sync::Arc};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Error, Usage};
+
+/// How an answer ended. A hook gets it exactly once.
+#[derive(Debug)]
+pub enum End<'a, C> {
+    /// Whole.
+    Complete(&'a C),
+    /// Broken off by an error, with what had arrived.
+    Failed(&'a C, &'a Error),
+    /// Given up by its reader, with what had arrived.
+    Dropped(&'a C),
+}
+
+/// An answer as a caller gets it: whole, or a stream.
+///
+/// Every serializable type is an answer that arrives whole, users' own too; [`ChatStream`](crate::ChatStream) is one
+/// that does not.
+pub trait Output: Sized + Send + 'static {
+    /// The whole answer: what is stored, and what unary callers get.
+    type Complete: Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// Calls `f` once, when the answer has ended; at once if it is whole already. Hooks run in the order in which they
+    /// were added, so those of inner layers first.
+    fn on_end(self, f: impl FnOnce(End<'_, Self::Complete>) + Send + 'static) -> Self;
+
+    /// The answer again, from a stored one. A stream ends with `usage`, if it is known.
+    fn replay(done: Arc<Self::Complete>, usage: Option<Usage>) -> Self;
+
+    /// Makes the answer one that several callers can take.
+    fn share(self) -> Shared<Self::Complete>;
+
+    /// Takes a shared answer: a stream from its first event, a unary answer when it is whole.
+    ///
+    /// # Errors
+    ///
+    /// What ended the shared answer.
+    fn join(shared: Shared<Self::Complete>) -> impl Future<Output = Result<Self, Error>> + Send;
+
+    /// Calls `f` with the bytes of output so far (text, reasoning, tool arguments) whenever more arrive; it may cut the
+    /// answer off with an error. A whole answer is past cutting: `f` is not called.
+    fn watch(self, f: impl FnMut(u64) -> ControlFlow<Error> + Send + 'static) -> Self;
+}
+
+/// An answer that several callers can take: whole, or still running.
+pub enum Shared<C> {
+    /// Whole.
+    Whole(Arc<C>),
+    /// Still running. It runs while somebody reads it, whoever that is.
+    Live(Arc<dyn Live<C>>),
+}
+
+/// A running answer.
+pub trait Live<C>: Send + Sync + 'static {
+    /// Waits for the whole answer, driving it if nobody else does.
+    fn wait(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Result<Arc<C>, Error>> + Send>>;
+
+    /// For the type that made it, to find its own kind again.
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+impl<C> Clone for Shared<C> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Whole(whole) => Self::Whole(Arc::clone(whole)),
+            Self::Live(live) => Self::Live(Arc::clone(live)),
+        }
+    }
+}
+
+impl<C> fmt::Debug for Shared<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Whole(_) => "Shared::Whole",
+            Self::Live(_) => "Shared::Live",
+        })
+    }
+}
+
+impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Output for T {
+    type Complete = T;
+
+    fn on_end(self, f: impl FnOnce(End<'_, T>) + Send + 'static) -> Self {
+        f(End::Complete(&self));
+        self
+    }
+
+    fn replay(done: Arc<T>, _usage: Option<Usage>) -> Self {
+        Arc::unwrap_or_clone(done)
+    }
+
+    fn share(self) -> Shared<T> {
+        Shared::Whole(Arc::new(self))
+    }
+
+    async fn join(shared: Shared<T>) -> Result<Self, Error> {
+        let whole = match shared {
+            Shared::Whole(whole) => whole,
+            Shared::Live(live) => live.wait().await?,
+        };
+        Ok(Arc::unwrap_or_clone(whole))
+    }
+
+    fn watch(self, _f: impl FnMut(u64) -> ControlFlow<Error> + Send + 'static) -> Self {
+        self
+    }
+}

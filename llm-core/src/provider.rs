@@ -1,0 +1,113 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use async_trait::async_trait;
+use tower_service::Service;
+
+use crate::{
+    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Reply, Serves, Streamed, drive,
+    future::ResponseFuture,
+};
+
+/// What an application holds: something that answers, whatever is stacked below.
+///
+/// [`into_provider`] makes one of any stack; [`into_service`] puts layers on top of one.
+#[async_trait]
+pub trait Provider: Send + Sync + 'static {
+    /// Answers whole.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]: of the question, of the vendor, or of a layer on the way.
+    async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error>;
+
+    /// Answers as a stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`chat`](Self::chat), up to the stream's first event; later ones come in the stream.
+    async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error>;
+
+    /// Turns texts into vectors.
+    ///
+    /// # Errors
+    ///
+    /// As [`chat`](Self::chat).
+    async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error>;
+}
+
+/// Makes a provider of a stack of services.
+pub fn into_provider<S>(stack: S) -> Arc<dyn Provider>
+where
+    S: Serves<ChatRequest> + Serves<Streamed<ChatRequest>> + Serves<EmbedRequest> + Sync,
+{
+    Arc::new(Stack(stack))
+}
+
+/// Makes a service of a provider, for layers to stand on.
+pub fn into_service<P: Provider + ?Sized>(provider: Arc<P>) -> ProviderService<P> {
+    ProviderService(provider)
+}
+
+/// A [`Provider`] as a tower service. Always ready; clones share the provider.
+pub struct ProviderService<P: ?Sized>(Arc<P>);
+
+struct Stack<S>(S);
+
+#[async_trait]
+impl<S> Provider for Stack<S>
+where
+    S: Serves<ChatRequest> + Serves<Streamed<ChatRequest>> + Serves<EmbedRequest> + Sync,
+{
+    async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
+        drive(self.0.clone(), call).await
+    }
+
+    async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
+        drive(self.0.clone(), call.map(Streamed)).await
+    }
+
+    async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
+        drive(self.0.clone(), call).await
+    }
+}
+
+impl<P: ?Sized> Clone for ProviderService<P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<P: ?Sized> fmt::Debug for ProviderService<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProviderService")
+    }
+}
+
+macro_rules! service {
+    ($($operation:ty => $output:ty: $provider:ident, $call:ident => $answer:expr;)*) => { $(
+        impl<P: Provider + ?Sized> Service<Call<$operation>> for ProviderService<P> {
+            type Response = Reply<$output>;
+            type Error = Error;
+            type Future = ResponseFuture<$output>;
+
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, $call: Call<$operation>) -> Self::Future {
+                let $provider = Arc::clone(&self.0);
+                ResponseFuture::waiting(async move { $answer.await })
+            }
+        }
+    )* };
+}
+
+service! {
+    ChatRequest => ChatResponse: provider, call => provider.chat(call);
+    Streamed<ChatRequest> => ChatStream: provider, call => provider.chat_stream(call.map(|streamed| streamed.0));
+    EmbedRequest => Embeddings: provider, call => provider.embed(call);
+}

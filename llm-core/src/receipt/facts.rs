@@ -1,0 +1,62 @@
+use std::{sync::Arc, time::Duration};
+
+use super::{Claim, Savings};
+use crate::{Usage, Usd};
+
+/// The facts on a [`Receipt`](super::Receipt).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Facts {
+    /// Who gave the answer.
+    pub origin: Origin,
+    /// Tokens that producing the answer took; `None` while unknown.
+    pub usage: Option<Usage>,
+    /// The vendor that produced it, such as `openai`.
+    pub provider: Option<Arc<str>>,
+    /// The model that produced it, as the vendor named it.
+    pub model: Option<Arc<str>>,
+    /// The vendor's service class, where it named one (`default`, `flex`, …); it decides the price.
+    pub service_tier: Option<Arc<str>>,
+    /// The vendor's id of the request.
+    pub request_id: Option<Arc<str>>,
+    /// The list price of the answer: what its usage costs at the vendor.
+    pub cost: Option<Usd>,
+    /// What was paid for it in this call.
+    pub paid: Usd,
+    /// What did not have to be paid in this call, by cause.
+    pub saved: Savings,
+    /// The paid amount that this answer may count as its own.
+    pub claim: Option<Claim>,
+}
+
+/// Who gave an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A vendor, for this call.
+    #[default]
+    Vendor,
+    /// A stored answer.
+    Cache {
+        /// The tier that had it, such as `memory`.
+        tier: &'static str,
+        /// How long ago it was stored.
+        age: Duration,
+    },
+    /// A call that was already running for an equal question.
+    Coalesced,
+}
+
+impl Facts {
+    /// Copies what the answer itself is (usage, vendor, model, cost), not how this call came by it.
+    pub fn copy_answer(&mut self, from: &Self) {
+        let Self { origin: _, usage, provider, model, service_tier, request_id, cost, paid: _, saved: _, claim: _ } =
+            from;
+        self.usage = *usage;
+        self.provider.clone_from(provider);
+        self.model.clone_from(model);
+        self.service_tier.clone_from(service_tier);
+        self.request_id.clone_from(request_id);
+        self.cost = *cost;
+    }
+}

@@ -1,0 +1,67 @@
+//! What an answer was worth: who gave it, what it took, what it cost, what it saved.
+
+mod claim;
+mod facts;
+mod savings;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use self::claim::Claim;
+pub use self::facts::{Facts, Origin};
+pub use self::savings::{Cause, Savings};
+use crate::{Usage, Usd};
+
+/// A shared handle to the facts about one answer. Cheap to clone; clones see the same facts.
+///
+/// At the head of a reply it says who answers; usage, cost and savings are final when the answer has ended, before the
+/// hooks of outer layers run. It lives in the reply, not in the answer: a user's own answer type has no room for it,
+/// and a stream's usage is not known at its head.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt(Arc<Mutex<Facts>>);
+
+impl Receipt {
+    /// A receipt that starts with these facts.
+    pub fn new(facts: Facts) -> Self {
+        Self(Arc::new(Mutex::new(facts)))
+    }
+
+    /// The facts as they are now.
+    pub fn facts(&self) -> Facts {
+        self.lock().clone()
+    }
+
+    /// Changes the facts. `change` must not use this receipt: the facts are locked meanwhile.
+    pub fn edit<R>(&self, change: impl FnOnce(&mut Facts) -> R) -> R {
+        change(&mut self.lock())
+    }
+
+    /// Tokens that producing the answer took, whenever and for whomever that was; `None` while unknown.
+    pub fn usage(&self) -> Option<Usage> {
+        self.lock().usage
+    }
+
+    /// Who gave the answer.
+    pub fn origin(&self) -> Origin {
+        self.lock().origin
+    }
+
+    /// The list price of the answer; `None` while unknown, or if nobody in the stack knows prices.
+    pub fn cost(&self) -> Option<Usd> {
+        self.lock().cost
+    }
+
+    /// What was paid to a vendor for this answer, in this call.
+    pub fn paid(&self) -> Usd {
+        self.lock().paid
+    }
+
+    /// What did not have to be paid.
+    pub fn saved(&self) -> Usd {
+        self.lock().saved.total()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        // Facts are plain data, whole after every statement, so a panic elsewhere does not spoil them.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,116 @@
+use std::ops::{Add, AddAssign};
+
+use serde::{Deserialize, Serialize};
+
+/// Tokens that one answer took, in one convention for all vendors.
+///
+/// `input` *includes* tokens read from and written to the vendor's prompt cache; `output` *includes* reasoning.
+/// Codecs convert from each vendor's own convention.
+///
+/// ```
+/// use llm_core::Usage;
+///
+/// let usage = Usage { input: 1_000, cache_read: 800, output: 50, ..Usage::default() };
+/// assert_eq!(usage.uncached_input(), 200);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// All input tokens.
+    pub input: u64,
+    /// Those of `input` that the vendor read from its prompt cache.
+    pub cache_read: u64,
+    /// Those of `input` that the vendor wrote to its prompt cache, for its usual life time (minutes).
+    pub cache_write: u64,
+    /// Those of `input` that the vendor wrote to its prompt cache for a longer life time (an hour or more).
+    pub cache_write_long: u64,
+    /// Those of `input` that were audio.
+    pub audio_input: u64,
+    /// All output tokens.
+    pub output: u64,
+    /// Those of `output` that were reasoning.
+    pub reasoning: u64,
+    /// Those of `output` that were audio.
+    pub audio_output: u64,
+}
+
+impl Usage {
+    /// Input and output tokens without any detail.
+    pub fn new(input: u64, output: u64) -> Self {
+        Self { input, output, ..Self::default() }
+    }
+
+    /// Input tokens neither read from nor written to the vendor's prompt cache.
+    pub fn uncached_input(&self) -> u64 {
+        self.input
+            .saturating_sub(self.cache_read)
+            .saturating_sub(self.cache_write)
+            .saturating_sub(self.cache_write_long)
+    }
+
+    /// Input and output tokens.
+    pub fn total(&self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+
+    /// Splits this usage in proportion to `weights`, field by field; remainders go to the last.
+    pub fn split(&self, weights: &[u64]) -> Vec<Self> {
+        let each = self.fields().map(|amount| split(amount, weights));
+        (0..weights.len()).map(|i| Self::from_fields(std::array::from_fn(|field| each[field][i]))).collect()
+    }
+
+    fn fields(&self) -> [u64; 8] {
+        let Self { input, cache_read, cache_write, cache_write_long, audio_input, output, reasoning, audio_output } =
+            *self;
+        [input, cache_read, cache_write, cache_write_long, audio_input, output, reasoning, audio_output]
+    }
+
+    fn from_fields(fields: [u64; 8]) -> Self {
+        let [input, cache_read, cache_write, cache_write_long, audio_input, output, reasoning, audio_output] = fields;
+        Self { input, cache_read, cache_write, cache_write_long, audio_input, output, reasoning, audio_output }
+    }
+}
+
+fn split(amount: u64, weights: &[u64]) -> Vec<u64> {
+    let total: u128 = weights.iter().map(|w| u128::from(*w)).sum();
+    let share = |weight: &u64| match total {
+        0 => amount / weights.len() as u64,
+        // A share never exceeds the whole, so it fits.
+        _ => (u128::from(amount) * u128::from(*weight) / total) as u64,
+    };
+    let mut shares: Vec<u64> = weights.iter().map(share).collect();
+    let given: u64 = shares.iter().sum();
+    if let Some(last) = shares.last_mut() {
+        *last += amount - given;
+    }
+    shares
+}
+
+impl Add for Usage {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        let (a, b) = (self.fields(), other.fields());
+        Self::from_fields(std::array::from_fn(|i| a[i].saturating_add(b[i])))
+    }
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn shares_add_up(input in any::<u64>(), output in 0u64..1_000, weights in prop::collection::vec(0u64..1_000, 1..9)) {
+            let usage = Usage { reasoning: output / 3, ..Usage::new(input, output) };
+            let sum = usage.split(&weights).into_iter().fold(Usage::default(), Add::add);
+            prop_assert_eq!(sum, usage);
+        }
+    }
+}

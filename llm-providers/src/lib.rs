@@ -1,0 +1,1 @@
+//! LLM vendors behind one `Provider` trait, with prices and a ledger.

@@ -1,0 +1,119 @@
+//! Building a vendor.
+
+use crate::books::PriceRow;
+use crate::latency::Latency;
+use crate::limits::RateLimits;
+use crate::settings::Settings;
+use crate::vendor::Vendor;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::time::SystemTime;
+
+/// Builds a [`Vendor`]. Everything has a default.
+#[derive(Debug, Default)]
+pub struct VendorBuilder {
+    settings: Settings,
+}
+
+impl VendorBuilder {
+    /// What request ids and latencies follow from; 0 unless told. Two vendors whose request ids must not be the same
+    /// need two seeds.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = seed;
+        self
+    }
+
+    /// The keys that are known; others get a 401. Unless told, any bearer token is accepted.
+    #[must_use]
+    pub fn keys<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.settings.keys = Some(keys.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The models that are served; others get a 404. Unless told, any model is served.
+    #[must_use]
+    pub fn models<M: Into<String>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
+        self.settings.models = Some(models.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The prices of models whose names begin with `prefix` (the longest counts, `""` is any), in nano-dollars per
+    /// million tokens of input, cached input and output. A model without a price costs nothing.
+    #[must_use]
+    pub fn price(mut self, prefix: impl Into<String>, input: u64, cached: u64, output: u64) -> Self {
+        self.settings.prices.insert(prefix.into(), PriceRow { input, cached, output });
+        self
+    }
+
+    /// How many tokens an answer's text has, chosen by the request's hash; 8 to 40 unless told. A request's own maximum
+    /// cuts it.
+    #[must_use]
+    pub fn answer_tokens(mut self, tokens: RangeInclusive<u64>) -> Self {
+        self.settings.answer_tokens = tokens;
+        self
+    }
+
+    /// Tokens that each choice thinks before it speaks; 0 unless told. They are part of `completion_tokens`, and of its
+    /// maximum.
+    #[must_use]
+    pub fn reasoning_tokens(mut self, tokens: u64) -> Self {
+        self.settings.reasoning_tokens = tokens;
+        self
+    }
+
+    /// The share of every prompt that counts as cached, in per cent (at most 100, rounded down to tokens); 0 unless
+    /// told.
+    #[must_use]
+    pub fn cached_percent(mut self, percent: u8) -> Self {
+        self.settings.cached_percent = percent.min(100);
+        self
+    }
+
+    /// The length of embeddings whose request does not ask for one; 8 unless told.
+    #[must_use]
+    pub fn dimensions(mut self, dimensions: NonZeroUsize) -> Self {
+        self.settings.dimensions = dimensions.get();
+        self
+    }
+
+    /// How many tokens one event of a stream carries; 1 unless told.
+    #[must_use]
+    pub fn tokens_per_delta(mut self, tokens: NonZeroUsize) -> Self {
+        self.settings.tokens_per_delta = tokens;
+        self
+    }
+
+    /// How long answers take; no time unless told.
+    #[must_use]
+    pub fn latency(mut self, latency: Latency) -> Self {
+        self.settings.latency = latency;
+        self
+    }
+
+    /// The limits that answers advertise, or none.
+    #[must_use]
+    pub fn rate_limits(mut self, limits: Option<RateLimits>) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// How many of the latest requests [`Vendor::requests`] keeps; 16 unless told.
+    #[must_use]
+    pub fn keep_requests(mut self, requests: usize) -> Self {
+        self.settings.keep_requests = requests;
+        self
+    }
+
+    /// The wall clock, for the `date` and `retry-after` headers; the system's unless told.
+    #[must_use]
+    pub fn wall_clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.settings.wall = Box::new(now);
+        self
+    }
+
+    /// The vendor, open for business.
+    pub fn build(self) -> Vendor {
+        Vendor::open(self.settings)
+    }
+}

@@ -1,0 +1,118 @@
+//! The face without a network.
+
+use super::body::Body;
+use super::guard::CallGuard;
+use super::timer::Timer;
+use crate::plan::{Head, Outcome, Plan};
+use crate::vendor::Vendor;
+use bytes::Bytes;
+use http::{Request, Response};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tower_service::Service;
+
+/// A vendor as a tower service in this process. Always ready; clones reach the same vendor.
+///
+/// The vendor receives a call when its future is first polled. Dropping the future after that, or the body before its
+/// end, is a client that leaves.
+#[derive(Debug, Clone)]
+pub struct Transport {
+    vendor: Vendor,
+}
+
+impl Transport {
+    pub(crate) fn new(vendor: Vendor) -> Self {
+        Self { vendor }
+    }
+}
+
+impl Service<Request<Bytes>> for Transport {
+    type Response = Response<Body>;
+    type Error = ConnectionClosed;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectionClosed>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Bytes>) -> ResponseFuture {
+        ResponseFuture { vendor: self.vendor.clone(), state: State::Unsent(Box::new(request)) }
+    }
+}
+
+/// Resolves when the head of an answer is due.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture {
+    vendor: Vendor,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Unsent(Box<Request<Bytes>>),
+    Waiting(Box<Waiting>),
+    Done,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    plan: Plan,
+    timer: Timer,
+    guard: CallGuard,
+}
+
+impl Waiting {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.plan.head {
+            Head::At(at) | Head::Reset(at) => self.timer.poll(cx, at),
+            Head::Never => Poll::Pending,
+        }
+    }
+
+    fn finish(mut self) -> Result<Response<Body>, ConnectionClosed> {
+        if matches!(self.plan.head, Head::Reset(_)) {
+            self.guard.settle(Outcome::Cut);
+            return Err(ConnectionClosed);
+        }
+        let mut response = Response::new(Body::new(self.timer, self.plan.frames, self.plan.end, self.guard));
+        *response.status_mut() = self.plan.status;
+        *response.headers_mut() = self.plan.headers;
+        Ok(response)
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<Body>, ConnectionClosed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let State::Unsent(request) = &this.state {
+            let timer = Timer::start();
+            let plan = this.vendor.decide(this.vendor.now(), request);
+            let guard = CallGuard::new(this.vendor.clone(), plan.call);
+            this.state = State::Waiting(Box::new(Waiting { plan, timer, guard }));
+        }
+        if let State::Waiting(waiting) = &mut this.state {
+            ready!(waiting.poll(cx));
+        }
+        match std::mem::replace(&mut this.state, State::Done) {
+            State::Waiting(waiting) => Poll::Ready(waiting.finish()),
+            State::Unsent(_) | State::Done => panic!("the future was polled after it had resolved"),
+        }
+    }
+}
+
+/// The vendor closed the connection, before or in the middle of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionClosed;
+
+impl fmt::Display for ConnectionClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("connection closed by the simulated vendor")
+    }
+}
+
+impl std::error::Error for ConnectionClosed {}

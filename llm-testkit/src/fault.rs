@@ -1,0 +1,98 @@
+//! What can go wrong on purpose.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// Something that the vendor does instead of answering as it should.
+///
+/// Calls that end with a refusal, a page or a reset are not billed; the other faults spoil an answer that was
+/// generated, and it is billed as far as the vendor got with it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Fault {
+    /// A 429.
+    RateLimited {
+        /// How long the client should wait.
+        retry_after: Duration,
+        /// How the answer says so.
+        form: RetryForm,
+        /// The error's `code`: `rate_limit_exceeded`, `insufficient_quota`, `slow_down` and so on.
+        code: String,
+    },
+    /// Exactly this answer, with the vendor's headers under it where it has none of its own.
+    Answer(Box<Response<Bytes>>),
+    /// Status 200 and an HTML page, as a proxy in between would send.
+    Html,
+    /// The answer grows by this many bytes: a stream by one event with that much text, any other by white space in its
+    /// JSON.
+    HugeEvent(usize),
+    /// Bytes inside a string of the answer that are not UTF-8.
+    InvalidUtf8,
+    /// The arguments of a tool call are not JSON. Without effect where the answer calls no tool.
+    InvalidToolJson,
+    /// The answer's JSON ends in the middle: the whole body's, or that of one event near the middle of a stream.
+    TruncatedJson,
+    /// The connection is closed after this many frames of the body. A body that is not streamed is sent in up to eight
+    /// frames.
+    CutAfter(usize),
+    /// Nothing more comes after this many frames of the body, framed as in [`CutAfter`](Self::CutAfter).
+    StallAfter(usize),
+    /// The request is accepted and never answered.
+    NoAnswer,
+    /// The connection is closed instead of an answer.
+    Reset,
+    /// A stream carries an `error` object after this many events and ends; any other answer is a 200 with an `error`
+    /// object in it.
+    ErrorEvent {
+        /// Events before the error.
+        after: usize,
+    },
+    /// A stream ends without `[DONE]`.
+    NoDone,
+    /// The answer does not say its usage. It is billed all the same.
+    NoUsage,
+    /// Everything comes this much later.
+    Slow(Duration),
+    /// The body comes in frames of this many bytes, whatever they cut apart.
+    Shred(NonZeroUsize),
+}
+
+/// How a 429 tells when to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RetryForm {
+    /// `retry-after` in whole seconds, rounded up.
+    Seconds,
+    /// `retry-after` as an HTTP date, by the vendor's wall clock, rounded up to a second.
+    HttpDate,
+    /// `retry-after-ms` alone.
+    Millis,
+    /// `retry-after` in seconds and `retry-after-ms`.
+    Both,
+    /// Not at all.
+    Silent,
+}
+
+impl Fault {
+    /// A 429 with code `rate_limit_exceeded` that asks to wait, in the given form.
+    pub fn rate_limited(retry_after: Duration, form: RetryForm) -> Self {
+        Self::RateLimited { retry_after, form, code: "rate_limit_exceeded".into() }
+    }
+
+    /// A 429 with code `insufficient_quota`, which no waiting cures.
+    pub fn insufficient_quota() -> Self {
+        Self::RateLimited { retry_after: Duration::ZERO, form: RetryForm::Silent, code: "insufficient_quota".into() }
+    }
+
+    /// This status and this body; JSON if it begins with a brace, else plain text.
+    pub fn status(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let kind = if body.starts_with(b"{") { "application/json" } else { "text/plain; charset=utf-8" };
+        let mut answer = Response::new(body);
+        *answer.status_mut() = status;
+        answer.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+        Self::Answer(Box::new(answer))
+    }
+}

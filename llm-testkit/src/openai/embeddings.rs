@@ -1,0 +1,118 @@
+//! Embeddings.
+
+use super::digest::answer_hash;
+use super::error::Refusal;
+use crate::prng::Prng;
+use crate::settings::Settings;
+use crate::tokens;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+/// The most inputs of one request.
+const MOST_INPUTS: usize = 2_048;
+/// The most dimensions that can be asked for.
+const MOST_DIMENSIONS: u64 = 16_384;
+
+/// The vector of length 1 that a model gives for one input (a text, or an array of tokens): it follows from these three
+/// alone.
+pub fn embedding(model: &str, input: &Value, dimensions: usize) -> Vec<f32> {
+    let mut prng = Prng::new(answer_hash(&json!([model, input])), 2);
+    let raw: Vec<f64> = (0..dimensions).map(|_| prng.unit() * 2.0 - 1.0).collect();
+    let norm = raw.iter().map(|x| x * x).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+    raw.into_iter().map(|x| (x / norm) as f32).collect()
+}
+
+/// One answer, thought through and not yet written.
+#[derive(Debug)]
+pub(crate) struct Embed {
+    pub(crate) model: String,
+    pub(crate) hash: u64,
+    pub(crate) input: u64,
+    vectors: Vec<Vec<f32>>,
+    base64: bool,
+}
+
+impl Embed {
+    pub(crate) fn answer(body: &Value, settings: &Settings) -> Result<Self, Refusal> {
+        let model = body["model"].as_str().ok_or_else(|| Refusal::missing("model"))?;
+        let inputs = inputs(&body["input"])?;
+        if !settings.serves(model) {
+            return Err(Refusal::unknown_model(model));
+        }
+        let dimensions = dimensions(&body["dimensions"], settings.dimensions)?;
+        Ok(Self {
+            model: model.into(),
+            hash: answer_hash(body),
+            input: tokens::embedding_input(&body["input"]),
+            vectors: inputs.into_iter().map(|input| embedding(model, input, dimensions)).collect(),
+            base64: base64(&body["encoding_format"])?,
+        })
+    }
+
+    pub(crate) fn unary(&self, usage: bool) -> Bytes {
+        let row = |(index, vector): (usize, &Vec<f32>)| {
+            let embedding = self.encode(vector);
+            json!({"object": "embedding", "index": index, "embedding": embedding})
+        };
+        let data: Vec<_> = self.vectors.iter().enumerate().map(row).collect();
+        let mut body = json!({"object": "list", "data": data, "model": self.model});
+        if usage {
+            body["usage"] = json!({"prompt_tokens": self.input, "total_tokens": self.input});
+        }
+        body.to_string().into()
+    }
+
+    fn encode(&self, vector: &[f32]) -> Value {
+        if self.base64 {
+            let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+            return json!(STANDARD.encode(bytes));
+        }
+        json!(vector.iter().copied().map(f64::from).collect::<Vec<_>>())
+    }
+}
+
+/// The inputs one by one: a text, an array of texts, an array of tokens, or an array of those.
+fn inputs(input: &Value) -> Result<Vec<&Value>, Refusal> {
+    let inputs = match input {
+        Value::Null => return Err(Refusal::missing("input")),
+        Value::Array(items) if items.first().is_some_and(Value::is_number) => vec![input],
+        Value::Array(items) => items.iter().collect(),
+        _ => vec![input],
+    };
+    if inputs.is_empty() || inputs.len() > MOST_INPUTS {
+        return Err(Refusal::invalid("input", format!("there have to be from 1 to {MOST_INPUTS} inputs")));
+    }
+    if !inputs.iter().all(|input| is_input(input)) {
+        return Err(Refusal::invalid("input", "an input has to be a text or an array of tokens, and not empty"));
+    }
+    Ok(inputs)
+}
+
+fn is_input(input: &Value) -> bool {
+    match input {
+        Value::String(text) => !text.is_empty(),
+        Value::Array(tokens) => !tokens.is_empty() && tokens.iter().all(Value::is_u64),
+        _ => false,
+    }
+}
+
+fn dimensions(given: &Value, default: usize) -> Result<usize, Refusal> {
+    if given.is_null() {
+        return Ok(default);
+    }
+    let number = given.as_u64().filter(|number| (1..=MOST_DIMENSIONS).contains(number));
+    number.and_then(|number| usize::try_from(number).ok()).ok_or_else(|| {
+        Refusal::invalid("dimensions", format!("there have to be from 1 to {MOST_DIMENSIONS} dimensions"))
+    })
+}
+
+fn base64(format: &Value) -> Result<bool, Refusal> {
+    match format.as_str() {
+        Some("base64") => Ok(true),
+        Some("float") => Ok(false),
+        None if format.is_null() => Ok(false),
+        _ => Err(Refusal::invalid("encoding_format", "the format has to be 'float' or 'base64'")),
+    }
+}

@@ -1,0 +1,112 @@
+//! Response headers: rate limits, waiting times, dates.
+
+use crate::fault::RetryForm;
+use crate::limits::{RateLimits, Window};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::fmt::Display;
+use std::time::{Duration, SystemTime};
+
+/// Writes `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`.
+pub(crate) fn limit_headers(headers: &mut HeaderMap, limits: &RateLimits) {
+    let names = |window: &Window, [limit, remaining, reset]: [&'static str; 3]| {
+        [
+            (limit, window.limit.to_string()),
+            (remaining, window.remaining.to_string()),
+            (reset, go_duration(window.reset)),
+        ]
+    };
+    let requests = ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+    let tokens = ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+    for (name, text) in names(&limits.requests, requests).into_iter().chain(names(&limits.tokens, tokens)) {
+        headers.insert(HeaderName::from_static(name), value(text));
+    }
+}
+
+/// What the limits look like to a call that was refused for them.
+pub(crate) fn refused_limits(limits: &RateLimits, retry_after: Duration) -> RateLimits {
+    RateLimits { requests: Window { remaining: 0, reset: retry_after, ..limits.requests }, ..*limits }
+}
+
+/// Writes when to come back, in the given form.
+pub(crate) fn retry_headers(headers: &mut HeaderMap, after: Duration, form: RetryForm, wall: SystemTime) {
+    let seconds = after.as_millis().div_ceil(1_000);
+    let millis = HeaderName::from_static("retry-after-ms");
+    if matches!(form, RetryForm::Seconds | RetryForm::Both) {
+        headers.insert(header::RETRY_AFTER, value(seconds));
+    }
+    if matches!(form, RetryForm::Millis | RetryForm::Both) {
+        headers.insert(millis, value(after.as_millis()));
+    }
+    if form == RetryForm::HttpDate {
+        headers.insert(header::RETRY_AFTER, date(ceil_to_second(wall + after)));
+    }
+}
+
+/// `time` as an HTTP date.
+pub(crate) fn date(time: SystemTime) -> HeaderValue {
+    value(httpdate::fmt_http_date(time))
+}
+
+fn value(text: impl Display) -> HeaderValue {
+    HeaderValue::try_from(text.to_string()).expect("digits, letters and punctuation make a header")
+}
+
+fn ceil_to_second(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let rest = u64::from(since.subsec_nanos());
+    if rest == 0 { time } else { time + Duration::from_nanos(1_000_000_000 - rest) }
+}
+
+/// A duration as Go prints it, to the millisecond: `0s`, `6ms`, `1.5s`, `1m0s`, `1h2m3.5s`.
+fn go_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis > 0 && millis < 1_000 {
+        return format!("{millis}ms");
+    }
+    let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
+    let fraction = format!("{:03}", millis % 1_000);
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    let seconds = format!("{}{point}{fraction}s", millis / 1_000 % 60);
+    match (hours, minutes) {
+        (0, 0) => seconds,
+        (0, minutes) => format!("{minutes}m{seconds}"),
+        (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_does() {
+        for (millis, text) in [
+            (0, "0s"),
+            (6, "6ms"),
+            (1_000, "1s"),
+            (1_500, "1.5s"),
+            (60_000, "1m0s"),
+            (3_723_500, "1h2m3.5s"),
+            (8_640, "8.64s"),
+        ] {
+            assert_eq!(go_duration(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn retry_dates_round_up_to_a_second() {
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_776);
+        let mut headers = HeaderMap::new();
+        retry_headers(&mut headers, Duration::from_millis(200), RetryForm::HttpDate, wall);
+        assert_eq!(headers["retry-after"], "Sun, 06 Nov 1994 08:49:37 GMT");
+    }
+
+    #[test]
+    fn retry_seconds_round_up() {
+        let mut headers = HeaderMap::new();
+        retry_headers(&mut headers, Duration::from_millis(1_001), RetryForm::Both, SystemTime::UNIX_EPOCH);
+        assert_eq!(headers["retry-after"], "2");
+        assert_eq!(headers["retry-after-ms"], "1001");
+    }
+}

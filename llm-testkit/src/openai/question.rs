@@ -1,0 +1,114 @@
+//! What a chat request asks for, validated.
+
+use super::digest::answer_hash;
+use super::error::Refusal;
+use serde_json::Value;
+
+/// The part of a chat request that shapes the answer.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) hash: u64,
+    pub(crate) model: String,
+    pub(crate) n: u64,
+    pub(crate) max_tokens: Option<u64>,
+    pub(crate) stream: bool,
+    pub(crate) include_usage: bool,
+    pub(crate) form: Form,
+}
+
+/// What an answer has to be.
+#[derive(Debug)]
+pub(crate) enum Form {
+    Prose,
+    /// A JSON object; fitting the schema, if there is one.
+    Json(Option<Value>),
+    /// A call of one of these tools.
+    Tool(Vec<Value>),
+}
+
+impl Question {
+    pub(crate) fn read(body: &Value) -> Result<Self, Refusal> {
+        let model = body["model"].as_str().ok_or_else(|| Refusal::missing("model"))?;
+        messages(body)?;
+        sampling(body)?;
+        let longest = whole(body, "max_completion_tokens", 1, u64::MAX)?.or(whole(body, "max_tokens", 1, u64::MAX)?);
+        Ok(Self {
+            hash: answer_hash(body),
+            model: model.into(),
+            n: whole(body, "n", 1, 128)?.unwrap_or(1),
+            max_tokens: longest,
+            stream: body["stream"] == true,
+            include_usage: body["stream_options"]["include_usage"] == true,
+            form: form(body)?,
+        })
+    }
+}
+
+fn messages(body: &Value) -> Result<(), Refusal> {
+    let messages = body["messages"].as_array().ok_or_else(|| Refusal::missing("messages"))?;
+    if messages.is_empty() {
+        return Err(Refusal::invalid("messages", "there has to be at least one message"));
+    }
+    let roles = ["developer", "system", "user", "assistant", "tool", "function"];
+    for (at, message) in messages.iter().enumerate() {
+        if !message["role"].as_str().is_some_and(|role| roles.contains(&role)) {
+            return Err(Refusal::invalid(&format!("messages[{at}].role"), "not a role"));
+        }
+    }
+    Ok(())
+}
+
+fn sampling(body: &Value) -> Result<(), Refusal> {
+    for (param, low, high) in [
+        ("temperature", 0.0, 2.0),
+        ("top_p", 0.0, 1.0),
+        ("presence_penalty", -2.0, 2.0),
+        ("frequency_penalty", -2.0, 2.0),
+    ] {
+        let given = body.get(param).filter(|value| !value.is_null());
+        if given.is_some_and(|value| !value.as_f64().is_some_and(|number| (low..=high).contains(&number))) {
+            return Err(Refusal::invalid(param, format!("'{param}' has to be a number from {low} to {high}")));
+        }
+    }
+    Ok(())
+}
+
+fn whole(body: &Value, param: &str, low: u64, high: u64) -> Result<Option<u64>, Refusal> {
+    match body.get(param) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64().filter(|number| (low..=high).contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Refusal::invalid(param, format!("'{param}' has to be a whole number from {low} to {high}"))),
+        },
+    }
+}
+
+fn form(body: &Value) -> Result<Form, Refusal> {
+    let tools = body["tools"].as_array().map_or(&[][..], Vec::as_slice);
+    let functions = || tools.iter().filter(|tool| tool["function"]["name"].is_string());
+    match &body["tool_choice"] {
+        Value::String(choice) if choice == "required" => {
+            let functions: Vec<_> = functions().cloned().collect();
+            if functions.is_empty() {
+                return Err(Refusal::invalid("tool_choice", "a tool is required, and none is given"));
+            }
+            Ok(Form::Tool(functions))
+        }
+        Value::Object(choice) if choice.get("type").is_some_and(|kind| kind == "function") => {
+            let name = &body["tool_choice"]["function"]["name"];
+            match functions().find(|tool| tool["function"]["name"] == *name) {
+                Some(tool) => Ok(Form::Tool(vec![tool.clone()])),
+                None => Err(Refusal::invalid("tool_choice", "the tool that was chosen is not among the tools")),
+            }
+        }
+        _ => Ok(text_form(&body["response_format"])),
+    }
+}
+
+fn text_form(format: &Value) -> Form {
+    match format["type"].as_str() {
+        Some("json_object") => Form::Json(None),
+        Some("json_schema") => Form::Json(format["json_schema"].get("schema").cloned()),
+        _ => Form::Prose,
+    }
+}

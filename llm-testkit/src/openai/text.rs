@@ -1,0 +1,76 @@
+//! What the vendor says.
+
+use super::digest::answer_hash;
+use crate::prng::{Prng, mix};
+use serde_json::Value;
+
+/// Words of exactly three bytes, so that each is one token with its space; some are not ASCII.
+const WORDS: [&str; 48] = [
+    "sol", "mar", "luz", "pan", "voz", "mes", "red", "sal", "ley", "tos", "ojo", "sí", "té", "mí", "él", "ñu", "the",
+    "and", "for", "you", "can", "new", "out", "day", "key", "one", "two", "six", "ten", "run", "set", "row", "map",
+    "log", "sum", "bit", "hub", "jet", "fox", "owl", "oak", "sea", "sky", "ink", "gem", "fig", "pot", "kit",
+];
+
+/// The text of `tokens` tokens that answers a request: sixteen hexadecimal digits of [`answer_hash`], then
+/// pseudo-random words.
+///
+/// It follows from the body alone. `choice` is the index among the `n` answers of one request. A vendor chooses the
+/// length within its `answer_tokens`, see [`Vendor::answer_text`](crate::Vendor::answer_text). Each four bytes are one
+/// token.
+pub fn answer_text(body: &Value, choice: u64, tokens: u64) -> String {
+    prose(choice_hash(answer_hash(body), choice), tokens)
+}
+
+/// The hash that stands at the head of one choice's text.
+pub(crate) fn choice_hash(answer: u64, choice: u64) -> u64 {
+    if choice == 0 { answer } else { mix(answer ^ mix(choice)) }
+}
+
+pub(crate) fn prose(hash: u64, tokens: u64) -> String {
+    let head = format!("{hash:016x}");
+    let tokens = usize::try_from(tokens).unwrap_or(usize::MAX);
+    let mut prng = Prng::new(hash, 0);
+    let mut text: String = head.chars().take(tokens.saturating_mul(4)).collect();
+    for _ in 4..tokens {
+        text.push(' ');
+        text.push_str(pick(&mut prng));
+    }
+    text
+}
+
+fn pick(prng: &mut Prng) -> &'static str {
+    usize::try_from(prng.below(WORDS.len() as u64)).map_or("", |at| WORDS[at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens;
+    use serde_json::json;
+
+    #[test]
+    fn every_word_has_three_bytes() {
+        assert_eq!(WORDS.iter().filter(|word| word.len() != 3).collect::<Vec<_>>(), Vec::<&&str>::new());
+    }
+
+    #[test]
+    fn an_answer_has_as_many_tokens_as_asked() {
+        let body = json!({"messages": []});
+        for wanted in [0, 1, 3, 4, 5, 100] {
+            assert_eq!(tokens::count(&answer_text(&body, 0, wanted)), wanted);
+        }
+    }
+
+    #[test]
+    fn a_shorter_answer_is_the_beginning_of_a_longer_one() {
+        let body = json!({"messages": [], "seed": 3});
+        assert!(answer_text(&body, 0, 50).starts_with(&answer_text(&body, 0, 7)));
+    }
+
+    #[test]
+    fn an_answer_begins_with_the_hash_of_its_question() {
+        let body = json!({"messages": [{"role": "user", "content": "hi"}]});
+        assert!(answer_text(&body, 0, 9).starts_with(&format!("{:016x} ", answer_hash(&body))));
+        assert_ne!(answer_text(&body, 0, 9), answer_text(&body, 1, 9));
+    }
+}

@@ -1,0 +1,65 @@
+//! A small deterministic generator of pseudo-random numbers (`splitmix64`).
+
+/// The increment of `splitmix64`, the golden ratio in 64 bits.
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Scrambles `x` by a bijection: different inputs give different outputs.
+pub(crate) fn mix(x: u64) -> u64 {
+    let mut z = x.wrapping_add(GAMMA);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A generator whose whole sequence follows from its seed.
+#[derive(Debug, Clone)]
+pub(crate) struct Prng(u64);
+
+impl Prng {
+    /// A generator for one purpose (`stream`) under one seed.
+    pub(crate) fn new(seed: u64, stream: u64) -> Self {
+        Self(mix(seed) ^ mix(!stream))
+    }
+
+    /// The next 64 bits.
+    pub(crate) fn next(&mut self) -> u64 {
+        let out = mix(self.0);
+        self.0 = self.0.wrapping_add(GAMMA);
+        out
+    }
+
+    /// A number below `bound`, or 0 if `bound` is 0.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        let wide = u128::from(self.next()) * u128::from(bound);
+        u64::try_from(wide >> 64).expect("a product of two 64-bit numbers has 128 bits")
+    }
+
+    /// A fraction in `0.0..1.0`.
+    pub(crate) fn unit(&mut self) -> f64 {
+        // NOTE: 53 bits are what an `f64` holds exactly.
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_repeats_and_another_differs() {
+        let draw = |seed| {
+            let mut prng = Prng::new(seed, 1);
+            [prng.next(), prng.next(), prng.next()]
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn draws_stay_below_their_bound() {
+        let mut prng = Prng::new(1, 2);
+        assert!((0..1_000).all(|_| prng.below(3) < 3));
+        assert!((0..1_000).all(|_| (0.0..1.0).contains(&prng.unit())));
+        assert_eq!(prng.below(0), 0);
+    }
+}

@@ -1,0 +1,78 @@
+//! What a vendor is told when it is built.
+
+use crate::books::Prices;
+use crate::latency::Latency;
+use crate::limits::RateLimits;
+use crate::prng::Prng;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::time::SystemTime;
+
+/// The settings of one vendor.
+pub(crate) struct Settings {
+    pub(crate) seed: u64,
+    /// The keys that are known; any, if not told.
+    pub(crate) keys: Option<BTreeSet<String>>,
+    /// The models that are served; any, if not told.
+    pub(crate) models: Option<BTreeSet<String>>,
+    pub(crate) prices: Prices,
+    pub(crate) answer_tokens: RangeInclusive<u64>,
+    pub(crate) reasoning_tokens: u64,
+    pub(crate) cached_percent: u8,
+    pub(crate) dimensions: usize,
+    pub(crate) tokens_per_delta: NonZeroUsize,
+    pub(crate) latency: Latency,
+    pub(crate) limits: Option<RateLimits>,
+    pub(crate) keep_requests: usize,
+    pub(crate) wall: Box<dyn Fn() -> SystemTime + Send + Sync>,
+}
+
+impl Settings {
+    pub(crate) fn serves(&self, model: &str) -> bool {
+        self.models.as_ref().is_none_or(|models| models.contains(model))
+    }
+
+    /// Those of `input` tokens that count as cached.
+    pub(crate) fn cached(&self, input: u64) -> u64 {
+        input / 100 * u64::from(self.cached_percent) + input % 100 * u64::from(self.cached_percent) / 100
+    }
+
+    /// How many tokens an answer says.
+    pub(crate) fn answer_length(&self, prng: &mut Prng) -> u64 {
+        let (low, high) = (*self.answer_tokens.start(), *self.answer_tokens.end());
+        low + prng.below(high.saturating_sub(low).saturating_add(1))
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            keys: None,
+            models: None,
+            prices: Prices::default(),
+            answer_tokens: 8..=40,
+            reasoning_tokens: 0,
+            cached_percent: 0,
+            dimensions: 8,
+            tokens_per_delta: NonZeroUsize::MIN,
+            latency: Latency::zero(),
+            limits: Some(RateLimits::default()),
+            keep_requests: 16,
+            wall: Box::new(system_time),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the vendor's own wall clock, and the builder replaces it")]
+fn system_time() -> SystemTime {
+    SystemTime::now()
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("seed", &self.seed).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,190 @@
+//! What goes wrong on purpose.
+
+use crate::ask::{Answer, ask, ask_http, chat, connect, host, post, prompt, with};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use llm_testkit::{ConnectionClosed, Fault, Rule, Vendor};
+use serde_json::{Value, json};
+use std::num::NonZeroUsize;
+use tower::ServiceExt;
+
+#[tokio::test]
+async fn a_scripted_answer_is_sent_as_it_is() {
+    let vendor = suffering(Fault::status(StatusCode::BAD_GATEWAY, "upstream is gone"));
+    let answer = ask(&vendor, unary()).await;
+    assert_eq!((answer.status, answer.bytes().as_ref()), (StatusCode::BAD_GATEWAY, &b"upstream is gone"[..]));
+    assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
+    assert!(answer.headers.contains_key("x-request-id"));
+
+    let own = Response::builder().status(503).header("retry-after", "7").body("{}".into()).expect("a response");
+    let answer = ask(&suffering(Fault::Answer(Box::new(own))), unary()).await;
+    assert_eq!((answer.status.as_u16(), &answer.headers["retry-after"]), (503, &http::HeaderValue::from_static("7")));
+    assert!(vendor.books().is_empty());
+}
+
+#[tokio::test]
+async fn a_page_comes_instead_of_json() {
+    let vendor = suffering(Fault::Html);
+    let answer = ask(&vendor, unary()).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.bytes().starts_with(b"<!DOCTYPE html>"));
+    assert!(vendor.books().is_empty());
+}
+
+#[tokio::test]
+async fn one_event_is_huge() {
+    let answer = ask(&suffering(Fault::HugeEvent(1_000_000)), streamed()).await;
+    let huge = answer.bytes().split(|byte| *byte == b'\n').map(<[u8]>::len).max();
+    assert!(huge > Some(1_000_000));
+    assert_eq!(answer.data().last().map(String::as_str), Some("[DONE]"));
+}
+
+#[tokio::test]
+async fn a_huge_body_is_still_json() {
+    let answer = ask(&suffering(Fault::HugeEvent(1_000_000)), unary()).await;
+    assert!(answer.bytes().len() > 1_000_000);
+    assert!(answer.json()["choices"][0]["message"]["content"].is_string());
+}
+
+#[tokio::test]
+async fn bytes_are_not_utf8() {
+    for request in [unary(), streamed(), tool_call(), post("embeddings", &json!({"model": "e", "input": "a"}))] {
+        let answer = ask(&suffering(Fault::InvalidUtf8), request).await;
+        assert!(std::str::from_utf8(&answer.bytes()).is_err());
+        assert_eq!(answer.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn arguments_of_a_tool_call_are_not_json() {
+    let answer = ask(&suffering(Fault::InvalidToolJson), tool_call()).await.json();
+    let arguments =
+        answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"].as_str().expect("a string");
+    assert!(serde_json::from_str::<Value>(arguments).is_err());
+}
+
+#[tokio::test]
+async fn json_ends_in_the_middle() {
+    let answer = ask(&suffering(Fault::TruncatedJson), unary()).await;
+    assert!(answer.whole && serde_json::from_slice::<Value>(&answer.bytes()).is_err());
+
+    let answer = ask(&suffering(Fault::TruncatedJson), streamed()).await;
+    let broken =
+        answer.data().into_iter().filter(|data| data != "[DONE]" && serde_json::from_str::<Value>(data).is_err());
+    assert_eq!(broken.count(), 1);
+}
+
+#[tokio::test]
+async fn an_error_comes_inside_a_stream() {
+    for after in [0, 3] {
+        let vendor = suffering(Fault::ErrorEvent { after });
+        let answer = ask(&vendor, streamed()).await;
+        let data = answer.data();
+        assert_eq!((answer.status.as_u16(), data.len()), (200, after + 1));
+        let last: Value = serde_json::from_str(&data[after]).expect("JSON");
+        assert_eq!(last["error"]["type"], "server_error");
+        assert_eq!(vendor.books()[0].output_tokens, after.saturating_sub(1) as u64);
+    }
+}
+
+#[tokio::test]
+async fn an_error_comes_in_a_200() {
+    let vendor = suffering(Fault::ErrorEvent { after: 0 });
+    let answer = ask(&vendor, unary()).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.json()["error"].is_object());
+    assert!(vendor.books().is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_ends_without_done() {
+    let answer = ask(&suffering(Fault::NoDone), streamed()).await;
+    assert!(answer.whole && !answer.data().contains(&"[DONE]".to_owned()));
+}
+
+#[tokio::test]
+async fn usage_is_missing_and_billed() {
+    let vendor = suffering(Fault::NoUsage);
+    assert!(ask(&vendor, unary()).await.json().get("usage").is_none());
+    assert!(ask(&vendor, streamed()).await.chunks().iter().all(|chunk| chunk.get("usage").is_none()));
+    assert!(vendor.books().iter().all(|bill| bill.output_tokens == 12) && vendor.books().len() == 2);
+}
+
+#[tokio::test]
+async fn bodies_come_in_pieces_that_join_to_the_same() {
+    let (plain, shredding) = (vendor(), suffering(Fault::Shred(NonZeroUsize::new(7).expect("seven"))));
+    for request in [unary(), streamed()] {
+        let (whole, pieces) = (ask(&plain, request.clone()).await, ask(&shredding, request).await);
+        assert!(pieces.frames.iter().all(|frame| frame.len() <= 7) && pieces.frames.len() > whole.frames.len());
+        assert_eq!(pieces.bytes(), whole.bytes());
+    }
+    assert_eq!(plain.books(), shredding.books());
+}
+
+#[tokio::test]
+async fn a_connection_is_cut_after_some_frames_in_both_faces() {
+    for request in [unary(), streamed()] {
+        let (near, far) = (suffering(Fault::CutAfter(3)), suffering(Fault::CutAfter(3)));
+        let near = ask(&near, request.clone()).await;
+        let far = ask_http(&far.serve().await, request).await;
+        assert_eq!((near.status, near.whole, near.frames.len()), (StatusCode::OK, false, 3));
+        assert_eq!((far.status, far.whole, far.bytes()), (StatusCode::OK, false, near.bytes()));
+    }
+}
+
+#[tokio::test]
+async fn a_cut_stream_is_billed_for_what_was_sent() {
+    let vendor = suffering(Fault::CutAfter(3));
+    ask(&vendor, streamed()).await;
+    let bill = &vendor.books()[0];
+    assert_eq!((bill.output_tokens, bill.cancelled), (2, false));
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_before_the_head_in_both_faces() {
+    let vendor = suffering(Fault::Reset);
+    let near = vendor.transport().oneshot(unary()).await.map(drop);
+    assert_eq!(near, Err(ConnectionClosed));
+    let server = vendor.serve().await;
+    let (mut sender, connection) = http1::handshake(connect(&server).await).await.expect("a handshake");
+    let driver = tokio::spawn(connection);
+    assert!(sender.send_request(host(unary().map(Full::new))).await.is_err());
+    driver.abort();
+    assert_eq!((vendor.calls(), vendor.books().len(), vendor.statuses().len()), (2, 0, 0));
+}
+
+#[tokio::test]
+async fn a_rule_for_one_prompt_spares_others() {
+    let vendor = vendor();
+    vendor.script(Rule::new(Fault::Html).prompt_contains("señor"));
+    let is_page = |answer: Answer| answer.bytes().starts_with(b"<");
+    assert!(is_page(ask(&vendor, chat(&prompt("dear señor"))).await));
+    assert!(!is_page(ask(&vendor, chat(&prompt("dear sir"))).await));
+    vendor.clear_script();
+    assert!(!is_page(ask(&vendor, chat(&prompt("dear señor"))).await));
+}
+
+fn vendor() -> Vendor {
+    let wall = std::time::SystemTime::UNIX_EPOCH;
+    Vendor::builder().answer_tokens(12..=12).wall_clock(move || wall).build()
+}
+
+fn suffering(fault: Fault) -> Vendor {
+    let vendor = vendor();
+    vendor.script(Rule::new(fault));
+    vendor
+}
+
+fn unary() -> http::Request<bytes::Bytes> {
+    chat(&prompt("one"))
+}
+
+fn streamed() -> http::Request<bytes::Bytes> {
+    chat(&with(prompt("one"), json!({"stream": true, "stream_options": {"include_usage": true}})))
+}
+
+fn tool_call() -> http::Request<bytes::Bytes> {
+    let tools = json!({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "required"});
+    chat(&with(prompt("one"), tools))
+}

@@ -1,0 +1,80 @@
+//! The command line.
+
+/// What `cargo xtask help` prints, and what stands below a complaint about the arguments.
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask <task>
+
+tasks:
+  test [--full] [--dry-run]  every test: units, integration, binaries, examples, documentation
+  ci [--dry-run]             format, clippy, docs, crate arrows, each feature on its own, then test
+  help                       this text
+
+options:
+  --full     large seeds and sizes (LLM_FULL=1), built with --release: the figures that docs quote
+  --dry-run  print the commands instead of running them; of ci, the crate arrows are still checked
+
+environment:
+  LLM_CASSETTES  directory of recorded vendor answers; their suite skips when it is not set
+  LLM_TRACES     directory of public workload traces; their suite skips when it is not set";
+
+/// A task with its options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    Help,
+    Test { full: bool, dry_run: bool },
+    Ci { dry_run: bool },
+}
+
+/// Reads the arguments behind the program's name; the error is a sentence for the user.
+pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Task, String> {
+    let mut args = args.into_iter();
+    let name = args.next().ok_or("no task given")?;
+    let mut task = match name.as_str() {
+        "help" | "--help" | "-h" => Task::Help,
+        "test" => Task::Test { full: false, dry_run: false },
+        "ci" => Task::Ci { dry_run: false },
+        _ => return Err(format!("unknown task `{name}`")),
+    };
+    for arg in args {
+        match (arg.as_str(), &mut task) {
+            ("--full", Task::Test { full, .. }) => *full = true,
+            ("--dry-run", Task::Test { dry_run, .. } | Task::Ci { dry_run }) => *dry_run = true,
+            _ => return Err(format!("unknown argument `{arg}` for task `{name}`")),
+        }
+    }
+    Ok(task)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Task, String> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn tasks_and_their_options_are_read_in_any_order() {
+        let test = |full, dry_run| Ok(Task::Test { full, dry_run });
+        assert_eq!(parsed("test"), test(false, false));
+        assert_eq!(parsed("test --full"), test(true, false));
+        assert_eq!(parsed("test --dry-run --full"), test(true, true));
+        assert_eq!(parsed("ci"), Ok(Task::Ci { dry_run: false }));
+        assert_eq!(parsed("ci --dry-run"), Ok(Task::Ci { dry_run: true }));
+        assert_eq!(parsed("--help"), Ok(Task::Help));
+    }
+
+    #[test]
+    fn what_is_not_known_is_named_in_the_error() {
+        for (line, culprit) in [
+            ("", "no task"),
+            ("tests", "`tests`"),
+            ("test fast", "`fast`"),
+            ("ci --full", "`--full`"),
+            ("help --dry-run", "`--dry-run`"),
+        ] {
+            let error = parsed(line).expect_err(line);
+            assert!(error.contains(culprit), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Workspace tasks, reached as `cargo xtask`.
+//!
+//! `cargo xtask test` runs every test there is; `cargo xtask ci` does what the continuous integration does: format,
+//! lints, docs, crate arrows, features one by one, tests. `--dry-run` prints the commands instead of running them.
+//!
+//! What to run is decided by pure functions ([`plan`], [`arrows`]); [`run`] is the part that starts processes.
+
+mod args;
+mod arrows;
+mod metadata;
+mod plan;
+mod run;
+mod suites;
+
+use std::process::ExitCode;
+
+use args::Task;
+
+/// The exit code of a command line that makes no sense.
+const USAGE_ERROR: u8 = 2;
+
+fn main() -> ExitCode {
+    let task = match args::parse(std::env::args().skip(1)) {
+        Ok(task) => task,
+        Err(message) => {
+            eprintln!("error: {message}\n\n{}", args::USAGE);
+            return ExitCode::from(USAGE_ERROR);
+        }
+    };
+    let done = match task {
+        Task::Help => {
+            println!("{}", args::USAGE);
+            Ok(())
+        }
+        Task::Test { full, dry_run } => run::test(full, dry_run),
+        Task::Ci { dry_run } => run::ci(dry_run),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The part of `cargo metadata` that the checks read.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The workspace's own packages, without what they depend on.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Metadata {
+    packages: Vec<Package>,
+}
+
+/// One member of the workspace.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    /// The registries it may go to: `None` is any, an empty list is `publish = false`.
+    publish: Option<Vec<String>>,
+    dependencies: Vec<Dependency>,
+    /// Every feature, those of optional dependencies included, sorted.
+    features: BTreeMap<String, Vec<String>>,
+}
+
+/// A dependency as a manifest states it; `name` is the package's, also where it is renamed.
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    name: String,
+    kind: Option<String>,
+}
+
+impl Metadata {
+    /// Reads what `cargo metadata --format-version 1 --no-deps` printed.
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(json).map_err(|e| format!("cannot read cargo metadata: {e}"))
+    }
+
+    /// All members.
+    pub(crate) fn packages(&self) -> &[Package] {
+        &self.packages
+    }
+
+    /// The members that may be published.
+    pub(crate) fn published(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|p| p.is_published())
+    }
+}
+
+impl Package {
+    /// Whether it may be published.
+    pub(crate) fn is_published(&self) -> bool {
+        self.publish.as_ref().is_none_or(|to| !to.is_empty())
+    }
+
+    /// What its users build with it: normal and build dependencies, optional ones included, but no dev-dependencies.
+    pub(crate) fn shipped_dependencies(&self) -> impl Iterator<Item = &str> {
+        let shipped = |d: &&Dependency| d.kind.as_deref() != Some("dev");
+        let dependencies = self.dependencies.iter().filter(shipped);
+        dependencies.map(|d| d.name.as_str())
+    }
+
+    /// The names of its features.
+    pub(crate) fn features(&self) -> impl Iterator<Item = &str> {
+        self.features.keys().map(String::as_str)
+    }
+}

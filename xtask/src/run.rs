@@ -1,0 +1,134 @@
+//! Starting what the plan says, one command after the other, with durations.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::arrows;
+use crate::metadata::Metadata;
+use crate::plan::{self, Invocation, Lock};
+use crate::suites;
+
+/// `cargo xtask test`.
+pub(crate) fn test(full: bool, dry_run: bool) -> Result<(), String> {
+    let runner = Runner::new(dry_run);
+    let done = runner.tests(full, Lock::Open);
+    runner.total();
+    done
+}
+
+/// `cargo xtask ci`.
+pub(crate) fn ci(dry_run: bool) -> Result<(), String> {
+    let runner = Runner::new(dry_run);
+    let done = runner.everything();
+    runner.total();
+    done
+}
+
+struct Runner {
+    dry_run: bool,
+    start: Instant,
+}
+
+impl Runner {
+    fn new(dry_run: bool) -> Self {
+        Self { dry_run, start: now() }
+    }
+
+    fn everything(&self) -> Result<(), String> {
+        for check in plan::checks() {
+            self.step(&check)?;
+        }
+        let metadata = read_metadata()?;
+        check_arrows(&metadata)?;
+        for check in plan::features(&metadata) {
+            self.step(&check)?;
+        }
+        self.tests(false, Lock::Locked)
+    }
+
+    fn tests(&self, full: bool, lock: Lock) -> Result<(), String> {
+        let suites = suites::find(variable)?;
+        for suite in &suites {
+            println!("   {suite}");
+        }
+        self.step(&plan::test(full, lock, &suites))
+    }
+
+    /// Runs one command to its end, with what it prints left as it is.
+    fn step(&self, invocation: &Invocation) -> Result<(), String> {
+        if self.dry_run {
+            println!("{invocation}");
+            return Ok(());
+        }
+        println!("== {invocation}");
+        let start = now();
+        let status = command(invocation).status().map_err(|e| format!("cannot start cargo: {e}"))?;
+        let took = seconds(start.elapsed());
+        if !status.success() {
+            return Err(format!("after {took}, {status}: {invocation}"));
+        }
+        println!("   {took}");
+        Ok(())
+    }
+
+    fn total(&self) {
+        if !self.dry_run {
+            println!("== total {}", seconds(self.start.elapsed()));
+        }
+    }
+}
+
+fn check_arrows(metadata: &Metadata) -> Result<(), String> {
+    println!("== crate arrows");
+    let found = arrows::violations(metadata);
+    if found.is_empty() {
+        println!("   {} packages", metadata.packages().len());
+        return Ok(());
+    }
+    Err(format!("crate arrows that must not be there:\n  {}", found.join("\n  ")))
+}
+
+fn read_metadata() -> Result<Metadata, String> {
+    let mut cargo = cargo();
+    cargo.args(["metadata", "--format-version", "1", "--no-deps"]);
+    let output = cargo.stderr(Stdio::inherit()).output().map_err(|e| format!("cannot start cargo: {e}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo metadata: {}", output.status));
+    }
+    Metadata::parse(&output.stdout)
+}
+
+fn command(invocation: &Invocation) -> Command {
+    let mut command = cargo();
+    command.args(&invocation.args);
+    for (name, value) in &invocation.env {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+/// The cargo that runs this program, at the workspace's root, with nothing to read from.
+fn cargo() -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace's directory");
+    let mut command = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).stdin(Stdio::null());
+    command
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a task runner measures the wall clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the program's edge, where the environment comes in")]
+fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
+}
