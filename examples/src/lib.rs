@@ -1,6 +1,6 @@
-//! What the example binaries read and print: workloads, the command line, progress and tables.
+//! What the example binaries are made of: workloads, the stack they run through, and what is printed.
 //!
-//! Nothing here talks to a vendor. A workload is a [`workload::Source`] of requests, each with the organisation that
+//! A workload is a [`workload::Source`] of requests, each with the organisation that
 //! asks, the text asked about and, for a replayed history, the wall-clock time of asking:
 //!
 //! - [`registry`]: "first generation", the public functions of twelve crates this workspace is built from;
@@ -8,7 +8,8 @@
 //! - [`trace`]: a public trace of such regenerations, with its texts;
 //! - [`demo`]: a few illustrative stories.
 //!
-//! [`table`] prints what a run cost and saved, with [`percentile`] for its latencies.
+//! [`simulation`] is the stack, in front of a simulated vendor on loopback; [`run`] sends a workload through it; [`table`]
+//! prints what a run cost and saved, with [`percentile`] for its latencies.
 
 pub mod args;
 pub mod demo;
@@ -17,7 +18,9 @@ pub mod history;
 pub mod percentile;
 pub mod progress;
 pub mod registry;
+pub mod run;
 pub mod scan;
+pub mod simulation;
 pub mod table;
 pub mod trace;
 pub mod tree;

@@ -1,0 +1,118 @@
+//! Sends a workload through a stack and counts what came of it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream};
+use llm_core::{BoxError, Cause, ManualClock};
+use llm_providers::ledger::{Row as Booked, Snapshot};
+use tokio::time::Instant;
+
+use crate::{
+    percentile::Latency,
+    progress::Progress,
+    simulation::Simulation,
+    table::{self, Row},
+    workload::Source,
+};
+
+/// How many calls are under way at once where order does not matter.
+pub const AT_ONCE: usize = 32;
+
+/// How long each organisation's calls took.
+type Latencies = BTreeMap<Arc<str>, Vec<Duration>>;
+
+/// Sends a workload, [`AT_ONCE`] calls at a time, and gives the table of its organisations.
+///
+/// # Errors
+///
+/// The first call that fails, or a workload that cannot be read.
+pub async fn at_once(simulation: &Simulation, source: Source) -> Result<String, BoxError> {
+    let mut progress = Progress::new(source.name(), source.calls());
+    let mut latencies = Latencies::new();
+    let mut calls = stream::iter(source)
+        .map(|request| {
+            let provider = simulation.provider();
+            // A task each: a call that others wait for must go on whoever is looked at.
+            #[expect(clippy::disallowed_methods, reason = "a binary's edge")]
+            tokio::spawn(async move {
+                let (request, started) = (request?, Instant::now());
+                let organisation = Arc::clone(&request.organisation);
+                Simulation::ask(provider, request).await?;
+                Ok::<_, BoxError>((organisation, started.elapsed()))
+            })
+        })
+        .buffered(AT_ONCE);
+    while let Some(call) = calls.next().await {
+        let (organisation, took) = call??;
+        latencies.entry(organisation).or_default().push(took);
+        progress.tick();
+    }
+    progress.finish();
+    Ok(report(&simulation.books(), latencies))
+}
+
+/// Sends a workload one call at a time, in order, the wall clock set to each request's time.
+///
+/// # Errors
+///
+/// As [`at_once`].
+pub async fn in_order(simulation: &Simulation, clock: &ManualClock, source: Source) -> Result<String, BoxError> {
+    let mut progress = Progress::new(source.name(), source.calls());
+    let mut latencies = Latencies::new();
+    for request in source {
+        let request = request?;
+        if let Some(at) = request.at {
+            clock.set_unix(at.duration_since(std::time::UNIX_EPOCH)?);
+        }
+        let (organisation, started) = (Arc::clone(&request.organisation), Instant::now());
+        Simulation::ask(simulation.provider(), request).await?;
+        latencies.entry(organisation).or_default().push(started.elapsed());
+        progress.tick();
+    }
+    progress.finish();
+    Ok(report(&simulation.books(), latencies))
+}
+
+/// Whether the stack's books agree with each other and with the vendor's.
+pub fn check(simulation: &Simulation) -> String {
+    let (books, (billed, calls)) = (simulation.books(), simulation.bill());
+    let total = books.total();
+    let agree = books.balance().is_even() && i64::try_from(billed) == Ok(total.paid.nanos());
+    let verdict = if agree { "the books agree" } else { "THE BOOKS DISAGREE" };
+    format!(
+        "{verdict}: paid {} for {} attempts, of which {} useful and {} overhead; the vendor's own books bill {} for {calls}",
+        total.paid,
+        total.attempts,
+        total.useful,
+        total.overhead.total(),
+        llm_core::Usd::from_nanos(i64::try_from(billed).unwrap_or(i64::MAX)),
+    )
+}
+
+fn report(books: &Snapshot, latencies: Latencies) -> String {
+    let in_all = Latency::of(latencies.values().flatten().copied().collect());
+    let rows: Vec<Row> = latencies
+        .into_iter()
+        .map(|(name, took)| match books.tenant(&name) {
+            Some(booked) => row(&name, booked, Latency::of(took)),
+            None => Row::new(&*name),
+        })
+        .collect();
+    table::render(&rows, in_all)
+}
+
+fn row(name: &str, booked: &Booked, latency: Option<Latency>) -> Row {
+    let saved = Cause::ALL.map(|cause| (cause.name().to_owned(), booked.saved.of(cause).nanos()));
+    Row {
+        calls: booked.calls,
+        hits: booked.hits,
+        coalesced: booked.coalesced,
+        tokens_in: booked.usage_paid.input,
+        tokens_out: booked.usage_paid.output,
+        paid: booked.paid.nanos(),
+        unconfirmed: booked.unconfirmed.amount.nanos(),
+        saved: saved.into(),
+        latency,
+        ..Row::new(name)
+    }
+}
