@@ -25,3 +25,8 @@ pub mod table;
 pub mod trace;
 pub mod tree;
 pub mod workload;
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

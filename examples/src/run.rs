@@ -116,3 +116,6 @@ fn row(name: &str, booked: &Booked, latency: Option<Latency>) -> Row {
         ..Row::new(name)
     }
 }
+
+#[cfg(test)]
+mod tests;

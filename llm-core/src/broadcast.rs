@@ -83,7 +83,7 @@ where
 
     fn poll_item(&self, id: u64, at: usize, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         loop {
-            let mut source = {
+            let (source, stale) = {
                 let mut state = self.lock();
                 if let Some(item) = state.items.get(at) {
                     return Poll::Ready(Some(item.clone()));
@@ -91,15 +91,18 @@ where
                 if let Source::Ended = state.source {
                     return Poll::Ready(None);
                 }
-                state.wait(id, cx.waker());
-                match state.take() {
-                    Some(source) => Lease { of: self, source: Some(source) },
-                    None => return Poll::Pending,
-                }
+                let stale = state.wait(id, cx.waker());
+                (state.take(), stale)
             };
-            match source.poll(&mut Context::from_waker(&self.waker)) {
-                Poll::Ready(item) => source.deliver(item, id),
-                Poll::Pending => source.give_back(),
+            drop(stale);
+            let Some(source) = source else { return Poll::Pending };
+            let mut lease = Lease { of: self, source: Some(source) };
+            match lease.poll(&mut Context::from_waker(&self.waker)) {
+                Poll::Ready(item) => lease.deliver(item, id),
+                Poll::Pending => {
+                    lease.give_back();
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -107,13 +110,16 @@ where
 
 impl<S: Stream> Broadcast<S> {
     fn lock(&self) -> MutexGuard<'_, State<S>> {
-        // Foreign code (the source, wakers) runs outside the lock, so a panic cannot leave the state half changed.
+        // The source and the wakers run, and are dropped, outside the lock: they may come back here. Only items are
+        // cloned inside; a panic there leaves the state whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn leave(&self, id: u64) {
+        // Declared before the lock, so dropped after it.
+        let _own;
         let mut state = self.lock();
-        state.waiting.remove(&id);
+        _own = state.waiting.remove(&id);
         state.readers -= 1;
         if state.readers == 0 {
             let source = std::mem::replace(&mut state.source, Source::Ended);
@@ -131,8 +137,12 @@ impl<S: Stream> Broadcast<S> {
 }
 
 impl<S: Stream> State<S> {
-    fn wait(&mut self, id: u64, waker: &Waker) {
-        self.waiting.entry(id).and_modify(|known| known.clone_from(waker)).or_insert_with(|| waker.clone());
+    /// Has a reader woken from now on. Gives back what it was known by before, to be dropped outside the lock.
+    fn wait(&mut self, id: u64, waker: &Waker) -> Option<Waker> {
+        if self.waiting.get(&id).is_some_and(|known| known.will_wake(waker)) {
+            return None;
+        }
+        self.waiting.insert(id, waker.clone())
     }
 
     fn take(&mut self) -> Option<Pin<Box<S>>> {
@@ -165,11 +175,16 @@ impl<S: Stream> Lease<'_, S> {
         self.source.as_mut().expect("a lease holds its source until it is given back").as_mut().poll_next(cx)
     }
 
+    /// Puts the source back. One that woke meanwhile is not polled again at once: like any future that wakes itself, it
+    /// lets others run first.
     fn give_back(mut self) {
         let mut state = self.of.lock();
         if let Some(source) = self.source.take() {
             state.source = Source::Idle(source);
         }
+        let next = if state.awake { state.drivers() } else { [None, None] };
+        drop(state);
+        next.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Adds an item, or the end, and wakes all who wait but `by`, who polls.
@@ -225,7 +240,7 @@ where
             state.awake = true;
             match state.source {
                 Source::Idle(_) => state.drivers(),
-                // Whoever polls it now looks again before it rests.
+                // Whoever polls it now looks at `awake` when it gives it back.
                 Source::Taken | Source::Ended => return,
             }
         };

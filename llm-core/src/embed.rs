@@ -82,13 +82,6 @@ impl EmbedRequest {
     fn with_inputs(&self, inputs: Vec<EmbedInput>) -> Self {
         Self { inputs: Arc::new(inputs), ..self.clone() }
     }
-
-    fn count(&self, found: usize, of: usize) -> Result<(), Error> {
-        if found == of {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Malformed, format!("{found} vectors came for {of} inputs")))
-    }
 }
 
 impl Embeddings {
@@ -96,6 +89,13 @@ impl Embeddings {
     pub fn new(model: impl Into<Arc<str>>, vectors: Vec<Arc<[f32]>>) -> Self {
         Self { model: model.into(), vectors, extra: Extra::default() }
     }
+}
+
+fn count(found: usize, of: usize) -> Result<(), Error> {
+    if found == of {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Malformed, format!("{found} vectors came for {of} inputs")))
 }
 
 impl EmbedInput {
@@ -147,16 +147,21 @@ impl Operation for EmbedRequest {
     }
 
     fn scatter(&self, whole: Embeddings) -> Result<Vec<Embeddings>, Error> {
-        self.count(whole.vectors.len(), self.inputs.len())?;
+        count(whole.vectors.len(), self.inputs.len())?;
         let Embeddings { model, vectors, extra } = whole;
         let one = |vector| Embeddings { model: model.clone(), vectors: vec![vector], extra: extra.clone() };
         Ok(vectors.into_iter().map(one).collect())
     }
 
     fn unite(&self, parts: Vec<Embeddings>) -> Result<Embeddings, Error> {
-        let first = parts.first().map(|first| (first.model.clone(), first.extra.clone())).unwrap_or_default();
-        let vectors: Vec<_> = parts.into_iter().flat_map(|part| part.vectors).collect();
-        self.count(vectors.len(), self.inputs.len())?;
-        Ok(Embeddings { model: first.0, vectors, extra: first.1 })
+        count(parts.len(), self.inputs.len())?;
+        let (model, extra) = parts.first().map(|first| (first.model.clone(), first.extra.clone())).unwrap_or_default();
+        let mut vectors = Vec::with_capacity(parts.len());
+        for part in parts {
+            // One each: two in one part and none in another would add up, and be given to the wrong inputs.
+            count(part.vectors.len(), 1)?;
+            vectors.extend(part.vectors);
+        }
+        Ok(Embeddings { model, vectors, extra })
     }
 }

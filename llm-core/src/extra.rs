@@ -46,6 +46,11 @@ impl Extra {
         }
     }
 
+    /// Bytes of their JSON text, for estimates; 0 without fields.
+    pub(crate) fn json_bytes(&self) -> u64 {
+        self.iter().map(|(name, value)| (name.len() + json_bytes(value) + r#""":,"#.len()) as u64).sum()
+    }
+
     pub(crate) fn fingerprint<'h>(
         &self,
         h: &'h mut Fingerprinter,
@@ -53,6 +58,11 @@ impl Extra {
     ) -> &'h mut Fingerprinter {
         h.object(self.iter().filter(|(name, _)| counts(name)))
     }
+}
+
+/// Bytes of a value's JSON text.
+pub(crate) fn json_bytes(value: &Value) -> usize {
+    value.to_string().len()
 }
 
 fn merge(known: &mut Value, later: &Value) {

@@ -114,7 +114,10 @@ pub use self::limits::{VendorLimit, VendorLimits};
 pub use self::money::{ParseUsdError, Usd};
 pub use self::operation::{Complete, Estimate, Operation, Streamed};
 pub use self::output::{End, Live, Output, Shared};
-pub use self::price::{ModelPrice, NegativePrice, Price, PriceRow, PriceTable, PriceTableError, Rate};
+pub use self::price::{
+    Bill, BillLine, ModelPrice, NegativePrice, Price, PriceOptions, PriceRow, PriceTable, PriceTableError, Prices,
+    Rate, ServiceTier, TokenKind,
+};
 pub use self::provider::{Provider, ProviderService, into_provider, into_service};
 pub use self::receipt::{Cause, Claim, Facts, Origin, Receipt, Savings};
 pub use self::reply::Reply;

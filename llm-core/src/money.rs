@@ -187,10 +187,8 @@ mod tests {
             let amount: Usd = text.parse().unwrap();
             assert_eq!((amount.nanos(), amount.to_string().as_str()), (nanos, shown));
         }
-        for bad in ["", "$", "1.", ".5x", "1.0000000001", "1e3", "NaN", "99999999999", "1,5", "--1"] {
-            if bad != "1." {
-                assert!(bad.parse::<Usd>().is_err(), "{bad}");
-            }
+        for bad in ["", "$", ".5", "1.0000000001", "1e3", "NaN", "99999999999", "1,5", "--1"] {
+            assert!(bad.parse::<Usd>().is_err(), "{bad}");
         }
     }
 

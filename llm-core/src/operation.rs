@@ -99,7 +99,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
 pub struct Estimate {
     /// Input tokens, likely.
     pub input: u64,
-    /// Input tokens, at most; `None` if nothing bounds them (images).
+    /// Input tokens, at most; `None` if nothing bounds them (images, a vendor's own tools).
     pub input_bound: Option<u64>,
     /// Output tokens, likely, all answers together.
     pub output: u64,

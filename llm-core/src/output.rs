@@ -23,8 +23,8 @@ pub trait Output: Sized + Send + 'static {
     /// The whole answer: what is stored, and what unary callers get.
     type Complete: Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
 
-    /// Calls `f` once, when the answer has ended; at once if it is whole already. Hooks run in the order in which they
-    /// were added, so those of inner layers first.
+    /// Calls `f` once, when the answer has ended; at once if it has ended already. Hooks run in the order in which they
+    /// were added, so those of inner layers first; by then, what the answer was read from is released.
     fn on_end(self, f: impl FnOnce(End<'_, Self::Complete>) + Send + 'static) -> Self;
 
     /// The answer again, from a stored one. A stream ends with `usage`, if it is known.
@@ -41,7 +41,8 @@ pub trait Output: Sized + Send + 'static {
     fn join(shared: Shared<Self::Complete>) -> impl Future<Output = Result<Self, Error>> + Send;
 
     /// Calls `f` with the bytes of output so far (text, reasoning, tool arguments) whenever more arrive; it may cut the
-    /// answer off with an error. A whole answer is past cutting: `f` is not called.
+    /// answer off with an error, which should say what it cost until then
+    /// ([`with_charge`](crate::Error::with_charge)). A whole answer is past cutting: `f` is not called.
     fn watch(self, f: impl FnMut(u64) -> ControlFlow<Error> + Send + 'static) -> Self;
 }
 

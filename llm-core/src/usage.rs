@@ -53,10 +53,27 @@ impl Usage {
         self.input.saturating_add(self.output)
     }
 
-    /// Splits this usage in proportion to `weights`, field by field; remainders go to the last.
+    /// Splits this usage in proportion to `weights`; remainders go to the last. The shares add up, field by field, and
+    /// each is a usage of its own: what is part of `input` or `output` here is so there.
     pub fn split(&self, weights: &[u64]) -> Vec<Self> {
         let each = self.fields().map(|amount| split(amount, weights));
-        (0..weights.len()).map(|i| Self::from_fields(std::array::from_fn(|field| each[field][i]))).collect()
+        let share = |i| Self::from_fields(std::array::from_fn(|field| each[field][i]));
+        let mut shares: Vec<Self> = (0..weights.len()).map(share).collect();
+        // Remainders of the parts may be more than that of their sum, so the sums are made of the parts.
+        let cached = |usage: &Self| usage.cache_read + usage.cache_write + usage.cache_write_long;
+        let uncached = self.uncached_input();
+        let parts = [self.cache_read, self.cache_write, self.cache_write_long, uncached];
+        if parts.into_iter().map(u128::from).sum::<u128>() == self.input.into() {
+            for (share, uncached) in shares.iter_mut().zip(split(uncached, weights)) {
+                share.input = uncached + cached(share);
+            }
+        }
+        if let Some(shown) = self.output.checked_sub(self.reasoning) {
+            for (share, shown) in shares.iter_mut().zip(split(shown, weights)) {
+                share.output = shown + share.reasoning;
+            }
+        }
+        shares
     }
 
     fn fields(&self) -> [u64; 8] {
@@ -111,6 +128,20 @@ mod tests {
             let usage = Usage { reasoning: output / 3, ..Usage::new(input, output) };
             let sum = usage.split(&weights).into_iter().fold(Usage::default(), Add::add);
             prop_assert_eq!(sum, usage);
+        }
+
+        #[test]
+        fn a_share_holds_its_own_parts(parts in prop::array::uniform6(0u64..50), weights in prop::collection::vec(0u64..9, 1..6)) {
+            let [plain, cache_read, cache_write, cache_write_long, shown, reasoning] = parts;
+            let input = plain + cache_read + cache_write + cache_write_long;
+            let usage =
+                Usage { cache_read, cache_write, cache_write_long, reasoning, ..Usage::new(input, shown + reasoning) };
+            let shares = usage.split(&weights);
+            for share in &shares {
+                prop_assert!(share.cache_read + share.cache_write + share.cache_write_long <= share.input);
+                prop_assert!(share.reasoning <= share.output);
+            }
+            prop_assert_eq!(shares.into_iter().fold(Usage::default(), Add::add), usage);
         }
     }
 }

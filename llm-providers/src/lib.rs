@@ -1,1 +1,91 @@
-//! LLM vendors behind one `Provider` trait, with prices and a ledger.
+//! Clients of LLM vendors behind one `Provider` trait, with dated prices and a ledger of what calls cost and saved.
+//!
+//! # Overview
+//!
+//! - [`OpenAi`]: chat, streamed chat and embeddings of OpenAI, and of every server that speaks its format. Its wire
+//!   format stands alone in [`openai::codec`], without input or output; its HTTP is behind a seam, [`transport`].
+//! - [`Ledger`]: what each call cost, what it was worth, what it saved; per tenant, label, model and cause. [`prices`]
+//!   holds what it counts with.
+//! - `scripted` (feature): a provider for your own tests.
+//!
+//! It does not retry, wait, cache, choose keys or limit anything: layers of this family do. It has no other vendor's own
+//! format yet, no batches, files, audio or images as answers, and no `/responses`.
+//!
+//! # Example
+//!
+//! Against a simulated vendor; leave the address out to ask OpenAI itself.
+//!
+//! ```
+//! use llm_providers::{Ledger, OpenAi, llm_core::{Call, ChatRequest, into_provider}, prices};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), llm_core::Error> {
+//! # let vendor = llm_testkit::Vendor::new().serve().await;
+//! # let address = vendor.base_url();
+//! let ledger = Ledger::new(prices::openai());
+//! let provider = into_provider(
+//!     tower::ServiceBuilder::new()
+//!         .layer(ledger.answers())
+//!         .layer(ledger.purchases())
+//!         .service(OpenAi::new("sk-secret")?.base_url(&address)?),
+//! );
+//!
+//! let question = ChatRequest::new("gpt-4o-mini").user("Name a test case for a login form.");
+//! let reply = provider.chat(Call::new("acme", question)).await?;
+//! println!("{} for {:?}", reply.output.text(), reply.receipt.cost());
+//! println!("{}", ledger.snapshot());
+//! # assert!(reply.receipt.cost().is_some());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it decides
+//!
+//! - A call is marked as sent right before its request is handed to the transport. What fails before costs nothing; so
+//!   does what the vendor refuses. Of anything else without a usage the charge is unknown.
+//! - A stream is whole if `[DONE]` came or every choice told why it ended; otherwise it ends with an error. A streamed
+//!   reply resolves at its first piece, so an error before that comes at once.
+//! - A call's deadline bounds connecting, waiting and every piece of the answer.
+//! - Answers are read up to a bound: [`OpenAi::max_body_bytes`], and for each event of a stream
+//!   [`OpenAi::max_event_bytes`].
+//! - What a format cannot say is refused, naming the field. Fields without a name pass through in both directions.
+//!
+//! # Readiness and cloning
+//!
+//! Clients are always ready. Clones are cheap and share their connections; a ledger's share their books.
+//!
+//! # Errors
+//!
+//! [`llm_core::Error`], with the vendor's status, code, request id, waiting time and limits where it told them. The table
+//! is at [`openai::codec::classify`]. No message holds a key or a URL.
+//!
+//! # Telemetry
+//!
+//! One span `llm.call` for each call to a vendor, with OpenTelemetry's `gen_ai.*` fields: operation, provider, models,
+//! tokens, kind of error. It holds no prompt, no answer, no key and no tenant.
+//!
+//! # Feature flags
+//!
+//! | feature | default | what it does |
+//! |---|---|---|
+//! | `reqwest` | on | [`transport::Reqwest`], the HTTP client behind the seam |
+//! | `rustls` | on | TLS for it; without it only plain HTTP works |
+//! | `scripted` | off | the `scripted` provider, for your own tests |
+
+mod deadline;
+pub mod ledger;
+pub mod openai;
+pub mod prices;
+#[cfg(feature = "scripted")]
+pub mod scripted;
+mod telemetry;
+pub mod transport;
+
+pub use llm_core;
+pub use secrecy::SecretString;
+
+pub use self::ledger::{
+    Answers, AnswersLayer, Balance, Charged, Ledger, Outcome, Overhead, Overheads, Purchase, Purchases, PurchasesLayer,
+    Row, Snapshot, Unconfirmed,
+};
+pub use self::openai::OpenAi;

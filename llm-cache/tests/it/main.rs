@@ -7,4 +7,4 @@ mod core;
 mod entries;
 mod flights;
 mod upstream;
-// mod vendor;
+mod vendor;

@@ -76,11 +76,12 @@ impl Aggregate {
         self.output_bytes
     }
 
-    /// The answer as far as it came.
-    pub(super) fn finish(self) -> ChatResponse {
-        let mut choices: Vec<Choice> = self.choices.into_iter().map(Open::close).collect();
+    /// The answer as far as it came. What is counted stays.
+    pub(super) fn take(&mut self) -> ChatResponse {
+        let Self { id, model, extra, choices, usage: _, output_bytes: _ } = self;
+        let mut choices: Vec<Choice> = std::mem::take(choices).into_iter().map(Open::close).collect();
         choices.sort_by_key(|choice| choice.index);
-        ChatResponse { id: self.id, model: self.model, choices, extra: self.extra }
+        ChatResponse { id: std::mem::take(id), model: std::mem::take(model), choices, extra: std::mem::take(extra) }
     }
 
     fn arguments(&mut self, choice: u32, at: u32, fragment: &str) {

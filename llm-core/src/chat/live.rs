@@ -3,13 +3,13 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures_core::Stream;
 
 use super::{ChatEvent, ChatResponse, ChatStream};
-use crate::{Broadcast, End, Error, ErrorKind, Live, Output, Reader, Shared};
+use crate::{Broadcast, Charge, End, Error, ErrorKind, Live, Output, Reader, Shared};
 
 /// The pieces of a stored answer, all there at once.
 pub(super) struct Replay(std::vec::IntoIter<ChatEvent>);
@@ -60,6 +60,33 @@ impl LiveChat {
     }
 }
 
+/// One reader's pieces. A shared stream also ends, without a word, where it panicked; here that is an error, so that what
+/// came is not taken for the whole.
+struct Joined {
+    events: Reader<ChatStream>,
+    whole: Arc<OnceLock<Arc<ChatResponse>>>,
+    failed: bool,
+}
+
+impl Stream for Joined {
+    type Item = Result<ChatEvent, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let event = ready!(Pin::new(&mut self.events).poll_next(cx));
+        if event.is_none() && !self.failed && self.whole.get().is_none() {
+            self.failed = true;
+            return Poll::Ready(Some(Err(lost())));
+        }
+        self.failed |= matches!(event, Some(Err(_)));
+        Poll::Ready(event)
+    }
+}
+
+/// The stream panicked while somebody drove it; it had been sent by then.
+fn lost() -> Error {
+    Error::new(ErrorKind::Incomplete, "the shared answer broke off without a word").with_charge(Charge::Unknown)
+}
+
 impl Live<ChatResponse> for LiveChat {
     fn wait(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Result<Arc<ChatResponse>, Error>> + Send>> {
         Box::pin(async move {
@@ -67,10 +94,7 @@ impl Live<ChatResponse> for LiveChat {
             while let Some(event) = poll_fn(|cx| Pin::new(&mut events).poll_next(cx)).await {
                 event?;
             }
-            self.whole
-                .get()
-                .cloned()
-                .ok_or_else(|| Error::new(ErrorKind::Other, "the shared answer ended without a result"))
+            self.whole.get().cloned().ok_or_else(lost)
         })
     }
 
@@ -85,7 +109,10 @@ pub(super) async fn join(shared: Shared<ChatResponse>) -> Result<ChatStream, Err
         Shared::Live(live) => live,
     };
     match Arc::clone(&live).as_any().downcast::<LiveChat>() {
-        Ok(chat) => Ok(ChatStream::new(chat.read()?)),
+        Ok(chat) => {
+            let (events, whole) = (chat.read()?, Arc::clone(&chat.whole));
+            Ok(ChatStream::new(Joined { events, whole, failed: false }))
+        }
         // Another kind of running answer: its pieces cannot be had, its whole can.
         Err(_) => Ok(ChatStream::replay(live.wait().await?, None)),
     }

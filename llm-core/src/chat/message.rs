@@ -63,6 +63,13 @@ impl Message {
         Self::new(Role::Tool, vec![Part::ToolResult(result)])
     }
 
+    /// Bytes of text in it, for estimates. Parts that are not text count nothing.
+    pub(super) fn text_bytes(&self) -> u64 {
+        let Self { role: _, parts, name, extra } = self;
+        let parts: u64 = parts.iter().filter_map(Part::text_bytes).sum();
+        parts + name.as_deref().map_or(0, str::len) as u64 + extra.json_bytes()
+    }
+
     pub(super) fn fingerprint<'h>(&self, h: &'h mut Fingerprinter) -> &'h mut Fingerprinter {
         let Self { role, parts, name, extra } = self;
         h.variant(role.name());

@@ -138,9 +138,12 @@ impl Part {
         Some(match self {
             Self::Text { text } | Self::Refusal { text } => text.len() as u64,
             Self::Reasoning(reasoning) => {
-                (reasoning.text.len() + reasoning.signature.as_deref().map_or(0, str::len)) as u64
+                let seal = reasoning.signature.as_deref().map_or(0, str::len);
+                (reasoning.text.len() + seal) as u64 + reasoning.extra.json_bytes()
             }
-            Self::ToolCall(call) => (call.id.len() + call.name.len() + call.arguments.len()) as u64,
+            Self::ToolCall(ToolCall { id, name, arguments, extra }) => {
+                (id.len() + name.len() + arguments.len()) as u64 + extra.json_bytes()
+            }
             Self::ToolResult(result) => {
                 result.content.iter().map(Self::text_bytes).sum::<Option<u64>>()? + result.call_id.len() as u64
             }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 
-use super::{ChatResponse, ChatStream, Message, ResponseFormat, Sampling, Tool, ToolChoice};
+use super::{ChatResponse, ChatStream, Message, Part, ResponseFormat, Sampling, Tool, ToolChoice};
 use crate::{Estimate, Extra, Fingerprinter, Operation, Streamed};
 
 /// A conversation to go on with.
@@ -127,22 +127,16 @@ impl ChatRequest {
     }
 
     fn text_bytes(&self) -> u64 {
+        let messages: u64 = self.messages.iter().map(Message::text_bytes).sum();
+        let tools: u64 = self.tools.iter().map(Tool::text_bytes).sum();
+        messages + tools + self.response_format.as_ref().map_or(0, ResponseFormat::text_bytes)
+    }
+
+    /// Whether all that the vendor reads is in the text: no images, no finds of its own tools.
+    fn is_bounded(&self) -> bool {
         let parts = self.messages.iter().flat_map(|message| &message.parts);
-        let messages: u64 = parts.map(|part| part.text_bytes().unwrap_or(0)).sum();
-        let names: usize = self.messages.iter().filter_map(|message| message.name.as_deref()).map(str::len).sum();
-        let tools = self.tools.iter().map(|tool| match tool {
-            Tool::Function(function) => {
-                let described = function.description.as_deref().map_or(0, str::len);
-                let schema = function.parameters.as_deref().map_or(0, |schema| schema.to_string().len());
-                function.name.len() + described + schema
-            }
-            Tool::Other(value) => value.to_string().len(),
-        });
-        let schema = match &self.response_format {
-            Some(ResponseFormat::JsonSchema(format)) => format.schema.to_string().len() + format.name.len(),
-            _ => 0,
-        };
-        messages + (names + tools.sum::<usize>() + schema) as u64
+        let own_tools = self.tools.iter().any(|tool| matches!(tool, Tool::Other(_)));
+        !own_tools && parts.map(Part::text_bytes).all(|bytes| bytes.is_some())
     }
 }
 
@@ -188,7 +182,8 @@ impl Operation for ChatRequest {
         let output_bound = self.sampling.max_output_tokens.map(|most| most.saturating_mul(answers.into()));
         Estimate {
             input: bytes / 4 + frames / 4 + opaque * IMAGE_TOKENS,
-            input_bound: (opaque == 0).then_some(bytes + frames),
+            // A further field may be read as well (older forms of tools, a predicted answer).
+            input_bound: self.is_bounded().then(|| bytes + frames + self.extra.json_bytes()),
             output: (ANSWER_TOKENS * u64::from(answers)).min(output_bound.unwrap_or(u64::MAX)),
             output_bound,
             answers,

@@ -34,11 +34,18 @@ pub struct ChatStream {
     aggregate: Aggregate,
     hooks: Vec<Hook>,
     watchers: Vec<Watcher>,
+    ended: Option<Ended>,
 }
 
 type Source = Pin<Box<dyn Stream<Item = Result<ChatEvent, Error>> + Send>>;
 type Hook = Box<dyn FnOnce(End<'_, ChatResponse>) + Send>;
 type Watcher = Box<dyn FnMut(u64) -> ControlFlow<Error> + Send>;
+
+/// How it ended, for hooks that come late.
+struct Ended {
+    answer: ChatResponse,
+    error: Option<Error>,
+}
 
 impl ChatStream {
     /// A streamed answer made of these pieces. The source's end means that the answer is whole; a source that breaks
@@ -49,6 +56,7 @@ impl ChatStream {
             aggregate: Aggregate::default(),
             hooks: Vec::new(),
             watchers: Vec::new(),
+            ended: None,
         }
     }
 
@@ -57,22 +65,26 @@ impl ChatStream {
         self.aggregate.usage()
     }
 
-    /// Reads to the end.
+    /// Reads to the end. Gives the whole answer, also the pieces that were read before.
     ///
     /// # Errors
     ///
     /// What broke the stream off.
     pub async fn complete(mut self) -> Result<ChatResponse, Error> {
-        let mut whole = Aggregate::default();
         while let Some(event) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
-            whole.push(&event?);
+            event?;
         }
-        Ok(whole.finish())
+        let Ended { answer, error } = self.ended.take().expect("a stream that yields nothing more has ended");
+        error.map_or(Ok(answer), Err)
     }
 
     fn pass(&mut self, event: &ChatEvent) -> Result<(), Error> {
+        let before = self.aggregate.output_bytes();
         self.aggregate.push(event);
         let bytes = self.aggregate.output_bytes();
+        if bytes == before {
+            return Ok(());
+        }
         for watch in &mut self.watchers {
             if let ControlFlow::Break(error) = watch(bytes) {
                 return Err(error);
@@ -81,31 +93,22 @@ impl ChatStream {
         Ok(())
     }
 
-    fn end(&mut self, how: impl Fn(&ChatResponse) -> End<'_, ChatResponse>) {
-        // Innermost first, and the source after them: what they release, it may still hold.
-        let source = self.source.take();
-        let hooks = std::mem::take(&mut self.hooks);
+    fn end(&mut self, error: Option<Error>) {
+        // The source first: if it is the last reader of a shared stream, hooks further in run now.
+        self.source = None;
         self.watchers.clear();
-        if !hooks.is_empty() {
-            let answer = std::mem::take(&mut self.aggregate).finish();
-            hooks.into_iter().for_each(|hook| hook(how(&answer)));
+        let ended = Ended { answer: self.aggregate.take(), error };
+        std::mem::take(&mut self.hooks).into_iter().for_each(|hook| hook(ended.how()));
+        self.ended = Some(ended);
+    }
+}
+
+impl Ended {
+    fn how(&self) -> End<'_, ChatResponse> {
+        match &self.error {
+            Some(error) => End::Failed(&self.answer, error),
+            None => End::Complete(&self.answer),
         }
-        drop(source);
-    }
-
-    fn fail(&mut self, error: Error) -> Poll<Option<Result<ChatEvent, Error>>> {
-        let seen = error.clone();
-        self.end_failed(&seen);
-        Poll::Ready(Some(Err(error)))
-    }
-
-    fn end_failed(&mut self, error: &Error) {
-        let source = self.source.take();
-        let hooks = std::mem::take(&mut self.hooks);
-        self.watchers.clear();
-        let answer = std::mem::take(&mut self.aggregate).finish();
-        hooks.into_iter().for_each(|hook| hook(End::Failed(&answer, error)));
-        drop(source);
     }
 }
 
@@ -114,23 +117,27 @@ impl Stream for ChatStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
-        match ready!(source.as_mut().poll_next(cx)) {
-            Some(Ok(event)) => match self.pass(&event) {
-                Ok(()) => Poll::Ready(Some(Ok(event))),
-                Err(cut) => self.fail(cut),
-            },
-            Some(Err(error)) => self.fail(error),
+        let event = match ready!(source.as_mut().poll_next(cx)) {
+            Some(event) => event.and_then(|event| self.pass(&event).map(|()| event)),
             None => {
-                self.end(|answer| End::Complete(answer));
-                Poll::Ready(None)
+                self.end(None);
+                return Poll::Ready(None);
             }
+        };
+        if let Err(error) = &event {
+            self.end(Some(error.clone()));
         }
+        Poll::Ready(Some(event))
     }
 }
 
 impl Drop for ChatStream {
     fn drop(&mut self) {
-        self.end(|answer| End::Dropped(answer));
+        if self.source.take().is_none() || self.hooks.is_empty() {
+            return;
+        }
+        let answer = self.aggregate.take();
+        std::mem::take(&mut self.hooks).into_iter().for_each(|hook| hook(End::Dropped(&answer)));
     }
 }
 
@@ -144,7 +151,10 @@ impl Output for ChatStream {
     type Complete = ChatResponse;
 
     fn on_end(mut self, f: impl FnOnce(End<'_, ChatResponse>) + Send + 'static) -> Self {
-        self.hooks.push(Box::new(f));
+        match &self.ended {
+            Some(ended) => f(ended.how()),
+            None => self.hooks.push(Box::new(f)),
+        }
         self
     }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::{Extra, Fingerprinter};
+use crate::{Extra, Fingerprinter, extra::json_bytes};
 
 /// Something that the model may call.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +78,18 @@ impl Tool {
         })
     }
 
+    /// Bytes of text in it, for estimates.
+    pub(super) fn text_bytes(&self) -> u64 {
+        match self {
+            Self::Other(value) => json_bytes(value) as u64,
+            Self::Function(FunctionTool { name, description, parameters, strict: _, extra }) => {
+                let described = description.as_deref().map_or(0, str::len);
+                let schema = parameters.as_deref().map_or(0, json_bytes);
+                (name.len() + described + schema) as u64 + extra.json_bytes()
+            }
+        }
+    }
+
     pub(super) fn fingerprint<'h>(&self, h: &'h mut Fingerprinter) -> &'h mut Fingerprinter {
         match self {
             Self::Other(value) => h.variant("other").json(value),
@@ -113,6 +125,16 @@ impl ResponseFormat {
             schema: Arc::new(schema),
             strict: Some(true),
         })
+    }
+
+    /// Bytes of text in it, for estimates.
+    pub(super) fn text_bytes(&self) -> u64 {
+        match self {
+            Self::Text | Self::JsonObject => 0,
+            Self::JsonSchema(JsonSchema { name, description, schema, strict: _ }) => {
+                (name.len() + description.as_deref().map_or(0, str::len) + json_bytes(schema)) as u64
+            }
+        }
     }
 
     pub(super) fn fingerprint<'h>(&self, h: &'h mut Fingerprinter) -> &'h mut Fingerprinter {

@@ -197,7 +197,8 @@ impl Fingerprinter {
     }
 
     fn number(&mut self, number: &serde_json::Number) -> &mut Self {
-        if let Some(value) = number.as_i128() {
+        // With `arbitrary_precision`, `-0` reads as an integer, but its text is another than that of `0`.
+        if let Some(value) = number.as_i128().filter(|value| *value != 0 || number.as_u64().is_some()) {
             return self.integer(value);
         }
         // The text tells 1 from 1.0 and keeps every digit where `arbitrary_precision` is on.

@@ -1,7 +1,21 @@
 //! What tokens cost: prices as integers, and tables of them.
 
+mod bill;
+mod current;
+mod model;
 mod rate;
+mod read;
 mod table;
+#[cfg(test)]
+mod tests;
+mod tier;
+mod token;
 
-pub use self::rate::{NegativePrice, Price, Rate};
-pub use self::table::{ModelPrice, PriceRow, PriceTable, PriceTableError};
+pub use self::bill::{Bill, BillLine};
+pub use self::current::Prices;
+pub use self::model::{ModelPrice, PriceRow};
+pub use self::rate::{NegativePrice, Rate};
+pub use self::read::PriceTableError;
+pub use self::table::PriceTable;
+pub use self::tier::{PriceOptions, ServiceTier};
+pub use self::token::{Price, TokenKind};

@@ -2,13 +2,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Price, Rate};
+use super::{
+    Bill, ModelPrice, PriceOptions, PriceTableError, ServiceTier,
+    read::{self, check},
+};
 use crate::{Estimate, Usage, Usd};
 
 /// A dated table of models' prices. Cheap to clone.
 ///
-/// A model is found by its exact name, else by its name without a trailing date (`gpt-4o-2024-08-06` → `gpt-4o`);
-/// a table that must tell a dated version apart lists it. A model that is not found is unknown: its cost is `None`,
+/// A model is found by its exact name, else by its name without a trailing date (`gpt-4o-2024-08-06` → `gpt-4o`,
+/// `claude-opus-5-20260301` → `claude-opus-5`); a table that must tell a dated version apart lists it. A model that is not found is unknown: its cost is `None`,
 /// never zero.
 #[derive(Clone, Debug, Default)]
 pub struct PriceTable(Arc<Content>);
@@ -19,61 +22,8 @@ struct Content {
     as_of: String,
     #[serde(default)]
     source: String,
+    #[serde(deserialize_with = "read::unique")]
     models: BTreeMap<String, ModelPrice>,
-}
-
-/// One model's prices and limits.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelPrice {
-    /// The most input tokens that one request may have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_input: Option<u64>,
-    /// The most output tokens that one answer may have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_output: Option<u64>,
-    /// Prices by the length of the prompt, in rising order of `above`; the last that applies prices the whole request.
-    /// No rows: the price is known to be unknown.
-    pub rows: Vec<PriceRow>,
-}
-
-/// Prices for prompts above a length.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "FlatRow")]
-pub struct PriceRow {
-    /// Applies to requests with more input tokens than this (cached ones included).
-    pub above: u64,
-    /// The prices.
-    #[serde(flatten)]
-    pub price: Price,
-}
-
-/// A row as it is read: `flatten` takes unknown fields without a word, and a misspelt price must not be a missing one.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FlatRow {
-    #[serde(default)]
-    above: u64,
-    input: Rate,
-    cache_read: Option<Rate>,
-    cache_write: Option<Rate>,
-    cache_write_long: Option<Rate>,
-    output: Rate,
-}
-
-/// A price table that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PriceTableError {
-    /// Not JSON, or not of a price table's form.
-    #[error("the price table cannot be read: {0}")]
-    Format(#[from] serde_json::Error),
-    /// The rows of a model are not in rising order of `above`, starting at 0.
-    #[error("the price rows of {model:?} must start at 0 and rise")]
-    Rows {
-        /// The model.
-        model: String,
-    },
 }
 
 impl PriceTable {
@@ -82,15 +32,34 @@ impl PriceTable {
         Self(Arc::new(Content { as_of: as_of.into(), ..Content::default() }))
     }
 
-    /// Reads a table from JSON: `{"as_of", "source", "models": {NAME: {"max_input", "max_output", "rows": [{"above",
-    /// "input", "cache_read", "cache_write", "cache_write_long", "output"}]}}}`, prices as strings of dollars per
-    /// million tokens.
+    /// Reads a table from JSON: `{"as_of", "source", "models": {NAME: {"max_input", "max_output", "rows": [ROW], "tiers":
+    /// {"batch": [ROW], "flex": …}}}}`, each row `{"above", "input", "cache_read", "cache_write", "cache_write_long",
+    /// "audio_input", "audio_cache_read", "output", "audio_output"}` with the fields of [`Price`](super::Price) as
+    /// strings of dollars per million tokens.
+    ///
+    /// ```
+    /// use llm_core::{PriceTable, ServiceTier, Usage};
+    ///
+    /// let table = PriceTable::from_json(
+    ///     r#"{"as_of": "2026-12-01", "models": {"m": {
+    ///         "rows": [{"input": "2", "output": "8"}, {"above": 200000, "input": "4", "output": "12"}],
+    ///         "tiers": {"batch": [{"input": "1", "output": "4"}, {"above": 200000, "input": "2", "output": "6"}]}
+    ///     }}}"#,
+    /// )?;
+    /// let bill = table.bill("m", &Usage::new(250_000, 1_000), &ServiceTier::Batch.into()).expect("it is listed");
+    /// assert_eq!(bill.total.to_string(), "$0.506");
+    /// println!("{bill}");
+    /// # Ok::<_, llm_core::PriceTableError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// The form is wrong, a price is negative or no number, or rows are out of order.
+    /// The form is wrong, a price is negative or no decimal number, a field is unknown, a model is listed twice, rows
+    /// are out of order, or plain input or output costs more in a batch than at standard service. Whether the prices of
+    /// other classes, or of cached tokens, make sense is not judged: contracts differ.
     pub fn from_json(json: &str) -> Result<Self, PriceTableError> {
-        let content: Content = serde_json::from_str(json)?;
+        let content: Content =
+            serde_json::from_str(json).map_err(|error| read::locate(json).unwrap_or(error.into()))?;
         for (model, price) in &content.models {
             check(model, price)?;
         }
@@ -101,7 +70,7 @@ impl PriceTable {
     ///
     /// # Errors
     ///
-    /// Rows out of order.
+    /// Rows out of order, standard service among `tiers`, or a batch that costs more than standard service.
     pub fn with(mut self, model: impl Into<String>, price: ModelPrice) -> Result<Self, PriceTableError> {
         let model = model.into();
         check(&model, &price)?;
@@ -142,11 +111,40 @@ impl PriceTable {
         Some(self.model(model)?.at(usage.input)?.cost(usage))
     }
 
-    /// The most that a request estimated at `estimate` can cost; `None` for an unknown model.
+    /// What `usage` of `model` costs as it was served; `None` for an unknown model, and for a service class that has no
+    /// known price for this model and length of prompt.
+    pub fn cost_with(&self, model: &str, usage: &Usage, options: &PriceOptions) -> Option<Usd> {
+        let row = self.model(model)?.row(&options.tier, usage.input)?;
+        Some(row.price.cost_times(usage, options.per_mille))
+    }
+
+    /// The same line by line.
+    pub fn bill(&self, model: &str, usage: &Usage, options: &PriceOptions) -> Option<Bill> {
+        let row = self.model(model)?.row(&options.tier, usage.input)?;
+        Some(Bill {
+            model: model.to_owned(),
+            tier: options.tier.clone(),
+            above: row.above,
+            per_mille: options.per_mille,
+            as_of: self.as_of().to_owned(),
+            lines: Bill::lines(&row.price, usage, options.per_mille),
+            total: row.price.cost_times(usage, options.per_mille),
+        })
+    }
+
+    /// The most that a request estimated at `estimate` can cost at standard service; `None` for an unknown model.
     ///
     /// It is a true upper bound where [`Estimate::input_bound`] is given and the output is bounded by the request or
     /// by the model; otherwise it is the likely amount.
     pub fn bound(&self, model: &str, estimate: &Estimate) -> Option<Usd> {
+        self.bound_with(model, estimate, &PriceOptions::new())
+    }
+
+    /// The most that such a request can cost if it asks for this service class; `None` where that is unknown.
+    ///
+    /// A vendor that has no room in the class that was asked for may serve and bill standard service, so the dearer of
+    /// the two counts; of a batch, the batch alone. See [`bound`](Self::bound) for when it is a true bound.
+    pub fn bound_with(&self, model: &str, estimate: &Estimate, options: &PriceOptions) -> Option<Usd> {
         let model = self.model(model)?;
         let input = estimate.input_bound.unwrap_or(estimate.input);
         let output = match (estimate.output_bound, model.max_output) {
@@ -154,45 +152,32 @@ impl PriceTable {
             (None, Some(most)) => most.saturating_mul(estimate.answers.into()),
             (None, None) => estimate.output,
         };
-        // A row for longer prompts may apply to fewer tokens than the bound, so every row up to it counts.
-        model.rows.iter().filter(|row| row.above < input.max(1)).map(|row| row.price.bound(input, output)).max()
+        let asked = bound_of(model, &options.tier, input, output, options.per_mille)?;
+        match options.tier {
+            ServiceTier::Standard | ServiceTier::Batch => Some(asked),
+            _ => Some(asked.max(bound_of(model, &ServiceTier::Standard, input, output, options.per_mille)?)),
+        }
     }
 }
 
-impl From<FlatRow> for PriceRow {
-    fn from(row: FlatRow) -> Self {
-        let FlatRow { above, input, cache_read, cache_write, cache_write_long, output } = row;
-        Self { above, price: Price { input, cache_read, cache_write, cache_write_long, output } }
-    }
+fn bound_of(model: &ModelPrice, tier: &ServiceTier, input: u64, output: u64, per_mille: u32) -> Option<Usd> {
+    // Without a price for the longest prompt that it may be, there is no bound.
+    model.row(tier, input)?;
+    // A row for longer prompts may apply to fewer tokens than the bound, so every row up to it counts.
+    let rows = model.tier(tier)?.iter().filter(|row| row.above < input.max(1));
+    rows.map(|row| row.price.bound_times(input, output, per_mille)).max()
 }
 
-impl ModelPrice {
-    /// One price for prompts of every length.
-    pub fn flat(price: Price) -> Self {
-        Self { rows: vec![PriceRow { above: 0, price }], ..Self::default() }
-    }
-
-    /// The price of a request with this many input tokens.
-    pub fn at(&self, input: u64) -> Option<&Price> {
-        let row = self.rows.iter().rev().find(|row| input > row.above || row.above == 0)?;
-        Some(&row.price)
-    }
-}
-
-fn check(model: &str, price: &ModelPrice) -> Result<(), PriceTableError> {
-    let starts = price.rows.first().is_none_or(|row| row.above == 0);
-    if starts && price.rows.is_sorted_by(|a, b| a.above < b.above) {
-        return Ok(());
-    }
-    Err(PriceTableError::Rows { model: model.to_owned() })
-}
-
-/// `gpt-4o-2024-08-06` → `gpt-4o`.
+/// `gpt-4o-2024-08-06` → `gpt-4o`, `claude-opus-5-20260301` → `claude-opus-5`.
 fn without_date(name: &str) -> Option<&str> {
-    let (base, date) = name.split_at_checked(name.len().checked_sub(11)?)?;
-    let is_date =
-        date.bytes().enumerate().all(|(i, b)| if matches!(i, 0 | 5 | 8) { b == b'-' } else { b.is_ascii_digit() });
-    (is_date && !base.is_empty()).then_some(base)
+    ["-dddd-dd-dd", "-dddddddd"].into_iter().find_map(|form| {
+        let (base, date) = name.split_at_checked(name.len().checked_sub(form.len())?)?;
+        let is_date = date.bytes().zip(form.bytes()).all(|(b, form)| match form {
+            b'd' => b.is_ascii_digit(),
+            dash => b == dash,
+        });
+        (is_date && !base.is_empty()).then_some(base)
+    })
 }
 
 #[cfg(test)]
@@ -226,7 +211,10 @@ mod tests {
             (r#"{"as_of": "", "models": {"m": {"rows": [{"input": "1e3", "output": "1"}]}}}"#, "dollars"),
             (r#"{"as_of": "", "models": {"m": {"rows": [{"above": 5, "input": "1", "output": "1"}]}}}"#, "start at 0"),
             (r#"{"models": {}}"#, "as_of"),
-            (r#"{"as_of": "", "models": {"m": {"rows": [{"input": "1", "cache_raed": "1", "output": "1"}]}}}"#, "cache_raed"),
+            (
+                r#"{"as_of": "", "models": {"m": {"rows": [{"input": "1", "cache_raed": "1", "output": "1"}]}}}"#,
+                "cache_raed",
+            ),
             (r#"{"as_of": "", "models": {"m": {"rows": [{"input": "1"}]}}}"#, "output"),
         ] {
             let error = PriceTable::from_json(json).unwrap_err().to_string();

@@ -1,0 +1,67 @@
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use llm_cache::{Cache, CacheLayer};
+use llm_core::{ManualClock, Origin, into_provider};
+use llm_providers::scripted::Scripted;
+use tower::Layer;
+
+use crate::{
+    demo,
+    simulation::Simulation,
+    trace::{Key, Trace},
+};
+
+/// The real cache over the public trace: hits tenant by tenant, beside those of a set that forgets nothing.
+async fn replay(directory: &Path, key: Key) -> (u64, u64) {
+    let texts: Vec<PathBuf> =
+        ["bdd_scenarios_mit.jsonl.gz", "bdd_scenarios_es_mpl.jsonl.gz"].map(|file| directory.join(file)).into();
+    let trace = Trace::open(&directory.join("bdd_regen_trace.csv.gz"), &texts, key).expect("the trace can be read");
+    let clock = ManualClock::default();
+    let cache =
+        Cache::builder("trace").no_expiry().max_bytes(4 << 30).clock(clock.clone()).build().expect("it is right");
+    let provider = into_provider(CacheLayer::new(cache).layer(Scripted::new()));
+
+    let mut known = HashSet::new();
+    let (mut naive, mut counted) = (BTreeMap::<Arc<str>, u64>::new(), BTreeMap::<Arc<str>, u64>::new());
+    let mut calls = 0;
+    for request in trace.into_source().expect("the trace can be read") {
+        let request = request.expect("the trace can be read");
+        calls += 1;
+        let organisation = Arc::clone(&request.organisation);
+        if let Some(at) = request.at {
+            clock.set_unix(at.duration_since(std::time::UNIX_EPOCH).expect("after 1970"));
+        }
+        let seen = !known.insert((Arc::clone(&organisation), Arc::clone(&request.text)));
+        *naive.entry(Arc::clone(&organisation)).or_default() += u64::from(seen);
+        let origin = Simulation::ask(Arc::clone(&provider), request).await.expect("scripted answers do not fail");
+        *counted.entry(organisation).or_default() += u64::from(matches!(origin, Origin::Cache { .. }));
+    }
+    assert_eq!(counted, naive);
+    (calls, counted.values().sum())
+}
+
+#[tokio::test]
+async fn hits_on_the_public_trace_are_those_of_a_naive_count() {
+    #[expect(clippy::disallowed_methods, reason = "a test's edge")]
+    let Some(directory) = std::env::var_os("LLM_TRACES").filter(|path| !path.is_empty()) else {
+        eprintln!("skipped: LLM_TRACES names no directory of traces");
+        return;
+    };
+    assert_eq!(replay(Path::new(&directory), Key::Full).await, (100_630, 67_789));
+    assert_eq!(replay(Path::new(&directory), Key::Scenario).await, (100_630, 81_198));
+}
+
+#[tokio::test]
+async fn the_whole_stack_answers_the_demo_over_http_and_its_books_agree() {
+    let simulation = Simulation::start(llm_core::SystemClock, llm_testkit::Latency::zero()).await.expect("it starts");
+    let table = super::at_once(&simulation, demo::source()).await.expect("nothing fails");
+    assert!(table.contains("in all") && table.contains("Elm Street Library"), "{table}");
+    let total = simulation.books().total().clone();
+    assert_eq!((total.calls, total.hits + total.coalesced, total.vendor), (22, 9, 13));
+    assert!(super::check(&simulation).starts_with("the books agree"), "{}", super::check(&simulation));
+    assert!(simulation.disclosure("none").contains("simulated"));
+}

@@ -1,0 +1,109 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Price, Rate, ServiceTier, read};
+
+/// One model's prices and limits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelPrice {
+    /// The most input tokens that one request may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_input: Option<u64>,
+    /// The most output tokens that one answer may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_output: Option<u64>,
+    /// Prices of standard service by the length of the prompt, in rising order of `above`; the last that applies prices
+    /// the whole request. No rows: the price is known to be unknown.
+    pub rows: Vec<PriceRow>,
+    /// Prices of other service classes, in rows of the same kind. A class that is not here is unknown, never priced as
+    /// standard; so is one whose rows end at a shorter prompt than those of standard service, beyond that length.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "read::unique")]
+    pub tiers: BTreeMap<ServiceTier, Vec<PriceRow>>,
+}
+
+/// Prices for prompts above a length.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "FlatRow")]
+pub struct PriceRow {
+    /// Applies to requests with more input tokens than this (cached ones included).
+    pub above: u64,
+    /// The prices.
+    #[serde(flatten)]
+    pub price: Price,
+}
+
+/// A row as it is read: `flatten` takes unknown fields without a word, and a misspelt price must not be a missing one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FlatRow {
+    #[serde(default)]
+    above: u64,
+    input: Rate,
+    cache_read: Option<Rate>,
+    cache_write: Option<Rate>,
+    cache_write_long: Option<Rate>,
+    audio_input: Option<Rate>,
+    audio_cache_read: Option<Rate>,
+    output: Rate,
+    audio_output: Option<Rate>,
+}
+
+impl ModelPrice {
+    /// One standard price for prompts of every length.
+    pub fn flat(price: Price) -> Self {
+        Self { rows: vec![PriceRow { above: 0, price }], ..Self::default() }
+    }
+
+    /// The standard price of a request with this many input tokens.
+    pub fn at(&self, input: u64) -> Option<&Price> {
+        self.row(&ServiceTier::Standard, input).map(|row| &row.price)
+    }
+
+    /// The row that prices a request with this many input tokens at this service class; `None` where that is unknown.
+    pub fn row(&self, tier: &ServiceTier, input: u64) -> Option<&PriceRow> {
+        let row = applying(self.tier(tier)?, input)?;
+        let standard = applying(&self.rows, input).map_or(0, |row| row.above);
+        (row.above >= standard).then_some(row)
+    }
+
+    /// The rows of a service class.
+    pub fn tier(&self, tier: &ServiceTier) -> Option<&[PriceRow]> {
+        match tier {
+            ServiceTier::Standard => Some(&self.rows),
+            other => self.tiers.get(other).map(Vec::as_slice),
+        }
+    }
+}
+
+impl From<FlatRow> for PriceRow {
+    fn from(row: FlatRow) -> Self {
+        let FlatRow {
+            above,
+            input,
+            cache_read,
+            cache_write,
+            cache_write_long,
+            audio_input,
+            audio_cache_read,
+            output,
+            audio_output,
+        } = row;
+        let price = Price {
+            input,
+            cache_read,
+            cache_write,
+            cache_write_long,
+            audio_input,
+            audio_cache_read,
+            output,
+            audio_output,
+        };
+        Self { above, price }
+    }
+}
+
+fn applying(rows: &[PriceRow], input: u64) -> Option<&PriceRow> {
+    rows.iter().rev().find(|row| input > row.above || row.above == 0)
+}

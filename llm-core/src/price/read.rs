@@ -1,0 +1,150 @@
+//! Reads price tables, and says what is wrong with those it refuses.
+
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, MapAccess, Visitor},
+};
+use serde_json::Value;
+
+use super::{ModelPrice, PriceRow, Rate, ServiceTier};
+
+/// The fields of a row that are rates.
+const RATES: [&str; 8] = [
+    "input",
+    "cache_read",
+    "cache_write",
+    "cache_write_long",
+    "audio_input",
+    "audio_cache_read",
+    "output",
+    "audio_output",
+];
+
+/// A price table that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PriceTableError {
+    /// Not JSON, or not of a price table's form.
+    #[error("the price table cannot be read: {0}")]
+    Format(#[from] serde_json::Error),
+    /// A model's prices cannot be read: a price is negative or no decimal number, a field is unknown or missing.
+    #[error("{field} of {model:?} in the price table cannot be read: {problem}")]
+    Field {
+        /// The model.
+        model: String,
+        /// Where, such as `tiers.batch[0].input`.
+        field: String,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// The rows of a model are not in rising order of `above`, starting at 0.
+    #[error("the price rows of {model:?} for {tier} service must start at 0 and rise")]
+    Rows {
+        /// The model.
+        model: String,
+        /// The service class.
+        tier: ServiceTier,
+    },
+    /// Standard service stands among the other classes: its prices are the model's `rows`.
+    #[error("the prices of {model:?} for standard service belong in `rows`, not in `tiers`")]
+    StandardTier {
+        /// The model.
+        model: String,
+    },
+    /// A batch would cost more than the same requests one by one, so the two are mixed up, or a price is mistyped.
+    #[error("{field} of {model:?} costs more in a batch than at standard service")]
+    DearBatch {
+        /// The model.
+        model: String,
+        /// `input` or `output`.
+        field: &'static str,
+    },
+}
+
+/// Checks what the form of a table alone does not guarantee.
+pub(super) fn check(model: &str, price: &ModelPrice) -> Result<(), PriceTableError> {
+    let tiers = price.tiers.iter().map(|(tier, rows)| (tier, rows));
+    for (tier, rows) in std::iter::once((&ServiceTier::Standard, &price.rows)).chain(tiers) {
+        let starts = rows.first().is_none_or(|row| row.above == 0);
+        if !starts || !rows.is_sorted_by(|a, b| a.above < b.above) {
+            return Err(PriceTableError::Rows { model: model.to_owned(), tier: tier.clone() });
+        }
+    }
+    if price.tiers.contains_key(&ServiceTier::Standard) {
+        return Err(PriceTableError::StandardTier { model: model.to_owned() });
+    }
+    for batch in price.tiers.get(&ServiceTier::Batch).into_iter().flatten() {
+        let Some(standard) = price.at(batch.above.saturating_add(1)) else { continue };
+        for (field, dear) in
+            [("input", batch.price.input > standard.input), ("output", batch.price.output > standard.output)]
+        {
+            if dear {
+                return Err(PriceTableError::DearBatch { model: model.to_owned(), field });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which model's field made a table unreadable, if it is one model's.
+pub(super) fn locate(json: &str) -> Option<PriceTableError> {
+    let table: Value = serde_json::from_str(json).ok()?;
+    table.get("models")?.as_object()?.iter().find_map(|(model, value)| {
+        let whole = problem::<ModelPrice>(value)?;
+        let (field, problem) = wrong_field(value).unwrap_or_else(|| ("the entry".to_owned(), whole));
+        Some(PriceTableError::Field { model: model.clone(), field, problem })
+    })
+}
+
+/// A map that refuses a name that stands twice: the second would silently replace the first.
+pub(super) fn unique<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+where
+    K: Deserialize<'de> + Ord + fmt::Display,
+    V: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    deserializer.deserialize_map(Unique(PhantomData))
+}
+
+struct Unique<K, V>(PhantomData<(K, V)>);
+
+impl<'de, K: Deserialize<'de> + Ord + fmt::Display, V: Deserialize<'de>> Visitor<'de> for Unique<K, V> {
+    type Value = BTreeMap<K, V>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some(name) = entries.next_key::<K>()? {
+            if map.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("{name} is listed twice")));
+            }
+            map.insert(name, entries.next_value()?);
+        }
+        Ok(map)
+    }
+}
+
+fn wrong_field(model: &Value) -> Option<(String, String)> {
+    let standard = model.get("rows").map(|rows| ("rows".to_owned(), rows));
+    let tiers = model.get("tiers").and_then(Value::as_object).into_iter().flatten();
+    standard.into_iter().chain(tiers.map(|(tier, rows)| (format!("tiers.{tier}"), rows))).find_map(|(name, rows)| {
+        rows.as_array()?.iter().enumerate().find_map(|(at, row)| {
+            let whole = problem::<PriceRow>(row)?;
+            // An unknown field may hold anything; the row's own problem names it.
+            let rates = row.as_object().into_iter().flatten().filter(|(field, _)| RATES.contains(&field.as_str()));
+            let field = rates
+                .into_iter()
+                .find_map(|(field, rate)| Some((format!("{name}[{at}].{field}"), problem::<Option<Rate>>(rate)?)));
+            Some(field.unwrap_or_else(|| (format!("{name}[{at}]"), whole)))
+        })
+    })
+}
+
+fn problem<T: DeserializeOwned>(value: &Value) -> Option<String> {
+    T::deserialize(value).err().map(|error| error.to_string())
+}

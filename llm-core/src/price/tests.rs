@@ -1,0 +1,186 @@
+//! Service classes, bills, and tables that are refused.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Estimate, Usage, Usd};
+
+/// In nano-dollars: standard 1,000 and 2,000, above 1,000 tokens twice that; batch half of it; flex only for short
+/// prompts; priority thrice.
+const TABLE: &str = r#"{"as_of": "2026-01-02", "models": {"m": {
+    "max_output": 100,
+    "rows": [{"input": "1", "cache_read": "0.1", "output": "2"}, {"above": 1000, "input": "2", "output": "4"}],
+    "tiers": {
+        "batch": [{"input": "0.5", "output": "1"}, {"above": 1000, "input": "1", "output": "2"}],
+        "flex": [{"input": "0.5", "output": "1"}],
+        "priority": [{"input": "3", "output": "6"}, {"above": 1000, "input": "6", "output": "12"}],
+        "turbo": [{"input": "0.1", "output": "0.1"}, {"above": 1000, "input": "0.1", "output": "0.1"}]
+    }}}}"#;
+
+fn table() -> PriceTable {
+    PriceTable::from_json(TABLE).unwrap()
+}
+
+fn cost(tier: ServiceTier, input: u64) -> Option<i64> {
+    table().cost_with("m", &Usage::new(input, 10), &tier.into()).map(Usd::nanos)
+}
+
+#[test]
+fn each_class_has_its_own_rows() {
+    assert_eq!(cost(ServiceTier::Standard, 1_000), Some(1_000 * 1_000 + 10 * 2_000));
+    assert_eq!(cost(ServiceTier::Batch, 1_000), Some(1_000 * 500 + 10 * 1_000));
+    assert_eq!(cost(ServiceTier::Batch, 1_001), Some(1_001 * 1_000 + 10 * 2_000));
+    assert_eq!(cost(ServiceTier::Priority, 1_001), Some(1_001 * 6_000 + 10 * 12_000));
+    assert_eq!(cost(ServiceTier::named("turbo"), 1_000), Some(1_000 * 100 + 10 * 100));
+}
+
+#[test]
+fn a_class_that_is_not_listed_is_unknown() {
+    assert_eq!(cost(ServiceTier::named("scale"), 1), None);
+    assert_eq!(table().cost_with("other", &Usage::new(1, 1), &PriceOptions::new()), None);
+    assert_eq!(table().bill("m", &Usage::new(1, 1), &ServiceTier::named("scale").into()), None);
+}
+
+#[test]
+fn a_class_is_unknown_beyond_its_own_rows() {
+    assert_eq!(cost(ServiceTier::Flex, 1_000), Some(1_000 * 500 + 10 * 1_000));
+    assert_eq!(cost(ServiceTier::Flex, 1_001), None);
+}
+
+#[test]
+fn vendors_words_are_read_in_any_case() {
+    for word in ["standard", "default", "auto", "standard_only", "", "STANDARD"] {
+        assert_eq!(ServiceTier::named(word), ServiceTier::Standard, "{word}");
+    }
+    assert_eq!(ServiceTier::named("Flex"), ServiceTier::Flex);
+    assert_eq!(ServiceTier::named("batch"), ServiceTier::Batch);
+    assert_eq!(ServiceTier::named("priority"), ServiceTier::Priority);
+    assert_eq!(ServiceTier::named("Scale"), ServiceTier::Other("scale".into()));
+}
+
+#[test]
+fn a_factor_is_on_every_price_and_rounded_once() {
+    let options = PriceOptions::new().per_mille(1_100);
+    let usage = Usage { cache_read: 3, ..Usage::new(4, 1) };
+    // (1 × 1,000 + 3 × 100 + 1 × 2,000) × 1.1
+    assert_eq!(table().cost_with("m", &usage, &options).unwrap().nanos(), 3_630);
+    let odd = Price { input: Rate::from_nanos(1), ..Price::default() };
+    let table = PriceTable::new("").with("odd", ModelPrice::flat(odd)).unwrap();
+    assert_eq!(table.cost_with("odd", &Usage::new(1_000_000, 0), &options).unwrap().nanos(), 2, "1.1 nano-dollars");
+}
+
+#[test]
+fn the_bound_is_of_the_dearer_of_what_was_asked_and_standard() {
+    let estimate = Estimate { input_bound: Some(1_000), output_bound: Some(10), ..Estimate::default() };
+    let bound = |tier: &str, most| {
+        let estimate = Estimate { input_bound: Some(most), ..estimate };
+        table().bound_with("m", &estimate, &ServiceTier::named(tier).into()).map(Usd::nanos)
+    };
+    let standard = Some(1_000 * 1_000 + 10 * 2_000);
+    assert_eq!(table().bound("m", &estimate).map(Usd::nanos), standard);
+    assert_eq!(bound("turbo", 1_000), standard);
+    assert_eq!(bound("flex", 1_000), standard);
+    assert_eq!(bound("priority", 1_000), Some(1_000 * 3_000 + 10 * 6_000));
+    assert_eq!(bound("batch", 1_000), Some(1_000 * 500 + 10 * 1_000));
+    assert_eq!(bound("flex", 1_001), None, "it has no price for so long a prompt");
+    assert_eq!(bound("scale", 1), None);
+}
+
+#[test]
+fn a_bill_says_what_it_is_made_of() {
+    let usage = Usage { cache_read: 600, ..Usage::new(1_000, 10) };
+    let bill = table().bill("m-2026-02-03", &usage, &PriceOptions::new().per_mille(1_100)).unwrap();
+    assert_eq!(bill.total.nanos(), (400 * 1_000 + 600 * 100 + 10 * 2_000) * 11 / 10);
+    let lines: Vec<_> = bill.lines.iter().map(|line| (line.kind, line.tokens, line.amount.nanos())).collect();
+    assert_eq!(
+        lines,
+        [(TokenKind::Input, 400, 440_000), (TokenKind::CacheRead, 600, 66_000), (TokenKind::Output, 10, 22_000)]
+    );
+    let text = "\
+m-2026-02-03, standard service, prices of 2026-01-02, times 1.100
+  input                   400 × $1.00 per million tokens  $0.00044
+  cache read              600 × $0.10 per million tokens  $0.000066
+  output                   10 × $2.00 per million tokens  $0.000022
+  total            $0.000528";
+    assert_eq!(bill.to_string(), text);
+    let long = table().bill("m", &Usage::new(1_001, 0), &ServiceTier::Batch.into()).unwrap();
+    assert!(long.to_string().starts_with("m, batch service, prices of 2026-01-02 for prompts above 1000 tokens\n"));
+}
+
+#[test]
+fn a_refused_table_is_told_by_model_and_field() {
+    let with = |model: &str| format!(r#"{{"as_of": "", "models": {{"ok": {{"rows": []}}, "m": {model}}}}}"#);
+    let row = |row: &str| with(&format!(r#"{{"rows": [{{"input": "1", "output": "1"}}, {row}]}}"#));
+    let batch =
+        |row: &str| with(&format!(r#"{{"rows": [{{"input": "1", "output": "1"}}], "tiers": {{"batch": [{row}]}}}}"#));
+    for (json, said) in [
+        (row(r#"{"above": 5, "input": "1", "cache_read": "-1", "output": "1"}"#), "rows[1].cache_read of \"m\""),
+        (row(r#"{"above": 5, "input": "1", "output": 2.5}"#), "rows[1].output of \"m\""),
+        (row(r#"{"above": -5, "input": "1", "output": "1"}"#), "rows[1] of \"m\""),
+        (row(r#"{"above": 5, "input": "1"}"#), "missing field `output`"),
+        (batch(r#"{"input": "1.0000000001", "output": "1"}"#), "tiers.batch[0].input of \"m\""),
+        (batch(r#"{"input": "1", "audio": "1", "output": "1"}"#), "unknown field `audio`"),
+        (batch(r#"{"above": 7, "input": "1", "output": "1"}"#), "\"m\" for batch service must start at 0"),
+        (batch(r#"{"input": "1", "output": "1.1"}"#), "output of \"m\" costs more in a batch"),
+        (with(r#"{"rows": [], "tiers": {"default": []}}"#), "belong in `rows`"),
+        (with(r#"{"rows": [], "tiers": {"flex": [], "Flex": []}}"#), "flex is listed twice"),
+        (with(r#"{"rows": [], "prices": []}"#), "the entry of \"m\""),
+        (with(r#"{"rows": []}, "m": {"rows": []}"#), "m is listed twice"),
+        ("{".to_owned(), "cannot be read: EOF"),
+    ] {
+        let error = PriceTable::from_json(&json).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    let dear = ModelPrice { tiers: [(ServiceTier::Standard, vec![])].into(), ..ModelPrice::default() };
+    assert!(matches!(PriceTable::new("").with("m", dear), Err(PriceTableError::StandardTier { .. })));
+}
+
+#[test]
+fn a_model_is_written_as_it_is_read() {
+    let table = table();
+    let json = serde_json::to_string(table.model("m").unwrap()).unwrap();
+    assert_eq!(serde_json::from_str::<ModelPrice>(&json).unwrap(), *table.model("m").unwrap());
+}
+
+#[test]
+fn dates_of_both_forms_are_left_out_of_a_name() {
+    let known = |name| table().model(name).is_some();
+    assert!(known("m-2026-02-03") && known("m-20260203"));
+    assert!(!known("m-2026023") && !known("m-202602030") && !known("m-2026x203") && !known("-20260203"));
+}
+
+#[test]
+fn replaced_prices_reach_all_who_share_them_but_not_what_was_taken() {
+    let prices = Prices::from(table());
+    let (shared, taken) = (prices.clone(), prices.current());
+    assert_eq!(prices.replace(PriceTable::new("2027-01-01")).as_of(), "2026-01-02");
+    assert_eq!((shared.current().as_of(), taken.as_of()), ("2027-01-01", "2026-01-02"));
+}
+
+proptest! {
+    #[test]
+    fn the_lines_of_a_bill_add_up_to_its_total(
+        rates in prop::array::uniform8(0u64..3_000_000), parts in prop::array::uniform6(0u64..2_000), per_mille in 1u32..3_000,
+    ) {
+        let [input, read, write, long, audio, audio_read, output, spoken] = rates.map(Rate::from_nanos);
+        let price = Price {
+            input, output, cache_read: Some(read), cache_write: Some(write), cache_write_long: Some(long),
+            audio_input: Some(audio), audio_cache_read: Some(audio_read), audio_output: Some(spoken),
+        };
+        let [plain, cache_read, cache_write, cache_write_long, audio_input, output] = parts;
+        let usage = Usage {
+            cache_read, cache_write, cache_write_long, audio_input, audio_output: output / 2,
+            ..Usage::new(plain + cache_read + cache_write + cache_write_long, output)
+        };
+        let table = PriceTable::new("").with("m", ModelPrice::flat(price)).unwrap();
+        let options = PriceOptions::new().per_mille(per_mille);
+        let bill = table.bill("m", &usage, &options).unwrap();
+        prop_assert_eq!(bill.lines.iter().map(|line| line.amount).sum::<Usd>(), bill.total);
+        prop_assert_eq!(Some(bill.total), table.cost_with("m", &usage, &options));
+        for line in &bill.lines {
+            let exact = u128::from(line.tokens) * u128::from(line.rate.nanos()) * u128::from(per_mille);
+            let told = u128::try_from(line.amount.nanos()).unwrap() * 1_000_000_000;
+            prop_assert!(told.abs_diff(exact) < 1_000_000_000, "{} for {}", told, exact);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+use std::{convert::Infallible, fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A vendor's service class, which decides the price.
+///
+/// Read from a vendor's own word for it, in any case:
+///
+/// | word | tier |
+/// |---|---|
+/// | `standard`, `default`, `auto`, `standard_only`, none | [`Standard`](Self::Standard) |
+/// | `batch` | [`Batch`](Self::Batch) |
+/// | `flex` | [`Flex`](Self::Flex) |
+/// | `priority` | [`Priority`](Self::Priority) |
+/// | any other (`scale`, `ultrafast`, …) | [`Other`](Self::Other) |
+///
+/// OpenAI says `default`, `flex` or `priority`; Anthropic `standard`, `priority` or `batch`; Gemini `standard`,
+/// `flex` or `priority`. Gemini and OpenAI do not say `batch` in a batch's results: whoever reads those must.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ServiceTier {
+    /// What a vendor does unless asked otherwise.
+    #[default]
+    Standard,
+    /// Answers within a day or so.
+    Batch,
+    /// Answers when there is room.
+    Flex,
+    /// Answers before others.
+    Priority,
+    /// A vendor's own class, by its name in lower case.
+    Other(Arc<str>),
+}
+
+/// How a request is served, as far as it changes the price.
+///
+/// ```
+/// use llm_core::{PriceOptions, ServiceTier};
+///
+/// let batch_in_one_region = PriceOptions::new().tier(ServiceTier::Batch).per_mille(1_100);
+/// # assert_eq!(batch_in_one_region.per_mille, 1_100);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PriceOptions {
+    /// The service class.
+    pub tier: ServiceTier,
+    /// A factor on all prices, in thousandths: 1,000 unless set; 1,100 where a vendor asks a tenth more for processing
+    /// in one region. Of two factors, their product.
+    pub per_mille: u32,
+}
+
+impl ServiceTier {
+    /// The tier that a vendor means by this word: see the [table](Self).
+    pub fn named(word: &str) -> Self {
+        match word.to_ascii_lowercase().as_str() {
+            "" | "standard" | "default" | "auto" | "standard_only" => Self::Standard,
+            "batch" => Self::Batch,
+            "flex" => Self::Flex,
+            "priority" => Self::Priority,
+            other => Self::Other(other.into()),
+        }
+    }
+
+    /// Its name, as in price tables.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Standard => "standard",
+            Self::Batch => "batch",
+            Self::Flex => "flex",
+            Self::Priority => "priority",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl PriceOptions {
+    /// Standard service at list price.
+    pub fn new() -> Self {
+        Self { tier: ServiceTier::Standard, per_mille: 1_000 }
+    }
+
+    /// Sets the service class.
+    pub fn tier(mut self, tier: ServiceTier) -> Self {
+        self.tier = tier;
+        self
+    }
+
+    /// Sets the factor on all prices, in thousandths.
+    pub fn per_mille(mut self, factor: u32) -> Self {
+        self.per_mille = factor;
+        self
+    }
+}
+
+impl Default for PriceOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl From<ServiceTier> for PriceOptions {
+    fn from(tier: ServiceTier) -> Self {
+        Self::new().tier(tier)
+    }
+}
+
+impl From<&str> for ServiceTier {
+    fn from(word: &str) -> Self {
+        Self::named(word)
+    }
+}
+
+impl FromStr for ServiceTier {
+    type Err = Infallible;
+
+    fn from_str(word: &str) -> Result<Self, Infallible> {
+        Ok(Self::named(word))
+    }
+}
+
+impl fmt::Display for ServiceTier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl Serialize for ServiceTier {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceTier {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|word| Self::named(&word))
+    }
+}

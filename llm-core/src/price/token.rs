@@ -1,0 +1,222 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Rate, bill::Sum};
+use crate::{Usage, Usd};
+
+/// What one model's tokens cost, by kind.
+///
+/// Where a vendor has no price of its own for a kind, there is `None`: cached tokens and audio then cost what plain
+/// input costs, tokens written for long what other written tokens cost, cached audio what other cached tokens cost,
+/// spoken output what other output costs.
+///
+/// ```
+/// use llm_core::{Price, Rate, Usage};
+///
+/// let price = Price {
+///     input: Rate::per_million("2.5".parse()?)?,
+///     cache_read: Some(Rate::per_million("1.25".parse()?)?),
+///     output: Rate::per_million("10".parse()?)?,
+///     ..Price::default()
+/// };
+/// let usage = Usage { input: 1_000, cache_read: 600, output: 10, ..Usage::default() };
+/// // 400 × $2.50 + 600 × $1.25 + 10 × $10, each per million
+/// assert_eq!(price.cost(&usage).to_string(), "$0.00185");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Price {
+    /// Input tokens.
+    pub input: Rate,
+    /// Input tokens read from the vendor's prompt cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_read: Option<Rate>,
+    /// Input tokens written to the vendor's prompt cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<Rate>,
+    /// Input tokens written to the vendor's prompt cache for a longer life time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_long: Option<Rate>,
+    /// Audio among the plain input tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_input: Option<Rate>,
+    /// Audio among the input tokens read from the vendor's prompt cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_cache_read: Option<Rate>,
+    /// Output tokens, reasoning included.
+    pub output: Rate,
+    /// Audio among the output tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_output: Option<Rate>,
+}
+
+/// A kind of tokens that can have a price of its own. Each token of a [`Usage`] is of exactly one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum TokenKind {
+    /// Input, neither cached nor audio.
+    Input,
+    /// Audio input, not cached.
+    AudioInput,
+    /// Read from the vendor's prompt cache.
+    CacheRead,
+    /// Audio read from the vendor's prompt cache.
+    AudioCacheRead,
+    /// Written to the vendor's prompt cache.
+    CacheWrite,
+    /// Written to the vendor's prompt cache for a longer life time.
+    CacheWriteLong,
+    /// Output, reasoning included.
+    Output,
+    /// Audio output.
+    AudioOutput,
+}
+
+impl TokenKind {
+    /// The kind in a few words, for tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::AudioInput => "audio input",
+            Self::CacheRead => "cache read",
+            Self::AudioCacheRead => "audio cache read",
+            Self::CacheWrite => "cache write",
+            Self::CacheWriteLong => "long cache write",
+            Self::Output => "output",
+            Self::AudioOutput => "audio output",
+        }
+    }
+}
+
+impl Price {
+    /// What `usage` costs: Σ tokens × rate ÷ 10⁶, computed exactly and rounded up to the next nano-dollar.
+    pub fn cost(&self, usage: &Usage) -> Usd {
+        self.cost_times(usage, 1_000)
+    }
+
+    /// The most that `input` and `output` tokens can cost, whichever of the prices apply.
+    ///
+    /// Prices of audio input do not count: a request that may hold audio has no
+    /// [`input_bound`](crate::Estimate::input_bound) to begin with.
+    pub fn bound(&self, input: u64, output: u64) -> Usd {
+        self.bound_times(input, output, 1_000)
+    }
+
+    /// How many tokens of each kind `usage` has, and what they cost; in the order of a bill.
+    ///
+    /// A usage does not tell how many of its cached tokens were audio. As much of the audio as can be counts as not
+    /// cached, which is the dearer reading.
+    pub fn items(&self, usage: &Usage) -> [(TokenKind, u64, Rate); 8] {
+        let plain = usage.uncached_input();
+        let audio = usage.audio_input.min(plain);
+        let audio_read = (usage.audio_input - audio).min(usage.cache_read);
+        let audio_output = usage.audio_output.min(usage.output);
+        let or_input = |rate: Option<Rate>| rate.unwrap_or(self.input);
+        [
+            (TokenKind::Input, plain - audio, self.input),
+            (TokenKind::AudioInput, audio, or_input(self.audio_input)),
+            (TokenKind::CacheRead, usage.cache_read - audio_read, or_input(self.cache_read)),
+            (
+                TokenKind::AudioCacheRead,
+                audio_read,
+                or_input(self.audio_cache_read.or(self.cache_read).or(self.audio_input)),
+            ),
+            (TokenKind::CacheWrite, usage.cache_write, or_input(self.cache_write)),
+            (TokenKind::CacheWriteLong, usage.cache_write_long, or_input(self.cache_write_long.or(self.cache_write))),
+            (TokenKind::Output, usage.output - audio_output, self.output),
+            (TokenKind::AudioOutput, audio_output, self.audio_output.unwrap_or(self.output)),
+        ]
+    }
+
+    pub(super) fn cost_times(&self, usage: &Usage, per_mille: u32) -> Usd {
+        let mut sum = Sum::new(per_mille);
+        self.items(usage).into_iter().for_each(|(_, tokens, rate)| sum.add(tokens, rate));
+        sum.rounded_up()
+    }
+
+    pub(super) fn bound_times(&self, input: u64, output: u64, per_mille: u32) -> Usd {
+        let cached = [self.cache_read, self.cache_write, self.cache_write_long];
+        let dearest = cached.into_iter().flatten().fold(self.input, Rate::max);
+        let spoken = self.audio_output.map_or(self.output, |audio| audio.max(self.output));
+        Self { input: dearest, output: spoken, ..Self::default() }.cost_times(&Usage::new(input, output), per_mille)
+    }
+}
+
+impl fmt::Display for TokenKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rate(nanos: u64) -> Rate {
+        Rate::from_nanos(nanos)
+    }
+
+    #[test]
+    fn costs_round_up() {
+        let price = Price { input: rate(1), ..Price::default() };
+        assert_eq!(price.cost(&Usage::new(1, 0)).nanos(), 1);
+        assert_eq!(price.cost(&Usage::new(1_000_001, 0)).nanos(), 2);
+        assert_eq!(price.cost(&Usage::default()).nanos(), 0);
+    }
+
+    #[test]
+    fn cached_tokens_are_part_of_the_input() {
+        let price = Price { input: rate(1_000_000), cache_read: Some(rate(100_000)), ..Price::default() };
+        let usage = Usage { input: 100, cache_read: 90, ..Usage::default() };
+        assert_eq!(price.cost(&usage).nanos(), 10 + 9);
+    }
+
+    #[test]
+    fn audio_is_part_of_the_input_and_counts_as_cached_only_where_it_must() {
+        let price = Price {
+            input: rate(1_000_000),
+            cache_read: Some(rate(100_000)),
+            audio_input: Some(rate(5_000_000)),
+            audio_cache_read: Some(rate(300_000)),
+            audio_output: Some(rate(7_000_000)),
+            ..Price::default()
+        };
+        let cost = |audio_input| price.cost(&Usage { cache_read: 90, audio_input, ..Usage::new(100, 0) }).nanos();
+        assert_eq!(cost(4), 6 + 4 * 5 + 9, "four of the ten plain tokens");
+        assert_eq!(cost(30), 10 * 5 + 20 * 3 / 10 + 70 / 10, "all ten plain tokens, twenty of the cached ones");
+        let spoken = Usage { audio_output: 3, ..Usage::new(0, 10) };
+        assert_eq!(price.cost(&spoken).nanos(), 3 * 7);
+    }
+
+    #[test]
+    fn absurd_amounts_saturate() {
+        let price = Price { input: rate(u64::MAX), output: rate(u64::MAX), ..Price::default() };
+        assert_eq!(price.cost_times(&Usage::new(u64::MAX, u64::MAX), u32::MAX), Usd::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn more_tokens_never_cost_less(a in 0u64..1 << 40, b in 0u64..1 << 20, i in 0u64..1 << 45, o in 0u64..1 << 45) {
+            let price = Price { input: rate(i), output: rate(o), ..Price::default() };
+            prop_assert!(price.cost(&Usage::new(a + b, a)) >= price.cost(&Usage::new(a, a)));
+            prop_assert!(price.cost(&Usage::new(a, a)) >= Usd::ZERO);
+            let cached = Usage { cache_read: a / 2, ..Usage::new(a, b) };
+            prop_assert!(price.bound(a, b) >= price.cost(&cached));
+        }
+
+        #[test]
+        fn each_token_is_of_one_kind(parts in prop::array::uniform4(0u64..50), audio in 0u64..300, spoken in 0u64..9) {
+            let [plain, cache_read, cache_write, cache_write_long] = parts;
+            let input = plain + cache_read + cache_write + cache_write_long;
+            let usage = Usage {
+                cache_read, cache_write, cache_write_long, audio_input: audio.min(input), audio_output: spoken,
+                ..Usage::new(input, 9)
+            };
+            let counted: u64 = Price::default().items(&usage).iter().map(|(_, tokens, _)| tokens).sum();
+            prop_assert_eq!(counted, usage.total());
+        }
+    }
+}

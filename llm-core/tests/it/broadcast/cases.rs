@@ -1,0 +1,199 @@
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use futures_core::Stream;
+use futures_util::{FutureExt, StreamExt};
+use llm_core::{Broadcast, Reader};
+use tokio_test::{assert_pending, assert_ready_eq, task};
+
+use super::source::{Flag, Source, Step};
+
+#[test]
+fn a_late_reader_gets_everything_from_the_first_item_on() {
+    let (source, _) = Source::new(&[Step::Item(1), Step::Item(2)]);
+    let shared = Broadcast::new(source);
+    let first: Vec<u32> = shared.read().unwrap().collect().now_or_never().unwrap();
+    assert_eq!(first, [1, 2]);
+    assert!(shared.read().is_none(), "all readers have left");
+
+    let (source, _) = Source::new(&[Step::Item(1), Step::Item(2)]);
+    let shared = Broadcast::new(source);
+    let mut first = shared.read().unwrap();
+    while first.next().now_or_never().unwrap().is_some() {}
+    let late: Vec<u32> = shared.read().unwrap().collect().now_or_never().unwrap();
+    assert_eq!(late, [1, 2]);
+}
+
+#[test]
+fn nothing_happens_until_somebody_reads() {
+    let (source, knob) = Source::new(&[Step::Item(1)]);
+    let shared = Broadcast::new(source);
+    let reader = shared.read().unwrap();
+    assert_eq!(knob.polls(), 0);
+    drop((reader, shared));
+    assert_eq!(knob.polls(), 0);
+}
+
+#[test]
+fn the_source_is_dropped_with_its_last_reader_though_the_broadcast_is_kept() {
+    let (source, knob) = Source::new(&[Step::Wait]);
+    let shared = Broadcast::new(source);
+    let (first, second) = (shared.read().unwrap(), shared.read().unwrap());
+    drop(first);
+    assert!(!knob.is_dropped());
+    drop(second);
+    assert!(knob.is_dropped());
+}
+
+#[test]
+fn the_end_is_told_again_and_again() {
+    let (source, knob) = Source::new(&[]);
+    let shared = Broadcast::new(source);
+    let mut reader = task::spawn(shared.read().unwrap());
+    for _ in 0..3 {
+        assert_ready_eq!(reader.poll_next(), None);
+    }
+    assert_eq!(knob.polls(), 1);
+}
+
+#[test]
+fn the_waker_of_the_last_poll_is_the_one_woken() {
+    let (source, knob) = Source::new(&[Step::Wait, Step::Item(1)]);
+    let shared = Broadcast::new(source);
+    let mut reader = shared.read().unwrap();
+    let flags: [Arc<Flag>; 3] = Default::default();
+    for flag in &flags {
+        let waker = Waker::from(Arc::clone(flag));
+        assert_pending!(Pin::new(&mut reader).poll_next(&mut Context::from_waker(&waker)));
+    }
+    knob.wake();
+    assert_eq!(flags.map(|flag| flag.take()), [false, false, true]);
+}
+
+#[test]
+fn the_source_is_polled_once_more_than_it_wakes() {
+    let (source, knob) = Source::new(&[Step::Wait, Step::Item(1)]);
+    let shared = Broadcast::new(source);
+    let mut readers: Vec<_> = (0..5).map(|_| task::spawn(shared.read().unwrap())).collect();
+    let poll_all = |readers: &mut [task::Spawn<Reader<Source>>]| {
+        readers.iter_mut().for_each(|reader| assert_pending!(reader.poll_next()));
+    };
+    poll_all(&mut readers);
+    for vain in 1..=4 {
+        knob.wake_in_vain();
+        poll_all(&mut readers);
+        assert_eq!(knob.polls(), 1 + vain);
+    }
+    knob.wake();
+    for reader in &mut readers {
+        assert_ready_eq!(reader.poll_next(), Some(1));
+    }
+    assert_eq!(knob.polls(), 1 + 4 + 1);
+}
+
+#[test]
+fn a_source_that_wakes_itself_lets_others_run_first() {
+    let (source, knob) = Source::new(&[Step::WakeSelf, Step::WakeSelf, Step::Item(1)]);
+    let shared = Broadcast::new(source);
+    let mut reader = task::spawn(shared.read().unwrap());
+    for polls in 1..=2 {
+        assert_pending!(reader.poll_next());
+        assert!(reader.is_woken());
+        assert_eq!(knob.polls(), polls);
+    }
+    assert_ready_eq!(reader.poll_next(), Some(1));
+}
+
+#[test]
+fn if_the_source_panics_all_others_see_the_end() {
+    let (source, knob) = Source::new(&[Step::Item(1), Step::Wait, Step::Panic]);
+    let shared = Broadcast::new(source);
+    let mut readers: Vec<_> = (0..4).map(|_| task::spawn(shared.read().unwrap())).collect();
+    for reader in &mut readers {
+        assert_ready_eq!(reader.poll_next(), Some(1));
+        assert_pending!(reader.poll_next());
+    }
+    knob.wake();
+    assert!(catch_unwind(AssertUnwindSafe(|| readers[0].poll_next())).is_err());
+    for reader in &mut readers[1..] {
+        assert!(reader.is_woken(), "a reader of a stream that panicked is left to sleep");
+        assert_ready_eq!(reader.poll_next(), None);
+    }
+    assert!(knob.is_dropped());
+    let mut late = task::spawn(shared.read().unwrap());
+    assert_ready_eq!(late.poll_next(), Some(1));
+    assert_ready_eq!(late.poll_next(), None);
+}
+
+#[test]
+fn when_the_one_woken_leaves_another_goes_on() {
+    let (source, knob) = Source::new(&[Step::Wait, Step::Item(1)]);
+    let shared = Broadcast::new(source);
+    let mut readers: Vec<_> = (0..5).map(|_| task::spawn(shared.read().unwrap())).collect();
+    readers.iter_mut().for_each(|reader| assert_pending!(reader.poll_next()));
+    knob.wake();
+    while readers.len() > 1 {
+        let woken = readers.iter().position(|reader| reader.is_woken()).expect("somebody is always woken to go on");
+        drop(readers.remove(woken));
+    }
+    assert!(readers[0].is_woken());
+    assert_ready_eq!(readers[0].poll_next(), Some(1));
+}
+
+/// A waker whose end ends a reader: what a task does whose last handle was its waker.
+struct Holds(#[expect(dead_code, reason = "it is only held")] Reader<Source>);
+
+impl std::task::Wake for Holds {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn a_waker_whose_end_drops_a_reader_does_not_deadlock() {
+    let (source, _) = Source::new(&[Step::Wait]);
+    let shared = Broadcast::new(source);
+    let mut reader = shared.read().unwrap();
+    for _ in 0..2 {
+        let waker = Waker::from(Arc::new(Holds(shared.read().unwrap())));
+        assert_pending!(Pin::new(&mut reader).poll_next(&mut Context::from_waker(&waker)));
+    }
+    drop(reader);
+}
+
+/// A stream that, dropped, looks at the broadcast it was in.
+struct LooksBack(Arc<std::sync::OnceLock<std::sync::Weak<Broadcast<Self>>>>, Arc<AtomicBool>);
+
+impl Stream for LooksBack {
+    type Item = ();
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<()>> {
+        Poll::Ready(None)
+    }
+}
+
+impl Drop for LooksBack {
+    fn drop(&mut self) {
+        let shared = self.0.get().and_then(std::sync::Weak::upgrade);
+        self.1.store(shared.is_some_and(|shared| format!("{shared:?}").contains("items: 0")), Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_source_that_looks_back_at_its_end_does_not_deadlock() {
+    for polled in [true, false] {
+        let (back, looked) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let shared = Broadcast::new(LooksBack(Arc::clone(&back), Arc::clone(&looked)));
+        back.set(Arc::downgrade(&shared)).expect("set once");
+        let mut reader = shared.read().unwrap();
+        if polled {
+            assert_eq!(reader.next().now_or_never(), Some(None));
+        }
+        drop(reader);
+        assert!(looked.load(Ordering::SeqCst));
+    }
+}

@@ -1,0 +1,136 @@
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use futures_core::Stream;
+
+/// What a source does next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Step {
+    /// Yields an item.
+    Item(u32),
+    /// Waits until it is woken from outside.
+    Wait,
+    /// Wakes itself while it is polled.
+    WakeSelf,
+    /// Wakes itself often while it is polled.
+    WakeOften,
+    /// Panics.
+    Panic,
+}
+
+/// A stream that follows a script, then ends.
+pub(super) struct Source {
+    steps: std::vec::IntoIter<Step>,
+    waiting: bool,
+    knob: Knob,
+}
+
+/// Wakes a [`Source`] and counts what happens to it.
+#[derive(Clone, Default)]
+pub(super) struct Knob(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    waker: Mutex<Option<Waker>>,
+    open: AtomicBool,
+    polls: AtomicU64,
+    dropped: AtomicBool,
+}
+
+impl Source {
+    pub(super) fn new(steps: &[Step]) -> (Self, Knob) {
+        let knob = Knob::default();
+        (Self { steps: steps.to_vec().into_iter(), waiting: false, knob: knob.clone() }, knob)
+    }
+}
+
+impl Knob {
+    /// Whether the source waits to be woken.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.0.waker.lock().unwrap().is_some()
+    }
+
+    /// Lets the source go on.
+    pub(super) fn wake(&self) {
+        let waker = self.0.waker.lock().unwrap().take();
+        self.0.open.store(true, Ordering::SeqCst);
+        waker.expect("the source waits").wake();
+    }
+
+    /// Wakes the source though it has nothing to say.
+    pub(super) fn wake_in_vain(&self) {
+        let waker = self.0.waker.lock().unwrap().clone();
+        waker.expect("the source waits").wake();
+    }
+
+    pub(super) fn polls(&self) -> u64 {
+        self.0.polls.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_dropped(&self) -> bool {
+        self.0.dropped.load(Ordering::SeqCst)
+    }
+}
+
+impl Stream for Source {
+    type Item = u32;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<u32>> {
+        self.knob.0.polls.fetch_add(1, Ordering::SeqCst);
+        if self.waiting {
+            if !self.knob.0.open.swap(false, Ordering::SeqCst) {
+                *self.knob.0.waker.lock().unwrap() = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            self.waiting = false;
+        }
+        match self.steps.next() {
+            None => Poll::Ready(None),
+            Some(Step::Item(item)) => Poll::Ready(Some(item)),
+            Some(Step::Panic) => panic!("the source panics, as it should here"),
+            Some(Step::Wait) => {
+                self.waiting = true;
+                *self.knob.0.waker.lock().unwrap() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Some(wakes) => {
+                let times = if wakes == Step::WakeOften { 3 } else { 1 };
+                (0..times).for_each(|_| cx.waker().wake_by_ref());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.knob.0.dropped.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A waker that remembers that it was woken.
+#[derive(Debug, Default)]
+pub(super) struct Flag(AtomicBool);
+
+impl Flag {
+    /// Whether it was woken since the last look.
+    pub(super) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}

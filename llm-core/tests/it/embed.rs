@@ -1,0 +1,95 @@
+//! Embeddings are divisible, and nothing comes back in another's place.
+
+use std::sync::Arc;
+
+use llm_core::{EmbedInput, EmbedRequest, Embeddings, ErrorKind, Operation};
+use proptest::{collection::vec, prelude::*};
+
+fn input() -> impl Strategy<Value = EmbedInput> {
+    prop_oneof![
+        "[a-c]{0,3}".prop_map(|text| EmbedInput::Text(text.into())),
+        vec(0u32..4, 1..3).prop_map(|tokens| EmbedInput::Tokens(tokens.into())),
+    ]
+}
+
+fn request() -> impl Strategy<Value = EmbedRequest> {
+    (vec(input(), 1..6), proptest::option::of(1u32..3), any::<bool>()).prop_map(|(inputs, dimensions, extra)| {
+        let mut request = EmbedRequest { inputs: Arc::new(inputs), dimensions, ..EmbedRequest::new("m", None::<&str>) };
+        if extra {
+            request.extra.insert("input_type", "query");
+        }
+        request
+    })
+}
+
+/// An answer in which the n-th vector says n.
+fn answer(vectors: usize) -> Embeddings {
+    let mut answer = Embeddings::new("m-1", (0..vectors).map(|n| Arc::from([n as f32])).collect());
+    answer.extra.insert("object", "list");
+    answer
+}
+
+proptest! {
+    #[test]
+    fn parts_gathered_are_the_request_again(request in request()) {
+        let parts = request.parts().unwrap();
+        prop_assert_eq!(parts.len(), request.inputs.len());
+        prop_assert!(parts.iter().all(|part| part.inputs.len() == 1));
+        prop_assert_eq!(EmbedRequest::gather(&parts).unwrap(), request);
+    }
+
+    #[test]
+    fn an_answer_scattered_and_united_is_the_same(request in request()) {
+        let whole = answer(request.inputs.len());
+        let parts = request.scatter(whole.clone()).unwrap();
+        for (n, part) in parts.iter().enumerate() {
+            prop_assert_eq!(&part.vectors, &vec![Arc::from([n as f32])]);
+        }
+        prop_assert_eq!(request.unite(parts).unwrap(), whole);
+    }
+
+    #[test]
+    fn equal_parts_are_equal_questions(a in request(), b in request()) {
+        let key = |part: &EmbedRequest| {
+            let mut h = llm_core::Fingerprinter::new();
+            part.fingerprint(&mut h);
+            h.into_bytes()
+        };
+        let (a, b) = (&a.parts().unwrap()[0], &b.parts().unwrap()[0]);
+        prop_assert_eq!(key(a) == key(b), a == b);
+    }
+
+    #[test]
+    fn a_wrong_number_of_vectors_is_malformed(request in request(), came in 0usize..8) {
+        prop_assume!(came != request.inputs.len());
+        let scattered = request.scatter(answer(came)).unwrap_err();
+        let united = request.unite((0..came).map(|_| answer(1)).collect()).unwrap_err();
+        prop_assert_eq!((scattered.kind(), united.kind()), (ErrorKind::Malformed, ErrorKind::Malformed));
+    }
+
+    #[test]
+    fn the_bytes_of_a_text_bound_its_tokens(request in request()) {
+        let estimate = request.estimate();
+        prop_assert!(estimate.input <= estimate.input_bound.unwrap());
+        prop_assert_eq!(estimate.output_bound, Some(0));
+    }
+}
+
+#[test]
+fn a_part_without_its_vector_is_malformed_even_if_another_has_two() {
+    let request = EmbedRequest::new("m", ["a", "b"]);
+    let error = request.unite(vec![answer(2), answer(0)]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed);
+}
+
+#[test]
+fn what_differs_in_more_than_its_input_is_not_asked_together() {
+    let base = EmbedRequest::new("m", ["a"]);
+    let mut with_extra = base.clone();
+    with_extra.extra.insert("input_type", "query");
+    let others = [EmbedRequest::new("n", ["a"]), EmbedRequest { dimensions: Some(2), ..base.clone() }, with_extra];
+    for other in others {
+        assert!(EmbedRequest::gather(&[base.clone(), other.clone()]).is_none(), "{other:?}");
+    }
+    assert!(EmbedRequest::gather(&[]).is_none());
+}

@@ -1,0 +1,138 @@
+use std::sync::Arc;
+
+use llm_core::{ChatRequest, EmbedRequest, Extra, FunctionTool, Operation, Part, ResponseFormat, Streamed, Tool};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::of;
+use crate::arbitrary;
+
+#[test]
+fn transport_fields_do_not_count() {
+    let base = ChatRequest::new("m").user("hello").extra("store", false);
+    for field in [
+        "stream",
+        "stream_options",
+        "user",
+        "safety_identifier",
+        "metadata",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+    ] {
+        assert_eq!(of(&base.clone().extra(field, json!({"any": [1]}))), of(&base), "{field}");
+    }
+}
+
+#[test]
+fn transport_fields_of_embeddings_do_not_count() {
+    let base = EmbedRequest::new("m", ["hello"]);
+    for field in ["encoding_format", "user"] {
+        let mut request = base.clone();
+        request.extra.insert(field, "base64");
+        assert_eq!(of(&request), of(&base), "{field}");
+    }
+}
+
+#[test]
+fn a_transport_field_of_embeddings_counts_in_chat() {
+    let base = ChatRequest::new("m").user("hello");
+    assert_ne!(of(&base.clone().extra("encoding_format", "base64")), of(&base));
+}
+
+#[test]
+fn reordered_keys_of_a_request_do_not_count() {
+    let request = |flip: bool| {
+        let value = |text: &str| -> Value {
+            let value = serde_json::from_str(text).unwrap();
+            if flip { reversed(&value) } else { value }
+        };
+        let schema = r#"{"type": "object", "properties": {"b": {"type": "string", "enum": ["y", "x"]}, "a": {}}}"#;
+        let tool = FunctionTool { name: "f".into(), parameters: Some(value(schema).into()), ..FunctionTool::default() };
+        let Value::Object(extra) = value(r#"{"z": {"k": 1, "j": 2}, "a": [1, {"y": 1, "x": 2}]}"#) else {
+            panic!("an object")
+        };
+        ChatRequest {
+            tools: Arc::new(vec![Tool::Function(tool), Tool::Other(value(r#"{"type": "t", "a": 1}"#).into())]),
+            response_format: Some(ResponseFormat::json_schema("s", value(schema))),
+            extra: Extra::from(extra),
+            ..ChatRequest::new("m").message(llm_core::Message::new(
+                llm_core::Role::User,
+                vec![Part::Other { value: value(r#"{"type": "audio", "data": "x"}"#).into() }],
+            ))
+        }
+    };
+    assert_eq!(of(&request(true)), of(&request(false)));
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_keys_never_counts(value in arbitrary::json()) {
+        let field = |value: Value| of(&ChatRequest::new("m").extra("field", value));
+        prop_assert_eq!(field(reversed(&value)), field(value));
+    }
+
+    #[test]
+    fn a_streamed_question_is_the_same_question(request in arbitrary::request()) {
+        prop_assert_eq!(of(&Streamed(request.clone())), of(&request));
+        prop_assert_eq!(Streamed::<ChatRequest>::NAME, ChatRequest::NAME);
+        prop_assert_eq!(Streamed(request.clone()).affinity(), request.affinity());
+        prop_assert_eq!(Streamed(request.clone()).estimate(), request.estimate());
+    }
+
+    #[test]
+    fn affinity_is_of_what_stands_first(request in arbitrary::request(), later in "[a-z]{0,3}") {
+        prop_assert_eq!(request.clone().user(later).affinity(), request.clone().user("").affinity());
+        let other = ChatRequest { model: format!("{}x", request.model).into(), ..request.clone() };
+        prop_assert_ne!(other.affinity(), request.affinity());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// Texts are few, so pairs that differ only in where one field ends and the next begins are common.
+    #[test]
+    fn equal_bytes_are_equal_questions((a, b) in like_requests()) {
+        prop_assert_eq!(of(&a) == of(&b), without_transport(&a) == without_transport(&b), "{:?}\n{:?}", a, b);
+    }
+}
+
+/// Two requests that share most of their fields.
+fn like_requests() -> impl Strategy<Value = (ChatRequest, ChatRequest)> {
+    (arbitrary::request(), arbitrary::request(), 0u32..11).prop_map(|(a, other, field)| {
+        let mut b = a.clone();
+        match field {
+            0 => b.model = other.model,
+            1 => b.messages = other.messages,
+            2 => b.tools = other.tools,
+            3 => b.tool_choice = other.tool_choice,
+            4 => b.parallel_tool_calls = other.parallel_tool_calls,
+            5 => b.response_format = other.response_format,
+            6 => b.reasoning_effort = other.reasoning_effort,
+            7 => b.sampling = other.sampling,
+            8 => b.extra = other.extra,
+            9 => (b.model, b.reasoning_effort) = (b.reasoning_effort.unwrap_or_default(), Some(b.model)),
+            _ => b = other,
+        }
+        (a, b)
+    })
+}
+
+fn without_transport(request: &ChatRequest) -> ChatRequest {
+    let kept = request.extra.iter().filter(|(name, _)| !ChatRequest::TRANSPORT_FIELDS.contains(name));
+    let kept: Map<String, Value> = kept.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    ChatRequest { extra: Extra::from(kept), ..request.clone() }
+}
+
+/// The same value with every object's keys inserted the other way round.
+fn reversed(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(reversed).collect(),
+        Value::Object(fields) => {
+            let fields: Vec<_> = fields.iter().collect();
+            Value::Object(fields.into_iter().rev().map(|(name, value)| (name.clone(), reversed(value))).collect())
+        }
+        leaf => leaf.clone(),
+    }
+}

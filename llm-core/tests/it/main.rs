@@ -1,0 +1,11 @@
+//! Tests of the vocabulary through its public face.
+
+#![expect(clippy::disallowed_methods, reason = "tests spawn callers")]
+
+mod arbitrary;
+mod broadcast;
+mod embed;
+mod estimate;
+mod fingerprint;
+mod stack;
+mod stream;

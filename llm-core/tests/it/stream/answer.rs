@@ -1,0 +1,99 @@
+use std::sync::Arc;
+
+use futures_util::{FutureExt, StreamExt, stream};
+use llm_core::{
+    ChatEvent, ChatResponse, ChatStream, Choice, Error, Extra, ExtraOf, FinishReason, Output, Part, ToolCall, Usage,
+};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::text;
+use crate::arbitrary;
+
+fn aggregate(events: impl IntoIterator<Item = ChatEvent>) -> ChatResponse {
+    let events: Vec<Result<_, Error>> = events.into_iter().map(Ok).collect();
+    ChatStream::new(stream::iter(events)).complete().now_or_never().unwrap().unwrap()
+}
+
+fn replayed(answer: &ChatResponse, usage: Option<Usage>) -> Vec<ChatEvent> {
+    let events = ChatStream::replay(Arc::new(answer.clone()), usage).collect::<Vec<_>>();
+    events.now_or_never().expect("a replay never waits").into_iter().map(Result::unwrap).collect()
+}
+
+proptest! {
+    #[test]
+    fn an_answer_replayed_and_put_together_is_the_same(answer in arbitrary::response()) {
+        prop_assert_eq!(aggregate(replayed(&answer, Some(Usage::new(1, 2)))), answer);
+    }
+
+    #[test]
+    fn a_replay_ends_with_its_usage(answer in arbitrary::response()) {
+        prop_assert_eq!(replayed(&answer, Some(Usage::new(1, 2))).pop(), Some(ChatEvent::Usage(Usage::new(1, 2))));
+        let usages = replayed(&answer, None).into_iter().filter(|event| matches!(event, ChatEvent::Usage(_)));
+        prop_assert_eq!(usages.count(), 0);
+    }
+
+    #[test]
+    fn an_answer_stored_as_json_comes_back_the_same(answer in arbitrary::response()) {
+        let json = serde_json::to_string(&answer).unwrap();
+        prop_assert_eq!(serde_json::from_str::<ChatResponse>(&json).unwrap(), answer);
+    }
+}
+
+#[test]
+fn fragments_of_tool_calls_interleave_over_calls_and_choices() {
+    let open = |choice, index, id: &str| ChatEvent::ToolCall { choice, index, id: id.into(), name: "f".into() };
+    let more = |choice, index, fragment: &str| ChatEvent::ToolArguments { choice, index, fragment: fragment.into() };
+    let answer = aggregate([
+        open(1, 0, "c"),
+        open(0, 0, "a"),
+        more(0, 0, "1"),
+        open(0, 1, "b"),
+        more(1, 0, "7"),
+        more(0, 1, "4"),
+        more(0, 0, "2"),
+        more(1, 0, "8"),
+        more(0, 1, "5"),
+        more(0, 0, "3"),
+    ]);
+    let calls = |choice: &Choice| choice.tool_calls().map(|c| format!("{}{}", c.id, c.arguments)).collect::<Vec<_>>();
+    assert_eq!(answer.choices.iter().map(calls).collect::<Vec<_>>(), [vec!["a123", "b45"], vec!["c78"]]);
+}
+
+#[test]
+fn arguments_of_a_call_that_was_never_opened_are_kept() {
+    let answer = aggregate([ChatEvent::ToolArguments { choice: 0, index: 3, fragment: "{}".into() }]);
+    let lost = ToolCall { arguments: "{}".into(), ..ToolCall::default() };
+    assert_eq!(answer.choices[0].parts, [Part::ToolCall(lost)]);
+}
+
+#[test]
+fn pieces_of_one_kind_flow_together_and_others_do_not() {
+    let thought = |text: &str| ChatEvent::Reasoning { choice: 0, text: text.into() };
+    let refused = |text: &str| ChatEvent::Refusal { choice: 0, text: text.into() };
+    let answer = aggregate([thought("h"), thought("m"), text("a"), text("b"), refused("n"), refused("o"), text("c")]);
+    let kinds = answer.choices[0].parts.iter().map(|part| match part {
+        Part::Text { text } => format!("text {text}"),
+        Part::Refusal { text } => format!("refusal {text}"),
+        Part::Reasoning(reasoning) => format!("reasoning {}", reasoning.text),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(kinds.collect::<Vec<_>>(), ["reasoning hm", "text ab", "refusal no", "text c"]);
+}
+
+#[test]
+fn further_fields_find_their_owners() {
+    let fields = |value| serde_json::from_value::<Extra>(value).unwrap();
+    let event = |of, value| ChatEvent::Extra { of, fields: fields(value) };
+    let answer = aggregate([
+        event(ExtraOf::Choice(0), json!({"logprobs": {"content": [1]}})),
+        event(ExtraOf::Answer, json!({"service_tier": "default"})),
+        event(ExtraOf::Message(0), json!({"annotations": []})),
+        event(ExtraOf::Choice(0), json!({"logprobs": {"content": [2]}})),
+        ChatEvent::Finish { choice: 0, reason: FinishReason::Stop },
+    ]);
+    assert_eq!(answer.extra, fields(json!({"service_tier": "default"})));
+    assert_eq!(answer.choices[0].extra, fields(json!({"logprobs": {"content": [1, 2]}})));
+    assert_eq!(answer.choices[0].message_extra, fields(json!({"annotations": []})));
+    assert_eq!(answer.finish(), &FinishReason::Stop);
+}

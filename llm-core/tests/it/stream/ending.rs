@@ -1,0 +1,142 @@
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex},
+};
+
+use futures_util::{FutureExt, StreamExt};
+use llm_core::{ChatEvent, ChatStream, Error, ErrorKind, Output, Usage};
+
+use super::{Feed, Log, broken, hooked, lines, text};
+
+/// A stream with three hooks, the innermost first.
+fn three_hooks(feed: &Feed, log: &Log) -> ChatStream {
+    ["inner", "middle", "outer"].into_iter().fold(feed.stream(log), |stream, name| hooked(stream, name, log))
+}
+
+fn next(stream: &mut ChatStream) -> Option<Result<ChatEvent, Error>> {
+    stream.next().now_or_never().expect("an event is there")
+}
+
+fn from_inner_to_outer(how: &str) -> Vec<String> {
+    let hooks = ["inner", "middle", "outer"].map(|name| format!("{name}: {how}"));
+    ["source dropped".to_owned()].into_iter().chain(hooks).collect()
+}
+
+#[test]
+fn at_the_end_each_hook_runs_once_innermost_first() {
+    let (feed, log) = (Feed::default(), Log::default());
+    let mut stream = three_hooks(&feed, &log);
+    feed.push(Some(Ok(text("ab"))));
+    feed.push(None);
+    assert_eq!(next(&mut stream).unwrap().unwrap(), text("ab"));
+    assert!(lines(&log).is_empty(), "not before the end");
+    assert!(next(&mut stream).is_none());
+    assert_eq!(lines(&log), from_inner_to_outer(r#"complete "ab""#));
+    assert!(next(&mut stream).is_none(), "after the end comes nothing");
+    drop(stream);
+    assert!(lines(&log).is_empty(), "hooks run once");
+}
+
+#[test]
+fn at_an_error_each_hook_sees_what_had_arrived() {
+    let (feed, log) = (Feed::default(), Log::default());
+    let mut stream = three_hooks(&feed, &log);
+    feed.push(Some(Ok(text("par"))));
+    feed.push(Some(Err(broken())));
+    feed.push(Some(Ok(text("never read"))));
+    next(&mut stream);
+    assert_eq!(next(&mut stream).unwrap().unwrap_err().kind(), ErrorKind::Incomplete);
+    assert_eq!(lines(&log), from_inner_to_outer(r#"failed "par" Incomplete"#));
+    assert!(next(&mut stream).is_none(), "after an error comes nothing");
+    drop(stream);
+    assert!(lines(&log).is_empty());
+}
+
+#[test]
+fn when_dropped_each_hook_sees_what_had_arrived() {
+    let (feed, log) = (Feed::default(), Log::default());
+    let mut stream = three_hooks(&feed, &log);
+    feed.push(Some(Ok(text("par"))));
+    next(&mut stream);
+    drop(stream);
+    assert_eq!(lines(&log), from_inner_to_outer(r#"dropped "par""#));
+}
+
+#[test]
+fn when_never_polled_each_hook_sees_nothing() {
+    let (feed, log) = (Feed::default(), Log::default());
+    drop(three_hooks(&feed, &log));
+    assert_eq!(lines(&log), from_inner_to_outer(r#"dropped """#));
+}
+
+#[test]
+fn a_watcher_sees_bytes_and_can_cut() {
+    let (feed, log) = (Feed::default(), Log::default());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let watched = Arc::clone(&seen);
+    let mut stream = three_hooks(&feed, &log).watch(move |bytes| {
+        watched.lock().unwrap().push(bytes);
+        if bytes > 3 {
+            ControlFlow::Break(Error::new(ErrorKind::OverBudget, "enough"))
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    let fragment = ChatEvent::ToolArguments { choice: 1, index: 0, fragment: "é".into() };
+    let silent = [ChatEvent::Start { id: "1".into(), model: "m".into() }, ChatEvent::Usage(Usage::new(1, 1)), text("")];
+    let speaking = [text("a"), fragment, text("bcd"), text("never")];
+    silent.into_iter().chain(speaking).for_each(|event| feed.push(Some(Ok(event))));
+    (0..5).for_each(|_| assert!(next(&mut stream).unwrap().is_ok()));
+    assert_eq!(next(&mut stream).unwrap().unwrap_err().kind(), ErrorKind::OverBudget);
+    assert!(next(&mut stream).is_none());
+    assert_eq!(*seen.lock().unwrap(), [1, 3, 6], "called only when more output came");
+    assert_eq!(lines(&log), from_inner_to_outer(r#"failed "abcd" OverBudget"#));
+}
+
+#[test]
+fn a_hook_that_comes_after_the_end_runs_at_once() {
+    for (last, how) in [(None, r#"late: complete "ab""#), (Some(Err(broken())), r#"late: failed "ab" Incomplete"#)] {
+        let (feed, log) = (Feed::default(), Log::default());
+        let mut stream = feed.stream(&Log::default());
+        feed.push(Some(Ok(text("ab"))));
+        feed.push(last);
+        while let Some(Ok(_)) = next(&mut stream) {}
+        drop(hooked(stream, "late", &log));
+        assert_eq!(lines(&log), [how]);
+    }
+}
+
+#[test]
+fn the_usage_is_known_as_soon_as_it_came_and_stays_known() {
+    let (feed, log) = (Feed::default(), Log::default());
+    let mut stream = three_hooks(&feed, &log);
+    feed.push(Some(Ok(ChatEvent::Usage(Usage::new(3, 4)))));
+    feed.push(Some(Ok(ChatEvent::Usage(Usage::new(3, 5)))));
+    feed.push(None);
+    assert_eq!(stream.usage(), None);
+    next(&mut stream);
+    assert_eq!(stream.usage(), Some(Usage::new(3, 4)));
+    while next(&mut stream).is_some() {}
+    assert_eq!(stream.usage(), Some(Usage::new(3, 5)));
+}
+
+#[test]
+fn complete_gives_the_whole_also_what_was_read_before() {
+    let (feed, log) = (Feed::default(), Log::default());
+    let mut stream = three_hooks(&feed, &log);
+    for event in [Some(Ok(text("a"))), Some(Ok(text("b"))), None] {
+        feed.push(event);
+    }
+    next(&mut stream);
+    assert_eq!(stream.complete().now_or_never().unwrap().unwrap().text(), "ab");
+    assert_eq!(lines(&log), from_inner_to_outer(r#"complete "ab""#));
+}
+
+#[test]
+fn complete_fails_with_what_broke_the_stream_off() {
+    let (feed, log) = (Feed::default(), Log::default());
+    feed.push(Some(Ok(text("a"))));
+    feed.push(Some(Err(broken())));
+    let error = feed.stream(&log).complete().now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Incomplete);
+}

@@ -1,0 +1,101 @@
+//! Streamed answers: how they end, how they are put together, how many read one.
+
+mod answer;
+mod ending;
+mod shared;
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use futures_core::Stream;
+use llm_core::{ChatEvent, ChatStream, End, Error, ErrorKind, Output};
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A vendor's stream, fed by hand. It yields nothing until it is fed, and ends when it is told to.
+#[derive(Clone, Default)]
+struct Feed(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    ready: VecDeque<Option<Result<ChatEvent, Error>>>,
+    panics: bool,
+    waker: Option<Waker>,
+}
+
+struct Fed(Feed, Log);
+
+impl Feed {
+    /// Its stream; `log` hears when the source is dropped.
+    fn stream(&self, log: &Log) -> ChatStream {
+        ChatStream::new(Fed(self.clone(), Arc::clone(log)))
+    }
+
+    fn push(&self, event: Option<Result<ChatEvent, Error>>) {
+        self.change(|inner| inner.ready.push_back(event));
+    }
+
+    fn panic(&self) {
+        self.change(|inner| inner.panics = true);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inner)) {
+        let waker = {
+            let mut inner = self.0.lock().unwrap();
+            change(&mut inner);
+            inner.waker.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Stream for Fed {
+    type Item = Result<ChatEvent, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut inner = self.0.0.lock().unwrap();
+        if let Some(event) = inner.ready.pop_front() {
+            return Poll::Ready(event);
+        }
+        let panics = inner.panics;
+        inner.waker = Some(cx.waker().clone());
+        drop(inner);
+        assert!(!panics, "the vendor's stream panics, as it should here");
+        Poll::Pending
+    }
+}
+
+impl Drop for Fed {
+    fn drop(&mut self) {
+        self.1.lock().unwrap().push("source dropped".to_owned());
+    }
+}
+
+fn text(text: &str) -> ChatEvent {
+    ChatEvent::Text { choice: 0, text: text.into() }
+}
+
+fn broken() -> Error {
+    Error::new(ErrorKind::Incomplete, "broken")
+}
+
+/// Adds a hook that writes its name, how the answer ended, and what had arrived.
+fn hooked(stream: ChatStream, name: &'static str, log: &Log) -> ChatStream {
+    let log = Arc::clone(log);
+    stream.on_end(move |end| {
+        let line = match end {
+            End::Complete(answer) => format!("{name}: complete {:?}", answer.text()),
+            End::Failed(answer, error) => format!("{name}: failed {:?} {:?}", answer.text(), error.kind()),
+            End::Dropped(answer) => format!("{name}: dropped {:?}", answer.text()),
+        };
+        log.lock().unwrap().push(line);
+    })
+}
+
+fn lines(log: &Log) -> Vec<String> {
+    std::mem::take(&mut log.lock().unwrap())
+}

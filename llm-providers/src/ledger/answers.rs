@@ -1,0 +1,128 @@
+use std::task::{Context, Poll};
+
+use llm_core::{
+    Call, Cause, End, Error, Facts, Operation, Origin, Receipt, Reply, Serves, Usd, drive, future::ResponseFuture,
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    Ledger,
+    books::{Answer, Ended},
+    keys::Keys,
+};
+
+/// Makes [`Answers`]: see [`Ledger::answers`].
+#[derive(Clone, Debug)]
+pub struct AnswersLayer {
+    ledger: Ledger,
+}
+
+/// Books what each call was worth, and makes `paid` and `saved` on its receipt final.
+///
+/// Stands on top of a stack. Always ready; each call waits for its own clone of the inner service. Clones share the
+/// ledger.
+#[derive(Clone, Debug)]
+pub struct Answers<S> {
+    inner: S,
+    ledger: Ledger,
+}
+
+/// A call while it runs. If it is dropped, the caller went away.
+#[derive(Debug)]
+struct Pending {
+    ledger: Ledger,
+    keys: Keys,
+    units: u32,
+    ended: bool,
+}
+
+impl AnswersLayer {
+    pub(super) fn new(ledger: Ledger) -> Self {
+        Self { ledger }
+    }
+}
+
+impl<S> Layer<S> for AnswersLayer {
+    type Service = Answers<S>;
+
+    fn layer(&self, inner: S) -> Answers<S> {
+        Answers { inner, ledger: self.ledger.clone() }
+    }
+}
+
+impl<T: Operation, S: Serves<T>> Service<Call<T>> for Answers<S> {
+    type Response = Reply<T::Output>;
+    type Error = Error;
+    type Future = ResponseFuture<T::Output>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<T>) -> Self::Future {
+        let ledger = self.ledger.clone();
+        let mut pending = Pending { ledger, keys: Keys::of(&call), units: call.units, ended: false };
+        let inner = self.inner.clone();
+        ResponseFuture::waiting(async move {
+            match drive(inner, call).await {
+                Ok(reply) => Ok(reply.on_end(move |end, receipt| pending.ended(&end, receipt))),
+                Err(error) => {
+                    pending.book(&Ended::Failed);
+                    Err(error)
+                }
+            }
+        })
+    }
+}
+
+impl Pending {
+    fn ended<C>(mut self, end: &End<'_, C>, receipt: &Receipt) {
+        let ended = match end {
+            End::Complete(_) => Ended::Answered(self.value(receipt)),
+            End::Failed(..) => Ended::Failed,
+            End::Dropped(_) => Ended::Dropped,
+        };
+        self.book(&ended);
+    }
+
+    fn value(&self, receipt: &Receipt) -> Answer {
+        // A copy, so that neither the receipt nor the books are locked while the claim tells its payer.
+        let Facts { origin, usage, cost, mut saved, claim, .. } = receipt.facts();
+        let taken = claim.as_ref().map(|claim| claim.take().ok_or(claim.amount()));
+        let useful = match taken {
+            Some(Ok(amount)) => amount,
+            // Another answer of the same purchase was first.
+            Some(Err(amount)) => {
+                if saved.of(Cause::Coalesced).is_zero() {
+                    saved.add(Cause::Coalesced, amount);
+                }
+                Usd::ZERO
+            }
+            None => {
+                if origin == Origin::Coalesced && saved.total().is_zero() {
+                    saved.add(Cause::Coalesced, cost.unwrap_or_default());
+                }
+                Usd::ZERO
+            }
+        };
+        receipt.edit(|facts| {
+            facts.paid = useful;
+            facts.saved = saved;
+        });
+        Answer { origin, units: self.units, usage, list: cost, useful, saved }
+    }
+
+    fn book(&mut self, ended: &Ended) {
+        self.ended = true;
+        self.ledger.books().call(&self.keys, ended);
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.book(&Ended::Dropped);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+use std::{collections::HashMap, sync::Arc};
+
+use llm_core::{Origin, Savings, Usage, Usd};
+
+use super::{Charged, Outcome, Overhead, Purchase, Row, keys::Keys};
+
+/// Between a label's name and its value in the key of its row.
+pub(super) const SEPARATOR: &str = "\0";
+
+/// The rows behind the ledger's lock.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) total: Row,
+    pub(super) tenants: Rows,
+    pub(super) labels: Rows,
+    pub(super) models: Rows,
+    /// Reused, so that looking up a label's row allocates nothing.
+    label: String,
+}
+
+/// A bounded map of rows.
+#[derive(Clone, Debug)]
+pub(super) struct Rows {
+    pub(super) known: HashMap<Arc<str>, Row>,
+    /// What belongs to names beyond the bound.
+    pub(super) other: Option<Row>,
+    pub(super) most: usize,
+}
+
+/// How a call ended, as its caller saw it.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Answered(Answer),
+    Failed,
+    Dropped,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) origin: Origin,
+    pub(super) units: u32,
+    pub(super) usage: Option<Usage>,
+    pub(super) list: Option<Usd>,
+    pub(super) useful: Usd,
+    pub(super) saved: Savings,
+}
+
+impl Books {
+    pub(super) fn new() -> Self {
+        Self {
+            total: Row::default(),
+            tenants: Rows::new(10_000),
+            labels: Rows::new(1_000),
+            models: Rows::new(1_000),
+            label: String::new(),
+        }
+    }
+
+    pub(super) fn call(&mut self, keys: &Keys, ended: &Ended) {
+        self.each(keys, |row| row.call(ended));
+    }
+
+    pub(super) fn purchase(&mut self, keys: &Keys, purchase: &Purchase) {
+        self.each(keys, |row| row.purchase(purchase));
+    }
+
+    /// Settles an open amount: somebody used the answer, or nobody ever will.
+    pub(super) fn settle(&mut self, keys: &Keys, amount: Usd, used: bool) {
+        self.each(keys, |row| {
+            row.open -= amount;
+            if used {
+                row.claimed += amount;
+            } else {
+                row.overhead.add(Overhead::Abandoned, amount);
+            }
+        });
+    }
+
+    fn each(&mut self, keys: &Keys, mut book: impl FnMut(&mut Row)) {
+        book(&mut self.total);
+        book(self.tenants.row(&keys.tenant));
+        book(self.models.row(&keys.model));
+        for (name, value) in keys.labels.iter() {
+            self.label.clear();
+            self.label.extend([name, SEPARATOR, value]);
+            book(self.labels.row(&self.label));
+        }
+    }
+}
+
+impl Rows {
+    fn new(most: usize) -> Self {
+        Self { known: HashMap::new(), other: None, most }
+    }
+
+    fn row(&mut self, name: &str) -> &mut Row {
+        if !self.known.contains_key(name) {
+            if self.known.len() >= self.most {
+                return self.other.get_or_insert_default();
+            }
+            self.known.insert(name.into(), Row::default());
+        }
+        self.known.get_mut(name).expect("it was found or added just now")
+    }
+}
+
+impl Row {
+    fn call(&mut self, ended: &Ended) {
+        self.calls += 1;
+        match ended {
+            Ended::Answered(answer) => self.answer(answer),
+            Ended::Failed => self.failed += 1,
+            Ended::Dropped => self.dropped += 1,
+        }
+    }
+
+    fn answer(&mut self, answer: &Answer) {
+        self.answered += 1;
+        match answer.origin {
+            Origin::Vendor => self.vendor += 1,
+            Origin::Cache { .. } => self.hits += 1,
+            Origin::Coalesced => self.coalesced += 1,
+            // Later kinds get their own count with what makes them.
+            _ => {}
+        }
+        self.units += u64::from(answer.units);
+        self.usage += answer.usage.unwrap_or_default();
+        match answer.list {
+            Some(list) => self.list += list,
+            None => self.unpriced_answers += 1,
+        }
+        self.useful += answer.useful;
+        for (cause, amount) in answer.saved.iter() {
+            self.saved.add(cause, amount);
+        }
+    }
+
+    fn purchase(&mut self, purchase: &Purchase) {
+        self.attempts += 1;
+        self.usage_paid += purchase.usage.unwrap_or_default();
+        match purchase.charged {
+            Charged::Nothing => {}
+            Charged::Unpriced => self.unpriced_purchases += 1,
+            Charged::Unconfirmed(bound) => self.unconfirmed.add(bound),
+            Charged::Paid(cost) => {
+                self.paid += cost;
+                match purchase.outcome {
+                    Outcome::Complete => self.open += cost,
+                    Outcome::Failed => self.overhead.add(Overhead::Failed, cost),
+                    Outcome::Abandoned => self.overhead.add(Overhead::Abandoned, cost),
+                }
+            }
+        }
+    }
+}

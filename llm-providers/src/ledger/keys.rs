@@ -1,0 +1,18 @@
+use std::sync::Arc;
+
+use llm_core::{Call, Labels, Operation, Tenant};
+
+/// The rows that a call is booked in.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    pub(super) tenant: Tenant,
+    pub(super) labels: Labels,
+    /// The model asked, not the one that answered: both taps know it, whatever happens.
+    pub(super) model: Arc<str>,
+}
+
+impl Keys {
+    pub(super) fn of<T: Operation>(call: &Call<T>) -> Self {
+        Self { tenant: call.tenant.clone(), labels: call.labels.clone(), model: call.body.model().into() }
+    }
+}

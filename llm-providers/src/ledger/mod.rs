@@ -1,0 +1,118 @@
+//! Books of what calls cost and what they were worth: per tenant, label and model, and in all.
+//!
+//! # Two taps
+//!
+//! [`Ledger::answers`] stands on top of a stack and books what callers got; [`Ledger::purchases`] stands right above
+//! the client, below everything that retries, coalesces or caches, and books every attempt at a vendor, also those that
+//! nobody waited for. Both write into one [`Ledger`].
+//!
+//! ```
+//! use llm_core::{Call, ChatRequest, into_provider};
+//! use llm_providers::{Ledger, prices};
+//! # use std::sync::Arc;
+//! # use llm_core::*;
+//! # struct Client;
+//! # #[async_trait::async_trait]
+//! # impl Provider for Client {
+//! #     async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
+//! #         let receipt = Receipt::default();
+//! #         receipt.edit(|facts| facts.usage = Some(Usage::new(1_000, 100)));
+//! #         let choice = Choice::new(0, vec![Part::text("yes")], FinishReason::Stop);
+//! #         Ok(Reply::new(ChatResponse::new("1", call.body.model, vec![choice]), receipt))
+//! #     }
+//! #     async fn chat_stream(&self, _: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> { unreachable!() }
+//! #     async fn embed(&self, _: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> { unreachable!() }
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! # let client = into_service(Arc::new(Client));
+//! let ledger = Ledger::new(prices::openai());
+//! let stack = tower::ServiceBuilder::new()
+//!     .layer(ledger.answers())
+//!     // cache, limits, batches, keys: between the two
+//!     .layer(ledger.purchases())
+//!     .service(client);
+//! let provider = into_provider(stack);
+//! provider.chat(Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Is it safe?"))).await?;
+//!
+//! let books = ledger.snapshot();
+//! assert_eq!(books.total().paid.to_string(), "$0.00021");
+//! assert!(books.total().balance().is_even());
+//! println!("{books}");
+//! # Ok::<_, llm_core::Error>(()) }).unwrap();
+//! ```
+//!
+//! # Terms
+//!
+//! Purchases, one attempt at a time:
+//!
+//! - **paid**: what attempts cost whose usage arrived, at the price table's prices for the service class it got.
+//! - **unconfirmed**: attempts that were sent and whose usage never came: no part of `paid`, counted apart at their
+//!   *upper bound* ([`PriceTable::bound`](llm_core::PriceTable::bound)). The vendor bills some of them.
+//! - **claimed**: the part of `paid` whose answer somebody used.
+//! - **overhead**: the part of `paid` whose answer nobody used, by [cause](Overhead).
+//! - **open**: the part of `paid` of which that is not settled yet: its answer is still on the way up.
+//! - **unpriced purchases**: usage arrived, but the model, or the service class, has no known price.
+//!
+//! Answers, one call at a time, only those that arrived whole:
+//!
+//! - **list**: what the answers cost at list price, each as if it had been bought alone.
+//! - **useful**: what was paid for these answers. Of all answers that come of one purchase, the first to end takes it.
+//! - **saved**: what did not have to be paid for them, by [cause](llm_core::Cause).
+//! - **unpriced answers**: those with no known list price. They are in none of the amounts.
+//!
+//! # Identities
+//!
+//! Each amount is counted on its own, none is the rest of the others, so these can be checked ([`Row::balance`]):
+//!
+//! ```text
+//! paid = claimed + overhead + open        in every row
+//! list = useful + saved                   in every row
+//! claimed = useful                        in the total, so that   paid = useful + overhead + open
+//! ```
+//!
+//! In the row of a label or a model `claimed` and `useful` can differ: a purchase is booked under the labels of the
+//! call that made it, and an answer under those of the call that got it.
+//!
+//! # How it decides
+//!
+//! - A call known not to have been sent costs nothing. An error that was sent costs what its
+//!   [`Charge`](llm_core::Charge) says; a stream that broke off costs the usage that arrived, else it is unconfirmed.
+//! - The price is that of the model that answered, if the table lists it; else that of the model asked, if the answer's
+//!   name only extends it (`text-embedding-ada-002-v2`); else the cost that the client itself put on the receipt. Rows
+//!   stand under the model asked.
+//! - The service class is the one that the vendor names ([`ServiceTier::named`](llm_core::ServiceTier::named)); if it
+//!   names none, the one that a chat request asks for in its field `service_tier`; else standard. A class without a known
+//!   price for the model is unpriced, never taken for standard.
+//! - The bound is the dearer of standard service and the class asked for; of a request that asks for none,
+//!   [`Ledger::usual_tier`].
+//! - A call keeps the prices it began with, whatever [`Ledger::replace_prices`] does meanwhile.
+//! - A reply that says it came from a cache or another call is no purchase, wherever the tap stands.
+//! - With [`Tasks`](llm_core::Tasks), put the purchases below them: there the question is the one that is sent, and its
+//!   bound is known.
+//!
+//! # Readiness and cloning
+//!
+//! Both services are always ready; each call waits for its own clone of the inner service. Clones of a ledger, its
+//! layers and its services share the same books. They are kept in memory only, under one lock that is never held while
+//! anything else runs; a call costs a few map look-ups. Maps are bounded: see [`Ledger::max_tenants`].
+
+mod answers;
+mod attempt;
+mod balance;
+mod books;
+mod keys;
+mod purchase;
+mod purchases;
+mod row;
+mod shared;
+mod snapshot;
+mod table;
+mod terms;
+
+pub use self::answers::{Answers, AnswersLayer};
+pub use self::balance::Balance;
+pub use self::purchase::{Charged, Outcome, Purchase};
+pub use self::purchases::{Purchases, PurchasesLayer};
+pub use self::row::{Overhead, Overheads, Row, Unconfirmed};
+pub use self::shared::Ledger;
+pub use self::snapshot::Snapshot;

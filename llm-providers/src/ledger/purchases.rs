@@ -1,0 +1,69 @@
+use std::task::{Context, Poll};
+
+use llm_core::{Call, Error, Operation, Origin, Reply, Serves, drive, future::ResponseFuture};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{Ledger, attempt::Attempt, keys::Keys, terms::Terms};
+
+/// Makes [`Purchases`]: see [`Ledger::purchases`].
+#[derive(Clone, Debug)]
+pub struct PurchasesLayer {
+    ledger: Ledger,
+}
+
+/// Books every attempt at a vendor, however it ends, and puts cost and [`Claim`](llm_core::Claim) on the receipt.
+///
+/// Stands right above the client. Always ready; each call waits for its own clone of the inner service. Clones share
+/// the ledger.
+#[derive(Clone, Debug)]
+pub struct Purchases<S> {
+    inner: S,
+    ledger: Ledger,
+}
+
+impl PurchasesLayer {
+    pub(super) fn new(ledger: Ledger) -> Self {
+        Self { ledger }
+    }
+}
+
+impl<S> Layer<S> for PurchasesLayer {
+    type Service = Purchases<S>;
+
+    fn layer(&self, inner: S) -> Purchases<S> {
+        Purchases { inner, ledger: self.ledger.clone() }
+    }
+}
+
+impl<T: Operation, S: Serves<T>> Service<Call<T>> for Purchases<S> {
+    type Response = Reply<T::Output>;
+    type Error = Error;
+    type Future = ResponseFuture<T::Output>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut call: Call<T>) -> Self::Future {
+        let dispatch = call.track();
+        let terms = Terms::of(&self.ledger, &call.body);
+        let attempt = Attempt::new(&self.ledger, Keys::of(&call), dispatch, terms);
+        let inner = self.inner.clone();
+        ResponseFuture::waiting(async move {
+            match drive(inner, call).await {
+                Ok(reply) if reply.receipt.origin() == Origin::Vendor => {
+                    Ok(reply.on_end(move |end, receipt| attempt.ended(&end, receipt)))
+                }
+                Ok(reply) => {
+                    attempt.spared();
+                    Ok(reply)
+                }
+                Err(error) => {
+                    attempt.refused(&error);
+                    Err(error)
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,96 @@
+use std::{fmt, sync::Arc};
+
+use super::{
+    Balance, Row,
+    books::{Rows, SEPARATOR},
+    table,
+};
+
+/// The books at one moment. Prints as a table.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    prices_as_of: String,
+    total: Row,
+    tenants: Named,
+    labels: Named,
+    models: Named,
+}
+
+/// Rows by name, sorted; the row of the rest is the last.
+type Named = Vec<(Arc<str>, Row)>;
+
+impl Snapshot {
+    /// The name of the row that holds whatever is beyond the bound of a map: it stands last.
+    pub const OTHER: &str = "(other)";
+
+    pub(super) fn new(prices_as_of: &str, total: Row, [tenants, labels, models]: [Rows; 3]) -> Self {
+        Self {
+            prices_as_of: prices_as_of.to_owned(),
+            total,
+            tenants: named(tenants),
+            labels: named(labels),
+            models: named(models),
+        }
+    }
+
+    /// The day of the prices that usage is valued by.
+    pub fn prices_as_of(&self) -> &str {
+        &self.prices_as_of
+    }
+
+    /// Everything.
+    pub fn total(&self) -> &Row {
+        &self.total
+    }
+
+    /// By how much the books are off in all: see [`Row::balance`].
+    pub fn balance(&self) -> Balance {
+        self.total.balance()
+    }
+
+    /// The rows of the tenants, by name.
+    pub fn tenants(&self) -> impl Iterator<Item = (&str, &Row)> {
+        self.tenants.iter().map(|(name, row)| (&**name, row))
+    }
+
+    /// A tenant's row.
+    pub fn tenant(&self, name: &str) -> Option<&Row> {
+        self.tenants().find(|(known, _)| *known == name).map(|(_, row)| row)
+    }
+
+    /// The rows of the labels: name, value, row. A call with several labels is in several rows.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str, &Row)> {
+        self.labels.iter().map(|(label, row)| {
+            let (name, value) = label.split_once(SEPARATOR).unwrap_or((label, ""));
+            (name, value, row)
+        })
+    }
+
+    /// A label's row.
+    pub fn label(&self, name: &str, value: &str) -> Option<&Row> {
+        self.labels().find(|(n, v, _)| (*n, *v) == (name, value)).map(|(.., row)| row)
+    }
+
+    /// The rows of the models that were asked, by name.
+    pub fn models(&self) -> impl Iterator<Item = (&str, &Row)> {
+        self.models.iter().map(|(name, row)| (&**name, row))
+    }
+
+    /// A model's row.
+    pub fn model(&self, name: &str) -> Option<&Row> {
+        self.models().find(|(known, _)| *known == name).map(|(_, row)| row)
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        table::write(self, f)
+    }
+}
+
+fn named(rows: Rows) -> Named {
+    let mut named: Named = rows.known.into_iter().collect();
+    named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    named.extend(rows.other.map(|row| (Snapshot::OTHER.into(), row)));
+    named
+}

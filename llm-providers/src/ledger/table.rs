@@ -1,0 +1,118 @@
+use std::fmt::{self, Write};
+
+use llm_core::Usd;
+
+use super::{Row, Snapshot};
+
+const COLUMNS: [&str; 16] = [
+    "",
+    "calls",
+    "vendor",
+    "hits",
+    "coalesced",
+    "failed",
+    "dropped",
+    "units",
+    "input",
+    "output",
+    "list",
+    "useful",
+    "saved",
+    "paid",
+    "overhead",
+    "unconfirmed",
+];
+
+/// The longest name that is printed whole.
+const MAX_NAME: usize = 40;
+
+type Cells = [String; COLUMNS.len()];
+
+/// The rows of a snapshot as aligned plain text, then what needs a word.
+pub(super) fn write(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut lines = vec![COLUMNS.map(str::to_owned)];
+    lines.extend(books.tenants().map(|(name, row)| cells(&format!("tenant {name}"), row)));
+    lines.extend(books.models().map(|(name, row)| cells(&format!("model {name}"), row)));
+    lines.extend(books.labels().map(|(name, value, row)| match value {
+        "" => cells(&format!("label {name}"), row),
+        _ => cells(&format!("label {name}={value}"), row),
+    }));
+    lines.push(cells("in all", books.total()));
+    let widths: [usize; COLUMNS.len()] =
+        std::array::from_fn(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0));
+    for line in &lines {
+        write!(f, "{:width$}", line[0], width = widths[0])?;
+        for (cell, width) in line.iter().zip(widths).skip(1) {
+            write!(f, "  {cell:>width$}")?;
+        }
+        f.write_char('\n')?;
+    }
+    notes(books, f)
+}
+
+fn cells(name: &str, row: &Row) -> Cells {
+    let money = |amount: Usd| format!("{amount:.6}");
+    [
+        printable(name),
+        row.calls.to_string(),
+        row.vendor.to_string(),
+        row.hits.to_string(),
+        row.coalesced.to_string(),
+        row.failed.to_string(),
+        row.dropped.to_string(),
+        row.units.to_string(),
+        row.usage.input.to_string(),
+        row.usage.output.to_string(),
+        money(row.list),
+        money(row.useful),
+        money(row.saved.total()),
+        money(row.paid),
+        money(row.overhead.total()),
+        money(row.unconfirmed.amount),
+    ]
+}
+
+/// Names come from outside: they must not break a line, nor the page.
+fn printable(name: &str) -> String {
+    let mut text: String =
+        name.chars().take(MAX_NAME).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    if name.chars().nth(MAX_NAME).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+fn notes(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let total = books.total();
+    write!(f, "prices of {}", books.prices_as_of())?;
+    list(f, "saved", total.saved.iter().map(|(cause, amount)| (cause.name(), amount)))?;
+    list(f, "overhead", total.overhead.iter().map(|(cause, amount)| (cause.name(), amount)))?;
+    let unconfirmed = total.unconfirmed;
+    if unconfirmed.count > 0 {
+        write!(f, "\nunconfirmed: attempts {}, at most {}", unconfirmed.count, unconfirmed.amount)?;
+    }
+    if unconfirmed.unpriced > 0 {
+        write!(f, ", of unknown price {}", unconfirmed.unpriced)?;
+    }
+    if total.unpriced_answers + total.unpriced_purchases > 0 {
+        write!(f, "\nunknown price: answers {}, purchases {}", total.unpriced_answers, total.unpriced_purchases)?;
+    }
+    if !total.open.is_zero() {
+        write!(f, "\nopen: {} paid for answers still on the way", total.open)?;
+    }
+    let off = books.balance();
+    if !off.is_even() {
+        write!(f, "\noff by: purchases {}, answers {}, between {}", off.purchases, off.answers, off.between)?;
+    }
+    f.write_char('\n')
+}
+
+fn list<'a>(f: &mut fmt::Formatter<'_>, what: &str, amounts: impl Iterator<Item = (&'a str, Usd)>) -> fmt::Result {
+    for (at, (cause, amount)) in amounts.enumerate() {
+        match at {
+            0 => write!(f, "\n{what}: {cause} {amount}")?,
+            _ => write!(f, ", {cause} {amount}")?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+use std::sync::Arc;
+
+use llm_core::{Error, Part, Reasoning};
+use serde_json::Value;
+
+use super::super::fields::{Fields, malformed, take_text};
+
+/// Takes reasoning, text and refusal out of a message or a delta, in this order.
+///
+/// Reasoning is `reasoning_content` (DeepSeek, vLLM) or `reasoning` (OpenRouter, Groq); a server that sends both sends
+/// the same twice. `content` is a text, or a list of parts (Mistral). Empty texts say nothing and give no part.
+pub(in super::super) fn split_content(message: &mut Fields) -> Result<Vec<Part>, Error> {
+    let mut parts = Vec::new();
+    let reasoning = take_text(message, "reasoning_content");
+    if reasoning.is_none() || message.get("reasoning").and_then(Value::as_str) == reasoning.as_deref() {
+        let second = take_text(message, "reasoning");
+        push_reasoning(&mut parts, reasoning.or(second));
+    } else {
+        push_reasoning(&mut parts, reasoning);
+    }
+    match message.remove("content") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(text)) => push_text(&mut parts, text),
+        Some(Value::Array(list)) => list.into_iter().for_each(|part| push_part(&mut parts, part)),
+        Some(_) => return Err(malformed("the content of a message is neither a text nor a list of parts")),
+    }
+    if let Some(text) = take_text(message, "refusal").filter(|text| !text.is_empty()) {
+        parts.push(Part::Refusal { text: text.into() });
+    }
+    Ok(parts)
+}
+
+fn push_text(parts: &mut Vec<Part>, text: String) {
+    if !text.is_empty() {
+        parts.push(Part::text(text));
+    }
+}
+
+fn push_reasoning(parts: &mut Vec<Part>, text: Option<String>) {
+    if let Some(text) = text.filter(|text| !text.is_empty()) {
+        parts.push(Part::Reasoning(Reasoning { text: text.into(), ..Reasoning::default() }));
+    }
+}
+
+/// One of a list of parts. What has more to it than its text stays as the vendor wrote it.
+fn push_part(parts: &mut Vec<Part>, part: Value) {
+    let plain = part.as_object().is_some_and(|fields| fields.len() == 2);
+    let kind = part.get("type").and_then(Value::as_str);
+    match (kind, plain) {
+        (Some("text"), true) if part["text"].is_string() => push_text(parts, text(&part["text"])),
+        (Some("refusal"), true) if part["refusal"].is_string() => {
+            parts.push(Part::Refusal { text: text(&part["refusal"]).into() });
+        }
+        (Some("thinking"), true) => match thoughts(&part["thinking"]) {
+            Some(text) => push_reasoning(parts, Some(text)),
+            None => parts.push(Part::Other { value: Arc::new(part) }),
+        },
+        _ => parts.push(Part::Other { value: Arc::new(part) }),
+    }
+}
+
+/// Mistral's thinking: a text, or a list of text parts.
+fn thoughts(thinking: &Value) -> Option<String> {
+    match thinking {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(list) => list.iter().map(|part| part["text"].as_str()).collect(),
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,80 @@
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use llm_core::{Charge, Embeddings, Error, Extra};
+use serde_json::Value;
+
+use super::{
+    super::{
+        error::classify_inner,
+        fields::{Fields, malformed, object, take_list, take_text},
+    },
+    Decoded, take_usage,
+};
+
+/// Reads the answer to an embeddings request with this many inputs: one vector for each, in the order of the inputs,
+/// whatever order they came in. Vectors may be lists of numbers or base64 of little-endian 32-bit floats.
+///
+/// # Errors
+///
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not JSON, if a vector is missing, doubled or no
+/// vector; its charge is known if it says its usage. If it holds an `error` instead, that.
+pub fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
+    let mut fields = object(body)?;
+    if !fields.contains_key("data")
+        && let Some(error) = fields.get("error").filter(|error| !error.is_null())
+    {
+        return Err(classify_inner(error, false));
+    }
+    let usage = take_usage(&mut fields);
+    let answer = embeddings(fields, inputs).map_err(|error| match usage {
+        Some(usage) => error.with_charge(Charge::Known(usage)),
+        None => error,
+    })?;
+    let service_tier = answer.extra.get("service_tier").and_then(Value::as_str).map(Arc::from);
+    Ok(Decoded { answer, usage, service_tier })
+}
+
+fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {
+    let data = take_list(&mut fields, "data").ok_or_else(|| malformed("the answer has no data"))?;
+    if data.len() != inputs {
+        return Err(malformed(format!("{} vectors came for {inputs} inputs", data.len())));
+    }
+    let mut vectors: Vec<Option<Arc<[f32]>>> = vec![None; inputs];
+    for (at, item) in data.iter().enumerate() {
+        let index = match item.get("index") {
+            None => at,
+            Some(index) => index.as_u64().and_then(|index| usize::try_from(index).ok()).unwrap_or(usize::MAX),
+        };
+        match vectors.get_mut(index) {
+            Some(place @ None) => *place = Some(vector(item, index)?),
+            Some(Some(_)) => return Err(malformed(format!("two vectors came for input {index}"))),
+            None => return Err(malformed(format!("a vector came for an input that was not asked: {index}"))),
+        }
+    }
+    let model = take_text(&mut fields, "model").unwrap_or_default();
+    fields.remove("object");
+    // As many as there are places, and none twice: every place is taken.
+    let mut answer = Embeddings::new(model, vectors.into_iter().flatten().collect());
+    answer.extra = Extra::from(fields);
+    Ok(answer)
+}
+
+fn vector(item: &Value, index: usize) -> Result<Arc<[f32]>, Error> {
+    let bad = || malformed(format!("the vector of input {index} is not one"));
+    match item.get("embedding") {
+        // Vendors compute in 32 bits or fewer, so this loses nothing that was there.
+        Some(Value::Array(numbers)) => {
+            numbers.iter().map(|number| number.as_f64().map(|number| number as f32).ok_or_else(bad)).collect()
+        }
+        Some(Value::String(text)) => {
+            let bytes = STANDARD.decode(text).map_err(|error| bad().with_source(error))?;
+            let (floats, rest) = bytes.as_chunks::<4>();
+            if !rest.is_empty() {
+                return Err(bad());
+            }
+            Ok(floats.iter().map(|float| f32::from_le_bytes(*float)).collect())
+        }
+        _ => Err(bad()),
+    }
+}

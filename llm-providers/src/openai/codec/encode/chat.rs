@@ -1,0 +1,145 @@
+use bytes::Bytes;
+use llm_core::{ChatRequest, Error, Sampling};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Map, Value};
+
+use super::{
+    super::Dialect,
+    bytes, entry, message, no_shadow,
+    tool::{WireChoice, WireFormat, WireTool},
+    unsupported,
+};
+
+/// Names that further fields cannot take.
+const TAKEN: [&str; 20] = [
+    "model",
+    "messages",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "reasoning_effort",
+    "temperature",
+    "top_p",
+    "top_k",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "stop",
+    "n",
+    "max_tokens",
+    "max_completion_tokens",
+    "logprobs",
+    "top_logprobs",
+    "stream",
+];
+
+/// The body of a chat completion, whole or `streamed`.
+///
+/// A stream is asked to tell its usage at the end. A `stream_options` among the request's further fields is sent with
+/// streams, and not without. Reasoning in the conversation so far is not sent: the format has no field for it, and
+/// servers that show it ask not to have it back; one that wants it can get it by the message's own `extra`.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`], or if a further
+/// field shadows one of the request; [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for
+/// what the format cannot say: `top_k` (unless the dialect takes it), a tool result that is an error or holds more than
+/// text, a part in the message of a role that cannot have it.
+pub fn encode_chat(request: &ChatRequest, dialect: Dialect, streamed: bool) -> Result<Bytes, Error> {
+    request.validate()?;
+    no_shadow("", &request.extra, &TAKEN)?;
+    if request.sampling.top_k.is_some() && !dialect.top_k {
+        return Err(unsupported("sampling.top_k has no place"));
+    }
+    for (at, message) in request.messages.iter().enumerate() {
+        message::check(message, at)?;
+    }
+    for (at, tool) in request.tools.iter().enumerate() {
+        WireTool(tool).check(at)?;
+    }
+    bytes(&Body { request, dialect, streamed })
+}
+
+struct Body<'a> {
+    request: &'a ChatRequest,
+    dialect: Dialect,
+    streamed: bool,
+}
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ChatRequest {
+            model,
+            messages,
+            tools,
+            tool_choice,
+            parallel_tool_calls,
+            response_format,
+            reasoning_effort,
+            sampling: _,
+            extra,
+        } = self.request;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("model", model)?;
+        map.serialize_entry("messages", &message::Wire(messages))?;
+        if !tools.is_empty() {
+            map.serialize_entry("tools", &tools.iter().map(WireTool).collect::<Vec<_>>())?;
+        }
+        entry(&mut map, "tool_choice", &tool_choice.as_ref().map(WireChoice))?;
+        entry(&mut map, "parallel_tool_calls", parallel_tool_calls)?;
+        entry(&mut map, "response_format", &response_format.as_ref().map(WireFormat))?;
+        entry(&mut map, "reasoning_effort", reasoning_effort)?;
+        self.sampling(&mut map)?;
+        for (name, value) in extra.iter().filter(|(name, _)| *name != "stream_options") {
+            map.serialize_entry(name, value)?;
+        }
+        if self.streamed {
+            map.serialize_entry("stream", &true)?;
+            map.serialize_entry("stream_options", &stream_options(extra.get("stream_options")))?;
+        }
+        map.end()
+    }
+}
+
+impl Body<'_> {
+    fn sampling<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        let Sampling {
+            temperature,
+            top_p,
+            top_k,
+            frequency_penalty,
+            presence_penalty,
+            seed,
+            stop,
+            n,
+            max_output_tokens,
+            logprobs,
+            top_logprobs,
+        } = &self.request.sampling;
+        entry(map, "temperature", temperature)?;
+        entry(map, "top_p", top_p)?;
+        entry(map, "top_k", top_k)?;
+        entry(map, "frequency_penalty", frequency_penalty)?;
+        entry(map, "presence_penalty", presence_penalty)?;
+        entry(map, "seed", seed)?;
+        if !stop.is_empty() {
+            map.serialize_entry("stop", stop)?;
+        }
+        entry(map, "n", n)?;
+        let most = if self.dialect.legacy_max_tokens { "max_tokens" } else { "max_completion_tokens" };
+        entry(map, most, max_output_tokens)?;
+        entry(map, "logprobs", logprobs)?;
+        entry(map, "top_logprobs", top_logprobs)
+    }
+}
+
+/// The usage is always asked for: without it nobody knows what a stream cost.
+fn stream_options(given: Option<&Value>) -> Value {
+    let mut options = match given {
+        Some(Value::Object(options)) => options.clone(),
+        _ => Map::new(),
+    };
+    options.insert("include_usage".to_owned(), Value::Bool(true));
+    Value::Object(options)
+}

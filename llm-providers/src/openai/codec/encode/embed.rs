@@ -1,0 +1,56 @@
+use bytes::Bytes;
+use llm_core::{EmbedInput, EmbedRequest, Error};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{super::Dialect, bytes, entries, entry, no_shadow};
+
+/// The body of an embeddings request.
+///
+/// Vectors are asked for as numbers, or as base64 if the dialect says so; an `encoding_format` among the request's
+/// further fields wins.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`EmbedRequest::validate`], if a further field
+/// shadows one of the request, or if some inputs are texts and others tokens: the format takes one kind at a time.
+pub fn encode_embed(request: &EmbedRequest, dialect: Dialect) -> Result<Bytes, Error> {
+    request.validate()?;
+    no_shadow("", &request.extra, &["model", "input", "dimensions"])?;
+    let texts = request.inputs.iter().filter(|input| matches!(input, EmbedInput::Text(_))).count();
+    if texts != 0 && texts != request.inputs.len() {
+        return Err(Error::invalid("inputs holds texts and tokens: ask for them apart"));
+    }
+    bytes(&Body { request, dialect })
+}
+
+struct Body<'a> {
+    request: &'a EmbedRequest,
+    dialect: Dialect,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Input<'a> {
+    Text(&'a str),
+    Tokens(&'a [u32]),
+}
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let EmbedRequest { model, inputs, dimensions, extra } = self.request;
+        let inputs = inputs.iter().map(|input| match input {
+            EmbedInput::Text(text) => Input::Text(text),
+            EmbedInput::Tokens(tokens) => Input::Tokens(tokens),
+        });
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("model", model)?;
+        map.serialize_entry("input", &inputs.collect::<Vec<_>>())?;
+        entry(&mut map, "dimensions", dimensions)?;
+        if extra.get("encoding_format").is_none() {
+            let format = if self.dialect.base64_embeddings { "base64" } else { "float" };
+            map.serialize_entry("encoding_format", format)?;
+        }
+        entries(&mut map, extra)?;
+        map.end()
+    }
+}

@@ -1,0 +1,104 @@
+use llm_core::{Error, FunctionTool, JsonSchema, ResponseFormat, Tool, ToolChoice};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{entries, entry, no_shadow};
+
+/// A tool as it is sent.
+pub(super) struct WireTool<'a>(pub(super) &'a Tool);
+/// The choice of tools as it is sent.
+pub(super) struct WireChoice<'a>(pub(super) &'a ToolChoice);
+/// The form of the answer as it is sent.
+pub(super) struct WireFormat<'a>(pub(super) &'a ResponseFormat);
+
+struct Function<'a>(&'a FunctionTool);
+struct Schema<'a>(&'a JsonSchema);
+
+#[derive(Serialize)]
+struct Name<'a> {
+    name: &'a str,
+}
+
+impl WireTool<'_> {
+    pub(super) fn check(&self, at: usize) -> Result<(), Error> {
+        match self.0 {
+            Tool::Function(function) => {
+                no_shadow(&format!("tools[{at}]."), &function.extra, &["name", "description", "parameters", "strict"])
+            }
+            Tool::Other(_) => Ok(()),
+        }
+    }
+}
+
+impl Serialize for WireTool<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Tool::Function(function) => tagged(serializer, "function", "function", &Function(function)),
+            Tool::Other(value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for Function<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let FunctionTool { name, description, parameters, strict, extra } = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", name)?;
+        entry(&mut map, "description", description)?;
+        entry(&mut map, "parameters", parameters)?;
+        entry(&mut map, "strict", strict)?;
+        entries(&mut map, extra)?;
+        map.end()
+    }
+}
+
+impl Serialize for WireChoice<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            ToolChoice::Auto => serializer.serialize_str("auto"),
+            ToolChoice::None => serializer.serialize_str("none"),
+            ToolChoice::Required => serializer.serialize_str("required"),
+            ToolChoice::Function(name) => tagged(serializer, "function", "function", &Name { name }),
+            ToolChoice::Other(value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for WireFormat<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let simple = |serializer: S, kind| {
+            let mut map = serializer.serialize_map(Some(1))?;
+            map.serialize_entry("type", kind)?;
+            map.end()
+        };
+        match self.0 {
+            ResponseFormat::Text => simple(serializer, "text"),
+            ResponseFormat::JsonObject => simple(serializer, "json_object"),
+            ResponseFormat::JsonSchema(schema) => tagged(serializer, "json_schema", "json_schema", &Schema(schema)),
+        }
+    }
+}
+
+impl Serialize for Schema<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let JsonSchema { name, description, schema, strict } = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", name)?;
+        entry(&mut map, "description", description)?;
+        map.serialize_entry("schema", schema)?;
+        entry(&mut map, "strict", strict)?;
+        map.end()
+    }
+}
+
+/// `{"type": kind, field: value}`.
+pub(super) fn tagged<S: Serializer>(
+    serializer: S,
+    kind: &str,
+    field: &str,
+    value: &impl Serialize,
+) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(2))?;
+    map.serialize_entry("type", kind)?;
+    map.serialize_entry(field, value)?;
+    map.end()
+}

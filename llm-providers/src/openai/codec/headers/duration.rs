@@ -1,0 +1,114 @@
+use std::time::Duration;
+
+const NANOS: u128 = 1_000_000_000;
+
+/// A duration as vendors write it: as Go does (`6m0s`, `4ms`, `1h2m3.5s`), or as bare seconds (`60`, `1.5`).
+///
+/// `None` if it is neither, negative, or beyond 64 bits of seconds. Digits below a nanosecond are cut off.
+pub fn duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let mut rest = text;
+    let mut total = 0u128;
+    loop {
+        let (number, after) = number(rest)?;
+        let letters = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, next) = after.split_at(letters);
+        let unit = match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => NANOS,
+            "m" => 60 * NANOS,
+            "h" => 3_600 * NANOS,
+            "" if rest.len() == text.len() && next.is_empty() => NANOS,
+            _ => return None,
+        };
+        total = total.checked_add(number.times(unit)?)?;
+        if next.is_empty() {
+            break;
+        }
+        rest = next;
+    }
+    let seconds = u64::try_from(total / NANOS).ok()?;
+    // A remainder is below 10^9, so it fits.
+    Some(Duration::new(seconds, (total % NANOS) as u32))
+}
+
+/// A decimal number: a whole part, and nano-parts of the next unit.
+struct Decimal {
+    whole: u128,
+    nanos: u128,
+}
+
+impl Decimal {
+    fn times(&self, unit: u128) -> Option<u128> {
+        self.whole.checked_mul(unit)?.checked_add(self.nanos * unit / NANOS)
+    }
+}
+
+fn number(text: &str) -> Option<(Decimal, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (whole, rest) = text.split_at(end);
+    let (fraction, rest) = match rest.strip_prefix('.') {
+        Some(rest) => rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())),
+        None => ("", rest),
+    };
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let whole = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let nanos = format!("{:0<9.9}", fraction).parse().ok()?;
+    Some((Decimal { whole, nanos }, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_vendors_write() {
+        let cases = [
+            ("0s", 0),
+            ("4ms", 4_000_000),
+            ("26ms", 26_000_000),
+            ("1s", NANOS),
+            ("8.64s", 8_640_000_000),
+            ("6m0s", 360 * NANOS),
+            ("1h2m3.5s", 3_723 * NANOS + 500_000_000),
+            ("17h4m23.999999999s", 61_463 * NANOS + 999_999_999),
+            ("3µs", 3_000),
+            ("12ns", 12),
+            ("60", 60 * NANOS),
+            ("0", 0),
+            (" 1.5 ", 1_500_000_000),
+            (".5s", 500_000_000),
+            ("0.0000000019s", 1),
+        ];
+        for (text, nanos) in cases {
+            assert_eq!(duration(text).map(|d| d.as_nanos()), Some(nanos), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_duration() {
+        for text in ["", " ", "s", "ms", "-1s", "1x", "1s2", "1 s", "1..2s", "NaN", "inf", "1e3", "12:00", "1s ms"] {
+            assert_eq!(duration(text), None, "{text:?}");
+        }
+        assert_eq!(duration("99999999999999999999h"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,24}") {
+            let _ = duration(&text);
+        }
+
+        #[test]
+        fn sums_its_parts(h in 0u64..100_000, m in 0u64..60, s in 0u64..60, ms in 0u64..1_000) {
+            let text = format!("{h}h{m}m{s}.{ms:03}s");
+            prop_assert_eq!(duration(&text), Some(Duration::from_millis(((h * 60 + m) * 60 + s) * 1_000 + ms)));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, header::RETRY_AFTER};
+
+use super::duration;
+
+/// How long the vendor asks to wait: `retry-after-ms`, else `retry-after` as seconds or as an HTTP date after `now`.
+///
+/// Zero, or a date that is not in the future, counts as not told, as in the official clients: Azure sends
+/// `retry-after-ms: 0` beside `retry-after: 1`.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let positive = |wait: &Duration| !wait.is_zero();
+    let millis = || Some(bare(text("retry-after-ms")?)? / 1_000);
+    let seconds = || {
+        let text = text(RETRY_AFTER.as_str())?;
+        bare(text).or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(now).ok())
+    };
+    millis().filter(positive).or_else(|| seconds().filter(positive))
+}
+
+/// A number without a unit.
+fn bare(text: &str) -> Option<Duration> {
+    text.ends_with(|c: char| c.is_ascii_digit() || c == '.').then(|| duration(text)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn told(pairs: &[(&'static str, &'static str)]) -> Option<Duration> {
+        let headers = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        // Sun, 06 Nov 1994 08:49:37 GMT, less 30.5 s.
+        retry_after(&headers, UNIX_EPOCH + Duration::from_millis(784_111_746_500))
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        assert_eq!(told(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(told(&[("retry-after", "1.25")]), Some(Duration::from_millis(1_250)));
+        assert_eq!(told(&[("retry-after-ms", "1400")]), Some(Duration::from_millis(1_400)));
+        assert_eq!(told(&[("retry-after-ms", "1.5")]), Some(Duration::from_micros(1_500)));
+        assert_eq!(told(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")]), Some(Duration::from_millis(30_500)));
+    }
+
+    #[test]
+    fn milliseconds_win_unless_they_are_zero() {
+        assert_eq!(told(&[("retry-after", "2"), ("retry-after-ms", "1500")]), Some(Duration::from_millis(1_500)));
+        assert_eq!(told(&[("retry-after", "1"), ("retry-after-ms", "0")]), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn the_past_and_nonsense_tell_nothing() {
+        for text in ["0", "-3", "soon", "NaN", "5s", "Sun, 06 Nov 1994 08:49:06 GMT", "99999999999999999999999"] {
+            assert_eq!(told(&[("retry-after", text)]), None, "{text}");
+        }
+        assert_eq!(told(&[]), None);
+    }
+}

@@ -1,0 +1,74 @@
+use llm_core::{ChatEvent, Error, Extra, ExtraOf, Part};
+
+use super::{
+    super::{
+        decode::{finish_reason, split_content},
+        fields::{Fields, take_list, take_object, take_text},
+    },
+    tool::OpenCalls,
+};
+
+/// A choice whose pieces are coming.
+#[derive(Debug, Default)]
+pub(super) struct OpenChoice {
+    finished: bool,
+    /// Names of further fields that were passed on: of the choice, of the message.
+    choice_names: Vec<String>,
+    message_names: Vec<String>,
+    calls: OpenCalls,
+}
+
+impl OpenChoice {
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// The pieces in one chunk's choice.
+    pub(super) fn chunk(&mut self, choice: u32, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        let mut delta = take_object(&mut fields, "delta").unwrap_or_default();
+        delta.remove("role");
+        events.extend(split_content(&mut delta)?.into_iter().map(|part| piece(choice, part)));
+        for (call, at) in take_list(&mut delta, "tool_calls").unwrap_or_default().into_iter().zip(0..) {
+            self.calls.fragment(choice, at, call, events);
+        }
+        if let Some(function) = take_object(&mut delta, "function_call") {
+            self.calls.deprecated(choice, function, events);
+        }
+        let reason = take_text(&mut fields, "finish_reason");
+        further(ExtraOf::Message(choice), delta, &mut self.message_names, events);
+        further(ExtraOf::Choice(choice), fields, &mut self.choice_names, events);
+        if let Some(reason) = reason {
+            self.calls.flush(choice, events);
+            self.finished = true;
+            events.push(ChatEvent::Finish { choice, reason: finish_reason(&reason) });
+        }
+        Ok(())
+    }
+
+    /// What was held back for the end.
+    pub(super) fn flush(&mut self, choice: u32, events: &mut Vec<ChatEvent>) {
+        self.calls.flush(choice, events);
+    }
+}
+
+fn piece(choice: u32, part: Part) -> ChatEvent {
+    match part {
+        Part::Text { text } => ChatEvent::Text { choice, text },
+        Part::Refusal { text } => ChatEvent::Refusal { choice, text },
+        Part::Reasoning(reasoning) => ChatEvent::Reasoning { choice, text: reasoning.text },
+        part => ChatEvent::Part { choice, part },
+    }
+}
+
+/// Passes further fields on. Null says something only the first time.
+fn further(of: ExtraOf, mut fields: Fields, names: &mut Vec<String>, events: &mut Vec<ChatEvent>) {
+    fields.retain(|name, value| !(value.is_null() && names.contains(name)));
+    for name in fields.keys() {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    if !fields.is_empty() {
+        events.push(ChatEvent::Extra { of, fields: Extra::from(fields) });
+    }
+}

@@ -1,0 +1,160 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use llm_core::{Charge, ChatEvent, Error, ErrorKind, Extra, ExtraOf, Usage};
+use serde_json::Value;
+
+use super::{
+    super::{
+        decode::take_usage,
+        error::classify_inner,
+        fields::{Fields, malformed, object, take_index, take_list, take_text},
+    },
+    choice::OpenChoice,
+};
+
+/// Turns the data of a stream's events into pieces of the answer, one `data:` field at a time.
+///
+/// Fields that repeat in every chunk (`created`, `system_fingerprint`) are passed on once, and again when they change;
+/// `object` and `obfuscation` (random padding) say nothing and go, so that a streamed answer, put together, is the
+/// unary one. A tool call that carries fields of its own, or has no name yet, comes whole when its choice ends.
+#[derive(Debug, Default)]
+pub struct ChunkDecoder {
+    started: Option<(String, String)>,
+    /// The answer's further fields as they were last.
+    known: Fields,
+    choices: BTreeMap<u32, OpenChoice>,
+    done: bool,
+    usage: Option<Usage>,
+    service_tier: Option<Arc<str>>,
+}
+
+impl ChunkDecoder {
+    /// The pieces in one event's data. After `[DONE]` there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; if it is an `error`, that. The charge is unknown, or
+    /// known if the usage came before.
+    pub fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
+        if self.done || data.trim() == "[DONE]" {
+            self.done = true;
+            return Ok(Vec::new());
+        }
+        self.chunk(data).map_err(|error| self.charged(error))
+    }
+
+    /// Says that the stream has ended, and gives what was held back for the end.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Incomplete`] unless `[DONE]` came, or every choice that began has told why it ended.
+    pub fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
+        let told = !self.choices.is_empty() && self.choices.values().all(OpenChoice::is_finished);
+        if !(self.done || told) {
+            let what = if self.started.is_none() { "before it began" } else { "before its end" };
+            let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
+            return Err(self.charged(error.with_charge(Charge::Unknown)));
+        }
+        let mut events = Vec::new();
+        for (index, choice) in &mut self.choices {
+            choice.flush(*index, &mut events);
+        }
+        Ok(events)
+    }
+
+    /// Whether `[DONE]` came.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// What the answer took, if the vendor has said so yet.
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// The vendor's service class, if it has said so yet.
+    pub fn service_tier(&self) -> Option<&Arc<str>> {
+        self.service_tier.as_ref()
+    }
+
+    fn chunk(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
+        let mut fields = object(data.as_bytes())?;
+        if let Some(error) = fields.get("error").filter(|error| !error.is_null()) {
+            return Err(classify_inner(error, self.started.is_some()));
+        }
+        let mut events = Vec::new();
+        let usage = take_usage(&mut fields);
+        let choices = take_list(&mut fields, "choices").unwrap_or_default();
+        self.start(&mut fields, !choices.is_empty(), &mut events);
+        fields.remove("object");
+        fields.remove("obfuscation");
+        self.further(fields, &mut events);
+        for (value, at) in choices.into_iter().zip(0..) {
+            let Value::Object(mut fields) = value else {
+                return Err(malformed("a choice of a chunk is not an object"));
+            };
+            let index = take_index(&mut fields, "index").unwrap_or(at);
+            self.choices.entry(index).or_default().chunk(index, fields, &mut events)?;
+        }
+        if let Some(usage) = usage {
+            self.usage = Some(usage);
+            events.push(ChatEvent::Usage(usage));
+        }
+        Ok(events)
+    }
+
+    /// Begins the answer. Azure's first chunk has an empty id and model, so they may come later.
+    fn start(&mut self, fields: &mut Fields, speaks: bool, events: &mut Vec<ChatEvent>) {
+        let id = take_text(fields, "id").unwrap_or_default();
+        let model = take_text(fields, "model").unwrap_or_default();
+        let named = !(id.is_empty() && model.is_empty());
+        match &mut self.started {
+            None if named || speaks => {
+                events.push(ChatEvent::Start { id: id.as_str().into(), model: model.as_str().into() });
+                self.started = Some((id, model));
+            }
+            Some((known_id, known_model))
+                if (known_id.is_empty() && !id.is_empty()) || (known_model.is_empty() && !model.is_empty()) =>
+            {
+                for (known, new) in [(known_id, id), (known_model, model)] {
+                    if known.is_empty() {
+                        *known = new;
+                    }
+                }
+                events.extend(
+                    self.started
+                        .as_ref()
+                        .map(|(id, model)| ChatEvent::Start { id: id.as_str().into(), model: model.as_str().into() }),
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// Passes on what is new among the answer's further fields.
+    fn further(&mut self, fields: Fields, events: &mut Vec<ChatEvent>) {
+        let mut new = Fields::new();
+        for (name, value) in fields {
+            let known = self.known.get(&name);
+            // Null replaces nothing, as when pieces are put together.
+            if known == Some(&value) || (known.is_some() && value.is_null()) {
+                continue;
+            }
+            self.known.insert(name.clone(), value.clone());
+            new.insert(name, value);
+        }
+        if let Some(tier) = new.get("service_tier").and_then(Value::as_str) {
+            self.service_tier = Some(tier.into());
+        }
+        if !new.is_empty() {
+            events.push(ChatEvent::Extra { of: ExtraOf::Answer, fields: Extra::from(new) });
+        }
+    }
+
+    fn charged(&self, error: Error) -> Error {
+        match self.usage {
+            Some(usage) => error.with_charge(Charge::Known(usage)),
+            None => error,
+        }
+    }
+}

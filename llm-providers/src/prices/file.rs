@@ -1,0 +1,42 @@
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use llm_core::{PriceTable, PriceTableError};
+
+/// A file of prices that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("the price file {path:?} cannot be read: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It holds no usable price table.
+    #[error("in the price file {path:?}: {source}")]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PriceTableError,
+    },
+}
+
+/// Reads a price table from a file, in the form of [`PriceTable::from_json`].
+///
+/// It blocks while it reads; a table is a few dozen kilobytes. To take a changed file into use while calls run, load it
+/// and hand it to [`Ledger::replace_prices`](crate::Ledger::replace_prices); a file that is refused changes nothing.
+///
+/// # Errors
+///
+/// The file cannot be read, or is no usable price table; the message names the model and the field.
+pub fn load(path: impl AsRef<Path>) -> Result<PriceTable, LoadError> {
+    let path = path.as_ref();
+    let json = fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    PriceTable::from_json(&json).map_err(|source| LoadError::Table { path: path.to_owned(), source })
+}

@@ -1,0 +1,67 @@
+use std::sync::OnceLock;
+
+use llm_core::PriceTable;
+
+/// Thousandths of list price that Anthropic asks for processing in the United States only (`inference_geo: "us"`).
+pub const ANTHROPIC_US_ONLY: u32 = 1_100;
+
+/// Thousandths of list price that Anthropic asks for Opus 5.5 at `speed: "fast"`.
+pub const ANTHROPIC_OPUS_5_5_FAST: u32 = 2_000;
+
+/// Thousandths of list price that OpenAI asks for processing in one region, with models since `gpt-5.6`.
+pub const OPENAI_REGIONAL: u32 = 1_100;
+
+/// OpenAI's chat and embedding models.
+///
+/// A model that is not listed is unknown, and so is `gpt-4o-2024-05-13`, which never had the price of `gpt-4o`.
+///
+/// Parsed once, as every table here; each call gives a cheap clone.
+pub fn openai() -> PriceTable {
+    static TABLE: OnceLock<PriceTable> = OnceLock::new();
+    table(&TABLE, include_str!("../../prices/openai.json"))
+}
+
+/// Anthropic's Claude models.
+pub fn anthropic() -> PriceTable {
+    static TABLE: OnceLock<PriceTable> = OnceLock::new();
+    table(&TABLE, include_str!("../../prices/anthropic.json"))
+}
+
+/// Google's Gemini chat and embedding models.
+pub fn gemini() -> PriceTable {
+    static TABLE: OnceLock<PriceTable> = OnceLock::new();
+    table(&TABLE, include_str!("../../prices/gemini.json"))
+}
+
+/// Mistral's chat and embedding models.
+pub fn mistral() -> PriceTable {
+    static TABLE: OnceLock<PriceTable> = OnceLock::new();
+    table(&TABLE, include_str!("../../prices/mistral.json"))
+}
+
+/// DeepSeek's models.
+pub fn deepseek() -> PriceTable {
+    static TABLE: OnceLock<PriceTable> = OnceLock::new();
+    table(&TABLE, include_str!("../../prices/deepseek.json"))
+}
+
+/// The models that Groq serves.
+pub fn groq() -> PriceTable {
+    static TABLE: OnceLock<PriceTable> = OnceLock::new();
+    table(&TABLE, include_str!("../../prices/groq.json"))
+}
+
+/// All of these tables in one; no name stands in two of them.
+pub fn all() -> PriceTable {
+    static TABLE: OnceLock<PriceTable> = OnceLock::new();
+    let others = || [anthropic(), gemini(), mistral(), deepseek(), groq()];
+    TABLE.get_or_init(|| others().iter().fold(openai(), PriceTable::merged)).clone()
+}
+
+fn table(parsed: &OnceLock<PriceTable>, json: &str) -> PriceTable {
+    parsed
+        .get_or_init(|| {
+            PriceTable::from_json(json).expect("the tables in this crate are well formed: a test reads them")
+        })
+        .clone()
+}

@@ -1,0 +1,101 @@
+//! What comes of a rule.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_core::Stream;
+use llm_core::{ChatEvent, ChatResponse, EmbedInput, EmbedRequest, Error, Receipt};
+use tokio::time::{Sleep, sleep};
+
+use crate::deadline::Alarm;
+
+/// Pieces that come one by one. The receipt learns the usage when it passes.
+pub(super) struct Paced {
+    events: VecDeque<Result<ChatEvent, Error>>,
+    pace: Duration,
+    wait: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
+    receipt: Receipt,
+}
+
+impl Paced {
+    pub(super) fn new(
+        events: impl IntoIterator<Item = Result<ChatEvent, Error>>,
+        pace: Duration,
+        alarm: Alarm,
+        receipt: Receipt,
+    ) -> Self {
+        Self { events: events.into_iter().collect(), pace, wait: None, alarm, receipt }
+    }
+}
+
+impl Stream for Paced {
+    type Item = Result<ChatEvent, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(wait) = &mut self.wait {
+            if wait.as_mut().poll(cx).is_pending() {
+                let passed = ready!(self.alarm.poll(cx));
+                self.events.clear();
+                self.wait = None;
+                return Poll::Ready(Some(Err(passed)));
+            }
+            self.wait = None;
+        }
+        let event = self.events.pop_front();
+        match &event {
+            Some(Ok(ChatEvent::Usage(usage))) => self.receipt.edit(|facts| facts.usage = Some(*usage)),
+            Some(Err(_)) => self.events.clear(),
+            _ => {}
+        }
+        if !(self.pace.is_zero() || self.events.is_empty()) {
+            self.wait = Some(Box::pin(sleep(self.pace)));
+        }
+        Poll::Ready(event)
+    }
+}
+
+/// A token for every four bytes, at least one.
+pub(super) fn tokens(bytes: usize) -> u64 {
+    bytes.div_ceil(4).max(1) as u64
+}
+
+/// Bytes of what a model said.
+pub(super) fn spoken_bytes(answer: &ChatResponse) -> usize {
+    let said = answer.choices.iter().map(|choice| {
+        let calls = choice.tool_calls().map(|call| call.name.len() + call.arguments.len());
+        choice.text().len() + choice.reasoning().len() + calls.sum::<usize>()
+    });
+    said.sum()
+}
+
+/// The texts of an embeddings request, one a line; tokens as numbers.
+pub(super) fn embedded_text(request: &EmbedRequest) -> String {
+    let texts = request.inputs.iter().map(|input| match input {
+        EmbedInput::Text(text) => text.to_string(),
+        EmbedInput::Tokens(tokens) => format!("{tokens:?}"),
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+/// A vector that follows from the input alone: eight numbers from 0 to 1, or as many as asked for.
+pub(super) fn vector(input: &EmbedInput, dimensions: Option<u32>) -> Arc<[f32]> {
+    let bytes: Vec<u8> = match input {
+        EmbedInput::Text(text) => text.bytes().collect(),
+        EmbedInput::Tokens(tokens) => tokens.iter().flat_map(|token| token.to_le_bytes()).collect(),
+    };
+    // FNV-1a: nothing here needs a better hash.
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let start = bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step);
+    let number = |at: u32| {
+        let hash = at.to_le_bytes().into_iter().fold(start, step);
+        (hash >> 40) as f32 / (1u32 << 24) as f32
+    };
+    (0..dimensions.unwrap_or(8)).map(number).collect()
+}

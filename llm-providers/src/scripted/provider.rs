@@ -1,0 +1,227 @@
+use std::{
+    future::pending,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use async_trait::async_trait;
+use llm_core::{
+    Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, Facts, Output,
+    Provider, Receipt, Reply, Role, Streamed, Usage, future::ResponseFuture,
+};
+use tokio::time::sleep;
+use tower_service::Service;
+
+use super::{
+    answer::{Paced, embedded_text, spoken_bytes, tokens, vector},
+    rule::{Act, Asked, Rule, spoken, text_of},
+    state::{Counts, State},
+};
+use crate::deadline::Deadline;
+
+/// A provider that answers by [`Rule`]s; without one that fits, chat repeats the user's last message, and embeddings
+/// give vectors that follow from the texts.
+///
+/// It is a [`Provider`] and a tower service for chat, streamed chat and embeddings. Always ready. Clones share rules
+/// and counts. Receipts name the vendor `scripted` and have a usage.
+#[derive(Clone, Debug, Default)]
+pub struct Scripted {
+    state: Arc<Mutex<State>>,
+}
+
+impl Scripted {
+    /// A provider without rules.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a rule, after those that are there.
+    pub fn rule(self, rule: Rule) -> Self {
+        self.add(rule);
+        self
+    }
+
+    /// Adds a rule to one that is in use.
+    pub fn add(&self, rule: Rule) {
+        self.state().rules.push(rule);
+    }
+
+    /// How many calls came, of all kinds, whatever became of them.
+    pub fn calls(&self) -> u64 {
+        self.counts().total()
+    }
+
+    /// How many calls of each kind came.
+    pub fn counts(&self) -> Counts {
+        self.state().counts
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A test's own closure may panic; the counts stay what they were.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn decide(&self, asked: &Asked<'_>, count: impl FnOnce(&mut Counts)) -> Rule {
+        let mut state = self.state();
+        count(&mut state.counts);
+        state.decide(asked).unwrap_or_else(|| Rule::new(Act::Answer(Arc::new(echo))))
+    }
+
+    async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
+        let (rule, receipt) = self.begin(&call, |counts| counts.chat += 1).await?;
+        let (answer, usage) = match &rule.act {
+            Act::Events(events) => {
+                let alarm = Deadline::of(&call).alarm();
+                let paced = Paced::new(events.iter().cloned(), rule.pace, alarm, receipt.clone());
+                let answer = ChatStream::new(paced).complete().await?;
+                let told = receipt.usage();
+                (answer, told)
+            }
+            act => (act.chat(&call.body)?, None),
+        };
+        let usage = rule.usage.or(usage).unwrap_or_else(|| used(&call.body, &answer));
+        receipt.edit(|facts| facts.usage = Some(usage));
+        Ok(Reply::new(answer, receipt))
+    }
+
+    async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
+        let (rule, receipt) = self.begin(&call, |counts| counts.streamed += 1).await?;
+        let alarm = Deadline::of(&call).alarm();
+        let events: Vec<_> = match &rule.act {
+            Act::Events(events) => {
+                if let Some(Err(error)) = events.first() {
+                    return Err(error.clone());
+                }
+                let usage = rule.usage.map(|usage| Ok(ChatEvent::Usage(usage)));
+                events.iter().cloned().chain(usage).collect()
+            }
+            act => {
+                let answer = act.chat(&call.body)?;
+                let usage = rule.usage.unwrap_or_else(|| used(&call.body, &answer));
+                pieces(ChatStream::replay(Arc::new(answer), Some(usage))).await
+            }
+        };
+        Ok(Reply::new(ChatStream::new(Paced::new(events, rule.pace, alarm, receipt.clone())), receipt))
+    }
+
+    /// Chooses the rule, waits as it says, and starts the receipt.
+    async fn begin(&self, call: &Call<ChatRequest>, count: impl FnOnce(&mut Counts)) -> Result<(Rule, Receipt), Error> {
+        let text = text_of(&call.body.messages);
+        let asked = Asked { model: &call.body.model, text: &text, chat: Some(&call.body) };
+        let rule = self.decide(&asked, count);
+        call.body.validate()?;
+        wait(call, &rule).await?;
+        Ok((rule, receipt(&call.body.model)))
+    }
+
+    async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
+        let text = embedded_text(&call.body);
+        let asked = Asked { model: &call.body.model, text: &text, chat: None };
+        let rule = self.decide(&asked, |counts| counts.embed += 1);
+        call.body.validate()?;
+        wait(&call, &rule).await?;
+        let vectors = match &rule.act {
+            Act::Fail(error) => return Err(error.clone()),
+            Act::Vectors(vectors) => vectors.to_vec(),
+            _ => call.body.inputs.iter().map(|input| vector(input, call.body.dimensions)).collect(),
+        };
+        let receipt = receipt(&call.body.model);
+        let usage = rule.usage.unwrap_or_else(|| Usage::new(tokens(text.len()), 0));
+        receipt.edit(|facts| facts.usage = Some(usage));
+        Ok(Reply::new(Embeddings::new(call.body.model.clone(), vectors), receipt))
+    }
+}
+
+impl Act {
+    fn chat(&self, request: &ChatRequest) -> Result<ChatResponse, Error> {
+        match self {
+            Self::Answer(answer) => answer(request),
+            Self::Fail(error) => Err(error.clone()),
+            // Rules for these take no chat, or were answered before.
+            Self::Events(_) | Self::Vectors(_) | Self::Hang => {
+                Err(Error::new(ErrorKind::Other, "the rule has no answer to a chat"))
+            }
+        }
+    }
+}
+
+async fn wait<T>(call: &Call<T>, rule: &Rule) -> Result<(), Error> {
+    let deadline = Deadline::of(call);
+    deadline.check()?;
+    call.mark_sent();
+    if let Act::Hang = rule.act {
+        return deadline.bound(pending()).await?;
+    }
+    if !rule.delay.is_zero() {
+        deadline.bound(sleep(rule.delay)).await?;
+    }
+    Ok(())
+}
+
+fn receipt(model: &Arc<str>) -> Receipt {
+    let mut facts = Facts::default();
+    facts.provider = Some("scripted".into());
+    facts.model = Some(Arc::clone(model));
+    Receipt::new(facts)
+}
+
+fn used(request: &ChatRequest, answer: &ChatResponse) -> Usage {
+    Usage::new(tokens(text_of(&request.messages).len()), tokens(spoken_bytes(answer)))
+}
+
+fn echo(request: &ChatRequest) -> Result<ChatResponse, Error> {
+    let last = request.messages.iter().rfind(|message| message.role == Role::User);
+    let text = last.map(|message| text_of(std::slice::from_ref(message))).unwrap_or_default();
+    Ok(spoken(request, text.into()))
+}
+
+/// The pieces of an answer that is whole.
+async fn pieces(mut stream: ChatStream) -> Vec<Result<ChatEvent, Error>> {
+    use futures_core::Stream;
+
+    let mut events = Vec::new();
+    while let Some(event) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut stream).poll_next(cx)).await {
+        events.push(event);
+    }
+    events
+}
+
+#[async_trait]
+impl Provider for Scripted {
+    async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
+        Self::chat(self, call).await
+    }
+
+    async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
+        Self::chat_stream(self, call).await
+    }
+
+    async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
+        Self::embed(self, call).await
+    }
+}
+
+macro_rules! service {
+    ($($operation:ty => $output:ty: $provider:ident, $call:ident => $answer:expr;)*) => { $(
+        impl Service<Call<$operation>> for Scripted {
+            type Response = Reply<$output>;
+            type Error = Error;
+            type Future = ResponseFuture<$output>;
+
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, $call: Call<$operation>) -> Self::Future {
+                let $provider = self.clone();
+                ResponseFuture::waiting(async move { $answer.await })
+            }
+        }
+    )* };
+}
+
+service! {
+    ChatRequest => ChatResponse: provider, call => Self::chat(&provider, call);
+    Streamed<ChatRequest> => ChatStream: provider, call => Self::chat_stream(&provider, call.map(|streamed| streamed.0));
+    EmbedRequest => Embeddings: provider, call => Self::embed(&provider, call);
+}

@@ -1,0 +1,184 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use llm_core::{ChatEvent, ChatRequest, ChatResponse, Choice, Error, FinishReason, Message, Part, Usage};
+
+/// What to answer, and to which calls: to all unless narrowed. The first rule that fits a call decides.
+#[derive(Clone)]
+pub struct Rule {
+    pub(super) act: Act,
+    pub(super) delay: Duration,
+    pub(super) pace: Duration,
+    pub(super) usage: Option<Usage>,
+    fits: Vec<Test>,
+    first: u64,
+    most: Option<u64>,
+    seen: u64,
+}
+
+type Test = Arc<dyn Fn(&Asked<'_>) -> bool + Send + Sync>;
+type Reply = Arc<dyn Fn(&ChatRequest) -> Result<ChatResponse, Error> + Send + Sync>;
+
+/// What a rule does.
+#[derive(Clone)]
+pub(super) enum Act {
+    Answer(Reply),
+    Events(Arc<Vec<Result<ChatEvent, Error>>>),
+    Vectors(Arc<Vec<Arc<[f32]>>>),
+    Fail(Error),
+    Hang,
+}
+
+/// What rules can tell calls apart by.
+pub(super) struct Asked<'a> {
+    pub(super) model: &'a str,
+    pub(super) text: &'a str,
+    pub(super) chat: Option<&'a ChatRequest>,
+}
+
+impl Rule {
+    /// Answers with a text.
+    pub fn say(text: impl Into<Arc<str>>) -> Self {
+        let text = text.into();
+        Self::answer(move |request| Ok(spoken(request, Arc::clone(&text))))
+    }
+
+    /// Answers with a whole answer.
+    pub fn respond(answer: ChatResponse) -> Self {
+        Self::answer(move |_| Ok(answer.clone()))
+    }
+
+    /// Answers what `answer` makes of the question.
+    pub fn answer(answer: impl Fn(&ChatRequest) -> Result<ChatResponse, Error> + Send + Sync + 'static) -> Self {
+        Self::new(Act::Answer(Arc::new(answer)))
+    }
+
+    /// Streams these pieces; an error breaks the stream off, and comes at the head if it is the first. A unary call gets
+    /// them put together.
+    pub fn stream(events: impl IntoIterator<Item = Result<ChatEvent, Error>>) -> Self {
+        Self::new(Act::Events(Arc::new(events.into_iter().collect())))
+    }
+
+    /// Answers embeddings with these vectors.
+    pub fn vectors(vectors: impl IntoIterator<Item = Vec<f32>>) -> Self {
+        Self::new(Act::Vectors(Arc::new(vectors.into_iter().map(Arc::from).collect())))
+    }
+
+    /// Fails.
+    pub fn fail(error: Error) -> Self {
+        Self::new(Act::Fail(error))
+    }
+
+    /// Never answers.
+    pub fn hang() -> Self {
+        Self::new(Act::Hang)
+    }
+
+    /// Only calls whose text contains `part`: the texts of all messages, or of all inputs, one a line.
+    pub fn containing(self, part: impl Into<String>) -> Self {
+        let part = part.into();
+        self.test(move |asked| asked.text.contains(&part))
+    }
+
+    /// Only calls for a model.
+    pub fn model(self, model: impl Into<String>) -> Self {
+        let model = model.into();
+        self.test(move |asked| asked.model == model)
+    }
+
+    /// Only chat, streamed or not, for which `fits` says so.
+    pub fn when(self, fits: impl Fn(&ChatRequest) -> bool + Send + Sync + 'static) -> Self {
+        self.test(move |asked| asked.chat.is_some_and(&fits))
+    }
+
+    /// Only the call of this number, from 1, among those that fit.
+    pub fn nth(mut self, number: u64) -> Self {
+        self.first = number.saturating_sub(1);
+        self.most = Some(1);
+        self
+    }
+
+    /// Only so many calls among those that fit.
+    pub fn times(mut self, calls: u64) -> Self {
+        self.most = Some(calls);
+        self
+    }
+
+    /// Answers, or fails, after a time.
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// Lets each piece of a stream but the first take this long.
+    pub fn pace(mut self, each: Duration) -> Self {
+        self.pace = each;
+        self
+    }
+
+    /// Says what the answer took; otherwise a token for every four bytes.
+    pub fn usage(mut self, usage: Usage) -> Self {
+        self.usage = Some(usage);
+        self
+    }
+
+    pub(super) fn new(act: Act) -> Self {
+        let (delay, pace) = (Duration::ZERO, Duration::ZERO);
+        Self { act, delay, pace, usage: None, fits: Vec::new(), first: 0, most: None, seen: 0 }
+    }
+
+    /// Whether it decides this call; counts it if it fits.
+    pub(super) fn takes(&mut self, asked: &Asked<'_>) -> bool {
+        let chats = matches!(self.act, Act::Answer(_) | Act::Events(_));
+        let embeds = matches!(self.act, Act::Vectors(_));
+        if (chats && asked.chat.is_none()) || (embeds && asked.chat.is_some()) {
+            return false;
+        }
+        if !self.fits.iter().all(|test| test(asked)) {
+            return false;
+        }
+        let number = self.seen;
+        self.seen += 1;
+        number >= self.first && self.most.is_none_or(|most| number - self.first < most)
+    }
+
+    fn test(mut self, test: impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.fits.push(Arc::new(test));
+        self
+    }
+}
+
+/// An answer of one text.
+pub(super) fn spoken(request: &ChatRequest, text: Arc<str>) -> ChatResponse {
+    let choice = Choice::new(0, vec![Part::text(text)], FinishReason::Stop);
+    ChatResponse::new("scripted", request.model.clone(), vec![choice])
+}
+
+/// The texts of messages, one a line.
+pub(super) fn text_of(messages: &[Message]) -> String {
+    let parts = messages.iter().flat_map(|message| &message.parts);
+    let mut texts = Vec::new();
+    for part in parts {
+        match part {
+            Part::Text { text } => texts.push(&**text),
+            Part::ToolResult(result) => texts.extend(result.content.iter().filter_map(|part| match part {
+                Part::Text { text } => Some(&**text),
+                _ => None,
+            })),
+            _ => {}
+        }
+    }
+    texts.join("\n")
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let act = match &self.act {
+            Act::Answer(_) => "answer",
+            Act::Events(_) => "stream",
+            Act::Vectors(_) => "vectors",
+            Act::Fail(_) => "fail",
+            Act::Hang => "hang",
+        };
+        f.debug_struct("Rule").field("act", &act).field("seen", &self.seen).finish_non_exhaustive()
+    }
+}

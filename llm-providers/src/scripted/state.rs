@@ -1,0 +1,34 @@
+use super::rule::{Asked, Rule};
+
+/// How many calls came, whatever became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Chats in one piece.
+    pub chat: u64,
+    /// Streamed chats.
+    pub streamed: u64,
+    /// Embeddings.
+    pub embed: u64,
+}
+
+impl Counts {
+    /// All together.
+    pub fn total(&self) -> u64 {
+        self.chat + self.streamed + self.embed
+    }
+}
+
+/// The rules and what came.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) counts: Counts,
+    pub(super) rules: Vec<Rule>,
+}
+
+impl State {
+    /// The first rule that decides this call. Rules before it count the call if they fit it.
+    pub(super) fn decide(&mut self, asked: &Asked<'_>) -> Option<Rule> {
+        self.rules.iter_mut().find_map(|rule| rule.takes(asked).then(|| rule.clone()))
+    }
+}

@@ -1,0 +1,59 @@
+//! How requests reach a vendor.
+
+#[cfg(feature = "reqwest")]
+mod reqwest;
+
+use std::future::{Future, poll_fn};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use llm_core::BoxError;
+use tower_service::Service;
+
+#[cfg(feature = "reqwest")]
+pub use self::reqwest::{Reqwest, ReqwestBody};
+
+/// A tower service that sends an HTTP request and streams the answer's body.
+///
+/// Every `Service<http::Request<Bytes>, Response = http::Response<B>>` with `B: http_body::Body<Data = Bytes>` that is
+/// `Clone + Send + Sync` is one; there is nothing to implement. An error that is an [`llm_core::Error`] keeps its kind
+/// and charge; of any other it is not known whether the request was sent. A transport must not follow redirects: they
+/// would take the key elsewhere.
+pub trait Transport: Clone + Send + Sync + 'static {
+    /// The answer's body.
+    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
+
+    /// Waits until a request can be sent.
+    fn ready(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// Sends a request, after [`ready`](Self::ready).
+    fn send(
+        &mut self,
+        request: Request<Bytes>,
+    ) -> impl Future<Output = Result<Response<Self::Body>, BoxError>> + Send + 'static;
+}
+
+impl<S, B> Transport for S
+where
+    S: Service<Request<Bytes>, Response = Response<B>, Error: Into<BoxError>, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Body = B;
+
+    async fn ready(&mut self) -> Result<(), BoxError> {
+        poll_fn(|cx| self.poll_ready(cx)).await.map_err(Into::into)
+    }
+
+    fn send(
+        &mut self,
+        request: Request<Bytes>,
+    ) -> impl Future<Output = Result<Response<B>, BoxError>> + Send + 'static {
+        let answer = self.call(request);
+        async move { answer.await.map_err(Into::into) }
+    }
+}

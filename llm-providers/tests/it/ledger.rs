@@ -1,0 +1,8 @@
+//! The ledger's two taps on stacks over a vendor that does what each test says.
+
+mod answers;
+mod books;
+mod purchases;
+mod table;
+mod tiers;
+mod vendor;

@@ -1,0 +1,249 @@
+//! What answers are worth when several come of one purchase, or none had to be made.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use llm_core::{
+    Call, Cause, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, Fingerprinter,
+    Operation, Origin, Output, Provider, Receipt, Reply, Serves, Task, Tasks, Usage, Usd, drive, into_provider,
+    into_service,
+};
+use llm_providers::{Ledger, ledger::Overhead};
+use serde::{Deserialize, Serialize};
+use tower::{Layer, ServiceBuilder};
+
+use super::vendor::{COST, Vendor, answer, call, ledger};
+
+/// Gives prepared replies: what a cache or a flight would pass up.
+#[derive(Default)]
+struct Given(Mutex<VecDeque<Reply<ChatResponse>>>);
+
+#[async_trait::async_trait]
+impl Provider for Given {
+    async fn chat(&self, _: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
+        let next = self.0.lock().expect("no test panics with it").pop_front();
+        next.ok_or_else(|| Error::new(ErrorKind::Closed, "no more replies"))
+    }
+    async fn chat_stream(&self, _: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
+        unreachable!("these tests ask for whole answers")
+    }
+    async fn embed(&self, _: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
+        unreachable!("these tests embed nothing")
+    }
+}
+
+/// Buys one answer, through the lower tap only.
+pub(super) async fn buy(ledger: &Ledger, call: Call<ChatRequest>) -> Reply<ChatResponse> {
+    let bottom = ledger.purchases().layer(into_service(Arc::new(Vendor::default())));
+    drive(bottom, call).await.expect("this vendor answers")
+}
+
+/// Passes a prepared reply up through the upper tap.
+pub(super) async fn answered(ledger: &Ledger, call: Call<ChatRequest>, reply: Reply<ChatResponse>) -> Receipt {
+    let given = Given(Mutex::new([reply].into()));
+    let top = ledger.answers().layer(into_service(Arc::new(given)));
+    drive(top, call).await.expect("this vendor answers").receipt
+}
+
+/// What another participant of the same flight gets.
+pub(super) fn joined(bought: &Receipt) -> Reply<ChatResponse> {
+    let (receipt, from) = (Receipt::default(), bought.facts());
+    receipt.edit(|facts| {
+        facts.copy_answer(&from);
+        facts.origin = Origin::Coalesced;
+        facts.claim = from.claim;
+    });
+    Reply::new(answer(), receipt)
+}
+
+#[tokio::test]
+async fn the_first_of_a_flight_takes_the_purchase_and_the_others_save_it() {
+    let ledger = ledger();
+    let leader = buy(&ledger, call("acme")).await;
+    assert_eq!(ledger.snapshot().total().open, COST, "nobody has it yet");
+    let (second, third) = (joined(&leader.receipt), joined(&leader.receipt));
+
+    let second = answered(&ledger, call("acme"), second).await;
+    let leader = answered(&ledger, call("acme"), leader).await;
+    let third = answered(&ledger, call("acme"), third).await;
+    assert_eq!((second.paid(), second.saved()), (COST, Usd::ZERO), "the first to end, not the one who asked first");
+    for other in [leader, third] {
+        assert_eq!((other.paid(), other.saved(), other.cost()), (Usd::ZERO, COST, Some(COST)));
+    }
+
+    let books = ledger.snapshot();
+    let row = books.total();
+    assert!(books.balance().is_even(), "{books}");
+    assert_eq!((row.paid, row.useful, row.open), (COST, COST, Usd::ZERO));
+    assert_eq!((row.list.nanos(), row.saved.of(Cause::Coalesced).nanos()), (3 * COST.nanos(), 2 * COST.nanos()));
+    assert_eq!((row.vendor, row.coalesced, row.hits, row.attempts), (1, 2, 0, 1));
+}
+
+#[tokio::test]
+async fn a_joined_answer_without_a_claim_saves_its_list_price() {
+    let ledger = ledger();
+    let leader = buy(&ledger, call("acme")).await;
+    assert_eq!((leader.receipt.paid(), leader.receipt.cost()), (COST, Some(COST)), "the lower tap alone tells both");
+    let follower = joined(&leader.receipt);
+    follower.receipt.edit(|facts| facts.claim = None);
+    answered(&ledger, call("acme"), leader).await;
+    let follower = answered(&ledger, call("acme"), follower).await;
+    assert_eq!((follower.paid(), follower.saved()), (Usd::ZERO, COST));
+    assert!(ledger.snapshot().balance().is_even());
+}
+
+#[tokio::test]
+async fn a_cost_that_the_client_tells_counts_where_the_table_has_none() {
+    for (model, expected) in [("unheard-of", 7), ("m", COST.nanos())] {
+        let ledger = ledger();
+        let receipt = Receipt::default();
+        receipt.edit(|facts| {
+            facts.model = Some(model.into());
+            facts.usage = Some(Usage::new(10, 5));
+            facts.cost = Some(Usd::from_nanos(7));
+        });
+        let given = Given(Mutex::new([Reply::new(answer(), receipt)].into()));
+        let stack = ServiceBuilder::new().layer(ledger.answers()).layer(ledger.purchases());
+        drive(stack.service(into_service(Arc::new(given))), call("acme")).await.unwrap();
+        let row = ledger.snapshot().total().clone();
+        assert_eq!((row.paid.nanos(), row.list.nanos(), row.useful.nanos()), (expected, expected, expected));
+    }
+}
+
+#[tokio::test]
+async fn a_purchase_that_nobody_takes_is_overhead_when_its_last_holder_goes() {
+    let ledger = ledger();
+    let leader = buy(&ledger, call("acme")).await;
+    let follower = joined(&leader.receipt);
+    drop(leader);
+    let books = ledger.snapshot();
+    assert_eq!((books.total().open, books.total().overhead.total()), (COST, Usd::ZERO));
+    assert!(books.balance().is_even(), "open amounts are part of the books: {books}");
+    assert!(books.to_string().contains("open: $0.00002 paid for answers still on the way"));
+    drop(follower);
+    let row = ledger.snapshot().total().clone();
+    assert_eq!((row.open, row.overhead.of(Overhead::Abandoned), row.claimed), (Usd::ZERO, COST, Usd::ZERO));
+    assert!(row.balance().is_even());
+}
+
+#[tokio::test]
+async fn a_hit_costs_nothing_and_saves_its_list_price() {
+    let ledger = ledger();
+    let receipt = Receipt::default();
+    receipt.edit(|facts| {
+        facts.origin = Origin::Cache { tier: "memory", age: Duration::from_secs(1) };
+        facts.usage = Some(Usage::new(10, 5));
+        facts.cost = Some(COST);
+        facts.saved.add(Cause::CacheHit, COST);
+    });
+    let hit = answered(&ledger, call("acme").with_units(7), Reply::new(answer(), receipt)).await;
+    assert_eq!((hit.paid(), hit.saved()), (Usd::ZERO, COST));
+    let row = ledger.snapshot().total().clone();
+    assert_eq!((row.hits, row.vendor, row.units, row.attempts), (1, 0, 7, 0));
+    assert_eq!((row.list, row.saved.of(Cause::CacheHit), row.useful), (COST, COST, Usd::ZERO));
+    assert!(row.balance().is_even());
+}
+
+#[tokio::test]
+async fn a_cache_below_the_purchases_is_no_vendor() {
+    let ledger = ledger();
+    let given = Given(Mutex::new([joined(&Receipt::default())].into()));
+    let bottom = ledger.purchases().layer(into_service(Arc::new(given)));
+    drive(bottom, call("acme")).await.unwrap();
+    assert_eq!(ledger.snapshot().total(), &Default::default());
+}
+
+#[tokio::test]
+async fn labels_balance_also_where_another_label_paid() {
+    let ledger = ledger();
+    let label = |value| call("acme").with_label("feature", value).unwrap().with_label("user", "u").unwrap();
+    let leader = buy(&ledger, label("a")).await;
+    let follower = joined(&leader.receipt);
+    drop(leader);
+    answered(&ledger, label("b"), follower).await;
+
+    let books = ledger.snapshot();
+    let (a, b) = (books.label("feature", "a").unwrap(), books.label("feature", "b").unwrap());
+    assert_eq!((a.paid, a.claimed, a.useful), (COST, COST, Usd::ZERO));
+    assert_eq!((b.paid, b.claimed, b.useful), (Usd::ZERO, Usd::ZERO, COST));
+    assert_eq!((a.balance().between, b.balance().between), (COST, -COST));
+    for (_, _, row) in books.labels() {
+        assert_eq!((row.balance().purchases, row.balance().answers), (Usd::ZERO, Usd::ZERO));
+    }
+    assert!(books.label("user", "u").unwrap().balance().is_even() && books.balance().is_even());
+    assert_eq!(books.labels().count(), 3);
+}
+
+#[tokio::test]
+async fn a_list_price_without_a_purchase_shows_in_the_balance() {
+    let ledger = ledger();
+    let receipt = Receipt::default();
+    receipt.edit(|facts| facts.cost = Some(COST));
+    answered(&ledger, call("acme"), Reply::new(answer(), receipt)).await;
+    let books = ledger.snapshot();
+    assert_eq!(books.balance().answers, COST);
+    assert!(books.to_string().contains("off by: purchases $0.00, answers $0.00002, between $0.00"), "{books}");
+}
+
+#[derive(Clone)]
+struct Rate(&'static str);
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Stars(u8);
+
+impl Operation for Rate {
+    type Output = Stars;
+    const NAME: &'static str = "rate";
+    fn model(&self) -> &str {
+        "m"
+    }
+    fn fingerprint(&self, h: &mut Fingerprinter) {
+        h.text(self.0);
+    }
+}
+
+impl Task for Rate {
+    fn ask(&self) -> ChatRequest {
+        ChatRequest::new("m").user(self.0)
+    }
+    fn read(&self, answer: ChatResponse) -> Result<Stars, Error> {
+        match (self.0, &*answer.text()) {
+            ("good", "yes") => Ok(Stars(5)),
+            _ => Err(Error::new(ErrorKind::Malformed, "no stars in it")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_users_own_operation_is_booked_and_an_unreadable_answer_is_overhead() {
+    let ledger = ledger();
+    let stack = ServiceBuilder::new()
+        .layer(ledger.answers())
+        .layer_fn(Tasks::new)
+        .layer(ledger.purchases())
+        .service(into_service(Arc::new(Vendor::default())));
+    async fn rate<S: Serves<Rate>>(stack: S, what: &'static str) -> Result<Reply<Stars>, Error>
+    where
+        Stars: Output,
+    {
+        drive(stack, Call::new("acme", Rate(what))).await
+    }
+    assert_eq!(rate(stack.clone(), "good").await.unwrap().output.0, 5);
+    assert!(rate(stack, "bad").await.is_err());
+    let books = ledger.snapshot();
+    let row = books.total();
+    assert!(books.balance().is_even(), "{books}");
+    assert_eq!((row.useful, row.overhead.of(Overhead::Abandoned)), (COST, COST));
+    assert_eq!((row.answered, row.failed), (1, 1));
+}
+
+#[tokio::test]
+async fn taps_answer_every_request_type_of_a_provider() {
+    let ledger = ledger();
+    let provider = into_provider(ledger.answers().layer(into_service(Arc::new(Vendor::default()))));
+    assert!(provider.embed(Call::new("acme", EmbedRequest::new("e", ["a"]))).await.is_err());
+    assert_eq!(ledger.snapshot().model("e").map(|row| row.failed), Some(1));
+}

@@ -1,0 +1,196 @@
+//! The books as a whole: they agree whatever happens, stay bounded, and are shared.
+
+use futures_util::{FutureExt, StreamExt};
+use llm_core::{Charge, Error, ErrorKind, Reply, Usage, Usd};
+use llm_providers::ledger::{Charged, Snapshot};
+use proptest::prelude::*;
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicI64, Ordering},
+};
+use tokio::task::JoinSet;
+
+use super::{
+    answers::{answered, buy, joined},
+    vendor::{Head, Plan, Tail, call, ledger, stack},
+};
+
+fn plans() -> impl Strategy<Value = Plan> {
+    let usage = prop::option::of((0u64..5_000, 0u64..500).prop_map(|(input, output)| Usage::new(input, output)));
+    let tier = prop_oneof![4 => Just(None), 1 => Just(Some("flex"))];
+    let model = prop_oneof![4 => Just(None), 1 => Just(Some("other"))];
+    (any::<bool>(), 0u8..8, 0u8..4, usage, tier, model).prop_map(|(sent, head, tail, usage, tier, model)| {
+        let failed = |charge| Error::new(ErrorKind::Server, "it broke").with_charge(charge);
+        let head = match head {
+            0 => Head::Hangs,
+            1 => Head::Fails(failed(Charge::None)),
+            2 => Head::Fails(failed(Charge::Unknown)),
+            3 => Head::Fails(failed(Charge::Known(usage.unwrap_or_default()))),
+            _ => Head::Answers,
+        };
+        let tail = match tail {
+            0 => Tail::Hangs,
+            1 => Tail::Fails(failed(Charge::Unknown)),
+            _ => Tail::Whole,
+        };
+        Plan { sent, head, tail, usage, tier, model, request_id: None }
+    })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().expect("a plain runtime can be built")
+}
+
+fn check(books: &Snapshot) {
+    assert!(books.balance().is_even(), "{books}");
+    let rows = books.tenants().chain(books.models()).chain(books.labels().map(|(name, _, row)| (name, row)));
+    for (name, row) in rows.chain([("in all", books.total())]) {
+        assert_eq!((row.balance().purchases, row.balance().answers), (Usd::ZERO, Usd::ZERO), "{name}\n{books}");
+        assert_eq!(row.calls, row.answered + row.failed + row.dropped, "{name}");
+        assert_eq!(row.answered, row.vendor + row.hits + row.coalesced, "{name}");
+    }
+    let tenants: Usd = books.tenants().map(|(_, row)| row.paid).sum();
+    assert_eq!(tenants, books.total().paid);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn agree_after_any_sequence_of_calls(
+        steps in prop::collection::vec((plans(), 0usize..3, any::<bool>(), 0usize..3), 1..40),
+    ) {
+        let told = Arc::new(Mutex::new((0, Usd::ZERO, Usd::ZERO)));
+        let kept = Arc::clone(&told);
+        let ledger = ledger().on_purchase(move |purchase| {
+            let mut told = kept.lock().unwrap();
+            told.0 += 1;
+            match purchase.charged {
+                Charged::Paid(cost) => told.1 += cost,
+                Charged::Unconfirmed(bound) => told.2 += bound.unwrap_or_default(),
+                _ => {}
+            }
+        });
+        runtime().block_on(async {
+            for (plan, tenant, streamed, read) in &steps {
+                let provider = stack(&ledger, [plan.clone()]);
+                let call = call(["a", "b", "c"][*tenant]).with_label("read", &read.to_string()).unwrap();
+                if *streamed {
+                    if let Some(Ok(mut reply)) = provider.chat_stream(call).now_or_never() {
+                        for _ in 0..*read {
+                            let _ = reply.output.next().now_or_never();
+                        }
+                    }
+                } else {
+                    let _ = provider.chat(call).now_or_never();
+                }
+                check(&ledger.snapshot());
+            }
+        });
+        let (books, told) = (ledger.snapshot(), told.lock().unwrap());
+        prop_assert_eq!((books.total().calls, books.total().attempts), (steps.len() as u64, told.0));
+        prop_assert_eq!((books.total().paid, books.total().unconfirmed.amount), (told.1, told.2));
+        prop_assert_eq!(books.total().open, Usd::ZERO);
+    }
+
+    /// Whoever of a flight is answered or cancelled, in whatever order.
+    #[test]
+    fn agree_whoever_of_a_flight_is_cancelled(
+        flights in prop::collection::vec(prop::collection::vec((any::<bool>(), any::<u16>()), 1..8), 1..6),
+    ) {
+        let ledger = ledger();
+        let (mut useful, mut lost, mut answers) = (0, 0, 0);
+        runtime().block_on(async {
+            for flight in &flights {
+                let leader = buy(&ledger, call("acme").with_label("who", "leader").unwrap()).await;
+                let mut seats: Vec<(u16, bool, Reply<_>)> =
+                    flight[1..].iter().map(|(stays, order)| (*order, *stays, joined(&leader.receipt))).collect();
+                seats.push((flight[0].1, flight[0].0, leader));
+                seats.sort_by_key(|(order, ..)| *order);
+                let staying = flight.iter().filter(|(stays, _)| *stays).count();
+                for (_, stays, reply) in seats {
+                    match stays {
+                        true => drop(answered(&ledger, call("acme").with_label("who", "any").unwrap(), reply).await),
+                        false => drop(reply),
+                    }
+                    check(&ledger.snapshot());
+                }
+                answers += staying as i64;
+                if staying > 0 { useful += 1 } else { lost += 1 }
+            }
+        });
+        let books = ledger.snapshot();
+        let row = books.total();
+        let each = super::vendor::COST.nanos();
+        prop_assert_eq!((row.useful.nanos(), row.claimed.nanos()), (useful * each, useful * each));
+        prop_assert_eq!((row.overhead.total().nanos(), row.open), (lost * each, Usd::ZERO));
+        prop_assert_eq!((row.list.nanos(), row.saved.total().nanos()), (answers * each, (answers - useful) * each));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agree_after_64_concurrent_calls() {
+    let paid = Arc::new(AtomicI64::new(0));
+    let seen = Arc::clone(&paid);
+    let ledger = ledger().on_purchase(move |purchase| {
+        if let Charged::Paid(cost) = purchase.charged {
+            seen.fetch_add(cost.nanos(), Ordering::Relaxed);
+        }
+    });
+    let mut calls = JoinSet::new();
+    for i in 0..64u64 {
+        let usage = Some(Usage::new(i, 64 - i));
+        let tail = if i % 4 == 0 { Tail::Fails(Error::new(ErrorKind::Transport, "cut")) } else { Tail::Whole };
+        let provider = stack(&ledger, [Plan { usage, tail, ..Plan::default() }]);
+        calls.spawn(async move {
+            let call = call(["a", "b", "c"][i as usize % 3]);
+            if i % 2 == 0 {
+                let mut reply = provider.chat_stream(call).await.unwrap();
+                while reply.output.next().await.is_some() {
+                    tokio::task::yield_now().await;
+                }
+            } else {
+                provider.chat(call).await.unwrap();
+            }
+        });
+    }
+    calls.join_all().await;
+    let books = ledger.snapshot();
+    check(&books);
+    let expected: i64 = (0..64).map(|i| i * 1_000 + (64 - i) * 2_000).sum();
+    assert_eq!((books.total().paid.nanos(), paid.load(Ordering::Relaxed)), (expected, expected));
+    assert_eq!((books.total().calls, books.total().failed, books.total().answered), (64, 16, 48));
+    assert_eq!(books.total().overhead.total().nanos(), (0..64).step_by(4).map(|i| 128_000 - i * 1_000).sum::<i64>());
+}
+
+#[tokio::test]
+async fn maps_are_bounded_and_the_rest_shares_a_row() {
+    let ledger = ledger().max_tenants(2).max_models(1).max_labels(1);
+    let provider = stack(&ledger, []);
+    for i in 0..5 {
+        let mut call = call(&format!("t{}", i % 4)).with_label("feature", &format!("f{i}")).unwrap();
+        call.body.model = if i == 4 { "n" } else { "m" }.into();
+        provider.chat(call).await.unwrap();
+    }
+    let books = ledger.snapshot();
+    let calls = |rows: Vec<(&str, u64)>, expected: &[(&str, u64)]| assert_eq!(rows, expected);
+    calls(
+        books.tenants().map(|(name, row)| (name, row.calls)).collect(),
+        &[("t0", 2), ("t1", 1), (Snapshot::OTHER, 2)],
+    );
+    calls(books.models().map(|(name, row)| (name, row.calls)).collect(), &[("m", 4), (Snapshot::OTHER, 1)]);
+    let labels: Vec<_> = books.labels().map(|(name, value, row)| (name, value, row.calls)).collect();
+    assert_eq!(labels, [("feature", "f0", 1), (Snapshot::OTHER, "", 4)]);
+    assert_eq!(books.tenant(Snapshot::OTHER).map(|row| row.attempts), Some(2));
+    assert_eq!(books.total().calls, 5);
+}
+
+#[tokio::test]
+async fn a_hook_may_use_the_ledger() {
+    let ledger = ledger();
+    let (seen, same) = (Arc::new(AtomicI64::new(0)), ledger.clone());
+    let kept = Arc::clone(&seen);
+    let ledger = ledger.on_purchase(move |_| kept.store(same.snapshot().total().paid.nanos(), Ordering::Relaxed));
+    stack(&ledger, []).chat(call("acme")).await.unwrap();
+    assert_eq!(seen.load(Ordering::Relaxed), super::vendor::COST.nanos(), "it is booked before it is told");
+}

@@ -1,0 +1,206 @@
+//! What each way out of an attempt costs.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, StreamExt};
+use llm_core::{Charge, ChatRequest, Error, ErrorKind, Usage, Usd, into_provider, into_service};
+use llm_providers::ledger::{Charged, Outcome, Overhead, Row};
+
+use super::vendor::{COST, Head, Plan, Tail, Vendor, bound, call, ledger, stack};
+
+fn failure(charge: Charge) -> Error {
+    Error::new(ErrorKind::Server, "it broke").with_charge(charge)
+}
+
+/// Makes one call, gives it up where it hangs, and returns the books.
+async fn unary(plan: Plan) -> Row {
+    let ledger = ledger();
+    let _ = stack(&ledger, [plan]).chat(call("acme")).now_or_never();
+    even(&ledger)
+}
+
+/// The same with a stream, read until it ends or hangs.
+async fn streamed(plan: Plan) -> Row {
+    let ledger = ledger();
+    if let Some(Ok(mut reply)) = stack(&ledger, [plan]).chat_stream(call("acme")).now_or_never() {
+        while let Some(Some(_)) = reply.output.next().now_or_never() {}
+    }
+    even(&ledger)
+}
+
+fn even(ledger: &llm_providers::Ledger) -> Row {
+    let books = ledger.snapshot();
+    assert!(books.balance().is_even(), "{books}");
+    assert_eq!(books.tenant("acme"), Some(books.total()));
+    assert_eq!(books.model("m"), Some(books.total()));
+    books.total().clone()
+}
+
+fn nothing_spent(row: &Row) -> bool {
+    row.paid.is_zero() && row.unconfirmed.count == 0 && row.attempts == 1
+}
+
+#[tokio::test]
+async fn a_call_that_is_never_polled_costs_nothing() {
+    let ledger = ledger();
+    let inner = into_service(Arc::new(Vendor::default()));
+    let mut stack =
+        tower::ServiceBuilder::new().layer(ledger.answers()).layer(ledger.purchases()).service(inner.clone());
+    drop(tower::Service::call(&mut stack, call("acme")));
+    let row = ledger.snapshot().total().clone();
+    assert_eq!((row.calls, row.dropped, row.attempts), (1, 1, 0));
+
+    let mut stack = tower::ServiceBuilder::new().layer(ledger.purchases()).service(inner);
+    drop(tower::Service::call(&mut stack, call("acme")));
+    assert!(nothing_spent(&even(&ledger)));
+}
+
+#[tokio::test]
+async fn given_up_before_it_was_sent_costs_nothing() {
+    let row = unary(Plan { sent: false, head: Head::Hangs, ..Plan::default() }).await;
+    assert!(nothing_spent(&row));
+    assert_eq!((row.calls, row.dropped, row.failed), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn given_up_after_it_was_sent_stays_unconfirmed_at_its_bound() {
+    for row in [
+        unary(Plan { head: Head::Hangs, ..Plan::default() }).await,
+        streamed(Plan { head: Head::Hangs, ..Plan::default() }).await,
+        streamed(Plan { tail: Tail::Hangs, usage: None, ..Plan::default() }).await,
+    ] {
+        assert_eq!((row.unconfirmed.count, row.unconfirmed.amount), (1, bound()));
+        assert_eq!((row.dropped, row.paid), (1, Usd::ZERO));
+    }
+    assert!(bound() >= COST);
+}
+
+#[tokio::test]
+async fn an_error_costs_what_its_charge_says() {
+    let fail = |charge, sent| Plan { sent, head: Head::Fails(failure(charge)), ..Plan::default() };
+    for refused in [fail(Charge::None, true), fail(Charge::None, false), fail(Charge::Unknown, false)] {
+        let row = unary(refused).await;
+        assert!(nothing_spent(&row));
+        assert_eq!((row.calls, row.failed), (1, 1));
+    }
+    let row = unary(fail(Charge::Unknown, true)).await;
+    assert_eq!((row.unconfirmed.count, row.unconfirmed.amount), (1, bound()));
+    let row = unary(fail(Charge::Known(Usage::new(10, 5)), true)).await;
+    assert_eq!((row.paid, row.overhead.of(Overhead::Failed), row.failed), (COST, COST, 1));
+    assert_eq!(row.usage_paid, Usage::new(10, 5));
+}
+
+#[tokio::test]
+async fn a_whole_answer_is_useful() {
+    for row in [unary(Plan::default()).await, streamed(Plan::default()).await] {
+        assert_eq!((row.paid, row.claimed, row.useful, row.list), (COST, COST, COST, COST));
+        assert_eq!((row.calls, row.answered, row.vendor, row.attempts), (1, 1, 1, 1));
+        assert_eq!((row.usage, row.usage_paid), (Usage::new(10, 5), Usage::new(10, 5)));
+    }
+}
+
+#[tokio::test]
+async fn a_whole_answer_without_usage_is_unconfirmed() {
+    for row in [
+        unary(Plan { usage: None, ..Plan::default() }).await,
+        streamed(Plan { usage: None, sent: false, ..Plan::default() }).await,
+    ] {
+        assert_eq!((row.unconfirmed.count, row.unconfirmed.amount), (1, bound()));
+        assert_eq!((row.unpriced_answers, row.list, row.paid), (1, Usd::ZERO, Usd::ZERO));
+    }
+}
+
+#[tokio::test]
+async fn a_broken_stream_is_overhead_if_its_usage_came() {
+    let fails = |charge| Tail::Fails(failure(charge));
+    let row = streamed(Plan { tail: fails(Charge::Unknown), ..Plan::default() }).await;
+    assert_eq!((row.paid, row.overhead.of(Overhead::Failed), row.failed), (COST, COST, 1));
+    let known = fails(Charge::Known(Usage::new(10, 5)));
+    let row = streamed(Plan { tail: known, usage: None, ..Plan::default() }).await;
+    assert_eq!((row.paid, row.overhead.of(Overhead::Failed)), (COST, COST));
+    let row = streamed(Plan { tail: Tail::Hangs, ..Plan::default() }).await;
+    assert_eq!((row.paid, row.overhead.of(Overhead::Abandoned), row.dropped), (COST, COST, 1));
+}
+
+#[tokio::test]
+async fn a_broken_stream_is_unconfirmed_if_its_usage_did_not_come() {
+    // `None` may be the charge of a layer above that cut the stream off: it knows nothing of the vendor's bill.
+    for charge in [Charge::None, Charge::Unknown] {
+        let tail = Tail::Fails(failure(charge));
+        let row = streamed(Plan { tail, usage: None, ..Plan::default() }).await;
+        assert_eq!((row.unconfirmed.count, row.unconfirmed.amount, row.failed), (1, bound(), 1));
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_known_price_is_counted_apart() {
+    let tier = |tier| Plan { tier: Some(tier), ..Plan::default() };
+    let model = |model| Plan { model: Some(model), ..Plan::default() };
+    for plan in [tier("flex"), tier("priority"), model("other"), model("m-2020-01-01"), model("mm")] {
+        let row = unary(plan.clone()).await;
+        assert_eq!((row.unpriced_purchases, row.unpriced_answers), (1, 1), "{plan:?}");
+        assert_eq!((row.paid, row.list, row.unconfirmed.count), (Usd::ZERO, Usd::ZERO, 0), "{plan:?}");
+        assert_eq!(row.usage_paid, Usage::new(10, 5));
+    }
+    for plan in [tier("default"), tier("standard"), tier("auto"), model("m"), model("m-2021-01-01"), model("m-v2")] {
+        assert_eq!(unary(plan).await.paid, COST);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_model_that_was_given_up_has_no_bound() {
+    let ledger = ledger();
+    let call = llm_core::Call::new("acme", ChatRequest::new("unheard-of").user("?"));
+    let _ = stack(&ledger, [Plan { head: Head::Hangs, ..Plan::default() }]).chat(call).now_or_never();
+    let row = ledger.snapshot().total().clone();
+    assert_eq!((row.unconfirmed.count, row.unconfirmed.unpriced, row.unconfirmed.amount), (1, 1, Usd::ZERO));
+}
+
+#[tokio::test]
+async fn every_attempt_is_told_once_with_what_matches_it_to_a_bill() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    let ledger = ledger().on_purchase(move |purchase| kept.lock().unwrap().push(purchase.clone()));
+    let refused = failure(Charge::None).with_request_id("r2");
+    let provider = stack(
+        &ledger,
+        [
+            Plan { request_id: Some("r1"), model: Some("m-2021-01-01"), ..Plan::default() },
+            Plan { head: Head::Fails(refused), ..Plan::default() },
+            Plan { head: Head::Hangs, ..Plan::default() },
+        ],
+    );
+    for _ in 0..3 {
+        let _ = provider.chat(call("acme").with_label("feature", "x").unwrap()).now_or_never();
+    }
+    let seen = seen.lock().unwrap();
+    let told: Vec<_> = seen.iter().map(|p| (p.request_id.as_deref(), p.outcome, p.charged)).collect();
+    assert_eq!(
+        told,
+        [
+            (Some("r1"), Outcome::Complete, Charged::Paid(COST)),
+            (Some("r2"), Outcome::Failed, Charged::Nothing),
+            (None, Outcome::Abandoned, Charged::Unconfirmed(Some(bound()))),
+        ]
+    );
+    assert_eq!((&*seen[0].model, seen[0].answered_by.as_deref()), ("m", Some("m-2021-01-01")));
+    assert_eq!((seen[0].labels.get("feature"), seen[0].usage), (Some("x"), Some(Usage::new(10, 5))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_out_between_the_taps_is_a_failed_call_and_an_unconfirmed_attempt() {
+    let ledger = ledger();
+    let vendor = Vendor::default();
+    vendor.0.lock().unwrap().push_back(Plan { head: Head::Hangs, ..Plan::default() });
+    let stack = tower::ServiceBuilder::new()
+        .layer(ledger.answers())
+        .timeout(Duration::from_secs(1))
+        .layer(ledger.purchases())
+        .service(into_service(Arc::new(vendor)));
+    assert!(into_provider(stack).chat(call("acme")).await.is_err());
+    let row = even(&ledger);
+    assert_eq!((row.failed, row.dropped, row.unconfirmed.count), (1, 0, 1));
+}

@@ -1,0 +1,96 @@
+//! Service classes: what attempts cost and are bounded by, and prices replaced while they run.
+
+use futures_util::FutureExt;
+use llm_core::{Call, ChatRequest, PriceTable, Prices, ServiceTier, Usage, Usd};
+use llm_providers::{Ledger, ledger::Row};
+
+use super::vendor::{COST, Head, Plan, stack};
+
+/// As the other tests' prices, with flex at half, priority at twice, and a batch.
+const PRICES: &str = r#"{"as_of": "2026-01-02", "models": {"m": {
+    "max_output": 100, "rows": [{"input": "1", "output": "2"}], "tiers": {
+        "flex": [{"input": "0.5", "output": "1"}], "priority": [{"input": "2", "output": "4"}],
+        "batch": [{"input": "0.5", "output": "1"}]}}}}"#;
+
+fn table() -> PriceTable {
+    PriceTable::from_json(PRICES).unwrap()
+}
+
+fn request() -> ChatRequest {
+    ChatRequest::new("m").user("is it safe?")
+}
+
+fn book(ledger: &Ledger, request: ChatRequest, plan: Plan) -> Row {
+    let _ = stack(ledger, [plan]).chat(Call::new("acme", request)).now_or_never();
+    let books = ledger.snapshot();
+    assert!(books.balance().is_even(), "{books}");
+    books.total().clone()
+}
+
+fn paid(request: ChatRequest, tier: Option<&'static str>) -> (Usd, u64) {
+    let row = book(&Ledger::new(table()), request, Plan { tier, ..Plan::default() });
+    (row.paid, row.unpriced_purchases)
+}
+
+/// The bound of an attempt that was given up, in times of that at standard service.
+fn bound(ledger: &Ledger, request: ChatRequest) -> Option<f64> {
+    use llm_core::Operation;
+    let standard = table().bound("m", &request.estimate()).unwrap().nanos();
+    let row = book(ledger, request, Plan { head: Head::Hangs, ..Plan::default() });
+    (row.unconfirmed.unpriced == 0).then(|| row.unconfirmed.amount.nanos() as f64 / standard as f64)
+}
+
+#[test]
+fn an_attempt_costs_what_the_class_costs_that_the_vendor_names() {
+    let half = Usd::from_nanos(COST.nanos() / 2);
+    assert_eq!(paid(request(), Some("flex")), (half, 0));
+    assert_eq!(paid(request(), Some("batch")), (half, 0));
+    assert_eq!(paid(request(), Some("priority")), (Usd::from_nanos(COST.nanos() * 2), 0));
+    assert_eq!(paid(request(), Some("default")), (COST, 0));
+    assert_eq!(paid(request(), Some("scale")), (Usd::ZERO, 1), "unknown, not standard");
+}
+
+#[test]
+fn what_the_vendor_names_counts_and_not_what_was_asked() {
+    let asked = request().extra("service_tier", "priority");
+    assert_eq!(paid(asked.clone(), Some("default")), (COST, 0));
+    assert_eq!(paid(asked, None), (Usd::from_nanos(COST.nanos() * 2), 0), "unless it names none");
+    assert_eq!(paid(request().extra("service_tier", "auto"), None), (COST, 0));
+}
+
+#[test]
+fn the_bound_is_of_the_class_that_may_be_charged() {
+    let asking = |tier: &str| bound(&Ledger::new(table()), request().extra("service_tier", tier));
+    let of_standard = bound(&Ledger::new(table()), request());
+    assert_eq!(of_standard, Some(1.0));
+    assert_eq!(asking("default"), of_standard);
+    assert_eq!(asking("flex"), of_standard, "it may be served at standard");
+    assert_eq!(asking("priority"), Some(2.0));
+    assert_eq!(asking("scale"), None);
+}
+
+#[test]
+fn a_projects_usual_class_raises_the_bound_of_requests_that_ask_for_none() {
+    let ledger = || Ledger::new(table()).usual_tier(ServiceTier::Priority);
+    assert_eq!(bound(&ledger(), request()), Some(2.0));
+    assert_eq!(bound(&ledger(), request().extra("service_tier", "auto")), Some(2.0));
+    assert_eq!(bound(&ledger(), request().extra("service_tier", "default")), Some(1.0));
+    let other = Ledger::new(table()).usual_tier(ServiceTier::named("scale"));
+    assert_eq!(bound(&other, request()), Some(1.0), "the model does not have it");
+}
+
+#[tokio::test]
+async fn a_running_call_keeps_the_prices_it_began_with() {
+    let dearer = PriceTable::from_json(&PRICES.replace("\"input\": \"1\"", "\"input\": \"100\"")).unwrap();
+    let prices = Prices::new(table());
+    let ledger = Ledger::new(prices.clone());
+    let provider = stack(&ledger, []);
+    let running = provider.chat(Call::new("acme", request()));
+    let reply = provider.chat_stream(Call::new("acme", request())).await.unwrap();
+    prices.replace(dearer);
+    drop(reply);
+    assert_eq!(ledger.snapshot().total().paid, COST, "the stream had begun");
+    drop(running.await.unwrap());
+    assert_eq!(ledger.snapshot().total().paid, COST + Usd::from_nanos(10 * 100_000 + 5 * 2_000), "this had not");
+    assert_eq!(ledger.snapshot().total().usage_paid, Usage::new(20, 10));
+}

@@ -1,0 +1,17 @@
+//! Tests of the clients, the codecs and the ledger.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
+mod ledger;
+mod openai_errors;
+mod openai_fixtures;
+mod openai_http;
+mod openai_property;
+mod openai_requests;
+mod openai_stream;
+mod openai_vendor;
+mod prices;
+mod recordings;
+#[cfg(feature = "scripted")]
+mod scripted;
+mod streaming;

@@ -1,0 +1,132 @@
+//! What refusals mean.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::{HeaderMap, StatusCode};
+use llm_providers::{
+    llm_core::{Charge, Error, ErrorKind, LimitScope, LimitWindow},
+    openai::codec::classify,
+};
+use serde_json::json;
+
+fn refused(status: u16, body: &str) -> Error {
+    classify(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes(), UNIX_EPOCH, None)
+}
+
+fn openai(status: u16, kind: &str, code: &str, message: &str) -> Error {
+    refused(status, &json!({"error": {"message": message, "type": kind, "param": null, "code": code}}).to_string())
+}
+
+#[test]
+fn codes_and_statuses_have_their_kinds() {
+    use ErrorKind::*;
+    let request = "invalid_request_error";
+    for (status, kind, code, meant) in [
+        (400, request, "unsupported_value", InvalidRequest),
+        (400, request, "context_length_exceeded", ContextTooLong),
+        (400, request, "model_not_found", NotFound),
+        (400, request, "content_filter", ContentFiltered),
+        (400, "image_generation_user_error", "content_policy_violation", ContentFiltered),
+        (401, request, "invalid_api_key", Authentication),
+        (403, "x", "unsupported_country_region_territory", PermissionDenied),
+        (404, request, "model_not_found", NotFound),
+        (404, "x", "DeploymentNotFound", NotFound),
+        (405, "x", "method_not_supported", NotFound),
+        (408, "x", "x", Timeout),
+        (409, "x", "x", Server),
+        (413, "x", "x", InvalidRequest),
+        (422, "x", "x", InvalidRequest),
+        (402, "x", "x", QuotaExhausted),
+        (429, "requests", "rate_limit_exceeded", RateLimited),
+        (429, "x", "RateLimitReached", RateLimited),
+        (429, "insufficient_quota", "insufficient_quota", QuotaExhausted),
+        (429, "insufficient_quota", "credit_balance_exhausted", QuotaExhausted),
+        (429, "x", "organization_spend_limit_exceeded", QuotaExhausted),
+        (429, "x", "project_spend_limit_exceeded", QuotaExhausted),
+        (429, "x", "organization_usage_limit_exceeded", QuotaExhausted),
+        (498, "x", "x", Overloaded),
+        (500, "server_error", "x", Server),
+        (500, "insufficient_quota", "x", Server),
+        (502, "x", "x", Server),
+        (503, "service_unavailable_error", "server_is_overloaded", Overloaded),
+        (504, "x", "x", Timeout),
+        (529, "x", "x", Overloaded),
+        (307, "x", "x", NotFound),
+    ] {
+        let error = openai(status, kind, code, "why");
+        assert_eq!(error.kind(), meant, "{status} {code}");
+        assert_eq!((error.status(), error.code(), error.message()), (Some(status), Some(code), "why"));
+        let refusal = status < 500 || status == 503 || status == 529;
+        assert_eq!(error.charge(), if refusal { Charge::None } else { Charge::Unknown }, "{status}");
+    }
+}
+
+#[test]
+fn limits_have_their_scopes() {
+    let group = |window| Some(LimitScope::Group(window));
+    let rate = |kind, message| openai(429, kind, "rate_limit_exceeded", message);
+    assert_eq!(rate("tokens", "Limit 30000, Used 29500, Requested 1200.").scope(), group(LimitWindow::Minute));
+    assert_eq!(rate("requests", "on requests per day (RPD): Limit 200, Used 200").scope(), group(LimitWindow::Day));
+    assert_eq!(openai(429, "rate_limit_error", "slow_down", "x").scope(), group(LimitWindow::Minute));
+    assert_eq!(openai(429, "insufficient_quota", "insufficient_quota", "x").scope(), group(LimitWindow::Money));
+    assert_eq!(refused(429, "").scope(), None);
+}
+
+#[test]
+fn a_request_larger_than_the_limit_is_not_to_be_repeated() {
+    for message in ["Request too large for m", "on tokens per min (TPM): Limit 30,000, Requested 40000."] {
+        let error = openai(429, "tokens", "rate_limit_exceeded", message);
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert_eq!(error.scope(), Some(LimitScope::Group(LimitWindow::Request)));
+        assert!(!error.is_retryable());
+    }
+}
+
+#[test]
+fn waiting_times_come_from_headers_or_from_the_message() {
+    let headers = HeaderMap::from_iter([("retry-after".parse().unwrap(), "7".parse().unwrap())]);
+    let body = br#"{"error": {"message": "Please try again in 1.4s. See", "type": "tokens"}}"#;
+    let told = |status: u16, headers: &HeaderMap| {
+        classify(StatusCode::from_u16(status).unwrap(), headers, body, UNIX_EPOCH, None).retry_after()
+    };
+    assert_eq!(told(429, &headers), Some(Duration::from_secs(7)));
+    assert_eq!(told(429, &HeaderMap::new()), Some(Duration::from_millis(1_400)));
+    assert_eq!(told(503, &headers), Some(Duration::from_secs(7)));
+    assert_eq!(told(400, &headers), None, "waiting does not help");
+}
+
+#[test]
+fn messages_are_found_in_every_form() {
+    for (body, message, code) in [
+        (r#"{"error": "model 'x' not found"}"#, "model 'x' not found", None),
+        (r#"{"detail": "Invalid API Key"}"#, "Invalid API Key", None),
+        (r#"{"detail": [{"loc": ["body"], "msg": "bad"}]}"#, r#"[{"loc":["body"],"msg":"bad"}]"#, None),
+        (r#"{"object": "error", "message": "bad", "type": "t", "code": 3}"#, "bad", Some("t")),
+        (r#"[{"error": {"code": 400, "message": "listed", "status": "X"}}]"#, "listed", None),
+        (r#"{"error": {"message": "m", "innererror": {"code": "Inner"}}}"#, "m", Some("Inner")),
+        ("plain words", "plain words", None),
+        ("", "the vendor answered with status 400 and no message", None),
+        ("<html>secret</html>", "a page of HTML or XML came instead of an answer: is a proxy between?", None),
+    ] {
+        let error = refused(400, body);
+        assert_eq!((error.message(), error.code()), (message, code));
+    }
+    assert!(refused(308, "").message().contains("redirects elsewhere"));
+}
+
+#[test]
+fn a_proxys_page_is_a_failure_of_its_status() {
+    let error = refused(502, "<html><h1>502 Bad Gateway</h1></html>");
+    assert_eq!((error.kind(), error.charge(), error.is_retryable()), (ErrorKind::Server, Charge::Unknown, true));
+}
+
+#[test]
+fn no_key_is_in_a_message_and_none_is_long() {
+    let body =
+        json!({"error": {"message": "Incorrect API key provided: sk-ab*****wxyz. Yours: my-own-key", "code": "k"}});
+    let status = StatusCode::UNAUTHORIZED;
+    let body = body.to_string();
+    let error = classify(status, &HeaderMap::new(), body.as_bytes(), UNIX_EPOCH, Some("my-own-key"));
+    assert_eq!(error.message(), "Incorrect API key provided: [key]. Yours: [key]");
+    assert_eq!(refused(400, &"x y ".repeat(10_000)).message().chars().count(), 1_001);
+}

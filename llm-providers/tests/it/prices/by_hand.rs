@@ -1,0 +1,206 @@
+//! One example for each kind of price rule, in nano-dollars: a price of $1 per million tokens is 1,000 for each.
+
+use llm_core::{PriceOptions, PriceTable, ServiceTier, TokenKind, Usage, Usd};
+use llm_providers::prices::{self, all};
+
+fn at(tier: &str, model: &str, usage: Usage) -> Option<i64> {
+    all().cost_with(model, &usage, &ServiceTier::named(tier).into()).map(Usd::nanos)
+}
+
+fn standard(model: &str, usage: Usage) -> Option<i64> {
+    all().cost(model, &usage).map(Usd::nanos)
+}
+
+#[test]
+fn plain_tokens() {
+    assert_eq!(standard("gpt-4o-mini", Usage::new(1_000, 100)), Some(1_000 * 150 + 100 * 600));
+    assert_eq!(standard("claude-sonnet-4-5", Usage::new(1_000, 100)), Some(1_000 * 3_000 + 100 * 15_000));
+    assert_eq!(standard("gemini-3.8-flash", Usage::new(1_000, 100)), Some(1_000 * 750 + 100 * 3_750));
+    assert_eq!(standard("mistral-small-latest", Usage::new(1_000, 100)), Some(1_000 * 150 + 100 * 600));
+    assert_eq!(standard("deepseek-v4-pro", Usage::new(1_000, 100)), Some(1_000 * 1_320 + 100 * 3_960));
+    assert_eq!(standard("openai/gpt-oss-20b", Usage::new(1_000, 100)), Some(1_000 * 75 + 100 * 300));
+}
+
+#[test]
+fn embeddings() {
+    assert_eq!(standard("text-embedding-3-small", Usage::new(50, 0)), Some(50 * 20));
+    assert_eq!(standard("gemini-embedding-001", Usage::new(50, 0)), Some(50 * 150));
+    assert_eq!(at("batch", "gemini-embedding-001", Usage::new(50, 0)), Some(50 * 75));
+    assert_eq!(standard("mistral-embed", Usage::new(50, 0)), Some(50 * 100));
+}
+
+#[test]
+fn a_cached_read_is_part_of_the_input() {
+    let usage = Usage { cache_read: 600, ..Usage::new(1_000, 10) };
+    assert_eq!(standard("gpt-4o-2024-08-06", usage), Some(400 * 2_500 + 600 * 1_250 + 10 * 10_000));
+    assert_eq!(standard("claude-opus-5-5", usage), Some(400 * 4_000 + 600 * 200 + 10 * 20_000));
+    assert_eq!(standard("deepseek-chat", usage), Some(400 * 280 + 600 * 28 + 10 * 420));
+}
+
+#[test]
+fn reasoning_is_part_of_the_output() {
+    let usage = Usage { reasoning: 90, ..Usage::new(10, 100) };
+    assert_eq!(standard("gemini-2.5-flash", usage), Some(10 * 300 + 100 * 2_500));
+}
+
+#[test]
+fn a_cache_write_costs_more_for_an_hour_than_for_minutes() {
+    let short = Usage { cache_write: 100, ..Usage::new(100, 0) };
+    let long = Usage { cache_write_long: 100, ..Usage::new(100, 0) };
+    assert_eq!(standard("claude-sonnet-4-5", short), Some(100 * 3_750));
+    assert_eq!(standard("claude-sonnet-4-5", long), Some(100 * 6_000));
+    let both = Usage { cache_read: 2, cache_write: 3, cache_write_long: 4, ..Usage::new(10, 0) };
+    assert_eq!(standard("gpt-6-luna", both), Some(100 + 2 * 10 + 3 * 125 + 4 * 250));
+}
+
+#[test]
+fn written_tokens_are_plain_input_where_writing_has_no_price() {
+    let written = Usage { cache_write: 100, ..Usage::new(100, 0) };
+    assert_eq!(standard("deepseek-chat", written), Some(100 * 280));
+}
+
+#[test]
+fn a_long_prompt_reprices_the_whole_request_from_one_token_above_the_threshold() {
+    assert_eq!(standard("gpt-5.4", Usage::new(272_000, 1)), Some(272_000 * 2_500 + 15_000));
+    assert_eq!(standard("gpt-5.4", Usage::new(272_001, 1)), Some(272_001 * 5_000 + 22_500));
+    assert_eq!(standard("gemini-2.5-pro", Usage::new(200_000, 1)), Some(200_000 * 1_250 + 10_000));
+    assert_eq!(standard("gemini-2.5-pro", Usage::new(200_001, 1)), Some(200_001 * 2_500 + 15_000));
+    assert_eq!(standard("claude-haiku-5-5", Usage::new(100_000, 1)), Some(100_000 * 100 + 500));
+    assert_eq!(standard("claude-haiku-5-5", Usage::new(100_001, 1)), Some(100_001 * 500 + 2_500));
+}
+
+#[test]
+fn cached_tokens_count_for_the_length_of_the_prompt() {
+    let usage = Usage { cache_read: 200_000, ..Usage::new(200_001, 0) };
+    assert_eq!(standard("gemini-3.1-pro-preview", usage), Some(4_000 + 200_000 * 400));
+}
+
+#[test]
+fn batch() {
+    assert_eq!(at("batch", "gpt-5", Usage::new(1_000, 100)), Some(1_000 * 625 + 100 * 5_000));
+    assert_eq!(at("batch", "claude-haiku-4-5", Usage::new(1_000, 100)), Some(1_000 * 500 + 100 * 2_500));
+    assert_eq!(at("batch", "claude-haiku-5-5", Usage::new(100_001, 0)), Some(100_001 * 250));
+}
+
+#[test]
+fn a_cache_write_in_a_batch_is_halved_for_both_life_times() {
+    let usage = Usage { cache_write: 100, cache_write_long: 10, ..Usage::new(110, 0) };
+    assert_eq!(at("batch", "claude-opus-5", usage), Some(100 * 3_125 + 10 * 5_000));
+}
+
+#[test]
+fn a_cached_read_in_a_batch_is_halved_by_some_and_not_by_others() {
+    let usage = Usage { cache_read: 900, ..Usage::new(1_000, 0) };
+    assert_eq!(at("batch", "claude-sonnet-5", usage), Some(100 * 1_000 + 900 * 100), "half of 200");
+    assert_eq!(at("batch", "gemini-3.1-flash-lite", usage), Some(100 * 125 + 9 * 1_250), "half of 25");
+    assert_eq!(at("batch", "gemini-2.5-flash", usage), Some(100 * 150 + 900 * 30), "as at standard service");
+    assert_eq!(at("batch", "gpt-4.1", usage), Some(100 * 1_000 + 900 * 500), "as at standard service");
+}
+
+#[test]
+fn flex() {
+    let usage = Usage { cache_read: 400, ..Usage::new(1_000, 100) };
+    assert_eq!(at("flex", "o4-mini", usage), Some(600 * 550 + 400 * 138 + 100 * 2_200));
+    assert_eq!(at("flex", "gemini-3.5-flash", usage), Some(600 * 750 + 400 * 80 + 100 * 4_500));
+}
+
+#[test]
+fn priority() {
+    let usage = Usage { cache_read: 400, ..Usage::new(1_000, 100) };
+    assert_eq!(at("priority", "gpt-4o-mini", usage), Some(600 * 250 + 400 * 125 + 100 * 1_000));
+    assert_eq!(at("priority", "gpt-6-sol", Usage::new(272_001, 1)), Some(272_001 * 8_000 + 30_000));
+    assert_eq!(at("priority", "gemini-3.8-flash", usage), Some(600 * 1_350 + 400 * 135 + 100 * 6_750));
+}
+
+#[test]
+fn a_class_with_a_vendors_own_name() {
+    assert_eq!(at("ultrafast", "gpt-6-astra", Usage::new(1_000, 100)), Some(1_000 * 60_000 + 100 * 300_000));
+    assert_eq!(at("decisions", "gpt-6-luna", Usage::new(1_000, 100)), Some(1_000 * 100));
+}
+
+#[test]
+fn audio() {
+    let usage = Usage { audio_input: 700, ..Usage::new(1_000, 10) };
+    assert_eq!(standard("gemini-2.5-flash", usage), Some(300 * 300 + 700 * 1_000 + 10 * 2_500));
+    assert_eq!(at("batch", "gemini-2.5-flash", usage), Some(300 * 150 + 700 * 500 + 10 * 1_250));
+    assert_eq!(standard("gemini-2.5-pro", usage), Some(1_000 * 1_250 + 10 * 10_000), "no price of its own");
+    // 400 tokens were not cached, so at least 300 of the audio tokens were.
+    let cached = Usage { cache_read: 600, ..usage };
+    assert_eq!(standard("gemini-2.5-flash", cached), Some(400 * 1_000 + 300 * 30 + 300 * 100 + 10 * 2_500));
+}
+
+#[test]
+fn unknown_models_stay_unknown() {
+    for model in ["gpt-4o-2024-05-13", "gpt-4o-audio-preview", "claude", "gemini", "gpt-oss-20b", ""] {
+        assert_eq!(standard(model, Usage::new(1, 1)), None, "{model}");
+    }
+    assert_eq!(prices::openai().cost("claude-opus-5", &Usage::new(1, 1)), None, "another vendor's");
+}
+
+#[test]
+fn unknown_classes_stay_unknown() {
+    for (tier, model) in [("scale", "gpt-5"), ("priority", "claude-opus-5"), ("batch", "deepseek-chat")] {
+        assert_eq!(at(tier, model, Usage::new(1, 1)), None, "{tier} {model}");
+    }
+    for (tier, model, threshold) in
+        [("priority", "gpt-5.5", 272_000), ("flex", "gpt-5.5-pro", 272_000), ("flex", "gemini-2.5-pro", 200_000)]
+    {
+        assert!(at(tier, model, Usage::new(threshold, 0)).is_some(), "{tier} {model}");
+        assert_eq!(at(tier, model, Usage::new(threshold + 1, 0)), None, "no price for long prompts: {tier} {model}");
+    }
+}
+
+#[test]
+fn dated_names_have_the_price_of_the_name_without_a_date() {
+    let cost = |model| standard(model, Usage::new(10, 10));
+    assert_eq!(cost("claude-opus-4-8-20260601"), cost("claude-opus-4-8"));
+    assert_eq!(cost("gpt-4o-mini-2024-07-18"), cost("gpt-4o-mini"));
+}
+
+#[test]
+fn a_factor_for_where_and_how_it_was_processed() {
+    let usage = Usage::new(1_000, 100);
+    let cost = |model, tier, factor| {
+        all().cost_with(model, &usage, &PriceOptions::from(tier).per_mille(factor)).map(Usd::nanos)
+    };
+    let list = 1_000 * 4_000 + 100 * 20_000;
+    assert_eq!(cost("claude-opus-5-5", ServiceTier::Standard, prices::ANTHROPIC_US_ONLY), Some(list / 10 * 11));
+    assert_eq!(cost("claude-opus-5-5", ServiceTier::Standard, prices::ANTHROPIC_OPUS_5_5_FAST), Some(list * 2));
+    assert_eq!(cost("gpt-5.6", ServiceTier::Batch, prices::OPENAI_REGIONAL), Some(list / 20 * 11));
+}
+
+#[test]
+fn a_bill_names_each_price_it_used() {
+    let usage = Usage { cache_read: 100_000, ..Usage::new(300_000, 1_000) };
+    let bill = prices::openai().bill("gpt-6-sol", &usage, &ServiceTier::Batch.into()).unwrap();
+    let lines: Vec<_> = bill.lines.iter().map(|l| (l.kind, l.tokens, l.rate.nanos(), l.amount.nanos())).collect();
+    assert_eq!(
+        lines,
+        [
+            (TokenKind::Input, 200_000, 2_000_000_000, 400_000_000),
+            (TokenKind::CacheRead, 100_000, 200_000_000, 20_000_000),
+            (TokenKind::Output, 1_000, 7_500_000_000, 7_500_000),
+        ]
+    );
+    assert_eq!((bill.above, bill.total.to_string().as_str(), bill.as_of.as_str()), (272_000, "$0.4275", "2026-11-21"));
+}
+
+#[test]
+fn all_tables_are_there() {
+    let each: [(PriceTable, usize); 6] = [
+        (prices::openai(), 34),
+        (prices::anthropic(), 22),
+        (prices::gemini(), 14),
+        (prices::mistral(), 12),
+        (prices::deepseek(), 4),
+        (prices::groq(), 3),
+    ];
+    for (table, models) in &each {
+        assert_eq!((table.models().count(), table.as_of()), (*models, "2026-11-21"));
+        assert!(table.source().contains("litellm 1.109.1") && table.source().contains("MIT"));
+    }
+    assert_eq!(all().models().count(), 89, "no name stands in two tables");
+    let all = all();
+    let unknown: Vec<&str> = all.models().filter(|model| all.cost(model, &Usage::new(1, 1)).is_none()).collect();
+    assert_eq!(unknown, ["gpt-4o-2024-05-13"]);
+}

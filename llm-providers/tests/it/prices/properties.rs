@@ -1,0 +1,112 @@
+//! What holds for every model, service class and usage.
+
+use llm_core::{Estimate, ModelPrice, PriceOptions, PriceTable, ServiceTier, Usage, Usd};
+use llm_providers::prices::all;
+use proptest::prelude::*;
+
+/// Every model with every service class it has a price for.
+fn offers(table: &PriceTable) -> Vec<(String, ServiceTier)> {
+    let tiers = |price: &ModelPrice| -> Vec<ServiceTier> {
+        std::iter::once(ServiceTier::Standard).chain(price.tiers.keys().cloned()).collect()
+    };
+    let models = table.models().filter_map(|name| Some((name, table.model(name)?)));
+    models.flat_map(|(name, price)| tiers(price).into_iter().map(move |tier| (name.to_owned(), tier))).collect()
+}
+
+/// Sizes around the thresholds of long prompts as well as small ones.
+fn tokens() -> impl Strategy<Value = u64> {
+    prop_oneof![0u64..2_000, 95_000u64..105_000, 190_000u64..210_000, 265_000u64..280_000]
+}
+
+fn usage() -> impl Strategy<Value = Usage> {
+    (tokens(), tokens(), 0u64..3_000, 0u64..3_000, 0u64..4_000, 0u64..9_000).prop_map(
+        |(plain, cache_read, cache_write, cache_write_long, audio, output)| {
+            let input = plain + cache_read + cache_write + cache_write_long;
+            Usage {
+                cache_read,
+                cache_write,
+                cache_write_long,
+                audio_input: audio.min(plain + cache_read),
+                reasoning: output / 2,
+                ..Usage::new(input, output)
+            }
+        },
+    )
+}
+
+/// The same with more tokens of one kind.
+fn grown(usage: Usage, kind: usize, by: u64) -> Usage {
+    let more = match kind {
+        0 => Usage::new(by, 0),
+        1 => Usage { cache_read: by, ..Usage::new(by, 0) },
+        2 => Usage { cache_write: by, ..Usage::new(by, 0) },
+        3 => Usage { cache_write_long: by, ..Usage::new(by, 0) },
+        4 => Usage { audio_input: by, ..Usage::new(by, 0) },
+        _ => Usage::new(0, by),
+    };
+    usage + more
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn no_cost_is_negative_and_more_tokens_never_cost_less(usage in usage(), by in 1u64..100_000) {
+        let table = all();
+        for (model, tier) in offers(&table) {
+            let options = PriceOptions::from(tier);
+            let Some(cost) = table.cost_with(&model, &usage, &options) else { continue };
+            prop_assert!(cost >= Usd::ZERO);
+            for kind in 0..6 {
+                let Some(more) = table.cost_with(&model, &grown(usage, kind, by), &options) else { continue };
+                prop_assert!(more >= cost, "{} {}: {} < {}", model, options.tier, more, cost);
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_never_costs_more_than_standard_service(usage in usage()) {
+        let table = all();
+        let mut batches = 0;
+        for (model, tier) in offers(&table) {
+            if tier == ServiceTier::Batch {
+                let batch = table.cost_with(&model, &usage, &tier.into()).unwrap();
+                let standard = table.cost(&model, &usage).unwrap();
+                prop_assert!(batch <= standard, "{}: {} > {}", model, batch, standard);
+                batches += 1;
+            }
+        }
+        prop_assert_eq!(batches, 65);
+    }
+
+    #[test]
+    fn no_usage_within_an_estimate_costs_more_than_its_bound(usage in usage(), spare in 0u64..5_000) {
+        // Audio has no bound of input to begin with.
+        let usage = Usage { audio_input: 0, ..usage };
+        let table = all();
+        let estimate = Estimate {
+            input_bound: Some(usage.input + spare),
+            output_bound: Some(usage.output + spare),
+            ..Estimate::default()
+        };
+        for (model, tier) in offers(&table) {
+            let options = PriceOptions::from(tier);
+            let Some(bound) = table.bound_with(&model, &estimate, &options) else { continue };
+            prop_assert!(table.cost_with(&model, &usage, &options).unwrap() <= bound, "{} {}", model, options.tier);
+            if options.tier != ServiceTier::Batch {
+                prop_assert!(table.cost(&model, &usage).unwrap() <= bound, "{} {}", model, options.tier);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bill_adds_up(usage in usage()) {
+        let table = all();
+        for (model, tier) in offers(&table) {
+            let Some(bill) = table.bill(&model, &usage, &tier.into()) else { continue };
+            prop_assert_eq!(bill.lines.iter().map(|line| line.amount).sum::<Usd>(), bill.total);
+            prop_assert_eq!(bill.lines.iter().map(|line| line.tokens).sum::<u64>(), usage.total());
+            prop_assert!(bill.lines.iter().all(|line| line.amount >= Usd::ZERO));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Playing bytes of a stream to the client, cut as one likes.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use llm_providers::{
+    OpenAi,
+    llm_core::{Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Error, Output, Provider, Receipt},
+};
+use tower::Service;
+
+/// A transport that answers every request with the same bytes.
+#[derive(Clone)]
+pub(crate) struct Canned {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(&'static str, &'static str)>,
+    pub(crate) pieces: Vec<Bytes>,
+    /// The connection breaks after the last piece.
+    pub(crate) breaks: bool,
+}
+
+/// A body in pieces.
+pub(crate) struct Pieces(std::vec::IntoIter<Bytes>, bool);
+
+impl Canned {
+    /// A stream of events in these pieces.
+    pub(crate) fn events<P: Into<Bytes>>(pieces: impl IntoIterator<Item = P>) -> Self {
+        Self::answer("text/event-stream", pieces)
+    }
+
+    /// Status 200 and a body in these pieces.
+    pub(crate) fn answer<P: Into<Bytes>>(kind: &'static str, pieces: impl IntoIterator<Item = P>) -> Self {
+        let pieces = pieces.into_iter().map(Into::into).collect();
+        let headers = vec![("content-type", kind), ("x-request-id", "req_1")];
+        Self { status: StatusCode::OK, headers, pieces, breaks: false }
+    }
+
+    /// The connection breaks at the end of the body.
+    pub(crate) fn broken(self) -> Self {
+        Self { breaks: true, ..self }
+    }
+
+    /// A client over it.
+    pub(crate) fn client(self) -> OpenAi<Self> {
+        OpenAi::with_transport("sk-test", self).unwrap()
+    }
+}
+
+impl Service<Request<Bytes>> for Canned {
+    type Response = Response<Pieces>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Pieces>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Bytes>) -> Self::Future {
+        let mut answer = Response::builder().status(self.status);
+        for (name, value) in &self.headers {
+            answer = answer.header(*name, *value);
+        }
+        ready(Ok(answer.body(Pieces(self.pieces.clone().into_iter(), self.breaks)).unwrap()))
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(match self.0.next() {
+            Some(piece) => Some(Ok(Frame::data(piece))),
+            None if std::mem::take(&mut self.1) => Some(Err(std::io::ErrorKind::ConnectionReset.into())),
+            None => None,
+        })
+    }
+}
+
+/// A question.
+pub(crate) fn question() -> Call<ChatRequest> {
+    Call::new("t", ChatRequest::new("asked").user("hello"))
+}
+
+/// What came of reading a stream to its end.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) events: Vec<ChatEvent>,
+    pub(crate) answer: Option<ChatResponse>,
+    pub(crate) error: Option<Error>,
+    pub(crate) receipt: Receipt,
+}
+
+/// Reads a stream to its end.
+pub(crate) async fn read(stream: ChatStream, receipt: Receipt) -> Read {
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut stream = stream.on_end(move |end| {
+        if let llm_providers::llm_core::End::Complete(answer) = end {
+            tell.send(answer.clone()).unwrap();
+        }
+    });
+    let (mut events, mut error) = (Vec::new(), None);
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => events.push(event),
+            Err(broken) => error = Some(broken),
+        }
+    }
+    drop(stream);
+    Read { events, answer: told.try_recv().ok(), error, receipt }
+}
+
+/// Asks for a stream and reads it; an error at the head is the result's.
+pub(crate) async fn play(canned: Canned) -> Result<Read, Error> {
+    let reply = canned.client().chat_stream(question()).await?;
+    Ok(read(reply.output, reply.receipt).await)
+}
+
+/// Runs without a real clock.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
+}
