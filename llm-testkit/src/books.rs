@@ -1,5 +1,6 @@
 //! What the vendor bills.
 
+use crate::flavor::Format;
 use crate::plan::CallId;
 
 /// What a call asked for.
@@ -20,20 +21,29 @@ pub enum CallKind {
 pub struct Bill {
     /// The call's number.
     pub call: CallId,
-    /// The `x-request-id` of the answer, also if the answer never reached the client.
+    /// The `x-request-id` or `request-id` of the answer, also if the answer never reached the client.
     pub request_id: String,
+    /// How the answer names itself in its body (`id`, `responseId`), for formats whose headers name no request; empty
+    /// for embeddings.
+    pub answer_id: String,
+    /// The format that the call spoke.
+    pub format: Format,
     /// The key that the call was made with.
     pub key: String,
     /// The model, as the request named it.
     pub model: String,
     /// What was asked for.
     pub kind: CallKind,
-    /// [`answer_hash`](crate::openai::answer_hash) of the request: which question this was.
+    /// [`answer_hash`](crate::openai::answer_hash) of the request in OpenAI's form: which question this was.
     pub answer_hash: u64,
-    /// Tokens of the prompt, cached ones included.
+    /// Tokens of the prompt, those read from a cache or written to one included.
     pub input_tokens: u64,
     /// Those of `input_tokens` that were billed at the cached price.
     pub cached_tokens: u64,
+    /// Those of `input_tokens` that were written to a cache for five minutes.
+    pub cache_write_5m_tokens: u64,
+    /// Those of `input_tokens` that were written to a cache for an hour.
+    pub cache_write_1h_tokens: u64,
     /// Tokens generated, reasoning included.
     pub output_tokens: u64,
     /// Whether the client left before the answer's end.
@@ -48,69 +58,96 @@ pub(crate) struct PriceRow {
     pub(crate) input: u64,
     pub(crate) cached: u64,
     pub(crate) output: u64,
+    /// Tokens written to a cache for five minutes and for an hour.
+    pub(crate) written: [u64; 2],
 }
 
 impl PriceRow {
-    /// The price of one call in nano-dollars, rounded up. `cached` is a part of `input`.
-    pub(crate) fn cost(&self, input: u64, cached: u64, output: u64) -> u64 {
+    /// The price of one call in nano-dollars, rounded up. `cached` and `written` are parts of `input`.
+    pub(crate) fn cost(&self, input: u64, cached: u64, written: [u64; 2], output: u64) -> u64 {
         let term = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
-        let sum = term(input.saturating_sub(cached), self.input)
-            .saturating_add(term(cached, self.cached))
-            .saturating_add(term(output, self.output));
+        let [short, long] = written;
+        let fresh = input.saturating_sub(cached).saturating_sub(short).saturating_sub(long);
+        let terms = [
+            term(fresh, self.input),
+            term(cached, self.cached),
+            term(short, self.written[0]),
+            term(long, self.written[1]),
+            term(output, self.output),
+        ];
+        let sum = terms.into_iter().fold(0_u128, u128::saturating_add);
         u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 }
 
 /// The rows by model prefix.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Prices(Vec<(String, PriceRow)>);
+pub(crate) struct Prices {
+    rows: Vec<(String, PriceRow)>,
+    writes: Vec<(String, [u64; 2])>,
+}
 
 impl Prices {
-    pub(crate) fn insert(&mut self, prefix: String, row: PriceRow) {
-        self.0.push((prefix, row));
+    /// Adds a row, whose writes cost what input costs.
+    pub(crate) fn insert(&mut self, prefix: String, input: u64, cached: u64, output: u64) {
+        self.rows.push((prefix, PriceRow { input, cached, output, written: [input; 2] }));
+    }
+
+    /// Says what writes to a cache cost.
+    pub(crate) fn insert_writes(&mut self, prefix: String, written: [u64; 2]) {
+        self.writes.push((prefix, written));
     }
 
     /// The row with the longest prefix of `model`; the last one given wins among equals. Without any, the call is free.
     pub(crate) fn row(&self, model: &str) -> PriceRow {
-        let rows = self.0.iter().filter(|(prefix, _)| model.starts_with(prefix.as_str()));
-        rows.max_by_key(|(prefix, _)| prefix.len()).map_or_else(PriceRow::default, |(_, row)| *row)
+        let row = longest(&self.rows, model).unwrap_or_default();
+        PriceRow { written: longest(&self.writes, model).unwrap_or(row.written), ..row }
     }
+}
+
+fn longest<T: Copy>(rows: &[(String, T)], model: &str) -> Option<T> {
+    let rows = rows.iter().filter(|(prefix, _)| model.starts_with(prefix.as_str()));
+    rows.max_by_key(|(prefix, _)| prefix.len()).map(|(_, row)| *row)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ROW: PriceRow = PriceRow { input: 150_000_000, cached: 75_000_000, output: 600_000_000 };
+    const ROW: PriceRow =
+        PriceRow { input: 150_000_000, cached: 75_000_000, output: 600_000_000, written: [187_500_000, 300_000_000] };
 
     #[test]
     fn a_cost_is_the_sum_of_its_terms() {
-        assert_eq!(ROW.cost(1_000, 0, 100), 150_000 + 60_000);
-        assert_eq!(ROW.cost(1_000, 400, 0), 90_000 + 30_000);
+        assert_eq!(ROW.cost(1_000, 0, [0; 2], 100), 150_000 + 60_000);
+        assert_eq!(ROW.cost(1_000, 400, [0; 2], 0), 90_000 + 30_000);
+        assert_eq!(ROW.cost(1_000, 400, [200, 100], 0), 45_000 + 30_000 + 37_500 + 30_000);
     }
 
     #[test]
     fn a_cost_rounds_up_once() {
-        let row = PriceRow { input: 1, cached: 1, output: 1 };
-        assert_eq!(row.cost(1, 0, 1), 1);
-        assert_eq!(row.cost(600_000, 0, 400_000), 1);
-        assert_eq!(row.cost(600_000, 0, 400_001), 2);
-        assert_eq!(row.cost(0, 0, 0), 0);
+        let row = PriceRow { input: 1, cached: 1, output: 1, written: [1; 2] };
+        assert_eq!(row.cost(1, 0, [0; 2], 1), 1);
+        assert_eq!(row.cost(600_000, 0, [0; 2], 400_000), 1);
+        assert_eq!(row.cost(600_000, 0, [0; 2], 400_001), 2);
+        assert_eq!(row.cost(0, 0, [0; 2], 0), 0);
     }
 
     #[test]
     fn a_cost_beyond_64_bits_saturates() {
-        let row = PriceRow { input: u64::MAX, cached: 0, output: u64::MAX };
-        assert_eq!(row.cost(u64::MAX, 0, u64::MAX), u64::MAX);
+        let row = PriceRow { input: u64::MAX, cached: 0, output: u64::MAX, written: [0; 2] };
+        assert_eq!(row.cost(u64::MAX, 0, [0; 2], u64::MAX), u64::MAX);
     }
 
     #[test]
     fn the_longest_prefix_wins_and_no_row_is_free() {
         let mut prices = Prices::default();
         assert_eq!(prices.row("gpt-4o"), PriceRow::default());
-        prices.insert(String::new(), PriceRow { input: 1, ..ROW });
-        prices.insert("gpt-4o".into(), PriceRow { input: 2, ..ROW });
-        prices.insert("gpt-4o-mini".into(), PriceRow { input: 3, ..ROW });
+        prices.insert(String::new(), 1, 0, 0);
+        prices.insert("gpt-4o".into(), 2, 0, 0);
+        prices.insert("gpt-4o-mini".into(), 3, 0, 0);
+        prices.insert_writes("gpt-4o-m".into(), [7, 8]);
+        assert_eq!((prices.row("gpt-4o-mini").written, prices.row("gpt-4o").written), ([7, 8], [2, 2]));
         assert_eq!(prices.row("gpt-4o-mini").input, 3);
         assert_eq!(prices.row("gpt-4o-2024-08-06").input, 2);
         assert_eq!(prices.row("other").input, 1);

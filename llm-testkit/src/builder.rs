@@ -1,6 +1,6 @@
 //! Building a vendor.
 
-use crate::books::PriceRow;
+use crate::flavor::Flavor;
 use crate::latency::Latency;
 use crate::limits::RateLimits;
 use crate::settings::Settings;
@@ -24,7 +24,7 @@ impl VendorBuilder {
         self
     }
 
-    /// The keys that are known; others get a 401. Unless told, any bearer token is accepted.
+    /// The keys that are known; others get a 401. Unless told, any key is accepted.
     #[must_use]
     pub fn keys<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         self.settings.keys = Some(keys.into_iter().map(Into::into).collect());
@@ -42,7 +42,23 @@ impl VendorBuilder {
     /// million tokens of input, cached input and output. A model without a price costs nothing.
     #[must_use]
     pub fn price(mut self, prefix: impl Into<String>, input: u64, cached: u64, output: u64) -> Self {
-        self.settings.prices.insert(prefix.into(), PriceRow { input, cached, output });
+        self.settings.prices.insert(prefix.into(), input, cached, output);
+        self
+    }
+
+    /// What writes to a cache cost for models whose names begin with `prefix`, for five minutes and for an hour, in
+    /// nano-dollars per million tokens; as much as input unless told.
+    #[must_use]
+    pub fn cache_write_price(mut self, prefix: impl Into<String>, five_minutes: u64, hour: u64) -> Self {
+        self.settings.prices.insert_writes(prefix.into(), [five_minutes, hour]);
+        self
+    }
+
+    /// Whose OpenAI-compatible ways the vendor has; OpenAI's unless told. Calls in Anthropic's and Gemini's formats are
+    /// served all the same.
+    #[must_use]
+    pub fn flavor(mut self, flavor: Flavor) -> Self {
+        self.settings.flavor = flavor;
         self
     }
 
@@ -54,8 +70,9 @@ impl VendorBuilder {
         self
     }
 
-    /// Tokens that each choice thinks before it speaks; 0 unless told. They are part of `completion_tokens`, and of its
-    /// maximum.
+    /// Tokens that each choice thinks before it speaks; 0 unless told. They are output, and part of its maximum. In
+    /// Anthropic's format only requests that enable thinking are thought about; a request that asks for thoughts gets
+    /// 8 tokens of them where this is 0.
     #[must_use]
     pub fn reasoning_tokens(mut self, tokens: u64) -> Self {
         self.settings.reasoning_tokens = tokens;
@@ -67,6 +84,14 @@ impl VendorBuilder {
     #[must_use]
     pub fn cached_percent(mut self, percent: u8) -> Self {
         self.settings.cached_percent = percent.min(100);
+        self
+    }
+
+    /// The share of a prompt's tokens that are not cached which is written to a cache, in per cent (at most 100, rounded
+    /// down to tokens), where a request has `cache_control` breakpoints; 0 unless told.
+    #[must_use]
+    pub fn cache_write_percent(mut self, percent: u8) -> Self {
+        self.settings.cache_write_percent = percent.min(100);
         self
     }
 

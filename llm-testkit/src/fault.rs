@@ -18,9 +18,16 @@ pub enum Fault {
         retry_after: Duration,
         /// How the answer says so.
         form: RetryForm,
-        /// The error's `code`: `rate_limit_exceeded`, `insufficient_quota`, `slow_down` and so on.
+        /// The error's `code`: `rate_limit_exceeded`, `insufficient_quota`, `slow_down` and so on. Anthropic's format
+        /// has `details.error_code` for it (none, `enforced_spend_limit_reached`, `ramp_limit_exceeded`), Gemini's a
+        /// `quotaId` (per minute, per day); any other code stands there as it is.
         code: String,
     },
+    /// A refusal in the form of the vendor's format.
+    Refused(Trouble),
+    /// Nothing is said because of what it would be: an empty answer with the format's finish reason (`content_filter`,
+    /// `refusal`), Gemini's blocked prompt, Azure's 400. All but the last are billed for the prompt.
+    Filtered,
     /// Exactly this answer, with the vendor's headers under it where it has none of its own.
     Answer(Box<Response<Bytes>>),
     /// Status 200 and an HTML page, as a proxy in between would send.
@@ -43,13 +50,13 @@ pub enum Fault {
     NoAnswer,
     /// The connection is closed instead of an answer.
     Reset,
-    /// A stream carries an `error` object after this many events and ends; any other answer is a 200 with an `error`
-    /// object in it.
+    /// A stream carries an error in its format's form after this many events and ends; any other answer is a 200 with
+    /// an error for a body.
     ErrorEvent {
         /// Events before the error.
         after: usize,
     },
-    /// A stream ends without `[DONE]`.
+    /// A stream ends without its last event: `[DONE]`, `message_stop`, the chunk with a `finishReason`.
     NoDone,
     /// The answer does not say its usage. It is billed all the same.
     NoUsage,
@@ -59,7 +66,24 @@ pub enum Fault {
     Shred(NonZeroUsize),
 }
 
-/// How a 429 tells when to come back.
+/// Why a call is refused on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// 503, Anthropic's 529: come back later.
+    Overloaded,
+    /// 500.
+    ServerError,
+    /// 400: the prompt is longer than the model's context.
+    ContextTooLong,
+    /// 403.
+    Forbidden,
+    /// The balance is used up: 402, OpenAI's 429 with `credit_balance_exhausted`, Gemini's 429 per day.
+    NoCredit,
+}
+
+/// How a 429 tells when to come back. Gemini's format tells it in the body as `RetryInfo`, in every form but
+/// [`Silent`](Self::Silent).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryForm {
@@ -84,6 +108,11 @@ impl Fault {
     /// A 429 with code `insufficient_quota`, which no waiting cures.
     pub fn insufficient_quota() -> Self {
         Self::RateLimited { retry_after: Duration::ZERO, form: RetryForm::Silent, code: "insufficient_quota".into() }
+    }
+
+    /// A 429 that lasts until the day is over: Gemini's quota per day, OpenAI's limit with that wait.
+    pub fn day_limited(retry_after: Duration) -> Self {
+        Self::RateLimited { retry_after, form: RetryForm::Seconds, code: "requests_per_day".into() }
     }
 
     /// This status and this body; JSON if it begins with a brace, else plain text.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What the `x-ratelimit-*` headers of every answer say. They are advertised, not enforced: refusals are scripted.
+/// What the rate limit headers of every answer say, in the vendor's own names and forms, if it has any. They are advertised, not enforced: refusals are scripted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
     /// Requests.
@@ -20,6 +20,13 @@ pub struct Window {
     pub remaining: u64,
     /// How long until the whole limit is there again.
     pub reset: Duration,
+}
+
+impl RateLimits {
+    /// What the limits look like to a call that was refused for them.
+    pub(crate) fn refused(&self, retry_after: Duration) -> Self {
+        Self { requests: Window { remaining: 0, reset: retry_after, ..self.requests }, ..*self }
+    }
 }
 
 impl Default for RateLimits {

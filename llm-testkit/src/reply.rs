@@ -1,12 +1,16 @@
 //! An answer before it has its headers, and what faults make of it.
 
+use crate::answer::{Answer, Embed, Pace};
 use crate::books::CallKind;
-use crate::fault::Fault;
-use crate::openai::{Chat, Embed, error_body};
+use crate::dialect::Dialect;
+use crate::fault::{Fault, Trouble};
+use crate::flavor::Format;
 use crate::plan::{End, Frame, Head};
 use crate::prng::Prng;
+use crate::refusal::Refusal;
 use crate::settings::Settings;
 use bytes::{Bytes, BytesMut};
+use serde_json::Value;
 use std::time::Duration;
 
 /// The most frames that a body in one piece is cut into, for faults in its middle.
@@ -28,61 +32,98 @@ pub(crate) struct Reply {
 #[derive(Debug)]
 pub(crate) struct Charge {
     pub(crate) kind: CallKind,
+    pub(crate) format: Format,
+    pub(crate) answer_id: String,
     pub(crate) model: String,
     pub(crate) answer_hash: u64,
     pub(crate) input: u64,
     pub(crate) cached: u64,
+    pub(crate) written: [u64; 2],
     pub(crate) output: u64,
 }
 
-impl Reply {
-    pub(crate) fn chat(mut chat: Chat, id: &str, settings: &Settings, prng: &mut Prng, fault: Option<&Fault>) -> Self {
-        if matches!(fault, Some(Fault::InvalidToolJson)) {
-            chat.spoil_arguments();
+/// How a vendor makes answers: in which format, and with what.
+pub(crate) struct Press<'a> {
+    pub(crate) dialect: &'static dyn Dialect,
+    pub(crate) settings: &'a Settings,
+    pub(crate) prng: Prng,
+    pub(crate) fault: Option<&'a Fault>,
+}
+
+impl Press<'_> {
+    pub(crate) fn chat(&mut self, mut answer: Answer) -> Reply {
+        match self.fault {
+            Some(Fault::InvalidToolJson) => answer.spoil_arguments(),
+            Some(Fault::Filtered) => answer.filter(),
+            _ => {}
         }
-        let moments = settings.latency.schedule(prng, chat.longest());
-        let usage = !matches!(fault, Some(Fault::NoUsage));
-        let kind = if chat.stream { CallKind::ChatStream } else { CallKind::Chat };
-        let mut frames = if chat.stream {
-            chat.events(id, settings.tokens_per_delta.get(), &moments, usage)
+        let moments = self.settings.latency.schedule(&mut self.prng, answer.longest());
+        let pace = Pace { per_delta: self.settings.tokens_per_delta.get(), moments: &moments };
+        let usage = !matches!(self.fault, Some(Fault::NoUsage));
+        let mut frames = if answer.stream {
+            self.dialect.events(&answer, &pace, usage)
         } else {
-            vec![Frame {
-                at: moments.last().copied().unwrap_or_default(),
-                bytes: chat.unary(id, usage),
-                tokens: chat.output(),
-            }]
+            let bytes = self.dialect.unary(&answer, usage).to_string().into();
+            vec![Frame { at: pace.last(), bytes, tokens: answer.output() }]
         };
-        if let (Some(Fault::HugeEvent(length)), true) = (fault, chat.stream) {
-            let at = frames.first().map_or(Duration::ZERO, |frame| frame.at);
-            frames.insert(1, Frame { at, bytes: chat.huge_event(id, *length), tokens: 0 });
+        if let (Some(Fault::HugeEvent(length)), true) = (self.fault, answer.stream) {
+            let bytes = self.dialect.huge_event(&answer, *length);
+            // NOTE: second where a stream opens with one event, third where it opens with two.
+            let index = if self.dialect.format() == Format::Anthropic { 2 } else { 1 };
+            frames.insert(index.min(frames.len()), Frame { at: pace.first(), bytes, tokens: 0 });
         }
-        let output = chat.output();
-        let charge =
-            Charge { kind, answer_hash: chat.hash, input: chat.input, cached: chat.cached, output, model: chat.model };
-        Self::new(frames, kind, charge).spoiled(fault)
+        let charge = Charge {
+            kind: if answer.stream { CallKind::ChatStream } else { CallKind::Chat },
+            format: self.dialect.format(),
+            answer_id: answer.id.clone(),
+            answer_hash: answer.hash,
+            input: answer.input,
+            cached: answer.cached,
+            written: answer.written,
+            output: answer.output(),
+            model: answer.model.clone(),
+        };
+        let error = |before| {
+            let (_, error) = self.dialect.refuse(&Refusal::trouble(Trouble::ServerError), "");
+            (self.dialect.error_event(&error, &answer, before), error)
+        };
+        Reply::new(frames, charge).spoiled(self.fault, error)
     }
 
-    pub(crate) fn embeddings(embed: Embed, settings: &Settings, prng: &mut Prng, fault: Option<&Fault>) -> Self {
-        let at = settings.latency.schedule(prng, 1)[0];
-        let frames = vec![Frame { at, bytes: embed.unary(!matches!(fault, Some(Fault::NoUsage))), tokens: 0 }];
-        let kind = CallKind::Embeddings;
-        let charge =
-            Charge { kind, answer_hash: embed.hash, input: embed.input, cached: 0, output: 0, model: embed.model };
-        Self::new(frames, kind, charge).spoiled(fault)
+    pub(crate) fn embeddings(&mut self, embed: Embed) -> Reply {
+        let at = self.settings.latency.schedule(&mut self.prng, 1)[0];
+        let body = self.dialect.embeddings(&embed, !matches!(self.fault, Some(Fault::NoUsage)));
+        let frames = vec![Frame { at, bytes: body.to_string().into(), tokens: 0 }];
+        let charge = Charge {
+            kind: CallKind::Embeddings,
+            format: self.dialect.format(),
+            answer_id: String::new(),
+            answer_hash: embed.hash,
+            input: embed.input,
+            cached: 0,
+            written: [0; 2],
+            output: 0,
+            model: embed.model,
+        };
+        let error = |_| (Bytes::new(), self.dialect.refuse(&Refusal::trouble(Trouble::ServerError), "").1);
+        Reply::new(frames, charge).spoiled(self.fault, error)
     }
+}
 
-    fn new(frames: Vec<Frame>, kind: CallKind, charge: Charge) -> Self {
+impl Reply {
+    fn new(frames: Vec<Frame>, charge: Charge) -> Self {
         let head = Head::At(frames.first().map_or(Duration::ZERO, |frame| frame.at));
-        let streamed = kind == CallKind::ChatStream;
+        let streamed = charge.kind == CallKind::ChatStream;
         Self { frames, head, end: End::Done, streamed, length: None, charge: Some(charge) }
     }
 
-    fn spoiled(mut self, fault: Option<&Fault>) -> Self {
+    /// `error` says what an error looks like after so many events, and in one piece.
+    fn spoiled(mut self, fault: Option<&Fault>, error: impl Fn(usize) -> (Bytes, Value)) -> Self {
         match fault {
             Some(Fault::HugeEvent(length)) if !self.streamed => self.pad(*length),
             Some(Fault::InvalidUtf8) => self.edit(1, invalidate),
             Some(Fault::TruncatedJson) => self.edit(self.frames.len() / 2, truncate),
-            Some(Fault::ErrorEvent { after }) => self.fail(*after),
+            Some(Fault::ErrorEvent { after }) => self.fail(*after, error),
             Some(Fault::NoDone) if self.streamed => drop(self.frames.pop()),
             Some(Fault::Shred(size)) => self.frames = shred(&self.frames, size.get()),
             Some(Fault::Slow(delay)) => self.delay(*delay),
@@ -116,14 +157,13 @@ impl Reply {
         }
     }
 
-    fn fail(&mut self, after: usize) {
-        let error = error_body("server_error", None, None, "the model failed while it answered");
+    fn fail(&mut self, after: usize, error: impl Fn(usize) -> (Bytes, Value)) {
         if self.streamed {
             let at = self.frames.get(after).or(self.frames.last()).map_or(Duration::ZERO, |frame| frame.at);
             self.frames.truncate(after);
-            self.frames.push(Frame { at, tokens: 0, bytes: format!("data: {error}\n\n").into() });
+            self.frames.push(Frame { at, tokens: 0, bytes: error(self.frames.len()).0 });
         } else {
-            self.edit(0, |_| error.to_string().into());
+            self.edit(0, |_| error(0).1.to_string().into());
             self.charge = None;
         }
     }
@@ -159,9 +199,9 @@ fn shred(frames: &[Frame], size: usize) -> Vec<Frame> {
 }
 
 /// Puts two bytes that are not UTF-8 into the first string of the content, or of the object's kind where there is no
-/// content.
+/// content, or before it all.
 fn invalidate(bytes: &[u8]) -> Bytes {
-    let markers: [&[u8]; 2] = [b"\"content\":\"", b"\"object\":\""];
+    let markers: [&[u8]; 4] = [b"\"content\":\"", b"\"text\":\"", b"\"object\":\"", b"\"type\":\""];
     let find =
         |marker: &[u8]| bytes.windows(marker.len()).position(|window| window == marker).map(|at| at + marker.len());
     let at = markers.into_iter().find_map(find).unwrap_or(0);
@@ -174,5 +214,7 @@ fn invalidate(bytes: &[u8]) -> Bytes {
 /// The first half of an event or of a body.
 fn truncate(bytes: &[u8]) -> Bytes {
     let half = &bytes[..bytes.len() / 2];
-    if bytes.ends_with(b"\n\n") { [half, b"\n\n"].concat().into() } else { Bytes::copy_from_slice(half) }
+    let ends: [&[u8]; 2] = [b"\r\n\r\n", b"\n\n"];
+    let end = ends.into_iter().find(|end| bytes.ends_with(end)).unwrap_or_default();
+    [half, end].concat().into()
 }

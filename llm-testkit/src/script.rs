@@ -27,8 +27,8 @@ impl Rule {
         Self { fault, prompt: None, key: None, model: None, skip: 0, times: None }
     }
 
-    /// Only calls whose prompt contains `part`: the text of a chat's messages or of an embedding's inputs; a body that
-    /// is not JSON counts as prompt.
+    /// Only calls whose prompt contains `part`: the text of a chat's messages or of an embedding's inputs, in
+    /// whichever format; a body that cannot be read counts as prompt.
     #[must_use]
     pub fn prompt_contains(mut self, part: impl Into<String>) -> Self {
         self.prompt = Some(part.into());

@@ -1,6 +1,7 @@
 //! What a vendor is told when it is built.
 
 use crate::books::Prices;
+use crate::flavor::Flavor;
 use crate::latency::Latency;
 use crate::limits::RateLimits;
 use crate::prng::Prng;
@@ -13,6 +14,7 @@ use std::time::SystemTime;
 /// The settings of one vendor.
 pub(crate) struct Settings {
     pub(crate) seed: u64,
+    pub(crate) flavor: Flavor,
     /// The keys that are known; any, if not told.
     pub(crate) keys: Option<BTreeSet<String>>,
     /// The models that are served; any, if not told.
@@ -21,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) answer_tokens: RangeInclusive<u64>,
     pub(crate) reasoning_tokens: u64,
     pub(crate) cached_percent: u8,
+    pub(crate) cache_write_percent: u8,
     pub(crate) dimensions: usize,
     pub(crate) tokens_per_delta: NonZeroUsize,
     pub(crate) latency: Latency,
@@ -36,7 +39,19 @@ impl Settings {
 
     /// Those of `input` tokens that count as cached.
     pub(crate) fn cached(&self, input: u64) -> u64 {
-        input / 100 * u64::from(self.cached_percent) + input % 100 * u64::from(self.cached_percent) / 100
+        share(input, self.cached_percent)
+    }
+
+    /// Those of `fresh` tokens that are written to a cache, for five minutes and for an hour: in the proportion of the
+    /// places that ask for it.
+    pub(crate) fn written(&self, fresh: u64, breakpoints: [u64; 2]) -> [u64; 2] {
+        let [short, long] = breakpoints;
+        if short + long == 0 {
+            return [0; 2];
+        }
+        let written = share(fresh, self.cache_write_percent);
+        let hour = written * long / (short + long);
+        [written - hour, hour]
     }
 
     /// How many tokens an answer says.
@@ -50,12 +65,14 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             seed: 0,
+            flavor: Flavor::default(),
             keys: None,
             models: None,
             prices: Prices::default(),
             answer_tokens: 8..=40,
             reasoning_tokens: 0,
             cached_percent: 0,
+            cache_write_percent: 0,
             dimensions: 8,
             tokens_per_delta: NonZeroUsize::MIN,
             latency: Latency::zero(),
@@ -64,6 +81,11 @@ impl Default for Settings {
             wall: Box::new(system_time),
         }
     }
+}
+
+/// `percent` of `tokens`, rounded down.
+fn share(tokens: u64, percent: u8) -> u64 {
+    tokens / 100 * u64::from(percent) + tokens % 100 * u64::from(percent) / 100
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the vendor's own wall clock, and the builder replaces it")]

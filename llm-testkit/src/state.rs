@@ -1,17 +1,21 @@
 //! The vendor as a pure state machine: no input or output, no timers, no tasks. It is told what time it is.
 
+use crate::answer::{Answer, Embed};
 use crate::books::Bill;
-use crate::fault::{Fault, RetryForm};
+use crate::dialect::{self, Dialect, Endpoint, Facts, Inquiry, Target};
+use crate::fault::Fault;
 use crate::limits::RateLimits;
-use crate::openai::{self, Chat, Embed, Endpoint, Refusal};
+use crate::openai;
 use crate::plan::{CallId, End, Frame, Head, Outcome, Plan};
 use crate::prng::{Prng, mix};
-use crate::reply::{Charge, Reply};
+use crate::refusal::{Cause, Refusal};
+use crate::reply::{Charge, Press, Reply};
 use crate::script::{Script, Traits};
 use crate::settings::Settings;
+use crate::tokens;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
-use serde_json::{Value, json};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
@@ -25,6 +29,7 @@ pub(crate) struct State {
     pub(crate) bills: Vec<Bill>,
     pub(crate) requests: VecDeque<Request<Bytes>>,
     pub(crate) most_in_flight: usize,
+    pub(crate) keys_in_urls: u64,
     running: HashMap<CallId, Running>,
 }
 
@@ -48,6 +53,16 @@ struct Draft {
     limits: Option<RateLimits>,
 }
 
+/// A call as it came in.
+struct Incoming<'a> {
+    call: CallId,
+    number: String,
+    request_id: String,
+    key: String,
+    dialect: &'static dyn Dialect,
+    request: &'a Request<Bytes>,
+}
+
 impl State {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
@@ -58,6 +73,7 @@ impl State {
             bills: Vec::new(),
             requests: VecDeque::new(),
             most_in_flight: 0,
+            keys_in_urls: 0,
             running: HashMap::new(),
         }
     }
@@ -72,10 +88,14 @@ impl State {
         self.calls += 1;
         self.keep(request);
         let number = format!("{:016x}{:08x}", mix(self.settings.seed ^ mix(call.0)), call.0);
-        let key = openai::bearer(request.headers()).unwrap_or_default().to_owned();
-        let draft = self.draft(call, &number, &key, request).unwrap_or_else(|refusal| self.refused(&refusal));
         let request_id = format!("req_{number}");
-        let headers = self.headers(&request_id, &draft);
+        let dialect = dialect::of(request, self.settings.flavor);
+        let key = dialect.key(request).unwrap_or_default();
+        self.keys_in_urls += u64::from(dialect::query(request.uri(), "key").is_some());
+        let incoming = Incoming { call, number, request_id, key, dialect, request };
+        let draft = self.draft(&incoming).unwrap_or_else(|refusal| self.refused(&incoming, &refusal));
+        let headers = self.headers(&incoming, &draft);
+        let Incoming { request_id, key, .. } = incoming;
         let Draft { status, reply, .. } = draft;
         if matches!(reply.head, Head::At(_)) {
             *self.statuses.entry(status.as_u16()).or_default() += 1;
@@ -101,13 +121,17 @@ impl State {
         self.bills.push(Bill {
             call,
             request_id: running.request_id,
+            answer_id: charge.answer_id,
+            format: charge.format,
             key: running.key,
-            nano_usd: price.cost(charge.input, charge.cached, output),
+            nano_usd: price.cost(charge.input, charge.cached, charge.written, output),
             model: charge.model,
             kind: charge.kind,
             answer_hash: charge.answer_hash,
             input_tokens: charge.input,
             cached_tokens: charge.cached,
+            cache_write_5m_tokens: charge.written[0],
+            cache_write_1h_tokens: charge.written[1],
             output_tokens: output,
             cancelled: outcome == Outcome::Cancelled,
         });
@@ -120,52 +144,91 @@ impl State {
         }
     }
 
-    fn draft(&mut self, call: CallId, number: &str, key: &str, request: &Request<Bytes>) -> Result<Draft, Refusal> {
-        let endpoint = openai::route(request.method(), request.uri())?;
-        self.authorize(key)?;
-        if endpoint == Endpoint::Models {
-            return Ok(plain(StatusCode::OK, self.models().to_string().into()));
+    fn draft(&mut self, incoming: &Incoming<'_>) -> Result<Draft, Refusal> {
+        let Incoming { dialect, request, .. } = incoming;
+        let target = dialect.route(request.method(), request.uri())?;
+        self.authorize(dialect.key(request))?;
+        dialect.admit(request.headers())?;
+        if target.endpoint == Endpoint::Models {
+            return Ok(plain(StatusCode::OK, self.models(*dialect)));
         }
-        let body = serde_json::from_slice::<Value>(request.body());
-        let fault = self.fault(key, body.as_ref().ok(), request.body());
-        if let Some(draft) = fault.as_ref().and_then(|fault| self.instead(fault)) {
+        let read = serde_json::from_slice::<Value>(request.body()).map_err(|error| Refusal::malformed(&error));
+        let inquiry = read.and_then(|body| dialect.inquiry(&target, body));
+        let fault = self.fault(incoming, inquiry.as_ref().ok(), &target);
+        if let Some(draft) = fault.as_ref().and_then(|fault| self.instead(incoming, fault)) {
             return Ok(draft);
         }
-        let body = body.map_err(|error| Refusal::malformed(&error))?;
-        let prng = &mut Prng::new(self.settings.seed, call.0);
-        let reply = if endpoint == Endpoint::Chat {
-            let id = format!("chatcmpl-{number}");
-            Reply::chat(Chat::answer(&body, &self.settings)?, &id, &self.settings, prng, fault.as_ref())
-        } else {
-            Reply::embeddings(Embed::answer(&body, &self.settings)?, &self.settings, prng, fault.as_ref())
+        self.answer(incoming, &target, &inquiry?, fault.as_ref())
+    }
+
+    fn answer(
+        &self,
+        incoming: &Incoming<'_>,
+        target: &Target,
+        inquiry: &Inquiry,
+        fault: Option<&Fault>,
+    ) -> Result<Draft, Refusal> {
+        let dialect = incoming.dialect;
+        let prng = Prng::new(self.settings.seed, incoming.call.0);
+        let mut press = Press { dialect, settings: &self.settings, prng, fault };
+        let reply = match target.endpoint {
+            Endpoint::Chat => {
+                let id = dialect.answer_id(&incoming.number);
+                press.chat(Answer::new(id, target, inquiry, &self.settings)?)
+            }
+            Endpoint::Count => {
+                Answer::new(String::new(), target, inquiry, &self.settings)?;
+                let count = dialect.count(tokens::chat_input(&inquiry.body));
+                plain(StatusCode::OK, count.to_string().into()).reply
+            }
+            Endpoint::Embeddings | Endpoint::Models => {
+                press.embeddings(Embed::new(&inquiry.body, target.bare, &self.settings)?)
+            }
         };
-        let kind = if reply.streamed { "text/event-stream; charset=utf-8" } else { "application/json" };
+        let kind = dialect.content_type(reply.streamed, target.bare);
         Ok(Draft { status: StatusCode::OK, headers: content_type(kind), reply, limits: self.settings.limits })
     }
 
-    fn authorize(&self, key: &str) -> Result<(), Refusal> {
-        if key.is_empty() {
-            return Err(Refusal::no_key());
-        }
+    /// The texts of all choices that answer a request; none if it is no chat, or would be refused.
+    pub(crate) fn texts(&self, request: &Request<Bytes>) -> Vec<String> {
+        let dialect = dialect::of(request, self.settings.flavor);
+        let answer = || {
+            let target = dialect.route(request.method(), request.uri()).ok()?;
+            let body = serde_json::from_slice(request.body()).ok()?;
+            let inquiry = dialect.inquiry(&target, body).ok()?;
+            let chat = target.endpoint == Endpoint::Chat;
+            chat.then(|| Answer::new(String::new(), &target, &inquiry, &self.settings).ok())?
+        };
+        answer().map(Answer::texts).unwrap_or_default()
+    }
+
+    fn authorize(&self, key: Option<String>) -> Result<(), Refusal> {
+        let key = key.ok_or_else(Refusal::no_key)?;
         match &self.settings.keys {
-            Some(keys) if !keys.contains(key) => Err(Refusal::unknown_key()),
+            Some(keys) if !keys.contains(&key) => Err(Refusal::unknown_key()),
             _ => Ok(()),
         }
     }
 
-    fn fault(&mut self, key: &str, body: Option<&Value>, raw: &[u8]) -> Option<Fault> {
+    fn fault(&mut self, incoming: &Incoming<'_>, inquiry: Option<&Inquiry>, target: &Target) -> Option<Fault> {
         if self.script.is_empty() {
             return None;
         }
-        let prompt = body.map_or_else(|| String::from_utf8_lossy(raw).into_owned(), openai::prompt_text);
-        let model = body.and_then(|body| body["model"].as_str()).unwrap_or_default();
-        self.script.next(&Traits { prompt: &prompt, key, model })
+        let raw = || String::from_utf8_lossy(incoming.request.body()).into_owned();
+        let prompt = inquiry.map_or_else(raw, |inquiry| openai::prompt_text(&inquiry.body));
+        let named = inquiry.and_then(|inquiry| inquiry.body["model"].as_str());
+        let model = named.or(target.model.as_deref()).unwrap_or_default();
+        self.script.next(&Traits { prompt: &prompt, key: &incoming.key, model })
     }
 
     /// What comes instead of an answer, for faults that do not need one.
-    fn instead(&self, fault: &Fault) -> Option<Draft> {
+    fn instead(&self, incoming: &Incoming<'_>, fault: &Fault) -> Option<Draft> {
         match fault {
-            Fault::RateLimited { retry_after, form, code } => Some(self.rate_limited(*retry_after, *form, code)),
+            Fault::RateLimited { retry_after, form, code } => {
+                Some(self.refused(incoming, &Refusal::limited(code, *retry_after, *form)))
+            }
+            Fault::Refused(trouble) => Some(self.refused(incoming, &Refusal::trouble(*trouble))),
+            Fault::Filtered => Some(self.refused(incoming, &incoming.dialect.filtered()?)),
             Fault::Answer(answer) => {
                 let draft = plain(answer.status(), answer.body().clone());
                 Some(Draft { headers: answer.headers().clone(), limits: self.settings.limits, ..draft })
@@ -183,45 +246,42 @@ impl State {
         }
     }
 
-    fn rate_limited(&self, retry_after: Duration, form: RetryForm, code: &str) -> Draft {
-        let mut draft = self.refused(&Refusal::rate_limited(code));
-        openai::retry_headers(&mut draft.headers, retry_after, form, (self.settings.wall)());
-        draft.limits = match code {
-            "rate_limit_exceeded" => self.settings.limits.map(|limits| openai::refused_limits(&limits, retry_after)),
-            _ => self.settings.limits,
-        };
+    fn refused(&self, incoming: &Incoming<'_>, refusal: &Refusal) -> Draft {
+        let (status, body) = incoming.dialect.refuse(refusal, &incoming.request_id);
+        let mut draft = plain(status, body.to_string().into());
+        draft.headers = content_type(incoming.dialect.content_type(false, false));
+        incoming.dialect.refusal_headers(&mut draft.headers, refusal, (self.settings.wall)());
+        if let Cause::Limited { code, retry_after, .. } = &refusal.cause {
+            let limits = self.settings.limits;
+            let spent = matches!(code.as_str(), "rate_limit_exceeded" | "requests_per_day");
+            draft.limits = if spent { limits.map(|limits| limits.refused(*retry_after)) } else { limits };
+        }
         draft
     }
 
-    fn refused(&self, refusal: &Refusal) -> Draft {
-        plain(refusal.status, refusal.body())
-    }
-
-    fn models(&self) -> Value {
-        let row = |id: &str| json!({"id": id, "object": "model", "created": 0, "owned_by": "llm-testkit"});
-        let rows: Vec<_> = match &self.settings.models {
-            Some(models) => models.iter().map(|model| row(model)).collect(),
-            None => vec![row("simulated")],
+    fn models(&self, dialect: &dyn Dialect) -> Bytes {
+        let names: Vec<&str> = match &self.settings.models {
+            Some(models) => models.iter().map(String::as_str).collect(),
+            None => vec!["simulated"],
         };
-        json!({"object": "list", "data": rows})
+        dialect.models(&names).to_string().into()
     }
 
-    fn headers(&self, request_id: &str, draft: &Draft) -> HeaderMap {
-        let text = |text: String| HeaderValue::try_from(text).expect("digits and letters make a header");
+    fn headers(&self, incoming: &Incoming<'_>, draft: &Draft) -> HeaderMap {
+        let wall = (self.settings.wall)();
         let taken = match draft.reply.head {
-            Head::At(at) | Head::Reset(at) => at.as_millis(),
-            Head::Never => 0,
+            Head::At(at) | Head::Reset(at) => at,
+            Head::Never => Duration::ZERO,
         };
         let mut headers = HeaderMap::new();
-        headers.insert(header::DATE, openai::date((self.settings.wall)()));
-        headers.insert(HeaderName::from_static("x-request-id"), text(request_id.to_owned()));
-        headers.insert(HeaderName::from_static("openai-version"), HeaderValue::from_static("2020-10-01"));
-        headers.insert(HeaderName::from_static("openai-processing-ms"), text(taken.to_string()));
+        headers.insert(header::DATE, openai::date(wall));
+        let input = draft.reply.charge.as_ref().map_or(0, |charge| charge.input);
+        let request_id = &incoming.request_id;
+        incoming
+            .dialect
+            .headers(&mut headers, &Facts { request_id, taken, limits: draft.limits.as_ref(), input, wall });
         if let Some(length) = draft.reply.length {
-            headers.insert(header::CONTENT_LENGTH, text(length.to_string()));
-        }
-        if let Some(limits) = &draft.limits {
-            openai::limit_headers(&mut headers, limits);
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         // NOTE: a header map's iterator names only the first of several values of a name; each name is replaced as a
         // whole.

@@ -5,7 +5,6 @@ use crate::builder::VendorBuilder;
 use crate::face::{Server, Transport};
 use crate::latency::Latency;
 use crate::limits::RateLimits;
-use crate::openai::Chat;
 use crate::plan::{CallId, Outcome, Plan};
 use crate::script::Rule;
 use crate::settings::Settings;
@@ -85,15 +84,23 @@ impl Vendor {
         self.state().settings.limits = limits;
     }
 
-    /// The text (or tool arguments) of the first choice that answers this chat request, or `None` if it would be
-    /// refused. It does not count as a call.
+    /// The text (or tool arguments) of the first choice that answers this chat request in OpenAI's format, or `None` if
+    /// it would be refused. It does not count as a call.
     pub fn answer_text(&self, body: &Value) -> Option<String> {
         self.answer_texts(body).into_iter().next()
     }
 
-    /// The texts (or tool arguments) of all choices that answer this chat request; none if it would be refused.
+    /// The texts (or tool arguments) of all choices that answer this chat request in OpenAI's format; none if it would
+    /// be refused.
     pub fn answer_texts(&self, body: &Value) -> Vec<String> {
-        Chat::answer(body, &self.state().settings).map(Chat::texts).unwrap_or_default()
+        let request = Request::post("/v1/chat/completions").body(body.to_string().into());
+        self.answers_to(&request.expect("a path makes a request"))
+    }
+
+    /// The texts (or tool arguments) of all choices that answer this chat request, in whichever format it is; none if
+    /// it would be refused. It does not count as a call, and its key does not matter.
+    pub fn answers_to(&self, request: &Request<Bytes>) -> Vec<String> {
+        self.state().texts(request)
     }
 
     /// What has been billed, in the order in which calls ended.
@@ -101,10 +108,11 @@ impl Vendor {
         self.state().bills.clone()
     }
 
-    /// The bill of the call with this request id, if it has ended and was charged for. It searches all bills: to compare
-    /// many, index [`books`](Self::books).
-    pub fn bill(&self, request_id: &str) -> Option<Bill> {
-        self.state().bills.iter().find(|bill| bill.request_id == request_id).cloned()
+    /// The bill of the call with this request id, or with this id of its answer, if it has ended and was charged for. It
+    /// searches all bills: to compare many, index [`books`](Self::books).
+    pub fn bill(&self, id: &str) -> Option<Bill> {
+        let is = |bill: &&Bill| !id.is_empty() && (bill.request_id == id || bill.answer_id == id);
+        self.state().bills.iter().find(is).cloned()
     }
 
     /// The sum of all bills, in nano-dollars.
@@ -115,6 +123,11 @@ impl Vendor {
     /// How many calls were received, whatever came of them.
     pub fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    /// How many calls had a key in their URL, where it ends up in logs.
+    pub fn keys_in_urls(&self) -> u64 {
+        self.state().keys_in_urls
     }
 
     /// How many calls got which status. Calls that get no head do not count.

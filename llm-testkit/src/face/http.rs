@@ -42,6 +42,11 @@ impl Server {
         self.address
     }
 
+    /// `http://127.0.0.1:PORT`, without a slash at the end: for clients that append the version themselves.
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// What a client takes as its base URL: `http://127.0.0.1:PORT/v1`, without a slash at the end.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)

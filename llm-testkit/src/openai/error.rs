@@ -1,83 +1,109 @@
-//! Refusals in OpenAI's form.
+//! Refusals in OpenAI's form and those of compatible vendors.
 
-use bytes::Bytes;
+use crate::fault::Trouble;
+use crate::flavor::Flavor;
+use crate::refusal::{Cause, Refusal};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-/// A call that is not served.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Refusal {
-    pub(crate) status: StatusCode,
-    pub(crate) kind: String,
-    pub(crate) code: Option<String>,
-    pub(crate) param: Option<String>,
-    pub(crate) message: String,
+/// The status and the body of a refusal.
+pub(super) fn refuse(flavor: Flavor, refusal: &Refusal) -> (StatusCode, Value) {
+    let (status, kind, code) = row(refusal);
+    let status = status_of(flavor, refusal, status);
+    let Refusal { param, message, .. } = refusal;
+    let body = match flavor {
+        Flavor::OpenAi | Flavor::Groq | Flavor::Ollama => error_body(kind, code, param.as_deref(), message),
+        Flavor::Azure => azure(refusal, status, kind, code),
+        Flavor::Mistral if refusal.cause == Cause::UnknownKey || refusal.cause == Cause::NoKey => {
+            json!({"detail": message})
+        }
+        Flavor::Mistral => {
+            json!({"object": "error", "message": message, "type": kind, "param": param, "code": status.as_str()})
+        }
+        Flavor::DeepSeek => match refusal.cause {
+            Cause::NoKey | Cause::UnknownKey => {
+                error_body("authentication_error", Some("invalid_request_error"), None, message)
+            }
+            _ => error_body(kind, code.or(Some("invalid_request_error")), param.as_deref(), message),
+        },
+        Flavor::OpenRouter => {
+            let metadata = json!({"provider_name": "Simulated", "raw": message});
+            let mut error = json!({"message": message, "code": status.as_u16()});
+            if !matches!(refusal.cause, Cause::NoKey | Cause::UnknownKey) {
+                error["metadata"] = metadata;
+            }
+            json!({"error": error})
+        }
+    };
+    (status, body)
 }
 
-impl Refusal {
-    pub(crate) fn new(status: StatusCode, kind: &str, message: impl Into<String>) -> Self {
-        Self { status, kind: kind.into(), code: None, param: None, message: message.into() }
-    }
-
-    /// A 400 about the parameter `param`.
-    pub(crate) fn invalid(param: &str, message: impl Into<String>) -> Self {
-        let refusal = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message);
-        Self { param: Some(param.into()), code: Some("invalid_value".into()), ..refusal }
-    }
-
-    /// A 400 about the parameter `param`, which is missing.
-    pub(crate) fn missing(param: &str) -> Self {
-        Self {
-            code: Some("missing_required_parameter".into()),
-            ..Self::invalid(param, format!("missing parameter '{param}'"))
+fn row(refusal: &Refusal) -> (StatusCode, &'static str, Option<&str>) {
+    const INVALID: &str = "invalid_request_error";
+    match &refusal.cause {
+        Cause::Invalid => (StatusCode::BAD_REQUEST, INVALID, Some("invalid_value")),
+        Cause::Missing => (StatusCode::BAD_REQUEST, INVALID, Some("missing_required_parameter")),
+        Cause::Malformed => (StatusCode::BAD_REQUEST, INVALID, None),
+        Cause::NoKey => (StatusCode::UNAUTHORIZED, INVALID, None),
+        Cause::UnknownKey => (StatusCode::UNAUTHORIZED, INVALID, Some("invalid_api_key")),
+        Cause::UnknownModel => (StatusCode::NOT_FOUND, INVALID, Some("model_not_found")),
+        Cause::UnknownPath => (StatusCode::NOT_FOUND, INVALID, Some("unknown_url")),
+        Cause::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, INVALID, Some("method_not_supported")),
+        Cause::Filtered => (StatusCode::BAD_REQUEST, INVALID, Some("content_filter")),
+        Cause::Limited { code, .. } => {
+            let (kind, code) = match code.as_str() {
+                "rate_limit_exceeded" | "requests_per_day" => ("requests", "rate_limit_exceeded"),
+                "slow_down" => ("rate_limit_error", "slow_down"),
+                other => ("insufficient_quota", other),
+            };
+            (StatusCode::TOO_MANY_REQUESTS, kind, Some(code))
         }
+        Cause::Trouble(trouble) => troubled(*trouble),
     }
+}
 
-    pub(crate) fn malformed(error: &serde_json::Error) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", format!("the body is not JSON: {error}"))
+fn troubled(trouble: Trouble) -> (StatusCode, &'static str, Option<&'static str>) {
+    match trouble {
+        Trouble::Overloaded => {
+            (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable_error", Some("server_is_overloaded"))
+        }
+        Trouble::ServerError => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", None),
+        Trouble::ContextTooLong => (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded")),
+        Trouble::Forbidden => (StatusCode::FORBIDDEN, "invalid_request_error", Some("permission_denied")),
+        Trouble::NoCredit => (StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", Some("credit_balance_exhausted")),
     }
+}
 
-    pub(crate) fn no_key() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "invalid_request_error", "no bearer token in the authorization header")
-    }
+/// Vendors that have 402 for money send it.
+fn status_of(flavor: Flavor, refusal: &Refusal, status: StatusCode) -> StatusCode {
+    let money = match &refusal.cause {
+        Cause::Trouble(trouble) => *trouble == Trouble::NoCredit,
+        Cause::Limited { code, .. } => code == "insufficient_quota",
+        _ => false,
+    };
+    let pays = matches!(flavor, Flavor::DeepSeek | Flavor::OpenRouter);
+    if money && pays { StatusCode::PAYMENT_REQUIRED } else { status }
+}
 
-    pub(crate) fn unknown_key() -> Self {
-        let refusal = Self::new(StatusCode::UNAUTHORIZED, "invalid_request_error", "the key is not known here");
-        Self { code: Some("invalid_api_key".into()), ..refusal }
-    }
-
-    pub(crate) fn unknown_model(model: &str) -> Self {
-        let refusal = Self::new(StatusCode::NOT_FOUND, "invalid_request_error", format!("no model '{model}'"));
-        Self { code: Some("model_not_found".into()), param: Some("model".into()), ..refusal }
-    }
-
-    pub(crate) fn unknown_path(path: &str) -> Self {
-        let refusal = Self::new(StatusCode::NOT_FOUND, "invalid_request_error", format!("nothing at '{path}'"));
-        Self { code: Some("unknown_url".into()), ..refusal }
-    }
-
-    pub(crate) fn wrong_method() -> Self {
-        let message = "this path serves another method";
-        let refusal = Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message);
-        Self { code: Some("method_not_supported".into()), ..refusal }
-    }
-
-    /// A 429 whose type fits its code.
-    pub(crate) fn rate_limited(code: &str) -> Self {
-        let (kind, message) = match code {
-            "rate_limit_exceeded" => ("requests", "rate limit reached, slow down"),
-            "slow_down" => ("rate_limit_error", "traffic grew too fast, slow down"),
-            _ => ("insufficient_quota", "the quota is used up, check plan and billing"),
-        };
-        Self { code: Some(code.into()), ..Self::new(StatusCode::TOO_MANY_REQUESTS, kind, message) }
-    }
-
-    pub(crate) fn body(&self) -> Bytes {
-        error_body(&self.kind, self.code.as_deref(), self.param.as_deref(), &self.message).to_string().into()
+fn azure(refusal: &Refusal, status: StatusCode, kind: &str, code: Option<&str>) -> Value {
+    let message = &refusal.message;
+    match &refusal.cause {
+        Cause::NoKey | Cause::UnknownKey => json!({"error": {"code": status.as_str(), "message": message}}),
+        Cause::UnknownModel => json!({"error": {"type": kind, "code": "DeploymentNotFound", "message": message}}),
+        Cause::Limited { .. } => {
+            json!({"error": {"code": "RateLimitReached", "message": message, "details": message}})
+        }
+        Cause::Filtered => {
+            let mut body = error_body(kind, code, refusal.param.as_deref(), message);
+            body["error"]["innererror"] = json!({"code": "ResponsibleAIPolicyViolation",
+                "content_filter_result": {"violence": {"filtered": true, "severity": "high"}}});
+            body
+        }
+        _ => error_body(kind, code, refusal.param.as_deref(), message),
     }
 }
 
 /// OpenAI's error object.
-pub(crate) fn error_body(kind: &str, code: Option<&str>, param: Option<&str>, message: &str) -> Value {
+fn error_body(kind: &str, code: Option<&str>, param: Option<&str>, message: &str) -> Value {
     json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
 }

@@ -1,35 +1,40 @@
 //! Response headers: rate limits, waiting times, dates.
 
 use crate::fault::RetryForm;
-use crate::limits::{RateLimits, Window};
+use crate::limits::RateLimits;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
-/// Writes `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`.
-pub(crate) fn limit_headers(headers: &mut HeaderMap, limits: &RateLimits) {
-    let names = |window: &Window, [limit, remaining, reset]: [&'static str; 3]| {
-        [
-            (limit, window.limit.to_string()),
-            (remaining, window.remaining.to_string()),
-            (reset, go_duration(window.reset)),
-        ]
-    };
-    let requests = ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
-    let tokens = ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
-    for (name, text) in names(&limits.requests, requests).into_iter().chain(names(&limits.tokens, tokens)) {
-        headers.insert(HeaderName::from_static(name), value(text));
+/// Writes `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, the resets in `seconds` or as Go prints durations.
+pub(super) fn limit_headers(headers: &mut HeaderMap, limits: &RateLimits, seconds: bool) {
+    let reset = |reset: Duration| if seconds { ceil_seconds(reset).to_string() } else { go_duration(reset) };
+    for (kind, window) in [("requests", &limits.requests), ("tokens", &limits.tokens)] {
+        insert(headers, format!("x-ratelimit-limit-{kind}"), window.limit);
+        insert(headers, format!("x-ratelimit-remaining-{kind}"), window.remaining);
+        insert(headers, format!("x-ratelimit-reset-{kind}"), reset(window.reset));
     }
 }
 
-/// What the limits look like to a call that was refused for them.
-pub(crate) fn refused_limits(limits: &RateLimits, retry_after: Duration) -> RateLimits {
-    RateLimits { requests: Window { remaining: 0, reset: retry_after, ..limits.requests }, ..*limits }
+/// Writes `x-ratelimit-{limit,remaining}-{req,tokens}-minute` and what this call cost.
+pub(super) fn minute_headers(headers: &mut HeaderMap, limits: &RateLimits, cost: u64) {
+    for (kind, window) in [("req", &limits.requests), ("tokens", &limits.tokens)] {
+        let name = |fact: &str| format!("x-ratelimit-{fact}-{kind}-minute");
+        insert(headers, name("limit"), window.limit);
+        insert(headers, name("remaining"), window.remaining);
+    }
+    insert(headers, "x-ratelimit-tokens-query-cost".into(), cost);
+}
+
+/// Writes one header.
+pub(crate) fn insert(headers: &mut HeaderMap, name: String, text: impl Display) {
+    let name = HeaderName::try_from(name).expect("lower-case letters and dashes make a name");
+    headers.insert(name, value(text));
 }
 
 /// Writes when to come back, in the given form.
 pub(crate) fn retry_headers(headers: &mut HeaderMap, after: Duration, form: RetryForm, wall: SystemTime) {
-    let seconds = after.as_millis().div_ceil(1_000);
+    let seconds = ceil_seconds(after);
     let millis = HeaderName::from_static("retry-after-ms");
     if matches!(form, RetryForm::Seconds | RetryForm::Both) {
         headers.insert(header::RETRY_AFTER, value(seconds));
@@ -47,8 +52,13 @@ pub(crate) fn date(time: SystemTime) -> HeaderValue {
     value(httpdate::fmt_http_date(time))
 }
 
-fn value(text: impl Display) -> HeaderValue {
+/// A header's value.
+pub(crate) fn value(text: impl Display) -> HeaderValue {
     HeaderValue::try_from(text.to_string()).expect("digits, letters and punctuation make a header")
+}
+
+fn ceil_seconds(duration: Duration) -> u128 {
+    duration.as_millis().div_ceil(1_000)
 }
 
 fn ceil_to_second(time: SystemTime) -> SystemTime {

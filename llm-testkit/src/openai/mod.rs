@@ -1,23 +1,22 @@
-//! OpenAI's wire format, from the vendor's side: what an answer says is a pure function of the question.
+//! OpenAI's wire format and those compatible with it, from the vendor's side: what an answer says is a pure function of
+//! the question.
+//!
+//! The differences between compatible vendors are one table ([`Flavor`](crate::Flavor)).
 
-mod chat;
+mod codec;
+mod differences;
 mod digest;
-mod embeddings;
 mod error;
 mod headers;
-mod question;
-mod route;
-mod schema;
 mod stream;
 mod text;
+mod unary;
 
+pub use crate::answer::embedding;
 pub use digest::answer_hash;
-pub use embeddings::embedding;
 pub use text::answer_text;
 
-pub(crate) use chat::Chat;
+pub(crate) use codec::of;
 pub(crate) use digest::prompt_text;
-pub(crate) use embeddings::Embed;
-pub(crate) use error::{Refusal, error_body};
-pub(crate) use headers::{date, limit_headers, refused_limits, retry_headers};
-pub(crate) use route::{Endpoint, bearer, route};
+pub(crate) use headers::{date, insert, retry_headers, value};
+pub(crate) use text::{choice_hash, prose};

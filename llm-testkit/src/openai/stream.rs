@@ -1,92 +1,156 @@
 //! Chat completions as server-sent events.
 
-use super::chat::{CREATED, Chat, Choice, Content};
+use super::codec::OpenAi;
+use super::differences::{Thoughts, UsageChunk};
+use super::unary::{CREATED, finish, prompt_filter, thought_part};
+use crate::answer::{Answer, Choice, Content, Pace};
+use crate::flavor::Flavor;
 use crate::plan::Frame;
-use crate::tokens;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-impl Chat {
-    /// The answer as events, one to a frame, each with `per_delta` tokens. `moments` says when each token is generated.
-    pub(crate) fn events(&self, id: &str, per_delta: usize, moments: &[Duration], usage: bool) -> Vec<Frame> {
-        let usage = usage && self.include_usage;
-        let first = moments.first().copied().unwrap_or_default();
-        let last = moments.last().copied().unwrap_or_default();
+impl OpenAi {
+    /// The answer as events, one to a frame.
+    pub(super) fn chunks(&self, answer: &Answer, pace: &Pace<'_>, usage: bool) -> Vec<Frame> {
+        let asked = usage && (answer.include_usage || self.0.usage == UsageChunk::Unasked);
+        let (first, last) = (pace.first(), pace.last());
         let mut frames = Vec::new();
-        let mut push = |at: Duration, tokens: u64, choices: Value, total: Value| {
-            frames.push(Frame { at, tokens, bytes: event(&self.chunk(id, choices, usage.then_some(total))) });
+        let mut push = |at: Duration, tokens: u64, chunk: &Value| {
+            frames.push(Frame { at, tokens, bytes: event(chunk) });
         };
-        for (index, choice) in self.choices.iter().enumerate() {
-            push(first, choice.reasoning, json!([choice.delta(index, choice.opening())]), Value::Null);
+        let chunk = |choices: Value| {
+            let mut chunk = self.chunk(answer, choices);
+            if asked && self.0.usage != UsageChunk::Unasked {
+                chunk["usage"] = Value::Null;
+            }
+            chunk
+        };
+        if self.0.flavor == Flavor::Azure {
+            push(first, 0, &azure_head());
         }
-        for (index, choice, at, pieces) in self.deltas(per_delta, moments) {
-            let tokens = pieces.len() as u64;
-            push(at, tokens, json!([choice.delta(index, choice.fragment(&pieces.concat()))]), Value::Null);
+        for (index, choice) in answer.choices.iter().enumerate() {
+            let mut opening = chunk(json!([delta(index, self.opening(choice))]));
+            if self.0.flavor == Flavor::Groq {
+                opening["x_groq"] = json!({"id": answer.id.replace("chatcmpl-", "req_")});
+            }
+            let shown = self.thoughts(choice, pace.per_delta);
+            push(first, if shown.is_empty() { choice.thinking } else { 0 }, &opening);
+            for (text, tokens) in shown {
+                push(first, tokens, &chunk(json!([delta(index, text)])));
+            }
         }
-        for (index, choice) in self.choices.iter().enumerate() {
-            let end = json!([{"index": index, "delta": {}, "logprobs": null, "finish_reason": choice.finish}]);
-            push(last, 0, end, Value::Null);
+        for said in answer.deltas(pace) {
+            push(said.at, said.tokens, &chunk(json!([delta(said.index, fragment(said.choice, &said.text))])));
         }
-        if usage {
-            push(last, 0, json!([]), self.usage());
+        for (index, choice) in answer.choices.iter().enumerate() {
+            let end = json!([{"index": index, "delta": {}, "logprobs": null, "finish_reason": finish(&choice.finish)}]);
+            let mut end = chunk(end);
+            if index + 1 == answer.choices.len() && usage {
+                self.total(&mut end, answer, asked);
+            }
+            push(last, 0, &end);
+        }
+        if asked && self.0.usage == UsageChunk::Own {
+            push(last, 0, &self.total_chunk(answer));
         }
         frames.push(Frame { at: last, tokens: 0, bytes: Bytes::from_static(b"data: [DONE]\n\n") });
+        self.comment(&mut frames);
         frames
     }
 
     /// An event with `length` bytes of text in it.
-    pub(crate) fn huge_event(&self, id: &str, length: usize) -> Bytes {
-        let delta =
-            json!([{"index": 0, "delta": {"content": "x".repeat(length)}, "logprobs": null, "finish_reason": null}]);
-        event(&self.chunk(id, delta, None))
+    pub(super) fn huge_chunk(&self, answer: &Answer, length: usize) -> Bytes {
+        event(&self.chunk(answer, json!([delta(0, json!({"content": "x".repeat(length)}))])))
     }
 
-    /// What each delta holds and when its last token is there, in the order of time.
-    fn deltas(&self, per_delta: usize, moments: &[Duration]) -> Vec<(usize, &Choice, Duration, Vec<&str>)> {
-        let mut deltas = Vec::new();
-        for (index, choice) in self.choices.iter().enumerate() {
-            let pieces: Vec<_> = tokens::pieces(choice.content.generated()).collect();
-            for (nth, group) in pieces.chunks(per_delta).enumerate() {
-                let token = nth * per_delta + group.len() - 1;
-                let at = moments.get(token).or(moments.last()).copied().unwrap_or_default();
-                deltas.push((index, choice, at, group.to_vec(), nth));
-            }
+    /// An event that says that nothing more comes, and why. OpenRouter's is a chunk like any other.
+    pub(super) fn error_chunk(&self, error: &Value, answer: &Answer) -> Bytes {
+        if self.0.flavor != Flavor::OpenRouter {
+            return event(error);
         }
-        deltas.sort_by_key(|(index, _, at, _, nth)| (*at, *nth, *index));
-        deltas.into_iter().map(|(index, choice, at, group, _)| (index, choice, at, group)).collect()
+        let end = json!([{"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": null, "finish_reason": "error"}]);
+        let mut chunk = self.chunk(answer, end);
+        chunk["error"] = error["error"].clone();
+        event(&chunk)
     }
 
-    fn chunk(&self, id: &str, choices: Value, usage: Option<Value>) -> Value {
+    /// Usage in the chunk that finishes the last choice, where the vendor puts it.
+    fn total(&self, end: &mut Value, answer: &Answer, asked: bool) {
+        let mut usage = self.usage(answer);
+        self.strip(&mut usage);
+        if self.0.flavor == Flavor::Groq {
+            let mut own = usage.clone();
+            own.as_object_mut().and_then(|fields| fields.remove("prompt_tokens_details"));
+            end["x_groq"] = json!({"id": answer.id.replace("chatcmpl-", "req_"), "usage": own});
+        }
+        if asked && self.0.usage != UsageChunk::Own {
+            end["usage"] = usage;
+        }
+    }
+
+    /// One more chunk with usage; OpenRouter's has a choice in it.
+    fn total_chunk(&self, answer: &Answer) -> Value {
+        let choices = match self.0.flavor {
+            Flavor::OpenRouter => json!([delta(0, json!({"role": "assistant", "content": ""}))]),
+            _ => json!([]),
+        };
+        let mut chunk = self.chunk(answer, choices);
+        chunk["usage"] = self.usage(answer);
+        self.strip(&mut chunk);
+        chunk
+    }
+
+    /// Puts the vendor's comment before the first event, into its frame.
+    fn comment(&self, frames: &mut [Frame]) {
+        if let Some(first) = frames.first_mut().filter(|_| !self.0.comment.is_empty()) {
+            first.bytes = [self.0.comment.as_bytes(), &first.bytes].concat().into();
+        }
+    }
+
+    fn chunk(&self, answer: &Answer, choices: Value) -> Value {
         let mut chunk = json!({
-            "id": id, "object": "chat.completion.chunk", "created": CREATED, "model": self.model,
+            "id": answer.id, "object": "chat.completion.chunk", "created": CREATED, "model": answer.model,
             "service_tier": "default", "system_fingerprint": "fp_simulated", "choices": choices,
         });
-        if let Some(usage) = usage {
-            chunk["usage"] = usage;
-        }
+        self.dress(&mut chunk, answer);
         chunk
+    }
+
+    fn opening(&self, choice: &Choice) -> Value {
+        match &choice.content {
+            Content::Text(_) if self.0.flavor == Flavor::OpenRouter => json!({"role": "assistant", "content": ""}),
+            Content::Text(_) => json!({"role": "assistant", "content": "", "refusal": null}),
+            Content::Tool { hash, name, .. } => json!({"role": "assistant", "content": null, "tool_calls":
+                [{"index": 0, "id": self.call_id(*hash), "type": "function", "function": {"name": name, "arguments": ""}}]}),
+        }
+    }
+
+    /// The thoughts as deltas, with their tokens; none where the vendor hides them.
+    fn thoughts(&self, choice: &Choice, per_delta: usize) -> Vec<(Value, u64)> {
+        let write = |text: &str| match self.0.thoughts {
+            Thoughts::Hidden => None,
+            Thoughts::Field(name) => Some(json!({name: text})),
+            Thoughts::Parts => Some(json!({"content": [thought_part(text)]})),
+        };
+        let groups = choice.thoughts(per_delta);
+        groups.iter().filter_map(|text| Some((write(text)?, crate::tokens::count(text)))).collect()
     }
 }
 
-impl Choice {
-    fn delta(&self, index: usize, delta: Value) -> Value {
-        json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": null})
-    }
+/// Azure's first chunk, which names no model and has no choice.
+fn azure_head() -> Value {
+    json!({"id": "", "object": "", "created": 0, "model": "", "choices": [], "prompt_filter_results": prompt_filter()})
+}
 
-    fn opening(&self) -> Value {
-        match &self.content {
-            Content::Text(_) => json!({"role": "assistant", "content": "", "refusal": null}),
-            Content::Tool { id, name, .. } => json!({"role": "assistant", "content": null, "tool_calls":
-                [{"index": 0, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}]}),
-        }
-    }
+fn delta(index: usize, delta: Value) -> Value {
+    json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": null})
+}
 
-    fn fragment(&self, text: &str) -> Value {
-        match &self.content {
-            Content::Text(_) => json!({"content": text}),
-            Content::Tool { .. } => json!({"tool_calls": [{"index": 0, "function": {"arguments": text}}]}),
-        }
+fn fragment(choice: &Choice, text: &str) -> Value {
+    match &choice.content {
+        Content::Text(_) => json!({"content": text}),
+        Content::Tool { .. } => json!({"tool_calls": [{"index": 0, "function": {"arguments": text}}]}),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What goes wrong on purpose.
 
 use crate::ask::{Answer, ask, ask_http, chat, connect, host, post, prompt, with};
+use crate::formats::{anthropic, events, gemini};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::client::conn::http1;
@@ -163,6 +164,59 @@ async fn a_rule_for_one_prompt_spares_others() {
     assert!(!is_page(ask(&vendor, chat(&prompt("dear sir"))).await));
     vendor.clear_script();
     assert!(!is_page(ask(&vendor, chat(&prompt("dear señor"))).await));
+}
+
+#[tokio::test]
+async fn every_format_suffers_in_its_own_way() {
+    for (plain, stream, end, usage) in formats() {
+        let whole = ask(&vendor(), stream.clone()).await;
+        let suffer = async |fault, request: &http::Request<bytes::Bytes>| ask(&suffering(fault), request.clone()).await;
+
+        let huge = suffer(Fault::HugeEvent(100_000), &stream).await;
+        assert!(huge.bytes().len() > 100_000 && huge.frames.len() == whole.frames.len() + 1);
+        assert_eq!(events(&huge).len(), events(&whole).len() + 1);
+        assert!(suffer(Fault::HugeEvent(100_000), &plain).await.json().is_object());
+
+        for request in [&plain, &stream] {
+            assert!(std::str::from_utf8(&suffer(Fault::InvalidUtf8, request).await.bytes()).is_err());
+            let usages = String::from_utf8(suffer(Fault::NoUsage, request).await.bytes().to_vec()).expect("UTF-8");
+            assert!(!usages.contains(usage), "{usages}");
+            let cut = suffer(Fault::CutAfter(3), request).await;
+            assert_eq!((cut.whole, cut.frames.len()), (false, 3));
+        }
+        let broken = suffer(Fault::TruncatedJson, &stream).await.bytes();
+        let text = String::from_utf8_lossy(&broken).into_owned();
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
+        assert_eq!(data.filter(|data| serde_json::from_str::<Value>(data).is_err()).count(), 1);
+        assert!(serde_json::from_slice::<Value>(&suffer(Fault::TruncatedJson, &plain).await.bytes()).is_err());
+
+        let endless = suffer(Fault::NoDone, &stream).await;
+        assert_eq!(endless.frames, whole.frames[..whole.frames.len() - 1]);
+        assert!(String::from_utf8_lossy(whole.frames.last().expect("frames")).contains(end));
+        let shredded = suffer(Fault::Shred(NonZeroUsize::new(7).expect("seven")), &stream).await;
+        assert_eq!(shredded.bytes(), whole.bytes());
+    }
+}
+
+/// A request in one piece and as a stream in each format, what is in its last event, and what its usage is called.
+fn formats() -> [(http::Request<bytes::Bytes>, http::Request<bytes::Bytes>, &'static str, &'static str); 3] {
+    let message = with(prompt("one"), json!({"max_tokens": 100}));
+    let contents = json!({"contents": [{"role": "user", "parts": [{"text": "one"}]}]});
+    [
+        (unary(), streamed(), "[DONE]", "\"usage\":{"),
+        (
+            anthropic("messages", &message),
+            anthropic("messages", &with(message.clone(), json!({"stream": true}))),
+            "message_stop",
+            "\"usage\":{",
+        ),
+        (
+            gemini("m:generateContent", &contents),
+            gemini("m:streamGenerateContent?alt=sse", &contents),
+            "finishReason",
+            "usageMetadata",
+        ),
+    ]
 }
 
 fn vendor() -> Vendor {

@@ -2,12 +2,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn clients, and abort them")]
 
+mod anthropic;
 mod ask;
 mod billing;
+mod cassettes;
 mod chat;
 mod embeddings;
 mod faces;
 mod faults;
+mod flavors;
+mod formats;
+mod gemini;
 mod probes;
 mod refusals;
 mod time;

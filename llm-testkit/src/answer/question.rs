@@ -1,7 +1,7 @@
 //! What a chat request asks for, validated.
 
-use super::digest::answer_hash;
-use super::error::Refusal;
+use crate::openai::answer_hash;
+use crate::refusal::Refusal;
 use serde_json::Value;
 
 /// The part of a chat request that shapes the answer.
@@ -13,6 +13,7 @@ pub(crate) struct Question {
     pub(crate) max_tokens: Option<u64>,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
+    pub(crate) stop: Vec<String>,
     pub(crate) form: Form,
 }
 
@@ -23,7 +24,15 @@ pub(crate) enum Form {
     /// A JSON object; fitting the schema, if there is one.
     Json(Option<Value>),
     /// A call of one of these tools.
-    Tool(Vec<Value>),
+    Tool(Vec<Tool>),
+}
+
+/// A tool that may be called.
+#[derive(Debug)]
+pub(crate) struct Tool {
+    pub(crate) name: String,
+    /// The schema of its arguments.
+    pub(crate) parameters: Value,
 }
 
 impl Question {
@@ -39,6 +48,7 @@ impl Question {
             max_tokens: longest,
             stream: body["stream"] == true,
             include_usage: body["stream_options"]["include_usage"] == true,
+            stop: stop(&body["stop"]),
             form: form(body)?,
         })
     }
@@ -83,26 +93,41 @@ fn whole(body: &Value, param: &str, low: u64, high: u64) -> Result<Option<u64>, 
     }
 }
 
+fn stop(stop: &Value) -> Vec<String> {
+    let sequences = stop.as_array().map_or(std::slice::from_ref(stop), Vec::as_slice);
+    let texts = sequences.iter().filter_map(Value::as_str).filter(|text| !text.is_empty());
+    texts.map(str::to_owned).collect()
+}
+
 fn form(body: &Value) -> Result<Form, Refusal> {
-    let tools = body["tools"].as_array().map_or(&[][..], Vec::as_slice);
-    let functions = || tools.iter().filter(|tool| tool["function"]["name"].is_string());
-    match &body["tool_choice"] {
-        Value::String(choice) if choice == "required" => {
-            let functions: Vec<_> = functions().cloned().collect();
-            if functions.is_empty() {
-                return Err(Refusal::invalid("tool_choice", "a tool is required, and none is given"));
-            }
-            Ok(Form::Tool(functions))
-        }
-        Value::Object(choice) if choice.get("type").is_some_and(|kind| kind == "function") => {
-            let name = &body["tool_choice"]["function"]["name"];
-            match functions().find(|tool| tool["function"]["name"] == *name) {
-                Some(tool) => Ok(Form::Tool(vec![tool.clone()])),
-                None => Err(Refusal::invalid("tool_choice", "the tool that was chosen is not among the tools")),
-            }
-        }
-        _ => Ok(text_form(&body["response_format"])),
+    let choice = &body["tool_choice"];
+    let allowed = &choice["allowed_tools"];
+    if choice == "required" {
+        return tool_form(body, |_| true);
     }
+    if choice["type"] == "function" {
+        return tool_form(body, |name| choice["function"]["name"] == name);
+    }
+    if choice["type"] == "allowed_tools" && allowed["mode"] == "required" {
+        let names = allowed["tools"].as_array().map_or(&[][..], Vec::as_slice);
+        return tool_form(body, |name| names.iter().any(|tool| tool["function"]["name"] == name));
+    }
+    Ok(text_form(&body["response_format"]))
+}
+
+/// A call of one of the tools with such a name.
+fn tool_form(body: &Value, is_wanted: impl Fn(&str) -> bool) -> Result<Form, Refusal> {
+    let tools = body["tools"].as_array().map_or(&[][..], Vec::as_slice);
+    let named =
+        tools.iter().filter_map(|tool| Some((tool["function"]["name"].as_str()?, &tool["function"]["parameters"])));
+    let wanted: Vec<_> = named
+        .filter(|(name, _)| is_wanted(name))
+        .map(|(name, parameters)| Tool { name: name.into(), parameters: parameters.clone() })
+        .collect();
+    if wanted.is_empty() {
+        return Err(Refusal::invalid("tool_choice", "the tool that has to be called is not among the tools"));
+    }
+    Ok(Form::Tool(wanted))
 }
 
 fn text_form(format: &Value) -> Form {

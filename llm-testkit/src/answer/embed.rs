@@ -1,13 +1,10 @@
 //! Embeddings.
 
-use super::digest::answer_hash;
-use super::error::Refusal;
+use crate::openai::answer_hash;
 use crate::prng::Prng;
+use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::tokens;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 /// The most inputs of one request.
@@ -30,46 +27,31 @@ pub(crate) struct Embed {
     pub(crate) model: String,
     pub(crate) hash: u64,
     pub(crate) input: u64,
-    vectors: Vec<Vec<f32>>,
-    base64: bool,
+    pub(crate) vectors: Vec<Vec<f32>>,
+    pub(crate) base64: bool,
+    /// One vector that is not one of a list.
+    pub(crate) bare: bool,
+    pub(crate) nano_usd: u64,
 }
 
 impl Embed {
-    pub(crate) fn answer(body: &Value, settings: &Settings) -> Result<Self, Refusal> {
+    pub(crate) fn new(body: &Value, bare: bool, settings: &Settings) -> Result<Self, Refusal> {
         let model = body["model"].as_str().ok_or_else(|| Refusal::missing("model"))?;
         let inputs = inputs(&body["input"])?;
         if !settings.serves(model) {
             return Err(Refusal::unknown_model(model));
         }
         let dimensions = dimensions(&body["dimensions"], settings.dimensions)?;
+        let input = tokens::embedding_input(&body["input"]);
         Ok(Self {
             model: model.into(),
             hash: answer_hash(body),
-            input: tokens::embedding_input(&body["input"]),
+            input,
+            nano_usd: settings.prices.row(model).cost(input, 0, [0; 2], 0),
+            bare,
             vectors: inputs.into_iter().map(|input| embedding(model, input, dimensions)).collect(),
             base64: base64(&body["encoding_format"])?,
         })
-    }
-
-    pub(crate) fn unary(&self, usage: bool) -> Bytes {
-        let row = |(index, vector): (usize, &Vec<f32>)| {
-            let embedding = self.encode(vector);
-            json!({"object": "embedding", "index": index, "embedding": embedding})
-        };
-        let data: Vec<_> = self.vectors.iter().enumerate().map(row).collect();
-        let mut body = json!({"object": "list", "data": data, "model": self.model});
-        if usage {
-            body["usage"] = json!({"prompt_tokens": self.input, "total_tokens": self.input});
-        }
-        body.to_string().into()
-    }
-
-    fn encode(&self, vector: &[f32]) -> Value {
-        if self.base64 {
-            let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
-            return json!(STANDARD.encode(bytes));
-        }
-        json!(vector.iter().copied().map(f64::from).collect::<Vec<_>>())
     }
 }
 

@@ -1,0 +1,138 @@
+//! One of the answers to one request.
+
+use super::question::{Form, Question};
+use super::schema;
+use crate::dialect::Thinking;
+use crate::openai::{choice_hash, prose};
+use crate::prng::{Prng, mix};
+use crate::settings::Settings;
+use crate::tokens;
+use serde_json::{Value, json};
+
+/// Tokens of thoughts where a request asks for some, and the settings say none.
+const THOUGHTS: u64 = 8;
+
+/// One of the `n` answers.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) content: Content,
+    pub(crate) finish: Finish,
+    /// Tokens thought before the first one that is said.
+    pub(crate) thinking: u64,
+    /// What was thought.
+    pub(crate) thoughts: String,
+    /// Whether the request asked to see it.
+    pub(crate) shown: bool,
+}
+
+/// What is said.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Text(String),
+    Tool { hash: u64, name: String, arguments: String },
+}
+
+/// Why it ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finish {
+    Stop,
+    Length,
+    Tool,
+    /// At this sequence, which the request names.
+    Sequence(String),
+    Filtered,
+}
+
+impl Content {
+    /// What is generated token by token.
+    pub(crate) fn generated(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Tool { arguments, .. } => arguments,
+        }
+    }
+
+    pub(crate) fn into_generated(self) -> String {
+        match self {
+            Self::Text(text) | Self::Tool { arguments: text, .. } => text,
+        }
+    }
+}
+
+impl Choice {
+    /// A choice that says nothing.
+    pub(crate) fn silent(finish: Finish) -> Self {
+        Self { content: Content::Text(String::new()), finish, thinking: 0, thoughts: String::new(), shown: false }
+    }
+
+    /// The thoughts in groups of `per_delta` tokens.
+    pub(crate) fn thoughts(&self, per_delta: usize) -> Vec<String> {
+        let pieces: Vec<_> = tokens::pieces(&self.thoughts).collect();
+        pieces.chunks(per_delta).map(<[&str]>::concat).collect()
+    }
+
+    /// What proves that the thoughts were this model's own: base64, as vendors write it.
+    pub(crate) fn signature(&self) -> String {
+        use base64::Engine;
+        base64::engine::general_purpose::STANDARD.encode(format!("simulated {} {}", self.thinking, self.thoughts.len()))
+    }
+}
+
+/// Arguments of a tool call as JSON, if they are.
+pub(crate) fn arguments(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok()
+}
+
+pub(super) fn choice(question: &Question, thinking: Thinking, index: u64, settings: &Settings) -> Choice {
+    let hash = choice_hash(question.hash, index);
+    let mut prng = Prng::new(hash, 1);
+    let budget = question.max_tokens.unwrap_or(u64::MAX);
+    let wanted = match (thinking, settings.reasoning_tokens) {
+        (Thinking::Never, _) => 0,
+        (Thinking::Asked { .. }, 0) => THOUGHTS,
+        (_, tokens) => tokens,
+    };
+    let thought = wanted.min(budget);
+    let left = budget - thought;
+    let length = settings.answer_length(&mut prng);
+    let (content, finish) = match &question.form {
+        Form::Prose => {
+            let finish = if length > left { Finish::Length } else { Finish::Stop };
+            stopped(prose(hash, length.min(left)), finish, &question.stop)
+        }
+        Form::Json(schema) => {
+            let value = match schema {
+                Some(schema) => schema::instance(schema, &mut prng),
+                None => json!({"answer": prose(hash, length)}),
+            };
+            let (text, finish) = cut(&value.to_string(), left, Finish::Stop);
+            (Content::Text(text), finish)
+        }
+        Form::Tool(tools) => {
+            let tool = &tools[usize::try_from(prng.below(tools.len() as u64)).unwrap_or(0)];
+            let value = schema::instance(&tool.parameters, &mut prng);
+            let (arguments, finish) = cut(&value.to_string(), left, Finish::Tool);
+            (Content::Tool { hash, name: tool.name.clone(), arguments }, finish)
+        }
+    };
+    let shown = thinking == Thinking::Asked { shown: true };
+    Choice { content, finish, thinking: thought, thoughts: prose(mix(!hash), thought), shown }
+}
+
+/// The text up to the first of the sequences in it.
+fn stopped(mut text: String, finish: Finish, sequences: &[String]) -> (Content, Finish) {
+    let found = sequences.iter().filter_map(|sequence| Some((text.find(sequence.as_str())?, sequence)));
+    let Some((at, sequence)) = found.min_by_key(|(at, _)| *at) else {
+        return (Content::Text(text), finish);
+    };
+    text.truncate(at);
+    (Content::Text(text), Finish::Sequence(sequence.clone()))
+}
+
+/// At most `budget` tokens of `text`, and why it ends.
+fn cut(text: &str, budget: u64, whole: Finish) -> (String, Finish) {
+    if tokens::count(text) <= budget {
+        return (text.to_owned(), whole);
+    }
+    (tokens::pieces(text).take(usize::try_from(budget).unwrap_or(usize::MAX)).collect(), Finish::Length)
+}

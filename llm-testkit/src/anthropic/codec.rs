@@ -1,0 +1,186 @@
+//! Anthropic's format as a dialect.
+
+use super::request::{as_openai, breakpoints};
+use super::{error, unary};
+use crate::answer::{Answer, Embed, Pace};
+use crate::dialect::{Dialect, Endpoint, Facts, Inquiry, Target, Thinking, bearer, header};
+use crate::flavor::Format;
+use crate::limits::Window;
+use crate::openai::{insert, retry_headers, value};
+use crate::plan::Frame;
+use crate::refusal::{Cause, Refusal};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use serde_json::{Value, json};
+use std::time::SystemTime;
+
+/// The fewest tokens that can be given to thinking.
+const LEAST_BUDGET: u64 = 1_024;
+
+/// Anthropic's format.
+#[derive(Debug)]
+pub(crate) struct Anthropic;
+
+impl Dialect for Anthropic {
+    fn format(&self) -> Format {
+        Format::Anthropic
+    }
+
+    fn route(&self, method: &Method, uri: &Uri) -> Result<Target, Refusal> {
+        let path = uri.path();
+        let served = [
+            ("/messages", Endpoint::Chat, Method::POST),
+            ("/messages/count_tokens", Endpoint::Count, Method::POST),
+            ("/models", Endpoint::Models, Method::GET),
+        ];
+        match served.into_iter().find(|(suffix, ..)| path.ends_with(suffix)) {
+            Some((_, endpoint, wanted)) if wanted == *method => Ok(Target::new(endpoint)),
+            Some(_) => Err(Refusal::wrong_method()),
+            None => Err(Refusal::unknown_path(path)),
+        }
+    }
+
+    fn key(&self, request: &Request<Bytes>) -> Option<String> {
+        header(request.headers(), "x-api-key").or_else(|| bearer(request.headers()))
+    }
+
+    fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match header(headers, "anthropic-version") {
+            Some(_) => Ok(()),
+            None => Err(Refusal::invalid("anthropic-version", "header is required")),
+        }
+    }
+
+    fn inquiry(&self, target: &Target, body: Value) -> Result<Inquiry, Refusal> {
+        if target.endpoint == Endpoint::Chat && !body["max_tokens"].is_u64() {
+            return Err(Refusal::missing("max_tokens"));
+        }
+        let thinking = thinking(&body)?;
+        Ok(Inquiry { thinking, breakpoints: breakpoints(&body), body: as_openai(&body) })
+    }
+
+    fn answer_id(&self, number: &str) -> String {
+        format!("msg_{number}")
+    }
+
+    fn unary(&self, answer: &Answer, usage: bool) -> Value {
+        unary::message(answer, usage)
+    }
+
+    fn events(&self, answer: &Answer, pace: &Pace<'_>, usage: bool) -> Vec<Frame> {
+        super::stream::events(answer, pace, usage)
+    }
+
+    fn huge_event(&self, answer: &Answer, length: usize) -> Bytes {
+        super::stream::huge(answer, length)
+    }
+
+    fn embeddings(&self, _: &Embed, _: bool) -> Value {
+        // NOTE: no path of this format leads here.
+        Value::Null
+    }
+
+    fn count(&self, tokens: u64) -> Value {
+        json!({"input_tokens": tokens})
+    }
+
+    fn models(&self, names: &[&str]) -> Value {
+        let row =
+            |id: &&str| json!({"type": "model", "id": id, "display_name": id, "created_at": "2025-11-21T00:00:00Z"});
+        json!({"data": names.iter().map(row).collect::<Vec<_>>(), "has_more": false,
+            "first_id": names.first(), "last_id": names.last()})
+    }
+
+    fn refuse(&self, refusal: &Refusal, request_id: &str) -> (StatusCode, Value) {
+        error::refuse(refusal, request_id)
+    }
+
+    fn error_event(&self, error: &Value, _: &Answer, _: usize) -> Bytes {
+        let mut error = error.clone();
+        error.as_object_mut().and_then(|fields| fields.remove("request_id"));
+        super::stream::event(&error)
+    }
+
+    fn content_type(&self, stream: bool, _: bool) -> &'static str {
+        if stream { "text/event-stream; charset=utf-8" } else { "application/json" }
+    }
+
+    fn headers(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
+        headers.insert(HeaderName::from_static("request-id"), value(facts.request_id));
+        let Some(limits) = facts.limits else { return };
+        let rounded = |count: u64| count.saturating_add(500) / 1_000 * 1_000;
+        let tokens = Window { remaining: rounded(limits.tokens.remaining), ..limits.tokens };
+        for (kind, window) in
+            [("requests", &limits.requests), ("tokens", &tokens), ("input-tokens", &tokens), ("output-tokens", &tokens)]
+        {
+            insert(headers, format!("anthropic-ratelimit-{kind}-limit"), window.limit);
+            insert(headers, format!("anthropic-ratelimit-{kind}-remaining"), window.remaining);
+            insert(headers, format!("anthropic-ratelimit-{kind}-reset"), rfc3339(facts.wall + window.reset));
+        }
+    }
+
+    fn refusal_headers(&self, headers: &mut HeaderMap, refusal: &Refusal, wall: SystemTime) {
+        if let Cause::Limited { retry_after, form, .. } = &refusal.cause {
+            retry_headers(headers, *retry_after, *form, wall);
+        }
+        let again = if refusal.is_passing() { "true" } else { "false" };
+        headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static(again));
+    }
+}
+
+fn thinking(body: &Value) -> Result<Thinking, Refusal> {
+    let asked = &body["thinking"];
+    let shown = asked["display"] != "omitted";
+    match asked["type"].as_str() {
+        Some("enabled") => {
+            let most = body["max_tokens"].as_u64().unwrap_or(u64::MAX);
+            let budget = asked["budget_tokens"].as_u64().unwrap_or_default();
+            if budget < LEAST_BUDGET || budget >= most {
+                let message = format!("has to be at least {LEAST_BUDGET} and less than 'max_tokens'");
+                return Err(Refusal::invalid("thinking.budget_tokens", message));
+            }
+            Ok(Thinking::Asked { shown })
+        }
+        Some("adaptive") => Ok(Thinking::Asked { shown }),
+        _ => Ok(Thinking::Never),
+    }
+}
+
+/// An instant in seconds, rounded up: `2026-08-19T14:34:53Z`.
+fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs() + u64::from(since.subsec_nanos() > 0);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let (year, month, day) = civil(seconds / 86_400);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day of a day since 1970, by counting through eras of 400 years that begin in March.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let march = (5 * of_year + 2) / 153;
+    let month = if march < 10 { march + 3 } else { march - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, of_year - (153 * march + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn instants_are_written_in_seconds_rounded_up() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400_000, "2000-02-29T00:00:00Z"),
+            (1_709_251_199_001, "2024-03-01T00:00:00Z"),
+            (1_787_150_093_000, "2026-08-19T14:34:53Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(rfc3339(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)), text);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Messages as server-sent events.
+
+use super::unary::{call_id, ending, opening, usage};
+use crate::answer::{Answer, Choice, Content, Pace};
+use crate::plan::Frame;
+use crate::tokens;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The answer as events, one to a frame.
+pub(super) fn events(answer: &Answer, pace: &Pace<'_>, with_usage: bool) -> Vec<Frame> {
+    let choice = &answer.choices[0];
+    let (first, last) = (pace.first(), pace.last());
+    let mut frames = Vec::new();
+    let mut push = |at: Duration, tokens: u64, data: Value| frames.push(Frame { at, tokens, bytes: event(&data) });
+    let mut message = opening(answer);
+    if with_usage {
+        message["usage"] = usage(answer, answer.output().min(1));
+    }
+    push(first, 0, json!({"type": "message_start", "message": message}));
+    let mut index = 0;
+    if choice.thinking > 0 {
+        push(first, 0, start(index, json!({"type": "thinking", "thinking": "", "signature": ""})));
+        push(first, 0, json!({"type": "ping"}));
+        for (text, tokens) in thoughts(choice, pace.per_delta) {
+            push(first, tokens, delta(index, json!({"type": "thinking_delta", "thinking": text})));
+        }
+        push(first, 0, delta(index, json!({"type": "signature_delta", "signature": choice.signature()})));
+        push(first, 0, stop(index));
+        index += 1;
+    }
+    if let Some(block) = block(choice) {
+        push(first, 0, start(index, block));
+        if index == 0 {
+            push(first, 0, json!({"type": "ping"}));
+        }
+        for said in answer.deltas(pace) {
+            push(said.at, said.tokens, delta(index, fragment(choice, said.text)));
+        }
+        push(last, 0, stop(index));
+    }
+    let end: serde_json::Map<_, _> =
+        ending(&choice.finish).map(|(name, value)| (name.into(), value)).into_iter().collect();
+    let mut end = json!({"type": "message_delta", "delta": end});
+    if with_usage {
+        let mut total = usage(answer, answer.output());
+        for once in ["cache_creation", "service_tier"] {
+            total.as_object_mut().and_then(|fields| fields.remove(once));
+        }
+        end["usage"] = total;
+    }
+    push(last, 0, end);
+    push(last, 0, json!({"type": "message_stop"}));
+    frames
+}
+
+/// A delta of the first block with `length` bytes in it.
+pub(super) fn huge(answer: &Answer, length: usize) -> Bytes {
+    let choice = &answer.choices[0];
+    let part = match &choice.content {
+        _ if choice.thinking > 0 => json!({"type": "thinking_delta", "thinking": "x".repeat(length)}),
+        Content::Text(_) => fragment(choice, "x".repeat(length)),
+        // NOTE: white space, so that the arguments stay JSON.
+        Content::Tool { .. } => fragment(choice, " ".repeat(length)),
+    };
+    event(&delta(0, part))
+}
+
+/// An event, named as its data is.
+pub(super) fn event(data: &Value) -> Bytes {
+    format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default()).into()
+}
+
+/// The thoughts in groups with their tokens; a single empty group where the request does not want to read them.
+fn thoughts(choice: &Choice, per_delta: usize) -> Vec<(String, u64)> {
+    if !choice.shown {
+        return vec![(String::new(), choice.thinking)];
+    }
+    let groups = choice.thoughts(per_delta).into_iter();
+    groups.map(|text| (tokens::count(&text), text)).map(|(tokens, text)| (text, tokens)).collect()
+}
+
+/// The block that is said, still empty; none where nothing is said.
+fn block(choice: &Choice) -> Option<Value> {
+    match &choice.content {
+        Content::Text(text) => (!text.is_empty()).then(|| json!({"type": "text", "text": ""})),
+        Content::Tool { hash, name, .. } => {
+            Some(json!({"type": "tool_use", "id": call_id(*hash), "name": name, "input": {}}))
+        }
+    }
+}
+
+fn fragment(choice: &Choice, text: String) -> Value {
+    match &choice.content {
+        Content::Text(_) => json!({"type": "text_delta", "text": text}),
+        Content::Tool { .. } => json!({"type": "input_json_delta", "partial_json": text}),
+    }
+}
+
+fn start(index: u64, block: Value) -> Value {
+    json!({"type": "content_block_start", "index": index, "content_block": block})
+}
+
+fn delta(index: u64, delta: Value) -> Value {
+    json!({"type": "content_block_delta", "index": index, "delta": delta})
+}
+
+fn stop(index: u64) -> Value {
+    json!({"type": "content_block_stop", "index": index})
+}

@@ -1,0 +1,76 @@
+//! Building a request in OpenAI's form out of other vendors' parts.
+
+use serde_json::{Map, Value, json};
+
+/// Content out of parts: a text alone is a string, nothing is `null`.
+pub(crate) fn content(mut parts: Vec<Value>) -> Value {
+    match parts.as_mut_slice() {
+        [] => Value::Null,
+        [part] if part["type"] == "text" => part["text"].take(),
+        _ => parts.into(),
+    }
+}
+
+/// A part with text.
+pub(crate) fn text(text: &Value) -> Value {
+    json!({"type": "text", "text": text})
+}
+
+/// An image that came with the request.
+pub(crate) fn inline_image(media_type: &Value, data: &Value) -> Value {
+    let [media_type, data] = [media_type, data].map(|value| value.as_str().unwrap_or_default());
+    linked_image(&json!(format!("data:{media_type};base64,{data}")))
+}
+
+/// An image that is elsewhere.
+pub(crate) fn linked_image(url: &Value) -> Value {
+    json!({"type": "image_url", "image_url": {"url": url}})
+}
+
+/// A call of a tool, whose arguments are an object.
+pub(crate) fn tool_call(id: &Value, name: &Value, arguments: &Value) -> Value {
+    json!({"id": id, "type": "function", "function": {"name": name, "arguments": sorted(arguments).to_string()}})
+}
+
+/// A tool that may be called.
+pub(crate) fn tool(name: &Value, description: &Value, parameters: &Value) -> Value {
+    let mut function = json!({"name": name, "parameters": parameters});
+    if !description.is_null() {
+        function["description"] = description.clone();
+    }
+    json!({"type": "function", "function": function})
+}
+
+/// A demand to call one of some tools; any, if no name is given.
+pub(crate) fn tool_choice(names: &[&Value]) -> Value {
+    let function = |name: &Value| json!({"type": "function", "function": {"name": name}});
+    match names {
+        [] => json!("required"),
+        [name] => function(name),
+        _ => {
+            let tools: Vec<_> = names.iter().map(|name| function(name)).collect();
+            json!({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": tools}})
+        }
+    }
+}
+
+/// An answer of JSON that fits `schema`, or any object where it is `null`.
+pub(crate) fn response_format(schema: &Value) -> Value {
+    match schema {
+        Value::Null => json!({"type": "json_object"}),
+        _ => json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}),
+    }
+}
+
+/// Keys in order, so that the text does not depend on a feature of serde_json.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_unstable_by_key(|(name, _)| *name);
+            Value::Object(fields.into_iter().map(|(name, value)| (name.clone(), sorted(value))).collect::<Map<_, _>>())
+        }
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,34 @@
+//! Whose ways the vendor has.
+
+/// A wire format. Which one a call speaks follows from its path, and from its headers where paths are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Format {
+    /// Chat completions and embeddings, as OpenAI and those compatible with it serve them.
+    OpenAi,
+    /// Anthropic's messages.
+    Anthropic,
+    /// Gemini's `generateContent` and its kin.
+    Gemini,
+}
+
+/// Whose OpenAI-compatible ways the vendor has: keys, headers, chunks, errors. It does not change what answers say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Flavor {
+    /// OpenAI itself.
+    #[default]
+    OpenAi,
+    /// Azure OpenAI: `api-key`, deployments in paths, filter results, resets in bare seconds.
+    Azure,
+    /// Mistral: usage in the last chunk without being asked, thoughts as content parts, errors as `detail`.
+    Mistral,
+    /// DeepSeek: `reasoning_content`, cache hits and misses, comments in streams.
+    DeepSeek,
+    /// Groq: `x_groq`, `reasoning`, timings.
+    Groq,
+    /// OpenRouter: comments in streams, costs, error codes that are numbers, errors inside chunks.
+    OpenRouter,
+    /// Ollama's OpenAI-compatible path: no keys, no limits.
+    Ollama,
+}

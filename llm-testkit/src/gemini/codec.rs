@@ -1,0 +1,117 @@
+//! Gemini's format as a dialect.
+
+use super::request::{as_openai, field};
+use super::{embed, error, stream, unary};
+use crate::answer::{Answer, Embed, Pace};
+use crate::dialect::{Dialect, Endpoint, Facts, Inquiry, Target, Thinking, header, query};
+use crate::flavor::Format;
+use crate::plan::Frame;
+use crate::refusal::Refusal;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use serde_json::{Value, json};
+use std::time::SystemTime;
+
+/// Gemini's format.
+#[derive(Debug)]
+pub(crate) struct Gemini;
+
+impl Dialect for Gemini {
+    fn format(&self) -> Format {
+        Format::Gemini
+    }
+
+    fn route(&self, method: &Method, uri: &Uri) -> Result<Target, Refusal> {
+        let last = uri.path().rsplit('/').next().unwrap_or_default();
+        let wrong = |wanted: Method| if *method == wanted { Ok(()) } else { Err(Refusal::wrong_method()) };
+        let Some((model, verb)) = last.split_once(':') else {
+            wrong(Method::GET)?;
+            let found = last == "models";
+            return found.then(|| Target::new(Endpoint::Models)).ok_or_else(|| Refusal::unknown_path(uri.path()));
+        };
+        wrong(Method::POST)?;
+        let events = query(uri, "alt") == Some("sse");
+        let (endpoint, stream, bare) = match verb {
+            "generateContent" => (Endpoint::Chat, false, false),
+            "streamGenerateContent" => (Endpoint::Chat, true, !events),
+            "countTokens" => (Endpoint::Count, false, false),
+            "embedContent" => (Endpoint::Embeddings, false, true),
+            "batchEmbedContents" => (Endpoint::Embeddings, false, false),
+            _ => return Err(Refusal::unknown_path(uri.path())),
+        };
+        Ok(Target { endpoint, model: Some(model.into()), stream: Some(stream), bare })
+    }
+
+    fn key(&self, request: &Request<Bytes>) -> Option<String> {
+        let in_url = || query(request.uri(), "key").filter(|key| !key.is_empty()).map(str::to_owned);
+        header(request.headers(), "x-goog-api-key").or_else(in_url)
+    }
+
+    fn inquiry(&self, target: &Target, body: Value) -> Result<Inquiry, Refusal> {
+        let model = target.model.as_deref().unwrap_or_default();
+        if target.endpoint == Endpoint::Embeddings {
+            let body = embed::as_openai(model, target.bare, &body)?;
+            return Ok(Inquiry { body, thinking: Thinking::Never, breakpoints: [0; 2] });
+        }
+        let inner = field(&body, "generateContentRequest");
+        let body = if inner.is_object() { inner } else { &body };
+        let asked = field(field(body, "generationConfig"), "thinkingConfig");
+        let thinking = match () {
+            () if field(asked, "includeThoughts") == true => Thinking::Asked { shown: true },
+            () if field(asked, "thinkingBudget") == 0 => Thinking::Never,
+            () => Thinking::AsSet,
+        };
+        Ok(Inquiry { body: as_openai(model, body), thinking, breakpoints: [0; 2] })
+    }
+
+    fn answer_id(&self, number: &str) -> String {
+        number.into()
+    }
+
+    fn unary(&self, answer: &Answer, usage: bool) -> Value {
+        unary::whole(answer, usage)
+    }
+
+    fn events(&self, answer: &Answer, pace: &Pace<'_>, usage: bool) -> Vec<Frame> {
+        stream::events(answer, pace, usage)
+    }
+
+    fn huge_event(&self, answer: &Answer, length: usize) -> Bytes {
+        stream::huge(answer, length)
+    }
+
+    fn embeddings(&self, embed: &Embed, usage: bool) -> Value {
+        embed::vectors(embed, usage)
+    }
+
+    fn count(&self, tokens: u64) -> Value {
+        json!({"totalTokens": tokens, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens}]})
+    }
+
+    fn models(&self, names: &[&str]) -> Value {
+        let methods = ["generateContent", "countTokens", "embedContent", "batchEmbedContents"];
+        let row = |id: &&str| {
+            json!({"name": format!("models/{id}"), "version": "1", "displayName": id, "inputTokenLimit": 1_048_576,
+                "outputTokenLimit": 65_536, "supportedGenerationMethods": methods})
+        };
+        json!({"models": names.iter().map(row).collect::<Vec<_>>()})
+    }
+
+    fn refuse(&self, refusal: &Refusal, _: &str) -> (StatusCode, Value) {
+        error::refuse(refusal)
+    }
+
+    fn error_event(&self, error: &Value, answer: &Answer, before: usize) -> Bytes {
+        stream::last(error, answer.bare, before)
+    }
+
+    fn content_type(&self, stream: bool, bare: bool) -> &'static str {
+        if stream && !bare { "text/event-stream" } else { "application/json; charset=UTF-8" }
+    }
+
+    fn headers(&self, _: &mut HeaderMap, _: &Facts<'_>) {
+        // NOTE: no limits, no request id: its answers name themselves in their bodies.
+    }
+
+    fn refusal_headers(&self, _: &mut HeaderMap, _: &Refusal, _: SystemTime) {}
+}

@@ -1,0 +1,149 @@
+//! OpenAI's format as a dialect.
+
+use super::differences::{Differences, LimitHeaders, differences};
+use super::error;
+use super::headers::{limit_headers, minute_headers, retry_headers, value};
+use crate::answer::{Answer, Embed, Pace};
+use crate::dialect::{Dialect, Endpoint, Facts, Inquiry, Target, Thinking, bearer, header};
+use crate::flavor::{Flavor, Format};
+use crate::plan::Frame;
+use crate::refusal::{Cause, Refusal};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use serde_json::{Value, json};
+use std::time::SystemTime;
+
+/// OpenAI's format with one vendor's differences.
+#[derive(Debug)]
+pub(crate) struct OpenAi(pub(super) Differences);
+
+/// The dialect of a flavor.
+pub(crate) fn of(flavor: Flavor) -> &'static OpenAi {
+    static TABLE: [OpenAi; 7] = [
+        OpenAi(differences(Flavor::OpenAi)),
+        OpenAi(differences(Flavor::Azure)),
+        OpenAi(differences(Flavor::Mistral)),
+        OpenAi(differences(Flavor::DeepSeek)),
+        OpenAi(differences(Flavor::Groq)),
+        OpenAi(differences(Flavor::OpenRouter)),
+        OpenAi(differences(Flavor::Ollama)),
+    ];
+    TABLE.iter().find(|row| row.0.flavor == flavor).expect("the table has a row for every flavor")
+}
+
+impl Dialect for OpenAi {
+    fn format(&self) -> Format {
+        Format::OpenAi
+    }
+
+    fn route(&self, method: &Method, uri: &Uri) -> Result<Target, Refusal> {
+        let path = uri.path();
+        let served = [
+            ("/chat/completions", Endpoint::Chat, Method::POST),
+            ("/embeddings", Endpoint::Embeddings, Method::POST),
+            ("/models", Endpoint::Models, Method::GET),
+        ];
+        match served.into_iter().find(|(suffix, ..)| path.ends_with(suffix)) {
+            Some((_, endpoint, wanted)) if wanted == *method => {
+                let deployment = path.split_once("/deployments/").and_then(|(_, rest)| rest.split('/').next());
+                Ok(Target { model: deployment.map(str::to_owned), ..Target::new(endpoint) })
+            }
+            Some(_) => Err(Refusal::wrong_method()),
+            None => Err(Refusal::unknown_path(path)),
+        }
+    }
+
+    fn key(&self, request: &Request<Bytes>) -> Option<String> {
+        let own = self.0.key_header.and_then(|name| header(request.headers(), name));
+        own.or_else(|| bearer(request.headers())).or_else(|| self.0.keyless.then(String::new))
+    }
+
+    fn filtered(&self) -> Option<Refusal> {
+        let message = "the prompt was filtered, change it and try again";
+        (self.0.flavor == Flavor::Azure)
+            .then(|| Refusal { param: Some("prompt".into()), ..Refusal::new(Cause::Filtered, message) })
+    }
+
+    fn inquiry(&self, target: &Target, mut body: Value) -> Result<Inquiry, Refusal> {
+        if let (Some(model), Some(fields)) = (&target.model, body.as_object_mut()) {
+            fields.insert("model".into(), json!(model));
+        }
+        Ok(Inquiry { body, thinking: Thinking::AsSet, breakpoints: [0; 2] })
+    }
+
+    fn answer_id(&self, number: &str) -> String {
+        match self.0.flavor {
+            Flavor::Mistral | Flavor::DeepSeek => number.into(),
+            Flavor::OpenRouter => format!("gen-{number}"),
+            _ => format!("chatcmpl-{number}"),
+        }
+    }
+
+    fn unary(&self, answer: &Answer, usage: bool) -> Value {
+        self.completion(answer, usage)
+    }
+
+    fn events(&self, answer: &Answer, pace: &Pace<'_>, usage: bool) -> Vec<Frame> {
+        self.chunks(answer, pace, usage)
+    }
+
+    fn huge_event(&self, answer: &Answer, length: usize) -> Bytes {
+        self.huge_chunk(answer, length)
+    }
+
+    fn embeddings(&self, embed: &Embed, usage: bool) -> Value {
+        self.vectors(embed, usage)
+    }
+
+    fn count(&self, tokens: u64) -> Value {
+        json!({"object": "response.input_tokens", "input_tokens": tokens})
+    }
+
+    fn models(&self, names: &[&str]) -> Value {
+        let row = |id: &&str| json!({"id": id, "object": "model", "created": 0, "owned_by": "llm-testkit"});
+        json!({"object": "list", "data": names.iter().map(row).collect::<Vec<_>>()})
+    }
+
+    fn refuse(&self, refusal: &Refusal, _: &str) -> (StatusCode, Value) {
+        let (status, mut body) = error::refuse(self.0.flavor, refusal);
+        self.strip(&mut body);
+        (status, body)
+    }
+
+    fn error_event(&self, error: &Value, answer: &Answer, _: usize) -> Bytes {
+        self.error_chunk(error, answer)
+    }
+
+    fn content_type(&self, stream: bool, _: bool) -> &'static str {
+        if stream { "text/event-stream; charset=utf-8" } else { "application/json" }
+    }
+
+    fn headers(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
+        if let Some(name) = self.0.request_id {
+            headers.insert(HeaderName::from_static(name), value(facts.request_id));
+        }
+        match self.0.flavor {
+            Flavor::OpenAi => {
+                headers.insert(HeaderName::from_static("openai-version"), HeaderValue::from_static("2020-10-01"));
+                headers.insert(HeaderName::from_static("openai-processing-ms"), value(facts.taken.as_millis()));
+            }
+            Flavor::Azure => {
+                headers.insert(HeaderName::from_static("apim-request-id"), value(facts.request_id));
+            }
+            _ => {}
+        }
+        let Some(limits) = facts.limits else { return };
+        match self.0.limits {
+            LimitHeaders::Go => limit_headers(headers, limits, false),
+            LimitHeaders::Seconds => limit_headers(headers, limits, true),
+            LimitHeaders::Minute => minute_headers(headers, limits, facts.input),
+            LimitHeaders::None => {}
+        }
+    }
+
+    fn refusal_headers(&self, headers: &mut HeaderMap, refusal: &Refusal, wall: SystemTime) {
+        if let Cause::Limited { retry_after, form, .. } = &refusal.cause {
+            retry_headers(headers, *retry_after, *form, wall);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Vendors that are compatible with OpenAI, and how they differ.
+
+use crate::ask::{Answer, ask, prompt, with};
+use crate::formats::{events, openai};
+use bytes::Bytes;
+use http::Request;
+use llm_testkit::{Fault, Flavor, RateLimits, RetryForm, Rule, Vendor, Window};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const FLAVORS: [Flavor; 7] = [
+    Flavor::OpenAi,
+    Flavor::Azure,
+    Flavor::Mistral,
+    Flavor::DeepSeek,
+    Flavor::Groq,
+    Flavor::OpenRouter,
+    Flavor::Ollama,
+];
+
+#[tokio::test]
+async fn all_say_the_same_in_one_piece_and_in_streams() {
+    for flavor in FLAVORS {
+        let vendor = vendor(flavor);
+        let answer = ask(&vendor, openai(&prompt("one"))).await.json();
+        let stream = ask(&vendor, openai(&streamed())).await;
+        let expected = vendor.answer_text(&prompt("one")).expect("an answer");
+        assert_eq!(text(&answer["choices"][0]["message"]["content"]), expected, "{flavor:?}");
+        let said: String = events(&stream).iter().map(|chunk| text(&chunk["choices"][0]["delta"]["content"])).collect();
+        assert_eq!(said, expected, "{flavor:?}");
+        let totals: Vec<_> =
+            events(&stream).iter().map(|chunk| chunk["usage"].clone()).filter(Value::is_object).collect();
+        assert_eq!(totals, [answer["usage"].clone()], "{flavor:?}");
+        assert_eq!(vendor.books()[0].output_tokens, vendor.books()[1].output_tokens);
+        let id = answer["id"].as_str().expect("an id");
+        assert_eq!(vendor.bill(id), Some(vendor.books().remove(0)));
+    }
+}
+
+#[tokio::test]
+async fn usage_comes_where_each_vendor_puts_it() {
+    for (flavor, asked, unasked) in [
+        (Flavor::OpenAi, Some(0), None),
+        (Flavor::Mistral, Some(1), Some(1)),
+        (Flavor::DeepSeek, Some(1), None),
+        (Flavor::Groq, Some(1), None),
+        (Flavor::OpenRouter, Some(1), None),
+    ] {
+        let vendor = vendor(flavor);
+        for (body, choices) in [(streamed(), asked), (with(prompt("one"), json!({"stream": true})), unasked)] {
+            let chunks = events(&ask(&vendor, openai(&body)).await);
+            let total = chunks.iter().find(|chunk| chunk["usage"].is_object());
+            let found = total.map(|chunk| chunk["choices"].as_array().map_or(0, Vec::len));
+            assert_eq!(found, choices, "{flavor:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn thoughts_are_read_where_each_vendor_puts_them() {
+    for (flavor, pointer) in [
+        (Flavor::DeepSeek, "/reasoning_content"),
+        (Flavor::Groq, "/reasoning"),
+        (Flavor::OpenRouter, "/reasoning"),
+        (Flavor::Ollama, "/reasoning"),
+        (Flavor::Mistral, "/content/0/thinking/0/text"),
+    ] {
+        let vendor = vendor(flavor);
+        let whole = ask(&vendor, openai(&prompt("one"))).await.json();
+        let thoughts = whole["choices"][0]["message"].pointer(pointer).and_then(Value::as_str).expect("thoughts");
+        let chunks = events(&ask(&vendor, openai(&streamed())).await);
+        let deltas = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"].pointer(pointer)?.as_str());
+        assert_eq!(deltas.collect::<String>(), thoughts, "{flavor:?}");
+        assert_eq!(llm_testkit::tokens::count(thoughts), 5);
+    }
+}
+
+#[tokio::test]
+async fn streams_begin_with_the_comments_of_their_vendor() {
+    for (flavor, head) in [
+        (Flavor::OpenAi, "data: {"),
+        (Flavor::DeepSeek, ": keep-alive\n\ndata: {"),
+        (Flavor::OpenRouter, ": OPENROUTER PROCESSING\n\ndata: {"),
+    ] {
+        let answer = ask(&vendor(flavor), openai(&streamed())).await;
+        assert!(answer.bytes().starts_with(head.as_bytes()), "{flavor:?}");
+    }
+}
+
+#[tokio::test]
+async fn azure_takes_its_own_header_and_the_deployment_in_the_path() {
+    let vendor = Vendor::builder().flavor(Flavor::Azure).keys(["sk-a"]).models(["dep"]).build();
+    let path = "/openai/deployments/dep/chat/completions?api-version=2024-10-21";
+    let request = Request::post(path).header("api-key", "sk-a").body(Bytes::from(streamed().to_string()));
+    let answer = ask(&vendor, request.expect("a request")).await;
+    let chunks = events(&answer);
+    assert_eq!((&chunks[0]["choices"], &chunks[0]["model"]), (&json!([]), &json!("")));
+    assert!(chunks[0]["prompt_filter_results"].is_array());
+    assert_eq!(chunks[1]["model"], "dep");
+    assert_eq!((vendor.books()[0].model.as_str(), vendor.books()[0].key.as_str()), ("dep", "sk-a"));
+    assert!(answer.headers.contains_key("apim-request-id"));
+}
+
+#[tokio::test]
+async fn a_filtered_prompt_is_a_400_at_azure_and_a_finish_elsewhere() {
+    for flavor in FLAVORS {
+        let vendor = vendor(flavor);
+        vendor.script(Rule::new(Fault::Filtered));
+        let answer = ask(&vendor, openai(&prompt("one"))).await;
+        if flavor == Flavor::Azure {
+            assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (400, &json!("content_filter")));
+            assert!(answer.json()["error"]["innererror"].is_object());
+        } else {
+            assert_eq!(answer.json()["choices"][0]["finish_reason"], "content_filter", "{flavor:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn limits_are_advertised_in_the_form_of_each_vendor() {
+    for (flavor, present, absent) in [
+        (Flavor::OpenAi, &[("x-ratelimit-reset-tokens", "1m30s")][..], "x-ratelimit-limit-req-minute"),
+        (Flavor::Groq, &[("x-ratelimit-reset-tokens", "1m30s")], "openai-version"),
+        (Flavor::Azure, &[("x-ratelimit-reset-tokens", "90")], "openai-version"),
+        (
+            Flavor::Mistral,
+            &[("x-ratelimit-limit-req-minute", "60"), ("x-ratelimit-remaining-tokens-minute", "10")],
+            "x-ratelimit-reset-tokens",
+        ),
+        (Flavor::DeepSeek, &[], "x-ratelimit-limit-tokens"),
+        (Flavor::OpenRouter, &[], "x-ratelimit-limit-tokens"),
+        (Flavor::Ollama, &[], "x-ratelimit-limit-tokens"),
+    ] {
+        let vendor = vendor(flavor);
+        let window = |limit, remaining| Window { limit, remaining, reset: Duration::from_secs(90) };
+        vendor.set_rate_limits(Some(RateLimits { requests: window(60, 59), tokens: window(1_000, 10) }));
+        let headers = ask(&vendor, openai(&prompt("one"))).await.headers;
+        assert!(present.iter().all(|(name, value)| headers[*name] == *value), "{flavor:?}: {headers:?}");
+        assert!(!headers.contains_key(absent), "{flavor:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_key_is_refused_in_the_form_of_each_vendor() {
+    for (flavor, pointer, value) in [
+        (Flavor::OpenAi, "/error/code", json!("invalid_api_key")),
+        (Flavor::Azure, "/error/code", json!("401")),
+        (Flavor::Mistral, "/detail", json!("the key is not known here")),
+        (Flavor::DeepSeek, "/error/type", json!("authentication_error")),
+        (Flavor::Groq, "/error/code", json!("invalid_api_key")),
+        (Flavor::OpenRouter, "/error/code", json!(401)),
+    ] {
+        let vendor = Vendor::builder().flavor(flavor).keys(["sk-b"]).build();
+        let answer = ask(&vendor, openai(&prompt("one"))).await;
+        assert_eq!((answer.status.as_u16(), answer.json().pointer(pointer)), (401, Some(&value)), "{flavor:?}");
+        assert_eq!(answer.json()["error"].get("param").is_some(), matches!(flavor, Flavor::OpenAi | Flavor::DeepSeek));
+    }
+}
+
+#[tokio::test]
+async fn ollama_asks_for_no_key() {
+    let vendor = Vendor::builder().flavor(Flavor::Ollama).build();
+    let request = Request::post("/v1/chat/completions").body(Bytes::from(prompt("one").to_string()));
+    assert_eq!(ask(&vendor, request.expect("a request")).await.status, 200);
+    assert_eq!(vendor.books()[0].key, "");
+}
+
+#[tokio::test]
+async fn money_is_a_402_where_the_vendor_has_it() {
+    for flavor in FLAVORS {
+        let vendor = vendor(flavor);
+        vendor.script(Rule::new(Fault::insufficient_quota()).once());
+        vendor.script(Rule::new(Fault::rate_limited(Duration::from_secs(1), RetryForm::Seconds)).once());
+        let money = ask(&vendor, openai(&prompt("one"))).await.status.as_u16();
+        let expected = if matches!(flavor, Flavor::DeepSeek | Flavor::OpenRouter) { 402 } else { 429 };
+        assert_eq!(money, expected, "{flavor:?}");
+        let wait = ask(&vendor, openai(&prompt("one"))).await;
+        assert_eq!((wait.status.as_u16(), &wait.headers["retry-after"]), (429, &http::HeaderValue::from_static("1")));
+    }
+}
+
+#[tokio::test]
+async fn an_error_inside_a_stream_of_openrouter_is_in_a_chunk() {
+    let vendor = vendor(Flavor::OpenRouter);
+    vendor.script(Rule::new(Fault::ErrorEvent { after: 3 }));
+    let chunks = events(&ask(&vendor, openai(&streamed())).await);
+    let last = chunks.last().expect("chunks");
+    assert_eq!((&last["error"]["code"], &last["choices"][0]["finish_reason"]), (&json!(500), &json!("error")));
+}
+
+#[tokio::test]
+async fn facts_of_single_vendors_are_told() {
+    let ask = async |flavor| -> Answer {
+        let price = Vendor::builder().price("m", 2_000_000_000, 1_000_000_000, 8_000_000_000);
+        ask(&price.flavor(flavor).cached_percent(50).build(), openai(&prompt("one"))).await
+    };
+    let usage = &ask(Flavor::DeepSeek).await.json()["usage"];
+    let count = |name: &str| usage[name].as_u64().expect("a count");
+    assert_eq!(count("prompt_cache_hit_tokens") + count("prompt_cache_miss_tokens"), count("prompt_tokens"));
+    assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], count("prompt_cache_hit_tokens"));
+
+    assert!(ask(Flavor::Groq).await.json()["x_groq"]["id"].is_string());
+
+    let routed = ask(Flavor::OpenRouter).await.json();
+    let usage = &routed["usage"];
+    let (input, cached) = (usage["prompt_tokens"].as_u64(), usage["prompt_tokens_details"]["cached_tokens"].as_u64());
+    let (input, cached, output) =
+        (input.expect("a count"), cached.expect("a count"), usage["completion_tokens"].as_u64());
+    let nano = (input - cached) * 2_000 + cached * 1_000 + output.expect("a count") * 8_000;
+    assert_eq!(usage["cost"].to_string().parse::<f64>().map(|usd| (usd * 1e9).round() as u64), Ok(nano));
+    assert!(routed["provider"].is_string() && routed["choices"][0]["native_finish_reason"].is_string());
+}
+
+fn vendor(flavor: Flavor) -> Vendor {
+    Vendor::builder().flavor(flavor).reasoning_tokens(5).answer_tokens(9..=9).build()
+}
+
+fn streamed() -> Value {
+    with(prompt("one"), json!({"stream": true, "stream_options": {"include_usage": true}}))
+}
+
+/// The text of content, whether it is a string or parts.
+fn text(content: &Value) -> String {
+    match content {
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
+        other => other.as_str().unwrap_or_default().to_owned(),
+    }
+}

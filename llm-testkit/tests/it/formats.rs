@@ -1,0 +1,33 @@
+//! Requests in each format, and events as each sends them.
+
+use crate::ask::{Answer, post};
+use bytes::Bytes;
+use http::Request;
+use serde_json::Value;
+
+pub(crate) fn anthropic(path: &str, body: &Value) -> Request<Bytes> {
+    let request =
+        Request::post(format!("/v1/{path}")).header("x-api-key", "sk-a").header("anthropic-version", "2023-06-01");
+    request.body(body.to_string().into()).expect("a valid request")
+}
+
+pub(crate) fn gemini(call: &str, body: &Value) -> Request<Bytes> {
+    let request = Request::post(format!("/v1beta/models/{call}")).header("x-goog-api-key", "sk-a");
+    request.body(body.to_string().into()).expect("a valid request")
+}
+
+pub(crate) fn openai(body: &Value) -> Request<Bytes> {
+    post("chat/completions", body)
+}
+
+/// The data of each event that is JSON, whatever ends its lines and whatever comments stand between.
+pub(crate) fn events(answer: &Answer) -> Vec<Value> {
+    let text = String::from_utf8(answer.bytes().to_vec()).expect("events are UTF-8");
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
+    data.map(|data| serde_json::from_str(data).expect("an event is JSON")).collect()
+}
+
+/// The texts at `pointer` of all events, joined.
+pub(crate) fn joined(events: &[Value], pointer: &str) -> String {
+    events.iter().filter_map(|event| event.pointer(pointer)?.as_str()).collect()
+}
