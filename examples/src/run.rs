@@ -51,17 +51,21 @@ pub async fn at_once(simulation: &Simulation, source: Source) -> Result<String, 
     Ok(report(&simulation.books(), latencies))
 }
 
-/// Sends a workload one call at a time, in order, the wall clock set to each request's time.
+/// Sends a workload one call at a time, in order; with a `clock`, that is set to each request's time.
 ///
 /// # Errors
 ///
 /// As [`at_once`].
-pub async fn in_order(simulation: &Simulation, clock: &ManualClock, source: Source) -> Result<String, BoxError> {
+pub async fn in_order(
+    simulation: &Simulation,
+    clock: Option<&ManualClock>,
+    source: Source,
+) -> Result<String, BoxError> {
     let mut progress = Progress::new(source.name(), source.calls());
     let mut latencies = Latencies::new();
     for request in source {
         let request = request?;
-        if let Some(at) = request.at {
+        if let (Some(clock), Some(at)) = (clock, request.at) {
             clock.set_unix(at.duration_since(std::time::UNIX_EPOCH)?);
         }
         let (organisation, started) = (Arc::clone(&request.organisation), Instant::now());

@@ -1,4 +1,5 @@
 use std::{
+    any::Any,
     fmt,
     future::Future,
     sync::{
@@ -8,13 +9,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use llm_core::{Clock, Facts, Origin, SerializeError, SystemClock};
+use llm_core::{Call, Clock, Facts, Operation, Origin, Priority, SerializeError};
 use serde::Serialize;
 
 use crate::{
-    Key,
-    flight::{Boarding, Flights, arrival},
-    memory::{Entry, Memory},
+    CacheBuilder, Caps, Directive, Key, Tag,
+    builder::Keep,
+    flight::{Boarding, Flights, Guard, Pass, arrival},
+    freshness::{Freshness, Verdict},
+    generations::{Generations, Moment},
+    key::Lent,
+    memory::{Entry, Memory, Source},
 };
 
 /// The cache itself, with or without a stack: answers by key, and one running call for all who ask the same.
@@ -41,16 +46,48 @@ pub struct Cache(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) namespace: Arc<str>,
     pub(crate) flights: Arc<Flights>,
+    pub(crate) caps: Caps,
     memory: Memory,
-    ttl: Option<Duration>,
+    generations: Generations,
+    freshness: Freshness,
+    max_answer_bytes: u64,
+    keep: Keep,
     clock: Arc<dyn Clock>,
     counts: Counts,
+}
+
+/// A stored answer.
+pub(crate) struct Stored<C> {
+    pub(crate) answer: Arc<C>,
+    pub(crate) entry: Arc<Entry>,
+}
+
+impl<C> Clone for Stored<C> {
+    fn clone(&self) -> Self {
+        Self { answer: Arc::clone(&self.answer), entry: Arc::clone(&self.entry) }
+    }
+}
+
+/// What the store has for a call.
+pub(crate) enum Found<C> {
+    /// An answer to serve.
+    Fresh(Stored<C>),
+    /// An answer to serve, and to say that it is stale.
+    Stale(Stored<C>),
+    /// An answer for the case that the call fails.
+    Spare(Stored<C>),
+    /// An answer that is too old for this call.
+    TooOld,
+    /// Nothing.
+    Nothing,
 }
 
 #[derive(Default)]
 struct Counts {
     hits: AtomicU64,
+    stale: AtomicU64,
     misses: AtomicU64,
+    bypassed: AtomicU64,
     coalesced: AtomicU64,
     stored: AtomicU64,
 }
@@ -59,10 +96,14 @@ struct Counts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Answers that were stored already.
+    /// Answers that were stored already, stale ones included.
     pub hits: u64,
-    /// Calls made.
+    /// Those of `hits` that were past their time.
+    pub stale: u64,
+    /// Calls made because there was no answer.
     pub misses: u64,
+    /// Calls made because they wanted the cache to keep out of it.
+    pub bypassed: u64,
     /// Answers that came of a call that was running already.
     pub coalesced: u64,
     /// Answers stored.
@@ -97,41 +138,11 @@ pub enum CallError<E> {
     Panicked,
 }
 
-/// Settings of a [`Cache`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct CacheBuilder {
-    namespace: Arc<str>,
-    ttl: Option<Duration>,
-    max_bytes: u64,
-    clock: Arc<dyn Clock>,
-}
-
-/// Settings that make no cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// The namespace is empty.
-    #[error("the namespace is empty: name the service or the vendor whose answers these are")]
-    Namespace,
-    /// The time to live is zero.
-    #[error("a time to live of zero stores nothing: set a longer one, or leave the cache out")]
-    Ttl,
-    /// The capacity is zero.
-    #[error("a capacity of zero bytes stores nothing: set a larger one, or leave the cache out")]
-    Capacity,
-}
-
 impl Cache {
     /// Begins a cache. The namespace tells apart what else might be stored in the same place: another service, another
     /// vendor, another version of the prompts.
     pub fn builder(namespace: impl Into<Arc<str>>) -> CacheBuilder {
-        CacheBuilder {
-            namespace: namespace.into(),
-            ttl: Some(Duration::from_secs(24 * 3600)),
-            max_bytes: 64 << 20,
-            clock: Arc::new(SystemClock),
-        }
+        CacheBuilder::new(namespace.into())
     }
 
     /// The key of a question of any serializable type, in this cache's namespace: see [`Key::of`].
@@ -157,32 +168,33 @@ impl Cache {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let inner = &self.0;
-        if let Some((value, entry)) = inner.find::<T>(key.as_bytes()) {
-            return Ok(Answered { value, origin: inner.hit(&entry) });
+        let (inner, plain) = (&self.0, Directive::new());
+        if let Found::Fresh(stored) = inner.look::<T>(key.lent(), &plain) {
+            return Ok(Answered { origin: inner.hit(&stored.entry), value: stored.answer });
         }
-        let boarding = inner.flights.board(
-            key,
-            || inner.find::<T>(key.as_bytes()),
-            |landing| {
-                let (cache, key) = (Arc::clone(inner), key.clone());
-                Box::pin(async move {
-                    let answer = call().await.map(Arc::new).map_err(Arc::new);
-                    if let Ok(answer) = &answer {
-                        cache.store(key, Arc::clone(answer), Facts::default());
-                    }
-                    drop(landing);
-                    answer
-                })
-            },
-        );
-        let (mut seat, origin) = match boarding {
-            Boarding::Found((value, entry)) => return Ok(Answered { value, origin: inner.hit(&entry) }),
-            Boarding::Led(seat) => (seat, inner.missed()),
-            Boarding::Joined(seat) => (seat, inner.coalesced()),
-        };
-        let value = arrival(&mut seat).await.ok_or(CallError::Panicked)?.map_err(CallError::Failed)?;
-        Ok(Answered { value, origin })
+        let mut call = Some(call);
+        loop {
+            let source = inner.begin([Tag::tenant(key.tenant())].into());
+            let joins = |begun| inner.allows(&source, begun);
+            let pass = Pass { priority: Priority::Interactive, begun: source.begun, joins: &joins };
+            let Boarding { mut seat, led } = inner.flights.board(key, &pass, |guard| {
+                let own = call.take().expect("whoever leads returns");
+                Box::pin(ask(Arc::clone(inner), key.clone(), guard, source.clone(), own))
+            });
+            let landed = arrival(&mut seat).await.ok_or(CallError::Panicked)?;
+            let origin = match (&landed.stored, led) {
+                (Some(entry), _) => inner.hit(entry),
+                (None, true) => inner.missed(),
+                (None, false) => inner.coalesced(),
+            };
+            // Another type under the same key is somebody else's: his call is over, so this one makes its own.
+            match landed.answer.map(|answer| answer.downcast()).map_err(|error| error.downcast()) {
+                Ok(Ok(value)) => return Ok(Answered { value, origin }),
+                Err(Ok(error)) => return Err(CallError::Failed(error)),
+                Ok(Err(_)) | Err(Err(_)) if call.is_none() => return Err(CallError::Panicked),
+                Ok(Err(_)) | Err(Err(_)) => {}
+            }
+        }
     }
 
     /// What the cache has done so far. It settles moka's books, so it is not for hot paths.
@@ -192,7 +204,9 @@ impl Cache {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Stats {
             hits: load(&counts.hits),
+            stale: load(&counts.stale),
             misses: load(&counts.misses),
+            bypassed: load(&counts.bypassed),
             coalesced: load(&counts.coalesced),
             stored: load(&counts.stored),
             entries,
@@ -201,29 +215,159 @@ impl Cache {
         }
     }
 
-    /// Drops all answers. Calls that run now still store theirs.
+    /// Drops one answer, if it is stored.
+    pub fn remove(&self, key: &Key) {
+        self.0.memory.remove(key.lent());
+    }
+
+    /// Drops all answers with a tag, at once, however many they are. No call made from now on gets an answer with it whose
+    /// call began before: neither a stored nor a stale nor a running one.
+    pub fn invalidate(&self, tag: Tag) {
+        self.0.generations.invalidate(tag, self.0.now());
+    }
+
+    /// Drops all answers to a tenant, and empties the room they take. It looks at every entry.
+    pub fn forget(&self, tenant: &str) {
+        self.invalidate(Tag::tenant(tenant));
+        self.0.memory.remove_if(|key, _| key.tenant() == tenant);
+    }
+
+    /// Drops all answers, those of calls that run now too.
     pub fn clear(&self) {
+        self.0.generations.invalidate_all(self.0.now());
         self.0.memory.clear();
     }
 }
 
+/// What a call without a stack brings: of any type, since its key says nothing of that.
+#[derive(Clone)]
+struct Landed {
+    answer: Result<Shared, Shared>,
+    stored: Option<Arc<Entry>>,
+}
+
+type Shared = Arc<dyn Any + Send + Sync>;
+
+/// Makes a call, unless its answer has been stored meanwhile, and stores the answer.
+async fn ask<T, E, F, Fut>(cache: Arc<Inner>, key: Key, guard: Guard, source: Source, call: F) -> Landed
+where
+    T: Serialize + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    if let Some(Stored { answer, entry }) = cache.fresh::<T>(key.lent(), &Directive::new()) {
+        return Landed { answer: Ok(answer), stored: Some(entry) };
+    }
+    let answer = call().await.map(Arc::new);
+    if let Ok(answer) = &answer {
+        let stay = Stay { ttl: cache.freshness.ttl, weight: None, source };
+        cache.store(key, Arc::clone(answer), Facts::default(), stay);
+    }
+    drop(guard);
+    let answer = answer.map(|answer| answer as Shared).map_err(|error| Arc::new(error) as Shared);
+    Landed { answer, stored: None }
+}
+
+/// How an answer is kept.
+pub(crate) struct Stay {
+    pub(crate) ttl: Option<Duration>,
+    /// What it takes in memory, in bytes, where that is known.
+    pub(crate) weight: Option<u64>,
+    pub(crate) source: Source,
+}
+
 impl Inner {
-    /// The fresh answer under a key, if it is of this type.
-    pub(crate) fn find<C: Send + Sync + 'static>(&self, key: &[u8]) -> Option<(Arc<C>, Arc<Entry>)> {
-        let entry = self.memory.get(key, self.clock.now())?;
-        Some((entry.answer()?, entry))
+    pub(crate) fn new(
+        namespace: Arc<str>,
+        memory: Memory,
+        freshness: Freshness,
+        caps: Caps,
+        max_answer_bytes: u64,
+        keep: Keep,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (flights, generations, counts) = Default::default();
+        Self { namespace, flights, caps, memory, generations, freshness, max_answer_bytes, keep, clock, counts }
     }
 
-    pub(crate) fn store<C: Serialize + Send + Sync + 'static>(&self, key: Key, answer: Arc<C>, facts: Facts) {
-        if let Some(entry) = Entry::new(&key, answer, facts, self.now(), self.ttl) {
-            self.memory.put(key, entry);
+    /// What is stored under a key, if it is of this type, and what it is worth to a call.
+    pub(crate) fn look<C: Send + Sync + 'static>(&self, key: Lent<'_>, directive: &Directive) -> Found<C> {
+        let Some(entry) = self.memory.get(key) else { return Found::Nothing };
+        let Some(answer) = entry.answer() else { return Found::Nothing };
+        if !self.allows(&entry.source, entry.source.begun) {
+            self.memory.remove(key);
+            return Found::Nothing;
+        }
+        let verdict = self.freshness.judge(entry.stored_at, entry.fresh_until, self.clock.now(), directive);
+        match verdict {
+            Verdict::Fresh => Found::Fresh(Stored { answer, entry }),
+            Verdict::Stale => Found::Stale(Stored { answer, entry }),
+            Verdict::Spare => Found::Spare(Stored { answer, entry }),
+            Verdict::TooOld => Found::TooOld,
+            Verdict::Expired => {
+                self.memory.remove(key);
+                Found::Nothing
+            }
+        }
+    }
+
+    /// The fresh answer under a key.
+    pub(crate) fn fresh<C: Send + Sync + 'static>(&self, key: Lent<'_>, directive: &Directive) -> Option<Stored<C>> {
+        match self.look(key, directive) {
+            Found::Fresh(stored) => Some(stored),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn ttl<T: Operation>(&self, call: &Call<T>, directive: &Directive) -> Option<Duration> {
+        self.freshness.ttl(call, directive)
+    }
+
+    /// A call begins, whose answer will have these tags.
+    pub(crate) fn begin(&self, tags: Arc<[Tag]>) -> Source {
+        Source { begun: self.generations.moment(self.now()), tags }
+    }
+
+    /// Whether what has these tags and began at a moment has not been invalidated since.
+    pub(crate) fn allows(&self, source: &Source, begun: Moment) -> bool {
+        self.generations.allow(&source.tags, begun)
+    }
+
+    /// Stores an answer, if the application would keep it, it is not too large, and it has not been invalidated.
+    pub(crate) fn store<C>(&self, key: Key, answer: Arc<C>, facts: Facts, stay: Stay)
+    where
+        C: Serialize + Send + Sync + 'static,
+    {
+        let Stay { ttl, weight, source } = stay;
+        if !self.keep.allows(&*answer) || !self.allows(&source, source.begun) {
+            return;
+        }
+        let now = self.clock.now();
+        let until = self.freshness.fresh_until(now, ttl, key.as_bytes());
+        let entry = Entry::new(&key, answer, weight, facts, (now, until), source);
+        let entry = entry.filter(|entry| entry.bytes() <= self.max_answer_bytes);
+        if entry.is_some_and(|entry| self.memory.put(key, entry)) {
             self.counts.stored.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn hit(&self, entry: &Entry) -> Origin {
-        self.counts.hits.fetch_add(1, Ordering::Relaxed);
+        self.hits();
         Origin::Cache { tier: "memory", age: entry.age(self.now()) }
+    }
+
+    pub(crate) fn hits(&self) {
+        self.counts.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    pub(crate) fn stale(&self, entry: &Entry) -> Origin {
+        self.counts.stale.fetch_add(1, Ordering::Relaxed);
+        self.hit(entry)
     }
 
     pub(crate) fn missed(&self) -> Origin {
@@ -231,60 +375,13 @@ impl Inner {
         Origin::Vendor
     }
 
+    pub(crate) fn bypassed(&self) {
+        self.counts.bypassed.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn coalesced(&self) -> Origin {
         self.counts.coalesced.fetch_add(1, Ordering::Relaxed);
         Origin::Coalesced
-    }
-
-    fn now(&self) -> SystemTime {
-        self.clock.now()
-    }
-}
-
-impl CacheBuilder {
-    /// How long an answer is served: a day by default.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
-        self
-    }
-
-    /// Serves answers for ever, or until they must make room.
-    pub fn no_expiry(mut self) -> Self {
-        self.ttl = None;
-        self
-    }
-
-    /// How many bytes of answers and keys to hold: 64 MiB by default. An answer counts as the length of its JSON text,
-    /// its key's bytes and a fixed amount for the entry.
-    pub fn max_bytes(mut self, bytes: u64) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-
-    /// The clock that expiry goes by; the machine's own by default.
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Makes the cache.
-    ///
-    /// # Errors
-    ///
-    /// An empty namespace, or a cache that could hold nothing.
-    pub fn build(self) -> Result<Cache, BuildError> {
-        let Self { namespace, ttl, max_bytes, clock } = self;
-        if namespace.is_empty() {
-            return Err(BuildError::Namespace);
-        }
-        if ttl.is_some_and(|ttl| ttl.is_zero()) {
-            return Err(BuildError::Ttl);
-        }
-        if max_bytes == 0 {
-            return Err(BuildError::Capacity);
-        }
-        let (flights, memory) = (Arc::default(), Memory::new(max_bytes));
-        Ok(Cache(Arc::new(Inner { namespace, flights, memory, ttl, clock, counts: Counts::default() })))
     }
 }
 
@@ -296,6 +393,9 @@ impl<T> Clone for Answered<T> {
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("namespace", &self.0.namespace).field("ttl", &self.0.ttl).finish_non_exhaustive()
+        f.debug_struct("Cache")
+            .field("namespace", &self.0.namespace)
+            .field("freshness", &self.0.freshness)
+            .finish_non_exhaustive()
     }
 }

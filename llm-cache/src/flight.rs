@@ -2,17 +2,24 @@
 
 use std::{
     any::Any,
+    cell::RefCell,
     collections::HashMap,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use foldhash::quality::RandomState;
 use futures_core::Stream;
-use llm_core::{Broadcast, Reader};
+use llm_core::{Broadcast, Priority, Reader};
+use tokio::{
+    runtime::Handle,
+    time::{Sleep, sleep},
+};
 
-use crate::Key;
+use crate::{Key, generations::Moment};
 
 /// The calls that are running now, by their keys.
 #[derive(Default)]
@@ -20,81 +27,104 @@ pub(crate) struct Flights(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
-    running: HashMap<Key, Running>,
+    running: HashMap<Name, Running, RandomState>,
     next_id: u64,
 }
 
+/// Calls of different priority are apart: a background one may have to wait.
+type Name = (Key, Priority);
+
 struct Running {
     id: u64,
+    begun: Moment,
     /// A `Weak<Broadcast<Once<V>>>`, of the type that this key's calls have.
     flight: Box<dyn Any + Send>,
 }
 
-/// Keeps a call in the table. When it goes, the next who asks makes a call of his own.
-pub(crate) struct Landing {
+/// Keeps a call in the table of running calls. When it goes, the next who asks makes a call of his own.
+pub(crate) struct Guard {
     flights: Arc<Flights>,
-    key: Key,
+    name: Name,
     id: u64,
 }
 
 /// A participant's hold on a flight: the call runs while anybody has one.
 pub(crate) type Seat<V> = Reader<Once<V>>;
 
+/// A call that has not begun.
+pub(crate) type Start<V> = Pin<Box<dyn Future<Output = V> + Send>>;
+
+/// Who boards, and when.
+pub(crate) struct Pass<'a> {
+    pub(crate) priority: Priority,
+    pub(crate) begun: Moment,
+    /// Whether a call that began at a moment will do: not if its answer has been invalidated since.
+    pub(crate) joins: &'a (dyn Fn(Moment) -> bool + Sync),
+}
+
 /// How somebody who asks gets his answer.
-pub(crate) enum Boarding<V, F> {
-    /// His is the call.
-    Led(Seat<V>),
-    /// It runs already.
-    Joined(Seat<V>),
-    /// It was answered between the first look and this one.
-    Found(F),
+pub(crate) struct Boarding<V> {
+    pub(crate) seat: Seat<V>,
+    /// Whether his is the call.
+    pub(crate) led: bool,
 }
 
 impl Flights {
     /// Joins the call that runs under `key`, or starts one.
-    ///
-    /// Whoever finds no flight looks for the answer once more: a flight stores its answer before it leaves the table, so
-    /// one of the two is there.
-    pub(crate) fn board<V, F>(
+    pub(crate) fn board<V: Clone + Send + 'static>(
         self: &Arc<Self>,
         key: &Key,
-        look_again: impl FnOnce() -> Option<F>,
-        call: impl FnOnce(Landing) -> Pin<Box<dyn Future<Output = V> + Send>>,
-    ) -> Boarding<V, F>
-    where
-        V: Clone + Send + 'static,
-    {
-        // The last hand on a flight must not let go while the table is locked, so this outlives the lock.
-        let mut known = None;
-        let table = self.lock();
-        if let Some(flight) = table.running.get(key).and_then(Running::flight::<V>) {
-            let flight = &*known.insert(flight);
-            if let Some(seat) = flight.read() {
-                return Boarding::Joined(seat);
-            }
-        }
-        match look_again() {
-            Some(found) => Boarding::Found(found),
-            None => Boarding::Led(self.lead(table, key, call)),
-        }
+        pass: &Pass<'_>,
+        call: impl FnOnce(Guard) -> Start<V>,
+    ) -> Boarding<V> {
+        let mut call = Some(call);
+        let calls = |guards: Vec<(usize, Guard)>| {
+            let start = |(_, guard)| call.take().map(|call| call(guard));
+            guards.into_iter().filter_map(start).collect()
+        };
+        self.board_all(std::slice::from_ref(key), pass, calls).pop().expect("one key, one boarding")
     }
 
-    fn lead<V>(
+    /// For each of several different keys: joins the call that runs, or starts one. `calls` makes those to start all at
+    /// once, in the order given, so that one call further up can serve several. It runs while the table is locked.
+    ///
+    /// A call that is started looks for a stored answer first: one that ran before stores its answer before it leaves the
+    /// table, so whoever finds no flight finds that.
+    pub(crate) fn board_all<V: Clone + Send + 'static>(
         self: &Arc<Self>,
-        mut table: MutexGuard<'_, Table>,
-        key: &Key,
-        call: impl FnOnce(Landing) -> Pin<Box<dyn Future<Output = V> + Send>>,
-    ) -> Seat<V>
-    where
-        V: Clone + Send + 'static,
-    {
-        let id = table.next_id;
-        table.next_id += 1;
-        let landing = Landing { flights: Arc::clone(self), key: key.clone(), id };
-        let flight = Broadcast::new(Once(Some(call(landing))));
-        let seat = flight.read().expect("a new flight has a seat");
-        table.running.insert(key.clone(), Running { id, flight: Box::new(Arc::downgrade(&flight)) });
-        seat
+        keys: &[Key],
+        pass: &Pass<'_>,
+        calls: impl FnOnce(Vec<(usize, Guard)>) -> Vec<Start<V>>,
+    ) -> Vec<Boarding<V>> {
+        // The last hand on a flight must not let go while the table is locked, so these outlive the lock.
+        let mut known = Vec::new();
+        let mut table = self.lock();
+        let mut boardings = Vec::with_capacity(keys.len());
+        let mut guards = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            let name = (key.clone(), pass.priority);
+            // Whoever asks for an answer while he is making it would wait for himself.
+            let own = is_being_polled(self, &name);
+            let running = table.running.get(&name).filter(|running| !own && (pass.joins)(running.begun));
+            let flight = running.and_then(Running::flight::<V>);
+            let seat = flight.as_ref().and_then(Broadcast::read);
+            known.extend(flight);
+            if seat.is_none() {
+                let id = table.next_id;
+                table.next_id += 1;
+                guards.push((at, Guard { flights: Arc::clone(self), name, id }));
+            }
+            boardings.push(seat.map(|seat| Boarding { seat, led: false }));
+        }
+        let names: Vec<_> = guards.iter().map(|(at, guard)| (*at, guard.name.clone(), guard.id)).collect();
+        for ((at, name, id), call) in names.into_iter().zip(calls(guards)) {
+            let flight = Broadcast::new(Once { call: Some(call), name: Some((Arc::downgrade(self), name.clone())) });
+            boardings[at] = flight.read().map(|seat| Boarding { seat, led: true });
+            let running = Running { id, begun: pass.begun, flight: Box::new(Arc::downgrade(&flight)) };
+            table.running.insert(name, running);
+        }
+        drop(table);
+        boardings.into_iter().map(|boarding| boarding.expect("a call is started for each key without one")).collect()
     }
 
     /// How many calls are running.
@@ -113,31 +143,95 @@ impl Running {
     }
 }
 
-impl Drop for Landing {
+impl Drop for Guard {
     fn drop(&mut self) {
         let mut table = self.flights.lock();
         // A flight that was given up may have a successor by now.
-        if table.running.get(&self.key).is_some_and(|running| running.id == self.id) {
-            table.running.remove(&self.key);
+        if table.running.get(&self.name).is_some_and(|running| running.id == self.id) {
+            table.running.remove(&self.name);
         }
     }
 }
 
-/// A stream of the one value that a future gives.
-pub(crate) struct Once<V>(Option<Pin<Box<dyn Future<Output = V> + Send>>>);
+/// A stream of the one value that a call brings.
+pub(crate) struct Once<V> {
+    call: Option<Start<V>>,
+    name: Option<(Weak<Flights>, Name)>,
+}
+
+impl<V> Once<V> {
+    /// A call that is in no table.
+    pub(crate) fn new(call: Start<V>) -> Self {
+        Self { call: Some(call), name: None }
+    }
+}
 
 impl<V> Stream for Once<V> {
     type Item = V;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<V>> {
-        let Some(call) = &mut self.0 else { return Poll::Ready(None) };
-        let value = ready!(call.as_mut().poll(cx));
-        self.0 = None;
+        let Self { call: slot, name } = &mut *self;
+        let Some(call) = slot else { return Poll::Ready(None) };
+        let value = {
+            let _polled = name.as_ref().map(|(flights, name)| Polled::new(flights, name));
+            ready!(call.as_mut().poll(cx))
+        };
+        *slot = None;
         Poll::Ready(Some(value))
     }
 }
 
+thread_local! {
+    /// The calls that this thread is polling, the innermost last.
+    static POLLED: RefCell<Vec<(Weak<Flights>, Name)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Says that this thread is polling a call.
+struct Polled;
+
+impl Polled {
+    fn new(flights: &Weak<Flights>, name: &Name) -> Self {
+        POLLED.with_borrow_mut(|polled| polled.push((flights.clone(), name.clone())));
+        Self
+    }
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        // Dropped outside the cell: it may be the last of its kind.
+        let _last = POLLED.with_borrow_mut(Vec::pop);
+    }
+}
+
+fn is_being_polled(flights: &Arc<Flights>, name: &Name) -> bool {
+    let is = |(table, known): &(Weak<Flights>, Name)| table.as_ptr() == Arc::as_ptr(flights) && known == name;
+    POLLED.with_borrow(|polled| polled.iter().any(is))
+}
+
+/// How long a waiter sleeps before he looks himself for the first time; twice as long each time after.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The longest that a waiter sleeps.
+const MOST_PATIENCE: Duration = Duration::from_secs(60);
+
 /// The value that a flight brings; `None` if it panicked.
+///
+/// Whoever is woken to go on may be held by his caller and not polled. So a waiter looks himself now and then; with a
+/// tokio runtime around him, whose timers that needs.
 pub(crate) async fn arrival<V: Clone + Send + 'static>(seat: &mut Seat<V>) -> Option<V> {
-    std::future::poll_fn(|cx| Pin::new(&mut *seat).poll_next(cx)).await
+    let mut patience = PATIENCE;
+    let mut alarm: Option<Pin<Box<Sleep>>> = None;
+    std::future::poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(value) = Pin::new(&mut *seat).poll_next(cx) {
+                return Poll::Ready(value);
+            }
+            if alarm.is_none() && Handle::try_current().is_err() {
+                return Poll::Pending;
+            }
+            ready!(alarm.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
+            patience = (patience * 2).min(MOST_PATIENCE);
+            alarm = None;
+        }
+    })
+    .await
 }

@@ -8,8 +8,11 @@
 //! answer all get: streams too, from the first event on. An entry written by a unary call serves a streamed one, and the
 //! other way round.
 //!
+//! A request that can be divided (embeddings) is answered item by item: known texts from the store, texts that are being
+//! asked for right now from those calls, the rest with one call.
+//!
 //! It holds answers in memory, bounded in bytes. It is no semantic cache: it answers the same question, never a similar
-//! one. Files, Redis, freshness by rule, tags and encryption come next.
+//! one. Files, Redis and encryption come next.
 //!
 //! # Example
 //!
@@ -40,10 +43,21 @@
 //! - **One flight per key.** Whoever asks first starts the call. It belongs to all who wait: any of them may be
 //!   cancelled, the first too; when the last goes, the call is dropped and settles. Waiters sleep until something
 //!   happens: one is woken to go on, all when there is an answer.
-//! - **What is stored:** complete answers that the operation would keep (`Operation::keeps`; not tool arguments that are
-//!   no JSON). Errors reach those who waited, and are not stored. An answer is stored before its flight leaves the
-//!   table, so between the two nobody pays again.
-//! - **Freshness:** an entry is served until its time to live is over, by the wall time of `llm_core::Clock`.
+//! - **What a flight does not share:** the caller's envelope. Priority classes fly apart; the call goes up without a
+//!   deadline, and each caller minds his own; an error that is about another caller's call makes a waiter lead again.
+//! - **What is stored:** complete answers that the operation would keep (`Operation::keeps`: not those cut short, filtered,
+//!   refused, or with tool arguments that are no JSON) to questions that stand alone (`Operation::stands_alone`: no
+//!   addresses, files, earlier answers or searches), if the application ([`CacheBuilder::keep_if`]) and the size bound
+//!   agree. Errors reach those who waited, and are not stored. An answer is stored before its flight leaves the table, so
+//!   between the two nobody pays again.
+//! - **Freshness:** an entry is fresh until its time to live is over, by the wall time of `llm_core::Clock`: the call's own
+//!   ([`Directive::ttl`]), else that of the first [`TtlRule`] that fits, else the cache's. Past its time it can still be
+//!   served to a call that allows it, or when the call that was to replace it fails because of the vendor or a budget
+//!   ([`CacheBuilder::stale_if_error`]); it then says so.
+//! - **Invalidation:** [`Cache::invalidate`] drops all answers with a [`Tag`] (tenant, model, label, or one of your own) at
+//!   once, without a scan. What was invalidated is never served, not even stale, nor is an answer whose call began before.
+//! - **Directives:** a call can ask for `no_store`, `no_cache`, `max_age`, `max_stale` or `only_if_cached`, with HTTP's
+//!   meaning, as far as the operator's [`Caps`] let it. [`CacheStatus`] says how the cache took part in a reply.
 //! - **Room:** at most `max_bytes`; the least recently used answers go first.
 //!
 //! # Readiness and cloning
@@ -61,15 +75,27 @@
 //!
 //! None yet.
 
+mod builder;
 mod cache;
+mod directive;
 mod flight;
+mod freshness;
+mod generations;
+mod items;
 mod key;
 mod layer;
 mod memory;
 mod service;
+mod status;
+mod upstream;
 
-pub use self::cache::{Answered, BuildError, Cache, CacheBuilder, CallError, Stats};
+pub use self::builder::{BuildError, CacheBuilder};
+pub use self::cache::{Answered, Cache, CallError, Stats};
+pub use self::directive::{Caps, Directive};
+pub use self::freshness::TtlRule;
+pub use self::generations::Tag;
 pub use self::key::Key;
 pub use self::layer::CacheLayer;
 pub use self::service::Cached;
+pub use self::status::{CacheStatus, Miss, Stale};
 pub use llm_core;

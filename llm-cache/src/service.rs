@@ -4,16 +4,16 @@ use std::{
 };
 
 use llm_core::{
-    Call, Cause, Complete, End, Error, ErrorKind, Facts, Operation, Origin, Output, Receipt, Reply, Serves, Shared,
-    VendorLimits, drive, future::ResponseFuture,
+    Call, Cause, Complete, Error, Facts, Operation, Origin, Output, Receipt, Reply, Serves, future::ResponseFuture,
 };
 use tower_service::Service;
 
 use crate::{
-    Cache, Key,
-    cache::Inner,
-    flight::{Boarding, Landing, Seat, arrival},
+    Cache, CacheStatus, Directive, Key, Miss, Stale,
+    cache::{Found, Inner, Stored},
+    items::by_item,
     memory::Entry,
+    upstream::{Errand, fly, pass, refresh, unanswered},
 };
 
 /// A service with a cache in front of it: see [`CacheLayer`](crate::CacheLayer).
@@ -49,104 +49,70 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Cached<S> {
 
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let cache = &self.cache.0;
-        let found = Key::lend(&cache.namespace, &call.tenant, &call.body, |key| {
-            cache.find::<Complete<T>>(key).ok_or_else(|| Key::copied(key))
+        let directive = Directive::of(&call, &cache.caps);
+        if directive.no_store {
+            return ResponseFuture::waiting(pass(Arc::clone(cache), self.inner.clone(), call));
+        }
+        if let Some(parts) = call.body.parts().filter(|parts| parts.len() > 1) {
+            let (cache, inner) = (Arc::clone(cache), self.inner.clone());
+            return ResponseFuture::waiting(by_item(Errand { cache, inner, directive }, call, parts));
+        }
+        // The question is written once: it is compared as it lies, and copied only if a call must be made.
+        let (found, key) = Key::lend(&cache.namespace, &call.tenant, &call.body, |key| {
+            let found = if directive.no_cache { Found::Nothing } else { cache.look::<Complete<T>>(key, &directive) };
+            match found {
+                Found::Fresh(_) | Found::Stale(_) => (found, None),
+                _ => (found, Some(key.to_key())),
+            }
         });
-        match found {
-            Ok((answer, entry)) => ResponseFuture::ready(Ok(hit(cache, answer, &entry))),
-            Err(key) => ResponseFuture::waiting(fly(Arc::clone(cache), key, self.inner.clone(), call)),
+        let (why, spare) = match found {
+            Found::Fresh(stored) => return ResponseFuture::ready(Ok(hit(cache, stored))),
+            Found::Stale(stored) => return ResponseFuture::ready(Ok(stale(cache, stored, Stale::Allowed))),
+            Found::Spare(stored) => (Miss::Unknown, Some(stored)),
+            Found::TooOld => (Miss::TooOld, None),
+            Found::Nothing => (Miss::Unknown, None),
+        };
+        if directive.only_if_cached {
+            return ResponseFuture::ready(Err(unanswered()));
+        }
+        let key = key.expect("a key is kept wherever a call must be made");
+        let no_cache = directive.no_cache;
+        let errand = Errand { cache: Arc::clone(cache), inner: self.inner.clone(), directive };
+        match no_cache {
+            true => ResponseFuture::waiting(refresh(errand, key, call)),
+            false => ResponseFuture::waiting(fly(errand, key, call, why, spare)),
         }
     }
 }
 
-/// What a call brings to all who wait for it: the answer, whole or still running, and what is known about it.
-struct Arrival<C> {
-    answer: Shared<C>,
-    receipt: Receipt,
-    limits: Option<Arc<VendorLimits>>,
+/// A reply made of a stored answer.
+pub(crate) fn hit<O: Output>(cache: &Inner, stored: Stored<O::Complete>) -> Reply<O> {
+    let origin = cache.hit(&stored.entry);
+    replay(stored, origin)
 }
 
-type Landed<T> = Result<Arrival<Complete<T>>, Error>;
-
-async fn fly<T, S>(cache: Arc<Inner>, key: Key, inner: S, call: Call<T>) -> Result<Reply<T::Output>, Error>
-where
-    T: Operation,
-    S: Serves<T>,
-{
-    let look_again = || cache.find::<Complete<T>>(key.as_bytes());
-    let boarding = cache.flights.board::<Landed<T>, _>(&key, look_again, |landing| {
-        Box::pin(ask(Arc::clone(&cache), key.clone(), landing, inner, call))
-    });
-    let (seat, origin) = match boarding {
-        Boarding::Found((answer, entry)) => return Ok(hit(&cache, answer, &entry)),
-        Boarding::Led(seat) => (seat, cache.missed()),
-        Boarding::Joined(seat) => (seat, cache.coalesced()),
-    };
-    land::<T>(seat, origin).await
+/// A reply made of a stored answer that is past its time.
+pub(crate) fn stale<O: Output>(cache: &Inner, stored: Stored<O::Complete>, why: Stale) -> Reply<O> {
+    let origin = cache.stale(&stored.entry);
+    let mut reply = replay::<O>(stored, origin);
+    if let Origin::Cache { tier, age } = origin {
+        reply.extensions.insert(CacheStatus::Hit { tier, age, stale: Some(why) });
+    }
+    reply
 }
 
-/// Asks upstream, for everybody. The landing stays in the table until the answer has ended and is stored.
-async fn ask<T, S>(cache: Arc<Inner>, key: Key, landing: Landing, inner: S, call: Call<T>) -> Landed<T>
-where
-    T: Operation,
-    S: Serves<T>,
-{
-    let reply = drive(inner, call).await?.on_end(move |end, receipt| {
-        if let End::Complete(answer) = end
-            && T::keeps(answer)
-        {
-            cache.store(key, Arc::new(answer.clone()), stored(&receipt.facts()));
-        }
-        drop(landing);
-    });
-    Ok(Arrival { answer: reply.output.share(), receipt: reply.receipt, limits: reply.limits })
+fn replay<O: Output>(stored: Stored<O::Complete>, origin: Origin) -> Reply<O> {
+    let facts = saved(&stored.entry, origin);
+    let usage = facts.usage;
+    Reply::new(O::replay(stored.answer, usage), Receipt::new(facts))
 }
 
-/// Takes one caller's own reply out of a shared one. The seat is held until that reply has ended, so that late callers
-/// find the running answer, and it runs while anybody reads it.
-async fn land<T: Operation>(mut seat: Seat<Landed<T>>, origin: Origin) -> Result<Reply<T::Output>, Error> {
-    let lost = || Error::new(ErrorKind::Other, "the call panicked while another caller drove it");
-    let Arrival { answer, receipt: shared, limits } = arrival(&mut seat).await.ok_or_else(lost)??;
-    let output = match answer {
-        Shared::Whole(whole) => T::Output::replay(whole, shared.usage()),
-        live => T::Output::join(live).await?,
-    };
-    let mut facts = Facts::default();
-    facts.copy_answer(&shared.facts());
-    facts.origin = origin;
-    let reply = Reply::new(output, Receipt::new(facts)).with_limits(limits);
-    Ok(reply.on_end(move |end, receipt| {
-        let ended = shared.facts();
-        receipt.edit(|facts| {
-            facts.copy_answer(&ended);
-            if let End::Complete(_) = end {
-                // All who were answered may claim the purchase; the first who is counted does.
-                facts.claim = ended.claim;
-            }
-        });
-        drop(seat);
-    }))
-}
-
-fn hit<O: Output>(cache: &Inner, answer: Arc<O::Complete>, entry: &Entry) -> Reply<O> {
+/// What is known of a stored answer when it is served again: all of its cost is saved.
+pub(crate) fn saved(entry: &Entry, origin: Origin) -> Facts {
     let mut facts = entry.facts.clone();
-    facts.origin = cache.hit(entry);
+    facts.origin = origin;
     if let Some(cost) = facts.cost {
         facts.saved.add(Cause::CacheHit, cost);
     }
-    let usage = facts.usage;
-    Reply::new(O::replay(answer, usage), Receipt::new(facts))
-}
-
-/// What an entry keeps of a receipt: what the answer is, not how one call came by it.
-fn stored(facts: &Facts) -> Facts {
-    let mut kept = Facts::default();
-    kept.copy_answer(facts);
-    kept
-}
-
-impl<C> Clone for Arrival<C> {
-    fn clone(&self) -> Self {
-        Self { answer: self.answer.clone(), receipt: self.receipt.clone(), limits: self.limits.clone() }
-    }
+    facts
 }

@@ -16,8 +16,8 @@ use futures_core::Stream;
 ///
 /// A stream of one item makes a single flight: a call that many wait for.
 ///
-/// NOTE: somebody has to poll. If every woken reader is kept but not polled, the others wait until another reader
-/// polls, joins or leaves; spawn calls, or poll them together, as with any future.
+/// NOTE: somebody has to poll. If both woken readers are kept but not polled, the others wait until the source wakes
+/// again, or another reader polls, joins or leaves; spawn calls, or poll them together, as with any future.
 pub struct Broadcast<S: Stream> {
     state: Mutex<State<S>>,
     waker: Waker,
@@ -35,7 +35,11 @@ struct State<S: Stream> {
     /// The source has something to say, or was never asked.
     awake: bool,
     items: Vec<S::Item>,
+    /// Those to be woken by the next item. Whoever is woken is taken out, and comes back if there is nothing for him: so
+    /// one who is held and not polled is not asked twice.
     waiting: BTreeMap<u64, Waker>,
+    /// Those to be woken by the end alone, or to go on where nobody else waits.
+    patient: BTreeMap<u64, Waker>,
     readers: usize,
     next_id: u64,
 }
@@ -62,6 +66,7 @@ where
                 awake: true,
                 items: Vec::new(),
                 waiting: BTreeMap::new(),
+                patient: BTreeMap::new(),
                 readers: 0,
                 next_id: 0,
             }),
@@ -81,17 +86,19 @@ where
         Some(Reader { of: Arc::clone(self), id, next: 0 })
     }
 
-    fn poll_item(&self, id: u64, at: usize, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+    /// The item at a place, or, without one, the last item once the stream has ended.
+    fn poll_item(&self, id: u64, at: Option<usize>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         loop {
             let (source, stale) = {
                 let mut state = self.lock();
-                if let Some(item) = state.items.get(at) {
+                if let Some(item) = at.and_then(|at| state.items.get(at)) {
                     return Poll::Ready(Some(item.clone()));
                 }
                 if let Source::Ended = state.source {
-                    return Poll::Ready(None);
+                    let last = if at.is_none() { state.items.last().cloned() } else { None };
+                    return Poll::Ready(last);
                 }
-                let stale = state.wait(id, cx.waker());
+                let stale = state.wait(id, at.is_none(), cx.waker());
                 (state.take(), stale)
             };
             drop(stale);
@@ -119,7 +126,7 @@ impl<S: Stream> Broadcast<S> {
         // Declared before the lock, so dropped after it.
         let _own;
         let mut state = self.lock();
-        _own = state.waiting.remove(&id);
+        _own = (state.waiting.remove(&id), state.patient.remove(&id));
         state.readers -= 1;
         if state.readers == 0 {
             let source = std::mem::replace(&mut state.source, Source::Ended);
@@ -131,18 +138,19 @@ impl<S: Stream> Broadcast<S> {
             // The one who left may have been the one woken to go on.
             let next = state.drivers();
             drop(state);
-            next.into_iter().flatten().for_each(Waker::wake);
+            wake(next);
         }
     }
 }
 
 impl<S: Stream> State<S> {
     /// Has a reader woken from now on. Gives back what it was known by before, to be dropped outside the lock.
-    fn wait(&mut self, id: u64, waker: &Waker) -> Option<Waker> {
-        if self.waiting.get(&id).is_some_and(|known| known.will_wake(waker)) {
+    fn wait(&mut self, id: u64, patient: bool, waker: &Waker) -> Option<Waker> {
+        let list = if patient { &mut self.patient } else { &mut self.waiting };
+        if list.get(&id).is_some_and(|known| known.will_wake(waker)) {
             return None;
         }
-        self.waiting.insert(id, waker.clone())
+        list.insert(id, waker.clone())
     }
 
     fn take(&mut self) -> Option<Pin<Box<S>>> {
@@ -157,11 +165,29 @@ impl<S: Stream> State<S> {
     }
 
     /// The reader who goes on, and one of another task in case that one is held but not polled.
-    fn drivers(&self) -> [Option<Waker>; 2] {
-        let first = self.waiting.values().next();
-        let second = first.and_then(|first| self.waiting.values().take(8).find(|other| !other.will_wake(first)));
-        [first.cloned(), second.cloned()]
+    fn drivers(&mut self) -> Vec<Waker> {
+        let mut drivers = Vec::with_capacity(2);
+        for list in [&mut self.waiting, &mut self.patient] {
+            while drivers.len() < 2 {
+                let other = |waker: &Waker| drivers.iter().all(|driver: &Waker| !driver.will_wake(waker));
+                let Some(id) = list.iter().find(|(_, waker)| other(waker)).map(|(id, _)| *id) else { break };
+                drivers.extend(list.remove(&id));
+            }
+        }
+        drivers
     }
+}
+
+/// Wakes all of them, also if one of them panics.
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    struct Rest<I: Iterator<Item = Waker>>(I);
+    impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
+        fn drop(&mut self) {
+            self.0.by_ref().for_each(Waker::wake);
+        }
+    }
+    let mut rest = Rest(wakers.into_iter());
+    rest.0.by_ref().for_each(Waker::wake);
 }
 
 /// The source while a reader polls it outside the lock. If the source panics, the stream ends for everybody.
@@ -182,9 +208,9 @@ impl<S: Stream> Lease<'_, S> {
         if let Some(source) = self.source.take() {
             state.source = Source::Idle(source);
         }
-        let next = if state.awake { state.drivers() } else { [None, None] };
+        let next = if state.awake { state.drivers() } else { Vec::new() };
         drop(state);
-        next.into_iter().flatten().for_each(Waker::wake);
+        wake(next);
     }
 
     /// Adds an item, or the end, and wakes all who wait but `by`, who polls.
@@ -204,10 +230,11 @@ impl<S: Stream> Lease<'_, S> {
             }
         };
         let mut waiting = std::mem::take(&mut state.waiting);
+        let patient = if ended.is_some() { std::mem::take(&mut state.patient) } else { BTreeMap::new() };
         drop(state);
         waiting.remove(&by);
         drop(ended);
-        waiting.into_values().for_each(Waker::wake);
+        wake(waiting.into_values().chain(patient.into_values()));
     }
 }
 
@@ -218,9 +245,9 @@ impl<S: Stream> Drop for Lease<'_, S> {
         }
         let mut state = self.of.lock();
         state.source = Source::Ended;
-        let waiting = std::mem::take(&mut state.waiting);
+        let (waiting, patient) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.patient));
         drop(state);
-        waiting.into_values().for_each(Waker::wake);
+        wake(waiting.into_values().chain(patient.into_values()));
     }
 }
 
@@ -244,7 +271,19 @@ where
                 Source::Taken | Source::Ended => return,
             }
         };
-        next.into_iter().flatten().for_each(Waker::wake);
+        wake(next);
+    }
+}
+
+impl<S> Reader<S>
+where
+    S: Stream + Send + 'static,
+    S::Item: Clone + Send + 'static,
+{
+    /// Waits for the end of the stream and gives its last item. It is not woken by the items before, unless nobody else
+    /// is there to go on.
+    pub async fn last(self) -> Option<S::Item> {
+        std::future::poll_fn(|cx| self.of.poll_item(self.id, None, cx)).await
     }
 }
 
@@ -256,7 +295,7 @@ where
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        let item = std::task::ready!(self.of.poll_item(self.id, self.next, cx));
+        let item = std::task::ready!(self.of.poll_item(self.id, Some(self.next), cx));
         self.next += usize::from(item.is_some());
         Poll::Ready(item)
     }

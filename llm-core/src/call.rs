@@ -1,11 +1,13 @@
 mod dispatch;
 mod labels;
+mod retries;
 mod tenant;
 
 use std::time::Instant;
 
 pub use self::dispatch::Dispatch;
 pub use self::labels::Labels;
+pub use self::retries::RetriesAbove;
 pub use self::tenant::Tenant;
 use crate::Error;
 

@@ -132,6 +132,11 @@ impl Operation for EmbedRequest {
         Estimate { input: likely, input_bound: Some(most), output_bound: Some(0), ..Estimate::default() }
     }
 
+    fn weight(answer: &Embeddings) -> Option<u64> {
+        let numbers: usize = answer.vectors.iter().map(|vector| 32 + 4 * vector.len()).sum();
+        Some(numbers as u64 + 16 * answer.extra.json_bytes())
+    }
+
     fn parts(&self) -> Option<Vec<Self>> {
         Some(self.inputs.iter().map(|input| self.with_inputs(vec![input.clone()])).collect())
     }

@@ -51,6 +51,15 @@ impl Extra {
         self.iter().map(|(name, value)| (name.len() + json_bytes(value) + r#""":,"#.len()) as u64).sum()
     }
 
+    /// Writes them, if there are any, after the part that they belong to. No kind of part is called `with`, so they are
+    /// not taken for one.
+    pub(crate) fn fingerprint_marked<'h>(&self, h: &'h mut Fingerprinter) -> &'h mut Fingerprinter {
+        match self.iter().any(|(name, _)| counts(name)) {
+            true => self.fingerprint(h.variant("with"), counts),
+            false => h,
+        }
+    }
+
     pub(crate) fn fingerprint<'h>(
         &self,
         h: &'h mut Fingerprinter,
@@ -58,6 +67,12 @@ impl Extra {
     ) -> &'h mut Fingerprinter {
         h.object(self.iter().filter(|(name, _)| counts(name)))
     }
+}
+
+/// Whether a further field of a part, a message or a tool decides the answer. Marks for a vendor's prompt cache do not:
+/// they say what is kept there, and for how long.
+pub(crate) fn counts(name: &str) -> bool {
+    !matches!(name, "cache_control" | "prompt_cache_breakpoint")
 }
 
 /// Bytes of a value's JSON text.

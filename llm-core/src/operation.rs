@@ -55,10 +55,22 @@ pub trait Operation: Clone + Send + Sync + 'static {
         true
     }
 
-    /// Whether an answer may be kept for the next who asks. Not one that is spoiled, such as tool arguments that are no
-    /// JSON: asked again, the model may do better.
+    /// Whether an answer may be kept for the next who asks. Not one that is spoiled: cut short, filtered, refused, or
+    /// with tool arguments that are no JSON. Asked again, the model may do better.
     fn keeps(answer: &Complete<Self>) -> bool {
         let _ = answer;
+        true
+    }
+
+    /// What an answer takes in memory, in bytes, where the operation knows that better than its JSON text tells.
+    fn weight(answer: &Complete<Self>) -> Option<u64> {
+        let _ = answer;
+        None
+    }
+
+    /// Whether the question holds all that decides its answer. Not one that names something outside which may change: an
+    /// address, a file, an earlier answer, a search. Its answer is not kept.
+    fn stands_alone(&self) -> bool {
         true
     }
 

@@ -29,6 +29,12 @@ impl<O> Reply<O> {
     }
 
     /// The same reply with another answer.
+    pub fn map<U>(self, change: impl FnOnce(O) -> U) -> Reply<U> {
+        let Self { output, receipt, limits, extensions } = self;
+        Reply { output: change(output), receipt, limits, extensions }
+    }
+
+    /// The same reply with another answer, if there is one.
     ///
     /// # Errors
     ///

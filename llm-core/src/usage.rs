@@ -1,4 +1,7 @@
-use std::ops::{Add, AddAssign};
+use std::{
+    iter::Sum,
+    ops::{Add, AddAssign},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,12 +29,18 @@ pub struct Usage {
     pub cache_write_long: u64,
     /// Those of `input` that were audio.
     pub audio_input: u64,
+    /// Those of `input` that were images, where the vendor counts them apart.
+    pub image_input: u64,
+    /// Those of `input` that the vendor's own tools (a search, an address) put before the model.
+    pub tool_prompt: u64,
     /// All output tokens.
     pub output: u64,
     /// Those of `output` that were reasoning.
     pub reasoning: u64,
     /// Those of `output` that were audio.
     pub audio_output: u64,
+    /// Those of `output` that were images, where the vendor counts them apart.
+    pub image_output: u64,
 }
 
 impl Usage {
@@ -76,15 +85,62 @@ impl Usage {
         shares
     }
 
-    fn fields(&self) -> [u64; 8] {
-        let Self { input, cache_read, cache_write, cache_write_long, audio_input, output, reasoning, audio_output } =
-            *self;
-        [input, cache_read, cache_write, cache_write_long, audio_input, output, reasoning, audio_output]
+    fn fields(&self) -> [u64; 11] {
+        let Self {
+            input,
+            cache_read,
+            cache_write,
+            cache_write_long,
+            audio_input,
+            image_input,
+            tool_prompt,
+            output,
+            reasoning,
+            audio_output,
+            image_output,
+        } = *self;
+        [
+            input,
+            cache_read,
+            cache_write,
+            cache_write_long,
+            audio_input,
+            image_input,
+            tool_prompt,
+            output,
+            reasoning,
+            audio_output,
+            image_output,
+        ]
     }
 
-    fn from_fields(fields: [u64; 8]) -> Self {
-        let [input, cache_read, cache_write, cache_write_long, audio_input, output, reasoning, audio_output] = fields;
-        Self { input, cache_read, cache_write, cache_write_long, audio_input, output, reasoning, audio_output }
+    fn from_fields(fields: [u64; 11]) -> Self {
+        let [
+            input,
+            cache_read,
+            cache_write,
+            cache_write_long,
+            audio_input,
+            image_input,
+            tool_prompt,
+            output,
+            reasoning,
+            audio_output,
+            image_output,
+        ] = fields;
+        Self {
+            input,
+            cache_read,
+            cache_write,
+            cache_write_long,
+            audio_input,
+            image_input,
+            tool_prompt,
+            output,
+            reasoning,
+            audio_output,
+            image_output,
+        }
     }
 }
 
@@ -114,6 +170,12 @@ impl Add for Usage {
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
+    }
+}
+
+impl Sum for Usage {
+    fn sum<I: Iterator<Item = Self>>(usages: I) -> Self {
+        usages.fold(Self::default(), Add::add)
     }
 }
 

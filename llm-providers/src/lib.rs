@@ -2,14 +2,17 @@
 //!
 //! # Overview
 //!
-//! - [`OpenAi`]: chat, streamed chat and embeddings of OpenAI, and of every server that speaks its format. Its wire
-//!   format stands alone in [`openai::codec`], without input or output; its HTTP is behind a seam, [`transport`].
+//! - [`OpenAi`], [`Anthropic`], [`Gemini`]: chat, streamed chat, embeddings, token counts and lists of models, as far as
+//!   the vendor has them. [`openai`] has the table of servers that speak its format: Azure, Ollama, vLLM, Mistral, Groq,
+//!   DeepSeek, OpenRouter. All are one [`Client`] of a [`wire::Wire`], a format without input or output; HTTP is behind
+//!   a seam, [`transport`].
 //! - [`Ledger`]: what each call cost, what it was worth, what it saved; per tenant, label, model and cause. [`prices`]
 //!   holds what it counts with.
+//! - [`retry`]: asking again, within a budget, for those who use one client and no key pool.
 //! - `scripted` (feature): a provider for your own tests.
 //!
-//! It does not retry, wait, cache, choose keys or limit anything: layers of this family do. It has no other vendor's own
-//! format yet, no batches, files, audio or images as answers, and no `/responses`.
+//! It does not cache, choose keys or limit anything: layers of this family do. A client itself neither retries nor
+//! waits. There are no batches, files, audio or images as answers yet, and no `/responses`.
 //!
 //! # Example
 //!
@@ -46,8 +49,8 @@
 //! - A stream is whole if `[DONE]` came or every choice told why it ended; otherwise it ends with an error. A streamed
 //!   reply resolves at its first piece, so an error before that comes at once.
 //! - A call's deadline bounds connecting, waiting and every piece of the answer.
-//! - Answers are read up to a bound: [`OpenAi::max_body_bytes`], and for each event of a stream
-//!   [`OpenAi::max_event_bytes`].
+//! - Answers are read up to a bound: [`Client::max_body_bytes`], and for each event of a stream
+//!   [`Client::max_event_bytes`].
 //! - What a format cannot say is refused, naming the field. Fields without a name pass through in both directions.
 //!
 //! # Readiness and cloning
@@ -70,20 +73,29 @@
 //! |---|---|---|
 //! | `reqwest` | on | [`transport::Reqwest`], the HTTP client behind the seam |
 //! | `rustls` | on | TLS for it; without it only plain HTTP works |
+//! | `http2` | off | HTTP/2 for it, where the server offers it |
 //! | `scripted` | off | the `scripted` provider, for your own tests |
 
+pub mod anthropic;
+mod client;
 mod deadline;
+pub mod gemini;
 pub mod ledger;
 pub mod openai;
 pub mod prices;
+pub mod retry;
 #[cfg(feature = "scripted")]
 pub mod scripted;
 mod telemetry;
 pub mod transport;
+pub mod wire;
 
 pub use llm_core;
 pub use secrecy::SecretString;
 
+pub use self::anthropic::Anthropic;
+pub use self::client::Client;
+pub use self::gemini::Gemini;
 pub use self::ledger::{
     Answers, AnswersLayer, Balance, Charged, Ledger, Outcome, Overhead, Overheads, Purchase, Purchases, PurchasesLayer,
     Row, Snapshot, Unconfirmed,

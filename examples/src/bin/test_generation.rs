@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p examples --bin test_generation`, with no key and no server; `--help` tells more.
 
-use std::{path::Path, process::ExitCode};
+use std::{io::Write, path::Path, process::ExitCode};
 
 use examples::{
     args::{self, Command, UsageError},
@@ -27,10 +27,7 @@ async fn main() -> ExitCode {
         }
     };
     let outcome = match command {
-        Command::Help => {
-            print!("{}", args::USAGE);
-            Ok(())
-        }
+        Command::Help => say(args::USAGE.trim_end()),
         Command::Repository => repository().await,
         Command::Demo => demonstration().await,
         Command::Trace { trace, texts, key } => match Trace::open(&trace, &texts, key) {
@@ -40,6 +37,7 @@ async fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("test_generation: {error}");
             ExitCode::FAILURE
@@ -53,45 +51,53 @@ async fn repository() -> Result<(), BoxError> {
     let first = FirstGeneration::read(root, |name| std::env::var_os(name))?.into_source();
     let again = History::read(root)?.into_source();
     let simulation = Simulation::start(SystemClock, simulation::latency()).await?;
-    phase(&simulation, first).await?;
-    phase(&simulation, again).await?;
-    close(&simulation, &scaled());
-    Ok(())
+    for source in [first, again] {
+        announce(&source)?;
+        let table = run::at_once(&simulation, source).await?;
+        tell(&simulation, &table, &scaled())?;
+    }
+    say(&run::check(&simulation))
 }
 
 async fn demonstration() -> Result<(), BoxError> {
     let simulation = Simulation::start(SystemClock, simulation::latency()).await?;
-    phase(&simulation, demo::source()).await?;
-    close(&simulation, &scaled());
-    Ok(())
+    let source = demo::source();
+    announce(&source)?;
+    // One after the other: some stories are asked about again later.
+    let table = run::in_order(&simulation, None, source).await?;
+    tell(&simulation, &table, &scaled())?;
+    say(&run::check(&simulation))
 }
 
 async fn replay(trace: Trace) -> Result<(), BoxError> {
     let source = trace.into_source()?;
     let clock = ManualClock::default();
     let simulation = Simulation::start(clock.clone(), Latency::zero()).await?;
-    announce(&source);
-    println!("{}", run::in_order(&simulation, &clock, source).await?);
-    close(&simulation, "none: it answers at once, so p50 and p95 are this machine's");
-    Ok(())
+    announce(&source)?;
+    let table = run::in_order(&simulation, Some(&clock), source).await?;
+    tell(&simulation, &table, "none: it answers at once, so p50 and p95 are this machine's")?;
+    say(&run::check(&simulation))
 }
 
-async fn phase(simulation: &Simulation, source: Source) -> Result<(), BoxError> {
-    announce(&source);
-    println!("{}", run::at_once(simulation, source).await?);
-    Ok(())
+fn announce(source: &Source) -> Result<(), BoxError> {
+    say(&format!("== {}: {} calls", source.name(), source.calls()))?;
+    source.notes().iter().try_for_each(|note| say(&format!("   {note}")))
 }
 
-fn announce(source: &Source) {
-    println!("== {}: {} calls", source.name(), source.calls());
-    for note in source.notes() {
-        println!("   {note}");
-    }
+/// Prints a table, and beside it what of it is counted and what is simulated.
+fn tell(simulation: &Simulation, table: &str, latency: &str) -> Result<(), BoxError> {
+    say(table)?;
+    say(&format!("   {}\n", simulation.disclosure(latency)))
 }
 
-fn close(simulation: &Simulation, latency: &str) {
-    println!("{}", simulation.disclosure(latency));
-    println!("{}", run::check(simulation));
+fn say(text: &str) -> Result<(), BoxError> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+/// Whether whoever read the output has gone, as `head` does.
+fn is_closed_pipe(error: &BoxError) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn scaled() -> String {

@@ -29,7 +29,7 @@ async fn a_week_passes_in_milliseconds() {
     assert_eq!(origin().await, Origin::Vendor);
     assert_eq!(age(origin().await), Some(Duration::ZERO));
     clock.set_unix(Duration::from_secs(1));
-    assert_eq!(age(origin().await), Some(Duration::ZERO), "a clock set back makes no answer older or newer than it is");
+    assert_eq!(origin().await, Origin::Vendor, "a clock that was set back prolongs no answer's life");
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,7 +44,8 @@ async fn stampede(leader_streams: bool, words: &str) -> (Polls, u64) {
         })
         .collect();
     for task in tasks {
-        assert_eq!(task.await.unwrap().unwrap(), words);
+        let said = task.await.expect("no caller panics");
+        assert_eq!(said.expect("the upstream answers"), words);
     }
     let stats = cache.stats();
     assert_eq!((stats.misses, stats.coalesced, stats.running, stats.entries), (1, 9_999, 0, 1));

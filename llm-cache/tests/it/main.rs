@@ -4,7 +4,11 @@
 
 mod contract;
 mod core;
+mod directives;
+mod edges;
 mod entries;
 mod flights;
+mod invalidation;
+mod items;
 mod upstream;
 mod vendor;

@@ -59,7 +59,7 @@ impl Drop for Alive {
 
 pub(crate) fn question(call: &Call<ChatRequest>) -> String {
     call.body.messages.iter().flat_map(|message| &message.parts).fold(String::new(), |text, part| match part {
-        Part::Text { text: more } => text + more,
+        Part::Text { text: more, .. } => text + more,
         _ => text,
     })
 }

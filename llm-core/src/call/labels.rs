@@ -23,7 +23,8 @@ impl Labels {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if a bound is passed or the name is empty.
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if a bound is passed, the name is empty, or a control
+    /// character is in it.
     pub fn insert(&mut self, name: &str, value: &str) -> Result<(), Error> {
         if name.is_empty() || name.len() > Self::MAX_NAME {
             return Err(Error::invalid(format!(
@@ -38,6 +39,9 @@ impl Labels {
                 value.len(),
                 Self::MAX_VALUE
             )));
+        }
+        if [name, value].iter().any(|text| text.contains(char::is_control)) {
+            return Err(Error::invalid(format!("label {name:?} holds a control character")));
         }
         let labels = Arc::make_mut(self.0.get_or_insert_default());
         match labels.binary_search_by(|(known, _)| (**known).cmp(name)) {
@@ -81,6 +85,7 @@ mod tests {
         assert_eq!(labels.get("n3"), Some("w"));
         assert!(labels.insert("one more", "v").unwrap_err().message().contains("16 labels"));
         assert!(labels.insert("", "v").is_err());
+        assert!(labels.insert("n1", "a\0b").unwrap_err().message().contains("control character"));
         assert!(labels.insert("n1", &"x".repeat(257)).is_err());
     }
 }

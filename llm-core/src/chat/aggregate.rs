@@ -21,6 +21,8 @@ struct Open {
     finish: FinishReason,
     extra: Extra,
     message_extra: Extra,
+    /// Whether the last part is whole, so that more of its kind begins a new one.
+    sealed: bool,
 }
 
 #[derive(Debug)]
@@ -28,7 +30,7 @@ enum OpenPart {
     Text(String),
     Reasoning(String),
     Refusal(String),
-    ToolCall { index: u32, id: Arc<str>, name: Arc<str>, arguments: String },
+    ToolCall { index: u32, id: Arc<str>, name: Arc<str>, arguments: String, extra: Extra },
     Whole(Part),
 }
 
@@ -40,23 +42,25 @@ impl Aggregate {
                 self.id.clone_from(id);
                 self.model.clone_from(model);
             }
-            ChatEvent::Text { choice, text } => match self.choice(*choice).parts.last_mut() {
+            ChatEvent::Text { choice, text } => match self.choice(*choice).growing() {
                 Some(OpenPart::Text(known)) => known.push_str(text),
                 _ => self.open(*choice, OpenPart::Text(text.to_string())),
             },
-            ChatEvent::Reasoning { choice, text } => match self.choice(*choice).parts.last_mut() {
+            ChatEvent::Reasoning { choice, text } => match self.choice(*choice).growing() {
                 Some(OpenPart::Reasoning(known)) => known.push_str(text),
                 _ => self.open(*choice, OpenPart::Reasoning(text.to_string())),
             },
-            ChatEvent::Refusal { choice, text } => match self.choice(*choice).parts.last_mut() {
+            ChatEvent::Refusal { choice, text } => match self.choice(*choice).growing() {
                 Some(OpenPart::Refusal(known)) => known.push_str(text),
                 _ => self.open(*choice, OpenPart::Refusal(text.to_string())),
             },
             ChatEvent::ToolCall { choice, index, id, name } => {
                 let (id, name) = (id.clone(), name.clone());
-                self.open(*choice, OpenPart::ToolCall { index: *index, id, name, arguments: String::new() });
+                let (arguments, extra) = Default::default();
+                self.open(*choice, OpenPart::ToolCall { index: *index, id, name, arguments, extra });
             }
             ChatEvent::ToolArguments { choice, index, fragment } => self.arguments(*choice, *index, fragment),
+            ChatEvent::PartEnd { choice, signature, extra } => self.choice(*choice).seal(signature.as_ref(), extra),
             ChatEvent::Part { choice, part } => self.open(*choice, OpenPart::Whole(part.clone())),
             ChatEvent::Finish { choice, reason } => self.choice(*choice).finish.clone_from(reason),
             ChatEvent::Extra { of, fields } => match *of {
@@ -94,14 +98,16 @@ impl Aggregate {
             Some(arguments) => arguments.push_str(fragment),
             None => {
                 // Arguments of a call that was never opened: kept under no name rather than lost.
-                let (id, name) = Default::default();
-                parts.push(OpenPart::ToolCall { index: at, id, name, arguments: fragment.to_owned() });
+                let (id, name, extra) = Default::default();
+                parts.push(OpenPart::ToolCall { index: at, id, name, arguments: fragment.to_owned(), extra });
             }
         }
     }
 
     fn open(&mut self, choice: u32, part: OpenPart) {
-        self.choice(choice).parts.push(part);
+        let choice = self.choice(choice);
+        choice.sealed = false;
+        choice.parts.push(part);
     }
 
     fn choice(&mut self, index: u32) -> &mut Open {
@@ -117,21 +123,52 @@ impl Aggregate {
 }
 
 impl Open {
+    /// The last part, unless it is whole.
+    fn growing(&mut self) -> Option<&mut OpenPart> {
+        if self.sealed { None } else { self.parts.last_mut() }
+    }
+
+    /// The last part is whole. What it has no place for stays with the message.
+    fn seal(&mut self, signature: Option<&Arc<str>>, extra: &Extra) {
+        self.sealed = true;
+        let further = match self.parts.last_mut() {
+            Some(OpenPart::ToolCall { extra, .. }) => extra,
+            Some(part @ (OpenPart::Text(_) | OpenPart::Reasoning(_))) if signature.is_some() || !extra.is_empty() => {
+                part.settle(signature);
+                match part {
+                    OpenPart::Whole(Part::Text { extra, .. } | Part::Reasoning(Reasoning { extra, .. })) => extra,
+                    _ => return,
+                }
+            }
+            _ => &mut self.message_extra,
+        };
+        further.merge(extra);
+    }
+
     fn close(self) -> Choice {
-        let Self { index, parts, finish, extra, message_extra } = self;
+        let Self { index, parts, finish, extra, message_extra, sealed: _ } = self;
         let parts = parts.into_iter().map(OpenPart::close).collect();
         Choice { index, parts, finish, extra, message_extra }
     }
 }
 
 impl OpenPart {
+    /// Makes text or reasoning whole, with its seal.
+    fn settle(&mut self, signature: Option<&Arc<str>>) {
+        let mut whole = std::mem::replace(self, Self::Text(String::new())).close();
+        if let Part::Reasoning(reasoning) = &mut whole {
+            reasoning.signature = signature.cloned();
+        }
+        *self = Self::Whole(whole);
+    }
+
     fn close(self) -> Part {
         match self {
             Self::Text(text) => Part::text(text),
             Self::Refusal(text) => Part::Refusal { text: text.into() },
             Self::Reasoning(text) => Part::Reasoning(Reasoning { text: text.into(), ..Reasoning::default() }),
-            Self::ToolCall { index: _, id, name, arguments } => {
-                Part::ToolCall(ToolCall { id, name, arguments: arguments.into(), extra: Extra::default() })
+            Self::ToolCall { index: _, id, name, arguments, extra } => {
+                Part::ToolCall(ToolCall { id, name, arguments: arguments.into(), extra })
             }
             Self::Whole(part) => part,
         }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{ChatResponse, Choice, FinishReason, Part, ToolCall};
+use super::{ChatResponse, Choice, FinishReason, Part, Reasoning, ToolCall};
 use crate::{Extra, Usage};
 
 /// A piece of a streamed answer.
@@ -56,6 +56,15 @@ pub enum ChatEvent {
         index: u32,
         /// The next piece of JSON text.
         fragment: Arc<str>,
+    },
+    /// The part that came last is whole: more of its kind begins a new one.
+    PartEnd {
+        /// The choice it belongs to.
+        choice: u32,
+        /// The vendor's seal, if it is reasoning and has one.
+        signature: Option<Arc<str>>,
+        /// Further fields of the part.
+        extra: Extra,
     },
     /// A part that came whole.
     Part {
@@ -123,24 +132,35 @@ fn replay_choice(choice: &Choice, events: &mut Vec<ChatEvent>) {
     let Choice { index, parts, finish, extra, message_extra } = choice;
     let index = *index;
     let mut calls = 0;
-    let mut last = None;
-    for part in parts {
-        let kind = std::mem::discriminant(part);
-        // Two pieces in a row would flow together, so the second comes whole.
-        let flows = last.replace(kind) != Some(kind);
+    let mut parts = parts.iter().peekable();
+    while let Some(part) = parts.next() {
+        let (mut signature, mut further) = (None, Extra::default());
         match part {
-            Part::Text { text } if flows => events.push(ChatEvent::Text { choice: index, text: text.clone() }),
-            Part::Refusal { text } if flows => events.push(ChatEvent::Refusal { choice: index, text: text.clone() }),
-            Part::Reasoning(r) if flows && r.signature.is_none() && r.extra.is_empty() => {
-                events.push(ChatEvent::Reasoning { choice: index, text: r.text.clone() });
+            Part::Text { text, extra } => {
+                events.push(ChatEvent::Text { choice: index, text: text.clone() });
+                further.clone_from(extra);
             }
-            Part::ToolCall(ToolCall { id, name, arguments, extra }) if extra.is_empty() => {
+            Part::Refusal { text } => events.push(ChatEvent::Refusal { choice: index, text: text.clone() }),
+            Part::Reasoning(Reasoning { text, signature: seal, extra }) => {
+                events.push(ChatEvent::Reasoning { choice: index, text: text.clone() });
+                signature.clone_from(seal);
+                further.clone_from(extra);
+            }
+            Part::ToolCall(ToolCall { id, name, arguments, extra }) => {
                 events.push(ChatEvent::ToolCall { choice: index, index: calls, id: id.clone(), name: name.clone() });
                 let fragment = arguments.clone();
                 events.push(ChatEvent::ToolArguments { choice: index, index: calls, fragment });
+                further.clone_from(extra);
                 calls += 1;
             }
             whole => events.push(ChatEvent::Part { choice: index, part: whole.clone() }),
+        }
+        // Two of a kind in a row would flow together, but for tool calls, which have numbers.
+        let kind = std::mem::discriminant(part);
+        let flows =
+            !matches!(part, Part::ToolCall(_)) && parts.peek().is_some_and(|next| kind == std::mem::discriminant(next));
+        if flows || signature.is_some() || !further.is_empty() {
+            events.push(ChatEvent::PartEnd { choice: index, signature, extra: further });
         }
     }
     for (of, fields) in [(ExtraOf::Choice(index), extra), (ExtraOf::Message(index), message_extra)] {

@@ -1,6 +1,6 @@
 use std::{
     any::Any,
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
@@ -90,11 +90,10 @@ fn lost() -> Error {
 impl Live<ChatResponse> for LiveChat {
     fn wait(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Result<Arc<ChatResponse>, Error>> + Send>> {
         Box::pin(async move {
-            let mut events = self.read()?;
-            while let Some(event) = poll_fn(|cx| Pin::new(&mut events).poll_next(cx)).await {
-                event?;
+            match self.read()?.last().await {
+                Some(Err(error)) => Err(error),
+                _ => self.whole.get().cloned().ok_or_else(lost),
             }
-            self.whole.get().cloned().ok_or_else(lost)
         })
     }
 

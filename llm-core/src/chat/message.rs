@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Choice, Part, ToolResult};
-use crate::{Extra, Fingerprinter};
+use crate::{Extra, Fingerprinter, extra::counts};
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,7 +59,8 @@ impl Message {
 
     /// What a tool answered to a call.
     pub fn tool(call_id: impl Into<Arc<str>>, answer: impl Into<Arc<str>>) -> Self {
-        let result = ToolResult { call_id: call_id.into(), content: vec![Part::text(answer)], is_error: false };
+        let content = vec![Part::text(answer)];
+        let result = ToolResult { call_id: call_id.into(), content, is_error: false, extra: Extra::default() };
         Self::new(Role::Tool, vec![Part::ToolResult(result)])
     }
 
@@ -75,7 +76,7 @@ impl Message {
         h.variant(role.name());
         h.list(parts, |h, part| part.fingerprint(h));
         h.option(name.as_deref(), |h, name| h.text(name));
-        extra.fingerprint(h, |_| true)
+        extra.fingerprint(h, counts)
     }
 }
 

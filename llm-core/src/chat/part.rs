@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::Value;
 
 use crate::{Error, ErrorKind, Extra, Fingerprinter};
@@ -14,6 +17,9 @@ pub enum Part {
     Text {
         /// The text.
         text: Arc<str>,
+        /// Further fields (`citations`, `cache_control`).
+        #[serde(default, skip_serializing_if = "Extra::is_empty")]
+        extra: Extra,
     },
     /// An image.
     Image(Image),
@@ -43,6 +49,9 @@ pub struct Image {
     /// How closely the model should look (`low`, `high`, `auto`), where the vendor has that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Arc<str>>,
+    /// Further fields (`cache_control`).
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
 }
 
 /// Where an image is.
@@ -87,6 +96,9 @@ pub struct ToolResult {
     /// Whether the tool failed.
     #[serde(default)]
     pub is_error: bool,
+    /// Further fields (`cache_control`).
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
 }
 
 /// A model's reasoning.
@@ -110,33 +122,68 @@ impl ToolCall {
     /// [`ErrorKind::Malformed`] if they are no JSON, or not of this type. Their content is not in the error.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_str(&self.arguments).map_err(|error| {
-            let message = format!("the arguments of tool call {:?} cannot be read: {error}", self.name);
+            // serde's own words may quote what the model wrote.
+            let what = if error.is_data() { "are not of the type wanted" } else { "are no JSON" };
+            let (name, line, column) = (&self.name, error.line(), error.column());
+            let message = format!("the arguments of tool call {name:?} {what} (line {line}, column {column})");
             Error::new(ErrorKind::Malformed, message)
         })
+    }
+
+    /// Whether the arguments are JSON, where they should be: a custom tool's input is free text.
+    pub(super) fn is_readable(&self) -> bool {
+        let custom = self.extra.get("type").is_some_and(|kind| kind == "custom");
+        custom || self.arguments.is_empty() || serde_json::from_str::<IgnoredAny>(&self.arguments).is_ok()
     }
 }
 
 impl Part {
     /// A piece of text.
     pub fn text(text: impl Into<Arc<str>>) -> Self {
-        Self::Text { text: text.into() }
+        Self::Text { text: text.into(), extra: Extra::default() }
     }
 
     /// An image, by its bytes.
     pub fn image(media_type: impl Into<Arc<str>>, data: impl Into<Bytes>) -> Self {
         let source = ImageSource::Bytes { media_type: media_type.into(), data: data.into() };
-        Self::Image(Image { source, detail: None })
+        Self::Image(Image { source, detail: None, extra: Extra::default() })
     }
 
     /// An image at an address that the vendor fetches.
     pub fn image_url(url: impl Into<Arc<str>>) -> Self {
-        Self::Image(Image { source: ImageSource::Url { url: url.into() }, detail: None })
+        let source = ImageSource::Url { url: url.into() };
+        Self::Image(Image { source, detail: None, extra: Extra::default() })
+    }
+
+    /// Whether it holds all of itself: no address to fetch, nothing that this library cannot read.
+    pub(super) fn stands_alone(&self) -> bool {
+        match self {
+            Self::Image(Image { source: ImageSource::Url { url }, .. }) => url.starts_with("data:"),
+            Self::Other { .. } => false,
+            Self::ToolResult(result) => result.content.iter().all(Self::stands_alone),
+            _ => true,
+        }
+    }
+
+    /// Adds a further field, such as `cache_control`, to a part that takes some: every kind but a refusal, and
+    /// [`Other`](Self::Other), which has them in its value. Those stay as they are.
+    pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        match &mut self {
+            Self::Text { extra, .. }
+            | Self::Image(Image { extra, .. })
+            | Self::ToolCall(ToolCall { extra, .. })
+            | Self::ToolResult(ToolResult { extra, .. })
+            | Self::Reasoning(Reasoning { extra, .. }) => extra.insert(name, value),
+            Self::Refusal { .. } | Self::Other { .. } => {}
+        }
+        self
     }
 
     /// Bytes of text in it, for estimates; `None` if it is not text.
     pub(super) fn text_bytes(&self) -> Option<u64> {
         Some(match self {
-            Self::Text { text } | Self::Refusal { text } => text.len() as u64,
+            Self::Text { text, extra } => text.len() as u64 + extra.json_bytes(),
+            Self::Refusal { text } => text.len() as u64,
             Self::Reasoning(reasoning) => {
                 let seal = reasoning.signature.as_deref().map_or(0, str::len);
                 (reasoning.text.len() + seal) as u64 + reasoning.extra.json_bytes()
@@ -145,7 +192,8 @@ impl Part {
                 (id.len() + name.len() + arguments.len()) as u64 + extra.json_bytes()
             }
             Self::ToolResult(result) => {
-                result.content.iter().map(Self::text_bytes).sum::<Option<u64>>()? + result.call_id.len() as u64
+                let content = result.content.iter().map(Self::text_bytes).sum::<Option<u64>>()?;
+                content + result.call_id.len() as u64 + result.extra.json_bytes()
             }
             Self::Image(_) | Self::Other { .. } => return None,
         })
@@ -153,22 +201,23 @@ impl Part {
 
     pub(super) fn fingerprint<'h>(&self, h: &'h mut Fingerprinter) -> &'h mut Fingerprinter {
         match self {
-            Self::Text { text } => h.variant("text").text(text),
+            Self::Text { text, extra } => extra.fingerprint_marked(h.variant("text").text(text)),
             Self::Refusal { text } => h.variant("refusal").text(text),
             Self::Other { value } => h.variant("other").json(value),
-            Self::Image(Image { source, detail }) => {
+            Self::Image(Image { source, detail, extra }) => {
                 match source {
                     ImageSource::Bytes { media_type, data } => h.variant("image").text(media_type).bytes(data),
                     ImageSource::Url { url } => h.variant("image_url").text(url),
                 };
-                h.option(detail.as_deref(), |h, detail| h.text(detail))
+                extra.fingerprint_marked(h.option(detail.as_deref(), |h, detail| h.text(detail)))
             }
             Self::ToolCall(ToolCall { id, name, arguments, extra }) => {
                 h.variant("tool_call").text(id).text(name).text(arguments);
                 extra.fingerprint(h, |_| true)
             }
-            Self::ToolResult(ToolResult { call_id, content, is_error }) => {
-                h.variant("tool_result").text(call_id).boolean(*is_error).list(content, |h, part| part.fingerprint(h))
+            Self::ToolResult(ToolResult { call_id, content, is_error, extra }) => {
+                h.variant("tool_result").text(call_id).boolean(*is_error).list(content, |h, part| part.fingerprint(h));
+                extra.fingerprint_marked(h)
             }
             Self::Reasoning(Reasoning { text, signature, extra }) => {
                 h.variant("reasoning").text(text).option(signature.as_deref(), |h, seal| h.text(seal));

@@ -1,8 +1,6 @@
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
-
-use super::{ChatResponse, ChatStream, Message, Part, ResponseFormat, Sampling, Tool, ToolChoice};
+use super::{ChatResponse, ChatStream, Choice, Message, Part, ResponseFormat, Sampling, Tool, ToolChoice};
 use crate::{Estimate, Extra, Fingerprinter, Operation, Streamed};
 
 /// A conversation to go on with.
@@ -52,7 +50,8 @@ const FRAME_TOKENS: u64 = 16;
 impl ChatRequest {
     /// Fields among `extra` that say how to send, whom to bill or what to log, and do not decide the answer: two
     /// requests that differ in them alone have one cache key.
-    pub const TRANSPORT_FIELDS: [&'static str; 8] = [
+    pub const TRANSPORT_FIELDS: [&'static str; 9] = [
+        "cache_control",
         "metadata",
         "prompt_cache_key",
         "prompt_cache_options",
@@ -62,6 +61,11 @@ impl ChatRequest {
         "stream_options",
         "user",
     ];
+
+    /// Fields among `extra` that bring in what is outside the request: an earlier answer, a conversation kept by the
+    /// vendor, a search, a container. Answers to such requests are not kept by a cache.
+    pub const OUTSIDE_FIELDS: [&'static str; 5] =
+        ["cachedContent", "container", "conversation", "previous_response_id", "web_search_options"];
 
     /// An empty conversation with a model.
     pub fn new(model: impl Into<Arc<str>>) -> Self {
@@ -191,8 +195,15 @@ impl Operation for ChatRequest {
     }
 
     fn keeps(answer: &ChatResponse) -> bool {
-        let mut calls = answer.choices.iter().flat_map(|choice| choice.tool_calls());
-        !answer.choices.is_empty() && calls.all(|call| call.arguments.is_empty() || call.parse::<IgnoredAny>().is_ok())
+        !answer.choices.is_empty() && answer.choices.iter().all(Choice::is_sound)
+    }
+
+    fn stands_alone(&self) -> bool {
+        let outside = |name: &str| Self::OUTSIDE_FIELDS.contains(&name);
+        let mut parts = self.messages.iter().flat_map(|message| &message.parts);
+        parts.all(Part::stands_alone)
+            && self.tools.iter().all(|tool| matches!(tool, Tool::Function(_)))
+            && !self.extra.iter().any(|(name, _)| outside(name))
     }
 
     /// Of the model, the tools and the leading instructions: what a vendor's prompt cache would find again.
@@ -235,5 +246,9 @@ impl Operation for Streamed<ChatRequest> {
 
     fn keeps(answer: &ChatResponse) -> bool {
         ChatRequest::keeps(answer)
+    }
+
+    fn stands_alone(&self) -> bool {
+        self.0.stands_alone()
     }
 }

@@ -89,7 +89,7 @@ impl Choice {
     /// Its text, without reasoning and refusals. Borrowed if it is in one piece.
     pub fn text(&self) -> Cow<'_, str> {
         let mut texts = self.parts.iter().filter_map(|part| match part {
-            Part::Text { text } => Some(&**text),
+            Part::Text { text, .. } => Some(&**text),
             _ => None,
         });
         let first = texts.next().unwrap_or_default();
@@ -114,6 +114,12 @@ impl Choice {
             Part::Refusal { text } => Some(&**text),
             _ => None,
         })
+    }
+
+    /// Whether it is what was asked for: neither cut short, filtered nor refused, and its tool calls can be read.
+    pub fn is_sound(&self) -> bool {
+        let cut = matches!(self.finish, FinishReason::Length | FinishReason::ContentFilter);
+        !cut && self.refusal().is_none() && self.tool_calls().all(ToolCall::is_readable)
     }
 
     /// Its tool calls.

@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::{Extra, Fingerprinter, extra::json_bytes};
+use crate::{
+    Extra, Fingerprinter,
+    extra::{counts, json_bytes},
+};
 
 /// Something that the model may call.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +101,7 @@ impl Tool {
                 h.option(description.as_deref(), |h, text| h.text(text));
                 h.option(parameters.as_deref(), |h, schema| h.json(schema));
                 h.option(*strict, |h, strict| h.boolean(strict));
-                extra.fingerprint(h, |_| true)
+                extra.fingerprint(h, counts)
             }
         }
     }

@@ -36,6 +36,7 @@ struct Inner {
     code: Option<Arc<str>>,
     request_id: Option<Arc<str>>,
     retry_after: Option<Duration>,
+    retryable: Option<bool>,
     scope: Option<LimitScope>,
     charge: Charge,
     limits: Option<Arc<VendorLimits>>,
@@ -54,6 +55,7 @@ impl Error {
             code: None,
             request_id: None,
             retry_after: None,
+            retryable: None,
             scope: None,
             charge: Charge::None,
             limits: None,
@@ -74,6 +76,11 @@ impl Error {
     /// Says when the call may be tried again.
     pub fn with_retry_after(self, after: Duration) -> Self {
         self.edit(|inner| inner.retry_after = Some(after))
+    }
+
+    /// Says what the vendor itself said about trying again, in place of what its kind says.
+    pub fn with_retryable(self, retryable: bool) -> Self {
+        self.edit(|inner| inner.retryable = Some(retryable))
     }
 
     /// Adds the vendor's HTTP status.
@@ -151,10 +158,14 @@ impl Error {
         self.0.limits.as_deref()
     }
 
-    /// Whether the same call may succeed later without any change to it, the key or the account.
+    /// Whether the same call may succeed later without any change to it, the key or the account: what the vendor said,
+    /// otherwise what its kind says.
     pub fn is_retryable(&self) -> bool {
         use ErrorKind::{Incomplete, Malformed, Overloaded, RateLimited, Server, Timeout, Transport};
-        matches!(self.kind(), RateLimited | Overloaded | Server | Transport | Timeout | Malformed | Incomplete)
+        self.0.retryable.unwrap_or(matches!(
+            self.kind(),
+            RateLimited | Overloaded | Server | Transport | Timeout | Malformed | Incomplete
+        ))
     }
 
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -171,7 +182,8 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, message, status, code, request_id, retry_after, scope, charge, limits: _, source } = &*self.0;
+        let Inner { kind, message, status, code, request_id, retry_after, scope, charge, limits: _, source, retryable } =
+            &*self.0;
         let mut out = f.debug_struct("Error");
         out.field("kind", kind).field("message", message).field("charge", charge);
         for (name, text) in [("code", code), ("request_id", request_id)] {
@@ -184,6 +196,9 @@ impl fmt::Debug for Error {
         }
         if let Some(after) = retry_after {
             out.field("retry_after", after);
+        }
+        if let Some(retryable) = retryable {
+            out.field("retryable", retryable);
         }
         if let Some(scope) = scope {
             out.field("scope", scope);
@@ -198,5 +213,19 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_vendor_says_about_trying_again_counts_before_the_kind() {
+        let error = Error::new(ErrorKind::Server, "failed");
+        assert!(error.is_retryable());
+        assert!(!error.clone().with_retryable(false).is_retryable());
+        assert!(Error::invalid("odd").with_retryable(true).is_retryable());
+        assert!(format!("{:?}", error.with_retryable(false)).contains("retryable: false"));
     }
 }

@@ -65,8 +65,7 @@ pub enum PriceTableError {
 
 /// Checks what the form of a table alone does not guarantee.
 pub(super) fn check(model: &str, price: &ModelPrice) -> Result<(), PriceTableError> {
-    let tiers = price.tiers.iter().map(|(tier, rows)| (tier, rows));
-    for (tier, rows) in std::iter::once((&ServiceTier::Standard, &price.rows)).chain(tiers) {
+    for (tier, rows) in std::iter::once((&ServiceTier::Standard, &price.rows)).chain(&price.tiers) {
         let starts = rows.first().is_none_or(|row| row.above == 0);
         if !starts || !rows.is_sorted_by(|a, b| a.above < b.above) {
             return Err(PriceTableError::Rows { model: model.to_owned(), tier: tier.clone() });

@@ -11,6 +11,8 @@ pub struct Facts {
     pub origin: Origin,
     /// Tokens that producing the answer took; `None` while unknown.
     pub usage: Option<Usage>,
+    /// What the vendor has told of the usage while the answer came: of one that broke off, what it took at least.
+    pub usage_so_far: Option<Usage>,
     /// The vendor that produced it, such as `openai`.
     pub provider: Option<Arc<str>>,
     /// The model that produced it, as the vendor named it.
@@ -50,9 +52,21 @@ pub enum Origin {
 impl Facts {
     /// Copies what the answer itself is (usage, vendor, model, cost), not how this call came by it.
     pub fn copy_answer(&mut self, from: &Self) {
-        let Self { origin: _, usage, provider, model, service_tier, request_id, cost, paid: _, saved: _, claim: _ } =
-            from;
+        let Self {
+            origin: _,
+            usage,
+            usage_so_far,
+            provider,
+            model,
+            service_tier,
+            request_id,
+            cost,
+            paid: _,
+            saved: _,
+            claim: _,
+        } = from;
         self.usage = *usage;
+        self.usage_so_far = *usage_so_far;
         self.provider.clone_from(provider);
         self.model.clone_from(model);
         self.service_tier.clone_from(service_tier);

@@ -1,4 +1,5 @@
-//! Questions and answers of any form. Texts are few and short, so that what stands beside each other is easily confused.
+//! Questions and answers of any form. Texts are few and short, and some begin like the encoding of a text, so that what
+//! stands beside each other is easily confused.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use proptest::{collection::vec, option, prelude::*};
 use serde_json::{Map, Value};
 
 pub(crate) fn text() -> impl Strategy<Value = Arc<str>> {
-    prop::sample::select(&["", "a", "b", "ab", "aa", "user", "stop"][..]).prop_map(Arc::from)
+    prop::sample::select(&["", "a", "ab", "\u{7}", "\u{7}a", "user"][..]).prop_map(Arc::from)
 }
 
 /// Any JSON, whole numbers past 2^53 and fractions too.
@@ -51,17 +52,19 @@ pub(crate) fn part() -> impl Strategy<Value = Part> {
         text().prop_map(|url| ImageSource::Url { url }),
     ];
     let leaf = prop_oneof![
-        3 => text().prop_map(|text| Part::Text { text }),
+        3 => (text(), extra()).prop_map(|(text, extra)| Part::Text { text, extra }),
         1 => text().prop_map(|text| Part::Refusal { text }),
-        1 => (source, option::of(text())).prop_map(|(source, detail)| Part::Image(Image { source, detail })),
+        1 => (source, option::of(text()), extra())
+            .prop_map(|(source, detail, extra)| Part::Image(Image { source, detail, extra })),
         2 => tool_call().prop_map(Part::ToolCall),
         2 => (text(), option::of(text()), extra())
             .prop_map(|(text, signature, extra)| Part::Reasoning(Reasoning { text, signature, extra })),
         1 => json().prop_map(|value| Part::Other { value: Arc::new(value) }),
     ];
     leaf.prop_recursive(1, 3, 2, |inner| {
-        (text(), vec(inner, 0..2), any::<bool>())
-            .prop_map(|(call_id, content, is_error)| Part::ToolResult(ToolResult { call_id, content, is_error }))
+        (text(), vec(inner, 0..2), any::<bool>(), extra()).prop_map(|(call_id, content, is_error, extra)| {
+            Part::ToolResult(ToolResult { call_id, content, is_error, extra })
+        })
     })
 }
 

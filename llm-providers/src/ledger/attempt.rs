@@ -17,7 +17,6 @@ struct Open {
     ledger: Ledger,
     keys: Keys,
     amount: Usd,
-    lost: bool,
 }
 
 impl Attempt {
@@ -77,9 +76,8 @@ impl Attempt {
     }
 
     fn claim(&self, amount: Usd) -> Claim {
-        let open = Open { ledger: self.ledger.clone(), keys: self.keys.clone(), amount, lost: false };
-        // Whoever takes the claim drops this closure, and so `open`, without a call.
-        Claim::new(amount, move |_| open.lose())
+        let open = Open { ledger: self.ledger.clone(), keys: self.keys.clone(), amount };
+        Claim::new(amount, move |lost| open.settle(lost))
     }
 
     /// What a call that ended without usage costs.
@@ -111,8 +109,9 @@ impl Attempt {
 }
 
 impl Open {
-    fn lose(mut self) {
-        self.lost = true;
+    /// All of it is settled now: nobody took `lost`.
+    fn settle(self, lost: Usd) {
+        self.ledger.books().settle(&self.keys, self.amount, lost);
     }
 }
 
@@ -122,12 +121,6 @@ impl Drop for Attempt {
             let charged = self.unknown();
             self.book(self.purchase(Outcome::Abandoned, None, charged, &Facts::default()));
         }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.ledger.books().settle(&self.keys, self.amount, !self.lost);
     }
 }
 

@@ -66,14 +66,11 @@ impl Books {
     }
 
     /// Settles an open amount: somebody used the answer, or nobody ever will.
-    pub(super) fn settle(&mut self, keys: &Keys, amount: Usd, used: bool) {
+    pub(super) fn settle(&mut self, keys: &Keys, amount: Usd, lost: Usd) {
         self.each(keys, |row| {
             row.open -= amount;
-            if used {
-                row.claimed += amount;
-            } else {
-                row.overhead.add(Overhead::Abandoned, amount);
-            }
+            row.claimed += amount - lost;
+            row.overhead.add(Overhead::Abandoned, lost);
         });
     }
 

@@ -55,7 +55,7 @@
 //!
 //! Answers, one call at a time, only those that arrived whole:
 //!
-//! - **list**: what the answers cost at list price, each as if it had been bought alone.
+//! - **list**: what the answers cost at list price for the service class they got, each as if bought alone.
 //! - **useful**: what was paid for these answers. Of all answers that come of one purchase, the first to end takes it.
 //! - **saved**: what did not have to be paid for them, by [cause](llm_core::Cause).
 //! - **unpriced answers**: those with no known list price. They are in none of the amounts.

@@ -1,7 +1,8 @@
 //! Dated price tables of vendors, as a starting point.
 //!
-//! They are facts of the day that [`PriceTable::as_of`] names, gathered from the place that [`PriceTable::source`]
-//! names, and not authoritative: a vendor's own pages and your contract with it are. Put your own prices over them:
+//! They are facts of the day that [`as_of`](llm_core::PriceTable::as_of) names, gathered from the place that
+//! [`source`](llm_core::PriceTable::source) names, and not authoritative: a vendor's own pages and your contract with it
+//! are. Put your own prices over them:
 //!
 //! ```
 //! use llm_core::{ModelPrice, Price, PriceTable, Rate};

@@ -159,9 +159,9 @@ pub(super) fn text_of(messages: &[Message]) -> String {
     let mut texts = Vec::new();
     for part in parts {
         match part {
-            Part::Text { text } => texts.push(&**text),
+            Part::Text { text, .. } => texts.push(&**text),
             Part::ToolResult(result) => texts.extend(result.content.iter().filter_map(|part| match part {
-                Part::Text { text } => Some(&**text),
+                Part::Text { text, .. } => Some(&**text),
                 _ => None,
             })),
             _ => {}

@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -11,7 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 use llm_core::{Charge, Error, ErrorKind};
 use tower_service::Service;
 
-/// HTTP/1.1 by the crate `reqwest`, with connections kept for reuse.
+/// HTTP by the crate `reqwest`, with connections kept for reuse: HTTP/1.1, and with the feature `http2` also HTTP/2
+/// where the server offers it.
 ///
 /// It follows no redirect, retries nothing, reads no proxy from the environment, and its errors hold no URL. Time-outs:
 ///
@@ -21,18 +23,27 @@ use tower_service::Service;
 /// | read | 300 s | between two pieces of an answer, and before the first: a model that thinks long and answers whole sends nothing meanwhile |
 /// | total | none | would cut long answers off; a call's own deadline is the better bound |
 ///
-/// Always ready; clones share their connections.
+/// Idle connections are kept for 90 s, any number of them.
+///
+/// Always ready; clones share their connections. Each setter makes new ones, so set all before the first call.
 #[derive(Clone, Debug)]
 pub struct Reqwest {
     settings: Settings,
     client: reqwest::Client,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 struct Settings {
     connect: Duration,
     read: Duration,
     total: Option<Duration>,
+    idle: Option<Duration>,
+    most_idle: usize,
+    proxy: Option<reqwest::Proxy>,
+    #[cfg(feature = "rustls")]
+    roots: Vec<reqwest::Certificate>,
+    #[cfg(feature = "http2")]
+    only_http2: bool,
 }
 
 impl Reqwest {
@@ -42,7 +53,18 @@ impl Reqwest {
     ///
     /// [`ErrorKind::Other`] if TLS cannot be set up on this machine.
     pub fn new() -> Result<Self, Error> {
-        Self::build(Settings { connect: Duration::from_secs(10), read: Duration::from_secs(300), total: None })
+        Self::build(Settings {
+            connect: Duration::from_secs(10),
+            read: Duration::from_secs(300),
+            total: None,
+            idle: Some(Duration::from_secs(90)),
+            most_idle: usize::MAX,
+            proxy: None,
+            #[cfg(feature = "rustls")]
+            roots: Vec::new(),
+            #[cfg(feature = "http2")]
+            only_http2: false,
+        })
     }
 
     /// Sets how long a connection may take to come about.
@@ -72,8 +94,65 @@ impl Reqwest {
         Self::build(Settings { total: Some(total), ..self.settings })
     }
 
+    /// Sets how long a connection is kept that nobody uses; `None` for as long as the server does.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn idle_timeout(self, idle: Option<Duration>) -> Result<Self, Error> {
+        Self::build(Settings { idle, ..self.settings })
+    }
+
+    /// Sets how many connections to one host are kept that nobody uses; 0 for a new one with every call.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn max_idle_connections(self, most_idle: usize) -> Result<Self, Error> {
+        Self::build(Settings { most_idle, ..self.settings })
+    }
+
+    /// Sends everything through a proxy, such as `http://proxy.example:3128`. A user and a password may be in its URL;
+    /// it is shown nowhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`] if it is not a URL, without quoting it; as [`new`](Self::new).
+    pub fn proxy(self, url: &str) -> Result<Self, Error> {
+        let proxy = reqwest::Proxy::all(url).map_err(|_| Error::invalid("the proxy is not a URL"))?;
+        Self::build(Settings { proxy: Some(proxy), ..self.settings })
+    }
+
+    /// Trusts these certificates too, besides those of this machine: PEM, one or several.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`] if there is none in it, or a wrong one.
+    #[cfg(feature = "rustls")]
+    pub fn root_certificates(self, pem: &[u8]) -> Result<Self, Error> {
+        let wrong = || Error::invalid("the root certificates are not PEM");
+        let more = reqwest::Certificate::from_pem_bundle(pem).map_err(|error| wrong().with_source(error))?;
+        if more.is_empty() {
+            return Err(wrong());
+        }
+        let mut settings = self.settings;
+        settings.roots.extend(more);
+        // What was there before could be set up.
+        Self::build(settings).map_err(|error| wrong().with_source(error))
+    }
+
+    /// Speaks HTTP/2 without asking, also to plain `http` addresses. Without this it is agreed upon with TLS.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    #[cfg(feature = "http2")]
+    pub fn only_http2(self, only_http2: bool) -> Result<Self, Error> {
+        Self::build(Settings { only_http2, ..self.settings })
+    }
+
     fn build(settings: Settings) -> Result<Self, Error> {
-        let Settings { connect, read, total } = settings;
+        let Settings { connect, read, total, idle, most_idle, proxy, .. } = settings.clone();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(connect)
@@ -81,14 +160,42 @@ impl Reqwest {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
+            .pool_idle_timeout(idle)
+            .pool_max_idle_per_host(most_idle)
             .tcp_nodelay(true);
         if let Some(total) = total {
             builder = builder.timeout(total);
+        }
+        if let Some(proxy) = proxy {
+            builder = builder.proxy(proxy);
+        }
+        #[cfg(feature = "rustls")]
+        if !settings.roots.is_empty() {
+            builder = builder.tls_certs_merge(settings.roots.clone());
+        }
+        #[cfg(feature = "http2")]
+        if settings.only_http2 {
+            builder = builder.http2_prior_knowledge();
         }
         match builder.build() {
             Ok(client) => Ok(Self { settings, client }),
             Err(error) => Err(Error::new(ErrorKind::Other, "the HTTP client cannot be set up").with_source(error)),
         }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A proxy's URL may hold a password.
+        let Self { connect, read, total, idle, most_idle, proxy, .. } = self;
+        f.debug_struct("Settings")
+            .field("connect", connect)
+            .field("read", read)
+            .field("total", total)
+            .field("idle", idle)
+            .field("most_idle", most_idle)
+            .field("proxy", &proxy.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -131,8 +238,8 @@ impl Body for ReqwestBody {
     }
 }
 
-impl std::fmt::Debug for ReqwestBody {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for ReqwestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ReqwestBody")
     }
 }

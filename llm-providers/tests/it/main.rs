@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
+mod anthropic;
+mod compat;
+mod conformance;
+mod gemini;
 mod ledger;
 mod openai_errors;
 mod openai_fixtures;
@@ -12,6 +16,8 @@ mod openai_stream;
 mod openai_vendor;
 mod prices;
 mod recordings;
+mod retry;
 #[cfg(feature = "scripted")]
 mod scripted;
 mod streaming;
+mod transport;

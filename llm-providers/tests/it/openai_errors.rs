@@ -100,9 +100,9 @@ fn messages_are_found_in_every_form() {
     for (body, message, code) in [
         (r#"{"error": "model 'x' not found"}"#, "model 'x' not found", None),
         (r#"{"detail": "Invalid API Key"}"#, "Invalid API Key", None),
-        (r#"{"detail": [{"loc": ["body"], "msg": "bad"}]}"#, r#"[{"loc":["body"],"msg":"bad"}]"#, None),
+        (r#"{"detail": [{"loc": ["body"], "msg": "bad"}]}"#, "body: bad", None),
         (r#"{"object": "error", "message": "bad", "type": "t", "code": 3}"#, "bad", Some("t")),
-        (r#"[{"error": {"code": 400, "message": "listed", "status": "X"}}]"#, "listed", None),
+        (r#"[{"error": {"code": 400, "message": "listed", "status": "X"}}]"#, "listed", Some("X")),
         (r#"{"error": {"message": "m", "innererror": {"code": "Inner"}}}"#, "m", Some("Inner")),
         ("plain words", "plain words", None),
         ("", "the vendor answered with status 400 and no message", None),

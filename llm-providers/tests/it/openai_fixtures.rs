@@ -71,7 +71,8 @@ fn every_finish_reason_has_its_meaning() {
         ("tool_calls", FinishReason::ToolCalls),
         ("function_call", FinishReason::ToolCalls),
         ("content_filter", FinishReason::ContentFilter),
-        ("model_length", FinishReason::Other("model_length".into())),
+        ("model_length", FinishReason::Length),
+        ("eos", FinishReason::Other("eos".into())),
     ] {
         assert_eq!(decode(choice(json!({"content": "x"}), said)).answer.finish(), &meant);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use llm_providers::{
     llm_core::{
-        ChatRequest, EmbedInput, EmbedRequest, Error, ErrorKind, FunctionTool, Message, Part, Reasoning,
+        ChatRequest, EmbedInput, EmbedRequest, Error, ErrorKind, Extra, FunctionTool, Message, Part, Reasoning,
         ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,
     },
     openai::codec::{Dialect, encode_chat, encode_embed},
@@ -95,7 +95,7 @@ fn messages_of_every_role_have_their_form() {
 
     let result = |id: &str, texts: &[&str]| {
         let content = texts.iter().map(|text| Part::text(*text)).collect();
-        Part::ToolResult(ToolResult { call_id: id.into(), content, is_error: false })
+        Part::ToolResult(ToolResult { call_id: id.into(), content, is_error: false, extra: Extra::default() })
     };
     assert_eq!(
         message(Message::new(Role::Tool, vec![result("a", &["1"]), result("b", &["2", "3"]), result("c", &[])])),
@@ -148,7 +148,9 @@ fn dialects_change_names() {
 #[test]
 fn what_the_format_cannot_say_is_refused_by_name() {
     let with = |role, part| ChatRequest::new("m").message(Message::new(role, vec![part]));
-    let result = |content, is_error| Part::ToolResult(ToolResult { call_id: "c".into(), content, is_error });
+    let result = |content, is_error| {
+        Part::ToolResult(ToolResult { call_id: "c".into(), content, is_error, extra: Extra::default() })
+    };
     for (request, name) in [
         (with(Role::Tool, result(vec![], true)), "messages[0].parts[0].is_error"),
         (with(Role::Tool, result(vec![Part::image_url("u")], false)), "messages[0].parts[0].content[0], an image"),

@@ -26,7 +26,7 @@ struct Recording {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the test's edge")]
-fn place() -> Option<PathBuf> {
+pub(crate) fn place() -> Option<PathBuf> {
     std::env::var_os("LLM_CASSETTES").filter(|place| !place.is_empty()).map(PathBuf::from)
 }
 

@@ -120,7 +120,12 @@ pub(crate) async fn read(stream: ChatStream, receipt: Receipt) -> Read {
 
 /// Asks for a stream and reads it; an error at the head is the result's.
 pub(crate) async fn play(canned: Canned) -> Result<Read, Error> {
-    let reply = canned.client().chat_stream(question()).await?;
+    play_to(&canned.client()).await
+}
+
+/// Asks a client for a stream and reads it; an error at the head is the result's.
+pub(crate) async fn play_to(client: &impl Provider) -> Result<Read, Error> {
+    let reply = client.chat_stream(question()).await?;
     Ok(read(reply.output, reply.receipt).await)
 }
 

@@ -46,7 +46,7 @@ impl World {
     fn new(script: &[Step]) -> Self {
         let (source, knob) = Source::new(script);
         let shared = Broadcast::new(source);
-        let tasks = (0..READERS).map(|_| Task::new(shared.read().unwrap())).collect();
+        let tasks = (0..READERS).map(|_| Task::new(shared.read().expect("nobody has left"))).collect();
         Self { shared, knob, tasks, drops: 0, vain: 0 }
     }
 

@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -8,6 +9,8 @@ use std::{
 };
 
 use futures_core::Stream;
+
+const UNBROKEN: &str = "nobody panics while it is locked";
 
 /// What a source does next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,7 +29,7 @@ pub(super) enum Step {
 
 /// A stream that follows a script, then ends.
 pub(super) struct Source {
-    steps: std::vec::IntoIter<Step>,
+    steps: VecDeque<Step>,
     waiting: bool,
     knob: Knob,
 }
@@ -46,26 +49,26 @@ struct Inner {
 impl Source {
     pub(super) fn new(steps: &[Step]) -> (Self, Knob) {
         let knob = Knob::default();
-        (Self { steps: steps.to_vec().into_iter(), waiting: false, knob: knob.clone() }, knob)
+        (Self { steps: steps.iter().copied().collect(), waiting: false, knob: knob.clone() }, knob)
     }
 }
 
 impl Knob {
     /// Whether the source waits to be woken.
     pub(super) fn is_waiting(&self) -> bool {
-        self.0.waker.lock().unwrap().is_some()
+        self.0.waker.lock().expect(UNBROKEN).is_some()
     }
 
     /// Lets the source go on.
     pub(super) fn wake(&self) {
-        let waker = self.0.waker.lock().unwrap().take();
+        let waker = self.0.waker.lock().expect(UNBROKEN).take();
         self.0.open.store(true, Ordering::SeqCst);
         waker.expect("the source waits").wake();
     }
 
     /// Wakes the source though it has nothing to say.
     pub(super) fn wake_in_vain(&self) {
-        let waker = self.0.waker.lock().unwrap().clone();
+        let waker = self.0.waker.lock().expect(UNBROKEN).clone();
         waker.expect("the source waits").wake();
     }
 
@@ -85,18 +88,18 @@ impl Stream for Source {
         self.knob.0.polls.fetch_add(1, Ordering::SeqCst);
         if self.waiting {
             if !self.knob.0.open.swap(false, Ordering::SeqCst) {
-                *self.knob.0.waker.lock().unwrap() = Some(cx.waker().clone());
+                *self.knob.0.waker.lock().expect(UNBROKEN) = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             self.waiting = false;
         }
-        match self.steps.next() {
+        match self.steps.pop_front() {
             None => Poll::Ready(None),
             Some(Step::Item(item)) => Poll::Ready(Some(item)),
             Some(Step::Panic) => panic!("the source panics, as it should here"),
             Some(Step::Wait) => {
                 self.waiting = true;
-                *self.knob.0.waker.lock().unwrap() = Some(cx.waker().clone());
+                *self.knob.0.waker.lock().expect(UNBROKEN) = Some(cx.waker().clone());
                 Poll::Pending
             }
             Some(wakes) => {

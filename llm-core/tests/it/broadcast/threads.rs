@@ -15,19 +15,28 @@ use futures_core::Stream;
 use futures_util::{StreamExt, future::join_all};
 use llm_core::{Broadcast, Reader};
 
+const UNBROKEN: &str = "nobody panics while it is locked";
+
 /// A channel from a thread to a stream.
 #[derive(Clone, Default)]
-struct Pipe(Arc<Mutex<(Vec<u32>, bool, Option<Waker>)>>);
+struct Pipe(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    items: Vec<u32>,
+    closed: bool,
+    waker: Option<Waker>,
+}
 
 impl Pipe {
     fn send(&self, item: Option<u32>) {
         let waker = {
-            let mut pipe = self.0.lock().unwrap();
+            let mut pipe = self.0.lock().expect(UNBROKEN);
             match item {
-                Some(item) => pipe.0.push(item),
-                None => pipe.1 = true,
+                Some(item) => pipe.items.push(item),
+                None => pipe.closed = true,
             }
-            pipe.2.take()
+            pipe.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake_by_ref();
@@ -43,22 +52,22 @@ impl Stream for Outlet {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<u32>> {
         let pipe = self.0.clone();
-        let mut pipe = pipe.0.lock().unwrap();
-        if let Some(item) = pipe.0.get(self.1) {
+        let mut pipe = pipe.0.lock().expect(UNBROKEN);
+        if let Some(item) = pipe.items.get(self.1) {
             self.1 += 1;
             return Poll::Ready(Some(*item));
         }
-        if pipe.1 {
+        if pipe.closed {
             return Poll::Ready(None);
         }
-        pipe.2 = Some(cx.waker().clone());
+        pipe.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 }
 
 /// Runs on a runtime of its own; the time-out only turns a hang into a failure.
 fn on_its_own<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), work).await }).expect("readers hang")
 }
 

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use llm_core::{
-    ChatRequest, EmbedInput, EmbedRequest, FunctionTool, Image, ImageSource, JsonSchema, Message, Part, Reasoning,
-    ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,
+    ChatRequest, EmbedInput, EmbedRequest, Extra, FunctionTool, Image, ImageSource, JsonSchema, Message, Part,
+    Reasoning, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -29,6 +29,10 @@ const CHANGES: &[Change<ChatRequest>] = &[
     ("text to refusal", |r| parts(r)[0] = Part::Refusal { text: "text".into() }),
     ("text to reasoning", |r| parts(r)[0] = Part::Reasoning(Reasoning { text: "text".into(), ..Reasoning::default() })),
     ("text to other", |r| parts(r)[0] = Part::Other { value: json!("text").into() }),
+    ("text extra", |r| extend(r, 0, "citations")),
+    ("image extra", |r| extend(r, 1, "a")),
+    ("image url extra", |r| extend(r, 2, "a")),
+    ("tool result extra", |r| tool_result(r).extra.insert("a", 1)),
     ("image bytes", |r| parts(r)[1] = Part::image("image/png", &b"pixelz"[..])),
     ("image media type", |r| parts(r)[1] = Part::image("image/gif", &b"pixels"[..])),
     ("image detail", |r| detail(r, 1)),
@@ -171,7 +175,12 @@ fn changed<T: Clone>(base: &T, change: fn(&mut T)) -> T {
 /// Sets each field to a value that every change differs from; what else the request holds comes after that.
 fn with_all(mut request: ChatRequest) -> ChatRequest {
     let call = ToolCall { id: "call_1".into(), name: "f".into(), arguments: "{}".into(), ..ToolCall::default() };
-    let result = ToolResult { call_id: "call_1".into(), content: vec![Part::text("done")], is_error: false };
+    let result = ToolResult {
+        call_id: "call_1".into(),
+        content: vec![Part::text("done")],
+        is_error: false,
+        extra: Extra::default(),
+    };
     let all = vec![
         Part::text("text"),
         Part::image("image/png", &b"pixels"[..]),
@@ -229,7 +238,7 @@ fn tools(request: &mut ChatRequest) -> &mut Vec<Tool> {
 }
 
 fn detail(request: &mut ChatRequest, at: usize) {
-    let Part::Image(Image { source, detail }) = &mut parts(request)[at] else { panic!("part {at} is an image") };
+    let Part::Image(Image { source, detail, .. }) = &mut parts(request)[at] else { panic!("part {at} is an image") };
     assert!(matches!(source, ImageSource::Bytes { .. }) == (at == 1));
     *detail = Some("low".into());
 }
@@ -237,6 +246,11 @@ fn detail(request: &mut ChatRequest, at: usize) {
 fn tool_call(request: &mut ChatRequest) -> &mut ToolCall {
     let Part::ToolCall(call) = &mut parts(request)[3] else { panic!("part 3 is a tool call") };
     call
+}
+
+fn extend(request: &mut ChatRequest, at: usize, name: &str) {
+    let part = &mut parts(request)[at];
+    *part = part.clone().with_extra(name, 1);
 }
 
 fn tool_result(request: &mut ChatRequest) -> &mut ToolResult {

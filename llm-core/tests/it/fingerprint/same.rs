@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use llm_core::{ChatRequest, EmbedRequest, Extra, FunctionTool, Operation, Part, ResponseFormat, Streamed, Tool};
+use llm_core::{
+    ChatRequest, EmbedRequest, Extra, FunctionTool, Message, Operation, Part, ResponseFormat, Role, Streamed, Tool,
+};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -11,6 +13,7 @@ use crate::arbitrary;
 fn transport_fields_do_not_count() {
     let base = ChatRequest::new("m").user("hello").extra("store", false);
     for field in [
+        "cache_control",
         "stream",
         "stream_options",
         "user",
@@ -22,6 +25,26 @@ fn transport_fields_do_not_count() {
     ] {
         assert_eq!(of(&base.clone().extra(field, json!({"any": [1]}))), of(&base), "{field}");
     }
+}
+
+#[test]
+fn marks_for_a_prompt_cache_do_not_count_but_other_fields_of_a_part_do() {
+    let text = |field: &str| Part::text("hello").with_extra(field, "x");
+    let marked = |part| ChatRequest::new("m").message(Message::new(Role::User, vec![part]));
+    let base = ChatRequest::new("m").user("hello");
+    for field in ["cache_control", "prompt_cache_breakpoint"] {
+        assert_eq!(of(&marked(text(field))), of(&base), "{field}");
+        let image = Part::image("image/png", &b"1"[..]);
+        assert_eq!(of(&marked(image.clone().with_extra(field, "x"))), of(&marked(image)), "{field}");
+        let mut message = Message::user("hello");
+        message.extra.insert(field, "x");
+        assert_eq!(of(&ChatRequest::new("m").message(message)), of(&base), "{field}");
+        let tool = |extra| Tool::Function(FunctionTool { extra, ..FunctionTool::default() });
+        let mut extra = Extra::default();
+        extra.insert(field, "x");
+        assert_eq!(of(&base.clone().tool(tool(extra))), of(&base.clone().tool(tool(Extra::default()))), "{field}");
+    }
+    assert_ne!(of(&marked(text("citations"))), of(&base));
 }
 
 #[test]

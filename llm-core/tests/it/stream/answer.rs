@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt, stream};
 use llm_core::{
-    ChatEvent, ChatResponse, ChatStream, Choice, Error, Extra, ExtraOf, FinishReason, Output, Part, ToolCall, Usage,
+    ChatEvent, ChatResponse, ChatStream, Choice, Error, Extra, ExtraOf, FinishReason, Output, Part, Reasoning,
+    ToolCall, Usage,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -12,7 +13,11 @@ use crate::arbitrary;
 
 fn aggregate(events: impl IntoIterator<Item = ChatEvent>) -> ChatResponse {
     let events: Vec<Result<_, Error>> = events.into_iter().map(Ok).collect();
-    ChatStream::new(stream::iter(events)).complete().now_or_never().unwrap().unwrap()
+    ChatStream::new(stream::iter(events))
+        .complete()
+        .now_or_never()
+        .expect("all events are there")
+        .expect("none is an error")
 }
 
 fn replayed(answer: &ChatResponse, usage: Option<Usage>) -> Vec<ChatEvent> {
@@ -73,12 +78,48 @@ fn pieces_of_one_kind_flow_together_and_others_do_not() {
     let refused = |text: &str| ChatEvent::Refusal { choice: 0, text: text.into() };
     let answer = aggregate([thought("h"), thought("m"), text("a"), text("b"), refused("n"), refused("o"), text("c")]);
     let kinds = answer.choices[0].parts.iter().map(|part| match part {
-        Part::Text { text } => format!("text {text}"),
+        Part::Text { text, .. } => format!("text {text}"),
         Part::Refusal { text } => format!("refusal {text}"),
         Part::Reasoning(reasoning) => format!("reasoning {}", reasoning.text),
         other => panic!("{other:?}"),
     });
     assert_eq!(kinds.collect::<Vec<_>>(), ["reasoning hm", "text ab", "refusal no", "text c"]);
+}
+
+#[test]
+fn a_part_that_is_whole_takes_its_seal_and_no_more_pieces() {
+    let thought = |text: &str| ChatEvent::Reasoning { choice: 0, text: text.into() };
+    let fields = |name: &str| serde_json::from_value::<Extra>(json!({name: 1})).unwrap();
+    let end = |seal: Option<&str>, extra| ChatEvent::PartEnd { choice: 0, signature: seal.map(Arc::from), extra };
+    let call = ChatEvent::ToolCall { choice: 0, index: 0, id: "c".into(), name: "f".into() };
+    let answer = aggregate([
+        thought("h"),
+        thought("m"),
+        end(Some("seal"), fields("a")),
+        thought("again"),
+        text("x"),
+        end(None, Extra::default()),
+        text("y"),
+        end(None, fields("b")),
+        text("z"),
+        call,
+        end(None, fields("c")),
+        ChatEvent::Refusal { choice: 0, text: "no".into() },
+        end(None, fields("d")),
+    ]);
+    let (signature, extra) = (Some("seal".into()), fields("a"));
+    let call = ToolCall { id: "c".into(), name: "f".into(), extra: fields("c"), ..ToolCall::default() };
+    let expected = [
+        Part::Reasoning(Reasoning { text: "hm".into(), signature, extra }),
+        Part::Reasoning(Reasoning { text: "again".into(), ..Reasoning::default() }),
+        Part::text("x"),
+        Part::text("y").with_extra("b", 1),
+        Part::text("z"),
+        Part::ToolCall(call),
+        Part::Refusal { text: "no".into() },
+    ];
+    assert_eq!(answer.choices[0].parts, expected);
+    assert_eq!(answer.choices[0].message_extra, fields("d"), "a refusal has no place for it");
 }
 
 #[test]

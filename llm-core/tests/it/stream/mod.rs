@@ -14,6 +14,8 @@ use std::{
 use futures_core::Stream;
 use llm_core::{ChatEvent, ChatStream, End, Error, ErrorKind, Output};
 
+const UNBROKEN: &str = "nobody panics while it is locked";
+
 type Log = Arc<Mutex<Vec<String>>>;
 
 /// A vendor's stream, fed by hand. It yields nothing until it is fed, and ends when it is told to.
@@ -45,7 +47,7 @@ impl Feed {
 
     fn change(&self, change: impl FnOnce(&mut Inner)) {
         let waker = {
-            let mut inner = self.0.lock().unwrap();
+            let mut inner = self.0.lock().expect(UNBROKEN);
             change(&mut inner);
             inner.waker.take()
         };
@@ -57,7 +59,7 @@ impl Stream for Fed {
     type Item = Result<ChatEvent, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut inner = self.0.0.lock().unwrap();
+        let mut inner = self.0.0.lock().expect(UNBROKEN);
         if let Some(event) = inner.ready.pop_front() {
             return Poll::Ready(event);
         }
@@ -71,7 +73,7 @@ impl Stream for Fed {
 
 impl Drop for Fed {
     fn drop(&mut self) {
-        self.1.lock().unwrap().push("source dropped".to_owned());
+        self.1.lock().expect(UNBROKEN).push("source dropped".to_owned());
     }
 }
 
@@ -92,10 +94,10 @@ fn hooked(stream: ChatStream, name: &'static str, log: &Log) -> ChatStream {
             End::Failed(answer, error) => format!("{name}: failed {:?} {:?}", answer.text(), error.kind()),
             End::Dropped(answer) => format!("{name}: dropped {:?}", answer.text()),
         };
-        log.lock().unwrap().push(line);
+        log.lock().expect(UNBROKEN).push(line);
     })
 }
 
 fn lines(log: &Log) -> Vec<String> {
-    std::mem::take(&mut log.lock().unwrap())
+    std::mem::take(&mut log.lock().expect(UNBROKEN))
 }

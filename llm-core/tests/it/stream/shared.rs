@@ -16,7 +16,7 @@ fn shared(feed: &Feed, log: &Log) -> Shared<ChatResponse> {
 }
 
 fn join(shared: &Shared<ChatResponse>) -> ChatStream {
-    ChatStream::join(shared.clone()).now_or_never().expect("joining a stream never waits").unwrap()
+    ChatStream::join(shared.clone()).now_or_never().expect("joining a stream never waits").expect("it runs")
 }
 
 fn answer(text: &str) -> ChatResponse {

@@ -1,9 +1,17 @@
-/// How a server differs from OpenAI in what it takes.
+/// How a server differs from OpenAI: a row of the table of those that speak its format.
 ///
-/// Every server that speaks OpenAI's format is served by one codec and one of these.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// Every such server is served by one codec and one of these. Rows are constants; change a field for a server that is
+/// like one of them but for that. A message of [`Role::Developer`](llm_core::Role::Developer) goes as `system` where
+/// the server does not know the newer name: both mean the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Dialect {
+    /// The server's name, on receipts and in messages.
+    pub name: &'static str,
+    /// Where it is.
+    pub base_url: &'static str,
+    /// Which header holds the key.
+    pub key: KeyHeader,
     /// Sends the bound on output tokens as `max_tokens`, for servers that do not know `max_completion_tokens`.
     pub legacy_max_tokens: bool,
     /// Sends `top_k`, which OpenAI does not have and many compatible servers do. Otherwise a request with it is refused.
@@ -11,4 +19,180 @@ pub struct Dialect {
     /// Asks for embeddings as base64 of little-endian 32-bit floats, a fifth of the bytes of decimal numbers.
     /// Both forms are understood in answers whatever was asked for.
     pub base64_embeddings: bool,
+    /// Asks streams for their usage by `stream_options`; for servers that tell it unasked and refuse the field, not.
+    pub stream_options: bool,
+    /// Whether messages of the role `developer` are known.
+    pub developer: bool,
+    /// What `seed` is called.
+    pub seed: &'static str,
+    /// What the length of vectors is called.
+    pub dimensions: &'static str,
+    /// What it is called that a tool must be called.
+    pub required: &'static str,
+    /// Sends ids of tool calls as this many letters and digits, the only ones the server takes. Other ids are replaced
+    /// by ones computed from them, in calls and results alike.
+    pub call_id_len: Option<usize>,
+    /// How reasoning of the conversation so far is sent back.
+    pub thoughts: Thoughts,
+    /// Counts as reasoning what `total_tokens` is more than input and output: a server that hides its thinking there
+    /// bills it all the same.
+    pub hidden_thoughts: bool,
+    /// What the server cannot do. A request that asks for it is refused before it is sent.
+    pub lacks: &'static [Lack],
+}
+
+/// Which header holds the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeyHeader {
+    /// `authorization: Bearer …`.
+    Bearer,
+    /// `api-key: …`.
+    ApiKey,
+}
+
+/// How reasoning of the conversation so far is sent back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Thoughts {
+    /// Not at all: the format has no field for it.
+    Dropped,
+    /// As `reasoning_content` of messages that call tools, whose server wants it there and refuses or ignores it
+    /// elsewhere.
+    WithCalls,
+    /// As `reasoning`, and `reasoning_details` with the seals of the model's vendor, as they came.
+    Details,
+    /// As parts of the content of type `thinking`.
+    Parts,
+}
+
+/// Something that OpenAI does and another server does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Lack {
+    /// `sampling.seed`.
+    Seed,
+    /// `sampling.n` above one.
+    Choices,
+    /// `sampling.logprobs` and `sampling.top_logprobs`.
+    Logprobs,
+    /// `tool_choice`, but for leaving it to the model.
+    ToolChoice,
+    /// `parallel_tool_calls`.
+    ParallelToolCalls,
+    /// `response_format` with a schema.
+    JsonSchema,
+    /// Images.
+    Images,
+    /// Images at an address; by their bytes they are taken.
+    ImageAddresses,
+    /// Names of messages.
+    Names,
+    /// Embeddings.
+    Embeddings,
+}
+
+impl Dialect {
+    /// OpenAI itself.
+    pub const OPENAI: Self = Self {
+        name: "openai",
+        base_url: "https://api.openai.com/v1",
+        key: KeyHeader::Bearer,
+        legacy_max_tokens: false,
+        top_k: false,
+        base64_embeddings: false,
+        stream_options: true,
+        developer: true,
+        seed: "seed",
+        dimensions: "dimensions",
+        required: "required",
+        call_id_len: None,
+        thoughts: Thoughts::Dropped,
+        hidden_thoughts: false,
+        lacks: &[],
+    };
+
+    /// Azure OpenAI: its own header for the key. Its addresses differ too: see
+    /// [`OpenAi::azure`](crate::OpenAi#method.azure).
+    pub const AZURE: Self = Self { name: "azure", key: KeyHeader::ApiKey, ..Self::OPENAI };
+
+    /// Ollama's own server: it fetches no images, and ignores what it should be told to refuse.
+    pub const OLLAMA: Self = Self {
+        name: "ollama",
+        base_url: "http://localhost:11434/v1",
+        legacy_max_tokens: true,
+        developer: false,
+        lacks: &[Lack::Choices, Lack::ToolChoice, Lack::ParallelToolCalls, Lack::Logprobs, Lack::ImageAddresses],
+        ..Self::OPENAI
+    };
+
+    /// vLLM: it takes `top_k`.
+    pub const VLLM: Self = Self { name: "vllm", base_url: "http://localhost:8000/v1", top_k: true, ..Self::OPENAI };
+
+    /// Mistral: some fields under other names, no fields that it does not know, ids of nine characters, thinking among
+    /// the parts of the content.
+    pub const MISTRAL: Self = Self {
+        name: "mistral",
+        base_url: "https://api.mistral.ai/v1",
+        legacy_max_tokens: true,
+        stream_options: false,
+        developer: false,
+        seed: "random_seed",
+        dimensions: "output_dimension",
+        required: "any",
+        call_id_len: Some(9),
+        thoughts: Thoughts::Parts,
+        lacks: &[Lack::Logprobs, Lack::Names],
+        ..Self::OPENAI
+    };
+
+    /// Groq: one answer a request, no probabilities, no names, no embeddings.
+    pub const GROQ: Self = Self {
+        name: "groq",
+        base_url: "https://api.groq.com/openai/v1",
+        lacks: &[Lack::Choices, Lack::Logprobs, Lack::Names, Lack::Embeddings],
+        ..Self::OPENAI
+    };
+
+    /// DeepSeek: text only, no schema, one answer a request; it wants its reasoning back beside tool calls.
+    pub const DEEPSEEK: Self = Self {
+        name: "deepseek",
+        base_url: "https://api.deepseek.com",
+        legacy_max_tokens: true,
+        developer: false,
+        thoughts: Thoughts::WithCalls,
+        lacks: &[Lack::Seed, Lack::Choices, Lack::ParallelToolCalls, Lack::JsonSchema, Lack::Images, Lack::Embeddings],
+        ..Self::OPENAI
+    };
+
+    /// OpenRouter: it takes `top_k`, and reasoning back with its seals. What one of its models cannot do, it drops or
+    /// refuses itself; `provider: {"require_parameters": true}` among the request's further fields makes it refuse.
+    pub const OPENROUTER: Self = Self {
+        name: "openrouter",
+        base_url: "https://openrouter.ai/api/v1",
+        top_k: true,
+        thoughts: Thoughts::Details,
+        ..Self::OPENAI
+    };
+
+    /// Gemini behind OpenAI's format: its thinking is in the total alone.
+    pub const GEMINI: Self = Self {
+        name: "gemini",
+        base_url: "https://generativelanguage.googleapis.com/v1beta/openai",
+        developer: false,
+        hidden_thoughts: true,
+        lacks: &[Lack::Seed, Lack::Logprobs],
+        ..Self::OPENAI
+    };
+
+    pub(in crate::openai) fn lacks(&self, lack: Lack) -> bool {
+        self.lacks.contains(&lack)
+    }
+}
+
+impl Default for Dialect {
+    /// OpenAI itself.
+    fn default() -> Self {
+        Self::OPENAI
+    }
 }

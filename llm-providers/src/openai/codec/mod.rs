@@ -22,18 +22,19 @@
 //! # Ok::<_, llm_core::Error>(())
 //! ```
 
-mod decode;
+pub(super) mod decode;
 mod dialect;
 mod encode;
 mod error;
-mod fields;
 mod headers;
 mod stream;
 
-pub use self::decode::{Decoded, decode_chat, decode_embeddings};
-pub use self::dialect::Dialect;
+pub use self::decode::{decode_chat, decode_embeddings};
+pub use self::dialect::{Dialect, KeyHeader, Lack, Thoughts};
 pub use self::encode::{encode_chat, encode_embed};
 pub use self::error::classify;
 pub(super) use self::error::request_id;
-pub use self::headers::{duration, retry_after, vendor_limits};
+pub use self::headers::vendor_limits;
 pub use self::stream::ChunkDecoder;
+use crate::wire::fields;
+pub use crate::wire::{Decoded, duration, retry_after};

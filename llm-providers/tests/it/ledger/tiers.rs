@@ -32,12 +32,12 @@ fn paid(request: ChatRequest, tier: Option<&'static str>) -> (Usd, u64) {
     (row.paid, row.unpriced_purchases)
 }
 
-/// The bound of an attempt that was given up, in times of that at standard service.
-fn bound(ledger: &Ledger, request: ChatRequest) -> Option<f64> {
+/// The bound of an attempt that was given up, in hundredths of that at standard service.
+fn bound(ledger: &Ledger, request: ChatRequest) -> Option<i64> {
     use llm_core::Operation;
     let standard = table().bound("m", &request.estimate()).unwrap().nanos();
     let row = book(ledger, request, Plan { head: Head::Hangs, ..Plan::default() });
-    (row.unconfirmed.unpriced == 0).then(|| row.unconfirmed.amount.nanos() as f64 / standard as f64)
+    (row.unconfirmed.unpriced == 0).then(|| row.unconfirmed.amount.nanos() * 100 / standard)
 }
 
 #[test]
@@ -62,21 +62,21 @@ fn what_the_vendor_names_counts_and_not_what_was_asked() {
 fn the_bound_is_of_the_class_that_may_be_charged() {
     let asking = |tier: &str| bound(&Ledger::new(table()), request().extra("service_tier", tier));
     let of_standard = bound(&Ledger::new(table()), request());
-    assert_eq!(of_standard, Some(1.0));
+    assert_eq!(of_standard, Some(100));
     assert_eq!(asking("default"), of_standard);
     assert_eq!(asking("flex"), of_standard, "it may be served at standard");
-    assert_eq!(asking("priority"), Some(2.0));
+    assert_eq!(asking("priority"), Some(200));
     assert_eq!(asking("scale"), None);
 }
 
 #[test]
 fn a_projects_usual_class_raises_the_bound_of_requests_that_ask_for_none() {
     let ledger = || Ledger::new(table()).usual_tier(ServiceTier::Priority);
-    assert_eq!(bound(&ledger(), request()), Some(2.0));
-    assert_eq!(bound(&ledger(), request().extra("service_tier", "auto")), Some(2.0));
-    assert_eq!(bound(&ledger(), request().extra("service_tier", "default")), Some(1.0));
+    assert_eq!(bound(&ledger(), request()), Some(200));
+    assert_eq!(bound(&ledger(), request().extra("service_tier", "auto")), Some(200));
+    assert_eq!(bound(&ledger(), request().extra("service_tier", "default")), Some(100));
     let other = Ledger::new(table()).usual_tier(ServiceTier::named("scale"));
-    assert_eq!(bound(&other, request()), Some(1.0), "the model does not have it");
+    assert_eq!(bound(&other, request()), Some(100), "the model does not have it");
 }
 
 #[tokio::test]

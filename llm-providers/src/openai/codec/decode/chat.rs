@@ -1,14 +1,15 @@
 use std::sync::Arc;
 
-use llm_core::{Charge, ChatResponse, Choice, Error, Extra, FinishReason};
+use llm_core::{Charge, ChatResponse, Choice, Error, ErrorKind, Extra, FinishReason};
 use serde_json::Value;
 
 use super::{
     super::{
+        Dialect,
         error::classify_inner,
         fields::{Fields, malformed, object, take_index, take_list, take_object, take_text},
     },
-    Decoded, split_content, take_usage,
+    Decoded, split_content, take_details, take_usage,
     tool::take_tool_calls,
 };
 
@@ -22,25 +23,48 @@ use super::{
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not UTF-8, not JSON (a proxy's page), or has no
 /// choices: it was sent, so its charge is unknown, or known if it says its usage. If it holds an `error` instead, that.
 pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+    chat(body, &Dialect::OPENAI)
+}
+
+/// Reads the answer of a server that differs from OpenAI.
+pub(in crate::openai) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatResponse>, Error> {
     let mut fields = object(body)?;
     if !fields.contains_key("choices")
         && let Some(error) = fields.get("error").filter(|error| !error.is_null())
     {
         return Err(classify_inner(error, false));
     }
-    let usage = take_usage(&mut fields);
+    let usage = take_usage(&mut fields, dialect);
     let answer = response(fields).map_err(|error| match usage {
         Some(usage) => error.with_charge(Charge::Known(usage)),
         None => error,
     })?;
-    let service_tier = answer.extra.get("service_tier").and_then(Value::as_str).map(Arc::from);
+    let service_tier = service_tier(|name| answer.extra.get(name)).map(Arc::from);
     Ok(Decoded { answer, usage, service_tier })
+}
+
+/// The service class: OpenAI tells it beside the usage, Mistral within.
+pub(in super::super) fn service_tier<'f>(field: impl Fn(&str) -> Option<&'f Value>) -> Option<&'f str> {
+    let beside = field("service_tier").and_then(Value::as_str);
+    beside.or_else(|| field("usage")?.get("service_tier")?.as_str())
+}
+
+/// Refuses reasons for an end that say that the server failed: such an answer is not whole.
+pub(in super::super) fn check_finish(reason: &str) -> Result<(), Error> {
+    let kind = match reason {
+        "insufficient_system_resource" => ErrorKind::Overloaded,
+        "error" => ErrorKind::Server,
+        _ => return Ok(()),
+    };
+    let message = format!("the vendor broke the answer off, giving as the reason: {reason}");
+    Err(Error::new(kind, message).with_code(reason).with_charge(Charge::Unknown))
 }
 
 pub(in super::super) fn finish_reason(reason: &str) -> FinishReason {
     match reason {
         "stop" => FinishReason::Stop,
-        "length" => FinishReason::Length,
+        // Mistral's word for an answer that fills the model's context.
+        "length" | "model_length" => FinishReason::Length,
         "tool_calls" | "function_call" => FinishReason::ToolCalls,
         "content_filter" => FinishReason::ContentFilter,
         other => FinishReason::Other(other.into()),
@@ -63,16 +87,24 @@ fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
 
 fn choice(value: Value, at: u32) -> Result<Choice, Error> {
     let Value::Object(mut fields) = value else { return Err(malformed("a choice of the answer is not an object")) };
-    let mut message =
-        take_object(&mut fields, "message").ok_or_else(|| malformed("a choice of the answer has no message"))?;
+    let reason = take_text(&mut fields, "finish_reason");
+    reason.as_deref().map_or(Ok(()), check_finish)?;
+    let finish = reason.map_or(FinishReason::Unknown, |reason| finish_reason(&reason));
+    // Azure's filter takes the whole message away.
+    let filtered = finish == FinishReason::ContentFilter;
+    let mut message = match take_object(&mut fields, "message") {
+        Some(message) => message,
+        None if filtered => Fields::new(),
+        None => return Err(malformed("a choice of the answer has no message")),
+    };
     let mut parts = split_content(&mut message)?;
     parts.extend(take_tool_calls(&mut message));
+    parts.extend(take_details(&mut message));
     message.remove("role");
     if message.get("annotations").and_then(Value::as_array).is_some_and(Vec::is_empty) {
         message.remove("annotations");
     }
     let index = take_index(&mut fields, "index").unwrap_or(at);
-    let finish = take_text(&mut fields, "finish_reason").map_or(FinishReason::Unknown, |reason| finish_reason(&reason));
     let mut choice = Choice::new(index, parts, finish);
     choice.extra = Extra::from(fields);
     choice.message_extra = Extra::from(message);

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use llm_core::{Error, Part, Reasoning};
+use llm_core::{Error, Extra, Part, Reasoning};
 use serde_json::Value;
 
-use super::super::fields::{Fields, malformed, take_text};
+use super::super::fields::{Fields, malformed, take_list, take_text};
 
 /// Takes reasoning, text and refusal out of a message or a delta, in this order.
 ///
@@ -51,12 +51,32 @@ fn push_part(parts: &mut Vec<Part>, part: Value) {
         (Some("refusal"), true) if part["refusal"].is_string() => {
             parts.push(Part::Refusal { text: text(&part["refusal"]).into() });
         }
-        (Some("thinking"), true) => match thoughts(&part["thinking"]) {
-            Some(text) => push_reasoning(parts, Some(text)),
-            None => parts.push(Part::Other { value: Arc::new(part) }),
-        },
+        // Mistral says of its thinking whether it is closed, which every part of an answer is.
+        (Some("thinking"), _) if plain || only(&part, &["type", "thinking", "closed"]) => {
+            match thoughts(&part["thinking"]) {
+                Some(text) => push_reasoning(parts, Some(text)),
+                None => parts.push(Part::Other { value: Arc::new(part) }),
+            }
+        }
         _ => parts.push(Part::Other { value: Arc::new(part) }),
     }
+}
+
+fn only(part: &Value, names: &[&str]) -> bool {
+    part.as_object().is_some_and(|fields| fields.keys().all(|name| names.contains(&name.as_str())))
+}
+
+/// Takes OpenRouter's `reasoning_details`, the reasoning with the seals of the model's vendor: a part without a text, for
+/// its text came beside it.
+pub(in super::super) fn take_details(message: &mut Fields) -> Option<Part> {
+    let list = take_list(message, "reasoning_details")?;
+    (!list.is_empty()).then(|| details_part(list))
+}
+
+pub(in super::super) fn details_part(list: Vec<Value>) -> Part {
+    let mut extra = Extra::default();
+    extra.insert("reasoning_details", list);
+    Part::Reasoning(Reasoning { extra, ..Reasoning::default() })
 }
 
 /// Mistral's thinking: a text, or a list of text parts.

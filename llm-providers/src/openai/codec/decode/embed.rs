@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use super::{
     super::{
+        Dialect,
         error::classify_inner,
         fields::{Fields, malformed, object, take_list, take_text},
     },
-    Decoded, take_usage,
+    Decoded, service_tier, take_usage,
 };
 
 /// Reads the answer to an embeddings request with this many inputs: one vector for each, in the order of the inputs,
@@ -20,18 +21,23 @@ use super::{
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not JSON, if a vector is missing, doubled or no
 /// vector; its charge is known if it says its usage. If it holds an `error` instead, that.
 pub fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
+    vectors(body, inputs, &Dialect::OPENAI)
+}
+
+/// Reads the answer of a server that differs from OpenAI.
+pub(in crate::openai) fn vectors(body: &[u8], inputs: usize, dialect: &Dialect) -> Result<Decoded<Embeddings>, Error> {
     let mut fields = object(body)?;
     if !fields.contains_key("data")
         && let Some(error) = fields.get("error").filter(|error| !error.is_null())
     {
         return Err(classify_inner(error, false));
     }
-    let usage = take_usage(&mut fields);
+    let usage = take_usage(&mut fields, dialect);
     let answer = embeddings(fields, inputs).map_err(|error| match usage {
         Some(usage) => error.with_charge(Charge::Known(usage)),
         None => error,
     })?;
-    let service_tier = answer.extra.get("service_tier").and_then(Value::as_str).map(Arc::from);
+    let service_tier = service_tier(|name| answer.extra.get(name)).map(Arc::from);
     Ok(Decoded { answer, usage, service_tier })
 }
 

@@ -1,17 +1,17 @@
 use bytes::Bytes;
-use llm_core::{ChatRequest, Error, Sampling};
+use llm_core::{ChatRequest, Error, ResponseFormat, Sampling, ToolChoice};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
 use super::{
-    super::Dialect,
+    super::{Dialect, Lack},
     bytes, entry, message, no_shadow,
     tool::{WireChoice, WireFormat, WireTool},
     unsupported,
 };
 
 /// Names that further fields cannot take.
-const TAKEN: [&str; 20] = [
+const TAKEN: [&str; 21] = [
     "model",
     "messages",
     "tools",
@@ -25,6 +25,7 @@ const TAKEN: [&str; 20] = [
     "frequency_penalty",
     "presence_penalty",
     "seed",
+    "random_seed",
     "stop",
     "n",
     "max_tokens",
@@ -37,28 +38,49 @@ const TAKEN: [&str; 20] = [
 /// The body of a chat completion, whole or `streamed`.
 ///
 /// A stream is asked to tell its usage at the end. A `stream_options` among the request's further fields is sent with
-/// streams, and not without. Reasoning in the conversation so far is not sent: the format has no field for it, and
-/// servers that show it ask not to have it back; one that wants it can get it by the message's own `extra`.
+/// streams, and not without. Reasoning in the conversation so far goes back as the dialect says: OpenAI's own format has
+/// no field for it, so it is not sent there.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`], or if a further
 /// field shadows one of the request; [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for
 /// what the format cannot say: `top_k` (unless the dialect takes it), a tool result that is an error or holds more than
-/// text, a part in the message of a role that cannot have it.
+/// text, a part in the message of a role that cannot have it; and for what the server cannot do: [`Dialect`]'s `lacks`.
 pub fn encode_chat(request: &ChatRequest, dialect: Dialect, streamed: bool) -> Result<Bytes, Error> {
     request.validate()?;
     no_shadow("", &request.extra, &TAKEN)?;
-    if request.sampling.top_k.is_some() && !dialect.top_k {
-        return Err(unsupported("sampling.top_k has no place"));
-    }
+    check(request, &dialect)?;
     for (at, message) in request.messages.iter().enumerate() {
-        message::check(message, at)?;
+        message::check(message, at, &dialect)?;
     }
     for (at, tool) in request.tools.iter().enumerate() {
         WireTool(tool).check(at)?;
     }
     bytes(&Body { request, dialect, streamed })
+}
+
+/// Refuses what the server cannot do.
+fn check(request: &ChatRequest, dialect: &Dialect) -> Result<(), Error> {
+    let Sampling { top_k, seed, n, logprobs, top_logprobs, .. } = &request.sampling;
+    if top_k.is_some() && !dialect.top_k {
+        return Err(unsupported(dialect, "sampling.top_k has no place"));
+    }
+    let chosen = request.tool_choice.as_ref().is_some_and(|choice| *choice != ToolChoice::Auto);
+    let schema = matches!(request.response_format, Some(ResponseFormat::JsonSchema(_)));
+    let asked = [
+        (Lack::Seed, seed.is_some(), "sampling.seed"),
+        (Lack::Choices, n.is_some_and(|n| n > 1), "sampling.n above one"),
+        (Lack::Logprobs, logprobs == &Some(true), "sampling.logprobs"),
+        (Lack::Logprobs, top_logprobs.is_some(), "sampling.top_logprobs"),
+        (Lack::ToolChoice, chosen, "tool_choice"),
+        (Lack::ParallelToolCalls, request.parallel_tool_calls.is_some(), "parallel_tool_calls"),
+        (Lack::JsonSchema, schema, "response_format with a schema"),
+    ];
+    match asked.into_iter().find(|(lack, asked, _)| *asked && dialect.lacks(*lack)) {
+        Some((.., field)) => Err(unsupported(dialect, format!("{field} has no place"))),
+        None => Ok(()),
+    }
 }
 
 struct Body<'a> {
@@ -82,11 +104,11 @@ impl Serialize for Body<'_> {
         } = self.request;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("model", model)?;
-        map.serialize_entry("messages", &message::Wire(messages))?;
+        map.serialize_entry("messages", &message::Wire(messages, &self.dialect))?;
         if !tools.is_empty() {
             map.serialize_entry("tools", &tools.iter().map(WireTool).collect::<Vec<_>>())?;
         }
-        entry(&mut map, "tool_choice", &tool_choice.as_ref().map(WireChoice))?;
+        entry(&mut map, "tool_choice", &tool_choice.as_ref().map(|choice| WireChoice(choice, self.dialect.required)))?;
         entry(&mut map, "parallel_tool_calls", parallel_tool_calls)?;
         entry(&mut map, "response_format", &response_format.as_ref().map(WireFormat))?;
         entry(&mut map, "reasoning_effort", reasoning_effort)?;
@@ -96,7 +118,10 @@ impl Serialize for Body<'_> {
         }
         if self.streamed {
             map.serialize_entry("stream", &true)?;
-            map.serialize_entry("stream_options", &stream_options(extra.get("stream_options")))?;
+            match extra.get("stream_options") {
+                None if !self.dialect.stream_options => {}
+                given => map.serialize_entry("stream_options", &stream_options(given))?,
+            }
         }
         map.end()
     }
@@ -122,7 +147,7 @@ impl Body<'_> {
         entry(map, "top_k", top_k)?;
         entry(map, "frequency_penalty", frequency_penalty)?;
         entry(map, "presence_penalty", presence_penalty)?;
-        entry(map, "seed", seed)?;
+        entry(map, self.dialect.seed, seed)?;
         if !stop.is_empty() {
             map.serialize_entry("stop", stop)?;
         }

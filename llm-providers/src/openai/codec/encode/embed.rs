@@ -1,8 +1,11 @@
 use bytes::Bytes;
-use llm_core::{EmbedInput, EmbedRequest, Error};
+use llm_core::{EmbedInput, EmbedRequest, Error, ErrorKind};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{super::Dialect, bytes, entries, entry, no_shadow};
+use super::{
+    super::{Dialect, Lack},
+    bytes, entries, entry, no_shadow,
+};
 
 /// The body of an embeddings request.
 ///
@@ -11,11 +14,14 @@ use super::{super::Dialect, bytes, entries, entry, no_shadow};
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`EmbedRequest::validate`], if a further field
-/// shadows one of the request, or if some inputs are texts and others tokens: the format takes one kind at a time.
+/// [`ErrorKind::Unsupported`] if the server has none;
+/// [`ErrorKind::InvalidRequest`] as [`EmbedRequest::validate`], if a further field shadows one of the request, or if some inputs are texts and others tokens: the format takes one kind at a time.
 pub fn encode_embed(request: &EmbedRequest, dialect: Dialect) -> Result<Bytes, Error> {
     request.validate()?;
-    no_shadow("", &request.extra, &["model", "input", "dimensions"])?;
+    if dialect.lacks(Lack::Embeddings) {
+        return Err(Error::new(ErrorKind::Unsupported, format!("{} has no embeddings", dialect.name)));
+    }
+    no_shadow("", &request.extra, &["model", "input", dialect.dimensions])?;
     let texts = request.inputs.iter().filter(|input| matches!(input, EmbedInput::Text(_))).count();
     if texts != 0 && texts != request.inputs.len() {
         return Err(Error::invalid("inputs holds texts and tokens: ask for them apart"));
@@ -45,7 +51,7 @@ impl Serialize for Body<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("model", model)?;
         map.serialize_entry("input", &inputs.collect::<Vec<_>>())?;
-        entry(&mut map, "dimensions", dimensions)?;
+        entry(&mut map, self.dialect.dimensions, dimensions)?;
         if extra.get("encoding_format").is_none() {
             let format = if self.dialect.base64_embeddings { "base64" } else { "float" };
             map.serialize_entry("encoding_format", format)?;

@@ -4,10 +4,13 @@ mod chat;
 mod content;
 mod embed;
 mod message;
+mod thought;
 mod tool;
 
 use llm_core::{Error, ErrorKind, Extra};
 use serde::ser::SerializeMap;
+
+use super::Dialect;
 
 pub use self::chat::encode_chat;
 pub use self::embed::encode_embed;
@@ -23,8 +26,8 @@ fn no_shadow(of: &str, extra: &Extra, taken: &[&str]) -> Result<(), Error> {
 }
 
 /// What the request asks for has no place in this format.
-fn unsupported(what: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("{what} in openai's chat format"))
+fn unsupported(dialect: &Dialect, what: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("{what} in {}'s chat format", dialect.name))
 }
 
 /// Writes a field if it is set.

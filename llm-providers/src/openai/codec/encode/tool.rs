@@ -1,12 +1,15 @@
 use llm_core::{Error, FunctionTool, JsonSchema, ResponseFormat, Tool, ToolChoice};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{entries, entry, no_shadow};
+use super::{entry, no_shadow};
+
+/// A further field of a function that stands beside it, not within.
+const BESIDE: &str = "cache_control";
 
 /// A tool as it is sent.
 pub(super) struct WireTool<'a>(pub(super) &'a Tool);
-/// The choice of tools as it is sent.
-pub(super) struct WireChoice<'a>(pub(super) &'a ToolChoice);
+/// The choice of tools as it is sent, with the server's word for "any of them".
+pub(super) struct WireChoice<'a>(pub(super) &'a ToolChoice, pub(super) &'a str);
 /// The form of the answer as it is sent.
 pub(super) struct WireFormat<'a>(pub(super) &'a ResponseFormat);
 
@@ -32,7 +35,13 @@ impl WireTool<'_> {
 impl Serialize for WireTool<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            Tool::Function(function) => tagged(serializer, "function", "function", &Function(function)),
+            Tool::Function(function) => {
+                let mut map = serializer.serialize_map(None)?;
+                map.serialize_entry("type", "function")?;
+                map.serialize_entry("function", &Function(function))?;
+                entry(&mut map, BESIDE, &function.extra.get(BESIDE))?;
+                map.end()
+            }
             Tool::Other(value) => value.serialize(serializer),
         }
     }
@@ -46,7 +55,10 @@ impl Serialize for Function<'_> {
         entry(&mut map, "description", description)?;
         entry(&mut map, "parameters", parameters)?;
         entry(&mut map, "strict", strict)?;
-        entries(&mut map, extra)?;
+        extra
+            .iter()
+            .filter(|(name, _)| *name != BESIDE)
+            .try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()
     }
 }
@@ -56,7 +68,7 @@ impl Serialize for WireChoice<'_> {
         match self.0 {
             ToolChoice::Auto => serializer.serialize_str("auto"),
             ToolChoice::None => serializer.serialize_str("none"),
-            ToolChoice::Required => serializer.serialize_str("required"),
+            ToolChoice::Required => serializer.serialize_str(self.1),
             ToolChoice::Function(name) => tagged(serializer, "function", "function", &Name { name }),
             ToolChoice::Other(value) => value.serialize(serializer),
         }

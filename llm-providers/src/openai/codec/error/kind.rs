@@ -23,6 +23,8 @@ const MONEY: [&str; 8] = [
 const FILTERED: [&str; 4] =
     ["content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "moderation_blocked"];
 const TOO_LONG: [&str; 1] = ["context_length_exceeded"];
+const TOO_LONG_WORDS: [&str; 3] =
+    ["maximum context length", "exceeds the maximum number of tokens", "reduce the length of the messages"];
 const KEY: [&str; 3] = ["invalid_api_key", "authentication_error", "invalid_authentication"];
 const UNKNOWN: [&str; 3] = ["model_not_found", "DeploymentNotFound", "not_found_error"];
 const RATE: [&str; 6] =
@@ -42,15 +44,25 @@ impl Meaning {
         if ours && told.is(&FILTERED) {
             return plain(ErrorKind::ContentFiltered);
         }
-        if ours && status != 429 && (told.is(&TOO_LONG) || told.says("maximum context length")) {
+        if ours && told.reason.as_deref() == Some("moderation") {
+            return plain(ErrorKind::ContentFiltered);
+        }
+        // The model called a tool wrongly; asked again, it may do better.
+        if ours && told.is(&["tool_use_failed"]) {
+            return plain(ErrorKind::Malformed);
+        }
+        if ours && status != 429 && (told.is(&TOO_LONG) || TOO_LONG_WORDS.iter().any(|words| told.says(words))) {
             return plain(ErrorKind::ContextTooLong);
         }
-        if status == 429 || (status == 200 && told.is(&RATE)) {
+        // Groq refuses what is larger than a limit with 413.
+        if status == 429 || (matches!(status, 200 | 413) && told.is(&RATE)) {
             return Self::of_limit(told);
         }
         match status {
             200..=299 => plain(Self::by_name(told)),
-            400 if told.is(&KEY) => plain(ErrorKind::Authentication),
+            400 if told.is(&KEY) || told.reason.as_deref() == Some("API_KEY_INVALID") => {
+                plain(ErrorKind::Authentication)
+            }
             400 if told.is(&UNKNOWN) => plain(ErrorKind::NotFound),
             status => plain(Self::by_status(status)),
         }
@@ -62,23 +74,28 @@ impl Meaning {
             let scope = Some(LimitScope::Group(LimitWindow::Request));
             return Self { kind: ErrorKind::InvalidRequest, scope };
         }
-        if told.says("per day") {
+        if ["per day", "per-day", "perday"].iter().any(|words| told.says(words)) {
             return limited(LimitWindow::Day);
         }
-        if told.is(&["requests", "tokens", "slow_down"]) {
+        if told.says("per minute") || told.is(&["requests", "tokens", "slow_down"]) {
             return limited(LimitWindow::Minute);
         }
         Self { kind: ErrorKind::RateLimited, scope: None }
     }
 
     fn by_name(told: &Told) -> ErrorKind {
-        let named: [(&[&str], ErrorKind); 5] = [
+        let named: [(&[&str], ErrorKind); 4] = [
             (&KEY, ErrorKind::Authentication),
             (&UNKNOWN, ErrorKind::NotFound),
             (&BUSY, ErrorKind::Overloaded),
             (&["permission_error", "permission_denied"], ErrorKind::PermissionDenied),
-            (&["invalid_request_error", "BadRequestError"], ErrorKind::InvalidRequest),
         ];
+        // DeepSeek's code is `invalid_request_error` whatever happened, so here its type counts first.
+        let wrong = ["invalid_request_error", "BadRequestError"];
+        let invalid = told.kind.as_ref().or(told.code.as_ref()).is_some_and(|name| wrong.contains(&name.as_str()));
+        if invalid && !named.iter().any(|(names, _)| told.is(names)) {
+            return ErrorKind::InvalidRequest;
+        }
         named.into_iter().find(|(names, _)| told.is(names)).map_or(ErrorKind::Server, |(_, kind)| kind)
     }
 

@@ -1,7 +1,6 @@
 //! What a refusal means.
 
 mod kind;
-mod redact;
 mod told;
 
 use std::time::SystemTime;
@@ -10,8 +9,8 @@ use http::{HeaderMap, StatusCode};
 use llm_core::{Charge, Error, ErrorKind};
 use serde_json::Value;
 
-use self::{kind::Meaning, redact::redact, told::Told};
-use super::headers::{duration, retry_after};
+use self::{kind::Meaning, told::Told};
+use crate::wire::{duration, redact, retry_after};
 
 /// Makes an error of an HTTP answer that is none: its kind, code, scope of the limit, waiting time, request id, charge.
 ///
@@ -20,7 +19,8 @@ use super::headers::{duration, retry_after};
 /// | `context_length_exceeded` | `ContextTooLong` | |
 /// | `content_filter`, `content_policy_violation` | `ContentFiltered` | |
 /// | 429 `insufficient_quota` and its like, 402 | `QuotaExhausted` | group, money |
-/// | 429 of a request larger than the limit itself | `InvalidRequest` | group, request |
+/// | `tool_use_failed` (Groq: the model called a tool wrongly) | `Malformed` | |
+/// | 429, 413 of a request larger than the limit itself | `InvalidRequest` | group, request |
 /// | 429 of type `requests` or `tokens`, `slow_down` | `RateLimited` | group, minute or day |
 /// | any other 429 | `RateLimited` | |
 /// | 401 · 403 · 404, 405, 410 | `Authentication` · `PermissionDenied` · `NotFound` | |
@@ -40,7 +40,8 @@ pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Syste
     let told = Told::read(body);
     let meaning = Meaning::of(status.as_u16(), &told);
     let refused = status.as_u16() < 500 || matches!(status.as_u16(), 503 | 529);
-    let charge = if refused { Charge::None } else { Charge::Unknown };
+    // What the model wrote in vain may be charged.
+    let charge = if refused && meaning.kind != ErrorKind::Malformed { Charge::None } else { Charge::Unknown };
     let mut error = build(&told, meaning, Some(status), key).with_status(status.as_u16()).with_charge(charge);
     if waits(error.kind()) {
         let wait = retry_after(headers, now).or_else(|| wait_in_words(told.message.as_deref()?));

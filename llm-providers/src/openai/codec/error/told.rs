@@ -8,6 +8,8 @@ pub(super) struct Told {
     pub(super) kind: Option<String>,
     /// An HTTP status inside the body, as OpenRouter sends in answers with status 200.
     pub(super) status: Option<u16>,
+    /// A reason in details, as Google gives (`API_KEY_INVALID`) and OpenRouter's moderation.
+    pub(super) reason: Option<String>,
 }
 
 impl Told {
@@ -26,8 +28,7 @@ impl Told {
             return Self::of_error(error);
         }
         match body.get("detail") {
-            Some(Value::String(detail)) => Self { message: Some(detail.clone()), ..Self::default() },
-            Some(detail) => Self { message: Some(detail.to_string()), ..Self::default() },
+            Some(detail) => Self { message: Some(detailed(detail)), ..Self::default() },
             None => Self::of_error(body),
         }
     }
@@ -41,8 +42,21 @@ impl Told {
         let code = error.get("code");
         let number = code.and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
         let status = number.and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
-        let code = code.and_then(Value::as_str).or_else(|| error.get("innererror")?.get("code")?.as_str());
-        Self { message: text("message"), code: code.and_then(short), kind: text("type"), status }
+        // Azure says what its filter found within; its code for bad requests says nothing.
+        let inner = error.get("innererror").and_then(|inner| inner.get("code")?.as_str());
+        let code = code.and_then(Value::as_str).filter(|code| inner.is_none() || *code == "content_filter").or(inner);
+        let message = match error.get("message") {
+            Some(Value::Object(message)) => message.get("detail").map(detailed),
+            _ => text("message"),
+        };
+        // OpenRouter's own message is empty of content where a vendor of its own refused.
+        let upstream = error.pointer("/metadata/raw").and_then(Value::as_str).filter(|raw| !raw.is_empty());
+        let message = match (message, upstream) {
+            (Some(message), Some(raw)) if message != raw => Some(format!("{message}: {raw}")),
+            (message, raw) => message.or_else(|| raw.map(str::to_owned)),
+        };
+        let kind = text("type").or_else(|| text("status"));
+        Self { message, code: code.and_then(short), kind, status, reason: reason(error) }
     }
 
     /// Whether its code or its type is one of these.
@@ -54,6 +68,31 @@ impl Told {
     pub(super) fn says(&self, words: &str) -> bool {
         self.message.as_deref().is_some_and(|message| message.to_ascii_lowercase().contains(words))
     }
+}
+
+/// Mistral's and FastAPI's `detail`: a text, or a list of what is wrong where.
+fn detailed(detail: &Value) -> String {
+    let wrong = |item: &Value| {
+        let at: Vec<_> = item["loc"].as_array()?.iter().map(|step| step.to_string().replace('"', "")).collect();
+        Some(format!("{}: {}", at.join("."), item["msg"].as_str()?))
+    };
+    match detail {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list
+            .iter()
+            .map(|item| wrong(item).unwrap_or_else(|| item.to_string()))
+            .reduce(|all, next| all + "; " + &next)
+            .unwrap_or_default(),
+        other => other.to_string(),
+    }
+}
+
+fn reason(error: &Value) -> Option<String> {
+    let mut details = error.get("details").and_then(Value::as_array).into_iter().flatten();
+    if let Some(reason) = details.find_map(|detail| detail.get("reason")?.as_str()) {
+        return short(reason);
+    }
+    error.pointer("/metadata/reasons").and_then(Value::as_array).map(|_| "moderation".to_owned())
 }
 
 /// A code as it may stand in our error: short, and one word.

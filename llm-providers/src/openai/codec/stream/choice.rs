@@ -2,9 +2,10 @@ use llm_core::{ChatEvent, Error, Extra, ExtraOf, Part};
 
 use super::{
     super::{
-        decode::{finish_reason, split_content},
+        decode::{check_finish, finish_reason, split_content},
         fields::{Fields, take_list, take_object, take_text},
     },
+    details::OpenDetails,
     tool::OpenCalls,
 };
 
@@ -16,6 +17,7 @@ pub(super) struct OpenChoice {
     choice_names: Vec<String>,
     message_names: Vec<String>,
     calls: OpenCalls,
+    details: OpenDetails,
 }
 
 impl OpenChoice {
@@ -34,13 +36,18 @@ impl OpenChoice {
         if let Some(function) = take_object(&mut delta, "function_call") {
             self.calls.deprecated(choice, function, events);
         }
+        self.details.fragments(take_list(&mut delta, "reasoning_details").unwrap_or_default());
         let reason = take_text(&mut fields, "finish_reason");
         further(ExtraOf::Message(choice), delta, &mut self.message_names, events);
         further(ExtraOf::Choice(choice), fields, &mut self.choice_names, events);
         if let Some(reason) = reason {
-            self.calls.flush(choice, events);
+            check_finish(&reason)?;
+            self.flush(choice, events);
+            // Some servers say it twice.
+            if !self.finished {
+                events.push(ChatEvent::Finish { choice, reason: finish_reason(&reason) });
+            }
             self.finished = true;
-            events.push(ChatEvent::Finish { choice, reason: finish_reason(&reason) });
         }
         Ok(())
     }
@@ -48,12 +55,13 @@ impl OpenChoice {
     /// What was held back for the end.
     pub(super) fn flush(&mut self, choice: u32, events: &mut Vec<ChatEvent>) {
         self.calls.flush(choice, events);
+        events.extend(self.details.take().map(|part| ChatEvent::Part { choice, part }));
     }
 }
 
 fn piece(choice: u32, part: Part) -> ChatEvent {
     match part {
-        Part::Text { text } => ChatEvent::Text { choice, text },
+        Part::Text { text, .. } => ChatEvent::Text { choice, text },
         Part::Refusal { text } => ChatEvent::Refusal { choice, text },
         Part::Reasoning(reasoning) => ChatEvent::Reasoning { choice, text: reasoning.text },
         part => ChatEvent::Part { choice, part },

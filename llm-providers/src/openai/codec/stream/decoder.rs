@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::{
     super::{
-        decode::take_usage,
+        Dialect,
+        decode::{service_tier, take_usage},
         error::classify_inner,
         fields::{Fields, malformed, object, take_index, take_list, take_text},
     },
@@ -15,7 +16,7 @@ use super::{
 /// Turns the data of a stream's events into pieces of the answer, one `data:` field at a time.
 ///
 /// Fields that repeat in every chunk (`created`, `system_fingerprint`) are passed on once, and again when they change;
-/// `object` and `obfuscation` (random padding) say nothing and go, so that a streamed answer, put together, is the
+/// `object` and random padding (`obfuscation`, Mistral's `p`) say nothing and go, so that a streamed answer, put together, is the
 /// unary one. A tool call that carries fields of its own, or has no name yet, comes whole when its choice ends.
 #[derive(Debug, Default)]
 pub struct ChunkDecoder {
@@ -24,17 +25,26 @@ pub struct ChunkDecoder {
     known: Fields,
     choices: BTreeMap<u32, OpenChoice>,
     done: bool,
+    /// As it was told last; `settled` once it is the whole answer's.
     usage: Option<Usage>,
+    settled: bool,
+    dialect: Dialect,
     service_tier: Option<Arc<str>>,
 }
 
 impl ChunkDecoder {
+    /// For the stream of a server that differs from OpenAI.
+    pub fn new(dialect: Dialect) -> Self {
+        Self { dialect, ..Self::default() }
+    }
+
     /// The pieces in one event's data. After `[DONE]` there are none.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; if it is an `error`, that. The charge is unknown, or
-    /// known if the usage came before.
+    /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; if it is an `error`, that, unless every choice had told
+    /// why it ended: then the answer is whole, and keeps the error as a further field. The charge is unknown, or known
+    /// if the usage came before.
     pub fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         if self.done || data.trim() == "[DONE]" {
             self.done = true;
@@ -49,8 +59,7 @@ impl ChunkDecoder {
     ///
     /// [`ErrorKind::Incomplete`] unless `[DONE]` came, or every choice that began has told why it ended.
     pub fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
-        let told = !self.choices.is_empty() && self.choices.values().all(OpenChoice::is_finished);
-        if !(self.done || told) {
+        if !(self.done || self.is_told()) {
             let what = if self.started.is_none() { "before it began" } else { "before its end" };
             let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
             return Err(self.charged(error.with_charge(Charge::Unknown)));
@@ -58,6 +67,11 @@ impl ChunkDecoder {
         let mut events = Vec::new();
         for (index, choice) in &mut self.choices {
             choice.flush(*index, &mut events);
+        }
+        // Of running figures the last are the whole answer's.
+        if let (Some(usage), false) = (self.usage, self.settled) {
+            self.settled = true;
+            events.push(ChatEvent::Usage(usage));
         }
         Ok(events)
     }
@@ -67,7 +81,7 @@ impl ChunkDecoder {
         self.done
     }
 
-    /// What the answer took, if the vendor has said so yet.
+    /// What the answer took, as far as the vendor has said so yet. Some servers tell it piece by piece.
     pub fn usage(&self) -> Option<Usage> {
         self.usage
     }
@@ -79,15 +93,23 @@ impl ChunkDecoder {
 
     fn chunk(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let mut fields = object(data.as_bytes())?;
-        if let Some(error) = fields.get("error").filter(|error| !error.is_null()) {
+        let mut events = Vec::new();
+        let usage = take_usage(&mut fields, &self.dialect);
+        if let Some(error) = fields.get("error").filter(|error| !error.is_null())
+            && !self.is_told()
+        {
+            // What comes with an error is all there will be.
+            (self.usage, self.settled) = (usage.or(self.usage), usage.is_some());
             return Err(classify_inner(error, self.started.is_some()));
         }
-        let mut events = Vec::new();
-        let usage = take_usage(&mut fields);
         let choices = take_list(&mut fields, "choices").unwrap_or_default();
+        let last = choices.is_empty();
         self.start(&mut fields, !choices.is_empty(), &mut events);
         fields.remove("object");
         fields.remove("obfuscation");
+        if fields.get("p").is_some_and(Value::is_string) {
+            fields.remove("p");
+        }
         self.further(fields, &mut events);
         for (value, at) in choices.into_iter().zip(0..) {
             let Value::Object(mut fields) = value else {
@@ -97,8 +119,12 @@ impl ChunkDecoder {
             self.choices.entry(index).or_default().chunk(index, fields, &mut events)?;
         }
         if let Some(usage) = usage {
-            self.usage = Some(usage);
-            events.push(ChatEvent::Usage(usage));
+            let known = self.usage.replace(usage);
+            // Figures beside an unfinished choice may still grow.
+            if (last || self.is_told()) && !(self.settled && known == Some(usage)) {
+                self.settled = true;
+                events.push(ChatEvent::Usage(usage));
+            }
         }
         Ok(events)
     }
@@ -143,7 +169,7 @@ impl ChunkDecoder {
             self.known.insert(name.clone(), value.clone());
             new.insert(name, value);
         }
-        if let Some(tier) = new.get("service_tier").and_then(Value::as_str) {
+        if let Some(tier) = service_tier(|name| new.get(name)) {
             self.service_tier = Some(tier.into());
         }
         if !new.is_empty() {
@@ -151,10 +177,15 @@ impl ChunkDecoder {
         }
     }
 
+    /// Whether every choice has told why it ended.
+    fn is_told(&self) -> bool {
+        !self.choices.is_empty() && self.choices.values().all(OpenChoice::is_finished)
+    }
+
     fn charged(&self, error: Error) -> Error {
         match self.usage {
-            Some(usage) => error.with_charge(Charge::Known(usage)),
-            None => error,
+            Some(usage) if self.settled => error.with_charge(Charge::Known(usage)),
+            _ => error,
         }
     }
 }

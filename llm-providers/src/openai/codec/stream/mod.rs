@@ -2,6 +2,7 @@
 
 mod choice;
 mod decoder;
+mod details;
 mod tool;
 
 pub use self::decoder::ChunkDecoder;

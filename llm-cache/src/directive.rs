@@ -1,0 +1,130 @@
+use std::{sync::Arc, time::Duration};
+
+use llm_core::Call;
+
+use crate::Tag;
+
+/// What one call wants of the cache, with HTTP's meaning (RFC 9111, section 5.2.1). Put it into the call's extensions:
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_cache::Directive;
+/// use llm_core::{Call, ChatRequest};
+///
+/// let mut call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user("What changed today?"));
+/// call.extensions.insert(Directive::new().max_age(Duration::from_secs(900)));
+/// ```
+///
+/// What the operator of the cache caps ([`CacheBuilder::caps`](crate::CacheBuilder::caps)) is cut down to the cap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directive {
+    pub(crate) no_store: bool,
+    pub(crate) no_cache: bool,
+    pub(crate) only_if_cached: bool,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) max_stale: Option<Duration>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) tags: Arc<[Tag]>,
+}
+
+/// How far calls may go with their [`Directive`]s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    pub(crate) bypass: bool,
+    pub(crate) max_stale: Duration,
+    pub(crate) max_ttl: Option<Duration>,
+}
+
+impl Directive {
+    /// Nothing special.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The cache keeps out of it: nothing is looked up, shared or stored.
+    pub fn no_store(mut self) -> Self {
+        self.no_store = true;
+        self
+    }
+
+    /// A call is made whatever is stored or running; its answer is stored.
+    pub fn no_cache(mut self) -> Self {
+        self.no_cache = true;
+        self
+    }
+
+    /// No call is made: what is not stored is an error.
+    pub fn only_if_cached(mut self) -> Self {
+        self.only_if_cached = true;
+        self
+    }
+
+    /// A stored answer may be at most this old.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// A stored answer may be past its time by at most this much.
+    pub fn max_stale(mut self, by: Duration) -> Self {
+        self.max_stale = Some(by);
+        self
+    }
+
+    /// The answer, if one is bought, is kept for this long, whatever the rules say.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// The answer, if one is bought, gets this tag too.
+    pub fn tag(mut self, tag: Tag) -> Self {
+        self.tags = self.tags.iter().cloned().chain([tag]).collect();
+        self
+    }
+
+    /// What a call wants, as far as it may.
+    pub(crate) fn of<T>(call: &Call<T>, caps: &Caps) -> Self {
+        let Some(wanted) = call.extensions.get::<Self>() else { return Self::default() };
+        Self {
+            no_store: wanted.no_store && caps.bypass,
+            no_cache: wanted.no_cache && caps.bypass,
+            only_if_cached: wanted.only_if_cached,
+            max_age: wanted.max_age.filter(|_| caps.bypass),
+            max_stale: wanted.max_stale.map(|by| by.min(caps.max_stale)),
+            ttl: wanted.ttl.map(|ttl| caps.max_ttl.map_or(ttl, |most| ttl.min(most))),
+            tags: Arc::clone(&wanted.tags),
+        }
+    }
+}
+
+impl Caps {
+    /// Calls may go as far as they like, but stale answers only as far as the cache keeps them.
+    pub fn none() -> Self {
+        Self { bypass: true, max_stale: Duration::MAX, max_ttl: None }
+    }
+
+    /// No call may go past a fresh stored answer: `no_store`, `no_cache` and `max_age` have no effect.
+    pub fn no_bypass(mut self) -> Self {
+        self.bypass = false;
+        self
+    }
+
+    /// No call may have an answer that is past its time by more than this.
+    pub fn max_stale(mut self, by: Duration) -> Self {
+        self.max_stale = by;
+        self
+    }
+
+    /// No call may have its answer kept for longer than this.
+    pub fn max_ttl(mut self, ttl: Duration) -> Self {
+        self.max_ttl = Some(ttl);
+        self
+    }
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self::none()
+    }
+}

@@ -1,0 +1,198 @@
+//! How long answers are good for. Pure: it is told the time.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use llm_core::{Call, Operation};
+
+use crate::Directive;
+
+/// Says how long the answers to some calls are kept. All that it names must fit.
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_cache::TtlRule;
+///
+/// let embeddings = TtlRule::new(Duration::from_secs(24 * 3600)).operation("embed");
+/// let news = TtlRule::new(Duration::from_secs(15 * 60)).label("feature", "news");
+/// ```
+#[derive(Clone, Debug)]
+pub struct TtlRule {
+    ttl: Duration,
+    operation: Option<Arc<str>>,
+    model: Option<Arc<str>>,
+    tenant: Option<Arc<str>>,
+    label: Option<(Arc<str>, Arc<str>)>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Freshness {
+    /// The first rule that fits counts.
+    pub(crate) rules: Vec<TtlRule>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) jitter_percent: u8,
+    pub(crate) stale_if_error: Duration,
+    pub(crate) max_stale: Duration,
+}
+
+/// What a stored answer is worth to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is served.
+    Fresh,
+    /// It is past its time, by no more than this call allows: it is served, and said to be stale.
+    Stale,
+    /// A call is made; should it fail, this is better than nothing.
+    Spare,
+    /// It is too old for this call, not for others.
+    TooOld,
+    /// It is of no use to anybody.
+    Expired,
+}
+
+impl TtlRule {
+    /// A rule for all calls, until it is narrowed down.
+    pub fn new(ttl: Duration) -> Self {
+        Self { ttl, operation: None, model: None, tenant: None, label: None }
+    }
+
+    /// Only for the operation of this name, such as `chat` or `embed`.
+    pub fn operation(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.operation = Some(name.into());
+        self
+    }
+
+    /// Only for this model.
+    pub fn model(mut self, model: impl Into<Arc<str>>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// Only for this tenant.
+    pub fn tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
+        self.tenant = Some(tenant.into());
+        self
+    }
+
+    /// Only for calls with this label.
+    pub fn label(mut self, name: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
+        self.label = Some((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    fn fits<T: Operation>(&self, call: &Call<T>) -> bool {
+        let is = |wanted: &Option<Arc<str>>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
+        is(&self.operation, T::NAME)
+            && is(&self.model, call.body.model())
+            && is(&self.tenant, &call.tenant)
+            && self.label.as_ref().is_none_or(|(name, value)| call.labels.get(name) == Some(&**value))
+    }
+}
+
+impl Freshness {
+    /// How long the answer to a call is fresh, without jitter; `None` for ever.
+    pub(crate) fn ttl<T: Operation>(&self, call: &Call<T>, directive: &Directive) -> Option<Duration> {
+        let by_rule = || self.rules.iter().find(|rule| rule.fits(call)).map(TtlRule::ttl);
+        directive.ttl.or_else(by_rule).or(self.ttl)
+    }
+
+    /// When an answer of `now` stops being fresh: its time, less up to `jitter_percent` of it, so that entries that were
+    /// written together do not expire together. Never later than the time asked for.
+    pub(crate) fn fresh_until(&self, now: SystemTime, ttl: Option<Duration>, key: &[u8]) -> Option<SystemTime> {
+        let ttl = ttl?;
+        let share = u128::from(RandomState::new().hash_one(key) % 1_001) * u128::from(self.jitter_percent);
+        let early = ttl.as_nanos() * share / 100_000;
+        let early = Duration::from_nanos(u64::try_from(early).unwrap_or(u64::MAX));
+        now.checked_add(ttl.saturating_sub(early))
+    }
+
+    /// What an answer stored at `stored`, fresh until `until`, is worth at `now`.
+    pub(crate) fn judge(
+        &self,
+        stored: SystemTime,
+        until: Option<SystemTime>,
+        now: SystemTime,
+        directive: &Directive,
+    ) -> Verdict {
+        // A clock that was set back tells nothing of how old an answer is.
+        let Ok(age) = now.duration_since(stored) else { return Verdict::Expired };
+        let past = until.and_then(|until| now.duration_since(until).ok());
+        let old = directive.max_age.is_some_and(|most| age > most);
+        match past {
+            None if old => Verdict::TooOld,
+            None => Verdict::Fresh,
+            Some(past) if !old && directive.max_stale.is_some_and(|by| past < by) && past < self.max_stale => {
+                Verdict::Stale
+            }
+            Some(past) if past < self.stale_if_error => Verdict::Spare,
+            Some(past) if past < self.max_stale => Verdict::TooOld,
+            Some(_) => Verdict::Expired,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llm_core::ChatRequest;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const NOON: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn freshness() -> Freshness {
+        Freshness { rules: vec![], ttl: Some(HOUR), jitter_percent: 0, stale_if_error: HOUR / 2, max_stale: HOUR }
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_counts_and_a_calls_own_wish_before_it() {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        let freshness = Freshness {
+            rules: vec![
+                TtlRule::new(minutes(15)).label("feature", "news"),
+                TtlRule::new(minutes(1)).operation("embed"),
+                TtlRule::new(minutes(2)).model("m").tenant("acme"),
+            ],
+            ..freshness()
+        };
+        let call = |tenant: &str| Call::new(tenant, ChatRequest::new("m").user("x"));
+        let ttl = |call| freshness.ttl(&call, &Directive::new());
+        assert_eq!(ttl(call("acme").with_label("feature", "news").unwrap()), Some(minutes(15)));
+        assert_eq!(ttl(call("acme")), Some(minutes(2)));
+        assert_eq!(ttl(call("umbrella")), Some(HOUR));
+        assert_eq!(freshness.ttl(&call("acme"), &Directive::new().ttl(minutes(9))), Some(minutes(9)));
+    }
+
+    #[test]
+    fn an_answer_is_fresh_then_spare_then_gone() {
+        let judge = |after, directive| freshness().judge(NOON, Some(NOON + HOUR), NOON + after, &directive);
+        let plain = Directive::new;
+        assert_eq!(judge(HOUR - Duration::from_nanos(1), plain()), Verdict::Fresh);
+        assert_eq!(judge(HOUR, plain()), Verdict::Spare);
+        assert_eq!(judge(HOUR * 3 / 2, plain()), Verdict::TooOld);
+        assert_eq!(judge(HOUR * 2, plain()), Verdict::Expired);
+        let set_back = freshness().judge(NOON + HOUR, Some(NOON + HOUR * 2), NOON, &plain());
+        assert_eq!(set_back, Verdict::Expired);
+        assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR)), Verdict::Stale);
+        assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR / 4)), Verdict::TooOld);
+        assert_eq!(judge(HOUR / 2, plain().max_age(HOUR / 4)), Verdict::TooOld);
+        assert_eq!(judge(HOUR / 2, plain().max_age(HOUR / 2)), Verdict::Fresh);
+    }
+
+    #[test]
+    fn jitter_spreads_expiry_and_never_lengthens_it() {
+        let freshness = Freshness { jitter_percent: 10, ..freshness() };
+        let ends: Vec<_> =
+            (0..200u32).filter_map(|n| freshness.fresh_until(NOON, Some(HOUR), &n.to_le_bytes())).collect();
+        assert!(ends.iter().all(|end| (NOON + HOUR * 9 / 10..=NOON + HOUR).contains(end)));
+        let distinct: std::collections::HashSet<_> = ends.iter().collect();
+        assert!(distinct.len() > 100, "{} different ends", distinct.len());
+        assert_eq!(freshness.fresh_until(NOON, None, b"k"), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! What was invalidated, and when.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use llm_core::{Call, Operation};
+
+use crate::Directive;
+
+/// A name that answers can be dropped by, all at once: [`Cache::invalidate`](crate::Cache::invalidate).
+///
+/// Every answer has the tags of its tenant, its model and the labels of the call that bought it; a call can add more
+/// ([`Directive::tag`]).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Tag(Arc<str>);
+
+impl Tag {
+    /// All answers to a tenant.
+    pub fn tenant(name: &str) -> Self {
+        Self(format!("tenant:{name}").into())
+    }
+
+    /// All answers of a model, as the calls named it.
+    pub fn model(name: &str) -> Self {
+        Self(format!("model:{name}").into())
+    }
+
+    /// All answers to calls with this label, such as a version of a prompt.
+    pub fn label(name: &str, value: &str) -> Self {
+        // The length keeps apart what a separator could not.
+        Self(format!("label:{}:{name}={value}", name.len()).into())
+    }
+
+    /// All answers to calls that named this tag.
+    pub fn named(name: &str) -> Self {
+        Self(format!("tag:{name}").into())
+    }
+
+    /// The tags of the answer to a call.
+    pub(crate) fn of<T: Operation>(call: &Call<T>, directive: &Directive) -> Arc<[Self]> {
+        let own = [Self::tenant(&call.tenant), Self::model(call.body.model())];
+        let labels = call.labels.iter().map(|(name, value)| Self::label(name, value));
+        own.into_iter().chain(labels).chain(directive.tags.iter().cloned()).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tag({})", self.0)
+    }
+}
+
+/// A moment: nanoseconds since 1970, and later than every moment told before, whatever the clock does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
+
+/// When what was invalidated last. An answer is good if its call began after that of each of its tags.
+#[derive(Default)]
+pub(crate) struct Generations {
+    last: AtomicU64,
+    /// Nothing was ever invalidated, so that hits need not look.
+    any: AtomicBool,
+    table: RwLock<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// Everything before this is invalid.
+    floor: Moment,
+    tags: HashMap<Tag, Moment>,
+}
+
+impl Generations {
+    /// The most tags that are remembered one by one. One more, and everything before it counts as invalidated.
+    const MOST: usize = 10_000;
+
+    /// A moment now.
+    pub(crate) fn moment(&self, now: SystemTime) -> Moment {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let now = u64::try_from(now).unwrap_or(u64::MAX - 1);
+        let next = |last: u64| Some(now.max(last.saturating_add(1)));
+        let last = self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).unwrap_or_default();
+        Moment(now.max(last.saturating_add(1)))
+    }
+
+    /// Drops whatever has this tag and began before now.
+    pub(crate) fn invalidate(&self, tag: Tag, now: SystemTime) {
+        let moment = self.moment(now);
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        if table.tags.len() >= Self::MOST && !table.tags.contains_key(&tag) {
+            table.tags.clear();
+            table.floor = moment;
+        }
+        table.tags.insert(tag, moment);
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// Drops whatever began before now.
+    pub(crate) fn invalidate_all(&self, now: SystemTime) {
+        let moment = self.moment(now);
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.tags.clear();
+        table.floor = moment;
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// Whether what has these tags and began at a moment is still good.
+    pub(crate) fn allow(&self, tags: &[Tag], begun: Moment) -> bool {
+        if !self.any.load(Ordering::Acquire) {
+            return true;
+        }
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        begun > table.floor && tags.iter().filter_map(|tag| table.tags.get(tag)).all(|dropped| begun > *dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: SystemTime = UNIX_EPOCH;
+
+    #[test]
+    fn what_began_before_is_gone_and_what_began_after_is_not_whatever_the_clock_shows() {
+        let generations = Generations::default();
+        let tags = [Tag::tenant("a"), Tag::model("m")];
+        let before = generations.moment(NOW);
+        assert!(generations.allow(&tags, before));
+        generations.invalidate(Tag::model("m"), NOW);
+        let after = generations.moment(NOW);
+        assert!(!generations.allow(&tags, before) && generations.allow(&tags, after));
+        assert!(generations.allow(&[Tag::tenant("a")], before), "other tags are not touched");
+        generations.invalidate_all(NOW);
+        assert!(!generations.allow(&[], after));
+    }
+
+    #[test]
+    fn a_flood_of_tags_is_bounded_and_drops_too_much_rather_than_too_little() {
+        let generations = Generations::default();
+        let old = generations.moment(NOW);
+        generations.invalidate(Tag::named("mine"), NOW);
+        for n in 0..2 * Generations::MOST {
+            generations.invalidate(Tag::named(&n.to_string()), NOW);
+        }
+        assert!(!generations.allow(&[Tag::named("mine")], old));
+        assert!(generations.table.read().unwrap().tags.len() <= Generations::MOST);
+    }
+
+    #[test]
+    fn labels_cannot_be_forged_by_their_values() {
+        assert_ne!(Tag::label("a", "b=c"), Tag::label("a=b", "c"));
+        assert_ne!(Tag::named("x"), Tag::tenant("x"));
+    }
+}

@@ -1,0 +1,320 @@
+//! Operations that can be divided: each item is a question of its own.
+
+use std::{
+    collections::HashMap,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use llm_core::{
+    Broadcast, Call, Cause, Charge, Claim, Complete, End, Error, ErrorKind, Facts, Operation, Origin, Output, Reader,
+    Receipt, Reply, Serves, Shared, Usage, Usd, drive,
+};
+
+use crate::{
+    CacheStatus, Directive, Key, Miss, Tag,
+    cache::{Found, Inner, Stored},
+    flight::{Boarding, Guard, Once, Pass, Start, arrival},
+    service::saved,
+    upstream::{Arrival, Errand, Landed, in_time, lost, storing, unanswered},
+};
+
+/// Answers a request item by item, in time.
+pub(crate) async fn by_item<T, S>(errand: Errand<S>, call: Call<T>, parts: Vec<T>) -> Result<Reply<T::Output>, Error>
+where
+    T: Operation,
+    S: Serves<T>,
+{
+    in_time(call.deadline, gather(errand, call, parts)).await
+}
+
+/// Answers a request item by item: known items from the store, items that are being asked right now from those calls,
+/// the rest with one call.
+async fn gather<T, S>(errand: Errand<S>, call: Call<T>, parts: Vec<T>) -> Result<Reply<T::Output>, Error>
+where
+    T: Operation,
+    S: Serves<T>,
+{
+    let items = Items::new(&errand.cache, &call, parts);
+    let mut found: Vec<Option<Item<Complete<T>>>> = items.keys.iter().map(|key| known(&errand, key)).collect();
+    let missing: Vec<usize> = (0..found.len()).filter(|at| found[*at].is_none()).collect();
+    if !missing.is_empty() && errand.directive.only_if_cached {
+        return Err(unanswered());
+    }
+    let boardings = board(&errand, &call, &items, &missing);
+    let cache = &errand.cache;
+    let landings =
+        boardings.into_iter().map(|boarding| Box::pin(land::<T>(cache.clone(), boarding)) as Start<_>).collect();
+    for (at, item) in missing.iter().zip(all(landings).await) {
+        found[*at] = Some(item?);
+    }
+    let found: Vec<_> = found.into_iter().map(|item| item.expect("each item was known or bought")).collect();
+    let answers = items.places.iter().map(|at| found[*at].answer.as_ref().clone()).collect();
+    let whole = call.body.unite(answers)?;
+    let reply = Reply::new(T::Output::replay(Arc::new(whole), None), Receipt::new(sum(&found)));
+    Ok(count(&errand.cache, reply, &missing))
+}
+
+/// The different items of a request, and where each stands in it.
+struct Items<T> {
+    parts: Vec<T>,
+    keys: Vec<Key>,
+    /// For each place in the request, its item.
+    places: Vec<usize>,
+}
+
+/// The answer to one item.
+struct Item<C> {
+    answer: Arc<C>,
+    facts: Facts,
+}
+
+impl<T: Operation> Items<T> {
+    fn new(cache: &Inner, call: &Call<T>, parts: Vec<T>) -> Self {
+        let mut items = Self { parts: Vec::new(), keys: Vec::new(), places: Vec::new() };
+        let mut known = HashMap::new();
+        for part in parts {
+            let key = Key::lend(&cache.namespace, &call.tenant, &part, |key| key.to_key());
+            let at = *known.entry(key.clone()).or_insert(items.keys.len());
+            if at == items.keys.len() {
+                items.keys.push(key);
+                items.parts.push(part);
+            }
+            items.places.push(at);
+        }
+        items
+    }
+}
+
+fn known<C: Send + Sync + 'static, S>(errand: &Errand<S>, key: &Key) -> Option<Item<C>> {
+    if errand.directive.no_cache {
+        return None;
+    }
+    match errand.cache.look::<C>(key.lent(), &errand.directive) {
+        Found::Fresh(stored) | Found::Stale(stored) => Some(stored_item(&errand.cache, stored)),
+        Found::Spare(_) | Found::TooOld | Found::Nothing => None,
+    }
+}
+
+fn stored_item<C>(cache: &Inner, stored: Stored<C>) -> Item<C> {
+    let origin = Origin::Cache { tier: "memory", age: stored.entry.age(cache.now()) };
+    Item { facts: saved(&stored.entry, origin), answer: stored.answer }
+}
+
+/// Has the missing items brought: by calls that run, or by one that asks for all the others together.
+fn board<T, S>(errand: &Errand<S>, call: &Call<T>, items: &Items<T>, missing: &[usize]) -> Vec<Boarding<Landed<T>>>
+where
+    T: Operation,
+    S: Serves<T>,
+{
+    let source = errand.cache.begin(Tag::of(call, &errand.directive));
+    let keys: Vec<Key> = missing.iter().map(|at| items.keys[*at].clone()).collect();
+    let start = |places: Vec<usize>, guards: Vec<Guard>| {
+        let Errand { cache, inner, directive } = errand;
+        let parts: Vec<T> = places.iter().map(|at| items.parts[missing[*at]].clone()).collect();
+        let stores =
+            places.iter().map(|at| storing::<T>(cache, keys[*at].clone(), call, directive, source.clone())).collect();
+        let together = Together { parts, keys: places.iter().map(|at| keys[*at].clone()).collect(), guards, stores };
+        let (cache, directive) = (Arc::clone(cache), directive.clone());
+        share_out(together.ask(cache, directive, inner.clone(), call.clone()), places.len())
+    };
+    if errand.directive.no_cache {
+        // A call of its own, whatever is running.
+        let starts = start((0..keys.len()).collect(), Vec::new());
+        let alone = |call| Broadcast::new(Once::new(call)).read().map(|seat| Boarding { seat, led: true });
+        return starts.into_iter().filter_map(alone).collect();
+    }
+    let calls = |guards: Vec<(usize, Guard)>| {
+        let (places, guards) = guards.into_iter().unzip();
+        start(places, guards)
+    };
+    let cache = &errand.cache;
+    let joins = |begun| cache.allows(&source, begun);
+    let pass = Pass { priority: call.priority, begun: source.begun, joins: &joins };
+    cache.flights.board_all(&keys, &pass, calls)
+}
+
+/// Several items that are asked for with one call.
+struct Together<T, F> {
+    parts: Vec<T>,
+    keys: Vec<Key>,
+    guards: Vec<Guard>,
+    stores: Vec<F>,
+}
+
+impl<T, F> Together<T, F>
+where
+    T: Operation,
+    F: FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static,
+{
+    /// Looks for those that have been stored meanwhile, asks for the others, stores each answer, and only then lets the
+    /// items leave the table of running calls.
+    async fn ask<S: Serves<T>>(
+        self,
+        cache: Arc<Inner>,
+        directive: Directive,
+        inner: S,
+        call: Call<T>,
+    ) -> Result<Vec<Arrival<Complete<T>>>, Error> {
+        let Self { parts, keys, guards, stores } = self;
+        let again = |key: &Key| if directive.no_cache { None } else { cache.fresh(key.lent(), &directive) };
+        let stored: Vec<Option<Stored<Complete<T>>>> = keys.iter().map(again).collect();
+        let is_missing = |at: &usize| stored[*at].is_none();
+        let missing: Vec<T> = (0..parts.len()).filter(is_missing).map(|at| parts[at].clone()).collect();
+        let mut bought = match missing.is_empty() {
+            true => Vec::new(),
+            false => buy(missing, inner, call).await?,
+        }
+        .into_iter();
+        let mut arrivals = Vec::with_capacity(stored.len());
+        for (stored, store) in stored.into_iter().zip(stores) {
+            let arrival = stored.map(Arrival::Stored).or_else(|| bought.next()).ok_or_else(lost)?;
+            arrival.keep(store);
+            arrivals.push(arrival);
+        }
+        drop(guards);
+        Ok(arrivals)
+    }
+}
+
+/// Asks for several items with one call.
+async fn buy<T, S>(parts: Vec<T>, inner: S, mut call: Call<T>) -> Result<Vec<Arrival<Complete<T>>>, Error>
+where
+    T: Operation,
+    S: Serves<T>,
+{
+    // The deadline is one caller's; each minds his own.
+    call.deadline = None;
+    let gathered = T::gather(&parts).ok_or_else(|| {
+        Error::new(ErrorKind::Unsupported, format!("parts of one {:?} request cannot be asked together", T::NAME))
+    })?;
+    let weights: Vec<u64> = parts.iter().map(|part| part.estimate().input.max(1)).collect();
+    call.body = gathered.clone();
+    let reply = drive(inner, call).await?;
+    let (receipt, limits) = (reply.receipt, reply.limits);
+    let whole = match reply.output.share() {
+        Shared::Whole(whole) => whole,
+        Shared::Live(live) => live.wait().await?,
+    };
+    let answers = gathered.scatter(Arc::unwrap_or_clone(whole))?;
+    let shares = split(&receipt.facts(), &weights);
+    Ok(answers.into_iter().zip(shares).map(|(answer, facts)| Arrival::whole(answer, facts, limits.clone())).collect())
+}
+
+/// Splits what is known of a call among its items: exactly, by their estimated input.
+fn split(facts: &Facts, weights: &[u64]) -> Vec<Facts> {
+    let usages = facts.usage.map(|usage| usage.split(weights));
+    let costs = facts.cost.map(|cost| cost.split(weights));
+    let mut claims = facts.claim.as_ref().and_then(|claim| claim.split(weights)).unwrap_or_default().into_iter();
+    (0..weights.len())
+        .map(|at| {
+            let mut share = Facts::default();
+            share.copy_answer(facts);
+            share.usage = usages.as_ref().map(|usages| usages[at]);
+            share.cost = costs.as_ref().map(|costs| costs[at]);
+            share.claim = claims.next();
+            share
+        })
+        .collect()
+}
+
+/// One call whose answers go to several flights, one each.
+fn share_out<C: Send + Sync + 'static>(
+    call: impl Future<Output = Result<Vec<Arrival<C>>, Error>> + Send + 'static,
+    shares: usize,
+) -> Vec<Start<Result<Arrival<C>, Error>>> {
+    let call = Broadcast::new(Once::new(Box::pin(call)));
+    (0..shares)
+        .filter_map(|at| {
+            let mut seat: Reader<Once<Result<Vec<Arrival<C>>, Error>>> = call.read()?;
+            Some(Box::pin(async move {
+                let arrivals = arrival(&mut seat).await.ok_or_else(lost)??;
+                arrivals.get(at).cloned().ok_or_else(lost)
+            }) as Start<_>)
+        })
+        .collect()
+}
+
+/// One item's answer, and this call's share in what it cost.
+async fn land<T: Operation>(cache: Arc<Inner>, boarding: Boarding<Landed<T>>) -> Result<Item<Complete<T>>, Error> {
+    let Boarding { mut seat, led } = boarding;
+    let (answer, receipt) = match arrival(&mut seat).await.ok_or_else(lost)? {
+        Ok(Arrival::Stored(stored)) => return Ok(stored_item(&cache, stored)),
+        Ok(Arrival::Bought { answer, receipt, .. }) => (answer, receipt),
+        Err(error) if led => return Err(error),
+        // Whoever led it was charged.
+        Err(error) => return Err(error.with_charge(Charge::None)),
+    };
+    let answer = match answer {
+        Shared::Whole(whole) => whole,
+        Shared::Live(live) => live.wait().await?,
+    };
+    let arrived = receipt.facts();
+    let mut facts = Facts::default();
+    facts.copy_answer(&arrived);
+    facts.origin = if led { Origin::Vendor } else { Origin::Coalesced };
+    // Whoever comes first makes the purchase his own; for the others the item is a saving.
+    facts.claim = arrived.claim.as_ref().and_then(|claim| claim.split(&[1])).and_then(|mut own| own.pop());
+    if let (Some(_), None, Some(cost)) = (&arrived.claim, &facts.claim, facts.cost) {
+        facts.saved.add(Cause::Coalesced, cost);
+    }
+    Ok(Item { answer, facts })
+}
+
+/// What is known of an answer that is made of several.
+fn sum<C>(items: &[Item<C>]) -> Facts {
+    let mut facts = Facts::default();
+    // Vendor and model are those of any item: they were asked in one request.
+    if let Some(last) = items.last() {
+        facts.copy_answer(&last.facts);
+    }
+    facts.usage = items.iter().map(|item| item.facts.usage).sum::<Option<Usage>>();
+    facts.cost = items.iter().map(|item| item.facts.cost).sum::<Option<Usd>>();
+    let claims: Vec<Claim> = items.iter().filter_map(|item| item.facts.claim.clone()).collect();
+    facts.claim = (!claims.is_empty()).then(|| Claim::all(claims));
+    for (cause, amount) in items.iter().flat_map(|item| item.facts.saved.iter()) {
+        facts.saved.add(cause, amount);
+    }
+    let ages = items.iter().map(|item| match item.facts.origin {
+        Origin::Cache { age, .. } => Some(age),
+        _ => None,
+    });
+    facts.origin = match ages.collect::<Option<Vec<Duration>>>() {
+        Some(ages) => Origin::Cache { tier: "memory", age: ages.into_iter().max().unwrap_or_default() },
+        None if items.iter().any(|item| item.facts.origin == Origin::Vendor) => Origin::Vendor,
+        None => Origin::Coalesced,
+    };
+    facts
+}
+
+fn count<O>(cache: &Inner, mut reply: Reply<O>, missing: &[usize]) -> Reply<O> {
+    match reply.receipt.origin() {
+        Origin::Cache { .. } => cache.hits(),
+        Origin::Coalesced => drop(cache.coalesced()),
+        _ => {
+            cache.missed();
+            reply.extensions.insert(CacheStatus::Miss(Miss::Items { asked: missing.len() as u64 }));
+        }
+    }
+    reply
+}
+
+/// Waits for all of several futures, whichever comes first.
+async fn all<V>(mut waiting: Vec<Pin<Box<dyn Future<Output = V> + Send + '_>>>) -> Vec<V> {
+    let mut done: Vec<Option<V>> = waiting.iter().map(|_| None).collect();
+    poll_fn(|cx| {
+        for (future, done) in waiting.iter_mut().zip(&mut done) {
+            if done.is_none()
+                && let Poll::Ready(value) = future.as_mut().poll(cx)
+            {
+                *done = Some(value);
+            }
+        }
+        if done.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}

@@ -1,0 +1,284 @@
+//! What happens when a call must be made.
+
+use std::{ops::ControlFlow, sync::Arc, time::Instant};
+
+use http::Extensions;
+use llm_core::{
+    Call, Cause, Charge, Complete, End, Error, ErrorKind, Facts, Operation, Origin, Output, Receipt, Reply, Savings,
+    Serves, Shared, VendorLimits, drive,
+};
+use tokio::time::timeout_at;
+
+use crate::{
+    CacheStatus, Directive, Key, Miss, Stale, Tag,
+    cache::{Inner, Stay, Stored},
+    flight::{Boarding, Guard, Pass, Seat, arrival},
+    memory::Source,
+    service::{hit, stale},
+};
+
+/// A call on its way: which cache it went through, where it goes up, and what it wants of the cache.
+pub(crate) struct Errand<S> {
+    pub(crate) cache: Arc<Inner>,
+    pub(crate) inner: S,
+    pub(crate) directive: Directive,
+}
+
+/// What a call brings to all who wait for it.
+pub(crate) enum Arrival<C> {
+    /// An answer that had been stored meanwhile.
+    Stored(Stored<C>),
+    /// An answer, whole or still running, and what is known about it.
+    Bought { answer: Shared<C>, receipt: Receipt, limits: Option<Arc<VendorLimits>>, extensions: Extensions },
+}
+
+pub(crate) type Landed<T> = Result<Arrival<Complete<T>>, Error>;
+
+/// Makes a call that the cache keeps out of.
+pub(crate) async fn pass<T, S>(cache: Arc<Inner>, inner: S, call: Call<T>) -> Result<Reply<T::Output>, Error>
+where
+    T: Operation,
+    S: Serves<T>,
+{
+    cache.bypassed();
+    let mut reply = drive(inner, call).await?;
+    reply.extensions.insert(CacheStatus::Miss(Miss::NoStore));
+    Ok(reply)
+}
+
+/// Makes a call of its own, whatever is stored or running, and stores the answer.
+pub(crate) async fn refresh<T, S>(errand: Errand<S>, key: Key, call: Call<T>) -> Result<Reply<T::Output>, Error>
+where
+    T: Operation,
+    S: Serves<T>,
+{
+    let Errand { cache, inner, directive } = errand;
+    cache.bypassed();
+    let source = cache.begin(Tag::of(&call, &directive));
+    let store = storing::<T>(&cache, key, &call, &directive, source);
+    let mut reply = drive(inner, call).await?.on_end(store);
+    reply.extensions.insert(CacheStatus::Miss(Miss::NoCache));
+    Ok(reply)
+}
+
+/// Joins the call that is running for this question, or makes it. If it fails because of the vendor or a budget, a
+/// `spare` answer is better than nothing.
+pub(crate) async fn fly<T, S>(
+    errand: Errand<S>,
+    key: Key,
+    call: Call<T>,
+    why: Miss,
+    spare: Option<Stored<Complete<T>>>,
+) -> Result<Reply<T::Output>, Error>
+where
+    T: Operation,
+    S: Serves<T>,
+{
+    let cache = Arc::clone(&errand.cache);
+    let reply = in_time(call.deadline, board(errand, key, call, why)).await;
+    match (reply, spare) {
+        (Err(error), Some(spare)) if excuses(&error) => Ok(stale(&cache, spare, Stale::Error)),
+        (reply, _) => reply,
+    }
+}
+
+/// Waits for a reply until one caller's deadline, and cuts it off there, as soon as anything more arrives.
+pub(crate) async fn in_time<O: Output>(
+    deadline: Option<Instant>,
+    reply: impl Future<Output = Result<Reply<O>, Error>>,
+) -> Result<Reply<O>, Error> {
+    let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else { return reply.await };
+    let reply = timeout_at(deadline, reply).await.map_err(|_| late())??;
+    let on_time = move |_| match tokio::time::Instant::now() < deadline {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(late()),
+    };
+    Ok(reply.map(|output| output.watch(on_time)))
+}
+
+/// The answer to a call that wanted no other than a stored one.
+pub(crate) fn unanswered() -> Error {
+    Error::new(ErrorKind::NotFound, "no stored answer, and the call wanted no other (only-if-cached)")
+}
+
+async fn board<T, S>(errand: Errand<S>, key: Key, call: Call<T>, why: Miss) -> Result<Reply<T::Output>, Error>
+where
+    T: Operation,
+    S: Serves<T>,
+{
+    let Errand { cache, inner, directive } = errand;
+    loop {
+        let source = cache.begin(Tag::of(&call, &directive));
+        let joins = |begun| cache.allows(&source, begun);
+        let pass = Pass { priority: call.priority, begun: source.begun, joins: &joins };
+        let Boarding { seat, led } = cache.flights.board::<Landed<T>>(&key, &pass, |guard| {
+            let (inner, call, directive) = (inner.clone(), call.clone(), directive.clone());
+            Box::pin(ask(Arc::clone(&cache), key.clone(), guard, source.clone(), inner, call, directive))
+        });
+        match land::<T>(&cache, seat, led, why).await {
+            // That was about somebody else's call, not about the question.
+            Err(error) if !led && is_personal(&error) => continue,
+            // Whoever led it was charged.
+            Err(error) if !led => return Err(error.with_charge(Charge::None)),
+            reply => return reply,
+        }
+    }
+}
+
+/// Asks upstream, for everybody, unless the answer has been stored meanwhile. The call stays in the table until its
+/// answer has ended and is stored.
+///
+/// It goes up without its deadline: that is one caller's, and each caller minds his own.
+async fn ask<T, S>(
+    cache: Arc<Inner>,
+    key: Key,
+    guard: Guard,
+    source: Source,
+    inner: S,
+    mut call: Call<T>,
+    directive: Directive,
+) -> Landed<T>
+where
+    T: Operation,
+    S: Serves<T>,
+{
+    if let Some(stored) = cache.fresh::<Complete<T>>(key.lent(), &directive) {
+        return Ok(Arrival::Stored(stored));
+    }
+    call.deadline = None;
+    let store = storing::<T>(&cache, key, &call, &directive, source);
+    let reply = drive(inner, call).await?.on_end(move |end, receipt| {
+        store(end, receipt);
+        drop(guard);
+    });
+    let Reply { output, receipt, limits, extensions, .. } = reply;
+    Ok(Arrival::Bought { answer: output.share(), receipt, limits, extensions })
+}
+
+/// Takes one caller's own reply out of a shared one. The seat is held until that reply has ended, so that late callers
+/// find the running answer, and it runs while anybody reads it.
+async fn land<T: Operation>(
+    cache: &Inner,
+    mut seat: Seat<Landed<T>>,
+    led: bool,
+    why: Miss,
+) -> Result<Reply<T::Output>, Error> {
+    let (answer, shared, limits, extensions) = match arrival(&mut seat).await.ok_or_else(lost)?? {
+        Arrival::Stored(stored) => return Ok(hit(cache, stored)),
+        Arrival::Bought { answer, receipt, limits, extensions } => (answer, receipt, limits, extensions),
+    };
+    let origin = if led { cache.missed() } else { cache.coalesced() };
+    let output = match answer {
+        Shared::Whole(whole) => T::Output::replay(whole, shared.usage()),
+        live => T::Output::join(live).await?,
+    };
+    let receipt = Receipt::default();
+    receipt.edit(|facts| share(facts, &shared.facts(), origin));
+    let mut reply = Reply::new(output, receipt).with_limits(limits);
+    if led {
+        // What lower layers told is told on.
+        reply.extensions = extensions;
+        reply.extensions.insert(CacheStatus::Miss(why));
+    }
+    Ok(reply.on_end(move |end, receipt| {
+        // The last seat ends the call; only then are its facts final.
+        drop(seat);
+        let ended = shared.facts();
+        receipt.edit(|facts| {
+            share(facts, &ended, origin);
+            if let End::Complete(_) = end {
+                // All who were answered may claim the purchase; the first who is counted does.
+                facts.claim = ended.claim;
+            }
+        });
+    }))
+}
+
+/// What one caller's receipt says of a shared answer. Whoever led the call has what the layers below told him; for the
+/// others an answer that cost them nothing and was bought by nobody above the last purchase is a saving.
+fn share(facts: &mut Facts, shared: &Facts, origin: Origin) {
+    facts.copy_answer(shared);
+    if origin == Origin::Vendor {
+        (facts.origin, facts.paid, facts.saved) = (shared.origin, shared.paid, shared.saved);
+        return;
+    }
+    facts.origin = origin;
+    facts.saved = Savings::default();
+    if let (None, Some(cost)) = (&shared.claim, shared.cost) {
+        facts.saved.add(Cause::Coalesced, cost);
+    }
+}
+
+/// Stores what a call brings, if it is whole and worth keeping.
+pub(crate) fn storing<T: Operation>(
+    cache: &Arc<Inner>,
+    key: Key,
+    call: &Call<T>,
+    directive: &Directive,
+    source: Source,
+) -> impl FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static {
+    let (cache, ttl) = (Arc::clone(cache), cache.ttl(call, directive));
+    let alone = call.body.stands_alone();
+    move |end, receipt| {
+        if let End::Complete(answer) = end
+            && alone
+            && T::keeps(answer)
+        {
+            // What the answer is, not how one call came by it.
+            let mut facts = Facts::default();
+            facts.copy_answer(&receipt.facts());
+            let stay = Stay { ttl, weight: T::weight(answer), source };
+            cache.store(key, Arc::new(answer.clone()), facts, stay);
+        }
+    }
+}
+
+fn late() -> Error {
+    Error::new(ErrorKind::DeadlineExceeded, "the call's deadline passed before its answer came")
+        .with_charge(Charge::Unknown)
+}
+
+/// The call panicked, after it may have been sent.
+pub(crate) fn lost() -> Error {
+    Error::new(ErrorKind::Other, "the call panicked while another caller drove it").with_charge(Charge::Unknown)
+}
+
+/// Whether an error is about one caller, and not about the question.
+fn is_personal(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Cancelled)
+}
+
+/// Whether an error lets an old answer be served.
+fn excuses(error: &Error) -> bool {
+    use ErrorKind::{OverBudget, Overloaded, QuotaExhausted, RateLimited, Server, Timeout, Transport};
+    matches!(error.kind(), RateLimited | QuotaExhausted | OverBudget | Overloaded | Server | Timeout | Transport)
+}
+
+impl<C> Arrival<C> {
+    /// An answer that is whole.
+    pub(crate) fn whole(answer: C, facts: Facts, limits: Option<Arc<VendorLimits>>) -> Self {
+        let (answer, receipt) = (Shared::Whole(Arc::new(answer)), Receipt::new(facts));
+        Self::Bought { answer, receipt, limits, extensions: Extensions::new() }
+    }
+
+    /// Hands a whole answer that was bought to whoever stores it.
+    pub(crate) fn keep(&self, store: impl FnOnce(End<'_, C>, &Receipt)) {
+        if let Self::Bought { answer: Shared::Whole(answer), receipt, .. } = self {
+            store(End::Complete(answer), receipt);
+        }
+    }
+}
+
+impl<C> Clone for Arrival<C> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Stored(stored) => Self::Stored(stored.clone()),
+            Self::Bought { answer, receipt, limits, extensions } => Self::Bought {
+                answer: answer.clone(),
+                receipt: receipt.clone(),
+                limits: limits.clone(),
+                extensions: extensions.clone(),
+            },
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What calls and operators can ask of the cache.
+
+use std::time::Duration;
+
+use llm_cache::{Cache, CacheStatus, Caps, Directive, Miss, Stale};
+use llm_core::{Call, ChatRequest, ChatResponse, ErrorKind, ManualClock, Message, Origin, Part, Priority, Role, Tool};
+use tokio::time::Instant;
+
+use crate::upstream::{HEAD, STEP, Upstream, ask, provider, read};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn wish(directive: Directive) -> Call<ChatRequest> {
+    let mut call = ask("a question");
+    call.extensions.insert(directive);
+    call
+}
+
+fn cache(clock: &ManualClock, caps: Caps) -> Cache {
+    let builder = Cache::builder("tests").ttl(HOUR).stale_if_error(HOUR).max_stale(2 * HOUR);
+    builder.caps(caps).clock(clock.clone()).build().expect("the settings are right")
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_store_keeps_the_cache_out_and_no_cache_replaces_what_is_stored() {
+    let (upstream, clock) = (Upstream::default(), ManualClock::default());
+    let cache = cache(&clock, Caps::none());
+    let provider = provider(&upstream, &cache);
+    let status = async |directive| CacheStatus::of(&provider.chat(wish(directive)).await.unwrap());
+
+    assert_eq!(status(Directive::new().no_store()).await, CacheStatus::Miss(Miss::NoStore));
+    assert_eq!(cache.stats().entries, 0);
+    assert_eq!(status(Directive::new()).await, CacheStatus::Miss(Miss::Unknown));
+    clock.advance(HOUR / 2);
+    assert_eq!(status(Directive::new().no_store()).await, CacheStatus::Miss(Miss::NoStore));
+    assert_eq!(status(Directive::new().no_cache()).await, CacheStatus::Miss(Miss::NoCache));
+    let fresh = CacheStatus::Hit { tier: "memory", age: Duration::ZERO, stale: None };
+    assert_eq!(status(Directive::new()).await, fresh);
+    assert_eq!((upstream.calls(), cache.stats().bypassed, cache.stats().misses), (4, 3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn max_age_and_max_stale_and_only_if_cached_mean_what_they_mean_in_http() {
+    let (upstream, clock) = (Upstream::default(), ManualClock::default());
+    let provider = provider(&upstream, &cache(&clock, Caps::none()));
+    let only = || Directive::new().only_if_cached();
+    let error = provider.chat(wish(only())).await.unwrap_err();
+    assert_eq!((error.kind(), upstream.calls()), (ErrorKind::NotFound, 0));
+
+    provider.chat(ask("a question")).await.unwrap();
+    clock.advance(HOUR / 2);
+    let young = provider.chat(wish(Directive::new().max_age(HOUR / 4))).await.unwrap();
+    assert_eq!(CacheStatus::of(&young), CacheStatus::Miss(Miss::TooOld));
+    clock.advance(HOUR * 3 / 2);
+    let stale = provider.chat(wish(only().max_stale(HOUR))).await.unwrap();
+    let allowed = CacheStatus::Hit { tier: "memory", age: HOUR * 3 / 2, stale: Some(Stale::Allowed) };
+    assert_eq!(CacheStatus::of(&stale), allowed);
+    assert!(provider.chat(wish(only().max_stale(HOUR / 2))).await.is_err(), "it is half an hour past its time");
+    assert_eq!(upstream.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_answer_is_better_than_a_vendors_failure_and_is_marked() {
+    let (upstream, clock) = (Upstream::default(), ManualClock::default());
+    let provider = provider(&upstream, &cache(&clock, Caps::none()));
+    provider.chat(ask("a question")).await.unwrap();
+    let fail = |kind| *upstream.fail.lock().unwrap() = kind;
+    for kind in [ErrorKind::RateLimited, ErrorKind::Server, ErrorKind::Timeout, ErrorKind::OverBudget] {
+        clock.set_unix(HOUR * 3 / 2);
+        fail(Some(kind));
+        let reply = provider.chat(ask("a question")).await.unwrap();
+        let spared = CacheStatus::Hit { tier: "memory", age: HOUR * 3 / 2, stale: Some(Stale::Error) };
+        assert_eq!(CacheStatus::of(&reply), spared, "{kind}");
+        let streamed = provider.chat_stream(ask("a question")).await.unwrap();
+        assert_eq!(read(streamed.output).await.unwrap().0, "a question");
+    }
+    fail(Some(ErrorKind::InvalidRequest));
+    let error = provider.chat(ask("a question")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest, "an error of the question is told");
+    clock.set_unix(HOUR * 2);
+    fail(Some(ErrorKind::Server));
+    assert!(provider.chat(ask("a question")).await.is_err(), "not for ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_can_cap_what_calls_ask() {
+    let (upstream, clock) = (Upstream::default(), ManualClock::default());
+    let caps = Caps::none().no_bypass().max_stale(HOUR / 4).max_ttl(HOUR * 2);
+    let provider = provider(&upstream, &cache(&clock, caps));
+    provider.chat(wish(Directive::new().ttl(HOUR * 24 * 365))).await.unwrap();
+    for capped in [Directive::new().no_store(), Directive::new().no_cache(), Directive::new().max_age(Duration::ZERO)] {
+        clock.advance(Duration::from_secs(1));
+        let reply = provider.chat(wish(capped.clone())).await.unwrap();
+        assert!(matches!(CacheStatus::of(&reply), CacheStatus::Hit { stale: None, .. }), "{capped:?}");
+    }
+    clock.set_unix(HOUR * 2 + HOUR / 2);
+    let only = Directive::new().only_if_cached().max_stale(HOUR);
+    assert!(provider.chat(wish(only)).await.is_err(), "its own time was capped, and so was staleness");
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_callers_deadline_is_not_the_others() {
+    let upstream = Upstream::default();
+    let provider = provider(&upstream, &cache(&ManualClock::default(), Caps::none()));
+    let hasty = ask("a b c").with_deadline((Instant::now() + HEAD / 2).into_std());
+    let (hasty, patient) = tokio::join!(provider.chat(hasty), provider.chat(ask("a b c")));
+    assert_eq!(hasty.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+    assert_eq!(patient.unwrap().output.text(), "a b c");
+
+    let hasty = ask("d e f").with_deadline((Instant::now() + HEAD + STEP * 5 / 2).into_std());
+    let (hasty, patient) = tokio::join!(provider.chat_stream(hasty), provider.chat_stream(ask("d e f")));
+    let (hasty, patient) = tokio::join!(read(hasty.unwrap().output), read(patient.unwrap().output));
+    assert_eq!(hasty.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+    assert_eq!(patient.unwrap().0, "d e f");
+    assert_eq!(upstream.calls(), 2, "one call each");
+}
+
+#[tokio::test(start_paused = true)]
+async fn flights_do_not_cross_priority_classes_but_answers_do() {
+    let upstream = Upstream::default();
+    let provider = provider(&upstream, &cache(&ManualClock::default(), Caps::none()));
+    let background = || ask("a").with_priority(Priority::Background);
+    let (a, b) = tokio::join!(provider.chat(background()), provider.chat(ask("a")));
+    assert_eq!((a.unwrap().receipt.origin(), b.unwrap().receipt.origin()), (Origin::Vendor, Origin::Vendor));
+    let hit = provider.chat(background()).await.unwrap().receipt.origin();
+    assert!(matches!(hit, Origin::Cache { .. }));
+    assert_eq!(upstream.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_names_the_world_outside_is_asked_each_time() {
+    let upstream = Upstream::default();
+    let cache = cache(&ManualClock::default(), Caps::none());
+    let provider = provider(&upstream, &cache);
+    let with = |part| ChatRequest::new("m").message(Message::new(Role::User, vec![Part::text("see"), part]));
+    let requests = [
+        with(Part::image_url("https://example.com/now.png")),
+        with(Part::Other { value: serde_json::json!({"type": "file", "file": {"file_id": "f"}}).into() }),
+        ChatRequest::new("m").user("see").extra("previous_response_id", "r1"),
+        ChatRequest::new("m").user("see").tool(Tool::Other(serde_json::json!({"type": "web_search"}).into())),
+    ];
+    for request in requests {
+        for _ in 0..2 {
+            provider.chat(Call::new("acme", request.clone())).await.unwrap();
+        }
+    }
+    assert_eq!((upstream.calls(), cache.stats().entries), (8, 0));
+    let embedded = with(Part::image_url("data:image/png;base64,AAAA"));
+    for _ in 0..2 {
+        provider.chat(Call::new("acme", embedded.clone())).await.unwrap();
+    }
+    assert_eq!(upstream.calls(), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_application_and_the_size_bound_decide_what_is_kept() {
+    let upstream = Upstream::default();
+    let cache = Cache::builder("tests")
+        .keep_if(|answer: &ChatResponse| !answer.text().contains("not sure"))
+        .max_answer_bytes(4_000)
+        .build()
+        .unwrap();
+    let provider = provider(&upstream, &cache);
+    for text in ["I am not sure", &"long ".repeat(1_000), "fine"] {
+        for _ in 0..2 {
+            provider.chat(ask(text)).await.unwrap();
+        }
+    }
+    assert_eq!((upstream.calls(), cache.stats().entries), (5, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_prints_as_a_header() {
+    let upstream = Upstream::default();
+    let provider = provider(&upstream, &cache(&ManualClock::default(), Caps::none()));
+    let printed = async || CacheStatus::of(&provider.chat(ask("a")).await.unwrap()).to_string();
+    assert_eq!(printed().await, "llm-cache; fwd=uri-miss");
+    assert_eq!(printed().await, "llm-cache; hit; detail=memory; age=0");
+}

@@ -1,0 +1,359 @@
+//! What once went wrong, or would in a cache that is less careful.
+
+use std::{
+    future::Future,
+    io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::BoxFuture, future::join_all};
+use llm_cache::{Cache, CacheLayer, Key};
+use llm_core::{
+    Call, Charge, ChatRequest, ChatResponse, ChatStream, Choice, Clock, EmbedRequest, Embeddings, Error, ErrorKind,
+    FinishReason, Origin, Output, Part, Provider, Receipt, Reply, Usage, into_provider, into_service,
+};
+use llm_providers::{
+    Ledger, prices,
+    scripted::{Rule, Scripted},
+};
+use llm_testkit::probe::CountPolls;
+use tokio::time::{Instant, timeout};
+use tower::{Layer, ServiceBuilder};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn key(n: u32) -> Key {
+    Key::of("ns", "acme", "op", &n).expect("a number serializes")
+}
+
+fn cache() -> Cache {
+    Cache::builder("ns").build().expect("the defaults are right")
+}
+
+fn ask(text: &str) -> Call<ChatRequest> {
+    Call::new("acme", ChatRequest::new("gpt-4o-mini").user(text))
+}
+
+fn slow(seconds: u64) -> Arc<dyn Provider> {
+    let upstream = Scripted::new().rule(Rule::say("x").after(Duration::from_secs(seconds)));
+    into_provider(CacheLayer::new(cache()).layer(upstream))
+}
+
+type Answering = dyn Fn(Call<ChatRequest>) -> BoxFuture<'static, Result<Reply<ChatResponse>, Error>> + Send + Sync;
+
+/// A provider made of a function.
+struct Made(Box<Answering>);
+
+impl Made {
+    fn of<F, A>(answer: F) -> Arc<Self>
+    where
+        F: Fn(Call<ChatRequest>) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Reply<ChatResponse>, Error>> + Send + 'static,
+    {
+        Arc::new(Self(Box::new(move |call| answer(call).boxed())))
+    }
+
+    fn at_once() -> Arc<Self> {
+        Self::of(|_| async { Ok(answer()) })
+    }
+}
+
+fn answer() -> Reply<ChatResponse> {
+    let receipt = Receipt::default();
+    receipt.edit(|facts| facts.usage = Some(Usage::new(1_000, 100)));
+    let choice = Choice::new(0, vec![Part::text("x")], FinishReason::Stop);
+    Reply::new(ChatResponse::new("1", "gpt-4o-mini", vec![choice]), receipt)
+}
+
+#[async_trait::async_trait]
+impl Provider for Made {
+    async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
+        (self.0)(call).await
+    }
+    async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
+        self.chat(call).await?.try_map(|answer| Ok(ChatStream::replay(Arc::new(answer), None)))
+    }
+    async fn embed(&self, _: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
+        Err(Error::new(ErrorKind::Unsupported, "not here"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaders_deadline_fails_nobody_else_and_a_joiners_is_minded() {
+    let provider = slow(10);
+    let soon = (Instant::now() + Duration::from_secs(5)).into_std();
+    let calls = (0..100).map(|n| provider.chat(if n == 0 { ask("a").with_deadline(soon) } else { ask("a") }));
+    assert_eq!(join_all(calls).await.iter().filter(|reply| reply.is_err()).count(), 1);
+
+    let provider = slow(60);
+    let started = Instant::now();
+    let hasty = async {
+        let call = ask("b").with_deadline((started + Duration::from_secs(1)).into_std());
+        (provider.chat(call).await.map(|_| ()).unwrap_err().kind(), started.elapsed())
+    };
+    let (patient, hasty) = tokio::join!(provider.chat(ask("b")), hasty);
+    assert!(patient.is_ok());
+    assert_eq!(hasty, (ErrorKind::DeadlineExceeded, Duration::from_secs(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_for_an_answer_while_he_makes_it_does_not_wait_for_himself() {
+    let twice = cache();
+    let layers = ServiceBuilder::new().layer(CacheLayer::new(twice.clone())).layer(CacheLayer::new(twice));
+    let provider = into_provider(layers.service(Scripted::new()));
+    timeout(HOUR, provider.chat(ask("a"))).await.expect("no wait").unwrap();
+
+    let (outer, inner) = (cache(), OnceLock::new());
+    inner.set(outer.clone()).unwrap();
+    let within = move || async move {
+        let cache: &Cache = inner.get().expect("set above");
+        let answered = cache.get_or_call(&key(1), || async { Ok::<_, io::Error>(7u64) }).await;
+        Ok::<_, io::Error>(*answered.map_err(|_| io::Error::other("it does not fail"))?.value)
+    };
+    let answered = timeout(HOUR, outer.get_or_call(&key(1), within)).await.expect("no wait").unwrap();
+    assert_eq!(*answered.value, 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_hold_still_do_not_stop_the_others_for_long() {
+    for callers_of_a_task in [1, 8] {
+        let provider = slow(1);
+        for _ in 0..2 {
+            let provider = Arc::clone(&provider);
+            tokio::spawn(async move {
+                let calls = (0..callers_of_a_task).map(|_| provider.chat(ask("a")));
+                let mut calls = Box::pin(join_all(calls));
+                tokio::select! { _ = &mut calls => unreachable!("it takes a second"), () = tokio::task::yield_now() => {} }
+                tokio::time::sleep(HOUR).await;
+                calls.await;
+            });
+        }
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        let started = Instant::now();
+        provider.chat(ask("a")).await.unwrap();
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unary_callers_behind_a_stream_sleep_until_its_end() {
+    const CALLERS: u64 = 1_000;
+    let words = Rule::say("w ".repeat(40)).after(Duration::from_millis(50)).pace(Duration::from_millis(5));
+    let provider = into_provider(CacheLayer::new(cache()).layer(Scripted::new().rule(words)));
+    let leader = tokio::spawn({
+        let provider = Arc::clone(&provider);
+        async move { provider.chat_stream(ask("a")).await.unwrap().output.complete().await.unwrap() }
+    });
+    tokio::task::yield_now().await;
+    let polls = Arc::new(AtomicU64::new(0));
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let provider = Arc::clone(&provider);
+            let call = async move { provider.chat(ask("a")).await.unwrap() };
+            tokio::spawn(CountPolls::new(call, Arc::clone(&polls)))
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    leader.await.unwrap();
+    let upstream_wakes = 45;
+    assert!(polls.load(SeqCst) <= 3 * CALLERS + upstream_wakes, "{} polls", polls.load(SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_above_a_cache_tells_the_truth_and_the_books_balance() {
+    let ledger = Ledger::new(prices::openai());
+    let back = CacheLayer::new(Cache::builder("back").build().unwrap());
+    let bottom = ServiceBuilder::new().layer(back).layer(ledger.purchases()).service(into_service(Made::at_once()));
+    let stack = || {
+        let front = CacheLayer::new(Cache::builder("front").build().unwrap());
+        into_provider(ServiceBuilder::new().layer(ledger.answers()).layer(front).service(bottom.clone()))
+    };
+    stack().chat(ask("a")).await.unwrap();
+    let second = stack().chat(ask("a")).await.unwrap();
+    assert!(matches!(second.receipt.origin(), Origin::Cache { .. }));
+    assert!(!second.receipt.saved().is_zero());
+    assert!(ledger.snapshot().balance().is_even(), "{}", ledger.snapshot());
+}
+
+#[tokio::test(start_paused = true)]
+async fn types_that_differ_under_one_key_are_not_paid_twice_for_the_same() {
+    let (cache, calls, key) = (cache(), Arc::new(AtomicU64::new(0)), key(1));
+    let counted = |calls: &Arc<AtomicU64>| {
+        let calls = Arc::clone(calls);
+        async move {
+            calls.fetch_add(1, SeqCst);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let (first, second) = (counted(&calls), counted(&calls));
+    let one = cache.get_or_call(&key, move || async move {
+        first.await;
+        Ok::<u64, io::Error>(1)
+    });
+    let other = cache.get_or_call(&key, move || async move {
+        second.await;
+        Ok::<u64, std::fmt::Error>(1)
+    });
+    let (one, other) = tokio::join!(one, other);
+    assert_eq!((*one.unwrap().value, *other.unwrap().value, calls.load(SeqCst)), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_failure_is_charged_to_whoever_led_it() {
+    let ledger = Ledger::new(prices::openai());
+    let upstream = Made::of(|call| async move {
+        call.mark_sent();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Err(Error::new(ErrorKind::Malformed, "x").with_charge(Charge::Known(Usage::new(1_000, 100))))
+    });
+    let layers = ServiceBuilder::new().layer(ledger.purchases()).layer(CacheLayer::new(cache()));
+    let provider = into_provider(layers.service(into_service(upstream)));
+    join_all((0..10).map(|_| provider.chat(ask("a")))).await;
+    assert_eq!(ledger.snapshot().total().paid.to_string(), "$0.00021");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_panic_nobody_is_told_that_nothing_was_charged() {
+    let upstream = Made::of(|call| async move {
+        call.mark_sent();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        panic!("as asked")
+    });
+    let provider = into_provider(CacheLayer::new(cache()).layer(into_service(upstream)));
+    let callers: Vec<_> = (0..2)
+        .map(|_| {
+            let provider = Arc::clone(&provider);
+            tokio::spawn(async move { provider.chat(ask("a")).await.map(|_| ()) })
+        })
+        .collect();
+    let outcomes = join_all(callers).await;
+    let told: Vec<_> = outcomes.into_iter().flatten().collect();
+    assert!(matches!(&told[..], [Err(error)] if error.kind() == ErrorKind::Other), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_miss_passes_on_what_lower_layers_told() {
+    #[derive(Clone)]
+    struct Mark;
+    let ledger = Ledger::new(prices::openai());
+    let upstream = Made::of(|_| async {
+        let mut reply = answer();
+        reply.extensions.insert(Mark);
+        Ok(reply)
+    });
+    let layers = ServiceBuilder::new().layer(CacheLayer::new(cache())).layer(ledger.purchases());
+    let reply = into_provider(layers.service(into_service(upstream))).chat(ask("a")).await.unwrap();
+    assert!(reply.extensions.get::<Mark>().is_some());
+    assert_eq!(Some(reply.receipt.paid()), reply.receipt.cost());
+}
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// A large answer that knows how many of it there are.
+struct Large(String);
+
+impl Large {
+    fn new() -> Self {
+        MOST.fetch_max(LIVE.fetch_add(1, SeqCst) + 1, SeqCst);
+        Self("x".repeat(100_000))
+    }
+}
+
+impl Drop for Large {
+    fn drop(&mut self) {
+        LIVE.fetch_sub(1, SeqCst);
+    }
+}
+
+impl serde::Serialize for Large {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+#[test]
+fn evicted_answers_are_gone_at_once() {
+    let cache = Cache::builder("ns").max_bytes(410_000).build().unwrap();
+    for n in 0..300 {
+        let call = || async { Ok::<_, io::Error>(Large::new()) };
+        cache.get_or_call(&key(n), call).now_or_never().expect("nothing waits").unwrap();
+    }
+    assert!(MOST.load(SeqCst) <= 6, "{} answers of which four fit", MOST.load(SeqCst));
+}
+
+#[test]
+fn what_was_too_large_is_not_counted_as_stored() {
+    let cache = Cache::builder("ns").max_bytes(100).build().unwrap();
+    cache.get_or_call(&key(1), || async { Ok::<_, io::Error>(1u64) }).now_or_never().expect("nothing waits").unwrap();
+    assert_eq!(cache.stats().stored, 0);
+}
+
+/// An answer whose end asks the cache something.
+struct Nosy(String);
+
+static ASKED: OnceLock<Cache> = OnceLock::new();
+
+impl serde::Serialize for Nosy {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        if let Some(cache) = ASKED.get() {
+            let call = || async { Err::<u64, _>(io::Error::other("as asked")) };
+            drop(cache.get_or_call(&key(4_000_000), call).now_or_never());
+        }
+    }
+}
+
+/// A clock that asks the cache something.
+#[derive(Debug, Clone, Default)]
+struct Curious(Arc<OnceLock<Cache>>);
+
+impl Clock for Curious {
+    fn now(&self) -> std::time::SystemTime {
+        if let Some(cache) = self.0.get() {
+            let _ = cache.stats();
+        }
+        std::time::UNIX_EPOCH
+    }
+}
+
+/// Runs `test` and fails, rather than hang, if it deadlocks.
+fn without_deadlock(test: impl FnOnce() + Send + 'static) {
+    let (done, wait) = mpsc::channel();
+    std::thread::spawn(move || {
+        test();
+        let _ = done.send(());
+    });
+    wait.recv_timeout(Duration::from_secs(30)).expect("no deadlock");
+}
+
+#[test]
+fn an_answers_end_and_a_clock_may_use_the_cache() {
+    without_deadlock(|| {
+        let cache = Cache::builder("ns").max_bytes(50_000).build().unwrap();
+        assert!(ASKED.set(cache.clone()).is_ok());
+        for n in 0..2_000 {
+            let call = || async { Ok::<_, io::Error>(Nosy("x".repeat(1_000))) };
+            drop(cache.get_or_call(&key(n), call).now_or_never());
+        }
+    });
+    without_deadlock(|| {
+        let clock = Curious::default();
+        let cache = Cache::builder("ns").clock(clock.clone()).build().unwrap();
+        assert!(clock.0.set(cache.clone()).is_ok());
+        drop(cache.get_or_call(&key(1), || async { Ok::<_, io::Error>(1u64) }).now_or_never());
+    });
+}

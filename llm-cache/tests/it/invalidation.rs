@@ -1,0 +1,110 @@
+//! What was invalidated is never served.
+
+use std::sync::Arc;
+
+use llm_cache::{Cache, Directive, Tag};
+use llm_core::{Call, ChatRequest, ErrorKind, ManualClock, Origin};
+use std::time::Duration;
+
+use crate::upstream::{HEAD, Upstream, ask, cache, provider, say};
+
+fn labelled(version: &str) -> Call<ChatRequest> {
+    ask(&format!("question of {version}")).with_label("prompt", version).expect("a short label")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_a_model_a_label_or_a_tag_is_dropped_at_once_and_nothing_else() {
+    let upstream = Upstream::default();
+    let cache = cache(&ManualClock::default());
+    let provider = provider(&upstream, &cache);
+    let tagged = || {
+        let mut call = ask("tagged");
+        call.extensions.insert(Directive::new().tag(Tag::named("import-7")));
+        call
+    };
+    let calls: Vec<Box<dyn Fn() -> Call<ChatRequest>>> = vec![
+        Box::new(|| Call::new("umbrella", ChatRequest::new("m").user("x"))),
+        Box::new(|| Call::new("acme", ChatRequest::new("m2").user("x"))),
+        Box::new(|| labelled("v1")),
+        Box::new(tagged),
+        Box::new(|| ask("plain")),
+    ];
+    for call in &calls {
+        provider.chat(call()).await.unwrap();
+    }
+    let tags = [Tag::tenant("umbrella"), Tag::model("m2"), Tag::label("prompt", "v1"), Tag::named("import-7")];
+    for (dropped, tag) in tags.into_iter().enumerate() {
+        cache.invalidate(tag);
+        for (at, call) in calls.iter().enumerate() {
+            let origin = provider.chat(call()).await.unwrap().receipt.origin();
+            assert_eq!(origin == Origin::Vendor, at == dropped, "call {at} after tag {dropped}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_whose_call_began_before_is_neither_joined_nor_stored() {
+    for streamed in [false, true] {
+        let upstream = Upstream::default();
+        let cache = cache(&ManualClock::default());
+        let provider = provider(&upstream, &cache);
+        let old = tokio::spawn({
+            let provider = Arc::clone(&provider);
+            async move { say(&*provider, "a b", streamed).await }
+        });
+        tokio::time::sleep(HEAD / 2).await;
+        cache.invalidate(Tag::tenant("acme"));
+        let new = provider.chat(ask("a b")).await.unwrap();
+        assert_eq!(new.receipt.origin(), Origin::Vendor, "it did not join the call that began before");
+        assert_eq!(old.await.unwrap().unwrap(), "a b", "whoever asked before is answered");
+        assert_eq!(upstream.calls(), 2);
+        assert_eq!((cache.stats().entries, cache.stats().running), (1, 0));
+        assert!(matches!(provider.chat(ask("a b")).await.unwrap().receipt.origin(), Origin::Cache { .. }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_invalidated_is_no_spare_either() {
+    let upstream = Upstream::default();
+    let clock = ManualClock::default();
+    let hour = Duration::from_secs(3600);
+    let cache =
+        Cache::builder("t").ttl(hour).stale_if_error(hour).max_stale(hour).clock(clock.clone()).build().unwrap();
+    let provider = provider(&upstream, &cache);
+    provider.chat(ask("a")).await.unwrap();
+    clock.advance(hour * 3 / 2);
+    cache.invalidate(Tag::model("m"));
+    *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
+    assert_eq!(provider.chat(ask("a")).await.unwrap_err().kind(), ErrorKind::Server);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_tenant_leaves_no_bytes_and_others_stay() {
+    let upstream = Upstream::default();
+    let cache = cache(&ManualClock::default());
+    let provider = provider(&upstream, &cache);
+    for n in 0..20 {
+        for tenant in ["acme", "umbrella"] {
+            provider.chat(Call::new(tenant, ChatRequest::new("m").user(format!("{n}")))).await.unwrap();
+        }
+    }
+    let key = cache.key("umbrella", "own", "x").unwrap();
+    cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(7u8) }).await.unwrap();
+    cache.forget("umbrella");
+    assert_eq!(cache.stats().entries, 20);
+    let again = cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(8u8) }).await.unwrap();
+    assert_eq!(*again.value, 8);
+    cache.clear();
+    assert_eq!(cache.stats().entries, 0);
+    assert_eq!(provider.chat(ask("1")).await.unwrap().receipt.origin(), Origin::Vendor);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_answer_can_be_dropped() {
+    let cache = cache(&ManualClock::default());
+    let key = cache.key("acme", "own", "x").unwrap();
+    let ask = || cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(7u8) });
+    ask().await.unwrap();
+    cache.remove(&key);
+    assert_eq!(ask().await.unwrap().origin, Origin::Vendor);
+}

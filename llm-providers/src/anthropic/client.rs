@@ -1,0 +1,51 @@
+use http::HeaderValue;
+use llm_core::Error;
+
+use super::wire::AnthropicWire;
+use crate::client::Client;
+#[cfg(feature = "reqwest")]
+use crate::transport::Reqwest;
+
+/// A client of Anthropic.
+///
+/// It has no embeddings: asking for some is [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported).
+///
+/// ```no_run
+/// # async fn ask() -> Result<(), llm_core::Error> {
+/// use llm_core::{Call, ChatRequest, Provider};
+/// use llm_providers::Anthropic;
+///
+/// let anthropic = Anthropic::new("sk-ant-…")?.default_max_tokens(1_000);
+/// let reply = anthropic.chat(Call::new("acme", ChatRequest::new("claude-haiku-4-5").user("hello"))).await?;
+/// println!("{} took {:?}", reply.output.text(), reply.receipt.usage());
+/// # Ok(()) }
+/// ```
+#[cfg(feature = "reqwest")]
+pub type Anthropic<T = Reqwest> = Client<AnthropicWire, T>;
+
+/// A client of Anthropic.
+#[cfg(not(feature = "reqwest"))]
+pub type Anthropic<T> = Client<AnthropicWire, T>;
+
+impl<T> Client<AnthropicWire, T> {
+    /// Sets the bound on output tokens of requests that have none; 4,096 unless told. The vendor wants one in each.
+    pub fn default_max_tokens(self, most: u64) -> Self {
+        self.edit_wire(|wire| wire.options.max_tokens = most)
+    }
+
+    /// Sends what is nearest in place of some errors: [`Options::approximate`](super::codec::Options) says which.
+    pub fn approximate(self, on: bool) -> Self {
+        self.edit_wire(|wire| wire.options.approximate = on)
+    }
+
+    /// Takes part in a beta, by the name that the vendor gave it. Once for each.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the name cannot be in a header.
+    pub fn beta(self, name: &str) -> Result<Self, Error> {
+        let refused = |_| Error::invalid("the name of a beta has characters that no header has");
+        HeaderValue::try_from(name).map_err(refused)?;
+        Ok(self.edit_wire(|wire| wire.betas.push(name.to_owned())))
+    }
+}

@@ -1,0 +1,57 @@
+use std::sync::Arc;
+
+use llm_core::{Extra, Part, Reasoning, ToolCall};
+use serde_json::Value;
+
+use crate::wire::fields::{Fields, take_text};
+
+/// Reads a block of an answer; `None` if it is a text without any, which says nothing.
+///
+/// A block without a name here (a vendor's own tools, their results) stays as the vendor wrote it. Redacted thinking is
+/// reasoning whose text is hidden: its data is the seal, and its `type` a further field.
+pub(in super::super) fn read_block(block: Value) -> Option<Part> {
+    let Value::Object(mut fields) = block else { return Some(Part::Other { value: Arc::new(block) }) };
+    let text = |name: &str| fields.get(name).is_some_and(Value::is_string);
+    match fields.get("type").and_then(Value::as_str) {
+        Some("text") if text("text") => {
+            fields.remove("type");
+            let text = take_text(&mut fields, "text").unwrap_or_default();
+            let extra = further(fields);
+            (!text.is_empty() || !extra.is_empty()).then(|| Part::Text { text: text.into(), extra })
+        }
+        Some("thinking") if text("thinking") => {
+            fields.remove("type");
+            let text = take_text(&mut fields, "thinking").unwrap_or_default().into();
+            let signature = take_text(&mut fields, "signature").filter(|seal| !seal.is_empty()).map(Arc::from);
+            Some(Part::Reasoning(Reasoning { text, signature, extra: Extra::from(fields) }))
+        }
+        Some("redacted_thinking") if text("data") => {
+            let signature = take_text(&mut fields, "data").map(Arc::from);
+            Some(Part::Reasoning(Reasoning { text: "".into(), signature, extra: Extra::from(fields) }))
+        }
+        Some("tool_use") if text("name") => {
+            fields.remove("type");
+            Some(Part::ToolCall(tool_call(fields)))
+        }
+        _ => Some(Part::Other { value: Arc::new(Value::Object(fields)) }),
+    }
+}
+
+fn tool_call(mut fields: Fields) -> ToolCall {
+    let id = take_text(&mut fields, "id").unwrap_or_default().into();
+    let name = take_text(&mut fields, "name").unwrap_or_default().into();
+    let arguments = match fields.remove("input") {
+        None | Some(Value::Null) => "{}".into(),
+        Some(Value::String(text)) => text.into(),
+        Some(input) => input.to_string().into(),
+    };
+    ToolCall { id, name, arguments, extra: Extra::from(fields) }
+}
+
+/// Further fields of a text. No citations are none.
+fn further(mut fields: Fields) -> Extra {
+    if fields.get("citations").is_some_and(|told| told.is_null() || told.as_array().is_some_and(Vec::is_empty)) {
+        fields.remove("citations");
+    }
+    Extra::from(fields)
+}

@@ -1,0 +1,73 @@
+use std::sync::Arc;
+
+use llm_core::{Charge, ChatResponse, Choice, Error, Extra, FinishReason};
+use serde_json::Value;
+
+use super::{super::error::classify_inner, read_block, take_usage};
+use crate::wire::{
+    Decoded,
+    fields::{Fields, malformed, object, take_list, take_text},
+};
+
+/// Reads the answer to a message request.
+///
+/// Fields without a name in [`ChatResponse`] stay in the `extra` of the answer or of the part they came with, those of
+/// `usage` too; `stop_sequence` and `stop_details` stay with the choice. `type`, `role` and null say nothing and go.
+///
+/// # Errors
+///
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not UTF-8, not JSON (a proxy's page), or has no
+/// content: it was sent, so its charge is unknown, or known if it says its usage. If it holds an `error` instead, that.
+pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+    let mut fields = object(body)?;
+    if !fields.contains_key("content")
+        && let Some(error) = fields.get("error").filter(|error| !error.is_null())
+    {
+        return Err(classify_inner(error, false));
+    }
+    let (usage, service_tier) = take_usage(&mut fields);
+    let answer = response(fields).map_err(|error| match usage {
+        Some(usage) => error.with_charge(Charge::Known(usage)),
+        None => error,
+    })?;
+    Ok(Decoded::new(answer, usage, service_tier))
+}
+
+/// Takes why an answer ended, and what more is told of that. A reason that shares its name here with another stays.
+pub(in super::super) fn settle(fields: &mut Fields) -> (Option<FinishReason>, Extra) {
+    let reason = take_text(fields, "stop_reason");
+    let mut further = Fields::new();
+    for name in ["stop_sequence", "stop_details"] {
+        further.extend(fields.remove(name).filter(|value| !value.is_null()).map(|value| (name.to_owned(), value)));
+    }
+    if reason.as_deref() == Some("model_context_window_exceeded") {
+        further.extend(reason.clone().map(|reason| ("stop_reason".to_owned(), Value::from(reason))));
+    }
+    (reason.as_deref().map(finish_reason), Extra::from(further))
+}
+
+fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
+    let blocks = take_list(&mut fields, "content").ok_or_else(|| malformed("the answer has no content"))?;
+    let id: Arc<str> = take_text(&mut fields, "id").unwrap_or_default().into();
+    let model: Arc<str> = take_text(&mut fields, "model").unwrap_or_default().into();
+    fields.remove("type");
+    fields.remove("role");
+    let (finish, further) = settle(&mut fields);
+    let parts = blocks.into_iter().filter_map(read_block).collect();
+    let mut choice = Choice::new(0, parts, finish.unwrap_or_default());
+    choice.extra = further;
+    let mut answer = ChatResponse::new(id, model, vec![choice]);
+    fields.retain(|_, value| !value.is_null());
+    answer.extra = Extra::from(fields);
+    Ok(answer)
+}
+
+fn finish_reason(reason: &str) -> FinishReason {
+    match reason {
+        "end_turn" | "stop_sequence" => FinishReason::Stop,
+        "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
+        "tool_use" => FinishReason::ToolCalls,
+        "refusal" => FinishReason::ContentFilter,
+        other => FinishReason::Other(other.into()),
+    }
+}

@@ -1,0 +1,23 @@
+use llm_core::{Charge, Error};
+use serde_json::Value;
+
+use super::super::error::classify_inner;
+use crate::wire::fields::{malformed, object};
+
+/// Reads how many input tokens were counted. Counting is free.
+///
+/// # Errors
+///
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it does not say; if it holds an `error` instead, that.
+pub fn decode_count(body: &[u8]) -> Result<u64, Error> {
+    let fields = object(body).map_err(free)?;
+    match (fields.get("input_tokens").and_then(Value::as_u64), fields.get("error")) {
+        (Some(tokens), _) => Ok(tokens),
+        (None, Some(error)) if !error.is_null() => Err(free(classify_inner(error, false))),
+        _ => Err(free(malformed("the count has no input_tokens"))),
+    }
+}
+
+fn free(error: Error) -> Error {
+    error.with_charge(Charge::None)
+}

@@ -1,0 +1,12 @@
+//! Whole answers.
+
+mod block;
+mod chat;
+mod count;
+mod models;
+mod usage;
+
+pub use self::chat::decode_chat;
+pub use self::count::decode_count;
+pub use self::models::decode_models;
+pub(super) use self::{block::read_block, chat::settle, usage::take_usage};

@@ -1,0 +1,197 @@
+use llm_core::{Error, Extra, Part, Reasoning, ToolCall, ToolResult};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Value, value::RawValue};
+
+use super::{super::Options, entries, entry, image, no_shadow, unsupported};
+
+/// A part as it is sent.
+pub(super) struct Block<'a> {
+    part: &'a Part,
+    /// The message's own mark for the prompt cache.
+    mark: Option<&'a Value>,
+}
+
+struct Content<'a>(&'a [Part]);
+
+impl<'a> Block<'a> {
+    /// A part, checked; `None` if it is not sent.
+    pub(super) fn of(part: &'a Part, here: &str, options: Options) -> Result<Option<Self>, Error> {
+        let of = format!("{here}.");
+        match part {
+            Part::Text { extra, .. } => no_shadow(&of, extra, &["type", "text"])?,
+            Part::Image(image) => image::check(image, here, options)?,
+            Part::ToolCall(call) => {
+                no_shadow(&of, &call.extra, &["type", "id", "name", "input"])?;
+                input(call).map_err(|why| Error::invalid(format!("{here}.arguments {why}")))?;
+            }
+            Part::ToolResult(result) => check_result(result, here, options)?,
+            Part::Reasoning(reasoning) => return Self::of_reasoning(part, reasoning, here, options),
+            Part::Refusal { .. } | Part::Other { .. } => {}
+        }
+        Ok(Some(Self { part, mark: None }))
+    }
+
+    fn of_reasoning(
+        part: &'a Part,
+        reasoning: &Reasoning,
+        here: &str,
+        options: Options,
+    ) -> Result<Option<Self>, Error> {
+        let Reasoning { text: _, signature, extra } = reasoning;
+        match signature {
+            Some(_) if is_redacted(extra) => no_shadow(&format!("{here}."), extra, &["data"])?,
+            Some(_) => no_shadow(&format!("{here}."), extra, &["type", "thinking", "signature"])?,
+            None if options.approximate => return Ok(None),
+            None => {
+                return Err(unsupported(format!(
+                    "{here}, reasoning without a signature (another vendor's), has no place"
+                )));
+            }
+        }
+        Ok(Some(Self { part, mark: None }))
+    }
+
+    /// Adds the message's mark, unless the part has one or cannot have one.
+    pub(super) fn mark(&mut self, mark: &'a Value) -> bool {
+        let own = match self.part {
+            Part::Text { extra, .. } => extra.get("cache_control").is_some(),
+            Part::Image(image) => image.extra.get("cache_control").is_some(),
+            Part::ToolCall(call) => call.extra.get("cache_control").is_some(),
+            Part::ToolResult(result) => result.extra.get("cache_control").is_some(),
+            Part::Refusal { .. } => false,
+            Part::Other { value } => value.as_object().is_none_or(|fields| fields.contains_key("cache_control")),
+            Part::Reasoning(_) => true,
+        };
+        self.mark = (!own).then_some(mark);
+        !own
+    }
+
+    /// Its text, if it is no more than that.
+    pub(super) fn plain(&self) -> Option<&'a str> {
+        match self {
+            Self { part, mark: None } => plain(part),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a text without any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.plain() == Some("")
+    }
+}
+
+/// What a part is, in words.
+pub(super) fn kind(part: &Part) -> &'static str {
+    match part {
+        Part::Text { .. } => "text",
+        Part::Image(_) => "an image",
+        Part::ToolCall(_) => "a tool call",
+        Part::ToolResult(_) => "a tool result",
+        Part::Reasoning(_) => "reasoning",
+        Part::Refusal { .. } => "a refusal",
+        Part::Other { .. } => "a part without a name",
+    }
+}
+
+impl Serialize for Block<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self.part {
+            Part::Text { text, extra } => {
+                map.serialize_entry("type", "text")?;
+                map.serialize_entry("text", text)?;
+                entries(&mut map, extra)?;
+            }
+            Part::Refusal { text } => {
+                map.serialize_entry("type", "text")?;
+                map.serialize_entry("text", text)?;
+            }
+            Part::Image(image) => {
+                map.serialize_entry("type", "image")?;
+                map.serialize_entry("source", &image::Source(&image.source))?;
+                entries(&mut map, &image.extra)?;
+            }
+            Part::ToolCall(call) => {
+                map.serialize_entry("type", "tool_use")?;
+                map.serialize_entry("id", &call.id)?;
+                map.serialize_entry("name", &call.name)?;
+                map.serialize_entry("input", input(call).map_err(serde::ser::Error::custom)?)?;
+                entries(&mut map, &call.extra)?;
+            }
+            Part::ToolResult(ToolResult { call_id, content, is_error, extra }) => {
+                map.serialize_entry("type", "tool_result")?;
+                map.serialize_entry("tool_use_id", call_id)?;
+                if !content.is_empty() {
+                    map.serialize_entry("content", &Content(content))?;
+                }
+                entry(&mut map, "is_error", &is_error.then_some(true))?;
+                entries(&mut map, extra)?;
+            }
+            Part::Reasoning(reasoning) => write_reasoning(reasoning, &mut map)?,
+            Part::Other { value } => match &**value {
+                Value::Object(fields) => fields.iter().try_for_each(|(k, v)| map.serialize_entry(k, v))?,
+                // Blocks are objects; what is none is the vendor's to refuse.
+                value => map.serialize_entry("value", value)?,
+            },
+        }
+        entry(&mut map, "cache_control", &self.mark)?;
+        map.end()
+    }
+}
+
+impl Serialize for Content<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            [part] if plain(part).is_some() => plain(part).serialize(serializer),
+            parts => serializer.collect_seq(parts.iter().map(|part| Block { part, mark: None })),
+        }
+    }
+}
+
+fn write_reasoning<M: SerializeMap>(reasoning: &Reasoning, map: &mut M) -> Result<(), M::Error> {
+    let Reasoning { text, signature, extra } = reasoning;
+    if is_redacted(extra) {
+        // Its type is among the further fields.
+        map.serialize_entry("data", signature)?;
+    } else {
+        map.serialize_entry("type", "thinking")?;
+        map.serialize_entry("thinking", text)?;
+        map.serialize_entry("signature", signature)?;
+    }
+    entries(map, extra)
+}
+
+fn is_redacted(extra: &Extra) -> bool {
+    extra.get("type").is_some_and(|kind| kind == "redacted_thinking")
+}
+
+fn plain(part: &Part) -> Option<&str> {
+    match part {
+        Part::Text { text, extra } if extra.is_empty() => Some(text),
+        Part::Refusal { text } => Some(text),
+        _ => None,
+    }
+}
+
+/// The arguments exactly as they were written, digits and order of fields too.
+fn input(call: &ToolCall) -> Result<&RawValue, &'static str> {
+    let text = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(json) if json.get().starts_with('{') => Ok(json),
+        _ => Err("are no JSON object"),
+    }
+}
+
+fn check_result(result: &ToolResult, here: &str, options: Options) -> Result<(), Error> {
+    no_shadow(&format!("{here}."), &result.extra, &["type", "tool_use_id", "content", "is_error"])?;
+    for (at, part) in result.content.iter().enumerate() {
+        let here = format!("{here}.content[{at}]");
+        match part {
+            Part::Text { .. } | Part::Image(_) | Part::Other { .. } => {
+                Block::of(part, &here, options)?;
+            }
+            part => return Err(unsupported(format!("{here}, {} in a tool's result, has no place", kind(part)))),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+use bytes::Bytes;
+use llm_core::{ChatRequest, Error, Sampling};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{
+    super::Options,
+    bytes, entry, no_shadow,
+    plan::Plan,
+    prompt::Prompt,
+    tool::{self, WireChoice, WireTool},
+    unsupported,
+};
+
+/// Names that further fields cannot take.
+const TAKEN: [&str; 11] = [
+    "model",
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "stop_sequences",
+    "stream",
+];
+/// Further fields that decide no input token; counting refuses them.
+const UNCOUNTED: [&str; 5] = ["metadata", "service_tier", "container", "inference_geo", "speed"];
+
+/// The body of a message request, for a whole or a `streamed` answer.
+///
+/// Instructions at the beginning are sent as `system`; later ones as messages of role `system`, which older models
+/// refuse. Messages alternate: neighbours of one role become one, so that the results of parallel calls come together.
+/// A refusal in the conversation is sent as text, an empty text beside other parts is not sent. A message's
+/// `cache_control` among its further fields goes to its last block; parts have their own.
+///
+/// `reasoning_effort` is sent as `output_config.effort`, but `none` as `thinking` disabled; `thinking` itself passes
+/// among the request's further fields. `response_format` is sent as `output_config.format`: the schema alone, for the
+/// format has no name, and always follows it exactly.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`], if a further
+/// field shadows one of the request, or if the arguments of a call are no JSON object;
+/// [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for what the format cannot say: more
+/// than one answer, a temperature above 1, seed, penalties and probabilities, a JSON answer without a schema, a part in
+/// the message of a role that cannot have it, and what stands at [`Options::approximate`].
+pub fn encode_chat(request: &ChatRequest, options: Options, streamed: bool) -> Result<Bytes, Error> {
+    check_sampling(&request.sampling, options)?;
+    encode(request, options, Purpose::Answer { streamed })
+}
+
+/// The body of a request to count input tokens: that of [`encode_chat`] without what decides no input token (bound,
+/// sampling, `metadata`, `service_tier`, `container`, `inference_geo`, `speed`).
+///
+/// # Errors
+///
+/// As [`encode_chat`].
+pub fn encode_count(request: &ChatRequest, options: Options) -> Result<Bytes, Error> {
+    encode(request, options, Purpose::Count)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Purpose {
+    Answer { streamed: bool },
+    Count,
+}
+
+struct Body<'a> {
+    request: &'a ChatRequest,
+    options: Options,
+    purpose: Purpose,
+    prompt: Prompt<'a>,
+    plan: Plan<'a>,
+}
+
+fn encode(request: &ChatRequest, options: Options, purpose: Purpose) -> Result<Bytes, Error> {
+    request.validate()?;
+    no_shadow("", &request.extra, &TAKEN)?;
+    for (at, tool) in request.tools.iter().enumerate() {
+        tool::check(tool, at)?;
+    }
+    let prompt = Prompt::of(&request.messages, options)?;
+    let plan = Plan::of(request, options)?;
+    bytes(&Body { request, options, purpose, prompt, plan })
+}
+
+fn check_sampling(sampling: &Sampling, options: Options) -> Result<(), Error> {
+    let Sampling {
+        temperature,
+        top_p: _,
+        top_k: _,
+        frequency_penalty,
+        presence_penalty,
+        seed,
+        stop: _,
+        n,
+        max_output_tokens: _,
+        logprobs,
+        top_logprobs,
+    } = sampling;
+    if n.is_some_and(|n| n > 1) {
+        return Err(unsupported("sampling.n above 1 has no place"));
+    }
+    if temperature.is_some_and(|temperature| temperature > 1.0) {
+        return Err(unsupported("sampling.temperature above 1 has no place"));
+    }
+    let steering = [
+        ("frequency_penalty", frequency_penalty.is_some_and(|penalty| penalty != 0.0)),
+        ("presence_penalty", presence_penalty.is_some_and(|penalty| penalty != 0.0)),
+        ("seed", seed.is_some()),
+        ("logprobs", *logprobs == Some(true)),
+        ("top_logprobs", top_logprobs.is_some_and(|most| most > 0)),
+    ];
+    match steering.into_iter().find(|(_, set)| *set && !options.approximate) {
+        Some((name, _)) => Err(unsupported(format!("sampling.{name} has no place"))),
+        None => Ok(()),
+    }
+}
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ChatRequest {
+            model,
+            messages: _,
+            tools,
+            tool_choice,
+            parallel_tool_calls,
+            response_format: _,
+            reasoning_effort: _,
+            sampling,
+            extra,
+        } = self.request;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("model", model)?;
+        if self.purpose != Purpose::Count {
+            map.serialize_entry("max_tokens", &sampling.max_output_tokens.unwrap_or(self.options.max_tokens))?;
+        }
+        if !self.prompt.system.is_empty() {
+            map.serialize_entry("system", &self.prompt.system)?;
+        }
+        map.serialize_entry("messages", &self.prompt.turns)?;
+        if !tools.is_empty() {
+            map.serialize_entry("tools", &tools.iter().map(WireTool).collect::<Vec<_>>())?;
+        }
+        let single = *parallel_tool_calls == Some(false) && !tools.is_empty();
+        entry(&mut map, "tool_choice", &WireChoice::of(tool_choice.as_ref(), single))?;
+        entry(&mut map, "thinking", &self.plan.thinking)?;
+        entry(&mut map, "output_config", &self.plan.output_config)?;
+        if self.purpose != Purpose::Count {
+            self.sampling(&mut map)?;
+        }
+        for (name, value) in extra.iter().filter(|(name, _)| !matches!(*name, "thinking" | "output_config")) {
+            if self.purpose != Purpose::Count || !UNCOUNTED.contains(&name) {
+                map.serialize_entry(name, value)?;
+            }
+        }
+        if self.purpose == (Purpose::Answer { streamed: true }) {
+            map.serialize_entry("stream", &true)?;
+        }
+        map.end()
+    }
+}
+
+impl Body<'_> {
+    fn sampling<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        let sampling = &self.request.sampling;
+        entry(map, "temperature", &sampling.temperature)?;
+        entry(map, "top_p", &sampling.top_p)?;
+        entry(map, "top_k", &sampling.top_k)?;
+        if !sampling.stop.is_empty() {
+            map.serialize_entry("stop_sequences", &sampling.stop)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+/// What a request leaves open, and this format does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Options {
+    /// The bound on output tokens of requests that have none, 4,096 unless set: the vendor wants one in each.
+    pub max_tokens: u64,
+    /// Sends what is nearest where the format has no place for a wish that only steers the answer, in place of an
+    /// error:
+    ///
+    /// | field | instead |
+    /// |---|---|
+    /// | `sampling.seed`, penalties, `logprobs`, `top_logprobs` | left out |
+    /// | a message's `name`, an image's `detail` | left out |
+    /// | reasoning without a signature, which another vendor's model wrote | left out |
+    /// | a schema's `description` | left out |
+    /// | `reasoning_effort` of a model that has no levels | left out |
+    /// | `reasoning_effort` `minimal` | `low` |
+    pub approximate: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_tokens: 4_096, approximate: false }
+    }
+}
+
+impl Options {
+    /// Sets the bound on output tokens of requests that have none.
+    pub fn max_tokens(self, most: u64) -> Self {
+        Self { max_tokens: most, ..self }
+    }
+
+    /// Sends what is nearest in place of some errors: [`approximate`](Self::approximate).
+    pub fn approximate(self, on: bool) -> Self {
+        Self { approximate: on, ..self }
+    }
+}

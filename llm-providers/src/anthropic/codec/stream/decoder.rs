@@ -1,0 +1,220 @@
+use std::sync::Arc;
+
+use llm_core::{Charge, ChatEvent, Error, ErrorKind, Extra, ExtraOf, FinishReason, Usage};
+use serde_json::Value;
+
+use super::{
+    super::{
+        decode::{read_block, settle, take_usage},
+        error::classify_inner,
+    },
+    block::{CHOICE, Kind, OpenBlock},
+};
+use crate::wire::fields::{Fields, malformed, object, take_index, take_list, take_object, take_text};
+
+/// Turns the data of a stream's events into pieces of the answer, one event at a time.
+///
+/// Put together, they give the answer that comes whole, but for the spaces in tool arguments, which stay as the model
+/// wrote them. Blocks that have no pieces here (a vendor's own tools) come whole, and the answer's further fields come
+/// at its end. Usage is cumulative: the later figures count, and what is told before the end is at least.
+#[derive(Debug, Default)]
+pub struct EventDecoder {
+    started: bool,
+    done: bool,
+    open: Option<(u32, OpenBlock)>,
+    /// The kind of the part before, if more of that kind would flow into it.
+    last: Option<Kind>,
+    calls: u32,
+    finish: Option<FinishReason>,
+    /// The answer's further fields, and the usage as the vendor tells it.
+    further: Fields,
+    usage: Option<Usage>,
+    /// The usage of the whole answer, once that is known.
+    total: Option<Usage>,
+    service_tier: Option<Arc<str>>,
+}
+
+impl EventDecoder {
+    /// The pieces in one event's data. After `message_stop` there are none; kinds of events without a name here are
+    /// passed over, as the vendor asks.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Malformed`] if it is not JSON or not an event, or belongs to no block; if it is an `error`, that. The
+    /// charge is unknown, or known if the whole answer's usage came before.
+    pub fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
+        if self.done {
+            return Ok(Vec::new());
+        }
+        let mut events = Vec::new();
+        match self.event(data, &mut events) {
+            Ok(()) => Ok(events),
+            Err(error) => Err(self.charged(error)),
+        }
+    }
+
+    /// Says that the stream has ended, and gives what was held back for the end.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Incomplete`] unless `message_stop` came, or the answer has told why it ended.
+    pub fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
+        if !self.done && self.finish.is_none() {
+            let what = if self.started { "before its end" } else { "before it began" };
+            let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
+            return Err(self.charged(error.with_charge(Charge::Unknown)));
+        }
+        let mut events = Vec::new();
+        if !self.done {
+            self.stop(&mut events);
+        }
+        Ok(events)
+    }
+
+    /// Whether `message_stop` came.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// What the answer took as far as it is known: of an answer that is not whole, at least.
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// The vendor's service class, if it has said so yet.
+    pub fn service_tier(&self) -> Option<&Arc<str>> {
+        self.service_tier.as_ref()
+    }
+
+    fn event(&mut self, data: &str, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        let mut fields = object(data.as_bytes())?;
+        let kind = take_text(&mut fields, "type").unwrap_or_default();
+        match &*kind {
+            "message_start" => self.start(fields, events),
+            "content_block_start" => self.block_start(fields, events),
+            "content_block_delta" => self.block_delta(fields, events),
+            "content_block_stop" => {
+                self.close(events);
+                Ok(())
+            }
+            "message_delta" => {
+                self.message_delta(fields, events);
+                Ok(())
+            }
+            "message_stop" => {
+                self.stop(events);
+                Ok(())
+            }
+            _ => match fields.get("error").filter(|error| !error.is_null()) {
+                Some(error) => Err(classify_inner(error, self.started)),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn start(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        if self.started {
+            return Err(malformed("the stream began twice"));
+        }
+        self.started = true;
+        let mut message = take_object(&mut fields, "message").unwrap_or_default();
+        let id = take_text(&mut message, "id").unwrap_or_default().into();
+        let model = take_text(&mut message, "model").unwrap_or_default().into();
+        events.push(ChatEvent::Start { id, model });
+        let blocks = take_list(&mut message, "content").unwrap_or_default();
+        events.extend(blocks.into_iter().filter_map(read_block).map(|part| ChatEvent::Part { choice: CHOICE, part }));
+        message.remove("type");
+        message.remove("role");
+        self.message(message, events);
+        Ok(())
+    }
+
+    fn block_start(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        self.close(events);
+        let index = take_index(&mut fields, "index").unwrap_or_default();
+        let block = take_object(&mut fields, "content_block")
+            .ok_or_else(|| malformed("a content_block_start of the stream has no content_block"))?;
+        self.started = true;
+        self.open = Some((index, OpenBlock::begin(block, &mut self.calls, self.last, events)));
+        Ok(())
+    }
+
+    fn block_delta(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        let index = take_index(&mut fields, "index").unwrap_or_default();
+        let delta = take_object(&mut fields, "delta")
+            .ok_or_else(|| malformed("a content_block_delta of the stream has no delta"))?;
+        match &mut self.open {
+            Some((open, block)) if *open == index => block.delta(delta, self.last, events),
+            _ => Err(malformed("a piece in the stream belongs to no open block")),
+        }
+    }
+
+    fn message_delta(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) {
+        self.close(events);
+        let mut message = take_object(&mut fields, "delta").unwrap_or_default();
+        if let Some(usage) = fields.remove("usage") {
+            message.insert("usage".to_owned(), usage);
+        }
+        self.message(message, events);
+    }
+
+    /// Fields of the message: at its beginning, and as they change.
+    fn message(&mut self, mut message: Fields, events: &mut Vec<ChatEvent>) {
+        let usage = take_object(&mut message, "usage").unwrap_or_default();
+        let (finish, further) = settle(&mut message);
+        self.tell(usage);
+        merge(&mut self.further, message);
+        if !further.is_empty() {
+            events.push(ChatEvent::Extra { of: ExtraOf::Choice(CHOICE), fields: further });
+        }
+        if finish.is_some() && finish != self.finish {
+            self.finish = finish;
+            events.extend(self.finish.clone().map(|reason| ChatEvent::Finish { choice: CHOICE, reason }));
+        }
+        if self.finish.is_some() && self.usage != self.total {
+            self.total = self.usage;
+            events.extend(self.total.map(ChatEvent::Usage));
+        }
+    }
+
+    /// Takes the usage in, where later figures replace earlier ones.
+    fn tell(&mut self, told: Fields) {
+        let known = self.further.entry("usage").or_insert_with(|| Value::Object(Fields::new()));
+        if let Value::Object(known) = known {
+            merge(known, told);
+        }
+        let mut whole = Fields::new();
+        whole.extend(self.further.get("usage").map(|usage| ("usage".to_owned(), usage.clone())));
+        let (usage, tier) = take_usage(&mut whole);
+        self.usage = usage.or(self.usage);
+        self.service_tier = tier.or(self.service_tier.take());
+    }
+
+    fn close(&mut self, events: &mut Vec<ChatEvent>) {
+        if let Some((_, block)) = self.open.take() {
+            self.last = block.end(self.last, events);
+        }
+    }
+
+    fn stop(&mut self, events: &mut Vec<ChatEvent>) {
+        self.close(events);
+        self.done = true;
+        let mut further = std::mem::take(&mut self.further);
+        take_usage(&mut further);
+        if !further.is_empty() {
+            events.push(ChatEvent::Extra { of: ExtraOf::Answer, fields: Extra::from(further) });
+        }
+    }
+
+    fn charged(&self, error: Error) -> Error {
+        match self.total {
+            Some(usage) => error.with_charge(Charge::Known(usage)),
+            None => error,
+        }
+    }
+}
+
+/// Later fields replace earlier ones, but for null.
+fn merge(known: &mut Fields, later: Fields) {
+    known.extend(later.into_iter().filter(|(_, value)| !value.is_null()));
+}

@@ -1,0 +1,6 @@
+//! Streamed answers.
+
+mod block;
+mod decoder;
+
+pub use self::decoder::EventDecoder;

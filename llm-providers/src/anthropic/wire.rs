@@ -1,0 +1,152 @@
+use std::{sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, VendorLimits};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::codec::{
+    EventDecoder, Options, classify, decode_chat, decode_count, decode_models, encode_chat, encode_count, request_id,
+    vendor_limits,
+};
+use crate::{
+    client::secret,
+    wire::{Chunks, Decoded, Model, Outgoing, Wire},
+};
+
+/// The version of the format, sent with each request.
+const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+/// The most models that one page of the list may hold.
+const PAGE: u32 = 1_000;
+
+/// Anthropic's messages format.
+#[derive(Clone, Debug, Default)]
+pub struct AnthropicWire {
+    pub(super) options: Options,
+    pub(super) betas: Vec<String>,
+}
+
+impl AnthropicWire {
+    /// The format, with what it sends for wishes that a request leaves open.
+    pub fn new(options: Options) -> Self {
+        Self { options, betas: Vec::new() }
+    }
+
+    fn headed(&self, mut outgoing: Outgoing) -> Outgoing {
+        outgoing.headers.insert("anthropic-version", VERSION);
+        // Each name was checked when it was set.
+        if let (false, Ok(betas)) = (self.betas.is_empty(), HeaderValue::try_from(self.betas.join(","))) {
+            outgoing.headers.insert("anthropic-beta", betas);
+        }
+        outgoing
+    }
+}
+
+impl Wire for AnthropicWire {
+    type Chunks = EventDecoder;
+
+    const NAME: &'static str = "anthropic";
+    const BASE_URL: &'static str = "https://api.anthropic.com/v1";
+
+    fn authorize(&self, key: &SecretString, headers: &mut HeaderMap) -> Result<(), Error> {
+        // The parts of a bad value are not shown: it is the key.
+        let key = HeaderValue::try_from(key.expose_secret())
+            .map_err(|_| Error::invalid("the api key has characters that cannot be in a header"))?;
+        headers.insert("x-api-key", secret(key));
+        Ok(())
+    }
+
+    fn chat(&self, request: &ChatRequest, streamed: bool) -> Result<Outgoing, Error> {
+        Ok(self.headed(Outgoing::post("messages", encode_chat(request, self.options, streamed)?)))
+    }
+
+    fn read_chat(&self, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+        decode_chat(body)
+    }
+
+    fn chunks(&self) -> EventDecoder {
+        EventDecoder::default()
+    }
+
+    fn embed(&self, _: &EmbedRequest) -> Result<Outgoing, Error> {
+        Err(no_embeddings())
+    }
+
+    fn read_embeddings(&self, _: &[u8], _: usize) -> Result<Decoded<Embeddings>, Error> {
+        Err(no_embeddings())
+    }
+
+    fn count(&self, request: &ChatRequest) -> Result<Outgoing, Error> {
+        Ok(self.headed(Outgoing::post("messages/count_tokens", encode_count(request, self.options)?)))
+    }
+
+    fn read_count(&self, body: &[u8]) -> Result<u64, Error> {
+        decode_count(body)
+    }
+
+    fn models(&self, page: Option<&str>) -> Result<Outgoing, Error> {
+        let after = page.map(|after| format!("&after_id={}", escaped(after))).unwrap_or_default();
+        Ok(self.headed(Outgoing::get(format!("models?limit={PAGE}{after}"))))
+    }
+
+    fn read_models(&self, body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
+        decode_models(body)
+    }
+
+    fn classify(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: SystemTime,
+        key: Option<&str>,
+    ) -> Error {
+        classify(status, headers, body, now, key)
+    }
+
+    fn limits(&self, headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
+        vendor_limits(headers, model, now)
+    }
+
+    fn request_id<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        request_id(headers)
+    }
+}
+
+impl Chunks for EventDecoder {
+    fn event(&mut self, _: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
+        self.decode(data)
+    }
+
+    fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
+        Self::finish(self)
+    }
+
+    fn is_done(&self) -> bool {
+        Self::is_done(self)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Self::usage(self)
+    }
+
+    fn service_tier(&self) -> Option<&Arc<str>> {
+        Self::service_tier(self)
+    }
+}
+
+fn no_embeddings() -> Error {
+    Error::new(ErrorKind::Unsupported, "anthropic has no embeddings")
+}
+
+/// A value of a query.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}

@@ -1,0 +1,93 @@
+use std::sync::Arc;
+
+use http::Uri;
+use llm_core::Error;
+
+/// Where a vendor is.
+#[derive(Clone, Debug)]
+pub(super) struct BaseUrl(Arc<str>);
+
+impl BaseUrl {
+    /// A base URL such as `https://api.openai.com/v1`. Messages never quote it: a wrong one may hold a secret.
+    pub(super) fn new(base: &str) -> Result<Self, Error> {
+        let base = base.trim();
+        if base.contains(['?', '#']) {
+            return Err(wrong("has a query or a fragment, and keys in URLs leak: send them in a header"));
+        }
+        let uri: Uri = base.parse().map_err(|_| wrong("is not a URL"))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(wrong("is not complete: begin with https:// and a host"));
+        };
+        if !matches!(scheme, "http" | "https") {
+            return Err(wrong("is neither http nor https"));
+        }
+        if authority.as_str().contains('@') {
+            return Err(wrong("holds a user or a password, which leak: send them in a header"));
+        }
+        if authority.host().is_empty() {
+            return Err(wrong("has no host"));
+        }
+        // `Uri` takes a port that is no number, or none after a colon.
+        if authority.port().is_some_and(|port| port.as_str().is_empty())
+            || (authority.port_u16().is_none()
+                && authority.as_str().rsplit(']').next().is_some_and(|end| end.contains(':')))
+        {
+            return Err(wrong("has a port that is none"));
+        }
+        Ok(Self(base.trim_end_matches('/').into()))
+    }
+
+    /// The address of a path below.
+    pub(super) fn below(&self, path: &str) -> Result<Uri, Error> {
+        let address = format!("{}/{path}", self.0).parse();
+        address.map_err(|_| Error::invalid("the model's name cannot stand in an address"))
+    }
+}
+
+fn wrong(how: &str) -> Error {
+    Error::invalid(format!("the base URL {how}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use llm_core::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn addresses_stand_below_the_base() {
+        for (base, chat) in [
+            ("https://api.openai.com/v1", "https://api.openai.com/v1/chat/completions"),
+            ("http://localhost:11434/v1/", "http://localhost:11434/v1/chat/completions"),
+            ("http://[::1]:80", "http://[::1]:80/chat/completions"),
+            (" http://127.0.0.1/a/b/ ", "http://127.0.0.1/a/b/chat/completions"),
+        ] {
+            assert_eq!(BaseUrl::new(base).unwrap().below("chat/completions").unwrap(), chat);
+        }
+        assert_eq!(BaseUrl::new("http://h").unwrap().below("a?alt=sse").unwrap(), "http://h/a?alt=sse");
+        assert!(BaseUrl::new("http://h").unwrap().below("a b").is_err());
+    }
+
+    #[test]
+    fn a_wrong_one_is_refused_without_being_quoted() {
+        for (base, why) in [
+            ("", "not a URL"),
+            ("api.openai.com/v1", "is not"),
+            ("/v1", "begin with https://"),
+            ("secret-host", "begin with https://"),
+            ("ftp://secret-host/v1", "neither http nor https"),
+            ("https://user:secret@host/v1", "user or a password"),
+            ("https://host/v1?api-key=secret", "query"),
+            ("https://host/v1#secret", "fragment"),
+            ("https://secret host/v1", "not a URL"),
+            ("https://host:secret/v1", "port"),
+            ("https://", "not a URL"),
+            ("https://host:/v1", "port"),
+            ("https://host:99999/v1", "port"),
+        ] {
+            let error = BaseUrl::new(base).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+            assert!(error.message().contains(why) && !error.message().contains("secret"), "{base}: {error}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! One request and the head of its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Request, Response,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use llm_core::{BoxError, Call, Charge, Error, ErrorKind, Facts, Receipt, Usage, VendorLimits};
+
+use super::{
+    body::{self, read_refusal},
+    setup::{Client, Config},
+};
+use crate::{
+    deadline::Deadline,
+    transport::Transport,
+    wire::{Outgoing, Wire},
+};
+
+/// The head of an answer that is no refusal.
+pub(super) struct Head {
+    pub(super) headers: HeaderMap,
+    request_id: Option<Arc<str>>,
+    pub(super) limits: Option<Arc<VendorLimits>>,
+    pub(super) deadline: Deadline,
+}
+
+/// The form in which an answer should come.
+pub(super) const JSON: &str = "application/json";
+pub(super) const EVENTS: &str = "text/event-stream";
+
+impl<W: Wire, T: Transport> Client<W, T> {
+    /// Sends a request, and waits for the head of the answer.
+    pub(super) async fn exchange<B>(
+        &self,
+        call: &Call<B>,
+        model: &Arc<str>,
+        accept: &'static str,
+        outgoing: Outgoing,
+    ) -> Result<(Head, T::Body), Error> {
+        let deadline = Deadline::of(call);
+        deadline.check()?;
+        let request = self.config.request(outgoing, accept)?;
+        let mut transport = self.transport.clone();
+        let ready = deadline.bound(transport.ready()).await.map_err(|error| error.with_charge(Charge::None))?;
+        ready.map_err(|error| adopt(error).with_charge(Charge::None))?;
+        call.mark_sent();
+        let answer = deadline.bound(transport.send(request)).await?.map_err(adopt)?;
+        let (parts, body) = answer.into_parts();
+        let limits = self.config.wire.limits(&parts.headers, model, self.config.clock.now()).map(Arc::new);
+        if parts.status.is_success() {
+            let request_id = self.config.wire.request_id(&parts.headers).map(Arc::from);
+            return Ok((Head { headers: parts.headers, request_id, limits, deadline }, body));
+        }
+        let answer = Response::from_parts(parts, body);
+        Err(self.refusal(answer, limits, deadline).await)
+    }
+
+    /// Reads a whole answer.
+    pub(super) async fn read<A>(
+        &self,
+        head: &Head,
+        body: T::Body,
+        decode: impl FnOnce(&[u8]) -> Result<A, Error>,
+    ) -> Result<A, Error> {
+        let most = self.config.max_body_bytes;
+        let decoded = match head.deadline.bound(body::read(body, most)).await {
+            Ok(Ok(bytes)) => decode(&bytes),
+            Ok(Err(error)) | Err(error) => Err(error),
+        };
+        decoded.map_err(|error| head.blame(error))
+    }
+
+    /// What is known of an answer at its head.
+    pub(super) fn receipt(&self, head: &Head, model: &Arc<str>) -> Receipt {
+        let mut facts = Facts::default();
+        facts.provider = Some(Arc::clone(&self.config.name));
+        facts.model = Some(Arc::clone(model));
+        facts.request_id.clone_from(&head.request_id);
+        Receipt::new(facts)
+    }
+
+    async fn refusal(&self, answer: Response<T::Body>, limits: Option<Arc<VendorLimits>>, deadline: Deadline) -> Error {
+        let (parts, body) = answer.into_parts();
+        // The status alone says what matters, should the deadline pass meanwhile.
+        let body = deadline.bound(read_refusal(body)).await.unwrap_or_default();
+        let (now, key) = (self.config.clock.now(), self.config.key());
+        let error = self.config.wire.classify(parts.status, &parts.headers, &body, now, key);
+        match limits {
+            Some(limits) => error.with_limits(limits),
+            None => error,
+        }
+    }
+}
+
+impl Head {
+    /// Adds to an error what is known of the answer that it is about.
+    pub(super) fn blame(&self, error: Error) -> Error {
+        let error = match &self.request_id {
+            Some(id) => error.with_request_id(Arc::clone(id)),
+            None => error,
+        };
+        match &self.limits {
+            Some(limits) => error.with_limits(Arc::clone(limits)),
+            None => error,
+        }
+    }
+
+    /// Whether the answer says that it is of this kind, such as `json`.
+    pub(super) fn is(&self, kind: &str) -> bool {
+        let said = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        said.to_ascii_lowercase().contains(kind)
+    }
+}
+
+impl<W> Config<W> {
+    fn request(&self, outgoing: Outgoing, accept: &'static str) -> Result<Request<Bytes>, Error> {
+        let Outgoing { method, path, headers, body } = outgoing;
+        let uri = self.base_url.below(&path)?;
+        let with_body = !body.is_empty();
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static(accept));
+        if with_body {
+            request.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(JSON));
+        }
+        Ok(request)
+    }
+}
+
+/// Puts on the receipt what a whole answer told.
+pub(super) fn settle(receipt: &Receipt, model: &Arc<str>, usage: Option<Usage>, tier: Option<Arc<str>>) {
+    receipt.edit(|facts| {
+        if !model.is_empty() {
+            facts.model = Some(Arc::clone(model));
+        }
+        facts.usage = usage;
+        facts.service_tier = tier;
+    });
+}
+
+fn adopt(error: BoxError) -> Error {
+    match error.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(foreign) => Error::new(ErrorKind::Transport, "the connection to the vendor failed")
+            .with_charge(Charge::Unknown)
+            .with_source(foreign),
+    }
+}

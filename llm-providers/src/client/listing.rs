@@ -1,0 +1,63 @@
+//! What a vendor tells beside answers: the size of a question, and its models. None of it is charged.
+
+use std::sync::Arc;
+
+use llm_core::{Call, Charge, ChatRequest, Error, ErrorKind};
+
+use super::{exchange::JSON, setup::Client};
+use crate::{
+    transport::Transport,
+    wire::{Model, Outgoing, Wire},
+};
+
+/// The most pages of a list that are read.
+const PAGES: usize = 100;
+
+impl<W: Wire, T: Transport> Client<W, T> {
+    /// Asks the vendor how many input tokens a chat request takes. Vendors do not charge it, but limit its pace.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] where the vendor does not count; as the request itself, and as any exchange.
+    pub async fn count_tokens(&self, request: &ChatRequest) -> Result<u64, Error> {
+        let wire = &self.config.wire;
+        let outgoing = wire.count(request)?;
+        self.told(&request.model, outgoing, |bytes| wire.read_count(bytes)).await
+    }
+
+    /// The models that the vendor lists for this key, all pages of them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] where the vendor has no list; [`ErrorKind::Malformed`] if it does not end within a
+    /// hundred pages; as any exchange.
+    pub async fn models(&self) -> Result<Vec<Model>, Error> {
+        let (wire, model) = (&self.config.wire, Arc::default());
+        let (mut models, mut page) = (Vec::new(), None::<String>);
+        for _ in 0..PAGES {
+            let outgoing = wire.models(page.as_deref())?;
+            let (more, next) = self.told(&model, outgoing, |bytes| wire.read_models(bytes)).await?;
+            models.extend(more);
+            page = next;
+            if page.is_none() {
+                return Ok(models);
+            }
+        }
+        Err(Error::new(ErrorKind::Malformed, format!("the list of models does not end within {PAGES} pages")))
+    }
+
+    async fn told<A>(
+        &self,
+        model: &Arc<str>,
+        outgoing: Outgoing,
+        read: impl FnOnce(&[u8]) -> Result<A, Error>,
+    ) -> Result<A, Error> {
+        // Nobody is charged, so nobody needs to know whether it was sent.
+        let call = Call::new("", ());
+        let answer = async {
+            let (head, body) = self.exchange(&call, model, JSON, outgoing).await?;
+            self.read(&head, body, read).await
+        };
+        answer.await.map_err(|error| error.with_charge(Charge::None))
+    }
+}

@@ -1,0 +1,12 @@
+//! The client of a vendor, whichever it is.
+
+mod base_url;
+mod body;
+mod exchange;
+mod listing;
+mod service;
+mod setup;
+mod stream;
+
+pub use self::setup::Client;
+pub(crate) use self::setup::secret;

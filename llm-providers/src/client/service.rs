@@ -1,0 +1,116 @@
+//! The client as a provider and as a tower service.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use async_trait::async_trait;
+use llm_core::{
+    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Output, Provider, Reply, Streamed,
+    future::ResponseFuture,
+};
+use tower_service::Service;
+
+use super::{
+    body::Limits,
+    exchange::{EVENTS, JSON, settle},
+    setup::Client,
+    stream::Events,
+};
+use crate::{telemetry::CallSpan, transport::Transport, wire::Wire};
+
+impl<W: Wire, T: Transport> Client<W, T> {
+    async fn ask(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
+        let (span, wire) = (CallSpan::open("chat", &self.config.name, &call.body.model), &self.config.wire);
+        span.run(async {
+            let model = &call.body.model;
+            let outgoing = wire.chat(&call.body, false)?;
+            let (head, body) = self.exchange(&call, model, JSON, outgoing).await?;
+            let decoded = self.read(&head, body, |bytes| wire.read_chat(bytes)).await?;
+            decoded.usage.into_iter().for_each(|usage| span.used(usage));
+            let receipt = self.receipt(&head, model);
+            settle(&receipt, &decoded.answer.model, decoded.usage, decoded.service_tier);
+            Ok(Reply::new(decoded.answer, receipt).with_limits(head.limits))
+        })
+        .await
+    }
+
+    async fn ask_streamed(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
+        let (span, wire) = (CallSpan::open("chat", &self.config.name, &call.body.model), &self.config.wire);
+        span.run(async {
+            let model = &call.body.model;
+            let outgoing = wire.chat(&call.body, true)?;
+            let (head, body) = self.exchange(&call, model, EVENTS, outgoing).await?;
+            let (receipt, limits) = (self.receipt(&head, model), head.limits.clone());
+            // Some servers do not stream, and some proxies answer with a page.
+            let stream = if head.is("json") || head.is("html") {
+                let decoded = self.read(&head, body, |bytes| wire.read_chat(bytes)).await?;
+                decoded.usage.into_iter().for_each(|usage| span.used(usage));
+                settle(&receipt, &decoded.answer.model, decoded.usage, decoded.service_tier);
+                ChatStream::replay(Arc::new(decoded.answer), decoded.usage)
+            } else {
+                let limits = Limits { event: self.config.max_event_bytes, body: self.config.max_body_bytes };
+                Events::new(head, body, limits, wire.chunks(), receipt.clone(), span.clone()).begin().await?
+            };
+            Ok(Reply::new(stream, receipt).with_limits(limits))
+        })
+        .await
+    }
+
+    async fn ask_embeddings(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
+        let (span, wire) = (CallSpan::open("embeddings", &self.config.name, &call.body.model), &self.config.wire);
+        span.run(async {
+            let model = &call.body.model;
+            let outgoing = wire.embed(&call.body)?;
+            let (head, body) = self.exchange(&call, model, JSON, outgoing).await?;
+            let inputs = call.body.inputs.len();
+            let decoded = self.read(&head, body, |bytes| wire.read_embeddings(bytes, inputs)).await?;
+            decoded.usage.into_iter().for_each(|usage| span.used(usage));
+            let receipt = self.receipt(&head, model);
+            settle(&receipt, &decoded.answer.model, decoded.usage, decoded.service_tier);
+            Ok(Reply::new(decoded.answer, receipt).with_limits(head.limits))
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl<W: Wire, T: Transport> Provider for Client<W, T> {
+    async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
+        self.ask(call).await
+    }
+
+    async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
+        self.ask_streamed(call).await
+    }
+
+    async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
+        self.ask_embeddings(call).await
+    }
+}
+
+macro_rules! service {
+    ($($operation:ty => $output:ty: $client:ident, $call:ident => $answer:expr;)*) => { $(
+        impl<W: Wire, T: Transport> Service<Call<$operation>> for Client<W, T> {
+            type Response = Reply<$output>;
+            type Error = Error;
+            type Future = ResponseFuture<$output>;
+
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, $call: Call<$operation>) -> Self::Future {
+                let $client = self.clone();
+                ResponseFuture::waiting(async move { $answer.await })
+            }
+        }
+    )* };
+}
+
+service! {
+    ChatRequest => ChatResponse: client, call => client.ask(call);
+    Streamed<ChatRequest> => ChatStream: client, call => client.ask_streamed(call.map(|streamed| streamed.0));
+    EmbedRequest => Embeddings: client, call => client.ask_embeddings(call);
+}

@@ -1,0 +1,214 @@
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use llm_core::{Clock, Error, SystemClock};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::base_url::BaseUrl;
+#[cfg(feature = "reqwest")]
+use crate::transport::Reqwest;
+use crate::wire::Wire;
+
+/// A client of one vendor: its [wire format](Wire) on a [transport](crate::transport).
+///
+/// [`OpenAi`](crate::OpenAi) and its neighbours are names for one each. A client is a
+/// [`Provider`](llm_core::Provider), and a tower service for chat, streamed chat and embeddings, so it can stand at the
+/// bottom of a stack. Always ready: it bounds nothing but the size of answers. Clones are cheap and share their
+/// connections.
+///
+/// ```no_run
+/// # async fn ask() -> Result<(), llm_core::Error> {
+/// use llm_core::{Call, ChatRequest, Provider};
+/// use llm_providers::OpenAi;
+///
+/// let openai = OpenAi::new("sk-…")?;
+/// let reply = openai.chat(Call::new("acme", ChatRequest::new("gpt-4o-mini").user("hello"))).await?;
+/// println!("{} took {:?}", reply.output.text(), reply.receipt.usage());
+/// # Ok(()) }
+/// ```
+///
+/// Its [`Receipt`](llm_core::Receipt)s say who answered at once, and the usage when the answer has ended: before hooks
+/// of outer layers run. Where a stream breaks off or is dropped before the vendor told its usage, that stays unknown,
+/// and [`usage_so_far`](llm_core::Facts::usage_so_far) holds what was told. It knows no prices: the
+/// [ledger's tap](crate) does.
+pub struct Client<W, #[cfg(feature = "reqwest")] T = Reqwest, #[cfg(not(feature = "reqwest"))] T> {
+    pub(super) transport: T,
+    pub(super) config: Arc<Config<W>>,
+}
+
+#[derive(Clone)]
+pub(super) struct Config<W> {
+    pub(super) name: Arc<str>,
+    pub(super) wire: W,
+    pub(super) base_url: BaseUrl,
+    pub(super) headers: HeaderMap,
+    pub(super) max_event_bytes: usize,
+    pub(super) max_body_bytes: usize,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Kept to take it out of messages.
+    key: Option<SecretString>,
+}
+
+#[cfg(feature = "reqwest")]
+impl<W: Wire + Default> Client<W> {
+    /// A client of the vendor's own address with a key.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the key is empty or has characters that no
+    /// key has, such as a line's end; as [`Reqwest::new`].
+    pub fn new(key: impl Into<SecretString>) -> Result<Self, Error> {
+        Self::with_transport(key, Reqwest::new()?)
+    }
+
+    /// A client without a key, for servers of one's own. Set its [`base_url`](Self::base_url).
+    ///
+    /// # Errors
+    ///
+    /// As [`Reqwest::new`].
+    pub fn keyless() -> Result<Self, Error> {
+        Self::keyless_with_transport(Reqwest::new()?)
+    }
+}
+
+impl<W: Wire + Default, T> Client<W, T> {
+    /// As [`new`](Client::new), over a transport of one's own.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the key cannot be one.
+    pub fn with_transport(key: impl Into<SecretString>, transport: T) -> Result<Self, Error> {
+        Self::with_wire(W::default(), Some(key.into()), transport)
+    }
+
+    /// As [`keyless`](Client::keyless), over a transport of one's own.
+    ///
+    /// # Errors
+    ///
+    /// None today.
+    pub fn keyless_with_transport(transport: T) -> Result<Self, Error> {
+        Self::with_wire(W::default(), None, transport)
+    }
+}
+
+impl<W: Wire, T> Client<W, T> {
+    /// A client of any wire format, with or without a key, over any transport.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the key, or the format's own base URL,
+    /// cannot be one.
+    pub fn with_wire(wire: W, key: Option<SecretString>, transport: T) -> Result<Self, Error> {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &key {
+            if key.expose_secret().trim().is_empty() {
+                return Err(Error::invalid("the api key is empty"));
+            }
+            wire.authorize(key, &mut headers)?;
+        }
+        let config = Config {
+            name: W::NAME.into(),
+            wire,
+            base_url: BaseUrl::new(W::BASE_URL)?,
+            headers,
+            max_event_bytes: 1 << 20,
+            max_body_bytes: 64 << 20,
+            clock: Arc::new(SystemClock),
+            key,
+        };
+        Ok(Self { transport, config: Arc::new(config) })
+    }
+
+    /// Sets the address below which the vendor's paths are.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if it is not a whole `http` or `https` URL, or
+    /// if it has a user, a query or a fragment: secrets in URLs leak. Its message does not quote the URL.
+    pub fn base_url(mut self, url: &str) -> Result<Self, Error> {
+        self.config().base_url = BaseUrl::new(url)?;
+        Ok(self)
+    }
+
+    /// Sets the vendor's name on receipts and spans, for compatible servers; the format's own unless told.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.config().name = name.into();
+        self
+    }
+
+    /// Sends a further header with every call, in place of one of the same name. Its value is treated as a secret.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the name or the value cannot be a header's.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
+        let name = HeaderName::try_from(name).map_err(|_| Error::invalid("the name of a header is not one"))?;
+        let value = HeaderValue::try_from(value)
+            .map_err(|_| Error::invalid(format!("the value of header {name} has characters that no header has")))?;
+        self.config().headers.insert(name, secret(value));
+        Ok(self)
+    }
+
+    /// Bounds one event of a stream, in bytes; 1 MiB unless told. A longer one ends the stream with an error.
+    pub fn max_event_bytes(mut self, most: usize) -> Self {
+        self.config().max_event_bytes = most;
+        self
+    }
+
+    /// Bounds a whole answer, in bytes; 64 MiB unless told. A longer one is an error.
+    pub fn max_body_bytes(mut self, most: usize) -> Self {
+        self.config().max_body_bytes = most;
+        self
+    }
+
+    /// Sets the clock that a `Retry-After` with a date is compared with; the machine's unless told.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.config().clock = Arc::new(clock);
+        self
+    }
+
+    /// The vendor's format as this client speaks it.
+    pub fn wire(&self) -> &W {
+        &self.config.wire
+    }
+
+    /// Changes how the vendor's format is written.
+    pub(crate) fn edit_wire(mut self, change: impl FnOnce(&mut W)) -> Self {
+        change(&mut self.config().wire);
+        self
+    }
+
+    fn config(&mut self) -> &mut Config<W> {
+        Arc::make_mut(&mut self.config)
+    }
+}
+
+impl<W> Config<W> {
+    pub(super) fn key(&self) -> Option<&str> {
+        self.key.as_ref().map(|key| key.expose_secret())
+    }
+}
+
+impl<W, T: Clone> Clone for Client<W, T> {
+    fn clone(&self) -> Self {
+        Self { transport: self.transport.clone(), config: Arc::clone(&self.config) }
+    }
+}
+
+impl<W: fmt::Debug, T> fmt::Debug for Client<W, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Config { name, wire, max_event_bytes, max_body_bytes, .. } = &*self.config;
+        f.debug_struct("Client")
+            .field("name", name)
+            .field("wire", wire)
+            .field("max_event_bytes", max_event_bytes)
+            .field("max_body_bytes", max_body_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A header's value that is shown nowhere.
+pub(crate) fn secret(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}

@@ -1,0 +1,209 @@
+//! A streamed answer as it arrives.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http_body::Body;
+use llm_core::{BoxError, Charge, ChatEvent, ChatStream, Error, ErrorKind, Receipt, Usage};
+use sse_stream::{Sse, SseByteStream};
+use tokio::time::{Sleep, sleep};
+
+use super::{
+    body::{EventBytes, Limits},
+    exchange::Head,
+};
+use crate::{telemetry::CallSpan, wire::Chunks};
+
+/// How long to wait for the body's end after the vendor's own end (`[DONE]`, `message_stop`), so that the connection can be used again.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// The pieces of a streamed answer. Its receipt is filled in as they pass.
+pub(super) struct Events<C> {
+    source: Source,
+    chunks: C,
+    queue: VecDeque<ChatEvent>,
+    cut: Arc<AtomicBool>,
+    head: Head,
+    receipt: Receipt,
+    /// What was put on the receipt: the whole answer's, and while it grows.
+    usage: Option<Usage>,
+    so_far: Option<Usage>,
+    tier: Option<Arc<str>>,
+    span: CallSpan,
+}
+
+enum Source {
+    Open(ServerEvents),
+    /// The vendor's own end came, and the body's end has not yet.
+    Lingering(ServerEvents, Pin<Box<Sleep>>),
+    Ended,
+}
+
+type ServerEvents = Pin<Box<dyn Stream<Item = Result<Sse, sse_stream::Error>> + Send>>;
+
+impl<C: Chunks> Events<C> {
+    pub(super) fn new<B>(head: Head, body: B, limits: Limits, chunks: C, receipt: Receipt, span: CallSpan) -> Self
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let bytes = EventBytes::new(body, limits, head.deadline.alarm());
+        let cut = bytes.cut();
+        let source = Source::Open(Box::pin(SseByteStream::new(bytes)));
+        let (usage, so_far, tier) = (None, None, None);
+        Self { source, chunks, queue: VecDeque::new(), cut, head, receipt, usage, so_far, tier, span }
+    }
+
+    /// The answer, from its first piece on.
+    ///
+    /// # Errors
+    ///
+    /// What came instead of a first piece.
+    pub(super) async fn begin(mut self) -> Result<ChatStream, Error> {
+        match poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
+            Some(Ok(first)) => {
+                self.queue.push_front(first);
+                Ok(ChatStream::new(self))
+            }
+            Some(Err(error)) => Err(error),
+            None => {
+                let error = Error::new(ErrorKind::Malformed, "the stream ended without an answer");
+                Err(self.fail(error.with_charge(Charge::Unknown)))
+            }
+        }
+    }
+
+    /// Reads one event of the stream into pieces.
+    fn take(&mut self, name: Option<&str>, data: &str) -> Result<(), Error> {
+        let events = self.chunks.event(name, data);
+        self.note(events.as_deref().unwrap_or_default());
+        self.queue.extend(events?);
+        Ok(())
+    }
+
+    /// Puts on the receipt what these pieces tell.
+    fn note(&mut self, events: &[ChatEvent]) {
+        for event in events {
+            match event {
+                ChatEvent::Start { model, .. } if !model.is_empty() => {
+                    self.span.answered(model);
+                    self.receipt.edit(|facts| facts.model = Some(Arc::clone(model)));
+                }
+                ChatEvent::Usage(usage) => {
+                    self.usage = Some(*usage);
+                    self.span.used(*usage);
+                    self.receipt.edit(|facts| facts.usage = Some(*usage));
+                }
+                _ => {}
+            }
+        }
+        let so_far = self.chunks.usage();
+        if so_far != self.so_far {
+            self.so_far = so_far;
+            self.receipt.edit(|facts| facts.usage_so_far = so_far);
+        }
+        if self.chunks.service_tier() != self.tier.as_ref() {
+            self.tier = self.chunks.service_tier().cloned();
+            self.receipt.edit(|facts| facts.service_tier.clone_from(&self.tier));
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        self.source = Source::Ended;
+        let events = self.chunks.finish()?;
+        self.note(&events);
+        self.queue.extend(events);
+        Ok(())
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        self.source = Source::Ended;
+        let error = match error.kind() {
+            // The last event had no end: it is not wrong, it is not whole.
+            ErrorKind::Malformed if self.cut.load(Ordering::Acquire) => {
+                Error::new(ErrorKind::Incomplete, "the stream broke off within an event")
+                    .with_charge(error.charge())
+                    .with_source(error)
+            }
+            _ => error,
+        };
+        let error = match (self.usage, error.charge()) {
+            (Some(usage), Charge::Unknown) => error.with_charge(Charge::Known(usage)),
+            _ => error,
+        };
+        let error = self.head.blame(error);
+        self.span.failed(&error);
+        error
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match &mut self.source {
+            Source::Ended => Poll::Ready(Ok(())),
+            Source::Open(events) => match ready!(events.as_mut().poll_next(cx)) {
+                Some(Ok(event)) => {
+                    let taken = event.data.map_or(Ok(()), |data| self.take(event.event.as_deref(), &data));
+                    if self.chunks.is_done() {
+                        self.linger();
+                    }
+                    Poll::Ready(taken)
+                }
+                Some(Err(error)) => Poll::Ready(Err(broken(error))),
+                None => Poll::Ready(self.finish()),
+            },
+            Source::Lingering(events, limit) => {
+                while let Poll::Ready(rest) = events.as_mut().poll_next(cx) {
+                    // Nothing after the vendor's own end counts, not even an error.
+                    if !matches!(rest, Some(Ok(_))) {
+                        return Poll::Ready(self.finish());
+                    }
+                }
+                ready!(limit.as_mut().poll(cx));
+                Poll::Ready(self.finish())
+            }
+        }
+    }
+
+    fn linger(&mut self) {
+        if let Source::Open(events) = std::mem::replace(&mut self.source, Source::Ended) {
+            self.source = Source::Lingering(events, Box::pin(sleep(LINGER)));
+        }
+    }
+}
+
+impl<C: Chunks> Stream for Events<C> {
+    type Item = Result<ChatEvent, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(event) = self.queue.pop_front() {
+                return Poll::Ready(Some(Ok(event)));
+            }
+            if let Source::Ended = self.source {
+                return Poll::Ready(None);
+            }
+            if let Err(error) = ready!(self.poll_source(cx)) {
+                return Poll::Ready(Some(Err(self.fail(error))));
+            }
+        }
+    }
+}
+
+fn broken(error: sse_stream::Error) -> Error {
+    match error {
+        // Our own, through a box.
+        sse_stream::Error::Body(error) => Error::from(error),
+        other => Error::new(ErrorKind::Malformed, "an event of the stream is not UTF-8")
+            .with_charge(Charge::Unknown)
+            .with_source(other),
+    }
+}

@@ -1,0 +1,38 @@
+use super::wire::GeminiWire;
+use crate::client::Client;
+#[cfg(feature = "reqwest")]
+use crate::transport::Reqwest;
+
+/// A client of Gemini. The key goes in the header `x-goog-api-key`, never into an address.
+///
+/// Its address ends with the version of the interface: `v1beta` unless [`base_url`](Client::base_url) says `v1`.
+///
+/// ```no_run
+/// # async fn ask() -> Result<(), llm_core::Error> {
+/// use llm_core::{Call, ChatRequest, Provider};
+/// use llm_providers::Gemini;
+///
+/// let gemini = Gemini::new("AIza…")?.include_thoughts(true);
+/// let stable = Gemini::new("AIza…")?.base_url("https://generativelanguage.googleapis.com/v1")?;
+/// let reply = gemini.chat(Call::new("acme", ChatRequest::new("gemini-3-flash").user("hello"))).await?;
+/// println!("{} took {:?}", reply.output.text(), reply.receipt.usage());
+/// # Ok(()) }
+/// ```
+#[cfg(feature = "reqwest")]
+pub type Gemini<T = Reqwest> = Client<GeminiWire, T>;
+
+/// A client of Gemini. The key goes in the header `x-goog-api-key`, never into an address.
+#[cfg(not(feature = "reqwest"))]
+pub type Gemini<T> = Client<GeminiWire, T>;
+
+impl<T> Client<GeminiWire, T> {
+    /// Asks for summaries of the model's thoughts: [`Dialect::include_thoughts`](super::codec::Dialect).
+    pub fn include_thoughts(self, on: bool) -> Self {
+        self.edit_wire(|wire| wire.dialect.include_thoughts = on)
+    }
+
+    /// Sends schemas in the older fields, for older models: [`Dialect::openapi_schemas`](super::codec::Dialect).
+    pub fn openapi_schemas(self, on: bool) -> Self {
+        self.edit_wire(|wire| wire.dialect.openapi_schemas = on)
+    }
+}

@@ -1,0 +1,44 @@
+/// How ids that were made here begin.
+const MADE: &str = "gemini_";
+/// How much of an answer's id is in the ids of its calls.
+const MOST: usize = 24;
+
+/// Ids for the tool calls of a candidate that came without one.
+///
+/// They name the answer, the candidate and the call's number in it, so that the same answer gives the same ids and two
+/// answers of one conversation do not.
+#[derive(Debug, Default)]
+pub(super) struct CallIds {
+    candidate: u32,
+    calls: u32,
+}
+
+impl CallIds {
+    pub(super) fn new(candidate: u32) -> Self {
+        Self { candidate, calls: 0 }
+    }
+
+    /// The id of the next call.
+    pub(super) fn next(&mut self, answer: &str, told: Option<String>) -> String {
+        let nth = self.calls;
+        self.calls += 1;
+        match told {
+            Some(id) if !id.is_empty() => id,
+            _ => {
+                let in_id = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+                let answer: String = answer.chars().filter(in_id).take(MOST).collect();
+                format!("{MADE}{answer}_{}_{nth}", self.candidate)
+            }
+        }
+    }
+
+    /// How many calls there were.
+    pub(super) fn calls(&self) -> u32 {
+        self.calls
+    }
+}
+
+/// The id as the vendor knows it; `None` if it was made here.
+pub(super) fn sent(id: &str) -> Option<&str> {
+    (!id.is_empty() && !id.starts_with(MADE)).then_some(id)
+}

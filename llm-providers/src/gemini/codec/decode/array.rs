@@ -1,0 +1,40 @@
+use std::{
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+    vec,
+};
+
+use futures_core::Stream;
+use llm_core::{ChatEvent, ChatResponse, ChatStream, Error};
+
+use super::super::{ChunkDecoder, fields::malformed};
+use crate::wire::Decoded;
+
+/// Reads the pieces of a streamed answer that came as one list, and puts them together.
+pub(super) fn decode(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+    let text = std::str::from_utf8(body).map_err(|error| malformed("the answer is not UTF-8").with_source(error))?;
+    let mut chunks = ChunkDecoder::default();
+    let mut events = chunks.decode(text)?;
+    events.extend(chunks.finish()?);
+    Ok(Decoded::new(together(events)?, chunks.usage(), chunks.service_tier().cloned()))
+}
+
+/// The whole answer that these pieces make.
+fn together(events: Vec<ChatEvent>) -> Result<ChatResponse, Error> {
+    let complete = pin!(ChatStream::new(Ready(events.into_iter())).complete());
+    match complete.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => unreachable!("pieces that are all there are not waited for"),
+    }
+}
+
+/// Pieces that are all there.
+struct Ready(vec::IntoIter<ChatEvent>);
+
+impl Stream for Ready {
+    type Item = Result<ChatEvent, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.next().map(Ok))
+    }
+}

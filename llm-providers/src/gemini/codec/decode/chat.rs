@@ -1,0 +1,97 @@
+use llm_core::{Charge, ChatResponse, Choice, Error, ErrorKind, Extra};
+use serde_json::Value;
+
+use super::{
+    super::{
+        CallIds,
+        error::classify_inner,
+        fields::{Fields, malformed, object, take_index, take_list, take_object, take_text},
+    },
+    array, finish_reason, keep_word, read_part, take_usage,
+};
+use crate::wire::Decoded;
+
+/// Reads the answer to `generateContent`; also the list of pieces that `streamGenerateContent` answers with where
+/// nobody heeds its `alt=sse`.
+///
+/// Fields without a name in [`ChatResponse`] stay in the `extra` of the answer, the choice or the message they came
+/// with: `safetyRatings` in the choice's, what [`Usage`](llm_core::Usage) has no place for under the answer's
+/// `usageMetadata`. The word of a filter that stopped a candidate stays as `finishReason` in the choice's. An answer may
+/// have no candidates (thinking took all there was): no choices then.
+///
+/// # Errors
+///
+/// [`ErrorKind::ContentFiltered`], with the reason as code, if the prompt was blocked: there is no answer then. Its charge
+/// is known if the usage is told. [`ErrorKind::Malformed`] if it is not UTF-8, not JSON, or no answer; its charge is
+/// unknown, or known if it says its usage. If it holds an `error` instead, that. [`ErrorKind::Incomplete`] for a list of
+/// pieces without an end.
+pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return array::decode(body);
+    }
+    let mut fields = object(body)?;
+    if let Some(error) = fields.get("error").filter(|error| !error.is_null()) {
+        return Err(classify_inner(error, false));
+    }
+    let told = take_usage(&mut fields);
+    if let Some(error) = blocked(&fields) {
+        return Err(charged(error, told.usage));
+    }
+    let answer = response(fields).map_err(|error| charged(error, told.usage))?;
+    Ok(Decoded::new(answer, told.usage, told.service_tier))
+}
+
+/// The error of a prompt that was blocked, so that there are no candidates.
+pub(in super::super) fn blocked(fields: &Fields) -> Option<Error> {
+    let any = fields.get("candidates").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let feedback = fields.get("promptFeedback").filter(|_| !any)?;
+    let reason = match feedback.get("blockReason")? {
+        Value::String(reason) => reason.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let message = match feedback.get("blockReasonMessage").and_then(Value::as_str) {
+        Some(message) => format!("the prompt was blocked ({reason}): {message}"),
+        None => format!("the prompt was blocked ({reason})"),
+    };
+    Some(Error::new(ErrorKind::ContentFiltered, message).with_code(reason).with_charge(Charge::Unknown))
+}
+
+fn charged(error: Error, usage: Option<llm_core::Usage>) -> Error {
+    match usage {
+        Some(usage) => error.with_charge(Charge::Known(usage)),
+        None => error,
+    }
+}
+
+fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
+    let candidates = take_list(&mut fields, "candidates");
+    let named = ["responseId", "modelVersion", "usageMetadata"].iter().any(|name| fields.contains_key(*name));
+    if candidates.is_none() && !named {
+        return Err(malformed("the answer has no candidates"));
+    }
+    let id = take_text(&mut fields, "responseId").unwrap_or_default();
+    let model = take_text(&mut fields, "modelVersion").unwrap_or_default();
+    let candidates = candidates.unwrap_or_default().into_iter().zip(0..);
+    let choices = candidates.map(|(value, at)| choice(&id, value, at)).collect::<Result<_, _>>()?;
+    let mut answer = ChatResponse::new(id, model, choices);
+    answer.extra = Extra::from(fields);
+    Ok(answer)
+}
+
+fn choice(answer: &str, value: Value, at: u32) -> Result<Choice, Error> {
+    let Value::Object(mut fields) = value else { return Err(malformed("a candidate of the answer is not an object")) };
+    let index = take_index(&mut fields, "index").unwrap_or(at);
+    let mut message = take_object(&mut fields, "content").unwrap_or_default();
+    message.remove("role");
+    let mut ids = CallIds::new(index);
+    let parts = take_list(&mut message, "parts").unwrap_or_default();
+    let parts = parts.into_iter().filter_map(|part| read_part(part, answer, &mut ids)).collect();
+    let word = fields.remove("finishReason");
+    let finish = finish_reason(word.as_ref(), ids.calls() > 0);
+    keep_word(&mut fields, word, &finish);
+    let mut choice = Choice::new(index, parts, finish);
+    choice.extra = Extra::from(fields);
+    choice.message_extra = Extra::from(message);
+    Ok(choice)
+}

@@ -1,0 +1,53 @@
+use std::sync::Arc;
+
+use llm_core::{Charge, Embeddings, Error, Extra};
+use serde_json::Value;
+
+use super::{
+    super::{
+        error::classify_inner,
+        fields::{Fields, malformed, object, take_list},
+    },
+    take_usage,
+};
+use crate::wire::Decoded;
+
+/// Reads the answer to `batchEmbedContents` with this many inputs, in their order; also that to `embedContent`.
+///
+/// Gemini does not tell the model, and its usage not always.
+///
+/// # Errors
+///
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not JSON, if a vector is missing or no vector; its
+/// charge is known if it says its usage. If it holds an `error` instead, that.
+pub fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
+    let mut fields = object(body)?;
+    if let Some(error) = fields.get("error").filter(|error| !error.is_null()) {
+        return Err(classify_inner(error, false));
+    }
+    let told = take_usage(&mut fields);
+    let vectors = vectors(&mut fields, inputs).map_err(|error| match told.usage {
+        Some(usage) => error.with_charge(Charge::Known(usage)),
+        None => error,
+    })?;
+    let mut answer = Embeddings::new("", vectors);
+    answer.extra = Extra::from(fields);
+    Ok(Decoded::new(answer, told.usage, told.service_tier))
+}
+
+fn vectors(fields: &mut Fields, inputs: usize) -> Result<Vec<Arc<[f32]>>, Error> {
+    let one = |fields: &mut Fields| fields.remove("embedding").filter(Value::is_object).map(|one| vec![one]);
+    let list = take_list(fields, "embeddings").or_else(|| one(fields));
+    let list = list.ok_or_else(|| malformed("the answer has no embeddings"))?;
+    if list.len() != inputs {
+        return Err(malformed(format!("{} vectors came for {inputs} inputs", list.len())));
+    }
+    list.iter().enumerate().map(|(at, item)| vector(item, at)).collect()
+}
+
+fn vector(item: &Value, at: usize) -> Result<Arc<[f32]>, Error> {
+    let bad = || malformed(format!("the vector of input {at} is not one"));
+    let numbers = item.get("values").and_then(Value::as_array).filter(|list| !list.is_empty()).ok_or_else(bad)?;
+    // Vendors compute in 32 bits or fewer, so this loses nothing that was there.
+    numbers.iter().map(|number| number.as_f64().map(|number| number as f32).ok_or_else(bad)).collect()
+}

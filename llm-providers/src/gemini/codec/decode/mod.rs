@@ -1,0 +1,19 @@
+//! Whole answers.
+
+mod array;
+mod chat;
+mod embed;
+mod finish;
+mod listing;
+mod part;
+mod usage;
+
+pub use self::chat::decode_chat;
+pub use self::embed::decode_embeddings;
+pub use self::listing::{decode_count, decode_models};
+pub(super) use self::{
+    chat::blocked,
+    finish::{finish_reason, keep_word},
+    part::read_part,
+    usage::take_usage,
+};

@@ -1,0 +1,31 @@
+use bytes::Bytes;
+use llm_core::{ChatRequest, Error};
+use serde::Serialize;
+
+use super::{
+    super::{Dialect, address::resource},
+    bytes,
+    chat::Body,
+    message::Content,
+};
+
+/// The body of `countTokens`: the conversation alone, or the whole request if there is more to it.
+///
+/// # Errors
+///
+/// As [`encode_chat`](super::encode_chat).
+pub fn encode_count(request: &ChatRequest, dialect: Dialect) -> Result<Bytes, Error> {
+    let mut whole = Body::new(request, dialect)?;
+    if whole.is_bare() {
+        return bytes(&Count::Contents(whole.contents));
+    }
+    whole.model = Some(resource(&request.model));
+    bytes(&Count::GenerateContentRequest(Box::new(whole)))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Count<'a> {
+    Contents(Vec<Content<'a>>),
+    GenerateContentRequest(Box<Body<'a>>),
+}

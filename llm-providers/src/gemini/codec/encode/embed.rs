@@ -1,0 +1,60 @@
+use bytes::Bytes;
+use llm_core::{EmbedInput, EmbedRequest, Error, Extra};
+use serde::Serialize;
+
+use super::{super::address::resource, bytes, names, no_shadow, unsupported};
+
+/// The body of `batchEmbedContents`, one request for each input. Further fields (`taskType`, `title`) stand in each.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`EmbedRequest::validate`], or if a further field
+/// shadows one of the request; [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported) for inputs that are tokens.
+pub fn encode_embed(request: &EmbedRequest) -> Result<Bytes, Error> {
+    request.validate()?;
+    let EmbedRequest { model, inputs, dimensions, extra } = request;
+    no_shadow(
+        "extra.",
+        names(extra),
+        &["model", "content", "outputDimensionality", "output_dimensionality", "requests"],
+    )?;
+    let model = resource(model);
+    let one = |(at, input): (usize, &'_ EmbedInput)| match input {
+        EmbedInput::Text(text) => Ok(text.clone()),
+        EmbedInput::Tokens(_) => Err(unsupported(format!("inputs[{at}], which is tokens, has no place"))),
+    };
+    let texts = inputs.iter().enumerate().map(one).collect::<Result<Vec<_>, _>>()?;
+    let requests = texts.iter().map(|text| One {
+        model: &model,
+        content: Content { parts: [Text { text }] },
+        output_dimensionality: *dimensions,
+        extra,
+    });
+    bytes(&Batch { requests: requests.collect() })
+}
+
+#[derive(Serialize)]
+struct Batch<'a> {
+    requests: Vec<One<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct One<'a> {
+    model: &'a str,
+    content: Content<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_dimensionality: Option<u32>,
+    #[serde(flatten)]
+    extra: &'a Extra,
+}
+
+#[derive(Serialize)]
+struct Content<'a> {
+    parts: [Text<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Text<'a> {
+    text: &'a str,
+}

@@ -1,0 +1,135 @@
+use base64::{display::Base64Display, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use llm_core::{Error, Extra, Image, ImageSource};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::unsupported;
+
+/// A part as it is sent.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum WirePart<'a> {
+    Known(Known<'a>),
+    Raw(&'a Value),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Known<'a> {
+    #[serde(flatten)]
+    pub(super) data: Payload<'a>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) thought: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) thought_signature: Option<&'a str>,
+    #[serde(flatten)]
+    pub(super) extra: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Payload<'a> {
+    Text(&'a str),
+    InlineData(Blob<'a>),
+    FileData(File<'a>),
+    FunctionCall(Called<'a>),
+    FunctionResponse(Answered<'a>),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Blob<'a> {
+    mime_type: &'a str,
+    data: Base64<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct File<'a> {
+    file_uri: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Called<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<&'a str>,
+    pub(super) name: &'a str,
+    pub(super) args: Value,
+    #[serde(flatten)]
+    pub(super) extra: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Answered<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<&'a str>,
+    pub(super) name: &'a str,
+    pub(super) response: Value,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) parts: Vec<WirePart<'a>>,
+    #[serde(flatten)]
+    pub(super) extra: &'a Extra,
+}
+
+enum Base64<'a> {
+    Bytes(&'a Bytes),
+    Text(&'a str),
+}
+
+impl<'a> WirePart<'a> {
+    /// A part with further fields.
+    pub(super) fn with(data: Payload<'a>, extra: &Extra) -> Self {
+        Self::Known(Known { data, thought: false, thought_signature: None, extra: object(extra) })
+    }
+
+    /// An image: its bytes, or a file that was uploaded to the vendor.
+    pub(super) fn image(image: &'a Image, here: &str) -> Result<Self, Error> {
+        let Image { source, detail, extra } = image;
+        if let Some(detail) = detail.as_deref().filter(|detail| *detail != "auto") {
+            return Err(unsupported(format!("{here}.detail ({detail}) has no place (see mediaResolution)")));
+        }
+        let data = match source {
+            ImageSource::Bytes { media_type, data } => {
+                Payload::InlineData(Blob { mime_type: media_type, data: Base64::Bytes(data) })
+            }
+            ImageSource::Url { url } => match inline(url) {
+                Some((mime_type, data)) => Payload::InlineData(Blob { mime_type, data: Base64::Text(data) }),
+                None if is_uploaded(url) => Payload::FileData(File { file_uri: url }),
+                None => {
+                    return Err(unsupported(format!(
+                        "{here}.source.url, which is no uploaded file, has no place (send its bytes: nothing here downloads)"
+                    )));
+                }
+            },
+        };
+        Ok(Self::with(data, extra))
+    }
+}
+
+impl Serialize for Base64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Bytes(bytes) => serializer.collect_str(&Base64Display::new(bytes, &STANDARD)),
+            Self::Text(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+/// Fields as an object that can be changed.
+pub(super) fn object(extra: &Extra) -> Map<String, Value> {
+    extra.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect()
+}
+
+/// The media type and the base64 of a `data:` address, which holds what it names.
+fn inline(url: &str) -> Option<(&str, &str)> {
+    let (kind, data) = url.strip_prefix("data:")?.split_once(',')?;
+    let kind = kind.strip_suffix(";base64")?;
+    Some((kind.split(';').next().filter(|kind| !kind.is_empty())?, data))
+}
+
+/// Whether an address is that of a file uploaded to Gemini.
+fn is_uploaded(url: &str) -> bool {
+    let path = url.strip_prefix("https://generativelanguage.googleapis.com/");
+    path.is_some_and(|path| path.split_once('/').is_some_and(|(_, file)| file.starts_with("files/")))
+}

@@ -1,0 +1,52 @@
+use llm_core::{Error, Extra, Message, Part, ToolResult};
+use serde_json::{Map, Value};
+
+use super::{
+    super::call_id::sent,
+    names, no_shadow,
+    part::{Answered, Payload, WirePart},
+    unsupported,
+};
+
+/// What a tool answered. Gemini wants the function's name, which the call before holds.
+pub(super) fn answered<'a>(result: &'a ToolResult, before: &'a [Message], here: &str) -> Result<WirePart<'a>, Error> {
+    let ToolResult { call_id, content, is_error, extra } = result;
+    no_shadow(&format!("{here}.extra."), names(extra), &["id", "name", "response", "parts"])?;
+    let name = called(call_id, before).ok_or_else(|| {
+        Error::invalid(format!("{here}.call_id ({call_id:?}) is that of no tool call in the messages before"))
+    })?;
+    let (mut text, mut parts) = (String::new(), Vec::new());
+    for (at, part) in content.iter().enumerate() {
+        match part {
+            Part::Text { text: more, extra } if extra.is_empty() => text.push_str(more),
+            Part::Image(image) => parts.push(WirePart::image(image, &format!("{here}.content[{at}]"))?),
+            _ => {
+                let what = "which is neither plain text nor an image";
+                return Err(unsupported(format!("{here}.content[{at}], {what}, has no place")));
+            }
+        }
+    }
+    let response = response(text, *is_error);
+    let answered = Answered { id: sent(call_id), name, response, parts, extra };
+    Ok(WirePart::with(Payload::FunctionResponse(answered), &Extra::default()))
+}
+
+/// The name of the function that the latest call with this id calls.
+fn called<'a>(id: &str, before: &'a [Message]) -> Option<&'a str> {
+    let parts = before.iter().rev().flat_map(|message| message.parts.iter().rev());
+    parts.into_iter().find_map(|part| match part {
+        Part::ToolCall(call) if *call.id == *id => Some(&*call.name),
+        _ => None,
+    })
+}
+
+/// The answer as the object that it must be.
+fn response(text: String, is_error: bool) -> Value {
+    let said = match serde_json::from_str::<Value>(&text) {
+        Ok(object @ Value::Object(_)) if !is_error => return object,
+        Ok(object @ Value::Object(_)) => object,
+        _ => Value::String(text),
+    };
+    let name = if is_error { "error" } else { "result" };
+    Value::Object(Map::from_iter([(name.to_owned(), said)]))
+}

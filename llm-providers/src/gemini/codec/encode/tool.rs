@@ -1,0 +1,81 @@
+use llm_core::{Error, Extra, FunctionTool, Tool, ToolChoice};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{super::Dialect, names, no_shadow, unsupported};
+
+/// Names that a function's further fields cannot take.
+const TAKEN: [&str; 5] = ["name", "description", "parameters", "parametersJsonSchema", "parameters_json_schema"];
+
+/// An entry of `tools`: functions that stand side by side, or a tool of the vendor's own.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum ToolEntry<'a> {
+    Functions(Functions<'a>),
+    Other(&'a Value),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Functions<'a> {
+    function_declarations: Vec<Declaration<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Declaration<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters_json_schema: Option<&'a Value>,
+    #[serde(flatten)]
+    extra: &'a Extra,
+}
+
+/// Tools as they are sent, in their order.
+pub(super) fn entries(tools: &[Tool], dialect: Dialect) -> Result<Vec<ToolEntry<'_>>, Error> {
+    let mut entries = Vec::new();
+    for (at, tool) in tools.iter().enumerate() {
+        match tool {
+            Tool::Other(value) => entries.push(ToolEntry::Other(value)),
+            Tool::Function(function) => {
+                let declaration = declaration(function, at, dialect)?;
+                match entries.last_mut() {
+                    Some(ToolEntry::Functions(functions)) => functions.function_declarations.push(declaration),
+                    _ => entries.push(ToolEntry::Functions(Functions { function_declarations: vec![declaration] })),
+                }
+            }
+        }
+    }
+    Ok(entries)
+}
+
+/// Whether tools must be called. Another form is the whole `toolConfig`.
+pub(super) fn config(choice: &ToolChoice) -> Value {
+    let mode = |mode: &str| json!({"functionCallingConfig": {"mode": mode}});
+    match choice {
+        ToolChoice::Auto => mode("AUTO"),
+        ToolChoice::None => mode("NONE"),
+        ToolChoice::Required => mode("ANY"),
+        ToolChoice::Function(name) => {
+            json!({"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [&**name]}})
+        }
+        ToolChoice::Other(value) => (**value).clone(),
+    }
+}
+
+fn declaration(function: &FunctionTool, at: usize, dialect: Dialect) -> Result<Declaration<'_>, Error> {
+    let FunctionTool { name, description, parameters, strict, extra } = function;
+    no_shadow(&format!("tools[{at}].extra."), names(extra), &TAKEN)?;
+    if *strict == Some(true) {
+        return Err(unsupported(format!(
+            "tools[{at}].strict has no place (a tool_choice of mode VALIDATED holds for all of them)"
+        )));
+    }
+    let (parameters, parameters_json_schema) =
+        if dialect.openapi_schemas { (parameters.as_deref(), None) } else { (None, parameters.as_deref()) };
+    Ok(Declaration { name, description: description.as_deref(), parameters, parameters_json_schema, extra })
+}

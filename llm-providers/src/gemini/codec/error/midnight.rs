@@ -1,0 +1,89 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const HOUR: i64 = 3_600;
+const DAY: i64 = 24 * HOUR;
+
+/// How long until the next midnight in California, where quotas of a day begin anew.
+pub(super) fn until_midnight(now: SystemTime) -> Duration {
+    let utc = now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
+    let local = |utc: i64| utc - if is_summer(utc - 8 * HOUR) { 7 * HOUR } else { 8 * HOUR };
+    let midnight = (local(utc).div_euclid(DAY) + 1) * DAY;
+    // The clocks change at two in the morning: by either offset this is before that, and says which one holds.
+    let next = if is_summer(midnight) { midnight + 7 * HOUR } else { midnight + 8 * HOUR };
+    Duration::from_secs(u64::try_from(next - utc).unwrap_or(0))
+}
+
+/// Whether summer time holds at this many seconds of Pacific standard time since 1970: from the second Sunday of March
+/// to the first of November, two in the morning.
+fn is_summer(standard: i64) -> bool {
+    let year = year_of(standard.div_euclid(DAY));
+    let begins = sunday(year, 3, 8) * DAY + 2 * HOUR;
+    // At two of summer time it is one of standard time.
+    let ends = sunday(year, 11, 1) * DAY + HOUR;
+    (begins..ends).contains(&standard)
+}
+
+/// The first Sunday not before a day, as days since 1970.
+fn sunday(year: i64, month: i64, day: i64) -> i64 {
+    let first = days(year, month, day);
+    // The first of January 1970 was a Thursday.
+    first + (3 - first).rem_euclid(7)
+}
+
+/// Days since 1970 of a date: years begin in March here, so that the day of a leap year is their last.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+fn year_of(day: i64) -> i64 {
+    // Off by one at most, near new year.
+    let guess = 1970 + day.div_euclid(365);
+    (0..).map(|less| guess - less).find(|year| days(*year, 1, 1) <= day).unwrap_or(guess)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(utc: u64) -> u64 {
+        until_midnight(UNIX_EPOCH + Duration::from_secs(utc)).as_secs()
+    }
+
+    #[test]
+    fn midnight_is_at_eight_in_winter_and_seven_in_summer() {
+        // 2026-01-15 and 2026-07-15, 12:00 UTC.
+        assert_eq!(wait(1_768_478_400), 20 * 3_600);
+        assert_eq!(wait(1_784_116_800), 19 * 3_600);
+    }
+
+    #[test]
+    fn a_whole_day_is_left_at_midnight() {
+        assert_eq!(wait(1_768_464_000), 24 * 3_600);
+        assert_eq!(wait(1_768_463_999), 1);
+        assert_eq!(wait(1_784_098_800), 24 * 3_600);
+    }
+
+    #[test]
+    fn days_of_the_change_have_an_hour_less_or_more() {
+        // 2026-03-08 and 2026-11-01, 0:00 in California.
+        assert_eq!(wait(1_772_956_800), 23 * 3_600);
+        assert_eq!(wait(1_793_516_400), 25 * 3_600);
+        // And the days before.
+        assert_eq!(wait(1_772_956_799), 1);
+        assert_eq!(wait(1_793_516_399), 1);
+    }
+
+    #[test]
+    fn every_hour_of_years_is_followed_by_a_midnight() {
+        for hour in 0..60_000u64 {
+            let now = 1_700_000_000 + hour * 3_600;
+            let wait = wait(now);
+            assert!((1..=25 * 3_600).contains(&wait), "{now}");
+            assert!(matches!((now + wait) % 86_400, 25_200 | 28_800), "{now}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+use std::sync::Arc;
+
+use llm_core::{ChatEvent, Extra, ExtraOf, FinishReason, Part, Reasoning, ToolCall};
+
+use super::{
+    super::{
+        CallIds,
+        decode::{finish_reason, keep_word, read_part},
+        fields::{Fields, take_list, take_object},
+    },
+    further::Further,
+};
+
+/// A kind of part that pieces of more than one chunk make up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Growing {
+    Text,
+    Reasoning,
+}
+
+/// A candidate whose pieces are coming.
+#[derive(Debug)]
+pub(super) struct OpenCandidate {
+    index: u32,
+    ids: CallIds,
+    growing: Option<Growing>,
+    finish: Option<FinishReason>,
+    further: Further,
+    message_further: Further,
+}
+
+impl OpenCandidate {
+    pub(super) fn new(index: u32) -> Self {
+        let (growing, finish, further, message_further) = Default::default();
+        Self { index, ids: CallIds::new(index), growing, finish, further, message_further }
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    /// The pieces in one chunk's candidate, of the answer with this id.
+    pub(super) fn chunk(&mut self, answer: &str, mut fields: Fields, events: &mut Vec<ChatEvent>) {
+        let mut message = take_object(&mut fields, "content").unwrap_or_default();
+        message.remove("role");
+        for part in take_list(&mut message, "parts").unwrap_or_default() {
+            let number = self.ids.calls();
+            if let Some(part) = read_part(part, answer, &mut self.ids) {
+                self.piece(number, part, events);
+            }
+        }
+        let word = fields.remove("finishReason");
+        let finish = finish_reason(word.as_ref(), self.ids.calls() > 0);
+        keep_word(&mut fields, word, &finish);
+        self.further.take(fields);
+        self.message_further.take(message);
+        self.end(finish, events);
+    }
+
+    /// Tells what was held back for the end.
+    pub(super) fn tell(&mut self, events: &mut Vec<ChatEvent>) {
+        self.further.tell(ExtraOf::Choice(self.index), events);
+        self.message_further.tell(ExtraOf::Message(self.index), events);
+    }
+
+    /// Notes why it ended. A call that comes after its end is why, too.
+    fn end(&mut self, finish: FinishReason, events: &mut Vec<ChatEvent>) {
+        let finish = match (&self.finish, finish) {
+            (Some(FinishReason::Stop), FinishReason::Unknown) if self.ids.calls() > 0 => FinishReason::ToolCalls,
+            (_, FinishReason::Unknown) => return,
+            (known, finish) if known.as_ref() == Some(&finish) => return,
+            (_, finish) => finish,
+        };
+        events.push(ChatEvent::Finish { choice: self.index, reason: finish.clone() });
+        self.finish = Some(finish);
+    }
+
+    /// The pieces of a part; `number` is a call's. A part with a seal or further fields is a part of its own.
+    fn piece(&mut self, number: u32, part: Part, events: &mut Vec<ChatEvent>) {
+        let choice = self.index;
+        let before = self.growing.take();
+        let mut grow = |growing, apart: bool, event, events: &mut Vec<ChatEvent>| {
+            if apart && before == Some(growing) {
+                events.push(ChatEvent::PartEnd { choice, signature: None, extra: Extra::default() });
+            }
+            events.push(event);
+            self.growing = (!apart).then_some(growing);
+        };
+        match part {
+            Part::Text { text, extra } => {
+                grow(Growing::Text, !extra.is_empty(), ChatEvent::Text { choice, text }, events);
+                end(choice, None, extra, events);
+            }
+            Part::Reasoning(Reasoning { text, signature, extra }) => {
+                let apart = signature.is_some() || !extra.is_empty();
+                grow(Growing::Reasoning, apart, ChatEvent::Reasoning { choice, text }, events);
+                end(choice, signature, extra, events);
+            }
+            Part::ToolCall(ToolCall { id, name, arguments, extra }) => {
+                events.push(ChatEvent::ToolCall { choice, index: number, id, name });
+                events.push(ChatEvent::ToolArguments { choice, index: number, fragment: arguments });
+                end(choice, None, extra, events);
+            }
+            part => events.push(ChatEvent::Part { choice, part }),
+        }
+    }
+}
+
+/// Ends a part that has a seal or further fields.
+fn end(choice: u32, signature: Option<Arc<str>>, extra: Extra, events: &mut Vec<ChatEvent>) {
+    if signature.is_some() || !extra.is_empty() {
+        events.push(ChatEvent::PartEnd { choice, signature, extra });
+    }
+}

@@ -1,0 +1,142 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use llm_core::{Charge, ChatEvent, Error, ErrorKind, ExtraOf, Usage};
+use serde_json::Value;
+
+use super::{
+    super::{
+        decode::{blocked, take_usage},
+        error::classify_inner,
+        fields::{Fields, malformed, object, take_index, take_list, take_text},
+    },
+    candidate::OpenCandidate,
+    further::Further,
+};
+
+/// Turns the data of a stream's events into pieces of the answer, one `data:` field at a time.
+///
+/// Every chunk is an answer of its own; put together they are the unary one. Function calls come whole. Fields without a
+/// name, and the usage, which every chunk tells anew, are told at the [end](Self::finish): the last usage counts.
+#[derive(Debug, Default)]
+pub struct ChunkDecoder {
+    started: Option<(String, String)>,
+    candidates: BTreeMap<u32, OpenCandidate>,
+    further: Further,
+    done: bool,
+    usage: Option<Usage>,
+    service_tier: Option<Arc<str>>,
+}
+
+impl ChunkDecoder {
+    /// The pieces in one event's data: a chunk, or a list of them. Gemini has no `[DONE]`; after one there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; [`ErrorKind::ContentFiltered`] if the prompt was
+    /// blocked, its charge known if the usage is told; if it is an `error`, that.
+    pub fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
+        let mut events = Vec::new();
+        if self.done || data.trim() == "[DONE]" {
+            self.done = true;
+        } else if data.trim_start().starts_with('[') {
+            let list: Vec<Value> =
+                serde_json::from_str(data).map_err(|error| malformed(format!("the answer is not JSON: {error}")))?;
+            for value in list {
+                let Value::Object(fields) = value else { return Err(malformed("a chunk is not an object")) };
+                self.chunk(fields, &mut events)?;
+            }
+        } else {
+            self.chunk(object(data.as_bytes())?, &mut events)?;
+        }
+        Ok(events)
+    }
+
+    /// Says that the stream has ended, and gives what was held back for the end: further fields and the usage.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Incomplete`] unless there was a candidate and each that began has told why it ended.
+    pub fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
+        if self.candidates.is_empty() || !self.candidates.values().all(OpenCandidate::is_finished) {
+            let what = if self.started.is_none() { "before it began" } else { "before its end" };
+            let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
+            return Err(error.with_charge(Charge::Unknown));
+        }
+        let mut events = Vec::new();
+        self.further.tell(ExtraOf::Answer, &mut events);
+        self.candidates.values_mut().for_each(|candidate| candidate.tell(&mut events));
+        events.extend(self.usage.map(ChatEvent::Usage));
+        Ok(events)
+    }
+
+    /// Whether nothing more can come. Gemini's streams end with their connection alone.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// What the answer took, as far as the vendor has said so yet: of one that broke off, at least.
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// The vendor's service class, if it has said so yet.
+    pub fn service_tier(&self) -> Option<&Arc<str>> {
+        self.service_tier.as_ref()
+    }
+
+    fn chunk(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        if let Some(error) = fields.get("error").filter(|error| !error.is_null()) {
+            return Err(classify_inner(error, !self.candidates.is_empty()));
+        }
+        let told = take_usage(&mut fields);
+        self.usage = told.usage.or(self.usage);
+        if told.service_tier.is_some() {
+            self.service_tier = told.service_tier;
+        }
+        if let Some(error) = blocked(&fields) {
+            return Err(match self.usage {
+                Some(usage) => error.with_charge(Charge::Known(usage)),
+                None => error,
+            });
+        }
+        let candidates = take_list(&mut fields, "candidates").unwrap_or_default();
+        self.start(&mut fields, !candidates.is_empty(), events);
+        self.further.take(fields);
+        let answer = self.started.as_ref().map_or("", |(id, _)| id);
+        for (value, at) in candidates.into_iter().zip(0..) {
+            let Value::Object(mut fields) = value else {
+                return Err(malformed("a candidate of a chunk is not an object"));
+            };
+            let index = take_index(&mut fields, "index").unwrap_or(at);
+            let open = self.candidates.entry(index).or_insert_with(|| OpenCandidate::new(index));
+            open.chunk(answer, fields, events);
+        }
+        Ok(())
+    }
+
+    /// Begins the answer; what was not told at first may come later.
+    fn start(&mut self, fields: &mut Fields, speaks: bool, events: &mut Vec<ChatEvent>) {
+        let id = take_text(fields, "responseId").unwrap_or_default();
+        let model = take_text(fields, "modelVersion").unwrap_or_default();
+        let new = match &mut self.started {
+            None if speaks || !(id.is_empty() && model.is_empty()) => {
+                self.started = Some((id, model));
+                true
+            }
+            None => false,
+            Some((known_id, known_model)) => {
+                let mut new = false;
+                for (known, told) in [(known_id, id), (known_model, model)] {
+                    if known.is_empty() && !told.is_empty() {
+                        *known = told;
+                        new = true;
+                    }
+                }
+                new
+            }
+        };
+        if let Some((id, model)) = self.started.as_ref().filter(|_| new) {
+            events.push(ChatEvent::Start { id: id.as_str().into(), model: model.as_str().into() });
+        }
+    }
+}

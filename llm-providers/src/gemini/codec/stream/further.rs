@@ -1,0 +1,54 @@
+use llm_core::{ChatEvent, Extra, ExtraOf};
+use serde_json::Value;
+
+use super::super::fields::Fields;
+
+/// Fields of which every piece tells the whole anew.
+const RETOLD: [&str; 2] = ["safetyRatings", "usageMetadata"];
+
+/// Further fields as the pieces of a stream bring them; they are told once, at the end.
+#[derive(Debug, Default)]
+pub(super) struct Further(Fields);
+
+impl Further {
+    /// Takes the fields of a piece. Objects merge; a list that does not repeat what is known goes on with it.
+    pub(super) fn take(&mut self, fields: Fields) {
+        for (name, value) in fields {
+            match self.0.get_mut(&name) {
+                Some(known) if !RETOLD.contains(&name.as_str()) => merge(known, value),
+                Some(_) if value.is_null() => {}
+                _ => drop(self.0.insert(name, value)),
+            }
+        }
+    }
+
+    /// Tells them, if there are any.
+    pub(super) fn tell(&mut self, of: ExtraOf, events: &mut Vec<ChatEvent>) {
+        let fields = std::mem::take(&mut self.0);
+        if !fields.is_empty() {
+            events.push(ChatEvent::Extra { of, fields: Extra::from(fields) });
+        }
+    }
+}
+
+fn merge(known: &mut Value, later: Value) {
+    match (known, later) {
+        (Value::Object(known), Value::Object(later)) => {
+            for (name, value) in later {
+                match known.get_mut(&name) {
+                    Some(known) => merge(known, value),
+                    None => drop(known.insert(name, value)),
+                }
+            }
+        }
+        (Value::Array(known), Value::Array(later)) => {
+            if later.starts_with(known) {
+                *known = later;
+            } else {
+                known.extend(later);
+            }
+        }
+        (known, later) if !later.is_null() => *known = later,
+        _ => {}
+    }
+}

@@ -1,0 +1,122 @@
+use std::{sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, Usage, VendorLimits};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::codec::{
+    ChunkDecoder, Dialect, address, classify, decode_chat, decode_count, decode_embeddings, decode_models, encode_chat,
+    encode_count, encode_embed, models_path,
+};
+use crate::{
+    client::secret,
+    wire::{Chunks, Decoded, Model, Outgoing, Wire},
+};
+
+/// Gemini's format.
+#[derive(Clone, Debug, Default)]
+pub struct GeminiWire {
+    pub(super) dialect: Dialect,
+}
+
+impl GeminiWire {
+    /// The format with these settings.
+    pub fn new(dialect: Dialect) -> Self {
+        Self { dialect }
+    }
+}
+
+impl Wire for GeminiWire {
+    type Chunks = ChunkDecoder;
+
+    const NAME: &'static str = "gemini";
+    const BASE_URL: &'static str = "https://generativelanguage.googleapis.com/v1beta";
+
+    fn authorize(&self, key: &SecretString, headers: &mut HeaderMap) -> Result<(), Error> {
+        // The parts of a bad value are not shown: it is the key.
+        let value = HeaderValue::from_str(key.expose_secret())
+            .map_err(|_| Error::invalid("the api key has characters that cannot be in a header"))?;
+        headers.insert("x-goog-api-key", secret(value));
+        Ok(())
+    }
+
+    fn chat(&self, request: &ChatRequest, streamed: bool) -> Result<Outgoing, Error> {
+        let verb = if streamed { "streamGenerateContent?alt=sse" } else { "generateContent" };
+        Ok(Outgoing::post(address(&request.model, verb)?, encode_chat(request, self.dialect)?))
+    }
+
+    fn read_chat(&self, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+        decode_chat(body)
+    }
+
+    fn chunks(&self) -> ChunkDecoder {
+        ChunkDecoder::default()
+    }
+
+    fn embed(&self, request: &EmbedRequest) -> Result<Outgoing, Error> {
+        Ok(Outgoing::post(address(&request.model, "batchEmbedContents")?, encode_embed(request)?))
+    }
+
+    fn read_embeddings(&self, body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
+        decode_embeddings(body, inputs)
+    }
+
+    fn count(&self, request: &ChatRequest) -> Result<Outgoing, Error> {
+        Ok(Outgoing::post(address(&request.model, "countTokens")?, encode_count(request, self.dialect)?))
+    }
+
+    fn read_count(&self, body: &[u8]) -> Result<u64, Error> {
+        decode_count(body)
+    }
+
+    fn models(&self, page: Option<&str>) -> Result<Outgoing, Error> {
+        Ok(Outgoing::get(models_path(page)))
+    }
+
+    fn read_models(&self, body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
+        decode_models(body)
+    }
+
+    fn classify(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: SystemTime,
+        key: Option<&str>,
+    ) -> Error {
+        classify(status, headers, body, now, key)
+    }
+
+    /// None: Gemini tells its limits with refusals alone.
+    fn limits(&self, _: &HeaderMap, _: &Arc<str>, _: SystemTime) -> Option<VendorLimits> {
+        None
+    }
+
+    /// None: Gemini's answers name themselves in their bodies, see [`ChatResponse::id`].
+    fn request_id<'h>(&self, _: &'h HeaderMap) -> Option<&'h str> {
+        None
+    }
+}
+
+impl Chunks for ChunkDecoder {
+    fn event(&mut self, _: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
+        self.decode(data)
+    }
+
+    fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
+        Self::finish(self)
+    }
+
+    fn is_done(&self) -> bool {
+        Self::is_done(self)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Self::usage(self)
+    }
+
+    fn service_tier(&self) -> Option<&Arc<str>> {
+        Self::service_tier(self)
+    }
+}

@@ -1,0 +1,47 @@
+use llm_core::Part;
+use serde_json::{Map, Value};
+
+use super::super::decode::details_part;
+
+/// OpenRouter's `reasoning_details` as their fragments come: what has the same number and type is one detail.
+#[derive(Debug, Default)]
+pub(super) struct OpenDetails(Vec<Map<String, Value>>);
+
+/// Fields whose fragments are put together; of others the last counts.
+const GROWING: [&str; 3] = ["text", "summary", "data"];
+
+impl OpenDetails {
+    /// A delta's list of them.
+    pub(super) fn fragments(&mut self, list: Vec<Value>) {
+        for fragment in list {
+            let Value::Object(fragment) = fragment else { continue };
+            let same = |known: &&mut Map<String, Value>| {
+                fragment.contains_key("index")
+                    && ["index", "type"].iter().all(|name| known.get(*name) == fragment.get(*name))
+            };
+            match self.0.iter_mut().find(same) {
+                Some(known) => grow(known, fragment),
+                None => self.0.push(fragment),
+            }
+        }
+    }
+
+    /// All of them as one part, if there were any.
+    pub(super) fn take(&mut self) -> Option<Part> {
+        let list: Vec<Value> = std::mem::take(&mut self.0).into_iter().map(Value::Object).collect();
+        (!list.is_empty()).then(|| details_part(list))
+    }
+}
+
+fn grow(known: &mut Map<String, Value>, fragment: Map<String, Value>) {
+    for (name, value) in fragment {
+        match (known.get_mut(&name), value) {
+            (Some(Value::String(text)), Value::String(more)) if GROWING.contains(&name.as_str()) => {
+                text.push_str(&more)
+            }
+            // Null replaces nothing.
+            (Some(_), Value::Null) => {}
+            (_, value) => drop(known.insert(name, value)),
+        }
+    }
+}

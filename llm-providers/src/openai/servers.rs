@@ -1,0 +1,146 @@
+//! Clients of the servers that speak OpenAI's format.
+
+use llm_core::Error;
+use secrecy::SecretString;
+
+use super::{codec::Dialect, route::Route, wire::OpenAiWire};
+use crate::client::Client;
+#[cfg(feature = "reqwest")]
+use crate::transport::Reqwest;
+
+#[cfg(feature = "reqwest")]
+impl Client<OpenAiWire> {
+    /// Azure OpenAI by its newer addresses: `{endpoint}/openai/v1`, with the deployment's name as the model. The
+    /// endpoint is such as `https://example.openai.azure.com`.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Client::new) and [`base_url`](Client::base_url).
+    pub fn azure(endpoint: &str, key: impl Into<SecretString>) -> Result<Self, Error> {
+        Self::of(Dialect::AZURE, Some(key.into()), Reqwest::new()?)?.base_url(&below(endpoint, "openai/v1"))
+    }
+
+    /// Azure OpenAI by the addresses of deployments: `{endpoint}/openai/deployments/{model}/…?api-version={version}`,
+    /// with the deployment's name as the model.
+    ///
+    /// # Errors
+    ///
+    /// As [`azure`](Self::azure), and if the version is not one.
+    pub fn azure_deployments(endpoint: &str, version: &str, key: impl Into<SecretString>) -> Result<Self, Error> {
+        let client = Self::of(Dialect::AZURE, Some(key.into()), Reqwest::new()?)?;
+        client.deployments(version)?.base_url(&below(endpoint, "openai"))
+    }
+
+    /// Models of any maker at Azure: `{endpoint}/models/…?api-version={version}`, with an endpoint such as
+    /// `https://example.services.ai.azure.com`.
+    ///
+    /// # Errors
+    ///
+    /// As [`azure_deployments`](Self::azure_deployments).
+    pub fn azure_foundry(endpoint: &str, version: &str, key: impl Into<SecretString>) -> Result<Self, Error> {
+        let client = Self::of(Dialect::AZURE, Some(key.into()), Reqwest::new()?)?;
+        client.api_version(version)?.base_url(&below(endpoint, "models"))
+    }
+
+    /// Ollama on this machine, port 11434: [`Dialect::OLLAMA`]. For another place, set its
+    /// [`base_url`](Client::base_url).
+    ///
+    /// # Errors
+    ///
+    /// As [`Reqwest::new`].
+    pub fn ollama() -> Result<Self, Error> {
+        Self::of(Dialect::OLLAMA, None, Reqwest::new()?)
+    }
+
+    /// vLLM at an address such as `http://localhost:8000/v1`: [`Dialect::VLLM`]. If it wants a key, begin with
+    /// [`of`](Client::of).
+    ///
+    /// # Errors
+    ///
+    /// As [`base_url`](Client::base_url).
+    pub fn vllm(base_url: &str) -> Result<Self, Error> {
+        Self::of(Dialect::VLLM, None, Reqwest::new()?)?.base_url(base_url)
+    }
+
+    /// Mistral: [`Dialect::MISTRAL`].
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Client::new).
+    pub fn mistral(key: impl Into<SecretString>) -> Result<Self, Error> {
+        Self::of(Dialect::MISTRAL, Some(key.into()), Reqwest::new()?)
+    }
+
+    /// Groq: [`Dialect::GROQ`].
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Client::new).
+    pub fn groq(key: impl Into<SecretString>) -> Result<Self, Error> {
+        Self::of(Dialect::GROQ, Some(key.into()), Reqwest::new()?)
+    }
+
+    /// DeepSeek: [`Dialect::DEEPSEEK`].
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Client::new).
+    pub fn deepseek(key: impl Into<SecretString>) -> Result<Self, Error> {
+        Self::of(Dialect::DEEPSEEK, Some(key.into()), Reqwest::new()?)
+    }
+
+    /// OpenRouter: [`Dialect::OPENROUTER`].
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Client::new).
+    pub fn openrouter(key: impl Into<SecretString>) -> Result<Self, Error> {
+        Self::of(Dialect::OPENROUTER, Some(key.into()), Reqwest::new()?)
+    }
+
+    /// Gemini behind OpenAI's format: [`Dialect::GEMINI`].
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Client::new).
+    pub fn gemini(key: impl Into<SecretString>) -> Result<Self, Error> {
+        Self::of(Dialect::GEMINI, Some(key.into()), Reqwest::new()?)
+    }
+}
+
+impl<T> Client<OpenAiWire, T> {
+    /// A client of a server that speaks OpenAI's format in its own way, with or without a key, over any transport.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_wire`](Client::with_wire).
+    pub fn of(dialect: Dialect, key: Option<SecretString>, transport: T) -> Result<Self, Error> {
+        let client = Self::with_wire(OpenAiWire::new(dialect), key, transport)?;
+        client.name(dialect.name).base_url(dialect.base_url)
+    }
+
+    /// Asks below `deployments/{model}/`, with an `api-version`, as Azure's older addresses want.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the version is not one.
+    pub fn deployments(self, version: &str) -> Result<Self, Error> {
+        let route = Route::deployment(version)?;
+        Ok(self.edit_wire(|wire| wire.route = route))
+    }
+
+    /// Adds an `api-version` to every address, as Azure's Foundry wants.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the version is not one.
+    pub fn api_version(self, version: &str) -> Result<Self, Error> {
+        let route = Route::versioned(version)?;
+        Ok(self.edit_wire(|wire| wire.route = route))
+    }
+}
+
+#[cfg(feature = "reqwest")]
+fn below(endpoint: &str, path: &str) -> String {
+    format!("{}/{path}", endpoint.trim().trim_end_matches('/'))
+}

@@ -1,0 +1,128 @@
+use std::{sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::AUTHORIZATION};
+use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, VendorLimits};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    codec::{ChunkDecoder, Dialect, KeyHeader, classify, decode, encode_chat, encode_embed, request_id, vendor_limits},
+    route::Route,
+};
+use crate::{
+    client::secret,
+    wire::{Chunks, Decoded, Model, Outgoing, Wire},
+};
+
+/// OpenAI's format, as one server speaks it.
+///
+/// It counts no tokens: OpenAI counts them only for requests to `/responses`, and no compatible server does.
+#[derive(Clone, Debug, Default)]
+pub struct OpenAiWire {
+    pub(super) dialect: Dialect,
+    pub(super) route: Route,
+}
+
+impl OpenAiWire {
+    /// The format as a server speaks it.
+    pub fn new(dialect: Dialect) -> Self {
+        Self { dialect, route: Route::Plain }
+    }
+}
+
+impl Wire for OpenAiWire {
+    type Chunks = ChunkDecoder;
+
+    const NAME: &'static str = "openai";
+    const BASE_URL: &'static str = "https://api.openai.com/v1";
+
+    fn authorize(&self, key: &SecretString, headers: &mut HeaderMap) -> Result<(), Error> {
+        let key = key.expose_secret();
+        let (name, value) = match self.dialect.key {
+            KeyHeader::Bearer => (AUTHORIZATION, HeaderValue::try_from(format!("Bearer {key}"))),
+            KeyHeader::ApiKey => (HeaderName::from_static("api-key"), HeaderValue::try_from(key)),
+        };
+        // The parts of a bad value are not shown: it is the key.
+        let value = value.map_err(|_| Error::invalid("the api key has characters that cannot be in a header"))?;
+        headers.insert(name, secret(value));
+        Ok(())
+    }
+
+    fn chat(&self, request: &ChatRequest, streamed: bool) -> Result<Outgoing, Error> {
+        Ok(Outgoing::post(
+            self.route.path("chat/completions", &request.model),
+            encode_chat(request, self.dialect, streamed)?,
+        ))
+    }
+
+    fn read_chat(&self, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+        decode::chat(body, &self.dialect)
+    }
+
+    fn chunks(&self) -> ChunkDecoder {
+        ChunkDecoder::new(self.dialect)
+    }
+
+    fn embed(&self, request: &EmbedRequest) -> Result<Outgoing, Error> {
+        Ok(Outgoing::post(self.route.path("embeddings", &request.model), encode_embed(request, self.dialect)?))
+    }
+
+    fn read_embeddings(&self, body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
+        decode::vectors(body, inputs, &self.dialect)
+    }
+
+    fn count(&self, _: &ChatRequest) -> Result<Outgoing, Error> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("{} does not count the tokens of a chat request", self.dialect.name),
+        ))
+    }
+
+    fn models(&self, _: Option<&str>) -> Result<Outgoing, Error> {
+        Ok(Outgoing::get(self.route.general("models")))
+    }
+
+    fn read_models(&self, body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
+        Ok((decode::models(body)?, None))
+    }
+
+    fn classify(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: SystemTime,
+        key: Option<&str>,
+    ) -> Error {
+        classify(status, headers, body, now, key)
+    }
+
+    fn limits(&self, headers: &HeaderMap, model: &Arc<str>, _: SystemTime) -> Option<VendorLimits> {
+        vendor_limits(headers, model)
+    }
+
+    fn request_id<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        request_id(headers)
+    }
+}
+
+impl Chunks for ChunkDecoder {
+    fn event(&mut self, _: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
+        self.decode(data)
+    }
+
+    fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
+        Self::finish(self)
+    }
+
+    fn is_done(&self) -> bool {
+        Self::is_done(self)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Self::usage(self)
+    }
+
+    fn service_tier(&self) -> Option<&Arc<str>> {
+        Self::service_tier(self)
+    }
+}

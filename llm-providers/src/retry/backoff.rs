@@ -1,0 +1,80 @@
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long to wait where the vendor does not say: a random time below a bound that doubles.
+#[derive(Clone, Debug)]
+pub(super) struct Backoff {
+    pub(super) first: Duration,
+    pub(super) most: Duration,
+    random: Random,
+}
+
+/// Numbers that nobody needs to be unable to guess. Clones share the sequence.
+#[derive(Clone, Debug)]
+struct Random(Arc<AtomicU64>);
+
+impl Backoff {
+    pub(super) fn new(first: Duration, most: Duration) -> Self {
+        // The standard library seeds its hashes at random.
+        Self { first, most, random: Random::new(RandomState::new().build_hasher().finish()) }
+    }
+
+    pub(super) fn seeded(self, seed: u64) -> Self {
+        Self { random: Random::new(seed), ..self }
+    }
+
+    /// The wait after a number of failed attempts.
+    pub(super) fn wait(&self, failed: u32) -> Duration {
+        let doubled = 1u32.checked_shl(failed.saturating_sub(1)).and_then(|factor| self.first.checked_mul(factor));
+        let bound = doubled.unwrap_or(self.most).min(self.most);
+        let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+        // Of a product of two 64-bit numbers the upper half is below either.
+        Duration::from_nanos(((u128::from(nanos) * u128::from(self.random.next())) >> 64) as u64)
+    }
+}
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(seed)))
+    }
+
+    /// SplitMix64.
+    fn next(&self) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_fill_a_bound_that_doubles_up_to_its_end() {
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(1_000)).seeded(7);
+        for (failed, bound) in [(1, 100), (2, 200), (3, 400), (4, 800), (5, 1_000), (40, 1_000), (u32::MAX, 1_000)] {
+            let waits: Vec<_> = (0..1_000).map(|_| backoff.wait(failed)).collect();
+            let bound = Duration::from_millis(bound);
+            assert!(waits.iter().all(|wait| *wait < bound));
+            for tenth in 0..10 {
+                let within =
+                    waits.iter().filter(|wait| **wait >= bound * tenth / 10 && **wait < bound * (tenth + 1) / 10);
+                let within = within.count();
+                assert!((60..=140).contains(&within), "{within} of 1,000 in tenth {tenth} of {bound:?}");
+            }
+        }
+        assert_ne!(
+            Backoff::new(backoff.first, backoff.most).wait(5),
+            Backoff::new(backoff.first, backoff.most).wait(5)
+        );
+    }
+}

@@ -1,0 +1,83 @@
+use std::{num::NonZeroU32, time::Duration};
+
+use tower_layer::Layer;
+
+use super::{Retry, RetryBudget, backoff::Backoff};
+
+/// Makes [`Retry`]: asks again after failures that may pass. See the [module](super) for when and how.
+///
+/// | | default |
+/// |---|---|
+/// | attempts | 3, the first included |
+/// | wait, where the vendor does not say | up to 0.5 s, doubling up to 8 s |
+/// | longest wait that a vendor may ask for | 60 s |
+/// | budget | 20 retries for a hundred calls, 10 to begin with |
+/// | pay twice | off |
+///
+/// All services that one layer makes, and their clones, share its budget.
+#[derive(Clone, Debug)]
+pub struct RetryLayer {
+    pub(super) attempts: NonZeroU32,
+    pub(super) backoff: Backoff,
+    pub(super) longest_wait: Duration,
+    pub(super) budget: RetryBudget,
+    pub(super) pay_twice: bool,
+}
+
+impl RetryLayer {
+    /// Retries with the defaults.
+    pub fn new() -> Self {
+        Self {
+            attempts: NonZeroU32::new(3).expect("three is not zero"),
+            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(8)),
+            longest_wait: Duration::from_secs(60),
+            budget: RetryBudget::default(),
+            pay_twice: false,
+        }
+    }
+
+    /// Sets how often to ask at most, the first time included.
+    pub fn attempts(self, attempts: NonZeroU32) -> Self {
+        Self { attempts, ..self }
+    }
+
+    /// Sets how long to wait where the vendor does not say: a random time up to `first` after the first attempt, up to
+    /// twice that after the second, and so on up to `most`.
+    pub fn backoff(self, first: Duration, most: Duration) -> Self {
+        Self { backoff: Backoff::new(first, most), ..self }
+    }
+
+    /// Makes the random times repeatable, for tests.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { backoff: self.backoff.seeded(seed), ..self }
+    }
+
+    /// Sets the longest wait that a vendor may ask for. Who is asked to wait longer gets the error at once.
+    pub fn longest_wait(self, longest_wait: Duration) -> Self {
+        Self { longest_wait, ..self }
+    }
+
+    /// Sets the budget, also one that others share.
+    pub fn budget(self, budget: RetryBudget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// Asks again also where the failed attempt may be charged: a vendor's 5xx, an answer that broke off, a time-out.
+    pub fn pay_twice(self, pay_twice: bool) -> Self {
+        Self { pay_twice, ..self }
+    }
+}
+
+impl Default for RetryLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Layer<S> for RetryLayer {
+    type Service = Retry<S>;
+
+    fn layer(&self, inner: S) -> Retry<S> {
+        Retry::new(inner, self.clone())
+    }
+}

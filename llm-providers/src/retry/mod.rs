@@ -1,0 +1,54 @@
+//! Asking again after a failure that may pass: for those who use one client and no key pool.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), llm_core::Error> {
+//! use llm_core::{Call, ChatRequest, into_provider};
+//! use llm_providers::{OpenAi, retry::RetryLayer};
+//! # use llm_testkit::{Fault, RetryForm, Rule, Vendor};
+//! # let vendor = Vendor::new();
+//! # vendor.script(Rule::new(Fault::rate_limited(std::time::Duration::from_secs(2), RetryForm::Seconds)).once());
+//! # let transport = vendor.transport();
+//!
+//! let client = OpenAi::with_transport("sk-secret", transport)?;
+//! let provider = into_provider(tower::ServiceBuilder::new().layer(RetryLayer::new()).service(client));
+//! // The vendor refuses once, and asks to wait for two seconds.
+//! let reply = provider.chat(Call::new("acme", ChatRequest::new("gpt-4o-mini").user("hello"))).await?;
+//! # assert!(!reply.output.text().is_empty());
+//! # Ok(()) }
+//! ```
+//!
+//! # When it asks again
+//!
+//! If all of these hold:
+//!
+//! - the error [is retryable](llm_core::Error::is_retryable), and the operation [repeatable](llm_core::Operation::repeatable);
+//! - nothing is charged for the failed attempt, or [`pay_twice`](RetryLayer::pay_twice) is on: a 429, a 503 and a
+//!   connection that never came about cost nothing; of a 500 or a connection that broke off nobody knows;
+//! - there are [attempts](RetryLayer::attempts) left, and the [budget](RetryBudget) has a retry left: where most calls
+//!   fail, retries are the load that keeps a vendor down;
+//! - what the vendor asks to wait is at most [`longest_wait`](RetryLayer::longest_wait), and ends before the call's
+//!   deadline.
+//!
+//! A stream is asked for again up to its first event, never after it. Otherwise the error is given back, with the charge
+//! of all attempts together.
+//!
+//! # How long it waits
+//!
+//! Exactly as long as the vendor asked to. Without that, a random time between nothing and a bound that doubles with
+//! each attempt ("full jitter"), so that callers who failed together do not come back together.
+//!
+//! # Where it stands
+//!
+//! Above the [purchases tap](crate::Ledger::purchases), which then books every attempt, and below caches and limits. Not
+//! above or below another that retries: it marks calls with [`RetriesAbove`](llm_core::RetriesAbove), and passes marked
+//! ones on untouched. A key pool marks them too.
+
+mod backoff;
+mod budget;
+mod layer;
+mod service;
+
+pub use self::budget::RetryBudget;
+pub use self::layer::RetryLayer;
+pub use self::service::Retry;

@@ -1,0 +1,91 @@
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use llm_core::{Call, Charge, Error, Operation, Reply, RetriesAbove, Serves, drive, future::ResponseFuture};
+use tokio::time::{Instant, sleep};
+use tower_service::Service;
+
+use super::RetryLayer;
+
+/// Asks again after failures that may pass. See the [module](super) for when and how.
+///
+/// Always ready; each attempt waits for its own clone of the inner service. Clones share the budget. A call that is
+/// dropped while it waits is not asked again.
+#[derive(Clone, Debug)]
+pub struct Retry<S> {
+    inner: S,
+    settings: RetryLayer,
+}
+
+impl<S> Retry<S> {
+    pub(super) fn new(inner: S, settings: RetryLayer) -> Self {
+        Self { inner, settings }
+    }
+}
+
+impl<T: Operation, S: Serves<T>> Service<Call<T>> for Retry<S> {
+    type Response = Reply<T::Output>;
+    type Error = Error;
+    type Future = ResponseFuture<T::Output>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut call: Call<T>) -> Self::Future {
+        let inner = self.inner.clone();
+        if call.extensions.insert(RetriesAbove).is_some() {
+            return ResponseFuture::waiting(drive(inner, call));
+        }
+        let settings = self.settings.clone();
+        settings.budget.earn();
+        ResponseFuture::waiting(async move {
+            let mut charge = Charge::None;
+            let mut attempt = 1;
+            loop {
+                let error = match drive(inner.clone(), call.clone()).await {
+                    Ok(reply) => return Ok(reply),
+                    Err(error) => error,
+                };
+                charge = both(charge, error.charge());
+                match settings.wait(&call, &error, attempt) {
+                    Some(wait) => {
+                        tracing::debug!(attempt, kind = %error.kind(), ?wait, "the call failed and is asked again");
+                        sleep(wait).await;
+                    }
+                    None => return Err(error.with_charge(charge)),
+                }
+                attempt += 1;
+            }
+        })
+    }
+}
+
+impl RetryLayer {
+    /// How long to wait before the next attempt; `None` if there is none.
+    fn wait<T: Operation>(&self, call: &Call<T>, error: &Error, attempt: u32) -> Option<Duration> {
+        let free = self.pay_twice || error.charge() == Charge::None;
+        if !(error.is_retryable() && free && call.body.repeatable() && attempt < self.attempts.get()) {
+            return None;
+        }
+        let wait = match error.retry_after() {
+            Some(asked) if asked > self.longest_wait => return None,
+            Some(asked) => asked,
+            None => self.backoff.wait(attempt),
+        };
+        let in_time = call.deadline.is_none_or(|at| Instant::now().into_std() + wait < at);
+        // The budget last: what is not tried again takes nothing from it.
+        (in_time && self.budget.take()).then_some(wait)
+    }
+}
+
+/// What two attempts cost together.
+fn both(one: Charge, other: Charge) -> Charge {
+    match (one, other) {
+        (Charge::Unknown, _) | (_, Charge::Unknown) => Charge::Unknown,
+        (Charge::None, charge) | (charge, Charge::None) => charge,
+        (Charge::Known(one), Charge::Known(other)) => Charge::Known(one + other),
+    }
+}

@@ -1,0 +1,89 @@
+//! Taking known fields out of a JSON object; what stays is somebody's extra.
+
+use std::sync::Arc;
+
+use llm_core::{Charge, Error, ErrorKind};
+use serde_json::{Map, Value};
+
+pub(crate) type Fields = Map<String, Value>;
+
+/// The answer of a vendor is not what it must be. It was sent, so it may be charged.
+pub(crate) fn malformed(message: impl Into<Arc<str>>) -> Error {
+    Error::new(ErrorKind::Malformed, message).with_charge(Charge::Unknown)
+}
+
+/// The object that `bytes` hold.
+pub(crate) fn object(bytes: &[u8]) -> Result<Fields, Error> {
+    let text = std::str::from_utf8(bytes).map_err(|error| malformed("the answer is not UTF-8").with_source(error))?;
+    match serde_json::from_str(text) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(malformed("the answer is JSON but not an object")),
+        Err(error) => Err(not_json(text, &error)),
+    }
+}
+
+/// Takes a text; anything else stays, but for null.
+pub(crate) fn take_text(fields: &mut Fields, name: &str) -> Option<String> {
+    match fields.get_mut(name)? {
+        Value::String(text) => {
+            let text = std::mem::take(text);
+            fields.remove(name);
+            Some(text)
+        }
+        Value::Null => {
+            fields.remove(name);
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Takes a whole number; anything else stays.
+pub(crate) fn take_index(fields: &mut Fields, name: &str) -> Option<u32> {
+    let index = fields.get(name)?.as_u64().and_then(|index| u32::try_from(index).ok())?;
+    fields.remove(name);
+    Some(index)
+}
+
+/// Takes a list; anything else stays, but for null.
+pub(crate) fn take_list(fields: &mut Fields, name: &str) -> Option<Vec<Value>> {
+    match fields.get_mut(name)? {
+        Value::Array(list) => {
+            let list = std::mem::take(list);
+            fields.remove(name);
+            Some(list)
+        }
+        Value::Null => {
+            fields.remove(name);
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Takes an object; anything else stays, but for null.
+pub(crate) fn take_object(fields: &mut Fields, name: &str) -> Option<Fields> {
+    match fields.get_mut(name)? {
+        Value::Object(object) => {
+            let object = std::mem::take(object);
+            fields.remove(name);
+            Some(object)
+        }
+        Value::Null => {
+            fields.remove(name);
+            None
+        }
+        _ => None,
+    }
+}
+
+fn not_json(text: &str, error: &serde_json::Error) -> Error {
+    let start = text.trim_start();
+    if start.is_empty() {
+        return malformed("the answer is empty");
+    }
+    if start.starts_with('<') {
+        return malformed("the answer is a page of HTML or XML, not JSON: is the base URL right, is a proxy between?");
+    }
+    malformed(format!("the answer is not JSON: {error}"))
+}

@@ -1,0 +1,17 @@
+//! What a vendor's wire format is, without any input or output: [`Wire`] writes requests and reads answers.
+//!
+//! [`Client`](crate::Client) puts one on a [transport](crate::transport). Each vendor's directory has its own:
+//! [`openai`](crate::openai) and its neighbours. You can bring another.
+
+mod duration;
+pub(crate) mod fields;
+mod format;
+mod model;
+mod redact;
+mod retry;
+
+pub use self::duration::duration;
+pub use self::format::{Chunks, Decoded, Outgoing, Wire};
+pub use self::model::Model;
+pub(crate) use self::redact::redact;
+pub use self::retry::retry_after;

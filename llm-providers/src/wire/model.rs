@@ -1,0 +1,26 @@
+use std::sync::Arc;
+
+use llm_core::Extra;
+
+/// A model that a vendor lists.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Model {
+    /// The name to ask for.
+    pub id: Arc<str>,
+    /// The name to show, where the vendor has one.
+    pub name: Option<Arc<str>>,
+    /// The most input tokens, where the vendor tells.
+    pub input_limit: Option<u64>,
+    /// The most output tokens, where the vendor tells.
+    pub output_limit: Option<u64>,
+    /// Further fields.
+    pub extra: Extra,
+}
+
+impl Model {
+    /// A model by the name to ask for.
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self { id: id.into(), ..Self::default() }
+    }
+}

@@ -1,0 +1,8 @@
+//! Anthropic: what is sent, what is read, and the client between.
+
+mod fixtures;
+mod property;
+mod recordings;
+mod requests;
+mod stream;
+mod vendor;

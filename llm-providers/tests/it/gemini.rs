@@ -1,0 +1,9 @@
+//! Gemini's codec and its client.
+
+mod errors;
+mod fixtures;
+mod property;
+mod recordings;
+mod requests;
+mod stream;
+mod vendor;

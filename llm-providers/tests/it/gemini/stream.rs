@@ -1,0 +1,222 @@
+//! Streams of every shape, hostile ones too.
+
+use bytes::Bytes;
+use llm_providers::{
+    Gemini,
+    gemini::codec::{ChunkDecoder, decode_chat},
+    llm_core::{Charge, ChatEvent, ErrorKind, FinishReason, Usage},
+};
+use serde_json::{Value, json};
+
+use crate::streaming::{Canned, Read, block_on, play_to};
+
+fn client(canned: Canned) -> Gemini<Canned> {
+    Gemini::with_transport("key", canned).unwrap()
+}
+
+fn played(canned: Canned) -> Read {
+    block_on(play_to(&client(canned))).unwrap()
+}
+
+fn event(chunk: &Value) -> String {
+    format!("data: {chunk}\r\n\r\n")
+}
+
+fn chunk(parts: Value, finish: Option<&str>) -> Value {
+    let mut candidate = json!({"content": {"role": "model", "parts": parts}, "index": 0});
+    if let Some(finish) = finish {
+        candidate["finishReason"] = json!(finish);
+    }
+    json!({"candidates": [candidate], "responseId": "R", "modelVersion": "m",
+        "usageMetadata": {"promptTokenCount": 8, "candidatesTokenCount": 2, "serviceTier": "standard"}})
+}
+
+fn text(text: &str, finish: Option<&str>) -> String {
+    event(&chunk(json!([{"text": text}]), finish))
+}
+
+#[test]
+fn pieces_make_the_unary_answer() {
+    let ratings = json!([{"category": "C", "probability": "LOW"}]);
+    let call = json!({"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": "S2"});
+    let mut chunks = [
+        chunk(json!([{"text": "h", "thought": true}]), None),
+        chunk(json!([{"text": "m", "thought": true}, {"text": "A"}]), None),
+        chunk(json!([{"text": "B"}]), None),
+        chunk(json!([{"text": "C", "thoughtSignature": "S1"}, call, {"functionCall": {"name": "g"}}]), None),
+        chunk(json!([{"text": ""}]), Some("STOP")),
+    ];
+    for chunk in &mut chunks {
+        chunk["candidates"][0]["safetyRatings"] = ratings.clone();
+    }
+    chunks[2]["candidates"][0]["citationMetadata"] = json!({"citationSources": [{"uri": "a"}]});
+    chunks[3]["candidates"][0]["citationMetadata"] = json!({"citationSources": [{"uri": "a"}, {"uri": "b"}]});
+    chunks[4]["usageMetadata"]["promptTokenCount"] = json!(7);
+    chunks[4]["usageMetadata"]["thoughtsTokenCount"] = json!(3);
+    let mut whole = chunk(
+        json!([{"text": "hm", "thought": true}, {"text": "AB"}, {"text": "C", "thoughtSignature": "S1"}, call,
+            {"functionCall": {"name": "g"}}]),
+        Some("STOP"),
+    );
+    whole["candidates"][0]["safetyRatings"] = ratings;
+    whole["candidates"][0]["citationMetadata"] = chunks[3]["candidates"][0]["citationMetadata"].clone();
+    whole["usageMetadata"] = chunks[4]["usageMetadata"].clone();
+    let unary = decode_chat(whole.to_string().as_bytes()).unwrap();
+    let read = played(Canned::events(chunks.iter().map(event)));
+    assert_eq!(read.answer.as_ref(), Some(&unary.answer));
+    assert_eq!(read.receipt.usage(), Some(Usage { reasoning: 3, ..Usage::new(7, 5) }));
+    assert_eq!(read.receipt.usage(), unary.usage);
+    assert_eq!(read.receipt.facts().service_tier.as_deref(), Some("standard"));
+    assert_eq!(read.answer.unwrap().finish(), &FinishReason::ToolCalls);
+    let shown: String = read
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            ChatEvent::Text { text, .. } => Some(&**text),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(shown, "ABC", "sealed text is text too");
+}
+
+#[test]
+fn candidates_interleave() {
+    let piece = |index: u32, text: &str, finish: Option<&str>| {
+        let mut piece = chunk(json!([{"text": text}]), finish);
+        piece["candidates"][0]["index"] = json!(index);
+        event(&piece)
+    };
+    let pieces =
+        [piece(1, "x", None), piece(0, "a", None), piece(1, "y", Some("MAX_TOKENS")), piece(0, "b", Some("STOP"))];
+    let answer = played(Canned::events(pieces)).answer.unwrap();
+    let seen: Vec<_> = answer.choices.iter().map(|choice| (choice.index, choice.text(), &choice.finish)).collect();
+    assert_eq!(seen, [(0, "ab".into(), &FinishReason::Stop), (1, "xy".into(), &FinishReason::Length)]);
+}
+
+#[test]
+fn a_stream_is_whole_when_every_candidate_has_ended() {
+    let two = json!({"candidates": [{"index": 0, "finishReason": "STOP"}, {"index": 1}]});
+    for (events, error) in [
+        (vec![text("a", None), text("b", Some("STOP"))], None),
+        (vec![text("a", None)], Some("before its end")),
+        (vec![event(&two)], Some("before its end")),
+        (vec![event(&json!({"responseId": "R"}))], Some("before its end")),
+        (vec![event(&json!({}))], Some("before it began")),
+    ] {
+        let come = block_on(play_to(&client(Canned::events(events))));
+        let (failed, so_far) = match come {
+            Ok(read) => (read.error, read.receipt.facts().usage_so_far),
+            Err(error) => (Some(error), None),
+        };
+        assert_eq!(failed.as_ref().map(|error| error.kind()), error.map(|_| ErrorKind::Incomplete));
+        if let (Some(failed), Some(why)) = (failed, error) {
+            assert!(failed.message().contains(why) && failed.charge() == Charge::Unknown, "{failed}");
+            assert!(so_far.is_none_or(|usage| usage == Usage::new(8, 2)));
+        }
+    }
+}
+
+#[test]
+fn a_broken_connection_leaves_what_was_told() {
+    let read = played(Canned::events([text("a", None)]).broken());
+    let error = read.error.unwrap();
+    assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown));
+    assert_eq!((read.receipt.usage(), read.receipt.facts().usage_so_far), (None, Some(Usage::new(8, 2))));
+}
+
+#[test]
+fn a_list_instead_of_events_is_one_answer() {
+    let list = json!([chunk(json!([{"text": "Hel"}]), None), chunk(json!([{"text": "lo"}]), Some("STOP"))]).to_string();
+    let list = list.replace("},{", "},\r\n{");
+    let read = played(Canned::answer("application/json; charset=UTF-8", [list]));
+    let answer = read.answer.unwrap();
+    assert_eq!((answer.text(), answer.finish()), ("Hello".into(), &FinishReason::Stop));
+    assert_eq!(read.receipt.usage(), Some(Usage::new(8, 2)));
+}
+
+#[test]
+fn errors_and_blocked_prompts_come_at_the_head_or_within() {
+    let busy = event(&json!({"error": {"code": 503, "message": "later", "status": "UNAVAILABLE"}}));
+    let error = block_on(play_to(&client(Canned::events([busy.clone()])))).unwrap_err();
+    assert_eq!((error.kind(), error.charge()), (ErrorKind::Overloaded, Charge::None));
+    let error = played(Canned::events([text("a", None), busy])).error.unwrap();
+    assert_eq!((error.kind(), error.charge()), (ErrorKind::Overloaded, Charge::Unknown));
+    let blocked =
+        event(&json!({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 4}}));
+    let error = block_on(play_to(&client(Canned::events([blocked])))).unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::ContentFiltered, Some("SAFETY")));
+    assert_eq!(error.charge(), Charge::Known(Usage::new(4, 0)));
+}
+
+#[test]
+fn a_call_after_the_end_is_why_it_ended() {
+    let late = event(&chunk(json!([{"functionCall": {"name": "f"}}]), None));
+    let answer = played(Canned::events([text("a", Some("STOP")), late])).answer.unwrap();
+    assert_eq!((answer.finish(), answer.tool_calls().count()), (&FinishReason::ToolCalls, 1));
+    let twice = played(Canned::events([text("a", Some("STOP")), text("b", Some("STOP"))]));
+    let ends = twice.events.iter().filter(|event| matches!(event, ChatEvent::Finish { .. })).count();
+    assert_eq!((twice.answer.unwrap().text(), ends), ("ab".into(), 1));
+}
+
+#[test]
+fn lines_end_as_they_like_and_say_what_they_like() {
+    let good = [text("aé", None), text("b", Some("STOP"))].concat();
+    let expected = played(Canned::events([good.clone()]));
+    let unix = good.replace("\r\n", "\n");
+    let mac = good.replace("\r\n", "\r");
+    let pretty = serde_json::to_string_pretty(&chunk(json!([{"text": "b"}]), Some("STOP"))).unwrap();
+    let pretty: String = pretty.lines().map(|line| format!("data: {line}\n")).collect();
+    for body in [
+        unix.clone(),
+        mac,
+        format!("\u{feff}{good}"),
+        format!(": comment\r\n\r\nid: 7\r\nretry: 1\r\n{good}"),
+        format!("event: message\n{unix}"),
+        format!("{}{pretty}\n", text("aé", None)),
+        good.trim_end().to_owned(),
+        format!("{good}data: [DONE]\n\ndata: nonsense\n\n"),
+    ] {
+        let read = played(Canned::events([body.clone()]));
+        assert_eq!((read.answer, read.error.is_none()), (expected.answer.clone(), true), "{body:?}");
+        let bytes = Bytes::from(body.clone());
+        let read = played(Canned::events((0..bytes.len()).map(|at| bytes.slice(at..=at))));
+        assert_eq!(read.answer, expected.answer, "{body:?} byte by byte");
+    }
+}
+
+#[test]
+fn what_is_no_chunk_ends_the_stream() {
+    for (data, kind) in [
+        (&b"data: nonsense\r\n\r\n"[..], ErrorKind::Malformed),
+        (b"data: 7\r\n\r\n", ErrorKind::Malformed),
+        (b"data: {\"candidates\": [7]}\r\n\r\n", ErrorKind::Malformed),
+        (b"data: [7]\r\n\r\n", ErrorKind::Malformed),
+        (b"data: {\"candidates\": [{\"content\": {\"par", ErrorKind::Incomplete),
+        (b"data: \"\xff\"\r\n\r\n", ErrorKind::Malformed),
+    ] {
+        let read = played(Canned::events([Bytes::from(text("a", None)), Bytes::copy_from_slice(data)]));
+        let error = read.error.unwrap();
+        assert_eq!((error.kind(), error.charge()), (kind, Charge::Unknown), "{error}");
+    }
+}
+
+#[test]
+fn an_endless_event_is_cut_off() {
+    let endless = std::iter::repeat_n("x".repeat(1_000), 100);
+    let pieces = [text("a", None), "data: ".to_owned()].into_iter().chain(endless);
+    let client = client(Canned::events(pieces)).max_event_bytes(4_000);
+    let error = block_on(play_to(&client)).unwrap().error.unwrap();
+    assert!(error.kind() == ErrorKind::Malformed && error.message().contains("max_event_bytes"), "{error}");
+}
+
+#[test]
+fn nothing_comes_after_done() {
+    let mut chunks = ChunkDecoder::default();
+    assert!(!chunks.is_done());
+    chunks.decode(&chunk(json!([{"text": "a"}]), Some("STOP")).to_string()).unwrap();
+    assert!(!chunks.is_done(), "more may come: another candidate, a last usage");
+    assert!(chunks.decode("[DONE]").unwrap().is_empty() && chunks.is_done());
+    assert!(chunks.decode("nonsense").unwrap().is_empty());
+    let last = chunks.finish().unwrap().pop();
+    assert_eq!(last, Some(ChatEvent::Usage(Usage::new(8, 2))));
+}

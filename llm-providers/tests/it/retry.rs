@@ -1,0 +1,216 @@
+//! Retries, under paused time.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use llm_providers::{
+    Ledger, OpenAi,
+    ledger::Charged,
+    llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, Provider, RetriesAbove, into_provider},
+    prices,
+    retry::{RetryBudget, RetryLayer},
+};
+use llm_testkit::{Fault, RetryForm, Rule, Trouble, Vendor};
+use tokio::time::Instant;
+use tower::ServiceBuilder;
+
+use crate::streaming::{block_on, read};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn stack(vendor: &Vendor, retry: RetryLayer) -> std::sync::Arc<dyn Provider> {
+    let client = OpenAi::with_transport("sk-test", vendor.transport()).unwrap();
+    into_provider(ServiceBuilder::new().layer(retry).service(client))
+}
+
+fn failing(fault: Fault, times: u64) -> Vendor {
+    let vendor = Vendor::new();
+    vendor.script(Rule::new(fault).times(times));
+    vendor
+}
+
+fn limited(wait: Duration) -> Fault {
+    Fault::rate_limited(wait, RetryForm::Seconds)
+}
+
+fn overloaded() -> Fault {
+    Fault::Refused(Trouble::Overloaded)
+}
+
+fn question() -> Call<ChatRequest> {
+    Call::new("t", ChatRequest::new("gpt-4o-mini").user("hello"))
+}
+
+/// Asks, and tells how long it took.
+async fn timed(provider: &dyn Provider, call: Call<ChatRequest>) -> (Result<String, Error>, Duration) {
+    let start = Instant::now();
+    let answer = provider.chat(call).await.map(|reply| reply.output.text().into_owned());
+    (answer, start.elapsed())
+}
+
+#[test]
+fn a_vendors_wait_is_kept_exactly() {
+    block_on(async {
+        let vendor = failing(limited(7 * SECOND), 2);
+        let provider = stack(&vendor, RetryLayer::new());
+        let (answer, took) = timed(&*provider, question()).await;
+        answer.unwrap();
+        assert_eq!((vendor.calls(), took), (3, 14 * SECOND));
+    });
+}
+
+#[test]
+fn without_one_it_waits_a_random_time_within_a_bound_that_doubles() {
+    block_on(async {
+        let mut waits = Vec::new();
+        for seed in 0..50 {
+            let vendor = failing(overloaded(), 2);
+            let layer = RetryLayer::new().backoff(4 * SECOND, 60 * SECOND).seed(seed);
+            let (answer, took) = timed(&*stack(&vendor, layer), question()).await;
+            answer.unwrap();
+            assert!(took < 12 * SECOND, "{took:?}");
+            waits.push(took);
+        }
+        waits.sort();
+        assert!(waits[0] < 3 * SECOND && waits[49] > 9 * SECOND, "they spread: {waits:?}");
+        waits.dedup();
+        assert!(waits.len() > 45);
+    });
+}
+
+#[test]
+fn attempts_end() {
+    block_on(async {
+        let vendor = failing(limited(SECOND), u64::MAX);
+        let provider = stack(&vendor, RetryLayer::new().attempts(NonZeroU32::new(5).unwrap()));
+        let (answer, took) = timed(&*provider, question()).await;
+        assert_eq!((answer.unwrap_err().kind(), vendor.calls(), took), (ErrorKind::RateLimited, 5, 4 * SECOND));
+    });
+}
+
+#[test]
+fn what_cannot_pass_or_may_be_charged_is_not_asked_again() {
+    block_on(async {
+        for (fault, kind) in [
+            (Fault::Refused(Trouble::ContextTooLong), ErrorKind::ContextTooLong),
+            (Fault::Refused(Trouble::Forbidden), ErrorKind::PermissionDenied),
+            (Fault::Refused(Trouble::NoCredit), ErrorKind::QuotaExhausted),
+            (Fault::insufficient_quota(), ErrorKind::QuotaExhausted),
+            (Fault::Refused(Trouble::ServerError), ErrorKind::Server),
+            (Fault::TruncatedJson, ErrorKind::Malformed),
+            (Fault::Reset, ErrorKind::Transport),
+        ] {
+            let vendor = failing(fault, u64::MAX);
+            let (answer, took) = timed(&*stack(&vendor, RetryLayer::new()), question()).await;
+            assert_eq!((answer.unwrap_err().kind(), vendor.calls(), took), (kind, 1, Duration::ZERO));
+        }
+        let vendor = Vendor::builder().keys(["another"]).build();
+        let (answer, _) = timed(&*stack(&vendor, RetryLayer::new()), question()).await;
+        assert_eq!((answer.unwrap_err().kind(), vendor.calls()), (ErrorKind::Authentication, 1));
+    });
+}
+
+#[test]
+fn who_will_pay_twice_is_asked_again_and_the_error_tells_it() {
+    block_on(async {
+        let vendor = failing(Fault::Refused(Trouble::ServerError), 1);
+        vendor.script(Rule::new(limited(SECOND)));
+        let provider = stack(&vendor, RetryLayer::new().pay_twice(true));
+        let error = timed(&*provider, question()).await.0.unwrap_err();
+        // The last attempt was free, the first perhaps not.
+        assert_eq!((error.kind(), error.charge(), vendor.calls()), (ErrorKind::RateLimited, Charge::Unknown, 3));
+    });
+}
+
+#[test]
+fn nothing_is_waited_for_that_ends_after_the_deadline_or_takes_too_long() {
+    block_on(async {
+        let vendor = failing(limited(7 * SECOND), u64::MAX);
+        let provider = stack(&vendor, RetryLayer::new());
+        let call = || question().with_deadline((Instant::now() + 7 * SECOND).into_std());
+        let (answer, took) = timed(&*provider, call()).await;
+        assert_eq!((answer.unwrap_err().kind(), vendor.calls(), took), (ErrorKind::RateLimited, 1, Duration::ZERO));
+        let vendor = failing(limited(61 * SECOND), 1);
+        let (answer, took) = timed(&*stack(&vendor, RetryLayer::new()), question()).await;
+        assert_eq!((answer.unwrap_err().retry_after(), took), (Some(61 * SECOND), Duration::ZERO));
+        let patient = RetryLayer::new().longest_wait(2 * 61 * SECOND);
+        let vendor = failing(limited(61 * SECOND), 1);
+        let (answer, took) = timed(&*stack(&vendor, patient), question()).await;
+        assert_eq!((answer.is_ok(), took), (true, 61 * SECOND));
+    });
+}
+
+#[test]
+fn a_vendor_that_is_down_gets_no_more_than_the_budget() {
+    block_on(async {
+        let vendor = failing(limited(SECOND), u64::MAX);
+        let budget = RetryBudget::new(20, 10);
+        let layer = RetryLayer::new().budget(budget.clone());
+        let provider = stack(&vendor, layer.clone());
+        for _ in 0..500 {
+            provider.chat(question()).await.unwrap_err();
+        }
+        assert_eq!((vendor.calls(), budget.left()), (500 + 10 + 100, 0));
+        // Another stack of the same layer shares it.
+        let other = failing(limited(SECOND), u64::MAX);
+        stack(&other, layer).chat(question()).await.unwrap_err();
+        assert_eq!(other.calls(), 1);
+    });
+}
+
+#[test]
+fn a_stream_is_asked_for_again_up_to_its_first_event() {
+    block_on(async {
+        let vendor = failing(limited(SECOND), 1);
+        let reply = stack(&vendor, RetryLayer::new()).chat_stream(question()).await.unwrap();
+        assert!(read(reply.output, reply.receipt).await.answer.is_some());
+        assert_eq!(vendor.calls(), 2);
+        let vendor = failing(Fault::CutAfter(3), u64::MAX);
+        let layer = RetryLayer::new().pay_twice(true);
+        let reply = stack(&vendor, layer).chat_stream(question()).await.unwrap();
+        let read = read(reply.output, reply.receipt).await;
+        assert_eq!((read.error.unwrap().kind(), vendor.calls()), (ErrorKind::Incomplete, 1));
+    });
+}
+
+#[test]
+fn retries_do_not_stack() {
+    block_on(async {
+        let vendor = failing(limited(SECOND), u64::MAX);
+        let client = OpenAi::with_transport("sk-test", vendor.transport()).unwrap();
+        let (above, below) = (RetryLayer::new(), RetryLayer::new());
+        let provider = into_provider(ServiceBuilder::new().layer(above).layer(below).service(client));
+        provider.chat(question()).await.unwrap_err();
+        assert_eq!(vendor.calls(), 3, "not nine");
+        let mut marked = question();
+        marked.extensions.insert(RetriesAbove);
+        provider.chat(marked).await.unwrap_err();
+        assert_eq!(vendor.calls(), 4, "under a pool, none");
+    });
+}
+
+#[test]
+fn the_ledger_books_every_attempt() {
+    block_on(async {
+        let vendor = failing(Fault::Refused(Trouble::ServerError), 1);
+        vendor.script(Rule::new(limited(SECOND)).once());
+        let (tell, told) = std::sync::mpsc::channel();
+        let ledger = Ledger::new(prices::openai()).on_purchase(move |purchase| tell.send(purchase.charged).unwrap());
+        let client = OpenAi::with_transport("sk-test", vendor.transport()).unwrap();
+        let provider = into_provider(
+            ServiceBuilder::new()
+                .layer(ledger.answers())
+                .layer(RetryLayer::new().pay_twice(true))
+                .layer(ledger.purchases())
+                .service(client),
+        );
+        let reply = provider.chat(question()).await.unwrap();
+        let charged: Vec<_> = told.try_iter().collect();
+        let paid = reply.receipt.paid();
+        let unconfirmed = matches!(charged[0], Charged::Unconfirmed(_));
+        assert_eq!((unconfirmed, &charged[1..]), (true, &[Charged::Nothing, Charged::Paid(paid)][..]));
+        let snapshot = ledger.snapshot();
+        let row = snapshot.total();
+        assert_eq!((row.calls, row.answered, row.attempts, row.paid), (1, 1, 3, paid));
+        assert_eq!((row.useful, snapshot.balance().is_even()), (paid, true));
+    });
+}
