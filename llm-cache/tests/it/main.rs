@@ -12,3 +12,4 @@ mod invalidation;
 mod items;
 mod upstream;
 mod vendor;
+mod vendors;

@@ -41,6 +41,7 @@ pub(super) fn chat(body: &Value) -> (ChatRequest, bool) {
 /// An embeddings request.
 pub(super) fn embed(body: &Value) -> EmbedRequest {
     let mut fields = body.as_object().unwrap().clone();
+    fields.retain(|_, value| !value.is_null());
     let input = |value: &Value| EmbedInput::Text(value.as_str().unwrap().into());
     let inputs = match fields.remove("input").unwrap() {
         Value::Array(list) => list.iter().map(input).collect(),
@@ -70,6 +71,7 @@ fn message(value: Value) -> Message {
         parts = vec![Part::ToolResult(result)];
     }
     let mut message = Message::new(role, parts);
+    message.name = text(&mut fields, "name").map(Into::into);
     message.extra = Extra::from(fields);
     message
 }
