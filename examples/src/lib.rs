@@ -8,10 +8,15 @@
 //! - [`trace`]: a public trace of such regenerations, with its texts;
 //! - [`demo`]: a few illustrative stories.
 //!
+//! With features, two services that somebody might have: `axum_service`, which gets a cache in three lines, and
+//! `under_async_openai`, whose client gets a whole stack below it.
+//!
 //! [`simulation`] is the stack, in front of a simulated vendor on loopback; [`run`] sends a workload through it; [`table`]
 //! prints what a run cost and saved, with [`percentile`] for its latencies.
 
 pub mod args;
+#[cfg(feature = "axum")]
+pub mod axum_service;
 pub mod demo;
 pub mod error;
 pub mod history;
@@ -24,9 +29,18 @@ pub mod simulation;
 pub mod table;
 pub mod trace;
 pub mod tree;
+#[cfg(feature = "async-openai")]
+pub mod under_async_openai;
 pub mod workload;
 
 /// The README's code compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The migration pages' code compiles, and where it can it runs.
+#[cfg(all(doctest, feature = "async-openai"))]
+#[doc = include_str!("../../docs/migration/async-openai.md")]
+#[doc = include_str!("../../docs/migration/reqwest.md")]
+#[doc = include_str!("../../docs/migration/redis.md")]
+pub struct Migration;

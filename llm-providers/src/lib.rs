@@ -74,12 +74,18 @@
 //! | `reqwest` | on | [`transport::Reqwest`], the HTTP client behind the seam |
 //! | `rustls` | on | TLS for it; without it only plain HTTP works |
 //! | `http2` | off | HTTP/2 for it, where the server offers it |
+//! | `async-openai` | off | layers under the `async-openai` crate's client |
+//! | `genai` | off | the `genai` crate's client as a provider |
 //! | `scripted` | off | the `scripted` provider, for your own tests |
 
 pub mod anthropic;
+#[cfg(feature = "async-openai")]
+pub mod async_openai;
 mod client;
 mod deadline;
 pub mod gemini;
+#[cfg(feature = "genai")]
+pub mod genai;
 pub mod ledger;
 pub mod openai;
 pub mod prices;

@@ -68,6 +68,11 @@ impl Error {
         Self::new(ErrorKind::InvalidRequest, message)
     }
 
+    /// Replaces the message.
+    pub fn with_message(self, message: impl Into<Arc<str>>) -> Self {
+        self.edit(|inner| inner.message = message.into())
+    }
+
     /// Adds the error that caused this one.
     pub fn with_source(self, source: impl Into<BoxError>) -> Self {
         self.edit(|inner| inner.source = Some(source.into().into()))

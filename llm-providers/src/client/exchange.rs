@@ -8,6 +8,7 @@ use http::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 use llm_core::{BoxError, Call, Charge, Error, ErrorKind, Facts, Receipt, Usage, VendorLimits};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     body::{self, read_refusal},
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     deadline::Deadline,
     transport::Transport,
-    wire::{Outgoing, Wire},
+    wire::{Outgoing, Wire, redact},
 };
 
 /// The head of an answer that is no refusal.
@@ -25,6 +26,8 @@ pub(super) struct Head {
     request_id: Option<Arc<str>>,
     pub(super) limits: Option<Arc<VendorLimits>>,
     pub(super) deadline: Deadline,
+    /// Kept to take it out of errors inside the answer.
+    key: Option<SecretString>,
 }
 
 /// The form in which an answer should come.
@@ -52,7 +55,8 @@ impl<W: Wire, T: Transport> Client<W, T> {
         let limits = self.config.wire.limits(&parts.headers, model, self.config.clock.now()).map(Arc::new);
         if parts.status.is_success() {
             let request_id = self.config.wire.request_id(&parts.headers).map(Arc::from);
-            return Ok((Head { headers: parts.headers, request_id, limits, deadline }, body));
+            let key = self.config.secret();
+            return Ok((Head { headers: parts.headers, request_id, limits, deadline, key }, body));
         }
         let answer = Response::from_parts(parts, body);
         Err(self.refusal(answer, limits, deadline).await)
@@ -87,7 +91,7 @@ impl<W: Wire, T: Transport> Client<W, T> {
         // The status alone says what matters, should the deadline pass meanwhile.
         let body = deadline.bound(read_refusal(body)).await.unwrap_or_default();
         let (now, key) = (self.config.clock.now(), self.config.key());
-        let error = self.config.wire.classify(parts.status, &parts.headers, &body, now, key);
+        let error = scrub(self.config.wire.classify(parts.status, &parts.headers, &body, now, key), key);
         match limits {
             Some(limits) => error.with_limits(limits),
             None => error,
@@ -98,6 +102,7 @@ impl<W: Wire, T: Transport> Client<W, T> {
 impl Head {
     /// Adds to an error what is known of the answer that it is about.
     pub(super) fn blame(&self, error: Error) -> Error {
+        let error = scrub(error, self.key.as_ref().map(|key| key.expose_secret()));
         let error = match &self.request_id {
             Some(id) => error.with_request_id(Arc::clone(id)),
             None => error,
@@ -112,6 +117,22 @@ impl Head {
     pub(super) fn is(&self, kind: &str) -> bool {
         let said = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         said.to_ascii_lowercase().contains(kind)
+    }
+}
+
+/// Takes the key out of what a vendor said, wherever it echoes it.
+fn scrub(error: Error, key: Option<&str>) -> Error {
+    let message = redact(error.message(), key);
+    let code = error.code().map(|code| redact(code, key));
+    let id = error.request_id().map(|id| redact(id, key));
+    let error = if message == error.message() { error } else { error.with_message(message) };
+    let error = match code.filter(|code| error.code() != Some(code)) {
+        Some(code) => error.with_code(code),
+        None => error,
+    };
+    match id.filter(|id| error.request_id() != Some(id)) {
+        Some(id) => error.with_request_id(id),
+        None => error,
     }
 }
 

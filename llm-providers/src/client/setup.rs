@@ -184,6 +184,11 @@ impl<W: Wire, T> Client<W, T> {
 }
 
 impl<W> Config<W> {
+    /// The key, for whoever must take it out of what comes back.
+    pub(super) fn secret(&self) -> Option<SecretString> {
+        self.key.clone()
+    }
+
     pub(super) fn key(&self) -> Option<&str> {
         self.key.as_ref().map(|key| key.expose_secret())
     }

@@ -128,6 +128,8 @@ impl<C: Chunks> Events<C> {
 
     fn fail(&mut self, error: Error) -> Error {
         self.source = Source::Ended;
+        // Before it is anybody's source.
+        let error = self.head.blame(error);
         let error = match error.kind() {
             // The last event had no end: it is not wrong, it is not whole.
             ErrorKind::Malformed if self.cut.load(Ordering::Acquire) => {

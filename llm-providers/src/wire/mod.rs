@@ -13,5 +13,5 @@ mod retry;
 pub use self::duration::duration;
 pub use self::format::{Chunks, Decoded, Outgoing, Wire};
 pub use self::model::Model;
-pub(crate) use self::redact::redact;
+pub(crate) use self::redact::{clean, redact};
 pub use self::retry::retry_after;

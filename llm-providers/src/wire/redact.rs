@@ -1,5 +1,7 @@
 //! Vendors echo keys, whole or masked, in their messages. Ours hold none.
 
+use std::borrow::Cow;
+
 /// How much of a vendor's message is kept, in characters.
 const MOST: usize = 1_000;
 /// What stands in a key's place.
@@ -9,12 +11,24 @@ const BEGINNINGS: [&str; 9] = ["sk-", "sk_", "pk-", "gsk_", "xai-", "hf_", "nvap
 
 /// `text` without `key`, without anything that looks like one, and not too long.
 pub(crate) fn redact(text: &str, key: Option<&str>) -> String {
-    let mut text: String = text.chars().take(MOST + GAP.len()).collect();
-    if let Some(key) = key.filter(|key| key.len() >= 4) {
-        text = text.replace(key, GAP);
+    let mut clean = clean(text, key);
+    // Only now: a part of a key is not known for one.
+    if let Some((end, _)) = clean.char_indices().nth(MOST) {
+        clean.truncate(end);
+        clean.push('…');
     }
+    clean
+}
+
+/// `text` without `key` and without anything that looks like one. For those who do not know the key yet: whoever does
+/// goes over it again, so nothing may have been cut.
+pub(crate) fn clean(text: &str, key: Option<&str>) -> String {
+    let text = match key.filter(|key| key.len() >= 4) {
+        Some(key) => Cow::Owned(text.replace(key, GAP)),
+        None => Cow::Borrowed(text),
+    };
     let mut clean = String::with_capacity(text.len());
-    let mut rest = text.as_str();
+    let mut rest = &*text;
     while !rest.is_empty() {
         let word = rest.find(|c| !in_key(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(word);
@@ -24,13 +38,7 @@ pub(crate) fn redact(text: &str, key: Option<&str>) -> String {
         clean.push_str(gap);
         rest = after;
     }
-    match clean.char_indices().nth(MOST) {
-        Some((end, _)) => {
-            clean.truncate(end);
-            clean + "…"
-        }
-        None => clean,
-    }
+    clean
 }
 
 fn in_key(c: char) -> bool {
@@ -58,6 +66,15 @@ mod tests {
         ];
         for (text, clean) in cases {
             assert_eq!(redact(text, Some("secret-of-mine")), clean);
+        }
+    }
+
+    #[test]
+    fn a_key_at_the_cut_goes_whole() {
+        let key = "plain-words-of-mine";
+        for before in MOST - 25..MOST + 5 {
+            let clean = redact(&format!("{}{key} {key}", "x ".repeat(before / 2)), Some(key));
+            assert!(!clean.contains("plain"), "{before}");
         }
     }
 

@@ -6,6 +6,8 @@ mod anthropic;
 mod compat;
 mod conformance;
 mod gemini;
+#[cfg(feature = "genai")]
+mod genai;
 mod ledger;
 mod openai_errors;
 mod openai_fixtures;
@@ -19,5 +21,6 @@ mod recordings;
 mod retry;
 #[cfg(feature = "scripted")]
 mod scripted;
+mod secrets;
 mod streaming;
 mod transport;

@@ -1,6 +1,7 @@
 //! Recorded traffic, where `LLM_CASSETTES` says where it is. Each answer is compared with a naive reading of its JSON.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
@@ -150,8 +151,8 @@ fn answer(recording: &Recording) {
 /// Every field of `naive` but the named ones is in `extra`, and nothing else.
 fn survives(id: &str, extra: &Extra, naive: &Value, named: &[&str]) {
     let further = naive.as_object().unwrap().iter().filter(|(name, _)| !named.contains(&name.as_str()));
-    let expected: Vec<_> = further.map(|(name, value)| (name.as_str(), value)).collect();
-    assert_eq!(extra.iter().collect::<Vec<_>>(), expected, "{id}");
+    let expected: BTreeMap<_, _> = further.map(|(name, value)| (name.as_str(), value)).collect();
+    assert_eq!(extra.iter().collect::<BTreeMap<_, _>>(), expected, "{id}");
 }
 
 fn stream(recording: &Recording) {

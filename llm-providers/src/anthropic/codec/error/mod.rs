@@ -9,7 +9,7 @@ use llm_core::{Charge, Error, ErrorKind};
 use serde_json::Value;
 
 use self::kind::{Meaning, Told};
-use crate::wire::{redact, retry_after};
+use crate::wire::{clean, redact, retry_after};
 
 /// Makes an error of an HTTP answer that is none: its kind, code, scope of the limit, waiting time, request id, charge.
 ///
@@ -73,7 +73,9 @@ fn should_retry(headers: &HeaderMap) -> Option<bool> {
 
 fn build(told: &Told, meaning: Meaning, status: Option<StatusCode>, key: Option<&str>) -> Error {
     let message = match (&told.message, status) {
-        (Some(message), _) if !message.trim().is_empty() => redact(message.trim(), key),
+        (Some(message), Some(_)) if !message.trim().is_empty() => redact(message.trim(), key),
+        // Inside an answer; the client, who knows the key, goes over it again.
+        (Some(message), None) if !message.trim().is_empty() => clean(message.trim(), key),
         (_, Some(status)) if status.is_redirection() => {
             format!("the address redirects elsewhere (status {}): set the base URL to where it leads", status.as_u16())
         }

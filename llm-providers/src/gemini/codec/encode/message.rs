@@ -100,7 +100,7 @@ fn turn<'a>(message: &'a Message, before: &'a [Message], of: &str) -> Result<Con
             (Role::Assistant, Part::Reasoning(reasoning)) => {
                 let Reasoning { text, signature, extra } = reasoning;
                 let (data, thought_signature) = (Payload::Text(text), signature.as_deref());
-                WirePart::Known(Known { data, thought: true, thought_signature, extra: object(extra) })
+                WirePart::Known(Box::new(Known { data, thought: true, thought_signature, extra: object(extra) }))
             }
             (role, part) => return Err(misplaced(part, role, &here)),
         };
@@ -144,7 +144,7 @@ fn called<'a>(call: &'a ToolCall, here: &str) -> Result<WirePart<'a>, Error> {
     };
     no_shadow(&format!("{here}.extra.functionCall."), own.keys().map(String::as_str), &["id", "name", "args"])?;
     let data = Payload::FunctionCall(Called { id: sent(id), name, args, extra: own });
-    Ok(WirePart::Known(Known { data, thought: false, thought_signature: None, extra }))
+    Ok(WirePart::Known(Box::new(Known { data, thought: false, thought_signature: None, extra })))
 }
 
 fn misplaced(part: &Part, role: Role, here: &str) -> Error {

@@ -10,7 +10,7 @@ use super::unsupported;
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum WirePart<'a> {
-    Known(Known<'a>),
+    Known(Box<Known<'a>>),
     Raw(&'a Value),
 }
 
@@ -80,7 +80,7 @@ enum Base64<'a> {
 impl<'a> WirePart<'a> {
     /// A part with further fields.
     pub(super) fn with(data: Payload<'a>, extra: &Extra) -> Self {
-        Self::Known(Known { data, thought: false, thought_signature: None, extra: object(extra) })
+        Self::Known(Box::new(Known { data, thought: false, thought_signature: None, extra: object(extra) }))
     }
 
     /// An image: its bytes, or a file that was uploaded to the vendor.

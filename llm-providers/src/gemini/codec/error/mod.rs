@@ -11,7 +11,7 @@ use llm_core::{Charge, Error, ErrorKind, LimitScope, LimitWindow};
 use serde_json::Value;
 
 use self::{kind::Meaning, midnight::until_midnight, told::Told};
-use crate::wire::{duration, redact, retry_after};
+use crate::wire::{clean, duration, redact, retry_after};
 
 /// Makes an error of an HTTP answer that is none: its kind, code, scope of the limit, waiting time, charge.
 ///
@@ -89,7 +89,9 @@ pub(super) fn classify_inner(error: &Value, begun: bool) -> Error {
 
 fn build(told: &Told, meaning: Meaning, status: Option<u16>, key: Option<&str>) -> Error {
     let message = match (&told.message, status) {
-        (Some(message), _) if !message.trim().is_empty() => redact(message.trim(), key),
+        (Some(message), Some(_)) if !message.trim().is_empty() => redact(message.trim(), key),
+        // Inside an answer; the client, who knows the key, goes over it again.
+        (Some(message), None) if !message.trim().is_empty() => clean(message.trim(), key),
         (_, Some(status @ 300..=399)) => {
             format!("the address redirects elsewhere (status {status}): set the base URL to where it leads")
         }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use llm_core::{ChatEvent, Error, Extra, ExtraOf, Part};
 
 use super::{
@@ -14,8 +16,8 @@ use super::{
 pub(super) struct OpenChoice {
     finished: bool,
     /// Names of further fields that were passed on: of the choice, of the message.
-    choice_names: Vec<String>,
-    message_names: Vec<String>,
+    choice_names: BTreeSet<String>,
+    message_names: BTreeSet<String>,
     calls: OpenCalls,
     details: OpenDetails,
 }
@@ -31,12 +33,12 @@ impl OpenChoice {
         delta.remove("role");
         events.extend(split_content(&mut delta)?.into_iter().map(|part| piece(choice, part)));
         for (call, at) in take_list(&mut delta, "tool_calls").unwrap_or_default().into_iter().zip(0..) {
-            self.calls.fragment(choice, at, call, events);
+            self.calls.fragment(choice, at, call, events)?;
         }
         if let Some(function) = take_object(&mut delta, "function_call") {
-            self.calls.deprecated(choice, function, events);
+            self.calls.deprecated(choice, function, events)?;
         }
-        self.details.fragments(take_list(&mut delta, "reasoning_details").unwrap_or_default());
+        self.details.fragments(take_list(&mut delta, "reasoning_details").unwrap_or_default())?;
         let reason = take_text(&mut fields, "finish_reason");
         further(ExtraOf::Message(choice), delta, &mut self.message_names, events);
         further(ExtraOf::Choice(choice), fields, &mut self.choice_names, events);
@@ -69,13 +71,9 @@ fn piece(choice: u32, part: Part) -> ChatEvent {
 }
 
 /// Passes further fields on. Null says something only the first time.
-fn further(of: ExtraOf, mut fields: Fields, names: &mut Vec<String>, events: &mut Vec<ChatEvent>) {
+fn further(of: ExtraOf, mut fields: Fields, names: &mut BTreeSet<String>, events: &mut Vec<ChatEvent>) {
     fields.retain(|name, value| !(value.is_null() && names.contains(name)));
-    for name in fields.keys() {
-        if !names.contains(name) {
-            names.push(name.clone());
-        }
-    }
+    names.extend(fields.keys().cloned());
     if !fields.is_empty() {
         events.push(ChatEvent::Extra { of, fields: Extra::from(fields) });
     }

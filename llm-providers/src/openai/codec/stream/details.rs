@@ -1,29 +1,40 @@
-use llm_core::Part;
+use llm_core::{Error, Part};
 use serde_json::{Map, Value};
 
-use super::super::decode::details_part;
+use super::super::{decode::details_part, fields::malformed};
 
 /// OpenRouter's `reasoning_details` as their fragments come: what has the same number and type is one detail.
 #[derive(Debug, Default)]
 pub(super) struct OpenDetails(Vec<Map<String, Value>>);
 
+/// The most details of one choice; each fragment looks for its own among them.
+const MOST: usize = 1_024;
 /// Fields whose fragments are put together; of others the last counts.
 const GROWING: [&str; 3] = ["text", "summary", "data"];
 
 impl OpenDetails {
     /// A delta's list of them.
-    pub(super) fn fragments(&mut self, list: Vec<Value>) {
+    ///
+    /// # Errors
+    ///
+    /// More of them than any answer has.
+    pub(super) fn fragments(&mut self, list: Vec<Value>) -> Result<(), Error> {
         for fragment in list {
             let Value::Object(fragment) = fragment else { continue };
             let same = |known: &&mut Map<String, Value>| {
                 fragment.contains_key("index")
                     && ["index", "type"].iter().all(|name| known.get(*name) == fragment.get(*name))
             };
+            let full = self.0.len() == MOST;
             match self.0.iter_mut().find(same) {
                 Some(known) => grow(known, fragment),
+                None if full => {
+                    return Err(malformed(format!("a choice has more than {MOST} details of its reasoning")));
+                }
                 None => self.0.push(fragment),
             }
         }
+        Ok(())
     }
 
     /// All of them as one part, if there were any.

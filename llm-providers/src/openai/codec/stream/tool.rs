@@ -1,9 +1,9 @@
-use llm_core::{ChatEvent, Extra, ExtraOf, Part, ToolCall};
+use llm_core::{ChatEvent, Error, Extra, ExtraOf, Part, ToolCall};
 use serde_json::{Map, Value};
 
 use super::super::{
     decode::arguments,
-    fields::{Fields, take_index, take_object, take_text},
+    fields::{Fields, malformed, take_index, take_object, take_text},
 };
 
 /// The tool calls of a choice as their fragments come. Their numbers here are their order.
@@ -26,13 +26,25 @@ struct Held {
     extra: Extra,
 }
 
+/// The most tool calls of one choice; each piece looks for its own among them.
+const MOST: usize = 1_024;
 /// A number that no call in the current form has.
 const DEPRECATED: u32 = u32::MAX;
 
 impl OpenCalls {
     /// One of a delta's `tool_calls`.
-    pub(super) fn fragment(&mut self, choice: u32, at: u32, call: Value, events: &mut Vec<ChatEvent>) {
-        let Value::Object(mut call) = call else { return };
+    ///
+    /// # Errors
+    ///
+    /// More calls than any answer has.
+    pub(super) fn fragment(
+        &mut self,
+        choice: u32,
+        at: u32,
+        call: Value,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), Error> {
+        let Value::Object(mut call) = call else { return Ok(()) };
         let number = take_index(&mut call, "index").unwrap_or(at);
         let id = take_text(&mut call, "id").unwrap_or_default();
         let custom = call.contains_key("custom");
@@ -46,15 +58,24 @@ impl OpenCalls {
         if !function.is_empty() {
             call.insert(if custom { "custom" } else { "function" }.to_owned(), Value::Object(function));
         }
-        self.take(choice, Fragment { number, id, name, text, extra: call }, events);
+        self.take(choice, Fragment { number, id, name, text, extra: call }, events)
     }
 
     /// A delta's `function_call`.
-    pub(super) fn deprecated(&mut self, choice: u32, mut function: Fields, events: &mut Vec<ChatEvent>) {
+    ///
+    /// # Errors
+    ///
+    /// As [`fragment`](Self::fragment).
+    pub(super) fn deprecated(
+        &mut self,
+        choice: u32,
+        mut function: Fields,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), Error> {
         let name = take_text(&mut function, "name").unwrap_or_default();
         let text = arguments(&mut function);
         let fragment = Fragment { number: DEPRECATED, id: String::new(), name, text, extra: Map::new() };
-        self.take(choice, fragment, events);
+        self.take(choice, fragment, events)
     }
 
     /// Gives the calls that must come whole.
@@ -67,7 +88,7 @@ impl OpenCalls {
         }
     }
 
-    fn take(&mut self, choice: u32, fragment: Fragment, events: &mut Vec<ChatEvent>) {
+    fn take(&mut self, choice: u32, fragment: Fragment, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         let Fragment { number, id, name, text, extra } = fragment;
         let same = |call: &OpenCall| call.number == number && (id.is_empty() || call.id.is_empty() || call.id == id);
         let known = self.0.iter().rposition(|call| call.number == number).filter(|at| same(&self.0[*at]));
@@ -75,6 +96,9 @@ impl OpenCalls {
         // A choice does not have four billion calls.
         let index = u32::try_from(at).unwrap_or(u32::MAX);
         if known.is_none() {
+            if self.0.len() == MOST {
+                return Err(malformed(format!("a choice has more than {MOST} tool calls")));
+            }
             let whole = name.is_empty() || !extra.is_empty();
             self.0.push(OpenCall { number, id: id.clone(), held: whole.then(Held::default) });
             if !whole {
@@ -100,6 +124,7 @@ impl OpenCalls {
                 events.extend(late(choice, index, extra));
             }
         }
+        Ok(())
     }
 }
 

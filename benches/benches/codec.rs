@@ -1,0 +1,74 @@
+//! What do the wire formats cost beside `serde_json` on the same bytes?
+
+use std::{hint::black_box, time::Duration};
+
+use benches::codec::{ANTHROPIC, AnthropicDelta, Bytes, GEMINI, GeminiChunk, OPENAI, OpenAiDelta, question};
+use criterion::{BatchSize, Criterion, criterion_group};
+use llm_providers::{
+    anthropic::AnthropicWire,
+    gemini::GeminiWire,
+    openai::OpenAiWire,
+    wire::{Chunks, Wire},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    targets = codec
+}
+
+/// How many events are read at a time, so that the clock does not count.
+const EVENTS: usize = 64;
+
+fn codec(c: &mut Criterion) {
+    vendor(c, &OpenAiWire::default(), &OPENAI, typed::<OpenAiDelta<'_>>);
+    vendor(c, &AnthropicWire::default(), &ANTHROPIC, typed::<AnthropicDelta<'_>>);
+    vendor(c, &GeminiWire::default(), &GEMINI, typed::<GeminiChunk<'_>>);
+}
+
+fn vendor<W: Wire>(c: &mut Criterion, wire: &W, bytes: &Bytes, typed: fn(&'static [u8])) {
+    let name = W::NAME;
+    let question = question();
+    let body = wire.chat(&question, false).expect("every vendor can be asked this").body;
+    let value: Value = serde_json::from_slice(&body).expect("requests are JSON");
+    let mut group = c.benchmark_group(format!("{name}, encode a request of {} bytes", body.len()));
+    group.bench_function("codec", |b| b.iter(|| wire.chat(black_box(&question), false)));
+    group.bench_function("floor: serde_json, of a Value", |b| b.iter(|| serde_json::to_vec(black_box(&value))));
+    group.finish();
+
+    let answer = bytes.answer();
+    let mut group = c.benchmark_group(format!("{name}, decode an answer of {} bytes", answer.len()));
+    group.bench_function("codec", |b| b.iter(|| wire.read_chat(black_box(&answer)).expect("it is an answer")));
+    group.bench_function("floor: serde_json, to a Value", |b| {
+        b.iter(|| serde_json::from_slice::<Value>(black_box(&answer)));
+    });
+    group.finish();
+
+    let mut group = c.benchmark_group(format!("{name}, decode {EVENTS} events of {} bytes", bytes.event.len()));
+    let begun = || {
+        let mut chunks = wire.chunks();
+        for event in bytes.before {
+            chunks.event(None, event).expect("it begins");
+        }
+        chunks
+    };
+    group.bench_function("codec", |b| {
+        let read = |mut chunks: W::Chunks| {
+            for _ in 0..EVENTS {
+                black_box(chunks.event(None, black_box(bytes.event)).expect("it is an event"));
+            }
+            chunks
+        };
+        b.iter_batched(begun, read, BatchSize::SmallInput);
+    });
+    let each = |read: fn(&'static [u8])| (0..EVENTS).for_each(|_| read(black_box(bytes.event.as_bytes())));
+    group.bench_function("floor: serde_json, to a Value", |b| b.iter(|| each(self::typed::<Value>)));
+    group.bench_function("floor: serde_json, to the text alone", |b| b.iter(|| each(typed)));
+    group.finish();
+}
+
+fn typed<T: Deserialize<'static>>(event: &'static [u8]) {
+    drop(black_box(serde_json::from_slice::<T>(event).expect("it is an event")));
+}

@@ -1,0 +1,86 @@
+use futures_util::future::join_all;
+use llm_testkit::{Fault, Rule, Server, Vendor};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::*;
+
+/// The service on a free port, and the vendor it asks.
+struct Running {
+    vendor: Vendor,
+    cache: Cache,
+    address: String,
+    http: reqwest::Client,
+    task: JoinHandle<()>,
+    _server: Server,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let vendor = Vendor::new();
+        let server = vendor.serve().await;
+        let service = Service::new(&server.base_url()).unwrap();
+        let cache = service.cache().clone();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        #[expect(clippy::disallowed_methods, reason = "the service runs beside the test")]
+        let task = tokio::spawn(async move { axum::serve(listener, service.router()).await.unwrap() });
+        Self { vendor, cache, address, http: reqwest::Client::new(), task, _server: server }
+    }
+
+    async fn post(&self, path: &str, organisation: &str, scenario: &str) -> reqwest::Response {
+        let question = Question { organisation: organisation.into(), scenario: scenario.into() };
+        let request = self.http.post(format!("{}{path}", self.address)).header("content-type", "application/json");
+        request.body(serde_json::to_string(&question).unwrap()).send().await.unwrap()
+    }
+
+    async fn ask(&self, path: &str, organisation: &str, scenario: &str) -> TestCases {
+        let response = self.post(path, organisation, scenario).await;
+        assert!(response.status().is_success());
+        serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[tokio::test]
+async fn equal_questions_get_equal_answers_and_one_call() {
+    let running = Running::start().await;
+    let plain = running.ask("/before", "acme", "a login form").await;
+    let first = running.ask("/test-cases", "acme", "a login form").await;
+    let second = running.ask("/test-cases", "acme", "a login form").await;
+    assert!(!plain.text.is_empty());
+    assert_eq!([&first, &second], [&plain, &plain]);
+    assert_eq!(running.vendor.calls(), 2, "one before, one after");
+    assert_eq!(running.cache.stats().hits, 1);
+}
+
+#[tokio::test]
+async fn other_questions_and_other_organisations_are_asked_anew() {
+    let running = Running::start().await;
+    for (organisation, scenario) in [("acme", "a login form"), ("acme", "a search field"), ("other", "a login form")] {
+        running.ask("/test-cases", organisation, scenario).await;
+    }
+    assert_eq!(running.vendor.calls(), 3);
+}
+
+#[tokio::test]
+async fn two_hundred_at_once_make_one_call() {
+    let running = Running::start().await;
+    let all = join_all((0..200).map(|_| running.ask("/test-cases", "acme", "a login form"))).await;
+    assert!(all.iter().all(|answer| *answer == all[0]));
+    assert_eq!(running.vendor.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_failure_is_passed_on_and_not_kept() {
+    let running = Running::start().await;
+    running
+        .vendor
+        .script(Rule::new(Fault::status(axum::http::StatusCode::BAD_REQUEST, r#"{"error":{"message":"no"}}"#)).once());
+    assert_eq!(running.post("/test-cases", "acme", "a login form").await.status().as_u16(), 502);
+    assert!(!running.ask("/test-cases", "acme", "a login form").await.text.is_empty());
+}

@@ -1,0 +1,49 @@
+//! The whole stack under `async-openai`'s own client: an application that has one changes how it is built, and nothing
+//! else.
+
+use std::{sync::Arc, time::Duration};
+
+use async_openai::{Client, config::OpenAIConfig, middleware::ReqwestService};
+use llm_cache::{Cache, CacheLayer};
+use llm_core::{BoxError, Provider, into_provider};
+use llm_providers::{Ledger, OpenAi, async_openai::UnderLayer, prices};
+use tower::{Layer, ServiceBuilder};
+
+/// The client that an application holds, and the books of what it cost.
+#[derive(Clone, Debug)]
+pub struct Application {
+    /// `async-openai`'s client, as it always was.
+    pub client: Client<OpenAIConfig>,
+    /// What calls cost and saved.
+    pub ledger: Ledger,
+}
+
+impl Application {
+    /// An application that asks the vendor at this address.
+    ///
+    /// # Errors
+    ///
+    /// If the address is none.
+    pub fn new(address: &str) -> Result<Self, BoxError> {
+        let ledger = Ledger::new(prices::openai());
+        let cache = Cache::builder("application").ttl(Duration::from_secs(7 * 24 * 3600)).build()?;
+        let provider = into_provider(
+            ServiceBuilder::new()
+                .layer(ledger.answers())
+                .layer(CacheLayer::new(cache))
+                .layer(ledger.purchases())
+                .service(OpenAi::new("no-real-key")?.base_url(address)?),
+        );
+        Ok(Self { client: client(provider, address), ledger })
+    }
+}
+
+/// `async-openai`'s client with a provider under it. What the provider cannot answer goes on to the address.
+pub fn client(provider: Arc<dyn Provider>, address: &str) -> Client<OpenAIConfig> {
+    let config = OpenAIConfig::new().with_api_key("no-real-key").with_api_base(address);
+    let http = UnderLayer::new(provider).tenant("acme").layer(ReqwestService::default());
+    Client::with_config(config).with_http_service(http)
+}
+
+#[cfg(test)]
+mod tests;

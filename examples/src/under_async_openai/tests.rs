@@ -1,0 +1,208 @@
+use std::time::Duration;
+
+use async_openai::{
+    error::OpenAIError,
+    traits::RequestOptionsBuilder,
+    types::{
+        chat::{CreateChatCompletionRequest, CreateChatCompletionResponse, CreateChatCompletionStreamResponse},
+        embeddings::{CreateEmbeddingRequest, EncodingFormat},
+    },
+};
+use futures_util::StreamExt;
+use llm_testkit::{Fault, RetryForm, Rule, Server, Vendor};
+use serde_json::{Value, json};
+
+use super::*;
+
+async fn start(vendor: Vendor) -> (Application, Vendor, Server) {
+    let server = vendor.serve().await;
+    (Application::new(&server.base_url()).unwrap(), vendor, server)
+}
+
+/// `async-openai` without anything of ours.
+fn plain(server: &Server) -> Client<OpenAIConfig> {
+    Client::with_config(OpenAIConfig::new().with_api_key("no-real-key").with_api_base(server.base_url()))
+}
+
+fn question() -> CreateChatCompletionRequest {
+    read(json!({"model": "gpt-4o-mini", "temperature": 0.0, "messages": [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": [{"type": "text", "text": "What is this?"},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,cG5n", "detail": "low"}}]}]}))
+}
+
+fn with_tools() -> CreateChatCompletionRequest {
+    read(json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Is it raining in Paris?"}],
+        "tool_choice": "required", "tools": [{"type": "function", "function": {"name": "weather", "strict": true,
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]}))
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+async fn stream(
+    client: &Client<OpenAIConfig>,
+    request: CreateChatCompletionRequest,
+) -> Vec<Result<CreateChatCompletionStreamResponse, OpenAIError>> {
+    client.chat().create_stream(request).await.unwrap().collect().await
+}
+
+/// What a stream says in all: its texts, and the names and arguments of its tool calls.
+fn said(chunks: &[Result<CreateChatCompletionStreamResponse, OpenAIError>]) -> (String, String) {
+    let (mut text, mut calls) = (String::new(), String::new());
+    for choice in chunks.iter().flat_map(|chunk| &chunk.as_ref().unwrap().choices) {
+        text.push_str(choice.delta.content.as_deref().unwrap_or_default());
+        for function in choice.delta.tool_calls.iter().flatten().flat_map(|call| &call.function) {
+            calls.push_str(function.name.as_deref().unwrap_or_default());
+            calls.push_str(function.arguments.as_deref().unwrap_or_default());
+        }
+    }
+    (text, calls)
+}
+
+fn text(answer: &CreateChatCompletionResponse) -> &str {
+    answer.choices[0].message.content.as_deref().unwrap()
+}
+
+/// An answer without what differs from call to call, and without what says nothing: null, zero, no annotations.
+fn content(answer: &CreateChatCompletionResponse) -> Value {
+    let mut value = serde_json::to_value(answer).unwrap();
+    for name in ["id", "created", "system_fingerprint"] {
+        value.as_object_mut().unwrap().remove(name);
+    }
+    prune(&mut value);
+    value
+}
+
+fn prune(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.values_mut().for_each(prune);
+            fields.retain(|name, value| name == "index" || ![json!(null), json!(0), json!([])].contains(value));
+        }
+        Value::Array(list) => list.iter_mut().for_each(prune),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn answers_are_those_of_the_plain_client_and_the_second_costs_no_call() {
+    let (application, vendor, server) = start(Vendor::builder().cached_percent(50).build()).await;
+    for request in [question(), with_tools()] {
+        let before = vendor.calls();
+        let expected = plain(&server).chat().create(request.clone()).await.unwrap();
+        let first = application.client.chat().create(request.clone()).await.unwrap();
+        let second = application.client.chat().create(request).await.unwrap();
+        assert_eq!(content(&first), content(&expected));
+        assert_eq!(first, second);
+        assert_eq!(vendor.calls() - before, 2, "one of the plain client, one of ours");
+    }
+    let sent: Vec<Value> = vendor.requests().iter().map(|sent| serde_json::from_slice(sent.body()).unwrap()).collect();
+    assert_eq!((&sent[0], &sent[2]), (&sent[1], &sent[3]), "the vendor is asked the very same");
+}
+
+#[tokio::test]
+async fn streams_say_the_same_and_the_second_costs_no_call() {
+    let (application, vendor, server) = start(Vendor::new()).await;
+    for request in [question(), with_tools()] {
+        let before = vendor.calls();
+        let expected = said(&stream(&plain(&server), request.clone()).await);
+        let first = stream(&application.client, request.clone()).await;
+        let second = stream(&application.client, request).await;
+        assert!(first.len() > 2);
+        assert_eq!([said(&first), said(&second)], [expected.clone(), expected]);
+        assert_eq!(vendor.calls() - before, 2, "one of the plain client, one of ours");
+        let reason = first.iter().flat_map(|chunk| &chunk.as_ref().unwrap().choices).find_map(|c| c.finish_reason);
+        assert!(reason.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_stored_answer_serves_a_stream_and_the_other_way_round() {
+    let (application, vendor, _server) = start(Vendor::new()).await;
+    let whole = application.client.chat().create(question()).await.unwrap();
+    assert_eq!(said(&stream(&application.client, question()).await).0, text(&whole));
+    let called = said(&stream(&application.client, with_tools()).await).1;
+    let whole = application.client.chat().create(with_tools()).await.unwrap();
+    let call = serde_json::to_value(&whole.choices[0].message.tool_calls.as_ref().unwrap()[0]).unwrap();
+    let function = &call["function"];
+    assert_eq!(called, format!("{}{}", function["name"].as_str().unwrap(), function["arguments"].as_str().unwrap()));
+    assert_eq!(vendor.calls(), 2);
+}
+
+#[tokio::test]
+async fn the_usage_comes_with_a_stream_that_asks_for_it_and_with_no_other() {
+    let (application, vendor, _server) = start(Vendor::new()).await;
+    let usages = |chunks: &[Result<CreateChatCompletionStreamResponse, OpenAIError>]| -> Vec<_> {
+        chunks.iter().filter_map(|chunk| chunk.as_ref().unwrap().usage.clone()).collect()
+    };
+    assert_eq!(usages(&stream(&application.client, question()).await), []);
+    let mut asking = question();
+    asking.stream_options = Some(read(json!({"include_usage": true})));
+    let told = usages(&stream(&application.client, asking).await);
+    let bill = vendor.books()[0].clone();
+    assert_eq!((told.len(), u64::from(told[0].prompt_tokens)), (1, bill.input_tokens));
+    assert_eq!((u64::from(told[0].completion_tokens), vendor.calls()), (bill.output_tokens, 1));
+}
+
+#[tokio::test]
+async fn embeddings_are_those_of_the_plain_client() {
+    let (application, vendor, server) = start(Vendor::new()).await;
+    let request: CreateEmbeddingRequest = read(json!({"model": "text-embedding-3-small", "input": ["one", "two"]}));
+    let expected = plain(&server).embeddings().create(request.clone()).await.unwrap();
+    let first = application.client.embeddings().create(request.clone()).await.unwrap();
+    let second = application.client.embeddings().create(request.clone()).await.unwrap();
+    let packed = CreateEmbeddingRequest { encoding_format: Some(EncodingFormat::Base64), ..request };
+    let packed = application.client.embeddings().create_base64(packed).await.unwrap();
+    assert_eq!((&first.data, &second.data), (&expected.data, &expected.data));
+    let unpacked: Vec<Vec<f32>> = packed.data.into_iter().map(|packed| packed.embedding.into()).collect();
+    assert_eq!(unpacked, expected.data.iter().map(|vector| vector.embedding.clone()).collect::<Vec<_>>());
+    assert_eq!(vendor.calls(), 2, "one of the plain client, one of ours");
+}
+
+#[tokio::test]
+async fn a_refusal_is_openais_and_nobody_asks_again() {
+    let (application, vendor, _server) = start(Vendor::new()).await;
+    vendor.script(Rule::new(Fault::rate_limited(Duration::from_millis(1), RetryForm::Seconds)));
+    let error = application.client.chat().create(question()).await.unwrap_err();
+    let OpenAIError::ApiError(told) = error else { panic!("{error:?}") };
+    assert_eq!((told.status_code.as_u16(), told.api_error.code.as_deref()), (429, Some("rate_limit_exceeded")));
+    let streamed = application.client.chat().create_stream(question()).await.err().unwrap();
+    assert!(matches!(streamed, OpenAIError::ApiError(told) if told.status_code.as_u16() == 429));
+    assert_eq!(vendor.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_ends_with_an_error() {
+    let (application, vendor, _server) = start(Vendor::new()).await;
+    vendor.script(Rule::new(Fault::CutAfter(4)));
+    let chunks = stream(&application.client, question()).await;
+    assert!(chunks.len() > 1 && chunks[..chunks.len() - 1].iter().all(Result::is_ok));
+    assert!(chunks.last().unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_request_that_is_wrong_is_refused_before_the_call() {
+    let (application, vendor, _server) = start(Vendor::new()).await;
+    let empty: CreateChatCompletionRequest = read(json!({"model": "gpt-4o-mini", "messages": []}));
+    let error = application.client.chat().create(empty).await.unwrap_err();
+    assert!(matches!(error, OpenAIError::ApiError(told) if told.status_code.as_u16() == 400));
+    assert_eq!(vendor.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_header_says_who_asks() {
+    let vendor = Vendor::new();
+    let server = vendor.serve().await;
+    let cache = Cache::builder("tenants").no_expiry().build().unwrap();
+    let vendors = OpenAi::new("no-real-key").unwrap().base_url(&server.base_url()).unwrap();
+    let provider = into_provider(ServiceBuilder::new().layer(CacheLayer::new(cache)).service(vendors));
+    let layer = UnderLayer::new(provider).tenant_header(reqwest::header::HeaderName::from_static("x-tenant"));
+    let client = plain(&server).with_http_service(layer.layer(ReqwestService::default()));
+    for tenant in ["acme", "other", "acme"] {
+        client.chat().header("x-tenant", tenant).unwrap().create(question()).await.unwrap();
+    }
+    client.chat().create(question()).await.unwrap();
+    assert_eq!(vendor.calls(), 3, "acme's is its own, and so is that of nobody named");
+}

@@ -1,0 +1,4 @@
+//! `gemini_error` of [`llm_fuzz::TARGETS`], for cargo-fuzz.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| llm_fuzz::run("gemini_error", data));

@@ -1,0 +1,59 @@
+//! Whole answers: of chat, of embeddings, lists of models, counts.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use llm_core::{Call, ChatRequest, ChatStream, Output, Provider};
+use llm_providers::wire::Wire;
+
+use crate::{
+    canned::{BODY, Canned, Cut, block_on},
+    held,
+    secret::{KEY, assert_hidden},
+};
+
+/// As of streams, without what is cloned to be passed on.
+const FACTOR: u64 = 256;
+
+/// Reads the bytes as whole answers of every kind, and of chat through a client, too.
+///
+/// # Panics
+///
+/// If the client gives something else than the codec, if too much is held, or if an answer is not its own replay.
+pub fn answer<W: Wire>(wire: &W, data: &[u8]) {
+    let data = Bytes::copy_from_slice(data);
+    let canned = Canned::new(data.clone(), Cut::of(&data));
+    let breaks = canned.breaks();
+    let size = data.len().min(BODY);
+    let came = held::bounded(size, FACTOR, || {
+        let call = Call::new("acme", ChatRequest::new("model").user("hello"));
+        block_on(canned.client(wire.clone(), "application/json").chat(call))
+    });
+    came.as_ref().err().into_iter().for_each(|error| assert_hidden(error, &data));
+    if data.len() > BODY || breaks {
+        return assert!(came.is_err(), "an answer that is not whole was taken");
+    }
+    let decoded = held::bounded(size, FACTOR, || wire.read_chat(&data));
+    match (came, decoded) {
+        (Ok(came), Ok(decoded)) => {
+            assert_eq!(came.output, decoded.answer);
+            assert_eq!(came.receipt.usage(), decoded.usage);
+            let answer = Arc::new(decoded.answer);
+            let stream = ChatStream::replay(Arc::clone(&answer), decoded.usage);
+            assert_eq!(block_on(stream.complete()).expect("a replay does not fail"), *answer, "a replay is the answer");
+        }
+        (Err(came), Err(decoded)) => {
+            assert_eq!((came.kind(), came.charge()), (decoded.kind(), decoded.charge()));
+            // The codec does not know the key; the client takes it out.
+            assert!(came.message() == decoded.message() || decoded.message().contains(KEY));
+        }
+        (came, decoded) => panic!("the client says {came:?}, the codec {decoded:?}"),
+    }
+    for inputs in 0..3 {
+        if let Ok(vectors) = held::bounded(size, FACTOR, || wire.read_embeddings(&data, inputs)) {
+            assert_eq!(vectors.answer.vectors.len(), inputs, "as many vectors as inputs");
+        }
+    }
+    drop(held::bounded(size, FACTOR, || wire.read_models(&data)));
+    drop(wire.read_count(&data));
+}

@@ -1,0 +1,123 @@
+//! A transport that answers every request with the same bytes, cut as it likes.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Response, header::CONTENT_TYPE};
+use http_body::{Body, Frame};
+use llm_providers::{Client, transport::Transport, wire::Wire};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{random::Random, secret::KEY};
+
+/// The bound of one event that clients here have, in bytes.
+pub const EVENT: usize = 2 << 10;
+/// The bound of a whole answer that clients here have, in bytes.
+pub const BODY: usize = 32 << 10;
+
+/// How an answer's bytes come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// At once.
+    Whole,
+    /// One by one.
+    Bytes,
+    /// In pieces up to this size, sometimes late.
+    Pieces(usize),
+}
+
+impl Cut {
+    /// A way of cutting that the bytes themselves choose, never whole.
+    pub fn of(data: &[u8]) -> Self {
+        *Random::of(data).pick(&[
+            Self::Bytes,
+            Self::Pieces(3),
+            Self::Pieces(16),
+            Self::Pieces(200),
+            Self::Pieces(4_096),
+        ])
+    }
+}
+
+/// What comes of an answer, and how.
+#[derive(Clone, Debug)]
+pub struct Canned {
+    rest: Bytes,
+    cut: Cut,
+    breaks: bool,
+    random: Random,
+    taken: Arc<AtomicUsize>,
+}
+
+impl Canned {
+    /// An answer of these bytes. One in eight, as the bytes choose, ends with a broken connection.
+    pub fn new(data: Bytes, cut: Cut) -> Self {
+        let mut random = Random::of(&data);
+        Self { breaks: random.number().is_multiple_of(8), rest: data, cut, random, taken: Arc::default() }
+    }
+
+    /// Whether it ends with a broken connection.
+    pub fn breaks(&self) -> bool {
+        self.breaks
+    }
+
+    /// How many bytes were taken from its clones so far.
+    pub fn taken(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.taken)
+    }
+
+    /// A client with small bounds that gets this answer, said to be of this type.
+    pub fn client<W: Wire>(self, wire: W, content_type: &'static str) -> Client<W, impl Transport> {
+        let transport = tower::service_fn(move |_| {
+            let response = Response::builder().header(CONTENT_TYPE, content_type).body(self.clone());
+            async move { response }
+        });
+        let client = Client::with_wire(wire, Some(KEY.into()), transport).expect("the key is one");
+        client.max_event_bytes(EVENT).max_body_bytes(BODY)
+    }
+}
+
+impl Body for Canned {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.rest.is_empty() {
+            let broken = std::mem::take(&mut self.breaks);
+            return Poll::Ready(broken.then(|| Err(io::ErrorKind::ConnectionReset.into())));
+        }
+        let cut = self.cut;
+        let size = match cut {
+            Cut::Whole => self.rest.len(),
+            Cut::Bytes => 1,
+            Cut::Pieces(_) if self.random.number().is_multiple_of(16) => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Cut::Pieces(most) => (1 + self.random.below(most)).min(self.rest.len()),
+        };
+        let piece = self.rest.split_to(size);
+        self.taken.fetch_add(size, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+}
+
+thread_local! {
+    static RUNTIME: RefCell<Runtime> = RefCell::new(
+        Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime without input or output"),
+    );
+}
+
+/// Runs a future to its end on paused time.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    RUNTIME.with_borrow(|runtime| runtime.block_on(future))
+}

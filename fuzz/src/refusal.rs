@@ -1,0 +1,43 @@
+//! What a vendor answers in place of an answer.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use llm_providers::wire::Wire;
+
+use crate::{held, secret};
+
+/// As of answers.
+const FACTOR: u64 = 256;
+
+/// Reads the bytes as a status, lines of headers, a blank line and a body, and makes an error of it.
+///
+/// # Panics
+///
+/// If the error shows the key, or if too much is held.
+pub fn refusal<W: Wire>(wire: &W, data: &[u8]) {
+    let (status, headers, body) = parse(data);
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+    let error = held::bounded(data.len(), FACTOR, || {
+        let error = wire.classify(status, &headers, body, now, Some(secret::KEY));
+        drop(wire.limits(&headers, &"model".into(), now));
+        wire.request_id(&headers).map(str::to_owned);
+        error
+    });
+    secret::assert_hidden(&error, data);
+    assert!(error.message().len() < 8 << 10, "a message of {} bytes", error.message().len());
+}
+
+/// As lenient as can be: what is not a header is left out.
+fn parse(data: &[u8]) -> (StatusCode, HeaderMap, &[u8]) {
+    let end = data.windows(2).position(|two| two == b"\n\n").unwrap_or(data.len());
+    let (head, body) = (&data[..end], data.get(end + 2..).unwrap_or_default());
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let status = lines.next().and_then(|line| StatusCode::from_bytes(line).ok()).unwrap_or(StatusCode::BAD_REQUEST);
+    let headers = lines.filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        Some((name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?))
+    });
+    (status, headers.collect(), body)
+}

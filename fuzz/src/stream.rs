@@ -1,0 +1,105 @@
+//! Streamed answers, from bytes to pieces.
+
+use std::sync::{Arc, Mutex, atomic::Ordering};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use llm_core::{Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, End, Error, Output, Provider};
+use llm_providers::wire::Wire;
+
+use crate::{
+    canned::{BODY, Canned, Cut, block_on},
+    held,
+    secret::assert_hidden,
+};
+
+/// How many bytes may be held for each byte of an answer: a JSON object of three bytes takes a node of 632, what is
+/// kept of it is cloned while it is passed on, and the answer is put together beside it.
+const FACTOR: u64 = 384;
+
+/// What came of a stream.
+#[derive(Debug, Default)]
+pub struct Came {
+    /// Its pieces.
+    pub events: Vec<ChatEvent>,
+    /// Why it broke off.
+    pub error: Option<Error>,
+    /// The whole answer, if it is one.
+    pub answer: Option<ChatResponse>,
+    /// How many bytes were taken from the transport.
+    pub taken: usize,
+}
+
+/// Reads the bytes as a streamed answer, whole and cut.
+///
+/// # Panics
+///
+/// If both do not give the same, if too much is held or taken, or if a whole answer is not its own replay.
+pub fn stream<W: Wire>(wire: &W, data: &[u8]) {
+    let data = Bytes::copy_from_slice(data);
+    let cut = Cut::of(&data);
+    let [whole, pieces] = [Cut::Whole, cut].map(|cut| read(wire, &data, cut, true));
+    whole.error.iter().chain(&pieces.error).for_each(|error| assert_hidden(error, &data));
+    held::bounded(data.len().min(BODY), FACTOR, || read(wire, &data, cut, false));
+    let most = if let Cut::Pieces(most) = cut { most } else { 1 };
+    assert!(pieces.taken <= BODY + most, "{} bytes were taken", pieces.taken);
+    compare(&whole, &pieces);
+    if let Some(answer) = pieces.answer {
+        let answer = Arc::new(answer);
+        let again = block_on(ChatStream::replay(Arc::clone(&answer), None).complete()).expect("a replay does not fail");
+        assert_eq!(again, *answer, "a replay is the answer");
+    }
+}
+
+/// Reads the bytes as an answer that comes cut in this way; keeps the pieces, or drops each as it comes.
+pub fn read<W: Wire>(wire: &W, data: &Bytes, cut: Cut, keep: bool) -> Came {
+    let canned = Canned::new(data.clone(), cut);
+    let taken = canned.taken();
+    let client = canned.client(wire.clone(), "text/event-stream");
+    let mut came = Came::default();
+    block_on(async {
+        let call = Call::new("acme", ChatRequest::new("model").user("hello"));
+        let answer = Arc::new(Mutex::new(None));
+        let mut stream = match client.chat_stream(call).await {
+            Ok(reply) => {
+                let answer = Arc::clone(&answer);
+                reply.output.on_end(move |end| {
+                    if let (End::Complete(whole), true, Ok(mut answer)) = (end, keep, answer.lock()) {
+                        *answer = Some(whole.clone());
+                    }
+                })
+            }
+            Err(error) => return came.error = Some(error),
+        };
+        while let Some(event) = stream.next().await {
+            match event {
+                Ok(event) if keep => came.events.push(event),
+                Ok(_) => {}
+                Err(error) => came.error = Some(error),
+            }
+        }
+        drop(stream);
+        came.answer = answer.lock().expect("no hook panics").take();
+    });
+    assert!(came.error.is_none() || came.answer.is_none());
+    came.taken = taken.load(Ordering::Relaxed);
+    came
+}
+
+/// Whether an answer was refused for its size.
+pub fn is_too_large(came: &Came) -> bool {
+    came.error.as_ref().is_some_and(|error| error.message().contains("is larger than"))
+}
+
+/// Checks that both are the same. Where one was too large, they agree as far as they go: bounds are checked before the
+/// bytes of a piece are read.
+fn compare(whole: &Came, pieces: &Came) {
+    if is_too_large(whole) || is_too_large(pieces) {
+        let both = whole.events.iter().zip(&pieces.events);
+        return both.for_each(|(one, other)| assert_eq!(one, other, "a piece depends on how the stream is cut"));
+    }
+    assert_eq!(whole.events, pieces.events, "the pieces depend on how the stream is cut");
+    assert_eq!(whole.answer, pieces.answer, "the answer depends on how the stream is cut");
+    let told = |came: &Came| came.error.as_ref().map(|error| (error.kind(), error.to_string(), error.charge()));
+    assert_eq!(told(whole), told(pieces), "the error depends on how the stream is cut");
+}

@@ -1,0 +1,144 @@
+use std::collections::BTreeMap;
+
+use llm_core::{ChatEvent, Error, Extra, ExtraOf, Part, Usage};
+use serde_json::{Map, Value, json};
+
+use super::{
+    answer::{called, finish, head, placeless, tell},
+    request::Fields,
+};
+
+/// Turns pieces of an answer into OpenAI's chunks.
+#[derive(Debug, Default)]
+pub(super) struct Chunker {
+    id: String,
+    model: String,
+    /// Further fields, which stand in every chunk.
+    further: Extra,
+    choices: BTreeMap<u32, Open>,
+    usage: Option<Usage>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    /// Whether a chunk has named the role.
+    begun: bool,
+    /// Tool calls so far.
+    calls: u32,
+    /// The number of the tool call that came last, if it was the last to come.
+    last: Option<u32>,
+}
+
+impl Chunker {
+    /// The chunk that an event makes, if it makes one.
+    pub(super) fn event(&mut self, event: ChatEvent) -> Result<Option<Value>, Error> {
+        let (choice, delta) = match event {
+            ChatEvent::Start { id, model } => {
+                (self.id, self.model) = (id.to_string(), model.to_string());
+                return Ok(None);
+            }
+            ChatEvent::Usage(usage) => {
+                self.usage = Some(usage);
+                return Ok(None);
+            }
+            ChatEvent::Text { choice, text } => (choice, json!({ "content": &*text })),
+            ChatEvent::Reasoning { choice, text } => (choice, json!({ "reasoning_content": &*text })),
+            ChatEvent::Refusal { choice, text } => (choice, json!({ "refusal": &*text })),
+            ChatEvent::ToolCall { choice, index, id, name } => {
+                let open = self.choices.entry(choice).or_default();
+                open.calls = open.calls.max(index + 1);
+                let call = json!({
+                    "index": index, "id": &*id, "type": "function", "function": { "name": &*name, "arguments": "" },
+                });
+                (choice, json!({ "tool_calls": [call] }))
+            }
+            ChatEvent::ToolArguments { choice, index, fragment } => {
+                let call = json!({ "index": index, "function": { "arguments": &*fragment } });
+                (choice, json!({ "tool_calls": [call] }))
+            }
+            ChatEvent::Part { choice, part } => (choice, self.part(choice, part)?),
+            ChatEvent::PartEnd { choice, signature: _, extra } => match (extra.is_empty(), self.last(choice)) {
+                (false, Some(index)) => {
+                    let mut call = fields(&extra);
+                    call.insert("index".into(), index.into());
+                    (choice, json!({ "tool_calls": [call] }))
+                }
+                // Seals and marks of text have no place, and no client of this format looks for them.
+                _ => return Ok(None),
+            },
+            ChatEvent::Finish { choice, reason } => {
+                return Ok(Some(self.chunk(choice, json!({}), finish(&reason), Map::new())));
+            }
+            ChatEvent::Extra { of: ExtraOf::Answer, fields } => {
+                self.further.merge(&fields);
+                return Ok(None);
+            }
+            ChatEvent::Extra { of: ExtraOf::Message(choice), fields: told } => (choice, fields(&told).into()),
+            ChatEvent::Extra { of: ExtraOf::Choice(choice), fields: told } => {
+                return Ok(Some(self.chunk(choice, json!({}), None, fields(&told))));
+            }
+            _ => return Err(placeless("a piece without a name")),
+        };
+        self.choices.entry(choice).or_default().last = number(&delta);
+        Ok(Some(self.chunk(choice, delta, None, Map::new())))
+    }
+
+    /// The last chunk, which has the usage.
+    pub(super) fn usage(&self) -> Option<Value> {
+        let mut fields = self.head();
+        fields.insert("choices".into(), Value::Array(Vec::new()));
+        tell(self.usage?, &mut fields);
+        Some(fields.into())
+    }
+
+    fn part(&mut self, choice: u32, part: Part) -> Result<Value, Error> {
+        let open = self.choices.entry(choice).or_default();
+        match part {
+            Part::ToolCall(call) => {
+                let mut told = called(&call);
+                told["index"] = open.calls.into();
+                open.calls += 1;
+                Ok(json!({ "tool_calls": [told] }))
+            }
+            Part::Text { text, .. } => Ok(json!({ "content": &*text })),
+            Part::Refusal { text } => Ok(json!({ "refusal": &*text })),
+            Part::Reasoning(reasoning) => Ok(json!({ "reasoning_content": &*reasoning.text })),
+            Part::Image(_) => Err(placeless("an image")),
+            Part::ToolResult(_) => Err(placeless("a tool's result")),
+            Part::Other { .. } => Err(placeless("a part without a name")),
+        }
+    }
+
+    fn last(&self, choice: u32) -> Option<u32> {
+        self.choices.get(&choice)?.last
+    }
+
+    fn chunk(&mut self, choice: u32, mut delta: Value, finish: Option<String>, further: Fields) -> Value {
+        let open = self.choices.entry(choice).or_default();
+        if !std::mem::replace(&mut open.begun, true) {
+            delta["role"] = "assistant".into();
+        }
+        let mut told = Map::new();
+        told.insert("index".into(), choice.into());
+        told.insert("delta".into(), delta);
+        told.insert("finish_reason".into(), json!(finish));
+        told.extend(further);
+        let mut fields = self.head();
+        fields.insert("choices".into(), json!([told]));
+        fields.into()
+    }
+
+    fn head(&self) -> Fields {
+        let mut fields = head("chat.completion.chunk", &self.id, &self.model);
+        fields.extend(self::fields(&self.further));
+        fields
+    }
+}
+
+fn number(delta: &Value) -> Option<u32> {
+    u32::try_from(delta.get("tool_calls")?.get(0)?.get("index")?.as_u64()?).ok()
+}
+
+fn fields(extra: &Extra) -> Fields {
+    extra.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect()
+}

@@ -1,0 +1,49 @@
+use std::{fmt, sync::Arc};
+
+use http::HeaderName;
+use llm_core::{Provider, Tenant};
+use tower_layer::Layer;
+
+use super::Under;
+
+/// Puts a provider under `async-openai`. See [`Under`].
+#[derive(Clone)]
+pub struct UnderLayer {
+    pub(super) provider: Arc<dyn Provider>,
+    pub(super) tenant: Tenant,
+    pub(super) tenant_header: Option<HeaderName>,
+}
+
+impl UnderLayer {
+    /// A layer that asks this provider, for the tenant `default`.
+    pub fn new(provider: Arc<dyn Provider>) -> Self {
+        Self { provider, tenant: Tenant::from("default"), tenant_header: None }
+    }
+
+    /// Says who asks, where a request does not.
+    pub fn tenant(mut self, tenant: impl Into<Tenant>) -> Self {
+        self.tenant = tenant.into();
+        self
+    }
+
+    /// Reads who asks from this header, which `async-openai` sends if it is among a request's own
+    /// (`client.chat().header(..)`).
+    pub fn tenant_header(mut self, name: HeaderName) -> Self {
+        self.tenant_header = Some(name);
+        self
+    }
+}
+
+impl<S> Layer<S> for UnderLayer {
+    type Service = Under<S>;
+
+    fn layer(&self, inner: S) -> Under<S> {
+        Under { layer: self.clone(), inner }
+    }
+}
+
+impl fmt::Debug for UnderLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnderLayer").field("tenant_header", &self.tenant_header).finish_non_exhaustive()
+    }
+}

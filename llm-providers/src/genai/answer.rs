@@ -1,0 +1,117 @@
+use std::sync::Arc;
+
+use ::genai::chat::{
+    Binary, BinarySource, ChatResponse as GenaiResponse, ContentPart, StopReason, ToolCall as GenaiCall,
+    Usage as GenaiUsage,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use llm_core::{ChatResponse, Choice, Error, ErrorKind, Extra, FinishReason, Part, Reasoning, ToolCall, Usage};
+use serde_json::Value;
+
+use super::{error::charge, message::SEALS};
+
+/// The answer in this family's words.
+pub(super) fn response(answer: GenaiResponse) -> Result<ChatResponse, Error> {
+    let spent = usage(&answer.usage);
+    let model: Arc<str> = Arc::from(&*answer.provider_model_iden.model_name);
+    let finish = answer.stop_reason.as_ref().map_or(FinishReason::Unknown, finish);
+    let mut parts = Vec::new();
+    let thoughts = answer.content.iter().any(|part| matches!(part, ContentPart::ReasoningContent(_)));
+    if let Some(text) = answer.reasoning_content.filter(|text| !text.is_empty() && !thoughts) {
+        parts.push(Part::Reasoning(Reasoning { text: text.into(), ..Reasoning::default() }));
+    }
+    for content in answer.content {
+        push(content, &mut parts).map_err(|error| error.with_charge(charge(spent)))?;
+    }
+    let id = answer.response_id.unwrap_or_default();
+    Ok(ChatResponse::new(id, model, vec![Choice::new(0, parts, finish)]))
+}
+
+/// Tokens in this family's convention, which is `genai`'s own: cached ones are part of the prompt's, reasoning of the
+/// completion's. None where the vendor told none.
+pub(super) fn usage(told: &GenaiUsage) -> Option<Usage> {
+    let count = |told: Option<i32>| told.and_then(|told| u64::try_from(told).ok());
+    let (prompt, completion) = (count(told.prompt_tokens), count(told.completion_tokens));
+    if prompt.is_none() && completion.is_none() {
+        return None;
+    }
+    let mut usage = Usage::new(prompt.unwrap_or(0), completion.unwrap_or(0));
+    if let Some(details) = &told.prompt_tokens_details {
+        let long = details.cache_creation_details.as_ref().and_then(|written| count(written.ephemeral_1h_tokens));
+        usage.cache_read = count(details.cached_tokens).unwrap_or(0);
+        usage.cache_write_long = long.unwrap_or(0);
+        let written = count(details.cache_creation_tokens).unwrap_or(0);
+        usage.cache_write = written.saturating_sub(usage.cache_write_long);
+        usage.audio_input = count(details.audio_tokens).unwrap_or(0);
+    }
+    if let Some(details) = &told.completion_tokens_details {
+        usage.reasoning = count(details.reasoning_tokens).unwrap_or(0);
+        usage.audio_output = count(details.audio_tokens).unwrap_or(0);
+    }
+    Some(usage)
+}
+
+pub(super) fn finish(reason: &StopReason) -> FinishReason {
+    match reason {
+        StopReason::Completed(_) | StopReason::StopSequence(_) => FinishReason::Stop,
+        StopReason::MaxTokens(_) => FinishReason::Length,
+        StopReason::ToolCall(_) => FinishReason::ToolCalls,
+        StopReason::ContentFilter(_) => FinishReason::ContentFilter,
+        StopReason::Other(reason) => FinishReason::Other(reason.as_str().into()),
+    }
+}
+
+/// A tool call. Arguments that `genai` could not read are the text that the model wrote.
+pub(super) fn called(call: GenaiCall) -> ToolCall {
+    let GenaiCall { call_id, fn_name, fn_arguments, thought_signatures } = call;
+    let arguments = match fn_arguments {
+        Value::String(text) => text,
+        Value::Null => String::new(),
+        value => value.to_string(),
+    };
+    let mut extra = Extra::default();
+    if let Some(seals) = thought_signatures {
+        extra.insert(SEALS, seals);
+    }
+    ToolCall { id: call_id.into(), name: fn_name.into(), arguments: arguments.into(), extra }
+}
+
+fn push(content: ContentPart, parts: &mut Vec<Part>) -> Result<(), Error> {
+    let part = match content {
+        ContentPart::Text(text) => Part::text(text),
+        ContentPart::ToolCall(call) => Part::ToolCall(called(call)),
+        ContentPart::ThoughtSignature(seal) => {
+            Part::Reasoning(Reasoning { signature: Some(seal.into()), ..Reasoning::default() })
+        }
+        ContentPart::ReasoningContent(text) => {
+            // A seal comes right before what it seals.
+            if let Some(Part::Reasoning(sealed)) = parts.last_mut()
+                && sealed.text.is_empty()
+            {
+                sealed.text = text.into();
+                return Ok(());
+            }
+            Part::Reasoning(Reasoning { text: text.into(), ..Reasoning::default() })
+        }
+        ContentPart::Binary(binary) => image(binary)?,
+        ContentPart::Custom(custom) => Part::Other { value: Arc::new(custom.data) },
+        ContentPart::ToolResponse(_) => return Err(unread("a tool's result")),
+    };
+    parts.push(part);
+    Ok(())
+}
+
+fn image(binary: Binary) -> Result<Part, Error> {
+    match &binary.source {
+        BinarySource::Url(url) if binary.is_image() => Ok(Part::image_url(url.as_str())),
+        BinarySource::Base64(text) if binary.is_image() => {
+            let data = STANDARD.decode(text.as_bytes()).map_err(|_| unread("an image that is no base64"))?;
+            Ok(Part::image(binary.content_type.as_str(), data))
+        }
+        _ => Err(unread("a file that is no image")),
+    }
+}
+
+fn unread(what: &str) -> Error {
+    Error::new(ErrorKind::Malformed, format!("the answer holds {what}"))
+}

@@ -1,0 +1,114 @@
+use ::genai::{
+    adapter::AdapterKind,
+    chat::{Binary, ChatMessage, ChatRole, ContentPart, MessageContent, ToolCall as GenaiCall, ToolResponse},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use llm_core::{Error, Extra, Image, ImageSource, Message, Part, Reasoning, Role, ToolCall, ToolResult};
+use serde_json::Value;
+
+use super::error::unsupported;
+
+/// Under this name a call's seals, which some vendors want back, stay among its further fields.
+pub(super) const SEALS: &str = "thought_signatures";
+
+/// One message, at its place in the conversation.
+pub(super) fn message(message: &Message, at: usize, kind: AdapterKind) -> Result<ChatMessage, Error> {
+    let Message { role, parts, name, extra } = message;
+    let here = format!("messages[{at}]");
+    if name.is_some() {
+        return Err(unsupported(format!("{here}.name")));
+    }
+    without(extra, &here)?;
+    let role = match role {
+        Role::System => ChatRole::System,
+        Role::User => ChatRole::User,
+        Role::Assistant => ChatRole::Assistant,
+        Role::Tool => ChatRole::Tool,
+        Role::Developer => return Err(unsupported(format!("{here}.role developer"))),
+    };
+    let mut content = MessageContent::default();
+    for (nth, part) in parts.iter().enumerate() {
+        content.extend(pieces(part, &role, &format!("{here}.parts[{nth}]"), kind)?);
+    }
+    Ok(ChatMessage::new(role, content))
+}
+
+fn pieces(part: &Part, role: &ChatRole, here: &str, kind: AdapterKind) -> Result<Vec<ContentPart>, Error> {
+    match (role, part) {
+        (_, Part::Text { text, extra }) => {
+            without(extra, here)?;
+            Ok(vec![ContentPart::Text(text.to_string())])
+        }
+        (ChatRole::User, Part::Image(image)) => Ok(vec![ContentPart::Binary(binary(image, here)?)]),
+        (ChatRole::Assistant, Part::ToolCall(call)) => Ok(vec![ContentPart::ToolCall(called(call, here)?)]),
+        (ChatRole::Tool, Part::ToolResult(result)) => Ok(vec![ContentPart::ToolResponse(answered(result, here)?)]),
+        (ChatRole::Assistant, Part::Reasoning(reasoning)) => thought(reasoning, here, kind),
+        _ => Err(unsupported(format!("{here}, a part of this kind in a message of this role,"))),
+    }
+}
+
+/// A seal, then what it seals: the order that `genai` itself gives them in.
+fn thought(reasoning: &Reasoning, here: &str, kind: AdapterKind) -> Result<Vec<ContentPart>, Error> {
+    let Reasoning { text, signature, extra } = reasoning;
+    without(extra, here)?;
+    // OpenAI's own format has no place for reasoning, and genai would send it to everybody who speaks that format.
+    if kind == AdapterKind::OpenAI {
+        return Ok(Vec::new());
+    }
+    let seal = signature.as_ref().map(|seal| ContentPart::ThoughtSignature(seal.to_string()));
+    let text = (!text.is_empty()).then(|| ContentPart::ReasoningContent(text.to_string()));
+    Ok(seal.into_iter().chain(text).collect())
+}
+
+fn binary(image: &Image, here: &str) -> Result<Binary, Error> {
+    let Image { source, detail, extra } = image;
+    without(extra, here)?;
+    if detail.is_some() {
+        return Err(unsupported(format!("{here}.detail")));
+    }
+    Ok(match source {
+        ImageSource::Bytes { media_type, data } => Binary::from_base64(&**media_type, STANDARD.encode(data), None),
+        // What it is, only its server knows; genai wants to be told that it is an image.
+        ImageSource::Url { url } => Binary::from_url("image/*", &**url, None),
+    })
+}
+
+fn called(call: &ToolCall, here: &str) -> Result<GenaiCall, Error> {
+    let ToolCall { id, name, arguments, extra } = call;
+    let seals = |value: &Value| serde_json::from_value::<Vec<String>>(value.clone()).ok();
+    if let Some((name, _)) = extra.iter().find(|(name, _)| *name != SEALS) {
+        return Err(unsupported(format!("{here}.{name}")));
+    }
+    let fn_arguments = match arguments.is_empty() {
+        true => Value::Object(serde_json::Map::new()),
+        false => {
+            serde_json::from_str(arguments).map_err(|_| unsupported(format!("{here}.arguments that are no JSON")))?
+        }
+    };
+    Ok(GenaiCall {
+        call_id: id.to_string(),
+        fn_name: name.to_string(),
+        fn_arguments,
+        thought_signatures: extra.get(SEALS).and_then(seals),
+    })
+}
+
+fn answered(result: &ToolResult, here: &str) -> Result<ToolResponse, Error> {
+    let ToolResult { call_id, content, is_error, extra } = result;
+    without(extra, here)?;
+    if *is_error {
+        return Err(unsupported(format!("{here}.is_error (say it in the text)")));
+    }
+    let text = |part: &Part| match part {
+        Part::Text { text, .. } => Ok(text.to_string()),
+        _ => Err(unsupported(format!("{here}.content that is not text"))),
+    };
+    Ok(ToolResponse::new(&**call_id, content.iter().map(text).collect::<Result<String, _>>()?))
+}
+
+fn without(extra: &Extra, here: &str) -> Result<(), Error> {
+    match extra.iter().next() {
+        Some((name, _)) => Err(unsupported(format!("{here}.{name}"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,157 @@
+use std::{fmt, sync::Arc};
+
+use ::genai::{
+    Client, ServiceTarget,
+    chat::ChatOptions,
+    embed::{EmbedOptions, EmbedRequest as GenaiEmbedRequest},
+};
+use async_trait::async_trait;
+use llm_core::{
+    Call, ChatRequest, ChatResponse, ChatStream, EmbedInput, EmbedRequest, Embeddings, Error, ErrorKind, Facts,
+    Provider, Receipt, Reply,
+};
+
+use super::{
+    answer::{response, usage},
+    error::{classify, unresolved, unsupported},
+    request,
+    stream::Pieces,
+};
+use crate::{deadline::Deadline, telemetry::CallSpan};
+
+/// A `genai::Client` as a [`Provider`].
+///
+/// Put layers on top with [`into_service`](llm_core::into_service). Always ready; clones share the client.
+#[derive(Clone)]
+pub struct Genai {
+    client: Client,
+}
+
+impl Genai {
+    /// A provider that asks with this client. Its keys, addresses and model names are the client's own.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Where a model is, in the client's eyes.
+    async fn target(&self, model: &str) -> Result<ServiceTarget, Error> {
+        self.client.resolve_service_target(model).await.map_err(unresolved)
+    }
+}
+
+#[async_trait]
+impl Provider for Genai {
+    async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
+        let (target, deadline, receipt) = self.begin(&call, &call.body.model).await?;
+        let asked = request::chat(&call.body, target.model.adapter_kind)?;
+        let options = request::options(&call.body, target.model.adapter_kind)?;
+        let kind = target.model.adapter_kind;
+        let span = CallSpan::open("chat", kind.as_lower_str(), &call.body.model);
+        let answering = async {
+            call.mark_sent();
+            let answer = deadline.bound(self.client.exec_chat(target, asked, Some(&options))).await?;
+            let answer = answer.map_err(|error| classify(error, kind))?;
+            let usage = usage(&answer.usage);
+            let answer = response(answer)?;
+            settle(&receipt, &answer.model, usage);
+            span.answered(&answer.model);
+            usage.into_iter().for_each(|usage| span.used(usage));
+            Ok(answer)
+        };
+        let answer = span.run(answering).await?;
+        Ok(Reply::new(answer, receipt))
+    }
+
+    async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
+        let (target, deadline, receipt) = self.begin(&call, &call.body.model).await?;
+        let kind = target.model.adapter_kind;
+        let asked = request::chat(&call.body, kind)?;
+        let options = ChatOptions {
+            capture_usage: Some(true),
+            capture_tool_calls: Some(true),
+            ..request::options(&call.body, kind)?
+        };
+        let span = CallSpan::open("chat", kind.as_lower_str(), &call.body.model);
+        let opening = async {
+            call.mark_sent();
+            let answer = deadline.bound(self.client.exec_chat_stream(target, asked, Some(&options))).await?;
+            let answer = answer.map_err(|error| classify(error, kind))?;
+            let model = Arc::from(&*answer.model_iden.model_name);
+            let mut pieces = Pieces::new(answer.stream, kind, model, deadline, receipt.clone(), span.clone());
+            pieces.open().await?;
+            Ok(pieces)
+        };
+        let pieces = span.run(opening).await?;
+        Ok(Reply::new(ChatStream::new(pieces), receipt))
+    }
+
+    async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
+        call.body.validate()?;
+        let texts = texts(&call.body)?;
+        let (target, deadline, receipt) = self.begin(&call, &call.body.model).await?;
+        let kind = target.model.adapter_kind;
+        let options = EmbedOptions { dimensions: call.body.dimensions.map(|n| n as usize), ..EmbedOptions::default() };
+        let span = CallSpan::open("embeddings", kind.as_lower_str(), &call.body.model);
+        let (asked, inputs) = (GenaiEmbedRequest::new_batch(texts), call.body.inputs.len());
+        let answering = async {
+            call.mark_sent();
+            let answer = deadline.bound(self.client.exec_embed(target, asked, Some(&options))).await?;
+            let answer = answer.map_err(|error| classify(error, kind))?;
+            let model: Arc<str> = Arc::from(&*answer.provider_model_iden.model_name);
+            let usage = usage(&answer.usage);
+            settle(&receipt, &model, usage);
+            span.answered(&model);
+            usage.into_iter().for_each(|usage| span.used(usage));
+            let mut vectors = answer.embeddings;
+            vectors.sort_by_key(|vector| vector.index);
+            let numbered = vectors.iter().map(|vector| vector.index).eq(0..inputs);
+            if !numbered {
+                let message = format!("{} vectors came for {inputs} inputs", vectors.len());
+                return Err(Error::new(ErrorKind::Malformed, message).with_charge(super::error::charge(usage)));
+            }
+            Ok(Embeddings::new(model, vectors.into_iter().map(|vector| vector.vector.into()).collect()))
+        };
+        let answer = span.run(answering).await?;
+        Ok(Reply::new(answer, receipt))
+    }
+}
+
+impl Genai {
+    /// What every call begins with.
+    async fn begin<T>(&self, call: &Call<T>, model: &str) -> Result<(ServiceTarget, Deadline, Receipt), Error> {
+        let deadline = Deadline::of(call);
+        deadline.check()?;
+        let target = self.target(model).await?;
+        let mut facts = Facts::default();
+        facts.provider = Some(target.model.adapter_kind.as_lower_str().into());
+        Ok((target, deadline, Receipt::new(facts)))
+    }
+}
+
+fn settle(receipt: &Receipt, model: &Arc<str>, usage: Option<llm_core::Usage>) {
+    receipt.edit(|facts| {
+        facts.model = Some(Arc::clone(model));
+        facts.usage = usage;
+    });
+}
+
+/// The inputs as texts, all there is in `genai`.
+fn texts(request: &EmbedRequest) -> Result<Vec<String>, Error> {
+    let further =
+        request.extra.iter().map(|(name, _)| name).find(|name| !EmbedRequest::TRANSPORT_FIELDS.contains(name));
+    if let Some(name) = further {
+        return Err(unsupported(format!("{name:?} among the further fields")));
+    }
+    let text = |(at, input): (usize, &EmbedInput)| match input {
+        EmbedInput::Text(text) => Ok(text.to_string()),
+        EmbedInput::Tokens(_) => Err(unsupported(format!("inputs[{at}], which is tokens,"))),
+    };
+    request.inputs.iter().enumerate().map(text).collect()
+}
+
+impl fmt::Debug for Genai {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The client may hold keys.
+        f.write_str("Genai")
+    }
+}

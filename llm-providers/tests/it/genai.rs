@@ -1,0 +1,256 @@
+//! The `genai` crate's client as a provider, over loopback to the simulated vendor.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use genai::{
+    Client, ModelIden, ServiceTarget,
+    adapter::AdapterKind,
+    resolver::{AuthData, Endpoint, ServiceTargetResolver},
+};
+use llm_providers::{
+    genai::Genai,
+    llm_core::{
+        Call, Charge, ChatEvent, ChatRequest, EmbedInput, EmbedRequest, ErrorKind, Extra, FinishReason, Message, Part,
+        Provider, ResponseFormat, Role, Sampling, Tool, ToolChoice, Usage,
+    },
+};
+use llm_testkit::{Fault, RetryForm, Rule, Server, Vendor};
+use serde_json::{Value, json};
+
+/// A client whose every model is at the simulated vendor.
+fn at(server: &Server, kind: AdapterKind) -> Genai {
+    let address: Arc<str> = format!("{}/", server.base_url()).into();
+    let resolve = move |target: ServiceTarget| {
+        let model = ModelIden::new(kind, target.model.model_name);
+        let endpoint = Endpoint::from_owned(Arc::clone(&address));
+        Ok(ServiceTarget { endpoint, auth: AuthData::from_single("sk-secret"), model })
+    };
+    let resolver = ServiceTargetResolver::from_resolver_fn(resolve);
+    Genai::new(Client::builder().with_service_target_resolver(resolver).build().unwrap())
+}
+
+fn question() -> ChatRequest {
+    ChatRequest::new("gpt-4o-mini").system("Be short.").user("Name a test case for a login form.").temperature(0.0)
+}
+
+fn weather() -> ChatRequest {
+    let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
+    let tool = Tool::function("weather", "The weather in a city.", schema);
+    ChatRequest::new("gpt-4o-mini").user("Is it raining in Paris?").tool(tool).tool_choice(ToolChoice::Required)
+}
+
+fn call(request: ChatRequest) -> Call<ChatRequest> {
+    Call::new("acme", request)
+}
+
+fn last_sent(vendor: &Vendor) -> Value {
+    serde_json::from_slice(vendor.requests().first().unwrap().body()).unwrap()
+}
+
+/// What the vendor billed for its calls, one by one.
+fn billed(vendor: &Vendor) -> Vec<Usage> {
+    let usage = |bill: &llm_testkit::Bill| Usage {
+        cache_read: bill.cached_tokens,
+        ..Usage::new(bill.input_tokens, bill.output_tokens)
+    };
+    vendor.books().iter().map(usage).collect()
+}
+
+#[tokio::test]
+async fn whole_and_streamed_answers_are_the_vendors_and_so_is_their_usage() {
+    let vendor = Vendor::builder().cached_percent(50).build();
+    let server = vendor.serve().await;
+    let provider = at(&server, AdapterKind::OpenAI);
+    let whole = provider.chat(call(question())).await.unwrap();
+    let text = vendor.answer_text(&last_sent(&vendor));
+    assert_eq!(Some(whole.output.text().into_owned()), text);
+    assert_eq!(whole.output.finish(), &FinishReason::Stop);
+    let facts = whole.receipt.facts();
+    assert_eq!((facts.provider.as_deref(), facts.model.as_deref()), (Some("openai"), Some("gpt-4o-mini")));
+
+    let streamed = provider.chat_stream(call(question())).await.unwrap();
+    let receipt = streamed.receipt.clone();
+    let answer = streamed.output.complete().await.unwrap();
+    assert_eq!(Some(answer.text().into_owned()), text);
+    assert_eq!(answer.finish(), &FinishReason::Stop);
+    let told = [whole.receipt.usage(), receipt.usage()].map(Option::unwrap);
+    assert!(told[0].cache_read > 0);
+    assert_eq!(billed(&vendor), told);
+}
+
+#[tokio::test]
+async fn a_stream_comes_in_pieces() {
+    let vendor = Vendor::new();
+    let server = vendor.serve().await;
+    let reply = at(&server, AdapterKind::OpenAI).chat_stream(call(question())).await.unwrap();
+    let events: Vec<_> = reply.output.map(Result::unwrap).collect().await;
+    let texts = events.iter().filter(|event| matches!(event, ChatEvent::Text { .. })).count();
+    assert!(texts > 1);
+    assert!(matches!(events.first(), Some(ChatEvent::Start { .. })));
+    assert!(matches!(events.last(), Some(ChatEvent::Usage(_))));
+}
+
+#[tokio::test]
+async fn tools_go_round_whole_and_streamed() {
+    let vendor = Vendor::new();
+    let server = vendor.serve().await;
+    let provider = at(&server, AdapterKind::OpenAI);
+    let whole = provider.chat(call(weather())).await.unwrap().output;
+    let streamed = provider.chat_stream(call(weather())).await.unwrap().output.complete().await.unwrap();
+    assert_eq!(whole.finish(), &FinishReason::ToolCalls);
+    assert_eq!(whole.tool_calls().collect::<Vec<_>>(), streamed.tool_calls().collect::<Vec<_>>());
+    let wanted = whole.tool_calls().next().unwrap().clone();
+    assert_eq!(&*wanted.name, "weather");
+    wanted.parse::<Value>().unwrap();
+
+    let answered = weather()
+        .message(whole.choices[0].clone().into())
+        .message(Message::tool(wanted.id.clone(), "sunny"))
+        .tool_choice(ToolChoice::None);
+    provider.chat(call(answered)).await.unwrap();
+    let sent = last_sent(&vendor);
+    assert_eq!(sent["messages"][1]["tool_calls"][0]["id"], json!(&*wanted.id));
+    assert_eq!(sent["messages"][2]["tool_call_id"], json!(&*wanted.id));
+    assert_eq!((&sent["messages"][2]["content"], &sent["tool_choice"]), (&json!("sunny"), &json!("none")));
+}
+
+#[tokio::test]
+async fn every_option_that_genai_has_is_sent() {
+    let vendor = Vendor::new();
+    let server = vendor.serve().await;
+    let image = Message::new(Role::User, vec![Part::text("And this?"), Part::image("image/png", &b"png"[..])]);
+    let sampling = Sampling {
+        temperature: Some(0.5),
+        top_p: Some(0.25),
+        seed: Some(7),
+        stop: vec!["END".into()],
+        max_output_tokens: Some(90),
+        ..Sampling::default()
+    };
+    let mut request = question()
+        .message(image)
+        .sampling(sampling)
+        .response_format(ResponseFormat::JsonObject)
+        .extra("service_tier", "flex");
+    request.reasoning_effort = Some("low".into());
+    at(&server, AdapterKind::OpenAI).chat(call(request)).await.unwrap();
+    let sent = last_sent(&vendor);
+    let expected = json!({"temperature": 0.5, "top_p": 0.25, "seed": 7, "stop": ["END"], "max_tokens": 90,
+        "response_format": {"type": "json_object"}, "service_tier": "flex", "reasoning_effort": "low"});
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&sent[name], value, "{name}");
+    }
+    assert_eq!(sent["messages"][2]["content"][1]["image_url"]["url"], "data:image/png;base64,cG5n");
+}
+
+#[tokio::test]
+async fn what_genai_cannot_say_is_refused_before_the_call_and_named() {
+    let vendor = Vendor::new();
+    let server = vendor.serve().await;
+    let provider = at(&server, AdapterKind::OpenAI);
+    let sampled = |change: fn(&mut Sampling)| {
+        let mut request = question();
+        change(&mut request.sampling);
+        request
+    };
+    let parallel = ChatRequest { parallel_tool_calls: Some(false), ..question() };
+    let named = Message { name: Some("Ann".into()), ..Message::user("hello") };
+    let marked: Extra = serde_json::from_value(json!({"cache_control": {"type": "ephemeral"}})).unwrap();
+    let marked = Message::new(Role::User, vec![Part::Text { text: "hello".into(), extra: marked }]);
+    let loose = ResponseFormat::json_schema("answer", json!({"type": "object"}));
+    let ResponseFormat::JsonSchema(mut loose) = loose else { unreachable!("it was made so") };
+    loose.strict = Some(false);
+    let cases = [
+        (sampled(|s| s.top_k = Some(3)), "sampling.top_k"),
+        (sampled(|s| s.n = Some(2)), "sampling.n"),
+        (sampled(|s| s.presence_penalty = Some(1.0)), "sampling.presence_penalty"),
+        (sampled(|s| s.logprobs = Some(true)), "sampling.logprobs"),
+        (sampled(|s| s.seed = Some(-1)), "sampling.seed"),
+        (parallel, "parallel_tool_calls"),
+        (question().message(named), "messages[2].name"),
+        (question().message(marked), "messages[2].parts[0].cache_control"),
+        (question().message(Message::new(Role::Developer, vec![Part::text("x")])), "messages[2].role"),
+        (question().tool(Tool::Other(Arc::new(json!({"type": "web_search"})))), "tools[0]"),
+        (question().response_format(ResponseFormat::JsonSchema(loose)), "response_format.strict"),
+    ];
+    for (request, field) in cases {
+        let error = provider.chat(call(request)).await.unwrap_err();
+        assert_eq!((error.kind(), error.charge()), (ErrorKind::Unsupported, Charge::None), "{error}");
+        assert!(error.message().contains(field), "{error} names {field}");
+    }
+    let seeded = sampled(|s| s.seed = Some(1));
+    let error = at(&server, AdapterKind::Anthropic).chat(call(seeded)).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unsupported && error.message().contains("sampling.seed"), "{error}");
+    assert_eq!(vendor.calls(), 0);
+}
+
+#[tokio::test]
+async fn refusals_have_their_kind_status_and_waiting_time_whole_and_streamed() {
+    let vendor = Vendor::new();
+    let server = vendor.serve().await;
+    let provider = at(&server, AdapterKind::OpenAI);
+    let faults = [
+        (Fault::rate_limited(Duration::from_secs(2), RetryForm::Seconds), ErrorKind::RateLimited, 429),
+        (Fault::insufficient_quota(), ErrorKind::QuotaExhausted, 429),
+        (Fault::Refused(llm_testkit::Trouble::ServerError), ErrorKind::Server, 500),
+    ];
+    for (fault, kind, status) in faults {
+        vendor.clear_script();
+        vendor.script(Rule::new(fault));
+        let whole = provider.chat(call(question())).await.unwrap_err();
+        let streamed = provider.chat_stream(call(question())).await.unwrap_err();
+        for error in [whole, streamed] {
+            assert_eq!((error.kind(), error.status()), (kind, Some(status)), "{error:?}");
+            let wait = (kind == ErrorKind::RateLimited).then_some(Duration::from_secs(2));
+            assert_eq!(error.retry_after(), wait);
+            assert!(!format!("{error:?}").contains("sk-secret") && std::error::Error::source(&error).is_none());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_ends_with_an_error() {
+    for (fault, kind) in [
+        (Fault::CutAfter(3), ErrorKind::Incomplete),
+        (Fault::NoDone, ErrorKind::Incomplete),
+        (Fault::ErrorEvent { after: 3 }, ErrorKind::Server),
+        (Fault::TruncatedJson, ErrorKind::Malformed),
+    ] {
+        let vendor = Vendor::new();
+        vendor.script(Rule::new(fault));
+        let server = vendor.serve().await;
+        let reply = at(&server, AdapterKind::OpenAI).chat_stream(call(question())).await.unwrap();
+        let error = reply.output.complete().await.unwrap_err();
+        assert_eq!((error.kind(), error.charge()), (kind, Charge::Unknown), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn embeddings_come_in_order_with_their_usage() {
+    let vendor = Vendor::new();
+    let server = vendor.serve().await;
+    let provider = at(&server, AdapterKind::OpenAI);
+    let request = EmbedRequest::new("text-embedding-3-small", ["one", "two"]);
+    let reply = provider.embed(Call::new("acme", request.clone())).await.unwrap();
+    assert_eq!(reply.output.vectors.len(), 2);
+    assert_ne!(reply.output.vectors[0], reply.output.vectors[1]);
+    assert_eq!(reply.receipt.usage(), billed(&vendor).pop());
+    let tokens = EmbedRequest { inputs: Arc::new(vec![EmbedInput::Tokens([1, 2].into())]), ..request };
+    let error = provider.embed(Call::new("acme", tokens)).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unsupported && error.message().contains("inputs[0]"), "{error}");
+    assert_eq!(vendor.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_vendor_that_is_not_there_costs_nothing() {
+    let vendor = Vendor::new();
+    let server = vendor.serve().await;
+    let provider = at(&server, AdapterKind::OpenAI);
+    server.close().await;
+    let whole = provider.chat(call(question())).await.unwrap_err();
+    let streamed = provider.chat_stream(call(question())).await.unwrap_err();
+    for error in [whole, streamed] {
+        assert_eq!((error.kind(), error.charge()), (ErrorKind::Transport, Charge::None), "{error:?}");
+    }
+}
