@@ -44,8 +44,9 @@ pub fn answer<W: Wire>(wire: &W, data: &[u8]) {
         }
         (Err(came), Err(decoded)) => {
             assert_eq!((came.kind(), came.charge()), (decoded.kind(), decoded.charge()));
-            // The codec does not know the key; the client takes it out.
-            assert!(came.message() == decoded.message() || decoded.message().contains(KEY));
+            // The codec does not know the key; the client takes it out, and bounds the message then.
+            let (ours, theirs) = (came.message(), decoded.message());
+            assert!(ours == theirs || theirs.contains(KEY) || theirs.chars().count() > 1_000);
         }
         (came, decoded) => panic!("the client says {came:?}, the codec {decoded:?}"),
     }

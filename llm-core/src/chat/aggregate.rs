@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{ChatEvent, ChatResponse, Choice, ExtraOf, FinishReason, Part, Reasoning, ToolCall};
 use crate::{Extra, Usage};
@@ -9,7 +9,7 @@ pub(super) struct Aggregate {
     id: Arc<str>,
     model: Arc<str>,
     extra: Extra,
-    choices: Vec<Open>,
+    choices: BTreeMap<u32, Open>,
     usage: Option<Usage>,
     output_bytes: u64,
 }
@@ -83,8 +83,7 @@ impl Aggregate {
     /// The answer as far as it came. What is counted stays.
     pub(super) fn take(&mut self) -> ChatResponse {
         let Self { id, model, extra, choices, usage: _, output_bytes: _ } = self;
-        let mut choices: Vec<Choice> = std::mem::take(choices).into_iter().map(Open::close).collect();
-        choices.sort_by_key(|choice| choice.index);
+        let choices = std::mem::take(choices).into_values().map(Open::close).collect();
         ChatResponse { id: std::mem::take(id), model: std::mem::take(model), choices, extra: std::mem::take(extra) }
     }
 
@@ -111,14 +110,7 @@ impl Aggregate {
     }
 
     fn choice(&mut self, index: u32) -> &mut Open {
-        let at = match self.choices.iter().position(|choice| choice.index == index) {
-            Some(at) => at,
-            None => {
-                self.choices.push(Open { index, ..Open::default() });
-                self.choices.len() - 1
-            }
-        };
-        &mut self.choices[at]
+        self.choices.entry(index).or_insert_with(|| Open { index, ..Open::default() })
     }
 }
 

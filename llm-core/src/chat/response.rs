@@ -116,10 +116,12 @@ impl Choice {
         })
     }
 
-    /// Whether it is what was asked for: neither cut short, filtered nor refused, and its tool calls can be read.
+    /// Whether it is what was asked for: it says something and why it ended, it was neither cut short, filtered nor
+    /// refused, and its tool calls can be read.
     pub fn is_sound(&self) -> bool {
-        let cut = matches!(self.finish, FinishReason::Length | FinishReason::ContentFilter);
-        !cut && self.refusal().is_none() && self.tool_calls().all(ToolCall::is_readable)
+        use FinishReason::{ContentFilter, Length, Unknown};
+        let cut = matches!(self.finish, Length | ContentFilter | Unknown);
+        !cut && !self.parts.is_empty() && self.refusal().is_none() && self.tool_calls().all(ToolCall::is_readable)
     }
 
     /// Its tool calls.

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     deadline::Deadline,
     transport::Transport,
-    wire::{Outgoing, Wire, redact},
+    wire::{Outgoing, Wire, clean, redact},
 };
 
 /// The head of an answer that is no refusal.
@@ -26,8 +26,8 @@ pub(super) struct Head {
     request_id: Option<Arc<str>>,
     pub(super) limits: Option<Arc<VendorLimits>>,
     pub(super) deadline: Deadline,
-    /// Kept to take it out of errors inside the answer.
-    key: Option<SecretString>,
+    /// Kept to take them out of errors inside the answer.
+    secrets: Vec<SecretString>,
 }
 
 /// The form in which an answer should come.
@@ -55,8 +55,8 @@ impl<W: Wire, T: Transport> Client<W, T> {
         let limits = self.config.wire.limits(&parts.headers, model, self.config.clock.now()).map(Arc::new);
         if parts.status.is_success() {
             let request_id = self.config.wire.request_id(&parts.headers).map(Arc::from);
-            let key = self.config.secret();
-            return Ok((Head { headers: parts.headers, request_id, limits, deadline, key }, body));
+            let secrets = self.config.secrets();
+            return Ok((Head { headers: parts.headers, request_id, limits, deadline, secrets }, body));
         }
         let answer = Response::from_parts(parts, body);
         Err(self.refusal(answer, limits, deadline).await)
@@ -91,7 +91,8 @@ impl<W: Wire, T: Transport> Client<W, T> {
         // The status alone says what matters, should the deadline pass meanwhile.
         let body = deadline.bound(read_refusal(body)).await.unwrap_or_default();
         let (now, key) = (self.config.clock.now(), self.config.key());
-        let error = scrub(self.config.wire.classify(parts.status, &parts.headers, &body, now, key), key);
+        let error =
+            scrub(self.config.wire.classify(parts.status, &parts.headers, &body, now, key), &self.config.secrets());
         match limits {
             Some(limits) => error.with_limits(limits),
             None => error,
@@ -102,7 +103,7 @@ impl<W: Wire, T: Transport> Client<W, T> {
 impl Head {
     /// Adds to an error what is known of the answer that it is about.
     pub(super) fn blame(&self, error: Error) -> Error {
-        let error = scrub(error, self.key.as_ref().map(|key| key.expose_secret()));
+        let error = scrub(error, &self.secrets);
         let error = match &self.request_id {
             Some(id) => error.with_request_id(Arc::clone(id)),
             None => error,
@@ -120,20 +121,19 @@ impl Head {
     }
 }
 
-/// Takes the key out of what a vendor said, wherever it echoes it.
-fn scrub(error: Error, key: Option<&str>) -> Error {
-    let message = redact(error.message(), key);
-    let code = error.code().map(|code| redact(code, key));
-    let id = error.request_id().map(|id| redact(id, key));
-    let error = if message == error.message() { error } else { error.with_message(message) };
-    let error = match code.filter(|code| error.code() != Some(code)) {
-        Some(code) => error.with_code(code),
-        None => error,
+/// Takes secrets out of what a vendor said, wherever it echoes them.
+fn scrub(error: Error, secrets: &[SecretString]) -> Error {
+    let scrubbed = |text: &str| {
+        let known = secrets.iter().map(ExposeSecret::expose_secret);
+        let clean = known.fold(text.to_owned(), |text, secret| clean(&text, Some(secret)));
+        let clean = redact(&clean, None);
+        (clean != text).then_some(clean)
     };
-    match id.filter(|id| error.request_id() != Some(id)) {
-        Some(id) => error.with_request_id(id),
-        None => error,
-    }
+    let (message, code) = (scrubbed(error.message()), error.code().and_then(scrubbed));
+    let id = error.request_id().and_then(scrubbed);
+    let error = message.into_iter().fold(error, Error::with_message);
+    let error = code.into_iter().fold(error, Error::with_code);
+    id.into_iter().fold(error, Error::with_request_id)
 }
 
 impl<W> Config<W> {

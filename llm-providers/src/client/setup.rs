@@ -47,6 +47,8 @@ pub(super) struct Config<W> {
     pub(super) clock: Arc<dyn Clock>,
     /// Kept to take it out of messages.
     key: Option<SecretString>,
+    /// The values of further headers.
+    secrets: Vec<SecretString>,
 }
 
 #[cfg(feature = "reqwest")]
@@ -115,6 +117,7 @@ impl<W: Wire, T> Client<W, T> {
             max_body_bytes: 64 << 20,
             clock: Arc::new(SystemClock),
             key,
+            secrets: Vec::new(),
         };
         Ok(Self { transport, config: Arc::new(config) })
     }
@@ -143,9 +146,14 @@ impl<W: Wire, T> Client<W, T> {
     /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the name or the value cannot be a header's.
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
         let name = HeaderName::try_from(name).map_err(|_| Error::invalid("the name of a header is not one"))?;
+        // A scheme, such as Bearer, is no secret; what follows it is.
+        let told = value.rsplit(' ').next().unwrap_or_default();
+        let told = SecretString::from(told);
         let value = HeaderValue::try_from(value)
             .map_err(|_| Error::invalid(format!("the value of header {name} has characters that no header has")))?;
-        self.config().headers.insert(name, secret(value));
+        let config = self.config();
+        config.headers.insert(name, secret(value));
+        config.secrets.push(told);
         Ok(self)
     }
 
@@ -184,9 +192,9 @@ impl<W: Wire, T> Client<W, T> {
 }
 
 impl<W> Config<W> {
-    /// The key, for whoever must take it out of what comes back.
-    pub(super) fn secret(&self) -> Option<SecretString> {
-        self.key.clone()
+    /// The key and the values of further headers, for whoever must take them out of what comes back.
+    pub(super) fn secrets(&self) -> Vec<SecretString> {
+        self.key.iter().chain(&self.secrets).cloned().collect()
     }
 
     pub(super) fn key(&self) -> Option<&str> {

@@ -106,8 +106,11 @@ impl Wire for OpenAiWire {
 }
 
 impl Chunks for ChunkDecoder {
-    fn event(&mut self, _: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
-        self.decode(data)
+    fn event(&mut self, name: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
+        match name {
+            Some("error") => self.decode_error(data),
+            _ => self.decode(data),
+        }
     }
 
     fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {

@@ -75,7 +75,8 @@ impl RetryLayer {
             Some(asked) => asked,
             None => self.backoff.wait(attempt),
         };
-        let in_time = call.deadline.is_none_or(|at| Instant::now().into_std() + wait < at);
+        let in_time =
+            call.deadline.is_none_or(|at| Instant::now().into_std().checked_add(wait).is_some_and(|then| then < at));
         // The budget last: what is not tried again takes nothing from it.
         (in_time && self.budget.take()).then_some(wait)
     }

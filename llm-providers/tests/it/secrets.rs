@@ -95,3 +95,43 @@ fn a_flood_of_calls_in_one_event_is_refused_and_not_searched_through() {
         assert!(error.message().contains("tool calls"), "{error}");
     });
 }
+
+#[test]
+fn no_secret_header_and_no_key_in_a_request_id_is_told() {
+    block_on(async {
+        let body = format!(r#"{{"error":{{"message":"bad {KEY}"}}}}"#);
+        let refusal = Canned { status: StatusCode::UNAUTHORIZED, ..Canned::answer("application/json", [body]) };
+        let client = OpenAi::keyless_with_transport(refusal.clone()).expect("it is right");
+        let client = client.header("authorization", &format!("Bearer {KEY}")).expect("a header");
+        is_clean(&client.chat(question()).await.map(|_| ()).expect_err("it is refused"));
+
+        let headers = vec![("content-type", "application/json"), ("x-request-id", KEY), ("request-id", KEY)];
+        all_fail_cleanly(Canned { headers, ..refusal }).await;
+    });
+}
+
+#[test]
+fn an_event_named_error_ends_a_stream_whatever_is_in_it() {
+    block_on(async {
+        let half = r#"data: {"id":"a","model":"m","choices":[{"index":0,"delta":{"content":"half"}}]}"#;
+        let error = "event: error\ndata: {\"message\":\"boom\",\"code\":500}";
+        let client = Canned::events([format!("{half}\n\n{error}\n\ndata: [DONE]\n\n")]).client();
+        let reply = client.chat_stream(question()).await.expect("it begins");
+        let error = read(reply.output, reply.receipt).await.error.expect("it is broken off");
+        assert!(error.message().contains("boom"), "{error}");
+    });
+}
+
+#[test]
+fn numbers_past_every_bound_are_no_panic() {
+    block_on(async {
+        let usage = r#"{"prompt_tokens":18446744073709551615,"completion_tokens":2,"total_tokens":7}"#;
+        let body = format!(
+            r#"{{"choices":[{{"index":0,"message":{{"content":"a"}},"finish_reason":"stop"}}],"usage":{usage}}}"#
+        );
+        assert!(Canned::answer("application/json", [body]).client().chat(question()).await.is_ok());
+        let beside = r#"{"choices":null,"error":{"code":429,"message":"slow down","type":"rate_limit_error"}}"#;
+        let error = Canned::answer("application/json", [beside]).client().chat(question()).await.map(|_| ());
+        assert_eq!(error.expect_err("it is a refusal").kind(), ErrorKind::RateLimited);
+    });
+}

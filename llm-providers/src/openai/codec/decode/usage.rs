@@ -55,9 +55,11 @@ fn read(told: &mut Fields, dialect: &Dialect) -> Option<Usage> {
         details.remove("accepted_prediction_tokens");
         details.remove("rejected_prediction_tokens");
     });
-    if let (true, Some(hidden)) = (dialect.hidden_thoughts, total.and_then(|total| total.checked_sub(input + output))) {
-        usage.output += hidden;
-        usage.reasoning += hidden;
+    if let (true, Some(hidden)) =
+        (dialect.hidden_thoughts, total.and_then(|total| total.checked_sub(input.saturating_add(output))))
+    {
+        usage.output = usage.output.saturating_add(hidden);
+        usage.reasoning = usage.reasoning.saturating_add(hidden);
     }
     Some(usage)
 }

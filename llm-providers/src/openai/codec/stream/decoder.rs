@@ -53,6 +53,14 @@ impl ChunkDecoder {
         self.chunk(data).map_err(|error| self.charged(error))
     }
 
+    /// Reads the data of an event that says by its name that it is an error, whether there is an `error` in it or not.
+    pub(in crate::openai) fn decode_error(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
+        let fields = object(data.as_bytes()).unwrap_or_default();
+        let told = fields.get("error").filter(|error| !error.is_null()).cloned();
+        let told = told.unwrap_or(Value::Object(fields));
+        Err(self.charged(classify_inner(&told, self.started.is_some())))
+    }
+
     /// Says that the stream has ended, and gives what was held back for the end.
     ///
     /// # Errors
