@@ -38,6 +38,9 @@ impl<W: Wire, T: Transport> Client<W, T> {
             let outgoing = wire.models(page.as_deref())?;
             let (more, next) = self.told(&model, outgoing, |bytes| wire.read_models(bytes)).await?;
             models.extend(more);
+            if next.is_some() && next == page {
+                return Err(Error::new(ErrorKind::Malformed, "the list of models goes round in a circle"));
+            }
             page = next;
             if page.is_none() {
                 return Ok(models);

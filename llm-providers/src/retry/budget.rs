@@ -40,9 +40,28 @@ impl RetryBudget {
     }
 
     /// Takes a retry, if there is one.
-    pub(super) fn take(&self) -> bool {
+    pub(super) fn take(&self) -> Option<Taken> {
         let take = |left: u64| left.checked_sub(RETRY);
-        self.0.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        let taken = self.0.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+        taken.then(|| Taken(Some(self.clone())))
+    }
+}
+
+/// A retry that is to be made. If it is dropped before it is, the budget has it back.
+pub(super) struct Taken(Option<RetryBudget>);
+
+impl Taken {
+    /// The retry is being made.
+    pub(super) fn spend(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(RetryBudget(bucket)) = self.0.take() {
+            bucket.left.fetch_add(RETRY, Ordering::Relaxed);
+        }
     }
 }
 
@@ -57,16 +76,27 @@ impl Default for RetryBudget {
 mod tests {
     use super::*;
 
+    fn spend(budget: &RetryBudget) -> bool {
+        budget.take().map(Taken::spend).is_some()
+    }
+
     #[test]
     fn a_budget_is_what_calls_earn_within_its_bounds() {
         let budget = RetryBudget::new(20, 2);
-        assert!(budget.take() && budget.take() && !budget.take());
+        assert!(spend(&budget) && spend(&budget) && !spend(&budget));
         (0..4).for_each(|_| budget.earn());
-        assert!(!budget.take());
+        assert!(budget.take().is_none());
         budget.earn();
-        assert!(budget.take() && !budget.take());
+        assert!(spend(&budget) && !spend(&budget));
         (0..1_000).for_each(|_| budget.earn());
         assert_eq!(budget.left(), 22);
-        assert!(!RetryBudget::new(0, 0).take());
+        assert!(RetryBudget::new(0, 0).take().is_none());
+    }
+    #[test]
+    fn a_retry_that_is_not_made_goes_back() {
+        let budget = RetryBudget::new(0, 1);
+        drop(budget.take());
+        assert_eq!(budget.left(), 1);
+        assert!(spend(&budget) && budget.left() == 0);
     }
 }

@@ -7,7 +7,7 @@ use llm_core::{Call, Charge, Error, Operation, Reply, RetriesAbove, Serves, driv
 use tokio::time::{Instant, sleep};
 use tower_service::Service;
 
-use super::RetryLayer;
+use super::{RetryLayer, budget::Taken};
 
 /// Asks again after failures that may pass. See the [module](super) for when and how.
 ///
@@ -51,9 +51,10 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Retry<S> {
                 };
                 charge = both(charge, error.charge());
                 match settings.wait(&call, &error, attempt) {
-                    Some(wait) => {
+                    Some((wait, retry)) => {
                         tracing::debug!(attempt, kind = %error.kind(), ?wait, "the call failed and is asked again");
                         sleep(wait).await;
+                        retry.spend();
                     }
                     None => return Err(error.with_charge(charge)),
                 }
@@ -65,7 +66,7 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Retry<S> {
 
 impl RetryLayer {
     /// How long to wait before the next attempt; `None` if there is none.
-    fn wait<T: Operation>(&self, call: &Call<T>, error: &Error, attempt: u32) -> Option<Duration> {
+    fn wait<T: Operation>(&self, call: &Call<T>, error: &Error, attempt: u32) -> Option<(Duration, Taken)> {
         let free = self.pay_twice || error.charge() == Charge::None;
         if !(error.is_retryable() && free && call.body.repeatable() && attempt < self.attempts.get()) {
             return None;
@@ -78,7 +79,7 @@ impl RetryLayer {
         let in_time =
             call.deadline.is_none_or(|at| Instant::now().into_std().checked_add(wait).is_some_and(|then| then < at));
         // The budget last: what is not tried again takes nothing from it.
-        (in_time && self.budget.take()).then_some(wait)
+        if in_time { Some((wait, self.budget.take()?)) } else { None }
     }
 }
 

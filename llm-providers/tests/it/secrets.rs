@@ -5,7 +5,7 @@ use std::error::Error as _;
 use http::StatusCode;
 use llm_providers::{
     Anthropic, Gemini, OpenAi,
-    llm_core::{Call, ChatRequest, Error, ErrorKind, Provider},
+    llm_core::{Call, ChatRequest, EmbedRequest, Error, ErrorKind, Provider},
 };
 
 use crate::streaming::{Canned, block_on, read};
@@ -119,6 +119,23 @@ fn an_event_named_error_ends_a_stream_whatever_is_in_it() {
         let reply = client.chat_stream(question()).await.expect("it begins");
         let error = read(reply.output, reply.receipt).await.error.expect("it is broken off");
         assert!(error.message().contains("boom"), "{error}");
+    });
+}
+
+#[test]
+fn an_answer_with_an_error_in_its_choice_or_a_vector_that_is_none_is_no_answer() {
+    block_on(async {
+        let choice =
+            r#"{"index":0,"message":{"content":""},"finish_reason":null,"error":{"code":429,"message":"limited"}}"#;
+        let body = format!(r#"{{"id":"a","choices":[{choice}]}}"#);
+        let error = Canned::answer("application/json", [body]).client().chat(question()).await.map(|_| ());
+        assert_eq!(error.expect_err("it failed").kind(), ErrorKind::RateLimited);
+        for vector in ["[1e300]", "[]"] {
+            let body = format!(r#"{{"data":[{{"index":0,"embedding":{vector}}}],"model":"m"}}"#);
+            let client = Canned::answer("application/json", [body]).client();
+            let error = client.embed(Call::new("acme", EmbedRequest::new("m", ["x"]))).await.map(|_| ());
+            assert_eq!(error.expect_err("no vector").kind(), ErrorKind::Malformed, "{vector}");
+        }
     });
 }
 

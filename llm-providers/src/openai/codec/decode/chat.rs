@@ -87,6 +87,10 @@ fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
 
 fn choice(value: Value, at: u32) -> Result<Choice, Error> {
     let Value::Object(mut fields) = value else { return Err(malformed("a choice of the answer is not an object")) };
+    // Some routers tell of a failure in the choice.
+    if let Some(error) = fields.get("error").filter(|error| error.is_object()) {
+        return Err(classify_inner(error, false));
+    }
     let reason = take_text(&mut fields, "finish_reason");
     reason.as_deref().map_or(Ok(()), check_finish)?;
     let finish = reason.map_or(FinishReason::Unknown, |reason| finish_reason(&reason));

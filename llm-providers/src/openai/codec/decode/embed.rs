@@ -68,10 +68,17 @@ fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {
 
 fn vector(item: &Value, index: usize) -> Result<Arc<[f32]>, Error> {
     let bad = || malformed(format!("the vector of input {index} is not one"));
+    let vector = numbers(item, bad)?;
+    // No vendor's vector is empty, and none holds what is no number.
+    let sound = !vector.is_empty() && vector.iter().all(|number| number.is_finite());
+    sound.then_some(vector).ok_or_else(bad)
+}
+
+fn numbers(item: &Value, bad: impl Fn() -> Error) -> Result<Arc<[f32]>, Error> {
     match item.get("embedding") {
         // Vendors compute in 32 bits or fewer, so this loses nothing that was there.
         Some(Value::Array(numbers)) => {
-            numbers.iter().map(|number| number.as_f64().map(|number| number as f32).ok_or_else(bad)).collect()
+            numbers.iter().map(|number| number.as_f64().map(|number| number as f32).ok_or_else(&bad)).collect()
         }
         Some(Value::String(text)) => {
             let bytes = STANDARD.decode(text).map_err(|error| bad().with_source(error))?;

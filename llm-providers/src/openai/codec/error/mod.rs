@@ -111,6 +111,15 @@ fn waits(kind: ErrorKind) -> bool {
 /// The waiting time of "Please try again in 1.4s."
 fn wait_in_words(message: &str) -> Option<std::time::Duration> {
     let (_, after) = message.split_once("try again in ")?;
-    let text = after.split_whitespace().next()?.trim_end_matches(['.', ',']);
-    duration(text).filter(|wait| !wait.is_zero())
+    let mut words = after.split_whitespace().map(|word| word.trim_end_matches(['.', ',']));
+    let figure = words.next()?;
+    // "5 minutes": the unit may stand apart.
+    let unit = words.next().filter(|_| figure.bytes().all(|byte| byte.is_ascii_digit()));
+    let text = match unit {
+        Some(unit) if unit.starts_with("minute") => format!("{figure}m"),
+        Some(unit) if unit.starts_with("hour") => format!("{figure}h"),
+        Some(unit) if unit.starts_with("milli") || unit == "ms" => format!("{figure}ms"),
+        _ => figure.to_owned(),
+    };
+    duration(&text).filter(|wait| !wait.is_zero())
 }
