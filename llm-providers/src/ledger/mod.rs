@@ -87,6 +87,7 @@
 //!   [`Ledger::usual_tier`].
 //! - A call keeps the prices it began with, whatever [`Ledger::replace_prices`] does meanwhile.
 //! - A reply that says it came from a cache or another call is no purchase, wherever the tap stands.
+//! - One ledger to a stack: of two, the upper purchases tap takes the lower one's claims, and both are off.
 //! - With [`Tasks`](llm_core::Tasks), put the purchases below them: there the question is the one that is sent, and its
 //!   bound is known.
 //!
