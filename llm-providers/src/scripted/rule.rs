@@ -86,6 +86,8 @@ impl Rule {
     }
 
     /// Only chat, streamed or not, for which `fits` says so.
+    ///
+    /// NOTE: it runs while the provider's rules are locked, so it must not use that provider.
     pub fn when(self, fits: impl Fn(&ChatRequest) -> bool + Send + Sync + 'static) -> Self {
         self.test(move |asked| asked.chat.is_some_and(&fits))
     }
