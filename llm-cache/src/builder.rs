@@ -8,7 +8,7 @@ use std::{
 
 use llm_core::{Clock, SystemClock};
 
-use crate::{Cache, Caps, TtlRule, cache::Inner, freshness::Freshness, memory::Memory};
+use crate::{Cache, Caps, Policy, TtlRule, freshness::Freshness, inner::Inner, store::Memory};
 
 /// Settings of a [`Cache`].
 #[derive(Clone)]
@@ -18,6 +18,7 @@ pub struct CacheBuilder {
     freshness: Freshness,
     caps: Caps,
     max_bytes: u64,
+    policy: Policy,
     max_answer_bytes: u64,
     keep: Keep,
     clock: Arc<dyn Clock>,
@@ -61,6 +62,7 @@ impl CacheBuilder {
             freshness,
             caps: Caps::none(),
             max_bytes: 64 << 20,
+            policy: Policy::default(),
             max_answer_bytes: u64::MAX,
             keep: Keep::default(),
             clock: Arc::new(SystemClock),
@@ -121,6 +123,12 @@ impl CacheBuilder {
         self
     }
 
+    /// Which answers go first when the memory is full: the least recently used by default.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// The largest answer to store, counted as for [`max_bytes`](Self::max_bytes). By default, any that fits.
     pub fn max_answer_bytes(mut self, bytes: u64) -> Self {
         self.max_answer_bytes = bytes;
@@ -155,7 +163,7 @@ impl CacheBuilder {
     ///
     /// An empty namespace, or a cache that could hold nothing.
     pub fn build(self) -> Result<Cache, BuildError> {
-        let Self { namespace, freshness, caps, max_bytes, max_answer_bytes, keep, clock } = self;
+        let Self { namespace, freshness, caps, max_bytes, policy, max_answer_bytes, keep, clock } = self;
         if namespace.is_empty() {
             return Err(BuildError::Namespace);
         }
@@ -169,8 +177,11 @@ impl CacheBuilder {
         if freshness.jitter_percent > 100 {
             return Err(BuildError::Jitter);
         }
-        let memory = Memory::new(max_bytes);
-        Ok(Cache(Arc::new(Inner::new(namespace, memory, freshness, caps, max_answer_bytes, keep, clock))))
+        let store = Arc::new(Memory::new(max_bytes, policy));
+        let (flights, generations, counts) = Default::default();
+        let inner =
+            Inner { namespace, flights, caps, store, generations, freshness, max_answer_bytes, keep, clock, counts };
+        Ok(Cache(Arc::new(inner)))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use llm_core::{Call, Operation};
 
-use crate::Directive;
+use crate::{Directive, store::Life};
 
 /// Says how long the answers to some calls are kept. All that it names must fit.
 ///
@@ -113,17 +113,11 @@ impl Freshness {
         now.checked_add(ttl.saturating_sub(early))
     }
 
-    /// What an answer stored at `stored`, fresh until `until`, is worth at `now`.
-    pub(crate) fn judge(
-        &self,
-        stored: SystemTime,
-        until: Option<SystemTime>,
-        now: SystemTime,
-        directive: &Directive,
-    ) -> Verdict {
+    /// What an answer is worth at `now`.
+    pub(crate) fn judge(&self, life: &Life, now: SystemTime, directive: &Directive) -> Verdict {
         // A clock that was set back tells nothing of how old an answer is.
-        let Ok(age) = now.duration_since(stored) else { return Verdict::Expired };
-        let past = until.and_then(|until| now.duration_since(until).ok());
+        let Ok(age) = now.duration_since(life.stored_at) else { return Verdict::Expired };
+        let past = life.fresh_until.and_then(|until| now.duration_since(until).ok());
         let old = directive.max_age.is_some_and(|most| age > most);
         match past {
             None if old => Verdict::TooOld,
@@ -150,6 +144,10 @@ mod tests {
         Freshness { rules: vec![], ttl: Some(HOUR), jitter_percent: 0, stale_if_error: HOUR / 2, max_stale: HOUR }
     }
 
+    fn life(stored_at: SystemTime) -> Life {
+        Life { stored_at, fresh_until: Some(stored_at + HOUR) }
+    }
+
     #[test]
     fn the_first_rule_that_fits_counts_and_a_calls_own_wish_before_it() {
         let minutes = |n: u64| Duration::from_secs(60 * n);
@@ -171,13 +169,13 @@ mod tests {
 
     #[test]
     fn an_answer_is_fresh_then_spare_then_gone() {
-        let judge = |after, directive| freshness().judge(NOON, Some(NOON + HOUR), NOON + after, &directive);
+        let judge = |after, directive| freshness().judge(&life(NOON), NOON + after, &directive);
         let plain = Directive::new;
         assert_eq!(judge(HOUR - Duration::from_nanos(1), plain()), Verdict::Fresh);
         assert_eq!(judge(HOUR, plain()), Verdict::Spare);
         assert_eq!(judge(HOUR * 3 / 2, plain()), Verdict::TooOld);
         assert_eq!(judge(HOUR * 2, plain()), Verdict::Expired);
-        let set_back = freshness().judge(NOON + HOUR, Some(NOON + HOUR * 2), NOON, &plain());
+        let set_back = freshness().judge(&life(NOON + HOUR), NOON, &plain());
         assert_eq!(set_back, Verdict::Expired);
         assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR)), Verdict::Stale);
         assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR / 4)), Verdict::TooOld);

@@ -95,7 +95,7 @@ impl Generations {
     }
 
     /// Drops whatever has this tag and began before now.
-    pub(crate) fn invalidate(&self, tag: Tag, now: SystemTime) {
+    pub(crate) fn invalidate(&self, tag: Tag, now: SystemTime) -> Moment {
         let moment = self.moment(now);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if table.tags.len() >= Self::MOST && !table.tags.contains_key(&tag) {
@@ -104,15 +104,17 @@ impl Generations {
         }
         table.tags.insert(tag, moment);
         self.any.store(true, Ordering::Release);
+        moment
     }
 
     /// Drops whatever began before now.
-    pub(crate) fn invalidate_all(&self, now: SystemTime) {
+    pub(crate) fn invalidate_all(&self, now: SystemTime) -> Moment {
         let moment = self.moment(now);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.tags.clear();
         table.floor = moment;
         self.any.store(true, Ordering::Release);
+        moment
     }
 
     /// Whether what has these tags and began at a moment is still good.

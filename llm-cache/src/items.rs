@@ -6,18 +6,18 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::Poll,
-    time::Duration,
 };
 
 use llm_core::{
     Broadcast, Call, Cause, Charge, Claim, Complete, End, Error, ErrorKind, Facts, Operation, Origin, Output, Reader,
     Receipt, Reply, Serves, Shared, Usage, Usd, drive,
 };
+use serde::de::DeserializeOwned;
 
 use crate::{
     CacheStatus, Directive, Key, Miss, Tag,
-    cache::{Found, Inner, Stored},
     flight::{Boarding, Guard, Once, Pass, Start, arrival},
+    inner::{Found, Inner, Stored},
     service::saved,
     upstream::{Arrival, Errand, Landed, in_time, lost, storing, unanswered},
 };
@@ -38,14 +38,14 @@ where
     T: Operation,
     S: Serves<T>,
 {
-    let items = Items::new(&errand.cache, &call, parts);
-    let mut found: Vec<Option<Item<Complete<T>>>> = items.keys.iter().map(|key| known(&errand, key)).collect();
+    let (cache, directive) = (Arc::clone(&errand.cache), errand.directive.clone());
+    let items = Items::new(&cache, &call, parts);
+    let mut found = known::<Complete<T>>(&cache, &directive, &items.keys).await;
     let missing: Vec<usize> = (0..found.len()).filter(|at| found[*at].is_none()).collect();
-    if !missing.is_empty() && errand.directive.only_if_cached {
+    if !missing.is_empty() && directive.only_if_cached {
         return Err(unanswered());
     }
     let boardings = board(&errand, &call, &items, &missing);
-    let cache = &errand.cache;
     let landings =
         boardings.into_iter().map(|boarding| Box::pin(land::<T>(cache.clone(), boarding)) as Start<_>).collect();
     for (at, item) in missing.iter().zip(all(landings).await) {
@@ -55,7 +55,7 @@ where
     let answers = items.places.iter().map(|at| found[*at].answer.as_ref().clone()).collect();
     let whole = call.body.unite(answers)?;
     let reply = Reply::new(T::Output::replay(Arc::new(whole), None), Receipt::new(sum(&found)));
-    Ok(count(&errand.cache, reply, &missing))
+    Ok(count(&cache, reply, &missing))
 }
 
 /// The different items of a request, and where each stands in it.
@@ -89,18 +89,23 @@ impl<T: Operation> Items<T> {
     }
 }
 
-fn known<C: Send + Sync + 'static, S>(errand: &Errand<S>, key: &Key) -> Option<Item<C>> {
-    if errand.directive.no_cache {
-        return None;
+/// The stored answers among those to some items.
+async fn known<C>(cache: &Inner, directive: &Directive, keys: &[Key]) -> Vec<Option<Item<C>>>
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    if directive.no_cache {
+        return keys.iter().map(|_| None).collect();
     }
-    match errand.cache.look::<C>(key.lent(), &errand.directive) {
-        Found::Fresh(stored) | Found::Stale(stored) => Some(stored_item(&errand.cache, stored)),
+    let item = |found| match found {
+        Found::Fresh(stored) | Found::Stale(stored) => Some(stored_item(cache, stored)),
         Found::Spare(_) | Found::TooOld | Found::Nothing => None,
-    }
+    };
+    cache.look(keys, directive).await.into_iter().map(item).collect()
 }
 
 fn stored_item<C>(cache: &Inner, stored: Stored<C>) -> Item<C> {
-    let origin = Origin::Cache { tier: "memory", age: stored.entry.age(cache.now()) };
+    let origin = Origin::Cache { tier: stored.entry.tier, age: stored.entry.age(cache.now()) };
     Item { facts: saved(&stored.entry, origin), answer: stored.answer }
 }
 
@@ -160,8 +165,14 @@ where
         call: Call<T>,
     ) -> Result<Vec<Arrival<Complete<T>>>, Error> {
         let Self { parts, keys, guards, stores } = self;
-        let again = |key: &Key| if directive.no_cache { None } else { cache.fresh(key.lent(), &directive) };
-        let stored: Vec<Option<Stored<Complete<T>>>> = keys.iter().map(again).collect();
+        let fresh = |found| match found {
+            Found::Fresh(stored) => Some(stored),
+            _ => None,
+        };
+        let stored: Vec<Option<Stored<Complete<T>>>> = match directive.no_cache {
+            true => keys.iter().map(|_| None).collect(),
+            false => cache.look(&keys, &directive).await.into_iter().map(fresh).collect(),
+        };
         let is_missing = |at: &usize| stored[*at].is_none();
         let missing: Vec<T> = (0..parts.len()).filter(is_missing).map(|at| parts[at].clone()).collect();
         let mut bought = match missing.is_empty() {
@@ -279,11 +290,14 @@ fn sum<C>(items: &[Item<C>]) -> Facts {
         facts.saved.add(cause, amount);
     }
     let ages = items.iter().map(|item| match item.facts.origin {
-        Origin::Cache { age, .. } => Some(age),
+        Origin::Cache { age, tier } => Some((age, tier)),
         _ => None,
     });
-    facts.origin = match ages.collect::<Option<Vec<Duration>>>() {
-        Some(ages) => Origin::Cache { tier: "memory", age: ages.into_iter().max().unwrap_or_default() },
+    facts.origin = match ages.collect::<Option<Vec<_>>>().map(|ages| ages.into_iter().max()) {
+        Some(oldest) => {
+            let (age, tier) = oldest.unwrap_or_default();
+            Origin::Cache { tier, age }
+        }
         None if items.iter().any(|item| item.facts.origin == Origin::Vendor) => Origin::Vendor,
         None => Origin::Coalesced,
     };

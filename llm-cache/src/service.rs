@@ -9,11 +9,11 @@ use llm_core::{
 use tower_service::Service;
 
 use crate::{
-    Cache, CacheStatus, Directive, Key, Miss, Stale,
-    cache::{Found, Inner, Stored},
+    Cache, CacheStatus, Directive, Key, Stale,
+    inner::{Found, Inner, Stored},
     items::by_item,
-    memory::Entry,
-    upstream::{Errand, fly, pass, refresh, unanswered},
+    store::Entry,
+    upstream::{Errand, pass, seek, unanswered},
 };
 
 /// A service with a cache in front of it: see [`CacheLayer`](crate::CacheLayer).
@@ -57,31 +57,23 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Cached<S> {
             let (cache, inner) = (Arc::clone(cache), self.inner.clone());
             return ResponseFuture::waiting(by_item(Errand { cache, inner, directive }, call, parts));
         }
-        // The question is written once: it is compared as it lies, and copied only if a call must be made.
+        // The question is written once: it is compared as it lies, and copied only if it is not answered at once.
         let (found, key) = Key::lend(&cache.namespace, &call.tenant, &call.body, |key| {
-            let found = if directive.no_cache { Found::Nothing } else { cache.look::<Complete<T>>(key, &directive) };
-            match found {
-                Found::Fresh(_) | Found::Stale(_) => (found, None),
-                _ => (found, Some(key.to_key())),
-            }
+            let found = if directive.no_cache { Found::Nothing } else { cache.peek::<Complete<T>>(key, &directive) };
+            let key = (!found.is_served()).then(|| key.to_key());
+            (found, key)
         });
-        let (why, spare) = match found {
+        match found {
             Found::Fresh(stored) => return ResponseFuture::ready(Ok(hit(cache, stored))),
             Found::Stale(stored) => return ResponseFuture::ready(Ok(stale(cache, stored, Stale::Allowed))),
-            Found::Spare(stored) => (Miss::Unknown, Some(stored)),
-            Found::TooOld => (Miss::TooOld, None),
-            Found::Nothing => (Miss::Unknown, None),
-        };
-        if directive.only_if_cached {
-            return ResponseFuture::ready(Err(unanswered()));
+            _ if directive.only_if_cached && !cache.store.is_far() => {
+                return ResponseFuture::ready(Err(unanswered()));
+            }
+            _ => {}
         }
-        let key = key.expect("a key is kept wherever a call must be made");
-        let no_cache = directive.no_cache;
+        let key = key.expect("a key is kept wherever the question is not answered at once");
         let errand = Errand { cache: Arc::clone(cache), inner: self.inner.clone(), directive };
-        match no_cache {
-            true => ResponseFuture::waiting(refresh(errand, key, call)),
-            false => ResponseFuture::waiting(fly(errand, key, call, why, spare)),
-        }
+        ResponseFuture::waiting(seek(errand, key, call, found))
     }
 }
 

@@ -11,10 +11,10 @@ use tokio::time::timeout_at;
 
 use crate::{
     CacheStatus, Directive, Key, Miss, Stale, Tag,
-    cache::{Inner, Stay, Stored},
     flight::{Boarding, Guard, Pass, Seat, arrival},
-    memory::Source,
+    inner::{Found, Inner, Stay, Stored},
     service::{hit, stale},
+    store::Source,
 };
 
 /// A call on its way: which cache it went through, where it goes up, and what it wants of the cache.
@@ -46,8 +46,36 @@ where
     Ok(reply)
 }
 
+/// Answers a call for which there was nothing at hand to serve.
+pub(crate) async fn seek<T, S>(
+    errand: Errand<S>,
+    key: Key,
+    call: Call<T>,
+    at_hand: Found<Complete<T>>,
+) -> Result<Reply<T::Output>, Error>
+where
+    T: Operation,
+    S: Serves<T>,
+{
+    let Errand { cache, directive, .. } = &errand;
+    let found = match cache.store.is_far() && !directive.no_cache {
+        true => by(call.deadline, cache.look(std::slice::from_ref(&key), directive)).await?.pop().unwrap_or(at_hand),
+        false => at_hand,
+    };
+    let (why, spare) = match found {
+        Found::Fresh(stored) => return Ok(hit(cache, stored)),
+        Found::Stale(stored) => return Ok(stale(cache, stored, Stale::Allowed)),
+        _ if directive.only_if_cached => return Err(unanswered()),
+        _ if directive.no_cache => return refresh(errand, key, call).await,
+        Found::Spare(stored) => (Miss::Unknown, Some(stored)),
+        Found::TooOld => (Miss::TooOld, None),
+        Found::Nothing => (Miss::Unknown, None),
+    };
+    fly(errand, key, call, why, spare).await
+}
+
 /// Makes a call of its own, whatever is stored or running, and stores the answer.
-pub(crate) async fn refresh<T, S>(errand: Errand<S>, key: Key, call: Call<T>) -> Result<Reply<T::Output>, Error>
+async fn refresh<T, S>(errand: Errand<S>, key: Key, call: Call<T>) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
     S: Serves<T>,
@@ -63,7 +91,7 @@ where
 
 /// Joins the call that is running for this question, or makes it. If it fails because of the vendor or a budget, a
 /// `spare` answer is better than nothing.
-pub(crate) async fn fly<T, S>(
+async fn fly<T, S>(
     errand: Errand<S>,
     key: Key,
     call: Call<T>,
@@ -87,13 +115,21 @@ pub(crate) async fn in_time<O: Output>(
     deadline: Option<Instant>,
     reply: impl Future<Output = Result<Reply<O>, Error>>,
 ) -> Result<Reply<O>, Error> {
-    let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else { return reply.await };
-    let reply = timeout_at(deadline, reply).await.map_err(|_| late())??;
+    let reply = by(deadline, reply).await??;
+    let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else { return Ok(reply) };
     let on_time = move |_| match tokio::time::Instant::now() < deadline {
         true => ControlFlow::Continue(()),
         false => ControlFlow::Break(late()),
     };
     Ok(reply.map(|output| output.watch(on_time)))
+}
+
+/// Waits for something until one caller's deadline.
+pub(crate) async fn by<V>(deadline: Option<Instant>, something: impl Future<Output = V>) -> Result<V, Error> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline.into(), something).await.map_err(|_| late()),
+        None => Ok(something.await),
+    }
 }
 
 /// The answer to a call that wanted no other than a stored one.
@@ -142,7 +178,7 @@ where
     T: Operation,
     S: Serves<T>,
 {
-    if let Some(stored) = cache.fresh::<Complete<T>>(key.lent(), &directive) {
+    if let Some(stored) = cache.fresh::<Complete<T>>(&key, &directive).await {
         return Ok(Arrival::Stored(stored));
     }
     call.deadline = None;

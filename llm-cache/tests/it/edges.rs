@@ -259,6 +259,7 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
 /// A large answer that knows how many of it there are.
+#[derive(serde::Deserialize)]
 struct Large(String);
 
 impl Large {
@@ -298,6 +299,7 @@ fn what_was_too_large_is_not_counted_as_stored() {
 }
 
 /// An answer whose end asks the cache something.
+#[derive(serde::Deserialize)]
 struct Nosy(String);
 
 static ASKED: OnceLock<Cache> = OnceLock::new();

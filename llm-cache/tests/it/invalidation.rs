@@ -34,7 +34,7 @@ async fn a_tenant_a_model_a_label_or_a_tag_is_dropped_at_once_and_nothing_else()
     }
     let tags = [Tag::tenant("umbrella"), Tag::model("m2"), Tag::label("prompt", "v1"), Tag::named("import-7")];
     for (dropped, tag) in tags.into_iter().enumerate() {
-        cache.invalidate(tag);
+        cache.invalidate(tag).await.unwrap();
         for (at, call) in calls.iter().enumerate() {
             let origin = provider.chat(call()).await.unwrap().receipt.origin();
             assert_eq!(origin == Origin::Vendor, at == dropped, "call {at} after tag {dropped}");
@@ -53,7 +53,7 @@ async fn an_answer_whose_call_began_before_is_neither_joined_nor_stored() {
             async move { say(&*provider, "a b", streamed).await }
         });
         tokio::time::sleep(HEAD / 2).await;
-        cache.invalidate(Tag::tenant("acme"));
+        cache.invalidate(Tag::tenant("acme")).await.unwrap();
         let new = provider.chat(ask("a b")).await.unwrap();
         assert_eq!(new.receipt.origin(), Origin::Vendor, "it did not join the call that began before");
         assert_eq!(old.await.unwrap().unwrap(), "a b", "whoever asked before is answered");
@@ -73,7 +73,7 @@ async fn what_was_invalidated_is_no_spare_either() {
     let provider = provider(&upstream, &cache);
     provider.chat(ask("a")).await.unwrap();
     clock.advance(hour * 3 / 2);
-    cache.invalidate(Tag::model("m"));
+    cache.invalidate(Tag::model("m")).await.unwrap();
     *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
     assert_eq!(provider.chat(ask("a")).await.unwrap_err().kind(), ErrorKind::Server);
 }
@@ -90,11 +90,11 @@ async fn a_forgotten_tenant_leaves_no_bytes_and_others_stay() {
     }
     let key = cache.key("umbrella", "own", "x").unwrap();
     cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(7u8) }).await.unwrap();
-    cache.forget("umbrella");
+    cache.forget("umbrella").await.unwrap();
     assert_eq!(cache.stats().entries, 20);
     let again = cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(8u8) }).await.unwrap();
     assert_eq!(*again.value, 8);
-    cache.clear();
+    cache.clear().await.unwrap();
     assert_eq!(cache.stats().entries, 0);
     assert_eq!(provider.chat(ask("1")).await.unwrap().receipt.origin(), Origin::Vendor);
 }
@@ -105,6 +105,6 @@ async fn one_answer_can_be_dropped() {
     let key = cache.key("acme", "own", "x").unwrap();
     let ask = || cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(7u8) });
     ask().await.unwrap();
-    cache.remove(&key);
+    cache.remove(&key).await.unwrap();
     assert_eq!(ask().await.unwrap().origin, Origin::Vendor);
 }

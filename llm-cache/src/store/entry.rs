@@ -1,0 +1,129 @@
+use std::{
+    any::Any,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use llm_core::Facts;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::weight::weigh;
+use crate::{
+    Key,
+    generations::{Moment, Tag},
+};
+
+/// A stored answer and what is known about it.
+pub(crate) struct Entry {
+    answer: Mutex<Answer>,
+    encode: Encode,
+    pub(crate) facts: Facts,
+    pub(crate) life: Life,
+    pub(crate) source: Source,
+    /// Where it was found.
+    pub(crate) tier: &'static str,
+    bytes: u32,
+}
+
+/// When an answer was stored, and until when it is fresh; `None` for ever.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Life {
+    pub(crate) stored_at: SystemTime,
+    pub(crate) fresh_until: Option<SystemTime>,
+}
+
+/// What an answer came of.
+#[derive(Clone)]
+pub(crate) struct Source {
+    /// When its call began.
+    pub(crate) begun: Moment,
+    /// What it can be dropped by.
+    pub(crate) tags: Arc<[Tag]>,
+}
+
+/// An answer, as it was put or as it was found.
+enum Answer {
+    Typed(Typed),
+    /// Its JSON text.
+    Text(Bytes),
+    /// Evicted: moka lets go of evicted entries late.
+    Gone,
+}
+
+type Typed = Arc<dyn Any + Send + Sync>;
+
+/// Writes an answer of the type it was put with.
+type Encode = fn(&(dyn Any + Send + Sync)) -> Option<Vec<u8>>;
+
+/// What an entry takes beside its key and its answer's text, in bytes: the table's own nodes, the entry, the answer's
+/// structs.
+const ENTRY_BYTES: usize = 768;
+/// What a tag takes beside its text, in bytes.
+const TAG_BYTES: usize = 40;
+
+impl Entry {
+    /// An answer that is complete. `weight` is what it takes in memory, where that is known. `None` if it cannot be
+    /// serialized, and so neither weighed nor written.
+    pub(crate) fn new<C: Serialize + Send + Sync + 'static>(
+        key: &Key,
+        answer: Arc<C>,
+        weight: Option<u64>,
+        facts: Facts,
+        life: Life,
+        source: Source,
+    ) -> Option<Self> {
+        let weight = weight.or_else(|| weigh(&*answer))?;
+        let bytes = bytes(key, &source, weight);
+        let encode: Encode = |answer| serde_json::to_vec(answer.downcast_ref::<C>()?).ok();
+        Some(Self { answer: Mutex::new(Answer::Typed(answer)), encode, facts, life, source, tier: "memory", bytes })
+    }
+
+    /// The answer, if it is of this type, and has not just been evicted. Text is read once.
+    pub(crate) fn answer<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<Arc<C>> {
+        let text = match &*self.lock() {
+            Answer::Typed(answer) => return Arc::clone(answer).downcast().ok(),
+            Answer::Text(text) => text.clone(),
+            Answer::Gone => return None,
+        };
+        let answer: Arc<C> = Arc::new(serde_json::from_slice(&text).ok()?);
+        *self.lock() = Answer::Typed(Arc::clone(&answer) as Typed);
+        Some(answer)
+    }
+
+    /// The answer's JSON text.
+    pub(crate) fn text(&self) -> Option<Bytes> {
+        let answer = match &*self.lock() {
+            Answer::Typed(answer) => Arc::clone(answer),
+            Answer::Text(text) => return Some(text.clone()),
+            Answer::Gone => return None,
+        };
+        (self.encode)(&*answer).map(Bytes::from)
+    }
+
+    /// Lets go of the answer.
+    pub(crate) fn evict(&self) {
+        let answer = std::mem::replace(&mut *self.lock(), Answer::Gone);
+        drop(answer);
+    }
+
+    /// What it takes in memory, in bytes.
+    pub(crate) fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
+    /// How long ago it was stored.
+    pub(crate) fn age(&self, now: SystemTime) -> Duration {
+        now.duration_since(self.life.stored_at).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answer> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn bytes(key: &Key, source: &Source, weight: u64) -> u32 {
+    let tags: usize = source.tags.iter().map(|tag| TAG_BYTES + tag.len()).sum();
+    let around = (ENTRY_BYTES + key.as_bytes().len() + tags) as u64;
+    u32::try_from(around.saturating_add(weight)).unwrap_or(u32::MAX)
+}

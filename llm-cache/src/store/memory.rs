@@ -1,0 +1,175 @@
+use std::{hash::BuildHasher, sync::Arc};
+
+use foldhash::quality::RandomState;
+use moka::{policy::EvictionPolicy, sync::Cache};
+
+use super::{Entry, Far, Policy, Store, at_once};
+use crate::{Key, key::Lent};
+
+/// The memory tier: typed answers, so that a hit decodes nothing; bounded in bytes.
+///
+/// moka bounds the size alone. Whether an entry is fresh is told by the wall time in it.
+pub(crate) struct Memory<H = RandomState> {
+    entries: Cache<Key, Arc<Entry>, H>,
+    max_bytes: u64,
+}
+
+impl Memory {
+    pub(crate) fn new(max_bytes: u64, policy: Policy) -> Self {
+        Self::with_hasher(max_bytes, policy, RandomState::default())
+    }
+}
+
+impl<H: BuildHasher + Clone + Send + Sync + 'static> Memory<H> {
+    fn with_hasher(max_bytes: u64, policy: Policy, hasher: H) -> Self {
+        let policy = match policy {
+            Policy::Lru => EvictionPolicy::lru(),
+            Policy::TinyLfu => EvictionPolicy::tiny_lfu(),
+        };
+        let entries = Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_: &Key, entry: &Arc<Entry>| entry.bytes())
+            .eviction_policy(policy)
+            .eviction_listener(|_, entry: Arc<Entry>, _| entry.evict())
+            .build_with_hasher(hasher);
+        Self { entries, max_bytes }
+    }
+
+    /// Removes every entry of which this is said. It looks at all of them.
+    pub(crate) fn remove_if(&self, gone: impl Fn(&Key, &Entry) -> bool) {
+        for (key, entry) in &self.entries {
+            if gone(&key, &entry) {
+                self.entries.invalidate(&key.lent());
+            }
+        }
+    }
+}
+
+impl<H: BuildHasher + Clone + Send + Sync + 'static> Store for Memory<H> {
+    fn peek(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+        self.entries.get(&key)
+    }
+
+    /// An answer larger than the whole tier is not stored. Makes room at once: moka would put that off, and hold more
+    /// than it may meanwhile.
+    fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
+        let fits = u64::from(entry.bytes()) <= self.max_bytes;
+        if fits {
+            self.entries.insert(key, entry);
+            self.entries.run_pending_tasks();
+        }
+        fits
+    }
+
+    fn discard(&self, key: Lent<'_>) {
+        self.entries.invalidate(&key);
+    }
+
+    fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
+        self.discard(key.lent());
+        at_once(())
+    }
+
+    fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
+        self.remove_if(|key, _| key.tenant() == tenant);
+        at_once(())
+    }
+
+    fn clear(&self) -> Far<'_, ()> {
+        self.entries.invalidate_all();
+        at_once(())
+    }
+
+    /// moka settles evictions behind calls; this settles them first.
+    fn size(&self) -> (u64, u64) {
+        self.entries.run_pending_tasks();
+        (self.entries.entry_count(), self.entries.weighted_size())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        hash::{BuildHasherDefault, Hasher},
+        time::SystemTime,
+    };
+
+    use llm_core::Facts;
+
+    use super::*;
+    use crate::{
+        generations::Moment,
+        store::{Life, Source},
+    };
+
+    fn entry(key: &Key, text: &str) -> Arc<Entry> {
+        let life = Life { stored_at: SystemTime::UNIX_EPOCH, fresh_until: None };
+        let source = Source { begun: Moment::default(), tags: Arc::default() };
+        let entry = Entry::new(key, Arc::new(text.to_owned()), None, Facts::default(), life, source);
+        Arc::new(entry.expect("text can be written"))
+    }
+
+    fn key(n: u32) -> Key {
+        Key::of("ns", "t", "op", &n).expect("a number can be written")
+    }
+
+    /// Gives every key the same hash.
+    #[derive(Default)]
+    struct Worst;
+
+    impl Hasher for Worst {
+        fn finish(&self) -> u64 {
+            7
+        }
+        fn write(&mut self, _: &[u8]) {}
+    }
+
+    #[test]
+    fn colliding_hashes_never_mix_answers() {
+        let memory = Memory::with_hasher(1 << 20, Policy::Lru, BuildHasherDefault::<Worst>::default());
+        for n in 0..50 {
+            memory.put(key(n), entry(&key(n), &n.to_string()));
+        }
+        for n in 0..50 {
+            let found = memory.peek(key(n).lent()).unwrap();
+            assert_eq!(*found.answer::<String>().unwrap(), n.to_string());
+        }
+        assert!(memory.peek(key(50).lent()).is_none());
+    }
+
+    #[test]
+    fn is_bounded_in_bytes_not_entries() {
+        let memory = Memory::new(100_000, Policy::Lru);
+        for n in 0..256 {
+            memory.put(key(n), entry(&key(n), &"x".repeat(10_000)));
+        }
+        let (entries, bytes) = memory.size();
+        assert!(entries <= 9 && bytes <= 100_000, "{entries} entries, {bytes} bytes");
+        memory.put(key(999), entry(&key(999), &"x".repeat(200_000)));
+        assert!(memory.peek(key(999).lent()).is_none(), "larger than the whole tier");
+        assert_eq!(memory.size().0, entries, "and it evicts nothing");
+    }
+
+    #[test]
+    fn fresh_keys_find_room_in_a_warm_full_cache_or_not_as_the_policy_says() {
+        assert_eq!(fresh_keys_kept(Policy::Lru), 20);
+        assert!(fresh_keys_kept(Policy::TinyLfu) < 20, "it admits by frequency");
+    }
+
+    fn fresh_keys_kept(policy: Policy) -> usize {
+        let memory = Memory::new(100 * 1_000, policy);
+        let put = |n| memory.put(key(n), entry(&key(n), &"x".repeat(100)));
+        for round in 0..5 {
+            for n in 0..100 {
+                put(n);
+                let _ = memory.peek(key(n).lent());
+            }
+            let _ = (round, memory.size());
+        }
+        for n in 1_000..1_020 {
+            put(n);
+        }
+        let _ = memory.size();
+        (1_000..1_020).filter(|n| memory.peek(key(*n).lent()).is_some()).count()
+    }
+}
