@@ -2,7 +2,7 @@
 
 use crate::flavor::Flavor;
 use crate::latency::Latency;
-use crate::limits::RateLimits;
+use crate::limits::{Gate, Limit, RateLimits};
 use crate::settings::Settings;
 use crate::vendor::Vendor;
 use std::num::NonZeroUsize;
@@ -13,6 +13,7 @@ use std::time::SystemTime;
 #[derive(Debug, Default)]
 pub struct VendorBuilder {
     settings: Settings,
+    gate: Gate,
 }
 
 impl VendorBuilder {
@@ -116,10 +117,38 @@ impl VendorBuilder {
         self
     }
 
-    /// The limits that answers advertise, or none.
+    /// What answers advertise, or nothing: then no header tells of limits, not even of those that are enforced.
     #[must_use]
     pub fn rate_limits(mut self, limits: Option<RateLimits>) -> Self {
         self.settings.limits = limits;
+        self
+    }
+
+    /// The limits that are enforced for each key on its own; none unless told. All of a key's limits have to hold.
+    #[must_use]
+    pub fn limit_each_key(mut self, limits: impl IntoIterator<Item = Limit>) -> Self {
+        self.gate.limit_each(limits.into_iter().collect());
+        self
+    }
+
+    /// The limits that are enforced for this key, instead of those for each key.
+    #[must_use]
+    pub fn limit_key(mut self, key: impl Into<String>, limits: impl IntoIterator<Item = Limit>) -> Self {
+        self.gate.limit_key(key.into(), limits.into_iter().collect());
+        self
+    }
+
+    /// The limits that are enforced for these keys together, beside those of each key. A key may be in several
+    /// organisations, such as a project and its owner.
+    #[must_use]
+    pub fn limit_organisation<K: Into<String>>(
+        mut self,
+        name: impl Into<String>,
+        keys: impl IntoIterator<Item = K>,
+        limits: impl IntoIterator<Item = Limit>,
+    ) -> Self {
+        let keys = keys.into_iter().map(Into::into).collect();
+        self.gate.limit_organisation(name.into(), keys, limits.into_iter().collect());
         self
     }
 
@@ -139,6 +168,6 @@ impl VendorBuilder {
 
     /// The vendor, open for business.
     pub fn build(self) -> Vendor {
-        Vendor::open(self.settings)
+        Vendor::open(self.settings, self.gate)
     }
 }

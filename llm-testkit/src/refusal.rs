@@ -1,6 +1,7 @@
 //! Calls that are not served, in no vendor's words yet.
 
 use crate::fault::{RetryForm, Trouble};
+use crate::limits::Limited;
 use std::time::Duration;
 
 /// Why a call is not served.
@@ -78,6 +79,16 @@ impl Refusal {
             "slow_down" => "traffic grew too fast, slow down",
             _ => "the quota is used up, check plan and billing",
         };
+        Self::new(Cause::Limited { code: code.into(), retry_after, form }, message)
+    }
+
+    /// For a limit that is enforced. `code` is the format's word for it.
+    pub(crate) fn over(limited: &Limited, code: &str, form: RetryForm) -> Self {
+        let (message, form) = match limited.retry_after {
+            Some(_) => ("rate limit reached, slow down", form),
+            None => ("request too large for the rate limit", RetryForm::Silent),
+        };
+        let retry_after = limited.retry_after.unwrap_or_default();
         Self::new(Cause::Limited { code: code.into(), retry_after, form }, message)
     }
 

@@ -3,8 +3,9 @@
 use crate::answer::{Answer, Embed};
 use crate::books::Bill;
 use crate::dialect::{self, Dialect, Endpoint, Facts, Inquiry, Target};
-use crate::fault::Fault;
-use crate::limits::RateLimits;
+use crate::fault::{Fault, RetryForm};
+use crate::flavor::{Flavor, Format};
+use crate::limits::{Demand, Gate, Limited, RateLimits};
 use crate::openai;
 use crate::plan::{CallId, End, Frame, Head, Outcome, Plan};
 use crate::prng::{Prng, mix};
@@ -30,6 +31,8 @@ pub(crate) struct State {
     pub(crate) requests: VecDeque<Request<Bytes>>,
     pub(crate) most_in_flight: usize,
     pub(crate) keys_in_urls: u64,
+    pub(crate) limited: Vec<Limited>,
+    gate: Gate,
     running: HashMap<CallId, Running>,
 }
 
@@ -56,6 +59,7 @@ struct Draft {
 /// A call as it came in.
 struct Incoming<'a> {
     call: CallId,
+    now: Duration,
     number: String,
     request_id: String,
     key: String,
@@ -64,7 +68,7 @@ struct Incoming<'a> {
 }
 
 impl State {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings, gate: Gate) -> Self {
         Self {
             settings,
             script: Script::default(),
@@ -74,6 +78,8 @@ impl State {
             requests: VecDeque::new(),
             most_in_flight: 0,
             keys_in_urls: 0,
+            limited: Vec::new(),
+            gate,
             running: HashMap::new(),
         }
     }
@@ -92,8 +98,11 @@ impl State {
         let dialect = dialect::of(request, self.settings.flavor);
         let key = dialect.key(request).unwrap_or_default();
         self.keys_in_urls += u64::from(dialect::query(request.uri(), "key").is_some());
-        let incoming = Incoming { call, number, request_id, key, dialect, request };
-        let draft = self.draft(&incoming).unwrap_or_else(|refusal| self.refused(&incoming, &refusal));
+        let incoming = Incoming { call, now, number, request_id, key, dialect, request };
+        let mut draft = self.draft(&incoming).unwrap_or_else(|refusal| self.refused(&incoming, &refusal));
+        if let (false, Some(limits)) = (self.gate.is_open(), &mut draft.limits) {
+            *limits = self.gate.figures(now, &incoming.key, *limits);
+        }
         let headers = self.headers(&incoming, &draft);
         let Incoming { request_id, key, .. } = incoming;
         let Draft { status, reply, .. } = draft;
@@ -117,6 +126,7 @@ impl State {
             }
             None => charge.output,
         };
+        self.gate.end(now, &running.key, output);
         let price = self.settings.prices.row(&charge.model);
         self.bills.push(Bill {
             call,
@@ -154,6 +164,9 @@ impl State {
         }
         let read = serde_json::from_slice::<Value>(request.body()).map_err(|error| Refusal::malformed(&error));
         let inquiry = read.and_then(|body| dialect.inquiry(&target, body));
+        if let (false, Ok(inquiry)) = (self.gate.is_open(), &inquiry) {
+            self.admit(incoming, target.endpoint, inquiry)?;
+        }
         let fault = self.fault(incoming, inquiry.as_ref().ok(), &target);
         if let Some(draft) = fault.as_ref().and_then(|fault| self.instead(incoming, fault)) {
             return Ok(draft);
@@ -210,6 +223,34 @@ impl State {
         }
     }
 
+    /// Enforces the limits of the call's key.
+    fn admit(&mut self, incoming: &Incoming<'_>, endpoint: Endpoint, inquiry: &Inquiry) -> Result<(), Refusal> {
+        let demand = match endpoint {
+            Endpoint::Chat => self.chat_demand(&inquiry.body),
+            Endpoint::Embeddings => {
+                Demand { input: tokens::embedding_input(&inquiry.body["input"]), ..Demand::default() }
+            }
+            Endpoint::Count | Endpoint::Models => return Ok(()),
+        };
+        self.gate.admit(incoming.now, incoming.call, &incoming.key, &demand).map_err(|limited| {
+            let format = incoming.dialect.format();
+            let form = match (format, self.settings.flavor) {
+                (Format::OpenAi, Flavor::OpenAi | Flavor::Azure) => RetryForm::Both,
+                _ => RetryForm::Seconds,
+            };
+            let refusal = Refusal::over(&limited, limited.limit.code(format), form);
+            self.limited.push(*limited);
+            refusal
+        })
+    }
+
+    fn chat_demand(&self, body: &Value) -> Demand {
+        let input = tokens::chat_input(body);
+        let most = body["max_completion_tokens"].as_u64().or(body["max_tokens"].as_u64()).unwrap_or(0);
+        let choices = body["n"].as_u64().unwrap_or(1);
+        Demand { input, cached: self.settings.cached(input), most_output: most.saturating_mul(choices) }
+    }
+
     fn fault(&mut self, incoming: &Incoming<'_>, inquiry: Option<&Inquiry>, target: &Target) -> Option<Fault> {
         if self.script.is_empty() {
             return None;
@@ -253,7 +294,8 @@ impl State {
         incoming.dialect.refusal_headers(&mut draft.headers, refusal, (self.settings.wall)());
         if let Cause::Limited { code, retry_after, .. } = &refusal.cause {
             let limits = self.settings.limits;
-            let spent = matches!(code.as_str(), "rate_limit_exceeded" | "requests_per_day");
+            let scripted = self.gate.is_open();
+            let spent = scripted && matches!(code.as_str(), "rate_limit_exceeded" | "requests_per_day");
             draft.limits = if spent { limits.map(|limits| limits.refused(*retry_after)) } else { limits };
         }
         draft

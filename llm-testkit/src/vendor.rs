@@ -4,7 +4,7 @@ use crate::books::Bill;
 use crate::builder::VendorBuilder;
 use crate::face::{Server, Transport};
 use crate::latency::Latency;
-use crate::limits::RateLimits;
+use crate::limits::{Gate, Limited, RateLimits};
 use crate::plan::{CallId, Outcome, Plan};
 use crate::script::Rule;
 use crate::settings::Settings;
@@ -43,8 +43,8 @@ impl Vendor {
         VendorBuilder::default()
     }
 
-    pub(crate) fn open(settings: Settings) -> Self {
-        let state = Mutex::new(State::new(settings));
+    pub(crate) fn open(settings: Settings, gate: Gate) -> Self {
+        let state = Mutex::new(State::new(settings, gate));
         Self { shared: Arc::new(Shared { state, start: OnceLock::new(), changes: watch::Sender::new(0) }) }
     }
 
@@ -118,6 +118,11 @@ impl Vendor {
     /// The sum of all bills, in nano-dollars.
     pub fn total_billed(&self) -> u64 {
         self.state().bills.iter().fold(0, |sum, bill| sum.saturating_add(bill.nano_usd))
+    }
+
+    /// The calls that were refused for an enforced limit, in the order in which they came.
+    pub fn limited(&self) -> Vec<Limited> {
+        self.state().limited.clone()
     }
 
     /// How many calls were received, whatever came of them.

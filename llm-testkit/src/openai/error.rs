@@ -53,6 +53,7 @@ fn row(refusal: &Refusal) -> (StatusCode, &'static str, Option<&str>) {
         Cause::Limited { code, .. } => {
             let (kind, code) = match code.as_str() {
                 "rate_limit_exceeded" | "requests_per_day" => ("requests", "rate_limit_exceeded"),
+                "tokens" => ("tokens", "rate_limit_exceeded"),
                 "slow_down" => ("rate_limit_error", "slow_down"),
                 other => ("insufficient_quota", other),
             };

@@ -13,6 +13,7 @@ mod faults;
 mod flavors;
 mod formats;
 mod gemini;
+mod limits;
 mod probes;
 mod refusals;
 mod time;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// What the rate limit headers of every answer say, in the vendor's own names and forms, if it has any. They are advertised, not enforced: refusals are scripted.
+/// What the rate limit headers of every answer say, in the vendor's own names and forms, if it has any. They enforce
+/// nothing; where a [`Limit`](super::Limit) is enforced, its figures stand in their place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
     /// Requests.

@@ -1,0 +1,205 @@
+//! What is admitted, by a log of what was admitted when. It is naive on purpose: limiters are checked against it.
+
+use super::limit::{Limit, Measure};
+use super::{RateLimits, Window};
+use crate::plan::CallId;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+/// A call that was refused for an enforced limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limited {
+    /// The call's number.
+    pub call: CallId,
+    /// The key that the call was made with.
+    pub key: String,
+    /// The organisation whose limit it was, or `None` where it was the key's own.
+    pub organisation: Option<String>,
+    /// The limit that asks for the longest wait.
+    pub limit: Limit,
+    /// When the call came, from the vendor's start.
+    pub at: Duration,
+    /// How long until it would have been admitted, or `None` if it asks for more than the whole limit.
+    pub retry_after: Option<Duration>,
+}
+
+/// What a call asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Demand {
+    /// Tokens of the prompt, of which `cached` are read from a cache.
+    pub(crate) input: u64,
+    pub(crate) cached: u64,
+    /// The most tokens that the answer may have, as far as the request says it.
+    pub(crate) most_output: u64,
+}
+
+/// Everything that is enforced.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// What each key has to itself.
+    each: Vec<Limit>,
+    /// What some keys have, instead.
+    own: HashMap<String, Vec<Limit>>,
+    organisations: HashMap<String, Organisation>,
+    logs: HashMap<Scope, Vec<Log>>,
+}
+
+#[derive(Debug)]
+struct Organisation {
+    keys: Vec<String>,
+    limits: Vec<Limit>,
+}
+
+/// Who shares a log.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Scope {
+    Key(String),
+    Organisation(String),
+}
+
+/// What one limit has let through, the oldest first.
+#[derive(Debug)]
+struct Log {
+    limit: Limit,
+    entries: VecDeque<(Duration, u64)>,
+}
+
+impl Gate {
+    pub(crate) fn limit_each(&mut self, limits: Vec<Limit>) {
+        self.each = limits;
+    }
+
+    pub(crate) fn limit_key(&mut self, key: String, limits: Vec<Limit>) {
+        self.own.insert(key, limits);
+    }
+
+    pub(crate) fn limit_organisation(&mut self, name: String, keys: Vec<String>, limits: Vec<Limit>) {
+        self.organisations.insert(name, Organisation { keys, limits });
+    }
+
+    /// Whether nothing is enforced.
+    pub(crate) fn is_open(&self) -> bool {
+        self.each.is_empty() && self.own.is_empty() && self.organisations.is_empty()
+    }
+
+    /// Admits a call at `now` and notes it in every log, or in none if one of them has no room.
+    pub(crate) fn admit(
+        &mut self,
+        now: Duration,
+        call: CallId,
+        key: &str,
+        demand: &Demand,
+    ) -> Result<(), Box<Limited>> {
+        let scopes = self.scopes(key);
+        let refusals = scopes.iter().flat_map(|scope| {
+            let of_scope = self.logs.get(scope).into_iter().flatten();
+            of_scope.filter_map(move |log| Some((scope, log.limit, log.wait(now, log.limit.admission(demand))?)))
+        });
+        // NOTE: what can never be admitted waits longest.
+        let longest = refusals.max_by_key(|(.., wait)| wait.unwrap_or(Duration::MAX));
+        if let Some((scope, limit, retry_after)) = longest {
+            let organisation = match scope {
+                Scope::Organisation(name) => Some(name.clone()),
+                Scope::Key(_) => None,
+            };
+            return Err(Box::new(Limited { call, key: key.into(), organisation, limit, at: now, retry_after }));
+        }
+        self.note(now, &scopes, |limit| limit.admission(demand));
+        Ok(())
+    }
+
+    /// Notes what an admitted call generated.
+    pub(crate) fn end(&mut self, now: Duration, key: &str, output: u64) {
+        let scopes = self.scopes(key);
+        self.note(now, &scopes, |limit| limit.ending(output));
+    }
+
+    /// What headers say to a key at `now`: of the limits on requests and of those on tokens the one with the least left
+    /// of it, and what is `advertised` where there is none.
+    pub(crate) fn figures(&mut self, now: Duration, key: &str, advertised: RateLimits) -> RateLimits {
+        let scopes = self.scopes(key);
+        let logs: Vec<&Log> = scopes.iter().filter_map(|scope| self.logs.get(scope)).flatten().collect();
+        let tightest = |requests: bool| {
+            let of_kind = logs.iter().filter(|log| (log.limit.measure == Measure::Requests) == requests);
+            let windows = of_kind.map(|log| log.window(now));
+            windows.min_by_key(|window| u128::from(window.remaining) * 1_000_000 / u128::from(window.limit.max(1)))
+        };
+        RateLimits {
+            requests: tightest(true).unwrap_or(advertised.requests),
+            tokens: tightest(false).unwrap_or(advertised.tokens),
+        }
+    }
+
+    /// The scopes of a key, each with its logs.
+    fn scopes(&mut self, key: &str) -> Vec<Scope> {
+        let own = self.own.get(key).unwrap_or(&self.each);
+        let mut scopes = vec![(Scope::Key(key.into()), own)];
+        for (name, organisation) in &self.organisations {
+            if organisation.keys.iter().any(|member| member == key) {
+                scopes.push((Scope::Organisation(name.clone()), &organisation.limits));
+            }
+        }
+        // NOTE: a map's order differs from run to run, and ties must not.
+        scopes.sort_by(|(left, _), (right, _)| left.cmp(right));
+        for (scope, limits) in &scopes {
+            let logs = || limits.iter().map(|limit| Log { limit: *limit, entries: VecDeque::new() }).collect();
+            self.logs.entry(scope.clone()).or_insert_with(logs);
+        }
+        scopes.into_iter().map(|(scope, _)| scope).collect()
+    }
+
+    fn note(&mut self, now: Duration, scopes: &[Scope], amount: impl Fn(&Limit) -> u64) {
+        for scope in scopes {
+            for log in self.logs.get_mut(scope).into_iter().flatten() {
+                log.entries.retain(|(at, _)| now < *at + log.limit.per);
+                let amount = amount(&log.limit);
+                if amount > 0 {
+                    log.entries.push_back((now, amount));
+                }
+            }
+        }
+    }
+}
+
+impl Log {
+    /// What was let through in the `window` before `now`.
+    fn used(&self, now: Duration, window: Duration) -> u64 {
+        let within = self.entries.iter().filter(|(at, _)| now < *at + window);
+        within.fold(0, |sum, (_, amount)| sum.saturating_add(*amount))
+    }
+
+    /// `None` if there is room for `amount`; else how long until there is, in whole milliseconds, or `None` if never.
+    fn wait(&self, now: Duration, amount: u64) -> Option<Option<Duration>> {
+        let waits = self.limit.windows().filter_map(|(most, window)| self.wait_in(now, amount, most, window));
+        waits.max_by_key(|wait| wait.unwrap_or(Duration::MAX))
+    }
+
+    fn wait_in(&self, now: Duration, amount: u64, most: u64, window: Duration) -> Option<Option<Duration>> {
+        // NOTE: what counts at its end may begin while anything is left.
+        let amount = if self.limit.measure == Measure::Output { 1 } else { amount };
+        if amount > most {
+            return Some(None);
+        }
+        let mut used = self.used(now, window);
+        if used.saturating_add(amount) <= most {
+            return None;
+        }
+        let leaves = self.entries.iter().filter(|(at, _)| now < *at + window).find_map(|(at, gone)| {
+            used = used.saturating_sub(*gone);
+            (used.saturating_add(amount) <= most).then(|| ceil_millis(*at + window - now))
+        });
+        Some(leaves)
+    }
+
+    fn window(&self, now: Duration) -> Window {
+        let Limit { most, per, .. } = self.limit;
+        let last = self.entries.back().map_or(now, |(at, _)| *at + per);
+        Window { limit: most, remaining: most.saturating_sub(self.used(now, per)), reset: last.saturating_sub(now) }
+    }
+}
+
+fn ceil_millis(duration: Duration) -> Duration {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}

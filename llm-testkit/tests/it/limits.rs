@@ -1,0 +1,217 @@
+//! Limits that the vendor enforces.
+
+use crate::ask::{Answer, ask, ask_http, chat, post, prompt, with};
+use crate::formats::{anthropic, gemini};
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode};
+use llm_testkit::{Fault, Latency, Limit, RetryForm, Rule, Trouble, Vendor, tokens};
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::{Instant, advance};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn a_window_slides_and_its_refusals_say_when_to_come_back() {
+    let vendor = Vendor::builder().limit_each_key([Limit::requests(3, MINUTE)]).build();
+    for _ in 0..3 {
+        assert_eq!(status(&vendor, "sk-a").await, 200);
+        advance(20 * SECOND).await;
+    }
+    assert_eq!(status(&vendor, "sk-a").await, 200, "the first one left after exactly a minute");
+    advance(Duration::from_micros(12_500_200)).await;
+    let refused = ask(&vendor, as_key("sk-a", chat(&prompt("one")))).await;
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.headers["retry-after"], "8");
+    assert_eq!(refused.headers["retry-after-ms"], "7500");
+    assert_eq!(refused.headers["x-ratelimit-remaining-requests"], "0");
+    advance(Duration::from_millis(7_499)).await;
+    assert_eq!(status(&vendor, "sk-a").await, 429, "too early");
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(status(&vendor, "sk-a").await, 200, "as the refusal said");
+    let limited = vendor.limited();
+    assert_eq!((limited.len(), vendor.books().len()), (2, 5));
+    assert_eq!(limited[0].retry_after, Some(Duration::from_millis(7_500)));
+    assert_eq!((limited[0].key.as_str(), limited[0].limit), ("sk-a", Limit::requests(3, MINUTE)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_window_lets_more_through_wherever_it_begins() {
+    for seed in 0..5 {
+        let vendor = Vendor::builder().limit_each_key([Limit::requests(20, MINUTE)]).build();
+        let (start, mut passed) = (Instant::now(), Vec::new());
+        for call in 0..400_u64 {
+            advance(Duration::from_millis((call * 7_919 + seed * 104_729) % 2_500)).await;
+            if status(&vendor, "sk-a").await == 200 {
+                passed.push(start.elapsed());
+            }
+        }
+        let within = |from: &Duration| passed.iter().filter(|at| (*from..*from + MINUTE).contains(at)).count();
+        assert_eq!(passed.iter().map(within).max(), Some(20), "seed {seed}");
+        assert_eq!(passed.len() + vendor.limited().len(), 400);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_minute_may_be_enforced_second_by_second() {
+    let limit = Limit::requests(60, MINUTE).in_slices_of(SECOND);
+    let vendor = Vendor::builder().limit_each_key([limit]).build();
+    assert_eq!(status(&vendor, "sk-a").await, 200);
+    let refused = ask(&vendor, chat(&prompt("one"))).await;
+    assert_eq!((refused.status.as_u16(), &refused.headers["retry-after-ms"]), (429, &HeaderValue::from_static("1000")));
+    assert_eq!(refused.headers["x-ratelimit-limit-requests"], "60", "the limit is stated by the minute");
+    assert_eq!(refused.headers["x-ratelimit-remaining-requests"], "59");
+    for _ in 0..120 {
+        advance(SECOND).await;
+        assert_eq!(status(&vendor, "sk-a").await, 200);
+    }
+}
+
+#[tokio::test]
+async fn keys_of_an_organisation_share_and_others_do_not() {
+    let vendor = Vendor::builder()
+        .limit_each_key([Limit::requests(2, MINUTE)])
+        .limit_key("sk-d", [Limit::requests(1, MINUTE)])
+        .limit_organisation("acme", ["sk-a", "sk-b"], [Limit::requests(3, MINUTE)])
+        .build();
+    let mut statuses = Vec::new();
+    for key in ["sk-a", "sk-a", "sk-a", "sk-b", "sk-b", "sk-c", "sk-c", "sk-c", "sk-d", "sk-d"] {
+        statuses.push(status(&vendor, key).await.as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 429, 200, 429, 200, 200, 429, 200, 429]);
+    let who: Vec<_> = vendor.limited().into_iter().map(|limited| (limited.key, limited.organisation)).collect();
+    let row = |key: &str, organisation: Option<&str>| (key.to_owned(), organisation.map(str::to_owned));
+    assert_eq!(who, [row("sk-a", None), row("sk-b", Some("acme")), row("sk-c", None), row("sk-d", None)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_call_counts_nowhere_and_a_failed_one_everywhere() {
+    let vendor = Vendor::builder()
+        .limit_each_key([Limit::requests(2, MINUTE)])
+        .limit_organisation("acme", ["sk-a", "sk-b"], [Limit::requests(2, SECOND)])
+        .build();
+    vendor.script(Rule::new(Fault::Refused(Trouble::ServerError)).once());
+    assert_eq!(status(&vendor, "sk-a").await, 500);
+    assert_eq!(status(&vendor, "sk-b").await, 200);
+    assert_eq!(status(&vendor, "sk-b").await, 429, "the organisation is full");
+    advance(SECOND).await;
+    assert_eq!(status(&vendor, "sk-b").await, 200, "its refusal took none of the key's two");
+    assert_eq!(status(&vendor, "sk-a").await, 200);
+    assert_eq!(status(&vendor, "sk-a").await, 429, "and the failure took one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_are_counted_when_admitted_or_as_used() {
+    let body = with(prompt("one two three"), json!({"max_tokens": 100, "n": 2}));
+    let input = tokens::chat_input(&body);
+    let build = |limit| {
+        let vendor = Vendor::builder().answer_tokens(10..=10).cached_percent(50);
+        vendor.latency(Latency::fixed(SECOND, Duration::ZERO)).limit_each_key([limit]).build()
+    };
+    let cases = [
+        (Limit::tokens(1_000, MINUTE), input + 200, 0),
+        (Limit::used_tokens(1_000, MINUTE), input, 20),
+        (Limit::input_tokens(1_000, MINUTE), input - input / 2, 0),
+        (Limit::output_tokens(1_000, MINUTE), 0, 20),
+    ];
+    for (limit, admitted, ended) in cases {
+        let vendor = build(limit);
+        let left = |answer: &Answer| {
+            let text = answer.headers["x-ratelimit-remaining-tokens"].to_str().expect("ASCII");
+            text.parse::<u64>().expect("a number")
+        };
+        let first = ask(&vendor, chat(&body)).await;
+        assert_eq!(left(&first), 1_000 - admitted, "{limit:?}");
+        let second = ask(&vendor, chat(&body)).await;
+        assert_eq!(left(&second), 1_000 - 2 * admitted - ended, "{limit:?}");
+    }
+}
+
+#[tokio::test]
+async fn answers_may_begin_while_any_of_their_tokens_are_left() {
+    let vendor = Vendor::builder().answer_tokens(10..=10).limit_each_key([Limit::output_tokens(15, MINUTE)]).build();
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(status(&vendor, "sk-a").await.as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 429]);
+}
+
+#[tokio::test]
+async fn a_request_beyond_the_whole_limit_is_told_no_time() {
+    let vendor = Vendor::builder().limit_each_key([Limit::tokens(100, MINUTE)]).build();
+    let refused = ask(&vendor, chat(&with(prompt("one"), json!({"max_tokens": 101})))).await;
+    assert_eq!(refused.status, 429);
+    assert!(!refused.headers.contains_key("retry-after"));
+    assert_eq!(refused.json()["error"]["message"], "request too large for the rate limit");
+    assert_eq!(vendor.limited()[0].retry_after, None);
+    assert_eq!(status(&vendor, "sk-a").await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_format_refuses_in_its_own_words() {
+    let limits = [Limit::requests(60, MINUTE), Limit::tokens(500, MINUTE)];
+    let vendor = Vendor::builder().limit_each_key(limits).wall_clock(|| std::time::SystemTime::UNIX_EPOCH).build();
+    let big = json!({"model": "m", "max_tokens": 450, "messages": [{"role": "user", "content": "one"}]});
+    assert_eq!(ask(&vendor, chat(&big)).await.status, 200);
+
+    let openai = ask(&vendor, chat(&big)).await;
+    assert_eq!((openai.status.as_u16(), &openai.headers["retry-after"]), (429, &HeaderValue::from_static("60")));
+    assert_eq!(openai.json()["error"]["type"], "tokens");
+    assert_eq!(openai.json()["error"]["code"], "rate_limit_exceeded");
+    assert_eq!(openai.headers["x-ratelimit-limit-tokens"], "500");
+    assert_eq!(openai.headers["x-ratelimit-reset-tokens"], "1m0s");
+    assert_eq!(openai.headers["x-ratelimit-remaining-requests"], "59");
+
+    let claude = ask(&vendor, anthropic("messages", &big)).await;
+    assert_eq!((claude.status.as_u16(), &claude.headers["retry-after"]), (429, &HeaderValue::from_static("60")));
+    assert_eq!(claude.json()["error"]["type"], "rate_limit_error");
+    assert_eq!(claude.headers["anthropic-ratelimit-tokens-limit"], "500");
+    assert_eq!(claude.headers["anthropic-ratelimit-requests-remaining"], "59");
+    assert_eq!(claude.headers["anthropic-ratelimit-tokens-reset"], "1970-01-01T00:01:00Z");
+
+    let body = json!({"contents": [{"role": "user", "parts": [{"text": "one"}]}],
+        "generationConfig": {"maxOutputTokens": 450}});
+    let gemini = ask(&vendor, gemini("m:generateContent", &body)).await;
+    assert_eq!(gemini.status, 429);
+    let details = gemini.json()["error"]["details"].clone();
+    assert_eq!(details[0]["violations"][0]["quotaId"], "GenerateContentPaidTierInputTokensPerModelPerMinute");
+    assert_eq!(details[1]["retryDelay"], "60s");
+}
+
+#[tokio::test]
+async fn embeddings_count_and_models_and_token_counts_do_not() {
+    let vendor = Vendor::builder().limit_each_key([Limit::requests(1, MINUTE)]).build();
+    let free = Request::get("/v1/models").header("authorization", "Bearer sk-a").body(Bytes::new());
+    assert_eq!(ask(&vendor, free.expect("a request")).await.status, 200);
+    let count = json!({"model": "m", "messages": [{"role": "user", "content": "one"}]});
+    assert_eq!(ask(&vendor, anthropic("messages/count_tokens", &count)).await.status, 200);
+    let embed = post("embeddings", &json!({"model": "m", "input": "a"}));
+    assert_eq!(ask(&vendor, embed.clone()).await.status, 200);
+    assert_eq!(ask(&vendor, embed).await.status, 429);
+}
+
+#[tokio::test]
+async fn limits_hold_over_http_and_scripts_keep_their_turn() {
+    let vendor = Vendor::builder().limit_each_key([Limit::requests(1, 60 * MINUTE)]).rate_limits(None).build();
+    vendor.script(Rule::new(Fault::rate_limited(SECOND, RetryForm::Seconds)).skip(1));
+    let server = vendor.serve().await;
+    assert_eq!(ask_http(&server, chat(&prompt("one"))).await.status, 200);
+    let refused = ask_http(&server, chat(&prompt("one"))).await;
+    assert_eq!(refused.status, 429);
+    let seconds = refused.headers["retry-after"].to_str().expect("ASCII").parse::<u64>().expect("seconds");
+    assert!((3_000..=3_600).contains(&seconds), "it is the limit's refusal, not the script's: {seconds}");
+    assert!(!refused.headers.contains_key("x-ratelimit-limit-requests"), "this vendor advertises nothing");
+    assert_eq!(vendor.statuses().into_iter().collect::<Vec<_>>(), [(200, 1), (429, 1)]);
+}
+
+async fn status(vendor: &Vendor, key: &'static str) -> StatusCode {
+    ask(vendor, as_key(key, chat(&prompt("one")))).await.status
+}
+
+fn as_key(key: &'static str, mut request: Request<Bytes>) -> Request<Bytes> {
+    let bearer = HeaderValue::try_from(format!("Bearer {key}")).expect("letters");
+    request.headers_mut().insert("authorization", bearer);
+    request
+}
