@@ -101,6 +101,7 @@ mod answers;
 mod attempt;
 mod balance;
 mod books;
+mod csv;
 mod keys;
 mod purchase;
 mod purchases;

@@ -1,0 +1,159 @@
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
+
+use llm_core::{Cause, Usd};
+
+use super::{Overhead, Row, Snapshot};
+
+const COLUMNS: [&str; 12] = [
+    "calls",
+    "answered",
+    "vendor",
+    "hits",
+    "coalesced",
+    "failed",
+    "dropped",
+    "units",
+    "unpriced_answers",
+    "attempts",
+    "unpriced_purchases",
+    "unconfirmed",
+];
+
+impl Snapshot {
+    /// Writes the books as comma-separated values (RFC 4180): a line of names, then one line for each tenant, model and
+    /// label, and the total. Amounts are whole nano-dollars, in columns that say so; the other columns count calls,
+    /// attempts, units and tokens. New columns may follow in later versions: read them by name.
+    ///
+    /// Names are written as they are. A spreadsheet takes a name that begins with `=`, `+`, `-` or `@` for a formula:
+    /// import such columns as text.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_csv(&self, mut out: impl Write) -> io::Result<()> {
+        let amounts = amounts(self.total()).into_iter().map(|(name, _)| name + "_nano_usd");
+        let tokens = tokens(self.total()).into_iter().map(|(name, _)| name.to_owned());
+        let counts = COLUMNS.iter().map(|name| (*name).to_owned());
+        line(&mut out, ["kind", "name", "value"], counts.chain(tokens).chain(amounts))?;
+        for (name, row) in self.tenants() {
+            cells(&mut out, ["tenant", name, ""], row)?;
+        }
+        for (name, row) in self.models() {
+            cells(&mut out, ["model", name, ""], row)?;
+        }
+        for (name, value, row) in self.labels() {
+            cells(&mut out, ["label", name, value], row)?;
+        }
+        cells(&mut out, ["total", "", ""], self.total())
+    }
+}
+
+fn cells(out: &mut impl Write, key: [&str; 3], row: &Row) -> io::Result<()> {
+    let counts = counts(row).map(|count| count.to_string());
+    let tokens = tokens(row).into_iter().map(|(_, count)| count.to_string());
+    let amounts = amounts(row).into_iter().map(|(_, amount)| amount.nanos().to_string());
+    line(out, key, counts.into_iter().chain(tokens).chain(amounts))
+}
+
+fn counts(row: &Row) -> [u64; COLUMNS.len()] {
+    [
+        row.calls,
+        row.answered,
+        row.vendor,
+        row.hits,
+        row.coalesced,
+        row.failed,
+        row.dropped,
+        row.units,
+        row.unpriced_answers,
+        row.attempts,
+        row.unpriced_purchases,
+        row.unconfirmed.count,
+    ]
+}
+
+fn tokens(row: &Row) -> [(&'static str, u64); 4] {
+    [
+        ("input_tokens", row.usage.input),
+        ("output_tokens", row.usage.output),
+        ("paid_input_tokens", row.usage_paid.input),
+        ("paid_output_tokens", row.usage_paid.output),
+    ]
+}
+
+fn amounts(row: &Row) -> Vec<(String, Usd)> {
+    let named = |name: &str, amount| (name.to_owned(), amount);
+    let mut amounts = vec![named("list", row.list), named("useful", row.useful)];
+    amounts.extend(Cause::ALL.into_iter().map(|cause| (format!("saved_{}", cause.name()), row.saved.of(cause))));
+    amounts.extend([named("paid", row.paid), named("claimed", row.claimed), named("open", row.open)]);
+    let overheads = Overhead::ALL.into_iter();
+    amounts.extend(overheads.map(|cause| (format!("overhead_{}", cause.name()), row.overhead.of(cause))));
+    amounts.push(named("unconfirmed", row.unconfirmed.amount));
+    amounts
+}
+
+fn line(out: &mut impl Write, key: [&str; 3], cells: impl Iterator<Item = String>) -> io::Result<()> {
+    let key = key.map(quoted).join(",");
+    let cells: String = cells.flat_map(|cell| [",".to_owned(), cell]).collect();
+    write!(out, "{key}{cells}\r\n")
+}
+
+/// A name as one field: in quotes where it has to be.
+fn quoted(name: &str) -> Cow<'_, str> {
+    match name.contains(['"', ',', '\r', '\n']) {
+        true => format!("\"{}\"", name.replace('"', "\"\"")).into(),
+        false => name.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::ledger::books::Rows;
+
+    fn books() -> Snapshot {
+        let mut row = Row { calls: 3, units: 7, paid: Usd::from_nanos(1_234_567), ..Row::default() };
+        row.saved.add(Cause::ALL[0], Usd::from_nanos(5));
+        row.usage.input = u64::MAX;
+        let rows = |known| Rows { known, other: None, most: 1 };
+        let tenants = rows(HashMap::from([("acme, \"north\"".into(), row.clone())]));
+        Snapshot::new("2026-11-01", row, [tenants, rows(HashMap::new()), rows(HashMap::new())])
+    }
+
+    #[test]
+    fn every_line_has_the_columns_of_the_first() {
+        let mut text = Vec::new();
+        books().write_csv(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let lines: Vec<&str> = text.strip_suffix("\r\n").unwrap().split("\r\n").collect();
+        assert_eq!(lines.len(), 3);
+        let names: Vec<&str> = lines[0].split(',').collect();
+        let total: Vec<&str> = lines[2].split(',').collect();
+        assert_eq!(names.len(), total.len());
+        let cell = |name: &str| total[names.iter().position(|known| *known == name).unwrap()];
+        assert_eq!((cell("kind"), cell("calls"), cell("units")), ("total", "3", "7"));
+        assert_eq!((cell("paid_nano_usd"), cell("input_tokens")), ("1234567", "18446744073709551615"));
+        assert_eq!(cell(&format!("saved_{}_nano_usd", Cause::ALL[0].name())), "5");
+        assert!(lines[1].starts_with("tenant,\"acme, \"\"north\"\"\",,3,"), "{}", lines[1]);
+        assert_eq!(lines[1].strip_prefix("tenant,\"acme, \"\"north\"\"\","), lines[2].strip_prefix("total,,"));
+    }
+
+    #[test]
+    fn a_writer_that_fails_is_told() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        assert_eq!(books().write_csv(Full).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+}
