@@ -14,5 +14,7 @@ mod flavors;
 mod formats;
 mod gemini;
 mod probes;
+#[cfg(unix)]
+mod redis;
 mod refusals;
 mod time;
