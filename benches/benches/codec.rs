@@ -1,6 +1,6 @@
 //! What do the wire formats cost beside `serde_json` on the same bytes?
 
-use std::{hint::black_box, time::Duration};
+use std::hint::black_box;
 
 use benches::codec::{ANTHROPIC, AnthropicDelta, Bytes, GEMINI, GeminiChunk, OPENAI, OpenAiDelta, question};
 use criterion::{BatchSize, Criterion, criterion_group};
@@ -13,11 +13,7 @@ use llm_providers::{
 use serde::Deserialize;
 use serde_json::Value;
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    targets = codec
-}
+criterion_group!(name = benches; config = crate::short(); targets = codec);
 
 /// How many events are read at a time, so that the clock does not count.
 const EVENTS: usize = 64;
@@ -48,7 +44,7 @@ fn vendor<W: Wire>(c: &mut Criterion, wire: &W, bytes: &Bytes, typed: fn(&'stati
 
     let mut group = c.benchmark_group(format!("{name}, decode {EVENTS} events of {} bytes", bytes.event.len()));
     let begun = || {
-        let mut chunks = wire.chunks();
+        let mut chunks = wire.chunks(&question);
         for event in bytes.before {
             chunks.event(None, event).expect("it begins");
         }

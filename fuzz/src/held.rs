@@ -26,6 +26,11 @@ pub fn bounded<T>(bytes: usize, factor: u64, run: impl FnOnce() -> T) -> T {
     result.expect("it was run")
 }
 
+/// Begins anew with what was held most.
+pub fn forget() {
+    MOST.set((0, 0));
+}
+
 /// The most that was held at once on this thread, in bytes; and beyond the base for each byte of an input.
 pub fn most() -> (u64, u64) {
     MOST.get()

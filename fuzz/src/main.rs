@@ -1,4 +1,5 @@
-//! Drives a target on stable Rust: `drive TARGET [SECONDS | RUNSx] [SEED]`, or `drive TARGET FILE`.
+//! Drives a target on stable Rust: `drive TARGET [SECONDS | RUNSx] [SEED]`, or `drive TARGET FILE`. `drive all …` drives
+//! all of them, one after the other.
 
 #![expect(clippy::disallowed_methods, reason = "a driver measures the wall")]
 
@@ -16,14 +17,16 @@ const SLOW: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
-    let Some(target) = args.first().and_then(|name| TARGETS.iter().find(|target| target.name == name)) else {
+    let wanted = args.first().map_or("", String::as_str);
+    let targets: Vec<_> = TARGETS.iter().filter(|target| [target.name, "all"].contains(&wanted)).collect();
+    if targets.is_empty() {
         let names = TARGETS.map(|target| target.name).join(", ");
-        eprintln!("usage: drive TARGET [SECONDS | RUNSx | FILE] [SEED], where TARGET is one of {names}");
+        eprintln!("usage: drive TARGET [SECONDS | RUNSx | FILE] [SEED], where TARGET is all, or one of {names}");
         return ExitCode::from(2);
-    };
+    }
     let limit = args.get(1).map_or("10", String::as_str);
     if let Ok(data) = fs::read(limit) {
-        (target.run)(&data);
+        targets.iter().for_each(|target| (target.run)(&data));
         return ExitCode::SUCCESS;
     }
     let (runs, seconds) = match limit.strip_suffix('x') {
@@ -35,12 +38,14 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let seed = args.get(2).and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    drive(target, runs, seconds, seed)
+    let found = targets.into_iter().filter(|target| !drive(target, runs, seconds, seed)).count();
+    if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Feeds the corpus, and then what comes of it.
-fn drive(target: &Target, runs: u64, seconds: u64, seed: u64) -> ExitCode {
+/// Feeds the corpus, and then what comes of it. Says whether nothing was found.
+fn drive(target: &Target, runs: u64, seconds: u64, seed: u64) -> bool {
     let corpus = corpus(target.name);
+    held::forget();
     let (begin, mut random) = (Instant::now(), Random::new(seed));
     let mut slowest = Duration::ZERO;
     let mut done = 0;
@@ -58,16 +63,18 @@ fn drive(target: &Target, runs: u64, seconds: u64, seed: u64) -> ExitCode {
             kept.expect("the artifacts directory can be written");
             eprintln!("{} after {took:?}, run {done}: {}", if failed { "failed" } else { "slow" }, path.display());
             panic::set_hook(quiet);
-            (target.run)(&data);
-            return ExitCode::FAILURE;
+            // Once more, to show why.
+            let _ = panic::catch_unwind(|| (target.run)(&data));
+            return false;
         }
         slowest = slowest.max(took);
         done += 1;
     }
+    panic::set_hook(quiet);
     let (most, factor) = held::most();
     let (name, took) = (target.name, begin.elapsed());
     println!("{name}: seed {seed}, {done} runs in {took:.1?}, slowest {slowest:.1?}, most held {most} B (x{factor})");
-    ExitCode::SUCCESS
+    true
 }
 
 /// The inputs to begin with, in the order of their names.

@@ -136,7 +136,7 @@ impl Wire for Echo {
         Err(unsupported())
     }
 
-    fn chunks(&self) -> Self {
+    fn chunks(&self, _: &ChatRequest) -> Self {
         *self
     }
 

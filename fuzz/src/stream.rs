@@ -10,6 +10,7 @@ use llm_providers::wire::Wire;
 use crate::{
     canned::{BODY, Canned, Cut, block_on},
     held,
+    random::Random,
     secret::assert_hidden,
 };
 
@@ -58,7 +59,7 @@ pub fn read<W: Wire>(wire: &W, data: &Bytes, cut: Cut, keep: bool) -> Came {
     let client = canned.client(wire.clone(), "text/event-stream");
     let mut came = Came::default();
     block_on(async {
-        let call = Call::new("acme", ChatRequest::new("model").user("hello"));
+        let call = Call::new("acme", question(wire, data));
         let answer = Arc::new(Mutex::new(None));
         let mut stream = match client.chat_stream(call).await {
             Ok(reply) => {
@@ -84,6 +85,17 @@ pub fn read<W: Wire>(wire: &W, data: &Bytes, cut: Cut, keep: bool) -> Came {
     assert!(came.error.is_none() || came.answer.is_none());
     came.taken = taken.load(Ordering::Relaxed);
     came
+}
+
+/// A question for as many answers as the bytes choose, where the format has several.
+fn question<W: Wire>(wire: &W, data: &[u8]) -> ChatRequest {
+    let one = ChatRequest::new("model").user("hello");
+    let mut several = one.clone();
+    let mut random = Random::of(data);
+    // The first chose the server.
+    random.number();
+    several.sampling.n = Some(*random.pick(&[1, 1, 2, 3]));
+    if wire.chat(&several, true).is_ok() { several } else { one }
 }
 
 /// Whether an answer was refused for its size.

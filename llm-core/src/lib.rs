@@ -116,7 +116,7 @@ pub use self::operation::{Complete, Estimate, Operation, Streamed};
 pub use self::output::{End, Live, Output, Shared};
 pub use self::price::{
     Bill, BillLine, ModelPrice, NegativePrice, Price, PriceOptions, PriceRow, PriceTable, PriceTableError, Prices,
-    Rate, ServiceTier, TokenKind,
+    Rate, ServiceTier, SurchargeLine, TokenKind,
 };
 pub use self::provider::{Provider, ProviderService, into_provider, into_service};
 pub use self::receipt::{Cause, Claim, Facts, Origin, Receipt, Savings};

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// What a vendor told about its limits, with an answer or an error. Read by the client, used by the key pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct VendorLimits {
     pub input_tokens: Option<VendorLimit>,
     /// Output tokens, where the vendor counts them apart.
     pub output_tokens: Option<VendorLimit>,
+    /// Those of service classes that the vendor counts apart (`priority`, `fast`), by its name for them.
+    pub classes: BTreeMap<Arc<str>, VendorLimits>,
     /// The model that the limits are for, where they are per model.
     pub model: Option<Arc<str>>,
     /// The account, organisation or project that shares them, where the vendor names it.

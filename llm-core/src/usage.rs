@@ -29,6 +29,8 @@ pub struct Usage {
     pub cache_write_long: u64,
     /// Those of `input` that were audio.
     pub audio_input: u64,
+    /// Those of `cache_read` that were audio, where the vendor counts them apart; they are part of `audio_input` too.
+    pub audio_cache_read: u64,
     /// Those of `input` that were images, where the vendor counts them apart.
     pub image_input: u64,
     /// Those of `input` that the vendor's own tools (a search, an address) put before the model.
@@ -41,6 +43,8 @@ pub struct Usage {
     pub audio_output: u64,
     /// Those of `output` that were images, where the vendor counts them apart.
     pub image_output: u64,
+    /// Searches that the vendor's own tools made, where it counts them: no tokens, but charged beside them.
+    pub searches: u64,
 }
 
 impl Usage {
@@ -85,19 +89,21 @@ impl Usage {
         shares
     }
 
-    fn fields(&self) -> [u64; 11] {
+    fn fields(&self) -> [u64; 13] {
         let Self {
             input,
             cache_read,
             cache_write,
             cache_write_long,
             audio_input,
+            audio_cache_read,
             image_input,
             tool_prompt,
             output,
             reasoning,
             audio_output,
             image_output,
+            searches,
         } = *self;
         [
             input,
@@ -105,28 +111,32 @@ impl Usage {
             cache_write,
             cache_write_long,
             audio_input,
+            audio_cache_read,
             image_input,
             tool_prompt,
             output,
             reasoning,
             audio_output,
             image_output,
+            searches,
         ]
     }
 
-    fn from_fields(fields: [u64; 11]) -> Self {
+    fn from_fields(fields: [u64; 13]) -> Self {
         let [
             input,
             cache_read,
             cache_write,
             cache_write_long,
             audio_input,
+            audio_cache_read,
             image_input,
             tool_prompt,
             output,
             reasoning,
             audio_output,
             image_output,
+            searches,
         ] = fields;
         Self {
             input,
@@ -134,12 +144,14 @@ impl Usage {
             cache_write,
             cache_write_long,
             audio_input,
+            audio_cache_read,
             image_input,
             tool_prompt,
             output,
             reasoning,
             audio_output,
             image_output,
+            searches,
         }
     }
 }

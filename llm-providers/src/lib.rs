@@ -46,8 +46,11 @@
 //!
 //! - A call is marked as sent right before its request is handed to the transport. What fails before costs nothing; so
 //!   does what the vendor refuses. Of anything else without a usage the charge is unknown.
-//! - A stream is whole if `[DONE]` came or every choice told why it ended; otherwise it ends with an error. A streamed
-//!   reply resolves at its first piece, so an error before that comes at once.
+//! - A stream is whole if every choice told why it ended, and as many came as were asked for or the vendor's own end
+//!   (`[DONE]`); otherwise it ends with an error. A streamed reply resolves at its first piece, so an error before that
+//!   comes at once.
+//! - What another vendor's answer left in a conversation (seals, citations, parts of its own kinds) is refused by name, or,
+//!   where it only proves or annotates, left out with `approximate`.
 //! - A call's deadline bounds connecting, waiting and every piece of the answer.
 //! - Answers are read up to a bound: [`Client::max_body_bytes`], and for each event of a stream
 //!   [`Client::max_event_bytes`].

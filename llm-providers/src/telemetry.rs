@@ -12,13 +12,13 @@ use tracing::{Instrument, Span, field::Empty};
 pub(crate) struct CallSpan(Span);
 
 impl CallSpan {
-    /// Opens a span for `chat` or `embeddings`.
+    /// Opens a span for `chat`, `embeddings` or what else is asked of a vendor; of no model if its name is empty.
     pub(crate) fn open(operation: &'static str, provider: &str, model: &str) -> Self {
         Self(tracing::info_span!(
             "llm.call",
             gen_ai.operation.name = operation,
             gen_ai.provider.name = provider,
-            gen_ai.request.model = model,
+            gen_ai.request.model = Some(model).filter(|model| !model.is_empty()),
             gen_ai.response.model = Empty,
             gen_ai.usage.input_tokens = Empty,
             gen_ai.usage.output_tokens = Empty,

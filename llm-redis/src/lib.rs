@@ -1,25 +1,115 @@
 //! Redis plumbing for the llm crate family: one connection, its breaker, its scripts, and its way to stand an outage.
 //!
-//! **Status: not built yet; this crate holds its contract.** It exports nothing and has no dependency.
+//! # Overview
 //!
-//! # What it will be
+//! What every layer needs as soon as several processes share its state. [`Redis`] is a handle on one server (Redis 7 or
+//! compatible), plain or with TLS, or on a Cluster: one multiplexed connection, opened when it is first needed.
 //!
-//! The part that every layer needs as soon as its state is shared by several processes, under their feature `redis`:
+//! - [`Redis::run`] sends a [`Command`] or a [`Script`] and never waits longer than one time-out, whatever happens.
+//! - [`Redis::run_all`] sends many commands in one round trip.
+//! - [`Redis::subscribe`] listens to other processes, across reconnects, and tells when messages may be lost.
+//! - [`Names`] makes names of keys, `{prefix}:v1:{<hash tag>}:<name>`, which show nothing that a user wrote.
+//! - [`Redis::health`], [`Redis::events`] and [`Redis::stats`] tell how it is; [`Redis::close`] drains.
 //!
-//! - One lazily opened, multiplexed connection from a URL: a single server, TLS, or a Cluster; Redis 7 or compatible.
-//!   Time-outs, a bounded number of commands in flight, few retries.
-//! - A breaker with a single probe, so that an outage costs one attempt, not one time-out per call.
-//! - Scripts by hash, reloaded when the server forgot them, idempotent by a reservation's id: a time-out on this side
-//!   does not mean that a script did not run there.
-//! - Key names with a prefix, a version and a hash tag, so that all keys of one script live in one Cluster slot.
-//! - Server time with an offset for tests; wake-ups by message that survive reconnects, and that nobody relies on
-//!   alone, since messages can be lost.
-//! - Health, events, and a close that drains. Secrets in URLs appear in no output.
+//! It is no general Redis client: there are few commands, and no type of the client crate below is in a public signature.
+//! It decides nothing: what an outage means is each layer's to say. It is no lock service and no queue.
 //!
-//! # What it will not be
+//! # Example
 //!
-//! - No general Redis client: no type of the client crate below is in a public signature.
-//! - No decision: what an outage means is the layer's to say. A cache lets calls pass, a budget refuses, a rate limit
-//!   falls back to its share; each is a setting there, and each is counted.
-//! - No lock service and no queue; leases and journals belong to the layers that need them.
-//! - No dependency on a layer crate.
+//! ```
+//! use llm_redis::{Command, Redis, Script};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), llm_redis::Error> {
+//! // Nobody listens on this port, so this shows an outage too.
+//! let redis = Redis::builder("redis://:secret@127.0.0.1:1").prefix("shop").spawn()?;
+//!
+//! let budget = redis.names().hashed(&[b"tenant", b"acme"]);
+//! let (spent, asked) = (budget.key("spent"), budget.key("asked"));
+//! let spend = Script::new("redis.call('SET', KEYS[2], string.format('%d', now())) return redis.call('INCRBY', KEYS[1], ARGV[1])");
+//!
+//! match redis.run(spend.on(&[&spent, &asked]).arg(42u64)).await {
+//!     Ok(total) => println!("spent {} nano-dollars", total.int()?),
+//!     Err(error) if error.is_outage() => {
+//!         assert!(error.to_string().contains("127.0.0.1:1: the connection was refused"));
+//!         assert!(!error.to_string().contains("secret"));
+//!     }
+//!     Err(error) => return Err(error),
+//! }
+//! // From now on nobody waits, until a probe in the background finds a server.
+//! let error = redis.run(Command::get(&spent)).await.unwrap_err();
+//! assert!(error.retry_after().is_some());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it decides
+//!
+//! - **One deadline.** [`RedisBuilder::call_timeout`] (50 ms) covers the wait for a connection, the command, its answer and
+//!   its repetition. Opening a connection has a time-out of its own, in the background.
+//! - **The breaker** opens when a connection cannot be opened, when a call gets none in time, or after three calls in a
+//!   row without an answer. Then every call fails at once. The keeper probes, one probe at a time, after pauses that
+//!   double from 100 ms to 2 s; no call is ever the probe. A new connection is the probe of a single server; in a Cluster
+//!   there is a breaker for each sixteenth of the slots, so a node that is away takes only its own.
+//! - **Bounds.** At most [`RedisBuilder::max_in_flight`] commands wait for answers; one more fails at once. So are channels
+//!   and the queues of their messages bounded.
+//! - **Repetition.** A command whose connection breaks is sent once more, if the time allows. A time-out repeats nothing.
+//!   Either way a command may have run ([`Error::may_have_run`]): scripts must be idempotent.
+//! - **A replica** that answers a write makes the keeper connect anew, at most once a second: after a failover the same
+//!   name leads to another server.
+//! - **Time** in scripts is the server's: `now()`, in microseconds, plus an offset that tests set.
+//!
+//! # Readiness and cloning
+//!
+//! Clones share everything; making one is cheap. [`RedisBuilder::spawn`] spawns the keeper, and the client crate the tasks
+//! that drive its sockets, all on the runtime that it is called in; they end with the last clone. Futures may be dropped
+//! at any time; a command that was sent runs all the same.
+//!
+//! # Errors
+//!
+//! [`Error`] is cheap to clone and has an [`ErrorKind`]; its text says what to do. User, password and query of the URL, and
+//! values, are in no text, event or span.
+//!
+//! # Redis
+//!
+//! RESP3 is used throughout, so messages come over the same connection. `TCP_NODELAY` is on. In a Cluster, messages go
+//! through all nodes, whatever slot their channel has. The repository's `docs/fleet.md` tells how to size and set up a
+//! server, and which commands to allow.
+//!
+//! # Feature flags
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `cluster` | `redis+cluster://`, and with `tls` `rediss+cluster://` |
+//! | `metrics` | `llm_redis_calls_total`, `llm_redis_away_total` and `llm_redis_up`, through the `metrics` facade |
+//! | `tls` | `rediss://`, by rustls with aws-lc-rs; it becomes the process's crypto provider if none was chosen |
+
+mod address;
+mod breaker;
+mod builder;
+mod command;
+mod connection;
+mod counts;
+mod error;
+mod event;
+mod handle;
+mod health;
+mod keeper;
+mod meter;
+mod name;
+mod script;
+mod shared;
+mod translate;
+mod value;
+mod wake;
+
+pub use self::builder::RedisBuilder;
+pub use self::command::{Arg, Command, Request};
+pub use self::error::{Error, ErrorKind};
+pub use self::event::{Event, Events};
+pub use self::handle::Redis;
+pub use self::health::{Health, State, Stats};
+pub use self::name::{Key, Names, Place};
+pub use self::script::{Script, ScriptCall};
+pub use self::value::Value;
+pub use self::wake::{Subscription, Wake};

@@ -31,4 +31,6 @@ pub enum Flavor {
     OpenRouter,
     /// Ollama's OpenAI-compatible path: no keys, no limits.
     Ollama,
+    /// vLLM: no keys unless it is told some, no limits, error codes that are numbers.
+    Vllm,
 }

@@ -1,4 +1,4 @@
-//! A simulated LLM vendor, and probes for tower services.
+//! A simulated LLM vendor, real Redis servers, and probes for tower services.
 //!
 //! # Overview
 //!
@@ -58,6 +58,11 @@
 //! [`Transport`] is always ready. Clones of a [`Vendor`] and of a [`Transport`] share one state. [`probe::Probe`]
 //! checks that a layer honours readiness; [`probe::CountPolls`] counts polls.
 //!
+//! # Redis
+//!
+//! On Unix, the module `redis` spawns real servers on free ports and kills them on drop: plain, with a password, TLS or
+//! little memory, a replica, a Cluster of three nodes. It needs a `redis-server`, which `cargo xtask test` sees to.
+//!
 //! # Errors
 //!
 //! [`Fault`] lists what can go wrong on purpose, [`Rule`] says when. In process, a connection that the vendor closes is
@@ -90,6 +95,8 @@ pub mod openai;
 mod plan;
 mod prng;
 pub mod probe;
+#[cfg(unix)]
+pub mod redis;
 mod refusal;
 mod reply;
 mod script;

@@ -13,9 +13,12 @@ options:
   --full     large seeds and sizes (LLM_FULL=1), built with --release: the figures that docs quote
   --dry-run  print the commands instead of running them; of ci, the crate arrows are still checked
 
+a redis-server is needed: root and users of brew get it installed, others are told the command
+
 environment:
-  LLM_CASSETTES  directory of recorded vendor answers; their suite skips when it is not set
-  LLM_TRACES     directory of public workload traces; their suite skips when it is not set";
+  LLM_CASSETTES     directory of recorded vendor answers; their suite skips when it is not set
+  LLM_TRACES        directory of public workload traces; their suite skips when it is not set
+  REDIS_SERVER_BIN  the redis-server to use, where it is not on the path";
 
 /// A task with its options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

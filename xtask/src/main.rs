@@ -3,12 +3,16 @@
 //! `cargo xtask test` runs every test there is; `cargo xtask ci` does what the continuous integration does: format,
 //! lints, docs, crate arrows, features one by one, tests. `--dry-run` prints the commands instead of running them.
 //!
-//! What to run is decided by pure functions ([`plan`], [`arrows`]); [`run`] is the part that starts processes.
+//! Redis tests are never skipped: where there is no `redis-server`, it is installed if that needs no `sudo`, and otherwise
+//! nothing is tested.
+//!
+//! What to run is decided by pure functions ([`plan`], [`redis`], [`arrows`]); [`run`] is the part that starts processes.
 
 mod args;
 mod arrows;
 mod metadata;
 mod plan;
+mod redis;
 mod run;
 mod suites;
 

@@ -1,12 +1,13 @@
 //! Starting what the plan says, one command after the other, with durations.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::arrows;
 use crate::metadata::Metadata;
 use crate::plan::{self, Invocation, Lock};
+use crate::redis::{self, Machine, Plan};
 use crate::suites;
 
 /// `cargo xtask test`.
@@ -52,7 +53,31 @@ impl Runner {
         for suite in &suites {
             println!("   {suite}");
         }
+        self.provide_redis()?;
         self.step(&plan::test(full, lock, &suites))
+    }
+
+    /// The tests spawn servers; none of them skips where there is none.
+    fn provide_redis(&self) -> Result<(), String> {
+        let steps = match plan_redis() {
+            Plan::Ready(server) => {
+                println!("   redis-server: {}", server.display());
+                return Ok(());
+            }
+            Plan::Stop(text) => return Err(text),
+            Plan::Install(steps) => steps,
+        };
+        for line in steps {
+            println!("== {line}");
+            if !self.dry_run {
+                install(line)?;
+            }
+        }
+        match plan_redis() {
+            _ if self.dry_run => Ok(()),
+            Plan::Ready(_) => Ok(()),
+            _ => Err(format!("there is no redis-server on the path after: {}", steps.join(" && "))),
+        }
     }
 
     /// Runs one command to its end, with what it prints left as it is.
@@ -77,6 +102,28 @@ impl Runner {
             println!("== total {}", seconds(self.start.elapsed()));
         }
     }
+}
+
+fn plan_redis() -> Plan {
+    redis::plan(&Machine { lookup: &variable, is_file: &|file: &PathBuf| file.is_file(), uid: uid() })
+}
+
+/// The number of the user that this runs as, if `id` tells.
+fn uid() -> Option<u32> {
+    let output = Command::new("id").arg("-u").output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}
+
+/// Runs a package manager, which asks nothing.
+fn install(line: &str) -> Result<(), String> {
+    let mut words = line.split(' ');
+    let mut command = Command::new(words.next().expect("a command line has a first word"));
+    command.args(words).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    let status = command.status().map_err(|e| format!("cannot start {line}: {e}"))?;
+    if !status.success() {
+        return Err(format!("{status}: {line}"));
+    }
+    Ok(())
 }
 
 fn check_arrows(metadata: &Metadata) -> Result<(), String> {

@@ -6,7 +6,7 @@ mod kind;
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 pub use self::kind::{Charge, ErrorKind, LimitScope, LimitWindow};
-use crate::VendorLimits;
+use crate::{Facts, VendorLimits};
 
 /// A boxed error of any type, as tower's layers return it.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -40,6 +40,7 @@ struct Inner {
     scope: Option<LimitScope>,
     charge: Charge,
     limits: Option<Arc<VendorLimits>>,
+    facts: Option<Arc<Facts>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -59,6 +60,7 @@ impl Error {
             scope: None,
             charge: Charge::None,
             limits: None,
+            facts: None,
             source: None,
         }))
     }
@@ -118,6 +120,11 @@ impl Error {
         self.edit(|inner| inner.limits = Some(limits.into()))
     }
 
+    /// Says what is known of the answer that failed, as far as it decides its price: its model, service class, surcharges.
+    pub fn with_facts(self, facts: impl Into<Arc<Facts>>) -> Self {
+        self.edit(|inner| inner.facts = Some(facts.into()))
+    }
+
     /// What kind of error this is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -163,6 +170,11 @@ impl Error {
         self.0.limits.as_deref()
     }
 
+    /// What is known of the answer that failed, where one had begun.
+    pub fn facts(&self) -> Option<&Facts> {
+        self.0.facts.as_deref()
+    }
+
     /// Whether the same call may succeed later without any change to it, the key or the account: what the vendor said,
     /// otherwise what its kind says.
     pub fn is_retryable(&self) -> bool {
@@ -187,8 +199,20 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, message, status, code, request_id, retry_after, scope, charge, limits: _, source, retryable } =
-            &*self.0;
+        let Inner {
+            kind,
+            message,
+            status,
+            code,
+            request_id,
+            retry_after,
+            scope,
+            charge,
+            limits: _,
+            facts: _,
+            source,
+            retryable,
+        } = &*self.0;
         let mut out = f.debug_struct("Error");
         out.field("kind", kind).field("message", message).field("charge", charge);
         for (name, text) in [("code", code), ("request_id", request_id)] {

@@ -1,13 +1,16 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use super::{Price, Rate, ServiceTier, TokenKind};
+use super::{Price, PriceOptions, PriceRow, Rate, ServiceTier, TokenKind};
 use crate::{Usage, Usd};
 
 /// What a usage costs, line by line. Prints as a small table.
 ///
-/// The total is Σ tokens × rate, rounded up once to the next nano-dollar. A line's amount is what the total rises by
-/// through that line, so the lines add up to the total exactly, none is negative, and each is less than one nano-dollar
-/// off its own tokens × rate.
+/// The total is Σ tokens × rate × factors, rounded up once to the next nano-dollar. A line's amount is what the total
+/// rises by through that line, so lines and surcharges add up to the total exactly, none is negative, and each is less
+/// than one nano-dollar off its own tokens × rate.
+///
+/// What has no known price is in no line but among `unpriced`; the cost is then unknown, and the total the least that it
+/// can be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bill {
@@ -23,7 +26,11 @@ pub struct Bill {
     pub as_of: String,
     /// One line for each kind of tokens that the usage has.
     pub lines: Vec<BillLine>,
-    /// What all of it costs.
+    /// One for each surcharge, on all that comes before it.
+    pub surcharges: Vec<SurchargeLine>,
+    /// What was used of kinds that have no known price, and how much.
+    pub unpriced: Vec<(TokenKind, u64)>,
+    /// What all of it costs that has a price.
     pub total: Usd,
 }
 
@@ -41,33 +48,59 @@ pub struct BillLine {
     pub amount: Usd,
 }
 
-/// Tokens × rates × a factor, exactly.
+/// A surcharge on a [`Bill`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SurchargeLine {
+    /// What for, by the vendor's word.
+    pub way: Arc<str>,
+    /// The factor, in thousandths.
+    pub per_mille: u32,
+    /// What the total rises by through it.
+    pub amount: Usd,
+}
+
+/// Tokens × rates × factors, exactly.
 pub(super) struct Sum {
-    /// In 10⁻⁹ nano-dollars: a rate is per million tokens, a factor in thousandths.
+    /// In nano-dollars divided by `unit`: a rate is per million tokens, a factor in thousandths.
     amount: u128,
+    unit: u128,
     per_mille: u32,
 }
 
 impl Bill {
-    /// The lines for `usage` at `price`.
-    pub(super) fn lines(price: &Price, usage: &Usage, per_mille: u32) -> Vec<BillLine> {
-        let mut sum = Sum::new(per_mille);
-        let items = price.items(usage).into_iter().filter(|(_, tokens, _)| *tokens > 0);
-        items
-            .map(|(kind, tokens, rate)| {
-                let before = sum.rounded_up();
-                sum.add(tokens, rate);
-                BillLine { kind, tokens, rate, amount: sum.rounded_up() - before }
-            })
-            .collect()
+    /// The bill of `usage` at the prices of a row, with these factors of its options' surcharges.
+    pub(super) fn of(
+        (model, as_of): (&str, &str),
+        row: &PriceRow,
+        usage: &Usage,
+        options: &PriceOptions,
+        factors: &[(&Arc<str>, u32)],
+    ) -> Self {
+        let mut sum = Sum::new(options.per_mille);
+        let (lines, unpriced) = tokens(&row.price, usage, &mut sum);
+        let surcharges = factors.iter().map(|(way, per_mille)| {
+            let before = sum.rounded_up();
+            sum.times(*per_mille);
+            SurchargeLine { way: Arc::clone(way), per_mille: *per_mille, amount: sum.rounded_up() - before }
+        });
+        Self {
+            model: model.to_owned(),
+            tier: options.tier.clone(),
+            above: row.above,
+            per_mille: options.per_mille,
+            as_of: as_of.to_owned(),
+            lines,
+            surcharges: surcharges.collect(),
+            unpriced,
+            total: sum.rounded_up(),
+        }
     }
 }
 
 impl Sum {
-    const UNIT: u128 = 1_000_000_000;
-
     pub(super) fn new(per_mille: u32) -> Self {
-        Self { amount: 0, per_mille }
+        Self { amount: 0, unit: 1_000_000_000, per_mille }
     }
 
     pub(super) fn add(&mut self, tokens: u64, rate: Rate) {
@@ -75,9 +108,32 @@ impl Sum {
         self.amount = self.amount.saturating_add(amount);
     }
 
-    pub(super) fn rounded_up(&self) -> Usd {
-        i64::try_from(self.amount.div_ceil(Self::UNIT)).map_or(Usd::MAX, Usd::from_nanos)
+    /// Multiplies by a factor in thousandths.
+    pub(super) fn times(&mut self, per_mille: u32) {
+        self.amount = self.amount.saturating_mul(per_mille.into());
+        self.unit = self.unit.saturating_mul(1_000);
     }
+
+    pub(super) fn rounded_up(&self) -> Usd {
+        match self.amount {
+            u128::MAX => Usd::MAX,
+            amount => i64::try_from(amount.div_ceil(self.unit)).map_or(Usd::MAX, Usd::from_nanos),
+        }
+    }
+}
+
+fn tokens(price: &Price, usage: &Usage, sum: &mut Sum) -> (Vec<BillLine>, Vec<(TokenKind, u64)>) {
+    let (mut lines, mut unpriced) = (Vec::new(), Vec::new());
+    for (kind, tokens, rate) in price.items(usage).into_iter().filter(|(_, tokens, _)| *tokens > 0) {
+        let Some(rate) = rate else {
+            unpriced.push((kind, tokens));
+            continue;
+        };
+        let before = sum.rounded_up();
+        sum.add(tokens, rate);
+        lines.push(BillLine { kind, tokens, rate, amount: sum.rounded_up() - before });
+    }
+    (lines, unpriced)
 }
 
 impl fmt::Display for Bill {
@@ -92,6 +148,13 @@ impl fmt::Display for Bill {
         for BillLine { kind, tokens, rate, amount } in &self.lines {
             write!(f, "\n  {kind:<16} {tokens:>10} × {rate}  {amount}")?;
         }
-        write!(f, "\n  {:<16} {}", "total", self.total)
+        for SurchargeLine { way, per_mille, amount } in &self.surcharges {
+            write!(f, "\n  {way:<16} {:>10} × {}.{:03}  {amount}", "all", per_mille / 1_000, per_mille % 1_000)?;
+        }
+        for (kind, tokens) in &self.unpriced {
+            write!(f, "\n  {kind:<16} {tokens:>10} without a known price")?;
+        }
+        let total = if self.unpriced.is_empty() { "total" } else { "total, at least" };
+        write!(f, "\n  {total:<16} {}", self.total)
     }
 }

@@ -11,7 +11,7 @@ mod tests;
 mod tier;
 mod token;
 
-pub use self::bill::{Bill, BillLine};
+pub use self::bill::{Bill, BillLine, SurchargeLine};
 pub use self::current::Prices;
 pub use self::model::{ModelPrice, PriceRow};
 pub use self::rate::{NegativePrice, Rate};

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,10 @@ pub struct ModelPrice {
     /// standard; so is one whose rows end at a shorter prompt than those of standard service, beyond that length.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "read::unique")]
     pub tiers: BTreeMap<ServiceTier, Vec<PriceRow>>,
+    /// Factors on all prices, in thousandths, for ways of processing that the vendor charges for, by its own words:
+    /// `{"us": 1100}`. A way that is not here is unknown, never free.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "read::unique")]
+    pub surcharges: BTreeMap<String, u32>,
 }
 
 /// Prices for prompts above a length.
@@ -48,6 +52,8 @@ struct FlatRow {
     audio_cache_read: Option<Rate>,
     output: Rate,
     audio_output: Option<Rate>,
+    image_output: Option<Rate>,
+    search: Option<Rate>,
 }
 
 impl ModelPrice {
@@ -66,6 +72,11 @@ impl ModelPrice {
         let row = applying(self.tier(tier)?, input)?;
         let standard = applying(&self.rows, input).map_or(0, |row| row.above);
         (row.above >= standard).then_some(row)
+    }
+
+    /// The factors, in thousandths, for these ways of processing; `None` if one is unknown.
+    pub(super) fn factors<'o>(&self, surcharges: &'o [Arc<str>]) -> Option<Vec<(&'o Arc<str>, u32)>> {
+        surcharges.iter().map(|way| Some((way, *self.surcharges.get(&**way)?))).collect()
     }
 
     /// The rows of a service class.
@@ -89,6 +100,8 @@ impl From<FlatRow> for PriceRow {
             audio_cache_read,
             output,
             audio_output,
+            image_output,
+            search,
         } = row;
         let price = Price {
             input,
@@ -99,6 +112,8 @@ impl From<FlatRow> for PriceRow {
             audio_cache_read,
             output,
             audio_output,
+            image_output,
+            search,
         };
         Self { above, price }
     }

@@ -1,6 +1,6 @@
 //! Reads price tables, and says what is wrong with those it refuses.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData};
+use std::{collections::BTreeMap, fmt, marker::PhantomData, ops::RangeInclusive};
 
 use serde::{
     Deserialize, Deserializer,
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{ModelPrice, PriceRow, Rate, ServiceTier};
 
 /// The fields of a row that are rates.
-const RATES: [&str; 8] = [
+const RATES: [&str; 10] = [
     "input",
     "cache_read",
     "cache_write",
@@ -20,7 +20,13 @@ const RATES: [&str; 8] = [
     "audio_cache_read",
     "output",
     "audio_output",
+    "image_output",
+    "search",
 ];
+/// No price is more than a dollar for one.
+const MOST: Rate = Rate::from_nanos(1_000_000 * 1_000_000_000);
+/// Factors of surcharges, in thousandths.
+const FACTORS: RangeInclusive<u32> = 1_000..=100_000;
 
 /// A price table that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +59,22 @@ pub enum PriceTableError {
         /// The model.
         model: String,
     },
+    /// A price is so high that it must be mistyped.
+    #[error("a price of {model:?} for {tier} service is more than $1 a token: prices are for a million tokens")]
+    AbsurdRate {
+        /// The model.
+        model: String,
+        /// The service class.
+        tier: ServiceTier,
+    },
+    /// A surcharge makes prices lower, or so high that it must be mistyped.
+    #[error("the surcharge {way:?} of {model:?} must be from 1000 to 100000 thousandths")]
+    AbsurdSurcharge {
+        /// The model.
+        model: String,
+        /// The surcharge.
+        way: String,
+    },
     /// A batch would cost more than the same requests one by one, so the two are mixed up, or a price is mistyped.
     #[error("{field} of {model:?} costs more in a batch than at standard service")]
     DearBatch {
@@ -70,6 +92,12 @@ pub(super) fn check(model: &str, price: &ModelPrice) -> Result<(), PriceTableErr
         if !starts || !rows.is_sorted_by(|a, b| a.above < b.above) {
             return Err(PriceTableError::Rows { model: model.to_owned(), tier: tier.clone() });
         }
+        if rows.iter().any(|row| row.price.rates().into_iter().flatten().any(|rate| rate > MOST)) {
+            return Err(PriceTableError::AbsurdRate { model: model.to_owned(), tier: tier.clone() });
+        }
+    }
+    if let Some((way, _)) = price.surcharges.iter().find(|(_, factor)| !FACTORS.contains(factor)) {
+        return Err(PriceTableError::AbsurdSurcharge { model: model.to_owned(), way: way.clone() });
     }
     if price.tiers.contains_key(&ServiceTier::Standard) {
         return Err(PriceTableError::StandardTier { model: model.to_owned() });

@@ -33,8 +33,8 @@ impl PriceTable {
     }
 
     /// Reads a table from JSON: `{"as_of", "source", "models": {NAME: {"max_input", "max_output", "rows": [ROW], "tiers":
-    /// {"batch": [ROW], "flex": …}}}}`, each row `{"above", "input", "cache_read", "cache_write", "cache_write_long",
-    /// "audio_input", "audio_cache_read", "output", "audio_output"}` with the fields of [`Price`](super::Price) as
+    /// {"batch": [ROW], "flex": …}, "surcharges": {"us": 1100}}}}`, each row `{"above", "input", "cache_read", "cache_write", "cache_write_long",
+    /// "audio_input", "audio_cache_read", "output", "audio_output", "image_output", "search"}` with the fields of [`Price`](super::Price) as
     /// strings of dollars per million tokens.
     ///
     /// ```
@@ -54,8 +54,9 @@ impl PriceTable {
     ///
     /// # Errors
     ///
-    /// The form is wrong, a price is negative or no decimal number, a field is unknown, a model is listed twice, rows
-    /// are out of order, or plain input or output costs more in a batch than at standard service. Whether the prices of
+    /// The form is wrong, a price is negative, no decimal number or beyond a dollar a token, a surcharge is no surcharge
+    /// or beyond a hundredfold, a field is unknown, a model is listed twice, rows are out of order, or plain input or
+    /// output costs more in a batch than at standard service. Whether the prices of
     /// other classes, or of cached tokens, make sense is not judged: contracts differ.
     pub fn from_json(json: &str) -> Result<Self, PriceTableError> {
         let content: Content =
@@ -70,7 +71,8 @@ impl PriceTable {
     ///
     /// # Errors
     ///
-    /// Rows out of order, standard service among `tiers`, or a batch that costs more than standard service.
+    /// Rows out of order, standard service among `tiers`, a batch that costs more than standard service, or an absurd
+    /// price or surcharge.
     pub fn with(mut self, model: impl Into<String>, price: ModelPrice) -> Result<Self, PriceTableError> {
         let model = model.into();
         check(&model, &price)?;
@@ -106,30 +108,27 @@ impl PriceTable {
         models.get(name).or_else(|| models.get(without_date(name)?))
     }
 
-    /// What `usage` of `model` costs at standard service; `None` for an unknown model.
+    /// What `usage` of `model` costs at standard service; `None` as with [`cost_with`](Self::cost_with).
     pub fn cost(&self, model: &str, usage: &Usage) -> Option<Usd> {
-        Some(self.model(model)?.at(usage.input)?.cost(usage))
+        self.cost_with(model, usage, &PriceOptions::new())
     }
 
-    /// What `usage` of `model` costs as it was served; `None` for an unknown model, and for a service class that has no
-    /// known price for this model and length of prompt.
+    /// What `usage` of `model` costs as it was served; `None` for an unknown model, for a service class that has no
+    /// known price for this model and length of prompt, for an unknown surcharge, and for a usage that has something
+    /// without a known price.
     pub fn cost_with(&self, model: &str, usage: &Usage, options: &PriceOptions) -> Option<Usd> {
-        let row = self.model(model)?.row(&options.tier, usage.input)?;
-        Some(row.price.cost_times(usage, options.per_mille))
+        let model = self.model(model)?;
+        let mut sum = model.row(&options.tier, usage.input)?.price.sum(usage, options.per_mille)?;
+        model.factors(&options.surcharges)?.into_iter().for_each(|(_, factor)| sum.times(factor));
+        Some(sum.rounded_up())
     }
 
-    /// The same line by line.
+    /// The same line by line; also of a usage that has something without a known price, which it names.
     pub fn bill(&self, model: &str, usage: &Usage, options: &PriceOptions) -> Option<Bill> {
-        let row = self.model(model)?.row(&options.tier, usage.input)?;
-        Some(Bill {
-            model: model.to_owned(),
-            tier: options.tier.clone(),
-            above: row.above,
-            per_mille: options.per_mille,
-            as_of: self.as_of().to_owned(),
-            lines: Bill::lines(&row.price, usage, options.per_mille),
-            total: row.price.cost_times(usage, options.per_mille),
-        })
+        let price = self.model(model)?;
+        let row = price.row(&options.tier, usage.input)?;
+        let factors = price.factors(&options.surcharges)?;
+        Some(Bill::of((model, self.as_of()), row, usage, options, &factors))
     }
 
     /// The most that a request estimated at `estimate` can cost at standard service; `None` for an unknown model.
@@ -152,20 +151,26 @@ impl PriceTable {
             (None, Some(most)) => most.saturating_mul(estimate.answers.into()),
             (None, None) => estimate.output,
         };
-        let asked = bound_of(model, &options.tier, input, output, options.per_mille)?;
+        let asked = bound_of(model, &options.tier, input, output, options)?;
         match options.tier {
             ServiceTier::Standard | ServiceTier::Batch => Some(asked),
-            _ => Some(asked.max(bound_of(model, &ServiceTier::Standard, input, output, options.per_mille)?)),
+            _ => Some(asked.max(bound_of(model, &ServiceTier::Standard, input, output, options)?)),
         }
     }
 }
 
-fn bound_of(model: &ModelPrice, tier: &ServiceTier, input: u64, output: u64, per_mille: u32) -> Option<Usd> {
+fn bound_of(model: &ModelPrice, tier: &ServiceTier, input: u64, output: u64, options: &PriceOptions) -> Option<Usd> {
     // Without a price for the longest prompt that it may be, there is no bound.
     model.row(tier, input)?;
+    let factors = model.factors(&options.surcharges)?;
     // A row for longer prompts may apply to fewer tokens than the bound, so every row up to it counts.
     let rows = model.tier(tier)?.iter().filter(|row| row.above < input.max(1));
-    rows.map(|row| row.price.bound_times(input, output, per_mille)).max()
+    let bounds = rows.map(|row| {
+        let mut sum = row.price.bound_sum(input, output, options.per_mille);
+        factors.iter().for_each(|(_, factor)| sum.times(*factor));
+        sum.rounded_up()
+    });
+    bounds.max()
 }
 
 /// `gpt-4o-2024-08-06` → `gpt-4o`, `claude-opus-5-20260301` → `claude-opus-5`.

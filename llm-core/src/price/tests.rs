@@ -15,7 +15,8 @@ const TABLE: &str = r#"{"as_of": "2026-01-02", "models": {"m": {
         "flex": [{"input": "0.5", "output": "1"}],
         "priority": [{"input": "3", "output": "6"}, {"above": 1000, "input": "6", "output": "12"}],
         "turbo": [{"input": "0.1", "output": "0.1"}, {"above": 1000, "input": "0.1", "output": "0.1"}]
-    }}}}"#;
+    },
+    "surcharges": {"us": 1100, "fast": 2000}}}}"#;
 
 fn table() -> PriceTable {
     PriceTable::from_json(TABLE).unwrap()
@@ -67,6 +68,46 @@ fn a_factor_is_on_every_price_and_rounded_once() {
     let odd = Price { input: Rate::from_nanos(1), ..Price::default() };
     let table = PriceTable::new("").with("odd", ModelPrice::flat(odd)).unwrap();
     assert_eq!(table.cost_with("odd", &Usage::new(1_000_000, 0), &options).unwrap().nanos(), 2, "1.1 nano-dollars");
+}
+
+#[test]
+fn each_surcharge_is_on_every_price_and_has_a_line() {
+    let usage = Usage { cache_read: 3, ..Usage::new(4, 1) };
+    let options = PriceOptions::from(ServiceTier::Standard).surcharge("us").surcharge("fast").surcharge("us");
+    // (1 × 1,000 + 3 × 100 + 1 × 2,000) × 1.1 × 2
+    assert_eq!(table().cost_with("m", &usage, &options).unwrap().nanos(), 7_260);
+    let bill = table().bill("m", &usage, &options).unwrap();
+    let told: Vec<_> = bill.surcharges.iter().map(|line| (&*line.way, line.per_mille, line.amount.nanos())).collect();
+    assert_eq!(told, [("us", 1_100, 330), ("fast", 2_000, 3_630)]);
+    assert_eq!(bill.lines.iter().map(|line| line.amount.nanos()).collect::<Vec<_>>(), [1_000, 300, 2_000]);
+    assert!(bill.to_string().contains("\n  us                      all × 1.100  $0.00000033\n"), "{bill}");
+    let estimate = Estimate { input_bound: Some(4), output_bound: Some(1), ..Estimate::default() };
+    assert_eq!(table().bound_with("m", &estimate, &options).unwrap().nanos(), (4 * 1_000 + 2_000) * 22 / 10);
+}
+
+#[test]
+fn a_surcharge_that_is_not_listed_is_unknown() {
+    let options = PriceOptions::new().surcharge("eu");
+    assert_eq!(table().cost_with("m", &Usage::new(1, 1), &options), None);
+    assert_eq!(table().bill("m", &Usage::new(1, 1), &options), None);
+    let estimate = Estimate { input_bound: Some(1), output_bound: Some(1), ..Estimate::default() };
+    assert_eq!(table().bound_with("m", &estimate, &options), None);
+}
+
+#[test]
+fn a_bill_names_what_it_cannot_price() {
+    let usage = Usage { searches: 3, image_output: 4, ..Usage::new(10, 10) };
+    assert_eq!(table().cost("m", &usage), None, "never as if it were free");
+    let bill = table().bill("m", &usage, &PriceOptions::new()).unwrap();
+    assert_eq!(bill.unpriced, [(TokenKind::ImageOutput, 4), (TokenKind::Search, 3)]);
+    assert_eq!(bill.total.nanos(), 10 * 1_000 + 6 * 2_000, "what has a price");
+    let text = bill.to_string();
+    assert!(text.contains("\n  searches                  3 without a known price\n"), "{text}");
+    assert!(text.ends_with("\n  total, at least  $0.000022"), "{text}");
+    let priced = table()
+        .with("m", ModelPrice::flat(Price { search: Some(Rate::from_nanos(10_000_000_000_000)), ..Price::default() }));
+    let found = Usage { searches: 3, ..Usage::default() };
+    assert_eq!(priced.unwrap().cost("m", &found).unwrap().to_string(), "$0.03", "$10 for a thousand");
 }
 
 #[test]
@@ -124,6 +165,13 @@ fn a_refused_table_is_told_by_model_and_field() {
         (batch(r#"{"input": "1", "output": "1.1"}"#), "output of \"m\" costs more in a batch"),
         (with(r#"{"rows": [], "tiers": {"default": []}}"#), "belong in `rows`"),
         (with(r#"{"rows": [], "tiers": {"flex": [], "Flex": []}}"#), "flex is listed twice"),
+        (row(r#"{"above": 5, "input": "1000000.01", "output": "1"}"#), "for standard service is more than $1 a token"),
+        (batch(r#"{"input": "1", "output": "1", "search": "99999999"}"#), "for batch service is more than $1 a token"),
+        (row(r#"{"above": 5, "input": "1", "image_output": "-1", "output": "1"}"#), "rows[1].image_output of \"m\""),
+        (with(r#"{"rows": [], "surcharges": {"us": 900}}"#), "surcharge \"us\" of \"m\" must be from 1000"),
+        (with(r#"{"rows": [], "surcharges": {"us": 100001}}"#), "surcharge \"us\" of \"m\" must be from 1000"),
+        (with(r#"{"rows": [], "surcharges": {"us": -1}}"#), "the entry of \"m\""),
+        (with(r#"{"rows": [], "surcharges": {"us": 1100, "us": 1000}}"#), "us is listed twice"),
         (with(r#"{"rows": [], "prices": []}"#), "the entry of \"m\""),
         (with(r#"{"rows": []}, "m": {"rows": []}"#), "m is listed twice"),
         ("{".to_owned(), "cannot be read: EOF"),
@@ -160,22 +208,30 @@ fn replaced_prices_reach_all_who_share_them_but_not_what_was_taken() {
 proptest! {
     #[test]
     fn the_lines_of_a_bill_add_up_to_its_total(
-        rates in prop::array::uniform8(0u64..3_000_000), parts in prop::array::uniform6(0u64..2_000), per_mille in 1u32..3_000,
+        rates in prop::array::uniform10(0u64..3_000_000), parts in prop::array::uniform7(0u64..2_000), per_mille in 1u32..3_000,
+        ways in prop::collection::vec(1_000u32..7_000, 0..3),
     ) {
-        let [input, read, write, long, audio, audio_read, output, spoken] = rates.map(Rate::from_nanos);
+        let [input, read, write, long, audio, audio_read, output, spoken, drawn, search] = rates.map(Rate::from_nanos);
         let price = Price {
             input, output, cache_read: Some(read), cache_write: Some(write), cache_write_long: Some(long),
             audio_input: Some(audio), audio_cache_read: Some(audio_read), audio_output: Some(spoken),
+            image_output: Some(drawn), search: Some(search),
         };
-        let [plain, cache_read, cache_write, cache_write_long, audio_input, output] = parts;
+        let [plain, cache_read, cache_write, cache_write_long, audio_input, output, searches] = parts;
         let usage = Usage {
-            cache_read, cache_write, cache_write_long, audio_input, audio_output: output / 2,
+            cache_read, cache_write, cache_write_long, audio_input, audio_output: output / 2, image_output: output / 3, searches,
+            audio_cache_read: audio_input / 2,
             ..Usage::new(plain + cache_read + cache_write + cache_write_long, output)
         };
-        let table = PriceTable::new("").with("m", ModelPrice::flat(price)).unwrap();
+        let mut model = ModelPrice::flat(price);
+        model.surcharges = ways.iter().zip('a'..).map(|(factor, name)| (name.to_string(), *factor)).collect();
         let options = PriceOptions::new().per_mille(per_mille);
+        let options = model.surcharges.keys().fold(options, |options, way| options.surcharge(way.as_str()));
+        let table = PriceTable::new("").with("m", model).unwrap();
         let bill = table.bill("m", &usage, &options).unwrap();
-        prop_assert_eq!(bill.lines.iter().map(|line| line.amount).sum::<Usd>(), bill.total);
+        let extra: Usd = bill.surcharges.iter().map(|line| line.amount).sum();
+        prop_assert!(bill.surcharges.iter().all(|line| line.amount >= Usd::ZERO));
+        prop_assert_eq!(bill.lines.iter().map(|line| line.amount).sum::<Usd>() + extra, bill.total);
         prop_assert_eq!(Some(bill.total), table.cost_with("m", &usage, &options));
         for line in &bill.lines {
             let exact = u128::from(line.tokens) * u128::from(line.rate.nanos()) * u128::from(per_mille);

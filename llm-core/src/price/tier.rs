@@ -37,16 +37,17 @@ pub enum ServiceTier {
 /// ```
 /// use llm_core::{PriceOptions, ServiceTier};
 ///
-/// let batch_in_one_region = PriceOptions::new().tier(ServiceTier::Batch).per_mille(1_100);
-/// # assert_eq!(batch_in_one_region.per_mille, 1_100);
+/// let batch_in_one_region = PriceOptions::new().tier(ServiceTier::Batch).surcharge("us");
+/// # assert_eq!(batch_in_one_region.surcharges.len(), 1);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PriceOptions {
     /// The service class.
     pub tier: ServiceTier,
-    /// A factor on all prices, in thousandths: 1,000 unless set; 1,100 where a vendor asks a tenth more for processing
-    /// in one region. Of two factors, their product.
+    /// Ways of processing that the vendor charges a factor for, by its own words (`us`, `fast`); each once.
+    pub surcharges: Vec<Arc<str>>,
+    /// A factor on all prices, in thousandths, such as a contract's: 1,000 unless set. Of two factors, their product.
     pub per_mille: u32,
 }
 
@@ -77,12 +78,22 @@ impl ServiceTier {
 impl PriceOptions {
     /// Standard service at list price.
     pub fn new() -> Self {
-        Self { tier: ServiceTier::Standard, per_mille: 1_000 }
+        Self { tier: ServiceTier::Standard, surcharges: Vec::new(), per_mille: 1_000 }
     }
 
     /// Sets the service class.
     pub fn tier(mut self, tier: ServiceTier) -> Self {
         self.tier = tier;
+        self
+    }
+
+    /// Adds a way of processing that the vendor charges a factor for, as [`ModelPrice::surcharges`](super::ModelPrice)
+    /// names it.
+    pub fn surcharge(mut self, way: impl Into<Arc<str>>) -> Self {
+        let way = way.into();
+        if !self.surcharges.contains(&way) {
+            self.surcharges.push(way);
+        }
         self
     }
 

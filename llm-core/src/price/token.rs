@@ -7,9 +7,9 @@ use crate::{Usage, Usd};
 
 /// What one model's tokens cost, by kind.
 ///
-/// Where a vendor has no price of its own for a kind, there is `None`: cached tokens and audio then cost what plain
-/// input costs, tokens written for long what other written tokens cost, cached audio what other cached tokens cost,
-/// spoken output what other output costs.
+/// Where a vendor has no price of its own for a kind of input, there is `None`: cached tokens and audio then cost what
+/// plain input costs, tokens written for long what other written tokens cost, cached audio what other cached tokens cost.
+/// Output that is no text, and searches, have no price without one of their own: what they cost is unknown.
 ///
 /// ```
 /// use llm_core::{Price, Rate, Usage};
@@ -22,7 +22,9 @@ use crate::{Usage, Usd};
 /// };
 /// let usage = Usage { input: 1_000, cache_read: 600, output: 10, ..Usage::default() };
 /// // 400 × $2.50 + 600 × $1.25 + 10 × $10, each per million
-/// assert_eq!(price.cost(&usage).to_string(), "$0.00185");
+/// assert_eq!(price.cost(&usage).map(|cost| cost.to_string()).as_deref(), Some("$0.00185"));
+/// let drawn = Usage { image_output: 5, ..usage };
+/// assert_eq!(price.cost(&drawn), None);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,9 +52,15 @@ pub struct Price {
     /// Audio among the output tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_output: Option<Rate>,
+    /// Images among the output tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_output: Option<Rate>,
+    /// Searches of the vendor's own tools, for a million of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Rate>,
 }
 
-/// A kind of tokens that can have a price of its own. Each token of a [`Usage`] is of exactly one kind.
+/// What can have a price of its own: a kind of tokens, or searches. Each token of a [`Usage`] is of exactly one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum TokenKind {
@@ -72,6 +80,10 @@ pub enum TokenKind {
     Output,
     /// Audio output.
     AudioOutput,
+    /// Images in the output.
+    ImageOutput,
+    /// Searches, which are no tokens.
+    Search,
 }
 
 impl TokenKind {
@@ -86,36 +98,41 @@ impl TokenKind {
             Self::CacheWriteLong => "long cache write",
             Self::Output => "output",
             Self::AudioOutput => "audio output",
+            Self::ImageOutput => "image output",
+            Self::Search => "searches",
         }
     }
 }
 
 impl Price {
-    /// What `usage` costs: Σ tokens × rate ÷ 10⁶, computed exactly and rounded up to the next nano-dollar.
-    pub fn cost(&self, usage: &Usage) -> Usd {
-        self.cost_times(usage, 1_000)
+    /// What `usage` costs: Σ tokens × rate ÷ 10⁶, computed exactly and rounded up to the next nano-dollar. `None` if it
+    /// has something that this has no price for.
+    pub fn cost(&self, usage: &Usage) -> Option<Usd> {
+        Some(self.sum(usage, 1_000)?.rounded_up())
     }
 
     /// The most that `input` and `output` tokens can cost, whichever of the prices apply.
     ///
-    /// Prices of audio input do not count: a request that may hold audio has no
-    /// [`input_bound`](crate::Estimate::input_bound) to begin with.
+    /// Prices of audio input and of searches do not count: a request that may hold audio, or lets the vendor search, has
+    /// no [`input_bound`](crate::Estimate::input_bound) to begin with.
     pub fn bound(&self, input: u64, output: u64) -> Usd {
-        self.bound_times(input, output, 1_000)
+        self.bound_sum(input, output, 1_000).rounded_up()
     }
 
-    /// How many tokens of each kind `usage` has, and what they cost; in the order of a bill.
+    /// How many tokens of each kind `usage` has, and what they cost, `None` if that is unknown; in the order of a bill.
     ///
-    /// A usage does not tell how many of its cached tokens were audio. As much of the audio as can be counts as not
-    /// cached, which is the dearer reading.
-    pub fn items(&self, usage: &Usage) -> [(TokenKind, u64, Rate); 8] {
+    /// Not every vendor tells how many of the cached tokens were audio. Beyond what is told, as much of the audio as can
+    /// be counts as not cached, which is the dearer reading.
+    pub fn items(&self, usage: &Usage) -> [(TokenKind, u64, Option<Rate>); 10] {
         let plain = usage.uncached_input();
-        let audio = usage.audio_input.min(plain);
-        let audio_read = (usage.audio_input - audio).min(usage.cache_read);
+        let forced = usage.audio_input.saturating_sub(plain);
+        let audio_read = usage.audio_cache_read.min(usage.audio_input).max(forced).min(usage.cache_read);
+        let audio = (usage.audio_input - audio_read).min(plain);
         let audio_output = usage.audio_output.min(usage.output);
-        let or_input = |rate: Option<Rate>| rate.unwrap_or(self.input);
+        let image_output = usage.image_output.min(usage.output - audio_output);
+        let or_input = |rate: Option<Rate>| Some(rate.unwrap_or(self.input));
         [
-            (TokenKind::Input, plain - audio, self.input),
+            (TokenKind::Input, plain - audio, Some(self.input)),
             (TokenKind::AudioInput, audio, or_input(self.audio_input)),
             (TokenKind::CacheRead, usage.cache_read - audio_read, or_input(self.cache_read)),
             (
@@ -125,22 +142,58 @@ impl Price {
             ),
             (TokenKind::CacheWrite, usage.cache_write, or_input(self.cache_write)),
             (TokenKind::CacheWriteLong, usage.cache_write_long, or_input(self.cache_write_long.or(self.cache_write))),
-            (TokenKind::Output, usage.output - audio_output, self.output),
-            (TokenKind::AudioOutput, audio_output, self.audio_output.unwrap_or(self.output)),
+            (TokenKind::Output, usage.output - audio_output - image_output, Some(self.output)),
+            (TokenKind::AudioOutput, audio_output, self.audio_output),
+            (TokenKind::ImageOutput, image_output, self.image_output),
+            (TokenKind::Search, usage.searches, self.search),
         ]
     }
 
-    pub(super) fn cost_times(&self, usage: &Usage, per_mille: u32) -> Usd {
-        let mut sum = Sum::new(per_mille);
-        self.items(usage).into_iter().for_each(|(_, tokens, rate)| sum.add(tokens, rate));
-        sum.rounded_up()
+    /// Each price that there is.
+    pub(super) fn rates(&self) -> [Option<Rate>; 10] {
+        let Self {
+            input,
+            cache_read,
+            cache_write,
+            cache_write_long,
+            audio_input,
+            audio_cache_read,
+            output,
+            audio_output,
+            image_output,
+            search,
+        } = *self;
+        [
+            Some(input),
+            cache_read,
+            cache_write,
+            cache_write_long,
+            audio_input,
+            audio_cache_read,
+            Some(output),
+            audio_output,
+            image_output,
+            search,
+        ]
     }
 
-    pub(super) fn bound_times(&self, input: u64, output: u64, per_mille: u32) -> Usd {
+    /// The exact amount, times a factor in thousandths.
+    pub(super) fn sum(&self, usage: &Usage, per_mille: u32) -> Option<Sum> {
+        let mut sum = Sum::new(per_mille);
+        for (_, tokens, rate) in self.items(usage).into_iter().filter(|(_, tokens, _)| *tokens > 0) {
+            sum.add(tokens, rate?);
+        }
+        Some(sum)
+    }
+
+    pub(super) fn bound_sum(&self, input: u64, output: u64, per_mille: u32) -> Sum {
         let cached = [self.cache_read, self.cache_write, self.cache_write_long];
         let dearest = cached.into_iter().flatten().fold(self.input, Rate::max);
-        let spoken = self.audio_output.map_or(self.output, |audio| audio.max(self.output));
-        Self { input: dearest, output: spoken, ..Self::default() }.cost_times(&Usage::new(input, output), per_mille)
+        let shown = [self.audio_output, self.image_output].into_iter().flatten().fold(self.output, Rate::max);
+        let mut sum = Sum::new(per_mille);
+        sum.add(input, dearest);
+        sum.add(output, shown);
+        sum
     }
 }
 
@@ -162,16 +215,16 @@ mod tests {
     #[test]
     fn costs_round_up() {
         let price = Price { input: rate(1), ..Price::default() };
-        assert_eq!(price.cost(&Usage::new(1, 0)).nanos(), 1);
-        assert_eq!(price.cost(&Usage::new(1_000_001, 0)).nanos(), 2);
-        assert_eq!(price.cost(&Usage::default()).nanos(), 0);
+        assert_eq!(price.cost(&Usage::new(1, 0)).unwrap().nanos(), 1);
+        assert_eq!(price.cost(&Usage::new(1_000_001, 0)).unwrap().nanos(), 2);
+        assert_eq!(price.cost(&Usage::default()).unwrap().nanos(), 0);
     }
 
     #[test]
     fn cached_tokens_are_part_of_the_input() {
         let price = Price { input: rate(1_000_000), cache_read: Some(rate(100_000)), ..Price::default() };
         let usage = Usage { input: 100, cache_read: 90, ..Usage::default() };
-        assert_eq!(price.cost(&usage).nanos(), 10 + 9);
+        assert_eq!(price.cost(&usage).unwrap().nanos(), 10 + 9);
     }
 
     #[test]
@@ -184,17 +237,39 @@ mod tests {
             audio_output: Some(rate(7_000_000)),
             ..Price::default()
         };
-        let cost = |audio_input| price.cost(&Usage { cache_read: 90, audio_input, ..Usage::new(100, 0) }).nanos();
+        let of = |audio_input, audio_cache_read| Usage {
+            cache_read: 90,
+            audio_input,
+            audio_cache_read,
+            ..Usage::new(100, 0)
+        };
+        let cost = |audio_input| price.cost(&of(audio_input, 0)).unwrap().nanos();
         assert_eq!(cost(4), 6 + 4 * 5 + 9, "four of the ten plain tokens");
         assert_eq!(cost(30), 10 * 5 + 20 * 3 / 10 + 70 / 10, "all ten plain tokens, twenty of the cached ones");
+        assert_eq!(price.cost(&of(4, 4)).unwrap().nanos(), 20, "all four are told to be cached: 10 + 8.6 + 1.2");
+        assert_eq!(price.cost(&of(4, 90)).unwrap().nanos(), 20, "no more than there was audio");
         let spoken = Usage { audio_output: 3, ..Usage::new(0, 10) };
-        assert_eq!(price.cost(&spoken).nanos(), 3 * 7);
+        assert_eq!(price.cost(&spoken).unwrap().nanos(), 3 * 7);
+    }
+
+    #[test]
+    fn what_has_no_price_of_its_own_is_unknown_unless_it_is_input() {
+        let text = Price { input: rate(1_000_000), output: rate(2_000_000), ..Price::default() };
+        let (drawn, spoken) =
+            (Usage { image_output: 4, ..Usage::new(0, 10) }, Usage { audio_output: 4, ..Usage::new(0, 10) });
+        let found = Usage { searches: 3, ..Usage::new(10, 0) };
+        assert_eq!([drawn, spoken, found].map(|usage| text.cost(&usage)), [None; 3]);
+        let (image_output, audio_output, search) =
+            (Some(rate(5_000_000)), Some(rate(7_000_000)), Some(rate(9_000_000)));
+        let listed = Price { image_output, audio_output, search, ..text };
+        let costs = [drawn, spoken, found].map(|usage| listed.cost(&usage).unwrap().nanos());
+        assert_eq!(costs, [6 * 2 + 4 * 5, 6 * 2 + 4 * 7, 10 + 3 * 9]);
     }
 
     #[test]
     fn absurd_amounts_saturate() {
         let price = Price { input: rate(u64::MAX), output: rate(u64::MAX), ..Price::default() };
-        assert_eq!(price.cost_times(&Usage::new(u64::MAX, u64::MAX), u32::MAX), Usd::MAX);
+        assert_eq!(price.sum(&Usage::new(u64::MAX, u64::MAX), u32::MAX).unwrap().rounded_up(), Usd::MAX);
     }
 
     proptest! {
@@ -202,18 +277,20 @@ mod tests {
         fn more_tokens_never_cost_less(a in 0u64..1 << 40, b in 0u64..1 << 20, i in 0u64..1 << 45, o in 0u64..1 << 45) {
             let price = Price { input: rate(i), output: rate(o), ..Price::default() };
             prop_assert!(price.cost(&Usage::new(a + b, a)) >= price.cost(&Usage::new(a, a)));
-            prop_assert!(price.cost(&Usage::new(a, a)) >= Usd::ZERO);
+            prop_assert!(price.cost(&Usage::new(a, a)) >= Some(Usd::ZERO));
             let cached = Usage { cache_read: a / 2, ..Usage::new(a, b) };
-            prop_assert!(price.bound(a, b) >= price.cost(&cached));
+            prop_assert!(Some(price.bound(a, b)) >= price.cost(&cached));
         }
 
         #[test]
-        fn each_token_is_of_one_kind(parts in prop::array::uniform4(0u64..50), audio in 0u64..300, spoken in 0u64..9) {
+        fn each_token_is_of_one_kind(
+            parts in prop::array::uniform4(0u64..50), audio in prop::array::uniform2(0u64..300), shown in prop::array::uniform2(0u64..9),
+        ) {
             let [plain, cache_read, cache_write, cache_write_long] = parts;
             let input = plain + cache_read + cache_write + cache_write_long;
             let usage = Usage {
-                cache_read, cache_write, cache_write_long, audio_input: audio.min(input), audio_output: spoken,
-                ..Usage::new(input, 9)
+                cache_read, cache_write, cache_write_long, audio_input: audio[0], audio_cache_read: audio[1],
+                audio_output: shown[0], image_output: shown[1], ..Usage::new(input, 9)
             };
             let counted: u64 = Price::default().items(&usage).iter().map(|(_, tokens, _)| tokens).sum();
             prop_assert_eq!(counted, usage.total());

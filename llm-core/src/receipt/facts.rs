@@ -19,6 +19,9 @@ pub struct Facts {
     pub model: Option<Arc<str>>,
     /// The vendor's service class, where it named one (`default`, `flex`, …); it decides the price.
     pub service_tier: Option<Arc<str>>,
+    /// The ways of processing that the vendor charges a factor for, by its own words (`us`, `fast`): see
+    /// [`PriceOptions::surcharges`](crate::PriceOptions).
+    pub surcharges: Vec<Arc<str>>,
     /// The vendor's id of the request.
     pub request_id: Option<Arc<str>>,
     /// The list price of the answer: what its usage costs at the vendor.
@@ -59,6 +62,7 @@ impl Facts {
             provider,
             model,
             service_tier,
+            surcharges,
             request_id,
             cost,
             paid: _,
@@ -70,6 +74,7 @@ impl Facts {
         self.provider.clone_from(provider);
         self.model.clone_from(model);
         self.service_tier.clone_from(service_tier);
+        self.surcharges.clone_from(surcharges);
         self.request_id.clone_from(request_id);
         self.cost = *cost;
     }

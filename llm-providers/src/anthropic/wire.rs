@@ -63,7 +63,7 @@ impl Wire for AnthropicWire {
         decode_chat(body)
     }
 
-    fn chunks(&self) -> EventDecoder {
+    fn chunks(&self, _: &ChatRequest) -> EventDecoder {
         EventDecoder::default()
     }
 
@@ -131,6 +131,10 @@ impl Chunks for EventDecoder {
 
     fn service_tier(&self) -> Option<&Arc<str>> {
         Self::service_tier(self)
+    }
+
+    fn surcharges(&self) -> &[Arc<str>] {
+        Self::surcharges(self)
     }
 }
 

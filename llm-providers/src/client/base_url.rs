@@ -37,6 +37,15 @@ impl BaseUrl {
         Ok(Self(base.trim_end_matches('/').into()))
     }
 
+    /// The host, without a port.
+    pub(super) fn host(&self) -> &str {
+        let authority = self.0.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => authority,
+        }
+    }
+
     /// The address of a path below.
     pub(super) fn below(&self, path: &str) -> Result<Uri, Error> {
         let address = format!("{}/{path}", self.0).parse();
@@ -66,6 +75,16 @@ mod tests {
         }
         assert_eq!(BaseUrl::new("http://h").unwrap().below("a?alt=sse").unwrap(), "http://h/a?alt=sse");
         assert!(BaseUrl::new("http://h").unwrap().below("a b").is_err());
+    }
+
+    #[test]
+    fn the_host_has_no_port() {
+        for (base, host) in
+            [("https://eu.api.openai.com/v1", "eu.api.openai.com"), ("http://h:80", "h"), ("http://[::1]/a:b", "[::1]")]
+        {
+            assert_eq!(BaseUrl::new(base).unwrap().host(), host);
+        }
+        assert_eq!(BaseUrl::new("http://[::1]:80/a").unwrap().host(), "[::1]");
     }
 
     #[test]

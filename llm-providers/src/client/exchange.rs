@@ -7,7 +7,7 @@ use http::{
     HeaderMap, HeaderValue, Request, Response,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use llm_core::{BoxError, Call, Charge, Error, ErrorKind, Facts, Receipt, Usage, VendorLimits};
+use llm_core::{BoxError, Call, Charge, Error, ErrorKind, Facts, Receipt, VendorLimits};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
@@ -17,13 +17,14 @@ use super::{
 use crate::{
     deadline::Deadline,
     transport::Transport,
-    wire::{Outgoing, Wire, clean, redact},
+    wire::{Decoded, Outgoing, Wire, clean, redact},
 };
 
 /// The head of an answer that is no refusal.
 pub(super) struct Head {
     pub(super) headers: HeaderMap,
-    request_id: Option<Arc<str>>,
+    /// What is known before the answer is read.
+    facts: Facts,
     pub(super) limits: Option<Arc<VendorLimits>>,
     pub(super) deadline: Deadline,
     /// Kept to take them out of errors inside the answer.
@@ -54,9 +55,13 @@ impl<W: Wire, T: Transport> Client<W, T> {
         let (parts, body) = answer.into_parts();
         let limits = self.config.wire.limits(&parts.headers, model, self.config.clock.now()).map(Arc::new);
         if parts.status.is_success() {
-            let request_id = self.config.wire.request_id(&parts.headers).map(Arc::from);
+            let mut facts = Facts::default();
+            facts.provider = Some(Arc::clone(&self.config.name));
+            facts.model = Some(Arc::clone(model));
+            facts.request_id = self.config.wire.request_id(&parts.headers).map(Arc::from);
+            facts.surcharges = self.config.wire.surcharges(self.config.base_url.host());
             let secrets = self.config.secrets();
-            return Ok((Head { headers: parts.headers, request_id, limits, deadline, secrets }, body));
+            return Ok((Head { headers: parts.headers, facts, limits, deadline, secrets }, body));
         }
         let answer = Response::from_parts(parts, body);
         Err(self.refusal(answer, limits, deadline).await)
@@ -77,15 +82,6 @@ impl<W: Wire, T: Transport> Client<W, T> {
         decoded.map_err(|error| head.blame(error))
     }
 
-    /// What is known of an answer at its head.
-    pub(super) fn receipt(&self, head: &Head, model: &Arc<str>) -> Receipt {
-        let mut facts = Facts::default();
-        facts.provider = Some(Arc::clone(&self.config.name));
-        facts.model = Some(Arc::clone(model));
-        facts.request_id.clone_from(&head.request_id);
-        Receipt::new(facts)
-    }
-
     async fn refusal(&self, answer: Response<T::Body>, limits: Option<Arc<VendorLimits>>, deadline: Deadline) -> Error {
         let (parts, body) = answer.into_parts();
         // The status alone says what matters, should the deadline pass meanwhile.
@@ -101,10 +97,21 @@ impl<W: Wire, T: Transport> Client<W, T> {
 }
 
 impl Head {
+    /// What is known of an answer at its head.
+    pub(super) fn receipt(&self) -> Receipt {
+        Receipt::new(self.facts.clone())
+    }
+
     /// Adds to an error what is known of the answer that it is about.
     pub(super) fn blame(&self, error: Error) -> Error {
-        let error = scrub(error, &self.secrets);
-        let error = match &self.request_id {
+        let mut facts = self.facts.clone();
+        if let Some(told) = error.facts() {
+            facts.model = told.model.clone().or(facts.model);
+            facts.service_tier.clone_from(&told.service_tier);
+            add(&mut facts.surcharges, &told.surcharges);
+        }
+        let error = scrub(error, &self.secrets).with_facts(facts);
+        let error = match &self.facts.request_id {
             Some(id) => error.with_request_id(Arc::clone(id)),
             None => error,
         };
@@ -157,14 +164,24 @@ impl<W> Config<W> {
 }
 
 /// Puts on the receipt what a whole answer told.
-pub(super) fn settle(receipt: &Receipt, model: &Arc<str>, usage: Option<Usage>, tier: Option<Arc<str>>) {
+pub(super) fn settle<A>(receipt: &Receipt, model: &Arc<str>, decoded: &Decoded<A>) {
     receipt.edit(|facts| {
         if !model.is_empty() {
             facts.model = Some(Arc::clone(model));
         }
-        facts.usage = usage;
-        facts.service_tier = tier;
+        facts.usage = decoded.usage;
+        facts.service_tier.clone_from(&decoded.service_tier);
+        add(&mut facts.surcharges, &decoded.surcharges);
     });
+}
+
+/// Adds surcharges that are not among the known ones.
+pub(super) fn add(known: &mut Vec<Arc<str>>, told: &[Arc<str>]) {
+    for way in told {
+        if !known.contains(way) {
+            known.push(Arc::clone(way));
+        }
+    }
 }
 
 fn adopt(error: BoxError) -> Error {

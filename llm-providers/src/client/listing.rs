@@ -1,11 +1,12 @@
 //! What a vendor tells beside answers: the size of a question, and its models. None of it is charged.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use llm_core::{Call, Charge, ChatRequest, Error, ErrorKind};
 
 use super::{exchange::JSON, setup::Client};
 use crate::{
+    telemetry::CallSpan,
     transport::Transport,
     wire::{Model, Outgoing, Wire},
 };
@@ -14,29 +15,37 @@ use crate::{
 const PAGES: usize = 100;
 
 impl<W: Wire, T: Transport> Client<W, T> {
-    /// Asks the vendor how many input tokens a chat request takes. Vendors do not charge it, but limit its pace.
+    /// Asks the vendor how many input tokens a chat request takes, until a deadline. Vendors do not charge it, but limit
+    /// its pace.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`] where the vendor does not count; as the request itself, and as any exchange.
-    pub async fn count_tokens(&self, request: &ChatRequest) -> Result<u64, Error> {
-        let wire = &self.config.wire;
-        let outgoing = wire.count(request)?;
-        self.told(&request.model, outgoing, |bytes| wire.read_count(bytes)).await
+    pub async fn count_tokens(&self, request: &ChatRequest, deadline: Option<Instant>) -> Result<u64, Error> {
+        let (span, wire) = (CallSpan::open("count_tokens", &self.config.name, &request.model), &self.config.wire);
+        span.run(async {
+            let outgoing = wire.count(request)?;
+            self.told(&request.model, deadline, outgoing, |bytes| wire.read_count(bytes)).await
+        })
+        .await
     }
 
-    /// The models that the vendor lists for this key, all pages of them.
+    /// The models that the vendor lists for this key, all pages of them, until a deadline.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`] where the vendor has no list; [`ErrorKind::Malformed`] if it does not end within a
     /// hundred pages; as any exchange.
-    pub async fn models(&self) -> Result<Vec<Model>, Error> {
+    pub async fn models(&self, deadline: Option<Instant>) -> Result<Vec<Model>, Error> {
+        CallSpan::open("list_models", &self.config.name, "").run(self.pages(deadline)).await
+    }
+
+    async fn pages(&self, deadline: Option<Instant>) -> Result<Vec<Model>, Error> {
         let (wire, model) = (&self.config.wire, Arc::default());
         let (mut models, mut page) = (Vec::new(), None::<String>);
         for _ in 0..PAGES {
             let outgoing = wire.models(page.as_deref())?;
-            let (more, next) = self.told(&model, outgoing, |bytes| wire.read_models(bytes)).await?;
+            let (more, next) = self.told(&model, deadline, outgoing, |bytes| wire.read_models(bytes)).await?;
             models.extend(more);
             if next.is_some() && next == page {
                 return Err(Error::new(ErrorKind::Malformed, "the list of models goes round in a circle"));
@@ -52,11 +61,13 @@ impl<W: Wire, T: Transport> Client<W, T> {
     async fn told<A>(
         &self,
         model: &Arc<str>,
+        deadline: Option<Instant>,
         outgoing: Outgoing,
         read: impl FnOnce(&[u8]) -> Result<A, Error>,
     ) -> Result<A, Error> {
         // Nobody is charged, so nobody needs to know whether it was sent.
-        let call = Call::new("", ());
+        let mut call = Call::new("", ());
+        call.deadline = deadline;
         let answer = async {
             let (head, body) = self.exchange(&call, model, JSON, outgoing).await?;
             self.read(&head, body, read).await

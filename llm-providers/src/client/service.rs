@@ -29,8 +29,8 @@ impl<W: Wire, T: Transport> Client<W, T> {
             let (head, body) = self.exchange(&call, model, JSON, outgoing).await?;
             let decoded = self.read(&head, body, |bytes| wire.read_chat(bytes)).await?;
             decoded.usage.into_iter().for_each(|usage| span.used(usage));
-            let receipt = self.receipt(&head, model);
-            settle(&receipt, &decoded.answer.model, decoded.usage, decoded.service_tier);
+            let receipt = head.receipt();
+            settle(&receipt, &decoded.answer.model, &decoded);
             Ok(Reply::new(decoded.answer, receipt).with_limits(head.limits))
         })
         .await
@@ -42,16 +42,16 @@ impl<W: Wire, T: Transport> Client<W, T> {
             let model = &call.body.model;
             let outgoing = wire.chat(&call.body, true)?;
             let (head, body) = self.exchange(&call, model, EVENTS, outgoing).await?;
-            let (receipt, limits) = (self.receipt(&head, model), head.limits.clone());
+            let (receipt, limits) = (head.receipt(), head.limits.clone());
             // Some servers do not stream, and some proxies answer with a page.
             let stream = if head.is("json") || head.is("html") {
                 let decoded = self.read(&head, body, |bytes| wire.read_chat(bytes)).await?;
                 decoded.usage.into_iter().for_each(|usage| span.used(usage));
-                settle(&receipt, &decoded.answer.model, decoded.usage, decoded.service_tier);
+                settle(&receipt, &decoded.answer.model, &decoded);
                 ChatStream::replay(Arc::new(decoded.answer), decoded.usage)
             } else {
                 let limits = Limits { event: self.config.max_event_bytes, body: self.config.max_body_bytes };
-                Events::new(head, body, limits, wire.chunks(), receipt.clone(), span.clone()).begin().await?
+                Events::new(head, body, limits, wire.chunks(&call.body), receipt.clone(), span.clone()).begin().await?
             };
             Ok(Reply::new(stream, receipt).with_limits(limits))
         })
@@ -67,8 +67,8 @@ impl<W: Wire, T: Transport> Client<W, T> {
             let inputs = call.body.inputs.len();
             let decoded = self.read(&head, body, |bytes| wire.read_embeddings(bytes, inputs)).await?;
             decoded.usage.into_iter().for_each(|usage| span.used(usage));
-            let receipt = self.receipt(&head, model);
-            settle(&receipt, &decoded.answer.model, decoded.usage, decoded.service_tier);
+            let receipt = head.receipt();
+            settle(&receipt, &decoded.answer.model, &decoded);
             Ok(Reply::new(decoded.answer, receipt).with_limits(head.limits))
         })
         .await

@@ -21,7 +21,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::{
     body::{EventBytes, Limits},
-    exchange::Head,
+    exchange::{Head, add},
 };
 use crate::{telemetry::CallSpan, wire::Chunks};
 
@@ -40,6 +40,7 @@ pub(super) struct Events<C> {
     usage: Option<Usage>,
     so_far: Option<Usage>,
     tier: Option<Arc<str>>,
+    surcharges: usize,
     span: CallSpan,
 }
 
@@ -60,8 +61,8 @@ impl<C: Chunks> Events<C> {
         let bytes = EventBytes::new(body, limits, head.deadline.alarm());
         let cut = bytes.cut();
         let source = Source::Open(Box::pin(SseByteStream::new(bytes)));
-        let (usage, so_far, tier) = (None, None, None);
-        Self { source, chunks, queue: VecDeque::new(), cut, head, receipt, usage, so_far, tier, span }
+        let (usage, so_far, tier, surcharges) = (None, None, None, 0);
+        Self { source, chunks, queue: VecDeque::new(), cut, head, receipt, usage, so_far, tier, surcharges, span }
     }
 
     /// The answer, from its first piece on.
@@ -116,6 +117,10 @@ impl<C: Chunks> Events<C> {
             self.tier = self.chunks.service_tier().cloned();
             self.receipt.edit(|facts| facts.service_tier.clone_from(&self.tier));
         }
+        if let Some(told) = self.chunks.surcharges().get(self.surcharges..).filter(|told| !told.is_empty()) {
+            self.surcharges += told.len();
+            self.receipt.edit(|facts| add(&mut facts.surcharges, told));
+        }
     }
 
     fn finish(&mut self) -> Result<(), Error> {
@@ -143,7 +148,7 @@ impl<C: Chunks> Events<C> {
             (Some(usage), Charge::Unknown) => error.with_charge(Charge::Known(usage)),
             _ => error,
         };
-        let error = self.head.blame(error);
+        let error = self.head.blame(error.with_facts(self.receipt.facts()));
         self.span.failed(&error);
         error
     }

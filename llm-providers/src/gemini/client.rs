@@ -31,6 +31,12 @@ impl<T> Client<GeminiWire, T> {
         self.edit_wire(|wire| wire.dialect.include_thoughts = on)
     }
 
+    /// Leaves out what another vendor's answers left in the conversation, in place of an error:
+    /// [`Dialect::approximate`](super::codec::Dialect).
+    pub fn approximate(self, on: bool) -> Self {
+        self.edit_wire(|wire| wire.dialect.approximate = on)
+    }
+
     /// Sends schemas in the older fields, for older models: [`Dialect::openapi_schemas`](super::codec::Dialect).
     pub fn openapi_schemas(self, on: bool) -> Self {
         self.edit_wire(|wire| wire.dialect.openapi_schemas = on)

@@ -49,8 +49,8 @@ impl Wire for GeminiWire {
         decode_chat(body)
     }
 
-    fn chunks(&self) -> ChunkDecoder {
-        ChunkDecoder::default()
+    fn chunks(&self, request: &ChatRequest) -> ChunkDecoder {
+        ChunkDecoder::candidates(request.sampling.n.unwrap_or(1))
     }
 
     fn embed(&self, request: &EmbedRequest) -> Result<Outgoing, Error> {

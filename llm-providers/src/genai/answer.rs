@@ -1,8 +1,11 @@
 use std::sync::Arc;
 
-use ::genai::chat::{
-    Binary, BinarySource, ChatResponse as GenaiResponse, ContentPart, StopReason, ToolCall as GenaiCall,
-    Usage as GenaiUsage,
+use ::genai::{
+    adapter::AdapterKind,
+    chat::{
+        Binary, BinarySource, ChatResponse as GenaiResponse, ContentPart, StopReason, ToolCall as GenaiCall,
+        Usage as GenaiUsage,
+    },
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use llm_core::{ChatResponse, Choice, Error, ErrorKind, Extra, FinishReason, Part, Reasoning, ToolCall, Usage};
@@ -14,6 +17,7 @@ use super::{error::charge, message::SEALS};
 pub(super) fn response(answer: GenaiResponse) -> Result<ChatResponse, Error> {
     let spent = usage(&answer.usage);
     let model: Arc<str> = Arc::from(&*answer.provider_model_iden.model_name);
+    let kind = answer.provider_model_iden.adapter_kind;
     let finish = answer.stop_reason.as_ref().map_or(FinishReason::Unknown, finish);
     let mut parts = Vec::new();
     let thoughts = answer.content.iter().any(|part| matches!(part, ContentPart::ReasoningContent(_)));
@@ -21,7 +25,7 @@ pub(super) fn response(answer: GenaiResponse) -> Result<ChatResponse, Error> {
         parts.push(Part::Reasoning(Reasoning { text: text.into(), ..Reasoning::default() }));
     }
     for content in answer.content {
-        push(content, &mut parts).map_err(|error| error.with_charge(charge(spent)))?;
+        push(content, kind, &mut parts).map_err(|error| error.with_charge(charge(spent)))?;
     }
     let id = answer.response_id.unwrap_or_default();
     Ok(ChatResponse::new(id, model, vec![Choice::new(0, parts, finish)]))
@@ -76,12 +80,19 @@ pub(super) fn called(call: GenaiCall) -> ToolCall {
     ToolCall { id: call_id.into(), name: fn_name.into(), arguments: arguments.into(), extra }
 }
 
-fn push(content: ContentPart, parts: &mut Vec<Part>) -> Result<(), Error> {
+/// The further fields of reasoning that was sealed through an adapter.
+pub(super) fn sealed(kind: AdapterKind) -> Extra {
+    let mut extra = Extra::default();
+    extra.insert(SEALS, kind.as_lower_str());
+    extra
+}
+
+fn push(content: ContentPart, kind: AdapterKind, parts: &mut Vec<Part>) -> Result<(), Error> {
     let part = match content {
         ContentPart::Text(text) => Part::text(text),
         ContentPart::ToolCall(call) => Part::ToolCall(called(call)),
         ContentPart::ThoughtSignature(seal) => {
-            Part::Reasoning(Reasoning { signature: Some(seal.into()), ..Reasoning::default() })
+            Part::Reasoning(Reasoning { text: "".into(), signature: Some(seal.into()), extra: sealed(kind) })
         }
         ContentPart::ReasoningContent(text) => {
             // A seal comes right before what it seals.

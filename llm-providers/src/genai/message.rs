@@ -8,11 +8,19 @@ use serde_json::Value;
 
 use super::error::unsupported;
 
-/// Under this name a call's seals, which some vendors want back, stay among its further fields.
+/// Under this name a call's seals, which some vendors want back, stay among its further fields; and with sealed reasoning
+/// the adapter that it came through, which alone takes it back.
 pub(super) const SEALS: &str = "thought_signatures";
 
 /// One message, at its place in the conversation.
-pub(super) fn message(message: &Message, at: usize, kind: AdapterKind) -> Result<ChatMessage, Error> {
+///
+/// With `approximate`, reasoning that cannot go there is left out.
+pub(super) fn message(
+    message: &Message,
+    at: usize,
+    kind: AdapterKind,
+    approximate: bool,
+) -> Result<ChatMessage, Error> {
     let Message { role, parts, name, extra } = message;
     let here = format!("messages[{at}]");
     if name.is_some() {
@@ -28,7 +36,10 @@ pub(super) fn message(message: &Message, at: usize, kind: AdapterKind) -> Result
     };
     let mut content = MessageContent::default();
     for (nth, part) in parts.iter().enumerate() {
-        content.extend(pieces(part, &role, &format!("{here}.parts[{nth}]"), kind)?);
+        match pieces(part, &role, &format!("{here}.parts[{nth}]"), kind) {
+            Err(_) if approximate && matches!((&role, part), (ChatRole::Assistant, Part::Reasoning(_))) => {}
+            pieces => content.extend(pieces?),
+        }
     }
     Ok(ChatMessage::new(role, content))
 }
@@ -50,10 +61,15 @@ fn pieces(part: &Part, role: &ChatRole, here: &str, kind: AdapterKind) -> Result
 /// A seal, then what it seals: the order that `genai` itself gives them in.
 fn thought(reasoning: &Reasoning, here: &str, kind: AdapterKind) -> Result<Vec<ContentPart>, Error> {
     let Reasoning { text, signature, extra } = reasoning;
-    without(extra, here)?;
+    if let Some((name, _)) = extra.iter().find(|(name, _)| *name != SEALS) {
+        return Err(unsupported(format!("{here}.{name}")));
+    }
+    if signature.is_some() && extra.get(SEALS).is_none_or(|adapter| *adapter != kind.as_lower_str()) {
+        return Err(unsupported(format!("{here}, reasoning that was not sealed through genai's {kind} adapter,")));
+    }
     // OpenAI's own format has no place for reasoning, and genai would send it to everybody who speaks that format.
     if kind == AdapterKind::OpenAI {
-        return Ok(Vec::new());
+        return Err(unsupported(format!("{here}, reasoning for {kind},")));
     }
     let seal = signature.as_ref().map(|seal| ContentPart::ThoughtSignature(seal.to_string()));
     let text = (!text.is_empty()).then(|| ContentPart::ReasoningContent(text.to_string()));

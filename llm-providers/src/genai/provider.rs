@@ -25,12 +25,19 @@ use crate::{deadline::Deadline, telemetry::CallSpan};
 #[derive(Clone)]
 pub struct Genai {
     client: Client,
+    approximate: bool,
 }
 
 impl Genai {
     /// A provider that asks with this client. Its keys, addresses and model names are the client's own.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, approximate: false }
+    }
+
+    /// Leaves reasoning of the conversation so far out where it cannot go, in place of an error: to OpenAI, or with a seal
+    /// that came through another adapter or not through `genai`.
+    pub fn approximate(self, on: bool) -> Self {
+        Self { approximate: on, ..self }
     }
 
     /// Where a model is, in the client's eyes.
@@ -43,7 +50,7 @@ impl Genai {
 impl Provider for Genai {
     async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
         let (target, deadline, receipt) = self.begin(&call, &call.body.model).await?;
-        let asked = request::chat(&call.body, target.model.adapter_kind)?;
+        let asked = request::chat(&call.body, target.model.adapter_kind, self.approximate)?;
         let options = request::options(&call.body, target.model.adapter_kind)?;
         let kind = target.model.adapter_kind;
         let span = CallSpan::open("chat", kind.as_lower_str(), &call.body.model);
@@ -65,7 +72,7 @@ impl Provider for Genai {
     async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
         let (target, deadline, receipt) = self.begin(&call, &call.body.model).await?;
         let kind = target.model.adapter_kind;
-        let asked = request::chat(&call.body, kind)?;
+        let asked = request::chat(&call.body, kind, self.approximate)?;
         let options = ChatOptions {
             capture_usage: Some(true),
             capture_tool_calls: Some(true),

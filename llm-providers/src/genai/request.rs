@@ -49,9 +49,9 @@ const FORMAT: [AdapterKind; 6] = [
 ];
 
 /// The conversation and the tools.
-pub(super) fn chat(request: &ChatRequest, kind: AdapterKind) -> Result<GenaiRequest, Error> {
+pub(super) fn chat(request: &ChatRequest, kind: AdapterKind, approximate: bool) -> Result<GenaiRequest, Error> {
     request.validate()?;
-    let messages = request.messages.iter().enumerate().map(|(at, one)| message::message(one, at, kind));
+    let messages = request.messages.iter().enumerate().map(|(at, one)| message::message(one, at, kind, approximate));
     let tools = request.tools.iter().enumerate().map(|(at, one)| tool(one, at));
     let mut asked = GenaiRequest::new(messages.collect::<Result<_, _>>()?);
     let tools: Vec<_> = tools.collect::<Result<_, _>>()?;

@@ -14,7 +14,7 @@ use futures_core::Stream;
 use llm_core::{Charge, ChatEvent, Error, ErrorKind, FinishReason, Part, Reasoning, Receipt};
 
 use super::{
-    answer::{called, finish, usage},
+    answer::{called, finish, sealed, usage},
     error::classify,
 };
 use crate::{
@@ -103,7 +103,7 @@ impl Pieces {
                 self.thinking = true;
                 ChatEvent::Reasoning { choice: 0, text: chunk.content.into() }
             }
-            ChatStreamEvent::ThoughtSignatureChunk(chunk) => sealed(chunk.content.into(), thinking),
+            ChatStreamEvent::ThoughtSignatureChunk(chunk) => seal(chunk.content.into(), self.kind, thinking),
             ChatStreamEvent::End(end) => return self.end(end),
         };
         self.waiting.push_back(Ok(piece));
@@ -132,11 +132,12 @@ impl Pieces {
 }
 
 /// A seal: of the reasoning that came right before, otherwise of reasoning that is not shown.
-fn sealed(seal: Arc<str>, thinking: bool) -> ChatEvent {
+fn seal(seal: Arc<str>, kind: AdapterKind, thinking: bool) -> ChatEvent {
+    let (signature, extra) = (Some(seal), sealed(kind));
     match thinking {
-        true => ChatEvent::PartEnd { choice: 0, signature: Some(seal), extra: Default::default() },
+        true => ChatEvent::PartEnd { choice: 0, signature, extra },
         false => {
-            let part = Part::Reasoning(Reasoning { signature: Some(seal), ..Reasoning::default() });
+            let part = Part::Reasoning(Reasoning { text: "".into(), signature, extra });
             ChatEvent::Part { choice: 0, part }
         }
     }

@@ -31,16 +31,18 @@ impl Attempt {
 
     /// It ended without a reply.
     pub(super) fn refused(mut self, error: &Error) {
+        let facts = error.facts().cloned().unwrap_or_default();
         let (usage, charged) = match error.charge() {
             Charge::None => (None, Charged::Nothing),
             Charge::Unknown => (None, self.unknown()),
             Charge::Known(usage) => {
-                let cost = self.terms.cost(&self.keys.model, &Facts::default(), &usage);
+                let cost = self.terms.cost(&self.keys.model, &facts, &usage);
                 (Some(usage), cost.map_or(Charged::Unpriced, Charged::Paid))
             }
         };
-        let purchase = self.purchase(Outcome::Failed, usage, charged, &Facts::default());
-        self.book(Purchase { request_id: error.request_id().map(Into::into), ..purchase });
+        let mut purchase = self.purchase(Outcome::Failed, usage, charged, &facts);
+        purchase.request_id = error.request_id().map(Into::into).or(purchase.request_id);
+        self.book(purchase);
     }
 
     /// The reply ended.

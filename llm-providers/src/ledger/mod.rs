@@ -83,8 +83,12 @@
 //! - The service class is the one that the vendor names ([`ServiceTier::named`](llm_core::ServiceTier::named)); if it
 //!   names none, the one that a chat request asks for in its field `service_tier`; else standard. A class without a known
 //!   price for the model is unpriced, never taken for standard.
+//! - Surcharges (processing in one region, a fast mode) are those that the vendor names in its answer, or its client
+//!   knows by its address: [`PriceOptions::surcharges`](llm_core::PriceOptions::surcharges). One without a known factor
+//!   for the model makes the cost unknown, never the list price.
 //! - The bound is the dearer of standard service and the class asked for; of a request that asks for none,
-//!   [`Ledger::usual_tier`].
+//!   [`Ledger::usual_tier`]. Surcharges that a request asks for (`inference_geo`, `speed`) raise it, and so does
+//!   [`Ledger::usual_surcharge`].
 //! - A call keeps the prices it began with, whatever [`Ledger::replace_prices`] does meanwhile.
 //! - A reply that says it came from a cache or another call is no purchase, wherever the tap stands.
 //! - One ledger to a stack: of two, the upper purchases tap takes the lower one's claims, and both are off.

@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use llm_core::{PriceTable, Prices, ServiceTier};
+use llm_core::{PriceOptions, PriceTable, Prices, ServiceTier};
 
 use super::{AnswersLayer, Purchase, PurchasesLayer, Snapshot, books::Books};
 
@@ -17,7 +17,7 @@ struct Inner {
     prices: Prices,
     books: Mutex<Books>,
     hooks: Mutex<Hooks>,
-    usual_tier: Mutex<ServiceTier>,
+    usual: Mutex<PriceOptions>,
 }
 
 type Hooks = Arc<Vec<Arc<dyn Fn(&Purchase) + Send + Sync>>>;
@@ -29,14 +29,23 @@ impl Ledger {
             prices: prices.into(),
             books: Mutex::new(Books::new()),
             hooks: Mutex::default(),
-            usual_tier: Mutex::default(),
+            usual: Mutex::default(),
         }))
     }
 
     /// The service class that a request may get which asks for none (standard unless set): that of your project's
     /// settings at the vendor. It raises the bound of such requests, not their cost, which is what the vendor says.
     pub fn usual_tier(self, tier: ServiceTier) -> Self {
-        *self.0.usual_tier.lock().unwrap_or_else(PoisonError::into_inner) = tier;
+        self.0.usual.lock().unwrap_or_else(PoisonError::into_inner).tier = tier;
+        self
+    }
+
+    /// Adds a surcharge that a request may get which does not ask for it, such as `regional`, where your project at the
+    /// vendor has it. It raises the bound of requests whose model has it, not their cost, which is what the vendor says.
+    pub fn usual_surcharge(self, way: impl Into<Arc<str>>) -> Self {
+        let mut usual = self.0.usual.lock().unwrap_or_else(PoisonError::into_inner);
+        *usual = usual.clone().surcharge(way);
+        drop(usual);
         self
     }
 
@@ -101,8 +110,9 @@ impl Ledger {
         self.0.prices.replace(table)
     }
 
-    pub(super) fn tier_of_no_tier(&self) -> ServiceTier {
-        self.0.usual_tier.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What a request may get that asks for nothing.
+    pub(super) fn usual(&self) -> PriceOptions {
+        self.0.usual.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// NOTE: nothing foreign may run under this lock: not a receipt's, not a claim's, no hook.

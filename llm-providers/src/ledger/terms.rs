@@ -1,31 +1,47 @@
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
-use llm_core::{ChatRequest, Facts, Operation, PriceTable, ServiceTier, Streamed, Usage, Usd};
+use llm_core::{ChatRequest, Facts, Operation, PriceOptions, PriceTable, ServiceTier, Streamed, Usage, Usd};
+use serde_json::Value;
 
 use super::Ledger;
 
-/// What an attempt is valued by: the prices it began with, and the service class it asked for.
+/// What an attempt is valued by: the prices it began with, and how it asked to be served.
 #[derive(Debug)]
 pub(super) struct Terms {
     prices: PriceTable,
-    /// The class named in the request, unless it leaves it to the vendor.
-    asked: Option<ServiceTier>,
+    asked: Asked,
     pub(super) bound: Option<Usd>,
 }
 
+/// How a request asks to be served, as far as that changes the price.
+#[derive(Debug, Default)]
+struct Asked {
+    /// The class that it names, unless it leaves that to the vendor.
+    tier: Option<ServiceTier>,
+    surcharges: Vec<Arc<str>>,
+}
+
+/// Further fields that ask for what a vendor charges a factor for, and the values that ask for nothing.
+const SURCHARGED: [(&str, &[&str]); 2] =
+    [("inference_geo", &["global", "not_available", ""]), ("speed", &["standard", ""])];
+
 impl Terms {
     pub(super) fn of<T: Operation>(ledger: &Ledger, body: &T) -> Self {
-        let prices = ledger.prices();
-        let asked = asked(body);
+        let (prices, usual) = (ledger.prices(), ledger.usual());
+        let asked = Asked::of(body);
         let (model, estimate) = (body.model(), body.estimate());
-        let bound = match &asked {
-            Some(tier) => prices.bound_with(model, &estimate, &tier.clone().into()),
-            // A model that does not have the usual class is served at standard.
-            None => {
-                let usual = prices.bound_with(model, &estimate, &ledger.tier_of_no_tier().into());
-                usual.or_else(|| prices.bound(model, &estimate))
-            }
+        let bound = |tier: &ServiceTier, usual: &[Arc<str>]| {
+            let ways = asked.surcharges.iter().chain(usual);
+            let options =
+                ways.fold(PriceOptions::from(tier.clone()), |options, way| options.surcharge(Arc::clone(way)));
+            prices.bound_with(model, &estimate, &options)
         };
+        // A model that does not have what is usual is served without it.
+        let tiers = match &asked.tier {
+            Some(tier) => vec![tier.clone()],
+            None => vec![usual.tier.clone(), ServiceTier::Standard],
+        };
+        let bound = tiers.iter().find_map(|tier| bound(tier, &usual.surcharges).or_else(|| bound(tier, &[])));
         Self { prices, asked, bound }
     }
 
@@ -33,25 +49,30 @@ impl Terms {
     pub(super) fn cost(&self, asked_model: &str, facts: &Facts, usage: &Usage) -> Option<Usd> {
         let tier = match facts.service_tier.as_deref() {
             Some(named) => ServiceTier::named(named),
-            None => self.asked.clone().unwrap_or_default(),
+            None => self.asked.tier.clone().unwrap_or_default(),
         };
         let model = match facts.model.as_deref() {
             Some(answered) if self.prices.model(answered).is_none() && extends(answered, asked_model) => asked_model,
             Some(answered) => answered,
             None => asked_model,
         };
-        self.prices.cost_with(model, usage, &tier.into())
+        let ways = facts.surcharges.iter().cloned();
+        self.prices.cost_with(model, usage, &ways.fold(tier.into(), PriceOptions::surcharge))
     }
 }
 
-/// The service class that a request names, where it is one whose form this crate knows.
-fn asked<T: Operation>(body: &T) -> Option<ServiceTier> {
-    let body: &dyn Any = body;
-    let streamed = || body.downcast_ref::<Streamed<ChatRequest>>().map(|streamed| &streamed.0);
-    let request = body.downcast_ref::<ChatRequest>().or_else(streamed)?;
-    // Gemini writes its fields in camel case.
-    let word = ["service_tier", "serviceTier"].into_iter().find_map(|name| request.extra.get(name)?.as_str())?;
-    (!matches!(word, "auto" | "")).then(|| ServiceTier::named(word))
+impl Asked {
+    /// Of a chat request, where it asks in a form that this crate knows.
+    fn of<T: Operation>(body: &T) -> Self {
+        let body: &dyn Any = body;
+        let streamed = || body.downcast_ref::<Streamed<ChatRequest>>().map(|streamed| &streamed.0);
+        let Some(request) = body.downcast_ref::<ChatRequest>().or_else(streamed) else { return Self::default() };
+        let word = |name: &str| request.extra.get(name).and_then(Value::as_str);
+        // Gemini writes its fields in camel case.
+        let tier = word("service_tier").or_else(|| word("serviceTier")).filter(|tier| !matches!(*tier, "auto" | ""));
+        let ways = SURCHARGED.iter().filter_map(|(name, free)| word(name).filter(|word| !free.contains(word)));
+        Self { tier: tier.map(ServiceTier::named), surcharges: ways.map(Arc::from).collect() }
+    }
 }
 
 /// Whether the vendor's name for what answered is the name asked for and more: `m-0125` for `m`.

@@ -55,6 +55,11 @@ impl<T> Client<OpenAiWire, T> {
         self.edit_wire(|wire| wire.dialect.legacy_max_tokens = on)
     }
 
+    /// Sends what is nearest in place of some errors: [`Dialect::approximate`](super::codec::Dialect) says which.
+    pub fn approximate(self, on: bool) -> Self {
+        self.edit_wire(|wire| wire.dialect.approximate = on)
+    }
+
     /// Sends `top_k`, for servers that have it: [`Dialect::top_k`](super::codec::Dialect).
     pub fn top_k(self, on: bool) -> Self {
         self.edit_wire(|wire| wire.dialect.top_k = on)

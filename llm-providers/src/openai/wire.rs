@@ -58,8 +58,8 @@ impl Wire for OpenAiWire {
         decode::chat(body, &self.dialect)
     }
 
-    fn chunks(&self) -> ChunkDecoder {
-        ChunkDecoder::new(self.dialect)
+    fn chunks(&self, request: &ChatRequest) -> ChunkDecoder {
+        ChunkDecoder::new(self.dialect).choices(request.sampling.n.unwrap_or(1))
     }
 
     fn embed(&self, request: &EmbedRequest) -> Result<Outgoing, Error> {
@@ -83,6 +83,11 @@ impl Wire for OpenAiWire {
 
     fn read_models(&self, body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
         Ok((decode::models(body)?, None))
+    }
+
+    /// OpenAI's regional hosts (`eu.api.openai.com`) process in one region, and their answers do not say so.
+    fn surcharges(&self, host: &str) -> Vec<Arc<str>> {
+        if host.ends_with(".api.openai.com") { vec!["regional".into()] } else { Vec::new() }
     }
 
     fn classify(

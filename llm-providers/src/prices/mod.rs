@@ -36,25 +36,32 @@
 //!   input where that is less.
 //! - The output of embeddings: 0.
 //!
-//! Left out: fees that are not by token (a search, storage of an explicit cache), which that source does not state for
-//! these models; prices of image and video tokens of `gemini-embedding-2`, as embedding requests here carry text only;
+//! Left out, as that source does not state them for these models: prices of searches, of images and of audio in the
+//! output. An answer that has some has no cost here ([`PriceTable::cost`](llm_core::PriceTable::cost) is `None`), and its
+//! [`Bill`](llm_core::Bill) names what is without a price; put yours over them. Storage of an explicit cache is charged
+//! by the hour, apart from any answer, and in no table. Left out, too: prices of image and video tokens of
+//! `gemini-embedding-2`, as embedding requests here carry text only;
 //! DeepSeek's price of 0 for written tokens, which are plain input to it. Reasoning costs what other output costs, with
 //! every model here.
 //!
 //! Some classes have no known price for long prompts (`gpt-5.4` and `gpt-5.5` with priority; `gpt-5.5-pro`,
 //! `gemini-2.5-pro` and `gemini-3.1-pro-preview` with flex): there the cost is `None`.
 //!
-//! # Factors
+//! # Surcharges
 //!
-//! What some ways of processing cost on top is no price of a model, but a factor for
-//! [`PriceOptions::per_mille`](llm_core::PriceOptions::per_mille): [`ANTHROPIC_US_ONLY`], [`ANTHROPIC_OPUS_5_5_FAST`]
-//! and [`OPENAI_REGIONAL`].
+//! What some ways of processing cost on top, as [`ModelPrice::surcharges`](llm_core::ModelPrice::surcharges); not from
+//! that source, but from the vendors' pages:
+//!
+//! | way | what | models | factor |
+//! |---|---|---|---|
+//! | `us` | Anthropic's `inference_geo` | Claude 4.6 and later | 1.1 |
+//! | `fast` | Anthropic's `speed` | Opus 5.5 | 2 |
+//! | `regional` | OpenAI's regional hosts, such as `eu.api.openai.com` | `gpt-5.6` and later | 1.1 |
+//!
+//! Of other models these are unknown, and so is then the cost.
 
 mod file;
 mod shipped;
 
 pub use self::file::{LoadError, load};
-pub use self::shipped::{
-    ANTHROPIC_OPUS_5_5_FAST, ANTHROPIC_US_ONLY, OPENAI_REGIONAL, all, anthropic, deepseek, gemini, groq, mistral,
-    openai,
-};
+pub use self::shipped::{all, anthropic, deepseek, gemini, groq, mistral, openai};

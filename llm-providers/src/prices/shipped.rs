@@ -2,15 +2,6 @@ use std::sync::OnceLock;
 
 use llm_core::PriceTable;
 
-/// Thousandths of list price that Anthropic asks for processing in the United States only (`inference_geo: "us"`).
-pub const ANTHROPIC_US_ONLY: u32 = 1_100;
-
-/// Thousandths of list price that Anthropic asks for Opus 5.5 at `speed: "fast"`.
-pub const ANTHROPIC_OPUS_5_5_FAST: u32 = 2_000;
-
-/// Thousandths of list price that OpenAI asks for processing in one region, with models since `gpt-5.6`.
-pub const OPENAI_REGIONAL: u32 = 1_100;
-
 /// OpenAI's chat and embedding models.
 ///
 /// A model that is not listed is unknown, and so is `gpt-4o-2024-05-13`, which never had the price of `gpt-4o`.

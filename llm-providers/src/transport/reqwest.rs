@@ -1,4 +1,5 @@
 use std::{
+    error::Error as _,
     fmt,
     future::Future,
     pin::Pin,
@@ -244,6 +245,12 @@ impl fmt::Debug for ReqwestBody {
     }
 }
 
+/// Whether TLS failed for the certificate. Its error has no type here, only words.
+fn is_about_certificates(error: &reqwest::Error) -> bool {
+    std::iter::successors(error.source(), |&error| error.source())
+        .any(|error| error.to_string().contains("certificate"))
+}
+
 fn adopt(error: reqwest::Error) -> Error {
     // URLs may hold secrets: the base URL is the user's.
     let error = error.without_url();
@@ -251,7 +258,8 @@ fn adopt(error: reqwest::Error) -> Error {
         (ErrorKind::InvalidRequest, Charge::None, "the HTTP request cannot be built")
     } else if error.is_connect() {
         let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Transport };
-        (kind, Charge::None, "the vendor cannot be reached")
+        let untrusted = "the vendor's certificate is not trusted: see root_certificates";
+        (kind, Charge::None, if is_about_certificates(&error) { untrusted } else { "the vendor cannot be reached" })
     } else if error.is_timeout() {
         (ErrorKind::Timeout, Charge::Unknown, "the vendor did not answer in time")
     } else {

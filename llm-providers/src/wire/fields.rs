@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use llm_core::{Charge, Error, ErrorKind};
+use llm_core::{Charge, Error, ErrorKind, Facts, Usage};
+use serde::de::DeserializeSeed;
 use serde_json::{Map, Value};
+
+use super::exact::Exact;
 
 pub(crate) type Fields = Map<String, Value>;
 
@@ -12,14 +15,37 @@ pub(crate) fn malformed(message: impl Into<Arc<str>>) -> Error {
     Error::new(ErrorKind::Malformed, message).with_charge(Charge::Unknown)
 }
 
+/// Adds to the error of an answer what that says of its price, before anything of it is used up.
+pub(crate) fn charged(error: Error, usage: Option<Usage>, facts: Facts) -> Error {
+    let error = error.with_facts(facts);
+    match usage {
+        Some(usage) => error.with_charge(Charge::Known(usage)),
+        None => error,
+    }
+}
+
+/// What decides the price of an answer: the model, if it is named, and how it was served.
+pub(crate) fn served(model: Option<&Value>, tier: Option<Arc<str>>, surcharges: &[Arc<str>]) -> Facts {
+    let mut facts = Facts::default();
+    facts.model = model.and_then(Value::as_str).filter(|model| !model.is_empty()).map(Arc::from);
+    facts.service_tier = tier;
+    facts.surcharges = surcharges.to_vec();
+    facts
+}
+
 /// The object that `bytes` hold.
 pub(crate) fn object(bytes: &[u8]) -> Result<Fields, Error> {
-    let text = std::str::from_utf8(bytes).map_err(|error| malformed("the answer is not UTF-8").with_source(error))?;
-    match serde_json::from_str(text) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(malformed("the answer is JSON but not an object")),
-        Err(error) => Err(not_json(text, &error)),
-    }
+    read(bytes, |text| serde_json::from_str(text))
+}
+
+/// As [`object`], but the values of `field` in objects under the key `within`, or in lists there, are texts: the JSON as
+/// it was written, with all its digits. Where a value is a text itself, it stays that.
+pub(crate) fn object_with(bytes: &[u8], within: &str, field: &str) -> Result<Fields, Error> {
+    read(bytes, |text| {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let value = Exact { within, field, here: false }.deserialize(&mut json)?;
+        json.end().map(|()| value)
+    })
 }
 
 /// Takes a text; anything else stays, but for null.
@@ -74,6 +100,15 @@ pub(crate) fn take_object(fields: &mut Fields, name: &str) -> Option<Fields> {
             None
         }
         _ => None,
+    }
+}
+
+fn read(bytes: &[u8], parse: impl FnOnce(&str) -> Result<Value, serde_json::Error>) -> Result<Fields, Error> {
+    let text = std::str::from_utf8(bytes).map_err(|error| malformed("the answer is not UTF-8").with_source(error))?;
+    match parse(text) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(malformed("the answer is JSON but not an object")),
+        Err(error) => Err(not_json(text, &error)),
     }
 }
 

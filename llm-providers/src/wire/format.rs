@@ -42,8 +42,8 @@ pub trait Wire: Clone + fmt::Debug + Send + Sync + 'static {
     /// [`ErrorKind::Malformed`], or the error that the answer holds in spite of its status.
     fn read_chat(&self, body: &[u8]) -> Result<Decoded<ChatResponse>, Error>;
 
-    /// Begins to read a streamed answer.
-    fn chunks(&self) -> Self::Chunks;
+    /// Begins to read the streamed answer to a request, which says how many choices there must be.
+    fn chunks(&self, request: &ChatRequest) -> Self::Chunks;
 
     /// Writes an embeddings request.
     ///
@@ -99,6 +99,13 @@ pub trait Wire: Clone + fmt::Debug + Send + Sync + 'static {
         Err(Error::new(ErrorKind::Unsupported, format!("{} does not list its models", Self::NAME)))
     }
 
+    /// What the vendor charges a factor for at this host, whatever its answers say: names as in price tables'
+    /// [`surcharges`](llm_core::ModelPrice::surcharges). None by default.
+    fn surcharges(&self, host: &str) -> Vec<Arc<str>> {
+        let _ = host;
+        Vec::new()
+    }
+
     /// Makes an error of an HTTP answer that is none. Its message holds neither `key` nor what looks like one.
     fn classify(
         &self,
@@ -144,6 +151,11 @@ pub trait Chunks: Send + Unpin + 'static {
 
     /// The vendor's service class, if it has said so yet.
     fn service_tier(&self) -> Option<&Arc<str>>;
+
+    /// What the vendor charges a factor for and has said so yet; none by default.
+    fn surcharges(&self) -> &[Arc<str>] {
+        &[]
+    }
 }
 
 /// A request as a [`Wire`] writes it. The client adds address, key and its own headers.
@@ -182,11 +194,19 @@ pub struct Decoded<A> {
     pub usage: Option<Usage>,
     /// The vendor's service class, which decides the price; `None` if it did not say.
     pub service_tier: Option<Arc<str>>,
+    /// What the vendor says that it charges a factor for: see
+    /// [`PriceOptions::surcharges`](llm_core::PriceOptions::surcharges).
+    pub surcharges: Vec<Arc<str>>,
 }
 
 impl<A> Decoded<A> {
     /// An answer with what its vendor said of it.
     pub fn new(answer: A, usage: Option<Usage>, service_tier: Option<Arc<str>>) -> Self {
-        Self { answer, usage, service_tier }
+        Self { answer, usage, service_tier, surcharges: Vec::new() }
+    }
+
+    /// Adds what the vendor says that it charges a factor for.
+    pub fn with_surcharges(self, surcharges: Vec<Arc<str>>) -> Self {
+        Self { surcharges, ..self }
     }
 }

@@ -3,13 +3,17 @@
 //! [`Client`](crate::Client) puts one on a [transport](crate::transport). Each vendor's directory has its own:
 //! [`openai`](crate::openai) and its neighbours. You can bring another.
 
+mod call_id;
 mod duration;
+mod exact;
 pub(crate) mod fields;
+pub(crate) mod foreign;
 mod format;
 mod model;
 mod redact;
 mod retry;
 
+pub(crate) use self::call_id::call_id;
 pub use self::duration::duration;
 pub use self::format::{Chunks, Decoded, Outgoing, Wire};
 pub use self::model::Model;

@@ -1,6 +1,7 @@
 //! Anthropic: what is sent, what is read, and the client between.
 
 mod fixtures;
+mod history;
 mod property;
 mod recordings;
 mod requests;

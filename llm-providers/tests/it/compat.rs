@@ -2,6 +2,7 @@
 
 mod answers;
 mod asked;
+mod foreign;
 mod listing;
 mod recordings;
 mod refusals;

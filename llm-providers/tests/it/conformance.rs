@@ -28,8 +28,8 @@ pub(crate) struct Subject {
     pub(crate) flavor: Flavor,
     /// Makes a client of the vendor at this address.
     pub(crate) client: fn(&Server, Reqwest) -> Held,
-    /// What it cannot do, and what the simulated vendor does not do in its way: `context`, in words that this server
-    /// uses; `credit`, since Gemini tells of no money; `any`, Mistral's word for a tool that must be called.
+    /// What it cannot do: `choice`, say that a tool must be called; `cache`, tell what it found in its cache; `credit`,
+    /// tell that money has run out, for nobody pays a server of one's own.
     pub(crate) lacks: &'static [&'static str],
 }
 
@@ -84,10 +84,12 @@ conforms! {
         },
         lacks: &[],
     };
-    mistral: Subject { lacks: &["context", "any"], ..compatible!(Flavor::Mistral, MISTRAL) };
+    mistral: compatible!(Flavor::Mistral, MISTRAL);
     deepseek: Subject { lacks: &["embeddings", "images", "schema"], ..compatible!(Flavor::DeepSeek, DEEPSEEK) };
     groq: Subject { lacks: &["embeddings"], ..compatible!(Flavor::Groq, GROQ) };
-    openrouter: Subject { lacks: &["context"], ..compatible!(Flavor::OpenRouter, OPENROUTER) };
+    openrouter: compatible!(Flavor::OpenRouter, OPENROUTER);
+    ollama: Subject { lacks: &["choice", "cache"], ..compatible!(Flavor::Ollama, OLLAMA) };
+    vllm: Subject { lacks: &["cache", "credit"], ..compatible!(Flavor::Vllm, VLLM) };
     anthropic: Subject {
         flavor: Flavor::OpenAi,
         client: |server, transport| {
@@ -101,7 +103,7 @@ conforms! {
             let base = format!("{}/v1beta", server.origin());
             Arc::new(Gemini::with_transport(KEY, transport).unwrap().base_url(&base).unwrap())
         },
-        lacks: &["credit"],
+        lacks: &[],
     };
 }
 
@@ -111,7 +113,8 @@ impl Subject {
     }
 
     fn vendor(&self) -> Vendor {
-        Vendor::builder().flavor(self.flavor).keys([KEY]).models(["model-a", "other-b"]).cached_percent(50).build()
+        let cached = if self.can("cache") { 50 } else { 0 };
+        Vendor::builder().flavor(self.flavor).keys([KEY]).models(["model-a", "other-b"]).cached_percent(cached).build()
     }
 
     async fn held(&self, vendor: &Vendor) -> (Server, Held) {
@@ -174,8 +177,12 @@ async fn tools_go_round(subject: &Subject) {
     let (_server, client) = subject.held(&vendor).await;
     let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
     let request = question().tool(Tool::function("weather", "The weather in a city.", schema));
-    let choice = if subject.can("any") { ToolChoice::Required } else { ToolChoice::Function("weather".into()) };
-    let asked = request.clone().tool_choice(choice);
+    let asked = request.clone().tool_choice(ToolChoice::Required);
+    if !subject.can("choice") {
+        let error = client.chat(call(asked)).await.unwrap_err();
+        assert_eq!((error.kind(), vendor.calls()), (ErrorKind::Unsupported, 0));
+        return;
+    }
     let whole = client.chat(call(asked.clone())).await.unwrap().output;
     let read = streamed(&client, asked).await.unwrap();
     let streamed = read.answer.unwrap_or_else(|| panic!("{:?}", read.error));
@@ -243,8 +250,7 @@ async fn refusals_have_their_kinds(subject: &Subject) {
         (Fault::Refused(Trouble::Forbidden), ErrorKind::PermissionDenied),
         (Fault::Refused(Trouble::NoCredit), ErrorKind::QuotaExhausted),
     ] {
-        let unlike = [(ErrorKind::ContextTooLong, "context"), (ErrorKind::QuotaExhausted, "credit")];
-        if unlike.into_iter().any(|(of, what)| of == kind && !subject.can(what)) {
+        if kind == ErrorKind::QuotaExhausted && !subject.can("credit") {
             continue;
         }
         let vendor = subject.vendor();

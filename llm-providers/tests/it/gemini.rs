@@ -2,6 +2,7 @@
 
 mod errors;
 mod fixtures;
+mod history;
 mod property;
 mod recordings;
 mod requests;

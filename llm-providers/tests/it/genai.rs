@@ -12,7 +12,7 @@ use llm_providers::{
     genai::Genai,
     llm_core::{
         Call, Charge, ChatEvent, ChatRequest, EmbedInput, EmbedRequest, ErrorKind, Extra, FinishReason, Message, Part,
-        Provider, ResponseFormat, Role, Sampling, Tool, ToolChoice, Usage,
+        Provider, Reasoning, ResponseFormat, Role, Sampling, Tool, ToolChoice, Usage,
     },
 };
 use llm_testkit::{Fault, RetryForm, Rule, Server, Vendor};
@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 
 /// A client whose every model is at the simulated vendor.
 fn at(server: &Server, kind: AdapterKind) -> Genai {
-    let address: Arc<str> = format!("{}/", server.base_url()).into();
+    let version = if kind == AdapterKind::Gemini { "v1beta" } else { "v1" };
+    let address: Arc<str> = format!("{}/{version}/", server.origin()).into();
     let resolve = move |target: ServiceTarget| {
         let model = ModelIden::new(kind, target.model.model_name);
         let endpoint = Endpoint::from_owned(Arc::clone(&address));
@@ -77,6 +78,64 @@ async fn whole_and_streamed_answers_are_the_vendors_and_so_is_their_usage() {
     let told = [whole.receipt.usage(), receipt.usage()].map(Option::unwrap);
     assert!(told[0].cache_read > 0);
     assert_eq!(billed(&vendor), told);
+}
+
+#[tokio::test]
+async fn other_adapters_answer_whole_and_streamed_and_call_tools() {
+    for kind in [AdapterKind::Anthropic, AdapterKind::Gemini] {
+        let vendor = Vendor::new();
+        let server = vendor.serve().await;
+        let provider = at(&server, kind);
+        let whole = provider.chat(call(question())).await.unwrap();
+        let said = vendor.answers_to(&vendor.requests()[0]).pop();
+        assert_eq!(
+            (whole.output.finish(), Some(whole.output.text().into_owned())),
+            (&FinishReason::Stop, said),
+            "{kind}"
+        );
+        let streamed = provider.chat_stream(call(question())).await.unwrap();
+        let receipt = streamed.receipt.clone();
+        assert_eq!(streamed.output.complete().await.unwrap().text(), whole.output.text(), "{kind}");
+        assert_eq!(billed(&vendor), [whole.receipt.usage(), receipt.usage()].map(Option::unwrap), "{kind}");
+
+        let answer = provider.chat(call(weather())).await.unwrap().output;
+        let wanted = answer.tool_calls().next().expect("a call").clone();
+        assert_eq!((&*wanted.name, wanted.parse::<Value>().is_ok()), ("weather", true), "{kind}");
+        let told = Message::tool(wanted.id.clone(), "sunny");
+        let answered = weather().message(answer.choices[0].clone().into()).message(told).tool_choice(ToolChoice::Auto);
+        assert!(!provider.chat(call(answered)).await.unwrap().output.text().is_empty(), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn sealed_reasoning_goes_back_through_its_own_adapter_only() {
+    let vendor = Vendor::new();
+    let server = vendor.serve().await;
+    let thought = |adapter: Option<&str>| {
+        let reasoning = Reasoning { text: "hm".into(), signature: Some("S".into()), ..Reasoning::default() };
+        let part = Part::Reasoning(reasoning);
+        let part = adapter.into_iter().fold(part, |part, adapter| part.with_extra("thought_signatures", adapter));
+        question().message(Message::new(Role::Assistant, vec![part, Part::text("4")])).user("go on")
+    };
+    for (kind, adapter, goes) in [
+        (AdapterKind::Anthropic, Some("anthropic"), true),
+        (AdapterKind::Anthropic, Some("gemini"), false),
+        (AdapterKind::Anthropic, None, false),
+        (AdapterKind::OpenAI, Some("openai"), false),
+    ] {
+        let provider = at(&server, kind);
+        let asked = provider.chat(call(thought(adapter))).await;
+        if goes {
+            asked.unwrap();
+            assert!(last_sent(&vendor).to_string().contains("hm"));
+        } else {
+            let error = asked.unwrap_err();
+            let named = error.message().contains("messages[2].parts[0], reasoning");
+            assert!(error.kind() == ErrorKind::Unsupported && named, "{error}");
+            provider.approximate(true).chat(call(thought(adapter))).await.unwrap();
+            assert!(!last_sent(&vendor).to_string().contains("hm"), "it is left out");
+        }
+    }
 }
 
 #[tokio::test]

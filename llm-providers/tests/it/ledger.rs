@@ -2,6 +2,7 @@
 
 mod answers;
 mod books;
+mod clients;
 mod purchases;
 mod table;
 mod tiers;

@@ -9,6 +9,8 @@ mod gemini;
 #[cfg(feature = "genai")]
 mod genai;
 mod ledger;
+mod listing;
+mod openai_endings;
 mod openai_errors;
 mod openai_fixtures;
 mod openai_http;
@@ -23,4 +25,7 @@ mod retry;
 mod scripted;
 mod secrets;
 mod streaming;
+#[cfg(all(feature = "rustls", feature = "http2"))]
+mod tls;
 mod transport;
+mod work;

@@ -73,8 +73,7 @@ fn messages_of_every_role_have_their_form() {
     assert_eq!(message(named), json!([{"role": "user", "content": "hi", "name": "ann", "prompt_cache": 1}]));
 
     let call = ToolCall { id: "c".into(), name: "f".into(), arguments: "{".into(), ..ToolCall::default() };
-    let thought = Part::Reasoning(Reasoning { text: "hm".into(), ..Reasoning::default() });
-    let asked = Message::new(Role::Assistant, vec![thought, Part::ToolCall(call)]);
+    let asked = Message::new(Role::Assistant, vec![Part::ToolCall(call)]);
     let function = json!({"name": "f", "arguments": "{"});
     assert_eq!(
         message(asked),
@@ -182,6 +181,48 @@ fn further_fields_shadow_nothing() {
     call.extra.insert("id", "x");
     let call = Message::new(Role::Assistant, vec![Part::ToolCall(call)]);
     assert!(refused(&base().message(call)).message().contains("parts[0].extra.id"));
+}
+
+#[test]
+fn further_fields_of_results_and_parts_shadow_nothing() {
+    let tool = |result: Part| {
+        let mut message = Message::new(Role::Tool, vec![result]);
+        message.extra.insert("mine", 1);
+        ChatRequest::new("m").message(message)
+    };
+    let result = |part: Part| {
+        Part::ToolResult(ToolResult {
+            call_id: "c".into(),
+            content: vec![part],
+            is_error: false,
+            extra: Extra::default(),
+        })
+    };
+    let custom = |name: &str, value: Value| {
+        let call = ToolCall { id: "c".into(), name: "f".into(), arguments: "{}".into(), ..ToolCall::default() };
+        let part = Part::ToolCall(call).with_extra(name, value);
+        ChatRequest::new("m").message(Message::new(Role::Assistant, vec![part]))
+    };
+    let text = || Part::text("1");
+    let asked = |part| ChatRequest::new("m").message(Message::new(Role::User, vec![part]));
+    for (request, field) in [
+        (tool(result(text()).with_extra("content", "x")), "messages[0].parts[0].extra.content"),
+        (tool(result(text()).with_extra("tool_call_id", "x")), "messages[0].parts[0].extra.tool_call_id"),
+        (tool(result(text()).with_extra("mine", 2)), "messages[0].parts[0].extra.mine"),
+        (tool(result(text().with_extra("text", "x"))), "messages[0].parts[0].content[0].extra.text"),
+        (asked(text().with_extra("type", "x")), "messages[0].parts[0].extra.type"),
+        (asked(Part::image_url("u").with_extra("image_url", "x")), "messages[0].parts[0].extra.image_url"),
+        (custom("type", "function".into()), "messages[0].parts[0].extra.type"),
+        (custom("function", json!({"name": "g"})), "messages[0].parts[0].extra.function.extra.name"),
+        (custom("function", json!("g")), "messages[0].parts[0].extra.function"),
+    ] {
+        let error = refused(&request);
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
+        assert!(error.message().contains(field), "{error}");
+    }
+    let further = custom("function", json!({"more": 1}));
+    let call = sent(&further)["messages"][0]["tool_calls"][0].take();
+    assert_eq!(call, json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}", "more": 1}}));
 }
 
 #[test]

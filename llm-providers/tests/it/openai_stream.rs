@@ -273,7 +273,6 @@ fn an_error_in_the_stream_ends_it() {
 fn what_is_no_stream_is_malformed_at_the_head() {
     for (kind, body, why) in [
         ("text/event-stream", "data: nonsense\n\ndata: [DONE]\n\n", "not JSON"),
-        ("text/event-stream", "data: [DONE]\n\n", "without an answer"),
         ("text/event-stream", "data: {\"choices\": [3]}\n\n", "not an object"),
         ("text/html; charset=utf-8", "<!DOCTYPE html><html></html>", "HTML"),
         ("application/json", "{}", "no choices"),

@@ -15,6 +15,7 @@ pub(super) fn refuse(refusal: &Refusal) -> (StatusCode, Value) {
         (Cause::Trouble(Trouble::ContextTooLong), _) => {
             "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576).".into()
         }
+        (Cause::Trouble(Trouble::NoCredit), _) => "Your prepayment credits are depleted.".into(),
         (Cause::Invalid | Cause::Missing, Some(param)) => format!("{param}: {}", refusal.message),
         _ => refusal.message.clone(),
     };
@@ -32,7 +33,6 @@ pub(super) fn refuse(refusal: &Refusal) -> (StatusCode, Value) {
                 details.push(json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}));
             }
         }
-        Cause::Trouble(Trouble::NoCredit) => details.push(quota(quota_id("insufficient_quota"))),
         _ => {}
     }
     let mut error = json!({"code": status.as_u16(), "message": message, "status": name});

@@ -19,7 +19,7 @@ pub(crate) struct OpenAi(pub(super) Differences);
 
 /// The dialect of a flavor.
 pub(crate) fn of(flavor: Flavor) -> &'static OpenAi {
-    static TABLE: [OpenAi; 7] = [
+    static TABLE: [OpenAi; 8] = [
         OpenAi(differences(Flavor::OpenAi)),
         OpenAi(differences(Flavor::Azure)),
         OpenAi(differences(Flavor::Mistral)),
@@ -27,6 +27,7 @@ pub(crate) fn of(flavor: Flavor) -> &'static OpenAi {
         OpenAi(differences(Flavor::Groq)),
         OpenAi(differences(Flavor::OpenRouter)),
         OpenAi(differences(Flavor::Ollama)),
+        OpenAi(differences(Flavor::Vllm)),
     ];
     TABLE.iter().find(|row| row.0.flavor == flavor).expect("the table has a row for every flavor")
 }
@@ -67,6 +68,10 @@ impl Dialect for OpenAi {
     fn inquiry(&self, target: &Target, mut body: Value) -> Result<Inquiry, Refusal> {
         if let (Some(model), Some(fields)) = (&target.model, body.as_object_mut()) {
             fields.insert("model".into(), json!(model));
+        }
+        // Mistral's word for it.
+        if self.0.flavor == Flavor::Mistral && body["tool_choice"] == "any" {
+            body["tool_choice"] = json!("required");
         }
         Ok(Inquiry { body, thinking: Thinking::AsSet, breakpoints: [0; 2] })
     }

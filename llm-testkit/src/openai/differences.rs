@@ -156,5 +156,14 @@ pub(super) const fn differences(flavor: Flavor) -> Differences {
             ],
             ..OPENAI
         },
+        Flavor::Vllm => Differences {
+            flavor,
+            keyless: true,
+            thoughts: Thoughts::Field("reasoning_content"),
+            limits: LimitHeaders::None,
+            request_id: None,
+            lacks: &["annotations", "service_tier", "prompt_tokens_details", "completion_tokens_details"],
+            ..OPENAI
+        },
     }
 }

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 pub(super) fn refuse(flavor: Flavor, refusal: &Refusal) -> (StatusCode, Value) {
     let (status, kind, code) = row(refusal);
     let status = status_of(flavor, refusal, status);
-    let Refusal { param, message, .. } = refusal;
+    let Refusal { param, .. } = refusal;
+    let message = &worded(flavor, refusal);
     let body = match flavor {
         Flavor::OpenAi | Flavor::Groq | Flavor::Ollama => error_body(kind, code, param.as_deref(), message),
         Flavor::Azure => azure(refusal, status, kind, code),
@@ -20,6 +21,8 @@ pub(super) fn refuse(flavor: Flavor, refusal: &Refusal) -> (StatusCode, Value) {
         Flavor::Mistral => {
             json!({"object": "error", "message": message, "type": kind, "param": param, "code": status.as_str()})
         }
+        Flavor::Vllm => json!({"error": {"message": message, "type": kind_at_vllm(refusal), "param": param,
+            "code": status.as_u16()}}),
         Flavor::DeepSeek => match refusal.cause {
             Cause::NoKey | Cause::UnknownKey => {
                 error_body("authentication_error", Some("invalid_request_error"), None, message)
@@ -36,6 +39,34 @@ pub(super) fn refuse(flavor: Flavor, refusal: &Refusal) -> (StatusCode, Value) {
         }
     };
     (status, body)
+}
+
+/// What a vendor says. Those that have no code for a prompt that is too long have words for it.
+fn worded(flavor: Flavor, refusal: &Refusal) -> String {
+    match (flavor, &refusal.cause) {
+        (Flavor::Mistral, Cause::Trouble(Trouble::ContextTooLong)) => {
+            "Prompt contains 40000 tokens, too large for model with 32768 maximum context length".into()
+        }
+        (Flavor::OpenRouter, Cause::Trouble(Trouble::ContextTooLong)) => {
+            "This endpoint's maximum context length is 32768 tokens. However, you requested about 40000 tokens".into()
+        }
+        (Flavor::Vllm, Cause::Trouble(Trouble::ContextTooLong)) => {
+            "This model's maximum context length is 32768 tokens. However, you requested 40000 tokens".into()
+        }
+        _ => refusal.message.clone(),
+    }
+}
+
+/// vLLM's types follow the status.
+fn kind_at_vllm(refusal: &Refusal) -> &'static str {
+    match row(refusal).0 {
+        StatusCode::NOT_FOUND => "NotFoundError",
+        StatusCode::UNAUTHORIZED => "AuthenticationError",
+        StatusCode::FORBIDDEN => "PermissionDeniedError",
+        StatusCode::TOO_MANY_REQUESTS => "RateLimitError",
+        status if status.is_server_error() => "InternalServerError",
+        _ => "BadRequestError",
+    }
 }
 
 fn row(refusal: &Refusal) -> (StatusCode, &'static str, Option<&str>) {

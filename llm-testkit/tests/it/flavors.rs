@@ -8,7 +8,7 @@ use llm_testkit::{Fault, Flavor, RateLimits, RetryForm, Rule, Vendor, Window};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const FLAVORS: [Flavor; 7] = [
+const FLAVORS: [Flavor; 8] = [
     Flavor::OpenAi,
     Flavor::Azure,
     Flavor::Mistral,
@@ -16,6 +16,7 @@ const FLAVORS: [Flavor; 7] = [
     Flavor::Groq,
     Flavor::OpenRouter,
     Flavor::Ollama,
+    Flavor::Vllm,
 ];
 
 #[tokio::test]
@@ -63,6 +64,7 @@ async fn thoughts_are_read_where_each_vendor_puts_them() {
         (Flavor::Groq, "/reasoning"),
         (Flavor::OpenRouter, "/reasoning"),
         (Flavor::Ollama, "/reasoning"),
+        (Flavor::Vllm, "/reasoning_content"),
         (Flavor::Mistral, "/content/0/thinking/0/text"),
     ] {
         let vendor = vendor(flavor);
@@ -130,6 +132,7 @@ async fn limits_are_advertised_in_the_form_of_each_vendor() {
         (Flavor::DeepSeek, &[], "x-ratelimit-limit-tokens"),
         (Flavor::OpenRouter, &[], "x-ratelimit-limit-tokens"),
         (Flavor::Ollama, &[], "x-ratelimit-limit-tokens"),
+        (Flavor::Vllm, &[], "x-ratelimit-limit-tokens"),
     ] {
         let vendor = vendor(flavor);
         let window = |limit, remaining| Window { limit, remaining, reset: Duration::from_secs(90) };
@@ -149,20 +152,49 @@ async fn a_bad_key_is_refused_in_the_form_of_each_vendor() {
         (Flavor::DeepSeek, "/error/type", json!("authentication_error")),
         (Flavor::Groq, "/error/code", json!("invalid_api_key")),
         (Flavor::OpenRouter, "/error/code", json!(401)),
+        (Flavor::Vllm, "/error/code", json!(401)),
     ] {
         let vendor = Vendor::builder().flavor(flavor).keys(["sk-b"]).build();
         let answer = ask(&vendor, openai(&prompt("one"))).await;
         assert_eq!((answer.status.as_u16(), answer.json().pointer(pointer)), (401, Some(&value)), "{flavor:?}");
-        assert_eq!(answer.json()["error"].get("param").is_some(), matches!(flavor, Flavor::OpenAi | Flavor::DeepSeek));
+        assert_eq!(
+            answer.json()["error"].get("param").is_some(),
+            matches!(flavor, Flavor::OpenAi | Flavor::DeepSeek | Flavor::Vllm)
+        );
     }
 }
 
 #[tokio::test]
-async fn ollama_asks_for_no_key() {
-    let vendor = Vendor::builder().flavor(Flavor::Ollama).build();
-    let request = Request::post("/v1/chat/completions").body(Bytes::from(prompt("one").to_string()));
-    assert_eq!(ask(&vendor, request.expect("a request")).await.status, 200);
-    assert_eq!(vendor.books()[0].key, "");
+async fn servers_of_ones_own_ask_for_no_key() {
+    for flavor in [Flavor::Ollama, Flavor::Vllm] {
+        let vendor = Vendor::builder().flavor(flavor).build();
+        let request = Request::post("/v1/chat/completions").body(Bytes::from(prompt("one").to_string()));
+        assert_eq!(ask(&vendor, request.expect("a request")).await.status, 200);
+        assert_eq!(vendor.books()[0].key, "");
+    }
+}
+
+#[tokio::test]
+async fn mistral_has_its_own_word_for_a_tool_that_must_be_called() {
+    let tool = json!({"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}});
+    let body = with(prompt("one"), json!({"tools": [tool], "tool_choice": "any"}));
+    let finish = async |flavor| ask(&vendor(flavor), openai(&body)).await.json()["choices"][0]["finish_reason"].clone();
+    assert_eq!((finish(Flavor::Mistral).await, finish(Flavor::OpenAi).await), (json!("tool_calls"), json!("stop")));
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_is_told_in_the_words_of_each_vendor() {
+    for (flavor, words) in [
+        (Flavor::Mistral, "too large for model with 32768 maximum context length"),
+        (Flavor::OpenRouter, "This endpoint's maximum context length is 32768 tokens"),
+        (Flavor::Vllm, "This model's maximum context length is 32768 tokens"),
+    ] {
+        let vendor = vendor(flavor);
+        vendor.script(Rule::new(Fault::Refused(llm_testkit::Trouble::ContextTooLong)));
+        let answer = ask(&vendor, openai(&prompt("one"))).await;
+        assert!(answer.status == 400 && answer.json().to_string().contains(words), "{flavor:?}: {}", answer.json());
+        assert!(!answer.json().to_string().contains("context_length_exceeded"), "{flavor:?}");
+    }
 }
 
 #[tokio::test]

@@ -15,5 +15,7 @@ mod formats;
 mod gemini;
 mod limits;
 mod probes;
+#[cfg(unix)]
+mod redis;
 mod refusals;
 mod time;

@@ -7,4 +7,11 @@ pub struct Dialect {
     /// Writes schemas as `parameters` and `responseSchema`, which take a part of OpenAPI's schemas, instead of
     /// `parametersJsonSchema` and `responseJsonSchema`, which take JSON schemas. Schemas are sent as they are.
     pub openapi_schemas: bool,
+    /// Leaves out, in place of an error, what another vendor's answers left in the conversation and has no place here:
+    ///
+    /// | field | instead |
+    /// |---|---|
+    /// | reasoning with another vendor's seal | left out |
+    /// | other further fields of a part that prove or annotate it (`citations`, `caller`) | left out |
+    pub approximate: bool,
 }

@@ -28,7 +28,7 @@
 //! | here | there |
 //! |---|---|
 //! | leading messages of roles system and developer | `systemInstruction` |
-//! | [`Reasoning`](llm_core::Reasoning) | a part with `thought`, its seal as `thoughtSignature` |
+//! | [`Reasoning`](llm_core::Reasoning) | a part with `thought`, its seal as `thoughtSignature`; sealed, it has `thought` in its `extra` |
 //! | the `extra` of a text, an image, a tool call | further fields of its part, its `thoughtSignature` among them |
 //! | a tool call without an id | one with an id made here, `gemini_…`, which is never sent |
 //! | [`ImageSource::Url`](llm_core::ImageSource::Url) | `fileData`, if it is a file that was uploaded to Gemini |

@@ -37,6 +37,19 @@ pub struct Dialect {
     /// Counts as reasoning what `total_tokens` is more than input and output: a server that hides its thinking there
     /// bills it all the same.
     pub hidden_thoughts: bool,
+    /// Fields that its own answers leave in parts, and that go back to it. Those of other vendors' answers are refused:
+    /// Gemini's `thoughtSignature`, Claude's `citations`, and their like. Fields that nobody's answers leave pass.
+    pub marks: &'static [&'static str],
+    /// Sends what is nearest where the server has no place for a wish that only steers the answer, or for what another
+    /// vendor's answer left in the conversation, in place of an error:
+    ///
+    /// | field | instead |
+    /// |---|---|
+    /// | `sampling.seed`, `top_k`, `logprobs`, `top_logprobs` | left out |
+    /// | a message's `name` | left out |
+    /// | reasoning that cannot be sent back, or has another vendor's seal | left out |
+    /// | further fields of parts that another vendor's answer left | left out |
+    pub approximate: bool,
     /// What the server cannot do. A request that asks for it is refused before it is sent.
     pub lacks: &'static [Lack],
 }
@@ -55,10 +68,10 @@ pub enum KeyHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Thoughts {
-    /// Not at all: the format has no field for it.
-    Dropped,
-    /// As `reasoning_content` of messages that call tools, whose server wants it there and refuses or ignores it
-    /// elsewhere.
+    /// Not at all: the format has no field for it. It is refused, or with [`Dialect::approximate`] left out.
+    Refused,
+    /// As `reasoning_content` of messages that call tools, whose server wants it there. In other messages it refuses or
+    /// ignores it, so there it is left out.
     WithCalls,
     /// As `reasoning`, and `reasoning_details` with the seals of the model's vendor, as they came.
     Details,
@@ -107,8 +120,10 @@ impl Dialect {
         dimensions: "dimensions",
         required: "required",
         call_id_len: None,
-        thoughts: Thoughts::Dropped,
+        thoughts: Thoughts::Refused,
         hidden_thoughts: false,
+        marks: &["custom", "function"],
+        approximate: false,
         lacks: &[],
     };
 
@@ -172,6 +187,7 @@ impl Dialect {
         base_url: "https://openrouter.ai/api/v1",
         top_k: true,
         thoughts: Thoughts::Details,
+        marks: &["custom", "function", "reasoning_details"],
         ..Self::OPENAI
     };
 
@@ -181,6 +197,7 @@ impl Dialect {
         base_url: "https://generativelanguage.googleapis.com/v1beta/openai",
         developer: false,
         hidden_thoughts: true,
+        marks: &["custom", "function", "extra_content"],
         lacks: &[Lack::Seed, Lack::Logprobs],
         ..Self::OPENAI
     };

@@ -238,3 +238,23 @@ fn counts_and_lists_are_read() {
     assert_eq!(decode_models(b"{}").unwrap_err().kind(), ErrorKind::Malformed);
     assert_eq!(decode_models(br#"{"data": [3]}"#).unwrap_err().kind(), ErrorKind::Malformed);
 }
+
+#[test]
+fn surcharges_are_those_that_cost_something() {
+    let of =
+        |told: Value| decode_chat(json!({"content": [], "usage": told}).to_string().as_bytes()).unwrap().surcharges;
+    assert!(of(json!({"inference_geo": "not_available", "speed": "standard"})).is_empty());
+    assert!(of(json!({"inference_geo": "global", "speed": null})).is_empty());
+    let both = of(json!({"inference_geo": "us", "speed": "fast", "input_tokens": 1, "output_tokens": 1}));
+    assert_eq!(both.iter().map(|way| &**way).collect::<Vec<_>>(), ["us", "fast"]);
+}
+
+#[test]
+fn a_failed_answer_says_how_it_was_served() {
+    let usage = json!({"input_tokens": 9, "output_tokens": 5, "service_tier": "priority", "inference_geo": "us"});
+    let error = decode_chat(json!({"model": "claude-x", "usage": usage}).to_string().as_bytes()).unwrap_err();
+    assert_eq!(error.charge(), Charge::Known(Usage::new(9, 5)));
+    let facts = error.facts().unwrap();
+    assert_eq!((facts.model.as_deref(), facts.service_tier.as_deref()), (Some("claude-x"), Some("priority")));
+    assert_eq!(facts.surcharges, ["us".into()]);
+}

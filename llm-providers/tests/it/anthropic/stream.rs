@@ -157,11 +157,13 @@ fn pieces_give_the_answer_that_comes_whole() {
     let answer = read.answer.unwrap();
     assert_eq!(answer.tool_calls().next().unwrap().arguments.as_ref(), "{\"x\": \"é\"}");
     assert_eq!(compact(answer), unary.answer);
-    let usage = Usage { cache_read: 100, cache_write: 10, cache_write_long: 20, reasoning: 20, ..Usage::new(138, 50) };
+    let usage = Usage { cache_read: 100, cache_write: 10, cache_write_long: 20, ..Usage::new(138, 50) };
+    let usage = Usage { reasoning: 20, searches: 1, ..usage };
     assert_eq!((read.receipt.usage(), unary.usage), (Some(usage), Some(usage)));
     let facts = read.receipt.facts();
     assert_eq!((facts.service_tier.as_deref(), facts.model.as_deref()), (Some("standard"), Some("m-1")));
     assert_eq!(facts.provider.as_deref(), Some("anthropic"));
+    assert_eq!((facts.surcharges, unary.surcharges), (vec!["eu".into()], vec!["eu".into()]));
 }
 
 #[test]

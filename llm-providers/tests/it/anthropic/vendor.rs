@@ -135,7 +135,7 @@ fn structured_answers_and_counts_come_through_and_embeddings_are_refused() {
         let call = question().map(|request| request.response_format(ResponseFormat::json_schema("score", schema)));
         let score = client.chat(call).await.unwrap();
         assert!(serde_json::from_str::<Value>(&score.output.text()).unwrap()["stars"].is_i64());
-        assert!(client.count_tokens(&question().body).await.unwrap() > 0);
+        assert!(client.count_tokens(&question().body, None).await.unwrap() > 0);
         let calls = vendor.calls();
         let mut embed = Call::new("t", EmbedRequest::new("e", ["x"]));
         let dispatch = embed.track();

@@ -17,7 +17,7 @@ fn models_are_listed_with_what_is_told_of_them() {
         {"id": "b", "name": "B", "context_length": 1_000, "top_provider": {"max_completion_tokens": 100}},
         {"id": "c", "max_model_len": 2_000}, {"no": "id"}]});
     let client = OpenAi::of(Dialect::OPENROUTER, None, Canned::answer("application/json", [list.to_string()])).unwrap();
-    let models = block_on(client.models()).unwrap();
+    let models = block_on(client.models(None)).unwrap();
     let told: Vec<_> = models.iter().map(|m| (&*m.id, m.name.as_deref(), m.input_limit, m.output_limit)).collect();
     assert_eq!(
         told,
@@ -31,13 +31,13 @@ async fn a_list_is_asked_for_with_the_key_and_without_a_body() {
     let vendor = Vendor::builder().keys(["sk-test"]).models(["m-1", "m-2"]).build();
     let server = vendor.serve().await;
     let client = OpenAi::new("sk-test").unwrap().base_url(&server.base_url()).unwrap();
-    let ids: Vec<_> = client.models().await.unwrap().into_iter().map(|model| model.id).collect();
+    let ids: Vec<_> = client.models(None).await.unwrap().into_iter().map(|model| model.id).collect();
     assert_eq!(ids.len(), 2);
     let request = vendor.requests().remove(0);
     assert_eq!((request.method().as_str(), request.body().len()), ("GET", 0));
     assert!(!request.headers().contains_key("content-type"));
     let stranger = OpenAi::new("sk-other").unwrap().base_url(&server.base_url()).unwrap();
-    let error = stranger.models().await.unwrap_err();
+    let error = stranger.models(None).await.unwrap_err();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Authentication, Charge::None));
 }
 
@@ -45,7 +45,7 @@ async fn a_list_is_asked_for_with_the_key_and_without_a_body() {
 fn nobody_counts_the_tokens_of_a_chat_in_this_format() {
     for dialect in [Dialect::OPENAI, Dialect::MISTRAL] {
         let client = OpenAi::of(dialect, None, Canned::answer("application/json", ["{}"])).unwrap();
-        let error = block_on(client.count_tokens(&ChatRequest::new("m").user("hi"))).unwrap_err();
+        let error = block_on(client.count_tokens(&ChatRequest::new("m").user("hi"), None)).unwrap_err();
         assert!(error.kind() == ErrorKind::Unsupported && error.message().contains(dialect.name), "{error}");
     }
 }

@@ -149,7 +149,8 @@ fn delta(text: &str, usage: u64) -> serde_json::Value {
 
 #[test]
 fn usage_that_grows_is_final_at_the_end_only() {
-    let read = played(Dialect::VLLM, &[delta("a", 1), delta("b", 2)], true).unwrap();
+    let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
+    let read = played(Dialect::VLLM, &[delta("a", 1), delta("b", 2), end], true).unwrap();
     let usages: Vec<_> = read.events.iter().filter(|event| matches!(event, ChatEvent::Usage(_))).collect();
     assert_eq!((usages, read.receipt.usage()), (vec![&ChatEvent::Usage(Usage::new(3, 2))], Some(Usage::new(3, 2))));
     let broken = played(Dialect::VLLM, &[delta("a", 1), delta("b", 2)], false).unwrap();

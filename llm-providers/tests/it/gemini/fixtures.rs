@@ -2,7 +2,9 @@
 
 use llm_providers::{
     gemini::codec::{Decoded, decode_chat, decode_count, decode_embeddings, decode_models},
-    llm_core::{Charge, ChatResponse, ErrorKind, FinishReason, ImageSource, Part, Reasoning, Usage},
+    llm_core::{
+        Charge, ChatResponse, ChatStream, ErrorKind, FinishReason, ImageSource, Output, Part, Reasoning, Usage,
+    },
 };
 use serde_json::{Value, json};
 
@@ -29,13 +31,15 @@ fn a_text_with_everything_around_it() {
             "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 68}, {"modality": "AUDIO", "tokenCount": 30},
                 {"modality": "IMAGE", "tokenCount": 2}],
             "toolUsePromptTokensDetails": [{"modality": "AUDIO", "tokenCount": 1}],
+            "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 48}, {"modality": "AUDIO", "tokenCount": 12}],
             "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 5}, {"modality": "IMAGE", "tokenCount": 4}]},
         "modelVersion": "gemini-x", "responseId": "R-1", "modelStatus": {"a": 1}}));
     let answer = decoded.answer;
     assert_eq!((&*answer.id, &*answer.model, &*answer.text()), ("R-1", "gemini-x", "Hola"));
     assert_eq!(answer.finish(), &FinishReason::Stop);
     let usage = Usage { cache_read: 60, reasoning: 7, tool_prompt: 11, ..Usage::new(111, 27) };
-    let usage = Usage { audio_input: 31, image_input: 2, audio_output: 5, image_output: 4, ..usage };
+    let usage =
+        Usage { audio_input: 31, audio_cache_read: 12, image_input: 2, audio_output: 5, image_output: 4, ..usage };
     assert_eq!(decoded.usage, Some(usage));
     assert_eq!(decoded.service_tier.as_deref(), Some("priority"));
     // Their order depends on how serde_json was built.
@@ -63,7 +67,8 @@ fn thoughts_are_reasoning_and_seals_stay_where_they_were() {
     let thought = |text: &str, seal: Option<&str>| {
         Part::Reasoning(Reasoning { text: text.into(), signature: seal.map(Into::into), ..Reasoning::default() })
     };
-    assert_eq!(parts[..2], [thought("hm", None), thought("mm", Some("S1"))]);
+    let sealed = thought("mm", Some("S1")).with_extra("thought", true);
+    assert_eq!(parts[..2], [thought("hm", None), sealed]);
     for (part, words, seal) in [(&parts[2], "yes", "S2"), (&parts[3], "", "S3")] {
         assert!(
             matches!(part, Part::Text { text, extra }
@@ -145,9 +150,37 @@ fn several_candidates_keep_their_numbers() {
     first["index"] = json!(1);
     let answer = decode(json!({"candidates": [first, second]})).answer;
     let seen: Vec<_> = answer.choices.iter().map(|choice| (choice.index, choice.text())).collect();
-    assert_eq!(seen, [(1, "b".into()), (0, "a".into())]);
+    assert_eq!(seen, [(0, "a".into()), (1, "b".into())]);
     let answer = decode(json!({"candidates": [one("x"), one("y")]})).answer;
     assert_eq!(answer.choices.iter().map(|choice| choice.index).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn a_candidate_that_repeats_an_index_goes_on_with_it() {
+    let call = json!({"functionCall": {"name": "f", "args": {}}});
+    let candidates = json!([
+        {"index": 1, "content": {"parts": [{"text": "b"}]}, "finishReason": "STOP"},
+        {"index": 0, "content": {"parts": [{"text": "a"}, call]}, "safetyRatings": [1]},
+        {"index": 0, "content": {"parts": [call]}, "finishReason": "STOP", "safetyRatings": [2]}]);
+    let answer = decode(json!({"responseId": "R", "candidates": candidates})).answer;
+    assert_eq!(answer.choices.iter().map(|choice| choice.index).collect::<Vec<_>>(), [0, 1]);
+    let first = &answer.choices[0];
+    assert_eq!((first.finish.clone(), first.text()), (FinishReason::ToolCalls, "a".into()));
+    assert_eq!(first.tool_calls().map(|call| &*call.id).collect::<Vec<_>>(), ["gemini_R_0_0", "gemini_R_0_1"]);
+    assert_eq!(first.extra.get("safetyRatings"), Some(&json!([1, 2])));
+    // Told again in pieces, it is the same.
+    let again = crate::streaming::block_on(ChatStream::replay(answer.clone().into(), None).complete()).unwrap();
+    assert_eq!(again, answer);
+}
+
+#[test]
+fn searches_are_counted() {
+    let grounds =
+        |queries: &[&str]| json!({"groundingMetadata": {"webSearchQueries": queries}, "finishReason": "STOP"});
+    let usage = json!({"promptTokenCount": 5, "candidatesTokenCount": 1});
+    let told = json!({"candidates": [grounds(&["a", "b"]), grounds(&["c"])], "usageMetadata": usage});
+    assert_eq!(decode(told).usage, Some(Usage { searches: 3, ..Usage::new(5, 1) }));
+    assert_eq!(decode(json!({"candidates": [grounds(&["a"])]})).usage, None);
 }
 
 #[test]

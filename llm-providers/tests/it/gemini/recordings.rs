@@ -383,8 +383,8 @@ fn stream(recording: &Recording) {
     let play = |canned: Canned| block_on(play_to(&Gemini::with_transport("key", canned).unwrap())).unwrap();
     let read = play(Canned::events([body.clone()]));
     let text = std::str::from_utf8(body).unwrap();
-    let chunks = text.lines().filter_map(|line| line.strip_prefix("data: "));
-    let chunks: Vec<Value> = chunks.map(|data| serde_json::from_str(data).unwrap()).collect();
+    let texts: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    let chunks: Vec<Value> = texts.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
     let got = read.answer.unwrap_or_else(|| panic!("{id}: {:?}", read.error));
     answer(id, &got, &chunks);
     let last = &chunks[chunks.len() - 1]["usageMetadata"];
@@ -396,7 +396,7 @@ fn stream(recording: &Recording) {
         let cut = play(Canned::events([body.slice(..at), body.slice(at..)]));
         assert_eq!(cut.events, read.events, "{id} cut at {at}");
     }
-    let list = decode_chat(Value::from(chunks).to_string().as_bytes()).unwrap();
+    let list = decode_chat(format!("[{}]", texts.join(",")).as_bytes()).unwrap();
     assert_eq!(list.answer, got, "{id} as a list");
 }
 

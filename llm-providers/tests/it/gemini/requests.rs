@@ -31,7 +31,8 @@ fn refused(request: &ChatRequest) -> (ErrorKind, String) {
 #[test]
 fn a_conversation_with_everything() {
     let call = ToolCall { id: "c1".into(), name: "f".into(), arguments: r#"{"a":1}"#.into(), ..ToolCall::default() };
-    let thought = Reasoning { text: "hm".into(), signature: Some("S".into()), ..Reasoning::default() };
+    let mut thought = Reasoning { text: "hm".into(), signature: Some("S".into()), ..Reasoning::default() };
+    thought.extra.insert("thought", true);
     let request = ChatRequest::new("m")
         .system("be brief")
         .message(Message::new(Role::Developer, vec![Part::text("and kind")]))

@@ -220,3 +220,70 @@ fn nothing_comes_after_done() {
     let last = chunks.finish().unwrap().pop();
     assert_eq!(last, Some(ChatEvent::Usage(Usage::new(8, 2))));
 }
+
+#[test]
+fn what_a_later_chunk_leaves_out_of_the_usage_stays_told() {
+    let with = |usage: Value, finish: Option<&str>| {
+        let mut chunk = chunk(json!([{"text": "a"}]), finish);
+        chunk["usageMetadata"] = usage;
+        event(&chunk)
+    };
+    let audio = |tokens: u64| json!([{"modality": "AUDIO", "tokenCount": tokens}]);
+    let first = json!({"promptTokenCount": 100, "cachedContentTokenCount": 60, "toolUsePromptTokenCount": 7,
+        "promptTokensDetails": audio(50), "cacheTokensDetails": audio(40), "serviceTier": "flex", "odd": {"a": 1}});
+    let chunks = [
+        with(first, None),
+        with(json!({"candidatesTokenCount": 3, "thoughtsTokenCount": 9, "serviceTier": null}), None),
+        with(json!({"promptTokenCount": 101, "candidatesTokenCount": 5, "odd": null}), Some("STOP")),
+    ];
+    let usage = Usage { cache_read: 60, tool_prompt: 7, reasoning: 9, ..Usage::new(108, 14) };
+    let usage = Usage { audio_input: 50, audio_cache_read: 40, ..usage };
+    let read = played(Canned::events([chunks.concat()]));
+    assert_eq!(read.receipt.usage(), Some(usage));
+    assert_eq!(read.receipt.facts().service_tier.as_deref(), Some("flex"));
+    let answer = read.answer.unwrap();
+    let told = answer.extra.get("usageMetadata").unwrap();
+    assert_eq!((&told["odd"], &told["cacheTokensDetails"]), (&json!({"a": 1}), &audio(40)));
+}
+
+#[test]
+fn a_stream_that_ends_before_all_candidates_is_not_whole() {
+    let candidate = |index: u32| {
+        let mut chunk = chunk(json!([{"text": "a"}]), Some("STOP"));
+        chunk["candidates"][0]["index"] = json!(index);
+        chunk.to_string()
+    };
+    let mut two = ChunkDecoder::candidates(2);
+    two.decode(&candidate(0)).unwrap();
+    assert_eq!(two.finish().unwrap_err().kind(), ErrorKind::Incomplete);
+    let mut two = ChunkDecoder::candidates(2);
+    two.decode(&candidate(0)).unwrap();
+    two.decode(&candidate(1)).unwrap();
+    assert!(two.finish().is_ok());
+}
+
+#[test]
+fn searches_are_counted_once_each() {
+    let with = |queries: &[&str], finish: Option<&str>| {
+        let mut chunk = chunk(json!([{"text": "a"}]), finish);
+        chunk["candidates"][0]["groundingMetadata"] = json!({"webSearchQueries": queries});
+        chunk.to_string()
+    };
+    let mut chunks = ChunkDecoder::default();
+    chunks.decode(&with(&["a"], None)).unwrap();
+    chunks.decode(&with(&["a", "b"], None)).unwrap();
+    chunks.decode(&with(&["c"], Some("STOP"))).unwrap();
+    assert_eq!(chunks.usage().map(|usage| usage.searches), Some(3));
+}
+
+#[test]
+fn a_failed_answer_says_how_it_was_served() {
+    let blocked = json!({"promptFeedback": {"blockReason": "SAFETY"}, "modelVersion": "gemini-x",
+        "usageMetadata": {"promptTokenCount": 8, "serviceTier": "priority"}});
+    let whole = decode_chat(blocked.to_string().as_bytes()).unwrap_err();
+    let streamed = block_on(play_to(&client(Canned::events([event(&blocked)])))).err().unwrap();
+    for error in [whole, streamed] {
+        assert_eq!(error.charge(), Charge::Known(Usage::new(8, 0)));
+        assert_eq!(error.facts().unwrap().service_tier.as_deref(), Some("priority"));
+    }
+}

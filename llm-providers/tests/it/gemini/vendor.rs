@@ -80,8 +80,8 @@ fn no_address_ever_holds_the_key() {
             client.chat(question()).await.unwrap();
             streamed(&client, question().body).await.unwrap();
             client.embed(Call::new("t", EmbedRequest::new("e", ["a"]))).await.unwrap();
-            assert!(client.count_tokens(&question().body).await.unwrap() > 0);
-            assert!(!client.models().await.unwrap().is_empty());
+            assert!(client.count_tokens(&question().body, None).await.unwrap() > 0);
+            assert!(!client.models(None).await.unwrap().is_empty());
             assert!(!format!("{client:?}").contains(KEY));
         }
         let mut requests = vendor.requests();

@@ -33,7 +33,7 @@ fn plans() -> impl Strategy<Value = Plan> {
             1 => Tail::Fails(failed(Charge::Unknown)),
             _ => Tail::Whole,
         };
-        Plan { sent, head, tail, usage, tier, model, request_id: None }
+        Plan { sent, head, tail, usage, tier, model, ..Plan::default() }
     })
 }
 

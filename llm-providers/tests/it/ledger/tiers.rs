@@ -1,7 +1,7 @@
 //! Service classes: what attempts cost and are bounded by, and prices replaced while they run.
 
 use futures_util::FutureExt;
-use llm_core::{Call, ChatRequest, PriceTable, Prices, ServiceTier, Usage, Usd};
+use llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, Facts, PriceTable, Prices, ServiceTier, Usage, Usd};
 use llm_providers::{Ledger, ledger::Row};
 
 use super::vendor::{COST, Head, Plan, stack};
@@ -10,7 +10,8 @@ use super::vendor::{COST, Head, Plan, stack};
 const PRICES: &str = r#"{"as_of": "2026-01-02", "models": {"m": {
     "max_output": 100, "rows": [{"input": "1", "output": "2"}], "tiers": {
         "flex": [{"input": "0.5", "output": "1"}], "priority": [{"input": "2", "output": "4"}],
-        "batch": [{"input": "0.5", "output": "1"}]}}}}"#;
+        "batch": [{"input": "0.5", "output": "1"}]},
+    "surcharges": {"us": 1100, "fast": 2000}}}}"#;
 
 fn table() -> PriceTable {
     PriceTable::from_json(PRICES).unwrap()
@@ -77,6 +78,48 @@ fn a_projects_usual_class_raises_the_bound_of_requests_that_ask_for_none() {
     assert_eq!(bound(&ledger(), request().extra("service_tier", "default")), Some(100));
     let other = Ledger::new(table()).usual_tier(ServiceTier::named("scale"));
     assert_eq!(bound(&other, request()), Some(100), "the model does not have it");
+}
+
+#[test]
+fn surcharges_are_those_that_the_vendor_names() {
+    let paid = |surcharges| {
+        let row = book(&Ledger::new(table()), request(), Plan { surcharges, ..Plan::default() });
+        (row.paid.nanos(), row.unpriced_purchases)
+    };
+    assert_eq!(paid(&["us"]), (COST.nanos() * 11 / 10, 0));
+    assert_eq!(paid(&["us", "fast"]), (COST.nanos() * 22 / 10, 0));
+    assert_eq!(paid(&["eu"]), (0, 1), "unknown, not the list price");
+}
+
+#[test]
+fn the_bound_has_the_surcharges_that_may_be_charged() {
+    let asking = |name: &str, word: &str| bound(&Ledger::new(table()), request().extra(name, word));
+    assert_eq!(asking("inference_geo", "us"), Some(110));
+    assert_eq!(asking("inference_geo", "global"), Some(100));
+    assert_eq!(asking("inference_geo", "eu"), None);
+    assert_eq!(asking("speed", "fast"), Some(200));
+    assert_eq!(asking("speed", "standard"), Some(100));
+    let usual = |way: &str| Ledger::new(table()).usual_surcharge(way);
+    assert_eq!(bound(&usual("us"), request()), Some(110));
+    assert_eq!(bound(&usual("us"), request().extra("speed", "fast")), Some(220));
+    assert_eq!(bound(&usual("regional"), request()), Some(100), "the model does not have it");
+}
+
+#[test]
+fn a_failed_attempt_costs_what_its_answer_says_of_model_class_and_surcharges() {
+    let failed = |change: fn(&mut Facts)| {
+        let mut facts = Facts::default();
+        change(&mut facts);
+        let error = Error::new(ErrorKind::Malformed, "odd").with_charge(Charge::Known(Usage::new(10, 5)));
+        let head = Head::Fails(error.with_facts(facts));
+        let row = book(&Ledger::new(table()), request(), Plan { head, ..Plan::default() });
+        (row.paid.nanos(), row.unpriced_purchases)
+    };
+    assert_eq!(failed(|_| {}), (COST.nanos(), 0));
+    assert_eq!(failed(|facts| facts.service_tier = Some("flex".into())), (COST.nanos() / 2, 0));
+    assert_eq!(failed(|facts| facts.service_tier = Some("priority".into())), (COST.nanos() * 2, 0));
+    assert_eq!(failed(|facts| facts.surcharges = vec!["us".into()]), (COST.nanos() * 11 / 10, 0));
+    assert_eq!(failed(|facts| facts.model = Some("another".into())), (0, 1));
 }
 
 #[tokio::test]

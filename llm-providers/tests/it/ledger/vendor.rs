@@ -29,6 +29,7 @@ pub(crate) struct Plan {
     pub(crate) usage: Option<Usage>,
     pub(crate) model: Option<&'static str>,
     pub(crate) tier: Option<&'static str>,
+    pub(crate) surcharges: &'static [&'static str],
     pub(crate) request_id: Option<&'static str>,
 }
 
@@ -49,7 +50,16 @@ pub(crate) enum Tail {
 impl Default for Plan {
     fn default() -> Self {
         let usage = Some(Usage::new(10, 5));
-        Self { sent: true, head: Head::Answers, tail: Tail::Whole, usage, model: None, tier: None, request_id: None }
+        Self {
+            sent: true,
+            head: Head::Answers,
+            tail: Tail::Whole,
+            usage,
+            model: None,
+            tier: None,
+            surcharges: &[],
+            request_id: None,
+        }
     }
 }
 
@@ -76,6 +86,7 @@ fn reply<O: llm_core::Output>(output: O, plan: Plan) -> Reply<O> {
     receipt.edit(|facts| {
         facts.model = plan.model.map(Into::into);
         facts.service_tier = plan.tier.map(Into::into);
+        facts.surcharges = plan.surcharges.iter().map(|way| Arc::from(*way)).collect();
         facts.request_id = plan.request_id.map(Into::into);
     });
     // As a client does: usage is known when the answer ends.

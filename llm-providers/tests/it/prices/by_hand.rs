@@ -157,16 +157,60 @@ fn dated_names_have_the_price_of_the_name_without_a_date() {
     assert_eq!(cost("gpt-4o-mini-2024-07-18"), cost("gpt-4o-mini"));
 }
 
+fn with(model: &str, usage: Usage, options: PriceOptions) -> Option<i64> {
+    all().cost_with(model, &usage, &options).map(Usd::nanos)
+}
+
 #[test]
-fn a_factor_for_where_and_how_it_was_processed() {
-    let usage = Usage::new(1_000, 100);
-    let cost = |model, tier, factor| {
-        all().cost_with(model, &usage, &PriceOptions::from(tier).per_mille(factor)).map(Usd::nanos)
-    };
+fn processing_in_the_united_states_costs_a_tenth_more() {
+    let usage = Usage { cache_read: 400, ..Usage::new(1_000, 100) };
+    let list = 600 * 4_000 + 400 * 200 + 100 * 20_000;
+    let us = PriceOptions::new().surcharge("us");
+    assert_eq!(with("claude-opus-5-5", usage, us.clone()), Some(list / 10 * 11));
+    assert_eq!(with("claude-sonnet-4-6", Usage::new(1_000, 0), us.clone()), Some(1_000 * 3_300));
+    assert_eq!(with("claude-sonnet-4-5", usage, us), None, "it has no such price");
+}
+
+#[test]
+fn a_fast_mode_costs_twice_as_much_and_both_multiply() {
     let list = 1_000 * 4_000 + 100 * 20_000;
-    assert_eq!(cost("claude-opus-5-5", ServiceTier::Standard, prices::ANTHROPIC_US_ONLY), Some(list / 10 * 11));
-    assert_eq!(cost("claude-opus-5-5", ServiceTier::Standard, prices::ANTHROPIC_OPUS_5_5_FAST), Some(list * 2));
-    assert_eq!(cost("gpt-5.6", ServiceTier::Batch, prices::OPENAI_REGIONAL), Some(list / 20 * 11));
+    let fast = PriceOptions::new().surcharge("fast");
+    assert_eq!(with("claude-opus-5-5", Usage::new(1_000, 100), fast.clone()), Some(list * 2));
+    assert_eq!(with("claude-opus-5", Usage::new(1_000, 100), fast.clone()), None, "unknown, not the list price");
+    let usage = Usage::new(1_000, 100);
+    let bill = prices::anthropic().bill("claude-opus-5-5", &usage, &fast.surcharge("us")).unwrap();
+    let told: Vec<_> = bill.surcharges.iter().map(|line| (&*line.way, line.per_mille, line.amount.nanos())).collect();
+    assert_eq!(told, [("fast", 2_000, list), ("us", 1_100, list * 2 / 10)]);
+    assert_eq!(bill.total.nanos(), list * 22 / 10);
+}
+
+#[test]
+fn processing_in_one_region_costs_a_tenth_more() {
+    let regional = |tier: ServiceTier| PriceOptions::from(tier).surcharge("regional");
+    let list = 1_000 * 4_000 + 100 * 20_000;
+    assert_eq!(with("gpt-5.6", Usage::new(1_000, 100), regional(ServiceTier::Standard)), Some(list / 10 * 11));
+    assert_eq!(with("gpt-5.6", Usage::new(1_000, 100), regional(ServiceTier::Batch)), Some(list / 20 * 11));
+    let bill = prices::openai().bill("gpt-5.6", &Usage::new(1_000, 100), &regional(ServiceTier::Standard)).unwrap();
+    assert_eq!((&*bill.surcharges[0].way, bill.surcharges[0].amount.nanos()), ("regional", list / 10));
+    assert_eq!(with("gpt-5.5", Usage::new(1, 1), regional(ServiceTier::Standard)), None);
+}
+
+#[test]
+fn what_these_tables_have_no_price_for_is_told() {
+    let usage = Usage { searches: 2, image_output: 3, ..Usage::new(1_000, 100) };
+    assert_eq!(standard("gemini-3.8-flash", usage), None);
+    let bill = prices::gemini().bill("gemini-3.8-flash", &usage, &PriceOptions::new()).unwrap();
+    assert_eq!(bill.unpriced, [(TokenKind::ImageOutput, 3), (TokenKind::Search, 2)]);
+    assert_eq!(bill.total.nanos(), 1_000 * 750 + 97 * 3_750);
+}
+
+#[test]
+fn cached_audio_that_is_told_is_billed_as_such() {
+    // 600 of 1,000 tokens were cached, 500 of these audio; 200 of the fresh ones were audio.
+    let usage = Usage { cache_read: 600, audio_input: 700, audio_cache_read: 500, ..Usage::new(1_000, 10) };
+    let fresh = 200 * 300 + 200 * 1_000;
+    let cached = 100 * 30 + 500 * 100;
+    assert_eq!(standard("gemini-2.5-flash", usage), Some(fresh + cached + 10 * 2_500));
 }
 
 #[test]

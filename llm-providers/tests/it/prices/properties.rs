@@ -13,20 +13,29 @@ fn offers(table: &PriceTable) -> Vec<(String, ServiceTier)> {
     models.flat_map(|(name, price)| tiers(price).into_iter().map(move |tier| (name.to_owned(), tier))).collect()
 }
 
+/// The service class, plain and with all that the model charges a factor for.
+fn ways(table: &PriceTable, model: &str, tier: &ServiceTier) -> [PriceOptions; 2] {
+    let plain = PriceOptions::from(tier.clone());
+    let names = table.model(model).into_iter().flat_map(|price| price.surcharges.keys());
+    let all = names.fold(plain.clone(), |options, way| options.surcharge(way.as_str()));
+    [plain, all]
+}
+
 /// Sizes around the thresholds of long prompts as well as small ones.
 fn tokens() -> impl Strategy<Value = u64> {
     prop_oneof![0u64..2_000, 95_000u64..105_000, 190_000u64..210_000, 265_000u64..280_000]
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
-    (tokens(), tokens(), 0u64..3_000, 0u64..3_000, 0u64..4_000, 0u64..9_000).prop_map(
-        |(plain, cache_read, cache_write, cache_write_long, audio, output)| {
+    (tokens(), tokens(), 0u64..3_000, 0u64..3_000, 0u64..4_000, 0u64..9_000, 0u64..4_000).prop_map(
+        |(plain, cache_read, cache_write, cache_write_long, audio, output, audio_read)| {
             let input = plain + cache_read + cache_write + cache_write_long;
             Usage {
                 cache_read,
                 cache_write,
                 cache_write_long,
                 audio_input: audio.min(plain + cache_read),
+                audio_cache_read: audio_read.min(audio).min(cache_read),
                 reasoning: output / 2,
                 ..Usage::new(input, output)
             }
@@ -54,12 +63,14 @@ proptest! {
     fn no_cost_is_negative_and_more_tokens_never_cost_less(usage in usage(), by in 1u64..100_000) {
         let table = all();
         for (model, tier) in offers(&table) {
-            let options = PriceOptions::from(tier);
-            let Some(cost) = table.cost_with(&model, &usage, &options) else { continue };
-            prop_assert!(cost >= Usd::ZERO);
-            for kind in 0..6 {
-                let Some(more) = table.cost_with(&model, &grown(usage, kind, by), &options) else { continue };
-                prop_assert!(more >= cost, "{} {}: {} < {}", model, options.tier, more, cost);
+            let list = table.cost_with(&model, &usage, &tier.clone().into());
+            for options in ways(&table, &model, &tier) {
+                let Some(cost) = table.cost_with(&model, &usage, &options) else { continue };
+                prop_assert!(cost >= Usd::ZERO && Some(cost) >= list);
+                for kind in 0..6 {
+                    let Some(more) = table.cost_with(&model, &grown(usage, kind, by), &options) else { continue };
+                    prop_assert!(more >= cost, "{} {:?}: {} < {}", model, options, more, cost);
+                }
             }
         }
     }
@@ -70,9 +81,12 @@ proptest! {
         let mut batches = 0;
         for (model, tier) in offers(&table) {
             if tier == ServiceTier::Batch {
-                let batch = table.cost_with(&model, &usage, &tier.into()).unwrap();
-                let standard = table.cost(&model, &usage).unwrap();
-                prop_assert!(batch <= standard, "{}: {} > {}", model, batch, standard);
+                let standards = ways(&table, &model, &ServiceTier::Standard);
+                for (batch, standard) in ways(&table, &model, &tier).into_iter().zip(standards) {
+                    let batch = table.cost_with(&model, &usage, &batch).unwrap();
+                    let standard = table.cost_with(&model, &usage, &standard).unwrap();
+                    prop_assert!(batch <= standard, "{}: {} > {}", model, batch, standard);
+                }
                 batches += 1;
             }
         }
@@ -82,7 +96,7 @@ proptest! {
     #[test]
     fn no_usage_within_an_estimate_costs_more_than_its_bound(usage in usage(), spare in 0u64..5_000) {
         // Audio has no bound of input to begin with.
-        let usage = Usage { audio_input: 0, ..usage };
+        let usage = Usage { audio_input: 0, audio_cache_read: 0, ..usage };
         let table = all();
         let estimate = Estimate {
             input_bound: Some(usage.input + spare),
@@ -90,11 +104,12 @@ proptest! {
             ..Estimate::default()
         };
         for (model, tier) in offers(&table) {
-            let options = PriceOptions::from(tier);
-            let Some(bound) = table.bound_with(&model, &estimate, &options) else { continue };
-            prop_assert!(table.cost_with(&model, &usage, &options).unwrap() <= bound, "{} {}", model, options.tier);
-            if options.tier != ServiceTier::Batch {
-                prop_assert!(table.cost(&model, &usage).unwrap() <= bound, "{} {}", model, options.tier);
+            for options in ways(&table, &model, &tier) {
+                let Some(bound) = table.bound_with(&model, &estimate, &options) else { continue };
+                prop_assert!(table.cost_with(&model, &usage, &options).unwrap() <= bound, "{} {:?}", model, options);
+                if options.tier != ServiceTier::Batch {
+                    prop_assert!(table.cost(&model, &usage).unwrap() <= bound, "{} {:?}", model, options);
+                }
             }
         }
     }
@@ -103,8 +118,11 @@ proptest! {
     fn a_bill_adds_up(usage in usage()) {
         let table = all();
         for (model, tier) in offers(&table) {
-            let Some(bill) = table.bill(&model, &usage, &tier.into()) else { continue };
-            prop_assert_eq!(bill.lines.iter().map(|line| line.amount).sum::<Usd>(), bill.total);
+            let [_, options] = ways(&table, &model, &tier);
+            let Some(bill) = table.bill(&model, &usage, &options) else { continue };
+            let extra: Usd = bill.surcharges.iter().map(|line| line.amount).sum();
+            prop_assert_eq!(bill.lines.iter().map(|line| line.amount).sum::<Usd>() + extra, bill.total);
+            prop_assert_eq!(bill.surcharges.len(), options.surcharges.len());
             prop_assert_eq!(bill.lines.iter().map(|line| line.tokens).sum::<u64>(), usage.total());
             prop_assert!(bill.lines.iter().all(|line| line.amount >= Usd::ZERO));
         }

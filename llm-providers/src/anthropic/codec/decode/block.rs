@@ -7,6 +7,8 @@ use crate::wire::fields::{Fields, take_text};
 
 /// Reads a block of an answer; `None` if it is a text without any, which says nothing.
 ///
+/// The `input` of a tool call may be its JSON text, which keeps digits that no number of ours holds.
+///
 /// A block without a name here (a vendor's own tools, their results) stays as the vendor wrote it. Redacted thinking is
 /// reasoning whose text is hidden: its data is the seal, and its `type` a further field.
 pub(in super::super) fn read_block(block: Value) -> Option<Part> {
@@ -33,7 +35,10 @@ pub(in super::super) fn read_block(block: Value) -> Option<Part> {
             fields.remove("type");
             Some(Part::ToolCall(tool_call(fields)))
         }
-        _ => Some(Part::Other { value: Arc::new(Value::Object(fields)) }),
+        _ => {
+            whole(&mut fields);
+            Some(Part::Other { value: Arc::new(Value::Object(fields)) })
+        }
     }
 }
 
@@ -46,6 +51,16 @@ fn tool_call(mut fields: Fields) -> ToolCall {
         Some(input) => input.to_string().into(),
     };
     ToolCall { id, name, arguments, extra: Extra::from(fields) }
+}
+
+/// Puts the input of a block that is no tool call back as the JSON that it is.
+fn whole(fields: &mut Fields) {
+    if let Some(Value::String(text)) = fields.get("input")
+        && text.starts_with(['{', '['])
+        && let Ok(input) = serde_json::from_str(text)
+    {
+        fields.insert("input".to_owned(), input);
+    }
 }
 
 /// Further fields of a text. No citations are none.

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use llm_core::{Charge, ChatResponse, Choice, Error, Extra, FinishReason};
+use llm_core::{ChatResponse, Choice, Error, Extra, FinishReason};
 use serde_json::Value;
 
-use super::{super::error::classify_inner, read_block, take_usage};
+use super::{super::error::classify_inner, Told, read_block};
 use crate::wire::{
     Decoded,
-    fields::{Fields, malformed, object, take_list, take_text},
+    fields::{Fields, charged, malformed, object_with, served, take_list, take_object, take_text},
 };
 
 /// Reads the answer to a message request.
@@ -19,18 +19,24 @@ use crate::wire::{
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not UTF-8, not JSON (a proxy's page), or has no
 /// content: it was sent, so its charge is unknown, or known if it says its usage. If it holds an `error` instead, that.
 pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
-    let mut fields = object(body)?;
+    let mut fields = object_with(body, "content", "input")?;
     if !fields.contains_key("content")
         && let Some(error) = fields.get("error").filter(|error| !error.is_null())
     {
         return Err(classify_inner(error, false));
     }
-    let (usage, service_tier) = take_usage(&mut fields);
-    let answer = response(fields).map_err(|error| match usage {
-        Some(usage) => error.with_charge(Charge::Known(usage)),
-        None => error,
-    })?;
-    Ok(Decoded::new(answer, usage, service_tier))
+    let mut told = Told::default();
+    if let Some(mut usage) = take_object(&mut fields, "usage") {
+        told.read(&usage);
+        told.strip(&mut usage);
+        if !usage.is_empty() {
+            fields.insert("usage".to_owned(), usage.into());
+        }
+    }
+    let (usage, tier) = (told.usage(), told.service_tier().cloned());
+    let facts = served(fields.get("model"), tier.clone(), told.surcharges());
+    let answer = response(fields).map_err(|error| charged(error, usage, facts))?;
+    Ok(Decoded::new(answer, usage, tier).with_surcharges(told.surcharges().to_vec()))
 }
 
 /// Takes why an answer ended, and what more is told of that. A reason that shares its name here with another stays.

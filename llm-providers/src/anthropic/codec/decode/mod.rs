@@ -9,4 +9,4 @@ mod usage;
 pub use self::chat::decode_chat;
 pub use self::count::decode_count;
 pub use self::models::decode_models;
-pub(super) use self::{block::read_block, chat::settle, usage::take_usage};
+pub(super) use self::{block::read_block, chat::settle, usage::Told};

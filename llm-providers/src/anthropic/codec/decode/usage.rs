@@ -5,53 +5,96 @@ use serde_json::Value;
 
 use crate::wire::fields::{Fields, take_object};
 
-/// Takes the usage and the service class out of an answer. Fields of it that have no place in [`Usage`] (the service
-/// class, a vendor's own tools) stay behind under `usage`.
-///
-/// The vendor's `input_tokens` are those neither read from nor written to the prompt cache; here they are all.
-pub(in super::super) fn take_usage(fields: &mut Fields) -> (Option<Usage>, Option<Arc<str>>) {
-    let Some(mut told) = take_object(fields, "usage") else { return (None, None) };
-    let usage = read(&mut told);
-    let tier = told.get("service_tier").and_then(Value::as_str).map(Arc::from);
-    told.retain(|_, value| !value.is_null());
-    if !told.is_empty() {
-        fields.insert("usage".to_owned(), Value::Object(told));
-    }
-    (usage, tier)
+/// What an answer says it took and how it was served, as far as it has said so yet: later figures replace earlier ones,
+/// and what they leave out stays as it was told.
+#[derive(Debug, Default)]
+pub(in super::super) struct Told {
+    counts: [Option<u64>; 4],
+    written: [Option<u64>; 2],
+    thinking: Option<u64>,
+    searches: Option<u64>,
+    service_tier: Option<Arc<str>>,
+    surcharges: Vec<Arc<str>>,
 }
 
-fn read(told: &mut Fields) -> Option<Usage> {
-    let input = told.get("input_tokens")?.as_u64()?;
-    let output = told.get("output_tokens")?.as_u64()?;
-    told.remove("input_tokens");
-    told.remove("output_tokens");
-    let cache_read = take(told, "cache_read_input_tokens").unwrap_or(0);
-    let written = take(told, "cache_creation_input_tokens").unwrap_or(0);
-    let (mut short, mut long, mut reasoning) = (0, 0, 0);
-    details(told, "cache_creation", |split| {
-        short = take(split, "ephemeral_5m_input_tokens").unwrap_or(0);
-        long = take(split, "ephemeral_1h_input_tokens").unwrap_or(0);
-    });
-    details(told, "output_tokens_details", |split| reasoning = take(split, "thinking_tokens").unwrap_or(0));
-    // What the split does not name was written for the usual life time.
-    let cache_write = written.saturating_sub(long).max(short);
-    let input = [cache_read, cache_write, long].into_iter().fold(input, u64::saturating_add);
-    Some(Usage { input, cache_read, cache_write, cache_write_long: long, output, reasoning, ..Usage::default() })
-}
+const COUNTS: [&str; 4] = ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
+/// For minutes, and for an hour.
+const WRITTEN: [&str; 2] = ["ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"];
+const THINKING: &str = "thinking_tokens";
+/// What the vendor charges a factor for, and its words for what it does not: where it was processed, and how fast.
+const SURCHARGED: [(&str, &[&str]); 2] =
+    [("inference_geo", &["", "global", "not_available"]), ("speed", &["", "standard"])];
 
-/// Reads a group of details; what it leaves, stays.
-fn details(told: &mut Fields, name: &str, read: impl FnOnce(&mut Fields)) {
-    let Some(mut details) = take_object(told, name) else { return };
-    read(&mut details);
-    if !details.is_empty() {
-        told.insert(name.to_owned(), Value::Object(details));
+impl Told {
+    /// Reads a usage, or a piece of one.
+    pub(in super::super) fn read(&mut self, told: &Fields) {
+        let tier = told.get("service_tier").and_then(Value::as_str).map(Arc::from);
+        self.service_tier = tier.or(self.service_tier.take());
+        // Told once, so there are no more than the kinds of them.
+        if self.surcharges.is_empty() {
+            let word = |name: &str| told.get(name).and_then(Value::as_str);
+            let ways = SURCHARGED.iter().filter_map(|(name, free)| word(name).filter(|word| !free.contains(word)));
+            self.surcharges = ways.map(Arc::from).collect();
+        }
+        let within = |group: &str, name: &str| told.get(group)?.get(name)?.as_u64();
+        for (known, name) in self.counts.iter_mut().zip(COUNTS) {
+            *known = told.get(name).and_then(Value::as_u64).or(*known);
+        }
+        for (known, name) in self.written.iter_mut().zip(WRITTEN) {
+            *known = within("cache_creation", name).or(*known);
+        }
+        self.thinking = within("output_tokens_details", THINKING).or(self.thinking);
+        self.searches = within("server_tool_use", "web_search_requests").or(self.searches);
+    }
+
+    /// Takes out of a usage what is read of it. What has no place in [`Usage`] (the service class, a vendor's own tools)
+    /// stays behind; all of it does where the usage is not known.
+    pub(in super::super) fn strip(&self, told: &mut Fields) {
+        if self.usage().is_some() {
+            take(told, &COUNTS);
+            for (group, names) in [("cache_creation", &WRITTEN[..]), ("output_tokens_details", &[THINKING])] {
+                let Some(mut details) = take_object(told, group) else { continue };
+                take(&mut details, names);
+                if !details.is_empty() {
+                    told.insert(group.to_owned(), Value::Object(details));
+                }
+            }
+        }
+        told.retain(|_, value| !value.is_null());
+    }
+
+    /// The vendor's `input_tokens` are those neither read from nor written to the prompt cache; here they are all.
+    pub(in super::super) fn usage(&self) -> Option<Usage> {
+        let [Some(fresh), Some(output), read, written] = self.counts else { return None };
+        let [short, long] = self.written.map(|count| count.unwrap_or(0));
+        let cache_read = read.unwrap_or(0);
+        // What the split does not name was written for the usual life time.
+        let cache_write = written.unwrap_or(0).saturating_sub(long).max(short);
+        let input = [cache_read, cache_write, long].into_iter().fold(fresh, u64::saturating_add);
+        let (reasoning, searches) = (self.thinking.unwrap_or(0), self.searches.unwrap_or(0));
+        Some(Usage {
+            cache_read,
+            cache_write,
+            cache_write_long: long,
+            reasoning,
+            searches,
+            ..Usage::new(input, output)
+        })
+    }
+
+    pub(in super::super) fn service_tier(&self) -> Option<&Arc<str>> {
+        self.service_tier.as_ref()
+    }
+
+    pub(in super::super) fn surcharges(&self) -> &[Arc<str>] {
+        &self.surcharges
     }
 }
 
-fn take(fields: &mut Fields, name: &str) -> Option<u64> {
-    let told = fields.get(name)?.as_u64();
-    if told.is_some() || fields.get(name).is_some_and(Value::is_null) {
-        fields.remove(name);
+fn take(fields: &mut Fields, names: &[&str]) {
+    for name in names {
+        if fields.get(*name).is_some_and(|count| count.is_null() || count.is_u64()) {
+            fields.remove(*name);
+        }
     }
-    told
 }

@@ -1,8 +1,14 @@
+use std::borrow::Cow;
+
 use llm_core::{Error, Extra, Part, Reasoning, ToolCall, ToolResult};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, value::RawValue};
 
-use super::{super::Options, entries, entry, image, no_shadow, unsupported};
+use super::{super::Options, entry, image, no_shadow, unsupported};
+use crate::wire::{call_id, foreign};
+
+/// What this vendor's answers leave in parts.
+pub(super) const OWN: [&str; 3] = ["caller", "citations", "signature"];
 
 /// A part as it is sent.
 pub(super) struct Block<'a> {
@@ -16,17 +22,17 @@ struct Content<'a>(&'a [Part]);
 impl<'a> Block<'a> {
     /// A part, checked; `None` if it is not sent.
     pub(super) fn of(part: &'a Part, here: &str, options: Options) -> Result<Option<Self>, Error> {
-        let of = format!("{here}.");
         match part {
-            Part::Text { extra, .. } => no_shadow(&of, extra, &["type", "text"])?,
+            Part::Text { extra, .. } => further(extra, here, &["type", "text"], options)?,
             Part::Image(image) => image::check(image, here, options)?,
             Part::ToolCall(call) => {
-                no_shadow(&of, &call.extra, &["type", "id", "name", "input"])?;
+                further(&call.extra, here, &["type", "id", "name", "input"], options)?;
                 input(call).map_err(|why| Error::invalid(format!("{here}.arguments {why}")))?;
             }
             Part::ToolResult(result) => check_result(result, here, options)?,
             Part::Reasoning(reasoning) => return Self::of_reasoning(part, reasoning, here, options),
-            Part::Refusal { .. } | Part::Other { .. } => {}
+            Part::Refusal { .. } => {}
+            Part::Other { value } => foreign::refuse_other(value, here, "anthropic")?,
         }
         Ok(Some(Self { part, mark: None }))
     }
@@ -38,9 +44,12 @@ impl<'a> Block<'a> {
         options: Options,
     ) -> Result<Option<Self>, Error> {
         let Reasoning { text: _, signature, extra } = reasoning;
+        if let Err(error) = foreign::refuse_seal(reasoning, here, &OWN) {
+            return if options.approximate { Ok(None) } else { Err(error) };
+        }
         match signature {
-            Some(_) if is_redacted(extra) => no_shadow(&format!("{here}."), extra, &["data"])?,
-            Some(_) => no_shadow(&format!("{here}."), extra, &["type", "thinking", "signature"])?,
+            Some(_) if is_redacted(extra) => further(extra, here, &["data"], options)?,
+            Some(_) => further(extra, here, &["type", "thinking", "signature"], options)?,
             None if options.approximate => return Ok(None),
             None => {
                 return Err(unsupported(format!(
@@ -113,14 +122,14 @@ impl Serialize for Block<'_> {
             }
             Part::ToolCall(call) => {
                 map.serialize_entry("type", "tool_use")?;
-                map.serialize_entry("id", &call.id)?;
+                map.serialize_entry("id", &sent(&call.id))?;
                 map.serialize_entry("name", &call.name)?;
                 map.serialize_entry("input", input(call).map_err(serde::ser::Error::custom)?)?;
                 entries(&mut map, &call.extra)?;
             }
             Part::ToolResult(ToolResult { call_id, content, is_error, extra }) => {
                 map.serialize_entry("type", "tool_result")?;
-                map.serialize_entry("tool_use_id", call_id)?;
+                map.serialize_entry("tool_use_id", &sent(call_id))?;
                 if !content.is_empty() {
                     map.serialize_entry("content", &Content(content))?;
                 }
@@ -146,6 +155,11 @@ impl Serialize for Content<'_> {
             parts => serializer.collect_seq(parts.iter().map(|part| Block { part, mark: None })),
         }
     }
+}
+
+/// Writes further fields, without those that another vendor's answer left.
+fn entries<M: SerializeMap>(map: &mut M, extra: &Extra) -> Result<(), M::Error> {
+    foreign::own(extra, &OWN).try_for_each(|(name, value)| map.serialize_entry(name, value))
 }
 
 fn write_reasoning<M: SerializeMap>(reasoning: &Reasoning, map: &mut M) -> Result<(), M::Error> {
@@ -182,8 +196,20 @@ fn input(call: &ToolCall) -> Result<&RawValue, &'static str> {
     }
 }
 
+/// The id of a call as the vendor takes it.
+fn sent(id: &str) -> Cow<'_, str> {
+    let fits = |id: &str| !id.is_empty() && id.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'));
+    call_id(id, 24, fits)
+}
+
+/// Refuses further fields that stand beside one of the same name, or that another vendor's answer left.
+pub(super) fn further(extra: &Extra, here: &str, taken: &[&str], options: Options) -> Result<(), Error> {
+    no_shadow(&format!("{here}."), extra, taken)?;
+    if options.approximate { Ok(()) } else { foreign::refuse(extra, here, &OWN) }
+}
+
 fn check_result(result: &ToolResult, here: &str, options: Options) -> Result<(), Error> {
-    no_shadow(&format!("{here}."), &result.extra, &["type", "tool_use_id", "content", "is_error"])?;
+    further(&result.extra, here, &["type", "tool_use_id", "content", "is_error"], options)?;
     for (at, part) in result.content.iter().enumerate() {
         let here = format!("{here}.content[{at}]");
         match part {

@@ -2,14 +2,14 @@ use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use llm_core::{Error, Image, ImageSource};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{super::Options, no_shadow, unsupported};
+use super::{super::Options, block::further, unsupported};
 
 /// Where an image is, as it is sent. A `data:` address is sent as the bytes that it holds.
 pub(super) struct Source<'a>(pub(super) &'a ImageSource);
 
 pub(super) fn check(image: &Image, here: &str, options: Options) -> Result<(), Error> {
     let Image { source, detail, extra } = image;
-    no_shadow(&format!("{here}."), extra, &["type", "source"])?;
+    further(extra, here, &["type", "source"], options)?;
     if detail.as_deref().is_some_and(|detail| detail != "auto") && !options.approximate {
         return Err(unsupported(format!("{here}.detail has no place")));
     }

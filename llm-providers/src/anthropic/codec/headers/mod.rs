@@ -12,17 +12,19 @@ use llm_core::{VendorLimit, VendorLimits};
 
 use self::instant::instant;
 
+/// Service classes that have limits of their own.
+const CLASSES: [&str; 2] = ["fast", "priority"];
+
 /// The limits that `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}` tell, for
-/// the model that was asked; `None` without any.
+/// the model that was asked, and under their classes those of `anthropic-priority-…` and `anthropic-fast-…`; `None`
+/// without any.
 ///
 /// Resets are instants (RFC 3339), counted here from `now`; one that has passed is no time at all. `tokens` is the
-/// tightest of the vendor's token limits. Limits of the priority and the fast tier are not read.
+/// tightest of the vendor's token limits.
 pub fn vendor_limits(headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
-    let mut limits = VendorLimits::default();
-    limits.requests = limit(headers, "requests", now);
-    limits.tokens = limit(headers, "tokens", now);
-    limits.input_tokens = limit(headers, "input-tokens", now);
-    limits.output_tokens = limit(headers, "output-tokens", now);
+    let mut limits = read(headers, "ratelimit", now);
+    let classes = CLASSES.into_iter().map(|class| (class.into(), read(headers, class, now)));
+    limits.classes = classes.filter(|(_, limits)| !limits.is_empty()).collect();
     if limits.is_empty() {
         return None;
     }
@@ -30,8 +32,17 @@ pub fn vendor_limits(headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> 
     Some(limits)
 }
 
-fn limit(headers: &HeaderMap, of: &str, now: SystemTime) -> Option<VendorLimit> {
-    let text = |part: &str| headers.get(format!("anthropic-ratelimit-{of}-{part}"))?.to_str().ok().map(str::trim);
+fn read(headers: &HeaderMap, of: &str, now: SystemTime) -> VendorLimits {
+    let mut limits = VendorLimits::default();
+    limits.requests = limit(headers, of, "requests", now);
+    limits.tokens = limit(headers, of, "tokens", now);
+    limits.input_tokens = limit(headers, of, "input-tokens", now);
+    limits.output_tokens = limit(headers, of, "output-tokens", now);
+    limits
+}
+
+fn limit(headers: &HeaderMap, of: &str, what: &str, now: SystemTime) -> Option<VendorLimit> {
+    let text = |part: &str| headers.get(format!("anthropic-{of}-{what}-{part}"))?.to_str().ok().map(str::trim);
     let number = |part| text(part).and_then(|text| text.parse().ok());
     let reset = text("reset").and_then(instant).map(|at| at.duration_since(now).unwrap_or(Duration::ZERO));
     VendorLimit::new(number("limit"), number("remaining"), reset)
@@ -65,6 +76,23 @@ mod tests {
         assert_eq!(limits.output_tokens, VendorLimit::new(None, None, Some(Duration::ZERO)));
         assert_eq!(limits.tokens, VendorLimit::new(Some(480_000), None, None));
         assert_eq!(limits.model.as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn classes_have_limits_of_their_own() {
+        let told = headers(&[
+            ("anthropic-priority-input-tokens-limit", "10000"),
+            ("anthropic-priority-input-tokens-remaining", "9618"),
+            ("anthropic-priority-output-tokens-reset", "1994-11-06T08:49:37Z"),
+            ("anthropic-fast-output-tokens-remaining", "0"),
+        ]);
+        let limits = vendor_limits(&told, &"m".into(), UNIX_EPOCH + Duration::from_secs(784_111_747)).unwrap();
+        assert_eq!((limits.input_tokens, limits.output_tokens), (None, None), "not those of other calls");
+        let of = |class: &str| limits.classes.get(class).unwrap();
+        assert_eq!(of("priority").input_tokens, VendorLimit::new(Some(10_000), Some(9_618), None));
+        assert_eq!(of("priority").output_tokens, VendorLimit::new(None, None, Some(Duration::from_secs(30))));
+        assert_eq!(of("fast").output_tokens, VendorLimit::new(None, Some(0), None));
+        assert_eq!(limits.classes.len(), 2);
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl OpenBlock {
                 let name = take_text(&mut fields, "name").unwrap_or_default().into();
                 events.push(ChatEvent::ToolCall { choice: CHOICE, index, id, name });
                 // Mostly empty, and then the pieces tell it.
-                input = fields.remove("input").map_or_else(String::new, |input| input.to_string());
+                input = take_text(&mut fields, "input").unwrap_or_default();
             }
             Kind::Held => {}
         }

@@ -1,16 +1,15 @@
 use std::sync::Arc;
 
 use llm_core::{Charge, ChatEvent, Error, ErrorKind, Extra, ExtraOf, FinishReason, Usage};
-use serde_json::Value;
 
 use super::{
     super::{
-        decode::{read_block, settle, take_usage},
+        decode::{Told, read_block, settle},
         error::classify_inner,
     },
     block::{CHOICE, Kind, OpenBlock},
 };
-use crate::wire::fields::{Fields, malformed, object, take_index, take_list, take_object, take_text};
+use crate::wire::fields::{Fields, malformed, object_with, take_index, take_list, take_object, take_text};
 
 /// Turns the data of a stream's events into pieces of the answer, one event at a time.
 ///
@@ -26,12 +25,13 @@ pub struct EventDecoder {
     last: Option<Kind>,
     calls: u32,
     finish: Option<FinishReason>,
-    /// The answer's further fields, and the usage as the vendor tells it.
+    /// The further fields of the answer and of its usage, and what that tells.
     further: Fields,
+    further_usage: Fields,
+    told: Told,
     usage: Option<Usage>,
     /// The usage of the whole answer, once that is known.
     total: Option<Usage>,
-    service_tier: Option<Arc<str>>,
 }
 
 impl EventDecoder {
@@ -83,11 +83,16 @@ impl EventDecoder {
 
     /// The vendor's service class, if it has said so yet.
     pub fn service_tier(&self) -> Option<&Arc<str>> {
-        self.service_tier.as_ref()
+        self.told.service_tier()
+    }
+
+    /// What the vendor charges a factor for and has said so yet: where it is processed, and how fast.
+    pub fn surcharges(&self) -> &[Arc<str>] {
+        self.told.surcharges()
     }
 
     fn event(&mut self, data: &str, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
-        let mut fields = object(data.as_bytes())?;
+        let mut fields = object_with(data.as_bytes(), "content_block", "input")?;
         let kind = take_text(&mut fields, "type").unwrap_or_default();
         match &*kind {
             "message_start" => self.start(fields, events),
@@ -179,15 +184,9 @@ impl EventDecoder {
 
     /// Takes the usage in, where later figures replace earlier ones.
     fn tell(&mut self, told: Fields) {
-        let known = self.further.entry("usage").or_insert_with(|| Value::Object(Fields::new()));
-        if let Value::Object(known) = known {
-            merge(known, told);
-        }
-        let mut whole = Fields::new();
-        whole.extend(self.further.get("usage").map(|usage| ("usage".to_owned(), usage.clone())));
-        let (usage, tier) = take_usage(&mut whole);
-        self.usage = usage.or(self.usage);
-        self.service_tier = tier.or(self.service_tier.take());
+        self.told.read(&told);
+        merge(&mut self.further_usage, told);
+        self.usage = self.told.usage();
     }
 
     fn close(&mut self, events: &mut Vec<ChatEvent>) {
@@ -200,7 +199,11 @@ impl EventDecoder {
         self.close(events);
         self.done = true;
         let mut further = std::mem::take(&mut self.further);
-        take_usage(&mut further);
+        let mut usage = std::mem::take(&mut self.further_usage);
+        self.told.strip(&mut usage);
+        if !usage.is_empty() {
+            further.insert("usage".to_owned(), usage.into());
+        }
         if !further.is_empty() {
             events.push(ChatEvent::Extra { of: ExtraOf::Answer, fields: Extra::from(further) });
         }

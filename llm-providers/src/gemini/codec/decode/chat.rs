@@ -1,15 +1,20 @@
-use llm_core::{Charge, ChatResponse, Choice, Error, ErrorKind, Extra};
+use std::collections::BTreeMap;
+
+use llm_core::{Charge, ChatResponse, Choice, Error, ErrorKind, Extra, FinishReason};
 use serde_json::Value;
 
 use super::{
     super::{
         CallIds,
         error::classify_inner,
-        fields::{Fields, malformed, object, take_index, take_list, take_object, take_text},
+        fields::{Fields, charged, malformed, object_with, served, take_index, take_list, take_object, take_text},
     },
-    array, finish_reason, keep_word, read_part, take_usage,
+    Told, array, finish_reason, keep_word, read_part, searches,
 };
 use crate::wire::Decoded;
+
+/// What the answer of a candidate rests on, the searches for it among that.
+pub(in super::super) const GROUNDS: &str = "groundingMetadata";
 
 /// Reads the answer to `generateContent`; also the list of pieces that `streamGenerateContent` answers with where
 /// nobody heeds its `alt=sse`.
@@ -29,16 +34,20 @@ pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     if body.trim_ascii_start().first() == Some(&b'[') {
         return array::decode(body);
     }
-    let mut fields = object(body)?;
+    let mut fields = object_with(body, "functionCall", "args")?;
     if let Some(error) = fields.get("error").filter(|error| !error.is_null()) {
         return Err(classify_inner(error, false));
     }
-    let told = take_usage(&mut fields);
+    let mut told = Told::default();
+    told.take(&mut fields);
+    let (usage, tier) = (told.usage(), told.service_tier().cloned());
+    let facts = served(fields.get("modelVersion"), tier.clone(), &[]);
     if let Some(error) = blocked(&fields) {
-        return Err(charged(error, told.usage));
+        return Err(charged(error, usage, facts));
     }
-    let answer = response(fields).map_err(|error| charged(error, told.usage))?;
-    Ok(Decoded::new(answer, told.usage, told.service_tier))
+    let answer = response(fields).map_err(|error| charged(error, usage, facts))?;
+    told.searches = answer.choices.iter().map(|choice| searches(choice.extra.get(GROUNDS))).sum();
+    Ok(Decoded::new(answer, told.usage(), tier))
 }
 
 /// The error of a prompt that was blocked, so that there are no candidates.
@@ -57,13 +66,6 @@ pub(in super::super) fn blocked(fields: &Fields) -> Option<Error> {
     Some(Error::new(ErrorKind::ContentFiltered, message).with_code(reason).with_charge(Charge::Unknown))
 }
 
-fn charged(error: Error, usage: Option<llm_core::Usage>) -> Error {
-    match usage {
-        Some(usage) => error.with_charge(Charge::Known(usage)),
-        None => error,
-    }
-}
-
 fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
     let candidates = take_list(&mut fields, "candidates");
     let named = ["responseId", "modelVersion", "usageMetadata"].iter().any(|name| fields.contains_key(*name));
@@ -72,26 +74,34 @@ fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
     }
     let id = take_text(&mut fields, "responseId").unwrap_or_default();
     let model = take_text(&mut fields, "modelVersion").unwrap_or_default();
-    let candidates = candidates.unwrap_or_default().into_iter().zip(0..);
-    let choices = candidates.map(|(value, at)| choice(&id, value, at)).collect::<Result<_, _>>()?;
+    let mut choices = BTreeMap::new();
+    for (value, at) in candidates.unwrap_or_default().into_iter().zip(0..) {
+        choice(&mut choices, &id, value, at)?;
+    }
+    let choices = choices.into_values().map(|(choice, _)| choice).collect();
     let mut answer = ChatResponse::new(id, model, choices);
     answer.extra = Extra::from(fields);
     Ok(answer)
 }
 
-fn choice(answer: &str, value: Value, at: u32) -> Result<Choice, Error> {
+/// Reads a candidate. One that repeats an index goes on with it, as in a stream.
+fn choice(choices: &mut BTreeMap<u32, (Choice, CallIds)>, answer: &str, value: Value, at: u32) -> Result<(), Error> {
     let Value::Object(mut fields) = value else { return Err(malformed("a candidate of the answer is not an object")) };
     let index = take_index(&mut fields, "index").unwrap_or(at);
+    let (choice, ids) = choices
+        .entry(index)
+        .or_insert_with(|| (Choice::new(index, Vec::new(), FinishReason::Unknown), CallIds::new(index)));
     let mut message = take_object(&mut fields, "content").unwrap_or_default();
     message.remove("role");
-    let mut ids = CallIds::new(index);
     let parts = take_list(&mut message, "parts").unwrap_or_default();
-    let parts = parts.into_iter().filter_map(|part| read_part(part, answer, &mut ids)).collect();
+    choice.parts.extend(parts.into_iter().filter_map(|part| read_part(part, answer, ids)));
     let word = fields.remove("finishReason");
     let finish = finish_reason(word.as_ref(), ids.calls() > 0);
     keep_word(&mut fields, word, &finish);
-    let mut choice = Choice::new(index, parts, finish);
-    choice.extra = Extra::from(fields);
-    choice.message_extra = Extra::from(message);
-    Ok(choice)
+    if finish != FinishReason::Unknown {
+        choice.finish = finish;
+    }
+    choice.extra.merge(&Extra::from(fields));
+    choice.message_extra.merge(&Extra::from(message));
+    Ok(())
 }

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
-use llm_core::{Charge, Embeddings, Error, Extra};
+use llm_core::{Embeddings, Error, Extra};
 use serde_json::Value;
 
 use super::{
     super::{
         error::classify_inner,
-        fields::{Fields, malformed, object, take_list},
+        fields::{Fields, charged, malformed, object, served, take_list},
     },
-    take_usage,
+    Told,
 };
 use crate::wire::Decoded;
 
@@ -25,14 +25,14 @@ pub fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embedding
     if let Some(error) = fields.get("error").filter(|error| !error.is_null()) {
         return Err(classify_inner(error, false));
     }
-    let told = take_usage(&mut fields);
-    let vectors = vectors(&mut fields, inputs).map_err(|error| match told.usage {
-        Some(usage) => error.with_charge(Charge::Known(usage)),
-        None => error,
-    })?;
+    let mut told = Told::default();
+    told.take(&mut fields);
+    let (usage, tier) = (told.usage(), told.service_tier().cloned());
+    let facts = served(None, tier.clone(), &[]);
+    let vectors = vectors(&mut fields, inputs).map_err(|error| charged(error, usage, facts))?;
     let mut answer = Embeddings::new("", vectors);
     answer.extra = Extra::from(fields);
-    Ok(Decoded::new(answer, told.usage, told.service_tier))
+    Ok(Decoded::new(answer, usage, tier))
 }
 
 fn vectors(fields: &mut Fields, inputs: usize) -> Result<Vec<Arc<[f32]>>, Error> {

@@ -12,8 +12,8 @@ pub use self::chat::decode_chat;
 pub use self::embed::decode_embeddings;
 pub use self::listing::{decode_count, decode_models};
 pub(super) use self::{
-    chat::blocked,
+    chat::{GROUNDS, blocked},
     finish::{finish_reason, keep_word},
     part::read_part,
-    usage::take_usage,
+    usage::{Told, searches},
 };

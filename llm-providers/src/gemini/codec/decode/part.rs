@@ -25,7 +25,8 @@ pub(in super::super) fn read_part(value: Value, answer: &str, ids: &mut CallIds)
     match value {
         Value::Object(fields) if fields.get("functionCall").is_some_and(is_call) => Some(call(fields, answer, ids)),
         Value::Object(fields) if fields.get("text").is_some_and(Value::is_string) => text(fields),
-        value => {
+        mut value => {
+            whole(&mut value);
             let image = value.as_object().filter(|fields| fields.get("thought").is_none()).and_then(image);
             Some(image.unwrap_or_else(|| Part::Other { value: Arc::new(value) }))
         }
@@ -36,6 +37,17 @@ fn is_call(call: &Value) -> bool {
     call.get("name").is_some_and(Value::is_string)
 }
 
+/// Puts the arguments of a call that is none of ours back as the JSON that they are.
+fn whole(part: &mut Value) {
+    let Some(Value::Object(call)) = part.get_mut("functionCall") else { return };
+    if let Some(Value::String(text)) = call.get("args")
+        && text.starts_with(['{', '['])
+        && let Ok(args) = serde_json::from_str(text)
+    {
+        call.insert("args".to_owned(), args);
+    }
+}
+
 /// The part's own further fields, its seal among them, are the call's extra; those of the call itself stand there in
 /// an object `functionCall`.
 fn call(mut part: Fields, answer: &str, ids: &mut CallIds) -> Part {
@@ -44,6 +56,8 @@ fn call(mut part: Fields, answer: &str, ids: &mut CallIds) -> Part {
     let name = take_text(&mut call, "name").unwrap_or_default().into();
     let arguments = match call.remove("args") {
         None | Some(Value::Null) => "{}".into(),
+        // Their text, as it was read: digits and all.
+        Some(Value::String(args)) => args.into(),
         Some(args) => args.to_string().into(),
     };
     if !call.is_empty() {
@@ -58,6 +72,10 @@ fn text(mut part: Fields) -> Option<Part> {
     part.remove("thought");
     if thought {
         let signature = take_text(&mut part, SIGNATURE).map(Into::into);
+        if signature.is_some() {
+            // It tells this seal from other vendors'.
+            part.insert("thought".to_owned(), true.into());
+        }
         let says = !text.is_empty() || signature.is_some() || !part.is_empty();
         let extra = Extra::from(part);
         return says.then(|| Part::Reasoning(Reasoning { text: text.into(), signature, extra }));

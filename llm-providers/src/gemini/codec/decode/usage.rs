@@ -5,11 +5,15 @@ use serde_json::Value;
 
 use super::super::fields::{Fields, take_object};
 
-/// What an answer says it took.
+/// What an answer says it took, as far as it has said so yet: what a later piece leaves out stays as it was told.
 #[derive(Debug, Default)]
 pub(in super::super) struct Told {
-    pub(in super::super) usage: Option<Usage>,
-    pub(in super::super) service_tier: Option<Arc<str>>,
+    counts: [Option<u64>; 5],
+    /// Of audio and of images, as each list of details tells it.
+    details: [Option<[u64; 2]>; 5],
+    service_tier: Option<Arc<str>>,
+    /// Searches, which the candidates tell.
+    pub(in super::super) searches: u64,
 }
 
 const COUNTS: [&str; 5] = [
@@ -19,47 +23,73 @@ const COUNTS: [&str; 5] = [
     "candidatesTokenCount",
     "thoughtsTokenCount",
 ];
+const DETAILS: [&str; 5] = [
+    "promptTokensDetails",
+    "promptTokenDetails",
+    "toolUsePromptTokensDetails",
+    "cacheTokensDetails",
+    "candidatesTokensDetails",
+];
 
-/// Takes the usage out of an answer or a piece of one. Counts that have no place in [`Usage`] (documents, video) stay
-/// behind under `usageMetadata`.
-///
-/// Thoughts are apart from the candidates' tokens and both are output; what the vendor's own tools found is apart from
-/// the prompt's tokens and both are input; cached tokens are part of the prompt's.
-pub(in super::super) fn take_usage(fields: &mut Fields) -> Told {
-    let Some(mut told) = take_object(fields, "usageMetadata") else { return Told::default() };
-    let service_tier = told.get("serviceTier").and_then(Value::as_str).map(Arc::from);
-    let usage = read(&mut told);
-    // An empty one stays as well: it tells an answer from something else.
-    fields.insert("usageMetadata".to_owned(), told.into());
-    Told { usage, service_tier }
+impl Told {
+    /// Takes the usage out of an answer or a piece of one. Counts that have no place in [`Usage`] (documents, video) stay
+    /// behind under `usageMetadata`.
+    pub(in super::super) fn take(&mut self, fields: &mut Fields) {
+        let Some(mut told) = take_object(fields, "usageMetadata") else { return };
+        let tier = told.get("serviceTier").and_then(Value::as_str).map(Arc::from);
+        self.service_tier = tier.or(self.service_tier.take());
+        for (known, name) in self.counts.iter_mut().zip(COUNTS) {
+            *known = number(told.get(name)).or(*known);
+        }
+        for (known, name) in self.details.iter_mut().zip(DETAILS) {
+            if let Some(Value::Array(rows)) = told.get(name) {
+                *known = Some(["AUDIO", "IMAGE"].map(|kind| modality(rows, kind)));
+            }
+        }
+        if self.counts.iter().any(Option::is_some) {
+            for name in COUNTS.iter().chain(&["totalTokenCount"]) {
+                if told.get(*name).is_some_and(|count| count.is_null() || number(Some(count)).is_some()) {
+                    told.remove(*name);
+                }
+            }
+        }
+        // An empty one stays as well: it tells an answer from something else.
+        fields.insert("usageMetadata".to_owned(), told.into());
+    }
+
+    /// Thoughts are apart from the candidates' tokens and both are output; what the vendor's own tools found is apart
+    /// from the prompt's tokens and both are input; cached tokens are part of the prompt's.
+    pub(in super::super) fn usage(&self) -> Option<Usage> {
+        self.counts.iter().flatten().next()?;
+        let [prompt, found, cached, said, thought] = self.counts.map(|count| count.unwrap_or(0));
+        let [prompts, prompts_too, finds, reads, answers] = self.details.map(|told| told.unwrap_or([0; 2]));
+        let mut usage = Usage::new(prompt.saturating_add(found), said.saturating_add(thought));
+        usage.cache_read = cached;
+        usage.reasoning = thought;
+        usage.tool_prompt = found;
+        let [audio, images] = [0, 1].map(|kind| [prompts, prompts_too, finds].map(|told| told[kind]));
+        usage.audio_input = audio.into_iter().fold(0, u64::saturating_add);
+        usage.image_input = images.into_iter().fold(0, u64::saturating_add);
+        usage.audio_cache_read = reads[0];
+        [usage.audio_output, usage.image_output] = answers;
+        usage.searches = self.searches;
+        Some(usage)
+    }
+
+    pub(in super::super) fn service_tier(&self) -> Option<&Arc<str>> {
+        self.service_tier.as_ref()
+    }
 }
 
-fn read(told: &mut Fields) -> Option<Usage> {
-    let [prompt, found, cached, said, thought] = COUNTS.map(|name| number(told.get(name)));
-    [prompt, found, cached, said, thought].iter().flatten().next()?;
-    let of = |count: Option<u64>| count.unwrap_or(0);
-    let mut usage = Usage::new(of(prompt).saturating_add(of(found)), of(said).saturating_add(of(thought)));
-    usage.cache_read = of(cached);
-    usage.reasoning = of(thought);
-    usage.tool_prompt = of(found);
-    for name in ["promptTokensDetails", "promptTokenDetails", "toolUsePromptTokensDetails"] {
-        usage.audio_input = usage.audio_input.saturating_add(modality(told.get(name), "AUDIO"));
-        usage.image_input = usage.image_input.saturating_add(modality(told.get(name), "IMAGE"));
-    }
-    usage.audio_output = modality(told.get("candidatesTokensDetails"), "AUDIO");
-    usage.image_output = modality(told.get("candidatesTokensDetails"), "IMAGE");
-    for name in COUNTS.iter().chain(&["totalTokenCount"]) {
-        if told.get(*name).is_some_and(|count| count.is_null() || number(Some(count)).is_some()) {
-            told.remove(*name);
-        }
-    }
-    Some(usage)
+/// How many searches a candidate's further fields tell of.
+pub(in super::super) fn searches(grounds: Option<&Value>) -> u64 {
+    let queries = grounds.and_then(|told| told.get("webSearchQueries")?.as_array());
+    queries.map_or(0, |queries| queries.len() as u64)
 }
 
 /// How many tokens of a kind the details tell.
-fn modality(details: Option<&Value>, kind: &str) -> u64 {
-    let rows = details.and_then(Value::as_array).into_iter().flatten();
-    let counts = rows.filter(|row| row["modality"] == kind).filter_map(|row| number(row.get("tokenCount")));
+fn modality(rows: &[Value], kind: &str) -> u64 {
+    let counts = rows.iter().filter(|row| row["modality"] == kind).filter_map(|row| number(row.get("tokenCount")));
     counts.fold(0, u64::saturating_add)
 }
 

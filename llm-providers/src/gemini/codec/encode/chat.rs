@@ -37,6 +37,8 @@ const TAKEN: [&str; 8] = [
 ///   as `{"error": …}`. Answers of neighbouring messages stand in one turn, as Gemini wants answers to parallel calls.
 /// - Parts go back with the seals (`thoughtSignature`) that they came with. Gemini 3 wants one on calls that it made; for
 ///   calls of another model's the further field `thoughtSignature` takes the value that its documentation has for them.
+/// - What another vendor's answers left in the conversation (seals of reasoning, citations) is refused, or left out:
+///   [`Dialect::approximate`]. Arguments and answers of tools go as they were written, to the last digit.
 /// - Answers that must follow a schema always do exactly; the schema's `name` is not told to the model.
 ///
 /// # Errors
@@ -44,8 +46,9 @@ const TAKEN: [&str; 8] = [
 /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`]; if a further field
 /// shadows one of the request; if a tool result answers no earlier call, whose name it needs; if arguments of a call are
 /// no JSON object. [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for what the format
-/// cannot say: instructions after the conversation began, names of speakers, refusals, images at addresses other than
-/// Gemini's own files, `detail` of images, strict functions, a ban on parallel calls.
+/// cannot say: what another vendor's answers left, instructions after the conversation began, names of speakers,
+/// refusals, images at addresses other than Gemini's own files, `detail` of images, strict functions, a ban on parallel
+/// calls.
 pub fn encode_chat(request: &ChatRequest, dialect: Dialect) -> Result<Bytes, Error> {
     bytes(&Body::new(request, dialect)?)
 }
@@ -88,7 +91,7 @@ impl<'a> Body<'a> {
         if *parallel_tool_calls == Some(false) {
             return Err(unsupported("parallel_tool_calls, which cannot be switched off, has no place"));
         }
-        let (system_instruction, contents) = message::conversation(messages)?;
+        let (system_instruction, contents) = message::conversation(messages, dialect)?;
         Ok(Self {
             model: None,
             contents,

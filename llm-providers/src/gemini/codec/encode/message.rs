@@ -1,15 +1,18 @@
-use llm_core::{Error, Extra, Message, Part, Reasoning, Role, ToolCall};
+use llm_core::{Error, Extra, Image, Message, Part, Reasoning, Role, ToolCall};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    super::call_id::sent,
+    super::{Dialect, call_id::sent},
     names, no_shadow,
     part::{Called, Known, Payload, WirePart, object},
     result::answered,
     unsupported,
 };
+use crate::wire::foreign;
 
+/// What this vendor's answers leave in parts.
+pub(super) const OWN: [&str; 3] = ["functionCall", "thought", "thoughtSignature"];
 /// What a part holds one of, so that its further fields cannot.
 const KINDS: [&str; 5] = ["text", "inlineData", "fileData", "functionCall", "functionResponse"];
 
@@ -27,7 +30,10 @@ pub(super) struct Content<'a> {
 }
 
 /// The instructions, and the conversation.
-pub(super) fn conversation(messages: &[Message]) -> Result<(Option<Content<'_>>, Vec<Content<'_>>), Error> {
+pub(super) fn conversation(
+    messages: &[Message],
+    dialect: Dialect,
+) -> Result<(Option<Content<'_>>, Vec<Content<'_>>), Error> {
     let is_instruction = |message: &Message| matches!(message.role, Role::System | Role::Developer);
     let leading = messages.iter().take_while(|message| is_instruction(message)).count();
     let mut system = None;
@@ -39,7 +45,7 @@ pub(super) fn conversation(messages: &[Message]) -> Result<(Option<Content<'_>>,
         }
         if at < leading {
             no_shadow(&format!("{of}extra."), names(&message.extra), &["parts"])?;
-            instruct(system.get_or_insert_with(|| Content::new(None)), message, &of)?;
+            instruct(system.get_or_insert_with(|| Content::new(None)), message, &of, dialect)?;
             continue;
         }
         if is_instruction(message) {
@@ -49,7 +55,11 @@ pub(super) fn conversation(messages: &[Message]) -> Result<(Option<Content<'_>>,
             )));
         }
         no_shadow(&format!("{of}extra."), names(&message.extra), &["role", "parts"])?;
-        let turn = turn(message, &messages[..at], &of)?;
+        let turn = turn(message, &messages[..at], &of, dialect)?;
+        if turn.parts.is_empty() && !message.parts.is_empty() {
+            // All of it was left out, and a turn without parts is none.
+            continue;
+        }
         match contents.last_mut() {
             Some(last) if last.answers && turn.answers => {
                 last.parts.extend(turn.parts);
@@ -70,10 +80,10 @@ impl Content<'_> {
     }
 }
 
-fn instruct<'a>(system: &mut Content<'a>, message: &'a Message, of: &str) -> Result<(), Error> {
+fn instruct<'a>(system: &mut Content<'a>, message: &'a Message, of: &str, dialect: Dialect) -> Result<(), Error> {
     for (nth, part) in message.parts.iter().enumerate() {
         let here = format!("{of}parts[{nth}]");
-        check(part, &here)?;
+        check(part, &here, dialect)?;
         system.parts.push(match part {
             Part::Text { text, extra } => WirePart::with(Payload::Text(text), extra),
             Part::Other { value } => WirePart::Raw(value),
@@ -84,13 +94,13 @@ fn instruct<'a>(system: &mut Content<'a>, message: &'a Message, of: &str) -> Res
     Ok(())
 }
 
-fn turn<'a>(message: &'a Message, before: &'a [Message], of: &str) -> Result<Content<'a>, Error> {
+fn turn<'a>(message: &'a Message, before: &'a [Message], of: &str, dialect: Dialect) -> Result<Content<'a>, Error> {
     let role = if message.role == Role::Assistant { "model" } else { "user" };
     let mut content = Content { answers: message.role == Role::Tool, ..Content::new(Some(role)) };
     content.extra.clone_from(&message.extra);
     for (nth, part) in message.parts.iter().enumerate() {
         let here = format!("{of}parts[{nth}]");
-        check(part, &here)?;
+        check(part, &here, dialect)?;
         let part = match (message.role, part) {
             (Role::Tool, Part::ToolResult(result)) => answered(result, before, &here)?,
             (Role::User | Role::Assistant, Part::Text { text, extra }) => WirePart::with(Payload::Text(text), extra),
@@ -98,9 +108,14 @@ fn turn<'a>(message: &'a Message, before: &'a [Message], of: &str) -> Result<Con
             (Role::User | Role::Assistant, Part::Other { value }) => WirePart::Raw(value),
             (Role::Assistant, Part::ToolCall(call)) => called(call, &here)?,
             (Role::Assistant, Part::Reasoning(reasoning)) => {
+                if foreign::refuse_seal(reasoning, &here, &OWN).is_err() {
+                    continue;
+                }
                 let Reasoning { text, signature, extra } = reasoning;
                 let (data, thought_signature) = (Payload::Text(text), signature.as_deref());
-                WirePart::Known(Box::new(Known { data, thought: true, thought_signature, extra: object(extra) }))
+                let mut extra = object(extra);
+                extra.remove("thought");
+                WirePart::Known(Box::new(Known { data, thought: true, thought_signature, extra }))
             }
             (role, part) => return Err(misplaced(part, role, &here)),
         };
@@ -109,32 +124,48 @@ fn turn<'a>(message: &'a Message, before: &'a [Message], of: &str) -> Result<Con
     Ok(content)
 }
 
-/// Refuses further fields of a part that it has itself.
-fn check(part: &Part, here: &str) -> Result<(), Error> {
+/// Refuses further fields of a part that it has itself, and those that another vendor's answer left.
+fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
     let of = format!("{here}.extra.");
-    match part {
-        Part::Text { extra, .. } => no_shadow(&of, names(extra), &KINDS),
-        Part::Image(image) => no_shadow(&of, names(&image.extra), &KINDS),
-        // What the call itself has further is in an object of that name.
-        Part::ToolCall(call) => no_shadow(&of, names(&call.extra).filter(|name| *name != "functionCall"), &KINDS),
+    let extra = match part {
+        Part::Text { extra, .. } | Part::Image(Image { extra, .. }) => {
+            no_shadow(&of, names(extra), &KINDS)?;
+            extra
+        }
+        Part::ToolCall(call) => {
+            // What the call itself has further is in an object of that name.
+            no_shadow(&of, names(&call.extra).filter(|name| *name != "functionCall"), &KINDS)?;
+            &call.extra
+        }
         Part::Reasoning(reasoning) => {
             no_shadow(&of, names(&reasoning.extra), &KINDS)?;
-            no_shadow(&of, names(&reasoning.extra), &["thought", "thoughtSignature"])
+            no_shadow(&of, names(&reasoning.extra), &["thoughtSignature"])?;
+            if !dialect.approximate {
+                foreign::refuse_seal(reasoning, here, &OWN)?;
+            }
+            &reasoning.extra
         }
-        Part::ToolResult(_) | Part::Refusal { .. } | Part::Other { .. } => Ok(()),
-    }
+        Part::ToolResult(result) => {
+            for (at, part) in result.content.iter().enumerate() {
+                check(part, &format!("{here}.content[{at}]"), dialect)?;
+            }
+            &result.extra
+        }
+        Part::Other { value } => return foreign::refuse_other(value, here, "gemini"),
+        Part::Refusal { .. } => return Ok(()),
+    };
+    if dialect.approximate { Ok(()) } else { foreign::refuse(extra, here, &OWN) }
 }
 
 /// A tool call of the conversation so far. Its further fields are those of its part; those of the call itself are in an
 /// object `functionCall` among them.
 fn called<'a>(call: &'a ToolCall, here: &str) -> Result<WirePart<'a>, Error> {
     let ToolCall { id, name, arguments, extra } = call;
-    let args = match arguments.trim() {
-        "" => Value::Object(Map::new()),
-        text => match serde_json::from_str(text) {
-            Ok(args @ Value::Object(_)) => args,
-            _ => return Err(Error::invalid(format!("{here}.arguments is not a JSON object, as gemini wants it"))),
-        },
+    // As the model wrote them, digits and order of fields too.
+    let text = if arguments.trim().is_empty() { "{}" } else { arguments };
+    let args = match serde_json::from_str::<&RawValue>(text) {
+        Ok(args) if args.get().starts_with('{') => args,
+        _ => return Err(Error::invalid(format!("{here}.arguments is not a JSON object, as gemini wants it"))),
     };
     let mut extra = object(extra);
     let own = match extra.remove("functionCall") {

@@ -2,9 +2,10 @@ use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use llm_core::{Error, Extra, Image, ImageSource};
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
-use super::unsupported;
+use super::{message::OWN, unsupported};
+use crate::wire::foreign;
 
 /// A part as it is sent.
 #[derive(Serialize)]
@@ -55,7 +56,7 @@ pub(super) struct Called<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<&'a str>,
     pub(super) name: &'a str,
-    pub(super) args: Value,
+    pub(super) args: &'a RawValue,
     #[serde(flatten)]
     pub(super) extra: Map<String, Value>,
 }
@@ -65,11 +66,24 @@ pub(super) struct Answered<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<&'a str>,
     pub(super) name: &'a str,
-    pub(super) response: Value,
+    pub(super) response: Response,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) parts: Vec<WirePart<'a>>,
     #[serde(flatten)]
-    pub(super) extra: &'a Extra,
+    pub(super) extra: Map<String, Value>,
+}
+
+/// What a tool said, as the object that it must be: as it is, or under a name.
+pub(super) struct Response {
+    pub(super) under: Option<&'static str>,
+    pub(super) said: Said,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Said {
+    Json(Box<RawValue>),
+    Text(String),
 }
 
 enum Base64<'a> {
@@ -107,6 +121,15 @@ impl<'a> WirePart<'a> {
     }
 }
 
+impl Serialize for Response {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.under {
+            Some(name) => serializer.collect_map([(name, &self.said)]),
+            None => self.said.serialize(serializer),
+        }
+    }
+}
+
 impl Serialize for Base64<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -118,7 +141,7 @@ impl Serialize for Base64<'_> {
 
 /// Fields as an object that can be changed.
 pub(super) fn object(extra: &Extra) -> Map<String, Value> {
-    extra.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect()
+    foreign::own(extra, &OWN).map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }
 
 /// The media type and the base64 of a `data:` address, which holds what it names.

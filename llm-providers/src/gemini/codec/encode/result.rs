@@ -1,10 +1,10 @@
 use llm_core::{Error, Extra, Message, Part, ToolResult};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::{
     super::call_id::sent,
     names, no_shadow,
-    part::{Answered, Payload, WirePart},
+    part::{Answered, Payload, Response, Said, WirePart, object},
     unsupported,
 };
 
@@ -27,7 +27,7 @@ pub(super) fn answered<'a>(result: &'a ToolResult, before: &'a [Message], here: 
         }
     }
     let response = response(text, *is_error);
-    let answered = Answered { id: sent(call_id), name, response, parts, extra };
+    let answered = Answered { id: sent(call_id), name, response, parts, extra: object(extra) };
     Ok(WirePart::with(Payload::FunctionResponse(answered), &Extra::default()))
 }
 
@@ -40,13 +40,13 @@ fn called<'a>(id: &str, before: &'a [Message]) -> Option<&'a str> {
     })
 }
 
-/// The answer as the object that it must be.
-fn response(text: String, is_error: bool) -> Value {
-    let said = match serde_json::from_str::<Value>(&text) {
-        Ok(object @ Value::Object(_)) if !is_error => return object,
-        Ok(object @ Value::Object(_)) => object,
-        _ => Value::String(text),
-    };
+/// The answer as the object that it must be, digits and all.
+fn response(text: String, is_error: bool) -> Response {
     let name = if is_error { "error" } else { "result" };
-    Value::Object(Map::from_iter([(name.to_owned(), said)]))
+    match serde_json::from_str::<Box<RawValue>>(&text) {
+        Ok(object) if object.get().starts_with('{') => {
+            Response { under: is_error.then_some(name), said: Said::Json(object) }
+        }
+        _ => Response { under: Some(name), said: Said::Text(text) },
+    }
 }

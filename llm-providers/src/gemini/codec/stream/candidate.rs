@@ -5,7 +5,7 @@ use llm_core::{ChatEvent, Extra, ExtraOf, FinishReason, Part, Reasoning, ToolCal
 use super::{
     super::{
         CallIds,
-        decode::{finish_reason, keep_word, read_part},
+        decode::{GROUNDS, finish_reason, keep_word, read_part, searches},
         fields::{Fields, take_list, take_object},
     },
     further::Further,
@@ -37,6 +37,11 @@ impl OpenCandidate {
 
     pub(super) fn is_finished(&self) -> bool {
         self.finish.is_some()
+    }
+
+    /// How many searches it has told of.
+    pub(super) fn searches(&self) -> u64 {
+        searches(self.further.get(GROUNDS))
     }
 
     /// The pieces in one chunk's candidate, of the answer with this id.

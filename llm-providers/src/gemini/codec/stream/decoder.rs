@@ -5,29 +5,39 @@ use serde_json::Value;
 
 use super::{
     super::{
-        decode::{blocked, take_usage},
+        decode::{Told, blocked},
         error::classify_inner,
-        fields::{Fields, malformed, object, take_index, take_list, take_text},
+        fields::{Fields, malformed, object_with, take_index, take_list, take_text},
     },
     candidate::OpenCandidate,
     further::Further,
 };
 
+/// A field whose text is kept, and the object that it stands in.
+const ARGS: &str = "args";
+const CALL: &str = "functionCall";
+
 /// Turns the data of a stream's events into pieces of the answer, one `data:` field at a time.
 ///
 /// Every chunk is an answer of its own; put together they are the unary one. Function calls come whole. Fields without a
-/// name, and the usage, which every chunk tells anew, are told at the [end](Self::finish): the last usage counts.
+/// name, and the usage, are told at the [end](Self::finish): of what several chunks tell of the usage, the last counts.
 #[derive(Debug, Default)]
 pub struct ChunkDecoder {
     started: Option<(String, String)>,
     candidates: BTreeMap<u32, OpenCandidate>,
     further: Further,
     done: bool,
-    usage: Option<Usage>,
-    service_tier: Option<Arc<str>>,
+    told: Told,
+    /// How many candidates were asked for.
+    asked: usize,
 }
 
 impl ChunkDecoder {
+    /// Reads the answer to a request for so many candidates: before all of them have ended it is not whole.
+    pub fn candidates(asked: u32) -> Self {
+        Self { asked: usize::try_from(asked).unwrap_or(usize::MAX), ..Self::default() }
+    }
+
     /// The pieces in one event's data: a chunk, or a list of them. Gemini has no `[DONE]`; after one there are none.
     ///
     /// # Errors
@@ -39,14 +49,14 @@ impl ChunkDecoder {
         if self.done || data.trim() == "[DONE]" {
             self.done = true;
         } else if data.trim_start().starts_with('[') {
-            let list: Vec<Value> =
-                serde_json::from_str(data).map_err(|error| malformed(format!("the answer is not JSON: {error}")))?;
+            let list = object_with(format!("{{\"list\":{data}}}").as_bytes(), CALL, ARGS)?.remove("list");
+            let Some(Value::Array(list)) = list else { return Err(malformed("the answer is not a list of chunks")) };
             for value in list {
                 let Value::Object(fields) = value else { return Err(malformed("a chunk is not an object")) };
                 self.chunk(fields, &mut events)?;
             }
         } else {
-            self.chunk(object(data.as_bytes())?, &mut events)?;
+            self.chunk(object_with(data.as_bytes(), CALL, ARGS)?, &mut events)?;
         }
         Ok(events)
     }
@@ -55,17 +65,18 @@ impl ChunkDecoder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Incomplete`] unless there was a candidate and each that began has told why it ended.
+    /// [`ErrorKind::Incomplete`] unless there was a candidate, or as many as were [asked for](Self::candidates), and each
+    /// that began has told why it ended.
     pub fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
-        if self.candidates.is_empty() || !self.candidates.values().all(OpenCandidate::is_finished) {
+        if self.candidates.len() < self.asked.max(1) || !self.candidates.values().all(OpenCandidate::is_finished) {
             let what = if self.started.is_none() { "before it began" } else { "before its end" };
             let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
             return Err(error.with_charge(Charge::Unknown));
         }
-        let mut events = Vec::new();
+        let (usage, mut events) = (self.usage(), Vec::new());
         self.further.tell(ExtraOf::Answer, &mut events);
         self.candidates.values_mut().for_each(|candidate| candidate.tell(&mut events));
-        events.extend(self.usage.map(ChatEvent::Usage));
+        events.extend(usage.map(ChatEvent::Usage));
         Ok(events)
     }
 
@@ -76,25 +87,21 @@ impl ChunkDecoder {
 
     /// What the answer took, as far as the vendor has said so yet: of one that broke off, at least.
     pub fn usage(&self) -> Option<Usage> {
-        self.usage
+        self.told.usage()
     }
 
     /// The vendor's service class, if it has said so yet.
     pub fn service_tier(&self) -> Option<&Arc<str>> {
-        self.service_tier.as_ref()
+        self.told.service_tier()
     }
 
     fn chunk(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         if let Some(error) = fields.get("error").filter(|error| !error.is_null()) {
             return Err(classify_inner(error, !self.candidates.is_empty()));
         }
-        let told = take_usage(&mut fields);
-        self.usage = told.usage.or(self.usage);
-        if told.service_tier.is_some() {
-            self.service_tier = told.service_tier;
-        }
+        self.told.take(&mut fields);
         if let Some(error) = blocked(&fields) {
-            return Err(match self.usage {
+            return Err(match self.told.usage() {
                 Some(usage) => error.with_charge(Charge::Known(usage)),
                 None => error,
             });
@@ -109,7 +116,9 @@ impl ChunkDecoder {
             };
             let index = take_index(&mut fields, "index").unwrap_or(at);
             let open = self.candidates.entry(index).or_insert_with(|| OpenCandidate::new(index));
+            let before = open.searches();
             open.chunk(answer, fields, events);
+            self.told.searches += open.searches().saturating_sub(before);
         }
         Ok(())
     }

@@ -4,7 +4,9 @@ use serde_json::Value;
 use super::super::fields::Fields;
 
 /// Fields of which every piece tells the whole anew.
-const RETOLD: [&str; 2] = ["safetyRatings", "usageMetadata"];
+const RETOLD: &str = "safetyRatings";
+/// One of which pieces tell parts anew.
+const PARTLY: &str = "usageMetadata";
 
 /// Further fields as the pieces of a stream bring them; they are told once, at the end.
 #[derive(Debug, Default)]
@@ -14,12 +16,20 @@ impl Further {
     /// Takes the fields of a piece. Objects merge; a list that does not repeat what is known goes on with it.
     pub(super) fn take(&mut self, fields: Fields) {
         for (name, value) in fields {
-            match self.0.get_mut(&name) {
-                Some(known) if !RETOLD.contains(&name.as_str()) => merge(known, value),
-                Some(_) if value.is_null() => {}
-                _ => drop(self.0.insert(name, value)),
+            match (self.0.get_mut(&name), value) {
+                (Some(_), Value::Null) => {}
+                (Some(Value::Object(known)), Value::Object(later)) if name == PARTLY => {
+                    known.extend(later.into_iter().filter(|(_, value)| !value.is_null()));
+                }
+                (Some(known), value) if name != RETOLD => merge(known, value),
+                (_, value) => drop(self.0.insert(name, value)),
             }
         }
+    }
+
+    /// A field as far as it came.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
     }
 
     /// Tells them, if there are any.

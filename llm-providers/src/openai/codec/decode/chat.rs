@@ -7,7 +7,7 @@ use super::{
     super::{
         Dialect,
         error::classify_inner,
-        fields::{Fields, malformed, object, take_index, take_list, take_object, take_text},
+        fields::{Fields, charged, malformed, object_with, served, take_index, take_list, take_object, take_text},
     },
     Decoded, split_content, take_details, take_usage,
     tool::take_tool_calls,
@@ -17,6 +17,7 @@ use super::{
 ///
 /// Fields without a name in [`ChatResponse`] stay in the `extra` of the answer, the choice or the message they came
 /// with; `object`, the message's `role` and an empty list of `annotations` say nothing and go. Usage may be missing.
+/// Fewer choices than were asked for are what the vendor gave: they were paid for, and are no error.
 ///
 /// # Errors
 ///
@@ -28,19 +29,17 @@ pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
 
 /// Reads the answer of a server that differs from OpenAI.
 pub(in crate::openai) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatResponse>, Error> {
-    let mut fields = object(body)?;
+    let mut fields = object_with(body, "function", "arguments")?;
     if fields.get("choices").is_none_or(serde_json::Value::is_null)
         && let Some(error) = fields.get("error").filter(|error| !error.is_null())
     {
         return Err(classify_inner(error, false));
     }
     let usage = take_usage(&mut fields, dialect);
-    let answer = response(fields).map_err(|error| match usage {
-        Some(usage) => error.with_charge(Charge::Known(usage)),
-        None => error,
-    })?;
-    let service_tier = service_tier(|name| answer.extra.get(name)).map(Arc::from);
-    Ok(Decoded { answer, usage, service_tier })
+    let service_tier: Option<Arc<str>> = service_tier(|name| fields.get(name)).map(Arc::from);
+    let facts = served(fields.get("model"), service_tier.clone(), &[]);
+    let answer = response(fields).map_err(|error| charged(error, usage, facts))?;
+    Ok(Decoded::new(answer, usage, service_tier))
 }
 
 /// The service class: OpenAI tells it beside the usage, Mistral within.

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use llm_core::{Charge, Embeddings, Error, Extra};
+use llm_core::{Embeddings, Error, Extra};
 use serde_json::Value;
 
 use super::{
     super::{
         Dialect,
         error::classify_inner,
-        fields::{Fields, malformed, object, take_list, take_text},
+        fields::{Fields, charged, malformed, object, served, take_list, take_text},
     },
     Decoded, service_tier, take_usage,
 };
@@ -33,12 +33,10 @@ pub(in crate::openai) fn vectors(body: &[u8], inputs: usize, dialect: &Dialect) 
         return Err(classify_inner(error, false));
     }
     let usage = take_usage(&mut fields, dialect);
-    let answer = embeddings(fields, inputs).map_err(|error| match usage {
-        Some(usage) => error.with_charge(Charge::Known(usage)),
-        None => error,
-    })?;
-    let service_tier = service_tier(|name| answer.extra.get(name)).map(Arc::from);
-    Ok(Decoded { answer, usage, service_tier })
+    let service_tier: Option<Arc<str>> = service_tier(|name| fields.get(name)).map(Arc::from);
+    let facts = served(fields.get("model"), service_tier.clone(), &[]);
+    let answer = embeddings(fields, inputs).map_err(|error| charged(error, usage, facts))?;
+    Ok(Decoded::new(answer, usage, service_tier))
 }
 
 fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {

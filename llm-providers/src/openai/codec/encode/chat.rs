@@ -39,14 +39,16 @@ const TAKEN: [&str; 21] = [
 ///
 /// A stream is asked to tell its usage at the end. A `stream_options` among the request's further fields is sent with
 /// streams, and not without. Reasoning in the conversation so far goes back as the dialect says: OpenAI's own format has
-/// no field for it, so it is not sent there.
+/// no field for it. What another vendor's answer left in the conversation does not go: its seals, its citations, its own
+/// kinds of parts.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`], or if a further
 /// field shadows one of the request; [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for
 /// what the format cannot say: `top_k` (unless the dialect takes it), a tool result that is an error or holds more than
-/// text, a part in the message of a role that cannot have it; and for what the server cannot do: [`Dialect`]'s `lacks`.
+/// text, a part in the message of a role that cannot have it, reasoning, what another vendor's answer left; and for what
+/// the server cannot do: [`Dialect`]'s `lacks`. Some of it is left out instead with [`Dialect::approximate`].
 pub fn encode_chat(request: &ChatRequest, dialect: Dialect, streamed: bool) -> Result<Bytes, Error> {
     request.validate()?;
     no_shadow("", &request.extra, &TAKEN)?;
@@ -63,16 +65,17 @@ pub fn encode_chat(request: &ChatRequest, dialect: Dialect, streamed: bool) -> R
 /// Refuses what the server cannot do.
 fn check(request: &ChatRequest, dialect: &Dialect) -> Result<(), Error> {
     let Sampling { top_k, seed, n, logprobs, top_logprobs, .. } = &request.sampling;
-    if top_k.is_some() && !dialect.top_k {
+    let exact = !dialect.approximate;
+    if exact && top_k.is_some() && !dialect.top_k {
         return Err(unsupported(dialect, "sampling.top_k has no place"));
     }
     let chosen = request.tool_choice.as_ref().is_some_and(|choice| *choice != ToolChoice::Auto);
     let schema = matches!(request.response_format, Some(ResponseFormat::JsonSchema(_)));
     let asked = [
-        (Lack::Seed, seed.is_some(), "sampling.seed"),
+        (Lack::Seed, exact && seed.is_some(), "sampling.seed"),
         (Lack::Choices, n.is_some_and(|n| n > 1), "sampling.n above one"),
-        (Lack::Logprobs, logprobs == &Some(true), "sampling.logprobs"),
-        (Lack::Logprobs, top_logprobs.is_some(), "sampling.top_logprobs"),
+        (Lack::Logprobs, exact && logprobs == &Some(true), "sampling.logprobs"),
+        (Lack::Logprobs, exact && top_logprobs.is_some(), "sampling.top_logprobs"),
         (Lack::ToolChoice, chosen, "tool_choice"),
         (Lack::ParallelToolCalls, request.parallel_tool_calls.is_some(), "parallel_tool_calls"),
         (Lack::JsonSchema, schema, "response_format with a schema"),
@@ -142,20 +145,26 @@ impl Body<'_> {
             logprobs,
             top_logprobs,
         } = &self.request.sampling;
+        let dialect = &self.dialect;
+        let seed = seed.filter(|_| !dialect.lacks(Lack::Seed));
+        let (logprobs, top_logprobs) = match dialect.lacks(Lack::Logprobs) {
+            true => (None, None),
+            false => (*logprobs, *top_logprobs),
+        };
         entry(map, "temperature", temperature)?;
         entry(map, "top_p", top_p)?;
-        entry(map, "top_k", top_k)?;
+        entry(map, "top_k", &top_k.filter(|_| dialect.top_k))?;
         entry(map, "frequency_penalty", frequency_penalty)?;
         entry(map, "presence_penalty", presence_penalty)?;
-        entry(map, self.dialect.seed, seed)?;
+        entry(map, dialect.seed, &seed)?;
         if !stop.is_empty() {
             map.serialize_entry("stop", stop)?;
         }
         entry(map, "n", n)?;
-        let most = if self.dialect.legacy_max_tokens { "max_tokens" } else { "max_completion_tokens" };
+        let most = if dialect.legacy_max_tokens { "max_tokens" } else { "max_completion_tokens" };
         entry(map, most, max_output_tokens)?;
-        entry(map, "logprobs", logprobs)?;
-        entry(map, "top_logprobs", top_logprobs)
+        entry(map, "logprobs", &logprobs)?;
+        entry(map, "top_logprobs", &top_logprobs)
     }
 }
 

@@ -1,31 +1,45 @@
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use llm_core::{Extra, Image, ImageSource, Part, ToolCall};
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::Value;
 
 use super::{
-    entries, entry,
+    super::Dialect,
+    entry,
     thought::{Thinking, call_id},
 };
+use crate::wire::foreign::own;
 
 /// The content of a message: one text as itself, anything else as a list of parts.
-pub(super) struct Content<'a>(pub(super) Vec<&'a Part>);
+pub(super) struct Content<'a>(pub(super) Vec<&'a Part>, pub(super) &'a Dialect);
 
-/// A tool call of the conversation so far, with as many characters of its id as the server takes.
-pub(super) struct Called<'a>(pub(super) &'a ToolCall, pub(super) Option<usize>);
+/// A tool call of the conversation so far.
+pub(super) struct Called<'a>(pub(super) &'a ToolCall, pub(super) &'a Dialect);
 
-struct Piece<'a>(&'a Part);
+struct Piece<'a>(&'a Part, &'a Dialect);
 struct ImageUrl<'a>(&'a Image);
 struct Function<'a> {
     call: &'a ToolCall,
+    within: &'a str,
     input: &'a str,
+}
+
+/// Where a call's name and input stand, and what the input is called.
+pub(super) fn form(call: &ToolCall) -> (&'static str, &'static str) {
+    if is_custom(call) { ("custom", "input") } else { ("function", "arguments") }
+}
+
+/// Whether it calls a tool whose input is free text.
+pub(super) fn is_custom(call: &ToolCall) -> bool {
+    call.extra.get("type").is_some_and(|kind| kind == "custom")
 }
 
 impl Serialize for Content<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.as_slice() {
             [] => serializer.serialize_str(""),
-            [Part::Text { text, extra }] if extra.is_empty() => text.serialize(serializer),
-            parts => serializer.collect_seq(parts.iter().copied().map(Piece)),
+            [Part::Text { text, extra }] if own(extra, self.1.marks).next().is_none() => text.serialize(serializer),
+            parts => serializer.collect_seq(parts.iter().map(|part| Piece(part, self.1))),
         }
     }
 }
@@ -33,8 +47,8 @@ impl Serialize for Content<'_> {
 impl Serialize for Piece<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            Part::Text { text, extra } => piece(serializer, "text", text, extra),
-            Part::Image(image) => piece(serializer, "image_url", &ImageUrl(image), &image.extra),
+            Part::Text { text, extra } => piece(serializer, "text", text, extra, self.1),
+            Part::Image(image) => piece(serializer, "image_url", &ImageUrl(image), &image.extra, self.1),
             Part::Other { value } => value.serialize(serializer),
             Part::Reasoning(reasoning) => Thinking(reasoning).serialize(serializer),
             // `message::check` lets nothing else come here.
@@ -44,11 +58,17 @@ impl Serialize for Piece<'_> {
 }
 
 /// `{"type": kind, kind: value}` and further fields.
-fn piece<S: Serializer>(serializer: S, kind: &str, value: &impl Serialize, extra: &Extra) -> Result<S::Ok, S::Error> {
+fn piece<S: Serializer>(
+    serializer: S,
+    kind: &str,
+    value: &impl Serialize,
+    extra: &Extra,
+    dialect: &Dialect,
+) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(None)?;
     map.serialize_entry("type", kind)?;
     map.serialize_entry(kind, value)?;
-    entries(&mut map, extra)?;
+    own(extra, dialect.marks).try_for_each(|(name, value)| map.serialize_entry(name, value))?;
     map.end()
 }
 
@@ -72,26 +92,29 @@ impl Serialize for ImageUrl<'_> {
 
 impl Serialize for Called<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let ToolCall { id, name: _, arguments: _, extra } = self.0;
-        let custom = extra.get("type").is_some_and(|kind| kind == "custom");
+        let Self(call, dialect) = self;
+        let (within, input) = form(call);
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("id", &call_id(id, self.1))?;
-        if custom {
-            map.serialize_entry("custom", &Function { call: self.0, input: "input" })?;
-        } else {
+        map.serialize_entry("id", &call_id(&call.id, dialect))?;
+        if !is_custom(call) {
             map.serialize_entry("type", "function")?;
-            map.serialize_entry("function", &Function { call: self.0, input: "arguments" })?;
         }
-        entries(&mut map, extra)?;
+        map.serialize_entry(within, &Function { call, within, input })?;
+        let further = own(&call.extra, dialect.marks).filter(|(name, _)| *name != within);
+        further.into_iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()
     }
 }
 
 impl Serialize for Function<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("name", &self.call.name)?;
-        map.serialize_entry(self.input, &self.call.arguments)?;
+        let Self { call, within, input } = self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", &call.name)?;
+        map.serialize_entry(input, &call.arguments)?;
+        // What the vendor had there beside these.
+        let further = call.extra.get(within).and_then(Value::as_object).into_iter().flatten();
+        further.into_iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()
     }
 }

@@ -1,13 +1,17 @@
-use llm_core::{Error, Image, ImageSource, Message, Part, Role, ToolCall, ToolResult};
+use std::sync::Arc;
+
+use llm_core::{Error, Extra, Image, ImageSource, Message, Part, Role, ToolCall, ToolResult};
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::Value;
 
 use super::{
     super::{Dialect, Lack, Thoughts},
-    content::{Called, Content},
+    content::{Called, Content, form, is_custom},
     entries, entry, no_shadow,
-    thought::{call_id, thoughts},
+    thought::{self, call_id, thoughts},
     unsupported,
 };
+use crate::wire::foreign;
 
 /// Names that a message's further fields cannot take.
 const TAKEN: [&str; 6] = ["role", "content", "name", "tool_calls", "tool_call_id", "refusal"];
@@ -22,27 +26,25 @@ struct Answered<'a>(&'a Message, &'a ToolResult, &'a Dialect);
 pub(super) fn check(message: &Message, at: usize, dialect: &Dialect) -> Result<(), Error> {
     let of = format!("messages[{at}].");
     no_shadow(&of, &message.extra, &TAKEN)?;
-    if message.name.is_some() && dialect.lacks(Lack::Names) {
+    if message.name.is_some() && dialect.lacks(Lack::Names) && !dialect.approximate {
         return Err(unsupported(dialect, format!("{of}name has no place")));
     }
     for (nth, part) in message.parts.iter().enumerate() {
         let here = format!("{of}parts[{nth}]");
         match (message.role, part) {
-            (Role::Tool, Part::ToolResult(result)) => check_result(result, &here, dialect)?,
+            (Role::Tool, Part::ToolResult(result)) => check_result(message, result, &here, dialect)?,
             (Role::Tool, _) => {
                 return Err(unsupported(dialect, format!("{here}, which is no tool result, has no place")));
             }
-            (Role::Assistant, Part::ToolCall(call)) => {
-                let taken: &[&str] = if is_custom(call) { &["id", "custom"] } else { &["id", "function", "type"] };
-                no_shadow(&format!("{here}."), &call.extra, taken)?;
-            }
-            (_, Part::Text { extra, .. }) => no_shadow(&format!("{here}."), extra, &["type", "text"])?,
+            (Role::Assistant, Part::ToolCall(call)) => check_call(call, &here, dialect)?,
+            (_, Part::Text { extra, .. }) => check_extra(extra, &here, &["type", "text"], dialect)?,
             (Role::User, Part::Image(image)) => {
                 check_image(image, &here, dialect)?;
-                no_shadow(&format!("{here}."), &image.extra, &["type", "image_url"])?;
+                check_extra(&image.extra, &here, &["type", "image_url"], dialect)?;
             }
-            (_, Part::Other { .. }) => {}
-            (Role::Assistant, Part::Reasoning(_) | Part::Refusal { .. }) => {}
+            (_, Part::Other { value }) => foreign::refuse_other(value, &here, "openai")?,
+            (Role::Assistant, Part::Reasoning(reasoning)) => thought::check(reasoning, &here, dialect)?,
+            (Role::Assistant, Part::Refusal { .. }) => {}
             (role, part) => {
                 let what = format!("{here}, {} in a message of {}, has no place", kind(part), role.name());
                 return Err(unsupported(dialect, what));
@@ -63,18 +65,43 @@ fn check_image(image: &Image, here: &str, dialect: &Dialect) -> Result<(), Error
     Ok(())
 }
 
-fn check_result(result: &ToolResult, here: &str, dialect: &Dialect) -> Result<(), Error> {
-    no_shadow(&format!("{here}."), &result.extra, &TAKEN)?;
+fn check_result(message: &Message, result: &ToolResult, here: &str, dialect: &Dialect) -> Result<(), Error> {
+    check_extra(&result.extra, here, &TAKEN, dialect)?;
+    if let Some((name, _)) = result.extra.iter().find(|(name, _)| message.extra.get(name).is_some()) {
+        return Err(Error::invalid(format!("{here}.extra.{name} is a further field of its message too: set one")));
+    }
     if result.is_error {
         return Err(unsupported(dialect, format!("{here}.is_error has no place (say it in the text)")));
     }
-    match result.content.iter().position(|part| !matches!(part, Part::Text { .. })) {
-        Some(at) => {
-            let what = kind(&result.content[at]);
-            Err(unsupported(dialect, format!("{here}.content[{at}], {what} in a tool's result, has no place")))
+    for (at, part) in result.content.iter().enumerate() {
+        let here = format!("{here}.content[{at}]");
+        match part {
+            Part::Text { extra, .. } => check_extra(extra, &here, &["type", "text"], dialect)?,
+            other => {
+                let what = kind(other);
+                return Err(unsupported(dialect, format!("{here}, {what} in a tool's result, has no place")));
+            }
         }
-        None => Ok(()),
     }
+    Ok(())
+}
+
+fn check_call(call: &ToolCall, here: &str, dialect: &Dialect) -> Result<(), Error> {
+    let (within, input) = form(call);
+    check_extra(&call.extra, here, if is_custom(call) { &["id"] } else { &["id", "type"] }, dialect)?;
+    match call.extra.get(within) {
+        None => Ok(()),
+        Some(Value::Object(own)) => {
+            no_shadow(&format!("{here}.extra.{within}."), &Extra::from(own.clone()), &["name", input])
+        }
+        Some(_) => Err(Error::invalid(format!("{here}.extra.{within} is not an object"))),
+    }
+}
+
+/// Refuses further fields of a part that stand beside a field of the same name, or that another vendor's answer left.
+fn check_extra(extra: &Extra, here: &str, taken: &[&str], dialect: &Dialect) -> Result<(), Error> {
+    no_shadow(&format!("{here}."), extra, taken)?;
+    if dialect.approximate { Ok(()) } else { foreign::refuse(extra, here, dialect.marks) }
 }
 
 fn kind(part: &Part) -> &'static str {
@@ -87,10 +114,6 @@ fn kind(part: &Part) -> &'static str {
         Part::Refusal { .. } => "a refusal",
         Part::Other { .. } => "a part without a name",
     }
-}
-
-fn is_custom(call: &ToolCall) -> bool {
-    call.extra.get("type").is_some_and(|kind| kind == "custom")
 }
 
 impl Serialize for Wire<'_> {
@@ -119,24 +142,24 @@ impl Serialize for Answered<'_> {
         let Self(message, ToolResult { call_id: id, content, is_error: _, extra }, dialect) = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("role", message.role.name())?;
-        map.serialize_entry("tool_call_id", &call_id(id, dialect.call_id_len))?;
-        map.serialize_entry("content", &Content(content.iter().collect()))?;
-        entry(&mut map, "name", &message.name)?;
+        map.serialize_entry("tool_call_id", &call_id(id, dialect))?;
+        map.serialize_entry("content", &Content(content.iter().collect(), dialect))?;
+        entry(&mut map, "name", &name(message, dialect))?;
         entries(&mut map, &message.extra)?;
-        entries(&mut map, extra)?;
+        foreign::own(extra, dialect.marks).try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()
     }
 }
 
 impl Serialize for Spoken<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(Message { role, parts, name, extra }, dialect) = self;
+        let Self(message @ Message { role, parts, name: _, extra }, dialect) = self;
         let is_content = |part: &&Part| match part {
             Part::Text { .. } | Part::Image(_) | Part::Other { .. } => true,
-            Part::Reasoning(reasoning) => dialect.thoughts == Thoughts::Parts && !reasoning.text.is_empty(),
+            Part::Reasoning(reasoning) => dialect.thoughts == Thoughts::Parts && thought::says(reasoning, dialect),
             _ => false,
         };
-        let content = Content(parts.iter().filter(is_content).collect());
+        let content = Content(parts.iter().filter(is_content).collect(), dialect);
         let calls: Vec<_> = parts.iter().filter_map(|part| called(part, dialect)).collect();
         let refusal: Option<String> = parts.iter().filter_map(refusal).reduce(|all, next| all + &next);
         let mut map = serializer.serialize_map(None)?;
@@ -147,20 +170,25 @@ impl Serialize for Spoken<'_> {
         } else {
             map.serialize_entry("content", &content)?;
         }
-        entry(&mut map, "name", name)?;
+        entry(&mut map, "name", &name(message, dialect))?;
         entry(&mut map, "refusal", &refusal)?;
         if !calls.is_empty() {
             map.serialize_entry("tool_calls", &calls)?;
         }
-        thoughts(&mut map, self.0, dialect)?;
+        thoughts(&mut map, message, dialect)?;
         entries(&mut map, extra)?;
         map.end()
     }
 }
 
-fn called<'a>(part: &'a Part, dialect: &Dialect) -> Option<Called<'a>> {
+/// The speaker's name, where the server has a place for it.
+fn name<'a>(message: &'a Message, dialect: &Dialect) -> Option<&'a Arc<str>> {
+    message.name.as_ref().filter(|_| !dialect.lacks(Lack::Names))
+}
+
+fn called<'a>(part: &'a Part, dialect: &'a Dialect) -> Option<Called<'a>> {
     match part {
-        Part::ToolCall(call) => Some(Called(call, dialect.call_id_len)),
+        Part::ToolCall(call) => Some(Called(call, dialect)),
         _ => None,
     }
 }

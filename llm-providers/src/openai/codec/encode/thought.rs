@@ -2,11 +2,17 @@
 
 use std::borrow::Cow;
 
-use llm_core::{Message, Part, Reasoning};
+use llm_core::{Error, Message, Part, Reasoning};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 
-use super::super::{Dialect, Thoughts};
+use super::{
+    super::{Dialect, Thoughts},
+    unsupported,
+};
+use crate::wire::foreign;
+
+const DETAILS: &str = "reasoning_details";
 
 /// Reasoning as a part of the content.
 pub(super) struct Thinking<'a>(pub(super) &'a Reasoning);
@@ -26,12 +32,34 @@ impl Serialize for Thinking<'_> {
     }
 }
 
+/// Refuses reasoning that the server has no place for, or that another vendor sealed.
+pub(super) fn check(reasoning: &Reasoning, here: &str, dialect: &Dialect) -> Result<(), Error> {
+    let Reasoning { text, signature: _, extra } = reasoning;
+    if dialect.approximate {
+        return Ok(());
+    }
+    foreign::refuse_seal(reasoning, here, dialect.marks)?;
+    if let Some((name, _)) = extra.iter().find(|(name, _)| *name != DETAILS) {
+        return Err(unsupported(dialect, format!("{here}.extra.{name}, a field of reasoning, has no place")));
+    }
+    if dialect.thoughts == Thoughts::Refused && !text.is_empty() {
+        return Err(unsupported(dialect, format!("{here}, reasoning, has no place (leave it out, or approximate)")));
+    }
+    Ok(())
+}
+
+/// Whether it has a text that may be sent: one that no other vendor sealed.
+pub(super) fn says(reasoning: &Reasoning, dialect: &Dialect) -> bool {
+    !reasoning.text.is_empty() && is_own(reasoning, dialect)
+}
+
 /// Writes a message's reasoning, unless it also has a field for it among its further ones.
 pub(super) fn thoughts<M: SerializeMap>(map: &mut M, message: &Message, dialect: &Dialect) -> Result<(), M::Error> {
     let Message { parts, extra, .. } = message;
+    let reasonings = |parts| reasonings(parts, dialect);
     let texts = || -> String { reasonings(parts).map(|reasoning| &*reasoning.text).collect() };
     match dialect.thoughts {
-        Thoughts::Dropped | Thoughts::Parts => Ok(()),
+        Thoughts::Refused | Thoughts::Parts => Ok(()),
         Thoughts::WithCalls => {
             let calls = parts.iter().any(|part| matches!(part, Part::ToolCall(_)));
             if !calls || reasonings(parts).next().is_none() || extra.get("reasoning_content").is_some() {
@@ -40,61 +68,37 @@ pub(super) fn thoughts<M: SerializeMap>(map: &mut M, message: &Message, dialect:
             map.serialize_entry("reasoning_content", &texts())
         }
         Thoughts::Details => {
-            let details: Vec<&Value> = reasonings(parts)
-                .filter_map(|reasoning| reasoning.extra.get("reasoning_details")?.as_array())
-                .flatten()
-                .collect();
+            let details: Vec<&Value> =
+                reasonings(parts).filter_map(|reasoning| reasoning.extra.get(DETAILS)?.as_array()).flatten().collect();
             let text = texts();
             if !text.is_empty() && extra.get("reasoning").is_none() {
                 map.serialize_entry("reasoning", &text)?;
             }
-            if !details.is_empty() && extra.get("reasoning_details").is_none() {
-                map.serialize_entry("reasoning_details", &details)?;
+            if !details.is_empty() && extra.get(DETAILS).is_none() {
+                map.serialize_entry(DETAILS, &details)?;
             }
             Ok(())
         }
     }
 }
 
-fn reasonings(parts: &[Part]) -> impl Iterator<Item = &Reasoning> {
+fn reasonings<'a>(parts: &'a [Part], dialect: &'a Dialect) -> impl Iterator<Item = &'a Reasoning> {
     parts.iter().filter_map(|part| match part {
-        Part::Reasoning(reasoning) => Some(reasoning),
+        Part::Reasoning(reasoning) => Some(reasoning).filter(|reasoning| is_own(reasoning, dialect)),
         _ => None,
     })
 }
 
-/// The id of a tool call as the server takes it: as it is, or as `len` letters and digits computed from it, the same
-/// ones each time.
-pub(super) fn call_id(id: &str, len: Option<usize>) -> Cow<'_, str> {
-    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let Some(len) = len else { return Cow::Borrowed(id) };
-    if id.len() == len && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Cow::Borrowed(id);
-    }
-    // FNV-1a in 128 bits: stable across versions, and nobody gains by a collision within his own conversation.
-    let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    for byte in id.bytes() {
-        hash = (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
-    }
-    let mut letters = String::with_capacity(len);
-    for _ in 0..len {
-        letters.push(char::from(LETTERS[(hash % 62) as usize]));
-        hash /= 62;
-    }
-    Cow::Owned(letters)
+fn is_own(reasoning: &Reasoning, dialect: &Dialect) -> bool {
+    foreign::sealed(reasoning).is_none_or(|mark| dialect.marks.contains(&mark))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_keep_apart_and_fit() {
-        let ids = ["", "call_1", "call_2", "call_00_rGGuLWLHvYxVPMtiENE41150", "123456789", "12345678_"];
-        let short: Vec<_> = ids.iter().map(|id| call_id(id, Some(9))).collect();
-        assert!(short.iter().all(|id| id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())));
-        assert_eq!(short.iter().collect::<std::collections::BTreeSet<_>>().len(), ids.len());
-        assert_eq!((&*short[4], call_id("call_1", Some(9)) == short[1]), ("123456789", true));
-        assert_eq!(call_id("call_1", None), "call_1");
+/// The id of a tool call as the server takes it.
+pub(super) fn call_id<'i>(id: &'i str, dialect: &Dialect) -> Cow<'i, str> {
+    match dialect.call_id_len {
+        Some(len) => {
+            crate::wire::call_id(id, len, |id| id.len() == len && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        }
+        None => Cow::Borrowed(id),
     }
 }

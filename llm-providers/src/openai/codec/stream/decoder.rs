@@ -8,7 +8,7 @@ use super::{
         Dialect,
         decode::{service_tier, take_usage},
         error::classify_inner,
-        fields::{Fields, malformed, object, take_index, take_list, take_text},
+        fields::{Fields, malformed, object, object_with, take_index, take_list, take_text},
     },
     choice::OpenChoice,
 };
@@ -18,12 +18,14 @@ use super::{
 /// Fields that repeat in every chunk (`created`, `system_fingerprint`) are passed on once, and again when they change;
 /// `object` and random padding (`obfuscation`, Mistral's `p`) say nothing and go, so that a streamed answer, put together, is the
 /// unary one. A tool call that carries fields of its own, or has no name yet, comes whole when its choice ends.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ChunkDecoder {
     started: Option<(String, String)>,
     /// The answer's further fields as they were last.
     known: Fields,
     choices: BTreeMap<u32, OpenChoice>,
+    /// How many were asked for.
+    asked: usize,
     done: bool,
     /// As it was told last; `settled` once it is the whole answer's.
     usage: Option<Usage>,
@@ -35,7 +37,24 @@ pub struct ChunkDecoder {
 impl ChunkDecoder {
     /// For the stream of a server that differs from OpenAI.
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, ..Self::default() }
+        Self {
+            started: None,
+            known: Fields::new(),
+            choices: BTreeMap::new(),
+            asked: 1,
+            done: false,
+            usage: None,
+            settled: false,
+            dialect,
+            service_tier: None,
+        }
+    }
+
+    /// Says how many choices were asked for; one unless told. A stream that is cut before so many have come is not
+    /// whole.
+    pub fn choices(mut self, asked: u32) -> Self {
+        self.asked = usize::try_from(asked).unwrap_or(usize::MAX).max(1);
+        self
     }
 
     /// The pieces in one event's data. After `[DONE]` there are none.
@@ -65,11 +84,16 @@ impl ChunkDecoder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Incomplete`] unless `[DONE]` came, or every choice that began has told why it ended.
+    /// [`ErrorKind::Incomplete`] unless every choice that began has told why it ended, and either so many choices came
+    /// as were asked for, or `[DONE]`: with that, fewer are what the vendor gave, as in an answer that is not streamed.
     pub fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
-        if !(self.done || self.is_told()) {
-            let what = if self.started.is_none() { "before it began" } else { "before its end" };
-            let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
+        if !(self.is_told() || self.done && self.is_ended()) {
+            let what = match (&self.started, self.done) {
+                (None, _) => "the stream broke off before it began",
+                (_, true) => "the stream ended, but not every choice told why it did",
+                (_, false) => "the stream broke off before its end",
+            };
+            let error = Error::new(ErrorKind::Incomplete, what);
             return Err(self.charged(error.with_charge(Charge::Unknown)));
         }
         let mut events = Vec::new();
@@ -100,10 +124,12 @@ impl ChunkDecoder {
     }
 
     fn chunk(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
-        let mut fields = object(data.as_bytes())?;
+        let mut fields = object_with(data.as_bytes(), "function", "arguments")?;
         let mut events = Vec::new();
         let usage = take_usage(&mut fields, &self.dialect);
-        if let Some(error) = fields.get("error").filter(|error| !error.is_null())
+        let groq = || fields.get("x_groq")?.get("error");
+        if let Some(error) = fields.get("error").filter(|error| !error.is_null()).or_else(groq)
+            && !error.is_null()
             && !self.is_told()
         {
             // What comes with an error is all there will be.
@@ -185,8 +211,13 @@ impl ChunkDecoder {
         }
     }
 
-    /// Whether every choice has told why it ended.
+    /// Whether all that was asked for has come.
     fn is_told(&self) -> bool {
+        self.choices.len() >= self.asked && self.is_ended()
+    }
+
+    /// Whether every choice that began has told why it ended.
+    fn is_ended(&self) -> bool {
         !self.choices.is_empty() && self.choices.values().all(OpenChoice::is_finished)
     }
 
@@ -195,5 +226,12 @@ impl ChunkDecoder {
             Some(usage) if self.settled => error.with_charge(Charge::Known(usage)),
             _ => error,
         }
+    }
+}
+
+impl Default for ChunkDecoder {
+    /// For OpenAI's own stream.
+    fn default() -> Self {
+        Self::new(Dialect::OPENAI)
     }
 }

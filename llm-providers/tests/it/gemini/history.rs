@@ -1,0 +1,102 @@
+//! What goes back to the vendor: its own seals, other vendors', and every digit of a number.
+
+use llm_providers::{
+    gemini::codec::{ChunkDecoder, Dialect, decode_chat, encode_chat},
+    llm_core::{ChatEvent, ChatRequest, Error, ErrorKind, Extra, Message, Part, Reasoning, Role, ToolCall},
+};
+use serde_json::{Value, json};
+
+const DIGITS: &str = r#"{"n":123456789012345678901234567890,"d":0.12345678901234567890123456789}"#;
+
+fn asking(parts: Vec<Part>) -> ChatRequest {
+    ChatRequest::new("m").user("hi").message(Message::new(Role::Assistant, parts)).user("and?")
+}
+
+fn sent(parts: Vec<Part>, dialect: Dialect) -> Result<Value, Error> {
+    encode_chat(&asking(parts), dialect).map(|body| serde_json::from_slice(&body).unwrap())
+}
+
+fn answer(args: &str) -> String {
+    let call = format!(r#"{{"functionCall": {{"name": "f", "args": {args}}}}}"#);
+    format!(r#"{{"candidates": [{{"content": {{"parts": [{call}]}}, "finishReason": "STOP"}}]}}"#)
+}
+
+#[test]
+fn arguments_keep_their_digits_there_and_back() {
+    let whole = decode_chat(answer(DIGITS).as_bytes()).unwrap().answer;
+    assert_eq!(&*whole.tool_calls().next().unwrap().arguments, DIGITS);
+    for data in [answer(DIGITS), format!("[{}]", answer(DIGITS))] {
+        let events = ChunkDecoder::default().decode(&data).unwrap();
+        let told = events
+            .iter()
+            .any(|event| matches!(event, ChatEvent::ToolArguments { fragment, .. } if &**fragment == DIGITS));
+        assert!(told, "{events:?}");
+    }
+    let parts = whole.choices.into_iter().next().unwrap().parts;
+    let body = encode_chat(&asking(parts), Dialect::default()).unwrap();
+    let text = std::str::from_utf8(&body).unwrap();
+    assert!(text.contains(&format!(r#""args":{DIGITS}"#)), "{text}");
+}
+
+#[test]
+fn results_keep_their_digits() {
+    let call = ToolCall { id: "c".into(), name: "f".into(), arguments: "{}".into(), ..ToolCall::default() };
+    let request = ChatRequest::new("m").user("hi").message(Message::new(Role::Assistant, vec![Part::ToolCall(call)]));
+    let body = encode_chat(&request.message(Message::tool("c", DIGITS)), Dialect::default()).unwrap();
+    let text = std::str::from_utf8(&body).unwrap();
+    assert!(text.contains(&format!(r#""response":{DIGITS}"#)), "{text}");
+}
+
+#[test]
+fn a_call_that_is_none_stays_as_it_was() {
+    let nameless = json!({"functionCall": {"args": {"a": [1]}}});
+    let body = json!({"candidates": [{"content": {"parts": [nameless]}, "finishReason": "STOP"}]}).to_string();
+    let parts = &decode_chat(body.as_bytes()).unwrap().answer.choices[0].parts;
+    assert_eq!(parts[..], [Part::Other { value: nameless.into() }]);
+}
+
+#[test]
+fn its_own_seals_go_back() {
+    let parts = json!([{"text": "hm", "thought": true, "thoughtSignature": "S1"}, {"text": "yes", "thoughtSignature": "S2"},
+        {"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "S3"}]);
+    let body = json!({"candidates": [{"content": {"parts": parts.clone()}, "finishReason": "STOP"}]}).to_string();
+    let answer = decode_chat(body.as_bytes()).unwrap().answer;
+    let back = sent(answer.choices.into_iter().next().unwrap().parts, Dialect::default()).unwrap();
+    assert_eq!(back["contents"][1]["parts"], parts);
+}
+
+#[test]
+fn what_another_vendors_answer_left_is_refused_or_left_out() {
+    let mut citations = Extra::default();
+    citations.insert("citations", json!([{"cited_text": "x"}]));
+    let mut caller = Extra::default();
+    caller.insert("caller", json!({"type": "direct"}));
+    let call = ToolCall { id: "t".into(), name: "f".into(), arguments: "{}".into(), extra: caller };
+    let claudes = Reasoning { text: "hm".into(), signature: Some("c2ln".into()), ..Reasoning::default() };
+    let left = [
+        (Part::Text { text: "4".into(), extra: citations }, "parts[0].extra.citations", json!([{"text": "4"}])),
+        (
+            Part::ToolCall(call),
+            "parts[0].extra.caller",
+            json!([{"functionCall": {"id": "t", "name": "f", "args": {}}}]),
+        ),
+        (Part::Reasoning(claudes), "parts[0], reasoning with a seal (signature)", Value::Null),
+    ];
+    for (part, told, without) in left {
+        let error = sent(vec![part.clone()], Dialect::default()).unwrap_err();
+        assert!(error.kind() == ErrorKind::Unsupported && error.message().contains(told), "{error}");
+        let body = sent(vec![part], Dialect { approximate: true, ..Dialect::default() }).unwrap();
+        let turns: Vec<_> =
+            body["contents"].as_array().unwrap().iter().filter(|turn| turn["role"] == "model").collect();
+        assert_eq!(turns.first().map_or(&Value::Null, |turn| &turn["parts"]), &without, "no turn without parts");
+    }
+}
+
+#[test]
+fn what_another_vendor_said_is_never_left_out() {
+    let search = Part::Other { value: json!({"type": "server_tool_use", "id": "s", "input": {}}).into() };
+    for approximate in [false, true] {
+        let error = sent(vec![search.clone()], Dialect { approximate, ..Dialect::default() }).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+}

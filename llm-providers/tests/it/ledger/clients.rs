@@ -1,0 +1,97 @@
+//! What vendors' answers say of their price reaches the books, through the clients that read them.
+
+use llm_providers::{
+    Anthropic, Gemini, Ledger,
+    ledger::Row,
+    llm_core::{Call, ChatRequest, Provider, into_provider, into_service},
+    prices,
+};
+use serde_json::{Value, json};
+use tower::ServiceBuilder;
+
+use crate::streaming::{Canned, block_on};
+
+/// The books after one whole and one streamed call, whether they fail or not.
+fn booked(provider: impl Provider + 'static, model: &str) -> Row {
+    let ledger = Ledger::new(prices::all());
+    let provider = std::sync::Arc::new(provider);
+    let stack = into_provider(ServiceBuilder::new().layer(ledger.purchases()).service(into_service(provider)));
+    let call = || Call::new("acme", ChatRequest::new(model).user("hi"));
+    block_on(async {
+        drop(stack.chat(call()).await);
+        if let Ok(reply) = stack.chat_stream(call()).await {
+            drop(reply.output.complete().await);
+        }
+    });
+    ledger.snapshot().total().clone()
+}
+
+fn unary(answer: &Value) -> Canned {
+    Canned::answer("application/json", [answer.to_string()])
+}
+
+fn anthropic(canned: Canned) -> Row {
+    booked(Anthropic::with_transport("sk-ant-test", canned).unwrap(), "claude-opus-5-5")
+}
+
+fn message(usage: &Value) -> Value {
+    json!({"id": "1", "model": "claude-opus-5-5", "content": [{"type": "text", "text": "yes"}], "stop_reason": "end_turn",
+        "usage": usage})
+}
+
+#[test]
+fn claudes_surcharges_are_paid() {
+    let usage = json!({"input_tokens": 1_000, "output_tokens": 100, "inference_geo": "us", "speed": "fast"});
+    // (1,000 × $4 + 100 × $20) per million, × 1.1 × 2, for each of two calls.
+    let list = 2 * (1_000 * 4_000 + 100 * 20_000);
+    assert_eq!(anthropic(unary(&message(&usage))).paid.nanos(), list * 22 / 10);
+    let events = [
+        json!({"type": "message_start", "message": {"id": "1", "model": "claude-opus-5-5", "content": [], "usage": usage}}),
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "yes"}}),
+        json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 100}}),
+        json!({"type": "message_stop"}),
+    ];
+    let text: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    let row = anthropic(Canned::events([text]));
+    assert_eq!((row.paid.nanos(), row.unconfirmed.count), (list / 2 * 22 / 10, 1), "the whole answer was no such text");
+}
+
+#[test]
+fn an_unknown_surcharge_or_a_search_is_unpriced_and_never_free() {
+    for more in [json!({"inference_geo": "eu"}), json!({"server_tool_use": {"web_search_requests": 1}})] {
+        let mut usage = json!({"input_tokens": 1, "output_tokens": 1});
+        usage.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let row = anthropic(unary(&message(&usage)));
+        assert_eq!((row.paid.nanos(), row.unpriced_purchases), (0, 2), "{more}");
+    }
+}
+
+#[test]
+fn openais_regional_hosts_cost_a_tenth_more() {
+    let answer = json!({"id": "1", "model": "gpt-5.6", "choices": [{"index": 0, "finish_reason": "stop",
+        "message": {"role": "assistant", "content": "yes"}}], "usage": {"prompt_tokens": 1_000, "completion_tokens": 100}});
+    let list = 2 * (1_000 * 4_000 + 100 * 20_000);
+    for (host, cost) in [("api.openai.com", list), ("eu.api.openai.com", list / 10 * 11), ("example.com", list)] {
+        let client = unary(&answer).client().base_url(&format!("https://{host}/v1")).unwrap();
+        assert_eq!(booked(client, "gpt-5.6").paid.nanos(), cost, "{host}");
+    }
+}
+
+#[test]
+fn an_answer_that_failed_is_paid_at_its_own_service_class() {
+    let blocked = json!({"promptFeedback": {"blockReason": "SAFETY"}, "modelVersion": "gemini-2.5-flash",
+        "usageMetadata": {"promptTokenCount": 1_000, "serviceTier": "priority"}});
+    let row = booked(Gemini::with_transport("key", unary(&blocked)).unwrap(), "gemini-2.5-flash");
+    assert_eq!(row.paid.nanos(), 2 * 1_000 * 540);
+    let stream = Canned::events([format!("data: {blocked}\n\n")]);
+    let row = booked(Gemini::with_transport("key", stream).unwrap(), "gemini-2.5-flash");
+    assert_eq!(row.paid.nanos(), 1_000 * 540);
+
+    let usage = json!({"input_tokens": 1_000, "output_tokens": 0, "service_tier": "batch", "inference_geo": "us"});
+    let hollow = json!({"id": "1", "model": "claude-opus-5-5", "usage": usage});
+    assert_eq!(anthropic(unary(&hollow)).paid.nanos(), 2 * 1_000 * 2_200);
+
+    let hollow = json!({"model": "gpt-5", "service_tier": "flex", "choices": null,
+        "usage": {"prompt_tokens": 1_000, "completion_tokens": 0}});
+    assert_eq!(booked(unary(&hollow).client(), "gpt-5").paid.nanos(), 2 * 1_000 * 625);
+}

@@ -1,0 +1,131 @@
+//! When a streamed answer is whole: several choices, `[DONE]`, errors beside choices.
+
+use llm_providers::{
+    OpenAi,
+    llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, Provider, Sampling, Usage},
+    openai::codec::{ChunkDecoder, Dialect, decode_chat},
+};
+use serde_json::{Value, json};
+
+use crate::streaming::{Canned, Read, block_on, read};
+
+fn chunk(choice: u32, text: &str, reason: Option<&str>) -> Value {
+    json!({"id": "1", "model": "m", "choices": [{"index": choice, "delta": {"content": text}, "finish_reason": reason}]})
+}
+
+fn usage() -> Value {
+    json!({"id": "1", "model": "m", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+}
+
+/// What comes of these chunks, with or without `[DONE]`, where `n` choices were asked for.
+fn played(n: u32, chunks: &[Value], done: bool) -> Result<Read, Error> {
+    let mut text: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
+    text.push_str(if done { "data: [DONE]\n\n" } else { "" });
+    let client = OpenAi::of(Dialect::OPENAI, None, Canned::events([text])).unwrap();
+    let request = ChatRequest::new("m").user("hi").sampling(Sampling { n: Some(n), ..Sampling::default() });
+    block_on(async {
+        let reply = client.chat_stream(Call::new("t", request)).await?;
+        Ok(read(reply.output, reply.receipt).await)
+    })
+}
+
+fn texts(read: &Read) -> Vec<String> {
+    let answer = read.answer.as_ref().unwrap_or_else(|| panic!("{:?}", read.error));
+    answer.choices.iter().map(|choice| choice.text().into_owned()).collect()
+}
+
+#[test]
+fn a_stream_is_cut_until_every_choice_that_was_asked_for_has_ended() {
+    let all = [
+        chunk(0, "a", None),
+        chunk(1, "b", None),
+        chunk(0, "", Some("stop")),
+        chunk(2, "c", None),
+        chunk(1, "", Some("stop")),
+        chunk(2, "", Some("stop")),
+        usage(),
+    ];
+    for told in 1..6 {
+        let error = played(3, &all[..told], false).unwrap().error.unwrap();
+        assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown), "{told} chunks");
+    }
+    // The first has ended, and no other has begun.
+    let first = [chunk(0, "a", Some("stop"))];
+    assert_eq!(played(2, &first, false).unwrap().error.unwrap().kind(), ErrorKind::Incomplete);
+    assert_eq!(texts(&played(1, &first, false).unwrap()), ["a"]);
+    for (told, done) in [(6, false), (7, false), (7, true)] {
+        assert_eq!(texts(&played(3, &all[..told], done).unwrap()), ["a", "b", "c"]);
+    }
+}
+
+#[test]
+fn an_error_in_place_of_a_later_choice_is_the_streams() {
+    let failed = json!({"error": {"message": "overloaded", "type": "server_error", "code": "server_is_overloaded"}});
+    for done in [false, true] {
+        let error = played(2, &[chunk(0, "a", Some("stop")), failed.clone()], done).unwrap().error.unwrap();
+        assert_eq!(error.kind(), ErrorKind::Overloaded);
+        let read = played(1, &[chunk(0, "a", Some("stop")), failed.clone()], done).unwrap();
+        assert_eq!(texts(&read), ["a"], "that was all there was to come");
+    }
+}
+
+#[test]
+fn fewer_choices_than_asked_for_are_what_the_vendor_gave_if_it_says_that_it_is_done() {
+    let read = played(3, &[chunk(0, "a", Some("stop")), usage()], true).unwrap();
+    assert_eq!((texts(&read), read.receipt.usage()), (vec!["a".to_owned()], Some(Usage::new(3, 2))));
+    let body = json!({"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]});
+    assert_eq!(decode_chat(body.to_string().as_bytes()).unwrap().answer.choices.len(), 1);
+}
+
+#[test]
+fn done_without_a_reason_is_no_end() {
+    let error = played(1, &[chunk(0, "a", None)], true).unwrap().error.unwrap();
+    assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown));
+    let told = played(1, &[chunk(0, "a", None), usage()], true).unwrap();
+    assert_eq!(told.error.unwrap().charge(), Charge::Known(Usage::new(3, 2)), "what is known stays");
+    // One of two told it.
+    let half = [chunk(0, "a", Some("stop")), chunk(1, "b", None)];
+    assert_eq!(played(2, &half, true).unwrap().error.unwrap().kind(), ErrorKind::Incomplete);
+    assert_eq!(played(1, &[], true).unwrap_err().kind(), ErrorKind::Incomplete);
+    let mut chunks = ChunkDecoder::default();
+    chunks.decode("[DONE]").unwrap();
+    assert!(chunks.is_done() && chunks.finish().is_err());
+}
+
+#[test]
+fn groqs_error_beside_its_own_facts_ends_the_stream() {
+    let failed = json!({"id": "1", "model": "m", "choices": [], "x_groq": {"id": "req_1", "error": "over capacity",
+        "usage": {"prompt_tokens": 3, "completion_tokens": 1}}});
+    let error = played(1, &[chunk(0, "a", None), failed.clone()], true).unwrap().error.unwrap();
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Server, "over capacity"));
+    assert_eq!(error.charge(), Charge::Known(Usage::new(3, 1)));
+    let whole = played(1, &[chunk(0, "a", Some("stop")), failed], true).unwrap();
+    assert_eq!(texts(&whole), ["a"]);
+    assert!(whole.answer.unwrap().extra.get("x_groq").unwrap().get("error").is_some(), "it is not lost");
+    let fine = json!({"id": "1", "model": "m", "choices": [], "x_groq": {"id": "req_1", "error": null}});
+    assert_eq!(texts(&played(1, &[fine, chunk(0, "a", Some("stop"))], true).unwrap()), ["a"]);
+}
+
+#[test]
+fn numbers_in_arguments_keep_their_digits_as_text_and_as_objects() {
+    let digits = r#"{"id": 123456789012345678901234567890, "x": 0.12345678901234567890123456789, "e": 1e400}"#;
+    let call = |arguments: &str| {
+        format!(r#"{{"index":0,"id":"c","type":"function","function":{{"name":"f","arguments":{arguments}}}}}"#)
+    };
+    for arguments in [serde_json::to_string(digits).unwrap(), digits.to_owned()] {
+        let call = call(&arguments);
+        let body = format!(
+            r#"{{"choices":[{{"index":0,"message":{{"tool_calls":[{call}]}},"finish_reason":"tool_calls"}}]}}"#
+        );
+        let answer = decode_chat(body.as_bytes()).unwrap().answer;
+        assert_eq!(&*answer.tool_calls().next().unwrap().arguments, digits);
+        let event = format!(
+            r#"data: {{"id":"1","choices":[{{"index":0,"delta":{{"tool_calls":[{call}]}},"finish_reason":"tool_calls"}}]}}"#
+        );
+        let client = OpenAi::of(Dialect::OPENAI, None, Canned::events([event, "\n\n".to_owned()])).unwrap();
+        let streamed = block_on(async {
+            client.chat_stream(Call::new("t", ChatRequest::new("m").user("hi"))).await.unwrap().output.complete().await
+        });
+        assert_eq!(&*streamed.unwrap().tool_calls().next().unwrap().arguments, digits);
+    }
+}

@@ -1,0 +1,144 @@
+//! Where Redis is: a URL, taken apart so that no output shows its secrets.
+
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+
+use crate::{Error, ErrorKind};
+
+const DEFAULT_PORT: u16 = 6379;
+
+/// A URL's parts. Its `Debug` shows neither user nor password.
+#[derive(Clone)]
+pub(crate) struct Address {
+    pub(crate) hosts: Vec<(String, u16)>,
+    pub(crate) cluster: bool,
+    pub(crate) tls: bool,
+    pub(crate) db: i64,
+    pub(crate) secrets: Secrets,
+}
+
+/// Who the URL says that we are.
+#[derive(Clone, Default)]
+pub(crate) struct Secrets {
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
+}
+
+impl Address {
+    /// Takes a URL apart. Errors name the part that is wrong and show none of it.
+    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("scheme", "is missing"))?;
+        let (cluster, tls) = match scheme {
+            "redis" => (false, false),
+            "rediss" => (false, true),
+            "redis+cluster" => (true, false),
+            "rediss+cluster" => (true, true),
+            _ => return Err(bad("scheme", "must be redis, rediss, redis+cluster or rediss+cluster")),
+        };
+        need("cluster", cluster, cfg!(feature = "cluster"))?;
+        need("tls", tls, cfg!(feature = "tls"))?;
+        let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+        if !fragment.is_empty() {
+            return Err(bad("fragment", "is not supported; certificates are always checked"));
+        }
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // Always RESP3, so this one may stay in URLs that others use too.
+        if query.split('&').any(|pair| !pair.is_empty() && !pair.starts_with("protocol=")) {
+            return Err(bad("query", "has parameters; settings belong to the builder"));
+        }
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user_info, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let hosts = hosts.split(',').map(host).collect::<Result<Vec<_>, _>>()?;
+        if hosts.len() > 1 && !cluster {
+            return Err(bad("host", "is a list, which only redis+cluster takes"));
+        }
+        let db = match path.trim_end_matches('/') {
+            "" => 0,
+            db => db.parse().ok().filter(|db| *db >= 0).ok_or_else(|| bad("path", "must be a database number"))?,
+        };
+        if cluster && db != 0 {
+            return Err(bad("path", "must be empty: a Cluster has one database"));
+        }
+        Ok(Self { hosts, cluster, tls, db, secrets: Secrets::parse(user_info)? })
+    }
+}
+
+/// The hosts with their ports, and nothing else of the URL.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (host, port)) in self.hosts.iter().enumerate() {
+            let comma = if n == 0 { "" } else { "," };
+            write!(f, "{comma}{host}:{port}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
+}
+
+impl Secrets {
+    fn parse(user_info: &str) -> Result<Self, Error> {
+        let (user, password) = match user_info.split_once(':') {
+            Some((user, password)) => (user, Some(password)),
+            None => (user_info, None),
+        };
+        let decode = |part, text: &str| {
+            let text = percent_decode_str(text).decode_utf8();
+            text.map(|text| text.into_owned()).map_err(|_| bad(part, "is not UTF-8 once it is decoded"))
+        };
+        let user = decode("user", user)?;
+        let password = password.map(|password| decode("password", password)).transpose()?;
+        let given = |text: String| (!text.is_empty()).then_some(text);
+        let secrets = Self { user: given(user), password: password.and_then(given) };
+        if secrets.user.is_some() && secrets.password.is_none() {
+            return Err(bad("password", "is missing beside a user; write redis://:password@host without a user"));
+        }
+        Ok(secrets)
+    }
+
+    /// A text in which neither of them stands.
+    pub(crate) fn without(&self, text: &str) -> String {
+        let mut clean = text.to_owned();
+        for secret in [&self.password, &self.user].into_iter().flatten() {
+            clean = clean.replace(secret.as_str(), "***");
+        }
+        clean
+    }
+}
+
+fn host(text: &str) -> Result<(String, u16), Error> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(v6) => {
+            let (host, rest) = v6.split_once(']').ok_or_else(|| bad("host", "has a bracket that is not closed"))?;
+            (host, rest.strip_prefix(':').or(rest.is_empty().then_some("")).ok_or_else(|| bad("port", "is no number"))?)
+        }
+        None => text.split_once(':').unwrap_or((text, "")),
+    };
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(bad("host", "is missing or no name"));
+    }
+    let port = match port {
+        "" => DEFAULT_PORT,
+        port => {
+            port.parse().ok().filter(|port| *port != 0).ok_or_else(|| bad("port", "is no number from 1 to 65535"))?
+        }
+    };
+    Ok((host.to_owned(), port))
+}
+
+fn bad(part: &str, why: &str) -> Error {
+    Error::new(ErrorKind::BadUrl, format!("the {part} of the Redis URL {why}"))
+}
+
+fn need(feature: &str, wanted: bool, built: bool) -> Result<(), Error> {
+    if wanted && !built {
+        let message = format!("the scheme of the Redis URL needs the feature `{feature}` of llm-redis");
+        return Err(Error::new(ErrorKind::BadUrl, message));
+    }
+    Ok(())
+}

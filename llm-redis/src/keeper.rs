@@ -1,0 +1,190 @@
+//! The task that keeps the connection: it opens, probes, renews, and tells the server who listens to what.
+
+use std::{
+    sync::{Arc, Weak, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use redis::{PushInfo, PushKind};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::{
+    Command, Error, ErrorKind,
+    connection::{Connection, OnPush},
+    shared::{Link, SLOTS_PER_LANE, Shared},
+    translate,
+    wake::Change,
+};
+
+/// A connection to a replica that should be a primary is replaced no more often than this.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// The pause after the server could not be told who listens.
+const RETELL_AFTER: Duration = Duration::from_millis(500);
+
+/// Runs until the handle is closed, or the task is aborted.
+pub(crate) async fn keep(shared: Arc<Shared>) {
+    let (mut opened_at, mut retell_at) = (None, None);
+    loop {
+        let now = Instant::now();
+        let step = next_step(&shared, now, opened_at);
+        let until = match step {
+            Step::Stop => return,
+            Step::Open => {
+                open(&shared).await;
+                opened_at = Some(Instant::now());
+                continue;
+            }
+            Step::Probe(lane) => {
+                probe(&shared, lane).await;
+                continue;
+            }
+            Step::Wait(until) => until,
+        };
+        if retell_at.is_none_or(|at| at <= now) {
+            retell_at = (!tell_changes(&shared).await).then(|| Instant::now() + RETELL_AFTER);
+        }
+        let alarm = [until, retell_at].into_iter().flatten().min();
+        tokio::select! {
+            () = shared.work.notified() => {}
+            () = sleep_until(alarm.unwrap_or(now)), if alarm.is_some() => {}
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Stop,
+    Open,
+    Probe(usize),
+    Wait(Option<Instant>),
+}
+
+fn next_step(shared: &Shared, now: Instant, opened_at: Option<Instant>) -> Step {
+    let is_up = match shared.link(|link| match link {
+        Link::Closed => Err(Step::Stop),
+        Link::Idle => Err(Step::Wait(None)),
+        Link::Connecting => Ok(false),
+        Link::Up { .. } => Ok(true),
+    }) {
+        Ok(is_up) => is_up,
+        Err(step) => return step,
+    };
+    let due: Vec<_> = (0..shared.lanes()).map(|lane| shared.lane(lane).due()).collect();
+    let next = due.iter().enumerate().filter_map(|(lane, due)| Some(((*due)?, lane))).min();
+    let all_away = due.iter().all(Option::is_some);
+    match next {
+        Some((due, _)) if due > now => Step::Wait(Some(due)),
+        Some((_, lane)) if is_up && !all_away => Step::Probe(lane),
+        Some(_) => Step::Open,
+        None if !is_up => Step::Open,
+        None if shared.stale.load(Ordering::Relaxed) => match opened_at {
+            Some(at) if at + RENEW_EVERY > now => Step::Wait(Some(at + RENEW_EVERY)),
+            _ => Step::Open,
+        },
+        None => Step::Wait(None),
+    }
+}
+
+/// Opens a connection; where all breakers are open, that is their probe.
+async fn open(shared: &Arc<Shared>) {
+    let now = Instant::now();
+    let probing = (0..shared.lanes()).filter(|lane| shared.lane(*lane).take_probe(now)).count() > 0;
+    let epoch = shared.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+    let address = &shared.target.address;
+    let opening = async {
+        let connection = Connection::open(&shared.target, on_push(Arc::downgrade(shared), epoch)).await;
+        let mut connection = connection.map_err(|error| translate::of_connecting(&error, address))?;
+        match asked(shared, &mut connection, 0).await {
+            Err(error) if error.kind() == ErrorKind::NotReady || !address.cluster => Err(error),
+            // One node of a Cluster may be away alone.
+            _ => Ok(connection),
+        }
+    };
+    let error = match timeout(shared.target.connect_timeout, opening).await {
+        Ok(Ok(connection)) => return shared.up(connection, epoch),
+        Ok(Err(error)) => error,
+        Err(_) => Error::new(ErrorKind::Timeout, format!("{address}: no connection in time")),
+    };
+    if probing {
+        shared.counts.probes_failed.one_more();
+    }
+    shared.away(&error);
+}
+
+/// Asks the node behind a part of a Cluster's slots whether it is back.
+async fn probe(shared: &Arc<Shared>, lane: usize) {
+    let connection = shared.link(|link| match link {
+        Link::Up { connection, .. } => Some(connection.clone()),
+        _ => None,
+    });
+    let Some(mut connection) = connection else { return };
+    if !shared.lane(lane).take_probe(Instant::now()) {
+        return;
+    }
+    let slot = u16::try_from(lane).expect("there are few lanes") * SLOTS_PER_LANE;
+    match asked(shared, &mut connection, slot).await {
+        Ok(()) => shared.back([lane].into_iter()),
+        Err(error) => {
+            shared.counts.probes_failed.one_more();
+            shared.lane(lane).trip(Instant::now(), &error);
+        }
+    }
+}
+
+/// Whether a slot is served. A server that refuses the question is there all the same.
+async fn asked(shared: &Shared, connection: &mut Connection, slot: u16) -> Result<(), Error> {
+    let probe = Command::get(&shared.names.in_slot(slot));
+    let error = match timeout(shared.target.call_timeout, connection.send(&probe.wire, Some(slot))).await {
+        Ok(Ok(redis::Value::ServerError(error))) => translate::of_answer(&error.into(), "GET", &shared.target.address),
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(error)) => translate::of_answer(&error, "GET", &shared.target.address),
+        Err(_) => Error::sent(ErrorKind::Timeout, "GET: no answer in time"),
+    };
+    if error.is_outage() { Err(error) } else { Ok(()) }
+}
+
+/// Tells the server who has come to listen, and who has left; false if it must be told again.
+async fn tell_changes(shared: &Shared) -> bool {
+    let connection = shared.link(|link| match link {
+        Link::Up { connection, .. } => Some(connection.clone()),
+        _ => None,
+    });
+    let Some(connection) = connection else { return true };
+    let told = shared.board.changes().into_iter().map(|change| {
+        let mut connection = connection.clone();
+        async move {
+            let telling = async {
+                match &change {
+                    Change::Subscribe(channel) => connection.subscribe(channel).await,
+                    Change::Unsubscribe(channel) => connection.unsubscribe(channel).await,
+                }
+            };
+            let done = matches!(timeout(shared.target.call_timeout, telling).await, Ok(Ok(())));
+            if let (false, Change::Subscribe(channel)) = (done, &change) {
+                shared.board.untold(channel);
+            }
+            done
+        }
+    });
+    join_all(told).await.into_iter().all(|done| done)
+}
+
+fn on_push(shared: Weak<Shared>, epoch: u64) -> OnPush {
+    Arc::new(move |push: PushInfo| {
+        let Some(shared) = shared.upgrade() else { return };
+        if shared.epoch.load(Ordering::Acquire) != epoch {
+            return;
+        }
+        let mut data = push.data.into_iter();
+        match (push.kind, data.next(), data.next()) {
+            (PushKind::Disconnection, ..) => shared.lost(epoch),
+            (PushKind::Subscribe, Some(redis::Value::BulkString(channel)), _) => shared.board.confirmed(&channel),
+            (PushKind::Message, Some(redis::Value::BulkString(channel)), Some(redis::Value::BulkString(message))) => {
+                shared.board.message(&channel, Bytes::from(message));
+            }
+            _ => {}
+        }
+    })
+}

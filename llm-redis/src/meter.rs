@@ -1,0 +1,41 @@
+//! Metrics, if the feature is on.
+
+use crate::{Error, ErrorKind, Event};
+
+/// How a call ended, as a label.
+pub(crate) fn outcome<T>(result: &Result<T, Error>) -> &'static str {
+    match result.as_ref().map_err(Error::kind) {
+        Ok(_) => "ok",
+        Err(ErrorKind::Timeout) => "timeout",
+        Err(ErrorKind::Open) => "open",
+        Err(ErrorKind::Busy) => "busy",
+        Err(ErrorKind::Connection) => "connection",
+        Err(_) => "error",
+    }
+}
+
+#[cfg(feature = "metrics")]
+pub(crate) fn call(instance: &std::sync::Arc<str>, outcome: &'static str) {
+    metrics::counter!("llm_redis_calls_total", "instance" => std::sync::Arc::clone(instance), "outcome" => outcome)
+        .increment(1);
+}
+
+#[cfg(not(feature = "metrics"))]
+pub(crate) fn call(_: &std::sync::Arc<str>, _: &'static str) {}
+
+#[cfg(feature = "metrics")]
+pub(crate) fn event(instance: &str, event: &Event) {
+    let up = |up: f64| metrics::gauge!("llm_redis_up", "instance" => instance.to_owned()).set(up);
+    match event {
+        Event::Connected | Event::Back => up(1.0),
+        Event::Away(_) => {
+            metrics::counter!("llm_redis_away_total", "instance" => instance.to_owned()).increment(1);
+            up(0.0);
+        }
+        Event::Disconnected | Event::Closed => up(0.0),
+        Event::Missed(_) => {}
+    }
+}
+
+#[cfg(not(feature = "metrics"))]
+pub(crate) fn event(_: &str, _: &Event) {}

@@ -1,0 +1,209 @@
+//! Names of keys and channels.
+
+use std::{fmt, sync::Arc};
+
+use crate::{Error, ErrorKind};
+
+/// The version of the layout under a prefix; another layout takes another one, and never meets this one's keys.
+const LAYOUT: &str = "v1";
+const DEFAULT_PREFIX: &str = "llm";
+const CONTEXT: &str = "llm-redis 2026-11 names of keys";
+/// Slots of a Cluster.
+const SLOTS: u16 = 16_384;
+
+/// Makes the names of keys: `{prefix}:v1:{<hash tag>}:<name>`.
+///
+/// What a user or a tenant wrote is never in a name: it goes in through [`Names::hashed`], by a hash that needs this
+/// space's key. All processes of a fleet need the same prefix and secret.
+#[derive(Clone)]
+pub struct Names {
+    prefix: Arc<str>,
+    key: [u8; 32],
+}
+
+/// The keys of one hash tag. They live in one slot of a Cluster, so one script may use them together.
+#[derive(Clone)]
+pub struct Place {
+    /// With the colon before a name.
+    start: Arc<str>,
+    key: [u8; 32],
+    slot: u16,
+}
+
+/// The name of a key, or of a channel.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    name: Arc<str>,
+    slot: u16,
+}
+
+impl Names {
+    /// A place with a fixed hash tag.
+    ///
+    /// # Panics
+    ///
+    /// If the tag is empty or holds anything but letters, digits, `-`, `_` and `.`.
+    pub fn place(&self, tag: &'static str) -> Place {
+        assert!(is_plain(tag), "a hash tag is made of letters, digits, `-`, `_` and `.`");
+        self.tagged(tag)
+    }
+
+    /// A place whose hash tag is a keyed hash of these parts. Parts are told apart: `["ab", "c"]` is not `["a", "bc"]`.
+    pub fn hashed(&self, parts: &[&[u8]]) -> Place {
+        self.tagged(&digest(&self.key, parts))
+    }
+
+    /// The prefix.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn new(prefix: Option<&str>, secret: Option<&[u8]>) -> Result<Self, Error> {
+        let prefix = prefix.unwrap_or(DEFAULT_PREFIX);
+        if !is_plain(prefix) {
+            let message = "the prefix of keys is made of letters, digits, `-`, `_` and `.`";
+            return Err(Error::new(ErrorKind::BadSetting, message));
+        }
+        let key = blake3::derive_key(CONTEXT, secret.unwrap_or(prefix.as_bytes()));
+        Ok(Self { prefix: prefix.into(), key })
+    }
+
+    /// A key in a slot, to ask for the node that serves it. It tries tags until one fits.
+    pub(crate) fn in_slot(&self, slot: u16) -> Key {
+        let place = (0u32..).map(|n| self.tagged(&n.to_string())).find(|place| place.slot == slot);
+        place.expect("some number has every slot").named("probe")
+    }
+
+    fn tagged(&self, tag: &str) -> Place {
+        let start = format!("{}:{LAYOUT}:{{{tag}}}:", self.prefix).into();
+        Place { start, key: self.key, slot: crc16(tag.as_bytes()) % SLOTS }
+    }
+}
+
+impl Place {
+    /// A key with a fixed name.
+    pub fn key(&self, name: &'static str) -> Key {
+        self.named(name)
+    }
+
+    /// A key whose name ends with a keyed hash of these parts.
+    pub fn hashed_key(&self, name: &'static str, parts: &[&[u8]]) -> Key {
+        self.named(&format!("{name}:{}", digest(&self.key, parts)))
+    }
+
+    fn named(&self, name: &str) -> Key {
+        Key { name: format!("{}{name}", self.start).into(), slot: self.slot }
+    }
+}
+
+impl Key {
+    /// The whole name.
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    /// Its slot in a Cluster, below 16,384.
+    pub(crate) fn slot(&self) -> u16 {
+        self.slot
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Names({})", self.prefix)
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({}…)", self.start)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.name)
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+/// 128 bits in hexadecimal.
+fn digest(key: &[u8; 32], parts: &[&[u8]]) -> String {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    let digest = hasher.finalize().to_hex();
+    digest[..32].to_owned()
+}
+
+/// CRC-16/XMODEM, by which Cluster assigns slots.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(
+            crc ^ (u16::from(*byte) << 8),
+            |crc, _| {
+                if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+            },
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names::new(None, None).unwrap()
+    }
+
+    #[test]
+    fn names_have_prefix_version_and_hash_tag() {
+        let place = Names::new(Some("shop"), None).unwrap().place("books");
+        assert_eq!(place.key("spent").as_str(), "shop:v1:{books}:spent");
+    }
+
+    #[test]
+    fn slots_are_those_of_the_specification() {
+        // The specification's own example, and two that any server's `CLUSTER KEYSLOT` confirms.
+        assert_eq!(crc16(b"123456789"), 0x31C3);
+        assert_eq!(names().place("foo").key("x").slot(), 12_182);
+        assert_eq!(names().place("user1000").key("x").slot(), 3_443);
+    }
+
+    #[test]
+    fn every_slot_has_a_key_to_ask_for() {
+        for slot in [0, 1_024, 15_360, 16_383] {
+            assert_eq!(names().in_slot(slot).slot(), slot);
+        }
+    }
+
+    #[test]
+    fn hashed_names_show_nothing_and_tell_parts_apart() {
+        let names = names();
+        let key = |parts: &[&[u8]]| names.hashed(parts).key("entry").as_str().to_owned();
+        assert!(!key(&[b"acme"]).contains("acme"));
+        assert_eq!(key(&[b"ab", b"c"]), key(&[b"ab", b"c"]));
+        assert_ne!(key(&[b"ab", b"c"]), key(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn another_secret_makes_other_names() {
+        let name = |secret: &[u8]| Names::new(None, Some(secret)).unwrap().hashed(&[b"acme"]).key("x");
+        assert_ne!(name(b"one"), name(b"two"));
+    }
+
+    #[test]
+    fn a_prefix_with_braces_is_refused() {
+        for prefix in ["", "a{b", "a:b", "a b", "ä"] {
+            assert_eq!(Names::new(Some(prefix), None).unwrap_err().kind(), ErrorKind::BadSetting, "{prefix}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! A Cluster of three nodes. It takes two seconds to form, so one test has all the cases.
+
+use std::time::Duration;
+
+use llm_redis::{Command, ErrorKind, Event, Key, Redis, Script, Wake};
+use llm_testkit::redis::RedisCluster;
+use tokio::time::{Instant, timeout};
+
+use crate::{ALLOWANCE, answered, builder, open, wait_for};
+
+/// Keys whose slots are on the first and on the last node.
+fn keys(redis: &Redis) -> [Key; 2] {
+    // Slots 3,443 and 12,182.
+    [redis.names().place("user1000").key("k"), redis.names().place("foo").key("k")]
+}
+
+#[tokio::test]
+async fn a_cluster_of_three() {
+    let mut cluster = RedisCluster::spawn();
+    let redis = open(&cluster.url());
+    commands_and_batches(&redis).await;
+    scripts_after_a_flush_on_every_node(&cluster, &redis).await;
+    one_seed_is_enough(&cluster).await;
+    a_plain_url_is_told_what_to_use(&cluster).await;
+    messages_reach_every_process(&cluster, &redis).await;
+    a_stalled_node_takes_only_its_slots_away(&cluster).await;
+    a_killed_node_comes_back(&mut cluster, &redis).await;
+}
+
+async fn commands_and_batches(redis: &Redis) {
+    let all: Vec<_> = (0u32..64).map(|n| redis.names().hashed(&[&n.to_le_bytes()]).key("k")).collect();
+    for reply in redis.run_all(all.iter().map(|key| Command::set(key, key.as_str())).collect()).await {
+        reply.unwrap();
+    }
+    for (key, reply) in all.iter().zip(redis.run_all(all.iter().map(Command::get).collect()).await) {
+        assert_eq!(reply.unwrap().bytes().unwrap().unwrap(), key.as_str());
+    }
+    assert!(redis.time().await.is_ok());
+    let [a, b] = keys(redis);
+    let error = redis.run(Script::new("return 1").on(&[&a, &b])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CrossSlot);
+}
+
+async fn scripts_after_a_flush_on_every_node(cluster: &RedisCluster, redis: &Redis) {
+    let script = Script::new("redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])");
+    for round in 0..2 {
+        for key in keys(redis) {
+            let reply = redis.run(script.on(&[&key]).arg(round as u32)).await.unwrap();
+            assert_eq!(reply.int().unwrap(), round);
+        }
+        for node in cluster.nodes() {
+            node.command(&["SCRIPT", "FLUSH"]).unwrap();
+        }
+    }
+    assert_eq!(redis.stats().scripts_sent, 4);
+}
+
+async fn one_seed_is_enough(cluster: &RedisCluster) {
+    let redis = open(&format!("redis+cluster://127.0.0.1:{}", cluster.nodes()[1].port()));
+    for key in keys(&redis) {
+        redis.run(Command::set(&key, "v")).await.unwrap();
+    }
+}
+
+async fn a_plain_url_is_told_what_to_use(cluster: &RedisCluster) {
+    let redis = open(&cluster.nodes()[0].url());
+    let [_, elsewhere] = keys(&redis);
+    let error = redis.run(Command::get(&elsewhere)).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::ClusterRedirect && error.to_string().contains("redis+cluster://"), "{error}");
+}
+
+async fn messages_reach_every_process(cluster: &RedisCluster, redis: &Redis) {
+    let other = open(&cluster.url());
+    for channel in keys(redis) {
+        let mut wakes = other.subscribe(&channel).unwrap();
+        let mut next = async || timeout(Duration::from_secs(20), wakes.next()).await.unwrap().unwrap();
+        assert_eq!(next().await, Wake::Recheck);
+        redis.run(Command::publish(&channel, "hello")).await.unwrap();
+        assert_eq!(next().await, Wake::Message("hello".into()));
+        // Its connection breaks, and it subscribes again by itself.
+        for node in cluster.nodes() {
+            node.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
+        }
+        assert_eq!(next().await, Wake::Recheck);
+        redis.run(Command::publish(&channel, "again")).await.unwrap();
+        assert_eq!(next().await, Wake::Message("again".into()));
+    }
+}
+
+async fn a_stalled_node_takes_only_its_slots_away(cluster: &RedisCluster) {
+    let bound = Duration::from_millis(100);
+    let redis = builder(&cluster.url()).call_timeout(bound).spawn().unwrap();
+    let [first, last] = keys(&redis);
+    let mut events = redis.events();
+    for key in [&first, &last] {
+        answered(&redis, key).await;
+    }
+    cluster.nodes()[2].stop();
+    let mut waited = 0;
+    loop {
+        let start = Instant::now();
+        let error = redis.run(Command::get(&last)).await.unwrap_err();
+        assert!(start.elapsed() < bound + ALLOWANCE, "{error} after {:?}", start.elapsed());
+        match error.kind() {
+            ErrorKind::Open => break,
+            _ => waited += 1,
+        }
+        assert!(waited <= 3, "{error}");
+    }
+    assert!(redis.health().away.is_some());
+    cluster.nodes()[2].cont();
+    wait_for(&mut events, |event| matches!(event, Event::Back)).await;
+    cluster.wait_until_whole();
+    for key in [&first, &last] {
+        answered(&redis, key).await;
+    }
+}
+
+async fn a_killed_node_comes_back(cluster: &mut RedisCluster, redis: &Redis) {
+    cluster.nodes_mut()[2].kill();
+    let [_, last] = keys(redis);
+    let error = redis.run(Command::get(&last)).await.unwrap_err();
+    assert!(error.is_outage(), "{error}");
+    cluster.nodes_mut()[2].restart();
+    cluster.wait_until_whole();
+    timeout(Duration::from_secs(20), answered(redis, &last)).await.unwrap();
+}

@@ -1,0 +1,148 @@
+//! Each way in which a server can refuse has its kind and says what to do.
+
+use llm_redis::{Command, Error, ErrorKind, Redis, Script};
+use llm_testkit::redis::RedisServer;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use crate::{builder, open};
+
+async fn set(redis: &Redis) -> Error {
+    let key = redis.names().place("p").key("k");
+    redis.run(Command::set(&key, "a value")).await.unwrap_err()
+}
+
+/// The error behind an open breaker.
+fn cause(error: &Error) -> Error {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+    source.cloned().unwrap_or_else(|| error.clone())
+}
+
+#[tokio::test]
+async fn a_wrong_missing_or_unwanted_password() {
+    let server = RedisServer::builder().password("right").spawn();
+    let port = server.port();
+    for url in [format!("redis://:wrong@127.0.0.1:{port}"), format!("redis://127.0.0.1:{port}")] {
+        let error = set(&open(&url)).await;
+        assert_eq!((cause(&error).kind(), error.is_outage()), (ErrorKind::Auth, true), "{url}: {error}");
+    }
+    let open_server = RedisServer::spawn();
+    let error = set(&open(&format!("redis://u:p@127.0.0.1:{}", open_server.port()))).await;
+    assert_eq!(cause(&error).kind(), ErrorKind::Auth, "{error}");
+    assert!(open(&server.url()).time().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_command_that_is_missing_or_not_allowed() {
+    let server = RedisServer::builder().line("rename-command SET \"\"").line("rename-command EVALSHA \"\"").spawn();
+    let redis = open(&server.url());
+    let error = set(&redis).await;
+    assert_eq!(error.kind(), ErrorKind::MissingCommand);
+    assert!(error.to_string().starts_with("SET: ") && !error.to_string().contains("a value"), "{error}");
+    let key = redis.names().place("p").key("k");
+    let error = redis.run(Script::new("return 1").on(&[&key])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MissingCommand, "{error}");
+
+    let server = RedisServer::builder().line("user default on nopass ~* &* +@all -set").spawn();
+    let error = set(&open(&server.url())).await;
+    assert!(error.kind() == ErrorKind::NotPermitted && !error.is_outage(), "{error}");
+}
+
+/// The line that the page on running a fleet tells operators to type.
+#[tokio::test]
+async fn the_documented_user_may_do_all_that_is_needed() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/fleet.md")).unwrap();
+    let from = page.find("ACL SETUSER shop").unwrap();
+    let line = page[from..].split("```").next().unwrap();
+    let server = RedisServer::spawn();
+    server.command(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
+    let redis = builder(&format!("redis://shop:password@127.0.0.1:{}", server.port())).prefix("shop").spawn().unwrap();
+    let key = redis.names().place("p").key("k");
+    let mut wakes = redis.subscribe(&key).unwrap();
+    assert_eq!(wakes.next().await, Some(llm_redis::Wake::Recheck));
+    redis.run(Command::set(&key, "v")).await.unwrap();
+    let script = Script::new("redis.call('PUBLISH', KEYS[1], now()) return redis.call('GET', KEYS[1])");
+    redis.run(script.on(&[&key])).await.unwrap();
+    redis.time().await.unwrap();
+    drop(wakes);
+    let stranger = builder(&format!("redis://shop:password@127.0.0.1:{}", server.port())).spawn().unwrap();
+    assert_eq!(set(&stranger).await.kind(), ErrorKind::NotPermitted, "another prefix");
+}
+
+#[tokio::test]
+async fn a_replica_is_read_only_for_commands_and_for_scripts() {
+    let primary = RedisServer::spawn();
+    let replica = RedisServer::builder().replica_of(&primary).spawn();
+    let redis = open(&replica.url());
+    let error = set(&redis).await;
+    assert!(error.kind() == ErrorKind::ReadOnly && error.to_string().contains("primary"), "{error}");
+    let key = redis.names().place("p").key("k");
+    let error = redis.run(Script::new("return redis.call('SET', KEYS[1], 1)").on(&[&key])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
+}
+
+#[tokio::test]
+async fn full_memory_for_commands_and_for_scripts() {
+    let server = RedisServer::builder().max_memory(1, "noeviction").spawn();
+    let redis = open(&server.url());
+    let error = set(&redis).await;
+    assert!(error.kind() == ErrorKind::OutOfMemory && error.to_string().contains("maxmemory"), "{error}");
+    let key = redis.names().place("p").key("k");
+    let error = redis.run(Script::new("return redis.call('SET', KEYS[1], 1)").on(&[&key])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
+    assert!(redis.run(Command::get(&key)).await.unwrap().is_nil(), "reading goes on");
+}
+
+#[tokio::test]
+async fn a_script_that_fails_says_where() {
+    let server = RedisServer::spawn();
+    let redis = open(&server.url());
+    let key = redis.names().place("p").key("k");
+    let error = redis.run(Script::new("return nothing.there").on(&[&key])).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Server && error.to_string().contains("nothing"), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_under_a_plain_url() {
+    let node = RedisServer::builder().line("cluster-enabled yes").line("cluster-require-full-coverage no").spawn();
+    let redis = open(&node.url());
+    let error = set(&redis).await;
+    assert_eq!(cause(&error).kind(), ErrorKind::NotReady, "it has no slots: {error}");
+}
+
+#[tokio::test]
+async fn a_reply_of_another_type() {
+    let server = RedisServer::spawn();
+    let redis = open(&server.url());
+    let key = redis.names().place("p").key("k");
+    redis.run(Command::on("LPUSH", &key).arg("x")).await.unwrap();
+    let list = redis.run(Command::on("LRANGE", &key).arg("0").arg("-1")).await.unwrap();
+    assert_eq!(list.int().unwrap_err().kind(), ErrorKind::UnexpectedReply);
+}
+
+/// A server that answers everything with the same bytes.
+async fn talks(garbage: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut asked = [0; 1024];
+                while stream.read(&mut asked).await.is_ok_and(|n| n > 0) && stream.write_all(garbage).await.is_ok() {}
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_garbage() {
+    for garbage in [&b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"[..], b"\xff\xfe\x00garbage\r\n\r\n"] {
+        let redis = builder(&talks(garbage).await).spawn().unwrap();
+        let error = set(&redis).await;
+        assert_eq!(cause(&error).kind(), ErrorKind::Protocol, "{error}");
+        assert!(error.to_string().contains("host and port"), "{error}");
+    }
+}

@@ -1,0 +1,87 @@
+//! Metrics, as a recorder sees them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use llm_redis::{Command, Event};
+use llm_testkit::redis::RedisServer;
+use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
+use crate::{builder, wait_for};
+
+/// What was recorded, by name and labels.
+#[derive(Clone, Default)]
+struct Book(Arc<Mutex<BTreeMap<String, f64>>>);
+
+struct Line(Book, String);
+
+impl Line {
+    fn write(&self, change: impl FnOnce(&mut f64)) {
+        change(self.0.0.lock().expect("no writer panics").entry(self.1.clone()).or_default());
+    }
+}
+
+impl CounterFn for Line {
+    fn increment(&self, by: u64) {
+        self.write(|value| *value += by as f64);
+    }
+    fn absolute(&self, to: u64) {
+        self.write(|value| *value = to as f64);
+    }
+}
+
+impl GaugeFn for Line {
+    fn increment(&self, by: f64) {
+        self.write(|value| *value += by);
+    }
+    fn decrement(&self, by: f64) {
+        self.write(|value| *value -= by);
+    }
+    fn set(&self, to: f64) {
+        self.write(|value| *value = to);
+    }
+}
+
+impl Book {
+    fn line(&self, key: &Key) -> Arc<Line> {
+        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        Arc::new(Line(self.clone(), format!("{}[{}]", key.name(), labels.join(","))))
+    }
+}
+
+impl Recorder for Book {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.line(key))
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.line(key))
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[tokio::test]
+async fn calls_outages_and_the_state_are_metered() {
+    let book = Book::default();
+    let _guard = metrics::set_default_local_recorder(&book);
+    let mut server = RedisServer::spawn();
+    let redis = builder(&server.url()).instance("shop").spawn().unwrap();
+    let mut events = redis.events();
+    let key = redis.names().place("p").key("k");
+    redis.run(Command::get(&key)).await.unwrap();
+    let read = |line: &str| book.0.lock().unwrap().get(line).copied();
+    assert_eq!(read("llm_redis_up[instance=shop]"), Some(1.0));
+    server.kill();
+    wait_for(&mut events, |event| matches!(event, Event::Away(_))).await;
+    redis.run(Command::get(&key)).await.unwrap_err();
+    assert_eq!(read("llm_redis_up[instance=shop]"), Some(0.0));
+    assert_eq!(read("llm_redis_away_total[instance=shop]"), Some(1.0));
+    assert_eq!(read("llm_redis_calls_total[instance=shop,outcome=ok]"), Some(1.0));
+    assert_eq!(read("llm_redis_calls_total[instance=shop,outcome=open]"), Some(1.0));
+}

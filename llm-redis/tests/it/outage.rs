@@ -1,0 +1,173 @@
+//! Redis down at start, down later, stalled, back again.
+
+use std::{net::TcpListener, time::Duration};
+
+use llm_redis::{Command, ErrorKind, Event, Key, Redis, State};
+use llm_testkit::redis::RedisServer;
+use tokio::time::Instant;
+
+use crate::{ALLOWANCE, answered, builder, open, wait_for};
+
+fn key(redis: &Redis) -> Key {
+    redis.names().place("p").key("k")
+}
+
+/// How long a call took that must fail.
+async fn fails(redis: &Redis) -> (ErrorKind, Duration) {
+    let start = Instant::now();
+    let error = redis.run(Command::get(&key(redis))).await.unwrap_err();
+    assert!(error.is_outage(), "{error}");
+    (error.kind(), start.elapsed())
+}
+
+#[tokio::test]
+async fn down_at_start_it_fails_at_once_and_comes_up_by_itself() {
+    let mut server = RedisServer::spawn();
+    server.kill();
+    let redis = open(&server.url());
+    let mut events = redis.events();
+    let (kind, waited) = fails(&redis).await;
+    assert!(kind == ErrorKind::Open && waited < ALLOWANCE, "{kind:?} after {waited:?}");
+    let error = redis.health().away.unwrap();
+    assert!(error.kind() == ErrorKind::Connection && error.to_string().contains("refused"), "{error}");
+    assert_eq!(redis.health().state, State::Away);
+    server.restart();
+    wait_for(&mut events, |event| matches!(event, Event::Back)).await;
+    redis.run(Command::get(&key(&redis))).await.unwrap();
+    assert!(redis.health().away.is_none() && redis.health().state == State::Up);
+}
+
+#[tokio::test]
+async fn killed_and_restarted_calls_fail_at_once_in_between() {
+    let mut server = RedisServer::spawn();
+    let redis = open(&server.url());
+    let mut events = redis.events();
+    redis.run(Command::set(&key(&redis), "v")).await.unwrap();
+    server.kill();
+    let event = wait_for(&mut events, |event| matches!(event, Event::Away(_))).await;
+    assert!(matches!(event, Event::Away(error) if error.kind() == ErrorKind::Connection));
+    for _ in 0..50 {
+        let (kind, waited) = fails(&redis).await;
+        assert!(kind == ErrorKind::Open && waited < ALLOWANCE, "{kind:?} after {waited:?}");
+    }
+    server.restart();
+    wait_for(&mut events, |event| matches!(event, Event::Back)).await;
+    assert!(redis.run(Command::get(&key(&redis))).await.unwrap().is_nil(), "the new server is empty");
+    assert!(redis.stats().refused >= 50 && redis.stats().connected == 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_replaced_under_a_call() {
+    let server = RedisServer::spawn();
+    let redis = open(&server.url());
+    let mut events = redis.events();
+    redis.run(Command::set(&key(&redis), "v")).await.unwrap();
+    for _ in 0..5 {
+        server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();
+        let value = redis.run(Command::get(&key(&redis))).await.unwrap();
+        assert_eq!(value.bytes().unwrap().unwrap(), "v");
+    }
+    wait_for(&mut events, |event| matches!(event, Event::Disconnected)).await;
+    assert_eq!((redis.stats().opened, redis.health().away.is_none()), (0, true));
+}
+
+#[tokio::test]
+async fn stalled_a_call_waits_its_time_out_and_the_breaker_ends_the_waiting() {
+    let server = RedisServer::spawn();
+    let bound = Duration::from_millis(50);
+    let redis = builder(&server.url()).call_timeout(bound).connect_timeout(bound * 4).spawn().unwrap();
+    let mut events = redis.events();
+    answered(&redis, &key(&redis)).await;
+    server.stop();
+    let mut timed_out = 0;
+    loop {
+        let (kind, waited) = fails(&redis).await;
+        assert!(waited < bound + ALLOWANCE, "{kind:?} after {waited:?}");
+        match kind {
+            ErrorKind::Timeout => timed_out += 1,
+            ErrorKind::Open => break,
+            kind => panic!("{kind:?}"),
+        }
+    }
+    assert!((1..=3).contains(&timed_out), "{timed_out} calls waited");
+    for _ in 0..20 {
+        assert_eq!(fails(&redis).await.0, ErrorKind::Open);
+    }
+    server.cont();
+    wait_for(&mut events, |event| matches!(event, Event::Back)).await;
+    answered(&redis, &key(&redis)).await;
+}
+
+#[tokio::test]
+async fn a_time_out_says_that_the_command_may_have_run() {
+    let server = RedisServer::spawn();
+    let redis = builder(&server.url()).call_timeout(Duration::from_millis(300)).failures_to_open(99).spawn().unwrap();
+    answered(&redis, &key(&redis)).await;
+    server.stop();
+    let error = redis.run(Command::set(&key(&redis), "late")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Timeout && error.may_have_run(), "{error}");
+    server.cont();
+    while server.command(&["GET", key(&redis).as_str()]).as_deref() != Ok("late") {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_cannot_connect_in_time_does_not_make_the_next_wait() {
+    // It takes connections, and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", silent.local_addr().unwrap());
+    let bound = Duration::from_millis(50);
+    let redis = builder(&url).call_timeout(bound).connect_timeout(Duration::from_secs(60)).spawn().unwrap();
+    let (kind, waited) = fails(&redis).await;
+    assert!(kind == ErrorKind::Timeout && waited < bound + ALLOWANCE, "{kind:?} after {waited:?}");
+    assert_eq!(fails(&redis).await.0, ErrorKind::Open);
+    assert_eq!(redis.stats().timed_out, 1);
+}
+
+#[tokio::test]
+async fn after_a_failover_the_primary_is_looked_for_again() {
+    let primary = RedisServer::spawn();
+    let server = RedisServer::builder().replica_of(&primary).spawn();
+    let redis = open(&server.url());
+    let mut events = redis.events();
+    let error = redis.run(Command::set(&key(&redis), "v")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ReadOnly);
+    wait_for(&mut events, |event| matches!(event, Event::Connected)).await;
+    wait_for(&mut events, |event| matches!(event, Event::Connected)).await;
+    assert!(redis.health().away.is_none(), "reading goes on all the while");
+}
+
+#[tokio::test]
+async fn under_load_an_outage_fails_nobody_late() {
+    let mut server = RedisServer::spawn();
+    let bound = Duration::from_millis(50);
+    let redis = builder(&server.url()).call_timeout(bound).spawn().unwrap();
+    let mut events = redis.events();
+    answered(&redis, &key(&redis)).await;
+    let callers: Vec<_> = (0..16)
+        .map(|_| {
+            let redis = redis.clone();
+            tokio::spawn(async move {
+                let (mut longest, key) = (Duration::ZERO, key(&redis));
+                for _ in 0..100 {
+                    let start = Instant::now();
+                    let _ = redis.run(Command::get(&key)).await;
+                    longest = longest.max(start.elapsed());
+                    tokio::task::yield_now().await;
+                }
+                longest
+            })
+        })
+        .collect();
+    server.kill();
+    server.restart();
+    for caller in callers {
+        let longest = caller.await.unwrap();
+        assert!(longest < bound + ALLOWANCE, "{longest:?}");
+    }
+    if redis.health().away.is_some() {
+        wait_for(&mut events, |event| matches!(event, Event::Back)).await;
+    }
+    answered(&redis, &key(&redis)).await;
+}

@@ -1,0 +1,79 @@
+//! What the URL keeps secret is in no output, whatever goes wrong.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use llm_redis::{Command, Event, Redis};
+use llm_testkit::redis::RedisServer;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::{builder, wait_for};
+
+const USER: &str = "us3r-n4me";
+const PASSWORD: &str = "p4ssw0rd";
+
+/// Everything that `tracing` writes.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no writer panics").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn neither_user_nor_password_is_shown() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE);
+    // For all tests of this program: one that is set for a thread misses what other threads met first.
+    tracing::subscriber::set_global_default(subscriber.with_writer(log.clone()).finish()).unwrap();
+    let mut seen = String::new();
+
+    let mut server = RedisServer::builder().line(&format!("user {USER} on >{PASSWORD} ~* &* +@all -get")).spawn();
+    let right = format!("redis://{USER}:{PASSWORD}@127.0.0.1:{}", server.port());
+    let wrong = format!("redis://{USER}:{PASSWORD}x@127.0.0.1:{}", server.port());
+    let scheme = format!("http://{USER}:{PASSWORD}@127.0.0.1");
+    let path = format!("redis://{USER}:{PASSWORD}@127.0.0.1/{PASSWORD}?key={PASSWORD}");
+    for url in [scheme, path] {
+        let error = Redis::builder(&url).spawn().unwrap_err();
+        seen += &format!("{:?} {error} {error:?}", Redis::builder(&url));
+    }
+    for url in [wrong, right] {
+        let redis = builder(&url).spawn().unwrap();
+        let mut events = redis.events();
+        let key = redis.names().place("p").key("k");
+        let error = redis.run(Command::get(&key)).await.unwrap_err();
+        seen += &format!("{error} {error:?} {redis:?} {:?} {:?}", redis.health(), redis.stats());
+        if redis.health().away.is_none() {
+            // A server that repeats what it was told.
+            let error = redis.run(Command::on("NOSUCH", &key).arg(PASSWORD)).await.unwrap_err();
+            let script = llm_redis::Script::new("return redis.error_reply(ARGV[1])");
+            let said = redis.run(script.on(&[&key]).arg(format!("ERR {USER} {PASSWORD}"))).await.unwrap_err();
+            seen += &format!("{error} {error:?} {said} {said:?}");
+            server.kill();
+        }
+        let away = wait_for(&mut events, |event| matches!(event, Event::Away(_))).await;
+        seen += &format!("{away:?} {:?}", redis.run(Command::get(&key)).await);
+    }
+    seen += &String::from_utf8_lossy(&log.0.lock().unwrap());
+    assert!(seen.contains("redis is away") && seen.contains("127.0.0.1"), "there is something to look through: {seen}");
+    for secret in [USER, PASSWORD] {
+        assert!(!seen.contains(secret), "{secret} in {seen}");
+    }
+}

@@ -1,0 +1,81 @@
+//! What is wrong with a URL or a setting is said by its part.
+
+use std::time::Duration;
+
+use llm_redis::{ErrorKind, Redis, RedisBuilder};
+
+fn refused(builder: RedisBuilder) -> (ErrorKind, String) {
+    let error = builder.spawn().expect_err("it must be refused");
+    (error.kind(), error.to_string())
+}
+
+#[tokio::test]
+async fn the_wrong_part_is_named_and_not_shown() {
+    for (url, part) in [
+        ("", "scheme"),
+        ("localhost:6379", "scheme"),
+        ("http://s3cret@localhost", "scheme"),
+        ("redis://", "host"),
+        ("redis://u:s3cret@", "host"),
+        ("redis://:s3cret@host:0", "port"),
+        ("redis://:s3cret@host:99999", "port"),
+        ("redis://:s3cret@host:s3cret", "port"),
+        ("redis://[::1", "host"),
+        ("redis://[::1]x", "port"),
+        ("redis://u:s3cret@a,b", "host"),
+        ("redis://s3cret@host", "password"),
+        ("redis://:%ff@host", "password"),
+        ("redis://%ff:p@host", "user"),
+        ("redis://host/s3cret", "path"),
+        ("redis://host/-1", "path"),
+        ("redis://host/?password=s3cret", "query"),
+        ("redis://host/#s3cret", "fragment"),
+    ] {
+        let (kind, text) = refused(Redis::builder(url));
+        assert_eq!(kind, ErrorKind::BadUrl, "{url}");
+        assert!(text.contains(part) && !text.contains("s3cret"), "{url}: {text}");
+    }
+}
+
+#[cfg(feature = "cluster")]
+#[tokio::test]
+async fn a_cluster_has_one_database() {
+    assert!(refused(Redis::builder("redis+cluster://a:1,b:2/3")).1.contains("path"));
+    Redis::builder("redis+cluster://u:p@a:1,b:2/").spawn().unwrap();
+}
+
+#[tokio::test]
+async fn a_scheme_whose_feature_is_off_names_it() {
+    let built = [cfg!(feature = "tls"), cfg!(feature = "cluster")];
+    for (built, url, feature) in [(built[0], "rediss://h", "`tls`"), (built[1], "redis+cluster://h", "`cluster`")] {
+        let made = Redis::builder(url).spawn();
+        assert_eq!(made.is_ok(), built, "{url}");
+        assert!(made.err().is_none_or(|error| error.to_string().contains(feature)));
+    }
+}
+
+#[tokio::test]
+async fn settings_that_make_no_sense_are_refused() {
+    let plain = || Redis::builder("redis://localhost?protocol=resp3");
+    plain().spawn().unwrap();
+    let zero = Duration::ZERO;
+    for builder in [
+        plain().call_timeout(zero),
+        plain().connect_timeout(zero),
+        plain().probes(zero, zero),
+        plain().max_in_flight(0),
+        plain().max_channels(0),
+        plain().channel_queue(usize::MAX),
+        plain().failures_to_open(0),
+        plain().prefix("a:b"),
+        plain().root_certificates("pem"),
+    ] {
+        assert_eq!(refused(builder).0, ErrorKind::BadSetting);
+    }
+}
+
+#[test]
+fn outside_of_a_runtime_it_says_so() {
+    let (kind, text) = refused(Redis::builder("redis://localhost"));
+    assert!(kind == ErrorKind::BadSetting && text.contains("runtime"), "{text}");
+}

@@ -1,0 +1,87 @@
+use std::time::Duration;
+
+use super::server::RedisServer;
+
+/// Slots of a Cluster.
+const SLOTS: u16 = 16_384;
+const NODES: u16 = 3;
+/// How often the nodes are asked whether they agree, and how many times at most.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+const MOST_ASKS: usize = 1_000;
+
+/// A Cluster of three primaries that share all slots, without replicas. Killed on drop.
+///
+/// It takes a good two seconds to spawn, since nodes wait that long before they trust each other: share one among the
+/// cases of a test.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// Spawns the nodes and waits until all of them serve.
+    ///
+    /// # Panics
+    ///
+    /// If there is no `redis-server`, or the nodes do not agree.
+    pub fn spawn() -> Self {
+        let nodes: Vec<_> = (0..NODES).map(|_| RedisServer::builder().cluster_node().spawn()).collect();
+        for (n, node) in (0..NODES).zip(&nodes) {
+            let (first, last) =
+                (SLOTS / NODES * n, if n + 1 == NODES { SLOTS - 1 } else { SLOTS / NODES * (n + 1) - 1 });
+            ask(node, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
+            ask(node, &["CLUSTER", "SET-CONFIG-EPOCH", &(n + 1).to_string()]);
+        }
+        for node in &nodes[1..] {
+            let (port, bus) = (node.port().to_string(), node.bus_port().to_string());
+            ask(&nodes[0], &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+        }
+        let cluster = Self { nodes };
+        cluster.wait_until_whole();
+        cluster
+    }
+
+    /// `redis+cluster://` with all nodes.
+    pub fn url(&self) -> String {
+        let nodes: Vec<_> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+        format!("redis+cluster://{}", nodes.join(","))
+    }
+
+    /// The nodes; the first has the lowest slots.
+    pub fn nodes(&self) -> &[RedisServer] {
+        &self.nodes
+    }
+
+    /// The nodes, to kill and restart them. A node that is restarted keeps its place.
+    pub fn nodes_mut(&mut self) -> &mut [RedisServer] {
+        &mut self.nodes
+    }
+
+    /// Waits until every node says that all slots are served, by all nodes.
+    ///
+    /// # Panics
+    ///
+    /// If that takes longer than 20 s.
+    pub fn wait_until_whole(&self) {
+        let is_whole = |node: &RedisServer| {
+            let info = node.command(&["CLUSTER", "INFO"]).unwrap_or_default();
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+        };
+        for _ in 0..MOST_ASKS {
+            if self.nodes.iter().all(is_whole) {
+                return;
+            }
+            pause();
+        }
+        panic!("the nodes of the Cluster do not agree");
+    }
+}
+
+fn ask(node: &RedisServer, args: &[&str]) {
+    node.command(args).unwrap_or_else(|error| panic!("{}: {error}", args.join(" ")));
+}
+
+#[expect(clippy::disallowed_methods, reason = "the nodes are other processes, which tell nobody when they agree")]
+fn pause() {
+    std::thread::sleep(ASK_EVERY);
+}
