@@ -4,7 +4,9 @@
 //! asks, the text asked about and, for a replayed history, the wall-clock time of asking:
 //!
 //! - [`registry`]: "first generation", the public functions of twelve crates this workspace is built from;
-//! - [`history`]: "regenerate what changed", the items of every file that this repository's commits added or modified;
+//! - [`history`]: "regenerate what changed", the items of every file that this repository's commits added or modified,
+//!   or those of any other repository's;
+//! - [`prompts`]: one's own log;
 //! - [`trace`]: a public trace of such regenerations, with its texts;
 //! - [`demo`]: a few illustrative stories.
 //!
@@ -20,8 +22,10 @@ pub mod axum_service;
 pub mod demo;
 pub mod error;
 pub mod history;
+mod lines;
 pub mod percentile;
 pub mod progress;
+pub mod prompts;
 pub mod registry;
 pub mod run;
 pub mod scan;

@@ -1,9 +1,9 @@
 //! The recommended stack, in front of a simulated vendor that is asked over real HTTP.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use llm_cache::{Cache, CacheLayer};
-use llm_core::{BoxError, Call, ChatRequest, Clock, Error, Origin, Provider, into_provider};
+use llm_core::{BoxError, Call, ChatRequest, Clock, Error, Origin, PriceTable, Provider, into_provider};
 use llm_providers::{Ledger, OpenAi, ledger::Snapshot, prices};
 use llm_testkit::{Dist, Latency, Server, Vendor};
 
@@ -19,8 +19,19 @@ pub const LATENCY_DIVISOR: u32 = 100;
 const KEY: &str = "no-real-key";
 const SEED: u64 = 2026;
 
+/// How the cache keeps answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// For how long; `None` is for ever.
+    pub ttl: Option<Duration>,
+    /// How much of them, in bytes.
+    pub max_bytes: u64,
+}
+
 /// A stack, the vendor below it, and the books of both.
 pub struct Simulation {
+    keeping: Keeping,
+    unpriced: Vec<Arc<str>>,
     provider: Arc<dyn Provider>,
     ledger: Ledger,
     vendor: Vendor,
@@ -30,26 +41,35 @@ pub struct Simulation {
 impl Simulation {
     /// Starts a vendor on loopback and a stack in front of it. **Spawns tasks**: the vendor's, which end with this.
     ///
-    /// Answers are kept for ever: what a run shows is how often questions repeat.
+    /// `models` are those that requests name besides [`MODEL`]. One that has no known price is billed as that is.
     ///
     /// # Errors
     ///
-    /// None in practice: the settings are fixed.
-    pub async fn start(clock: impl Clock, latency: Latency) -> Result<Self, BoxError> {
-        let prices = prices::openai();
-        let vendor = vendor(latency)?;
+    /// A capacity or a time that keeps nothing.
+    pub async fn start(
+        clock: impl Clock,
+        latency: Latency,
+        keeping: Keeping,
+        models: &BTreeSet<Arc<str>>,
+    ) -> Result<Self, BoxError> {
+        let (prices, unpriced) = prices(models)?;
+        let vendor = vendor(latency, &prices, models)?;
         let server = vendor.serve().await;
 
         let ledger = Ledger::new(prices);
-        let cache = Cache::builder("test-generation").no_expiry().max_bytes(4 << 30).clock(clock).build()?;
+        let cache = Cache::builder("test-generation").max_bytes(keeping.max_bytes).clock(clock);
+        let cache = match keeping.ttl {
+            Some(ttl) => cache.ttl(ttl),
+            None => cache.no_expiry(),
+        };
         let stack = tower::ServiceBuilder::new()
             .layer(ledger.answers())
-            .layer(CacheLayer::new(cache))
+            .layer(CacheLayer::new(cache.build()?))
             .timeout(Duration::from_secs(60))
             .load_shed()
             .layer(ledger.purchases())
             .service(OpenAi::new(KEY)?.base_url(&server.base_url())?);
-        Ok(Self { provider: into_provider(stack), ledger, vendor, _server: server })
+        Ok(Self { keeping, unpriced, provider: into_provider(stack), ledger, vendor, _server: server })
     }
 
     /// Asks for the test cases of one request; tells who answered.
@@ -58,7 +78,11 @@ impl Simulation {
     ///
     /// The stack's.
     pub async fn ask(provider: Arc<dyn Provider>, request: Request) -> Result<Origin, Error> {
-        let question = ChatRequest::new(MODEL).system(INSTRUCTION).user(request.text).temperature(0.0);
+        let mut question = ChatRequest::new(request.model.unwrap_or_else(|| MODEL.into()));
+        if request.instructed {
+            question = question.system(INSTRUCTION);
+        }
+        let question = question.user(request.text).temperature(0.0);
         let call = Call::new(request.organisation, question).with_label("feature", "test-generation")?;
         Ok(provider.chat(call).await?.receipt.origin())
     }
@@ -78,15 +102,29 @@ impl Simulation {
         (self.vendor.total_billed(), self.vendor.books().len())
     }
 
-    /// What is simulated, for whoever reads the figures.
+    /// What is simulated and how answers were kept, for whoever reads the figures.
     pub fn disclosure(&self, latency: &str) -> String {
+        let Keeping { ttl, max_bytes } = self.keeping;
+        let kept = ttl.map_or("for ever".to_owned(), |ttl| format!("for {} s", ttl.as_secs()));
+        let unpriced = match &self.unpriced[..] {
+            [] => String::new(),
+            models => format!(" (no price is known of {}: at {MODEL}'s)", models.join(", ")),
+        };
         format!(
             "simulated: the vendor, its answers ({} to {} tokens each, assumed) and its latency ({latency}); \
-             money at {MODEL}'s list prices of {}. Counted: calls, hits, coalesced.",
+             money at the list prices of {}{unpriced}. Kept: {kept}, in {} MiB. Counted: calls, hits, coalesced.",
             ANSWER_TOKENS.start(),
             ANSWER_TOKENS.end(),
             self.books().prices_as_of(),
+            max_bytes.div_ceil(1 << 20),
         )
+    }
+}
+
+impl Default for Keeping {
+    /// All, for ever: what a run shows then is how often questions repeat.
+    fn default() -> Self {
+        Self { ttl: None, max_bytes: 4 << 30 }
     }
 }
 
@@ -96,11 +134,27 @@ pub fn latency() -> Latency {
     Latency::new(first, Dist::Fixed(Duration::from_millis(12))).scaled(1.0 / f64::from(LATENCY_DIVISOR))
 }
 
-/// A vendor that bills at the price table's prices, by its own arithmetic.
-fn vendor(latency: Latency) -> Result<Vendor, BoxError> {
-    let table = prices::openai();
-    let price = table.model(MODEL).and_then(|model| model.at(1)).ok_or("the price table lacks the example's model")?;
-    let cached = price.cache_read.unwrap_or(price.input);
-    let builder = Vendor::builder().seed(SEED).keys([KEY]).answer_tokens(ANSWER_TOKENS).latency(latency);
-    Ok(builder.price(MODEL, price.input.nanos(), cached.nanos(), price.output.nanos()).build())
+/// The prices of [`MODEL`] and `models`, and those of `models` that are billed as [`MODEL`] is.
+fn prices(models: &BTreeSet<Arc<str>>) -> Result<(PriceTable, Vec<Arc<str>>), BoxError> {
+    let mut table = if models.is_empty() { prices::openai() } else { prices::all() };
+    let price = table.model(MODEL).ok_or("the price table lacks the example's model")?.clone();
+    let mut unpriced = Vec::new();
+    for model in models {
+        if table.model(model).and_then(|model| model.at(1)).is_none() {
+            table = table.with(&**model, price.clone())?;
+            unpriced.push(Arc::clone(model));
+        }
+    }
+    Ok((table, unpriced))
+}
+
+/// A vendor that bills at these prices for short prompts, by its own arithmetic.
+fn vendor(latency: Latency, prices: &PriceTable, models: &BTreeSet<Arc<str>>) -> Result<Vendor, BoxError> {
+    let mut builder = Vendor::builder().seed(SEED).keys([KEY]).answer_tokens(ANSWER_TOKENS).latency(latency);
+    for model in [MODEL].into_iter().chain(models.iter().map(|model| &**model)) {
+        let price = prices.model(model).and_then(|model| model.at(1)).ok_or("a model has no price")?;
+        let cached = price.cache_read.unwrap_or(price.input);
+        builder = builder.price(model, price.input.nanos(), cached.nanos(), price.output.nanos());
+    }
+    Ok(builder.build())
 }

@@ -24,13 +24,17 @@ pub struct Request {
     pub text: Arc<str>,
     /// When it was asked, for a replay that sets the wall clock; `None` means now.
     pub at: Option<SystemTime>,
+    /// The model asked; `None` means [`MODEL`](crate::simulation::MODEL).
+    pub model: Option<Arc<str>>,
+    /// Whether [`INSTRUCTION`] stands before the text; otherwise the text is all that is sent.
+    pub instructed: bool,
 }
 
 impl Request {
     /// A request asked now.
     #[must_use]
     pub fn new(organisation: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        Self { organisation: organisation.into(), text: text.into(), at: None }
+        Self { organisation: organisation.into(), text: text.into(), at: None, model: None, instructed: true }
     }
 
     /// Sets the wall-clock time of asking.
@@ -40,10 +44,10 @@ impl Request {
         self
     }
 
-    /// The whole prompt as one text: [`INSTRUCTION`], an empty line, the text.
+    /// The whole prompt as one text: [`INSTRUCTION`], an empty line, the text; or the text alone.
     #[must_use]
     pub fn prompt(&self) -> String {
-        format!("{INSTRUCTION}\n\n{}", self.text)
+        if self.instructed { format!("{INSTRUCTION}\n\n{}", self.text) } else { self.text.to_string() }
     }
 }
 
@@ -125,6 +129,7 @@ mod tests {
     fn a_prompt_is_the_instruction_and_the_text_alone() {
         let request = Request::new("org", "fn f() {}").at(SystemTime::UNIX_EPOCH);
         assert_eq!(request.prompt(), format!("{INSTRUCTION}\n\nfn f() {{}}"));
+        assert_eq!(Request { instructed: false, ..request }.prompt(), "fn f() {}");
     }
 
     #[test]

@@ -1,29 +1,133 @@
 //! Limits and budgets per tenant for calls to language models, as a tower layer and as a library of its own.
 //!
-//! **Status: not built yet; this crate holds its contract.** It exports nothing and has no dependency.
+//! # Overview
 //!
-//! # What it will be
+//! Before a call a [`Limiter`] *reserves* what the call may use, and after it the call is *settled* by what it used.
+//! [`Plans`] say how much of what: requests, tokens, money, calls at one time, and whatever the application sells; as
+//! token buckets or in calendar windows; for each tenant, plan, model, provider or label, or for all together.
+//! [`RateLimitLayer`] puts a limiter in front of any service of the family; [`Limiter::try_reserve`] works without it, for
+//! any client.
 //!
-//! Before a call it *reserves* what the call may use, and after the call it *settles* what was used:
+//! It is no cache and retries nothing. Above a cache it counts what a customer bought, below it what is spent; where it
+//! stands is the application's choice. Vendors' own limits, and which key to use, are `llm-keypool`'s.
 //!
-//! - Quotas over requests, tokens, money (integer nano-dollars), concurrent calls, and units that the application
-//!   sells, as token buckets or as calendar windows in a time zone. Several quotas over several scopes (tenant, plan,
-//!   model, provider, label, global) are decided together, all or nothing.
-//! - Whatever way a call ends, its reservation is settled. A call known not to have been sent costs nothing; one that
-//!   was sent and whose usage is unknown keeps its whole reservation as spent; slots always come back.
-//! - Money is never overspent where the estimate is an upper bound. Otherwise the excess of calls already running is
-//!   debt, which the next window pays.
-//! - A refusal states the true time to wait. A wait is bounded by the call's deadline, fair between tenants, and woken
-//!   rather than polled.
-//! - Books in memory or in a file that a killed process leaves intact; in Redis later, behind a feature.
-//! - The core works on its own: reserve a demand, then settle it, with any client and no tower.
-//! - A mode that observes: it counts what it would have refused or delayed, and lets every call pass.
+//! # Example
 //!
-//! # What it will not be
+//! ```
+//! use llm_core::{Call, ChatRequest, ErrorKind, into_provider};
+//! use llm_ratelimit::{Limiter, Plans, RateLimitLayer};
+//! # use llm_providers::{prices, scripted::Scripted};
 //!
-//! - No pacing by vendors' own limits, and no choice of key: that is `llm-keypool`'s.
-//! - No cache and no retries. Above a cache it counts what a customer bought, below it what is spent; where it stands
-//!   is the application's choice.
-//! - No reader of vendors' JSON or headers, no floating-point money, no background task that its constructor's name
-//!   does not announce.
-//! - No dependency on a sibling crate; it builds on `llm-core`.
+//! # tokio_test::block_on(async {
+//! # let client = Scripted::new();
+//! let plans = Plans::each(["10/minute", "2 proposals/month", "$3/day in Europe/Berlin"])?;
+//! let limiter = Limiter::builder(plans).prices(prices::openai()).build();
+//! let provider = into_provider(tower::ServiceBuilder::new().layer(RateLimitLayer::new(limiter.clone())).service(client));
+//!
+//! let ask = || Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Draft a proposal for a car park."));
+//! provider.chat(ask()).await?;
+//! provider.chat(ask()).await?;
+//! let refused = provider.chat(ask()).await.unwrap_err();
+//! assert_eq!(refused.kind(), ErrorKind::OverBudget);
+//! assert!(refused.retry_after().is_some());
+//! for standing in limiter.usage("acme").iter() {
+//!     println!("{}: {} left", standing.limit, standing.remaining);
+//! }
+//! # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
+//! # How it decides
+//!
+//! - **All or nothing.** All limits of a call are looked up and decided under the locks of the stripes they are in, taken in
+//!   one order. So no two calls get the same room, and a refused call has taken nothing.
+//! - **Reserve, then settle.** A call reserves what its [`Estimator`] says; [`Learned`] learns from what calls took,
+//!   [`UpperBound`] never says too little. A call known not to have been sent costs nothing; one that was sent and whose
+//!   usage is unknown keeps its whole reservation as spent; slots always come back. That holds for a call that is dropped,
+//!   too.
+//! - **Buckets** drain first in, first out. What a call gives back is what of its share has not drained yet, so a bucket
+//!   never holds less than if the call had taken from the start what it used: burst + rate is never passed, whatever is
+//!   given back.
+//! - **Windows** count a call where it began. What it takes beyond its reservation is debt, as far as it passes the limit,
+//!   and the next windows pay it. With upper bounds there is none.
+//! - **Refusals** state the true time to wait: when the call would fit if nobody else took anything. One that can never
+//!   fit says so at once.
+//! - **Waiting** ([`Waiting`]) is bounded by the deadline and by the tokens that wait. In the line for one account,
+//!   tenants are served by their plans' weights, and interactive calls before background ones, which get every sixteenth
+//!   turn. Whoever comes later does not take the room of those who wait.
+//! - **Plans change** at run time ([`Limiter::replace`]) without forgetting what was used: a counter belongs to what is
+//!   counted, over what time and for whom, not to how much is allowed.
+//! - **Memory is bounded.** An idle tenant is forgotten when it owes nothing and nothing of its windows is used. Where
+//!   there is no room for one more ([`LimiterBuilder::max_accounts`]), those without room share a few accounts.
+//! - **Time** is the wall time of `llm_core::Clock`. Set back, it neither fills buckets nor brings back a window that is
+//!   over; set ahead, it ends windows, and they stay ended.
+//!
+//! Counters are not `governor`'s: its cells are 32 bits wide, and it can neither give back what was not used, nor decide
+//! several quotas together, nor change one at run time. Tests hold these buckets against it, decision by decision.
+//!
+//! # Readiness and cloning
+//!
+//! [`RateLimit`] is always ready; a call waits inside its future. Clones share one [`Limiter`]. Nothing spawns a task but
+//! [`Webhook::spawn`].
+//!
+//! The books are in memory. What calendar windows hold can be kept elsewhere: [`Limiter::changed_balances`] and
+//! [`Limiter::restore`].
+//!
+//! # Errors
+//!
+//! A refusal is an [`llm_core::Error`] whose source is a [`Refusal`]: `RateLimited` for buckets and calls at one time,
+//! `OverBudget` for calendar windows and for what can never fit, `Overloaded` for what an operator sheds. The charge is
+//! none.
+//!
+//! # Feature flags
+//!
+//! | feature | default | what it does |
+//! |---|---|---|
+//! | `metrics` | off | counters and histograms through the `metrics` facade; the plan is a label, the tenant is not |
+
+mod account;
+mod balance;
+mod books;
+mod bucket;
+mod builder;
+mod calendar;
+mod counter;
+mod demand;
+mod emergency;
+mod estimate;
+mod event;
+mod layer;
+mod limit;
+mod limiter;
+mod measure;
+mod plans;
+mod queue;
+mod quota;
+mod refusal;
+mod reservation;
+mod rules;
+mod running;
+mod service;
+mod standing;
+mod telemetry;
+mod webhook;
+mod window;
+
+pub use self::balance::Balance;
+pub use self::builder::{LimiterBuilder, UnknownPrice, Waiting};
+pub use self::calendar::{Calendar, CalendarUnit};
+pub use self::demand::{Actual, Demand};
+pub use self::emergency::{Emergency, Shed};
+pub use self::estimate::{Estimator, Learned, Question, UpperBound};
+pub use self::event::{Event, Sink};
+pub use self::layer::{CutOff, RateLimitLayer};
+pub use self::limit::{Aspect, Limit};
+pub use self::limiter::{Limiter, Stats};
+pub use self::measure::Measure;
+pub use self::plans::{Plan, PlanError, Plans};
+pub use self::quota::{Quota, QuotaError};
+pub use self::refusal::{Reason, Refusal};
+pub use self::reservation::Reservation;
+pub use self::service::{RateLimit, WouldRefuse};
+pub use self::standing::{Standing, Standings};
+pub use self::webhook::{Form, Webhook};
+pub use llm_core;

@@ -1,14 +1,18 @@
 //! The command line of `test_generation`.
 
+mod amounts;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::simulation::Keeping;
 use crate::trace::Key;
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
-usage: test_generation [--demo | --trace FILE [--texts FILE]... [--key full|scenario]]
+usage: test_generation [--demo | --trace FILE [--texts FILE]... [--key full|scenario]
+                        | --git DIR [--glob PATTERN]... | --prompts FILE] [--ttl TIME] [--capacity SIZE]
 
 Organisations ask for test cases, over HTTP, of a simulated vendor that needs no key.
 Without options: the public functions of twelve crates, then what changed in this repository.
@@ -17,12 +21,28 @@ Without options: the public functions of twelve crates, then what changed in thi
   --trace FILE         replay the public trace bdd_regen_trace.csv.gz instead
   --texts FILE         the texts of its scenarios; may be given more than once; others are made up
   --key full|scenario  ask about header and scenario (the default), or about the scenario alone
+  --git DIR            replay the history of your own repository instead: what each commit adds or modifies
+  --glob PATTERN       which of its files, such as '**/*.py'; may be given more than once; without it '**/*.rs'
+  --prompts FILE       replay your own log instead, a JSON object a line:
+                       {\"prompt\": \"...\", \"tenant\": \"acme\", \"model\": \"gpt-4o\", \"ts\": \"2026-03-01T09:30:00Z\"}
+                       (prompt alone is needed; ts in unix seconds or RFC 3339, on every line or on none)
+  --ttl TIME           how long the cache keeps answers, by the replay's clock: 15m, 24h, 7d, or none (the default)
+  --capacity SIZE      how much it holds in memory, such as 64mb; without it 4gb
   --help               print this
 ";
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// Run a workload.
+    Run(Workload, Keeping),
+    /// Print [`USAGE`].
+    Help,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workload {
     /// First generation, then regeneration.
     Repository,
     /// The illustrative stories.
@@ -36,8 +56,18 @@ pub enum Command {
         /// Which text is asked about.
         key: Key,
     },
-    /// Print [`USAGE`].
-    Help,
+    /// A replay of a repository's history.
+    Git {
+        /// A directory inside it.
+        directory: PathBuf,
+        /// Which files.
+        globs: Vec<String>,
+    },
+    /// A replay of a log.
+    Prompts {
+        /// The file.
+        file: PathBuf,
+    },
 }
 
 /// A command line that makes no sense.
@@ -64,27 +94,97 @@ impl std::error::Error for UsageError {}
 ///
 /// When an argument is not known, lacks its value or is given twice, or when options exclude each other.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
-    let mut args = args.into_iter();
-    let (mut demo, mut trace, mut texts, mut key) = (false, None, Vec::new(), None);
+    let (mut args, mut given) = (args.into_iter(), Given::default());
     while let Some(arg) = args.next() {
         let (name, value) = split(&arg);
+        if matches!((name, &value), ("--help" | "-h", None)) {
+            return Ok(Command::Help);
+        }
+        given.take(name, value, &arg, &mut args)?;
+    }
+    let keeping = Keeping {
+        ttl: given.ttl.unwrap_or_default(),
+        max_bytes: given.capacity.unwrap_or(Keeping::default().max_bytes),
+    };
+    Ok(Command::Run(given.workload()?, keeping))
+}
+
+/// What was given so far.
+#[derive(Default)]
+struct Given {
+    demo: bool,
+    trace: Option<PathBuf>,
+    texts: Vec<PathBuf>,
+    key: Option<Key>,
+    git: Option<PathBuf>,
+    globs: Vec<String>,
+    prompts: Option<PathBuf>,
+    ttl: Option<Option<std::time::Duration>>,
+    capacity: Option<u64>,
+}
+
+impl Given {
+    fn take(
+        &mut self,
+        name: &str,
+        value: Option<OsString>,
+        arg: &OsStr,
+        rest: &mut impl Iterator<Item = OsString>,
+    ) -> Result<(), UsageError> {
         match (name, &value) {
-            ("--help" | "-h", None) => return Ok(Command::Help),
-            ("--demo", None) => demo = true,
-            ("--trace", _) => once(&mut trace, name, PathBuf::from(given(name, value, &mut args)?))?,
-            ("--texts", _) => texts.push(PathBuf::from(given(name, value, &mut args)?)),
-            ("--key", _) => once(&mut key, name, key_named(&given(name, value, &mut args)?)?)?,
+            ("--demo", None) => self.demo = true,
+            ("--trace", _) => once(&mut self.trace, name, PathBuf::from(given(name, value, rest)?))?,
+            ("--texts", _) => self.texts.push(PathBuf::from(given(name, value, rest)?)),
+            ("--key", _) => once(&mut self.key, name, key_named(&given(name, value, rest)?)?)?,
+            ("--git", _) => once(&mut self.git, name, PathBuf::from(given(name, value, rest)?))?,
+            ("--glob", _) => self.globs.push(text(name, value, rest)?),
+            ("--prompts", _) => once(&mut self.prompts, name, PathBuf::from(given(name, value, rest)?))?,
+            ("--ttl", _) => once(&mut self.ttl, name, amounts::ttl(&text(name, value, rest)?).map_err(UsageError)?)?,
+            ("--capacity", _) => {
+                once(&mut self.capacity, name, amounts::bytes(&text(name, value, rest)?).map_err(UsageError)?)?;
+            }
             ("--help" | "-h" | "--demo", Some(_)) => return Err(UsageError(format!("{name} takes no value"))),
             _ => return Err(UsageError(format!("unknown argument: {}", arg.display()))),
         }
+        Ok(())
     }
-    match trace {
-        Some(_) if demo => Err(UsageError("--demo and --trace exclude each other".to_owned())),
-        Some(trace) => Ok(Command::Trace { trace, texts, key: key.unwrap_or_default() }),
-        None if !texts.is_empty() => Err(UsageError("--texts needs --trace".to_owned())),
-        None if key.is_some() => Err(UsageError("--key needs --trace".to_owned())),
-        None if demo => Ok(Command::Demo),
-        None => Ok(Command::Repository),
+
+    fn workload(self) -> Result<Workload, UsageError> {
+        let Self { demo, trace, texts, key, git, mut globs, prompts, ttl, capacity: _ } = self;
+        let sources = [
+            ("--demo", demo),
+            ("--trace", trace.is_some()),
+            ("--git", git.is_some()),
+            ("--prompts", prompts.is_some()),
+        ];
+        let mut sources = sources.iter().filter_map(|(name, given)| given.then_some(*name));
+        if let (Some(one), Some(other)) = (sources.next(), sources.next()) {
+            return Err(UsageError(format!("{one} and {other} exclude each other")));
+        }
+        let needs = |option: &str, what: &str| Err(UsageError(format!("{option} needs {what}")));
+        if trace.is_none() && !texts.is_empty() {
+            return needs("--texts", "--trace");
+        }
+        if trace.is_none() && key.is_some() {
+            return needs("--key", "--trace");
+        }
+        if git.is_none() && !globs.is_empty() {
+            return needs("--glob", "--git");
+        }
+        // Without a replay all is asked within seconds, and nothing comes to its end.
+        if trace.is_none() && git.is_none() && prompts.is_none() && ttl.is_some() {
+            return needs("--ttl", "--trace, --git or --prompts");
+        }
+        if globs.is_empty() {
+            globs.push("**/*.rs".to_owned());
+        }
+        Ok(match (trace, git, prompts) {
+            (Some(trace), ..) => Workload::Trace { trace, texts, key: key.unwrap_or_default() },
+            (_, Some(directory), _) => Workload::Git { directory, globs },
+            (.., Some(file)) => Workload::Prompts { file },
+            _ if demo => Workload::Demo,
+            _ => Workload::Repository,
+        })
     }
 }
 
@@ -107,6 +207,12 @@ fn given(
     let value = value
         .map_or_else(|| rest.next().filter(|next| !next.to_string_lossy().starts_with("--")).ok_or_else(missing), Ok)?;
     if value.is_empty() { Err(missing()) } else { Ok(value) }
+}
+
+/// The same as text.
+fn text(name: &str, value: Option<OsString>, rest: &mut impl Iterator<Item = OsString>) -> Result<String, UsageError> {
+    let value = given(name, value, rest)?;
+    value.into_string().map_err(|value| UsageError(format!("{name} is no text: {}", value.display())))
 }
 
 fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), UsageError> {
@@ -133,10 +239,14 @@ mod tests {
             .map_err(|e| e.to_string().trim_end_matches(" (--help tells more)").to_owned())
     }
 
+    fn run(workload: Workload) -> Result<Command, String> {
+        Ok(Command::Run(workload, Keeping::default()))
+    }
+
     #[test]
     fn nothing_means_the_repository() {
-        assert_eq!(parsed(""), Ok(Command::Repository));
-        assert_eq!(parsed("--demo"), Ok(Command::Demo));
+        assert_eq!(parsed(""), run(Workload::Repository));
+        assert_eq!(parsed("--demo"), run(Workload::Demo));
         assert_eq!(parsed("--demo --help"), Ok(Command::Help));
         assert_eq!(parsed("-h"), Ok(Command::Help));
     }
@@ -144,11 +254,25 @@ mod tests {
     #[test]
     fn a_trace_takes_texts_and_a_key_in_any_order() {
         let trace = |texts: &[&str], key| {
-            Ok(Command::Trace { trace: "t".into(), texts: texts.iter().map(PathBuf::from).collect(), key })
+            run(Workload::Trace { trace: "t".into(), texts: texts.iter().map(PathBuf::from).collect(), key })
         };
         assert_eq!(parsed("--trace t"), trace(&[], Key::Full));
         assert_eq!(parsed("--key scenario --texts a --trace t --texts b"), trace(&["a", "b"], Key::Scenario));
         assert_eq!(parsed("--trace=t --texts=a=b --key=full"), trace(&["a=b"], Key::Full));
+    }
+
+    #[test]
+    fn ones_own_history_and_log_are_replayed_as_the_cache_is_told_to_keep() {
+        let git = |globs: &[&str]| Workload::Git {
+            directory: "d".into(),
+            globs: globs.iter().map(|glob| (*glob).to_owned()).collect(),
+        };
+        assert_eq!(parsed("--git d"), run(git(&["**/*.rs"])));
+        assert_eq!(parsed("--glob *.py --git d --glob=*.pyi"), run(git(&["*.py", "*.pyi"])));
+        let prompts = Workload::Prompts { file: "f".into() };
+        assert_eq!(parsed("--prompts f --ttl none"), run(prompts.clone()));
+        let keeping = Keeping { ttl: Some(std::time::Duration::from_secs(7 * 86_400)), max_bytes: 64 << 20 };
+        assert_eq!(parsed("--ttl 7d --prompts f --capacity=64mb"), Ok(Command::Run(prompts, keeping)));
     }
 
     #[test]
@@ -163,8 +287,13 @@ mod tests {
             ("--trace a --key header", "--key is full or scenario, not header"),
             ("--trace a --key full --key full", "--key is given twice"),
             ("--trace a --demo", "--demo and --trace exclude each other"),
+            ("--prompts a --git b", "--git and --prompts exclude each other"),
             ("--texts a", "--texts needs --trace"),
             ("--demo --key full", "--key needs --trace"),
+            ("--glob a --prompts b", "--glob needs --git"),
+            ("--demo --ttl 7d", "--ttl needs --trace, --git or --prompts"),
+            ("--prompts a --ttl week", "--ttl is a time such as 15m, 24h or 7d, or none, not week"),
+            ("--capacity lots", "--capacity is a size such as 64mb or 2gb, not lots"),
             ("--demo=yes", "--demo takes no value"),
         ] {
             assert_eq!(parsed(args), Err(message.to_owned()), "{args}");
@@ -173,7 +302,9 @@ mod tests {
 
     #[test]
     fn every_option_is_in_the_usage() {
-        for option in ["--demo", "--trace", "--texts", "--key", "--help"] {
+        let options =
+            ["--demo", "--trace", "--texts", "--key", "--git", "--glob", "--prompts", "--ttl", "--capacity", "--help"];
+        for option in options {
             assert!(USAGE.contains(option), "{option}");
         }
     }

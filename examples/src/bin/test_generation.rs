@@ -2,15 +2,16 @@
 //!
 //! `cargo run --release -p examples --bin test_generation`, with no key and no server; `--help` tells more.
 
-use std::{io::Write, path::Path, process::ExitCode};
+use std::{collections::BTreeSet, io::Write, path::Path, process::ExitCode, sync::Arc};
 
 use examples::{
-    args::{self, Command, UsageError},
+    args::{self, Command, UsageError, Workload},
     demo,
     history::History,
+    prompts::Prompts,
     registry::FirstGeneration,
     run,
-    simulation::{self, LATENCY_DIVISOR, Simulation},
+    simulation::{self, Keeping, LATENCY_DIVISOR, Simulation},
     trace::Trace,
     workload::Source,
 };
@@ -28,12 +29,7 @@ async fn main() -> ExitCode {
     };
     let outcome = match command {
         Command::Help => say(args::USAGE.trim_end()),
-        Command::Repository => repository().await,
-        Command::Demo => demonstration().await,
-        Command::Trace { trace, texts, key } => match Trace::open(&trace, &texts, key) {
-            Ok(trace) => replay(trace).await,
-            Err(error) => Err(error.into()),
-        },
+        Command::Run(workload, keeping) => run(workload, keeping).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,12 +41,33 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn repository() -> Result<(), BoxError> {
+async fn run(workload: Workload, keeping: Keeping) -> Result<(), BoxError> {
+    match workload {
+        Workload::Repository => repository(keeping).await,
+        Workload::Demo => demonstration(keeping).await,
+        Workload::Trace { trace, texts, key } => {
+            replay(Trace::open(&trace, &texts, key)?.into_source()?, keeping, &BTreeSet::new()).await
+        }
+        Workload::Git { directory, globs } => {
+            replay(History::of_files(&directory, &globs)?.into_source(), keeping, &BTreeSet::new()).await
+        }
+        Workload::Prompts { file } => {
+            let prompts = Prompts::read(&file)?;
+            if keeping.ttl.is_some() && !prompts.are_timed() {
+                return Err("--ttl needs times: give the prompts a ts".into());
+            }
+            let models = prompts.models();
+            replay(prompts.into_source(), keeping, &models).await
+        }
+    }
+}
+
+async fn repository(keeping: Keeping) -> Result<(), BoxError> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the package lies in no workspace")?;
     #[expect(clippy::disallowed_methods, reason = "a binary's edge hands the real environment in")]
     let first = FirstGeneration::read(root, |name| std::env::var_os(name))?.into_source();
     let again = History::read(root)?.into_source();
-    let simulation = Simulation::start(SystemClock, simulation::latency()).await?;
+    let simulation = now(keeping).await?;
     for source in [first, again] {
         announce(&source)?;
         let table = run::at_once(&simulation, source).await?;
@@ -59,8 +76,8 @@ async fn repository() -> Result<(), BoxError> {
     say(&run::check(&simulation))
 }
 
-async fn demonstration() -> Result<(), BoxError> {
-    let simulation = Simulation::start(SystemClock, simulation::latency()).await?;
+async fn demonstration(keeping: Keeping) -> Result<(), BoxError> {
+    let simulation = now(keeping).await?;
     let source = demo::source();
     announce(&source)?;
     // One after the other: some stories are asked about again later.
@@ -69,10 +86,13 @@ async fn demonstration() -> Result<(), BoxError> {
     say(&run::check(&simulation))
 }
 
-async fn replay(trace: Trace) -> Result<(), BoxError> {
-    let source = trace.into_source()?;
+async fn now(keeping: Keeping) -> Result<Simulation, BoxError> {
+    Simulation::start(SystemClock, simulation::latency(), keeping, &BTreeSet::new()).await
+}
+
+async fn replay(source: Source, keeping: Keeping, models: &BTreeSet<Arc<str>>) -> Result<(), BoxError> {
     let clock = ManualClock::default();
-    let simulation = Simulation::start(clock.clone(), Latency::zero()).await?;
+    let simulation = Simulation::start(clock.clone(), Latency::zero(), keeping, models).await?;
     announce(&source)?;
     let table = run::in_order(&simulation, Some(&clock), source).await?;
     tell(&simulation, &table, "none: it answers at once, so p50 and p95 are this machine's")?;

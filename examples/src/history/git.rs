@@ -24,31 +24,27 @@ impl Git {
         self.run(&["rev-parse", "--git-dir"])?;
         self.run(&["rev-parse", "--verify", "--short", "HEAD"])
             .map(|out| out.trim().to_owned())
-            .map_err(|_| "it has no commit yet".to_owned())
+            .map_err(|_| "it has no commit yet, and nothing to ask about before there is one".to_owned())
     }
 
     pub(super) fn is_shallow(&self) -> Result<bool, String> {
         self.run(&["rev-parse", "--is-shallow-repository"]).map(|out| out.trim() == "true")
     }
 
-    /// The changes below the directory by the newest `commits`, oldest first.
-    pub(super) fn log(&self, commits: usize) -> Result<String, String> {
-        let (count, format) = (format!("--max-count={commits}"), format!("--format={COMMIT}%H"));
+    /// The changes below the directory to files that match any of `globs` (or to all, if there are none) by the newest
+    /// `commits` (or all), oldest first.
+    pub(super) fn log(&self, commits: Option<usize>, globs: &[String]) -> Result<String, String> {
+        let (count, format) =
+            (commits.map(|commits| format!("--max-count={commits}")), format!("--format={COMMIT}%ct"));
         let settings = ["-c", "log.showSignature=false", "-c", "log.showRoot=true", "-c", "core.quotePath=false"];
-        let log = [
-            "log",
-            "--reverse",
-            "--no-merges",
-            &count,
-            &format,
-            "--raw",
-            "--no-abbrev",
-            "--find-renames",
-            "--relative",
-            "--no-color",
-            "-O/dev/null",
-        ];
-        self.run(&[&settings[..], &log].concat())
+        let mut args = settings.to_vec();
+        args.extend(["log", "--reverse", "--no-merges", "--full-history", &format, "--raw", "--no-abbrev"]);
+        args.extend(["--find-renames", "--relative", "--no-color", "-O/dev/null"]);
+        args.extend(count.as_deref());
+        let globs: Vec<String> = globs.iter().map(|glob| format!(":(glob){glob}")).collect();
+        args.push("--");
+        args.extend(globs.iter().map(String::as_str));
+        self.run(&args)
     }
 
     /// A process that reads blobs by name.
@@ -127,15 +123,15 @@ impl Drop for Blobs {
 }
 
 fn not_started(e: std::io::Error) -> String {
-    format!("git cannot be started: {e}")
+    format!("git cannot be started (is it installed?): {e}")
 }
 
 /// What git's message comes to.
 fn reason(message: &str) -> String {
     if message.contains("dubious ownership") {
-        "git refuses the directory, as it belongs to somebody else".to_owned()
+        "git refuses the directory, as it belongs to somebody else: see safe.directory in git's help".to_owned()
     } else if message.contains("not a git repository") {
-        "it is not a git repository".to_owned()
+        "it is not a git repository: name a directory inside one".to_owned()
     } else {
         format!("git says: {}", message.lines().next().unwrap_or("nothing").trim_start_matches("fatal: "))
     }

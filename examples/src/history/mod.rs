@@ -1,32 +1,37 @@
-//! "Regenerate what changed": the history of a repository, one request per item of each Rust file that a commit adds
-//! or modifies. Such requests repeat much, as most items of a changed file stay as they were.
+//! "Regenerate what changed": the history of a repository, one request per item of each file that a commit adds or
+//! modifies. Such requests repeat much, as most items of a changed file stay as they were.
 //!
-//! The history is read with the `git` binary. Where that cannot be done (no git, a shallow clone, an ownership that
-//! git refuses), the files of the working tree stand in, and the reason is kept.
+//! The history is read with the `git` binary. Of this project's own, the newest commits' Rust files are asked about; where
+//! that cannot be done (no git, a shallow clone, an ownership that git refuses), the files of the working tree stand in,
+//! and the reason is kept. Of any other repository all commits are read, for files of any kind, at the commits' times.
 
 mod changes;
 mod git;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::error::Error;
-use crate::scan::public_functions;
+use crate::scan::{indented_blocks, public_functions};
 use crate::tree;
 use crate::workload::{Request, Source};
 use git::Git;
 
-/// How many of the newest commits are read, merges apart.
+/// How many of this project's newest commits are read, merges apart.
 pub const COMMITS: usize = 200;
 
-/// The most requests asked, counted from the oldest of these commits.
+/// The most requests asked of this project's history, counted from the oldest of these commits.
 pub const CALLS: usize = 5_000;
+
+/// The most requests asked of another repository's history, counted from its oldest commit.
+pub const CALLS_ELSEWHERE: usize = 100_000;
 
 /// The one organisation that asks.
 pub const ORGANISATION: &str = "this repository";
 
 /// The workload "regeneration".
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct History {
     /// The commit that the history ends at, in short form, where git tells.
@@ -35,16 +40,27 @@ pub struct History {
     pub commits: usize,
     /// How many files were asked about, each time that one was added or modified.
     pub files: usize,
-    /// The texts asked about, oldest first.
-    pub items: Vec<String>,
-    /// Whether [`CALLS`] cut the history short.
+    /// What is asked about, oldest first.
+    pub items: Vec<Item>,
+    /// Whether `limit` cut the history short.
     pub cut: bool,
+    /// The most requests asked.
+    pub limit: usize,
     /// Why the working tree stands in for the history.
     pub fallback: Option<String>,
 }
 
+/// What one request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The text.
+    pub text: String,
+    /// When its commit was made, where the clock is to follow that.
+    pub at: Option<SystemTime>,
+}
+
 impl History {
-    /// Reads the history of the repository that `root` is in, as far as it concerns files below `root`.
+    /// Reads the history of the repository that `root` is in, as far as it concerns files below `root`: this project's.
     ///
     /// # Errors
     ///
@@ -53,18 +69,35 @@ impl History {
         Self::read_with(&Git::new(root), root)
     }
 
+    /// Reads the whole history below `root`, as far as it concerns files that match any of `globs`: `*` stands for a part
+    /// of one name, `**/` for any directories.
+    ///
+    /// # Errors
+    ///
+    /// When there is no history to read, or nothing in it to ask about; it says what to do.
+    pub fn of_files(root: &Path, globs: &[String]) -> Result<Self, Error> {
+        Self::of_files_with(&Git::new(root), globs).map_err(|reason| Error::content(root, reason))
+    }
+
     /// The requests, oldest first.
     #[must_use]
     pub fn into_source(self) -> Source {
         let organisation: Arc<str> = ORGANISATION.into();
         let said = self.said();
-        let requests = self.items.into_iter().map(|item| Request::new(organisation.clone(), item)).collect();
+        let request = |Item { text, at }| Request { at, ..Request::new(organisation.clone(), text) };
+        let requests = self.items.into_iter().map(request).collect();
         said.into_iter().fold(Source::of("regeneration", requests), Source::note)
     }
 
     fn read_with(git: &Git, root: &Path) -> Result<Self, Error> {
+        let of_commits = |git| {
+            let mut history = Self::of_commits(git, Some(COMMITS), &["**/*.rs".to_owned()], CALLS)?;
+            // They are asked about one after the other, whenever they were made.
+            history.items.iter_mut().for_each(|item| item.at = None);
+            Ok(history)
+        };
         let revision = git.revision();
-        let reason = match revision.as_ref().map_err(Clone::clone).and_then(|_| Self::of_commits(git)) {
+        let reason = match revision.as_ref().map_err(Clone::clone).and_then(|_| of_commits(git)) {
             Ok(history) if history.items.is_empty() => "its commits touch no public function".to_owned(),
             Ok(history) => return Ok(Self { revision: revision.ok(), ..history }),
             Err(reason) => reason,
@@ -72,40 +105,60 @@ impl History {
         Ok(Self { revision: revision.ok(), fallback: Some(reason), ..Self::of_working_tree(root)? })
     }
 
-    fn of_commits(git: &Git) -> Result<Self, String> {
-        if git.is_shallow()? {
-            return Err("the clone is shallow".to_owned());
+    fn of_files_with(git: &Git, globs: &[String]) -> Result<Self, String> {
+        let revision = git.revision()?;
+        let history = Self::of_commits(git, None, globs, CALLS_ELSEWHERE)?;
+        let globs = globs.join(" ");
+        if history.files == 0 {
+            return Err(format!("no commit adds or modifies a file that matches {globs}: give another --glob"));
         }
-        let log = git.log(COMMITS)?;
+        if history.items.is_empty() {
+            return Err(format!("the files that match {globs} hold nothing to ask about: give another --glob"));
+        }
+        Ok(Self { revision: Some(revision), ..history })
+    }
+
+    fn of_commits(git: &Git, newest: Option<usize>, globs: &[String], limit: usize) -> Result<Self, String> {
+        if git.is_shallow()? {
+            return Err("the clone is shallow: git fetch --unshallow brings the rest".to_owned());
+        }
+        let log = git.log(newest, globs)?;
         let commits = changes::commits(&log);
-        let mut history = Self { commits: commits.len(), ..Self::default() };
+        let mut history = Self { commits: commits.len(), ..Self::empty(limit) };
         let mut blobs = git.blobs()?;
-        for blob in commits.iter().flatten() {
-            if !history.ask(&blobs.read(blob)?) {
-                break;
+        'all: for commit in &commits {
+            for file in &commit.files {
+                let text = blobs.read(file.blob)?;
+                if !history.ask(if file.is_rust { public_functions(&text) } else { blocks(&text) }, Some(commit.at)) {
+                    break 'all;
+                }
             }
         }
         Ok(history)
     }
 
     fn of_working_tree(root: &Path) -> Result<Self, Error> {
-        let mut history = Self::default();
+        let mut history = Self::empty(CALLS);
         for file in tree::rust_files(root)? {
-            if !history.ask(&tree::text(&file)?) {
+            if !history.ask(public_functions(&tree::text(&file)?), None) {
                 break;
             }
         }
         Ok(history)
     }
 
+    fn empty(limit: usize) -> Self {
+        let (revision, items, fallback) = Default::default();
+        Self { revision, commits: 0, files: 0, items, cut: false, limit, fallback }
+    }
+
     /// Adds a file's items, and says whether there is room for more.
-    fn ask(&mut self, source: &str) -> bool {
-        let mut items = public_functions(source);
-        let room = CALLS - self.items.len();
-        self.cut = items.len() > room;
-        items.truncate(room);
+    fn ask(&mut self, mut texts: Vec<String>, at: Option<SystemTime>) -> bool {
+        let room = self.limit - self.items.len();
+        self.cut = texts.len() > room;
+        texts.truncate(room);
         self.files += 1;
-        self.items.append(&mut items);
+        self.items.extend(texts.into_iter().map(|text| Item { text, at }));
         !self.cut
     }
 
@@ -119,11 +172,21 @@ impl History {
         };
         let mut said = vec![format!("{from}; {} files, {} calls", self.files, self.items.len())];
         if self.cut {
-            said.push(format!("cut at {CALLS} calls"));
+            said.push(format!("cut at {} calls", self.limit));
         }
-        said.push("a short history: its figures show the mechanism, they are no measure of savings".to_owned());
+        said.push(match self.items.first() {
+            Some(Item { at: Some(_), .. }) => {
+                "asked at the times of the commits, which the cache's clock follows".to_owned()
+            }
+            _ => "a short history: its figures show the mechanism, they are no measure of savings".to_owned(),
+        });
         said
     }
+}
+
+/// The blocks of a text; none of a file that is no text.
+fn blocks(text: &str) -> Vec<String> {
+    if text.contains('\0') { Vec::new() } else { indented_blocks(text) }
 }
 
 #[cfg(test)]

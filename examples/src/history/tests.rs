@@ -39,7 +39,7 @@ fn commit(git: &Git) {
 }
 
 fn items(history: &History) -> Vec<&str> {
-    history.items.iter().map(String::as_str).collect()
+    history.items.iter().map(|item| item.text.as_str()).collect()
 }
 
 #[test]
@@ -88,13 +88,13 @@ fn without_a_readable_history_the_working_tree_stands_in() {
     let scratch = Scratch::new();
     let Some(mut git) = repository(&scratch, "r") else { return };
     scratch.file("r/a.rs", "pub fn a() {}\n");
-    assert_eq!(fallback(&git), "it has no commit yet");
+    assert!(fallback(&git).starts_with("it has no commit yet"));
 
     commit(&git);
     command(&git, &["commit", "--quiet", "--allow-empty", "--message", "y"]);
     let url = format!("file://{}", git.root.display());
     command(&git, &["clone", "--quiet", "--depth", "1", &url, "../shallow"]);
-    assert_eq!(fallback(&isolated(&scratch.path().join("shallow"))), "the clone is shallow");
+    assert!(fallback(&isolated(&scratch.path().join("shallow"))).starts_with("the clone is shallow"));
 
     git.env.push(("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1".into()));
     assert!(fallback(&git).contains("belongs to somebody else"));
@@ -111,18 +111,64 @@ fn without_git_the_working_tree_stands_in() {
 
 #[test]
 fn the_calls_are_capped_and_the_cut_is_said() {
-    let mut history = History::default();
-    let file = "pub fn f() {}\n".repeat(CALLS - 1);
-    assert!(history.ask(&file) && !history.cut);
-    assert!(!history.ask("pub fn g() {}\npub fn h() {}\n"));
-    assert_eq!((history.items.len(), history.cut), (CALLS, true));
-    assert!(history.into_source().notes().iter().any(|note| note == "cut at 5000 calls"));
+    let mut history = History::empty(5);
+    let items = |count| vec!["pub fn f() {}".to_owned(); count];
+    assert!(history.ask(items(4), None) && !history.cut);
+    assert!(!history.ask(items(2), None));
+    assert_eq!((history.items.len(), history.cut), (5, true));
+    assert!(history.into_source().notes().iter().any(|note| note == "cut at 5 calls"));
 }
 
 #[test]
 fn exactly_the_cap_is_no_cut() {
-    let mut history = History::default();
-    assert!(history.ask(&"pub fn f() {}\n".repeat(CALLS)));
-    assert!(history.ask("// nothing here\n"));
+    let mut history = History::empty(1);
+    assert!(history.ask(vec!["pub fn f() {}".to_owned()], None));
+    assert!(history.ask(Vec::new(), None));
     assert!(!history.cut);
+}
+
+#[test]
+fn files_of_any_language_are_asked_about_at_their_commits_times() {
+    let scratch = Scratch::new();
+    let Some(mut git) = repository(&scratch, "r") else { return };
+    let commit_at = |git: &mut Git, seconds: u64| {
+        git.env.retain(|(name, _)| *name != "GIT_COMMITTER_DATE");
+        git.env.push(("GIT_COMMITTER_DATE", format!("@{seconds} +0000").into()));
+        commit(git);
+    };
+    scratch.file("r/a.py", "import os\n\ndef a():\n    return 1\n");
+    scratch.file("r/sub/b.py", "def b():\n    return 2\n");
+    scratch.file("r/c.rs", "pub fn c() {}\n");
+    scratch.file("r/picture.py", "\0\n binary\n");
+    commit_at(&mut git, 1_700_000_000);
+    scratch.file("r/a.py", "def a():\n    return 3\n");
+    commit_at(&mut git, 1_700_000_900);
+
+    let read = |globs: &[&str]| {
+        let globs: Vec<String> = globs.iter().map(|glob| (*glob).to_owned()).collect();
+        History::of_files_with(&git, &globs)
+    };
+    let history = read(&["**/*.py"]).expect("readable");
+    assert_eq!(items(&history), ["def a():\n    return 1", "def b():\n    return 2", "def a():\n    return 3"]);
+    assert_eq!((history.commits, history.files), (2, 4));
+    let times: Vec<_> = history.into_source().map(|request| request.expect("in memory").at).collect();
+    let at = |seconds| Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
+    assert_eq!(times, [at(1_700_000_000), at(1_700_000_000), at(1_700_000_900)]);
+
+    assert_eq!(items(&read(&["*.rs", "sub/*.py"]).expect("readable")), ["pub fn c() {}", "def b():\n    return 2"]);
+    assert!(read(&["*.java"]).expect_err("no such file").contains("matches *.java: give another --glob"));
+    assert!(read(&["picture.py"]).expect_err("no text").contains("hold nothing to ask about"));
+}
+
+#[test]
+fn a_directory_without_a_history_is_told_with_what_to_do() {
+    let scratch = Scratch::new();
+    if repository(&scratch, "r").is_none() {
+        return;
+    }
+    let error =
+        |at: &str| History::of_files(&scratch.path().join(at), &["*.py".to_owned()]).expect_err("nothing to read");
+    assert!(error("r").to_string().contains("it has no commit yet"));
+    std::fs::create_dir_all(scratch.path().join("plain")).expect("a directory");
+    assert!(error("plain").to_string().ends_with("it is not a git repository: name a directory inside one"));
 }

@@ -1,18 +1,20 @@
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use llm_cache::{Cache, CacheLayer};
-use llm_core::{ManualClock, Origin, into_provider};
+use llm_core::{Clock, ManualClock, Origin, into_provider};
 use llm_providers::scripted::Scripted;
 use tower::Layer;
 
 use crate::{
     demo,
-    simulation::Simulation,
+    simulation::{Keeping, Simulation},
     trace::{Key, Trace},
+    workload::{Request, Source},
 };
 
 /// The real cache over the public trace: hits tenant by tenant, beside those of a set that forgets nothing.
@@ -57,11 +59,36 @@ async fn hits_on_the_public_trace_are_those_of_a_naive_count() {
 
 #[tokio::test]
 async fn the_whole_stack_answers_the_demo_over_http_and_its_books_agree() {
-    let simulation = Simulation::start(llm_core::SystemClock, llm_testkit::Latency::zero()).await.expect("it starts");
+    let simulation = start(llm_core::SystemClock, Keeping::default(), &BTreeSet::new()).await;
     let table = super::in_order(&simulation, None, demo::source()).await.expect("nothing fails");
     assert!(table.contains("in all") && table.contains("Elm Street Library"), "{table}");
     let total = simulation.books().total().clone();
     assert_eq!((total.calls, total.hits, total.coalesced, total.vendor), (22, 9, 0, 13));
     assert!(super::check(&simulation).starts_with("the books agree"), "{}", super::check(&simulation));
     assert!(simulation.disclosure("none").contains("simulated"));
+}
+
+#[tokio::test]
+async fn a_replay_keeps_answers_as_it_is_told_and_prices_each_model() {
+    let clock = ManualClock::default();
+    let models = BTreeSet::from(["gpt-4o".into(), "a-model-of-my-own".into()]);
+    let day = Duration::from_secs(86_400);
+    let simulation = start(clock.clone(), Keeping { ttl: Some(day), ..Keeping::default() }, &models).await;
+    let asked = |model: &str, days: u32| Request {
+        model: Some(model.into()),
+        instructed: false,
+        ..Request::new("me", "how much?").at(UNIX_EPOCH + day * days)
+    };
+    let requests = vec![asked("gpt-4o", 1), asked("gpt-4o", 1), asked("gpt-4o", 2), asked("a-model-of-my-own", 2)];
+    let source = Source::of("log", requests);
+    super::in_order(&simulation, Some(&clock), source).await.expect("nothing fails");
+    let total = simulation.books().total().clone();
+    assert_eq!((total.calls, total.hits, total.vendor), (4, 1, 3));
+    assert!(super::check(&simulation).starts_with("the books agree"), "{}", super::check(&simulation));
+    let said = simulation.disclosure("none");
+    assert!(said.contains("of a-model-of-my-own: at gpt-4o-mini's") && said.contains("Kept: for 86400 s"), "{said}");
+}
+
+async fn start(clock: impl Clock, keeping: Keeping, models: &BTreeSet<Arc<str>>) -> Simulation {
+    Simulation::start(clock, llm_testkit::Latency::zero(), keeping, models).await.expect("it starts")
 }

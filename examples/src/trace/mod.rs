@@ -7,7 +7,6 @@
 //! so theirs are made from their key, at their length; so are scenarios that no file holds, and these are counted.
 
 mod keys;
-mod read;
 mod rows;
 mod texts;
 

@@ -4,8 +4,8 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::read;
 use crate::error::Error;
+use crate::lines;
 
 /// The columns that are read, in the order of [`Row`]'s fields; others are passed over.
 const COLUMNS: [&str; 7] = ["ts", "tenant", "key_scenario", "key_full", "key_header", "header_chars", "scenario_chars"];
@@ -32,7 +32,7 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let mut lines = read::lines(path)?;
+        let mut lines = lines::read(path)?;
         let head = lines.next().unwrap_or_else(|| Ok(String::new())).map_err(|e| Error::io(path, e).on_line(1))?;
         let mut places = [0; COLUMNS.len()];
         for (place, column) in places.iter_mut().zip(COLUMNS) {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::read;
 use crate::error::Error;
+use crate::lines;
 
 /// What made texts are filled with.
 const FILLER: [&str; 12] =
@@ -30,7 +30,7 @@ impl Texts {
     pub(super) fn read(files: &[PathBuf]) -> Result<Self, Error> {
         let mut texts = Self::default();
         for path in files {
-            for (line, number) in read::lines(path)?.zip(1..) {
+            for (line, number) in lines::read(path)?.zip(1..) {
                 let line = line.map_err(|e| Error::io(path, e).on_line(number))?;
                 let Line { key_scenario, text } =
                     serde_json::from_str(&line).map_err(|e| Error::content(path, e.to_string()).on_line(number))?;

@@ -12,7 +12,7 @@ use crate::error::Error;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// The lines of the file at `path`, unpacked where it is compressed with gzip.
-pub(super) fn lines(path: &Path) -> Result<io::Lines<Box<dyn BufRead + Send>>, Error> {
+pub(crate) fn read(path: &Path) -> Result<io::Lines<Box<dyn BufRead + Send>>, Error> {
     let open = || {
         let mut file = BufReader::new(File::open(path)?);
         let reader: Box<dyn BufRead + Send> = if file.fill_buf()?.starts_with(&GZIP) {

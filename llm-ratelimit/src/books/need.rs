@@ -1,0 +1,90 @@
+//! What a call needs of one account.
+
+use super::{Blocked, Hold, Holds, Spot, stripe::Stripe};
+use crate::{
+    Demand,
+    account::Account,
+    counter::{Moment, Wait},
+    quota::scaled,
+    rules::Group,
+};
+
+/// An account that a call needs.
+pub(super) struct Need<'a> {
+    pub(super) group: &'a Group,
+    pub(super) number: usize,
+    pub(super) hash: u64,
+    pub(super) stripe: usize,
+    pub(super) index: Option<u32>,
+}
+
+impl Need<'_> {
+    /// Whether the call takes anything of it.
+    pub(super) fn asks(&self, demand: &Demand) -> bool {
+        self.group.rules.iter().any(|rule| demand.amount(&rule.kind) > 0)
+    }
+
+    /// What is in the way, if anything is.
+    pub(super) fn check(&self, stripe: &mut Stripe, demand: &Demand, at: Moment, waited: bool) -> Option<Blocked> {
+        let spot = self.index.map(|index| self.spot(index));
+        let mut account = self.index.and_then(|index| stripe.slots[index as usize].as_mut());
+        if let Some(account) = &mut account {
+            // From here on it is not idle: room that is made for another must not be its.
+            account.used_at = at.now;
+        }
+        let mut worst = None;
+        for (number, rule) in self.group.rules.iter().enumerate() {
+            let amount = demand.amount(&rule.kind);
+            if amount == 0 {
+                continue;
+            }
+            let wait = match account.as_mut().and_then(|account| account.counter(rule, at)) {
+                Some(counter) => counter.wait(rule, amount, at),
+                None if amount > rule.limit.quota().most() => Wait::Ever,
+                None if amount > scaled(rule.limit.quota().most(), at.per_mille) => Wait::Unknown,
+                None => Wait::Not,
+            };
+            if wait > worst.map_or(Wait::Not, |blocked: Blocked| blocked.wait) {
+                worst = Some(Blocked { spot, group: self.number, rule: Some(number), wait });
+            }
+        }
+        let queued = !waited && account.is_some_and(|account| account.awaited) && self.asks(demand);
+        worst.or_else(|| queued.then_some(Blocked { spot, group: self.number, rule: None, wait: Wait::Unknown }))
+    }
+
+    /// Its account: the one that was found, or a new one.
+    pub(super) fn account<'s>(
+        &mut self,
+        stripe: &'s mut Stripe,
+        most: usize,
+        demand: &Demand,
+        plan: &str,
+    ) -> &'s mut Account {
+        let index = self.index.unwrap_or_else(|| {
+            stripe.insert(match stripe.table.len() < most {
+                true => Account::new(self.group, demand, plan, self.hash),
+                false => Account::overflow(self.group.id, self.hash),
+            })
+        });
+        self.index = Some(index);
+        stripe.slots[index as usize].as_mut().expect("it was found or inserted")
+    }
+
+    pub(super) fn take(&self, account: &mut Account, demand: &Demand, at: Moment, holds: &mut Holds) {
+        let spot = self.spot(self.index.expect("the account is there"));
+        account.open += 1;
+        account.used_at = at.now;
+        account.counters.reserve_exact(self.group.rules.len().saturating_sub(account.counters.len()));
+        for rule in &self.group.rules {
+            let amount = demand.amount(&rule.kind);
+            if amount > 0 {
+                let mark = account.ensure(rule, at).take(amount);
+                holds.push(Hold { spot, counter: rule.id, kind: rule.kind.clone(), amount, mark });
+            }
+        }
+    }
+
+    fn spot(&self, index: u32) -> Spot {
+        Spot { stripe: u32::try_from(self.stripe).expect("there are 64"), index }
+    }
+}

@@ -1,0 +1,90 @@
+//! A part of the table, under one lock.
+
+use hashbrown::HashTable;
+
+use super::need::Need;
+use crate::{Demand, account::Account, rules::PlanRules};
+
+/// One stripe of the table.
+#[derive(Debug, Default)]
+pub(super) struct Stripe {
+    pub(super) slots: Vec<Option<Account>>,
+    free: Vec<u32>,
+    pub(super) table: HashTable<u32>,
+    /// Where the search for idle accounts goes on.
+    hand: usize,
+    uses: u32,
+}
+
+/// An account that holds nothing is forgotten after this time, or sooner if room is short.
+const IDLE: u64 = 60_000_000_000;
+
+impl Stripe {
+    pub(super) fn find(&self, need: &Need<'_>, demand: &Demand, plan: &PlanRules) -> Option<u32> {
+        let is = |index: &u32| {
+            let account = self.slots[*index as usize].as_ref();
+            account.is_some_and(|account| account.is(need.group, demand, &plan.name))
+        };
+        self.table.find(need.hash, is).copied()
+    }
+
+    /// The account of those for whom there is no room, if there is one yet.
+    pub(super) fn overflow(&self, group: u32) -> Option<u32> {
+        let is = |account: &Account| account.overflow && account.group == group;
+        let at = self.slots.iter().position(|slot| slot.as_ref().is_some_and(is))?;
+        u32::try_from(at).ok()
+    }
+
+    /// Whether there is room for one more account, after idle ones have been forgotten.
+    pub(super) fn has_room(&mut self, most: usize, now: u64) -> bool {
+        for _ in 0..8 {
+            if self.table.len() < most {
+                return true;
+            }
+            self.hand = (self.hand + 1) % self.slots.len();
+            self.forget_idle(self.hand, now, 1);
+        }
+        self.table.len() < most
+    }
+
+    /// Counts one use. Says whether it is time to look for idle accounts.
+    pub(super) fn counts_a_use(&mut self) -> bool {
+        self.uses = self.uses.wrapping_add(1);
+        self.uses.is_multiple_of(8)
+    }
+
+    /// Looks at a few accounts.
+    pub(super) fn tend(&mut self, now: u64) {
+        for _ in 0..self.slots.len().min(2) {
+            self.hand = (self.hand + 1) % self.slots.len();
+            self.forget_idle(self.hand, now, IDLE);
+        }
+    }
+
+    pub(super) fn forget_idle(&mut self, index: usize, now: u64, idle: u64) {
+        let is_idle = |account: &Account| now.saturating_sub(account.used_at) >= idle && account.is_blank(now);
+        if self.slots[index].as_ref().is_some_and(is_idle) {
+            self.remove(index);
+        }
+    }
+
+    pub(super) fn insert(&mut self, account: Account) -> u32 {
+        let hash = account.hash;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).expect("the number of accounts is bounded")
+        });
+        self.slots[index as usize] = Some(account);
+        let slots = &self.slots;
+        self.table
+            .insert_unique(hash, index, |index| slots[*index as usize].as_ref().map_or(0, |account| account.hash));
+        index
+    }
+
+    pub(super) fn remove(&mut self, index: usize) {
+        let Some(account) = self.slots[index].take() else { return };
+        if let Ok(entry) = self.table.find_entry(account.hash, |known| *known as usize == index) {
+            self.free.push(entry.remove().0);
+        }
+    }
+}

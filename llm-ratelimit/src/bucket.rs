@@ -1,0 +1,257 @@
+//! A token bucket that takes back what was not used. Pure: it is told the time.
+
+/// How fast a bucket drains and how much it holds, as it is in force now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    /// So much drains in one period.
+    pub(crate) amount: u64,
+    /// In nanoseconds.
+    pub(crate) period: u64,
+    /// So much it holds.
+    pub(crate) burst: u64,
+}
+
+/// What was taken fills the bucket; it drains at the quota's rate, first in, first out. What a call gives back is what of
+/// its share has not drained yet: to give back more would let others take twice.
+///
+/// All volumes are amounts times the period in nanoseconds, so that a nanosecond drains a whole number: exact, for
+/// every rate. The period is part of a counter's identity and never changes; amount and burst may.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bucket {
+    level: u128,
+    /// All that ever left at the front: by draining, or by being given back.
+    left: u128,
+    at: u64,
+    amount: u64,
+    period: u64,
+}
+
+/// Where a share begins in all that ever went into a bucket.
+pub(crate) type Mark = u128;
+
+/// A clock that shows less than before by less than this was read earlier by another thread; by more, it was set back.
+const SKEW: u64 = 1_000_000_000;
+
+impl Bucket {
+    pub(crate) fn new(rate: Rate, now: u64) -> Self {
+        Self { level: 0, left: 0, at: now, amount: rate.amount, period: rate.period }
+    }
+
+    /// Lets it drain until now, at the rate until now; from here on this rate applies.
+    pub(crate) fn drain(&mut self, rate: Rate, now: u64) {
+        self.flow(now);
+        self.amount = rate.amount;
+    }
+
+    /// How long until `n` fit, in nanoseconds, if nobody takes anything meanwhile: 0 now, `None` never.
+    pub(crate) fn wait(&self, rate: Rate, n: u64) -> Option<u64> {
+        if n > rate.burst {
+            return None;
+        }
+        let over = self.level.saturating_add(self.volume(n)).saturating_sub(self.volume(rate.burst));
+        Some(u64::try_from(over.div_ceil(rate.amount.into())).unwrap_or(u64::MAX))
+    }
+
+    /// Whether `n` fit now.
+    pub(crate) fn fits(&self, rate: Rate, n: u64) -> bool {
+        self.level.saturating_add(self.volume(n)) <= self.volume(rate.burst)
+    }
+
+    /// Takes `n`, whether they fit or not.
+    pub(crate) fn take(&mut self, n: u64) -> Mark {
+        let mark = self.left.saturating_add(self.level);
+        self.level = self.level.saturating_add(self.volume(n));
+        mark
+    }
+
+    /// Takes back `n` of `taken`, as far as they have not drained.
+    pub(crate) fn give_back(&mut self, mark: Mark, taken: u64, n: u64, now: u64) {
+        self.flow(now);
+        let end = mark.saturating_add(self.volume(taken));
+        let still = end.saturating_sub(self.left.max(mark));
+        let back = self.volume(n).min(still).min(self.level);
+        self.level -= back;
+        // Shares behind this one move up by that much. Those before it are told too little, never too much.
+        self.left = self.left.saturating_add(back);
+    }
+
+    /// Takes `n` more for a call that used more than it had reserved.
+    pub(crate) fn charge(&mut self, n: u64, now: u64) {
+        self.flow(now);
+        self.level = self.level.saturating_add(self.volume(n));
+    }
+
+    /// What is in it, rounded up.
+    pub(crate) fn used(&self) -> u64 {
+        u64::try_from(self.level.div_ceil(self.period.into())).unwrap_or(u64::MAX)
+    }
+
+    /// How long until it is empty, in nanoseconds.
+    pub(crate) fn empty_in(&self) -> u64 {
+        u64::try_from(self.level.div_ceil(self.amount.max(1).into())).unwrap_or(u64::MAX)
+    }
+
+    /// Empties it, as if all had drained.
+    pub(crate) fn forget(&mut self) {
+        self.left = self.left.saturating_add(std::mem::take(&mut self.level));
+    }
+
+    pub(crate) fn is_empty_at(&self, now: u64) -> bool {
+        let mut then = *self;
+        then.flow(now);
+        then.level == 0
+    }
+
+    fn flow(&mut self, now: u64) {
+        let passed = match now.checked_sub(self.at) {
+            Some(passed) => passed,
+            None if self.at - now < SKEW => return,
+            None => 0,
+        };
+        self.at = now;
+        let drained = (u128::from(passed) * u128::from(self.amount)).min(self.level);
+        self.level -= drained;
+        self.left = self.left.saturating_add(drained);
+    }
+
+    fn volume(&self, n: u64) -> u128 {
+        u128::from(n) * u128::from(self.period)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{num::NonZeroU32, time::Duration};
+
+    use governor::{Quota, RateLimiter, clock::FakeRelativeClock};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn cells(n: u32) -> NonZeroU32 {
+        NonZeroU32::new(n).expect("not zero")
+    }
+
+    proptest! {
+        /// Governor holds one cell's time in whole nanoseconds, so the rates here divide a minute.
+        #[test]
+        fn decides_as_governor_does(
+            each in prop::sample::select(vec![1u64, 2, 3, 6, 10, 60, 600, 60_000]),
+            burst in 1u32..200,
+            steps in prop::collection::vec((0u64..20_000_000_000, 1u32..30), 1..80),
+        ) {
+            let rate = Rate { amount: each, period: 60 * SECOND, burst: burst.into() };
+            let clock = FakeRelativeClock::default();
+            let cell = Duration::from_nanos(60 * SECOND / each);
+            let quota = Quota::with_period(cell).expect("not zero").allow_burst(cells(burst));
+            let oracle = RateLimiter::direct_with_clock(quota, clock.clone());
+            // Governor's zero means that nothing was taken yet.
+            let mut now = 1;
+            clock.advance(Duration::from_nanos(1));
+            let mut bucket = Bucket::new(rate, now);
+            for (step, n) in steps {
+                now += step;
+                clock.advance(Duration::from_nanos(step));
+                bucket.drain(rate, now);
+                let theirs = match oracle.check_n(cells(n)) {
+                    Ok(Ok(())) => Some(0),
+                    Ok(Err(until)) => {
+                        let now = governor::clock::Clock::now(&clock);
+                        Some(u64::try_from(until.wait_time_from(now).as_nanos()).expect("short"))
+                    }
+                    Err(_) => None,
+                };
+                prop_assert_eq!(bucket.wait(rate, n.into()), theirs);
+                prop_assert_eq!(bucket.fits(rate, n.into()), theirs == Some(0));
+                if theirs == Some(0) {
+                    bucket.take(n.into());
+                }
+            }
+        }
+
+        /// The level is never lower than it would be had every call taken what it used from the start.
+        #[test]
+        fn never_gives_back_what_has_drained(
+            steps in prop::collection::vec((0u64..30 * SECOND, 1u64..100, 0u64..150, 0usize..4), 1..60),
+        ) {
+            let rate = Rate { amount: 60, period: 60 * SECOND, burst: 100 };
+            let mut bucket = Bucket::new(rate, 0);
+            let (mut now, mut open, mut log) = (0, Vec::new(), Vec::new());
+            for (step, n, used, settle) in steps {
+                now += step;
+                bucket.drain(rate, now);
+                if bucket.fits(rate, n) {
+                    open.push((log.len(), bucket.take(n), n, used));
+                    log.push((now, n));
+                }
+                for _ in 0..settle.min(open.len()) {
+                    let (at, mark, n, used) = open.remove(settle % open.len());
+                    if used <= n {
+                        bucket.give_back(mark, n, n - used, now);
+                        log[at].1 = used;
+                    } else {
+                        bucket.charge(used - n, now);
+                        log.push((now, used - n));
+                    }
+                }
+                // In hindsight: the log, poured anew.
+                let mut hindsight = Bucket::new(rate, 0);
+                for (at, n) in &log {
+                    hindsight.drain(rate, *at);
+                    hindsight.take(*n);
+                }
+                hindsight.drain(rate, now);
+                prop_assert!(bucket.level >= hindsight.level, "{} < {}", bucket.level, hindsight.level);
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_back_at_once_comes_back_whole() {
+        let rate = Rate { amount: 10, period: SECOND, burst: 10 };
+        let mut bucket = Bucket::new(rate, 0);
+        let first = bucket.take(6);
+        bucket.take(4);
+        bucket.give_back(first, 6, 5, 0);
+        assert_eq!((bucket.used(), bucket.wait(rate, 6)), (5, Some(SECOND / 10)));
+    }
+
+    #[test]
+    fn a_share_that_has_drained_is_not_given_twice() {
+        let rate = Rate { amount: 10, period: SECOND, burst: 10 };
+        let mut bucket = Bucket::new(rate, 0);
+        let old = bucket.take(10);
+        bucket.drain(rate, SECOND);
+        bucket.take(10);
+        bucket.give_back(old, 10, 10, SECOND);
+        assert!(!bucket.fits(rate, 1), "it would be 20 of 10 at one moment");
+    }
+
+    #[test]
+    fn time_running_backwards_neither_fills_nor_freezes_it() {
+        let rate = Rate { amount: 1, period: SECOND, burst: 1 };
+        let mut bucket = Bucket::new(rate, 1_000 * SECOND);
+        bucket.take(1);
+        bucket.drain(rate, 1_000 * SECOND - 5);
+        assert_eq!(bucket.wait(rate, 1), Some(SECOND), "another thread was late");
+        bucket.drain(rate, 10 * SECOND);
+        assert_eq!(bucket.wait(rate, 1), Some(SECOND), "the clock was set back");
+        bucket.drain(rate, 11 * SECOND);
+        assert!(bucket.fits(rate, 1));
+    }
+
+    #[test]
+    fn the_largest_amounts_do_not_overflow() {
+        let rate = Rate { amount: u64::MAX, period: 366 * 86_400 * SECOND, burst: u64::MAX };
+        let mut bucket = Bucket::new(rate, 0);
+        let mark = bucket.take(u64::MAX);
+        for _ in 0..100_000 {
+            bucket.charge(u64::MAX, 0);
+        }
+        bucket.drain(rate, u64::MAX);
+        bucket.give_back(mark, u64::MAX, u64::MAX, u64::MAX);
+        assert!(bucket.wait(rate, 1).is_some());
+    }
+}

@@ -1,0 +1,190 @@
+//! Where calendar windows end.
+
+use std::{fmt, sync::Arc};
+
+use jiff::{Timestamp, ToSpan, civil::Weekday, tz::TimeZone};
+
+use crate::QuotaError;
+
+/// A calendar window: from midnight to midnight in a time zone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Calendar {
+    unit: CalendarUnit,
+    zone: Zone,
+}
+
+/// How long a calendar window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum CalendarUnit {
+    /// From midnight to midnight.
+    Day,
+    /// From Monday to Sunday.
+    Week,
+    /// From the first to the last.
+    Month,
+}
+
+#[derive(Clone)]
+struct Zone {
+    name: Arc<str>,
+    zone: TimeZone,
+}
+
+impl Calendar {
+    /// Windows in UTC.
+    pub fn utc(unit: CalendarUnit) -> Self {
+        Self { unit, zone: Zone { name: "UTC".into(), zone: TimeZone::UTC } }
+    }
+
+    /// The same windows in a time zone of the IANA database, such as `Europe/Berlin`.
+    ///
+    /// # Errors
+    ///
+    /// [`QuotaError::Zone`] for a name that the database has not.
+    pub fn in_zone(self, name: &str) -> Result<Self, QuotaError> {
+        let zone = match name {
+            "UTC" => TimeZone::UTC,
+            _ => TimeZone::get(name).map_err(|_| QuotaError::Zone(name.chars().take(64).collect()))?,
+        };
+        // The database finds names in any case; two spellings must not be two counters.
+        let name = zone.iana_name().unwrap_or(name).into();
+        Ok(Self { zone: Zone { name, zone }, ..self })
+    }
+
+    /// How long a window is.
+    pub fn unit(&self) -> CalendarUnit {
+        self.unit
+    }
+
+    /// The time zone's name.
+    pub fn zone(&self) -> &str {
+        &self.zone.name
+    }
+
+    /// The end of the window that holds `now`: both in nanoseconds since 1970. Always later than `now`, but for the last
+    /// window that can be told.
+    pub(crate) fn end(&self, now: u64) -> u64 {
+        self.try_end(now).unwrap_or(u64::MAX)
+    }
+
+    fn try_end(&self, now: u64) -> Option<u64> {
+        let date = Timestamp::from_nanosecond(now.into()).ok()?.to_zoned(self.zone.zone.clone()).date();
+        let first = match self.unit {
+            CalendarUnit::Day => date,
+            CalendarUnit::Week => date.tomorrow().ok()?.nth_weekday(-1, Weekday::Monday).ok()?,
+            CalendarUnit::Month => date.first_of_month(),
+        };
+        // A zone may skip a whole day, so that the next window begins no later than this one; then it is the one after.
+        (1..=3).find_map(|n| {
+            let next = match self.unit {
+                CalendarUnit::Day => first.checked_add(n.days()),
+                CalendarUnit::Week => first.checked_add(n.weeks()),
+                CalendarUnit::Month => first.checked_add(n.months()),
+            };
+            let end = next.ok()?.to_zoned(self.zone.zone.clone()).ok()?.timestamp().as_nanosecond();
+            u64::try_from(end).ok().filter(|end| *end > now)
+        })
+    }
+}
+
+impl CalendarUnit {
+    /// The unit in one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+        }
+    }
+}
+
+impl Zone {
+    fn key(&self) -> &str {
+        &self.name
+    }
+}
+
+impl PartialEq for Zone {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Zone {}
+
+impl std::hash::Hash for Zone {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl PartialOrd for Zone {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Zone {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(other.key())
+    }
+}
+
+impl fmt::Display for Calendar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.unit.name())?;
+        if self.zone() != "UTC" {
+            write!(f, " in {}", self.zone())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Calendar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Calendar({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> u64 {
+        u64::try_from(text.parse::<Timestamp>().unwrap().as_nanosecond()).unwrap()
+    }
+
+    #[test]
+    fn windows_end_at_midnight_where_the_tenant_lives() {
+        let ends = |unit, zone: &str, now| Calendar::utc(unit).in_zone(zone).unwrap().end(at(now));
+        for (unit, zone, now, end) in [
+            (CalendarUnit::Day, "UTC", "2026-11-21T23:59:59.999999999Z", "2026-11-22T00:00:00Z"),
+            (CalendarUnit::Day, "UTC", "2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z"),
+            (CalendarUnit::Day, "Europe/Berlin", "2026-11-21T23:30:00Z", "2026-11-22T23:00:00Z"),
+            // The day on which clocks go back has 25 hours.
+            (CalendarUnit::Day, "Europe/Berlin", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"),
+            (CalendarUnit::Week, "UTC", "2026-11-22T12:00:00Z", "2026-11-23T00:00:00Z"),
+            (CalendarUnit::Week, "UTC", "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"),
+            (CalendarUnit::Month, "UTC", "2026-12-31T23:00:00Z", "2027-01-01T00:00:00Z"),
+            (CalendarUnit::Month, "america/new_york", "2026-03-01T04:59:59Z", "2026-03-01T05:00:00Z"),
+            // 30 December 2011 never came to Samoa.
+            (CalendarUnit::Day, "Pacific/Apia", "2011-12-30T09:00:00Z", "2011-12-30T10:00:00Z"),
+            (CalendarUnit::Day, "Pacific/Apia", "2011-12-30T10:00:00Z", "2011-12-31T10:00:00Z"),
+        ] {
+            assert_eq!(ends(unit, zone, now), at(end), "{unit:?} in {zone} at {now}");
+        }
+    }
+
+    #[test]
+    fn unknown_zones_are_refused_and_spellings_are_one() {
+        let day = Calendar::utc(CalendarUnit::Day);
+        assert!(day.clone().in_zone("Mars/Olympus").unwrap_err().to_string().contains("Mars/Olympus"));
+        assert_eq!(day.clone().in_zone("europe/berlin").unwrap(), day.in_zone("Europe/Berlin").unwrap());
+    }
+
+    #[test]
+    fn the_end_of_time_is_no_panic() {
+        assert!(Calendar::utc(CalendarUnit::Month).end(u64::MAX - 1) >= u64::MAX - 1);
+    }
+}

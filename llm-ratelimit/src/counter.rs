@@ -1,0 +1,165 @@
+//! One counter: a bucket, a window, or slots.
+
+use crate::{
+    bucket::Bucket,
+    quota::{Span, scaled},
+    rules::Rule,
+    window::Window,
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Counter {
+    pub(crate) id: u32,
+    pub(crate) state: State,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    Bucket(Bucket),
+    Window(Window),
+    /// How many are held.
+    Slots(u64),
+}
+
+/// How long until something fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wait {
+    /// Not at all.
+    Not,
+    /// So many nanoseconds, if nobody takes anything meanwhile.
+    Nanos(u64),
+    /// Until somebody gives something back, or limits are scaled up again.
+    Unknown,
+    /// For ever: it is more than the limit.
+    Ever,
+}
+
+/// What decides a counter's limit now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// Nanoseconds since 1970.
+    pub(crate) now: u64,
+    /// All limits are scaled by so many thousandths.
+    pub(crate) per_mille: u32,
+}
+
+/// How a counter stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Level {
+    pub(crate) limit: u64,
+    pub(crate) used: u64,
+    pub(crate) reserved: u64,
+    pub(crate) debt: u64,
+    /// Nanoseconds until all of it is there again.
+    pub(crate) reset: u64,
+}
+
+impl Counter {
+    pub(crate) fn new(rule: &Rule, at: Moment) -> Self {
+        let quota = rule.limit.quota();
+        let state = match quota.span() {
+            Span::Bucket { period, burst } => {
+                State::Bucket(Bucket::new(quota.rate(*period, *burst, at.per_mille), at.now))
+            }
+            Span::Calendar(_) => State::Window(Window::default()),
+            Span::Concurrent => State::Slots(0),
+        };
+        Self { id: rule.id, state }
+    }
+
+    /// Brings it to now, under the limit of now.
+    pub(crate) fn advance(&mut self, rule: &Rule, at: Moment) {
+        let quota = rule.limit.quota();
+        match (&mut self.state, quota.span()) {
+            (State::Bucket(bucket), Span::Bucket { period, burst }) => {
+                bucket.drain(quota.rate(*period, *burst, at.per_mille), at.now);
+            }
+            (State::Window(window), Span::Calendar(calendar)) => {
+                window.roll(calendar, scaled(quota.amount(), at.per_mille), at.now);
+            }
+            _ => {}
+        }
+    }
+
+    /// How long until `n` fit. It has been advanced.
+    pub(crate) fn wait(&self, rule: &Rule, n: u64, at: Moment) -> Wait {
+        let quota = rule.limit.quota();
+        if n > quota.most() {
+            return Wait::Ever;
+        }
+        let nanos = match (&self.state, quota.span()) {
+            (State::Bucket(bucket), Span::Bucket { period, burst }) => {
+                let rate = quota.rate(*period, *burst, at.per_mille);
+                if bucket.fits(rate, n) { Some(0) } else { bucket.wait(rate, n) }
+            }
+            (State::Window(window), Span::Calendar(calendar)) => window.wait(calendar, n, at.now),
+            (State::Slots(held), _) if held.saturating_add(n) <= scaled(quota.amount(), at.per_mille) => Some(0),
+            _ => None,
+        };
+        match nanos {
+            Some(0) => Wait::Not,
+            Some(nanos) => Wait::Nanos(nanos),
+            None => Wait::Unknown,
+        }
+    }
+
+    pub(crate) fn take(&mut self, n: u64) -> u128 {
+        match &mut self.state {
+            State::Bucket(bucket) => bucket.take(n),
+            State::Window(window) => window.take(n).into(),
+            State::Slots(held) => {
+                *held = held.saturating_add(n);
+                0
+            }
+        }
+    }
+
+    /// Turns a reservation into what was used. Gives the thresholds that are reached by that, one bit each.
+    pub(crate) fn settle(&mut self, mark: u128, reserved: u64, used: u64, now: u64) -> u8 {
+        match &mut self.state {
+            State::Bucket(bucket) if used <= reserved => bucket.give_back(mark, reserved, reserved - used, now),
+            State::Bucket(bucket) => bucket.charge(used - reserved, now),
+            State::Window(window) => {
+                window.settle(u64::try_from(mark).unwrap_or(u64::MAX), reserved, used);
+                return window.reached();
+            }
+            State::Slots(held) => *held = held.saturating_sub(reserved),
+        }
+        0
+    }
+
+    /// How it stands. It has been advanced.
+    pub(crate) fn level(&self, rule: &Rule, at: Moment) -> Level {
+        let quota = rule.limit.quota();
+        let limit = scaled(quota.most(), at.per_mille);
+        match &self.state {
+            State::Bucket(bucket) => Level { limit, used: bucket.used(), reset: bucket.empty_in(), ..Level::default() },
+            State::Window(window) => Level {
+                limit,
+                used: window.carried.saturating_add(window.spent),
+                reserved: window.reserved,
+                debt: window.carried.saturating_add(window.debt),
+                reset: window.until.saturating_sub(at.now),
+            },
+            State::Slots(held) => Level { limit, reserved: *held, ..Level::default() },
+        }
+    }
+
+    /// Forgets what was used. What is reserved is not forgotten, so that it can be settled.
+    pub(crate) fn forget(&mut self) {
+        match &mut self.state {
+            State::Bucket(bucket) => bucket.forget(),
+            State::Window(window) => window.forget(),
+            State::Slots(_) => {}
+        }
+    }
+
+    /// Whether nothing would be lost if it were forgotten.
+    pub(crate) fn is_blank(&self, now: u64) -> bool {
+        match &self.state {
+            State::Bucket(bucket) => bucket.is_empty_at(now),
+            State::Window(window) => window.is_blank_at(now),
+            State::Slots(held) => *held == 0,
+        }
+    }
+}

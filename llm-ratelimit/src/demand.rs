@@ -1,0 +1,184 @@
+use std::{sync::Arc, time::Instant};
+
+use llm_core::{Call, Labels, Operation, Priority, Tenant, Usage, Usd};
+
+use crate::{Measure, rules::Kind};
+
+/// What a call may take of what is limited, and who asks.
+///
+/// ```
+/// use llm_ratelimit::Demand;
+///
+/// let demand = Demand::new("acme", "gpt-4o-mini").tokens(1_200, 500).cost("$0.0005".parse()?).units(1, "proposals");
+/// # let _ = demand;
+/// # Ok::<_, llm_core::ParseUsdError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Demand {
+    /// Who asks.
+    pub tenant: Tenant,
+    /// The model asked.
+    pub model: Arc<str>,
+    /// The provider asked, where that is known.
+    pub provider: Option<Arc<str>>,
+    /// What it is for.
+    pub labels: Labels,
+    /// What goes first where calls must wait.
+    pub priority: Priority,
+    /// Until when to wait, at most.
+    pub deadline: Option<Instant>,
+    pub(crate) input: u64,
+    pub(crate) output: u64,
+    pub(crate) cost: Option<Usd>,
+    pub(crate) requests: u64,
+    pub(crate) units: u64,
+    unit: Option<Arc<str>>,
+}
+
+/// What a call took in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Actual {
+    /// It is known that it was not sent: nothing counts.
+    Unsent,
+    /// It was sent and refused, so nothing was sold and nothing is charged; the request counts.
+    Refused,
+    /// It was sent, and nobody said what it used: all that was reserved counts.
+    Unknown,
+    /// It used this much, and cost this much if that is known; otherwise the reserved money counts.
+    Used {
+        /// The tokens.
+        usage: Usage,
+        /// What they cost.
+        cost: Option<Usd>,
+    },
+}
+
+impl Demand {
+    /// One call.
+    pub fn new(tenant: impl Into<Tenant>, model: impl Into<Arc<str>>) -> Self {
+        Self {
+            tenant: tenant.into(),
+            model: model.into(),
+            provider: None,
+            labels: Labels::default(),
+            priority: Priority::default(),
+            deadline: None,
+            input: 0,
+            output: 0,
+            cost: None,
+            requests: 1,
+            units: 1,
+            unit: None,
+        }
+    }
+
+    /// One call with what its envelope says. A label `unit` says what its units are; without it, they count in every
+    /// limit on units.
+    pub fn of<T: Operation>(call: &Call<T>) -> Self {
+        let unit = call.labels.get("unit").map(|unit| Measure::units(unit).name().into());
+        Self {
+            labels: call.labels.clone(),
+            priority: call.priority,
+            deadline: call.deadline,
+            units: call.units.into(),
+            unit,
+            ..Self::new(&call.tenant, call.body.model())
+        }
+    }
+
+    /// Sets how many input and output tokens it may take.
+    pub fn tokens(mut self, input: u64, output: u64) -> Self {
+        (self.input, self.output) = (input, output);
+        self
+    }
+
+    /// Sets what it may cost. A negative amount is refused when it is reserved.
+    pub fn cost(mut self, cost: Usd) -> Self {
+        self.cost = Some(cost);
+        self
+    }
+
+    /// Says how many of what it is: photos, proposals, test cases.
+    pub fn units(mut self, count: u64, name: &str) -> Self {
+        self.units = count;
+        self.unit = Some(Measure::units(name).name().into());
+        self
+    }
+
+    /// Sets the provider.
+    pub fn provider(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.provider = Some(name.into());
+        self
+    }
+
+    /// Sets the labels.
+    pub fn labels(mut self, labels: Labels) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    /// Sets the priority.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Sets until when to wait, at most. In tests: `tokio::time::Instant::now().into_std()` and later.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// The tokens and the money of so many calls, for one that may be paid several times.
+    pub(crate) fn times(mut self, attempts: u32) -> Self {
+        let times = u64::from(attempts);
+        self.input = self.input.saturating_mul(times);
+        self.output = self.output.saturating_mul(times);
+        let nanos = |cost: Usd| Usd::from_nanos(cost.nanos().saturating_mul(times.try_into().unwrap_or(i64::MAX)));
+        self.cost = self.cost.map(nanos);
+        self
+    }
+
+    /// What this is in one measure. Money that is not known is nothing here; whoever decides refuses it first.
+    pub(crate) fn amount(&self, kind: &Kind) -> u64 {
+        match kind {
+            Kind::Requests => self.requests,
+            Kind::Slots => 1,
+            Kind::Input => self.input,
+            Kind::Output => self.output,
+            Kind::Tokens => self.input.saturating_add(self.output),
+            Kind::Money => self.cost.map_or(0, nanos),
+            Kind::Units(name) => match &self.unit {
+                Some(unit) if unit != name => 0,
+                _ => self.units,
+            },
+        }
+    }
+
+    pub(crate) fn volume(&self) -> u64 {
+        self.input.saturating_add(self.output).max(1)
+    }
+}
+
+impl Actual {
+    /// What counts of a reserved amount.
+    pub(crate) fn amount(&self, kind: &Kind, reserved: u64) -> u64 {
+        match (self, kind) {
+            (_, Kind::Slots) | (Self::Unsent, _) => 0,
+            (Self::Unknown, _) => reserved,
+            (Self::Refused, Kind::Requests) => reserved,
+            (Self::Refused, _) => 0,
+            (Self::Used { .. }, Kind::Requests | Kind::Units(_)) => reserved,
+            (Self::Used { usage, .. }, Kind::Input) => usage.input,
+            (Self::Used { usage, .. }, Kind::Output) => usage.output,
+            (Self::Used { usage, .. }, Kind::Tokens) => usage.total(),
+            (Self::Used { cost, .. }, Kind::Money) => cost.map_or(reserved, nanos),
+        }
+    }
+}
+
+fn nanos(cost: Usd) -> u64 {
+    u64::try_from(cost.nanos()).unwrap_or(0)
+}

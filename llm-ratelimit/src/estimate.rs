@@ -1,0 +1,256 @@
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use llm_core::{Call, ChatRequest, EmbedRequest, Estimate, Operation, Streamed, Tenant, Usage};
+
+/// Says how many tokens a call is to reserve, and may learn from what it took.
+pub trait Estimator: Send + Sync + 'static {
+    /// Input and output tokens to reserve.
+    fn estimate(&self, question: &Question<'_>) -> (u64, u64);
+
+    /// Takes note of what a call took.
+    fn learn(&self, tenant: &Tenant, model: &str, estimate: &Estimate, usage: &Usage) {
+        let _ = (tenant, model, estimate, usage);
+    }
+}
+
+/// A call, as an [`Estimator`] sees it.
+pub struct Question<'a> {
+    /// Who asks.
+    pub tenant: &'a Tenant,
+    /// The model asked.
+    pub model: &'a str,
+    /// What the operation says of itself.
+    pub estimate: Estimate,
+    body: &'a dyn Any,
+}
+
+/// Reserves what a call can take at most, so that a budget is never exceeded.
+///
+/// It is a true bound where the request bounds its output and holds nothing but text.
+#[derive(Clone, Copy, Debug)]
+pub struct UpperBound {
+    unbounded_output: u64,
+}
+
+/// Reserves what calls like it have taken: the operation's own guess of the input, corrected by what the model has made of
+/// others; for the output, the request's own bound, or what 95 of 100 answers of that model to that tenant stayed below.
+///
+/// It learns from every call that settles, for the 256 models first seen and the 1,000 tenants of each that are seen
+/// first; others share their model's figures. Young figures weigh more than old ones.
+#[derive(Default)]
+pub struct Learned(Mutex<HashMap<Arc<str>, Model>>);
+
+struct Model {
+    guessed: u64,
+    taken: u64,
+    all: Histogram,
+    tenants: HashMap<Tenant, Histogram>,
+}
+
+/// Output tokens, in classes of a factor of √2 each.
+#[derive(Clone, Copy, Debug)]
+struct Histogram {
+    counts: [u16; Self::CLASSES],
+    total: u32,
+}
+
+impl<'a> Question<'a> {
+    pub(crate) fn of<T: Operation>(call: &'a Call<T>, estimate: Estimate) -> Self {
+        Self { tenant: &call.tenant, model: call.body.model(), estimate, body: &call.body }
+    }
+
+    /// The conversation, if it is one: for those who count its tokens exactly.
+    pub fn chat(&self) -> Option<&ChatRequest> {
+        let streamed = || self.body.downcast_ref::<Streamed<ChatRequest>>().map(|streamed| &streamed.0);
+        self.body.downcast_ref::<ChatRequest>().or_else(streamed)
+    }
+
+    /// The texts to embed, if it is that.
+    pub fn embed(&self) -> Option<&EmbedRequest> {
+        self.body.downcast_ref()
+    }
+}
+
+impl UpperBound {
+    /// Answers that the request does not bound count as so many output tokens each: what the model can say at most.
+    pub fn new(unbounded_output: u64) -> Self {
+        Self { unbounded_output }
+    }
+}
+
+impl Estimator for UpperBound {
+    fn estimate(&self, question: &Question<'_>) -> (u64, u64) {
+        let Estimate { input, input_bound, output_bound, answers, .. } = question.estimate;
+        let unbounded = self.unbounded_output.saturating_mul(answers.into());
+        (input_bound.unwrap_or(input), output_bound.unwrap_or(unbounded))
+    }
+}
+
+impl Learned {
+    const MODELS: usize = 256;
+    const TENANTS: usize = 1_000;
+    /// So many tokens weigh what was known before the first call.
+    const PRIOR: u64 = 1_000;
+
+    /// Knows nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Model>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Estimator for Learned {
+    fn estimate(&self, question: &Question<'_>) -> (u64, u64) {
+        let Estimate { input, input_bound, output, output_bound, answers } = question.estimate;
+        let models = self.lock();
+        let Some(model) = models.get(question.model) else { return (input, output_bound.unwrap_or(output)) };
+        let corrected = u128::from(input) * u128::from(model.taken) / u128::from(model.guessed.max(1));
+        let corrected = u64::try_from(corrected).unwrap_or(u64::MAX).min(input_bound.unwrap_or(u64::MAX));
+        let learned = || {
+            let tenant = model.tenants.get(question.tenant).filter(|histogram| histogram.total >= Histogram::ENOUGH);
+            let quantile = tenant.unwrap_or(&model.all).quantile()?;
+            Some(quantile.saturating_mul(answers.into()))
+        };
+        (corrected, output_bound.unwrap_or_else(|| learned().unwrap_or(output)))
+    }
+
+    fn learn(&self, tenant: &Tenant, model: &str, estimate: &Estimate, usage: &Usage) {
+        let mut models = self.lock();
+        if !models.contains_key(model) {
+            if models.len() >= Self::MODELS {
+                return;
+            }
+            models.insert(model.into(), Model::default());
+        }
+        let known = models.get_mut(model).expect("it was there or inserted");
+        if estimate.input > 0 {
+            known.guessed = known.guessed.saturating_add(estimate.input);
+            known.taken = known.taken.saturating_add(usage.input);
+            if known.guessed > 100_000 * Self::PRIOR {
+                (known.guessed, known.taken) = (known.guessed / 2, known.taken / 2);
+            }
+        }
+        let each = usage.output.div_ceil(u64::from(estimate.answers.max(1)));
+        known.all.add(each);
+        if known.tenants.contains_key(tenant) || known.tenants.len() < Self::TENANTS {
+            known.tenants.entry(tenant.clone()).or_default().add(each);
+        }
+    }
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        let (all, tenants) = Default::default();
+        Self { guessed: Learned::PRIOR, taken: Learned::PRIOR, all, tenants }
+    }
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: [0; Self::CLASSES], total: 0 }
+    }
+}
+
+impl Histogram {
+    const CLASSES: usize = 48;
+    /// With fewer answers it says nothing.
+    const ENOUGH: u32 = 20;
+    const MEMORY: u32 = 1_024;
+
+    fn add(&mut self, tokens: u64) {
+        let class = (0..Self::CLASSES - 1).find(|class| tokens <= Self::edge(*class)).unwrap_or(Self::CLASSES - 1);
+        self.counts[class] += 1;
+        self.total += 1;
+        if self.total >= Self::MEMORY {
+            self.counts.iter_mut().for_each(|count| *count /= 2);
+            self.total = self.counts.iter().map(|count| u32::from(*count)).sum();
+        }
+    }
+
+    /// What 95 of 100 stayed below; `None` while too few are known.
+    fn quantile(&self) -> Option<u64> {
+        if self.total < Self::ENOUGH {
+            return None;
+        }
+        let rank = (self.total * 95).div_ceil(100);
+        let mut below = 0;
+        let class = self.counts.iter().position(|count| {
+            below += u32::from(*count);
+            below >= rank
+        });
+        class.map(Self::edge)
+    }
+
+    /// The upper edge of a class: 1, 1, 2, 3, 4, 6, 8, 11, 16, …
+    fn edge(class: usize) -> u64 {
+        let octave = 1u64 << (class / 2);
+        if class.is_multiple_of(2) { octave } else { octave * 1_414 / 1_000 }
+    }
+}
+
+impl fmt::Debug for Question<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tenant, model, estimate, body: _ } = self;
+        let mut out = f.debug_struct("Question");
+        out.field("tenant", tenant).field("model", model).field("estimate", estimate).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Learned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Learned").field("models", &self.lock().len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(learned: &Learned, tenant: &str, request: ChatRequest) -> (u64, u64) {
+        let call = Call::new(tenant, request);
+        learned.estimate(&Question::of(&call, call.body.estimate()))
+    }
+
+    fn request() -> ChatRequest {
+        ChatRequest::new("m").user("x".repeat(4_000))
+    }
+
+    #[test]
+    fn learns_the_input_by_model_and_the_output_by_tenant() {
+        let learned = Learned::new();
+        let estimate = request().estimate();
+        assert_eq!(ask(&learned, "a", request()), (estimate.input, estimate.output));
+        for n in 0..200 {
+            learned.learn(&"a".into(), "m", &estimate, &Usage::new(estimate.input * 3 / 2, 100 + n % 10));
+        }
+        let (input, output) = ask(&learned, "a", request());
+        assert!(input.abs_diff(estimate.input * 3 / 2) < 20, "{input} of {}", estimate.input);
+        assert!((109..=128).contains(&output), "{output}");
+        assert_eq!(ask(&learned, "new here", request()).1, output, "a new tenant gets the model's");
+        assert_eq!(ask(&learned, "a", request().max_output_tokens(7)).1, 7, "the request's own bound goes first");
+        for _ in 0..400 {
+            learned.learn(&"long".into(), "m", &estimate, &Usage::new(1, 3_000));
+        }
+        assert!(ask(&learned, "long", request()).1 >= 3_000 && ask(&learned, "a", request()).1 <= 128);
+    }
+
+    #[test]
+    fn a_flood_of_models_and_tenants_is_bounded() {
+        let learned = Learned::new();
+        let usage = Usage::new(u64::MAX, u64::MAX);
+        for n in 0..5_000 {
+            learned.learn(&n.to_string().into(), "m", &Estimate::default(), &usage);
+            learned.learn(&"t".into(), &n.to_string(), &Estimate { input: u64::MAX, ..Estimate::default() }, &usage);
+        }
+        let models = learned.lock();
+        assert!(models.len() <= Learned::MODELS && models["m"].tenants.len() <= Learned::TENANTS);
+    }
+}

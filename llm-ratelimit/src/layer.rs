@@ -1,0 +1,89 @@
+use std::{fmt, num::NonZeroU32, sync::Arc};
+
+use tower_layer::Layer;
+
+use crate::{Estimator, Learned, Limiter, RateLimit};
+
+/// Puts a [`Limiter`] in front of a service.
+///
+/// Services made by clones of one layer, or by layers over clones of one limiter, share its books.
+#[derive(Clone)]
+#[must_use]
+pub struct RateLimitLayer {
+    pub(crate) limiter: Limiter,
+    pub(crate) estimator: Arc<dyn Estimator>,
+    pub(crate) attempts: NonZeroU32,
+    pub(crate) provider: Option<Arc<str>>,
+    pub(crate) cut_off: CutOff,
+    pub(crate) counts_hits: bool,
+}
+
+/// What becomes of a stream that says more than was reserved, when no budget is left for more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CutOff {
+    /// It goes on to its end; the excess is debt.
+    #[default]
+    Finish,
+    /// It ends there, as one that broke off ([`ErrorKind::Incomplete`](llm_core::ErrorKind::Incomplete)): what came may be
+    /// used.
+    Truncate,
+    /// It ends there, refused ([`ErrorKind::OverBudget`](llm_core::ErrorKind::OverBudget)).
+    Abort,
+}
+
+impl RateLimitLayer {
+    /// A layer over a limiter, with the estimator [`Learned`].
+    pub fn new(limiter: Limiter) -> Self {
+        let estimator = Arc::new(Learned::new());
+        let (provider, cut_off, counts_hits) = Default::default();
+        Self { limiter, estimator, attempts: NonZeroU32::MIN, provider, cut_off, counts_hits }
+    }
+
+    /// Who says how many tokens to reserve: [`Learned`] by default. With [`UpperBound`](crate::UpperBound), budgets are not
+    /// exceeded.
+    pub fn estimator(mut self, estimator: impl Estimator) -> Self {
+        self.estimator = Arc::new(estimator);
+        self
+    }
+
+    /// How many attempts that cost something the stack below may make for one call: the tokens and the money of so many
+    /// are reserved. One by default; more only where something below retries what may already have been paid.
+    pub fn attempts(mut self, most: NonZeroU32) -> Self {
+        self.attempts = most;
+        self
+    }
+
+    /// The provider below, for limits that count by provider.
+    pub fn provider(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.provider = Some(name.into());
+        self
+    }
+
+    /// What becomes of a stream that says more than was reserved, when no budget is left for more.
+    pub fn cut_off(mut self, what: CutOff) -> Self {
+        self.cut_off = what;
+        self
+    }
+
+    /// Counts the tokens and the list price of answers that were not bought for the call: stored ones, shared ones. By
+    /// default they count as a request, with its units, and as no tokens and no money.
+    pub fn counts_hits(mut self) -> Self {
+        self.counts_hits = true;
+        self
+    }
+}
+
+impl<S> Layer<S> for RateLimitLayer {
+    type Service = RateLimit<S>;
+
+    fn layer(&self, inner: S) -> RateLimit<S> {
+        RateLimit::new(inner, self.clone())
+    }
+}
+
+impl fmt::Debug for RateLimitLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitLayer").field("limiter", &self.limiter).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,199 @@
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{Demand, Quota, QuotaError};
+
+/// A quota and for whom it counts.
+///
+/// Written as its quota, then `per` what is counted apart, then `for` what it is confined to:
+///
+/// | text | meaning |
+/// |---|---|
+/// | `1000/minute` | one counter: for each tenant in a plan, for everybody outside of plans |
+/// | `$100/day per provider` | one for each provider |
+/// | `100k tokens/minute per model` | one for each model |
+/// | `20 concurrent for model gpt-4o` | only calls of that model |
+/// | `3/minute per label user` | one for each value of a label |
+/// | `$5/day for label feature=chat` | only calls with that label |
+///
+/// In a plan, a limit is counted apart for each tenant; in [`Plan::shared`](crate::Plan) for the plan as a whole; outside
+/// of plans for everybody together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    quota: Quota,
+    per: Vec<Aspect>,
+    only: Vec<(Aspect, Arc<str>)>,
+}
+
+/// What calls can be told apart by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Aspect {
+    /// Who asks.
+    Tenant,
+    /// The plan of who asks.
+    Plan,
+    /// The model, as the call names it.
+    Model,
+    /// The provider, where the limiter knows it.
+    Provider,
+    /// The value of a label; calls without it count together.
+    Label(Arc<str>),
+}
+
+impl Limit {
+    /// A limit of one counter.
+    pub fn new(quota: Quota) -> Self {
+        Self { quota, per: Vec::new(), only: Vec::new() }
+    }
+
+    /// Counts apart by one more aspect.
+    pub fn per(mut self, aspect: Aspect) -> Self {
+        if let Err(at) = self.per.binary_search(&aspect) {
+            self.per.insert(at, aspect);
+        }
+        self
+    }
+
+    /// Confines it to calls with this value of an aspect.
+    pub fn only(mut self, aspect: Aspect, value: impl Into<Arc<str>>) -> Self {
+        self.only.push((aspect, value.into()));
+        self.only.sort();
+        self
+    }
+
+    /// The quota.
+    pub fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// What it is counted apart by.
+    pub fn aspects(&self) -> &[Aspect] {
+        &self.per
+    }
+
+    pub(crate) fn confines(&self) -> &[(Aspect, Arc<str>)] {
+        &self.only
+    }
+}
+
+impl Aspect {
+    /// Its value in a call; nothing where the call has none.
+    pub(crate) fn of<'a>(&self, demand: &'a Demand, plan: &'a str) -> &'a str {
+        match self {
+            Self::Tenant => &demand.tenant,
+            Self::Plan => plan,
+            Self::Model => &demand.model,
+            Self::Provider => demand.provider.as_deref().unwrap_or_default(),
+            Self::Label(name) => demand.labels.get(name).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<Quota> for Limit {
+    fn from(quota: Quota) -> Self {
+        Self::new(quota)
+    }
+}
+
+impl fmt::Display for Aspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tenant => f.write_str("tenant"),
+            Self::Plan => f.write_str("plan"),
+            Self::Model => f.write_str("model"),
+            Self::Provider => f.write_str("provider"),
+            Self::Label(name) => write!(f, "label {name}"),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.quota)?;
+        for aspect in &self.per {
+            write!(f, " per {aspect}")?;
+        }
+        for (aspect, value) in &self.only {
+            match aspect {
+                Aspect::Label(_) => write!(f, " for {aspect}={value}")?,
+                _ => write!(f, " for {aspect} {value}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Limit {
+    type Err = QuotaError;
+
+    fn from_str(text: &str) -> Result<Self, QuotaError> {
+        let odd = || QuotaError::Odd(text.chars().take(64).collect());
+        let mut words = text.split_whitespace().peekable();
+        let mut quota = Vec::new();
+        while let Some(word) = words.next_if(|word| !matches!(*word, "per" | "for")) {
+            quota.push(word);
+        }
+        let mut limit = Self::new(quota.join(" ").parse()?);
+        while let Some(word) = words.next() {
+            let name = words.next().ok_or_else(odd)?;
+            let mut value = || words.next().ok_or_else(odd);
+            match (word, name) {
+                ("per", "label") => limit = limit.per(Aspect::Label(value()?.into())),
+                ("for", "label") => {
+                    let (name, value) = value()?.split_once('=').ok_or_else(odd)?;
+                    limit = limit.only(Aspect::Label(name.into()), value);
+                }
+                ("per", name) => limit = limit.per(named(name).ok_or_else(odd)?),
+                ("for", name) => limit = limit.only(named(name).ok_or_else(odd)?, value()?),
+                _ => return Err(odd()),
+            }
+        }
+        Ok(limit)
+    }
+}
+
+impl Serialize for Limit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+fn named(name: &str) -> Option<Aspect> {
+    [Aspect::Tenant, Aspect::Plan, Aspect::Model, Aspect::Provider]
+        .into_iter()
+        .find(|aspect| aspect.to_string() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_read_and_written() {
+        for text in [
+            "1000 requests/minute",
+            "$100.00/day in Europe/Berlin per provider",
+            "20 concurrent per tenant per model for model gpt-4o",
+            "3 requests/minute per label user for label feature=chat",
+        ] {
+            assert_eq!(text.parse::<Limit>().unwrap().to_string(), text);
+        }
+        for odd in [
+            "5/minute per",
+            "5/minute per planet",
+            "5/minute for model",
+            "5/minute for label x",
+            "5/minute per model x",
+        ] {
+            assert!(odd.parse::<Limit>().is_err(), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Limit, QuotaError};
+
+/// What each plan allows, who has which plan, and what counts for all together.
+///
+/// ```
+/// use llm_ratelimit::Plans;
+///
+/// let plans: Plans = serde_json::from_str(
+///     r#"{
+///         "default": "free",
+///         "plans": {
+///             "free": {"limits": ["10/minute", "5 proposals/month", "$0.20/day"]},
+///             "pro": {"limits": ["100/minute", "$3/day in Europe/Berlin", "20 concurrent"], "weight": 4},
+///             "unlimited": {}
+///         },
+///         "tenants": {"acme": "pro"},
+///         "limits": ["$500/month", "1m tokens/minute per model"]
+///     }"#,
+/// )?;
+/// assert_eq!(plans.plan_of("acme"), "pro");
+/// assert_eq!(plans.plan_of("somebody"), "free");
+/// # Ok::<_, serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Raw")]
+pub struct Plans {
+    default: String,
+    plans: BTreeMap<String, Plan>,
+    tenants: BTreeMap<String, String>,
+    limits: Vec<Limit>,
+}
+
+/// One plan. Without limits, it is unlimited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Plan {
+    /// What each of its tenants may.
+    pub limits: Vec<Limit>,
+    /// What all of its tenants may together.
+    pub shared: Vec<Limit>,
+    /// How much of what is short a tenant gets, beside tenants of other plans; at least 1.
+    pub weight: u32,
+}
+
+/// Plans that make no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A quota cannot be read.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
+    /// A plan is named that does not exist.
+    #[error("there is no plan {0:?}: add it to the plans, or name one of them")]
+    NoSuchPlan(String),
+    /// A weight of zero.
+    #[error("plan {0:?} has a weight of zero, so its tenants would wait for ever: give it at least 1")]
+    Weight(String),
+    /// Two limits on one counter.
+    #[error("two limits of plan {plan:?} count the same: {limit:?} and another; leave one out")]
+    Twice {
+        /// The plan.
+        plan: String,
+        /// One of the two.
+        limit: String,
+    },
+    /// The text of the environment is no plans.
+    #[error("{name} holds no plans: {message}")]
+    Environment {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    #[serde(default = "default_name")]
+    default: String,
+    #[serde(default)]
+    plans: BTreeMap<String, Plan>,
+    #[serde(default)]
+    tenants: BTreeMap<String, String>,
+    #[serde(default)]
+    limits: Vec<Limit>,
+}
+
+impl Plan {
+    /// A plan without limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a limit for each tenant.
+    pub fn limit(mut self, limit: impl Into<Limit>) -> Self {
+        self.limits.push(limit.into());
+        self
+    }
+
+    /// Adds a limit for all tenants of the plan together.
+    pub fn shared(mut self, limit: impl Into<Limit>) -> Self {
+        self.shared.push(limit.into());
+        self
+    }
+
+    /// Sets how much of what is short a tenant gets.
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.weight = weight;
+        self
+    }
+}
+
+impl Plans {
+    /// One plan for everybody, with these limits for each tenant.
+    ///
+    /// # Errors
+    ///
+    /// A limit cannot be read, or two count the same.
+    pub fn each<'a>(limits: impl IntoIterator<Item = &'a str>) -> Result<Self, PlanError> {
+        let limits = limits.into_iter().map(str::parse).collect::<Result<Vec<Limit>, _>>()?;
+        Self::new("default", Plan { limits, ..Plan::default() })
+    }
+
+    /// A default plan, for all tenants that are given no other.
+    ///
+    /// # Errors
+    ///
+    /// A weight of zero, or two limits that count the same.
+    pub fn new(name: impl Into<String>, plan: Plan) -> Result<Self, PlanError> {
+        let default = name.into();
+        let plans = BTreeMap::from([(default.clone(), plan)]);
+        Self { default, plans, tenants: BTreeMap::new(), limits: Vec::new() }.checked()
+    }
+
+    /// Adds a plan, or replaces it.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with(mut self, name: impl Into<String>, plan: Plan) -> Result<Self, PlanError> {
+        self.plans.insert(name.into(), plan);
+        self.checked()
+    }
+
+    /// Adds a limit for everybody together.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn limit(mut self, limit: impl Into<Limit>) -> Result<Self, PlanError> {
+        self.limits.push(limit.into());
+        self.checked()
+    }
+
+    /// Gives a tenant a plan.
+    ///
+    /// # Errors
+    ///
+    /// There is no such plan.
+    pub fn tenant(mut self, tenant: impl Into<String>, plan: impl Into<String>) -> Result<Self, PlanError> {
+        self.tenants.insert(tenant.into(), plan.into());
+        self.checked()
+    }
+
+    /// Reads plans from the environment, through a function that looks a variable up: `LLM_LIMITS`, the limits of each
+    /// tenant between semicolons, or `LLM_PLANS`, plans as JSON. None of them: no limits.
+    ///
+    /// ```
+    /// use llm_ratelimit::Plans;
+    ///
+    /// let lookup = |name: &str| (name == "LLM_LIMITS").then(|| "10/minute; $3/day".to_owned());
+    /// assert_eq!(Plans::from_env(lookup)?, Plans::each(["10/minute", "$3/day"])?);
+    /// # Ok::<_, llm_ratelimit::PlanError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A variable cannot be read as that, or both are set.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, PlanError> {
+        let wrong = |name, message: String| PlanError::Environment { name, message };
+        match (lookup("LLM_LIMITS"), lookup("LLM_PLANS")) {
+            (Some(_), Some(_)) => Err(wrong("LLM_LIMITS", "LLM_PLANS is set too; leave one out".to_owned())),
+            (Some(limits), None) => Self::each(limits.split(';').map(str::trim).filter(|limit| !limit.is_empty()))
+                .map_err(|error| wrong("LLM_LIMITS", error.to_string())),
+            (None, Some(json)) => serde_json::from_str(&json).map_err(|error| wrong("LLM_PLANS", error.to_string())),
+            (None, None) => Ok(Self::default()),
+        }
+    }
+
+    /// The plan of a tenant.
+    pub fn plan_of(&self, tenant: &str) -> &str {
+        self.tenants.get(tenant).unwrap_or(&self.default)
+    }
+
+    pub(crate) fn default_name(&self) -> &str {
+        &self.default
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Plan)> {
+        self.plans.iter().map(|(name, plan)| (name.as_str(), plan))
+    }
+
+    pub(crate) fn tenants(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.tenants.iter().map(|(tenant, plan)| (tenant.as_str(), plan.as_str()))
+    }
+
+    pub(crate) fn global(&self) -> &[Limit] {
+        &self.limits
+    }
+
+    fn checked(self) -> Result<Self, PlanError> {
+        let mut named = std::iter::once(&self.default).chain(self.tenants.values());
+        if let Some(name) = named.find(|name| !self.plans.contains_key(*name)) {
+            return Err(PlanError::NoSuchPlan(name.clone()));
+        }
+        for (name, plan) in &self.plans {
+            if plan.weight == 0 {
+                return Err(PlanError::Weight(name.clone()));
+            }
+            let mut seen = BTreeSet::new();
+            for limit in plan.everything(&self.limits) {
+                let counter = (limit.aspects().to_vec(), limit.confines().to_vec(), limit.quota().identity());
+                if !seen.insert(counter) {
+                    return Err(PlanError::Twice { plan: name.clone(), limit: limit.to_string() });
+                }
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl Plan {
+    /// All limits that a call of this plan meets, with what they are counted apart by.
+    pub(crate) fn everything<'a>(&'a self, global: &'a [Limit]) -> impl Iterator<Item = Limit> + 'a {
+        use crate::Aspect::{Plan, Tenant};
+        let own = self.limits.iter().map(|limit| limit.clone().per(Tenant));
+        let shared = self.shared.iter().map(|limit| limit.clone().per(Plan));
+        global.iter().cloned().chain(shared).chain(own)
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { limits: Vec::new(), shared: Vec::new(), weight: 1 }
+    }
+}
+
+impl Default for Plans {
+    /// One plan without limits.
+    fn default() -> Self {
+        let plans = BTreeMap::from([(default_name(), Plan::default())]);
+        Self { default: default_name(), plans, tenants: BTreeMap::new(), limits: Vec::new() }
+    }
+}
+
+impl TryFrom<Raw> for Plans {
+    type Error = PlanError;
+
+    fn try_from(raw: Raw) -> Result<Self, PlanError> {
+        let Raw { default, mut plans, tenants, limits } = raw;
+        if plans.is_empty() {
+            plans.insert(default.clone(), Plan::default());
+        }
+        Self { default, plans, tenants, limits }.checked()
+    }
+}
+
+fn default_name() -> String {
+    "default".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_plans_are_refused() {
+        for (json, what) in [
+            (r#"{"default": "gold"}"#, ""),
+            (r#"{"default": "gold", "plans": {"free": {}}}"#, "no plan \"gold\""),
+            (r#"{"plans": {"default": {}}, "tenants": {"a": "pro"}}"#, "no plan \"pro\""),
+            (r#"{"plans": {"default": {"weight": 0}}}"#, "weight of zero"),
+            (r#"{"plans": {"default": {"limits": ["0/minute"]}}}"#, "zero"),
+            (r#"{"plans": {"default": {"limits": ["5/minute", "9/minute"]}}}"#, "count the same"),
+            (
+                r#"{"plans": {"default": {"limits": ["5/minute"]}}, "limits": ["9/minute per tenant"]}"#,
+                "count the same",
+            ),
+            (r#"{"plan": {}}"#, "unknown field"),
+        ] {
+            match serde_json::from_str::<Plans>(json) {
+                Ok(plans) => assert!(what.is_empty(), "{json} made {plans:?}"),
+                Err(error) => assert!(!what.is_empty() && error.to_string().contains(what), "{json}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn are_written_as_they_are_read() {
+        let plans = Plans::each(["10/minute", "$3/day"])
+            .unwrap()
+            .limit("5/minute per model".parse::<Limit>().unwrap())
+            .unwrap();
+        let json = serde_json::to_string(&plans).unwrap();
+        assert_eq!(serde_json::from_str::<Plans>(&json).unwrap(), plans);
+        for wrong in [("LLM_PLANS", "{"), ("LLM_LIMITS", "many")] {
+            let lookup = |name: &str| (name == wrong.0).then(|| wrong.1.to_owned());
+            assert!(Plans::from_env(lookup).unwrap_err().to_string().contains(wrong.0));
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Calls that wait for room.
+//!
+//! Each account that somebody waits for has a line. Who is served next in a line follows from start-time fair queueing:
+//! each call starts where its tenant's last one ended, in shares of the limit divided by the plan's weight, so a tenant
+//! with ten thousand calls does not delay another's first. Interactive calls go first, but every sixteenth turn is a
+//! background call's. Only the first in a line has a timer for the line; whoever gives something back to the account
+//! serves the line, too.
+
+mod line;
+mod ticket;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    task::Waker,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use self::{
+    line::{Line, Place},
+    ticket::{Ticket, Waiter},
+};
+use crate::{
+    Demand, Reason, Refusal, Reservation, Waiting,
+    books::{Blocked, Spot},
+    counter::Wait,
+    limiter::{Denied, Inner},
+    rules::PlanRules,
+    telemetry,
+};
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    settings: Option<Waiting>,
+    lines: Mutex<Lines>,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    lines: HashMap<Spot, Line>,
+    /// Of all that wait.
+    tokens: u64,
+    calls: usize,
+    next: u64,
+}
+
+/// What is to be done once the lines are unlocked again.
+#[derive(Default)]
+struct After {
+    wake: Vec<Waker>,
+}
+
+impl Queue {
+    pub(crate) fn new(settings: Option<Waiting>) -> Self {
+        Self { settings, lines: Mutex::default() }
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().calls
+    }
+
+    /// Reserves, waiting if it must and may.
+    pub(crate) async fn reserve(inner: &Arc<Inner>, demand: &Demand) -> Result<Reservation, Refusal> {
+        let ticket = match Self::join(inner, demand)? {
+            Ok(reservation) => return Ok(reservation),
+            Err(ticket) => ticket,
+        };
+        inner.counts.waited.fetch_add(1, Relaxed);
+        let began = Instant::now();
+        let outcome = ticket.wait(inner).await;
+        telemetry::waited(&inner.rules.load().of(&demand.tenant).name, began.elapsed());
+        outcome
+    }
+
+    /// A reservation, or a place in a line.
+    fn join(inner: &Arc<Inner>, demand: &Demand) -> Result<Result<Reservation, Ticket>, Refusal> {
+        let rules = inner.rules.load();
+        let plan = rules.of(&demand.tenant);
+        let demand = inner.priced(demand, plan)?;
+        let denied = match inner.decide(&demand, plan, false) {
+            Ok(holds) => return Ok(Ok(Reservation::new(Arc::clone(inner), holds))),
+            Err(denied) => denied,
+        };
+        let Some(settings) = inner.queue.settings.filter(|_| denied.passes()) else {
+            return Err(inner.refusal(&demand, plan, denied));
+        };
+        let mut lines = inner.queue.lock();
+        // Once more under the lock: whoever gives room back from here on finds this call in its line.
+        let blocked = match inner.decide(&demand, plan, false) {
+            Ok(holds) => {
+                drop(lines);
+                return Ok(Ok(Reservation::new(Arc::clone(inner), holds)));
+            }
+            Err(denied) if !denied.passes() => {
+                drop(lines);
+                return Err(inner.refusal(&demand, plan, denied));
+            }
+            Err(Denied::Refused(refusal)) => return Err(refusal),
+            Err(Denied::Blocked(blocked)) => blocked,
+        };
+        let refuse = |reason| Err(inner.refusal(&demand, plan, Denied::Blocked(blocked)).because(reason));
+        let volume = demand.volume();
+        if lines.calls >= settings.max_calls || lines.tokens.saturating_add(volume) > settings.max_tokens {
+            drop(lines);
+            return refuse(Reason::QueueFull);
+        }
+        let now = Instant::now();
+        let patience = now.checked_add(settings.longest).unwrap_or_else(|| now + Duration::from_secs(30 * 86_400));
+        let deadline = demand.deadline.map_or(patience, |deadline| patience.min(deadline.into()));
+        let place = lines.place(&demand, plan, &blocked);
+        if now + lines.least(&blocked, plan, &place) > deadline {
+            drop(lines);
+            return refuse(Reason::TooLate);
+        }
+        let waiter = Arc::new(Waiter::new(demand.into_owned(), deadline));
+        let after = lines.enter(inner, &waiter, place, &blocked);
+        drop(lines);
+        after.run();
+        Ok(Err(Ticket::new(Arc::clone(inner), waiter)))
+    }
+
+    /// Serves a line, as far as there is room.
+    pub(crate) fn pump(&self, inner: &Arc<Inner>, spot: Spot) {
+        let mut after = After::default();
+        let mut lines = self.lock();
+        lines.pump(inner, spot, &mut after);
+        drop(lines);
+        after.run();
+    }
+
+    /// Serves all lines.
+    pub(crate) fn pump_all(&self, inner: &Arc<Inner>) {
+        let spots: Vec<Spot> = self.lock().lines.keys().copied().collect();
+        spots.into_iter().for_each(|spot| self.pump(inner, spot));
+    }
+
+    /// Sends everybody away.
+    pub(crate) fn refuse_all(&self, inner: &Arc<Inner>, reason: Reason) {
+        let mut after = After::default();
+        let mut lines = self.lock();
+        for (spot, line) in std::mem::take(&mut lines.lines) {
+            inner.books.await_room(spot, false);
+            for waiter in line.into_waiters() {
+                lines.leave(&waiter.demand);
+                let plan = Arc::clone(&inner.rules.load().of(&waiter.demand.tenant).name);
+                after.wake.extend(waiter.end(Err(Refusal::new(reason, plan))));
+            }
+        }
+        drop(lines);
+        after.run();
+    }
+
+    /// Takes a call out of its line that nobody waits for any more.
+    fn abandon(&self, inner: &Arc<Inner>, waiter: &Waiter) {
+        let mut after = After::default();
+        let mut lines = self.lock();
+        if let Some(place) = waiter.place() {
+            let first = lines.lines.get_mut(&place.spot).is_some_and(|line| line.remove(&place));
+            lines.leave(&waiter.demand);
+            waiter.set_place(None);
+            if first {
+                lines.pump(inner, place.spot, &mut after);
+            }
+        }
+        drop(lines);
+        after.run();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        // Nothing foreign runs under this lock but the clock's reading and tenants' comparisons.
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lines {
+    /// Where a call would stand in the line of the account that has no room for it.
+    fn place(&mut self, demand: &Demand, plan: &PlanRules, blocked: &Blocked) -> Place {
+        let spot = blocked.spot.expect("only what exists is waited for");
+        self.next += 1;
+        let number = self.next;
+        let share = share_of(demand, plan, blocked);
+        self.lines.get(&spot).unwrap_or(&Line::default()).place(spot, demand, share, number)
+    }
+
+    /// The least that a call will wait: until there is room, and what stands before it in line has gone through.
+    fn least(&self, blocked: &Blocked, plan: &PlanRules, place: &Place) -> Duration {
+        let Wait::Nanos(nanos) = blocked.wait else { return Duration::ZERO };
+        let ahead = || {
+            let rule = &plan.groups[blocked.group].rules[blocked.rule?];
+            let before = self.lines.get(&place.spot)?.before(place, &rule.kind);
+            rule.limit.quota().nanos_for(before)
+        };
+        Duration::from_nanos(nanos.saturating_add(ahead().unwrap_or(0)))
+    }
+
+    fn enter(&mut self, inner: &Inner, waiter: &Arc<Waiter>, place: Place, blocked: &Blocked) -> After {
+        self.tokens = self.tokens.saturating_add(waiter.demand.volume());
+        self.calls += 1;
+        waiter.set_place(Some(place.clone()));
+        inner.books.await_room(place.spot, true);
+        let line = self.lines.entry(place.spot).or_default();
+        let mut after = After::default();
+        if line.insert(&place, Arc::clone(waiter)) {
+            after.wake.extend(waiter.alarm(alarm(blocked.wait)));
+        }
+        after
+    }
+
+    fn leave(&mut self, demand: &Demand) {
+        self.tokens = self.tokens.saturating_sub(demand.volume());
+        self.calls -= 1;
+    }
+
+    fn pump(&mut self, inner: &Arc<Inner>, spot: Spot, after: &mut After) {
+        let rules = inner.rules.load();
+        while let Some(line) = self.lines.get_mut(&spot) {
+            let Some((place, waiter)) = line.first() else {
+                self.lines.remove(&spot);
+                inner.books.await_room(spot, false);
+                return;
+            };
+            let plan = rules.of(&waiter.demand.tenant);
+            let outcome = match inner.decide(&waiter.demand, plan, true) {
+                Ok(holds) => Ok(Reservation::new(Arc::clone(inner), holds)),
+                Err(Denied::Blocked(blocked)) if blocked.spot == Some(spot) && blocked.wait != Wait::Ever => {
+                    after.wake.extend(waiter.alarm(alarm(blocked.wait)));
+                    return;
+                }
+                Err(Denied::Blocked(blocked)) if blocked.spot.is_some() && blocked.wait != Wait::Ever => {
+                    // It has its turn here, but another account has no room: it goes on to that line.
+                    line.remove(&place);
+                    self.leave(&waiter.demand);
+                    let place = self.place(&waiter.demand, plan, &blocked);
+                    after.wake.extend(self.enter(inner, &waiter, place, &blocked).wake);
+                    continue;
+                }
+                Err(denied) => Err(inner.refusal(&waiter.demand, plan, denied)),
+            };
+            line.serve(&place);
+            self.leave(&waiter.demand);
+            after.wake.extend(waiter.end(outcome));
+        }
+    }
+}
+
+impl After {
+    fn run(self) {
+        self.wake.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// When to look again.
+fn alarm(wait: Wait) -> Option<Instant> {
+    match wait {
+        // NOTE: tokio's timers are no finer than a millisecond.
+        Wait::Nanos(nanos) => Instant::now().checked_add(Duration::from_nanos(nanos)),
+        Wait::Not | Wait::Unknown | Wait::Ever => None,
+    }
+}
+
+/// A call's share of the limit that has no room for it, in 2⁻³² of it, divided by its plan's weight.
+fn share_of(demand: &Demand, plan: &PlanRules, blocked: &Blocked) -> u64 {
+    let rules = &plan.groups[blocked.group].rules;
+    let Some(rule) = blocked.rule.or((!rules.is_empty()).then_some(0)).map(|rule| &rules[rule]) else { return 1 };
+    let share = (u128::from(demand.amount(&rule.kind)) << 32) / u128::from(rule.limit.quota().amount());
+    u64::try_from(share / u128::from(plan.weight)).unwrap_or(u64::MAX).max(1)
+}

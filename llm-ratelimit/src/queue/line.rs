@@ -1,0 +1,102 @@
+//! The line of those who wait for one account.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use llm_core::Tenant;
+
+use super::ticket::Waiter;
+use crate::{Demand, books::Spot, limiter::class_of, rules::Kind};
+
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// Interactive, background.
+    classes: [Class; 2],
+    /// Interactive calls that were served while background ones waited.
+    streak: u32,
+}
+
+#[derive(Debug, Default)]
+struct Class {
+    order: BTreeMap<(u64, u64), Arc<Waiter>>,
+    /// Where the last one served started.
+    now: u64,
+    /// Where each tenant's last call ends, if that is later.
+    ends: HashMap<Tenant, u64>,
+}
+
+/// Where a call stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) spot: Spot,
+    class: usize,
+    start: u64,
+    number: u64,
+    share: u64,
+}
+
+/// Of so many turns, one is a background call's.
+const TURNS: u32 = 16;
+
+impl Line {
+    /// Where a call with such a share of the limit would stand.
+    pub(super) fn place(&self, spot: Spot, demand: &Demand, share: u64, number: u64) -> Place {
+        let class = class_of(demand.priority);
+        let Class { now, ends, .. } = &self.classes[class];
+        let start = ends.get(&demand.tenant).map_or(*now, |end| *now.max(end));
+        Place { spot, class, start, number, share }
+    }
+
+    /// Puts a call into its place. Says whether it is first.
+    pub(super) fn insert(&mut self, place: &Place, waiter: Arc<Waiter>) -> bool {
+        let Class { order, now, ends } = &mut self.classes[place.class];
+        if ends.len() > 2 * order.len() + 64 {
+            ends.retain(|_, end| *end > *now);
+        }
+        ends.insert(waiter.demand.tenant.clone(), place.start.saturating_add(place.share));
+        order.insert(place.key(), waiter);
+        self.first().is_some_and(|(first, _)| first == *place)
+    }
+
+    /// Takes a call out. Says whether it was first.
+    pub(super) fn remove(&mut self, place: &Place) -> bool {
+        let first = self.first().is_some_and(|(first, _)| first == *place);
+        self.classes[place.class].order.remove(&place.key());
+        first
+    }
+
+    /// Takes a call out that is served.
+    pub(super) fn serve(&mut self, place: &Place) {
+        self.classes[place.class].order.remove(&place.key());
+        self.classes[place.class].now = place.start;
+        let background_waits = !self.classes[1].order.is_empty();
+        self.streak = if place.class == 0 && background_waits { self.streak + 1 } else { 0 };
+    }
+
+    /// Whose turn it is.
+    pub(super) fn first(&self) -> Option<(Place, Arc<Waiter>)> {
+        let order = if self.streak + 1 < TURNS { [0, 1] } else { [1, 0] };
+        order.into_iter().find_map(|class| {
+            let waiter = self.classes[class].order.first_key_value()?.1;
+            Some((waiter.place()?, Arc::clone(waiter)))
+        })
+    }
+
+    /// How much of something those before a place in its class want: of the first hundred, at least.
+    pub(super) fn before(&self, place: &Place, kind: &Kind) -> u64 {
+        let before = self.classes[place.class].order.range(..place.key()).take(100);
+        before.map(|(_, waiter)| waiter.demand.amount(kind)).fold(0, u64::saturating_add)
+    }
+
+    pub(super) fn into_waiters(self) -> impl Iterator<Item = Arc<Waiter>> {
+        self.classes.into_iter().flat_map(|class| class.order.into_values())
+    }
+}
+
+impl Place {
+    fn key(&self) -> (u64, u64) {
+        (self.start, self.number)
+    }
+}

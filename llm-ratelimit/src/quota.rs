@@ -1,0 +1,212 @@
+mod parse;
+
+use std::{fmt, time::Duration};
+
+use llm_core::Usd;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use self::parse::QuotaError;
+use crate::{Calendar, CalendarUnit, Measure, bucket::Rate};
+
+/// So much of something, in so much time.
+///
+/// Written as one would say it:
+///
+/// | text | meaning |
+/// |---|---|
+/// | `10/minute`, `10 requests/minute` | a token bucket of 10 calls that fills up again within a minute |
+/// | `100k input tokens/minute burst 20k` | the same rate, never more than 20,000 at once |
+/// | `500 tokens/10s` | in any number of `ms`, `s`, `min`, `h` |
+/// | `20 concurrent` | calls at one time |
+/// | `5 proposals/month`, `5/month` | a calendar month, in UTC |
+/// | `$3/day in Europe/Berlin` | a calendar day there |
+/// | `3 proposals/day burst 5` | not a calendar day but a bucket of 5 that gains 3 a day |
+///
+/// A calendar window lets its whole amount through at once, and nothing more until it ends. A bucket lets its burst
+/// through at once and the rate from then on, so burst + rate within its first period; where the limit is a vendor's
+/// own, set the burst to a fraction.
+///
+/// ```
+/// use llm_ratelimit::{Measure, Quota};
+///
+/// let quota: Quota = "$3/day in Europe/Berlin".parse()?;
+/// assert_eq!((quota.amount(), quota.measure()), (3_000_000_000, &Measure::Money));
+/// assert_eq!(quota.to_string(), "$3.00/day in Europe/Berlin");
+/// # Ok::<_, llm_ratelimit::QuotaError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Quota {
+    amount: u64,
+    measure: Measure,
+    span: Span,
+}
+
+/// Over what time a quota counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Span {
+    /// A bucket: the amount drains in a period, in nanoseconds, and at most `burst` go at once.
+    Bucket { period: u64, burst: u64 },
+    /// A calendar window.
+    Calendar(Calendar),
+    /// At one time.
+    Concurrent,
+}
+
+/// The longest period of a bucket.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+impl Quota {
+    /// A token bucket: `amount` in each `period`, and as much at once.
+    ///
+    /// # Errors
+    ///
+    /// An amount of zero, a period of zero or of more than a year.
+    pub fn bucket(amount: u64, measure: Measure, period: Duration) -> Result<Self, QuotaError> {
+        if period.is_zero() || period > LONGEST {
+            return Err(QuotaError::Period);
+        }
+        let period = u64::try_from(period.as_nanos()).map_err(|_| QuotaError::Period)?;
+        Self::new(amount, measure, Span::Bucket { period, burst: amount })
+    }
+
+    /// So much in each window of a calendar.
+    ///
+    /// # Errors
+    ///
+    /// An amount of zero.
+    pub fn calendar(amount: u64, measure: Measure, calendar: Calendar) -> Result<Self, QuotaError> {
+        Self::new(amount, measure, Span::Calendar(calendar))
+    }
+
+    /// So many calls at one time.
+    ///
+    /// # Errors
+    ///
+    /// None at all.
+    pub fn concurrent(calls: u64) -> Result<Self, QuotaError> {
+        Self::new(calls, Measure::Requests, Span::Concurrent)
+    }
+
+    /// A budget for each window of a calendar.
+    ///
+    /// # Errors
+    ///
+    /// Nothing, or less than nothing.
+    pub fn budget(amount: Usd, calendar: Calendar) -> Result<Self, QuotaError> {
+        Self::calendar(u64::try_from(amount.nanos()).map_err(|_| QuotaError::Negative)?, Measure::Money, calendar)
+    }
+
+    /// Lets a bucket hold another amount than that of one period.
+    ///
+    /// # Errors
+    ///
+    /// A burst of zero, or a quota that is no bucket.
+    pub fn with_burst(mut self, most: u64) -> Result<Self, QuotaError> {
+        match &mut self.span {
+            _ if most == 0 => Err(QuotaError::Zero),
+            Span::Bucket { burst, .. } => {
+                *burst = most;
+                Ok(self)
+            }
+            Span::Calendar(_) | Span::Concurrent => Err(QuotaError::Burst),
+        }
+    }
+
+    /// How much: tokens, nano-dollars, calls, units.
+    pub fn amount(&self) -> u64 {
+        self.amount
+    }
+
+    /// What it counts.
+    pub fn measure(&self) -> &Measure {
+        &self.measure
+    }
+
+    /// The calendar, if it counts in calendar windows.
+    pub fn windows(&self) -> Option<&Calendar> {
+        match &self.span {
+            Span::Calendar(calendar) => Some(calendar),
+            Span::Bucket { .. } | Span::Concurrent => None,
+        }
+    }
+
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// The most that one call can ever have.
+    pub(crate) fn most(&self) -> u64 {
+        match self.span {
+            Span::Bucket { burst, .. } => burst,
+            Span::Calendar(_) | Span::Concurrent => self.amount,
+        }
+    }
+
+    /// A bucket's rate when all limits are scaled by so many thousandths.
+    pub(crate) fn rate(&self, period: u64, burst: u64, per_mille: u32) -> Rate {
+        Rate { amount: scaled(self.amount, per_mille), period, burst: scaled(burst, per_mille) }
+    }
+
+    /// How long a bucket takes to drain so much, in nanoseconds; `None` for what drains at no rate.
+    pub(crate) fn nanos_for(&self, n: u64) -> Option<u64> {
+        let Span::Bucket { period, .. } = self.span else { return None };
+        Some(u64::try_from(u128::from(n) * u128::from(period) / u128::from(self.amount)).unwrap_or(u64::MAX))
+    }
+
+    fn new(amount: u64, measure: Measure, span: Span) -> Result<Self, QuotaError> {
+        if amount == 0 {
+            return Err(QuotaError::Zero);
+        }
+        Ok(Self { amount, measure, span })
+    }
+}
+
+/// An amount in thousandths; what is left of something is never nothing.
+pub(crate) fn scaled(amount: u64, per_mille: u32) -> u64 {
+    match per_mille {
+        1_000 => amount,
+        _ => u64::try_from((u128::from(amount) * u128::from(per_mille) / 1_000).max(1)).unwrap_or(u64::MAX),
+    }
+}
+
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amount = |f: &mut fmt::Formatter<'_>, n: u64| match self.measure {
+            Measure::Money => write!(f, "{}", Usd::from_nanos(i64::try_from(n).unwrap_or(i64::MAX))),
+            _ => write!(f, "{n}"),
+        };
+        amount(f, self.amount)?;
+        if let Span::Concurrent = self.span {
+            return f.write_str(" concurrent");
+        }
+        match &self.measure {
+            Measure::Money => {}
+            Measure::Units(unit) => write!(f, " {unit}")?,
+            other => write!(f, " {other}")?,
+        }
+        match &self.span {
+            Span::Calendar(calendar) => write!(f, "/{calendar}"),
+            Span::Bucket { period, burst } => {
+                write!(f, "/{}", parse::Period(*period))?;
+                if *burst != self.amount || CalendarUnit::is_period(*period) {
+                    f.write_str(" burst ")?;
+                    amount(f, *burst)?;
+                }
+                Ok(())
+            }
+            Span::Concurrent => Ok(()),
+        }
+    }
+}
+
+impl Serialize for Quota {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Quota {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}

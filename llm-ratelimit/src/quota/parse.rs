@@ -1,0 +1,283 @@
+//! Quotas as text.
+
+use std::{fmt, str::FromStr};
+
+use llm_core::Usd;
+
+use super::{Quota, Span};
+use crate::{Calendar, CalendarUnit, Measure};
+
+/// A quota that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuotaError {
+    /// The text is no quota.
+    #[error(
+        "{0:?} is no quota: write it like 10/minute, 100k tokens/minute, 5 proposals/month, $3/day or 20 concurrent"
+    )]
+    Form(String),
+    /// The amount is no number.
+    #[error(
+        "{0:?} is no amount: write a whole number, with k, m or b for thousands, millions or billions, or dollars like $2.50"
+    )]
+    Amount(String),
+    /// The period is unknown.
+    #[error("{0:?} is no period: write second, minute, hour, day, week, month, or a number with ms, s, min or h")]
+    Unit(String),
+    /// Zero lets nothing through.
+    #[error("a limit of zero lets nothing through: set a larger one, or shed what must not pass")]
+    Zero,
+    /// Less than zero.
+    #[error("a limit cannot be negative")]
+    Negative,
+    /// A period of nothing, or of more than a year.
+    #[error("a period must be longer than nothing and at most 366 days")]
+    Period,
+    /// A burst where there is none.
+    #[error("only a rate has a burst: calendar months and concurrent calls have none")]
+    Burst,
+    /// No such time zone.
+    #[error("{0:?} is no time zone: use a name of the IANA database, such as Europe/Berlin")]
+    Zone(String),
+    /// A time zone where there is none.
+    #[error("only calendar days, weeks and months have a time zone")]
+    Zoned,
+    /// More was said than a quota has.
+    #[error("{0:?} says something twice, or nothing after a word that needs it")]
+    Odd(String),
+}
+
+const NANOS: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * NANOS;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+/// Names of periods, the first of each length being the one that is written.
+const PERIODS: [(&str, u64); 9] = [
+    ("second", NANOS),
+    ("minute", MINUTE),
+    ("hour", HOUR),
+    ("day", DAY),
+    ("week", 7 * DAY),
+    ("s", NANOS),
+    ("min", MINUTE),
+    ("h", HOUR),
+    ("ms", NANOS / 1_000),
+];
+
+impl FromStr for Quota {
+    type Err = QuotaError;
+
+    fn from_str(text: &str) -> Result<Self, QuotaError> {
+        let shown = || text.chars().take(64).collect::<String>();
+        if let Some(calls) = text.trim().strip_suffix("concurrent") {
+            return Self::concurrent(number(calls.trim())?);
+        }
+        let (what, time) = text.split_once('/').ok_or_else(|| QuotaError::Form(shown()))?;
+        let (amount, measure) = amount(what.trim())?;
+        let mut words = time.split_whitespace();
+        let period = words.next().ok_or_else(|| QuotaError::Form(shown()))?;
+        let (mut burst, mut zone) = (None, None);
+        while let Some(word) = words.next() {
+            let slot = match word {
+                "burst" => &mut burst,
+                "in" => &mut zone,
+                _ => return Err(QuotaError::Form(shown())),
+            };
+            if slot.replace(words.next().ok_or_else(|| QuotaError::Odd(shown()))?).is_some() {
+                return Err(QuotaError::Odd(shown()));
+            }
+        }
+        let burst = burst.map(|text| quantity(text, &measure)).transpose()?;
+        match (CalendarUnit::named(period), burst, zone) {
+            (Some(_), Some(_), Some(_)) => Err(QuotaError::Zoned),
+            (Some(unit), None, zone) => {
+                let calendar = Calendar::utc(unit);
+                Self::calendar(amount, measure, zone.map_or(Ok(calendar.clone()), |zone| calendar.in_zone(zone))?)
+            }
+            (_, _, Some(_)) => Err(QuotaError::Zoned),
+            (Some(CalendarUnit::Month), Some(_), None) => Err(QuotaError::Burst),
+            (_, burst, None) => {
+                let quota = Self::bucket(amount, measure, std::time::Duration::from_nanos(duration(period)?))?;
+                burst.map_or(Ok(quota.clone()), |burst| quota.with_burst(burst))
+            }
+        }
+    }
+}
+
+/// A period as it is written.
+pub(super) struct Period(pub(super) u64);
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((name, _)) = PERIODS.iter().find(|(_, length)| *length == self.0) {
+            return f.write_str(name);
+        }
+        match [("s", NANOS), ("ms", 1_000_000), ("us", 1_000)]
+            .into_iter()
+            .find(|(_, unit)| self.0.is_multiple_of(*unit))
+        {
+            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}ns", self.0),
+        }
+    }
+}
+
+impl CalendarUnit {
+    /// Whether a bucket's period of this length would be read as a calendar window, if no burst were written.
+    pub(super) fn is_period(period: u64) -> bool {
+        [DAY, 7 * DAY].contains(&period)
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Day, Self::Week, Self::Month].into_iter().find(|unit| unit.name() == name)
+    }
+}
+
+impl Quota {
+    /// What tells its counter from others: all but how much it allows, so that a new amount does not forget what was used.
+    pub(crate) fn identity(&self) -> String {
+        let what = self.measure().name();
+        match self.span() {
+            Span::Bucket { period, .. } => format!("{what}/{}", Period(*period)),
+            Span::Calendar(calendar) => format!("{what}/calendar {calendar}"),
+            Span::Concurrent => "concurrent".to_owned(),
+        }
+    }
+}
+
+/// `100k input tokens` → 100,000 and input tokens.
+fn amount(text: &str) -> Result<(u64, Measure), QuotaError> {
+    if text.starts_with('$') || text.starts_with("-$") {
+        return Ok((dollars(text)?, Measure::Money));
+    }
+    let (n, what) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let measure = match what.trim() {
+        "" | "request" | "requests" | "call" | "calls" => Measure::Requests,
+        "token" | "tokens" => Measure::Tokens,
+        "input token" | "input tokens" => Measure::Input,
+        "output token" | "output tokens" => Measure::Output,
+        unit => Measure::units(unit),
+    };
+    Ok((number(n)?, measure))
+}
+
+fn quantity(text: &str, measure: &Measure) -> Result<u64, QuotaError> {
+    if *measure == Measure::Money { dollars(text) } else { number(text) }
+}
+
+fn dollars(text: &str) -> Result<u64, QuotaError> {
+    if text.starts_with("$-") {
+        return Err(QuotaError::Negative);
+    }
+    let amount: Usd = text.parse().map_err(|_| QuotaError::Amount(text.chars().take(64).collect()))?;
+    u64::try_from(amount.nanos()).map_err(|_| QuotaError::Negative)
+}
+
+/// `1.5m` → 1,500,000; whole in the end.
+fn number(text: &str) -> Result<u64, QuotaError> {
+    let error = || QuotaError::Amount(text.chars().take(64).collect());
+    if text.starts_with('-') {
+        return Err(QuotaError::Negative);
+    }
+    let (digits, zeros) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&text[..at], 3),
+        Some((at, 'm' | 'M')) => (&text[..at], 6),
+        Some((at, 'b' | 'B')) => (&text[..at], 9),
+        _ => (text, 0),
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let whole = whole.replace('_', "");
+    let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || part.len() > zeros || !is_number(&whole) || !is_number(part) {
+        return Err(error());
+    }
+    format!("{whole}{part:0<zeros$}").parse().map_err(|_| error())
+}
+
+/// `minute`, `10s`, `250ms` → nanoseconds.
+fn duration(text: &str) -> Result<u64, QuotaError> {
+    let error = || QuotaError::Unit(text.chars().take(64).collect());
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (count, unit) = text.split_at(digits);
+    let unit = PERIODS.iter().chain(&[("us", 1_000), ("ns", 1)]).find(|(name, _)| *name == unit).ok_or_else(error)?.1;
+    let count: u64 = if count.is_empty() { 1 } else { count.parse().map_err(|_| error())? };
+    count.checked_mul(unit).ok_or(QuotaError::Period)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn is_read_as_a_person_writes_it() {
+        for (text, amount, measure, shown) in [
+            ("10/minute", 10, Measure::Requests, "10 requests/minute"),
+            ("5/month", 5, Measure::Requests, "5 requests/month"),
+            ("$3/day", 3_000_000_000, Measure::Money, "$3.00/day"),
+            ("$0.5/hour burst $0.1", 500_000_000, Measure::Money, "$0.50/hour burst $0.10"),
+            ("100k input tokens/minute", 100_000, Measure::Input, "100000 input tokens/minute"),
+            ("1.5M tokens/minute burst 20k", 1_500_000, Measure::Tokens, "1500000 tokens/minute burst 20000"),
+            ("1_000 output tokens/10s", 1_000, Measure::Output, "1000 output tokens/10s"),
+            ("20 concurrent", 20, Measure::Requests, "20 concurrent"),
+            ("3 proposals/day burst 5", 3, Measure::units("proposal"), "3 proposal/day burst 5"),
+            ("3 proposals/day burst 3", 3, Measure::units("proposal"), "3 proposal/day burst 3"),
+            (
+                "40 test cases/week in europe/berlin",
+                40,
+                Measure::units("Test Cases"),
+                "40 test case/week in Europe/Berlin",
+            ),
+            ("7/250ms", 7, Measure::Requests, "7 requests/250ms"),
+        ] {
+            let quota: Quota = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!((quota.amount(), quota.measure(), quota.to_string().as_str()), (amount, &measure, shown));
+            assert_eq!(shown.parse::<Quota>().unwrap(), quota, "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_the_way_out() {
+        for (text, what) in [
+            ("", "is no quota"),
+            ("10", "is no quota"),
+            ("many/minute", "is no amount"),
+            ("1.5/minute", "is no amount"),
+            ("0/minute", "zero"),
+            ("$0/day", "zero"),
+            ("0 concurrent", "zero"),
+            ("10/minute burst 0", "zero"),
+            ("-5/minute", "negative"),
+            ("$-3/day", "negative"),
+            ("-$3/day", "negative"),
+            ("10/fortnight", "is no period"),
+            ("10/minutes", "is no period"),
+            ("10/0s", "a period must"),
+            ("10/99999h", "a period must"),
+            ("10/99999999999999999999h", "is no period"),
+            ("10/18446744073709551615h", "a period must"),
+            ("5/month burst 9", "only a rate"),
+            ("5/day in Atlantis/Centre", "is no time zone"),
+            ("5/minute in UTC", "time zone"),
+            ("5/day in UTC in UTC", "twice"),
+            ("5/day in", "nothing after"),
+            ("5/day please", "is no quota"),
+            ("99999999999999999999/day", "is no amount"),
+            ("18446744073709551615k/day", "is no amount"),
+            ("$99999999999/day", "is no amount"),
+        ] {
+            let error = text.parse::<Quota>().expect_err(text).to_string();
+            assert!(error.contains(what), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[0-9$./a-z -]{0,24}|.{0,24}") {
+            if let Ok(quota) = text.parse::<Quota>() {
+                prop_assert_eq!(quota.to_string().parse::<Quota>(), Ok(quota));
+            }
+        }
+    }
+}

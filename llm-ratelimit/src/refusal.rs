@@ -1,0 +1,159 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use llm_core::{Error, ErrorKind};
+
+use crate::{Limit, Standings};
+
+/// Why a call may not pass. As an [`Error`], it is that error's source: [`Refusal::of`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal(Box<Inner>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Inner {
+    reason: Reason,
+    plan: Arc<str>,
+    limit: Option<Arc<Limit>>,
+    retry_after: Option<Duration>,
+    standings: Standings,
+}
+
+/// Why, in kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A limit is used up for now.
+    UsedUp,
+    /// The call takes more than a limit ever allows at once.
+    TooLarge,
+    /// Too many wait already.
+    QueueFull,
+    /// There is no room before the call's deadline, or before the longest wait is over.
+    TooLate,
+    /// A limit counts money, and nobody knows what the call costs.
+    Unpriced,
+    /// The call claims a negative cost.
+    Negative,
+    /// An operator sheds such calls.
+    Shed,
+    /// An operator lets only stored answers out.
+    CacheOnly,
+    /// The limiter was closed.
+    Closed,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: Reason, plan: Arc<str>) -> Self {
+        Self(Box::new(Inner { reason, plan, limit: None, retry_after: None, standings: Standings::default() }))
+    }
+
+    pub(crate) fn with_limit(mut self, limit: Option<&Arc<Limit>>, retry_after: Option<Duration>) -> Self {
+        self.0.limit = limit.cloned();
+        self.0.retry_after = retry_after;
+        self
+    }
+
+    pub(crate) fn with_standings(mut self, standings: Standings) -> Self {
+        self.0.standings = standings;
+        self
+    }
+
+    pub(crate) fn because(mut self, reason: Reason) -> Self {
+        self.0.reason = reason;
+        self
+    }
+
+    /// The refusal behind an error, if it is one.
+    pub fn of(error: &Error) -> Option<&Self> {
+        std::error::Error::source(error)?.downcast_ref()
+    }
+
+    /// Why, in kind.
+    pub fn reason(&self) -> Reason {
+        self.0.reason
+    }
+
+    /// The limit that is in the way: of several, the one that is so for longest.
+    pub fn limit(&self) -> Option<&Limit> {
+        self.0.limit.as_deref()
+    }
+
+    /// The tenant's plan.
+    pub fn plan(&self) -> &str {
+        &self.0.plan
+    }
+
+    /// How long until the call would fit if nobody else took anything meanwhile; `None` where nothing but others can tell
+    /// (calls at one time), or where it never will.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// How all limits of the call stand.
+    pub fn standings(&self) -> &Standings {
+        &self.0.standings
+    }
+}
+
+impl Reason {
+    /// The reason in one word, for metrics and codes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UsedUp => "used_up",
+            Self::TooLarge => "too_large",
+            Self::QueueFull => "queue_full",
+            Self::TooLate => "too_late",
+            Self::Unpriced => "unpriced",
+            Self::Negative => "negative",
+            Self::Shed => "shed",
+            Self::CacheOnly => "cache_only",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = self.0.limit.as_ref().map_or_else(|| "a limit".to_owned(), |limit| format!("the limit {limit}"));
+        match self.0.reason {
+            Reason::UsedUp => write!(f, "{limit} is used up")?,
+            Reason::TooLarge => write!(f, "the call takes more than {limit} ever allows at once: make it smaller")?,
+            Reason::QueueFull => write!(f, "{limit} is used up and too many calls wait for it")?,
+            Reason::TooLate => write!(f, "{limit} has no room for the call in time")?,
+            Reason::Unpriced => f.write_str(
+                "a limit counts money and the model has no known price: add one, or state what unknown ones cost",
+            )?,
+            Reason::Negative => f.write_str("a call cannot cost less than nothing")?,
+            Reason::Shed => f.write_str("calls of this kind are shed for now")?,
+            Reason::CacheOnly => f.write_str("only stored answers are given for now")?,
+            Reason::Closed => f.write_str("the limiter was closed")?,
+        }
+        match self.0.retry_after {
+            Some(after) => write!(f, "; try again in {after:.1?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<Refusal> for Error {
+    /// Nothing was sent, so the charge is none.
+    fn from(refusal: Refusal) -> Self {
+        let calendar = refusal.limit().is_some_and(|limit| limit.quota().windows().is_some());
+        let kind = match refusal.reason() {
+            Reason::UsedUp | Reason::QueueFull | Reason::TooLate if calendar => ErrorKind::OverBudget,
+            Reason::UsedUp => ErrorKind::RateLimited,
+            Reason::QueueFull | Reason::TooLate => ErrorKind::RateLimited,
+            Reason::TooLarge | Reason::Unpriced => ErrorKind::OverBudget,
+            Reason::Negative => ErrorKind::InvalidRequest,
+            Reason::Shed | Reason::CacheOnly => ErrorKind::Overloaded,
+            Reason::Closed => ErrorKind::Closed,
+        };
+        let error = Self::new(kind, refusal.to_string()).with_code(refusal.reason().name());
+        let error = match refusal.retry_after() {
+            Some(after) => error.with_retry_after(after),
+            None => error,
+        };
+        error.with_source(refusal)
+    }
+}

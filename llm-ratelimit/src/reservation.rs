@@ -1,0 +1,66 @@
+use std::{fmt, sync::Arc};
+
+use llm_core::Dispatch;
+
+use crate::{Actual, books::Holds, limiter::Inner};
+
+/// What a call may use. Settle it when the call has ended.
+///
+/// Dropped without that, it settles by what is known: a call that was not sent costs nothing, one that was
+/// ([`mark_sent`](Self::mark_sent), or the [`Dispatch`] it [follows](Self::follow) says so) keeps all of it as spent.
+/// Slots come back either way.
+#[must_use = "dropped at once, it gives everything back"]
+pub struct Reservation {
+    limiter: Option<Arc<Inner>>,
+    holds: Holds,
+    sent: bool,
+    dispatch: Option<Dispatch>,
+}
+
+impl Reservation {
+    pub(crate) fn new(limiter: Arc<Inner>, holds: Holds) -> Self {
+        Self { limiter: Some(limiter), holds, sent: false, dispatch: None }
+    }
+
+    /// Says that the call is being sent, so that it may be charged from here on.
+    pub fn mark_sent(&mut self) {
+        self.sent = true;
+    }
+
+    /// Learns from the call itself whether it was sent.
+    pub fn follow(mut self, dispatch: Dispatch) -> Self {
+        self.dispatch = Some(dispatch);
+        self
+    }
+
+    /// Whether the call may be charged, as far as is known.
+    pub fn is_sent(&self) -> bool {
+        self.sent || self.dispatch.as_ref().is_some_and(Dispatch::is_sent)
+    }
+
+    /// Counts what the call used; the rest comes back, an excess is debt.
+    pub fn settle(mut self, actual: Actual) {
+        self.end(&actual);
+    }
+
+    fn end(&mut self, actual: &Actual) {
+        if let Some(limiter) = self.limiter.take() {
+            limiter.settle(&self.holds, actual);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.limiter.is_some() {
+            let actual = if self.is_sent() { Actual::Unknown } else { Actual::Unsent };
+            self.end(&actual);
+        }
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation").field("holds", &self.holds).field("sent", &self.is_sent()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! A call of the layer while it runs.
+
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use llm_core::{Charge, End, Error, ErrorKind, Estimate, Facts, Origin, Receipt, Usage, Usd};
+
+use crate::{Actual, CutOff, Demand, RateLimitLayer, Reservation, telemetry};
+
+/// What a running call holds. Dropped, it settles as its reservations do.
+pub(crate) struct Running {
+    settings: RateLimitLayer,
+    demand: Demand,
+    estimate: Estimate,
+    reservation: Reservation,
+    /// What a stream asked for beyond its reservation.
+    more: More,
+}
+
+type More = Arc<Mutex<Vec<Reservation>>>;
+
+/// Watches how much a stream says.
+pub(crate) struct Meter {
+    settings: RateLimitLayer,
+    /// One more portion.
+    portion: Demand,
+    /// Output tokens that are paid for.
+    reserved: u64,
+    more: More,
+}
+
+/// Bytes of text in a token, likely: what a stream has said is not told in tokens.
+const BYTES: u64 = 4;
+
+impl Running {
+    pub(crate) fn new(settings: RateLimitLayer, demand: Demand, estimate: Estimate, reservation: Reservation) -> Self {
+        Self { settings, demand, estimate, reservation, more: More::default() }
+    }
+
+    pub(crate) fn cut_off(&self) -> CutOff {
+        self.settings.cut_off
+    }
+
+    pub(crate) fn meter(&self) -> Meter {
+        let output = self.demand.output.max(1);
+        let mut portion = self.demand.clone().tokens(0, output);
+        (portion.requests, portion.units, portion.cost) = (0, 0, None);
+        Meter { settings: self.settings.clone(), portion, reserved: self.demand.output, more: Arc::clone(&self.more) }
+    }
+
+    /// It ended without a reply.
+    pub(crate) fn refused(self, error: &Error) {
+        let sent = self.reservation.is_sent();
+        let actual = match error.charge() {
+            Charge::Known(usage) => self.used(&Facts::default(), usage),
+            Charge::None if sent => Actual::Refused,
+            Charge::Unknown if sent => Actual::Unknown,
+            Charge::None | Charge::Unknown => Actual::Unsent,
+        };
+        self.settle(actual);
+    }
+
+    /// The answer ended.
+    pub(crate) fn ended<C>(self, end: &End<'_, C>, receipt: &Receipt) {
+        let facts = receipt.facts();
+        let usage = facts.usage.or_else(|| match end {
+            End::Failed(_, error) => known(error.charge()),
+            End::Complete(_) | End::Dropped(_) => None,
+        });
+        let actual = match usage {
+            _ if facts.origin != Origin::Vendor && !self.settings.counts_hits => {
+                Actual::Used { usage: Usage::default(), cost: Some(Usd::ZERO) }
+            }
+            Some(usage) => self.used(&facts, usage),
+            // An answer began, so it was sent, whether its client said so or not.
+            None => Actual::Unknown,
+        };
+        self.settle(actual);
+    }
+
+    fn used(&self, facts: &Facts, usage: Usage) -> Actual {
+        if facts.origin == Origin::Vendor {
+            self.settings.estimator.learn(&self.demand.tenant, &self.demand.model, &self.estimate, &usage);
+        }
+        telemetry::settled(self.demand.input.saturating_add(self.demand.output), usage.total());
+        let cost = facts.cost.or_else(|| self.settings.limiter.0.cost(&self.demand.model, &usage));
+        Actual::Used { usage, cost }
+    }
+
+    fn settle(self, actual: Actual) {
+        self.reservation.settle(actual);
+        let more = std::mem::take(&mut *self.more.lock().unwrap_or_else(PoisonError::into_inner));
+        // The first settlement counted all that was used. Where that is unknown, all that was reserved is spent.
+        let rest = if actual == Actual::Unknown { Actual::Unknown } else { Actual::Unsent };
+        more.into_iter().for_each(|reservation| reservation.settle(rest));
+    }
+}
+
+impl Meter {
+    /// The stream has said so many bytes.
+    pub(crate) fn pass(&mut self, bytes: u64) -> ControlFlow<Error> {
+        while bytes / BYTES > self.reserved {
+            match self.settings.limiter.try_reserve(&self.portion) {
+                Ok(mut reservation) => {
+                    reservation.mark_sent();
+                    self.more.lock().unwrap_or_else(PoisonError::into_inner).push(reservation);
+                    self.reserved = self.reserved.saturating_add(self.portion.output);
+                }
+                Err(refusal) => {
+                    let kind = match self.settings.cut_off {
+                        CutOff::Truncate => ErrorKind::Incomplete,
+                        CutOff::Finish | CutOff::Abort => ErrorKind::OverBudget,
+                    };
+                    let message = format!("the answer was cut off: {refusal}");
+                    let error = Error::new(kind, message).with_retryable(false).with_charge(Charge::Unknown);
+                    return ControlFlow::Break(error.with_source(refusal));
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn known(charge: Charge) -> Option<Usage> {
+    match charge {
+        Charge::Known(usage) => Some(usage),
+        Charge::None | Charge::Unknown => None,
+    }
+}

@@ -1,0 +1,111 @@
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
+
+use llm_core::{Call, Error, Estimate, Operation, Output, Reply, Serves, drive, future::ResponseFuture};
+use tower_service::Service;
+
+use crate::{CutOff, Demand, Limiter, Question, RateLimitLayer, Refusal, Reservation, running::Running};
+
+/// A service with a limiter in front of it: see [`RateLimitLayer`].
+///
+/// Always ready: what a call needs is known from the call alone, and it waits, bounded, inside its future. It then waits
+/// for its own clone of the inner service. Clones share the limiter.
+///
+/// The reservation is settled when the answer has ended, a stream's too. A call that is dropped before settles by
+/// whether it was sent.
+#[derive(Clone)]
+pub struct RateLimit<S> {
+    inner: S,
+    settings: RateLimitLayer,
+}
+
+/// In a reply's extensions: an observing limiter would have refused the call.
+#[derive(Clone, Debug)]
+pub struct WouldRefuse(pub Refusal);
+
+impl<S> RateLimit<S> {
+    pub(crate) fn new(inner: S, settings: RateLimitLayer) -> Self {
+        Self { inner, settings }
+    }
+
+    /// The limiter.
+    pub fn limiter(&self) -> &Limiter {
+        &self.settings.limiter
+    }
+}
+
+impl RateLimitLayer {
+    /// What a call may take.
+    pub(crate) fn demand<T: Operation>(&self, call: &Call<T>, estimate: Estimate) -> Demand {
+        let (input, output) = self.estimator.estimate(&Question::of(call, estimate));
+        let mut demand = Demand::of(call).tokens(input, output).times(self.attempts.get());
+        demand.provider.clone_from(&self.provider);
+        demand
+    }
+
+    async fn admit(&self, demand: &Demand) -> Result<Result<Reservation, WouldRefuse>, Refusal> {
+        match self.limiter.observes() {
+            true => Ok(self.limiter.try_reserve(demand).map_err(WouldRefuse)),
+            false => self.limiter.reserve(demand).await.map(Ok),
+        }
+    }
+}
+
+impl<T: Operation, S: Serves<T>> Service<Call<T>> for RateLimit<S> {
+    type Response = Reply<T::Output>;
+    type Error = Error;
+    type Future = ResponseFuture<T::Output>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut call: Call<T>) -> Self::Future {
+        let (inner, settings) = (self.inner.clone(), self.settings.clone());
+        ResponseFuture::waiting(async move {
+            let estimate = call.body.estimate();
+            let demand = settings.demand(&call, estimate);
+            let admitted = settings.admit(&demand).await?;
+            let standings = settings.limiter.standings(&demand);
+            let reservation = match admitted {
+                Ok(reservation) => reservation.follow(call.track()),
+                Err(would) => {
+                    let mut reply = drive(inner, call).await?;
+                    reply.extensions.insert(would);
+                    reply.extensions.insert(standings);
+                    return Ok(reply);
+                }
+            };
+            let running = Running::new(settings, demand, estimate, reservation);
+            let mut reply = match drive(inner, call).await {
+                Ok(reply) => reply,
+                Err(error) => {
+                    running.refused(&error);
+                    return Err(error);
+                }
+            };
+            reply.extensions.insert(standings);
+            Ok(watch(reply, running))
+        })
+    }
+}
+
+/// Settles when the answer has ended, and cuts it off where it must be.
+fn watch<O: Output>(reply: Reply<O>, running: Running) -> Reply<O> {
+    let reply = match running.cut_off() {
+        CutOff::Finish => reply,
+        _ => {
+            let mut meter = running.meter();
+            reply.map(|output| output.watch(move |bytes| meter.pass(bytes)))
+        }
+    };
+    reply.on_end(move |end, receipt| running.ended(&end, receipt))
+}
+
+impl<S> fmt::Debug for RateLimit<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit").field("limiter", self.limiter()).finish_non_exhaustive()
+    }
+}

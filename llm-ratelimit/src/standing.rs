@@ -1,0 +1,116 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use llm_core::Reply;
+
+use crate::{Limit, Measure, counter::Level};
+
+/// How one limit stands for one tenant, model, label, …, as the call's scope says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// The limit.
+    pub limit: Arc<Limit>,
+    /// How much may be used at once or in the window, as limits are scaled now: tokens, nano-dollars, calls, units.
+    pub amount: u64,
+    /// What was used.
+    pub used: u64,
+    /// What running calls have reserved, where that is told apart: not in a bucket.
+    pub reserved: u64,
+    /// What is to be paid from the next windows, or was at the beginning of this one.
+    pub debt: u64,
+    /// What is left.
+    pub remaining: u64,
+    /// How long until all of it is there again; nothing for calls at one time.
+    pub reset: Duration,
+}
+
+/// How all limits of a call stand, right after it reserved or was refused. In a reply's extensions, and in a [`Refusal`].
+///
+/// [`Refusal`]: crate::Refusal
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standings(Arc<[Standing]>);
+
+impl Standing {
+    pub(crate) fn new(limit: Arc<Limit>, level: Level) -> Self {
+        let Level { limit: amount, used, reserved, debt, reset } = level;
+        let remaining = amount.saturating_sub(used).saturating_sub(reserved);
+        Self { limit, amount, used, reserved, debt, remaining, reset: Duration::from_nanos(reset) }
+    }
+}
+
+impl Standings {
+    /// How the limits of a reply's call stood.
+    pub fn of<O>(reply: &Reply<O>) -> Option<&Self> {
+        reply.extensions.get()
+    }
+
+    /// One by one: those for everybody, then those of the plan.
+    pub fn iter(&self) -> impl Iterator<Item = &Standing> {
+        self.0.iter()
+    }
+
+    /// The one with the least left, of those that count this, in proportion to its amount.
+    pub fn tightest(&self, measure: &Measure) -> Option<&Standing> {
+        let counted =
+            self.iter().filter(|standing| standing.limit.quota().measure() == measure && !standing.reset.is_zero());
+        counted.min_by_key(|standing| u128::from(standing.remaining) * 1_000_000 / u128::from(standing.amount.max(1)))
+    }
+
+    /// Names and values of `x-ratelimit-*` headers for requests and tokens, as OpenAI writes them.
+    pub fn headers(&self) -> Vec<(String, String)> {
+        let told = [(Measure::Requests, "requests"), (Measure::Tokens, "tokens")];
+        let told = told.into_iter().filter_map(|(measure, name)| Some((self.tightest(&measure)?, name)));
+        told.flat_map(|(standing, name)| {
+            [
+                ("limit", standing.amount.to_string()),
+                ("remaining", standing.remaining.to_string()),
+                ("reset", Reset(standing.reset).to_string()),
+            ]
+            .map(|(what, value)| (format!("x-ratelimit-{what}-{name}"), value))
+        })
+        .collect()
+    }
+}
+
+impl FromIterator<Standing> for Standings {
+    fn from_iter<I: IntoIterator<Item = Standing>>(standings: I) -> Self {
+        Self(standings.into_iter().collect())
+    }
+}
+
+/// `1h2m3.5s`, `250ms`.
+struct Reset(Duration);
+
+impl fmt::Display for Reset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_nanos().div_ceil(1_000_000);
+        let (hours, minutes, rest) = (millis / 3_600_000, millis / 60_000 % 60, millis % 60_000);
+        if millis < 1_000 {
+            return write!(f, "{millis}ms");
+        }
+        if hours > 0 {
+            write!(f, "{hours}h")?;
+        }
+        if hours > 0 || minutes > 0 {
+            write!(f, "{minutes}m")?;
+        }
+        write!(f, "{}", rest / 1_000)?;
+        if !rest.is_multiple_of(1_000) {
+            f.write_str(format!(".{:03}", rest % 1_000).trim_end_matches('0'))?;
+        }
+        f.write_str("s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resets_are_written_as_vendors_write_them() {
+        for (millis, text) in [(4, "4ms"), (1_000, "1s"), (360_000, "6m0s"), (3_723_500, "1h2m3.5s"), (8_640, "8.64s")]
+        {
+            assert_eq!(Reset(Duration::from_millis(millis)).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+
+use crate::{Event, Sink};
+
+/// Sends [`Event`]s as JSON to a chat, one after the other, with whatever client the application has.
+#[derive(Debug)]
+pub struct Webhook {
+    form: Form,
+    queue: Mutex<Option<mpsc::Sender<String>>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+    lost: Arc<AtomicU64>,
+}
+
+/// How the JSON looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Form {
+    /// `{"text": …}`, as Slack's incoming webhooks take it.
+    Slack,
+    /// `{"chat_id": …, "text": …}`, as Telegram's `sendMessage` takes it.
+    Telegram {
+        /// The chat.
+        chat: Arc<str>,
+    },
+}
+
+impl Webhook {
+    /// How many events wait at most; more are lost, and counted.
+    pub const QUEUE: usize = 256;
+    /// How long one may take to be posted.
+    pub const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Spawns a task on the current runtime that posts events with `post`, which is handed the JSON and answers whether it
+    /// arrived. It ends when this is closed or dropped.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[expect(clippy::disallowed_methods, reason = "the name and the docs say that it spawns")]
+    pub fn spawn<F, A>(form: Form, mut post: F) -> Arc<Self>
+    where
+        F: FnMut(String) -> A + Send + 'static,
+        A: Future<Output = bool> + Send,
+    {
+        let (queue, mut events) = mpsc::channel::<String>(Self::QUEUE);
+        let lost = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn({
+            let lost = Arc::clone(&lost);
+            async move {
+                while let Some(event) = events.recv().await {
+                    if !timeout(Self::PATIENCE, post(event)).await.unwrap_or(false) {
+                        lost.fetch_add(1, Relaxed);
+                    }
+                }
+            }
+        });
+        Arc::new(Self { form, queue: Mutex::new(Some(queue)), task: Mutex::new(Some(task)), lost })
+    }
+
+    /// How many events did not arrive.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
+    /// Waits until all events are posted, each for at most [`PATIENCE`](Self::PATIENCE). Later ones are lost.
+    pub async fn close(&self) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            // A panic of the application's own client ends the task; there is nothing left to wait for.
+            let _ = task.await;
+        }
+    }
+
+    fn json(&self, event: &Event) -> String {
+        match &self.form {
+            Form::Slack => serde_json::json!({"text": event.text()}),
+            Form::Telegram { chat } => serde_json::json!({"chat_id": &**chat, "text": event.text()}),
+        }
+        .to_string()
+    }
+}
+
+impl Sink for Webhook {
+    fn tell(&self, event: &Event) {
+        let json = self.json(event);
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if queue.is_none_or(|queue| queue.try_send(json).is_err()) {
+            self.lost.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl<S: Sink + ?Sized> Sink for Arc<S> {
+    fn tell(&self, event: &Event) {
+        (**self).tell(event);
+    }
+}

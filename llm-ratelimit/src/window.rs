@@ -1,0 +1,134 @@
+//! A calendar window's books. Pure: it is told the time.
+
+use serde::{Deserialize, Serialize};
+
+use crate::calendar::Calendar;
+
+/// What was spent and reserved until a window ends, and what earlier windows left to pay.
+///
+/// A call counts in the window it began in. What it takes beyond its reservation is debt as far as it passes the limit;
+/// the next window begins with it. A limit that is lowered makes no debt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Window {
+    /// In nanoseconds since 1970; 0: it never began.
+    pub(crate) until: u64,
+    /// The end of the window before, if debt or late settlements may be of it.
+    before: u64,
+    pub(crate) spent: u64,
+    pub(crate) reserved: u64,
+    /// Debt of earlier windows.
+    pub(crate) carried: u64,
+    /// Debt of this one.
+    pub(crate) debt: u64,
+    limit: u64,
+    /// The thresholds that have been told, one bit each.
+    told: u8,
+}
+
+/// Shares of the limit that are told when they are reached, in percent.
+pub(crate) const THRESHOLDS: [u8; 3] = [50, 80, 100];
+
+impl Window {
+    /// Goes on to the window that holds `now`, under the limit that is in force now. A clock that was set back does not
+    /// bring back an earlier window.
+    pub(crate) fn roll(&mut self, calendar: &Calendar, limit: u64, now: u64) {
+        self.limit = limit;
+        if now < self.until {
+            return;
+        }
+        let end = calendar.end(now);
+        let mut carried = self.debt.saturating_add(self.carried.saturating_sub(limit));
+        // Windows that passed without a call paid, too.
+        let mut passed = self.until;
+        while carried > 0 && passed > 0 {
+            passed = calendar.end(passed);
+            if passed >= end {
+                break;
+            }
+            carried = carried.saturating_sub(limit);
+        }
+        let before = if self.until > 0 && calendar.end(self.until) == end { self.until } else { 0 };
+        *self = Self { until: end, before, carried, limit, ..Self::default() };
+    }
+
+    /// How long until `n` fit, in nanoseconds: 0 now, `None` never. Debt is paid window by window.
+    pub(crate) fn wait(&self, calendar: &Calendar, n: u64, now: u64) -> Option<u64> {
+        if self.fits(n) {
+            return Some(0);
+        }
+        let room = self.limit.checked_sub(n)?;
+        let mut until = self.until;
+        let mut carried = self.debt.saturating_add(self.carried.saturating_sub(self.limit));
+        // NOTE: a debt of more than a thousand windows is told as a thousand.
+        for _ in 0..1_000 {
+            if carried <= room {
+                break;
+            }
+            carried = carried.saturating_sub(self.limit);
+            until = calendar.end(until);
+        }
+        Some(until.saturating_sub(now))
+    }
+
+    pub(crate) fn fits(&self, n: u64) -> bool {
+        self.total().saturating_add(n) <= self.limit
+    }
+
+    /// Reserves `n`; the mark says in which window.
+    pub(crate) fn take(&mut self, n: u64) -> u64 {
+        self.reserved = self.reserved.saturating_add(n);
+        self.until
+    }
+
+    /// Turns a reservation into what was used.
+    pub(crate) fn settle(&mut self, mark: u64, reserved: u64, used: u64) {
+        let (back, excess) = (reserved.saturating_sub(used), used.saturating_sub(reserved));
+        if mark != self.until {
+            // Its window is over. That one counted the reservation as spent.
+            self.carried = self.carried.saturating_add(excess);
+            if mark == self.before {
+                self.carried = self.carried.saturating_sub(back);
+            }
+            return;
+        }
+        self.reserved = self.reserved.saturating_sub(reserved);
+        self.spent = self.spent.saturating_add(used);
+        let over = self.total().saturating_sub(self.limit);
+        self.debt = self.debt.saturating_add(excess).min(over);
+    }
+
+    /// Forgets all but what is reserved.
+    pub(crate) fn forget(&mut self) {
+        (self.spent, self.carried, self.debt) = (0, 0, 0);
+    }
+
+    /// Nobody is left to settle what was reserved, so it counts as spent.
+    pub(crate) fn lose_reservations(&mut self) {
+        self.spent = self.spent.saturating_add(std::mem::take(&mut self.reserved));
+    }
+
+    /// All that counts against the limit.
+    pub(crate) fn total(&self) -> u64 {
+        self.carried.saturating_add(self.spent).saturating_add(self.reserved)
+    }
+
+    /// The thresholds that are reached and have not been told in this window, one bit each in the order of
+    /// [`THRESHOLDS`]. From now on they have been.
+    pub(crate) fn reached(&mut self) -> u8 {
+        let spent = u128::from(self.carried.saturating_add(self.spent)) * 100;
+        let reached = |percent: u8| spent >= u128::from(self.limit) * u128::from(percent);
+        let bits = THRESHOLDS.into_iter().enumerate();
+        let now = bits.fold(0, |all, (bit, percent)| all | (u8::from(reached(percent)) << bit));
+        let new = now & !self.told;
+        self.told |= now;
+        new
+    }
+
+    /// Whether nothing would be lost if it were forgotten.
+    pub(crate) fn is_blank_at(&self, now: u64) -> bool {
+        match now < self.until {
+            true => self.total() == 0,
+            false => self.reserved == 0 && self.debt == 0 && self.carried <= self.limit,
+        }
+    }
+}

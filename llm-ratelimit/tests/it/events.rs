@@ -1,0 +1,64 @@
+//! Thresholds, told once.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use llm_ratelimit::{Event, Form, Webhook};
+
+use crate::time::{DAY, ask, limits, noon, used};
+
+#[test]
+fn each_threshold_is_told_exactly_once_in_each_window() {
+    let clock = noon();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = {
+        let told = Arc::clone(&told);
+        move |event: &Event| told.lock().unwrap().push((event.percent, event.subject.join(","), event.spent))
+    };
+    let limiter = limits(["100 tokens/day"]).clock(clock.clone()).sink(sink).build();
+    let take =
+        |tenant: &str, tokens| limiter.try_reserve(&ask(tenant).tokens(tokens, 0)).unwrap().settle(used(tokens, 0));
+    drop(limiter.try_reserve(&ask("a").tokens(100, 0)).unwrap());
+    assert!(told.lock().unwrap().is_empty(), "what is only reserved is not spent");
+    for _ in 0..10 {
+        take("a", 10);
+    }
+    take("b", 85);
+    let a = |percent, spent| (percent, "a".to_owned(), spent);
+    let b = |percent, spent| (percent, "b".to_owned(), spent);
+    assert_eq!(std::mem::take(&mut *told.lock().unwrap()), [a(50, 50), a(80, 80), a(100, 100), b(50, 85), b(80, 85)]);
+    clock.advance(DAY);
+    take("a", 60);
+    take("a", 10);
+    assert_eq!(*told.lock().unwrap(), [a(50, 60)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_posts_what_chats_read_and_bounds_what_waits() {
+    for (form, field) in [(Form::Slack, "text"), (Form::Telegram { chat: "42".into() }, "chat_id")] {
+        let posted = Arc::new(Mutex::new(Vec::<serde_json::Value>::new()));
+        let webhook = Webhook::spawn(form, {
+            let posted = Arc::clone(&posted);
+            move |json| {
+                posted.lock().unwrap().push(serde_json::from_str(&json).unwrap());
+                async { true }
+            }
+        });
+        let limiter = limits(["100 tokens/day"]).clock(noon()).sink(Arc::clone(&webhook)).build();
+        limiter.try_reserve(&ask("acme").tokens(80, 0)).unwrap().settle(used(80, 0));
+        webhook.close().await;
+        let posted = posted.lock().unwrap();
+        assert_eq!(posted.len(), 2);
+        assert!(posted[1][field].is_string() && posted[1]["text"].as_str().unwrap().contains("80% of 100 tokens/day"));
+    }
+    let stuck = Webhook::spawn(Form::Slack, |_| std::future::pending());
+    let limiter = limits(["1/day"]).clock(noon()).sink(Arc::clone(&stuck)).build();
+    for n in 0..200 {
+        limiter.try_reserve(&ask(&n.to_string())).unwrap().settle(used(0, 0));
+    }
+    assert!(stuck.lost() >= 600 - Webhook::QUEUE as u64 - 1, "{}", stuck.lost());
+    tokio::time::timeout(Webhook::PATIENCE * 300 + Duration::from_secs(1), stuck.close()).await.unwrap();
+    assert_eq!(stuck.lost(), 600);
+}

@@ -1,0 +1,218 @@
+//! The layer: around hand-made providers, a simulated vendor, and a cache.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use llm_cache::{Cache, CacheLayer};
+use llm_core::{
+    Call, Charge, ChatEvent, ChatRequest, Error, ErrorKind, FinishReason, Origin, Price, Provider, Rate, Usage,
+    into_provider, into_service,
+};
+use llm_providers::{
+    OpenAi, prices,
+    scripted::{Rule, Scripted},
+};
+use llm_ratelimit::{
+    CutOff, Estimator, Limiter, Measure, RateLimitLayer, Reason, Refusal, Standings, UnknownPrice, UpperBound,
+    WouldRefuse,
+};
+use llm_testkit::{Vendor, probe::Probe};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+
+use crate::time::{limits, noon};
+
+fn question(text: &str) -> Call<ChatRequest> {
+    Call::new("acme", ChatRequest::new("gpt-4o-mini").user(text).max_output_tokens(100))
+}
+
+fn limiter<'a>(quotas: impl IntoIterator<Item = &'a str>) -> Limiter {
+    limits(quotas).clock(noon()).prices(prices::openai()).build()
+}
+
+fn spent(limiter: &Limiter) -> Vec<u64> {
+    limiter.usage("acme").iter().map(|standing| standing.used + standing.reserved).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_only_what_it_made_ready_and_leaves_nothing_behind() {
+    let (probe, handle) = Probe::new(into_service(Arc::new(Scripted::new())));
+    let limiter = limiter(["2/day", "1 concurrent"]);
+    let service = RateLimitLayer::new(limiter.clone()).layer(probe);
+    for _ in 0..2 {
+        service.clone().oneshot(question("a")).await.unwrap();
+    }
+    assert!(service.clone().oneshot(question("a")).await.is_err());
+    handle.assert_ready_contract();
+    handle.assert_quiescent();
+    assert_eq!((handle.snapshot().calls, limiter.close().await), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn settles_what_the_vendor_bills_to_the_nano_dollar() {
+    let vendor = Vendor::builder().price("", 150_000_000, 75_000_000, 600_000_000).build();
+    let client = OpenAi::with_transport("no-real-key", vendor.transport()).unwrap();
+    let limiter = limiter(["$1/day", "100k tokens/day", "10/day"]);
+    let provider = into_provider(RateLimitLayer::new(limiter.clone()).estimator(UpperBound::new(1_000)).layer(client));
+    let reply = provider.chat(question("one")).await.unwrap();
+    let standings = Standings::of(&reply).unwrap();
+    assert_eq!(standings.tightest(&Measure::Requests).unwrap().remaining, 9);
+    assert!(standings.headers().contains(&("x-ratelimit-remaining-requests".to_owned(), "9".to_owned())));
+    provider.chat_stream(question("two")).await.unwrap().output.complete().await.unwrap();
+    let billed: u64 = vendor.books().iter().map(|bill| bill.nano_usd).sum();
+    let used: u64 = vendor.books().iter().map(|bill| bill.input_tokens + bill.output_tokens).sum();
+    assert_eq!(spent(&limiter), [billed, used, 2]);
+    let dropped = provider.chat_stream(question("three")).await.unwrap();
+    let reserved = limiter.usage("acme").iter().next().unwrap().reserved;
+    drop(dropped);
+    assert_eq!(spent(&limiter)[0], billed + reserved, "given up and never told: the whole reservation");
+    let all: u64 = vendor.books().iter().map(|bill| bill.nano_usd).sum();
+    assert!(spent(&limiter)[0] >= all && all > billed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_calls_cost_what_they_say() {
+    let fail =
+        |text: &str, charge| Rule::fail(Error::new(ErrorKind::Server, "as asked").with_charge(charge)).containing(text);
+    let scripted = Scripted::new()
+        .rule(fail("free", Charge::None))
+        .rule(fail("lost", Charge::Unknown))
+        .rule(fail("known", Charge::Known(Usage::new(7, 3))))
+        .rule(Rule::hang().containing("hang"));
+    let limiter = limiter(["1000 tokens/day", "100/day", "3 concurrent"]);
+    let provider = into_provider(RateLimitLayer::new(limiter.clone()).layer(scripted));
+    provider.chat(question("known")).await.unwrap_err();
+    assert_eq!(spent(&limiter), [10, 1, 0]);
+    let before = spent(&limiter);
+    provider.chat(question("free")).await.unwrap_err();
+    assert!(spent(&limiter)[0] == before[0]);
+    let hanging = tokio::time::timeout(Duration::from_secs(1), provider.chat(question("hang"))).await;
+    assert!(hanging.is_err());
+    assert_eq!(
+        limiter.usage("acme").iter().map(|s| s.reserved).sum::<u64>(),
+        0,
+        "slots and the rest came back or are spent"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_tells_all_and_sends_nothing() {
+    let scripted = Scripted::new();
+    let limiter = limiter(["1/day", "5 proposals/month"]);
+    let provider = into_provider(RateLimitLayer::new(limiter).layer(scripted.clone()));
+    provider.chat(question("a")).await.unwrap();
+    let error = provider.chat(question("a")).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry_after()), (ErrorKind::OverBudget, Some(Duration::from_secs(12 * 3_600))));
+    assert_eq!((error.charge(), error.is_retryable()), (Charge::None, false));
+    let refusal = Refusal::of(&error).unwrap();
+    assert_eq!(refusal.standings().iter().map(|s| s.remaining).collect::<Vec<_>>(), [0, 4]);
+    assert_eq!(scripted.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn above_a_cache_hits_count_as_requests_and_below_it_not_at_all() {
+    let cache = || CacheLayer::new(Cache::builder("tests").build().unwrap());
+    let (above, below) =
+        (limiter(["10/day", "3 proposals/day", "$1/day"]), limiter(["10/day", "3 proposals/day", "$1/day"]));
+    let stack = ServiceBuilder::new()
+        .layer(RateLimitLayer::new(above.clone()))
+        .layer(cache())
+        .layer(RateLimitLayer::new(below.clone()))
+        .service(Scripted::new());
+    let provider = into_provider(stack);
+    provider.chat(question("a")).await.unwrap();
+    let hit = provider.chat(question("a")).await.unwrap();
+    assert!(matches!(hit.receipt.origin(), Origin::Cache { .. }));
+    let (above, below) = (spent(&above), spent(&below));
+    assert_eq!((&above[..2], &below[..2]), (&[2, 2][..], &[1, 1][..]));
+    assert_eq!(above[2], below[2], "a hit costs no money");
+    provider.chat(question("a")).await.unwrap();
+    let refused = provider.chat(question("a")).await.unwrap_err();
+    assert_eq!(Refusal::of(&refused).unwrap().reason(), Reason::UsedUp, "three proposals were sold, cached or not");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_counts_and_lets_pass() {
+    let limiter = limits(["1/day"]).clock(noon()).observe().build();
+    let provider = into_provider(RateLimitLayer::new(limiter.clone()).layer(Scripted::new()));
+    assert!(provider.chat(question("a")).await.unwrap().extensions.get::<WouldRefuse>().is_none());
+    let passed = provider.chat(question("b")).await.unwrap();
+    assert_eq!(passed.extensions.get::<WouldRefuse>().unwrap().0.reason(), Reason::UsedUp);
+    assert_eq!((limiter.stats().granted, limiter.stats().refused, spent(&limiter)), (1, 1, vec![1]));
+}
+
+async fn read(provider: &dyn Provider) -> (usize, Option<Error>) {
+    let mut stream = provider.chat_stream(question("go on")).await.expect("a stream").output;
+    let mut words = 0;
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(ChatEvent::Text { .. }) => words += 1,
+            Ok(_) => {}
+            Err(error) => return (words, Some(error)),
+        }
+    }
+    (words, None)
+}
+
+/// Guesses ten tokens of output.
+struct Ten;
+
+impl Estimator for Ten {
+    fn estimate(&self, _: &llm_ratelimit::Question<'_>) -> (u64, u64) {
+        (0, 10)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_exhausts_its_reservation_and_the_budget_is_finished_truncated_or_aborted() {
+    for (cut_off, kind) in [
+        (CutOff::Finish, None),
+        (CutOff::Truncate, Some(ErrorKind::Incomplete)),
+        (CutOff::Abort, Some(ErrorKind::OverBudget)),
+    ] {
+        let limiter = limiter(["30 output tokens/day"]);
+        let word = || Ok(ChatEvent::Text { choice: 0, text: "word ".into() });
+        let end = [
+            Ok(ChatEvent::Finish { choice: 0, reason: FinishReason::Stop }),
+            Ok(ChatEvent::Usage(Usage::new(10, 100))),
+        ];
+        let long = Rule::stream(std::iter::repeat_with(word).take(100).chain(end)).usage(Usage::new(10, 100));
+        let layer = RateLimitLayer::new(limiter.clone()).estimator(Ten).cut_off(cut_off);
+        let provider = into_provider(layer.layer(Scripted::new().rule(long)));
+        let (words, error) = read(&*provider).await;
+        assert_eq!(error.map(|error| error.kind()), kind);
+        let standing = limiter.usage("acme").iter().next().unwrap().clone();
+        assert_eq!(standing.reserved, 0);
+        match cut_off {
+            CutOff::Finish => assert_eq!((words, standing.used, standing.debt), (100, 100, 70)),
+            _ => assert!(words < 40 && standing.used == 30, "{words} words, {} tokens", standing.used),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_prices_are_refused_or_assumed_never_nothing() {
+    let strange = || Call::new("acme", ChatRequest::new("strange-model").user("a").max_output_tokens(100));
+    let price = Price { input: Rate::from_nanos(1_000_000), output: Rate::from_nanos(2_000_000), ..Price::default() };
+    for policy in [UnknownPrice::Refuse, UnknownPrice::Assume(price)] {
+        let limiter = limits(["$1/day"]).clock(noon()).prices(prices::openai()).unknown_price(policy).build();
+        let answer = Rule::say("x").usage(Usage::new(1_000, 500));
+        let provider = into_provider(RateLimitLayer::new(limiter.clone()).layer(Scripted::new().rule(answer)));
+        match provider.chat(strange()).await {
+            Ok(_) => assert_eq!(spent(&limiter), [1_000 + 1_000]),
+            Err(error) => {
+                assert_eq!((policy, error.code()), (UnknownPrice::Refuse, Some("unpriced")));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_paid_attempts_are_reserved_and_one_is_settled() {
+    let limiter = limiter(["1000 output tokens/day", "10/day"]);
+    let layer = RateLimitLayer::new(limiter.clone()).attempts(3.try_into().unwrap());
+    let mut service = layer.layer(Scripted::new().rule(Rule::say("x").usage(Usage::new(1, 5))));
+    let running = service.call(question("a").map(llm_core::Streamed)).await.unwrap();
+    assert_eq!(limiter.usage("acme").iter().map(|s| s.reserved).collect::<Vec<_>>(), [300, 1]);
+    running.output.complete().await.unwrap();
+    assert_eq!(spent(&limiter), [5, 1]);
+}

@@ -1,0 +1,21 @@
+//! Tests of the limiter as a library and as a layer, around hand-made and simulated vendors.
+
+#![expect(clippy::disallowed_methods, reason = "tests spawn callers and look at how large they are to be")]
+
+mod conformance;
+mod core;
+mod emergency;
+mod events;
+mod fairness;
+mod layer;
+mod model;
+mod overspend;
+mod plans;
+mod storms;
+mod time;
+mod waiting;
+
+/// Whether the large sizes are wanted.
+fn full() -> bool {
+    std::env::var("LLM_FULL").is_ok_and(|full| full == "1")
+}

@@ -1,0 +1,193 @@
+//! Random quotas, demands, settlements, cancellations, plan changes and leaps of time, against a model that keeps a log of
+//! all calls and adds it up anew for every decision.
+
+use std::time::Duration;
+
+use llm_core::Clock;
+use llm_ratelimit::{Actual, Calendar, CalendarUnit, Limiter, Plans, Reservation};
+use proptest::prelude::*;
+
+use crate::time::{NOON, ask, noon, used};
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Ask {
+        tenant: usize,
+        tokens: u64,
+    },
+    /// Settles with so many percent of the reserved tokens.
+    Settle {
+        which: usize,
+        percent: u64,
+    },
+    Cancel {
+        which: usize,
+    },
+    Lose {
+        which: usize,
+    },
+    Pass {
+        millis: u64,
+    },
+    Plan {
+        tokens: u64,
+        slots: usize,
+    },
+}
+
+/// A call as the log has it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    tenant: usize,
+    /// Milliseconds since the test began.
+    at: u64,
+    /// What it takes of tokens: reserved, or used once it has ended.
+    tokens: u64,
+    /// What it takes of requests.
+    requests: u64,
+    running: bool,
+}
+
+const TENANTS: [&str; 2] = ["a", "b"];
+/// Of requests: a bucket for each tenant.
+const RATE: (u64, u64) = (30, 5);
+const DAY: u64 = 86_400_000;
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..2usize, 0..400u64).prop_map(|(tenant, tokens)| Step::Ask { tenant, tokens }),
+        3 => (any::<usize>(), 0..=100u64).prop_map(|(which, percent)| Step::Settle { which, percent }),
+        1 => any::<usize>().prop_map(|which| Step::Cancel { which }),
+        1 => any::<usize>().prop_map(|which| Step::Lose { which }),
+        3 => (0..6_000u64).prop_map(|millis| Step::Pass { millis }),
+        1 => (0..3 * DAY).prop_map(|millis| Step::Pass { millis }),
+        1 => (1..2_000u64, 1..6usize).prop_map(|(tokens, slots)| Step::Plan { tokens, slots }),
+    ]
+}
+
+fn plans(tokens: u64, slots: usize) -> Plans {
+    let (rate, burst) = RATE;
+    let each = [format!("{tokens} tokens/day"), format!("{slots} concurrent"), format!("{rate}/minute burst {burst}")];
+    Plans::each(each.iter().map(String::as_str)).expect("they are right")
+}
+
+/// Whether a bucket that drains as it should has room for one more, in hindsight. In thousandths of a request.
+fn bucket_has_room(log: &[Entry], tenant: usize, now: u64) -> bool {
+    let (rate, burst) = RATE;
+    let (mut level, mut at) = (0u64, 0);
+    let drained = |from: u64, to: u64| (to - from) * rate;
+    for entry in log.iter().filter(|entry| entry.tenant == tenant) {
+        level = level.saturating_sub(drained(at, entry.at)) + entry.requests * 60_000;
+        at = entry.at;
+    }
+    level.saturating_sub(drained(at, now)) + 60_000 <= burst * 60_000
+}
+
+/// The day of a moment: noon is when the test began.
+fn day(at: u64) -> u64 {
+    (at + DAY / 2) / DAY
+}
+
+fn cases() -> ProptestConfig {
+    ProptestConfig::with_cases(if crate::full() { 2_000 } else { 48 })
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn decides_as_a_log_of_everything_does(steps in prop::collection::vec(step(), 1..150)) {
+        let clock = noon();
+        let (mut tokens_limit, mut slots_limit) = (1_000, 3);
+        let limiter = Limiter::builder(plans(tokens_limit, slots_limit)).clock(clock.clone()).build();
+        let mut log: Vec<Entry> = Vec::new();
+        let mut open: Vec<(usize, Reservation)> = Vec::new();
+        let (mut now, mut gave_back) = (0, false);
+        for step in steps {
+            match step {
+                Step::Ask { tenant, tokens } => {
+                    let mine = || log.iter().filter(|entry| entry.tenant == tenant);
+                    let today: u64 = mine().filter(|entry| day(entry.at) == day(now)).map(|entry| entry.tokens).sum();
+                    let room = tokens == 0 || today + tokens <= tokens_limit;
+                    let slot = mine().filter(|entry| entry.running).count() < slots_limit;
+                    let bucket = bucket_has_room(&log, tenant, now);
+                    let granted = limiter.try_reserve(&ask(TENANTS[tenant]).tokens(tokens, 0));
+                    if granted.is_ok() {
+                        prop_assert!(room && slot && bucket, "granted with {today} of {tokens_limit} spent");
+                    } else if !gave_back {
+                        // A bucket may take back less than hindsight would: what has drained may be somebody else's.
+                        prop_assert!(!(room && slot && bucket), "refused: {}", granted.unwrap_err());
+                        continue;
+                    }
+                    if let Ok(reservation) = granted {
+                        open.push((log.len(), reservation));
+                        log.push(Entry { tenant, at: now, tokens, requests: 1, running: true });
+                    }
+                }
+                Step::Pass { millis } => {
+                    now += millis;
+                    clock.advance(Duration::from_millis(millis));
+                }
+                Step::Plan { tokens, slots } => {
+                    (tokens_limit, slots_limit) = (tokens, slots);
+                    limiter.replace(&plans(tokens, slots));
+                }
+                Step::Settle { which, .. } | Step::Cancel { which } | Step::Lose { which } if !open.is_empty() => {
+                    let (at, mut reservation) = open.swap_remove(which % open.len());
+                    log[at].running = false;
+                    match step {
+                        Step::Settle { percent, .. } => {
+                            log[at].tokens = log[at].tokens * percent / 100;
+                            reservation.settle(used(log[at].tokens, 0));
+                        }
+                        Step::Cancel { .. } => {
+                            (log[at].tokens, log[at].requests, gave_back) = (0, 0, true);
+                            drop(reservation);
+                        }
+                        _ => {
+                            reservation.mark_sent();
+                            drop(reservation);
+                        }
+                    }
+                }
+                Step::Settle { .. } | Step::Cancel { .. } | Step::Lose { .. } => {}
+            }
+        }
+        for (at, reservation) in open {
+            log[at].tokens = 0;
+            reservation.settle(Actual::Unsent);
+        }
+        for (tenant, name) in TENANTS.into_iter().enumerate() {
+            let today = log.iter().filter(|entry| entry.tenant == tenant && day(entry.at) == day(now));
+            let usage = limiter.usage(name);
+            let standing = usage.iter().next().expect("the tokens of a day");
+            prop_assert_eq!((standing.used, standing.reserved), (today.map(|entry| entry.tokens).sum(), 0));
+        }
+    }
+
+    /// Nothing that is used more than reserved is lost: the windows after pay for it, to the last token.
+    #[test]
+    fn every_excess_is_paid(calls in prop::collection::vec((1..100u64, 0..300u64, 0..30u64), 1..60)) {
+        let clock = noon();
+        let limiter = Limiter::builder(plans(100, 5)).clock(clock.clone()).build();
+        let (mut spent, mut excess, mut hours) = (0, 0, 0);
+        for (tokens, actual, pause) in calls {
+            if let Ok(reservation) = limiter.try_reserve(&ask("a").tokens(tokens, 0)) {
+                reservation.settle(used(actual, 0));
+                spent += actual;
+                excess = excess.max(actual.saturating_sub(tokens));
+            }
+            let days = (12 + hours) / 24 + 1;
+            prop_assert!(spent <= days * 100 + excess, "{spent} in {days} days, at most {excess} beyond one reservation");
+            hours += pause;
+            clock.advance(Duration::from_secs(3_600 * pause));
+        }
+    }
+}
+
+#[test]
+fn the_models_days_are_the_calendars() {
+    let day_of = Calendar::utc(CalendarUnit::Day);
+    assert_eq!((day_of.unit(), day_of.zone(), NOON % 86_400), (CalendarUnit::Day, "UTC", 43_200));
+    assert!(noon().now() > std::time::UNIX_EPOCH);
+}

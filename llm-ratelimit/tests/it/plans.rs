@@ -1,0 +1,107 @@
+//! Plans that change, tenants that come and go.
+
+use std::time::Duration;
+
+use llm_core::Usage;
+use llm_ratelimit::{Actual, Demand, Limiter, Plans, Waiting};
+use tokio::time::sleep;
+
+use crate::time::{DAY, HOUR, Paused, ask, limits, noon, used};
+
+fn plans(json: &str) -> Plans {
+    serde_json::from_str(json).expect("the plans are right")
+}
+
+#[test]
+fn a_change_of_plan_keeps_what_was_used() {
+    let free = |month| plans(&format!(r#"{{"plans": {{"default": {{"limits": ["{month}/month", "10/minute"]}}}}}}"#));
+    let limiter = Limiter::builder(free(5)).clock(noon()).build();
+    let go = || limiter.try_reserve(&ask("a")).map(|r| r.settle(used(0, 0)));
+    let left = || limiter.usage("a").iter().map(|s| s.remaining).collect::<Vec<_>>();
+    let held = limiter.try_reserve(&ask("a")).unwrap();
+    go().unwrap();
+    go().unwrap();
+    limiter.replace(&free(50));
+    assert_eq!(left(), [47, 7]);
+    limiter.replace(&free(2));
+    assert_eq!(left(), [0, 7]);
+    assert!(go().is_err());
+    limiter.replace(&plans("{}"));
+    go().unwrap();
+    limiter.replace(&free(5));
+    assert_eq!(left(), [2, 7], "an unlimited time between counts nothing and forgets nothing");
+    drop(held);
+    assert_eq!(left(), [3, 8], "what was reserved under another plan comes back");
+    let pro = r#"{"default": "free", "plans": {"free": {"limits": ["5/month"]}, "pro": {"limits": ["9/month"]}}, "tenants": {"a": "pro"}}"#;
+    limiter.replace(&plans(pro));
+    assert_eq!((left(), &*limiter.plan_of("a"), &*limiter.plan_of("b")), (vec![7], "pro", "free"));
+}
+
+#[test]
+fn lowering_a_limit_makes_no_debt() {
+    let clock = noon();
+    let limiter = limits(["100/day"]).clock(clock.clone()).build();
+    for _ in 0..60 {
+        limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
+    }
+    limiter.replace(&Plans::each(["10/day"]).unwrap());
+    assert!(limiter.try_reserve(&ask("a")).is_err());
+    clock.advance(DAY);
+    assert_eq!(limiter.usage("a").iter().next().unwrap().remaining, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_larger_limit_wakes_those_who_wait() {
+    let limiter = limits(["1/day"]).clock(Paused::new()).waiting(Waiting::at_most(HOUR * 24)).build();
+    limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
+    let waits = tokio::spawn({
+        let limiter = limiter.clone();
+        async move { limiter.reserve(&ask("a")).await.map(|r| r.settle(used(0, 0))) }
+    });
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(limiter.stats().waiting, 1);
+    limiter.replace(&Plans::each(["2/day"]).unwrap());
+    let began = tokio::time::Instant::now();
+    waits.await.unwrap().unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[test]
+fn a_flood_of_invented_tenants_takes_no_more_than_its_room_and_forgets_no_debt() {
+    let clock = noon();
+    let limiter = limits(["2/minute", "1000 tokens/month"]).clock(clock.clone()).max_accounts(640).build();
+    let owes = ask("owes").tokens(1_000, 0);
+    limiter.try_reserve(&owes).unwrap().settle(Actual::Used { usage: Usage::new(1_500, 0), cost: None });
+    let mut passed = 0;
+    for n in 0..10_000u32 {
+        if let Ok(reservation) = limiter.try_reserve(&Demand::new(format!("invented-{n}"), "m").tokens(10, 0)) {
+            reservation.settle(used(10, 0));
+            passed += 1;
+        }
+    }
+    let accounts = limiter.stats().accounts;
+    assert!(accounts <= 640 + 64, "{accounts} accounts");
+    assert!(passed <= 640 + 64 * 2, "{passed} passed: those without room share");
+    assert_eq!(limiter.usage("owes").iter().nth(1).unwrap().debt, 500);
+    clock.advance(31 * DAY);
+    limiter.sweep();
+    assert_eq!(limiter.stats().accounts, 1, "all but who still owes");
+    assert_eq!(limiter.usage("owes").iter().nth(1).unwrap().remaining, 500);
+}
+
+#[test]
+fn an_idle_tenant_is_forgotten_by_the_way() {
+    let clock = noon();
+    let limiter = limits(["10/minute"]).clock(clock.clone()).build();
+    for n in 0..1_000u32 {
+        limiter.try_reserve(&ask(&n.to_string())).unwrap().settle(used(0, 0));
+    }
+    assert_eq!(limiter.stats().accounts, 1_000);
+    for _ in 0..500u32 {
+        clock.advance(Duration::from_secs(4));
+        for n in 0..64u32 {
+            drop(limiter.try_reserve(&ask(&format!("busy-{n}"))));
+        }
+    }
+    assert!(limiter.stats().accounts < 200, "{}", limiter.stats().accounts);
+}

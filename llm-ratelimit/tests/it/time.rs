@@ -1,0 +1,52 @@
+//! Clocks and short words for tests.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use llm_core::{Clock, ManualClock, Usage, Usd};
+use llm_ratelimit::{Actual, Demand, Limiter, LimiterBuilder, Plans};
+use tokio::time::Instant;
+
+/// 21 November 2026, 12:00:00 UTC.
+pub(crate) const NOON: u64 = 1_795_262_400;
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+
+/// A wall clock that goes with tokio's paused time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paused(Instant);
+
+impl Paused {
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for Paused {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(NOON) + self.0.elapsed()
+    }
+}
+
+pub(crate) fn noon() -> ManualClock {
+    ManualClock::at_unix(NOON)
+}
+
+pub(crate) fn limits<'a>(limits: impl IntoIterator<Item = &'a str>) -> LimiterBuilder {
+    Limiter::builder(Plans::each(limits).expect("the limits are right"))
+}
+
+pub(crate) fn ask(tenant: &str) -> Demand {
+    Demand::new(tenant, "m")
+}
+
+pub(crate) fn nanos(nanos: i64) -> Usd {
+    Usd::from_nanos(nanos)
+}
+
+pub(crate) fn used(input: u64, output: u64) -> Actual {
+    Actual::Used { usage: Usage::new(input, output), cost: None }
+}
+
+pub(crate) fn cost(nano: i64) -> Actual {
+    Actual::Used { usage: Usage::default(), cost: Some(nanos(nano)) }
+}

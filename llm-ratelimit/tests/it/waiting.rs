@@ -1,0 +1,179 @@
+//! Waiting: bounded, woken, and no longer than it makes sense.
+
+use std::{
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering::SeqCst},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use llm_core::{Error, ErrorKind};
+use llm_ratelimit::{Reason, Waiting};
+use llm_testkit::probe::CountPolls;
+use tokio::time::{Instant, sleep};
+
+use crate::time::{HOUR, Paused, ask, limits, used};
+
+fn patient() -> Waiting {
+    Waiting::at_most(HOUR)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_is_as_long_as_it_must_be() {
+    let limiter = limits(["60/minute burst 1"]).clock(Paused::new()).waiting(patient()).build();
+    let began = Instant::now();
+    for _ in 0..5 {
+        limiter.reserve(&ask("a")).await.unwrap().settle(used(0, 0));
+    }
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(4) && took < Duration::from_millis(4_010), "{took:?}");
+    assert_eq!((limiter.stats().waited, limiter.stats().waiting), (4, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_comes_back_wakes_who_waits_and_nobody_polls() {
+    let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(patient()).build();
+    let polls = Arc::new(AtomicU64::new(0));
+    let callers: Vec<_> = (0..100)
+        .map(|_| {
+            let limiter = limiter.clone();
+            let call = async move {
+                let reservation = limiter.reserve(&ask("a")).await.unwrap();
+                sleep(Duration::from_millis(5)).await;
+                reservation.settle(used(0, 0));
+            };
+            tokio::spawn(CountPolls::new(call, Arc::clone(&polls)))
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let polls = polls.load(SeqCst);
+    // Each is polled to join, when it is served, and after its sleep; and once more where it came to be first.
+    assert!(polls <= 100 * 5, "{polls} polls");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_served_in_time_is_refused_at_once() {
+    let limiter = limits(["60 tokens/minute burst 10"]).clock(Paused::new()).waiting(patient()).build();
+    limiter.reserve(&ask("a").tokens(10, 0)).await.unwrap().settle(used(10, 0));
+    let began = Instant::now();
+    let within = |seconds| (Instant::now() + Duration::from_secs(seconds)).into_std();
+    let refusal = limiter.reserve(&ask("a").tokens(5, 0).deadline(within(4))).await.unwrap_err();
+    assert_eq!((refusal.reason(), began.elapsed()), (Reason::TooLate, Duration::ZERO));
+    assert_eq!(refusal.retry_after(), Some(Duration::from_secs(5)));
+    assert_eq!(Error::from(refusal).kind(), ErrorKind::RateLimited);
+    let demand = ask("a").tokens(5, 0).deadline(within(6));
+    let served = limiter.reserve(&demand);
+    let behind = async {
+        sleep(Duration::from_millis(1)).await;
+        // Alone it would fit in time, but not behind the other.
+        limiter.reserve(&ask("a").tokens(5, 0).deadline(within(8))).await.unwrap_err()
+    };
+    let (served, behind) = tokio::join!(served, behind);
+    served.unwrap().settle(used(5, 0));
+    assert_eq!((behind.reason(), began.elapsed().as_secs()), (Reason::TooLate, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_passes_ends_the_wait() {
+    let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(patient()).build();
+    let held = limiter.reserve(&ask("a")).await.unwrap();
+    let began = Instant::now();
+    let deadline = (began + Duration::from_millis(700)).into_std();
+    let refusal = limiter.reserve(&ask("a").deadline(deadline)).await.unwrap_err();
+    assert_eq!((refusal.reason(), began.elapsed().as_millis()), (Reason::TooLate, 700));
+    drop(held);
+    drop(limiter.try_reserve(&ask("a")).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_is_bounded_in_calls_and_in_tokens() {
+    for waiting in [patient().max_calls(3), patient().max_tokens(300)] {
+        let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(waiting).build();
+        let held = limiter.reserve(&ask("a").tokens(100, 0)).await.unwrap();
+        let callers = (0..5).map(|_| async {
+            limiter.reserve(&ask("a").tokens(100, 0)).await.map(|r| r.settle(used(1, 0))).map_err(|r| r.reason())
+        });
+        let release = async {
+            sleep(Duration::from_secs(1)).await;
+            drop(held);
+        };
+        let (outcomes, ()) = tokio::join!(join_all(callers), release);
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 3);
+        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Err(Reason::QueueFull)).count(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_wait_takes_nothing_from_those_who_do() {
+    let limiter = limits(["60 tokens/minute burst 60"]).clock(Paused::new()).waiting(patient()).build();
+    limiter.try_reserve(&ask("a").tokens(60, 0)).unwrap().settle(used(60, 0));
+    let waits = tokio::spawn({
+        let limiter = limiter.clone();
+        async move { limiter.reserve(&ask("a").tokens(30, 0)).await.map(|r| r.settle(used(30, 0))) }
+    });
+    sleep(Duration::from_secs(20)).await;
+    assert!(limiter.try_reserve(&ask("a").tokens(5, 0)).is_err(), "there is room for five, but thirty wait for it");
+    assert!(limiter.try_reserve(&ask("b").tokens(5, 0)).is_ok(), "another tenant's counter");
+    sleep(Duration::from_secs(11)).await;
+    waits.await.unwrap().unwrap();
+    assert!(limiter.try_reserve(&ask("a").tokens(1, 0)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_two_accounts_gets_both() {
+    let plans = llm_ratelimit::Plans::each(["1 concurrent"]).unwrap();
+    let plans = plans.limit("60/minute burst 1".parse::<llm_ratelimit::Limit>().unwrap()).unwrap();
+    let limiter = llm_ratelimit::Limiter::builder(plans).clock(Paused::new()).waiting(patient()).build();
+    let served = Arc::new(AtomicU64::new(0));
+    let callers: Vec<_> = (0..40)
+        .map(|n| {
+            let (limiter, served) = (limiter.clone(), Arc::clone(&served));
+            tokio::spawn(async move {
+                let reservation = limiter.reserve(&ask(["a", "b", "c"][n % 3])).await.unwrap();
+                served.fetch_add(1, SeqCst);
+                sleep(Duration::from_millis(2_500)).await;
+                reservation.settle(used(0, 0));
+            })
+        })
+        .collect();
+    let began = Instant::now();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(served.load(SeqCst), 40);
+    // Three tenants with a slot each, 2.5 s a call: 14 rounds, and 40 at one a second are no slower.
+    assert!(began.elapsed() <= Duration::from_secs(48), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_in_line_may_hold_still_and_the_rest_go_on() {
+    let limiter = limits(["60/minute burst 1"]).clock(Paused::new()).waiting(patient()).build();
+    limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
+    let demand = ask("a");
+    let mut still = Box::pin(limiter.reserve(&demand));
+    assert!(futures_util::poll!(&mut still).is_pending());
+    let began = Instant::now();
+    limiter.reserve(&ask("a")).await.unwrap().settle(used(0, 0));
+    assert!(began.elapsed() <= Duration::from_secs(4), "{:?}", began.elapsed());
+    still.await.unwrap().settle(used(0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_sends_everybody_away_and_waits_for_what_runs() {
+    let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(patient()).build();
+    let held = limiter.reserve(&ask("a")).await.unwrap();
+    let waits = tokio::spawn({
+        let limiter = limiter.clone();
+        async move { limiter.reserve(&ask("a")).await.map(drop).unwrap_err().reason() }
+    });
+    sleep(Duration::from_millis(1)).await;
+    let settles = async {
+        sleep(Duration::from_secs(3)).await;
+        held.settle(used(0, 0));
+    };
+    let began = Instant::now();
+    let (open, ()) = tokio::join!(limiter.close(), settles);
+    assert_eq!((open, began.elapsed().as_secs(), waits.await.unwrap()), (0, 3, Reason::Closed));
+    assert_eq!(limiter.try_reserve(&ask("b")).unwrap_err().reason(), Reason::Closed);
+}
