@@ -25,6 +25,18 @@ impl Balance {
         self.values.iter().map(String::as_str)
     }
 
+    /// The tenant whose own it is, if it is counted apart by tenant.
+    pub fn tenant(&self) -> Option<&str> {
+        // Aspects are sorted, and the tenant is the first.
+        let by_tenant = self.group.starts_with("per tenant ") && !self.overflow;
+        self.values().next().filter(|_| by_tenant)
+    }
+
+    /// Whether it is that of all those together for whom there was no room.
+    pub fn is_overflow(&self) -> bool {
+        self.overflow
+    }
+
     /// What is counted, and over what window.
     pub fn counter(&self) -> &str {
         &self.counter
@@ -33,6 +45,21 @@ impl Balance {
     /// The end of the window, in nanoseconds since 1970.
     pub fn until(&self) -> u64 {
         self.window.until
+    }
+
+    /// The limit that was last in force, in tokens, nano-dollars, calls or units.
+    pub fn limit(&self) -> u64 {
+        self.window.limit
+    }
+
+    /// All that counts against the limit: spent, reserved, and left to pay by earlier windows.
+    pub fn used(&self) -> u64 {
+        self.window.total()
+    }
+
+    /// What the window has left.
+    pub fn left(&self) -> u64 {
+        self.limit().saturating_sub(self.used())
     }
 
     /// What was spent in it, in tokens, nano-dollars, calls or units.

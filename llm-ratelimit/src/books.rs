@@ -119,6 +119,7 @@ impl Books {
             let account = need.account(guard(&mut guards, need.stripe), self.most, demand, &plan.name);
             need.take(account, demand, at, &mut holds);
             account.changed |= kept;
+            guard(&mut guards, need.stripe).changed |= kept;
         }
         let tends = guards.iter_mut().fold(false, |tends, (_, stripe)| stripe.counts_a_use() || tends);
         drop(guards);
@@ -150,10 +151,12 @@ impl Books {
                 }
             }
             account.open -= 1;
-            account.changed |= self.kept.load(Relaxed);
+            let kept = self.kept.load(Relaxed);
+            account.changed |= kept;
             if account.awaited {
                 settled.awaited.push(spot);
             }
+            stripe.changed |= kept;
         }
         settled
     }
@@ -200,9 +203,11 @@ impl Books {
                 // Whoever keeps the balances must be told, so then it stays until it has been.
                 account.changed = self.kept.load(Relaxed);
                 account.counters.iter_mut().for_each(Counter::forget);
-                if account.open == 0 && !account.awaited && !account.changed {
+                let changed = account.changed;
+                if account.open == 0 && !account.awaited && !changed {
                     stripe.remove(index);
                 }
+                stripe.changed |= changed;
             }
         }
     }
@@ -214,6 +219,10 @@ impl Books {
         let only_changed = changed && self.kept.swap(true, Relaxed);
         for number in 0..self.stripes.len() {
             let mut stripe = self.stripe(number);
+            if only_changed && !stripe.changed {
+                continue;
+            }
+            stripe.changed &= !changed;
             for account in stripe.slots.iter_mut().flatten() {
                 if only_changed && !account.changed {
                     continue;

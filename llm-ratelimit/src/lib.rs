@@ -67,10 +67,11 @@
 //! # Readiness and cloning
 //!
 //! [`RateLimit`] is always ready; a call waits inside its future. Clones share one [`Limiter`]. Nothing spawns a task but
-//! [`Webhook::spawn`].
+//! [`Webhook::spawn`], nothing starts a thread but [`BookkeeperBuilder::start`].
 //!
-//! The books are in memory. What calendar windows hold can be kept elsewhere: [`Limiter::changed_balances`] and
-//! [`Limiter::restore`].
+//! The books are in memory. A [`Bookkeeper`] keeps what calendar windows hold in a [`Store`], such as a file, so that a
+//! restart does not give everybody a new month; it starts a thread, and says what a crash can lose. To keep them
+//! elsewhere: [`Limiter::changed_balances`] and [`Limiter::restore`].
 //!
 //! # Errors
 //!
@@ -82,10 +83,12 @@
 //!
 //! | feature | default | what it does |
 //! |---|---|---|
+//! | `file` | off | a [`Store`] in a file |
 //! | `metrics` | off | counters and histograms through the `metrics` facade; the plan is a label, the tenant is not |
 
 mod account;
 mod balance;
+mod bookkeeper;
 mod books;
 mod bucket;
 mod builder;
@@ -100,6 +103,7 @@ mod limit;
 mod limiter;
 mod measure;
 mod plans;
+mod pulse;
 mod queue;
 mod quota;
 mod refusal;
@@ -108,11 +112,13 @@ mod rules;
 mod running;
 mod service;
 mod standing;
+mod store;
 mod telemetry;
 mod webhook;
 mod window;
 
 pub use self::balance::Balance;
+pub use self::bookkeeper::{Bookkeeper, BookkeeperBuilder};
 pub use self::builder::{LimiterBuilder, UnknownPrice, Waiting};
 pub use self::calendar::{Calendar, CalendarUnit};
 pub use self::demand::{Actual, Demand};
@@ -129,5 +135,6 @@ pub use self::refusal::{Reason, Refusal};
 pub use self::reservation::Reservation;
 pub use self::service::{RateLimit, WouldRefuse};
 pub use self::standing::{Standing, Standings};
+pub use self::store::{Store, StoreError};
 pub use self::webhook::{Form, Webhook};
 pub use llm_core;

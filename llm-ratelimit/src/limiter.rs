@@ -18,6 +18,7 @@ use crate::{
     books::{Blocked, Books, Holds, Passed, Settled},
     counter::{Moment, Wait},
     emergency::Measures,
+    pulse::Pulse,
     queue::Queue,
     rules::{Names, PlanRules, Rules},
     telemetry,
@@ -50,6 +51,7 @@ pub(crate) struct Inner {
     pub(crate) prices: Option<Prices>,
     unknown_price: UnknownPrice,
     pub(crate) measures: Measures,
+    pub(crate) pulse: Pulse,
     pub(crate) observes: bool,
     sinks: Vec<Arc<dyn Sink>>,
     pub(crate) counts: Counts,
@@ -236,6 +238,7 @@ impl Inner {
             prices,
             unknown_price,
             measures: Measures::default(),
+            pulse: Pulse::default(),
             observes,
             sinks,
             counts: Counts::default(),
@@ -274,6 +277,9 @@ impl Inner {
         }
         if let Some(reason) = self.measures.refuse(demand, &plan.name) {
             return refuse(reason);
+        }
+        if self.pulse.is_late() && plan.has_windows() {
+            return refuse(Reason::Unrecorded);
         }
         let holds = self.books.take(demand, plan, self.moment(), waited).map_err(Denied::Blocked)?;
         self.counts.granted.fetch_add(1, Relaxed);

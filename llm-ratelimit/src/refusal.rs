@@ -37,6 +37,8 @@ pub enum Reason {
     Shed,
     /// An operator lets only stored answers out.
     CacheOnly,
+    /// What calls use cannot be recorded for now: see [`Bookkeeper`](crate::Bookkeeper).
+    Unrecorded,
     /// The limiter was closed.
     Closed,
 }
@@ -106,6 +108,7 @@ impl Reason {
             Self::Negative => "negative",
             Self::Shed => "shed",
             Self::CacheOnly => "cache_only",
+            Self::Unrecorded => "unrecorded",
             Self::Closed => "closed",
         }
     }
@@ -125,6 +128,7 @@ impl fmt::Display for Refusal {
             Reason::Negative => f.write_str("a call cannot cost less than nothing")?,
             Reason::Shed => f.write_str("calls of this kind are shed for now")?,
             Reason::CacheOnly => f.write_str("only stored answers are given for now")?,
+            Reason::Unrecorded => f.write_str("what calls use cannot be recorded for now: look at the store's disk")?,
             Reason::Closed => f.write_str("the limiter was closed")?,
         }
         match self.0.retry_after {
@@ -146,7 +150,7 @@ impl From<Refusal> for Error {
             Reason::QueueFull | Reason::TooLate => ErrorKind::RateLimited,
             Reason::TooLarge | Reason::Unpriced => ErrorKind::OverBudget,
             Reason::Negative => ErrorKind::InvalidRequest,
-            Reason::Shed | Reason::CacheOnly => ErrorKind::Overloaded,
+            Reason::Shed | Reason::CacheOnly | Reason::Unrecorded => ErrorKind::Overloaded,
             Reason::Closed => ErrorKind::Closed,
         };
         let error = Self::new(kind, refusal.to_string()).with_code(refusal.reason().name());

@@ -128,6 +128,14 @@ impl PlanRules {
     }
 }
 
+impl PlanRules {
+    /// Whether a limit counts in calendar windows.
+    pub(crate) fn has_windows(&self) -> bool {
+        let rules = self.groups.iter().flat_map(|group| &group.rules);
+        rules.map(|rule| rule.limit.quota()).any(|quota| quota.windows().is_some())
+    }
+}
+
 impl Group {
     /// Whether a call is among those that its limits are confined to.
     pub(crate) fn applies(&self, demand: &Demand, plan: &str) -> bool {

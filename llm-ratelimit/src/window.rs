@@ -20,7 +20,7 @@ pub(crate) struct Window {
     pub(crate) carried: u64,
     /// Debt of this one.
     pub(crate) debt: u64,
-    limit: u64,
+    pub(crate) limit: u64,
     /// The thresholds that have been told, one bit each.
     told: u8,
 }

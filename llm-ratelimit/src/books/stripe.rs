@@ -14,6 +14,8 @@ pub(super) struct Stripe {
     /// Where the search for idle accounts goes on.
     hand: usize,
     uses: u32,
+    /// One of its accounts changed since it was last told.
+    pub(super) changed: bool,
 }
 
 /// An account that holds nothing is forgotten after this time, or sooner if room is short.

@@ -7,10 +7,15 @@ mod core;
 mod emergency;
 mod events;
 mod fairness;
+#[cfg(feature = "file")]
+mod kill;
 mod layer;
 mod model;
 mod overspend;
 mod plans;
+#[cfg(feature = "file")]
+mod scratch;
+mod store;
 mod storms;
 mod time;
 mod waiting;

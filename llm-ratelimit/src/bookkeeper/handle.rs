@@ -1,0 +1,131 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{rounds::Rounds, thread};
+use crate::{Limiter, Store, StoreError};
+
+/// Keeps a limiter's calendar windows in a [`Store`]: quotas and budgets of days, weeks and months outlive the process.
+/// Buckets and slots do not; they would be full again soon.
+///
+/// # What is lost
+///
+/// Changes are collected and written a few times a second, off the path of calls, so whoever kills the process or pulls
+/// the plug takes what was reserved since the last write with it: what is younger than
+/// [`every`](BookkeeperBuilder::every) (50 ms) and the write that runs. Where the disk is slow or broken, calls that
+/// count in calendar windows are refused once a write has taken [`within`](BookkeeperBuilder::within) (1 s), so nothing
+/// older than both together is ever lost. To lose nothing at all, [`flush`](Self::flush) between reserving and sending.
+///
+/// What was reserved by calls that were running counts as spent after a crash: nobody knows better.
+///
+/// ```
+/// # use llm_ratelimit::{Demand, Limiter, Plans};
+/// use llm_ratelimit::{Bookkeeper, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let limiter = Limiter::builder(Plans::each(["5 proposals/month", "$3/day"])?).build();
+/// let bookkeeper = Bookkeeper::builder(Store::open("memory:")?).start(&limiter)?;
+/// // … calls …
+/// limiter.close().await;
+/// bookkeeper.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Bookkeeper {
+    limiter: Limiter,
+    pub(super) rounds: Arc<Rounds>,
+    /// One tenant is forgotten at a time.
+    forgetting: tokio::sync::Mutex<()>,
+}
+
+/// Settings of a [`Bookkeeper`].
+#[derive(Debug)]
+#[must_use]
+pub struct BookkeeperBuilder {
+    pub(super) store: Store,
+    pub(super) every: Duration,
+    pub(super) within: Duration,
+}
+
+/// Windows that ended so long ago, and owe nothing, are removed at a start.
+const KEPT: u64 = 400 * 86_400 * 1_000_000_000;
+
+impl Bookkeeper {
+    /// A bookkeeper for this store.
+    pub fn builder(store: Store) -> BookkeeperBuilder {
+        BookkeeperBuilder { store, every: Duration::from_millis(50), within: Duration::from_secs(1) }
+    }
+
+    /// Waits until all that changed before is written, for as long as the disk takes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Write`]: it will be tried again. [`StoreError::Closed`].
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.rounds.next().await
+    }
+
+    /// Forgets a tenant, in the limiter ([`Limiter::forget`]) and in the store; waits until it is gone there.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush): then the limiter has forgotten, and the store will.
+    pub async fn forget(&self, tenant: &str) -> Result<(), StoreError> {
+        let _one = self.forgetting.lock().await;
+        self.limiter.forget(tenant);
+        self.rounds.forget(tenant);
+        self.rounds.next().await
+    }
+
+    /// Writes the rest and ends. Close the limiter first: what is settled later is not kept.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Write`]: the rest is lost.
+    pub async fn close(self) -> Result<(), StoreError> {
+        self.rounds.close();
+        self.rounds.ended().await
+    }
+}
+
+impl BookkeeperBuilder {
+    /// How long changes are collected before they are written: 50 ms by default.
+    pub fn every(mut self, pause: Duration) -> Self {
+        self.every = pause;
+        self
+    }
+
+    /// How long a write may take, with its repetitions, before calls are refused: 1 s by default.
+    pub fn within(mut self, longest: Duration) -> Self {
+        self.within = longest;
+        self
+    }
+
+    /// Puts back what the store holds, and **starts a thread** that writes what changes from now on. It ends when the
+    /// bookkeeper is closed; dropped, it writes the rest and ends by itself, and nobody waits for it. A limiter has one
+    /// bookkeeper, and a store has one.
+    ///
+    /// This reads the whole store, so it blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Read`] and [`StoreError::Write`]; and if there can be no thread.
+    pub fn start(self, limiter: &Limiter) -> Result<Bookkeeper, StoreError> {
+        self.store.prune(limiter.0.now().saturating_sub(KEPT))?;
+        limiter.restore(self.store.balances()?);
+        let rounds = Arc::new(Rounds::default());
+        thread::start(self, limiter.clone(), Arc::clone(&rounds))?;
+        Ok(Bookkeeper { limiter: limiter.clone(), rounds, forgetting: tokio::sync::Mutex::default() })
+    }
+}
+
+impl Drop for Bookkeeper {
+    fn drop(&mut self) {
+        self.rounds.close();
+    }
+}
+
+impl fmt::Debug for Bookkeeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bookkeeper").field("limiter", &self.limiter).finish_non_exhaustive()
+    }
+}

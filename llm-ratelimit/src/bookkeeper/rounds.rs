@@ -1,0 +1,115 @@
+//! What a bookkeeper and its thread tell each other.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use crate::StoreError;
+
+/// The thread works in rounds, each of which writes all that changed before it began.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    wishes: Mutex<Wishes>,
+    wished: Condvar,
+    done: watch::Sender<Done>,
+}
+
+/// What the thread is to do next.
+#[derive(Debug, Default)]
+struct Wishes {
+    /// The round that began last.
+    begun: u64,
+    /// The round that somebody waits for.
+    wanted: u64,
+    forget: Vec<String>,
+    closing: bool,
+}
+
+/// What the thread has done.
+#[derive(Clone, Debug, Default)]
+struct Done {
+    round: u64,
+    error: Option<StoreError>,
+    ended: bool,
+}
+
+/// What one round is for.
+#[derive(Debug)]
+pub(super) struct Round {
+    number: u64,
+    /// Whose balances are to be removed.
+    pub(super) forget: Vec<String>,
+    pub(super) is_last: bool,
+}
+
+impl Rounds {
+    /// Waits until a round has ended that began after this was called.
+    pub(super) async fn next(&self) -> Result<(), StoreError> {
+        let wanted = {
+            let mut wishes = self.lock();
+            wishes.wanted = wishes.begun + 1;
+            wishes.wanted
+        };
+        self.wished.notify_all();
+        self.until(|done| done.ended || done.round >= wanted, |done| done.round >= wanted).await
+    }
+
+    /// Waits until the thread has ended.
+    pub(super) async fn ended(&self) -> Result<(), StoreError> {
+        self.until(|done| done.ended, |_| true).await
+    }
+
+    /// Has a tenant removed in the next round.
+    pub(super) fn forget(&self, tenant: &str) {
+        self.lock().forget.push(tenant.to_owned());
+    }
+
+    /// Ends the thread after one more round.
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.wished.notify_all();
+    }
+
+    /// For the thread: waits until it is time for the next round.
+    pub(super) fn begin(&self, pause: Duration) -> Round {
+        let idle = |wishes: &mut Wishes| wishes.wanted <= wishes.begun && !wishes.closing;
+        let waited = self.wished.wait_timeout_while(self.lock(), pause, idle);
+        let mut wishes = waited.unwrap_or_else(PoisonError::into_inner).0;
+        wishes.begun += 1;
+        Round { number: wishes.begun, forget: std::mem::take(&mut wishes.forget), is_last: wishes.closing }
+    }
+
+    /// For the thread: tells how a round ended.
+    pub(super) fn end(&self, round: &Round, outcome: Result<(), StoreError>) {
+        self.done.send_replace(Done { round: round.number, error: outcome.err(), ended: false });
+    }
+
+    /// For the thread: there will be no more rounds.
+    pub(super) fn stop(&self) {
+        self.done.send_modify(|done| done.ended = true);
+    }
+
+    async fn until(&self, over: impl Fn(&Done) -> bool, served: impl Fn(&Done) -> bool) -> Result<(), StoreError> {
+        let mut done = self.done.subscribe();
+        // The sender lives in `self`, so there is always an answer.
+        let done = done.wait_for(|done| over(done)).await.map_err(|_| StoreError::Closed)?.clone();
+        match done.error {
+            Some(error) => Err(error),
+            None if served(&done) => Ok(()),
+            None => Err(StoreError::Closed),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Wishes> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self { wishes: Mutex::default(), wished: Condvar::new(), done: watch::Sender::new(Done::default()) }
+    }
+}

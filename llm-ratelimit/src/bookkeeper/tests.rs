@@ -1,0 +1,142 @@
+use std::sync::{
+    Arc, Condvar, Mutex,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
+use std::time::Duration;
+
+use super::Bookkeeper;
+use crate::{
+    Balance, Demand, Limiter, Plans, Reason, Store, StoreError,
+    store::{Backend, Changes},
+};
+
+/// A disk that can break and can hang.
+#[derive(Debug)]
+struct Disk {
+    store: Store,
+    broken: AtomicBool,
+    hangs: Mutex<bool>,
+    released: Condvar,
+}
+
+impl Disk {
+    fn new() -> Arc<Self> {
+        let (broken, hangs, released) = Default::default();
+        Arc::new(Self { store: Store::memory(), broken, hangs, released })
+    }
+
+    fn hang(&self, on: bool) {
+        *self.hangs.lock().unwrap() = on;
+        self.released.notify_all();
+    }
+}
+
+impl Backend for Disk {
+    fn read(&self, tenant: Option<&str>, each: &mut dyn FnMut(Balance)) -> Result<(), StoreError> {
+        self.store.0.read(tenant, each)
+    }
+
+    fn write(&self, changes: &Changes) -> Result<(), StoreError> {
+        drop(self.released.wait_while(self.hangs.lock().unwrap(), |hangs| *hangs).unwrap());
+        match self.broken.load(SeqCst) {
+            true => Err(StoreError::Write("no space left".into())),
+            false => self.store.write(changes),
+        }
+    }
+}
+
+fn limiter() -> Limiter {
+    Limiter::builder(Plans::each(["1000000/month", "1000000/minute"]).unwrap()).build()
+}
+
+fn spend(limiter: &Limiter, tenant: &str) -> Result<(), Reason> {
+    let mut reservation = limiter.try_reserve(&Demand::new(tenant, "m")).map_err(|refusal| refusal.reason())?;
+    reservation.mark_sent();
+    Ok(())
+}
+
+fn start(disk: &Arc<Disk>, limiter: &Limiter, within: Duration) -> Bookkeeper {
+    let every = Duration::from_millis(1);
+    Bookkeeper::builder(Store(Arc::clone(disk) as _)).every(every).within(within).start(limiter).unwrap()
+}
+
+fn spent(store: &Store, tenant: &str) -> u64 {
+    store.balances_of(tenant).unwrap().iter().map(Balance::spent).sum()
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+#[tokio::test]
+async fn what_cannot_be_written_is_written_later_and_nothing_is_lost() {
+    let (disk, limiter) = (Disk::new(), limiter());
+    let bookkeeper = start(&disk, &limiter, HOUR);
+    disk.broken.store(true, SeqCst);
+    spend(&limiter, "acme").unwrap();
+    assert_eq!(bookkeeper.flush().await, Err(StoreError::Write("no space left".into())));
+    spend(&limiter, "acme").unwrap();
+    assert!(bookkeeper.flush().await.is_err());
+    disk.broken.store(false, SeqCst);
+    bookkeeper.flush().await.unwrap();
+    assert_eq!(spent(&disk.store, "acme"), 2);
+}
+
+#[tokio::test]
+async fn calls_are_refused_while_what_they_use_cannot_be_recorded() {
+    let (disk, limiter) = (Disk::new(), limiter());
+    let bookkeeper = start(&disk, &limiter, Duration::ZERO);
+    let buckets_only = Limiter::builder(Plans::each(["1000000/minute"]).unwrap()).build();
+    disk.broken.store(true, SeqCst);
+    while spend(&limiter, "acme").is_ok() {
+        assert!(bookkeeper.flush().await.is_err());
+    }
+    assert_eq!(spend(&limiter, "acme"), Err(Reason::Unrecorded));
+    buckets_only.0.pulse.stop();
+    assert_eq!(spend(&buckets_only, "acme"), Ok(()), "a limiter without windows has nothing to record");
+    disk.broken.store(false, SeqCst);
+    bookkeeper.flush().await.unwrap();
+    while spend(&limiter, "acme") == Err(Reason::Unrecorded) {
+        // A round may be running again.
+        bookkeeper.flush().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_refuses_calls_too_though_its_thread_cannot() {
+    let (disk, limiter) = (Disk::new(), limiter());
+    let bookkeeper = start(&disk, &limiter, Duration::ZERO);
+    disk.hang(true);
+    while spend(&limiter, "acme").is_ok() {
+        tokio::task::yield_now().await;
+    }
+    disk.hang(false);
+    bookkeeper.close().await.unwrap();
+    assert_eq!(spend(&limiter, "acme"), Ok(()), "a closed bookkeeper holds nobody up");
+}
+
+#[tokio::test]
+async fn what_a_tenant_had_is_gone_even_if_the_disk_failed_between() {
+    let (disk, limiter) = (Disk::new(), limiter());
+    let bookkeeper = start(&disk, &limiter, HOUR);
+    spend(&limiter, "acme").unwrap();
+    spend(&limiter, "other").unwrap();
+    bookkeeper.flush().await.unwrap();
+    disk.broken.store(true, SeqCst);
+    spend(&limiter, "acme").unwrap();
+    assert!(bookkeeper.flush().await.is_err());
+    assert!(bookkeeper.forget("acme").await.is_err(), "it says that the store still has it");
+    disk.broken.store(false, SeqCst);
+    bookkeeper.flush().await.unwrap();
+    assert!(disk.store.balances_of("acme").unwrap().is_empty());
+    assert_eq!(spent(&disk.store, "other"), 1);
+}
+
+#[tokio::test]
+async fn dropped_it_writes_the_rest_and_ends() {
+    let (disk, limiter) = (Disk::new(), limiter());
+    let bookkeeper = Bookkeeper::builder(Store(Arc::clone(&disk) as _)).every(HOUR).start(&limiter).unwrap();
+    spend(&limiter, "acme").unwrap();
+    let rounds = Arc::clone(&bookkeeper.rounds);
+    drop(bookkeeper);
+    rounds.ended().await.unwrap();
+    assert_eq!(spent(&disk.store, "acme"), 1);
+}

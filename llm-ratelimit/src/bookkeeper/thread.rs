@@ -1,0 +1,79 @@
+//! The thread that writes.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{BookkeeperBuilder, rounds::Rounds};
+use crate::{Limiter, Store, StoreError, store::Changes};
+
+struct Writer {
+    limiter: Limiter,
+    store: Store,
+    rounds: Arc<Rounds>,
+    every: Duration,
+    within: Duration,
+    /// What changed and is not written. Never more than the limiter has windows, and what it forgot since a write failed.
+    unwritten: Changes,
+    /// Tenants that are not removed yet.
+    forgotten: Vec<String>,
+    failing: bool,
+}
+
+/// Starts it.
+pub(super) fn start(settings: BookkeeperBuilder, limiter: Limiter, rounds: Arc<Rounds>) -> Result<(), StoreError> {
+    let BookkeeperBuilder { store, every, within } = settings;
+    let writer = Writer {
+        limiter,
+        store,
+        rounds,
+        every,
+        within,
+        unwritten: Changes::default(),
+        forgotten: Vec::new(),
+        failing: false,
+    };
+    let thread = std::thread::Builder::new().name("llm-ratelimit-books".into());
+    thread.spawn(|| writer.run()).map(drop).map_err(|error| StoreError::Write(format!("no thread: {error}")))
+}
+
+impl Writer {
+    fn run(mut self) {
+        loop {
+            let round = self.rounds.begin(self.every);
+            self.limiter.0.pulse.begin(self.within);
+            self.forgotten.extend_from_slice(&round.forget);
+            let outcome = self.write();
+            match &outcome {
+                Ok(()) => self.limiter.0.pulse.end(),
+                Err(error) if !self.failing => tracing::error!(%error, "balances are not written, trying again"),
+                Err(_) => {}
+            }
+            self.failing = outcome.is_err();
+            self.rounds.end(&round, outcome);
+            if round.is_last {
+                return;
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<(), StoreError> {
+        for tenant in &self.forgotten {
+            self.unwritten.forget(tenant);
+            self.unwritten.remove(self.store.balances_of(tenant)?);
+        }
+        self.unwritten.put(self.limiter.changed_balances());
+        self.store.write(&self.unwritten)?;
+        self.unwritten.clear();
+        self.forgotten.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What changes from here on would not be kept.
+            self.limiter.0.pulse.stop();
+        }
+        self.rounds.stop();
+    }
+}

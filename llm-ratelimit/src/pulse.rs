@@ -1,0 +1,74 @@
+//! Whether what has changed is being recorded in time.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+/// By when the write that runs must have ended. What it measures is a disk's real time, whatever a test's clock says.
+pub(crate) struct Pulse {
+    base: Instant,
+    /// In nanoseconds since the base; `u64::MAX`: no write runs.
+    due: AtomicU64,
+}
+
+impl Pulse {
+    /// A write begins, or fails and is to be repeated: only what is earlier than a due time in force counts.
+    pub(crate) fn begin(&self, within: Duration) {
+        let due = self.now().saturating_add(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX));
+        self.due.fetch_min(due, Relaxed);
+    }
+
+    /// Everything is recorded.
+    pub(crate) fn end(&self) {
+        self.due.store(u64::MAX, Relaxed);
+    }
+
+    /// Nobody records any more.
+    pub(crate) fn stop(&self) {
+        self.due.store(0, Relaxed);
+    }
+
+    pub(crate) fn is_late(&self) -> bool {
+        let due = self.due.load(Relaxed);
+        due != u64::MAX && self.now() > due
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Default for Pulse {
+    #[expect(clippy::disallowed_methods, reason = "it measures real time, which no test pauses")]
+    fn default() -> Self {
+        Self { base: Instant::now(), due: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl fmt::Debug for Pulse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pulse").field("is_late", &self.is_late()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_is_late_once_its_time_is_over_and_until_it_ends() {
+        let pulse = Pulse::default();
+        assert!(!pulse.is_late());
+        pulse.begin(Duration::from_secs(3_600));
+        assert!(!pulse.is_late());
+        pulse.begin(Duration::ZERO);
+        pulse.begin(Duration::from_secs(3_600));
+        assert!(pulse.is_late(), "a second try has no more time than the first");
+        pulse.end();
+        assert!(!pulse.is_late());
+        pulse.stop();
+        assert!(pulse.is_late());
+    }
+}

@@ -1,0 +1,71 @@
+//! What every place for balances can do.
+
+use std::{collections::HashMap, fmt::Debug};
+
+use super::StoreError;
+use crate::Balance;
+
+/// A place for balances, one for each name. All of it may block for as long as a disk takes.
+pub(crate) trait Backend: Debug + Send + Sync {
+    /// Hands out all balances, or those of one tenant, in the order of their names.
+    fn read(&self, tenant: Option<&str>, each: &mut dyn FnMut(Balance)) -> Result<(), StoreError>;
+
+    /// Changes the balances of some names, all of them or none: to what is told, or to none. It is durable when this
+    /// returns.
+    fn write(&self, changes: &Changes) -> Result<(), StoreError>;
+}
+
+/// What becomes of some names.
+#[derive(Debug, Default)]
+pub(crate) struct Changes(HashMap<Name, Option<Balance>>);
+
+/// What tells balances apart: whose it is (empty where it is nobody's own), and what it counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Name {
+    pub(super) tenant: String,
+    /// A list of texts in JSON, so that no two of them can look the same.
+    pub(super) counter: String,
+}
+
+impl Changes {
+    /// These are the balances from now on. One that holds nothing need not be kept.
+    pub(crate) fn put(&mut self, balances: impl IntoIterator<Item = Balance>) {
+        let holds = |balance: &Balance| balance.used() > 0 || balance.debt() > 0;
+        self.0.extend(balances.into_iter().map(|balance| (Name::of(&balance), Some(balance).filter(holds))));
+    }
+
+    /// These are gone.
+    pub(crate) fn remove(&mut self, balances: impl IntoIterator<Item = Balance>) {
+        self.0.extend(balances.into_iter().map(|balance| (Name::of(&balance), None)));
+    }
+
+    /// Nothing of a tenant stays.
+    pub(crate) fn forget(&mut self, tenant: &str) {
+        for (_, balance) in self.0.iter_mut().filter(|(name, _)| name.tenant == tenant) {
+            *balance = None;
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Name, Option<&Balance>)> {
+        self.0.iter().map(|(name, balance)| (name, balance.as_ref()))
+    }
+}
+
+impl Name {
+    pub(super) fn of(balance: &Balance) -> Self {
+        let Balance { group, values, overflow, counter, window: _ } = balance;
+        let texts = (group, values, overflow, counter);
+        Self {
+            tenant: balance.tenant().unwrap_or_default().to_owned(),
+            counter: serde_json::to_string(&texts).expect("texts can be written as JSON"),
+        }
+    }
+}

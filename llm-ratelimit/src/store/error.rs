@@ -1,0 +1,54 @@
+use std::path::PathBuf;
+
+/// A store that cannot be opened, read or written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The URL has a scheme that no store has.
+    #[error("{0:?} is no scheme of a store: use memory: or file:///path")]
+    Scheme(String),
+    /// The URL names a store that this build does not have.
+    #[error("a store of scheme {scheme:?} needs the feature {feature:?} of llm-ratelimit: enable it")]
+    Feature {
+        /// The scheme.
+        scheme: &'static str,
+        /// The feature to be enabled.
+        feature: &'static str,
+    },
+    /// The URL names a store that is not offered yet.
+    #[error("a store of scheme {0:?} is not offered yet: use memory: or file:///path")]
+    NotOffered(&'static str),
+    /// The URL is malformed.
+    #[error("{0}")]
+    Url(&'static str),
+    /// Another process, or another store of this one, has the file open.
+    #[error("{} is in use: only one process at a time can have it open", .0.display())]
+    InUse(PathBuf),
+    /// The file cannot be opened.
+    #[error("cannot open {}: {message}", .path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// The file was written by a version of this crate that came after this one.
+    #[error("{} has format {found}, and this version reads up to {known}: update it", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+        /// The latest format that is known here.
+        known: u64,
+    },
+    /// A balance cannot be read.
+    #[error("cannot read a balance: {0}")]
+    Read(String),
+    /// Balances cannot be written.
+    #[error("cannot write balances: {0}")]
+    Write(String),
+    /// It was closed, or its thread has ended.
+    #[error("the bookkeeper is closed")]
+    Closed,
+}

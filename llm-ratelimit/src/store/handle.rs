@@ -1,0 +1,169 @@
+use std::{io, sync::Arc};
+
+use super::{
+    StoreError,
+    backend::{Backend, Changes, Name},
+    memory::Memory,
+    url::Address,
+};
+use crate::Balance;
+
+/// Where balances are kept, so that a restart does not give everybody a new month. A
+/// [`Bookkeeper`](crate::Bookkeeper) writes a limiter's into it, and puts them back.
+///
+/// Everything here blocks for as long as the disk takes: in an asynchronous program, call it where blocking is allowed.
+/// Clones are the same store.
+///
+/// ```
+/// use llm_ratelimit::Store;
+///
+/// let store = Store::open("memory:")?;
+/// assert!(store.balances()?.is_empty());
+/// # Ok::<_, llm_ratelimit::StoreError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Store(pub(crate) Arc<dyn Backend>);
+
+/// So many balances are written at once.
+const BATCH: usize = 1_024;
+
+impl Store {
+    /// Opens the store at a URL:
+    ///
+    /// | URL | store |
+    /// |---|---|
+    /// | `memory:` | [`Store::memory`] |
+    /// | `file:///path/to/books` | `Store::file`; with escapes as in any URL; feature `file` |
+    ///
+    /// # Errors
+    ///
+    /// A URL that cannot be read, a store that is not there in this build, and those of `Store::file`. No error holds
+    /// anything of the URL but its scheme and its path.
+    pub fn open(url: &str) -> Result<Self, StoreError> {
+        match Address::read(url)? {
+            Address::Memory => Ok(Self::memory()),
+            #[cfg(feature = "file")]
+            Address::File(path) => Self::file(path),
+            #[cfg(not(feature = "file"))]
+            Address::File(_) => Err(StoreError::Feature { scheme: "file", feature: "file" }),
+        }
+    }
+
+    /// A store that lives as long as the process, for tests and for programs that take a URL.
+    pub fn memory() -> Self {
+        Self(Arc::new(Memory::default()))
+    }
+
+    /// A store in a file, which is created if there is none; its directory has to be there. One process at a time has
+    /// it open. What has been written stays written, also if the process is killed or the power fails; a file of a
+    /// process that was killed is checked when it is opened. Tenants' names are in it as they are.
+    ///
+    /// # Errors
+    ///
+    /// A file that is in use, cannot be opened, is no such file, or was written by a later version.
+    #[cfg(feature = "file")]
+    pub fn file(path: impl AsRef<std::path::Path>) -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(super::file::File::open(path.as_ref())?)))
+    }
+
+    /// All balances, in the order of tenants; first those that are nobody's own.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Read`].
+    pub fn balances(&self) -> Result<Vec<Balance>, StoreError> {
+        self.read(None)
+    }
+
+    /// What one tenant has used and has left, as it was last written.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Read`].
+    pub fn balances_of(&self, tenant: &str) -> Result<Vec<Balance>, StoreError> {
+        self.read(Some(tenant))
+    }
+
+    /// Writes balances, all or none. One of the same name is replaced; by one that holds nothing, it is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Write`]; then nothing has changed.
+    pub fn put(&self, balances: impl IntoIterator<Item = Balance>) -> Result<(), StoreError> {
+        let mut changes = Changes::default();
+        changes.put(balances);
+        self.write(&changes)
+    }
+
+    /// Removes all that is a tenant's own, and says how many balances that were. It is gone when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Read`] and [`StoreError::Write`]; then nothing has changed.
+    pub fn forget(&self, tenant: &str) -> Result<usize, StoreError> {
+        self.remove(self.balances_of(tenant)?)
+    }
+
+    /// Removes the balances of windows that ended before `time`, in nanoseconds since 1970, and owe nothing; says how
+    /// many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::forget`].
+    pub fn prune(&self, time: u64) -> Result<usize, StoreError> {
+        let mut over = self.balances()?;
+        over.retain(|balance| balance.until() < time && balance.debt() == 0);
+        self.remove(over)
+    }
+
+    /// Copies all balances to another store, and says how many. Where that has one of the same name, the one stays that
+    /// shows more: of the later window, else of more used. So it can be repeated, and forgets nothing that was spent.
+    /// Nobody should be writing to either.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Read`] and [`StoreError::Write`]; repeat it then.
+    pub fn migrate(&self, to: &Self) -> Result<usize, StoreError> {
+        let mut known = std::collections::HashMap::new();
+        to.0.read(None, &mut |balance| {
+            known.insert(Name::of(&balance), rank(&balance));
+        })?;
+        let mut moved = self.balances()?;
+        moved.retain(|balance| known.get(&Name::of(balance)).is_none_or(|there| *there < rank(balance)));
+        for batch in moved.chunks(BATCH) {
+            to.put(batch.iter().cloned())?;
+        }
+        Ok(moved.len())
+    }
+
+    /// Writes all balances as comma-separated values: see [`Balance::write_csv`].
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`, and those of reading as [`io::Error::other`].
+    pub fn write_csv(&self, out: impl io::Write) -> io::Result<()> {
+        Balance::write_csv(&self.balances().map_err(io::Error::other)?, out)
+    }
+
+    pub(crate) fn write(&self, changes: &Changes) -> Result<(), StoreError> {
+        if changes.len() == 0 { Ok(()) } else { self.0.write(changes) }
+    }
+
+    fn read(&self, tenant: Option<&str>) -> Result<Vec<Balance>, StoreError> {
+        let mut found = Vec::new();
+        self.0.read(tenant, &mut |balance| found.push(balance))?;
+        Ok(found)
+    }
+
+    fn remove(&self, balances: Vec<Balance>) -> Result<usize, StoreError> {
+        let mut changes = Changes::default();
+        changes.remove(balances);
+        self.write(&changes)?;
+        Ok(changes.len())
+    }
+}
+
+/// Of two balances of one name, the greater one shows more.
+fn rank(balance: &Balance) -> (u64, u64) {
+    (balance.until(), balance.used())
+}

@@ -1,0 +1,15 @@
+//! Where balances are kept, so that they outlive the process.
+
+mod backend;
+mod csv;
+mod error;
+#[cfg(feature = "file")]
+mod file;
+mod handle;
+mod memory;
+mod url;
+
+#[cfg(test)]
+pub(crate) use self::backend::Backend;
+pub(crate) use self::backend::Changes;
+pub use self::{error::StoreError, handle::Store};

@@ -1,0 +1,257 @@
+//! One suite for every store, then what is a file's own.
+
+use std::any::Any;
+
+use llm_core::ManualClock;
+use llm_ratelimit::{Balance, Bookkeeper, Demand, Limiter, Plans, Store, StoreError};
+
+const NOVEMBER: u64 = 1_794_700_800;
+
+struct Case {
+    store: Store,
+    other: Store,
+    /// What must stay for as long as the stores do.
+    _holds: Option<Box<dyn Any>>,
+}
+
+fn cases() -> Vec<Case> {
+    let memory = Case { store: Store::memory(), other: Store::memory(), _holds: None };
+    #[cfg(feature = "file")]
+    let file = {
+        let scratch = crate::scratch::Scratch::new();
+        let open = |name| Store::file(scratch.path().join(name)).expect("a new file");
+        Case { store: open("a"), other: open("b"), _holds: Some(Box::new(scratch)) }
+    };
+    vec![
+        memory,
+        #[cfg(feature = "file")]
+        file,
+    ]
+}
+
+/// What a limiter with these limits holds after so many calls of each tenant.
+fn balances(limits: &[&str], calls: &[(&str, u64)]) -> Vec<Balance> {
+    let limiter = limiter(limits);
+    for (tenant, times) in calls {
+        for _ in 0..*times {
+            spend(&limiter, tenant);
+        }
+    }
+    limiter.balances()
+}
+
+fn limiter(limits: &[&str]) -> Limiter {
+    let plans = Plans::each(limits.iter().copied()).expect("limits");
+    Limiter::builder(plans).clock(ManualClock::at_unix(NOVEMBER)).build()
+}
+
+fn spend(limiter: &Limiter, tenant: &str) {
+    limiter.try_reserve(&Demand::new(tenant, "m").tokens(5, 5)).expect("there is room").mark_sent();
+}
+
+fn spent(store: &Store, tenant: &str) -> Vec<(String, u64)> {
+    let found = store.balances_of(tenant).expect("it can be read");
+    found.iter().map(|balance| (balance.counter().to_owned(), balance.spent())).collect()
+}
+
+#[test]
+fn balances_come_back_as_they_were_and_by_tenant() {
+    for Case { store, .. } in cases() {
+        let written = balances(&["100/month", "1k tokens/day"], &[("acme", 2), ("acme2", 1), ("a\"b,\n", 3)]);
+        store.put(written.clone()).unwrap();
+        let mut found = store.balances().unwrap();
+        assert_eq!(found.len(), 6);
+        assert!(written.iter().all(|balance| found.contains(balance)));
+        found.retain(|balance| balance.tenant() == Some("acme"));
+        assert_eq!(store.balances_of("acme").unwrap(), found);
+        assert_eq!(found.iter().map(Balance::spent).collect::<std::collections::BTreeSet<_>>(), [2, 20].into());
+        assert!(store.balances_of("").unwrap().is_empty() && store.balances_of("acm").unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_balance_replaces_the_one_of_its_name_and_no_other() {
+    for Case { store, .. } in cases() {
+        store.put(balances(&["100/month"], &[("acme", 2), ("other", 1)])).unwrap();
+        store.put(balances(&["200/month"], &[("acme", 5)])).unwrap();
+        store.put(balances(&["100/day"], &[("acme", 4)])).unwrap();
+        let mut found: Vec<u64> = spent(&store, "acme").into_iter().map(|(_, spent)| spent).collect();
+        found.sort_unstable();
+        assert_eq!(found, [4, 5]);
+        assert_eq!(spent(&store, "other").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_came_to_nothing_is_not_kept() {
+    for Case { store, .. } in cases() {
+        let limiter = limiter(&["100/month"]);
+        let bookkeeper = Bookkeeper::builder(store.clone()).start(&limiter).unwrap();
+        let unsent = limiter.try_reserve(&Demand::new("acme", "m")).unwrap();
+        bookkeeper.flush().await.unwrap();
+        assert_eq!(store.balances_of("acme").unwrap()[0].reserved(), 1);
+        drop(unsent);
+        bookkeeper.flush().await.unwrap();
+        assert!(store.balances().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_tenant_is_forgotten_and_no_other() {
+    for Case { store, .. } in cases() {
+        store.put(balances(&["100/month", "100/day"], &[("acme", 2), ("acme2", 1)])).unwrap();
+        assert_eq!((store.forget("acme"), store.forget("acme")), (Ok(2), Ok(0)));
+        assert!(store.balances_of("acme").unwrap().is_empty());
+        assert_eq!(store.balances_of("acme2").unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn old_windows_are_removed_unless_they_owe() {
+    for Case { store, .. } in cases() {
+        store.put(balances(&["100/month", "100/day"], &[("acme", 2)])).unwrap();
+        let limiter = limiter(&["10 tokens/day"]);
+        let reservation = limiter.try_reserve(&Demand::new("debtor", "m").tokens(5, 5)).unwrap();
+        let usage = llm_core::Usage::new(5, 8);
+        reservation.settle(llm_ratelimit::Actual::Used { usage, cost: None });
+        store.put(limiter.balances()).unwrap();
+        let tomorrow = (NOVEMBER + 2 * 86_400) * 1_000_000_000;
+        assert_eq!(store.prune(tomorrow), Ok(1));
+        assert_eq!((spent(&store, "acme").len(), store.balances_of("debtor").unwrap()[0].debt()), (1, 3));
+    }
+}
+
+#[test]
+fn moving_keeps_whichever_shows_more() {
+    for Case { store, other, .. } in cases() {
+        store.put(balances(&["100/month"], &[("acme", 2), ("less", 1), ("more", 9)])).unwrap();
+        other.put(balances(&["100/month"], &[("less", 3), ("more", 4), ("own", 7)])).unwrap();
+        assert_eq!(store.migrate(&other), Ok(2));
+        let spent = |tenant| spent(&other, tenant)[0].1;
+        assert_eq!([spent("acme"), spent("less"), spent("more"), spent("own")], [2, 3, 9, 7]);
+        assert_eq!(store.migrate(&other), Ok(0), "once more changes nothing");
+    }
+}
+
+#[test]
+fn a_table_has_a_line_for_each_balance() {
+    for Case { store, .. } in cases() {
+        store.put(balances(&["100 proposals/month in Europe/Berlin"], &[("acme, \"north\"", 2)])).unwrap();
+        let mut table = Vec::new();
+        store.write_csv(&mut table).unwrap();
+        let table = String::from_utf8(table).unwrap();
+        let (names, line) = table.split_once("\r\n").unwrap();
+        assert_eq!(names, "tenant,counted,group,values,window_end,limit,spent,reserved,debt,left");
+        let (tenant, rest) = line.split_at("\"acme, \"\"north\"\"\"".len());
+        assert_eq!(tenant, "\"acme, \"\"north\"\"\"");
+        assert!(rest.ends_with(",2026-11-30T23:00:00Z,100,2,0,0,98\r\n"), "{rest}");
+    }
+}
+
+#[tokio::test]
+async fn a_restart_gives_nobody_a_new_month() {
+    for Case { store, .. } in cases() {
+        let first = limiter(&["3/month"]);
+        let bookkeeper = Bookkeeper::builder(store.clone()).start(&first).unwrap();
+        spend(&first, "acme");
+        let running = first.try_reserve(&Demand::new("acme", "m")).unwrap();
+        bookkeeper.flush().await.unwrap();
+        // The process dies here.
+        let second = limiter(&["3/month"]);
+        let bookkeeper = Bookkeeper::builder(store.clone()).start(&second).unwrap();
+        assert_eq!(
+            second.usage("acme").iter().map(|standing| (standing.used, standing.remaining)).next(),
+            Some((2, 1))
+        );
+        spend(&second, "acme");
+        assert!(second.try_reserve(&Demand::new("acme", "m")).is_err());
+        assert!(second.try_reserve(&Demand::new("other", "m")).is_ok());
+        bookkeeper.forget("acme").await.unwrap();
+        assert!(store.balances_of("acme").unwrap().is_empty());
+        assert!(second.try_reserve(&Demand::new("acme", "m")).is_ok());
+        second.close().await;
+        bookkeeper.close().await.unwrap();
+        drop(running);
+    }
+}
+
+#[test]
+fn urls_open_what_they_name() {
+    assert!(Store::open("memory:").unwrap().balances().unwrap().is_empty());
+    assert_eq!(Store::open("redis://ann:hunter2@host").unwrap_err(), StoreError::NotOffered("redis"));
+}
+
+#[cfg(not(feature = "file"))]
+#[test]
+fn a_file_without_its_feature_names_it() {
+    let error = Store::open("file:///x").unwrap_err();
+    assert!(error.to_string().contains("the feature \"file\""), "{error}");
+}
+
+#[cfg(feature = "file")]
+mod file {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn a_file_keeps_what_was_written_and_serves_one_at_a_time() {
+        let scratch = Scratch::new();
+        let url = format!("file://{}", scratch.path().join("my books").display()).replace(' ', "%20");
+        let store = Store::open(&url).unwrap();
+        store.put(balances(&["100/month"], &[("acme", 2)])).unwrap();
+        let path = scratch.path().join("my books");
+        assert_eq!(Store::open(&url).unwrap_err(), StoreError::InUse(path));
+        drop(store);
+        assert_eq!(spent(&Store::open(&url).unwrap(), "acme")[0].1, 2);
+    }
+
+    #[test]
+    fn what_is_no_such_file_is_refused_by_name() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("notes");
+        std::fs::write(&path, "these are no books").unwrap();
+        for path in [path, scratch.path().join("no/such/directory"), scratch.path().to_owned()] {
+            let error = Store::file(&path).unwrap_err();
+            assert!(matches!(&error, StoreError::Open { .. }), "{error:?}");
+            assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_later_version_is_left_alone() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("books");
+        let database = redb::Database::create(&path).unwrap();
+        let writing = database.begin_write().unwrap();
+        let facts = redb::TableDefinition::<&str, u64>::new("facts");
+        writing.open_table(facts).unwrap().insert("format", 2).unwrap();
+        writing.commit().unwrap();
+        drop(database);
+        assert_eq!(Store::file(&path).unwrap_err(), StoreError::Newer { path, found: 2, known: 1 });
+    }
+
+    #[test]
+    fn fields_of_a_later_version_are_passed_over() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("books");
+        let store = Store::file(&path).unwrap();
+        store.put(balances(&["100/month"], &[("acme", 2)])).unwrap();
+        drop(store);
+        let database = redb::Database::create(&path).unwrap();
+        let table = redb::TableDefinition::<(&str, &str), &[u8]>::new("balances");
+        let writing = database.begin_write().unwrap();
+        {
+            use redb::ReadableTable;
+            let mut table = writing.open_table(table).unwrap();
+            let row = table.first().unwrap().unwrap();
+            let name = (row.0.value().0.to_owned(), row.0.value().1.to_owned());
+            let text = String::from_utf8(row.1.value().to_vec()).unwrap();
+            drop(row);
+            let text = text.replacen('{', "{\"colour\":\"green\",", 1);
+            table.insert((name.0.as_str(), name.1.as_str()), text.as_bytes()).unwrap();
+        }
+        writing.commit().unwrap();
+        drop(database);
+        assert_eq!(spent(&Store::file(&path).unwrap(), "acme")[0].1, 2);
+    }
+}
