@@ -19,6 +19,7 @@ mod store;
 mod storms;
 mod time;
 mod waiting;
+mod workloads;
 
 /// Whether the large sizes are wanted.
 fn full() -> bool {
