@@ -99,5 +99,7 @@ pub use self::key::Key;
 pub use self::layer::CacheLayer;
 pub use self::service::Cached;
 pub use self::status::{CacheStatus, Miss, Stale};
+#[cfg(feature = "at-rest")]
+pub use self::store::{KeyRing, Keys, Secret};
 pub use self::store::{Policy, StoreError};
 pub use llm_core;

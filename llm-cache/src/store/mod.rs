@@ -1,11 +1,19 @@
 //! Where entries lie: in memory, or further away.
 
+#[cfg(feature = "at-rest")]
+mod at_rest;
 mod entry;
 mod memory;
 mod weight;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+#[cfg(feature = "at-rest")]
+pub(crate) use self::at_rest::{AtRest, Name, Record, Spoilt, TENANT_BYTES};
+#[cfg(feature = "at-rest")]
+pub use self::at_rest::{KeyRing, Keys, Secret};
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::at_rest::{fuzz_body, fuzz_frame};
 pub(crate) use self::{
     entry::{Entry, Life, Source},
     memory::Memory,
