@@ -85,10 +85,12 @@ mod inner;
 mod items;
 mod key;
 mod layer;
+mod opening;
 mod service;
 mod status;
 mod store;
 mod upstream;
+mod url;
 
 pub use self::builder::{BuildError, CacheBuilder};
 pub use self::cache::{Answered, Cache, CallError, Stats};
@@ -100,6 +102,7 @@ pub use self::layer::CacheLayer;
 pub use self::service::Cached;
 pub use self::status::{CacheStatus, Miss, Stale};
 #[cfg(feature = "at-rest")]
-pub use self::store::{KeyRing, Keys, Secret};
+pub use self::store::{Cursor, KeyRing, Keys, Secret};
 pub use self::store::{Policy, StoreError};
+pub use self::url::{StoreUrl, UrlError};
 pub use llm_core;

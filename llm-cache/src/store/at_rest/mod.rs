@@ -14,9 +14,9 @@ mod tests;
 
 pub use self::secret::{KeyRing, Keys, Secret};
 pub(crate) use self::{
-    codec::{AtRest, Spoilt},
+    codec::AtRest,
     name::{Name, TENANT_BYTES},
-    record::Record,
+    record::{Record, nanos},
 };
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::{frame::fuzz_frame, record::fuzz_body};

@@ -8,7 +8,7 @@ use llm_core::{Facts, Usage, Usd};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{frame::Framing, *};
+use super::{codec::Spoilt, frame::Framing, *};
 use crate::{
     Key, Tag,
     generations::Moment,
