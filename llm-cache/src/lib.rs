@@ -82,9 +82,13 @@ mod flight;
 mod freshness;
 mod generations;
 mod inner;
+#[cfg(feature = "at-rest")]
+mod inspect;
 mod items;
 mod key;
 mod layer;
+#[cfg(feature = "at-rest")]
+mod migrate;
 mod opening;
 mod service;
 mod status;
@@ -101,8 +105,12 @@ pub use self::key::Key;
 pub use self::layer::CacheLayer;
 pub use self::service::Cached;
 pub use self::status::{CacheStatus, Miss, Stale};
-#[cfg(feature = "at-rest")]
-pub use self::store::{Cursor, KeyRing, Keys, Secret};
 pub use self::store::{Policy, StoreError};
 pub use self::url::{StoreUrl, UrlError};
+#[cfg(feature = "at-rest")]
+pub use self::{
+    inspect::{Listing, StoredEntry},
+    migrate::{Migrated, migrate},
+    store::{Cursor, KeyRing, Keys, Secret},
+};
 pub use llm_core;

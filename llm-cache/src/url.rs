@@ -1,6 +1,11 @@
 //! Stores by address. Pure: nothing is opened here.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use crate::Policy;
 
@@ -88,6 +93,14 @@ impl FromStr for StoreUrl {
 }
 
 impl StoreUrl {
+    /// The file it is the address of, if it is one's.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path) => Some(path),
+            Place::Memory => None,
+        }
+    }
+
     fn set(&mut self, name: &str, value: &str) -> Result<(), UrlError> {
         match name {
             "max_bytes" => {

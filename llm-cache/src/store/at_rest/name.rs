@@ -28,7 +28,6 @@ impl Name {
     }
 
     /// As an operator sees it.
-    #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "only operators name entries by hand"))]
     pub(crate) fn from_hex(digits: &str) -> Option<Self> {
         let digit = |byte: u8| char::from(byte).to_digit(16);
         let byte = |pair: &[u8]| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok();
