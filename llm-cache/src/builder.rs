@@ -8,7 +8,15 @@ use std::{
 
 use llm_core::{Clock, SystemClock};
 
-use crate::{Cache, Caps, Policy, TtlRule, freshness::Freshness, inner::Inner, store::Memory};
+use crate::{
+    Cache, Caps, Policy, StoreError, StoreUrl, TtlRule, UrlError,
+    freshness::Freshness,
+    generations::Generations,
+    inner::Inner,
+    opening::{Opening, open},
+};
+#[cfg(feature = "at-rest")]
+use crate::{Keys, Secret};
 
 /// Settings of a [`Cache`].
 #[derive(Clone)]
@@ -22,6 +30,11 @@ pub struct CacheBuilder {
     max_answer_bytes: u64,
     keep: Keep,
     clock: Arc<dyn Clock>,
+    url: Option<StoreUrl>,
+    #[cfg(feature = "at-rest")]
+    secret: Option<Secret>,
+    #[cfg(feature = "at-rest")]
+    keys: Option<Arc<dyn Keys>>,
 }
 
 /// What the application says of answers, by their types.
@@ -31,7 +44,7 @@ pub(crate) struct Keep(HashMap<TypeId, Arc<Predicate>>);
 type Predicate = dyn Fn(&dyn Any) -> bool + Send + Sync;
 
 /// Settings that make no cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The namespace is empty.
@@ -46,6 +59,12 @@ pub enum BuildError {
     /// The jitter is more than the whole.
     #[error("a jitter of more than 100 percent is more than the whole time to live")]
     Jitter,
+    /// The address of the store is wrong.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl CacheBuilder {
@@ -66,6 +85,11 @@ impl CacheBuilder {
             max_answer_bytes: u64::MAX,
             keep: Keep::default(),
             clock: Arc::new(SystemClock),
+            url: None,
+            #[cfg(feature = "at-rest")]
+            secret: None,
+            #[cfg(feature = "at-rest")]
+            keys: None,
         }
     }
 
@@ -157,13 +181,54 @@ impl CacheBuilder {
         self
     }
 
-    /// Makes the cache.
+    /// Keeps the answers where an address says, such as `memory:?max_bytes=64mb` or `file:///var/cache/answers`; what it
+    /// sets counts before what the builder sets. In memory by default.
+    pub fn store(mut self, url: StoreUrl) -> Self {
+        self.url = Some(url);
+        self
+    }
+
+    /// The secret that names and checks of entries outside the process are made with. With none, who reads the store can
+    /// find an answer by guessing its question, and who writes it can forge entries.
+    #[cfg(feature = "at-rest")]
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// Seals each tenant's entries outside the process with his key (XChaCha20-Poly1305). A tenant without a key has
+    /// nothing stored there.
+    #[cfg(feature = "at-rest")]
+    pub fn keys(mut self, keys: impl Keys) -> Self {
+        self.keys = Some(Arc::new(keys));
+        self
+    }
+
+    /// Makes the cache with the store of an address: see [`StoreUrl`].
+    ///
+    /// ```
+    /// use llm_cache::Cache;
+    ///
+    /// let url = std::env::var("LLM_CACHE_URL").unwrap_or_else(|_| "memory:?max_bytes=64mb".to_owned());
+    /// let cache = Cache::builder("test-cases").open(&url)?;
+    /// # Ok::<_, llm_cache::BuildError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// An empty namespace, or a cache that could hold nothing.
+    /// As of [`build`](Self::build), and if the address is wrong.
+    pub fn open(self, url: &str) -> Result<Cache, BuildError> {
+        let url = url.parse()?;
+        self.store(url).build()
+    }
+
+    /// Makes the cache. One with a file opens it, which takes milliseconds, and starts a thread that writes it.
+    ///
+    /// # Errors
+    ///
+    /// An empty namespace, a cache that could hold nothing, or a store that cannot be opened.
     pub fn build(self) -> Result<Cache, BuildError> {
-        let Self { namespace, freshness, caps, max_bytes, policy, max_answer_bytes, keep, clock } = self;
+        let Self { namespace, freshness, caps, max_bytes, policy, max_answer_bytes, keep, clock, url, .. } = self;
         if namespace.is_empty() {
             return Err(BuildError::Namespace);
         }
@@ -177,8 +242,19 @@ impl CacheBuilder {
         if freshness.jitter_percent > 100 {
             return Err(BuildError::Jitter);
         }
-        let store = Arc::new(Memory::new(max_bytes, policy));
-        let (flights, generations, counts) = Default::default();
+        let opening = Opening {
+            max_bytes,
+            policy,
+            clock: Arc::clone(&clock),
+            grace: freshness.grace(),
+            #[cfg(feature = "at-rest")]
+            secret: self.secret,
+            #[cfg(feature = "at-rest")]
+            keys: self.keys,
+        };
+        let store = open(url, opening)?;
+        let (flights, generations, counts): (_, Generations, _) = Default::default();
+        generations.advance(store.latest());
         let inner =
             Inner { namespace, flights, caps, store, generations, freshness, max_answer_bytes, keep, clock, counts };
         Ok(Cache(Arc::new(inner)))

@@ -12,7 +12,7 @@ use crate::{
     CacheBuilder, Directive, Key, StoreError, Tag,
     flight::{Boarding, Guard, Pass, arrival},
     inner::{Inner, Stay, Stored},
-    store::{Entry, Source},
+    store::{Census, Entry, Source},
 };
 
 /// The cache itself, with or without a stack: answers by key, and one running call for all who ask the same.
@@ -54,7 +54,12 @@ pub struct Stats {
     pub stored: u64,
     /// Failures of a store further away than memory; each counted as a miss there.
     pub store_errors: u64,
-    /// Entries now.
+    /// Entries at rest that could not be read: tampered with, cut off, of another library, of a newer version, or without
+    /// their key. Each was a miss.
+    pub spoilt: u64,
+    /// Answers that were to be written further away and were not: too many waited, too large, or the store failed.
+    pub unwritten: u64,
+    /// Entries now, in the store that is furthest away.
     pub entries: u64,
     /// Bytes they count for now.
     pub bytes: u64,
@@ -146,7 +151,7 @@ impl Cache {
     /// What the cache has done so far. It settles moka's books, so it is not for hot paths.
     pub fn stats(&self) -> Stats {
         let Inner { store, counts, flights, .. } = &*self.0;
-        let (entries, bytes) = store.size();
+        let Census { entries, bytes, spoilt, lost, failed } = store.census();
         let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
         Stats {
             hits: load(&counts.hits),
@@ -155,7 +160,9 @@ impl Cache {
             bypassed: load(&counts.bypassed),
             coalesced: load(&counts.coalesced),
             stored: load(&counts.stored),
-            store_errors: load(&counts.store_errors),
+            store_errors: load(&counts.store_errors) + failed,
+            spoilt,
+            unwritten: lost,
             entries,
             bytes,
             running: flights.count() as u64,

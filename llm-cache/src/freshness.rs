@@ -113,6 +113,11 @@ impl Freshness {
         now.checked_add(ttl.saturating_sub(early))
     }
 
+    /// For how long past its time an answer can be of use.
+    pub(crate) fn grace(&self) -> Duration {
+        self.stale_if_error.max(self.max_stale)
+    }
+
     /// What an answer is worth at `now`.
     pub(crate) fn judge(&self, life: &Life, now: SystemTime, directive: &Directive) -> Verdict {
         // A clock that was set back tells nothing of how old an answer is.

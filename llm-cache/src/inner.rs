@@ -97,10 +97,14 @@ impl Inner {
         let wanted: Vec<Key> = far.iter().map(|at| keys[*at].clone()).collect();
         for (at, entry) in far.into_iter().zip(self.fetch(&wanted).await) {
             let key = keys[at].lent();
-            match entry.map(|entry| self.judge(key, entry, directive)) {
-                // What lies further away is never older than what is at hand.
-                Some(further) if !matches!(further, Found::Nothing) => found[at] = further,
-                _ => {}
+            let Some(entry) = entry else { continue };
+            let further = self.judge(key, Arc::clone(&entry), directive);
+            if further.is_served() {
+                self.store.promote(key, &entry);
+            }
+            // What lies further away is never older than what is at hand.
+            if !matches!(further, Found::Nothing) {
+                found[at] = further;
             }
         }
         found

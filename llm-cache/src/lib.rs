@@ -82,13 +82,19 @@ mod flight;
 mod freshness;
 mod generations;
 mod inner;
+#[cfg(feature = "at-rest")]
+mod inspect;
 mod items;
 mod key;
 mod layer;
+#[cfg(feature = "at-rest")]
+mod migrate;
+mod opening;
 mod service;
 mod status;
 mod store;
 mod upstream;
+mod url;
 
 pub use self::builder::{BuildError, CacheBuilder};
 pub use self::cache::{Answered, Cache, CallError, Stats};
@@ -100,4 +106,11 @@ pub use self::layer::CacheLayer;
 pub use self::service::Cached;
 pub use self::status::{CacheStatus, Miss, Stale};
 pub use self::store::{Policy, StoreError};
+pub use self::url::{StoreUrl, UrlError};
+#[cfg(feature = "at-rest")]
+pub use self::{
+    inspect::{Listing, StoredEntry},
+    migrate::{Migrated, migrate},
+    store::{Cursor, KeyRing, Keys, Secret},
+};
 pub use llm_core;

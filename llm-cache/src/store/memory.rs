@@ -3,7 +3,7 @@ use std::{hash::BuildHasher, sync::Arc};
 use foldhash::quality::RandomState;
 use moka::{policy::EvictionPolicy, sync::Cache};
 
-use super::{Entry, Far, Policy, Store, at_once};
+use super::{Census, Entry, Far, Policy, Store, at_once};
 use crate::{Key, key::Lent};
 
 /// The memory tier: typed answers, so that a hit decodes nothing; bounded in bytes.
@@ -81,9 +81,10 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Store for Memory<H> {
     }
 
     /// moka settles evictions behind calls; this settles them first.
-    fn size(&self) -> (u64, u64) {
+    fn census(&self) -> Census {
         self.entries.run_pending_tasks();
-        (self.entries.entry_count(), self.entries.weighted_size())
+        let (entries, bytes) = (self.entries.entry_count(), self.entries.weighted_size());
+        Census { entries, bytes, ..Census::default() }
     }
 }
 
@@ -143,11 +144,11 @@ mod tests {
         for n in 0..256 {
             memory.put(key(n), entry(&key(n), &"x".repeat(10_000)));
         }
-        let (entries, bytes) = memory.size();
+        let Census { entries, bytes, .. } = memory.census();
         assert!(entries <= 9 && bytes <= 100_000, "{entries} entries, {bytes} bytes");
         memory.put(key(999), entry(&key(999), &"x".repeat(200_000)));
         assert!(memory.peek(key(999).lent()).is_none(), "larger than the whole tier");
-        assert_eq!(memory.size().0, entries, "and it evicts nothing");
+        assert_eq!(memory.census().entries, entries, "and it evicts nothing");
     }
 
     #[test]
@@ -164,12 +165,12 @@ mod tests {
                 put(n);
                 let _ = memory.peek(key(n).lent());
             }
-            let _ = (round, memory.size());
+            let _ = (round, memory.census());
         }
         for n in 1_000..1_020 {
             put(n);
         }
-        let _ = memory.size();
+        let _ = memory.census();
         (1_000..1_020).filter(|n| memory.peek(key(*n).lent()).is_some()).count()
     }
 }

@@ -2,14 +2,19 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers")]
 
+mod conformance;
 mod contract;
 mod core;
 mod directives;
 mod edges;
-mod entries;
+#[cfg(feature = "file")]
+mod file;
 mod flights;
-mod invalidation;
 mod items;
+#[cfg(feature = "file")]
+mod killed;
+#[cfg(feature = "admin")]
+mod program;
 mod upstream;
 mod vendor;
 mod vendors;
