@@ -75,8 +75,11 @@
 //!
 //! None yet.
 
+mod audit;
+mod background;
 mod builder;
 mod cache;
+mod counts;
 mod directive;
 mod flight;
 mod freshness;
@@ -85,11 +88,17 @@ mod inner;
 mod items;
 mod key;
 mod layer;
+mod observe;
+mod refresh;
+mod refusal;
+mod samples;
 mod service;
 mod status;
 mod store;
+mod telemetry;
 mod upstream;
 
+pub use self::audit::{Audit, Disagreement};
 pub use self::builder::{BuildError, CacheBuilder};
 pub use self::cache::{Answered, Cache, CallError, Stats};
 pub use self::directive::{Caps, Directive};
@@ -98,6 +107,6 @@ pub use self::generations::Tag;
 pub use self::key::Key;
 pub use self::layer::CacheLayer;
 pub use self::service::Cached;
-pub use self::status::{CacheStatus, Miss, Stale};
+pub use self::status::{CacheStatus, Miss, Observed, Stale};
 pub use self::store::{Policy, StoreError};
 pub use llm_core;

@@ -52,6 +52,11 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Entries and the bytes they count for, in what is at hand.
     fn size(&self) -> (u64, u64);
 
+    /// Entries that had to make room so far, in what is at hand.
+    fn evictions(&self) -> u64 {
+        0
+    }
+
     /// Waits until all that was put is where it shall be.
     fn close(&self) -> Far<'_, ()> {
         at_once(())
