@@ -239,7 +239,7 @@ impl<V: Rest> Seat<V> {
 
 impl<V: Rest> Drop for Seat<V> {
     fn drop(&mut self) {
-        let (Some(mut reader), Some(crew)) = (self.reader.take(), &self.crew) else { return };
+        let (Some(reader), Some(crew)) = (self.reader.take(), &self.crew) else { return };
         let is_last = crew.callers.fetch_sub(1, Ordering::AcqRel) == 1;
         if !is_last || !crew.is_running() {
             return;
@@ -247,7 +247,9 @@ impl<V: Rest> Drop for Seat<V> {
         // The reader goes on in the background, and holds the flight as a caller would: whoever asks now joins it.
         let Some(place) = crew.charter.place() else { return };
         crew.charter.background.keep(place, async move {
-            if let Some(rest) = arrival(&mut reader).await.and_then(V::rest) {
+            // This one may have read the arrival.
+            let Some(mut again) = reader.another() else { return };
+            if let Some(rest) = arrival(&mut again).await.and_then(V::rest) {
                 rest.await;
             }
         });

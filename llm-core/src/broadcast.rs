@@ -315,6 +315,11 @@ where
         std::future::poll_fn(|cx| self.of.poll_item(self.id, None, cx)).await
     }
 
+    /// Another reader of the same stream, from the first item; `None` if it is closed.
+    pub fn another(&self) -> Option<Self> {
+        self.of.read()
+    }
+
     /// Whether items that this reader has not read are gone, so that he gets no more.
     pub fn has_missed(&self) -> bool {
         self.next < self.of.lock().gone

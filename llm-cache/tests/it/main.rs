@@ -2,6 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers")]
 
+mod background;
+mod bounds;
+mod chaos;
 mod contract;
 mod core;
 mod directives;
@@ -9,7 +12,10 @@ mod edges;
 mod entries;
 mod flights;
 mod invalidation;
+mod isolation;
 mod items;
+mod kept;
+mod telling;
 mod upstream;
 mod vendor;
 mod vendors;
