@@ -86,6 +86,11 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// What it holds, and what went wrong.
     fn census(&self) -> Census;
 
+    /// Entries that had to make room so far, in what is at hand.
+    fn evictions(&self) -> u64 {
+        0
+    }
+
     /// Waits until all that was put is where it shall be.
     fn close(&self) -> Far<'_, ()> {
         at_once(())

@@ -2,6 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers")]
 
+mod background;
+mod bounds;
+mod chaos;
 mod conformance;
 mod contract;
 mod core;
@@ -10,11 +13,14 @@ mod edges;
 #[cfg(feature = "file")]
 mod file;
 mod flights;
+mod isolation;
 mod items;
+mod kept;
 #[cfg(feature = "file")]
 mod killed;
 #[cfg(feature = "admin")]
 mod program;
+mod telling;
 mod upstream;
 mod vendor;
 mod vendors;
