@@ -75,21 +75,36 @@
 //!
 //! None yet.
 
+mod audit;
+mod background;
 mod builder;
 mod cache;
+mod counts;
 mod directive;
 mod flight;
 mod freshness;
 mod generations;
 mod inner;
+#[cfg(feature = "at-rest")]
+mod inspect;
 mod items;
 mod key;
 mod layer;
+#[cfg(feature = "at-rest")]
+mod migrate;
+mod observe;
+mod opening;
+mod refresh;
+mod refusal;
+mod samples;
 mod service;
 mod status;
 mod store;
+mod telemetry;
 mod upstream;
+mod url;
 
+pub use self::audit::{Audit, Disagreement};
 pub use self::builder::{BuildError, CacheBuilder};
 pub use self::cache::{Answered, Cache, CallError, Stats};
 pub use self::directive::{Caps, Directive};
@@ -98,6 +113,13 @@ pub use self::generations::Tag;
 pub use self::key::Key;
 pub use self::layer::CacheLayer;
 pub use self::service::Cached;
-pub use self::status::{CacheStatus, Miss, Stale};
+pub use self::status::{CacheStatus, Miss, Observed, Stale};
 pub use self::store::{Policy, StoreError};
+pub use self::url::{StoreUrl, UrlError};
+#[cfg(feature = "at-rest")]
+pub use self::{
+    inspect::{Listing, StoredEntry},
+    migrate::{Migrated, migrate},
+    store::{Cursor, KeyRing, Keys, Secret},
+};
 pub use llm_core;
