@@ -80,6 +80,9 @@ mod cache;
 mod directive;
 mod flight;
 mod freshness;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod generations;
 mod inner;
 #[cfg(feature = "at-rest")]
@@ -92,6 +95,11 @@ mod migrate;
 mod opening;
 mod service;
 mod status;
+#[cfg_attr(not(feature = "file"), expect(dead_code, reason = "what stores outside the process need"))]
+#[cfg_attr(
+    all(feature = "at-rest", not(feature = "file")),
+    expect(unused_imports, reason = "what stores outside the process need")
+)]
 mod store;
 mod upstream;
 mod url;

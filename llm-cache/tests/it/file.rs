@@ -1,4 +1,5 @@
 //! Answers in a file.
+#![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
 use std::{fs, io, sync::Arc, time::Duration};
 
