@@ -5,7 +5,9 @@ use std::{
     path::Path,
 };
 
-use redb::{Builder, Database, DatabaseError, Durability, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableTable, Table, TableDefinition, TableError, WriteTransaction,
+};
 
 use crate::{
     StoreError,
@@ -24,6 +26,9 @@ const DROPPED: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("dropp
 const BOOKS: TableDefinition<'_, &str, u64> = TableDefinition::new("books");
 
 type NameBytes = &'static [u8; Name::BYTES];
+
+const OPEN_ALREADY: &str = "is open already, in another process or another cache of this one: give each its own file, \
+                            or clone one cache";
 
 /// The version of these tables.
 const FORMAT: u64 = 1;
@@ -89,6 +94,7 @@ impl Disk {
     pub(super) fn open(path: &Path) -> Result<(Self, Books, Drops), StoreError> {
         let failed = |reason: String| StoreError::new("file", format!("{}: {reason}", path.display()));
         let file = open_file(path).map_err(|error| failed(format!("cannot be opened: {error}")))?;
+        let none = |error: String| failed(format!("is no cache file, or a damaged one ({error}): move it away"));
         // Some damage makes redb panic.
         let opened = catch_unwind(|| {
             Builder::new()
@@ -99,23 +105,17 @@ impl Disk {
         });
         let damaged = || failed("is damaged: move it away".to_owned());
         let disk = opened.map_err(|_| damaged())?.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => failed(
-                "is open already, in another process or another cache of this one: give each its own file, or share one cache".to_owned(),
-            ),
+            DatabaseError::DatabaseAlreadyOpen => failed(OPEN_ALREADY.to_owned()),
             DatabaseError::Storage(redb::StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
                 failed(format!("cannot be opened: {error}"))
             }
-            error => failed(format!("is no cache file, or a damaged one ({error}): move it away")),
+            error => none(error.to_string()),
         })?;
-        let read = |error: Fault| failed(format!("is no cache file, or a damaged one ({error}): move it away"));
-        let begin = || -> Result<_, StoreError> {
-            let format = disk.format().map_err(read)?;
-            if format != FORMAT {
-                return Err(failed(format!("has format {format}, and this version knows {FORMAT}: use another file")));
-            }
-            disk.change(|batch| Ok((batch.books, batch.drops()?))).map_err(read)
-        };
-        let (books, drops) = catch_unwind(AssertUnwindSafe(begin)).map_err(|_| damaged())??;
+        let begun = catch_unwind(AssertUnwindSafe(|| disk.begin())).map_err(|_| damaged())?;
+        let (format, books, drops) = begun.map_err(|error| none(error.to_string()))?;
+        if format != FORMAT {
+            return Err(failed(format!("has format {format}, and this version knows {FORMAT}: use another file")));
+        }
         Ok((disk, books, drops))
     }
 
@@ -169,21 +169,27 @@ impl Disk {
         Ok(result)
     }
 
-    fn format(&self) -> Result<u64, Fault> {
-        let transaction = self.db.begin_write()?;
-        let format = {
-            let mut books = transaction.open_table(BOOKS)?;
-            let known = books.get("format")?.map(|format| format.value());
-            match known {
-                Some(format) => format,
-                None => {
-                    books.insert("format", FORMAT)?;
-                    FORMAT
-                }
+    /// What a file has in its books; those of a new file are begun.
+    fn begin(&self) -> Result<(u64, Books, Drops), Fault> {
+        let read = self.db.begin_read()?;
+        let books = match read.open_table(BOOKS) {
+            Ok(books) => books,
+            Err(TableError::TableDoesNotExist(_)) => {
+                self.change(|_| Ok(()))?;
+                return Ok((FORMAT, Books::default(), Drops::new()));
             }
+            Err(error) => return Err(error.into()),
         };
-        transaction.commit()?;
-        Ok(format)
+        let format = books.get("format")?.map_or(0, |format| format.value());
+        if format != FORMAT {
+            return Ok((format, Books::default(), Drops::new()));
+        }
+        let mut drops = Drops::new();
+        for row in read.open_table(DROPPED)?.iter()? {
+            let (tag, at) = row?;
+            drops.push((*tag.value(), Moment::from_nanos(at.value())));
+        }
+        Ok((format, Books::load(&books)?, drops))
     }
 }
 
@@ -194,7 +200,7 @@ impl<'t> Batch<'t> {
             order: transaction.open_table(ORDER)?,
             ends: transaction.open_table(ENDS)?,
             dropped: transaction.open_table(DROPPED)?,
-            books: Books::load(transaction)?,
+            books: Books::load(&transaction.open_table(BOOKS)?)?,
         })
     }
 
@@ -292,20 +298,10 @@ impl<'t> Batch<'t> {
         (self.books.entries, self.books.bytes) = (0, 0);
         Ok(())
     }
-
-    fn drops(&self) -> Result<Drops, Fault> {
-        let mut drops = Vec::new();
-        for row in self.dropped.iter()? {
-            let (tag, at) = row?;
-            drops.push((*tag.value(), Moment::from_nanos(at.value())));
-        }
-        Ok(drops)
-    }
 }
 
 impl Books {
-    fn load(transaction: &WriteTransaction) -> Result<Self, Fault> {
-        let books = transaction.open_table(BOOKS)?;
+    fn load(books: &impl ReadableTable<&'static str, u64>) -> Result<Self, Fault> {
         let of = |name: &str| books.get(name).map(|found| found.map_or(0, |found| found.value()));
         Ok(Self {
             entries: of("entries")?,
@@ -319,8 +315,14 @@ impl Books {
     fn save(self, transaction: &WriteTransaction) -> Result<(), Fault> {
         let Self { entries, bytes, next, last, floor } = self;
         let mut books = transaction.open_table(BOOKS)?;
-        let fields =
-            [("entries", entries), ("bytes", bytes), ("next", next), ("last", last.nanos()), ("floor", floor.nanos())];
+        let fields = [
+            ("format", FORMAT),
+            ("entries", entries),
+            ("bytes", bytes),
+            ("next", next),
+            ("last", last.nanos()),
+            ("floor", floor.nanos()),
+        ];
         for (name, value) in fields {
             books.insert(name, value)?;
         }

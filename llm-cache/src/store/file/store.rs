@@ -1,4 +1,5 @@
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -353,6 +354,7 @@ impl Drop for FileStore {
             let _ = writer.join();
         }
         let disk = self.shared.disk.write().unwrap_or_else(PoisonError::into_inner).take();
-        drop(disk);
+        // Some damage makes redb panic.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(disk)));
     }
 }
