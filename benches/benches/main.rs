@@ -13,12 +13,14 @@ mod miss;
 mod ratelimit;
 mod scale;
 mod scan;
+mod stored;
 mod streamed;
 
 criterion::criterion_main!(
     memory_hit::benches,
     miss::benches,
     join::benches,
+    stored::benches,
     streamed::benches,
     embed::benches,
     contention::benches,

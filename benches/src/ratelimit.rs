@@ -46,7 +46,11 @@ impl Gate {
 
     /// Calls of so many tenants.
     pub fn crowd(&self, tenants: usize) -> Vec<Demand> {
-        let of = |tenant: usize| Demand { tenant: format!("tenant-{tenant}").into(), ..self.demand.clone() };
+        let of = |tenant: usize| {
+            let mut demand = self.demand.clone();
+            demand.tenant = format!("tenant-{tenant}").into();
+            demand
+        };
         (0..tenants).map(of).collect()
     }
 }
