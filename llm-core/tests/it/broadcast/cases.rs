@@ -203,7 +203,7 @@ fn a_closed_stream_is_joined_by_nobody_and_holds_no_more_than_when_it_was_closed
     let (source, _) = Source::new(&(0..100).map(Step::Item).collect::<Vec<_>>());
     let shared = Broadcast::new(source);
     let (mut quick, mut slow, mut late) = (shared.read().unwrap(), shared.read().unwrap(), shared.read().unwrap());
-    let mut next = |reader: &mut Reader<Source>| reader.next().now_or_never().flatten();
+    let next = |reader: &mut Reader<Source>| reader.next().now_or_never().flatten();
     for n in 0..10 {
         assert_eq!(next(&mut quick), Some(n));
     }
