@@ -77,6 +77,8 @@
 //! - **Room:** at most `max_bytes`. In memory the least recently used answers go first, in a file those that were stored
 //!   first.
 //!
+//! How often it answers, by policy, room and time to live, is measured in [`hit_rates`].
+//!
 //! # Stores
 //!
 //! Memory holds answers as they are, so that a hit decodes nothing. A file (`file:///path`, feature `file`) holds them
@@ -178,6 +180,8 @@ mod freshness;
 #[doc(hidden)]
 pub mod fuzzing;
 mod generations;
+#[doc = include_str!("../docs/hit-rates.md")]
+pub mod hit_rates {}
 mod inner;
 #[cfg(feature = "at-rest")]
 mod inspect;
