@@ -1,6 +1,41 @@
 //! `cargo bench -p benches`
 
-mod codec;
-mod memory_hit;
+use std::time::Duration;
 
-criterion::criterion_main!(memory_hit::benches, codec::benches);
+use criterion::Criterion;
+
+mod codec;
+mod contention;
+mod embed;
+mod join;
+mod memory_hit;
+mod miss;
+mod ratelimit;
+mod scale;
+mod scan;
+mod stored;
+mod streamed;
+
+criterion::criterion_main!(
+    memory_hit::benches,
+    miss::benches,
+    join::benches,
+    stored::benches,
+    streamed::benches,
+    embed::benches,
+    contention::benches,
+    scale::benches,
+    scan::benches,
+    codec::benches,
+    ratelimit::benches,
+);
+
+/// Half a second to warm up, two to measure.
+fn short() -> Criterion {
+    Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2))
+}
+
+/// For what waits: one thread, and time.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime needs nothing")
+}

@@ -5,7 +5,7 @@ use std::{hash::BuildHasher, hint::black_box, sync::Arc};
 use benches::hit::Warm;
 use criterion::{BatchSize, Criterion, criterion_group};
 
-criterion_group!(benches, memory_hit);
+criterion_group!(name = benches; config = crate::short(); targets = memory_hit);
 
 fn memory_hit(c: &mut Criterion) {
     let mut group = c.benchmark_group("memory hit, 2 KB prompt, 2 KB answer");

@@ -1,26 +1,17 @@
 //! A memory hit through the whole cache layer: a prompt of 2 KB, an answer of 2 KB.
 
-use std::{
-    future::{Ready, ready},
-    task::{Context, Poll},
-};
-
 use futures_util::FutureExt;
 use llm_cache::{Cache, Cached};
-use llm_core::{
-    Call, ChatRequest, ChatResponse, Choice, Error, Facts, Fingerprinter, FinishReason, Operation, Part, Receipt,
-    Reply, Usage, Usd,
-};
+use llm_core::{Call, ChatRequest, ChatResponse, Fingerprinter, Operation, Reply};
 use tower::Service;
 
-/// A client that answers at once.
-#[derive(Clone, Debug)]
-pub struct AtOnce(ChatResponse);
+use crate::vendor::AtOnce;
 
 /// A warm cache and a question that it knows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Warm {
-    service: Cached<AtOnce>,
+    /// The layer over a vendor that answers at once.
+    pub service: Cached<AtOnce>,
     /// The question.
     pub call: Call<ChatRequest>,
     /// Its answer.
@@ -30,21 +21,17 @@ pub struct Warm {
 impl Warm {
     /// A cache that holds one answer of 2 KB to a prompt of 2 KB.
     pub fn new() -> Self {
-        let text = |words: &str| words.repeat(2_048 / words.len());
-        let call =
-            Call::new("acme", ChatRequest::new("gpt-4o-mini").system("Write test cases.").user(text("a login form ")));
-        let choice = Choice::new(0, vec![Part::text(text("given a user when "))], FinishReason::Stop);
-        let answer = ChatResponse::new("chatcmpl-1", "gpt-4o-mini", vec![choice]);
+        let vendor = AtOnce::saying(&of_2_kb("given a user when "));
+        let answer = vendor.answer().clone();
         let cache = Cache::builder("bench").build().expect("the defaults are right");
-        let mut warm = Self { service: Cached::new(AtOnce(answer.clone()), cache), call, answer };
+        let mut warm = Self { service: Cached::new(vendor, cache), call: question("acme"), answer };
         drop(warm.ask(warm.call.clone()));
         warm
     }
 
     /// Asks, and takes the answer. The call is made by the caller: its allocations are not the layer's.
     pub fn ask(&mut self, call: Call<ChatRequest>) -> Reply<ChatResponse> {
-        let reply = self.service.call(call).now_or_never().expect("nothing here waits");
-        reply.expect("nothing here fails")
+        at_once(&mut self.service, call)
     }
 
     /// The canonical bytes of the question.
@@ -61,19 +48,20 @@ impl Default for Warm {
     }
 }
 
-impl Service<Call<ChatRequest>> for AtOnce {
-    type Response = Reply<ChatResponse>;
-    type Error = Error;
-    type Future = Ready<Result<Reply<ChatResponse>, Error>>;
+/// A prompt of 2 KB, from a tenant.
+pub fn question(tenant: &str) -> Call<ChatRequest> {
+    Call::new(tenant, ChatRequest::new("gpt-4o-mini").system("Write test cases.").user(of_2_kb("a login form ")))
+}
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
+/// Words, as often as 2 KB hold them.
+pub fn of_2_kb(words: &str) -> String {
+    words.repeat(2_048 / words.len())
+}
 
-    fn call(&mut self, _: Call<ChatRequest>) -> Self::Future {
-        let mut facts = Facts::default();
-        facts.usage = Some(Usage::new(512, 512));
-        facts.cost = Some(Usd::from_nanos(1));
-        ready(Ok(Reply::new(self.0.clone(), Receipt::new(facts))))
-    }
+/// Makes a call that nothing has to wait for.
+pub fn at_once<O, S, C>(service: &mut S, call: C) -> Reply<O>
+where
+    S: Service<C, Response = Reply<O>, Error = llm_core::Error>,
+{
+    service.call(call).now_or_never().expect("nothing here waits").expect("nothing here fails")
 }

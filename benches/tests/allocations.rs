@@ -1,6 +1,6 @@
 //! Counted, not timed.
 
-use benches::hit::Warm;
+use benches::{filled::Filled, hit::Warm};
 
 #[test]
 fn a_memory_hit_takes_at_most_four_allocations() {
@@ -12,4 +12,22 @@ fn a_memory_hit_takes_at_most_four_allocations() {
     assert_eq!(reply.expect("it was asked").output, warm.answer);
     println!("{} allocations, {} bytes", counted.count_total, counted.bytes_total);
     assert!(counted.count_total <= 4, "{} allocations", counted.count_total);
+}
+
+/// With `LLM_FULL` at a million entries, else at 1,500.
+#[test]
+fn an_entry_takes_no_more_than_it_counts_for_however_many_there_are() {
+    #[expect(clippy::disallowed_methods, reason = "a test's edge")]
+    let full = std::env::var_os("LLM_FULL").is_some();
+    let sizes = if full { [1_000, 1_000_000] } else { [300, 1_500] };
+    let taken = sizes.map(|entries| {
+        let mut filled = None;
+        let counted = allocation_counter::measure(|| filled = Some(Filled::new(entries)));
+        let filled = filled.expect("it was filled");
+        let taken = u64::try_from(counted.bytes_current).expect("it holds something") / entries;
+        println!("{entries} entries: {taken} bytes each, which count for {}", filled.counted());
+        assert!(taken <= filled.counted(), "{taken} bytes an entry, counted as {}", filled.counted());
+        taken
+    });
+    assert!(taken[1] * 2 <= taken[0] * 3, "{taken:?} bytes an entry");
 }

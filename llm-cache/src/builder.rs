@@ -7,8 +7,23 @@ use std::{
 };
 
 use llm_core::{Clock, SystemClock};
+use tokio::runtime::Handle;
 
-use crate::{Cache, Caps, Policy, TtlRule, freshness::Freshness, inner::Inner, store::Memory};
+use crate::{
+    Audit, Cache, Caps, Policy, StoreError, StoreUrl, TtlRule, UrlError,
+    audit::Auditor,
+    background::Background,
+    counts::Counts,
+    flight::Flights,
+    freshness::Freshness,
+    generations::Generations,
+    inner::Inner,
+    opening::{Opening, open},
+    refusal::Refusals,
+    samples::Samples,
+};
+#[cfg(feature = "at-rest")]
+use crate::{Keys, Secret};
 
 /// Settings of a [`Cache`].
 #[derive(Clone)]
@@ -22,6 +37,25 @@ pub struct CacheBuilder {
     max_answer_bytes: u64,
     keep: Keep,
     clock: Arc<dyn Clock>,
+    asking: Asking,
+    url: Option<StoreUrl>,
+    #[cfg(feature = "at-rest")]
+    secret: Option<Secret>,
+    #[cfg(feature = "at-rest")]
+    keys: Option<Arc<dyn Keys>>,
+}
+
+/// When to ask, beside when nothing is stored.
+#[derive(Clone, Default)]
+struct Asking {
+    observe: bool,
+    keep_fallbacks: bool,
+    finish_abandoned: bool,
+    /// How many calls the background has room for.
+    background: Option<u32>,
+    audit: Option<Audit>,
+    samples: u32,
+    refusal_ttl: Option<Duration>,
 }
 
 /// What the application says of answers, by their types.
@@ -31,7 +65,7 @@ pub(crate) struct Keep(HashMap<TypeId, Arc<Predicate>>);
 type Predicate = dyn Fn(&dyn Any) -> bool + Send + Sync;
 
 /// Settings that make no cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The namespace is empty.
@@ -43,9 +77,24 @@ pub enum BuildError {
     /// The capacity is zero.
     #[error("a capacity of zero bytes stores nothing: set a larger one, or leave the cache out")]
     Capacity,
+    /// Something is to be asked in the background, and there is none.
+    #[error("calls in the background need room: set `spawn_background` to one or more")]
+    Background,
+    /// The cache is to spawn tasks, and is not built in a tokio runtime.
+    #[error("a cache that spawns tasks must be built in a tokio runtime")]
+    Runtime,
+    /// The share of hits to audit is more than the whole.
+    #[error("an audit of more than 100 percent is more than all hits")]
+    Audit,
     /// The jitter is more than the whole.
     #[error("a jitter of more than 100 percent is more than the whole time to live")]
     Jitter,
+    /// The address of the store is wrong.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl CacheBuilder {
@@ -55,6 +104,7 @@ impl CacheBuilder {
             ttl: Some(Duration::from_secs(24 * 3600)),
             jitter_percent: 0,
             stale_if_error: Duration::ZERO,
+            revalidate: Duration::ZERO,
             max_stale: Duration::ZERO,
         };
         Self {
@@ -63,9 +113,15 @@ impl CacheBuilder {
             caps: Caps::none(),
             max_bytes: 64 << 20,
             policy: Policy::default(),
-            max_answer_bytes: u64::MAX,
+            max_answer_bytes: 8 << 20,
             keep: Keep::default(),
             clock: Arc::new(SystemClock),
+            asking: Asking::default(),
+            url: None,
+            #[cfg(feature = "at-rest")]
+            secret: None,
+            #[cfg(feature = "at-rest")]
+            keys: None,
         }
     }
 
@@ -101,6 +157,74 @@ impl CacheBuilder {
         self
     }
 
+    /// For how long past its time an answer is served while it is replaced in the background. Not at all by default.
+    ///
+    /// Whoever gets it triggers the call that replaces it, unless one runs: in the name of his tenant, at
+    /// [`Priority::Background`](llm_core::Priority), through the layers below. Needs
+    /// [`spawn_background`](Self::spawn_background).
+    pub fn stale_while_revalidate(mut self, by: Duration) -> Self {
+        self.freshness.revalidate = by;
+        self
+    }
+
+    /// Has calls go on in the background when their last caller has left, as long as there is room, so that the answer is
+    /// stored; paid by the tenant of whoever led. Off by default: they are dropped. Needs
+    /// [`spawn_background`](Self::spawn_background).
+    ///
+    /// A call that is shared with nobody ([`Directive::no_cache`], [`Directive::no_store`]) is dropped in any case.
+    ///
+    /// [`Directive::no_cache`]: crate::Directive::no_cache
+    /// [`Directive::no_store`]: crate::Directive::no_store
+    pub fn finish_abandoned(mut self) -> Self {
+        self.asking.finish_abandoned = true;
+        self
+    }
+
+    /// Asks a share of the hits again. Needs [`spawn_background`](Self::spawn_background).
+    pub fn audit(mut self, audit: Audit) -> Self {
+        self.asking.audit = Some(audit);
+        self
+    }
+
+    /// Gives calls that nobody waits for a background of their own: the cache then **spawns tasks** on the tokio runtime
+    /// that [`build`](Self::build) is called in, one for each such call, at most `most` at a time. What finds no room is
+    /// left undone and counted ([`Stats::skipped`](crate::Stats::skipped)); a call that fails keeps its room for a second,
+    /// or for as long as the vendor asked to wait, up to half a minute.
+    pub fn spawn_background(mut self, most: u32) -> Self {
+        self.asking.background = Some(most);
+        self
+    }
+
+    /// Keeps up to `most` answers to a question that is meant to have several
+    /// ([`Operation::varies`](llm_core::Operation::varies): a temperature above zero), and gives them out in turn. One by
+    /// default.
+    pub fn samples(mut self, most: u32) -> Self {
+        self.asking.samples = most;
+        self
+    }
+
+    /// Remembers for so long that a vendor refused a question because it is invalid or too long, so that it is not asked
+    /// again and again. In memory only, and off by default. [`CacheStatus::of_error`](crate::CacheStatus::of_error) tells
+    /// such an error. Requests that are answered item by item are not remembered.
+    pub fn refusal_ttl(mut self, ttl: Duration) -> Self {
+        self.asking.refusal_ttl = Some(ttl);
+        self
+    }
+
+    /// Stores answers of models other than those asked for too. By default an answer that a lower layer says it fell back
+    /// on ([`Facts::fallback`](llm_core::Facts::fallback)) is served once and not stored.
+    pub fn keep_fallbacks(mut self) -> Self {
+        self.asking.keep_fallbacks = true;
+        self
+    }
+
+    /// Observes only: every call goes up as it is, and its reply says what the cache would have done
+    /// ([`Observed`](crate::Observed)). Answers are stored and counted as if they were served.
+    pub fn observe(mut self) -> Self {
+        self.asking.observe = true;
+        self
+    }
+
     /// For how long past its time an answer is kept for calls that allow it ([`Directive::max_stale`]). Not at all by
     /// default.
     ///
@@ -129,7 +253,11 @@ impl CacheBuilder {
         self
     }
 
-    /// The largest answer to store, counted as for [`max_bytes`](Self::max_bytes). By default, any that fits.
+    /// The largest answer to store, counted as for [`max_bytes`](Self::max_bytes): 8 MiB by default.
+    ///
+    /// A stream that grows larger while it runs is held no longer for those who would join it: whoever asks then makes a
+    /// call of his own, and a reader who falls as far behind the others is cut off. Here each piece counts as its text
+    /// and 128 bytes.
     pub fn max_answer_bytes(mut self, bytes: u64) -> Self {
         self.max_answer_bytes = bytes;
         self
@@ -157,13 +285,55 @@ impl CacheBuilder {
         self
     }
 
-    /// Makes the cache.
+    /// Keeps the answers where an address says, such as `memory:?max_bytes=64mb` or `file:///var/cache/answers`; what it
+    /// sets counts before what the builder sets. In memory by default.
+    pub fn store(mut self, url: StoreUrl) -> Self {
+        self.url = Some(url);
+        self
+    }
+
+    /// The secret that names and checks of entries outside the process are made with. With none, who reads the store can
+    /// find an answer by guessing its question, and who writes it can forge entries.
+    #[cfg(feature = "at-rest")]
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// Seals each tenant's entries outside the process with his key (XChaCha20-Poly1305). A tenant without a key has
+    /// nothing stored there.
+    #[cfg(feature = "at-rest")]
+    pub fn keys(mut self, keys: impl Keys) -> Self {
+        self.keys = Some(Arc::new(keys));
+        self
+    }
+
+    /// Makes the cache with the store of an address: see [`StoreUrl`].
+    ///
+    /// ```
+    /// use llm_cache::Cache;
+    ///
+    /// let url = std::env::var("LLM_CACHE_URL").unwrap_or_else(|_| "memory:?max_bytes=64mb".to_owned());
+    /// let cache = Cache::builder("test-cases").open(&url)?;
+    /// # Ok::<_, llm_cache::BuildError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// An empty namespace, or a cache that could hold nothing.
+    /// As of [`build`](Self::build), and if the address is wrong.
+    pub fn open(self, url: &str) -> Result<Cache, BuildError> {
+        let url = url.parse()?;
+        self.store(url).build()
+    }
+
+    /// Makes the cache. One with a file opens it, which takes milliseconds, and starts a thread that writes it.
+    ///
+    /// # Errors
+    ///
+    /// An empty namespace, a cache that could hold nothing, or a store that cannot be opened.
     pub fn build(self) -> Result<Cache, BuildError> {
-        let Self { namespace, freshness, caps, max_bytes, policy, max_answer_bytes, keep, clock } = self;
+        let Self { namespace, freshness, caps, max_bytes, policy, max_answer_bytes, keep, clock, asking, url, .. } =
+            self;
         if namespace.is_empty() {
             return Err(BuildError::Namespace);
         }
@@ -177,11 +347,59 @@ impl CacheBuilder {
         if freshness.jitter_percent > 100 {
             return Err(BuildError::Jitter);
         }
-        let store = Arc::new(Memory::new(max_bytes, policy));
-        let (flights, generations, counts) = Default::default();
-        let inner =
-            Inner { namespace, flights, caps, store, generations, freshness, max_answer_bytes, keep, clock, counts };
+        let background = asking.background(&freshness)?;
+        let opening = Opening {
+            max_bytes,
+            policy,
+            clock: Arc::clone(&clock),
+            grace: freshness.grace(),
+            #[cfg(feature = "at-rest")]
+            secret: self.secret,
+            #[cfg(feature = "at-rest")]
+            keys: self.keys,
+        };
+        let store = open(url, opening)?;
+        let generations = Generations::default();
+        generations.advance(store.latest());
+        let counts = Arc::new(Counts::new(&namespace));
+        let finish = background.clone().filter(|_| asking.finish_abandoned);
+        let inner = Inner {
+            namespace,
+            flights: Flights::new(finish, Arc::clone(&counts)),
+            caps,
+            store,
+            generations,
+            freshness,
+            max_answer_bytes,
+            keep,
+            clock,
+            counts,
+            observe: asking.observe,
+            keep_fallbacks: asking.keep_fallbacks,
+            background,
+            audit: asking.audit.map(Auditor::new),
+            samples: Samples::new(asking.samples),
+            refusals: asking.refusal_ttl.map(Refusals::new),
+        };
         Ok(Cache(Arc::new(inner)))
+    }
+}
+
+impl Asking {
+    /// The background that the settings need.
+    fn background(&self, freshness: &Freshness) -> Result<Option<Arc<Background>>, BuildError> {
+        if self.audit.as_ref().is_some_and(|audit| !audit.is_percentage()) {
+            return Err(BuildError::Audit);
+        }
+        let is_needed = self.finish_abandoned || self.audit.is_some() || !freshness.revalidate.is_zero();
+        match self.background {
+            None | Some(0) if is_needed => Err(BuildError::Background),
+            None | Some(0) => Ok(None),
+            Some(most) => {
+                let runtime = Handle::try_current().map_err(|_| BuildError::Runtime)?;
+                Ok(Some(Background::new(runtime, most)))
+            }
+        }
     }
 }
 

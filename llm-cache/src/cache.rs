@@ -1,18 +1,14 @@
-use std::{
-    any::Any,
-    fmt,
-    future::Future,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{any::Any, fmt, future::Future, sync::Arc};
 
-use llm_core::{Facts, Origin, Priority, SerializeError};
+use llm_core::{Facts, Origin, Priority, SerializeError, Usd};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     CacheBuilder, Directive, Key, StoreError, Tag,
-    flight::{Boarding, Guard, Pass, arrival},
+    counts::Counter,
+    flight::{Boarding, Guard, Pass, Rest, Start},
     inner::{Inner, Stay, Stored},
-    store::{Entry, Source},
+    store::{Census, Entry, Source},
 };
 
 /// The cache itself, with or without a stack: answers by key, and one running call for all who ask the same.
@@ -50,11 +46,32 @@ pub struct Stats {
     pub bypassed: u64,
     /// Answers that came of a call that was running already.
     pub coalesced: u64,
+    /// Questions that were refused a short time ago and so were refused again.
+    pub refused: u64,
     /// Answers stored.
     pub stored: u64,
     /// Failures of a store further away than memory; each counted as a miss there.
     pub store_errors: u64,
-    /// Entries now.
+    /// Entries at rest that could not be read: tampered with, cut off, of another library, of a newer version, or without
+    /// their key. Each was a miss.
+    pub spoilt: u64,
+    /// Answers that were to be written further away and were not: too many waited, too large, or the store failed.
+    pub unwritten: u64,
+    /// Calls made in the background to replace answers past their time.
+    pub refreshed: u64,
+    /// Calls that the background had no room for.
+    pub skipped: u64,
+    /// Calls that went on in the background when their last caller had left.
+    pub finished: u64,
+    /// Hits that were asked again, by [`Audit`](crate::Audit).
+    pub audited: u64,
+    /// Those of `audited` with another answer.
+    pub disagreed: u64,
+    /// List price of the answers that did not have to be bought, as far as it is known.
+    pub saved: Usd,
+    /// Entries that had to make room for others.
+    pub evictions: u64,
+    /// Entries now, in the store that is furthest away.
     pub entries: u64,
     /// Bytes they count for now.
     pub bytes: u64,
@@ -115,6 +132,9 @@ impl Cache {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         let (inner, plain) = (&self.0, Directive::new());
+        if inner.observe {
+            return observed(inner, key, call).await;
+        }
         if let Some(stored) = inner.fresh::<T>(key, &plain).await {
             return Ok(Answered { origin: inner.hit(&stored.entry), value: stored.answer });
         }
@@ -127,7 +147,7 @@ impl Cache {
                 let own = call.take().expect("whoever leads returns");
                 Box::pin(ask(Arc::clone(inner), key.clone(), guard, source.clone(), own))
             });
-            let landed = arrival(&mut seat).await.ok_or(CallError::Panicked)?;
+            let landed = seat.arrival().await.ok_or(CallError::Panicked)?;
             let origin = match (&landed.stored, led) {
                 (Some(entry), _) => inner.hit(entry),
                 (None, true) => inner.missed(),
@@ -146,8 +166,8 @@ impl Cache {
     /// What the cache has done so far. It settles moka's books, so it is not for hot paths.
     pub fn stats(&self) -> Stats {
         let Inner { store, counts, flights, .. } = &*self.0;
-        let (entries, bytes) = store.size();
-        let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        let Census { entries, bytes, spoilt, lost, failed } = store.census();
+        let load = Counter::get;
         Stats {
             hits: load(&counts.hits),
             stale: load(&counts.stale),
@@ -155,7 +175,17 @@ impl Cache {
             bypassed: load(&counts.bypassed),
             coalesced: load(&counts.coalesced),
             stored: load(&counts.stored),
-            store_errors: load(&counts.store_errors),
+            store_errors: load(&counts.store_errors) + failed,
+            spoilt,
+            unwritten: lost,
+            refused: load(&counts.refused),
+            refreshed: load(&counts.refreshed),
+            skipped: load(&counts.skipped),
+            finished: load(&counts.finished),
+            audited: load(&counts.audited),
+            disagreed: load(&counts.disagreed),
+            saved: Usd::from_nanos(i64::try_from(load(&counts.saved)).unwrap_or(i64::MAX)),
+            evictions: store.evictions(),
             entries,
             bytes,
             running: flights.count() as u64,
@@ -168,6 +198,9 @@ impl Cache {
     ///
     /// If a store further away than memory fails. The answer is then gone from memory only.
     pub async fn remove(&self, key: &Key) -> Result<(), StoreError> {
+        if let Some(refusals) = &self.0.refusals {
+            refusals.remove(key);
+        }
         self.0.store.remove(key).await
     }
 
@@ -190,6 +223,9 @@ impl Cache {
     /// If a store further away than memory fails.
     pub async fn forget(&self, tenant: &str) -> Result<(), StoreError> {
         self.invalidate(Tag::tenant(tenant)).await?;
+        if let Some(refusals) = &self.0.refusals {
+            refusals.forget(tenant);
+        }
         self.0.store.forget(tenant).await
     }
 
@@ -201,15 +237,22 @@ impl Cache {
     pub async fn clear(&self) -> Result<(), StoreError> {
         let moment = self.0.generations.invalidate_all(self.0.now());
         self.0.store.invalidate(None, moment).await?;
+        if let Some(refusals) = &self.0.refusals {
+            refusals.clear();
+        }
         self.0.store.clear().await
     }
 
-    /// Waits until all answers that were stored are where they shall be. The cache can still be used.
+    /// Waits until the calls in the background have ended, for a minute at most, and all answers that were stored are
+    /// where they shall be. The cache can still be used.
     ///
     /// # Errors
     ///
     /// If a store further away than memory fails.
     pub async fn close(&self) -> Result<(), StoreError> {
+        if let Some(background) = &self.0.background {
+            background.idle().await;
+        }
         self.0.store.close().await
     }
 }
@@ -219,6 +262,12 @@ impl Cache {
 struct Landed {
     answer: Result<Shared, Shared>,
     stored: Option<Arc<Entry>>,
+}
+
+impl Rest for Landed {
+    fn rest(self) -> Option<Start<()>> {
+        None
+    }
 }
 
 type Shared = Arc<dyn Any + Send + Sync>;
@@ -242,6 +291,38 @@ where
     drop(guard);
     let answer = answer.map(|answer| answer as Shared).map_err(|error| Arc::new(error) as Shared);
     Landed { answer, stored: None }
+}
+
+/// Makes a call whatever is stored, counts what would have become of it, and stores the answer.
+async fn observed<T, E, F, Fut>(cache: &Arc<Inner>, key: &Key, call: F) -> Result<Answered<T>, CallError<E>>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let source = cache.begin([Tag::tenant(key.tenant())].into());
+    let guard = match cache.fresh::<T>(key, &Directive::new()).await {
+        Some(stored) => {
+            cache.hit(&stored.entry);
+            None
+        }
+        None => {
+            let guard = cache.flights.enter(key, Priority::Interactive, source.begun);
+            if guard.is_some() {
+                cache.missed()
+            } else {
+                cache.coalesced()
+            };
+            guard
+        }
+    };
+    let value = Arc::new(call().await.map_err(|error| CallError::Failed(Arc::new(error)))?);
+    if guard.is_some() {
+        let stay = Stay { ttl: cache.freshness.ttl, weight: None, source };
+        cache.store(key.clone(), Arc::clone(&value), Facts::default(), stay);
+    }
+    drop(guard);
+    Ok(Answered { value, origin: Origin::Vendor })
 }
 
 impl<T> Clone for Answered<T> {

@@ -25,6 +25,7 @@ pub struct Directive {
     pub(crate) max_stale: Option<Duration>,
     pub(crate) ttl: Option<Duration>,
     pub(crate) tags: Arc<[Tag]>,
+    pub(crate) shared: Option<Arc<str>>,
 }
 
 /// How far calls may go with their [`Directive`]s.
@@ -33,6 +34,7 @@ pub struct Caps {
     pub(crate) bypass: bool,
     pub(crate) max_stale: Duration,
     pub(crate) max_ttl: Option<Duration>,
+    pub(crate) sharing: bool,
 }
 
 impl Directive {
@@ -83,6 +85,32 @@ impl Directive {
         self
     }
 
+    /// The answer is shared with all calls that name this scope, whatever their tenant: looked for there, and stored
+    /// there. Their running calls stay apart. Without effect unless the operator allows it
+    /// ([`Caps::allow_sharing`]).
+    ///
+    /// A shared answer has the tags of the call that bought it, its tenant's too: dropping that tenant drops it.
+    pub fn shared(mut self, scope: impl Into<Arc<str>>) -> Self {
+        self.shared = Some(scope.into());
+        self
+    }
+
+    /// The same for a call that is to replace a stored answer: only one that is fresh will do.
+    pub(crate) fn renewing(&self) -> Self {
+        let (tags, shared) = (Arc::clone(&self.tags), self.shared.clone());
+        Self { ttl: self.ttl, tags, shared, max_age: Some(Duration::MAX), ..Self::default() }
+    }
+
+    /// By how much an answer may be past its time while it is being replaced, of what the cache allows. A call that
+    /// bounds an answer's age wants it fresh (RFC 9111, section 5.2.1.1).
+    pub(crate) fn revalidates_within(&self, most: Duration) -> Duration {
+        match (self.max_stale, self.max_age) {
+            (Some(by), _) => by.min(most),
+            (None, Some(_)) => Duration::ZERO,
+            (None, None) => most,
+        }
+    }
+
     /// What a call wants, as far as it may.
     pub(crate) fn of<T>(call: &Call<T>, caps: &Caps) -> Self {
         let Some(wanted) = call.extensions.get::<Self>() else { return Self::default() };
@@ -94,14 +122,16 @@ impl Directive {
             max_stale: wanted.max_stale.map(|by| by.min(caps.max_stale)),
             ttl: wanted.ttl.map(|ttl| caps.max_ttl.map_or(ttl, |most| ttl.min(most))),
             tags: Arc::clone(&wanted.tags),
+            shared: wanted.shared.clone().filter(|_| caps.sharing),
         }
     }
 }
 
 impl Caps {
-    /// Calls may go as far as they like, but stale answers only as far as the cache keeps them.
+    /// Calls may go as far as they like, but stale answers only as far as the cache keeps them, and no tenant shares
+    /// answers with another.
     pub fn none() -> Self {
-        Self { bypass: true, max_stale: Duration::MAX, max_ttl: None }
+        Self { bypass: true, max_stale: Duration::MAX, max_ttl: None, sharing: false }
     }
 
     /// No call may go past a fresh stored answer: `no_store`, `no_cache` and `max_age` have no effect.
@@ -119,6 +149,12 @@ impl Caps {
     /// No call may have its answer kept for longer than this.
     pub fn max_ttl(mut self, ttl: Duration) -> Self {
         self.max_ttl = Some(ttl);
+        self
+    }
+
+    /// Calls may share answers across tenants ([`Directive::shared`]).
+    pub fn allow_sharing(mut self) -> Self {
+        self.sharing = true;
         self
     }
 }

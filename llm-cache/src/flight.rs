@@ -6,7 +6,10 @@ use std::{
     collections::HashMap,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,11 +22,21 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use crate::{Key, generations::Moment};
+use crate::{
+    Key,
+    background::{Background, Place},
+    counts::Counts,
+    generations::Moment,
+};
 
 /// The calls that are running now, by their keys.
 #[derive(Default)]
-pub(crate) struct Flights(Mutex<Table>);
+pub(crate) struct Flights {
+    table: Mutex<Table>,
+    /// Where calls go on when their last caller has left, if they do.
+    finish: Option<Arc<Background>>,
+    counts: Arc<Counts>,
+}
 
 #[derive(Default)]
 struct Table {
@@ -39,6 +52,23 @@ struct Running {
     begun: Moment,
     /// A `Weak<Broadcast<Once<V>>>`, of the type that this key's calls have.
     flight: Box<dyn Any + Send>,
+    crew: Option<Arc<Crew>>,
+}
+
+/// The callers of a flight that is to be finished when they have left.
+struct Crew {
+    callers: AtomicUsize,
+    charter: Arc<Charter>,
+    flights: Weak<Flights>,
+    name: Name,
+    id: u64,
+}
+
+/// A place in the background, for all flights that one call serves.
+struct Charter {
+    background: Arc<Background>,
+    place: Mutex<Weak<Place>>,
+    counts: Arc<Counts>,
 }
 
 /// Keeps a call in the table of running calls. When it goes, the next who asks makes a call of his own.
@@ -48,8 +78,18 @@ pub(crate) struct Guard {
     id: u64,
 }
 
-/// A participant's hold on a flight: the call runs while anybody has one.
-pub(crate) type Seat<V> = Reader<Once<V>>;
+/// A caller's hold on a flight: the call runs while anybody has one. When the last is dropped before the call has ended,
+/// the call is dropped, or goes on in the background.
+pub(crate) struct Seat<V: Rest> {
+    reader: Option<Reader<Once<V>>>,
+    crew: Option<Arc<Crew>>,
+}
+
+/// What a call brings. It may be there before it is whole.
+pub(crate) trait Rest: Clone + Send + 'static {
+    /// Waits until it is whole, if it is not.
+    fn rest(self) -> Option<Start<()>>;
+}
 
 /// A call that has not begun.
 pub(crate) type Start<V> = Pin<Box<dyn Future<Output = V> + Send>>;
@@ -63,15 +103,20 @@ pub(crate) struct Pass<'a> {
 }
 
 /// How somebody who asks gets his answer.
-pub(crate) struct Boarding<V> {
+pub(crate) struct Boarding<V: Rest> {
     pub(crate) seat: Seat<V>,
     /// Whether his is the call.
     pub(crate) led: bool,
 }
 
 impl Flights {
+    /// No flights yet. Calls that all have left go on in `finish`, if there is one.
+    pub(crate) fn new(finish: Option<Arc<Background>>, counts: Arc<Counts>) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::default(), finish, counts })
+    }
+
     /// Joins the call that runs under `key`, or starts one.
-    pub(crate) fn board<V: Clone + Send + 'static>(
+    pub(crate) fn board<V: Rest>(
         self: &Arc<Self>,
         key: &Key,
         pass: &Pass<'_>,
@@ -90,7 +135,7 @@ impl Flights {
     ///
     /// A call that is started looks for a stored answer first: one that ran before stores its answer before it leaves the
     /// table, so whoever finds no flight finds that.
-    pub(crate) fn board_all<V: Clone + Send + 'static>(
+    pub(crate) fn board_all<V: Rest>(
         self: &Arc<Self>,
         keys: &[Key],
         pass: &Pass<'_>,
@@ -98,8 +143,15 @@ impl Flights {
     ) -> Vec<Boarding<V>> {
         // The last hand on a flight must not let go while the table is locked, so these outlive the lock.
         let mut known = Vec::new();
+        let charter = self.finish.as_ref().map(|background| {
+            Arc::new(Charter {
+                background: Arc::clone(background),
+                place: Mutex::default(),
+                counts: Arc::clone(&self.counts),
+            })
+        });
         let mut table = self.lock();
-        let mut boardings = Vec::with_capacity(keys.len());
+        let mut boardings: Vec<Option<Boarding<V>>> = Vec::with_capacity(keys.len());
         let mut guards = Vec::new();
         for (at, key) in keys.iter().enumerate() {
             let name = (key.clone(), pass.priority);
@@ -107,24 +159,47 @@ impl Flights {
             let own = is_being_polled(self, &name);
             let running = table.running.get(&name).filter(|running| !own && (pass.joins)(running.begun));
             let flight = running.and_then(Running::flight::<V>);
-            let seat = flight.as_ref().and_then(Broadcast::read);
+            let reader = flight.as_ref().and_then(Broadcast::read);
+            let crew = running.filter(|_| reader.is_some()).and_then(|running| running.crew.clone());
             known.extend(flight);
-            if seat.is_none() {
+            if reader.is_none() {
                 let id = table.next_id;
                 table.next_id += 1;
                 guards.push((at, Guard { flights: Arc::clone(self), name, id }));
             }
-            boardings.push(seat.map(|seat| Boarding { seat, led: false }));
+            boardings.push(reader.map(|reader| Boarding { seat: Seat::new(reader, crew), led: false }));
         }
         let names: Vec<_> = guards.iter().map(|(at, guard)| (*at, guard.name.clone(), guard.id)).collect();
         for ((at, name, id), call) in names.into_iter().zip(calls(guards)) {
             let flight = Broadcast::new(Once { call: Some(call), name: Some((Arc::downgrade(self), name.clone())) });
-            boardings[at] = flight.read().map(|seat| Boarding { seat, led: true });
-            let running = Running { id, begun: pass.begun, flight: Box::new(Arc::downgrade(&flight)) };
+            let crew = charter.as_ref().map(|charter| Crew::new(charter, self, &name, id));
+            boardings[at] = flight.read().map(|reader| Boarding { seat: Seat::new(reader, crew.clone()), led: true });
+            let running = Running { id, begun: pass.begun, flight: Box::new(Arc::downgrade(&flight)), crew };
             table.running.insert(name, running);
         }
         drop(table);
         boardings.into_iter().map(|boarding| boarding.expect("a call is started for each key without one")).collect()
+    }
+
+    /// Puts a call into the table that nobody can join; `None` if there is one already.
+    pub(crate) fn enter(self: &Arc<Self>, key: &Key, priority: Priority, begun: Moment) -> Option<Guard> {
+        let name = (key.clone(), priority);
+        let mut table = self.lock();
+        if table.running.contains_key(&name) {
+            return None;
+        }
+        let id = table.next_id;
+        table.next_id += 1;
+        table.running.insert(name.clone(), Running { id, begun, flight: Box::new(()), crew: None });
+        Some(Guard { flights: Arc::clone(self), name, id })
+    }
+
+    /// Whether a call runs under `key`, of whatever priority.
+    pub(crate) fn is_running(&self, key: &Key) -> bool {
+        let table = self.lock();
+        [Priority::Interactive, Priority::Background]
+            .iter()
+            .any(|class| table.running.contains_key(&(key.clone(), *class)))
     }
 
     /// How many calls are running.
@@ -133,13 +208,82 @@ impl Flights {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Running {
-    fn flight<V: Clone + Send + 'static>(&self) -> Option<Arc<Broadcast<Once<V>>>> {
+    fn flight<V: Rest>(&self) -> Option<Arc<Broadcast<Once<V>>>> {
         self.flight.downcast_ref::<Weak<Broadcast<Once<V>>>>()?.upgrade()
+    }
+}
+
+impl<V: Rest> Seat<V> {
+    fn new(reader: Reader<Once<V>>, crew: Option<Arc<Crew>>) -> Self {
+        if let Some(crew) = &crew {
+            crew.callers.fetch_add(1, Ordering::AcqRel);
+        }
+        Self { reader: Some(reader), crew }
+    }
+
+    /// A seat on a call that is in no table.
+    pub(crate) fn alone(call: Start<V>) -> Option<Self> {
+        Broadcast::new(Once::new(call)).read().map(|reader| Self::new(reader, None))
+    }
+
+    /// The value that the flight brings; `None` if it panicked.
+    pub(crate) async fn arrival(&mut self) -> Option<V> {
+        arrival(self.reader.as_mut()?).await
+    }
+}
+
+impl<V: Rest> Drop for Seat<V> {
+    fn drop(&mut self) {
+        let (Some(reader), Some(crew)) = (self.reader.take(), &self.crew) else { return };
+        let is_last = crew.callers.fetch_sub(1, Ordering::AcqRel) == 1;
+        if !is_last || !crew.is_running() {
+            return;
+        }
+        // The reader goes on in the background, and holds the flight as a caller would: whoever asks now joins it.
+        let Some(place) = crew.charter.place() else { return };
+        crew.charter.background.keep(place, async move {
+            // This one may have read the arrival.
+            let Some(mut again) = reader.another() else { return };
+            if let Some(rest) = arrival(&mut again).await.and_then(V::rest) {
+                rest.await;
+            }
+        });
+    }
+}
+
+impl Crew {
+    fn new(charter: &Arc<Charter>, flights: &Arc<Flights>, name: &Name, id: u64) -> Arc<Self> {
+        let (charter, flights, name) = (Arc::clone(charter), Arc::downgrade(flights), name.clone());
+        Arc::new(Self { callers: AtomicUsize::new(0), charter, flights, name, id })
+    }
+
+    fn is_running(&self) -> bool {
+        let Some(flights) = self.flights.upgrade() else { return false };
+        let table = flights.lock();
+        table.running.get(&self.name).is_some_and(|running| running.id == self.id)
+    }
+}
+
+impl Charter {
+    /// The place of the call, if it has one or there is one.
+    fn place(&self) -> Option<Arc<Place>> {
+        let mut known = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = known.upgrade() {
+            return Some(place);
+        }
+        let Some(place) = self.background.adopt() else {
+            self.counts.skipped.one();
+            return None;
+        };
+        self.counts.finished.one();
+        let place = Arc::new(place);
+        *known = Arc::downgrade(&place);
+        Some(place)
     }
 }
 
@@ -217,7 +361,7 @@ const MOST_PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// Whoever is woken to go on may be held by his caller and not polled. So a waiter looks himself now and then; with a
 /// tokio runtime around him, whose timers that needs.
-pub(crate) async fn arrival<V: Clone + Send + 'static>(seat: &mut Seat<V>) -> Option<V> {
+pub(crate) async fn arrival<V: Clone + Send + 'static>(seat: &mut Reader<Once<V>>) -> Option<V> {
     let mut patience = PATIENCE;
     let mut alarm: Option<Pin<Box<Sleep>>> = None;
     std::future::poll_fn(|cx| {

@@ -35,6 +35,7 @@ pub(crate) struct Freshness {
     pub(crate) ttl: Option<Duration>,
     pub(crate) jitter_percent: u8,
     pub(crate) stale_if_error: Duration,
+    pub(crate) revalidate: Duration,
     pub(crate) max_stale: Duration,
 }
 
@@ -45,6 +46,8 @@ pub(crate) enum Verdict {
     Fresh,
     /// It is past its time, by no more than this call allows: it is served, and said to be stale.
     Stale,
+    /// It is past its time, by little: it is served, and replaced meanwhile.
+    Aging,
     /// A call is made; should it fail, this is better than nothing.
     Spare,
     /// It is too old for this call, not for others.
@@ -113,6 +116,11 @@ impl Freshness {
         now.checked_add(ttl.saturating_sub(early))
     }
 
+    /// For how long past its time an answer can be of use.
+    pub(crate) fn grace(&self) -> Duration {
+        self.stale_if_error.max(self.max_stale)
+    }
+
     /// What an answer is worth at `now`.
     pub(crate) fn judge(&self, life: &Life, now: SystemTime, directive: &Directive) -> Verdict {
         // A clock that was set back tells nothing of how old an answer is.
@@ -122,11 +130,12 @@ impl Freshness {
         match past {
             None if old => Verdict::TooOld,
             None => Verdict::Fresh,
+            Some(past) if past < directive.revalidates_within(self.revalidate) && !old => Verdict::Aging,
             Some(past) if !old && directive.max_stale.is_some_and(|by| past < by) && past < self.max_stale => {
                 Verdict::Stale
             }
             Some(past) if past < self.stale_if_error => Verdict::Spare,
-            Some(past) if past < self.max_stale => Verdict::TooOld,
+            Some(past) if past < self.max_stale.max(self.revalidate) => Verdict::TooOld,
             Some(_) => Verdict::Expired,
         }
     }
@@ -141,7 +150,14 @@ mod tests {
     const NOON: SystemTime = SystemTime::UNIX_EPOCH;
 
     fn freshness() -> Freshness {
-        Freshness { rules: vec![], ttl: Some(HOUR), jitter_percent: 0, stale_if_error: HOUR / 2, max_stale: HOUR }
+        Freshness {
+            rules: vec![],
+            ttl: Some(HOUR),
+            jitter_percent: 0,
+            stale_if_error: HOUR / 2,
+            revalidate: Duration::ZERO,
+            max_stale: HOUR,
+        }
     }
 
     fn life(stored_at: SystemTime) -> Life {
@@ -181,6 +197,21 @@ mod tests {
         assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR / 4)), Verdict::TooOld);
         assert_eq!(judge(HOUR / 2, plain().max_age(HOUR / 4)), Verdict::TooOld);
         assert_eq!(judge(HOUR / 2, plain().max_age(HOUR / 2)), Verdict::Fresh);
+    }
+
+    #[test]
+    fn an_answer_is_replaced_behind_the_back_only_of_those_who_bear_it_stale() {
+        let freshness = Freshness { revalidate: HOUR / 4, ..freshness() };
+        let judge = |after, directive| freshness.judge(&life(NOON), NOON + after, &directive);
+        let plain = Directive::new;
+        assert_eq!(judge(HOUR, plain()), Verdict::Aging);
+        assert_eq!(judge(HOUR * 5 / 4, plain()), Verdict::Spare);
+        assert_eq!(judge(HOUR, plain().max_age(HOUR * 9)), Verdict::Spare);
+        assert_eq!(judge(HOUR, plain().max_age(HOUR * 9).max_stale(HOUR)), Verdict::Aging);
+        assert_eq!(judge(HOUR, plain().max_age(HOUR / 2).max_stale(HOUR)), Verdict::Spare);
+        assert_eq!(judge(HOUR * 9 / 8, plain().max_stale(HOUR / 16)), Verdict::Spare);
+        assert_eq!(judge(HOUR * 11 / 8, plain().max_stale(HOUR)), Verdict::Stale);
+        assert_eq!(judge(HOUR, plain().renewing()), Verdict::Spare);
     }
 
     #[test]

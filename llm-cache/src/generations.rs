@@ -55,6 +55,30 @@ impl Tag {
     }
 }
 
+#[cfg(feature = "at-rest")]
+impl Tag {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// As it is written at rest.
+    pub(crate) fn text(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
+    /// A tag that was written.
+    pub(crate) fn from_text(text: Arc<str>) -> Self {
+        Self(text)
+    }
+}
+
+/// What kind of tag it is, a colon, and its name.
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Debug for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tag({})", self.0)
@@ -64,6 +88,17 @@ impl fmt::Debug for Tag {
 /// A moment: nanoseconds since 1970, and later than every moment told before, whatever the clock does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
+
+#[cfg(feature = "at-rest")]
+impl Moment {
+    pub(crate) fn nanos(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+}
 
 /// When what was invalidated last. An answer is good if its call began after that of each of its tags.
 #[derive(Default)]
@@ -92,6 +127,11 @@ impl Generations {
         let next = |last: u64| Some(now.max(last.saturating_add(1)));
         let last = self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).unwrap_or_default();
         Moment(now.max(last.saturating_add(1)))
+    }
+
+    /// No moment from now on is before this one, which a store remembers.
+    pub(crate) fn advance(&self, to: Moment) {
+        self.last.fetch_max(to.0, Ordering::AcqRel);
     }
 
     /// Drops whatever has this tag and began before now.

@@ -1,24 +1,26 @@
 //! What the clones of a cache share.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use llm_core::{Call, Clock, Facts, Operation, Origin};
+use llm_core::{Call, Clock, Error, Facts, Operation, Origin, Tenant, Usd};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Caps, Directive, Key, Tag,
+    Caps, Directive, Disagreement, Key, Stale, Tag,
+    audit::Auditor,
+    background::Background,
     builder::Keep,
+    counts::{Began, Counts},
     flight::Flights,
     freshness::{Freshness, Verdict},
     generations::{Generations, Moment},
-    key::Lent,
-    store::{Entry, Life, Source, Store},
+    key::{Frame, Keys, Lent},
+    refusal::Refusals,
+    samples::Samples,
+    store::{Census, Entry, Life, Source, Store},
 };
 
 pub(crate) struct Inner {
@@ -31,7 +33,14 @@ pub(crate) struct Inner {
     pub(crate) max_answer_bytes: u64,
     pub(crate) keep: Keep,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) counts: Counts,
+    pub(crate) counts: Arc<Counts>,
+    /// Calls pass unchanged, whatever is decided.
+    pub(crate) observe: bool,
+    pub(crate) keep_fallbacks: bool,
+    pub(crate) background: Option<Arc<Background>>,
+    pub(crate) audit: Option<Auditor>,
+    pub(crate) samples: Option<Samples>,
+    pub(crate) refusals: Option<Refusals>,
 }
 
 /// A stored answer.
@@ -44,8 +53,8 @@ pub(crate) struct Stored<C> {
 pub(crate) enum Found<C> {
     /// An answer to serve.
     Fresh(Stored<C>),
-    /// An answer to serve, and to say that it is stale.
-    Stale(Stored<C>),
+    /// An answer to serve, and to say that it is stale, and why it is served.
+    Stale(Stored<C>, Stale),
     /// An answer for the case that the call fails.
     Spare(Stored<C>),
     /// An answer that is too old for this call.
@@ -62,17 +71,6 @@ pub(crate) struct Stay {
     pub(crate) source: Source,
 }
 
-#[derive(Default)]
-pub(crate) struct Counts {
-    pub(crate) hits: AtomicU64,
-    pub(crate) stale: AtomicU64,
-    pub(crate) misses: AtomicU64,
-    pub(crate) bypassed: AtomicU64,
-    pub(crate) coalesced: AtomicU64,
-    pub(crate) stored: AtomicU64,
-    pub(crate) store_errors: AtomicU64,
-}
-
 impl Inner {
     /// What is at hand under a key, if it is of this type, and what it is worth to a call.
     pub(crate) fn peek<C: DeserializeOwned + Send + Sync + 'static>(
@@ -80,7 +78,61 @@ impl Inner {
         key: Lent<'_>,
         directive: &Directive,
     ) -> Found<C> {
-        self.store.peek(key).map_or(Found::Nothing, |entry| self.judge(key, entry, directive))
+        let began = Began::now();
+        let found = self.store.peek(key).map_or(Found::Nothing, |entry| self.judge(key, entry, directive));
+        self.counts.meters.looked_near(began);
+        found
+    }
+
+    /// What a call's answer is kept under, and what its call runs under.
+    pub(crate) fn keys<T: Operation>(&self, frame: &Frame<'_>, question: &T) -> Keys {
+        frame.keys(question, Key::lend(frame, question, |key| key.to_key()))
+    }
+
+    /// Which answer a call is about: where a question has several, each call is about the next.
+    pub(crate) fn frame<'a, T: Operation>(&'a self, call: &'a Call<T>, directive: &'a Directive) -> Frame<'a> {
+        let frame = Frame::of(&self.namespace, call, directive);
+        match &self.samples {
+            // Whoever takes only what is stored gets the first answer, which is there before any other.
+            Some(samples) if call.body.varies() && !directive.only_if_cached => {
+                let sample = Key::lend(&frame, &call.body, |key| samples.next(key));
+                Frame { sample, ..frame }
+            }
+            _ => frame,
+        }
+    }
+
+    /// The error with which this question was refused a short time ago.
+    pub(crate) fn refusal(&self, keys: &Keys) -> Option<Error> {
+        let (refusals, now) = (self.refusals.as_ref()?, self.now());
+        let refusal = refusals.get(&keys.flight, now)?;
+        if !self.allows(&refusal.source, refusal.source.begun) {
+            refusals.remove(&keys.flight);
+            return None;
+        }
+        self.counts.refused.one();
+        Some(refusal.told(now))
+    }
+
+    /// A question failed: remembered if that is due to the question alone.
+    pub(crate) fn refuse(&self, keys: &Keys, error: &Error, source: Source) {
+        if let Some(refusals) = &self.refusals {
+            refusals.put(&keys.flight, error, source, self.now());
+        }
+    }
+
+    /// A hit was asked again.
+    pub(crate) fn audited<T: Operation>(&self, agrees: bool, question: &T, tenant: Tenant, age: Duration) {
+        self.counts.audited.one();
+        if agrees {
+            return;
+        }
+        self.counts.disagreed.one();
+        let (operation, model) = (T::NAME, question.model().into());
+        tracing::warn!(llm.operation = operation, age_s = age.as_secs(), "a stored answer and a new one disagree");
+        if let Some(audit) = &self.audit {
+            audit.tell(&Disagreement { operation, model, tenant, age });
+        }
     }
 
     /// What there is under some keys, at hand or further away, in their order.
@@ -97,10 +149,14 @@ impl Inner {
         let wanted: Vec<Key> = far.iter().map(|at| keys[*at].clone()).collect();
         for (at, entry) in far.into_iter().zip(self.fetch(&wanted).await) {
             let key = keys[at].lent();
-            match entry.map(|entry| self.judge(key, entry, directive)) {
-                // What lies further away is never older than what is at hand.
-                Some(further) if !matches!(further, Found::Nothing) => found[at] = further,
-                _ => {}
+            let Some(entry) = entry else { continue };
+            let further = self.judge(key, Arc::clone(&entry), directive);
+            if further.is_served() {
+                self.store.promote(key, &entry);
+            }
+            // What lies further away is never older than what is at hand.
+            if !matches!(further, Found::Nothing) {
+                found[at] = further;
             }
         }
         found
@@ -147,17 +203,24 @@ impl Inner {
         let entry = Entry::new(&key, answer, weight, facts, life, source);
         let entry = entry.filter(|entry| u64::from(entry.bytes()) <= self.max_answer_bytes);
         if entry.is_some_and(|entry| self.store.put(key, Arc::new(entry))) {
-            self.counts.stored.fetch_add(1, Ordering::Relaxed);
+            self.counts.stored.one();
+            self.counts.meters.sizes(|| {
+                let Census { entries, bytes, .. } = self.store.census();
+                (entries, bytes, self.store.evictions())
+            });
         }
     }
 
     pub(crate) fn hit(&self, entry: &Entry) -> Origin {
-        self.hits();
+        self.counts.hits.one();
+        self.saved(entry.facts.cost);
         Origin::Cache { tier: entry.tier, age: entry.age(self.now()) }
     }
 
-    pub(crate) fn hits(&self) {
-        self.counts.hits.fetch_add(1, Ordering::Relaxed);
+    /// An answer of this list price did not have to be bought.
+    pub(crate) fn saved(&self, cost: Option<Usd>) {
+        let nanos = cost.map_or(0, |cost| u64::try_from(cost.nanos()).unwrap_or_default());
+        self.counts.saved.add(nanos);
     }
 
     pub(crate) fn now(&self) -> SystemTime {
@@ -165,21 +228,21 @@ impl Inner {
     }
 
     pub(crate) fn stale(&self, entry: &Entry) -> Origin {
-        self.counts.stale.fetch_add(1, Ordering::Relaxed);
+        self.counts.stale.one();
         self.hit(entry)
     }
 
     pub(crate) fn missed(&self) -> Origin {
-        self.counts.misses.fetch_add(1, Ordering::Relaxed);
+        self.counts.misses.one();
         Origin::Vendor
     }
 
     pub(crate) fn bypassed(&self) {
-        self.counts.bypassed.fetch_add(1, Ordering::Relaxed);
+        self.counts.bypassed.one();
     }
 
     pub(crate) fn coalesced(&self) -> Origin {
-        self.counts.coalesced.fetch_add(1, Ordering::Relaxed);
+        self.counts.coalesced.one();
         Origin::Coalesced
     }
 
@@ -188,8 +251,12 @@ impl Inner {
         if keys.is_empty() {
             return Vec::new();
         }
-        self.store.fetch(keys).await.unwrap_or_else(|_| {
-            self.counts.store_errors.fetch_add(1, Ordering::Relaxed);
+        let began = Began::now();
+        let fetched = self.store.fetch(keys).await;
+        self.counts.meters.looked_far(began);
+        fetched.unwrap_or_else(|error| {
+            self.counts.store_errors.one();
+            tracing::warn!(%error, "the cache's store failed and counts as empty");
             Vec::new()
         })
     }
@@ -208,7 +275,8 @@ impl Inner {
         }
         match self.freshness.judge(&entry.life, self.clock.now(), directive) {
             Verdict::Fresh => Found::Fresh(Stored { answer, entry }),
-            Verdict::Stale => Found::Stale(Stored { answer, entry }),
+            Verdict::Stale => Found::Stale(Stored { answer, entry }, Stale::Allowed),
+            Verdict::Aging => Found::Stale(Stored { answer, entry }, Stale::Refreshing),
             Verdict::Spare => Found::Spare(Stored { answer, entry }),
             Verdict::TooOld => Found::TooOld,
             Verdict::Expired => {
@@ -222,7 +290,7 @@ impl Inner {
 impl<C> Found<C> {
     /// Whether it is an answer to serve.
     pub(crate) fn is_served(&self) -> bool {
-        matches!(self, Self::Fresh(_) | Self::Stale(_))
+        matches!(self, Self::Fresh(_) | Self::Stale(..))
     }
 }
 

@@ -9,15 +9,17 @@ use std::{
 };
 
 use llm_core::{
-    Broadcast, Call, Cause, Charge, Claim, Complete, End, Error, ErrorKind, Facts, Operation, Origin, Output, Reader,
-    Receipt, Reply, Serves, Shared, Usage, Usd, drive,
+    Broadcast, Call, Cause, Charge, Claim, Complete, End, Error, ErrorKind, Facts, Operation, Origin, Output, Purpose,
+    Reader, Receipt, Reply, Serves, Shared, Usage, Usd, drive,
 };
 use serde::de::DeserializeOwned;
 
 use crate::{
-    CacheStatus, Directive, Key, Miss, Tag,
-    flight::{Boarding, Guard, Once, Pass, Start, arrival},
+    CacheStatus, Directive, Key, Miss, Stale, Tag,
+    flight::{Boarding, Guard, Once, Pass, Seat, Start, arrival},
     inner::{Found, Inner, Stored},
+    key::{Frame, Keys},
+    refresh::{claim, start, unattended},
     service::saved,
     upstream::{Arrival, Errand, Landed, in_time, lost, storing, unanswered},
 };
@@ -39,8 +41,9 @@ where
     S: Serves<T>,
 {
     let (cache, directive) = (Arc::clone(&errand.cache), errand.directive.clone());
-    let items = Items::new(&cache, &call, parts);
-    let mut found = known::<Complete<T>>(&cache, &directive, &items.keys).await;
+    let items = Items::new(&cache, &call, &directive, parts);
+    let (mut found, aging) = known::<Complete<T>>(&cache, &directive, &items.keys).await;
+    refresh(&errand, &call, &items, &aging);
     let missing: Vec<usize> = (0..found.len()).filter(|at| found[*at].is_none()).collect();
     if !missing.is_empty() && directive.only_if_cached {
         return Err(unanswered());
@@ -59,11 +62,11 @@ where
 }
 
 /// The different items of a request, and where each stands in it.
-struct Items<T> {
-    parts: Vec<T>,
-    keys: Vec<Key>,
+pub(crate) struct Items<T> {
+    pub(crate) parts: Vec<T>,
+    pub(crate) keys: Vec<Keys>,
     /// For each place in the request, its item.
-    places: Vec<usize>,
+    pub(crate) places: Vec<usize>,
 }
 
 /// The answer to one item.
@@ -73,14 +76,15 @@ struct Item<C> {
 }
 
 impl<T: Operation> Items<T> {
-    fn new(cache: &Inner, call: &Call<T>, parts: Vec<T>) -> Self {
+    pub(crate) fn new(cache: &Inner, call: &Call<T>, directive: &Directive, parts: Vec<T>) -> Self {
+        let frame = Frame::of(&cache.namespace, call, directive);
         let mut items = Self { parts: Vec::new(), keys: Vec::new(), places: Vec::new() };
         let mut known = HashMap::new();
         for part in parts {
-            let key = Key::lend(&cache.namespace, &call.tenant, &part, |key| key.to_key());
-            let at = *known.entry(key.clone()).or_insert(items.keys.len());
+            let keys = cache.keys(&frame, &part);
+            let at = *known.entry(keys.answer.clone()).or_insert(items.keys.len());
             if at == items.keys.len() {
-                items.keys.push(key);
+                items.keys.push(keys);
                 items.parts.push(part);
             }
             items.places.push(at);
@@ -89,19 +93,45 @@ impl<T: Operation> Items<T> {
     }
 }
 
-/// The stored answers among those to some items.
-async fn known<C>(cache: &Inner, directive: &Directive, keys: &[Key]) -> Vec<Option<Item<C>>>
+/// The stored answers among those to some items, and which of them are to be replaced.
+async fn known<C>(cache: &Inner, directive: &Directive, keys: &[Keys]) -> (Vec<Option<Item<C>>>, Vec<usize>)
 where
     C: DeserializeOwned + Send + Sync + 'static,
 {
     if directive.no_cache {
-        return keys.iter().map(|_| None).collect();
+        return (keys.iter().map(|_| None).collect(), Vec::new());
     }
+    let found = cache.look(&answers(keys), directive).await;
+    let is_aging = |at: &usize| matches!(found[*at], Found::Stale(_, Stale::Refreshing));
+    let aging = (0..found.len()).filter(is_aging).collect();
     let item = |found| match found {
-        Found::Fresh(stored) | Found::Stale(stored) => Some(stored_item(cache, stored)),
+        Found::Fresh(stored) | Found::Stale(stored, _) => Some(stored_item(cache, stored)),
         Found::Spare(_) | Found::TooOld | Found::Nothing => None,
     };
-    cache.look(keys, directive).await.into_iter().map(item).collect()
+    (found.into_iter().map(item).collect(), aging)
+}
+
+pub(crate) fn answers(keys: &[Keys]) -> Vec<Key> {
+    keys.iter().map(|keys| keys.answer.clone()).collect()
+}
+
+/// Replaces the answers to some items, with one call in the background.
+fn refresh<T: Operation, S: Serves<T>>(errand: &Errand<S>, call: &Call<T>, items: &Items<T>, aging: &[usize]) {
+    let Some(background) = errand.cache.background.as_ref().filter(|_| !aging.is_empty()) else { return };
+    let cache = Arc::clone(&errand.cache);
+    let idle = aging.iter().map(|at| &items.keys[*at].flight).filter(|key| !cache.flights.is_running(key));
+    let Some(place) = claim(&cache, background.place(idle.cloned().collect())) else { return };
+    let is_claimed = |at: &&usize| place.keys().contains(&items.keys[**at].flight);
+    let aging: Vec<usize> = aging.iter().filter(is_claimed).copied().collect();
+    let errand = Errand { directive: errand.directive.renewing(), ..errand.clone() };
+    let boardings = board(&errand, &unattended(call, Purpose::Refresh), items, &aging);
+    cache.counts.refreshed.one();
+    let landings = boardings.into_iter().map(|boarding| Box::pin(land::<T>(cache.clone(), boarding)) as Start<_>);
+    let landings = landings.collect();
+    start(&errand.cache, place, async move {
+        let items: Result<Vec<_>, Error> = all(landings).await.into_iter().collect();
+        items.map(drop)
+    });
 }
 
 fn stored_item<C>(cache: &Inner, stored: Stored<C>) -> Item<C> {
@@ -116,20 +146,23 @@ where
     S: Serves<T>,
 {
     let source = errand.cache.begin(Tag::of(call, &errand.directive));
-    let keys: Vec<Key> = missing.iter().map(|at| items.keys[*at].clone()).collect();
+    let keys: Vec<Keys> = missing.iter().map(|at| items.keys[*at].clone()).collect();
     let start = |places: Vec<usize>, guards: Vec<Guard>| {
         let Errand { cache, inner, directive } = errand;
         let parts: Vec<T> = places.iter().map(|at| items.parts[missing[*at]].clone()).collect();
-        let stores =
-            places.iter().map(|at| storing::<T>(cache, keys[*at].clone(), call, directive, source.clone())).collect();
-        let together = Together { parts, keys: places.iter().map(|at| keys[*at].clone()).collect(), guards, stores };
+        let stores = places
+            .iter()
+            .map(|at| storing::<T>(cache, keys[*at].answer.clone(), call, directive, source.clone()))
+            .collect();
+        let together =
+            Together { parts, keys: places.iter().map(|at| keys[*at].answer.clone()).collect(), guards, stores };
         let (cache, directive) = (Arc::clone(cache), directive.clone());
         share_out(together.ask(cache, directive, inner.clone(), call.clone()), places.len())
     };
     if errand.directive.no_cache {
         // A call of its own, whatever is running.
         let starts = start((0..keys.len()).collect(), Vec::new());
-        let alone = |call| Broadcast::new(Once::new(call)).read().map(|seat| Boarding { seat, led: true });
+        let alone = |call| Seat::alone(call).map(|seat| Boarding { seat, led: true });
         return starts.into_iter().filter_map(alone).collect();
     }
     let calls = |guards: Vec<(usize, Guard)>| {
@@ -139,7 +172,8 @@ where
     let cache = &errand.cache;
     let joins = |begun| cache.allows(&source, begun);
     let pass = Pass { priority: call.priority, begun: source.begun, joins: &joins };
-    cache.flights.board_all(&keys, &pass, calls)
+    let flights: Vec<Key> = keys.iter().map(|keys| keys.flight.clone()).collect();
+    cache.flights.board_all(&flights, &pass, calls)
 }
 
 /// Several items that are asked for with one call.
@@ -216,7 +250,7 @@ where
 }
 
 /// Splits what is known of a call among its items: exactly, by their estimated input.
-fn split(facts: &Facts, weights: &[u64]) -> Vec<Facts> {
+pub(crate) fn split(facts: &Facts, weights: &[u64]) -> Vec<Facts> {
     let usages = facts.usage.map(|usage| usage.split(weights));
     let costs = facts.cost.map(|cost| cost.split(weights));
     let mut claims = facts.claim.as_ref().and_then(|claim| claim.split(weights)).unwrap_or_default().into_iter();
@@ -252,7 +286,7 @@ fn share_out<C: Send + Sync + 'static>(
 /// One item's answer, and this call's share in what it cost.
 async fn land<T: Operation>(cache: Arc<Inner>, boarding: Boarding<Landed<T>>) -> Result<Item<Complete<T>>, Error> {
     let Boarding { mut seat, led } = boarding;
-    let (answer, receipt) = match arrival(&mut seat).await.ok_or_else(lost)? {
+    let (answer, receipt) = match seat.arrival().await.ok_or_else(lost)? {
         Ok(Arrival::Stored(stored)) => return Ok(stored_item(&cache, stored)),
         Ok(Arrival::Bought { answer, receipt, .. }) => (answer, receipt),
         Err(error) if led => return Err(error),
@@ -305,8 +339,9 @@ fn sum<C>(items: &[Item<C>]) -> Facts {
 }
 
 fn count<O>(cache: &Inner, mut reply: Reply<O>, missing: &[usize]) -> Reply<O> {
+    cache.saved(Some(reply.receipt.saved()));
     match reply.receipt.origin() {
-        Origin::Cache { .. } => cache.hits(),
+        Origin::Cache { .. } => cache.counts.hits.one(),
         Origin::Coalesced => drop(cache.coalesced()),
         _ => {
             cache.missed();

@@ -7,8 +7,10 @@ use std::{
 
 use equivalent::Equivalent;
 use foldhash::quality::RandomState;
-use llm_core::{Fingerprinter, Operation, SerializeError};
+use llm_core::{Call, Fingerprinter, Operation, SerializeError};
 use serde::Serialize;
+
+use crate::Directive;
 
 /// What an answer is stored under: the namespace, the tenant, the operation and the question, whole.
 ///
@@ -26,6 +28,24 @@ pub struct Key {
 pub(crate) struct Lent<'a> {
     hash: u64,
     bytes: &'a [u8],
+}
+
+/// The name of a question's answer in the store, and that of its call while it runs.
+#[derive(Clone)]
+pub(crate) struct Keys {
+    pub(crate) answer: Key,
+    pub(crate) flight: Key,
+}
+
+/// Whose question it is, and which of its answers is meant.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) tenant: &'a str,
+    /// Whoever names this scope too shares the answer.
+    pub(crate) scope: Option<&'a str>,
+    /// Which of several answers to the question; 0 where there is only one.
+    pub(crate) sample: u32,
 }
 
 /// Keyed at random for each process. It finds a key's place in a table; what is found there is compared whole.
@@ -62,25 +82,39 @@ impl Key {
         question: &(impl Serialize + ?Sized),
     ) -> Result<Self, SerializeError> {
         let mut h = Fingerprinter::new();
-        envelope(&mut h, namespace, tenant, name);
+        Frame { namespace, tenant, scope: None, sample: 0 }.write(&mut h, name);
         h.serialize(question)?;
         Ok(Lent::new(h.as_bytes()).to_key())
     }
 
-    /// The tenant whose question it is.
+    /// The key under which a [`Cached`](crate::Cached) service in this namespace keeps the answer to an operation, unless
+    /// the call shares it or the question has several answers.
+    pub fn of_operation<T: Operation>(namespace: &str, tenant: &str, question: &T) -> Self {
+        Self::lend(&Frame { namespace, tenant, scope: None, sample: 0 }, question, |key| key.to_key())
+    }
+
+    /// The tenant whose question it is; empty for one whose answer is shared.
     pub(crate) fn tenant(&self) -> &str {
-        // The envelope: a tag byte and 16 bytes of version, then namespace and tenant, each behind a tag byte and 8 bytes
+        self.owner(tag_of(|h| h.text(""))).unwrap_or_default()
+    }
+
+    /// The scope in which its answer is shared.
+    pub(crate) fn scope(&self) -> Option<&str> {
+        self.owner(tag_of(|h| h.bytes(b"")))
+    }
+
+    /// The text that follows the namespace, if it lies behind this tag.
+    fn owner(&self, tag: u8) -> Option<&str> {
+        // The envelope: a tag byte and 16 bytes of version, then namespace and owner, each behind a tag byte and 8 bytes
         // of length.
         let after_text = |bytes: &[u8]| -> Option<usize> {
             let length: [u8; 8] = bytes.get(1..9)?.try_into().ok()?;
             usize::try_from(u64::from_le_bytes(length)).ok()?.checked_add(9)
         };
-        let tenant = || {
-            let rest = self.bytes.get(17..)?;
-            let rest = rest.get(after_text(rest)?..)?;
-            std::str::from_utf8(rest.get(9..after_text(rest)?)?).ok()
-        };
-        tenant().unwrap_or_default()
+        let rest = self.bytes.get(17..)?;
+        let rest = rest.get(after_text(rest)?..)?;
+        let owner = rest.get(9..after_text(rest)?)?;
+        (rest[0] == tag).then(|| std::str::from_utf8(owner).ok()).flatten()
     }
 
     /// The key's bytes.
@@ -89,9 +123,12 @@ impl Key {
     }
 
     /// The key of an operation, lent to `use_it` without an allocation of its own.
-    pub(crate) fn lend<T: Operation, R>(
-        namespace: &str,
-        tenant: &str,
+    pub(crate) fn lend<T: Operation, R>(frame: &Frame<'_>, question: &T, use_it: impl FnOnce(Lent<'_>) -> R) -> R {
+        Self::lend_with(|h| frame.write(h, T::NAME), question, use_it)
+    }
+
+    fn lend_with<T: Operation, R>(
+        envelope: impl FnOnce(&mut Fingerprinter),
         question: &T,
         use_it: impl FnOnce(Lent<'_>) -> R,
     ) -> R {
@@ -100,7 +137,7 @@ impl Key {
         }
         // A question written inside another one's finds no buffer and makes one.
         let mut h = Fingerprinter::with_buffer(BUFFER.take());
-        envelope(&mut h, namespace, tenant, T::NAME);
+        envelope(&mut h);
         question.fingerprint(&mut h);
         let result = use_it(Lent::new(h.as_bytes()));
         let mut buffer = h.into_bytes();
@@ -114,8 +151,49 @@ impl Key {
 /// What a thread keeps for its next key, in bytes; longer questions (images) give their memory back.
 const LARGEST_BUFFER: usize = 64 * 1024;
 
-fn envelope(h: &mut Fingerprinter, namespace: &str, tenant: &str, name: &str) {
-    h.integer(VERSION).text(namespace).text(tenant).text(name);
+impl<'a> Frame<'a> {
+    /// The frame of a call's only answer, or of its first.
+    pub(crate) fn of<T>(namespace: &'a str, call: &'a Call<T>, directive: &'a Directive) -> Self {
+        Self { namespace, tenant: &call.tenant, scope: directive.shared.as_deref(), sample: 0 }
+    }
+
+    /// The name of the running call for an answer. A shared answer has one name for all tenants; its calls have not.
+    pub(crate) fn keys<T: Operation>(&self, question: &T, answer: Key) -> Keys {
+        let flight = match self.scope {
+            None => answer.clone(),
+            Some(_) => Key::lend_with(|h| self.write_flight(h, T::NAME), question, |key| key.to_key()),
+        };
+        Keys { answer, flight }
+    }
+
+    fn write(&self, h: &mut Fingerprinter, name: &str) {
+        h.integer(VERSION).text(self.namespace);
+        match self.scope {
+            None => h.text(self.tenant),
+            Some(scope) => h.bytes(scope.as_bytes()),
+        };
+        self.write_name(h, name);
+    }
+
+    fn write_flight(&self, h: &mut Fingerprinter, name: &str) {
+        h.integer(VERSION).text(self.namespace).bytes(self.scope.unwrap_or_default().as_bytes()).text(self.tenant);
+        self.write_name(h, name);
+    }
+
+    /// The first answer's key is that of a question with one answer.
+    fn write_name(&self, h: &mut Fingerprinter, name: &str) {
+        if self.sample > 0 {
+            h.integer(self.sample);
+        }
+        h.text(name);
+    }
+}
+
+/// The tag that a write begins with.
+fn tag_of(write: impl FnOnce(&mut Fingerprinter) -> &mut Fingerprinter) -> u8 {
+    let mut h = Fingerprinter::new();
+    write(&mut h);
+    h.as_bytes()[0]
 }
 
 impl<'a> Lent<'a> {
@@ -167,7 +245,23 @@ mod tests {
     #[test]
     fn a_key_knows_its_tenant() {
         for (namespace, tenant) in [("ns", "acme"), ("", ""), ("a longer namespace", "Ω")] {
-            assert_eq!(Key::of(namespace, tenant, "n", "q").unwrap().tenant(), tenant);
+            let key = Key::of(namespace, tenant, "n", "q").unwrap();
+            assert_eq!((key.tenant(), key.scope()), (tenant, None));
         }
+    }
+
+    #[test]
+    fn a_shared_key_knows_its_scope_and_is_no_tenants() {
+        let question = llm_core::ChatRequest::new("m").user("x");
+        let of = |tenant, scope, sample| {
+            let frame = Frame { namespace: "ns", tenant, scope, sample };
+            frame.keys(&question, Key::lend(&frame, &question, |key| key.to_key()))
+        };
+        let (a, b, own) = (of("a", Some("s"), 0), of("b", Some("s"), 0), of("s", None, 0));
+        assert_eq!((a.answer.tenant(), a.answer.scope()), ("", Some("s")));
+        assert!(a.answer == b.answer && a.answer != own.answer && a.answer != of("a", Some("t"), 0).answer);
+        assert!(a.flight != b.flight && a.flight != of("a", None, 0).flight);
+        assert!(own.answer == own.flight && own.answer != of("s", None, 1).answer);
+        assert!(of("a", Some("s"), 1).answer != a.answer && of("a", Some("s"), 1).flight != a.flight);
     }
 }

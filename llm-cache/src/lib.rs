@@ -11,8 +11,9 @@
 //! A request that can be divided (embeddings) is answered item by item: known texts from the store, texts that are being
 //! asked for right now from those calls, the rest with one call.
 //!
-//! It holds answers in memory, bounded in bytes. It is no semantic cache: it answers the same question, never a similar
-//! one. Files, Redis and encryption come next.
+//! It holds answers in memory, in a file, or in memory in front of a file, as an address says ([`StoreUrl`]); bounded in
+//! bytes, and sealed outside the process if there are keys. It is no semantic cache: it answers the same question, never a
+//! similar one.
 //!
 //! # Example
 //!
@@ -43,22 +44,76 @@
 //! - **One flight per key.** Whoever asks first starts the call. It belongs to all who wait: any of them may be
 //!   cancelled, the first too; when the last goes, the call is dropped and settles. Waiters sleep until something
 //!   happens: one is woken to go on, all when there is an answer.
+//! - **A size bound:** a running stream that grows past [`CacheBuilder::max_answer_bytes`] is joined by nobody any more and
+//!   held for nobody: whoever asks then makes a call of his own.
 //! - **What a flight does not share:** the caller's envelope. Priority classes fly apart; the call goes up without a
 //!   deadline, and each caller minds his own; an error that is about another caller's call makes a waiter lead again.
 //! - **What is stored:** complete answers that the operation would keep (`Operation::keeps`: not those cut short, filtered,
 //!   refused, or with tool arguments that are no JSON) to questions that stand alone (`Operation::stands_alone`: no
-//!   addresses, files, earlier answers or searches), if the application ([`CacheBuilder::keep_if`]) and the size bound
+//!   addresses, files, earlier answers or searches) and that have the form they ask for (`Operation::fits`: JSON, and the
+//!   structure of its schema), not those of a model that a lower layer fell back on, if the application ([`CacheBuilder::keep_if`]) and the size bound
 //!   agree. Errors reach those who waited, and are not stored. An answer is stored before its flight leaves the table, so
-//!   between the two nobody pays again.
+//!   between the two nobody pays again. [`CacheBuilder::refusal_ttl`] remembers, in memory and for a short time, that a
+//!   question is invalid or too long.
+//! - **Several answers:** with [`CacheBuilder::samples`], a question with a temperature above zero has up to n different
+//!   answers, given out in turn.
 //! - **Freshness:** an entry is fresh until its time to live is over, by the wall time of `llm_core::Clock`: the call's own
 //!   ([`Directive::ttl`]), else that of the first [`TtlRule`] that fits, else the cache's. Past its time it can still be
 //!   served to a call that allows it, or when the call that was to replace it fails because of the vendor or a budget
-//!   ([`CacheBuilder::stale_if_error`]); it then says so.
+//!   ([`CacheBuilder::stale_if_error`]); it then says so. With [`CacheBuilder::stale_while_revalidate`] it is served at
+//!   once, while one call in the background replaces it. [`Cache::get_or_call`] serves fresh answers only.
+//! - **In the background:** refreshes, audits ([`Audit`]: a share of the hits is asked again and compared) and calls that go
+//!   on when all have left ([`CacheBuilder::finish_abandoned`]) run in tasks, at most as many as
+//!   [`CacheBuilder::spawn_background`] allows; without it the cache spawns nothing. They are made in the name of the
+//!   tenant that caused them, refreshes and audits at background priority, with `llm_core::Purpose` in their extensions.
+//! - **Sharing:** an answer is its tenant's, unless a call names a scope ([`Directive::shared`]) and the operator allows that
+//!   ([`Caps::allow_sharing`]). A scope shares stored answers, never running calls.
 //! - **Invalidation:** [`Cache::invalidate`] drops all answers with a [`Tag`] (tenant, model, label, or one of your own) at
 //!   once, without a scan. What was invalidated is never served, not even stale, nor is an answer whose call began before.
 //! - **Directives:** a call can ask for `no_store`, `no_cache`, `max_age`, `max_stale` or `only_if_cached`, with HTTP's
 //!   meaning, as far as the operator's [`Caps`] let it. [`CacheStatus`] says how the cache took part in a reply.
-//! - **Room:** at most `max_bytes`; the least recently used answers go first.
+//! - **Observing:** with [`CacheBuilder::observe`] all of this is decided and counted, and each call passes as it is;
+//!   [`Observed`] on its reply says what would have become of it.
+//! - **Room:** at most `max_bytes`. In memory the least recently used answers go first, in a file those that were stored
+//!   first.
+//!
+//! How often it answers, by policy, room and time to live, is measured in [`hit_rates`].
+//!
+//! # Stores
+//!
+//! Memory holds answers as they are, so that a hit decodes nothing. A file (`file:///path`, feature `file`) holds them
+//! across restarts. One process at a time can have it open; another gets an error that names it.
+//!
+//! - **Writing** is off the answer's path: one thread, which [`CacheBuilder::build`] starts, writes all that is pending with
+//!   one durable commit; what is pending is served from memory. At most 16 MiB wait; what comes while they do is not
+//!   written, and counted ([`Stats::unwritten`]). [`Cache::close`] waits until all is written; dropping the last
+//!   clone of a cache does that too, and closes the file.
+//! - **Reading** is done on tokio's threads for blocking work, at most 16 at once, each for at most 5 seconds. Without a
+//!   tokio runtime it is done where the cache is asked. A store that fails has nothing: calls go up.
+//! - **A crash** loses what was pending and nothing else. Opening the file then reads all of it once.
+//! - **Invalidation** is on the disk when its future is ready, and holds whatever the clock shows after a restart.
+//! - **Room:** the bound counts entries, keys of 48 bytes and 256 bytes for each entry; the file itself is larger, up to
+//!   twice as large, and does not shrink. Entries past their time go with each commit, and when nothing else is to do.
+//!
+//! With `memory=64mb` in its address, memory stands in front: it keeps what was stored or fetched for at most `memory_ttl`,
+//! and a hit there is as quick as without a file.
+//!
+//! # At rest
+//!
+//! An entry outside the process is a versioned frame around the answer's JSON text and what is known of it, packed with zstd
+//! from 1 KiB on. Fields that a version does not know are skipped, those that it misses are done without; so two versions
+//! can share a store. The question is not written: an entry has a keyed hash of it as its name, and a digest within, so that
+//! `migrate` can give it another name. Set a secret (`CacheBuilder::secret`): with the default names, whoever reads the
+//! store can find the answer to a question that he guesses.
+//!
+//! Whatever cannot be read, because it was changed, cut off, moved, written by another program or a newer format, is a miss,
+//! counted in [`Stats::spoilt`]. A check over name and entry finds damage always, malice if there is a secret.
+//!
+//! With `CacheBuilder::keys` each tenant's entries are sealed with his own key (XChaCha20-Poly1305, a random nonce, the
+//! name as associated data). Without a key nothing of him is stored or read there: dropping a key erases what it sealed, in
+//! backups too. Memory holds answers in the clear.
+//!
+//! The program `llm-cache` (feature `admin`) copies stores, and lists, empties and counts them: `llm-cache --help`.
 //!
 //! # Readiness and cloning
 //!
@@ -71,25 +126,88 @@
 //!
 //! The inner service's, as they are. A call that panics ends with an error for everybody else who waited.
 //!
+//! # Telling
+//!
+//! [`CacheStatus`] is on every reply and prints as an RFC 9211 `Cache-Status` value; [`Cache::stats`] counts. Calls run in
+//! a span `llm.cache` (debug) with `llm.operation`, `llm.cache.status` and `llm.cache.detail`; hits in memory are an event
+//! with the same fields. No question, answer, key or tenant is told.
+//!
+//! With feature `metrics`, a recorder that is installed before the cache is built is told the following, labelled `cache`
+//! with the namespace:
+//!
+//! | Name | Kind | What |
+//! |---|---|---|
+//! | `llm_cache_hits_total` | counter | stored answers served, stale ones included |
+//! | `llm_cache_stale_total` | counter | those past their time |
+//! | `llm_cache_misses_total` | counter | calls made for want of an answer |
+//! | `llm_cache_bypassed_total` | counter | calls that wanted the cache to keep out of it |
+//! | `llm_cache_coalesced_total` | counter | answers that came of a call that was running |
+//! | `llm_cache_refused_total` | counter | refusals that were remembered |
+//! | `llm_cache_stored_total` | counter | answers stored |
+//! | `llm_cache_evictions_total` | counter | entries that had to make room in memory |
+//! | `llm_cache_store_errors_total` | counter | failures of a store |
+//! | `llm_cache_refreshed_total` | counter | calls made to replace answers past their time |
+//! | `llm_cache_skipped_total` | counter | calls that the background had no room for |
+//! | `llm_cache_finished_total` | counter | calls that went on when all had left |
+//! | `llm_cache_audited_total` | counter | hits that were asked again |
+//! | `llm_cache_disagreed_total` | counter | those with another answer |
+//! | `llm_cache_saved_nano_usd_total` | counter | list price of what did not have to be bought, nano-dollars |
+//! | `llm_cache_entries`, `llm_cache_bytes` | gauge | what memory holds, after each answer stored |
+//! | `llm_cache_lookup_seconds` | histogram | time of a look-up, by `tier`: `memory`, or `far` |
+//!
 //! # Feature flags
 //!
-//! None yet.
+//! None is on by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `file` | answers in a file, and memory in front of it |
+//! | `admin` | the program `llm-cache` |
+//! | `at-rest` | how entries are written outside the process; the stores that need it switch it on |
+//! | `fuzzing` | what fuzz targets reach for; not for use |
+//! | `metrics` | the table above, through the `metrics` facade |
 
+mod audit;
+mod background;
 mod builder;
 mod cache;
+mod counts;
 mod directive;
+mod door;
 mod flight;
 mod freshness;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod generations;
+#[doc = include_str!("../docs/hit-rates.md")]
+pub mod hit_rates {}
 mod inner;
+#[cfg(feature = "at-rest")]
+mod inspect;
 mod items;
 mod key;
 mod layer;
+#[cfg(feature = "at-rest")]
+mod migrate;
+mod observe;
+mod opening;
+mod refresh;
+mod refusal;
+mod samples;
 mod service;
 mod status;
+#[cfg_attr(not(feature = "file"), expect(dead_code, reason = "what stores outside the process need"))]
+#[cfg_attr(
+    all(feature = "at-rest", not(feature = "file")),
+    expect(unused_imports, reason = "what stores outside the process need")
+)]
 mod store;
+mod telemetry;
 mod upstream;
+mod url;
 
+pub use self::audit::{Audit, Disagreement};
 pub use self::builder::{BuildError, CacheBuilder};
 pub use self::cache::{Answered, Cache, CallError, Stats};
 pub use self::directive::{Caps, Directive};
@@ -98,6 +216,13 @@ pub use self::generations::Tag;
 pub use self::key::Key;
 pub use self::layer::CacheLayer;
 pub use self::service::Cached;
-pub use self::status::{CacheStatus, Miss, Stale};
+pub use self::status::{CacheStatus, Miss, Observed, Stale};
 pub use self::store::{Policy, StoreError};
+pub use self::url::{StoreUrl, UrlError};
+#[cfg(feature = "at-rest")]
+pub use self::{
+    inspect::{Listing, StoredEntry},
+    migrate::{Migrated, migrate},
+    store::{Cursor, KeyRing, Keys, Secret},
+};
 pub use llm_core;

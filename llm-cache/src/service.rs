@@ -10,9 +10,13 @@ use tower_service::Service;
 
 use crate::{
     Cache, CacheStatus, Directive, Key, Stale,
+    audit::Auditor,
     inner::{Found, Inner, Stored},
     items::by_item,
+    observe::observe,
+    refresh::{audit, refresh},
     store::Entry,
+    telemetry,
     upstream::{Errand, pass, seek, unanswered},
 };
 
@@ -51,29 +55,52 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Cached<S> {
         let cache = &self.cache.0;
         let directive = Directive::of(&call, &cache.caps);
         if directive.no_store {
-            return ResponseFuture::waiting(pass(Arc::clone(cache), self.inner.clone(), call));
+            let passed = pass(Arc::clone(cache), self.inner.clone(), call);
+            return ResponseFuture::waiting(telemetry::run(T::NAME, passed));
+        }
+        if cache.observe {
+            return ResponseFuture::waiting(telemetry::run(T::NAME, observe(self.errand(directive), call)));
         }
         if let Some(parts) = call.body.parts().filter(|parts| parts.len() > 1) {
-            let (cache, inner) = (Arc::clone(cache), self.inner.clone());
-            return ResponseFuture::waiting(by_item(Errand { cache, inner, directive }, call, parts));
+            return ResponseFuture::waiting(telemetry::run(T::NAME, by_item(self.errand(directive), call, parts)));
         }
+        let frame = cache.frame(&call, &directive);
         // The question is written once: it is compared as it lies, and copied only if it is not answered at once.
-        let (found, key) = Key::lend(&cache.namespace, &call.tenant, &call.body, |key| {
+        let (found, key) = Key::lend(&frame, &call.body, |key| {
             let found = if directive.no_cache { Found::Nothing } else { cache.peek::<Complete<T>>(key, &directive) };
-            let key = (!found.is_served()).then(|| key.to_key());
-            (found, key)
+            let is_asked_again = match &found {
+                Found::Fresh(_) => cache.audit.as_ref().is_some_and(Auditor::draws),
+                Found::Stale(_, why) => *why == Stale::Refreshing,
+                _ => true,
+            };
+            (found, is_asked_again.then(|| key.to_key()))
         });
-        match found {
-            Found::Fresh(stored) => return ResponseFuture::ready(Ok(hit(cache, stored))),
-            Found::Stale(stored) => return ResponseFuture::ready(Ok(stale(cache, stored, Stale::Allowed))),
-            _ if directive.only_if_cached && !cache.store.is_far() => {
-                return ResponseFuture::ready(Err(unanswered()));
+        let keys = key.map(|key| frame.keys(&call.body, key));
+        match (found, keys) {
+            (Found::Fresh(stored), keys) => {
+                if let Some(keys) = keys {
+                    audit(&self.errand(directive.clone()), keys, &call, &stored);
+                }
+                ResponseFuture::ready(Ok(telemetry::told(T::NAME, hit(cache, stored))))
             }
-            _ => {}
+            (Found::Stale(stored, why), keys) => {
+                if let Some(keys) = keys {
+                    refresh(&self.errand(directive.clone()), keys, &call);
+                }
+                ResponseFuture::ready(Ok(telemetry::told(T::NAME, stale(cache, stored, why))))
+            }
+            _ if directive.only_if_cached && !cache.store.is_far() => ResponseFuture::ready(Err(unanswered())),
+            (found, keys) => {
+                let keys = keys.expect("keys are kept wherever the question is not answered at once");
+                ResponseFuture::waiting(telemetry::run(T::NAME, seek(self.errand(directive), keys, call, found)))
+            }
         }
-        let key = key.expect("a key is kept wherever the question is not answered at once");
-        let errand = Errand { cache: Arc::clone(cache), inner: self.inner.clone(), directive };
-        ResponseFuture::waiting(seek(errand, key, call, found))
+    }
+}
+
+impl<S: Clone> Cached<S> {
+    fn errand(&self, directive: Directive) -> Errand<S> {
+        Errand { cache: Arc::clone(&self.cache.0), inner: self.inner.clone(), directive }
     }
 }
 

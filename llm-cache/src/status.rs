@@ -1,6 +1,8 @@
 use std::{fmt, time::Duration};
 
-use llm_core::{Origin, Reply};
+use llm_core::{Error, Origin, Reply, Usd};
+
+use crate::refusal::Remembered;
 
 /// How a cache took part in a reply. Prints as the value of an RFC 9211 `Cache-Status` header.
 ///
@@ -28,8 +30,25 @@ pub enum CacheStatus {
     Miss(Miss),
     /// A call that was running already brought the answer.
     Coalesced,
+    /// The question had been refused a short time ago, and so was refused again.
+    Refused {
+        /// How long ago.
+        age: Duration,
+    },
     /// No cache saw the call.
     Unseen,
+}
+
+/// What a cache that only observes would have done: in the extensions of the replies that it lets pass
+/// ([`CacheBuilder::observe`](crate::CacheBuilder::observe)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Observed {
+    /// How it would have taken part.
+    pub status: CacheStatus,
+    /// List price of the stored answers that it would have served; `None` while unknown, and where it would have served
+    /// none.
+    pub saves: Option<Usd>,
 }
 
 /// Why an answer was served past its time.
@@ -38,6 +57,8 @@ pub enum CacheStatus {
 pub enum Stale {
     /// The call allowed it.
     Allowed,
+    /// It is being replaced in the background.
+    Refreshing,
     /// The call that was to replace it failed.
     Error,
 }
@@ -59,6 +80,8 @@ pub enum Miss {
     NoCache,
     /// The call wanted the cache to keep out of it.
     NoStore,
+    /// The cache only observes.
+    Observing,
 }
 
 impl CacheStatus {
@@ -71,20 +94,47 @@ impl CacheStatus {
             _ => Self::Unseen,
         })
     }
+
+    /// How a cache took part in a failure: [`Refused`](Self::Refused), or unseen.
+    pub fn of_error(error: &Error) -> Self {
+        Remembered::of(error).map_or(Self::Unseen, |remembered| Self::Refused { age: remembered.age })
+    }
+
+    /// The status in one word, for traces.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Hit { stale: None, .. } => "hit",
+            Self::Hit { stale: Some(_), .. } => "stale",
+            Self::Miss(Miss::NoCache | Miss::NoStore | Miss::Observing) => "bypass",
+            Self::Miss(_) => "miss",
+            Self::Coalesced => "coalesced",
+            Self::Refused { .. } => "refused",
+            Self::Unseen => "unseen",
+        }
+    }
 }
 
+/// Whoever was answered without a call has a `hit`; where a call was made, or was being made, `fwd` says why.
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hit { tier, age, stale } => {
-                let served = if stale.is_some() { "; fwd=stale" } else { "; hit" };
-                write!(f, "llm-cache{served}; detail={tier}; age={}", age.as_secs())
+                match stale {
+                    None => write!(f, "llm-cache; hit; detail={tier}"),
+                    Some(Stale::Allowed) => write!(f, "llm-cache; hit; detail=\"{tier}, stale: allowed\""),
+                    Some(Stale::Refreshing) => write!(f, "llm-cache; hit; detail=\"{tier}, stale: refreshing\""),
+                    Some(Stale::Error) => write!(f, "llm-cache; fwd=stale; detail=\"{tier}, stale: the call failed\""),
+                }?;
+                write!(f, "; age={}", age.as_secs())
             }
+            Self::Refused { age } => write!(f, "llm-cache; hit; detail=refused; age={}", age.as_secs()),
             Self::Coalesced => f.write_str("llm-cache; fwd=miss; collapsed"),
             Self::Miss(Miss::Unknown) => f.write_str("llm-cache; fwd=uri-miss"),
             Self::Miss(Miss::Items { asked }) => write!(f, "llm-cache; fwd=partial; detail=\"{asked} items\""),
-            Self::Miss(Miss::TooOld) => f.write_str("llm-cache; fwd=request"),
-            Self::Miss(Miss::NoCache | Miss::NoStore) => f.write_str("llm-cache; fwd=bypass"),
+            Self::Miss(Miss::TooOld) => f.write_str("llm-cache; fwd=request; detail=too-old"),
+            Self::Miss(Miss::NoCache) => f.write_str("llm-cache; fwd=request; detail=no-cache"),
+            Self::Miss(Miss::NoStore) => f.write_str("llm-cache; fwd=bypass; detail=no-store"),
+            Self::Miss(Miss::Observing) => f.write_str("llm-cache; fwd=bypass; detail=observing"),
             Self::Unseen => f.write_str("llm-cache; fwd=bypass; detail=unseen"),
         }
     }

@@ -11,13 +11,17 @@ use tokio::time::timeout_at;
 
 use crate::{
     CacheStatus, Directive, Key, Miss, Stale, Tag,
-    flight::{Boarding, Guard, Pass, Seat, arrival},
+    door::Door,
+    flight::{Boarding, Guard, Pass, Rest, Seat, Start},
     inner::{Found, Inner, Stay, Stored},
+    key::Keys,
+    refresh::refresh,
     service::{hit, stale},
     store::Source,
 };
 
 /// A call on its way: which cache it went through, where it goes up, and what it wants of the cache.
+#[derive(Clone)]
 pub(crate) struct Errand<S> {
     pub(crate) cache: Arc<Inner>,
     pub(crate) inner: S,
@@ -49,7 +53,7 @@ where
 /// Answers a call for which there was nothing at hand to serve.
 pub(crate) async fn seek<T, S>(
     errand: Errand<S>,
-    key: Key,
+    keys: Keys,
     call: Call<T>,
     at_hand: Found<Complete<T>>,
 ) -> Result<Reply<T::Output>, Error>
@@ -59,23 +63,33 @@ where
 {
     let Errand { cache, directive, .. } = &errand;
     let found = match cache.store.is_far() && !directive.no_cache {
-        true => by(call.deadline, cache.look(std::slice::from_ref(&key), directive)).await?.pop().unwrap_or(at_hand),
+        true => {
+            by(call.deadline, cache.look(std::slice::from_ref(&keys.answer), directive)).await?.pop().unwrap_or(at_hand)
+        }
         false => at_hand,
     };
     let (why, spare) = match found {
         Found::Fresh(stored) => return Ok(hit(cache, stored)),
-        Found::Stale(stored) => return Ok(stale(cache, stored, Stale::Allowed)),
+        Found::Stale(stored, why) => {
+            if why == Stale::Refreshing {
+                refresh(&errand, keys, &call);
+            }
+            return Ok(stale(&errand.cache, stored, why));
+        }
         _ if directive.only_if_cached => return Err(unanswered()),
-        _ if directive.no_cache => return refresh(errand, key, call).await,
+        _ if directive.no_cache => return renew(errand, keys.answer, call).await,
         Found::Spare(stored) => (Miss::Unknown, Some(stored)),
         Found::TooOld => (Miss::TooOld, None),
         Found::Nothing => (Miss::Unknown, None),
     };
-    fly(errand, key, call, why, spare).await
+    if let Some(error) = cache.refusal(&keys) {
+        return Err(error);
+    }
+    fly(errand, keys, call, why, spare).await
 }
 
 /// Makes a call of its own, whatever is stored or running, and stores the answer.
-async fn refresh<T, S>(errand: Errand<S>, key: Key, call: Call<T>) -> Result<Reply<T::Output>, Error>
+async fn renew<T, S>(errand: Errand<S>, key: Key, call: Call<T>) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
     S: Serves<T>,
@@ -93,7 +107,7 @@ where
 /// `spare` answer is better than nothing.
 async fn fly<T, S>(
     errand: Errand<S>,
-    key: Key,
+    keys: Keys,
     call: Call<T>,
     why: Miss,
     spare: Option<Stored<Complete<T>>>,
@@ -103,7 +117,7 @@ where
     S: Serves<T>,
 {
     let cache = Arc::clone(&errand.cache);
-    let reply = in_time(call.deadline, board(errand, key, call, why)).await;
+    let reply = in_time(call.deadline, board(errand, keys, call, why)).await;
     match (reply, spare) {
         (Err(error), Some(spare)) if excuses(&error) => Ok(stale(&cache, spare, Stale::Error)),
         (reply, _) => reply,
@@ -137,7 +151,7 @@ pub(crate) fn unanswered() -> Error {
     Error::new(ErrorKind::NotFound, "no stored answer, and the call wanted no other (only-if-cached)")
 }
 
-async fn board<T, S>(errand: Errand<S>, key: Key, call: Call<T>, why: Miss) -> Result<Reply<T::Output>, Error>
+async fn board<T, S>(errand: Errand<S>, keys: Keys, call: Call<T>, why: Miss) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
     S: Serves<T>,
@@ -147,9 +161,9 @@ where
         let source = cache.begin(Tag::of(&call, &directive));
         let joins = |begun| cache.allows(&source, begun);
         let pass = Pass { priority: call.priority, begun: source.begun, joins: &joins };
-        let Boarding { seat, led } = cache.flights.board::<Landed<T>>(&key, &pass, |guard| {
+        let Boarding { seat, led } = cache.flights.board::<Landed<T>>(&keys.flight, &pass, |guard| {
             let (inner, call, directive) = (inner.clone(), call.clone(), directive.clone());
-            Box::pin(ask(Arc::clone(&cache), key.clone(), guard, source.clone(), inner, call, directive))
+            Box::pin(ask(Arc::clone(&cache), keys.clone(), guard, source.clone(), inner, call, directive))
         });
         match land::<T>(&cache, seat, led, why).await {
             // That was about somebody else's call, not about the question.
@@ -165,9 +179,9 @@ where
 /// answer has ended and is stored.
 ///
 /// It goes up without its deadline: that is one caller's, and each caller minds his own.
-async fn ask<T, S>(
+pub(crate) async fn ask<T, S>(
     cache: Arc<Inner>,
-    key: Key,
+    keys: Keys,
     guard: Guard,
     source: Source,
     inner: S,
@@ -178,28 +192,37 @@ where
     T: Operation,
     S: Serves<T>,
 {
-    if let Some(stored) = cache.fresh::<Complete<T>>(&key, &directive).await {
+    if let Some(stored) = cache.fresh::<Complete<T>>(&keys.answer, &directive).await {
         return Ok(Arrival::Stored(stored));
     }
     call.deadline = None;
-    let store = storing::<T>(&cache, key, &call, &directive, source);
-    let reply = drive(inner, call).await?.on_end(move |end, receipt| {
-        store(end, receipt);
-        drop(guard);
+    let store = storing::<T>(&cache, keys.answer.clone(), &call, &directive, source.clone());
+    let reply = drive(inner, call).await.inspect_err(|error| cache.refuse(&keys, error, source))?;
+    let door = Arc::new(Door::new(guard));
+    let reply = reply.on_end({
+        let door = Arc::clone(&door);
+        move |end, receipt| {
+            store(end, receipt);
+            door.shut();
+        }
     });
     let Reply { output, receipt, limits, extensions, .. } = reply;
-    Ok(Arrival::Bought { answer: output.share(), receipt, limits, extensions })
+    let answer = output.watch(Door::watcher(&door, cache.max_answer_bytes)).share();
+    if let Shared::Live(live) = &answer {
+        door.leads_to(live);
+    }
+    Ok(Arrival::Bought { answer, receipt, limits, extensions })
 }
 
 /// Takes one caller's own reply out of a shared one. The seat is held until that reply has ended, so that late callers
 /// find the running answer, and it runs while anybody reads it.
 async fn land<T: Operation>(
-    cache: &Inner,
+    cache: &Arc<Inner>,
     mut seat: Seat<Landed<T>>,
     led: bool,
     why: Miss,
 ) -> Result<Reply<T::Output>, Error> {
-    let (answer, shared, limits, extensions) = match arrival(&mut seat).await.ok_or_else(lost)?? {
+    let (answer, shared, limits, extensions) = match seat.arrival().await.ok_or_else(lost)?? {
         Arrival::Stored(stored) => return Ok(hit(cache, stored)),
         Arrival::Bought { answer, receipt, limits, extensions } => (answer, receipt, limits, extensions),
     };
@@ -208,7 +231,7 @@ async fn land<T: Operation>(
         Shared::Whole(whole) => T::Output::replay(whole, shared.usage()),
         live => T::Output::join(live).await?,
     };
-    let receipt = Receipt::default();
+    let (receipt, counted) = (Receipt::default(), Arc::clone(cache));
     receipt.edit(|facts| share(facts, &shared.facts(), origin));
     let mut reply = Reply::new(output, receipt).with_limits(limits);
     if led {
@@ -220,6 +243,9 @@ async fn land<T: Operation>(
         // The last seat ends the call; only then are its facts final.
         drop(seat);
         let ended = shared.facts();
+        if let (false, End::Complete(_)) = (led, &end) {
+            counted.saved(ended.cost);
+        }
         receipt.edit(|facts| {
             share(facts, &ended, origin);
             if let End::Complete(_) = end {
@@ -254,15 +280,18 @@ pub(crate) fn storing<T: Operation>(
     source: Source,
 ) -> impl FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static {
     let (cache, ttl) = (Arc::clone(cache), cache.ttl(call, directive));
-    let alone = call.body.stands_alone();
+    let question = call.body.stands_alone().then(|| call.body.clone());
     move |end, receipt| {
-        if let End::Complete(answer) = end
-            && alone
+        if let (End::Complete(answer), Some(question)) = (end, question)
             && T::keeps(answer)
+            && question.fits(answer)
         {
             // What the answer is, not how one call came by it.
             let mut facts = Facts::default();
             facts.copy_answer(&receipt.facts());
+            if facts.fallback && !cache.keep_fallbacks {
+                return;
+            }
             let stay = Stay { ttl, weight: T::weight(answer), source };
             cache.store(key, Arc::new(answer.clone()), facts, stay);
         }
@@ -301,6 +330,18 @@ impl<C> Arrival<C> {
     pub(crate) fn keep(&self, store: impl FnOnce(End<'_, C>, &Receipt)) {
         if let Self::Bought { answer: Shared::Whole(answer), receipt, .. } = self {
             store(End::Complete(answer), receipt);
+        }
+    }
+}
+
+impl<C: Send + Sync + 'static> Rest for Result<Arrival<C>, Error> {
+    fn rest(self) -> Option<Start<()>> {
+        match self {
+            Ok(Arrival::Bought { answer: Shared::Live(live), .. }) => Some(Box::pin(async move {
+                // Whoever is still there gets the error too.
+                let _ = live.wait().await;
+            })),
+            _ => None,
         }
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -15,6 +15,8 @@ use futures_core::Stream;
 /// arrives, all who wait are. When the last reader leaves, the source is dropped.
 ///
 /// A stream of one item makes a single flight: a call that many wait for.
+///
+/// All items are held for those who join later, until [`close`](Self::close) says that nobody will.
 ///
 /// NOTE: somebody has to poll. If both woken readers are kept but not polled, the others wait until the source wakes
 /// again, or another reader polls, joins or leaves; spawn calls, or poll them together, as with any future.
@@ -34,7 +36,11 @@ struct State<S: Stream> {
     source: Source<S>,
     /// The source has something to say, or was never asked.
     awake: bool,
-    items: Vec<S::Item>,
+    items: VecDeque<S::Item>,
+    /// How many items came before `items` and are gone.
+    gone: usize,
+    /// The most items to hold, once nobody can join any more.
+    most: Option<usize>,
     /// Those to be woken by the next item. Whoever is woken is taken out, and comes back if there is nothing for him: so
     /// one who is held and not polled is not asked twice.
     waiting: BTreeMap<u64, Waker>,
@@ -64,7 +70,9 @@ where
             state: Mutex::new(State {
                 source: Source::Idle(Box::pin(source)),
                 awake: true,
-                items: Vec::new(),
+                items: VecDeque::new(),
+                gone: 0,
+                most: None,
                 waiting: BTreeMap::new(),
                 patient: BTreeMap::new(),
                 readers: 0,
@@ -74,10 +82,10 @@ where
         })
     }
 
-    /// A reader from the first item; `None` if all readers have left, so that the stream is gone.
+    /// A reader from the first item; `None` if all readers have left, so that the stream is gone, or it is closed.
     pub fn read(self: &Arc<Self>) -> Option<Reader<S>> {
         let mut state = self.lock();
-        if state.readers == 0 && state.next_id > 0 {
+        if state.readers == 0 && state.next_id > 0 || state.most.is_some() {
             return None;
         }
         let id = state.next_id;
@@ -86,16 +94,32 @@ where
         Some(Reader { of: Arc::clone(self), id, next: 0 })
     }
 
+    /// Lets nobody join any more. From here on as many items are held as there are now: a reader who falls further
+    /// behind than that [has missed](Reader::has_missed) some, and gets no more.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.most = state.most.or(Some(state.items.len().max(1)));
+    }
+
+    /// How many items are held.
+    pub fn held(&self) -> usize {
+        self.lock().items.len()
+    }
+
     /// The item at a place, or, without one, the last item once the stream has ended.
     fn poll_item(&self, id: u64, at: Option<usize>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         loop {
             let (source, stale) = {
                 let mut state = self.lock();
-                if let Some(item) = at.and_then(|at| state.items.get(at)) {
+                let gone = state.gone;
+                if at.is_some_and(|at| at < gone) {
+                    return Poll::Ready(None);
+                }
+                if let Some(item) = at.and_then(|at| state.items.get(at - gone)) {
                     return Poll::Ready(Some(item.clone()));
                 }
                 if let Source::Ended = state.source {
-                    let last = if at.is_none() { state.items.last().cloned() } else { None };
+                    let last = if at.is_none() { state.items.back().cloned() } else { None };
                     return Poll::Ready(last);
                 }
                 let stale = state.wait(id, at.is_none(), cx.waker());
@@ -217,9 +241,14 @@ impl<S: Stream> Lease<'_, S> {
     fn deliver(mut self, item: Option<S::Item>, by: u64) {
         let source = self.source.take();
         let mut state = self.of.lock();
+        let mut oldest = None;
         let ended = match item {
             Some(item) => {
-                state.items.push(item);
+                state.items.push_back(item);
+                if state.most.is_some_and(|most| state.items.len() > most) {
+                    oldest = state.items.pop_front();
+                    state.gone += 1;
+                }
                 state.awake = true;
                 state.source = source.map_or(Source::Ended, Source::Idle);
                 None
@@ -233,7 +262,7 @@ impl<S: Stream> Lease<'_, S> {
         let patient = if ended.is_some() { std::mem::take(&mut state.patient) } else { BTreeMap::new() };
         drop(state);
         waiting.remove(&by);
-        drop(ended);
+        drop((ended, oldest));
         wake(waiting.into_values().chain(patient.into_values()));
     }
 }
@@ -284,6 +313,16 @@ where
     /// is there to go on.
     pub async fn last(self) -> Option<S::Item> {
         std::future::poll_fn(|cx| self.of.poll_item(self.id, None, cx)).await
+    }
+
+    /// Another reader of the same stream, from the first item; `None` if it is closed.
+    pub fn another(&self) -> Option<Self> {
+        self.of.read()
+    }
+
+    /// Whether items that this reader has not read are gone, so that he gets no more.
+    pub fn has_missed(&self) -> bool {
+        self.next < self.of.lock().gone
     }
 }
 

@@ -1,5 +1,6 @@
 mod dispatch;
 mod labels;
+mod purpose;
 mod retries;
 mod tenant;
 
@@ -7,6 +8,7 @@ use std::time::Instant;
 
 pub use self::dispatch::Dispatch;
 pub use self::labels::Labels;
+pub use self::purpose::Purpose;
 pub use self::retries::RetriesAbove;
 pub use self::tenant::Tenant;
 use crate::Error;

@@ -91,6 +91,12 @@ impl Embeddings {
     }
 }
 
+/// Whether two vectors point the same way: the cosine between them is at least 0.999.
+fn alike(a: &[f32], b: &[f32]) -> bool {
+    let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    a == b || a.len() == b.len() && dot(a, b) >= 0.999 * (dot(a, a) * dot(b, b)).sqrt()
+}
+
 fn count(found: usize, of: usize) -> Result<(), Error> {
     if found == of {
         return Ok(());
@@ -130,6 +136,11 @@ impl Operation for EmbedRequest {
     fn estimate(&self) -> Estimate {
         let (likely, most) = self.inputs.iter().map(EmbedInput::tokens).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
         Estimate { input: likely, input_bound: Some(most), output_bound: Some(0), ..Estimate::default() }
+    }
+
+    /// They do if each pair of vectors points the same way; vendors' last digits differ from call to call.
+    fn agree(one: &Embeddings, other: &Embeddings) -> bool {
+        one.vectors.len() == other.vectors.len() && one.vectors.iter().zip(&other.vectors).all(|(a, b)| alike(a, b))
     }
 
     fn weight(answer: &Embeddings) -> Option<u64> {

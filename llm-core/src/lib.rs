@@ -100,7 +100,7 @@ mod task;
 mod usage;
 
 pub use self::broadcast::{Broadcast, Reader};
-pub use self::call::{Call, Dispatch, Labels, Priority, RetriesAbove, Tenant};
+pub use self::call::{Call, Dispatch, Labels, Priority, Purpose, RetriesAbove, Tenant};
 pub use self::chat::{
     ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, ExtraOf, FinishReason, FunctionTool, Image, ImageSource,
     JsonSchema, Message, Part, Reasoning, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,

@@ -62,6 +62,25 @@ pub trait Operation: Clone + Send + Sync + 'static {
         true
     }
 
+    /// Whether an answer has the form that this question asked for, as far as that can be told. One that has not is not
+    /// kept.
+    fn fits(&self, answer: &Complete<Self>) -> bool {
+        let _ = answer;
+        true
+    }
+
+    /// Whether the question is meant to have several different answers, as with a temperature above zero.
+    fn varies(&self) -> bool {
+        false
+    }
+
+    /// Whether two answers to one question say the same. They do if their JSON is equal, unless the operation knows what
+    /// of an answer does not matter.
+    fn agree(one: &Complete<Self>, other: &Complete<Self>) -> bool {
+        let json = |answer| serde_json::to_value(answer).ok();
+        json(one) == json(other)
+    }
+
     /// What an answer takes in memory, in bytes, where the operation knows that better than its JSON text tells.
     fn weight(answer: &Complete<Self>) -> Option<u64> {
         let _ = answer;

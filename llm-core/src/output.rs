@@ -59,6 +59,10 @@ pub trait Live<C>: Send + Sync + 'static {
     /// Waits for the whole answer, driving it if nobody else does.
     fn wait(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Result<Arc<C>, Error>> + Send>>;
 
+    /// Lets nobody join any more, so that what has been read need not be held for those who come later. A reader who
+    /// then falls far behind the others may be cut off with an error.
+    fn close(&self) {}
+
     /// For the type that made it, to find its own kind again.
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }

@@ -9,6 +9,8 @@ use llm_core::Facts;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::weight::weigh;
+#[cfg(feature = "at-rest")]
+use super::{Record, weight::weigh_text};
 use crate::{
     Key,
     generations::{Moment, Tag},
@@ -17,12 +19,13 @@ use crate::{
 /// A stored answer and what is known about it.
 pub(crate) struct Entry {
     answer: Mutex<Answer>,
-    encode: Encode,
     pub(crate) facts: Facts,
     pub(crate) life: Life,
     pub(crate) source: Source,
     /// Where it was found.
     pub(crate) tier: &'static str,
+    /// When a tier in front of another lets go of it.
+    pub(crate) leaves_at: Option<SystemTime>,
     bytes: u32,
 }
 
@@ -43,8 +46,10 @@ pub(crate) struct Source {
 }
 
 /// An answer, as it was put or as it was found.
+#[derive(Clone)]
 enum Answer {
-    Typed(Typed),
+    /// And how it is written, if it was put.
+    Typed(Typed, Option<Encode>),
     /// Its JSON text.
     Text(Bytes),
     /// Evicted: moka lets go of evicted entries late.
@@ -76,29 +81,47 @@ impl Entry {
         let weight = weight.or_else(|| weigh(&*answer))?;
         let bytes = bytes(key, &source, weight);
         let encode: Encode = |answer| serde_json::to_vec(answer.downcast_ref::<C>()?).ok();
-        Some(Self { answer: Mutex::new(Answer::Typed(answer)), encode, facts, life, source, tier: "memory", bytes })
+        let answer = Mutex::new(Answer::Typed(answer, Some(encode)));
+        Some(Self { answer, facts, life, source, tier: "memory", leaves_at: None, bytes })
+    }
+
+    /// An answer that was found as text.
+    #[cfg(feature = "at-rest")]
+    pub(crate) fn found(key: &Key, record: Record, tier: &'static str) -> Self {
+        let Record { facts, life, source, text, weight, .. } = record;
+        let bytes = weight.unwrap_or_else(|| bytes(key, &source, weigh_text(&text)));
+        Self { answer: Mutex::new(Answer::Text(text)), facts, life, source, tier, leaves_at: None, bytes }
+    }
+
+    /// Another entry with the same answer, for another tier: each evicts its own.
+    #[cfg(feature = "at-rest")]
+    pub(crate) fn copy(&self, tier: &'static str, leaves_at: Option<SystemTime>) -> Self {
+        let (answer, facts, source) = (self.lock().clone(), self.facts.clone(), self.source.clone());
+        Self { answer: Mutex::new(answer), facts, life: self.life, source, tier, leaves_at, bytes: self.bytes }
     }
 
     /// The answer, if it is of this type, and has not just been evicted. Text is read once.
     pub(crate) fn answer<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<Arc<C>> {
         let text = match &*self.lock() {
-            Answer::Typed(answer) => return Arc::clone(answer).downcast().ok(),
+            Answer::Typed(answer, _) => return Arc::clone(answer).downcast().ok(),
             Answer::Text(text) => text.clone(),
             Answer::Gone => return None,
         };
         let answer: Arc<C> = Arc::new(serde_json::from_slice(&text).ok()?);
-        *self.lock() = Answer::Typed(Arc::clone(&answer) as Typed);
+        let text = std::mem::replace(&mut *self.lock(), Answer::Typed(Arc::clone(&answer) as Typed, None));
+        drop(text);
         Some(answer)
     }
 
-    /// The answer's JSON text.
+    /// The answer's JSON text, if it was put or has not been read.
+    #[cfg(feature = "at-rest")]
     pub(crate) fn text(&self) -> Option<Bytes> {
-        let answer = match &*self.lock() {
-            Answer::Typed(answer) => Arc::clone(answer),
+        let (answer, encode) = match &*self.lock() {
+            Answer::Typed(answer, encode) => (Arc::clone(answer), (*encode)?),
             Answer::Text(text) => return Some(text.clone()),
             Answer::Gone => return None,
         };
-        (self.encode)(&*answer).map(Bytes::from)
+        encode(&*answer).map(Bytes::from)
     }
 
     /// Lets go of the answer.

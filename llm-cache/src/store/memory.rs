@@ -1,10 +1,16 @@
-use std::{hash::BuildHasher, sync::Arc};
+use std::{
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use foldhash::quality::RandomState;
 use moka::{policy::EvictionPolicy, sync::Cache};
 
-use super::{Entry, Far, Policy, Store, at_once};
-use crate::{Key, key::Lent};
+use super::{Census, Entry, Far, Policy, Store, at_once};
+use crate::{Key, Tag, key::Lent};
 
 /// The memory tier: typed answers, so that a hit decodes nothing; bounded in bytes.
 ///
@@ -12,6 +18,7 @@ use crate::{Key, key::Lent};
 pub(crate) struct Memory<H = RandomState> {
     entries: Cache<Key, Arc<Entry>, H>,
     max_bytes: u64,
+    evictions: Arc<AtomicU64>,
 }
 
 impl Memory {
@@ -26,13 +33,18 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Memory<H> {
             Policy::Lru => EvictionPolicy::lru(),
             Policy::TinyLfu => EvictionPolicy::tiny_lfu(),
         };
+        let evictions = Arc::new(AtomicU64::new(0));
+        let evicted = Arc::clone(&evictions);
         let entries = Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_: &Key, entry: &Arc<Entry>| entry.bytes())
             .eviction_policy(policy)
-            .eviction_listener(|_, entry: Arc<Entry>, _| entry.evict())
+            .eviction_listener(move |_, entry: Arc<Entry>, cause| {
+                entry.evict();
+                evicted.fetch_add(u64::from(cause.was_evicted()), Ordering::Relaxed);
+            })
             .build_with_hasher(hasher);
-        Self { entries, max_bytes }
+        Self { entries, max_bytes, evictions }
     }
 
     /// Removes every entry of which this is said. It looks at all of them.
@@ -71,7 +83,10 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Store for Memory<H> {
     }
 
     fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
-        self.remove_if(|key, _| key.tenant() == tenant);
+        let tag = Tag::tenant(tenant);
+        // What is shared has the tag of whoever bought it.
+        let is_his = |key: &Key| key.scope().is_none() && key.tenant() == tenant;
+        self.remove_if(|key, entry| is_his(key) || entry.source.tags.contains(&tag));
         at_once(())
     }
 
@@ -80,10 +95,15 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Store for Memory<H> {
         at_once(())
     }
 
+    fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
+    }
+
     /// moka settles evictions behind calls; this settles them first.
-    fn size(&self) -> (u64, u64) {
+    fn census(&self) -> Census {
         self.entries.run_pending_tasks();
-        (self.entries.entry_count(), self.entries.weighted_size())
+        let (entries, bytes) = (self.entries.entry_count(), self.entries.weighted_size());
+        Census { entries, bytes, ..Census::default() }
     }
 }
 
@@ -143,11 +163,11 @@ mod tests {
         for n in 0..256 {
             memory.put(key(n), entry(&key(n), &"x".repeat(10_000)));
         }
-        let (entries, bytes) = memory.size();
+        let Census { entries, bytes, .. } = memory.census();
         assert!(entries <= 9 && bytes <= 100_000, "{entries} entries, {bytes} bytes");
         memory.put(key(999), entry(&key(999), &"x".repeat(200_000)));
         assert!(memory.peek(key(999).lent()).is_none(), "larger than the whole tier");
-        assert_eq!(memory.size().0, entries, "and it evicts nothing");
+        assert_eq!(memory.census().entries, entries, "and it evicts nothing");
     }
 
     #[test]
@@ -164,12 +184,12 @@ mod tests {
                 put(n);
                 let _ = memory.peek(key(n).lent());
             }
-            let _ = (round, memory.size());
+            let _ = (round, memory.census());
         }
         for n in 1_000..1_020 {
             put(n);
         }
-        let _ = memory.size();
+        let _ = memory.census();
         (1_000..1_020).filter(|n| memory.peek(key(*n).lent()).is_some()).count()
     }
 }

@@ -1,14 +1,39 @@
 //! Where entries lie: in memory, or further away.
 
+#[cfg(feature = "at-rest")]
+mod at_rest;
 mod entry;
+#[cfg(feature = "file")]
+mod file;
+#[cfg(feature = "at-rest")]
+mod listing;
 mod memory;
+#[cfg(feature = "file")]
+mod tiered;
 mod weight;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::at_rest::{fuzz_body, fuzz_frame};
+#[cfg(feature = "at-rest")]
+pub(crate) use self::{
+    at_rest::{AtRest, Name, Record, TENANT_BYTES},
+    listing::{Listed, Page},
+};
+#[cfg(feature = "at-rest")]
+pub use self::{
+    at_rest::{KeyRing, Keys, Secret},
+    listing::Cursor,
+};
 pub(crate) use self::{
     entry::{Entry, Life, Source},
     memory::Memory,
+};
+#[cfg(feature = "file")]
+pub(crate) use self::{
+    file::{FileSettings, FileStore},
+    tiered::Tiered,
 };
 use crate::{Key, Tag, generations::Moment, key::Lent};
 
@@ -29,6 +54,9 @@ pub(crate) trait Store: Send + Sync + 'static {
         at_once(vec![None; keys.len()])
     }
 
+    /// Puts an entry that was fetched, and was of use, where it is at hand.
+    fn promote(&self, _key: Lent<'_>, _entry: &Entry) {}
+
     /// Stores an entry; tells whether it did. It is at hand when this returns, and further away soon.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool;
 
@@ -43,19 +71,60 @@ pub(crate) trait Store: Send + Sync + 'static {
         at_once(())
     }
 
+    /// The last moment that is remembered here: none told from now on may be before it.
+    fn latest(&self) -> Moment {
+        Moment::default()
+    }
+
     /// Removes all entries of a tenant. It may look at every entry.
     fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()>;
 
     /// Removes everything.
     fn clear(&self) -> Far<'_, ()>;
 
-    /// Entries and the bytes they count for, in what is at hand.
-    fn size(&self) -> (u64, u64);
+    /// What it holds, and what went wrong.
+    fn census(&self) -> Census;
+
+    /// Entries that had to make room so far, in what is at hand.
+    fn evictions(&self) -> u64 {
+        0
+    }
 
     /// Waits until all that was put is where it shall be.
     fn close(&self) -> Far<'_, ()> {
         at_once(())
     }
+
+    /// The entries after a place, at most so many.
+    #[cfg(feature = "at-rest")]
+    fn scan(&self, _after: Option<Cursor>, _most: usize) -> Far<'_, Page> {
+        unlisted()
+    }
+
+    /// Writes records that are still good, and newer than what lies there. Tells how many.
+    #[cfg(feature = "at-rest")]
+    fn write_records(&self, _records: Vec<Record>) -> Far<'_, u64> {
+        unlisted()
+    }
+
+    /// Removes entries by their names; tells how many there were.
+    #[cfg(feature = "at-rest")]
+    fn remove_named(&self, _names: Vec<Name>) -> Far<'_, u64> {
+        unlisted()
+    }
+}
+
+/// What a store holds now, and what went wrong in it so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Census {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    /// Stored entries that could not be read.
+    pub(crate) spoilt: u64,
+    /// Entries that were put and not written.
+    pub(crate) lost: u64,
+    /// What it could not do behind its callers.
+    pub(crate) failed: u64,
 }
 
 /// What comes of a place further away.
@@ -63,6 +132,11 @@ pub(crate) type Far<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> 
 
 fn at_once<'a, T: Send + 'a>(value: T) -> Far<'a, T> {
     Box::pin(std::future::ready(Ok(value)))
+}
+
+#[cfg(feature = "at-rest")]
+fn unlisted<'a, T: Send + 'a>() -> Far<'a, T> {
+    Box::pin(std::future::ready(Err(StoreError::new("memory", "what only lies in memory is not listed or copied"))))
 }
 
 /// Which entries go first when the memory is full.
@@ -78,9 +152,16 @@ pub enum Policy {
 }
 
 /// Why a store could not do what it was asked to.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the cache's {tier} store: {reason}")]
 pub struct StoreError {
     tier: &'static str,
     reason: Arc<str>,
+}
+
+#[cfg(feature = "at-rest")]
+impl StoreError {
+    pub(crate) fn new(tier: &'static str, reason: impl Into<Arc<str>>) -> Self {
+        Self { tier, reason: reason.into() }
+    }
 }

@@ -10,6 +10,13 @@ pub(crate) fn weigh(answer: &impl Serialize) -> Option<u64> {
     Some(weight.bytes)
 }
 
+/// As [`weigh`], of the JSON text itself.
+#[cfg(feature = "at-rest")]
+pub(crate) fn weigh_text(text: &[u8]) -> u64 {
+    let mut weight = Weight::default();
+    text.iter().map(|byte| weight.byte(*byte)).sum()
+}
+
 /// Reads JSON text as it is written.
 #[derive(Default)]
 struct Weight {

@@ -47,10 +47,10 @@ fn slow(seconds: u64) -> Arc<dyn Provider> {
 type Answering = dyn Fn(Call<ChatRequest>) -> BoxFuture<'static, Result<Reply<ChatResponse>, Error>> + Send + Sync;
 
 /// A provider made of a function.
-struct Made(Box<Answering>);
+pub(crate) struct Made(Box<Answering>);
 
 impl Made {
-    fn of<F, A>(answer: F) -> Arc<Self>
+    pub(crate) fn of<F, A>(answer: F) -> Arc<Self>
     where
         F: Fn(Call<ChatRequest>) -> A + Send + Sync + 'static,
         A: Future<Output = Result<Reply<ChatResponse>, Error>> + Send + 'static,
@@ -63,7 +63,7 @@ impl Made {
     }
 }
 
-fn answer() -> Reply<ChatResponse> {
+pub(crate) fn answer() -> Reply<ChatResponse> {
     let receipt = Receipt::default();
     receipt.edit(|facts| facts.usage = Some(Usage::new(1_000, 100)));
     let choice = Choice::new(0, vec![Part::text("x")], FinishReason::Stop);

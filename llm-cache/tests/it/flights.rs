@@ -17,7 +17,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use crate::upstream::{HEAD, STEP, Upstream, ask, cache, provider, read, say};
 
 #[expect(clippy::disallowed_methods, reason = "this is a test's edge")]
-fn full() -> bool {
+pub(crate) fn full() -> bool {
     std::env::var("LLM_FULL").is_ok_and(|full| full == "1")
 }
 

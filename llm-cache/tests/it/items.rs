@@ -12,7 +12,7 @@ use proptest::{
 };
 use tower::ServiceBuilder;
 
-use crate::upstream::cache;
+use crate::{conformance::Place, upstream::cache};
 
 const MODEL: &str = "text-embedding-3-small";
 
@@ -24,10 +24,14 @@ struct Stack {
 }
 
 fn stack(latency: Latency) -> Stack {
+    stack_over(cache(&ManualClock::default()), latency)
+}
+
+fn stack_over(cache: Cache, latency: Latency) -> Stack {
     let table = prices::openai();
     let price = table.model(MODEL).and_then(|model| model.at(1)).expect("a model of the table");
     let vendor = Vendor::builder().latency(latency).price(MODEL, price.input.nanos(), price.input.nanos(), 0).build();
-    let (cache, ledger) = (cache(&ManualClock::default()), Ledger::new(table));
+    let ledger = Ledger::new(table);
     let client = OpenAi::with_transport("no-real-key", vendor.transport()).expect("the key is a header value");
     let layers = ServiceBuilder::new().layer(ledger.answers()).layer(CacheLayer::new(cache.clone()));
     let provider = into_provider(layers.layer(ledger.purchases()).service(client));
@@ -65,9 +69,8 @@ impl Stack {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn of_a_hundred_texts_of_which_97_are_known_three_are_asked() {
-    let stack = stack(Latency::zero());
+pub(crate) async fn of_a_hundred_texts_of_which_97_are_known_three_are_asked(place: Place) {
+    let stack = stack_over(place.open(), Latency::zero());
     let all = stack.embed(0..97).await;
     let reply = stack.embed(0..100).await;
     assert_eq!(stack.asked(), [3, 97]);
@@ -81,9 +84,8 @@ async fn of_a_hundred_texts_of_which_97_are_known_three_are_asked() {
     stack.check();
 }
 
-#[tokio::test(start_paused = true)]
-async fn duplicates_inside_a_request_are_asked_once_and_stand_in_both_places() {
-    let stack = stack(Latency::zero());
+pub(crate) async fn duplicates_inside_a_request_are_asked_once_and_stand_in_both_places(place: Place) {
+    let stack = stack_over(place.open(), Latency::zero());
     let reply = stack.embed([7, 8, 7, 9, 8]).await;
     let vectors = &reply.output.vectors;
     assert_eq!((&vectors[0], &vectors[1]), (&vectors[2], &vectors[4]));

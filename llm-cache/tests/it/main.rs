@@ -2,14 +2,25 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers")]
 
+mod background;
+mod bounds;
+mod chaos;
+mod conformance;
 mod contract;
 mod core;
 mod directives;
 mod edges;
-mod entries;
+#[cfg(feature = "file")]
+mod file;
 mod flights;
-mod invalidation;
+mod isolation;
 mod items;
+mod kept;
+#[cfg(feature = "file")]
+mod killed;
+#[cfg(feature = "admin")]
+mod program;
+mod telling;
 mod upstream;
 mod vendor;
 mod vendors;

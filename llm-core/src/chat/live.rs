@@ -73,9 +73,12 @@ impl Stream for Joined {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let event = ready!(Pin::new(&mut self.events).poll_next(cx));
-        if event.is_none() && !self.failed && self.whole.get().is_none() {
-            self.failed = true;
-            return Poll::Ready(Some(Err(lost())));
+        if event.is_none() && !self.failed {
+            let error = if self.events.has_missed() { Some(behind()) } else { None };
+            if let Some(error) = error.or_else(|| self.whole.get().is_none().then(lost)) {
+                self.failed = true;
+                return Poll::Ready(Some(Err(error)));
+            }
         }
         self.failed |= matches!(event, Some(Err(_)));
         Poll::Ready(event)
@@ -87,6 +90,15 @@ fn lost() -> Error {
     Error::new(ErrorKind::Incomplete, "the shared answer broke off without a word").with_charge(Charge::Unknown)
 }
 
+/// The reader was so slow that what he had not read yet is gone.
+fn behind() -> Error {
+    Error::new(
+        ErrorKind::Incomplete,
+        "the reader of a large shared answer fell too far behind the others: read it faster",
+    )
+    .with_charge(Charge::Unknown)
+}
+
 impl Live<ChatResponse> for LiveChat {
     fn wait(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Result<Arc<ChatResponse>, Error>> + Send>> {
         Box::pin(async move {
@@ -95,6 +107,10 @@ impl Live<ChatResponse> for LiveChat {
                 _ => self.whole.get().cloned().ok_or_else(lost),
             }
         })
+    }
+
+    fn close(&self) {
+        self.events.close();
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

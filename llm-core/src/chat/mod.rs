@@ -8,6 +8,7 @@ mod part;
 mod request;
 mod response;
 mod sampling;
+mod schema;
 mod stream;
 mod tool;
 mod validate;

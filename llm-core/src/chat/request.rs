@@ -198,6 +198,23 @@ impl Operation for ChatRequest {
         !answer.choices.is_empty() && answer.choices.iter().all(Choice::is_sound)
     }
 
+    fn fits(&self, answer: &ChatResponse) -> bool {
+        let Some(format) = &self.response_format else { return true };
+        // A choice that calls tools is not in the form yet.
+        let mut said = answer.choices.iter().filter(|choice| choice.tool_calls().next().is_none());
+        said.all(|choice| format.fits(&choice.text()))
+    }
+
+    /// A question that leaves the temperature to the vendor, or fixes the seed, has one answer.
+    fn varies(&self) -> bool {
+        self.sampling.seed.is_none() && self.sampling.temperature.is_some_and(|temperature| temperature > 0.0)
+    }
+
+    /// They do if all choices say the same, call the same tools and end the same way.
+    fn agree(one: &ChatResponse, other: &ChatResponse) -> bool {
+        one.choices.len() == other.choices.len() && one.choices.iter().zip(&other.choices).all(|(a, b)| a.agrees(b))
+    }
+
     fn stands_alone(&self) -> bool {
         let outside = |name: &str| Self::OUTSIDE_FIELDS.contains(&name);
         let mut parts = self.messages.iter().flat_map(|message| &message.parts);
@@ -246,6 +263,18 @@ impl Operation for Streamed<ChatRequest> {
 
     fn keeps(answer: &ChatResponse) -> bool {
         ChatRequest::keeps(answer)
+    }
+
+    fn fits(&self, answer: &ChatResponse) -> bool {
+        self.0.fits(answer)
+    }
+
+    fn varies(&self) -> bool {
+        self.0.varies()
+    }
+
+    fn agree(one: &ChatResponse, other: &ChatResponse) -> bool {
+        ChatRequest::agree(one, other)
     }
 
     fn stands_alone(&self) -> bool {

@@ -124,6 +124,21 @@ impl Choice {
         !cut && !self.parts.is_empty() && self.refusal().is_none() && self.tool_calls().all(ToolCall::is_readable)
     }
 
+    /// Whether two say the same, call the same tools and end the same way. Reasoning and the ids of calls do not count.
+    pub(super) fn agrees(&self, other: &Self) -> bool {
+        let calls = |choice: &Self| -> Vec<_> {
+            let arguments = |call: &ToolCall| match call.parse::<serde_json::Value>() {
+                Ok(value) => value,
+                Err(_) => serde_json::Value::from(&*call.arguments),
+            };
+            choice.tool_calls().map(|call| (call.name.clone(), arguments(call))).collect()
+        };
+        self.finish == other.finish
+            && self.text() == other.text()
+            && self.refusal() == other.refusal()
+            && calls(self) == calls(other)
+    }
+
     /// Its tool calls.
     pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
         self.parts.iter().filter_map(|part| match part {

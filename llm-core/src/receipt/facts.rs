@@ -17,6 +17,9 @@ pub struct Facts {
     pub provider: Option<Arc<str>>,
     /// The model that produced it, as the vendor named it.
     pub model: Option<Arc<str>>,
+    /// Whether another model answered than the one asked for, because that one could not. Said by the layer that fell
+    /// back on it; that a vendor names a model with its date is none.
+    pub fallback: bool,
     /// The vendor's service class, where it named one (`default`, `flex`, …); it decides the price.
     pub service_tier: Option<Arc<str>>,
     /// The ways of processing that the vendor charges a factor for, by its own words (`us`, `fast`): see
@@ -61,6 +64,7 @@ impl Facts {
             usage_so_far,
             provider,
             model,
+            fallback,
             service_tier,
             surcharges,
             request_id,
@@ -73,6 +77,7 @@ impl Facts {
         self.usage_so_far = *usage_so_far;
         self.provider.clone_from(provider);
         self.model.clone_from(model);
+        self.fallback = *fallback;
         self.service_tier.clone_from(service_tier);
         self.surcharges.clone_from(surcharges);
         self.request_id.clone_from(request_id);

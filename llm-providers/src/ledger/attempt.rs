@@ -88,7 +88,7 @@ impl Attempt {
     }
 
     fn purchase(&self, outcome: Outcome, usage: Option<Usage>, charged: Charged, facts: &Facts) -> Purchase {
-        let Keys { tenant, labels, model } = self.keys.clone();
+        let Keys { tenant, labels, model, purpose: _ } = self.keys.clone();
         Purchase {
             tenant,
             labels,

@@ -70,7 +70,7 @@ impl Books {
         self.each(keys, |row| {
             row.open -= amount;
             row.claimed += amount - lost;
-            row.overhead.add(Overhead::Abandoned, lost);
+            row.overhead.add(Overhead::unused(keys.purpose), lost);
         });
     }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use llm_core::{Call, Labels, Operation, Tenant};
+use llm_core::{Call, Labels, Operation, Purpose, Tenant};
 
 /// The rows that a call is booked in.
 #[derive(Clone, Debug)]
@@ -9,10 +9,17 @@ pub(super) struct Keys {
     pub(super) labels: Labels,
     /// The model asked, not the one that answered: both taps know it, whatever happens.
     pub(super) model: Arc<str>,
+    /// Why the call is made, if nobody who asked waits for it.
+    pub(super) purpose: Option<Purpose>,
 }
 
 impl Keys {
     pub(super) fn of<T: Operation>(call: &Call<T>) -> Self {
-        Self { tenant: call.tenant.clone(), labels: call.labels.clone(), model: call.body.model().into() }
+        Self {
+            tenant: call.tenant.clone(),
+            labels: call.labels.clone(),
+            model: call.body.model().into(),
+            purpose: call.extensions.get().copied(),
+        }
     }
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use llm_core::{Savings, Usage, Usd};
+use llm_core::{Purpose, Savings, Usage, Usd};
 
 /// What was booked for a tenant, a label, a model, or in all. The [module's docs](crate::ledger) define each term.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +58,10 @@ pub enum Overhead {
     Failed,
     /// The caller went away, or a layer above did not pass the answer on.
     Abandoned,
+    /// It was asked to replace a stored answer, whoever is served that later.
+    Refreshed,
+    /// It was asked to check a stored answer.
+    Audited,
 }
 
 /// Amounts paid for nothing, by cause.
@@ -78,13 +82,26 @@ pub struct Unconfirmed {
 
 impl Overhead {
     /// All causes.
-    pub const ALL: [Self; 2] = [Self::Failed, Self::Abandoned];
+    pub const ALL: [Self; 4] = [Self::Failed, Self::Abandoned, Self::Refreshed, Self::Audited];
 
     /// The cause in one word, for tables and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Failed => "failed",
             Self::Abandoned => "abandoned",
+            Self::Refreshed => "refreshed",
+            Self::Audited => "audited",
+        }
+    }
+}
+
+impl Overhead {
+    /// What an answer is to whoever pays for it, if nobody who asked uses it.
+    pub(super) fn unused(purpose: Option<Purpose>) -> Self {
+        match purpose {
+            Some(Purpose::Refresh) => Self::Refreshed,
+            Some(Purpose::Audit) => Self::Audited,
+            _ => Self::Abandoned,
         }
     }
 }

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use llm_cache::{Cache, Directive, Tag};
-use llm_core::{Call, ChatRequest, ErrorKind, ManualClock, Origin};
+use llm_cache::{Directive, Tag};
+use llm_core::{Call, ChatRequest, ErrorKind, Origin};
 use std::time::Duration;
 
-use crate::upstream::{HEAD, Upstream, ask, cache, provider, say};
+use super::Place;
+use crate::upstream::{HEAD, Upstream, ask, provider, say};
 
 fn labelled(version: &str) -> Call<ChatRequest> {
     ask(&format!("question of {version}")).with_label("prompt", version).expect("a short label")
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_tenant_a_model_a_label_or_a_tag_is_dropped_at_once_and_nothing_else() {
+pub(crate) async fn a_tenant_a_model_a_label_or_a_tag_is_dropped_at_once_and_nothing_else(place: Place) {
     let upstream = Upstream::default();
-    let cache = cache(&ManualClock::default());
+    let cache = place.open();
     let provider = provider(&upstream, &cache);
     let tagged = || {
         let mut call = ask("tagged");
@@ -42,11 +42,11 @@ async fn a_tenant_a_model_a_label_or_a_tag_is_dropped_at_once_and_nothing_else()
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_answer_whose_call_began_before_is_neither_joined_nor_stored() {
+pub(crate) async fn an_answer_whose_call_began_before_is_neither_joined_nor_stored(place: Place) {
+    let cache = place.open();
     for streamed in [false, true] {
+        cache.clear().await.unwrap();
         let upstream = Upstream::default();
-        let cache = cache(&ManualClock::default());
         let provider = provider(&upstream, &cache);
         let old = tokio::spawn({
             let provider = Arc::clone(&provider);
@@ -58,18 +58,17 @@ async fn an_answer_whose_call_began_before_is_neither_joined_nor_stored() {
         assert_eq!(new.receipt.origin(), Origin::Vendor, "it did not join the call that began before");
         assert_eq!(old.await.unwrap().unwrap(), "a b", "whoever asked before is answered");
         assert_eq!(upstream.calls(), 2);
+        cache.close().await.unwrap();
         assert_eq!((cache.stats().entries, cache.stats().running), (1, 0));
         assert!(matches!(provider.chat(ask("a b")).await.unwrap().receipt.origin(), Origin::Cache { .. }));
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_was_invalidated_is_no_spare_either() {
+pub(crate) async fn what_was_invalidated_is_no_spare_either(place: Place) {
     let upstream = Upstream::default();
-    let clock = ManualClock::default();
+    let clock = &place.clock;
     let hour = Duration::from_secs(3600);
-    let cache =
-        Cache::builder("t").ttl(hour).stale_if_error(hour).max_stale(hour).clock(clock.clone()).build().unwrap();
+    let cache = place.open_with(|builder| builder.ttl(hour).stale_if_error(hour).max_stale(hour));
     let provider = provider(&upstream, &cache);
     provider.chat(ask("a")).await.unwrap();
     clock.advance(hour * 3 / 2);
@@ -78,10 +77,9 @@ async fn what_was_invalidated_is_no_spare_either() {
     assert_eq!(provider.chat(ask("a")).await.unwrap_err().kind(), ErrorKind::Server);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_forgotten_tenant_leaves_no_bytes_and_others_stay() {
+pub(crate) async fn a_forgotten_tenant_leaves_no_bytes_and_others_stay(place: Place) {
     let upstream = Upstream::default();
-    let cache = cache(&ManualClock::default());
+    let cache = place.open();
     let provider = provider(&upstream, &cache);
     for n in 0..20 {
         for tenant in ["acme", "umbrella"] {
@@ -91,17 +89,18 @@ async fn a_forgotten_tenant_leaves_no_bytes_and_others_stay() {
     let key = cache.key("umbrella", "own", "x").unwrap();
     cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(7u8) }).await.unwrap();
     cache.forget("umbrella").await.unwrap();
+    cache.close().await.unwrap();
     assert_eq!(cache.stats().entries, 20);
     let again = cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(8u8) }).await.unwrap();
     assert_eq!(*again.value, 8);
     cache.clear().await.unwrap();
+    cache.close().await.unwrap();
     assert_eq!(cache.stats().entries, 0);
     assert_eq!(provider.chat(ask("1")).await.unwrap().receipt.origin(), Origin::Vendor);
 }
 
-#[tokio::test(start_paused = true)]
-async fn one_answer_can_be_dropped() {
-    let cache = cache(&ManualClock::default());
+pub(crate) async fn one_answer_can_be_dropped(place: Place) {
+    let cache = place.open();
     let key = cache.key("acme", "own", "x").unwrap();
     let ask = || cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(7u8) });
     ask().await.unwrap();

@@ -3,22 +3,23 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use llm_core::{Call, Cause, ChatRequest, ErrorKind, ManualClock, Message, Origin, Usage, Usd};
+use llm_cache::{CacheStatus, Directive, Stale};
+use llm_core::{Call, Cause, ChatRequest, ErrorKind, Message, Origin, Usage, Usd};
 
-use crate::upstream::{Upstream, ask, cache, provider, read};
+use super::Place;
+use crate::upstream::{Upstream, ask, provider, read};
 
 fn age(origin: Origin) -> Option<Duration> {
     match origin {
-        Origin::Cache { tier: "memory", age } => Some(age),
+        Origin::Cache { age, .. } => Some(age),
         _ => None,
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_week_passes_in_milliseconds() {
-    let clock = ManualClock::at_unix(1_700_000_000);
+pub(crate) async fn a_week_passes_in_milliseconds(place: Place) {
+    let clock = &place.clock;
     let week = Duration::from_secs(7 * 24 * 3600);
-    let cache = llm_cache::Cache::builder("tests").ttl(week).clock(clock.clone()).build().unwrap();
+    let cache = place.open_with(|builder| builder.ttl(week));
     let upstream = Upstream::default();
     let provider = provider(&upstream, &cache);
     let origin = async || provider.chat(ask("a question")).await.unwrap().receipt.origin();
@@ -32,11 +33,11 @@ async fn a_week_passes_in_milliseconds() {
     assert_eq!(origin().await, Origin::Vendor, "a clock that was set back prolongs no answer's life");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_entry_of_either_kind_serves_both() {
+pub(crate) async fn an_entry_of_either_kind_serves_both(place: Place) {
+    let cache = place.open();
     for first_streamed in [false, true] {
+        cache.clear().await.unwrap();
         let upstream = Upstream::default();
-        let cache = cache(&ManualClock::default());
         let provider = provider(&upstream, &cache);
         let say = crate::upstream::say;
         assert_eq!(say(&*provider, "to be or not", first_streamed).await.unwrap(), "to be or not");
@@ -51,11 +52,9 @@ async fn an_entry_of_either_kind_serves_both() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn tenants_models_namespaces_and_words_are_kept_apart() {
+pub(crate) async fn tenants_models_namespaces_and_words_are_kept_apart(place: Place) {
     let upstream = Upstream::default();
-    let clock = ManualClock::default();
-    let shared = cache(&clock);
+    let shared = place.open();
     let provider = provider(&upstream, &shared);
     let calls = [
         ask("a"),
@@ -77,20 +76,18 @@ async fn tenants_models_namespaces_and_words_are_kept_apart() {
     assert_ne!(key("a", "bc"), key("ab", "c"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn envelope_and_transport_fields_do_not_part_equal_questions() {
+pub(crate) async fn envelope_and_transport_fields_do_not_part_equal_questions(place: Place) {
     let upstream = Upstream::default();
-    let provider = provider(&upstream, &cache(&ManualClock::default()));
+    let provider = provider(&upstream, &place.open());
     provider.chat(ask("a")).await.unwrap();
     let mut other = ask("a").with_label("feature", "x").unwrap().with_units(7);
     other.body.extra.insert("user", "u1");
     assert!(age(provider.chat(other).await.unwrap().receipt.origin()).is_some());
 }
 
-#[tokio::test(start_paused = true)]
-async fn errors_are_not_remembered() {
+pub(crate) async fn errors_are_not_remembered(place: Place) {
     let upstream = Upstream::default();
-    let cache = cache(&ManualClock::default());
+    let cache = place.open();
     let provider = provider(&upstream, &cache);
     *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
     for streamed in [false, true] {
@@ -98,14 +95,14 @@ async fn errors_are_not_remembered() {
         assert_eq!(error.kind(), ErrorKind::Server);
     }
     *upstream.fail.lock().unwrap() = None;
+    cache.close().await.unwrap();
     assert_eq!(cache.stats().entries, 0);
     assert_eq!(provider.chat(ask("a")).await.unwrap().receipt.origin(), Origin::Vendor);
     assert_eq!(upstream.calls(), 3);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_broken_or_forsaken_stream_leaves_no_entry() {
-    let cache = cache(&ManualClock::default());
+pub(crate) async fn a_broken_or_forsaken_stream_leaves_no_entry(place: Place) {
+    let cache = place.open();
     let broken = Upstream { break_after: Some(3), ..Upstream::default() };
     let error = crate::upstream::say(&*provider(&broken, &cache), "one two three", true).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Incomplete);
@@ -116,14 +113,14 @@ async fn a_broken_or_forsaken_stream_leaves_no_entry() {
         stream.next().await.unwrap().unwrap();
     }
     drop(stream);
+    cache.close().await.unwrap();
     assert_eq!((cache.stats().entries, cache.stats().running), (0, 0));
     assert_eq!(whole.alive.load(std::sync::atomic::Ordering::SeqCst), 0, "the vendor's stream was closed");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_hit_says_what_it_saved() {
+pub(crate) async fn a_hit_says_what_it_saved(place: Place) {
     let upstream = Upstream::default();
-    let cache = cache(&ManualClock::default());
+    let cache = place.open();
     let service = crate::contract::priced(&upstream);
     let provider = llm_core::into_provider(llm_cache::Cached::new(service, cache));
     let first = provider.chat(ask("one two")).await.unwrap();
@@ -132,4 +129,69 @@ async fn a_hit_says_what_it_saved() {
     assert_eq!((second.receipt.cost(), second.receipt.paid()), (Some(Usd::from_nanos(7)), Usd::ZERO));
     assert_eq!(second.receipt.facts().saved.of(Cause::CacheHit), Usd::from_nanos(7));
     assert!(second.receipt.facts().claim.is_none());
+}
+
+pub(crate) async fn an_old_answer_serves_who_allows_it_and_who_gets_no_other(place: Place) {
+    let (upstream, clock, hour) = (Upstream::default(), &place.clock, Duration::from_secs(3600));
+    let cache = place.open_with(|builder| builder.ttl(hour).stale_if_error(hour).max_stale(hour));
+    let provider = provider(&upstream, &cache);
+    let status = async |call| provider.chat(call).await.map(|reply| CacheStatus::of(&reply));
+    status(ask("a")).await.unwrap();
+    clock.advance(hour * 3 / 2);
+    let allowed = status(wish(Directive::new().max_stale(hour))).await.unwrap();
+    assert!(matches!(allowed, CacheStatus::Hit { stale: Some(Stale::Allowed), .. }), "{allowed:?}");
+    *upstream.fail.lock().unwrap() = Some(ErrorKind::Overloaded);
+    let spare = status(ask("a")).await.unwrap();
+    assert!(matches!(spare, CacheStatus::Hit { stale: Some(Stale::Error), .. }), "{spare:?}");
+    clock.advance(hour / 2);
+    assert!(status(ask("a")).await.is_err(), "it is of no use to anybody any more");
+}
+
+pub(crate) async fn a_call_can_keep_the_cache_out_renew_an_answer_or_want_no_other(place: Place) {
+    let upstream = Upstream::default();
+    let cache = place.open();
+    let provider = provider(&upstream, &cache);
+    let origin = async |directive| provider.chat(wish(directive)).await.map(|reply| reply.receipt.origin());
+    let only = Directive::new().only_if_cached();
+    assert_eq!(origin(only.clone()).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(origin(Directive::new().no_store()).await.unwrap(), Origin::Vendor);
+    assert!(origin(only.clone()).await.is_err(), "nothing was stored");
+    assert_eq!(origin(Directive::new().ttl(Duration::from_secs(5))).await.unwrap(), Origin::Vendor);
+    place.clock.advance(Duration::from_secs(4));
+    assert_eq!(age(origin(only.clone()).await.unwrap()), Some(Duration::from_secs(4)));
+    assert_eq!(origin(Directive::new().max_age(Duration::from_secs(3))).await.unwrap(), Origin::Vendor);
+    assert_eq!(origin(Directive::new().no_cache()).await.unwrap(), Origin::Vendor);
+    assert_eq!(age(origin(only).await.unwrap()), Some(Duration::ZERO));
+    assert_eq!(upstream.calls(), 4);
+}
+
+fn wish(directive: Directive) -> Call<ChatRequest> {
+    let mut call = ask("a");
+    call.extensions.insert(directive);
+    call
+}
+
+pub(crate) async fn many_who_ask_at_once_make_one_call(place: Place) {
+    let upstream = Upstream::default();
+    let provider = provider(&upstream, &place.open());
+    for _ in 0..2 {
+        let answers = futures_util::future::join_all((0..50).map(|n| {
+            let provider = provider.clone();
+            async move { crate::upstream::say(&*provider, "a b c", n % 2 == 0).await }
+        }));
+        assert!(answers.await.into_iter().all(|answer| answer.unwrap() == "a b c"));
+    }
+    assert_eq!(upstream.calls(), 1);
+}
+
+pub(crate) async fn another_type_under_the_same_key_is_no_hit(place: Place) {
+    let cache = place.open();
+    let key = cache.key("acme", "op", "q").unwrap();
+    for _ in 0..2 {
+        cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(1u64) }).await.unwrap();
+        cache.close().await.unwrap();
+        let text = cache.get_or_call(&key, || async { Ok::<_, std::io::Error>("one".to_owned()) }).await.unwrap();
+        assert_eq!((text.value.as_str(), text.origin), ("one", Origin::Vendor));
+        cache.close().await.unwrap();
+    }
 }

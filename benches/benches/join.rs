@@ -1,0 +1,58 @@
+//! What does it cost to join a call that is running?
+
+use std::hint::black_box;
+
+use benches::{
+    crowd::Gated,
+    hit::{of_2_kb, question},
+    vendor::AtOnce,
+};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group};
+use futures_util::{FutureExt, future::join_all};
+use llm_cache::{Cache, Cached};
+use tokio::sync::oneshot;
+use tower::Service;
+
+criterion_group!(name = benches; config = crate::short(); targets = join);
+
+/// How many callers ask the same at once.
+const CALLERS: usize = 64;
+
+fn join(c: &mut Criterion) {
+    let mut group = c.benchmark_group(format!("{CALLERS} equal calls at once, one of which is made"));
+    group.throughput(Throughput::Elements(CALLERS as u64));
+    let runtime = crate::runtime();
+    let vendor = AtOnce::saying(&of_2_kb("given a user when "));
+
+    let call = question("acme");
+    group.bench_function("whole layer", |b| {
+        let cold = || {
+            let gated = Gated::new(vendor.clone());
+            let cache = Cache::builder("bench").build().expect("the defaults are right");
+            (gated.clone(), Cached::new(gated, cache), vec![call.clone(); CALLERS])
+        };
+        let ask = |(gated, mut layer, calls): (Gated, Cached<Gated>, Vec<_>)| {
+            runtime.block_on(async {
+                let crowd = join_all(calls.into_iter().map(|call| layer.call(call)));
+                let (replies, ()) = futures_util::join!(crowd, async { gated.open() });
+                // What was made for this round is taken apart outside of the time.
+                (black_box(replies), layer)
+            })
+        };
+        b.iter_batched(cold, ask, BatchSize::SmallInput);
+    });
+    group.bench_function("floor: futures' Shared, of the answer alone", |b| {
+        let answer = vendor.answer().clone();
+        let ask = |answer| {
+            runtime.block_on(async {
+                let (open, gate) = oneshot::channel();
+                let shared = gate.map(|answer| answer.expect("it is sent")).shared();
+                let crowd = join_all((0..CALLERS).map(|_| shared.clone()));
+                let (replies, sent) = futures_util::join!(crowd, async { open.send(answer).is_ok() });
+                black_box((replies, sent))
+            })
+        };
+        b.iter_batched(|| answer.clone(), ask, BatchSize::SmallInput);
+    });
+    group.finish();
+}

@@ -1,0 +1,64 @@
+//! What does a decision cost, and how much of it is floor?
+
+use std::{hint::black_box, thread, time::Instant};
+
+use benches::ratelimit::{Gate, governor};
+use criterion::{Criterion, criterion_group};
+
+criterion_group! {
+    name = benches;
+    config = crate::short();
+    targets = decide, contend, crowd
+}
+
+fn decide(c: &mut Criterion) {
+    let mut group = c.benchmark_group("limiter, one tenant");
+    let (keyed, tenant) = (governor(), "acme".to_owned());
+    group.bench_function("floor: keyed governor check", |b| b.iter(|| black_box(keyed.check_key(black_box(&tenant)))));
+    let clock = llm_core::SystemClock;
+    group.bench_function("floor: wall clock", |b| b.iter(|| black_box(llm_core::Clock::now(&clock))));
+    let (single, four) = (Gate::single(), Gate::four());
+    // A reservation that is forgotten is a decision alone.
+    group.bench_function("decide, one quota", |b| {
+        b.iter(|| std::mem::forget(single.limiter.try_reserve(black_box(&single.demand))));
+    });
+    let single = Gate::single();
+    group.bench_function("reserve and settle, one quota", |b| b.iter(|| single.pass(black_box(&single.demand))));
+    group.bench_function("reserve and settle, four quotas in three scopes", |b| {
+        b.iter(|| four.pass(black_box(&four.demand)));
+    });
+    group.finish();
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench measures the wall")]
+fn contend(c: &mut Criterion) {
+    const THREADS: u64 = 4;
+    let mut group = c.benchmark_group("limiter, four threads");
+    for (name, gate) in [("one quota", Gate::single()), ("four quotas", Gate::four())] {
+        group.bench_function(format!("reserve and settle, {name}"), |b| {
+            b.iter_custom(|calls| {
+                let began = Instant::now();
+                thread::scope(|scope| {
+                    for _ in 0..THREADS {
+                        scope.spawn(|| (0..calls / THREADS + 1).for_each(|_| gate.pass(&gate.demand)));
+                    }
+                });
+                began.elapsed()
+            });
+        });
+    }
+    group.finish();
+}
+
+fn crowd(c: &mut Criterion) {
+    let mut group = c.benchmark_group("limiter, many tenants");
+    for tenants in [100, 100_000] {
+        let gate = Gate::single();
+        let demands = gate.crowd(tenants);
+        let mut next = demands.iter().cycle();
+        group.bench_function(format!("reserve and settle, {tenants} tenants"), |b| {
+            b.iter(|| gate.pass(next.next().expect("a cycle has no end")));
+        });
+    }
+    group.finish();
+}

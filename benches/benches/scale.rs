@@ -1,0 +1,80 @@
+//! Does a hit cost more where there are more entries?
+
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use benches::filled::Filled;
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group};
+
+criterion_group!(name = benches; config = crate::short(); targets = scale);
+
+/// How often both sizes are timed in turn for the ratio.
+const ROUNDS: usize = 9;
+
+fn scale(c: &mut Criterion) {
+    let mut group = c.benchmark_group("memory hit by entries, 60 B prompt, 60 B answer");
+    let mut sizes = [1_000, 1_000_000].map(Filled::new);
+    for filled in &mut sizes {
+        let mut number = 0;
+        group.bench_function(BenchmarkId::from_parameter(filled.entries()), |b| {
+            let (entries, filled) = (filled.entries(), std::cell::RefCell::new(&mut *filled));
+            // A step that meets every entry once before it meets one again.
+            let next = || {
+                number = (number + 611_953) % entries;
+                filled.borrow().question(number)
+            };
+            b.iter_batched(next, |call| black_box(filled.borrow_mut().answer(call)), BatchSize::SmallInput);
+        });
+    }
+    group.finish();
+
+    let floors = sizes.each_ref().map(floor);
+    // In turn, so that what else the machine does reaches all alike.
+    let mut times = [const { Vec::new() }; 4];
+    for _ in 0..ROUNDS {
+        for (at, filled) in sizes.iter_mut().enumerate() {
+            let entries = filled.entries();
+            times[at].push(hits(entries, |number| drop(black_box(filled.ask(number)))));
+            times[2 + at].push(hits(entries, |number| drop(black_box(floors[at].get(&key(number)[..])))));
+        }
+    }
+    let [small, large, small_floor, large_floor] = times.map(|mut times| {
+        times.sort();
+        times[ROUNDS / 2].as_nanos()
+    });
+    println!("a hit at 1,000 and at 1,000,000 entries, median of {ROUNDS} rounds, making the question included:");
+    println!("  whole layer: {small} and {large} ns, {:.2} times as long", large as f64 / small as f64);
+    println!(
+        "  floor, moka get: {small_floor} and {large_floor} ns, {:.2} times as long",
+        large_floor as f64 / small_floor as f64
+    );
+    println!("bytes counted for an entry: {} and {}", sizes[0].counted(), sizes[1].counted());
+}
+
+type Moka = moka::sync::Cache<Vec<u8>, Arc<u64>>;
+
+/// A bare moka with as many entries.
+fn floor(filled: &Filled) -> Moka {
+    let moka = Moka::builder().max_capacity(u64::MAX).build();
+    (0..filled.entries()).for_each(|number| moka.insert(key(number), Arc::new(number)));
+    moka.run_pending_tasks();
+    moka
+}
+
+fn key(number: u64) -> Vec<u8> {
+    format!("Name a test case for the field of a login form: {number:012}").into_bytes()
+}
+
+/// The mean time of a hit on one of 1,000 entries that lie far from each other among so many.
+#[expect(clippy::disallowed_methods, reason = "a bench measures the wall")]
+fn hits(entries: u64, mut ask: impl FnMut(u64)) -> Duration {
+    const HITS: u32 = 20_000;
+    let start = Instant::now();
+    for number in 0..u64::from(HITS) {
+        ask(number % 1_000 * (entries / 1_000));
+    }
+    start.elapsed() / HITS
+}

@@ -1,0 +1,49 @@
+//! A vendor that holds its answer back until it is let go.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use llm_core::{Call, ChatRequest, ChatResponse, Error, Reply, future::ResponseFuture};
+use tokio::sync::Semaphore;
+use tower::Service;
+
+use crate::vendor::AtOnce;
+
+/// [`AtOnce`], behind a gate. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Gated {
+    vendor: AtOnce,
+    gate: Arc<Semaphore>,
+}
+
+impl Gated {
+    /// Closed.
+    pub fn new(vendor: AtOnce) -> Self {
+        Self { vendor, gate: Arc::new(Semaphore::new(0)) }
+    }
+
+    /// Lets one call go.
+    pub fn open(&self) {
+        self.gate.add_permits(1);
+    }
+}
+
+impl Service<Call<ChatRequest>> for Gated {
+    type Response = Reply<ChatResponse>;
+    type Error = Error;
+    type Future = ResponseFuture<ChatResponse>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<ChatRequest>) -> Self::Future {
+        let Self { mut vendor, gate } = self.clone();
+        ResponseFuture::waiting(async move {
+            gate.acquire().await.expect("the gate is never taken away").forget();
+            vendor.call(call).await
+        })
+    }
+}

@@ -1,0 +1,51 @@
+//! A cache with many small entries.
+
+use llm_cache::{Cache, Cached};
+use llm_core::{Call, ChatRequest, ChatResponse, Reply};
+
+use crate::{hit::at_once, vendor::AtOnce};
+
+/// A cache that holds so many answers of some 60 bytes to prompts as long.
+#[derive(Debug)]
+pub struct Filled {
+    service: Cached<AtOnce>,
+    entries: u64,
+}
+
+impl Filled {
+    /// Fills one.
+    pub fn new(entries: u64) -> Self {
+        let cache = Cache::builder("bench").max_bytes(u64::MAX).no_expiry().build().expect("the settings are right");
+        let vendor = AtOnce::saying("given a user when he opens the form then it is there, and so");
+        let mut filled = Self { service: Cached::new(vendor, cache), entries };
+        (0..entries).for_each(|number| drop(filled.ask(number)));
+        filled
+    }
+
+    /// The question of a number.
+    pub fn question(&self, number: u64) -> Call<ChatRequest> {
+        let text = format!("Name a test case for the field of a login form: {number:012}");
+        Call::new("acme", ChatRequest::new("gpt-4o-mini").user(text))
+    }
+
+    /// Asks the question of a number.
+    pub fn ask(&mut self, number: u64) -> Reply<ChatResponse> {
+        let call = self.question(number);
+        self.answer(call)
+    }
+
+    /// Asks a question.
+    pub fn answer(&mut self, call: Call<ChatRequest>) -> Reply<ChatResponse> {
+        at_once(&mut self.service, call)
+    }
+
+    /// How many answers it holds.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// The bytes that the cache counts for an entry.
+    pub fn counted(&self) -> u64 {
+        self.service.cache().stats().bytes / self.entries
+    }
+}

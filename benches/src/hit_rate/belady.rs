@@ -1,0 +1,85 @@
+use std::collections::{BTreeSet, HashMap};
+
+use super::Asked;
+
+/// The most hits that any policy could have with room for `capacity` answers, if it knew all questions to come (Belady's
+/// MIN): of what it holds and what just came, it drops what is asked for again last, or never. No answer expires, so it
+/// bounds every time to live as well.
+pub fn optimal(asked: &[Asked], capacity: usize) -> u64 {
+    let next = next_uses(asked);
+    let (mut held, mut by_next) = (HashMap::new(), BTreeSet::new());
+    let mut hits = 0;
+    for (asked, &next) in asked.iter().zip(&next) {
+        let key = asked.key();
+        if let Some(now) = held.insert(key, next) {
+            by_next.remove(&(now, key));
+            hits += 1;
+        }
+        by_next.insert((next, key));
+        if held.len() > capacity {
+            let (_, last) = by_next.pop_last().expect("everything held has a next use");
+            held.remove(&last);
+        }
+    }
+    hits
+}
+
+/// For each question, the place where it is asked again; the series' length or later if it never is.
+fn next_uses(asked: &[Asked]) -> Vec<usize> {
+    let mut seen = HashMap::new();
+    let mut next = vec![0; asked.len()];
+    for (place, asked) in asked.iter().enumerate().rev() {
+        next[place] = seen.insert(asked.key(), place).unwrap_or(usize::MAX);
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::hit_rate::Naive;
+
+    fn asked(series: &[u32]) -> Vec<Asked> {
+        series.iter().map(|&question| Asked { at: Duration::ZERO, tenant: 0, question }).collect()
+    }
+
+    #[test]
+    fn it_drops_what_is_needed_last() {
+        // A loop that is one longer than the room: LRU has always just dropped what comes next.
+        let series = asked(&[1, 2, 3, 1, 2, 3, 1, 2, 3]);
+        assert_eq!((optimal(&series, 2), Naive::new(2, None).hits(&series)), (4, 0));
+        assert_eq!(optimal(&series, 3), 6);
+        assert_eq!(optimal(&series, 0), 0);
+    }
+
+    #[test]
+    fn it_does_not_take_what_never_comes_again() {
+        assert_eq!(optimal(&asked(&[1, 9, 1, 8, 1]), 1), 2);
+    }
+
+    #[test]
+    fn no_choice_of_victims_does_better() {
+        for seed in 0..200_u32 {
+            let series: Vec<u32> = (0..9).map(|n| (seed.wrapping_mul(2_654_435_761) >> (3 * n)) % 4).collect();
+            let series = asked(&series);
+            assert_eq!(optimal(&series, 2), best(&series, &[], 2), "{series:?}");
+        }
+    }
+
+    /// Tries every choice.
+    fn best(series: &[Asked], held: &[u32], capacity: usize) -> u64 {
+        let Some((first, rest)) = series.split_first() else { return 0 };
+        let now = first.question;
+        if held.contains(&now) {
+            return 1 + best(rest, held, capacity);
+        }
+        let with: Vec<u32> = held.iter().copied().chain([now]).collect();
+        if with.len() <= capacity {
+            return best(rest, &with, capacity);
+        }
+        let without = |gone: u32| with.iter().copied().filter(|held| *held != gone).collect::<Vec<_>>();
+        with.iter().map(|gone| best(rest, &without(*gone), capacity)).max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,79 @@
+use std::{fmt, time::Duration};
+
+use super::{Asked, Workload};
+
+/// A made series: the n-th most popular of `keys` questions comes with a probability of n^-`exponent` over the sum of all
+/// (Zipf's law), each drawn without regard to those before, at even distances.
+#[derive(Clone, Copy, Debug)]
+pub struct Zipf {
+    /// The exponent, s.
+    pub exponent: f64,
+    /// How many different questions there are to draw from.
+    pub keys: u32,
+    /// How many are drawn.
+    pub requests: u32,
+    /// From one to the next.
+    pub apart: Duration,
+    /// What the draws follow from.
+    pub seed: u64,
+}
+
+impl Zipf {
+    /// Draws the series.
+    pub fn workload(&self) -> Workload {
+        let mut sums = Vec::with_capacity(self.keys as usize);
+        let mut sum = 0.0;
+        for rank in 1..=self.keys {
+            sum += f64::from(rank).powf(-self.exponent);
+            sums.push(sum);
+        }
+        let mut state = self.seed;
+        let asked = (0..self.requests).map(|number| {
+            let drawn = unit(&mut state) * sum;
+            let rank = sums.partition_point(|sum| *sum <= drawn).min(sums.len() - 1);
+            let question = u32::try_from(rank).expect("there are no more than u32::MAX keys");
+            Asked { at: self.apart * number, tenant: 0, question }
+        });
+        Workload::new(self.to_string(), asked.collect())
+    }
+}
+
+impl fmt::Display for Zipf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { exponent, keys, requests, apart, seed } = self;
+        write!(f, "generated: Zipf, s = {exponent}, {keys} keys, {requests} requests {apart:?} apart, seed {seed}")
+    }
+}
+
+/// The next number in [0, 1): the upper 53 bits of a SplitMix64 step.
+fn unit(state: &mut u64) -> f64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ZIPF: Zipf = Zipf { exponent: 1.0, keys: 1_000, requests: 50_000, apart: Duration::from_secs(1), seed: 7 };
+
+    #[test]
+    fn popularity_falls_with_the_rank() {
+        let workload = ZIPF.workload();
+        let count = |rank| workload.asked.iter().filter(|asked| asked.question == rank).count() as f64;
+        // The sum of 1/n up to 1,000 is 7.4855: 6,680 for the first, a tenth of that for the tenth.
+        assert!((count(0) - 6_680.0).abs() < 240.0, "{}", count(0));
+        assert!((count(9) - 668.0).abs() < 78.0, "{}", count(9));
+        assert!(workload.asked.iter().all(|asked| asked.question < ZIPF.keys));
+    }
+
+    #[test]
+    fn one_seed_makes_one_series() {
+        assert_eq!(ZIPF.workload().asked, ZIPF.workload().asked);
+        assert_ne!(ZIPF.workload().asked, Zipf { seed: 8, ..ZIPF }.workload().asked);
+        assert_eq!(ZIPF.workload().span(), Duration::from_secs(49_999));
+    }
+}

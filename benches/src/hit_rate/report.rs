@@ -1,0 +1,100 @@
+use std::{fmt::Write, time::Duration};
+
+use llm_cache::Policy;
+
+use super::{Keeping, Layer, Naive, Workload, optimal};
+
+/// How many parts of a thousand of the different answers there is room for.
+pub const CAPACITIES: [usize; 5] = [10, 50, 100, 250, 1_000];
+
+/// For how long an answer is kept, by name.
+pub const TTLS: [(&str, Option<Duration>); 5] = [
+    ("none", None),
+    ("30 d", Some(Duration::from_secs(30 * 86_400))),
+    ("7 d", Some(Duration::from_secs(7 * 86_400))),
+    ("24 h", Some(Duration::from_secs(86_400))),
+    ("1 h", Some(Duration::from_secs(3_600))),
+];
+
+/// What `--quick` measures.
+const QUICK: ([usize; 2], usize) = ([100, 1_000], 2);
+
+const POLICIES: [(&str, Policy); 2] = [("LRU", Policy::Lru), ("TinyLFU", Policy::TinyLfu)];
+
+/// Sends a series through the real layer once for each policy, capacity and time to live that is shorter than the series,
+/// and gives a table of hit rates. `step` is called before each line of it with what comes.
+///
+/// # Errors
+///
+/// The first figure that does not agree: LRU, and any policy with room for everything, with the naive count; any with
+/// itself, the vendor's and the optimum.
+pub async fn measure(workload: &Workload, quick: bool, mut step: impl FnMut(&str)) -> Result<String, String> {
+    let (calls, distinct) = (workload.asked.len(), workload.distinct());
+    let capacities = if quick { &QUICK.0[..] } else { &CAPACITIES[..] };
+    let span = workload.span();
+    let ttls = TTLS.iter().filter(|(_, ttl)| ttl.is_none_or(|ttl| ttl < span));
+    let ttls: Vec<_> = ttls.take(if quick { QUICK.1 } else { TTLS.len() }).collect();
+
+    let days = span.as_secs_f64() / 86_400.0;
+    let mut table = format!("### {}\n\n{calls} calls, {distinct} different, {days:.2} days.\n\n", workload.name);
+    let heads: Vec<&str> = ttls.iter().map(|(name, _)| *name).collect();
+    writeln!(table, "| room | policy | {} |\n|---|---|{}", heads.join(" | "), "---|".repeat(ttls.len())).expect(TEXT);
+    for per_mille in capacities {
+        let capacity = (distinct * per_mille / 1_000).max(1);
+        let best = optimal(&workload.asked, capacity);
+        let room = format!("{} % = {capacity}", *per_mille as f64 / 10.0);
+        for (name, policy) in POLICIES {
+            step(&format!("{}: room for {room}, {name}", workload.name));
+            let mut rates = Vec::new();
+            for (_, ttl) in &ttls {
+                let keeping = Keeping { capacity, policy, ttl: *ttl };
+                let hits = agreed(workload, &keeping, distinct, best).await?;
+                rates.push(rate(hits, calls));
+            }
+            writeln!(table, "| {room} | {name} | {} |", rates.join(" | ")).expect(TEXT);
+        }
+        let rest = " | ".repeat(ttls.len() - 1);
+        writeln!(table, "| {room} | optimal | {}{rest} |", rate(best, calls)).expect(TEXT);
+    }
+    Ok(table)
+}
+
+const TEXT: &str = "a string takes any text";
+
+/// The layer's hits, once they agree with whatever can be counted beside them.
+async fn agreed(workload: &Workload, keeping: &Keeping, distinct: usize, best: u64) -> Result<u64, String> {
+    let wrong = |what| format!("{}: {keeping:?}: {what}", workload.name);
+    let hits = Layer::new(keeping).await.hits(&workload.asked, keeping).await.map_err(wrong)?;
+    if hits > best {
+        return Err(wrong(format!("{hits} hits are more than the optimum of {best}")));
+    }
+    // There is no naive count of TinyLFU, whose sketch is keyed at random; with room for everything it has no choice.
+    if keeping.policy == Policy::Lru || keeping.capacity >= distinct {
+        let naive = Naive::new(keeping.capacity, keeping.ttl).hits(&workload.asked);
+        if hits != naive {
+            return Err(wrong(format!("the layer has {hits} hits, a naive count {naive}")));
+        }
+    }
+    Ok(hits)
+}
+
+fn rate(hits: u64, calls: usize) -> String {
+    format!("{:.2} %", hits as f64 * 100.0 / calls.max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hit_rate::Zipf;
+
+    #[test]
+    fn a_series_becomes_a_table_whose_figures_agree() {
+        let zipf = Zipf { exponent: 1.0, keys: 25, requests: 100, apart: Duration::from_secs(900), seed: 1 };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let mut steps = 0;
+        let table = runtime.block_on(measure(&zipf.workload(), false, |_| steps += 1)).unwrap();
+        assert_eq!(steps, CAPACITIES.len() * POLICIES.len());
+        assert!(table.contains("| room | policy | none | 24 h | 1 h |"), "longer times end nothing: {table}");
+        assert_eq!(table.lines().filter(|line| line.contains("| optimal |")).count(), CAPACITIES.len());
+    }
+}

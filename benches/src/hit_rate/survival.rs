@@ -1,0 +1,75 @@
+use std::time::Duration;
+
+use llm_cache::Policy;
+
+use super::{Asked, Keeping, Layer};
+
+/// A warm set of questions, then a great many that are asked once.
+#[derive(Clone, Copy, Debug)]
+pub struct Scan {
+    /// How many questions are warm: asked ten times each before.
+    pub hot: u32,
+    /// Room, in answers.
+    pub capacity: usize,
+    /// How many come once.
+    pub scanned: u32,
+    /// After how many of these a warm question is asked again; 0 for never.
+    pub hot_every: u32,
+}
+
+/// What a scan leaves of a warm set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Survival {
+    /// How many of the warm answers are there after the scan.
+    pub left: u32,
+    /// How many warm questions were asked again during the scan.
+    pub asked: u32,
+    /// How many of these were answered.
+    pub answered: u32,
+}
+
+/// Sends a scan through the real layer.
+pub async fn survival(scan: &Scan, policy: Policy) -> Survival {
+    let Scan { hot, capacity, scanned, hot_every } = *scan;
+    let asked = |question| Asked { at: Duration::ZERO, tenant: 0, question };
+    let mut layer = Layer::new(&Keeping { capacity, policy, ttl: None }).await;
+    for _ in 0..10 {
+        for warm in 0..hot {
+            layer.ask(&asked(warm)).await;
+        }
+    }
+    let mut survival = Survival { left: 0, asked: 0, answered: 0 };
+    for number in 0..scanned {
+        layer.ask(&asked(hot + number)).await;
+        if number.checked_rem(hot_every) == Some(0) {
+            let answered = layer.ask(&asked(survival.asked % hot)).await;
+            survival.asked += 1;
+            survival.answered += u32::from(answered);
+        }
+    }
+    for warm in 0..hot {
+        survival.left += u32::from(layer.holds(&asked(warm)).await);
+    }
+    survival
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(hot_every: u32) -> Survival {
+        let scan = Scan { hot: 10, capacity: 20, scanned: 200, hot_every };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(survival(&scan, Policy::Lru))
+    }
+
+    #[test]
+    fn the_least_recently_used_go_unless_they_are_asked_again_in_time() {
+        assert_eq!(measured(0), Survival { left: 0, asked: 0, answered: 0 });
+        // Ten warm ones and ten scanned ones are as many as there is room for.
+        assert_eq!(measured(1), Survival { left: 10, asked: 200, answered: 200 });
+        // One warm question for two scanned ones is too seldom: all are gone once ten scanned ones have come.
+        let late = measured(2);
+        assert_eq!((late.asked, late.answered), (100, 5));
+    }
+}

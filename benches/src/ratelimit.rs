@@ -1,0 +1,61 @@
+//! Reserving and settling, beside governor's keyed check.
+
+use std::num::NonZeroU32;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use llm_core::{Usage, Usd};
+use llm_ratelimit::{Actual, Demand, Limiter, Plans};
+
+/// A limiter that never says no, and what is asked of it.
+#[derive(Debug)]
+pub struct Gate {
+    /// The limiter.
+    pub limiter: Limiter,
+    /// A call of a tenant.
+    pub demand: Demand,
+}
+
+/// So much that no bench uses it up.
+const MANY: &str = "4000000000";
+
+impl Gate {
+    /// One quota on requests.
+    pub fn single() -> Self {
+        Self::new(&format!(r#"{{"plans": {{"default": {{"limits": ["{MANY}/second"]}}}}}}"#))
+    }
+
+    /// Four quotas: two of the tenant, one of the model, one for all together.
+    pub fn four() -> Self {
+        Self::new(&format!(
+            r#"{{"plans": {{"default": {{"limits": ["{MANY}/second", "{MANY} tokens/day"]}}}},
+                "limits": ["{MANY} tokens/minute per model", "$9000000000/day"]}}"#
+        ))
+    }
+
+    fn new(plans: &str) -> Self {
+        let plans: Plans = serde_json::from_str(plans).expect("the plans are right");
+        let demand = Demand::new("acme", "gpt-4o-mini").tokens(1_000, 500).cost(Usd::from_nanos(1_000));
+        Self { limiter: Limiter::builder(plans).build(), demand }
+    }
+
+    /// Reserves and settles.
+    pub fn pass(&self, demand: &Demand) {
+        let reservation = self.limiter.try_reserve(demand).expect("there is room");
+        reservation.settle(Actual::Used { usage: Usage::new(900, 100), cost: Some(Usd::from_nanos(700)) });
+    }
+
+    /// Calls of so many tenants.
+    pub fn crowd(&self, tenants: usize) -> Vec<Demand> {
+        let of = |tenant: usize| {
+            let mut demand = self.demand.clone();
+            demand.tenant = format!("tenant-{tenant}").into();
+            demand
+        };
+        (0..tenants).map(of).collect()
+    }
+}
+
+/// Governor's keyed limiter, as wide open.
+pub fn governor() -> DefaultKeyedRateLimiter<String> {
+    RateLimiter::keyed(Quota::per_second(NonZeroU32::MAX))
+}

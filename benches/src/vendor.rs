@@ -1,0 +1,98 @@
+//! A vendor that answers at once.
+
+use std::{
+    future::{Ready, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use futures_util::stream;
+use llm_core::{
+    Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error, Facts,
+    FinishReason, Part, Receipt, Reply, Streamed, Usage, Usd,
+};
+use tower::Service;
+
+/// A client that answers at once, without a wire: the floor under every layer. Clones share the count of their calls.
+#[derive(Clone, Debug)]
+pub struct AtOnce {
+    answer: Arc<ChatResponse>,
+    events: Arc<Vec<ChatEvent>>,
+    vector: Arc<[f32]>,
+    calls: Arc<AtomicU64>,
+}
+
+/// How many bytes a streamed answer's events bring each.
+pub const EVENT_BYTES: usize = 8;
+
+impl AtOnce {
+    /// One that says this text, in one piece or in events of [`EVENT_BYTES`].
+    pub fn saying(text: &str) -> Self {
+        let choice = Choice::new(0, vec![Part::text(text)], FinishReason::Stop);
+        let answer = Arc::new(ChatResponse::new("chatcmpl-1", "gpt-4o-mini", vec![choice]));
+        let start = ChatEvent::Start { id: answer.id.clone(), model: answer.model.clone() };
+        let pieces = text.as_bytes().chunks(EVENT_BYTES).map(|piece| {
+            let text = std::str::from_utf8(piece).expect("the text is ASCII").into();
+            ChatEvent::Text { choice: 0, text }
+        });
+        let end = [ChatEvent::Finish { choice: 0, reason: FinishReason::Stop }, ChatEvent::Usage(Usage::new(512, 512))];
+        let events = Arc::new([start].into_iter().chain(pieces).chain(end).collect());
+        Self { answer, events, vector: vec![0.5; 256].into(), calls: Arc::default() }
+    }
+
+    /// What it answers.
+    pub fn answer(&self) -> &ChatResponse {
+        &self.answer
+    }
+
+    /// The events it answers a streamed question with.
+    pub fn events(&self) -> &[ChatEvent] {
+        &self.events
+    }
+
+    /// How many calls reached it.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    fn reply<O>(&self, output: O) -> Ready<Result<Reply<O>, Error>> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let mut facts = Facts::default();
+        facts.usage = Some(Usage::new(512, 512));
+        facts.cost = Some(Usd::from_nanos(1));
+        ready(Ok(Reply::new(output, Receipt::new(facts))))
+    }
+}
+
+macro_rules! answers {
+    ($( $question:ty => $answer:ty: |$self:ident, $call:ident| $make:expr; )*) => { $(
+        impl Service<Call<$question>> for AtOnce {
+            type Response = Reply<$answer>;
+            type Error = Error;
+            type Future = Ready<Result<Reply<$answer>, Error>>;
+
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, $call: Call<$question>) -> Self::Future {
+                let $self = &*self;
+                self.reply($make)
+            }
+        }
+    )* };
+}
+
+answers! {
+    ChatRequest => ChatResponse: |vendor, _call| (*vendor.answer).clone();
+    Streamed<ChatRequest> => ChatStream: |vendor, _call| {
+        let events = Arc::clone(&vendor.events);
+        ChatStream::new(stream::iter((0..events.len()).map(move |at| Ok(events[at].clone()))))
+    };
+    EmbedRequest => Embeddings: |vendor, call| {
+        Embeddings::new(call.body.model.clone(), vec![Arc::clone(&vendor.vector); call.body.inputs.len()])
+    };
+}

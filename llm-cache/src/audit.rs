@@ -1,0 +1,115 @@
+use std::{
+    fmt,
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use foldhash::quality::{FixedState, RandomState};
+use llm_core::Tenant;
+
+/// A share of the hits that are asked again, to see whether the stored answers still hold.
+///
+/// The caller gets the stored answer at once. The question goes up again in the background, paid by his tenant, and
+/// [`Operation::agree`](llm_core::Operation::agree) compares the two. The new answer replaces the old one. Requests that
+/// are answered item by item are not audited.
+///
+/// ```
+/// use llm_cache::{Audit, Cache};
+///
+/// # tokio_test::block_on(async {
+/// let audit = Audit::percent(5).on_disagreement(|told| println!("{}: {:?} old", told.model, told.age));
+/// let cache = Cache::builder("support").audit(audit).spawn_background(4).build()?;
+/// # Ok::<_, llm_cache::BuildError>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Audit {
+    percent: u8,
+    seed: u64,
+    tell: Arc<dyn Fn(&Disagreement) + Send + Sync>,
+}
+
+/// A stored answer and a new one to the same question say different things.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Disagreement {
+    /// The operation's name.
+    pub operation: &'static str,
+    /// The model asked.
+    pub model: Arc<str>,
+    /// Who asked.
+    pub tenant: Tenant,
+    /// How old the stored answer was.
+    pub age: Duration,
+}
+
+impl Audit {
+    /// Asks this many percent of the hits again.
+    pub fn percent(percent: u8) -> Self {
+        Self { percent, seed: RandomState::default().hash_one(0), tell: Arc::new(|_| ()) }
+    }
+
+    /// Draws the same hits each time: for tests. At random by default.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Calls `tell` at each disagreement. They are counted and traced in any case.
+    pub fn on_disagreement(mut self, tell: impl Fn(&Disagreement) + Send + Sync + 'static) -> Self {
+        self.tell = Arc::new(tell);
+        self
+    }
+
+    pub(crate) fn is_percentage(&self) -> bool {
+        self.percent <= 100
+    }
+}
+
+/// Draws hits, one after the other.
+pub(crate) struct Auditor {
+    audit: Audit,
+    drawn: AtomicU64,
+}
+
+impl Auditor {
+    pub(crate) fn new(audit: Audit) -> Self {
+        Self { audit, drawn: AtomicU64::new(0) }
+    }
+
+    /// Whether this hit is asked again.
+    pub(crate) fn draws(&self) -> bool {
+        let nth = self.drawn.fetch_add(1, Ordering::Relaxed);
+        FixedState::with_seed(self.audit.seed).hash_one(nth) % 100 < u64::from(self.audit.percent)
+    }
+
+    pub(crate) fn tell(&self, told: &Disagreement) {
+        (self.audit.tell)(told);
+    }
+}
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audit").field("percent", &self.percent).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_is_drawn_and_the_seed_decides_which() {
+        let draws = |percent, seed| {
+            let auditor = Auditor::new(Audit::percent(percent).seed(seed));
+            (0..10_000).map(|_| auditor.draws()).collect::<Vec<_>>()
+        };
+        let count = |draws: Vec<bool>| draws.into_iter().filter(|drawn| *drawn).count();
+        assert_eq!((count(draws(0, 1)), count(draws(100, 1))), (0, 10_000));
+        assert!((400..600).contains(&count(draws(5, 1))), "{}", count(draws(5, 1)));
+        assert!(draws(5, 1) == draws(5, 1) && draws(5, 1) != draws(5, 2));
+    }
+}

@@ -1,0 +1,121 @@
+//! Calls that nobody waits for: a bounded number of them.
+
+use std::{
+    collections::HashSet,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use llm_core::Error;
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+
+use crate::Key;
+
+/// Runs calls in tasks of their own, a bounded number at a time, none of them for long.
+pub(crate) struct Background {
+    runtime: Handle,
+    room: Arc<Semaphore>,
+    most: u32,
+    /// What is being asked for; no more names than there are places.
+    busy: Mutex<HashSet<Key>>,
+}
+
+/// Room for one call, about some questions.
+pub(crate) struct Place {
+    of: Arc<Background>,
+    keys: Vec<Key>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// All of it is being asked for already.
+    Busy,
+    /// All places are taken.
+    Full,
+}
+
+/// How long a call may run.
+const LONGEST: Duration = Duration::from_secs(600);
+/// How long a call that failed keeps its place, so that a vendor in trouble is not asked again for each stale answer
+/// that is served.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The same at most, where the vendor said how long to wait.
+const MOST_PAUSE: Duration = Duration::from_secs(30);
+/// How long [`Background::idle`] waits.
+const LAST_WAIT: Duration = Duration::from_secs(60);
+
+impl Background {
+    pub(crate) fn new(runtime: Handle, most: u32) -> Arc<Self> {
+        let room = Arc::new(Semaphore::new(most as usize));
+        Arc::new(Self { runtime, room, most, busy: Mutex::default() })
+    }
+
+    /// A place for a call about those of some questions that no call here is about yet.
+    pub(crate) fn place(self: &Arc<Self>, mut keys: Vec<Key>) -> Result<Place, Denied> {
+        let mut busy = self.busy();
+        keys.retain(|key| !busy.contains(key));
+        if keys.is_empty() {
+            return Err(Denied::Busy);
+        }
+        let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Denied::Full)?;
+        busy.extend(keys.iter().cloned());
+        drop(busy);
+        Ok(Place { of: Arc::clone(self), keys, _permit: permit })
+    }
+
+    /// A place for a call that runs already.
+    pub(crate) fn adopt(self: &Arc<Self>) -> Option<Place> {
+        let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        Some(Place { of: Arc::clone(self), keys: Vec::new(), _permit: permit })
+    }
+
+    /// Runs a call in its place.
+    pub(crate) fn run(&self, place: Place, call: impl Future<Output = Result<(), Error>> + Send + 'static) {
+        self.runtime.spawn(async move {
+            if let Ok(Err(error)) = timeout(LONGEST, call).await {
+                sleep(error.retry_after().unwrap_or(PAUSE).min(MOST_PAUSE)).await;
+            }
+            drop(place);
+        });
+    }
+
+    /// Drives something to its end while a place is held.
+    pub(crate) fn keep(&self, place: Arc<Place>, rest: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(async move {
+            let _ = timeout(LONGEST, rest).await;
+            drop(place);
+        });
+    }
+
+    /// Waits until nothing runs, but not for ever.
+    pub(crate) async fn idle(&self) {
+        let _ = timeout(LAST_WAIT, self.room.acquire_many(self.most)).await;
+    }
+
+    fn busy(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// What the call is about.
+    pub(crate) fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut busy = self.of.busy();
+        for key in &self.keys {
+            busy.remove(key);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+use std::{
+    num::NonZeroUsize,
+    time::{Duration, SystemTime},
+};
+
+use llm_cache::{
+    Cache, StoredEntry,
+    llm_core::{Clock, SystemClock, Usd},
+    migrate,
+};
+
+use crate::command::{Command, Failure, Purge, USAGE};
+
+/// How many entries are read or copied together.
+const PAGE: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+
+pub(crate) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Help => print!("{USAGE}"),
+        Command::Migrate { from, to, after } => {
+            let (from, to) = (from.open()?, to.create()?);
+            let done = migrate(&from, &to, after, PAGE, |done| {
+                if let Some(next) = &done.next {
+                    eprintln!("{} copied; to go on from here: --after {next}", done.copied);
+                }
+            });
+            let done = done.await?;
+            to.close().await?;
+            println!(
+                "copied {}, past their time {}, unreadable {}, not taken {}",
+                done.copied, done.over, done.unreadable, done.not_taken
+            );
+        }
+        Command::Inspect { store, limit, after } => {
+            let listing = store.open()?.list(after, limit).await?;
+            for entry in &listing.entries {
+                println!("{}", line(entry, SystemClock.now()));
+            }
+            if listing.unreadable > 0 {
+                println!("unreadable: {}", listing.unreadable);
+            }
+            if let Some(next) = listing.next {
+                println!("more: --after {next}");
+            }
+        }
+        Command::Purge { store, what } => purge(&store.open()?, what).await?,
+        Command::Stats { store } => stats(&store.open()?).await?,
+    }
+    Ok(())
+}
+
+async fn purge(cache: &Cache, what: Purge) -> Result<(), Failure> {
+    let before = cache.stats().entries;
+    match what {
+        Purge::Tenant(tenant) => cache.forget(&tenant).await?,
+        Purge::Tag(tag) => drop(cache.purge(tag).await?),
+        Purge::Key(name) if !cache.remove_stored(&name).await? => return Err("no entry has this name".into()),
+        Purge::Key(_) => {}
+        Purge::All => cache.clear().await?,
+    }
+    println!("removed {}", before.saturating_sub(cache.stats().entries));
+    Ok(())
+}
+
+async fn stats(cache: &Cache) -> Result<(), Failure> {
+    let (mut live, mut over, mut unreadable, mut cost, mut after) = (0_u64, 0_u64, 0_u64, Usd::ZERO, None);
+    loop {
+        let listing = cache.list(after, PAGE.get()).await?;
+        for entry in &listing.entries {
+            *(if entry.live { &mut live } else { &mut over }) += 1;
+            cost += entry.facts.cost.filter(|_| entry.live).unwrap_or_default();
+        }
+        unreadable += listing.unreadable;
+        after = listing.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let stats = cache.stats();
+    println!("entries     {}\nbytes       {}", stats.entries, stats.bytes);
+    println!("live        {live}\nover        {over}\nunreadable  {unreadable}\nlist price  {cost}");
+    Ok(())
+}
+
+/// An entry on one line; not its answer.
+fn line(entry: &StoredEntry, now: SystemTime) -> String {
+    let seconds = |time: Result<Duration, _>| time.unwrap_or_default().as_secs();
+    let left = match entry.fresh_until {
+        _ if !entry.live => "over".to_owned(),
+        Some(until) => format!("{}s left", seconds(until.duration_since(now))),
+        None => "no end".to_owned(),
+    };
+    let age = seconds(now.duration_since(entry.stored_at));
+    let model = entry.facts.model.as_deref().unwrap_or("-");
+    let tags: Vec<String> = entry.tags.iter().map(ToString::to_string).collect();
+    format!("{} {} {model} {} bytes {age}s old {left} [{}]", entry.name, entry.tenant, entry.bytes, tags.join(" "))
+}

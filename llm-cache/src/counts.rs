@@ -1,0 +1,171 @@
+//! What the cache counts: for [`Stats`](crate::Stats), and with feature `metrics` for the recorder of that facade too.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Default)]
+pub(crate) struct Counter {
+    value: AtomicU64,
+    #[cfg(feature = "metrics")]
+    meter: Option<metrics::Counter>,
+}
+
+impl Counter {
+    /// Counts one more.
+    pub(crate) fn one(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, more: u64) {
+        self.value.fetch_add(more, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        if let Some(meter) = &self.meter {
+            meter.increment(more);
+        }
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.value.load(Ordering::Relaxed)
+    }
+
+    #[cfg(feature = "metrics")]
+    fn new(name: &'static str, cache: &std::sync::Arc<str>) -> Self {
+        let meter = metrics::counter!(name, "cache" => metrics::SharedString::from(std::sync::Arc::clone(cache)));
+        Self { value: AtomicU64::new(0), meter: Some(meter) }
+    }
+}
+
+macro_rules! counts {
+    ($($(#[doc = $doc:literal])+ $field:ident => $name:literal,)+) => {
+        #[derive(Default)]
+        pub(crate) struct Counts {
+            $($(#[doc = $doc])+ pub(crate) $field: Counter,)+
+            pub(crate) meters: Meters,
+        }
+
+        impl Counts {
+            /// Counts of the cache with this namespace.
+            #[cfg(feature = "metrics")]
+            pub(crate) fn new(cache: &std::sync::Arc<str>) -> Self {
+                Self { $($field: Counter::new($name, cache),)+ meters: Meters::new(cache) }
+            }
+
+            /// Counts of a cache.
+            #[cfg(not(feature = "metrics"))]
+            pub(crate) fn new(_: &std::sync::Arc<str>) -> Self {
+                Self::default()
+            }
+        }
+    };
+}
+
+counts! {
+    /// Stored answers served.
+    hits => "llm_cache_hits_total",
+    /// Those of `hits` past their time.
+    stale => "llm_cache_stale_total",
+    /// Calls made for want of an answer.
+    misses => "llm_cache_misses_total",
+    /// Calls made that wanted the cache to keep out of it.
+    bypassed => "llm_cache_bypassed_total",
+    /// Answers that came of a call that was running already.
+    coalesced => "llm_cache_coalesced_total",
+    /// Refusals that were remembered.
+    refused => "llm_cache_refused_total",
+    /// Answers stored.
+    stored => "llm_cache_stored_total",
+    /// Failures of a store.
+    store_errors => "llm_cache_store_errors_total",
+    /// Calls made to replace answers past their time.
+    refreshed => "llm_cache_refreshed_total",
+    /// Calls that the background had no room for.
+    skipped => "llm_cache_skipped_total",
+    /// Calls that went on when their last caller had left.
+    finished => "llm_cache_finished_total",
+    /// Hits that were asked again.
+    audited => "llm_cache_audited_total",
+    /// Those of `audited` with another answer.
+    disagreed => "llm_cache_disagreed_total",
+    /// List price of the answers that did not have to be bought, in nano-dollars.
+    saved => "llm_cache_saved_nano_usd_total",
+}
+
+/// What only a recorder is told.
+#[derive(Default)]
+pub(crate) struct Meters {
+    #[cfg(feature = "metrics")]
+    known: Option<Known>,
+}
+
+#[cfg(feature = "metrics")]
+struct Known {
+    near: metrics::Histogram,
+    far: metrics::Histogram,
+    entries: metrics::Gauge,
+    bytes: metrics::Gauge,
+    evictions: metrics::Counter,
+}
+
+/// When something began; nothing without a recorder to be told of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Began(#[cfg(feature = "metrics")] tokio::time::Instant);
+
+impl Began {
+    pub(crate) fn now() -> Self {
+        Self(
+            #[cfg(feature = "metrics")]
+            tokio::time::Instant::now(),
+        )
+    }
+}
+
+impl Meters {
+    /// A look-up in memory has ended.
+    pub(crate) fn looked_near(&self, began: Began) {
+        #[cfg(feature = "metrics")]
+        if let Some(known) = &self.known {
+            known.near.record(began.0.elapsed());
+        }
+        let _ = began;
+    }
+
+    /// A look-up further away has ended.
+    pub(crate) fn looked_far(&self, began: Began) {
+        #[cfg(feature = "metrics")]
+        if let Some(known) = &self.known {
+            known.far.record(began.0.elapsed());
+        }
+        let _ = began;
+    }
+
+    /// How much is stored now. `sizes` tells entries, bytes and evictions so far.
+    pub(crate) fn sizes(&self, sizes: impl FnOnce() -> (u64, u64, u64)) {
+        #[cfg(feature = "metrics")]
+        if let Some(known) = &self.known {
+            let (entries, bytes, evictions) = sizes();
+            #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
+            {
+                known.entries.set(entries as f64);
+                known.bytes.set(bytes as f64);
+            }
+            known.evictions.absolute(evictions);
+            return;
+        }
+        drop(sizes);
+    }
+
+    #[cfg(feature = "metrics")]
+    fn new(cache: &std::sync::Arc<str>) -> Self {
+        let cache = || metrics::SharedString::from(std::sync::Arc::clone(cache));
+        let lookups = |tier| metrics::histogram!("llm_cache_lookup_seconds", "cache" => cache(), "tier" => tier);
+        Self {
+            known: Some(Known {
+                near: lookups("memory"),
+                far: lookups("far"),
+                entries: metrics::gauge!("llm_cache_entries", "cache" => cache()),
+                bytes: metrics::gauge!("llm_cache_bytes", "cache" => cache()),
+                evictions: metrics::counter!("llm_cache_evictions_total", "cache" => cache()),
+            }),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Calls that pass unchanged while the cache decides what it would have done.
+
+use llm_core::{Call, Complete, End, Error, Facts, Operation, Receipt, Reply, Serves, drive};
+
+use crate::{
+    CacheStatus, Miss, Observed, Tag,
+    flight::Guard,
+    inner::{Found, Inner},
+    items::{Items, answers, split},
+    upstream::{Errand, storing},
+};
+
+/// An answer that a cache would have bought: its place in the request, its call's name in the table, and who stores it.
+struct Bought<F> {
+    place: usize,
+    guard: Option<Guard>,
+    store: F,
+}
+
+/// Lets a call pass, stores its answer, and says what would have become of it.
+pub(crate) async fn observe<T, S>(errand: Errand<S>, call: Call<T>) -> Result<Reply<T::Output>, Error>
+where
+    T: Operation,
+    S: Serves<T>,
+{
+    let Errand { cache, inner, directive } = errand;
+    let items = match call.body.parts().filter(|parts| parts.len() > 1) {
+        Some(parts) => Items::new(&cache, &call, &directive, parts),
+        None => {
+            let keys = cache.keys(&cache.frame(&call, &directive), &call.body);
+            Items { parts: vec![call.body.clone()], keys: vec![keys], places: vec![0] }
+        }
+    };
+    let found: Vec<Found<Complete<T>>> = match directive.no_cache {
+        true => items.keys.iter().map(|_| Found::Nothing).collect(),
+        false => cache.look(&answers(&items.keys), &directive).await,
+    };
+    let source = cache.begin(Tag::of(&call, &directive));
+    let mut bought = Vec::new();
+    for at in (0..found.len()).filter(|at| !found[*at].is_served()) {
+        let keys = &items.keys[at];
+        let guard = cache.flights.enter(&keys.flight, call.priority, source.begun);
+        if guard.is_some() || directive.no_cache {
+            let place = items.places.iter().position(|item| *item == at).expect("each item has a place");
+            let store = storing::<T>(&cache, keys.answer.clone(), &call, &directive, source.clone());
+            bought.push(Bought { place, guard, store });
+        }
+    }
+    let observed = decide(&cache, &found, bought.len(), directive.no_cache);
+    let store = storing_each(&call.body, &items, bought);
+    let mut reply = drive(inner, call).await?.on_end(store);
+    reply.extensions.insert(CacheStatus::Miss(Miss::Observing));
+    reply.extensions.insert(observed);
+    Ok(reply)
+}
+
+/// What would have become of a call, counted as if it had.
+fn decide<C>(cache: &Inner, found: &[Found<C>], bought: usize, no_cache: bool) -> Observed {
+    let missing = found.iter().filter(|found| !found.is_served()).count();
+    let served = || {
+        found.iter().filter_map(|found| match found {
+            Found::Fresh(stored) => Some((stored, None)),
+            Found::Stale(stored, why) => Some((stored, Some(*why))),
+            _ => None,
+        })
+    };
+    let saves = served().filter_map(|(stored, _)| stored.entry.facts.cost).reduce(|a, b| a + b);
+    cache.saved(saves);
+    let status = match served().max_by_key(|(stored, _)| stored.entry.age(cache.now())) {
+        Some((oldest, _)) if missing == 0 => {
+            let stale = served().find_map(|(_, why)| why);
+            cache.counts.hits.one();
+            cache.counts.stale.add(u64::from(stale.is_some()));
+            CacheStatus::Hit { tier: oldest.entry.tier, age: oldest.entry.age(cache.now()), stale }
+        }
+        _ if no_cache => {
+            cache.bypassed();
+            CacheStatus::Miss(Miss::NoCache)
+        }
+        _ if bought == 0 => {
+            cache.coalesced();
+            CacheStatus::Coalesced
+        }
+        _ => {
+            cache.missed();
+            CacheStatus::Miss(match found {
+                [Found::TooOld] => Miss::TooOld,
+                [_] => Miss::Unknown,
+                _ => Miss::Items { asked: missing as u64 },
+            })
+        }
+    };
+    Observed { status, saves }
+}
+
+/// Stores what a call brings, each item on its own.
+fn storing_each<T: Operation, F>(
+    question: &T,
+    items: &Items<T>,
+    mut bought: Vec<Bought<F>>,
+) -> impl FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static
+where
+    F: FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static,
+{
+    let question = question.clone();
+    let weights: Vec<u64> = items.places.iter().map(|at| items.parts[*at].estimate().input.max(1)).collect();
+    move |end, receipt| {
+        if let [_] = weights[..] {
+            if let Some(Bought { store, guard, .. }) = bought.pop() {
+                store(end, receipt);
+                drop(guard);
+            }
+            return;
+        }
+        let End::Complete(whole) = end else { return };
+        let Ok(answers) = question.scatter(whole.clone()) else { return };
+        // The claim is the caller's.
+        let mut facts = Facts::default();
+        facts.copy_answer(&receipt.facts());
+        let shares = split(&facts, &weights);
+        for Bought { place, guard, store } in bought {
+            if let (Some(answer), Some(share)) = (answers.get(place), shares.get(place)) {
+                store(End::Complete(answer), &Receipt::new(share.clone()));
+            }
+            drop(guard);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Stores, opened as their addresses say.
+
+use std::{sync::Arc, time::Duration};
+
+use llm_core::Clock;
+
+#[cfg(feature = "file")]
+use crate::store::{AtRest, FileSettings, FileStore, Tiered};
+#[cfg(feature = "at-rest")]
+use crate::{Keys, Secret};
+use crate::{
+    Policy, StoreError, StoreUrl,
+    store::{Memory, Store},
+    url::Place,
+};
+
+/// What a store needs to know besides its address.
+#[cfg_attr(not(feature = "file"), expect(dead_code, reason = "memory needs less"))]
+pub(crate) struct Opening {
+    pub(crate) max_bytes: u64,
+    pub(crate) policy: Policy,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// For how long past its time an entry can be of use.
+    pub(crate) grace: Duration,
+    #[cfg(feature = "at-rest")]
+    pub(crate) secret: Option<Secret>,
+    #[cfg(feature = "at-rest")]
+    pub(crate) keys: Option<Arc<dyn Keys>>,
+}
+
+/// How many bytes a file holds where nothing is said.
+#[cfg(feature = "file")]
+const FILE_BYTES: u64 = 1 << 30;
+
+/// Opens the store of an address; memory without one.
+pub(crate) fn open(url: Option<StoreUrl>, opening: Opening) -> Result<Arc<dyn Store>, StoreError> {
+    let Some(url) = url else { return Ok(Arc::new(Memory::new(opening.max_bytes, opening.policy))) };
+    let policy = url.policy.unwrap_or(opening.policy);
+    match url.place {
+        Place::Memory => Ok(Arc::new(Memory::new(url.max_bytes.unwrap_or(opening.max_bytes), policy))),
+        #[cfg(feature = "file")]
+        Place::File(path) => {
+            let Opening { clock, grace, secret, keys, .. } = opening;
+            let codec = AtRest::new(secret.as_ref(), keys);
+            let max_bytes = url.max_bytes.unwrap_or(FILE_BYTES);
+            let file = FileStore::open(FileSettings { path, max_bytes, codec, clock: Arc::clone(&clock), grace })?;
+            Ok(match url.memory.filter(|bytes| *bytes > 0) {
+                None => Arc::new(file),
+                Some(bytes) => Arc::new(Tiered::new(Memory::new(bytes, policy), Arc::new(file), url.memory_ttl, clock)),
+            })
+        }
+        #[cfg(not(feature = "file"))]
+        Place::File(_) => unreachable!("no such address is read without the feature"),
+    }
+}

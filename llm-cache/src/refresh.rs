@@ -1,0 +1,104 @@
+//! Stored answers that are asked for again, while nobody waits: those past their time, and a share of the others.
+
+use std::sync::Arc;
+
+use llm_core::{Call, Complete, Error, Operation, Output, Priority, Purpose, RetriesAbove, Serves, Shared, drive};
+
+use crate::{
+    Tag,
+    background::{Denied, Place},
+    flight::{Boarding, Pass},
+    inner::{Inner, Stored},
+    key::Keys,
+    upstream::{Arrival, Errand, ask, lost, storing},
+};
+
+/// Replaces an answer that is past its time.
+pub(crate) fn refresh<T: Operation, S: Serves<T>>(errand: &Errand<S>, keys: Keys, call: &Call<T>) {
+    let Some(place) = place(&errand.cache, &keys, &call.body) else { return };
+    let (call, errand) = (unattended(call, Purpose::Refresh), errand.clone());
+    start(&Arc::clone(&errand.cache), place, async move {
+        let Errand { cache, inner, directive } = errand;
+        let directive = directive.renewing();
+        let source = cache.begin(Tag::of(&call, &directive));
+        let joins = |begun| cache.allows(&source, begun);
+        let pass = Pass { priority: call.priority, begun: source.begun, joins: &joins };
+        let Boarding { mut seat, led } = cache.flights.board(&keys.flight, &pass, |guard| {
+            Box::pin(ask(Arc::clone(&cache), keys.clone(), guard, source.clone(), inner, call, directive))
+        });
+        if led {
+            cache.counts.refreshed.one();
+        }
+        let arrival = seat.arrival().await.ok_or_else(lost)??;
+        whole(arrival).await.map(drop)
+    });
+}
+
+/// Asks for a fresh answer again, and tells whether the new one says the same. The new one is stored.
+pub(crate) fn audit<T: Operation, S: Serves<T>>(
+    errand: &Errand<S>,
+    keys: Keys,
+    call: &Call<T>,
+    stored: &Stored<Complete<T>>,
+) {
+    let Some(place) = place(&errand.cache, &keys, &call.body) else { return };
+    let (call, errand, known) = (unattended(call, Purpose::Audit), errand.clone(), Arc::clone(&stored.answer));
+    let age = stored.entry.age(errand.cache.now());
+    start(&Arc::clone(&errand.cache), place, async move {
+        let Errand { cache, inner, directive } = errand;
+        let source = cache.begin(Tag::of(&call, &directive));
+        let store = storing::<T>(&cache, keys.answer, &call, &directive, source);
+        let (tenant, body) = (call.tenant.clone(), call.body.clone());
+        let reply = drive(inner, call).await?.on_end(store);
+        let answer = match reply.output.share() {
+            Shared::Whole(whole) => whole,
+            Shared::Live(live) => live.wait().await?,
+        };
+        cache.audited::<T>(T::agree(&known, &answer), &body, tenant, age);
+        Ok(())
+    });
+}
+
+/// A call like this one that nobody waits for: of the same tenant, in the background, selling nothing.
+pub(crate) fn unattended<T: Clone>(call: &Call<T>, purpose: Purpose) -> Call<T> {
+    let mut own = Call::new(call.tenant.clone(), call.body.clone()).with_units(0).with_priority(Priority::Background);
+    own.labels = call.labels.clone();
+    own.extensions = call.extensions.clone();
+    // Whoever retries above the cache does not see this call.
+    own.extensions.remove::<RetriesAbove>();
+    own.extensions.insert(purpose);
+    own
+}
+
+/// A place for a call about one question, unless it is being asked already or may not be asked again.
+fn place<T: Operation>(cache: &Arc<Inner>, keys: &Keys, question: &T) -> Option<Place> {
+    let background = cache.background.as_ref()?;
+    if !question.repeatable() || cache.flights.is_running(&keys.flight) {
+        return None;
+    }
+    claim(cache, background.place(vec![keys.flight.clone()]))
+}
+
+/// The place, if there is one; counts it if there is no room.
+pub(crate) fn claim(cache: &Inner, place: Result<Place, Denied>) -> Option<Place> {
+    if let Err(Denied::Full) = place {
+        cache.counts.skipped.one();
+    }
+    place.ok()
+}
+
+/// Runs a call in its place.
+pub(crate) fn start(cache: &Inner, place: Place, call: impl Future<Output = Result<(), Error>> + Send + 'static) {
+    if let Some(background) = &cache.background {
+        background.run(place, call);
+    }
+}
+
+/// Waits for the whole answer.
+async fn whole<C: 'static>(arrival: Arrival<C>) -> Result<Arc<C>, Error> {
+    match arrival {
+        Arrival::Stored(stored) => Ok(stored.answer),
+        Arrival::Bought { answer: Shared::Whole(whole), .. } => Ok(whole),
+        Arrival::Bought { answer: Shared::Live(live), .. } => live.wait().await,
+    }
+}

@@ -1,0 +1,121 @@
+//! Errors of questions, remembered for a short time.
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use foldhash::quality::RandomState;
+use llm_core::{Charge, Error, ErrorKind};
+use moka::{policy::EvictionPolicy, sync::Cache};
+
+use crate::{Key, store::Source};
+
+/// Questions that a vendor refused because of what they are. In memory only, whatever the store.
+pub(crate) struct Refusals {
+    ttl: Duration,
+    known: Cache<Key, Arc<Refusal>, RandomState>,
+}
+
+pub(crate) struct Refusal {
+    error: Error,
+    at: SystemTime,
+    pub(crate) source: Source,
+}
+
+/// The source of an error that was remembered, not made by a call: how long ago a call brought it.
+///
+/// [`CacheStatus::of_error`](crate::CacheStatus::of_error) finds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Remembered {
+    pub(crate) age: Duration,
+    first: Error,
+}
+
+/// What is held, in bytes of keys and messages.
+const MOST_BYTES: u64 = 4 << 20;
+/// What a refusal takes beside its key and its message, in bytes.
+const REFUSAL_BYTES: usize = 512;
+
+impl Refusals {
+    pub(crate) fn new(ttl: Duration) -> Self {
+        let weigh = |key: &Key, refusal: &Arc<Refusal>| {
+            let bytes = REFUSAL_BYTES + key.as_bytes().len() + refusal.error.message().len();
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        let known = Cache::builder().max_capacity(MOST_BYTES).weigher(weigh).eviction_policy(EvictionPolicy::lru());
+        Self { ttl, known: known.build_with_hasher(RandomState::default()) }
+    }
+
+    /// Remembers an error, if it is one of the question and of nothing else.
+    pub(crate) fn put(&self, key: &Key, error: &Error, source: Source, now: SystemTime) {
+        if matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::ContextTooLong) {
+            self.known.insert(key.clone(), Arc::new(Refusal { error: error.clone(), at: now, source }));
+            self.known.run_pending_tasks();
+        }
+    }
+
+    /// The refusal of a question, if it is not past its time.
+    pub(crate) fn get(&self, key: &Key, now: SystemTime) -> Option<Arc<Refusal>> {
+        let refusal = self.known.get(&key.lent())?;
+        let age = now.duration_since(refusal.at).ok();
+        if age.is_some_and(|age| age < self.ttl) {
+            return Some(refusal);
+        }
+        self.known.invalidate(&key.lent());
+        None
+    }
+
+    pub(crate) fn remove(&self, key: &Key) {
+        self.known.invalidate(&key.lent());
+    }
+
+    pub(crate) fn forget(&self, tenant: &str) {
+        for (key, refusal) in &self.known {
+            if refusal.source.tags.contains(&crate::Tag::tenant(tenant)) {
+                self.remove(&key);
+            }
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.known.invalidate_all();
+    }
+}
+
+impl Refusal {
+    /// The error for another caller, whom it costs nothing.
+    pub(crate) fn told(&self, now: SystemTime) -> Error {
+        let age = now.duration_since(self.at).unwrap_or_default();
+        let remembered = Remembered { age, first: self.error.clone() };
+        self.error.clone().with_charge(Charge::None).with_source(remembered)
+    }
+}
+
+impl Remembered {
+    /// What an error remembers, if it does.
+    pub(crate) fn of(error: &Error) -> Option<&Self> {
+        let mut next = error.source();
+        while let Some(source) = next {
+            if let Some(remembered) = source.downcast_ref() {
+                return Some(remembered);
+            }
+            next = source.source();
+        }
+        None
+    }
+}
+
+impl fmt::Display for Remembered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "remembered for {} s", self.age.as_secs())
+    }
+}
+
+impl StdError for Remembered {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.first.source()
+    }
+}

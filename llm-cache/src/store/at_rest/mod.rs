@@ -1,0 +1,22 @@
+//! How entries are written outside the process: versioned, checked, packed, and sealed if there are keys.
+//!
+//! A stored entry is a [frame](frame) around a [record](record). Its [name] is made of keyed hashes: it tells nothing of
+//! the tenant or the question to whoever has not the store's secret. Whatever cannot be read, for whatever reason, is a
+//! miss.
+
+mod codec;
+mod frame;
+mod name;
+mod record;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+pub use self::secret::{KeyRing, Keys, Secret};
+pub(crate) use self::{
+    codec::AtRest,
+    name::{Name, TENANT_BYTES},
+    record::{Record, nanos},
+};
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::{frame::fuzz_frame, record::fuzz_body};

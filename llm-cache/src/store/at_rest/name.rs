@@ -1,0 +1,85 @@
+use std::fmt;
+
+use crate::{Key, Tag};
+
+use super::Secret;
+
+/// What an entry is stored under: a keyed hash of its tenant, then one of its question. All of a tenant's entries begin
+/// alike.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Name([u8; Name::BYTES]);
+
+/// How many bytes of a name are the tenant's.
+pub(crate) const TENANT_BYTES: usize = 16;
+
+/// Makes names.
+pub(crate) struct Names(Secret);
+
+impl Name {
+    pub(crate) const BYTES: usize = TENANT_BYTES + 32;
+
+    pub(crate) fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
+    /// The name that these bytes are.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// As an operator sees it.
+    pub(crate) fn from_hex(digits: &str) -> Option<Self> {
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let byte = |pair: &[u8]| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok();
+        (digits.len() == 2 * Self::BYTES).then_some(())?;
+        Self::read(&digits.as_bytes().chunks_exact(2).map(byte).collect::<Option<Vec<u8>>>()?)
+    }
+}
+
+impl Names {
+    pub(crate) fn new(secret: Secret) -> Self {
+        Self(secret)
+    }
+
+    /// The name of the question with this digest.
+    pub(crate) fn name(&self, tenant: &str, digest: &[u8; 32]) -> Name {
+        let mut name = [0; Name::BYTES];
+        name[..TENANT_BYTES].copy_from_slice(&self.tenant(tenant));
+        name[TENANT_BYTES..].copy_from_slice(self.hash(b'q', digest).as_bytes());
+        Name(name)
+    }
+
+    /// What the names of a tenant's entries begin with.
+    pub(crate) fn tenant(&self, tenant: &str) -> [u8; TENANT_BYTES] {
+        let mut name = [0; TENANT_BYTES];
+        name.copy_from_slice(&self.hash(b't', tenant.as_bytes()).as_bytes()[..TENANT_BYTES]);
+        name
+    }
+
+    /// What a tag is remembered as.
+    pub(crate) fn tag(&self, tag: &Tag) -> [u8; 32] {
+        *self.hash(b'g', tag.as_str().as_bytes()).as_bytes()
+    }
+
+    fn hash(&self, kind: u8, bytes: &[u8]) -> blake3::Hash {
+        blake3::Hasher::new_keyed(self.0.expose()).update(&[kind]).update(bytes).finalize()
+    }
+}
+
+/// What stands for a question outside the process: a digest of the key's bytes, so that an entry can be given another
+/// name without its question.
+pub(crate) fn digest(key: &Key) -> [u8; 32] {
+    *blake3::hash(key.as_bytes()).as_bytes()
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Name({self})")
+    }
+}

@@ -1,0 +1,215 @@
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use llm_core::{Facts, Usage, Usd};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{codec::Spoilt, frame::Framing, *};
+use crate::{
+    Key, Tag,
+    generations::Moment,
+    store::{Life, Source},
+};
+
+const NOON: SystemTime = UNIX_EPOCH;
+
+fn key(n: u32) -> Key {
+    Key::of("ns", "acme", "op", &n).expect("a number can be written")
+}
+
+fn record(key: &Key, text: &str) -> Record {
+    let mut facts = Facts::default();
+    facts.usage = Some(Usage { reasoning: 3, ..Usage::new(7, 9) });
+    facts.cost = Some(Usd::from_nanos(11));
+    facts.provider = Some("openai".into());
+    let tags = [Tag::tenant("acme"), Tag::named("import")].into();
+    Record {
+        tenant: key.tenant().into(),
+        digest: name::digest(key),
+        facts,
+        life: Life { stored_at: NOON + Duration::from_nanos(5), fresh_until: Some(NOON + Duration::from_secs(9)) },
+        source: Source { begun: Moment::from_nanos(4), tags },
+        text: Bytes::copy_from_slice(text.as_bytes()),
+        weight: Some(1_000),
+    }
+}
+
+fn ring() -> (KeyRing, Arc<dyn Keys>) {
+    let keys = KeyRing::new();
+    keys.insert("acme", Secret::new([9; 32]));
+    (keys.clone(), Arc::new(keys))
+}
+
+/// Plain and sealed, with an answer too short to pack and with one that is packed.
+fn written() -> Vec<(AtRest, Name, Vec<u8>, String)> {
+    let texts = ["\"short\"".to_owned(), format!("\"{}\"", "long ".repeat(800))];
+    let secret = Secret::new([1; 32]);
+    let codecs = || [AtRest::new(None, None), AtRest::new(Some(&secret), Some(ring().1))];
+    let write = |codec: AtRest, text: &String| {
+        let (name, bytes) = codec.write(&record(&key(1), text)).expect("it is small, and has a key");
+        (codec, name, bytes, text.clone())
+    };
+    texts.iter().flat_map(|text| codecs().map(|codec| write(codec, text))).collect()
+}
+
+#[test]
+fn what_is_written_is_read_whole() {
+    for (codec, name, bytes, text) in written() {
+        let read = codec.read(&name, &bytes).unwrap();
+        let was = record(&key(1), &text);
+        assert_eq!(read.text, was.text);
+        assert_eq!((read.facts.usage, read.facts.cost), (was.facts.usage, was.facts.cost));
+        assert_eq!(read.facts.provider.as_deref(), Some("openai"));
+        assert_eq!((read.life.stored_at, read.life.fresh_until), (was.life.stored_at, was.life.fresh_until));
+        assert_eq!((read.source.begun, &read.source.tags), (was.source.begun, &was.source.tags));
+        assert_eq!((&*read.tenant, read.weight), ("acme", Some(1_000)));
+        assert_eq!(name, codec.name(&key(1)));
+        assert!(bytes.len() < text.len() / 2 + 700, "long texts are packed: {} bytes", bytes.len());
+    }
+}
+
+#[test]
+fn no_changed_byte_and_no_cut_is_read() {
+    for (codec, name, bytes, _) in written() {
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            for flip in [1, 0x80] {
+                changed[at] = bytes[at] ^ flip;
+                assert!(codec.read(&name, &changed).is_err(), "byte {at}");
+            }
+            assert!(codec.read(&name, &bytes[..at]).is_err(), "cut at {at}");
+        }
+        assert!(codec.read(&name, &[bytes.as_slice(), b"x"].concat()).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_else_is_read(changes in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..6), cut in any::<prop::sample::Index>()) {
+        for (codec, name, bytes, text) in written() {
+            let mut changed = bytes.clone();
+            for (at, flip) in &changes {
+                changed[at.index(bytes.len())] ^= flip;
+            }
+            changed.truncate(cut.index(bytes.len() + 1));
+            if let Ok(read) = codec.read(&name, &changed) {
+                prop_assert_eq!(&changed, &bytes, "changes may undo each other");
+                prop_assert_eq!(&read.text, text.as_bytes());
+            }
+        }
+    }
+}
+
+#[test]
+fn entries_under_other_names_secrets_and_keys_are_not_read() {
+    for (codec, _, bytes, _) in written() {
+        assert_eq!(codec.read(&codec.name(&key(2)), &bytes).err(), Some(Spoilt::Damaged), "moved to another question");
+    }
+    let secret = Secret::new([1; 32]);
+    let (ring, keys) = ring();
+    let codec = AtRest::new(Some(&secret), Some(keys));
+    let (name, bytes) = codec.write(&record(&key(1), "1")).unwrap();
+    let other_secret = AtRest::new(Some(&Secret::new([2; 32])), Some(Arc::new(ring.clone())));
+    assert_eq!(other_secret.read(&name, &bytes).err(), Some(Spoilt::Damaged));
+    assert_eq!(AtRest::new(Some(&secret), None).read(&name, &bytes).err(), Some(Spoilt::NoKey));
+    ring.insert("acme", Secret::new([8; 32]));
+    assert_eq!(codec.read(&name, &bytes).err(), Some(Spoilt::NoKey), "another key");
+    ring.remove("acme");
+    assert_eq!(codec.read(&name, &bytes).err(), Some(Spoilt::NoKey), "the tenant was erased");
+    assert!(!codec.takes("acme") && codec.write(&record(&key(1), "1")).is_none(), "and is not stored");
+    let (name, plain) = AtRest::new(Some(&secret), None).write(&record(&key(1), "1")).unwrap();
+    assert_eq!(codec.read(&name, &plain).err(), Some(Spoilt::NoKey), "who seals reads nothing unsealed");
+}
+
+#[test]
+fn sealed_entries_and_names_show_nothing() {
+    let (_, name, bytes, _) = written().remove(1);
+    let shows = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    for text in ["acme", "short", "openai", "import"] {
+        assert!(!shows(&bytes, text) && !shows(name.as_bytes(), text), "{text}");
+    }
+    let (secret, keys) = (Secret::new([b'k'; 32]), ring().0);
+    assert_eq!(format!("{secret:?} {keys:?}"), "Secret(..) KeyRing { keys: 1 }");
+    let (one, other) = (AtRest::new(Some(&secret), None), AtRest::new(None, None));
+    assert_ne!(one.name(&key(1)), other.name(&key(1)), "names depend on the secret");
+    assert_eq!(one.name(&key(1)).as_bytes()[..TENANT_BYTES], one.tenant("acme"));
+}
+
+#[test]
+fn names_as_text_and_back() {
+    let name = AtRest::new(None, None).name(&key(1));
+    assert_eq!(Name::from_hex(&name.to_string()), Some(name));
+    assert_eq!(Name::from_hex("zz"), None);
+    assert_eq!(Name::from_hex(&"zz".repeat(Name::BYTES)), None);
+}
+
+/// What another version of this library, with more to tell and less, would have written.
+#[test]
+fn other_versions_entries_are_read_or_missed() {
+    let secret = Secret::new([0; 32]);
+    let framing = Framing::new(
+        secret.derive("llm-cache 2026-11 check of stored entries v1"),
+        secret.derive("llm-cache 2026-11 tenants of sealed entries v1"),
+    );
+    let codec = AtRest::new(None, None);
+    let (name, digest) = (codec.name(&key(1)), name::digest(&key(1)));
+    let write = |head: serde_json::Value| {
+        let head = head.to_string();
+        let length = u32::try_from(head.len()).unwrap().to_le_bytes();
+        let body = [digest.as_slice(), &length, head.as_bytes(), b"\"an answer\""].concat();
+        framing.close(&name, "acme", &body, None).unwrap()
+    };
+    let usage = json!({"input": 7, "output": 9, "thought_about": 4});
+    let facts = json!({"usage": usage, "region": "eu", "model": "m"});
+    let richer = json!({"stored_at": 5, "fresh_until": 6, "begun": 4, "votes": [1, 2], "facts": facts});
+    let read = codec.read(&name, &write(richer)).unwrap();
+    assert_eq!((&*read.text, read.facts.usage), (&b"\"an answer\""[..], Some(Usage::new(7, 9))));
+    let poorer = codec.read(&name, &write(json!({"stored_at": 5, "begun": 4}))).unwrap();
+    assert_eq!((poorer.life.fresh_until, poorer.facts.usage, poorer.source.tags.len()), (None, None, 0));
+    assert_eq!(codec.read(&name, &write(json!({"begun": 4}))).err(), Some(Spoilt::Damaged), "without its time");
+
+    let mut newer = write(json!({"stored_at": 5, "begun": 4}));
+    newer[4] = 2;
+    assert_eq!(codec.read(&name, &newer).err(), Some(Spoilt::Newer));
+    assert_eq!(codec.read(&name, b"{\"answer\": 1}").err(), Some(Spoilt::Foreign));
+}
+
+#[test]
+fn a_hand_written_entry_of_this_version_is_read() {
+    let codec = AtRest::new(None, None);
+    let (name, digest) = (codec.name(&key(1)), name::digest(&key(1)));
+    let head = br#"{"stored_at":5,"begun":4}"#;
+    let mut frame = b"LLMC\x01\x00\x04\x00".to_vec();
+    frame.extend([u8::try_from(32 + 4 + head.len() + 1).unwrap(), 0, 0, 0]);
+    frame.extend(b"acme");
+    frame.extend(digest);
+    frame.extend([u8::try_from(head.len()).unwrap(), 0, 0, 0]);
+    frame.extend(head);
+    frame.extend(b"7");
+    let check = blake3::derive_key("llm-cache 2026-11 check of stored entries v1", &[0; 32]);
+    let check = blake3::Hasher::new_keyed(&check).update(name.as_bytes()).update(&frame).finalize();
+    frame.extend(check.as_bytes());
+    assert_eq!(codec.read(&name, &frame).unwrap().text, "7");
+}
+
+#[test]
+fn an_unknown_flag_and_a_body_that_unpacks_to_more_are_not_read() {
+    let (secret, codec) = (Secret::new([0; 32]), AtRest::new(None, None));
+    let check = secret.derive("llm-cache 2026-11 check of stored entries v1");
+    let long = format!("\"{}\"", "x".repeat(1 << 20));
+    let (name, bytes) = codec.write(&record(&key(1), &long)).unwrap();
+    let forge = |at: usize, to: u8| {
+        let mut forged = bytes[..bytes.len() - 32].to_vec();
+        forged[at] = to;
+        let hash = blake3::Hasher::new_keyed(check.expose()).update(name.as_bytes()).update(&forged).finalize();
+        forged.extend(hash.as_bytes());
+        codec.read(&name, &forged).err()
+    };
+    assert_eq!(forge(5, 0x81), Some(Spoilt::Newer));
+    assert_eq!(forge(10, 0), Some(Spoilt::Damaged), "it says that it is shorter");
+    assert_eq!(forge(11, 0xff), Some(Spoilt::Damaged), "it says that it is larger than any");
+}

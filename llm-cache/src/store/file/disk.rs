@@ -1,0 +1,346 @@
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableTable, Table, TableDefinition, TableError, WriteTransaction,
+};
+
+use crate::{
+    StoreError,
+    generations::Moment,
+    store::{Name, TENANT_BYTES},
+};
+
+/// By name: number, end and record of an entry.
+const ENTRIES: TableDefinition<'_, NameBytes, &[u8]> = TableDefinition::new("entries");
+/// Names in the order of storing.
+const ORDER: TableDefinition<'_, u64, NameBytes> = TableDefinition::new("order");
+/// Names by when they are of no use any more, and number.
+const ENDS: TableDefinition<'_, (u64, u64), NameBytes> = TableDefinition::new("ends");
+/// When a tag was invalidated last.
+const DROPPED: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("dropped");
+const BOOKS: TableDefinition<'_, &str, u64> = TableDefinition::new("books");
+
+type NameBytes = &'static [u8; Name::BYTES];
+
+const OPEN_ALREADY: &str = "is open already, in another process or another cache of this one: give each its own file, \
+                            or clone one cache";
+
+/// The version of these tables.
+const FORMAT: u64 = 1;
+/// What an entry takes beside its record, in bytes: its name in three tables, numbers, the tree around them.
+const ROW_BYTES: u64 = 256;
+/// Number and end before a record, in bytes.
+const PREFIX: usize = 16;
+/// What redb may hold of the file in memory, in bytes.
+const PAGES: usize = 16 << 20;
+
+/// What redb reports.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Fault(Box<redb::Error>);
+
+impl<E: Into<redb::Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self(Box::new(error.into()))
+    }
+}
+
+/// A file that is open.
+pub(super) struct Disk {
+    db: Database,
+}
+
+/// What the file counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Books {
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+    /// The number of the next entry.
+    next: u64,
+    /// The last moment of anything in it.
+    pub(super) last: Moment,
+    /// Everything before is invalid.
+    pub(super) floor: Moment,
+}
+
+/// What was invalidated: tags and moments.
+pub(super) type Drops = Vec<([u8; 32], Moment)>;
+
+/// An entry to write.
+pub(super) struct Row {
+    pub(super) name: Name,
+    /// When it is of no use any more, in nanoseconds since 1970.
+    pub(super) ends: u64,
+    pub(super) begun: Moment,
+    pub(super) record: Vec<u8>,
+}
+
+/// Changes that are committed together.
+pub(super) struct Batch<'t> {
+    entries: Table<'t, NameBytes, &'static [u8]>,
+    order: Table<'t, u64, NameBytes>,
+    ends: Table<'t, (u64, u64), NameBytes>,
+    dropped: Table<'t, &'static [u8; 32], u64>,
+    pub(super) books: Books,
+}
+
+impl Disk {
+    /// Opens a file, or makes one that only its owner can read.
+    pub(super) fn open(path: &Path) -> Result<(Self, Books, Drops), StoreError> {
+        let failed = |reason: String| StoreError::new("file", format!("{}: {reason}", path.display()));
+        let file = open_file(path).map_err(|error| failed(format!("cannot be opened: {error}")))?;
+        let none = |error: String| failed(format!("is no cache file, or a damaged one ({error}): move it away"));
+        // Some damage makes redb panic.
+        let opened = catch_unwind(|| {
+            Builder::new()
+                .set_cache_size(PAGES)
+                .create_with_file_format_v3(true)
+                .create_file(file)
+                .map(|db| Self { db })
+        });
+        let damaged = || failed("is damaged: move it away".to_owned());
+        let disk = opened.map_err(|_| damaged())?.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => failed(OPEN_ALREADY.to_owned()),
+            DatabaseError::Storage(redb::StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
+                failed(format!("cannot be opened: {error}"))
+            }
+            error => none(error.to_string()),
+        })?;
+        let begun = catch_unwind(AssertUnwindSafe(|| disk.begin())).map_err(|_| damaged())?;
+        let (format, books, drops) = begun.map_err(|error| none(error.to_string()))?;
+        if format != FORMAT {
+            return Err(failed(format!("has format {format}, and this version knows {FORMAT}: use another file")));
+        }
+        Ok((disk, books, drops))
+    }
+
+    /// The records under some names.
+    pub(super) fn read(&self, names: &[Name]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        let entries = self.db.begin_read()?.open_table(ENTRIES)?;
+        let record = |name: &Name| {
+            let row = entries.get(name.as_bytes())?;
+            Ok(row.and_then(|row| row.value().get(PREFIX..).map(<[u8]>::to_vec)))
+        };
+        names.iter().map(record).collect()
+    }
+
+    /// Names and records after a name, and whether there are more.
+    pub(super) fn list(&self, after: Option<&Name>, most: usize) -> Result<Vec<(Name, Vec<u8>)>, Fault> {
+        let entries = self.db.begin_read()?.open_table(ENTRIES)?;
+        let bytes = after.map(Name::as_bytes);
+        let range = match bytes {
+            Some(after) => {
+                entries.range::<&[u8; Name::BYTES]>((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded))?
+            }
+            None => entries.iter()?,
+        };
+        let mut listed = Vec::new();
+        for row in range.take(most) {
+            let (name, row) = row?;
+            if let (Some(name), Some(record)) = (Name::read(name.value()), row.value().get(PREFIX..)) {
+                listed.push((name, record.to_vec()));
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Whether anything is past its end.
+    pub(super) fn has_ended(&self, now: u64) -> Result<bool, Fault> {
+        let ends = self.db.begin_read()?.open_table(ENDS)?;
+        let first = ends.first()?;
+        Ok(first.is_some_and(|(end, _)| end.value().0 <= now))
+    }
+
+    /// Makes changes that are on the disk when this returns.
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, Fault>) -> Result<R, Fault> {
+        let mut transaction = self.db.begin_write()?;
+        transaction.set_durability(Durability::Immediate);
+        let mut batch = Batch::open(&transaction)?;
+        let result = change(&mut batch)?;
+        let books = batch.books;
+        drop(batch);
+        books.save(&transaction)?;
+        transaction.commit()?;
+        Ok(result)
+    }
+
+    /// What a file has in its books; those of a new file are begun.
+    fn begin(&self) -> Result<(u64, Books, Drops), Fault> {
+        let read = self.db.begin_read()?;
+        let books = match read.open_table(BOOKS) {
+            Ok(books) => books,
+            Err(TableError::TableDoesNotExist(_)) => {
+                self.change(|_| Ok(()))?;
+                return Ok((FORMAT, Books::default(), Drops::new()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let format = books.get("format")?.map_or(0, |format| format.value());
+        if format != FORMAT {
+            return Ok((format, Books::default(), Drops::new()));
+        }
+        let mut drops = Drops::new();
+        for row in read.open_table(DROPPED)?.iter()? {
+            let (tag, at) = row?;
+            drops.push((*tag.value(), Moment::from_nanos(at.value())));
+        }
+        Ok((format, Books::load(&books)?, drops))
+    }
+}
+
+impl<'t> Batch<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<Self, Fault> {
+        Ok(Self {
+            entries: transaction.open_table(ENTRIES)?,
+            order: transaction.open_table(ORDER)?,
+            ends: transaction.open_table(ENDS)?,
+            dropped: transaction.open_table(DROPPED)?,
+            books: Books::load(&transaction.open_table(BOOKS)?)?,
+        })
+    }
+
+    /// Writes an entry in place of another of its name.
+    pub(super) fn put(&mut self, row: &Row) -> Result<(), Fault> {
+        self.remove(&row.name)?;
+        let (number, name) = (self.books.next, row.name.as_bytes());
+        let value = [&number.to_le_bytes(), &row.ends.to_le_bytes(), row.record.as_slice()].concat();
+        self.entries.insert(name, value.as_slice())?;
+        self.order.insert(number, name)?;
+        self.ends.insert((row.ends, number), name)?;
+        self.books.next += 1;
+        self.books.entries += 1;
+        self.books.bytes += row.bytes();
+        self.books.last = self.books.last.max(row.begun);
+        Ok(())
+    }
+
+    /// Removes an entry; tells whether there was one.
+    pub(super) fn remove(&mut self, name: &Name) -> Result<bool, Fault> {
+        let Some(row) = self.entries.remove(name.as_bytes())? else { return Ok(false) };
+        let row = row.value();
+        let number = |at: usize| row.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+        if let (Some(number), Some(ends)) = (number(0), number(8)) {
+            self.order.remove(number)?;
+            self.ends.remove((ends, number))?;
+        }
+        let bytes = ROW_BYTES + row.len().saturating_sub(PREFIX) as u64;
+        self.books.entries = self.books.entries.saturating_sub(1);
+        self.books.bytes = self.books.bytes.saturating_sub(bytes);
+        Ok(true)
+    }
+
+    /// Removes what was stored first until no more than `most` bytes are left.
+    pub(super) fn shrink(&mut self, most: u64) -> Result<(), Fault> {
+        while self.books.bytes > most {
+            let first = self.order.first()?.map(|(number, name)| (number.value(), Name::read(name.value())));
+            let Some((number, name)) = first else { break };
+            match name {
+                Some(name) if self.remove(&name)? => {}
+                _ => drop(self.order.remove(number)?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what is past its end, some at a time; tells whether there may be more.
+    pub(super) fn sweep(&mut self, now: u64, most: usize) -> Result<bool, Fault> {
+        for _ in 0..most {
+            let first = self.ends.first()?.map(|(end, name)| (end.value(), Name::read(name.value())));
+            let Some((end, name)) = first.filter(|((ends, _), _)| *ends <= now) else { return Ok(false) };
+            match name {
+                Some(name) if self.remove(&name)? => {}
+                _ => drop(self.ends.remove(end)?),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes entries whose names begin so, some at a time; tells whether there may be more.
+    pub(super) fn forget(&mut self, tenant: &[u8; TENANT_BYTES], most: usize) -> Result<bool, Fault> {
+        let (mut from, mut to) = ([0; Name::BYTES], [u8::MAX; Name::BYTES]);
+        from[..TENANT_BYTES].copy_from_slice(tenant);
+        to[..TENANT_BYTES].copy_from_slice(tenant);
+        let mut names = Vec::new();
+        for row in self.entries.range::<&[u8; Name::BYTES]>(&from..=&to)?.take(most) {
+            names.extend(Name::read(row?.0.value()));
+        }
+        for name in &names {
+            self.remove(name)?;
+        }
+        Ok(names.len() == most)
+    }
+
+    /// Remembers that a tag was invalidated.
+    pub(super) fn invalidate(&mut self, tag: &[u8; 32], at: Moment) -> Result<(), Fault> {
+        self.dropped.insert(tag, at.nanos())?;
+        self.books.last = self.books.last.max(at);
+        Ok(())
+    }
+
+    /// Remembers that everything was invalidated.
+    pub(super) fn invalidate_all(&mut self, at: Moment) -> Result<(), Fault> {
+        self.dropped.retain(|_, _| false)?;
+        self.books.floor = self.books.floor.max(at);
+        self.books.last = self.books.last.max(at);
+        Ok(())
+    }
+
+    /// Removes everything.
+    pub(super) fn clear(&mut self) -> Result<(), Fault> {
+        self.entries.retain(|_, _| false)?;
+        self.order.retain(|_, _| false)?;
+        self.ends.retain(|_, _| false)?;
+        (self.books.entries, self.books.bytes) = (0, 0);
+        Ok(())
+    }
+}
+
+impl Books {
+    fn load(books: &impl ReadableTable<&'static str, u64>) -> Result<Self, Fault> {
+        let of = |name: &str| books.get(name).map(|found| found.map_or(0, |found| found.value()));
+        Ok(Self {
+            entries: of("entries")?,
+            bytes: of("bytes")?,
+            next: of("next")?,
+            last: Moment::from_nanos(of("last")?),
+            floor: Moment::from_nanos(of("floor")?),
+        })
+    }
+
+    fn save(self, transaction: &WriteTransaction) -> Result<(), Fault> {
+        let Self { entries, bytes, next, last, floor } = self;
+        let mut books = transaction.open_table(BOOKS)?;
+        let fields = [
+            ("format", FORMAT),
+            ("entries", entries),
+            ("bytes", bytes),
+            ("next", next),
+            ("last", last.nanos()),
+            ("floor", floor.nanos()),
+        ];
+        for (name, value) in fields {
+            books.insert(name, value)?;
+        }
+        Ok(())
+    }
+}
+
+impl Row {
+    /// What it counts for.
+    pub(super) fn bytes(&self) -> u64 {
+        ROW_BYTES + self.record.len() as u64
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}

@@ -1,0 +1,44 @@
+use std::collections::HashMap;
+
+use super::disk::{Books, Drops};
+use crate::generations::Moment;
+
+/// What was invalidated, in this process or before it, as the file remembers it.
+pub(super) struct Dropped {
+    floor: Moment,
+    tags: HashMap<[u8; 32], Moment>,
+}
+
+impl Dropped {
+    /// The most tags that are remembered one by one.
+    const MOST: usize = 10_000;
+
+    pub(super) fn new(books: &Books, drops: Drops) -> Self {
+        Self { floor: books.floor, tags: drops.into_iter().collect() }
+    }
+
+    /// Drops a tag; tells whether everything had to go instead, because there are too many tags.
+    pub(super) fn tag(&mut self, tag: [u8; 32], at: Moment) -> bool {
+        let full = self.tags.len() >= Self::MOST && !self.tags.contains_key(&tag);
+        if full {
+            self.all(at);
+        }
+        let known = self.tags.entry(tag).or_insert(at);
+        *known = at.max(*known);
+        full
+    }
+
+    pub(super) fn all(&mut self, at: Moment) {
+        self.tags.clear();
+        self.floor = self.floor.max(at);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tags.is_empty() && self.floor == Moment::default()
+    }
+
+    /// Whether what has these tags and began at a moment is still good.
+    pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, begun: Moment) -> bool {
+        begun > self.floor && tags.into_iter().all(|tag| self.tags.get(&tag).is_none_or(|dropped| begun > *dropped))
+    }
+}

@@ -1,0 +1,182 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use foldhash::quality::RandomState;
+
+use crate::{Key, StoreError, key::Lent, store::Entry};
+
+/// What is to be written, readable until it is.
+#[derive(Default)]
+pub(super) struct Pending {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// By their keys, with numbers in the order in which they were put.
+    entries: HashMap<Key, (u64, Arc<Entry>), RandomState>,
+    next: u64,
+    bytes: u64,
+    /// Entries of no use, to be removed before the others are written.
+    discards: Vec<Key>,
+    closed: bool,
+    writing: bool,
+    /// Why the last batch was not written.
+    failed: Option<StoreError>,
+}
+
+/// What is written together.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) discards: Vec<Key>,
+    pub(super) entries: Vec<(Key, Arc<Entry>)>,
+}
+
+/// Why the writer goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    Work,
+    Idle,
+    Closed,
+}
+
+impl Pending {
+    /// The most that waits to be written, in bytes.
+    const MOST: u64 = 16 << 20;
+    /// The most entries of no use that wait to be removed. More are left to their end.
+    const MOST_DISCARDS: usize = 1024;
+
+    /// Adds an entry; `false` if too much is waiting.
+    pub(super) fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
+        let replaced = {
+            let mut state = self.lock();
+            let bytes = u64::from(entry.bytes());
+            // One alone always may.
+            if state.closed || (state.bytes > 0 && state.bytes + bytes > Self::MOST) {
+                return false;
+            }
+            state.bytes += bytes;
+            let number = state.next;
+            state.next += 1;
+            let replaced = state.entries.insert(key, (number, entry));
+            state.bytes -= replaced.as_ref().map_or(0, |(_, entry)| u64::from(entry.bytes()));
+            replaced
+        };
+        drop(replaced);
+        self.changed.notify_all();
+        true
+    }
+
+    pub(super) fn get(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+        if self.lock().entries.is_empty() {
+            return None;
+        }
+        let key = key.to_key();
+        self.lock().entries.get(&key).map(|(_, entry)| Arc::clone(entry))
+    }
+
+    pub(super) fn remove(&self, key: &Key) {
+        let removed = self.lock().remove(key);
+        drop(removed);
+    }
+
+    pub(super) fn remove_if(&self, gone: impl Fn(&Key) -> bool) {
+        let keys: Vec<Key> = self.lock().entries.keys().cloned().collect();
+        keys.iter().filter(|key| gone(key)).for_each(|key| self.remove(key));
+    }
+
+    /// Has an entry of no use removed, here at once.
+    pub(super) fn discard(&self, key: Key) {
+        let removed = {
+            let mut state = self.lock();
+            let removed = state.remove(&key);
+            if state.discards.len() < Self::MOST_DISCARDS {
+                state.discards.push(key);
+            }
+            removed
+        };
+        drop(removed);
+        self.changed.notify_all();
+    }
+
+    /// Entries and bytes that wait.
+    pub(super) fn size(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.entries.len() as u64, state.bytes)
+    }
+
+    /// The writer waits for work, or for `idle` without any.
+    pub(super) fn wait(&self, idle: Duration) -> Wake {
+        let nothing = |state: &mut State| !state.has_work() && !state.closed;
+        let state = self.changed.wait_timeout_while(self.lock(), idle, nothing);
+        let (state, _) = state.unwrap_or_else(PoisonError::into_inner);
+        match (state.has_work(), state.closed) {
+            (true, _) => Wake::Work,
+            (false, true) => Wake::Closed,
+            (false, false) => Wake::Idle,
+        }
+    }
+
+    /// All that waits, in the order in which it was put. Entries can be read until they are [done](Self::done).
+    pub(super) fn take(&self) -> Work {
+        let mut state = self.lock();
+        state.writing = true;
+        let entry = |(key, (number, entry)): (&Key, &(u64, Arc<Entry>))| (*number, key.clone(), Arc::clone(entry));
+        let mut entries: Vec<_> = state.entries.iter().map(entry).collect();
+        let discards = std::mem::take(&mut state.discards);
+        drop(state);
+        entries.sort_by_key(|(number, ..)| *number);
+        Work { discards, entries: entries.into_iter().map(|(_, key, entry)| (key, entry)).collect() }
+    }
+
+    /// Work was done, or failed.
+    pub(super) fn done(&self, work: &Work, failed: Option<StoreError>) {
+        let mut state = self.lock();
+        (state.writing, state.failed) = (false, failed);
+        for (key, entry) in &work.entries {
+            // Another may have been put meanwhile. The work still holds this one, so nothing ends under the lock.
+            if state.entries.get(key).is_some_and(|(_, now)| Arc::ptr_eq(now, entry)) {
+                drop(state.remove(key));
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits until nothing waits to be written; with the last failure, if it was one.
+    pub(super) fn drained(&self, patience: Duration) -> Result<(), StoreError> {
+        let busy = |state: &mut State| state.has_work() || state.writing;
+        let state = self.changed.wait_timeout_while(self.lock(), patience, busy);
+        let (mut state, timeout) = state.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return Err(StoreError::new("file", "what was stored has not been written in time"));
+        }
+        state.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Nothing is taken any more; what waits is still written.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn has_work(&self) -> bool {
+        !self.entries.is_empty() || !self.discards.is_empty()
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Arc<Entry>> {
+        let (_, removed) = self.entries.remove(key)?;
+        self.bytes -= u64::from(removed.bytes());
+        Some(removed)
+    }
+}

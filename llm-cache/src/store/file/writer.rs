@@ -1,0 +1,91 @@
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use super::{
+    disk::{Batch, Fault, Row},
+    pending::{Wake, Work},
+    store::Shared,
+};
+use crate::{Key, StoreError, store::Entry};
+
+/// How long the writer has nothing to do before it looks for what is past its end.
+const IDLE: Duration = Duration::from_secs(60);
+/// How many entries that are past their end go with one commit.
+const SWEEP: usize = 256;
+
+/// Writes what is pending, until the store closes.
+pub(super) fn run(shared: &Shared) {
+    loop {
+        match shared.pending.wait(IDLE) {
+            Wake::Work => shared.write_pending(),
+            Wake::Idle => shared.sweep(),
+            Wake::Closed => return,
+        }
+    }
+}
+
+impl Shared {
+    fn write_pending(&self) {
+        // The work is taken when no other change can be under way: whoever removes an entry here and then in the file
+        // finds it in one of both.
+        let mut work = Work::default();
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            self.change(|batch| {
+                work = self.pending.take();
+                self.write(batch, &work)
+            })
+        }));
+        let failed = match written {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error),
+            Err(_) => Some(StoreError::new("file", "writing panicked: the file may be damaged")),
+        };
+        if failed.is_some() {
+            if work.entries.is_empty() && work.discards.is_empty() {
+                work = self.pending.take();
+            }
+            self.counts.lost.fetch_add(work.entries.len() as u64, Ordering::Relaxed);
+            self.counts.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.pending.done(&work, failed);
+    }
+
+    fn write(&self, batch: &mut Batch<'_>, work: &Work) -> Result<(), Fault> {
+        for key in &work.discards {
+            batch.remove(&self.codec.name(key))?;
+        }
+        for (key, entry) in &work.entries {
+            match self.row(key, entry) {
+                Some(row) => batch.put(&row)?,
+                None => drop(self.counts.lost.fetch_add(1, Ordering::Relaxed)),
+            }
+        }
+        batch.sweep(self.now(), SWEEP)?;
+        batch.shrink(self.max_bytes)
+    }
+
+    /// An entry as it is written, if it can be, and is still good.
+    fn row(&self, key: &Key, entry: &Arc<Entry>) -> Option<Row> {
+        if !self.allows(&entry.source) {
+            return None;
+        }
+        // The application's own code writes its answers.
+        let (name, record) = catch_unwind(AssertUnwindSafe(|| self.codec.write_entry(key, entry))).ok()??;
+        let row = Row { name, ends: self.ends(&entry.life), begun: entry.source.begun, record };
+        (row.bytes() <= self.max_bytes).then_some(row)
+    }
+
+    fn sweep(&self) {
+        let now = self.now();
+        let swept = || -> Result<(), StoreError> {
+            while self.with(|disk| disk.has_ended(now))? && self.change(|batch| batch.sweep(now, SWEEP))? {}
+            Ok(())
+        };
+        if !matches!(catch_unwind(AssertUnwindSafe(swept)), Ok(Ok(()))) {
+            self.counts.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

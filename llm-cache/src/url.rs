@@ -1,0 +1,342 @@
+//! Stores by address. Pure: nothing is opened here.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use crate::Policy;
+
+/// Where a cache keeps its answers, as text: in one environment variable, for example.
+///
+/// | address | parameters |
+/// |---|---|
+/// | `memory:` | `max_bytes`, `policy` |
+/// | `file:///path` | `max_bytes`, `memory`, `memory_ttl`, `policy` |
+///
+/// `max_bytes` (`500000`, `64mb`, `2gb`; powers of 1024) bounds the place itself; `memory` puts that much memory in front of
+/// a file, for at most `memory_ttl` (`30s`, `5m`, `12h`, `7d`) an answer; `policy` is `lru` or `tinylfu` and the memory's.
+/// Paths are absolute; `%20` is a space.
+///
+/// ```
+/// use llm_cache::StoreUrl;
+///
+/// let url: StoreUrl = "memory:?max_bytes=64mb&policy=tinylfu".parse()?;
+/// let error = "file:///var/cache/answers?max_byte=1gb".parse::<StoreUrl>().unwrap_err();
+/// assert!(error.to_string().contains("`max_byte`"));
+/// # Ok::<_, llm_cache::UrlError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreUrl {
+    pub(crate) place: Place,
+    pub(crate) max_bytes: Option<u64>,
+    pub(crate) policy: Option<Policy>,
+    /// The bytes of memory in front.
+    pub(crate) memory: Option<u64>,
+    pub(crate) memory_ttl: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Memory,
+    File(PathBuf),
+}
+
+/// What is wrong with an address. It names the part, and shows none that may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UrlError(String);
+
+impl FromStr for StoreUrl {
+    type Err = UrlError;
+
+    fn from_str(url: &str) -> Result<Self, UrlError> {
+        let (scheme, rest) = url.split_once(':').ok_or_else(|| {
+            UrlError::new("the address of the store has no scheme: begin it with `memory:` or `file:///`")
+        })?;
+        if rest.contains('#') {
+            return Err(UrlError::new("the address of the store has a fragment: write `#` in a path as `%23`"));
+        }
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (place, allowed): (_, &[&str]) = match scheme {
+            "memory" if matches!(place, "" | "//") => (Place::Memory, &["max_bytes", "policy"]),
+            "memory" => return Err(UrlError::new("`memory:` has no path and no host: only `?` and parameters follow")),
+            "file" => (Place::File(path(place)?), &["max_bytes", "memory", "memory_ttl", "policy"]),
+            "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => return Err(UrlError::feature(scheme, "redis")),
+            scheme => return Err(UrlError::scheme(scheme)),
+        };
+        if matches!(place, Place::File(_)) && cfg!(not(feature = "file")) {
+            return Err(UrlError::feature("file", "file"));
+        }
+        let mut url = Self { place, max_bytes: None, policy: None, memory: None, memory_ttl: None };
+        let mut known = Vec::new();
+        for (at, parameter) in query.split('&').enumerate().filter(|(_, parameter)| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            if !allowed.contains(&name) {
+                return Err(UrlError::parameter(at, name, allowed));
+            }
+            if known.contains(&name) {
+                return Err(UrlError::new(format!("`{name}` is set twice")));
+            }
+            known.push(name);
+            url.set(name, value)?;
+        }
+        match (url.memory, url.memory_ttl.is_some() || url.policy.is_some()) {
+            (None | Some(0), true) if matches!(url.place, Place::File(_)) => Err(UrlError::new(
+                "`memory_ttl` and `policy` are about memory in front: set `memory`, such as `memory=64mb`",
+            )),
+            _ => Ok(url),
+        }
+    }
+}
+
+impl StoreUrl {
+    /// The file it is the address of, if it is one's.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path) => Some(path),
+            Place::Memory => None,
+        }
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), UrlError> {
+        match name {
+            "max_bytes" => {
+                self.max_bytes = Some(bytes(name, value)?);
+                if self.max_bytes == Some(0) {
+                    return Err(UrlError::new("`max_bytes` is zero, which stores nothing"));
+                }
+            }
+            "memory" => self.memory = Some(bytes(name, value)?),
+            "memory_ttl" => self.memory_ttl = Some(time(name, value)?),
+            "policy" => {
+                self.policy = Some(match value {
+                    "lru" => Policy::Lru,
+                    "tinylfu" => Policy::TinyLfu,
+                    _ => return Err(UrlError::new("`policy` is neither `lru` nor `tinylfu`")),
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl UrlError {
+    fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+
+    fn feature(scheme: &str, feature: &str) -> Self {
+        Self(format!("`{scheme}:` needs the feature `{feature}` of llm-cache, which is off in this build"))
+    }
+
+    fn scheme(scheme: &str) -> Self {
+        let allowed = "use `memory:` or `file:///path`";
+        match is_plain(scheme) {
+            true => Self(format!("`{scheme}:` is no scheme of a store: {allowed}")),
+            false => Self(format!("what stands before the first colon is no scheme of a store: {allowed}")),
+        }
+    }
+
+    fn parameter(at: usize, name: &str, allowed: &[&str]) -> Self {
+        let allowed = allowed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        match is_plain(name) {
+            true => Self(format!("`{name}` is no parameter here: allowed are {allowed}")),
+            false => Self(format!("parameter {} is none here: allowed are {allowed}", at + 1)),
+        }
+    }
+}
+
+/// Whether a text can be shown: it looks like a name, and not like a password.
+fn is_plain(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || matches!(c, '_' | '+');
+    (1..=16).contains(&text.len()) && text.chars().all(plain)
+}
+
+/// The path behind `file:`.
+fn path(place: &str) -> Result<PathBuf, UrlError> {
+    let relative = || UrlError::new("the path of the file is relative: write `file:///` and the path from the root");
+    let path = match place.strip_prefix("//") {
+        Some(rest) => match rest.split_at(rest.find('/').unwrap_or(rest.len())) {
+            ("" | "localhost", path) => path,
+            (host, _) if host.contains('@') => {
+                return Err(UrlError::new("a file has no user and no password: write `file:///` and the path"));
+            }
+            _ => return Err(relative()),
+        },
+        None => place,
+    };
+    let path = decoded(path)?;
+    match path.strip_prefix('/') {
+        None => Err(relative()),
+        Some("") => Err(UrlError::new("`file:///` names no file: add its path")),
+        Some(_) if path.ends_with('/') => {
+            Err(UrlError::new("the path of the file ends with `/`, as a directory's does"))
+        }
+        Some(_) => Ok(path.into()),
+    }
+}
+
+fn decoded(text: &str) -> Result<String, UrlError> {
+    let wrong = || UrlError::new("the path has a `%` without two hexadecimal digits: write `%` as `%25`");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, more)) = rest.split_first() {
+        rest = more;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (pair, more) = rest.split_first_chunk::<2>().ok_or_else(wrong)?;
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let (high, low) = (digit(pair[0]).ok_or_else(wrong)?, digit(pair[1]).ok_or_else(wrong)?);
+        bytes.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits are a byte"));
+        rest = more;
+    }
+    let path = String::from_utf8(bytes).map_err(|_| UrlError::new("the path is not UTF-8"))?;
+    if path.contains('\0') { Err(UrlError::new("the path has a zero byte")) } else { Ok(path) }
+}
+
+fn bytes(name: &str, value: &str) -> Result<u64, UrlError> {
+    let units = [("", 1), ("b", 1), ("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30), ("tb", 1 << 40)];
+    measure(value, &units)
+        .ok_or_else(|| UrlError(format!("`{name}` is no number of bytes, such as `500000`, `64mb` or `2gb`")))
+}
+
+fn time(name: &str, value: &str) -> Result<Duration, UrlError> {
+    let units = [("s", 1_000), ("ms", 1), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    let millis = measure(value, &units)
+        .filter(|millis| *millis > 0)
+        .ok_or_else(|| UrlError(format!("`{name}` is no time, such as `500ms`, `30s`, `5m`, `12h` or `7d`")))?;
+    Ok(Duration::from_millis(millis))
+}
+
+/// A whole number and one of some units.
+fn measure(value: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let (number, unit) = value.split_at(value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len()));
+    let (_, factor) = units.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name))?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+/// As an address, that reads back as the same.
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Memory => f.write_str("memory:")?,
+            Place::File(path) => {
+                f.write_str("file://")?;
+                for byte in path.to_string_lossy().bytes() {
+                    match byte {
+                        b'/' | b'-' | b'_' | b'.' | b'~' => write!(f, "{}", char::from(byte))?,
+                        byte if byte.is_ascii_alphanumeric() => write!(f, "{}", char::from(byte))?,
+                        byte => write!(f, "%{byte:02X}")?,
+                    }
+                }
+            }
+        }
+        let policy = self.policy.map(|policy| match policy {
+            Policy::Lru => "lru".to_owned(),
+            Policy::TinyLfu => "tinylfu".to_owned(),
+        });
+        let parameters = [
+            ("max_bytes", self.max_bytes.map(|bytes| bytes.to_string())),
+            ("memory", self.memory.map(|bytes| bytes.to_string())),
+            ("memory_ttl", self.memory_ttl.map(|ttl| format!("{}ms", ttl.as_millis()))),
+            ("policy", policy),
+        ];
+        let set = parameters.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
+        for (at, (name, value)) in set.enumerate() {
+            write!(f, "{}{name}={value}", if at == 0 { '?' } else { '&' })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(url: &str) -> Result<StoreUrl, String> {
+        url.parse().map_err(|error: UrlError| error.to_string())
+    }
+
+    #[test]
+    fn memory_and_its_parameters() {
+        let url = read("memory:?max_bytes=64mb&policy=tinylfu").unwrap();
+        assert_eq!((url.max_bytes, url.policy), (Some(64 << 20), Some(Policy::TinyLfu)));
+        assert_eq!(read("memory:").unwrap(), read("memory://?").unwrap());
+    }
+
+    #[cfg(feature = "file")]
+    #[test]
+    fn a_file_and_its_parameters() {
+        let url = read("file:///var/my%20cache/a%3Fb?max_bytes=2gb&memory=1kb&memory_ttl=5m").unwrap();
+        assert_eq!(url.place, Place::File("/var/my cache/a?b".into()));
+        assert_eq!((url.max_bytes, url.memory), (Some(2 << 30), Some(1 << 10)));
+        assert_eq!(url.memory_ttl, Some(Duration::from_secs(300)));
+        assert_eq!(read("file:/a").unwrap(), read("file://localhost/a").unwrap());
+    }
+
+    #[cfg(feature = "file")]
+    #[test]
+    fn an_error_names_the_bad_part_and_what_is_allowed() {
+        for (url, told) in [
+            ("/tmp/x", "no scheme"),
+            ("http://host", "`http:`"),
+            ("redis://host", "feature `redis`"),
+            ("rediss://user:hunter2@host", "feature `redis`"),
+            ("memory:x", "no path"),
+            ("memory:?memory=1", "`max_bytes`, `policy`"),
+            ("memory:?max_bytes=many", "`max_bytes`"),
+            ("memory:?max_bytes=0", "zero"),
+            ("memory:?max_bytes=99999999999tb", "`max_bytes`"),
+            ("memory:?max_bytes=1&max_bytes=2", "twice"),
+            ("memory:?policy=fifo", "`lru`"),
+            ("file:a/b", "relative"),
+            ("file://a/b", "relative"),
+            ("file://user:hunter2@host/b", "no user"),
+            ("file:///", "names no file"),
+            ("file:///a/", "directory"),
+            ("file:///a%2", "`%`"),
+            ("file:///a%ff", "UTF-8"),
+            ("file:///a%00", "zero byte"),
+            ("file:///a#b", "fragment"),
+            ("file:///a?memory_ttl=5m", "`memory`"),
+            ("file:///a?memory=1mb&memory_ttl=5", "`memory_ttl`"),
+            ("file:///a?memory=1mb&memory_ttl=0s", "`memory_ttl`"),
+            ("file:///a?hunter2=1", "parameter 1"),
+        ] {
+            let error = read(url).unwrap_err();
+            assert!(error.contains(told), "{url}: {error}");
+            assert!(!error.contains("hunter2"), "{url}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_no_password_is_shown(before in "(memory|file|redis|[a-z]{0,9}):(//)?", text in "\\PC{0,40}", after in "\\PC{0,20}") {
+            let url = format!("{before}user:hunter2{text}@host/{after}?password=hunter2&hunter2");
+            if let Err(error) = read(&url) {
+                prop_assert!(!error.contains("hunter2"), "{}", error);
+            }
+            let _ = read(&text);
+        }
+
+        #[test]
+        fn what_is_shown_reads_back(path in "(/[^\0/]{1,8}){1,4}", max in 1u64.., memory in proptest::option::of(1u64..), seconds in 1u64..1_000_000) {
+            let url = StoreUrl {
+                place: if cfg!(feature = "file") { Place::File(path.into()) } else { Place::Memory },
+                max_bytes: Some(max),
+                policy: memory.map(|_| Policy::Lru),
+                memory: memory.filter(|_| cfg!(feature = "file")),
+                memory_ttl: memory.filter(|_| cfg!(feature = "file")).map(|_| Duration::from_secs(seconds)),
+            };
+            prop_assert_eq!(read(&url.to_string()), Ok(url));
+        }
+    }
+}

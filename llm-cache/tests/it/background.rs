@@ -1,0 +1,313 @@
+//! Calls that nobody waits for: refreshes, audits, and what its last caller has left.
+
+use std::{
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use llm_cache::{Audit, BuildError, Cache, CacheBuilder, CacheLayer, CacheStatus, Directive, Stale, Tag};
+use llm_core::{
+    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, ManualClock, Origin,
+    Priority, Provider, Purpose, Reply, into_provider, into_service,
+};
+use llm_providers::{Ledger, ledger::Overhead, prices};
+use tokio::time::{Instant, sleep};
+use tower::ServiceBuilder;
+
+use crate::upstream::{HEAD, STEP, Upstream, ask, provider, read, say};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Answers are fresh for an hour, and replaced in the background for another.
+fn builder(clock: &ManualClock) -> CacheBuilder {
+    Cache::builder("tests").ttl(HOUR).stale_while_revalidate(HOUR).clock(clock.clone())
+}
+
+fn cache(clock: &ManualClock, room: u32) -> Cache {
+    builder(clock).spawn_background(room).build().expect("the settings are right")
+}
+
+fn status<O>(reply: &Reply<O>) -> Option<Stale> {
+    match CacheStatus::of(reply) {
+        CacheStatus::Hit { stale, .. } => stale,
+        _ => None,
+    }
+}
+
+/// Keeps the calls that come by.
+#[derive(Clone, Default)]
+struct Kept(Upstream, Arc<Mutex<Vec<Call<()>>>>);
+
+impl Kept {
+    fn keep<T>(&self, call: &Call<T>)
+    where
+        T: Clone,
+    {
+        self.1.lock().expect("no test panics holding it").push(call.clone().map(|_| ()));
+    }
+}
+
+#[async_trait::async_trait]
+impl Provider for Kept {
+    async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
+        self.keep(&call);
+        self.0.chat(call).await
+    }
+    async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
+        self.keep(&call);
+        self.0.chat_stream(call).await
+    }
+    async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
+        self.keep(&call);
+        self.0.embed(call).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_readers_of_an_old_answer_get_it_at_once_and_one_call_replaces_it() {
+    for streamed in [false, true] {
+        let (upstream, clock) = (Kept::default(), ManualClock::default());
+        let cache = cache(&clock, 8);
+        let layer = CacheLayer::new(cache.clone());
+        let provider =
+            into_provider(ServiceBuilder::new().layer(layer).service(into_service(Arc::new(upstream.clone()))));
+        let deadline = (Instant::now() + 9 * HOUR).into_std();
+        let call = || ask("a b").with_units(7).with_deadline(deadline).with_label("feature", "x").expect("short");
+        provider.chat(call()).await.unwrap();
+        clock.advance(HOUR);
+
+        let started = Instant::now();
+        let mut readers = Vec::new();
+        for _ in 0..1_000 {
+            readers.push(if streamed {
+                let reply = provider.chat_stream(call()).await.unwrap();
+                (status(&reply), read(reply.output).await.unwrap().0)
+            } else {
+                let reply = provider.chat(call()).await.unwrap();
+                (status(&reply), reply.output.text().into_owned())
+            });
+        }
+        assert!(readers.iter().all(|reader| *reader == (Some(Stale::Refreshing), "a b".into())));
+        assert_eq!(started.elapsed(), Duration::ZERO, "nobody waited");
+        cache.close().await.unwrap();
+        assert_eq!(status(&provider.chat(call()).await.unwrap()), None, "it is fresh again");
+        let stats = cache.stats();
+        assert_eq!((upstream.0.calls(), stats.refreshed, stats.skipped, stats.running), (2, 1, 0, 0));
+
+        let calls = upstream.1.lock().unwrap();
+        let refresh = &calls[1];
+        assert_eq!((&*refresh.tenant, refresh.priority, refresh.units), ("acme", Priority::Background, 0));
+        assert_eq!((refresh.deadline, refresh.labels.get("feature")), (None, Some("x")));
+        assert_eq!(refresh.extensions.get(), Some(&Purpose::Refresh));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refreshes_are_bounded_in_number_and_what_finds_no_room_is_counted() {
+    let (upstream, clock) = (Upstream::default(), ManualClock::default());
+    let cache = cache(&clock, 2);
+    let provider = provider(&upstream, &cache);
+    let all = || join_all((0..5).map(|n| say(&*provider, ["a", "b", "c", "d", "e"][n], false)));
+    all().await;
+    clock.advance(HOUR);
+    all().await;
+    tokio::task::yield_now().await;
+    assert_eq!(upstream.alive.load(Ordering::SeqCst), 2);
+    cache.close().await.unwrap();
+    assert_eq!((cache.stats().refreshed, cache.stats().skipped, upstream.calls()), (2, 3, 7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_in_trouble_is_not_asked_for_each_old_answer_that_is_served() {
+    let (upstream, clock) = (Upstream::default(), ManualClock::default());
+    let cache = cache(&clock, 4);
+    let provider = provider(&upstream, &cache);
+    say(&*provider, "a", false).await.unwrap();
+    clock.advance(HOUR);
+    *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
+    for _ in 0..100 {
+        assert_eq!(say(&*provider, "a", false).await.unwrap(), "a");
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!((9..=11).contains(&upstream.calls()), "{} calls in ten seconds", upstream.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_invalidated_is_not_served_while_it_is_replaced_and_a_refresh_that_began_before_is_not_stored() {
+    let (upstream, clock) = (Upstream::default(), ManualClock::default());
+    let cache = cache(&clock, 4);
+    let provider = provider(&upstream, &cache);
+    provider.chat(ask("a")).await.unwrap();
+    clock.advance(HOUR);
+    assert_eq!(status(&provider.chat(ask("a")).await.unwrap()), Some(Stale::Refreshing));
+    tokio::task::yield_now().await;
+    cache.invalidate(Tag::tenant("acme")).await.unwrap();
+    cache.close().await.unwrap();
+    assert_eq!((upstream.calls(), cache.stats().stored), (2, 1));
+    assert_eq!(provider.chat(ask("a")).await.unwrap().receipt.origin(), Origin::Vendor);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_bounds_the_age_waits_for_a_new_answer() {
+    let (upstream, clock) = (Upstream::default(), ManualClock::default());
+    let provider = provider(&upstream, &cache(&clock, 4));
+    provider.chat(ask("a")).await.unwrap();
+    clock.advance(HOUR);
+    let mut call = ask("a");
+    call.extensions.insert(Directive::new().max_age(2 * HOUR));
+    assert_eq!(provider.chat(call).await.unwrap().receipt.origin(), Origin::Vendor);
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_items_of_a_request_are_replaced_with_one_call() {
+    let (upstream, clock) = (Upstream::default(), ManualClock::default());
+    let cache = cache(&clock, 1);
+    let provider = provider(&upstream, &cache);
+    let texts = |texts: &[&str]| Call::new("acme", EmbedRequest::new("e", texts.iter().copied()));
+    provider.embed(texts(&["a", "b", "c"])).await.unwrap();
+    clock.advance(HOUR);
+    let started = Instant::now();
+    for _ in 0..3 {
+        let reply = provider.embed(texts(&["c", "a", "b", "a"])).await.unwrap();
+        assert_eq!(reply.output.vectors[0][0], 2.0);
+    }
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    cache.close().await.unwrap();
+    assert_eq!((upstream.calls(), cache.stats().refreshed, cache.stats().skipped), (2, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_background_spends_is_an_overhead_of_its_own_and_the_books_balance() {
+    let (upstream, clock) = (Upstream::default(), ManualClock::default());
+    let ledger = Ledger::new(prices::openai());
+    let audit = Audit::percent(100);
+    let cache = builder(&clock).audit(audit).spawn_background(4).build().unwrap();
+    let layers = ServiceBuilder::new().layer(ledger.answers()).layer(CacheLayer::new(cache.clone()));
+    let provider = into_provider(layers.layer(ledger.purchases()).service(into_service(Arc::new(upstream))));
+    let call = || Call::new("acme", ChatRequest::new("gpt-4o-mini").user("a b c"));
+    let one = provider.chat(call()).await.unwrap().receipt.paid();
+    clock.advance(HOUR);
+    provider.chat(call()).await.unwrap();
+    cache.close().await.unwrap();
+    provider.chat(call()).await.unwrap();
+    cache.close().await.unwrap();
+    let books = ledger.snapshot();
+    let overhead = &books.total().overhead;
+    assert_eq!((overhead.of(Overhead::Refreshed), overhead.of(Overhead::Audited)), (one, one), "{books}");
+    assert_eq!(overhead.of(Overhead::Abandoned).nanos(), 0);
+    assert_eq!(books.total().units, 3);
+    assert!(books.balance().is_even(), "{books}");
+    assert_eq!(cache.stats().saved, one + one);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_goes_on_when_all_have_left_and_whoever_asks_then_joins_it() {
+    for streamed in [false, true] {
+        // Before the head, and in the middle of the stream.
+        for leave in [HEAD / 2, HEAD + STEP * 5 / 2] {
+            let upstream = Upstream::default();
+            let cache = Cache::builder("t").finish_abandoned().spawn_background(1).build().unwrap();
+            let provider = provider(&upstream, &cache);
+            let call = join_all((0..3).map(|_| say(&*provider, "a b c d", true)));
+            assert!(tokio::time::timeout(leave, call).await.is_err());
+            tokio::task::yield_now().await;
+            assert_eq!(upstream.alive.load(Ordering::SeqCst), 1, "it goes on");
+            assert_eq!(say(&*provider, "a b c d", streamed).await.unwrap(), "a b c d");
+            cache.close().await.unwrap();
+            let stats = cache.stats();
+            assert_eq!((upstream.calls(), stats.finished, stats.entries), (1, 1, 1));
+            assert_eq!((upstream.alive.load(Ordering::SeqCst), stats.running), (0, 0));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_as_many_calls_go_on_as_there_is_room_for() {
+    let upstream = Upstream::default();
+    let cache = Cache::builder("t").finish_abandoned().spawn_background(1).build().unwrap();
+    let provider = provider(&upstream, &cache);
+    let texts = |texts: &[&str]| Call::new("acme", EmbedRequest::new("e", texts.iter().copied()));
+    let items = tokio::time::timeout(HEAD / 2, provider.embed(texts(&["a", "b", "c"])));
+    assert!(items.await.is_err());
+    assert!(tokio::time::timeout(HEAD / 4, say(&*provider, "x", false)).await.is_err());
+    assert_eq!(upstream.alive.load(Ordering::SeqCst), 1, "three items are one call, and take one place");
+    cache.close().await.unwrap();
+    let stats = cache.stats();
+    assert_eq!((stats.finished, stats.skipped, stats.entries, stats.running), (1, 1, 3, 0));
+    assert!(matches!(provider.embed(texts(&["b"])).await.unwrap().receipt.origin(), Origin::Cache { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_stays_until_the_end_leaves_nothing_to_finish() {
+    let upstream = Upstream::default();
+    let cache = Cache::builder("t").finish_abandoned().spawn_background(1).build().unwrap();
+    let provider = provider(&upstream, &cache);
+    for streamed in [false, true] {
+        for text in ["a b", "c d"] {
+            say(&*provider, text, streamed).await.unwrap();
+        }
+    }
+    *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
+    say(&*provider, "e f", true).await.unwrap_err();
+    assert_eq!((cache.stats().finished, cache.stats().skipped, cache.stats().running), (0, 0, 0));
+}
+
+/// A cache over a vendor whose answers have a new id each time, and a new text whenever `texts` changes.
+fn changing(audit: Audit) -> (Cache, Arc<Mutex<&'static str>>, Arc<dyn Provider>) {
+    let text = Arc::new(Mutex::new("old"));
+    let (said, ids) = (Arc::clone(&text), std::sync::atomic::AtomicU64::new(0));
+    let rule = llm_providers::scripted::Rule::answer(move |request| {
+        let id = ids.fetch_add(1, Ordering::SeqCst).to_string();
+        let part = llm_core::Part::text(*said.lock().expect("no test panics holding it"));
+        let choice = llm_core::Choice::new(0, vec![part], llm_core::FinishReason::Stop);
+        Ok(ChatResponse::new(id, request.model.clone(), vec![choice]))
+    });
+    let cache = Cache::builder("t").audit(audit).spawn_background(4).build().expect("the settings are right");
+    let upstream = llm_providers::scripted::Scripted::new().rule(rule);
+    let provider = into_provider(ServiceBuilder::new().layer(CacheLayer::new(cache.clone())).service(upstream));
+    (cache, text, provider)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_audited_hit_is_served_as_it_was_and_a_disagreement_is_reported() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let audit = Audit::percent(100).on_disagreement({
+        let told = Arc::clone(&told);
+        move |disagreement| told.lock().expect("no test panics holding it").push(disagreement.clone())
+    });
+    let (cache, text, provider) = changing(audit);
+    let said = async || {
+        let said = provider.chat(ask("q")).await.unwrap().output.text().into_owned();
+        cache.close().await.unwrap();
+        said
+    };
+    assert_eq!((said().await, said().await), ("old".into(), "old".into()));
+    assert_eq!((cache.stats().audited, cache.stats().disagreed), (1, 0), "another id is no other answer");
+    *text.lock().unwrap() = "new";
+    assert_eq!((said().await, said().await), ("old".into(), "new".into()));
+    assert_eq!((cache.stats().audited, cache.stats().disagreed), (3, 1));
+    let told = told.lock().unwrap();
+    assert_eq!((told.len(), told[0].operation, &*told[0].model, &*told[0].tenant), (1, "chat", "m", "acme"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_of_the_hits_is_audited() {
+    let (cache, _, provider) = changing(Audit::percent(20).seed(7));
+    for _ in 0..1_000 {
+        provider.chat(ask("q")).await.unwrap();
+        cache.close().await.unwrap();
+    }
+    let audited = cache.stats().audited;
+    assert!((160..240).contains(&audited), "{audited} of 1,000");
+}
+
+#[test]
+fn a_background_that_cannot_be_is_refused() {
+    let build = |builder: CacheBuilder| builder.build().map(drop).unwrap_err();
+    let plain = || Cache::builder("t");
+    assert_eq!(build(plain().stale_while_revalidate(HOUR)), BuildError::Background);
+    assert_eq!(build(plain().finish_abandoned().spawn_background(0)), BuildError::Background);
+    assert_eq!(build(plain().audit(Audit::percent(101)).spawn_background(1)), BuildError::Audit);
+    assert_eq!(build(plain().spawn_background(1)), BuildError::Runtime);
+}

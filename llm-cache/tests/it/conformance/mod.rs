@@ -1,0 +1,128 @@
+//! What holds for every store: the same cases over each.
+#![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
+
+mod entries;
+mod invalidation;
+mod room;
+
+use std::time::Duration;
+
+use llm_cache::{Cache, CacheBuilder};
+use llm_core::ManualClock;
+
+use crate::items;
+
+/// Somewhere to keep answers.
+pub(crate) struct Place {
+    pub(crate) clock: ManualClock,
+    /// An address without a bound on its bytes.
+    url: String,
+    #[cfg(feature = "file")]
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    fn memory() -> Self {
+        Self {
+            clock: noon(),
+            url: "memory:?policy=lru".to_owned(),
+            #[cfg(feature = "file")]
+            _directory: None,
+        }
+    }
+
+    #[cfg(feature = "file")]
+    pub(crate) fn file() -> Self {
+        Self::in_file("")
+    }
+
+    /// Memory that is gone soon in front of a file.
+    #[cfg(feature = "file")]
+    pub(crate) fn tiered() -> Self {
+        Self::in_file("memory=1mb&memory_ttl=10s")
+    }
+
+    #[cfg(feature = "file")]
+    fn in_file(parameters: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory for temporary files");
+        let path = directory.path().join("answers").display().to_string();
+        Self { clock: noon(), url: format!("file://{path}?{parameters}"), _directory: Some(directory) }
+    }
+
+    #[cfg(feature = "file")]
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn open(&self) -> Cache {
+        self.open_with(|builder| builder)
+    }
+
+    pub(crate) fn open_with(&self, set: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Cache {
+        self.open_at("", set)
+    }
+
+    /// With room for so many bytes.
+    pub(crate) fn open_small(&self, max_bytes: u64) -> Cache {
+        self.open_at(&format!("&max_bytes={max_bytes}"), |builder| builder)
+    }
+
+    fn open_at(&self, parameters: &str, set: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Cache {
+        let builder = Cache::builder("tests").ttl(Duration::from_secs(60)).clock(self.clock.clone());
+        set(builder).open(&format!("{}{parameters}", self.url)).expect("the settings are right")
+    }
+}
+
+fn noon() -> ManualClock {
+    ManualClock::at_unix(1_700_000_000)
+}
+
+macro_rules! conformance {
+    ($($module:ident: $($case:ident)*;)*) => {
+        conformance!(@over memory: $($($module $case)*)*);
+        #[cfg(feature = "file")]
+        conformance!(@over file: $($($module $case)*)*);
+        #[cfg(feature = "file")]
+        conformance!(@over tiered: $($($module $case)*)*);
+    };
+    (@over $place:ident: $($module:ident $case:ident)*) => {
+        mod $place {
+            use super::*;
+
+            $(
+                #[tokio::test(start_paused = true)]
+                async fn $case() {
+                    $module::$case(Place::$place()).await;
+                }
+            )*
+        }
+    };
+}
+
+conformance! {
+    entries:
+        a_week_passes_in_milliseconds
+        an_entry_of_either_kind_serves_both
+        tenants_models_namespaces_and_words_are_kept_apart
+        envelope_and_transport_fields_do_not_part_equal_questions
+        errors_are_not_remembered
+        a_broken_or_forsaken_stream_leaves_no_entry
+        a_hit_says_what_it_saved
+        an_old_answer_serves_who_allows_it_and_who_gets_no_other
+        a_call_can_keep_the_cache_out_renew_an_answer_or_want_no_other
+        many_who_ask_at_once_make_one_call
+        another_type_under_the_same_key_is_no_hit;
+    invalidation:
+        a_tenant_a_model_a_label_or_a_tag_is_dropped_at_once_and_nothing_else
+        an_answer_whose_call_began_before_is_neither_joined_nor_stored
+        what_was_invalidated_is_no_spare_either
+        a_forgotten_tenant_leaves_no_bytes_and_others_stay
+        one_answer_can_be_dropped;
+    items:
+        of_a_hundred_texts_of_which_97_are_known_three_are_asked
+        duplicates_inside_a_request_are_asked_once_and_stand_in_both_places;
+    room:
+        what_is_held_is_bounded_in_bytes_and_the_newest_stay
+        an_answer_larger_than_all_room_is_not_stored
+        what_is_past_its_time_makes_room;
+}

@@ -1,0 +1,275 @@
+//! Answers in a file.
+#![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
+
+use std::{fs, io, sync::Arc, time::Duration};
+
+use llm_cache::{BuildError, Cache, Key, KeyRing, Secret, Tag, migrate};
+use llm_core::{Call, ChatRequest, Origin, Provider};
+
+use crate::{
+    conformance::Place,
+    upstream::{Upstream, ask, provider},
+};
+
+const BATCH: std::num::NonZeroUsize = std::num::NonZeroUsize::new(7).expect("not zero");
+
+fn key(n: u32) -> Key {
+    Key::of("ns", "acme", "op", &n).expect("a number serializes")
+}
+
+async fn put(cache: &Cache, n: u32) {
+    cache.get_or_call(&key(n), move || async move { Ok::<_, io::Error>(n) }).await.unwrap();
+}
+
+async fn tier(cache: &Cache, n: u32) -> Option<&'static str> {
+    let answered = cache.get_or_call(&key(n), || async { Err::<u32, _>(io::Error::other("not asked")) }).await.ok()?;
+    assert_eq!(*answered.value, n);
+    match answered.origin {
+        Origin::Cache { tier, .. } => Some(tier),
+        _ => None,
+    }
+}
+
+async fn origin(provider: &Arc<dyn Provider>, call: Call<ChatRequest>) -> Origin {
+    provider.chat(call).await.unwrap().receipt.origin()
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_outlive_the_cache_even_one_that_is_not_closed() {
+    for place in [Place::file(), Place::tiered()] {
+        for close in [true, false] {
+            let cache = place.open();
+            put(&cache, u32::from(close)).await;
+            assert!(tier(&cache, u32::from(close)).await.is_some(), "before it is written");
+            if close {
+                cache.close().await.unwrap();
+            }
+            drop(cache);
+            assert_eq!(tier(&place.open(), u32::from(close)).await, Some("file"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetched_answer_is_at_hand_for_a_short_time() {
+    let place = Place::tiered();
+    let cache = place.open();
+    put(&cache, 1).await;
+    assert_eq!(tier(&cache, 1).await, Some("memory"));
+    drop(cache);
+    let cache = place.open();
+    assert_eq!((tier(&cache, 1).await, tier(&cache, 1).await), (Some("file"), Some("memory")));
+    place.clock.advance(Duration::from_secs(10));
+    assert_eq!((tier(&cache, 1).await, tier(&cache, 1).await), (Some("file"), Some("memory")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_invalidated_stays_so_whatever_the_clock_shows_later() {
+    let place = Place::file();
+    let upstream = Upstream::default();
+    let other = || Call::new("umbrella", ChatRequest::new("m").user("a"));
+    {
+        let cache = place.open();
+        let provider = provider(&upstream, &cache);
+        for call in [ask("a"), other()] {
+            assert_eq!(origin(&provider, call).await, Origin::Vendor);
+        }
+        cache.close().await.unwrap();
+        cache.invalidate(Tag::tenant("acme")).await.unwrap();
+    }
+    // Set back by less than an entry's age: its time tells nothing.
+    place.clock.set_unix(Duration::from_secs(1_700_000_000));
+    let cache = place.open();
+    let provider = provider(&upstream, &cache);
+    assert!(matches!(origin(&provider, other()).await, Origin::Cache { .. }), "nobody invalidated it");
+    assert_eq!(origin(&provider, ask("a")).await, Origin::Vendor);
+    cache.close().await.unwrap();
+    drop((cache, provider));
+    let cache = place.open();
+    let provider = crate::upstream::provider(&upstream, &cache);
+    assert!(matches!(origin(&provider, ask("a")).await, Origin::Cache { .. }), "it began after");
+    cache.clear().await.unwrap();
+    drop((cache, provider));
+    let cache = place.open();
+    assert_eq!((cache.stats().entries, cache.stats().bytes), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_back_does_not_make_new_answers_old() {
+    let place = Place::file();
+    let cache = place.open();
+    cache.invalidate(Tag::tenant("acme")).await.unwrap();
+    drop(cache);
+    place.clock.set_unix(Duration::from_secs(1_000_000_000));
+    let cache = place.open();
+    put(&cache, 1).await;
+    cache.close().await.unwrap();
+    drop(cache);
+    assert_eq!(tier(&place.open(), 1).await, Some("file"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_open_or_none_or_nowhere_is_named() {
+    let place = Place::file();
+    let first = place.open();
+    let path = place.url().trim_start_matches("file://").trim_end_matches('?').to_owned();
+    let fails = |url: &str| Cache::builder("tests").open(url).unwrap_err();
+    let error = fails(place.url());
+    assert!(matches!(error, BuildError::Store(_)), "{error:?}");
+    assert!(error.to_string().contains(&path) && error.to_string().contains("open already"), "{error}");
+    drop(first);
+    place.open();
+
+    fs::write(&path, "this is somebody's diary, and long enough to be taken for one".repeat(1_000)).unwrap();
+    let error = fails(place.url()).to_string();
+    assert!(error.contains(&path) && error.contains("no cache file"), "{error}");
+    assert!(fs::read(&path).unwrap().starts_with(b"this is"), "it is left as it was");
+    let error = fails("file:///no/such/directory/answers").to_string();
+    assert!(error.contains("/no/such/directory/answers"), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn only_the_owner_can_read_a_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::file();
+    let _cache = place.open();
+    let path = place.url().trim_start_matches("file://").trim_end_matches('?');
+    assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o077, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_whose_key_is_gone_is_erased() {
+    let (place, keys) = (Place::file(), KeyRing::new());
+    for tenant in ["acme", "umbrella"] {
+        keys.insert(tenant, Secret::new([tenant.len() as u8; 32]));
+    }
+    let open = || place.open_with(|builder| builder.secret(Secret::new([3; 32])).keys(keys.clone()));
+    let upstream = Upstream::default();
+    let call = |tenant: &str| Call::new(tenant, ChatRequest::new("m").user("a secret question"));
+    let cache = open();
+    let before = provider(&upstream, &cache);
+    for tenant in ["acme", "umbrella", "keyless"] {
+        origin(&before, call(tenant)).await;
+    }
+    cache.close().await.unwrap();
+    assert_eq!(cache.stats().entries, 2, "who has no key has nothing stored");
+    drop((cache, before));
+    let path = place.url().trim_start_matches("file://").trim_end_matches('?');
+    let bytes = fs::read(path).unwrap();
+    for told in ["acme", "umbrella", "secret question", "words"] {
+        assert!(!bytes.windows(told.len()).any(|window| window == told.as_bytes()), "{told}");
+    }
+    keys.remove("acme");
+    let cache = open();
+    let after = provider(&upstream, &cache);
+    assert!(matches!(origin(&after, call("umbrella")).await, Origin::Cache { .. }));
+    assert_eq!(origin(&after, call("acme")).await, Origin::Vendor);
+    assert!(cache.stats().spoilt > 0);
+    assert_eq!(cache.stats().store_errors, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_of_another_secret_is_a_file_of_misses() {
+    let place = Place::file();
+    let cache = place.open();
+    put(&cache, 1).await;
+    drop(cache);
+    let cache = place.open_with(|builder| builder.secret(Secret::new([3; 32])));
+    assert_eq!((tier(&cache, 1).await, cache.stats().spoilt), (None, 0), "its name is another");
+    let listing = cache.list(None, 10).await.unwrap();
+    assert_eq!((listing.entries.len(), listing.unreadable), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn live_entries_move_with_what_is_left_of_their_time() {
+    let (from, to) = (Place::file(), Place::tiered());
+    let (old, secret) = (from.open(), Secret::new([5; 32]));
+    for n in 0..50 {
+        put(&old, n).await;
+    }
+    from.clock.advance(Duration::from_secs(30));
+    for n in 50..80 {
+        put(&old, n).await;
+    }
+    let gone = old.key("umbrella", "op", "x").unwrap();
+    old.get_or_call(&gone, || async { Ok::<_, io::Error>(1u32) }).await.unwrap();
+    old.close().await.unwrap();
+    old.invalidate(Tag::tenant("umbrella")).await.unwrap();
+
+    let sealed = || {
+        let keys = KeyRing::new();
+        keys.insert("acme", Secret::new([6; 32]));
+        to.open_with(|builder| builder.secret(secret.clone()).keys(keys))
+    };
+    let (mut batches, mut stopped_at) = (0, None);
+    let target = sealed();
+    let done = migrate(&old, &target, None, BATCH, |done| {
+        batches += 1;
+        if batches == 3 {
+            stopped_at = done.next.clone();
+        }
+    });
+    let done = done.await.unwrap();
+    drop(target);
+    assert_eq!((done.copied, done.over, done.unreadable, done.not_taken), (80, 1, 0, 0));
+    assert!(batches >= 11 && done.next.is_none());
+    let again = migrate(&old, &sealed(), None, BATCH, |_| {}).await.unwrap();
+    assert_eq!((again.copied, again.not_taken), (0, 80), "it has them");
+    let rest = migrate(&old, &sealed(), stopped_at, BATCH, |_| {}).await.unwrap();
+    assert_eq!(rest.not_taken + rest.over, 81 - 21, "it goes on where it stopped");
+
+    to.clock.advance(Duration::from_secs(45));
+    let new = sealed();
+    assert_eq!((tier(&new, 79).await, tier(&new, 50).await), (Some("file"), Some("file")));
+    to.clock.advance(Duration::from_secs(16));
+    assert_eq!(tier(&new, 0).await, None, "its minute is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_can_be_listed_and_dropped_one_by_one_or_by_a_tag() {
+    let place = Place::file();
+    let cache = place.open();
+    let provider = provider(&Upstream::default(), &cache);
+    for n in 0..5 {
+        origin(&provider, ask(&format!("{n}"))).await;
+    }
+    origin(&provider, Call::new("umbrella", ChatRequest::new("m2").user("a"))).await;
+    cache.close().await.unwrap();
+    let first = cache.list(None, 4).await.unwrap();
+    let rest = cache.list(first.next.clone(), 4).await.unwrap();
+    assert_eq!((first.entries.len(), rest.entries.len(), rest.next), (4, 2, None));
+    let of_acme: Vec<_> = first.entries.iter().chain(&rest.entries).filter(|entry| &*entry.tenant == "acme").collect();
+    assert_eq!(of_acme.len(), 5);
+    assert!(of_acme.iter().all(|entry| entry.live && entry.facts.usage.is_some()));
+    assert!(of_acme[0].tags.contains(&Tag::model("m")));
+    assert!(cache.remove_stored(&of_acme[0].name).await.unwrap());
+    assert!(!cache.remove_stored(&of_acme[0].name).await.unwrap());
+    assert!(cache.remove_stored("x").await.is_err());
+    assert_eq!(cache.purge(Tag::model("m")).await.unwrap(), 4);
+    assert_eq!(cache.stats().entries, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_bytes_in_a_file_cost_answers_and_never_change_one() {
+    let place = Place::file();
+    let path = place.url().trim_start_matches("file://").trim_end_matches('?').to_owned();
+    let cache = place.open();
+    for n in 0..20 {
+        put(&cache, n).await;
+    }
+    drop(cache);
+    let whole = fs::read(&path).unwrap();
+    let (mut opened, mut served) = (0, 0);
+    for at in (0..whole.len()).step_by(whole.len() / 24) {
+        let mut changed = whole.clone();
+        changed[at..].iter_mut().take(64).for_each(|byte| *byte ^= 0x55);
+        fs::write(&path, &changed).unwrap();
+        let Ok(cache) = Cache::builder("tests").clock(place.clock.clone()).open(place.url()) else { continue };
+        opened += 1;
+        for n in 0..20 {
+            served += u32::from(tier(&cache, n).await.is_some());
+        }
+    }
+    assert!(opened > 4 && served > 40, "{opened} opened, {served} served");
+}

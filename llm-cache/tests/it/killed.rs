@@ -1,0 +1,96 @@
+//! A process that is killed while it writes.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use llm_cache::{Cache, Key};
+use llm_core::Origin;
+
+use crate::conformance::Place;
+
+/// Says to the child what it is.
+const CHILD: &str = "LLM_CACHE_TEST_CHILD";
+const KEYS: u32 = 200;
+
+fn key(n: u32) -> Key {
+    Key::of("ns", if n.is_multiple_of(2) { "acme" } else { "umbrella" }, "op", &n).expect("a number serializes")
+}
+
+/// An answer that shows whether it is whole, and whose.
+fn answer(n: u32, round: u32) -> Vec<u32> {
+    let length = 50 + (n * 37 + round * 101) % 2_000;
+    let sum = n.wrapping_mul(31).wrapping_add(round).wrapping_add(length);
+    [n, round, length, sum].into_iter().chain((0..length).map(|at| at.wrapping_mul(n + 7) ^ round)).collect()
+}
+
+fn is_whole(n: u32, found: &[u32]) -> bool {
+    found.get(1).is_some_and(|round| answer(n, *round) == found)
+}
+
+/// The child: stores, drops and invalidates until it is killed.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "this is the edge of the child process")]
+fn child() {
+    let Ok(url) = std::env::var(CHILD) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let cache = Cache::builder("tests").open(&url).unwrap();
+        for round in 0.. {
+            for n in 0..KEYS {
+                let call = move || async move { Ok::<_, std::io::Error>(answer(n, round)) };
+                cache.get_or_call(&key(n), call).await.unwrap();
+                if n == KEYS / 4 {
+                    cache.remove(&key(round % KEYS)).await.unwrap();
+                    println!("at work");
+                }
+            }
+            cache.forget("umbrella").await.unwrap();
+        }
+    });
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the number of kills is set from outside; a killed child has no simulated time"
+)]
+fn a_killed_process_leaves_a_file_that_opens_and_whole_answers() {
+    let kills = if std::env::var("LLM_FULL").is_ok_and(|full| full == "1") { 100 } else { 20 };
+    let place = Place::file();
+    let url = format!("{}max_bytes=300kb", place.url());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (mut served, mut random) = (0, blake3::Hasher::new().finalize_xof());
+    for kill in 0..kills {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["killed::child", "--exact", "--nocapture"])
+            .env(CHILD, &url)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.is_ok_and(|line| line.ends_with("at work"))), "the child works");
+        let mut bytes = [0; 2];
+        random.read_exact(&mut bytes).unwrap();
+        std::thread::sleep(Duration::from_micros(u64::from(u16::from_le_bytes(bytes))));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let cache = Cache::builder("tests").open(&url).unwrap_or_else(|error| panic!("kill {kill}: {error}"));
+        runtime.block_on(async {
+            for n in 0..KEYS {
+                let none = || async { Err::<Vec<u32>, _>(std::io::Error::other("not asked")) };
+                let Ok(found) = cache.get_or_call(&key(n), none).await else { continue };
+                assert!(matches!(found.origin, Origin::Cache { .. }));
+                assert!(is_whole(n, &found.value), "kill {kill}, key {n}");
+                served += 1;
+            }
+            let stats = cache.stats();
+            assert_eq!((stats.spoilt, stats.store_errors), (0, 0), "kill {kill}");
+            assert!(stats.bytes <= 300 << 10, "kill {kill}: {stats:?}");
+        });
+    }
+    assert!(served > kills * 10, "{served} answers");
+}

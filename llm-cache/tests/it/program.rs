@@ -1,0 +1,124 @@
+//! The program `llm-cache`, as it is run.
+#![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
+
+use std::process::{Command, Output};
+
+use llm_core::{Call, ChatRequest};
+
+use crate::{
+    conformance::Place,
+    upstream::{Upstream, ask, provider},
+};
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_llm-cache")).args(args).output().expect("the program was built")
+}
+
+/// What it says, if it succeeds.
+fn says(args: &[&str]) -> String {
+    let output = run(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// With what code it fails, and what it complains of.
+fn fails(args: &[&str]) -> (i32, String) {
+    let output = run(args);
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// A file with three answers of `acme` and one of `umbrella`, that last for ever.
+fn filled() -> Place {
+    let place = Place::file();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let cache = place.open_with(llm_cache::CacheBuilder::no_expiry);
+        let provider = provider(&Upstream::default(), &cache);
+        for text in ["a", "b", "c"] {
+            provider.chat(ask(text)).await.unwrap();
+        }
+        let other = Call::new("umbrella", ChatRequest::new("m2").user("a"));
+        provider.chat(other.with_label("prompt", "v1").unwrap()).await.unwrap();
+    });
+    place
+}
+
+#[test]
+fn lists_and_counts_without_showing_answers() {
+    let place = filled();
+    let listed = says(&["inspect", place.url()]);
+    assert_eq!(listed.lines().count(), 4, "{listed}");
+    assert!(
+        listed.contains(" umbrella ") && listed.contains("no end") && listed.contains("label:6:prompt=v1"),
+        "{listed}"
+    );
+    let page = says(&["inspect", place.url(), "--limit", "3"]);
+    let after = page.lines().last().unwrap().trim_start_matches("more: --after ").to_owned();
+    assert_eq!(says(&["inspect", place.url(), "--after", &after]).lines().count(), 1);
+    let stats = says(&["stats", place.url()]);
+    assert!(stats.contains("entries     4") && stats.contains("live        4"), "{stats}");
+}
+
+#[test]
+fn drops_one_a_tenant_a_tag_or_all() {
+    let place = filled();
+    let listed = says(&["inspect", place.url()]);
+    let of_acme = listed.lines().find(|line| line.contains(" acme ")).unwrap();
+    let name = of_acme.split(' ').next().unwrap();
+    for (what, gone, left) in [
+        (vec!["--key", name], 1, 3),
+        (vec!["--tag", "label:prompt=v2"], 0, 3),
+        (vec!["--tag", "label:prompt=v1"], 1, 2),
+        (vec!["--tenant", "umbrella"], 0, 2),
+        (vec!["--tenant", "acme"], 2, 0),
+        (vec!["--all"], 0, 0),
+    ] {
+        let args = [vec!["purge", place.url()], what].concat();
+        assert_eq!(says(&args), format!("removed {gone}\n"), "{args:?}");
+        assert_eq!(says(&["inspect", place.url()]).lines().count(), left);
+    }
+    let (code, told) = fails(&["purge", place.url(), "--key", name]);
+    assert!(code == 1 && told.contains("no entry"), "{told}");
+}
+
+#[test]
+fn copies_a_store_and_seals_the_copy() {
+    let (from, to) = (filled(), Place::file());
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let secret = write("secret", &format!("{}\n", "0a".repeat(32)));
+    let keys = write("keys", &format!("{} acme\n", "0b".repeat(32)));
+    let sealed = ["--to-secret", &secret, "--to-keys", &keys];
+    let copied = says(&[&["migrate", from.url(), to.url()], &sealed[..]].concat());
+    assert_eq!(copied, "copied 3, past their time 0, unreadable 0, not taken 1\n", "umbrella has no key");
+    let read = ["--secret", &secret, "--keys", &keys];
+    assert_eq!(says(&[&["inspect", to.url()], &read[..]].concat()).lines().count(), 3);
+    assert_eq!(says(&["inspect", to.url()]), "unreadable: 3\n");
+}
+
+#[test]
+fn complains_clearly_and_with_a_code() {
+    assert!(says(&["--help"]).starts_with("usage:"));
+    for (args, code, told) in [
+        (vec![], 2, "no command"),
+        (vec!["frobnicate"], 2, "`frobnicate`"),
+        (vec!["migrate", "memory:"], 2, "two addresses"),
+        (vec!["stats"], 2, "one address"),
+        (vec!["purge", "memory:"], 2, "one of"),
+        (vec!["purge", "memory:", "--all", "--tenant", "x"], 2, "one of"),
+        (vec!["purge", "memory:", "--tag", "x"], 2, "`x` is no tag"),
+        (vec!["stats", "memory:", "--all"], 2, "only `purge`"),
+        (vec!["stats", "redis://u:hunter2@h"], 2, "`redis`"),
+        (vec!["stats", "file:///no/such/file"], 1, "/no/such/file does not exist"),
+        (vec!["stats", "memory:"], 1, "memory"),
+        (vec!["stats", "memory:", "--secret", "/no/such/file"], 1, "/no/such/file"),
+        (vec!["stats", "memory:", "--bogus"], 2, "--bogus"),
+    ] {
+        let (exit, error) = fails(&args);
+        assert!(exit == code && error.contains(told) && !error.contains("hunter2"), "{args:?}: {exit}: {error}");
+    }
+}
