@@ -88,6 +88,13 @@ type Needs<'a> = SmallVec<[Need<'a>; 4]>;
 type Guards<'a> = SmallVec<[(usize, MutexGuard<'a, Stripe>); 4]>;
 
 const STRIPES: usize = 64;
+impl Hold {
+    /// Whether something comes back by this, or more is used.
+    pub(crate) fn is_moved_by(&self, actual: &Actual) -> bool {
+        actual.amount(&self.kind, self.amount) != self.amount
+    }
+}
+
 impl Books {
     /// Books of at most so many accounts.
     pub(crate) fn new(most: usize) -> Self {

@@ -117,7 +117,8 @@ impl Counter {
     /// Turns a reservation into what was used. Gives the thresholds that are reached by that, one bit each.
     pub(crate) fn settle(&mut self, mark: u128, reserved: u64, used: u64, now: u64) -> u8 {
         match &mut self.state {
-            State::Bucket(bucket) if used <= reserved => bucket.give_back(mark, reserved, reserved - used, now),
+            State::Bucket(_) if used == reserved => {}
+            State::Bucket(bucket) if used < reserved => bucket.give_back(mark, reserved, reserved - used, now),
             State::Bucket(bucket) => bucket.charge(used - reserved, now),
             State::Window(window) => {
                 window.settle(u64::try_from(mark).unwrap_or(u64::MAX), reserved, used);

@@ -310,7 +310,10 @@ impl Inner {
     }
 
     pub(crate) fn settle(self: &Arc<Self>, holds: &[crate::books::Hold], actual: &Actual) {
-        let Settled { passed, awaited } = self.books.settle(holds, actual, self.now());
+        // Only buckets that get something back, or pay more, must know the time.
+        let moved = holds.iter().any(|hold| hold.is_moved_by(actual));
+        let now = if moved { self.now() } else { 0 };
+        let Settled { passed, awaited } = self.books.settle(holds, actual, now);
         for passed in passed {
             self.tell(passed);
         }

@@ -52,12 +52,12 @@ impl Stripe {
     /// Counts one use. Says whether it is time to look for idle accounts.
     pub(super) fn counts_a_use(&mut self) -> bool {
         self.uses = self.uses.wrapping_add(1);
-        self.uses.is_multiple_of(8)
+        self.uses.is_multiple_of(32)
     }
 
     /// Looks at a few accounts.
     pub(super) fn tend(&mut self, now: u64) {
-        for _ in 0..self.slots.len().min(2) {
+        for _ in 0..self.slots.len().min(8) {
             self.hand = (self.hand + 1) % self.slots.len();
             self.forget_idle(self.hand, now, IDLE);
         }
