@@ -5,8 +5,8 @@ use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, E
 use secrecy::{ExposeSecret, SecretString};
 
 use super::codec::{
-    EventDecoder, Options, classify, decode_chat, decode_count, decode_models, encode_chat, encode_count, request_id,
-    vendor_limits,
+    EventDecoder, Options, classify, decode_answer, decode_chat, decode_count, decode_models, encode_chat,
+    encode_count, request_id, vendor_limits,
 };
 use crate::{
     client::secret,
@@ -63,8 +63,13 @@ impl Wire for AnthropicWire {
         decode_chat(body)
     }
 
-    fn chunks(&self, _: &ChatRequest) -> EventDecoder {
-        EventDecoder::default()
+    /// The vendor may leave out where and how fast it answered; then as it was asked to, which is what that costs.
+    fn read_answer(&self, request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+        decode_answer(request, body)
+    }
+
+    fn chunks(&self, request: &ChatRequest) -> EventDecoder {
+        EventDecoder::of(request)
     }
 
     fn embed(&self, _: &EmbedRequest) -> Result<Outgoing, Error> {

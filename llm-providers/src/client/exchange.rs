@@ -102,13 +102,20 @@ impl Head {
         Receipt::new(self.facts.clone())
     }
 
+    /// What the vendor charges a factor for: at this host, and with what is told of the answer.
+    pub(super) fn surcharges(&self, told: &[Arc<str>]) -> Vec<Arc<str>> {
+        let mut all = self.facts.surcharges.clone();
+        add(&mut all, told);
+        all
+    }
+
     /// Adds to an error what is known of the answer that it is about.
     pub(super) fn blame(&self, error: Error) -> Error {
         let mut facts = self.facts.clone();
         if let Some(told) = error.facts() {
             facts.model = told.model.clone().or(facts.model);
             facts.service_tier.clone_from(&told.service_tier);
-            add(&mut facts.surcharges, &told.surcharges);
+            facts.surcharges = self.surcharges(&told.surcharges);
         }
         let error = scrub(error, &self.secrets).with_facts(facts);
         let error = match &self.facts.request_id {
@@ -176,7 +183,7 @@ pub(super) fn settle<A>(receipt: &Receipt, model: &Arc<str>, decoded: &Decoded<A
 }
 
 /// Adds surcharges that are not among the known ones.
-pub(super) fn add(known: &mut Vec<Arc<str>>, told: &[Arc<str>]) {
+fn add(known: &mut Vec<Arc<str>>, told: &[Arc<str>]) {
     for way in told {
         if !known.contains(way) {
             known.push(Arc::clone(way));

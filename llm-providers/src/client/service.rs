@@ -27,7 +27,7 @@ impl<W: Wire, T: Transport> Client<W, T> {
             let model = &call.body.model;
             let outgoing = wire.chat(&call.body, false)?;
             let (head, body) = self.exchange(&call, model, JSON, outgoing).await?;
-            let decoded = self.read(&head, body, |bytes| wire.read_chat(bytes)).await?;
+            let decoded = self.read(&head, body, |bytes| wire.read_answer(&call.body, bytes)).await?;
             decoded.usage.into_iter().for_each(|usage| span.used(usage));
             let receipt = head.receipt();
             settle(&receipt, &decoded.answer.model, &decoded);
@@ -45,7 +45,7 @@ impl<W: Wire, T: Transport> Client<W, T> {
             let (receipt, limits) = (head.receipt(), head.limits.clone());
             // Some servers do not stream, and some proxies answer with a page.
             let stream = if head.is("json") || head.is("html") {
-                let decoded = self.read(&head, body, |bytes| wire.read_chat(bytes)).await?;
+                let decoded = self.read(&head, body, |bytes| wire.read_answer(&call.body, bytes)).await?;
                 decoded.usage.into_iter().for_each(|usage| span.used(usage));
                 settle(&receipt, &decoded.answer.model, &decoded);
                 ChatStream::replay(Arc::new(decoded.answer), decoded.usage)

@@ -146,14 +146,14 @@ impl<W: Wire, T> Client<W, T> {
     /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the name or the value cannot be a header's.
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
         let name = HeaderName::try_from(name).map_err(|_| Error::invalid("the name of a header is not one"))?;
+        let words: Vec<&str> = value.split_ascii_whitespace().map(|word| word.trim_end_matches([';', ','])).collect();
         // A scheme, such as Bearer, is no secret; what follows it is.
-        let told = value.rsplit(' ').next().unwrap_or_default();
-        let told = SecretString::from(told);
+        let scheme = words.len() > 1 && words[0].bytes().all(|byte| byte.is_ascii_alphabetic());
         let value = HeaderValue::try_from(value)
             .map_err(|_| Error::invalid(format!("the value of header {name} has characters that no header has")))?;
         let config = self.config();
         config.headers.insert(name, secret(value));
-        config.secrets.push(told);
+        config.secrets.extend(words[usize::from(scheme)..].iter().map(|word| SecretString::from(*word)));
         Ok(self)
     }
 

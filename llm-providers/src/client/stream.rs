@@ -21,7 +21,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::{
     body::{EventBytes, Limits},
-    exchange::{Head, add},
+    exchange::Head,
 };
 use crate::{telemetry::CallSpan, wire::Chunks};
 
@@ -40,7 +40,7 @@ pub(super) struct Events<C> {
     usage: Option<Usage>,
     so_far: Option<Usage>,
     tier: Option<Arc<str>>,
-    surcharges: usize,
+    surcharges: Vec<Arc<str>>,
     span: CallSpan,
 }
 
@@ -61,7 +61,7 @@ impl<C: Chunks> Events<C> {
         let bytes = EventBytes::new(body, limits, head.deadline.alarm());
         let cut = bytes.cut();
         let source = Source::Open(Box::pin(SseByteStream::new(bytes)));
-        let (usage, so_far, tier, surcharges) = (None, None, None, 0);
+        let (usage, so_far, tier, surcharges) = Default::default();
         Self { source, chunks, queue: VecDeque::new(), cut, head, receipt, usage, so_far, tier, surcharges, span }
     }
 
@@ -117,9 +117,9 @@ impl<C: Chunks> Events<C> {
             self.tier = self.chunks.service_tier().cloned();
             self.receipt.edit(|facts| facts.service_tier.clone_from(&self.tier));
         }
-        if let Some(told) = self.chunks.surcharges().get(self.surcharges..).filter(|told| !told.is_empty()) {
-            self.surcharges += told.len();
-            self.receipt.edit(|facts| add(&mut facts.surcharges, told));
+        if self.chunks.surcharges() != self.surcharges {
+            self.surcharges = self.chunks.surcharges().to_vec();
+            self.receipt.edit(|facts| facts.surcharges = self.head.surcharges(&self.surcharges));
         }
     }
 

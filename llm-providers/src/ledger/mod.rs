@@ -84,7 +84,8 @@
 //!   names none, the one that a chat request asks for in its field `service_tier`; else standard. A class without a known
 //!   price for the model is unpriced, never taken for standard.
 //! - Surcharges (processing in one region, a fast mode) are those that the vendor names in its answer, or its client
-//!   knows by its address: [`PriceOptions::surcharges`](llm_core::PriceOptions::surcharges). One without a known factor
+//!   knows by its address: [`PriceOptions::surcharges`](llm_core::PriceOptions::surcharges). What Anthropic's answer does
+//!   not tell of them is as the request asked. One without a known factor
 //!   for the model makes the cost unknown, never the list price.
 //! - The bound is the dearer of standard service and the class asked for; of a request that asks for none,
 //!   [`Ledger::usual_tier`]. Surcharges that a request asks for (`inference_geo`, `speed`) raise it, and so does

@@ -4,6 +4,7 @@ use llm_core::{ChatRequest, Facts, Operation, PriceOptions, PriceTable, ServiceT
 use serde_json::Value;
 
 use super::Ledger;
+use crate::wire::Settings;
 
 /// What an attempt is valued by: the prices it began with, and how it asked to be served.
 #[derive(Debug)]
@@ -20,10 +21,6 @@ struct Asked {
     tier: Option<ServiceTier>,
     surcharges: Vec<Arc<str>>,
 }
-
-/// Further fields that ask for what a vendor charges a factor for, and the values that ask for nothing.
-const SURCHARGED: [(&str, &[&str]); 2] =
-    [("inference_geo", &["global", "not_available", ""]), ("speed", &["standard", ""])];
 
 impl Terms {
     pub(super) fn of<T: Operation>(ledger: &Ledger, body: &T) -> Self {
@@ -70,8 +67,9 @@ impl Asked {
         let word = |name: &str| request.extra.get(name).and_then(Value::as_str);
         // Gemini writes its fields in camel case.
         let tier = word("service_tier").or_else(|| word("serviceTier")).filter(|tier| !matches!(*tier, "auto" | ""));
-        let ways = SURCHARGED.iter().filter_map(|(name, free)| word(name).filter(|word| !free.contains(word)));
-        Self { tier: tier.map(ServiceTier::named), surcharges: ways.map(Arc::from).collect() }
+        let mut settings = Settings::default();
+        settings.take(|name| request.extra.get(name));
+        Self { tier: tier.map(ServiceTier::named), surcharges: settings.charged() }
     }
 }
 

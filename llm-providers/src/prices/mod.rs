@@ -49,8 +49,9 @@
 //!
 //! # Surcharges
 //!
-//! What some ways of processing cost on top, as [`ModelPrice::surcharges`](llm_core::ModelPrice::surcharges); not from
-//! that source, but from the vendors' pages:
+//! What some ways of processing cost on top, as [`ModelPrice::surcharges`](llm_core::ModelPrice::surcharges). That source
+//! has none of them: they are from notes on the vendors' documentation of the same day, and were not checked model by
+//! model. Put your own over them where they matter:
 //!
 //! | way | what | models | factor |
 //! |---|---|---|---|
@@ -58,7 +59,8 @@
 //! | `fast` | Anthropic's `speed` | Opus 5.5 | 2 |
 //! | `regional` | OpenAI's regional hosts, such as `eu.api.openai.com` | `gpt-5.6` and later | 1.1 |
 //!
-//! Of other models these are unknown, and so is then the cost.
+//! Of other models these are unknown, and so is then the cost. Where Anthropic's answer does not say how it was processed,
+//! it counts as processed as the request asked.
 
 mod file;
 mod shipped;

@@ -5,13 +5,13 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value, value::RawValue};
 
-/// Reads JSON, but the value of `field` in objects under the key `within` (or in lists there) as the text that it is. A
-/// text stays the text it says.
+/// Reads JSON, but the value of `field` in objects under a key of `within` (or in lists there) as the text that it is, and
+/// in no objects within those. A text stays the text it says.
 #[derive(Clone, Copy)]
 pub(super) struct Exact<'n> {
-    pub(super) within: &'n str,
+    pub(super) within: &'n [&'n str],
     pub(super) field: &'n str,
-    /// Whether this value is under the key.
+    /// Whether this value is under such a key.
     pub(super) here: bool,
 }
 
@@ -72,7 +72,8 @@ impl<'de> Visitor<'de> for Exact<'_> {
             let value = if self.here && name == self.field {
                 text(map.next_value()?).map_err(A::Error::custom)?
             } else {
-                map.next_value_seed(Self { here: name == self.within, ..self })?
+                let within = if self.here { &[] } else { self.within };
+                map.next_value_seed(Self { within, here: within.contains(&name.as_str()), ..self })?
             };
             fields.insert(name, value);
         }
@@ -99,12 +100,14 @@ mod tests {
         let digits = "123456789012345678901234567890.12345678901234567890";
         let answer = format!(
             r#"{{"a": [true, -1, 18446744073709551615, 1.5, null, "x\u00e9"], "args": {{"n": 1}},
-                "calls": [{{"args": {{ "n": {digits}, "s": "\u00e9"}}, "rest": {{"args": {{"n": 2}}}}}}, {{"args": "{{}}"}}, {{"args": null}}]}}"#
+                "calls": [{{"args": {{ "n": {digits}, "s": "\u00e9"}}, "rest": {{"args": {{"n": 2}}}}}}, {{"args": "{{}}"}}, {{"args": null}}],
+                "more": {{"args": {digits}, "calls": {{"args": {{"n": 3}}}}}}}}"#
         );
-        let read = object_with(answer.as_bytes(), "calls", "args").unwrap();
+        let read = object_with(answer.as_bytes(), &["calls", "more"], "args").unwrap();
         assert_eq!(read["calls"][0]["args"], json!(format!(r#"{{ "n": {digits}, "s": "\u00e9"}}"#)));
         assert_eq!((&read["calls"][1]["args"], &read["calls"][2]["args"]), (&json!("{}"), &json!(null)));
         assert_eq!(read["calls"][0]["rest"], json!({"args": {"n": 2}}));
+        assert_eq!(read["more"], json!({"args": digits, "calls": {"args": {"n": 3}}}), "none within those");
         let plain = object(answer.as_bytes()).unwrap();
         assert_eq!((&read["a"], &read["args"]), (&plain["a"], &plain["args"]));
     }
@@ -114,7 +117,7 @@ mod tests {
         let deep = "[".repeat(10_000);
         for text in ["", "<html>", "[1]", "{\"a\":1} x", "{\"a\":", &format!("{{\"a\":{deep}"), "{\"f\":{\"g\":[}}"] {
             let (one, other) =
-                (object(text.as_bytes()).unwrap_err(), object_with(text.as_bytes(), "f", "g").unwrap_err());
+                (object(text.as_bytes()).unwrap_err(), object_with(text.as_bytes(), &["f"], "g").unwrap_err());
             assert_eq!((one.kind(), one.charge()), (other.kind(), other.charge()), "{text}");
         }
     }

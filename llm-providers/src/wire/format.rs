@@ -42,6 +42,16 @@ pub trait Wire: Clone + fmt::Debug + Send + Sync + 'static {
     /// [`ErrorKind::Malformed`], or the error that the answer holds in spite of its status.
     fn read_chat(&self, body: &[u8]) -> Result<Decoded<ChatResponse>, Error>;
 
+    /// As [`read_chat`](Self::read_chat), for a vendor that may leave out of an answer what its request tells of the price.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_chat`](Self::read_chat).
+    fn read_answer(&self, request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+        let _ = request;
+        self.read_chat(body)
+    }
+
     /// Begins to read the streamed answer to a request, which says how many choices there must be.
     fn chunks(&self, request: &ChatRequest) -> Self::Chunks;
 
@@ -152,7 +162,7 @@ pub trait Chunks: Send + Unpin + 'static {
     /// The vendor's service class, if it has said so yet.
     fn service_tier(&self) -> Option<&Arc<str>>;
 
-    /// What the vendor charges a factor for and has said so yet; none by default.
+    /// What the vendor charges a factor for, as far as is known yet; none by default. What it says later may change it.
     fn surcharges(&self) -> &[Arc<str>] {
         &[]
     }
@@ -194,7 +204,7 @@ pub struct Decoded<A> {
     pub usage: Option<Usage>,
     /// The vendor's service class, which decides the price; `None` if it did not say.
     pub service_tier: Option<Arc<str>>,
-    /// What the vendor says that it charges a factor for: see
+    /// What the vendor charges a factor for: see
     /// [`PriceOptions::surcharges`](llm_core::PriceOptions::surcharges).
     pub surcharges: Vec<Arc<str>>,
 }
@@ -205,7 +215,7 @@ impl<A> Decoded<A> {
         Self { answer, usage, service_tier, surcharges: Vec::new() }
     }
 
-    /// Adds what the vendor says that it charges a factor for.
+    /// Adds what the vendor charges a factor for.
     pub fn with_surcharges(self, surcharges: Vec<Arc<str>>) -> Self {
         Self { surcharges, ..self }
     }

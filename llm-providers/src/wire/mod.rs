@@ -12,6 +12,7 @@ mod format;
 mod model;
 mod redact;
 mod retry;
+mod surcharge;
 
 pub(crate) use self::call_id::call_id;
 pub use self::duration::duration;
@@ -19,3 +20,5 @@ pub use self::format::{Chunks, Decoded, Outgoing, Wire};
 pub use self::model::Model;
 pub(crate) use self::redact::{clean, redact};
 pub use self::retry::retry_after;
+pub(crate) use self::retry::should_retry;
+pub(crate) use self::surcharge::Settings;

@@ -19,6 +19,11 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     millis().filter(positive).or_else(|| seconds().filter(positive))
 }
 
+/// Whether the vendor says to try again, or not to.
+pub(crate) fn should_retry(headers: &HeaderMap) -> Option<bool> {
+    headers.get("x-should-retry")?.to_str().ok()?.trim().parse().ok()
+}
+
 /// A number without a unit.
 fn bare(text: &str) -> Option<Duration> {
     text.ends_with(|c: char| c.is_ascii_digit() || c == '.').then(|| duration(text)).flatten()

@@ -28,4 +28,5 @@ mod streaming;
 #[cfg(all(feature = "rustls", feature = "http2"))]
 mod tls;
 mod transport;
+mod wishes;
 mod work;

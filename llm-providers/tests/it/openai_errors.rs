@@ -130,3 +130,16 @@ fn no_key_is_in_a_message_and_none_is_long() {
     assert_eq!(error.message(), "Incorrect API key provided: [key]. Yours: [key]");
     assert_eq!(refused(400, &"x y ".repeat(10_000)).message().chars().count(), 1_001);
 }
+
+#[test]
+fn the_vendor_says_whether_to_try_again() {
+    let told = |status, again: &str, kind: &str| {
+        let headers = [("x-should-retry".parse().unwrap(), again.parse().unwrap())].into_iter().collect();
+        let body = json!({"error": {"message": "why", "type": kind}}).to_string();
+        let error = classify(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes(), UNIX_EPOCH, None);
+        error.is_retryable()
+    };
+    assert!(!told(500, "false", "server_error") && !told(429, "false", "requests"));
+    assert!(told(409, "true", "x") && told(400, "true", "x") && told(429, "perhaps", "requests"));
+    assert!(!told(429, "true", "insufficient_quota"), "money does not come by waiting");
+}

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use http::StatusCode;
 use llm_providers::{
     Anthropic, Gemini, OpenAi,
-    llm_core::{Call, ChatRequest, EmbedRequest, Error, ErrorKind, Provider},
+    llm_core::{Call, Charge, ChatRequest, EmbedRequest, Error, ErrorKind, Provider},
 };
 
 use crate::streaming::{Canned, block_on, read};
@@ -104,6 +104,11 @@ fn no_secret_header_and_no_key_in_a_request_id_is_told() {
         let client = OpenAi::keyless_with_transport(refusal.clone()).expect("it is right");
         let client = client.header("authorization", &format!("Bearer {KEY}")).expect("a header");
         is_clean(&client.chat(question()).await.map(|_| ()).expect_err("it is refused"));
+        for value in [format!("Bearer {KEY} "), format!("Token {KEY}, realm"), format!("{KEY}; Path=/")] {
+            let client = OpenAi::keyless_with_transport(refusal.clone()).expect("it is right");
+            let client = client.header("x-gate", &value).expect("a header");
+            is_clean(&client.chat(question()).await.map(|_| ()).expect_err("it is refused"));
+        }
 
         let headers = vec![("content-type", "application/json"), ("x-request-id", KEY), ("request-id", KEY)];
         all_fail_cleanly(Canned { headers, ..refusal }).await;
@@ -150,5 +155,20 @@ fn numbers_past_every_bound_are_no_panic() {
         let beside = r#"{"choices":null,"error":{"code":429,"message":"slow down","type":"rate_limit_error"}}"#;
         let error = Canned::answer("application/json", [beside]).client().chat(question()).await.map(|_| ());
         assert_eq!(error.expect_err("it is a refusal").kind(), ErrorKind::RateLimited);
+    });
+}
+
+#[test]
+fn an_error_beside_an_answer_of_null_is_that_error() {
+    block_on(async {
+        let body =
+            |field: &str, kind: &str| format!(r#"{{"{field}":null,"error":{{"type":"{kind}","message":"slow"}}}}"#);
+        let canned = Canned::answer("application/json", [body("data", "rate_limit_error")]);
+        let error = canned.client().embed(Call::new("acme", EmbedRequest::new("m", ["x"]))).await.map(|_| ());
+        assert_eq!(error.expect_err("it is a refusal").kind(), ErrorKind::RateLimited);
+        let canned = Canned::answer("application/json", [body("content", "overloaded_error")]);
+        let client = Anthropic::with_transport(KEY, canned).expect("a header value");
+        let error = client.chat(question()).await.map(|_| ()).expect_err("it is a refusal");
+        assert_eq!((error.kind(), error.charge()), (ErrorKind::Overloaded, Charge::None));
     });
 }

@@ -129,6 +129,19 @@ pub(crate) async fn play_to(client: &impl Provider) -> Result<Read, Error> {
     Ok(read(reply.output, reply.receipt).await)
 }
 
+/// Where to cut so many recorded bytes: between any two in the full run, else at each `step`, others for each recording.
+#[expect(clippy::disallowed_methods, reason = "this is the test's edge")]
+pub(crate) fn cuts(id: &str, len: usize, step: usize) -> impl Iterator<Item = usize> {
+    let step = if std::env::var("LLM_FULL").is_ok_and(|full| full == "1") { 1 } else { step };
+    (1 + id.bytes().map(usize::from).sum::<usize>() % step..len).step_by(step)
+}
+
+/// The places in a text where a cut may matter: at the ends of lines, and within and beside letters of several bytes.
+pub(crate) fn seams(text: &[u8]) -> impl Iterator<Item = usize> {
+    let seam = |byte: &u8| matches!(byte, b'\r' | b'\n' | 128..);
+    (1..text.len()).filter(move |at| seam(&text[at - 1]) || seam(&text[*at]))
+}
+
 /// Runs without a real clock.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)

@@ -20,8 +20,8 @@ fn allocated(pieces: u32, run: impl Fn(u32) -> Vec<ChatEvent>) -> u64 {
 
 /// Eight times the pieces must be no more than about eight times the work; a square would be 64 times.
 fn grows_as_its_input(name: &str, run: impl Fn(u32) -> Vec<ChatEvent>) {
-    let (few, many) = (allocated(200, &run), allocated(1_600, &run));
-    assert!(many < few * 12, "{name}: {few} bytes for 200 pieces, {many} for 1,600");
+    let (few, many) = (allocated(100, &run), allocated(800, &run));
+    assert!(many < few * 12, "{name}: {few} bytes for 100 pieces, {many} for 800");
 }
 
 fn anthropic(pieces: u32, piece: impl Fn(u32) -> Vec<Value>) -> Vec<ChatEvent> {
@@ -122,6 +122,6 @@ fn geminis_candidates_of_one_index_are_linear_work() {
         let body = json!({"candidates": vec![candidate; pieces as usize]}).to_string();
         allocation_counter::measure(|| drop(decode_chat(body.as_bytes()).unwrap())).bytes_total
     };
-    let (few, many) = (whole(500), whole(4_000));
-    assert!(many < few * 12, "{few} bytes for 500 candidates, {many} for 4,000");
+    let (few, many) = (whole(250), whole(2_000));
+    assert!(many < few * 12, "{few} bytes for 250 candidates, {many} for 2,000");
 }

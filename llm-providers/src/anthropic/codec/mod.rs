@@ -32,6 +32,7 @@ mod headers;
 mod options;
 mod stream;
 
+pub(in crate::anthropic) use self::decode::decode_answer;
 pub use self::decode::{decode_chat, decode_count, decode_models};
 pub use self::encode::{encode_chat, encode_count};
 pub use self::error::{classify, request_id};

@@ -51,6 +51,14 @@ fn arguments_keep_their_digits_there_and_back() {
     }
     assert_eq!(arguments(&events), DIGITS);
 
+    let begun = format!(r#"{{"type": "message_start", "message": {{"content": [{}]}}}}"#, block(DIGITS));
+    let events = EventDecoder::default().decode(&begun).unwrap();
+    let told = events.iter().find_map(|event| match event {
+        ChatEvent::Part { part: Part::ToolCall(call), .. } => Some(call),
+        _ => None,
+    });
+    assert_eq!(&*told.unwrap().arguments, DIGITS);
+
     let parts = whole.choices.into_iter().next().unwrap().parts;
     let body = encode_chat(&asking(parts), Options::default(), false).unwrap();
     let text = std::str::from_utf8(&body).unwrap();

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     anthropic::stream::play,
-    streaming::{Canned, block_on},
+    streaming::{Canned, block_on, cuts},
 };
 
 struct Recording {
@@ -278,11 +278,10 @@ fn stream(recording: &Recording) {
     compare(id, &answer, &blocks, &last["delta"]["stop_reason"]);
     let bytes = (0..body.len()).map(|at| body.slice(at..=at));
     assert_eq!(block_on(play(Canned::events(bytes))).unwrap().events, whole.events, "{id} byte by byte");
-    // A cut touches one event, and the first and the last have all shapes. Each recording is cut in other places.
-    let start = 1 + id.bytes().map(usize::from).sum::<usize>() % 7;
-    let cuts = (start..body.len().min(900)).chain(body.len().saturating_sub(900).max(start)..body.len());
+    // A cut touches one event, and the first and the last have all shapes.
+    let ends = |at: &usize| *at < 900 || *at + 900 > body.len();
     block_on(async {
-        for at in cuts.step_by(7) {
+        for at in cuts(id, body.len(), 29).filter(ends) {
             let cut = play(Canned::events([body.slice(..at), body.slice(at..)])).await.unwrap();
             assert_eq!(cut.events, whole.events, "{id} cut at {at}");
         }

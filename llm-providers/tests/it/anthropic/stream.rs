@@ -8,7 +8,7 @@ use llm_providers::{
 };
 use serde_json::{Value, json};
 
-use crate::streaming::{Canned, Read, block_on, question, read};
+use crate::streaming::{Canned, Read, block_on, question, read, seams};
 
 /// Asks for a stream and reads it; an error at the head is the result's.
 pub(crate) async fn play(canned: Canned) -> Result<Read, Error> {
@@ -184,7 +184,9 @@ fn a_cut_between_any_two_bytes_changes_nothing() {
         let expected = whole(text.clone());
         assert_eq!(expected.answer.as_ref().unwrap().text(), "Año 漢🦀", "{name}");
         block_on(async {
-            for at in 0..text.len() {
+            // Within lines all three are the same.
+            let places: Vec<_> = if separator == "\n" { (0..text.len()).collect() } else { seams(&text).collect() };
+            for at in places {
                 let read = play(Canned::events([text.slice(..at), text.slice(at..)])).await.unwrap();
                 assert_eq!(read.events, expected.events, "{name} at {at}");
             }

@@ -13,10 +13,14 @@ use crate::streaming::{Canned, block_on};
 
 /// The books after one whole and one streamed call, whether they fail or not.
 fn booked(provider: impl Provider + 'static, model: &str) -> Row {
+    asked(provider, ChatRequest::new(model).user("hi"))
+}
+
+fn asked(provider: impl Provider + 'static, request: ChatRequest) -> Row {
     let ledger = Ledger::new(prices::all());
     let provider = std::sync::Arc::new(provider);
     let stack = into_provider(ServiceBuilder::new().layer(ledger.purchases()).service(into_service(provider)));
-    let call = || Call::new("acme", ChatRequest::new(model).user("hi"));
+    let call = || Call::new("acme", request.clone());
     block_on(async {
         drop(stack.chat(call()).await);
         if let Ok(reply) = stack.chat_stream(call()).await {
@@ -54,6 +58,32 @@ fn claudes_surcharges_are_paid() {
     let text: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
     let row = anthropic(Canned::events([text]));
     assert_eq!((row.paid.nanos(), row.unconfirmed.count), (list / 2 * 22 / 10, 1), "the whole answer was no such text");
+}
+
+#[test]
+fn claudes_surcharges_are_as_asked_where_the_answer_is_silent() {
+    let list = 2 * (1_000 * 4_000 + 100 * 20_000);
+    let paid = |told: Value| {
+        let mut usage = json!({"input_tokens": 1_000, "output_tokens": 100});
+        usage.as_object_mut().unwrap().extend(told.as_object().unwrap().clone());
+        let request = ChatRequest::new("claude-opus-5-5").user("hi");
+        let request = request.extra("speed", "fast").extra("inference_geo", "us");
+        let events = [
+            json!({"type": "message_start", "message": {"model": "claude-opus-5-5", "usage": usage}}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 100}}),
+            json!({"type": "message_stop"}),
+        ];
+        let events = events.map(|event| format!("data: {event}\n\n"));
+        let [whole, streamed] = [unary(&message(&usage)), Canned::events(events)]
+            .map(|canned| asked(Anthropic::with_transport("sk-ant-test", canned).unwrap(), request.clone()));
+        assert_eq!(whole.paid.nanos(), 2 * streamed.paid.nanos(), "told whole, it can be read twice");
+        whole.paid.nanos() * 10 / list
+    };
+    assert_eq!(paid(json!({})), 22);
+    assert_eq!(paid(json!({"speed": null, "inference_geo": null})), 22);
+    assert_eq!(paid(json!({"speed": "standard"})), 11);
+    assert_eq!(paid(json!({"inference_geo": "not_available"})), 20);
+    assert_eq!(paid(json!({"speed": "standard", "inference_geo": "global"})), 10);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use crate::wire::fields::{Fields, take_text};
 ///
 /// The `input` of a tool call may be its JSON text, which keeps digits that no number of ours holds.
 ///
-/// A block without a name here (a vendor's own tools, their results) stays as the vendor wrote it. Redacted thinking is
+/// A block without a name here (a vendor's own tools, their results) stays as the vendor wrote it, but for digits that a
+/// JSON number here cannot hold (a double, or 64 bits). Redacted thinking is
 /// reasoning whose text is hidden: its data is the seal, and its `type` a further field.
 pub(in super::super) fn read_block(block: Value) -> Option<Part> {
     let Value::Object(mut fields) = block else { return Some(Part::Other { value: Arc::new(block) }) };

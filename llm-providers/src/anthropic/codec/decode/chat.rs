@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use llm_core::{ChatResponse, Choice, Error, Extra, FinishReason};
+use llm_core::{ChatRequest, ChatResponse, Choice, Error, Extra, FinishReason};
 use serde_json::Value;
 
 use super::{super::error::classify_inner, Told, read_block};
@@ -19,24 +19,12 @@ use crate::wire::{
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not UTF-8, not JSON (a proxy's page), or has no
 /// content: it was sent, so its charge is unknown, or known if it says its usage. If it holds an `error` instead, that.
 pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
-    let mut fields = object_with(body, "content", "input")?;
-    if !fields.contains_key("content")
-        && let Some(error) = fields.get("error").filter(|error| !error.is_null())
-    {
-        return Err(classify_inner(error, false));
-    }
-    let mut told = Told::default();
-    if let Some(mut usage) = take_object(&mut fields, "usage") {
-        told.read(&usage);
-        told.strip(&mut usage);
-        if !usage.is_empty() {
-            fields.insert("usage".to_owned(), usage.into());
-        }
-    }
-    let (usage, tier) = (told.usage(), told.service_tier().cloned());
-    let facts = served(fields.get("model"), tier.clone(), told.surcharges());
-    let answer = response(fields).map_err(|error| charged(error, usage, facts))?;
-    Ok(Decoded::new(answer, usage, tier).with_surcharges(told.surcharges().to_vec()))
+    decode(body, Told::default())
+}
+
+/// As [`decode_chat`]: what the answer does not tell of surcharges is as the request asked for.
+pub(in crate::anthropic) fn decode_answer(request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+    decode(body, Told::asked(request))
 }
 
 /// Takes why an answer ended, and what more is told of that. A reason that shares its name here with another stays.
@@ -50,6 +38,26 @@ pub(in super::super) fn settle(fields: &mut Fields) -> (Option<FinishReason>, Ex
         further.extend(reason.clone().map(|reason| ("stop_reason".to_owned(), Value::from(reason))));
     }
     (reason.as_deref().map(finish_reason), Extra::from(further))
+}
+
+fn decode(body: &[u8], mut told: Told) -> Result<Decoded<ChatResponse>, Error> {
+    let mut fields = object_with(body, &["content"], "input")?;
+    if fields.get("content").is_none_or(Value::is_null)
+        && let Some(error) = fields.get("error").filter(|error| !error.is_null())
+    {
+        return Err(classify_inner(error, false));
+    }
+    if let Some(mut usage) = take_object(&mut fields, "usage") {
+        told.read(&usage);
+        told.strip(&mut usage);
+        if !usage.is_empty() {
+            fields.insert("usage".to_owned(), usage.into());
+        }
+    }
+    let (usage, tier) = (told.usage(), told.service_tier().cloned());
+    let facts = served(fields.get("model"), tier.clone(), told.surcharges());
+    let answer = response(fields).map_err(|error| charged(error, usage, facts))?;
+    Ok(Decoded::new(answer, usage, tier).with_surcharges(told.surcharges().to_vec()))
 }
 
 fn response(mut fields: Fields) -> Result<ChatResponse, Error> {

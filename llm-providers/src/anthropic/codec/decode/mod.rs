@@ -6,6 +6,7 @@ mod count;
 mod models;
 mod usage;
 
+pub(in crate::anthropic) use self::chat::decode_answer;
 pub use self::chat::decode_chat;
 pub use self::count::decode_count;
 pub use self::models::decode_models;

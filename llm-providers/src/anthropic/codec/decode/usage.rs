@@ -1,9 +1,12 @@
 use std::sync::Arc;
 
-use llm_core::Usage;
+use llm_core::{ChatRequest, Usage};
 use serde_json::Value;
 
-use crate::wire::fields::{Fields, take_object};
+use crate::wire::{
+    Settings,
+    fields::{Fields, take_object},
+};
 
 /// What an answer says it took and how it was served, as far as it has said so yet: later figures replace earlier ones,
 /// and what they leave out stays as it was told.
@@ -14,6 +17,7 @@ pub(in super::super) struct Told {
     thinking: Option<u64>,
     searches: Option<u64>,
     service_tier: Option<Arc<str>>,
+    settings: Settings,
     surcharges: Vec<Arc<str>>,
 }
 
@@ -21,21 +25,22 @@ const COUNTS: [&str; 4] = ["input_tokens", "output_tokens", "cache_read_input_to
 /// For minutes, and for an hour.
 const WRITTEN: [&str; 2] = ["ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"];
 const THINKING: &str = "thinking_tokens";
-/// What the vendor charges a factor for, and its words for what it does not: where it was processed, and how fast.
-const SURCHARGED: [(&str, &[&str]); 2] =
-    [("inference_geo", &["", "global", "not_available"]), ("speed", &["", "standard"])];
 
 impl Told {
+    /// Of the answer to this request: what it does not tell of surcharges is as it was asked for.
+    pub(in super::super) fn asked(request: &ChatRequest) -> Self {
+        let mut told = Self::default();
+        told.settings.take(|name| request.extra.get(name));
+        told.surcharges = told.settings.charged();
+        told
+    }
+
     /// Reads a usage, or a piece of one.
     pub(in super::super) fn read(&mut self, told: &Fields) {
         let tier = told.get("service_tier").and_then(Value::as_str).map(Arc::from);
         self.service_tier = tier.or(self.service_tier.take());
-        // Told once, so there are no more than the kinds of them.
-        if self.surcharges.is_empty() {
-            let word = |name: &str| told.get(name).and_then(Value::as_str);
-            let ways = SURCHARGED.iter().filter_map(|(name, free)| word(name).filter(|word| !free.contains(word)));
-            self.surcharges = ways.map(Arc::from).collect();
-        }
+        self.settings.take(|name| told.get(name));
+        self.surcharges = self.settings.charged();
         let within = |group: &str, name: &str| told.get(group)?.get(name)?.as_u64();
         for (known, name) in self.counts.iter_mut().zip(COUNTS) {
             *known = told.get(name).and_then(Value::as_u64).or(*known);

@@ -9,7 +9,7 @@ use llm_core::{Charge, Error, ErrorKind};
 use serde_json::Value;
 
 use self::kind::{Meaning, Told};
-use crate::wire::{clean, redact, retry_after};
+use crate::wire::{clean, redact, retry_after, should_retry};
 
 /// Makes an error of an HTTP answer that is none: its kind, code, scope of the limit, waiting time, request id, charge.
 ///
@@ -65,10 +65,6 @@ pub(super) fn classify_inner(error: &Value, begun: bool) -> Error {
 /// The vendor's id of a request.
 pub fn request_id(headers: &HeaderMap) -> Option<&str> {
     headers.get("request-id")?.to_str().ok().filter(|id| kind::is_id(id))
-}
-
-fn should_retry(headers: &HeaderMap) -> Option<bool> {
-    headers.get("x-should-retry")?.to_str().ok()?.trim().parse().ok()
 }
 
 fn build(told: &Told, meaning: Meaning, status: Option<StatusCode>, key: Option<&str>) -> Error {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use llm_core::{Charge, ChatEvent, Error, ErrorKind, Extra, ExtraOf, FinishReason, Usage};
+use llm_core::{Charge, ChatEvent, ChatRequest, Error, ErrorKind, Extra, ExtraOf, FinishReason, Usage};
 
 use super::{
     super::{
@@ -35,6 +35,11 @@ pub struct EventDecoder {
 }
 
 impl EventDecoder {
+    /// For the answer to this request: what it does not tell of surcharges is as it was asked for.
+    pub fn of(request: &ChatRequest) -> Self {
+        Self { told: Told::asked(request), ..Self::default() }
+    }
+
     /// The pieces in one event's data. After `message_stop` there are none; kinds of events without a name here are
     /// passed over, as the vendor asks.
     ///
@@ -86,13 +91,13 @@ impl EventDecoder {
         self.told.service_tier()
     }
 
-    /// What the vendor charges a factor for and has said so yet: where it is processed, and how fast.
+    /// What the vendor charges a factor for: where it is processed, and how fast.
     pub fn surcharges(&self) -> &[Arc<str>] {
         self.told.surcharges()
     }
 
     fn event(&mut self, data: &str, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
-        let mut fields = object_with(data.as_bytes(), "content_block", "input")?;
+        let mut fields = object_with(data.as_bytes(), &["content", "content_block"], "input")?;
         let kind = take_text(&mut fields, "type").unwrap_or_default();
         match &*kind {
             "message_start" => self.start(fields, events),

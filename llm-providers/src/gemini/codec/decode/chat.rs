@@ -34,7 +34,7 @@ pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     if body.trim_ascii_start().first() == Some(&b'[') {
         return array::decode(body);
     }
-    let mut fields = object_with(body, "functionCall", "args")?;
+    let mut fields = object_with(body, &["functionCall"], "args")?;
     if let Some(error) = fields.get("error").filter(|error| !error.is_null()) {
         return Err(classify_inner(error, false));
     }

@@ -49,14 +49,14 @@ impl ChunkDecoder {
         if self.done || data.trim() == "[DONE]" {
             self.done = true;
         } else if data.trim_start().starts_with('[') {
-            let list = object_with(format!("{{\"list\":{data}}}").as_bytes(), CALL, ARGS)?.remove("list");
+            let list = object_with(format!("{{\"list\":{data}}}").as_bytes(), &[CALL], ARGS)?.remove("list");
             let Some(Value::Array(list)) = list else { return Err(malformed("the answer is not a list of chunks")) };
             for value in list {
                 let Value::Object(fields) = value else { return Err(malformed("a chunk is not an object")) };
                 self.chunk(fields, &mut events)?;
             }
         } else {
-            self.chunk(object_with(data.as_bytes(), CALL, ARGS)?, &mut events)?;
+            self.chunk(object_with(data.as_bytes(), &[CALL], ARGS)?, &mut events)?;
         }
         Ok(events)
     }

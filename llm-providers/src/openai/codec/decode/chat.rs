@@ -29,7 +29,7 @@ pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
 
 /// Reads the answer of a server that differs from OpenAI.
 pub(in crate::openai) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatResponse>, Error> {
-    let mut fields = object_with(body, "function", "arguments")?;
+    let mut fields = object_with(body, &["function"], "arguments")?;
     if fields.get("choices").is_none_or(serde_json::Value::is_null)
         && let Some(error) = fields.get("error").filter(|error| !error.is_null())
     {

@@ -27,7 +27,7 @@ pub fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embedding
 /// Reads the answer of a server that differs from OpenAI.
 pub(in crate::openai) fn vectors(body: &[u8], inputs: usize, dialect: &Dialect) -> Result<Decoded<Embeddings>, Error> {
     let mut fields = object(body)?;
-    if !fields.contains_key("data")
+    if fields.get("data").is_none_or(Value::is_null)
         && let Some(error) = fields.get("error").filter(|error| !error.is_null())
     {
         return Err(classify_inner(error, false));

@@ -10,7 +10,7 @@ use llm_core::{Charge, Error, ErrorKind};
 use serde_json::Value;
 
 use self::{kind::Meaning, told::Told};
-use crate::wire::{clean, duration, redact, retry_after};
+use crate::wire::{clean, duration, redact, retry_after, should_retry};
 
 /// Makes an error of an HTTP answer that is none: its kind, code, scope of the limit, waiting time, request id, charge.
 ///
@@ -35,7 +35,8 @@ use crate::wire::{clean, duration, redact, retry_after};
 ///
 /// An answer below 500, a 503 or a 529 is a refusal and costs nothing; of any other it is not known. The message is the
 /// vendor's, at most 1,000 characters, without `key` and whatever looks like a key. `now` is for a `Retry-After` that
-/// is a date; without such a header the message's own "try again in 1.4s" counts.
+/// is a date; without such a header the message's own "try again in 1.4s" counts. `x-should-retry` says whether to try
+/// again, but for money, which waiting does not bring.
 pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime, key: Option<&str>) -> Error {
     let told = Told::read(body);
     let meaning = Meaning::of(status.as_u16(), &told);
@@ -48,6 +49,9 @@ pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Syste
         if let Some(wait) = wait {
             error = error.with_retry_after(wait);
         }
+    }
+    if let Some(again) = should_retry(headers).filter(|_| error.kind() != ErrorKind::QuotaExhausted) {
+        error = error.with_retryable(again);
     }
     match request_id(headers) {
         Some(id) => error.with_request_id(id),
@@ -73,7 +77,11 @@ pub(super) fn classify_inner(error: &Value, begun: bool) -> Error {
             | RateLimited
     );
     let charge = if refused && !begun { Charge::None } else { Charge::Unknown };
-    build(&told, meaning, None, None).with_charge(charge)
+    let error = build(&told, meaning, None, None).with_charge(charge);
+    match told.message.as_deref().and_then(wait_in_words).filter(|_| waits(meaning.kind)) {
+        Some(wait) => error.with_retry_after(wait),
+        None => error,
+    }
 }
 
 /// The vendor's id of a request.

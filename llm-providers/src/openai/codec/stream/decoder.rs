@@ -124,7 +124,7 @@ impl ChunkDecoder {
     }
 
     fn chunk(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
-        let mut fields = object_with(data.as_bytes(), "function", "arguments")?;
+        let mut fields = object_with(data.as_bytes(), &["function"], "arguments")?;
         let mut events = Vec::new();
         let usage = take_usage(&mut fields, &self.dialect);
         let groq = || fields.get("x_groq")?.get("error");

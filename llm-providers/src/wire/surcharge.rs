@@ -1,0 +1,30 @@
+//! Settings that a vendor charges a factor for: asked for in a request, and told of in an answer's usage.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+/// The names of the settings, and the words that ask for nothing and tell of nothing.
+const SETTINGS: [(&str, &[&str]); 2] =
+    [("inference_geo", &["", "global", "not_available"]), ("speed", &["", "standard"])];
+
+/// Each setting as far as it is known, by the vendor's word.
+#[derive(Debug, Default)]
+pub(crate) struct Settings([Option<Arc<str>>; 2]);
+
+impl Settings {
+    /// Takes the words among these fields; what they leave out stays as it was.
+    pub(crate) fn take<'f>(&mut self, field: impl Fn(&str) -> Option<&'f Value>) {
+        for (known, (name, _)) in self.0.iter_mut().zip(SETTINGS) {
+            if let Some(word) = field(name).and_then(Value::as_str) {
+                *known = Some(word.into());
+            }
+        }
+    }
+
+    /// The words that the vendor charges a factor for.
+    pub(crate) fn charged(&self) -> Vec<Arc<str>> {
+        let words = self.0.iter().zip(SETTINGS).filter_map(|(word, (_, free))| Some((word.as_ref()?, free)));
+        words.filter(|(word, free)| !free.contains(&&***word)).map(|(word, _)| Arc::clone(word)).collect()
+    }
+}
