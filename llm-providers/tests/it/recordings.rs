@@ -15,7 +15,7 @@ use llm_providers::{
 };
 use serde_json::Value;
 
-use crate::streaming::{Canned, block_on, cuts, play};
+use crate::streaming::{Canned, block_on, cuts, is_full, play};
 
 struct Recording {
     id: String,
@@ -176,13 +176,13 @@ fn stream(recording: &Recording) {
     block_on(cut_everywhere(id, body));
 }
 
-/// Cuts the first and the last events, whose shapes differ, within. A cut touches no other event, so each
-/// is played alone.
+/// Cuts the first and the last events, whose shapes differ, within; in the full run all of them. A cut touches no other
+/// event, so each is played alone.
 async fn cut_everywhere(id: &str, body: &Bytes) {
     let text = std::str::from_utf8(body).unwrap();
     let all: Vec<_> = text.split_inclusive("\n\n").map(|event| body.slice_ref(event.as_bytes())).collect();
-    let ends = all.iter().take(3).chain(all.iter().rev().take(4));
-    for event in ends {
+    let (first, last) = if is_full() { (all.len(), 0) } else { (3, 4) };
+    for event in all.iter().take(first).chain(all.iter().rev().take(last)) {
         let events = async |pieces: [Bytes; 2]| play(Canned::events(pieces)).await.map(|read| read.events).ok();
         let expected = events([event.clone(), Bytes::new()]).await;
         for at in cuts(id, event.len(), 7) {

@@ -130,10 +130,15 @@ pub(crate) async fn play_to(client: &impl Provider) -> Result<Read, Error> {
 }
 
 /// Where to cut so many recorded bytes: between any two in the full run, else at each `step`, others for each recording.
-#[expect(clippy::disallowed_methods, reason = "this is the test's edge")]
 pub(crate) fn cuts(id: &str, len: usize, step: usize) -> impl Iterator<Item = usize> {
-    let step = if std::env::var("LLM_FULL").is_ok_and(|full| full == "1") { 1 } else { step };
+    let step = if is_full() { 1 } else { step };
     (1 + id.bytes().map(usize::from).sum::<usize>() % step..len).step_by(step)
+}
+
+/// Whether this is the full run.
+#[expect(clippy::disallowed_methods, reason = "this is the test's edge")]
+pub(crate) fn is_full() -> bool {
+    std::env::var("LLM_FULL").is_ok_and(|full| full == "1")
 }
 
 /// The places in a text where a cut may matter: at the ends of lines, and within and beside letters of several bytes.

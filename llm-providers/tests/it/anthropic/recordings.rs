@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     anthropic::stream::play,
-    streaming::{Canned, block_on, cuts},
+    streaming::{Canned, block_on, cuts, is_full},
 };
 
 struct Recording {
@@ -278,8 +278,8 @@ fn stream(recording: &Recording) {
     compare(id, &answer, &blocks, &last["delta"]["stop_reason"]);
     let bytes = (0..body.len()).map(|at| body.slice(at..=at));
     assert_eq!(block_on(play(Canned::events(bytes))).unwrap().events, whole.events, "{id} byte by byte");
-    // A cut touches one event, and the first and the last have all shapes.
-    let ends = |at: &usize| *at < 900 || *at + 900 > body.len();
+    // A cut touches one event, and the first and the last have all shapes; the full run cuts them all.
+    let ends = |at: &usize| is_full() || *at < 900 || *at + 900 > body.len();
     block_on(async {
         for at in cuts(id, body.len(), 29).filter(ends) {
             let cut = play(Canned::events([body.slice(..at), body.slice(at..)])).await.unwrap();
