@@ -38,11 +38,21 @@ pub struct CacheBuilder {
     keep: Keep,
     clock: Arc<dyn Clock>,
     asking: Asking,
-    url: Option<StoreUrl>,
+    place: Place,
     #[cfg(feature = "at-rest")]
     secret: Option<Secret>,
     #[cfg(feature = "at-rest")]
     keys: Option<Arc<dyn Keys>>,
+}
+
+/// Where the answers are kept.
+#[derive(Clone)]
+enum Place {
+    /// Memory of the builder's own size.
+    Memory,
+    Url(StoreUrl),
+    /// Where another cache keeps them.
+    With(Cache),
 }
 
 /// When to ask, beside when nothing is stored.
@@ -117,7 +127,7 @@ impl CacheBuilder {
             keep: Keep::default(),
             clock: Arc::new(SystemClock),
             asking: Asking::default(),
-            url: None,
+            place: Place::Memory,
             #[cfg(feature = "at-rest")]
             secret: None,
             #[cfg(feature = "at-rest")]
@@ -151,7 +161,8 @@ impl CacheBuilder {
     }
 
     /// For how long past its time an answer is served if the call that was to replace it fails because of the vendor (a
-    /// limit, an overload, a failure, a time-out) or a budget. Not at all by default.
+    /// limit, an overload, a failure, a time-out) or a budget. Not at all by default, and never by
+    /// [`Cache::get_or_call`].
     pub fn stale_if_error(mut self, by: Duration) -> Self {
         self.freshness.stale_if_error = by;
         self
@@ -288,7 +299,15 @@ impl CacheBuilder {
     /// Keeps the answers where an address says, such as `memory:?max_bytes=64mb` or `file:///var/cache/answers`; what it
     /// sets counts before what the builder sets. In memory by default.
     pub fn store(mut self, url: StoreUrl) -> Self {
-        self.url = Some(url);
+        self.place = Place::Url(url);
+        self
+    }
+
+    /// Keeps the answers where another cache keeps them, each cache in its own namespace: two stacks with different vendors
+    /// over one file, for example. Room, secret and keys are that cache's, its clock too, and invalidation reaches both.
+    pub fn store_of(mut self, cache: &Cache) -> Self {
+        self.clock = Arc::clone(&cache.0.clock);
+        self.place = Place::With(cache.clone());
         self
     }
 
@@ -300,8 +319,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Seals each tenant's entries outside the process with his key (XChaCha20-Poly1305). A tenant without a key has
-    /// nothing stored there.
+    /// Seals each tenant's entries outside the process with his key, and what is shared with that of its scope
+    /// (XChaCha20-Poly1305). Whoever has no key has nothing stored there.
     #[cfg(feature = "at-rest")]
     pub fn keys(mut self, keys: impl Keys) -> Self {
         self.keys = Some(Arc::new(keys));
@@ -332,8 +351,9 @@ impl CacheBuilder {
     ///
     /// An empty namespace, a cache that could hold nothing, or a store that cannot be opened.
     pub fn build(self) -> Result<Cache, BuildError> {
-        let Self { namespace, freshness, caps, max_bytes, policy, max_answer_bytes, keep, clock, asking, url, .. } =
-            self;
+        let Self {
+            namespace, freshness, caps, max_bytes, policy, max_answer_bytes, keep, clock, asking, place, ..
+        } = self;
         if namespace.is_empty() {
             return Err(BuildError::Namespace);
         }
@@ -358,8 +378,11 @@ impl CacheBuilder {
             #[cfg(feature = "at-rest")]
             keys: self.keys,
         };
-        let store = open(url, opening)?;
-        let generations = Generations::default();
+        let (store, generations) = match place {
+            Place::With(cache) => (Arc::clone(&cache.0.store), Arc::clone(&cache.0.generations)),
+            Place::Memory => (open(None, opening)?, Arc::default()),
+            Place::Url(url) => (open(Some(url), opening)?, Arc::<Generations>::default()),
+        };
         generations.advance(store.latest());
         let counts = Arc::new(Counts::new(&namespace));
         let finish = background.clone().filter(|_| asking.finish_abandoned);

@@ -119,7 +119,8 @@ impl Cache {
 
     /// The stored answer, or that of the call that runs under this key, or that of a `call` made now and then stored.
     ///
-    /// The call survives the cancellation of everybody but the last who waits for it.
+    /// The call survives the cancellation of everybody but the last who waits for it. Only fresh answers are served: what a
+    /// foreign error says of the vendor is not known here, so [`CacheBuilder::stale_if_error`] has no part in this.
     ///
     /// # Errors
     ///
@@ -222,11 +223,12 @@ impl Cache {
     ///
     /// If a store further away than memory fails.
     pub async fn forget(&self, tenant: &str) -> Result<(), StoreError> {
-        self.invalidate(Tag::tenant(tenant)).await?;
+        let remembered = self.invalidate(Tag::tenant(tenant)).await;
         if let Some(refusals) = &self.0.refusals {
             refusals.forget(tenant);
         }
-        self.0.store.forget(tenant).await
+        // Memory is emptied even if a store further away fails.
+        remembered.and(self.0.store.forget(tenant).await)
     }
 
     /// Drops all answers, those of calls that run now too.
@@ -236,11 +238,11 @@ impl Cache {
     /// If a store further away than memory fails.
     pub async fn clear(&self) -> Result<(), StoreError> {
         let moment = self.0.generations.invalidate_all(self.0.now());
-        self.0.store.invalidate(None, moment).await?;
+        let remembered = self.0.store.invalidate(None, moment).await;
         if let Some(refusals) = &self.0.refusals {
             refusals.clear();
         }
-        self.0.store.clear().await
+        remembered.and(self.0.store.clear().await)
     }
 
     /// Waits until the calls in the background have ended, for a minute at most, and all answers that were stored are

@@ -24,7 +24,7 @@ pub struct Directive {
     pub(crate) max_age: Option<Duration>,
     pub(crate) max_stale: Option<Duration>,
     pub(crate) ttl: Option<Duration>,
-    pub(crate) tags: Arc<[Tag]>,
+    pub(crate) tags: Vec<Tag>,
     pub(crate) shared: Option<Arc<str>>,
 }
 
@@ -81,7 +81,7 @@ impl Directive {
 
     /// The answer, if one is bought, gets this tag too.
     pub fn tag(mut self, tag: Tag) -> Self {
-        self.tags = self.tags.iter().cloned().chain([tag]).collect();
+        self.tags.push(tag);
         self
     }
 
@@ -97,7 +97,7 @@ impl Directive {
 
     /// The same for a call that is to replace a stored answer: only one that is fresh will do.
     pub(crate) fn renewing(&self) -> Self {
-        let (tags, shared) = (Arc::clone(&self.tags), self.shared.clone());
+        let (tags, shared) = (self.tags.clone(), self.shared.clone());
         Self { ttl: self.ttl, tags, shared, max_age: Some(Duration::MAX), ..Self::default() }
     }
 
@@ -121,7 +121,7 @@ impl Directive {
             max_age: wanted.max_age.filter(|_| caps.bypass),
             max_stale: wanted.max_stale.map(|by| by.min(caps.max_stale)),
             ttl: wanted.ttl.map(|ttl| caps.max_ttl.map_or(ttl, |most| ttl.min(most))),
-            tags: Arc::clone(&wanted.tags),
+            tags: wanted.tags.clone(),
             shared: wanted.shared.clone().filter(|_| caps.sharing),
         }
     }

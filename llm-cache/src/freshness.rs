@@ -118,7 +118,7 @@ impl Freshness {
 
     /// For how long past its time an answer can be of use.
     pub(crate) fn grace(&self) -> Duration {
-        self.stale_if_error.max(self.max_stale)
+        self.stale_if_error.max(self.max_stale).max(self.revalidate)
     }
 
     /// What an answer is worth at `now`.

@@ -1,14 +1,14 @@
 //! What fuzz targets reach for. No part of the public interface.
 
 use crate::{
-    KeyRing, Secret, StoreUrl,
+    KeyRing, Owner, Secret, StoreUrl,
     store::{fuzz_body, fuzz_frame},
 };
 
 /// The bytes as a stored entry: whole, behind its check, and within its frame.
 pub fn entry(data: &[u8]) {
     let keys = KeyRing::new();
-    keys.insert("acme", Secret::new([1; 32]));
+    keys.insert(Owner::tenant("acme"), Secret::new([1; 32]));
     fuzz_frame(data, None);
     fuzz_frame(data, Some(&keys));
     fuzz_body(data);

@@ -28,7 +28,7 @@ pub(crate) struct Inner {
     pub(crate) flights: Arc<Flights>,
     pub(crate) caps: Caps,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) generations: Generations,
+    pub(crate) generations: Arc<Generations>,
     pub(crate) freshness: Freshness,
     pub(crate) max_answer_bytes: u64,
     pub(crate) keep: Keep,
@@ -270,7 +270,7 @@ impl Inner {
     ) -> Found<C> {
         let Some(answer) = entry.answer() else { return Found::Nothing };
         if !self.allows(&entry.source, entry.source.begun) {
-            self.store.discard(key);
+            self.store.discard(key, &entry);
             return Found::Nothing;
         }
         match self.freshness.judge(&entry.life, self.clock.now(), directive) {
@@ -280,7 +280,7 @@ impl Inner {
             Verdict::Spare => Found::Spare(Stored { answer, entry }),
             Verdict::TooOld => Found::TooOld,
             Verdict::Expired => {
-                self.store.discard(key);
+                self.store.discard(key, &entry);
                 Found::Nothing
             }
         }

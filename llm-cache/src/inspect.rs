@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use llm_core::Facts;
 
 use crate::{
-    Cache, Cursor, StoreError, Tag,
+    Cache, Cursor, Owner, StoreError, Tag,
     store::{Listed, Name},
 };
 
@@ -16,7 +16,7 @@ pub struct StoredEntry {
     /// What it is stored under, in hexadecimal digits: it tells nothing of the question.
     pub name: String,
     /// Whose answer it is.
-    pub tenant: Arc<str>,
+    pub owner: Owner,
     /// When it was stored.
     pub stored_at: SystemTime,
     /// Until when it is fresh; `None` for ever.
@@ -75,8 +75,9 @@ impl Cache {
         Ok(self.0.store.remove_named(vec![name]).await? > 0)
     }
 
-    /// [Invalidates](Self::invalidate) a tag, and empties the room of all that cannot be served any more, or read, in the
-    /// store outside the process. It looks at every entry; tells how many went.
+    /// [Invalidates](Self::invalidate) a tag, and empties the room of all that cannot be served any more in the store
+    /// outside the process. It looks at every entry; tells how many went. What it cannot read stays, for want of a key
+    /// perhaps.
     ///
     /// # Errors
     ///
@@ -87,7 +88,7 @@ impl Cache {
         loop {
             let page = self.0.store.scan(after, PAGE).await?;
             let over = page.found.iter().filter(|entry| !entry.live).map(|entry| entry.name);
-            gone += self.0.store.remove_named(over.chain(page.spoilt).collect()).await?;
+            gone += self.0.store.remove_named(over.collect()).await?;
             match page.next {
                 Some(next) => after = Some(next),
                 None => return Ok(gone),
@@ -101,7 +102,7 @@ impl From<Listed> for StoredEntry {
         let Listed { name, record, bytes, live } = listed;
         Self {
             name: name.to_string(),
-            tenant: record.tenant,
+            owner: record.owner,
             stored_at: record.life.stored_at,
             fresh_until: record.life.fresh_until,
             tags: record.source.tags,

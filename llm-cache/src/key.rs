@@ -11,6 +11,8 @@ use llm_core::{Call, Fingerprinter, Operation, SerializeError};
 use serde::Serialize;
 
 use crate::Directive;
+#[cfg(feature = "at-rest")]
+use crate::Owner;
 
 /// What an answer is stored under: the namespace, the tenant, the operation and the question, whole.
 ///
@@ -95,17 +97,23 @@ impl Key {
 
     /// The tenant whose question it is; empty for one whose answer is shared.
     pub(crate) fn tenant(&self) -> &str {
-        self.owner(tag_of(|h| h.text(""))).unwrap_or_default()
+        self.text_behind(tag_of(|h| h.text(""))).unwrap_or_default()
     }
 
     /// The scope in which its answer is shared.
     pub(crate) fn scope(&self) -> Option<&str> {
-        self.owner(tag_of(|h| h.bytes(b"")))
+        self.text_behind(tag_of(|h| h.bytes(b"")))
+    }
+
+    /// Whose answer it is.
+    #[cfg(feature = "at-rest")]
+    pub(crate) fn owner(&self) -> Owner {
+        self.scope().map_or_else(|| Owner::tenant(self.tenant()), Owner::scope)
     }
 
     /// The text that follows the namespace, if it lies behind this tag.
-    fn owner(&self, tag: u8) -> Option<&str> {
-        // The envelope: a tag byte and 16 bytes of version, then namespace and owner, each behind a tag byte and 8 bytes
+    fn text_behind(&self, tag: u8) -> Option<&str> {
+        // The envelope: a tag byte and 16 bytes of version, then namespace and tenant or scope, each behind a tag byte and 8 bytes
         // of length.
         let after_text = |bytes: &[u8]| -> Option<usize> {
             let length: [u8; 8] = bytes.get(1..9)?.try_into().ok()?;
@@ -113,8 +121,8 @@ impl Key {
         };
         let rest = self.bytes.get(17..)?;
         let rest = rest.get(after_text(rest)?..)?;
-        let owner = rest.get(9..after_text(rest)?)?;
-        (rest[0] == tag).then(|| std::str::from_utf8(owner).ok()).flatten()
+        let text = rest.get(9..after_text(rest)?)?;
+        (rest[0] == tag).then(|| std::str::from_utf8(text).ok()).flatten()
     }
 
     /// The key's bytes.

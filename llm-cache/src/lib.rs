@@ -192,6 +192,8 @@ mod layer;
 mod migrate;
 mod observe;
 mod opening;
+#[cfg(feature = "at-rest")]
+mod owner;
 mod refresh;
 mod refusal;
 mod samples;
@@ -223,6 +225,7 @@ pub use self::url::{StoreUrl, UrlError};
 pub use self::{
     inspect::{Listing, StoredEntry},
     migrate::{Migrated, migrate},
+    owner::Owner,
     store::{Cursor, KeyRing, Keys, Secret},
 };
 pub use llm_core;

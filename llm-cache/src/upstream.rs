@@ -11,11 +11,12 @@ use tokio::time::timeout_at;
 
 use crate::{
     CacheStatus, Directive, Key, Miss, Stale, Tag,
+    audit::Auditor,
     door::Door,
     flight::{Boarding, Guard, Pass, Rest, Seat, Start},
     inner::{Found, Inner, Stay, Stored},
     key::Keys,
-    refresh::refresh,
+    refresh::{audit, refresh},
     service::{hit, stale},
     store::Source,
 };
@@ -69,7 +70,12 @@ where
         false => at_hand,
     };
     let (why, spare) = match found {
-        Found::Fresh(stored) => return Ok(hit(cache, stored)),
+        Found::Fresh(stored) => {
+            if cache.audit.as_ref().is_some_and(Auditor::draws) {
+                audit(&errand, keys, &call, &stored);
+            }
+            return Ok(hit(&errand.cache, stored));
+        }
         Found::Stale(stored, why) => {
             if why == Stale::Refreshing {
                 refresh(&errand, keys, &call);

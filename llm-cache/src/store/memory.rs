@@ -7,7 +7,7 @@ use std::{
 };
 
 use foldhash::quality::RandomState;
-use moka::{policy::EvictionPolicy, sync::Cache};
+use moka::{ops::compute::Op, policy::EvictionPolicy, sync::Cache};
 
 use super::{Census, Entry, Far, Policy, Store, at_once};
 use crate::{Key, Tag, key::Lent};
@@ -47,8 +47,20 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Memory<H> {
         Self { entries, max_bytes, evictions }
     }
 
+    /// Puts an entry, unless there is one whose call began later.
+    pub(crate) fn put_unless_newer(&self, key: Key, entry: Arc<Entry>) {
+        if u64::from(entry.bytes()) > self.max_bytes {
+            return;
+        }
+        self.entries.entry(key).and_compute_with(|known| match known {
+            Some(known) if known.value().source.begun > entry.source.begun => Op::Nop,
+            _ => Op::Put(entry),
+        });
+        self.entries.run_pending_tasks();
+    }
+
     /// Removes every entry of which this is said. It looks at all of them.
-    pub(crate) fn remove_if(&self, gone: impl Fn(&Key, &Entry) -> bool) {
+    fn remove_if(&self, gone: impl Fn(&Key, &Entry) -> bool) {
         for (key, entry) in &self.entries {
             if gone(&key, &entry) {
                 self.entries.invalidate(&key.lent());
@@ -73,12 +85,15 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Store for Memory<H> {
         fits
     }
 
-    fn discard(&self, key: Lent<'_>) {
-        self.entries.invalidate(&key);
+    fn discard(&self, key: Lent<'_>, entry: &Entry) {
+        self.entries.entry(key.to_key()).and_compute_with(|known| match known {
+            Some(known) if known.value().source.begun <= entry.source.begun => Op::Remove,
+            _ => Op::Nop,
+        });
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
-        self.discard(key.lent());
+        self.entries.invalidate(&key.lent());
         at_once(())
     }
 

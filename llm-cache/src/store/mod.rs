@@ -18,7 +18,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 pub(crate) use self::at_rest::{fuzz_body, fuzz_frame};
 #[cfg(feature = "at-rest")]
 pub(crate) use self::{
-    at_rest::{AtRest, Name, Record, TENANT_BYTES},
+    at_rest::{AtRest, Name, OWNER_BYTES, Record},
     listing::{Listed, Page},
 };
 #[cfg(feature = "at-rest")]
@@ -60,8 +60,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Stores an entry; tells whether it did. It is at hand when this returns, and further away soon.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool;
 
-    /// Removes an entry that turned out to be of no use: at once where it is at hand, soon where it is not.
-    fn discard(&self, key: Lent<'_>);
+    /// Removes an entry that turned out to be of no use, unless one whose call began later has taken its place: at once
+    /// where it is at hand, soon where it is not.
+    fn discard(&self, key: Lent<'_>, entry: &Entry);
 
     /// Removes an entry everywhere.
     fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()>;
@@ -76,7 +77,7 @@ pub(crate) trait Store: Send + Sync + 'static {
         Moment::default()
     }
 
-    /// Removes all entries of a tenant. It may look at every entry.
+    /// Removes all entries of a tenant, and those that he bought for a scope. It may look at every entry.
     fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()>;
 
     /// Removes everything.
@@ -85,7 +86,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// What it holds, and what went wrong.
     fn census(&self) -> Census;
 
-    /// Entries that had to make room so far, in what is at hand.
+    /// Entries that had to make room so far.
     fn evictions(&self) -> u64 {
         0
     }

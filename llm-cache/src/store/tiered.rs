@@ -20,9 +20,10 @@ impl Tiered {
         Self { front, back, ttl, clock }
     }
 
-    fn keep(&self, key: Key, entry: &Entry) -> bool {
+    /// The entry as memory holds it.
+    fn for_front(&self, entry: &Entry) -> Arc<Entry> {
         let leaves_at = self.ttl.and_then(|ttl| self.clock.now().checked_add(ttl));
-        self.front.put(key, Arc::new(entry.copy("memory", leaves_at)))
+        Arc::new(entry.copy("memory", leaves_at))
     }
 }
 
@@ -54,22 +55,24 @@ impl Store for Tiered {
     }
 
     fn promote(&self, key: Lent<'_>, entry: &Entry) {
-        self.keep(key.to_key(), entry);
+        self.front.put_unless_newer(key.to_key(), self.for_front(entry));
     }
 
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
-        let kept = self.keep(key.clone(), &entry);
+        let kept = self.front.put(key.clone(), self.for_front(&entry));
         self.back.put(key, entry) || kept
     }
 
-    fn discard(&self, key: Lent<'_>) {
-        self.front.discard(key);
-        self.back.discard(key);
+    fn discard(&self, key: Lent<'_>, entry: &Entry) {
+        self.front.discard(key, entry);
+        self.back.discard(key, entry);
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
-        self.front.discard(key.lent());
-        self.back.remove(key)
+        Box::pin(async move {
+            self.front.remove(key).await?;
+            self.back.remove(key).await
+        })
     }
 
     fn invalidate(&self, tag: Option<&Tag>, at: Moment) -> Far<'_, ()> {
@@ -81,8 +84,10 @@ impl Store for Tiered {
     }
 
     fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
-        self.front.remove_if(|key, _| key.tenant() == tenant);
-        self.back.forget(tenant)
+        Box::pin(async move {
+            self.front.forget(tenant).await?;
+            self.back.forget(tenant).await
+        })
     }
 
     fn clear(&self) -> Far<'_, ()> {
@@ -95,6 +100,10 @@ impl Store for Tiered {
     /// That of the store behind, which has all that memory has.
     fn census(&self) -> Census {
         self.back.census()
+    }
+
+    fn evictions(&self) -> u64 {
+        self.front.evictions() + self.back.evictions()
     }
 
     fn close(&self) -> Far<'_, ()> {

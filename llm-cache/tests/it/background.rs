@@ -11,11 +11,11 @@ use llm_core::{
     Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, ManualClock, Origin,
     Priority, Provider, Purpose, Reply, into_provider, into_service,
 };
-use llm_providers::{Ledger, ledger::Overhead, prices};
+use llm_providers::{Ledger, ledger::Overhead};
 use tokio::time::{Instant, sleep};
 use tower::ServiceBuilder;
 
-use crate::upstream::{HEAD, STEP, Upstream, ask, provider, read, say};
+use crate::upstream::{HEAD, STEP, Upstream, ask, prices, provider, read, say};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -180,7 +180,7 @@ async fn old_items_of_a_request_are_replaced_with_one_call() {
 #[tokio::test(start_paused = true)]
 async fn what_the_background_spends_is_an_overhead_of_its_own_and_the_books_balance() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
-    let ledger = Ledger::new(prices::openai());
+    let ledger = Ledger::new(prices());
     let audit = Audit::percent(100);
     let cache = builder(&clock).audit(audit).spawn_background(4).build().unwrap();
     let layers = ServiceBuilder::new().layer(ledger.answers()).layer(CacheLayer::new(cache.clone()));

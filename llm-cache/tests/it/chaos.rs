@@ -13,7 +13,6 @@ use llm_core::{
 use llm_providers::{
     Ledger, OpenAi,
     ledger::{Charged, Outcome, Purchase},
-    prices,
 };
 use llm_testkit::{Dist, Fault, Latency, Rule, Vendor};
 use proptest::{
@@ -25,7 +24,7 @@ use tower::ServiceBuilder;
 use crate::{
     edges::{Made, answer},
     flights::full,
-    upstream::read,
+    upstream::{prices, read},
 };
 
 const CHAT: &str = "gpt-4o-mini";
@@ -43,7 +42,7 @@ struct World {
 
 /// A stack over a simulated vendor that fails now and then.
 fn world(seed: u64, settings: impl FnOnce(CacheBuilder) -> CacheBuilder) -> World {
-    let table = prices::openai();
+    let table = prices();
     let mut vendor = Vendor::builder().seed(seed).answer_tokens(3..=20).latency(Latency::new(
         Dist::Uniform(Duration::from_millis(10), Duration::from_millis(60)),
         Dist::Fixed(Duration::from_millis(2)),

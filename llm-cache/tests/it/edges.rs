@@ -18,12 +18,14 @@ use llm_core::{
     FinishReason, Origin, Output, Part, Provider, Receipt, Reply, Usage, into_provider, into_service,
 };
 use llm_providers::{
-    Ledger, prices,
+    Ledger,
     scripted::{Rule, Scripted},
 };
 use llm_testkit::probe::CountPolls;
 use tokio::time::{Instant, timeout};
 use tower::{Layer, ServiceBuilder};
+
+use crate::upstream::prices;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -169,7 +171,7 @@ async fn unary_callers_behind_a_stream_sleep_until_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cache_above_a_cache_tells_the_truth_and_the_books_balance() {
-    let ledger = Ledger::new(prices::openai());
+    let ledger = Ledger::new(prices());
     let back = CacheLayer::new(Cache::builder("back").build().unwrap());
     let bottom = ServiceBuilder::new().layer(back).layer(ledger.purchases()).service(into_service(Made::at_once()));
     let stack = || {
@@ -208,7 +210,7 @@ async fn types_that_differ_under_one_key_are_not_paid_twice_for_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shared_failure_is_charged_to_whoever_led_it() {
-    let ledger = Ledger::new(prices::openai());
+    let ledger = Ledger::new(prices());
     let upstream = Made::of(|call| async move {
         call.mark_sent();
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -243,7 +245,7 @@ async fn after_a_panic_nobody_is_told_that_nothing_was_charged() {
 async fn a_miss_passes_on_what_lower_layers_told() {
     #[derive(Clone)]
     struct Mark;
-    let ledger = Ledger::new(prices::openai());
+    let ledger = Ledger::new(prices());
     let upstream = Made::of(|_| async {
         let mut reply = answer();
         reply.extensions.insert(Mark);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use llm_cache::{Cache, CacheLayer, CacheStatus, Directive, Miss};
 use llm_core::{Call, EmbedRequest, Embeddings, ManualClock, Origin, Provider, Reply, into_provider};
-use llm_providers::{Ledger, OpenAi, prices};
+use llm_providers::{Ledger, OpenAi};
 use llm_testkit::{Latency, Vendor};
 use proptest::{
     prelude::Rng,
@@ -12,7 +12,10 @@ use proptest::{
 };
 use tower::ServiceBuilder;
 
-use crate::{conformance::Place, upstream::cache};
+use crate::{
+    conformance::Place,
+    upstream::{cache, prices},
+};
 
 const MODEL: &str = "text-embedding-3-small";
 
@@ -28,7 +31,7 @@ fn stack(latency: Latency) -> Stack {
 }
 
 fn stack_over(cache: Cache, latency: Latency) -> Stack {
-    let table = prices::openai();
+    let table = prices();
     let price = table.model(MODEL).and_then(|model| model.at(1)).expect("a model of the table");
     let vendor = Vendor::builder().latency(latency).price(MODEL, price.input.nanos(), price.input.nanos(), 0).build();
     let ledger = Ledger::new(table);

@@ -18,6 +18,7 @@ mod items;
 mod kept;
 #[cfg(feature = "file")]
 mod killed;
+mod misuse;
 #[cfg(feature = "admin")]
 mod program;
 mod telling;

@@ -49,7 +49,7 @@ fn lists_and_counts_without_showing_answers() {
     let listed = says(&["inspect", place.url()]);
     assert_eq!(listed.lines().count(), 4, "{listed}");
     assert!(
-        listed.contains(" umbrella ") && listed.contains("no end") && listed.contains("label:6:prompt=v1"),
+        listed.contains(" tenant:umbrella ") && listed.contains("no end") && listed.contains("label:6:prompt=v1"),
         "{listed}"
     );
     let page = says(&["inspect", place.url(), "--limit", "3"]);
@@ -63,7 +63,7 @@ fn lists_and_counts_without_showing_answers() {
 fn drops_one_a_tenant_a_tag_or_all() {
     let place = filled();
     let listed = says(&["inspect", place.url()]);
-    let of_acme = listed.lines().find(|line| line.contains(" acme ")).unwrap();
+    let of_acme = listed.lines().find(|line| line.contains(" tenant:acme ")).unwrap();
     let name = of_acme.split(' ').next().unwrap();
     for (what, gone, left) in [
         (vec!["--key", name], 1, 3),
@@ -91,13 +91,21 @@ fn copies_a_store_and_seals_the_copy() {
         path.display().to_string()
     };
     let secret = write("secret", &format!("{}\n", "0a".repeat(32)));
-    let keys = write("keys", &format!("{} acme\n", "0b".repeat(32)));
+    let keys = write("keys", &format!("{} tenant:acme\n{0} scope:umbrella\n", "0b".repeat(32)));
     let sealed = ["--to-secret", &secret, "--to-keys", &keys];
     let copied = says(&[&["migrate", from.url(), to.url()], &sealed[..]].concat());
-    assert_eq!(copied, "copied 3, past their time 0, unreadable 0, not taken 1\n", "umbrella has no key");
+    assert_eq!(copied, "copied 3, past their time 0, unreadable 0, not taken 1\n", "the tenant umbrella has no key");
     let read = ["--secret", &secret, "--keys", &keys];
     assert_eq!(says(&[&["inspect", to.url()], &read[..]].concat()).lines().count(), 3);
     assert_eq!(says(&["inspect", to.url()]), "unreadable: 3\n");
+    let blind = run(&["purge", to.url(), "--tag", "model:m"]);
+    assert!(blind.status.success() && String::from_utf8(blind.stderr).unwrap().contains("--keys"));
+    assert_eq!(says(&["inspect", to.url()]), "unreadable: 3\n", "what cannot be read is not thrown away");
+    let wrong = write("wrong", &format!("{} acme\n", "0b".repeat(32)));
+    let (code, told) = fails(&["stats", to.url(), "--keys", &wrong]);
+    assert!(code == 1 && told.contains("line 1") && !told.contains("0b0b"), "{told}");
+    let (code, told) = fails(&["migrate", to.url(), to.url()]);
+    assert!(code == 1 && told.contains("open already"), "{told}");
 }
 
 #[test]

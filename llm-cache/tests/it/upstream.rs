@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -12,8 +12,8 @@ use futures_util::{StreamExt, stream};
 use llm_cache::{Cache, CacheLayer, Cached};
 use llm_core::{
     Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error, ErrorKind, Facts,
-    FinishReason, ManualClock, Message, Part, Provider, ProviderService, Receipt, Reply, Usage, into_provider,
-    into_service,
+    FinishReason, ManualClock, Message, Part, PriceTable, Provider, ProviderService, Receipt, Reply, Usage,
+    into_provider, into_service,
 };
 use tower::Layer;
 
@@ -123,6 +123,12 @@ impl Provider for Upstream {
         let vectors = (0..call.body.inputs.len()).map(|n| Arc::from([n as f32].as_slice())).collect();
         Ok(Reply::new(Embeddings::new(call.body.model, vectors), receipt()))
     }
+}
+
+/// A table of prices, read once for all tests.
+pub(crate) fn prices() -> PriceTable {
+    static TABLE: LazyLock<PriceTable> = LazyLock::new(llm_providers::prices::openai);
+    TABLE.clone()
 }
 
 pub(crate) fn cache(clock: &ManualClock) -> Cache {

@@ -14,7 +14,6 @@ use llm_core::{
 use llm_providers::{
     Ledger, OpenAi,
     ledger::{Charged, Outcome, Purchase},
-    prices,
 };
 use llm_testkit::{Dist, Fault, Latency, Rule, Transport, Vendor};
 use proptest::{
@@ -23,7 +22,7 @@ use proptest::{
 };
 use tower::ServiceBuilder;
 
-use crate::upstream::{cache, read};
+use crate::upstream::{cache, prices, read};
 
 const MODEL: &str = "gpt-4o-mini";
 
@@ -134,7 +133,7 @@ async fn the_books_agree_also_with_cancelled_calls() {
     let mut told = (0, Usd::ZERO, Usd::ZERO);
     for seed in 0..20u8 {
         let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
-        let price = *prices::openai().model(MODEL).and_then(|model| model.at(1)).expect("a model of the table");
+        let price = *prices().model(MODEL).and_then(|model| model.at(1)).expect("a model of the table");
         let cached = price.cache_read.unwrap_or(price.input);
         let latency = Latency::new(
             Dist::Uniform(Duration::from_millis(10), Duration::from_millis(90)),
@@ -151,7 +150,7 @@ async fn the_books_agree_also_with_cancelled_calls() {
         vendor.script(Rule::new(Fault::insufficient_quota()).prompt_contains("refused").times(3));
 
         let purchases = Arc::new(Mutex::new(Vec::<Purchase>::new()));
-        let ledger = Ledger::new(prices::openai()).on_purchase({
+        let ledger = Ledger::new(prices()).on_purchase({
             let purchases = Arc::clone(&purchases);
             move |purchase| purchases.lock().expect("no test panics holding it").push(purchase.clone())
         });

@@ -1,39 +1,55 @@
 use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Claim, Savings};
 use crate::{Usage, Usd};
 
-/// The facts on a [`Receipt`](super::Receipt).
-#[derive(Clone, Debug, Default)]
+/// The facts on a [`Receipt`](super::Receipt). Serialized, they are what the answer is, not how a call came by it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Facts {
     /// Who gave the answer.
+    #[serde(skip)]
     pub origin: Origin,
     /// Tokens that producing the answer took; `None` while unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// What the vendor has told of the usage while the answer came: of one that broke off, what it took at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_so_far: Option<Usage>,
     /// The vendor that produced it, such as `openai`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Arc<str>>,
     /// The model that produced it, as the vendor named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Arc<str>>,
     /// Whether another model answered than the one asked for, because that one could not. Said by the layer that fell
     /// back on it; that a vendor names a model with its date is none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fallback: bool,
     /// The vendor's service class, where it named one (`default`, `flex`, …); it decides the price.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<Arc<str>>,
     /// The ways of processing that the vendor charges a factor for, by its own words (`us`, `fast`): see
     /// [`PriceOptions::surcharges`](crate::PriceOptions).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub surcharges: Vec<Arc<str>>,
     /// The vendor's id of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<Arc<str>>,
     /// The list price of the answer: what its usage costs at the vendor.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Usd>,
     /// What was paid for it in this call.
+    #[serde(skip)]
     pub paid: Usd,
     /// What did not have to be paid in this call, by cause.
+    #[serde(skip)]
     pub saved: Savings,
     /// The paid amount that this answer may count as its own.
+    #[serde(skip)]
     pub claim: Option<Claim>,
 }
 

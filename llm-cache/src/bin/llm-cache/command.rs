@@ -4,7 +4,7 @@ use lexopt::{
     Arg::{Long, Short, Value},
     Parser, ValueExt,
 };
-use llm_cache::{Cache, CacheBuilder, Cursor, KeyRing, Secret, StoreUrl, Tag};
+use llm_cache::{Cache, CacheBuilder, Cursor, KeyRing, Owner, Secret, StoreUrl, Tag};
 
 pub(crate) const USAGE: &str = "\
 usage: llm-cache migrate FROM TO [--after CURSOR] [--to-secret FILE] [--to-keys FILE]
@@ -17,7 +17,7 @@ TAG is tenant:NAME, model:NAME, tag:NAME, or label:NAME=VALUE.
 NAME of a key is what inspect shows.
 
   --secret FILE     the store's secret: 64 hexadecimal digits
-  --keys FILE       the tenants' keys: on each line a key of 64 digits, a space, the tenant
+  --keys FILE       the keys: on each line 64 digits, a space, and tenant:NAME or scope:NAME
   --to-secret FILE  the secret of TO, if it is another
   --to-keys FILE    the keys of TO, if they are others
   --after CURSOR    goes on where an earlier run stopped
@@ -149,12 +149,22 @@ impl Access {
 fn keys(file: &PathBuf) -> Result<KeyRing, Failure> {
     let keys = KeyRing::new();
     for (at, line) in read(file)?.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
-        let key = line.split_once(' ').and_then(|(digits, tenant)| Some((tenant, Secret::from_hex(digits)?)));
-        let (tenant, key) =
-            key.ok_or_else(|| format!("{}: line {}: no key of 64 digits, space, tenant", file.display(), at + 1))?;
-        keys.insert(tenant, key);
+        let key = line.split_once(' ').and_then(|(digits, name)| Some((owner(name)?, Secret::from_hex(digits)?)));
+        let (owner, key) = key.ok_or_else(|| {
+            let told = "not 64 digits, a space, and tenant:NAME or scope:NAME";
+            format!("{}: line {}: {told}", file.display(), at + 1)
+        })?;
+        keys.insert(owner, key);
     }
     Ok(keys)
+}
+
+fn owner(text: &str) -> Option<Owner> {
+    match text.split_once(':')? {
+        ("tenant", name) => Some(Owner::tenant(name)),
+        ("scope", name) => Some(Owner::scope(name)),
+        _ => None,
+    }
 }
 
 fn read(file: &PathBuf) -> Result<String, Failure> {

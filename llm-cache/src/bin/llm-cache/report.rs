@@ -50,7 +50,10 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 async fn purge(cache: &Cache, what: Purge) -> Result<(), Failure> {
-    let before = cache.stats().entries;
+    let (before, some) = (cache.stats().entries, cache.list(None, PAGE.get()).await?);
+    if some.entries.is_empty() && some.unreadable > 0 {
+        eprintln!("llm-cache: no entry can be read: are --secret and --keys the store's?");
+    }
     match what {
         Purge::Tenant(tenant) => cache.forget(&tenant).await?,
         Purge::Tag(tag) => drop(cache.purge(tag).await?),
@@ -93,5 +96,5 @@ fn line(entry: &StoredEntry, now: SystemTime) -> String {
     let age = seconds(now.duration_since(entry.stored_at));
     let model = entry.facts.model.as_deref().unwrap_or("-");
     let tags: Vec<String> = entry.tags.iter().map(ToString::to_string).collect();
-    format!("{} {} {model} {} bytes {age}s old {left} [{}]", entry.name, entry.tenant, entry.bytes, tags.join(" "))
+    format!("{} {} {model} {} bytes {age}s old {left} [{}]", entry.name, entry.owner, entry.bytes, tags.join(" "))
 }

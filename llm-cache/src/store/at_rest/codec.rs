@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use super::{
-    Keys, Name, Record, Secret, TENANT_BYTES,
+    Keys, Name, OWNER_BYTES, Record, Secret,
     frame::Framing,
     name::{Names, digest},
 };
-use crate::{Key, Tag, store::Entry};
+use crate::{Key, Owner, Tag, store::Entry};
 
 /// Writes entries for a place outside the process, and reads them there.
 pub(crate) struct AtRest {
@@ -32,28 +32,28 @@ pub(crate) enum Spoilt {
 const NO_SECRET: [u8; 32] = [0; 32];
 
 impl AtRest {
-    /// `secret` makes names and checks. With `keys`, each tenant's entries are sealed with his.
+    /// `secret` makes names and checks. With `keys`, each owner's entries are sealed with his.
     pub(crate) fn new(secret: Option<&Secret>, keys: Option<Arc<dyn Keys>>) -> Self {
         let secret = secret.cloned().unwrap_or_else(|| Secret::new(NO_SECRET));
         let names = Names::new(secret.derive("llm-cache 2026-11 stored names v1"));
         let check = secret.derive("llm-cache 2026-11 check of stored entries v1");
-        let tenants = secret.derive("llm-cache 2026-11 tenants of sealed entries v1");
-        Self { names, framing: Framing::new(check, tenants), keys }
+        let owners = secret.derive("llm-cache 2026-11 owners of sealed entries v1");
+        Self { names, framing: Framing::new(check, owners), keys }
     }
 
     /// What a question's entry is stored under.
     pub(crate) fn name(&self, key: &Key) -> Name {
-        self.names.name(key.tenant(), &digest(key))
+        self.names.name(&key.owner(), &digest(key))
     }
 
     /// What a record is stored under.
     pub(crate) fn name_of(&self, record: &Record) -> Name {
-        self.names.name(&record.tenant, &record.digest)
+        self.names.name(&record.owner, &record.digest)
     }
 
-    /// What the names of a tenant's entries begin with.
-    pub(crate) fn tenant(&self, tenant: &str) -> [u8; TENANT_BYTES] {
-        self.names.tenant(tenant)
+    /// What the names of an owner's entries begin with.
+    pub(crate) fn owner(&self, owner: &Owner) -> [u8; OWNER_BYTES] {
+        self.names.owner(owner)
     }
 
     /// What a tag is remembered as.
@@ -61,19 +61,19 @@ impl AtRest {
         self.names.tag(tag)
     }
 
-    /// Whether anything of a tenant may be stored.
-    pub(crate) fn takes(&self, tenant: &str) -> bool {
-        self.keys.as_ref().is_none_or(|keys| keys.key(tenant).is_some())
+    /// Whether anything of an owner may be stored.
+    pub(crate) fn takes(&self, owner: &Owner) -> bool {
+        self.keys.as_ref().is_none_or(|keys| keys.key(owner).is_some())
     }
 
-    /// A record's name and bytes. `None` if its tenant has no key, or it is too large.
+    /// A record's name and bytes. `None` if its owner has no key, or it is too large.
     pub(crate) fn write(&self, record: &Record) -> Option<(Name, Vec<u8>)> {
         let key = match &self.keys {
-            Some(keys) => Some(keys.key(&record.tenant)?),
+            Some(keys) => Some(keys.key(&record.owner)?),
             None => None,
         };
         let name = self.name_of(record);
-        Some((name, self.framing.close(&name, &record.tenant, &record.body()?, key.as_ref())?))
+        Some((name, self.framing.close(&name, &record.owner, &record.body()?, key.as_ref())?))
     }
 
     /// An entry's name and bytes, as of [`write`](Self::write).
@@ -84,7 +84,7 @@ impl AtRest {
     /// The record in some bytes that lie under a name.
     pub(crate) fn read(&self, name: &Name, bytes: &[u8]) -> Result<Record, Spoilt> {
         let opened = self.framing.open(name, bytes, self.keys.as_deref())?;
-        let record = Record::read(opened.tenant, opened.body)?;
+        let record = Record::read(opened.owner, opened.body)?;
         if self.name_of(&record) == *name { Ok(record) } else { Err(Spoilt::Damaged) }
     }
 }

@@ -4,12 +4,12 @@
 //! |---|---|
 //! | 4 | `LLMC` |
 //! | 1 | version of the format |
-//! | 1 | flags: 1 packed with zstd, 2 sealed |
-//! | 2 | length of the tenant |
+//! | 1 | flags: 1 packed with zstd, 2 sealed, 4 shared: the owner is a scope, and no tenant |
+//! | 2 | length of the owner's name |
 //! | 4 | length of the body, unpacked |
 //! | 24 | nonce, if sealed |
-//! | … | the tenant, sealed with the store's own key if the body is sealed |
-//! | … | the body, packed and then sealed with the tenant's key |
+//! | … | the owner's name, sealed with the store's own key if the body is sealed |
+//! | … | the body, packed and then sealed with the owner's key |
 //! | 32 | keyed hash of the name and of all before |
 //!
 //! Numbers are little-endian. The seal is XChaCha20-Poly1305; name and head are its associated data.
@@ -20,11 +20,13 @@ use chacha20poly1305::{
 };
 
 use super::{Keys, Name, Secret, codec::Spoilt};
+use crate::Owner;
 
 const MAGIC: [u8; 4] = *b"LLMC";
 const VERSION: u8 = 1;
 const PACKED: u8 = 1;
 const SEALED: u8 = 2;
+const SHARED: u8 = 4;
 const HEAD_BYTES: usize = 12;
 const NONCE_BYTES: usize = 24;
 const CHECK_BYTES: usize = 32;
@@ -37,38 +39,42 @@ const MOST: usize = 64 << 20;
 /// What a frame is made and checked with.
 pub(super) struct Framing {
     check: Secret,
-    tenants: Secret,
+    owners: Secret,
 }
 
 /// A frame that was opened.
 pub(super) struct Opened {
-    pub(super) tenant: String,
+    pub(super) owner: Owner,
     pub(super) body: Vec<u8>,
 }
 
 impl Framing {
-    pub(super) fn new(check: Secret, tenants: Secret) -> Self {
-        Self { check, tenants }
+    pub(super) fn new(check: Secret, owners: Secret) -> Self {
+        Self { check, owners }
     }
 
-    /// Puts a frame around a body; `None` if it cannot be read back: too large a body or a tenant.
-    pub(super) fn close(&self, name: &Name, tenant: &str, body: &[u8], key: Option<&Secret>) -> Option<Vec<u8>> {
+    /// Puts a frame around a body; `None` if it cannot be read back: too large a body or a name.
+    pub(super) fn close(&self, name: &Name, owner: &Owner, body: &[u8], key: Option<&Secret>) -> Option<Vec<u8>> {
         let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= MOST)?;
         let packed = match body.len() < WORTH_PACKING {
             true => None,
             false => zstd::bulk::compress(body, PACKING_LEVEL).ok().filter(|packed| packed.len() < body.len()),
         };
-        let flags = if packed.is_some() { PACKED } else { 0 } | if key.is_some() { SEALED } else { 0 };
+        let (shared, text) = match owner {
+            Owner::Tenant(name) => (0, name),
+            Owner::Scope(name) => (SHARED, name),
+        };
+        let flags = shared | if packed.is_some() { PACKED } else { 0 } | if key.is_some() { SEALED } else { 0 };
         let seal_bytes = if key.is_some() { 16 } else { 0 };
         let mut frame = Vec::with_capacity(body.len() / 2 + 256);
         frame.extend(MAGIC);
         frame.extend([VERSION, flags]);
-        frame.extend(u16::try_from(tenant.len() + seal_bytes).ok()?.to_le_bytes());
+        frame.extend(u16::try_from(text.len() + seal_bytes).ok()?.to_le_bytes());
         frame.extend(length.to_le_bytes());
         let body = packed.as_deref().unwrap_or(body);
         match key {
             None => {
-                frame.extend(tenant.as_bytes());
+                frame.extend(text.as_bytes());
                 frame.extend(body);
             }
             Some(key) => {
@@ -76,7 +82,7 @@ impl Framing {
                 let nonce = XNonce::try_generate().ok()?;
                 frame.extend(nonce);
                 let seal = |key: &Secret, msg| cipher(key).encrypt(&nonce, Payload { msg, aad: &bound }).ok();
-                frame.extend(seal(&self.tenants, tenant.as_bytes())?);
+                frame.extend(seal(&self.owners, text.as_bytes())?);
                 frame.extend(seal(key, body)?);
             }
         }
@@ -105,36 +111,39 @@ impl Framing {
     fn unseal(&self, name: &Name, frame: &[u8], keys: Option<&dyn Keys>) -> Result<Opened, Spoilt> {
         let (head, rest) = frame.split_at_checked(HEAD_BYTES).ok_or(Spoilt::Damaged)?;
         let flags = head[5];
-        if flags & !(PACKED | SEALED) != 0 {
+        if flags & !(PACKED | SEALED | SHARED) != 0 {
             return Err(Spoilt::Newer);
         }
-        let tenant_bytes = usize::from(u16::from_le_bytes([head[6], head[7]]));
+        let name_bytes = usize::from(u16::from_le_bytes([head[6], head[7]]));
         let length = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
         let length = usize::try_from(length).ok().filter(|length| *length <= MOST).ok_or(Spoilt::Damaged)?;
         let sealed = flags & SEALED != 0;
         let (nonce, rest) = rest.split_at_checked(if sealed { NONCE_BYTES } else { 0 }).ok_or(Spoilt::Damaged)?;
-        let (tenant, body) = rest.split_at_checked(tenant_bytes).ok_or(Spoilt::Damaged)?;
-        let text = |tenant| String::from_utf8(tenant).map_err(|_| Spoilt::Damaged);
-        let (tenant, body) = match XNonce::try_from(nonce).ok() {
+        let (owner, body) = rest.split_at_checked(name_bytes).ok_or(Spoilt::Damaged)?;
+        let read = |owner| {
+            let name = String::from_utf8(owner).map_err(|_| Spoilt::Damaged)?;
+            Ok(if flags & SHARED == 0 { Owner::tenant(name) } else { Owner::scope(name) })
+        };
+        let (owner, body) = match XNonce::try_from(nonce).ok() {
             None if sealed => return Err(Spoilt::Damaged),
             // Who seals reads nothing that is not: anybody could have written it.
             None if keys.is_some() => return Err(Spoilt::NoKey),
-            None => (text(tenant.to_vec())?, body.to_vec()),
+            None => (read(owner.to_vec())?, body.to_vec()),
             Some(nonce) => {
                 let bound = bound(name, head);
                 let unseal = |key: &Secret, msg| {
                     cipher(key).decrypt(&nonce, Payload { msg, aad: &bound }).map_err(|_| Spoilt::NoKey)
                 };
-                let tenant = text(unseal(&self.tenants, tenant)?)?;
-                let key = keys.and_then(|keys| keys.key(&tenant)).ok_or(Spoilt::NoKey)?;
-                (tenant, unseal(&key, body)?)
+                let owner = read(unseal(&self.owners, owner)?)?;
+                let key = keys.and_then(|keys| keys.key(&owner)).ok_or(Spoilt::NoKey)?;
+                (owner, unseal(&key, body)?)
             }
         };
         let body = match flags & PACKED {
             0 => body,
             _ => zstd::bulk::decompress(&body, length).map_err(|_| Spoilt::Damaged)?,
         };
-        if body.len() == length { Ok(Opened { tenant, body }) } else { Err(Spoilt::Damaged) }
+        if body.len() == length { Ok(Opened { owner, body }) } else { Err(Spoilt::Damaged) }
     }
 
     fn check(&self, name: &Name, frame: &[u8]) -> blake3::Hash {

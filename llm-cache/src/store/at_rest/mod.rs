@@ -15,7 +15,7 @@ mod tests;
 pub use self::secret::{KeyRing, Keys, Secret};
 pub(crate) use self::{
     codec::AtRest,
-    name::{Name, TENANT_BYTES},
+    name::{Name, OWNER_BYTES},
     record::{Record, nanos},
 };
 #[cfg(feature = "fuzzing")]

@@ -1,22 +1,32 @@
 use std::fmt;
 
-use crate::{Key, Tag};
+use crate::{Key, Owner, Tag};
 
 use super::Secret;
 
-/// What an entry is stored under: a keyed hash of its tenant, then one of its question. All of a tenant's entries begin
-/// alike.
+/// What an entry is stored under: a keyed hash of its owner, then one of its question. All of an owner's entries begin
+/// alike, and what is shared comes after all that is not.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Name([u8; Name::BYTES]);
 
-/// How many bytes of a name are the tenant's.
-pub(crate) const TENANT_BYTES: usize = 16;
+/// How many bytes of a name are its owner's.
+pub(crate) const OWNER_BYTES: usize = 16;
+
+/// Set in the first byte of what is shared.
+const SHARED: u8 = 0x80;
 
 /// Makes names.
 pub(crate) struct Names(Secret);
 
 impl Name {
-    pub(crate) const BYTES: usize = TENANT_BYTES + 32;
+    pub(crate) const BYTES: usize = OWNER_BYTES + 32;
+
+    /// A name after those of all that is not shared.
+    pub(crate) const BEFORE_SHARED: Self = {
+        let mut name = [u8::MAX; Self::BYTES];
+        name[0] = !SHARED;
+        Self(name)
+    };
 
     pub(crate) fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
@@ -42,17 +52,22 @@ impl Names {
     }
 
     /// The name of the question with this digest.
-    pub(crate) fn name(&self, tenant: &str, digest: &[u8; 32]) -> Name {
+    pub(crate) fn name(&self, owner: &Owner, digest: &[u8; 32]) -> Name {
         let mut name = [0; Name::BYTES];
-        name[..TENANT_BYTES].copy_from_slice(&self.tenant(tenant));
-        name[TENANT_BYTES..].copy_from_slice(self.hash(b'q', digest).as_bytes());
+        name[..OWNER_BYTES].copy_from_slice(&self.owner(owner));
+        name[OWNER_BYTES..].copy_from_slice(self.hash(b'q', digest).as_bytes());
         Name(name)
     }
 
-    /// What the names of a tenant's entries begin with.
-    pub(crate) fn tenant(&self, tenant: &str) -> [u8; TENANT_BYTES] {
-        let mut name = [0; TENANT_BYTES];
-        name.copy_from_slice(&self.hash(b't', tenant.as_bytes()).as_bytes()[..TENANT_BYTES]);
+    /// What the names of an owner's entries begin with.
+    pub(crate) fn owner(&self, owner: &Owner) -> [u8; OWNER_BYTES] {
+        let (kind, text, shared) = match owner {
+            Owner::Tenant(name) => (b't', name, 0),
+            Owner::Scope(name) => (b's', name, SHARED),
+        };
+        let mut name = [0; OWNER_BYTES];
+        name.copy_from_slice(&self.hash(kind, text.as_bytes()).as_bytes()[..OWNER_BYTES]);
+        name[0] = name[0] & !SHARED | shared;
         name
     }
 

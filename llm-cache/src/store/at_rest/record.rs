@@ -4,12 +4,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use llm_core::{Facts, Usage, Usd};
+use llm_core::Facts;
 use serde::{Deserialize, Serialize};
 
 use super::{codec::Spoilt, name::digest};
 use crate::{
-    Key, Tag,
+    Key, Owner, Tag,
     generations::Moment,
     store::{Entry, Life, Source},
 };
@@ -17,7 +17,7 @@ use crate::{
 /// An entry as it is written: without its question, with its answer's JSON text.
 #[derive(Clone)]
 pub(crate) struct Record {
-    pub(crate) tenant: Arc<str>,
+    pub(crate) owner: Owner,
     /// The digest of its key.
     pub(crate) digest: [u8; 32],
     pub(crate) facts: Facts,
@@ -41,36 +41,16 @@ struct Head {
     tags: Vec<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     weight: Option<u32>,
+    /// What the answer is, not how a call came by it.
     #[serde(default)]
-    facts: Known,
-}
-
-/// What an answer is: see [`Facts::copy_answer`].
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Known {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage_so_far: Option<Usage>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service_tier: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<Arc<str>>,
-    /// In nano-dollars.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cost: Option<Usd>,
+    facts: Facts,
 }
 
 impl Record {
     /// The record of an entry; `None` if it has just been evicted.
     pub(crate) fn of(key: &Key, entry: &Entry) -> Option<Self> {
         Some(Self {
-            tenant: key.tenant().into(),
+            owner: key.owner(),
             digest: digest(key),
             facts: entry.facts.clone(),
             life: entry.life,
@@ -82,36 +62,30 @@ impl Record {
 
     /// Digest, length of the head, head, text.
     pub(super) fn body(&self) -> Option<Vec<u8>> {
-        let Facts { usage, usage_so_far, provider, model, service_tier, request_id, cost, .. } = self.facts.clone();
         let head = Head {
             stored_at: nanos(self.life.stored_at),
             fresh_until: self.life.fresh_until.map(nanos),
             begun: self.source.begun.nanos(),
             tags: self.source.tags.iter().map(Tag::text).collect(),
             weight: self.weight,
-            facts: Known { usage, usage_so_far, provider, model, service_tier, request_id, cost },
+            facts: self.facts.clone(),
         };
         let head = serde_json::to_vec(&head).ok()?;
         let length = u32::try_from(head.len()).ok()?.to_le_bytes();
         Some([&self.digest, length.as_slice(), &head, &self.text].concat())
     }
 
-    pub(super) fn read(tenant: String, body: Vec<u8>) -> Result<Self, Spoilt> {
+    pub(super) fn read(owner: Owner, body: Vec<u8>) -> Result<Self, Spoilt> {
         let body = Bytes::from(body);
         let (&digest, rest) = body.split_first_chunk::<32>().ok_or(Spoilt::Damaged)?;
         let (&length, rest) = rest.split_first_chunk::<4>().ok_or(Spoilt::Damaged)?;
         let length = usize::try_from(u32::from_le_bytes(length)).map_err(|_| Spoilt::Damaged)?;
         let (head, text) = rest.split_at_checked(length).ok_or(Spoilt::Damaged)?;
         let head: Head = serde_json::from_slice(head).map_err(|_| Spoilt::Damaged)?;
-        let Known { usage, usage_so_far, provider, model, service_tier, request_id, cost } = head.facts;
-        let mut facts = Facts::default();
-        (facts.usage, facts.usage_so_far, facts.cost) = (usage, usage_so_far, cost);
-        (facts.provider, facts.model) = (provider, model);
-        (facts.service_tier, facts.request_id) = (service_tier, request_id);
         Ok(Self {
-            tenant: tenant.into(),
+            owner,
             digest,
-            facts,
+            facts: head.facts,
             life: Life { stored_at: time(head.stored_at), fresh_until: head.fresh_until.map(time) },
             source: Source {
                 begun: Moment::from_nanos(head.begun),
@@ -136,9 +110,9 @@ fn time(nanos: u64) -> SystemTime {
 /// For fuzzing: the bytes as a body.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_body(data: &[u8]) {
-    let Ok(record) = Record::read("acme".to_owned(), data.to_vec()) else { return };
+    let Ok(record) = Record::read(Owner::tenant("acme"), data.to_vec()) else { return };
     let body = record.body().expect("what was read can be written");
-    let again = Record::read("acme".to_owned(), body).expect("what was written can be read");
+    let again = Record::read(Owner::tenant("acme"), body).expect("what was written can be read");
     assert_eq!((&record.text, record.digest, record.weight), (&again.text, again.digest, again.weight));
     assert_eq!((record.source.begun, &record.source.tags), (again.source.begun, &again.source.tags));
     assert_eq!((record.life.stored_at, record.life.fresh_until), (again.life.stored_at, again.life.fresh_until));

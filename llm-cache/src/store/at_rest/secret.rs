@@ -6,36 +6,39 @@ use std::{
 
 use zeroize::Zeroizing;
 
+use crate::Owner;
+
 /// 32 secret bytes: a key. They are wiped from memory when the last copy goes, and `Debug` does not show them.
 ///
 /// They must come of a good source of randomness or a key management service; a password is none.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<[u8; 32]>);
 
-/// The keys under which answers are sealed at rest, one for each tenant.
+/// The keys under which answers are sealed at rest, one for each tenant and each scope in which answers are shared.
 ///
-/// A tenant without a key has nothing stored outside the process, and nothing of his is read. So a key that is dropped
-/// erases all that was sealed with it, wherever copies of it lie. Answers in memory stay until they are dropped there:
+/// Whoever has no key has nothing stored outside the process, and nothing of his is read. So a key that is dropped erases
+/// all that was sealed with it, wherever copies of it lie. Answers in memory stay until they are dropped there:
 /// see [`Cache::forget`](crate::Cache::forget).
 pub trait Keys: fmt::Debug + Send + Sync + 'static {
-    /// The key of a tenant. It is asked for each entry that is written or read, on threads that may wait briefly, so
-    /// whoever fetches keys from elsewhere must remember them.
-    fn key(&self, tenant: &str) -> Option<Secret>;
+    /// The key of a tenant or a scope. It is asked whenever an answer is stored, written or read, on threads that run
+    /// other calls too, so whoever fetches keys from elsewhere must remember them.
+    fn key(&self, owner: &Owner) -> Option<Secret>;
 }
 
 /// [`Keys`] in memory. Clones share them.
 ///
 /// ```
-/// use llm_cache::{KeyRing, Keys, Secret};
+/// use llm_cache::{KeyRing, Keys, Owner, Secret};
 ///
 /// let keys = KeyRing::new();
-/// keys.insert("acme", Secret::new([7; 32]));
-/// assert!(keys.key("acme").is_some() && keys.key("umbrella").is_none());
-/// keys.remove("acme");
-/// assert!(keys.key("acme").is_none());
+/// let acme = Owner::tenant("acme");
+/// keys.insert(acme.clone(), Secret::new([7; 32]));
+/// assert!(keys.key(&acme).is_some() && keys.key(&Owner::scope("acme")).is_none());
+/// keys.remove(&acme);
+/// assert!(keys.key(&acme).is_none());
 /// ```
 #[derive(Clone, Default)]
-pub struct KeyRing(Arc<RwLock<HashMap<String, Secret>>>);
+pub struct KeyRing(Arc<RwLock<HashMap<Owner, Secret>>>);
 
 impl Secret {
     /// A secret of these bytes.
@@ -66,20 +69,20 @@ impl KeyRing {
         Self::default()
     }
 
-    /// Adds a tenant's key, or replaces it: what was sealed with the one before can then not be read.
-    pub fn insert(&self, tenant: impl Into<String>, key: Secret) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.into(), key);
+    /// Adds a key, or replaces it: what was sealed with the one before can then not be read.
+    pub fn insert(&self, owner: Owner, key: Secret) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(owner, key);
     }
 
-    /// Drops a tenant's key, and with it all that was sealed with it.
-    pub fn remove(&self, tenant: &str) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    /// Drops a key, and with it all that was sealed with it.
+    pub fn remove(&self, owner: &Owner) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(owner);
     }
 }
 
 impl Keys for KeyRing {
-    fn key(&self, tenant: &str) -> Option<Secret> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
+    fn key(&self, owner: &Owner) -> Option<Secret> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(owner).cloned()
     }
 }
 

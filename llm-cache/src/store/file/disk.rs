@@ -12,10 +12,10 @@ use redb::{
 use crate::{
     StoreError,
     generations::Moment,
-    store::{Name, TENANT_BYTES},
+    store::{Name, OWNER_BYTES},
 };
 
-/// By name: number, end and record of an entry.
+/// By name: number, end and beginning of an entry, and its record.
 const ENTRIES: TableDefinition<'_, NameBytes, &[u8]> = TableDefinition::new("entries");
 /// Names in the order of storing.
 const ORDER: TableDefinition<'_, u64, NameBytes> = TableDefinition::new("order");
@@ -28,14 +28,16 @@ const BOOKS: TableDefinition<'_, &str, u64> = TableDefinition::new("books");
 type NameBytes = &'static [u8; Name::BYTES];
 
 const OPEN_ALREADY: &str = "is open already, in another process or another cache of this one: give each its own file, \
-                            or clone one cache";
+                            or, in one process, clone one cache or build the other with `store_of` it";
 
 /// The version of these tables.
 const FORMAT: u64 = 1;
 /// What an entry takes beside its record, in bytes: its name in three tables, numbers, the tree around them.
 const ROW_BYTES: u64 = 256;
-/// Number and end before a record, in bytes.
-const PREFIX: usize = 16;
+/// What stands before a record, in bytes.
+const PREFIX: usize = 24;
+/// The most of records that are listed together, in bytes, if it is more than one.
+const LISTED: usize = 16 << 20;
 /// What redb may hold of the file in memory, in bytes.
 const PAGES: usize = 16 << 20;
 
@@ -43,6 +45,13 @@ const PAGES: usize = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Fault(Box<redb::Error>);
+
+impl Fault {
+    /// Whether the disk failed, after which redb does nothing more.
+    pub(super) fn is_of_the_disk(&self) -> bool {
+        matches!(*self.0, redb::Error::Io(_) | redb::Error::PreviousIo)
+    }
+}
 
 impl<E: Into<redb::Error>> From<E> for Fault {
     fn from(error: E) -> Self {
@@ -70,6 +79,9 @@ pub(super) struct Books {
 
 /// What was invalidated: tags and moments.
 pub(super) type Drops = Vec<([u8; 32], Moment)>;
+
+/// Names and records, and the name after which to go on, if there are more.
+pub(super) type Rows = (Vec<(Name, Vec<u8>)>, Option<Name>);
 
 /// An entry to write.
 pub(super) struct Row {
@@ -119,6 +131,12 @@ impl Disk {
         Ok((disk, books, drops))
     }
 
+    /// On a storage that a test made.
+    #[cfg(test)]
+    pub(super) fn over(backend: impl redb::StorageBackend) -> Self {
+        Self { db: Builder::new().create_with_backend(backend).expect("a whole file") }
+    }
+
     /// The records under some names.
     pub(super) fn read(&self, names: &[Name]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
         let entries = self.db.begin_read()?.open_table(ENTRIES)?;
@@ -129,8 +147,14 @@ impl Disk {
         names.iter().map(record).collect()
     }
 
-    /// Names and records after a name, and whether there are more.
-    pub(super) fn list(&self, after: Option<&Name>, most: usize) -> Result<Vec<(Name, Vec<u8>)>, Fault> {
+    /// When the call of an entry began.
+    pub(super) fn begun(&self, name: &Name) -> Result<Option<Moment>, Fault> {
+        let row = self.db.begin_read()?.open_table(ENTRIES)?.get(name.as_bytes())?;
+        Ok(row.and_then(|row| begun(row.value())))
+    }
+
+    /// Names and records after a name, and after which to go on.
+    pub(super) fn list(&self, after: Option<&Name>, most: usize) -> Result<Rows, Fault> {
         let entries = self.db.begin_read()?.open_table(ENTRIES)?;
         let bytes = after.map(Name::as_bytes);
         let range = match bytes {
@@ -139,14 +163,18 @@ impl Disk {
             }
             None => entries.iter()?,
         };
-        let mut listed = Vec::new();
-        for row in range.take(most) {
+        let (mut listed, mut bytes) = (Vec::new(), 0);
+        for row in range {
             let (name, row) = row?;
-            if let (Some(name), Some(record)) = (Name::read(name.value()), row.value().get(PREFIX..)) {
-                listed.push((name, record.to_vec()));
+            let (Some(name), Some(record)) = (Name::read(name.value()), row.value().get(PREFIX..)) else { continue };
+            bytes += record.len();
+            if listed.len() == most || (bytes > LISTED && !listed.is_empty()) {
+                let last = listed.last().map(|(name, _)| *name);
+                return Ok((listed, last));
             }
+            listed.push((name, record.to_vec()));
         }
-        Ok(listed)
+        Ok((listed, None))
     }
 
     /// Whether anything is past its end.
@@ -208,7 +236,8 @@ impl<'t> Batch<'t> {
     pub(super) fn put(&mut self, row: &Row) -> Result<(), Fault> {
         self.remove(&row.name)?;
         let (number, name) = (self.books.next, row.name.as_bytes());
-        let value = [&number.to_le_bytes(), &row.ends.to_le_bytes(), row.record.as_slice()].concat();
+        let head = [number, row.ends, row.begun.nanos()].map(u64::to_le_bytes);
+        let value = [head.as_flattened(), row.record.as_slice()].concat();
         self.entries.insert(name, value.as_slice())?;
         self.order.insert(number, name)?;
         self.ends.insert((row.ends, number), name)?;
@@ -223,8 +252,7 @@ impl<'t> Batch<'t> {
     pub(super) fn remove(&mut self, name: &Name) -> Result<bool, Fault> {
         let Some(row) = self.entries.remove(name.as_bytes())? else { return Ok(false) };
         let row = row.value();
-        let number = |at: usize| row.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
-        if let (Some(number), Some(ends)) = (number(0), number(8)) {
+        if let (Some(number), Some(ends)) = (number(row, 0), number(row, 1)) {
             self.order.remove(number)?;
             self.ends.remove((ends, number))?;
         }
@@ -234,17 +262,27 @@ impl<'t> Batch<'t> {
         Ok(true)
     }
 
-    /// Removes what was stored first until no more than `most` bytes are left.
-    pub(super) fn shrink(&mut self, most: u64) -> Result<(), Fault> {
+    /// Removes an entry, unless its call began after a moment.
+    pub(super) fn discard(&mut self, name: &Name, judged: Moment) -> Result<(), Fault> {
+        let known = self.entries.get(name.as_bytes())?.and_then(|row| begun(row.value()));
+        if known.is_some_and(|begun| begun <= judged) {
+            self.remove(name)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what was stored first until no more than `most` bytes are left; tells how many entries went.
+    pub(super) fn shrink(&mut self, most: u64) -> Result<u64, Fault> {
+        let mut gone = 0;
         while self.books.bytes > most {
             let first = self.order.first()?.map(|(number, name)| (number.value(), Name::read(name.value())));
             let Some((number, name)) = first else { break };
             match name {
-                Some(name) if self.remove(&name)? => {}
+                Some(name) if self.remove(&name)? => gone += 1,
                 _ => drop(self.order.remove(number)?),
             }
         }
-        Ok(())
+        Ok(gone)
     }
 
     /// Removes what is past its end, some at a time; tells whether there may be more.
@@ -261,10 +299,10 @@ impl<'t> Batch<'t> {
     }
 
     /// Removes entries whose names begin so, some at a time; tells whether there may be more.
-    pub(super) fn forget(&mut self, tenant: &[u8; TENANT_BYTES], most: usize) -> Result<bool, Fault> {
+    pub(super) fn forget(&mut self, owner: &[u8; OWNER_BYTES], most: usize) -> Result<bool, Fault> {
         let (mut from, mut to) = ([0; Name::BYTES], [u8::MAX; Name::BYTES]);
-        from[..TENANT_BYTES].copy_from_slice(tenant);
-        to[..TENANT_BYTES].copy_from_slice(tenant);
+        from[..OWNER_BYTES].copy_from_slice(owner);
+        to[..OWNER_BYTES].copy_from_slice(owner);
         let mut names = Vec::new();
         for row in self.entries.range::<&[u8; Name::BYTES]>(&from..=&to)?.take(most) {
             names.extend(Name::read(row?.0.value()));
@@ -335,6 +373,16 @@ impl Row {
     pub(super) fn bytes(&self) -> u64 {
         ROW_BYTES + self.record.len() as u64
     }
+}
+
+/// One of the numbers before a record.
+fn number(row: &[u8], nth: usize) -> Option<u64> {
+    row.get(nth * 8..nth * 8 + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes)
+}
+
+/// When the call of the entry in a row began.
+fn begun(row: &[u8]) -> Option<Moment> {
+    number(row, 2).map(Moment::from_nanos)
 }
 
 fn open_file(path: &Path) -> io::Result<File> {

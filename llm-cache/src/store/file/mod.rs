@@ -9,6 +9,8 @@ mod disk;
 mod dropped;
 mod pending;
 mod store;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(crate) use self::store::{FileSettings, FileStore};

@@ -6,7 +6,7 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-use crate::{Key, StoreError, key::Lent, store::Entry};
+use crate::{Key, StoreError, generations::Moment, key::Lent, store::Entry};
 
 /// What is to be written, readable until it is.
 #[derive(Default)]
@@ -22,17 +22,23 @@ struct State {
     next: u64,
     bytes: u64,
     /// Entries of no use, to be removed before the others are written.
-    discards: Vec<Key>,
+    discards: Vec<Discard>,
     closed: bool,
-    writing: bool,
-    /// Why the last batch was not written.
+    /// All numbers below this are being written, or were.
+    taken: u64,
+    /// All numbers below this were written, or failed.
+    done: u64,
+    /// Why a batch was not written, until somebody was told.
     failed: Option<StoreError>,
 }
+
+/// An entry of no use: its key, and when its call began.
+type Discard = (Key, Moment);
 
 /// What is written together.
 #[derive(Default)]
 pub(super) struct Work {
-    pub(super) discards: Vec<Key>,
+    pub(super) discards: Vec<Discard>,
     pub(super) entries: Vec<(Key, Arc<Entry>)>,
 }
 
@@ -84,18 +90,21 @@ impl Pending {
         drop(removed);
     }
 
-    pub(super) fn remove_if(&self, gone: impl Fn(&Key) -> bool) {
-        let keys: Vec<Key> = self.lock().entries.keys().cloned().collect();
-        keys.iter().filter(|key| gone(key)).for_each(|key| self.remove(key));
+    pub(super) fn remove_if(&self, gone: impl Fn(&Key, &Entry) -> bool) {
+        let known = |(key, (_, entry)): (&Key, &(u64, Arc<Entry>))| (key.clone(), Arc::clone(entry));
+        let known: Vec<_> = self.lock().entries.iter().map(known).collect();
+        known.iter().filter(|(key, entry)| gone(key, entry)).for_each(|(key, _)| self.remove(key));
     }
 
-    /// Has an entry of no use removed, here at once.
-    pub(super) fn discard(&self, key: Key) {
+    /// Has an entry of no use removed, here at once, unless one whose call began later has taken its place.
+    pub(super) fn discard(&self, key: Key, judged: Moment) {
         let removed = {
             let mut state = self.lock();
-            let removed = state.remove(&key);
+            let is_newer = state.entries.get(&key).is_some_and(|(_, entry)| entry.source.begun > judged);
+            let removed = if is_newer { None } else { state.remove(&key) };
             if state.discards.len() < Self::MOST_DISCARDS {
-                state.discards.push(key);
+                state.next += 1;
+                state.discards.push((key, judged));
             }
             removed
         };
@@ -124,7 +133,7 @@ impl Pending {
     /// All that waits, in the order in which it was put. Entries can be read until they are [done](Self::done).
     pub(super) fn take(&self) -> Work {
         let mut state = self.lock();
-        state.writing = true;
+        state.taken = state.next;
         let entry = |(key, (number, entry)): (&Key, &(u64, Arc<Entry>))| (*number, key.clone(), Arc::clone(entry));
         let mut entries: Vec<_> = state.entries.iter().map(entry).collect();
         let discards = std::mem::take(&mut state.discards);
@@ -136,7 +145,10 @@ impl Pending {
     /// Work was done, or failed.
     pub(super) fn done(&self, work: &Work, failed: Option<StoreError>) {
         let mut state = self.lock();
-        (state.writing, state.failed) = (false, failed);
+        state.done = state.taken;
+        if failed.is_some() {
+            state.failed = failed;
+        }
         for (key, entry) in &work.entries {
             // Another may have been put meanwhile. The work still holds this one, so nothing ends under the lock.
             if state.entries.get(key).is_some_and(|(_, now)| Arc::ptr_eq(now, entry)) {
@@ -147,9 +159,14 @@ impl Pending {
         self.changed.notify_all();
     }
 
-    /// Waits until nothing waits to be written; with the last failure, if it was one.
-    pub(super) fn drained(&self, patience: Duration) -> Result<(), StoreError> {
-        let busy = |state: &mut State| state.has_work() || state.writing;
+    /// The number after that of all that waits now.
+    pub(super) fn next(&self) -> u64 {
+        self.lock().next
+    }
+
+    /// Waits until all numbers below `next` are written; with a failure, if there was one since the last time.
+    pub(super) fn drained(&self, next: u64, patience: Duration) -> Result<(), StoreError> {
+        let busy = |state: &mut State| state.done < next && (state.has_work() || state.done < state.taken);
         let state = self.changed.wait_timeout_while(self.lock(), patience, busy);
         let (mut state, timeout) = state.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() {

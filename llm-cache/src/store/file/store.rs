@@ -1,9 +1,9 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -13,13 +13,13 @@ use llm_core::Clock;
 use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
 use super::{
-    disk::{Batch, Disk, Fault, Row},
+    disk::{Batch, Books, Disk, Fault, Row},
     dropped::Dropped,
     pending::Pending,
     writer,
 };
 use crate::{
-    Key, StoreError, Tag,
+    Key, Owner, StoreError, Tag,
     generations::Moment,
     key::Lent,
     store::{AtRest, Census, Cursor, Entry, Far, Life, Listed, Name, Page, Record, Source, Store, at_rest::nanos},
@@ -42,8 +42,11 @@ pub(crate) struct FileStore {
 }
 
 pub(super) struct Shared {
-    /// `None` once the store is closed.
+    path: PathBuf,
+    /// `None` once the store is closed, or if it could not be opened anew.
     disk: RwLock<Option<Disk>>,
+    /// Whether the disk failed since the file was opened.
+    broken: AtomicBool,
     pub(super) pending: Pending,
     dropped: RwLock<Dropped>,
     latest: Moment,
@@ -52,6 +55,7 @@ pub(super) struct Shared {
     clock: Arc<dyn Clock>,
     grace: Duration,
     readers: Arc<Semaphore>,
+    changers: Arc<Semaphore>,
     pub(super) counts: Counts,
 }
 
@@ -64,14 +68,20 @@ pub(super) struct Counts {
     pub(super) lost: AtomicU64,
     /// Commits that failed.
     pub(super) failed: AtomicU64,
+    /// Entries that had to make room.
+    pub(super) evicted: AtomicU64,
 }
 
 /// How many threads read at once.
 const READERS: usize = 16;
+/// How many threads change something at once, or wait for what is written.
+const CHANGERS: usize = 16;
 /// How long a reader waits for the file.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// How long whoever changes something waits for the file.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long after a failure of the disk the file is opened anew, in nanoseconds.
+const MENDING: u64 = 5_000_000_000;
 /// How many entries of a tenant go with one commit.
 const FORGET: usize = 1024;
 
@@ -84,6 +94,8 @@ impl FileStore {
         counts.entries.store(books.entries, Ordering::Relaxed);
         counts.bytes.store(books.bytes, Ordering::Relaxed);
         let shared = Arc::new(Shared {
+            path,
+            broken: AtomicBool::new(false),
             disk: RwLock::new(Some(disk)),
             pending: Pending::default(),
             latest: books.last,
@@ -93,30 +105,48 @@ impl FileStore {
             clock,
             grace,
             readers: Arc::new(Semaphore::new(READERS)),
+            changers: Arc::new(Semaphore::new(CHANGERS)),
             counts,
         });
-        let writer = Self::start(&path, &shared)?;
+        let writer = Self::start(&shared)?;
         Ok(Self { shared, writer: Mutex::new(Some(writer)) })
     }
 
-    fn start(path: &Path, shared: &Arc<Shared>) -> Result<JoinHandle<()>, StoreError> {
-        let shared = Arc::clone(shared);
-        let writer = thread::Builder::new().name("llm-cache-file".to_owned()).spawn(move || writer::run(&shared));
+    /// Puts another disk in place of its own, which is closed first.
+    #[cfg(test)]
+    pub(super) fn replace(&self, open: impl FnOnce() -> Disk) {
+        let mut disk = self.shared.disk.write().unwrap_or_else(PoisonError::into_inner);
+        close(disk.take());
+        *disk = Some(open());
+    }
+
+    fn start(shared: &Arc<Shared>) -> Result<JoinHandle<()>, StoreError> {
+        let writing = Arc::clone(shared);
+        let writer = thread::Builder::new().name("llm-cache-file".to_owned()).spawn(move || writer::run(&writing));
         writer.map_err(|error| {
-            StoreError::new("file", format!("{}: no thread to write it with: {error}", path.display()))
+            StoreError::new("file", format!("{}: no thread to write it with: {error}", shared.path.display()))
         })
     }
 
-    /// Has something done where waiting is allowed.
+    /// Has something changed where waiting is allowed.
+    async fn changed<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.apart(&self.shared.changers, WRITE_PATIENCE, work).await
+    }
+
+    /// Has something done where waiting is allowed, when there is room.
     async fn apart<R: Send + 'static>(
         &self,
+        room: &Arc<Semaphore>,
         patience: Duration,
         work: impl FnOnce(&Shared) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        let shared = Arc::clone(&self.shared);
+        let (shared, room) = (Arc::clone(&self.shared), Arc::clone(room));
         let Ok(runtime) = Handle::try_current() else { return work(&shared) };
         let done = async move {
-            let permit = Arc::clone(&shared.readers).acquire_owned().await;
+            let permit = room.acquire_owned().await;
             runtime
                 .spawn_blocking(move || {
                     let _permit = permit;
@@ -126,6 +156,9 @@ impl FileStore {
         };
         match timeout(patience, done).await {
             Ok(Ok(result)) => result,
+            Ok(Err(error)) if error.is_cancelled() => {
+                Err(StoreError::new("file", "the tokio runtime is shutting down"))
+            }
             Ok(Err(_)) => Err(StoreError::new("file", "reading panicked: the file may be damaged")),
             Err(_) => Err(StoreError::new("file", "the file did not answer in time")),
         }
@@ -143,12 +176,12 @@ impl Store for FileStore {
 
     fn fetch<'a>(&'a self, keys: &'a [Key]) -> Far<'a, Vec<Option<Arc<Entry>>>> {
         let keys = keys.to_vec();
-        Box::pin(self.apart(READ_PATIENCE, move |shared| shared.fetch(&keys)))
+        Box::pin(self.apart(&self.shared.readers, READ_PATIENCE, move |shared| shared.fetch(&keys)))
     }
 
     /// It is written soon: what is pending is at hand meanwhile.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
-        if !self.shared.codec.takes(key.tenant()) {
+        if !self.shared.codec.takes(&key.owner()) {
             return false;
         }
         let taken = self.shared.pending.put(key, Arc::new(entry.copy("file", None)));
@@ -158,13 +191,13 @@ impl Store for FileStore {
         taken
     }
 
-    fn discard(&self, key: Lent<'_>) {
-        self.shared.pending.discard(key.to_key());
+    fn discard(&self, key: Lent<'_>, entry: &Entry) {
+        self.shared.pending.discard(key.to_key(), entry.source.begun);
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
         let key = key.clone();
-        Box::pin(self.apart(WRITE_PATIENCE, move |shared| {
+        Box::pin(self.changed(move |shared| {
             shared.pending.remove(&key);
             let name = shared.codec.name(&key);
             shared.change(|batch| batch.remove(&name)).map(drop)
@@ -173,7 +206,7 @@ impl Store for FileStore {
 
     fn invalidate(&self, tag: Option<&Tag>, at: Moment) -> Far<'_, ()> {
         let tag = tag.map(|tag| self.shared.codec.tag(tag));
-        Box::pin(self.apart(WRITE_PATIENCE, move |shared| shared.invalidate(tag, at)))
+        Box::pin(self.changed(move |shared| shared.invalidate(tag, at)))
     }
 
     fn latest(&self) -> Moment {
@@ -182,23 +215,18 @@ impl Store for FileStore {
 
     fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
         let tenant = tenant.to_owned();
-        Box::pin(self.apart(WRITE_PATIENCE, move |shared| {
-            shared.pending.remove_if(|key| key.tenant() == tenant);
-            let named = shared.codec.tenant(&tenant);
-            while shared.change(|batch| batch.forget(&named, FORGET))? {}
-            Ok(())
-        }))
+        Box::pin(self.changed(move |shared| shared.forget(&tenant)))
     }
 
     fn clear(&self) -> Far<'_, ()> {
-        Box::pin(self.apart(WRITE_PATIENCE, |shared| {
-            shared.pending.remove_if(|_| true);
+        Box::pin(self.changed(|shared| {
+            shared.pending.remove_if(|_, _| true);
             shared.change(|batch| batch.clear())
         }))
     }
 
     fn census(&self) -> Census {
-        let Counts { entries, bytes, spoilt, lost, failed } = &self.shared.counts;
+        let Counts { entries, bytes, spoilt, lost, failed, evicted: _ } = &self.shared.counts;
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (pending, pending_bytes) = self.shared.pending.size();
         Census {
@@ -210,20 +238,25 @@ impl Store for FileStore {
         }
     }
 
+    fn evictions(&self) -> u64 {
+        self.shared.counts.evicted.load(Ordering::Relaxed)
+    }
+
     fn close(&self) -> Far<'_, ()> {
-        Box::pin(self.apart(WRITE_PATIENCE, |shared| shared.pending.drained(WRITE_PATIENCE)))
+        let next = self.shared.pending.next();
+        Box::pin(self.changed(move |shared| shared.pending.drained(next, WRITE_PATIENCE)))
     }
 
     fn scan(&self, after: Option<Cursor>, most: usize) -> Far<'_, Page> {
-        Box::pin(self.apart(WRITE_PATIENCE, move |shared| shared.page(after.as_ref(), most)))
+        Box::pin(self.changed(move |shared| shared.page(after.as_ref(), most)))
     }
 
     fn write_records(&self, records: Vec<Record>) -> Far<'_, u64> {
-        Box::pin(self.apart(WRITE_PATIENCE, move |shared| shared.write_records(&records)))
+        Box::pin(self.changed(move |shared| shared.write_records(&records)))
     }
 
     fn remove_named(&self, names: Vec<Name>) -> Far<'_, u64> {
-        Box::pin(self.apart(WRITE_PATIENCE, move |shared| {
+        Box::pin(self.changed(move |shared| {
             shared.change(|batch| names.iter().try_fold(0, |gone, name| Ok(gone + u64::from(batch.remove(name)?))))
         }))
     }
@@ -234,7 +267,30 @@ impl Shared {
     pub(super) fn with<R>(&self, read: impl FnOnce(&Disk) -> Result<R, Fault>) -> Result<R, StoreError> {
         let disk = self.disk.read().unwrap_or_else(PoisonError::into_inner);
         let disk = disk.as_ref().ok_or_else(|| StoreError::new("file", "the file is closed"))?;
-        read(disk).map_err(|error| StoreError::new("file", error.to_string()))
+        read(disk).map_err(|fault| {
+            self.broken.fetch_or(fault.is_of_the_disk(), Ordering::Relaxed);
+            StoreError::new("file", fault.to_string())
+        })
+    }
+
+    /// Opens the file anew if the disk failed, for redb does nothing more then. `last` is when that was tried last.
+    pub(super) fn mend(&self, last: &mut Option<u64>) {
+        let now = self.now();
+        let is_early = last.is_some_and(|last| (last..last.saturating_add(MENDING)).contains(&now));
+        if is_early || !self.broken.load(Ordering::Relaxed) {
+            return;
+        }
+        *last = Some(now);
+        let mut disk = self.disk.write().unwrap_or_else(PoisonError::into_inner);
+        close(disk.take());
+        match Disk::open(&self.path) {
+            Ok((opened, books, _)) => {
+                self.counted(&books);
+                *disk = Some(opened);
+                self.broken.store(false, Ordering::Relaxed);
+            }
+            Err(error) => tracing::warn!(%error, "the cache's file failed and cannot be opened again yet"),
+        }
     }
 
     /// Changes the file, and the books.
@@ -245,9 +301,13 @@ impl Shared {
                 Ok((result, batch.books))
             })
         })?;
+        self.counted(&books);
+        Ok(result)
+    }
+
+    fn counted(&self, books: &Books) {
         self.counts.entries.store(books.entries, Ordering::Relaxed);
         self.counts.bytes.store(books.bytes, Ordering::Relaxed);
-        Ok(result)
     }
 
     /// The time now, in nanoseconds since 1970.
@@ -302,6 +362,25 @@ impl Shared {
         })
     }
 
+    fn forget(&self, tenant: &str) -> Result<(), StoreError> {
+        let (owner, tag) = (Owner::tenant(tenant), Tag::tenant(tenant));
+        self.pending.remove_if(|key, entry| key.owner() == owner || entry.source.tags.contains(&tag));
+        let named = self.codec.owner(&owner);
+        while self.change(|batch| batch.forget(&named, FORGET))? {}
+        let mut next = Some(Name::BEFORE_SHARED);
+        while let Some(after) = next {
+            let (rows, more) = self.with(|disk| disk.list(Some(&after), FORGET))?;
+            let is_his = |record: Record| record.source.tags.contains(&tag);
+            let his = rows.iter().filter(|(name, bytes)| self.codec.read(name, bytes).is_ok_and(is_his));
+            let his: Vec<Name> = his.map(|(name, _)| *name).collect();
+            if !his.is_empty() {
+                self.change(|batch| his.iter().try_for_each(|name| batch.remove(name).map(drop)))?;
+            }
+            next = more;
+        }
+        Ok(())
+    }
+
     fn page(&self, after: Option<&Cursor>, most: usize) -> Result<Page, StoreError> {
         let after = match after {
             Some(cursor) => Some(Name::from_hex(cursor.as_str()).ok_or_else(|| {
@@ -309,9 +388,8 @@ impl Shared {
             })?),
             None => None,
         };
-        let rows = self.with(|disk| disk.list(after.as_ref(), most))?;
-        let next = (rows.len() == most).then(|| rows.last().map(|(name, _)| Cursor::new(name.to_string())));
-        let mut page = Page { next: next.flatten(), ..Page::default() };
+        let (rows, next) = self.with(|disk| disk.list(after.as_ref(), most))?;
+        let mut page = Page { next: next.map(|name| Cursor::new(name.to_string())), ..Page::default() };
         for (name, bytes) in rows {
             match self.read(&name, &bytes) {
                 Some(record) => {
@@ -330,17 +408,17 @@ impl Shared {
         for record in records.iter().filter(|record| self.allows(&record.source)) {
             let (ends, begun) = (self.ends(&record.life), record.source.begun);
             let Some((name, bytes)) = self.codec.write(record) else { continue };
-            let known = self.with(|disk| disk.read(&[name]))?.pop().flatten();
-            let known = known.and_then(|bytes| self.codec.read(&name, &bytes).ok());
+            let known = self.with(|disk| disk.begun(&name))?;
             let row = Row { name, ends, begun, record: bytes };
-            if row.bytes() <= self.max_bytes && known.is_none_or(|known| known.source.begun < begun) {
+            if row.bytes() <= self.max_bytes && known.is_none_or(|known| known < begun) {
                 rows.push(row);
             }
         }
-        self.change(|batch| {
+        let evicted = self.change(|batch| {
             rows.iter().try_for_each(|row| batch.put(row))?;
             batch.shrink(self.max_bytes)
         })?;
+        self.counts.evicted.fetch_add(evicted, Ordering::Relaxed);
         Ok(rows.len() as u64)
     }
 }
@@ -353,8 +431,11 @@ impl Drop for FileStore {
         if let Some(writer) = writer.filter(|writer| writer.thread().id() != thread::current().id()) {
             let _ = writer.join();
         }
-        let disk = self.shared.disk.write().unwrap_or_else(PoisonError::into_inner).take();
-        // Some damage makes redb panic.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(disk)));
+        close(self.shared.disk.write().unwrap_or_else(PoisonError::into_inner).take());
     }
+}
+
+/// Some damage makes redb panic.
+fn close(disk: Option<Disk>) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(disk)));
 }

@@ -18,8 +18,11 @@ const SWEEP: usize = 256;
 
 /// Writes what is pending, until the store closes.
 pub(super) fn run(shared: &Shared) {
+    let mut mended = None;
     loop {
-        match shared.pending.wait(IDLE) {
+        let wake = shared.pending.wait(IDLE);
+        shared.mend(&mut mended);
+        match wake {
             Wake::Work => shared.write_pending(),
             Wake::Idle => shared.sweep(),
             Wake::Closed => return,
@@ -39,7 +42,10 @@ impl Shared {
             })
         }));
         let failed = match written {
-            Ok(Ok(())) => None,
+            Ok(Ok(evicted)) => {
+                self.counts.evicted.fetch_add(evicted, Ordering::Relaxed);
+                None
+            }
             Ok(Err(error)) => Some(error),
             Err(_) => Some(StoreError::new("file", "writing panicked: the file may be damaged")),
         };
@@ -53,9 +59,10 @@ impl Shared {
         self.pending.done(&work, failed);
     }
 
-    fn write(&self, batch: &mut Batch<'_>, work: &Work) -> Result<(), Fault> {
-        for key in &work.discards {
-            batch.remove(&self.codec.name(key))?;
+    /// Tells how many entries had to make room.
+    fn write(&self, batch: &mut Batch<'_>, work: &Work) -> Result<u64, Fault> {
+        for (key, judged) in &work.discards {
+            batch.discard(&self.codec.name(key), *judged)?;
         }
         for (key, entry) in &work.entries {
             match self.row(key, entry) {

@@ -1,6 +1,7 @@
 //! What holds for every store: the same cases over each.
 #![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
+mod asking;
 mod entries;
 mod invalidation;
 mod room;
@@ -44,7 +45,7 @@ impl Place {
 
     #[cfg(feature = "file")]
     fn in_file(parameters: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a directory for temporary files");
+        let directory = directory();
         let path = directory.path().join("answers").display().to_string();
         Self { clock: noon(), url: format!("file://{path}?{parameters}"), _directory: Some(directory) }
     }
@@ -71,6 +72,14 @@ impl Place {
         let builder = Cache::builder("tests").ttl(Duration::from_secs(60)).clock(self.clock.clone());
         set(builder).open(&format!("{}{parameters}", self.url)).expect("the settings are right")
     }
+}
+
+/// A directory for temporary files: in memory, where there is such a place, for a disk takes its time over each commit.
+#[cfg(feature = "file")]
+fn directory() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    directory.expect("a directory for temporary files")
 }
 
 fn noon() -> ManualClock {
@@ -112,6 +121,15 @@ conformance! {
         a_call_can_keep_the_cache_out_renew_an_answer_or_want_no_other
         many_who_ask_at_once_make_one_call
         another_type_under_the_same_key_is_no_hit;
+    asking:
+        an_old_answer_is_served_while_one_call_replaces_it
+        hits_wherever_they_lie_are_audited
+        a_question_with_a_temperature_has_several_answers_in_turn
+        what_a_vendor_refused_is_remembered_and_never_written
+        whoever_only_observes_is_told_of_what_lies_anywhere
+        what_a_tenant_bought_for_a_scope_goes_with_him_and_not_with_his_namesake
+        two_namespaces_over_one_store_share_its_room_and_no_answer
+        odd_tenants_are_kept_apart_and_can_be_forgotten;
     invalidation:
         a_tenant_a_model_a_label_or_a_tag_is_dropped_at_once_and_nothing_else
         an_answer_whose_call_began_before_is_neither_joined_nor_stored

@@ -1,0 +1,146 @@
+//! When something is asked again, not asked again, or asked for more answers.
+
+use std::time::Duration;
+
+use llm_cache::{Audit, Cache, CacheStatus, Caps, Directive, Miss, Observed, Stale, Tag};
+use llm_core::{Call, ErrorKind, Origin};
+
+use super::Place;
+use crate::upstream::{Upstream, ask, provider};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+pub(crate) async fn an_old_answer_is_served_while_one_call_replaces_it(place: Place) {
+    let set = |builder: llm_cache::CacheBuilder| builder.stale_while_revalidate(HOUR).spawn_background(2);
+    let upstream = Upstream::default();
+    let cache = place.open_with(set);
+    let asked = async |text: &str| {
+        let reply = provider(&upstream, &cache).chat(ask(text)).await.unwrap();
+        cache.close().await.unwrap();
+        CacheStatus::of(&reply)
+    };
+    asked("a").await;
+    place.clock.advance(Duration::from_secs(90));
+    // Whatever is written sweeps what is of no use any more.
+    asked("b").await;
+    let status = asked("a").await;
+    assert!(matches!(status, CacheStatus::Hit { stale: Some(Stale::Refreshing), .. }), "{status:?}");
+    let status = asked("a").await;
+    assert!(matches!(status, CacheStatus::Hit { stale: None, .. }), "{status:?}");
+    assert_eq!((upstream.calls(), cache.stats().refreshed), (3, 1));
+}
+
+pub(crate) async fn hits_wherever_they_lie_are_audited(place: Place) {
+    let cache = place.open_with(|builder| builder.audit(Audit::percent(100)).spawn_background(2));
+    let upstream = Upstream::default();
+    for _ in 0..3 {
+        provider(&upstream, &cache).chat(ask("a")).await.unwrap();
+        cache.close().await.unwrap();
+        // Past what a tier in front keeps.
+        place.clock.advance(Duration::from_secs(11));
+    }
+    assert_eq!((upstream.calls(), cache.stats().audited, cache.stats().hits), (3, 2, 2));
+}
+
+pub(crate) async fn a_question_with_a_temperature_has_several_answers_in_turn(place: Place) {
+    let cache = place.open_with(|builder| builder.samples(3));
+    let upstream = Upstream::default();
+    for _ in 0..9 {
+        let mut call = ask("a");
+        call.body = call.body.temperature(0.7);
+        provider(&upstream, &cache).chat(call).await.unwrap();
+        cache.close().await.unwrap();
+    }
+    assert_eq!((upstream.calls(), cache.stats().entries, cache.stats().hits), (3, 3, 6));
+}
+
+pub(crate) async fn what_a_vendor_refused_is_remembered_and_never_written(place: Place) {
+    let cache = place.open_with(|builder| builder.refusal_ttl(HOUR));
+    let upstream = Upstream::default();
+    *upstream.fail.lock().unwrap() = Some(ErrorKind::ContextTooLong);
+    let fail = async || provider(&upstream, &cache).chat(ask("a")).await.unwrap_err();
+    fail().await;
+    assert!(matches!(CacheStatus::of_error(&fail().await), CacheStatus::Refused { .. }));
+    cache.close().await.unwrap();
+    assert_eq!((upstream.calls(), cache.stats().entries), (1, 0));
+    cache.invalidate(Tag::tenant("acme")).await.unwrap();
+    fail().await;
+    assert_eq!(upstream.calls(), 2);
+}
+
+pub(crate) async fn whoever_only_observes_is_told_of_what_lies_anywhere(place: Place) {
+    let cache = place.open_with(llm_cache::CacheBuilder::observe);
+    let upstream = Upstream::default();
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let reply = provider(&upstream, &cache).chat(ask("a")).await.unwrap();
+        assert_eq!(reply.receipt.origin(), Origin::Vendor);
+        told.push(reply.extensions.get::<Observed>().unwrap().status);
+        cache.close().await.unwrap();
+        place.clock.advance(Duration::from_secs(11));
+    }
+    assert_eq!(told[0], CacheStatus::Miss(Miss::Unknown));
+    assert!(matches!(told[1], CacheStatus::Hit { .. }), "{told:?}");
+}
+
+fn sharing(tenant: &str) -> Call<llm_core::ChatRequest> {
+    let mut call = Call::new(tenant, ask("a").body);
+    call.extensions.insert(Directive::new().shared("public"));
+    call
+}
+
+pub(crate) async fn what_a_tenant_bought_for_a_scope_goes_with_him_and_not_with_his_namesake(place: Place) {
+    let cache = place.open_with(|builder| builder.caps(Caps::none().allow_sharing()));
+    let upstream = Upstream::default();
+    let origin = async |tenant| {
+        let origin = provider(&upstream, &cache).chat(sharing(tenant)).await.unwrap().receipt.origin();
+        cache.close().await.unwrap();
+        origin
+    };
+    assert_eq!(origin("acme").await, Origin::Vendor);
+    for stranger in ["public", "umbrella", ""] {
+        cache.forget(stranger).await.unwrap();
+        assert!(matches!(origin("umbrella").await, Origin::Cache { .. }), "{stranger:?}");
+    }
+    cache.forget("acme").await.unwrap();
+    cache.close().await.unwrap();
+    assert_eq!(cache.stats().entries, 0, "no bytes are left");
+    assert_eq!(origin("umbrella").await, Origin::Vendor);
+}
+
+pub(crate) async fn two_namespaces_over_one_store_share_its_room_and_no_answer(place: Place) {
+    let upstream = Upstream::default();
+    let cache = place.open();
+    let other = Cache::builder("other").ttl(HOUR).store_of(&cache).build().unwrap();
+    let origin = async |cache: &Cache| {
+        let origin = provider(&upstream, cache).chat(ask("a")).await.unwrap().receipt.origin();
+        cache.close().await.unwrap();
+        origin
+    };
+    for cache in [&cache, &other] {
+        assert_eq!(origin(cache).await, Origin::Vendor);
+        assert!(matches!(origin(cache).await, Origin::Cache { .. }));
+    }
+    assert_eq!((cache.stats().entries, other.stats().entries), (2, 2));
+    cache.invalidate(Tag::tenant("acme")).await.unwrap();
+    assert_eq!(origin(&other).await, Origin::Vendor);
+}
+
+pub(crate) async fn odd_tenants_are_kept_apart_and_can_be_forgotten(place: Place) {
+    let cache = place.open();
+    let upstream = Upstream::default();
+    let tenants = ["", " ", "\0", "a\0", "a", "Ω≈ç√", "../../etc", "tenant:a", &"x".repeat(10_000)];
+    let origin = async |tenant: &str| {
+        let call = Call::new(tenant, ask("a").body);
+        provider(&upstream, &cache).chat(call).await.unwrap().receipt.origin()
+    };
+    for tenant in tenants {
+        assert_eq!(origin(tenant).await, Origin::Vendor);
+    }
+    cache.close().await.unwrap();
+    for (forgotten, tenant) in tenants.into_iter().enumerate() {
+        assert!(matches!(origin(tenant).await, Origin::Cache { .. }), "{tenant:?}");
+        cache.forget(tenant).await.unwrap();
+        assert_eq!(cache.stats().entries, (tenants.len() - 1 - forgotten) as u64, "{tenant:?}");
+    }
+}

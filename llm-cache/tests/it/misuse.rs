@@ -1,0 +1,223 @@
+//! What nobody should do to a cache, and somebody will.
+#![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use llm_cache::{Audit, Cache, CacheStatus, Caps, Directive, Tag};
+use llm_core::{Call, ChatRequest, ChatResponse, ManualClock, Origin};
+
+use crate::upstream::{Upstream, ask, provider, say};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn wish(directive: Directive) -> Call<ChatRequest> {
+    let mut call = ask("a");
+    call.extensions.insert(directive);
+    call
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_predicate_that_panics_takes_its_callers_with_it_and_nothing_else() {
+    let cache = Cache::builder("t").keep_if(|answer: &ChatResponse| {
+        assert!(!answer.text().contains("bad"), "as asked");
+        true
+    });
+    let (cache, upstream) = (cache.build().unwrap(), Upstream::default());
+    for streamed in [false, true] {
+        for _ in 0..2 {
+            let provider = provider(&upstream, &cache);
+            let told = tokio::spawn(async move { say(&*provider, "bad", streamed).await }).await;
+            assert!(told.is_err_and(|error| error.is_panic()));
+            assert_eq!(cache.stats().running, 0);
+        }
+        let good = say(&*provider(&upstream, &cache), "good", streamed).await.unwrap();
+        assert_eq!((good.as_str(), cache.stats().entries), ("good", 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_panics_costs_no_place_in_the_background() {
+    let clock = ManualClock::default();
+    let audit = Audit::percent(100).on_disagreement(|_| panic!("as asked"));
+    let builder = Cache::builder("t").clock(clock.clone()).audit(audit).spawn_background(1);
+    let cache = builder.build().unwrap();
+    let said = std::sync::atomic::AtomicU64::new(0);
+    let rule = llm_providers::scripted::Rule::answer(move |request| {
+        let part = llm_core::Part::text(said.fetch_add(1, std::sync::atomic::Ordering::SeqCst).to_string());
+        let choice = llm_core::Choice::new(0, vec![part], llm_core::FinishReason::Stop);
+        Ok(ChatResponse::new("id", request.model.clone(), vec![choice]))
+    });
+    let upstream = llm_providers::scripted::Scripted::new().rule(rule);
+    let provider = llm_core::into_provider(llm_cache::Cached::new(upstream, cache.clone()));
+    for _ in 0..4 {
+        provider.chat(ask("a")).await.unwrap();
+        cache.close().await.unwrap();
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.audited, stats.disagreed, stats.skipped, stats.running), (3, 3, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_that_are_nothing_or_endless_neither_panic_nor_prolong() {
+    for age in [Duration::ZERO, Duration::MAX] {
+        let (clock, upstream) = (ManualClock::default(), Upstream::default());
+        let builder = Cache::builder("t").ttl(Duration::MAX).jitter(100).stale_if_error(age).max_stale(age);
+        let builder = builder.stale_while_revalidate(age).spawn_background(1).refusal_ttl(age);
+        let cache = builder.caps(Caps::none().max_ttl(age)).clock(clock.clone()).build().unwrap();
+        let provider = provider(&upstream, &cache);
+        for directive in [
+            Directive::new().ttl(age).max_age(age).max_stale(age),
+            Directive::new().max_age(Duration::ZERO),
+            Directive::new().ttl(Duration::MAX),
+        ] {
+            provider.chat(wish(directive)).await.unwrap();
+            clock.advance(HOUR);
+        }
+        cache.close().await.unwrap();
+        clock.set_unix(Duration::ZERO);
+        let reply = provider.chat(wish(Directive::new())).await.unwrap();
+        assert_eq!(reply.receipt.origin(), Origin::Vendor, "the clock was set back before all that is stored");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_with_ten_thousand_tags_goes_with_each_of_them() {
+    let (upstream, cache) = (Upstream::default(), Cache::builder("t").build().unwrap());
+    let provider = provider(&upstream, &cache);
+    let directive = (0..10_000).fold(Directive::new(), |all, n| all.tag(Tag::named(&n.to_string())));
+    for tag in ["0", "9999"] {
+        provider.chat(wish(directive.clone())).await.unwrap();
+        assert!(matches!(CacheStatus::of(&provider.chat(ask("a")).await.unwrap()), CacheStatus::Hit { .. }));
+        cache.invalidate(Tag::named(tag)).await.unwrap();
+    }
+    provider.chat(ask("a")).await.unwrap();
+    assert_eq!(upstream.calls(), 3);
+}
+
+#[cfg(feature = "file")]
+mod file {
+    use llm_cache::{KeyRing, Keys, Owner, Secret};
+
+    use super::*;
+    use crate::conformance::Place;
+
+    async fn put(cache: &Cache, n: u32) {
+        let key = cache.key("acme", "op", &n).unwrap();
+        cache.get_or_call(&key, move || async move { Ok::<_, io::Error>(n) }).await.unwrap();
+    }
+
+    async fn has(cache: &Cache, n: u32) -> bool {
+        let key = cache.key("acme", "op", &n).unwrap();
+        let found = cache.get_or_call(&key, || async { Err::<u32, _>(io::Error::other("not asked")) }).await;
+        found.is_ok_and(|found| *found.value == n)
+    }
+
+    #[test]
+    fn a_cache_needs_no_runtime_and_outlives_those_that_it_was_used_in() {
+        let place = Place::tiered();
+        let cache = place.open();
+        put(&cache, 1).now_or_never().expect("nothing is waited for in a task");
+        cache.close().now_or_never().unwrap().unwrap();
+        for n in 2..4 {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(async {
+                put(&cache, n).await;
+                cache.close().await.unwrap();
+            });
+        }
+        for n in 1..4 {
+            assert!(has(&cache, n).now_or_never().unwrap());
+        }
+        drop(cache);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let cache = place.open();
+            assert!(has(&cache, 3).await);
+            drop(cache);
+            place.open();
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_removed_under_its_cache_still_answers_and_is_begun_anew_by_the_next() {
+        let place = Place::file();
+        let path = place.url().trim_start_matches("file://").trim_end_matches('?');
+        let cache = place.open();
+        put(&cache, 1).await;
+        cache.close().await.unwrap();
+        std::fs::remove_file(path).unwrap();
+        put(&cache, 2).await;
+        cache.close().await.unwrap();
+        assert!(has(&cache, 1).await && has(&cache, 2).await);
+        let next = place.open();
+        assert!(!has(&next, 1).await);
+        put(&next, 3).await;
+        assert!(has(&next, 3).await && !has(&cache, 3).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_is_no_file_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().display().to_string();
+        for (place, told) in [(path.clone(), "cannot be opened"), ("/dev/null".to_owned(), "/dev/null")] {
+            let error = Cache::builder("t").open(&format!("file://{place}")).unwrap_err().to_string();
+            assert!(error.contains(&place) && error.contains(told), "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_while_others_close_does_not_wait_for_them() {
+        let place = Place::file();
+        let cache = place.open();
+        put(&cache, 1).await;
+        cache.close().await.unwrap();
+        // More than there are threads for either.
+        let closing: Vec<_> = (0..100).map(|_| cache.clone()).collect();
+        let closing = closing.iter().map(Cache::close);
+        let reading = futures_util::future::join_all((0..100).map(|_| has(&cache, 1)));
+        let (closed, read) = tokio::join!(futures_util::future::join_all(closing), reading);
+        assert!(closed.into_iter().all(|closed| closed.is_ok()) && read.into_iter().all(|found| found));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_room_for_nothing_stores_nothing_and_says_so() {
+        let place = Place::file();
+        let cache = place.open_small(1);
+        put(&cache, 1).await;
+        cache.close().await.unwrap();
+        assert_eq!((has(&cache, 1).await, cache.stats().unwritten, cache.stats().entries), (false, 1, 0));
+    }
+
+    /// Keys that panic for one tenant.
+    #[derive(Debug)]
+    struct Brittle(KeyRing);
+
+    impl Keys for Brittle {
+        fn key(&self, owner: &Owner) -> Option<Secret> {
+            assert_ne!(*owner, Owner::tenant("bad"), "as asked");
+            self.0.key(owner)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_panic_reach_the_tenant_whose_they_are_and_nobody_else() {
+        let (place, keys) = (Place::file(), KeyRing::new());
+        keys.insert(Owner::tenant("acme"), Secret::new([1; 32]));
+        let cache = place.open_with(|builder| builder.keys(Brittle(keys)));
+        for _ in 0..2 {
+            let bad = cache.key("bad", "op", "q").unwrap();
+            let call = cache.get_or_call(&bad, || async { Ok::<_, io::Error>(1u32) });
+            assert!(AssertUnwindSafe(call).catch_unwind().await.is_err());
+            put(&cache, 1).await;
+            cache.close().await.unwrap();
+            assert!(has(&cache, 1).await);
+        }
+        assert_eq!((cache.stats().running, cache.stats().entries), (0, 1));
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(cache))).is_ok());
+    }
+}
