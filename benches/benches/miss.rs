@@ -1,6 +1,6 @@
 //! What does the layer add to a call that must be made?
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc};
 
 use benches::{
     hit::{at_once, of_2_kb},
@@ -38,6 +38,20 @@ fn miss(c: &mut Criterion) {
     });
     group.bench_function("floor: the service below", |b| {
         b.iter_batched(&mut unseen, |call| black_box(at_once(&mut vendor, call)), BatchSize::SmallInput);
+    });
+    let full = moka::sync::Cache::builder().max_capacity(8 << 20).weigher(|_: &u64, _| 5_000);
+    let full = full.eviction_policy(moka::policy::EvictionPolicy::lru()).build();
+    let mut at = 0_u64;
+    group.bench_function("floor: a full moka takes 2 KB and makes room", |b| {
+        let entry = || {
+            at += 1;
+            (at, Arc::new(text.clone()))
+        };
+        let put = |(at, text)| {
+            full.insert(at, text);
+            full.run_pending_tasks();
+        };
+        b.iter_batched(entry, put, BatchSize::SmallInput);
     });
     let answer = vendor.answer().clone();
     group.bench_function("floor: weighing the answer as JSON", |b| {

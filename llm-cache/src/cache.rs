@@ -69,7 +69,7 @@ pub struct Stats {
     pub disagreed: u64,
     /// List price of the answers that did not have to be bought, as far as it is known.
     pub saved: Usd,
-    /// Entries that had to make room for others.
+    /// Entries that had to make room for others, in any tier.
     pub evictions: u64,
     /// Entries now, in the store that is furthest away.
     pub entries: u64,

@@ -82,18 +82,20 @@
 //! # Stores
 //!
 //! Memory holds answers as they are, so that a hit decodes nothing. A file (`file:///path`, feature `file`) holds them
-//! across restarts. One process at a time can have it open; another gets an error that names it.
+//! across restarts. One process at a time can have it open; another gets an error that names it. Several caches of one
+//! process can share it, each with its own namespace: [`CacheBuilder::store_of`].
 //!
 //! - **Writing** is off the answer's path: one thread, which [`CacheBuilder::build`] starts, writes all that is pending with
 //!   one durable commit; what is pending is served from memory. At most 16 MiB wait; what comes while they do is not
-//!   written, and counted ([`Stats::unwritten`]). [`Cache::close`] waits until all is written; dropping the last
-//!   clone of a cache does that too, and closes the file.
+//!   written, and counted ([`Stats::unwritten`]). [`Cache::close`] waits until all that was stored before is written; dropping
+//!   the last clone of a cache does that too, and closes the file.
 //! - **Reading** is done on tokio's threads for blocking work, at most 16 at once, each for at most 5 seconds. Without a
 //!   tokio runtime it is done where the cache is asked. A store that fails has nothing: calls go up.
+//!   After a failure of the disk (a full one) the file is opened anew, at most every five seconds.
 //! - **A crash** loses what was pending and nothing else. Opening the file then reads all of it once.
 //! - **Invalidation** is on the disk when its future is ready, and holds whatever the clock shows after a restart.
-//! - **Room:** the bound counts entries, keys of 48 bytes and 256 bytes for each entry; the file itself is larger, up to
-//!   twice as large, and does not shrink. Entries past their time go with each commit, and when nothing else is to do.
+//! - **Room:** the bound counts entries, keys of 48 bytes and 256 bytes for each entry; the file itself is larger, mostly
+//!   three times as large, up to four, and does not shrink. Entries past their time go with each commit, and when nothing else is to do.
 //!
 //! With `memory=64mb` in its address, memory stands in front: it keeps what was stored or fetched for at most `memory_ttl`,
 //! and a hit there is as quick as without a file.
@@ -109,15 +111,17 @@
 //! Whatever cannot be read, because it was changed, cut off, moved, written by another program or a newer format, is a miss,
 //! counted in [`Stats::spoilt`]. A check over name and entry finds damage always, malice if there is a secret.
 //!
-//! With `CacheBuilder::keys` each tenant's entries are sealed with his own key (XChaCha20-Poly1305, a random nonce, the
-//! name as associated data). Without a key nothing of him is stored or read there: dropping a key erases what it sealed, in
-//! backups too. Memory holds answers in the clear.
+//! With `CacheBuilder::keys` each tenant's entries are sealed with his own key, and what is shared with that of its scope
+//! (XChaCha20-Poly1305, a random nonce, the name as associated data). Without a key nothing of him is stored or read there:
+//! dropping a key erases what it sealed, in backups too. Memory holds answers in the clear.
 //!
 //! The program `llm-cache` (feature `admin`) copies stores, and lists, empties and counts them: `llm-cache --help`.
 //!
 //! # Readiness and cloning
 //!
 //! [`Cached`] is always ready; a hit needs nothing below it. Clones share one [`Cache`].
+//!
+//! Where there is a tokio runtime around it, its timers must be on (`enable_time`).
 //!
 //! The call of a flight runs inside its waiters' futures; there is no task behind it. Poll them (spawn them, join them):
 //! a reply that is held but not polled may hold up the others for as long as nobody else comes or goes.
@@ -144,7 +148,7 @@
 //! | `llm_cache_coalesced_total` | counter | answers that came of a call that was running |
 //! | `llm_cache_refused_total` | counter | refusals that were remembered |
 //! | `llm_cache_stored_total` | counter | answers stored |
-//! | `llm_cache_evictions_total` | counter | entries that had to make room in memory |
+//! | `llm_cache_evictions_total` | counter | entries that had to make room, in any tier |
 //! | `llm_cache_store_errors_total` | counter | failures of a store |
 //! | `llm_cache_refreshed_total` | counter | calls made to replace answers past their time |
 //! | `llm_cache_skipped_total` | counter | calls that the background had no room for |
@@ -152,7 +156,7 @@
 //! | `llm_cache_audited_total` | counter | hits that were asked again |
 //! | `llm_cache_disagreed_total` | counter | those with another answer |
 //! | `llm_cache_saved_nano_usd_total` | counter | list price of what did not have to be bought, nano-dollars |
-//! | `llm_cache_entries`, `llm_cache_bytes` | gauge | what memory holds, after each answer stored |
+//! | `llm_cache_entries`, `llm_cache_bytes` | gauge | what the store furthest away holds, after each answer stored |
 //! | `llm_cache_lookup_seconds` | histogram | time of a look-up, by `tier`: `memory`, or `far` |
 //!
 //! # Feature flags
