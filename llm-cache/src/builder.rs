@@ -39,6 +39,8 @@ pub struct CacheBuilder {
     clock: Arc<dyn Clock>,
     asking: Asking,
     url: Option<StoreUrl>,
+    #[cfg(feature = "redis")]
+    pub(crate) fleet: crate::fleet::Fleet,
     #[cfg(feature = "at-rest")]
     secret: Option<Secret>,
     #[cfg(feature = "at-rest")]
@@ -118,6 +120,8 @@ impl CacheBuilder {
             clock: Arc::new(SystemClock),
             asking: Asking::default(),
             url: None,
+            #[cfg(feature = "redis")]
+            fleet: crate::fleet::Fleet::default(),
             #[cfg(feature = "at-rest")]
             secret: None,
             #[cfg(feature = "at-rest")]
@@ -326,7 +330,8 @@ impl CacheBuilder {
         self.store(url).build()
     }
 
-    /// Makes the cache. One with a file opens it, which takes milliseconds, and starts a thread that writes it.
+    /// Makes the cache. One with a file opens it, which takes milliseconds, and starts a thread that writes it. One with Redis
+    /// connects when it is first used, and **spawns tasks** on the tokio runtime that this is called in.
     ///
     /// # Errors
     ///
@@ -357,6 +362,8 @@ impl CacheBuilder {
             secret: self.secret,
             #[cfg(feature = "at-rest")]
             keys: self.keys,
+            #[cfg(feature = "redis")]
+            fleet: self.fleet,
         };
         let store = open(url, opening)?;
         let generations = Generations::default();

@@ -81,6 +81,8 @@ mod builder;
 mod cache;
 mod counts;
 mod directive;
+#[cfg(feature = "redis")]
+mod fleet;
 mod flight;
 mod freshness;
 mod generations;
@@ -123,3 +125,5 @@ pub use self::{
     store::{Cursor, KeyRing, Keys, Secret},
 };
 pub use llm_core;
+#[cfg(feature = "redis")]
+pub use llm_redis;

@@ -1,19 +1,22 @@
 //! Where entries lie: in memory, or further away.
 
 #[cfg(feature = "at-rest")]
-#[cfg_attr(not(feature = "file"), expect(dead_code, reason = "no store needs it"))]
+#[cfg_attr(not(any(feature = "file", feature = "redis")), expect(dead_code, reason = "no store needs it"))]
 mod at_rest;
 mod entry;
 #[cfg(feature = "file")]
 mod file;
+mod lease;
 #[cfg(feature = "at-rest")]
 mod listing;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "file")]
 mod tiered;
 mod weight;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::SystemTime};
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::at_rest::{fuzz_body, fuzz_frame};
@@ -29,6 +32,7 @@ pub use self::{
 };
 pub(crate) use self::{
     entry::{Entry, Life, Source},
+    lease::{Claim, Claimant, Lease, Outcome},
     memory::Memory,
 };
 #[cfg(feature = "file")]
@@ -36,6 +40,8 @@ pub(crate) use self::{
     file::{FileSettings, FileStore},
     tiered::Tiered,
 };
+#[cfg(feature = "redis")]
+pub(crate) use self::redis::{RedisSettings, RedisStore};
 use crate::{Key, Tag, generations::Moment, key::Lent};
 
 /// A place for entries. It knows their keys, sizes and times, not what they are worth: that is the cache's to judge.
@@ -75,6 +81,26 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// The last moment that is remembered here: none told from now on may be before it.
     fn latest(&self) -> Moment {
         Moment::default()
+    }
+
+    /// The time that moments are told by, where it is not this machine's.
+    fn time(&self) -> Option<SystemTime> {
+        None
+    }
+
+    /// Whether what has these tags and began at a moment has not been invalidated elsewhere, as far as that is known here.
+    fn allows(&self, _tags: &[Tag], _begun: Moment) -> bool {
+        true
+    }
+
+    /// Whether calls are made by leases, so that each question is asked once among all who share the store.
+    fn leases(&self) -> bool {
+        false
+    }
+
+    /// Looks once more for what a call is about to be made for, and asks for the lease on making it.
+    fn claim<'a>(&'a self, _claimant: Claimant<'a>) -> Far<'a, Claim> {
+        at_once(Claim::Lead(Lease::free()))
     }
 
     /// Removes all entries of a tenant. It may look at every entry.
@@ -126,6 +152,8 @@ pub(crate) struct Census {
     pub(crate) lost: u64,
     /// What it could not do behind its callers.
     pub(crate) failed: u64,
+    /// Leases that this process was granted, waited for, and lost before its call was over.
+    pub(crate) leases: [u64; 3],
 }
 
 /// What comes of a place further away.

@@ -207,6 +207,7 @@ impl Store for FileStore {
             spoilt: load(spoilt),
             lost: load(lost),
             failed: load(failed),
+            ..Census::default()
         }
     }
 
