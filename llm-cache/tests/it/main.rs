@@ -20,6 +20,8 @@ mod kept;
 mod killed;
 #[cfg(feature = "admin")]
 mod program;
+#[cfg(all(feature = "redis", unix))]
+mod redis;
 mod telling;
 mod upstream;
 mod vendor;

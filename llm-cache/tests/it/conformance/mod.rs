@@ -18,6 +18,15 @@ pub(crate) struct Place {
     url: String,
     #[cfg(feature = "file")]
     _directory: Option<tempfile::TempDir>,
+    #[cfg(feature = "redis")]
+    redis: Option<Redis>,
+}
+
+/// A Redis, what its keys begin with, and how much memory is in front of it.
+#[cfg(feature = "redis")]
+struct Redis {
+    builder: llm_cache::llm_redis::RedisBuilder,
+    memory: u64,
 }
 
 impl Place {
@@ -27,6 +36,8 @@ impl Place {
             url: "memory:?policy=lru".to_owned(),
             #[cfg(feature = "file")]
             _directory: None,
+            #[cfg(feature = "redis")]
+            redis: None,
         }
     }
 
@@ -45,7 +56,27 @@ impl Place {
     fn in_file(parameters: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory for temporary files");
         let path = directory.path().join("answers").display().to_string();
-        Self { clock: noon(), url: format!("file://{path}?{parameters}"), _directory: Some(directory) }
+        Self { url: format!("file://{path}?{parameters}"), _directory: Some(directory), ..Self::memory() }
+    }
+
+    /// A Redis that others use too, under other names.
+    #[cfg(feature = "redis")]
+    pub(crate) fn redis(url: &str, certificate: Option<&str>, prefix: &str) -> Self {
+        let patience = Duration::from_secs(20);
+        let mut builder = llm_cache::llm_redis::Redis::builder(url).prefix(prefix).call_timeout(patience);
+        if let Some(certificate) = certificate {
+            builder = builder.root_certificates(certificate);
+        }
+        Self { redis: Some(Redis { builder, memory: 1 << 20 }), ..Self::memory() }
+    }
+
+    /// With so little memory in front of Redis that nothing stays there.
+    #[cfg(feature = "redis")]
+    pub(crate) fn without_memory(mut self) -> Self {
+        if let Some(redis) = &mut self.redis {
+            redis.memory = 1;
+        }
+        self
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -67,12 +98,33 @@ impl Place {
 
     fn open_at(&self, parameters: &str, set: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Cache {
         let builder = Cache::builder("tests").ttl(Duration::from_secs(60)).clock(self.clock.clone());
+        #[cfg(feature = "redis")]
+        if let Some(Redis { builder: redis, memory }) = &self.redis {
+            let redis = redis.clone().spawn().expect("the settings are right");
+            return set(builder).redis(redis).max_bytes(*memory).build().expect("the settings are right");
+        }
         set(builder).open(&format!("{}{parameters}", self.url)).expect("the settings are right")
     }
 }
 
 fn noon() -> ManualClock {
     ManualClock::at_unix(1_700_000_000)
+}
+
+/// Prints a case's name where it fails.
+#[cfg(all(feature = "redis", unix))]
+async fn named(name: &'static str, case: impl Future<Output = ()>) {
+    struct Told(&'static str);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("the case {} fails", self.0);
+            }
+        }
+    }
+    let told = Told(name);
+    case.await;
+    std::mem::forget(told);
 }
 
 macro_rules! conformance {
@@ -82,6 +134,19 @@ macro_rules! conformance {
         conformance!(@over file: $($($module $case)*)*);
         #[cfg(feature = "file")]
         conformance!(@over tiered: $($($module $case)*)*);
+
+        /// All cases but those on how much is held, which is the server's to say.
+        #[cfg(all(feature = "redis", unix))]
+        pub(crate) async fn over_redis(place: impl Fn(&str) -> Place) {
+            let mut cases: Vec<futures_util::future::LocalBoxFuture<'_, ()>> = Vec::new();
+            $($(
+                let name = stringify!($case);
+                if stringify!($module) != "room" {
+                    cases.push(Box::pin(named(name, $module::$case(place(name)))));
+                }
+            )*)*
+            futures_util::future::join_all(cases).await;
+        }
     };
     (@over $place:ident: $($module:ident $case:ident)*) => {
         mod $place {
