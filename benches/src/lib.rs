@@ -5,3 +5,5 @@
 
 pub mod codec;
 pub mod hit;
+#[cfg(unix)]
+pub mod redis;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Key, StoreError,
-    key::Keys,
+    key::{Keys, Lent},
     store::{AtRest, Census, Entry, Life, Listed, Memory, Name, Record, Source, Store, at_rest::nanos},
 };
 
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) used: AtomicBool,
     /// The leases of calls of this process, by what their answers are stored under.
     held: Mutex<HashMap<Key, Vec<Ticket>>>,
+    /// What is queued to be written, and can be read until it is.
+    queued: Mutex<HashMap<Key, Arc<Entry>>>,
 }
 
 #[derive(Default)]
@@ -74,8 +76,8 @@ impl Shared {
     pub(super) fn new(redis: Redis, codec: AtRest, clock: Arc<dyn Clock>, front: Memory, rest: Rest) -> Self {
         let Rest { memory_ttl, grace, lease, bound } = rest;
         let dropped = Dropped::new(bound, Instant::now());
-        let (counts, used, held) = Default::default();
-        Self { redis, codec, clock, front, memory_ttl, grace, lease, bound, dropped, counts, used, held }
+        let (counts, used, held, queued) = Default::default();
+        Self { redis, codec, clock, front, memory_ttl, grace, lease, bound, dropped, counts, used, held, queued }
     }
 
     /// Where everything about a question lies.
@@ -234,6 +236,34 @@ impl Shared {
             leases: [load(granted), load(awaited), load(expired)],
             ..self.front.census()
         }
+    }
+
+    /// An entry is about to be written.
+    pub(super) fn enqueue(&self, key: Key, entry: Arc<Entry>) {
+        let replaced = self.queued().insert(key, entry);
+        drop(replaced);
+    }
+
+    /// What is about to be written.
+    pub(super) fn queued_entry(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+        if self.queued().is_empty() {
+            return None;
+        }
+        let key = key.to_key();
+        self.queued().get(&key).cloned()
+    }
+
+    /// An entry has been written, or is not to be; any of this key, if none is named.
+    pub(super) fn dequeue(&self, key: &Key, entry: Option<&Arc<Entry>>) {
+        let mut queued = self.queued();
+        let is_it = |known: &Arc<Entry>| entry.is_none_or(|entry| Arc::ptr_eq(known, entry));
+        let removed = if queued.get(key).is_some_and(is_it) { queued.remove(key) } else { None };
+        drop(queued);
+        drop(removed);
+    }
+
+    fn queued(&self) -> MutexGuard<'_, HashMap<Key, Arc<Entry>>> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<Key, Vec<Ticket>>> {

@@ -73,8 +73,8 @@ impl RedisStore {
 
     /// What memory has, whether it can be trusted or not.
     fn in_memory(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
-        let entry = self.shared.front.peek(key)?;
-        entry.leaves_at.is_none_or(|leaves_at| leaves_at > self.shared.clock.now()).then_some(entry)
+        let is_kept = |entry: &Arc<Entry>| entry.leaves_at.is_none_or(|leaves_at| leaves_at > self.shared.clock.now());
+        self.shared.front.peek(key).filter(is_kept).or_else(|| self.shared.queued_entry(key))
     }
 
     fn keep(&self, key: Key, entry: &Entry) -> bool {
@@ -144,8 +144,11 @@ impl Store for RedisStore {
             ticket.into_iter().for_each(|ticket| self.queue.release(ticket, super::claim::OVER));
             return kept;
         }
-        let taken = self.queue.store(key, Arc::new(entry.copy("redis", None)), ticket.clone());
+        let entry = Arc::new(entry.copy("redis", None));
+        self.shared.enqueue(key.clone(), Arc::clone(&entry));
+        let taken = self.queue.store(key.clone(), Arc::clone(&entry), ticket.clone());
         if !taken {
+            self.shared.dequeue(&key, Some(&entry));
             ticket.into_iter().for_each(|ticket| self.queue.release(ticket, super::claim::OVER));
             self.shared.counts.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -155,10 +158,11 @@ impl Store for RedisStore {
     /// In memory alone: what another process has put into Redis since may be of use. The server lets go of it in time.
     fn discard(&self, key: Lent<'_>) {
         self.shared.front.discard(key);
+        self.shared.dequeue(&key.to_key(), None);
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
-        self.shared.front.discard(key.lent());
+        self.discard(key.lent());
         Box::pin(self.queue.remove(self.shared.spot(&self.shared.codec.name(key))))
     }
 

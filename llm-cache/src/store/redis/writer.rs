@@ -40,7 +40,8 @@ pub(super) async fn write(shared: Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
                     let shared = &shared;
                     Box::pin(async move {
                         let _room = _room;
-                        shared.store(&key, entry, ticket).await;
+                        shared.store(&key, &entry, ticket).await;
+                        shared.dequeue(&key, Some(&entry));
                     })
                 }),
                 Job::Keep(ticket) => together.push(Box::pin(shared.keep(ticket))),
@@ -79,10 +80,10 @@ pub(super) async fn follow(shared: Weak<Shared>, mut drops: Subscription) {
 }
 
 impl Shared {
-    async fn store(&self, key: &Key, entry: Arc<Entry>, ticket: Option<Ticket>) {
+    async fn store(&self, key: &Key, entry: &Arc<Entry>, ticket: Option<Ticket>) {
         // The application's own code writes its answers.
         let written = catch_unwind(AssertUnwindSafe(|| {
-            let record = Record::of(key, &entry).filter(|record| self.allows(&record.source))?;
+            let record = Record::of(key, entry).filter(|record| self.allows(&record.source))?;
             Some((self.value(&record)?, self.expiry(&record.life)))
         }));
         let Some(((name, value), expiry)) = written.ok().flatten() else {

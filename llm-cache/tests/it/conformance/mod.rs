@@ -22,11 +22,11 @@ pub(crate) struct Place {
     redis: Option<Redis>,
 }
 
-/// A Redis, what its keys begin with, and how much memory is in front of it.
+/// A Redis, what its keys begin with, and how long memory in front of it keeps answers.
 #[cfg(feature = "redis")]
 struct Redis {
     builder: llm_cache::llm_redis::RedisBuilder,
-    memory: u64,
+    memory_ttl: Duration,
 }
 
 impl Place {
@@ -67,14 +67,14 @@ impl Place {
         if let Some(certificate) = certificate {
             builder = builder.root_certificates(certificate);
         }
-        Self { redis: Some(Redis { builder, memory: 1 << 20 }), ..Self::memory() }
+        Self { redis: Some(Redis { builder, memory_ttl: Duration::from_secs(10) }), ..Self::memory() }
     }
 
-    /// With so little memory in front of Redis that nothing stays there.
+    /// With memory in front of Redis that keeps nothing for any time.
     #[cfg(feature = "redis")]
     pub(crate) fn without_memory(mut self) -> Self {
         if let Some(redis) = &mut self.redis {
-            redis.memory = 1;
+            redis.memory_ttl = Duration::ZERO;
         }
         self
     }
@@ -99,9 +99,9 @@ impl Place {
     fn open_at(&self, parameters: &str, set: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Cache {
         let builder = Cache::builder("tests").ttl(Duration::from_secs(60)).clock(self.clock.clone());
         #[cfg(feature = "redis")]
-        if let Some(Redis { builder: redis, memory }) = &self.redis {
+        if let Some(Redis { builder: redis, memory_ttl }) = &self.redis {
             let redis = redis.clone().spawn().expect("the settings are right");
-            return set(builder).redis(redis).max_bytes(*memory).build().expect("the settings are right");
+            return set(builder).redis(redis).memory_ttl(*memory_ttl).build().expect("the settings are right");
         }
         set(builder).open(&format!("{}{parameters}", self.url)).expect("the settings are right")
     }
@@ -114,17 +114,11 @@ fn noon() -> ManualClock {
 /// Prints a case's name where it fails.
 #[cfg(all(feature = "redis", unix))]
 async fn named(name: &'static str, case: impl Future<Output = ()>) {
-    struct Told(&'static str);
-    impl Drop for Told {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("the case {} fails", self.0);
-            }
-        }
+    use futures_util::FutureExt;
+    if let Err(panic) = std::panic::AssertUnwindSafe(case).catch_unwind().await {
+        eprintln!("the case {name} fails");
+        std::panic::resume_unwind(panic);
     }
-    let told = Told(name);
-    case.await;
-    std::mem::forget(told);
 }
 
 macro_rules! conformance {

@@ -20,7 +20,7 @@ async fn a_running_stream_is_waited_for_elsewhere_and_paid_once() {
     let text = "a question of some words";
     let (streamed, waited) = tokio::join!(say(&*first, text, true), async {
         while upstream.calls() == 0 {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         second.chat(ask(text)).await
     });
@@ -42,7 +42,7 @@ async fn whoever_has_no_time_to_wait_makes_a_call_of_his_own() {
     let upstream = Upstream::default();
     let provider = provider(&upstream, &other);
     while server.command(&["KEYS", "*lease*"]).unwrap().is_empty() {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let mut call = ask("a");
     call.deadline = Some((Instant::now() + Duration::from_secs(4)).into_std());
@@ -78,14 +78,14 @@ async fn whoever_leaves_hands_the_call_to_the_next() {
         async move { one.get_or_call(&key(1), || std::future::pending::<Result<u32, io::Error>>()).await.map(|_| ()) }
     });
     while one.stats().leased == 0 {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let next = tokio::spawn({
         let other = other.clone();
         async move { other.get_or_call(&key(1), || async { Ok::<u32, io::Error>(5) }).await.map(|got| *got.value) }
     });
     while other.stats().awaited == 0 {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let start = Instant::now();
     leaver.abort();
@@ -106,7 +106,7 @@ async fn a_long_call_keeps_its_lease() {
         }
     });
     while one.stats().leased == 0 {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let waiter = tokio::spawn(async move { other.get_or_call(&key(1), not_asked).await.map(|got| *got.value) });
     tokio::time::sleep(lease * 2).await;
@@ -124,7 +124,7 @@ async fn different_questions_never_wait_for_each_other() {
         async move { one.get_or_call(&key(1), || std::future::pending::<Result<u32, io::Error>>()).await.map(|_| ()) }
     });
     while one.stats().leased == 0 {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     for n in 2..40 {
         super::put(&other, n).await;
@@ -144,7 +144,7 @@ async fn a_batch_waits_for_one_item_and_asks_for_the_others() {
     };
     let (a, b) = tokio::join!(first.embed(embed(&["x", "y"])), async {
         while one.stats().leased < 2 {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         second.embed(embed(&["y", "z", "x", "u"])).await
     });

@@ -9,20 +9,24 @@ use tokio::sync::oneshot;
 use super::{handle, key, not_asked, put};
 
 /// A cache whose round trips can be counted: nothing is asked behind the calls.
-async fn counted(server: &RedisServer) -> (Cache, Redis) {
+async fn counted(server: &RedisServer, first: u32) -> (Cache, Redis) {
     let redis = handle(server);
     let hour = Duration::from_secs(3600);
     let cache = Cache::builder("tests").redis(redis.clone()).invalidated_within(hour).build().unwrap();
     // It connects, learns what was invalidated, and sends its scripts.
-    put(&cache, 0).await;
+    put(&cache, first).await;
     cache.close().await.unwrap();
+    // Look and ask what was invalidated, lease, store; and ask again when it listens.
+    while redis.stats().calls < 5 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     (cache, redis)
 }
 
 #[tokio::test]
 async fn one_for_a_hit_two_for_a_miss_and_one_behind_it() {
     let server = RedisServer::spawn();
-    let ((one, _), (other, redis)) = (counted(&server).await, counted(&server).await);
+    let ((one, _), (other, redis)) = (counted(&server, 100).await, counted(&server, 200).await);
     let mut before = redis.stats().calls;
     let mut trips = || {
         let now = redis.stats().calls;
@@ -46,7 +50,7 @@ async fn one_for_a_hit_two_for_a_miss_and_one_behind_it() {
 #[tokio::test]
 async fn four_for_whoever_waits_for_another_process() {
     let server = RedisServer::spawn();
-    let ((one, _), (other, redis)) = (counted(&server).await, counted(&server).await);
+    let ((one, _), (other, redis)) = (counted(&server, 100).await, counted(&server, 200).await);
     let (answer, answered) = oneshot::channel();
     let leader = tokio::spawn({
         let one = one.clone();
@@ -55,12 +59,12 @@ async fn four_for_whoever_waits_for_another_process() {
         }
     });
     while one.stats().leased < 2 {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let before = redis.stats().calls;
     let waiter = tokio::spawn(async move { other.get_or_call(&key(1), not_asked).await.map(|got| *got.value) });
     while redis.stats().calls < before + 3 {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     answer.send(7).unwrap();
     assert_eq!((leader.await.unwrap().unwrap(), waiter.await.unwrap().unwrap()), (7, 7));
