@@ -9,4 +9,6 @@ pub mod filled;
 pub mod hit;
 pub mod hit_rate;
 pub mod ratelimit;
+#[cfg(unix)]
+pub mod redis;
 pub mod vendor;

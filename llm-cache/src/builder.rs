@@ -39,6 +39,8 @@ pub struct CacheBuilder {
     clock: Arc<dyn Clock>,
     asking: Asking,
     place: Place,
+    #[cfg(feature = "redis")]
+    pub(crate) fleet: crate::fleet::Fleet,
     #[cfg(feature = "at-rest")]
     secret: Option<Secret>,
     #[cfg(feature = "at-rest")]
@@ -128,6 +130,8 @@ impl CacheBuilder {
             clock: Arc::new(SystemClock),
             asking: Asking::default(),
             place: Place::Memory,
+            #[cfg(feature = "redis")]
+            fleet: crate::fleet::Fleet::default(),
             #[cfg(feature = "at-rest")]
             secret: None,
             #[cfg(feature = "at-rest")]
@@ -345,7 +349,8 @@ impl CacheBuilder {
         self.store(url).build()
     }
 
-    /// Makes the cache. One with a file opens it, which takes milliseconds, and starts a thread that writes it.
+    /// Makes the cache. One with a file opens it, which takes milliseconds, and starts a thread that writes it. One with Redis
+    /// connects when it is first used, and **spawns tasks** on the tokio runtime that this is called in.
     ///
     /// # Errors
     ///
@@ -377,6 +382,8 @@ impl CacheBuilder {
             secret: self.secret,
             #[cfg(feature = "at-rest")]
             keys: self.keys,
+            #[cfg(feature = "redis")]
+            fleet: self.fleet,
         };
         let (store, generations) = match place {
             Place::With(cache) => (Arc::clone(&cache.0.store), Arc::clone(&cache.0.generations)),

@@ -7,8 +7,10 @@ use crate::{
     CacheBuilder, Directive, Key, StoreError, Tag,
     counts::Counter,
     flight::{Boarding, Guard, Pass, Rest, Start},
-    inner::{Inner, Stay, Stored},
-    store::{Census, Entry, Source},
+    inner::{Claimed, Inner, Stay, Stored},
+    key::Keys,
+    store::{Census, Entry, Lease, Outcome, Source},
+    upstream::patience,
 };
 
 /// The cache itself, with or without a stack: answers by key, and one running call for all who ask the same.
@@ -38,6 +40,8 @@ pub struct Cache(pub(crate) Arc<Inner>);
 pub struct Stats {
     /// Answers that were stored already, stale ones included.
     pub hits: u64,
+    /// Those of `hits` that came of a store further away than memory.
+    pub far_hits: u64,
     /// Those of `hits` that were past their time.
     pub stale: u64,
     /// Calls made because there was no answer.
@@ -57,6 +61,12 @@ pub struct Stats {
     pub spoilt: u64,
     /// Answers that were to be written further away and were not: too many waited, too large, or the store failed.
     pub unwritten: u64,
+    /// Calls made while all other processes that share the store waited for their answers.
+    pub leased: u64,
+    /// Times that this process waited for the answer to another's call.
+    pub awaited: u64,
+    /// Leases that ran out before the call that they were for was over.
+    pub lost_leases: u64,
     /// Calls made in the background to replace answers past their time.
     pub refreshed: u64,
     /// Calls that the background had no room for.
@@ -167,10 +177,11 @@ impl Cache {
     /// What the cache has done so far. It settles moka's books, so it is not for hot paths.
     pub fn stats(&self) -> Stats {
         let Inner { store, counts, flights, .. } = &*self.0;
-        let Census { entries, bytes, spoilt, lost, failed } = store.census();
+        let Census { entries, bytes, spoilt, lost, failed, leases: [leased, awaited, lost_leases] } = store.census();
         let load = Counter::get;
         Stats {
             hits: load(&counts.hits),
+            far_hits: load(&counts.far_hits),
             stale: load(&counts.stale),
             misses: load(&counts.misses),
             bypassed: load(&counts.bypassed),
@@ -179,6 +190,9 @@ impl Cache {
             store_errors: load(&counts.store_errors) + failed,
             spoilt,
             unwritten: lost,
+            leased,
+            awaited,
+            lost_leases,
             refused: load(&counts.refused),
             refreshed: load(&counts.refreshed),
             skipped: load(&counts.skipped),
@@ -213,7 +227,7 @@ impl Cache {
     ///
     /// If a store further away than memory fails to remember it.
     pub async fn invalidate(&self, tag: Tag) -> Result<(), StoreError> {
-        let moment = self.0.generations.invalidate(tag.clone(), self.0.now());
+        let moment = self.0.generations.invalidate(tag.clone(), self.0.moment());
         self.0.store.invalidate(Some(&tag), moment).await
     }
 
@@ -237,7 +251,7 @@ impl Cache {
     ///
     /// If a store further away than memory fails.
     pub async fn clear(&self) -> Result<(), StoreError> {
-        let moment = self.0.generations.invalidate_all(self.0.now());
+        let moment = self.0.generations.invalidate_all(self.0.moment());
         let remembered = self.0.store.invalidate(None, moment).await;
         if let Some(refusals) = &self.0.refusals {
             refusals.clear();
@@ -282,14 +296,18 @@ where
     F: FnOnce() -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    if let Some(Stored { answer, entry }) = cache.fresh::<T>(&key, &Directive::new()).await {
-        return Landed { answer: Ok(answer), stored: Some(entry) };
-    }
-    let answer = call().await.map(Arc::new);
+    let keys = Keys { answer: key.clone(), flight: key.clone() };
+    let lease = match cache.claim::<T>(&keys, &Directive::new(), Priority::Interactive, patience(None)).await {
+        Claimed::Stored(Stored { answer, entry }) => return Landed { answer: Ok(answer), stored: Some(entry) },
+        Claimed::Lead(lease) => lease,
+        Claimed::Taken => Lease::free(),
+    };
+    let answer = lease.during(call()).await.map(Arc::new);
     if let Ok(answer) = &answer {
         let stay = Stay { ttl: cache.freshness.ttl, weight: None, source };
         cache.store(key, Arc::clone(answer), Facts::default(), stay);
     }
+    lease.end(Outcome::Over);
     drop(guard);
     let answer = answer.map(|answer| answer as Shared).map_err(|error| Arc::new(error) as Shared);
     Landed { answer, stored: None }

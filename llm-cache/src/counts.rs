@@ -62,6 +62,8 @@ macro_rules! counts {
 counts! {
     /// Stored answers served.
     hits => "llm_cache_hits_total",
+    /// Those of `hits` that lay further away than memory.
+    far_hits => "llm_cache_far_hits_total",
     /// Those of `hits` past their time.
     stale => "llm_cache_stale_total",
     /// Calls made for want of an answer.

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use llm_core::{Call, Clock, Error, Facts, Operation, Origin, Tenant, Usd};
+use llm_core::{Call, Clock, Error, Facts, Operation, Origin, Priority, Tenant, Usd};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
 
 use crate::{
     Caps, Directive, Disagreement, Key, Stale, Tag,
@@ -20,7 +21,7 @@ use crate::{
     key::{Frame, Keys, Lent},
     refusal::Refusals,
     samples::Samples,
-    store::{Census, Entry, Life, Source, Store},
+    store::{Census, Claim, Claimant, Entry, Lease, Life, Source, Store},
 };
 
 pub(crate) struct Inner {
@@ -61,6 +62,16 @@ pub(crate) enum Found<C> {
     TooOld,
     /// Nothing.
     Nothing,
+}
+
+/// What becomes of a call that is about to be made.
+pub(crate) enum Claimed<C> {
+    /// It need not be made.
+    Stored(Stored<C>),
+    /// It is to be made.
+    Lead(Lease),
+    /// Another process is making it still.
+    Taken,
 }
 
 /// How an answer is kept.
@@ -174,18 +185,51 @@ impl Inner {
         }
     }
 
+    /// The fresh answer under a key, or the right to make the call; until some moment it waits for another process that
+    /// is making it.
+    pub(crate) async fn claim<C: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        keys: &Keys,
+        directive: &Directive,
+        priority: Priority,
+        until: Instant,
+    ) -> Claimed<C> {
+        let key = keys.answer.lent();
+        if !self.store.leases() {
+            let stored = self.fresh(&keys.answer, directive).await;
+            return stored.map_or_else(|| Claimed::Lead(Lease::free()), Claimed::Stored);
+        }
+        if let Found::Fresh(stored) = self.peek(key, directive) {
+            return Claimed::Stored(stored);
+        }
+        let fresh = |entry: &Arc<Entry>| match self.judge::<C>(key, Arc::clone(entry), directive) {
+            Found::Fresh(stored) => Some(stored),
+            _ => None,
+        };
+        let serves = |entry: &Arc<Entry>| fresh(entry).is_some();
+        match self.store.claim(Claimant { keys, priority, until, serves: &serves }).await {
+            Ok(Claim::Found(entry)) => {
+                self.store.promote(key, &entry);
+                fresh(&entry).map_or_else(|| Claimed::Lead(Lease::free()), Claimed::Stored)
+            }
+            Ok(Claim::Lead(lease)) => Claimed::Lead(lease),
+            Ok(Claim::Taken) => Claimed::Taken,
+            Err(_) => Claimed::Lead(Lease::free()),
+        }
+    }
+
     pub(crate) fn ttl<T: Operation>(&self, call: &Call<T>, directive: &Directive) -> Option<Duration> {
         self.freshness.ttl(call, directive)
     }
 
     /// A call begins, whose answer will have these tags.
     pub(crate) fn begin(&self, tags: Arc<[Tag]>) -> Source {
-        Source { begun: self.generations.moment(self.now()), tags }
+        Source { begun: self.generations.moment(self.moment()), tags }
     }
 
     /// Whether what has these tags and began at a moment has not been invalidated since.
     pub(crate) fn allows(&self, source: &Source, begun: Moment) -> bool {
-        self.generations.allow(&source.tags, begun)
+        self.generations.allow(&source.tags, begun) && self.store.allows(&source.tags, begun)
     }
 
     /// Stores an answer, if the application would keep it, it is not too large, and it has not been invalidated.
@@ -213,6 +257,7 @@ impl Inner {
 
     pub(crate) fn hit(&self, entry: &Entry) -> Origin {
         self.counts.hits.one();
+        self.counts.far_hits.add(u64::from(entry.tier != "memory"));
         self.saved(entry.facts.cost);
         Origin::Cache { tier: entry.tier, age: entry.age(self.now()) }
     }
@@ -221,6 +266,11 @@ impl Inner {
     pub(crate) fn saved(&self, cost: Option<Usd>) {
         let nanos = cost.map_or(0, |cost| u64::try_from(cost.nanos()).unwrap_or_default());
         self.counts.saved.add(nanos);
+    }
+
+    /// The time that moments are told by.
+    pub(crate) fn moment(&self) -> SystemTime {
+        self.store.time().unwrap_or_else(|| self.now())
     }
 
     pub(crate) fn now(&self) -> SystemTime {

@@ -9,19 +9,21 @@ use std::{
 };
 
 use llm_core::{
-    Broadcast, Call, Cause, Charge, Claim, Complete, End, Error, ErrorKind, Facts, Operation, Origin, Output, Purpose,
-    Reader, Receipt, Reply, Serves, Shared, Usage, Usd, drive,
+    Broadcast, Call, Cause, Charge, Claim, Complete, End, Error, ErrorKind, Facts, Operation, Origin, Output, Priority,
+    Purpose, Reader, Receipt, Reply, Serves, Shared, Usage, Usd, drive,
 };
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::{
     CacheStatus, Directive, Key, Miss, Stale, Tag,
     flight::{Boarding, Guard, Once, Pass, Seat, Start, arrival},
-    inner::{Found, Inner, Stored},
+    inner::{Claimed, Found, Inner, Stored},
     key::{Frame, Keys},
     refresh::{claim, start, unattended},
     service::saved,
-    upstream::{Arrival, Errand, Landed, in_time, lost, storing, unanswered},
+    store::{Lease, Outcome},
+    upstream::{Arrival, Errand, Landed, in_time, lost, outcome, patience, storing, unanswered},
 };
 
 /// Answers a request item by item, in time.
@@ -154,8 +156,7 @@ where
             .iter()
             .map(|at| storing::<T>(cache, keys[*at].answer.clone(), call, directive, source.clone()))
             .collect();
-        let together =
-            Together { parts, keys: places.iter().map(|at| keys[*at].answer.clone()).collect(), guards, stores };
+        let together = Together { parts, keys: places.iter().map(|at| keys[*at].clone()).collect(), guards, stores };
         let (cache, directive) = (Arc::clone(cache), directive.clone());
         share_out(together.ask(cache, directive, inner.clone(), call.clone()), places.len())
     };
@@ -179,7 +180,7 @@ where
 /// Several items that are asked for with one call.
 struct Together<T, F> {
     parts: Vec<T>,
-    keys: Vec<Key>,
+    keys: Vec<Keys>,
     guards: Vec<Guard>,
     stores: Vec<F>,
 }
@@ -190,7 +191,8 @@ where
     F: FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static,
 {
     /// Looks for those that have been stored meanwhile, asks for the others, stores each answer, and only then lets the
-    /// items leave the table of running calls.
+    /// items leave the table of running calls. Items that another process asks for are waited for at last, one by one:
+    /// whoever waits holds no lease that others wait for.
     async fn ask<S: Serves<T>>(
         self,
         cache: Arc<Inner>,
@@ -199,29 +201,87 @@ where
         call: Call<T>,
     ) -> Result<Vec<Arrival<Complete<T>>>, Error> {
         let Self { parts, keys, guards, stores } = self;
-        let fresh = |found| match found {
-            Found::Fresh(stored) => Some(stored),
-            _ => None,
+        let until = patience(call.deadline);
+        let claims = match directive.no_cache {
+            true => keys.iter().map(|_| Claimed::Lead(Lease::free())).collect(),
+            false => claims(&cache, &keys, &directive, call.priority).await,
         };
-        let stored: Vec<Option<Stored<Complete<T>>>> = match directive.no_cache {
-            true => keys.iter().map(|_| None).collect(),
-            false => cache.look(&keys, &directive).await.into_iter().map(fresh).collect(),
-        };
-        let is_missing = |at: &usize| stored[*at].is_none();
-        let missing: Vec<T> = (0..parts.len()).filter(is_missing).map(|at| parts[at].clone()).collect();
-        let mut bought = match missing.is_empty() {
-            true => Vec::new(),
-            false => buy(missing, inner, call).await?,
+        let mut arrivals: Vec<Option<Arrival<Complete<T>>>> = keys.iter().map(|_| None).collect();
+        let mut stores: Vec<Option<F>> = stores.into_iter().map(Some).collect();
+        let (mut leases, mut taken) = (Vec::new(), Vec::new());
+        for (at, claim) in claims.into_iter().enumerate() {
+            match claim {
+                Claimed::Stored(stored) => arrivals[at] = Some(Arrival::Stored(stored)),
+                Claimed::Lead(lease) => leases.push((at, lease)),
+                Claimed::Taken => taken.push(at),
+            }
         }
-        .into_iter();
-        let mut arrivals = Vec::with_capacity(stored.len());
-        for (stored, store) in stored.into_iter().zip(stores) {
-            let arrival = stored.map(Arrival::Stored).or_else(|| bought.next()).ok_or_else(lost)?;
-            arrival.keep(store);
-            arrivals.push(arrival);
+        let mut next = Some(leases).filter(|leases| !leases.is_empty());
+        let mut taken = taken.into_iter();
+        loop {
+            if let Some(leases) = next.take() {
+                let missing = leases.iter().map(|(at, _)| parts[*at].clone()).collect();
+                let bought = kept(leases, buy(missing, inner.clone(), call.clone())).await?;
+                for ((at, lease), arrival) in bought {
+                    if let Some(store) = stores[at].take() {
+                        arrival.keep(store);
+                    }
+                    lease.end(Outcome::Over);
+                    arrivals[at] = Some(arrival);
+                }
+            }
+            let Some(at) = taken.next() else { break };
+            match cache.claim(&keys[at], &directive, call.priority, until).await {
+                Claimed::Stored(stored) => arrivals[at] = Some(Arrival::Stored(stored)),
+                Claimed::Lead(lease) => next = Some(vec![(at, lease)]),
+                Claimed::Taken => next = Some(vec![(at, Lease::free())]),
+            }
         }
         drop(guards);
-        Ok(arrivals)
+        arrivals.into_iter().map(|arrival| arrival.ok_or_else(lost)).collect()
+    }
+}
+
+/// An item's place in the request, and the lease on asking for it.
+type Leased = (usize, Lease);
+
+/// What is stored of some items meanwhile, and who is to ask for the others. Nobody is waited for.
+async fn claims<C>(cache: &Inner, keys: &[Keys], directive: &Directive, priority: Priority) -> Vec<Claimed<C>>
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    if !cache.store.leases() {
+        let claim = |found| match found {
+            Found::Fresh(stored) => Claimed::Stored(stored),
+            _ => Claimed::Lead(Lease::free()),
+        };
+        return cache.look(&answers(keys), directive).await.into_iter().map(claim).collect();
+    }
+    let mut claimed = Vec::with_capacity(keys.len());
+    for some in keys.chunks(CLAIMS) {
+        let now = Instant::now();
+        let claims = some.iter().map(|keys| Box::pin(cache.claim(keys, directive, priority, now)) as _).collect();
+        claimed.extend(all(claims).await);
+    }
+    claimed
+}
+
+/// How many items are claimed at a time.
+const CLAIMS: usize = 256;
+
+/// Makes a call for some items, by their leases; with each lease its item's answer.
+async fn kept<V>(
+    leases: Vec<Leased>,
+    call: impl Future<Output = Result<Vec<V>, Error>>,
+) -> Result<Vec<(Leased, V)>, Error> {
+    let held: Vec<&Lease> = leases.iter().map(|(_, lease)| lease).collect();
+    match Lease::all_during(&held, call).await {
+        Ok(answers) if answers.len() == leases.len() => Ok(leases.into_iter().zip(answers).collect()),
+        Ok(_) => Err(lost()),
+        Err(error) => {
+            leases.into_iter().for_each(|(_, lease)| lease.end(outcome(&error)));
+            Err(error)
+        }
     }
 }
 
@@ -352,7 +412,7 @@ fn count<O>(cache: &Inner, mut reply: Reply<O>, missing: &[usize]) -> Reply<O> {
 }
 
 /// Waits for all of several futures, whichever comes first.
-async fn all<V>(mut waiting: Vec<Pin<Box<dyn Future<Output = V> + Send + '_>>>) -> Vec<V> {
+pub(crate) async fn all<V>(mut waiting: Vec<Pin<Box<dyn Future<Output = V> + Send + '_>>>) -> Vec<V> {
     let mut done: Vec<Option<V>> = waiting.iter().map(|_| None).collect();
     poll_fn(|cx| {
         for (future, done) in waiting.iter_mut().zip(&mut done) {

@@ -178,6 +178,8 @@ mod cache;
 mod counts;
 mod directive;
 mod door;
+#[cfg(feature = "redis")]
+mod fleet;
 mod flight;
 mod freshness;
 #[cfg(feature = "fuzzing")]
@@ -233,3 +235,5 @@ pub use self::{
     store::{Cursor, KeyRing, Keys, Secret},
 };
 pub use llm_core;
+#[cfg(feature = "redis")]
+pub use llm_redis;

@@ -44,8 +44,10 @@ pub async fn migrate(
         let live: Vec<_> = found.into_iter().filter(|entry| entry.live).map(|entry| entry.record).collect();
         let wanted = live.len() as u64;
         let latest = live.iter().map(|record| record.source.begun).max();
-        // What is invalidated there from now on must be later than what comes.
-        to.0.generations.advance(latest.unwrap_or(Moment::default()));
+        // What is invalidated there from now on must be later than what comes; a store with its own time sees to that.
+        if to.0.store.time().is_none() {
+            to.0.generations.advance(latest.unwrap_or(Moment::default()));
+        }
         let copied = to.0.store.write_records(live).await?;
         done.copied += copied;
         done.not_taken += wanted - copied;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What a store needs to know besides its address.
-#[cfg_attr(not(feature = "file"), expect(dead_code, reason = "memory needs less"))]
+#[cfg_attr(not(any(feature = "file", feature = "redis")), expect(dead_code, reason = "memory needs less"))]
 pub(crate) struct Opening {
     pub(crate) max_bytes: u64,
     pub(crate) policy: Policy,
@@ -26,6 +26,8 @@ pub(crate) struct Opening {
     pub(crate) secret: Option<Secret>,
     #[cfg(feature = "at-rest")]
     pub(crate) keys: Option<Arc<dyn Keys>>,
+    #[cfg(feature = "redis")]
+    pub(crate) fleet: crate::fleet::Fleet,
 }
 
 /// How many bytes a file holds where nothing is said.
@@ -34,6 +36,11 @@ const FILE_BYTES: u64 = 1 << 30;
 
 /// Opens the store of an address; memory without one.
 pub(crate) fn open(url: Option<StoreUrl>, opening: Opening) -> Result<Arc<dyn Store>, StoreError> {
+    #[cfg(feature = "redis")]
+    if opening.fleet.is_given() || matches!(&url, Some(StoreUrl { place: Place::Redis(_), .. })) {
+        let fleet = opening.fleet.clone();
+        return Ok(Arc::new(fleet.open(url, opening)?));
+    }
     let Some(url) = url else { return Ok(Arc::new(Memory::new(opening.max_bytes, opening.policy))) };
     let policy = url.policy.unwrap_or(opening.policy);
     match url.place {
@@ -49,6 +56,8 @@ pub(crate) fn open(url: Option<StoreUrl>, opening: Opening) -> Result<Arc<dyn St
                 Some(bytes) => Arc::new(Tiered::new(Memory::new(bytes, policy), Arc::new(file), url.memory_ttl, clock)),
             })
         }
+        #[cfg(feature = "redis")]
+        Place::Redis(_) => unreachable!("it was opened before"),
         #[cfg(not(feature = "file"))]
         Place::File(_) => unreachable!("no such address is read without the feature"),
     }

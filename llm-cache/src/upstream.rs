@@ -1,6 +1,10 @@
 //! What happens when a call must be made.
 
-use std::{ops::ControlFlow, sync::Arc, time::Instant};
+use std::{
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::Extensions;
 use llm_core::{
@@ -14,11 +18,11 @@ use crate::{
     audit::Auditor,
     door::Door,
     flight::{Boarding, Guard, Pass, Rest, Seat, Start},
-    inner::{Found, Inner, Stay, Stored},
+    inner::{Claimed, Found, Inner, Stay, Stored},
     key::Keys,
     refresh::{audit, refresh},
     service::{hit, stale},
-    store::Source,
+    store::{Lease, Outcome, Source},
 };
 
 /// A call on its way: which cache it went through, where it goes up, and what it wants of the cache.
@@ -181,8 +185,8 @@ where
     }
 }
 
-/// Asks upstream, for everybody, unless the answer has been stored meanwhile. The call stays in the table until its
-/// answer has ended and is stored.
+/// Asks upstream, for everybody, unless the answer has been stored meanwhile or another process brings it. The call stays
+/// in the table until its answer has ended and is stored.
 ///
 /// It goes up without its deadline: that is one caller's, and each caller minds his own.
 pub(crate) async fn ask<T, S>(
@@ -198,21 +202,39 @@ where
     T: Operation,
     S: Serves<T>,
 {
-    if let Some(stored) = cache.fresh::<Complete<T>>(&keys.answer, &directive).await {
-        return Ok(Arrival::Stored(stored));
-    }
-    call.deadline = None;
+    let until = patience(call.deadline.take());
+    let lease = match cache.claim::<Complete<T>>(&keys, &directive, call.priority, until).await {
+        Claimed::Stored(stored) => return Ok(Arrival::Stored(stored)),
+        Claimed::Lead(lease) => lease,
+        Claimed::Taken => Lease::free(),
+    };
     let store = storing::<T>(&cache, keys.answer.clone(), &call, &directive, source.clone());
-    let reply = drive(inner, call).await.inspect_err(|error| cache.refuse(&keys, error, source))?;
+    let reply = match lease.during(drive(inner, call)).await {
+        Ok(reply) => reply,
+        Err(error) => {
+            lease.end(outcome(&error));
+            cache.refuse(&keys, &error, source);
+            return Err(error);
+        }
+    };
+    let keeper = lease.keeper();
     let door = Arc::new(Door::new(guard));
     let reply = reply.on_end({
         let door = Arc::clone(&door);
         move |end, receipt| {
+            let outcome = if let End::Dropped(_) = end { Outcome::Left } else { Outcome::Over };
             store(end, receipt);
+            lease.end(outcome);
             door.shut();
         }
     });
-    let Reply { output, receipt, limits, extensions, .. } = reply;
+    let Reply { mut output, receipt, limits, extensions, .. } = reply;
+    if let Some(keep) = keeper {
+        output = output.watch(move |_| {
+            keep();
+            ControlFlow::Continue(())
+        });
+    }
     let answer = output.watch(Door::watcher(&door, cache.max_answer_bytes)).share();
     if let Shared::Live(live) = &answer {
         door.leads_to(live);
@@ -302,6 +324,21 @@ pub(crate) fn storing<T: Operation>(
             cache.store(key, Arc::new(answer.clone()), facts, stay);
         }
     }
+}
+
+/// The longest that a call waits for the answer to another process's.
+const MOST_PATIENCE: Duration = Duration::from_secs(600);
+
+/// Until when a call waits for another process: half of its time, so that the other half is left for a call of its own.
+pub(crate) fn patience(deadline: Option<Instant>) -> tokio::time::Instant {
+    let now = tokio::time::Instant::now();
+    let half = deadline.map(|deadline| deadline.saturating_duration_since(now.into_std()) / 2);
+    now + half.unwrap_or(MOST_PATIENCE).min(MOST_PATIENCE)
+}
+
+/// What a failed call means for other processes that wait for its answer.
+pub(crate) fn outcome(error: &Error) -> Outcome {
+    if is_personal(error) { Outcome::Left } else { Outcome::Over }
 }
 
 fn late() -> Error {

@@ -8,6 +8,8 @@ use std::{
 };
 
 use crate::Policy;
+#[cfg(feature = "redis")]
+use crate::fleet::RedisUrl;
 
 /// Where a cache keeps its answers, as text: in one environment variable, for example.
 ///
@@ -15,10 +17,13 @@ use crate::Policy;
 /// |---|---|
 /// | `memory:` | `max_bytes`, `policy` |
 /// | `file:///path` | `max_bytes`, `memory`, `memory_ttl`, `policy` |
+/// | `redis://user:password@host:port/db` | `memory`, `memory_ttl`, `policy`, `prefix`, `call_timeout`, `lease`, `invalidated_within` |
 ///
 /// `max_bytes` (`500000`, `64mb`, `2gb`; powers of 1024) bounds the place itself; `memory` puts that much memory in front of
-/// a file, for at most `memory_ttl` (`30s`, `5m`, `12h`, `7d`) an answer; `policy` is `lru` or `tinylfu` and the memory's.
-/// Paths are absolute; `%20` is a space.
+/// a file or Redis, for at most `memory_ttl` (`30s`, `5m`, `12h`, `7d`) an answer; `policy` is `lru` or `tinylfu` and the memory's.
+/// Paths are absolute; `%20` is a space. `rediss://` is Redis with TLS, `redis+cluster://host:port,host:port` a Cluster; what its
+/// parameters mean is told at [`CacheBuilder`](crate::CacheBuilder)'s setters, and `prefix` is what its keys begin with. A URL of
+/// Redis is never shown with its user and password, so what is shown does not read back.
 ///
 /// ```
 /// use llm_cache::StoreUrl;
@@ -36,12 +41,18 @@ pub struct StoreUrl {
     /// The bytes of memory in front.
     pub(crate) memory: Option<u64>,
     pub(crate) memory_ttl: Option<Duration>,
+    pub(crate) prefix: Option<String>,
+    pub(crate) call_timeout: Option<Duration>,
+    pub(crate) lease: Option<Duration>,
+    pub(crate) invalidated_within: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Memory,
     File(PathBuf),
+    #[cfg(feature = "redis")]
+    Redis(RedisUrl),
 }
 
 /// What is wrong with an address. It names the part, and shows none that may hold a password.
@@ -64,13 +75,16 @@ impl FromStr for StoreUrl {
             "memory" if matches!(place, "" | "//") => (Place::Memory, &["max_bytes", "policy"]),
             "memory" => return Err(UrlError::new("`memory:` has no path and no host: only `?` and parameters follow")),
             "file" => (Place::File(path(place)?), &["max_bytes", "memory", "memory_ttl", "policy"]),
+            #[cfg(feature = "redis")]
+            "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => (redis(scheme, place)?, REDIS_PARAMETERS),
+            #[cfg(not(feature = "redis"))]
             "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => return Err(UrlError::feature(scheme, "redis")),
             scheme => return Err(UrlError::scheme(scheme)),
         };
         if matches!(place, Place::File(_)) && cfg!(not(feature = "file")) {
             return Err(UrlError::feature("file", "file"));
         }
-        let mut url = Self { place, max_bytes: None, policy: None, memory: None, memory_ttl: None };
+        let mut url = Self::at(place);
         let mut known = Vec::new();
         for (at, parameter) in query.split('&').enumerate().filter(|(_, parameter)| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -93,11 +107,17 @@ impl FromStr for StoreUrl {
 }
 
 impl StoreUrl {
+    fn at(place: Place) -> Self {
+        let (max_bytes, policy, memory, memory_ttl) = Default::default();
+        let (prefix, call_timeout, lease, invalidated_within) = Default::default();
+        Self { place, max_bytes, policy, memory, memory_ttl, prefix, call_timeout, lease, invalidated_within }
+    }
+
     /// The file it is the address of, if it is one's.
     pub fn path(&self) -> Option<&Path> {
         match &self.place {
             Place::File(path) => Some(path),
-            Place::Memory => None,
+            _ => None,
         }
     }
 
@@ -118,6 +138,10 @@ impl StoreUrl {
                     _ => return Err(UrlError::new("`policy` is neither `lru` nor `tinylfu`")),
                 });
             }
+            "prefix" => self.prefix = Some(plain(name, value)?),
+            "call_timeout" => self.call_timeout = Some(time(name, value)?),
+            "lease" => self.lease = Some(time(name, value)?),
+            "invalidated_within" => self.invalidated_within = Some(time(name, value)?),
             _ => {}
         }
         Ok(())
@@ -134,7 +158,7 @@ impl UrlError {
     }
 
     fn scheme(scheme: &str) -> Self {
-        let allowed = "use `memory:` or `file:///path`";
+        let allowed = "use `memory:`, `file:///path` or `redis://host`";
         match is_plain(scheme) {
             true => Self(format!("`{scheme}:` is no scheme of a store: {allowed}")),
             false => Self(format!("what stands before the first colon is no scheme of a store: {allowed}")),
@@ -154,6 +178,20 @@ impl UrlError {
 fn is_plain(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || matches!(c, '_' | '+');
     (1..=16).contains(&text.len()) && text.chars().all(plain)
+}
+
+/// What a Redis URL may have behind its `?`.
+#[cfg(feature = "redis")]
+const REDIS_PARAMETERS: &[&str] =
+    &["memory", "memory_ttl", "policy", "prefix", "call_timeout", "lease", "invalidated_within"];
+
+/// A Redis URL without parameters. The rest of it is read when it is opened.
+#[cfg(feature = "redis")]
+fn redis(scheme: &str, place: &str) -> Result<Place, UrlError> {
+    match place.starts_with("//") && place.len() > 2 {
+        true => Ok(Place::Redis(RedisUrl(format!("{scheme}:{place}").into()))),
+        false => Err(UrlError(format!("`{scheme}:` has no host: write `{scheme}://host:port`"))),
+    }
 }
 
 /// The path behind `file:`.
@@ -206,6 +244,15 @@ fn bytes(name: &str, value: &str) -> Result<u64, UrlError> {
         .ok_or_else(|| UrlError(format!("`{name}` is no number of bytes, such as `500000`, `64mb` or `2gb`")))
 }
 
+/// What keys begin with.
+fn plain(name: &str, value: &str) -> Result<String, UrlError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    match !value.is_empty() && value.bytes().all(is_plain) {
+        true => Ok(value.to_owned()),
+        false => Err(UrlError(format!("`{name}` is made of letters, digits, `-`, `_` and `.`"))),
+    }
+}
+
 fn time(name: &str, value: &str) -> Result<Duration, UrlError> {
     let units = [("s", 1_000), ("ms", 1), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
     let millis = measure(value, &units)
@@ -226,6 +273,8 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Memory => f.write_str("memory:")?,
+            #[cfg(feature = "redis")]
+            Place::Redis(url) => write!(f, "{url}")?,
             Place::File(path) => {
                 f.write_str("file://")?;
                 for byte in path.to_string_lossy().bytes() {
@@ -241,11 +290,16 @@ impl fmt::Display for StoreUrl {
             Policy::Lru => "lru".to_owned(),
             Policy::TinyLfu => "tinylfu".to_owned(),
         });
+        let millis = |time: Option<Duration>| time.map(|time| format!("{}ms", time.as_millis()));
         let parameters = [
             ("max_bytes", self.max_bytes.map(|bytes| bytes.to_string())),
             ("memory", self.memory.map(|bytes| bytes.to_string())),
-            ("memory_ttl", self.memory_ttl.map(|ttl| format!("{}ms", ttl.as_millis()))),
+            ("memory_ttl", millis(self.memory_ttl)),
             ("policy", policy),
+            ("prefix", self.prefix.clone()),
+            ("call_timeout", millis(self.call_timeout)),
+            ("lease", millis(self.lease)),
+            ("invalidated_within", millis(self.invalidated_within)),
         ];
         let set = parameters.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
         for (at, (name, value)) in set.enumerate() {
@@ -288,8 +342,6 @@ mod tests {
         for (url, told) in [
             ("/tmp/x", "no scheme"),
             ("http://host", "`http:`"),
-            ("redis://host", "feature `redis`"),
-            ("rediss://user:hunter2@host", "feature `redis`"),
             ("memory:x", "no path"),
             ("memory:?memory=1", "`max_bytes`, `policy`"),
             ("memory:?max_bytes=many", "`max_bytes`"),
@@ -317,6 +369,35 @@ mod tests {
         }
     }
 
+    #[cfg(not(feature = "redis"))]
+    #[test]
+    fn redis_needs_its_feature() {
+        for url in ["redis://host", "rediss://user:hunter2@host"] {
+            let error = read(url).unwrap_err();
+            assert!(error.contains("feature `redis`") && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn redis_and_its_parameters() {
+        let url = read("redis://user:hunter2@host:1/2?memory=1mb&prefix=shop&lease=5s&invalidated_within=2s").unwrap();
+        assert_eq!((url.prefix.as_deref(), url.lease), (Some("shop"), Some(Duration::from_secs(5))));
+        let shown = format!("{url} {url:?}");
+        assert!(shown.contains("redis://***@host:1/2?memory=1048576&prefix=shop&lease=5000ms"), "{shown}");
+        assert!(!shown.contains("hunter2") && !shown.contains("user"), "{shown}");
+        for (url, told) in [
+            ("redis:", "no host"),
+            ("redis://:hunter2@h?max_bytes=1", "`max_bytes` is no parameter"),
+            ("redis://:hunter2@h?prefix=a:b", "`prefix`"),
+            ("redis://:hunter2@h?lease=0s", "`lease`"),
+            ("redis://:hunter2@h#x", "fragment"),
+        ] {
+            let error = read(url).unwrap_err();
+            assert!(error.contains(told) && !error.contains("hunter2"), "{url}: {error}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_panics_and_no_password_is_shown(before in "(memory|file|redis|[a-z]{0,9}):(//)?", text in "\\PC{0,40}", after in "\\PC{0,20}") {
@@ -330,6 +411,10 @@ mod tests {
         #[test]
         fn what_is_shown_reads_back(path in "(/[^\0/]{1,8}){1,4}", max in 1u64.., memory in proptest::option::of(1u64..), seconds in 1u64..1_000_000) {
             let url = StoreUrl {
+                prefix: None,
+                call_timeout: None,
+                lease: None,
+                invalidated_within: None,
                 place: if cfg!(feature = "file") { Place::File(path.into()) } else { Place::Memory },
                 max_bytes: Some(max),
                 policy: memory.map(|_| Policy::Lru),

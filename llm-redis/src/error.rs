@@ -109,6 +109,10 @@ impl Error {
         Self::new(ErrorKind::Closed, "this Redis handle was closed")
     }
 
+    pub(crate) fn setting(message: &str) -> Self {
+        Self::new(ErrorKind::BadSetting, message)
+    }
+
     pub(crate) fn unexpected(wanted: &str, got: &str) -> Self {
         Self::new(ErrorKind::UnexpectedReply, format!("the reply should be {wanted} and is {got}"))
     }

@@ -131,6 +131,10 @@ impl Redis {
         Self(Arc::new(Handle { shared, keeper }))
     }
 
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.0.shared.target.address.cluster
+    }
+
     fn offset_micros(&self) -> i64 {
         self.0.shared.offset_micros.load(Ordering::Relaxed)
     }

@@ -7,6 +7,7 @@
 //!
 //! - [`Redis::run`] sends a [`Command`] or a [`Script`] and never waits longer than one time-out, whatever happens.
 //! - [`Redis::run_all`] sends many commands in one round trip.
+//! - [`Redis::scan`] walks over the keys of one name.
 //! - [`Redis::subscribe`] listens to other processes, across reconnects, and tells when messages may be lost.
 //! - [`Names`] makes names of keys, `{prefix}:v1:{<hash tag>}:<name>`, which show nothing that a user wrote.
 //! - [`Redis::health`], [`Redis::events`] and [`Redis::stats`] tell how it is; [`Redis::close`] drains.
@@ -97,6 +98,7 @@ mod health;
 mod keeper;
 mod meter;
 mod name;
+mod scan;
 mod script;
 mod shared;
 mod translate;
@@ -110,6 +112,7 @@ pub use self::event::{Event, Events};
 pub use self::handle::Redis;
 pub use self::health::{Health, State, Stats};
 pub use self::name::{Key, Names, Place};
+pub use self::scan::Scanned;
 pub use self::script::{Script, ScriptCall};
 pub use self::value::Value;
 pub use self::wake::{Subscription, Wake};

@@ -74,6 +74,18 @@ impl Names {
         place.expect("some number has every slot").named("probe")
     }
 
+    /// What all keys of one name look like to the server.
+    pub(crate) fn pattern(&self, name: &'static str) -> String {
+        format!("{}:{LAYOUT}:{{*}}:{name}", self.prefix)
+    }
+
+    /// A key that the server named; `None` if it is none of these names.
+    pub(crate) fn read(&self, name: &str) -> Option<Key> {
+        let rest = name.strip_prefix(&*self.prefix)?.strip_prefix(':')?.strip_prefix(LAYOUT)?.strip_prefix(":{")?;
+        let (tag, _) = rest.split_once("}:")?;
+        Some(Key { name: name.into(), slot: crc16(tag.as_bytes()) % SLOTS })
+    }
+
     fn tagged(&self, tag: &str) -> Place {
         let start = format!("{}:{LAYOUT}:{{{tag}}}:", self.prefix).into();
         Place { start, key: self.key, slot: crc16(tag.as_bytes()) % SLOTS }
@@ -192,6 +204,15 @@ mod tests {
         assert!(!key(&[b"acme"]).contains("acme"));
         assert_eq!(key(&[b"ab", b"c"]), key(&[b"ab", b"c"]));
         assert_ne!(key(&[b"ab", b"c"]), key(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn a_key_that_was_named_reads_back() {
+        let key = names().hashed(&[b"acme"]).key("entry");
+        assert_eq!(names().read(key.as_str()), Some(key));
+        for other in ["llm:v1:entry", "llm:v2:{a}:entry", "shop:v1:{a}:entry", "llm:v1:{a"] {
+            assert_eq!(names().read(other), None, "{other}");
+        }
     }
 
     #[test]

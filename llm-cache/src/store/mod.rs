@@ -1,21 +1,27 @@
 //! Where entries lie: in memory, or further away.
 
 #[cfg(feature = "at-rest")]
+#[cfg_attr(not(any(feature = "file", feature = "redis")), expect(dead_code, reason = "no store needs it"))]
 mod at_rest;
 mod entry;
 #[cfg(feature = "file")]
 mod file;
+mod lease;
 #[cfg(feature = "at-rest")]
 mod listing;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "file")]
 mod tiered;
 mod weight;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::SystemTime};
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::at_rest::{fuzz_body, fuzz_frame};
+#[cfg(feature = "redis")]
+pub(crate) use self::redis::{RedisSettings, RedisStore};
 #[cfg(feature = "at-rest")]
 pub(crate) use self::{
     at_rest::{AtRest, Name, OWNER_BYTES, Record},
@@ -28,6 +34,7 @@ pub use self::{
 };
 pub(crate) use self::{
     entry::{Entry, Life, Source},
+    lease::{Claim, Claimant, Lease, Outcome},
     memory::Memory,
 };
 #[cfg(feature = "file")]
@@ -75,6 +82,26 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// The last moment that is remembered here: none told from now on may be before it.
     fn latest(&self) -> Moment {
         Moment::default()
+    }
+
+    /// The time that moments are told by, where it is not this machine's.
+    fn time(&self) -> Option<SystemTime> {
+        None
+    }
+
+    /// Whether what has these tags and began at a moment has not been invalidated elsewhere, as far as that is known here.
+    fn allows(&self, _tags: &[Tag], _begun: Moment) -> bool {
+        true
+    }
+
+    /// Whether calls are made by leases, so that each question is asked once among all who share the store.
+    fn leases(&self) -> bool {
+        false
+    }
+
+    /// Looks once more for what a call is about to be made for, and asks for the lease on making it.
+    fn claim<'a>(&'a self, _claimant: Claimant<'a>) -> Far<'a, Claim> {
+        at_once(Claim::Lead(Lease::free()))
     }
 
     /// Removes all entries of a tenant, and those that he bought for a scope. It may look at every entry.
@@ -126,6 +153,8 @@ pub(crate) struct Census {
     pub(crate) lost: u64,
     /// What it could not do behind its callers.
     pub(crate) failed: u64,
+    /// Leases that this process was granted, waited for, and lost before its call was over.
+    pub(crate) leases: [u64; 3],
 }
 
 /// What comes of a place further away.

@@ -21,6 +21,8 @@ mod killed;
 mod misuse;
 #[cfg(feature = "admin")]
 mod program;
+#[cfg(all(feature = "redis", unix))]
+mod redis;
 mod telling;
 mod upstream;
 mod vendor;

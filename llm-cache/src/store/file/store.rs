@@ -235,6 +235,7 @@ impl Store for FileStore {
             spoilt: load(spoilt),
             lost: load(lost),
             failed: load(failed),
+            ..Census::default()
         }
     }
 

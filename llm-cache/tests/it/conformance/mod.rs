@@ -20,6 +20,15 @@ pub(crate) struct Place {
     url: String,
     #[cfg(feature = "file")]
     _directory: Option<tempfile::TempDir>,
+    #[cfg(feature = "redis")]
+    redis: Option<Redis>,
+}
+
+/// A Redis, what its keys begin with, and how long memory in front of it keeps answers.
+#[cfg(feature = "redis")]
+struct Redis {
+    builder: llm_cache::llm_redis::RedisBuilder,
+    memory_ttl: Duration,
 }
 
 impl Place {
@@ -29,6 +38,8 @@ impl Place {
             url: "memory:?policy=lru".to_owned(),
             #[cfg(feature = "file")]
             _directory: None,
+            #[cfg(feature = "redis")]
+            redis: None,
         }
     }
 
@@ -47,7 +58,27 @@ impl Place {
     fn in_file(parameters: &str) -> Self {
         let directory = directory();
         let path = directory.path().join("answers").display().to_string();
-        Self { clock: noon(), url: format!("file://{path}?{parameters}"), _directory: Some(directory) }
+        Self { url: format!("file://{path}?{parameters}"), _directory: Some(directory), ..Self::memory() }
+    }
+
+    /// A Redis that others use too, under other names.
+    #[cfg(feature = "redis")]
+    pub(crate) fn redis(url: &str, certificate: Option<&str>, prefix: &str) -> Self {
+        let patience = Duration::from_secs(20);
+        let mut builder = llm_cache::llm_redis::Redis::builder(url).prefix(prefix).call_timeout(patience);
+        if let Some(certificate) = certificate {
+            builder = builder.root_certificates(certificate);
+        }
+        Self { redis: Some(Redis { builder, memory_ttl: Duration::from_secs(10) }), ..Self::memory() }
+    }
+
+    /// With memory in front of Redis that keeps nothing for any time.
+    #[cfg(feature = "redis")]
+    pub(crate) fn without_memory(mut self) -> Self {
+        if let Some(redis) = &mut self.redis {
+            redis.memory_ttl = Duration::ZERO;
+        }
+        self
     }
 
     #[cfg(feature = "file")]
@@ -70,6 +101,11 @@ impl Place {
 
     fn open_at(&self, parameters: &str, set: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Cache {
         let builder = Cache::builder("tests").ttl(Duration::from_secs(60)).clock(self.clock.clone());
+        #[cfg(feature = "redis")]
+        if let Some(Redis { builder: redis, memory_ttl }) = &self.redis {
+            let redis = redis.clone().spawn().expect("the settings are right");
+            return set(builder).redis(redis).memory_ttl(*memory_ttl).build().expect("the settings are right");
+        }
         set(builder).open(&format!("{}{parameters}", self.url)).expect("the settings are right")
     }
 }
@@ -86,6 +122,16 @@ fn noon() -> ManualClock {
     ManualClock::at_unix(1_700_000_000)
 }
 
+/// Prints a case's name where it fails.
+#[cfg(all(feature = "redis", unix))]
+async fn named(name: &'static str, case: impl Future<Output = ()>) {
+    use futures_util::FutureExt;
+    if let Err(panic) = std::panic::AssertUnwindSafe(case).catch_unwind().await {
+        eprintln!("the case {name} fails");
+        std::panic::resume_unwind(panic);
+    }
+}
+
 macro_rules! conformance {
     ($($module:ident: $($case:ident)*;)*) => {
         conformance!(@over memory: $($($module $case)*)*);
@@ -93,6 +139,19 @@ macro_rules! conformance {
         conformance!(@over file: $($($module $case)*)*);
         #[cfg(feature = "file")]
         conformance!(@over tiered: $($($module $case)*)*);
+
+        /// All cases but those on how much is held, which is the server's to say.
+        #[cfg(all(feature = "redis", unix))]
+        pub(crate) async fn over_redis(place: impl Fn(&str) -> Place) {
+            let mut cases: Vec<futures_util::future::LocalBoxFuture<'_, ()>> = Vec::new();
+            $($(
+                let name = stringify!($case);
+                if stringify!($module) != "room" {
+                    cases.push(Box::pin(named(name, $module::$case(place(name)))));
+                }
+            )*)*
+            futures_util::future::join_all(cases).await;
+        }
     };
     (@over $place:ident: $($module:ident $case:ident)*) => {
         mod $place {

@@ -1,0 +1,111 @@
+//! A hit in Redis through the whole cache layer, and what is left of it without the layer: the same bytes by one `GET` on
+//! the same connection.
+
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use llm_cache::{
+    Cache, Cached,
+    llm_redis::{Command, Key, Redis},
+};
+use llm_core::{Call, ChatRequest, ChatResponse, Origin};
+use llm_testkit::redis::RedisServer;
+use tokio::runtime::{Builder, Runtime};
+use tower::Service;
+
+use crate::hit::{AtOnce, Warm};
+
+/// A server, a cache without memory in front of it, and a question that it knows.
+#[derive(Debug)]
+pub struct Remote {
+    runtime: Runtime,
+    redis: Redis,
+    cache: Cache,
+    service: Cached<AtOnce>,
+    /// The question.
+    pub call: Call<ChatRequest>,
+    /// Its answer.
+    pub answer: ChatResponse,
+    entry: Key,
+    next: AtomicU64,
+    _server: RedisServer,
+}
+
+impl Remote {
+    /// A fresh server that holds one answer of 2 KB.
+    ///
+    /// # Panics
+    ///
+    /// If there is no `redis-server`.
+    pub fn new() -> Self {
+        let server = RedisServer::spawn();
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+        let Warm { call, answer, .. } = Warm::new();
+        let (redis, cache, service, entry) = runtime.block_on(async {
+            let redis = Redis::builder(server.url()).call_timeout(Duration::from_secs(10)).spawn();
+            let redis = redis.expect("the URL is right");
+            let hour = Duration::from_secs(3600);
+            let cache = Cache::builder("bench").redis(redis.clone()).max_bytes(1).invalidated_within(hour).build();
+            let cache = cache.expect("the settings are right");
+            let mut service = Cached::new(AtOnce::new(answer.clone()), cache.clone());
+            service.call(call.clone()).await.expect("it is answered");
+            cache.close().await.expect("it is written");
+            let found = redis.scan("entry", None, 1_000).await.expect("the server is there");
+            (redis, cache, service, found.keys.into_iter().next().expect("there is one entry"))
+        });
+        Self { runtime, redis, cache, service, call, answer, entry, next: AtomicU64::new(0), _server: server }
+    }
+
+    /// So many hits at once.
+    pub fn hits(&self, calls: usize) {
+        let ask = async || {
+            let reply = self.service.clone().call(self.call.clone()).await.expect("it is stored");
+            assert!(matches!(reply.receipt.origin(), Origin::Cache { tier: "redis", .. }));
+        };
+        self.runtime.block_on(join_all((0..calls).map(|_| ask())));
+    }
+
+    /// So many bare `GET`s of the same value at once.
+    pub fn gets(&self, calls: usize) {
+        let get = async || drop(self.redis.run(Command::get(&self.entry)).await.expect("it is there"));
+        self.runtime.block_on(join_all((0..calls).map(|_| get())));
+    }
+
+    /// So many misses at once that lead, fail, and give their leases back.
+    pub fn leases(&self, calls: usize) {
+        let lease = async || {
+            let key = self.new_key();
+            let failed = self.cache.get_or_call(&key, || async { Err::<u64, _>(io::Error::other("as asked")) }).await;
+            assert!(failed.is_err());
+        };
+        self.runtime.block_on(join_all((0..calls).map(|_| lease())));
+    }
+
+    /// So many misses at once that lead, and whose answers are written.
+    pub fn stores(&self, calls: usize) {
+        let store = async || {
+            let (key, answer) = (self.new_key(), self.answer.clone());
+            let stored = self.cache.get_or_call(&key, || async { Ok::<_, io::Error>(answer) }).await;
+            assert!(stored.is_ok());
+        };
+        self.runtime.block_on(async {
+            join_all((0..calls).map(|_| store())).await;
+            self.cache.close().await.expect("it is written");
+        });
+    }
+
+    fn new_key(&self) -> llm_cache::Key {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        self.cache.key("acme", "bench", &n).expect("a number serializes")
+    }
+}
+
+impl Default for Remote {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,131 @@
+//! Settings of caches that share their answers through Redis.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use llm_redis::Redis;
+
+use crate::{
+    CacheBuilder, StoreError, StoreUrl,
+    opening::Opening,
+    store::{AtRest, Memory, RedisSettings, RedisStore},
+    url::Place,
+};
+
+/// How a fleet shares answers.
+#[derive(Clone)]
+pub(crate) struct Fleet {
+    redis: Option<Redis>,
+    memory_ttl: Duration,
+    lease: Duration,
+    bound: Duration,
+    call_timeout: Duration,
+}
+
+/// A Redis URL without our parameters. It is shown without user and password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RedisUrl(pub(crate) Arc<str>);
+
+/// The shortest lease: waiters look no more often.
+const LEAST_LEASE: Duration = Duration::from_secs(1);
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self {
+            redis: None,
+            memory_ttl: Duration::from_secs(60),
+            lease: Duration::from_secs(10),
+            bound: Duration::from_secs(1),
+            call_timeout: Duration::from_millis(50),
+        }
+    }
+}
+
+impl CacheBuilder {
+    /// Keeps the answers in a Redis that is open already, and memory of [`max_bytes`](Self::max_bytes) in front of it, instead
+    /// of the store of an address. Several caches and other layers can share the handle. A call waits for it at most twice,
+    /// each time for its [`call_timeout`](llm_redis::RedisBuilder::call_timeout).
+    pub fn redis(mut self, redis: Redis) -> Self {
+        self.fleet.redis = Some(redis);
+        self
+    }
+
+    /// How long memory in front of Redis keeps an answer: a minute by default. An answer that one process
+    /// [removes](crate::Cache::remove) may be served by the others for as long.
+    pub fn memory_ttl(mut self, ttl: Duration) -> Self {
+        self.fleet.memory_ttl = ttl;
+        self
+    }
+
+    /// How long the other processes wait for one that makes a call and says nothing more: ten seconds by default, a second
+    /// at least. Whoever makes a call says each third of that time that he still does.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.fleet.lease = lease.max(LEAST_LEASE);
+        self
+    }
+
+    /// How soon what one process invalidates is served by none: one second by default. A process that looks things up asks
+    /// Redis twice in that time what was invalidated.
+    pub fn invalidated_within(mut self, bound: Duration) -> Self {
+        self.fleet.bound = bound.max(Duration::from_millis(1));
+        self
+    }
+
+    /// The longest that a call waits for a Redis of an address, all in all: 50 ms by default, of which each of its two round
+    /// trips may take half.
+    pub fn redis_timeout(mut self, timeout: Duration) -> Self {
+        self.fleet.call_timeout = timeout.max(Duration::from_millis(2));
+        self
+    }
+}
+
+impl Fleet {
+    /// Opens the store of an address, or of the handle that was given.
+    pub(crate) fn open(self, url: Option<StoreUrl>, opening: Opening) -> Result<RedisStore, StoreError> {
+        let Opening { max_bytes, policy, clock, grace, secret, keys, .. } = opening;
+        let bytes = url.as_ref().and_then(|url| url.memory).unwrap_or(max_bytes);
+        let policy = url.as_ref().and_then(|url| url.policy).unwrap_or(policy);
+        let memory_ttl = url.as_ref().and_then(|url| url.memory_ttl).unwrap_or(self.memory_ttl);
+        let lease = url.as_ref().and_then(|url| url.lease).unwrap_or(self.lease).max(LEAST_LEASE);
+        let bound = url.as_ref().and_then(|url| url.invalidated_within).unwrap_or(self.bound);
+        let redis = match (self.redis, url) {
+            (Some(redis), _) => redis,
+            (None, Some(StoreUrl { place: Place::Redis(address), prefix, call_timeout, .. })) => {
+                let call_timeout = call_timeout.unwrap_or(self.call_timeout) / 2;
+                let mut builder = Redis::builder(&*address.0).call_timeout(call_timeout).instance("llm-cache");
+                if let Some(prefix) = prefix {
+                    builder = builder.prefix(&*prefix);
+                }
+                if let Some(secret) = &secret {
+                    builder =
+                        builder.name_secret(secret.derive("llm-cache 2026-11 names in redis v1").expose().to_vec());
+                }
+                builder.spawn().map_err(|error| StoreError::new("redis", error.to_string()))?
+            }
+            (None, _) => unreachable!("there is a handle or an address"),
+        };
+        let (codec, front) = (AtRest::new(secret.as_ref(), keys), Memory::new(bytes, policy));
+        RedisStore::spawn(RedisSettings { redis, codec, clock, front, memory_ttl, grace, lease, bound })
+    }
+
+    /// Whether there is a handle.
+    pub(crate) fn is_given(&self) -> bool {
+        self.redis.is_some()
+    }
+}
+
+/// With stars for user and password.
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or((&self.0, ""));
+        match rest.rsplit_once('@') {
+            Some((_, hosts)) => write!(f, "{scheme}://***@{hosts}"),
+            None => write!(f, "{scheme}://{rest}"),
+        }
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisUrl({self})")
+    }
+}

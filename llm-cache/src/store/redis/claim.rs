@@ -1,0 +1,172 @@
+//! One process makes a call, and the others wait for its answer.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use llm_redis::{Subscription, Value, Wake};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    queue::{Job, Queue},
+    scripts::CLAIM,
+    shared::{Shared, Ticket},
+    value,
+};
+use crate::{
+    Key,
+    store::{Claim, Claimant, Lease, Outcome, lease::Hold},
+};
+
+/// How long a waiter sleeps at least before he looks himself: messages may be lost.
+const CHECK: Duration = Duration::from_secs(1);
+/// How often a value is looked at that does not serve, because another took its place.
+const LOOKS: u32 = 4;
+
+/// What says to waiters that each is to make a call of his own. Whatever else they hear, they look again.
+pub(super) const OVER: &str = "over";
+
+/// The lease that this process holds on a call.
+struct Held {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    key: Key,
+    ticket: Ticket,
+    since: Instant,
+    /// When it was kept last, in milliseconds since then.
+    kept: AtomicU64,
+}
+
+/// What the server says to a claim.
+enum Said {
+    Granted,
+    Value(Bytes),
+    /// It is somebody else's yet, for so long.
+    Taken(Duration),
+}
+
+/// Looks for an answer, takes the lease on the call that brings it, or waits for whoever has it.
+pub(super) async fn claim(shared: &Arc<Shared>, queue: &Arc<Queue>, claimant: Claimant<'_>) -> Claim {
+    let ticket = shared.ticket(claimant.keys, claimant.priority);
+    let (mut seen, mut looks, mut wakes) = (Bytes::new(), 0, None);
+    loop {
+        let said = ask(shared, &ticket, &seen).await;
+        let left = match said {
+            Ok(Said::Granted) => {
+                shared.counts.granted.fetch_add(1, Ordering::Relaxed);
+                return Claim::Lead(held(shared, queue, &claimant.keys.answer, ticket));
+            }
+            Ok(Said::Value(found)) => {
+                if let Some(entry) = current(shared, &claimant.keys.answer, &found).await
+                    && (claimant.serves)(&entry)
+                {
+                    return Claim::Found(entry);
+                }
+                looks += 1;
+                if looks == LOOKS {
+                    return Claim::Lead(Lease::free());
+                }
+                seen = found.slice_ref(value::stamp(&found));
+                continue;
+            }
+            Ok(Said::Taken(left)) => left,
+            Err(error) => {
+                shared.fail(&error);
+                // It may have been granted all the same.
+                return Claim::Lead(match error.may_have_run() {
+                    true => held(shared, queue, &claimant.keys.answer, ticket),
+                    false => Lease::free(),
+                });
+            }
+        };
+        if Instant::now() >= claimant.until {
+            return Claim::Taken;
+        }
+        if wait(shared, &ticket, &mut wakes, left, claimant.until).await {
+            return Claim::Lead(Lease::free());
+        }
+    }
+}
+
+async fn ask(shared: &Shared, ticket: &Ticket, seen: &Bytes) -> Result<Said, llm_redis::Error> {
+    let millis = millis(shared.lease);
+    let call = CLAIM.on(&[&ticket.entry, &ticket.lease]).arg(ticket.token.clone()).arg(millis).arg(seen.clone());
+    Ok(match shared.redis.run(call).await? {
+        Value::Int(0) => Said::Granted,
+        Value::Int(left) => Said::Taken(Duration::from_millis(u64::try_from(left).unwrap_or_default())),
+        other => other.bytes()?.map_or(Said::Granted, Said::Value),
+    })
+}
+
+/// Waits for a message, or for the time to look. Tells whether to wait no more: the call that was waited for is over, and
+/// has brought nothing.
+async fn wait(
+    shared: &Shared,
+    ticket: &Ticket,
+    wakes: &mut Option<Subscription>,
+    left: Duration,
+    until: Instant,
+) -> bool {
+    // A lease that is about to end is looked at when it has ended.
+    let nap = if left < 2 * CHECK { left.max(CHECK) } else { CHECK };
+    let alarm = until.min(Instant::now() + nap);
+    if wakes.is_none() {
+        shared.counts.awaited.fetch_add(1, Ordering::Relaxed);
+        *wakes = shared.redis.subscribe(&ticket.channel).ok();
+    }
+    let message = match wakes {
+        Some(wakes) => timeout_at(alarm, wakes.next()).await,
+        None => timeout_at(alarm, std::future::pending()).await,
+    };
+    match message {
+        Ok(Some(Wake::Message(message))) => message == OVER,
+        // The handle was closed.
+        Ok(None) => true,
+        Ok(Some(_)) | Err(_) => false,
+    }
+}
+
+/// The entry in a value, judged by what is known now.
+async fn current(shared: &Shared, key: &Key, found: &Bytes) -> Option<Arc<crate::store::Entry>> {
+    if !shared.dropped.is_current(Instant::now()) {
+        shared.sync().await.ok()?;
+    }
+    shared.entry(key, found)
+}
+
+fn held(shared: &Arc<Shared>, queue: &Arc<Queue>, key: &Key, ticket: Ticket) -> Lease {
+    shared.hold(key, ticket.clone());
+    let (shared, queue, key, since) = (Arc::clone(shared), Arc::clone(queue), key.clone(), Instant::now());
+    Lease::new(Held { shared, queue, key, ticket, since, kept: AtomicU64::new(0) })
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Hold for Held {
+    fn pace(&self) -> Duration {
+        self.shared.lease / 3
+    }
+
+    fn keep(&self) {
+        let (now, pace) = (millis(self.since.elapsed()), millis(self.pace()));
+        let due = |kept: u64| (now >= kept + pace * 3 / 4).then_some(now);
+        if self.kept.fetch_update(Ordering::AcqRel, Ordering::Acquire, due).is_ok() {
+            self.queue.add(Job::Keep(self.ticket.clone()));
+        }
+    }
+
+    fn end(&self, outcome: Outcome) {
+        // A stored answer has ended it.
+        if self.shared.unhold_one(&self.key, &self.ticket) {
+            let message = if outcome == Outcome::Over { OVER } else { "left" };
+            self.queue.release(self.ticket.clone(), message);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What was invalidated, as far as this process knows, and how far it may be trusted. It is told the time.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::time::Instant;
+
+use crate::generations::Moment;
+
+/// A copy of the server's generations: an answer is good if its call began after each of its tags was dropped last.
+///
+/// All moments are the server's time. This process knows it from what the server last told, when that arrived, and what
+/// has passed since: never later than it is. So a call that began before a tag was dropped never looks younger.
+pub(super) struct Dropped {
+    /// How long a copy is good.
+    bound: Duration,
+    start: Instant,
+    /// In microseconds since the start: until then nothing can have been invalidated for longer than the bound and not be
+    /// known here.
+    known_until: AtomicU64,
+    /// The same, but because nobody can be asked.
+    excused_until: AtomicU64,
+    table: RwLock<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// `None` until the server has told something.
+    last: Option<Last>,
+    /// Everything before is invalid.
+    floor: Moment,
+    /// The last moment of anything below.
+    newest: Moment,
+    tags: HashMap<[u8; 32], Moment>,
+}
+
+/// What the server told last.
+struct Last {
+    epoch: i64,
+    /// Its time, in microseconds since 1970.
+    at: u64,
+    received: Instant,
+    /// The last moment that it told all of, in microseconds.
+    since: u64,
+}
+
+/// What the server tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct News {
+    pub(super) epoch: i64,
+    pub(super) floor: u64,
+    pub(super) at: u64,
+    pub(super) tags: Vec<([u8; 32], u64)>,
+}
+
+/// For how long nobody is asked after nobody could be.
+const EXCUSE: Duration = Duration::from_millis(100);
+
+impl Dropped {
+    pub(super) fn new(bound: Duration, start: Instant) -> Self {
+        let (known_until, excused_until, table) = Default::default();
+        Self { bound, start, known_until, excused_until, table }
+    }
+
+    /// Whether all that was invalidated longer ago than the bound is known.
+    pub(super) fn is_current(&self, now: Instant) -> bool {
+        self.micros(now) < self.known_until.load(Ordering::Acquire)
+    }
+
+    /// Whether what is in memory may be served without asking: it is current, or there is nobody to ask.
+    pub(super) fn vouches(&self, now: Instant) -> bool {
+        self.is_current(now) || self.micros(now) < self.excused_until.load(Ordering::Acquire)
+    }
+
+    /// Nobody can be asked.
+    pub(super) fn excuse(&self, now: Instant) {
+        self.excused_until.fetch_max(self.micros(now + EXCUSE.min(self.bound)), Ordering::AcqRel);
+    }
+
+    /// What to ask for: the epoch and the moment that are known.
+    pub(super) fn known(&self) -> (i64, u64) {
+        self.read().last.as_ref().map_or((0, 0), |last| (last.epoch, last.since))
+    }
+
+    /// Takes in what the server told between two moments.
+    pub(super) fn learn(&self, news: &News, asked: Instant, received: Instant) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let is_late = |last: &Last| asked < last.received && news.at < last.at;
+        if table.last.as_ref().is_some_and(is_late) {
+            return;
+        }
+        let same = table.last.as_ref().is_some_and(|last| last.epoch == news.epoch);
+        if !same {
+            table.tags.clear();
+        }
+        table.floor = moment(news.floor);
+        for (tag, at) in &news.tags {
+            let known = table.tags.entry(*tag).or_default();
+            *known = moment(*at).max(*known);
+        }
+        let floor = table.floor;
+        table.tags.retain(|_, at| *at > floor);
+        table.newest = table.tags.values().copied().max().unwrap_or_default().max(floor);
+        let since = news.tags.iter().map(|(_, at)| *at).max().unwrap_or_default();
+        let since = since.max(table.last.as_ref().filter(|_| same).map_or(0, |last| last.since));
+        table.last = Some(Last { epoch: news.epoch, at: news.at, received, since });
+        drop(table);
+        self.known_until.fetch_max(self.micros(asked + self.bound), Ordering::AcqRel);
+    }
+
+    /// The server's time, or a little before; 1970 as long as it has told nothing.
+    pub(super) fn time(&self, now: Instant) -> SystemTime {
+        let table = self.read();
+        let Some(last) = &table.last else { return UNIX_EPOCH };
+        let passed = now.saturating_duration_since(last.received);
+        // Clocks differ in their pace by less than 500 in a million.
+        let passed = passed - passed / 2_000;
+        let told = UNIX_EPOCH + Duration::from_micros(last.at) + passed;
+        // What is known to have been dropped was dropped before now.
+        told.max(UNIX_EPOCH + Duration::from_nanos(table.newest.nanos().saturating_add(1)))
+    }
+
+    /// Whether what has these tags and began at a moment is still good. What began before the server told anything is good
+    /// until it does.
+    pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, begun: Moment) -> bool {
+        let table = self.read();
+        if table.last.is_none() || begun > table.newest {
+            return true;
+        }
+        begun > table.floor && tags.into_iter().all(|tag| table.tags.get(&tag).is_none_or(|dropped| begun > *dropped))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn micros(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+fn moment(micros: u64) -> Moment {
+    Moment::from_nanos(micros.saturating_mul(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MILLI: Duration = Duration::from_millis(1);
+
+    fn news(epoch: i64, floor: u64, at: u64, tags: &[(u8, u64)]) -> News {
+        News { epoch, floor, at, tags: tags.iter().map(|(tag, at)| ([*tag; 32], *at)).collect() }
+    }
+
+    fn told(dropped: &Dropped, now: Instant) -> Moment {
+        Moment::from_nanos(u64::try_from(dropped.time(now).duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_current_for_the_bound_after_it_was_asked_for() {
+        let start = Instant::now();
+        let dropped = Dropped::new(SECOND, start);
+        assert!(!dropped.vouches(start));
+        dropped.learn(&news(-1, 5, 5, &[]), start + MILLI, start + 300 * MILLI);
+        assert!(dropped.is_current(start + SECOND) && !dropped.vouches(start + SECOND + MILLI));
+        dropped.excuse(start + 2 * SECOND);
+        assert!(dropped.vouches(start + 2 * SECOND + 99 * MILLI) && !dropped.is_current(start + 2 * SECOND));
+        assert!(!dropped.vouches(start + 2 * SECOND + 100 * MILLI));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_began_before_a_drop_never_looks_younger_and_one_after_it_is_good() {
+        let start = Instant::now();
+        let dropped = Dropped::new(SECOND, start);
+        // It said 1 s when 100 ms of the way were behind, and that arrived after 300 ms.
+        dropped.learn(&news(-1, 7, 1_000_000, &[]), start, start + 300 * MILLI);
+        let before = told(&dropped, start + 400 * MILLI);
+        assert!(before <= moment(1_300_000) && before > moment(1_099_000));
+        dropped.learn(&news(-1, 7, 1_400_000, &[(3, 1_350_000)]), start + 450 * MILLI, start + 500 * MILLI);
+        let after = told(&dropped, start + 500 * MILLI);
+        assert!(
+            !dropped.allow([[3; 32]], before) && dropped.allow([[4; 32]], before) && dropped.allow([[3; 32]], after)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_dropped_is_before_now_even_if_the_server_was_quicker() {
+        let start = Instant::now();
+        let dropped = Dropped::new(SECOND, start);
+        dropped.learn(&news(-1, 7, 1_000, &[(3, 1_500)]), start, start);
+        assert!(dropped.allow([[3; 32]], told(&dropped, start)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_epoch_forgets_the_tags_and_drops_what_was_before_it() {
+        let start = Instant::now();
+        let dropped = Dropped::new(SECOND, start);
+        assert!(dropped.allow([], Moment::from_nanos(1)), "nothing is known yet");
+        dropped.learn(&news(-1, 7, 10, &[(3, 9)]), start, start);
+        assert!(!dropped.allow([], Moment::from_nanos(1)));
+        assert_eq!(dropped.known(), (-1, 9));
+        dropped.learn(&news(-1, 7, 12, &[]), start + MILLI, start + MILLI);
+        assert_eq!(dropped.known(), (-1, 9));
+        dropped.learn(&news(-2, 20, 20, &[]), start + SECOND, start + SECOND);
+        assert_eq!(dropped.known(), (-2, 0));
+        assert!(!dropped.allow([], moment(20)) && dropped.allow([[3; 32]], moment(21)));
+        // An answer that was long on its way.
+        dropped.learn(&news(-1, 7, 13, &[(4, 13)]), start + 2 * MILLI, start + 2 * SECOND);
+        assert_eq!(dropped.known(), (-2, 0));
+    }
+}

@@ -1,0 +1,111 @@
+//! What runs on the server. Each is right when it runs twice.
+
+use std::sync::LazyLock;
+
+use llm_redis::Script;
+
+/// The value, if it is another than the one seen; else the lease, or how long somebody else has it yet, in milliseconds.
+///
+/// Entry, lease; token, milliseconds, stamp of the value seen.
+pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local stamp = redis.call('GETRANGE', KEYS[1], 0, 15)
+         if stamp ~= '' and stamp ~= ARGV[3] then return redis.call('GET', KEYS[1]) end
+         if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
+         if redis.call('GET', KEYS[2]) == ARGV[1] then return 0 end
+         return math.max(1, redis.call('PTTL', KEYS[2]))",
+    )
+});
+
+/// Stores a value, and ends the lease that it was bought by, even if it cannot be stored.
+///
+/// Entry, lease, channel; value, milliseconds or 0, token.
+pub(super) static STORE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local stored
+         if ARGV[2] == '0' then stored = redis.pcall('SET', KEYS[1], ARGV[1])
+         else stored = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+         if redis.call('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
+         redis.call('PUBLISH', KEYS[3], stored['err'] and 'over' or 'stored')
+         return stored",
+    )
+});
+
+/// Stores a value that was copied from elsewhere, unless one is there that was stored no earlier.
+///
+/// Entry; value, milliseconds or 0.
+pub(super) static COPY: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local known = redis.call('GETRANGE', KEYS[1], 0, 7)
+         if known ~= '' then
+           local a, b = struct.unpack('>I4I4', known)
+           local c, d = struct.unpack('>I4I4', ARGV[1])
+           if a > c or (a == c and b >= d) then return 0 end
+         end
+         if ARGV[2] == '0' then redis.call('SET', KEYS[1], ARGV[1])
+         else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+         return 1",
+    )
+});
+
+/// Keeps a lease; tells whether it was still there.
+///
+/// Lease; token, milliseconds.
+pub(super) static KEEP: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+         return redis.call('PEXPIRE', KEYS[1], ARGV[2])",
+    )
+});
+
+/// Gives a lease back, and tells those who wait why.
+///
+/// Lease, channel; token, message.
+pub(super) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+         return redis.call('PUBLISH', KEYS[2], ARGV[2])",
+    )
+});
+
+/// What was invalidated since, and the time now. Begins an epoch if there is none; another epoch tells everything.
+///
+/// Set; epoch known, moment known, number of a new epoch.
+pub(super) static SYNC: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local at = string.format('%d', now())
+         local epoch = redis.call('ZSCORE', KEYS[1], 'epoch')
+         if not epoch then
+           redis.call('ZADD', KEYS[1], ARGV[3], 'epoch', at, 'floor')
+           epoch = ARGV[3]
+         end
+         local since = epoch == ARGV[1] and '(' .. ARGV[2] or '0'
+         local floor = redis.call('ZSCORE', KEYS[1], 'floor')
+         local dropped = redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf', 'WITHSCORES')
+         for n = 2, #dropped, 2 do dropped[n] = string.format('%d', dropped[n]) end
+         return {string.format('%d', epoch), string.format('%d', floor), at, dropped}",
+    )
+});
+
+/// Drops a tag, or everything where there is none, or where there are too many; tells everybody.
+///
+/// Set, channel; tag or nothing, most tags, number of a new epoch.
+pub(super) static DROP: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local at = now()
+         local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+         if last and tonumber(last) >= at then at = tonumber(last) + 1 end
+         at = string.format('%d', at)
+         if not redis.call('ZSCORE', KEYS[1], 'epoch') then
+           redis.call('ZADD', KEYS[1], ARGV[3], 'epoch', at, 'floor')
+         end
+         local is_new = ARGV[1] ~= '' and not redis.call('ZSCORE', KEYS[1], ARGV[1])
+         if ARGV[1] == '' or (is_new and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) + 2) then
+           redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, '+inf')
+           redis.call('ZADD', KEYS[1], at, 'floor')
+         end
+         if ARGV[1] ~= '' then redis.call('ZADD', KEYS[1], at, ARGV[1]) end
+         redis.call('PUBLISH', KEYS[2], at)
+         return at",
+    )
+});

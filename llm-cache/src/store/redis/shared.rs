@@ -1,0 +1,312 @@
+//! What the store, its tasks and its leases share.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use llm_core::{Clock, Priority};
+use llm_redis::{Command, Error, ErrorKind, Key as Spot, Place, Redis, Value};
+use tokio::time::Instant;
+
+use super::{
+    dropped::{Dropped, News},
+    scripts::SYNC,
+    value,
+};
+use crate::{
+    Key, StoreError,
+    generations::Moment,
+    key::{Keys, Lent},
+    store::{AtRest, Census, Entry, Life, Listed, Memory, Name, Record, Source, Store, at_rest::nanos},
+};
+
+pub(super) struct Shared {
+    pub(super) redis: Redis,
+    pub(super) codec: AtRest,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) front: Memory,
+    /// How long the memory keeps an entry.
+    pub(super) memory_ttl: Duration,
+    /// For how long past its time an entry can be of use.
+    pub(super) grace: Duration,
+    pub(super) lease: Duration,
+    pub(super) bound: Duration,
+    pub(super) dropped: Dropped,
+    pub(super) counts: Counts,
+    /// Somebody has looked something up since what is invalidated was asked for last.
+    pub(super) used: AtomicBool,
+    /// The leases of calls of this process, by what their answers are stored under.
+    held: Mutex<HashMap<Key, Vec<Ticket>>>,
+    /// What is queued to be written, and can be read until it is.
+    queued: Mutex<HashMap<Key, Arc<Entry>>>,
+}
+
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) spoilt: AtomicU64,
+    pub(super) lost: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) granted: AtomicU64,
+    pub(super) awaited: AtomicU64,
+    pub(super) expired: AtomicU64,
+}
+
+/// A lease: where it lies, and what shows that it is this one's.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) entry: Spot,
+    pub(super) lease: Spot,
+    pub(super) channel: Spot,
+    pub(super) token: Bytes,
+}
+
+/// What an entry's time on the server is longer than its use, so that no clock's error cuts it short.
+const SLACK: Duration = Duration::from_secs(60);
+/// Clocks of the fleet's machines differ by less than this.
+const SKEW: Duration = Duration::from_secs(60);
+/// How many values are asked for together.
+pub(super) const PAGE: usize = 256;
+
+impl Shared {
+    pub(super) fn new(redis: Redis, codec: AtRest, clock: Arc<dyn Clock>, front: Memory, rest: Rest) -> Self {
+        let Rest { memory_ttl, grace, lease, bound } = rest;
+        let dropped = Dropped::new(bound, Instant::now());
+        let (counts, used, held, queued) = Default::default();
+        Self { redis, codec, clock, front, memory_ttl, grace, lease, bound, dropped, counts, used, held, queued }
+    }
+
+    /// Where everything about a question lies.
+    pub(super) fn place(&self, name: &Name) -> Place {
+        self.redis.names().hashed(&[b"llm-cache", name.as_bytes()])
+    }
+
+    pub(super) fn spot(&self, name: &Name) -> Spot {
+        self.place(name).key(ENTRY)
+    }
+
+    /// A lease on asking a question, not taken yet. Calls that fly apart in a process do so among processes too.
+    pub(super) fn ticket(&self, keys: &Keys, priority: Priority) -> Ticket {
+        let place = self.place(&self.codec.name(&keys.answer));
+        let class: &[u8] = if priority == Priority::Background { b"background" } else { b"interactive" };
+        let flight = self.codec.name(&keys.flight);
+        let token = [value::random().to_le_bytes(), value::random().to_le_bytes()].concat().into();
+        Ticket {
+            entry: place.key(ENTRY),
+            lease: place.hashed_key("lease", &[flight.as_bytes(), class]),
+            channel: place.key("wake"),
+            token,
+        }
+    }
+
+    /// Whoever stores an answer under this key ends this lease.
+    pub(super) fn hold(&self, key: &Key, ticket: Ticket) {
+        self.held().entry(key.clone()).or_default().push(ticket);
+    }
+
+    /// The leases on a question, which are somebody else's to end from now on.
+    pub(super) fn unhold(&self, key: &Key) -> Vec<Ticket> {
+        self.held().remove(key).unwrap_or_default()
+    }
+
+    /// Whether a lease was held, which is somebody else's to end from now on.
+    pub(super) fn unhold_one(&self, key: &Key, ticket: &Ticket) -> bool {
+        let mut held = self.held();
+        let Some(tickets) = held.get_mut(key) else { return false };
+        let before = tickets.len();
+        tickets.retain(|known| known != ticket);
+        let was_held = tickets.len() < before;
+        if tickets.is_empty() {
+            held.remove(key);
+        }
+        was_held
+    }
+
+    /// Learns what was invalidated; where nobody can be asked, remembers that.
+    pub(super) async fn sync(&self) -> Result<(), Error> {
+        self.used.store(false, Ordering::Relaxed);
+        let (asked, (epoch, since)) = (Instant::now(), self.dropped.known());
+        let candidate = self.new_epoch();
+        let call = SYNC.on(&[&self.generations()]).arg(epoch).arg(since).arg(candidate);
+        let told = self.redis.run(call).await.and_then(news);
+        let now = Instant::now();
+        match &told {
+            Ok(news) => self.dropped.learn(news, asked, now),
+            Err(error) => {
+                // One that is too slow may be there, and tell others what this process does not hear.
+                if error.kind() == ErrorKind::Open || !error.is_outage() {
+                    self.dropped.excuse(now);
+                }
+                self.fail(error);
+            }
+        }
+        told.map(drop)
+    }
+
+    pub(super) fn generations(&self) -> Spot {
+        self.redis.names().place("llm-cache-generations").key("dropped")
+    }
+
+    pub(super) fn drops(&self) -> Spot {
+        self.redis.names().place("llm-cache-generations").key("wake")
+    }
+
+    /// A number for a new epoch: below every moment.
+    pub(super) fn new_epoch(&self) -> i64 {
+        -1 - i64::try_from(value::random() >> 24).expect("40 bits")
+    }
+
+    /// The values of some names, in one round trip.
+    pub(super) async fn get(&self, spots: &[Spot]) -> Vec<Result<Value, Error>> {
+        let replies = self.redis.run_all(spots.iter().map(Command::get).collect()).await;
+        if let Some(error) = replies.iter().find_map(|reply| reply.as_ref().err()) {
+            self.fail(error);
+        }
+        replies
+    }
+
+    /// The entry of a key in what was found under its name, if it has not been invalidated.
+    pub(super) fn entry(&self, key: &Key, found: &Bytes) -> Option<Arc<Entry>> {
+        let name = self.codec.name(key);
+        let mut record = self.record(found).filter(|(known, _)| *known == name)?.1;
+        if !self.allows(&record.source) {
+            return None;
+        }
+        // Another machine's clock may be a little ahead.
+        let now = self.clock.now();
+        if record.life.stored_at.duration_since(now).is_ok_and(|ahead| ahead <= SKEW) {
+            record.life.stored_at = now;
+        }
+        Some(Arc::new(Entry::found(key, record, "redis")))
+    }
+
+    /// What a value says, if it can be read.
+    pub(super) fn record(&self, found: &Bytes) -> Option<(Name, Record)> {
+        let read = value::read(found).and_then(|(name, sealed)| Some((name, self.codec.read(&name, &sealed).ok()?)));
+        if read.is_none() {
+            self.counts.spoilt.fetch_add(1, Ordering::Relaxed);
+        }
+        read
+    }
+
+    pub(super) fn listed(&self, found: &Bytes) -> Option<Listed> {
+        let (name, record) = self.record(found)?;
+        let live = self.allows(&record.source) && self.ends(&record.life).is_none_or(|end| end > self.clock.now());
+        Some(Listed { name, bytes: found.len() as u64, live, record })
+    }
+
+    pub(super) fn allows(&self, source: &Source) -> bool {
+        self.dropped.allow(source.tags.iter().map(|tag| self.codec.tag(tag)), source.begun)
+    }
+
+    /// When an entry is of no use any more.
+    fn ends(&self, life: &Life) -> Option<SystemTime> {
+        life.fresh_until?.checked_add(self.grace)
+    }
+
+    /// How long the server keeps an entry, in milliseconds; 0 is for ever.
+    pub(super) fn expiry(&self, life: &Life) -> u64 {
+        let Some(end) = self.ends(life) else { return 0 };
+        let left = end.duration_since(self.clock.now()).unwrap_or_default().saturating_add(SLACK);
+        u64::try_from(left.as_millis()).unwrap_or_default()
+    }
+
+    /// A value of an entry; `None` if it cannot be written.
+    pub(super) fn value(&self, record: &Record) -> Option<(Name, Vec<u8>)> {
+        let (name, sealed) = self.codec.write(record)?;
+        Some((name, value::write(&name, nanos(record.life.stored_at), &sealed)))
+    }
+
+    pub(super) fn fail(&self, error: &Error) {
+        self.counts.failed.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(%error, "the cache's redis failed");
+    }
+
+    pub(super) fn census(&self) -> Census {
+        let Counts { spoilt, lost, failed, granted, awaited, expired } = &self.counts;
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Census {
+            spoilt: load(spoilt),
+            lost: load(lost),
+            failed: load(failed),
+            leases: [load(granted), load(awaited), load(expired)],
+            ..self.front.census()
+        }
+    }
+
+    /// An entry is about to be written.
+    pub(super) fn enqueue(&self, key: Key, entry: Arc<Entry>) {
+        let replaced = self.queued().insert(key, entry);
+        drop(replaced);
+    }
+
+    /// What is about to be written.
+    pub(super) fn queued_entry(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+        if self.queued().is_empty() {
+            return None;
+        }
+        let key = key.to_key();
+        self.queued().get(&key).cloned()
+    }
+
+    /// An entry has been written, or is not to be; any of this key, if none is named.
+    pub(super) fn dequeue(&self, key: &Key, entry: Option<&Arc<Entry>>) {
+        self.dequeue_if(key, |known| entry.is_none_or(|entry| Arc::ptr_eq(known, entry)));
+    }
+
+    /// What is queued under a key is of no use, unless its call began later than that of what was judged.
+    pub(super) fn discard(&self, key: &Key, judged: Moment) {
+        self.dequeue_if(key, |known| known.source.begun <= judged);
+    }
+
+    fn dequeue_if(&self, key: &Key, is_it: impl FnOnce(&Arc<Entry>) -> bool) {
+        let mut queued = self.queued();
+        let removed = if queued.get(key).is_some_and(is_it) { queued.remove(key) } else { None };
+        drop(queued);
+        drop(removed);
+    }
+
+    fn queued(&self) -> MutexGuard<'_, HashMap<Key, Arc<Entry>>> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Key, Vec<Ticket>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The times of a store.
+#[derive(Clone, Copy)]
+pub(super) struct Rest {
+    pub(super) memory_ttl: Duration,
+    pub(super) grace: Duration,
+    pub(super) lease: Duration,
+    pub(super) bound: Duration,
+}
+
+/// What entries are called on the server.
+pub(super) const ENTRY: &str = "entry";
+
+pub(super) fn failed(error: &Error) -> StoreError {
+    StoreError::new("redis", error.to_string())
+}
+
+fn news(told: Value) -> Result<News, Error> {
+    let mut told = told.list()?.into_iter();
+    let mut next = || told.next().unwrap_or(Value::Nil);
+    let micros = |value: Value| value.int().map(|micros| u64::try_from(micros).unwrap_or_default());
+    let (epoch, floor, at) = (next().int()?, micros(next())?, micros(next())?);
+    let (mut tags, mut pairs) = (Vec::new(), next().list()?.into_iter());
+    while let (Some(tag), Some(dropped)) = (pairs.next(), pairs.next()) {
+        // The floor is among them.
+        if let Some(tag) = tag.bytes()?.and_then(|tag| tag.as_ref().try_into().ok()) {
+            tags.push((tag, micros(dropped)?));
+        }
+    }
+    Ok(News { epoch, floor, at, tags })
+}

@@ -1,0 +1,235 @@
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use llm_core::Clock;
+use llm_redis::{Redis, Value};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
+
+use super::{
+    claim::claim,
+    queue::Queue,
+    scripts::DROP,
+    shared::{Rest, Shared, failed},
+    writer::{follow, write},
+};
+use crate::{
+    Key, StoreError, Tag,
+    generations::Moment,
+    key::Lent,
+    store::{AtRest, Census, Claim, Claimant, Cursor, Entry, Far, Memory, Name, Page, Record, Store, at_rest::nanos},
+};
+
+/// What a Redis store needs to know.
+pub(crate) struct RedisSettings {
+    pub(crate) redis: Redis,
+    pub(crate) codec: AtRest,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) front: Memory,
+    /// How long the memory in front keeps an entry.
+    pub(crate) memory_ttl: Duration,
+    /// For how long past its time an entry can be of use.
+    pub(crate) grace: Duration,
+    /// How long a lease lasts that is not kept.
+    pub(crate) lease: Duration,
+    /// How soon what one process invalidates is served by none.
+    pub(crate) bound: Duration,
+}
+
+/// Entries in Redis, and memory in front of it.
+pub(crate) struct RedisStore {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+}
+
+/// The most tags that are remembered one by one.
+const MOST_TAGS: usize = 10_000;
+/// How long whoever closes a store waits until all is written.
+const LAST_WAIT: Duration = Duration::from_secs(60);
+
+impl RedisStore {
+    /// Opens a store, and spawns its two tasks. Nothing is connected yet.
+    pub(crate) fn spawn(settings: RedisSettings) -> Result<Self, StoreError> {
+        let runtime = Handle::try_current()
+            .map_err(|_| StoreError::new("redis", "it spawns tasks: build the cache in a tokio runtime"))?;
+        let RedisSettings { redis, codec, clock, front, memory_ttl, grace, lease, bound } = settings;
+        let (queue, jobs) = Queue::new();
+        let rest = Rest { memory_ttl, grace, lease, bound };
+        let shared = Arc::new(Shared::new(redis, codec, clock, front, rest));
+        let drops = shared.redis.subscribe(&shared.drops()).map_err(|error| failed(&error))?;
+        runtime.spawn(write(Arc::clone(&shared), jobs));
+        runtime.spawn(follow(Arc::downgrade(&shared), drops));
+        Ok(Self { shared, queue: Arc::new(queue) })
+    }
+
+    /// What memory has, whether it can be trusted or not.
+    fn in_memory(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+        let is_kept = |entry: &Arc<Entry>| entry.leaves_at.is_none_or(|leaves_at| leaves_at > self.shared.clock.now());
+        self.shared.front.peek(key).filter(is_kept).or_else(|| self.shared.queued_entry(key))
+    }
+
+    fn keep(&self, key: Key, entry: &Entry) -> bool {
+        let leaves_at = self.shared.clock.now().checked_add(self.shared.memory_ttl);
+        self.shared.front.put(key, Arc::new(entry.copy("memory", leaves_at)))
+    }
+
+    async fn find(&self, keys: &[Key]) -> Vec<Option<Arc<Entry>>> {
+        let shared = &self.shared;
+        let spots: Vec<_> = keys.iter().map(|key| shared.spot(&shared.codec.name(key))).collect();
+        let replies = match shared.dropped.is_current(Instant::now()) {
+            true => shared.get(&spots).await,
+            false => tokio::join!(shared.sync(), shared.get(&spots)).1,
+        };
+        let is_current = shared.dropped.is_current(Instant::now());
+        let vouches = shared.dropped.vouches(Instant::now());
+        let find = |(key, reply): (&Key, Result<Value, _>)| {
+            let found: Option<Bytes> = reply.ok().filter(|_| is_current).and_then(|value| value.bytes().ok().flatten());
+            let entry = found.and_then(|found| shared.entry(key, &found));
+            entry.or_else(|| self.in_memory(key.lent()).filter(|_| vouches))
+        };
+        keys.iter().zip(replies).map(find).collect()
+    }
+
+    async fn invalidate(&self, tag: Option<&Tag>) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let digest = tag.map(|tag| shared.codec.tag(tag));
+        let call = DROP.on(&[&shared.generations(), &shared.drops()]);
+        let call = call.arg(digest.as_ref().map_or(&[][..], |digest| digest.as_slice())).arg(MOST_TAGS);
+        shared.redis.run(call.arg(shared.new_epoch())).await.map_err(|error| failed(&error))?;
+        // What begins from now on began after it.
+        shared.sync().await.map_err(|error| failed(&error))
+    }
+}
+
+impl Store for RedisStore {
+    fn peek(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+        if !self.shared.used.load(Ordering::Relaxed) {
+            self.shared.used.store(true, Ordering::Relaxed);
+        }
+        if self.shared.dropped.vouches(Instant::now()) { self.in_memory(key) } else { None }
+    }
+
+    fn is_far(&self) -> bool {
+        true
+    }
+
+    /// A failure is counted, and finds what memory has, if nobody can be asked what was invalidated, or nothing.
+    fn fetch<'a>(&'a self, keys: &'a [Key]) -> Far<'a, Vec<Option<Arc<Entry>>>> {
+        Box::pin(async move { Ok(self.find(keys).await) })
+    }
+
+    fn promote(&self, key: Lent<'_>, entry: &Entry) {
+        if entry.tier != "memory" {
+            self.keep(key.to_key(), entry);
+        }
+    }
+
+    /// It is at hand at once, and in Redis soon.
+    fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
+        let kept = self.keep(key.clone(), &entry);
+        let mut tickets = self.shared.unhold(&key).into_iter();
+        let ticket = tickets.next();
+        // Two calls of different priority have the same answer.
+        tickets.for_each(|other| self.queue.release(other, "stored"));
+        if !self.shared.codec.takes(&key.owner()) {
+            ticket.into_iter().for_each(|ticket| self.queue.release(ticket, super::claim::OVER));
+            return kept;
+        }
+        let entry = Arc::new(entry.copy("redis", None));
+        self.shared.enqueue(key.clone(), Arc::clone(&entry));
+        let taken = self.queue.store(key.clone(), Arc::clone(&entry), ticket.clone());
+        if !taken {
+            self.shared.dequeue(&key, Some(&entry));
+            ticket.into_iter().for_each(|ticket| self.queue.release(ticket, super::claim::OVER));
+            self.shared.counts.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        taken || kept
+    }
+
+    /// In memory alone: what another process has put into Redis since may be of use. The server lets go of it in time.
+    fn discard(&self, key: Lent<'_>, entry: &Entry) {
+        self.shared.front.discard(key, entry);
+        self.shared.discard(&key.to_key(), entry.source.begun);
+    }
+
+    fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
+        drop(self.shared.front.remove(key));
+        self.shared.dequeue(key, None);
+        Box::pin(self.queue.remove(self.shared.spot(&self.shared.codec.name(key))))
+    }
+
+    fn invalidate(&self, tag: Option<&Tag>, _: Moment) -> Far<'_, ()> {
+        let tag = tag.cloned();
+        Box::pin(async move { self.invalidate(tag.as_ref()).await })
+    }
+
+    fn time(&self) -> Option<SystemTime> {
+        Some(self.shared.dropped.time(Instant::now()))
+    }
+
+    fn allows(&self, tags: &[Tag], begun: Moment) -> bool {
+        self.shared.dropped.allow(tags.iter().map(|tag| self.shared.codec.tag(tag)), begun)
+    }
+
+    fn leases(&self) -> bool {
+        true
+    }
+
+    fn claim<'a>(&'a self, claimant: Claimant<'a>) -> Far<'a, Claim> {
+        Box::pin(async move { Ok(claim(&self.shared, &self.queue, claimant).await) })
+    }
+
+    fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
+        let forgotten = self.shared.front.forget(tenant);
+        Box::pin(async move {
+            forgotten.await?;
+            self.queue.drained().await;
+            self.shared.sweep(Some(tenant)).await
+        })
+    }
+
+    fn clear(&self) -> Far<'_, ()> {
+        Box::pin(async move {
+            self.shared.front.clear().await?;
+            self.queue.drained().await;
+            self.shared.sweep(None).await
+        })
+    }
+
+    /// Entries and bytes are those in memory: what lies in Redis, many processes have put there.
+    fn census(&self) -> Census {
+        self.shared.census()
+    }
+
+    fn evictions(&self) -> u64 {
+        self.shared.front.evictions()
+    }
+
+    fn close(&self) -> Far<'_, ()> {
+        Box::pin(async move {
+            let drained = timeout(LAST_WAIT, self.queue.drained()).await;
+            drained.map_err(|_| StoreError::new("redis", "what was stored has not been written in time"))
+        })
+    }
+
+    fn scan(&self, after: Option<Cursor>, most: usize) -> Far<'_, Page> {
+        Box::pin(async move { self.shared.page(after.as_ref(), most).await })
+    }
+
+    fn write_records(&self, records: Vec<Record>) -> Far<'_, u64> {
+        Box::pin(async move {
+            self.shared.sync().await.map_err(|error| failed(&error))?;
+            let begun = Moment::from_nanos(nanos(self.shared.dropped.time(Instant::now())));
+            self.shared.copy(records, begun).await
+        })
+    }
+
+    fn remove_named(&self, names: Vec<Name>) -> Far<'_, u64> {
+        Box::pin(async move { self.shared.remove_named(&names).await })
+    }
+}

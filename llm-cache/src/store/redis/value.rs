@@ -1,0 +1,56 @@
+//! A value as it lies in Redis: when it was stored, a number of its own, its name, and the entry at rest.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+
+use crate::store::Name;
+
+/// The bytes that tell one value of a question from another: the microsecond since 1970 when it was stored, and a number.
+pub(super) const STAMP_BYTES: usize = 16;
+/// Where the name is, which begins with the tenant's.
+pub(super) const NAME_AT: usize = STAMP_BYTES;
+const HEAD_BYTES: usize = STAMP_BYTES + Name::BYTES;
+
+/// A value. `stored_at` is in nanoseconds since 1970.
+pub(super) fn write(name: &Name, stored_at: u64, sealed: &[u8]) -> Vec<u8> {
+    let stamp = [(stored_at / 1_000).to_be_bytes(), random().to_be_bytes()].concat();
+    [&stamp, name.as_bytes().as_slice(), sealed].concat()
+}
+
+/// What makes out a value, if it is one of ours.
+pub(super) fn read(value: &Bytes) -> Option<(Name, Bytes)> {
+    let name = Name::read(value.get(NAME_AT..HEAD_BYTES)?)?;
+    Some((name, value.slice(HEAD_BYTES..)))
+}
+
+/// What tells a value from the next one of its question.
+pub(super) fn stamp(value: &[u8]) -> &[u8] {
+    &value[..value.len().min(STAMP_BYTES)]
+}
+
+/// A number that no other process is likely to have.
+pub(super) fn random() -> u64 {
+    static DRAWN: AtomicU64 = AtomicU64::new(0);
+    RandomState::new().hash_one(DRAWN.fetch_add(1, Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_reads_back_and_no_two_have_the_same_stamp() {
+        let name = Name::read(&[7; Name::BYTES]).unwrap();
+        let values: Vec<Bytes> = (0..2).map(|_| write(&name, 5_000, b"sealed").into()).collect();
+        assert_eq!(read(&values[0]), Some((name, Bytes::from_static(b"sealed"))));
+        assert_ne!(stamp(&values[0]), stamp(&values[1]));
+        assert_eq!(values[0][..8], 5_u64.to_be_bytes());
+        for short in [&b""[..], &values[0][..HEAD_BYTES - 1]] {
+            assert!(read(&Bytes::copy_from_slice(short)).is_none() && stamp(short).len() <= STAMP_BYTES);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The conformance suite over each kind of Redis: one server for all its cases, which run beside each other.
+
+use llm_testkit::redis::{RedisCluster, RedisServer};
+
+use crate::conformance::{Place, over_redis};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_case_holds_on_one_server() {
+    let server = RedisServer::spawn();
+    over_redis(|name| Place::redis(&server.url(), None, name)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_case_holds_without_memory_in_front() {
+    let server = RedisServer::builder().password("secret").spawn();
+    over_redis(|name| Place::redis(&server.url(), None, name).without_memory()).await;
+}
+
+#[cfg(feature = "redis-tls")]
+#[tokio::test(flavor = "multi_thread")]
+async fn every_case_holds_with_tls() {
+    let server = RedisServer::builder().tls().spawn();
+    over_redis(|name| Place::redis(&server.url(), server.certificate(), name)).await;
+}
+
+#[cfg(feature = "redis-cluster")]
+#[tokio::test(flavor = "multi_thread")]
+async fn every_case_holds_on_a_cluster_of_three() {
+    let cluster = RedisCluster::spawn();
+    over_redis(|name| Place::redis(&cluster.url(), None, name)).await;
+}

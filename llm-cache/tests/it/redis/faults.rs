@@ -1,0 +1,275 @@
+//! Redis in all kinds of trouble, under load: no call fails, and none waits longer than the bound.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use llm_cache::{Cache, Key};
+use llm_core::Origin;
+use llm_testkit::redis::RedisServer;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::{Instant, sleep, timeout},
+};
+
+use super::{ALLOWANCE, is_full};
+
+/// The longest that a call may wait for Redis, which is the default.
+const BOUND: Duration = Duration::from_millis(50);
+
+/// Callers that ask all the time, some questions again and again, others once.
+struct Load {
+    cache: Cache,
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicU64>,
+    callers: Vec<tokio::task::JoinHandle<Duration>>,
+}
+
+impl Load {
+    fn on(url: &str) -> Self {
+        let cache = Cache::builder("tests").open(url).expect("the settings are right");
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let caller = |caller| tokio::spawn(ask(cache.clone(), caller, Arc::clone(&stop), Arc::clone(&done)));
+        let callers = (0..8).map(caller).collect();
+        Self { cache, stop, callers, done }
+    }
+
+    /// Goes on for so many calls.
+    async fn calls(&self, more: u64) {
+        let more = if is_full() { more * 10 } else { more };
+        let until = self.done.load(Ordering::SeqCst) + more;
+        while self.done.load(Ordering::SeqCst) < until {
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Ends the load, and prints and checks the longest that anybody waited.
+    async fn end(self, fault: &str) -> Cache {
+        self.stop.store(true, Ordering::SeqCst);
+        let mut longest = Duration::ZERO;
+        for caller in self.callers {
+            longest = longest.max(caller.await.expect("no call fails"));
+        }
+        let stats = self.cache.stats();
+        println!(
+            "{fault}: {} calls, 0 failed, longest wait {longest:?}, {} failures of Redis, {} unwritten",
+            self.done.load(Ordering::SeqCst),
+            stats.store_errors,
+            stats.unwritten
+        );
+        assert!(longest < BOUND + ALLOWANCE, "{fault}: somebody waited {longest:?}");
+        self.cache
+    }
+}
+
+/// Asks until it is stopped; with the longest wait. The upstream answers at once.
+async fn ask(cache: Cache, caller: u32, stop: Arc<AtomicBool>, done: Arc<AtomicU64>) -> Duration {
+    let mut longest = Duration::ZERO;
+    for n in 0_u32.. {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let n = if n % 2 == 0 { n % 20 } else { 1_000 + caller * 1_000_000 + n };
+        let key = Key::of("ns", "acme", "op", &n).expect("a number serializes");
+        let start = Instant::now();
+        let got = cache.get_or_call(&key, move || async move { Ok::<_, io::Error>(n) }).await;
+        longest = longest.max(start.elapsed());
+        assert_eq!(*got.expect("no call fails").value, n, "it is its own answer");
+        done.fetch_add(1, Ordering::SeqCst);
+        sleep(Duration::from_millis(1)).await;
+    }
+    longest
+}
+
+/// Waits until answers get through to Redis and back again.
+async fn recovers(cache: &Cache, url: &str) {
+    let shared = async {
+        for n in 0_u32.. {
+            let key = Key::of("ns", "acme", "recovery", &n).expect("a number serializes");
+            cache.get_or_call(&key, move || async move { Ok::<_, io::Error>(n) }).await.expect("no call fails");
+            cache.close().await.expect("it drains");
+            let other =
+                Cache::builder("tests").open(&format!("{url}?call_timeout=5s")).expect("the settings are right");
+            let got = other.get_or_call(&key, move || async move { Ok::<_, io::Error>(n) }).await;
+            if matches!(got.expect("no call fails").origin, Origin::Cache { tier: "redis", .. }) {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), shared).await.expect("it recovers by itself");
+}
+
+#[tokio::test]
+async fn down_at_the_start() {
+    let mut server = RedisServer::spawn();
+    server.kill();
+    let load = Load::on(&server.url());
+    load.calls(200).await;
+    server.restart();
+    let cache = load.end("down at the start").await;
+    recovers(&cache, &server.url()).await;
+}
+
+#[tokio::test]
+async fn down_later_and_empty_when_it_is_back() {
+    let mut server = RedisServer::spawn();
+    let load = Load::on(&server.url());
+    load.calls(100).await;
+    server.kill();
+    load.calls(200).await;
+    server.restart();
+    load.calls(100).await;
+    let cache = load.end("down later").await;
+    recovers(&cache, &server.url()).await;
+}
+
+#[tokio::test]
+async fn stalled() {
+    let server = RedisServer::spawn();
+    let load = Load::on(&server.url());
+    load.calls(100).await;
+    server.stop();
+    load.calls(200).await;
+    server.cont();
+    load.calls(100).await;
+    let cache = load.end("stalled").await;
+    recovers(&cache, &server.url()).await;
+}
+
+#[tokio::test]
+async fn slow() {
+    let server = RedisServer::spawn();
+    let proxy = Proxy::spawn(&server, Duration::from_millis(200)).await;
+    let load = Load::on(&proxy.url);
+    load.calls(200).await;
+    proxy.delay.store(0, Ordering::SeqCst);
+    load.calls(100).await;
+    let cache = load.end("slow").await;
+    recovers(&cache, &server.url()).await;
+}
+
+#[tokio::test]
+async fn full() {
+    let server = RedisServer::builder().max_memory(1, "noeviction").spawn();
+    let load = Load::on(&server.url());
+    load.calls(200).await;
+    assert!(load.cache.stats().store_errors > 0);
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+    load.calls(100).await;
+    let cache = load.end("full").await;
+    recovers(&cache, &server.url()).await;
+}
+
+#[tokio::test]
+async fn a_read_only_replica() {
+    let primary = RedisServer::spawn();
+    let server = RedisServer::builder().replica_of(&primary).spawn();
+    let load = Load::on(&server.url());
+    load.calls(200).await;
+    assert!(load.cache.stats().store_errors > 0);
+    server.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    load.calls(100).await;
+    let cache = load.end("read-only").await;
+    recovers(&cache, &server.url()).await;
+}
+
+#[tokio::test]
+async fn flushed() {
+    let server = RedisServer::spawn();
+    let load = Load::on(&server.url());
+    for _ in 0..4 {
+        load.calls(100).await;
+        server.command(&["FLUSHALL"]).unwrap();
+        server.command(&["SCRIPT", "FLUSH"]).unwrap();
+    }
+    let cache = load.end("flushed").await;
+    recovers(&cache, &server.url()).await;
+}
+
+#[tokio::test]
+async fn another_program_on_its_port() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let garbage = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 512];
+            while stream.read(&mut asked).await.is_ok_and(|read| read > 0) {
+                if stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    let load = Load::on(&url);
+    load.calls(200).await;
+    load.end("garbage").await;
+    garbage.abort();
+}
+
+#[tokio::test]
+async fn garbage_under_its_names() {
+    let server = RedisServer::spawn();
+    let load = Load::on(&server.url());
+    load.calls(100).await;
+    server.command(&["SET", "llm:v1:{llm-cache-generations}:dropped", "garbage"]).unwrap();
+    for name in server.command(&["KEYS", "*:entry"]).unwrap().lines() {
+        server.command(&["SET", name, "garbage"]).unwrap();
+    }
+    load.calls(200).await;
+    server.command(&["FLUSHALL"]).unwrap();
+    let cache = load.end("garbage under its names").await;
+    recovers(&cache, &server.url()).await;
+}
+
+/// Passes bytes on, late.
+struct Proxy {
+    url: String,
+    /// In milliseconds.
+    delay: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Proxy {
+    async fn spawn(server: &RedisServer, delay: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let url = format!("redis://{}", listener.local_addr().expect("it is bound"));
+        let delay = Arc::new(AtomicU64::new(u64::try_from(delay.as_millis()).expect("a short delay")));
+        let (port, late) = (server.port(), Arc::clone(&delay));
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
+                let ((from, to), (back, answers)) = (client.into_split(), server.into_split());
+                tokio::spawn(pass(from, answers, Arc::clone(&late)));
+                tokio::spawn(pass(back, to, Arc::clone(&late)));
+            }
+        });
+        Self { url, delay, task }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn pass(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    delay: Arc<AtomicU64>,
+) {
+    let mut bytes = vec![0; 1 << 16];
+    while let Ok(read) = from.read(&mut bytes).await {
+        sleep(Duration::from_millis(delay.load(Ordering::SeqCst))).await;
+        if read == 0 || to.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! One payment for each question among several processes, each played by a cache of its own.
+
+use std::{io, sync::Arc, time::Duration};
+
+use llm_cache::CacheLayer;
+use llm_core::{ErrorKind, Origin, into_provider, into_service};
+use llm_testkit::redis::RedisServer;
+use tokio::{sync::oneshot, time::Instant};
+use tower::ServiceBuilder;
+
+use super::{ALLOWANCE, key, not_asked, open};
+use crate::upstream::{Upstream, ask, provider, say};
+
+#[tokio::test]
+async fn a_running_stream_is_waited_for_elsewhere_and_paid_once() {
+    let server = RedisServer::spawn();
+    let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
+    let upstream = Upstream::default();
+    let (first, second) = (provider(&upstream, &one), provider(&upstream, &other));
+    let text = "a question of some words";
+    let (streamed, waited) = tokio::join!(say(&*first, text, true), async {
+        while upstream.calls() == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        second.chat(ask(text)).await
+    });
+    assert_eq!(streamed.unwrap(), text);
+    let waited = waited.unwrap();
+    assert!(matches!(waited.receipt.origin(), Origin::Cache { tier: "redis", .. }), "{:?}", waited.receipt.origin());
+    assert_eq!((waited.output.text().as_ref(), upstream.calls()), (text, 1));
+    assert_eq!((other.stats().awaited, other.stats().misses), (1, 0));
+}
+
+#[tokio::test]
+async fn whoever_has_no_time_to_wait_makes_a_call_of_his_own() {
+    let server = RedisServer::spawn();
+    let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
+    let key_of_ask = llm_cache::Key::of_operation("tests", "acme", &ask("a").body);
+    let stuck = tokio::spawn(async move {
+        one.get_or_call(&key_of_ask, || std::future::pending::<Result<u32, io::Error>>()).await.map(|_| ())
+    });
+    let upstream = Upstream::default();
+    let provider = provider(&upstream, &other);
+    while server.command(&["KEYS", "*lease*"]).unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let mut call = ask("a");
+    call.deadline = Some((Instant::now() + Duration::from_secs(4)).into_std());
+    assert_eq!(provider.chat(call).await.unwrap().receipt.origin(), Origin::Vendor);
+    assert_eq!((upstream.calls(), other.stats().awaited), (1, 1));
+    stuck.abort();
+}
+
+#[tokio::test]
+async fn a_failed_call_lets_each_process_ask_once_at_once() {
+    let server = RedisServer::spawn();
+    let upstream = Upstream::default();
+    *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
+    let providers: Vec<_> = (0..4)
+        .map(|_| {
+            let layer = CacheLayer::new(open(&server, |builder| builder));
+            into_provider(ServiceBuilder::new().layer(layer).service(into_service(Arc::new(upstream.clone()))))
+        })
+        .collect();
+    let calls = providers.iter().map(|provider| provider.chat(ask("a")));
+    for reply in futures_util::future::join_all(calls).await {
+        assert_eq!(reply.unwrap_err().kind(), ErrorKind::Server);
+    }
+    assert!((1..=4).contains(&upstream.calls()), "{}", upstream.calls());
+}
+
+#[tokio::test]
+async fn whoever_leaves_hands_the_call_to_the_next() {
+    let server = RedisServer::spawn();
+    let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
+    let leaver = tokio::spawn({
+        let one = one.clone();
+        async move { one.get_or_call(&key(1), || std::future::pending::<Result<u32, io::Error>>()).await.map(|_| ()) }
+    });
+    while one.stats().leased == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let next = tokio::spawn({
+        let other = other.clone();
+        async move { other.get_or_call(&key(1), || async { Ok::<u32, io::Error>(5) }).await.map(|got| *got.value) }
+    });
+    while other.stats().awaited == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let start = Instant::now();
+    leaver.abort();
+    assert_eq!(next.await.unwrap().unwrap(), 5);
+    assert!(start.elapsed() < Duration::from_secs(1) + ALLOWANCE, "long before the lease's end: {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_long_call_keeps_its_lease() {
+    let server = RedisServer::spawn();
+    let lease = Duration::from_secs(1);
+    let (one, other) = (open(&server, |builder| builder.lease(lease)), open(&server, |builder| builder.lease(lease)));
+    let (answer, answered) = oneshot::channel();
+    let leader = tokio::spawn({
+        let one = one.clone();
+        async move {
+            one.get_or_call(&key(1), || async { answered.await.map_err(io::Error::other) }).await.map(|got| *got.value)
+        }
+    });
+    while one.stats().leased == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let waiter = tokio::spawn(async move { other.get_or_call(&key(1), not_asked).await.map(|got| *got.value) });
+    tokio::time::sleep(lease * 2).await;
+    answer.send(7).unwrap();
+    assert_eq!((leader.await.unwrap().unwrap(), waiter.await.unwrap().unwrap()), (7, 7));
+    assert_eq!(one.stats().lost_leases, 0);
+}
+
+#[tokio::test]
+async fn different_questions_never_wait_for_each_other() {
+    let server = RedisServer::spawn();
+    let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
+    let stuck = tokio::spawn({
+        let one = one.clone();
+        async move { one.get_or_call(&key(1), || std::future::pending::<Result<u32, io::Error>>()).await.map(|_| ()) }
+    });
+    while one.stats().leased == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    for n in 2..40 {
+        super::put(&other, n).await;
+    }
+    assert_eq!(other.stats().awaited, 0);
+    stuck.abort();
+}
+
+#[tokio::test]
+async fn a_batch_waits_for_one_item_and_asks_for_the_others() {
+    let server = RedisServer::spawn();
+    let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
+    let upstream = Upstream::default();
+    let (first, second) = (provider(&upstream, &one), provider(&upstream, &other));
+    let embed = |texts: &[&str]| {
+        llm_core::Call::new("acme", llm_core::EmbedRequest::new("e", texts.iter().map(ToString::to_string)))
+    };
+    let (a, b) = tokio::join!(first.embed(embed(&["x", "y"])), async {
+        while one.stats().leased < 2 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        second.embed(embed(&["y", "z", "x", "u"])).await
+    });
+    assert_eq!((a.unwrap().output.vectors.len(), b.unwrap().output.vectors.len()), (2, 4));
+    assert_eq!((upstream.calls(), other.stats().leased), (2, 2));
+}
