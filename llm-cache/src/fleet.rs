@@ -96,7 +96,8 @@ impl Fleet {
                     builder = builder.prefix(&*prefix);
                 }
                 if let Some(secret) = &secret {
-                    builder = builder.name_secret(secret.derive("llm-cache 2026-11 names in redis v1").expose().to_vec());
+                    builder =
+                        builder.name_secret(secret.derive("llm-cache 2026-11 names in redis v1").expose().to_vec());
                 }
                 builder.spawn().map_err(|error| StoreError::new("redis", error.to_string()))?
             }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use llm_core::{
-    Broadcast, Call, Cause, Charge, Claim, Complete, End, Error, ErrorKind, Facts, Operation, Origin, Output,
-    Priority, Purpose, Reader, Receipt, Reply, Serves, Shared, Usage, Usd, drive,
+    Broadcast, Call, Cause, Charge, Claim, Complete, End, Error, ErrorKind, Facts, Operation, Origin, Output, Priority,
+    Purpose, Reader, Receipt, Reply, Serves, Shared, Usage, Usd, drive,
 };
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -156,8 +156,7 @@ where
             .iter()
             .map(|at| storing::<T>(cache, keys[*at].answer.clone(), call, directive, source.clone()))
             .collect();
-        let together =
-            Together { parts, keys: places.iter().map(|at| keys[*at].clone()).collect(), guards, stores };
+        let together = Together { parts, keys: places.iter().map(|at| keys[*at].clone()).collect(), guards, stores };
         let (cache, directive) = (Arc::clone(cache), directive.clone());
         share_out(together.ask(cache, directive, inner.clone(), call.clone()), places.len())
     };

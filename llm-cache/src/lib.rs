@@ -11,8 +11,8 @@
 //! A request that can be divided (embeddings) is answered item by item: known texts from the store, texts that are being
 //! asked for right now from those calls, the rest with one call.
 //!
-//! It holds answers in memory, bounded in bytes. It is no semantic cache: it answers the same question, never a similar
-//! one. Files, Redis and encryption come next.
+//! It holds answers in memory, bounded in bytes; by features also in a file, or in Redis for a whole fleet. It is no semantic
+//! cache: it answers the same question, never a similar one.
 //!
 //! # Example
 //!
@@ -71,9 +71,34 @@
 //!
 //! The inner service's, as they are. A call that panics ends with an error for everybody else who waited.
 //!
+//! # Redis
+//!
+//! With the feature `redis`, all processes that name the same Redis ([`CacheBuilder::open`] with `redis://…`, or
+//! [`CacheBuilder::redis`]) share answers, and each question is paid once among them: whoever asks first takes a lease, and the
+//! others wait for the message that the answer is stored. A leader that dies is replaced when its lease ends
+//! ([`CacheBuilder::lease`]); the worst case is a call that is made twice. Whoever stops in good order calls [`Cache::close`]
+//! before, so that his last answers arrive.
+//!
+//! - **Round trips:** one for a hit, two for a miss that leads (and one behind it), four and a subscription for who waits for
+//!   another process. A hit in the memory in front needs none.
+//! - **Invalidation** reaches every process within [`CacheBuilder::invalidated_within`], one second, its memory too.
+//!   [`Cache::remove`] does not: others may have that answer in memory for [`CacheBuilder::memory_ttl`].
+//! - **Outage:** calls go on with what is in memory, then upstream; none waits longer than [`CacheBuilder::redis_timeout`],
+//!   50 ms, and none at all once Redis is known to be away. What cannot be written is dropped and counted.
+//! - [`Stats::entries`] and [`Stats::bytes`] are those of the memory in front.
+//!
+//! The repository's `docs/fleet.md` tells how to size and set up the server, and more of how it decides.
+//!
 //! # Feature flags
 //!
-//! None yet.
+//! | feature | what it adds |
+//! |---|---|
+//! | `admin` | the program `llm-cache`, which copies, lists, purges and counts stores |
+//! | `file` | answers in a file, memory in front of it if wanted |
+//! | `metrics` | counters, gauges and histograms through the `metrics` facade |
+//! | `redis` | answers in Redis, memory in front of it, one payment per question in the fleet |
+//! | `redis-cluster` | `redis+cluster://` |
+//! | `redis-tls` | `rediss://` |
 
 mod audit;
 mod background;

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
+use crate::Policy;
 #[cfg(feature = "redis")]
 use crate::fleet::RedisUrl;
-use crate::Policy;
 
 /// Where a cache keeps its answers, as text: in one environment variable, for example.
 ///

@@ -20,6 +20,8 @@ use std::{future::Future, pin::Pin, sync::Arc, time::SystemTime};
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::at_rest::{fuzz_body, fuzz_frame};
+#[cfg(feature = "redis")]
+pub(crate) use self::redis::{RedisSettings, RedisStore};
 #[cfg(feature = "at-rest")]
 pub(crate) use self::{
     at_rest::{AtRest, Name, Record, TENANT_BYTES},
@@ -40,8 +42,6 @@ pub(crate) use self::{
     file::{FileSettings, FileStore},
     tiered::Tiered,
 };
-#[cfg(feature = "redis")]
-pub(crate) use self::redis::{RedisSettings, RedisStore};
 use crate::{Key, Tag, generations::Moment, key::Lent};
 
 /// A place for entries. It knows their keys, sizes and times, not what they are worth: that is the cache's to judge.

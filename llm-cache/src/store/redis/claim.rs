@@ -20,10 +20,7 @@ use super::{
 };
 use crate::{
     Key,
-    store::{
-        Claim, Claimant, Lease, Outcome,
-        lease::Hold,
-    },
+    store::{Claim, Claimant, Lease, Outcome, lease::Hold},
 };
 
 /// How long a waiter sleeps at least before he looks himself: messages may be lost.

@@ -186,7 +186,9 @@ mod tests {
         assert!(before <= moment(1_300_000) && before > moment(1_099_000));
         dropped.learn(&news(-1, 7, 1_400_000, &[(3, 1_350_000)]), start + 450 * MILLI, start + 500 * MILLI);
         let after = told(&dropped, start + 500 * MILLI);
-        assert!(!dropped.allow([[3; 32]], before) && dropped.allow([[4; 32]], before) && dropped.allow([[3; 32]], after));
+        assert!(
+            !dropped.allow([[3; 32]], before) && dropped.allow([[4; 32]], before) && dropped.allow([[3; 32]], after)
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,10 +22,7 @@ use crate::{
     Key, StoreError, Tag,
     generations::Moment,
     key::Lent,
-    store::{
-        AtRest, Census, Claim, Claimant, Cursor, Entry, Far, Memory, Name, Page, Record, Store,
-        at_rest::nanos,
-    },
+    store::{AtRest, Census, Claim, Claimant, Cursor, Entry, Far, Memory, Name, Page, Record, Store, at_rest::nanos},
 };
 
 /// What a Redis store needs to know.
@@ -58,9 +55,8 @@ const LAST_WAIT: Duration = Duration::from_secs(60);
 impl RedisStore {
     /// Opens a store, and spawns its two tasks. Nothing is connected yet.
     pub(crate) fn spawn(settings: RedisSettings) -> Result<Self, StoreError> {
-        let runtime = Handle::try_current().map_err(|_| {
-            StoreError::new("redis", "it spawns tasks: build the cache in a tokio runtime")
-        })?;
+        let runtime = Handle::try_current()
+            .map_err(|_| StoreError::new("redis", "it spawns tasks: build the cache in a tokio runtime"))?;
         let RedisSettings { redis, codec, clock, front, memory_ttl, grace, lease, bound } = settings;
         let (queue, jobs) = Queue::new();
         let rest = Rest { memory_ttl, grace, lease, bound };

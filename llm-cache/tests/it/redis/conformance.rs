@@ -2,7 +2,7 @@
 
 use llm_testkit::redis::{RedisCluster, RedisServer};
 
-use crate::conformance::{over_redis, Place};
+use crate::conformance::{Place, over_redis};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_holds_on_one_server() {

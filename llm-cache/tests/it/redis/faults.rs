@@ -94,7 +94,8 @@ async fn recovers(cache: &Cache, url: &str) {
             let key = Key::of("ns", "acme", "recovery", &n).expect("a number serializes");
             cache.get_or_call(&key, move || async move { Ok::<_, io::Error>(n) }).await.expect("no call fails");
             cache.close().await.expect("it drains");
-            let other = Cache::builder("tests").open(&format!("{url}?call_timeout=5s")).expect("the settings are right");
+            let other =
+                Cache::builder("tests").open(&format!("{url}?call_timeout=5s")).expect("the settings are right");
             let got = other.get_or_call(&key, move || async move { Ok::<_, io::Error>(n) }).await;
             if matches!(got.expect("no call fails").origin, Origin::Cache { tier: "redis", .. }) {
                 return;

@@ -31,7 +31,13 @@ impl History {
     }
 }
 
-async fn read(cache: Cache, version: Arc<AtomicU64>, history: Arc<History>, bound: Duration, stop: Arc<AtomicBool>) -> u64 {
+async fn read(
+    cache: Cache,
+    version: Arc<AtomicU64>,
+    history: Arc<History>,
+    bound: Duration,
+    stop: Arc<AtomicBool>,
+) -> u64 {
     let mut reads = 0;
     while !stop.load(Ordering::Relaxed) {
         let oldest = history.oldest(bound);
@@ -57,9 +63,7 @@ async fn nothing_invalidated_is_served_after_the_bound() {
     let (version, history) = (Arc::new(AtomicU64::new(0)), Arc::new(History::default()));
     let stop = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = [0, 1, 0, 1]
-        .map(|at: usize| {
-            tokio::spawn(read(caches[at].clone(), version.clone(), history.clone(), bound, stop.clone()))
-        })
+        .map(|at: usize| tokio::spawn(read(caches[at].clone(), version.clone(), history.clone(), bound, stop.clone())))
         .into();
     for round in 0..rounds {
         let next = version.fetch_add(1, Ordering::SeqCst) + 1;
