@@ -1,10 +1,11 @@
+use llm_cache::fuzzing;
 use llm_providers::{
     anthropic::AnthropicWire,
     gemini::GeminiWire,
     openai::{OpenAiWire, codec::Dialect},
 };
 
-use crate::{answer::answer, random::Random, refusal::refusal, sse::sse, stream::stream};
+use crate::{answer::answer, held, random::Random, refusal::refusal, sse::sse, stream::stream};
 
 /// Something to feed bytes to.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +17,7 @@ pub struct Target {
 }
 
 /// All there are.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "sse", run: sse },
     Target { name: "openai_stream", run: |data| stream(&openai(data), data) },
     Target { name: "openai_answer", run: |data| answer(&openai(data), data) },
@@ -27,6 +28,8 @@ pub const TARGETS: [Target; 10] = [
     Target { name: "gemini_stream", run: |data| stream(&GeminiWire::default(), data) },
     Target { name: "gemini_answer", run: |data| answer(&GeminiWire::default(), data) },
     Target { name: "gemini_error", run: |data| refusal(&GeminiWire::default(), data) },
+    Target { name: "cache_entry", run: |data| held::bounded(data.len() + ENTRY, 2, || fuzzing::entry(data)) },
+    Target { name: "cache_url", run: |data| held::bounded(data.len(), 64, || fuzzing::url(data)) },
 ];
 
 /// Feeds the target of this name.
@@ -38,6 +41,9 @@ pub fn run(name: &str, data: &[u8]) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("the name is a target's");
     (target.run)(data);
 }
+
+/// The largest entry that is unpacked, in bytes: room for as much as it says is made at once.
+const ENTRY: usize = 64 << 20;
 
 const DIALECTS: [Dialect; 9] = [
     Dialect::OPENAI,

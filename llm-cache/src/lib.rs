@@ -11,8 +11,9 @@
 //! A request that can be divided (embeddings) is answered item by item: known texts from the store, texts that are being
 //! asked for right now from those calls, the rest with one call.
 //!
-//! It holds answers in memory, bounded in bytes; by features also in a file, or in Redis for a whole fleet. It is no semantic
-//! cache: it answers the same question, never a similar one.
+//! It holds answers in memory, in a file, in Redis for a whole fleet, or in memory in front of these, as an address says
+//! ([`StoreUrl`]); bounded in bytes, and sealed outside the process if there are keys. It is no semantic cache: it answers the
+//! same question, never a similar one.
 //!
 //! # Example
 //!
@@ -58,7 +59,44 @@
 //!   once, without a scan. What was invalidated is never served, not even stale, nor is an answer whose call began before.
 //! - **Directives:** a call can ask for `no_store`, `no_cache`, `max_age`, `max_stale` or `only_if_cached`, with HTTP's
 //!   meaning, as far as the operator's [`Caps`] let it. [`CacheStatus`] says how the cache took part in a reply.
-//! - **Room:** at most `max_bytes`; the least recently used answers go first.
+//! - **Room:** at most `max_bytes`. In memory the least recently used answers go first, in a file those that were stored
+//!   first.
+//!
+//! # Stores
+//!
+//! Memory holds answers as they are, so that a hit decodes nothing. A file (`file:///path`, feature `file`) holds them
+//! across restarts. One process at a time can have it open; another gets an error that names it.
+//!
+//! - **Writing** is off the answer's path: one thread, which [`CacheBuilder::build`] starts, writes all that is pending with
+//!   one durable commit; what is pending is served from memory. At most 16 MiB wait; what comes while they do is not
+//!   written, and counted ([`Stats::unwritten`]). [`Cache::close`] waits until all is written; dropping the last
+//!   clone of a cache does that too, and closes the file.
+//! - **Reading** is done on tokio's threads for blocking work, at most 16 at once, each for at most 5 seconds. Without a
+//!   tokio runtime it is done where the cache is asked. A store that fails has nothing: calls go up.
+//! - **A crash** loses what was pending and nothing else. Opening the file then reads all of it once.
+//! - **Invalidation** is on the disk when its future is ready, and holds whatever the clock shows after a restart.
+//! - **Room:** the bound counts entries, keys of 48 bytes and 256 bytes for each entry; the file itself is larger, up to
+//!   twice as large, and does not shrink. Entries past their time go with each commit, and when nothing else is to do.
+//!
+//! With `memory=64mb` in its address, memory stands in front: it keeps what was stored or fetched for at most `memory_ttl`,
+//! and a hit there is as quick as without a file.
+//!
+//! # At rest
+//!
+//! An entry outside the process is a versioned frame around the answer's JSON text and what is known of it, packed with zstd
+//! from 1 KiB on. Fields that a version does not know are skipped, those that it misses are done without; so two versions
+//! can share a store. The question is not written: an entry has a keyed hash of it as its name, and a digest within, so that
+//! `migrate` can give it another name. Set a secret (`CacheBuilder::secret`): with the default names, whoever reads the
+//! store can find the answer to a question that he guesses.
+//!
+//! Whatever cannot be read, because it was changed, cut off, moved, written by another program or a newer format, is a miss,
+//! counted in [`Stats::spoilt`]. A check over name and entry finds damage always, malice if there is a secret.
+//!
+//! With `CacheBuilder::keys` each tenant's entries are sealed with his own key (XChaCha20-Poly1305, a random nonce, the
+//! name as associated data). Without a key nothing of him is stored or read there: dropping a key erases what it sealed, in
+//! backups too. Memory holds answers in the clear.
+//!
+//! The program `llm-cache` (feature `admin`) copies stores, and lists, empties and counts them: `llm-cache --help`.
 //!
 //! # Readiness and cloning
 //!
@@ -91,14 +129,18 @@
 //!
 //! # Feature flags
 //!
+//! None is on by default.
+//!
 //! | feature | what it adds |
 //! |---|---|
-//! | `admin` | the program `llm-cache`, which copies, lists, purges and counts stores |
-//! | `file` | answers in a file, memory in front of it if wanted |
-//! | `metrics` | counters, gauges and histograms through the `metrics` facade |
-//! | `redis` | answers in Redis, memory in front of it, one payment per question in the fleet |
+//! | `file` | answers in a file, and memory in front of it |
+//! | `redis` | answers in Redis, memory in front of it, and one payment per question in the whole fleet |
 //! | `redis-cluster` | `redis+cluster://` |
 //! | `redis-tls` | `rediss://` |
+//! | `metrics` | counters, gauges and histograms through the `metrics` facade |
+//! | `admin` | the program `llm-cache` |
+//! | `at-rest` | how entries are written outside the process; the stores that need it switch it on |
+//! | `fuzzing` | what fuzz targets reach for; not for use |
 
 mod audit;
 mod background;
@@ -110,6 +152,9 @@ mod directive;
 mod fleet;
 mod flight;
 mod freshness;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod generations;
 mod inner;
 #[cfg(feature = "at-rest")]
@@ -126,6 +171,14 @@ mod refusal;
 mod samples;
 mod service;
 mod status;
+#[cfg_attr(
+    not(any(feature = "file", feature = "redis")),
+    expect(dead_code, reason = "what stores outside the process need")
+)]
+#[cfg_attr(
+    all(feature = "at-rest", not(any(feature = "file", feature = "redis"))),
+    expect(unused_imports, reason = "what stores outside the process need")
+)]
 mod store;
 mod telemetry;
 mod upstream;

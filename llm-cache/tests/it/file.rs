@@ -1,4 +1,5 @@
 //! Answers in a file.
+#![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
 use std::{fs, io, sync::Arc, time::Duration};
 
@@ -260,7 +261,7 @@ async fn changed_bytes_in_a_file_cost_answers_and_never_change_one() {
     drop(cache);
     let whole = fs::read(&path).unwrap();
     let (mut opened, mut served) = (0, 0);
-    for at in (0..whole.len()).step_by(whole.len() / 60) {
+    for at in (0..whole.len()).step_by(whole.len() / 24) {
         let mut changed = whole.clone();
         changed[at..].iter_mut().take(64).for_each(|byte| *byte ^= 0x55);
         fs::write(&path, &changed).unwrap();
@@ -270,5 +271,5 @@ async fn changed_bytes_in_a_file_cost_answers_and_never_change_one() {
             served += u32::from(tier(&cache, n).await.is_some());
         }
     }
-    assert!(opened > 10 && served > 200, "{opened} opened, {served} served");
+    assert!(opened > 4 && served > 40, "{opened} opened, {served} served");
 }

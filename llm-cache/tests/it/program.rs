@@ -1,4 +1,5 @@
 //! The program `llm-cache`, as it is run.
+#![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
 use std::process::{Command, Output};
 

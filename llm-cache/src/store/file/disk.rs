@@ -1,11 +1,12 @@
 use std::{
     fs::{File, OpenOptions},
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 
 use redb::{
-    Builder, Database, DatabaseError, Durability, Error, ReadableTable, Table, TableDefinition, WriteTransaction,
+    Builder, Database, DatabaseError, Durability, ReadableTable, Table, TableDefinition, TableError, WriteTransaction,
 };
 
 use crate::{
@@ -26,6 +27,9 @@ const BOOKS: TableDefinition<'_, &str, u64> = TableDefinition::new("books");
 
 type NameBytes = &'static [u8; Name::BYTES];
 
+const OPEN_ALREADY: &str = "is open already, in another process or another cache of this one: give each its own file, \
+                            or clone one cache";
+
 /// The version of these tables.
 const FORMAT: u64 = 1;
 /// What an entry takes beside its record, in bytes: its name in three tables, numbers, the tree around them.
@@ -34,6 +38,17 @@ const ROW_BYTES: u64 = 256;
 const PREFIX: usize = 16;
 /// What redb may hold of the file in memory, in bytes.
 const PAGES: usize = 16 << 20;
+
+/// What redb reports.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Fault(Box<redb::Error>);
+
+impl<E: Into<redb::Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self(Box::new(error.into()))
+    }
+}
 
 /// A file that is open.
 pub(super) struct Disk {
@@ -79,28 +94,33 @@ impl Disk {
     pub(super) fn open(path: &Path) -> Result<(Self, Books, Drops), StoreError> {
         let failed = |reason: String| StoreError::new("file", format!("{}: {reason}", path.display()));
         let file = open_file(path).map_err(|error| failed(format!("cannot be opened: {error}")))?;
-        let db = Builder::new().set_cache_size(PAGES).create_with_file_format_v3(true).create_file(file);
-        let db = db.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => failed(
-                "is open already, in another process or another cache of this one: give each its own file, or share one cache".to_owned(),
-            ),
+        let none = |error: String| failed(format!("is no cache file, or a damaged one ({error}): move it away"));
+        // Some damage makes redb panic.
+        let opened = catch_unwind(|| {
+            Builder::new()
+                .set_cache_size(PAGES)
+                .create_with_file_format_v3(true)
+                .create_file(file)
+                .map(|db| Self { db })
+        });
+        let damaged = || failed("is damaged: move it away".to_owned());
+        let disk = opened.map_err(|_| damaged())?.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => failed(OPEN_ALREADY.to_owned()),
             DatabaseError::Storage(redb::StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
                 failed(format!("cannot be opened: {error}"))
             }
-            error => failed(format!("is no cache file, or a damaged one ({error}): move it away")),
+            error => none(error.to_string()),
         })?;
-        let disk = Self { db };
-        let read = |error: Error| failed(format!("is no cache file, or a damaged one ({error}): move it away"));
-        let format = disk.format().map_err(read)?;
+        let begun = catch_unwind(AssertUnwindSafe(|| disk.begin())).map_err(|_| damaged())?;
+        let (format, books, drops) = begun.map_err(|error| none(error.to_string()))?;
         if format != FORMAT {
             return Err(failed(format!("has format {format}, and this version knows {FORMAT}: use another file")));
         }
-        let (books, drops) = disk.change(|batch| Ok((batch.books, batch.drops()?))).map_err(read)?;
         Ok((disk, books, drops))
     }
 
     /// The records under some names.
-    pub(super) fn read(&self, names: &[Name]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+    pub(super) fn read(&self, names: &[Name]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
         let entries = self.db.begin_read()?.open_table(ENTRIES)?;
         let record = |name: &Name| {
             let row = entries.get(name.as_bytes())?;
@@ -110,7 +130,7 @@ impl Disk {
     }
 
     /// Names and records after a name, and whether there are more.
-    pub(super) fn list(&self, after: Option<&Name>, most: usize) -> Result<Vec<(Name, Vec<u8>)>, Error> {
+    pub(super) fn list(&self, after: Option<&Name>, most: usize) -> Result<Vec<(Name, Vec<u8>)>, Fault> {
         let entries = self.db.begin_read()?.open_table(ENTRIES)?;
         let bytes = after.map(Name::as_bytes);
         let range = match bytes {
@@ -130,18 +150,16 @@ impl Disk {
     }
 
     /// Whether anything is past its end.
-    pub(super) fn has_ended(&self, now: u64) -> Result<bool, Error> {
+    pub(super) fn has_ended(&self, now: u64) -> Result<bool, Fault> {
         let ends = self.db.begin_read()?.open_table(ENDS)?;
         let first = ends.first()?;
         Ok(first.is_some_and(|(end, _)| end.value().0 <= now))
     }
 
     /// Makes changes that are on the disk when this returns.
-    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, Error>) -> Result<R, Error> {
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, Fault>) -> Result<R, Fault> {
         let mut transaction = self.db.begin_write()?;
         transaction.set_durability(Durability::Immediate);
-        // Opening after a crash would else read the whole file.
-        transaction.set_quick_repair(true);
         let mut batch = Batch::open(&transaction)?;
         let result = change(&mut batch)?;
         let books = batch.books;
@@ -151,37 +169,43 @@ impl Disk {
         Ok(result)
     }
 
-    fn format(&self) -> Result<u64, Error> {
-        let transaction = self.db.begin_write()?;
-        let format = {
-            let mut books = transaction.open_table(BOOKS)?;
-            let known = books.get("format")?.map(|format| format.value());
-            match known {
-                Some(format) => format,
-                None => {
-                    books.insert("format", FORMAT)?;
-                    FORMAT
-                }
+    /// What a file has in its books; those of a new file are begun.
+    fn begin(&self) -> Result<(u64, Books, Drops), Fault> {
+        let read = self.db.begin_read()?;
+        let books = match read.open_table(BOOKS) {
+            Ok(books) => books,
+            Err(TableError::TableDoesNotExist(_)) => {
+                self.change(|_| Ok(()))?;
+                return Ok((FORMAT, Books::default(), Drops::new()));
             }
+            Err(error) => return Err(error.into()),
         };
-        transaction.commit()?;
-        Ok(format)
+        let format = books.get("format")?.map_or(0, |format| format.value());
+        if format != FORMAT {
+            return Ok((format, Books::default(), Drops::new()));
+        }
+        let mut drops = Drops::new();
+        for row in read.open_table(DROPPED)?.iter()? {
+            let (tag, at) = row?;
+            drops.push((*tag.value(), Moment::from_nanos(at.value())));
+        }
+        Ok((format, Books::load(&books)?, drops))
     }
 }
 
 impl<'t> Batch<'t> {
-    fn open(transaction: &'t WriteTransaction) -> Result<Self, Error> {
+    fn open(transaction: &'t WriteTransaction) -> Result<Self, Fault> {
         Ok(Self {
             entries: transaction.open_table(ENTRIES)?,
             order: transaction.open_table(ORDER)?,
             ends: transaction.open_table(ENDS)?,
             dropped: transaction.open_table(DROPPED)?,
-            books: Books::load(transaction)?,
+            books: Books::load(&transaction.open_table(BOOKS)?)?,
         })
     }
 
     /// Writes an entry in place of another of its name.
-    pub(super) fn put(&mut self, row: &Row) -> Result<(), Error> {
+    pub(super) fn put(&mut self, row: &Row) -> Result<(), Fault> {
         self.remove(&row.name)?;
         let (number, name) = (self.books.next, row.name.as_bytes());
         let value = [&number.to_le_bytes(), &row.ends.to_le_bytes(), row.record.as_slice()].concat();
@@ -196,7 +220,7 @@ impl<'t> Batch<'t> {
     }
 
     /// Removes an entry; tells whether there was one.
-    pub(super) fn remove(&mut self, name: &Name) -> Result<bool, Error> {
+    pub(super) fn remove(&mut self, name: &Name) -> Result<bool, Fault> {
         let Some(row) = self.entries.remove(name.as_bytes())? else { return Ok(false) };
         let row = row.value();
         let number = |at: usize| row.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
@@ -211,7 +235,7 @@ impl<'t> Batch<'t> {
     }
 
     /// Removes what was stored first until no more than `most` bytes are left.
-    pub(super) fn shrink(&mut self, most: u64) -> Result<(), Error> {
+    pub(super) fn shrink(&mut self, most: u64) -> Result<(), Fault> {
         while self.books.bytes > most {
             let first = self.order.first()?.map(|(number, name)| (number.value(), Name::read(name.value())));
             let Some((number, name)) = first else { break };
@@ -224,7 +248,7 @@ impl<'t> Batch<'t> {
     }
 
     /// Removes what is past its end, some at a time; tells whether there may be more.
-    pub(super) fn sweep(&mut self, now: u64, most: usize) -> Result<bool, Error> {
+    pub(super) fn sweep(&mut self, now: u64, most: usize) -> Result<bool, Fault> {
         for _ in 0..most {
             let first = self.ends.first()?.map(|(end, name)| (end.value(), Name::read(name.value())));
             let Some((end, name)) = first.filter(|((ends, _), _)| *ends <= now) else { return Ok(false) };
@@ -237,7 +261,7 @@ impl<'t> Batch<'t> {
     }
 
     /// Removes entries whose names begin so, some at a time; tells whether there may be more.
-    pub(super) fn forget(&mut self, tenant: &[u8; TENANT_BYTES], most: usize) -> Result<bool, Error> {
+    pub(super) fn forget(&mut self, tenant: &[u8; TENANT_BYTES], most: usize) -> Result<bool, Fault> {
         let (mut from, mut to) = ([0; Name::BYTES], [u8::MAX; Name::BYTES]);
         from[..TENANT_BYTES].copy_from_slice(tenant);
         to[..TENANT_BYTES].copy_from_slice(tenant);
@@ -252,14 +276,14 @@ impl<'t> Batch<'t> {
     }
 
     /// Remembers that a tag was invalidated.
-    pub(super) fn invalidate(&mut self, tag: &[u8; 32], at: Moment) -> Result<(), Error> {
+    pub(super) fn invalidate(&mut self, tag: &[u8; 32], at: Moment) -> Result<(), Fault> {
         self.dropped.insert(tag, at.nanos())?;
         self.books.last = self.books.last.max(at);
         Ok(())
     }
 
     /// Remembers that everything was invalidated.
-    pub(super) fn invalidate_all(&mut self, at: Moment) -> Result<(), Error> {
+    pub(super) fn invalidate_all(&mut self, at: Moment) -> Result<(), Fault> {
         self.dropped.retain(|_, _| false)?;
         self.books.floor = self.books.floor.max(at);
         self.books.last = self.books.last.max(at);
@@ -267,27 +291,17 @@ impl<'t> Batch<'t> {
     }
 
     /// Removes everything.
-    pub(super) fn clear(&mut self) -> Result<(), Error> {
+    pub(super) fn clear(&mut self) -> Result<(), Fault> {
         self.entries.retain(|_, _| false)?;
         self.order.retain(|_, _| false)?;
         self.ends.retain(|_, _| false)?;
         (self.books.entries, self.books.bytes) = (0, 0);
         Ok(())
     }
-
-    fn drops(&self) -> Result<Drops, Error> {
-        let mut drops = Vec::new();
-        for row in self.dropped.iter()? {
-            let (tag, at) = row?;
-            drops.push((*tag.value(), Moment::from_nanos(at.value())));
-        }
-        Ok(drops)
-    }
 }
 
 impl Books {
-    fn load(transaction: &WriteTransaction) -> Result<Self, Error> {
-        let books = transaction.open_table(BOOKS)?;
+    fn load(books: &impl ReadableTable<&'static str, u64>) -> Result<Self, Fault> {
         let of = |name: &str| books.get(name).map(|found| found.map_or(0, |found| found.value()));
         Ok(Self {
             entries: of("entries")?,
@@ -298,11 +312,17 @@ impl Books {
         })
     }
 
-    fn save(self, transaction: &WriteTransaction) -> Result<(), Error> {
+    fn save(self, transaction: &WriteTransaction) -> Result<(), Fault> {
         let Self { entries, bytes, next, last, floor } = self;
         let mut books = transaction.open_table(BOOKS)?;
-        let fields =
-            [("entries", entries), ("bytes", bytes), ("next", next), ("last", last.nanos()), ("floor", floor.nanos())];
+        let fields = [
+            ("format", FORMAT),
+            ("entries", entries),
+            ("bytes", bytes),
+            ("next", next),
+            ("last", last.nanos()),
+            ("floor", floor.nanos()),
+        ];
         for (name, value) in fields {
             books.insert(name, value)?;
         }

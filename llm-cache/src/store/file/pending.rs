@@ -17,7 +17,9 @@ pub(super) struct Pending {
 
 #[derive(Default)]
 struct State {
-    entries: HashMap<Key, Arc<Entry>, RandomState>,
+    /// By their keys, with numbers in the order in which they were put.
+    entries: HashMap<Key, (u64, Arc<Entry>), RandomState>,
+    next: u64,
     bytes: u64,
     /// Entries of no use, to be removed before the others are written.
     discards: Vec<Key>,
@@ -58,8 +60,10 @@ impl Pending {
                 return false;
             }
             state.bytes += bytes;
-            let replaced = state.entries.insert(key, entry);
-            state.bytes -= replaced.as_ref().map_or(0, |entry| u64::from(entry.bytes()));
+            let number = state.next;
+            state.next += 1;
+            let replaced = state.entries.insert(key, (number, entry));
+            state.bytes -= replaced.as_ref().map_or(0, |(_, entry)| u64::from(entry.bytes()));
             replaced
         };
         drop(replaced);
@@ -72,7 +76,7 @@ impl Pending {
             return None;
         }
         let key = key.to_key();
-        self.lock().entries.get(&key).cloned()
+        self.lock().entries.get(&key).map(|(_, entry)| Arc::clone(entry))
     }
 
     pub(super) fn remove(&self, key: &Key) {
@@ -117,12 +121,16 @@ impl Pending {
         }
     }
 
-    /// All that waits. Entries can be read until they are [done](Self::done).
+    /// All that waits, in the order in which it was put. Entries can be read until they are [done](Self::done).
     pub(super) fn take(&self) -> Work {
         let mut state = self.lock();
         state.writing = true;
-        let entries = state.entries.iter().map(|(key, entry)| (key.clone(), Arc::clone(entry))).collect();
-        Work { discards: std::mem::take(&mut state.discards), entries }
+        let entry = |(key, (number, entry)): (&Key, &(u64, Arc<Entry>))| (*number, key.clone(), Arc::clone(entry));
+        let mut entries: Vec<_> = state.entries.iter().map(entry).collect();
+        let discards = std::mem::take(&mut state.discards);
+        drop(state);
+        entries.sort_by_key(|(number, ..)| *number);
+        Work { discards, entries: entries.into_iter().map(|(_, key, entry)| (key, entry)).collect() }
     }
 
     /// Work was done, or failed.
@@ -131,7 +139,7 @@ impl Pending {
         (state.writing, state.failed) = (false, failed);
         for (key, entry) in &work.entries {
             // Another may have been put meanwhile. The work still holds this one, so nothing ends under the lock.
-            if state.entries.get(key).is_some_and(|now| Arc::ptr_eq(now, entry)) {
+            if state.entries.get(key).is_some_and(|(_, now)| Arc::ptr_eq(now, entry)) {
                 drop(state.remove(key));
             }
         }
@@ -167,7 +175,7 @@ impl State {
     }
 
     fn remove(&mut self, key: &Key) -> Option<Arc<Entry>> {
-        let removed = self.entries.remove(key)?;
+        let (_, removed) = self.entries.remove(key)?;
         self.bytes -= u64::from(removed.bytes());
         Some(removed)
     }

@@ -1,4 +1,5 @@
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -9,11 +10,10 @@ use std::{
 };
 
 use llm_core::Clock;
-use redb::Error;
 use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
 use super::{
-    disk::{Batch, Disk, Row},
+    disk::{Batch, Disk, Fault, Row},
     dropped::Dropped,
     pending::Pending,
     writer,
@@ -232,14 +232,14 @@ impl Store for FileStore {
 
 impl Shared {
     /// Uses the file, which stays open meanwhile.
-    pub(super) fn with<R>(&self, read: impl FnOnce(&Disk) -> Result<R, Error>) -> Result<R, StoreError> {
+    pub(super) fn with<R>(&self, read: impl FnOnce(&Disk) -> Result<R, Fault>) -> Result<R, StoreError> {
         let disk = self.disk.read().unwrap_or_else(PoisonError::into_inner);
         let disk = disk.as_ref().ok_or_else(|| StoreError::new("file", "the file is closed"))?;
         read(disk).map_err(|error| StoreError::new("file", error.to_string()))
     }
 
     /// Changes the file, and the books.
-    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, Error>) -> Result<R, StoreError> {
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, Fault>) -> Result<R, StoreError> {
         let (result, books) = self.with(|disk| {
             disk.change(|batch| {
                 let result = change(batch)?;
@@ -355,6 +355,7 @@ impl Drop for FileStore {
             let _ = writer.join();
         }
         let disk = self.shared.disk.write().unwrap_or_else(PoisonError::into_inner).take();
-        drop(disk);
+        // Some damage makes redb panic.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(disk)));
     }
 }

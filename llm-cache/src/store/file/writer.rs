@@ -4,10 +4,8 @@ use std::{
     time::Duration,
 };
 
-use redb::Error;
-
 use super::{
-    disk::{Batch, Row},
+    disk::{Batch, Fault, Row},
     pending::{Wake, Work},
     store::Shared,
 };
@@ -55,7 +53,7 @@ impl Shared {
         self.pending.done(&work, failed);
     }
 
-    fn write(&self, batch: &mut Batch<'_>, work: &Work) -> Result<(), Error> {
+    fn write(&self, batch: &mut Batch<'_>, work: &Work) -> Result<(), Fault> {
         for key in &work.discards {
             batch.remove(&self.codec.name(key))?;
         }

@@ -1,4 +1,5 @@
 //! What holds for every store: the same cases over each.
+#![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
 mod entries;
 mod invalidation;
@@ -79,6 +80,7 @@ impl Place {
         self
     }
 
+    #[cfg(feature = "file")]
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
