@@ -11,9 +11,9 @@
 //! A request that can be divided (embeddings) is answered item by item: known texts from the store, texts that are being
 //! asked for right now from those calls, the rest with one call.
 //!
-//! It holds answers in memory, in a file, or in memory in front of a file, as an address says ([`StoreUrl`]); bounded in
-//! bytes, and sealed outside the process if there are keys. It is no semantic cache: it answers the same question, never a
-//! similar one.
+//! It holds answers in memory, in a file, in Redis for a whole fleet, or in memory in front of these, as an address says
+//! ([`StoreUrl`]); bounded in bytes, and sealed outside the process if there are keys. It is no semantic cache: it answers the
+//! same question, never a similar one.
 //!
 //! # Example
 //!
@@ -159,6 +159,24 @@
 //! | `llm_cache_entries`, `llm_cache_bytes` | gauge | what the store furthest away holds, after each answer stored |
 //! | `llm_cache_lookup_seconds` | histogram | time of a look-up, by `tier`: `memory`, or `far` |
 //!
+//! # Redis
+//!
+//! With the feature `redis`, all processes that name the same Redis ([`CacheBuilder::open`] with `redis://…`, or
+//! [`CacheBuilder::redis`]) share answers, and each question is paid once among them: whoever asks first takes a lease, and the
+//! others wait for the message that the answer is stored. A leader that dies is replaced when its lease ends
+//! ([`CacheBuilder::lease`]); the worst case is a call that is made twice. Whoever stops in good order calls [`Cache::close`]
+//! before, so that his last answers arrive.
+//!
+//! - **Round trips:** one for a hit, two for a miss that leads (and one behind it), four and a subscription for who waits for
+//!   another process. A hit in the memory in front needs none.
+//! - **Invalidation** reaches every process within [`CacheBuilder::invalidated_within`], one second, its memory too.
+//!   [`Cache::remove`] does not: others may have that answer in memory for [`CacheBuilder::memory_ttl`].
+//! - **Outage:** calls go on with what is in memory, then upstream; none waits longer than [`CacheBuilder::redis_timeout`],
+//!   50 ms, and none at all once Redis is known to be away. What cannot be written is dropped and counted.
+//! - [`Stats::entries`] and [`Stats::bytes`] are those of the memory in front.
+//!
+//! The repository's `docs/fleet.md` tells how to size and set up the server, and more of how it decides.
+//!
 //! # Feature flags
 //!
 //! None is on by default.
@@ -166,6 +184,10 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `file` | answers in a file, and memory in front of it |
+//! | `redis` | answers in Redis, memory in front of it, and one payment per question in the whole fleet |
+//! | `redis-cluster` | `redis+cluster://` |
+//! | `redis-tls` | `rediss://` |
+//! | `metrics` | counters, gauges and histograms through the `metrics` facade |
 //! | `admin` | the program `llm-cache` |
 //! | `at-rest` | how entries are written outside the process; the stores that need it switch it on |
 //! | `fuzzing` | what fuzz targets reach for; not for use |
@@ -205,9 +227,12 @@ mod refusal;
 mod samples;
 mod service;
 mod status;
-#[cfg_attr(not(feature = "file"), expect(dead_code, reason = "what stores outside the process need"))]
 #[cfg_attr(
-    all(feature = "at-rest", not(feature = "file")),
+    not(any(feature = "file", feature = "redis")),
+    expect(dead_code, reason = "what stores outside the process need")
+)]
+#[cfg_attr(
+    all(feature = "at-rest", not(any(feature = "file", feature = "redis"))),
     expect(unused_imports, reason = "what stores outside the process need")
 )]
 mod store;

@@ -32,7 +32,9 @@ impl Redis {
     /// As [`Redis::run`]; [`BadSetting`](crate::ErrorKind::BadSetting) if the walk cannot go on from `after`.
     pub async fn scan(&self, name: &'static str, after: Option<&str>, count: usize) -> Result<Scanned, Error> {
         let cursor = match after {
-            Some(text) => Cursor::read(text).ok_or_else(|| Error::setting("this is no point to go on from: begin anew"))?,
+            Some(text) => {
+                Cursor::read(text).ok_or_else(|| Error::setting("this is no point to go on from: begin anew"))?
+            }
             None => Cursor { slot: 0, place: ENDS.to_owned() },
         };
         let mut scan = Command::bare("SCAN").arg(&cursor.place).arg("MATCH").arg(self.names().pattern(name));

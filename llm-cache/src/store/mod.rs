@@ -1,7 +1,6 @@
 //! Where entries lie: in memory, or further away.
 
 #[cfg(feature = "at-rest")]
-#[cfg_attr(not(any(feature = "file", feature = "redis")), expect(dead_code, reason = "no store needs it"))]
 mod at_rest;
 mod entry;
 #[cfg(feature = "file")]

@@ -120,7 +120,10 @@ fn complains_clearly_and_with_a_code() {
         (vec!["purge", "memory:", "--all", "--tenant", "x"], 2, "one of"),
         (vec!["purge", "memory:", "--tag", "x"], 2, "`x` is no tag"),
         (vec!["stats", "memory:", "--all"], 2, "only `purge`"),
+        #[cfg(not(feature = "redis"))]
         (vec!["stats", "redis://u:hunter2@h"], 2, "`redis`"),
+        #[cfg(feature = "redis")]
+        (vec!["stats", "redis://u:hunter2@127.0.0.1:1"], 1, "127.0.0.1:1"),
         (vec!["stats", "file:///no/such/file"], 1, "/no/such/file does not exist"),
         (vec!["stats", "memory:"], 1, "memory"),
         (vec!["stats", "memory:", "--secret", "/no/such/file"], 1, "/no/such/file"),
@@ -129,4 +132,18 @@ fn complains_clearly_and_with_a_code() {
         let (exit, error) = fails(&args);
         assert!(exit == code && error.contains(told) && !error.contains("hunter2"), "{args:?}: {exit}: {error}");
     }
+}
+
+#[cfg(all(feature = "redis", unix))]
+#[test]
+fn looks_after_a_redis_too() {
+    let (server, from, back) = (llm_testkit::redis::RedisServer::spawn(), filled(), Place::file());
+    let url = format!("{}?prefix=shop", server.url());
+    let copied = |from: &str, to: &str| says(&["migrate", from, to]);
+    assert_eq!(copied(from.url(), &url), "copied 4, past their time 0, unreadable 0, not taken 0\n");
+    assert_eq!(says(&["inspect", &url]).lines().count(), 4);
+    assert_eq!(says(&["purge", &url, "--tenant", "umbrella"]), "removed 1\n");
+    assert!(says(&["stats", &url]).contains("live        3"));
+    assert_eq!(copied(&url, back.url()), "copied 3, past their time 0, unreadable 0, not taken 0\n");
+    assert_eq!(says(&["purge", &url, "--all"]), "removed 3\n");
 }

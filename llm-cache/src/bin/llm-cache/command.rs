@@ -12,7 +12,7 @@ usage: llm-cache migrate FROM TO [--after CURSOR] [--to-secret FILE] [--to-keys 
        llm-cache purge URL (--tenant NAME | --tag TAG | --key NAME | --all)
        llm-cache stats URL
 
-FROM, TO and URL are addresses such as file:///var/cache/answers?max_bytes=4gb.
+FROM, TO and URL are addresses such as file:///var/cache/answers?max_bytes=4gb or redis://host:6379?prefix=shop.
 TAG is tenant:NAME, model:NAME, tag:NAME, or label:NAME=VALUE.
 NAME of a key is what inspect shows.
 
@@ -134,6 +134,11 @@ impl Access {
     /// Opens a store, or makes it.
     pub(crate) fn create(&self) -> Result<Cache, Failure> {
         let mut builder: CacheBuilder = Cache::builder("llm-cache admin").store(self.url.clone());
+        #[cfg(feature = "redis")]
+        {
+            // Nobody waits for an answer here.
+            builder = builder.redis_timeout(std::time::Duration::from_secs(20));
+        }
         if let Some(file) = &self.secret {
             let digits = read(file)?;
             let secret = Secret::from_hex(digits.trim());

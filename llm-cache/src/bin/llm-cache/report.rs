@@ -50,7 +50,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 async fn purge(cache: &Cache, what: Purge) -> Result<(), Failure> {
-    let (before, some) = (cache.stats().entries, cache.list(None, PAGE.get()).await?);
+    let (before, some) = (count(cache).await?.entries, cache.list(None, PAGE.get()).await?);
     if some.entries.is_empty() && some.unreadable > 0 {
         eprintln!("llm-cache: no entry can be read: are --secret and --keys the store's?");
     }
@@ -61,26 +61,43 @@ async fn purge(cache: &Cache, what: Purge) -> Result<(), Failure> {
         Purge::Key(_) => {}
         Purge::All => cache.clear().await?,
     }
-    println!("removed {}", before.saturating_sub(cache.stats().entries));
+    println!("removed {}", before.saturating_sub(count(cache).await?.entries));
     Ok(())
 }
 
-async fn stats(cache: &Cache) -> Result<(), Failure> {
-    let (mut live, mut over, mut unreadable, mut cost, mut after) = (0_u64, 0_u64, 0_u64, Usd::ZERO, None);
+/// What lies in a store.
+#[derive(Default)]
+struct Count {
+    entries: u64,
+    bytes: u64,
+    live: u64,
+    unreadable: u64,
+    cost: Usd,
+}
+
+/// Looks at every entry: a store that many processes fill knows no number.
+async fn count(cache: &Cache) -> Result<Count, Failure> {
+    let (mut count, mut after) = (Count::default(), None);
     loop {
         let listing = cache.list(after, PAGE.get()).await?;
         for entry in &listing.entries {
-            *(if entry.live { &mut live } else { &mut over }) += 1;
-            cost += entry.facts.cost.filter(|_| entry.live).unwrap_or_default();
+            count.bytes += entry.bytes;
+            count.live += u64::from(entry.live);
+            count.cost += entry.facts.cost.filter(|_| entry.live).unwrap_or_default();
         }
-        unreadable += listing.unreadable;
+        count.entries += listing.entries.len() as u64 + listing.unreadable;
+        count.unreadable += listing.unreadable;
         after = listing.next;
         if after.is_none() {
-            break;
+            return Ok(count);
         }
     }
-    let stats = cache.stats();
-    println!("entries     {}\nbytes       {}", stats.entries, stats.bytes);
+}
+
+async fn stats(cache: &Cache) -> Result<(), Failure> {
+    let Count { entries, bytes, live, unreadable, cost } = count(cache).await?;
+    let over = entries - live - unreadable;
+    println!("entries     {entries}\nbytes       {bytes}");
     println!("live        {live}\nover        {over}\nunreadable  {unreadable}\nlist price  {cost}");
     Ok(())
 }
