@@ -44,21 +44,36 @@
 //! - **One flight per key.** Whoever asks first starts the call. It belongs to all who wait: any of them may be
 //!   cancelled, the first too; when the last goes, the call is dropped and settles. Waiters sleep until something
 //!   happens: one is woken to go on, all when there is an answer.
+//! - **A size bound:** a running stream that grows past [`CacheBuilder::max_answer_bytes`] is joined by nobody any more and
+//!   held for nobody: whoever asks then makes a call of his own.
 //! - **What a flight does not share:** the caller's envelope. Priority classes fly apart; the call goes up without a
 //!   deadline, and each caller minds his own; an error that is about another caller's call makes a waiter lead again.
 //! - **What is stored:** complete answers that the operation would keep (`Operation::keeps`: not those cut short, filtered,
 //!   refused, or with tool arguments that are no JSON) to questions that stand alone (`Operation::stands_alone`: no
-//!   addresses, files, earlier answers or searches), if the application ([`CacheBuilder::keep_if`]) and the size bound
+//!   addresses, files, earlier answers or searches) and that have the form they ask for (`Operation::fits`: JSON, and the
+//!   structure of its schema), not those of a model that a lower layer fell back on, if the application ([`CacheBuilder::keep_if`]) and the size bound
 //!   agree. Errors reach those who waited, and are not stored. An answer is stored before its flight leaves the table, so
-//!   between the two nobody pays again.
+//!   between the two nobody pays again. [`CacheBuilder::refusal_ttl`] remembers, in memory and for a short time, that a
+//!   question is invalid or too long.
+//! - **Several answers:** with [`CacheBuilder::samples`], a question with a temperature above zero has up to n different
+//!   answers, given out in turn.
 //! - **Freshness:** an entry is fresh until its time to live is over, by the wall time of `llm_core::Clock`: the call's own
 //!   ([`Directive::ttl`]), else that of the first [`TtlRule`] that fits, else the cache's. Past its time it can still be
 //!   served to a call that allows it, or when the call that was to replace it fails because of the vendor or a budget
-//!   ([`CacheBuilder::stale_if_error`]); it then says so.
+//!   ([`CacheBuilder::stale_if_error`]); it then says so. With [`CacheBuilder::stale_while_revalidate`] it is served at
+//!   once, while one call in the background replaces it. [`Cache::get_or_call`] serves fresh answers only.
+//! - **In the background:** refreshes, audits ([`Audit`]: a share of the hits is asked again and compared) and calls that go
+//!   on when all have left ([`CacheBuilder::finish_abandoned`]) run in tasks, at most as many as
+//!   [`CacheBuilder::spawn_background`] allows; without it the cache spawns nothing. They are made in the name of the
+//!   tenant that caused them, refreshes and audits at background priority, with `llm_core::Purpose` in their extensions.
+//! - **Sharing:** an answer is its tenant's, unless a call names a scope ([`Directive::shared`]) and the operator allows that
+//!   ([`Caps::allow_sharing`]). A scope shares stored answers, never running calls.
 //! - **Invalidation:** [`Cache::invalidate`] drops all answers with a [`Tag`] (tenant, model, label, or one of your own) at
 //!   once, without a scan. What was invalidated is never served, not even stale, nor is an answer whose call began before.
 //! - **Directives:** a call can ask for `no_store`, `no_cache`, `max_age`, `max_stale` or `only_if_cached`, with HTTP's
 //!   meaning, as far as the operator's [`Caps`] let it. [`CacheStatus`] says how the cache took part in a reply.
+//! - **Observing:** with [`CacheBuilder::observe`] all of this is decided and counted, and each call passes as it is;
+//!   [`Observed`] on its reply says what would have become of it.
 //! - **Room:** at most `max_bytes`. In memory the least recently used answers go first, in a file those that were stored
 //!   first.
 //!
@@ -127,6 +142,36 @@
 //!
 //! The repository's `docs/fleet.md` tells how to size and set up the server, and more of how it decides.
 //!
+//! # Telling
+//!
+//! [`CacheStatus`] is on every reply and prints as an RFC 9211 `Cache-Status` value; [`Cache::stats`] counts. Calls run in
+//! a span `llm.cache` (debug) with `llm.operation`, `llm.cache.status` and `llm.cache.detail`; hits in memory are an event
+//! with the same fields. No question, answer, key or tenant is told.
+//!
+//! With feature `metrics`, a recorder that is installed before the cache is built is told the following, labelled `cache`
+//! with the namespace:
+//!
+//! | Name | Kind | What |
+//! |---|---|---|
+//! | `llm_cache_hits_total` | counter | stored answers served, stale ones included |
+//! | `llm_cache_far_hits_total` | counter | those of them that came of a store further away than memory |
+//! | `llm_cache_stale_total` | counter | those past their time |
+//! | `llm_cache_misses_total` | counter | calls made for want of an answer |
+//! | `llm_cache_bypassed_total` | counter | calls that wanted the cache to keep out of it |
+//! | `llm_cache_coalesced_total` | counter | answers that came of a call that was running |
+//! | `llm_cache_refused_total` | counter | refusals that were remembered |
+//! | `llm_cache_stored_total` | counter | answers stored |
+//! | `llm_cache_evictions_total` | counter | entries that had to make room in memory |
+//! | `llm_cache_store_errors_total` | counter | failures of a store |
+//! | `llm_cache_refreshed_total` | counter | calls made to replace answers past their time |
+//! | `llm_cache_skipped_total` | counter | calls that the background had no room for |
+//! | `llm_cache_finished_total` | counter | calls that went on when all had left |
+//! | `llm_cache_audited_total` | counter | hits that were asked again |
+//! | `llm_cache_disagreed_total` | counter | those with another answer |
+//! | `llm_cache_saved_nano_usd_total` | counter | list price of what did not have to be bought, nano-dollars |
+//! | `llm_cache_entries`, `llm_cache_bytes` | gauge | what memory holds, after each answer stored |
+//! | `llm_cache_lookup_seconds` | histogram | time of a look-up, by `tier`: `memory`, or `far` |
+//!
 //! # Feature flags
 //!
 //! None is on by default.
@@ -137,7 +182,7 @@
 //! | `redis` | answers in Redis, memory in front of it, and one payment per question in the whole fleet |
 //! | `redis-cluster` | `redis+cluster://` |
 //! | `redis-tls` | `rediss://` |
-//! | `metrics` | counters, gauges and histograms through the `metrics` facade |
+//! | `metrics` | the table above, through the `metrics` facade |
 //! | `admin` | the program `llm-cache` |
 //! | `at-rest` | how entries are written outside the process; the stores that need it switch it on |
 //! | `fuzzing` | what fuzz targets reach for; not for use |
@@ -148,6 +193,7 @@ mod builder;
 mod cache;
 mod counts;
 mod directive;
+mod door;
 #[cfg(feature = "redis")]
 mod fleet;
 mod flight;

@@ -2,19 +2,20 @@
 
 use std::{
     ops::ControlFlow,
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::Extensions;
 use llm_core::{
-    Call, Cause, Charge, Complete, End, Error, ErrorKind, Facts, Live, Operation, Origin, Output, Receipt, Reply,
-    Savings, Serves, Shared, VendorLimits, drive,
+    Call, Cause, Charge, Complete, End, Error, ErrorKind, Facts, Operation, Origin, Output, Receipt, Reply, Savings,
+    Serves, Shared, VendorLimits, drive,
 };
 use tokio::time::timeout_at;
 
 use crate::{
     CacheStatus, Directive, Key, Miss, Stale, Tag,
+    door::Door,
     flight::{Boarding, Guard, Pass, Rest, Seat, Start},
     inner::{Claimed, Found, Inner, Stay, Stored},
     key::Keys,
@@ -233,50 +234,6 @@ where
         door.leads_to(live);
     }
     Ok(Arrival::Bought { answer, receipt, limits, extensions })
-}
-
-/// Where those come in who join a running answer. It is shut when the answer has ended, or has grown too large to be held
-/// for others: whoever asks then makes a call of his own.
-struct Door<C> {
-    guard: Mutex<Option<Guard>>,
-    live: OnceLock<Weak<dyn Live<C>>>,
-}
-
-/// What each piece of a running answer takes beside its text, in bytes.
-const PIECE_BYTES: u64 = 128;
-
-impl<C: 'static> Door<C> {
-    fn new(guard: Guard) -> Self {
-        Self { guard: Mutex::new(Some(guard)), live: OnceLock::new() }
-    }
-
-    fn leads_to(&self, live: &Arc<dyn Live<C>>) {
-        // An answer is shared once.
-        let _ = self.live.set(Arc::downgrade(live));
-    }
-
-    /// Shuts the door of an answer that takes more than `most` bytes.
-    fn watcher(this: &Arc<Self>, most: u64) -> impl FnMut(u64) -> ControlFlow<Error> + Send + 'static {
-        let mut door = Some(Arc::clone(this));
-        let mut pieces = 0;
-        move |text| {
-            pieces += 1;
-            if text.saturating_add(pieces * PIECE_BYTES) > most
-                && let Some(door) = door.take()
-            {
-                door.shut();
-                if let Some(live) = door.live.get().and_then(Weak::upgrade) {
-                    live.close();
-                }
-            }
-            ControlFlow::Continue(())
-        }
-    }
-
-    fn shut(&self) {
-        let guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(guard);
-    }
 }
 
 /// Takes one caller's own reply out of a shared one. The seat is held until that reply has ended, so that late callers

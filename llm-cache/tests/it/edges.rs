@@ -63,7 +63,7 @@ impl Made {
     }
 }
 
-fn answer() -> Reply<ChatResponse> {
+pub(crate) fn answer() -> Reply<ChatResponse> {
     let receipt = Receipt::default();
     receipt.edit(|facts| facts.usage = Some(Usage::new(1_000, 100)));
     let choice = Choice::new(0, vec![Part::text("x")], FinishReason::Stop);

@@ -11,12 +11,15 @@ use crate::upstream::{HEAD, Upstream, ask, provider, say};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// A name and, where there is one, its value.
+type Parameter = (String, Option<String>);
+
 /// The parameters of one member of a structured list whose items are tokens (RFC 9651, sections 3.1 and 4.2).
-fn parameters(header: &str) -> Option<(String, Vec<(String, Option<String>)>)> {
+fn parameters(header: &str) -> Option<(String, Vec<Parameter>)> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c);
     let starts_token = |text: &str| text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*');
     let mut rest = header;
-    let mut take = |rest: &mut &str, fits: &dyn Fn(char) -> bool| {
+    let take = |rest: &mut &str, fits: &dyn Fn(char) -> bool| {
         let end = rest.find(|c| !fits(c)).unwrap_or(rest.len());
         let (taken, left) = rest.split_at(end);
         *rest = left;

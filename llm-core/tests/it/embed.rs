@@ -93,3 +93,14 @@ fn what_differs_in_more_than_its_input_is_not_asked_together() {
     }
     assert!(EmbedRequest::gather(&[]).is_none());
 }
+
+#[test]
+fn vectors_that_point_the_same_way_agree() {
+    let of = |vectors: &[&[f32]]| Embeddings::new("m", vectors.iter().map(|vector| Arc::from(*vector)).collect());
+    let agree = |a, b| EmbedRequest::agree(&a, &b);
+    assert!(agree(of(&[&[0.6, 0.8]]), of(&[&[0.600_01, 0.799_99]])));
+    assert!(agree(of(&[&[0.0, 0.0]]), of(&[&[0.0, 0.0]])));
+    assert!(!agree(of(&[&[0.6, 0.8]]), of(&[&[0.8, 0.6]])));
+    assert!(!agree(of(&[&[0.6, 0.8]]), of(&[&[-0.6, -0.8]])));
+    assert!(!agree(of(&[&[0.6]]), of(&[&[0.6, 0.8]])) && !agree(of(&[&[1.0]]), of(&[])));
+}

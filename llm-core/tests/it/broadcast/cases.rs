@@ -197,3 +197,28 @@ fn a_source_that_looks_back_at_its_end_does_not_deadlock() {
         assert!(looked.load(Ordering::SeqCst));
     }
 }
+
+#[test]
+fn a_closed_stream_is_joined_by_nobody_and_holds_no_more_than_when_it_was_closed() {
+    let (source, _) = Source::new(&(0..100).map(Step::Item).collect::<Vec<_>>());
+    let shared = Broadcast::new(source);
+    let (mut quick, mut slow, mut late) = (shared.read().unwrap(), shared.read().unwrap(), shared.read().unwrap());
+    let next = |reader: &mut Reader<Source>| reader.next().now_or_never().flatten();
+    for n in 0..10 {
+        assert_eq!(next(&mut quick), Some(n));
+    }
+    assert_eq!(next(&mut slow), Some(0));
+    shared.close();
+    assert!(shared.read().is_none() && quick.another().is_none());
+    for n in 10..100 {
+        assert_eq!(next(&mut quick), Some(n));
+        assert_eq!(shared.held(), 10);
+        if n == 10 {
+            assert_eq!(next(&mut slow), Some(1), "not further behind than that");
+        }
+    }
+    assert_eq!(next(&mut quick), None);
+    assert!(next(&mut slow).is_none() && slow.has_missed() && late.has_missed() && !quick.has_missed());
+    assert_eq!(next(&mut late), None, "and not from somewhere in the middle");
+    assert_eq!(late.last().now_or_never(), Some(Some(99)), "who wants the last item alone misses nothing");
+}
