@@ -11,6 +11,8 @@ mod join;
 mod memory_hit;
 mod miss;
 mod ratelimit;
+#[cfg(unix)]
+mod redis;
 mod scale;
 mod scan;
 mod stored;
@@ -28,7 +30,14 @@ criterion::criterion_main!(
     scan::benches,
     codec::benches,
     ratelimit::benches,
+    fleet,
 );
+
+/// What needs a server of its own.
+fn fleet() {
+    #[cfg(unix)]
+    redis::benches();
+}
 
 /// Half a second to warm up, two to measure.
 fn short() -> Criterion {

@@ -37,7 +37,7 @@ async fn whoever_has_no_time_to_wait_makes_a_call_of_his_own() {
     let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
     let key_of_ask = llm_cache::Key::of_operation("tests", "acme", &ask("a").body);
     let stuck = tokio::spawn(async move {
-        one.get_or_call(&key_of_ask, || std::future::pending::<Result<u32, io::Error>>()).await.map(|_| ())
+        one.get_or_call(&key_of_ask, std::future::pending::<Result<u32, io::Error>>).await.map(|_| ())
     });
     let upstream = Upstream::default();
     let provider = provider(&upstream, &other);
@@ -75,7 +75,7 @@ async fn whoever_leaves_hands_the_call_to_the_next() {
     let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
     let leaver = tokio::spawn({
         let one = one.clone();
-        async move { one.get_or_call(&key(1), || std::future::pending::<Result<u32, io::Error>>()).await.map(|_| ()) }
+        async move { one.get_or_call(&key(1), std::future::pending::<Result<u32, io::Error>>).await.map(|_| ()) }
     });
     while one.stats().leased == 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -121,7 +121,7 @@ async fn different_questions_never_wait_for_each_other() {
     let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
     let stuck = tokio::spawn({
         let one = one.clone();
-        async move { one.get_or_call(&key(1), || std::future::pending::<Result<u32, io::Error>>()).await.map(|_| ()) }
+        async move { one.get_or_call(&key(1), std::future::pending::<Result<u32, io::Error>>).await.map(|_| ()) }
     });
     while one.stats().leased == 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;

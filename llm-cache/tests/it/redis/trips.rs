@@ -12,10 +12,11 @@ use super::{handle, key, not_asked, put};
 async fn counted(server: &RedisServer, first: u32) -> (Cache, Redis) {
     let redis = handle(server);
     let hour = Duration::from_secs(3600);
-    let cache = Cache::builder("tests").redis(redis.clone()).invalidated_within(hour).build().unwrap();
+    let cache = Cache::builder("tests").redis(redis.clone()).invalidated_within(hour).build();
+    let cache = cache.expect("the settings are right");
     // It connects, learns what was invalidated, and sends its scripts.
     put(&cache, first).await;
-    cache.close().await.unwrap();
+    cache.close().await.expect("it is written");
     // Look and ask what was invalidated, lease, store; and ask again when it listens.
     while redis.stats().calls < 5 {
         tokio::time::sleep(Duration::from_millis(2)).await;
