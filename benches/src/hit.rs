@@ -7,13 +7,6 @@ use tower::Service;
 
 use crate::vendor::AtOnce;
 
-impl AtOnce {
-    /// Gives this answer.
-    pub fn new(answer: ChatResponse) -> Self {
-        Self(answer)
-    }
-}
-
 /// A warm cache and a question that it knows.
 #[derive(Clone, Debug)]
 pub struct Warm {

@@ -17,7 +17,10 @@ use llm_testkit::redis::RedisServer;
 use tokio::runtime::{Builder, Runtime};
 use tower::Service;
 
-use crate::hit::{AtOnce, Warm};
+use crate::{
+    hit::{Warm, of_2_kb},
+    vendor::AtOnce,
+};
 
 /// A server, a cache without memory in front of it, and a question that it knows.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl Remote {
             let hour = Duration::from_secs(3600);
             let cache = Cache::builder("bench").redis(redis.clone()).max_bytes(1).invalidated_within(hour).build();
             let cache = cache.expect("the settings are right");
-            let mut service = Cached::new(AtOnce::new(answer.clone()), cache.clone());
+            let mut service = Cached::new(AtOnce::saying(&of_2_kb("given a user when ")), cache.clone());
             service.call(call.clone()).await.expect("it is answered");
             cache.close().await.expect("it is written");
             let found = redis.scan("entry", None, 1_000).await.expect("the server is there");
