@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use llm_core::{Clock, Estimate, Price, Prices, SystemClock, Usd};
+use llm_core::{Clock, Estimate, Price, Prices, Usd};
 
 use crate::{Demand, Limiter, Plans, Sink, limiter::Inner};
 
@@ -8,7 +8,7 @@ use crate::{Demand, Limiter, Plans, Sink, limiter::Inner};
 #[must_use]
 pub struct LimiterBuilder {
     pub(crate) plans: Plans,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) prices: Option<Prices>,
     pub(crate) unknown_price: UnknownPrice,
     pub(crate) waiting: Option<Waiting>,
@@ -62,7 +62,7 @@ impl LimiterBuilder {
     pub(crate) fn new(plans: Plans) -> Self {
         Self {
             plans,
-            clock: Arc::new(SystemClock),
+            clock: None,
             prices: None,
             unknown_price: UnknownPrice::Refuse,
             waiting: None,
@@ -117,9 +117,9 @@ impl LimiterBuilder {
         self
     }
 
-    /// The wall clock: the system's by default.
+    /// The wall clock: the system's by default, read every 10 ms and counted on in between.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Some(Arc::new(clock));
         self
     }
 

@@ -2,7 +2,10 @@ use std::{sync::Arc, time::Instant};
 
 use llm_core::{Call, Labels, Operation, Priority, Tenant, Usage, Usd};
 
-use crate::{Measure, rules::Kind};
+use crate::{
+    Measure,
+    rules::{Kind, Rule},
+};
 
 /// What a call may take of what is limited, and who asks.
 ///
@@ -141,19 +144,17 @@ impl Demand {
         self
     }
 
-    /// What this is in one measure. Money that is not known is nothing here; whoever decides refuses it first.
-    pub(crate) fn amount(&self, kind: &Kind) -> u64 {
-        match kind {
+    /// What a rule counts of this. Money that is not known is nothing here; whoever decides refuses it first.
+    pub(crate) fn amount(&self, rule: &Rule) -> u64 {
+        match rule.kind {
             Kind::Requests => self.requests,
             Kind::Slots => 1,
             Kind::Input => self.input,
             Kind::Output => self.output,
             Kind::Tokens => self.input.saturating_add(self.output),
             Kind::Money => self.cost.map_or(0, nanos),
-            Kind::Units(name) => match &self.unit {
-                Some(unit) if unit != name => 0,
-                _ => self.units,
-            },
+            Kind::Units if self.unit.is_some() && self.unit != rule.unit => 0,
+            Kind::Units => self.units,
         }
     }
 
@@ -164,13 +165,13 @@ impl Demand {
 
 impl Actual {
     /// What counts of a reserved amount.
-    pub(crate) fn amount(&self, kind: &Kind, reserved: u64) -> u64 {
+    pub(crate) fn amount(&self, kind: Kind, reserved: u64) -> u64 {
         match (self, kind) {
             (_, Kind::Slots) | (Self::Unsent, _) => 0,
             (Self::Unknown, _) => reserved,
             (Self::Refused, Kind::Requests) => reserved,
             (Self::Refused, _) => 0,
-            (Self::Used { .. }, Kind::Requests | Kind::Units(_)) => reserved,
+            (Self::Used { .. }, Kind::Requests | Kind::Units) => reserved,
             (Self::Used { usage, .. }, Kind::Input) => usage.input,
             (Self::Used { usage, .. }, Kind::Output) => usage.output,
             (Self::Used { usage, .. }, Kind::Tokens) => usage.total(),
