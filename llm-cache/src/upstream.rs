@@ -4,8 +4,8 @@ use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
 use http::Extensions;
 use llm_core::{
-    Call, Cause, Charge, Complete, End, Error, ErrorKind, Facts, Operation, Origin, Output, Receipt, Reply, Savings,
-    Serves, Shared, VendorLimits, drive,
+    Call, Cause, Charge, Complete, Cut, End, Error, ErrorKind, Facts, Operation, Origin, Output, Receipt, Reply,
+    Savings, Serves, Shared, VendorLimits, drive,
 };
 use tokio::time::timeout_at;
 
@@ -133,7 +133,7 @@ pub(crate) async fn in_time<O: Output>(
     let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else { return Ok(reply) };
     let on_time = move |_| match tokio::time::Instant::now() < deadline {
         true => ControlFlow::Continue(()),
-        false => ControlFlow::Break(late()),
+        false => ControlFlow::Break(Cut::Fail(late())),
     };
     Ok(reply.map(|output| output.watch(on_time)))
 }

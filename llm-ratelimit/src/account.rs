@@ -94,7 +94,6 @@ impl Account {
 
     /// Takes what a call needs, whether there is room or not.
     pub(crate) fn take(&mut self, spot: Spot, group: &Group, demand: &Demand, at: Moment, holds: &mut Holds) {
-        self.open += 1;
         self.used_at = at.now;
         self.counters.reserve_exact(group.rules.len().saturating_sub(self.counters.len()));
         for rule in &group.rules {
@@ -104,10 +103,18 @@ impl Account {
                 holds.push(Hold { spot, counter: rule.id, kind: rule.kind, amount, mark });
             }
         }
+        self.open += 1;
     }
 
-    /// Whether a call takes something of it and may have that now, before all who wait.
-    pub(crate) fn admits(&mut self, group: &Group, demand: &Demand, at: Moment) -> bool {
+    /// Takes what a call needs if there is room for all of it and nobody waits for that. Says whether it did.
+    pub(crate) fn take_if_free(
+        &mut self,
+        spot: Spot,
+        group: &Group,
+        demand: &Demand,
+        at: Moment,
+        holds: &mut Holds,
+    ) -> bool {
         let mut asks = false;
         let fits = group.rules.iter().all(|rule| match demand.amount(rule) {
             0 => true,
@@ -116,7 +123,11 @@ impl Account {
                 self.counter(rule, at).is_some_and(|counter| counter.wait(rule, amount, at) == Wait::Not)
             }
         });
-        fits && asks && !self.awaited
+        let takes = fits && asks && !self.awaited;
+        if takes {
+            self.take(spot, group, demand, at, holds);
+        }
+        takes
     }
 
     /// A rule's counter, brought to now; a new one if there is none.
@@ -155,6 +166,6 @@ mod tests {
         // Beside it: its name, and five to ten bytes in the table of places.
         let (account, counter) = (size_of::<Option<Account>>(), size_of::<Counter>());
         println!("{account} bytes, of which {counter} are the first counter");
-        assert!(account <= 224 && counter <= 104);
+        assert!(account <= 160 && counter <= 80);
     }
 }

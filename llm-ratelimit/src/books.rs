@@ -15,6 +15,7 @@ use self::{need::Need, stripe::Stripe};
 use crate::{
     Actual, Balance, Demand,
     account::Account,
+    bucket::Mark,
     counter::{Counter, Level, Moment, State, Wait},
     rules::{Kind, Names, PlanRules, Rule, Rules},
 };
@@ -36,7 +37,7 @@ pub(crate) struct Books {
 /// Where an account is. It stays there while it has open reservations or is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Spot {
-    stripe: u32,
+    stripe: u8,
     index: u32,
 }
 
@@ -47,10 +48,10 @@ pub(crate) struct Hold {
     pub(crate) counter: u32,
     pub(crate) kind: Kind,
     pub(crate) amount: u64,
-    pub(crate) mark: u128,
+    pub(crate) mark: Mark,
 }
 
-pub(crate) type Holds = SmallVec<[Hold; 4]>;
+pub(crate) type Holds = SmallVec<[Hold; 2]>;
 
 /// Why a call cannot have what it asks for.
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +99,7 @@ impl Hold {
 
 impl Spot {
     fn new(stripe: usize, index: u32) -> Self {
-        Self { stripe: u32::try_from(stripe).expect("there are 64"), index }
+        Self { stripe: u8::try_from(stripe).expect("there are 64"), index }
     }
 }
 
@@ -121,7 +122,7 @@ impl Books {
 
     /// The short way: takes what a call needs if that is all in its tenant's own account, which is there and has room, so
     /// that one lock and one hash do. `None`: nothing was taken, and it is to be decided at length.
-    pub(crate) fn take_own(&self, demand: &Demand, at: Moment) -> Option<Holds> {
+    pub(crate) fn take_own(&self, demand: &Demand, at: Moment, holds: &mut Holds) -> Option<()> {
         let hash = Account::hash_of(&self.hasher, &demand.tenant);
         let number = stripe_of(hash);
         let mut locked = self.stripe(number);
@@ -130,11 +131,8 @@ impl Books {
         let group = plan.own()?;
         let index = stripe.find(hash, group, demand, &plan.name)?;
         let account = stripe.slots[index as usize].as_mut().expect("the table names what there is");
-        if !account.admits(group, demand, at) {
-            return None;
-        }
-        let mut holds = Holds::new();
-        account.take(Spot::new(number, index), group, demand, at, &mut holds);
+        let spot = Spot::new(number, index);
+        account.take_if_free(spot, group, demand, at, holds).then_some(())?;
         let kept = self.kept.load(Relaxed);
         account.changed |= kept;
         stripe.changed |= kept;
@@ -144,7 +142,7 @@ impl Books {
         if tends {
             self.tend(at.now);
         }
-        Some(holds)
+        Some(())
     }
 
     /// How many reservations were made the short way.
@@ -191,7 +189,7 @@ impl Books {
         let mut settled = Settled::default();
         for holds in holds.chunk_by(|a, b| a.spot == b.spot) {
             let spot = holds[0].spot;
-            let mut stripe = self.stripe(spot.stripe as usize);
+            let mut stripe = self.stripe(spot.stripe.into());
             let Some(account) = stripe.slots[spot.index as usize].as_mut() else { continue };
             for hold in holds {
                 let used = actual.amount(hold.kind, hold.amount);
@@ -243,7 +241,7 @@ impl Books {
 
     /// Says whether somebody waits for an account.
     pub(crate) fn await_room(&self, spot: Spot, awaited: bool) {
-        if let Some(account) = &mut self.stripe(spot.stripe as usize).slots[spot.index as usize] {
+        if let Some(account) = &mut self.stripe(spot.stripe.into()).slots[spot.index as usize] {
             account.awaited = awaited;
         }
     }

@@ -130,12 +130,17 @@ impl LimiterBuilder {
 }
 
 impl UnknownPrice {
-    /// The most that a demand can cost.
+    /// The most that a demand can cost, at the dearest of its models.
     pub(crate) fn bound(self, prices: Option<&Prices>, demand: &Demand) -> Option<Usd> {
+        let each = demand.models().map(|model| self.bound_of(prices, model, demand));
+        each.reduce(|one, other| Some(one?.max(other?))).flatten()
+    }
+
+    fn bound_of(self, prices: Option<&Prices>, model: &str, demand: &Demand) -> Option<Usd> {
         let (input, output) = (demand.input, demand.output);
         let estimate =
             Estimate { input, input_bound: Some(input), output, output_bound: Some(output), ..Estimate::default() };
-        let listed = prices.and_then(|prices| prices.current().bound(&demand.model, &estimate));
+        let listed = prices.and_then(|prices| prices.current().bound(model, &estimate));
         match self {
             Self::Refuse => listed,
             Self::Assume(price) => Some(listed.unwrap_or_else(|| price.bound(input, output))),

@@ -35,8 +35,11 @@ pub struct Demand {
     pub(crate) output: u64,
     pub(crate) cost: Option<Usd>,
     pub(crate) requests: u64,
+    slots: u64,
     pub(crate) units: u64,
     unit: Option<Arc<str>>,
+    /// Further models that the call may reach.
+    reaches: Arc<[Arc<str>]>,
 }
 
 /// What a call took in the end.
@@ -72,8 +75,10 @@ impl Demand {
             output: 0,
             cost: None,
             requests: 1,
+            slots: 1,
             units: 1,
             unit: None,
+            reaches: Arc::default(),
         }
     }
 
@@ -116,6 +121,12 @@ impl Demand {
         self
     }
 
+    /// Names further models that may be asked in place of this one. Where no cost is set, that of the dearest is reserved.
+    pub fn reaches(mut self, models: impl Into<Arc<[Arc<str>]>>) -> Self {
+        self.reaches = models.into();
+        self
+    }
+
     /// Sets the labels.
     pub fn labels(mut self, labels: Labels) -> Self {
         self.labels = labels;
@@ -148,7 +159,7 @@ impl Demand {
     pub(crate) fn amount(&self, rule: &Rule) -> u64 {
         match rule.kind {
             Kind::Requests => self.requests,
-            Kind::Slots => 1,
+            Kind::Slots => self.slots,
             Kind::Input => self.input,
             Kind::Output => self.output,
             Kind::Tokens => self.input.saturating_add(self.output),
@@ -156,6 +167,16 @@ impl Demand {
             Kind::Units if self.unit.is_some() && self.unit != rule.unit => 0,
             Kind::Units => self.units,
         }
+    }
+
+    /// The tokens of one more attempt or portion of the same call: no request, no units, no slot of its own.
+    pub(crate) fn more(&self, input: u64, output: u64) -> Self {
+        Self { requests: 0, slots: 0, units: 0, cost: None, ..self.clone() }.tokens(input, output)
+    }
+
+    /// The models that may be asked.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.model).chain(self.reaches.iter().map(|model| &**model))
     }
 
     pub(crate) fn volume(&self) -> u64 {

@@ -104,7 +104,11 @@ impl Limiter {
     ///
     /// A limit has no room for it, or it can never pass: see [`Reason`].
     pub fn try_reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        self.0.try_reserve(demand).inspect_err(|refusal| self.0.refused(refusal))
+        let outcome = self.0.try_reserve(demand);
+        if let Err(refusal) = &outcome {
+            self.0.refused(refusal);
+        }
+        outcome
     }
 
     /// Reserves all that a call may take, waiting for it as long as the builder's [`Waiting`](crate::Waiting), the call's
@@ -270,9 +274,10 @@ impl Inner {
         if is_odd || demand.cost.is_some_and(|cost| cost.nanos() < 0) {
             return None;
         }
-        let holds = self.books.take_own(demand, self.moment())?;
+        let mut reservation = Reservation::new(Arc::clone(self), Holds::new());
+        self.books.take_own(demand, self.moment(), &mut reservation.holds)?;
         telemetry::granted(|| Arc::clone(&self.rules.load().of(&demand.tenant).name));
-        Some(Reservation::new(Arc::clone(self), holds))
+        Some(reservation)
     }
 
     /// The demand with its price, where one is needed.
