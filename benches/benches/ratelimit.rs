@@ -55,6 +55,11 @@ fn crowd(c: &mut Criterion) {
     for tenants in [100, 100_000] {
         let gate = Gate::single();
         let demands = gate.crowd(tenants);
+        let (keyed, names): (_, Vec<String>) = (governor(), demands.iter().map(|of| of.tenant.to_string()).collect());
+        let mut next = names.iter().cycle();
+        group.bench_function(format!("floor: keyed governor check, {tenants} tenants"), |b| {
+            b.iter(|| black_box(keyed.check_key(next.next().expect("a cycle has no end"))));
+        });
         let mut next = demands.iter().cycle();
         group.bench_function(format!("reserve and settle, {tenants} tenants"), |b| {
             b.iter(|| gate.pass(next.next().expect("a cycle has no end")));

@@ -8,8 +8,8 @@ use std::{
 
 use http::Extensions;
 use llm_core::{
-    Call, Cause, Charge, Complete, End, Error, ErrorKind, Facts, Operation, Origin, Output, Receipt, Reply, Savings,
-    Serves, Shared, VendorLimits, drive,
+    Call, Cause, Charge, Complete, Cut, End, Error, ErrorKind, Facts, Operation, Origin, Output, Receipt, Reply,
+    Savings, Serves, Shared, VendorLimits, drive,
 };
 use tokio::time::timeout_at;
 
@@ -143,7 +143,7 @@ pub(crate) async fn in_time<O: Output>(
     let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else { return Ok(reply) };
     let on_time = move |_| match tokio::time::Instant::now() < deadline {
         true => ControlFlow::Continue(()),
-        false => ControlFlow::Break(late()),
+        false => ControlFlow::Break(Cut::Fail(late())),
     };
     Ok(reply.map(|output| output.watch(on_time)))
 }

@@ -1,3 +1,4 @@
+mod allowance;
 mod dispatch;
 mod labels;
 mod purpose;
@@ -6,6 +7,7 @@ mod tenant;
 
 use std::time::Instant;
 
+pub use self::allowance::Allowance;
 pub use self::dispatch::Dispatch;
 pub use self::labels::Labels;
 pub use self::purpose::Purpose;

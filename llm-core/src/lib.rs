@@ -100,7 +100,7 @@ mod task;
 mod usage;
 
 pub use self::broadcast::{Broadcast, Reader};
-pub use self::call::{Call, Dispatch, Labels, Priority, Purpose, RetriesAbove, Tenant};
+pub use self::call::{Allowance, Call, Dispatch, Labels, Priority, Purpose, RetriesAbove, Tenant};
 pub use self::chat::{
     ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, ExtraOf, FinishReason, FunctionTool, Image, ImageSource,
     JsonSchema, Message, Part, Reasoning, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,
@@ -113,7 +113,7 @@ pub use self::fingerprint::{Fingerprinter, SerializeError};
 pub use self::limits::{VendorLimit, VendorLimits};
 pub use self::money::{ParseUsdError, Usd};
 pub use self::operation::{Complete, Estimate, Operation, Streamed};
-pub use self::output::{End, Live, Output, Shared};
+pub use self::output::{Cut, End, Live, Output, Shared};
 pub use self::price::{
     Bill, BillLine, ModelPrice, NegativePrice, Price, PriceOptions, PriceRow, PriceTable, PriceTableError, Prices,
     Rate, ServiceTier, SurchargeLine, TokenKind,

@@ -11,8 +11,18 @@ pub enum End<'a, C> {
     Complete(&'a C),
     /// Broken off by an error, with what had arrived.
     Failed(&'a C, &'a Error),
-    /// Given up by its reader, with what had arrived.
+    /// Given up by its reader, or in his place, with what had arrived.
     Dropped(&'a C),
+}
+
+/// How a watcher cuts an answer off: see [`Output::watch`].
+#[derive(Debug)]
+pub enum Cut {
+    /// It fails with this error, which should say what it cost until then ([`with_charge`](crate::Error::with_charge)).
+    Fail(Error),
+    /// Its reader gets a clean end there, as when the longest length is reached. Hooks learn that it was
+    /// [given up](End::Dropped), so nobody takes it for the whole.
+    Finish,
 }
 
 /// An answer as a caller gets it: whole, or a stream.
@@ -41,9 +51,8 @@ pub trait Output: Sized + Send + 'static {
     fn join(shared: Shared<Self::Complete>) -> impl Future<Output = Result<Self, Error>> + Send;
 
     /// Calls `f` with the bytes of output so far (text, reasoning, tool arguments) whenever more arrive; it may cut the
-    /// answer off with an error, which should say what it cost until then
-    /// ([`with_charge`](crate::Error::with_charge)). A whole answer is past cutting: `f` is not called.
-    fn watch(self, f: impl FnMut(u64) -> ControlFlow<Error> + Send + 'static) -> Self;
+    /// answer off. A whole answer is past cutting: `f` is not called.
+    fn watch(self, f: impl FnMut(u64) -> ControlFlow<Cut> + Send + 'static) -> Self;
 }
 
 /// An answer that several callers can take: whole, or still running.
@@ -109,7 +118,7 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Output for
         Ok(Arc::unwrap_or_clone(whole))
     }
 
-    fn watch(self, _f: impl FnMut(u64) -> ControlFlow<Error> + Send + 'static) -> Self {
+    fn watch(self, _f: impl FnMut(u64) -> ControlFlow<Cut> + Send + 'static) -> Self {
         self
     }
 }

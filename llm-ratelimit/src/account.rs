@@ -7,18 +7,19 @@ use smallvec::SmallVec;
 
 use crate::{
     Demand,
-    counter::{Counter, Moment},
+    books::{Hold, Holds, Spot},
+    counter::{Counter, Moment, Wait},
     rules::{Group, Rule},
 };
+
+/// Ends a value: no text has this byte.
+const END: u8 = 0xff;
 
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) group: u32,
-    /// Its values of the group's aspects, one after the other.
-    text: Box<str>,
-    /// Where each of them ends.
-    ends: SmallVec<[u32; 2]>,
-    pub(crate) hash: u64,
+    /// Its values of the group's aspects, each with [`END`] behind it.
+    values: SmallVec<[u8; 24]>,
     /// It stands for all that found no room of their own.
     pub(crate) overflow: bool,
     /// Reservations that are open.
@@ -33,47 +34,55 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) fn new(group: &Group, demand: &Demand, plan: &str, hash: u64) -> Self {
-        let values = group.per.iter().map(|aspect| aspect.of(demand, plan).to_owned());
-        Self::named(group.id, values, hash)
+    pub(crate) fn new(group: &Group, demand: &Demand, plan: &str) -> Self {
+        Self::named(group.id, group.per.iter().map(|aspect| aspect.of(demand, plan)))
     }
 
-    pub(crate) fn named(group: u32, values: impl Iterator<Item = String>, hash: u64) -> Self {
-        let (mut text, mut ends) = (String::new(), SmallVec::new());
-        for value in values {
-            text += &value;
-            ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
+    pub(crate) fn named<'a>(group: u32, of: impl Iterator<Item = &'a str>) -> Self {
+        let mut values = SmallVec::new();
+        for value in of {
+            values.extend_from_slice(value.as_bytes());
+            values.push(END);
         }
         let (overflow, open, awaited, changed, used_at, counters) = Default::default();
-        Self { group, text: text.into(), ends, hash, overflow, open, awaited, changed, used_at, counters }
+        Self { group, values, overflow, open, awaited, changed, used_at, counters }
     }
 
-    pub(crate) fn overflow(group: u32, hash: u64) -> Self {
-        Self { overflow: true, ..Self::named(group, std::iter::empty(), hash) }
+    pub(crate) fn overflow(group: u32) -> Self {
+        Self { overflow: true, ..Self::named(group, std::iter::empty()) }
     }
 
-    /// The hash of the account that a call counts in.
+    /// The hash of the account that a call counts in. What a tenant has in other groups has the same, and so is under the
+    /// same lock.
     pub(crate) fn hash(state: &RandomState, group: &Group, demand: &Demand, plan: &str) -> u64 {
-        hash(state, group.id, group.per.iter().map(|aspect| aspect.of(demand, plan)))
+        hash(state, group.per.iter().map(|aspect| aspect.of(demand, plan)))
+    }
+
+    /// The hash of a tenant's own account.
+    pub(crate) fn hash_of(state: &RandomState, tenant: &str) -> u64 {
+        hash(state, std::iter::once(tenant))
     }
 
     /// The hash of this account.
     pub(crate) fn rehash(&self, state: &RandomState) -> u64 {
-        hash(state, self.group, self.values())
+        hash(state, self.values())
     }
 
     /// Whether it is the one that a call counts in.
     pub(crate) fn is(&self, group: &Group, demand: &Demand, plan: &str) -> bool {
-        self.group == group.id
-            && !self.overflow
-            && self.ends.len() == group.per.len()
-            && self.values().zip(&group.per).all(|(value, aspect)| value == aspect.of(demand, plan))
+        let mut rest = &*self.values;
+        let mut next = |value: &str| {
+            let found = rest.strip_prefix(value.as_bytes()).and_then(|rest| rest.strip_prefix(&[END]));
+            found.map(|found| rest = found).is_some()
+        };
+        let all = group.per.iter().all(|aspect| next(aspect.of(demand, plan)));
+        all && rest.is_empty() && self.group == group.id && !self.overflow
     }
 
     /// Its values of the group's aspects.
     pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
-        let begins = std::iter::once(0).chain(self.ends.iter().copied());
-        begins.zip(&self.ends).map(|(begin, end)| &self.text[begin as usize..*end as usize])
+        let values = self.values.split_inclusive(|byte| *byte == END);
+        values.map(|value| std::str::from_utf8(&value[..value.len() - 1]).expect("it was text"))
     }
 
     /// A rule's counter, brought to now.
@@ -83,8 +92,46 @@ impl Account {
         Some(counter)
     }
 
+    /// Takes what a call needs, whether there is room or not.
+    pub(crate) fn take(&mut self, spot: Spot, group: &Group, demand: &Demand, at: Moment, holds: &mut Holds) {
+        self.used_at = at.now;
+        self.counters.reserve_exact(group.rules.len().saturating_sub(self.counters.len()));
+        for rule in &group.rules {
+            let amount = demand.amount(rule);
+            if amount > 0 {
+                let mark = self.ensure(rule, at).take(amount);
+                holds.push(Hold { spot, counter: rule.id, kind: rule.kind, amount, mark });
+            }
+        }
+        self.open += 1;
+    }
+
+    /// Takes what a call needs if there is room for all of it and nobody waits for that. Says whether it did.
+    pub(crate) fn take_if_free(
+        &mut self,
+        spot: Spot,
+        group: &Group,
+        demand: &Demand,
+        at: Moment,
+        holds: &mut Holds,
+    ) -> bool {
+        let mut asks = false;
+        let fits = group.rules.iter().all(|rule| match demand.amount(rule) {
+            0 => true,
+            amount => {
+                asks = true;
+                self.counter(rule, at).is_some_and(|counter| counter.wait(rule, amount, at) == Wait::Not)
+            }
+        });
+        let takes = fits && asks && !self.awaited;
+        if takes {
+            self.take(spot, group, demand, at, holds);
+        }
+        takes
+    }
+
     /// A rule's counter, brought to now; a new one if there is none.
-    pub(crate) fn ensure(&mut self, rule: &Rule, at: Moment) -> &mut Counter {
+    fn ensure(&mut self, rule: &Rule, at: Moment) -> &mut Counter {
         let known = self.counters.iter().position(|counter| counter.id == rule.id);
         let known = known.unwrap_or_else(|| {
             let mut counter = Counter::new(rule, at);
@@ -101,12 +148,11 @@ impl Account {
     }
 }
 
-fn hash<'a>(state: &RandomState, group: u32, values: impl Iterator<Item = &'a str>) -> u64 {
+fn hash<'a>(state: &RandomState, values: impl Iterator<Item = &'a str>) -> u64 {
     let mut hasher = state.build_hasher();
-    hasher.write_u32(group);
     for value in values {
         hasher.write(value.as_bytes());
-        hasher.write_u8(0xff);
+        hasher.write_u8(END);
     }
     hasher.finish()
 }
@@ -120,6 +166,6 @@ mod tests {
         // Beside it: its name, and five to ten bytes in the table of places.
         let (account, counter) = (size_of::<Option<Account>>(), size_of::<Counter>());
         println!("{account} bytes, of which {counter} are the first counter");
-        assert!(account <= 224 && counter <= 104);
+        assert!(account <= 160 && counter <= 80);
     }
 }

@@ -4,7 +4,7 @@ mod need;
 mod stripe;
 
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
@@ -15,8 +15,9 @@ use self::{need::Need, stripe::Stripe};
 use crate::{
     Actual, Balance, Demand,
     account::Account,
+    bucket::Mark,
     counter::{Counter, Level, Moment, State, Wait},
-    rules::{Kind, Names, PlanRules, Rule},
+    rules::{Kind, Names, PlanRules, Rule, Rules},
 };
 
 /// A table of accounts. All that one call needs is decided under the locks of all its stripes, taken in their order, so it
@@ -36,21 +37,21 @@ pub(crate) struct Books {
 /// Where an account is. It stays there while it has open reservations or is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Spot {
-    stripe: u32,
+    stripe: u8,
     index: u32,
 }
 
 /// What a call holds of one counter.
 #[derive(Clone, Debug)]
 pub(crate) struct Hold {
-    spot: Spot,
-    counter: u32,
-    kind: Kind,
-    amount: u64,
-    mark: u128,
+    pub(crate) spot: Spot,
+    pub(crate) counter: u32,
+    pub(crate) kind: Kind,
+    pub(crate) amount: u64,
+    pub(crate) mark: Mark,
 }
 
-pub(crate) type Holds = SmallVec<[Hold; 4]>;
+pub(crate) type Holds = SmallVec<[Hold; 2]>;
 
 /// Why a call cannot have what it asks for.
 #[derive(Clone, Copy, Debug)]
@@ -88,19 +89,65 @@ type Needs<'a> = SmallVec<[Need<'a>; 4]>;
 type Guards<'a> = SmallVec<[(usize, MutexGuard<'a, Stripe>); 4]>;
 
 const STRIPES: usize = 64;
+
 impl Hold {
     /// Whether something comes back by this, or more is used.
     pub(crate) fn is_moved_by(&self, actual: &Actual) -> bool {
-        actual.amount(&self.kind, self.amount) != self.amount
+        actual.amount(self.kind, self.amount) != self.amount
+    }
+}
+
+impl Spot {
+    fn new(stripe: usize, index: u32) -> Self {
+        Self { stripe: u8::try_from(stripe).expect("there are 64"), index }
     }
 }
 
 impl Books {
     /// Books of at most so many accounts.
-    pub(crate) fn new(most: usize) -> Self {
-        let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
+    pub(crate) fn new(most: usize, rules: &Arc<Rules>) -> Self {
+        let hasher = RandomState::default();
+        let stripe = |_| Mutex::new(Stripe::new(hasher.clone(), Arc::clone(rules)));
         let (kept, hand) = Default::default();
-        Self { stripes, hasher: RandomState::default(), most: most.div_ceil(STRIPES).max(1), kept, hand }
+        Self { stripes: (0..STRIPES).map(stripe).collect(), hasher, most: most.div_ceil(STRIPES).max(1), kept, hand }
+    }
+
+    /// Puts other rules in force for what goes the short way.
+    pub(crate) fn replace(&self, rules: &Arc<Rules>) {
+        for number in 0..self.stripes.len() {
+            let old = std::mem::replace(&mut self.stripe(number).rules, Arc::clone(rules));
+            drop(old);
+        }
+    }
+
+    /// The short way: takes what a call needs if that is all in its tenant's own account, which is there and has room, so
+    /// that one lock and one hash do. `None`: nothing was taken, and it is to be decided at length.
+    pub(crate) fn take_own(&self, demand: &Demand, at: Moment, holds: &mut Holds) -> Option<()> {
+        let hash = Account::hash_of(&self.hasher, &demand.tenant);
+        let number = stripe_of(hash);
+        let mut locked = self.stripe(number);
+        let stripe = &mut *locked;
+        let plan = stripe.rules.of(&demand.tenant);
+        let group = plan.own()?;
+        let index = stripe.find(hash, group, demand, &plan.name)?;
+        let account = stripe.slots[index as usize].as_mut().expect("the table names what there is");
+        let spot = Spot::new(number, index);
+        account.take_if_free(spot, group, demand, at, holds).then_some(())?;
+        let kept = self.kept.load(Relaxed);
+        account.changed |= kept;
+        stripe.changed |= kept;
+        stripe.own += 1;
+        let tends = stripe.counts_a_use();
+        drop(locked);
+        if tends {
+            self.tend(at.now);
+        }
+        Some(())
+    }
+
+    /// How many reservations were made the short way.
+    pub(crate) fn own(&self) -> u64 {
+        (0..self.stripes.len()).map(|number| self.stripe(number).own).sum()
     }
 
     /// Takes all that a call needs, or nothing. Who has waited for an account is not held up by those who wait for it.
@@ -110,7 +157,7 @@ impl Books {
         let mut worst: Option<Blocked> = None;
         for need in &mut needs {
             let stripe = guard(&mut guards, need.stripe);
-            need.index = stripe.find(need, demand, plan);
+            need.index = stripe.find(need.hash, need.group, demand, &plan.name);
             if need.index.is_none() && !stripe.has_room(self.most, at.now) {
                 need.index = stripe.overflow(need.group.id);
             }
@@ -124,7 +171,8 @@ impl Books {
         let kept = self.kept.load(Relaxed);
         for need in needs.iter_mut().filter(|need| need.asks(demand)) {
             let account = need.account(guard(&mut guards, need.stripe), self.most, demand, &plan.name);
-            need.take(account, demand, at, &mut holds);
+            let spot = Spot::new(need.stripe, need.index.expect("the account is there"));
+            account.take(spot, need.group, demand, at, &mut holds);
             account.changed |= kept;
             guard(&mut guards, need.stripe).changed |= kept;
         }
@@ -141,10 +189,10 @@ impl Books {
         let mut settled = Settled::default();
         for holds in holds.chunk_by(|a, b| a.spot == b.spot) {
             let spot = holds[0].spot;
-            let mut stripe = self.stripe(spot.stripe as usize);
+            let mut stripe = self.stripe(spot.stripe.into());
             let Some(account) = stripe.slots[spot.index as usize].as_mut() else { continue };
             for hold in holds {
-                let used = actual.amount(&hold.kind, hold.amount);
+                let used = actual.amount(hold.kind, hold.amount);
                 let counters = &mut account.counters;
                 let Some(counter) = counters.iter_mut().find(|counter| counter.id == hold.counter) else { continue };
                 let bits = counter.settle(hold.mark, hold.amount, used, now);
@@ -173,7 +221,7 @@ impl Books {
         let mut levels = Vec::new();
         for need in self.needs(demand, plan) {
             let mut stripe = self.stripe(need.stripe);
-            let index = stripe.find(&need, demand, plan).or_else(|| {
+            let index = stripe.find(need.hash, need.group, demand, &plan.name).or_else(|| {
                 let full = !stripe.has_room(self.most, at.now);
                 if full { stripe.overflow(need.group.id) } else { None }
             });
@@ -193,7 +241,7 @@ impl Books {
 
     /// Says whether somebody waits for an account.
     pub(crate) fn await_room(&self, spot: Spot, awaited: bool) {
-        if let Some(account) = &mut self.stripe(spot.stripe as usize).slots[spot.index as usize] {
+        if let Some(account) = &mut self.stripe(spot.stripe.into()).slots[spot.index as usize] {
             account.awaited = awaited;
         }
     }
@@ -257,18 +305,17 @@ impl Books {
             let Balance { group, values, overflow, counter, mut window } = balance;
             window.lose_reservations();
             let (group, id) = (names.id(&group), names.id(&counter));
-            let mut account = match overflow {
-                true => Account::overflow(group, 0),
-                false => Account::named(group, values.into_iter(), 0),
+            let account = match overflow {
+                true => Account::overflow(group),
+                false => Account::named(group, values.iter().map(String::as_str)),
             };
-            account.hash = account.rehash(&self.hasher);
-            let number = stripe_of(account.hash);
-            let mut stripe = self.stripe(number);
+            let hash = account.rehash(&self.hasher);
+            let mut stripe = self.stripe(stripe_of(hash));
             let same = |index: &u32| {
                 let known = stripe.slots[*index as usize].as_ref().expect("the table names what there is");
                 known.group == group && known.overflow == overflow && known.values().eq(account.values())
             };
-            let index = stripe.table.find(account.hash, same).copied();
+            let index = stripe.table.find(hash, same).copied();
             let index = index.unwrap_or_else(|| stripe.insert(account));
             let account = stripe.slots[index as usize].as_mut().expect("it was found or inserted");
             account.counters.retain(|counter| counter.id != id);

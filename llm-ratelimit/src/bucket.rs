@@ -17,6 +17,7 @@ pub(crate) struct Rate {
 /// All volumes are amounts times the period in nanoseconds, so that a nanosecond drains a whole number: exact, for
 /// every rate. The period is part of a counter's identity and never changes; amount and burst may.
 #[derive(Clone, Copy, Debug)]
+#[repr(packed(8))]
 pub(crate) struct Bucket {
     level: u128,
     /// All that ever left at the front: by draining, or by being given back.
@@ -26,11 +27,26 @@ pub(crate) struct Bucket {
     period: u64,
 }
 
-/// Where a share begins in all that ever went into a bucket.
-pub(crate) type Mark = u128;
+/// Where a share begins in all that ever went into a bucket; for a window, its end. No wider than it must be: millions of
+/// them are moved about.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(packed(8))]
+pub(crate) struct Mark(u128);
 
 /// A clock that shows less than before by less than this was read earlier by another thread; by more, it was set back.
 const SKEW: u64 = 1_000_000_000;
+
+impl From<u64> for Mark {
+    fn from(mark: u64) -> Self {
+        Self(mark.into())
+    }
+}
+
+impl From<Mark> for u64 {
+    fn from(Mark(mark): Mark) -> Self {
+        Self::try_from(mark).unwrap_or(Self::MAX)
+    }
+}
 
 impl Bucket {
     pub(crate) fn new(rate: Rate, now: u64) -> Self {
@@ -59,7 +75,7 @@ impl Bucket {
 
     /// Takes `n`, whether they fit or not.
     pub(crate) fn take(&mut self, n: u64) -> Mark {
-        let mark = self.left.saturating_add(self.level);
+        let mark = Mark(self.left.saturating_add(self.level));
         self.level = self.level.saturating_add(self.volume(n));
         mark
     }
@@ -67,6 +83,7 @@ impl Bucket {
     /// Takes back `n` of `taken`, as far as they have not drained.
     pub(crate) fn give_back(&mut self, mark: Mark, taken: u64, n: u64, now: u64) {
         self.flow(now);
+        let Mark(mark) = mark;
         let end = mark.saturating_add(self.volume(taken));
         let still = end.saturating_sub(self.left.max(mark));
         let back = self.volume(n).min(still).min(self.level);
@@ -93,7 +110,8 @@ impl Bucket {
 
     /// Empties it, as if all had drained.
     pub(crate) fn forget(&mut self) {
-        self.left = self.left.saturating_add(std::mem::take(&mut self.level));
+        self.left = self.left.saturating_add(self.level);
+        self.level = 0;
     }
 
     pub(crate) fn is_empty_at(&self, now: u64) -> bool {
@@ -203,7 +221,8 @@ mod tests {
                     hindsight.take(*n);
                 }
                 hindsight.drain(rate, now);
-                prop_assert!(bucket.level >= hindsight.level, "{} < {}", bucket.level, hindsight.level);
+                let (level, least) = (bucket.level, hindsight.level);
+                prop_assert!(level >= least, "{level} < {least}");
             }
         }
     }

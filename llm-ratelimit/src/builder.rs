@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use llm_core::{Clock, Estimate, Price, Prices, SystemClock, Usd};
+use llm_core::{Clock, Estimate, Price, Prices, Usd};
 
 use crate::{Demand, Limiter, Plans, Sink, limiter::Inner};
 
@@ -8,7 +8,7 @@ use crate::{Demand, Limiter, Plans, Sink, limiter::Inner};
 #[must_use]
 pub struct LimiterBuilder {
     pub(crate) plans: Plans,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) prices: Option<Prices>,
     pub(crate) unknown_price: UnknownPrice,
     pub(crate) waiting: Option<Waiting>,
@@ -62,7 +62,7 @@ impl LimiterBuilder {
     pub(crate) fn new(plans: Plans) -> Self {
         Self {
             plans,
-            clock: Arc::new(SystemClock),
+            clock: None,
             prices: None,
             unknown_price: UnknownPrice::Refuse,
             waiting: None,
@@ -117,9 +117,9 @@ impl LimiterBuilder {
         self
     }
 
-    /// The wall clock: the system's by default.
+    /// The wall clock: the system's by default, read every 10 ms and counted on in between.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -130,12 +130,17 @@ impl LimiterBuilder {
 }
 
 impl UnknownPrice {
-    /// The most that a demand can cost.
+    /// The most that a demand can cost, at the dearest of its models.
     pub(crate) fn bound(self, prices: Option<&Prices>, demand: &Demand) -> Option<Usd> {
+        let each = demand.models().map(|model| self.bound_of(prices, model, demand));
+        each.reduce(|one, other| Some(one?.max(other?))).flatten()
+    }
+
+    fn bound_of(self, prices: Option<&Prices>, model: &str, demand: &Demand) -> Option<Usd> {
         let (input, output) = (demand.input, demand.output);
         let estimate =
             Estimate { input, input_bound: Some(input), output, output_bound: Some(output), ..Estimate::default() };
-        let listed = prices.and_then(|prices| prices.current().bound(&demand.model, &estimate));
+        let listed = prices.and_then(|prices| prices.current().bound(model, &estimate));
         match self {
             Self::Refuse => listed,
             Self::Assume(price) => Some(listed.unwrap_or_else(|| price.bound(input, output))),

@@ -1,7 +1,7 @@
 //! One counter: a bucket, a window, or slots.
 
 use crate::{
-    bucket::Bucket,
+    bucket::{Bucket, Mark},
     quota::{Span, scaled},
     rules::Rule,
     window::Window,
@@ -103,25 +103,25 @@ impl Counter {
         }
     }
 
-    pub(crate) fn take(&mut self, n: u64) -> u128 {
+    pub(crate) fn take(&mut self, n: u64) -> Mark {
         match &mut self.state {
             State::Bucket(bucket) => bucket.take(n),
             State::Window(window) => window.take(n).into(),
             State::Slots(held) => {
                 *held = held.saturating_add(n);
-                0
+                Mark::default()
             }
         }
     }
 
     /// Turns a reservation into what was used. Gives the thresholds that are reached by that, one bit each.
-    pub(crate) fn settle(&mut self, mark: u128, reserved: u64, used: u64, now: u64) -> u8 {
+    pub(crate) fn settle(&mut self, mark: Mark, reserved: u64, used: u64, now: u64) -> u8 {
         match &mut self.state {
             State::Bucket(_) if used == reserved => {}
             State::Bucket(bucket) if used < reserved => bucket.give_back(mark, reserved, reserved - used, now),
             State::Bucket(bucket) => bucket.charge(used - reserved, now),
             State::Window(window) => {
-                window.settle(u64::try_from(mark).unwrap_or(u64::MAX), reserved, used);
+                window.settle(mark.into(), reserved, used);
                 return window.reached();
             }
             State::Slots(held) => *held = held.saturating_sub(reserved),

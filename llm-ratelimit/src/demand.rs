@@ -2,7 +2,10 @@ use std::{sync::Arc, time::Instant};
 
 use llm_core::{Call, Labels, Operation, Priority, Tenant, Usage, Usd};
 
-use crate::{Measure, rules::Kind};
+use crate::{
+    Measure,
+    rules::{Kind, Rule},
+};
 
 /// What a call may take of what is limited, and who asks.
 ///
@@ -32,8 +35,11 @@ pub struct Demand {
     pub(crate) output: u64,
     pub(crate) cost: Option<Usd>,
     pub(crate) requests: u64,
+    slots: u64,
     pub(crate) units: u64,
     unit: Option<Arc<str>>,
+    /// Further models that the call may reach.
+    reaches: Arc<[Arc<str>]>,
 }
 
 /// What a call took in the end.
@@ -69,8 +75,10 @@ impl Demand {
             output: 0,
             cost: None,
             requests: 1,
+            slots: 1,
             units: 1,
             unit: None,
+            reaches: Arc::default(),
         }
     }
 
@@ -113,6 +121,12 @@ impl Demand {
         self
     }
 
+    /// Names further models that may be asked in place of this one. Where no cost is set, that of the dearest is reserved.
+    pub fn reaches(mut self, models: impl Into<Arc<[Arc<str>]>>) -> Self {
+        self.reaches = models.into();
+        self
+    }
+
     /// Sets the labels.
     pub fn labels(mut self, labels: Labels) -> Self {
         self.labels = labels;
@@ -141,20 +155,28 @@ impl Demand {
         self
     }
 
-    /// What this is in one measure. Money that is not known is nothing here; whoever decides refuses it first.
-    pub(crate) fn amount(&self, kind: &Kind) -> u64 {
-        match kind {
+    /// What a rule counts of this. Money that is not known is nothing here; whoever decides refuses it first.
+    pub(crate) fn amount(&self, rule: &Rule) -> u64 {
+        match rule.kind {
             Kind::Requests => self.requests,
-            Kind::Slots => 1,
+            Kind::Slots => self.slots,
             Kind::Input => self.input,
             Kind::Output => self.output,
             Kind::Tokens => self.input.saturating_add(self.output),
             Kind::Money => self.cost.map_or(0, nanos),
-            Kind::Units(name) => match &self.unit {
-                Some(unit) if unit != name => 0,
-                _ => self.units,
-            },
+            Kind::Units if self.unit.is_some() && self.unit != rule.unit => 0,
+            Kind::Units => self.units,
         }
+    }
+
+    /// The tokens of one more attempt or portion of the same call: no request, no units, no slot of its own.
+    pub(crate) fn more(&self, input: u64, output: u64) -> Self {
+        Self { requests: 0, slots: 0, units: 0, cost: None, ..self.clone() }.tokens(input, output)
+    }
+
+    /// The models that may be asked.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.model).chain(self.reaches.iter().map(|model| &**model))
     }
 
     pub(crate) fn volume(&self) -> u64 {
@@ -164,13 +186,13 @@ impl Demand {
 
 impl Actual {
     /// What counts of a reserved amount.
-    pub(crate) fn amount(&self, kind: &Kind, reserved: u64) -> u64 {
+    pub(crate) fn amount(&self, kind: Kind, reserved: u64) -> u64 {
         match (self, kind) {
             (_, Kind::Slots) | (Self::Unsent, _) => 0,
             (Self::Unknown, _) => reserved,
             (Self::Refused, Kind::Requests) => reserved,
             (Self::Refused, _) => 0,
-            (Self::Used { .. }, Kind::Requests | Kind::Units(_)) => reserved,
+            (Self::Used { .. }, Kind::Requests | Kind::Units) => reserved,
             (Self::Used { usage, .. }, Kind::Input) => usage.input,
             (Self::Used { usage, .. }, Kind::Output) => usage.output,
             (Self::Used { usage, .. }, Kind::Tokens) => usage.total(),

@@ -100,6 +100,11 @@ impl Measures {
         self.per_mille.load(Relaxed)
     }
 
+    /// Whether any call may be refused whatever the limits say.
+    pub(crate) fn refuses(&self) -> bool {
+        self.cache_only.load(Relaxed) || self.sheds.load(Relaxed)
+    }
+
     /// Why a call is refused whatever the limits say.
     pub(crate) fn refuse(&self, demand: &Demand, plan: &str) -> Option<Reason> {
         if self.cache_only.load(Relaxed) {

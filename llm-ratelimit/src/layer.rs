@@ -12,7 +12,8 @@ use crate::{Estimator, Learned, Limiter, RateLimit};
 pub struct RateLimitLayer {
     pub(crate) limiter: Limiter,
     pub(crate) estimator: Arc<dyn Estimator>,
-    pub(crate) attempts: NonZeroU32,
+    pub(crate) attempts: Option<NonZeroU32>,
+    pub(crate) reaches: Arc<[Arc<str>]>,
     pub(crate) provider: Option<Arc<str>>,
     pub(crate) cut_off: CutOff,
     pub(crate) counts_hits: bool,
@@ -25,8 +26,8 @@ pub enum CutOff {
     /// It goes on to its end; the excess is debt.
     #[default]
     Finish,
-    /// It ends there, as one that broke off ([`ErrorKind::Incomplete`](llm_core::ErrorKind::Incomplete)): what came may be
-    /// used.
+    /// It ends there as at its longest length ([`FinishReason::Length`](llm_core::FinishReason::Length)): what came may be
+    /// used. No cache stores it.
     Truncate,
     /// It ends there, refused ([`ErrorKind::OverBudget`](llm_core::ErrorKind::OverBudget)).
     Abort,
@@ -36,8 +37,8 @@ impl RateLimitLayer {
     /// A layer over a limiter, with the estimator [`Learned`].
     pub fn new(limiter: Limiter) -> Self {
         let estimator = Arc::new(Learned::new());
-        let (provider, cut_off, counts_hits) = Default::default();
-        Self { limiter, estimator, attempts: NonZeroU32::MIN, provider, cut_off, counts_hits }
+        let (attempts, reaches, provider, cut_off, counts_hits) = Default::default();
+        Self { limiter, estimator, attempts, reaches, provider, cut_off, counts_hits }
     }
 
     /// Who says how many tokens to reserve: [`Learned`] by default. With [`UpperBound`](crate::UpperBound), budgets are not
@@ -47,10 +48,18 @@ impl RateLimitLayer {
         self
     }
 
-    /// How many attempts that cost something the stack below may make for one call: the tokens and the money of so many
-    /// are reserved. One by default; more only where something below retries what may already have been paid.
+    /// Reserves the tokens and the money of so many attempts at once, for a stack below that tries again without asking.
+    ///
+    /// By default each call carries an [`Allowance`](llm_core::Allowance): whoever tries again asks there first, what the
+    /// failed attempt may have cost is then counted, and another is made only if there is room for it.
     pub fn attempts(mut self, most: NonZeroU32) -> Self {
-        self.attempts = most;
+        self.attempts = Some(most);
+        self
+    }
+
+    /// Further models that the stack below may ask in place of a call's own: the price of the dearest is reserved.
+    pub fn reaches<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
+        self.reaches = models.into_iter().map(Into::into).collect();
         self
     }
 

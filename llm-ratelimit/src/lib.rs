@@ -114,6 +114,7 @@ mod service;
 mod standing;
 mod store;
 mod telemetry;
+mod time;
 mod webhook;
 mod window;
 

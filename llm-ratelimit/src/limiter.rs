@@ -5,11 +5,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use llm_core::{Clock, Prices, Priority, Usage, Usd};
+use llm_core::{Prices, Priority, Usage, Usd};
 use tokio::sync::Notify;
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     queue::Queue,
     rules::{Names, PlanRules, Rules},
     telemetry,
+    time::Time,
     window::THRESHOLDS,
 };
 
@@ -47,7 +48,7 @@ pub(crate) struct Inner {
     pub(crate) rules: ArcSwap<Rules>,
     names: Names,
     pub(crate) queue: Queue,
-    clock: Arc<dyn Clock>,
+    time: Time,
     pub(crate) prices: Option<Prices>,
     unknown_price: UnknownPrice,
     pub(crate) measures: Measures,
@@ -103,7 +104,11 @@ impl Limiter {
     ///
     /// A limit has no room for it, or it can never pass: see [`Reason`].
     pub fn try_reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        self.0.try_reserve(demand).inspect_err(|refusal| self.0.refused(refusal))
+        let outcome = self.0.try_reserve(demand);
+        if let Err(refusal) = &outcome {
+            self.0.refused(refusal);
+        }
+        outcome
     }
 
     /// Reserves all that a call may take, waiting for it as long as the builder's [`Waiting`](crate::Waiting), the call's
@@ -139,7 +144,9 @@ impl Limiter {
     /// Puts other plans in force. What was used stays used wherever a limit still counts the same over the same time: the
     /// month's five proposals become the month's fifty, and three of them are gone. Calls that wait are looked at again.
     pub fn replace(&self, plans: &Plans) {
-        self.0.rules.store(Arc::new(Rules::new(plans, &self.0.names)));
+        let rules = Arc::new(Rules::new(plans, &self.0.names));
+        self.0.rules.store(Arc::clone(&rules));
+        self.0.books.replace(&rules);
         self.0.pump_all();
     }
 
@@ -157,7 +164,7 @@ impl Limiter {
     pub fn stats(&self) -> Stats {
         let Counts { granted, refused, waited } = &self.0.counts;
         Stats {
-            granted: granted.load(Relaxed),
+            granted: granted.load(Relaxed) + self.0.books.own(),
             refused: refused.load(Relaxed),
             waited: waited.load(Relaxed),
             waiting: self.0.queue.waiting() as u64,
@@ -229,12 +236,13 @@ impl Inner {
             close_within,
         } = builder;
         let names = Names::default();
+        let rules = Arc::new(Rules::new(&plans, &names));
         Self {
-            books: Books::new(max_accounts),
-            rules: ArcSwap::from_pointee(Rules::new(&plans, &names)),
+            books: Books::new(max_accounts, &rules),
+            rules: ArcSwap::new(rules),
             names,
             queue: Queue::new(waiting),
-            clock,
+            time: Time::of(clock),
             prices,
             unknown_price,
             measures: Measures::default(),
@@ -249,11 +257,27 @@ impl Inner {
     }
 
     pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand) -> Result<Reservation, Refusal> {
+        if let Some(reservation) = self.reserve_own(demand) {
+            return Ok(reservation);
+        }
         let rules = self.rules.load();
         let plan = rules.of(&demand.tenant);
         let demand = self.priced(demand, plan)?;
         let holds = self.decide(&demand, plan, false).map_err(|denied| self.refusal(&demand, plan, denied))?;
         Ok(Reservation::new(Arc::clone(self), holds))
+    }
+
+    /// The short way to a reservation, for calls that need nothing but their tenant's own account, in times that need no
+    /// emergency handling. Whatever it does not grant is decided at length.
+    pub(crate) fn reserve_own(self: &Arc<Self>, demand: &Demand) -> Option<Reservation> {
+        let is_odd = self.closed.load(Relaxed) || self.measures.refuses() || self.pulse.is_late();
+        if is_odd || demand.cost.is_some_and(|cost| cost.nanos() < 0) {
+            return None;
+        }
+        let mut reservation = Reservation::new(Arc::clone(self), Holds::new());
+        self.books.take_own(demand, self.moment(), &mut reservation.holds)?;
+        telemetry::granted(|| Arc::clone(&self.rules.load().of(&demand.tenant).name));
+        Some(reservation)
     }
 
     /// The demand with its price, where one is needed.
@@ -283,7 +307,7 @@ impl Inner {
         }
         let holds = self.books.take(demand, plan, self.moment(), waited).map_err(Denied::Blocked)?;
         self.counts.granted.fetch_add(1, Relaxed);
-        telemetry::granted(&plan.name);
+        telemetry::granted(|| Arc::clone(&plan.name));
         Ok(holds)
     }
 
@@ -339,8 +363,7 @@ impl Inner {
     }
 
     pub(crate) fn now(&self) -> u64 {
-        let now = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+        self.time.now()
     }
 
     /// What a usage costs, where that is known.

@@ -76,6 +76,9 @@ impl Queue {
 
     /// A reservation, or a place in a line.
     fn join(inner: &Arc<Inner>, demand: &Demand) -> Result<Result<Reservation, Ticket>, Refusal> {
+        if let Some(reservation) = inner.reserve_own(demand) {
+            return Ok(Ok(reservation));
+        }
         let rules = inner.rules.load();
         let plan = rules.of(&demand.tenant);
         let demand = inner.priced(demand, plan)?;
@@ -189,7 +192,7 @@ impl Lines {
         let Wait::Nanos(nanos) = blocked.wait else { return Duration::ZERO };
         let ahead = || {
             let rule = &plan.groups[blocked.group].rules[blocked.rule?];
-            let before = self.lines.get(&place.spot)?.before(place, &rule.kind);
+            let before = self.lines.get(&place.spot)?.before(place, rule);
             rule.limit.quota().nanos_for(before)
         };
         Duration::from_nanos(nanos.saturating_add(ahead().unwrap_or(0)))
@@ -264,6 +267,6 @@ fn alarm(wait: Wait) -> Option<Instant> {
 fn share_of(demand: &Demand, plan: &PlanRules, blocked: &Blocked) -> u64 {
     let rules = &plan.groups[blocked.group].rules;
     let Some(rule) = blocked.rule.or((!rules.is_empty()).then_some(0)).map(|rule| &rules[rule]) else { return 1 };
-    let share = (u128::from(demand.amount(&rule.kind)) << 32) / u128::from(rule.limit.quota().amount());
+    let share = (u128::from(demand.amount(rule)) << 32) / u128::from(rule.limit.quota().amount());
     u64::try_from(share / u128::from(plan.weight)).unwrap_or(u64::MAX).max(1)
 }

@@ -12,7 +12,7 @@ use crate::{Actual, books::Holds, limiter::Inner};
 #[must_use = "dropped at once, it gives everything back"]
 pub struct Reservation {
     limiter: Option<Arc<Inner>>,
-    holds: Holds,
+    pub(crate) holds: Holds,
     sent: bool,
     dispatch: Option<Dispatch>,
 }

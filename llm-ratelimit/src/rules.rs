@@ -25,6 +25,8 @@ pub(crate) struct PlanRules {
     pub(crate) groups: Vec<Group>,
     /// Whether a limit counts money.
     pub(crate) priced: bool,
+    /// Whether all limits are counted by tenant alone, and none counts money.
+    own: bool,
 }
 
 /// Limits whose counters are in one account: those of the same aspects.
@@ -42,17 +44,19 @@ pub(crate) struct Rule {
     pub(crate) id: u32,
     pub(crate) limit: Arc<Limit>,
     pub(crate) kind: Kind,
+    /// Which units, where it counts units.
+    pub(crate) unit: Option<Arc<str>>,
 }
 
 /// What a counter counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Requests,
     Input,
     Output,
     Tokens,
     Money,
-    Units(Arc<str>),
+    Units,
     Slots,
 }
 
@@ -120,15 +124,21 @@ impl PlanRules {
                 groups.push(Group { id, per, only, rules: Vec::new() });
                 groups.len() - 1
             });
-            let (id, kind) = (names.id(&limit.quota().identity()), Kind::of(&limit));
-            groups[at].rules.push(Rule { id, limit: Arc::new(limit), kind });
+            groups[at].rules.push(Rule::new(limit, names));
         }
         let priced = groups.iter().flat_map(|group| &group.rules).any(|rule| rule.kind == Kind::Money);
-        Self { name: name.into(), weight, groups, priced }
+        let own = match &*groups {
+            [group] => !priced && group.only.is_empty() && *group.per == [Aspect::Tenant],
+            _ => false,
+        };
+        Self { name: name.into(), weight, groups, priced, own }
     }
-}
 
-impl PlanRules {
+    /// The only group, if all limits are counted by tenant alone and none counts money.
+    pub(crate) fn own(&self) -> Option<&Group> {
+        if self.own { self.groups.first() } else { None }
+    }
+
     /// Whether a limit counts in calendar windows.
     pub(crate) fn has_windows(&self) -> bool {
         let rules = self.groups.iter().flat_map(|group| &group.rules);
@@ -149,6 +159,16 @@ impl Group {
     }
 }
 
+impl Rule {
+    fn new(limit: Limit, names: &Names) -> Self {
+        let unit = match limit.quota().measure() {
+            Measure::Units(unit) => Some(Arc::clone(unit)),
+            _ => None,
+        };
+        Self { id: names.id(&limit.quota().identity()), kind: Kind::of(&limit), unit, limit: Arc::new(limit) }
+    }
+}
+
 impl Kind {
     fn of(limit: &Limit) -> Self {
         if let Span::Concurrent = limit.quota().span() {
@@ -160,7 +180,7 @@ impl Kind {
             Measure::Output => Self::Output,
             Measure::Tokens => Self::Tokens,
             Measure::Money => Self::Money,
-            Measure::Units(unit) => Self::Units(Arc::clone(unit)),
+            Measure::Units(_) => Self::Units,
         }
     }
 }

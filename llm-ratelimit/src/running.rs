@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use llm_core::{Charge, End, Error, ErrorKind, Estimate, Facts, Origin, Receipt, Usage, Usd};
+use llm_core::{Allowance, Charge, Cut, End, Error, ErrorKind, Estimate, Facts, Origin, Receipt, Usage, Usd};
 
 use crate::{Actual, CutOff, Demand, RateLimitLayer, Reservation, telemetry};
 
@@ -17,6 +17,8 @@ pub(crate) struct Running {
     reservation: Reservation,
     /// What a stream asked for beyond its reservation.
     more: More,
+    /// What attempts before the last one are known to have used. It is counted already.
+    before: Arc<Mutex<Usage>>,
 }
 
 type More = Arc<Mutex<Vec<Reservation>>>;
@@ -36,7 +38,8 @@ const BYTES: u64 = 4;
 
 impl Running {
     pub(crate) fn new(settings: RateLimitLayer, demand: Demand, estimate: Estimate, reservation: Reservation) -> Self {
-        Self { settings, demand, estimate, reservation, more: More::default() }
+        let (more, before) = Default::default();
+        Self { settings, demand, estimate, reservation, more, before }
     }
 
     pub(crate) fn cut_off(&self) -> CutOff {
@@ -45,16 +48,40 @@ impl Running {
 
     pub(crate) fn meter(&self) -> Meter {
         let output = self.demand.output.max(1);
-        let mut portion = self.demand.clone().tokens(0, output);
-        (portion.requests, portion.units, portion.cost) = (0, 0, None);
+        let portion = self.demand.more(0, output);
         Meter { settings: self.settings.clone(), portion, reserved: self.demand.output, more: Arc::clone(&self.more) }
+    }
+
+    /// Lets those below ask for further attempts, unless so many as they may make are reserved.
+    ///
+    /// What is reserved goes on to cover the attempt that runs; one that failed is counted by itself when the next is
+    /// asked for.
+    pub(crate) fn allowance(&self) -> Option<Allowance> {
+        if self.settings.attempts.is_some() {
+            return None;
+        }
+        let (limiter, before) = (self.settings.limiter.clone(), Arc::clone(&self.before));
+        let attempt = self.demand.more(self.demand.input, self.demand.output);
+        Some(Allowance::new(move |failed| {
+            let actual = match failed {
+                Charge::None => return Ok(()),
+                Charge::Known(usage) => Actual::Used { usage, cost: limiter.0.cost(&attempt.model, &usage) },
+                Charge::Unknown => Actual::Unknown,
+            };
+            limiter.try_reserve(&attempt)?.settle(actual);
+            if let Charge::Known(usage) = failed {
+                *before.lock().unwrap_or_else(PoisonError::into_inner) += usage;
+            }
+            Ok(())
+        }))
     }
 
     /// It ended without a reply.
     pub(crate) fn refused(self, error: &Error) {
         let sent = self.reservation.is_sent();
+        let before = *self.before.lock().unwrap_or_else(PoisonError::into_inner);
         let actual = match error.charge() {
-            Charge::Known(usage) => self.used(&Facts::default(), usage),
+            Charge::Known(usage) => self.used_beyond(&before, usage),
             Charge::None if sent => Actual::Refused,
             Charge::Unknown if sent => Actual::Unknown,
             Charge::None | Charge::Unknown => Actual::Unsent,
@@ -89,6 +116,14 @@ impl Running {
         Actual::Used { usage, cost }
     }
 
+    /// All attempts failed and used this much together.
+    fn used_beyond(&self, before: &Usage, all: Usage) -> Actual {
+        let cost = |usage: &Usage| self.settings.limiter.0.cost(&self.demand.model, usage);
+        let cost = cost(&all).zip(cost(before)).map(|(all, before)| Usd::from_nanos(all.nanos() - before.nanos()));
+        let (input, output) = (all.input.saturating_sub(before.input), all.output.saturating_sub(before.output));
+        Actual::Used { usage: Usage::new(input, output), cost }
+    }
+
     fn settle(self, actual: Actual) {
         self.reservation.settle(actual);
         let more = std::mem::take(&mut *self.more.lock().unwrap_or_else(PoisonError::into_inner));
@@ -100,7 +135,7 @@ impl Running {
 
 impl Meter {
     /// The stream has said so many bytes.
-    pub(crate) fn pass(&mut self, bytes: u64) -> ControlFlow<Error> {
+    pub(crate) fn pass(&mut self, bytes: u64) -> ControlFlow<Cut> {
         while bytes / BYTES > self.reserved {
             match self.settings.limiter.try_reserve(&self.portion) {
                 Ok(mut reservation) => {
@@ -108,14 +143,11 @@ impl Meter {
                     self.more.lock().unwrap_or_else(PoisonError::into_inner).push(reservation);
                     self.reserved = self.reserved.saturating_add(self.portion.output);
                 }
+                Err(_) if self.settings.cut_off == CutOff::Truncate => return ControlFlow::Break(Cut::Finish),
                 Err(refusal) => {
-                    let kind = match self.settings.cut_off {
-                        CutOff::Truncate => ErrorKind::Incomplete,
-                        CutOff::Finish | CutOff::Abort => ErrorKind::OverBudget,
-                    };
                     let message = format!("the answer was cut off: {refusal}");
-                    let error = Error::new(kind, message).with_retryable(false).with_charge(Charge::Unknown);
-                    return ControlFlow::Break(error.with_source(refusal));
+                    let error = Error::new(ErrorKind::OverBudget, message).with_retryable(false);
+                    return ControlFlow::Break(Cut::Fail(error.with_charge(Charge::Unknown).with_source(refusal)));
                 }
             }
         }

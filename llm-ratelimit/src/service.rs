@@ -1,5 +1,7 @@
 use std::{
     fmt,
+    num::NonZeroU32,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -40,7 +42,8 @@ impl RateLimitLayer {
     /// What a call may take.
     pub(crate) fn demand<T: Operation>(&self, call: &Call<T>, estimate: Estimate) -> Demand {
         let (input, output) = self.estimator.estimate(&Question::of(call, estimate));
-        let mut demand = Demand::of(call).tokens(input, output).times(self.attempts.get());
+        let attempts = self.attempts.map_or(1, NonZeroU32::get);
+        let mut demand = Demand::of(call).tokens(input, output).times(attempts).reaches(Arc::clone(&self.reaches));
         demand.provider.clone_from(&self.provider);
         demand
     }
@@ -79,6 +82,9 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for RateLimit<S> {
                 }
             };
             let running = Running::new(settings, demand, estimate, reservation);
+            if let Some(allowance) = running.allowance() {
+                call.extensions.insert(allowance);
+            }
             let mut reply = match drive(inner, call).await {
                 Ok(reply) => reply,
                 Err(error) => {

@@ -1,12 +1,12 @@
 //! What is told to `tracing` and, with feature `metrics`, to the `metrics` facade. No tenant is a label.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::Refusal;
 
-pub(crate) fn granted(plan: &str) {
+pub(crate) fn granted(plan: impl FnOnce() -> Arc<str>) {
     #[cfg(feature = "metrics")]
-    metrics::counter!("llm.ratelimit.granted", "plan" => plan.to_owned()).increment(1);
+    metrics::counter!("llm.ratelimit.granted", "plan" => plan()).increment(1);
     #[cfg(not(feature = "metrics"))]
     let _ = plan;
 }

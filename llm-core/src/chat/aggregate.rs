@@ -80,6 +80,17 @@ impl Aggregate {
         self.output_bytes
     }
 
+    /// Finishes all choices that have not been, as if they had reached their longest length. Gives the events that say so,
+    /// last first.
+    pub(super) fn finish_open(&mut self) -> Vec<ChatEvent> {
+        let open = self.choices.iter_mut().rev().filter(|(_, open)| open.finish == FinishReason::Unknown);
+        open.map(|(choice, open)| {
+            open.finish = FinishReason::Length;
+            ChatEvent::Finish { choice: *choice, reason: FinishReason::Length }
+        })
+        .collect()
+    }
+
     /// The answer as far as it came. What is counted stays.
     pub(super) fn take(&mut self) -> ChatResponse {
         let Self { id, model, extra, choices, usage: _, output_bytes: _ } = self;

@@ -9,7 +9,7 @@ use std::{
 use futures_core::Stream;
 
 use super::{ChatEvent, ChatResponse, aggregate::Aggregate, live};
-use crate::{End, Error, Output, Shared, Usage};
+use crate::{Cut, End, Error, Output, Shared, Usage};
 
 /// A streamed answer: pieces as they come, then the end.
 ///
@@ -35,16 +35,19 @@ pub struct ChatStream {
     hooks: Vec<Hook>,
     watchers: Vec<Watcher>,
     ended: Option<Ended>,
+    /// What its reader still gets after a clean cut, last first.
+    tail: Vec<ChatEvent>,
 }
 
 type Source = Pin<Box<dyn Stream<Item = Result<ChatEvent, Error>> + Send>>;
 type Hook = Box<dyn FnOnce(End<'_, ChatResponse>) + Send>;
-type Watcher = Box<dyn FnMut(u64) -> ControlFlow<Error> + Send>;
+type Watcher = Box<dyn FnMut(u64) -> ControlFlow<Cut> + Send>;
 
 /// How it ended, for hooks that come late.
 struct Ended {
     answer: ChatResponse,
-    error: Option<Error>,
+    /// None, if it is whole.
+    cut: Option<Cut>,
 }
 
 impl ChatStream {
@@ -57,6 +60,7 @@ impl ChatStream {
             hooks: Vec::new(),
             watchers: Vec::new(),
             ended: None,
+            tail: Vec::new(),
         }
     }
 
@@ -74,30 +78,31 @@ impl ChatStream {
         while let Some(event) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             event?;
         }
-        let Ended { answer, error } = self.ended.take().expect("a stream that yields nothing more has ended");
-        error.map_or(Ok(answer), Err)
+        let Ended { answer, cut } = self.ended.take().expect("a stream that yields nothing more has ended");
+        match cut {
+            Some(Cut::Fail(error)) => Err(error),
+            Some(Cut::Finish) | None => Ok(answer),
+        }
     }
 
-    fn pass(&mut self, event: &ChatEvent) -> Result<(), Error> {
+    fn pass(&mut self, event: &ChatEvent) -> Option<Cut> {
         let before = self.aggregate.output_bytes();
         self.aggregate.push(event);
         let bytes = self.aggregate.output_bytes();
         if bytes == before {
-            return Ok(());
+            return None;
         }
-        for watch in &mut self.watchers {
-            if let ControlFlow::Break(error) = watch(bytes) {
-                return Err(error);
-            }
-        }
-        Ok(())
+        self.watchers.iter_mut().find_map(|watch| watch(bytes).break_value())
     }
 
-    fn end(&mut self, error: Option<Error>) {
+    fn end(&mut self, cut: Option<Cut>) {
         // The source first: if it is the last reader of a shared stream, hooks further in run now.
         self.source = None;
         self.watchers.clear();
-        let ended = Ended { answer: self.aggregate.take(), error };
+        if let Some(Cut::Finish) = cut {
+            self.tail = self.aggregate.finish_open();
+        }
+        let ended = Ended { answer: self.aggregate.take(), cut };
         std::mem::take(&mut self.hooks).into_iter().for_each(|hook| hook(ended.how()));
         self.ended = Some(ended);
     }
@@ -105,8 +110,9 @@ impl ChatStream {
 
 impl Ended {
     fn how(&self) -> End<'_, ChatResponse> {
-        match &self.error {
-            Some(error) => End::Failed(&self.answer, error),
+        match &self.cut {
+            Some(Cut::Fail(error)) => End::Failed(&self.answer, error),
+            Some(Cut::Finish) => End::Dropped(&self.answer),
             None => End::Complete(&self.answer),
         }
     }
@@ -116,18 +122,18 @@ impl Stream for ChatStream {
     type Item = Result<ChatEvent, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(source) = &mut self.source else { return Poll::Ready(None) };
-        let event = match ready!(source.as_mut().poll_next(cx)) {
-            Some(event) => event.and_then(|event| self.pass(&event).map(|()| event)),
-            None => {
-                self.end(None);
-                return Poll::Ready(None);
-            }
+        let Some(source) = &mut self.source else { return Poll::Ready(self.tail.pop().map(Ok)) };
+        let (event, cut) = match ready!(source.as_mut().poll_next(cx)) {
+            Some(Ok(event)) => match self.pass(&event) {
+                Some(Cut::Fail(error)) => (Some(Err(error.clone())), Some(Cut::Fail(error))),
+                cut @ Some(Cut::Finish) => (Some(Ok(event)), cut),
+                None => return Poll::Ready(Some(Ok(event))),
+            },
+            Some(Err(error)) => (Some(Err(error.clone())), Some(Cut::Fail(error))),
+            None => (None, None),
         };
-        if let Err(error) = &event {
-            self.end(Some(error.clone()));
-        }
-        Poll::Ready(Some(event))
+        self.end(cut);
+        Poll::Ready(event)
     }
 }
 
@@ -170,7 +176,7 @@ impl Output for ChatStream {
         live::join(shared).await
     }
 
-    fn watch(mut self, f: impl FnMut(u64) -> ControlFlow<Error> + Send + 'static) -> Self {
+    fn watch(mut self, f: impl FnMut(u64) -> ControlFlow<Cut> + Send + 'static) -> Self {
         self.watchers.push(Box::new(f));
         self
     }

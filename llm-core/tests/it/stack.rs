@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use llm_core::{
-    Call, Charge, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, End, Error, ErrorKind,
+    Call, Charge, ChatRequest, ChatResponse, ChatStream, Choice, Cut, EmbedRequest, Embeddings, End, Error, ErrorKind,
     Facts, Fingerprinter, FinishReason, Operation, Output, Part, Provider, Receipt, Reply, Serves, Shared, Streamed,
     Task, Tasks, Usage, drive, future::ResponseFuture, into_provider, into_service,
 };
@@ -257,7 +257,7 @@ impl Output for Pages {
         Ok(Self(vec![String::join(shared).await?.into()]))
     }
 
-    fn watch(self, _: impl FnMut(u64) -> ControlFlow<Error> + Send + 'static) -> Self {
+    fn watch(self, _: impl FnMut(u64) -> ControlFlow<Cut> + Send + 'static) -> Self {
         self
     }
 }

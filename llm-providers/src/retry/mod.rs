@@ -28,7 +28,8 @@
 //! - there are [attempts](RetryLayer::attempts) left, and the [budget](RetryBudget) has a retry left: where most calls
 //!   fail, retries are the load that keeps a vendor down;
 //! - what the vendor asks to wait is at most [`longest_wait`](RetryLayer::longest_wait), and ends before the call's
-//!   deadline.
+//!   deadline;
+//! - who minds a budget above has room for one more attempt ([`Allowance`](llm_core::Allowance)).
 //!
 //! A stream is asked for again up to its first event, never after it. Otherwise the error is given back, with the charge
 //! of all attempts together.

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use llm_core::{Call, Charge, Error, Operation, Reply, RetriesAbove, Serves, drive, future::ResponseFuture};
+use llm_core::{Allowance, Call, Charge, Error, Operation, Reply, RetriesAbove, Serves, drive, future::ResponseFuture};
 use tokio::time::{Instant, sleep};
 use tower_service::Service;
 
@@ -50,14 +50,15 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Retry<S> {
                     Err(error) => error,
                 };
                 charge = both(charge, error.charge());
-                match settings.wait(&call, &error, attempt) {
-                    Some((wait, retry)) => {
-                        tracing::debug!(attempt, kind = %error.kind(), ?wait, "the call failed and is asked again");
-                        sleep(wait).await;
-                        retry.spend();
-                    }
-                    None => return Err(error.with_charge(charge)),
+                let Some((wait, retry)) = settings.wait(&call, &error, attempt) else {
+                    return Err(error.with_charge(charge));
+                };
+                tracing::debug!(attempt, kind = %error.kind(), ?wait, "the call failed and is asked again");
+                sleep(wait).await;
+                if !is_allowed(&call, error.charge()) {
+                    return Err(error.with_charge(charge));
                 }
+                retry.spend();
                 attempt += 1;
             }
         })
@@ -81,6 +82,13 @@ impl RetryLayer {
         // The budget last: what is not tried again takes nothing from it.
         if in_time { Some((wait, self.budget.take()?)) } else { None }
     }
+}
+
+/// Whether whoever minds a budget above has room for one more attempt.
+fn is_allowed<T>(call: &Call<T>, failed: Charge) -> bool {
+    let allowance = call.extensions.get::<Allowance>();
+    let asked = allowance.map_or(Ok(()), |allowance| allowance.ask(failed));
+    asked.inspect_err(|refusal| tracing::debug!(%refusal, "the call is not asked again")).is_ok()
 }
 
 /// What two attempts cost together.

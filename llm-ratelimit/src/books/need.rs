@@ -1,6 +1,6 @@
 //! What a call needs of one account.
 
-use super::{Blocked, Hold, Holds, Spot, stripe::Stripe};
+use super::{Blocked, Spot, stripe::Stripe};
 use crate::{
     Demand,
     account::Account,
@@ -21,12 +21,12 @@ pub(super) struct Need<'a> {
 impl Need<'_> {
     /// Whether the call takes anything of it.
     pub(super) fn asks(&self, demand: &Demand) -> bool {
-        self.group.rules.iter().any(|rule| demand.amount(&rule.kind) > 0)
+        self.group.rules.iter().any(|rule| demand.amount(rule) > 0)
     }
 
     /// What is in the way, if anything is.
     pub(super) fn check(&self, stripe: &mut Stripe, demand: &Demand, at: Moment, waited: bool) -> Option<Blocked> {
-        let spot = self.index.map(|index| self.spot(index));
+        let spot = self.index.map(|index| Spot::new(self.stripe, index));
         let mut account = self.index.and_then(|index| stripe.slots[index as usize].as_mut());
         if let Some(account) = &mut account {
             // From here on it is not idle: room that is made for another must not be its.
@@ -34,7 +34,7 @@ impl Need<'_> {
         }
         let mut worst = None;
         for (number, rule) in self.group.rules.iter().enumerate() {
-            let amount = demand.amount(&rule.kind);
+            let amount = demand.amount(rule);
             if amount == 0 {
                 continue;
             }
@@ -62,29 +62,11 @@ impl Need<'_> {
     ) -> &'s mut Account {
         let index = self.index.unwrap_or_else(|| {
             stripe.insert(match stripe.table.len() < most {
-                true => Account::new(self.group, demand, plan, self.hash),
-                false => Account::overflow(self.group.id, self.hash),
+                true => Account::new(self.group, demand, plan),
+                false => Account::overflow(self.group.id),
             })
         });
         self.index = Some(index);
         stripe.slots[index as usize].as_mut().expect("it was found or inserted")
-    }
-
-    pub(super) fn take(&self, account: &mut Account, demand: &Demand, at: Moment, holds: &mut Holds) {
-        let spot = self.spot(self.index.expect("the account is there"));
-        account.open += 1;
-        account.used_at = at.now;
-        account.counters.reserve_exact(self.group.rules.len().saturating_sub(account.counters.len()));
-        for rule in &self.group.rules {
-            let amount = demand.amount(&rule.kind);
-            if amount > 0 {
-                let mark = account.ensure(rule, at).take(amount);
-                holds.push(Hold { spot, counter: rule.id, kind: rule.kind.clone(), amount, mark });
-            }
-        }
-    }
-
-    fn spot(&self, index: u32) -> Spot {
-        Spot { stripe: u32::try_from(self.stripe).expect("there are 64"), index }
     }
 }

@@ -1,19 +1,30 @@
 //! A part of the table, under one lock.
 
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::need::Need;
-use crate::{Demand, account::Account, rules::PlanRules};
+use crate::{
+    Demand,
+    account::Account,
+    rules::{Group, Rules},
+};
 
 /// One stripe of the table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Stripe {
+    /// What is in force: whoever has this lock needs no other to read it.
+    pub(super) rules: Arc<Rules>,
+    hasher: RandomState,
     pub(super) slots: Vec<Option<Account>>,
     free: Vec<u32>,
     pub(super) table: HashTable<u32>,
     /// Where the search for idle accounts goes on.
     hand: usize,
     uses: u32,
+    /// Reservations made the short way.
+    pub(super) own: u64,
     /// One of its accounts changed since it was last told.
     pub(super) changed: bool,
 }
@@ -22,12 +33,17 @@ pub(super) struct Stripe {
 const IDLE: u64 = 60_000_000_000;
 
 impl Stripe {
-    pub(super) fn find(&self, need: &Need<'_>, demand: &Demand, plan: &PlanRules) -> Option<u32> {
+    pub(super) fn new(hasher: RandomState, rules: Arc<Rules>) -> Self {
+        let (slots, free, table, hand, uses, own, changed) = Default::default();
+        Self { rules, hasher, slots, free, table, hand, uses, own, changed }
+    }
+
+    pub(super) fn find(&self, hash: u64, group: &Group, demand: &Demand, plan: &str) -> Option<u32> {
         let is = |index: &u32| {
             let account = self.slots[*index as usize].as_ref();
-            account.is_some_and(|account| account.is(need.group, demand, &plan.name))
+            account.is_some_and(|account| account.is(group, demand, plan))
         };
-        self.table.find(need.hash, is).copied()
+        self.table.find(hash, is).copied()
     }
 
     /// The account of those for whom there is no room, if there is one yet.
@@ -71,21 +87,21 @@ impl Stripe {
     }
 
     pub(super) fn insert(&mut self, account: Account) -> u32 {
-        let hash = account.hash;
+        let hash = account.rehash(&self.hasher);
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).expect("the number of accounts is bounded")
         });
         self.slots[index as usize] = Some(account);
-        let slots = &self.slots;
-        self.table
-            .insert_unique(hash, index, |index| slots[*index as usize].as_ref().map_or(0, |account| account.hash));
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let rehash = |index: &u32| slots[*index as usize].as_ref().map_or(0, |account| account.rehash(hasher));
+        self.table.insert_unique(hash, index, rehash);
         index
     }
 
     pub(super) fn remove(&mut self, index: usize) {
         let Some(account) = self.slots[index].take() else { return };
-        if let Ok(entry) = self.table.find_entry(account.hash, |known| *known as usize == index) {
+        if let Ok(entry) = self.table.find_entry(account.rehash(&self.hasher), |known| *known as usize == index) {
             self.free.push(entry.remove().0);
         }
     }

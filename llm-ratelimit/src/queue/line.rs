@@ -8,7 +8,7 @@ use std::{
 use llm_core::Tenant;
 
 use super::ticket::Waiter;
-use crate::{Demand, books::Spot, limiter::class_of, rules::Kind};
+use crate::{Demand, books::Spot, limiter::class_of, rules::Rule};
 
 #[derive(Debug, Default)]
 pub(super) struct Line {
@@ -85,9 +85,9 @@ impl Line {
     }
 
     /// How much of something those before a place in its class want: of the first hundred, at least.
-    pub(super) fn before(&self, place: &Place, kind: &Kind) -> u64 {
+    pub(super) fn before(&self, place: &Place, rule: &Rule) -> u64 {
         let before = self.classes[place.class].order.range(..place.key()).take(100);
-        before.map(|(_, waiter)| waiter.demand.amount(kind)).fold(0, u64::saturating_add)
+        before.map(|(_, waiter)| waiter.demand.amount(rule)).fold(0, u64::saturating_add)
     }
 
     pub(super) fn into_waiters(self) -> impl Iterator<Item = Arc<Waiter>> {

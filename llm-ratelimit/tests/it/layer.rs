@@ -164,12 +164,10 @@ impl Estimator for Ten {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_exhausts_its_reservation_and_the_budget_is_finished_truncated_or_aborted() {
-    for (cut_off, kind) in [
-        (CutOff::Finish, None),
-        (CutOff::Truncate, Some(ErrorKind::Incomplete)),
-        (CutOff::Abort, Some(ErrorKind::OverBudget)),
-    ] {
-        let limiter = limiter(["30 output tokens/day"]);
+    for (cut_off, kind) in
+        [(CutOff::Finish, None), (CutOff::Truncate, None), (CutOff::Abort, Some(ErrorKind::OverBudget))]
+    {
+        let limiter = limiter(["30 output tokens/day", "1 concurrent"]);
         let word = || Ok(ChatEvent::Text { choice: 0, text: "word ".into() });
         let end = [
             Ok(ChatEvent::Finish { choice: 0, reason: FinishReason::Stop }),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers and look at how large they are to be")]
 
+mod attempts;
 mod conformance;
 mod core;
 mod emergency;

@@ -4,7 +4,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt};
-use llm_core::{ChatEvent, ChatStream, Error, ErrorKind, Output, Usage};
+use llm_core::{ChatEvent, ChatStream, Cut, Error, ErrorKind, FinishReason, Output, Usage};
 
 use super::{Feed, Log, broken, hooked, lines, text};
 
@@ -77,7 +77,7 @@ fn a_watcher_sees_bytes_and_can_cut() {
     let mut stream = three_hooks(&feed, &log).watch(move |bytes| {
         watched.lock().unwrap().push(bytes);
         if bytes > 3 {
-            ControlFlow::Break(Error::new(ErrorKind::OverBudget, "enough"))
+            ControlFlow::Break(Cut::Fail(Error::new(ErrorKind::OverBudget, "enough")))
         } else {
             ControlFlow::Continue(())
         }
@@ -91,6 +91,26 @@ fn a_watcher_sees_bytes_and_can_cut() {
     assert!(next(&mut stream).is_none());
     assert_eq!(*seen.lock().unwrap(), [1, 3, 6], "called only when more output came");
     assert_eq!(lines(&log), from_inner_to_outer(r#"failed "abcd" OverBudget"#));
+}
+
+#[test]
+fn a_clean_cut_is_a_short_answer_to_its_reader_and_a_given_up_one_to_hooks() {
+    let (feed, log) = (Feed::default(), Log::default());
+    let cut = |bytes| if bytes > 1 { ControlFlow::Break(Cut::Finish) } else { ControlFlow::Continue(()) };
+    let mut stream = three_hooks(&feed, &log).watch(cut);
+    let finish = |choice, reason| ChatEvent::Finish { choice, reason };
+    let other = ChatEvent::Text { choice: 1, text: "z".into() };
+    let events = [text("a"), finish(0, FinishReason::Stop), other.clone(), text("never")];
+    events.iter().for_each(|event| feed.push(Some(Ok(event.clone()))));
+    let mut seen = Vec::new();
+    while let Some(event) = next(&mut stream) {
+        seen.push(event.unwrap());
+    }
+    let length = finish(1, FinishReason::Length);
+    assert_eq!(seen, [text("a"), finish(0, FinishReason::Stop), other, length], "only what is open is finished");
+    assert_eq!(lines(&log), from_inner_to_outer(r#"dropped "a""#));
+    drop(hooked(stream, "late", &log));
+    assert_eq!(lines(&log).last().unwrap(), r#"late: dropped "a""#);
 }
 
 #[test]

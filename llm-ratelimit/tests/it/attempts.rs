@@ -1,0 +1,82 @@
+//! Retries below the limiter: every attempt that may have been paid is covered.
+
+use llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, Provider, Streamed, Usage, into_provider};
+use llm_providers::{
+    prices,
+    retry::{RetryBudget, RetryLayer},
+    scripted::{Rule, Scripted},
+};
+use llm_ratelimit::{Limiter, RateLimitLayer, UpperBound};
+use std::sync::Arc;
+use tower::{Layer, Service, ServiceBuilder};
+
+use crate::time::{limits, noon};
+
+fn limiter<'a>(quotas: impl IntoIterator<Item = &'a str>) -> Limiter {
+    limits(quotas).clock(noon()).prices(prices::openai()).build()
+}
+
+fn question() -> Call<ChatRequest> {
+    Call::new("acme", ChatRequest::new("gpt-4o-mini").user("a").max_output_tokens(100))
+}
+
+fn fails(charge: Charge) -> Rule {
+    Rule::fail(Error::new(ErrorKind::Server, "it broke").with_charge(charge).with_retryable(true))
+}
+
+/// Five attempts, whether they cost something or not, under a limiter.
+fn stack(limiter: &Limiter, client: &Scripted) -> Arc<dyn Provider> {
+    let retry = RetryLayer::new().attempts(5.try_into().unwrap()).budget(RetryBudget::new(100, 100)).pay_twice(true);
+    let limit = RateLimitLayer::new(limiter.clone()).estimator(UpperBound::new(1_000));
+    into_provider(ServiceBuilder::new().layer(limit).layer(retry).service(client.clone()))
+}
+
+fn spent(limiter: &Limiter) -> Vec<u64> {
+    limiter.usage("acme").iter().map(|standing| standing.used + standing.reserved).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_is_made_that_the_budget_has_no_room_for() {
+    let (limiter, client) = (limiter(["250 output tokens/day", "1/day"]), Scripted::new().rule(fails(Charge::Unknown)));
+    let error = stack(&limiter, &client).chat(question()).await.unwrap_err();
+    assert_eq!((error.kind(), error.charge()), (ErrorKind::Server, Charge::Unknown), "the attempt's own error");
+    assert_eq!((client.calls(), spent(&limiter)), (2, vec![200, 1]), "a third might have cost 100 more");
+    assert_eq!(limiter.close().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_may_have_been_paid_stays_spent_beside_the_one_that_answered() {
+    for (charge, failed) in [(Charge::None, 0), (Charge::Unknown, 100), (Charge::Known(Usage::new(3, 40)), 40)] {
+        let limiter = limiter(["1000 output tokens/day", "10/day", "1 concurrent"]);
+        let client = Scripted::new().rule(fails(charge).times(2)).rule(Rule::say("x").usage(Usage::new(3, 5)));
+        stack(&limiter, &client).chat(question()).await.unwrap();
+        assert_eq!((client.calls(), spent(&limiter)), (3, vec![2 * failed + 5, 1, 0]), "{charge:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_all_attempts_used_together_is_counted_once() {
+    let client = Scripted::new().rule(fails(Charge::Known(Usage::new(10, 20))));
+    let limiter = limiter(["1000 tokens/day", "$1/day"]);
+    let error = stack(&limiter, &client).chat(question()).await.unwrap_err();
+    assert_eq!((client.calls(), error.charge()), (5, Charge::Known(Usage::new(50, 100))));
+    let each = prices::openai().cost("gpt-4o-mini", &Usage::new(10, 20)).unwrap();
+    assert_eq!(spent(&limiter), [150, 5 * u64::try_from(each.nanos()).unwrap()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_price_of_the_dearest_model_that_may_be_asked_is_reserved() {
+    let reserved = async |reaches: &[&'static str]| {
+        let limiter = limiter(["$1/day"]);
+        let layer = RateLimitLayer::new(limiter.clone()).reaches(reaches.iter().copied());
+        let mut service = layer.layer(Scripted::new());
+        let running = service.call(question().map(Streamed)).await;
+        let reserved = limiter.usage("acme").iter().next().unwrap().reserved;
+        drop(running);
+        reserved
+    };
+    let (cheap, dear) = (reserved(&[]).await, reserved(&["gpt-4o"]).await);
+    assert!(cheap > 0 && dear > 10 * cheap, "{cheap} {dear}");
+    assert_eq!(reserved(&["gpt-4o", "gpt-4o-mini"]).await, dear);
+    assert_eq!(reserved(&["gpt-4o", "a model without a price"]).await, 0, "refused");
+}
