@@ -26,7 +26,10 @@ fn fails(charge: Charge) -> Rule {
 
 /// Five attempts, whether they cost something or not, under a limiter.
 fn stack(limiter: &Limiter, client: &Scripted) -> Arc<dyn Provider> {
-    let retry = RetryLayer::new().attempts(5.try_into().unwrap()).budget(RetryBudget::new(100, 100)).pay_twice(true);
+    let retry = RetryLayer::new()
+        .attempts(5.try_into().expect("five is not zero"))
+        .budget(RetryBudget::new(100, 100))
+        .pay_twice(true);
     let limit = RateLimitLayer::new(limiter.clone()).estimator(UpperBound::new(1_000));
     into_provider(ServiceBuilder::new().layer(limit).layer(retry).service(client.clone()))
 }
