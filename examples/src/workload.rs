@@ -137,6 +137,6 @@ mod tests {
         let mut source = Source::of("two", vec![Request::new("a", "1"), Request::new("b", "2")]).note("said");
         assert_eq!(source.next().map(|r| r.expect("in memory").text), Some("1".into()));
         assert_eq!((source.name(), source.calls(), source.notes().len()), ("two", 2, 1));
-        assert_eq!(source.map(|r| r.expect("in memory").organisation).collect::<Vec<_>>(), ["b".into()]);
+        assert_eq!(source.map(|r| r.expect("in memory").organisation).collect::<Vec<_>>(), [Arc::<str>::from("b")]);
     }
 }

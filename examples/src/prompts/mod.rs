@@ -127,7 +127,7 @@ mod tests {
         let prompts = read("{\"prompt\": \"b\"}\n{\"prompt\": \"a\"}\n").expect("it is right");
         assert!(!prompts.are_timed());
         let asked: Vec<_> = prompts.into_source().map(|request| request.expect("in memory").text).collect();
-        assert_eq!(asked, ["b".into(), "a".into()]);
+        assert_eq!(asked, ["b", "a"].map(std::sync::Arc::<str>::from));
     }
 
     #[test]
