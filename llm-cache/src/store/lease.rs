@@ -14,6 +14,7 @@ use crate::key::Keys;
 
 /// Who is about to make a call.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
 pub(crate) struct Claimant<'a> {
     pub(crate) keys: &'a Keys,
     pub(crate) priority: Priority,
@@ -24,13 +25,13 @@ pub(crate) struct Claimant<'a> {
 }
 
 /// What becomes of somebody who is about to make a call.
+#[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
 pub(crate) enum Claim {
     /// The answer has been stored meanwhile.
     Found(Arc<Entry>),
     /// He makes the call.
     Lead(Lease),
     /// Somebody else is making it still.
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
     Taken,
 }
 

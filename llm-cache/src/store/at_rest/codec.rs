@@ -5,7 +5,9 @@ use super::{
     frame::Framing,
     name::{Names, digest},
 };
-use crate::{Key, Owner, Tag, store::Entry};
+#[cfg(any(feature = "file", test))]
+use crate::store::Entry;
+use crate::{Key, Owner, Tag};
 
 /// Writes entries for a place outside the process, and reads them there.
 pub(crate) struct AtRest {
@@ -77,6 +79,7 @@ impl AtRest {
     }
 
     /// An entry's name and bytes, as of [`write`](Self::write).
+    #[cfg(any(feature = "file", test))]
     pub(crate) fn write_entry(&self, key: &Key, entry: &Entry) -> Option<(Name, Vec<u8>)> {
         self.write(&Record::of(key, entry)?)
     }
