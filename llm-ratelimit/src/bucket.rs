@@ -17,7 +17,7 @@ pub(crate) struct Rate {
 /// All volumes are amounts times the period in nanoseconds, so that a nanosecond drains a whole number: exact, for
 /// every rate. The period is part of a counter's identity and never changes; amount and burst may.
 #[derive(Clone, Copy, Debug)]
-#[repr(packed(8))]
+#[repr(Rust, packed(8))]
 pub(crate) struct Bucket {
     level: u128,
     /// All that ever left at the front: by draining, or by being given back.
@@ -30,7 +30,7 @@ pub(crate) struct Bucket {
 /// Where a share begins in all that ever went into a bucket; for a window, its end. No wider than it must be: millions of
 /// them are moved about.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(packed(8))]
+#[repr(Rust, packed(8))]
 pub(crate) struct Mark(u128);
 
 /// A clock that shows less than before by less than this was read earlier by another thread; by more, it was set back.
