@@ -46,12 +46,14 @@ impl Gate {
 
     /// Calls of so many tenants.
     pub fn crowd(&self, tenants: usize) -> Vec<Demand> {
-        let of = |tenant: usize| {
-            let mut demand = self.demand.clone();
-            demand.tenant = format!("tenant-{tenant}").into();
-            demand
-        };
-        (0..tenants).map(of).collect()
+        (0..tenants).map(|tenant| self.of(&format!("tenant-{tenant}"))).collect()
+    }
+
+    /// A call of this tenant.
+    pub fn of(&self, tenant: &str) -> Demand {
+        let mut demand = self.demand.clone();
+        demand.tenant = tenant.into();
+        demand
     }
 }
 

@@ -1,6 +1,7 @@
 //! Counted, not timed.
 
-use benches::{filled::Filled, hit::Warm};
+use benches::{filled::Filled, hit::Warm, ratelimit::Gate};
+use llm_ratelimit::Demand;
 
 #[test]
 fn a_memory_hit_takes_at_most_four_allocations() {
@@ -12,6 +13,25 @@ fn a_memory_hit_takes_at_most_four_allocations() {
     assert_eq!(reply.expect("it was asked").output, warm.answer);
     println!("{} allocations, {} bytes", counted.count_total, counted.bytes_total);
     assert!(counted.count_total <= 4, "{} allocations", counted.count_total);
+}
+
+#[test]
+fn a_decision_and_its_settlement_allocate_nothing() {
+    let gate = Gate::single();
+    gate.pass(&gate.demand);
+    let counted = allocation_counter::measure(|| (0..100).for_each(|_| gate.pass(&gate.demand)));
+    assert_eq!(counted.count_total, 0);
+}
+
+/// At 100,000 tenants, of 36 bytes each in name.
+#[test]
+fn a_tenant_takes_no_more_than_the_builder_says() {
+    let gate = Gate::single();
+    let demands: Vec<Demand> = (0..100_000).map(|n| gate.of(&format!("{n:036}"))).collect();
+    let counted = allocation_counter::measure(|| demands.iter().for_each(|demand| gate.pass(demand)));
+    let each = counted.bytes_current / 100_000;
+    println!("{each} bytes a tenant");
+    assert!((100..=300).contains(&each), "{each} bytes a tenant");
 }
 
 /// With `LLM_FULL` at a million entries, else at 1,500.

@@ -74,6 +74,6 @@ impl Balance {
 
     /// What earlier windows left to pay, and what this one will.
     pub fn debt(&self) -> u64 {
-        self.window.carried.saturating_add(self.window.debt)
+        self.window.owed()
     }
 }

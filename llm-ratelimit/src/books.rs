@@ -81,6 +81,8 @@ pub(crate) struct Passed {
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
     pub(crate) passed: Vec<Passed>,
+    /// Debt that was made, of what kind.
+    pub(crate) debts: SmallVec<[(Kind, u64); 1]>,
     /// Accounts that others wait for.
     pub(crate) awaited: SmallVec<[Spot; 2]>,
 }
@@ -195,7 +197,10 @@ impl Books {
                 let used = actual.amount(hold.kind, hold.amount);
                 let counters = &mut account.counters;
                 let Some(counter) = counters.iter_mut().find(|counter| counter.id == hold.counter) else { continue };
-                let bits = counter.settle(hold.mark, hold.amount, used, now);
+                let (bits, debt) = counter.settle(hold.mark, hold.amount, used, now);
+                if debt > 0 {
+                    settled.debts.push((hold.kind, debt));
+                }
                 if bits != 0
                     && let State::Window(window) = &counter.state
                 {

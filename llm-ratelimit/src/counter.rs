@@ -114,19 +114,21 @@ impl Counter {
         }
     }
 
-    /// Turns a reservation into what was used. Gives the thresholds that are reached by that, one bit each.
-    pub(crate) fn settle(&mut self, mark: Mark, reserved: u64, used: u64, now: u64) -> u8 {
+    /// Turns a reservation into what was used. Gives the thresholds that are reached by that, one bit each, and the debt
+    /// that it makes.
+    pub(crate) fn settle(&mut self, mark: Mark, reserved: u64, used: u64, now: u64) -> (u8, u64) {
         match &mut self.state {
             State::Bucket(_) if used == reserved => {}
             State::Bucket(bucket) if used < reserved => bucket.give_back(mark, reserved, reserved - used, now),
             State::Bucket(bucket) => bucket.charge(used - reserved, now),
             State::Window(window) => {
+                let before = window.owed();
                 window.settle(mark.into(), reserved, used);
-                return window.reached();
+                return (window.reached(), window.owed().saturating_sub(before));
             }
             State::Slots(held) => *held = held.saturating_sub(reserved),
         }
-        0
+        (0, 0)
     }
 
     /// How it stands. It has been advanced.
@@ -139,7 +141,7 @@ impl Counter {
                 limit,
                 used: window.carried.saturating_add(window.spent),
                 reserved: window.reserved,
-                debt: window.carried.saturating_add(window.debt),
+                debt: window.owed(),
                 reset: window.until.saturating_sub(at.now),
             },
             State::Slots(held) => Level { limit, reserved: *held, ..Level::default() },

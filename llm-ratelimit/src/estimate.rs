@@ -31,9 +31,12 @@ pub struct Question<'a> {
 
 /// Reserves what a call can take at most, so that a budget is never exceeded.
 ///
-/// It is a true bound where the request bounds its output and holds nothing but text.
+/// Nothing in a request bounds what images and a vendor's own tools take. Unless
+/// [`unbounded_input`](Self::unbounded_input) says how much that can be, such calls are more than any limit on tokens or
+/// money allows, and are refused at once.
 #[derive(Clone, Copy, Debug)]
 pub struct UpperBound {
+    unbounded_input: u64,
     unbounded_output: u64,
 }
 
@@ -79,15 +82,21 @@ impl<'a> Question<'a> {
 impl UpperBound {
     /// Answers that the request does not bound count as so many output tokens each: what the model can say at most.
     pub fn new(unbounded_output: u64) -> Self {
-        Self { unbounded_output }
+        Self { unbounded_input: u64::MAX, unbounded_output }
+    }
+
+    /// Requests whose input nothing bounds count as so many input tokens: what the model can read at most.
+    pub fn unbounded_input(mut self, tokens: u64) -> Self {
+        self.unbounded_input = tokens;
+        self
     }
 }
 
 impl Estimator for UpperBound {
     fn estimate(&self, question: &Question<'_>) -> (u64, u64) {
-        let Estimate { input, input_bound, output_bound, answers, .. } = question.estimate;
+        let Estimate { input_bound, output_bound, answers, .. } = question.estimate;
         let unbounded = self.unbounded_output.saturating_mul(answers.into());
-        (input_bound.unwrap_or(input), output_bound.unwrap_or(unbounded))
+        (input_bound.unwrap_or(self.unbounded_input), output_bound.unwrap_or(unbounded))
     }
 }
 

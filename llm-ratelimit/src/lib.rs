@@ -85,6 +85,7 @@
 //! |---|---|---|
 //! | `file` | off | a [`Store`] in a file |
 //! | `metrics` | off | counters and histograms through the `metrics` facade; the plan is a label, the tenant is not |
+//! | `tokenizer` | off | `OpenAiTokens`, which counts the tokens of OpenAI's models exactly |
 
 mod account;
 mod balance;
@@ -115,6 +116,8 @@ mod standing;
 mod store;
 mod telemetry;
 mod time;
+#[cfg(feature = "tokenizer")]
+mod tokenizer;
 mod webhook;
 mod window;
 
@@ -137,5 +140,7 @@ pub use self::reservation::Reservation;
 pub use self::service::{RateLimit, WouldRefuse};
 pub use self::standing::{Standing, Standings};
 pub use self::store::{Store, StoreError};
+#[cfg(feature = "tokenizer")]
+pub use self::tokenizer::OpenAiTokens;
 pub use self::webhook::{Form, Webhook};
 pub use llm_core;

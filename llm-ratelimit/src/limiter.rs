@@ -15,11 +15,12 @@ use tokio::sync::Notify;
 use crate::{
     Actual, Aspect, Balance, Demand, Emergency, Event, LimiterBuilder, Plans, Reason, Refusal, Reservation, Sink,
     Standing, Standings, UnknownPrice,
-    books::{Blocked, Books, Holds, Passed, Settled},
+    books::{Blocked, Books, Holds, Passed, Settled, Spot},
     counter::{Moment, Wait},
     emergency::Measures,
     pulse::Pulse,
     queue::Queue,
+    quota::Span,
     rules::{Names, PlanRules, Rules},
     telemetry,
     time::Time,
@@ -314,11 +315,12 @@ impl Inner {
     pub(crate) fn refusal(&self, demand: &Demand, plan: &PlanRules, denied: Denied) -> Refusal {
         match denied {
             Denied::Refused(refusal) => refusal,
-            Denied::Blocked(Blocked { group, rule, wait, .. }) => {
+            Denied::Blocked(Blocked { spot, group, rule, wait }) => {
+                let behind = || spot.and_then(|spot| self.behind(demand, plan, group, spot));
                 let (reason, after) = match wait {
                     Wait::Ever => (Reason::TooLarge, None),
-                    Wait::Nanos(nanos) => (Reason::UsedUp, Some(Duration::from_nanos(nanos))),
-                    Wait::Unknown | Wait::Not => (Reason::UsedUp, None),
+                    Wait::Nanos(nanos) => (Reason::UsedUp, Some(Duration::from_nanos(nanos)).max(behind())),
+                    Wait::Unknown | Wait::Not => (Reason::UsedUp, behind()),
                 };
                 let rules = &plan.groups[group].rules;
                 let limit = rule.or((!rules.is_empty()).then_some(0)).map(|rule| &rules[rule].limit);
@@ -337,7 +339,10 @@ impl Inner {
         // Only buckets that get something back, or pay more, must know the time.
         let moved = holds.iter().any(|hold| hold.is_moved_by(actual));
         let now = if moved { self.now() } else { 0 };
-        let Settled { passed, awaited } = self.books.settle(holds, actual, now);
+        let Settled { passed, debts, awaited } = self.books.settle(holds, actual, now);
+        for (kind, amount) in debts {
+            telemetry::debt(kind, amount);
+        }
         for passed in passed {
             self.tell(passed);
         }
@@ -373,6 +378,26 @@ impl Inner {
             UnknownPrice::Refuse => listed,
             UnknownPrice::Assume(price) => listed.or_else(|| price.cost(usage)),
         }
+    }
+
+    /// How long until a call would fit behind those who wait for an account, if nobody else came; `None` if nobody does.
+    fn behind(&self, demand: &Demand, plan: &PlanRules, group: usize, spot: Spot) -> Option<Duration> {
+        if !self.queue.waits_for(spot) {
+            return None;
+        }
+        let levels = self.books.levels(demand, plan, self.moment());
+        let rules = &plan.groups[group].rules;
+        let waits = levels.into_iter().filter_map(|(rule, level)| {
+            let rule = rules.iter().find(|known| std::ptr::eq(*known, rule))?;
+            let wanted = self.queue.wanted(spot, rule).saturating_add(demand.amount(rule));
+            let over = level.used.saturating_add(level.reserved).saturating_add(wanted).saturating_sub(level.limit);
+            match rule.limit.quota().span() {
+                Span::Calendar(_) if over > 0 => Some(level.reset),
+                _ => rule.limit.quota().nanos_for(over),
+            }
+        });
+        // Room that is there is theirs first, and then it is soon.
+        waits.max().map(|nanos| Duration::from_nanos(nanos).max(Duration::from_millis(1)))
     }
 
     fn levels(&self, demand: &Demand, plan: &PlanRules) -> Standings {

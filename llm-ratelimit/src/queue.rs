@@ -27,7 +27,7 @@ use crate::{
     books::{Blocked, Spot},
     counter::Wait,
     limiter::{Denied, Inner},
-    rules::PlanRules,
+    rules::{PlanRules, Rule},
     telemetry,
 };
 
@@ -122,6 +122,16 @@ impl Queue {
         drop(lines);
         after.run();
         Ok(Err(Ticket::new(Arc::clone(inner), waiter)))
+    }
+
+    /// Whether anybody waits for an account.
+    pub(crate) fn waits_for(&self, spot: Spot) -> bool {
+        self.settings.is_some() && self.lock().lines.contains_key(&spot)
+    }
+
+    /// How much those who wait for an account want of what a rule counts.
+    pub(crate) fn wanted(&self, spot: Spot, rule: &Rule) -> u64 {
+        self.lock().lines.get(&spot).map_or(0, |line| line.wanted(rule))
     }
 
     /// Serves a line, as far as there is room.

@@ -84,8 +84,8 @@ impl Refusal {
         &self.0.plan
     }
 
-    /// How long until the call would fit if nobody else took anything meanwhile; `None` where nothing but others can tell
-    /// (calls at one time), or where it never will.
+    /// How long until the call would fit if nobody came meanwhile: behind those who wait, if they are all that is in the
+    /// way. `None` where nothing but others can tell (calls at one time), or where it never will.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

@@ -170,6 +170,19 @@ impl Rule {
 }
 
 impl Kind {
+    /// In one word, for metrics. What the application sells has no name of its own here: there may be many.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Input => "input tokens",
+            Self::Output => "output tokens",
+            Self::Tokens => "tokens",
+            Self::Money => "money",
+            Self::Units => "units",
+            Self::Slots => "calls at one time",
+        }
+    }
+
     fn of(limit: &Limit) -> Self {
         if let Span::Concurrent = limit.quota().span() {
             return Self::Slots;

@@ -55,14 +55,15 @@ impl Running {
     /// Lets those below ask for further attempts, unless so many as they may make are reserved.
     ///
     /// What is reserved goes on to cover the attempt that runs; one that failed is counted by itself when the next is
-    /// asked for.
-    pub(crate) fn allowance(&self) -> Option<Allowance> {
+    /// asked for. A limiter above is asked, too.
+    pub(crate) fn allowance(&self, above: Option<Allowance>) -> Option<Allowance> {
         if self.settings.attempts.is_some() {
-            return None;
+            return above;
         }
         let (limiter, before) = (self.settings.limiter.clone(), Arc::clone(&self.before));
         let attempt = self.demand.more(self.demand.input, self.demand.output);
         Some(Allowance::new(move |failed| {
+            above.as_ref().map_or(Ok(()), |above| above.ask(failed))?;
             let actual = match failed {
                 Charge::None => return Ok(()),
                 Charge::Known(usage) => Actual::Used { usage, cost: limiter.0.cost(&attempt.model, &usage) },

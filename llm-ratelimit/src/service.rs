@@ -8,7 +8,7 @@ use std::{
 use llm_core::{Call, Error, Estimate, Operation, Output, Reply, Serves, drive, future::ResponseFuture};
 use tower_service::Service;
 
-use crate::{CutOff, Demand, Limiter, Question, RateLimitLayer, Refusal, Reservation, running::Running};
+use crate::{CutOff, Demand, Limiter, Question, RateLimitLayer, Refusal, Reservation, running::Running, telemetry};
 
 /// A service with a limiter in front of it: see [`RateLimitLayer`].
 ///
@@ -70,7 +70,8 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for RateLimit<S> {
         ResponseFuture::waiting(async move {
             let estimate = call.body.estimate();
             let demand = settings.demand(&call, estimate);
-            let admitted = settings.admit(&demand).await?;
+            let plan = || settings.limiter.plan_of(&demand.tenant);
+            let admitted = telemetry::admitted(T::NAME, plan, settings.admit(&demand)).await?;
             let standings = settings.limiter.standings(&demand);
             let reservation = match admitted {
                 Ok(reservation) => reservation.follow(call.track()),
@@ -82,7 +83,8 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for RateLimit<S> {
                 }
             };
             let running = Running::new(settings, demand, estimate, reservation);
-            if let Some(allowance) = running.allowance() {
+            let above = call.extensions.remove();
+            if let Some(allowance) = running.allowance(above) {
                 call.extensions.insert(allowance);
             }
             let mut reply = match drive(inner, call).await {

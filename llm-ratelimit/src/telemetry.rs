@@ -1,12 +1,37 @@
 //! What is told to `tracing` and, with feature `metrics`, to the `metrics` facade. No tenant is a label.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use crate::Refusal;
+use tracing::{Instrument, debug_span, field::Empty};
+
+use crate::{Refusal, rules::Kind};
+
+/// Runs what leads to a reservation in a span that tells what came of it.
+pub(crate) async fn admitted<R>(
+    operation: &'static str,
+    plan: impl FnOnce() -> Arc<str>,
+    outcome: impl Future<Output = Result<R, Refusal>>,
+) -> Result<R, Refusal> {
+    let span = debug_span!(
+        "llm.ratelimit",
+        llm.operation = operation,
+        llm.ratelimit.plan = Empty,
+        llm.ratelimit.outcome = Empty
+    );
+    let outcome = outcome.instrument(span.clone()).await;
+    if !span.is_disabled() {
+        span.record("llm.ratelimit.plan", &*plan());
+        span.record(
+            "llm.ratelimit.outcome",
+            outcome.as_ref().map_or_else(|refusal| refusal.reason().name(), |_| "granted"),
+        );
+    }
+    outcome
+}
 
 pub(crate) fn granted(plan: impl FnOnce() -> Arc<str>) {
     #[cfg(feature = "metrics")]
-    metrics::counter!("llm.ratelimit.granted", "plan" => plan()).increment(1);
+    metrics::counter!("llm_ratelimit_granted_total", "plan" => plan()).increment(1);
     #[cfg(not(feature = "metrics"))]
     let _ = plan;
 }
@@ -15,13 +40,21 @@ pub(crate) fn refused(refusal: &Refusal) {
     let reason = refusal.reason().name();
     tracing::debug!(plan = refusal.plan(), reason, retry_after = ?refusal.retry_after(), "{refusal}");
     #[cfg(feature = "metrics")]
-    metrics::counter!("llm.ratelimit.refused", "plan" => refusal.plan().to_owned(), "reason" => reason).increment(1);
+    metrics::counter!("llm_ratelimit_refused_total", "plan" => refusal.plan().to_owned(), "reason" => reason)
+        .increment(1);
 }
 
 pub(crate) fn waited(plan: &str, time: Duration) {
     tracing::debug!(plan, ?time, "a call waited for room");
     #[cfg(feature = "metrics")]
-    metrics::histogram!("llm.ratelimit.waited_seconds", "plan" => plan.to_owned()).record(time.as_secs_f64());
+    metrics::histogram!("llm_ratelimit_wait_seconds", "plan" => plan.to_owned()).record(time.as_secs_f64());
+}
+
+/// More was used than a calendar window allows.
+pub(crate) fn debt(kind: Kind, amount: u64) {
+    tracing::debug!(measure = kind.name(), amount, "a window has a debt");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("llm_ratelimit_debt_total", "measure" => kind.name()).increment(amount);
 }
 
 /// Tokens that were reserved against those that were used.
@@ -29,9 +62,9 @@ pub(crate) fn settled(reserved: u64, used: u64) {
     tracing::trace!(reserved, used, "a reservation is settled");
     #[cfg(feature = "metrics")]
     {
-        metrics::counter!("llm.ratelimit.reserved_tokens").increment(reserved);
-        metrics::counter!("llm.ratelimit.used_tokens").increment(used);
-        metrics::counter!("llm.ratelimit.refunded_tokens").increment(reserved.saturating_sub(used));
-        metrics::counter!("llm.ratelimit.excess_tokens").increment(used.saturating_sub(reserved));
+        metrics::counter!("llm_ratelimit_reserved_tokens_total").increment(reserved);
+        metrics::counter!("llm_ratelimit_used_tokens_total").increment(used);
+        metrics::counter!("llm_ratelimit_refunded_tokens_total").increment(reserved.saturating_sub(used));
+        metrics::counter!("llm_ratelimit_excess_tokens_total").increment(used.saturating_sub(reserved));
     }
 }

@@ -107,6 +107,11 @@ impl Window {
         self.spent = self.spent.saturating_add(std::mem::take(&mut self.reserved));
     }
 
+    /// What earlier windows left to pay, and what this one will.
+    pub(crate) fn owed(&self) -> u64 {
+        self.carried.saturating_add(self.debt)
+    }
+
     /// All that counts against the limit.
     pub(crate) fn total(&self) -> u64 {
         self.carried.saturating_add(self.spent).saturating_add(self.reserved)

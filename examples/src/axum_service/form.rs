@@ -5,6 +5,7 @@ use async_openai::{
         CreateChatCompletionResponse,
     },
 };
+use llm_core::Usage;
 use serde::{Deserialize, Serialize};
 
 /// What a customer sends.
@@ -45,5 +46,11 @@ impl TestCases {
     pub fn of(answer: &CreateChatCompletionResponse) -> Self {
         let text = answer.choices.first().and_then(|choice| choice.message.content.clone());
         Self { text: text.unwrap_or_default() }
+    }
+
+    /// What an answer took, as its vendor says.
+    pub fn usage(answer: &CreateChatCompletionResponse) -> Usage {
+        let told = answer.usage.as_ref();
+        told.map(|usage| Usage::new(usage.prompt_tokens.into(), usage.completion_tokens.into())).unwrap_or_default()
     }
 }

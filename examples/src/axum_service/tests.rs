@@ -18,7 +18,7 @@ impl Running {
     async fn start() -> Self {
         let vendor = Vendor::new();
         let server = vendor.serve().await;
-        let service = Service::new(&server.base_url()).unwrap();
+        let service = Service::new(&server.base_url(), &["2/minute", "100k tokens/day"]).unwrap();
         let cache = service.cache().clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -73,6 +73,26 @@ async fn two_hundred_at_once_make_one_call() {
     let all = join_all((0..200).map(|_| running.ask("/test-cases", "acme", "a login form"))).await;
     assert!(all.iter().all(|answer| *answer == all[0]));
     assert_eq!(running.vendor.calls(), 1);
+}
+
+#[tokio::test]
+async fn an_organisation_over_its_limit_is_told_when_to_come_back_and_others_are_served() {
+    let running = Running::start().await;
+    for _ in 0..2 {
+        running.ask("/limited", "acme", "a login form").await;
+    }
+    let refused = running.post("/limited", "acme", "a login form").await;
+    assert_eq!(refused.status().as_u16(), 429);
+    let header = |name: &str| refused.headers()[name].to_str().unwrap().to_owned();
+    assert!((1..=30).contains(&header("retry-after").parse::<u64>().unwrap()), "half a minute brings one back");
+    assert_eq!(
+        (header("x-ratelimit-limit-requests"), header("x-ratelimit-remaining-requests")),
+        ("2".into(), "0".into())
+    );
+    let left: u64 = header("x-ratelimit-remaining-tokens").parse().unwrap();
+    assert!(left < 100_000 && left > 90_000, "what was used counts, not what was reserved: {left}");
+    running.ask("/limited", "other", "a login form").await;
+    assert_eq!(running.vendor.calls(), 2, "one for each organisation");
 }
 
 #[tokio::test]

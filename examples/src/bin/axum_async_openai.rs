@@ -18,7 +18,7 @@ async fn main() -> Result<(), BoxError> {
     // The list prices of gpt-4o-mini: nano-dollars for a million tokens of input, cached input, output.
     let vendor = Vendor::builder().price("", 150_000_000, 75_000_000, 600_000_000).build();
     let server = vendor.serve().await;
-    let service = Service::new(&server.base_url())?;
+    let service = Service::new(&server.base_url(), &["10000/minute"])?;
     let cache = service.cache().clone();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);

@@ -90,6 +90,12 @@ impl Line {
         before.map(|(_, waiter)| waiter.demand.amount(rule)).fold(0, u64::saturating_add)
     }
 
+    /// How much of something all want: the first hundred of each class, at least.
+    pub(super) fn wanted(&self, rule: &Rule) -> u64 {
+        let first = self.classes.iter().flat_map(|class| class.order.values().take(100));
+        first.map(|waiter| waiter.demand.amount(rule)).fold(0, u64::saturating_add)
+    }
+
     pub(super) fn into_waiters(self) -> impl Iterator<Item = Arc<Waiter>> {
         self.classes.into_iter().flat_map(|class| class.order.into_values())
     }

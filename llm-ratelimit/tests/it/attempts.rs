@@ -1,5 +1,7 @@
 //! Retries below the limiter: every attempt that may have been paid is covered.
 
+use std::{num::NonZeroU32, sync::Arc};
+
 use llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, Provider, Streamed, Usage, into_provider};
 use llm_providers::{
     prices,
@@ -7,7 +9,6 @@ use llm_providers::{
     scripted::{Rule, Scripted},
 };
 use llm_ratelimit::{Limiter, RateLimitLayer, UpperBound};
-use std::sync::Arc;
 use tower::{Layer, Service, ServiceBuilder};
 
 use crate::time::{limits, noon};
@@ -27,7 +28,7 @@ fn fails(charge: Charge) -> Rule {
 /// Five attempts, whether they cost something or not, under a limiter.
 fn stack(limiter: &Limiter, client: &Scripted) -> Arc<dyn Provider> {
     let retry = RetryLayer::new()
-        .attempts(5.try_into().expect("five is not zero"))
+        .attempts(NonZeroU32::new(5).expect("not zero"))
         .budget(RetryBudget::new(100, 100))
         .pay_twice(true);
     let limit = RateLimitLayer::new(limiter.clone()).estimator(UpperBound::new(1_000));
@@ -45,6 +46,21 @@ async fn no_attempt_is_made_that_the_budget_has_no_room_for() {
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Server, Charge::Unknown), "the attempt's own error");
     assert_eq!((client.calls(), spent(&limiter)), (2, vec![200, 1]), "a third might have cost 100 more");
     assert_eq!(limiter.close().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_limiters_each_is_asked() {
+    let client = Scripted::new().rule(fails(Charge::Unknown));
+    let (outer, inner) = (limiter(["1000 output tokens/day"]), limiter(["450 output tokens/day"]));
+    let [above, below] = [&outer, &inner].map(|limiter| RateLimitLayer::new(limiter.clone()));
+    let retry = RetryLayer::new()
+        .attempts(NonZeroU32::new(9).expect("not zero"))
+        .budget(RetryBudget::new(100, 100))
+        .pay_twice(true);
+    let provider = into_provider(ServiceBuilder::new().layer(above).layer(below).layer(retry).service(client.clone()));
+    provider.chat(question()).await.unwrap_err();
+    assert_eq!((client.calls(), spent(&inner)), (4, vec![400]));
+    assert_eq!(spent(&outer), [500], "one more than was made: it was asked before the inner one refused");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use futures_util::StreamExt;
 use llm_cache::{Cache, CacheLayer};
 use llm_core::{
-    Call, Charge, ChatEvent, ChatRequest, Error, ErrorKind, FinishReason, Origin, Price, Provider, Rate, Usage,
-    into_provider, into_service,
+    Call, Charge, ChatEvent, ChatRequest, Error, ErrorKind, FinishReason, Message, Origin, Part, Price, Provider, Rate,
+    Role, Usage, into_provider, into_service,
 };
 use llm_providers::{
     OpenAi, prices,
@@ -201,6 +201,25 @@ async fn unknown_prices_are_refused_or_assumed_never_nothing() {
                 assert_eq!((policy, error.code()), (UnknownPrice::Refuse, Some("unpriced")));
             }
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upper_bound_refuses_what_nothing_bounds_unless_it_is_told_how_much_that_is() {
+    let image = || {
+        let parts = vec![Part::image_url("https://a.example/")];
+        let request = ChatRequest::new("gpt-4o-mini").message(Message::new(Role::User, parts));
+        Call::new("acme", request.max_output_tokens(100))
+    };
+    for (quota, reserved) in [("1m tokens/day", 128_100), ("$1/day", 128_000 * 150 + 100 * 600)] {
+        let limiter = limiter([quota]);
+        let layer = |bound| RateLimitLayer::new(limiter.clone()).estimator(bound).layer(Scripted::new());
+        let refused = into_provider(layer(UpperBound::new(100))).chat(image()).await.unwrap_err();
+        assert_eq!((refused.kind(), spent(&limiter)), (ErrorKind::OverBudget, vec![0]), "{quota}: {refused}");
+        let mut service = layer(UpperBound::new(100).unbounded_input(128_000));
+        let running = service.call(image().map(llm_core::Streamed)).await.unwrap();
+        assert_eq!(spent(&limiter), [reserved], "{quota}");
+        drop(running);
     }
 }
 

@@ -18,6 +18,7 @@ mod plans;
 mod scratch;
 mod store;
 mod storms;
+mod telling;
 mod time;
 mod waiting;
 mod workloads;

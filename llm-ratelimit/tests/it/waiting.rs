@@ -75,6 +75,21 @@ async fn who_cannot_be_served_in_time_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_refused_because_others_wait_is_told_when_they_will_be_through() {
+    let limiter = limits(["60 tokens/minute burst 10"]).clock(Paused::new()).waiting(patient()).build();
+    limiter.try_reserve(&ask("a").tokens(4, 0)).unwrap().settle(used(4, 0));
+    let large = tokio::spawn({
+        let limiter = limiter.clone();
+        async move { limiter.reserve(&ask("a").tokens(10, 0)).await.map(drop) }
+    });
+    sleep(Duration::from_millis(1)).await;
+    let refusal = limiter.try_reserve(&ask("a").tokens(3, 0)).unwrap_err();
+    // It alone would fit at once; 4 + 10 + 3 of 10 are 7 too many, and one drains in a second.
+    assert_eq!((refusal.reason(), refusal.retry_after()), (Reason::UsedUp, Some(Duration::from_secs(7))));
+    large.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_that_passes_ends_the_wait() {
     let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(patient()).build();
     let held = limiter.reserve(&ask("a")).await.unwrap();

@@ -1,0 +1,142 @@
+//! What a recorder and a subscriber are told. No tenant is in it.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use llm_core::{Call, ChatRequest, into_provider};
+use llm_providers::scripted::Scripted;
+use llm_ratelimit::{RateLimitLayer, Waiting};
+use tower::Layer;
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use crate::time::limits;
+
+/// Writes down all fields of all spans.
+#[derive(Clone, Default)]
+struct Spans(Arc<Mutex<Vec<String>>>);
+
+impl Visit for Spans {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.lock().unwrap_or_else(|error| error.into_inner()).push(format!("{field}={value:?}"));
+    }
+}
+
+impl Subscriber for Spans {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        span.record(&mut self.clone());
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn a_subscriber_learns_what_came_of_a_call_and_not_whose_it_was() {
+    let spans = Spans::default();
+    let _told = tracing::subscriber::set_default(spans.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let limiter = limits(["1/minute"]).waiting(Waiting::at_most(Duration::from_secs(90))).build();
+        let provider = into_provider(RateLimitLayer::new(limiter).layer(Scripted::new()));
+        for _ in 0..2 {
+            let question = Call::new("a-secret-tenant", ChatRequest::new("gpt-4o-mini").user("a secret question"));
+            let _ = tokio::time::timeout(Duration::from_secs(1), provider.chat(question)).await;
+        }
+        let late = Call::new("a-secret-tenant", ChatRequest::new("gpt-4o-mini").user("a secret question"));
+        let late = late.with_deadline((tokio::time::Instant::now() + Duration::from_secs(1)).into_std());
+        provider.chat(late).await.unwrap_err();
+    });
+    let told = spans.0.lock().unwrap().clone();
+    let count = |text: &str| told.iter().filter(|line| *line == text).count();
+    assert_eq!(count(r#"llm.ratelimit.outcome="granted""#), 1);
+    assert_eq!(count(r#"llm.ratelimit.outcome="too_late""#), 1);
+    assert_eq!(count(r#"llm.ratelimit.plan="default""#), 2, "the one that was given up has no outcome");
+    assert!(told.iter().all(|line| !line.contains("secret")), "{told:?}");
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn a_recorder_is_told_what_was_granted_refused_used_and_owed() {
+    use std::collections::HashMap;
+
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    let recorder = DebuggingRecorder::new();
+    let snapshots = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(call_and_wait());
+    });
+    let told: HashMap<String, DebugValue> = snapshots
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .map(|(key, _, _, value)| {
+            let labels = key.key().labels().map(|label| format!(" {}={}", label.key(), label.value()));
+            (key.key().name().to_owned() + &labels.collect::<String>(), value)
+        })
+        .collect();
+    let count = |name: &str| match told.get(name) {
+        Some(DebugValue::Counter(count)) => *count,
+        Some(DebugValue::Histogram(values)) => values.len() as u64,
+        other => panic!("{name}: {other:?} of {:?}", told.keys()),
+    };
+    assert_eq!(count("llm_ratelimit_granted_total plan=default"), 4);
+    assert_eq!(count("llm_ratelimit_refused_total plan=default reason=used_up"), 1);
+    assert_eq!(count("llm_ratelimit_refused_total plan=default reason=too_large"), 1);
+    assert_eq!(count("llm_ratelimit_wait_seconds plan=default"), 1);
+    assert_eq!(count("llm_ratelimit_debt_total measure=money"), 300);
+    assert_eq!(count("llm_ratelimit_used_tokens_total"), 70);
+    let reserved = count("llm_ratelimit_reserved_tokens_total");
+    assert_eq!(count("llm_ratelimit_refunded_tokens_total"), reserved - 70);
+    assert!(told.keys().all(|name| !name.contains("acme")), "{:?}", told.keys());
+}
+
+#[cfg(feature = "metrics")]
+async fn call_and_wait() {
+    use llm_core::{Usage, Usd};
+    use llm_providers::scripted::Rule;
+    use llm_ratelimit::{Actual, Demand};
+
+    let budget = limits(["$0.000001/day", "100/day"]).clock(crate::time::noon()).build();
+    let costs = |nanos| Demand::new("acme", "m").cost(Usd::from_nanos(nanos));
+    let more = Actual::Used { usage: Usage::default(), cost: Some(Usd::from_nanos(1_300)) };
+    budget.try_reserve(&costs(500)).expect("there is room").settle(more);
+    budget.try_reserve(&costs(500)).expect_err("there is no room");
+    budget.try_reserve(&costs(5_000)).expect_err("there is no room");
+
+    let limiter = limits(["1 concurrent"]).waiting(Waiting::at_most(Duration::from_secs(90))).build();
+    let answer = Rule::say("x").usage(Usage::new(30, 5));
+    let provider = into_provider(RateLimitLayer::new(limiter.clone()).layer(Scripted::new().rule(answer)));
+    let question = || Call::new("acme", ChatRequest::new("m").user("a").max_output_tokens(90));
+    provider.chat(question()).await.expect("there is room");
+    let held = limiter.try_reserve(&Demand::new("acme", "m")).expect("there is room");
+    let (waited, ()) = tokio::join!(provider.chat(question()), async {
+        tokio::task::yield_now().await;
+        drop(held);
+    });
+    waited.expect("there is room");
+}
