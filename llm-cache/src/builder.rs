@@ -350,7 +350,7 @@ impl CacheBuilder {
     }
 
     /// Makes the cache. One with a file opens it, which takes milliseconds, and starts a thread that writes it. One with Redis
-    /// connects when it is first used, and **spawns tasks** on the tokio runtime that this is called in.
+    /// waits for nothing, and **spawns tasks** on the tokio runtime that this is called in, which connect and write.
     ///
     /// # Errors
     ///

@@ -68,12 +68,15 @@ pub(super) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// What was invalidated since, and the time now. Begins an epoch if there is none; another epoch tells everything.
+/// What was invalidated since, and the time now. Begins an epoch if there is none, or something foreign in its place;
+/// another epoch tells everything.
 ///
 /// Set; epoch known, moment known, number of a new epoch.
 pub(super) static SYNC: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local at = string.format('%d', now())
+         local kind = redis.call('TYPE', KEYS[1]).ok
+         if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
          local epoch = redis.call('ZSCORE', KEYS[1], 'epoch')
          if not epoch then
            redis.call('ZADD', KEYS[1], ARGV[3], 'epoch', at, 'floor')
@@ -93,6 +96,8 @@ pub(super) static SYNC: LazyLock<Script> = LazyLock::new(|| {
 pub(super) static DROP: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local at = now()
+         local kind = redis.call('TYPE', KEYS[1]).ok
+         if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
          local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
          if last and tonumber(last) >= at then at = tonumber(last) + 1 end
          at = string.format('%d', at)

@@ -53,7 +53,7 @@ const MOST_TAGS: usize = 10_000;
 const LAST_WAIT: Duration = Duration::from_secs(60);
 
 impl RedisStore {
-    /// Opens a store, and spawns its two tasks. Nothing is connected yet.
+    /// Opens a store, and spawns its two tasks. It waits for nothing; whether there is a server shows later.
     pub(crate) fn spawn(settings: RedisSettings) -> Result<Self, StoreError> {
         let runtime = Handle::try_current()
             .map_err(|_| StoreError::new("redis", "it spawns tasks: build the cache in a tokio runtime"))?;

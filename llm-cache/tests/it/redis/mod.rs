@@ -6,6 +6,7 @@ mod invalidation;
 mod leases;
 mod migration;
 mod processes;
+mod rights;
 mod trips;
 
 use std::{io, time::Duration};
