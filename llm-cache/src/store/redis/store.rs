@@ -73,9 +73,9 @@ impl RedisStore {
         self.shared.front.peek(key).filter(is_kept).or_else(|| self.shared.queued_entry(key))
     }
 
-    fn keep(&self, key: Key, entry: &Entry) -> bool {
+    fn for_front(&self, entry: &Entry) -> Arc<Entry> {
         let leaves_at = self.shared.clock.now().checked_add(self.shared.memory_ttl);
-        self.shared.front.put(key, Arc::new(entry.copy("memory", leaves_at)))
+        Arc::new(entry.copy("memory", leaves_at))
     }
 
     async fn find(&self, keys: &[Key]) -> Vec<Option<Arc<Entry>>> {
@@ -125,13 +125,13 @@ impl Store for RedisStore {
 
     fn promote(&self, key: Lent<'_>, entry: &Entry) {
         if entry.tier != "memory" {
-            self.keep(key.to_key(), entry);
+            self.shared.front.put_unless_newer(key.to_key(), self.for_front(entry));
         }
     }
 
     /// It is at hand at once, and in Redis soon.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
-        let kept = self.keep(key.clone(), &entry);
+        let kept = self.shared.front.put(key.clone(), self.for_front(&entry));
         let mut tickets = self.shared.unhold(&key).into_iter();
         let ticket = tickets.next();
         // Two calls of different priority have the same answer.
