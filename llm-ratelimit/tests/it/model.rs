@@ -163,7 +163,7 @@ proptest! {
         for (tenant, name) in TENANTS.into_iter().enumerate() {
             let today = log.iter().filter(|entry| entry.tenant == tenant && day(entry.at) == day(now));
             let usage = limiter.usage(name);
-            let standing = usage.iter().next().expect("the tokens of a day");
+            let standing = usage.iter().nth(several.into()).expect("the tokens of a day");
             prop_assert_eq!((standing.used, standing.reserved), (today.map(|entry| entry.tokens).sum(), 0));
         }
     }
