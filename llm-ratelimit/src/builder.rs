@@ -104,8 +104,9 @@ impl LimiterBuilder {
     }
 
     /// How many accounts (one for each tenant, model, label, … that is counted apart) to hold at most: 250,000 by default,
-    /// some 250 bytes each, and 80 more for every limit after the first. An account that owes something is never forgotten
-    /// for another; where there is no room, further ones share a few accounts with one limit each.
+    /// some 280 bytes each with names of 36 characters, and 80 more for every limit after the first. An account that owes
+    /// something is never forgotten for another; where there is no room, further ones share a few accounts with one limit
+    /// each.
     pub fn max_accounts(mut self, accounts: usize) -> Self {
         self.max_accounts = accounts;
         self

@@ -44,6 +44,10 @@
 //!   [`UpperBound`] never says too little. A call known not to have been sent costs nothing; one that was sent and whose
 //!   usage is unknown keeps its whole reservation as spent; slots always come back. That holds for a call that is dropped,
 //!   too.
+//! - **Further attempts** of a call ask for room of their own, where the layer that retries knows how
+//!   ([`Allowance`](llm_core::Allowance)), and what a failed one may have cost is counted;
+//!   [`RateLimitLayer::reaches`] names the models that may answer instead. A stream that says more than was reserved asks
+//!   for more, or is cut off ([`CutOff`]).
 //! - **Buckets** drain first in, first out. What a call gives back is what of its share has not drained yet, so a bucket
 //!   never holds less than if the call had taken from the start what it used: burst + rate is never passed, whatever is
 //!   given back.
@@ -58,11 +62,13 @@
 //!   counted, over what time and for whom, not to how much is allowed.
 //! - **Memory is bounded.** An idle tenant is forgotten when it owes nothing and nothing of its windows is used. Where
 //!   there is no room for one more ([`LimiterBuilder::max_accounts`]), those without room share a few accounts.
-//! - **Time** is the wall time of `llm_core::Clock`. Set back, it neither fills buckets nor brings back a window that is
-//!   over; set ahead, it ends windows, and they stay ended.
+//! - **Time** is the wall time of `llm_core::Clock`; the system's own is read every 10 ms and counted on in between. Set
+//!   back, it neither fills buckets nor brings back a window that is over; set ahead, it ends windows, and they stay ended.
 //!
 //! Counters are not `governor`'s: its cells are 32 bits wide, and it can neither give back what was not used, nor decide
-//! several quotas together, nor change one at run time. Tests hold these buckets against it, decision by decision.
+//! several quotas together, nor change one at run time. Tests hold these buckets against it, decision by decision. A
+//! decision takes about twice its time: where all of a tenant's limits are its own and none counts money, that is one lock
+//! and one look into the table, and nothing is allocated.
 //!
 //! # Readiness and cloning
 //!
@@ -79,12 +85,26 @@
 //! `OverBudget` for calendar windows and for what can never fit, `Overloaded` for what an operator sheds. The charge is
 //! none.
 //!
+//! # Telling
+//!
+//! A span `llm.ratelimit` for each call of the layer says how it came to its reservation, or why not
+//! (`llm.ratelimit.outcome`), and its plan. With feature `metrics`, a recorder is told the following; no tenant is a label.
+//!
+//! | metric | kind | labels | counts |
+//! |---|---|---|---|
+//! | `llm_ratelimit_granted_total` | counter | `plan` | reservations |
+//! | `llm_ratelimit_refused_total` | counter | `plan`, `reason` | refusals |
+//! | `llm_ratelimit_wait_seconds` | histogram | `plan` | how long calls waited, whatever came of it |
+//! | `llm_ratelimit_reserved_tokens_total`, `llm_ratelimit_used_tokens_total` | counter | | of calls whose usage is known |
+//! | `llm_ratelimit_refunded_tokens_total`, `llm_ratelimit_excess_tokens_total` | counter | | by how much estimates were off |
+//! | `llm_ratelimit_debt_total` | counter | `measure` | what calls took beyond a calendar window's limit |
+//!
 //! # Feature flags
 //!
 //! | feature | default | what it does |
 //! |---|---|---|
 //! | `file` | off | a [`Store`] in a file |
-//! | `metrics` | off | counters and histograms through the `metrics` facade; the plan is a label, the tenant is not |
+//! | `metrics` | off | the table above, through the `metrics` facade |
 //! | `tokenizer` | off | `OpenAiTokens`, which counts the tokens of OpenAI's models exactly |
 
 mod account;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use llm_core::Clock;
-use llm_ratelimit::{Actual, Calendar, CalendarUnit, Limiter, Plans, Reservation};
+use llm_ratelimit::{Actual, Calendar, CalendarUnit, Limit, Limiter, Plans, Quota, Reservation};
 use proptest::prelude::*;
 
 use crate::time::{NOON, ask, noon, used};
@@ -65,10 +65,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn plans(tokens: u64, slots: usize) -> Plans {
+/// With a limit for all together, which is never reached, calls are decided in several accounts and not in one.
+fn plans(tokens: u64, slots: usize, several: bool) -> Plans {
     let (rate, burst) = RATE;
     let each = [format!("{tokens} tokens/day"), format!("{slots} concurrent"), format!("{rate}/minute burst {burst}")];
-    Plans::each(each.iter().map(String::as_str)).expect("they are right")
+    let plans = Plans::each(each.iter().map(String::as_str)).expect("they are right");
+    let wide = Limit::from("1000000/day".parse::<Quota>().expect("it is right"));
+    if several { plans.limit(wide).expect("it is right") } else { plans }
 }
 
 /// Whether a bucket that drains as it should has room for one more, in hindsight. In thousandths of a request.
@@ -96,10 +99,10 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn decides_as_a_log_of_everything_does(steps in prop::collection::vec(step(), 1..150)) {
+    fn decides_as_a_log_of_everything_does(steps in prop::collection::vec(step(), 1..150), several: bool) {
         let clock = noon();
         let (mut tokens_limit, mut slots_limit) = (1_000, 3);
-        let limiter = Limiter::builder(plans(tokens_limit, slots_limit)).clock(clock.clone()).build();
+        let limiter = Limiter::builder(plans(tokens_limit, slots_limit, several)).clock(clock.clone()).build();
         let mut log: Vec<Entry> = Vec::new();
         let mut open: Vec<(usize, Reservation)> = Vec::new();
         let (mut now, mut gave_back) = (0, false);
@@ -130,7 +133,7 @@ proptest! {
                 }
                 Step::Plan { tokens, slots } => {
                     (tokens_limit, slots_limit) = (tokens, slots);
-                    limiter.replace(&plans(tokens, slots));
+                    limiter.replace(&plans(tokens, slots, several));
                 }
                 Step::Settle { which, .. } | Step::Cancel { which } | Step::Lose { which } if !open.is_empty() => {
                     let (at, mut reservation) = open.swap_remove(which % open.len());
@@ -160,7 +163,7 @@ proptest! {
         for (tenant, name) in TENANTS.into_iter().enumerate() {
             let today = log.iter().filter(|entry| entry.tenant == tenant && day(entry.at) == day(now));
             let usage = limiter.usage(name);
-            let standing = usage.iter().next().expect("the tokens of a day");
+            let standing = usage.iter().nth(several.into()).expect("the tokens of a day");
             prop_assert_eq!((standing.used, standing.reserved), (today.map(|entry| entry.tokens).sum(), 0));
         }
     }
@@ -169,7 +172,7 @@ proptest! {
     #[test]
     fn every_excess_is_paid(calls in prop::collection::vec((1..100u64, 0..300u64, 0..30u64), 1..60)) {
         let clock = noon();
-        let limiter = Limiter::builder(plans(100, 5)).clock(clock.clone()).build();
+        let limiter = Limiter::builder(plans(100, 5, false)).clock(clock.clone()).build();
         let (mut spent, mut excess, mut hours) = (0, 0, 0);
         for (tokens, actual, pause) in calls {
             if let Ok(reservation) = limiter.try_reserve(&ask("a").tokens(tokens, 0)) {

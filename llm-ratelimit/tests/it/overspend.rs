@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use llm_ratelimit::{Actual, Waiting};
+use llm_core::Usage;
+use llm_ratelimit::{Actual, Limiter, Waiting};
 use proptest::{
     prelude::Rng,
     test_runner::{RngAlgorithm, TestRng},
@@ -22,6 +23,23 @@ const PRICE: i64 = 1_000_000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_budget_of_a_thousand_calls_lets_a_thousand_of_ten_thousand_through() {
     let limiter = limits(["$1/day", "9k/day", "1m tokens/day"]).clock(noon()).build();
+    ask_ten_thousand_times(&limiter).await;
+    let usage = limiter.usage("acme");
+    let budget = usage.iter().next().unwrap();
+    assert_eq!((budget.used, budget.reserved, budget.debt, budget.remaining), (1_000_000_000, 0, 0, 0));
+    assert_eq!(usage.iter().nth(1).unwrap().used, 1_000, "what was refused took nothing of the rest");
+}
+
+/// The short way, of one lock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tokens_for_a_thousand_calls_let_a_thousand_of_ten_thousand_through() {
+    let limiter = limits(["20k tokens/day", "9k/day"]).clock(noon()).build();
+    ask_ten_thousand_times(&limiter).await;
+    let used: Vec<u64> = limiter.usage("acme").iter().map(|standing| standing.used + standing.reserved).collect();
+    assert_eq!(used, [20_000, 1_000]);
+}
+
+async fn ask_ten_thousand_times(limiter: &Limiter) {
     let granted = Arc::new(AtomicU64::new(0));
     let calls: Vec<_> = (0..10_000)
         .map(|_| {
@@ -31,18 +49,14 @@ async fn a_budget_of_a_thousand_calls_lets_a_thousand_of_ten_thousand_through() 
                 let Ok(reservation) = limiter.reserve(&demand).await else { return };
                 granted.fetch_add(1, SeqCst);
                 tokio::task::yield_now().await;
-                reservation.settle(cost(PRICE));
+                reservation.settle(Actual::Used { usage: Usage::new(10, 10), cost: Some(nanos(PRICE)) });
             })
         })
         .collect();
     for call in calls {
-        call.await.unwrap();
+        call.await.expect("it does not panic");
     }
     assert_eq!(granted.load(SeqCst), 1_000);
-    let usage = limiter.usage("acme");
-    let budget = usage.iter().next().unwrap();
-    assert_eq!((budget.used, budget.reserved, budget.debt, budget.remaining), (1_000_000_000, 0, 0, 0));
-    assert_eq!(usage.iter().nth(1).unwrap().used, 1_000, "what was refused took nothing of the rest");
     assert_eq!((limiter.stats().granted, limiter.stats().refused), (1_000, 9_000));
 }
 
