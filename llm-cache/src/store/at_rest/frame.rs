@@ -14,10 +14,13 @@
 //!
 //! Numbers are little-endian. The seal is XChaCha20-Poly1305; name and head are its associated data.
 
+use std::cell::RefCell;
+
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Generate, Payload},
 };
+use zstd::bulk::Decompressor;
 
 use super::{Keys, Name, Secret, codec::Spoilt};
 use crate::Owner;
@@ -141,7 +144,7 @@ impl Framing {
         };
         let body = match flags & PACKED {
             0 => body,
-            _ => zstd::bulk::decompress(&body, length).map_err(|_| Spoilt::Damaged)?,
+            _ => unpack(&body, length).ok_or(Spoilt::Damaged)?,
         };
         if body.len() == length { Ok(Opened { owner, body }) } else { Err(Spoilt::Damaged) }
     }
@@ -149,6 +152,15 @@ impl Framing {
     fn check(&self, name: &Name, frame: &[u8]) -> blake3::Hash {
         blake3::Hasher::new_keyed(self.check.expose()).update(name.as_bytes()).update(frame).finalize()
     }
+}
+
+/// Unpacks a body of a known length.
+fn unpack(body: &[u8], length: usize) -> Option<Vec<u8>> {
+    thread_local! {
+        /// Making one takes longer than unpacking what is usual.
+        static UNPACKER: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
+    }
+    UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(body, length).ok())
 }
 
 /// What a seal is bound to besides its content.

@@ -136,7 +136,7 @@ async fn current(shared: &Shared, key: &Key, found: &Bytes) -> Option<Arc<crate:
     if !shared.dropped.is_current(Instant::now()) {
         shared.sync().await.ok()?;
     }
-    shared.entry(key, found)
+    shared.entry(key, &shared.codec.name(key), found)
 }
 
 fn held(shared: &Arc<Shared>, queue: &Arc<Queue>, key: &Key, ticket: Ticket) -> Lease {

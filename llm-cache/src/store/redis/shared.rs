@@ -171,9 +171,8 @@ impl Shared {
     }
 
     /// The entry of a key in what was found under its name, if it has not been invalidated.
-    pub(super) fn entry(&self, key: &Key, found: &Bytes) -> Option<Arc<Entry>> {
-        let name = self.codec.name(key);
-        let mut record = self.record(found).filter(|(known, _)| *known == name)?.1;
+    pub(super) fn entry(&self, key: &Key, name: &Name, found: &Bytes) -> Option<Arc<Entry>> {
+        let mut record = self.record(found).filter(|(known, _)| known == name)?.1;
         if !self.allows(&record.source) {
             return None;
         }

@@ -80,19 +80,20 @@ impl RedisStore {
 
     async fn find(&self, keys: &[Key]) -> Vec<Option<Arc<Entry>>> {
         let shared = &self.shared;
-        let spots: Vec<_> = keys.iter().map(|key| shared.spot(&shared.codec.name(key))).collect();
+        let names: Vec<_> = keys.iter().map(|key| shared.codec.name(key)).collect();
+        let spots: Vec<_> = names.iter().map(|name| shared.spot(name)).collect();
         let replies = match shared.dropped.is_current(Instant::now()) {
             true => shared.get(&spots).await,
             false => tokio::join!(shared.sync(), shared.get(&spots)).1,
         };
         let is_current = shared.dropped.is_current(Instant::now());
         let vouches = shared.dropped.vouches(Instant::now());
-        let find = |(key, reply): (&Key, Result<Value, _>)| {
+        let find = |((key, name), reply): ((&Key, &Name), Result<Value, _>)| {
             let found: Option<Bytes> = reply.ok().filter(|_| is_current).and_then(|value| value.bytes().ok().flatten());
-            let entry = found.and_then(|found| shared.entry(key, &found));
+            let entry = found.and_then(|found| shared.entry(key, name, &found));
             entry.or_else(|| self.in_memory(key.lent()).filter(|_| vouches))
         };
-        keys.iter().zip(replies).map(find).collect()
+        keys.iter().zip(&names).zip(replies).map(find).collect()
     }
 
     async fn invalidate(&self, tag: Option<&Tag>) -> Result<(), StoreError> {
