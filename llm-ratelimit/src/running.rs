@@ -43,7 +43,7 @@ impl Running {
     }
 
     pub(crate) fn cut_off(&self) -> CutOff {
-        self.settings.cut_off
+        if self.settings.limiter.observes() { CutOff::Finish } else { self.settings.cut_off }
     }
 
     pub(crate) fn meter(&self) -> Meter {
@@ -69,7 +69,11 @@ impl Running {
                 Charge::Known(usage) => Actual::Used { usage, cost: limiter.0.cost(&attempt.model, &usage) },
                 Charge::Unknown => Actual::Unknown,
             };
-            limiter.try_reserve(&attempt)?.settle(actual);
+            match limiter.try_reserve(&attempt) {
+                Ok(reservation) => reservation.settle(actual),
+                Err(_) if limiter.observes() => return Ok(()),
+                Err(refusal) => return Err(refusal.into()),
+            }
             if let Charge::Known(usage) = failed {
                 *before.lock().unwrap_or_else(PoisonError::into_inner) += usage;
             }

@@ -9,7 +9,7 @@ use std::{
 use futures_core::Stream;
 
 use super::{ChatEvent, ChatResponse, ChatStream};
-use crate::{Broadcast, Charge, End, Error, ErrorKind, Live, Output, Reader, Shared};
+use crate::{Broadcast, Charge, Error, ErrorKind, Live, Output, Reader, Shared};
 
 /// The pieces of a stored answer, all there at once.
 pub(super) struct Replay(std::vec::IntoIter<ChatEvent>);
@@ -42,8 +42,8 @@ impl LiveChat {
     pub(super) fn new(stream: ChatStream) -> Arc<Self> {
         let whole = Arc::new(OnceLock::new());
         let kept = Arc::clone(&whole);
-        let stream = stream.on_end(move |end| {
-            if let End::Complete(answer) = end {
+        let stream = stream.when_ended(move |ended| {
+            if let Some(answer) = ended.read_out() {
                 // A stream ends once, so nothing was there before.
                 let _ = kept.set(Arc::new(answer.clone()));
             }

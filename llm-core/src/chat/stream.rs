@@ -40,14 +40,21 @@ pub struct ChatStream {
 }
 
 type Source = Pin<Box<dyn Stream<Item = Result<ChatEvent, Error>> + Send>>;
-type Hook = Box<dyn FnOnce(End<'_, ChatResponse>) + Send>;
+type Hook = Box<dyn FnOnce(&Ended) + Send>;
 type Watcher = Box<dyn FnMut(u64) -> ControlFlow<Cut> + Send>;
 
-/// How it ended, for hooks that come late.
-struct Ended {
+/// How it ended, for hooks, also those that come late.
+pub(super) struct Ended {
     answer: ChatResponse,
-    /// None, if it is whole.
-    cut: Option<Cut>,
+    ending: Ending,
+}
+
+enum Ending {
+    Whole,
+    Failed(Error),
+    /// Its reader got a clean end.
+    Cut,
+    Dropped,
 }
 
 impl ChatStream {
@@ -78,11 +85,20 @@ impl ChatStream {
         while let Some(event) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             event?;
         }
-        let Ended { answer, cut } = self.ended.take().expect("a stream that yields nothing more has ended");
-        match cut {
-            Some(Cut::Fail(error)) => Err(error),
-            Some(Cut::Finish) | None => Ok(answer),
+        let Ended { answer, ending } = self.ended.take().expect("a stream that yields nothing more has ended");
+        match ending {
+            Ending::Failed(error) => Err(error),
+            Ending::Whole | Ending::Cut | Ending::Dropped => Ok(answer),
         }
+    }
+
+    /// Calls `f` once, when it has ended; at once if it has already.
+    pub(super) fn when_ended(mut self, f: impl FnOnce(&Ended) + Send + 'static) -> Self {
+        match &self.ended {
+            Some(ended) => f(ended),
+            None => self.hooks.push(Box::new(f)),
+        }
+        self
     }
 
     fn pass(&mut self, event: &ChatEvent) -> Option<Cut> {
@@ -95,25 +111,30 @@ impl ChatStream {
         self.watchers.iter_mut().find_map(|watch| watch(bytes).break_value())
     }
 
-    fn end(&mut self, cut: Option<Cut>) {
+    fn end(&mut self, ending: Ending) {
         // The source first: if it is the last reader of a shared stream, hooks further in run now.
         self.source = None;
         self.watchers.clear();
-        if let Some(Cut::Finish) = cut {
+        if let Ending::Cut = ending {
             self.tail = self.aggregate.finish_open();
         }
-        let ended = Ended { answer: self.aggregate.take(), cut };
-        std::mem::take(&mut self.hooks).into_iter().for_each(|hook| hook(ended.how()));
+        let ended = Ended { answer: self.aggregate.take(), ending };
+        std::mem::take(&mut self.hooks).into_iter().for_each(|hook| hook(&ended));
         self.ended = Some(ended);
     }
 }
 
 impl Ended {
+    /// What its reader got, if that ended well: the whole, or what came until it was cut off.
+    pub(super) fn read_out(&self) -> Option<&ChatResponse> {
+        matches!(self.ending, Ending::Whole | Ending::Cut).then_some(&self.answer)
+    }
+
     fn how(&self) -> End<'_, ChatResponse> {
-        match &self.cut {
-            Some(Cut::Fail(error)) => End::Failed(&self.answer, error),
-            Some(Cut::Finish) => End::Dropped(&self.answer),
-            None => End::Complete(&self.answer),
+        match &self.ending {
+            Ending::Whole => End::Complete(&self.answer),
+            Ending::Failed(error) => End::Failed(&self.answer, error),
+            Ending::Cut | Ending::Dropped => End::Dropped(&self.answer),
         }
     }
 }
@@ -123,16 +144,16 @@ impl Stream for ChatStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(source) = &mut self.source else { return Poll::Ready(self.tail.pop().map(Ok)) };
-        let (event, cut) = match ready!(source.as_mut().poll_next(cx)) {
+        let (event, ending) = match ready!(source.as_mut().poll_next(cx)) {
             Some(Ok(event)) => match self.pass(&event) {
-                Some(Cut::Fail(error)) => (Some(Err(error.clone())), Some(Cut::Fail(error))),
-                cut @ Some(Cut::Finish) => (Some(Ok(event)), cut),
+                Some(Cut::Fail(error)) => (Some(Err(error.clone())), Ending::Failed(error)),
+                Some(Cut::Finish) => (Some(Ok(event)), Ending::Cut),
                 None => return Poll::Ready(Some(Ok(event))),
             },
-            Some(Err(error)) => (Some(Err(error.clone())), Some(Cut::Fail(error))),
-            None => (None, None),
+            Some(Err(error)) => (Some(Err(error.clone())), Ending::Failed(error)),
+            None => (None, Ending::Whole),
         };
-        self.end(cut);
+        self.end(ending);
         Poll::Ready(event)
     }
 }
@@ -142,8 +163,8 @@ impl Drop for ChatStream {
         if self.source.take().is_none() || self.hooks.is_empty() {
             return;
         }
-        let answer = self.aggregate.take();
-        std::mem::take(&mut self.hooks).into_iter().for_each(|hook| hook(End::Dropped(&answer)));
+        let ended = Ended { answer: self.aggregate.take(), ending: Ending::Dropped };
+        std::mem::take(&mut self.hooks).into_iter().for_each(|hook| hook(&ended));
     }
 }
 
@@ -156,12 +177,8 @@ impl fmt::Debug for ChatStream {
 impl Output for ChatStream {
     type Complete = ChatResponse;
 
-    fn on_end(mut self, f: impl FnOnce(End<'_, ChatResponse>) + Send + 'static) -> Self {
-        match &self.ended {
-            Some(ended) => f(ended.how()),
-            None => self.hooks.push(Box::new(f)),
-        }
-        self
+    fn on_end(self, f: impl FnOnce(End<'_, ChatResponse>) + Send + 'static) -> Self {
+        self.when_ended(|ended| f(ended.how()))
     }
 
     fn replay(done: Arc<ChatResponse>, usage: Option<Usage>) -> Self {

@@ -1,11 +1,15 @@
 //! Retries, under paused time.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use llm_providers::{
     Ledger, OpenAi,
     ledger::Charged,
-    llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, Provider, RetriesAbove, into_provider},
+    llm_core::{Allowance, Call, Charge, ChatRequest, Error, ErrorKind, Provider, RetriesAbove, into_provider},
     prices,
     retry::{RetryBudget, RetryLayer},
 };
@@ -169,6 +173,25 @@ fn a_stream_is_asked_for_again_up_to_its_first_event() {
         let reply = stack(&vendor, layer).chat_stream(question()).await.unwrap();
         let read = read(reply.output, reply.receipt).await;
         assert_eq!((read.error.unwrap().kind(), vendor.calls()), (ErrorKind::Incomplete, 1));
+    });
+}
+
+#[test]
+fn each_further_attempt_is_asked_for_after_the_wait_and_with_what_the_one_before_cost() {
+    block_on(async {
+        let vendor = failing(overloaded(), 5);
+        let provider = stack(&vendor, RetryLayer::new().attempts(NonZeroU32::new(5).expect("five is not zero")));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (began, log) = (Instant::now(), Arc::clone(&asked));
+        let mut call = question();
+        call.extensions.insert(Allowance::new(move |failed| {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.push((failed, began.elapsed() > Duration::ZERO));
+            if log.len() < 3 { Ok(()) } else { Err(Error::new(ErrorKind::OverBudget, "no more")) }
+        }));
+        let error = provider.chat(call).await.unwrap_err();
+        assert_eq!((vendor.calls(), error.kind()), (3, ErrorKind::Overloaded), "the attempt's own error");
+        assert_eq!(*asked.lock().unwrap(), [(Charge::None, true); 3]);
     });
 }
 

@@ -49,6 +49,14 @@ async fn no_attempt_is_made_that_the_budget_has_no_room_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_observer_lets_all_attempts_pass() {
+    let limiter = limits(["250 output tokens/day"]).clock(noon()).observe().build();
+    let client = Scripted::new().rule(fails(Charge::Unknown));
+    stack(&limiter, &client).chat(question()).await.unwrap_err();
+    assert_eq!((client.calls(), limiter.stats().refused), (5, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_two_limiters_each_is_asked() {
     let client = Scripted::new().rule(fails(Charge::Unknown));
     let (outer, inner) = (limiter(["1000 output tokens/day"]), limiter(["450 output tokens/day"]));

@@ -188,6 +188,23 @@ async fn a_stream_that_exhausts_its_reservation_and_the_budget_is_finished_trunc
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_truncated_stream_is_stored_never_and_an_observer_truncates_none() {
+    let word = || Ok(ChatEvent::Text { choice: 0, text: "word ".into() });
+    let stop = || Ok(ChatEvent::Finish { choice: 0, reason: FinishReason::Stop });
+    let client = || Scripted::new().rule(Rule::stream(std::iter::repeat_with(word).take(100).chain([stop()])));
+    for observes in [false, true] {
+        let limiter = limits(["30 output tokens/day"]).clock(noon());
+        let limiter = if observes { limiter.observe() } else { limiter }.build();
+        let cache = Cache::builder("tests").build().unwrap();
+        let limit = RateLimitLayer::new(limiter).estimator(Ten).cut_off(CutOff::Truncate);
+        let stack = ServiceBuilder::new().layer(CacheLayer::new(cache.clone())).layer(limit).service(client());
+        let (words, error) = read(&*into_provider(stack)).await;
+        assert!(error.is_none() && (words == 100) == observes, "{words} words, {error:?}");
+        assert_eq!(cache.stats().stored, u64::from(observes));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn unknown_prices_are_refused_or_assumed_never_nothing() {
     let strange = || Call::new("acme", ChatRequest::new("strange-model").user("a").max_output_tokens(100));
     let price = Price { input: Rate::from_nanos(1_000_000), output: Rate::from_nanos(2_000_000), ..Price::default() };
