@@ -1,5 +1,6 @@
 use std::{
     future::Future,
+    num::NonZeroU32,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -7,11 +8,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use governor::{Quota, RateLimiter, clock};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{Event, Sink};
 
-/// Sends [`Event`]s as JSON to a chat, one after the other, with whatever client the application has.
+/// Sends [`Event`]s as JSON to a chat, one after the other and no faster than the chat takes them, with whatever client the
+/// application has.
 #[derive(Debug)]
 pub struct Webhook {
     form: Form,
@@ -33,6 +40,9 @@ pub enum Form {
     },
 }
 
+/// The clock of tokio's timers, for governor.
+struct Timers(Instant);
+
 impl Webhook {
     /// How many events wait at most; more are lost, and counted.
     pub const QUEUE: usize = 256;
@@ -40,7 +50,8 @@ impl Webhook {
     pub const PATIENCE: Duration = Duration::from_secs(30);
 
     /// Spawns a task on the current runtime that posts events with `post`, which is handed the JSON and answers whether it
-    /// arrived. It ends when this is closed or dropped.
+    /// arrived: at most one in a second to Slack, and one in three seconds to Telegram, whose groups take 20 a minute. It
+    /// ends when this is closed or dropped.
     ///
     /// # Panics
     ///
@@ -53,10 +64,14 @@ impl Webhook {
     {
         let (queue, mut events) = mpsc::channel::<String>(Self::QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
+        let pace = RateLimiter::direct_with_clock(form.quota(), Timers(Instant::now()));
         let task = tokio::spawn({
             let lost = Arc::clone(&lost);
             async move {
                 while let Some(event) = events.recv().await {
+                    while let Err(later) = pace.check() {
+                        sleep(later.wait_time_from(clock::Clock::now(pace.clock()))).await;
+                    }
                     if !timeout(Self::PATIENCE, post(event)).await.unwrap_or(false) {
                         lost.fetch_add(1, Relaxed);
                     }
@@ -71,7 +86,8 @@ impl Webhook {
         self.lost.load(Relaxed)
     }
 
-    /// Waits until all events are posted, each for at most [`PATIENCE`](Self::PATIENCE). Later ones are lost.
+    /// Waits until all events are posted, each at its turn and for at most [`PATIENCE`](Self::PATIENCE). Later ones are
+    /// lost.
     pub async fn close(&self) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -87,6 +103,25 @@ impl Webhook {
             Form::Telegram { chat } => serde_json::json!({"chat_id": &**chat, "text": event.text()}),
         }
         .to_string()
+    }
+}
+
+impl Form {
+    fn quota(&self) -> Quota {
+        let a_minute = match self {
+            Self::Slack => 60,
+            Self::Telegram { .. } => 20,
+        };
+        Quota::per_minute(NonZeroU32::new(a_minute).expect("not zero")).allow_burst(NonZeroU32::MIN)
+    }
+}
+
+impl clock::Clock for Timers {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        // Governor's zero means that nothing was taken yet.
+        self.0.elapsed() + Duration::from_nanos(1)
     }
 }
 

@@ -59,6 +59,30 @@ async fn a_webhook_posts_what_chats_read_and_bounds_what_waits() {
         limiter.try_reserve(&ask(&n.to_string())).unwrap().settle(used(0, 0));
     }
     assert!(stuck.lost() >= 600 - Webhook::QUEUE as u64 - 1, "{}", stuck.lost());
-    tokio::time::timeout(Webhook::PATIENCE * 300 + Duration::from_secs(1), stuck.close()).await.unwrap();
+    tokio::time::timeout((Webhook::PATIENCE + Duration::from_secs(1)) * 300 + Duration::from_secs(1), stuck.close()).await.unwrap();
     assert_eq!(stuck.lost(), 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_posts_no_faster_than_a_chat_takes() {
+    for (form, seconds) in [(Form::Slack, 1), (Form::Telegram { chat: "42".into() }, 3)] {
+        let began = tokio::time::Instant::now();
+        let posted = Arc::new(Mutex::new(Vec::new()));
+        let webhook = Webhook::spawn(form, {
+            let posted = Arc::clone(&posted);
+            move |_| {
+                posted.lock().unwrap().push(began.elapsed());
+                async { true }
+            }
+        });
+        let limiter = limits(["1/day"]).clock(noon()).sink(Arc::clone(&webhook)).build();
+        for tenant in ["a", "b"] {
+            limiter.try_reserve(&ask(tenant)).unwrap().settle(used(0, 0));
+        }
+        webhook.close().await;
+        let posted = posted.lock().unwrap();
+        assert_eq!(posted.len(), 6, "three thresholds each");
+        let apart = Duration::from_secs(seconds);
+        assert!(posted.windows(2).all(|pair| pair[1] - pair[0] >= apart), "{posted:?}");
+    }
 }
