@@ -59,7 +59,9 @@ async fn a_webhook_posts_what_chats_read_and_bounds_what_waits() {
         limiter.try_reserve(&ask(&n.to_string())).unwrap().settle(used(0, 0));
     }
     assert!(stuck.lost() >= 600 - Webhook::QUEUE as u64 - 1, "{}", stuck.lost());
-    tokio::time::timeout((Webhook::PATIENCE + Duration::from_secs(1)) * 300 + Duration::from_secs(1), stuck.close()).await.unwrap();
+    tokio::time::timeout((Webhook::PATIENCE + Duration::from_secs(1)) * 300 + Duration::from_secs(1), stuck.close())
+        .await
+        .unwrap();
     assert_eq!(stuck.lost(), 600);
 }
 
