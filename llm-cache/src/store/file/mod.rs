@@ -8,6 +8,7 @@
 mod disk;
 mod dropped;
 mod pending;
+mod shared;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,4 @@
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -13,16 +12,17 @@ use llm_core::Clock;
 use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
 use super::{
-    disk::{Batch, Books, Disk, Fault, Row},
+    disk::Disk,
     dropped::Dropped,
     pending::Pending,
+    shared::{Counts, Shared, close},
     writer,
 };
 use crate::{
-    Key, Owner, StoreError, Tag,
+    Key, StoreError, Tag,
     generations::Moment,
     key::Lent,
-    store::{AtRest, Census, Cursor, Entry, Far, Life, Listed, Name, Page, Record, Source, Store, at_rest::nanos},
+    store::{AtRest, Census, Cursor, Entry, Far, Name, Page, Record, Store},
 };
 
 /// What a file store needs to know.
@@ -41,37 +41,6 @@ pub(crate) struct FileStore {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-pub(super) struct Shared {
-    path: PathBuf,
-    /// `None` once the store is closed, or if it could not be opened anew.
-    disk: RwLock<Option<Disk>>,
-    /// Whether the disk failed since the file was opened.
-    broken: AtomicBool,
-    pub(super) pending: Pending,
-    dropped: RwLock<Dropped>,
-    latest: Moment,
-    pub(super) codec: AtRest,
-    pub(super) max_bytes: u64,
-    clock: Arc<dyn Clock>,
-    grace: Duration,
-    readers: Arc<Semaphore>,
-    changers: Arc<Semaphore>,
-    pub(super) counts: Counts,
-}
-
-#[derive(Default)]
-pub(super) struct Counts {
-    entries: AtomicU64,
-    bytes: AtomicU64,
-    spoilt: AtomicU64,
-    /// Entries that were not written.
-    pub(super) lost: AtomicU64,
-    /// Commits that failed.
-    pub(super) failed: AtomicU64,
-    /// Entries that had to make room.
-    pub(super) evicted: AtomicU64,
-}
-
 /// How many threads read at once.
 const READERS: usize = 16;
 /// How many threads change something at once, or wait for what is written.
@@ -80,10 +49,6 @@ const CHANGERS: usize = 16;
 const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// How long whoever changes something waits for the file.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
-/// How long after a failure of the disk the file is opened anew, in nanoseconds.
-const MENDING: u64 = 5_000_000_000;
-/// How many entries of a tenant go with one commit.
-const FORGET: usize = 1024;
 
 impl FileStore {
     /// Opens a file, and starts the thread that writes it.
@@ -263,167 +228,6 @@ impl Store for FileStore {
     }
 }
 
-impl Shared {
-    /// Uses the file, which stays open meanwhile.
-    pub(super) fn with<R>(&self, read: impl FnOnce(&Disk) -> Result<R, Fault>) -> Result<R, StoreError> {
-        let disk = self.disk.read().unwrap_or_else(PoisonError::into_inner);
-        let disk = disk.as_ref().ok_or_else(|| StoreError::new("file", "the file is closed"))?;
-        read(disk).map_err(|fault| {
-            self.broken.fetch_or(fault.is_of_the_disk(), Ordering::Relaxed);
-            StoreError::new("file", fault.to_string())
-        })
-    }
-
-    /// Opens the file anew if the disk failed, for redb does nothing more then. `last` is when that was tried last.
-    pub(super) fn mend(&self, last: &mut Option<u64>) {
-        let now = self.now();
-        let is_early = last.is_some_and(|last| (last..last.saturating_add(MENDING)).contains(&now));
-        if is_early || !self.broken.load(Ordering::Relaxed) {
-            return;
-        }
-        *last = Some(now);
-        let mut disk = self.disk.write().unwrap_or_else(PoisonError::into_inner);
-        close(disk.take());
-        match Disk::open(&self.path) {
-            Ok((opened, books, _)) => {
-                self.counted(&books);
-                *disk = Some(opened);
-                self.broken.store(false, Ordering::Relaxed);
-            }
-            Err(error) => tracing::warn!(%error, "the cache's file failed and cannot be opened again yet"),
-        }
-    }
-
-    /// Changes the file, and the books.
-    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, Fault>) -> Result<R, StoreError> {
-        let (result, books) = self.with(|disk| {
-            disk.change(|batch| {
-                let result = change(batch)?;
-                Ok((result, batch.books))
-            })
-        })?;
-        self.counted(&books);
-        Ok(result)
-    }
-
-    fn counted(&self, books: &Books) {
-        self.counts.entries.store(books.entries, Ordering::Relaxed);
-        self.counts.bytes.store(books.bytes, Ordering::Relaxed);
-    }
-
-    /// The time now, in nanoseconds since 1970.
-    pub(super) fn now(&self) -> u64 {
-        nanos(self.clock.now())
-    }
-
-    /// When an entry is of no use any more.
-    pub(super) fn ends(&self, life: &Life) -> u64 {
-        life.fresh_until.and_then(|until| until.checked_add(self.grace)).map_or(u64::MAX, nanos)
-    }
-
-    /// Whether an entry has not been invalidated.
-    pub(super) fn allows(&self, source: &Source) -> bool {
-        let dropped = self.dropped.read().unwrap_or_else(PoisonError::into_inner);
-        dropped.is_empty() || dropped.allow(source.tags.iter().map(|tag| self.codec.tag(tag)), source.begun)
-    }
-
-    fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Arc<Entry>>>, StoreError> {
-        let names: Vec<Name> = keys.iter().map(|key| self.codec.name(key)).collect();
-        let records = self.with(|disk| disk.read(&names))?;
-        let entry = |((key, name), bytes): ((&Key, &Name), Option<Vec<u8>>)| {
-            let record = self.read(name, &bytes?)?;
-            self.allows(&record.source).then(|| Arc::new(Entry::found(key, record, "file")))
-        };
-        Ok(keys.iter().zip(&names).zip(records).map(entry).collect())
-    }
-
-    /// A record, if it can be read.
-    fn read(&self, name: &Name, bytes: &[u8]) -> Option<Record> {
-        let record = self.codec.read(name, bytes);
-        if record.is_err() {
-            self.counts.spoilt.fetch_add(1, Ordering::Relaxed);
-        }
-        record.ok()
-    }
-
-    fn invalidate(&self, tag: Option<[u8; 32]>, at: Moment) -> Result<(), StoreError> {
-        let tag = {
-            let mut dropped = self.dropped.write().unwrap_or_else(PoisonError::into_inner);
-            match tag {
-                Some(tag) if !dropped.tag(tag, at) => Some(tag),
-                _ => {
-                    dropped.all(at);
-                    None
-                }
-            }
-        };
-        self.change(|batch| match &tag {
-            Some(tag) => batch.invalidate(tag, at),
-            None => batch.invalidate_all(at),
-        })
-    }
-
-    fn forget(&self, tenant: &str) -> Result<(), StoreError> {
-        let (owner, tag) = (Owner::tenant(tenant), Tag::tenant(tenant));
-        self.pending.remove_if(|key, entry| key.owner() == owner || entry.source.tags.contains(&tag));
-        let named = self.codec.owner(&owner);
-        while self.change(|batch| batch.forget(&named, FORGET))? {}
-        let mut next = Some(Name::BEFORE_SHARED);
-        while let Some(after) = next {
-            let (rows, more) = self.with(|disk| disk.list(Some(&after), FORGET))?;
-            let is_his = |record: Record| record.source.tags.contains(&tag);
-            let his = rows.iter().filter(|(name, bytes)| self.codec.read(name, bytes).is_ok_and(is_his));
-            let his: Vec<Name> = his.map(|(name, _)| *name).collect();
-            if !his.is_empty() {
-                self.change(|batch| his.iter().try_for_each(|name| batch.remove(name).map(drop)))?;
-            }
-            next = more;
-        }
-        Ok(())
-    }
-
-    fn page(&self, after: Option<&Cursor>, most: usize) -> Result<Page, StoreError> {
-        let after = match after {
-            Some(cursor) => Some(Name::from_hex(cursor.as_str()).ok_or_else(|| {
-                StoreError::new("file", "the place to go on from is none of a file store's: begin anew")
-            })?),
-            None => None,
-        };
-        let (rows, next) = self.with(|disk| disk.list(after.as_ref(), most))?;
-        let mut page = Page { next: next.map(|name| Cursor::new(name.to_string())), ..Page::default() };
-        for (name, bytes) in rows {
-            match self.read(&name, &bytes) {
-                Some(record) => {
-                    let live = self.allows(&record.source) && self.ends(&record.life) > self.now();
-                    page.found.push(Listed { name, bytes: bytes.len() as u64, live, record });
-                }
-                None => page.spoilt.push(name),
-            }
-        }
-        Ok(page)
-    }
-
-    /// Writes records that are still good, and newer than what lies there. Tells how many.
-    fn write_records(&self, records: &[Record]) -> Result<u64, StoreError> {
-        let mut rows = Vec::new();
-        for record in records.iter().filter(|record| self.allows(&record.source)) {
-            let (ends, begun) = (self.ends(&record.life), record.source.begun);
-            let Some((name, bytes)) = self.codec.write(record) else { continue };
-            let known = self.with(|disk| disk.begun(&name))?;
-            let row = Row { name, ends, begun, record: bytes };
-            if row.bytes() <= self.max_bytes && known.is_none_or(|known| known < begun) {
-                rows.push(row);
-            }
-        }
-        let evicted = self.change(|batch| {
-            rows.iter().try_for_each(|row| batch.put(row))?;
-            batch.shrink(self.max_bytes)
-        })?;
-        self.counts.evicted.fetch_add(evicted, Ordering::Relaxed);
-        Ok(rows.len() as u64)
-    }
-}
-
 impl Drop for FileStore {
     fn drop(&mut self) {
         self.shared.pending.close();
@@ -434,9 +238,4 @@ impl Drop for FileStore {
         }
         close(self.shared.disk.write().unwrap_or_else(PoisonError::into_inner).take());
     }
-}
-
-/// Some damage makes redb panic.
-fn close(disk: Option<Disk>) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(disk)));
 }

@@ -7,7 +7,7 @@ use std::{
 use super::{
     disk::{Batch, Fault, Row},
     pending::{Wake, Work},
-    store::Shared,
+    shared::Shared,
 };
 use crate::{Key, StoreError, store::Entry};
 
