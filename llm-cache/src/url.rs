@@ -84,6 +84,9 @@ impl FromStr for StoreUrl {
         if matches!(place, Place::File(_)) && cfg!(not(feature = "file")) {
             return Err(UrlError::feature("file", "file"));
         }
+        if !matches!(place, Place::File(_)) && query.contains('@') {
+            return Err(UrlError::new("a password in the address of the store has a `?`: write it as `%3F`"));
+        }
         let mut url = Self::at(place);
         let mut known = Vec::new();
         for (at, parameter) in query.split('&').enumerate().filter(|(_, parameter)| !parameter.is_empty()) {

@@ -5,7 +5,10 @@ use std::{io, sync::Arc, time::Duration};
 use llm_cache::CacheLayer;
 use llm_core::{ErrorKind, Origin, into_provider, into_service};
 use llm_testkit::redis::RedisServer;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 use tower::ServiceBuilder;
 
 use super::{ALLOWANCE, key, not_asked, open};
@@ -67,6 +70,41 @@ async fn a_failed_call_lets_each_process_ask_once_at_once() {
         assert_eq!(reply.unwrap_err().kind(), ErrorKind::Server);
     }
     assert!((1..=4).contains(&upstream.calls()), "{}", upstream.calls());
+}
+
+#[tokio::test]
+async fn whoever_has_lost_his_lease_sends_nobody_away_from_the_next() {
+    let server = RedisServer::spawn();
+    let [one, two, three] = [0, 1, 2].map(|_| open(&server, |builder| builder));
+    let ask = |cache: &llm_cache::Cache, answer: oneshot::Receiver<Result<u32, io::Error>>| {
+        let cache = cache.clone();
+        let call = || async move { answer.await.expect("it is told") };
+        tokio::spawn(async move { cache.get_or_call(&key(1), call).await.map(|got| *got.value).ok() })
+    };
+    let [(fail, first), (answer, second), (unused, third)] = [0, 1, 2].map(|_| oneshot::channel());
+    let first = ask(&one, first);
+    while one.stats().leased == 0 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    // As if the first had been held up for longer than his lease.
+    let lease = server.command(&["KEYS", "*:lease:*"]).unwrap();
+    server.command(&["DEL", &lease]).unwrap();
+    let second = ask(&two, second);
+    while two.stats().leased == 0 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    let third = ask(&three, third);
+    // What is invalidated has a channel too.
+    while server.command(&["PUBSUB", "CHANNELS", "*:wake"]).unwrap().lines().count() < 2 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    fail.send(Err(io::Error::other("as asked"))).unwrap();
+    assert_eq!(first.await.unwrap(), None);
+    one.close().await.unwrap();
+    answer.send(Ok(7)).unwrap();
+    assert_eq!((second.await.unwrap(), third.await.unwrap()), (Some(7), Some(7)));
+    assert_eq!(three.stats().misses, 0);
+    drop(unused);
 }
 
 #[tokio::test]
