@@ -8,7 +8,7 @@ use std::{
 
 use llm_core::Clock;
 
-use super::{Entry, Memory, Store};
+use super::{Entry, Far, Memory, Store};
 use crate::{Key, key::Lent};
 
 /// Memory in front of a store further away: what was stored or fetched here of late, for a short time if one is set.
@@ -51,8 +51,25 @@ impl Front {
 
     /// Removes an entry. Once before the store behind removes it, and once after that: in between it may be fetched.
     pub(crate) fn remove(&self, key: &Key) {
-        self.removals.fetch_add(1, Ordering::AcqRel);
+        self.removing();
         drop(self.memory.remove(key));
+    }
+
+    /// Removes what is a tenant's.
+    pub(crate) fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
+        self.removing();
+        self.memory.forget(tenant)
+    }
+
+    /// Removes everything.
+    pub(crate) fn clear(&self) -> Far<'_, ()> {
+        self.removing();
+        self.memory.clear()
+    }
+
+    /// From now on nothing is put that was fetched before.
+    fn removing(&self) {
+        self.removals.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The entry as memory holds it.

@@ -76,14 +76,14 @@ impl Store for Tiered {
 
     fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
         Box::pin(async move {
-            self.front.memory.forget(tenant).await?;
+            self.front.forget(tenant).await?;
             self.back.forget(tenant).await
         })
     }
 
     fn clear(&self) -> Far<'_, ()> {
         Box::pin(async move {
-            self.front.memory.clear().await?;
+            self.front.clear().await?;
             self.back.clear().await
         })
     }

@@ -186,7 +186,7 @@ impl Store for RedisStore {
     }
 
     fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
-        let forgotten = self.shared.front.memory.forget(tenant);
+        let forgotten = self.shared.front.forget(tenant);
         Box::pin(async move {
             forgotten.await?;
             self.queue.drained().await;
@@ -196,7 +196,7 @@ impl Store for RedisStore {
 
     fn clear(&self) -> Far<'_, ()> {
         Box::pin(async move {
-            self.shared.front.memory.clear().await?;
+            self.shared.front.clear().await?;
             self.queue.drained().await;
             self.shared.sweep(None).await
         })

@@ -14,7 +14,7 @@ use super::{
     child::{Child, ready},
 };
 
-const LEASE: Duration = Duration::from_secs(2);
+const LEASE: Duration = Duration::from_secs(1);
 
 fn asker(server: &RedisServer, vendor: &str, calls: u32) -> Child {
     Child::spawn(&format!("ask {} {vendor} {calls}", server.url()))
