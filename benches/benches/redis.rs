@@ -3,46 +3,57 @@
 use std::{hint::black_box, time::Instant};
 
 use benches::redis::Remote;
+use bytes::Bytes;
 use criterion::{Criterion, criterion_group};
+use llm_cache::fuzzing::answer;
 use llm_core::ChatResponse;
 
 criterion_group!(name = benches; config = crate::short(); targets = redis);
 
 fn redis(c: &mut Criterion) {
     let remote = Remote::new();
-    let text = serde_json::to_vec(&remote.answer).expect("an answer is JSON");
+    let value = remote.value();
     for calls in [1, 64] {
         let mut group = c.benchmark_group(format!("redis, 2 KB answer, {calls} in flight"));
         group.throughput(criterion::Throughput::Elements(calls as u64));
         group.bench_function("hit, whole layer", |b| b.iter(|| remote.hits(calls)));
         group.bench_function("floor: GET of the same bytes", |b| b.iter(|| remote.gets(calls)));
-        group.bench_function("decoding its JSON", |b| {
-            b.iter(|| {
-                for _ in 0..calls {
-                    drop(black_box(serde_json::from_slice::<ChatResponse>(black_box(&text)).expect("it is one")));
-                }
-            });
-        });
+        group.bench_function("decoding alone: check, unpack, read", |b| b.iter(|| decode(&value, calls)));
         group.bench_function("miss that leads, fails, and gives its lease back", |b| b.iter(|| remote.leases(calls)));
         group.bench_function("miss that leads, and is written", |b| b.iter(|| remote.stores(calls)));
         group.finish();
-        println!("redis, {calls} in flight: a hit takes {:.2} times a GET", ratio(&remote, calls));
+        let [hit, get, decoding] = in_turn(&remote, &value, calls);
+        println!(
+            "redis, {calls} in flight: a hit takes {:.2} times a GET, and {:.2} times without decoding",
+            hit / get,
+            (hit - decoding) / get
+        );
     }
 }
 
-/// What a hit takes beside a `GET`, both in turn, so that a busy machine hinders both.
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures the wall clock")]
-fn ratio(remote: &Remote, calls: usize) -> f64 {
-    let (mut hits, mut gets) = (Vec::new(), Vec::new());
-    for _ in 0..2_000 / calls.min(8) {
-        let start = Instant::now();
-        remote.hits(calls);
-        let between = Instant::now();
-        remote.gets(calls);
-        hits.push(between - start);
-        gets.push(between.elapsed());
+fn decode(value: &Bytes, calls: usize) {
+    for _ in 0..calls {
+        drop(black_box(answer::<ChatResponse>(black_box(value)).expect("it is one")));
     }
-    hits.sort_unstable();
-    gets.sort_unstable();
-    hits[hits.len() / 2].as_secs_f64() / gets[gets.len() / 2].as_secs_f64()
+}
+
+/// What a hit, a `GET` and decoding take, in seconds: in turn, so that a busy machine hinders all of them.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures the wall clock")]
+fn in_turn(remote: &Remote, value: &Bytes, calls: usize) -> [f64; 3] {
+    let mut took = [const { Vec::new() }; 3];
+    for _ in 0..6_000 / calls.min(8) {
+        let starts = Instant::now();
+        remote.hits(calls);
+        let gets = Instant::now();
+        remote.gets(calls);
+        let decodes = Instant::now();
+        decode(value, calls);
+        for (took, span) in took.iter_mut().zip([gets - starts, decodes - gets, decodes.elapsed()]) {
+            took.push(span);
+        }
+    }
+    took.map(|mut took| {
+        took.sort_unstable();
+        took[took.len() / 2].as_secs_f64()
+    })
 }

@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use llm_cache::{
     Cache, Cached,
-    llm_redis::{Command, Key, Redis},
+    llm_redis::{Command, Key, Redis, Value},
 };
 use llm_core::{Call, ChatRequest, ChatResponse, Origin};
 use llm_testkit::redis::RedisServer;
@@ -76,6 +77,12 @@ impl Remote {
     pub fn gets(&self, calls: usize) {
         let get = async || drop(self.redis.run(Command::get(&self.entry)).await.expect("it is there"));
         self.runtime.block_on(join_all((0..calls).map(|_| get())));
+    }
+
+    /// The value as it lies in Redis.
+    pub fn value(&self) -> Bytes {
+        let value = self.runtime.block_on(self.redis.run(Command::get(&self.entry)));
+        value.and_then(Value::bytes).expect("it is there").expect("it is there")
     }
 
     /// So many misses at once that lead, fail, and give their leases back.

@@ -7,7 +7,7 @@ use llm_redis::Redis;
 use crate::{
     CacheBuilder, StoreError, StoreUrl,
     opening::Opening,
-    store::{AtRest, Memory, RedisSettings, RedisStore},
+    store::{AtRest, Front, Memory, RedisSettings, RedisStore},
     url::Place,
 };
 
@@ -103,8 +103,9 @@ impl Fleet {
             }
             (None, _) => unreachable!("there is a handle or an address"),
         };
-        let (codec, front) = (AtRest::new(secret.as_ref(), keys), Memory::new(bytes, policy));
-        RedisStore::spawn(RedisSettings { redis, codec, clock, front, memory_ttl, grace, lease, bound })
+        let codec = AtRest::new(secret.as_ref(), keys);
+        let front = Front::new(Memory::new(bytes, policy), Some(memory_ttl), Arc::clone(&clock));
+        RedisStore::spawn(RedisSettings { redis, codec, clock, front, grace, lease, bound })
     }
 
     /// Whether there is a handle.

@@ -1,5 +1,15 @@
-//! What fuzz targets reach for. No part of the public interface.
+//! What fuzz targets and benchmarks reach for. No part of the public interface.
 
+#[cfg(feature = "redis")]
+use std::sync::LazyLock;
+
+#[cfg(feature = "redis")]
+use bytes::Bytes;
+#[cfg(feature = "redis")]
+use serde::de::DeserializeOwned;
+
+#[cfg(feature = "redis")]
+use crate::store::{AtRest, read_value};
 use crate::{
     KeyRing, Owner, Secret, StoreUrl,
     store::{fuzz_body, fuzz_frame},
@@ -12,6 +22,15 @@ pub fn entry(data: &[u8]) {
     fuzz_frame(data, None);
     fuzz_frame(data, Some(&keys));
     fuzz_body(data);
+}
+
+/// The answer in a value of a Redis store without a secret: checked, unpacked and read.
+#[cfg(feature = "redis")]
+pub fn answer<C: DeserializeOwned>(value: &Bytes) -> Option<C> {
+    static CODEC: LazyLock<AtRest> = LazyLock::new(|| AtRest::new(None, None));
+    let (name, sealed) = read_value(value)?;
+    let record = CODEC.read(&name, &sealed).ok()?;
+    serde_json::from_slice(&record.text).ok()
 }
 
 /// The bytes as the address of a store.

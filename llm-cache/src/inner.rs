@@ -152,18 +152,29 @@ impl Inner {
         keys: &[Key],
         directive: &Directive,
     ) -> Vec<Found<C>> {
-        let mut found: Vec<Found<C>> = keys.iter().map(|key| self.peek(key.lent(), directive)).collect();
+        let found = keys.iter().map(|key| self.peek(key.lent(), directive)).collect();
+        self.look_further(keys, directive, found).await
+    }
+
+    /// What there is further away under those keys of which nothing to serve was at hand.
+    pub(crate) async fn look_further<C: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        keys: &[Key],
+        directive: &Directive,
+        mut found: Vec<Found<C>>,
+    ) -> Vec<Found<C>> {
         if !self.store.is_far() {
             return found;
         }
         let far: Vec<usize> = (0..keys.len()).filter(|at| !found[*at].is_served()).collect();
         let wanted: Vec<Key> = far.iter().map(|at| keys[*at].clone()).collect();
+        let removals = self.store.removals();
         for (at, entry) in far.into_iter().zip(self.fetch(&wanted).await) {
             let key = keys[at].lent();
             let Some(entry) = entry else { continue };
             let further = self.judge(key, Arc::clone(&entry), directive);
             if further.is_served() {
-                self.store.promote(key, &entry);
+                self.store.promote(key, &entry, removals);
             }
             // What lies further away is never older than what is at hand.
             if !matches!(further, Found::Nothing) {
@@ -207,9 +218,10 @@ impl Inner {
             _ => None,
         };
         let serves = |entry: &Arc<Entry>| fresh(entry).is_some();
+        let removals = self.store.removals();
         match self.store.claim(Claimant { keys, priority, until, serves: &serves }).await {
             Ok(Claim::Found(entry)) => {
-                self.store.promote(key, &entry);
+                self.store.promote(key, &entry, removals);
                 fresh(&entry).map_or_else(|| Claimed::Lead(Lease::free()), Claimed::Stored)
             }
             Ok(Claim::Lead(lease)) => Claimed::Lead(lease),

@@ -97,12 +97,14 @@ impl Key {
 
     /// The tenant whose question it is; empty for one whose answer is shared.
     pub(crate) fn tenant(&self) -> &str {
-        self.text_behind(tag_of(|h| h.text(""))).unwrap_or_default()
+        static TEXT: LazyLock<u8> = LazyLock::new(|| tag_of(|h| h.text("")));
+        self.text_behind(*TEXT).unwrap_or_default()
     }
 
     /// The scope in which its answer is shared.
     pub(crate) fn scope(&self) -> Option<&str> {
-        self.text_behind(tag_of(|h| h.bytes(b"")))
+        static BYTES: LazyLock<u8> = LazyLock::new(|| tag_of(|h| h.bytes(b"")));
+        self.text_behind(*BYTES)
     }
 
     /// Whose answer it is.

@@ -190,7 +190,7 @@
 //! | `metrics` | counters, gauges and histograms through the `metrics` facade |
 //! | `admin` | the program `llm-cache` |
 //! | `at-rest` | how entries are written outside the process; the stores that need it switch it on |
-//! | `fuzzing` | what fuzz targets reach for; not for use |
+//! | `fuzzing` | what fuzz targets and benchmarks reach for; not for use |
 //! | `metrics` | the table above, through the `metrics` facade |
 
 mod audit;

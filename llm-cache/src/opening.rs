@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use llm_core::Clock;
 
 #[cfg(feature = "file")]
-use crate::store::{AtRest, FileSettings, FileStore, Tiered};
+use crate::store::{AtRest, FileSettings, FileStore, Front, Tiered};
 #[cfg(feature = "at-rest")]
 use crate::{Keys, Secret};
 use crate::{
@@ -53,7 +53,10 @@ pub(crate) fn open(url: Option<StoreUrl>, opening: Opening) -> Result<Arc<dyn St
             let file = FileStore::open(FileSettings { path, max_bytes, codec, clock: Arc::clone(&clock), grace })?;
             Ok(match url.memory.filter(|bytes| *bytes > 0) {
                 None => Arc::new(file),
-                Some(bytes) => Arc::new(Tiered::new(Memory::new(bytes, policy), Arc::new(file), url.memory_ttl, clock)),
+                Some(bytes) => {
+                    let front = Front::new(Memory::new(bytes, policy), url.memory_ttl, clock);
+                    Arc::new(Tiered::new(front, Arc::new(file)))
+                }
             })
         }
         #[cfg(feature = "redis")]

@@ -69,7 +69,8 @@ where
     let Errand { cache, directive, .. } = &errand;
     let found = match cache.store.is_far() && !directive.no_cache {
         true => {
-            by(call.deadline, cache.look(std::slice::from_ref(&keys.answer), directive)).await?.pop().unwrap_or(at_hand)
+            let further = cache.look_further(std::slice::from_ref(&keys.answer), directive, vec![at_hand]);
+            by(call.deadline, further).await?.pop().unwrap_or(Found::Nothing)
         }
         false => at_hand,
     };
@@ -87,7 +88,8 @@ where
             return Ok(stale(&errand.cache, stored, why));
         }
         _ if directive.only_if_cached => return Err(unanswered()),
-        _ if directive.no_cache => return renew(errand, keys.answer, call).await,
+        // In boxes of their own: a hit has no use for the room that a call takes.
+        _ if directive.no_cache => return Box::pin(renew(errand, keys.answer, call)).await,
         Found::Spare(stored) => (Miss::Unknown, Some(stored)),
         Found::TooOld => (Miss::TooOld, None),
         Found::Nothing => (Miss::Unknown, None),
@@ -95,7 +97,7 @@ where
     if let Some(error) = cache.refusal(&keys) {
         return Err(error);
     }
-    fly(errand, keys, call, why, spare).await
+    Box::pin(fly(errand, keys, call, why, spare)).await
 }
 
 /// Makes a call of its own, whatever is stored or running, and stores the answer.

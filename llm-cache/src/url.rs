@@ -67,6 +67,13 @@ impl FromStr for StoreUrl {
         let (scheme, rest) = url.split_once(':').ok_or_else(|| {
             UrlError::new("the address of the store has no scheme: begin it with `memory:` or `file:///`")
         })?;
+        let authority = rest.trim_start_matches('/');
+        let behind = authority.find(['/', '?', '#']).map_or("", |end| &authority[end..]);
+        if scheme.starts_with("redis") && behind.contains('@') {
+            return Err(UrlError::new(
+                "the password in the address of the store has a `/`, `?` or `#`: write `%2F`, `%3F` or `%23`",
+            ));
+        }
         if rest.contains('#') {
             return Err(UrlError::new("the address of the store has a fragment: write `#` in a path as `%23`"));
         }
@@ -392,6 +399,9 @@ mod tests {
             ("redis://:hunter2@h?prefix=a:b", "`prefix`"),
             ("redis://:hunter2@h?lease=0s", "`lease`"),
             ("redis://:hunter2@h#x", "fragment"),
+            ("redis://:hunter2/x@h", "password"),
+            ("redis://:x?hunter=2@h", "password"),
+            ("redis://:x#hunter2@h", "password"),
         ] {
             let error = read(url).unwrap_err();
             assert!(error.contains(told) && !error.contains("hunter2"), "{url}: {error}");

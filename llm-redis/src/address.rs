@@ -38,6 +38,10 @@ impl Address {
         };
         need("cluster", cluster, cfg!(feature = "cluster"))?;
         need("tls", tls, cfg!(feature = "tls"))?;
+        let behind = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
+        if behind.contains('@') {
+            return Err(bad("password", "has a `/`, `?` or `#`; write %2F, %3F or %23"));
+        }
         let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
         if !fragment.is_empty() {
             return Err(bad("fragment", "is not supported; certificates are always checked"));

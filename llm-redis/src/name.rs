@@ -87,7 +87,7 @@ impl Names {
     }
 
     fn tagged(&self, tag: &str) -> Place {
-        let start = format!("{}:{LAYOUT}:{{{tag}}}:", self.prefix).into();
+        let start = [&*self.prefix, ":", LAYOUT, ":{", tag, "}:"].concat().into();
         Place { start, key: self.key, slot: crc16(tag.as_bytes()) % SLOTS }
     }
 }
@@ -104,7 +104,7 @@ impl Place {
     }
 
     fn named(&self, name: &str) -> Key {
-        Key { name: format!("{}{name}", self.start).into(), slot: self.slot }
+        Key { name: [&*self.start, name].concat().into(), slot: self.slot }
     }
 }
 
@@ -158,15 +158,24 @@ fn digest(key: &[u8; 32], parts: &[&[u8]]) -> String {
 
 /// CRC-16/XMODEM, by which Cluster assigns slots.
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(
-            crc ^ (u16::from(*byte) << 8),
-            |crc, _| {
-                if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
-            },
-        )
-    })
+    bytes.iter().fold(0, |crc, byte| (crc << 8) ^ CRC[usize::from((crc >> 8) as u8 ^ byte)])
 }
+
+/// What each byte does to a CRC.
+const CRC: [u16; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut crc, mut bit) = ((byte as u16) << 8, 0);
+        while bit < 8 {
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

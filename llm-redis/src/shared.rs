@@ -111,7 +111,7 @@ impl Shared {
             Ok(result) => result,
             Err(_) if sent => Err(Error::sent(ErrorKind::Timeout, format!("{}: no answer in time", job.name()))),
             Err(_) => {
-                let error = Error::new(ErrorKind::Timeout, "no connection in time");
+                let error = Error::new(ErrorKind::Timeout, format!("{}: no connection in time", self.target.address));
                 // Whoever comes next need not wait for the same.
                 self.trip(&error);
                 Err(error)
@@ -151,6 +151,8 @@ impl Shared {
     fn enter(&self) -> Result<SemaphorePermit<'_>, Error> {
         self.permits.try_acquire().map_err(|error| match error {
             TryAcquireError::Closed => Error::closed(),
+            // Whoever closes takes all that are left.
+            TryAcquireError::NoPermits if self.link(|link| matches!(link, Link::Closed)) => Error::closed(),
             TryAcquireError::NoPermits => {
                 Error::new(ErrorKind::Busy, "too many commands are in flight; raise max_in_flight, or ask less")
             }

@@ -30,11 +30,10 @@ pub(crate) fn of_connecting(error: &RedisError, address: &Address) -> Error {
         _ => {
             let text = text(error, secrets);
             // A Cluster's first connection hides what went wrong in a text.
-            let kind = match &*text {
-                text if text.contains("WRONGPASS") || text.contains("AuthenticationFailed") => ErrorKind::Auth,
-                _ => ErrorKind::Connection,
-            };
-            own(kind, &text)
+            match ["WRONGPASS", "NOAUTH", "AuthenticationFailed"].iter().any(|refused| text.contains(refused)) {
+                true => own(ErrorKind::Auth, WRONG_PASSWORD),
+                false => own(ErrorKind::Connection, &text),
+            }
         }
     }
 }

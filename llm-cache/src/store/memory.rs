@@ -47,16 +47,21 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Memory<H> {
         Self { entries, max_bytes, evictions }
     }
 
-    /// Puts an entry, unless there is one whose call began later.
-    pub(crate) fn put_unless_newer(&self, key: Key, entry: Arc<Entry>) {
-        if u64::from(entry.bytes()) > self.max_bytes {
-            return;
-        }
+    /// Puts an entry that fits, unless there is one whose call began later, or it may not be put after all.
+    #[cfg(any(feature = "file", feature = "redis"))]
+    pub(crate) fn put_unless_newer(&self, key: Key, entry: Arc<Entry>, may: impl FnOnce() -> bool) {
         self.entries.entry(key).and_compute_with(|known| match known {
+            // Whoever removes this key is before all of this or after it.
+            _ if !may() => Op::Nop,
             Some(known) if known.value().source.begun > entry.source.begun => Op::Nop,
             _ => Op::Put(entry),
         });
         self.entries.run_pending_tasks();
+    }
+
+    /// Whether an entry is smaller than the whole tier.
+    pub(crate) fn fits(&self, entry: &Entry) -> bool {
+        u64::from(entry.bytes()) <= self.max_bytes
     }
 
     /// Removes every entry of which this is said. It looks at all of them.
@@ -77,7 +82,7 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Store for Memory<H> {
     /// An answer larger than the whole tier is not stored. Makes room at once: moka would put that off, and hold more
     /// than it may meanwhile.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
-        let fits = u64::from(entry.bytes()) <= self.max_bytes;
+        let fits = self.fits(&entry);
         if fits {
             self.entries.insert(key, entry);
             self.entries.run_pending_tasks();
@@ -93,7 +98,7 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Store for Memory<H> {
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
-        self.entries.invalidate(&key.lent());
+        self.entries.entry(key.clone()).and_compute_with(|_| Op::Remove);
         at_once(())
     }
 

@@ -5,6 +5,8 @@ mod at_rest;
 mod entry;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(any(feature = "file", feature = "redis"))]
+mod front;
 mod lease;
 #[cfg(feature = "at-rest")]
 mod listing;
@@ -19,6 +21,10 @@ use std::{future::Future, pin::Pin, sync::Arc, time::SystemTime};
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::at_rest::{fuzz_body, fuzz_frame};
+#[cfg(any(feature = "file", feature = "redis"))]
+pub(crate) use self::front::Front;
+#[cfg(all(feature = "redis", feature = "fuzzing"))]
+pub(crate) use self::redis::read_value;
 #[cfg(feature = "redis")]
 pub(crate) use self::redis::{RedisSettings, RedisStore};
 #[cfg(feature = "at-rest")]
@@ -60,8 +66,13 @@ pub(crate) trait Store: Send + Sync + 'static {
         at_once(vec![None; keys.len()])
     }
 
-    /// Puts an entry that was fetched, and was of use, where it is at hand.
-    fn promote(&self, _key: Lent<'_>, _entry: &Entry) {}
+    /// How many removals there were so far. What was fetched before the last of them may have been removed since.
+    fn removals(&self) -> u64 {
+        0
+    }
+
+    /// Puts an entry that was fetched, and was of use, where it is at hand. It was fetched when there were so many removals.
+    fn promote(&self, _key: Lent<'_>, _entry: &Entry, _removals: u64) {}
 
     /// Stores an entry; tells whether it did. It is at hand when this returns, and further away soon.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool;

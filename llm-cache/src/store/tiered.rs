@@ -1,39 +1,24 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use llm_core::Clock;
-
-use super::{Census, Cursor, Entry, Far, Memory, Name, Page, Record, Store};
+use super::{Census, Cursor, Entry, Far, Front, Name, Page, Record, Store};
 use crate::{Key, Tag, generations::Moment, key::Lent};
 
 /// Memory in front of another store: typed answers, for a short time if one is set. It holds what was stored or fetched
 /// here of late; the store behind it holds everything.
 pub(crate) struct Tiered {
-    front: Memory,
+    front: Front,
     back: Arc<dyn Store>,
-    /// How long the memory keeps an entry.
-    ttl: Option<Duration>,
-    clock: Arc<dyn Clock>,
 }
 
 impl Tiered {
-    pub(crate) fn new(front: Memory, back: Arc<dyn Store>, ttl: Option<Duration>, clock: Arc<dyn Clock>) -> Self {
-        Self { front, back, ttl, clock }
-    }
-
-    /// The entry as memory holds it.
-    fn for_front(&self, entry: &Entry) -> Arc<Entry> {
-        let leaves_at = self.ttl.and_then(|ttl| self.clock.now().checked_add(ttl));
-        Arc::new(entry.copy("memory", leaves_at))
+    pub(crate) fn new(front: Front, back: Arc<dyn Store>) -> Self {
+        Self { front, back }
     }
 }
 
 impl Store for Tiered {
     fn peek(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
-        let entry = self.front.peek(key)?;
-        match entry.leaves_at {
-            Some(leaves_at) if leaves_at <= self.clock.now() => None,
-            _ => Some(entry),
-        }
+        self.front.peek(key)
     }
 
     fn is_far(&self) -> bool {
@@ -54,24 +39,30 @@ impl Store for Tiered {
         })
     }
 
-    fn promote(&self, key: Lent<'_>, entry: &Entry) {
-        self.front.put_unless_newer(key.to_key(), self.for_front(entry));
+    fn removals(&self) -> u64 {
+        self.front.removals()
+    }
+
+    fn promote(&self, key: Lent<'_>, entry: &Entry, removals: u64) {
+        self.front.promote(key, entry, removals);
     }
 
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
-        let kept = self.front.put(key.clone(), self.for_front(&entry));
+        let kept = self.front.put(key.clone(), &entry);
         self.back.put(key, entry) || kept
     }
 
     fn discard(&self, key: Lent<'_>, entry: &Entry) {
-        self.front.discard(key, entry);
+        self.front.memory.discard(key, entry);
         self.back.discard(key, entry);
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
+        self.front.remove(key);
         Box::pin(async move {
-            self.front.remove(key).await?;
-            self.back.remove(key).await
+            let removed = self.back.remove(key).await;
+            self.front.remove(key);
+            removed
         })
     }
 
@@ -103,7 +94,7 @@ impl Store for Tiered {
     }
 
     fn evictions(&self) -> u64 {
-        self.front.evictions() + self.back.evictions()
+        self.front.memory.evictions() + self.back.evictions()
     }
 
     fn close(&self) -> Far<'_, ()> {

@@ -22,9 +22,21 @@ async fn a_cluster_of_three() {
     scripts_after_a_flush_on_every_node(&cluster, &redis).await;
     one_seed_is_enough(&cluster).await;
     a_plain_url_is_told_what_to_use(&cluster).await;
+    a_slot_that_moves_is_followed(&cluster, &redis).await;
     messages_reach_every_process(&cluster, &redis).await;
     a_stalled_node_takes_only_its_slots_away(&cluster).await;
     a_killed_node_comes_back(&mut cluster, &redis).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_cluster_with_tls() {
+    let cluster = RedisCluster::spawn_with_tls();
+    let redis = builder(&cluster.url()).root_certificates(cluster.certificate().unwrap()).spawn().unwrap();
+    commands_and_batches(&redis).await;
+    let strangers = open(&cluster.url());
+    let error = strangers.time().await.unwrap_err();
+    assert!(error.is_outage() && error.to_string().contains("certificate"), "{error}");
 }
 
 async fn commands_and_batches(redis: &Redis) {
@@ -67,6 +79,24 @@ async fn a_plain_url_is_told_what_to_use(cluster: &RedisCluster) {
     let [_, elsewhere] = keys(&redis);
     let error = redis.run(Command::get(&elsewhere)).await.unwrap_err();
     assert!(error.kind() == ErrorKind::ClusterRedirect && error.to_string().contains("redis+cluster://"), "{error}");
+}
+
+/// From the first node to the second, as an operator's tools do it.
+async fn a_slot_that_moves_is_followed(cluster: &RedisCluster, redis: &Redis) {
+    let [key, _] = keys(redis);
+    redis.run(Command::del(&key)).await.unwrap();
+    let script = Script::new("redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])");
+    let (from, to) = (&cluster.nodes()[0], &cluster.nodes()[1]);
+    let [from_id, to_id] = [from, to].map(|node| node.command(&["CLUSTER", "MYID"]).unwrap());
+    let slot = from.command(&["CLUSTER", "KEYSLOT", key.as_str()]).unwrap();
+    to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).unwrap();
+    from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).unwrap();
+    assert_eq!(redis.run(script.on(&[&key]).arg("asked")).await.unwrap().bytes().unwrap().unwrap(), "asked");
+    for node in [to, from] {
+        node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).unwrap();
+    }
+    assert_eq!(redis.run(Command::get(&key)).await.unwrap().bytes().unwrap().unwrap(), "asked");
+    assert_eq!(redis.stats().timed_out, 0);
 }
 
 async fn messages_reach_every_process(cluster: &RedisCluster, redis: &Redis) {

@@ -167,6 +167,26 @@ async fn close_drains_and_lets_nothing_in() {
 }
 
 #[tokio::test]
+async fn whoever_comes_while_it_drains_is_told_that_it_was_closed() {
+    let server = RedisServer::spawn();
+    let redis = open(&server.url());
+    let key = redis.names().place("p").key("k");
+    redis.run(Command::get(&key)).await.unwrap();
+    server.stop();
+    let (get, close) = (redis.run(Command::get(&key)), redis.close());
+    let (last, (), late) = tokio::join!(get, close, async {
+        while redis.health().state != State::Closed {
+            tokio::task::yield_now().await;
+        }
+        let late = redis.run(Command::get(&key)).await;
+        server.cont();
+        late
+    });
+    assert!(last.is_ok());
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
 async fn the_last_clone_closes_the_connection() {
     let server = RedisServer::spawn();
     let redis = open(&server.url());

@@ -30,6 +30,9 @@ async fn the_wrong_part_is_named_and_not_shown() {
         ("redis://host/-1", "path"),
         ("redis://host/?password=s3cret", "query"),
         ("redis://host/#s3cret", "fragment"),
+        ("redis://:s3cret/x@host", "password"),
+        ("redis://:x?s3cret=1@host", "password"),
+        ("redis://:x#s3cret@host", "password"),
     ] {
         let (kind, text) = refused(Redis::builder(url));
         assert_eq!(kind, ErrorKind::BadUrl, "{url}");

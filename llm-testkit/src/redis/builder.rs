@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use super::binary;
+use super::certificate::Certificate;
 use super::process::Process;
 use super::server::{Ports, RedisServer};
-use super::{binary, certificate};
 
 /// How often another port is tried when somebody else was quicker.
 const ATTEMPTS: usize = 8;
@@ -17,7 +18,7 @@ const ATTEMPTS: usize = 8;
 pub struct RedisServerBuilder {
     binary: PathBuf,
     password: Option<String>,
-    tls: bool,
+    certificate: Option<Certificate>,
     lines: Vec<String>,
     cluster: bool,
 }
@@ -26,7 +27,7 @@ impl RedisServerBuilder {
     pub(super) fn new() -> Self {
         #[expect(clippy::disallowed_methods, reason = "a test's edge, where the environment comes in")]
         let binary = binary::find(|name| std::env::var_os(name));
-        Self { binary, password: None, tls: false, lines: Vec::new(), cluster: false }
+        Self { binary, password: None, certificate: None, lines: Vec::new(), cluster: false }
     }
 
     /// Clients need this password; letters and digits.
@@ -36,9 +37,8 @@ impl RedisServerBuilder {
     }
 
     /// It speaks TLS alone, with a certificate of its own; see [`RedisServer::certificate`].
-    pub fn tls(mut self) -> Self {
-        self.tls = true;
-        self
+    pub fn tls(self) -> Self {
+        self.certified(Some(Certificate::make()))
     }
 
     /// It holds at most so many bytes, and when it is full it does as the policy says: `noeviction`, `allkeys-lfu`, ….
@@ -57,6 +57,11 @@ impl RedisServerBuilder {
         self
     }
 
+    pub(super) fn certified(mut self, certificate: Option<Certificate>) -> Self {
+        self.certificate = certificate;
+        self
+    }
+
     pub(super) fn cluster_node(mut self) -> Self {
         self.cluster = true;
         self.line("cluster-enabled yes").line("cluster-node-timeout 1000").line("cluster-config-file nodes.conf")
@@ -71,10 +76,11 @@ impl RedisServerBuilder {
         let mut printed = String::new();
         for _ in 0..ATTEMPTS {
             let ports = Ports { clients: free_port(), bus: free_port() };
-            let (directory, certificate) = self.prepare(ports);
+            let directory = self.prepare(ports);
             match Process::start(&self.binary, &directory.path().join("redis.conf")) {
                 Ok(process) => {
-                    let Self { binary, password, .. } = self;
+                    let Self { binary, password, certificate, .. } = self;
+                    let certificate = certificate.map(|certificate| certificate.certificate);
                     return RedisServer::new(binary, ports, password, certificate, directory, process);
                 }
                 Err(said) => printed = said,
@@ -83,19 +89,17 @@ impl RedisServerBuilder {
         panic!("redis-server does not start:\n{printed}")
     }
 
-    /// A directory with all that a server needs, and its certificate.
-    fn prepare(&self, ports: Ports) -> (TempDir, Option<String>) {
+    /// A directory with all that a server needs.
+    fn prepare(&self, ports: Ports) -> TempDir {
         let directory = tempfile::Builder::new().prefix("redis").tempdir().expect("a temporary directory can be made");
         let path = directory.path();
-        let certificate = self.tls.then(|| {
-            let (certificate, key) = certificate::make();
-            fs::write(path.join("cert.pem"), &certificate).expect("a temporary file can be written");
+        if let Some(Certificate { certificate, key }) = &self.certificate {
+            fs::write(path.join("cert.pem"), certificate).expect("a temporary file can be written");
             fs::write(path.join("key.pem"), key).expect("a temporary file can be written");
-            certificate
-        });
+        }
         fs::write(path.join("redis.conf"), self.config(ports, &path.display().to_string()))
             .expect("a temporary file can be written");
-        (directory, certificate)
+        directory
     }
 
     fn config(&self, ports: Ports, directory: &str) -> String {
@@ -103,7 +107,7 @@ impl RedisServerBuilder {
         let mut config = String::from("bind 127.0.0.1\nsave \"\"\nappendonly no\nprotected-mode no\n");
         let mut line = |line: std::fmt::Arguments<'_>| writeln!(config, "{line}").expect("a string takes all text");
         line(format_args!("dir {directory}\nunixsocket {directory}/socket"));
-        match self.tls {
+        match self.certificate.is_some() {
             false => line(format_args!("port {clients}")),
             true => line(format_args!(
                 "port 0\ntls-port {clients}\ntls-auth-clients no\ntls-cert-file {directory}/cert.pem\n\
@@ -112,6 +116,9 @@ impl RedisServerBuilder {
         }
         if self.cluster {
             line(format_args!("cluster-port {}", ports.bus));
+            if self.certificate.is_some() {
+                line(format_args!("tls-cluster yes"));
+            }
         }
         for own in &self.lines {
             line(format_args!("{own}"));

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::certificate::Certificate;
 use super::server::RedisServer;
 
 /// Slots of a Cluster.
@@ -25,7 +26,21 @@ impl RedisCluster {
     ///
     /// If there is no `redis-server`, or the nodes do not agree.
     pub fn spawn() -> Self {
-        let nodes: Vec<_> = (0..NODES).map(|_| RedisServer::builder().cluster_node().spawn()).collect();
+        Self::spawn_certified(None)
+    }
+
+    /// As [`spawn`](Self::spawn), with TLS alone; see [`certificate`](Self::certificate).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Self::spawn).
+    pub fn spawn_with_tls() -> Self {
+        Self::spawn_certified(Some(Certificate::make()))
+    }
+
+    fn spawn_certified(certificate: Option<Certificate>) -> Self {
+        let node = RedisServer::builder().cluster_node().certified(certificate);
+        let nodes: Vec<_> = (0..NODES).map(|_| node.clone().spawn()).collect();
         for (n, node) in (0..NODES).zip(&nodes) {
             let (first, last) =
                 (SLOTS / NODES * n, if n + 1 == NODES { SLOTS - 1 } else { SLOTS / NODES * (n + 1) - 1 });
@@ -41,10 +56,16 @@ impl RedisCluster {
         cluster
     }
 
-    /// `redis+cluster://` with all nodes.
+    /// The URL with all nodes: `redis+cluster://…`, or `rediss+cluster://…` with TLS.
     pub fn url(&self) -> String {
+        let scheme = if self.certificate().is_some() { "rediss" } else { "redis" };
         let nodes: Vec<_> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
-        format!("redis+cluster://{}", nodes.join(","))
+        format!("{scheme}+cluster://{}", nodes.join(","))
+    }
+
+    /// With TLS: the certificate of all nodes, which is its own root, in PEM.
+    pub fn certificate(&self) -> Option<&str> {
+        self.nodes[0].certificate()
     }
 
     /// The nodes; the first has the lowest slots.

@@ -1,4 +1,5 @@
 use std::{
+    io::{self, Write},
     num::NonZeroUsize,
     time::{Duration, SystemTime},
 };
@@ -33,20 +34,21 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Inspect { store, limit, after } => {
             let listing = store.open()?.list(after, limit).await?;
-            for entry in &listing.entries {
-                println!("{}", line(entry, SystemClock.now()));
-            }
-            if listing.unreadable > 0 {
-                println!("unreadable: {}", listing.unreadable);
-            }
-            if let Some(next) = listing.next {
-                println!("more: --after {next}");
-            }
+            let mut lines: Vec<_> = listing.entries.iter().map(|entry| line(entry, SystemClock.now())).collect();
+            lines.extend((listing.unreadable > 0).then(|| format!("unreadable: {}", listing.unreadable)));
+            lines.extend(listing.next.map(|next| format!("more: --after {next}")));
+            say(&lines)?;
         }
         Command::Purge { store, what } => purge(&store.open()?, what).await?,
         Command::Stats { store } => stats(&store.open()?).await?,
     }
     Ok(())
+}
+
+/// Prints lines, as far as anybody reads them.
+fn say(lines: &[String]) -> io::Result<()> {
+    let said = lines.iter().try_for_each(|line| writeln!(io::stdout(), "{line}"));
+    said.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 async fn purge(cache: &Cache, what: Purge) -> Result<(), Failure> {

@@ -14,7 +14,7 @@
 //!
 //! Numbers are little-endian. The seal is XChaCha20-Poly1305; name and head are its associated data.
 
-use std::cell::RefCell;
+use std::{borrow::Cow, cell::RefCell};
 
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
@@ -131,7 +131,7 @@ impl Framing {
             None if sealed => return Err(Spoilt::Damaged),
             // Who seals reads nothing that is not: anybody could have written it.
             None if keys.is_some() => return Err(Spoilt::NoKey),
-            None => (read(owner.to_vec())?, body.to_vec()),
+            None => (read(owner.to_vec())?, Cow::Borrowed(body)),
             Some(nonce) => {
                 let bound = bound(name, head);
                 let unseal = |key: &Secret, msg| {
@@ -139,11 +139,11 @@ impl Framing {
                 };
                 let owner = read(unseal(&self.owners, owner)?)?;
                 let key = keys.and_then(|keys| keys.key(&owner)).ok_or(Spoilt::NoKey)?;
-                (owner, unseal(&key, body)?)
+                (owner, Cow::Owned(unseal(&key, body)?))
             }
         };
         let body = match flags & PACKED {
-            0 => body,
+            0 => body.into_owned(),
             _ => unpack(&body, length).ok_or(Spoilt::Damaged)?,
         };
         if body.len() == length { Ok(Opened { owner, body }) } else { Err(Spoilt::Damaged) }

@@ -17,7 +17,7 @@ use super::{disk::Disk, pending::Pending, store::FileStore, *};
 use crate::{
     Key,
     generations::Moment,
-    store::{AtRest, Entry, Life, Memory, Policy, Source, Store, Tiered},
+    store::{AtRest, Entry, Front, Life, Memory, Policy, Source, Store, Tiered},
 };
 
 /// A disk that is full when it is told so.
@@ -112,8 +112,8 @@ async fn a_disk_that_was_full_costs_what_was_put_meanwhile_and_no_more() {
 async fn what_was_judged_goes_and_what_came_in_its_place_stays() {
     let clock = ManualClock::at_unix(1_000);
     let (_directory, back) = store(&clock);
-    let front = Memory::new(1 << 20, Policy::Lru);
-    let store = Tiered::new(front, Arc::new(back), None, Arc::new(clock));
+    let front = Front::new(Memory::new(1 << 20, Policy::Lru), None, Arc::new(clock));
+    let store = Tiered::new(front, Arc::new(back));
     let old = entry(1, 1);
     for is_written in [false, true] {
         store.put(key(1), entry(1, 2));
@@ -121,7 +121,7 @@ async fn what_was_judged_goes_and_what_came_in_its_place_stays() {
             store.close().await.unwrap();
         }
         store.discard(key(1).lent(), &old);
-        store.promote(key(1).lent(), &old);
+        store.promote(key(1).lent(), &old, 0);
         store.close().await.unwrap();
         assert_eq!(begun(&store, 1).await, Some(2));
     }

@@ -18,3 +18,5 @@ mod value;
 mod writer;
 
 pub(crate) use self::store::{RedisSettings, RedisStore};
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::value::read as read_value;

@@ -17,7 +17,8 @@ pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Stores a value, and ends the lease that it was bought by, even if it cannot be stored.
+/// Stores a value, and ends the lease that it was bought by, even if it cannot be stored. That it cannot is told unless
+/// somebody else has the lease by now: those who wait, wait for him.
 ///
 /// Entry, lease, channel; value, milliseconds or 0, token.
 pub(super) static STORE: LazyLock<Script> = LazyLock::new(|| {
@@ -25,8 +26,10 @@ pub(super) static STORE: LazyLock<Script> = LazyLock::new(|| {
         "local stored
          if ARGV[2] == '0' then stored = redis.pcall('SET', KEYS[1], ARGV[1])
          else stored = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-         if redis.call('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
-         redis.call('PUBLISH', KEYS[3], stored['err'] and 'over' or 'stored')
+         local holder = redis.call('GET', KEYS[2])
+         if holder == ARGV[3] then redis.call('DEL', KEYS[2]) end
+         if not stored['err'] then redis.call('PUBLISH', KEYS[3], 'stored')
+         elseif not holder or holder == ARGV[3] then redis.call('PUBLISH', KEYS[3], 'over') end
          return stored",
     )
 });
@@ -58,12 +61,14 @@ pub(super) static KEEP: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Gives a lease back, and tells those who wait why.
+/// Gives a lease back, and tells those who wait why, unless somebody else has it by now.
 ///
 /// Lease, channel; token, message.
 pub(super) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+        "local holder = redis.call('GET', KEYS[1])
+         if holder and holder ~= ARGV[1] then return 0 end
+         redis.call('DEL', KEYS[1])
          return redis.call('PUBLISH', KEYS[2], ARGV[2])",
     )
 });

@@ -23,16 +23,14 @@ use crate::{
     Key, StoreError,
     generations::Moment,
     key::{Keys, Lent},
-    store::{AtRest, Census, Entry, Life, Listed, Memory, Name, Record, Source, Store, at_rest::nanos},
+    store::{AtRest, Census, Entry, Front, Life, Listed, Name, Record, Source, Store, at_rest::nanos},
 };
 
 pub(super) struct Shared {
     pub(super) redis: Redis,
     pub(super) codec: AtRest,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) front: Memory,
-    /// How long the memory keeps an entry.
-    pub(super) memory_ttl: Duration,
+    pub(super) front: Front,
     /// For how long past its time an entry can be of use.
     pub(super) grace: Duration,
     pub(super) lease: Duration,
@@ -74,11 +72,11 @@ const SKEW: Duration = Duration::from_secs(60);
 pub(super) const PAGE: usize = 256;
 
 impl Shared {
-    pub(super) fn new(redis: Redis, codec: AtRest, clock: Arc<dyn Clock>, front: Memory, rest: Rest) -> Self {
-        let Rest { memory_ttl, grace, lease, bound } = rest;
+    pub(super) fn new(redis: Redis, codec: AtRest, clock: Arc<dyn Clock>, front: Front, rest: Rest) -> Self {
+        let Rest { grace, lease, bound } = rest;
         let dropped = Dropped::new(bound, Instant::now());
         let (counts, used, held, queued) = Default::default();
-        Self { redis, codec, clock, front, memory_ttl, grace, lease, bound, dropped, counts, used, held, queued }
+        Self { redis, codec, clock, front, grace, lease, bound, dropped, counts, used, held, queued }
     }
 
     /// Where everything about a question lies.
@@ -163,7 +161,10 @@ impl Shared {
 
     /// The values of some names, in one round trip.
     pub(super) async fn get(&self, spots: &[Spot]) -> Vec<Result<Value, Error>> {
-        let replies = self.redis.run_all(spots.iter().map(Command::get).collect()).await;
+        let replies = match spots {
+            [spot] => vec![self.redis.run(Command::get(spot)).await],
+            spots => self.redis.run_all(spots.iter().map(Command::get).collect()).await,
+        };
         if let Some(error) = replies.iter().find_map(|reply| reply.as_ref().err()) {
             self.fail(error);
         }
@@ -234,7 +235,7 @@ impl Shared {
             lost: load(lost),
             failed: load(failed),
             leases: [load(granted), load(awaited), load(expired)],
-            ..self.front.census()
+            ..self.front.memory.census()
         }
     }
 
@@ -282,7 +283,6 @@ impl Shared {
 /// The times of a store.
 #[derive(Clone, Copy)]
 pub(super) struct Rest {
-    pub(super) memory_ttl: Duration,
     pub(super) grace: Duration,
     pub(super) lease: Duration,
     pub(super) bound: Duration,

@@ -22,7 +22,7 @@ use crate::{
     Key, StoreError, Tag,
     generations::Moment,
     key::Lent,
-    store::{AtRest, Census, Claim, Claimant, Cursor, Entry, Far, Memory, Name, Page, Record, Store, at_rest::nanos},
+    store::{AtRest, Census, Claim, Claimant, Cursor, Entry, Far, Front, Name, Page, Record, Store, at_rest::nanos},
 };
 
 /// What a Redis store needs to know.
@@ -30,9 +30,7 @@ pub(crate) struct RedisSettings {
     pub(crate) redis: Redis,
     pub(crate) codec: AtRest,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) front: Memory,
-    /// How long the memory in front keeps an entry.
-    pub(crate) memory_ttl: Duration,
+    pub(crate) front: Front,
     /// For how long past its time an entry can be of use.
     pub(crate) grace: Duration,
     /// How long a lease lasts that is not kept.
@@ -57,9 +55,9 @@ impl RedisStore {
     pub(crate) fn spawn(settings: RedisSettings) -> Result<Self, StoreError> {
         let runtime = Handle::try_current()
             .map_err(|_| StoreError::new("redis", "it spawns tasks: build the cache in a tokio runtime"))?;
-        let RedisSettings { redis, codec, clock, front, memory_ttl, grace, lease, bound } = settings;
+        let RedisSettings { redis, codec, clock, front, grace, lease, bound } = settings;
         let (queue, jobs) = Queue::new();
-        let rest = Rest { memory_ttl, grace, lease, bound };
+        let rest = Rest { grace, lease, bound };
         let shared = Arc::new(Shared::new(redis, codec, clock, front, rest));
         let drops = shared.redis.subscribe(&shared.drops()).map_err(|error| failed(&error))?;
         runtime.spawn(write(Arc::clone(&shared), jobs));
@@ -69,13 +67,7 @@ impl RedisStore {
 
     /// What memory has, whether it can be trusted or not.
     fn in_memory(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
-        let is_kept = |entry: &Arc<Entry>| entry.leaves_at.is_none_or(|leaves_at| leaves_at > self.shared.clock.now());
-        self.shared.front.peek(key).filter(is_kept).or_else(|| self.shared.queued_entry(key))
-    }
-
-    fn for_front(&self, entry: &Entry) -> Arc<Entry> {
-        let leaves_at = self.shared.clock.now().checked_add(self.shared.memory_ttl);
-        Arc::new(entry.copy("memory", leaves_at))
+        self.shared.front.peek(key).or_else(|| self.shared.queued_entry(key))
     }
 
     async fn find(&self, keys: &[Key]) -> Vec<Option<Arc<Entry>>> {
@@ -124,15 +116,19 @@ impl Store for RedisStore {
         Box::pin(async move { Ok(self.find(keys).await) })
     }
 
-    fn promote(&self, key: Lent<'_>, entry: &Entry) {
+    fn removals(&self) -> u64 {
+        self.shared.front.removals()
+    }
+
+    fn promote(&self, key: Lent<'_>, entry: &Entry, removals: u64) {
         if entry.tier != "memory" {
-            self.shared.front.put_unless_newer(key.to_key(), self.for_front(entry));
+            self.shared.front.promote(key, entry, removals);
         }
     }
 
     /// It is at hand at once, and in Redis soon.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
-        let kept = self.shared.front.put(key.clone(), self.for_front(&entry));
+        let kept = self.shared.front.put(key.clone(), &entry);
         let mut tickets = self.shared.unhold(&key).into_iter();
         let ticket = tickets.next();
         // Two calls of different priority have the same answer.
@@ -154,14 +150,18 @@ impl Store for RedisStore {
 
     /// In memory alone: what another process has put into Redis since may be of use. The server lets go of it in time.
     fn discard(&self, key: Lent<'_>, entry: &Entry) {
-        self.shared.front.discard(key, entry);
+        self.shared.front.memory.discard(key, entry);
         self.shared.discard(&key.to_key(), entry.source.begun);
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
-        drop(self.shared.front.remove(key));
+        self.shared.front.remove(key);
         self.shared.dequeue(key, None);
-        Box::pin(self.queue.remove(self.shared.spot(&self.shared.codec.name(key))))
+        Box::pin(async move {
+            let removed = self.queue.remove(self.shared.spot(&self.shared.codec.name(key))).await;
+            self.shared.front.remove(key);
+            removed
+        })
     }
 
     fn invalidate(&self, tag: Option<&Tag>, _: Moment) -> Far<'_, ()> {
@@ -208,7 +208,7 @@ impl Store for RedisStore {
     }
 
     fn evictions(&self) -> u64 {
-        self.shared.front.evictions()
+        self.shared.front.memory.evictions()
     }
 
     fn close(&self) -> Far<'_, ()> {

@@ -22,7 +22,7 @@ pub(super) fn write(name: &Name, stored_at: u64, sealed: &[u8]) -> Vec<u8> {
 }
 
 /// What makes out a value, if it is one of ours.
-pub(super) fn read(value: &Bytes) -> Option<(Name, Bytes)> {
+pub(crate) fn read(value: &Bytes) -> Option<(Name, Bytes)> {
     let name = Name::read(value.get(NAME_AT..HEAD_BYTES)?)?;
     Some((name, value.slice(HEAD_BYTES..)))
 }

@@ -81,11 +81,9 @@ pub(crate) async fn a_forgotten_tenant_leaves_no_bytes_and_others_stay(place: Pl
     let upstream = Upstream::default();
     let cache = place.open();
     let provider = provider(&upstream, &cache);
-    for n in 0..20 {
-        for tenant in ["acme", "umbrella"] {
-            provider.chat(Call::new(tenant, ChatRequest::new("m").user(format!("{n}")))).await.unwrap();
-        }
-    }
+    let question = |n| ChatRequest::new("m").user(format!("{n}"));
+    let calls = (0..20).flat_map(|n| ["acme", "umbrella"].map(|tenant| provider.chat(Call::new(tenant, question(n)))));
+    assert!(futures_util::future::join_all(calls).await.iter().all(Result::is_ok));
     let key = cache.key("umbrella", "own", "x").unwrap();
     cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(7u8) }).await.unwrap();
     cache.forget("umbrella").await.unwrap();

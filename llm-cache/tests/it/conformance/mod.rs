@@ -65,7 +65,8 @@ impl Place {
     #[cfg(feature = "redis")]
     pub(crate) fn redis(url: &str, certificate: Option<&str>, prefix: &str) -> Self {
         let patience = Duration::from_secs(20);
-        let mut builder = llm_cache::llm_redis::Redis::builder(url).prefix(prefix).call_timeout(patience);
+        let builder = llm_cache::llm_redis::Redis::builder(url).prefix(prefix);
+        let mut builder = builder.call_timeout(patience).connect_timeout(patience);
         if let Some(certificate) = certificate {
             builder = builder.root_certificates(certificate);
         }

@@ -1,6 +1,6 @@
 //! The conformance suite over each kind of Redis: one server for all its cases, which run beside each other.
 
-use llm_testkit::redis::{RedisCluster, RedisServer};
+use llm_testkit::redis::RedisServer;
 
 use crate::conformance::{Place, over_redis};
 
@@ -26,6 +26,13 @@ async fn every_case_holds_with_tls() {
 #[cfg(feature = "redis-cluster")]
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_holds_on_a_cluster_of_three() {
-    let cluster = RedisCluster::spawn();
+    let cluster = llm_testkit::redis::RedisCluster::spawn();
     over_redis(|name| Place::redis(&cluster.url(), None, name)).await;
+}
+
+#[cfg(all(feature = "redis-cluster", feature = "redis-tls"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn every_case_holds_on_a_cluster_with_tls() {
+    let cluster = llm_testkit::redis::RedisCluster::spawn_with_tls();
+    over_redis(|name| Place::redis(&cluster.url(), cluster.certificate(), name)).await;
 }

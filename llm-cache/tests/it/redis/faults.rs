@@ -180,6 +180,20 @@ async fn a_read_only_replica() {
     recovers(&cache, &server.url()).await;
 }
 
+#[cfg(feature = "redis-cluster")]
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_of_a_cluster_down() {
+    let mut cluster = llm_testkit::redis::RedisCluster::spawn();
+    let load = Load::on(&cluster.url());
+    load.calls(200).await;
+    cluster.nodes_mut()[2].kill();
+    load.calls(400).await;
+    cluster.nodes_mut()[2].restart();
+    cluster.wait_until_whole();
+    let cache = load.end("one node of a Cluster down").await;
+    recovers(&cache, &cluster.url()).await;
+}
+
 #[tokio::test]
 async fn flushed() {
     let server = RedisServer::spawn();

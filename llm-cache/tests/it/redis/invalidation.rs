@@ -1,84 +1,111 @@
 //! What one process invalidates is served by none, within the bound.
 
 use std::{
+    cell::{Cell, RefCell},
     io,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use llm_cache::{Cache, Tag};
+use llm_core::{Clock, SystemClock};
 use llm_testkit::redis::RedisServer;
 use tokio::time::{Instant, sleep};
 
-use super::{is_full, key, not_asked, open, put};
+use super::{
+    child::{Child, ready},
+    is_full, key, not_asked, open, put,
+};
 
-/// The versions that were invalidated, and when that was done.
-#[derive(Default)]
-struct History(Mutex<Vec<(Instant, u64)>>);
+/// How soon what is invalidated in the race is served by nobody.
+const BOUND: Duration = Duration::from_millis(100);
 
-impl History {
-    fn add(&self, version: u64) {
-        self.0.lock().expect("no test panics holding it").push((Instant::now(), version));
-    }
+/// Two moments, in microseconds since 1970, by the one clock of all processes of this machine.
+type Pair = (u64, u64);
 
-    /// The oldest version that may be served to whoever asks now.
-    fn oldest(&self, bound: Duration) -> u64 {
-        let done = self.0.lock().expect("no test panics holding it");
-        done.iter().rev().find(|(at, _)| at.elapsed() >= bound).map_or(0, |(_, version)| *version)
-    }
+fn now() -> u64 {
+    let since = SystemClock.now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
+    u64::try_from(since.as_micros()).expect("a moment of this age")
 }
 
-async fn read(
-    cache: Cache,
-    version: Arc<AtomicU64>,
-    history: Arc<History>,
-    bound: Duration,
-    stop: Arc<AtomicBool>,
-) -> u64 {
-    let mut reads = 0;
-    while !stop.load(Ordering::Relaxed) {
-        let oldest = history.oldest(bound);
-        let version = Arc::clone(&version);
-        let call = move || async move {
-            let known = version.load(Ordering::SeqCst);
-            sleep(Duration::from_millis(2)).await;
-            Ok::<_, io::Error>(known)
-        };
-        let got = *cache.get_or_call(&key(reads % 3), call).await.expect("it is answered").value;
-        assert!(got >= oldest, "version {got} was served after {oldest} had been invalidated for {bound:?}");
-        reads += 1;
-    }
-    u64::from(reads)
+/// A child's part: drops all answers again and again, while it asks for them all the time. An answer is the moment when
+/// its call was made.
+pub(super) async fn race(redis: &str, rounds: u32) {
+    let url = format!("{redis}?call_timeout=20s&invalidated_within={}ms", BOUND.as_millis());
+    let cache = Cache::builder("tests").open(&url).expect("the address is right");
+    // When somebody asked, and the answer; when an invalidation began, and when it was done.
+    let (reads, drops, racing) = (RefCell::new(Vec::<Pair>::new()), RefCell::new(Vec::<Pair>::new()), Cell::new(true));
+    let call = || async {
+        let made = now();
+        sleep(Duration::from_millis(2)).await;
+        Ok::<_, io::Error>(made)
+    };
+    let read = async |question| {
+        while racing.get() {
+            let asked = now();
+            let answer = *cache.get_or_call(&key(question), call).await.expect("it is answered").value;
+            reads.borrow_mut().push((asked, answer));
+            sleep(Duration::from_micros(500)).await;
+        }
+    };
+    let drop_all = async {
+        for round in 0..rounds {
+            let began = now();
+            cache.invalidate(Tag::tenant("acme")).await.expect("it is remembered");
+            drops.borrow_mut().push((began, now()));
+            sleep(Duration::from_millis(u64::from(round % 7 * 4))).await;
+        }
+        sleep(BOUND * 2).await;
+        racing.set(false);
+    };
+    ready();
+    tokio::join!(read(0), read(1), read(0), drop_all);
+    let line = |pairs: &[Pair]| pairs.iter().map(|(a, b)| format!("{a}:{b}")).collect::<Vec<_>>().join(",");
+    println!("child reads {}", line(&reads.borrow()));
+    println!("child drops {}", line(&drops.borrow()));
+    println!("child hits {}", cache.stats().hits);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_invalidated_is_served_after_the_bound() {
-    let rounds = if is_full() { 1_000 } else { 60 };
+fn pairs(line: &str) -> Vec<Pair> {
+    let number = |text: &str| text.parse().expect("a child prints numbers");
+    line.split(',').filter_map(|pair| pair.split_once(':')).map(|(a, b)| (number(a), number(b))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_invalidated_is_served_after_the_bound_by_either_of_two_processes() {
     let server = RedisServer::spawn();
-    let bound = Duration::from_millis(100);
-    let caches = [0, 1].map(|_| open(&server, |builder| builder.invalidated_within(bound)));
-    let (version, history) = (Arc::new(AtomicU64::new(0)), Arc::new(History::default()));
-    let stop = Arc::new(AtomicBool::new(false));
-    let readers: Vec<_> = [0, 1, 0, 1]
-        .map(|at: usize| tokio::spawn(read(caches[at].clone(), version.clone(), history.clone(), bound, stop.clone())))
-        .into();
-    for round in 0..rounds {
-        let next = version.fetch_add(1, Ordering::SeqCst) + 1;
-        caches[round % 2].invalidate(Tag::tenant("acme")).await.unwrap();
-        history.add(next);
-        sleep(Duration::from_millis(round as u64 % 7 * 3)).await;
+    two_race(&server.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_invalidated_is_served_after_the_bound_even_if_no_message_arrives() {
+    let server = RedisServer::spawn();
+    server.command(&["ACL", "SETUSER", "deaf", "on", ">password", "~*", "&*", "+@all", "-subscribe"]).unwrap();
+    two_race(&server.url().replace("//", "//deaf:password@")).await;
+}
+
+async fn two_race(url: &str) {
+    let rounds = if is_full() { 1_000 } else { 40 };
+    let mut children = [0, 1].map(|_| Child::spawn(&format!("race {url} {}", rounds / 2)));
+    let told = tokio::task::spawn_blocking(move || {
+        children.iter_mut().for_each(Child::go);
+        children.map(|mut child| ["reads", "drops", "hits"].map(|what| child.waits_for(what)))
+    });
+    let (mut reads, mut drops, mut hits) = (Vec::new(), Vec::new(), 0);
+    for [read, dropped, hit] in told.await.expect("the children go on") {
+        reads.extend(pairs(&read));
+        drops.extend(pairs(&dropped));
+        hits += hit.parse::<usize>().expect("a child prints a number");
     }
-    stop.store(true, Ordering::Relaxed);
-    let mut reads = 0;
-    for reader in readers {
-        reads += reader.await.unwrap();
+    drops.sort_unstable_by_key(|(_, done)| *done);
+    let mut longest = 0;
+    for (asked, made) in &reads {
+        // The first of those done before, which began after the call was made.
+        let dropped = drops.iter().take_while(|(_, done)| done < asked).find(|(began, _)| made < began);
+        longest = dropped.map_or(longest, |(_, done)| longest.max(asked - done));
     }
-    let hits: u64 = caches.iter().map(|cache| cache.stats().hits).sum();
-    println!("{rounds} rounds, {reads} reads, {hits} hits");
-    assert!(hits > 0 && reads > rounds as u64);
+    println!("{rounds} rounds, {} reads, {hits} hits, an old answer was served for at most {longest} µs", reads.len());
+    assert!(u128::from(longest) < BOUND.as_micros(), "an answer was served {longest} µs after it was dropped");
+    assert!(drops.len() == rounds && hits > rounds && reads.len() > 2 * rounds);
 }
 
 #[tokio::test]
@@ -121,4 +148,18 @@ async fn a_clear_and_a_tag_reach_another_process() {
     one.close().await.unwrap();
     one.remove(&key(2)).await.unwrap();
     assert!(other.get_or_call(&key(2), not_asked).await.is_err());
+}
+
+#[tokio::test]
+async fn whoever_fetches_what_is_being_removed_does_not_keep_it() {
+    let server = RedisServer::spawn();
+    let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
+    for n in 0..50 {
+        put(&one, n).await;
+        one.close().await.unwrap();
+        let key = key(n);
+        let (_, removed) = tokio::join!(other.get_or_call(&key, not_asked), other.remove(&key));
+        removed.unwrap();
+        assert!(other.get_or_call(&key, not_asked).await.is_err(), "{n} was removed");
+    }
 }

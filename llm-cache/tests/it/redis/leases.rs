@@ -5,7 +5,10 @@ use std::{io, sync::Arc, time::Duration};
 use llm_cache::CacheLayer;
 use llm_core::{ErrorKind, Origin, into_provider, into_service};
 use llm_testkit::redis::RedisServer;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 use tower::ServiceBuilder;
 
 use super::{ALLOWANCE, key, not_asked, open};
@@ -45,7 +48,7 @@ async fn whoever_has_no_time_to_wait_makes_a_call_of_his_own() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let mut call = ask("a");
-    call.deadline = Some((Instant::now() + Duration::from_secs(4)).into_std());
+    call.deadline = Some((Instant::now() + Duration::from_millis(1_500)).into_std());
     assert_eq!(provider.chat(call).await.unwrap().receipt.origin(), Origin::Vendor);
     assert_eq!((upstream.calls(), other.stats().awaited), (1, 1));
     stuck.abort();
@@ -67,6 +70,41 @@ async fn a_failed_call_lets_each_process_ask_once_at_once() {
         assert_eq!(reply.unwrap_err().kind(), ErrorKind::Server);
     }
     assert!((1..=4).contains(&upstream.calls()), "{}", upstream.calls());
+}
+
+#[tokio::test]
+async fn whoever_has_lost_his_lease_sends_nobody_away_from_the_next() {
+    let server = RedisServer::spawn();
+    let [one, two, three] = [0, 1, 2].map(|_| open(&server, |builder| builder));
+    let ask = |cache: &llm_cache::Cache, answer: oneshot::Receiver<Result<u32, io::Error>>| {
+        let cache = cache.clone();
+        let call = || async move { answer.await.expect("it is told") };
+        tokio::spawn(async move { cache.get_or_call(&key(1), call).await.map(|got| *got.value).ok() })
+    };
+    let [(fail, first), (answer, second), (unused, third)] = [0, 1, 2].map(|_| oneshot::channel());
+    let first = ask(&one, first);
+    while one.stats().leased == 0 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    // As if the first had been held up for longer than his lease.
+    let lease = server.command(&["KEYS", "*:lease:*"]).unwrap();
+    server.command(&["DEL", &lease]).unwrap();
+    let second = ask(&two, second);
+    while two.stats().leased == 0 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    drop(unused);
+    let third = ask(&three, third);
+    // What is invalidated has a channel too.
+    while server.command(&["PUBSUB", "CHANNELS", "*:wake"]).unwrap().lines().count() < 2 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    fail.send(Err(io::Error::other("as asked"))).unwrap();
+    assert_eq!(first.await.unwrap(), None);
+    one.close().await.unwrap();
+    answer.send(Ok(7)).unwrap();
+    assert_eq!((second.await.unwrap(), third.await.unwrap()), (Some(7), Some(7)));
+    assert_eq!(three.stats().misses, 0);
 }
 
 #[tokio::test]
@@ -109,7 +147,7 @@ async fn a_long_call_keeps_its_lease() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let waiter = tokio::spawn(async move { other.get_or_call(&key(1), not_asked).await.map(|got| *got.value) });
-    tokio::time::sleep(lease * 2).await;
+    tokio::time::sleep(lease * 4 / 3).await;
     answer.send(7).unwrap();
     assert_eq!((leader.await.unwrap().unwrap(), waiter.await.unwrap().unwrap()), (7, 7));
     assert_eq!(one.stats().lost_leases, 0);

@@ -1,5 +1,6 @@
 //! The cache over real Redis servers. No virtual time: what is asserted of waiting has generous bounds.
 
+mod child;
 mod conformance;
 mod faults;
 mod invalidation;

@@ -1,4 +1,4 @@
-//! How often Redis is asked.
+//! How often Redis is asked, by its own count. A script that was called counts as `evalsha`, and what it does counts too.
 
 use std::{io, time::Duration};
 
@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 
 use super::{handle, key, not_asked, put};
 
-/// A cache whose round trips can be counted: nothing is asked behind the calls.
-async fn counted(server: &RedisServer, first: u32) -> (Cache, Redis) {
+/// A cache behind which nothing is asked but for calls.
+async fn quiet(server: &RedisServer, first: u32) -> (Cache, Redis) {
     let redis = handle(server);
     let hour = Duration::from_secs(3600);
     let cache = Cache::builder("tests").redis(redis.clone()).invalidated_within(hour).build();
@@ -24,34 +24,71 @@ async fn counted(server: &RedisServer, first: u32) -> (Cache, Redis) {
     (cache, redis)
 }
 
+/// What the server did since it was asked last.
+fn done(server: &RedisServer) -> String {
+    let stats = server.command(&["INFO", "commandstats"]).expect("it answers");
+    server.command(&["CONFIG", "RESETSTAT"]).expect("it may be asked");
+    let mut done: Vec<_> = stats.lines().filter_map(command).collect();
+    done.sort_unstable();
+    done.join(" ")
+}
+
+/// `get=1`, of a line `cmdstat_get:calls=1,usec=…`.
+fn command(line: &str) -> Option<String> {
+    let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+    let ours = name != "info" && !name.starts_with("config");
+    ours.then(|| format!("{name}={}", rest.split(',').next().unwrap_or_default()))
+}
+
 #[tokio::test]
 async fn one_for_a_hit_two_for_a_miss_and_one_behind_it() {
     let server = RedisServer::spawn();
-    let ((one, _), (other, redis)) = (counted(&server, 100).await, counted(&server, 200).await);
-    let mut before = redis.stats().calls;
-    let mut trips = || {
-        let now = redis.stats().calls;
-        now - std::mem::replace(&mut before, now)
-    };
+    let ((one, _), (other, _)) = (quiet(&server, 100).await, quiet(&server, 200).await);
     put(&one, 1).await;
     one.close().await.unwrap();
+    done(&server);
     other.get_or_call(&key(1), not_asked).await.unwrap();
-    assert_eq!(trips(), 1, "a hit");
+    assert_eq!(done(&server), "get=1", "a hit");
     other.get_or_call(&key(1), not_asked).await.unwrap();
-    assert_eq!(trips(), 0, "a hit in memory");
-    let count = {
-        let (redis, before) = (redis.clone(), redis.stats().calls);
-        move || async move { Ok::<_, io::Error>(redis.stats().calls - before) }
+    assert_eq!(done(&server), "", "a hit in memory");
+
+    let (asked, was_asked) = oneshot::channel();
+    let (answer, answered) = oneshot::channel();
+    let call = move || async move {
+        asked.send(()).unwrap();
+        answered.await.map_err(io::Error::other)
     };
-    let on_the_way = *other.get_or_call(&key(2), count).await.unwrap().value;
+    let key = key(2);
+    let (got, ()) = tokio::join!(other.get_or_call(&key, call), async {
+        was_asked.await.unwrap();
+        assert_eq!(done(&server), "evalsha=1 get=1 getrange=1 set=1", "a miss that leads looks and asks for the lease");
+        answer.send(7).unwrap();
+    });
+    assert_eq!(*got.unwrap().value, 7);
     other.close().await.unwrap();
-    assert_eq!((on_the_way, trips()), (2, 3), "a miss that leads, and its answer's way into Redis");
+    assert_eq!(done(&server), "del=1 evalsha=1 get=1 publish=1 set=1", "its answer is written, and its lease ended");
+}
+
+#[tokio::test]
+async fn one_for_whoever_waits_in_the_process() {
+    let server = RedisServer::spawn();
+    let (cache, _) = quiet(&server, 100).await;
+    done(&server);
+    let question = key(1);
+    let slow = || async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok::<u32, io::Error>(7)
+    };
+    let askers = (0..10).map(|_| cache.get_or_call(&question, slow));
+    assert!(futures_util::future::join_all(askers).await.iter().all(Result::is_ok));
+    cache.close().await.unwrap();
+    assert_eq!(done(&server), "del=1 evalsha=2 get=11 getrange=1 publish=1 set=2", "each looks, one leads and writes");
 }
 
 #[tokio::test]
 async fn four_for_whoever_waits_for_another_process() {
     let server = RedisServer::spawn();
-    let ((one, _), (other, redis)) = (counted(&server, 100).await, counted(&server, 200).await);
+    let ((one, _), (other, redis)) = (quiet(&server, 100).await, quiet(&server, 200).await);
     let (answer, answered) = oneshot::channel();
     let leader = tokio::spawn({
         let one = one.clone();
@@ -62,12 +99,20 @@ async fn four_for_whoever_waits_for_another_process() {
     while one.stats().leased < 2 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    done(&server);
     let before = redis.stats().calls;
     let waiter = tokio::spawn(async move { other.get_or_call(&key(1), not_asked).await.map(|got| *got.value) });
     while redis.stats().calls < before + 3 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    let waiting = done(&server);
+    assert_eq!(waiting, "evalsha=2 get=3 getrange=2 pttl=2 set=2 subscribe=1", "look, ask for the lease, look again");
     answer.send(7).unwrap();
     assert_eq!((leader.await.unwrap().unwrap(), waiter.await.unwrap().unwrap()), (7, 7));
-    assert_eq!(redis.stats().calls - before, 4, "look, ask for the lease, look when it listens, look when it is woken");
+    let woken = done(&server);
+    assert!(
+        woken.contains("evalsha=2") && woken.contains("getrange=1"),
+        "the answer is written, and looked at: {woken}"
+    );
+    assert_eq!(redis.stats().calls - before, 4);
 }

@@ -1,0 +1,84 @@
+//! This program again, as another process that shares the server.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+};
+
+use tokio::runtime::Builder;
+
+use super::{invalidation, processes};
+
+/// Tells a child what to do.
+const CHILD: &str = "LLM_CACHE_TEST_PROCESS";
+
+/// Another process; killed on drop.
+pub(super) struct Child {
+    process: std::process::Child,
+    go: std::process::ChildStdin,
+    says: BufReader<std::process::ChildStdout>,
+}
+
+impl Child {
+    /// A process that is ready for its part: the name of one, and what that is told.
+    pub(super) fn spawn(part: &str) -> Self {
+        let mut process = Command::new(std::env::current_exe().expect("this program has a path"))
+            .args(["redis::child::child", "--exact", "--nocapture"])
+            .env(CHILD, part)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("this program starts");
+        let go = process.stdin.take().expect("it is piped");
+        let says = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut child = Self { process, go, says };
+        child.waits_for("ready");
+        child
+    }
+
+    pub(super) fn go(&mut self) {
+        writeln!(self.go, "go").expect("it listens");
+    }
+
+    /// The rest of the line that begins so.
+    pub(super) fn waits_for(&mut self, wanted: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.says.read_line(&mut line).expect("it speaks") > 0, "it ended before it said {wanted:?}");
+            // The test harness writes before what is printed first.
+            if let Some((_, rest)) = line.split_once(&format!("child {wanted}")) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What a child says first; then it waits until it is told to go.
+pub(super) fn ready() {
+    println!("child ready");
+    std::io::stdin().read_line(&mut String::new()).expect("the parent writes");
+}
+
+/// The child.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "this is the edge of the child process")]
+fn child() {
+    let Ok(told) = std::env::var(CHILD) else { return };
+    let told: Vec<_> = told.split(' ').collect();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        match told[..] {
+            ["ask", redis, vendor, calls] => processes::ask(redis, vendor, calls.parse().unwrap()).await,
+            ["race", redis, rounds] => invalidation::race(redis, rounds.parse().unwrap()).await,
+            _ => panic!("no such part: {told:?}"),
+        }
+    });
+}
