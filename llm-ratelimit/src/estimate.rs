@@ -31,9 +31,10 @@ pub struct Question<'a> {
 
 /// Reserves what a call can take at most, so that a budget is never exceeded.
 ///
-/// Nothing in a request bounds what images and a vendor's own tools take. Unless
-/// [`unbounded_input`](Self::unbounded_input) says how much that can be, such calls are more than any limit on tokens or
-/// money allows, and are refused at once.
+/// Nothing in a request bounds what images, audio, files and a vendor's own tools take. Unless
+/// [`unbounded_input`](Self::unbounded_input) says how much that can be, limits on tokens and money refuse such calls at
+/// once ([`Reason::Unbounded`](crate::Reason)). What a vendor asks for each search beside its tokens is bounded by
+/// nothing: where it is more than was reserved, it is debt.
 #[derive(Clone, Copy, Debug)]
 pub struct UpperBound {
     unbounded_input: u64,

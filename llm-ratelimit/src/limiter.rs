@@ -16,6 +16,7 @@ use crate::{
     Actual, Aspect, Balance, Demand, Emergency, Event, LimiterBuilder, Plans, Reason, Refusal, Reservation, Sink,
     Standing, Standings, UnknownPrice,
     books::{Blocked, Books, Holds, Passed, Settled, Spot},
+    builder::is_free,
     counter::{Moment, Wait},
     emergency::Measures,
     pulse::Pulse,
@@ -105,11 +106,12 @@ impl Limiter {
     ///
     /// A limit has no room for it, or it can never pass: see [`Reason`].
     pub fn try_reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        let outcome = self.0.try_reserve(demand);
-        if let Err(refusal) = &outcome {
-            self.0.refused(refusal);
-        }
-        outcome
+        self.0.told(demand, self.0.try_reserve(demand, false))
+    }
+
+    /// Reserves more for a call that runs, at once: those who wait do not hold it up.
+    pub(crate) fn reserve_more(&self, demand: &Demand) -> Result<Reservation, Refusal> {
+        self.0.told(demand, self.0.try_reserve(demand, true))
     }
 
     /// Reserves all that a call may take, waiting for it as long as the builder's [`Waiting`](crate::Waiting), the call's
@@ -119,7 +121,19 @@ impl Limiter {
     ///
     /// As [`try_reserve`](Self::try_reserve); at once, where it is known that there will be no room in time.
     pub async fn reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        Queue::reserve(&self.0, demand).await.inspect_err(|refusal| self.0.refused(refusal))
+        self.0.told(demand, Queue::reserve(&self.0, demand).await)
+    }
+
+    /// Whether a limit of a tenant counts in calendar windows.
+    pub(crate) fn counts_windows(&self, tenant: &str) -> bool {
+        self.0.rules.load().of(tenant).has_windows()
+    }
+
+    /// A refusal that has nothing to do with what is left, counted.
+    pub(crate) fn refuse(&self, demand: &Demand, reason: Reason) -> Refusal {
+        let refusal = Refusal::new(reason, self.plan_of(&demand.tenant));
+        self.0.refused(&refusal);
+        refusal
     }
 
     /// How the limits of a call stand, without reserving anything.
@@ -257,15 +271,25 @@ impl Inner {
         }
     }
 
-    pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand) -> Result<Reservation, Refusal> {
+    /// Reserves at once or not at all. Who runs already is not held up by those who wait.
+    pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand, runs: bool) -> Result<Reservation, Refusal> {
         if let Some(reservation) = self.reserve_own(demand) {
             return Ok(reservation);
         }
         let rules = self.rules.load();
         let plan = rules.of(&demand.tenant);
         let demand = self.priced(demand, plan)?;
-        let holds = self.decide(&demand, plan, false).map_err(|denied| self.refusal(&demand, plan, denied))?;
+        let holds = self.decide(&demand, plan, runs).map_err(|denied| self.refusal(&demand, plan, denied))?;
         Ok(Reservation::new(Arc::clone(self), holds))
+    }
+
+    /// Counts what is refused. What was taken while the limiter was being closed goes back: nobody waits for it to settle.
+    fn told(&self, demand: &Demand, outcome: Result<Reservation, Refusal>) -> Result<Reservation, Refusal> {
+        let outcome = outcome.and_then(|reservation| match self.closed.load(Relaxed) {
+            true => Err(Refusal::new(Reason::Closed, Arc::clone(&self.rules.load().of(&demand.tenant).name))),
+            false => Ok(reservation),
+        });
+        outcome.inspect_err(|refusal| self.refused(refusal))
     }
 
     /// The short way to a reservation, for calls that need nothing but their tenant's own account, in times that need no
@@ -318,6 +342,7 @@ impl Inner {
             Denied::Blocked(Blocked { spot, group, rule, wait }) => {
                 let behind = || spot.and_then(|spot| self.behind(demand, plan, group, spot));
                 let (reason, after) = match wait {
+                    Wait::Ever if demand.is_unbounded() => (Reason::Unbounded, None),
                     Wait::Ever => (Reason::TooLarge, None),
                     Wait::Nanos(nanos) => (Reason::UsedUp, Some(Duration::from_nanos(nanos)).max(behind())),
                     Wait::Unknown | Wait::Not => (Reason::UsedUp, behind()),
@@ -343,18 +368,22 @@ impl Inner {
         for (kind, amount) in debts {
             telemetry::debt(kind, amount);
         }
-        for passed in passed {
-            self.tell(passed);
-        }
         for spot in awaited {
             self.queue.pump(self, spot);
         }
         if self.closed.load(SeqCst) {
             self.settled.notify_waiters();
         }
+        // Last, for what it calls is not ours.
+        for passed in passed {
+            self.tell(passed);
+        }
     }
 
     pub(crate) fn pump_all(self: &Arc<Self>) {
+        if self.measures.refuses() {
+            self.queue.shed(self);
+        }
         self.queue.pump_all(self);
     }
 
@@ -376,7 +405,7 @@ impl Inner {
         let listed = self.prices.as_ref().and_then(|prices| prices.current().cost(model, usage));
         match self.unknown_price {
             UnknownPrice::Refuse => listed,
-            UnknownPrice::Assume(price) => listed.or_else(|| price.cost(usage)),
+            UnknownPrice::Assume(price) => listed.or_else(|| price.cost(usage).filter(|_| !is_free(&price))),
         }
     }
 

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use self::{
@@ -90,7 +91,7 @@ impl Queue {
             return Err(inner.refusal(&demand, plan, denied));
         };
         let mut lines = inner.queue.lock();
-        // Once more under the lock: whoever gives room back from here on finds this call in its line.
+        // Once more under the lock: whoever gives room back to those who wait finds this call in its line.
         let blocked = match inner.decide(&demand, plan, false) {
             Ok(holds) => {
                 drop(lines);
@@ -118,7 +119,10 @@ impl Queue {
             return refuse(Reason::TooLate);
         }
         let waiter = Arc::new(Waiter::new(demand.into_owned(), deadline));
-        let after = lines.enter(inner, &waiter, place, &blocked);
+        let (mut after, spot) = (After::default(), place.spot);
+        if lines.enter(inner, &waiter, place, &blocked, &mut after) {
+            lines.pump(inner, spot, &mut after);
+        }
         drop(lines);
         after.run();
         Ok(Err(Ticket::new(Arc::clone(inner), waiter)))
@@ -147,6 +151,23 @@ impl Queue {
     pub(crate) fn pump_all(&self, inner: &Arc<Inner>) {
         let spots: Vec<Spot> = self.lock().lines.keys().copied().collect();
         spots.into_iter().for_each(|spot| self.pump(inner, spot));
+    }
+
+    /// Sends those away who wait and whom an operator sheds.
+    pub(crate) fn shed(&self, inner: &Arc<Inner>) {
+        let (rules, mut after) = (inner.rules.load(), After::default());
+        let mut lines = self.lock();
+        let shed = |waiter: &Waiter| {
+            let plan = &rules.of(&waiter.demand.tenant).name;
+            Some(Refusal::new(inner.measures.refuse(&waiter.demand, plan)?, Arc::clone(plan)))
+        };
+        let gone: Vec<_> = lines.lines.values_mut().flat_map(|line| line.part_with(shed)).collect();
+        for (waiter, refusal) in gone {
+            lines.leave(&waiter.demand);
+            after.wake.extend(waiter.end(Err(refusal)));
+        }
+        drop(lines);
+        after.run();
     }
 
     /// Sends everybody away.
@@ -208,17 +229,27 @@ impl Lines {
         Duration::from_nanos(nanos.saturating_add(ahead().unwrap_or(0)))
     }
 
-    fn enter(&mut self, inner: &Inner, waiter: &Arc<Waiter>, place: Place, blocked: &Blocked) -> After {
+    /// Puts a call into a line. Says whether the line is new: room that came back before it was there woke nobody, so it
+    /// is to be served once.
+    fn enter(
+        &mut self,
+        inner: &Inner,
+        waiter: &Arc<Waiter>,
+        place: Place,
+        blocked: &Blocked,
+        after: &mut After,
+    ) -> bool {
         self.tokens = self.tokens.saturating_add(waiter.demand.volume());
         self.calls += 1;
         waiter.set_place(Some(place.clone()));
-        inner.books.await_room(place.spot, true);
-        let line = self.lines.entry(place.spot).or_default();
-        let mut after = After::default();
-        if line.insert(&place, Arc::clone(waiter)) {
+        let is_new = !self.lines.contains_key(&place.spot);
+        if is_new {
+            inner.books.await_room(place.spot, true);
+        }
+        if self.lines.entry(place.spot).or_default().insert(&place, Arc::clone(waiter)) {
             after.wake.extend(waiter.alarm(alarm(blocked.wait)));
         }
-        after
+        is_new
     }
 
     fn leave(&mut self, demand: &Demand) {
@@ -226,7 +257,15 @@ impl Lines {
         self.calls -= 1;
     }
 
+    /// Serves a line, and the new lines that its calls go on to.
     fn pump(&mut self, inner: &Arc<Inner>, spot: Spot, after: &mut After) {
+        let mut spots = SmallVec::<[Spot; 4]>::from_slice(&[spot]);
+        while let Some(spot) = spots.pop() {
+            self.serve(inner, spot, after, &mut spots);
+        }
+    }
+
+    fn serve(&mut self, inner: &Arc<Inner>, spot: Spot, after: &mut After, new: &mut SmallVec<[Spot; 4]>) {
         let rules = inner.rules.load();
         while let Some(line) = self.lines.get_mut(&spot) {
             let Some((place, waiter)) = line.first() else {
@@ -235,7 +274,9 @@ impl Lines {
                 return;
             };
             let plan = rules.of(&waiter.demand.tenant);
-            let outcome = match inner.decide(&waiter.demand, plan, true) {
+            // Plans may have changed, so that what it costs matters only now.
+            let priced = inner.priced(&waiter.demand, plan).map_err(Denied::Refused);
+            let outcome = match priced.and_then(|demand| inner.decide(&demand, plan, true)) {
                 Ok(holds) => Ok(Reservation::new(Arc::clone(inner), holds)),
                 Err(Denied::Blocked(blocked)) if blocked.spot == Some(spot) && blocked.wait != Wait::Ever => {
                     after.wake.extend(waiter.alarm(alarm(blocked.wait)));
@@ -246,7 +287,10 @@ impl Lines {
                     line.remove(&place);
                     self.leave(&waiter.demand);
                     let place = self.place(&waiter.demand, plan, &blocked);
-                    after.wake.extend(self.enter(inner, &waiter, place, &blocked).wake);
+                    let to = place.spot;
+                    if self.enter(inner, &waiter, place, &blocked, after) {
+                        new.push(to);
+                    }
                     continue;
                 }
                 Err(denied) => Err(inner.refusal(&waiter.demand, plan, denied)),

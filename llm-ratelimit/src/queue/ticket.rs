@@ -132,7 +132,7 @@ impl Ticket {
         if let Some(outcome) = self.waiter.lock().outcome.take() {
             return outcome;
         }
-        match inner.try_reserve(&self.waiter.demand) {
+        match inner.try_reserve(&self.waiter.demand, false) {
             Ok(reservation) => Ok(reservation),
             Err(refusal) if refusal.reason() == Reason::UsedUp => Err(refusal.because(Reason::TooLate)),
             Err(refusal) => Err(refusal),

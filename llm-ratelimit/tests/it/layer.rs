@@ -188,17 +188,28 @@ async fn a_stream_that_exhausts_its_reservation_and_the_budget_is_finished_trunc
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_observer_cuts_nothing_off() {
+    let limiter = limits(["30 output tokens/day"]).clock(noon()).observe().build();
+    let words = std::iter::repeat_with(|| Ok(ChatEvent::Text { choice: 0, text: "word ".into() })).take(100);
+    let long = Rule::stream(words.chain([Ok(ChatEvent::Finish { choice: 0, reason: FinishReason::Stop })]));
+    let layer = RateLimitLayer::new(limiter).estimator(Ten).cut_off(CutOff::Abort);
+    let (words, error) = read(&*into_provider(layer.layer(Scripted::new().rule(long)))).await;
+    assert!(words == 100 && error.is_none(), "{words} words, {error:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn unknown_prices_are_refused_or_assumed_never_nothing() {
     let strange = || Call::new("acme", ChatRequest::new("strange-model").user("a").max_output_tokens(100));
     let price = Price { input: Rate::from_nanos(1_000_000), output: Rate::from_nanos(2_000_000), ..Price::default() };
-    for policy in [UnknownPrice::Refuse, UnknownPrice::Assume(price)] {
+    for policy in [UnknownPrice::Refuse, UnknownPrice::Assume(Price::default()), UnknownPrice::Assume(price)] {
         let limiter = limits(["$1/day"]).clock(noon()).prices(prices::openai()).unknown_price(policy).build();
         let answer = Rule::say("x").usage(Usage::new(1_000, 500));
         let provider = into_provider(RateLimitLayer::new(limiter.clone()).layer(Scripted::new().rule(answer)));
         match provider.chat(strange()).await {
-            Ok(_) => assert_eq!(spent(&limiter), [1_000 + 1_000]),
+            Ok(_) => assert_eq!((policy, spent(&limiter)), (UnknownPrice::Assume(price), vec![1_000 + 1_000])),
             Err(error) => {
-                assert_eq!((policy, error.code()), (UnknownPrice::Refuse, Some("unpriced")));
+                assert_ne!(policy, UnknownPrice::Assume(price));
+                assert_eq!(error.code(), Some("unpriced"));
             }
         }
     }

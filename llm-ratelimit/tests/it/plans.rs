@@ -105,3 +105,12 @@ fn an_idle_tenant_is_forgotten_by_the_way() {
     }
     assert!(limiter.stats().accounts < 200, "{}", limiter.stats().accounts);
 }
+
+#[test]
+fn headers_tell_a_tenant_that_has_used_nothing_too() {
+    let limiter = limits(["10/minute", "3 concurrent", "5k tokens/day"]).clock(noon()).build();
+    let headers = limiter.usage("new here").headers();
+    let value = |name: &str| headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str());
+    assert_eq!(value("x-ratelimit-remaining-requests"), Some("10"), "{headers:?}");
+    assert_eq!(value("x-ratelimit-remaining-tokens"), Some("5000"), "{headers:?}");
+}
