@@ -16,34 +16,38 @@ use crate::scratch::Scratch;
 
 const DIRECTORY: &str = "LLM_RATELIMIT_KILLED_IN";
 const VENDOR: &str = "LLM_RATELIMIT_KILLED_ASKS";
-const RECORDS: &str = "LLM_RATELIMIT_KILLED_RECORDS";
+const NUMBER: &str = "LLM_RATELIMIT_KILLED_AS";
 /// Free calls that say where the process is.
 const BEGIN: &str = "a-flush-begins";
 const DONE: &str = "a-flush-is-done";
 
-/// After each kill the books show at least what the vendor billed: all of it where reservations are recorded before calls
-/// are sent, otherwise all that it had received before the last flush began.
+/// Each process adds to the books at least what the vendor billed it: all of it where reservations are recorded before
+/// calls are sent, otherwise all that the vendor had received before the last flush began.
 #[tokio::test]
 async fn the_books_show_what_was_billed_however_often_the_process_is_killed() {
     let (scratch, vendor) = (Scratch::new(), vendor());
     let server = vendor.serve().await;
-    let (mut shown, mut lost) = (0, 0);
+    let mut added = Vec::new();
     for kill in 0..kills() {
-        let (before, records) = (vendor.books().len(), kill % 2 == 0);
-        let mut child = start(scratch.path(), &server.base_url(), records);
+        let mut child = start(scratch.path(), &server.base_url(), kill);
         let enough = vendor.calls() + 4 + kill * 37 % 90;
         let called = vendor.wait_until(|vendor| vendor.calls() >= enough);
         tokio::time::timeout(Duration::from_secs(60), called).await.expect("the process calls the vendor");
         child.kill().expect("it still runs");
         child.wait().expect("it is a child");
-        vendor.wait_until(|vendor| vendor.in_flight() == 0).await;
-        let (all, durable) = billed(&vendor, before);
-        let was = std::mem::replace(&mut shown, books(scratch.path()));
-        let least = was + if records { all } else { durable };
-        assert!(shown >= least, "kill {kill}: the books show {shown}, and at least {least} were billed");
-        lost = lost.max((was + all).saturating_sub(shown));
+        let before: u64 = added.iter().sum();
+        added.push(books(scratch.path()).checked_sub(before).expect("nothing leaves the books"));
     }
-    let billed = vendor.total_billed();
+    vendor.wait_until(|vendor| vendor.in_flight() == 0).await;
+    // Only now, for the vendor may read what a process sent after that is gone.
+    let mut lost = 0;
+    for (kill, added) in (0..).zip(&added) {
+        let (all, durable) = billed(&vendor, kill);
+        let least = if records(kill) { all } else { durable };
+        assert!(*added >= least, "kill {kill}: {added} in the books, and at least {least} were billed");
+        lost = lost.max(all.saturating_sub(*added));
+    }
+    let (billed, shown) = (vendor.total_billed(), added.iter().sum::<u64>());
     println!("{} kills: billed {billed}, the books show {shown}, at most {lost} lost at a kill", kills());
     assert!(billed > 0 && vendor.books().iter().any(|bill| bill.model == DONE));
 }
@@ -59,9 +63,10 @@ async fn the_process_that_is_killed() {
     let limiter = Limiter::builder(plans).prices(prices::openai()).clock(clock).build();
     let every = Duration::from_millis(5);
     let bookkeeper = Bookkeeper::builder(store).every(every).within(Duration::from_secs(30)).start(&limiter).unwrap();
-    let client = OpenAi::new("no-real-key").unwrap().base_url(&address).unwrap();
+    let number = variable(NUMBER).unwrap();
+    let client = OpenAi::new(number.as_str()).unwrap().base_url(&address).unwrap();
     let layer = RateLimitLayer::new(limiter).estimator(UpperBound::new(1_000));
-    let layer = if variable(RECORDS).is_some() { layer.records_first(&bookkeeper) } else { layer };
+    let layer = if records(number.parse().unwrap()) { layer.records_first(&bookkeeper) } else { layer };
     let (bare, provider) = (into_provider(client.clone()), into_provider(layer.layer(client)));
     let question = |model: &str| Call::new("acme", ChatRequest::new(model).user("go on").max_output_tokens(200));
     let calls = join_all((0..8).map(|_| async {
@@ -85,18 +90,23 @@ fn vendor() -> Vendor {
     vendor.price(DONE, 0, 0, 0).answer_tokens(200..=200).latency(latency).keep_requests(0).build()
 }
 
-fn start(directory: &Path, vendor: &str, records: bool) -> Child {
+/// Every other process records first.
+fn records(kill: u64) -> bool {
+    kill.is_multiple_of(2)
+}
+
+/// Starts a process whose key is its number.
+fn start(directory: &Path, vendor: &str, kill: u64) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("this is a program"));
-    command.args(["kill::the_process_that_is_killed", "--exact"]).env(DIRECTORY, directory).env(VENDOR, vendor);
-    if records {
-        command.env(RECORDS, "1");
-    }
+    command.args(["kill::the_process_that_is_killed", "--exact"]);
+    command.env(DIRECTORY, directory).env(VENDOR, vendor).env(NUMBER, kill.to_string());
     command.stdout(Stdio::null()).spawn().expect("this program starts once more")
 }
 
-/// What was billed after so many bills: in all, and for calls that came before the last flush that was done began.
-fn billed(vendor: &Vendor, before: usize) -> (u64, u64) {
-    let mut bills = vendor.books().split_off(before);
+/// What a process was billed: in all, and for calls that came before the last flush that was done began.
+fn billed(vendor: &Vendor, kill: u64) -> (u64, u64) {
+    let mut bills = vendor.books();
+    bills.retain(|bill| bill.key == kill.to_string());
     bills.sort_unstable_by_key(|bill| bill.call);
     let flushes = bills.iter().filter(|bill| bill.model == DONE).count();
     let begun = bills.iter().filter(|bill| bill.model == BEGIN).map(|bill| bill.call).take(flushes);

@@ -108,7 +108,8 @@ impl Dialect for Anthropic {
     fn headers(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
         headers.insert(HeaderName::from_static("request-id"), value(facts.request_id));
         let Some(limits) = facts.limits else { return };
-        let rounded = |window: Window| Window { remaining: window.remaining.saturating_add(500) / 1_000 * 1_000, ..window };
+        let rounded =
+            |window: Window| Window { remaining: window.remaining.saturating_add(500) / 1_000 * 1_000, ..window };
         for (kind, window) in [
             ("requests", limits.requests),
             ("tokens", rounded(limits.tokens)),
