@@ -86,7 +86,8 @@ impl RateLimitLayer {
     /// Sends a call only once its reservation is in the bookkeeper's store, so that the books show what was sent however
     /// the process ends. It costs each call that counts in calendar windows a write to the disk, which it shares with
     /// those that come at the same time; where that takes longer than the bookkeeper's
-    /// [`within`](crate::BookkeeperBuilder::within), the call is refused ([`Reason::Unrecorded`](crate::Reason)).
+    /// [`within`](crate::BookkeeperBuilder::within), or once it is closed, the call is refused
+    /// ([`Reason::Unrecorded`](crate::Reason)).
     ///
     /// Further attempts, and what a stream asks for beyond its reservation, are written as other changes are: set
     /// [`attempts`](Self::attempts) to have them all recorded first. A limiter that observes waits for nothing.
