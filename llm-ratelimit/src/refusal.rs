@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use llm_core::{Error, ErrorKind};
 
-use crate::{Limit, Standings};
+use crate::{Limit, Standings, standing::Reset};
 
 /// Why a call may not pass. As an [`Error`], it is that error's source: [`Refusal::of`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl fmt::Display for Refusal {
             Reason::Closed => f.write_str("the limiter was closed")?,
         }
         match self.0.retry_after {
-            Some(after) => write!(f, "; try again in {after:.1?}"),
+            Some(after) => write!(f, "; try again in {}", Reset(after)),
             None => Ok(()),
         }
     }

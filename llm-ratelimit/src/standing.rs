@@ -79,7 +79,7 @@ impl FromIterator<Standing> for Standings {
 }
 
 /// `1h2m3.5s`, `250ms`.
-struct Reset(Duration);
+pub(crate) struct Reset(pub(crate) Duration);
 
 impl fmt::Display for Reset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

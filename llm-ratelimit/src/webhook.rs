@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     future::Future,
     sync::{
         Arc, Mutex, PoisonError,
@@ -12,7 +13,6 @@ use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use crate::{Event, Sink};
 
 /// Sends [`Event`]s as JSON to a chat, one after the other, with whatever client the application has.
-#[derive(Debug)]
 pub struct Webhook {
     form: Form,
     queue: Mutex<Option<mpsc::Sender<String>>>,
@@ -97,6 +97,12 @@ impl Sink for Webhook {
         if queue.is_none_or(|queue| queue.try_send(json).is_err()) {
             self.lost.fetch_add(1, Relaxed);
         }
+    }
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook").field("form", &self.form).field("lost", &self.lost()).finish_non_exhaustive()
     }
 }
 

@@ -96,6 +96,16 @@ async fn failed_calls_cost_what_they_say() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_panics_below_gives_its_slot_back_and_stays_spent_if_it_was_sent() {
+    let limiter = limiter(["1000 tokens/day", "3 concurrent"]);
+    let panics = Scripted::new().rule(Rule::answer(|_| panic!("as asked")));
+    let provider = into_provider(RateLimitLayer::new(limiter.clone()).estimator(Ten).layer(panics));
+    tokio::spawn(async move { provider.chat(question("a")).await }).await.unwrap_err();
+    assert_eq!(spent(&limiter), [10, 0]);
+    assert_eq!(limiter.close().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_tells_all_and_sends_nothing() {
     let scripted = Scripted::new();
     let limiter = limiter(["1/day", "5 proposals/month"]);
