@@ -137,8 +137,8 @@ proptest! {
         let mut tenants = [Tenant::default(); 2];
         let mut log: Vec<Entry> = Vec::new();
         let mut open: Vec<(usize, Reservation)> = Vec::new();
-        for tenant in 0..2 {
-            open.push((tenant, limiter.try_reserve(&ask(TENANTS[tenant]).tokens(1, 0)).expect("there is room")));
+        for (tenant, name) in TENANTS.into_iter().enumerate() {
+            open.push((tenant, limiter.try_reserve(&ask(name).tokens(1, 0)).expect("there is room")));
             log.push(Entry { tenant, at: 0, day: 0, tokens: 1, requests: 1, running: true });
         }
         let (mut now, mut latest, mut gave_back) = (0u64, 0, false);
