@@ -40,7 +40,8 @@ pub struct Waiting {
 impl Waiting {
     /// Calls wait for at most this long, or until their deadlines where those are sooner.
     ///
-    /// At most a million tokens and 10,000 calls wait at once, unless set otherwise.
+    /// At most a million tokens and 10,000 calls wait at once, unless set otherwise. Where no more may, the last calls of
+    /// the tenant of whom most waits make room for one of whom less does, and are refused.
     pub fn at_most(longest: Duration) -> Self {
         Self { max_tokens: 1_000_000, max_calls: 10_000, longest }
     }

@@ -57,7 +57,7 @@
 //!   fit says so at once.
 //! - **Waiting** ([`Waiting`]) is bounded by the deadline and by the tokens that wait. In the line for one account,
 //!   tenants are served by their plans' weights, and interactive calls before background ones, which get every sixteenth
-//!   turn. Whoever comes later does not take the room of those who wait.
+//!   turn. Whoever comes later does not take the room of those who wait, and nobody fills the queue for others.
 //! - **Plans change** at run time ([`Limiter::replace`]) without forgetting what was used: a counter belongs to what is
 //!   counted, over what time and for whom, not to how much is allowed.
 //! - **Memory is bounded.** An idle tenant is forgotten when it owes nothing and nothing of its windows is used. Where

@@ -215,6 +215,35 @@ proptest! {
         }
     }
 
+    /// As long as a refusal says, the call does not fit, and then it does.
+    #[test]
+    fn retry_after_is_when_it_fits(
+        calls in prop::collection::vec((0..300u64, 0..200u64, 0..40_000u64), 1..40),
+        (rate, burst) in (60..2_000u64, 300..600u64),
+        tokens in 1..300u64,
+    ) {
+        let clock = noon();
+        let each = [format!("{rate} tokens/minute burst {burst}"), "5000 tokens/day".to_owned(), "7/minute burst 3".to_owned()];
+        let plans = Plans::each(each.iter().map(String::as_str)).expect("they are right");
+        let limiter = Limiter::builder(plans).clock(clock.clone()).build();
+        let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0));
+        for (tokens, percent, pause) in calls {
+            if let Ok(reservation) = take(tokens) {
+                reservation.settle(used(tokens * percent / 100, 0));
+            }
+            clock.advance(Duration::from_millis(pause));
+        }
+        if let Err(refusal) = take(tokens) {
+            let after = refusal.retry_after().expect("it will fit");
+            // The clock shows whole microseconds.
+            let early = Duration::from_micros(u64::try_from(after.as_micros()).expect("soon").saturating_sub(1));
+            clock.advance(early);
+            prop_assert!(take(tokens).is_err() || after < Duration::from_micros(2), "it fits {after:?} too early");
+            clock.advance(Duration::from_micros(2));
+            prop_assert!(take(tokens).is_ok(), "it does not fit after {after:?}");
+        }
+    }
+
     /// Nothing that is used more than reserved is lost: the windows after pay for it, to the last token.
     #[test]
     fn every_excess_is_paid(calls in prop::collection::vec((1..100u64, 0..300u64, 0..30u64), 1..60)) {
