@@ -112,8 +112,24 @@ impl Learned {
         Self::default()
     }
 
+    /// Forgets a tenant. What all together have taken stays. To keep a handle on one that a layer has, give the layer an
+    /// `Arc` of it.
+    pub fn forget(&self, tenant: &str) {
+        self.lock().values_mut().for_each(|model| drop(model.tenants.remove(tenant)));
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Model>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E: Estimator + ?Sized> Estimator for Arc<E> {
+    fn estimate(&self, question: &Question<'_>) -> (u64, u64) {
+        (**self).estimate(question)
+    }
+
+    fn learn(&self, tenant: &Tenant, model: &str, estimate: &Estimate, usage: &Usage) {
+        (**self).learn(tenant, model, estimate, usage);
     }
 }
 
@@ -250,6 +266,9 @@ mod tests {
             learned.learn(&"long".into(), "m", &estimate, &Usage::new(1, 3_000));
         }
         assert!(ask(&learned, "long", request()).1 >= 3_000 && ask(&learned, "a", request()).1 <= 128);
+        let together = ask(&learned, "new here", request()).1;
+        learned.forget("a");
+        assert_eq!(ask(&learned, "a", request()).1, together, "it is as unknown as anybody");
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::{
     borrow::Cow,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
     },
     time::{Duration, SystemTime},
@@ -48,6 +48,8 @@ pub struct Limiter(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) books: Books,
     pub(crate) rules: ArcSwap<Rules>,
+    /// Rules are in two places, and one change at a time is made to both.
+    replacing: Mutex<()>,
     names: Names,
     pub(crate) queue: Queue,
     time: Time,
@@ -160,8 +162,11 @@ impl Limiter {
     /// month's five proposals become the month's fifty, and three of them are gone. Calls that wait are looked at again.
     pub fn replace(&self, plans: &Plans) {
         let rules = Arc::new(Rules::new(plans, &self.0.names));
-        self.0.rules.store(Arc::clone(&rules));
-        self.0.books.replace(&rules);
+        {
+            let _one = self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.rules.store(Arc::clone(&rules));
+            self.0.books.replace(&rules);
+        }
         self.0.pump_all();
     }
 
@@ -188,7 +193,8 @@ impl Limiter {
     }
 
     /// Forgets what a tenant has used, everywhere it was counted apart. What its running calls have reserved stays until
-    /// they settle. It looks at every account.
+    /// they settle. It looks at every account. What estimators know of it is theirs to forget: see
+    /// [`Learned::forget`](crate::Learned::forget).
     pub fn forget(&self, tenant: &str) {
         let groups = self.0.tenant_groups();
         self.0.books.forget(|group, values| {
@@ -255,6 +261,7 @@ impl Inner {
         Self {
             books: Books::new(max_accounts, &rules),
             rules: ArcSwap::new(rules),
+            replacing: Mutex::default(),
             names,
             queue: Queue::new(waiting),
             time: Time::of(clock),
@@ -284,12 +291,15 @@ impl Inner {
     }
 
     /// Counts what is refused. What was taken while the limiter was being closed goes back: nobody waits for it to settle.
-    fn told(&self, demand: &Demand, outcome: Result<Reservation, Refusal>) -> Result<Reservation, Refusal> {
-        let outcome = outcome.and_then(|reservation| match self.closed.load(Relaxed) {
-            true => Err(Refusal::new(Reason::Closed, Arc::clone(&self.rules.load().of(&demand.tenant).name))),
-            false => Ok(reservation),
-        });
-        outcome.inspect_err(|refusal| self.refused(refusal))
+    fn told(&self, demand: &Demand, mut outcome: Result<Reservation, Refusal>) -> Result<Reservation, Refusal> {
+        if self.closed.load(Relaxed) && outcome.is_ok() {
+            let plan = Arc::clone(&self.rules.load().of(&demand.tenant).name);
+            outcome = Err(Refusal::new(Reason::Closed, plan));
+        }
+        if let Err(refusal) = &outcome {
+            self.refused(refusal);
+        }
+        outcome
     }
 
     /// The short way to a reservation, for calls that need nothing but their tenant's own account, in times that need no

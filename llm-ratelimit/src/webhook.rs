@@ -83,11 +83,16 @@ impl Webhook {
 
     fn json(&self, event: &Event) -> String {
         match &self.form {
-            Form::Slack => serde_json::json!({"text": event.text()}),
+            Form::Slack => serde_json::json!({"text": escaped(&event.text())}),
             Form::Telegram { chat } => serde_json::json!({"chat_id": &**chat, "text": event.text()}),
         }
         .to_string()
     }
+}
+
+/// Slack takes what is in angle brackets for a command; a tenant's name must be none.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 impl Sink for Webhook {

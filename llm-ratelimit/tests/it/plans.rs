@@ -37,6 +37,29 @@ fn a_change_of_plan_keeps_what_was_used() {
     assert_eq!((left(), &*limiter.plan_of("a"), &*limiter.plan_of("b")), (vec![7], "pro", "free"));
 }
 
+/// Whichever came last is in force for all: the short way to a reservation and the long one read the same plans.
+#[test]
+fn plans_that_are_replaced_at_once_do_not_mix() {
+    let (one, many) = (Plans::each(["1/day"]).unwrap(), Plans::each(["1000/day"]).unwrap());
+    let limiter = Limiter::builder(one.clone()).clock(noon()).build();
+    let start = std::sync::Barrier::new(2);
+    for round in 0..1_000u32 {
+        std::thread::scope(|scope| {
+            for plans in [&one, &many] {
+                scope.spawn(|| {
+                    start.wait();
+                    limiter.replace(plans);
+                });
+            }
+        });
+        let tenant = round.to_string();
+        limiter.try_reserve(&ask(&tenant)).unwrap().settle(used(0, 0));
+        let amount = limiter.usage(&tenant).iter().next().unwrap().amount;
+        let second = limiter.try_reserve(&ask(&tenant)).map(|call| call.settle(used(0, 0)));
+        assert_eq!(second.is_ok(), amount > 1, "round {round}: the limit is {amount}");
+    }
+}
+
 #[test]
 fn lowering_a_limit_makes_no_debt() {
     let clock = noon();
