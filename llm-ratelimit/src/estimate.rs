@@ -115,7 +115,9 @@ impl Learned {
     /// Forgets a tenant. What all together have taken stays. To keep a handle on one that a layer has, give the layer an
     /// `Arc` of it.
     pub fn forget(&self, tenant: &str) {
-        self.lock().values_mut().for_each(|model| drop(model.tenants.remove(tenant)));
+        for model in self.lock().values_mut() {
+            model.tenants.remove(tenant);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Model>> {
