@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use llm_core::{Clock, Estimate, Price, Prices, Usd};
+use llm_core::{Clock, Estimate, Price, Prices, Usage, Usd};
 
 use crate::{Demand, Limiter, Plans, Sink, limiter::Inner};
 
@@ -25,7 +25,7 @@ pub enum UnknownPrice {
     /// It is refused.
     #[default]
     Refuse,
-    /// It costs as much as this.
+    /// It costs as much as this. If that is nothing, it is refused.
     Assume(Price),
 }
 
@@ -40,7 +40,8 @@ pub struct Waiting {
 impl Waiting {
     /// Calls wait for at most this long, or until their deadlines where those are sooner.
     ///
-    /// At most a million tokens and 10,000 calls wait at once, unless set otherwise.
+    /// At most a million tokens and 10,000 calls wait at once, unless set otherwise. Where no more may, the last calls of
+    /// the tenant of whom most waits make room for one of whom less does, and are refused.
     pub fn at_most(longest: Duration) -> Self {
         Self { max_tokens: 1_000_000, max_calls: 10_000, longest }
     }
@@ -139,14 +140,34 @@ impl UnknownPrice {
 
     fn bound_of(self, prices: Option<&Prices>, model: &str, demand: &Demand) -> Option<Usd> {
         let (input, output) = (demand.input, demand.output);
-        let estimate =
-            Estimate { input, input_bound: Some(input), output, output_bound: Some(output), ..Estimate::default() };
-        let listed = prices.and_then(|prices| prices.current().bound(model, &estimate));
+        let estimate = |input, output| Estimate {
+            input,
+            input_bound: Some(input),
+            output,
+            output_bound: Some(output),
+            ..Estimate::default()
+        };
+        let listed = prices.and_then(|prices| {
+            let prices = prices.current();
+            let bound = prices.bound(model, &estimate(input, output))?;
+            if !demand.opaque {
+                return Some(bound);
+            }
+            // Any of it may be audio.
+            let heard = prices.cost(model, &Usage { audio_input: input, ..Usage::new(input, 0) })?;
+            let said = prices.bound(model, &estimate(0, output))?;
+            Some(bound.max(heard + said))
+        });
         match self {
             Self::Refuse => listed,
-            Self::Assume(price) => Some(listed.unwrap_or_else(|| price.bound(input, output))),
+            Self::Assume(price) => listed.or_else(|| Some(price.bound(input, output)).filter(|_| !is_free(&price))),
         }
     }
+}
+
+/// Whether a stated price is none.
+pub(crate) fn is_free(price: &Price) -> bool {
+    price.bound(1_000_000, 1_000_000) == Usd::ZERO
 }
 
 impl std::fmt::Debug for LimiterBuilder {

@@ -97,6 +97,16 @@ impl CalendarUnit {
             Self::Month => "month",
         }
     }
+
+    /// More nanoseconds than any such window has, whatever its zone does to its clocks.
+    pub(crate) fn longest(self) -> u64 {
+        let days = match self {
+            Self::Day => 2,
+            Self::Week => 8,
+            Self::Month => 32,
+        };
+        days * 86_400_000_000_000
+    }
 }
 
 impl Zone {

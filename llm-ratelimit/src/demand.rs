@@ -40,6 +40,8 @@ pub struct Demand {
     unit: Option<Arc<str>>,
     /// Further models that the call may reach.
     reaches: Arc<[Arc<str>]>,
+    /// It holds what is no text (images, audio, files), or has the vendor find some.
+    pub(crate) opaque: bool,
 }
 
 /// What a call took in the end.
@@ -79,6 +81,7 @@ impl Demand {
             units: 1,
             unit: None,
             reaches: Arc::default(),
+            opaque: false,
         }
     }
 
@@ -177,6 +180,11 @@ impl Demand {
     /// The models that may be asked.
     pub(crate) fn models(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&*self.model).chain(self.reaches.iter().map(|model| &**model))
+    }
+
+    /// Whether somebody said that nothing bounds its tokens.
+    pub(crate) fn is_unbounded(&self) -> bool {
+        self.input == u64::MAX || self.output == u64::MAX
     }
 
     pub(crate) fn volume(&self) -> u64 {

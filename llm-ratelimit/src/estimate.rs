@@ -31,9 +31,10 @@ pub struct Question<'a> {
 
 /// Reserves what a call can take at most, so that a budget is never exceeded.
 ///
-/// Nothing in a request bounds what images and a vendor's own tools take. Unless
-/// [`unbounded_input`](Self::unbounded_input) says how much that can be, such calls are more than any limit on tokens or
-/// money allows, and are refused at once.
+/// Nothing in a request bounds what images, audio, files and a vendor's own tools take. Unless
+/// [`unbounded_input`](Self::unbounded_input) says how much that can be, limits on tokens and money refuse such calls at
+/// once ([`Reason::Unbounded`](crate::Reason)). What a vendor asks for each search beside its tokens is bounded by
+/// nothing: where it is more than was reserved, it is debt.
 #[derive(Clone, Copy, Debug)]
 pub struct UpperBound {
     unbounded_input: u64,
@@ -111,8 +112,26 @@ impl Learned {
         Self::default()
     }
 
+    /// Forgets a tenant. What all together have taken stays. To keep a handle on one that a layer has, give the layer an
+    /// `Arc` of it.
+    pub fn forget(&self, tenant: &str) {
+        for model in self.lock().values_mut() {
+            model.tenants.remove(tenant);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Model>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E: Estimator + ?Sized> Estimator for Arc<E> {
+    fn estimate(&self, question: &Question<'_>) -> (u64, u64) {
+        (**self).estimate(question)
+    }
+
+    fn learn(&self, tenant: &Tenant, model: &str, estimate: &Estimate, usage: &Usage) {
+        (**self).learn(tenant, model, estimate, usage);
     }
 }
 
@@ -249,6 +268,9 @@ mod tests {
             learned.learn(&"long".into(), "m", &estimate, &Usage::new(1, 3_000));
         }
         assert!(ask(&learned, "long", request()).1 >= 3_000 && ask(&learned, "a", request()).1 <= 128);
+        let together = ask(&learned, "new here", request()).1;
+        learned.forget("a");
+        assert_eq!(ask(&learned, "a", request()).1, together, "it is as unknown as anybody");
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use tower_layer::Layer;
 
-use crate::{Estimator, Learned, Limiter, RateLimit};
+use crate::{Bookkeeper, Estimator, Learned, Limiter, RateLimit, bookkeeper::Recorder};
 
 /// Puts a [`Limiter`] in front of a service.
 ///
@@ -17,6 +17,7 @@ pub struct RateLimitLayer {
     pub(crate) provider: Option<Arc<str>>,
     pub(crate) cut_off: CutOff,
     pub(crate) counts_hits: bool,
+    pub(crate) records: Option<Recorder>,
 }
 
 /// What becomes of a stream that says more than was reserved, when no budget is left for more.
@@ -37,8 +38,8 @@ impl RateLimitLayer {
     /// A layer over a limiter, with the estimator [`Learned`].
     pub fn new(limiter: Limiter) -> Self {
         let estimator = Arc::new(Learned::new());
-        let (attempts, reaches, provider, cut_off, counts_hits) = Default::default();
-        Self { limiter, estimator, attempts, reaches, provider, cut_off, counts_hits }
+        let (attempts, reaches, provider, cut_off, counts_hits, records) = Default::default();
+        Self { limiter, estimator, attempts, reaches, provider, cut_off, counts_hits, records }
     }
 
     /// Who says how many tokens to reserve: [`Learned`] by default. With [`UpperBound`](crate::UpperBound), budgets are not
@@ -79,6 +80,19 @@ impl RateLimitLayer {
     /// default they count as a request, with its units, and as no tokens and no money.
     pub fn counts_hits(mut self) -> Self {
         self.counts_hits = true;
+        self
+    }
+
+    /// Sends a call only once its reservation is in the bookkeeper's store, so that the books show what was sent however
+    /// the process ends. It costs each call that counts in calendar windows a write to the disk, which it shares with
+    /// those that come at the same time; where that takes longer than the bookkeeper's
+    /// [`within`](crate::BookkeeperBuilder::within), or once it is closed, the call is refused
+    /// ([`Reason::Unrecorded`](crate::Reason)).
+    ///
+    /// Further attempts, and what a stream asks for beyond its reservation, are written as other changes are: set
+    /// [`attempts`](Self::attempts) to have them all recorded first. A limiter that observes waits for nothing.
+    pub fn records_first(mut self, bookkeeper: &Bookkeeper) -> Self {
+        self.records = Some(bookkeeper.recorder());
         self
     }
 }

@@ -57,13 +57,14 @@
 //!   fit says so at once.
 //! - **Waiting** ([`Waiting`]) is bounded by the deadline and by the tokens that wait. In the line for one account,
 //!   tenants are served by their plans' weights, and interactive calls before background ones, which get every sixteenth
-//!   turn. Whoever comes later does not take the room of those who wait.
+//!   turn. Whoever comes later does not take the room of those who wait, and nobody fills the queue for others.
 //! - **Plans change** at run time ([`Limiter::replace`]) without forgetting what was used: a counter belongs to what is
 //!   counted, over what time and for whom, not to how much is allowed.
 //! - **Memory is bounded.** An idle tenant is forgotten when it owes nothing and nothing of its windows is used. Where
 //!   there is no room for one more ([`LimiterBuilder::max_accounts`]), those without room share a few accounts.
 //! - **Time** is the wall time of `llm_core::Clock`; the system's own is read every 10 ms and counted on in between. Set
 //!   back, it neither fills buckets nor brings back a window that is over; set ahead, it ends windows, and they stay ended.
+//!   Back from more than a window ahead, it has the window that it left end when the present one does.
 //!
 //! Counters are not `governor`'s: its cells are 32 bits wide, and it can neither give back what was not used, nor decide
 //! several quotas together, nor change one at run time. Tests hold these buckets against it, decision by decision. A
@@ -88,7 +89,7 @@
 //! # Telling
 //!
 //! A span `llm.ratelimit` for each call of the layer says how it came to its reservation, or why not
-//! (`llm.ratelimit.outcome`), and its plan. With feature `metrics`, a recorder is told the following; no tenant is a label.
+//! (`llm.ratelimit.outcome`), its plan, and whether that was only observed (`llm.ratelimit.observes`). With feature `metrics`, a recorder is told the following; no tenant is a label.
 //!
 //! | metric | kind | labels | counts |
 //! |---|---|---|---|

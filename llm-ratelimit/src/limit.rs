@@ -142,11 +142,12 @@ impl FromStr for Limit {
             match (word, name) {
                 ("per", "label") => limit = limit.per(Aspect::Label(value()?.into())),
                 ("for", "label") => {
-                    let (name, value) = value()?.split_once('=').ok_or_else(odd)?;
+                    let label = value()?;
+                    let (name, value) = label.split_once('=').ok_or_else(|| QuotaError::Label(label.into()))?;
                     limit = limit.only(Aspect::Label(name.into()), value);
                 }
-                ("per", name) => limit = limit.per(named(name).ok_or_else(odd)?),
-                ("for", name) => limit = limit.only(named(name).ok_or_else(odd)?, value()?),
+                ("per", name) => limit = limit.per(named(name)?),
+                ("for", name) => limit = limit.only(named(name)?, value()?),
                 _ => return Err(odd()),
             }
         }
@@ -166,10 +167,9 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
-fn named(name: &str) -> Option<Aspect> {
-    [Aspect::Tenant, Aspect::Plan, Aspect::Model, Aspect::Provider]
-        .into_iter()
-        .find(|aspect| aspect.to_string() == name)
+fn named(name: &str) -> Result<Aspect, QuotaError> {
+    let mut known = [Aspect::Tenant, Aspect::Plan, Aspect::Model, Aspect::Provider].into_iter();
+    known.find(|aspect| aspect.to_string() == name).ok_or_else(|| QuotaError::Aspect(name.chars().take(64).collect()))
 }
 
 #[cfg(test)]
@@ -186,14 +186,15 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Limit>().unwrap().to_string(), text);
         }
-        for odd in [
-            "5/minute per",
-            "5/minute per planet",
-            "5/minute for model",
-            "5/minute for label x",
-            "5/minute per model x",
+        for (odd, what) in [
+            ("5/minute per", "nothing after"),
+            ("5/minute per planet", "\"planet\""),
+            ("5/minute for model", "nothing after"),
+            ("5/minute for label x", "label x=value"),
+            ("5/minute per model x", "says something twice"),
         ] {
-            assert!(odd.parse::<Limit>().is_err(), "{odd}");
+            let error = odd.parse::<Limit>().expect_err(odd).to_string();
+            assert!(error.contains(what), "{odd}: {error}");
         }
     }
 }

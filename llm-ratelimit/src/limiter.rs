@@ -2,7 +2,7 @@ use std::{
     borrow::Cow,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
     },
     time::{Duration, SystemTime},
@@ -16,6 +16,7 @@ use crate::{
     Actual, Aspect, Balance, Demand, Emergency, Event, LimiterBuilder, Plans, Reason, Refusal, Reservation, Sink,
     Standing, Standings, UnknownPrice,
     books::{Blocked, Books, Holds, Passed, Settled, Spot},
+    builder::is_free,
     counter::{Moment, Wait},
     emergency::Measures,
     pulse::Pulse,
@@ -47,6 +48,8 @@ pub struct Limiter(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) books: Books,
     pub(crate) rules: ArcSwap<Rules>,
+    /// Rules are in two places, and one change at a time is made to both.
+    replacing: Mutex<()>,
     names: Names,
     pub(crate) queue: Queue,
     time: Time,
@@ -105,11 +108,12 @@ impl Limiter {
     ///
     /// A limit has no room for it, or it can never pass: see [`Reason`].
     pub fn try_reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        let outcome = self.0.try_reserve(demand);
-        if let Err(refusal) = &outcome {
-            self.0.refused(refusal);
-        }
-        outcome
+        self.0.told(demand, self.0.try_reserve(demand, false))
+    }
+
+    /// Reserves more for a call that runs, at once: those who wait do not hold it up.
+    pub(crate) fn reserve_more(&self, demand: &Demand) -> Result<Reservation, Refusal> {
+        self.0.told(demand, self.0.try_reserve(demand, true))
     }
 
     /// Reserves all that a call may take, waiting for it as long as the builder's [`Waiting`](crate::Waiting), the call's
@@ -119,7 +123,19 @@ impl Limiter {
     ///
     /// As [`try_reserve`](Self::try_reserve); at once, where it is known that there will be no room in time.
     pub async fn reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        Queue::reserve(&self.0, demand).await.inspect_err(|refusal| self.0.refused(refusal))
+        self.0.told(demand, Queue::reserve(&self.0, demand).await)
+    }
+
+    /// Whether a limit of a tenant counts in calendar windows.
+    pub(crate) fn counts_windows(&self, tenant: &str) -> bool {
+        self.0.rules.load().of(tenant).has_windows()
+    }
+
+    /// A refusal that has nothing to do with what is left, counted.
+    pub(crate) fn refuse(&self, demand: &Demand, reason: Reason) -> Refusal {
+        let refusal = Refusal::new(reason, self.plan_of(&demand.tenant));
+        self.0.refused(&refusal);
+        refusal
     }
 
     /// How the limits of a call stand, without reserving anything.
@@ -146,8 +162,11 @@ impl Limiter {
     /// month's five proposals become the month's fifty, and three of them are gone. Calls that wait are looked at again.
     pub fn replace(&self, plans: &Plans) {
         let rules = Arc::new(Rules::new(plans, &self.0.names));
-        self.0.rules.store(Arc::clone(&rules));
-        self.0.books.replace(&rules);
+        {
+            let _one = self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.rules.store(Arc::clone(&rules));
+            self.0.books.replace(&rules);
+        }
         self.0.pump_all();
     }
 
@@ -174,7 +193,8 @@ impl Limiter {
     }
 
     /// Forgets what a tenant has used, everywhere it was counted apart. What its running calls have reserved stays until
-    /// they settle. It looks at every account.
+    /// they settle. It looks at every account. What estimators know of it is theirs to forget: see
+    /// [`Learned::forget`](crate::Learned::forget).
     pub fn forget(&self, tenant: &str) {
         let groups = self.0.tenant_groups();
         self.0.books.forget(|group, values| {
@@ -241,6 +261,7 @@ impl Inner {
         Self {
             books: Books::new(max_accounts, &rules),
             rules: ArcSwap::new(rules),
+            replacing: Mutex::default(),
             names,
             queue: Queue::new(waiting),
             time: Time::of(clock),
@@ -257,15 +278,28 @@ impl Inner {
         }
     }
 
-    pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand) -> Result<Reservation, Refusal> {
+    /// Reserves at once or not at all. Who runs already is not held up by those who wait.
+    pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand, runs: bool) -> Result<Reservation, Refusal> {
         if let Some(reservation) = self.reserve_own(demand) {
             return Ok(reservation);
         }
         let rules = self.rules.load();
         let plan = rules.of(&demand.tenant);
         let demand = self.priced(demand, plan)?;
-        let holds = self.decide(&demand, plan, false).map_err(|denied| self.refusal(&demand, plan, denied))?;
+        let holds = self.decide(&demand, plan, runs).map_err(|denied| self.refusal(&demand, plan, denied))?;
         Ok(Reservation::new(Arc::clone(self), holds))
+    }
+
+    /// Counts what is refused. What was taken while the limiter was being closed goes back: nobody waits for it to settle.
+    fn told(&self, demand: &Demand, mut outcome: Result<Reservation, Refusal>) -> Result<Reservation, Refusal> {
+        if self.closed.load(Relaxed) && outcome.is_ok() {
+            let plan = Arc::clone(&self.rules.load().of(&demand.tenant).name);
+            outcome = Err(Refusal::new(Reason::Closed, plan));
+        }
+        if let Err(refusal) = &outcome {
+            self.refused(refusal);
+        }
+        outcome
     }
 
     /// The short way to a reservation, for calls that need nothing but their tenant's own account, in times that need no
@@ -318,6 +352,7 @@ impl Inner {
             Denied::Blocked(Blocked { spot, group, rule, wait }) => {
                 let behind = || spot.and_then(|spot| self.behind(demand, plan, group, spot));
                 let (reason, after) = match wait {
+                    Wait::Ever if demand.is_unbounded() => (Reason::Unbounded, None),
                     Wait::Ever => (Reason::TooLarge, None),
                     Wait::Nanos(nanos) => (Reason::UsedUp, Some(Duration::from_nanos(nanos)).max(behind())),
                     Wait::Unknown | Wait::Not => (Reason::UsedUp, behind()),
@@ -343,18 +378,22 @@ impl Inner {
         for (kind, amount) in debts {
             telemetry::debt(kind, amount);
         }
-        for passed in passed {
-            self.tell(passed);
-        }
         for spot in awaited {
             self.queue.pump(self, spot);
         }
         if self.closed.load(SeqCst) {
             self.settled.notify_waiters();
         }
+        // Last, for what it calls is not ours.
+        for passed in passed {
+            self.tell(passed);
+        }
     }
 
     pub(crate) fn pump_all(self: &Arc<Self>) {
+        if self.measures.refuses() {
+            self.queue.shed(self);
+        }
         self.queue.pump_all(self);
     }
 
@@ -376,7 +415,7 @@ impl Inner {
         let listed = self.prices.as_ref().and_then(|prices| prices.current().cost(model, usage));
         match self.unknown_price {
             UnknownPrice::Refuse => listed,
-            UnknownPrice::Assume(price) => listed.or_else(|| price.cost(usage)),
+            UnknownPrice::Assume(price) => listed.or_else(|| price.cost(usage).filter(|_| !is_free(&price))),
         }
     }
 

@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+use llm_core::Tenant;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use self::{
@@ -40,10 +42,17 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Lines {
     lines: HashMap<Spot, Line>,
-    /// Of all that wait.
+    /// What waits of all.
+    all: Volume,
+    /// What waits of each tenant that waits.
+    each: HashMap<Tenant, Volume>,
+    next: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Volume {
     tokens: u64,
     calls: usize,
-    next: u64,
 }
 
 /// What is to be done once the lines are unlocked again.
@@ -58,7 +67,7 @@ impl Queue {
     }
 
     pub(crate) fn waiting(&self) -> usize {
-        self.lock().calls
+        self.lock().all.calls
     }
 
     /// Reserves, waiting if it must and may.
@@ -90,7 +99,7 @@ impl Queue {
             return Err(inner.refusal(&demand, plan, denied));
         };
         let mut lines = inner.queue.lock();
-        // Once more under the lock: whoever gives room back from here on finds this call in its line.
+        // Once more under the lock: whoever gives room back to those who wait finds this call in its line.
         let blocked = match inner.decide(&demand, plan, false) {
             Ok(holds) => {
                 drop(lines);
@@ -104,11 +113,6 @@ impl Queue {
             Err(Denied::Blocked(blocked)) => blocked,
         };
         let refuse = |reason| Err(inner.refusal(&demand, plan, Denied::Blocked(blocked)).because(reason));
-        let volume = demand.volume();
-        if lines.calls >= settings.max_calls || lines.tokens.saturating_add(volume) > settings.max_tokens {
-            drop(lines);
-            return refuse(Reason::QueueFull);
-        }
         let now = Instant::now();
         let patience = now.checked_add(settings.longest).unwrap_or_else(|| now + Duration::from_secs(30 * 86_400));
         let deadline = demand.deadline.map_or(patience, |deadline| patience.min(deadline.into()));
@@ -117,10 +121,18 @@ impl Queue {
             drop(lines);
             return refuse(Reason::TooLate);
         }
-        let waiter = Arc::new(Waiter::new(demand.into_owned(), deadline));
-        let after = lines.enter(inner, &waiter, place, &blocked);
+        let mut after = After::default();
+        let Some(pushed_out) = lines.make_room(inner, &demand, &settings, &mut after) else {
+            drop(lines);
+            return refuse(Reason::QueueFull);
+        };
+        let (waiter, spot) = (Arc::new(Waiter::new(demand.into_owned(), deadline)), place.spot);
+        if lines.enter(inner, &waiter, place, &blocked, &mut after) {
+            lines.pump(inner, spot, &mut after);
+        }
         drop(lines);
         after.run();
+        pushed_out.into_iter().for_each(|waiter| waiter.leave(inner, Reason::QueueFull));
         Ok(Err(Ticket::new(Arc::clone(inner), waiter)))
     }
 
@@ -147,6 +159,23 @@ impl Queue {
     pub(crate) fn pump_all(&self, inner: &Arc<Inner>) {
         let spots: Vec<Spot> = self.lock().lines.keys().copied().collect();
         spots.into_iter().for_each(|spot| self.pump(inner, spot));
+    }
+
+    /// Sends those away who wait and whom an operator sheds.
+    pub(crate) fn shed(&self, inner: &Arc<Inner>) {
+        let (rules, mut after) = (inner.rules.load(), After::default());
+        let mut lines = self.lock();
+        let shed = |waiter: &Waiter| {
+            let plan = &rules.of(&waiter.demand.tenant).name;
+            Some(Refusal::new(inner.measures.refuse(&waiter.demand, plan)?, Arc::clone(plan)))
+        };
+        let gone: Vec<_> = lines.lines.values_mut().flat_map(|line| line.part_with(shed)).collect();
+        for (waiter, refusal) in gone {
+            lines.leave(&waiter.demand);
+            after.wake.extend(waiter.end(Err(refusal)));
+        }
+        drop(lines);
+        after.run();
     }
 
     /// Sends everybody away.
@@ -208,25 +237,86 @@ impl Lines {
         Duration::from_nanos(nanos.saturating_add(ahead().unwrap_or(0)))
     }
 
-    fn enter(&mut self, inner: &Inner, waiter: &Arc<Waiter>, place: Place, blocked: &Blocked) -> After {
-        self.tokens = self.tokens.saturating_add(waiter.demand.volume());
-        self.calls += 1;
+    /// Puts a call into a line. Says whether the line is new: room that came back before it was there woke nobody, so it
+    /// is to be served once.
+    fn enter(
+        &mut self,
+        inner: &Inner,
+        waiter: &Arc<Waiter>,
+        place: Place,
+        blocked: &Blocked,
+        after: &mut After,
+    ) -> bool {
+        self.all.add(&waiter.demand);
+        self.each.entry(waiter.demand.tenant.clone()).or_default().add(&waiter.demand);
         waiter.set_place(Some(place.clone()));
-        inner.books.await_room(place.spot, true);
-        let line = self.lines.entry(place.spot).or_default();
-        let mut after = After::default();
-        if line.insert(&place, Arc::clone(waiter)) {
+        let is_new = !self.lines.contains_key(&place.spot);
+        if is_new {
+            inner.books.await_room(place.spot, true);
+        }
+        if self.lines.entry(place.spot).or_default().insert(&place, Arc::clone(waiter)) {
             after.wake.extend(waiter.alarm(alarm(blocked.wait)));
         }
-        after
+        is_new
     }
 
     fn leave(&mut self, demand: &Demand) {
-        self.tokens = self.tokens.saturating_sub(demand.volume());
-        self.calls -= 1;
+        self.all.subtract(demand);
+        if let Some(volume) = self.each.get_mut(&demand.tenant) {
+            volume.subtract(demand);
+            if volume.calls == 0 {
+                self.each.remove(&demand.tenant);
+            }
+        }
     }
 
+    /// Takes the last calls out of whoever has the most waiting, until there is room for one more. `None` if that would
+    /// leave him less than the one who comes would have: nobody fills the queue for others.
+    fn make_room(
+        &mut self,
+        inner: &Arc<Inner>,
+        demand: &Demand,
+        settings: &Waiting,
+        after: &mut After,
+    ) -> Option<Vec<Arc<Waiter>>> {
+        let mut gone = Vec::new();
+        let tokens_over = self.all.tokens.saturating_add(demand.volume()).saturating_sub(settings.max_tokens);
+        let calls_over = (self.all.calls + 1).saturating_sub(settings.max_calls) as u64;
+        if tokens_over == 0 && calls_over == 0 {
+            return Some(gone);
+        }
+        let counts_tokens = tokens_over > 0;
+        let (size, over) = if counts_tokens { (demand.volume(), tokens_over) } else { (1, calls_over) };
+        let of = |volume: &Volume| if counts_tokens { volume.tokens } else { volume.calls as u64 };
+        let own = self.each.get(&demand.tenant).map_or(0, of).saturating_add(size);
+        let (heaviest, most) = self.each.iter().max_by_key(|(_, volume)| of(volume))?;
+        let (heaviest, most) = (heaviest.clone(), of(most));
+        if most < own.saturating_add(over) {
+            return None;
+        }
+        let enough = most - over;
+        while self.each.get(&heaviest).is_some_and(|volume| of(volume) > enough) {
+            let Some((place, waiter)) = self.lines.values().find_map(|line| line.last_of(&heaviest)) else { break };
+            let was_first = self.lines.get_mut(&place.spot).is_some_and(|line| line.remove(&place));
+            self.leave(&waiter.demand);
+            waiter.set_place(None);
+            if was_first {
+                self.pump(inner, place.spot, after);
+            }
+            gone.push(waiter);
+        }
+        Some(gone)
+    }
+
+    /// Serves a line, and the new lines that its calls go on to.
     fn pump(&mut self, inner: &Arc<Inner>, spot: Spot, after: &mut After) {
+        let mut spots = SmallVec::<[Spot; 4]>::from_slice(&[spot]);
+        while let Some(spot) = spots.pop() {
+            self.serve(inner, spot, after, &mut spots);
+        }
+    }
+
+    fn serve(&mut self, inner: &Arc<Inner>, spot: Spot, after: &mut After, new: &mut SmallVec<[Spot; 4]>) {
         let rules = inner.rules.load();
         while let Some(line) = self.lines.get_mut(&spot) {
             let Some((place, waiter)) = line.first() else {
@@ -235,7 +325,9 @@ impl Lines {
                 return;
             };
             let plan = rules.of(&waiter.demand.tenant);
-            let outcome = match inner.decide(&waiter.demand, plan, true) {
+            // Plans may have changed, so that what it costs matters only now.
+            let priced = inner.priced(&waiter.demand, plan).map_err(Denied::Refused);
+            let outcome = match priced.and_then(|demand| inner.decide(&demand, plan, true)) {
                 Ok(holds) => Ok(Reservation::new(Arc::clone(inner), holds)),
                 Err(Denied::Blocked(blocked)) if blocked.spot == Some(spot) && blocked.wait != Wait::Ever => {
                     after.wake.extend(waiter.alarm(alarm(blocked.wait)));
@@ -246,7 +338,10 @@ impl Lines {
                     line.remove(&place);
                     self.leave(&waiter.demand);
                     let place = self.place(&waiter.demand, plan, &blocked);
-                    after.wake.extend(self.enter(inner, &waiter, place, &blocked).wake);
+                    let to = place.spot;
+                    if self.enter(inner, &waiter, place, &blocked, after) {
+                        new.push(to);
+                    }
                     continue;
                 }
                 Err(denied) => Err(inner.refusal(&waiter.demand, plan, denied)),
@@ -255,6 +350,18 @@ impl Lines {
             self.leave(&waiter.demand);
             after.wake.extend(waiter.end(outcome));
         }
+    }
+}
+
+impl Volume {
+    fn add(&mut self, demand: &Demand) {
+        self.tokens = self.tokens.saturating_add(demand.volume());
+        self.calls += 1;
+    }
+
+    fn subtract(&mut self, demand: &Demand) {
+        self.tokens = self.tokens.saturating_sub(demand.volume());
+        self.calls -= 1;
     }
 }
 

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use llm_core::{Error, ErrorKind};
 
-use crate::{Limit, Standings};
+use crate::{Limit, Standings, standing::Reset};
 
 /// Why a call may not pass. As an [`Error`], it is that error's source: [`Refusal::of`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub enum Reason {
     UsedUp,
     /// The call takes more than a limit ever allows at once.
     TooLarge,
+    /// Nothing bounds what the call takes, so that it may be more than a limit ever allows: see
+    /// [`UpperBound`](crate::UpperBound).
+    Unbounded,
     /// Too many wait already.
     QueueFull,
     /// There is no room before the call's deadline, or before the longest wait is over.
@@ -102,6 +105,7 @@ impl Reason {
         match self {
             Self::UsedUp => "used_up",
             Self::TooLarge => "too_large",
+            Self::Unbounded => "unbounded",
             Self::QueueFull => "queue_full",
             Self::TooLate => "too_late",
             Self::Unpriced => "unpriced",
@@ -120,6 +124,11 @@ impl fmt::Display for Refusal {
         match self.0.reason {
             Reason::UsedUp => write!(f, "{limit} is used up")?,
             Reason::TooLarge => write!(f, "the call takes more than {limit} ever allows at once: make it smaller")?,
+            Reason::Unbounded => write!(
+                f,
+                "nothing bounds what the call takes of {limit}: leave out images, files and the vendor's own tools, or state \
+                 a bound for them"
+            )?,
             Reason::QueueFull => write!(f, "{limit} is used up and too many calls wait for it")?,
             Reason::TooLate => write!(f, "{limit} has no room for the call in time")?,
             Reason::Unpriced => f.write_str(
@@ -132,7 +141,7 @@ impl fmt::Display for Refusal {
             Reason::Closed => f.write_str("the limiter was closed")?,
         }
         match self.0.retry_after {
-            Some(after) => write!(f, "; try again in {after:.1?}"),
+            Some(after) => write!(f, "; try again in {}", Reset(after)),
             None => Ok(()),
         }
     }
@@ -148,7 +157,7 @@ impl From<Refusal> for Error {
             Reason::UsedUp | Reason::QueueFull | Reason::TooLate if calendar => ErrorKind::OverBudget,
             Reason::UsedUp => ErrorKind::RateLimited,
             Reason::QueueFull | Reason::TooLate => ErrorKind::RateLimited,
-            Reason::TooLarge | Reason::Unpriced => ErrorKind::OverBudget,
+            Reason::TooLarge | Reason::Unbounded | Reason::Unpriced => ErrorKind::OverBudget,
             Reason::Negative => ErrorKind::InvalidRequest,
             Reason::Shed | Reason::CacheOnly | Reason::Unrecorded => ErrorKind::Overloaded,
             Reason::Closed => ErrorKind::Closed,

@@ -42,6 +42,7 @@ impl Running {
         Self { settings, demand, estimate, reservation, more, before }
     }
 
+    /// What becomes of a stream that says too much; where the limiter only observes, nothing.
     pub(crate) fn cut_off(&self) -> CutOff {
         if self.settings.limiter.observes() { CutOff::Finish } else { self.settings.cut_off }
     }
@@ -69,9 +70,9 @@ impl Running {
                 Charge::Known(usage) => Actual::Used { usage, cost: limiter.0.cost(&attempt.model, &usage) },
                 Charge::Unknown => Actual::Unknown,
             };
-            match limiter.try_reserve(&attempt) {
+            match limiter.reserve_more(&attempt) {
                 Ok(reservation) => reservation.settle(actual),
-                Err(_) if limiter.observes() => return Ok(()),
+                Err(_) if limiter.observes() => {}
                 Err(refusal) => return Err(refusal.into()),
             }
             if let Charge::Known(usage) = failed {
@@ -142,7 +143,7 @@ impl Meter {
     /// The stream has said so many bytes.
     pub(crate) fn pass(&mut self, bytes: u64) -> ControlFlow<Cut> {
         while bytes / BYTES > self.reserved {
-            match self.settings.limiter.try_reserve(&self.portion) {
+            match self.settings.limiter.reserve_more(&self.portion) {
                 Ok(mut reservation) => {
                     reservation.mark_sent();
                     self.more.lock().unwrap_or_else(PoisonError::into_inner).push(reservation);

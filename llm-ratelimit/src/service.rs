@@ -8,7 +8,9 @@ use std::{
 use llm_core::{Call, Error, Estimate, Operation, Output, Reply, Serves, drive, future::ResponseFuture};
 use tower_service::Service;
 
-use crate::{CutOff, Demand, Limiter, Question, RateLimitLayer, Refusal, Reservation, running::Running, telemetry};
+use crate::{
+    CutOff, Demand, Limiter, Question, RateLimitLayer, Reason, Refusal, Reservation, running::Running, telemetry,
+};
 
 /// A service with a limiter in front of it: see [`RateLimitLayer`].
 ///
@@ -45,14 +47,23 @@ impl RateLimitLayer {
         let attempts = self.attempts.map_or(1, NonZeroU32::get);
         let mut demand = Demand::of(call).tokens(input, output).times(attempts).reaches(Arc::clone(&self.reaches));
         demand.provider.clone_from(&self.provider);
+        demand.opaque = estimate.input_bound.is_none();
         demand
     }
 
-    async fn admit(&self, demand: &Demand) -> Result<Result<Reservation, WouldRefuse>, Refusal> {
-        match self.limiter.observes() {
-            true => Ok(self.limiter.try_reserve(demand).map_err(WouldRefuse)),
-            false => self.limiter.reserve(demand).await.map(Ok),
+    async fn admit(&self, demand: &Demand) -> Result<Reservation, Refusal> {
+        if self.limiter.observes() {
+            return self.limiter.try_reserve(demand);
         }
+        let reservation = self.limiter.reserve(demand).await?;
+        match &self.records {
+            Some(recorder) if self.limiter.counts_windows(&demand.tenant) => {
+                let outcome = recorder.record().await;
+                outcome.map_err(|_| self.limiter.refuse(demand, Reason::Unrecorded))?;
+            }
+            _ => {}
+        }
+        Ok(reservation)
     }
 }
 
@@ -70,14 +81,15 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for RateLimit<S> {
         ResponseFuture::waiting(async move {
             let estimate = call.body.estimate();
             let demand = settings.demand(&call, estimate);
-            let plan = || settings.limiter.plan_of(&demand.tenant);
-            let admitted = telemetry::admitted(T::NAME, plan, settings.admit(&demand)).await?;
+            let (observes, plan) = (settings.limiter.observes(), || settings.limiter.plan_of(&demand.tenant));
+            let admitted = telemetry::admitted(T::NAME, observes, plan, settings.admit(&demand)).await;
             let standings = settings.limiter.standings(&demand);
             let reservation = match admitted {
                 Ok(reservation) => reservation.follow(call.track()),
-                Err(would) => {
+                Err(refusal) if !observes => return Err(refusal.into()),
+                Err(refusal) => {
                     let mut reply = drive(inner, call).await?;
-                    reply.extensions.insert(would);
+                    reply.extensions.insert(WouldRefuse(refusal));
                     reply.extensions.insert(standings);
                     return Ok(reply);
                 }

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use llm_core::Reply;
 
-use crate::{Limit, Measure, counter::Level};
+use crate::{Limit, Measure, Quota, counter::Level, quota::Span};
 
 /// How one limit stands for one tenant, model, label, …, as the call's scope says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,10 +49,10 @@ impl Standings {
         self.0.iter()
     }
 
-    /// The one with the least left, of those that count this, in proportion to its amount.
+    /// The one with the least left, of those that count this, in proportion to its amount; not that of calls at one time.
     pub fn tightest(&self, measure: &Measure) -> Option<&Standing> {
-        let counted =
-            self.iter().filter(|standing| standing.limit.quota().measure() == measure && !standing.reset.is_zero());
+        let counts = |quota: &Quota| quota.measure() == measure && *quota.span() != Span::Concurrent;
+        let counted = self.iter().filter(|standing| counts(standing.limit.quota()));
         counted.min_by_key(|standing| u128::from(standing.remaining) * 1_000_000 / u128::from(standing.amount.max(1)))
     }
 
@@ -79,7 +79,7 @@ impl FromIterator<Standing> for Standings {
 }
 
 /// `1h2m3.5s`, `250ms`.
-struct Reset(Duration);
+pub(crate) struct Reset(pub(crate) Duration);
 
 impl fmt::Display for Reset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,12 +9,14 @@ use crate::{Refusal, rules::Kind};
 /// Runs what leads to a reservation in a span that tells what came of it.
 pub(crate) async fn admitted<R>(
     operation: &'static str,
+    observes: bool,
     plan: impl FnOnce() -> Arc<str>,
     outcome: impl Future<Output = Result<R, Refusal>>,
 ) -> Result<R, Refusal> {
     let span = debug_span!(
         "llm.ratelimit",
         llm.operation = operation,
+        llm.ratelimit.observes = observes,
         llm.ratelimit.plan = Empty,
         llm.ratelimit.outcome = Empty
     );

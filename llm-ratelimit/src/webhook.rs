@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     future::Future,
     num::NonZeroU32,
     sync::{
@@ -19,7 +20,6 @@ use crate::{Event, Sink};
 
 /// Sends [`Event`]s as JSON to a chat, one after the other and no faster than the chat takes them, with whatever client the
 /// application has.
-#[derive(Debug)]
 pub struct Webhook {
     form: Form,
     queue: Mutex<Option<mpsc::Sender<String>>>,
@@ -99,7 +99,7 @@ impl Webhook {
 
     fn json(&self, event: &Event) -> String {
         match &self.form {
-            Form::Slack => serde_json::json!({"text": event.text()}),
+            Form::Slack => serde_json::json!({"text": escaped(&event.text())}),
             Form::Telegram { chat } => serde_json::json!({"chat_id": &**chat, "text": event.text()}),
         }
         .to_string()
@@ -125,6 +125,11 @@ impl clock::Clock for Timers {
     }
 }
 
+/// Slack takes what is in angle brackets for a command; a tenant's name must be none.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 impl Sink for Webhook {
     fn tell(&self, event: &Event) {
         let json = self.json(event);
@@ -132,6 +137,12 @@ impl Sink for Webhook {
         if queue.is_none_or(|queue| queue.try_send(json).is_err()) {
             self.lost.fetch_add(1, Relaxed);
         }
+    }
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook").field("form", &self.form).field("lost", &self.lost()).finish_non_exhaustive()
     }
 }
 

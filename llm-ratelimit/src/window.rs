@@ -30,10 +30,14 @@ pub(crate) const THRESHOLDS: [u8; 3] = [50, 80, 100];
 
 impl Window {
     /// Goes on to the window that holds `now`, under the limit that is in force now. A clock that was set back does not
-    /// bring back an earlier window.
+    /// bring back an earlier window; only if it had been ahead by more than a whole one, this one is brought back with all
+    /// that is spent in it, or nobody would have another for as long.
     pub(crate) fn roll(&mut self, calendar: &Calendar, limit: u64, now: u64) {
         self.limit = limit;
         if now < self.until {
+            if self.until - now > 2 * calendar.unit().longest() {
+                self.come_back(calendar.end(now));
+            }
             return;
         }
         let end = calendar.end(now);
@@ -49,6 +53,12 @@ impl Window {
         }
         let before = if self.until > 0 && calendar.end(self.until) == end { self.until } else { 0 };
         *self = Self { until: end, before, carried, limit, ..Self::default() };
+    }
+
+    /// Ends at another time than was thought. What is reserved is of a window that is over then, and counts as spent.
+    fn come_back(&mut self, until: u64) {
+        self.carried = self.carried.saturating_add(std::mem::take(&mut self.reserved));
+        (self.before, self.until) = (self.until, until);
     }
 
     /// How long until `n` fit, in nanoseconds: 0 now, `None` never. Debt is paid window by window.

@@ -136,11 +136,15 @@ impl ChatRequest {
         messages + tools + self.response_format.as_ref().map_or(0, ResponseFormat::text_bytes)
     }
 
-    /// Whether all that the vendor reads is in the text: no images, no finds of its own tools.
+    fn names_outside(&self) -> bool {
+        self.extra.iter().any(|(name, _)| Self::OUTSIDE_FIELDS.contains(&name))
+    }
+
+    /// Whether all that the vendor reads is in the text: no images, no finds of its own tools, nothing from outside.
     fn is_bounded(&self) -> bool {
         let parts = self.messages.iter().flat_map(|message| &message.parts);
         let own_tools = self.tools.iter().any(|tool| matches!(tool, Tool::Other(_)));
-        !own_tools && parts.map(Part::text_bytes).all(|bytes| bytes.is_some())
+        !own_tools && !self.names_outside() && parts.map(Part::text_bytes).all(|bytes| bytes.is_some())
     }
 }
 
@@ -216,11 +220,10 @@ impl Operation for ChatRequest {
     }
 
     fn stands_alone(&self) -> bool {
-        let outside = |name: &str| Self::OUTSIDE_FIELDS.contains(&name);
         let mut parts = self.messages.iter().flat_map(|message| &message.parts);
         parts.all(Part::stands_alone)
             && self.tools.iter().all(|tool| matches!(tool, Tool::Function(_)))
-            && !self.extra.iter().any(|(name, _)| outside(name))
+            && !self.names_outside()
     }
 
     /// Of the model, the tools and the leading instructions: what a vendor's prompt cache would find again.

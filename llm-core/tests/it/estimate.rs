@@ -53,8 +53,9 @@ fn what_the_vendor_fetches_or_finds_is_not_bounded() {
     let base = ChatRequest::new("m").user("x");
     let image = base.clone().message(Message::new(Role::User, vec![Part::image("image/png", &b"x"[..])]));
     let search = base.clone().tool(Tool::Other(json!({"type": "web_search"}).into()));
-    for request in [image, search] {
-        assert_eq!(request.estimate().input_bound, None);
+    let outside = ChatRequest::OUTSIDE_FIELDS.map(|field| base.clone().extra(field, "x"));
+    for request in [image, search].into_iter().chain(outside) {
+        assert_eq!(request.estimate().input_bound, None, "{request:?}");
     }
 }
 

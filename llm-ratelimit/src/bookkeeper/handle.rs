@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{rounds::Rounds, thread};
-use crate::{Limiter, Store, StoreError};
+use crate::{Balance, Limiter, Store, StoreError};
 
 /// Keeps a limiter's calendar windows in a [`Store`]: quotas and budgets of days, weeks and months outlive the process.
 /// Buckets and slots do not; they would be full again soon.
@@ -12,7 +12,8 @@ use crate::{Limiter, Store, StoreError};
 /// the plug takes what was reserved since the last write with it: what is younger than
 /// [`every`](BookkeeperBuilder::every) (50 ms) and the write that runs. Where the disk is slow or broken, calls that
 /// count in calendar windows are refused once a write has taken [`within`](BookkeeperBuilder::within) (1 s), so nothing
-/// older than both together is ever lost. To lose nothing at all, [`flush`](Self::flush) between reserving and sending.
+/// older than both together is ever lost. To lose nothing at all, [`flush`](Self::flush) between reserving and sending, or
+/// let the layer do so ([`RateLimitLayer::records_first`](crate::RateLimitLayer::records_first)).
 ///
 /// What was reserved by calls that were running counts as spent after a crash: nobody knows better.
 ///
@@ -33,8 +34,16 @@ use crate::{Limiter, Store, StoreError};
 pub struct Bookkeeper {
     limiter: Limiter,
     pub(super) rounds: Arc<Rounds>,
+    within: Duration,
     /// One tenant is forgotten at a time.
     forgetting: tokio::sync::Mutex<()>,
+}
+
+/// Waits for a bookkeeper's next write, for as long as one may take.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorder {
+    rounds: Arc<Rounds>,
+    within: Duration,
 }
 
 /// Settings of a [`Bookkeeper`].
@@ -85,6 +94,17 @@ impl Bookkeeper {
         self.rounds.close();
         self.rounds.ended().await
     }
+
+    pub(crate) fn recorder(&self) -> Recorder {
+        Recorder { rounds: Arc::clone(&self.rounds), within: self.within }
+    }
+}
+
+impl Recorder {
+    pub(crate) async fn record(&self) -> Result<(), StoreError> {
+        let late = |_| StoreError::Write("the disk takes too long".into());
+        tokio::time::timeout(self.within, self.rounds.next()).await.map_err(late)?
+    }
 }
 
 impl BookkeeperBuilder {
@@ -111,10 +131,13 @@ impl BookkeeperBuilder {
     /// [`StoreError::Read`] and [`StoreError::Write`]; and if there can be no thread.
     pub fn start(self, limiter: &Limiter) -> Result<Bookkeeper, StoreError> {
         self.store.prune(limiter.0.now().saturating_sub(KEPT))?;
-        limiter.restore(self.store.balances()?);
-        let rounds = Arc::new(Rounds::default());
+        // What is over and owes nothing holds nobody up, and need not be in memory.
+        let now = limiter.0.now();
+        let counts = |balance: &Balance| !balance.window.is_blank_at(now);
+        limiter.restore(self.store.balances()?.into_iter().filter(counts));
+        let (rounds, within) = (Arc::new(Rounds::default()), self.within);
         thread::start(self, limiter.clone(), Arc::clone(&rounds))?;
-        Ok(Bookkeeper { limiter: limiter.clone(), rounds, forgetting: tokio::sync::Mutex::default() })
+        Ok(Bookkeeper { limiter: limiter.clone(), rounds, within, forgetting: tokio::sync::Mutex::default() })
     }
 }
 

@@ -6,4 +6,5 @@ mod rounds;
 mod tests;
 mod thread;
 
+pub(crate) use self::handle::Recorder;
 pub use self::handle::{Bookkeeper, BookkeeperBuilder};

@@ -4,9 +4,13 @@ use std::sync::{
 };
 use std::time::Duration;
 
+use llm_core::{Call, ChatRequest, into_provider};
+use llm_providers::scripted::{Rule, Scripted};
+use tower_layer::Layer;
+
 use super::Bookkeeper;
 use crate::{
-    Balance, Demand, Limiter, Plans, Reason, Store, StoreError,
+    Balance, Demand, Limiter, Plans, RateLimitLayer, Reason, Store, StoreError,
     store::{Backend, Changes},
 };
 
@@ -128,6 +132,41 @@ async fn what_a_tenant_had_is_gone_even_if_the_disk_failed_between() {
     bookkeeper.flush().await.unwrap();
     assert!(disk.store.balances_of("acme").unwrap().is_empty());
     assert_eq!(spent(&disk.store, "other"), 1);
+}
+
+#[tokio::test]
+async fn a_layer_that_records_first_sends_nothing_that_is_not_in_the_store() {
+    let (disk, limiter) = (Disk::new(), limiter());
+    let bookkeeper = start(&disk, &limiter, HOUR);
+    let recorded = {
+        let store = disk.store.clone();
+        move |_: &ChatRequest| store.balances_of("acme").unwrap().iter().any(|balance| balance.reserved() > 0)
+    };
+    let client = Scripted::new().rule(Rule::say("x").when(recorded));
+    let layer = RateLimitLayer::new(limiter.clone());
+    let provider = into_provider(layer.clone().records_first(&bookkeeper).layer(client.clone()));
+    let ask = || Call::new("acme", ChatRequest::new("m").user("a"));
+    for _ in 0..3 {
+        assert_eq!(provider.chat(ask()).await.unwrap().output.text(), "x", "it was in the store when it was sent");
+    }
+    disk.broken.store(true, SeqCst);
+    let refused = provider.chat(ask()).await.unwrap_err();
+    assert_eq!((refused.code(), client.calls()), (Some("unrecorded"), 3));
+    let month = limiter.usage("acme").iter().next().unwrap().clone();
+    assert_eq!((month.used, month.reserved), (3, 0), "what is not sent costs nothing");
+    into_provider(layer.layer(client)).chat(ask()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_layer_that_records_first_waits_for_a_disk_no_longer_than_its_bookkeeper_does() {
+    let (disk, limiter) = (Disk::new(), limiter());
+    let bookkeeper = start(&disk, &limiter, Duration::from_millis(20));
+    let client = Scripted::new();
+    let layer = RateLimitLayer::new(limiter).records_first(&bookkeeper);
+    disk.hang(true);
+    let refused = into_provider(layer.layer(client.clone())).chat(Call::new("acme", ChatRequest::new("m"))).await;
+    assert_eq!((refused.unwrap_err().code(), client.calls()), (Some("unrecorded"), 0));
+    disk.hang(false);
 }
 
 #[tokio::test]

@@ -80,7 +80,8 @@ impl Stripe {
     }
 
     pub(super) fn forget_idle(&mut self, index: usize, now: u64, idle: u64) {
-        let is_idle = |account: &Account| now.saturating_sub(account.used_at) >= idle && account.is_blank(now);
+        // Also after the clock was set back: then it was used in what is the future now.
+        let is_idle = |account: &Account| now.abs_diff(account.used_at) >= idle && account.is_blank(now);
         if self.slots[index].as_ref().is_some_and(is_idle) {
             self.remove(index);
         }

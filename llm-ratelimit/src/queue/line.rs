@@ -96,6 +96,28 @@ impl Line {
         first.map(|waiter| waiter.demand.amount(rule)).fold(0, u64::saturating_add)
     }
 
+    /// The call of a tenant whose turn would come last.
+    pub(super) fn last_of(&self, tenant: &Tenant) -> Option<(Place, Arc<Waiter>)> {
+        let last = self.classes.iter().rev().flat_map(|class| class.order.values().rev());
+        let waiter = last.into_iter().find(|waiter| waiter.demand.tenant == *tenant)?;
+        Some((waiter.place()?, Arc::clone(waiter)))
+    }
+
+    /// Takes those out for whom there is a reason.
+    pub(super) fn part_with<R>(&mut self, reason: impl Fn(&Waiter) -> Option<R>) -> Vec<(Arc<Waiter>, R)> {
+        let mut gone = Vec::new();
+        for class in &mut self.classes {
+            class.order.retain(|_, waiter| match reason(waiter) {
+                Some(reason) => {
+                    gone.push((Arc::clone(waiter), reason));
+                    false
+                }
+                None => true,
+            });
+        }
+        gone
+    }
+
     pub(super) fn into_waiters(self) -> impl Iterator<Item = Arc<Waiter>> {
         self.classes.into_iter().flat_map(|class| class.order.into_values())
     }

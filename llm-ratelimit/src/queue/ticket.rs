@@ -68,6 +68,19 @@ impl Waiter {
         state.waker.take()
     }
 
+    /// It is out of line, and is told for what reason, unless there is room at last.
+    pub(super) fn leave(&self, inner: &Arc<Inner>, why: Reason) {
+        let outcome = self.last_try(inner, why);
+        self.end(outcome).into_iter().for_each(Waker::wake);
+    }
+
+    fn last_try(&self, inner: &Arc<Inner>, why: Reason) -> Result<Reservation, Refusal> {
+        inner.try_reserve(&self.demand, false).map_err(|refusal| match refusal.reason() {
+            Reason::UsedUp => refusal.because(why),
+            _ => refusal,
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,11 +145,7 @@ impl Ticket {
         if let Some(outcome) = self.waiter.lock().outcome.take() {
             return outcome;
         }
-        match inner.try_reserve(&self.waiter.demand) {
-            Ok(reservation) => Ok(reservation),
-            Err(refusal) if refusal.reason() == Reason::UsedUp => Err(refusal.because(Reason::TooLate)),
-            Err(refusal) => Err(refusal),
-        }
+        self.waiter.last_try(inner, Reason::TooLate)
     }
 }
 

@@ -42,6 +42,12 @@ pub enum QuotaError {
     /// A time zone where there is none.
     #[error("only calendar days, weeks and months have a time zone")]
     Zoned,
+    /// Calls are not told apart by that.
+    #[error("calls are not told apart by {0:?}: write tenant, plan, model, provider or label and its name")]
+    Aspect(String),
+    /// A label without its value.
+    #[error("a limit for a label needs its value: write for label {0}=value")]
+    Label(String),
     /// More was said than a quota has.
     #[error("{0:?} says something twice, or nothing after a word that needs it")]
     Odd(String),

@@ -1,6 +1,6 @@
 //! Retries below the limiter: every attempt that may have been paid is covered.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, Provider, Streamed, Usage, into_provider};
 use llm_providers::{
@@ -8,10 +8,10 @@ use llm_providers::{
     retry::{RetryBudget, RetryLayer},
     scripted::{Rule, Scripted},
 };
-use llm_ratelimit::{Limiter, RateLimitLayer, UpperBound};
+use llm_ratelimit::{Limiter, RateLimitLayer, UpperBound, Waiting};
 use tower::{Layer, Service, ServiceBuilder};
 
-use crate::time::{limits, noon};
+use crate::time::{DAY, ask, limits, noon, used};
 
 fn limiter<'a>(quotas: impl IntoIterator<Item = &'a str>) -> Limiter {
     limits(quotas).clock(noon()).prices(prices::openai()).build()
@@ -106,4 +106,34 @@ async fn the_price_of_the_dearest_model_that_may_be_asked_is_reserved() {
     assert!(cheap > 0 && dear > 10 * cheap, "{cheap} {dear}");
     assert_eq!(reserved(&["gpt-4o", "gpt-4o-mini"]).await, dear);
     assert_eq!(reserved(&["gpt-4o", "a model without a price"]).await, 0, "refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_keeps_nobody_from_trying_again() {
+    let limiter = limits(["150 output tokens/day"]).clock(noon()).observe().build();
+    let client = Scripted::new().rule(fails(Charge::Unknown).times(3)).rule(Rule::say("x").usage(Usage::new(3, 5)));
+    stack(&limiter, &client).chat(question()).await.unwrap();
+    assert_eq!((client.calls(), limiter.stats().refused), (4, 3), "it counts what it would have refused");
+}
+
+/// A call that runs has been let through; those behind it may not keep it from its second attempt.
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_do_not_hold_up_an_attempt_that_has_room() {
+    let waiting = Waiting::at_most(2 * DAY);
+    let limiter = limits(["1000 output tokens/day"]).clock(noon()).waiting(waiting).build();
+    limiter.try_reserve(&ask("acme").tokens(0, 500)).unwrap().settle(used(0, 500));
+    let large = tokio::spawn({
+        let limiter = limiter.clone();
+        async move { limiter.reserve(&ask("acme").tokens(0, 1_000)).await.map(drop) }
+    });
+    let hanging = fails(Charge::Unknown).times(1).after(Duration::from_secs(1));
+    let client = Scripted::new().rule(hanging).rule(Rule::say("x").usage(Usage::new(3, 5)));
+    let provider = stack(&limiter, &client);
+    let (answer, ()) = tokio::join!(provider.chat(question()), async {
+        tokio::task::yield_now().await;
+        assert_eq!(limiter.stats().waiting, 1);
+    });
+    answer.unwrap();
+    assert_eq!((client.calls(), spent(&limiter)), (2, vec![500 + 100 + 5]));
+    large.abort();
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use llm_core::{Error, ErrorKind, Labels};
+use llm_core::{Error, ErrorKind, Labels, ManualClock};
 use llm_ratelimit::{Actual, Demand, Limiter, Measure, Plans, Reason, Refusal};
 
 use crate::time::{DAY, HOUR, NOON, ask, cost, limits, nanos, noon, used};
@@ -204,4 +204,48 @@ fn what_was_forgotten_is_gone_and_running_calls_still_settle() {
     running.settle(used(400, 0));
     assert_eq!(whole("a"), [9, 1_000, 2, 4]);
     assert_eq!(whole("b"), [9, 1_000, 2, 4], "nobody else's");
+}
+
+#[test]
+fn a_clock_that_was_years_ahead_locks_nobody_out_for_years() {
+    for (quota, hours) in [("5/day", 12), ("5/week", 36), ("5/month", 12 + 9 * 24)] {
+        let clock = noon();
+        let limiter = limits([quota]).clock(clock.clone()).build();
+        let go = || limiter.try_reserve(&ask("a"));
+        clock.set_unix(Duration::from_secs(NOON + 4_000 * 86_400));
+        let running = go().unwrap();
+        (0..3).for_each(|_| go().unwrap().settle(used(0, 0)));
+        clock.set_unix(Duration::from_secs(NOON));
+        go().unwrap().settle(used(0, 0));
+        assert_eq!(go().unwrap_err().retry_after(), Some(hours * HOUR), "five are spent, until this window ends");
+        drop(running);
+        go().unwrap().settle(used(0, 0));
+        clock.advance(hours * HOUR);
+        (0..5).for_each(|_| go().unwrap().settle(used(0, 0)));
+        assert!(go().is_err());
+    }
+}
+
+/// Zones whose midnight does not exist, or exists twice, on the day on which their clocks change.
+#[test]
+fn a_day_whose_midnight_is_skipped_or_comes_twice_has_one_budget() {
+    for (zone, before, hours) in [
+        // On 25 April 2025 Cairo's clocks went from 24:00 to 01:00, on 2 November Havana's from 01:00 to 00:00.
+        ("Africa/Cairo", 1_745_531_999, 23),
+        ("America/Havana", 1_762_055_999, 25),
+        ("Europe/Berlin", 1_774_738_799, 23),
+        ("Australia/Lord_Howe", 1_775_307_599, 24),
+    ] {
+        let clock = ManualClock::at_unix(before);
+        let limiter = limits([format!("5/day in {zone}").as_str()]).clock(clock.clone()).build();
+        let go = || (0..9).filter(|_| limiter.try_reserve(&ask("a")).map(|r| r.settle(used(0, 0))).is_ok()).count();
+        let mut granted = vec![go()];
+        for _ in 0..hours {
+            clock.advance(Duration::from_secs(1));
+            granted.push(go());
+            clock.advance(HOUR - Duration::from_secs(1));
+        }
+        assert_eq!(granted.iter().sum::<usize>(), 10, "{zone}: {granted:?}");
+        assert_eq!(granted[..2], [5, 5], "{zone}");
+    }
 }

@@ -1,9 +1,11 @@
 //! What an operator can do at run time.
 
-use llm_core::{Error, ErrorKind, Labels, Priority};
-use llm_ratelimit::{Reason, Shed};
+use std::time::Duration;
 
-use crate::time::{DAY, ask, limits, noon, used};
+use llm_core::{Error, ErrorKind, Labels, Priority};
+use llm_ratelimit::{Reason, Shed, Waiting};
+
+use crate::time::{DAY, HOUR, Paused, ask, limits, noon, used};
 
 #[test]
 fn limits_scale_up_and_down_and_back() {
@@ -19,6 +21,8 @@ fn limits_scale_up_and_down_and_back() {
     assert!(limiter.try_reserve(&ask("a")).is_err());
     emergency.scale(0);
     assert_eq!(amounts(), [1, 1, 1], "what is left of a limit is never nothing");
+    emergency.scale(u32::MAX);
+    assert_eq!(amounts()[0], 42_949_672);
     emergency.restore();
     assert_eq!(amounts(), [10, 10, 2]);
     clock.advance(DAY);
@@ -52,4 +56,33 @@ fn what_is_shed_is_bounded() {
     let emergency = limits(["10/day"]).clock(noon()).build().emergency();
     let taken = (0..1_000).filter(|n| emergency.shed(Shed::Plan(n.to_string().into()))).count();
     assert_eq!(taken, llm_ratelimit::Emergency::MAX_SHED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_shed_wherever_in_line() {
+    let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(Waiting::at_most(HOUR)).build();
+    let held = limiter.try_reserve(&ask("a")).unwrap();
+    let wait = |priority| {
+        let limiter = limiter.clone();
+        let call = async move { limiter.reserve(&ask("a").priority(priority)).await.map(drop) };
+        tokio::spawn(async move { call.await.map_err(|refusal| refusal.reason()) })
+    };
+    let (first, background) = (wait(Priority::Interactive), wait(Priority::Background));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    limiter.emergency().shed(Shed::Priority(Priority::Background));
+    assert_eq!(background.await.unwrap(), Err(Reason::Shed));
+    assert_eq!(limiter.stats().waiting, 1);
+    drop(held);
+    assert_eq!(first.await.unwrap(), Ok(()));
+}
+
+#[test]
+fn the_largest_limits_scale_without_overflow() {
+    let limiter = limits(["18446744073709551615/day", "18446744073709551615 tokens/minute"]).clock(noon()).build();
+    for factor in [u32::MAX, 0, 1, 2_500] {
+        limiter.emergency().scale(factor);
+        limiter.try_reserve(&ask("a").tokens(1, 0)).unwrap().settle(used(1, 0));
+        limiter.emergency().restore();
+        limiter.forget("a");
+    }
 }

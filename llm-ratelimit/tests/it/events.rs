@@ -53,6 +53,18 @@ async fn a_webhook_posts_what_chats_read_and_bounds_what_waits() {
         assert_eq!(posted.len(), 2);
         assert!(posted[1][field].is_string() && posted[1]["text"].as_str().unwrap().contains("80% of 100 tokens/day"));
     }
+    let posted = Arc::new(Mutex::new(String::new()));
+    let webhook = Webhook::spawn(Form::Slack, {
+        let posted = Arc::clone(&posted);
+        move |json| {
+            *posted.lock().unwrap() = json;
+            async { true }
+        }
+    });
+    let limiter = limits(["100 tokens/day"]).clock(noon()).sink(Arc::clone(&webhook)).build();
+    limiter.try_reserve(&ask("<!channel> & co").tokens(50, 0)).unwrap().settle(used(50, 0));
+    webhook.close().await;
+    assert!(posted.lock().unwrap().contains("&lt;!channel&gt; &amp; co"), "a tenant's name calls nobody");
     let stuck = Webhook::spawn(Form::Slack, |_| std::future::pending());
     let limiter = limits(["1/day"]).clock(noon()).sink(Arc::clone(&stuck)).build();
     for n in 0..200 {

@@ -7,23 +7,27 @@ use std::{
 };
 
 use llm_core::Priority;
-use llm_ratelimit::{Limiter, Plans, Waiting};
+use llm_ratelimit::{Limiter, Plans, Reason, Waiting};
 use tokio::time::{Instant, sleep};
 
 use crate::time::{HOUR, Paused, ask, used};
 
-fn shared(limit: &str) -> Limiter {
+fn shared(limit: &str, waiting: Waiting) -> Limiter {
     let json = format!(
         r#"{{"default": "free", "plans": {{"free": {{}}, "pro": {{"weight": 3}}}}, "tenants": {{"pro": "pro"}},
             "limits": ["{limit}"]}}"#
     );
     let plans: Plans = serde_json::from_str(&json).expect("the plans are right");
-    Limiter::builder(plans).clock(Paused::new()).waiting(Waiting::at_most(10 * HOUR).max_calls(20_000)).build()
+    Limiter::builder(plans).clock(Paused::new()).waiting(waiting).build()
+}
+
+fn long() -> Waiting {
+    Waiting::at_most(10 * HOUR).max_calls(20_000)
 }
 
 #[tokio::test(start_paused = true)]
 async fn tenants_get_their_weighted_shares_while_all_are_backlogged() {
-    let limiter = shared("6000 tokens/minute burst 100");
+    let limiter = shared("6000 tokens/minute burst 100", long());
     let served = Arc::new(Mutex::new(HashMap::<&str, u64>::new()));
     // What may go at once goes to somebody else, so that all wait from the start.
     limiter.try_reserve(&ask("first").tokens(100, 0)).unwrap().settle(used(100, 0));
@@ -58,7 +62,7 @@ async fn tenants_get_their_weighted_shares_while_all_are_backlogged() {
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_calls_of_one_tenant_do_not_delay_anothers_first() {
-    let limiter = shared("600/minute burst 1");
+    let limiter = shared("600/minute burst 1", long());
     let calls = if crate::full() { 10_000 } else { 2_000 };
     let heavy: Vec<_> = (0..calls)
         .map(|_| {
@@ -76,7 +80,7 @@ async fn ten_thousand_calls_of_one_tenant_do_not_delay_anothers_first() {
 
 #[tokio::test(start_paused = true)]
 async fn interactive_calls_go_first_and_background_ones_go_on() {
-    let limiter = shared("600/minute burst 1");
+    let limiter = shared("600/minute burst 1", long());
     let order = Arc::new(Mutex::new(Vec::new()));
     limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
     let callers: Vec<_> = (0..200)
@@ -95,4 +99,35 @@ async fn interactive_calls_go_first_and_background_ones_go_on() {
     let order = order.lock().unwrap();
     let background = order[..100].iter().filter(|priority| **priority == Priority::Background).count();
     assert!((5..=8).contains(&background), "{background} of the first hundred");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_fills_the_queue_for_others() {
+    let waits = || Waiting::at_most(10 * HOUR);
+    for waiting in [waits().max_calls(100), waits().max_tokens(1_000)] {
+        let limiter = shared("600/minute burst 1", waiting);
+        let heavy: Vec<_> = (0..150)
+            .map(|_| {
+                let limiter = limiter.clone();
+                let call =
+                    async move { limiter.reserve(&ask("heavy").tokens(10, 0)).await.map(|r| r.settle(used(0, 0))) };
+                tokio::spawn(async move {
+                    call.await.map_err(|refusal| (refusal.reason(), refusal.retry_after().is_some()))
+                })
+            })
+            .collect();
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(limiter.stats().waiting, 100);
+        let began = Instant::now();
+        limiter.reserve(&ask("light").tokens(30, 0)).await.unwrap().settle(used(0, 0));
+        assert!(began.elapsed() <= Duration::from_millis(202), "{:?}", began.elapsed());
+        let mut refused = Vec::new();
+        for call in heavy {
+            refused.extend(call.await.unwrap().err());
+        }
+        // One passed at once and a hundred waited; for thirty tokens three of those made room.
+        let pushed_out = if waiting == waits().max_calls(100) { 1 } else { 3 };
+        assert_eq!(refused, vec![(Reason::QueueFull, true); 49 + pushed_out]);
+        assert_eq!((limiter.stats().waiting, limiter.close().await), (0, 0));
+    }
 }

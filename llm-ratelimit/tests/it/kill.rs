@@ -1,133 +1,123 @@
-//! A process that is killed under load, again and again, over one file.
+//! A process that is killed under load, again and again, over one file. What it owes is in the books of the vendor, which
+//! it asks over HTTP and which goes on.
 
-use std::fs::OpenOptions;
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use llm_core::{ManualClock, Usage, Usd};
-use llm_ratelimit::{Actual, Balance, Bookkeeper, Demand, Limiter, Plans, Store};
+use llm_core::{Call, ChatRequest, ManualClock, into_provider};
+use llm_providers::{OpenAi, prices};
+use llm_ratelimit::{Balance, Bookkeeper, Limiter, Plans, RateLimitLayer, Store, UpperBound};
+use llm_testkit::{Latency, Vendor};
+use tower::Layer;
 
 use crate::scratch::Scratch;
 
 const DIRECTORY: &str = "LLM_RATELIMIT_KILLED_IN";
-const FLUSHES: &str = "LLM_RATELIMIT_KILLED_FLUSHES";
-/// What a call reserves, and the most that it is billed.
-const MOST: u64 = 1_000;
+const VENDOR: &str = "LLM_RATELIMIT_KILLED_ASKS";
+const NUMBER: &str = "LLM_RATELIMIT_KILLED_AS";
+/// Free calls that say where the process is.
+const BEGIN: &str = "a-flush-begins";
+const DONE: &str = "a-flush-is-done";
 
-/// After each kill the books show at least what the vendor had billed: all of it where calls flush before they are sent,
-/// otherwise all that was billed before the last flush.
+/// Each process adds to the books at least what the vendor billed it: all of it where reservations are recorded before
+/// calls are sent, otherwise all that the vendor had received before the last flush began.
 #[tokio::test]
 async fn the_books_show_what_was_billed_however_often_the_process_is_killed() {
-    let scratch = Scratch::new();
-    let (mut shown, mut lost, mut billed) = (0, 0, 0);
+    let (scratch, vendor) = (Scratch::new(), vendor());
+    let server = vendor.serve().await;
+    let mut added = Vec::new();
     for kill in 0..kills() {
-        let flushes = kill % 2 == 0;
-        let bills = run_and_kill(scratch.path(), flushes, Duration::from_millis(3 + kill * 37 % 90)).await;
-        let before = shown;
-        shown = books(scratch.path());
-        let least = before + if flushes { bills.all } else { bills.durable };
-        assert!(shown >= least, "kill {kill}: the books show {shown}, and at least {least} were billed");
-        lost = lost.max((before + bills.all).saturating_sub(shown));
-        billed += bills.all;
+        let mut child = start(scratch.path(), &server.base_url(), kill);
+        let enough = vendor.calls() + 4 + kill * 37 % 90;
+        let called = vendor.wait_until(|vendor| vendor.calls() >= enough);
+        tokio::time::timeout(Duration::from_secs(60), called).await.expect("the process calls the vendor");
+        child.kill().expect("it still runs");
+        child.wait().expect("it is a child");
+        let before: u64 = added.iter().sum();
+        added.push(books(scratch.path()).checked_sub(before).expect("nothing leaves the books"));
     }
+    vendor.wait_until(|vendor| vendor.in_flight() == 0).await;
+    // Only now, for the vendor may read what a process sent after that is gone.
+    let mut lost = 0;
+    for (kill, added) in (0..).zip(&added) {
+        let (all, durable) = billed(&vendor, kill);
+        let least = if records(kill) { all } else { durable };
+        assert!(*added >= least, "kill {kill}: {added} in the books, and at least {least} were billed");
+        lost = lost.max(all.saturating_sub(*added));
+    }
+    let (billed, shown) = (vendor.total_billed(), added.iter().sum::<u64>());
     println!("{} kills: billed {billed}, the books show {shown}, at most {lost} lost at a kill", kills());
-    assert!(billed > 0 && shown > 0);
+    assert!(billed > 0 && vendor.books().iter().any(|bill| bill.model == DONE));
 }
 
-/// Not a test of its own: the process that is killed. Its loop ends only with it.
+/// Not a test of its own: the process that is killed. Its loops end only with it.
 #[tokio::test]
 async fn the_process_that_is_killed() {
-    let Some(directory) = variable(DIRECTORY).map(PathBuf::from) else { return };
-    let flushes = variable(FLUSHES).is_some();
-    let limiter = limiter();
+    let (Some(directory), Some(address)) = (variable(DIRECTORY).map(PathBuf::from), variable(VENDOR)) else { return };
     let store = Store::file(directory.join("books")).unwrap();
+    // One instant, so that no window ends while this runs.
+    let clock = ManualClock::at_unix(1_794_700_800);
+    let plans = Plans::each(["$1000000/month"]).unwrap();
+    let limiter = Limiter::builder(plans).prices(prices::openai()).clock(clock).build();
     let every = Duration::from_millis(5);
-    let bookkeeper = Bookkeeper::builder(store).every(every).start(&limiter).unwrap();
-    let bills = std::sync::Mutex::new((OpenOptions::new().append(true).open(directory.join("bills")).unwrap(), 0));
-    let call = async |number: u64| {
-        for round in 0.. {
-            let cost = Usd::from_nanos(i64::try_from(MOST).unwrap());
-            let mut reservation = limiter.try_reserve(&Demand::new("acme", "m").cost(cost)).unwrap();
-            if flushes {
-                bookkeeper.flush().await.unwrap();
-            }
-            reservation.mark_sent();
-            let bill = (number * 7_919 + round * 104_729) % MOST + 1;
-            {
-                let mut bills = bills.lock().unwrap();
-                bills.1 += bill;
-                bills.0.write_all(format!("billed {bill}\n").as_bytes()).unwrap();
-            }
-            tokio::task::yield_now().await;
-            let cost = Some(Usd::from_nanos(i64::try_from(bill).unwrap()));
-            // Every fifth answer never says what it used.
-            if round % 5 != 0 {
-                reservation.settle(Actual::Used { usage: Usage::default(), cost });
-            }
-        }
-    };
-    let mark = async {
+    let bookkeeper = Bookkeeper::builder(store).every(every).within(Duration::from_secs(30)).start(&limiter).unwrap();
+    let number = variable(NUMBER).unwrap();
+    let client = OpenAi::new(number.as_str()).unwrap().base_url(&address).unwrap();
+    let layer = RateLimitLayer::new(limiter).estimator(UpperBound::new(1_000));
+    let layer = if records(number.parse().unwrap()) { layer.records_first(&bookkeeper) } else { layer };
+    let (bare, provider) = (into_provider(client.clone()), into_provider(layer.layer(client)));
+    let question = |model: &str| Call::new("acme", ChatRequest::new(model).user("go on").max_output_tokens(200));
+    let calls = join_all((0..8).map(|_| async {
         loop {
-            let durable = bills.lock().unwrap().1;
+            provider.chat(question("gpt-4o-mini")).await.unwrap();
+        }
+    }));
+    let flushes = async {
+        loop {
+            bare.chat(question(BEGIN)).await.unwrap();
             bookkeeper.flush().await.unwrap();
-            bills.lock().unwrap().0.write_all(format!("durable {durable}\n").as_bytes()).unwrap();
+            bare.chat(question(DONE)).await.unwrap();
         }
     };
-    futures_util::future::join(join_all((0..8).map(call)), mark).await;
+    let ((), _): ((), Vec<()>) = futures_util::future::join(flushes, calls).await;
 }
 
-/// What one process had billed before it was killed, in all and before its last flush.
-#[derive(Default)]
-struct Bills {
-    all: u64,
-    durable: u64,
+fn vendor() -> Vendor {
+    let latency = Latency::fixed(Duration::from_millis(2), Duration::ZERO);
+    let vendor = Vendor::builder().price("", 150_000_000, 75_000_000, 600_000_000).price(BEGIN, 0, 0, 0);
+    vendor.price(DONE, 0, 0, 0).answer_tokens(200..=200).latency(latency).keep_requests(0).build()
 }
 
-async fn run_and_kill(directory: &Path, flushes: bool, after: Duration) -> Bills {
-    let bills = directory.join("bills");
-    std::fs::write(&bills, "").expect("a file can be written");
+/// Every other process records first.
+fn records(kill: u64) -> bool {
+    kill.is_multiple_of(2)
+}
+
+/// Starts a process whose key is its number.
+fn start(directory: &Path, vendor: &str, kill: u64) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("this is a program"));
-    command.args(["kill::the_process_that_is_killed", "--exact"]).env(DIRECTORY, directory);
-    if flushes {
-        command.env(FLUSHES, "1");
-    }
-    let mut child = command.stdout(Stdio::null()).spawn().expect("this program starts once more");
-    while std::fs::metadata(&bills).expect("it was written").len() == 0 {
-        assert!(child.try_wait().expect("it is a child").is_none(), "the process ended by itself");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    tokio::time::sleep(after).await;
-    child.kill().expect("it still runs");
-    child.wait().expect("it is a child");
-    read(&bills)
+    command.args(["kill::the_process_that_is_killed", "--exact"]);
+    command.env(DIRECTORY, directory).env(VENDOR, vendor).env(NUMBER, kill.to_string());
+    command.stdout(Stdio::null()).spawn().expect("this program starts once more")
 }
 
-fn read(path: &Path) -> Bills {
-    let mut text = String::new();
-    std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)).expect("the bills can be read");
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().fold(Bills::default(), |mut bills, line| {
-        match line.split_once(' ').expect("a word and an amount") {
-            ("billed", amount) => bills.all += amount.parse::<u64>().expect("an amount"),
-            (_, amount) => bills.durable = amount.parse().expect("an amount"),
-        }
-        bills
-    })
+/// What a process was billed: in all, and for calls that came before the last flush that was done began.
+fn billed(vendor: &Vendor, kill: u64) -> (u64, u64) {
+    let mut bills = vendor.books();
+    bills.retain(|bill| bill.key == kill.to_string());
+    bills.sort_unstable_by_key(|bill| bill.call);
+    let flushes = bills.iter().filter(|bill| bill.model == DONE).count();
+    let begun = bills.iter().filter(|bill| bill.model == BEGIN).map(|bill| bill.call).take(flushes);
+    let last = begun.last();
+    let sum = |bill: &mut dyn Iterator<Item = &llm_testkit::Bill>| bill.map(|bill| bill.nano_usd).sum();
+    (sum(&mut bills.iter()), sum(&mut bills.iter().filter(|bill| last.is_some_and(|last| bill.call < last))))
 }
 
 fn books(directory: &Path) -> u64 {
     let store = Store::file(directory.join("books")).expect("the books are whole");
     store.balances_of("acme").expect("the books are whole").iter().map(Balance::used).sum()
-}
-
-fn limiter() -> Limiter {
-    // One instant, so that no window ends while this runs.
-    Limiter::builder(Plans::each(["$1000000/month"]).expect("a limit"))
-        .clock(ManualClock::at_unix(1_794_700_800))
-        .build()
 }
 
 fn kills() -> u64 {

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use llm_cache::{Cache, CacheLayer};
 use llm_core::{
     Call, Charge, ChatEvent, ChatRequest, Error, ErrorKind, FinishReason, Message, Origin, Part, Price, Provider, Rate,
-    Role, Usage, into_provider, into_service,
+    Role, Tool, Usage, into_provider, into_service,
 };
 use llm_providers::{
     OpenAi, prices,
@@ -17,6 +17,7 @@ use llm_ratelimit::{
     WouldRefuse,
 };
 use llm_testkit::{Vendor, probe::Probe};
+use serde_json::json;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 use crate::time::{limits, noon};
@@ -92,6 +93,16 @@ async fn failed_calls_cost_what_they_say() {
         0,
         "slots and the rest came back or are spent"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_panics_below_gives_its_slot_back_and_stays_spent_if_it_was_sent() {
+    let limiter = limiter(["1000 tokens/day", "3 concurrent"]);
+    let panics = Scripted::new().rule(Rule::answer(|_| panic!("as asked")));
+    let provider = into_provider(RateLimitLayer::new(limiter.clone()).estimator(Ten).layer(panics));
+    tokio::spawn(async move { provider.chat(question("a")).await }).await.unwrap_err();
+    assert_eq!(spent(&limiter), [10, 0]);
+    assert_eq!(limiter.close().await, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,36 +219,73 @@ async fn a_truncated_stream_is_stored_never_and_an_observer_truncates_none() {
 async fn unknown_prices_are_refused_or_assumed_never_nothing() {
     let strange = || Call::new("acme", ChatRequest::new("strange-model").user("a").max_output_tokens(100));
     let price = Price { input: Rate::from_nanos(1_000_000), output: Rate::from_nanos(2_000_000), ..Price::default() };
-    for policy in [UnknownPrice::Refuse, UnknownPrice::Assume(price)] {
+    for policy in [UnknownPrice::Refuse, UnknownPrice::Assume(Price::default()), UnknownPrice::Assume(price)] {
         let limiter = limits(["$1/day"]).clock(noon()).prices(prices::openai()).unknown_price(policy).build();
         let answer = Rule::say("x").usage(Usage::new(1_000, 500));
         let provider = into_provider(RateLimitLayer::new(limiter.clone()).layer(Scripted::new().rule(answer)));
         match provider.chat(strange()).await {
-            Ok(_) => assert_eq!(spent(&limiter), [1_000 + 1_000]),
+            Ok(_) => assert_eq!((policy, spent(&limiter)), (UnknownPrice::Assume(price), vec![1_000 + 1_000])),
             Err(error) => {
-                assert_eq!((policy, error.code()), (UnknownPrice::Refuse, Some("unpriced")));
+                assert_ne!(policy, UnknownPrice::Assume(price));
+                assert_eq!(error.code(), Some("unpriced"));
             }
         }
     }
 }
 
+/// Requests whose input nothing in them bounds: an image, audio, a file, a vendor's own tool, a conversation it keeps.
+fn opaque() -> Vec<ChatRequest> {
+    let with = |part| ChatRequest::new("gpt-4o-mini").message(Message::new(Role::User, vec![part]));
+    let other = |value: serde_json::Value| with(Part::Other { value: value.into() });
+    let requests = [
+        with(Part::image_url("https://a.example/")),
+        with(Part::image("image/png", &b"x"[..])),
+        other(json!({"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}})),
+        other(json!({"type": "file", "file": {"file_id": "f"}})),
+        ChatRequest::new("gpt-4o-mini").user("a").tool(Tool::Other(json!({"type": "web_search"}).into())),
+        ChatRequest::new("gpt-4o-mini").user("a").extra("web_search_options", json!({})),
+    ];
+    requests.map(|request| request.max_output_tokens(100)).into()
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_upper_bound_refuses_what_nothing_bounds_unless_it_is_told_how_much_that_is() {
-    let image = || {
-        let parts = vec![Part::image_url("https://a.example/")];
-        let request = ChatRequest::new("gpt-4o-mini").message(Message::new(Role::User, parts));
-        Call::new("acme", request.max_output_tokens(100))
-    };
     for (quota, reserved) in [("1m tokens/day", 128_100), ("$1/day", 128_000 * 150 + 100 * 600)] {
-        let limiter = limiter([quota]);
-        let layer = |bound| RateLimitLayer::new(limiter.clone()).estimator(bound).layer(Scripted::new());
-        let refused = into_provider(layer(UpperBound::new(100))).chat(image()).await.unwrap_err();
-        assert_eq!((refused.kind(), spent(&limiter)), (ErrorKind::OverBudget, vec![0]), "{quota}: {refused}");
-        let mut service = layer(UpperBound::new(100).unbounded_input(128_000));
-        let running = service.call(image().map(llm_core::Streamed)).await.unwrap();
-        assert_eq!(spent(&limiter), [reserved], "{quota}");
-        drop(running);
+        for request in opaque() {
+            let limiter = limiter([quota]);
+            let layer = |bound| RateLimitLayer::new(limiter.clone()).estimator(bound).layer(Scripted::new());
+            let call = || Call::new("acme", request.clone());
+            let refused = into_provider(layer(UpperBound::new(100))).chat(call()).await.unwrap_err();
+            assert_eq!((refused.kind(), refused.code()), (ErrorKind::OverBudget, Some("unbounded")), "{request:?}");
+            assert!(refused.message().contains("state a bound") && spent(&limiter) == [0], "{refused}");
+            let mut service = layer(UpperBound::new(100).unbounded_input(128_000));
+            let running = service.call(call().map(llm_core::Streamed)).await.unwrap();
+            assert_eq!(spent(&limiter), [reserved], "{quota}: {request:?}");
+            drop(running);
+        }
     }
+    let calls = limiter(["5/day"]);
+    let provider = into_provider(RateLimitLayer::new(calls).estimator(UpperBound::new(100)).layer(Scripted::new()));
+    for request in opaque().into_iter().take(5) {
+        provider.chat(Call::new("acme", request)).await.expect("calls are bounded");
+    }
+}
+
+/// Where audio is dearer than text, what nobody can look into may be audio.
+#[tokio::test(start_paused = true)]
+async fn an_upper_bound_reserves_for_audio() {
+    let heard = Usage { audio_input: 10_000, ..Usage::new(10_000, 100) };
+    let audio = json!({"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}});
+    let request = ChatRequest::new("gemini-2.5-flash").max_output_tokens(100);
+    let request = request.message(Message::new(Role::User, vec![Part::Other { value: audio.into() }]));
+    let limiter = limits(["$1/day"]).clock(noon()).prices(prices::gemini()).build();
+    let layer = RateLimitLayer::new(limiter.clone()).estimator(UpperBound::new(100).unbounded_input(10_000));
+    let mut service = layer.layer(Scripted::new().rule(Rule::say("x").usage(heard)));
+    let running = service.call(Call::new("acme", llm_core::Streamed(request))).await.unwrap();
+    let reserved = spent(&limiter)[0];
+    running.output.complete().await.unwrap();
+    assert_eq!(spent(&limiter)[0], 10_000 * 1_000 + 100 * 2_500);
+    assert!(reserved >= spent(&limiter)[0], "{reserved} was reserved");
 }
 
 #[tokio::test(start_paused = true)]

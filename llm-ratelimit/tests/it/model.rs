@@ -1,4 +1,4 @@
-//! Random quotas, demands, settlements, cancellations, plan changes and leaps of time, against a model that keeps a log of
+//! Random quotas, demands, settlements, cancellations, plan changes and leaps of time, back and forth, against a model that keeps a log of
 //! all calls and adds it up anew for every decision.
 
 use std::time::Duration;
@@ -29,6 +29,10 @@ enum Step {
     Pass {
         millis: u64,
     },
+    /// The clock is set back.
+    Back {
+        millis: u64,
+    },
     Plan {
         tokens: u64,
         slots: usize,
@@ -39,8 +43,10 @@ enum Step {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     tenant: usize,
-    /// Milliseconds since the test began.
+    /// When, as its bucket counts.
     at: u64,
+    /// The day whose books have it.
+    day: u64,
     /// What it takes of tokens: reserved, or used once it has ended.
     tokens: u64,
     /// What it takes of requests.
@@ -49,9 +55,30 @@ struct Entry {
 }
 
 const TENANTS: [&str; 2] = ["a", "b"];
-/// Of requests: a bucket for each tenant.
-const RATE: (u64, u64) = (30, 5);
 const DAY: u64 = 86_400_000;
+
+/// What the model knows of a tenant beside the log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tenant {
+    /// When it was last looked at, in milliseconds since the test began.
+    seen: u64,
+    /// How long its bucket has drained: time that was set back counts once more.
+    drained: u64,
+    /// The latest day that it has seen.
+    day: u64,
+}
+
+impl Tenant {
+    fn look(&mut self, now: u64) {
+        match now.checked_sub(self.seen) {
+            Some(passed) => self.drained += passed,
+            // Another thread's clock may be that late.
+            None if self.seen - now < 1_000 => return,
+            None => {}
+        }
+        self.seen = now;
+    }
+}
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
@@ -61,13 +88,13 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(|which| Step::Lose { which }),
         3 => (0..6_000u64).prop_map(|millis| Step::Pass { millis }),
         1 => (0..3 * DAY).prop_map(|millis| Step::Pass { millis }),
+        1 => prop_oneof![0..5_000u64, 0..2 * DAY].prop_map(|millis| Step::Back { millis }),
         1 => (1..2_000u64, 1..6usize).prop_map(|(tokens, slots)| Step::Plan { tokens, slots }),
     ]
 }
 
 /// With a limit for all together, which is never reached, calls are decided in several accounts and not in one.
-fn plans(tokens: u64, slots: usize, several: bool) -> Plans {
-    let (rate, burst) = RATE;
+fn plans(tokens: u64, slots: usize, (rate, burst): (u64, u64), several: bool) -> Plans {
     let each = [format!("{tokens} tokens/day"), format!("{slots} concurrent"), format!("{rate}/minute burst {burst}")];
     let plans = Plans::each(each.iter().map(String::as_str)).expect("they are right");
     let wide = Limit::from("1000000/day".parse::<Quota>().expect("it is right"));
@@ -75,8 +102,7 @@ fn plans(tokens: u64, slots: usize, several: bool) -> Plans {
 }
 
 /// Whether a bucket that drains as it should has room for one more, in hindsight. In thousandths of a request.
-fn bucket_has_room(log: &[Entry], tenant: usize, now: u64) -> bool {
-    let (rate, burst) = RATE;
+fn bucket_has_room(log: &[Entry], tenant: usize, now: u64, (rate, burst): (u64, u64)) -> bool {
     let (mut level, mut at) = (0u64, 0);
     let drained = |from: u64, to: u64| (to - from) * rate;
     for entry in log.iter().filter(|entry| entry.tenant == tenant) {
@@ -99,21 +125,36 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn decides_as_a_log_of_everything_does(steps in prop::collection::vec(step(), 1..150), several: bool) {
+    fn decides_as_a_log_of_everything_does(
+        steps in prop::collection::vec(step(), 1..150),
+        rate in (1..90u64, 2..9u64),
+        several: bool,
+    ) {
         let clock = noon();
         let (mut tokens_limit, mut slots_limit) = (1_000, 3);
-        let limiter = Limiter::builder(plans(tokens_limit, slots_limit, several)).clock(clock.clone()).build();
+        let limiter = Limiter::builder(plans(tokens_limit, slots_limit, rate, several)).clock(clock.clone()).build();
+        // Each tenant has one call that runs throughout, so that nobody is forgotten.
+        let mut tenants = [Tenant::default(); 2];
         let mut log: Vec<Entry> = Vec::new();
         let mut open: Vec<(usize, Reservation)> = Vec::new();
-        let (mut now, mut gave_back) = (0, false);
+        for (tenant, name) in TENANTS.into_iter().enumerate() {
+            open.push((tenant, limiter.try_reserve(&ask(name).tokens(1, 0)).expect("there is room")));
+            log.push(Entry { tenant, at: 0, day: 0, tokens: 1, requests: 1, running: true });
+        }
+        let (mut now, mut latest, mut gave_back) = (0u64, 0, false);
         for step in steps {
             match step {
                 Step::Ask { tenant, tokens } => {
+                    let state = &mut tenants[tenant];
+                    state.look(now);
+                    if tokens > 0 {
+                        state.day = state.day.max(day(now));
+                    }
                     let mine = || log.iter().filter(|entry| entry.tenant == tenant);
-                    let today: u64 = mine().filter(|entry| day(entry.at) == day(now)).map(|entry| entry.tokens).sum();
+                    let today: u64 = mine().filter(|entry| entry.day == state.day).map(|entry| entry.tokens).sum();
                     let room = tokens == 0 || today + tokens <= tokens_limit;
                     let slot = mine().filter(|entry| entry.running).count() < slots_limit;
-                    let bucket = bucket_has_room(&log, tenant, now);
+                    let bucket = bucket_has_room(&log, tenant, state.drained, rate);
                     let granted = limiter.try_reserve(&ask(TENANTS[tenant]).tokens(tokens, 0));
                     if granted.is_ok() {
                         prop_assert!(room && slot && bucket, "granted with {today} of {tokens_limit} spent");
@@ -124,19 +165,22 @@ proptest! {
                     }
                     if let Ok(reservation) = granted {
                         open.push((log.len(), reservation));
-                        log.push(Entry { tenant, at: now, tokens, requests: 1, running: true });
+                        let (at, day) = (state.drained, state.day);
+                        log.push(Entry { tenant, at, day, tokens, requests: 1, running: true });
                     }
                 }
-                Step::Pass { millis } => {
-                    now += millis;
-                    clock.advance(Duration::from_millis(millis));
+                Step::Pass { millis } => now += millis,
+                // Further back, a window is brought back.
+                Step::Back { millis } => {
+                    latest = now.max(latest);
+                    now = now.saturating_sub(millis).max(latest.saturating_sub(3 * DAY));
                 }
                 Step::Plan { tokens, slots } => {
                     (tokens_limit, slots_limit) = (tokens, slots);
-                    limiter.replace(&plans(tokens, slots, several));
+                    limiter.replace(&plans(tokens, slots, rate, several));
                 }
-                Step::Settle { which, .. } | Step::Cancel { which } | Step::Lose { which } if !open.is_empty() => {
-                    let (at, mut reservation) = open.swap_remove(which % open.len());
+                Step::Settle { which, .. } | Step::Cancel { which } | Step::Lose { which } if open.len() > 2 => {
+                    let (at, mut reservation) = open.swap_remove(2 + which % (open.len() - 2));
                     log[at].running = false;
                     match step {
                         Step::Settle { percent, .. } => {
@@ -144,6 +188,7 @@ proptest! {
                             reservation.settle(used(log[at].tokens, 0));
                         }
                         Step::Cancel { .. } => {
+                            tenants[log[at].tenant].look(now);
                             (log[at].tokens, log[at].requests, gave_back) = (0, 0, true);
                             drop(reservation);
                         }
@@ -155,16 +200,47 @@ proptest! {
                 }
                 Step::Settle { .. } | Step::Cancel { .. } | Step::Lose { .. } => {}
             }
+            clock.set_unix(Duration::from_secs(NOON) + Duration::from_millis(now));
         }
         for (at, reservation) in open {
             log[at].tokens = 0;
             reservation.settle(Actual::Unsent);
         }
         for (tenant, name) in TENANTS.into_iter().enumerate() {
-            let today = log.iter().filter(|entry| entry.tenant == tenant && day(entry.at) == day(now));
+            let last = tenants[tenant].day.max(day(now));
+            let today = log.iter().filter(|entry| entry.tenant == tenant && entry.day == last);
             let usage = limiter.usage(name);
             let standing = usage.iter().nth(several.into()).expect("the tokens of a day");
             prop_assert_eq!((standing.used, standing.reserved), (today.map(|entry| entry.tokens).sum(), 0));
+        }
+    }
+
+    /// As long as a refusal says, the call does not fit, and then it does.
+    #[test]
+    fn retry_after_is_when_it_fits(
+        calls in prop::collection::vec((0..300u64, 0..200u64, 0..40_000u64), 1..40),
+        (rate, burst) in (60..2_000u64, 300..600u64),
+        tokens in 1..300u64,
+    ) {
+        let clock = noon();
+        let each = [format!("{rate} tokens/minute burst {burst}"), "5000 tokens/day".to_owned(), "7/minute burst 3".to_owned()];
+        let plans = Plans::each(each.iter().map(String::as_str)).expect("they are right");
+        let limiter = Limiter::builder(plans).clock(clock.clone()).build();
+        let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0));
+        for (tokens, percent, pause) in calls {
+            if let Ok(reservation) = take(tokens) {
+                reservation.settle(used(tokens * percent / 100, 0));
+            }
+            clock.advance(Duration::from_millis(pause));
+        }
+        if let Err(refusal) = take(tokens) {
+            let after = refusal.retry_after().expect("it will fit");
+            // The clock shows whole microseconds.
+            let early = Duration::from_micros(u64::try_from(after.as_micros()).expect("soon").saturating_sub(1));
+            clock.advance(early);
+            prop_assert!(take(tokens).is_err() || after < Duration::from_micros(2), "it fits {after:?} too early");
+            clock.advance(Duration::from_micros(2));
+            prop_assert!(take(tokens).is_ok(), "it does not fit after {after:?}");
         }
     }
 
@@ -172,7 +248,7 @@ proptest! {
     #[test]
     fn every_excess_is_paid(calls in prop::collection::vec((1..100u64, 0..300u64, 0..30u64), 1..60)) {
         let clock = noon();
-        let limiter = Limiter::builder(plans(100, 5, false)).clock(clock.clone()).build();
+        let limiter = Limiter::builder(plans(100, 5, (30, 5), false)).clock(clock.clone()).build();
         let (mut spent, mut excess, mut hours) = (0, 0, 0);
         for (tokens, actual, pause) in calls {
             if let Ok(reservation) = limiter.try_reserve(&ask("a").tokens(tokens, 0)) {

@@ -37,6 +37,29 @@ fn a_change_of_plan_keeps_what_was_used() {
     assert_eq!((left(), &*limiter.plan_of("a"), &*limiter.plan_of("b")), (vec![7], "pro", "free"));
 }
 
+/// Whichever came last is in force for all: the short way to a reservation and the long one read the same plans.
+#[test]
+fn plans_that_are_replaced_at_once_do_not_mix() {
+    let (one, many) = (Plans::each(["1/day"]).unwrap(), Plans::each(["1000/day"]).unwrap());
+    let limiter = Limiter::builder(one.clone()).clock(noon()).build();
+    let start = std::sync::Barrier::new(2);
+    for round in 0..1_000u32 {
+        std::thread::scope(|scope| {
+            for plans in [&one, &many] {
+                scope.spawn(|| {
+                    start.wait();
+                    limiter.replace(plans);
+                });
+            }
+        });
+        let tenant = round.to_string();
+        limiter.try_reserve(&ask(&tenant)).unwrap().settle(used(0, 0));
+        let amount = limiter.usage(&tenant).iter().next().unwrap().amount;
+        let second = limiter.try_reserve(&ask(&tenant)).map(|call| call.settle(used(0, 0)));
+        assert_eq!(second.is_ok(), amount > 1, "round {round}: the limit is {amount}");
+    }
+}
+
 #[test]
 fn lowering_a_limit_makes_no_debt() {
     let clock = noon();
@@ -104,4 +127,13 @@ fn an_idle_tenant_is_forgotten_by_the_way() {
         }
     }
     assert!(limiter.stats().accounts < 200, "{}", limiter.stats().accounts);
+}
+
+#[test]
+fn headers_tell_a_tenant_that_has_used_nothing_too() {
+    let limiter = limits(["10/minute", "3 concurrent", "5k tokens/day"]).clock(noon()).build();
+    let headers = limiter.usage("new here").headers();
+    let value = |name: &str| headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str());
+    assert_eq!(value("x-ratelimit-remaining-requests"), Some("10"), "{headers:?}");
+    assert_eq!(value("x-ratelimit-remaining-tokens"), Some("5000"), "{headers:?}");
 }

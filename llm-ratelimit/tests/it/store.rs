@@ -1,9 +1,12 @@
 //! One suite for every store, then what is a file's own.
 
-use std::any::Any;
+use std::{
+    any::Any,
+    sync::{Arc, Mutex},
+};
 
 use llm_core::ManualClock;
-use llm_ratelimit::{Balance, Bookkeeper, Demand, Limiter, Plans, Store, StoreError};
+use llm_ratelimit::{Balance, Bookkeeper, Demand, Event, Limiter, Plans, Store, StoreError};
 
 const NOVEMBER: u64 = 1_794_700_800;
 
@@ -172,6 +175,42 @@ async fn a_restart_gives_nobody_a_new_month() {
         second.close().await;
         bookkeeper.close().await.unwrap();
         drop(running);
+    }
+}
+
+#[tokio::test]
+async fn a_threshold_that_was_told_is_not_told_again_after_a_restart() {
+    for Case { store, .. } in cases() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let run = async |calls: u64| {
+            let told = Arc::clone(&told);
+            let plans = Plans::each(["10/month"]).unwrap();
+            let sink = move |event: &Event| told.lock().unwrap().push((event.percent, event.spent));
+            let limiter = Limiter::builder(plans).clock(ManualClock::at_unix(NOVEMBER)).sink(sink).build();
+            let bookkeeper = Bookkeeper::builder(store.clone()).start(&limiter).unwrap();
+            (0..calls).for_each(|_| spend(&limiter, "acme"));
+            limiter.close().await;
+            bookkeeper.close().await.unwrap();
+        };
+        for calls in [6, 1, 1, 2] {
+            run(calls).await;
+        }
+        assert_eq!(*told.lock().unwrap(), [(50, 5), (80, 8), (100, 10)]);
+    }
+}
+
+/// What is over and paid need not come back: a store that saw many tenants come and go does not fill the memory.
+#[tokio::test]
+async fn a_restart_brings_back_only_what_still_counts() {
+    for Case { store, .. } in cases() {
+        store.put(balances(&["100/month", "100/day"], &[("acme", 2), ("gone", 3)])).unwrap();
+        let plans = Plans::each(["100/month", "100/day"]).unwrap();
+        let clock = ManualClock::at_unix(NOVEMBER + 40 * 86_400);
+        let limiter = Limiter::builder(plans).clock(clock).build();
+        let bookkeeper = Bookkeeper::builder(store.clone()).start(&limiter).unwrap();
+        assert_eq!(limiter.stats().accounts, 0);
+        assert_eq!(store.balances().unwrap().len(), 4, "the last figures can still be exported");
+        bookkeeper.close().await.unwrap();
     }
 }
 

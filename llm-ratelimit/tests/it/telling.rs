@@ -77,33 +77,60 @@ fn a_subscriber_learns_what_came_of_a_call_and_not_whose_it_was() {
     assert!(told.iter().all(|line| !line.contains("secret")), "{told:?}");
 }
 
+#[test]
+fn a_subscriber_learns_what_an_observer_would_have_refused() {
+    let spans = Spans::default();
+    let _told = tracing::subscriber::set_default(spans.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let limiter = limits(["1/day"]).observe().build();
+        let provider = into_provider(RateLimitLayer::new(limiter).layer(Scripted::new()));
+        for _ in 0..2 {
+            provider.chat(Call::new("acme", ChatRequest::new("m").user("a"))).await.unwrap();
+        }
+    });
+    let told = spans.0.lock().unwrap().clone();
+    let count = |text: &str| told.iter().filter(|line| *line == text).count();
+    assert_eq!(count("llm.ratelimit.observes=true"), 2);
+    assert_eq!(count(r#"llm.ratelimit.outcome="granted""#), 1);
+    assert_eq!(count(r#"llm.ratelimit.outcome="used_up""#), 1);
+}
+
+/// Metrics with their labels, as a recorder got them.
+#[cfg(feature = "metrics")]
+struct Told(std::collections::HashMap<String, metrics_util::debugging::DebugValue>);
+
+#[cfg(feature = "metrics")]
+impl Told {
+    fn of(calls: impl Future<Output = ()>) -> Self {
+        let recorder = metrics_util::debugging::DebuggingRecorder::new();
+        let snapshots = recorder.snapshotter();
+        metrics::with_local_recorder(&recorder, || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            runtime.expect("a runtime").block_on(calls);
+        });
+        let named = snapshots.snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
+            let labels = key.key().labels().map(|label| format!(" {}={}", label.key(), label.value()));
+            (key.key().name().to_owned() + &labels.collect::<String>(), value)
+        });
+        Self(named.collect())
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        use metrics_util::debugging::DebugValue;
+        match self.0.get(name) {
+            Some(DebugValue::Counter(count)) => *count,
+            Some(DebugValue::Histogram(values)) => values.len() as u64,
+            other => panic!("{name}: {other:?} of {:?}", self.0.keys()),
+        }
+    }
+}
+
 #[cfg(feature = "metrics")]
 #[test]
 fn a_recorder_is_told_what_was_granted_refused_used_and_owed() {
-    use std::collections::HashMap;
-
-    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-
-    let recorder = DebuggingRecorder::new();
-    let snapshots = recorder.snapshotter();
-    metrics::with_local_recorder(&recorder, || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(call_and_wait());
-    });
-    let told: HashMap<String, DebugValue> = snapshots
-        .snapshot()
-        .into_vec()
-        .into_iter()
-        .map(|(key, _, _, value)| {
-            let labels = key.key().labels().map(|label| format!(" {}={}", label.key(), label.value()));
-            (key.key().name().to_owned() + &labels.collect::<String>(), value)
-        })
-        .collect();
-    let count = |name: &str| match told.get(name) {
-        Some(DebugValue::Counter(count)) => *count,
-        Some(DebugValue::Histogram(values)) => values.len() as u64,
-        other => panic!("{name}: {other:?} of {:?}", told.keys()),
-    };
+    let told = Told::of(call_and_wait());
+    let count = |name| told.count(name);
     assert_eq!(count("llm_ratelimit_granted_total plan=default"), 4);
     assert_eq!(count("llm_ratelimit_refused_total plan=default reason=used_up"), 1);
     assert_eq!(count("llm_ratelimit_refused_total plan=default reason=too_large"), 1);
@@ -112,7 +139,53 @@ fn a_recorder_is_told_what_was_granted_refused_used_and_owed() {
     assert_eq!(count("llm_ratelimit_used_tokens_total"), 70);
     let reserved = count("llm_ratelimit_reserved_tokens_total");
     assert_eq!(count("llm_ratelimit_refunded_tokens_total"), reserved - 70);
-    assert!(told.keys().all(|name| !name.contains("acme")), "{:?}", told.keys());
+    assert!(told.0.keys().all(|name| !name.contains("acme")), "{:?}", told.0.keys());
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn a_recorder_is_told_by_plan_and_why() {
+    let told = Told::of(async {
+        let plans = r#"{"default": "free", "tenants": {"rich": "pro"},
+            "plans": {"free": {"limits": ["1/day"]}, "pro": {"limits": ["2/day"]}}}"#;
+        let plans = serde_json::from_str(plans).expect("they are right");
+        let limiter = llm_ratelimit::Limiter::builder(plans).clock(crate::time::noon()).build();
+        let ask = |tenant| drop(limiter.try_reserve(&crate::time::ask(tenant)).map(|mut call| call.mark_sent()));
+        ["poor", "poor", "poor", "rich", "rich", "rich"].into_iter().for_each(ask);
+        limiter.emergency().shed(llm_ratelimit::Shed::Plan("pro".into()));
+        ask("rich");
+        limiter.close().await;
+        ask("poor");
+    });
+    for (name, count) in [
+        ("granted_total plan=free", 1),
+        ("granted_total plan=pro", 2),
+        ("refused_total plan=free reason=used_up", 2),
+        ("refused_total plan=free reason=closed", 1),
+        ("refused_total plan=pro reason=used_up", 1),
+        ("refused_total plan=pro reason=shed", 1),
+    ] {
+        assert_eq!(told.count(&format!("llm_ratelimit_{name}")), count, "{name}");
+    }
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn a_recorder_is_told_what_an_observer_would_refuse_and_by_how_much_an_estimate_was_short() {
+    let told = Told::of(async {
+        let observer = limits(["1/day"]).clock(crate::time::noon()).observe().build();
+        let answer = llm_providers::scripted::Rule::say("x").usage(llm_core::Usage::new(30, 50));
+        let provider = into_provider(RateLimitLayer::new(observer).layer(Scripted::new().rule(answer)));
+        for _ in 0..3 {
+            let question = Call::new("acme", ChatRequest::new("m").user("a").max_output_tokens(20));
+            provider.chat(question).await.expect("nobody is refused");
+        }
+    });
+    assert_eq!(told.count("llm_ratelimit_granted_total plan=default"), 1);
+    assert_eq!(told.count("llm_ratelimit_refused_total plan=default reason=used_up"), 2);
+    let reserved = told.count("llm_ratelimit_reserved_tokens_total");
+    assert_eq!(told.count("llm_ratelimit_excess_tokens_total"), 80 - reserved);
+    assert_eq!(told.count("llm_ratelimit_refunded_tokens_total"), 0);
 }
 
 #[cfg(feature = "metrics")]

@@ -1,17 +1,18 @@
 //! Waiting: bounded, woken, and no longer than it makes sense.
 
 use std::{
-    sync::{Arc, atomic::AtomicU64, atomic::Ordering::SeqCst},
-    time::Duration,
+    sync::{Arc, Mutex, atomic::AtomicU64, atomic::Ordering::SeqCst, mpsc},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use futures_util::future::join_all;
-use llm_core::{Error, ErrorKind};
-use llm_ratelimit::{Reason, Waiting};
+use futures_util::future::{FutureExt, join_all};
+use llm_core::{Clock, Error, ErrorKind};
+use llm_providers::prices;
+use llm_ratelimit::{Demand, Limiter, Plans, Reason, Waiting};
 use llm_testkit::probe::CountPolls;
 use tokio::time::{Instant, sleep};
 
-use crate::time::{HOUR, Paused, ask, limits, used};
+use crate::time::{HOUR, NOON, Paused, ask, limits, noon, used};
 
 fn patient() -> Waiting {
     Waiting::at_most(HOUR)
@@ -191,4 +192,66 @@ async fn closing_sends_everybody_away_and_waits_for_what_runs() {
     let (open, ()) = tokio::join!(limiter.close(), settles);
     assert_eq!((open, began.elapsed().as_secs(), waits.await.unwrap()), (0, 3, Reason::Closed));
     assert_eq!(limiter.try_reserve(&ask("b")).unwrap_err().reason(), Reason::Closed);
+}
+
+/// Nobody drives the runtime, so no timer ever fires: whoever is not woken hangs.
+#[test]
+fn no_wake_up_is_lost_between_threads() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let limiter = limits(["1 concurrent"]).clock(noon()).waiting(patient()).build();
+    let (done, ended) = mpsc::channel();
+    for _ in 0..2 {
+        let (limiter, handle, done) = (limiter.clone(), runtime.handle().clone(), done.clone());
+        std::thread::spawn(move || {
+            for round in 0..5_000u32 {
+                let reservation = handle.block_on(limiter.reserve(&ask("a"))).expect("it waits for ever");
+                (0..round % 64 * 16).for_each(|_| std::hint::spin_loop());
+                reservation.settle(used(0, 0));
+            }
+            done.send(()).expect("the test waits");
+        });
+    }
+    for _ in 0..2 {
+        ended.recv_timeout(Duration::from_secs(20)).expect("somebody was not woken");
+    }
+}
+
+/// Closes a limiter in the middle of its decision, by what it reads the time from.
+#[derive(Clone, Debug, Default)]
+struct Closes(Arc<Mutex<Option<Limiter>>>);
+
+impl Clock for Closes {
+    fn now(&self) -> SystemTime {
+        let limiter = self.0.lock().expect("nobody panics").take();
+        if let Some(limiter) = limiter {
+            assert_eq!(limiter.close().now_or_never(), Some(0), "nothing is open yet");
+        }
+        UNIX_EPOCH + Duration::from_secs(NOON)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_taken_once_closing_has_found_nothing_open() {
+    let clock = Closes::default();
+    let limiter = limits(["5/day"]).clock(clock.clone()).build();
+    limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
+    *clock.0.lock().unwrap() = Some(limiter.clone());
+    assert_eq!(limiter.try_reserve(&ask("a")).map(drop).unwrap_err().reason(), Reason::Closed);
+    assert_eq!(limiter.usage("a").iter().map(|standing| (standing.used, standing.reserved)).next(), Some((1, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_while_plans_change_pays_what_the_new_plan_counts() {
+    let limiter = limits(["1 concurrent"]).clock(Paused::new()).prices(prices::openai()).waiting(patient()).build();
+    let held = limiter.try_reserve(&ask("a")).unwrap();
+    let waits = tokio::spawn({
+        let limiter = limiter.clone();
+        async move { limiter.reserve(&Demand::new("a", "gpt-4o-mini").tokens(1_000, 1_000)).await }
+    });
+    sleep(Duration::from_millis(1)).await;
+    limiter.replace(&Plans::each(["1 concurrent", "$1/day"]).unwrap());
+    drop(held);
+    let _running = waits.await.unwrap().unwrap();
+    let reserved = limiter.usage("a").iter().nth(1).unwrap().reserved;
+    assert_eq!(reserved, 1_000 * 150 + 1_000 * 600);
 }

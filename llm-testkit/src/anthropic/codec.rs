@@ -108,11 +108,14 @@ impl Dialect for Anthropic {
     fn headers(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
         headers.insert(HeaderName::from_static("request-id"), value(facts.request_id));
         let Some(limits) = facts.limits else { return };
-        let rounded = |count: u64| count.saturating_add(500) / 1_000 * 1_000;
-        let tokens = Window { remaining: rounded(limits.tokens.remaining), ..limits.tokens };
-        for (kind, window) in
-            [("requests", &limits.requests), ("tokens", &tokens), ("input-tokens", &tokens), ("output-tokens", &tokens)]
-        {
+        let rounded =
+            |window: Window| Window { remaining: window.remaining.saturating_add(500) / 1_000 * 1_000, ..window };
+        for (kind, window) in [
+            ("requests", limits.requests),
+            ("tokens", rounded(limits.tokens)),
+            ("input-tokens", rounded(limits.input_tokens)),
+            ("output-tokens", rounded(limits.output_tokens)),
+        ] {
             insert(headers, format!("anthropic-ratelimit-{kind}-limit"), window.limit);
             insert(headers, format!("anthropic-ratelimit-{kind}-remaining"), window.remaining);
             insert(headers, format!("anthropic-ratelimit-{kind}-reset"), rfc3339(facts.wall + window.reset));

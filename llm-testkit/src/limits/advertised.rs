@@ -8,8 +8,12 @@ use std::time::Duration;
 pub struct RateLimits {
     /// Requests.
     pub requests: Window,
-    /// Tokens.
+    /// Tokens; where there are limits on several kinds of them, the tightest.
     pub tokens: Window,
+    /// Tokens of prompts, for vendors that count them apart (Anthropic).
+    pub input_tokens: Window,
+    /// Tokens of answers, for vendors that count them apart (Anthropic).
+    pub output_tokens: Window,
 }
 
 /// One limit.
@@ -35,6 +39,8 @@ impl Default for RateLimits {
         Self {
             requests: Window { limit: 10_000, remaining: 9_999, reset: Duration::from_millis(6) },
             tokens: Window { limit: 2_000_000, remaining: 1_999_000, reset: Duration::from_millis(30) },
+            input_tokens: Window { limit: 2_000_000, remaining: 1_999_000, reset: Duration::from_millis(30) },
+            output_tokens: Window { limit: 400_000, remaining: 400_000, reset: Duration::ZERO },
         }
     }
 }

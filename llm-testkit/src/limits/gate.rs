@@ -115,19 +115,20 @@ impl Gate {
         self.note(now, &scopes, |limit| limit.ending(output));
     }
 
-    /// What headers say to a key at `now`: of the limits on requests and of those on tokens the one with the least left
-    /// of it, and what is `advertised` where there is none.
+    /// What headers say to a key at `now`: of the limits on requests, on any tokens, on those of prompts and on those of
+    /// answers the one with the least left of it, and what is `advertised` where there is none.
     pub(crate) fn figures(&mut self, now: Duration, key: &str, advertised: RateLimits) -> RateLimits {
         let scopes = self.scopes(key);
         let logs: Vec<&Log> = scopes.iter().filter_map(|scope| self.logs.get(scope)).flatten().collect();
-        let tightest = |requests: bool| {
-            let of_kind = logs.iter().filter(|log| (log.limit.measure == Measure::Requests) == requests);
-            let windows = of_kind.map(|log| log.window(now));
+        let tightest = |is: fn(Measure) -> bool| {
+            let windows = logs.iter().filter(|log| is(log.limit.measure)).map(|log| log.window(now));
             windows.min_by_key(|window| u128::from(window.remaining) * 1_000_000 / u128::from(window.limit.max(1)))
         };
         RateLimits {
-            requests: tightest(true).unwrap_or(advertised.requests),
-            tokens: tightest(false).unwrap_or(advertised.tokens),
+            requests: tightest(|measure| measure == Measure::Requests).unwrap_or(advertised.requests),
+            tokens: tightest(|measure| measure != Measure::Requests).unwrap_or(advertised.tokens),
+            input_tokens: tightest(|measure| measure == Measure::Input).unwrap_or(advertised.input_tokens),
+            output_tokens: tightest(|measure| measure == Measure::Output).unwrap_or(advertised.output_tokens),
         }
     }
 

@@ -197,13 +197,21 @@ async fn an_error_comes_inside_a_stream_as_an_event() {
 async fn limits_reset_at_instants() {
     let vendor = Vendor::builder().wall_clock(|| SystemTime::UNIX_EPOCH).build();
     let window = |limit, remaining| Window { limit, remaining, reset: Duration::from_secs(90) };
-    vendor.set_rate_limits(Some(RateLimits { requests: window(60, 59), tokens: window(10_000, 8_700) }));
+    vendor.set_rate_limits(Some(RateLimits {
+        requests: window(60, 59),
+        tokens: window(10_000, 8_700),
+        input_tokens: window(50_000, 49_700),
+        output_tokens: window(10_000, 8_700),
+    }));
     let headers = ask(&vendor, anthropic("messages", &message())).await.headers;
     for (name, value) in [
         ("anthropic-ratelimit-requests-limit", "60"),
         ("anthropic-ratelimit-requests-remaining", "59"),
         ("anthropic-ratelimit-requests-reset", "1970-01-01T00:01:30Z"),
-        ("anthropic-ratelimit-input-tokens-remaining", "9000"),
+        ("anthropic-ratelimit-tokens-remaining", "9000"),
+        ("anthropic-ratelimit-input-tokens-limit", "50000"),
+        ("anthropic-ratelimit-input-tokens-remaining", "50000"),
+        ("anthropic-ratelimit-output-tokens-remaining", "9000"),
         ("anthropic-ratelimit-output-tokens-limit", "10000"),
         ("anthropic-ratelimit-tokens-reset", "1970-01-01T00:01:30Z"),
     ] {

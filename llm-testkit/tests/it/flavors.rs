@@ -136,7 +136,8 @@ async fn limits_are_advertised_in_the_form_of_each_vendor() {
     ] {
         let vendor = vendor(flavor);
         let window = |limit, remaining| Window { limit, remaining, reset: Duration::from_secs(90) };
-        vendor.set_rate_limits(Some(RateLimits { requests: window(60, 59), tokens: window(1_000, 10) }));
+        let (requests, tokens) = (window(60, 59), window(1_000, 10));
+        vendor.set_rate_limits(Some(RateLimits { requests, tokens, ..RateLimits::default() }));
         let headers = ask(&vendor, openai(&prompt("one"))).await.headers;
         assert!(present.iter().all(|(name, value)| headers[*name] == *value), "{flavor:?}: {headers:?}");
         assert!(!headers.contains_key(absent), "{flavor:?}");

@@ -215,3 +215,19 @@ fn as_key(key: &'static str, mut request: Request<Bytes>) -> Request<Bytes> {
     request.headers_mut().insert("authorization", bearer);
     request
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_kind_of_tokens_has_its_own_figures_and_the_tightest_stands_for_all() {
+    let limits = [Limit::input_tokens(50_000, MINUTE), Limit::output_tokens(8_000, MINUTE)];
+    let vendor = Vendor::builder().answer_tokens(3_000..=3_000).limit_each_key(limits).build();
+    let long =
+        json!({"model": "m", "max_tokens": 4_000, "messages": [{"role": "user", "content": "abcd".repeat(900)}]});
+    ask(&vendor, anthropic("messages", &long)).await;
+    let second = ask(&vendor, anthropic("messages", &long)).await.headers;
+    for (kind, limit, remaining) in
+        [("input-tokens", "50000", "48000"), ("output-tokens", "8000", "5000"), ("tokens", "8000", "5000")]
+    {
+        assert_eq!(second[format!("anthropic-ratelimit-{kind}-limit")], limit, "{kind}");
+        assert_eq!(second[format!("anthropic-ratelimit-{kind}-remaining")], remaining, "{kind}");
+    }
+}

@@ -123,7 +123,8 @@ async fn a_used_up_quota_has_its_own_code() {
 async fn limits_are_advertised_as_set() {
     let vendor = Vendor::new();
     let window = |limit, remaining, seconds| Window { limit, remaining, reset: Duration::from_secs(seconds) };
-    vendor.set_rate_limits(Some(RateLimits { requests: window(60, 59, 1), tokens: window(1_000, 10, 90) }));
+    let (requests, tokens) = (window(60, 59, 1), window(1_000, 10, 90));
+    vendor.set_rate_limits(Some(RateLimits { requests, tokens, ..RateLimits::default() }));
     let headers = ask(&vendor, chat(&prompt("one"))).await.headers;
     for (name, value) in [
         ("x-ratelimit-limit-requests", "60"),

@@ -23,7 +23,7 @@ fn flood(limiter: &Limiter, clock: &ManualClock, from: Duration, length: Duratio
 
 #[test]
 fn no_minute_lets_more_through_than_the_limit_and_its_burst() {
-    for begin in [0, 1, 30, 45, 59] {
+    for begin in [0, 30, 59] {
         let clock = ManualClock::at_unix(NOON);
         let limiter = limits(["600/minute burst 60"]).clock(clock.clone()).build();
         // Two and a half minutes, over two edges of the wall clock's minutes.
