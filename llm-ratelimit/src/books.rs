@@ -206,7 +206,10 @@ impl Books {
                 {
                     let (used, until) = (window.carried.saturating_add(window.spent), window.until);
                     let (group, counter) = (account.group, hold.counter);
-                    let values = account.values().map(str::to_owned).collect();
+                    let values = match account.overflow {
+                        true => vec!["(all others)".to_owned()],
+                        false => account.values().map(str::to_owned).collect(),
+                    };
                     settled.passed.push(Passed { group, counter, values, bits, used, until });
                 }
             }

@@ -77,8 +77,9 @@
 //! [`Webhook::spawn`], nothing starts a thread but [`BookkeeperBuilder::start`].
 //!
 //! The books are in memory. A [`Bookkeeper`] keeps what calendar windows hold in a [`Store`], such as a file, so that a
-//! restart does not give everybody a new month; it starts a thread, and says what a crash can lose. To keep them
-//! elsewhere: [`Limiter::changed_balances`] and [`Limiter::restore`].
+//! restart does not give everybody a new month; it starts a thread, and says what a crash can lose.
+//! [`RateLimitLayer::records_first`] loses nothing, for the price of a write before each call. To keep balances elsewhere:
+//! [`Limiter::changed_balances`] and [`Limiter::restore`].
 //!
 //! # Errors
 //!

@@ -64,17 +64,20 @@ impl Running {
         let (limiter, before) = (self.settings.limiter.clone(), Arc::clone(&self.before));
         let attempt = self.demand.more(self.demand.input, self.demand.output);
         Some(Allowance::new(move |failed| {
-            above.as_ref().map_or(Ok(()), |above| above.ask(failed))?;
+            let ask_above = || above.as_ref().map_or(Ok(()), |above| above.ask(failed));
             let actual = match failed {
-                Charge::None => return Ok(()),
+                Charge::None => return ask_above(),
                 Charge::Known(usage) => Actual::Used { usage, cost: limiter.0.cost(&attempt.model, &usage) },
                 Charge::Unknown => Actual::Unknown,
             };
-            match limiter.reserve_more(&attempt) {
-                Ok(reservation) => reservation.settle(actual),
-                Err(_) if limiter.observes() => {}
+            let reservation = match limiter.reserve_more(&attempt) {
+                Ok(reservation) => Some(reservation),
+                Err(_) if limiter.observes() => None,
                 Err(refusal) => return Err(refusal.into()),
-            }
+            };
+            // Refused there, it is given back here.
+            ask_above()?;
+            reservation.into_iter().for_each(|reservation| reservation.settle(actual));
             if let Charge::Known(usage) = failed {
                 *before.lock().unwrap_or_else(PoisonError::into_inner) += usage;
             }

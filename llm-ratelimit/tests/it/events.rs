@@ -35,6 +35,21 @@ fn each_threshold_is_told_exactly_once_in_each_window() {
     assert_eq!(*told.lock().unwrap(), [a(50, 60)]);
 }
 
+#[test]
+fn those_without_room_of_their_own_are_named_as_such() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = {
+        let told = Arc::clone(&told);
+        move |event: &Event| told.lock().unwrap().push(event.text())
+    };
+    let limiter = limits(["10/day"]).clock(noon()).max_accounts(1).sink(sink).build();
+    for n in 0..1_000 {
+        let _ = limiter.try_reserve(&ask(&n.to_string())).map(|call| call.settle(used(0, 0)));
+    }
+    let told = told.lock().unwrap();
+    assert!(told.contains(&"100% of 10 requests/day per tenant is used by (all others)".to_owned()), "{told:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_webhook_posts_what_chats_read_and_bounds_what_waits() {
     for (form, field) in [(Form::Slack, "text"), (Form::Telegram { chat: "42".into() }, "chat_id")] {
