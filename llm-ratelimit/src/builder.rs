@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use llm_core::{Clock, Estimate, Price, Prices, Usage, Usd};
 
-use crate::{Demand, Limiter, Plans, Sink, limiter::Inner};
+use crate::{Demand, Limiter, Plans, Sink, inner::Inner};
 
 /// Settings of a [`Limiter`].
 #[must_use]

@@ -6,7 +6,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use llm_core::Priority;
 
-use crate::{Demand, Reason, limiter::Inner};
+use crate::{Demand, Reason, inner::Inner};
 
 /// Steers a limiter at run time, for all of its clones: see [`Limiter::emergency`](crate::Limiter::emergency).
 ///

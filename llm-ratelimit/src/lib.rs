@@ -121,6 +121,7 @@ mod demand;
 mod emergency;
 mod estimate;
 mod event;
+mod inner;
 mod layer;
 mod limit;
 mod limiter;

@@ -28,7 +28,7 @@ use crate::{
     Demand, Reason, Refusal, Reservation, Waiting,
     books::{Blocked, Spot},
     counter::Wait,
-    limiter::{Denied, Inner},
+    inner::{Denied, Inner},
     rules::{PlanRules, Rule},
     telemetry,
 };

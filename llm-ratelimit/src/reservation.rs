@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use llm_core::Dispatch;
 
-use crate::{Actual, books::Holds, limiter::Inner};
+use crate::{Actual, books::Holds, inner::Inner};
 
 /// What a call may use. Settle it when the call has ended.
 ///

@@ -8,7 +8,7 @@ use std::{
 use llm_core::Tenant;
 
 use super::ticket::Waiter;
-use crate::{Demand, books::Spot, limiter::class_of, rules::Rule};
+use crate::{Demand, books::Spot, inner::class_of, rules::Rule};
 
 #[derive(Debug, Default)]
 pub(super) struct Line {

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::{Instant, sleep_until};
 
 use super::line::Place;
-use crate::{Demand, Reason, Refusal, Reservation, limiter::Inner};
+use crate::{Demand, Reason, Refusal, Reservation, inner::Inner};
 
 pub(super) struct Waiter {
     pub(super) demand: Demand,
