@@ -26,6 +26,7 @@ async fn a_cluster_of_three() {
     messages_reach_every_process(&cluster, &redis).await;
     a_stalled_node_takes_only_its_slots_away(&cluster).await;
     a_killed_node_comes_back(&mut cluster, &redis).await;
+    a_replica_takes_over(&mut cluster, &redis).await;
 }
 
 #[cfg(feature = "tls")]
@@ -153,5 +154,25 @@ async fn a_killed_node_comes_back(cluster: &mut RedisCluster, redis: &Redis) {
     assert!(error.is_outage(), "{error}");
     cluster.nodes_mut()[2].restart();
     cluster.wait_until_whole();
+    timeout(Duration::from_secs(20), answered(redis, &last)).await.unwrap();
+}
+
+async fn a_replica_takes_over(cluster: &mut RedisCluster, redis: &Redis) {
+    // Its slot has moved to the second node, and the replica was brought up to date.
+    let [key, last] = keys(redis);
+    let replica = cluster.replica_of(1);
+    cluster.nodes_mut()[1].kill();
+    replica.command(&["CLUSTER", "FAILOVER", "TAKEOVER"]).unwrap();
+    let killed = Instant::now();
+    let found = async {
+        loop {
+            if let Ok(found) = redis.run(Command::get(&key)).await {
+                return found.bytes().unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(timeout(Duration::from_secs(20), found).await.unwrap().unwrap(), "asked");
+    println!("answered {:?} after the replica took over", killed.elapsed());
     timeout(Duration::from_secs(20), answered(redis, &last)).await.unwrap();
 }

@@ -64,7 +64,9 @@ impl RedisServerBuilder {
 
     pub(super) fn cluster_node(mut self) -> Self {
         self.cluster = true;
-        self.line("cluster-enabled yes").line("cluster-node-timeout 1000").line("cluster-config-file nodes.conf")
+        let node = self.line("cluster-enabled yes").line("cluster-config-file nodes.conf");
+        // What else a failover would wait for.
+        node.line("cluster-node-timeout 1000").line("repl-diskless-sync-delay 0")
     }
 
     /// Starts the server, and waits until it takes connections.

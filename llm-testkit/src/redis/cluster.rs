@@ -78,6 +78,28 @@ impl RedisCluster {
         &mut self.nodes
     }
 
+    /// One more node, that has all that a node has and takes its place when it is told `CLUSTER FAILOVER TAKEOVER`. Not
+    /// for a Cluster with TLS.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start, or is not up to date within 20 s.
+    pub fn replica_of(&self, node: usize) -> RedisServer {
+        let replica = RedisServer::builder().cluster_node().spawn();
+        for node in &self.nodes {
+            ask(&replica, &["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), &node.bus_port().to_string()]);
+        }
+        let [own, id] = [&replica, &self.nodes[node]].map(|node| ask(node, &["CLUSTER", "MYID"]));
+        let says =
+            |node: &RedisServer, what: [&str; 2], text: &str| node.command(&what).is_ok_and(|it| it.contains(text));
+        wait_for(|| says(&replica, ["CLUSTER", "INFO"], "cluster_known_nodes:4"));
+        wait_for(|| replica.command(&["CLUSTER", "REPLICATE", &id]).is_ok());
+        wait_for(|| says(&replica, ["INFO", "replication"], "master_link_status:up"));
+        wait_for(|| says(&replica, ["CLUSTER", "INFO"], "cluster_state:ok"));
+        wait_for(|| self.nodes.iter().all(|node| says(node, ["CLUSTER", "NODES"], &own)));
+        replica
+    }
+
     /// Waits until every node says that all slots are served, by all nodes.
     ///
     /// # Panics
@@ -88,21 +110,21 @@ impl RedisCluster {
             let info = node.command(&["CLUSTER", "INFO"]).unwrap_or_default();
             info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
         };
-        for _ in 0..MOST_ASKS {
-            if self.nodes.iter().all(is_whole) {
-                return;
-            }
-            pause();
-        }
-        panic!("the nodes of the Cluster do not agree");
+        wait_for(|| self.nodes.iter().all(is_whole));
     }
 }
 
-fn ask(node: &RedisServer, args: &[&str]) {
-    node.command(args).unwrap_or_else(|error| panic!("{}: {error}", args.join(" ")));
+fn ask(node: &RedisServer, args: &[&str]) -> String {
+    node.command(args).unwrap_or_else(|error| panic!("{}: {error}", args.join(" ")))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the nodes are other processes, which tell nobody when they agree")]
-fn pause() {
-    std::thread::sleep(ASK_EVERY);
+fn wait_for(agreed: impl Fn() -> bool) {
+    for _ in 0..MOST_ASKS {
+        if agreed() {
+            return;
+        }
+        std::thread::sleep(ASK_EVERY);
+    }
+    panic!("the nodes of the Cluster do not agree");
 }

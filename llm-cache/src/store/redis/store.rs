@@ -78,8 +78,8 @@ impl RedisStore {
             true => shared.get(&spots).await,
             false => tokio::join!(shared.sync(), shared.get(&spots)).1,
         };
-        let is_current = shared.dropped.is_current(Instant::now());
-        let vouches = shared.dropped.vouches(Instant::now());
+        let now = Instant::now();
+        let (is_current, vouches) = (shared.dropped.is_current(now), shared.dropped.vouches(now));
         let find = |((key, name), reply): ((&Key, &Name), Result<Value, _>)| {
             let found: Option<Bytes> = reply.ok().filter(|_| is_current).and_then(|value| value.bytes().ok().flatten());
             let entry = found.and_then(|found| shared.entry(key, name, &found));
