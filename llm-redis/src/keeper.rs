@@ -20,6 +20,8 @@ use crate::{
 
 /// A connection to a replica that should be a primary is replaced no more often than this.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// A connection that breaks is replaced at once, unless it is younger than this: it may break each time.
+const REOPEN_AFTER: Duration = Duration::from_millis(100);
 /// The pause after the server could not be told who listens.
 const RETELL_AFTER: Duration = Duration::from_millis(500);
 
@@ -78,12 +80,16 @@ fn next_step(shared: &Shared, now: Instant, opened_at: Option<Instant>) -> Step 
         Some((due, _)) if due > now => Step::Wait(Some(due)),
         Some((_, lane)) if is_up && !all_away => Step::Probe(lane),
         Some(_) => Step::Open,
-        None if !is_up => Step::Open,
-        None if shared.stale.load(Ordering::Relaxed) => match opened_at {
-            Some(at) if at + RENEW_EVERY > now => Step::Wait(Some(at + RENEW_EVERY)),
-            _ => Step::Open,
-        },
+        None if !is_up => open_after(REOPEN_AFTER, opened_at, now),
+        None if shared.stale.load(Ordering::Relaxed) => open_after(RENEW_EVERY, opened_at, now),
         None => Step::Wait(None),
+    }
+}
+
+fn open_after(pause: Duration, opened_at: Option<Instant>, now: Instant) -> Step {
+    match opened_at {
+        Some(at) if at + pause > now => Step::Wait(Some(at + pause)),
+        _ => Step::Open,
     }
 }
 

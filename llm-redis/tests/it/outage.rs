@@ -57,6 +57,19 @@ async fn killed_and_restarted_calls_fail_at_once_in_between() {
 }
 
 #[tokio::test]
+async fn a_connection_that_breaks_each_time_is_replaced_with_pauses() {
+    let server = RedisServer::spawn();
+    let redis = open(&server.url());
+    answered(&redis, &key(&redis)).await;
+    let start = Instant::now();
+    for _ in 0..4 {
+        server.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+        answered(&redis, &key(&redis)).await;
+    }
+    assert!(start.elapsed() >= Duration::from_millis(300) && redis.stats().connected >= 5, "{:?}", redis.stats());
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_is_replaced_under_a_call() {
     let server = RedisServer::spawn();
     let redis = open(&server.url());
