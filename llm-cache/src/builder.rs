@@ -151,7 +151,9 @@ impl CacheBuilder {
         self
     }
 
-    /// Adds a rule. The first that fits a call counts.
+    /// Adds a rule. The first that fits a call counts. Rules are for calls that pass through a
+    /// [`CacheLayer`](crate::CacheLayer): a key for [`Cache::get_or_call`] tells neither model nor labels, so its answers have
+    /// [`ttl`](Self::ttl)'s time.
     pub fn rule(mut self, rule: TtlRule) -> Self {
         self.freshness.rules.push(rule);
         self
@@ -173,6 +175,8 @@ impl CacheBuilder {
     }
 
     /// For how long past its time an answer is served while it is replaced in the background. Not at all by default.
+    /// An answer to a question that may not be asked twice ([`Operation::repeatable`](llm_core::Operation::repeatable)) is
+    /// served for as long, and replaced only by the call of whoever asks after that.
     ///
     /// Whoever gets it triggers the call that replaces it, unless one runs: in the name of his tenant, at
     /// [`Priority::Background`](llm_core::Priority), through the layers below. Needs
@@ -212,7 +216,7 @@ impl CacheBuilder {
 
     /// Keeps up to `most` answers to a question that is meant to have several
     /// ([`Operation::varies`](llm_core::Operation::varies): a temperature above zero), and gives them out in turn. One by
-    /// default.
+    /// default. Whose turn it is is remembered for the 32,768 questions asked last.
     pub fn samples(mut self, most: u32) -> Self {
         self.asking.samples = most;
         self
@@ -256,7 +260,8 @@ impl CacheBuilder {
     }
 
     /// How many bytes of answers and keys to hold: 64 MiB by default. An answer counts as the length of its JSON text,
-    /// its key's bytes and a fixed amount for the entry.
+    /// its key's bytes and a fixed amount for the entry. This is for memory alone, that in front of Redis too: a
+    /// file holds what `max_bytes` in its address says ([`StoreUrl`]), 1 GiB by default.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
@@ -309,6 +314,10 @@ impl CacheBuilder {
 
     /// Keeps the answers where another cache keeps them, each cache in its own namespace: two stacks with different vendors
     /// over one file, for example. Room, secret and keys are that cache's, its clock too, and invalidation reaches both.
+    ///
+    /// How long past its time an answer stays in a file or in Redis is for the longest of that cache's
+    /// [`max_stale`](Self::max_stale), [`stale_if_error`](Self::stale_if_error) and
+    /// [`stale_while_revalidate`](Self::stale_while_revalidate) to say: what is longer here has no effect there.
     pub fn store_of(mut self, cache: &Cache) -> Self {
         self.clock = Arc::clone(&cache.0.clock);
         self.place = Place::With(cache.clone());

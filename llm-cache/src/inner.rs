@@ -21,7 +21,7 @@ use crate::{
     key::{Frame, Keys, Lent},
     refusal::Refusals,
     samples::Samples,
-    store::{Census, Claim, Claimant, Entry, Lease, Life, Source, Store},
+    store::{Claim, Claimant, Entry, Lease, Life, Source, Store},
 };
 
 pub(crate) struct Inner {
@@ -266,10 +266,8 @@ impl Inner {
         let entry = entry.filter(|entry| u64::from(entry.bytes()) <= self.max_answer_bytes);
         if entry.is_some_and(|entry| self.store.put(key, Arc::new(entry))) {
             self.counts.stored.one();
-            self.counts.meters.sizes(|| {
-                let Census { entries, bytes, .. } = self.store.census();
-                (entries, bytes, self.store.evictions())
-            });
+            let told = || (self.store.census(), self.store.evictions(), self.counts.store_errors.get());
+            self.counts.meters.census(told);
         }
     }
 
