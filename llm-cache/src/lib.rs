@@ -59,7 +59,7 @@
 //!   answers, given out in turn.
 //! - **Freshness:** an entry is fresh until its time to live is over, by the wall time of `llm_core::Clock`: the call's own
 //!   ([`Directive::ttl`]), else that of the first [`TtlRule`] that fits, else the cache's. Past its time it can still be
-//!   served to a call that allows it, or when the call that was to replace it fails because of the vendor or a budget
+//!   served to a call that allows it, or when the call that was to replace it fails because of the vendor, a budget or its deadline
 //!   ([`CacheBuilder::stale_if_error`]); it then says so. With [`CacheBuilder::stale_while_revalidate`] it is served at
 //!   once, while one call in the background replaces it. [`Cache::get_or_call`] serves fresh answers only.
 //! - **In the background:** refreshes, audits ([`Audit`]: a share of the hits is asked again and compared) and calls that go
@@ -197,8 +197,10 @@
 //! | `at-rest` | how entries are written outside the process; the stores that need it switch it on |
 //! | `fuzzing` | what fuzz targets and benchmarks reach for; not for use |
 
+mod asking;
 mod audit;
 mod background;
+mod build_error;
 mod builder;
 mod cache;
 mod counts;
@@ -218,6 +220,7 @@ mod inner;
 #[cfg(feature = "at-rest")]
 mod inspect;
 mod items;
+mod keep;
 mod key;
 mod layer;
 #[cfg(feature = "at-rest")]
@@ -245,7 +248,8 @@ mod upstream;
 mod url;
 
 pub use self::audit::{Audit, Disagreement};
-pub use self::builder::{BuildError, CacheBuilder};
+pub use self::build_error::BuildError;
+pub use self::builder::CacheBuilder;
 pub use self::cache::{Answered, Cache, CallError, Stats};
 pub use self::directive::{Caps, Directive};
 pub use self::freshness::TtlRule;

@@ -358,11 +358,9 @@ fn is_personal(error: &Error) -> bool {
 
 /// Whether an error lets an old answer be served.
 fn excuses(error: &Error) -> bool {
-    use ErrorKind::{
-        DeadlineExceeded, OverBudget, Overloaded, QuotaExhausted, RateLimited, Server, Timeout, Transport,
-    };
-    let is_late = matches!(error.kind(), DeadlineExceeded | Timeout);
-    is_late || matches!(error.kind(), RateLimited | QuotaExhausted | OverBudget | Overloaded | Server | Transport)
+    use ErrorKind::{DeadlineExceeded as Late, OverBudget, Overloaded, QuotaExhausted, RateLimited};
+    use ErrorKind::{Server, Timeout, Transport};
+    matches!(error.kind(), Late | RateLimited | QuotaExhausted | OverBudget | Overloaded | Server | Timeout | Transport)
 }
 
 impl<C> Arrival<C> {
