@@ -204,7 +204,8 @@ conformance! {
     renewal:
         what_is_invalidated_while_a_call_fails_is_no_spare
         whoever_takes_only_what_is_stored_pays_for_nothing
-        an_answer_too_old_for_its_caller_is_better_than_a_failure;
+        an_answer_too_old_for_its_caller_is_better_than_a_failure
+        whoever_only_observes_is_told_that_an_answer_was_too_old;
     room:
         what_is_held_is_bounded_in_bytes_and_the_newest_stay
         an_answer_larger_than_all_room_is_not_stored

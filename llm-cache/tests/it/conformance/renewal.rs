@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llm_cache::{Audit, CacheStatus, Directive, Stale, Tag};
+use llm_cache::{Audit, CacheStatus, Directive, Miss, Observed, Stale, Tag};
 use llm_core::{Call, ChatRequest, ErrorKind, Origin};
 
 use super::Place;
@@ -72,4 +72,15 @@ pub(crate) async fn an_answer_too_old_for_its_caller_is_better_than_a_failure(pl
         assert!(matches!(reply.receipt.origin(), Origin::Cache { .. }));
     }
     assert_eq!(upstream.calls(), 3);
+}
+
+pub(crate) async fn whoever_only_observes_is_told_that_an_answer_was_too_old(place: Place) {
+    let upstream = Upstream::default();
+    let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR).observe());
+    let provider = provider(&upstream, &cache);
+    provider.chat(ask("a")).await.unwrap();
+    cache.close().await.unwrap();
+    place.clock.advance(HOUR / 2);
+    let reply = provider.chat(wish(Directive::new().max_age(HOUR / 4))).await.unwrap();
+    assert_eq!(reply.extensions.get::<Observed>().unwrap().status, CacheStatus::Miss(Miss::TooOld));
 }
