@@ -1,23 +1,17 @@
-use std::{
-    any::{Any, TypeId},
-    collections::HashMap,
-    fmt,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use llm_core::{Clock, SystemClock};
-use tokio::runtime::Handle;
 
 use crate::{
-    Audit, Cache, Caps, Policy, StoreError, StoreUrl, TtlRule, UrlError,
+    Audit, BuildError, Cache, Caps, Policy, StoreUrl, TtlRule,
+    asking::Asking,
     audit::Auditor,
-    background::Background,
     counts::Counts,
     flight::Flights,
     freshness::Freshness,
     generations::Generations,
     inner::Inner,
+    keep::Keep,
     opening::{Opening, open},
     refusal::Refusals,
     samples::Samples,
@@ -55,58 +49,6 @@ enum Place {
     Url(StoreUrl),
     /// Where another cache keeps them.
     With(Cache),
-}
-
-/// When to ask, beside when nothing is stored.
-#[derive(Clone, Default)]
-struct Asking {
-    observe: bool,
-    keep_fallbacks: bool,
-    finish_abandoned: bool,
-    /// How many calls the background has room for.
-    background: Option<u32>,
-    audit: Option<Audit>,
-    samples: u32,
-    refusal_ttl: Option<Duration>,
-}
-
-/// What the application says of answers, by their types.
-#[derive(Clone, Default)]
-pub(crate) struct Keep(HashMap<TypeId, Arc<Predicate>>);
-
-type Predicate = dyn Fn(&dyn Any) -> bool + Send + Sync;
-
-/// Settings that make no cache.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// The namespace is empty.
-    #[error("the namespace is empty: name the service or the vendor whose answers these are")]
-    Namespace,
-    /// A time to live is zero.
-    #[error("a time to live of zero stores nothing: set a longer one, or leave the cache out")]
-    Ttl,
-    /// The capacity is zero.
-    #[error("a capacity of zero bytes stores nothing: set a larger one, or leave the cache out")]
-    Capacity,
-    /// Something is to be asked in the background, and there is none.
-    #[error("calls in the background need room: set `spawn_background` to one or more")]
-    Background,
-    /// The cache is to spawn tasks, and is not built in a tokio runtime.
-    #[error("a cache that spawns tasks must be built in a tokio runtime")]
-    Runtime,
-    /// The share of hits to audit is more than the whole.
-    #[error("an audit of more than 100 percent is more than all hits")]
-    Audit,
-    /// The jitter is more than the whole.
-    #[error("a jitter of more than 100 percent is more than the whole time to live")]
-    Jitter,
-    /// The address of the store is wrong.
-    #[error(transparent)]
-    Url(#[from] UrlError),
-    /// The store cannot be opened.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 impl CacheBuilder {
@@ -151,7 +93,9 @@ impl CacheBuilder {
         self
     }
 
-    /// Adds a rule. The first that fits a call counts.
+    /// Adds a rule. The first that fits a call counts. Rules are for calls that pass through a
+    /// [`CacheLayer`](crate::CacheLayer): a key for [`Cache::get_or_call`] tells neither model nor labels, so its answers have
+    /// [`ttl`](Self::ttl)'s time.
     pub fn rule(mut self, rule: TtlRule) -> Self {
         self.freshness.rules.push(rule);
         self
@@ -165,14 +109,16 @@ impl CacheBuilder {
     }
 
     /// For how long past its time an answer is served if the call that was to replace it fails because of the vendor (a
-    /// limit, an overload, a failure, a time-out) or a budget. Not at all by default, and never by
-    /// [`Cache::get_or_call`].
+    /// limit, an overload, a failure, a time-out) or a budget, or its caller's deadline passes. Not at all by default, and
+    /// never by [`Cache::get_or_call`].
     pub fn stale_if_error(mut self, by: Duration) -> Self {
         self.freshness.stale_if_error = by;
         self
     }
 
     /// For how long past its time an answer is served while it is replaced in the background. Not at all by default.
+    /// An answer to a question that may not be asked twice ([`Operation::repeatable`](llm_core::Operation::repeatable)) is
+    /// served for as long, and replaced only by the call of whoever asks after that.
     ///
     /// Whoever gets it triggers the call that replaces it, unless one runs: in the name of his tenant, at
     /// [`Priority::Background`](llm_core::Priority), through the layers below. Needs
@@ -212,7 +158,7 @@ impl CacheBuilder {
 
     /// Keeps up to `most` answers to a question that is meant to have several
     /// ([`Operation::varies`](llm_core::Operation::varies): a temperature above zero), and gives them out in turn. One by
-    /// default.
+    /// default. Whose turn it is is remembered for the 32,768 questions asked last.
     pub fn samples(mut self, most: u32) -> Self {
         self.asking.samples = most;
         self
@@ -256,7 +202,8 @@ impl CacheBuilder {
     }
 
     /// How many bytes of answers and keys to hold: 64 MiB by default. An answer counts as the length of its JSON text,
-    /// its key's bytes and a fixed amount for the entry.
+    /// its key's bytes and a fixed amount for the entry. This is for memory alone, that in front of Redis too: a
+    /// file holds what `max_bytes` in its address says ([`StoreUrl`]), 1 GiB by default.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
@@ -289,8 +236,7 @@ impl CacheBuilder {
     /// # cache.build().unwrap();
     /// ```
     pub fn keep_if<C: 'static>(mut self, keep: impl Fn(&C) -> bool + Send + Sync + 'static) -> Self {
-        let keep = move |answer: &dyn Any| answer.downcast_ref::<C>().is_none_or(&keep);
-        self.keep.0.insert(TypeId::of::<C>(), Arc::new(keep));
+        self.keep.only_if(keep);
         self
     }
 
@@ -309,6 +255,10 @@ impl CacheBuilder {
 
     /// Keeps the answers where another cache keeps them, each cache in its own namespace: two stacks with different vendors
     /// over one file, for example. Room, secret and keys are that cache's, its clock too, and invalidation reaches both.
+    ///
+    /// How long past its time an answer stays in a file or in Redis is for the longest of that cache's
+    /// [`max_stale`](Self::max_stale), [`stale_if_error`](Self::stale_if_error) and
+    /// [`stale_while_revalidate`](Self::stale_while_revalidate) to say: what is longer here has no effect there.
     pub fn store_of(mut self, cache: &Cache) -> Self {
         self.clock = Arc::clone(&cache.0.clock);
         self.place = Place::With(cache.clone());
@@ -412,30 +362,6 @@ impl CacheBuilder {
             refusals: asking.refusal_ttl.map(Refusals::new),
         };
         Ok(Cache(Arc::new(inner)))
-    }
-}
-
-impl Asking {
-    /// The background that the settings need.
-    fn background(&self, freshness: &Freshness) -> Result<Option<Arc<Background>>, BuildError> {
-        if self.audit.as_ref().is_some_and(|audit| !audit.is_percentage()) {
-            return Err(BuildError::Audit);
-        }
-        let is_needed = self.finish_abandoned || self.audit.is_some() || !freshness.revalidate.is_zero();
-        match self.background {
-            None | Some(0) if is_needed => Err(BuildError::Background),
-            None | Some(0) => Ok(None),
-            Some(most) => {
-                let runtime = Handle::try_current().map_err(|_| BuildError::Runtime)?;
-                Ok(Some(Background::new(runtime, most)))
-            }
-        }
-    }
-}
-
-impl Keep {
-    pub(crate) fn allows<C: 'static>(&self, answer: &C) -> bool {
-        self.0.get(&TypeId::of::<C>()).is_none_or(|keep| keep(answer))
     }
 }
 

@@ -130,7 +130,8 @@ impl Cache {
     /// The stored answer, or that of the call that runs under this key, or that of a `call` made now and then stored.
     ///
     /// The call survives the cancellation of everybody but the last who waits for it. Only fresh answers are served: what a
-    /// foreign error says of the vendor is not known here, so [`CacheBuilder::stale_if_error`] has no part in this.
+    /// foreign error says of the vendor is not known here, so [`CacheBuilder::stale_if_error`] has no part in this. It is
+    /// stored for [`CacheBuilder::ttl`]: no [`TtlRule`](crate::TtlRule) counts.
     ///
     /// # Errors
     ///
@@ -207,7 +208,11 @@ impl Cache {
         }
     }
 
-    /// Drops one answer, if it is stored.
+    /// Drops one answer, if it is stored. What is running is not touched: who asks meanwhile joins it, and its answer is
+    /// stored; [`invalidate`](Self::invalidate) keeps that from happening.
+    ///
+    /// Of a question with several answers ([`CacheBuilder::samples`]) this is the first, and what is shared by scope has no
+    /// such key: drop these by a tag.
     ///
     /// # Errors
     ///
@@ -222,6 +227,10 @@ impl Cache {
     /// Drops all answers with a tag, at once, however many they are. No call made from now on gets an answer with it whose
     /// call began before: neither a stored nor a stale nor a running one. This holds in this process as soon as the
     /// future is first polled.
+    ///
+    /// Up to 10,000 tags are remembered one by one, by a file over restarts too. One more, and everything stored before is
+    /// dropped. So tag by what changes together (a version, a tenant), not each answer with a tag of its own:
+    /// [`remove`](Self::remove) is for one.
     ///
     /// # Errors
     ///

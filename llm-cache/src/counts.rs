@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::store::Census;
+
 /// A number that only grows.
 #[derive(Default)]
 pub(crate) struct Counter {
@@ -101,6 +103,9 @@ pub(crate) struct Meters {
 
 #[cfg(feature = "metrics")]
 struct Known {
+    failed: metrics::Counter,
+    spoilt: metrics::Counter,
+    unwritten: metrics::Counter,
     near: metrics::Histogram,
     far: metrics::Histogram,
     entries: metrics::Gauge,
@@ -140,25 +145,29 @@ impl Meters {
         let _ = began;
     }
 
-    /// How much is stored now. `sizes` tells entries, bytes and evictions so far.
-    pub(crate) fn sizes(&self, sizes: impl FnOnce() -> (u64, u64, u64)) {
+    /// What a store holds now, and what went wrong in it so far. `told` tells that, evictions, and the failures counted here.
+    pub(crate) fn census(&self, told: impl FnOnce() -> (Census, u64, u64)) {
         #[cfg(feature = "metrics")]
         if let Some(known) = &self.known {
-            let (entries, bytes, evictions) = sizes();
+            let (Census { entries, bytes, spoilt, lost, failed, .. }, evictions, failures) = told();
             #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
             {
                 known.entries.set(entries as f64);
                 known.bytes.set(bytes as f64);
             }
             known.evictions.absolute(evictions);
+            known.failed.absolute(failures + failed);
+            known.spoilt.absolute(spoilt);
+            known.unwritten.absolute(lost);
             return;
         }
-        drop(sizes);
+        drop(told);
     }
 
     #[cfg(feature = "metrics")]
     fn new(cache: &std::sync::Arc<str>) -> Self {
         let cache = || metrics::SharedString::from(std::sync::Arc::clone(cache));
+        let counter = |name: &'static str| metrics::counter!(name, "cache" => cache());
         let lookups = |tier| metrics::histogram!("llm_cache_lookup_seconds", "cache" => cache(), "tier" => tier);
         Self {
             known: Some(Known {
@@ -166,8 +175,38 @@ impl Meters {
                 far: lookups("far"),
                 entries: metrics::gauge!("llm_cache_entries", "cache" => cache()),
                 bytes: metrics::gauge!("llm_cache_bytes", "cache" => cache()),
-                evictions: metrics::counter!("llm_cache_evictions_total", "cache" => cache()),
+                evictions: counter("llm_cache_evictions_total"),
+                failed: counter("llm_cache_store_errors_total"),
+                spoilt: counter("llm_cache_spoilt_total"),
+                unwritten: counter("llm_cache_unwritten_total"),
             }),
         }
+    }
+}
+
+#[cfg(all(test, feature = "metrics"))]
+mod tests {
+    use std::collections::HashMap;
+
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    use super::*;
+
+    #[test]
+    fn a_recorder_is_told_what_a_store_could_not_do() {
+        let recorder = DebuggingRecorder::new();
+        let counts = metrics::with_local_recorder(&recorder, || Counts::new(&"ns".into()));
+        let census = Census { spoilt: 3, lost: 4, failed: 2, ..Census::default() };
+        counts.store_errors.one();
+        for _ in 0..2 {
+            counts.meters.census(|| (census, 5, counts.store_errors.get()));
+        }
+        counts.store_errors.one();
+        let told = recorder.snapshotter().snapshot().into_vec().into_iter();
+        let told: HashMap<_, _> = told
+            .map(|(key, _, _, value)| (key.key().name().trim_start_matches("llm_cache_").to_owned(), value))
+            .collect();
+        let names = ["store_errors_total", "spoilt_total", "unwritten_total", "evictions_total"];
+        assert_eq!(names.map(|name| &told[name]), [4, 3, 4, 5].map(DebugValue::Counter).each_ref());
     }
 }

@@ -55,13 +55,14 @@ impl Directive {
         self
     }
 
-    /// No call is made: what is not stored is an error.
+    /// No call is made, in the background either: what is not stored is an error.
     pub fn only_if_cached(mut self) -> Self {
         self.only_if_cached = true;
         self
     }
 
-    /// A stored answer may be at most this old.
+    /// A stored answer may be at most this old. Should the call that this leads to fail, an older one is served and marked,
+    /// as far as [`CacheBuilder::stale_if_error`](crate::CacheBuilder::stale_if_error) goes.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self

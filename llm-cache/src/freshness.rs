@@ -128,7 +128,8 @@ impl Freshness {
         let past = life.fresh_until.and_then(|until| now.duration_since(until).ok());
         let old = directive.max_age.is_some_and(|most| age > most);
         match past {
-            None if old => Verdict::TooOld,
+            None if old && self.stale_if_error.is_zero() => Verdict::TooOld,
+            None if old => Verdict::Spare,
             None => Verdict::Fresh,
             Some(past) if past < directive.revalidates_within(self.revalidate) && !old => Verdict::Aging,
             Some(past) if !old && directive.max_stale.is_some_and(|by| past < by) && past < self.max_stale => {
@@ -195,7 +196,7 @@ mod tests {
         assert_eq!(set_back, Verdict::Expired);
         assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR)), Verdict::Stale);
         assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR / 4)), Verdict::TooOld);
-        assert_eq!(judge(HOUR / 2, plain().max_age(HOUR / 4)), Verdict::TooOld);
+        assert_eq!(judge(HOUR / 2, plain().max_age(HOUR / 4)), Verdict::Spare, "as it will be when its time is over");
         assert_eq!(judge(HOUR / 2, plain().max_age(HOUR / 2)), Verdict::Fresh);
     }
 

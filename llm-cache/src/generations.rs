@@ -17,7 +17,8 @@ use crate::Directive;
 /// A name that answers can be dropped by, all at once: [`Cache::invalidate`](crate::Cache::invalidate).
 ///
 /// Every answer has the tags of its tenant, its model and the labels of the call that bought it; a call can add more
-/// ([`Directive::tag`]).
+/// ([`Directive::tag`]). They are the buyer's: whoever asks the same under other labels or tags is served that answer, and
+/// adds none. Where a label shall tell answers apart, let the question differ too: a new version of a prompt does.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Tag(Arc<str>);
 

@@ -10,18 +10,18 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
-    Caps, Directive, Disagreement, Key, Stale, Tag,
+    Caps, Directive, Disagreement, Key, Miss, Stale, Tag,
     audit::Auditor,
     background::Background,
-    builder::Keep,
     counts::{Began, Counts},
     flight::Flights,
     freshness::{Freshness, Verdict},
     generations::{Generations, Moment},
+    keep::Keep,
     key::{Frame, Keys, Lent},
     refusal::Refusals,
     samples::Samples,
-    store::{Census, Claim, Claimant, Entry, Lease, Life, Source, Store},
+    store::{Claim, Claimant, Entry, Lease, Life, Source, Store},
 };
 
 pub(crate) struct Inner {
@@ -244,6 +244,12 @@ impl Inner {
         self.generations.allow(&source.tags, begun) && self.store.allows(&source.tags, begun)
     }
 
+    /// Whether a stored answer has not been invalidated since it was found.
+    pub(crate) fn holds<C>(&self, stored: &Stored<C>) -> bool {
+        let source = &stored.entry.source;
+        self.allows(source, source.begun)
+    }
+
     /// Stores an answer, if the application would keep it, it is not too large, and it has not been invalidated.
     pub(crate) fn store<C>(&self, key: Key, answer: Arc<C>, facts: Facts, stay: Stay)
     where
@@ -260,10 +266,8 @@ impl Inner {
         let entry = entry.filter(|entry| u64::from(entry.bytes()) <= self.max_answer_bytes);
         if entry.is_some_and(|entry| self.store.put(key, Arc::new(entry))) {
             self.counts.stored.one();
-            self.counts.meters.sizes(|| {
-                let Census { entries, bytes, .. } = self.store.census();
-                (entries, bytes, self.store.evictions())
-            });
+            let told = || (self.store.census(), self.store.evictions(), self.counts.store_errors.get());
+            self.counts.meters.census(told);
         }
     }
 
@@ -353,6 +357,24 @@ impl<C> Found<C> {
     /// Whether it is an answer to serve.
     pub(crate) fn is_served(&self) -> bool {
         matches!(self, Self::Fresh(_) | Self::Stale(..))
+    }
+
+    /// Why a call is made, where nothing better was found.
+    pub(crate) fn miss(&self, now: SystemTime) -> Miss {
+        match self {
+            Self::TooOld => Miss::TooOld,
+            // For this call only: its time is not over.
+            Self::Spare(stored) if stored.entry.life.is_fresh(now) => Miss::TooOld,
+            _ => Miss::Unknown,
+        }
+    }
+
+    /// The answer for the case that the call fails.
+    pub(crate) fn spare(self) -> Option<Stored<C>> {
+        match self {
+            Self::Spare(stored) => Some(stored),
+            _ => None,
+        }
     }
 }
 

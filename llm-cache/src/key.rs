@@ -211,6 +211,11 @@ impl<'a> Lent<'a> {
         Self { hash: HASHER.hash_one(bytes), bytes }
     }
 
+    /// A hash of all its bytes, keyed at random for each process.
+    pub(crate) fn hash(self) -> u64 {
+        self.hash
+    }
+
     /// A key of its own.
     pub(crate) fn to_key(self) -> Key {
         Key { hash: self.hash, bytes: self.bytes.into() }

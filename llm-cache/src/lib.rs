@@ -59,7 +59,7 @@
 //!   answers, given out in turn.
 //! - **Freshness:** an entry is fresh until its time to live is over, by the wall time of `llm_core::Clock`: the call's own
 //!   ([`Directive::ttl`]), else that of the first [`TtlRule`] that fits, else the cache's. Past its time it can still be
-//!   served to a call that allows it, or when the call that was to replace it fails because of the vendor or a budget
+//!   served to a call that allows it, or when the call that was to replace it fails because of the vendor, a budget or its deadline
 //!   ([`CacheBuilder::stale_if_error`]); it then says so. With [`CacheBuilder::stale_while_revalidate`] it is served at
 //!   once, while one call in the background replaces it. [`Cache::get_or_call`] serves fresh answers only.
 //! - **In the background:** refreshes, audits ([`Audit`]: a share of the hits is asked again and compared) and calls that go
@@ -142,6 +142,7 @@
 //! | Name | Kind | What |
 //! |---|---|---|
 //! | `llm_cache_hits_total` | counter | stored answers served, stale ones included |
+//! | `llm_cache_far_hits_total` | counter | those that lay further away than memory |
 //! | `llm_cache_stale_total` | counter | those past their time |
 //! | `llm_cache_misses_total` | counter | calls made for want of an answer |
 //! | `llm_cache_bypassed_total` | counter | calls that wanted the cache to keep out of it |
@@ -149,7 +150,9 @@
 //! | `llm_cache_refused_total` | counter | refusals that were remembered |
 //! | `llm_cache_stored_total` | counter | answers stored |
 //! | `llm_cache_evictions_total` | counter | entries that had to make room, in any tier |
-//! | `llm_cache_store_errors_total` | counter | failures of a store |
+//! | `llm_cache_store_errors_total` | counter | failures of a store, those behind its callers too |
+//! | `llm_cache_spoilt_total` | counter | entries at rest that could not be read |
+//! | `llm_cache_unwritten_total` | counter | answers that were to be written further away and were not |
 //! | `llm_cache_refreshed_total` | counter | calls made to replace answers past their time |
 //! | `llm_cache_skipped_total` | counter | calls that the background had no room for |
 //! | `llm_cache_finished_total` | counter | calls that went on when all had left |
@@ -158,6 +161,8 @@
 //! | `llm_cache_saved_nano_usd_total` | counter | list price of what did not have to be bought, nano-dollars |
 //! | `llm_cache_entries`, `llm_cache_bytes` | gauge | what the store furthest away holds, after each answer stored |
 //! | `llm_cache_lookup_seconds` | histogram | time of a look-up, by `tier`: `memory`, or `far` |
+//!
+//! What a store counts itself (evictions, its own failures, what is spoilt or unwritten) is told after each answer stored.
 //!
 //! # Redis
 //!
@@ -187,14 +192,15 @@
 //! | `redis` | answers in Redis, memory in front of it, and one payment per question in the whole fleet |
 //! | `redis-cluster` | `redis+cluster://` |
 //! | `redis-tls` | `rediss://` |
-//! | `metrics` | counters, gauges and histograms through the `metrics` facade |
+//! | `metrics` | the table above: counters, gauges and histograms through the `metrics` facade |
 //! | `admin` | the program `llm-cache` |
 //! | `at-rest` | how entries are written outside the process; the stores that need it switch it on |
 //! | `fuzzing` | what fuzz targets and benchmarks reach for; not for use |
-//! | `metrics` | the table above, through the `metrics` facade |
 
+mod asking;
 mod audit;
 mod background;
+mod build_error;
 mod builder;
 mod cache;
 mod counts;
@@ -214,6 +220,7 @@ mod inner;
 #[cfg(feature = "at-rest")]
 mod inspect;
 mod items;
+mod keep;
 mod key;
 mod layer;
 #[cfg(feature = "at-rest")]
@@ -241,7 +248,8 @@ mod upstream;
 mod url;
 
 pub use self::audit::{Audit, Disagreement};
-pub use self::builder::{BuildError, CacheBuilder};
+pub use self::build_error::BuildError;
+pub use self::builder::CacheBuilder;
 pub use self::cache::{Answered, Cache, CallError, Stats};
 pub use self::directive::{Caps, Directive};
 pub use self::freshness::TtlRule;

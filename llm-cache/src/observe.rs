@@ -36,8 +36,11 @@ where
         false => cache.look(&answers(&items.keys), &directive).await,
     };
     let source = cache.begin(Tag::of(&call, &directive));
+    // Refusals are remembered of whole questions.
+    let whole = items.keys.first().filter(|_| items.places.len() == 1 && !directive.no_cache);
+    let refusal = whole.filter(|_| !found[0].is_served()).and_then(|keys| cache.refusal(keys));
     let mut bought = Vec::new();
-    for at in (0..found.len()).filter(|at| !found[*at].is_served()) {
+    for at in (0..found.len()).filter(|at| refusal.is_none() && !found[*at].is_served()) {
         let keys = &items.keys[at];
         let guard = cache.flights.enter(&keys.flight, call.priority, source.begun);
         if guard.is_some() || directive.no_cache {
@@ -46,9 +49,16 @@ where
             bought.push(Bought { place, guard, store });
         }
     }
-    let observed = decide(&cache, &found, bought.len(), directive.no_cache);
+    let observed = match &refusal {
+        Some(error) => Observed { status: CacheStatus::of_error(error), saves: None },
+        None => decide(&cache, &found, bought.len(), directive.no_cache),
+    };
     let store = storing_each(&call.body, &items, bought);
-    let mut reply = drive(inner, call).await?.on_end(store);
+    let reply = drive(inner, call).await;
+    if let (Err(error), Some(keys), None) = (&reply, whole, refusal) {
+        cache.refuse(keys, error, source);
+    }
+    let mut reply = reply?.on_end(store);
     reply.extensions.insert(CacheStatus::Miss(Miss::Observing));
     reply.extensions.insert(observed);
     Ok(reply)
@@ -84,8 +94,7 @@ fn decide<C>(cache: &Inner, found: &[Found<C>], bought: usize, no_cache: bool) -
         _ => {
             cache.missed();
             CacheStatus::Miss(match found {
-                [Found::TooOld] => Miss::TooOld,
-                [_] => Miss::Unknown,
+                [found] => found.miss(cache.now()),
                 _ => Miss::Items { asked: missing as u64 },
             })
         }

@@ -15,7 +15,7 @@ use crate::{
 
 /// Replaces an answer that is past its time.
 pub(crate) fn refresh<T: Operation, S: Serves<T>>(errand: &Errand<S>, keys: Keys, call: &Call<T>) {
-    let Some(place) = place(&errand.cache, &keys, &call.body) else { return };
+    let Some(place) = place(errand, &keys, &call.body) else { return };
     let (call, errand) = (unattended(call, Purpose::Refresh), errand.clone());
     start(&Arc::clone(&errand.cache), place, async move {
         let Errand { cache, inner, directive } = errand;
@@ -41,7 +41,7 @@ pub(crate) fn audit<T: Operation, S: Serves<T>>(
     call: &Call<T>,
     stored: &Stored<Complete<T>>,
 ) {
-    let Some(place) = place(&errand.cache, &keys, &call.body) else { return };
+    let Some(place) = place(errand, &keys, &call.body) else { return };
     let (call, errand, known) = (unattended(call, Purpose::Audit), errand.clone(), Arc::clone(&stored.answer));
     let age = stored.entry.age(errand.cache.now());
     start(&Arc::clone(&errand.cache), place, async move {
@@ -70,13 +70,15 @@ pub(crate) fn unattended<T: Clone>(call: &Call<T>, purpose: Purpose) -> Call<T> 
     own
 }
 
-/// A place for a call about one question, unless it is being asked already or may not be asked again.
-fn place<T: Operation>(cache: &Arc<Inner>, keys: &Keys, question: &T) -> Option<Place> {
+/// A place for a call about one answer, unless it is being asked for already, its question may not be asked again, or
+/// whoever asked wants no call made. A shared answer is one answer, whoever asks.
+fn place<T: Operation, S>(errand: &Errand<S>, keys: &Keys, question: &T) -> Option<Place> {
+    let Errand { cache, directive, .. } = errand;
     let background = cache.background.as_ref()?;
-    if !question.repeatable() || cache.flights.is_running(&keys.flight) {
+    if directive.only_if_cached || !question.repeatable() || cache.flights.is_running(&keys.flight) {
         return None;
     }
-    claim(cache, background.place(vec![keys.flight.clone()]))
+    claim(cache, background.place(vec![keys.answer.clone()]))
 }
 
 /// The place, if there is one; counts it if there is no room.

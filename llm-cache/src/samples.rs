@@ -6,18 +6,19 @@ use std::sync::{
 use foldhash::quality::RandomState;
 use moka::sync::Cache;
 
-use crate::{Key, key::Lent};
+use crate::key::Lent;
 
 /// Which of several answers to a question is whose turn.
 ///
-/// The turns of the questions asked last are remembered. Where a turn was forgotten, the first answer is next.
+/// The turns of the questions asked last are remembered, by the keyed hashes of their keys: questions of one hash, which are
+/// rare, take turns together. Where a turn was forgotten, the first answer is next.
 pub(crate) struct Samples {
     most: u32,
-    turns: Cache<Key, Arc<AtomicU32>, RandomState>,
+    turns: Cache<u64, Arc<AtomicU32>, RandomState>,
 }
 
-/// How many questions' turns are remembered.
-const TURNS: u64 = 100_000;
+/// How many questions' turns are remembered: some 200 bytes each.
+const TURNS: u64 = 32_768;
 
 impl Samples {
     /// Up to `most` answers each; `None` if that is one.
@@ -28,8 +29,27 @@ impl Samples {
 
     /// The number of the answer that is next for the question whose first answer has this key.
     pub(crate) fn next(&self, first: Lent<'_>) -> u32 {
-        let known = self.turns.get(&first);
-        let turn = known.unwrap_or_else(|| self.turns.get_with(first.to_key(), Arc::default));
+        let turn = self.turns.get_with(first.hash(), Arc::default);
         turn.fetch_add(1, Ordering::Relaxed) % self.most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Key;
+
+    #[test]
+    fn turns_go_round_by_question_and_hold_nothing_of_it() {
+        let samples = Samples::new(3).unwrap();
+        let text = "x".repeat(100_000);
+        let keys: Vec<Key> = (0..20).map(|n| Key::of("ns", "acme", "op", &(n, &text)).unwrap()).collect();
+        for turn in [0, 1, 2, 0] {
+            assert!(keys.iter().all(|key| samples.next(key.lent()) == turn));
+        }
+        samples.turns.run_pending_tasks();
+        let named: usize = samples.turns.iter().map(|(name, _)| size_of_val(&*name)).sum();
+        assert_eq!(named, 20 * 8);
+        assert!(Samples::new(1).is_none());
     }
 }

@@ -55,6 +55,9 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Cached<S> {
         let cache = &self.cache.0;
         let directive = Directive::of(&call, &cache.caps);
         if directive.no_store {
+            if directive.only_if_cached && !cache.observe {
+                return ResponseFuture::ready(Err(unanswered()));
+            }
             let passed = pass(Arc::clone(cache), self.inner.clone(), call);
             return ResponseFuture::waiting(telemetry::run(T::NAME, passed));
         }

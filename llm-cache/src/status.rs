@@ -57,7 +57,8 @@ pub struct Observed {
 pub enum Stale {
     /// The call allowed it.
     Allowed,
-    /// It is being replaced in the background.
+    /// It is being replaced in the background, if there is room, and unless its question may not be asked twice or the call
+    /// wanted none made.
     Refreshing,
     /// The call that was to replace it failed.
     Error,

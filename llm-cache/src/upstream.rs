@@ -90,9 +90,7 @@ where
         _ if directive.only_if_cached => return Err(unanswered()),
         // In boxes of their own: a hit has no use for the room that a call takes.
         _ if directive.no_cache => return Box::pin(renew(errand, keys.answer, call)).await,
-        Found::Spare(stored) => (Miss::Unknown, Some(stored)),
-        Found::TooOld => (Miss::TooOld, None),
-        Found::Nothing => (Miss::Unknown, None),
+        found => (found.miss(cache.now()), found.spare()),
     };
     if let Some(error) = cache.refusal(&keys) {
         return Err(error);
@@ -115,8 +113,8 @@ where
     Ok(reply)
 }
 
-/// Joins the call that is running for this question, or makes it. If it fails because of the vendor or a budget, a
-/// `spare` answer is better than nothing.
+/// Joins the call that is running for this question, or makes it. If it fails because of the vendor or a budget, or takes
+/// too long, a `spare` answer is better than nothing, if it is still good.
 async fn fly<T, S>(
     errand: Errand<S>,
     keys: Keys,
@@ -131,7 +129,7 @@ where
     let cache = Arc::clone(&errand.cache);
     let reply = in_time(call.deadline, board(errand, keys, call, why)).await;
     match (reply, spare) {
-        (Err(error), Some(spare)) if excuses(&error) => Ok(stale(&cache, spare, Stale::Error)),
+        (Err(error), Some(spare)) if excuses(&error) && cache.holds(&spare) => Ok(stale(&cache, spare, Stale::Error)),
         (reply, _) => reply,
     }
 }
@@ -360,8 +358,9 @@ fn is_personal(error: &Error) -> bool {
 
 /// Whether an error lets an old answer be served.
 fn excuses(error: &Error) -> bool {
-    use ErrorKind::{OverBudget, Overloaded, QuotaExhausted, RateLimited, Server, Timeout, Transport};
-    matches!(error.kind(), RateLimited | QuotaExhausted | OverBudget | Overloaded | Server | Timeout | Transport)
+    use ErrorKind::{DeadlineExceeded as Late, OverBudget, Overloaded, QuotaExhausted, RateLimited};
+    use ErrorKind::{Server, Timeout, Transport};
+    matches!(error.kind(), Late | RateLimited | QuotaExhausted | OverBudget | Overloaded | Server | Timeout | Transport)
 }
 
 impl<C> Arrival<C> {

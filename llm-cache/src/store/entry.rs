@@ -36,6 +36,12 @@ pub(crate) struct Life {
     pub(crate) fresh_until: Option<SystemTime>,
 }
 
+impl Life {
+    pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
+        self.fresh_until.is_none_or(|until| now < until)
+    }
+}
+
 /// What an answer came of.
 #[derive(Clone)]
 pub(crate) struct Source {

@@ -7,7 +7,11 @@ use std::{
 };
 
 use foldhash::quality::RandomState;
-use moka::{ops::compute::Op, policy::EvictionPolicy, sync::Cache};
+use moka::{
+    ops::compute::{CompResult, Op},
+    policy::EvictionPolicy,
+    sync::Cache,
+};
 
 use super::{Census, Entry, Far, Policy, Store, at_once};
 use crate::{Key, Tag, key::Lent};
@@ -47,16 +51,17 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Memory<H> {
         Self { entries, max_bytes, evictions }
     }
 
-    /// Puts an entry that fits, unless there is one whose call began later, or it may not be put after all.
-    #[cfg(any(feature = "file", feature = "redis"))]
-    pub(crate) fn put_unless_newer(&self, key: Key, entry: Arc<Entry>, may: impl FnOnce() -> bool) {
-        self.entries.entry(key).and_compute_with(|known| match known {
+    /// Puts an entry that fits, unless there is one whose call began later, or it may not be put after all. Tells whether
+    /// it did.
+    pub(crate) fn put_if(&self, key: Key, entry: Arc<Entry>, may: impl FnOnce() -> bool) -> bool {
+        let result = self.entries.entry(key).and_compute_with(|known| match known {
             // Whoever removes this key is before all of this or after it.
             _ if !may() => Op::Nop,
             Some(known) if known.value().source.begun > entry.source.begun => Op::Nop,
             _ => Op::Put(entry),
         });
         self.entries.run_pending_tasks();
+        matches!(result, CompResult::Inserted(_) | CompResult::ReplacedWith(_))
     }
 
     /// Whether an entry is smaller than the whole tier.
@@ -82,12 +87,7 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Store for Memory<H> {
     /// An answer larger than the whole tier is not stored. Makes room at once: moka would put that off, and hold more
     /// than it may meanwhile.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
-        let fits = self.fits(&entry);
-        if fits {
-            self.entries.insert(key, entry);
-            self.entries.run_pending_tasks();
-        }
-        fits
+        self.fits(&entry) && self.put_if(key, entry, || true)
     }
 
     fn discard(&self, key: Lent<'_>, entry: &Entry) {
@@ -143,8 +143,12 @@ mod tests {
     };
 
     fn entry(key: &Key, text: &str) -> Arc<Entry> {
+        entry_of(key, text, Moment::default())
+    }
+
+    fn entry_of(key: &Key, text: &str, begun: Moment) -> Arc<Entry> {
         let life = Life { stored_at: SystemTime::UNIX_EPOCH, fresh_until: None };
-        let source = Source { begun: Moment::default(), tags: Arc::default() };
+        let source = Source { begun, tags: Arc::default() };
         let entry = Entry::new(key, Arc::new(text.to_owned()), None, Facts::default(), life, source);
         Arc::new(entry.expect("text can be written"))
     }
@@ -175,6 +179,17 @@ mod tests {
             assert_eq!(*found.answer::<String>().unwrap(), n.to_string());
         }
         assert!(memory.peek(key(50).lent()).is_none());
+    }
+
+    #[test]
+    fn a_call_that_began_earlier_replaces_nothing() {
+        let (memory, generations) = (Memory::new(1 << 20, Policy::Lru), crate::generations::Generations::default());
+        let [first, second] = [(); 2].map(|()| generations.moment(SystemTime::UNIX_EPOCH));
+        let said = || memory.peek(key(1).lent()).and_then(|entry| entry.answer::<String>()).unwrap();
+        for (begun, text, kept) in [(first, "a", true), (second, "b", true), (first, "late", false)] {
+            assert_eq!(memory.put(key(1), entry_of(&key(1), text, begun)), kept, "{text}");
+        }
+        assert_eq!((&**said(), memory.census().entries), ("b", 1));
     }
 
     #[test]

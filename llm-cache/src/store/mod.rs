@@ -74,7 +74,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Puts an entry that was fetched, and was of use, where it is at hand. It was fetched when there were so many removals.
     fn promote(&self, _key: Lent<'_>, _entry: &Entry, _removals: u64) {}
 
-    /// Stores an entry; tells whether it did. It is at hand when this returns, and further away soon.
+    /// Stores an entry, unless one whose call began later is at hand; tells whether it did. It is at hand when this returns, and further away soon.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool;
 
     /// Removes an entry that turned out to be of no use, unless one whose call began later has taken its place: at once

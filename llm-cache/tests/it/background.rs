@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use llm_cache::{Audit, BuildError, Cache, CacheBuilder, CacheLayer, CacheStatus, Directive, Stale, Tag};
+use llm_cache::{Audit, BuildError, Cache, CacheBuilder, CacheLayer, CacheStatus, Caps, Directive, Stale, Tag};
 use llm_core::{
     Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, ManualClock, Origin,
     Priority, Provider, Purpose, Reply, into_provider, into_service,
@@ -101,6 +101,26 @@ async fn a_thousand_readers_of_an_old_answer_get_it_at_once_and_one_call_replace
         assert_eq!((refresh.deadline, refresh.labels.get("feature")), (None, Some("x")));
         assert_eq!(refresh.extensions.get(), Some(&Purpose::Refresh));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_tenants_who_share_an_old_answer_have_it_replaced_once() {
+    let (upstream, clock) = (Kept::default(), ManualClock::default());
+    let cache = builder(&clock).caps(Caps::none().allow_sharing()).spawn_background(8).build().unwrap();
+    let layer = CacheLayer::new(cache.clone());
+    let provider = into_provider(ServiceBuilder::new().layer(layer).service(into_service(Arc::new(upstream.clone()))));
+    let read_by = async |tenant: &str| {
+        let mut call = Call::new(tenant, ask("a").body);
+        call.extensions.insert(Directive::new().shared("s"));
+        status(&provider.chat(call).await.unwrap())
+    };
+    read_by("acme").await;
+    clock.advance(HOUR);
+    let read = tokio::join!(read_by("umbrella"), read_by("acme"));
+    assert_eq!(read, (Some(Stale::Refreshing), Some(Stale::Refreshing)));
+    cache.close().await.unwrap();
+    let paid: Vec<_> = upstream.1.lock().unwrap().iter().map(|call| call.tenant.to_string()).collect();
+    assert_eq!((cache.stats().refreshed, paid), (1, vec!["acme".to_owned(), "umbrella".to_owned()]));
 }
 
 #[tokio::test(start_paused = true)]

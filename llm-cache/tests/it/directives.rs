@@ -83,6 +83,21 @@ async fn an_old_answer_is_better_than_a_vendors_failure_and_is_marked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_old_answer_is_better_than_none_in_time() {
+    let (upstream, clock) = (Upstream::default(), ManualClock::default());
+    let provider = provider(&upstream, &cache(&clock, Caps::none()));
+    provider.chat(ask("a question")).await.unwrap();
+    clock.advance(HOUR * 3 / 2);
+    let started = Instant::now();
+    let hasty = || ask("a question").with_deadline((started + HEAD / 2).into_std());
+    let (leader, follower) = tokio::join!(provider.chat(hasty()), provider.chat_stream(hasty()));
+    for status in [CacheStatus::of(&leader.unwrap()), CacheStatus::of(&follower.unwrap())] {
+        assert!(matches!(status, CacheStatus::Hit { stale: Some(Stale::Error), .. }), "{status:?}");
+    }
+    assert_eq!(started.elapsed().as_millis(), (HEAD / 2).as_millis());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_operator_can_cap_what_calls_ask() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let caps = Caps::none().no_bypass().max_stale(HOUR / 4).max_ttl(HOUR * 2);

@@ -232,8 +232,12 @@ impl<'t> Batch<'t> {
         })
     }
 
-    /// Writes an entry in place of another of its name.
+    /// Writes an entry in place of another of its name, unless that one's call began later.
     pub(super) fn put(&mut self, row: &Row) -> Result<(), Fault> {
+        // One later than all that was ever written is damage.
+        if self.begun(&row.name)?.is_some_and(|known| known > row.begun && known <= self.books.last) {
+            return Ok(());
+        }
         self.remove(&row.name)?;
         let (number, name) = (self.books.next, row.name.as_bytes());
         let head = [number, row.ends, row.begun.nanos()].map(u64::to_le_bytes);
@@ -264,11 +268,15 @@ impl<'t> Batch<'t> {
 
     /// Removes an entry, unless its call began after a moment.
     pub(super) fn discard(&mut self, name: &Name, judged: Moment) -> Result<(), Fault> {
-        let known = self.entries.get(name.as_bytes())?.and_then(|row| begun(row.value()));
-        if known.is_some_and(|begun| begun <= judged) {
+        if self.begun(name)?.is_some_and(|begun| begun <= judged) {
             self.remove(name)?;
         }
         Ok(())
+    }
+
+    /// When the call of an entry began.
+    fn begun(&self, name: &Name) -> Result<Option<Moment>, Fault> {
+        Ok(self.entries.get(name.as_bytes())?.and_then(|row| begun(row.value())))
     }
 
     /// Removes what was stored first until no more than `most` bytes are left; tells how many entries went.

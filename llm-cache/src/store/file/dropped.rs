@@ -42,3 +42,23 @@ impl Dropped {
         begun > self.floor && tags.into_iter().all(|tag| self.tags.get(&tag).is_none_or(|dropped| begun > *dropped))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_tags_is_bounded_and_drops_too_much_rather_than_too_little() {
+        let tag = |n: usize| *blake3::hash(&n.to_le_bytes()).as_bytes();
+        let at = |n: usize| Moment::from_nanos(n as u64 + 1);
+        let mut dropped = Dropped::new(&Books::default(), Drops::new());
+        for n in 0..Dropped::MOST {
+            assert!(!dropped.tag(tag(n), at(n)), "there is room for it");
+        }
+        assert!(dropped.allow([tag(9)], at(10)) && !dropped.allow([tag(9)], at(9)));
+        assert!(!dropped.tag(tag(0), at(Dropped::MOST)), "it is known");
+        assert!(dropped.tag(tag(Dropped::MOST), at(Dropped::MOST)), "everything goes");
+        assert!(!dropped.allow([], at(Dropped::MOST)) && dropped.allow([tag(9)], at(Dropped::MOST + 1)));
+        assert_eq!(dropped.tags.len(), 1);
+    }
+}

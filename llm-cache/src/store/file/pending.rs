@@ -56,10 +56,13 @@ impl Pending {
     /// The most entries of no use that wait to be removed. More are left to their end.
     const MOST_DISCARDS: usize = 1024;
 
-    /// Adds an entry; `false` if too much is waiting.
+    /// Adds an entry, unless one whose call began later is waiting; `false` if too much is.
     pub(super) fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         let replaced = {
             let mut state = self.lock();
+            if state.entries.get(&key).is_some_and(|(_, known)| known.source.begun > entry.source.begun) {
+                return true;
+            }
             let bytes = u64::from(entry.bytes());
             // One alone always may.
             if state.closed || (state.bytes > 0 && state.bytes + bytes > Self::MOST) {

@@ -142,3 +142,19 @@ fn whoever_waits_for_what_is_written_does_not_wait_for_what_comes_later() {
     assert_eq!(pending.drained(mine, Duration::ZERO), Ok(()));
     assert!(pending.drained(pending.next(), Duration::ZERO).is_err());
 }
+
+#[tokio::test]
+async fn a_call_that_began_earlier_replaces_nothing() {
+    let clock = ManualClock::at_unix(1_000);
+    for is_written in [false, true] {
+        let (_directory, store) = store(&clock);
+        assert!(store.put(key(1), entry(1, 2)));
+        if is_written {
+            store.close().await.unwrap();
+        }
+        store.put(key(1), entry(1, 1));
+        assert_eq!(begun(&store, 1).await.filter(|_| !is_written), Some(2).filter(|_| !is_written));
+        store.close().await.unwrap();
+        assert_eq!((begun(&store, 1).await, store.census().entries, store.census().lost), (Some(2), 1, 0));
+    }
+}

@@ -83,6 +83,29 @@ pub(crate) async fn whoever_only_observes_is_told_of_what_lies_anywhere(place: P
     assert!(matches!(told[1], CacheStatus::Hit { .. }), "{told:?}");
 }
 
+pub(crate) async fn whoever_only_observes_is_told_of_what_would_have_been_refused(place: Place) {
+    let cache = place.open_with(|builder| builder.observe().refusal_ttl(HOUR));
+    let upstream = Upstream::default();
+    let fail = |kind| *upstream.fail.lock().unwrap() = kind;
+    fail(Some(ErrorKind::InvalidRequest));
+    for refused in [0, 1] {
+        place.clock.advance(HOUR / 3);
+        let error = provider(&upstream, &cache).chat(ask("a")).await.unwrap_err();
+        assert_eq!(CacheStatus::of_error(&error), CacheStatus::Unseen, "it was made");
+        assert_eq!(cache.stats().refused, refused);
+    }
+    fail(None);
+    let told = async || {
+        let reply = provider(&upstream, &cache).chat(ask("a")).await.unwrap();
+        cache.close().await.unwrap();
+        reply.extensions.get::<Observed>().unwrap().status
+    };
+    assert_eq!(told().await, CacheStatus::Refused { age: HOUR / 3 });
+    assert_eq!((upstream.calls(), cache.stats().entries), (3, 0), "what would not have been bought is not stored");
+    place.clock.advance(HOUR);
+    assert_eq!(told().await, CacheStatus::Miss(Miss::Unknown), "it is not remembered for longer");
+}
+
 fn sharing(tenant: &str) -> Call<llm_core::ChatRequest> {
     let mut call = Call::new(tenant, ask("a").body);
     call.extensions.insert(Directive::new().shared("public"));

@@ -4,6 +4,7 @@
 mod asking;
 mod entries;
 mod invalidation;
+mod renewal;
 mod room;
 
 use std::time::Duration;
@@ -187,6 +188,7 @@ conformance! {
         a_question_with_a_temperature_has_several_answers_in_turn
         what_a_vendor_refused_is_remembered_and_never_written
         whoever_only_observes_is_told_of_what_lies_anywhere
+        whoever_only_observes_is_told_of_what_would_have_been_refused
         what_a_tenant_bought_for_a_scope_goes_with_him_and_not_with_his_namesake
         two_namespaces_over_one_store_share_its_room_and_no_answer
         odd_tenants_are_kept_apart_and_can_be_forgotten;
@@ -199,6 +201,11 @@ conformance! {
     items:
         of_a_hundred_texts_of_which_97_are_known_three_are_asked
         duplicates_inside_a_request_are_asked_once_and_stand_in_both_places;
+    renewal:
+        what_is_invalidated_while_a_call_fails_is_no_spare
+        whoever_takes_only_what_is_stored_pays_for_nothing
+        an_answer_too_old_for_its_caller_is_better_than_a_failure
+        whoever_only_observes_is_told_that_an_answer_was_too_old;
     room:
         what_is_held_is_bounded_in_bytes_and_the_newest_stay
         an_answer_larger_than_all_room_is_not_stored

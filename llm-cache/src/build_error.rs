@@ -1,0 +1,34 @@
+use crate::{StoreError, UrlError};
+
+/// Settings that make no cache.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The namespace is empty.
+    #[error("the namespace is empty: name the service or the vendor whose answers these are")]
+    Namespace,
+    /// A time to live is zero.
+    #[error("a time to live of zero stores nothing: set a longer one, or leave the cache out")]
+    Ttl,
+    /// The capacity is zero.
+    #[error("a capacity of zero bytes stores nothing: set a larger one, or leave the cache out")]
+    Capacity,
+    /// Something is to be asked in the background, and there is none.
+    #[error("calls in the background need room: set `spawn_background` to one or more")]
+    Background,
+    /// The cache is to spawn tasks, and is not built in a tokio runtime.
+    #[error("a cache that spawns tasks must be built in a tokio runtime")]
+    Runtime,
+    /// The share of hits to audit is more than the whole.
+    #[error("an audit of more than 100 percent is more than all hits")]
+    Audit,
+    /// The jitter is more than the whole.
+    #[error("a jitter of more than 100 percent is more than the whole time to live")]
+    Jitter,
+    /// The address of the store is wrong.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

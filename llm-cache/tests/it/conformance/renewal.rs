@@ -1,0 +1,86 @@
+//! What becomes of an old answer while a new one is wanted.
+
+use std::{sync::Arc, time::Duration};
+
+use llm_cache::{Audit, CacheStatus, Directive, Miss, Observed, Stale, Tag};
+use llm_core::{Call, ChatRequest, ErrorKind, Origin};
+
+use super::Place;
+use crate::upstream::{HEAD, Upstream, ask, provider};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn wish(directive: Directive) -> Call<ChatRequest> {
+    let mut call = ask("a");
+    call.extensions.insert(directive);
+    call
+}
+
+pub(crate) async fn what_is_invalidated_while_a_call_fails_is_no_spare(place: Place) {
+    let upstream = Upstream::default();
+    let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR));
+    let provider = provider(&upstream, &cache);
+    provider.chat(ask("a")).await.unwrap();
+    place.clock.advance(HOUR * 3 / 2);
+    *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
+    let spared = provider.chat(ask("a")).await.unwrap();
+    assert!(matches!(CacheStatus::of(&spared), CacheStatus::Hit { stale: Some(Stale::Error), .. }));
+    let failing = tokio::spawn({
+        let provider = Arc::clone(&provider);
+        async move { provider.chat(ask("a")).await.map(|reply| CacheStatus::of(&reply)) }
+    });
+    tokio::time::sleep(HEAD / 2).await;
+    cache.invalidate(Tag::model("m")).await.unwrap();
+    assert_eq!(failing.await.unwrap().unwrap_err().kind(), ErrorKind::Server);
+}
+
+pub(crate) async fn whoever_takes_only_what_is_stored_pays_for_nothing(place: Place) {
+    let upstream = Upstream::default();
+    let cache =
+        place.open_with(|builder| builder.audit(Audit::percent(100)).stale_while_revalidate(HOUR).spawn_background(2));
+    let provider = provider(&upstream, &cache);
+    let only = || Directive::new().only_if_cached();
+    for directive in [only(), only().no_cache(), only().no_store()] {
+        let error = provider.chat(wish(directive.clone())).await.unwrap_err();
+        assert_eq!((error.kind(), upstream.calls()), (ErrorKind::NotFound, 0), "{directive:?}");
+    }
+    provider.chat(ask("a")).await.unwrap();
+    cache.close().await.unwrap();
+    // At hand, then past what a tier in front keeps, then past its time, there and here.
+    for (seconds, stale) in [(0, false), (11, false), (60, true), (0, true)] {
+        place.clock.advance(Duration::from_secs(seconds));
+        let reply = provider.chat(wish(only())).await.unwrap();
+        let CacheStatus::Hit { stale: told, .. } = CacheStatus::of(&reply) else { panic!("{reply:?}") };
+        assert_eq!(told.is_some(), stale);
+        cache.close().await.unwrap();
+        assert_eq!((upstream.calls(), cache.stats().audited, cache.stats().refreshed), (1, 0, 0));
+    }
+}
+
+pub(crate) async fn an_answer_too_old_for_its_caller_is_better_than_a_failure(place: Place) {
+    let upstream = Upstream::default();
+    let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR));
+    let provider = provider(&upstream, &cache);
+    let young = || wish(Directive::new().max_age(HOUR / 4));
+    provider.chat(ask("a")).await.unwrap();
+    *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
+    for minutes in [30, 40] {
+        place.clock.advance(Duration::from_secs(60 * minutes));
+        let reply = provider.chat(young()).await.unwrap();
+        let status = CacheStatus::of(&reply);
+        assert!(matches!(status, CacheStatus::Hit { stale: Some(Stale::Error), .. }), "{status:?}");
+        assert!(matches!(reply.receipt.origin(), Origin::Cache { .. }));
+    }
+    assert_eq!(upstream.calls(), 3);
+}
+
+pub(crate) async fn whoever_only_observes_is_told_that_an_answer_was_too_old(place: Place) {
+    let upstream = Upstream::default();
+    let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR).observe());
+    let provider = provider(&upstream, &cache);
+    provider.chat(ask("a")).await.unwrap();
+    cache.close().await.unwrap();
+    place.clock.advance(HOUR / 2);
+    let reply = provider.chat(wish(Directive::new().max_age(HOUR / 4))).await.unwrap();
+    assert_eq!(reply.extensions.get::<Observed>().unwrap().status, CacheStatus::Miss(Miss::TooOld));
+}
