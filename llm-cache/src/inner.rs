@@ -244,6 +244,12 @@ impl Inner {
         self.generations.allow(&source.tags, begun) && self.store.allows(&source.tags, begun)
     }
 
+    /// Whether a stored answer has not been invalidated since it was found.
+    pub(crate) fn holds<C>(&self, stored: &Stored<C>) -> bool {
+        let source = &stored.entry.source;
+        self.allows(source, source.begun)
+    }
+
     /// Stores an answer, if the application would keep it, it is not too large, and it has not been invalidated.
     pub(crate) fn store<C>(&self, key: Key, answer: Arc<C>, facts: Facts, stay: Stay)
     where
@@ -352,7 +358,16 @@ impl Inner {
 impl<C> Found<C> {
     /// Whether it is an answer to serve.
     pub(crate) fn is_served(&self) -> bool {
-        matches!(self, Self::Fresh(_) | Self::Stale(..))
+        self.served().is_some()
+    }
+
+    /// The answer to serve, and why it is served if it is stale.
+    pub(crate) fn served(&self) -> Option<(&Stored<C>, Option<Stale>)> {
+        match self {
+            Self::Fresh(stored) => Some((stored, None)),
+            Self::Stale(stored, why) => Some((stored, Some(*why))),
+            Self::Spare(_) | Self::TooOld | Self::Nothing => None,
+        }
     }
 }
 
