@@ -111,7 +111,7 @@ pub(crate) struct Boarding<V: Rest> {
     pub(crate) batch: Batch,
 }
 
-/// The flights that were started together, for one call further up. None, if nobody can join them.
+/// The flights that were started together, for one call further up; none where nobody can join it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Batch {
     /// The number of the first.

@@ -9,7 +9,6 @@ use crate::{
 };
 
 /// The different items of a request, and where each stands in it.
-#[derive(Clone)]
 pub(crate) struct Items<T> {
     pub(crate) parts: Vec<T>,
     pub(crate) keys: Vec<Keys>,

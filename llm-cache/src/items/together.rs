@@ -216,3 +216,40 @@ fn share_out<C: Send + Sync + 'static>(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use llm_core::{EmbedRequest, Embeddings, Reply};
+
+    use super::*;
+    use crate::{Cache, Cached};
+
+    /// Embeds anything but the word "bad".
+    async fn embed(call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
+        if call.body == EmbedRequest::new("m", ["bad"]) {
+            return Err(Error::new(ErrorKind::InvalidRequest, "a bad text"));
+        }
+        let vectors = call.body.inputs.iter().map(|_| Arc::from([1.0].as_slice())).collect();
+        Ok(Reply::new(Embeddings::new("m", vectors), Receipt::default()))
+    }
+
+    #[tokio::test]
+    async fn what_was_stored_meanwhile_is_brought_though_the_call_for_the_rest_fails() {
+        let cache = Cache::builder("t").build().unwrap();
+        let inner = tower::service_fn(embed);
+        let call = |texts: &[&str]| Call::new("acme", EmbedRequest::new("m", texts.iter().copied()));
+        drive(Cached::new(inner, cache.clone()), call(&["good"])).await.unwrap();
+
+        let (cache, call, directive) = (Arc::clone(&cache.0), call(&["good", "bad"]), Directive::new());
+        let items = Items::new(&cache, &call, &directive, call.body.parts().unwrap());
+        let errand = Errand { cache, inner, directive };
+        let boardings = board(&errand, &call, &items, &[0, 1]);
+        let mut landed = Vec::new();
+        for Boarding { mut seat, led, batch } in boardings {
+            assert!(led && batch.flights == 2);
+            landed.push(seat.arrival().await.unwrap().map(|arrival| matches!(arrival, Arrival::Stored(_))));
+        }
+        let kinds: Vec<_> = landed.into_iter().map(|landed| landed.map_err(|error| error.kind())).collect();
+        assert_eq!(kinds, [Ok(true), Err(ErrorKind::InvalidRequest)]);
+    }
+}
