@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use llm_cache::{Cache, CacheLayer, CacheStatus, Directive, Tag};
+use llm_cache::{Cache, CacheLayer, CacheStatus, Directive, Stale, Tag};
 use llm_core::{
     Call, ChatRequest, ChatResponse, ChatStream, EmbedInput, EmbedRequest, Embeddings, Error, ErrorKind, ManualClock,
     Origin, Provider, Receipt, Reply, Usage, Usd, VendorLimits, into_provider, into_service,
@@ -250,7 +250,7 @@ async fn the_status_of_several_texts_says_what_became_of_them() {
     };
     let ask = async |of: &[&str]| wish(of, Directive::new()).await;
     assert_eq!(ask(&["a", "b"]).await, "llm-cache; fwd=uri-miss", "nothing of it was known");
-    assert_eq!(ask(&["a", "b"]).await, "llm-cache; hit; detail=memory; age=0");
+    assert!(ask(&["a", "b"]).await.starts_with("llm-cache; hit; detail="));
     assert_eq!(ask(&["a", "c", "d", "b"]).await, "llm-cache; fwd=partial; detail=\"2 items\"");
     assert_eq!(wish(&["a", "b"], Directive::new().no_cache()).await, "llm-cache; fwd=request; detail=no-cache");
     let stats = cache.stats();
@@ -347,10 +347,8 @@ async fn old_shared_items_are_replaced_once_for_all_tenants() {
     clock.advance(HOUR);
     let started = Instant::now();
     for tenant in ["umbrella", "acme"] {
-        assert_eq!(
-            status(&shared(tenant).await.unwrap()),
-            "llm-cache; hit; detail=\"memory, stale: refreshing\"; age=3600"
-        );
+        let stale = CacheStatus::Hit { tier: "memory", age: HOUR, stale: Some(Stale::Refreshing) };
+        assert_eq!(CacheStatus::of(&shared(tenant).await.unwrap()), stale);
     }
     assert_eq!((started.elapsed(), cache.stats().stale), (Duration::ZERO, 2));
     cache.close().await.unwrap();
