@@ -155,7 +155,7 @@ impl Cache {
             let source = inner.begin([Tag::tenant(key.tenant())].into());
             let joins = |begun| inner.allows(&source, begun);
             let pass = Pass { priority: Priority::Interactive, begun: source.begun, joins: &joins };
-            let Boarding { mut seat, led } = inner.flights.board(key, &pass, |guard| {
+            let Boarding { mut seat, led, .. } = inner.flights.board(key, &pass, |guard| {
                 let own = call.take().expect("whoever leads returns");
                 Box::pin(ask(Arc::clone(inner), key.clone(), guard, source.clone(), own))
             });

@@ -49,6 +49,7 @@ type Name = (Key, Priority);
 
 struct Running {
     id: u64,
+    batch: Batch,
     begun: Moment,
     /// A `Weak<Broadcast<Once<V>>>`, of the type that this key's calls have.
     flight: Box<dyn Any + Send>,
@@ -107,6 +108,16 @@ pub(crate) struct Boarding<V: Rest> {
     pub(crate) seat: Seat<V>,
     /// Whether his is the call.
     pub(crate) led: bool,
+    pub(crate) batch: Batch,
+}
+
+/// The flights that were started together, for one call further up; none where nobody can join it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Batch {
+    /// The number of the first.
+    first: u64,
+    /// How many they are.
+    pub(crate) flights: usize,
 }
 
 impl Flights {
@@ -151,6 +162,7 @@ impl Flights {
             })
         });
         let mut table = self.lock();
+        let first = table.next_id;
         let mut boardings: Vec<Option<Boarding<V>>> = Vec::with_capacity(keys.len());
         let mut guards = Vec::new();
         for (at, key) in keys.iter().enumerate() {
@@ -160,21 +172,27 @@ impl Flights {
             let running = table.running.get(&name).filter(|running| !own && (pass.joins)(running.begun));
             let flight = running.and_then(Running::flight::<V>);
             let reader = flight.as_ref().and_then(Broadcast::read);
-            let crew = running.filter(|_| reader.is_some()).and_then(|running| running.crew.clone());
+            let joined = reader.zip(running).map(|(reader, running)| Boarding {
+                seat: Seat::new(reader, running.crew.clone()),
+                led: false,
+                batch: running.batch,
+            });
             known.extend(flight);
-            if reader.is_none() {
+            if joined.is_none() {
                 let id = table.next_id;
                 table.next_id += 1;
                 guards.push((at, Guard { flights: Arc::clone(self), name, id }));
             }
-            boardings.push(reader.map(|reader| Boarding { seat: Seat::new(reader, crew), led: false }));
+            boardings.push(joined);
         }
+        let batch = Batch { first, flights: guards.len() };
         let names: Vec<_> = guards.iter().map(|(at, guard)| (*at, guard.name.clone(), guard.id)).collect();
         for ((at, name, id), call) in names.into_iter().zip(calls(guards)) {
             let flight = Broadcast::new(Once { call: Some(call), name: Some((Arc::downgrade(self), name.clone())) });
             let crew = charter.as_ref().map(|charter| Crew::new(charter, self, &name, id));
-            boardings[at] = flight.read().map(|reader| Boarding { seat: Seat::new(reader, crew.clone()), led: true });
-            let running = Running { id, begun: pass.begun, flight: Box::new(Arc::downgrade(&flight)), crew };
+            let seat = |reader| Seat::new(reader, crew.clone());
+            boardings[at] = flight.read().map(|reader| Boarding { seat: seat(reader), led: true, batch });
+            let running = Running { id, batch, begun: pass.begun, flight: Box::new(Arc::downgrade(&flight)), crew };
             table.running.insert(name, running);
         }
         drop(table);
@@ -190,7 +208,8 @@ impl Flights {
         }
         let id = table.next_id;
         table.next_id += 1;
-        table.running.insert(name.clone(), Running { id, begun, flight: Box::new(()), crew: None });
+        let running = Running { id, batch: Batch::default(), begun, flight: Box::new(()), crew: None };
+        table.running.insert(name.clone(), running);
         Some(Guard { flights: Arc::clone(self), name, id })
     }
 

@@ -356,7 +356,16 @@ impl Inner {
 impl<C> Found<C> {
     /// Whether it is an answer to serve.
     pub(crate) fn is_served(&self) -> bool {
-        matches!(self, Self::Fresh(_) | Self::Stale(..))
+        self.served().is_some()
+    }
+
+    /// The answer to serve, and why it is served if it is stale.
+    pub(crate) fn served(&self) -> Option<(&Stored<C>, Option<Stale>)> {
+        match self {
+            Self::Fresh(stored) => Some((stored, None)),
+            Self::Stale(stored, why) => Some((stored, Some(*why))),
+            Self::Spare(_) | Self::TooOld | Self::Nothing => None,
+        }
     }
 
     /// Why a call is made, where nothing better was found.

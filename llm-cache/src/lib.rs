@@ -47,7 +47,8 @@
 //! - **A size bound:** a running stream that grows past [`CacheBuilder::max_answer_bytes`] is joined by nobody any more and
 //!   held for nobody: whoever asks then makes a call of his own.
 //! - **What a flight does not share:** the caller's envelope. Priority classes fly apart; the call goes up without a
-//!   deadline, and each caller minds his own; an error that is about another caller's call makes a waiter lead again.
+//!   deadline, and each caller minds his own; an error that is about another caller's call, or that may be about other
+//!   texts which that call was for, makes a waiter lead again.
 //! - **What is stored:** complete answers that the operation would keep (`Operation::keeps`: not those cut short, filtered,
 //!   refused, or with tool arguments that are no JSON) to questions that stand alone (`Operation::stands_alone`: no
 //!   addresses, files, earlier answers or searches) and that have the form they ask for (`Operation::fits`: JSON, and the

@@ -6,7 +6,7 @@ use crate::{
     CacheStatus, Miss, Observed, Tag,
     flight::Guard,
     inner::{Found, Inner},
-    items::{Items, answers, split},
+    items::{Fate, Items, split, tell},
     upstream::{Errand, storing},
 };
 
@@ -31,10 +31,7 @@ where
             Items { parts: vec![call.body.clone()], keys: vec![keys], places: vec![0] }
         }
     };
-    let found: Vec<Found<Complete<T>>> = match directive.no_cache {
-        true => items.keys.iter().map(|_| Found::Nothing).collect(),
-        false => cache.look(&answers(&items.keys), &directive).await,
-    };
+    let (found, cold) = items.look(&cache, &directive).await;
     let source = cache.begin(Tag::of(&call, &directive));
     // Refusals are remembered of whole questions.
     let whole = items.keys.first().filter(|_| items.places.len() == 1 && !directive.no_cache);
@@ -51,7 +48,7 @@ where
     }
     let observed = match &refusal {
         Some(error) => Observed { status: CacheStatus::of_error(error), saves: None },
-        None => decide(&cache, &found, bought.len(), directive.no_cache),
+        None => decide(&cache, &found, bought.len(), cold),
     };
     let store = storing_each(&call.body, &items, bought);
     let reply = drive(inner, call).await;
@@ -64,42 +61,15 @@ where
     Ok(reply)
 }
 
-/// What would have become of a call, counted as if it had.
-fn decide<C>(cache: &Inner, found: &[Found<C>], bought: usize, no_cache: bool) -> Observed {
-    let missing = found.iter().filter(|found| !found.is_served()).count();
-    let served = || {
-        found.iter().filter_map(|found| match found {
-            Found::Fresh(stored) => Some((stored, None)),
-            Found::Stale(stored, why) => Some((stored, Some(*why))),
-            _ => None,
-        })
-    };
+/// What would have become of a call, counted as if it had: of the items that are not served, so many are bought.
+fn decide<C>(cache: &Inner, found: &[Found<C>], bought: usize, cold: Miss) -> Observed {
+    let served = || found.iter().filter_map(Found::served);
     let saves = served().filter_map(|(stored, _)| stored.entry.facts.cost).reduce(|a, b| a + b);
     cache.saved(saves);
-    let status = match served().max_by_key(|(stored, _)| stored.entry.age(cache.now())) {
-        Some((oldest, _)) if missing == 0 => {
-            let stale = served().find_map(|(_, why)| why);
-            cache.counts.hits.one();
-            cache.counts.stale.add(u64::from(stale.is_some()));
-            CacheStatus::Hit { tier: oldest.entry.tier, age: oldest.entry.age(cache.now()), stale }
-        }
-        _ if no_cache => {
-            cache.bypassed();
-            CacheStatus::Miss(Miss::NoCache)
-        }
-        _ if bought == 0 => {
-            cache.coalesced();
-            CacheStatus::Coalesced
-        }
-        _ => {
-            cache.missed();
-            CacheStatus::Miss(match found {
-                [found] => found.miss(cache.now()),
-                _ => Miss::Items { asked: missing as u64 },
-            })
-        }
-    };
-    Observed { status, saves }
+    let mut fates: Vec<Fate> = served().map(|(stored, why)| Fate::stored(cache, &stored.entry, why)).collect();
+    fates.extend(std::iter::repeat_n(Fate::Asked, bought));
+    fates.resize(found.len(), Fate::Awaited);
+    Observed { status: tell(cache, &fates, cold), saves }
 }
 
 /// Stores what a call brings, each item on its own.

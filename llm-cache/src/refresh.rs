@@ -23,7 +23,7 @@ pub(crate) fn refresh<T: Operation, S: Serves<T>>(errand: &Errand<S>, keys: Keys
         let source = cache.begin(Tag::of(&call, &directive));
         let joins = |begun| cache.allows(&source, begun);
         let pass = Pass { priority: call.priority, begun: source.begun, joins: &joins };
-        let Boarding { mut seat, led } = cache.flights.board(&keys.flight, &pass, |guard| {
+        let Boarding { mut seat, led, .. } = cache.flights.board(&keys.flight, &pass, |guard| {
             Box::pin(ask(Arc::clone(&cache), keys.clone(), guard, source.clone(), inner, call, directive))
         });
         if led {

@@ -72,10 +72,12 @@ pub enum Miss {
     Unknown,
     /// What was stored was too old for this call.
     TooOld,
-    /// Some items of the request were not stored, and were asked for.
+    /// Some items of the request were not stored, and were asked for or awaited.
     Items {
-        /// How many.
+        /// How many were asked for.
         asked: u64,
+        /// Why others were served past their time, if they were.
+        stale: Option<Stale>,
     },
     /// The call wanted a new answer.
     NoCache,
@@ -122,21 +124,35 @@ impl fmt::Display for CacheStatus {
             Self::Hit { tier, age, stale } => {
                 match stale {
                     None => write!(f, "llm-cache; hit; detail={tier}"),
-                    Some(Stale::Allowed) => write!(f, "llm-cache; hit; detail=\"{tier}, stale: allowed\""),
-                    Some(Stale::Refreshing) => write!(f, "llm-cache; hit; detail=\"{tier}, stale: refreshing\""),
-                    Some(Stale::Error) => write!(f, "llm-cache; fwd=stale; detail=\"{tier}, stale: the call failed\""),
+                    Some(Stale::Error) => write!(f, "llm-cache; fwd=stale; detail=\"{tier}, {}\"", Stale::Error),
+                    Some(why) => write!(f, "llm-cache; hit; detail=\"{tier}, {why}\""),
                 }?;
                 write!(f, "; age={}", age.as_secs())
             }
             Self::Refused { age } => write!(f, "llm-cache; hit; detail=refused; age={}", age.as_secs()),
             Self::Coalesced => f.write_str("llm-cache; fwd=miss; collapsed"),
             Self::Miss(Miss::Unknown) => f.write_str("llm-cache; fwd=uri-miss"),
-            Self::Miss(Miss::Items { asked }) => write!(f, "llm-cache; fwd=partial; detail=\"{asked} items\""),
+            Self::Miss(Miss::Items { asked, stale: None }) => {
+                write!(f, "llm-cache; fwd=partial; detail=\"{asked} items\"")
+            }
+            Self::Miss(Miss::Items { asked, stale: Some(why) }) => {
+                write!(f, "llm-cache; fwd=partial; detail=\"{asked} items, {why}\"")
+            }
             Self::Miss(Miss::TooOld) => f.write_str("llm-cache; fwd=request; detail=too-old"),
             Self::Miss(Miss::NoCache) => f.write_str("llm-cache; fwd=request; detail=no-cache"),
             Self::Miss(Miss::NoStore) => f.write_str("llm-cache; fwd=bypass; detail=no-store"),
             Self::Miss(Miss::Observing) => f.write_str("llm-cache; fwd=bypass; detail=observing"),
             Self::Unseen => f.write_str("llm-cache; fwd=bypass; detail=unseen"),
         }
+    }
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allowed => "stale: allowed",
+            Self::Refreshing => "stale: refreshing",
+            Self::Error => "stale: the call failed",
+        })
     }
 }

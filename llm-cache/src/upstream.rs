@@ -17,7 +17,7 @@ use crate::{
     CacheStatus, Directive, Key, Miss, Stale, Tag,
     audit::Auditor,
     door::Door,
-    flight::{Boarding, Guard, Pass, Rest, Seat, Start},
+    flight::{Batch, Boarding, Guard, Pass, Rest, Seat, Start},
     inner::{Claimed, Found, Inner, Stay, Stored},
     key::Keys,
     refresh::{audit, refresh},
@@ -171,13 +171,13 @@ where
         let source = cache.begin(Tag::of(&call, &directive));
         let joins = |begun| cache.allows(&source, begun);
         let pass = Pass { priority: call.priority, begun: source.begun, joins: &joins };
-        let Boarding { seat, led } = cache.flights.board::<Landed<T>>(&keys.flight, &pass, |guard| {
+        let Boarding { seat, led, batch } = cache.flights.board::<Landed<T>>(&keys.flight, &pass, |guard| {
             let (inner, call, directive) = (inner.clone(), call.clone(), directive.clone());
             Box::pin(ask(Arc::clone(&cache), keys.clone(), guard, source.clone(), inner, call, directive))
         });
         match land::<T>(&cache, seat, led, why).await {
             // That was about somebody else's call, not about the question.
-            Err(error) if !led && is_personal(&error) => continue,
+            Err(error) if !led && is_anothers(&error, batch, 1) => continue,
             // Whoever led it was charged.
             Err(error) if !led => return Err(error.with_charge(Charge::None)),
             reply => return reply,
@@ -356,20 +356,20 @@ fn is_personal(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Cancelled)
 }
 
+/// Whether an error is about somebody else's call: about him, or about all that he asked for together, of which only some
+/// is asked for here.
+pub(crate) fn is_anothers(error: &Error, batch: Batch, asked_here: usize) -> bool {
+    is_personal(error) || asked_here < batch.flights && !excuses(error)
+}
+
 /// Whether an error lets an old answer be served.
-fn excuses(error: &Error) -> bool {
+pub(crate) fn excuses(error: &Error) -> bool {
     use ErrorKind::{DeadlineExceeded as Late, OverBudget, Overloaded, QuotaExhausted, RateLimited};
     use ErrorKind::{Server, Timeout, Transport};
     matches!(error.kind(), Late | RateLimited | QuotaExhausted | OverBudget | Overloaded | Server | Timeout | Transport)
 }
 
 impl<C> Arrival<C> {
-    /// An answer that is whole.
-    pub(crate) fn whole(answer: C, facts: Facts, limits: Option<Arc<VendorLimits>>) -> Self {
-        let (answer, receipt) = (Shared::Whole(Arc::new(answer)), Receipt::new(facts));
-        Self::Bought { answer, receipt, limits, extensions: Extensions::new() }
-    }
-
     /// Hands a whole answer that was bought to whoever stores it.
     pub(crate) fn keep(&self, store: impl FnOnce(End<'_, C>, &Receipt)) {
         if let Self::Bought { answer: Shared::Whole(answer), receipt, .. } = self {

@@ -190,11 +190,12 @@ async fn old_items_of_a_request_are_replaced_with_one_call() {
     let started = Instant::now();
     for _ in 0..3 {
         let reply = provider.embed(texts(&["c", "a", "b", "a"])).await.unwrap();
-        assert_eq!(reply.output.vectors[0][0], 2.0);
+        assert_eq!((status(&reply), reply.output.vectors[0][0]), (Some(Stale::Refreshing), 2.0));
     }
     assert_eq!(started.elapsed(), Duration::ZERO);
     cache.close().await.unwrap();
-    assert_eq!((upstream.calls(), cache.stats().refreshed, cache.stats().skipped), (2, 1, 0));
+    let stats = cache.stats();
+    assert_eq!((upstream.calls(), stats.refreshed, stats.skipped, stats.stale), (2, 1, 0, 3));
 }
 
 #[tokio::test(start_paused = true)]

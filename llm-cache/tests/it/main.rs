@@ -9,6 +9,7 @@ mod conformance;
 mod contract;
 mod core;
 mod directives;
+mod divided;
 mod edges;
 #[cfg(feature = "file")]
 mod file;

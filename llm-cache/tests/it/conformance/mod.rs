@@ -12,7 +12,7 @@ use std::time::Duration;
 use llm_cache::{Cache, CacheBuilder};
 use llm_core::ManualClock;
 
-use crate::items;
+use crate::{divided, items};
 
 /// Somewhere to keep answers.
 pub(crate) struct Place {
@@ -198,6 +198,8 @@ conformance! {
         what_was_invalidated_is_no_spare_either
         a_forgotten_tenant_leaves_no_bytes_and_others_stay
         one_answer_can_be_dropped;
+    divided:
+        old_items_are_better_than_a_vendors_failure_and_are_marked;
     items:
         of_a_hundred_texts_of_which_97_are_known_three_are_asked
         duplicates_inside_a_request_are_asked_once_and_stand_in_both_places;

@@ -1,0 +1,150 @@
+use std::sync::Arc;
+
+use http::Extensions;
+use llm_core::{
+    Cause, Claim, Complete, Error, Facts, Operation, Origin, Output, Receipt, Reply, Shared, Usage, Usd, VendorLimits,
+};
+
+use super::{Fate, Items};
+use crate::{
+    Stale,
+    inner::{Inner, Stored},
+    service::saved,
+    upstream::Arrival,
+};
+
+/// The answer to one item, and how this request came by it.
+pub(super) struct Item<C> {
+    answer: Arc<C>,
+    facts: Facts,
+    pub(super) fate: Fate,
+    /// List price of what this cache spared the request; lower layers may have spared more.
+    pub(super) spared: Usd,
+    limits: Option<Arc<VendorLimits>>,
+    extensions: Extensions,
+}
+
+impl<C: 'static> Item<C> {
+    pub(super) fn stored(cache: &Inner, stored: Stored<C>, stale: Option<Stale>) -> Self {
+        let fate = Fate::stored(cache, &stored.entry, stale);
+        let origin = Origin::Cache { tier: stored.entry.tier, age: stored.entry.age(cache.now()) };
+        let (answer, facts) = (stored.answer, saved(&stored.entry, origin));
+        let spared = facts.saved.total();
+        Self { answer, facts, fate, spared, limits: None, extensions: Extensions::new() }
+    }
+
+    /// What a call brought, and this request's share in what it cost.
+    pub(super) async fn bought(cache: &Inner, arrival: Arrival<C>, led: bool) -> Result<Self, Error> {
+        let (answer, receipt, limits, extensions) = match arrival {
+            Arrival::Stored(stored) => return Ok(Self::stored(cache, stored, None)),
+            Arrival::Bought { answer, receipt, limits, extensions } => (answer, receipt, limits, extensions),
+        };
+        let answer = match answer {
+            Shared::Whole(whole) => whole,
+            Shared::Live(live) => live.wait().await?,
+        };
+        let arrived = receipt.facts();
+        let mut facts = Facts::default();
+        facts.copy_answer(&arrived);
+        // Whoever comes first makes the purchase his own; for the others the item is a saving.
+        facts.claim = arrived.claim.as_ref().and_then(|claim| claim.split(&[1])).and_then(|mut own| own.pop());
+        match led {
+            true => (facts.origin, facts.paid, facts.saved) = (arrived.origin, arrived.paid, arrived.saved),
+            false => facts.origin = Origin::Coalesced,
+        }
+        let is_spared = facts.claim.is_none() && (arrived.claim.is_some() || !led);
+        let spared = facts.cost.filter(|_| is_spared).unwrap_or_default();
+        facts.saved.add(Cause::Coalesced, spared);
+        // What lower layers told whoever led is told on to him alone.
+        let (fate, extensions) = if led { (Fate::Asked, extensions) } else { (Fate::Awaited, Extensions::new()) };
+        Ok(Self { answer, facts, fate, spared, limits, extensions })
+    }
+}
+
+/// The reply to a request, of the answers to its items.
+pub(super) fn unite<T: Operation>(
+    question: &T,
+    items: &Items<T>,
+    found: Vec<Item<Complete<T>>>,
+) -> Result<Reply<T::Output>, Error> {
+    let answers = items.places.iter().map(|at| found[*at].answer.as_ref().clone()).collect();
+    let whole = question.unite(answers)?;
+    let mut reply = Reply::new(T::Output::replay(Arc::new(whole), None), Receipt::new(sum(&found)));
+    for item in found {
+        reply.limits = item.limits.or(reply.limits);
+        reply.extensions.extend(item.extensions);
+    }
+    Ok(reply)
+}
+
+/// Splits what is known of a call among its items: exactly, by their estimated input.
+pub(crate) fn split(facts: &Facts, weights: &[u64]) -> Vec<Facts> {
+    let usages = facts.usage.map(|usage| usage.split(weights));
+    let costs = facts.cost.map(|cost| cost.split(weights));
+    let paid = facts.paid.split(weights);
+    let saved: Vec<_> = facts.saved.iter().map(|(cause, amount)| (cause, amount.split(weights))).collect();
+    let mut claims = facts.claim.as_ref().and_then(|claim| claim.split(weights)).unwrap_or_default().into_iter();
+    (0..weights.len())
+        .map(|at| {
+            let mut share = Facts::default();
+            share.copy_answer(facts);
+            share.origin = facts.origin;
+            share.usage = usages.as_ref().map(|usages| usages[at]);
+            share.cost = costs.as_ref().map(|costs| costs[at]);
+            share.paid = paid[at];
+            saved.iter().for_each(|(cause, amounts)| share.saved.add(*cause, amounts[at]));
+            share.claim = claims.next();
+            share
+        })
+        .collect()
+}
+
+/// What is known of an answer that is made of several.
+fn sum<C>(items: &[Item<C>]) -> Facts {
+    let mut facts = Facts::default();
+    // Vendor and model are those of any item: they were asked in one request.
+    if let Some(last) = items.last() {
+        facts.copy_answer(&last.facts);
+    }
+    facts.usage = items.iter().map(|item| item.facts.usage).sum::<Option<Usage>>();
+    facts.cost = items.iter().map(|item| item.facts.cost).sum::<Option<Usd>>();
+    facts.paid = items.iter().map(|item| item.facts.paid).sum();
+    let claims: Vec<Claim> = items.iter().filter_map(|item| item.facts.claim.clone()).collect();
+    facts.claim = (!claims.is_empty()).then(|| Claim::all(claims));
+    for (cause, amount) in items.iter().flat_map(|item| item.facts.saved.iter()) {
+        facts.saved.add(cause, amount);
+    }
+    let ages = items.iter().map(|item| match item.facts.origin {
+        Origin::Cache { age, tier } => Some((age, tier)),
+        _ => None,
+    });
+    facts.origin = match ages.collect::<Option<Vec<_>>>().map(|ages| ages.into_iter().max()) {
+        Some(oldest) => {
+            let (age, tier) = oldest.unwrap_or_default();
+            Origin::Cache { tier, age }
+        }
+        None if items.iter().any(|item| item.facts.origin == Origin::Vendor) => Origin::Vendor,
+        None => Origin::Coalesced,
+    };
+    facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remainder_of_what_a_call_took_goes_to_the_last_item() {
+        let mut facts = Facts::default();
+        facts.usage = Some(Usage::new(10, 0));
+        (facts.cost, facts.paid) = (Some(Usd::from_nanos(11)), Usd::from_nanos(8));
+        facts.saved.add(Cause::CacheHit, Usd::from_nanos(4));
+        let shares = split(&facts, &[1, 1, 1]);
+        let each = |of: fn(&Facts) -> Usd| shares.iter().map(|share| of(share).nanos()).collect::<Vec<_>>();
+        let input: Vec<_> = shares.iter().filter_map(|share| share.usage).map(|usage| usage.input).collect();
+        assert_eq!(input, [3, 3, 4]);
+        assert_eq!(each(|share| share.cost.unwrap_or_default()), [3, 3, 5]);
+        assert_eq!(each(|share| share.paid), [2, 2, 4]);
+        assert_eq!(each(|share| share.saved.of(Cause::CacheHit)), [1, 1, 2]);
+    }
+}
