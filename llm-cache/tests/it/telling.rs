@@ -1,4 +1,4 @@
-//! What the cache tells: on replies, as a header, in observe mode, to a recorder.
+//! What the cache tells: on replies, as a header, in observe mode.
 
 use std::{sync::Arc, time::Duration};
 
@@ -193,48 +193,4 @@ async fn observing_serves_no_error_and_stores_nothing_that_is_given_up() {
     let (cache, provider) = observing(Cache::builder("t"), &upstream);
     assert!(tokio::time::timeout(HEAD, say(&*provider, "a", true)).await.is_err());
     assert_eq!((cache.stats().running, cache.stats().entries), (0, 0));
-}
-
-#[cfg(feature = "metrics")]
-#[test]
-fn a_recorder_is_told_what_the_stats_tell() {
-    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-
-    let recorder = DebuggingRecorder::new();
-    let snapshots = recorder.snapshotter();
-    metrics::with_local_recorder(&recorder, || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let upstream = Upstream::default();
-            let cache = Cache::builder("mine").max_bytes(5_000).build().unwrap();
-            let provider = into_provider(llm_cache::Cached::new(crate::contract::priced(&upstream), cache.clone()));
-            for n in [0, 0, 1, 2, 3, 4, 5] {
-                provider.chat(ask(&n.to_string())).await.unwrap();
-            }
-            let stats = cache.stats();
-            assert!(stats.hits == 1 && stats.evictions > 0, "{stats:?}");
-            let told: std::collections::HashMap<_, _> = snapshots
-                .snapshot()
-                .into_vec()
-                .into_iter()
-                .map(|(key, _, _, value)| {
-                    let labels: Vec<_> = key.key().labels().map(|label| (label.key(), label.value())).collect();
-                    assert!(labels.contains(&("cache", "mine")));
-                    (key.key().name().to_owned() + labels.get(1).map_or("", |label| label.1), value)
-                })
-                .collect();
-            let count = |name: &str| match &told[name] {
-                DebugValue::Counter(count) => *count,
-                DebugValue::Gauge(size) => size.0 as u64,
-                DebugValue::Histogram(values) => values.len() as u64,
-            };
-            assert_eq!(count("llm_cache_hits_total"), stats.hits);
-            assert_eq!(count("llm_cache_misses_total"), stats.misses);
-            assert_eq!(count("llm_cache_stored_total"), stats.stored);
-            assert_eq!(count("llm_cache_evictions_total"), stats.evictions);
-            assert_eq!(count("llm_cache_saved_nano_usd_total"), 7);
-            assert_eq!((count("llm_cache_entries"), count("llm_cache_bytes")), (stats.entries, stats.bytes));
-            assert!(count("llm_cache_lookup_secondsmemory") >= 7);
-        });
-    });
 }
