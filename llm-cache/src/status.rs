@@ -119,15 +119,15 @@ impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hit { tier, age, stale } => {
-                match stale {
-                    None => write!(f, "llm-cache; hit; detail={tier}"),
-                    Some(Stale::Allowed) => write!(f, "llm-cache; hit; detail=\"{tier}, stale: allowed\""),
-                    Some(Stale::Refreshing) => write!(f, "llm-cache; hit; detail=\"{tier}, stale: refreshing\""),
-                    Some(Stale::Error) => write!(f, "llm-cache; fwd=stale; detail=\"{tier}, stale: the call failed\""),
-                }?;
-                write!(f, "; age={}", age.as_secs())
+                let (how, why) = match stale {
+                    None => ("hit", ""),
+                    Some(Stale::Allowed) => ("hit", ", stale: allowed"),
+                    Some(Stale::Refreshing) => ("hit", ", stale: refreshing"),
+                    Some(Stale::Error) => ("fwd=stale", ", stale: the call failed"),
+                };
+                write!(f, "llm-cache; {how}; detail=\"{tier}, {} s old{why}\"", age.as_secs())
             }
-            Self::Refused { age } => write!(f, "llm-cache; hit; detail=refused; age={}", age.as_secs()),
+            Self::Refused { age } => write!(f, "llm-cache; hit; detail=\"refused, {} s ago\"", age.as_secs()),
             Self::Coalesced => f.write_str("llm-cache; fwd=miss; collapsed"),
             Self::Miss(Miss::Unknown) => f.write_str("llm-cache; fwd=uri-miss"),
             Self::Miss(Miss::Items { asked }) => write!(f, "llm-cache; fwd=partial; detail=\"{asked} items\""),

@@ -79,6 +79,8 @@ fn check(status: CacheStatus) -> String {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), parameters.len(), "each once: {header}");
+    let registered = ["hit", "fwd", "fwd-status", "ttl", "stored", "collapsed", "key", "detail"];
+    assert!(names.iter().all(|name| registered.contains(&name.as_str())), "one is not registered: {header}");
     header
 }
 
@@ -100,7 +102,7 @@ async fn every_status_that_occurs_is_a_cache_status_header() {
 
     assert_eq!(status(plain().no_store()).await, "llm-cache; fwd=bypass; detail=no-store");
     assert_eq!(status(plain()).await, "llm-cache; fwd=uri-miss");
-    assert_eq!(status(plain()).await, "llm-cache; hit; detail=memory; age=0");
+    assert_eq!(status(plain()).await, "llm-cache; hit; detail=\"memory, 0 s old\"");
     assert_eq!(status(plain().no_cache()).await, "llm-cache; fwd=request; detail=no-cache");
     clock.advance(Duration::from_secs(60));
     assert_eq!(status(plain().max_age(HOUR / 90)).await, "llm-cache; fwd=request; detail=too-old");
@@ -110,18 +112,18 @@ async fn every_status_that_occurs_is_a_cache_status_header() {
     let partial = provider.embed(texts(&["a", "b"])).await.unwrap();
     assert_eq!(check(CacheStatus::of(&partial)), "llm-cache; fwd=partial; detail=\"1 items\"");
     clock.advance(HOUR);
-    assert_eq!(status(plain()).await, "llm-cache; hit; detail=\"memory, stale: refreshing\"; age=3600");
+    assert_eq!(status(plain()).await, "llm-cache; hit; detail=\"memory, 3600 s old, stale: refreshing\"");
     cache.close().await.unwrap();
     clock.advance(3 * HOUR);
     let allowed = plain().max_stale(3 * HOUR);
-    assert_eq!(status(allowed).await, "llm-cache; hit; detail=\"memory, stale: allowed\"; age=10800");
+    assert_eq!(status(allowed).await, "llm-cache; hit; detail=\"memory, 10800 s old, stale: allowed\"");
     *upstream.fail.lock().unwrap() = Some(llm_core::ErrorKind::Server);
-    assert_eq!(status(plain()).await, "llm-cache; fwd=stale; detail=\"memory, stale: the call failed\"; age=10800");
+    assert_eq!(status(plain()).await, "llm-cache; fwd=stale; detail=\"memory, 10800 s old, stale: the call failed\"");
     *upstream.fail.lock().unwrap() = Some(llm_core::ErrorKind::InvalidRequest);
     let unseen = CacheStatus::of_error(&provider.chat(ask("s")).await.unwrap_err());
     assert_eq!(check(unseen), "llm-cache; fwd=bypass; detail=unseen");
     let refused = CacheStatus::of_error(&provider.chat(ask("s")).await.unwrap_err());
-    assert_eq!(check(refused), "llm-cache; hit; detail=refused; age=0");
+    assert_eq!(check(refused), "llm-cache; hit; detail=\"refused, 0 s ago\"");
     assert_eq!(check(CacheStatus::Miss(Miss::Observing)), "llm-cache; fwd=bypass; detail=observing");
     assert!(parameters("llm-cache; Hit").is_none() && parameters("llm-cache; detail=a b").is_none());
 }

@@ -97,9 +97,9 @@ fn a_subscriber_learns_how_each_answer_was_come_by_and_nothing_of_it() {
         provider.chat(ask()).await.unwrap();
         told("chat", "miss", "fwd=uri-miss");
         provider.chat(ask()).await.unwrap();
-        told("chat", "hit", "hit; detail=memory; age=0");
+        told("chat", "hit", "hit; detail=\"memory, 0 s old\"");
         read(provider.chat_stream(ask()).await.unwrap().output).await.unwrap();
-        told("chat", "hit", "hit; detail=memory; age=0");
+        told("chat", "hit", "hit; detail=\"memory, 0 s old\"");
         provider.chat(wish(Directive::new().no_store())).await.unwrap();
         told("chat", "bypass", "fwd=bypass; detail=no-store");
         cache.clear().await.unwrap();
@@ -111,12 +111,12 @@ fn a_subscriber_learns_how_each_answer_was_come_by_and_nothing_of_it() {
         told("chat", "coalesced", "fwd=miss; collapsed");
         clock.advance(HOUR);
         provider.chat(ask()).await.unwrap();
-        told("chat", "stale", "hit; detail=\"memory, stale: refreshing\"; age=3600");
+        told("chat", "stale", "hit; detail=\"memory, 3600 s old, stale: refreshing\"");
         cache.close().await.unwrap();
         clock.advance(2 * HOUR);
         *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
         provider.chat(ask()).await.unwrap();
-        told("chat", "stale", "fwd=stale; detail=\"memory, stale: the call failed\"; age=7200");
+        told("chat", "stale", "fwd=stale; detail=\"memory, 7200 s old, stale: the call failed\"");
 
         let texts = ["a secret text", "another secret text"];
         let embed = || provider.embed(Call::new("a-secret-tenant", EmbedRequest::new("e", texts)));
@@ -124,7 +124,9 @@ fn a_subscriber_learns_how_each_answer_was_come_by_and_nothing_of_it() {
         embed().await.unwrap_err();
         told("embed", "unseen", "fwd=bypass; detail=unseen");
         cache.clear().await.unwrap();
-        for (status, detail) in [("unseen", "fwd=bypass; detail=unseen"), ("refused", "hit; detail=refused; age=0")] {
+        for (status, detail) in
+            [("unseen", "fwd=bypass; detail=unseen"), ("refused", "hit; detail=\"refused, 0 s ago\"")]
+        {
             provider.chat(ask()).await.unwrap_err();
             told("chat", status, detail);
         }
