@@ -1,5 +1,4 @@
 //! What the cache tells a recorder of metrics.
-#![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
 use std::collections::HashMap;
 
@@ -70,6 +69,8 @@ fn a_recorder_learns_what_is_held_and_what_had_to_make_room() {
 
 #[cfg(feature = "file")]
 mod file {
+    #![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
+
     use std::{fs::OpenOptions, time::Duration};
 
     use llm_cache::{Audit, CacheLayer, Cached, Directive, Stats};
