@@ -122,14 +122,12 @@ impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hit { tier, age, stale } => {
-                match stale {
-                    None => write!(f, "llm-cache; hit; detail={tier}"),
-                    Some(Stale::Error) => write!(f, "llm-cache; fwd=stale; detail=\"{tier}, {}\"", Stale::Error),
-                    Some(why) => write!(f, "llm-cache; hit; detail=\"{tier}, {why}\""),
-                }?;
-                write!(f, "; age={}", age.as_secs())
+                let how = if let Some(Stale::Error) = stale { "fwd=stale" } else { "hit" };
+                write!(f, "llm-cache; {how}; detail=\"{tier}, {} s old", age.as_secs())?;
+                stale.map_or(Ok(()), |why| write!(f, ", {why}"))?;
+                f.write_str("\"")
             }
-            Self::Refused { age } => write!(f, "llm-cache; hit; detail=refused; age={}", age.as_secs()),
+            Self::Refused { age } => write!(f, "llm-cache; hit; detail=\"refused, {} s ago\"", age.as_secs()),
             Self::Coalesced => f.write_str("llm-cache; fwd=miss; collapsed"),
             Self::Miss(Miss::Unknown) => f.write_str("llm-cache; fwd=uri-miss"),
             Self::Miss(Miss::Items { asked, stale: None }) => {

@@ -64,6 +64,21 @@ impl FromStr for StoreUrl {
     type Err = UrlError;
 
     fn from_str(url: &str) -> Result<Self, UrlError> {
+        Self::read(url, FEATURES)
+    }
+}
+
+impl StoreUrl {
+    /// The file it is the address of, if it is one's.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Reads an address where these features are on.
+    fn read(url: &str, features: &[&str]) -> Result<Self, UrlError> {
         let (scheme, rest) = url.split_once(':').ok_or_else(|| {
             UrlError::new("the address of the store has no scheme: begin it with `memory:` or `file:///`")
         })?;
@@ -77,6 +92,9 @@ impl FromStr for StoreUrl {
         if rest.contains('#') {
             return Err(UrlError::new("the address of the store has a fragment: write `#` in a path as `%23`"));
         }
+        if let Some(feature) = feature_of(scheme).filter(|feature| !features.contains(feature)) {
+            return Err(UrlError::feature(scheme, feature));
+        }
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (place, allowed): (_, &[&str]) = match scheme {
             "memory" if matches!(place, "" | "//") => (Place::Memory, &["max_bytes", "policy"]),
@@ -84,13 +102,8 @@ impl FromStr for StoreUrl {
             "file" => (Place::File(path(place)?), &["max_bytes", "memory", "memory_ttl", "policy"]),
             #[cfg(feature = "redis")]
             "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => (redis(scheme, place)?, REDIS_PARAMETERS),
-            #[cfg(not(feature = "redis"))]
-            "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => return Err(UrlError::feature(scheme, "redis")),
             scheme => return Err(UrlError::scheme(scheme)),
         };
-        if matches!(place, Place::File(_)) && cfg!(not(feature = "file")) {
-            return Err(UrlError::feature("file", "file"));
-        }
         let mut url = Self::at(place);
         let mut known = Vec::new();
         for (at, parameter) in query.split('&').enumerate().filter(|(_, parameter)| !parameter.is_empty()) {
@@ -111,21 +124,11 @@ impl FromStr for StoreUrl {
             _ => Ok(url),
         }
     }
-}
 
-impl StoreUrl {
     fn at(place: Place) -> Self {
         let (max_bytes, policy, memory, memory_ttl) = Default::default();
         let (prefix, call_timeout, lease, invalidated_within) = Default::default();
         Self { place, max_bytes, policy, memory, memory_ttl, prefix, call_timeout, lease, invalidated_within }
-    }
-
-    /// The file it is the address of, if it is one's.
-    pub fn path(&self) -> Option<&Path> {
-        match &self.place {
-            Place::File(path) => Some(path),
-            _ => None,
-        }
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), UrlError> {
@@ -178,6 +181,23 @@ impl UrlError {
             true => Self(format!("`{name}` is no parameter here: allowed are {allowed}")),
             false => Self(format!("parameter {} is none here: allowed are {allowed}", at + 1)),
         }
+    }
+}
+
+/// The features of this build that stores need.
+const FEATURES: &[&str] = &[
+    #[cfg(feature = "file")]
+    "file",
+    #[cfg(feature = "redis")]
+    "redis",
+];
+
+/// The feature that the store of a scheme needs.
+fn feature_of(scheme: &str) -> Option<&'static str> {
+    match scheme {
+        "file" => Some("file"),
+        "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => Some("redis"),
+        _ => None,
     }
 }
 
@@ -376,13 +396,26 @@ mod tests {
         }
     }
 
-    #[cfg(not(feature = "redis"))]
     #[test]
-    fn redis_needs_its_feature() {
-        for url in ["redis://host", "rediss://user:hunter2@host"] {
-            let error = read(url).unwrap_err();
-            assert!(error.contains("feature `redis`") && !error.contains("hunter2"), "{error}");
+    fn a_store_whose_feature_is_off_names_it() {
+        let secret = "user:hunter2@host";
+        for (url, on, off) in [
+            ("file:///var/answers".to_owned(), "redis", "file"),
+            ("file:a/b?hunter2".to_owned(), "redis", "file"),
+            (format!("redis://{secret}/0?prefix=x"), "file", "redis"),
+            (format!("rediss://{secret}"), "file", "redis"),
+            (format!("redis+cluster://{secret}"), "file", "redis"),
+            (format!("rediss+cluster://{secret}"), "file", "redis"),
+        ] {
+            for features in [&[][..], &[on]] {
+                let error = StoreUrl::read(&url, features).unwrap_err().to_string();
+                let named = format!("feature `{off}` of llm-cache");
+                assert!(error.contains(&named) && !error.contains("hunter2"), "{url}: {error}");
+            }
+            let is_off = read(&url).is_err_and(|error| error.contains("which is off"));
+            assert_eq!(is_off, !FEATURES.contains(&off), "{url}");
         }
+        assert!(StoreUrl::read("memory:?max_bytes=1mb", &[]).is_ok());
     }
 
     #[cfg(feature = "redis")]

@@ -41,7 +41,7 @@ struct World {
 }
 
 /// A stack over a simulated vendor that fails now and then.
-fn world(seed: u64, settings: impl FnOnce(CacheBuilder) -> CacheBuilder) -> World {
+fn world(seed: u64, build: impl FnOnce(CacheBuilder) -> Cache) -> World {
     let table = prices();
     let mut vendor = Vendor::builder().seed(seed).answer_tokens(3..=20).latency(Latency::new(
         Dist::Uniform(Duration::from_millis(10), Duration::from_millis(60)),
@@ -61,8 +61,7 @@ fn world(seed: u64, settings: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Worl
         move |purchase: &Purchase| purchases.lock().expect("no test panics holding it").push(purchase.clone())
     });
     let clock = ManualClock::default();
-    let cache = settings(Cache::builder("chaos").ttl(MINUTE).clock(clock.clone()));
-    let cache = cache.build().expect("the settings are right");
+    let cache = build(Cache::builder("chaos").ttl(MINUTE).clock(clock.clone()));
     let client = OpenAi::with_transport("no-real-key", vendor.transport()).expect("the key is a header value");
     let layers = ServiceBuilder::new().layer(ledger.answers()).layer(CacheLayer::new(cache.clone()));
     let provider = into_provider(layers.layer(ledger.purchases()).service(client));
@@ -120,7 +119,7 @@ async fn storm(world: &World, seed: u64) {
     for task in tasks {
         task.await.expect("no caller panics");
     }
-    world.cache.close().await.expect("memory does not fail");
+    world.cache.close().await.expect("the store does not fail");
 }
 
 /// Attempt by attempt, what was paid is what was billed, and what is unconfirmed covers the rest.
@@ -151,32 +150,58 @@ fn audit(world: &World, seed: u64) {
     assert!(books.total().open.is_zero(), "seed {seed}\n{books}");
 }
 
+/// Has a storm pass over a cache, and checks what it leaves; with the cache's numbers.
+async fn survive(seed: u64, world: &World) -> [u64; 5] {
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    storm(world, seed).await;
+    let stats = world.cache.stats();
+    assert_eq!((stats.running, world.vendor.in_flight()), (0, 0), "seed {seed}");
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), tasks, "seed {seed}");
+    audit(world, seed);
+    world.cache.clear().await.expect("the store does not fail");
+    assert_eq!((world.cache.stats().entries, world.cache.stats().bytes), (0, 0), "seed {seed}");
+    assert_eq!((stats.store_errors, stats.unwritten, stats.spoilt), (0, 0, 0), "seed {seed}");
+    [stats.hits, stats.coalesced, stats.refreshed, stats.finished, stats.audited]
+}
+
+/// What is switched on, by seed.
+fn settings(seed: u64, builder: CacheBuilder) -> CacheBuilder {
+    match seed % 3 {
+        0 => builder.caps(Caps::none().allow_sharing()),
+        1 => builder.stale_while_revalidate(MINUTE).spawn_background(3).samples(2),
+        _ => {
+            let audit = Audit::percent(20).seed(seed);
+            let builder = builder.stale_while_revalidate(MINUTE).audit(audit).finish_abandoned();
+            builder.caps(Caps::none().allow_sharing()).spawn_background(3)
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn whoever_is_cancelled_nothing_leaks_nobody_hangs_and_the_books_agree() {
     let seeds = if full() { 1_000 } else { 100 };
     let mut told = [0; 5];
     for seed in 0..seeds {
-        let world = world(seed, |builder| match seed % 3 {
-            0 => builder.caps(Caps::none().allow_sharing()),
-            1 => builder.stale_while_revalidate(MINUTE).spawn_background(3).samples(2),
-            _ => {
-                let audit = Audit::percent(20).seed(seed);
-                let builder = builder.stale_while_revalidate(MINUTE).audit(audit).finish_abandoned();
-                builder.caps(Caps::none().allow_sharing()).spawn_background(3)
-            }
-        });
-        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-        storm(&world, seed).await;
-        let stats = world.cache.stats();
-        assert_eq!((stats.running, world.vendor.in_flight()), (0, 0), "seed {seed}");
-        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), tasks, "seed {seed}");
-        audit(&world, seed);
-        world.cache.clear().await.expect("memory does not fail");
-        assert_eq!((world.cache.stats().entries, world.cache.stats().bytes), (0, 0), "seed {seed}");
-        let counts = [stats.hits, stats.coalesced, stats.refreshed, stats.finished, stats.audited];
+        let world = world(seed, |builder| settings(seed, builder).build().expect("the settings are right"));
+        let counts = survive(seed, &world).await;
         told.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
     assert!(told.iter().all(|count| *count > 0), "all of it happened: {told:?}");
+}
+
+#[cfg(feature = "file")]
+#[tokio::test(start_paused = true)]
+async fn so_it_is_over_a_file_with_memory_in_front() {
+    let seeds = if full() { 100 } else { 3 };
+    let (mut told, mut far) = ([0; 5], 0);
+    for seed in 0..seeds {
+        let place = crate::conformance::Place::tiered();
+        let world = world(seed, |builder| settings(seed, builder).open(place.url()).expect("the settings are right"));
+        let counts = survive(seed, &world).await;
+        told.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        far += world.cache.stats().far_hits;
+    }
+    assert!(told.iter().all(|count| *count > 0) && far > 0, "all of it happened: {told:?}, {far} from the file");
 }
 
 /// Many callers ask for one answer without end, while it expires again and again.

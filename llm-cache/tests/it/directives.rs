@@ -191,5 +191,5 @@ async fn the_status_prints_as_a_header() {
     let provider = provider(&upstream, &cache(&ManualClock::default(), Caps::none()));
     let printed = async || CacheStatus::of(&provider.chat(ask("a")).await.unwrap()).to_string();
     assert_eq!(printed().await, "llm-cache; fwd=uri-miss");
-    assert_eq!(printed().await, "llm-cache; hit; detail=memory; age=0");
+    assert_eq!(printed().await, "llm-cache; hit; detail=\"memory, 0 s old\"");
 }

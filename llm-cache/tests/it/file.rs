@@ -1,9 +1,10 @@
 //! Answers in a file.
 #![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
-use std::{fs, io, sync::Arc, time::Duration};
+use std::{fs, io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use llm_cache::{BuildError, Cache, Caps, Directive, Key, KeyRing, Owner, Secret, Tag, migrate};
+use futures_util::FutureExt;
+use llm_cache::{BuildError, Cache, Caps, Directive, Key, KeyRing, Migrated, Owner, Secret, Tag, migrate};
 use llm_core::{Call, ChatRequest, Origin, Provider};
 
 use crate::{
@@ -202,22 +203,28 @@ async fn live_entries_move_with_what_is_left_of_their_time() {
         keys.insert(Owner::tenant("acme"), Secret::new([6; 32]));
         to.open_with(|builder| builder.secret(secret.clone()).keys(keys))
     };
-    let (mut batches, mut stopped_at) = (0, None);
+    let (mut batches, mut stopped) = (0, Migrated::default());
     let target = sealed();
-    let done = migrate(&old, &target, None, BATCH, |done| {
+    let walk = migrate(&old, &target, None, BATCH, |done| {
         batches += 1;
+        stopped = done.clone();
         if batches == 3 {
-            stopped_at = done.next.clone();
+            std::panic::resume_unwind(Box::new("stopped"));
         }
     });
-    let done = done.await.unwrap();
+    assert!(AssertUnwindSafe(walk).catch_unwind().await.is_err(), "it was interrupted after three batches");
+    assert_eq!(target.stats().entries, stopped.copied, "what was told is there");
     drop(target);
-    assert_eq!((done.copied, done.over, done.unreadable, done.not_taken), (80, 1, 0, 0));
-    assert!(batches >= 11 && done.next.is_none());
-    let again = migrate(&old, &sealed(), None, BATCH, |_| {}).await.unwrap();
+    let target = sealed();
+    let mut batches = 0;
+    let done = migrate(&old, &target, stopped.next, BATCH, |_| batches += 1).await.unwrap();
+    assert_eq!((done.copied + stopped.copied, done.over + stopped.over), (80, 1));
+    assert_eq!((stopped.copied + stopped.over, batches), (21, 9), "it goes on where it stopped");
+    assert_eq!((done.unreadable, done.not_taken, done.next), (0, 0, None));
+    assert_eq!(target.stats().entries, 80);
+    let again = migrate(&old, &target, None, BATCH, |_| {}).await.unwrap();
     assert_eq!((again.copied, again.not_taken), (0, 80), "it has them");
-    let rest = migrate(&old, &sealed(), stopped_at, BATCH, |_| {}).await.unwrap();
-    assert_eq!(rest.not_taken + rest.over, 81 - 21, "it goes on where it stopped");
+    drop(target);
 
     to.clock.advance(Duration::from_secs(45));
     let new = sealed();

@@ -35,21 +35,28 @@ fn is_whole(n: u32, found: &[u32]) -> bool {
 #[expect(clippy::disallowed_methods, reason = "this is the edge of the child process")]
 fn child() {
     let Ok(url) = std::env::var(CHILD) else { return };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let cache = Cache::builder("tests").open(&url).unwrap();
-        for round in 0.. {
-            for n in 0..KEYS {
-                let call = move || async move { Ok::<_, std::io::Error>(answer(n, round)) };
-                cache.get_or_call(&key(n), call).await.unwrap();
-                if n == KEYS / 4 {
-                    cache.remove(&key(round % KEYS)).await.unwrap();
-                    println!("at work");
-                }
-            }
-            cache.forget("umbrella").await.unwrap();
-        }
+        let tasks = (0..4).map(|task| tokio::spawn(work(cache.clone(), task)));
+        futures_util::future::join_all(tasks).await;
     });
+}
+
+/// One of several that do the same, each in its own order.
+async fn work(cache: Cache, task: u32) {
+    for round in task.. {
+        for at in 0..KEYS {
+            let n = (at + task * KEYS / 4) % KEYS;
+            let call = move || async move { Ok::<_, std::io::Error>(answer(n, round)) };
+            cache.get_or_call(&key(n), call).await.expect("the call does not fail");
+            if at == KEYS / 4 {
+                cache.remove(&key(round % KEYS)).await.expect("the file can be written");
+                println!("at work");
+            }
+        }
+        cache.forget("umbrella").await.expect("the file can be written");
+    }
 }
 
 #[test]

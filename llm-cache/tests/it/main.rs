@@ -19,12 +19,20 @@ mod items;
 mod kept;
 #[cfg(feature = "file")]
 mod killed;
+mod lifetimes;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod misuse;
+mod policy;
 #[cfg(feature = "admin")]
 mod program;
 #[cfg(all(feature = "redis", unix))]
 mod redis;
+mod sharing;
+mod tags;
 mod telling;
+mod traces;
 mod upstream;
 mod vendor;
 mod vendors;
+mod worth;

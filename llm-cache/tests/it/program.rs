@@ -109,6 +109,19 @@ fn copies_a_store_and_seals_the_copy() {
 }
 
 #[test]
+fn a_file_that_another_process_has_open_is_named_and_left_alone() {
+    let place = filled();
+    let cache = place.open();
+    let path = place.url().trim_start_matches("file://").trim_end_matches('?');
+    for args in [vec!["stats", place.url()], vec!["purge", place.url(), "--all"]] {
+        let (code, told) = fails(&args);
+        assert!(code == 1 && told.contains("is open already, in another process") && told.contains(path), "{told}");
+    }
+    drop(cache);
+    assert!(says(&["stats", place.url()]).contains("entries     4"));
+}
+
+#[test]
 fn complains_clearly_and_with_a_code() {
     assert!(says(&["--help"]).starts_with("usage:"));
     for (args, code, told) in [

@@ -62,10 +62,20 @@ impl ChatRequest {
         "user",
     ];
 
-    /// Fields among `extra` that bring in what is outside the request: an earlier answer, a conversation kept by the
-    /// vendor, a search, a container. Answers to such requests are not kept by a cache.
-    pub const OUTSIDE_FIELDS: [&'static str; 5] =
-        ["cachedContent", "container", "conversation", "previous_response_id", "web_search_options"];
+    /// Fields among `extra` that bring in what is outside the request: an earlier answer, a conversation or a prompt kept by
+    /// the vendor, a search, a container, tools of others. Answers to such requests are not kept by a cache.
+    pub const OUTSIDE_FIELDS: [&'static str; 10] = [
+        "cachedContent",
+        "container",
+        "conversation",
+        "enable_search",
+        "mcp_servers",
+        "plugins",
+        "previous_response_id",
+        "prompt",
+        "search_parameters",
+        "web_search_options",
+    ];
 
     /// An empty conversation with a model.
     pub fn new(model: impl Into<Arc<str>>) -> Self {

@@ -134,6 +134,27 @@ fn entries_under_other_names_secrets_and_keys_are_not_read() {
     assert_eq!(codec.read(&name, &plain).err(), Some(Spoilt::NoKey), "who seals reads nothing unsealed");
 }
 
+/// Whoever has the store's secret and not the tenants' keys can make checks that hold: for him there is the seal.
+#[test]
+fn a_seal_holds_for_its_own_name_and_head_alone() {
+    let (secret, (ring, keys)) = (Secret::new([1; 32]), ring());
+    ring.insert(Owner::scope("acme"), Secret::new([9; 32]));
+    let codec = AtRest::new(Some(&secret), Some(keys));
+    let (name, frame) = codec.write(&record(&key(1), "1")).unwrap();
+    let check = secret.derive("llm-cache 2026-11 check of stored entries v1");
+    let forge = |name: &Name, at: usize, flip: u8| {
+        let mut forged = frame[..frame.len() - 32].to_vec();
+        forged[at] ^= flip;
+        let hash = blake3::Hasher::new_keyed(check.expose()).update(name.as_bytes()).update(&forged).finalize();
+        forged.extend(hash.as_bytes());
+        codec.read(name, &forged).err()
+    };
+    assert_eq!(forge(&name, 0, 0), None, "the check is made as the store makes it");
+    assert_eq!(forge(&codec.name(&key(2)), 0, 0), Some(Spoilt::NoKey), "moved to another question");
+    assert_eq!(forge(&name, 8, 1), Some(Spoilt::NoKey), "of another length");
+    assert_eq!(forge(&name, 5, 4), Some(Spoilt::NoKey), "a tenant's for a scope's of the same name");
+}
+
 #[test]
 fn sealed_entries_and_names_show_nothing() {
     let (_, name, bytes, _) = written().remove(1);

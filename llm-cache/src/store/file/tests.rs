@@ -1,11 +1,13 @@
 //! What only a failing disk, or an unlucky moment, brings.
 
 use std::{
+    fmt,
     fs::File,
     io,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     time::{Duration, SystemTime},
 };
@@ -13,30 +15,40 @@ use std::{
 use llm_core::{Facts, ManualClock};
 use redb::{StorageBackend, backends::FileBackend};
 
-use super::{disk::Disk, pending::Pending, store::FileStore, *};
+use super::{
+    disk::{Disk, Row},
+    pending::Pending,
+    store::FileStore,
+    *,
+};
 use crate::{
     Key,
     generations::Moment,
     store::{AtRest, Entry, Front, Life, Memory, Policy, Source, Store, Tiered},
 };
 
-/// A disk that is full when it is told so.
-#[derive(Debug)]
-struct Full {
+/// A disk that asks before it writes.
+struct Checked {
     file: FileBackend,
-    is_full: Arc<AtomicBool>,
+    check: Box<dyn Fn() -> io::Result<()> + Send + Sync>,
 }
 
-impl Full {
-    fn check(&self) -> io::Result<()> {
-        match self.is_full.load(Ordering::Relaxed) {
-            true => Err(io::ErrorKind::StorageFull.into()),
-            false => Ok(()),
-        }
+impl Checked {
+    /// The file in a directory, by way of such a disk.
+    fn disk(directory: &tempfile::TempDir, check: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Disk {
+        let file = File::options().read(true).write(true).open(directory.path().join("answers"));
+        let file = FileBackend::new(file.expect("it was made before")).expect("nobody else has it open");
+        Disk::over(Self { file, check: Box::new(check) })
     }
 }
 
-impl StorageBackend for Full {
+impl fmt::Debug for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.file.fmt(f)
+    }
+}
+
+impl StorageBackend for Checked {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
@@ -44,15 +56,15 @@ impl StorageBackend for Full {
         self.file.read(offset, len)
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.check()?;
+        (self.check)()?;
         self.file.set_len(len)
     }
     fn sync_data(&self, eventual: bool) -> io::Result<()> {
-        self.check()?;
+        (self.check)()?;
         self.file.sync_data(eventual)
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.check()?;
+        (self.check)()?;
         self.file.write(offset, data)
     }
 }
@@ -86,12 +98,12 @@ async fn a_disk_that_was_full_costs_what_was_put_meanwhile_and_no_more() {
     let clock = ManualClock::at_unix(1_000);
     let (directory, store) = store(&clock);
     let is_full = Arc::new(AtomicBool::new(false));
-    // The same file, by way of the disk that fails.
-    let file = File::options().read(true).write(true).open(directory.path().join("answers")).unwrap();
-    store.replace(|| {
-        let backend = Full { file: FileBackend::new(file).expect("nobody else has it open"), is_full: is_full.clone() };
-        Disk::over(backend)
-    });
+    let full = Arc::clone(&is_full);
+    let check = move || match full.load(Ordering::Relaxed) {
+        true => Err(io::ErrorKind::StorageFull.into()),
+        false => Ok(()),
+    };
+    store.replace(|| Checked::disk(&directory, check));
     assert!(store.put(key(1), entry(1, 1)));
     store.close().await.unwrap();
     is_full.store(true, Ordering::Relaxed);
@@ -106,6 +118,87 @@ async fn a_disk_that_was_full_costs_what_was_put_meanwhile_and_no_more() {
     store.close().await.unwrap();
     let found = [begun(&store, 1).await, begun(&store, 2).await, begun(&store, 3).await];
     assert_eq!((found, store.census().entries), ([Some(1), None, Some(3)], 2));
+}
+
+/// A moment that a test cannot wait for longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn nobody_waits_for_the_disk_but_who_closes() {
+    let (directory, store) = store(&ManualClock::at_unix(1_000));
+    assert!(store.put(key(0), entry(0, 1)));
+    store.close().await.unwrap();
+    // Each write tells that it begins, and then waits until it may.
+    let (begins, begun_writes) = mpsc::channel();
+    let (go, may) = mpsc::channel::<()>();
+    let (is_slow, may) = (Arc::new(AtomicBool::new(false)), Mutex::new(may));
+    let slow = Arc::clone(&is_slow);
+    let check = move || {
+        if slow.load(Ordering::Relaxed) {
+            let _ = begins.send(());
+            let may = may.lock().expect("no test panics holding it");
+            if may.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        Ok(())
+    };
+    store.replace(|| Checked::disk(&directory, check));
+    is_slow.store(true, Ordering::Relaxed);
+
+    assert!(store.put(key(1), entry(1, 2)));
+    begun_writes.recv_timeout(PATIENCE).expect("it is being written");
+    assert!(store.put(key(2), entry(2, 3)), "and takes more meanwhile");
+    for n in 1..3 {
+        assert!(store.peek(key(n).lent()).is_some(), "what is being written is at hand");
+    }
+    assert_eq!(begun(&store, 0).await, Some(1), "what lies there is read meanwhile");
+    assert_eq!((store.census().entries, store.census().failed), (3, 0), "no write has ended");
+
+    is_slow.store(false, Ordering::Relaxed);
+    drop(go);
+    store.close().await.unwrap();
+    assert_eq!(store.census().failed, 0);
+    assert!(store.peek(key(1).lent()).is_none(), "it was written");
+    assert_eq!((begun(&store, 1).await, begun(&store, 2).await), (Some(2), Some(3)));
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_a_counted_miss_and_no_failure() {
+    let (directory, store) = store(&ManualClock::at_unix(1_000));
+    let (name, whole) = AtRest::new(None, None).write_entry(&key(1), &entry(1, 7)).unwrap();
+    let (_, foreign) = AtRest::new(None, None).write_entry(&key(2), &entry(2, 7)).unwrap();
+    let changed = |at: usize, to: u8| {
+        let mut record = whole.clone();
+        record[at] = to;
+        record
+    };
+    let last = whole.len() - 1;
+    let records = [
+        ("tampered with", changed(40, !whole[40])),
+        ("tampered with at its end", changed(last, !whole[last])),
+        ("cut off", whole[..last].to_vec()),
+        ("nothing", Vec::new()),
+        ("another program's", b"{\"answer\": 1}".to_vec()),
+        ("another question's", foreign),
+        ("of a later version", changed(4, 2)),
+    ];
+    let replaced = |record: Vec<u8>| {
+        store.replace(|| {
+            let (disk, ..) = Disk::open(&directory.path().join("answers")).expect("it was made before");
+            let row = Row { name, ends: u64::MAX, begun: Moment::from_nanos(7), record };
+            disk.change(|batch| batch.put(&row)).map_err(|fault| fault.to_string()).expect("the disk has room");
+            disk
+        });
+    };
+    for (spoilt, (what, record)) in (1..).zip(records) {
+        replaced(record);
+        let found = store.fetch(&[key(1)]).await.expect("no error");
+        assert!(matches!(found[..], [None]), "{what}");
+        assert_eq!((store.census().spoilt, store.census().failed), (spoilt, 0), "{what}");
+    }
+    replaced(whole);
+    assert_eq!((begun(&store, 1).await, store.census().spoilt), (Some(7), 7), "and the whole one is read");
 }
 
 #[tokio::test]
@@ -128,6 +221,30 @@ async fn what_was_judged_goes_and_what_came_in_its_place_stays() {
     store.discard(key(1).lent(), &entry(1, 2));
     store.close().await.unwrap();
     assert_eq!(begun(&store, 1).await, None);
+}
+
+#[tokio::test]
+async fn a_tenant_is_forgotten_in_front_and_behind() {
+    let clock = ManualClock::at_unix(1_000);
+    let (_directory, back) = store(&clock);
+    let front = Front::new(Memory::new(1 << 20, Policy::Lru), None, Arc::new(clock));
+    let back = Arc::new(back);
+    let store = Tiered::new(front, Arc::clone(&back) as _);
+    for n in 0..3 {
+        store.put(key(n), entry(n, 1));
+    }
+    // One of them waits to be written, perhaps; the others were.
+    store.close().await.unwrap();
+    store.put(key(3), entry(3, 1));
+    store.forget("umbrella").await.unwrap();
+    assert!((0..4).all(|n| store.peek(key(n).lent()).is_some()), "another tenant");
+    store.forget("acme").await.unwrap();
+    assert!((0..4).all(|n| store.peek(key(n).lent()).is_none()), "in front");
+    store.close().await.unwrap();
+    assert_eq!((back.census().entries, back.census().bytes), (0, 0), "behind");
+    for n in 0..4 {
+        assert_eq!(begun(&store, n).await, None);
+    }
 }
 
 #[test]

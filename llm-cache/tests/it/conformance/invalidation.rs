@@ -1,13 +1,13 @@
 //! What was invalidated is never served.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use futures_util::StreamExt;
 use llm_cache::{Directive, Tag};
 use llm_core::{Call, ChatRequest, ErrorKind, Origin};
-use std::time::Duration;
 
 use super::Place;
-use crate::upstream::{HEAD, Upstream, ask, provider, say};
+use crate::upstream::{HEAD, Upstream, ask, provider, read, say};
 
 fn labelled(version: &str) -> Call<ChatRequest> {
     ask(&format!("question of {version}")).with_label("prompt", version).expect("a short label")
@@ -62,6 +62,52 @@ pub(crate) async fn an_answer_whose_call_began_before_is_neither_joined_nor_stor
         assert_eq!((cache.stats().entries, cache.stats().running), (1, 0));
         assert!(matches!(provider.chat(ask("a b")).await.unwrap().receipt.origin(), Origin::Cache { .. }));
     }
+}
+
+pub(crate) async fn a_running_stream_of_what_was_invalidated_ends_for_its_readers_alone(place: Place) {
+    let (upstream, cache) = (Upstream::default(), place.open());
+    let provider = provider(&upstream, &cache);
+    for asks_anew in [false, true] {
+        let before = upstream.calls();
+        cache.clear().await.unwrap();
+        let mut old = provider.chat_stream(ask("a b c")).await.unwrap().output;
+        for _ in 0..2 {
+            old.next().await.unwrap().unwrap();
+        }
+        cache.invalidate(Tag::model("m")).await.unwrap();
+        if asks_anew {
+            let new = provider.chat_stream(ask("a b c")).await.unwrap();
+            assert_eq!(new.receipt.origin(), Origin::Vendor, "it did not join the stream that runs");
+            assert_eq!(read(new.output).await.unwrap().0, "a b c");
+        }
+        assert_eq!(read(old).await.unwrap().0, "b c", "whoever reads already reads on");
+        cache.close().await.unwrap();
+        assert_eq!(
+            (cache.stats().entries, cache.stats().running),
+            (u64::from(asks_anew), 0),
+            "the old one is not kept"
+        );
+        let origin = provider.chat(ask("a b c")).await.unwrap().receipt.origin();
+        assert_eq!(origin == Origin::Vendor, !asks_anew);
+        assert_eq!(upstream.calls() - before, 2);
+    }
+}
+
+pub(crate) async fn what_was_invalidated_is_not_served_to_who_takes_stale_answers(place: Place) {
+    let (upstream, hour) = (Upstream::default(), Duration::from_secs(3600));
+    let cache = place.open_with(|builder| builder.ttl(hour).max_stale(hour));
+    let provider = provider(&upstream, &cache);
+    let lenient = || {
+        let mut call = ask("a");
+        call.extensions.insert(Directive::new().max_stale(hour));
+        call
+    };
+    provider.chat(lenient()).await.unwrap();
+    place.clock.advance(hour * 3 / 2);
+    assert!(matches!(provider.chat(lenient()).await.unwrap().receipt.origin(), Origin::Cache { .. }));
+    cache.invalidate(Tag::model("m")).await.unwrap();
+    assert_eq!(provider.chat(lenient()).await.unwrap().receipt.origin(), Origin::Vendor);
+    assert_eq!(upstream.calls(), 2);
 }
 
 pub(crate) async fn what_was_invalidated_is_no_spare_either(place: Place) {

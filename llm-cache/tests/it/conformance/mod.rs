@@ -4,6 +4,7 @@
 mod asking;
 mod entries;
 mod invalidation;
+mod pace;
 mod renewal;
 mod room;
 
@@ -33,7 +34,7 @@ struct Redis {
 }
 
 impl Place {
-    fn memory() -> Self {
+    pub(crate) fn memory() -> Self {
         Self {
             clock: noon(),
             url: "memory:?policy=lru".to_owned(),
@@ -142,13 +143,13 @@ macro_rules! conformance {
         #[cfg(feature = "file")]
         conformance!(@over tiered: $($($module $case)*)*);
 
-        /// All cases but those on how much is held, which is the server's to say.
+        /// All cases but those on how much is held, which is the server's to say, and on simulated time, which it has not.
         #[cfg(all(feature = "redis", unix))]
         pub(crate) async fn over_redis(place: impl Fn(&str) -> Place) {
             let mut cases: Vec<futures_util::future::LocalBoxFuture<'_, ()>> = Vec::new();
             $($(
                 let name = stringify!($case);
-                if stringify!($module) != "room" {
+                if !["room", "pace"].contains(&stringify!($module)) {
                     cases.push(Box::pin(named(name, $module::$case(place(name)))));
                 }
             )*)*
@@ -195,7 +196,9 @@ conformance! {
     invalidation:
         a_tenant_a_model_a_label_or_a_tag_is_dropped_at_once_and_nothing_else
         an_answer_whose_call_began_before_is_neither_joined_nor_stored
+        a_running_stream_of_what_was_invalidated_ends_for_its_readers_alone
         what_was_invalidated_is_no_spare_either
+        what_was_invalidated_is_not_served_to_who_takes_stale_answers
         a_forgotten_tenant_leaves_no_bytes_and_others_stay
         one_answer_can_be_dropped;
     divided:
@@ -203,6 +206,8 @@ conformance! {
     items:
         of_a_hundred_texts_of_which_97_are_known_three_are_asked
         duplicates_inside_a_request_are_asked_once_and_stand_in_both_places;
+    pace:
+        a_stream_takes_no_longer_through_the_cache;
     renewal:
         what_is_invalidated_while_a_call_fails_is_no_spare
         whoever_takes_only_what_is_stored_pays_for_nothing

@@ -1,0 +1,95 @@
+//! How long answers are kept, as the operator says.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use llm_cache::{BuildError, Cache, CacheStatus, Directive, TtlRule};
+use llm_core::{Call, ChatRequest, EmbedRequest, ManualClock};
+
+use crate::upstream::{Upstream, ask, provider};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn is_hit(status: CacheStatus) -> bool {
+    matches!(status, CacheStatus::Hit { stale: None, .. })
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_answer_lives_as_long_as_the_first_rule_that_fits_says() {
+    let (upstream, clock) = (Upstream::default(), ManualClock::default());
+    let builder = Cache::builder("t")
+        .rule(TtlRule::new(15 * MINUTE).label("feature", "news"))
+        .rule(TtlRule::new(HOUR).operation("embed"))
+        .rule(TtlRule::new(DAY).model("large"))
+        .rule(TtlRule::new(7 * DAY).tenant("acme"))
+        .ttl(5 * MINUTE);
+    let cache = builder.clock(clock.clone()).build().unwrap();
+    let provider = provider(&upstream, &cache);
+    let only = Directive::new().only_if_cached();
+    let chat = async |tenant, model: &str, label: Option<&str>, only: Option<&Directive>| {
+        let mut call = Call::new(tenant, ChatRequest::new(model).user("q"));
+        if let Some(value) = label {
+            call = call.with_label("feature", value).unwrap();
+        }
+        call.extensions.insert(only.cloned().unwrap_or_default());
+        provider.chat(call).await.is_ok_and(|reply| only.is_none() || is_hit(CacheStatus::of(&reply)))
+    };
+    let embed = async |only: Option<&Directive>| {
+        let mut call = Call::new("acme", EmbedRequest::new("large", ["q"]));
+        call.extensions.insert(only.cloned().unwrap_or_default());
+        provider.embed(call).await.is_ok_and(|reply| only.is_none() || is_hit(CacheStatus::of(&reply)))
+    };
+    // The same question with and without the label is one: it is asked by a tenant of its own.
+    let all = async |only: Option<&Directive>| {
+        [
+            chat("umbrella", "small", None, only).await,
+            chat("acme", "news-model", Some("news"), only).await,
+            embed(only).await,
+            chat("acme", "large", Some("weather"), only).await,
+            chat("acme", "small", None, only).await,
+        ]
+    };
+    assert_eq!(all(None).await, [true; 5]);
+    let mut passed = Duration::ZERO;
+    for (gone, end) in (0..).zip([5 * MINUTE, 15 * MINUTE, HOUR, DAY, 7 * DAY]) {
+        let instant = Duration::from_micros(1);
+        clock.advance(end - passed - instant);
+        let before: [bool; 5] = std::array::from_fn(|at| at >= gone);
+        assert_eq!(all(Some(&only)).await, before, "just before {end:?}");
+        clock.advance(instant);
+        let after: [bool; 5] = std::array::from_fn(|at| at > gone);
+        assert_eq!(all(Some(&only)).await, after, "after {end:?}");
+        passed = end;
+    }
+    assert_eq!(upstream.calls(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_jitter_what_was_written_together_ends_at_different_times_and_never_late() {
+    for (percent, spread) in [(0, false), (10, true)] {
+        let (upstream, clock) = (Upstream::default(), ManualClock::default());
+        let cache = Cache::builder("t").ttl(HOUR).jitter(percent).clock(clock.clone()).build().unwrap();
+        let provider = provider(&upstream, &cache);
+        join_all((0..200).map(|n| provider.chat(ask(&n.to_string())))).await;
+        let live = async || {
+            let mut live = 0;
+            for n in 0..200 {
+                let mut call = ask(&n.to_string());
+                call.extensions.insert(Directive::new().only_if_cached());
+                live += u32::from(provider.chat(call).await.is_ok());
+            }
+            live
+        };
+        clock.advance(HOUR * 90 / 100 - Duration::from_micros(1));
+        assert_eq!(live().await, 200, "before the earliest end");
+        clock.advance(HOUR * 5 / 100);
+        let half = live().await;
+        assert_eq!((50..150).contains(&half), spread, "{half} live on with {percent} % of jitter");
+        clock.advance(HOUR * 5 / 100 + Duration::from_micros(1));
+        assert_eq!((live().await, upstream.calls()), (0, 200));
+    }
+    assert_eq!(Cache::builder("t").jitter(101).build().unwrap_err(), BuildError::Jitter);
+    assert!(Cache::builder("t").jitter(100).build().is_ok());
+}

@@ -1,0 +1,190 @@
+//! What the cache tells a recorder of metrics.
+
+use std::collections::HashMap;
+
+use llm_cache::Cache;
+use llm_core::into_provider;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+use crate::{
+    contract::priced,
+    upstream::{Upstream, ask},
+};
+
+/// Numbers by the namespace of their cache, their name and their tier; of a histogram, how many values it has.
+struct Told(HashMap<[String; 3], u64>);
+
+impl Told {
+    /// Makes calls, and reads what a recorder got.
+    fn by(calls: impl Future<Output = ()>) -> Self {
+        let recorder = DebuggingRecorder::new();
+        let snapshots = recorder.snapshotter();
+        metrics::with_local_recorder(&recorder, || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            runtime.expect("a runtime").block_on(calls);
+        });
+        let number = |value| match value {
+            DebugValue::Counter(count) => count,
+            DebugValue::Gauge(size) => size.0 as u64,
+            DebugValue::Histogram(values) => values.len() as u64,
+        };
+        let all = snapshots.snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
+            let label = |wanted| key.key().labels().find(|label| label.key() == wanted).map(|label| label.value());
+            let cache = label("cache").expect("each has its cache's name").to_owned();
+            let tier = label("tier").unwrap_or_default().to_owned();
+            ([cache, key.key().name().to_owned(), tier], number(value))
+        });
+        Self(all.collect())
+    }
+
+    fn number(&self, cache: &str, name: &str) -> u64 {
+        self.of_tier(cache, name, "")
+    }
+
+    fn of_tier(&self, cache: &str, name: &str, tier: &str) -> u64 {
+        let name = format!("llm_cache_{name}");
+        let known = self.0.get(&[cache.to_owned(), name.clone(), tier.to_owned()]);
+        *known.unwrap_or_else(|| panic!("nothing was told of {name}"))
+    }
+}
+
+#[test]
+fn a_recorder_learns_what_is_held_and_what_had_to_make_room() {
+    let mut stats = None;
+    let told = Told::by(async {
+        let upstream = Upstream::default();
+        let cache = Cache::builder("mine").max_bytes(5_000).build().unwrap();
+        let provider = into_provider(llm_cache::Cached::new(priced(&upstream), cache.clone()));
+        for n in [0, 0, 1, 2, 3, 4, 5] {
+            provider.chat(ask(&n.to_string())).await.unwrap();
+        }
+        stats = Some(cache.stats());
+    });
+    let (stats, number) = (stats.unwrap(), |name| told.number("mine", name));
+    assert!(stats.hits == 1 && stats.evictions > 0, "{stats:?}");
+    assert_eq!((number("entries"), number("bytes")), (stats.entries, stats.bytes));
+    assert_eq!((number("evictions_total"), number("saved_nano_usd_total")), (stats.evictions, 7));
+    assert!(told.of_tier("mine", "lookup_seconds", "memory") >= 7);
+}
+
+#[cfg(feature = "file")]
+mod file {
+    #![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
+
+    use std::{fs::OpenOptions, time::Duration};
+
+    use llm_cache::{Audit, CacheLayer, Cached, Directive, Stats};
+    use llm_core::{Call, ChatRequest, ChatResponse, Choice, ErrorKind, FinishReason, Part};
+    use llm_providers::scripted::{Rule, Scripted};
+    use tower::Layer;
+
+    use super::*;
+    use crate::{conformance::Place, upstream::HEAD};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn wish(text: &str, directive: Directive) -> Call<ChatRequest> {
+        let mut call = ask(text);
+        call.extensions.insert(directive);
+        call
+    }
+
+    /// Has everything happen that is counted, but audits and failures of the store.
+    async fn live() -> Stats {
+        let (place, upstream) = (Place::tiered(), Upstream::default());
+        let cache = place.open_with(|builder| {
+            let builder = builder.stale_while_revalidate(60 * MINUTE).refusal_ttl(MINUTE);
+            builder.finish_abandoned().spawn_background(1)
+        });
+        let provider = into_provider(Cached::new(priced(&upstream), cache.clone()));
+        let (led, joined) = tokio::join!(provider.chat(ask("a")), provider.chat(ask("a")));
+        assert!(led.is_ok() && joined.is_ok());
+        provider.chat(ask("b")).await.unwrap();
+        cache.close().await.unwrap();
+        place.clock.advance(MINUTE / 3);
+        provider.chat(ask("a")).await.unwrap();
+        provider.chat(ask("a")).await.unwrap();
+        provider.chat(wish("a", Directive::new().no_store())).await.unwrap();
+        provider.chat(wish("a", Directive::new().no_cache())).await.unwrap();
+        cache.close().await.unwrap();
+        place.clock.advance(2 * MINUTE);
+        provider.chat(ask("a")).await.unwrap();
+        provider.chat(ask("b")).await.unwrap();
+        cache.close().await.unwrap();
+        assert!(tokio::time::timeout(HEAD / 2, provider.chat(ask("c"))).await.is_err());
+        cache.close().await.unwrap();
+        *upstream.fail.lock().unwrap() = Some(ErrorKind::InvalidRequest);
+        for _ in 0..2 {
+            provider.chat(ask("d")).await.unwrap_err();
+        }
+        cache.stats()
+    }
+
+    /// Asks a vendor who says another thing each time.
+    async fn audited() -> Stats {
+        let cache = Cache::builder("audited").audit(Audit::percent(100)).spawn_background(1).build().unwrap();
+        let said = std::sync::atomic::AtomicU64::new(0);
+        let upstream = Scripted::new().rule(Rule::answer(move |request| {
+            let number = said.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let choice = Choice::new(0, vec![Part::text(number.to_string())], FinishReason::Stop);
+            Ok(ChatResponse::new("id", request.model.clone(), vec![choice]))
+        }));
+        let provider = into_provider(CacheLayer::new(cache.clone()).layer(upstream));
+        for _ in 0..3 {
+            provider.chat(ask("a")).await.unwrap();
+            cache.close().await.unwrap();
+        }
+        cache.stats()
+    }
+
+    /// Reads a file that loses its end after it was opened.
+    async fn failing() -> Stats {
+        let (place, upstream) = (Place::file(), Upstream::default());
+        let open = |name| Cache::builder(name).clock(place.clock.clone()).open(place.url()).unwrap();
+        into_provider(Cached::new(priced(&upstream), open("whole"))).chat(ask("a")).await.unwrap();
+        let cache = open("failing");
+        let path = place.url().trim_start_matches("file://").trim_end_matches('?');
+        OpenOptions::new().write(true).open(path).unwrap().set_len(4096).unwrap();
+        let provider = into_provider(Cached::new(priced(&upstream), cache.clone()));
+        provider.chat(wish("a", Directive::new().only_if_cached())).await.unwrap_err();
+        cache.stats()
+    }
+
+    #[test]
+    fn a_recorder_is_told_what_the_stats_tell() {
+        let mut caches = Vec::new();
+        let told = Told::by(async {
+            caches.push(("tests", live().await));
+            caches.push(("audited", audited().await));
+            caches.push(("failing", failing().await));
+        });
+        let mut most = [0; 15];
+        for (cache, stats) in &caches {
+            let counts = [
+                ("hits_total", stats.hits),
+                ("far_hits_total", stats.far_hits),
+                ("stale_total", stats.stale),
+                ("misses_total", stats.misses),
+                ("bypassed_total", stats.bypassed),
+                ("coalesced_total", stats.coalesced),
+                ("refused_total", stats.refused),
+                ("stored_total", stats.stored),
+                ("store_errors_total", stats.store_errors),
+                ("refreshed_total", stats.refreshed),
+                ("skipped_total", stats.skipped),
+                ("finished_total", stats.finished),
+                ("audited_total", stats.audited),
+                ("disagreed_total", stats.disagreed),
+                ("saved_nano_usd_total", stats.saved.nanos().unsigned_abs()),
+            ];
+            for ((name, count), most) in counts.iter().zip(&mut most) {
+                assert_eq!(told.number(cache, name), *count, "{name} of {cache}: {stats:?}");
+                *most = (*most).max(*count);
+            }
+        }
+        assert!(most.iter().all(|count| *count > 0), "each was counted: {most:?}");
+        let (live, looked) = (&caches[0].1, |tier| told.of_tier("tests", "lookup_seconds", tier));
+        assert!(live.hits > live.far_hits && live.hits > live.stale, "{live:?}");
+        assert!(looked("memory") >= looked("far") && looked("far") >= live.far_hits, "{live:?}");
+    }
+}

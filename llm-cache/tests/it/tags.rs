@@ -1,0 +1,35 @@
+//! Invalidation touches no entry.
+
+use futures_util::future::join_all;
+use llm_cache::Tag;
+use llm_core::Origin;
+
+use crate::{
+    conformance::Place,
+    upstream::{Upstream, ask, provider},
+};
+
+#[tokio::test(start_paused = true)]
+async fn what_is_invalidated_lies_there_until_somebody_looks() {
+    for place in [
+        Place::memory(),
+        #[cfg(feature = "file")]
+        Place::file(),
+        #[cfg(feature = "file")]
+        Place::tiered(),
+    ] {
+        let (upstream, cache) = (Upstream::default(), place.open());
+        let provider = provider(&upstream, &cache);
+        join_all((0..1_000).map(|n| provider.chat(ask(&n.to_string())))).await;
+        cache.close().await.unwrap();
+        assert_eq!(cache.stats().entries, 1_000);
+        cache.invalidate(Tag::model("m")).await.unwrap();
+        cache.close().await.unwrap();
+        assert_eq!(cache.stats().entries, 1_000, "none of them was touched");
+        for n in [0, 500, 999] {
+            assert_eq!(provider.chat(ask(&n.to_string())).await.unwrap().receipt.origin(), Origin::Vendor);
+        }
+        cache.close().await.unwrap();
+        assert_eq!((cache.stats().entries, upstream.calls()), (1_000, 1_003), "and the new ones are in their places");
+    }
+}

@@ -1,0 +1,139 @@
+//! What the cache tells a subscriber of traces, and what it must not.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use llm_cache::{Audit, Cache, Directive, Key};
+use llm_core::{Call, ChatRequest, EmbedRequest, ErrorKind, ManualClock};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use crate::upstream::{HEAD, Upstream, provider, read};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Writes down all fields of all spans and events.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Visit for Lines {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{field}={value:?}"));
+    }
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        span.record(&mut self.clone());
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+fn question() -> ChatRequest {
+    ChatRequest::new("m").user("a secret question")
+}
+
+fn ask() -> Call<ChatRequest> {
+    Call::new("a-secret-tenant", question()).with_label("prompt", "secret-7").expect("a short label")
+}
+
+#[test]
+fn a_subscriber_learns_how_each_answer_was_come_by_and_nothing_of_it() {
+    let lines = Lines::default();
+    let _told = tracing::subscriber::set_default(lines.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let mut all = Vec::new();
+    let mut told = |operation: &str, status: &str, detail: &str| {
+        let lines = lines.take();
+        let status = format!("llm.cache.status={status:?}");
+        for wanted in [format!("llm.operation={operation:?}"), status, format!("llm.cache.detail=llm-cache; {detail}")]
+        {
+            assert!(lines.contains(&wanted), "{wanted} is not among {lines:?}");
+        }
+        all.extend(lines);
+    };
+    runtime.block_on(async {
+        let (upstream, clock) = (Upstream::default(), ManualClock::default());
+        let builder = Cache::builder("t").ttl(HOUR).stale_while_revalidate(HOUR).stale_if_error(9 * HOUR);
+        let builder = builder.audit(Audit::percent(100)).refusal_ttl(HOUR).spawn_background(2);
+        let cache = builder.clock(clock.clone()).build().unwrap();
+        let provider = provider(&upstream, &cache);
+        let wish = |directive: Directive| {
+            let mut call = ask();
+            call.extensions.insert(directive);
+            call
+        };
+
+        provider.chat(ask()).await.unwrap();
+        told("chat", "miss", "fwd=uri-miss");
+        provider.chat(ask()).await.unwrap();
+        told("chat", "hit", "hit; detail=\"memory, 0 s old\"");
+        read(provider.chat_stream(ask()).await.unwrap().output).await.unwrap();
+        told("chat", "hit", "hit; detail=\"memory, 0 s old\"");
+        provider.chat(wish(Directive::new().no_store())).await.unwrap();
+        told("chat", "bypass", "fwd=bypass; detail=no-store");
+        cache.clear().await.unwrap();
+        let (led, joined) = tokio::join!(provider.chat_stream(ask()), async {
+            tokio::time::sleep(HEAD / 2).await;
+            provider.chat_stream(ask()).await
+        });
+        tokio::try_join!(read(led.unwrap().output), read(joined.unwrap().output)).unwrap();
+        told("chat", "coalesced", "fwd=miss; collapsed");
+        clock.advance(HOUR);
+        provider.chat(ask()).await.unwrap();
+        told("chat", "stale", "hit; detail=\"memory, 3600 s old, stale: refreshing\"");
+        cache.close().await.unwrap();
+        clock.advance(2 * HOUR);
+        *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
+        provider.chat(ask()).await.unwrap();
+        told("chat", "stale", "fwd=stale; detail=\"memory, 7200 s old, stale: the call failed\"");
+
+        let texts = ["a secret text", "another secret text"];
+        let embed = || provider.embed(Call::new("a-secret-tenant", EmbedRequest::new("e", texts)));
+        *upstream.fail.lock().unwrap() = Some(ErrorKind::InvalidRequest);
+        embed().await.unwrap_err();
+        told("embed", "unseen", "fwd=bypass; detail=unseen");
+        cache.clear().await.unwrap();
+        for (status, detail) in
+            [("unseen", "fwd=bypass; detail=unseen"), ("refused", "hit; detail=\"refused, 0 s ago\"")]
+        {
+            provider.chat(ask()).await.unwrap_err();
+            told("chat", status, detail);
+        }
+    });
+    let key = format!("{:?}", Key::of_operation("t", "a-secret-tenant", &question()));
+    let digest = key.trim_start_matches("Key(").trim_end_matches(')');
+    for line in all.iter().chain(&lines.take()) {
+        assert!(!line.contains("secret") && !line.contains(digest), "{line}");
+    }
+}

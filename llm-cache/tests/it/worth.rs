@@ -1,0 +1,106 @@
+//! Which answers are worth keeping, and to which questions.
+
+use std::sync::Arc;
+
+use llm_cache::{Cache, CacheLayer};
+use llm_core::{
+    Call, ChatRequest, ChatResponse, Choice, FinishReason, Origin, Part, Provider, ToolCall, into_provider,
+};
+use llm_providers::scripted::{Rule, Scripted};
+use serde_json::json;
+use tower::ServiceBuilder;
+
+use crate::upstream::{ask, read};
+
+fn over(upstream: &Scripted) -> (Cache, Arc<dyn Provider>) {
+    let cache = Cache::builder("t").build().expect("the settings are right");
+    let layers = ServiceBuilder::new().layer(CacheLayer::new(cache.clone()));
+    (cache, into_provider(layers.service(upstream.clone())))
+}
+
+/// An answer of one choice for each of `choices`.
+fn answer(choices: Vec<(Vec<Part>, FinishReason)>) -> ChatResponse {
+    let choices = (0..).zip(choices).map(|(index, (parts, finish))| Choice::new(index, parts, finish));
+    ChatResponse::new("id", "m", choices.collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_whole_answers_that_say_what_was_asked_for_are_kept() {
+    use FinishReason::{ContentFilter, Length, Other, Stop, ToolCalls, Unknown};
+    let said = || vec![Part::text("x")];
+    let refusal = || Part::Refusal { text: "no".into() };
+    let called = || {
+        vec![Part::ToolCall(ToolCall {
+            name: "search".into(),
+            arguments: r#"{"q": "x"}"#.into(),
+            ..ToolCall::default()
+        })]
+    };
+    let cases = [
+        ("cut short", answer(vec![(said(), Length)]), false),
+        ("filtered", answer(vec![(said(), ContentFilter)]), false),
+        ("ended for no reason that is told", answer(vec![(said(), Unknown)]), false),
+        ("refused", answer(vec![(vec![refusal()], Stop)]), false),
+        ("refused after some words", answer(vec![(vec![Part::text("x"), refusal()], Stop)]), false),
+        ("nothing said", answer(vec![(vec![], Stop)]), false),
+        ("one of two cut short", answer(vec![(said(), Stop), (said(), Length)]), false),
+        ("one of two refused", answer(vec![(vec![refusal()], Stop), (said(), Stop)]), false),
+        ("a call cut short", answer(vec![(called(), Length)]), false),
+        ("whole", answer(vec![(said(), Stop)]), true),
+        ("two, whole", answer(vec![(said(), Stop), (said(), Stop)]), true),
+        ("a call", answer(vec![(called(), ToolCalls)]), true),
+        ("whole, in a vendor's own words", answer(vec![(said(), Other("end_turn".into()))]), true),
+    ];
+    for (what, answer, is_kept) in cases {
+        for streamed in [false, true] {
+            let upstream = Scripted::new().rule(Rule::respond(answer.clone()));
+            let (cache, provider) = over(&upstream);
+            for _ in 0..2 {
+                if streamed {
+                    read(provider.chat_stream(ask("q")).await.unwrap().output).await.unwrap();
+                } else {
+                    assert_eq!(provider.chat(ask("q")).await.unwrap().output.choices, answer.choices, "{what}");
+                }
+            }
+            let told = (cache.stats().entries, upstream.calls());
+            assert_eq!(told, if is_kept { (1, 1) } else { (0, 2) }, "{what}, streamed: {streamed}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_a_choice_is_not_kept() {
+    let upstream = Scripted::new().rule(Rule::respond(answer(vec![])));
+    let (cache, provider) = over(&upstream);
+    for _ in 0..2 {
+        provider.chat(ask("q")).await.unwrap();
+    }
+    assert_eq!((cache.stats().entries, upstream.calls()), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_that_name_what_lies_outside_are_asked_each_time() {
+    for field in ChatRequest::OUTSIDE_FIELDS {
+        for streamed in [false, true] {
+            let upstream = Scripted::new();
+            let (cache, provider) = over(&upstream);
+            let call = || Call::new("acme", ChatRequest::new("m").user("q").extra(field, json!({"id": "x"})));
+            for _ in 0..2 {
+                let origin = match streamed {
+                    true => {
+                        let reply = provider.chat_stream(call()).await.unwrap();
+                        read(reply.output).await.unwrap();
+                        reply.receipt.origin()
+                    }
+                    false => provider.chat(call()).await.unwrap().receipt.origin(),
+                };
+                assert_eq!(origin, Origin::Vendor, "{field}");
+            }
+            assert_eq!((cache.stats().entries, upstream.calls()), (0, 2), "{field}");
+        }
+    }
+    // Fields with which vendors are told to search, to use tools of others or to read what they keep.
+    for field in ["enable_search", "mcp_servers", "plugins", "prompt", "search_parameters", "web_search_options"] {
+        assert!(ChatRequest::OUTSIDE_FIELDS.contains(&field), "{field}");
+    }
+}
