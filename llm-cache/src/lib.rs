@@ -207,6 +207,7 @@ mod cache;
 mod counts;
 mod directive;
 mod door;
+mod failure;
 #[cfg(feature = "redis")]
 mod fleet;
 mod flight;

@@ -7,10 +7,11 @@ use llm_core::{Call, Complete, Error, Operation, Output, Priority, Purpose, Retr
 use crate::{
     Tag,
     background::{Denied, Place},
+    failure::lost,
     flight::{Boarding, Pass},
     inner::{Inner, Stored},
     key::Keys,
-    upstream::{Arrival, Errand, ask, lost, storing},
+    upstream::{Arrival, Errand, ask, storing},
 };
 
 /// Replaces an answer that is past its time.

@@ -11,13 +11,14 @@ use tower_service::Service;
 use crate::{
     Cache, CacheStatus, Directive, Key, Stale,
     audit::Auditor,
+    failure::unanswered,
     inner::{Found, Inner, Stored},
     items::by_item,
     observe::observe,
     refresh::{audit, refresh},
     store::Entry,
     telemetry,
-    upstream::{Errand, pass, seek, unanswered},
+    upstream::{Errand, pass, seek},
 };
 
 /// A service with a cache in front of it: see [`CacheLayer`](crate::CacheLayer).

@@ -8,8 +8,8 @@ use std::{
 
 use http::Extensions;
 use llm_core::{
-    Call, Cause, Charge, Complete, Cut, End, Error, ErrorKind, Facts, Operation, Origin, Output, Receipt, Reply,
-    Savings, Serves, Shared, VendorLimits, drive,
+    Call, Cause, Charge, Complete, Cut, End, Error, Facts, Operation, Origin, Output, Receipt, Reply, Savings, Serves,
+    Shared, VendorLimits, drive,
 };
 use tokio::time::timeout_at;
 
@@ -17,7 +17,8 @@ use crate::{
     CacheStatus, Directive, Key, Miss, Stale, Tag,
     audit::Auditor,
     door::Door,
-    flight::{Batch, Boarding, Guard, Pass, Rest, Seat, Start},
+    failure::{excuses, is_anothers, late, lost, outcome, unanswered},
+    flight::{Boarding, Guard, Pass, Rest, Seat, Start},
     inner::{Claimed, Found, Inner, Stay, Stored},
     key::Keys,
     refresh::{audit, refresh},
@@ -154,11 +155,6 @@ pub(crate) async fn by<V>(deadline: Option<Instant>, something: impl Future<Outp
         Some(deadline) => timeout_at(deadline.into(), something).await.map_err(|_| late()),
         None => Ok(something.await),
     }
-}
-
-/// The answer to a call that wanted no other than a stored one.
-pub(crate) fn unanswered() -> Error {
-    Error::new(ErrorKind::NotFound, "no stored answer, and the call wanted no other (only-if-cached)")
 }
 
 async fn board<T, S>(errand: Errand<S>, keys: Keys, call: Call<T>, why: Miss) -> Result<Reply<T::Output>, Error>
@@ -334,39 +330,6 @@ pub(crate) fn patience(deadline: Option<Instant>) -> tokio::time::Instant {
     let now = tokio::time::Instant::now();
     let half = deadline.map(|deadline| deadline.saturating_duration_since(now.into_std()) / 2);
     now + half.unwrap_or(MOST_PATIENCE).min(MOST_PATIENCE)
-}
-
-/// What a failed call means for other processes that wait for its answer.
-pub(crate) fn outcome(error: &Error) -> Outcome {
-    if is_personal(error) { Outcome::Left } else { Outcome::Over }
-}
-
-fn late() -> Error {
-    Error::new(ErrorKind::DeadlineExceeded, "the call's deadline passed before its answer came")
-        .with_charge(Charge::Unknown)
-}
-
-/// The call panicked, after it may have been sent.
-pub(crate) fn lost() -> Error {
-    Error::new(ErrorKind::Other, "the call panicked while another caller drove it").with_charge(Charge::Unknown)
-}
-
-/// Whether an error is about one caller, and not about the question.
-fn is_personal(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Cancelled)
-}
-
-/// Whether an error is about somebody else's call: about him, or about all that he asked for together, of which only some
-/// is asked for here.
-pub(crate) fn is_anothers(error: &Error, batch: Batch, asked_here: usize) -> bool {
-    is_personal(error) || asked_here < batch.flights && !excuses(error)
-}
-
-/// Whether an error lets an old answer be served.
-pub(crate) fn excuses(error: &Error) -> bool {
-    use ErrorKind::{DeadlineExceeded as Late, OverBudget, Overloaded, QuotaExhausted, RateLimited};
-    use ErrorKind::{Server, Timeout, Transport};
-    matches!(error.kind(), Late | RateLimited | QuotaExhausted | OverBudget | Overloaded | Server | Timeout | Transport)
 }
 
 impl<C> Arrival<C> {

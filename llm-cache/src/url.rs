@@ -1,5 +1,8 @@
 //! Stores by address. Pure: nothing is opened here.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -333,138 +336,5 @@ impl fmt::Display for StoreUrl {
             write!(f, "{}{name}={value}", if at == 0 { '?' } else { '&' })?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn read(url: &str) -> Result<StoreUrl, String> {
-        url.parse().map_err(|error: UrlError| error.to_string())
-    }
-
-    #[test]
-    fn memory_and_its_parameters() {
-        let url = read("memory:?max_bytes=64mb&policy=tinylfu").unwrap();
-        assert_eq!((url.max_bytes, url.policy), (Some(64 << 20), Some(Policy::TinyLfu)));
-        assert_eq!(read("memory:").unwrap(), read("memory://?").unwrap());
-    }
-
-    #[cfg(feature = "file")]
-    #[test]
-    fn a_file_and_its_parameters() {
-        let url = read("file:///var/my%20cache/a%3Fb?max_bytes=2gb&memory=1kb&memory_ttl=5m").unwrap();
-        assert_eq!(url.place, Place::File("/var/my cache/a?b".into()));
-        assert_eq!((url.max_bytes, url.memory), (Some(2 << 30), Some(1 << 10)));
-        assert_eq!(url.memory_ttl, Some(Duration::from_secs(300)));
-        assert_eq!(read("file:/a").unwrap(), read("file://localhost/a").unwrap());
-    }
-
-    #[cfg(feature = "file")]
-    #[test]
-    fn an_error_names_the_bad_part_and_what_is_allowed() {
-        for (url, told) in [
-            ("/tmp/x", "no scheme"),
-            ("http://host", "`http:`"),
-            ("memory:x", "no path"),
-            ("memory:?memory=1", "`max_bytes`, `policy`"),
-            ("memory:?max_bytes=many", "`max_bytes`"),
-            ("memory:?max_bytes=0", "zero"),
-            ("memory:?max_bytes=99999999999tb", "`max_bytes`"),
-            ("memory:?max_bytes=1&max_bytes=2", "twice"),
-            ("memory:?policy=fifo", "`lru`"),
-            ("file:a/b", "relative"),
-            ("file://a/b", "relative"),
-            ("file://user:hunter2@host/b", "no user"),
-            ("file:///", "names no file"),
-            ("file:///a/", "directory"),
-            ("file:///a%2", "`%`"),
-            ("file:///a%ff", "UTF-8"),
-            ("file:///a%00", "zero byte"),
-            ("file:///a#b", "fragment"),
-            ("file:///a?memory_ttl=5m", "`memory`"),
-            ("file:///a?memory=1mb&memory_ttl=5", "`memory_ttl`"),
-            ("file:///a?memory=1mb&memory_ttl=0s", "`memory_ttl`"),
-            ("file:///a?hunter2=1", "parameter 1"),
-        ] {
-            let error = read(url).unwrap_err();
-            assert!(error.contains(told), "{url}: {error}");
-            assert!(!error.contains("hunter2"), "{url}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_store_whose_feature_is_off_names_it() {
-        let secret = "user:hunter2@host";
-        for (url, on, off) in [
-            ("file:///var/answers".to_owned(), "redis", "file"),
-            ("file:a/b?hunter2".to_owned(), "redis", "file"),
-            (format!("redis://{secret}/0?prefix=x"), "file", "redis"),
-            (format!("rediss://{secret}"), "file", "redis"),
-            (format!("redis+cluster://{secret}"), "file", "redis"),
-            (format!("rediss+cluster://{secret}"), "file", "redis"),
-        ] {
-            for features in [&[][..], &[on]] {
-                let error = StoreUrl::read(&url, features).unwrap_err().to_string();
-                let named = format!("feature `{off}` of llm-cache");
-                assert!(error.contains(&named) && !error.contains("hunter2"), "{url}: {error}");
-            }
-            let is_off = read(&url).is_err_and(|error| error.contains("which is off"));
-            assert_eq!(is_off, !FEATURES.contains(&off), "{url}");
-        }
-        assert!(StoreUrl::read("memory:?max_bytes=1mb", &[]).is_ok());
-    }
-
-    #[cfg(feature = "redis")]
-    #[test]
-    fn redis_and_its_parameters() {
-        let url = read("redis://user:hunter2@host:1/2?memory=1mb&prefix=shop&lease=5s&invalidated_within=2s").unwrap();
-        assert_eq!((url.prefix.as_deref(), url.lease), (Some("shop"), Some(Duration::from_secs(5))));
-        let shown = format!("{url} {url:?}");
-        assert!(shown.contains("redis://***@host:1/2?memory=1048576&prefix=shop&lease=5000ms"), "{shown}");
-        assert!(!shown.contains("hunter2") && !shown.contains("user"), "{shown}");
-        for (url, told) in [
-            ("redis:", "no host"),
-            ("redis://:hunter2@h?max_bytes=1", "`max_bytes` is no parameter"),
-            ("redis://:hunter2@h?prefix=a:b", "`prefix`"),
-            ("redis://:hunter2@h?lease=0s", "`lease`"),
-            ("redis://:hunter2@h#x", "fragment"),
-            ("redis://:hunter2/x@h", "password"),
-            ("redis://:x?hunter=2@h", "password"),
-            ("redis://:x#hunter2@h", "password"),
-        ] {
-            let error = read(url).unwrap_err();
-            assert!(error.contains(told) && !error.contains("hunter2"), "{url}: {error}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_panics_and_no_password_is_shown(before in "(memory|file|redis|[a-z]{0,9}):(//)?", text in "\\PC{0,40}", after in "\\PC{0,20}") {
-            let url = format!("{before}user:hunter2{text}@host/{after}?password=hunter2&hunter2");
-            if let Err(error) = read(&url) {
-                prop_assert!(!error.contains("hunter2"), "{}", error);
-            }
-            let _ = read(&text);
-        }
-
-        #[test]
-        fn what_is_shown_reads_back(path in "(/[^\0/]{1,8}){1,4}", max in 1u64.., memory in proptest::option::of(1u64..), seconds in 1u64..1_000_000) {
-            let url = StoreUrl {
-                prefix: None,
-                call_timeout: None,
-                lease: None,
-                invalidated_within: None,
-                place: if cfg!(feature = "file") { Place::File(path.into()) } else { Place::Memory },
-                max_bytes: Some(max),
-                policy: memory.map(|_| Policy::Lru),
-                memory: memory.filter(|_| cfg!(feature = "file")),
-                memory_ttl: memory.filter(|_| cfg!(feature = "file")).map(|_| Duration::from_secs(seconds)),
-            };
-            prop_assert_eq!(read(&url.to_string()), Ok(url));
-        }
     }
 }

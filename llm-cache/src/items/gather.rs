@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{
     Stale,
+    failure::{excuses, is_anothers, lost, unanswered},
     flight::{Batch, Boarding, Start},
     inner::{Found, Inner, Stored},
     refresh::{claim, start, unattended},
-    upstream::{Errand, Landed, by, excuses, is_anothers, lost, unanswered},
+    upstream::{Errand, Landed, by},
 };
 
 /// Answers a request item by item, in time: known items from the store, items that are being asked for right now from

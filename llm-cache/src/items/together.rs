@@ -11,11 +11,12 @@ use tokio::time::Instant;
 use super::{Items, all, item::split, request::answers};
 use crate::{
     Directive, Key, Tag,
+    failure::{lost, outcome},
     flight::{Batch, Boarding, Guard, Once, Pass, Seat, Start, arrival},
     inner::{Claimed, Found, Inner},
     key::Keys,
     store::{Lease, Outcome},
-    upstream::{Arrival, Errand, Landed, lost, outcome, patience, storing},
+    upstream::{Arrival, Errand, Landed, patience, storing},
 };
 
 /// Has the missing items brought: by calls that run, or by one that asks for all the others together.
