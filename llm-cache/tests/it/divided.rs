@@ -208,6 +208,22 @@ pub(crate) async fn old_items_are_better_than_a_vendors_failure_and_are_marked(p
 }
 
 #[tokio::test(start_paused = true)]
+async fn old_items_are_better_than_a_missed_deadline_and_too_old_ones_are_told_so() {
+    let clock = ManualClock::default();
+    let cache = Cache::builder("t").ttl(HOUR).stale_if_error(HOUR).clock(clock.clone()).build().unwrap();
+    let (_, provider) = over(&cache);
+    provider.embed(texts(&["a", "bb"])).await.unwrap();
+    clock.advance(HOUR / 2);
+    let mut young = texts(&["a", "bb"]);
+    young.extensions.insert(Directive::new().max_age(HOUR / 4));
+    assert_eq!(status(&provider.embed(young).await.unwrap()), "llm-cache; fwd=request; detail=too-old");
+    clock.advance(HOUR * 3 / 2);
+    let hasty = texts(&["a", "bb"]).with_deadline((Instant::now() + HEAD / 2).into_std());
+    let reply = provider.embed(hasty).await.unwrap();
+    assert!(status(&reply).starts_with("llm-cache; fwd=stale;"), "{}", status(&reply));
+}
+
+#[tokio::test(start_paused = true)]
 async fn items_that_are_dropped_while_a_call_runs_are_no_spares() {
     let clock = ManualClock::default();
     let cache = Cache::builder("t").ttl(HOUR).stale_if_error(HOUR).clock(clock.clone()).build().unwrap();

@@ -2,7 +2,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -38,6 +38,8 @@ pub(super) struct Shared {
     pub(super) grace: Duration,
     pub(super) readers: Arc<Semaphore>,
     pub(super) changers: Arc<Semaphore>,
+    /// Held from the beginning of a change until it is counted, so that the last change is what is counted last.
+    pub(super) changing: Mutex<()>,
     pub(super) counts: Counts,
 }
 
@@ -92,6 +94,7 @@ impl Shared {
 
     /// Changes the file, and the books.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, Fault>) -> Result<R, StoreError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let (result, books) = self.with(|disk| {
             disk.change(|batch| {
                 let result = change(batch)?;

@@ -71,6 +71,7 @@ impl FileStore {
             grace,
             readers: Arc::new(Semaphore::new(READERS)),
             changers: Arc::new(Semaphore::new(CHANGERS)),
+            changing: Mutex::default(),
             counts,
         });
         let writer = Self::start(&shared)?;
