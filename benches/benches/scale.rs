@@ -12,7 +12,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group};
 criterion_group!(name = benches; config = crate::short(); targets = scale);
 
 /// How often both sizes are timed in turn for the ratio.
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 30;
 
 fn scale(c: &mut Criterion) {
     let mut group = c.benchmark_group("memory hit by entries, 60 B prompt, 60 B answer");
@@ -87,7 +87,7 @@ fn key(number: u64) -> Vec<u8> {
 /// The mean time of a hit on one of so many entries.
 #[expect(clippy::disallowed_methods, reason = "a bench measures the wall")]
 fn hits(entries: u64, spread: Spread, mut ask: impl FnMut(u64)) -> Duration {
-    const HITS: u32 = 20_000;
+    const HITS: u32 = 100_000;
     let start = Instant::now();
     for number in 0..u64::from(HITS) {
         ask(match spread {
