@@ -60,6 +60,8 @@ pub(crate) enum Found<C> {
     Spare(Stored<C>),
     /// An answer that is too old for this call.
     TooOld,
+    /// An answer that was past its time, or invalidated, and has gone.
+    Gone,
     /// Nothing.
     Nothing,
 }
@@ -337,7 +339,7 @@ impl Inner {
         let Some(answer) = entry.answer() else { return Found::Nothing };
         if !self.allows(&entry.source, entry.source.begun) {
             self.store.discard(key, &entry);
-            return Found::Nothing;
+            return Found::Gone;
         }
         match self.freshness.judge(&entry.life, self.clock.now(), directive) {
             Verdict::Fresh => Found::Fresh(Stored { answer, entry }),
@@ -347,7 +349,7 @@ impl Inner {
             Verdict::TooOld => Found::TooOld,
             Verdict::Expired => {
                 self.store.discard(key, &entry);
-                Found::Nothing
+                Found::Gone
             }
         }
     }
@@ -364,7 +366,7 @@ impl<C> Found<C> {
         match self {
             Self::Fresh(stored) => Some((stored, None)),
             Self::Stale(stored, why) => Some((stored, Some(*why))),
-            Self::Spare(_) | Self::TooOld | Self::Nothing => None,
+            Self::Spare(_) | Self::TooOld | Self::Gone | Self::Nothing => None,
         }
     }
 
@@ -374,6 +376,7 @@ impl<C> Found<C> {
             Self::TooOld => Miss::TooOld,
             // For this call only: its time is not over.
             Self::Spare(stored) if stored.entry.life.is_fresh(now) => Miss::TooOld,
+            Self::Spare(_) | Self::Gone => Miss::Gone,
             _ => Miss::Unknown,
         }
     }

@@ -68,8 +68,10 @@ pub enum Stale {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Miss {
-    /// Nothing was stored, or it was past its time.
+    /// Nothing was stored, as far as is known: a store may have let go of what was past its time.
     Unknown,
+    /// What was stored was past its time, or invalidated.
+    Gone,
     /// What was stored was too old for this call.
     TooOld,
     /// Some items of the request were not stored, and were asked for or awaited.
@@ -130,6 +132,7 @@ impl fmt::Display for CacheStatus {
             Self::Refused { age } => write!(f, "llm-cache; hit; detail=\"refused, {} s ago\"", age.as_secs()),
             Self::Coalesced => f.write_str("llm-cache; fwd=miss; collapsed"),
             Self::Miss(Miss::Unknown) => f.write_str("llm-cache; fwd=uri-miss"),
+            Self::Miss(Miss::Gone) => f.write_str("llm-cache; fwd=stale"),
             Self::Miss(Miss::Items { asked, stale: None }) => {
                 write!(f, "llm-cache; fwd=partial; detail=\"{asked} items\"")
             }

@@ -70,7 +70,7 @@ impl<C: 'static> Known<C> {
             Found::Fresh(stored) => (Some(Item::stored(cache, stored, None)), None),
             Found::Stale(stored, why) => (Some(Item::stored(cache, stored, Some(why))), None),
             Found::Spare(stored) => (None, Some(stored)),
-            Found::TooOld | Found::Nothing => (None, None),
+            Found::TooOld | Found::Gone | Found::Nothing => (None, None),
         };
         let (answers, spares) = found.into_iter().map(sort).unzip();
         Self { answers, spares }

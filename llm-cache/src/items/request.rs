@@ -40,10 +40,10 @@ impl<T: Operation> Items<T> {
         }
         let found = cache.look(&answers(&self.keys), directive).await;
         let now = cache.now();
-        let cold = match found.iter().all(|found| found.miss(now) == Miss::TooOld) {
-            true => Miss::TooOld,
-            false => Miss::Unknown,
-        };
+        let mut whys = found.iter().map(|found| found.miss(now));
+        // One reason if all have the same.
+        let first = whys.next().unwrap_or(Miss::Unknown);
+        let cold = if whys.all(|why| why == first) { first } else { Miss::Unknown };
         (found, cold)
     }
 }

@@ -204,7 +204,7 @@ pub(crate) async fn old_items_are_better_than_a_vendors_failure_and_are_marked(p
         "an error of the question"
     );
     upstream.fail(None);
-    assert_eq!(status(&embed(&["a", "bb"]).await.expect("there is an answer")), "llm-cache; fwd=uri-miss");
+    assert_eq!(status(&embed(&["a", "bb"]).await.expect("there is an answer")), "llm-cache; fwd=stale");
 }
 
 #[tokio::test(start_paused = true)]

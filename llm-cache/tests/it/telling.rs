@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llm_cache::{Cache, CacheBuilder, CacheLayer, CacheStatus, Directive, Miss, Observed};
+use llm_cache::{Cache, CacheBuilder, CacheLayer, CacheStatus, Directive, Miss, Observed, Tag};
 use llm_core::{Call, EmbedRequest, Error, ManualClock, Origin, Provider, into_provider};
 use llm_providers::scripted::{Rule, Scripted};
 use tower::ServiceBuilder;
@@ -124,6 +124,10 @@ async fn every_status_that_occurs_is_a_cache_status_header() {
     assert_eq!(check(unseen), "llm-cache; fwd=bypass; detail=unseen");
     let refused = CacheStatus::of_error(&provider.chat(ask("s")).await.unwrap_err());
     assert_eq!(check(refused), "llm-cache; hit; detail=\"refused, 0 s ago\"");
+    *upstream.fail.lock().unwrap() = None;
+    assert_eq!(status(plain()).await, "llm-cache; fwd=stale", "it was no more than a spare");
+    cache.invalidate(Tag::tenant("acme")).await.unwrap();
+    assert_eq!(status(plain()).await, "llm-cache; fwd=stale", "it was invalidated");
     assert_eq!(check(CacheStatus::Miss(Miss::Observing)), "llm-cache; fwd=bypass; detail=observing");
     assert!(parameters("llm-cache; Hit").is_none() && parameters("llm-cache; detail=a b").is_none());
 }
