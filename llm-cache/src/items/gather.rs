@@ -1,9 +1,10 @@
 use std::{collections::HashMap, sync::Arc};
 
+use futures_util::future::join_all;
 use llm_core::{Call, Charge, Complete, Error, Operation, Purpose, Reply, Serves};
 
 use super::{
-    Fate, Items, all,
+    Fate, Items,
     item::{Item, unite},
     tell,
     together::board,
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     Stale,
     failure::{excuses, is_anothers, lost, unanswered},
-    flight::{Batch, Boarding, Start},
+    flight::{Batch, Boarding},
     inner::{Found, Inner, Stored},
     refresh::{claim, start, unattended},
     upstream::{Errand, Landed, by},
@@ -140,9 +141,9 @@ where
     }
     let land = |boarding: Boarding<Landed<T>>| {
         let aboard = aboard[&boarding.batch];
-        Box::pin(land::<T>(Arc::clone(&errand.cache), boarding, aboard)) as Start<_>
+        land::<T>(Arc::clone(&errand.cache), boarding, aboard)
     };
-    all(boardings.into_iter().map(land).collect())
+    join_all(boardings.into_iter().map(land).collect::<Vec<_>>())
 }
 
 /// What a call brings for one of those `aboard` items that this request has in it.

@@ -2,13 +2,14 @@
 
 use std::{future::Future, sync::Arc};
 
+use futures_util::future::join_all;
 use llm_core::{
     Broadcast, Call, Complete, End, Error, ErrorKind, Operation, Output, Priority, Receipt, Serves, Shared, drive,
 };
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::{Items, all, item::split, request::answers};
+use super::{Items, item::split, request::answers};
 use crate::{
     Directive, Key, Tag,
     failure::{lost, outcome},
@@ -146,8 +147,8 @@ where
     let mut claimed = Vec::with_capacity(keys.len());
     for some in keys.chunks(CLAIMS) {
         let now = Instant::now();
-        let claims = some.iter().map(|keys| Box::pin(cache.claim(keys, directive, priority, now)) as _).collect();
-        claimed.extend(all(claims).await);
+        let claims = some.iter().map(|keys| cache.claim(keys, directive, priority, now));
+        claimed.extend(join_all(claims).await);
     }
     claimed
 }

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use futures_util::future::join_all;
 use llm_redis::{Command, Error, Subscription};
 use tokio::{sync::mpsc, time::timeout};
 
@@ -20,7 +21,6 @@ use super::{
 };
 use crate::{
     Key,
-    items::all,
     store::{Entry, Record},
 };
 
@@ -47,18 +47,18 @@ pub(super) async fn write(shared: Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
                 Job::Keep(ticket) => together.push(Box::pin(shared.keep(ticket))),
                 Job::Release { ticket, message } => together.push(Box::pin(shared.release(ticket, message))),
                 Job::Remove(spot, done) => {
-                    all(std::mem::take(&mut together)).await;
+                    join_all(std::mem::take(&mut together)).await;
                     let removed = shared.redis.run(Command::del(&spot)).await;
                     // Whoever wanted to know may have left.
                     let _ = done.send(removed.map(drop).map_err(|error| failed(&error)));
                 }
                 Job::Done(done) => {
-                    all(std::mem::take(&mut together)).await;
+                    join_all(std::mem::take(&mut together)).await;
                     let _ = done.send(());
                 }
             }
         }
-        all(together).await;
+        join_all(together).await;
     }
 }
 
