@@ -76,7 +76,7 @@
 //!
 //! | feature | default | what it does |
 //! |---|---|---|
-//! | `tower` | off | gives tower's `Elapsed`, `Overloaded` and `Closed` their kinds when they pass as boxed errors |
+//! | `tower` | on | gives tower's `Elapsed`, `Overloaded` and `Closed` their kinds when they pass as boxed errors |
 
 mod broadcast;
 mod call;
