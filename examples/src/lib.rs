@@ -37,11 +37,6 @@ pub mod tree;
 pub mod under_async_openai;
 pub mod workload;
 
-/// The README's code compiles.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
-
 /// The migration pages' code compiles, and where it can it runs.
 #[cfg(all(doctest, feature = "async-openai"))]
 #[doc = include_str!("../../docs/migration/async-openai.md")]

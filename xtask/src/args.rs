@@ -5,7 +5,8 @@ pub(crate) const USAGE: &str = "\
 usage: cargo xtask <task>
 
 tasks:
-  test [--full] [--dry-run]  every test: units, integration, binaries, examples, documentation
+  test [--full] [--dry-run]  every test: units, integration, binaries, examples, documentation,
+                             and those of a package outside the workspace with the README's dependency lines
   ci [--dry-run]             format, clippy, docs, crate arrows, each feature on its own, then test
   help                       this text
 

@@ -23,6 +23,9 @@ pub(crate) enum Lock {
     Locked,
 }
 
+/// Directory of the package outside the workspace.
+pub(crate) const CONSUMER: &str = "consumer";
+
 /// Formatting, lints and docs, in the order in which they fail fastest.
 pub(crate) fn checks() -> Vec<Invocation> {
     vec![
@@ -59,6 +62,11 @@ pub(crate) fn test(full: bool, lock: Lock, suites: &[Suite]) -> Invocation {
     let size = full.then(|| "1".to_owned());
     let run = Invocation::new(&line).env("LLM_FULL", size);
     suites.iter().fold(run, |run, suite| run.env(suite.variable, suite.value()))
+}
+
+/// The tests of the package outside the workspace, which has only the features that the README's lines ask for.
+pub(crate) fn consumer() -> Invocation {
+    Invocation::new(&format!("test --manifest-path {CONSUMER}/Cargo.toml --target-dir target"))
 }
 
 impl Invocation {
@@ -134,6 +142,11 @@ mod tests {
     fn the_full_run_is_a_release_build_with_large_sizes() {
         let run = test(true, Lock::Open, &[]);
         assert_eq!(run.to_string(), "LLM_FULL=1 cargo test --workspace --all-features --release");
+    }
+
+    #[test]
+    fn the_consumer_is_tested_as_a_package_of_its_own() {
+        assert_eq!(consumer().to_string(), "cargo test --manifest-path consumer/Cargo.toml --target-dir target");
     }
 
     #[test]

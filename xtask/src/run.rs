@@ -54,7 +54,18 @@ impl Runner {
             println!("   {suite}");
         }
         self.provide_redis()?;
-        self.step(&plan::test(full, lock, &suites))
+        self.step(&plan::test(full, lock, &suites))?;
+        self.consumer()
+    }
+
+    /// The package outside the workspace, with the versions that the workspace's own lock file states.
+    fn consumer(&self) -> Result<(), String> {
+        if !self.dry_run {
+            let copy = root().join(plan::CONSUMER).join("Cargo.lock");
+            std::fs::copy(root().join("Cargo.lock"), &copy)
+                .map_err(|e| format!("cannot write {}: {e}", copy.display()))?;
+        }
+        self.step(&plan::consumer())
     }
 
     /// The tests spawn servers; none of them skips where there is none.
@@ -160,10 +171,14 @@ fn command(invocation: &Invocation) -> Command {
 
 /// The cargo that runs this program, at the workspace's root, with nothing to read from.
 fn cargo() -> Command {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace's directory");
     let mut command = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root).stdin(Stdio::null());
+    command.current_dir(root()).stdin(Stdio::null());
     command
+}
+
+/// The workspace's directory.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace's directory")
 }
 
 fn seconds(duration: Duration) -> String {
