@@ -66,6 +66,22 @@ impl Usage {
         self.input.saturating_add(self.output)
     }
 
+    /// Most tokens of a kind, and most searches, that an answer can have taken: a thousand times the longest prompts
+    /// that models accept.
+    pub const MAX_PLAUSIBLE: u64 = 1_000_000_000;
+
+    /// Returns `false` if a count is more than [`MAX_PLAUSIBLE`](Self::MAX_PLAUSIBLE), so that the usage is an error of
+    /// whoever stated it. Such a usage has no cost, and no total includes it.
+    pub fn is_plausible(&self) -> bool {
+        self.fields().into_iter().all(|count| count <= Self::MAX_PLAUSIBLE)
+    }
+
+    /// Subtracts `part` field by field; a field of which `part` has more becomes 0.
+    pub fn saturating_sub(self, part: Self) -> Self {
+        let (all, part) = (self.fields(), part.fields());
+        Self::from_fields(std::array::from_fn(|i| all[i].saturating_sub(part[i])))
+    }
+
     /// Splits this usage in proportion to `weights`; remainders go to the last. The shares add up, field by field, and
     /// each is a usage of its own: what is part of `input` or `output` here is so there.
     pub fn split(&self, weights: &[u64]) -> Vec<Self> {

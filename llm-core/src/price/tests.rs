@@ -50,7 +50,7 @@ fn a_class_is_unknown_beyond_its_own_rows() {
 
 #[test]
 fn vendors_words_are_read_in_any_case() {
-    for word in ["standard", "default", "auto", "standard_only", "", "STANDARD"] {
+    for word in ["standard", "default", "auto", "standard_only", "on_demand", "", "STANDARD"] {
         assert_eq!(ServiceTier::named(word), ServiceTier::Standard, "{word}");
     }
     assert_eq!(ServiceTier::named("Flex"), ServiceTier::Flex);

@@ -8,13 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// | word | tier |
 /// |---|---|
-/// | `standard`, `default`, `auto`, `standard_only`, none | [`Standard`](Self::Standard) |
+/// | `standard`, `default`, `auto`, `standard_only`, `on_demand`, none | [`Standard`](Self::Standard) |
 /// | `batch` | [`Batch`](Self::Batch) |
 /// | `flex` | [`Flex`](Self::Flex) |
 /// | `priority` | [`Priority`](Self::Priority) |
 /// | any other (`scale`, `ultrafast`, …) | [`Other`](Self::Other) |
 ///
-/// OpenAI says `default`, `flex` or `priority`; Anthropic `standard`, `priority` or `batch`; Gemini `standard`,
+/// OpenAI says `default`, `flex` or `priority`; Groq `on_demand` or `flex`; Anthropic `standard`, `priority` or `batch`; Gemini `standard`,
 /// `flex` or `priority`. Gemini and OpenAI do not say `batch` in a batch's results: whoever reads those must.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -55,7 +55,7 @@ impl ServiceTier {
     /// The tier that a vendor means by this word: see the [table](Self).
     pub fn named(word: &str) -> Self {
         match word.to_ascii_lowercase().as_str() {
-            "" | "standard" | "default" | "auto" | "standard_only" => Self::Standard,
+            "" | "standard" | "default" | "auto" | "standard_only" | "on_demand" => Self::Standard,
             "batch" => Self::Batch,
             "flex" => Self::Flex,
             "priority" => Self::Priority,

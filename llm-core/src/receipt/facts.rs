@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Claim, Savings};
+use super::{Claim, Savings, UsagePart};
 use crate::{Usage, Usd};
 
 /// The facts on a [`Receipt`](super::Receipt). Serialized, they are what the answer is, not how a call came by it.
@@ -19,6 +19,9 @@ pub struct Facts {
     /// What the vendor has told of the usage while the answer came: of one that broke off, what it took at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_so_far: Option<Usage>,
+    /// Parts of `usage` that are priced on their own. Tokens of `usage` in no part are those of `model`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub usage_parts: Vec<UsagePart>,
     /// The vendor that produced it, such as `openai`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Arc<str>>,
@@ -39,7 +42,8 @@ pub struct Facts {
     /// The vendor's id of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<Arc<str>>,
-    /// The list price of the answer: what its usage costs at the vendor.
+    /// The cost of the answer. A client puts here the amount that the vendor states it billed; the layer that prices
+    /// attempts replaces it by the list price if the price table lists the model at this provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Usd>,
     /// What was paid for it in this call.
@@ -78,6 +82,7 @@ impl Facts {
             origin: _,
             usage,
             usage_so_far,
+            usage_parts,
             provider,
             model,
             fallback,
@@ -91,6 +96,7 @@ impl Facts {
         } = from;
         self.usage = *usage;
         self.usage_so_far = *usage_so_far;
+        self.usage_parts.clone_from(usage_parts);
         self.provider.clone_from(provider);
         self.model.clone_from(model);
         self.fallback = *fallback;

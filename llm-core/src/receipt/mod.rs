@@ -2,12 +2,14 @@
 
 mod claim;
 mod facts;
+mod part;
 mod savings;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::claim::Claim;
 pub use self::facts::{Facts, Origin};
+pub use self::part::UsagePart;
 pub use self::savings::{Cause, Savings};
 use crate::{Usage, Usd};
 

@@ -116,6 +116,8 @@ impl Head {
             facts.model = told.model.clone().or(facts.model);
             facts.service_tier.clone_from(&told.service_tier);
             facts.surcharges = self.surcharges(&told.surcharges);
+            facts.usage_parts.clone_from(&told.usage_parts);
+            facts.cost = told.cost;
         }
         let error = scrub(error, &self.secrets).with_facts(facts);
         let error = match &self.facts.request_id {
@@ -178,6 +180,8 @@ pub(super) fn settle<A>(receipt: &Receipt, model: &Arc<str>, decoded: &Decoded<A
         }
         facts.usage = decoded.usage;
         facts.service_tier.clone_from(&decoded.service_tier);
+        facts.usage_parts.clone_from(&decoded.usage_parts);
+        facts.cost = decoded.billed;
         add(&mut facts.surcharges, &decoded.surcharges);
     });
 }

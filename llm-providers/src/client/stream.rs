@@ -117,6 +117,13 @@ impl<C: Chunks> Events<C> {
             self.tier = self.chunks.service_tier().cloned();
             self.receipt.edit(|facts| facts.service_tier.clone_from(&self.tier));
         }
+        let (parts, billed) = (self.chunks.usage_parts(), self.chunks.billed());
+        if billed.is_some() || !parts.is_empty() {
+            self.receipt.edit(|facts| {
+                facts.usage_parts = parts.to_vec();
+                facts.cost = billed.or(facts.cost);
+            });
+        }
         if self.chunks.surcharges() != self.surcharges {
             self.surcharges = self.chunks.surcharges().to_vec();
             self.receipt.edit(|facts| facts.surcharges = self.head.surcharges(&self.surcharges));

@@ -2,7 +2,10 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, VendorLimits};
+use llm_core::{
+    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, UsagePart, Usd,
+    VendorLimits,
+};
 use secrecy::SecretString;
 
 use super::Model;
@@ -166,6 +169,17 @@ pub trait Chunks: Send + Unpin + 'static {
     fn surcharges(&self) -> &[Arc<str>] {
         &[]
     }
+
+    /// Parts of the usage that are priced on their own, as far as they are known yet; none by default. See
+    /// [`Facts::usage_parts`](llm_core::Facts::usage_parts).
+    fn usage_parts(&self) -> &[UsagePart] {
+        &[]
+    }
+
+    /// Amount that the vendor states it billed, if it has said so yet; none by default.
+    fn billed(&self) -> Option<Usd> {
+        None
+    }
 }
 
 /// A request as a [`Wire`] writes it. The client adds address, key and its own headers.
@@ -207,16 +221,31 @@ pub struct Decoded<A> {
     /// What the vendor charges a factor for: see
     /// [`PriceOptions::surcharges`](llm_core::PriceOptions::surcharges).
     pub surcharges: Vec<Arc<str>>,
+    /// Parts of the usage that are priced on their own: see
+    /// [`Facts::usage_parts`](llm_core::Facts::usage_parts).
+    pub usage_parts: Vec<UsagePart>,
+    /// Amount that the vendor states it billed; `None` if it did not say.
+    pub billed: Option<Usd>,
 }
 
 impl<A> Decoded<A> {
     /// An answer with what its vendor said of it.
     pub fn new(answer: A, usage: Option<Usage>, service_tier: Option<Arc<str>>) -> Self {
-        Self { answer, usage, service_tier, surcharges: Vec::new() }
+        Self { answer, usage, service_tier, surcharges: Vec::new(), usage_parts: Vec::new(), billed: None }
     }
 
     /// Adds what the vendor charges a factor for.
     pub fn with_surcharges(self, surcharges: Vec<Arc<str>>) -> Self {
         Self { surcharges, ..self }
+    }
+
+    /// Adds the parts of the usage that are priced on their own.
+    pub fn with_usage_parts(self, usage_parts: Vec<UsagePart>) -> Self {
+        Self { usage_parts, ..self }
+    }
+
+    /// Adds the amount that the vendor states it billed.
+    pub fn with_billed(self, billed: Option<Usd>) -> Self {
+        Self { billed, ..self }
     }
 }
