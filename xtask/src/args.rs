@@ -8,10 +8,13 @@ tasks:
   test [--full] [--dry-run]  every test: units, integration, binaries, examples, documentation,
                              and those of a package outside the workspace with the README's dependency lines
   ci [--dry-run]             format, clippy, docs, crate arrows, each feature on its own, then test
+  prose [--all]              words and first lines of documentation that do not follow the project's language
+  shape                      figures of each crate's sources: sizes, documentation, surface, imports
   help                       this text
 
 options:
   --full     large seeds and sizes (LLM_FULL=1), built with --release: the figures that docs quote
+  --all      name each place in private documentation too
   --dry-run  print the commands instead of running them; of ci, the crate arrows are still checked
 
 a redis-server is needed: root and users of brew get it installed, others are told the command
@@ -27,6 +30,8 @@ pub(crate) enum Task {
     Help,
     Test { full: bool, dry_run: bool },
     Ci { dry_run: bool },
+    Prose { all: bool },
+    Shape,
 }
 
 /// Reads the arguments behind the program's name; the error is a sentence for the user.
@@ -37,11 +42,14 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Task, Stri
         "help" | "--help" | "-h" => Task::Help,
         "test" => Task::Test { full: false, dry_run: false },
         "ci" => Task::Ci { dry_run: false },
+        "prose" => Task::Prose { all: false },
+        "shape" => Task::Shape,
         _ => return Err(format!("unknown task `{name}`")),
     };
     for arg in args {
         match (arg.as_str(), &mut task) {
             ("--full", Task::Test { full, .. }) => *full = true,
+            ("--all", Task::Prose { all }) => *all = true,
             ("--dry-run", Task::Test { dry_run, .. } | Task::Ci { dry_run }) => *dry_run = true,
             _ => return Err(format!("unknown argument `{arg}` for task `{name}`")),
         }
@@ -66,6 +74,8 @@ mod tests {
         assert_eq!(parsed("ci"), Ok(Task::Ci { dry_run: false }));
         assert_eq!(parsed("ci --dry-run"), Ok(Task::Ci { dry_run: true }));
         assert_eq!(parsed("--help"), Ok(Task::Help));
+        assert_eq!(parsed("prose --all"), Ok(Task::Prose { all: true }));
+        assert_eq!(parsed("shape"), Ok(Task::Shape));
     }
 
     #[test]

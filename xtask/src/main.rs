@@ -10,10 +10,14 @@
 
 mod args;
 mod arrows;
+mod documented;
 mod metadata;
 mod plan;
+mod prose;
 mod redis;
 mod run;
+mod shape;
+mod source;
 mod suites;
 
 use std::process::ExitCode;
@@ -38,6 +42,8 @@ fn main() -> ExitCode {
         }
         Task::Test { full, dry_run } => run::test(full, dry_run),
         Task::Ci { dry_run } => run::ci(dry_run),
+        Task::Prose { all } => run::prose(all),
+        Task::Shape => run::shape(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use crate::arrows;
 use crate::metadata::Metadata;
 use crate::plan::{self, Invocation, Lock};
+use crate::prose::{self, Finding};
 use crate::redis::{self, Machine, Plan};
+use crate::shape::Shape;
+use crate::source::{self, SourceFile};
 use crate::suites;
 
 /// `cargo xtask test`.
@@ -24,6 +27,44 @@ pub(crate) fn ci(dry_run: bool) -> Result<(), String> {
     let done = runner.everything();
     runner.total();
     done
+}
+
+/// `cargo xtask prose`: fails if public documentation has a finding.
+pub(crate) fn prose(all: bool) -> Result<(), String> {
+    println!("{:<14} first lines  words  private first lines  private words", "crate");
+    let mut public = 0;
+    for (name, files) in published_sources()? {
+        let findings: Vec<Finding> = files.iter().flat_map(|file| prose::examine(file, &shown(file))).collect();
+        let count = prose::Count::of(&findings);
+        let prose::Count { public_clauses, public_words, private_clauses, private_words } = count;
+        println!("{name:<14} {public_clauses:>11}  {public_words:>5}  {private_clauses:>19}  {private_words:>13}");
+        findings.iter().filter(|finding| all || finding.is_public).for_each(|finding| println!("  {finding}"));
+        public += public_clauses + public_words;
+    }
+    if public > 0 {
+        return Err(format!("{public} places in public documentation want rewording: see the list above"));
+    }
+    Ok(())
+}
+
+/// `cargo xtask shape`.
+pub(crate) fn shape() -> Result<(), String> {
+    for (name, files) in published_sources()? {
+        println!("{name}\n{}\n", Shape::of(&files, shown));
+    }
+    Ok(())
+}
+
+/// The published packages with their sources.
+fn published_sources() -> Result<Vec<(String, Vec<SourceFile>)>, String> {
+    let metadata = read_metadata()?;
+    let read = |name: &str| source::read_crate(root(), &root().join(name));
+    metadata.published().map(|package| Ok((package.name.clone(), read(&package.name)?))).collect()
+}
+
+/// The file's path below the workspace's directory.
+fn shown(file: &SourceFile) -> String {
+    file.path.strip_prefix(root()).unwrap_or(&file.path).display().to_string()
 }
 
 struct Runner {

@@ -1,0 +1,158 @@
+//! Circles of files that name each other.
+//!
+//! A path counts for the file where the named item is defined: a name that a module only re-exports leads further.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use syn::{
+    Item, ItemUse, UseTree,
+    visit::{self, Visit},
+};
+
+use crate::source::SourceFile;
+
+/// Returns the circles, each as the numbers of its files in order.
+pub(super) fn circles(files: &[SourceFile]) -> Vec<Vec<usize>> {
+    let modules: Modules<'_> = files.iter().enumerate().map(|(i, file)| (file.module.as_slice(), i)).collect();
+    let arrows: Vec<BTreeSet<usize>> = files.iter().enumerate().map(|(i, _)| arrows(files, &modules, i)).collect();
+    let reach: Vec<BTreeSet<usize>> = (0..files.len()).map(|from| reachable(&arrows, from)).collect();
+    let mut found: BTreeSet<Vec<usize>> = BTreeSet::new();
+    for from in 0..files.len() {
+        let circle: Vec<usize> = reach[from].iter().copied().filter(|to| reach[*to].contains(&from)).collect();
+        if circle.len() > 1 {
+            found.insert(circle);
+        }
+    }
+    found.into_iter().collect()
+}
+
+type Modules<'a> = BTreeMap<&'a [String], usize>;
+
+/// Files that a file's paths lead to.
+fn arrows(files: &[SourceFile], modules: &Modules<'_>, from: usize) -> BTreeSet<usize> {
+    let mut paths = Paths { found: Vec::new() };
+    for item in &files[from].items {
+        paths.visit_item(item);
+    }
+    let absolute = paths.found.into_iter().filter_map(|path| absolute(&files[from].module, modules, path));
+    absolute.filter_map(|path| definition(files, modules, &path, 0)).filter(|to| *to != from).collect()
+}
+
+/// The path from the crate's root on; `None` for one that leads out of the crate.
+fn absolute(module: &[String], modules: &Modules<'_>, path: Vec<String>) -> Option<Vec<String>> {
+    let mut rest = path.as_slice();
+    let mut base = match rest.first()?.as_str() {
+        "crate" => Vec::new(),
+        "self" | "super" => module.to_vec(),
+        child => {
+            let inside = [module, &[child.to_owned()]].concat();
+            return modules.contains_key(inside.as_slice()).then(|| [module, rest].concat());
+        }
+    };
+    while let Some(first) = rest.first().filter(|first| ["crate", "self", "super"].contains(&first.as_str())) {
+        if first == "super" {
+            base.pop()?;
+        }
+        rest = &rest[1..];
+    }
+    Some([base.as_slice(), rest].concat())
+}
+
+/// The file that defines what a path names.
+fn definition(files: &[SourceFile], modules: &Modules<'_>, path: &[String], depth: usize) -> Option<usize> {
+    const DEEPEST: usize = 8;
+    let length = (0..=path.len()).rev().find(|length| modules.contains_key(&path[..*length]))?;
+    let file = modules[&path[..length]];
+    let Some(name) = path.get(length).filter(|_| depth < DEEPEST) else { return Some(file) };
+    let imported = files[file].items.iter().filter_map(|item| match item {
+        Item::Use(item) => import_of(item, name),
+        _ => None,
+    });
+    let further = imported.filter_map(|path| absolute(&files[file].module, modules, path)).next();
+    further.map_or(Some(file), |path| definition(files, modules, &path, depth + 1))
+}
+
+/// The path under which a `use` brings in a name.
+fn import_of(item: &ItemUse, name: &str) -> Option<Vec<String>> {
+    let mut leaves = Vec::new();
+    collect_leaves(&item.tree, &mut Vec::new(), &mut leaves);
+    leaves.into_iter().find(|(known, _)| known == name).map(|(_, path)| path)
+}
+
+/// Adds each name of a tree with its path.
+fn collect_leaves(tree: &UseTree, above: &mut Vec<String>, leaves: &mut Vec<(String, Vec<String>)>) {
+    match tree {
+        UseTree::Path(path) => {
+            above.push(path.ident.to_string());
+            collect_leaves(&path.tree, above, leaves);
+            above.pop();
+        }
+        UseTree::Group(group) => group.items.iter().for_each(|tree| collect_leaves(tree, above, leaves)),
+        UseTree::Name(name) if name.ident == "self" => {
+            let last = above.last().cloned().unwrap_or_default();
+            leaves.push((last, above.clone()));
+        }
+        UseTree::Name(name) => leaves.push((name.ident.to_string(), with(above, &name.ident))),
+        UseTree::Rename(rename) => leaves.push((rename.rename.to_string(), with(above, &rename.ident))),
+        UseTree::Glob(_) => leaves.push((String::from("*"), above.clone())),
+    }
+}
+
+fn with(above: &[String], ident: &syn::Ident) -> Vec<String> {
+    above.iter().cloned().chain([ident.to_string()]).collect()
+}
+
+fn reachable(arrows: &[BTreeSet<usize>], from: usize) -> BTreeSet<usize> {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![from];
+    while let Some(file) = open.pop() {
+        for to in &arrows[file] {
+            if seen.insert(*to) {
+                open.push(*to);
+            }
+        }
+    }
+    seen
+}
+
+/// Every path that a file writes down, in imports and elsewhere.
+struct Paths {
+    found: Vec<Vec<String>>,
+}
+
+impl<'ast> Visit<'ast> for Paths {
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        let mut leaves = Vec::new();
+        collect_leaves(&item.tree, &mut Vec::new(), &mut leaves);
+        self.found.extend(leaves.into_iter().map(|(_, path)| path));
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        if path.segments.len() > 1 {
+            self.found.push(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+        }
+        visit::visit_path(self, path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(module: &str, text: &str) -> SourceFile {
+        let names = module.split("::").filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        SourceFile::parse("any.rs".into(), names, text.to_owned()).expect("it is Rust")
+    }
+
+    #[test]
+    fn circles_lead_through_reexports_to_definitions() {
+        let files = [
+            file("", "mod a; mod b; mod c; pub use self::{a::A, b::B};"),
+            file("a", "pub struct A(crate::B);"),
+            file("b", "pub struct B; fn f() { super::c::f(); }"),
+            file("c", "use crate::A; pub fn f() {}"),
+        ];
+        assert_eq!(circles(&files), [vec![1, 2, 3]]);
+        assert_eq!(circles(&files[..3]), Vec::<Vec<usize>>::new(), "one direction is no circle");
+    }
+}
