@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use llm_core::{Usage, Usd};
+use llm_core::{PriceTable, Usage, Usd};
 use llm_ratelimit::{Actual, Demand, Limiter, Plans};
 
 /// A limiter that never says no, and what is asked of it.
@@ -35,7 +35,10 @@ impl Gate {
     fn new(plans: &str) -> Self {
         let plans: Plans = serde_json::from_str(plans).expect("the plans are right");
         let demand = Demand::new("acme", "gpt-4o-mini").tokens(1_000, 500).cost(Usd::from_nanos(1_000));
-        Self { limiter: Limiter::builder(plans).build(), demand }
+        Self {
+            limiter: Limiter::builder(plans).prices(PriceTable::new("none")).build().expect("the limits are right"),
+            demand,
+        }
     }
 
     /// Reserves and settles.

@@ -2,12 +2,30 @@ use std::{sync::Arc, time::Duration};
 
 use llm_core::{Clock, Estimate, Price, Prices, Usage, Usd};
 
-use crate::{Demand, Limiter, Plans, Sink, inner::Inner};
+use crate::{
+    BuildError, Demand, Limiter, Plans, Sink, UnitName,
+    build_error::{check, check_unit},
+    inner::Inner,
+};
 
 /// Settings of a [`Limiter`].
+///
+/// ```
+/// use llm_core::{Price, Rate};
+/// use llm_ratelimit::{BuildError, Limiter, Plans, UnknownPrice};
+///
+/// let plans = Plans::each(["5 proposals/month", "$3/day"])?;
+/// let price = Price { input: Rate::from_nanos(150_000_000), output: Rate::from_nanos(600_000_000), ..Price::default() };
+/// let limiter = Limiter::builder(plans).unit("proposal").unknown_price(UnknownPrice::Assume(price)).build()?;
+///
+/// let misspelt = Plans::each(["100k tokns/minute"])?;
+/// assert!(matches!(limiter.replace(&misspelt), Err(BuildError::UnknownUnit { nearest, .. }) if nearest == "tokens"));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub struct LimiterBuilder {
     pub(crate) plans: Plans,
+    pub(crate) units: Vec<UnitName>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) prices: Option<Prices>,
     pub(crate) unknown_price: UnknownPrice,
@@ -63,6 +81,7 @@ impl LimiterBuilder {
     pub(crate) fn new(plans: Plans) -> Self {
         Self {
             plans,
+            units: Vec::new(),
             clock: None,
             prices: None,
             unknown_price: UnknownPrice::Refuse,
@@ -80,7 +99,15 @@ impl LimiterBuilder {
         self
     }
 
-    /// The prices of models, for limits that count money.
+    /// Declares a unit that the application sells, for limits such as `5 proposals/month`: case and a plural's `s` make no
+    /// difference. Limits on units that are neither built in nor declared are refused, because no call would count in them.
+    pub fn unit(mut self, name: &str) -> Self {
+        self.units.push(UnitName::new(name));
+        self
+    }
+
+    /// Sets the prices of models, for limits that count money. Without prices such limits are refused, unless
+    /// [`unknown_price`](Self::unknown_price) states one; give an empty table where each [`Demand`] states its own cost.
     pub fn prices(mut self, prices: impl Into<Prices>) -> Self {
         self.prices = Some(prices.into());
         self
@@ -125,17 +152,30 @@ impl LimiterBuilder {
         self
     }
 
-    /// The limiter.
-    pub fn build(self) -> Limiter {
-        Limiter(Arc::new(Inner::new(self)))
+    /// Builds the limiter.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::UnknownUnit`] and [`BuildError::NoPrices`] for plans with a limit that could not be enforced,
+    /// [`BuildError::Unit`] for a unit that cannot be declared.
+    pub fn build(self) -> Result<Limiter, BuildError> {
+        self.units.iter().try_for_each(check_unit)?;
+        check(&self.plans, &self.units, self.unknown_price.has_prices(self.prices.as_ref()))?;
+        Ok(Limiter(Arc::new(Inner::new(self))))
     }
 }
 
 impl UnknownPrice {
-    /// The most that a demand can cost, at the dearest of its models.
-    pub(crate) fn bound(self, prices: Option<&Prices>, demand: &Demand) -> Option<Usd> {
-        let each = demand.models().map(|model| self.bound_of(prices, model, demand));
-        each.reduce(|one, other| Some(one?.max(other?))).flatten()
+    /// Whether any call can be priced.
+    pub(crate) fn has_prices(self, prices: Option<&Prices>) -> bool {
+        prices.is_some() || matches!(self, Self::Assume(price) if !is_free(&price))
+    }
+
+    /// Returns the most that a demand can cost, at the dearest of its models, or the first model that has no price.
+    pub(crate) fn bound<'d>(self, prices: Option<&Prices>, demand: &'d Demand) -> Result<Usd, &'d str> {
+        demand.models().try_fold(Usd::ZERO, |most, model| {
+            self.bound_of(prices, model, demand).map(|cost| most.max(cost)).ok_or(model)
+        })
     }
 
     fn bound_of(self, prices: Option<&Prices>, model: &str, demand: &Demand) -> Option<Usd> {

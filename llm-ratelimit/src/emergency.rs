@@ -14,12 +14,12 @@ use crate::{Demand, Reason, inner::Inner};
 /// use llm_core::Priority;
 /// use llm_ratelimit::{Limiter, Plans, Shed};
 ///
-/// let limiter = Limiter::builder(Plans::each(["10/minute"])?).build();
+/// let limiter = Limiter::builder(Plans::each(["10/minute"])?).build()?;
 /// let emergency = limiter.emergency();
 /// emergency.scale(2_500); // a spike: everybody may two and a half times as much
 /// emergency.shed(Shed::Priority(Priority::Background));
 /// emergency.restore(); // and back
-/// # Ok::<_, llm_ratelimit::PlanError>(())
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Emergency(pub(crate) Arc<Inner>);

@@ -15,9 +15,10 @@ use llm_core::{Prices, Priority, Usage, Usd};
 use tokio::sync::Notify;
 
 use crate::{
-    Actual, Aspect, Demand, Event, LimiterBuilder, Reason, Refusal, Reservation, Sink, Standing, Standings,
-    UnknownPrice,
+    Actual, Aspect, BuildError, Demand, Event, LimiterBuilder, Plans, Reason, Refusal, Reservation, Sink, Standing,
+    Standings, UnitName, UnknownPrice,
     books::{Blocked, Books, Holds, Passed, Settled, Spot},
+    build_error::check,
     builder::is_free,
     counter::{Moment, Wait},
     emergency::Measures,
@@ -37,6 +38,8 @@ pub(crate) struct Inner {
     /// Rules are in two places, and one change at a time is made to both.
     pub(crate) replacing: Mutex<()>,
     pub(crate) names: Names,
+    /// The units that the application declared.
+    pub(crate) units: Vec<UnitName>,
     pub(crate) queue: Queue,
     pub(crate) time: Time,
     pub(crate) prices: Option<Prices>,
@@ -70,6 +73,7 @@ impl Inner {
     pub(crate) fn new(builder: LimiterBuilder) -> Self {
         let LimiterBuilder {
             plans,
+            units,
             clock,
             prices,
             unknown_price,
@@ -86,6 +90,7 @@ impl Inner {
             rules: ArcSwap::new(rules),
             replacing: Mutex::default(),
             names,
+            units,
             queue: Queue::new(waiting),
             time: Time::of(clock),
             prices,
@@ -99,6 +104,11 @@ impl Inner {
             settled: Notify::new(),
             close_within,
         }
+    }
+
+    /// Refuses plans with a limit that this limiter cannot enforce.
+    pub(crate) fn check(&self, plans: &Plans) -> Result<(), BuildError> {
+        check(plans, &self.units, self.unknown_price.has_prices(self.prices.as_ref()))
     }
 
     /// Reserves at once or not at all. Who runs already is not held up by those who wait.
@@ -148,7 +158,8 @@ impl Inner {
             Some(cost) if cost.nanos() < 0 => Err(Refusal::new(Reason::Negative, Arc::clone(&plan.name))),
             None if plan.priced => {
                 let cost = self.unknown_price.bound(self.prices.as_ref(), demand);
-                let cost = cost.ok_or_else(|| Refusal::new(Reason::Unpriced, Arc::clone(&plan.name)))?;
+                let cost =
+                    cost.map_err(|model| Refusal::new(Reason::Unpriced, Arc::clone(&plan.name)).with_model(model))?;
                 Ok(Cow::Owned(demand.clone().cost(cost)))
             }
             _ => Ok(Cow::Borrowed(demand)),

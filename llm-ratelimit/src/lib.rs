@@ -21,7 +21,7 @@
 //! # tokio_test::block_on(async {
 //! # let client = Scripted::new();
 //! let plans = Plans::each(["10/minute", "2 proposals/month", "$3/day in Europe/Berlin"])?;
-//! let limiter = Limiter::builder(plans).prices(prices::openai()).build();
+//! let limiter = Limiter::builder(plans).unit("proposal").prices(prices::openai()).build()?;
 //! let provider = into_provider(tower::ServiceBuilder::new().layer(RateLimitLayer::new(limiter.clone())).service(client));
 //!
 //! let ask = || Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Draft a proposal for a car park."));
@@ -114,6 +114,7 @@ mod balance;
 mod bookkeeper;
 mod books;
 mod bucket;
+mod build_error;
 mod builder;
 mod calendar;
 mod counter;
@@ -146,6 +147,7 @@ mod window;
 
 pub use self::balance::Balance;
 pub use self::bookkeeper::{Bookkeeper, BookkeeperBuilder};
+pub use self::build_error::BuildError;
 pub use self::builder::{LimiterBuilder, UnknownPrice, Waiting};
 pub use self::calendar::{Calendar, CalendarUnit};
 pub use self::demand::{Actual, Demand};
@@ -155,7 +157,7 @@ pub use self::event::{Event, Sink};
 pub use self::layer::{CutOff, RateLimitLayer};
 pub use self::limit::{Aspect, Limit};
 pub use self::limiter::{Limiter, Stats};
-pub use self::measure::Measure;
+pub use self::measure::{Measure, UnitName};
 pub use self::plans::{Plan, PlanError, Plans};
 pub use self::quota::{Quota, QuotaError};
 pub use self::refusal::{Reason, Refusal};

@@ -132,14 +132,15 @@ impl FromStr for Limit {
         let odd = || QuotaError::Odd(text.chars().take(64).collect());
         let mut words = text.split_whitespace().peekable();
         let mut quota = Vec::new();
-        while let Some(word) = words.next_if(|word| !matches!(*word, "per" | "for")) {
+        let is_quota = |word: &&str| !["per", "for"].iter().any(|next| word.eq_ignore_ascii_case(next));
+        while let Some(word) = words.next_if(is_quota) {
             quota.push(word);
         }
         let mut limit = Self::new(quota.join(" ").parse()?);
         while let Some(word) = words.next() {
             let name = words.next().ok_or_else(odd)?;
             let mut value = || words.next().ok_or_else(odd);
-            match (word, name) {
+            match (&*word.to_ascii_lowercase(), &*name.to_ascii_lowercase()) {
                 ("per", "label") => limit = limit.per(Aspect::Label(value()?.into())),
                 ("for", "label") => {
                     let label = value()?;

@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    Aspect, Balance, Demand, Emergency, LimiterBuilder, Plans, Reason, Refusal, Reservation, Standing, Standings,
+    Aspect, Balance, BuildError, Demand, Emergency, LimiterBuilder, Plans, Reason, Refusal, Reservation, Standing,
+    Standings,
     inner::{Counts, Inner},
     queue::Queue,
     rules::Rules,
@@ -19,7 +20,7 @@ use crate::{
 /// use llm_core::Usage;
 /// use llm_ratelimit::{Actual, Demand, Limiter, Plans};
 ///
-/// let limiter = Limiter::builder(Plans::each(["10/minute", "10k tokens/day"])?).build();
+/// let limiter = Limiter::builder(Plans::each(["10/minute", "10k tokens/day"])?).build()?;
 /// let reservation = limiter.try_reserve(&Demand::new("acme", "gpt-4o-mini").tokens(1_000, 500))?;
 /// // … the call, by whatever client …
 /// reservation.settle(Actual::Used { usage: Usage::new(900, 120), cost: None });
@@ -110,7 +111,13 @@ impl Limiter {
 
     /// Puts other plans in force. What was used stays used wherever a limit still counts the same over the same time: the
     /// month's five proposals become the month's fifty, and three of them are gone. Calls that wait are looked at again.
-    pub fn replace(&self, plans: &Plans) {
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::UnknownUnit`] and [`BuildError::NoPrices`], as from [`LimiterBuilder::build`]. Then nothing has
+    /// changed.
+    pub fn replace(&self, plans: &Plans) -> Result<(), BuildError> {
+        self.0.check(plans)?;
         let rules = Arc::new(Rules::new(plans, &self.0.names));
         {
             let _one = self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,6 +125,7 @@ impl Limiter {
             self.0.books.replace(&rules);
         }
         self.0.pump_all();
+        Ok(())
     }
 
     /// The handle for emergencies.

@@ -1,4 +1,9 @@
-use std::{fmt, sync::Arc};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 /// What a quota counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,14 +19,65 @@ pub enum Measure {
     Tokens,
     /// Money, in nano-dollars.
     Money,
-    /// What the application sells: proposals, photos, test cases. In lower case, without a plural's `s`.
-    Units(Arc<str>),
+    /// A unit that the application sells: proposals, photos, test cases.
+    Units(UnitName),
 }
 
+/// The name of a unit that the application sells.
+///
+/// Names are the same if they differ only in case, in spacing or in a plural's `s`. Each is printed as it was written.
+///
+/// ```
+/// use llm_ratelimit::UnitName;
+///
+/// let name = UnitName::new("Test Cases");
+/// assert_eq!(name, UnitName::new("test case"));
+/// assert_eq!(name.to_string(), "Test Cases");
+/// ```
+#[derive(Clone)]
+pub struct UnitName {
+    key: Arc<str>,
+    written: Arc<str>,
+}
+
+/// A word for a built-in unit.
+struct Word {
+    /// The word's form for comparisons.
+    key: &'static str,
+    /// The word's form in messages.
+    written: &'static str,
+    measure: Measure,
+    /// The period that is part of the word's meaning.
+    period: Option<&'static str>,
+}
+
+/// All words for built-in units. Of two that are equally near to an unknown word, the first is suggested.
+static WORDS: [Word; 15] = [
+    Word::new("request", "requests", Measure::Requests),
+    Word::new("call", "calls", Measure::Requests),
+    Word::new("req", "req", Measure::Requests),
+    Word::rate("rpm", Measure::Requests),
+    Word::new("token", "tokens", Measure::Tokens),
+    Word::new("tok", "tok", Measure::Tokens),
+    Word::rate("tpm", Measure::Tokens),
+    Word::new("input token", "input tokens", Measure::Input),
+    Word::new("input tok", "input tok", Measure::Input),
+    Word::rate("itpm", Measure::Input),
+    Word::new("output token", "output tokens", Measure::Output),
+    Word::new("output tok", "output tok", Measure::Output),
+    Word::rate("otpm", Measure::Output),
+    Word::new("usd", "USD", Measure::Money),
+    Word::new("dollar", "dollars", Measure::Money),
+];
+
+/// Longer words are cut to so many characters before they are compared or shown.
+const SHOWN: usize = 64;
+
 impl Measure {
-    /// The unit of this name; `"Proposals"` and `"proposal"` are one.
+    /// Returns the measure that a word names: a built-in one (`tokens`, `Tok`, `req`, `usd`), else the application's unit
+    /// of this name.
     pub fn units(name: &str) -> Self {
-        Self::Units(singular(name).into())
+        Self::read(name).0
     }
 
     /// The measure in one word, for tables, metrics and headers.
@@ -32,21 +88,119 @@ impl Measure {
             Self::Output => "output tokens",
             Self::Tokens => "tokens",
             Self::Money => "money",
-            Self::Units(unit) => unit,
+            Self::Units(unit) => &unit.key,
         }
     }
+
+    /// Returns the measure that a word names, and the period that the word implies.
+    pub(crate) fn read(word: &str) -> (Self, Option<&'static str>) {
+        let unit = UnitName::new(word);
+        let known = WORDS.iter().find(|known| *known.key == *unit.key);
+        known.map_or((Self::Units(unit), None), |known| (known.measure.clone(), known.period))
+    }
+}
+
+impl UnitName {
+    /// Returns the name that is written like this.
+    pub fn new(written: &str) -> Self {
+        let written = written.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut key = written.to_lowercase();
+        if key.len() > 1 && key.ends_with('s') && !key.ends_with("ss") {
+            key.pop();
+        }
+        Self { key: key.into(), written: written.into() }
+    }
+
+    /// The form in which names are compared: lower case, single spaces, no plural's `s`.
+    pub(crate) fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    /// The name as it was written, cut to a length that fits into a message.
+    pub(crate) fn shown(&self) -> String {
+        self.written.chars().take(SHOWN).collect()
+    }
+
+    /// Returns the known word that is nearest to this one, of the built-in ones and of `declared`.
+    pub(crate) fn nearest(&self, declared: &[Self]) -> String {
+        let built_in = WORDS.iter().map(|word| (word.key, word.written.to_owned()));
+        let known = built_in.chain(declared.iter().map(|unit| (&*unit.key, unit.shown())));
+        known.min_by_key(|(key, _)| distance(&self.key, key)).map(|(_, written)| written).unwrap_or_default()
+    }
+}
+
+impl Word {
+    const fn new(key: &'static str, written: &'static str, measure: Measure) -> Self {
+        Self { key, written, measure, period: None }
+    }
+
+    const fn rate(word: &'static str, measure: Measure) -> Self {
+        Self { key: word, written: word, measure, period: Some("minute") }
+    }
+}
+
+/// Returns how many characters have to be inserted, removed, replaced or swapped with the next to make one word the other.
+fn distance(one: &str, other: &str) -> usize {
+    let [one, other] = [one, other].map(|word| word.chars().take(SHOWN).collect::<Vec<_>>());
+    let mut rows = vec![(0..=other.len()).collect::<Vec<_>>()];
+    for (at, letter) in one.iter().enumerate() {
+        let mut row = vec![at + 1];
+        for (column, theirs) in other.iter().enumerate() {
+            let replaced = rows[at][column] + usize::from(letter != theirs);
+            let mut least = replaced.min(rows[at][column + 1] + 1).min(row[column] + 1);
+            if at > 0 && column > 0 && *letter == other[column - 1] && one[at - 1] == *theirs {
+                least = least.min(rows[at - 1][column - 1] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[one.len()][other.len()]
 }
 
 impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        match self {
+            Self::Units(unit) => unit.fmt(f),
+            other => f.pad(other.name()),
+        }
     }
 }
 
-fn singular(name: &str) -> String {
-    let name = name.trim().to_lowercase();
-    match name.strip_suffix('s') {
-        Some(one) if !one.is_empty() && !one.ends_with('s') => one.to_owned(),
-        _ => name,
+impl fmt::Display for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.written)
+    }
+}
+
+impl fmt::Debug for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.written.fmt(f)
+    }
+}
+
+impl PartialEq for UnitName {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for UnitName {}
+
+impl Hash for UnitName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+impl PartialOrd for UnitName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for UnitName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.cmp(&other.key)
     }
 }

@@ -18,9 +18,15 @@ use crate::{Calendar, CalendarUnit, Measure, bucket::Rate};
 /// | `100k input tokens/minute burst 20k` | the same rate, never more than 20,000 at once |
 /// | `500 tokens/10s` | in any number of `ms`, `s`, `min`, `h` |
 /// | `20 concurrent` | calls at one time |
-/// | `5 proposals/month`, `5/month` | a calendar month, in UTC |
+/// | `5 requests/month`, `5/month` | a calendar month, in UTC |
+/// | `5 proposals/month` | the same, of a unit that is declared with [`LimiterBuilder::unit`](crate::LimiterBuilder::unit) |
 /// | `$3/day in Europe/Berlin` | a calendar day there |
 /// | `3 proposals/day burst 5` | not a calendar day but a bucket of 5 that gains 3 a day |
+///
+/// Words are compared without case and without a plural's `s`, and printed in full: `req` and `call` for requests, `tok`
+/// for tokens, `usd` and `dollars` for `$`; `rpm`, `tpm`, `itpm` and `otpm` for requests, tokens, input and output tokens
+/// each minute. Any other word is a unit of the application: it is printed as it was written, and a limiter refuses it
+/// unless it is declared.
 ///
 /// A calendar window lets its whole amount through at once, and nothing more until it ends. A bucket lets its burst
 /// through at once and the rate from then on, so burst + rate within its first period; where the limit is a vendor's
@@ -181,7 +187,6 @@ impl fmt::Display for Quota {
         }
         match &self.measure {
             Measure::Money => {}
-            Measure::Units(unit) => write!(f, " {unit}")?,
             other => write!(f, " {other}")?,
         }
         match &self.span {

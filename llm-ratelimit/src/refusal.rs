@@ -13,6 +13,7 @@ struct Inner {
     reason: Reason,
     plan: Arc<str>,
     limit: Option<Arc<Limit>>,
+    model: Option<Box<str>>,
     retry_after: Option<Duration>,
     standings: Standings,
 }
@@ -48,12 +49,25 @@ pub enum Reason {
 
 impl Refusal {
     pub(crate) fn new(reason: Reason, plan: Arc<str>) -> Self {
-        Self(Box::new(Inner { reason, plan, limit: None, retry_after: None, standings: Standings::default() }))
+        Self(Box::new(Inner {
+            reason,
+            plan,
+            limit: None,
+            model: None,
+            retry_after: None,
+            standings: Standings::default(),
+        }))
     }
 
     pub(crate) fn with_limit(mut self, limit: Option<&Arc<Limit>>, retry_after: Option<Duration>) -> Self {
         self.0.limit = limit.cloned();
         self.0.retry_after = retry_after;
+        self
+    }
+
+    /// Names the model that has no price.
+    pub(crate) fn with_model(mut self, model: &str) -> Self {
+        self.0.model = Some(model.into());
         self
     }
 
@@ -131,8 +145,11 @@ impl fmt::Display for Refusal {
             )?,
             Reason::QueueFull => write!(f, "{limit} is used up and too many calls wait for it")?,
             Reason::TooLate => write!(f, "{limit} has no room for the call in time")?,
-            Reason::Unpriced => f.write_str(
-                "a limit counts money and the model has no known price: add one, or state what unknown ones cost",
+            Reason::Unpriced => write!(
+                f,
+                "a limit counts money and the model {:?} has no known price: add it to the table given to .prices(…), or \
+                 state what unknown models cost with .unknown_price(…)",
+                self.0.model.as_deref().unwrap_or_default(),
             )?,
             Reason::Negative => f.write_str("a call cannot cost less than nothing")?,
             Reason::Shed => f.write_str("calls of this kind are shed for now")?,

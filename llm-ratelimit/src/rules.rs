@@ -162,7 +162,7 @@ impl Group {
 impl Rule {
     fn new(limit: Limit, names: &Names) -> Self {
         let unit = match limit.quota().measure() {
-            Measure::Units(unit) => Some(Arc::clone(unit)),
+            Measure::Units(unit) => Some(Arc::clone(unit.key())),
             _ => None,
         };
         Self { id: names.id(&limit.quota().identity()), kind: Kind::of(&limit), unit, limit: Arc::new(limit) }

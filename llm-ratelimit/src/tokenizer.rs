@@ -12,10 +12,10 @@ use crate::{Estimator, Learned, Question};
 /// ```
 /// use llm_ratelimit::{Limiter, OpenAiTokens, Plans, RateLimitLayer, UpperBound};
 ///
-/// let limiter = Limiter::builder(Plans::each(["100k tokens/day"])?).build();
+/// let limiter = Limiter::builder(Plans::each(["100k tokens/day"])?).build()?;
 /// let layer = RateLimitLayer::new(limiter).estimator(OpenAiTokens::over(UpperBound::new(16_384)));
 /// # let _ = layer;
-/// # Ok::<_, llm_ratelimit::PlanError>(())
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct OpenAiTokens<E = Learned> {

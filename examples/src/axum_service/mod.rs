@@ -32,11 +32,11 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// A quota cannot be read.
+    /// A quota cannot be read, or counts what nothing here counts.
     pub fn new(address: &str, quotas: &[&str]) -> Result<Self, BoxError> {
         let config = OpenAIConfig::new().with_api_key("no-real-key").with_api_base(address);
         let cache = Cache::builder("test-cases").ttl(Duration::from_secs(7 * 24 * 3600)).build()?;
-        let limiter = Limiter::builder(Plans::each(quotas.iter().copied())?).build();
+        let limiter = Limiter::builder(Plans::each(quotas.iter().copied())?).build()?;
         Ok(Self { client: Client::with_config(config), cache, limiter })
     }
 

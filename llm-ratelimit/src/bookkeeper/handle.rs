@@ -23,7 +23,7 @@ use crate::{Balance, Limiter, Store, StoreError};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let limiter = Limiter::builder(Plans::each(["5 proposals/month", "$3/day"])?).build();
+/// let limiter = Limiter::builder(Plans::each(["5 proposals/month", "10k tokens/day"])?).unit("proposal").build()?;
 /// let bookkeeper = Bookkeeper::builder(Store::open("memory:")?).start(&limiter)?;
 /// // … calls …
 /// limiter.close().await;

@@ -50,7 +50,7 @@ impl Backend for Disk {
 }
 
 fn limiter() -> Limiter {
-    Limiter::builder(Plans::each(["1000000/month", "1000000/minute"]).unwrap()).build()
+    Limiter::builder(Plans::each(["1000000/month", "1000000/minute"]).unwrap()).build().unwrap()
 }
 
 fn spend(limiter: &Limiter, tenant: &str) -> Result<(), Reason> {
@@ -88,7 +88,7 @@ async fn what_cannot_be_written_is_written_later_and_nothing_is_lost() {
 async fn calls_are_refused_while_what_they_use_cannot_be_recorded() {
     let (disk, limiter) = (Disk::new(), limiter());
     let bookkeeper = start(&disk, &limiter, Duration::ZERO);
-    let buckets_only = Limiter::builder(Plans::each(["1000000/minute"]).unwrap()).build();
+    let buckets_only = Limiter::builder(Plans::each(["1000000/minute"]).unwrap()).build().unwrap();
     disk.broken.store(true, SeqCst);
     while spend(&limiter, "acme").is_ok() {
         assert!(bookkeeper.flush().await.is_err());

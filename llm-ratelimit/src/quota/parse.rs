@@ -16,6 +16,16 @@ pub enum QuotaError {
         "{0:?} is no quota: write it like 10/minute, 100k tokens/minute, 5 proposals/month, $3/day or 20 concurrent"
     )]
     Form(String),
+    /// The unit's word states a period, and another one was written.
+    #[error(
+        "{text:?} has two periods, for its unit means a rate per {period}: leave the other out, or write the unit in full"
+    )]
+    Rate {
+        /// The quota's text.
+        text: String,
+        /// Its period.
+        period: &'static str,
+    },
     /// The amount is no number.
     #[error(
         "{0:?} is no amount: write a whole number, with k, m or b for thousands, millions or billions, or dollars like $2.50"
@@ -75,16 +85,24 @@ impl FromStr for Quota {
 
     fn from_str(text: &str) -> Result<Self, QuotaError> {
         let shown = || text.chars().take(64).collect::<String>();
-        if let Some(calls) = text.trim().strip_suffix("concurrent") {
+        let lower = text.trim().to_ascii_lowercase();
+        if let Some(calls) = lower.strip_suffix("concurrent") {
             return Self::concurrent(number(calls.trim())?);
         }
-        let (what, time) = text.split_once('/').ok_or_else(|| QuotaError::Form(shown()))?;
-        let (amount, measure) = amount(what.trim())?;
+        let (what, time) = text.split_once('/').unwrap_or((text, ""));
+        let (n, measure, implied) = amount(what.trim());
         let mut words = time.split_whitespace();
-        let period = words.next().ok_or_else(|| QuotaError::Form(shown()))?;
+        let written = words.next().map(str::to_ascii_lowercase);
+        if let (Some(written), Some(implied)) = (&written, implied)
+            && duration(written)? != duration(implied)?
+        {
+            return Err(QuotaError::Rate { text: shown(), period: implied });
+        }
+        let period = written.as_deref().or(implied).ok_or_else(|| QuotaError::Form(shown()))?;
+        let amount = quantity(n, &measure)?;
         let (mut burst, mut zone) = (None, None);
         while let Some(word) = words.next() {
-            let slot = match word {
+            let slot = match &*word.to_ascii_lowercase() {
                 "burst" => &mut burst,
                 "in" => &mut zone,
                 _ => return Err(QuotaError::Form(shown())),
@@ -151,20 +169,14 @@ impl Quota {
     }
 }
 
-/// `100k input tokens` → 100,000 and input tokens.
-fn amount(text: &str) -> Result<(u64, Measure), QuotaError> {
+/// `100k input tokens` → `100k`, input tokens, and the period that the word implies.
+fn amount(text: &str) -> (&str, Measure, Option<&'static str>) {
     if text.starts_with('$') || text.starts_with("-$") {
-        return Ok((dollars(text)?, Measure::Money));
+        return (text, Measure::Money, None);
     }
-    let (n, what) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-    let measure = match what.trim() {
-        "" | "request" | "requests" | "call" | "calls" => Measure::Requests,
-        "token" | "tokens" => Measure::Tokens,
-        "input token" | "input tokens" => Measure::Input,
-        "output token" | "output tokens" => Measure::Output,
-        unit => Measure::units(unit),
-    };
-    Ok((number(n)?, measure))
+    let (n, word) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let (measure, period) = if word.is_empty() { (Measure::Requests, None) } else { Measure::read(word) };
+    (n, measure, period)
 }
 
 fn quantity(text: &str, measure: &Measure) -> Result<u64, QuotaError> {
@@ -227,13 +239,13 @@ mod tests {
             ("1.5M tokens/minute burst 20k", 1_500_000, Measure::Tokens, "1500000 tokens/minute burst 20000"),
             ("1_000 output tokens/10s", 1_000, Measure::Output, "1000 output tokens/10s"),
             ("20 concurrent", 20, Measure::Requests, "20 concurrent"),
-            ("3 proposals/day burst 5", 3, Measure::units("proposal"), "3 proposal/day burst 5"),
-            ("3 proposals/day burst 3", 3, Measure::units("proposal"), "3 proposal/day burst 3"),
+            ("3 proposals/day burst 5", 3, Measure::units("proposal"), "3 proposals/day burst 5"),
+            ("3 proposals/day burst 3", 3, Measure::units("proposal"), "3 proposals/day burst 3"),
             (
                 "40 test cases/week in europe/berlin",
                 40,
                 Measure::units("Test Cases"),
-                "40 test case/week in Europe/Berlin",
+                "40 test cases/week in Europe/Berlin",
             ),
             ("7/250ms", 7, Measure::Requests, "7 requests/250ms"),
         ] {

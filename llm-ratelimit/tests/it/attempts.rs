@@ -14,7 +14,7 @@ use tower::{Layer, Service, ServiceBuilder};
 use crate::time::{DAY, ask, limits, noon, used};
 
 fn limiter<'a>(quotas: impl IntoIterator<Item = &'a str>) -> Limiter {
-    limits(quotas).clock(noon()).prices(prices::openai()).build()
+    limits(quotas).clock(noon()).prices(prices::openai()).build().unwrap()
 }
 
 fn question() -> Call<ChatRequest> {
@@ -50,7 +50,7 @@ async fn no_attempt_is_made_that_the_budget_has_no_room_for() {
 
 #[tokio::test(start_paused = true)]
 async fn an_observer_lets_all_attempts_pass() {
-    let limiter = limits(["250 output tokens/day"]).clock(noon()).observe().build();
+    let limiter = limits(["250 output tokens/day"]).clock(noon()).observe().build().unwrap();
     let client = Scripted::new().rule(fails(Charge::Unknown));
     stack(&limiter, &client).chat(question()).await.unwrap_err();
     assert_eq!((client.calls(), limiter.stats().refused), (5, 3));
@@ -110,7 +110,7 @@ async fn the_price_of_the_dearest_model_that_may_be_asked_is_reserved() {
 
 #[tokio::test(start_paused = true)]
 async fn an_observer_keeps_nobody_from_trying_again() {
-    let limiter = limits(["150 output tokens/day"]).clock(noon()).observe().build();
+    let limiter = limits(["150 output tokens/day"]).clock(noon()).observe().build().unwrap();
     let client = Scripted::new().rule(fails(Charge::Unknown).times(3)).rule(Rule::say("x").usage(Usage::new(3, 5)));
     stack(&limiter, &client).chat(question()).await.unwrap();
     assert_eq!((client.calls(), limiter.stats().refused), (4, 3), "it counts what it would have refused");
@@ -120,7 +120,7 @@ async fn an_observer_keeps_nobody_from_trying_again() {
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_do_not_hold_up_an_attempt_that_has_room() {
     let waiting = Waiting::at_most(2 * DAY);
-    let limiter = limits(["1000 output tokens/day"]).clock(noon()).waiting(waiting).build();
+    let limiter = limits(["1000 output tokens/day"]).clock(noon()).waiting(waiting).build().unwrap();
     limiter.try_reserve(&ask("acme").tokens(0, 500)).unwrap().settle(used(0, 500));
     let large = tokio::spawn({
         let limiter = limiter.clone();

@@ -43,7 +43,7 @@ fn suite(reopen: Reopen) {
 #[test]
 fn balances_that_are_handed_over() {
     suite(|clock, before| {
-        let limiter = limits(LIMITS).clock(clock.clone()).build();
+        let limiter = limits(LIMITS).clock(clock.clone()).build().unwrap();
         limiter.restore(before.into_iter().flat_map(|before| before.balances()));
         limiter
     });
@@ -52,7 +52,7 @@ fn balances_that_are_handed_over() {
 #[test]
 fn balances_that_are_written_and_read() {
     suite(|clock, before| {
-        let limiter = limits(LIMITS).clock(clock.clone()).build();
+        let limiter = limits(LIMITS).clock(clock.clone()).build().unwrap();
         let json = serde_json::to_string(&before.map(|before| before.balances()).unwrap_or_default()).unwrap();
         limiter.restore(serde_json::from_str::<Vec<Balance>>(&json).unwrap());
         limiter
@@ -61,7 +61,7 @@ fn balances_that_are_written_and_read() {
 
 #[test]
 fn only_what_changed_is_told_again() {
-    let limiter = limits(LIMITS).clock(noon()).build();
+    let limiter = limits(LIMITS).clock(noon()).build().unwrap();
     limiter.try_reserve(&ask("a").tokens(1, 0)).unwrap().settle(used(1, 0));
     limiter.try_reserve(&ask("b").tokens(1, 0)).unwrap().settle(used(1, 0));
     assert_eq!(limiter.changed_balances().len(), 4);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use llm_core::{Error, ErrorKind, Labels, ManualClock};
 use llm_ratelimit::{Actual, Demand, Limiter, Measure, Plans, Reason, Refusal};
 
-use crate::time::{DAY, HOUR, NOON, ask, cost, limits, nanos, noon, used};
+use crate::time::{DAY, HOUR, NOON, ask, cost, limits, nanos, noon, unpriced, used};
 
 fn left(limiter: &Limiter, tenant: &str) -> Vec<u64> {
     limiter.usage(tenant).iter().map(|standing| standing.remaining).collect()
@@ -14,7 +14,8 @@ fn left(limiter: &Limiter, tenant: &str) -> Vec<u64> {
 #[test]
 fn several_quotas_are_decided_together_and_all_or_nothing() {
     let clock = noon();
-    let limiter = limits(["10/minute", "2 proposals/month", "$3/day"]).clock(clock.clone()).build();
+    let limiter =
+        limits(["10/minute", "2 proposals/month", "$3/day"]).prices(unpriced()).clock(clock.clone()).build().unwrap();
     let proposal = |price| ask("acme").units(1, "proposals").cost(nanos(price));
     limiter.try_reserve(&proposal(2_000_000_000)).unwrap().settle(cost(2_000_000_000));
     let refusal = limiter.try_reserve(&proposal(2_000_000_000)).unwrap_err();
@@ -32,8 +33,11 @@ fn several_quotas_are_decided_together_and_all_or_nothing() {
 
 #[test]
 fn settles_every_way_out() {
-    let limiter =
-        limits(["100/day", "1000 tokens/day", "$1/day", "50 photos/day", "3 concurrent"]).clock(noon()).build();
+    let limiter = limits(["100/day", "1000 tokens/day", "$1/day", "50 photos/day", "3 concurrent"])
+        .prices(unpriced())
+        .clock(noon())
+        .build()
+        .unwrap();
     let take = || limiter.try_reserve(&ask("a").tokens(60, 40).cost(nanos(1_000)).units(5, "photo")).unwrap();
     let spent = || {
         let standings = limiter.usage("a");
@@ -65,7 +69,7 @@ fn settles_every_way_out() {
 #[test]
 fn an_excess_is_debt_that_the_next_window_pays() {
     let clock = noon();
-    let limiter = limits(["1000 tokens/day"]).clock(clock.clone()).build();
+    let limiter = limits(["1000 tokens/day"]).clock(clock.clone()).build().unwrap();
     let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0));
     take(800).unwrap().settle(used(1_300, 0));
     let standing = limiter.usage("a").iter().next().unwrap().clone();
@@ -83,7 +87,7 @@ fn an_excess_is_debt_that_the_next_window_pays() {
 #[test]
 fn calls_that_run_over_a_windows_end_count_where_they_began() {
     let clock = noon();
-    let limiter = limits(["1000 tokens/day"]).clock(clock.clone()).build();
+    let limiter = limits(["1000 tokens/day"]).clock(clock.clone()).build().unwrap();
     let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0)).unwrap();
     let used_now = || limiter.usage("a").iter().next().unwrap().used;
     let (cheap, dear) = (take(500), take(500));
@@ -99,7 +103,7 @@ fn calls_that_run_over_a_windows_end_count_where_they_began() {
 
 #[test]
 fn what_can_never_fit_is_refused_at_once_and_names_the_limit() {
-    let limiter = limits(["1k tokens/minute burst 500", "10k output tokens/day"]).clock(noon()).build();
+    let limiter = limits(["1k tokens/minute burst 500", "10k output tokens/day"]).clock(noon()).build().unwrap();
     let refusal = limiter.try_reserve(&ask("a").tokens(501, 0)).unwrap_err();
     assert_eq!((refusal.reason(), refusal.retry_after()), (Reason::TooLarge, None));
     let error = Error::from(refusal);
@@ -119,7 +123,7 @@ fn scopes_count_apart() {
                        "5/day for label feature=demo", "2/day per tenant for model big"]}"#,
     )
     .unwrap();
-    let limiter = Limiter::builder(plans).clock(noon()).build();
+    let limiter = Limiter::builder(plans).clock(noon()).build().unwrap();
     let go = |demand: Demand, times: u64| {
         let granted =
             (0..times).take_while(|_| limiter.try_reserve(&demand).map(|r| r.settle(used(0, 0))).is_ok()).count();
@@ -148,7 +152,7 @@ fn scopes_count_apart() {
 #[test]
 fn names_do_not_run_together() {
     let plans = Plans::each(["1/day per model"]).unwrap();
-    let limiter = Limiter::builder(plans).clock(noon()).build();
+    let limiter = Limiter::builder(plans).clock(noon()).build().unwrap();
     for (tenant, model) in [("ab", "c"), ("a", "bc"), ("", "abc"), ("abc", "")] {
         limiter.try_reserve(&Demand::new(tenant, model)).unwrap().settle(used(0, 0));
     }
@@ -157,7 +161,8 @@ fn names_do_not_run_together() {
 
 #[test]
 fn bad_demands_are_refused() {
-    let limiter = limits(["$1/day", "18446744073709551615 tokens/minute"]).clock(noon()).build();
+    let limiter =
+        limits(["$1/day", "18446744073709551615 tokens/minute"]).prices(unpriced()).clock(noon()).build().unwrap();
     let refuse = |demand: Demand| limiter.try_reserve(&demand).unwrap_err().reason();
     assert_eq!(refuse(ask("a").cost(nanos(-1))), Reason::Negative);
     assert_eq!(refuse(ask("a")), Reason::Unpriced);
@@ -173,7 +178,7 @@ fn bad_demands_are_refused() {
 #[test]
 fn a_clock_that_is_set_back_or_jumps_gives_nobody_a_second_month() {
     let clock = noon();
-    let limiter = limits(["5/month", "2/minute"]).clock(clock.clone()).build();
+    let limiter = limits(["5/month", "2/minute"]).clock(clock.clone()).build().unwrap();
     let go = || limiter.try_reserve(&ask("a")).map(|r| r.settle(used(0, 0)));
     go().unwrap();
     go().unwrap();
@@ -194,7 +199,8 @@ fn a_clock_that_is_set_back_or_jumps_gives_nobody_a_second_month() {
 
 #[test]
 fn what_was_forgotten_is_gone_and_running_calls_still_settle() {
-    let limiter = limits(["10/day", "1000 tokens/minute", "5/day per model", "2 concurrent"]).clock(noon()).build();
+    let limiter =
+        limits(["10/day", "1000 tokens/minute", "5/day per model", "2 concurrent"]).clock(noon()).build().unwrap();
     let running = limiter.try_reserve(&ask("a").tokens(400, 0)).unwrap();
     limiter.try_reserve(&ask("a").tokens(600, 0)).unwrap().settle(used(600, 0));
     limiter.try_reserve(&ask("b")).unwrap().settle(used(0, 0));
@@ -210,7 +216,7 @@ fn what_was_forgotten_is_gone_and_running_calls_still_settle() {
 fn a_clock_that_was_years_ahead_locks_nobody_out_for_years() {
     for (quota, hours) in [("5/day", 12), ("5/week", 36), ("5/month", 12 + 9 * 24)] {
         let clock = noon();
-        let limiter = limits([quota]).clock(clock.clone()).build();
+        let limiter = limits([quota]).clock(clock.clone()).build().unwrap();
         let go = || limiter.try_reserve(&ask("a"));
         clock.set_unix(Duration::from_secs(NOON + 4_000 * 86_400));
         let running = go().unwrap();
@@ -237,7 +243,7 @@ fn a_day_whose_midnight_is_skipped_or_comes_twice_has_one_budget() {
         ("Australia/Lord_Howe", 1_775_307_599, 24),
     ] {
         let clock = ManualClock::at_unix(before);
-        let limiter = limits([format!("5/day in {zone}").as_str()]).clock(clock.clone()).build();
+        let limiter = limits([format!("5/day in {zone}").as_str()]).clock(clock.clone()).build().unwrap();
         let go = || (0..9).filter(|_| limiter.try_reserve(&ask("a")).map(|r| r.settle(used(0, 0))).is_ok()).count();
         let mut granted = vec![go()];
         for _ in 0..hours {

@@ -10,7 +10,7 @@ use crate::time::{DAY, HOUR, Paused, ask, limits, noon, used};
 #[test]
 fn limits_scale_up_and_down_and_back() {
     let clock = noon();
-    let limiter = limits(["10/day", "60/minute burst 10", "2 concurrent"]).clock(clock.clone()).build();
+    let limiter = limits(["10/day", "60/minute burst 10", "2 concurrent"]).clock(clock.clone()).build().unwrap();
     let emergency = limiter.emergency();
     let amounts = || limiter.usage("a").iter().map(|s| s.amount).collect::<Vec<_>>();
     emergency.scale(2_500);
@@ -31,7 +31,7 @@ fn limits_scale_up_and_down_and_back() {
 
 #[test]
 fn calls_are_shed_by_priority_plan_and_label() {
-    let limiter = limits(["10/day"]).clock(noon()).build();
+    let limiter = limits(["10/day"]).clock(noon()).build().unwrap();
     let emergency = limiter.emergency();
     let reason = |demand| limiter.try_reserve(&demand).map(drop).map_err(|refusal| refusal.reason());
     let mut labels = Labels::default();
@@ -53,14 +53,14 @@ fn calls_are_shed_by_priority_plan_and_label() {
 
 #[test]
 fn what_is_shed_is_bounded() {
-    let emergency = limits(["10/day"]).clock(noon()).build().emergency();
+    let emergency = limits(["10/day"]).clock(noon()).build().unwrap().emergency();
     let taken = (0..1_000).filter(|n| emergency.shed(Shed::Plan(n.to_string().into()))).count();
     assert_eq!(taken, llm_ratelimit::Emergency::MAX_SHED);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_shed_wherever_in_line() {
-    let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(Waiting::at_most(HOUR)).build();
+    let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(Waiting::at_most(HOUR)).build().unwrap();
     let held = limiter.try_reserve(&ask("a")).unwrap();
     let wait = |priority| {
         let limiter = limiter.clone();
@@ -78,7 +78,8 @@ async fn who_waits_is_shed_wherever_in_line() {
 
 #[test]
 fn the_largest_limits_scale_without_overflow() {
-    let limiter = limits(["18446744073709551615/day", "18446744073709551615 tokens/minute"]).clock(noon()).build();
+    let limiter =
+        limits(["18446744073709551615/day", "18446744073709551615 tokens/minute"]).clock(noon()).build().unwrap();
     for factor in [u32::MAX, 0, 1, 2_500] {
         limiter.emergency().scale(factor);
         limiter.try_reserve(&ask("a").tokens(1, 0)).unwrap().settle(used(1, 0));

@@ -17,7 +17,7 @@ fn each_threshold_is_told_exactly_once_in_each_window() {
         let told = Arc::clone(&told);
         move |event: &Event| told.lock().unwrap().push((event.percent, event.subject.join(","), event.spent))
     };
-    let limiter = limits(["100 tokens/day"]).clock(clock.clone()).sink(sink).build();
+    let limiter = limits(["100 tokens/day"]).clock(clock.clone()).sink(sink).build().unwrap();
     let take =
         |tenant: &str, tokens| limiter.try_reserve(&ask(tenant).tokens(tokens, 0)).unwrap().settle(used(tokens, 0));
     drop(limiter.try_reserve(&ask("a").tokens(100, 0)).unwrap());
@@ -42,7 +42,7 @@ fn those_without_room_of_their_own_are_named_as_such() {
         let told = Arc::clone(&told);
         move |event: &Event| told.lock().unwrap().push(event.text())
     };
-    let limiter = limits(["10/day"]).clock(noon()).max_accounts(1).sink(sink).build();
+    let limiter = limits(["10/day"]).clock(noon()).max_accounts(1).sink(sink).build().unwrap();
     for n in 0..1_000 {
         let _ = limiter.try_reserve(&ask(&n.to_string())).map(|call| call.settle(used(0, 0)));
     }
@@ -61,7 +61,7 @@ async fn a_webhook_posts_what_chats_read_and_bounds_what_waits() {
                 async { true }
             }
         });
-        let limiter = limits(["100 tokens/day"]).clock(noon()).sink(Arc::clone(&webhook)).build();
+        let limiter = limits(["100 tokens/day"]).clock(noon()).sink(Arc::clone(&webhook)).build().unwrap();
         limiter.try_reserve(&ask("acme").tokens(80, 0)).unwrap().settle(used(80, 0));
         webhook.close().await;
         let posted = posted.lock().unwrap();
@@ -76,12 +76,12 @@ async fn a_webhook_posts_what_chats_read_and_bounds_what_waits() {
             async { true }
         }
     });
-    let limiter = limits(["100 tokens/day"]).clock(noon()).sink(Arc::clone(&webhook)).build();
+    let limiter = limits(["100 tokens/day"]).clock(noon()).sink(Arc::clone(&webhook)).build().unwrap();
     limiter.try_reserve(&ask("<!channel> & co").tokens(50, 0)).unwrap().settle(used(50, 0));
     webhook.close().await;
     assert!(posted.lock().unwrap().contains("&lt;!channel&gt; &amp; co"), "a tenant's name calls nobody");
     let stuck = Webhook::spawn(Form::Slack, |_| std::future::pending());
-    let limiter = limits(["1/day"]).clock(noon()).sink(Arc::clone(&stuck)).build();
+    let limiter = limits(["1/day"]).clock(noon()).sink(Arc::clone(&stuck)).build().unwrap();
     for n in 0..200 {
         limiter.try_reserve(&ask(&n.to_string())).unwrap().settle(used(0, 0));
     }
@@ -104,7 +104,7 @@ async fn a_webhook_posts_no_faster_than_a_chat_takes() {
                 async { true }
             }
         });
-        let limiter = limits(["1/day"]).clock(noon()).sink(Arc::clone(&webhook)).build();
+        let limiter = limits(["1/day"]).clock(noon()).sink(Arc::clone(&webhook)).build().unwrap();
         for tenant in ["a", "b"] {
             limiter.try_reserve(&ask(tenant)).unwrap().settle(used(0, 0));
         }

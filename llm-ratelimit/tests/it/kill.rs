@@ -63,7 +63,7 @@ async fn the_process_that_is_killed() {
     // One instant, so that no window ends while this runs.
     let clock = ManualClock::at_unix(1_794_700_800);
     let plans = Plans::each(["$1000000/month"]).unwrap();
-    let limiter = Limiter::builder(plans).prices(prices::openai()).clock(clock).build();
+    let limiter = Limiter::builder(plans).prices(prices::openai()).clock(clock).build().unwrap();
     let every = Duration::from_millis(5);
     let bookkeeper = Bookkeeper::builder(store).every(every).within(Duration::from_secs(30)).start(&limiter).unwrap();
     let number = variable(NUMBER).unwrap();

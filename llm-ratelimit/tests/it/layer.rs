@@ -27,7 +27,7 @@ fn question(text: &str) -> Call<ChatRequest> {
 }
 
 fn limiter<'a>(quotas: impl IntoIterator<Item = &'a str>) -> Limiter {
-    limits(quotas).clock(noon()).prices(prices::openai()).build()
+    limits(quotas).clock(noon()).prices(prices::openai()).build().unwrap()
 }
 
 fn spent(limiter: &Limiter) -> Vec<u64> {
@@ -143,7 +143,7 @@ async fn above_a_cache_hits_count_as_requests_and_below_it_not_at_all() {
 
 #[tokio::test(start_paused = true)]
 async fn an_observer_counts_and_lets_pass() {
-    let limiter = limits(["1/day"]).clock(noon()).observe().build();
+    let limiter = limits(["1/day"]).clock(noon()).observe().build().unwrap();
     let provider = into_provider(RateLimitLayer::new(limiter.clone()).layer(Scripted::new()));
     assert!(provider.chat(question("a")).await.unwrap().extensions.get::<WouldRefuse>().is_none());
     let passed = provider.chat(question("b")).await.unwrap();
@@ -205,7 +205,7 @@ async fn a_truncated_stream_is_stored_never_and_an_observer_truncates_none() {
     let client = || Scripted::new().rule(Rule::stream(std::iter::repeat_with(word).take(100).chain([stop()])));
     for observes in [false, true] {
         let limiter = limits(["30 output tokens/day"]).clock(noon());
-        let limiter = if observes { limiter.observe() } else { limiter }.build();
+        let limiter = if observes { limiter.observe() } else { limiter }.build().unwrap();
         let cache = Cache::builder("tests").build().unwrap();
         let limit = RateLimitLayer::new(limiter).estimator(Ten).cut_off(CutOff::Truncate);
         let stack = ServiceBuilder::new().layer(CacheLayer::new(cache.clone())).layer(limit).service(client());
@@ -220,7 +220,7 @@ async fn unknown_prices_are_refused_or_assumed_never_nothing() {
     let strange = || Call::new("acme", ChatRequest::new("strange-model").user("a").max_output_tokens(100));
     let price = Price { input: Rate::from_nanos(1_000_000), output: Rate::from_nanos(2_000_000), ..Price::default() };
     for policy in [UnknownPrice::Refuse, UnknownPrice::Assume(Price::default()), UnknownPrice::Assume(price)] {
-        let limiter = limits(["$1/day"]).clock(noon()).prices(prices::openai()).unknown_price(policy).build();
+        let limiter = limits(["$1/day"]).clock(noon()).prices(prices::openai()).unknown_price(policy).build().unwrap();
         let answer = Rule::say("x").usage(Usage::new(1_000, 500));
         let provider = into_provider(RateLimitLayer::new(limiter.clone()).layer(Scripted::new().rule(answer)));
         match provider.chat(strange()).await {
@@ -278,7 +278,7 @@ async fn an_upper_bound_reserves_for_audio() {
     let audio = json!({"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}});
     let request = ChatRequest::new("gemini-2.5-flash").max_output_tokens(100);
     let request = request.message(Message::new(Role::User, vec![Part::Other { value: audio.into() }]));
-    let limiter = limits(["$1/day"]).clock(noon()).prices(prices::gemini()).build();
+    let limiter = limits(["$1/day"]).clock(noon()).prices(prices::gemini()).build().unwrap();
     let layer = RateLimitLayer::new(limiter.clone()).estimator(UpperBound::new(100).unbounded_input(10_000));
     let mut service = layer.layer(Scripted::new().rule(Rule::say("x").usage(heard)));
     let running = service.call(Call::new("acme", llm_core::Streamed(request))).await.unwrap();

@@ -20,6 +20,7 @@ mod store;
 mod storms;
 mod telling;
 mod time;
+mod units;
 mod waiting;
 mod workloads;
 

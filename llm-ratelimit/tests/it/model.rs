@@ -132,7 +132,7 @@ proptest! {
     ) {
         let clock = noon();
         let (mut tokens_limit, mut slots_limit) = (1_000, 3);
-        let limiter = Limiter::builder(plans(tokens_limit, slots_limit, rate, several)).clock(clock.clone()).build();
+        let limiter = Limiter::builder(plans(tokens_limit, slots_limit, rate, several)).clock(clock.clone()).build().unwrap();
         // Each tenant has one call that runs throughout, so that nobody is forgotten.
         let mut tenants = [Tenant::default(); 2];
         let mut log: Vec<Entry> = Vec::new();
@@ -177,7 +177,7 @@ proptest! {
                 }
                 Step::Plan { tokens, slots } => {
                     (tokens_limit, slots_limit) = (tokens, slots);
-                    limiter.replace(&plans(tokens, slots, rate, several));
+                    limiter.replace(&plans(tokens, slots, rate, several)).unwrap();
                 }
                 Step::Settle { which, .. } | Step::Cancel { which } | Step::Lose { which } if open.len() > 2 => {
                     let (at, mut reservation) = open.swap_remove(2 + which % (open.len() - 2));
@@ -225,7 +225,7 @@ proptest! {
         let clock = noon();
         let each = [format!("{rate} tokens/minute burst {burst}"), "5000 tokens/day".to_owned(), "7/minute burst 3".to_owned()];
         let plans = Plans::each(each.iter().map(String::as_str)).expect("they are right");
-        let limiter = Limiter::builder(plans).clock(clock.clone()).build();
+        let limiter = Limiter::builder(plans).clock(clock.clone()).build().unwrap();
         let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0));
         for (tokens, percent, pause) in calls {
             if let Ok(reservation) = take(tokens) {
@@ -248,7 +248,7 @@ proptest! {
     #[test]
     fn every_excess_is_paid(calls in prop::collection::vec((1..100u64, 0..300u64, 0..30u64), 1..60)) {
         let clock = noon();
-        let limiter = Limiter::builder(plans(100, 5, (30, 5), false)).clock(clock.clone()).build();
+        let limiter = Limiter::builder(plans(100, 5, (30, 5), false)).clock(clock.clone()).build().unwrap();
         let (mut spent, mut excess, mut hours) = (0, 0, 0);
         for (tokens, actual, pause) in calls {
             if let Ok(reservation) = limiter.try_reserve(&ask("a").tokens(tokens, 0)) {

@@ -16,13 +16,13 @@ use proptest::{
 };
 use tokio::time::sleep;
 
-use crate::time::{Paused, ask, cost, limits, nanos, noon};
+use crate::time::{Paused, ask, cost, limits, nanos, noon, unpriced};
 
 const PRICE: i64 = 1_000_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_budget_of_a_thousand_calls_lets_a_thousand_of_ten_thousand_through() {
-    let limiter = limits(["$1/day", "9k/day", "1m tokens/day"]).clock(noon()).build();
+    let limiter = limits(["$1/day", "9k/day", "1m tokens/day"]).prices(unpriced()).clock(noon()).build().unwrap();
     ask_ten_thousand_times(&limiter).await;
     let usage = limiter.usage("acme");
     let budget = usage.iter().next().unwrap();
@@ -33,7 +33,7 @@ async fn a_budget_of_a_thousand_calls_lets_a_thousand_of_ten_thousand_through() 
 /// The short way, of one lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tokens_for_a_thousand_calls_let_a_thousand_of_ten_thousand_through() {
-    let limiter = limits(["20k tokens/day", "9k/day"]).clock(noon()).build();
+    let limiter = limits(["20k tokens/day", "9k/day"]).clock(noon()).build().unwrap();
     ask_ten_thousand_times(&limiter).await;
     let used: Vec<u64> = limiter.usage("acme").iter().map(|standing| standing.used + standing.reserved).collect();
     assert_eq!(used, [20_000, 1_000]);
@@ -68,8 +68,10 @@ async fn with_a_third_cancelled_slots_all_come_back_and_money_is_unspent_or_coun
     let limiter =
         limits([format!("${}.{:09}/day", most / 1_000_000_000, most % 1_000_000_000).as_str(), "50 concurrent"])
             .clock(Paused::new())
+            .prices(unpriced())
             .waiting(Waiting::at_most(Duration::from_secs(600)).max_calls(20_000))
-            .build();
+            .build()
+            .unwrap();
     let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let billed = Arc::new(AtomicU64::new(0));
     let calls: Vec<_> = (0..calls)
@@ -108,7 +110,7 @@ async fn with_a_third_cancelled_slots_all_come_back_and_money_is_unspent_or_coun
 
 #[tokio::test(start_paused = true)]
 async fn six_hundred_a_second_over_a_windows_edge_never_pass_limit_and_burst() {
-    let limiter = limits(["600/minute burst 60", "700/hour"]).clock(Paused::new()).build();
+    let limiter = limits(["600/minute burst 60", "700/hour"]).clock(Paused::new()).build().unwrap();
     let mut granted = Vec::new();
     for n in 0..42_000u64 {
         if let Ok(reservation) = limiter.try_reserve(&ask("a")) {

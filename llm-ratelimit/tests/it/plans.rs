@@ -15,25 +15,25 @@ fn plans(json: &str) -> Plans {
 #[test]
 fn a_change_of_plan_keeps_what_was_used() {
     let free = |month| plans(&format!(r#"{{"plans": {{"default": {{"limits": ["{month}/month", "10/minute"]}}}}}}"#));
-    let limiter = Limiter::builder(free(5)).clock(noon()).build();
+    let limiter = Limiter::builder(free(5)).clock(noon()).build().unwrap();
     let go = || limiter.try_reserve(&ask("a")).map(|r| r.settle(used(0, 0)));
     let left = || limiter.usage("a").iter().map(|s| s.remaining).collect::<Vec<_>>();
     let held = limiter.try_reserve(&ask("a")).unwrap();
     go().unwrap();
     go().unwrap();
-    limiter.replace(&free(50));
+    limiter.replace(&free(50)).unwrap();
     assert_eq!(left(), [47, 7]);
-    limiter.replace(&free(2));
+    limiter.replace(&free(2)).unwrap();
     assert_eq!(left(), [0, 7]);
     assert!(go().is_err());
-    limiter.replace(&plans("{}"));
+    limiter.replace(&plans("{}")).unwrap();
     go().unwrap();
-    limiter.replace(&free(5));
+    limiter.replace(&free(5)).unwrap();
     assert_eq!(left(), [2, 7], "an unlimited time between counts nothing and forgets nothing");
     drop(held);
     assert_eq!(left(), [3, 8], "what was reserved under another plan comes back");
     let pro = r#"{"default": "free", "plans": {"free": {"limits": ["5/month"]}, "pro": {"limits": ["9/month"]}}, "tenants": {"a": "pro"}}"#;
-    limiter.replace(&plans(pro));
+    limiter.replace(&plans(pro)).unwrap();
     assert_eq!((left(), &*limiter.plan_of("a"), &*limiter.plan_of("b")), (vec![7], "pro", "free"));
 }
 
@@ -41,14 +41,14 @@ fn a_change_of_plan_keeps_what_was_used() {
 #[test]
 fn plans_that_are_replaced_at_once_do_not_mix() {
     let (one, many) = (Plans::each(["1/day"]).unwrap(), Plans::each(["1000/day"]).unwrap());
-    let limiter = Limiter::builder(one.clone()).clock(noon()).build();
+    let limiter = Limiter::builder(one.clone()).clock(noon()).build().unwrap();
     let start = std::sync::Barrier::new(2);
     for round in 0..1_000u32 {
         std::thread::scope(|scope| {
             for plans in [&one, &many] {
                 scope.spawn(|| {
                     start.wait();
-                    limiter.replace(plans);
+                    limiter.replace(plans).unwrap();
                 });
             }
         });
@@ -63,11 +63,11 @@ fn plans_that_are_replaced_at_once_do_not_mix() {
 #[test]
 fn lowering_a_limit_makes_no_debt() {
     let clock = noon();
-    let limiter = limits(["100/day"]).clock(clock.clone()).build();
+    let limiter = limits(["100/day"]).clock(clock.clone()).build().unwrap();
     for _ in 0..60 {
         limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
     }
-    limiter.replace(&Plans::each(["10/day"]).unwrap());
+    limiter.replace(&Plans::each(["10/day"]).unwrap()).unwrap();
     assert!(limiter.try_reserve(&ask("a")).is_err());
     clock.advance(DAY);
     assert_eq!(limiter.usage("a").iter().next().unwrap().remaining, 10);
@@ -75,7 +75,7 @@ fn lowering_a_limit_makes_no_debt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_larger_limit_wakes_those_who_wait() {
-    let limiter = limits(["1/day"]).clock(Paused::new()).waiting(Waiting::at_most(HOUR * 24)).build();
+    let limiter = limits(["1/day"]).clock(Paused::new()).waiting(Waiting::at_most(HOUR * 24)).build().unwrap();
     limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
     let waits = tokio::spawn({
         let limiter = limiter.clone();
@@ -83,7 +83,7 @@ async fn a_larger_limit_wakes_those_who_wait() {
     });
     sleep(Duration::from_millis(1)).await;
     assert_eq!(limiter.stats().waiting, 1);
-    limiter.replace(&Plans::each(["2/day"]).unwrap());
+    limiter.replace(&Plans::each(["2/day"]).unwrap()).unwrap();
     let began = tokio::time::Instant::now();
     waits.await.unwrap().unwrap();
     assert_eq!(began.elapsed(), Duration::ZERO);
@@ -92,7 +92,7 @@ async fn a_larger_limit_wakes_those_who_wait() {
 #[test]
 fn a_flood_of_invented_tenants_takes_no_more_than_its_room_and_forgets_no_debt() {
     let clock = noon();
-    let limiter = limits(["2/minute", "1000 tokens/month"]).clock(clock.clone()).max_accounts(640).build();
+    let limiter = limits(["2/minute", "1000 tokens/month"]).clock(clock.clone()).max_accounts(640).build().unwrap();
     let owes = ask("owes").tokens(1_000, 0);
     limiter.try_reserve(&owes).unwrap().settle(Actual::Used { usage: Usage::new(1_500, 0), cost: None });
     let mut passed = 0;
@@ -115,7 +115,7 @@ fn a_flood_of_invented_tenants_takes_no_more_than_its_room_and_forgets_no_debt()
 #[test]
 fn an_idle_tenant_is_forgotten_by_the_way() {
     let clock = noon();
-    let limiter = limits(["10/minute"]).clock(clock.clone()).build();
+    let limiter = limits(["10/minute"]).clock(clock.clone()).build().unwrap();
     for n in 0..1_000u32 {
         limiter.try_reserve(&ask(&n.to_string())).unwrap().settle(used(0, 0));
     }
@@ -131,7 +131,7 @@ fn an_idle_tenant_is_forgotten_by_the_way() {
 
 #[test]
 fn headers_tell_a_tenant_that_has_used_nothing_too() {
-    let limiter = limits(["10/minute", "3 concurrent", "5k tokens/day"]).clock(noon()).build();
+    let limiter = limits(["10/minute", "3 concurrent", "5k tokens/day"]).clock(noon()).build().unwrap();
     let headers = limiter.usage("new here").headers();
     let value = |name: &str| headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str());
     assert_eq!(value("x-ratelimit-remaining-requests"), Some("10"), "{headers:?}");

@@ -45,7 +45,7 @@ fn balances(limits: &[&str], calls: &[(&str, u64)]) -> Vec<Balance> {
 
 fn limiter(limits: &[&str]) -> Limiter {
     let plans = Plans::each(limits.iter().copied()).expect("limits");
-    Limiter::builder(plans).clock(ManualClock::at_unix(NOVEMBER)).build()
+    Limiter::builder(plans).unit("proposal").clock(ManualClock::at_unix(NOVEMBER)).build().unwrap()
 }
 
 fn spend(limiter: &Limiter, tenant: &str) {
@@ -186,7 +186,7 @@ async fn a_threshold_that_was_told_is_not_told_again_after_a_restart() {
             let told = Arc::clone(&told);
             let plans = Plans::each(["10/month"]).unwrap();
             let sink = move |event: &Event| told.lock().unwrap().push((event.percent, event.spent));
-            let limiter = Limiter::builder(plans).clock(ManualClock::at_unix(NOVEMBER)).sink(sink).build();
+            let limiter = Limiter::builder(plans).clock(ManualClock::at_unix(NOVEMBER)).sink(sink).build().unwrap();
             let bookkeeper = Bookkeeper::builder(store.clone()).start(&limiter).unwrap();
             (0..calls).for_each(|_| spend(&limiter, "acme"));
             limiter.close().await;
@@ -206,7 +206,7 @@ async fn a_restart_brings_back_only_what_still_counts() {
         store.put(balances(&["100/month", "100/day"], &[("acme", 2), ("gone", 3)])).unwrap();
         let plans = Plans::each(["100/month", "100/day"]).unwrap();
         let clock = ManualClock::at_unix(NOVEMBER + 40 * 86_400);
-        let limiter = Limiter::builder(plans).clock(clock).build();
+        let limiter = Limiter::builder(plans).clock(clock).build().unwrap();
         let bookkeeper = Bookkeeper::builder(store.clone()).start(&limiter).unwrap();
         assert_eq!(limiter.stats().accounts, 0);
         assert_eq!(store.balances().unwrap().len(), 4, "the last figures can still be exported");

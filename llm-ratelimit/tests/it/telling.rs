@@ -59,7 +59,7 @@ fn a_subscriber_learns_what_came_of_a_call_and_not_whose_it_was() {
     let _told = tracing::subscriber::set_default(spans.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let limiter = limits(["1/minute"]).waiting(Waiting::at_most(Duration::from_secs(90))).build();
+        let limiter = limits(["1/minute"]).waiting(Waiting::at_most(Duration::from_secs(90))).build().unwrap();
         let provider = into_provider(RateLimitLayer::new(limiter).layer(Scripted::new()));
         for _ in 0..2 {
             let question = Call::new("a-secret-tenant", ChatRequest::new("gpt-4o-mini").user("a secret question"));
@@ -83,7 +83,7 @@ fn a_subscriber_learns_what_an_observer_would_have_refused() {
     let _told = tracing::subscriber::set_default(spans.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let limiter = limits(["1/day"]).observe().build();
+        let limiter = limits(["1/day"]).observe().build().unwrap();
         let provider = into_provider(RateLimitLayer::new(limiter).layer(Scripted::new()));
         for _ in 0..2 {
             provider.chat(Call::new("acme", ChatRequest::new("m").user("a"))).await.unwrap();
@@ -149,7 +149,7 @@ fn a_recorder_is_told_by_plan_and_why() {
         let plans = r#"{"default": "free", "tenants": {"rich": "pro"},
             "plans": {"free": {"limits": ["1/day"]}, "pro": {"limits": ["2/day"]}}}"#;
         let plans = serde_json::from_str(plans).expect("they are right");
-        let limiter = llm_ratelimit::Limiter::builder(plans).clock(crate::time::noon()).build();
+        let limiter = llm_ratelimit::Limiter::builder(plans).clock(crate::time::noon()).build().unwrap();
         let ask = |tenant| drop(limiter.try_reserve(&crate::time::ask(tenant)).map(|mut call| call.mark_sent()));
         ["poor", "poor", "poor", "rich", "rich", "rich"].into_iter().for_each(ask);
         limiter.emergency().shed(llm_ratelimit::Shed::Plan("pro".into()));
@@ -173,7 +173,7 @@ fn a_recorder_is_told_by_plan_and_why() {
 #[test]
 fn a_recorder_is_told_what_an_observer_would_refuse_and_by_how_much_an_estimate_was_short() {
     let told = Told::of(async {
-        let observer = limits(["1/day"]).clock(crate::time::noon()).observe().build();
+        let observer = limits(["1/day"]).clock(crate::time::noon()).observe().build().unwrap();
         let answer = llm_providers::scripted::Rule::say("x").usage(llm_core::Usage::new(30, 50));
         let provider = into_provider(RateLimitLayer::new(observer).layer(Scripted::new().rule(answer)));
         for _ in 0..3 {
@@ -194,14 +194,18 @@ async fn call_and_wait() {
     use llm_providers::scripted::Rule;
     use llm_ratelimit::{Actual, Demand};
 
-    let budget = limits(["$0.000001/day", "100/day"]).clock(crate::time::noon()).build();
+    let budget = limits(["$0.000001/day", "100/day"])
+        .prices(crate::time::unpriced())
+        .clock(crate::time::noon())
+        .build()
+        .unwrap();
     let costs = |nanos| Demand::new("acme", "m").cost(Usd::from_nanos(nanos));
     let more = Actual::Used { usage: Usage::default(), cost: Some(Usd::from_nanos(1_300)) };
     budget.try_reserve(&costs(500)).expect("there is room").settle(more);
     budget.try_reserve(&costs(500)).expect_err("there is no room");
     budget.try_reserve(&costs(5_000)).expect_err("there is no room");
 
-    let limiter = limits(["1 concurrent"]).waiting(Waiting::at_most(Duration::from_secs(90))).build();
+    let limiter = limits(["1 concurrent"]).waiting(Waiting::at_most(Duration::from_secs(90))).build().unwrap();
     let answer = Rule::say("x").usage(Usage::new(30, 5));
     let provider = into_provider(RateLimitLayer::new(limiter.clone()).layer(Scripted::new().rule(answer)));
     let question = || Call::new("acme", ChatRequest::new("m").user("a").max_output_tokens(90));

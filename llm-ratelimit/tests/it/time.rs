@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use llm_core::{Clock, ManualClock, Usage, Usd};
+use llm_core::{Clock, ManualClock, PriceTable, Usage, Usd};
 use llm_ratelimit::{Actual, Demand, Limiter, LimiterBuilder, Plans};
 use tokio::time::Instant;
 
@@ -32,7 +32,12 @@ pub(crate) fn noon() -> ManualClock {
 }
 
 pub(crate) fn limits<'a>(limits: impl IntoIterator<Item = &'a str>) -> LimiterBuilder {
-    Limiter::builder(Plans::each(limits).expect("the limits are right"))
+    Limiter::builder(Plans::each(limits).expect("the limits are right")).unit("proposal").unit("photo")
+}
+
+/// A table without prices: each call states its own cost.
+pub(crate) fn unpriced() -> PriceTable {
+    PriceTable::new("2026-01-01")
 }
 
 pub(crate) fn ask(tenant: &str) -> Demand {

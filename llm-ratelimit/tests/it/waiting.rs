@@ -20,7 +20,7 @@ fn patient() -> Waiting {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_is_as_long_as_it_must_be() {
-    let limiter = limits(["60/minute burst 1"]).clock(Paused::new()).waiting(patient()).build();
+    let limiter = limits(["60/minute burst 1"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     let began = Instant::now();
     for _ in 0..5 {
         limiter.reserve(&ask("a")).await.unwrap().settle(used(0, 0));
@@ -32,7 +32,7 @@ async fn a_wait_is_as_long_as_it_must_be() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_comes_back_wakes_who_waits_and_nobody_polls() {
-    let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(patient()).build();
+    let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     let polls = Arc::new(AtomicU64::new(0));
     let callers: Vec<_> = (0..100)
         .map(|_| {
@@ -55,7 +55,7 @@ async fn a_slot_that_comes_back_wakes_who_waits_and_nobody_polls() {
 
 #[tokio::test(start_paused = true)]
 async fn who_cannot_be_served_in_time_is_refused_at_once() {
-    let limiter = limits(["60 tokens/minute burst 10"]).clock(Paused::new()).waiting(patient()).build();
+    let limiter = limits(["60 tokens/minute burst 10"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     limiter.reserve(&ask("a").tokens(10, 0)).await.unwrap().settle(used(10, 0));
     let began = Instant::now();
     let within = |seconds| (Instant::now() + Duration::from_secs(seconds)).into_std();
@@ -77,7 +77,7 @@ async fn who_cannot_be_served_in_time_is_refused_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_refused_because_others_wait_is_told_when_they_will_be_through() {
-    let limiter = limits(["60 tokens/minute burst 10"]).clock(Paused::new()).waiting(patient()).build();
+    let limiter = limits(["60 tokens/minute burst 10"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     limiter.try_reserve(&ask("a").tokens(4, 0)).unwrap().settle(used(4, 0));
     let large = tokio::spawn({
         let limiter = limiter.clone();
@@ -92,7 +92,7 @@ async fn who_is_refused_because_others_wait_is_told_when_they_will_be_through() 
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_passes_ends_the_wait() {
-    let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(patient()).build();
+    let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     let held = limiter.reserve(&ask("a")).await.unwrap();
     let began = Instant::now();
     let deadline = (began + Duration::from_millis(700)).into_std();
@@ -105,7 +105,7 @@ async fn a_deadline_that_passes_ends_the_wait() {
 #[tokio::test(start_paused = true)]
 async fn the_queue_is_bounded_in_calls_and_in_tokens() {
     for waiting in [patient().max_calls(3), patient().max_tokens(300)] {
-        let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(waiting).build();
+        let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(waiting).build().unwrap();
         let held = limiter.reserve(&ask("a").tokens(100, 0)).await.unwrap();
         let callers = (0..5).map(|_| async {
             limiter.reserve(&ask("a").tokens(100, 0)).await.map(|r| r.settle(used(1, 0))).map_err(|r| r.reason())
@@ -122,7 +122,7 @@ async fn the_queue_is_bounded_in_calls_and_in_tokens() {
 
 #[tokio::test(start_paused = true)]
 async fn who_does_not_wait_takes_nothing_from_those_who_do() {
-    let limiter = limits(["60 tokens/minute burst 60"]).clock(Paused::new()).waiting(patient()).build();
+    let limiter = limits(["60 tokens/minute burst 60"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     limiter.try_reserve(&ask("a").tokens(60, 0)).unwrap().settle(used(60, 0));
     let waits = tokio::spawn({
         let limiter = limiter.clone();
@@ -140,7 +140,7 @@ async fn who_does_not_wait_takes_nothing_from_those_who_do() {
 async fn a_call_that_waits_for_two_accounts_gets_both() {
     let plans = llm_ratelimit::Plans::each(["1 concurrent"]).unwrap();
     let plans = plans.limit("60/minute burst 1".parse::<llm_ratelimit::Limit>().unwrap()).unwrap();
-    let limiter = llm_ratelimit::Limiter::builder(plans).clock(Paused::new()).waiting(patient()).build();
+    let limiter = llm_ratelimit::Limiter::builder(plans).clock(Paused::new()).waiting(patient()).build().unwrap();
     let served = Arc::new(AtomicU64::new(0));
     let callers: Vec<_> = (0..40)
         .map(|n| {
@@ -164,7 +164,7 @@ async fn a_call_that_waits_for_two_accounts_gets_both() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_in_line_may_hold_still_and_the_rest_go_on() {
-    let limiter = limits(["60/minute burst 1"]).clock(Paused::new()).waiting(patient()).build();
+    let limiter = limits(["60/minute burst 1"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
     let demand = ask("a");
     let mut still = Box::pin(limiter.reserve(&demand));
@@ -177,7 +177,7 @@ async fn the_first_in_line_may_hold_still_and_the_rest_go_on() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_sends_everybody_away_and_waits_for_what_runs() {
-    let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(patient()).build();
+    let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     let held = limiter.reserve(&ask("a")).await.unwrap();
     let waits = tokio::spawn({
         let limiter = limiter.clone();
@@ -198,7 +198,7 @@ async fn closing_sends_everybody_away_and_waits_for_what_runs() {
 #[test]
 fn no_wake_up_is_lost_between_threads() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let limiter = limits(["1 concurrent"]).clock(noon()).waiting(patient()).build();
+    let limiter = limits(["1 concurrent"]).clock(noon()).waiting(patient()).build().unwrap();
     let (done, ended) = mpsc::channel();
     for _ in 0..2 {
         let (limiter, handle, done) = (limiter.clone(), runtime.handle().clone(), done.clone());
@@ -233,7 +233,7 @@ impl Clock for Closes {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_taken_once_closing_has_found_nothing_open() {
     let clock = Closes::default();
-    let limiter = limits(["5/day"]).clock(clock.clone()).build();
+    let limiter = limits(["5/day"]).clock(clock.clone()).build().unwrap();
     limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
     *clock.0.lock().unwrap() = Some(limiter.clone());
     assert_eq!(limiter.try_reserve(&ask("a")).map(drop).unwrap_err().reason(), Reason::Closed);
@@ -242,14 +242,15 @@ async fn nothing_is_taken_once_closing_has_found_nothing_open() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_while_plans_change_pays_what_the_new_plan_counts() {
-    let limiter = limits(["1 concurrent"]).clock(Paused::new()).prices(prices::openai()).waiting(patient()).build();
+    let limiter =
+        limits(["1 concurrent"]).clock(Paused::new()).prices(prices::openai()).waiting(patient()).build().unwrap();
     let held = limiter.try_reserve(&ask("a")).unwrap();
     let waits = tokio::spawn({
         let limiter = limiter.clone();
         async move { limiter.reserve(&Demand::new("a", "gpt-4o-mini").tokens(1_000, 1_000)).await }
     });
     sleep(Duration::from_millis(1)).await;
-    limiter.replace(&Plans::each(["1 concurrent", "$1/day"]).unwrap());
+    limiter.replace(&Plans::each(["1 concurrent", "$1/day"]).unwrap()).unwrap();
     drop(held);
     let _running = waits.await.unwrap().unwrap();
     let reserved = limiter.usage("a").iter().nth(1).unwrap().reserved;

@@ -25,7 +25,7 @@ fn flood(limiter: &Limiter, clock: &ManualClock, from: Duration, length: Duratio
 fn no_minute_lets_more_through_than_the_limit_and_its_burst() {
     for begin in [0, 30, 59] {
         let clock = ManualClock::at_unix(NOON);
-        let limiter = limits(["600/minute burst 60"]).clock(clock.clone()).build();
+        let limiter = limits(["600/minute burst 60"]).clock(clock.clone()).build().unwrap();
         // Two and a half minutes, over two edges of the wall clock's minutes.
         let passed = flood(&limiter, &clock, Duration::from_secs(begin), MINUTE * 5 / 2);
         let most = passed.iter().map(|first| {
@@ -43,7 +43,7 @@ fn no_minute_lets_more_through_than_the_limit_and_its_burst() {
 fn no_day_lets_more_through_than_its_limit() {
     let midnight = Duration::from_secs(12 * 3_600);
     let clock = ManualClock::at_unix(NOON);
-    let limiter = limits(["500/day"]).clock(clock.clone()).build();
+    let limiter = limits(["500/day"]).clock(clock.clone()).build().unwrap();
     let passed = flood(&limiter, &clock, midnight - Duration::from_secs(2), Duration::from_secs(4));
     let before = passed.iter().filter(|at| **at < midnight).count();
     assert_eq!((before, passed.len() - before), (500, 500));

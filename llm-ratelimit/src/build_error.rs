@@ -1,0 +1,57 @@
+use crate::{Limit, Measure, Plans, QuotaError, UnitName};
+
+/// Settings that make no limiter, or plans that a limiter with these settings cannot enforce.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A limit counts a unit that is neither built in nor declared.
+    #[error(
+        "the limit {limit} counts {unit:?}, which is neither built in nor declared: declare it on the builder with \
+         .unit({unit:?}), or write the nearest known word, {nearest:?}, if that is meant"
+    )]
+    UnknownUnit {
+        /// The limit.
+        limit: String,
+        /// Its unit, as it was written.
+        unit: String,
+        /// The nearest known word.
+        nearest: String,
+    },
+    /// A declared unit is built in, or no quota can name it.
+    #[error("{0:?} cannot be declared as a unit: it is built in, or no quota can name it; declare another word")]
+    Unit(String),
+    /// A limit counts money, and the limiter cannot know the cost of any call.
+    #[error(
+        "the limit {limit} counts money and the limiter has no prices, so that it would refuse every call: give the \
+         builder a table with .prices(…), or state the price of unlisted models with .unknown_price(…)"
+    )]
+    NoPrices {
+        /// The limit.
+        limit: String,
+    },
+}
+
+/// Refuses plans with a limit that cannot be enforced: its unit is unknown, or it counts money and nothing is priced.
+pub(crate) fn check(plans: &Plans, declared: &[UnitName], has_prices: bool) -> Result<(), BuildError> {
+    let own = plans.iter().flat_map(|(_, plan)| plan.limits.iter().chain(&plan.shared));
+    for limit in plans.global().iter().chain(own) {
+        match limit.quota().measure() {
+            Measure::Units(unit) if !declared.contains(unit) => {
+                let (limit, nearest) = (limit.to_string(), unit.nearest(declared));
+                return Err(BuildError::UnknownUnit { limit, unit: unit.shown(), nearest });
+            }
+            Measure::Money if !has_prices => return Err(BuildError::NoPrices { limit: limit.to_string() }),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a declared unit that no limit can count.
+pub(crate) fn check_unit(unit: &UnitName) -> Result<(), BuildError> {
+    let limit: Result<Limit, QuotaError> = format!("1 {unit}/day").parse();
+    match limit {
+        Ok(limit) if *limit.quota().measure() == Measure::Units(unit.clone()) => Ok(()),
+        _ => Err(BuildError::Unit(unit.shown())),
+    }
+}
