@@ -14,7 +14,7 @@ use tower::{Layer, Service, ServiceBuilder};
 use crate::time::{DAY, ask, limits, noon, used};
 
 fn limiter<'a>(quotas: impl IntoIterator<Item = &'a str>) -> Limiter {
-    limits(quotas).clock(noon()).prices(prices::openai()).build().unwrap()
+    limits(quotas).clock(noon()).prices(prices::openai()).build().expect("the limits are right")
 }
 
 fn question() -> Call<ChatRequest> {

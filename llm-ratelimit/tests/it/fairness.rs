@@ -18,7 +18,7 @@ fn shared(limit: &str, waiting: Waiting) -> Limiter {
             "limits": ["{limit}"]}}"#
     );
     let plans: Plans = serde_json::from_str(&json).expect("the plans are right");
-    Limiter::builder(plans).clock(Paused::new()).waiting(waiting).build().unwrap()
+    Limiter::builder(plans).clock(Paused::new()).waiting(waiting).build().expect("the limits are right")
 }
 
 fn long() -> Waiting {

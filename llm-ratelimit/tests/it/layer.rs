@@ -27,7 +27,7 @@ fn question(text: &str) -> Call<ChatRequest> {
 }
 
 fn limiter<'a>(quotas: impl IntoIterator<Item = &'a str>) -> Limiter {
-    limits(quotas).clock(noon()).prices(prices::openai()).build().unwrap()
+    limits(quotas).clock(noon()).prices(prices::openai()).build().expect("the limits are right")
 }
 
 fn spent(limiter: &Limiter) -> Vec<u64> {

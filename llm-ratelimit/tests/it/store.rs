@@ -45,7 +45,11 @@ fn balances(limits: &[&str], calls: &[(&str, u64)]) -> Vec<Balance> {
 
 fn limiter(limits: &[&str]) -> Limiter {
     let plans = Plans::each(limits.iter().copied()).expect("limits");
-    Limiter::builder(plans).unit("proposal").clock(ManualClock::at_unix(NOVEMBER)).build().unwrap()
+    Limiter::builder(plans)
+        .unit("proposal")
+        .clock(ManualClock::at_unix(NOVEMBER))
+        .build()
+        .expect("the limits are right")
 }
 
 fn spend(limiter: &Limiter, tenant: &str) {

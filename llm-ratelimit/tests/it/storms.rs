@@ -20,7 +20,7 @@ fn limiter() -> Limiter {
             "limits": ["8 concurrent", "6000/minute burst 5 per model"]}"#,
     );
     let plans = plans.expect("the plans are right");
-    Limiter::builder(plans).clock(Paused::new()).waiting(Waiting::at_most(HOUR)).build().unwrap()
+    Limiter::builder(plans).clock(Paused::new()).waiting(Waiting::at_most(HOUR)).build().expect("the limits are right")
 }
 
 #[tokio::test(start_paused = true)]

@@ -198,14 +198,17 @@ async fn call_and_wait() {
         .prices(crate::time::unpriced())
         .clock(crate::time::noon())
         .build()
-        .unwrap();
+        .expect("the limits are right");
     let costs = |nanos| Demand::new("acme", "m").cost(Usd::from_nanos(nanos));
     let more = Actual::Used { usage: Usage::default(), cost: Some(Usd::from_nanos(1_300)) };
     budget.try_reserve(&costs(500)).expect("there is room").settle(more);
     budget.try_reserve(&costs(500)).expect_err("there is no room");
     budget.try_reserve(&costs(5_000)).expect_err("there is no room");
 
-    let limiter = limits(["1 concurrent"]).waiting(Waiting::at_most(Duration::from_secs(90))).build().unwrap();
+    let limiter = limits(["1 concurrent"])
+        .waiting(Waiting::at_most(Duration::from_secs(90)))
+        .build()
+        .expect("the limits are right");
     let answer = Rule::say("x").usage(Usage::new(30, 5));
     let provider = into_provider(RateLimitLayer::new(limiter.clone()).layer(Scripted::new().rule(answer)));
     let question = || Call::new("acme", ChatRequest::new("m").user("a").max_output_tokens(90));

@@ -113,7 +113,11 @@ async fn through_a_limiter(arrivals: &[Arrival], quota: u64) -> Outcomes {
     let tokens = format!("{} tokens/minute burst {burst}", quota - burst);
     let requests = format!("{}/minute burst {}", REQUESTS - REQUESTS / 100, REQUESTS / 100);
     let waiting = Waiting::at_most(PATIENCE).max_calls(arrivals.len()).max_tokens(u64::MAX);
-    let limiter = limits([tokens.as_str(), &requests]).clock(Paused::new()).waiting(waiting).build().unwrap();
+    let limiter = limits([tokens.as_str(), &requests])
+        .clock(Paused::new())
+        .waiting(waiting)
+        .build()
+        .expect("the limits are right");
     let (vendor, start) = (vendor(quota), Instant::now());
     let outcomes = Arc::new(Mutex::new(Outcomes::default()));
     let calls: Vec<_> = arrivals

@@ -121,7 +121,11 @@ fn limiter(tenants: usize) -> Limiter {
     }
     let limit = format!("{CAPACITY}/minute burst 10").parse::<llm_ratelimit::Limit>().expect("a limit");
     let waiting = Waiting::at_most(10 * HOUR).max_calls(20_000);
-    Limiter::builder(plans.limit(limit).expect("a limit")).clock(Paused::new()).waiting(waiting).build().unwrap()
+    Limiter::builder(plans.limit(limit).expect("a limit"))
+        .clock(Paused::new())
+        .waiting(waiting)
+        .build()
+        .expect("the limits are right")
 }
 
 fn name(tenant: usize) -> String {
