@@ -7,6 +7,7 @@ use llm_core::{Error, Extra, Image, ImageSource, Message, Part, Reasoning, Role,
 use serde_json::Value;
 
 use super::error::unsupported;
+use crate::wire;
 
 /// Under this name a call's seals, which some vendors want back, stay among its further fields; and with sealed reasoning
 /// the adapter that it came through, which alone takes it back.
@@ -90,17 +91,13 @@ fn binary(image: &Image, here: &str) -> Result<Binary, Error> {
 }
 
 fn called(call: &ToolCall, here: &str) -> Result<GenaiCall, Error> {
-    let ToolCall { id, name, arguments, extra } = call;
+    let ToolCall { id, name, arguments: _, extra } = call;
     let seals = |value: &Value| serde_json::from_value::<Vec<String>>(value.clone()).ok();
     if let Some((name, _)) = extra.iter().find(|(name, _)| *name != SEALS) {
         return Err(unsupported(format!("{here}.{name}")));
     }
-    let fn_arguments = match arguments.is_empty() {
-        true => Value::Object(serde_json::Map::new()),
-        false => {
-            serde_json::from_str(arguments).map_err(|_| unsupported(format!("{here}.arguments that are no JSON")))?
-        }
-    };
+    let fn_arguments = serde_json::from_str(wire::arguments(call))
+        .map_err(|_| unsupported(format!("{here}.arguments that are no JSON")))?;
     Ok(GenaiCall {
         call_id: id.to_string(),
         fn_name: name.to_string(),

@@ -3,6 +3,7 @@
 //! [`Client`](crate::Client) puts one on a [transport](crate::transport). Each vendor's directory has its own:
 //! [`openai`](crate::openai) and its neighbours. You can bring another.
 
+mod arguments;
 mod call_id;
 mod duration;
 mod exact;
@@ -14,6 +15,7 @@ mod redact;
 mod retry;
 mod surcharge;
 
+pub(crate) use self::arguments::arguments;
 pub(crate) use self::call_id::call_id;
 pub use self::duration::duration;
 pub use self::format::{Chunks, Decoded, Outgoing, Wire};

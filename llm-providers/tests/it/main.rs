@@ -5,6 +5,7 @@
 mod anthropic;
 mod compat;
 mod conformance;
+mod empty_arguments;
 mod gemini;
 #[cfg(feature = "genai")]
 mod genai;

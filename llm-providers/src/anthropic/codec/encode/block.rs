@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, value::RawValue};
 
 use super::{super::Options, entry, image, no_shadow, unsupported};
-use crate::wire::{call_id, foreign};
+use crate::wire::{arguments, call_id, foreign};
 
 /// What this vendor's answers leave in parts.
 pub(super) const OWN: [&str; 3] = ["caller", "citations", "signature"];
@@ -189,8 +189,7 @@ fn plain(part: &Part) -> Option<&str> {
 
 /// The arguments exactly as they were written, digits and order of fields too.
 fn input(call: &ToolCall) -> Result<&RawValue, &'static str> {
-    let text = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
-    match serde_json::from_str::<&RawValue>(text) {
+    match serde_json::from_str::<&RawValue>(arguments(call)) {
         Ok(json) if json.get().starts_with('{') => Ok(json),
         _ => Err("are no JSON object"),
     }

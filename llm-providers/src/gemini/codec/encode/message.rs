@@ -9,7 +9,7 @@ use super::{
     result::answered,
     unsupported,
 };
-use crate::wire::foreign;
+use crate::wire::{arguments, foreign};
 
 /// What this vendor's answers leave in parts.
 pub(super) const OWN: [&str; 3] = ["functionCall", "thought", "thoughtSignature"];
@@ -160,10 +160,9 @@ fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
 /// A tool call of the conversation so far. Its further fields are those of its part; those of the call itself are in an
 /// object `functionCall` among them.
 fn called<'a>(call: &'a ToolCall, here: &str) -> Result<WirePart<'a>, Error> {
-    let ToolCall { id, name, arguments, extra } = call;
+    let ToolCall { id, name, arguments: _, extra } = call;
     // As the model wrote them, digits and order of fields too.
-    let text = if arguments.trim().is_empty() { "{}" } else { arguments };
-    let args = match serde_json::from_str::<&RawValue>(text) {
+    let args = match serde_json::from_str::<&RawValue>(arguments(call)) {
         Ok(args) if args.get().starts_with('{') => args,
         _ => return Err(Error::invalid(format!("{here}.arguments is not a JSON object, as gemini wants it"))),
     };

@@ -8,7 +8,7 @@ use super::{
     entry,
     thought::{Thinking, call_id},
 };
-use crate::wire::foreign::own;
+use crate::wire::{arguments, foreign::own};
 
 /// The content of a message: one text as itself, anything else as a list of parts.
 pub(super) struct Content<'a>(pub(super) Vec<&'a Part>, pub(super) &'a Dialect);
@@ -111,7 +111,7 @@ impl Serialize for Function<'_> {
         let Self { call, within, input } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("name", &call.name)?;
-        map.serialize_entry(input, &call.arguments)?;
+        map.serialize_entry(input, if is_custom(call) { &*call.arguments } else { arguments(call) })?;
         // What the vendor had there beside these.
         let further = call.extra.get(within).and_then(Value::as_object).into_iter().flatten();
         further.into_iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
