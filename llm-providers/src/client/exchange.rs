@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     deadline::Deadline,
-    transport::Transport,
+    transport::{Transport, with_cause},
     wire::{Decoded, Outgoing, Wire, clean, redact},
 };
 
@@ -198,7 +198,7 @@ fn add(known: &mut Vec<Arc<str>>, told: &[Arc<str>]) {
 fn adopt(error: BoxError) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => *error,
-        Err(foreign) => Error::new(ErrorKind::Transport, "the connection to the vendor failed")
+        Err(foreign) => Error::new(ErrorKind::Transport, with_cause("the connection to the vendor failed", &*foreign))
             .with_charge(Charge::Unknown)
             .with_source(foreign),
     }

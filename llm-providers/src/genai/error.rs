@@ -3,7 +3,7 @@ use http::{HeaderMap, StatusCode};
 use llm_core::{Charge, Clock, Error, ErrorKind, SystemClock, Usage};
 use serde_json::Value;
 
-use crate::{anthropic, gemini, openai};
+use crate::{anthropic, gemini, openai, transport::with_cause};
 
 /// What `genai` cannot express.
 pub(super) fn unsupported(what: impl std::fmt::Display) -> Error {
@@ -81,13 +81,13 @@ fn of_stream(error: Box<dyn std::error::Error + Send + Sync>, kind: AdapterKind)
 
 fn of_transport(error: &reqwest::Error) -> Error {
     let (kind, message, charge) = if error.is_connect() {
-        (ErrorKind::Transport, "no connection to the vendor", Charge::None)
+        (ErrorKind::Transport, with_cause("the vendor cannot be reached", error), Charge::None)
     } else if error.is_timeout() {
-        (ErrorKind::Timeout, "the vendor did not answer in time", Charge::Unknown)
+        (ErrorKind::Timeout, "the vendor did not answer in time".to_owned(), Charge::Unknown)
     } else if error.is_body() || error.is_decode() {
-        (ErrorKind::Incomplete, "the answer broke off", Charge::Unknown)
+        (ErrorKind::Incomplete, "the answer broke off".to_owned(), Charge::Unknown)
     } else {
-        (ErrorKind::Transport, "the connection to the vendor failed", Charge::Unknown)
+        (ErrorKind::Transport, with_cause("the connection to the vendor failed", error), Charge::Unknown)
     };
     Error::new(kind, message).with_charge(charge)
 }

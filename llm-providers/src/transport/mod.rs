@@ -1,5 +1,6 @@
 //! How requests reach a vendor.
 
+mod cause;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 
@@ -11,6 +12,7 @@ use http_body::Body;
 use llm_core::BoxError;
 use tower_service::Service;
 
+pub(crate) use self::cause::with_cause;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{Reqwest, ReqwestBody};
 

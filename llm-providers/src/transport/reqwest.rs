@@ -1,5 +1,4 @@
 use std::{
-    error::Error as _,
     fmt,
     future::Future,
     pin::Pin,
@@ -12,6 +11,8 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use llm_core::{Charge, Error, ErrorKind};
 use tower_service::Service;
+
+use super::cause::with_cause;
 
 /// HTTP by the crate `reqwest`, with connections kept for reuse: HTTP/1.1, and with the feature `http2` also HTTP/2
 /// where the server offers it.
@@ -245,25 +246,20 @@ impl fmt::Debug for ReqwestBody {
     }
 }
 
-/// Whether TLS failed for the certificate. Its error has no type here, only words.
-fn is_about_certificates(error: &reqwest::Error) -> bool {
-    std::iter::successors(error.source(), |&error| error.source())
-        .any(|error| error.to_string().contains("certificate"))
-}
-
 fn adopt(error: reqwest::Error) -> Error {
     // URLs may hold secrets: the base URL is the user's.
     let error = error.without_url();
     let (kind, charge, message) = if error.is_builder() {
-        (ErrorKind::InvalidRequest, Charge::None, "the HTTP request cannot be built")
+        (ErrorKind::InvalidRequest, Charge::None, "the HTTP request cannot be built".to_owned())
+    } else if error.is_connect() && error.is_timeout() {
+        let message = "the vendor cannot be reached: the connection took too long (see connect_timeout)";
+        (ErrorKind::Timeout, Charge::None, message.to_owned())
     } else if error.is_connect() {
-        let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Transport };
-        let untrusted = "the vendor's certificate is not trusted: see root_certificates";
-        (kind, Charge::None, if is_about_certificates(&error) { untrusted } else { "the vendor cannot be reached" })
+        (ErrorKind::Transport, Charge::None, with_cause("the vendor cannot be reached", &error))
     } else if error.is_timeout() {
-        (ErrorKind::Timeout, Charge::Unknown, "the vendor did not answer in time")
+        (ErrorKind::Timeout, Charge::Unknown, "the vendor did not answer in time".to_owned())
     } else {
-        (ErrorKind::Transport, Charge::Unknown, "the connection to the vendor failed")
+        (ErrorKind::Transport, Charge::Unknown, with_cause("the connection to the vendor failed", &error))
     };
     Error::new(kind, message).with_charge(charge).with_source(error)
 }

@@ -29,5 +29,6 @@ mod streaming;
 #[cfg(all(feature = "rustls", feature = "http2"))]
 mod tls;
 mod transport;
+mod unreachable;
 mod wishes;
 mod work;
