@@ -9,6 +9,8 @@ use std::{
 use llm_core::{Call, Charge, Error, ErrorKind};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
+use crate::runtime;
+
 /// When the answer is no longer wanted, if ever.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(Option<Instant>);
@@ -18,11 +20,12 @@ impl Deadline {
         Self(call.deadline.map(Instant::from_std))
     }
 
-    /// Refuses a call whose deadline has passed before it was sent.
+    /// Refuses a call whose deadline has passed before it was sent, or cannot be kept.
     pub(crate) fn check(self) -> Result<(), Error> {
         match self.0 {
             Some(at) if at <= Instant::now() => Err(passed().with_charge(Charge::None)),
-            _ => Ok(()),
+            Some(_) => runtime::require("a call with a deadline"),
+            None => Ok(()),
         }
     }
 

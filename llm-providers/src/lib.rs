@@ -93,6 +93,7 @@ pub mod ledger;
 pub mod openai;
 pub mod prices;
 pub mod retry;
+mod runtime;
 #[cfg(feature = "scripted")]
 pub mod scripted;
 mod telemetry;

@@ -53,7 +53,8 @@ pub(super) struct Config<W> {
 
 #[cfg(feature = "reqwest")]
 impl<W: Wire + Default> Client<W> {
-    /// A client of the vendor's own address with a key.
+    /// Makes a client of the vendor's own address with a key. It can be made anywhere, but its calls need a tokio runtime
+    /// and fail with [`ErrorKind::Other`](llm_core::ErrorKind::Other) outside of one.
     ///
     /// # Errors
     ///
@@ -63,7 +64,8 @@ impl<W: Wire + Default> Client<W> {
         Self::with_transport(key, Reqwest::new()?)
     }
 
-    /// A client without a key, for servers of one's own. Set its [`base_url`](Self::base_url).
+    /// Makes a client without a key, for servers of one's own. Set its [`base_url`](Self::base_url). As that of
+    /// [`new`](Self::new), its calls need a tokio runtime.
     ///
     /// # Errors
     ///

@@ -23,7 +23,7 @@ use super::{
     body::{EventBytes, Limits},
     exchange::Head,
 };
-use crate::{telemetry::CallSpan, wire::Chunks};
+use crate::{runtime, telemetry::CallSpan, wire::Chunks};
 
 /// How long to wait for the body's end after the vendor's own end (`[DONE]`, `message_stop`), so that the connection can be used again.
 const LINGER: Duration = Duration::from_millis(100);
@@ -46,8 +46,8 @@ pub(super) struct Events<C> {
 
 enum Source {
     Open(ServerEvents),
-    /// The vendor's own end came, and the body's end has not yet.
-    Lingering(ServerEvents, Pin<Box<Sleep>>),
+    /// The vendor's own end came, and the body's end has not yet. Without a runtime nothing waits for that.
+    Lingering(ServerEvents, Option<Pin<Box<Sleep>>>),
     Ended,
 }
 
@@ -181,7 +181,9 @@ impl<C: Chunks> Events<C> {
                         return Poll::Ready(self.finish());
                     }
                 }
-                ready!(limit.as_mut().poll(cx));
+                if let Some(limit) = limit {
+                    ready!(limit.as_mut().poll(cx));
+                }
                 Poll::Ready(self.finish())
             }
         }
@@ -189,7 +191,7 @@ impl<C: Chunks> Events<C> {
 
     fn linger(&mut self) {
         if let Source::Open(events) = std::mem::replace(&mut self.source, Source::Ended) {
-            self.source = Source::Lingering(events, Box::pin(sleep(LINGER)));
+            self.source = Source::Lingering(events, runtime::is_running().then(|| Box::pin(sleep(LINGER))));
         }
     }
 }

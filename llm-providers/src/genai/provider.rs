@@ -17,7 +17,7 @@ use super::{
     request,
     stream::Pieces,
 };
-use crate::{deadline::Deadline, telemetry::CallSpan};
+use crate::{deadline::Deadline, runtime, telemetry::CallSpan};
 
 /// A `genai::Client` as a [`Provider`].
 ///
@@ -127,6 +127,7 @@ impl Genai {
     /// What every call begins with.
     async fn begin<T>(&self, call: &Call<T>, model: &str) -> Result<(ServiceTarget, Deadline, Receipt), Error> {
         let deadline = Deadline::of(call);
+        runtime::require("genai's client")?;
         deadline.check()?;
         let target = self.target(model).await?;
         let mut facts = Facts::default();

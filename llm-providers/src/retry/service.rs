@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use tower_service::Service;
 
 use super::{RetryLayer, budget::Taken};
+use crate::runtime;
 
 /// Asks again after failures that may pass. See the [module](super) for when and how.
 ///
@@ -69,6 +70,10 @@ impl RetryLayer {
     /// How long to wait before the next attempt; `None` if there is none.
     fn wait<T: Operation>(&self, call: &Call<T>, error: &Error, attempt: u32) -> Option<(Duration, Taken)> {
         let free = self.pay_twice || error.charge() == Charge::None;
+        // Nothing can wait outside a runtime.
+        if !runtime::is_running() {
+            return None;
+        }
         if !(error.is_retryable() && free && call.body.repeatable() && attempt < self.attempts.get()) {
             return None;
         }

@@ -13,6 +13,7 @@ use llm_core::{Charge, Error, ErrorKind};
 use tower_service::Service;
 
 use super::cause::with_cause;
+use crate::runtime;
 
 /// HTTP by the crate `reqwest`, with connections kept for reuse: HTTP/1.1, and with the feature `http2` also HTTP/2
 /// where the server offers it.
@@ -28,6 +29,9 @@ use super::cause::with_cause;
 /// Idle connections are kept for 90 s, any number of them.
 ///
 /// Always ready; clones share their connections. Each setter makes new ones, so set all before the first call.
+///
+/// Its calls need a tokio runtime with its drivers enabled (`#[tokio::main]`, `Builder::enable_all`). Outside of a runtime
+/// they fail with [`ErrorKind::Other`].
 #[derive(Clone, Debug)]
 pub struct Reqwest {
     settings: Settings,
@@ -49,7 +53,7 @@ struct Settings {
 }
 
 impl Reqwest {
-    /// A transport with the default time-outs.
+    /// Makes a transport with the default time-outs. It can be made anywhere, but its calls need a tokio runtime.
     ///
     /// # Errors
     ///
@@ -213,6 +217,7 @@ impl Service<Request<Bytes>> for Reqwest {
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let client = self.client.clone();
         Box::pin(async move {
+            runtime::require("the HTTP client")?;
             let request = request.try_into().map_err(adopt)?;
             let answer = client.execute(request).await.map_err(adopt)?;
             Ok(Response::<reqwest::Body>::from(answer).map(|body| ReqwestBody(Box::pin(body))))

@@ -19,6 +19,7 @@ mod openai_property;
 mod openai_requests;
 mod openai_stream;
 mod openai_vendor;
+mod outside_tokio;
 mod prices;
 mod recordings;
 mod retry;

@@ -1,0 +1,18 @@
+//! The tokio runtime that timers and sockets need; without one they panic.
+
+use llm_core::{Error, ErrorKind};
+use tokio::runtime::Handle;
+
+/// Whether the caller is within a tokio runtime.
+pub(crate) fn is_running() -> bool {
+    Handle::try_current().is_ok()
+}
+
+/// Refuses what would panic outside a tokio runtime.
+pub(crate) fn require(what: &str) -> Result<(), Error> {
+    if is_running() {
+        return Ok(());
+    }
+    let message = format!("{what} needs a tokio runtime: call it within one, such as that of #[tokio::main]");
+    Err(Error::new(ErrorKind::Other, message))
+}
