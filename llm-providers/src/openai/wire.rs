@@ -101,8 +101,8 @@ impl Wire for OpenAiWire {
         classify(status, headers, body, now, key)
     }
 
-    fn limits(&self, headers: &HeaderMap, model: &Arc<str>, _: SystemTime) -> Option<VendorLimits> {
-        vendor_limits(headers, model)
+    fn limits(&self, headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
+        vendor_limits(headers, model, now)
     }
 
     fn request_id<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {

@@ -5,22 +5,19 @@
 
 mod arguments;
 mod call_id;
-mod duration;
 mod exact;
 pub(crate) mod fields;
 pub(crate) mod foreign;
 mod format;
 mod model;
 mod redact;
-mod retry;
 mod surcharge;
+pub(crate) mod wait;
 
 pub(crate) use self::arguments::arguments;
 pub(crate) use self::call_id::call_id;
-pub use self::duration::duration;
 pub use self::format::{Chunks, Decoded, Outgoing, Wire};
 pub use self::model::Model;
 pub(crate) use self::redact::{clean, redact};
-pub use self::retry::retry_after;
-pub(crate) use self::retry::should_retry;
 pub(crate) use self::surcharge::Settings;
+pub use self::wait::{duration, retry_after, time_until};

@@ -37,4 +37,4 @@ pub(super) use self::error::request_id;
 pub use self::headers::vendor_limits;
 pub use self::stream::ChunkDecoder;
 use crate::wire::fields;
-pub use crate::wire::{Decoded, duration, retry_after};
+pub use crate::wire::{Decoded, duration, retry_after, time_until};

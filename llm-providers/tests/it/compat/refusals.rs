@@ -132,7 +132,7 @@ fn limits_of_every_server_are_read() {
     };
     let groq = headers(&[("x-ratelimit-limit-requests", "14400"), ("x-ratelimit-reset-requests", "6s")]);
     let azure = headers(&[("x-ratelimit-limit-requests", "2500"), ("x-ratelimit-reset-requests", "60")]);
-    let reset = |headers| vendor_limits(&headers, &"m".into()).unwrap().requests.unwrap().reset;
+    let reset = |headers| vendor_limits(&headers, &"m".into(), UNIX_EPOCH).unwrap().requests.unwrap().reset;
     assert_eq!((reset(groq), reset(azure)), (Some(Duration::from_secs(6)), Some(Duration::from_secs(60))));
 }
 

@@ -9,7 +9,7 @@ use llm_core::{Charge, Error, ErrorKind};
 use serde_json::Value;
 
 use self::kind::{Meaning, Told};
-use crate::wire::{clean, redact, retry_after, should_retry};
+use crate::wire::{clean, redact, retry_after, wait::should_retry};
 
 /// Makes an error of an HTTP answer that is none: its kind, code, scope of the limit, waiting time, request id, charge.
 ///

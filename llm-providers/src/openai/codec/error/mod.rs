@@ -10,7 +10,7 @@ use llm_core::{Charge, Error, ErrorKind};
 use serde_json::Value;
 
 use self::{kind::Meaning, told::Told};
-use crate::wire::{clean, duration, redact, retry_after, should_retry};
+use crate::wire::{clean, duration, redact, retry_after, wait::should_retry};
 
 /// Makes an error of an HTTP answer that is none: its kind, code, scope of the limit, waiting time, request id, charge.
 ///

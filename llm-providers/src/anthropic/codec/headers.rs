@@ -1,16 +1,11 @@
 //! What response headers tell about limits.
 
-mod instant;
-
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use http::HeaderMap;
 use llm_core::{VendorLimit, VendorLimits};
 
-use self::instant::instant;
+use crate::wire::time_until;
 
 /// Service classes that have limits of their own.
 const CLASSES: [&str; 2] = ["fast", "priority"];
@@ -44,13 +39,13 @@ fn read(headers: &HeaderMap, of: &str, now: SystemTime) -> VendorLimits {
 fn limit(headers: &HeaderMap, of: &str, what: &str, now: SystemTime) -> Option<VendorLimit> {
     let text = |part: &str| headers.get(format!("anthropic-{of}-{what}-{part}"))?.to_str().ok().map(str::trim);
     let number = |part| text(part).and_then(|text| text.parse().ok());
-    let reset = text("reset").and_then(instant).map(|at| at.duration_since(now).unwrap_or(Duration::ZERO));
+    let reset = text("reset").and_then(|text| time_until(text, now));
     VendorLimit::new(number("limit"), number("remaining"), reset)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 

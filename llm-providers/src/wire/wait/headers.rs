@@ -2,31 +2,33 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, header::RETRY_AFTER};
 
-use super::duration;
+use super::{duration, time_until};
 
-/// How long the vendor asks to wait: `retry-after-ms`, else `retry-after` as seconds or as an HTTP date after `now`.
+/// Returns how long the vendor asks the caller to wait: `retry-after-ms`, else `retry-after` as seconds, as a timestamp or
+/// as an HTTP date after `now`.
 ///
-/// Zero, or a date that is not in the future, counts as not told, as in the official clients: Azure sends
+/// Zero, or a time that is not in the future, counts as not stated, as in the official clients: Azure sends
 /// `retry-after-ms: 0` beside `retry-after: 1`.
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let positive = |wait: &Duration| !wait.is_zero();
-    let millis = || Some(bare(text("retry-after-ms")?)? / 1_000);
-    let seconds = || {
-        let text = text(RETRY_AFTER.as_str())?;
-        bare(text).or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(now).ok())
-    };
+    let millis = || milliseconds(text("retry-after-ms")?, now);
+    let seconds = || time_until(text(RETRY_AFTER.as_str())?, now);
     millis().filter(positive).or_else(|| seconds().filter(positive))
+}
+
+/// Reads milliseconds without a unit, unless they are a timestamp.
+fn milliseconds(text: &str, now: SystemTime) -> Option<Duration> {
+    let number = duration(text).filter(|_| text.ends_with(|c: char| c.is_ascii_digit() || c == '.'))?;
+    match number.as_secs() {
+        0..1_000_000_000 => Some(number / 1_000),
+        _ => time_until(text, now),
+    }
 }
 
 /// Whether the vendor says to try again, or not to.
 pub(crate) fn should_retry(headers: &HeaderMap) -> Option<bool> {
     headers.get("x-should-retry")?.to_str().ok()?.trim().parse().ok()
-}
-
-/// A number without a unit.
-fn bare(text: &str) -> Option<Duration> {
-    text.ends_with(|c: char| c.is_ascii_digit() || c == '.').then(|| duration(text)).flatten()
 }
 
 #[cfg(test)]
@@ -58,9 +60,24 @@ mod tests {
 
     #[test]
     fn the_past_and_nonsense_tell_nothing() {
-        for text in ["0", "-3", "soon", "NaN", "5s", "Sun, 06 Nov 1994 08:49:06 GMT", "99999999999999999999999"] {
+        for text in ["0", "-3", "soon", "NaN", "5 s", "Sun, 06 Nov 1994 08:49:06 GMT", "99999999999999999999999"] {
             assert_eq!(told(&[("retry-after", text)]), None, "{text}");
         }
         assert_eq!(told(&[]), None);
+    }
+
+    #[test]
+    fn retry_after_reads_timestamps() {
+        for text in ["784111777", "784111777000"] {
+            // Below 10⁹ seconds it is a duration, whatever it may have meant.
+            assert!(told(&[("retry-after", text)]).is_none_or(|wait| wait < Duration::from_secs(1_000_000_000)));
+        }
+        let now = UNIX_EPOCH + Duration::from_secs(1_787_150_055);
+        for name in ["retry-after", "retry-after-ms"] {
+            for text in ["1787150099", "1787150099000"] {
+                let headers = HeaderMap::from_iter([(name.parse().unwrap(), text.parse().unwrap())]);
+                assert_eq!(retry_after(&headers, now), Some(Duration::from_secs(44)), "{name}: {text}");
+            }
+        }
     }
 }

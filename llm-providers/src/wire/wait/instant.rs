@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// An instant after 1970 as RFC 3339 writes it: `2026-08-19T14:34:15Z`, with a fraction or an offset if need be.
+/// Reads an instant after 1970 as RFC 3339 writes it: `2026-08-19T14:34:15Z`, with a fraction or an offset if need be.
 pub(super) fn instant(text: &str) -> Option<SystemTime> {
     let (date, time) = text.split_once(['T', 't', ' '])?;
     let at = time.find(['Z', 'z', '+', '-'])?;

@@ -4,7 +4,8 @@ const NANOS: u128 = 1_000_000_000;
 
 /// A duration as vendors write it: as Go does (`6m0s`, `4ms`, `1h2m3.5s`), or as bare seconds (`60`, `1.5`).
 ///
-/// `None` if it is neither, negative, or beyond 64 bits of seconds. Digits below a nanosecond are cut off.
+/// `None` if it is neither, negative, or beyond 64 bits of seconds. Digits below a nanosecond are cut off. A bare number
+/// may be a timestamp: [`time_until`](super::time_until) tells them apart.
 pub fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     let mut rest = text;
@@ -35,18 +36,19 @@ pub fn duration(text: &str) -> Option<Duration> {
 }
 
 /// A decimal number: a whole part, and nano-parts of the next unit.
-struct Decimal {
+pub(super) struct Decimal {
     whole: u128,
     nanos: u128,
 }
 
 impl Decimal {
-    fn times(&self, unit: u128) -> Option<u128> {
+    pub(super) fn times(&self, unit: u128) -> Option<u128> {
         self.whole.checked_mul(unit)?.checked_add(self.nanos * unit / NANOS)
     }
 }
 
-fn number(text: &str) -> Option<(Decimal, &str)> {
+/// Reads the decimal number at the beginning of `text`, and returns what follows.
+pub(super) fn number(text: &str) -> Option<(Decimal, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (whole, rest) = text.split_at(end);
     let (fraction, rest) = match rest.strip_prefix('.') {
