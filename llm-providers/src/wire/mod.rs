@@ -5,6 +5,7 @@
 
 mod arguments;
 mod call_id;
+pub(crate) mod error;
 mod exact;
 pub(crate) mod fields;
 pub(crate) mod foreign;

@@ -5,7 +5,9 @@
 mod anthropic;
 mod compat;
 mod conformance;
+mod context_too_long;
 mod empty_arguments;
+mod error_in_success;
 mod gemini;
 #[cfg(feature = "genai")]
 mod genai;
@@ -31,5 +33,6 @@ mod streaming;
 mod tls;
 mod transport;
 mod unreachable;
+mod waiting_times;
 mod wishes;
 mod work;

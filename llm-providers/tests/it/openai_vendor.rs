@@ -143,7 +143,8 @@ fn a_refusal_for_limits_says_when_to_come_back_in_every_form() {
             (RetryForm::HttpDate, Some(2_000)),
             (RetryForm::Millis, Some(1_500)),
             (RetryForm::Both, Some(1_500)),
-            (RetryForm::Silent, None),
+            // The reset of the limit of which nothing remains.
+            (RetryForm::Silent, Some(1_500)),
         ] {
             let wall = std::time::UNIX_EPOCH + Duration::from_secs(784_111_776);
             let vendor = Vendor::builder().wall_clock(move || wall).build();

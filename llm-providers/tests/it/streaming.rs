@@ -124,7 +124,7 @@ pub(crate) async fn play(canned: Canned) -> Result<Read, Error> {
 }
 
 /// Asks a client for a stream and reads it; an error at the head is the result's.
-pub(crate) async fn play_to(client: &impl Provider) -> Result<Read, Error> {
+pub(crate) async fn play_to(client: &(impl Provider + ?Sized)) -> Result<Read, Error> {
     let reply = client.chat_stream(question()).await?;
     Ok(read(reply.output, reply.receipt).await)
 }

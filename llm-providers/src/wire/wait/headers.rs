@@ -1,8 +1,11 @@
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderName, header::RETRY_AFTER};
 
 use super::{duration, time_until};
+
+/// Parts of the names of headers about limits.
+pub(super) const LIMITS: [&str; 2] = ["ratelimit-", "rate-limit-"];
 
 /// Returns how long the vendor asks the caller to wait: `retry-after-ms`, else `retry-after` as seconds, as a timestamp or
 /// as an HTTP date after `now`.
@@ -18,12 +21,35 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 }
 
 /// Reads milliseconds without a unit, unless they are a timestamp.
-fn milliseconds(text: &str, now: SystemTime) -> Option<Duration> {
+pub(super) fn milliseconds(text: &str, now: SystemTime) -> Option<Duration> {
     let number = duration(text).filter(|_| text.ends_with(|c: char| c.is_ascii_digit() || c == '.'))?;
     match number.as_secs() {
         0..1_000_000_000 => Some(number / 1_000),
         _ => time_until(text, now),
     }
+}
+
+/// Returns when the limits that the headers call used up are free again.
+pub(super) fn used_up_reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    longest_used_up(headers.keys().map(HeaderName::as_str), |name| headers.get(name)?.to_str().ok(), now)
+}
+
+/// Returns the longest of the resets of limits that are used up: `x-ratelimit-reset-tokens` counts if
+/// `x-ratelimit-remaining-tokens` is 0, and `x-ratelimit-reset` also if nothing says how much remains.
+pub(super) fn longest_used_up<'a, 'v>(
+    names: impl Iterator<Item = &'a str>,
+    value: impl Fn(&str) -> Option<&'v str>,
+    now: SystemTime,
+) -> Option<Duration> {
+    let resets = names.filter(|name| LIMITS.iter().any(|of| name.contains(of)) && name.contains("reset"));
+    let resets = resets.filter_map(|name| {
+        let used_up = match value(&name.replace("reset", "remaining")) {
+            Some(remaining) => duration(remaining).is_some_and(|remaining| remaining.is_zero()),
+            None => name.ends_with("limit-reset"),
+        };
+        used_up.then(|| time_until(value(name)?, now)).flatten()
+    });
+    resets.max().filter(|wait| !wait.is_zero())
 }
 
 /// Whether the vendor says to try again, or not to.

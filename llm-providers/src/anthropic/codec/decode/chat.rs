@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{super::error::classify_inner, Told, read_block};
 use crate::wire::{
     Decoded,
+    error::ErrorBody,
     fields::{Fields, charged, malformed, object_with, served, take_list, take_object, take_text},
 };
 
@@ -42,10 +43,8 @@ pub(in super::super) fn settle(fields: &mut Fields) -> (Option<FinishReason>, Ex
 
 fn decode(body: &[u8], mut told: Told) -> Result<Decoded<ChatResponse>, Error> {
     let mut fields = object_with(body, &["content"], "input")?;
-    if fields.get("content").is_none_or(Value::is_null)
-        && let Some(error) = fields.get("error").filter(|error| !error.is_null())
-    {
-        return Err(classify_inner(error, false));
+    if let Some(error) = ErrorBody::in_response(&fields, "content") {
+        return Err(classify_inner(&error, false));
     }
     if let Some(mut usage) = take_object(&mut fields, "usage") {
         told.read(&usage);

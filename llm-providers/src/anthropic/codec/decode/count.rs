@@ -2,7 +2,10 @@ use llm_core::{Charge, Error};
 use serde_json::Value;
 
 use super::super::error::classify_inner;
-use crate::wire::fields::{malformed, object};
+use crate::wire::{
+    error::ErrorBody,
+    fields::{malformed, object},
+};
 
 /// Reads how many input tokens were counted. Counting is free.
 ///
@@ -11,10 +14,10 @@ use crate::wire::fields::{malformed, object};
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it does not say; if it holds an `error` instead, that.
 pub fn decode_count(body: &[u8]) -> Result<u64, Error> {
     let fields = object(body).map_err(free)?;
-    match (fields.get("input_tokens").and_then(Value::as_u64), fields.get("error")) {
+    match (fields.get("input_tokens").and_then(Value::as_u64), ErrorBody::in_response(&fields, "input_tokens")) {
         (Some(tokens), _) => Ok(tokens),
-        (None, Some(error)) if !error.is_null() => Err(free(classify_inner(error, false))),
-        _ => Err(free(malformed("the count has no input_tokens"))),
+        (None, Some(error)) => Err(free(classify_inner(&error, false))),
+        (None, None) => Err(free(malformed("the count has no input_tokens"))),
     }
 }
 

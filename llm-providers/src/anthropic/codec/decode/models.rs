@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::super::error::classify_inner;
 use crate::wire::{
     Model,
+    error::ErrorBody,
     fields::{Fields, malformed, object, take_list, take_text},
 };
 
@@ -21,8 +22,8 @@ pub fn decode_models(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error>
 fn page(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
     let mut fields = object(body)?;
     let Some(list) = take_list(&mut fields, "data") else {
-        return Err(match fields.get("error").filter(|error| !error.is_null()) {
-            Some(error) => classify_inner(error, false),
+        return Err(match ErrorBody::in_response(&fields, "data") {
+            Some(error) => classify_inner(&error, false),
             None => malformed("the list of models has no data"),
         });
     };

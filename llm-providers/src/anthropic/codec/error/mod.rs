@@ -5,17 +5,19 @@ mod kind;
 use std::time::SystemTime;
 
 use http::{HeaderMap, StatusCode};
-use llm_core::{Charge, Error, ErrorKind};
-use serde_json::Value;
+use llm_core::{Charge, Error};
 
-use self::kind::{Meaning, Told};
-use crate::wire::{clean, redact, retry_after, wait::should_retry};
+use self::kind::{inner_meaning, meaning};
+use crate::wire::{
+    error::{ErrorBody, build, may_pass, with_should_retry},
+    wait::{NO_CLOCK, body_wait, should_retry, stated_wait},
+};
 
 /// Makes an error of an HTTP answer that is none: its kind, code, scope of the limit, waiting time, request id, charge.
 ///
 /// | answer | kind | scope |
 /// |---|---|---|
-/// | 400 "prompt is too long" and its like | `ContextTooLong` | |
+/// | "prompt is too long" and its like, also with 500 | `ContextTooLong` | |
 /// | 400 "blocked by content filtering policy" | `ContentFiltered` | |
 /// | 400 of a spending limit or an empty balance, 402, 429 `…_spend_limit_reached` | `QuotaExhausted` | group, money |
 /// | 429 `ramp_limit_exceeded` | `RateLimited` | group, minute |
@@ -27,63 +29,41 @@ use crate::wire::{clean, redact, retry_after, wait::should_retry};
 /// | any other 4xx, such as 413 | `InvalidRequest` | |
 ///
 /// Rate limits hold for a model and all keys of an organisation. The code is `error.details.error_code`, otherwise the
-/// error's type. `x-should-retry` says whether to try again, but for money, which waiting does not bring. An answer below
-/// 500, a 503 or a 529 is a refusal and costs nothing; of any other it is not known. `Retry-After` counts with 429 and
-/// from 500 on, for this vendor sends it with others too. The message is the vendor's, at most 1,000 characters,
+/// error's type. `x-should-retry` says whether to try again, but for money and a prompt that is too long, which no waiting
+/// cures. An answer below 500, a 503 or a 529 is a refusal and costs nothing; of any other it is not known. A waiting time
+/// counts with 429 and from 500 on, for this vendor sends `Retry-After` with others too; without that header it is the one
+/// in the body, else the reset of a limit of which nothing remains. The message is the vendor's, at most 1,000 characters,
 /// without `key` and whatever looks like a key.
 pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime, key: Option<&str>) -> Error {
-    let told = Told::read(body);
+    let body = ErrorBody::read(body);
     let code = status.as_u16();
-    let meaning = Meaning::of(code, &told);
+    let meaning = meaning(code, &body);
     let refused = code < 500 || matches!(code, 503 | 529);
     let charge = if refused { Charge::None } else { Charge::Unknown };
-    let mut error = build(&told, meaning, Some(status), key).with_status(code).with_charge(charge);
-    if (code == 429 || code >= 500)
-        && let Some(wait) = retry_after(headers, now)
-    {
+    let mut error = build(&body, meaning, Some(status), key).with_status(code).with_charge(charge);
+    let waits = code == 429 || (code >= 500 && may_pass(meaning.kind));
+    if let Some(wait) = stated_wait(headers, &body, now).filter(|_| waits) {
         error = error.with_retry_after(wait);
     }
-    if let Some(again) = should_retry(headers).filter(|_| error.kind() != ErrorKind::QuotaExhausted) {
-        error = error.with_retryable(again);
-    }
-    match request_id(headers).or(told.request_id.as_deref()) {
+    let error = with_should_retry(error, should_retry(headers));
+    match request_id(headers).or(body.request_id.as_deref()) {
         Some(id) => error.with_request_id(id),
         None => error,
     }
 }
 
-/// Makes an error of an `error` object inside an answer with status 200. `begun` says whether the answer had begun.
-pub(super) fn classify_inner(error: &Value, begun: bool) -> Error {
-    let told = Told::of_error(error);
-    let meaning = Meaning::of(told.status(), &told);
-    use ErrorKind::{ContentFiltered, Server, Timeout};
-    let refused = !matches!(meaning.kind, ContentFiltered | Server | Timeout);
-    let charge = if refused && !begun { Charge::None } else { Charge::Unknown };
-    build(&told, meaning, None, None).with_charge(charge)
+/// Makes an error of one inside a successful response. `begun` says whether the answer had begun.
+pub(super) fn classify_inner(body: &ErrorBody, begun: bool) -> Error {
+    let meaning = inner_meaning(body);
+    let charge = if meaning.is_refusal() && !begun { Charge::None } else { Charge::Unknown };
+    let error = build(body, meaning, None, None).with_charge(charge);
+    match body_wait(body, NO_CLOCK).filter(|_| may_pass(meaning.kind)) {
+        Some(wait) => error.with_retry_after(wait),
+        None => error,
+    }
 }
 
 /// The vendor's id of a request.
 pub fn request_id(headers: &HeaderMap) -> Option<&str> {
     headers.get("request-id")?.to_str().ok().filter(|id| kind::is_id(id))
-}
-
-fn build(told: &Told, meaning: Meaning, status: Option<StatusCode>, key: Option<&str>) -> Error {
-    let message = match (&told.message, status) {
-        (Some(message), Some(_)) if !message.trim().is_empty() => redact(message.trim(), key),
-        // Inside an answer; the client, who knows the key, goes over it again.
-        (Some(message), None) if !message.trim().is_empty() => clean(message.trim(), key),
-        (_, Some(status)) if status.is_redirection() => {
-            format!("the address redirects elsewhere (status {}): set the base URL to where it leads", status.as_u16())
-        }
-        (_, Some(status)) => format!("the vendor answered with status {} and no message", status.as_u16()),
-        (_, None) => "the answer holds an error without a message".to_owned(),
-    };
-    let mut error = Error::new(meaning.kind, message);
-    if let Some(code) = told.code.as_deref().or(told.kind.as_deref()) {
-        error = error.with_code(redact(code, key));
-    }
-    match meaning.scope {
-        Some(scope) => error.with_scope(scope),
-        None => error,
-    }
 }

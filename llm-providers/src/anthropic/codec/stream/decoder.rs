@@ -9,7 +9,10 @@ use super::{
     },
     block::{CHOICE, Kind, OpenBlock},
 };
-use crate::wire::fields::{Fields, malformed, object_with, take_index, take_list, take_object, take_text};
+use crate::wire::{
+    error::ErrorBody,
+    fields::{Fields, malformed, object_with, take_index, take_list, take_object, take_text},
+};
 
 /// Turns the data of a stream's events into pieces of the answer, one event at a time.
 ///
@@ -115,8 +118,9 @@ impl EventDecoder {
                 self.stop(events);
                 Ok(())
             }
-            _ => match fields.get("error").filter(|error| !error.is_null()) {
-                Some(error) => Err(classify_inner(error, self.started)),
+            "error" => Err(classify_inner(&ErrorBody::of(&serde_json::Value::Object(fields)), self.started)),
+            _ => match ErrorBody::in_event(&fields) {
+                Some(error) => Err(classify_inner(&error, self.started)),
                 None => Ok(()),
             },
         }

@@ -11,7 +11,7 @@ use super::{
     },
     Told, array, finish_reason, keep_word, read_part, searches,
 };
-use crate::wire::Decoded;
+use crate::wire::{Decoded, error::ErrorBody};
 
 /// What the answer of a candidate rests on, the searches for it among that.
 pub(in super::super) const GROUNDS: &str = "groundingMetadata";
@@ -35,8 +35,8 @@ pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
         return array::decode(body);
     }
     let mut fields = object_with(body, &["functionCall"], "args")?;
-    if let Some(error) = fields.get("error").filter(|error| !error.is_null()) {
-        return Err(classify_inner(error, false));
+    if let Some(error) = ErrorBody::in_event(&fields).or_else(|| ErrorBody::in_response(&fields, "candidates")) {
+        return Err(classify_inner(&error, false));
     }
     let mut told = Told::default();
     told.take(&mut fields);

@@ -10,7 +10,7 @@ use super::{
     },
     Told,
 };
-use crate::wire::Decoded;
+use crate::wire::{Decoded, error::ErrorBody};
 
 /// Reads the answer to `batchEmbedContents` with this many inputs, in their order; also that to `embedContent`.
 ///
@@ -22,8 +22,8 @@ use crate::wire::Decoded;
 /// charge is known if it says its usage. If it holds an `error` instead, that.
 pub fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
     let mut fields = object(body)?;
-    if let Some(error) = fields.get("error").filter(|error| !error.is_null()) {
-        return Err(classify_inner(error, false));
+    if let Some(error) = ErrorBody::in_event(&fields).or_else(|| ErrorBody::in_response(&fields, "embeddings")) {
+        return Err(classify_inner(&error, false));
     }
     let mut told = Told::default();
     told.take(&mut fields);

@@ -5,7 +5,7 @@ use super::super::{
     error::classify_inner,
     fields::{Fields, malformed, object, take_list, take_text},
 };
-use crate::wire::Model;
+use crate::wire::{Model, error::ErrorBody};
 
 /// Reads the answer to `countTokens`.
 ///
@@ -14,7 +14,7 @@ use crate::wire::Model;
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if there is no number in it. If it holds an `error` instead,
 /// that.
 pub fn decode_count(body: &[u8]) -> Result<u64, Error> {
-    let fields = read(body)?;
+    let fields = read(body, "totalTokens")?;
     let count = fields.get("totalTokens").and_then(whole);
     count.ok_or_else(|| malformed("the answer does not say how many tokens there are"))
 }
@@ -25,17 +25,17 @@ pub fn decode_count(body: &[u8]) -> Result<u64, Error> {
 ///
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if a model has no name. If it holds an `error` instead, that.
 pub fn decode_models(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
-    let mut fields = read(body)?;
+    let mut fields = read(body, "models")?;
     let next = take_text(&mut fields, "nextPageToken").filter(|next| !next.is_empty());
     // An empty list is left out.
     let models = take_list(&mut fields, "models").unwrap_or_default();
     Ok((models.into_iter().map(model).collect::<Result<_, _>>()?, next))
 }
 
-fn read(body: &[u8]) -> Result<Fields, Error> {
+fn read(body: &[u8], content: &str) -> Result<Fields, Error> {
     let fields = object(body)?;
-    match fields.get("error").filter(|error| !error.is_null()) {
-        Some(error) => Err(classify_inner(error, false)),
+    match ErrorBody::in_event(&fields).or_else(|| ErrorBody::in_response(&fields, content)) {
+        Some(error) => Err(classify_inner(&error, false)),
         None => Ok(fields),
     }
 }

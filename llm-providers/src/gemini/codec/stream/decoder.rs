@@ -12,6 +12,7 @@ use super::{
     candidate::OpenCandidate,
     further::Further,
 };
+use crate::wire::error::ErrorBody;
 
 /// A field whose text is kept, and the object that it stands in.
 const ARGS: &str = "args";
@@ -96,8 +97,8 @@ impl ChunkDecoder {
     }
 
     fn chunk(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
-        if let Some(error) = fields.get("error").filter(|error| !error.is_null()) {
-            return Err(classify_inner(error, !self.candidates.is_empty()));
+        if let Some(error) = ErrorBody::in_event(&fields) {
+            return Err(classify_inner(&error, !self.candidates.is_empty()));
         }
         self.told.take(&mut fields);
         if let Some(error) = blocked(&fields) {

@@ -12,6 +12,7 @@ use super::{
     Decoded, split_content, take_details, take_usage,
     tool::take_tool_calls,
 };
+use crate::wire::error::ErrorBody;
 
 /// Reads the answer to a chat completion.
 ///
@@ -30,10 +31,8 @@ pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
 /// Reads the answer of a server that differs from OpenAI.
 pub(in crate::openai) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatResponse>, Error> {
     let mut fields = object_with(body, &["function"], "arguments")?;
-    if fields.get("choices").is_none_or(serde_json::Value::is_null)
-        && let Some(error) = fields.get("error").filter(|error| !error.is_null())
-    {
-        return Err(classify_inner(error, false));
+    if let Some(error) = ErrorBody::in_response(&fields, "choices") {
+        return Err(classify_inner(&error, false));
     }
     let usage = take_usage(&mut fields, dialect);
     let service_tier: Option<Arc<str>> = service_tier(|name| fields.get(name)).map(Arc::from);
@@ -88,7 +87,7 @@ fn choice(value: Value, at: u32) -> Result<Choice, Error> {
     let Value::Object(mut fields) = value else { return Err(malformed("a choice of the answer is not an object")) };
     // Some routers tell of a failure in the choice.
     if let Some(error) = fields.get("error").filter(|error| error.is_object()) {
-        return Err(classify_inner(error, false));
+        return Err(classify_inner(&ErrorBody::of(error), false));
     }
     let reason = take_text(&mut fields, "finish_reason");
     reason.as_deref().map_or(Ok(()), check_finish)?;

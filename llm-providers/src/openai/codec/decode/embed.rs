@@ -12,6 +12,7 @@ use super::{
     },
     Decoded, service_tier, take_usage,
 };
+use crate::wire::error::ErrorBody;
 
 /// Reads the answer to an embeddings request with this many inputs: one vector for each, in the order of the inputs,
 /// whatever order they came in. Vectors may be lists of numbers or base64 of little-endian 32-bit floats.
@@ -27,10 +28,8 @@ pub fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embedding
 /// Reads the answer of a server that differs from OpenAI.
 pub(in crate::openai) fn vectors(body: &[u8], inputs: usize, dialect: &Dialect) -> Result<Decoded<Embeddings>, Error> {
     let mut fields = object(body)?;
-    if fields.get("data").is_none_or(Value::is_null)
-        && let Some(error) = fields.get("error").filter(|error| !error.is_null())
-    {
-        return Err(classify_inner(error, false));
+    if let Some(error) = ErrorBody::in_response(&fields, "data") {
+        return Err(classify_inner(&error, false));
     }
     let usage = take_usage(&mut fields, dialect);
     let service_tier: Option<Arc<str>> = service_tier(|name| fields.get(name)).map(Arc::from);

@@ -5,15 +5,13 @@ use super::super::{
     error::classify_inner,
     fields::{malformed, object, take_list, take_text},
 };
-use crate::wire::Model;
+use crate::wire::{Model, error::ErrorBody};
 
 /// Reads a list of models. Those without an id are none.
 pub(in crate::openai) fn models(body: &[u8]) -> Result<Vec<Model>, Error> {
     let mut fields = object(body)?;
-    if !fields.contains_key("data")
-        && let Some(error) = fields.get("error").filter(|error| !error.is_null())
-    {
-        return Err(classify_inner(error, false));
+    if let Some(error) = ErrorBody::in_response(&fields, "data") {
+        return Err(classify_inner(&error, false));
     }
     let list = take_list(&mut fields, "data").ok_or_else(|| malformed("the list of models has no data"))?;
     Ok(list.into_iter().filter_map(model).collect())

@@ -1,13 +1,6 @@
 use llm_core::{ErrorKind, LimitScope, LimitWindow};
 
-use super::told::Told;
-
-/// What a refusal comes down to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Meaning {
-    pub(super) kind: ErrorKind,
-    pub(super) scope: Option<LimitScope>,
-}
+use crate::wire::error::{ErrorBody, Meaning};
 
 /// Codes and types for "there is no money": waiting does not help.
 const MONEY: [&str; 8] = [
@@ -22,93 +15,108 @@ const MONEY: [&str; 8] = [
 ];
 const FILTERED: [&str; 4] =
     ["content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "moderation_blocked"];
-const TOO_LONG: [&str; 1] = ["context_length_exceeded"];
-const TOO_LONG_WORDS: [&str; 3] =
-    ["maximum context length", "exceeds the maximum number of tokens", "reduce the length of the messages"];
-const KEY: [&str; 3] = ["invalid_api_key", "authentication_error", "invalid_authentication"];
-const UNKNOWN: [&str; 3] = ["model_not_found", "DeploymentNotFound", "not_found_error"];
-const RATE: [&str; 6] =
-    ["rate_limit_exceeded", "rate_limit_error", "RateLimitReached", "slow_down", "requests", "tokens"];
-const BUSY: [&str; 4] = ["server_is_overloaded", "service_unavailable_error", "overloaded_error", "engine_overloaded"];
+const KEY: [&str; 5] =
+    ["invalid_api_key", "authentication_error", "invalid_authentication", "AuthenticationError", "API_KEY_INVALID"];
+const UNKNOWN: [&str; 4] = ["model_not_found", "DeploymentNotFound", "not_found_error", "NotFoundError"];
+const RATE: [&str; 7] = [
+    "rate_limit_exceeded",
+    "rate_limit_error",
+    "RateLimitReached",
+    "RateLimitError",
+    "slow_down",
+    "requests",
+    "tokens",
+];
+const BUSY: [&str; 5] = [
+    "server_is_overloaded",
+    "service_unavailable_error",
+    "overloaded_error",
+    "engine_overloaded",
+    "ServiceUnavailableError",
+];
+const INVALID: [&str; 2] = ["invalid_request_error", "BadRequestError"];
 
-impl Meaning {
-    /// Of a status (200 for an error inside an answer) and what the body says.
-    pub(super) fn of(status: u16, told: &Told) -> Self {
-        let plain = |kind| Self { kind, scope: None };
-        // A failure of the vendor is one, whatever its body says.
-        let ours = status < 500;
-        if ours && (told.is(&MONEY) || status == 402) {
-            let scope = Some(LimitScope::Group(LimitWindow::Money));
-            return Self { kind: ErrorKind::QuotaExhausted, scope };
-        }
-        if ours && told.is(&FILTERED) {
-            return plain(ErrorKind::ContentFiltered);
-        }
-        if ours && told.reason.as_deref() == Some("moderation") {
-            return plain(ErrorKind::ContentFiltered);
-        }
-        // The model called a tool wrongly; asked again, it may do better.
-        if ours && told.is(&["tool_use_failed"]) {
-            return plain(ErrorKind::Malformed);
-        }
-        if ours && status != 429 && (told.is(&TOO_LONG) || TOO_LONG_WORDS.iter().any(|words| told.says(words))) {
-            return plain(ErrorKind::ContextTooLong);
-        }
-        // Groq refuses what is larger than a limit with 413.
-        if status == 429 || (matches!(status, 200 | 413) && told.is(&RATE)) {
-            return Self::of_limit(told);
-        }
-        match status {
-            200..=299 => plain(Self::by_name(told)),
-            400 if told.is(&KEY) || told.reason.as_deref() == Some("API_KEY_INVALID") => {
-                plain(ErrorKind::Authentication)
-            }
-            400 if told.is(&UNKNOWN) => plain(ErrorKind::NotFound),
-            status => plain(Self::by_status(status)),
-        }
+/// Returns the meaning of a status (200 for an error inside a successful response) and what the body says.
+pub(super) fn meaning(status: u16, body: &ErrorBody) -> Meaning {
+    // A failure of the vendor is one, whatever its body says.
+    let ours = status < 500;
+    if ours && (body.is(&MONEY) || status == 402) {
+        return Meaning { kind: ErrorKind::QuotaExhausted, scope: Some(LimitScope::Group(LimitWindow::Money)) };
     }
-
-    fn of_limit(told: &Told) -> Self {
-        let limited = |window| Self { kind: ErrorKind::RateLimited, scope: Some(LimitScope::Group(window)) };
-        if told.says("request too large") || exceeds(told.message.as_deref().unwrap_or_default()) {
-            let scope = Some(LimitScope::Group(LimitWindow::Request));
-            return Self { kind: ErrorKind::InvalidRequest, scope };
-        }
-        if ["per day", "per-day", "perday"].iter().any(|words| told.says(words)) {
-            return limited(LimitWindow::Day);
-        }
-        if told.says("per minute") || told.is(&["requests", "tokens", "slow_down"]) {
-            return limited(LimitWindow::Minute);
-        }
-        Self { kind: ErrorKind::RateLimited, scope: None }
+    if ours && (body.is(&FILTERED) || body.flagged) {
+        return Meaning::plain(ErrorKind::ContentFiltered);
     }
-
-    fn by_name(told: &Told) -> ErrorKind {
-        let named: [(&[&str], ErrorKind); 4] = [
-            (&KEY, ErrorKind::Authentication),
-            (&UNKNOWN, ErrorKind::NotFound),
-            (&BUSY, ErrorKind::Overloaded),
-            (&["permission_error", "permission_denied"], ErrorKind::PermissionDenied),
-        ];
-        // DeepSeek's code is `invalid_request_error` whatever happened, so here its type counts first.
-        let wrong = ["invalid_request_error", "BadRequestError"];
-        let invalid = told.kind.as_ref().or(told.code.as_ref()).is_some_and(|name| wrong.contains(&name.as_str()));
-        if invalid && !named.iter().any(|(names, _)| told.is(names)) {
-            return ErrorKind::InvalidRequest;
-        }
-        named.into_iter().find(|(names, _)| told.is(names)).map_or(ErrorKind::Server, |(_, kind)| kind)
+    // The model called a tool wrongly; asked again, it may do better.
+    if ours && body.is(&["tool_use_failed"]) {
+        return Meaning::plain(ErrorKind::Malformed);
     }
+    // Local servers say it with a 500 too.
+    if status != 429 && body.is_too_long() {
+        return Meaning::plain(ErrorKind::ContextTooLong);
+    }
+    // Groq refuses what is larger than a limit with 413.
+    if status == 429 || (matches!(status, 200 | 413) && body.is(&RATE)) {
+        return of_limit(body);
+    }
+    match status {
+        200..=299 => by_name(body),
+        400 if body.is(&KEY) => Meaning::plain(ErrorKind::Authentication),
+        400 if body.is(&UNKNOWN) => Meaning::plain(ErrorKind::NotFound),
+        status => Meaning::plain(by_status(status)),
+    }
+}
 
-    fn by_status(status: u16) -> ErrorKind {
-        match status {
-            401 => ErrorKind::Authentication,
-            403 => ErrorKind::PermissionDenied,
-            300..=399 | 404 | 405 | 410 => ErrorKind::NotFound,
-            408 | 504 => ErrorKind::Timeout,
-            498 | 503 | 529 => ErrorKind::Overloaded,
-            409 | 500.. => ErrorKind::Server,
-            _ => ErrorKind::InvalidRequest,
+fn of_limit(body: &ErrorBody) -> Meaning {
+    let limited = |window| Meaning { kind: ErrorKind::RateLimited, scope: Some(LimitScope::Group(window)) };
+    if body.says(&["request too large"]) || exceeds(body.message.as_deref().unwrap_or_default()) {
+        let scope = Some(LimitScope::Group(LimitWindow::Request));
+        return Meaning { kind: ErrorKind::InvalidRequest, scope };
+    }
+    if body.says(&["per day", "per-day", "perday"]) {
+        return limited(LimitWindow::Day);
+    }
+    if body.says(&["per minute"]) || body.is(&["requests", "tokens", "slow_down"]) {
+        return limited(LimitWindow::Minute);
+    }
+    Meaning::plain(ErrorKind::RateLimited)
+}
+
+/// Returns the meaning of an error that comes without a status.
+fn by_name(body: &ErrorBody) -> Meaning {
+    let named: [(&[&str], ErrorKind); 5] = [
+        (&KEY, ErrorKind::Authentication),
+        (&UNKNOWN, ErrorKind::NotFound),
+        (&BUSY, ErrorKind::Overloaded),
+        (&["permission_error", "permission_denied", "PermissionDeniedError"], ErrorKind::PermissionDenied),
+        (&["timeout_error", "timeout"], ErrorKind::Timeout),
+    ];
+    if let Some((_, kind)) = named.into_iter().find(|(names, _)| body.is(names)) {
+        return Meaning::plain(kind);
+    }
+    // DeepSeek's code is `invalid_request_error` whatever happened, so here its type counts first.
+    let name = body.kind.as_deref().or(body.code.as_deref());
+    if name.is_some_and(|name| INVALID.contains(&name)) {
+        return Meaning::plain(ErrorKind::InvalidRequest);
+    }
+    match body.kind_in_words().filter(|_| name.is_none()) {
+        Some(ErrorKind::RateLimited) => of_limit(body),
+        Some(ErrorKind::QuotaExhausted) => {
+            Meaning { kind: ErrorKind::QuotaExhausted, scope: Some(LimitScope::Group(LimitWindow::Money)) }
         }
+        Some(kind) => Meaning::plain(kind),
+        None => Meaning::plain(ErrorKind::Server),
+    }
+}
+
+fn by_status(status: u16) -> ErrorKind {
+    match status {
+        401 => ErrorKind::Authentication,
+        403 => ErrorKind::PermissionDenied,
+        300..=399 | 404 | 405 | 410 => ErrorKind::NotFound,
+        408 | 504 => ErrorKind::Timeout,
+        498 | 503 | 529 => ErrorKind::Overloaded,
+        409 | 500.. => ErrorKind::Server,
+        _ => ErrorKind::InvalidRequest,
     }
 }
 

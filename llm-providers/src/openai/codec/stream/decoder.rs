@@ -12,6 +12,7 @@ use super::{
     },
     choice::OpenChoice,
 };
+use crate::wire::error::ErrorBody;
 
 /// Turns the data of a stream's events into pieces of the answer, one `data:` field at a time.
 ///
@@ -75,9 +76,8 @@ impl ChunkDecoder {
     /// Reads the data of an event that says by its name that it is an error, whether there is an `error` in it or not.
     pub(in crate::openai) fn decode_error(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let fields = object(data.as_bytes()).unwrap_or_default();
-        let told = fields.get("error").filter(|error| !error.is_null()).cloned();
-        let told = told.unwrap_or(Value::Object(fields));
-        Err(self.charged(classify_inner(&told, self.started.is_some())))
+        let body = ErrorBody::of(&Value::Object(fields));
+        Err(self.charged(classify_inner(&body, self.started.is_some())))
     }
 
     /// Says that the stream has ended, and gives what was held back for the end.
@@ -127,14 +127,13 @@ impl ChunkDecoder {
         let mut fields = object_with(data.as_bytes(), &["function"], "arguments")?;
         let mut events = Vec::new();
         let usage = take_usage(&mut fields, &self.dialect);
-        let groq = || fields.get("x_groq")?.get("error");
-        if let Some(error) = fields.get("error").filter(|error| !error.is_null()).or_else(groq)
-            && !error.is_null()
+        let groq = || Some(ErrorBody::of(fields.get("x_groq")?.get("error").filter(|error| !error.is_null())?));
+        if let Some(error) = ErrorBody::in_event(&fields).or_else(groq)
             && !self.is_told()
         {
             // What comes with an error is all there will be.
             (self.usage, self.settled) = (usage.or(self.usage), usage.is_some());
-            return Err(classify_inner(error, self.started.is_some()));
+            return Err(classify_inner(&error, self.started.is_some()));
         }
         let choices = take_list(&mut fields, "choices").unwrap_or_default();
         let last = choices.is_empty();
