@@ -119,7 +119,7 @@ pub use self::price::{
     Rate, ServiceTier, SurchargeLine, TokenKind,
 };
 pub use self::provider::{Provider, ProviderService, into_provider, into_service};
-pub use self::receipt::{Cause, Claim, Facts, Origin, Receipt, Savings, UsagePart};
+pub use self::receipt::{Cause, Claim, Facts, Origin, Receipt, Savings, SideCall};
 pub use self::reply::Reply;
 pub use self::serves::{Serves, drive};
 pub use self::task::{Task, Tasks};

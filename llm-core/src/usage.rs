@@ -76,10 +76,25 @@ impl Usage {
         self.fields().into_iter().all(|count| count <= Self::MAX_PLAUSIBLE)
     }
 
-    /// Subtracts `part` field by field; a field of which `part` has more becomes 0.
+    /// Returns the larger of each count. Merges two statements about one response, of which either may leave a count at zero.
+    ///
+    /// ```
+    /// use llm_core::Usage;
+    ///
+    /// let start = Usage { cache_read: 800, ..Usage::new(1_000, 1) };
+    /// assert_eq!(start.max_each(Usage::new(0, 50)), Usage { output: 50, ..start });
+    /// ```
+    #[must_use]
+    pub fn max_each(self, other: Self) -> Self {
+        let (a, b) = (self.fields(), other.fields());
+        Self::from_fields(std::array::from_fn(|i| a[i].max(b[i])))
+    }
+
+    /// Returns the rest of each count after `part` is taken out, and zero where `part` has more.
+    #[must_use]
     pub fn saturating_sub(self, part: Self) -> Self {
-        let (all, part) = (self.fields(), part.fields());
-        Self::from_fields(std::array::from_fn(|i| all[i].saturating_sub(part[i])))
+        let (a, b) = (self.fields(), part.fields());
+        Self::from_fields(std::array::from_fn(|i| a[i].saturating_sub(b[i])))
     }
 
     /// Splits this usage in proportion to `weights`; remainders go to the last. The shares add up, field by field, and
@@ -213,6 +228,16 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn max_each_never_smaller_than_either(a in prop::array::uniform13(0u64..9), b in prop::array::uniform13(0u64..9)) {
+            let (a, b) = (Usage::from_fields(a), Usage::from_fields(b));
+            let both = a.max_each(b);
+            for one in [a, b] {
+                prop_assert_eq!(one.saturating_sub(both), Usage::default());
+                prop_assert_eq!(both.saturating_sub(one) + one, both);
+            }
+        }
+
         #[test]
         fn shares_add_up(input in any::<u64>(), output in 0u64..1_000, weights in prop::collection::vec(0u64..1_000, 1..9)) {
             let usage = Usage { reasoning: output / 3, ..Usage::new(input, output) };

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Claim, Savings, UsagePart};
+use super::{Claim, Savings, SideCall};
 use crate::{Usage, Usd};
 
 /// The facts on a [`Receipt`](super::Receipt). Serialized, they are what the answer is, not how a call came by it.
@@ -19,9 +19,13 @@ pub struct Facts {
     /// What the vendor has told of the usage while the answer came: of one that broke off, what it took at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_so_far: Option<Usage>,
-    /// Parts of `usage` that are priced on their own. Tokens of `usage` in no part are those of `model`.
+    /// Calls that the vendor made beside the one that produced the answer. Their tokens are part of `usage`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub usage_parts: Vec<UsagePart>,
+    pub side_calls: Vec<SideCall>,
+    /// First count in the vendor's usage that cannot be one, by its name and value: `prompt_tokens: -5`. A statement whose
+    /// input or output is unusable is not used at all, so `usage` may be `None` because of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unusable_usage: Option<Arc<str>>,
     /// The vendor that produced it, such as `openai`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Arc<str>>,
@@ -82,7 +86,8 @@ impl Facts {
             origin: _,
             usage,
             usage_so_far,
-            usage_parts,
+            side_calls,
+            unusable_usage,
             provider,
             model,
             fallback,
@@ -96,7 +101,8 @@ impl Facts {
         } = from;
         self.usage = *usage;
         self.usage_so_far = *usage_so_far;
-        self.usage_parts.clone_from(usage_parts);
+        self.side_calls.clone_from(side_calls);
+        self.unusable_usage.clone_from(unusable_usage);
         self.provider.clone_from(provider);
         self.model.clone_from(model);
         self.fallback = *fallback;

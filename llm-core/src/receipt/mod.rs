@@ -2,15 +2,15 @@
 
 mod claim;
 mod facts;
-mod part;
 mod savings;
+mod side_call;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::claim::Claim;
 pub use self::facts::{Facts, Origin};
-pub use self::part::UsagePart;
 pub use self::savings::{Cause, Savings};
+pub use self::side_call::SideCall;
 use crate::{Usage, Usd};
 
 /// A shared handle to the facts about one answer. Cheap to clone; clones see the same facts.

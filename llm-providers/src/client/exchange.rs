@@ -116,7 +116,8 @@ impl Head {
             facts.model = told.model.clone().or(facts.model);
             facts.service_tier.clone_from(&told.service_tier);
             facts.surcharges = self.surcharges(&told.surcharges);
-            facts.usage_parts.clone_from(&told.usage_parts);
+            facts.side_calls.clone_from(&told.side_calls);
+            facts.unusable_usage.clone_from(&told.unusable_usage);
             facts.cost = told.cost;
         }
         let error = scrub(error, &self.secrets).with_facts(facts);
@@ -180,7 +181,8 @@ pub(super) fn settle<A>(receipt: &Receipt, model: &Arc<str>, decoded: &Decoded<A
         }
         facts.usage = decoded.usage;
         facts.service_tier.clone_from(&decoded.service_tier);
-        facts.usage_parts.clone_from(&decoded.usage_parts);
+        facts.side_calls.clone_from(&decoded.side_calls);
+        facts.unusable_usage.clone_from(&decoded.unusable_usage);
         facts.cost = decoded.billed;
         add(&mut facts.surcharges, &decoded.surcharges);
     });

@@ -41,6 +41,7 @@ pub(super) struct Events<C> {
     so_far: Option<Usage>,
     tier: Option<Arc<str>>,
     surcharges: Vec<Arc<str>>,
+    unusable: Option<Arc<str>>,
     span: CallSpan,
 }
 
@@ -61,8 +62,21 @@ impl<C: Chunks> Events<C> {
         let bytes = EventBytes::new(body, limits, head.deadline.alarm());
         let cut = bytes.cut();
         let source = Source::Open(Box::pin(SseByteStream::new(bytes)));
-        let (usage, so_far, tier, surcharges) = Default::default();
-        Self { source, chunks, queue: VecDeque::new(), cut, head, receipt, usage, so_far, tier, surcharges, span }
+        let (usage, so_far, tier, surcharges, unusable) = Default::default();
+        Self {
+            source,
+            chunks,
+            queue: VecDeque::new(),
+            cut,
+            head,
+            receipt,
+            usage,
+            so_far,
+            tier,
+            surcharges,
+            unusable,
+            span,
+        }
     }
 
     /// The answer, from its first piece on.
@@ -111,18 +125,21 @@ impl<C: Chunks> Events<C> {
         let so_far = self.chunks.usage();
         if so_far != self.so_far {
             self.so_far = so_far;
-            self.receipt.edit(|facts| facts.usage_so_far = so_far);
+            self.receipt.edit(|facts| {
+                facts.usage_so_far = so_far;
+                facts.side_calls = self.chunks.side_calls().to_vec();
+            });
         }
         if self.chunks.service_tier() != self.tier.as_ref() {
             self.tier = self.chunks.service_tier().cloned();
             self.receipt.edit(|facts| facts.service_tier.clone_from(&self.tier));
         }
-        let (parts, billed) = (self.chunks.usage_parts(), self.chunks.billed());
-        if billed.is_some() || !parts.is_empty() {
-            self.receipt.edit(|facts| {
-                facts.usage_parts = parts.to_vec();
-                facts.cost = billed.or(facts.cost);
-            });
+        if let Some(billed) = self.chunks.billed() {
+            self.receipt.edit(|facts| facts.cost = Some(billed));
+        }
+        if self.chunks.unusable_usage() != self.unusable.as_ref() {
+            self.unusable = self.chunks.unusable_usage().cloned();
+            self.receipt.edit(|facts| facts.unusable_usage.clone_from(&self.unusable));
         }
         if self.chunks.surcharges() != self.surcharges {
             self.surcharges = self.chunks.surcharges().to_vec();

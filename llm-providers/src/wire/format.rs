@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use llm_core::{
-    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, UsagePart, Usd,
+    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, SideCall, Usage, Usd,
     VendorLimits,
 };
 use secrecy::SecretString;
@@ -170,10 +170,15 @@ pub trait Chunks: Send + Unpin + 'static {
         &[]
     }
 
-    /// Parts of the usage that are priced on their own, as far as they are known yet; none by default. See
-    /// [`Facts::usage_parts`](llm_core::Facts::usage_parts).
-    fn usage_parts(&self) -> &[UsagePart] {
+    /// Calls that the vendor made beside the answer's own, as far as it has said so yet; none by default. Their tokens
+    /// are part of [`usage`](Self::usage).
+    fn side_calls(&self) -> &[SideCall] {
         &[]
+    }
+
+    /// First count of the usage that cannot be one, by its name and value; none by default.
+    fn unusable_usage(&self) -> Option<&Arc<str>> {
+        None
     }
 
     /// Amount that the vendor states it billed, if it has said so yet; none by default.
@@ -221,9 +226,10 @@ pub struct Decoded<A> {
     /// What the vendor charges a factor for: see
     /// [`PriceOptions::surcharges`](llm_core::PriceOptions::surcharges).
     pub surcharges: Vec<Arc<str>>,
-    /// Parts of the usage that are priced on their own: see
-    /// [`Facts::usage_parts`](llm_core::Facts::usage_parts).
-    pub usage_parts: Vec<UsagePart>,
+    /// Calls that the vendor made beside the answer's own. Their tokens are part of `usage`.
+    pub side_calls: Vec<SideCall>,
+    /// First count of the usage that cannot be one, by its name and value: `prompt_tokens: -5`.
+    pub unusable_usage: Option<Arc<str>>,
     /// Amount that the vendor states it billed; `None` if it did not say.
     pub billed: Option<Usd>,
 }
@@ -231,17 +237,13 @@ pub struct Decoded<A> {
 impl<A> Decoded<A> {
     /// An answer with what its vendor said of it.
     pub fn new(answer: A, usage: Option<Usage>, service_tier: Option<Arc<str>>) -> Self {
-        Self { answer, usage, service_tier, surcharges: Vec::new(), usage_parts: Vec::new(), billed: None }
+        let (surcharges, side_calls, unusable_usage) = Default::default();
+        Self { answer, usage, service_tier, surcharges, side_calls, unusable_usage, billed: None }
     }
 
     /// Adds what the vendor charges a factor for.
     pub fn with_surcharges(self, surcharges: Vec<Arc<str>>) -> Self {
         Self { surcharges, ..self }
-    }
-
-    /// Adds the parts of the usage that are priced on their own.
-    pub fn with_usage_parts(self, usage_parts: Vec<UsagePart>) -> Self {
-        Self { usage_parts, ..self }
     }
 
     /// Adds the amount that the vendor states it billed.

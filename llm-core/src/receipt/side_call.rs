@@ -1,0 +1,42 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Usage;
+
+/// Call that a vendor made beside the one that produced the response: a compaction, an advisor, a model that declined.
+///
+/// Its usage is part of [`Facts::usage`](super::Facts::usage) and has a price of its own.
+///
+/// ```
+/// use llm_core::{SideCall, Usage};
+///
+/// let compaction = SideCall::new(Usage::new(60_000, 600));
+/// let advisor = SideCall::new(Usage::new(900, 100)).with_model("claude-opus-5");
+/// assert_eq!(compaction.model, None);
+/// assert_eq!(advisor.model.as_deref(), Some("claude-opus-5"));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct SideCall {
+    /// Model that ran it; `None` for the model of the response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Arc<str>>,
+    /// Tokens that it took.
+    pub usage: Usage,
+}
+
+impl SideCall {
+    /// Creates a call of the response's own model.
+    pub fn new(usage: Usage) -> Self {
+        Self { model: None, usage }
+    }
+
+    /// Sets the model that ran the call.
+    #[must_use]
+    pub fn with_model(mut self, model: impl Into<Arc<str>>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+}
