@@ -1,7 +1,9 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
-use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, VendorLimits};
+use llm_core::{
+    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, SideCall, Usage, VendorLimits,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::codec::{
@@ -140,6 +142,14 @@ impl Chunks for EventDecoder {
 
     fn surcharges(&self) -> &[Arc<str>] {
         Self::surcharges(self)
+    }
+
+    fn side_calls(&self) -> &[SideCall] {
+        Self::side_calls(self)
+    }
+
+    fn unusable_usage(&self) -> Option<&Arc<str>> {
+        Self::unusable_usage(self)
     }
 }
 

@@ -119,4 +119,8 @@ impl Chunks for ChunkDecoder {
     fn service_tier(&self) -> Option<&Arc<str>> {
         Self::service_tier(self)
     }
+
+    fn unusable_usage(&self) -> Option<&Arc<str>> {
+        Self::unusable_usage(self)
+    }
 }

@@ -12,6 +12,7 @@ use llm_core::{ChatResponse, Choice, Error, ErrorKind, Extra, FinishReason, Part
 use serde_json::Value;
 
 use super::{error::charge, message::SEALS};
+use crate::wire::usage::output;
 
 /// The answer in this family's words.
 pub(super) fn response(answer: GenaiResponse) -> Result<ChatResponse, Error> {
@@ -32,14 +33,17 @@ pub(super) fn response(answer: GenaiResponse) -> Result<ChatResponse, Error> {
 }
 
 /// Tokens in this family's convention, which is `genai`'s own: cached ones are part of the prompt's, reasoning of the
-/// completion's. None where the vendor told none.
+/// completion's or beside it. None where the vendor told none, a prompt of zero or a negative count.
 pub(super) fn usage(told: &GenaiUsage) -> Option<Usage> {
     let count = |told: Option<i32>| told.and_then(|told| u64::try_from(told).ok());
-    let (prompt, completion) = (count(told.prompt_tokens), count(told.completion_tokens));
-    if prompt.is_none() && completion.is_none() {
-        return None;
-    }
-    let mut usage = Usage::new(prompt.unwrap_or(0), completion.unwrap_or(0));
+    let prompt = count(told.prompt_tokens).filter(|prompt| *prompt > 0)?;
+    let completion = match told.completion_tokens {
+        None => 0,
+        told => count(told)?,
+    };
+    let thoughts = told.completion_tokens_details.as_ref().and_then(|details| count(details.reasoning_tokens));
+    let (output, reasoning) = output(prompt, completion, thoughts.unwrap_or(0), count(told.total_tokens));
+    let mut usage = Usage { reasoning, ..Usage::new(prompt, output) };
     if let Some(details) = &told.prompt_tokens_details {
         let long = details.cache_creation_details.as_ref().and_then(|written| count(written.ephemeral_1h_tokens));
         usage.cache_read = count(details.cached_tokens).unwrap_or(0);
@@ -49,7 +53,6 @@ pub(super) fn usage(told: &GenaiUsage) -> Option<Usage> {
         usage.audio_input = count(details.audio_tokens).unwrap_or(0);
     }
     if let Some(details) = &told.completion_tokens_details {
-        usage.reasoning = count(details.reasoning_tokens).unwrap_or(0);
         usage.audio_output = count(details.audio_tokens).unwrap_or(0);
     }
     Some(usage)
@@ -125,4 +128,39 @@ fn image(binary: Binary) -> Result<Part, Error> {
 
 fn unread(what: &str) -> Error {
     Error::new(ErrorKind::Malformed, format!("the answer holds {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use ::genai::chat::CompletionTokensDetails;
+
+    use super::*;
+
+    fn read(prompt: Option<i32>, completion: Option<i32>, reasoning: i32, total: Option<i32>) -> Option<Usage> {
+        let completion_tokens_details =
+            Some(CompletionTokensDetails { reasoning_tokens: Some(reasoning), ..Default::default() });
+        usage(&GenaiUsage {
+            prompt_tokens: prompt,
+            completion_tokens: completion,
+            completion_tokens_details,
+            total_tokens: total,
+            ..GenaiUsage::default()
+        })
+    }
+
+    #[test]
+    fn usage_without_usable_prompt_is_unknown() {
+        for prompt in [None, Some(0), Some(-5)] {
+            assert_eq!(read(prompt, Some(9), 0, None), None);
+        }
+        assert_eq!(read(Some(12), Some(-1), 0, None), None);
+        assert_eq!(read(Some(12), None, 0, None), Some(Usage::new(12, 0)));
+    }
+
+    #[test]
+    fn usage_reasoning_placed_by_total() {
+        let expected = Some(Usage { reasoning: 386, ..Usage::new(12, 387) });
+        assert_eq!(read(Some(12), Some(1), 386, Some(399)), expected);
+        assert_eq!(read(Some(12), Some(387), 386, Some(399)), expected);
+    }
 }

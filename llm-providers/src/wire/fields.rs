@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use llm_core::{Charge, Error, ErrorKind, Facts, Usage};
+use llm_core::{Charge, Error, ErrorKind, Facts};
 use serde::de::DeserializeSeed;
 use serde_json::{Map, Value};
 
-use super::exact::Exact;
+use super::{exact::Exact, usage::StatedUsage};
 
 pub(crate) type Fields = Map<String, Value>;
 
@@ -16,9 +16,10 @@ pub(crate) fn malformed(message: impl Into<Arc<str>>) -> Error {
 }
 
 /// Adds to the error of an answer what that says of its price, before anything of it is used up.
-pub(crate) fn charged(error: Error, usage: Option<Usage>, facts: Facts) -> Error {
+pub(crate) fn charged(error: Error, stated: &StatedUsage, mut facts: Facts) -> Error {
+    stated.describe(&mut facts);
     let error = error.with_facts(facts);
-    match usage {
+    match stated.usage() {
         Some(usage) => error.with_charge(Charge::Known(usage)),
         None => error,
     }

@@ -8,7 +8,7 @@ use llm_core::{
 };
 use secrecy::SecretString;
 
-use super::Model;
+use super::{Model, usage::StatedUsage};
 
 /// A vendor's wire format: questions to requests, bytes to answers, refusals to errors.
 ///
@@ -239,6 +239,12 @@ impl<A> Decoded<A> {
     pub fn new(answer: A, usage: Option<Usage>, service_tier: Option<Arc<str>>) -> Self {
         let (surcharges, side_calls, unusable_usage) = Default::default();
         Self { answer, usage, service_tier, surcharges, side_calls, unusable_usage, billed: None }
+    }
+
+    /// An answer with everything that its vendor stated of its usage.
+    pub(crate) fn stated(answer: A, stated: &StatedUsage, service_tier: Option<Arc<str>>) -> Self {
+        let (side_calls, unusable_usage) = (stated.side_calls().to_vec(), stated.unusable().cloned());
+        Self { side_calls, unusable_usage, ..Self::new(answer, stated.usage(), service_tier) }
     }
 
     /// Adds what the vendor charges a factor for.

@@ -13,6 +13,7 @@ mod format;
 mod model;
 mod redact;
 mod surcharge;
+pub(crate) mod usage;
 pub(crate) mod wait;
 
 pub(crate) use self::arguments::arguments;

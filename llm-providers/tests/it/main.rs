@@ -33,6 +33,7 @@ mod streaming;
 mod tls;
 mod transport;
 mod unreachable;
+mod usage;
 mod waiting_times;
 mod wishes;
 mod work;

@@ -88,9 +88,9 @@ fn gemini(pieces: u32, candidate: impl Fn(u32) -> Value) -> Vec<ChatEvent> {
     for at in 0..pieces {
         let mut candidate = candidate(at);
         candidate["finishReason"] = json!("STOP");
-        let usage = json!({"promptTokenCount": at, format!("f{at}"): 1});
+        let usage = json!({"promptTokenCount": at + 1, format!("f{at}"): 1});
         events.extend(decoder.decode(&json!({"candidates": [candidate], "usageMetadata": usage}).to_string()).unwrap());
-        assert_eq!(decoder.usage().map(|usage| usage.input), Some(at.into()));
+        assert_eq!(decoder.usage().map(|usage| usage.input), Some(u64::from(at) + 1));
     }
     events.extend(decoder.finish().unwrap());
     events

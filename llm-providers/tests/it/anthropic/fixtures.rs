@@ -43,8 +43,6 @@ fn input_includes_what_was_cached() {
         "output_tokens_details": {"thinking_tokens": 4}});
     let expected = Usage { cache_write: 10, cache_write_long: 20, reasoning: 4, ..Usage::new(39, 5) };
     assert_eq!(usage(split).0, Some(expected));
-    let vast = json!({"input_tokens": u64::MAX, "cache_read_input_tokens": u64::MAX, "output_tokens": 1});
-    assert_eq!(usage(vast).0.unwrap().input, u64::MAX);
     for odd in [json!({}), json!(null), json!({"input_tokens": -1, "output_tokens": 2}), json!({"input_tokens": 1})] {
         assert_eq!(usage(odd).0, None);
     }

@@ -123,7 +123,9 @@ fn thoughts(message: &Value) -> String {
 
 fn usage(pair: &Pair, naive: &Value) -> Option<Usage> {
     let number = |pointer: &str| naive.pointer(pointer).and_then(Value::as_u64);
-    let mut usage = Usage::new(number("/prompt_tokens")?, number("/completion_tokens").unwrap_or(0));
+    // A prompt of zero is one that the server did not count.
+    let prompt = number("/prompt_tokens").filter(|prompt| *prompt > 0)?;
+    let mut usage = Usage::new(prompt, number("/completion_tokens").unwrap_or(0));
     let cached = number("/prompt_tokens_details/cached_tokens");
     let cached = cached.or(number("/prompt_cache_hit_tokens")).or(number("/num_cached_tokens")).unwrap_or(0);
     // More than there were tokens is no part of them.

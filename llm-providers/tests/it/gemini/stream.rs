@@ -51,7 +51,7 @@ fn pieces_make_the_unary_answer() {
     }
     chunks[2]["candidates"][0]["citationMetadata"] = json!({"citationSources": [{"uri": "a"}]});
     chunks[3]["candidates"][0]["citationMetadata"] = json!({"citationSources": [{"uri": "a"}, {"uri": "b"}]});
-    chunks[4]["usageMetadata"]["promptTokenCount"] = json!(7);
+    chunks[4]["usageMetadata"]["promptTokenCount"] = json!(9);
     chunks[4]["usageMetadata"]["thoughtsTokenCount"] = json!(3);
     let mut whole = chunk(
         json!([{"text": "hm", "thought": true}, {"text": "AB"}, {"text": "C", "thoughtSignature": "S1"}, call,
@@ -64,7 +64,7 @@ fn pieces_make_the_unary_answer() {
     let unary = decode_chat(whole.to_string().as_bytes()).unwrap();
     let read = played(Canned::events(chunks.iter().map(event)));
     assert_eq!(read.answer.as_ref(), Some(&unary.answer));
-    assert_eq!(read.receipt.usage(), Some(Usage { reasoning: 3, ..Usage::new(7, 5) }));
+    assert_eq!(read.receipt.usage(), Some(Usage { reasoning: 3, ..Usage::new(9, 5) }));
     assert_eq!(read.receipt.usage(), unary.usage);
     assert_eq!(read.receipt.facts().service_tier.as_deref(), Some("standard"));
     assert_eq!(read.answer.unwrap().finish(), &FinishReason::ToolCalls);

@@ -53,10 +53,10 @@ fn decode(body: &[u8], mut told: Told) -> Result<Decoded<ChatResponse>, Error> {
             fields.insert("usage".to_owned(), usage.into());
         }
     }
-    let (usage, tier) = (told.usage(), told.service_tier().cloned());
+    let tier = told.service_tier().cloned();
     let facts = served(fields.get("model"), tier.clone(), told.surcharges());
-    let answer = response(fields).map_err(|error| charged(error, usage, facts))?;
-    Ok(Decoded::new(answer, usage, tier).with_surcharges(told.surcharges().to_vec()))
+    let answer = response(fields).map_err(|error| charged(error, told.stated(), facts))?;
+    Ok(Decoded::stated(answer, told.stated(), tier).with_surcharges(told.surcharges().to_vec()))
 }
 
 fn response(mut fields: Fields) -> Result<ChatResponse, Error> {

@@ -1,10 +1,10 @@
 use llm_core::{Charge, Error};
-use serde_json::Value;
 
 use super::super::error::classify_inner;
 use crate::wire::{
     error::ErrorBody,
     fields::{malformed, object},
+    usage::number,
 };
 
 /// Reads how many input tokens were counted. Counting is free.
@@ -14,7 +14,7 @@ use crate::wire::{
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it does not say; if it holds an `error` instead, that.
 pub fn decode_count(body: &[u8]) -> Result<u64, Error> {
     let fields = object(body).map_err(free)?;
-    match (fields.get("input_tokens").and_then(Value::as_u64), ErrorBody::in_response(&fields, "input_tokens")) {
+    match (fields.get("input_tokens").and_then(number), ErrorBody::in_response(&fields, "input_tokens")) {
         (Some(tokens), _) => Ok(tokens),
         (None, Some(error)) => Err(free(classify_inner(&error, false))),
         (None, None) => Err(free(malformed("the count has no input_tokens"))),

@@ -3,6 +3,7 @@
 mod block;
 mod chat;
 mod count;
+mod iterations;
 mod models;
 mod usage;
 

@@ -3,28 +3,41 @@ use std::sync::Arc;
 use llm_core::{ChatRequest, Usage};
 use serde_json::Value;
 
+use super::iterations::Iterations;
 use crate::wire::{
     Settings,
-    fields::{Fields, take_object},
+    fields::Fields,
+    usage::{StatedUsage, Unusable, strip},
 };
 
-/// What an answer says it took and how it was served, as far as it has said so yet: later figures replace earlier ones,
-/// and what they leave out stays as it was told.
+/// What an answer says it took and how it was served, as far as it has said so yet.
 #[derive(Debug, Default)]
 pub(in super::super) struct Told {
-    counts: [Option<u64>; 4],
-    written: [Option<u64>; 2],
-    thinking: Option<u64>,
-    searches: Option<u64>,
+    stated: StatedUsage,
+    /// Largest counts so far, for statements that leave some out.
+    counts: Counts,
+    served_by: Option<Arc<str>>,
     service_tier: Option<Arc<str>>,
     settings: Settings,
     surcharges: Vec<Arc<str>>,
 }
 
-const COUNTS: [&str; 4] = ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
-/// For minutes, and for an hour.
-const WRITTEN: [&str; 2] = ["ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"];
-const THINKING: &str = "thinking_tokens";
+/// Counts of one statement, in the order of [`COUNTS`].
+pub(super) type Counts = [Option<u64>; 8];
+
+const COUNTS: [&str; 8] = [
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    // For minutes, and for an hour.
+    "cache_creation.ephemeral_5m_input_tokens",
+    "cache_creation.ephemeral_1h_input_tokens",
+    "output_tokens_details.thinking_tokens",
+    "server_tool_use.web_search_requests",
+];
+/// Counts that leave nothing to say once they are read.
+const SAID: usize = 7;
 
 impl Told {
     /// Of the answer to this request: what it does not tell of surcharges is as it was asked for.
@@ -41,50 +54,38 @@ impl Told {
         self.service_tier = tier.or(self.service_tier.take());
         self.settings.take(|name| told.get(name));
         self.surcharges = self.settings.charged();
-        let within = |group: &str, name: &str| told.get(group)?.get(name)?.as_u64();
-        for (known, name) in self.counts.iter_mut().zip(COUNTS) {
-            *known = told.get(name).and_then(Value::as_u64).or(*known);
+        let Ok(counts) = counts(told, &mut self.stated) else { return };
+        let known = self.counts;
+        self.counts = std::array::from_fn(|i| counts[i].max(known[i]));
+        let Some(usage) = usage(std::array::from_fn(|i| counts[i].or(known[i]))) else { return };
+        self.stated.merge(usage);
+        if let Some(iterations) = Iterations::read(told, &mut self.stated) {
+            self.served_by = iterations.served_by().or(self.served_by.take());
+            let (side_calls, beside) = iterations.side_calls(&usage);
+            self.stated.set_side_calls(side_calls, beside);
         }
-        for (known, name) in self.written.iter_mut().zip(WRITTEN) {
-            *known = within("cache_creation", name).or(*known);
-        }
-        self.thinking = within("output_tokens_details", THINKING).or(self.thinking);
-        self.searches = within("server_tool_use", "web_search_requests").or(self.searches);
     }
 
     /// Takes out of a usage what is read of it. What has no place in [`Usage`] (the service class, a vendor's own tools)
     /// stays behind; all of it does where the usage is not known.
     pub(in super::super) fn strip(&self, told: &mut Fields) {
         if self.usage().is_some() {
-            take(told, &COUNTS);
-            for (group, names) in [("cache_creation", &WRITTEN[..]), ("output_tokens_details", &[THINKING])] {
-                let Some(mut details) = take_object(told, group) else { continue };
-                take(&mut details, names);
-                if !details.is_empty() {
-                    told.insert(group.to_owned(), Value::Object(details));
-                }
-            }
+            strip(told, &COUNTS[..SAID]);
         }
         told.retain(|_, value| !value.is_null());
     }
 
-    /// The vendor's `input_tokens` are those neither read from nor written to the prompt cache; here they are all.
     pub(in super::super) fn usage(&self) -> Option<Usage> {
-        let [Some(fresh), Some(output), read, written] = self.counts else { return None };
-        let [short, long] = self.written.map(|count| count.unwrap_or(0));
-        let cache_read = read.unwrap_or(0);
-        // What the split does not name was written for the usual life time.
-        let cache_write = written.unwrap_or(0).saturating_sub(long).max(short);
-        let input = [cache_read, cache_write, long].into_iter().fold(fresh, u64::saturating_add);
-        let (reasoning, searches) = (self.thinking.unwrap_or(0), self.searches.unwrap_or(0));
-        Some(Usage {
-            cache_read,
-            cache_write,
-            cache_write_long: long,
-            reasoning,
-            searches,
-            ..Usage::new(input, output)
-        })
+        self.stated.usage()
+    }
+
+    pub(in super::super) fn stated(&self) -> &StatedUsage {
+        &self.stated
+    }
+
+    /// Fallback model that answered, where the usage names it.
+    pub(in super::super) fn served_by(&self) -> Option<&Arc<str>> {
+        self.served_by.as_ref()
     }
 
     pub(in super::super) fn service_tier(&self) -> Option<&Arc<str>> {
@@ -96,10 +97,29 @@ impl Told {
     }
 }
 
-fn take(fields: &mut Fields, names: &[&str]) {
-    for name in names {
-        if fields.get(*name).is_some_and(|count| count.is_null() || count.is_u64()) {
-            fields.remove(*name);
-        }
-    }
+/// Reads the counts of a usage or of one iteration. An unusable detail is left out.
+///
+/// # Errors
+///
+/// [`Unusable`] if one of the counts is that input and output are made of.
+pub(super) fn counts(fields: &Fields, stated: &mut StatedUsage) -> Result<Counts, Unusable> {
+    let [input, output, read, written, details @ ..] = COUNTS.map(|path| stated.count(fields, path));
+    let [short, long, thinking, searches] = details.map(|count| count.ok().flatten());
+    Ok([input?, output?, read?, written?, short, long, thinking, searches])
+}
+
+/// The vendor's `input_tokens` are those neither read from nor written to the prompt cache; here they are all.
+pub(super) fn usage(counts: Counts) -> Option<Usage> {
+    let [Some(fresh), Some(output), read, written, short, long, thinking, searches] = counts else { return None };
+    let (read, long) = (read.unwrap_or(0), long.unwrap_or(0));
+    // What the split does not name was written for the usual life time.
+    let cache_write = written.unwrap_or(0).saturating_sub(long).max(short.unwrap_or(0));
+    Some(Usage {
+        cache_read: read,
+        cache_write,
+        cache_write_long: long,
+        reasoning: thinking.unwrap_or(0),
+        searches: searches.unwrap_or(0),
+        ..Usage::new(fresh + read + cache_write + long, output)
+    })
 }

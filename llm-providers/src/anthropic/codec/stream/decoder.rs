@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use llm_core::{Charge, ChatEvent, ChatRequest, Error, ErrorKind, Extra, ExtraOf, FinishReason, Usage};
+use llm_core::{Charge, ChatEvent, ChatRequest, Error, ErrorKind, Extra, ExtraOf, FinishReason, SideCall, Usage};
+use serde_json::Value;
 
 use super::{
     super::{
@@ -18,10 +19,12 @@ use crate::wire::{
 ///
 /// Put together, they give the answer that comes whole, but for the spaces in tool arguments, which stay as the model
 /// wrote them. Blocks that have no pieces here (a vendor's own tools) come whole, and the answer's further fields come
-/// at its end. Usage is cumulative: the later figures count, and what is told before the end is at least.
+/// at its end. Usage is cumulative: the largest figures count, and what is told before the end is at least.
 #[derive(Debug, Default)]
 pub struct EventDecoder {
     started: bool,
+    id: Arc<str>,
+    model: Arc<str>,
     done: bool,
     open: Option<(u32, OpenBlock)>,
     /// The kind of the part before, if more of that kind would flow into it.
@@ -99,6 +102,16 @@ impl EventDecoder {
         self.told.surcharges()
     }
 
+    /// Calls that the vendor made beside the answer's own, as far as it has said so yet.
+    pub fn side_calls(&self) -> &[SideCall] {
+        self.told.stated().side_calls()
+    }
+
+    /// First count of the usage that cannot be one, by its name and value.
+    pub fn unusable_usage(&self) -> Option<&Arc<str>> {
+        self.told.stated().unusable()
+    }
+
     fn event(&mut self, data: &str, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         let mut fields = object_with(data.as_bytes(), &["content", "content_block"], "input")?;
         let kind = take_text(&mut fields, "type").unwrap_or_default();
@@ -132,9 +145,9 @@ impl EventDecoder {
         }
         self.started = true;
         let mut message = take_object(&mut fields, "message").unwrap_or_default();
-        let id = take_text(&mut message, "id").unwrap_or_default().into();
-        let model = take_text(&mut message, "model").unwrap_or_default().into();
-        events.push(ChatEvent::Start { id, model });
+        self.id = take_text(&mut message, "id").unwrap_or_default().into();
+        self.model = take_text(&mut message, "model").unwrap_or_default().into();
+        events.push(ChatEvent::Start { id: Arc::clone(&self.id), model: Arc::clone(&self.model) });
         let blocks = take_list(&mut message, "content").unwrap_or_default();
         events.extend(blocks.into_iter().filter_map(read_block).map(|part| ChatEvent::Part { choice: CHOICE, part }));
         message.remove("type");
@@ -149,6 +162,7 @@ impl EventDecoder {
         let block = take_object(&mut fields, "content_block")
             .ok_or_else(|| malformed("a content_block_start of the stream has no content_block"))?;
         self.started = true;
+        self.answer_by(fallback_model(&block), events);
         self.open = Some((index, OpenBlock::begin(block, &mut self.calls, self.last, events)));
         Ok(())
     }
@@ -177,6 +191,7 @@ impl EventDecoder {
         let usage = take_object(&mut message, "usage").unwrap_or_default();
         let (finish, further) = settle(&mut message);
         self.tell(usage);
+        self.answer_by(self.told.served_by().cloned(), events);
         merge(&mut self.further, message);
         if !further.is_empty() {
             events.push(ChatEvent::Extra { of: ExtraOf::Choice(CHOICE), fields: further });
@@ -191,7 +206,15 @@ impl EventDecoder {
         }
     }
 
-    /// Takes the usage in, where later figures replace earlier ones.
+    /// Starts again under the name of the fallback model that answers, so that the response has its price.
+    fn answer_by(&mut self, model: Option<Arc<str>>, events: &mut Vec<ChatEvent>) {
+        if let Some(model) = model.filter(|model| *model != self.model) {
+            self.model = Arc::clone(&model);
+            events.push(ChatEvent::Start { id: Arc::clone(&self.id), model });
+        }
+    }
+
+    /// Merges a usage, or a piece of one.
     fn tell(&mut self, told: Fields) {
         self.told.read(&told);
         merge(&mut self.further_usage, told);
@@ -224,6 +247,12 @@ impl EventDecoder {
             None => error,
         }
     }
+}
+
+/// Model that a `fallback` block hands over to.
+fn fallback_model(block: &Fields) -> Option<Arc<str>> {
+    let is_fallback = block.get("type").is_some_and(|kind| kind == "fallback");
+    block.get("to").filter(|_| is_fallback)?.get("model").and_then(Value::as_str).map(Arc::from)
 }
 
 /// Later fields replace earlier ones, but for null.

@@ -16,7 +16,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     let mut chunks = ChunkDecoder::default();
     let mut events = chunks.decode(text)?;
     events.extend(chunks.finish()?);
-    Ok(Decoded::new(together(events)?, chunks.usage(), chunks.service_tier().cloned()))
+    Ok(chunks.told().decoded(together(events)?, chunks.service_tier().cloned()))
 }
 
 /// The whole answer that these pieces make.

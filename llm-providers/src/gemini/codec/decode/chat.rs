@@ -40,14 +40,14 @@ pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     }
     let mut told = Told::default();
     told.take(&mut fields);
-    let (usage, tier) = (told.usage(), told.service_tier().cloned());
+    let tier = told.service_tier().cloned();
     let facts = served(fields.get("modelVersion"), tier.clone(), &[]);
     if let Some(error) = blocked(&fields) {
-        return Err(charged(error, usage, facts));
+        return Err(charged(error, told.stated(), facts));
     }
-    let answer = response(fields).map_err(|error| charged(error, usage, facts))?;
+    let answer = response(fields).map_err(|error| charged(error, told.stated(), facts))?;
     told.searches = answer.choices.iter().map(|choice| searches(choice.extra.get(GROUNDS))).sum();
-    Ok(Decoded::new(answer, told.usage(), tier))
+    Ok(told.decoded(answer, tier))
 }
 
 /// The error of a prompt that was blocked, so that there are no candidates.

@@ -27,12 +27,12 @@ pub fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embedding
     }
     let mut told = Told::default();
     told.take(&mut fields);
-    let (usage, tier) = (told.usage(), told.service_tier().cloned());
+    let tier = told.service_tier().cloned();
     let facts = served(None, tier.clone(), &[]);
-    let vectors = vectors(&mut fields, inputs).map_err(|error| charged(error, usage, facts))?;
+    let vectors = vectors(&mut fields, inputs).map_err(|error| charged(error, told.stated(), facts))?;
     let mut answer = Embeddings::new("", vectors);
     answer.extra = Extra::from(fields);
-    Ok(Decoded::new(answer, usage, tier))
+    Ok(told.decoded(answer, tier))
 }
 
 fn vectors(fields: &mut Fields, inputs: usize) -> Result<Vec<Arc<[f32]>>, Error> {

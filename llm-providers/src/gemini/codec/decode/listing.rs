@@ -5,7 +5,7 @@ use super::super::{
     error::classify_inner,
     fields::{Fields, malformed, object, take_list, take_text},
 };
-use crate::wire::{Model, error::ErrorBody};
+use crate::wire::{Model, error::ErrorBody, usage::number};
 
 /// Reads the answer to `countTokens`.
 ///
@@ -15,7 +15,7 @@ use crate::wire::{Model, error::ErrorBody};
 /// that.
 pub fn decode_count(body: &[u8]) -> Result<u64, Error> {
     let fields = read(body, "totalTokens")?;
-    let count = fields.get("totalTokens").and_then(whole);
+    let count = fields.get("totalTokens").and_then(number);
     count.ok_or_else(|| malformed("the answer does not say how many tokens there are"))
 }
 

@@ -96,6 +96,16 @@ impl ChunkDecoder {
         self.told.service_tier()
     }
 
+    /// First count of the usage that cannot be one, by its name and value.
+    pub fn unusable_usage(&self) -> Option<&Arc<str>> {
+        self.told.stated().unusable()
+    }
+
+    /// Returns what was stated of the usage.
+    pub(in super::super) fn told(&self) -> &Told {
+        &self.told
+    }
+
     fn chunk(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         if let Some(error) = ErrorBody::in_event(&fields) {
             return Err(classify_inner(&error, !self.candidates.is_empty()));

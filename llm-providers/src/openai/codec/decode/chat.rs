@@ -12,7 +12,7 @@ use super::{
     Decoded, split_content, take_details, take_usage,
     tool::take_tool_calls,
 };
-use crate::wire::error::ErrorBody;
+use crate::wire::{error::ErrorBody, usage::StatedUsage};
 
 /// Reads the answer to a chat completion.
 ///
@@ -34,11 +34,12 @@ pub(in crate::openai) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<
     if let Some(error) = ErrorBody::in_response(&fields, "choices") {
         return Err(classify_inner(&error, false));
     }
-    let usage = take_usage(&mut fields, dialect);
+    let mut stated = StatedUsage::default();
+    take_usage(&mut fields, dialect, &mut stated);
     let service_tier: Option<Arc<str>> = service_tier(|name| fields.get(name)).map(Arc::from);
     let facts = served(fields.get("model"), service_tier.clone(), &[]);
-    let answer = response(fields).map_err(|error| charged(error, usage, facts))?;
-    Ok(Decoded::new(answer, usage, service_tier))
+    let answer = response(fields).map_err(|error| charged(error, &stated, facts))?;
+    Ok(Decoded::stated(answer, &stated, service_tier))
 }
 
 /// The service class: OpenAI tells it beside the usage, Mistral within.

@@ -12,7 +12,7 @@ use super::{
     },
     Decoded, service_tier, take_usage,
 };
-use crate::wire::error::ErrorBody;
+use crate::wire::{error::ErrorBody, usage::StatedUsage};
 
 /// Reads the answer to an embeddings request with this many inputs: one vector for each, in the order of the inputs,
 /// whatever order they came in. Vectors may be lists of numbers or base64 of little-endian 32-bit floats.
@@ -31,11 +31,12 @@ pub(in crate::openai) fn vectors(body: &[u8], inputs: usize, dialect: &Dialect) 
     if let Some(error) = ErrorBody::in_response(&fields, "data") {
         return Err(classify_inner(&error, false));
     }
-    let usage = take_usage(&mut fields, dialect);
+    let mut stated = StatedUsage::default();
+    take_usage(&mut fields, dialect, &mut stated);
     let service_tier: Option<Arc<str>> = service_tier(|name| fields.get(name)).map(Arc::from);
     let facts = served(fields.get("model"), service_tier.clone(), &[]);
-    let answer = embeddings(fields, inputs).map_err(|error| charged(error, usage, facts))?;
-    Ok(Decoded::new(answer, usage, service_tier))
+    let answer = embeddings(fields, inputs).map_err(|error| charged(error, &stated, facts))?;
+    Ok(Decoded::stated(answer, &stated, service_tier))
 }
 
 fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {

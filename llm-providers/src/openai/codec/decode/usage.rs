@@ -5,90 +5,76 @@ use super::super::{
     Dialect,
     fields::{Fields, take_object},
 };
+use crate::wire::usage::{StatedUsage, Unusable, discard, output};
 
-/// Takes the usage out of an answer or a chunk. Fields of it that have no place in [`Usage`] (OpenRouter's `cost`,
-/// Groq's timings) stay behind under `usage`.
+const CACHE_READ: [&str; 5] = [
+    "prompt_tokens_details.cached_tokens",
+    "cached_tokens",
+    "num_cached_tokens",
+    "prompt_cache_hit_tokens",
+    "cache_read_input_tokens",
+];
+const CACHE_WRITE: [&str; 3] = [
+    "prompt_tokens_details.cache_write_tokens",
+    "prompt_tokens_details.cache_creation_tokens",
+    "cache_creation_input_tokens",
+];
+const REASONING: &str = "completion_tokens_details.reasoning_tokens";
+const SEARCHES: [&str; 2] = ["num_search_queries", "server_tool_use.web_search_requests"];
+/// Counts that say nothing more than others do.
+const REPEATED: [&str; 3] = [
+    "prompt_cache_miss_tokens",
+    "completion_tokens_details.accepted_prediction_tokens",
+    "completion_tokens_details.rejected_prediction_tokens",
+];
+
+/// Takes the usage out of a response or a chunk, and merges it into `stated`. Returns whether there was one
+/// with a prompt. Its fields that have no place in [`Usage`] (OpenRouter's `cost`, Groq's timings) stay behind.
 ///
-/// Cached and cache-written tokens are part of `prompt_tokens`, reasoning is part of `completion_tokens`, as in
-/// [`Usage`] itself. Where the server hides its thinking, what `total_tokens` is more than both is reasoning too.
-pub(in super::super) fn take_usage(fields: &mut Fields, dialect: &Dialect) -> Option<Usage> {
-    if let Some(mut told) = take_object(fields, "usage") {
-        let usage = read(&mut told, dialect);
-        if !told.is_empty() {
-            fields.insert("usage".to_owned(), Value::Object(told));
-        }
-        return usage;
-    }
+/// Cached and cache-written tokens are part of `prompt_tokens`. Reasoning is part of `completion_tokens` or stands beside
+/// it, as `total_tokens` says. Where the server hides its thinking, the excess of `total_tokens` is reasoning too.
+pub(in super::super) fn take_usage(fields: &mut Fields, dialect: &Dialect, stated: &mut StatedUsage) -> bool {
+    let mut any = take_from(fields, dialect, stated);
     // Groq's streams.
-    let groq = fields.get_mut("x_groq")?.as_object_mut()?;
-    let mut told = take_object(groq, "usage")?;
-    let usage = read(&mut told, dialect);
-    if !told.is_empty() {
-        groq.insert("usage".to_owned(), Value::Object(told));
+    if let Some(Value::Object(groq)) = fields.get_mut("x_groq") {
+        any |= take_from(groq, dialect, stated);
     }
-    usage
+    // Moonshot's streams.
+    for choice in fields.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
+        any |= choice.as_object_mut().is_some_and(|choice| take_from(choice, dialect, stated));
+    }
+    any
 }
 
-fn read(told: &mut Fields, dialect: &Dialect) -> Option<Usage> {
-    let input = number(told.get("prompt_tokens"))?;
+fn take_from(fields: &mut Fields, dialect: &Dialect, stated: &mut StatedUsage) -> bool {
+    let Some(mut usage) = take_object(fields, "usage") else { return false };
+    let read = read(&mut usage, dialect, stated).ok().flatten();
+    read.into_iter().for_each(|read| stated.merge(read));
+    if !usage.is_empty() {
+        fields.insert("usage".to_owned(), Value::Object(usage));
+    }
+    read.is_some_and(|read| read.input > 0)
+}
+
+fn read(fields: &mut Fields, dialect: &Dialect, stated: &mut StatedUsage) -> Result<Option<Usage>, Unusable> {
+    let Some(prompt) = stated.take(fields, "prompt_tokens")? else { return Ok(None) };
     // Embeddings have no output, and some servers leave a zero out.
-    let output = number(told.get("completion_tokens")).unwrap_or(0);
-    told.remove("prompt_tokens");
-    told.remove("completion_tokens");
-    let total = number(told.remove("total_tokens").as_ref());
-    let mut usage = Usage::new(input, output);
-    let hits = take(told, "prompt_cache_hit_tokens").or_else(|| take(told, "num_cached_tokens"));
-    told.remove("prompt_cache_miss_tokens");
-    details(told, "prompt_tokens_details", |details| {
-        // Azure's Grok tells more cached tokens than there were tokens: those are no part of these.
-        usage.cache_read = part(details, "cached_tokens", input).unwrap_or(0);
-        usage.cache_write = part(details, "cache_write_tokens", input - usage.cache_read).unwrap_or(0);
-        usage.audio_input = part(details, "audio_tokens", input).unwrap_or(0);
-    });
-    if usage.cache_read == 0 {
-        usage.cache_read = hits.filter(|hits| *hits <= input - usage.cache_write).unwrap_or(0);
-    }
-    details(told, "completion_tokens_details", |details| {
-        // Some of OpenRouter's models tell more reasoning than output.
-        usage.reasoning = part(details, "reasoning_tokens", output).unwrap_or(output);
-        usage.audio_output = part(details, "audio_tokens", output).unwrap_or(0);
-        details.remove("accepted_prediction_tokens");
-        details.remove("rejected_prediction_tokens");
-    });
-    if let (true, Some(hidden)) =
-        (dialect.hidden_thoughts, total.and_then(|total| total.checked_sub(input.saturating_add(output))))
-    {
-        usage.output = usage.output.saturating_add(hidden);
-        usage.reasoning = usage.reasoning.saturating_add(hidden);
-    }
-    Some(usage)
-}
-
-/// Reads a group of details; what it leaves, stays.
-fn details(told: &mut Fields, name: &str, read: impl FnOnce(&mut Fields)) {
-    let Some(mut details) = take_object(told, name) else { return };
-    read(&mut details);
-    if !details.is_empty() {
-        told.insert(name.to_owned(), Value::Object(details));
-    }
-}
-
-fn take(fields: &mut Fields, name: &str) -> Option<u64> {
-    let told = number(fields.get(name));
-    if told.is_some() || fields.get(name).is_some_and(Value::is_null) {
-        fields.remove(name);
-    }
-    told
-}
-
-/// Takes a number of tokens that are part of `whole`. One that is more is none of them, and stays.
-fn part(fields: &mut Fields, name: &str, whole: u64) -> Option<u64> {
-    match number(fields.get(name)) {
-        Some(told) if told > whole => None,
-        _ => Some(take(fields, name).unwrap_or(0)),
-    }
-}
-
-fn number(value: Option<&Value>) -> Option<u64> {
-    value?.as_u64()
+    let completion = stated.take(fields, "completion_tokens")?.unwrap_or(0);
+    let total = stated.take(fields, "total_tokens").ok().flatten();
+    let reasoning = stated.take(fields, REASONING).ok().flatten().unwrap_or(0);
+    let (output, reasoning) = match total {
+        Some(total) if dialect.hidden_thoughts => {
+            let hidden = total.saturating_sub(prompt.saturating_add(completion));
+            (completion.saturating_add(hidden), reasoning.max(hidden))
+        }
+        total => output(prompt, completion, reasoning, total),
+    };
+    let mut usage = Usage { reasoning, ..Usage::new(prompt, output) };
+    usage.cache_read = stated.take_part(fields, &CACHE_READ, prompt);
+    usage.cache_write = stated.take_part(fields, &CACHE_WRITE, prompt);
+    usage.audio_input = stated.take_part(fields, &["prompt_tokens_details.audio_tokens"], prompt);
+    usage.audio_output = stated.take_part(fields, &["completion_tokens_details.audio_tokens"], output);
+    usage.searches = stated.take_part(fields, &SEARCHES, u64::MAX);
+    REPEATED.iter().for_each(|path| discard(fields, path));
+    Ok(Some(usage))
 }

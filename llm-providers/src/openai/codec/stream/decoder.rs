@@ -12,7 +12,7 @@ use super::{
     },
     choice::OpenChoice,
 };
-use crate::wire::error::ErrorBody;
+use crate::wire::{error::ErrorBody, usage::StatedUsage};
 
 /// Turns the data of a stream's events into pieces of the answer, one `data:` field at a time.
 ///
@@ -28,8 +28,8 @@ pub struct ChunkDecoder {
     /// How many were asked for.
     asked: usize,
     done: bool,
-    /// As it was told last; `settled` once it is the whole answer's.
-    usage: Option<Usage>,
+    /// `settled` once it is the whole answer's.
+    stated: StatedUsage,
     settled: bool,
     dialect: Dialect,
     service_tier: Option<Arc<str>>,
@@ -44,7 +44,7 @@ impl ChunkDecoder {
             choices: BTreeMap::new(),
             asked: 1,
             done: false,
-            usage: None,
+            stated: StatedUsage::default(),
             settled: false,
             dialect,
             service_tier: None,
@@ -101,7 +101,7 @@ impl ChunkDecoder {
             choice.flush(*index, &mut events);
         }
         // Of running figures the last are the whole answer's.
-        if let (Some(usage), false) = (self.usage, self.settled) {
+        if let (Some(usage), false) = (self.stated.usage(), self.settled) {
             self.settled = true;
             events.push(ChatEvent::Usage(usage));
         }
@@ -115,7 +115,12 @@ impl ChunkDecoder {
 
     /// What the answer took, as far as the vendor has said so yet. Some servers tell it piece by piece.
     pub fn usage(&self) -> Option<Usage> {
-        self.usage
+        self.stated.usage()
+    }
+
+    /// First count of the usage that cannot be one, by its name and value.
+    pub fn unusable_usage(&self) -> Option<&Arc<str>> {
+        self.stated.unusable()
     }
 
     /// The vendor's service class, if it has said so yet.
@@ -126,13 +131,14 @@ impl ChunkDecoder {
     fn chunk(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let mut fields = object_with(data.as_bytes(), &["function"], "arguments")?;
         let mut events = Vec::new();
-        let usage = take_usage(&mut fields, &self.dialect);
+        let known = self.stated.usage();
+        let stated = take_usage(&mut fields, &self.dialect, &mut self.stated);
         let groq = || Some(ErrorBody::of(fields.get("x_groq")?.get("error").filter(|error| !error.is_null())?));
         if let Some(error) = ErrorBody::in_event(&fields).or_else(groq)
             && !self.is_told()
         {
             // What comes with an error is all there will be.
-            (self.usage, self.settled) = (usage.or(self.usage), usage.is_some());
+            self.settled = stated;
             return Err(classify_inner(&error, self.started.is_some()));
         }
         let choices = take_list(&mut fields, "choices").unwrap_or_default();
@@ -151,13 +157,13 @@ impl ChunkDecoder {
             let index = take_index(&mut fields, "index").unwrap_or(at);
             self.choices.entry(index).or_default().chunk(index, fields, &mut events)?;
         }
-        if let Some(usage) = usage {
-            let known = self.usage.replace(usage);
-            // Figures beside an unfinished choice may still grow.
-            if (last || self.is_told()) && !(self.settled && known == Some(usage)) {
-                self.settled = true;
-                events.push(ChatEvent::Usage(usage));
-            }
+        // Figures beside an unfinished choice may still grow.
+        if let Some(usage) = self.stated.usage()
+            && (last || self.is_told())
+            && (known != Some(usage) || stated && !self.settled)
+        {
+            self.settled = true;
+            events.push(ChatEvent::Usage(usage));
         }
         Ok(events)
     }
@@ -221,7 +227,7 @@ impl ChunkDecoder {
     }
 
     fn charged(&self, error: Error) -> Error {
-        match self.usage {
+        match self.stated.usage() {
             Some(usage) if self.settled => error.with_charge(Charge::Known(usage)),
             _ => error,
         }

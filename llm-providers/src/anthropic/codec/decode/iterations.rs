@@ -1,0 +1,73 @@
+use std::sync::Arc;
+
+use llm_core::{SideCall, Usage};
+use serde_json::Value;
+
+use super::usage::{counts, usage};
+use crate::wire::{fields::Fields, usage::StatedUsage};
+
+/// `usage.iterations`: each model call behind one response. The counts beside it leave some of them out.
+pub(super) struct Iterations(Vec<Iteration>);
+
+struct Iteration {
+    kind: Kind,
+    model: Option<Arc<str>>,
+    usage: Usage,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// Call of a model that answers, or that declined to.
+    Message,
+    /// Call of the fallback model that answered.
+    Fallback,
+    /// Compaction, advisor or another call that the vendor counts apart.
+    Apart,
+}
+
+impl Iterations {
+    /// Reads the list, if there is one. An iteration without usable counts is left out.
+    pub(super) fn read(told: &Fields, stated: &mut StatedUsage) -> Option<Self> {
+        let list = told.get("iterations")?.as_array()?;
+        let read = |iteration: &Value| {
+            let fields = iteration.as_object()?;
+            let text = |name: &str| fields.get(name).and_then(Value::as_str);
+            let kind = match text("type") {
+                Some("message") | None => Kind::Message,
+                Some("fallback_message") => Kind::Fallback,
+                Some(_) => Kind::Apart,
+            };
+            let usage = usage(counts(fields, stated).ok()?)?;
+            Some(Iteration { kind, model: text("model").map(Arc::from), usage })
+        };
+        Some(Self(list.iter().filter_map(read).collect()))
+    }
+
+    /// Returns the fallback model that answered, if one did.
+    pub(super) fn served_by(&self) -> Option<Arc<str>> {
+        self.0.iter().find(|one| one.kind == Kind::Fallback)?.model.clone()
+    }
+
+    /// Returns the calls beside the response's own, and their tokens that the `stated` usage does not include.
+    pub(super) fn side_calls(&self, stated: &Usage) -> (Vec<SideCall>, Usage) {
+        let messages: Usage = self.0.iter().filter(|one| one.kind != Kind::Apart).map(|one| one.usage).sum();
+        let included = messages.input <= stated.input && messages.output <= stated.output;
+        let served_by = self.served_by();
+        let (mut calls, mut beside) = (Vec::new(), Usage::default());
+        for Iteration { kind, model, usage } in &self.0 {
+            let declined = *kind == Kind::Message && served_by.is_some() && model.is_some() && *model != served_by;
+            // The vendor does not charge for a model that declined before it wrote anything.
+            let charged = included || usage.output > 0;
+            if !(*kind == Kind::Apart || declined && charged) {
+                continue;
+            }
+            if *kind == Kind::Apart || !included {
+                beside += *usage;
+            }
+            let mut call = SideCall::new(*usage);
+            call.model.clone_from(model);
+            calls.push(call);
+        }
+        (calls, beside)
+    }
+}

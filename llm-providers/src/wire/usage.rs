@@ -1,0 +1,233 @@
+//! Counts of a vendor's usage, read in one way and merged over everything that the vendor states of one response.
+
+use std::sync::Arc;
+
+use llm_core::{Facts, SideCall, Usage};
+use serde_json::Value;
+
+use super::fields::Fields;
+
+/// Usage of one response, merged from the statements of its vendor.
+///
+/// A stream may state it several times, in parts and with zeros for what it does not repeat, so the largest of each count
+/// is kept.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StatedUsage {
+    merged: Usage,
+    /// Calls beside the response's own.
+    side_calls: Vec<SideCall>,
+    /// Tokens of the side calls that `merged` does not include.
+    beside: Usage,
+    unusable: Option<Arc<str>>,
+}
+
+/// Count that is no number of tokens. [`StatedUsage`] keeps its name and value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unusable;
+
+impl StatedUsage {
+    /// Reads the count at a path: a name, or a group and a name as in `prompt_tokens_details.cached_tokens`. `None` where it
+    /// is absent or null.
+    ///
+    /// # Errors
+    ///
+    /// [`Unusable`] if it is negative, fractional, absurdly large or no number.
+    pub(crate) fn count(&mut self, fields: &Fields, path: &str) -> Result<Option<u64>, Unusable> {
+        match at(fields, path) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => number(value).map(Some).ok_or_else(|| {
+                self.unusable.get_or_insert_with(|| describe(path, value));
+                Unusable
+            }),
+        }
+    }
+
+    /// Takes the count at a path out of the fields. An unusable count stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`count`](Self::count).
+    pub(crate) fn take(&mut self, fields: &mut Fields, path: &str) -> Result<Option<u64>, Unusable> {
+        let count = self.count(fields, path)?;
+        discard(fields, path);
+        Ok(count)
+    }
+
+    /// Takes a part of `whole` that servers state under several names: the largest of them, or zero. One that is more than
+    /// the whole is no part of it, and stays.
+    pub(crate) fn take_part(&mut self, fields: &mut Fields, paths: &[&str], whole: u64) -> u64 {
+        let mut part = 0;
+        for path in paths {
+            match self.count(fields, path) {
+                Ok(count) if count.unwrap_or(0) <= whole => {
+                    discard(fields, path);
+                    part = part.max(count.unwrap_or(0));
+                }
+                Ok(_) | Err(Unusable) => {}
+            }
+        }
+        part
+    }
+
+    /// Merges one more statement of the response's own usage, unless its sums are absurdly large.
+    pub(crate) fn merge(&mut self, usage: Usage) {
+        if usage.is_plausible() {
+            self.merged = self.merged.max_each(usage);
+        } else {
+            self.unusable.get_or_insert_with(|| format!("input and output: {} tokens", usage.total()).into());
+        }
+    }
+
+    /// Replaces the calls beside the response's own, unless a larger list was stated before. `beside` are their tokens that
+    /// the response's usage does not include.
+    pub(crate) fn set_side_calls(&mut self, side_calls: Vec<SideCall>, beside: Usage) {
+        if beside.total() >= self.beside.total() {
+            (self.side_calls, self.beside) = (side_calls, beside);
+        }
+    }
+
+    /// Returns the usage with that of the side calls. `None` before a prompt was stated: none is empty, so a server that
+    /// says zero does not know.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        (self.merged.input > 0).then(|| self.merged + self.beside)
+    }
+
+    pub(crate) fn side_calls(&self) -> &[SideCall] {
+        &self.side_calls
+    }
+
+    pub(crate) fn unusable(&self) -> Option<&Arc<str>> {
+        self.unusable.as_ref()
+    }
+
+    /// Writes into the facts of an error what decides the price of the usage.
+    pub(crate) fn describe(&self, facts: &mut Facts) {
+        facts.side_calls.clone_from(&self.side_calls);
+        facts.unusable_usage.clone_from(&self.unusable);
+    }
+}
+
+/// Returns output and reasoning of a response whose vendor states completion, reasoning and perhaps the total.
+///
+/// Reasoning is part of the completion, unless the total, which includes the prompt, or its mere size says that it stands
+/// beside it.
+pub(crate) fn output(prompt: u64, completion: u64, reasoning: u64, total: Option<u64>) -> (u64, u64) {
+    let beside = match total {
+        Some(total) => reasoning <= total.saturating_sub(prompt.saturating_add(completion)),
+        None => reasoning > completion,
+    };
+    if beside { (completion.saturating_add(reasoning), reasoning) } else { (completion, reasoning.min(completion)) }
+}
+
+/// Reads a count. Some serializers write a whole number as `19.0` or as text.
+pub(crate) fn number(value: &Value) -> Option<u64> {
+    let count = match value {
+        Value::Number(number) => number.as_u64().or_else(|| whole(number.as_f64()?)),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    count.filter(|count| *count <= Usage::MAX_PLAUSIBLE)
+}
+
+/// Removes the value at a path, and its group if nothing else is in that.
+pub(crate) fn discard(fields: &mut Fields, path: &str) {
+    let Some((group, name)) = path.split_once('.') else {
+        fields.remove(path);
+        return;
+    };
+    let emptied = match fields.get_mut(group) {
+        Some(Value::Object(within)) => {
+            within.remove(name);
+            within.is_empty()
+        }
+        Some(Value::Null) => true,
+        _ => false,
+    };
+    if emptied {
+        fields.remove(group);
+    }
+}
+
+/// Removes the counts at these paths. What is unusable stays.
+pub(crate) fn strip(fields: &mut Fields, paths: &[&str]) {
+    for path in paths {
+        if at(fields, path).is_none_or(|value| value.is_null() || number(value).is_some()) {
+            discard(fields, path);
+        }
+    }
+}
+
+fn at<'f>(fields: &'f Fields, path: &str) -> Option<&'f Value> {
+    match path.split_once('.') {
+        Some((group, name)) => fields.get(group)?.get(name),
+        None => fields.get(path),
+    }
+}
+
+fn whole(number: f64) -> Option<u64> {
+    // Within the bound every whole float is exact.
+    ((0.0..=Usage::MAX_PLAUSIBLE as f64).contains(&number) && number.fract() == 0.0).then_some(number as u64)
+}
+
+fn describe(path: &str, value: &Value) -> Arc<str> {
+    match value {
+        Value::Number(number) => format!("{path}: {number}").into(),
+        _ => format!("{path}: not a number").into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(value: Value) -> (Result<Option<u64>, ()>, Option<String>) {
+        let (mut stated, mut fields) = (StatedUsage::default(), Fields::new());
+        fields.insert("tokens".to_owned(), value);
+        let count = stated.take(&mut fields, "tokens").map_err(|Unusable| ());
+        assert_eq!(fields.is_empty(), count.is_ok(), "only an unusable count stays");
+        (count, stated.unusable().map(|text| text.to_string()))
+    }
+
+    #[test]
+    fn count_whole_in_any_spelling_reads() {
+        for value in [json!(19), json!(19.0), json!("19"), json!(1.9e1)] {
+            assert_eq!(read(value), (Ok(Some(19)), None));
+        }
+        assert_eq!(read(Value::Null), (Ok(None), None));
+        assert_eq!(read(json!(Usage::MAX_PLAUSIBLE)), (Ok(Some(Usage::MAX_PLAUSIBLE)), None));
+    }
+
+    #[test]
+    fn count_unusable_is_named() {
+        let unusable = [
+            (json!(-5), "tokens: -5"),
+            (json!(19.5), "tokens: 19.5"),
+            (json!(u64::MAX), "tokens: 18446744073709551615"),
+            (json!(Usage::MAX_PLAUSIBLE + 1), "tokens: 1000000001"),
+            (json!(1e300), "tokens: 1e+300"),
+            (json!("many"), "tokens: not a number"),
+            (json!([1]), "tokens: not a number"),
+        ];
+        for (value, name) in unusable {
+            assert_eq!(read(value), (Err(()), Some(name.to_owned())));
+        }
+    }
+
+    #[test]
+    fn output_reasoning_placed_by_total() {
+        for (stated, expected) in [
+            ((12, 1, 386, Some(399)), (387, 386)),
+            ((12, 387, 386, Some(399)), (387, 386)),
+            ((43, 10, 11, Some(53)), (10, 10)),
+            ((12, 1, 386, None), (387, 386)),
+            ((12, 400, 386, None), (400, 386)),
+            ((12, 400, 386, Some(430)), (400, 386)),
+            ((12, 5, 0, Some(30)), (5, 0)),
+        ] {
+            let (prompt, completion, reasoning, total) = stated;
+            assert_eq!(output(prompt, completion, reasoning, total), expected, "{stated:?}");
+        }
+    }
+}

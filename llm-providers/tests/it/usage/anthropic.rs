@@ -1,0 +1,128 @@
+//! Usage of Anthropic's format: cumulative statements, iterations, and a fallback model that answers.
+
+use llm_providers::{
+    Anthropic,
+    anthropic::codec::decode_chat,
+    llm_core::{Facts, SideCall, Usage},
+};
+use serde_json::{Value, json};
+
+use super::{canned, counts, facts};
+
+/// Facts of a response whose stream states these usages, the first at its start, with these blocks between.
+pub(super) fn streamed(start: &Value, blocks: &[Value], deltas: &[Value]) -> Facts {
+    let message = json!({"id": "1", "model": "asked", "content": [], "usage": start});
+    let mut events = vec![json!({"type": "message_start", "message": message})];
+    for (at, block) in blocks.iter().enumerate() {
+        events.push(json!({"type": "content_block_start", "index": at, "content_block": block}));
+        events.push(json!({"type": "content_block_stop", "index": at}));
+    }
+    for usage in deltas {
+        events.push(json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}));
+    }
+    events.push(json!({"type": "message_stop"}));
+    facts(&Anthropic::with_transport("sk-ant-test", canned(&events)).unwrap())
+}
+
+fn text() -> Value {
+    json!({"type": "text", "text": "yes"})
+}
+
+fn of(input: u64, read: u64, written: u64, output: u64) -> Value {
+    json!({"input_tokens": input, "cache_read_input_tokens": read, "cache_creation_input_tokens": written,
+        "output_tokens": output})
+}
+
+#[test]
+fn usage_zero_in_delta_keeps_start() {
+    for (start, delta, expected) in [
+        (of(15_000, 0, 0, 1), json!({"input_tokens": 0, "output_tokens": 8}), counts([15_000, 8, 0, 0, 0])),
+        (of(15_000, 0, 0, 1), of(0, 0, 0, 8), counts([15_000, 8, 0, 0, 0])),
+        (of(10, 5_000, 700, 1), of(0, 0, 0, 8), counts([5_710, 8, 5_000, 700, 0])),
+        (
+            of(10, 5_000, 700, 1),
+            json!({"cache_read_input_tokens": 0, "output_tokens": 8}),
+            counts([5_710, 8, 5_000, 700, 0]),
+        ),
+        (of(0, 0, 0, 0), of(10, 5_000, 700, 8), counts([5_710, 8, 5_000, 700, 0])),
+        // The start is an estimate that knows nothing of the cache.
+        (of(15_000, 0, 0, 1), of(3, 14_997, 0, 8), counts([15_000, 8, 14_997, 0, 0])),
+        (of(10, 5_000, 0, 1), json!({"input_tokens": 10.0, "output_tokens": 8.0}), counts([5_010, 8, 5_000, 0, 0])),
+    ] {
+        assert_eq!(streamed(&start, &[text()], std::slice::from_ref(&delta)).usage, Some(expected), "{start} {delta}");
+    }
+    assert_eq!(streamed(&of(0, 0, 0, 0), &[text()], &[of(0, 0, 0, 8)]).usage, None, "no prompt was ever stated");
+}
+
+#[test]
+fn usage_unusable_in_delta_is_named() {
+    let facts = streamed(&of(10, 0, 0, 1), &[text()], &[of(u64::MAX, 0, 0, 8)]);
+    assert_eq!(facts.usage, Some(Usage::new(10, 1)));
+    assert_eq!(facts.unusable_usage.as_deref(), Some("input_tokens: 18446744073709551615"));
+}
+
+fn iteration(kind: &str, model: Option<&str>, input: u64, output: u64) -> Value {
+    let mut iteration = of(input, 0, 0, output);
+    iteration["type"] = kind.into();
+    iteration["model"] = json!(model);
+    iteration
+}
+
+#[test]
+fn usage_iterations_add_side_calls() {
+    let side = |model: Option<&str>, input, output| {
+        let call = SideCall::new(Usage::new(input, output));
+        model.map_or(call.clone(), |model| call.with_model(model))
+    };
+    let (message, fallback) =
+        (iteration("message", None, 700, 1_300), iteration("fallback_message", Some("b"), 700, 1_300));
+    for (iterations, expected, sides) in [
+        (vec![message.clone()], (700, 1_300), vec![]),
+        (vec![iteration("message", None, 300, 300), iteration("message", None, 400, 1_000)], (700, 1_300), vec![]),
+        (
+            vec![iteration("compaction", None, 60_000, 600), message.clone()],
+            (60_700, 1_900),
+            vec![side(None, 60_000, 600)],
+        ),
+        (
+            vec![message, iteration("advisor_message", Some("a"), 900, 100)],
+            (1_600, 1_400),
+            vec![side(Some("a"), 900, 100)],
+        ),
+        // A model that declined before it wrote anything is not charged.
+        (vec![iteration("message", Some("a"), 700, 0), fallback.clone()], (700, 1_300), vec![]),
+        (
+            vec![iteration("message", Some("a"), 700, 40), fallback.clone()],
+            (1_400, 1_340),
+            vec![side(Some("a"), 700, 40)],
+        ),
+        // The counts above include the model that declined.
+        (
+            vec![iteration("message", Some("a"), 200, 40), iteration("fallback_message", Some("b"), 500, 1_260)],
+            (700, 1_300),
+            vec![side(Some("a"), 200, 40)],
+        ),
+    ] {
+        let mut usage = of(700, 0, 0, 1_300);
+        usage["iterations"] = iterations.into();
+        let body = json!({"id": "1", "model": "b", "content": [text()], "stop_reason": "end_turn", "usage": usage});
+        let decoded = decode_chat(body.to_string().as_bytes()).unwrap();
+        let expected = Some(Usage::new(expected.0, expected.1));
+        assert_eq!((decoded.usage, &decoded.side_calls), (expected, &sides), "{usage}");
+        let facts = streamed(&of(700, 0, 0, 1), &[text()], std::slice::from_ref(&usage));
+        assert_eq!((facts.usage, facts.side_calls), (expected, sides), "{usage} streamed");
+    }
+}
+
+#[test]
+fn usage_of_fallback_names_answering_model() {
+    let handover = |from: &str, to: &str| json!({"type": "fallback", "from": {"model": from}, "to": {"model": to}});
+    let model = |blocks: &[Value], usage| streamed(&of(9, 0, 0, 1), blocks, &[usage]).model;
+    assert_eq!(model(&[text()], of(9, 0, 0, 5)).as_deref(), Some("asked"));
+    assert_eq!(model(&[handover("asked", "b"), text()], of(9, 0, 0, 5)).as_deref(), Some("b"));
+    let twice = [handover("asked", "b"), text(), handover("b", "c"), text()];
+    assert_eq!(model(&twice, of(9, 0, 0, 5)).as_deref(), Some("c"));
+    let mut usage = of(9, 0, 0, 5);
+    usage["iterations"] = json!([iteration("fallback_message", Some("b"), 9, 5)]);
+    assert_eq!(model(&[text()], usage).as_deref(), Some("b"), "no block where no model ran before");
+}
