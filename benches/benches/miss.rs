@@ -1,14 +1,16 @@
 //! What does the layer add to a call that must be made?
 
-use std::{hint::black_box, sync::Arc};
+use std::{fmt::Debug, hint::black_box, sync::Arc};
 
 use benches::{
     hit::{at_once, of_2_kb},
     vendor::AtOnce,
 };
 use criterion::{BatchSize, Criterion, criterion_group};
+use futures_util::FutureExt;
 use llm_cache::{Cache, Cached, Directive};
-use llm_core::{Call, ChatRequest};
+use llm_core::{Call, ChatRequest, ChatResponse, Part, Reply};
+use tower::{Service, ServiceBuilder};
 
 criterion_group!(name = benches; config = crate::short(); targets = miss);
 
@@ -39,6 +41,11 @@ fn miss(c: &mut Criterion) {
     group.bench_function("floor: the service below", |b| {
         b.iter_batched(&mut unseen, |call| black_box(at_once(&mut vendor, call)), BatchSize::SmallInput);
     });
+    let mut peer = peer(vendor.clone());
+    group.bench_function("peer: tower-resilience, cache over coalesce", |b| {
+        let mut call = |call| peer.call(call).now_or_never().expect("nothing here waits").expect("nothing here fails");
+        b.iter_batched(&mut unseen, |unseen| black_box(call(unseen)), BatchSize::SmallInput);
+    });
     let full = moka::sync::Cache::builder().max_capacity(8 << 20).weigher(|_: &u64, _| 5_000);
     let full = full.eviction_policy(moka::policy::EvictionPolicy::lru()).build();
     let mut at = 0_u64;
@@ -58,4 +65,21 @@ fn miss(c: &mut Criterion) {
         b.iter(|| serde_json::to_writer(std::io::sink(), black_box(&answer)));
     });
     group.finish();
+}
+
+/// Entries of 5 KB that our cache holds in its 8 MiB.
+const ENTRIES: usize = 1_600;
+
+/// The peers' layers over the same service, keyed by the prompt's text.
+fn peer(vendor: AtOnce) -> impl Service<Call<ChatRequest>, Response = ChatResponse, Error: Debug> {
+    let key = |call: &Call<ChatRequest>| match &call.body.messages[0].parts[0] {
+        Part::Text { text, .. } => Arc::clone(text),
+        other => panic!("the prompt is text, not {other:?}"),
+    };
+    let cache = tower_resilience_cache::CacheLayer::builder().max_size(ENTRIES).key_extractor(key).build();
+    ServiceBuilder::new()
+        .layer(cache.expect("the settings are right"))
+        .layer(tower_resilience_coalesce::CoalesceLayer::new(key))
+        .map_response(|reply: Reply<ChatResponse>| reply.output)
+        .service(vendor)
 }
