@@ -24,7 +24,7 @@ pub enum StoreError {
     /// Another process, or another store of this one, has the file open.
     #[error("{} is in use: only one process at a time can have it open", .0.display())]
     InUse(PathBuf),
-    /// The file cannot be opened.
+    /// The file cannot be opened, is damaged, or holds no balances.
     #[error("cannot open {}: {message}", .path.display())]
     Open {
         /// The file.

@@ -1,9 +1,12 @@
 use std::{
     fmt,
+    fs::OpenOptions,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
-use redb::{Database, DatabaseError, ReadableTable, TableDefinition};
+use redb::{Builder, Database, DatabaseError, StorageError, TableDefinition, TableHandle};
 
 use super::{
     StoreError,
@@ -13,7 +16,8 @@ use crate::Balance;
 
 /// Balances in one file. A process that is killed leaves it as it was after the last write that returned.
 pub(super) struct File {
-    database: Database,
+    /// Taken when the file is closed.
+    database: Option<Database>,
     path: PathBuf,
 }
 
@@ -26,89 +30,135 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const FORMAT: &str = "format";
 const KNOWN: u64 = 1;
+/// Tables of a cache file, by which it is named.
+const CACHE_TABLES: [&str; 2] = ["entries", "dropped"];
+const DAMAGED: &str = "it is damaged";
+/// The remedy for a file with wrong contents.
+const REMEDY: &str = "restore it from a backup, move it away to begin with empty windows, or use another path";
 
 impl File {
-    /// Opens a file, or creates it.
+    /// Opens a file, or creates one that only its owner can read.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Database::create(path).map_err(|error| match error {
+        let failed = |message: String| StoreError::Open { path: path.into(), message };
+        let wrong = |what: &dyn fmt::Display| failed(format!("{what}: {REMEDY}"));
+        let file = open_file(path).map_err(|error| failed(error.to_string()))?;
+        // Some damage makes redb panic.
+        let opened = catch_unwind(|| Builder::new().create_file(file)).map_err(|_| wrong(&DAMAGED))?;
+        let database = opened.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.into()),
-            error => StoreError::Open { path: path.into(), message: error.to_string() },
+            DatabaseError::Storage(StorageError::Io(error)) if !is_of_contents(&error) => failed(error.to_string()),
+            error => wrong(&format_args!("it holds no balances, or is damaged ({error})")),
         })?;
-        let file = Self { database, path: path.into() };
-        let found = file.format().map_err(|error| file.unreadable(&error))?;
-        match found {
+        let file = Self { database: Some(database), path: path.into() };
+        match file.with(format).map_err(|error| wrong(&error))? {
             KNOWN => Ok(file),
             found => Err(StoreError::Newer { path: path.into(), found, known: KNOWN }),
         }
     }
 
-    /// The file's format; a new file gets the one that is known, and its tables.
-    fn format(&self) -> Result<u64, Failure> {
-        let writing = self.database.begin_write()?;
-        let found = {
-            let mut facts = writing.open_table(FACTS)?;
-            let found = facts.get(FORMAT)?.map(|format| format.value());
-            if found.is_none() {
-                facts.insert(FORMAT, KNOWN)?;
-                writing.open_table(BALANCES)?;
-            }
-            found
-        };
-        match found {
-            Some(found) => writing.abort().map(|()| found)?,
-            None => writing.commit().map(|()| KNOWN)?,
-        };
-        Ok(found.unwrap_or(KNOWN))
+    /// Uses the database. Some damage makes redb panic.
+    fn with<R>(&self, work: impl FnOnce(&Database) -> Result<R, Failure>) -> Result<R, Failure> {
+        let database = self.database.as_ref().ok_or("it is closed")?;
+        catch_unwind(AssertUnwindSafe(|| work(database))).unwrap_or_else(|_| Err(DAMAGED.into()))
     }
 
-    fn unreadable(&self, error: &Failure) -> StoreError {
-        StoreError::Open { path: self.path.clone(), message: error.to_string() }
+    /// The text of an error in use.
+    fn failed(&self, error: &dyn fmt::Display) -> String {
+        format!("{}: {error}; if the file is damaged, {REMEDY}", self.path.display())
     }
+}
 
-    fn find(&self, tenant: Option<&str>, each: &mut dyn FnMut(&[u8])) -> Result<(), Failure> {
-        let reading = self.database.begin_read()?;
-        let balances = reading.open_table(BALANCES)?;
-        for row in balances.range((tenant.unwrap_or_default(), "")..)? {
-            let (name, balance) = row?;
-            if tenant.is_some_and(|tenant| name.value().0 != tenant) {
-                break;
-            }
-            each(balance.value());
+/// Whether redb complains about what it read, not about reading it.
+fn is_of_contents(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+fn open_file(path: &Path) -> io::Result<std::fs::File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Returns the file's format. A new file gets the one that is known, and its tables.
+fn format(database: &Database) -> Result<u64, Failure> {
+    let reading = database.begin_read()?;
+    let tables: Vec<String> = reading.list_tables()?.map(|table| table.name().to_owned()).collect();
+    if tables.is_empty() {
+        let writing = database.begin_write()?;
+        writing.open_table(FACTS)?.insert(FORMAT, KNOWN)?;
+        writing.open_table(BALANCES)?;
+        writing.commit()?;
+        return Ok(KNOWN);
+    }
+    if !tables.iter().any(|table| table == FACTS.name()) {
+        return Err(foreign(&tables).into());
+    }
+    let format = reading.open_table(FACTS)?.get(FORMAT)?.map(|format| format.value());
+    format.ok_or_else(|| foreign(&tables).into())
+}
+
+/// Names a database by its tables.
+fn foreign(tables: &[String]) -> String {
+    if CACHE_TABLES.iter().all(|own| tables.iter().any(|table| table == own)) {
+        return "it is a cache of llm-cache and holds no balances".to_owned();
+    }
+    format!("it is the database of another program, with the tables {}", tables.join(", "))
+}
+
+fn find(database: &Database, tenant: Option<&str>, each: &mut dyn FnMut(&[u8])) -> Result<(), Failure> {
+    let reading = database.begin_read()?;
+    let balances = reading.open_table(BALANCES)?;
+    for row in balances.range((tenant.unwrap_or_default(), "")..)? {
+        let (name, balance) = row?;
+        if tenant.is_some_and(|tenant| name.value().0 != tenant) {
+            break;
         }
-        Ok(())
+        each(balance.value());
     }
+    Ok(())
+}
 
-    fn change(&self, rows: &[(&Name, Option<Vec<u8>>)]) -> Result<(), Failure> {
-        let writing = self.database.begin_write()?;
-        {
-            let mut balances = writing.open_table(BALANCES)?;
-            for (name, balance) in rows {
-                let name = (name.tenant.as_str(), name.counter.as_str());
-                match balance {
-                    Some(bytes) => drop(balances.insert(name, bytes.as_slice())?),
-                    None => drop(balances.remove(name)?),
-                }
+fn change(database: &Database, rows: &[(&Name, Option<Vec<u8>>)]) -> Result<(), Failure> {
+    let writing = database.begin_write()?;
+    {
+        let mut balances = writing.open_table(BALANCES)?;
+        for (name, balance) in rows {
+            let name = (name.tenant.as_str(), name.counter.as_str());
+            match balance {
+                Some(bytes) => drop(balances.insert(name, bytes.as_slice())?),
+                None => drop(balances.remove(name)?),
             }
         }
-        Ok(writing.commit()?)
     }
+    Ok(writing.commit()?)
 }
 
 impl Backend for File {
     fn read(&self, tenant: Option<&str>, each: &mut dyn FnMut(Balance)) -> Result<(), StoreError> {
         let mut broken = None;
-        self.find(tenant, &mut |bytes| match serde_json::from_slice(bytes) {
+        let mut decode = |bytes: &[u8]| match serde_json::from_slice(bytes) {
             Ok(balance) => each(balance),
-            Err(error) => broken = Some(StoreError::Read(error.to_string())),
-        })
-        .map_err(|error| StoreError::Read(error.to_string()))?;
+            Err(error) => broken = Some(StoreError::Read(self.failed(&error))),
+        };
+        self.with(|database| find(database, tenant, &mut decode))
+            .map_err(|error| StoreError::Read(self.failed(&error)))?;
         broken.map_or(Ok(()), Err)
     }
 
     fn write(&self, changes: &Changes) -> Result<(), StoreError> {
         let bytes = |balance| serde_json::to_vec(balance).expect("texts and numbers can be written as JSON");
         let rows: Vec<_> = changes.iter().map(|(name, balance)| (name, balance.map(bytes))).collect();
-        self.change(&rows).map_err(|error| StoreError::Write(error.to_string()))
+        self.with(|database| change(database, &rows)).map_err(|error| StoreError::Write(self.failed(&error)))
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // Some damage makes redb panic. What was written is on the disk already.
+        let database = self.database.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
     }
 }
 

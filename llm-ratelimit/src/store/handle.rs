@@ -54,13 +54,14 @@ impl Store {
         Self(Arc::new(Memory::default()))
     }
 
-    /// A store in a file, which is created if there is none; its directory has to be there. One process at a time has
-    /// it open. What has been written stays written, also if the process is killed or the power fails; a file of a
+    /// A store in a file, which only its owner can read. It is created if there is none, or an empty one; its directory
+    /// has to be there. One process at a time has it open. What has been written stays written, also if the process is killed or the power fails; a file of a
     /// process that was killed is checked when it is opened. Tenants' names are in it as they are.
     ///
     /// # Errors
     ///
-    /// A file that is in use, cannot be opened, is no such file, or was written by a later version.
+    /// [`StoreError::InUse`]; [`StoreError::Open`] for a file that cannot be opened, is damaged, or holds something else,
+    /// such as a cache; [`StoreError::Newer`] for one that a later version wrote. Each names the file and the remedy.
     #[cfg(feature = "file")]
     pub fn file(path: impl AsRef<std::path::Path>) -> Result<Self, StoreError> {
         Ok(Self(Arc::new(super::file::File::open(path.as_ref())?)))

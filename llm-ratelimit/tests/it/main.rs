@@ -5,6 +5,8 @@
 mod attempts;
 mod conformance;
 mod core;
+#[cfg(feature = "file")]
+mod damaged_file;
 mod emergency;
 mod events;
 mod fairness;

@@ -6,9 +6,11 @@ use std::{
 };
 
 use redb::{
-    Builder, Database, DatabaseError, Durability, ReadableTable, Table, TableDefinition, TableError, WriteTransaction,
+    Builder, Database, DatabaseError, Durability, ReadableTable, Table, TableDefinition, TableError, TableHandle,
+    WriteTransaction,
 };
 
+use super::foreign::foreign;
 use crate::{
     StoreError,
     generations::Moment,
@@ -118,13 +120,18 @@ impl Disk {
         let damaged = || failed("is damaged: move it away".to_owned());
         let disk = opened.map_err(|_| damaged())?.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => failed(OPEN_ALREADY.to_owned()),
-            DatabaseError::Storage(redb::StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
+            DatabaseError::Storage(redb::StorageError::Io(error)) if !is_of_contents(&error) => {
                 failed(format!("cannot be opened: {error}"))
             }
             error => none(error.to_string()),
         })?;
-        let begun = catch_unwind(AssertUnwindSafe(|| disk.begin())).map_err(|_| damaged())?;
-        let (format, books, drops) = begun.map_err(|error| none(error.to_string()))?;
+        let begun = catch_unwind(AssertUnwindSafe(|| match disk.foreign()? {
+            Some(foreign) => Ok(Err(foreign)),
+            None => disk.begin().map(Ok),
+        }));
+        let begun = begun.map_err(|_| damaged())?.map_err(|error| none(error.to_string()))?;
+        let (format, books, drops) =
+            begun.map_err(|foreign| failed(format!("{foreign} and is no cache: use another file")))?;
         if format != FORMAT {
             return Err(failed(format!("has format {format}, and this version knows {FORMAT}: use another file")));
         }
@@ -195,6 +202,11 @@ impl Disk {
         books.save(&transaction)?;
         transaction.commit()?;
         Ok(result)
+    }
+
+    /// Names the contents of another program's database.
+    fn foreign(&self) -> Result<Option<String>, Fault> {
+        Ok(foreign(self.db.begin_read()?.list_tables()?, BOOKS.name()))
     }
 
     /// What a file has in its books; those of a new file are begun.
@@ -391,6 +403,11 @@ fn number(row: &[u8], nth: usize) -> Option<u64> {
 /// When the call of the entry in a row began.
 fn begun(row: &[u8]) -> Option<Moment> {
     number(row, 2).map(Moment::from_nanos)
+}
+
+/// Whether redb complains about what it read, not about reading it.
+fn is_of_contents(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 fn open_file(path: &Path) -> io::Result<File> {

@@ -7,6 +7,7 @@
 
 mod disk;
 mod dropped;
+mod foreign;
 mod pending;
 mod shared;
 mod store;
