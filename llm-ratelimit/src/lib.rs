@@ -73,7 +73,9 @@
 //!
 //! # Readiness and cloning
 //!
-//! [`RateLimit`] is always ready; a call waits inside its future. Clones share one [`Limiter`]. Nothing spawns a task but
+//! [`RateLimit`] is always ready; a call waits inside its future. Clones share one [`Limiter`]. Waiting for room,
+//! [`Limiter::close`], [`Webhook::spawn`] and [`RateLimitLayer::records_first`] need a tokio runtime with timers, and end
+//! with an error without one ([`NoRuntime`], [`Reason::NoRuntime`]); all else works outside of tokio, too. Nothing spawns a task but
 //! [`Webhook::spawn`], nothing starts a thread but [`BookkeeperBuilder::start`].
 //!
 //! The books are in memory. A [`Bookkeeper`] keeps what calendar windows hold in a [`Store`], such as a file, so that a
@@ -135,6 +137,7 @@ mod refusal;
 mod reservation;
 mod rules;
 mod running;
+mod runtime;
 mod service;
 mod standing;
 mod store;
@@ -162,6 +165,7 @@ pub use self::plans::{Plan, PlanError, Plans};
 pub use self::quota::{Quota, QuotaError};
 pub use self::refusal::{Reason, Refusal};
 pub use self::reservation::Reservation;
+pub use self::runtime::NoRuntime;
 pub use self::service::{RateLimit, WouldRefuse};
 pub use self::standing::{Standing, Standings};
 pub use self::store::{Store, StoreError};

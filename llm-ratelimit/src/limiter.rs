@@ -7,11 +7,12 @@ use std::{
 };
 
 use crate::{
-    Aspect, Balance, BuildError, Demand, Emergency, LimiterBuilder, Plans, Reason, Refusal, Reservation, Standing,
-    Standings,
+    Aspect, Balance, BuildError, Demand, Emergency, LimiterBuilder, NoRuntime, Plans, Reason, Refusal, Reservation,
+    Standing, Standings,
     inner::{Counts, Inner},
     queue::Queue,
     rules::Rules,
+    runtime::timers,
 };
 
 /// Limits and budgets: reserve before a call, settle after it. Clones share all of it.
@@ -183,8 +184,13 @@ impl Limiter {
     }
 
     /// Refuses all further calls and all that wait, and waits until every reservation is settled, or until the builder's
-    /// [`close_within`](LimiterBuilder::close_within) is over. Says how many are still open then.
-    pub async fn close(&self) -> usize {
+    /// [`close_within`](LimiterBuilder::close_within) is over. Returns how many are still open then.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRuntime`] outside of a tokio runtime with timers. Then the limiter stays open.
+    pub async fn close(&self) -> Result<usize, NoRuntime> {
+        timers()?;
         self.0.closed.store(true, SeqCst);
         self.0.queue.refuse_all(&self.0, Reason::Closed);
         let drained = async {
@@ -197,7 +203,7 @@ impl Limiter {
             }
         };
         let _ = tokio::time::timeout(self.0.close_within, drained).await;
-        self.0.books.open()
+        Ok(self.0.books.open())
     }
 }
 

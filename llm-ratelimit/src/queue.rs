@@ -30,6 +30,7 @@ use crate::{
     counter::Wait,
     inner::{Denied, Inner},
     rules::{PlanRules, Rule},
+    runtime::timers,
     telemetry,
 };
 
@@ -113,6 +114,10 @@ impl Queue {
             Err(Denied::Blocked(blocked)) => blocked,
         };
         let refuse = |reason| Err(inner.refusal(&demand, plan, Denied::Blocked(blocked)).because(reason));
+        if timers().is_err() {
+            drop(lines);
+            return refuse(Reason::NoRuntime);
+        }
         let now = Instant::now();
         let patience = now.checked_add(settings.longest).unwrap_or_else(|| now + Duration::from_secs(30 * 86_400));
         let deadline = demand.deadline.map_or(patience, |deadline| patience.min(deadline.into()));

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use llm_core::{Error, ErrorKind};
 
-use crate::{Limit, Standings, standing::Reset};
+use crate::{Limit, NoRuntime, Standings, standing::Reset};
 
 /// Why a call may not pass. As an [`Error`], it is that error's source: [`Refusal::of`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub enum Reason {
     Unrecorded,
     /// The limiter was closed.
     Closed,
+    /// The call would have to wait, and there is no tokio runtime with timers: see [`NoRuntime`].
+    NoRuntime,
 }
 
 impl Refusal {
@@ -128,6 +130,7 @@ impl Reason {
             Self::CacheOnly => "cache_only",
             Self::Unrecorded => "unrecorded",
             Self::Closed => "closed",
+            Self::NoRuntime => "no_runtime",
         }
     }
 }
@@ -156,6 +159,7 @@ impl fmt::Display for Refusal {
             Reason::CacheOnly => f.write_str("only stored answers are given for now")?,
             Reason::Unrecorded => f.write_str("what calls use cannot be recorded for now: look at the store's disk")?,
             Reason::Closed => f.write_str("the limiter was closed")?,
+            Reason::NoRuntime => write!(f, "the call would have to wait: {NoRuntime}")?,
         }
         match self.0.retry_after {
             Some(after) => write!(f, "; try again in {}", Reset(after)),
@@ -178,6 +182,7 @@ impl From<Refusal> for Error {
             Reason::Negative => ErrorKind::InvalidRequest,
             Reason::Shed | Reason::CacheOnly | Reason::Unrecorded => ErrorKind::Overloaded,
             Reason::Closed => ErrorKind::Closed,
+            Reason::NoRuntime => ErrorKind::Other,
         };
         let error = Self::new(kind, refusal.to_string()).with_code(refusal.reason().name());
         let error = match refusal.retry_after() {

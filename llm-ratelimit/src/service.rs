@@ -8,9 +8,7 @@ use std::{
 use llm_core::{Call, Error, Estimate, Operation, Output, Reply, Serves, drive, future::ResponseFuture};
 use tower_service::Service;
 
-use crate::{
-    CutOff, Demand, Limiter, Question, RateLimitLayer, Reason, Refusal, Reservation, running::Running, telemetry,
-};
+use crate::{CutOff, Demand, Limiter, Question, RateLimitLayer, Refusal, Reservation, running::Running, telemetry};
 
 /// A service with a limiter in front of it: see [`RateLimitLayer`].
 ///
@@ -59,7 +57,7 @@ impl RateLimitLayer {
         match &self.records {
             Some(recorder) if self.limiter.counts_windows(&demand.tenant) => {
                 let outcome = recorder.record().await;
-                outcome.map_err(|_| self.limiter.refuse(demand, Reason::Unrecorded))?;
+                outcome.map_err(|reason| self.limiter.refuse(demand, reason))?;
             }
             _ => {}
         }

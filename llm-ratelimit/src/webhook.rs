@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{Event, Sink};
+use crate::{Event, NoRuntime, Sink, runtime::timers};
 
 /// Sends [`Event`]s as JSON to a chat, one after the other and no faster than the chat takes them, with whatever client the
 /// application has.
@@ -53,15 +53,32 @@ impl Webhook {
     /// arrived: at most one in a second to Slack, and one in three seconds to Telegram, whose groups take 20 a minute. It
     /// ends when this is closed or dropped.
     ///
-    /// # Panics
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
     ///
-    /// Outside of a tokio runtime.
+    /// use llm_ratelimit::{Form, Limiter, Plans, Webhook};
+    ///
+    /// let webhook = Webhook::spawn(Form::Slack, |json: String| async move { !json.is_empty() })?;
+    /// let limiter = Limiter::builder(Plans::each(["10k tokens/day"])?).sink(Arc::clone(&webhook)).build()?;
+    /// // … calls …
+    /// limiter.close().await?;
+    /// webhook.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NoRuntime`] outside of a tokio runtime with timers.
     #[expect(clippy::disallowed_methods, reason = "the name and the docs say that it spawns")]
-    pub fn spawn<F, A>(form: Form, mut post: F) -> Arc<Self>
+    pub fn spawn<F, A>(form: Form, mut post: F) -> Result<Arc<Self>, NoRuntime>
     where
         F: FnMut(String) -> A + Send + 'static,
         A: Future<Output = bool> + Send,
     {
+        timers()?;
         let (queue, mut events) = mpsc::channel::<String>(Self::QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let pace = RateLimiter::direct_with_clock(form.quota(), Timers(Instant::now()));
@@ -78,7 +95,7 @@ impl Webhook {
                 }
             }
         });
-        Arc::new(Self { form, queue: Mutex::new(Some(queue)), task: Mutex::new(Some(task)), lost })
+        Ok(Arc::new(Self { form, queue: Mutex::new(Some(queue)), task: Mutex::new(Some(task)), lost }))
     }
 
     /// How many events did not arrive.

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{rounds::Rounds, thread};
-use crate::{Balance, Limiter, Store, StoreError};
+use crate::{Balance, Limiter, NoRuntime, Reason, Store, StoreError, runtime::timers};
 
 /// Keeps a limiter's calendar windows in a [`Store`]: quotas and budgets of days, weeks and months outlive the process.
 /// Buckets and slots do not; they would be full again soon.
@@ -26,7 +26,7 @@ use crate::{Balance, Limiter, Store, StoreError};
 /// let limiter = Limiter::builder(Plans::each(["5 proposals/month", "10k tokens/day"])?).unit("proposal").build()?;
 /// let bookkeeper = Bookkeeper::builder(Store::open("memory:")?).start(&limiter)?;
 /// // … calls …
-/// limiter.close().await;
+/// limiter.close().await?;
 /// bookkeeper.close().await?;
 /// # Ok(())
 /// # }
@@ -101,9 +101,10 @@ impl Bookkeeper {
 }
 
 impl Recorder {
-    pub(crate) async fn record(&self) -> Result<(), StoreError> {
-        let late = |_| StoreError::Write("the disk takes too long".into());
-        tokio::time::timeout(self.within, self.rounds.next()).await.map_err(late)?
+    pub(crate) async fn record(&self) -> Result<(), Reason> {
+        timers().map_err(|NoRuntime| Reason::NoRuntime)?;
+        let written = tokio::time::timeout(self.within, self.rounds.next()).await;
+        if let Ok(Ok(())) = written { Ok(()) } else { Err(Reason::Unrecorded) }
     }
 }
 

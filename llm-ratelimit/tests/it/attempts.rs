@@ -45,7 +45,7 @@ async fn no_attempt_is_made_that_the_budget_has_no_room_for() {
     let error = stack(&limiter, &client).chat(question()).await.unwrap_err();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Server, Charge::Unknown), "the attempt's own error");
     assert_eq!((client.calls(), spent(&limiter)), (2, vec![200, 1]), "a third might have cost 100 more");
-    assert_eq!(limiter.close().await, 0);
+    assert_eq!(limiter.close().await, Ok(0));
 }
 
 #[tokio::test(start_paused = true)]

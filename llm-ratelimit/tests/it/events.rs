@@ -60,7 +60,8 @@ async fn a_webhook_posts_what_chats_read_and_bounds_what_waits() {
                 posted.lock().unwrap().push(serde_json::from_str(&json).unwrap());
                 async { true }
             }
-        });
+        })
+        .unwrap();
         let limiter = limits(["100 tokens/day"]).clock(noon()).sink(Arc::clone(&webhook)).build().unwrap();
         limiter.try_reserve(&ask("acme").tokens(80, 0)).unwrap().settle(used(80, 0));
         webhook.close().await;
@@ -75,12 +76,13 @@ async fn a_webhook_posts_what_chats_read_and_bounds_what_waits() {
             *posted.lock().unwrap() = json;
             async { true }
         }
-    });
+    })
+    .unwrap();
     let limiter = limits(["100 tokens/day"]).clock(noon()).sink(Arc::clone(&webhook)).build().unwrap();
     limiter.try_reserve(&ask("<!channel> & co").tokens(50, 0)).unwrap().settle(used(50, 0));
     webhook.close().await;
     assert!(posted.lock().unwrap().contains("&lt;!channel&gt; &amp; co"), "a tenant's name calls nobody");
-    let stuck = Webhook::spawn(Form::Slack, |_| std::future::pending());
+    let stuck = Webhook::spawn(Form::Slack, |_| std::future::pending()).unwrap();
     let limiter = limits(["1/day"]).clock(noon()).sink(Arc::clone(&stuck)).build().unwrap();
     for n in 0..200 {
         limiter.try_reserve(&ask(&n.to_string())).unwrap().settle(used(0, 0));
@@ -103,7 +105,8 @@ async fn a_webhook_posts_no_faster_than_a_chat_takes() {
                 posted.lock().unwrap().push(began.elapsed());
                 async { true }
             }
-        });
+        })
+        .unwrap();
         let limiter = limits(["1/day"]).clock(noon()).sink(Arc::clone(&webhook)).build().unwrap();
         for tenant in ["a", "b"] {
             limiter.try_reserve(&ask(tenant)).unwrap().settle(used(0, 0));

@@ -45,7 +45,7 @@ async fn calls_only_what_it_made_ready_and_leaves_nothing_behind() {
     assert!(service.clone().oneshot(question("a")).await.is_err());
     handle.assert_ready_contract();
     handle.assert_quiescent();
-    assert_eq!((handle.snapshot().calls, limiter.close().await), (2, 0));
+    assert_eq!((handle.snapshot().calls, limiter.close().await), (2, Ok(0)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,7 +102,7 @@ async fn a_call_that_panics_below_gives_its_slot_back_and_stays_spent_if_it_was_
     let provider = into_provider(RateLimitLayer::new(limiter.clone()).estimator(Ten).layer(panics));
     tokio::spawn(async move { provider.chat(question("a")).await }).await.unwrap_err();
     assert_eq!(spent(&limiter), [10, 0]);
-    assert_eq!(limiter.close().await, 0);
+    assert_eq!(limiter.close().await, Ok(0));
 }
 
 #[tokio::test(start_paused = true)]

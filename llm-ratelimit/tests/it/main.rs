@@ -16,6 +16,7 @@ mod layer;
 mod model;
 mod overspend;
 mod plans;
+mod runtime;
 #[cfg(feature = "file")]
 mod scratch;
 mod store;

@@ -176,7 +176,7 @@ async fn a_restart_gives_nobody_a_new_month() {
         bookkeeper.forget("acme").await.unwrap();
         assert!(store.balances_of("acme").unwrap().is_empty());
         assert!(second.try_reserve(&Demand::new("acme", "m")).is_ok());
-        second.close().await;
+        second.close().await.unwrap();
         bookkeeper.close().await.unwrap();
         drop(running);
     }
@@ -193,7 +193,7 @@ async fn a_threshold_that_was_told_is_not_told_again_after_a_restart() {
             let limiter = Limiter::builder(plans).clock(ManualClock::at_unix(NOVEMBER)).sink(sink).build().unwrap();
             let bookkeeper = Bookkeeper::builder(store.clone()).start(&limiter).unwrap();
             (0..calls).for_each(|_| spend(&limiter, "acme"));
-            limiter.close().await;
+            limiter.close().await.unwrap();
             bookkeeper.close().await.unwrap();
         };
         for calls in [6, 1, 1, 2] {

@@ -154,7 +154,7 @@ fn a_recorder_is_told_by_plan_and_why() {
         ["poor", "poor", "poor", "rich", "rich", "rich"].into_iter().for_each(ask);
         limiter.emergency().shed(llm_ratelimit::Shed::Plan("pro".into()));
         ask("rich");
-        limiter.close().await;
+        limiter.close().await.unwrap();
         ask("poor");
     });
     for (name, count) in [
