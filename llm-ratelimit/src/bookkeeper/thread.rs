@@ -18,9 +18,16 @@ struct Writer {
     failing: bool,
 }
 
+/// Reports the end of the thread, when all that the thread held is released.
+struct End {
+    limiter: Limiter,
+    rounds: Arc<Rounds>,
+}
+
 /// Starts it.
 pub(super) fn start(settings: BookkeeperBuilder, limiter: Limiter, rounds: Arc<Rounds>) -> Result<(), StoreError> {
     let BookkeeperBuilder { store, every, within } = settings;
+    let end = End { limiter: limiter.clone(), rounds: Arc::clone(&rounds) };
     let writer = Writer {
         limiter,
         store,
@@ -32,7 +39,11 @@ pub(super) fn start(settings: BookkeeperBuilder, limiter: Limiter, rounds: Arc<R
         failing: false,
     };
     let thread = std::thread::Builder::new().name("llm-ratelimit-books".into());
-    thread.spawn(|| writer.run()).map(drop).map_err(|error| StoreError::Write(format!("no thread: {error}")))
+    let work = move || {
+        let _end = end;
+        writer.run();
+    };
+    thread.spawn(work).map(drop).map_err(|error| StoreError::Write(format!("no thread: {error}")))
 }
 
 impl Writer {
@@ -68,7 +79,7 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for End {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // What changes from here on would not be kept.

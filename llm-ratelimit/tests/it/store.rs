@@ -248,6 +248,16 @@ mod file {
         assert_eq!(spent(&Store::open(&url).unwrap(), "acme")[0].1, 2);
     }
 
+    #[tokio::test]
+    async fn bookkeeper_close_releases_the_file() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("balances");
+        for _ in 0..5 {
+            let store = Store::file(&path).expect("nothing else has the file open");
+            Bookkeeper::builder(store).start(&limiter(&["100/month"])).unwrap().close().await.unwrap();
+        }
+    }
+
     #[test]
     fn what_is_no_such_file_is_refused_by_name() {
         let scratch = Scratch::new();
