@@ -135,7 +135,7 @@ impl Operation for EmbedRequest {
 
     fn estimate(&self) -> Estimate {
         let (likely, most) = self.inputs.iter().map(EmbedInput::tokens).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
-        Estimate { input: likely, input_bound: Some(most), output_bound: Some(0), ..Estimate::default() }
+        Estimate { input: likely, input_bound: Some(most), output: 0, output_bound: Some(0), answers: 1 }
     }
 
     /// They do if each pair of vectors points the same way; vendors' last digits differ from call to call.

@@ -10,7 +10,7 @@ pub type Complete<T> = <<T as Operation>::Output as Output>::Complete;
 /// A user's own operation also implements [`Task`](crate::Task), which says how to ask a chat model:
 ///
 /// ```
-/// use llm_core::{Fingerprinter, Operation};
+/// use llm_core::{Estimate, Fingerprinter, Operation};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Clone)]
@@ -24,6 +24,10 @@ pub type Complete<T> = <<T as Operation>::Output as Output>::Complete;
 ///     const NAME: &'static str = "score_photo";
 ///     fn model(&self) -> &str { "gpt-4o-mini" }
 ///     fn fingerprint(&self, h: &mut Fingerprinter) { h.text("prompt v3").bytes(&self.photo); }
+///     fn estimate(&self) -> Estimate {
+///         // A photo takes some 1,000 input tokens, the answer is a number.
+///         Estimate { input: 1_000, output: 10, ..Estimate::default() }
+///     }
 /// }
 /// ```
 pub trait Operation: Clone + Send + Sync + 'static {
@@ -40,7 +44,8 @@ pub trait Operation: Clone + Send + Sync + 'static {
     /// Writes all that decides the answer, and nothing that does not.
     fn fingerprint(&self, h: &mut Fingerprinter);
 
-    /// How many tokens it may take.
+    /// Returns how many tokens it may take: what a limiter reserves for it before it is sent. Without an estimate of its
+    /// own, an operation reserves the [default](Estimate::default).
     fn estimate(&self) -> Estimate {
         Estimate::default()
     }
@@ -140,9 +145,16 @@ pub struct Estimate {
     pub answers: u32,
 }
 
+impl Estimate {
+    /// Output tokens of an answer of unknown length, likely.
+    pub(crate) const OUTPUT: u64 = 512;
+}
+
+/// The estimate of an operation that says nothing of itself: 100 input tokens and one answer of 512 output tokens, both
+/// without a bound. It is never nothing, so that limits on tokens and money hold for such operations too.
 impl Default for Estimate {
     fn default() -> Self {
-        Self { input: 0, input_bound: None, output: 0, output_bound: None, answers: 1 }
+        Self { input: 100, input_bound: None, output: Self::OUTPUT, output_bound: None, answers: 1 }
     }
 }
 

@@ -97,8 +97,7 @@ impl Account {
         self.used_at = at.now;
         self.counters.reserve_exact(group.rules.len().saturating_sub(self.counters.len()));
         for rule in &group.rules {
-            let amount = demand.amount(rule);
-            if amount > 0 {
+            if let Some(amount) = demand.amount(rule) {
                 let mark = self.ensure(rule, at).take(amount);
                 holds.push(Hold { spot, counter: rule.id, kind: rule.kind, amount, mark });
             }
@@ -116,9 +115,9 @@ impl Account {
         holds: &mut Holds,
     ) -> bool {
         let mut asks = false;
-        let fits = group.rules.iter().all(|rule| match demand.amount(rule) {
-            0 => true,
-            amount => {
+        let fits = group.rules.iter().all(|rule| match demand.needed(rule) {
+            None => true,
+            Some(amount) => {
                 asks = true;
                 self.counter(rule, at).is_some_and(|counter| counter.wait(rule, amount, at) == Wait::Not)
             }

@@ -171,7 +171,7 @@ impl Books {
         }
         let mut holds = Holds::new();
         let kept = self.kept.load(Relaxed);
-        for need in needs.iter_mut().filter(|need| need.asks(demand)) {
+        for need in needs.iter_mut().filter(|need| need.holds(demand)) {
             let account = need.account(guard(&mut guards, need.stripe), self.most, demand, &plan.name);
             let spot = Spot::new(need.stripe, need.index.expect("the account is there"));
             account.take(spot, need.group, demand, at, &mut holds);

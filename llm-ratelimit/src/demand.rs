@@ -42,6 +42,10 @@ pub struct Demand {
     reaches: Arc<[Arc<str>]>,
     /// It holds what is no text (images, audio, files), or has the vendor find some.
     pub(crate) opaque: bool,
+    /// It can take no input tokens: further output of a running stream.
+    pub(crate) no_input: bool,
+    /// It can take no output tokens: embeddings.
+    pub(crate) no_output: bool,
 }
 
 /// What a call took in the end.
@@ -82,6 +86,8 @@ impl Demand {
             unit: None,
             reaches: Arc::default(),
             opaque: false,
+            no_input: false,
+            no_output: false,
         }
     }
 
@@ -99,7 +105,8 @@ impl Demand {
         }
     }
 
-    /// Sets how many input and output tokens it may take.
+    /// Sets how many input and output tokens it may take. Zero reserves nothing, but what the call used counts all the
+    /// same, and a limit that is exceeded refuses it.
     pub fn tokens(mut self, input: u64, output: u64) -> Self {
         (self.input, self.output) = (input, output);
         self
@@ -158,18 +165,38 @@ impl Demand {
         self
     }
 
-    /// What a rule counts of this. Money that is not known is nothing here; whoever decides refuses it first.
-    pub(crate) fn amount(&self, rule: &Rule) -> u64 {
+    /// Returns the amount to reserve of what a rule counts; `None` if the rule counts nothing of this call.
+    ///
+    /// Requests, units and slots are known beforehand, so zero of them is nothing. Tokens and money are known only
+    /// afterwards, so zero of them is held too, and settled by what the call used. Money that is not known is zero here;
+    /// a call without a price is refused before.
+    pub(crate) fn amount(&self, rule: &Rule) -> Option<u64> {
+        let known = |amount: u64| (amount > 0).then_some(amount);
         match rule.kind {
-            Kind::Requests => self.requests,
-            Kind::Slots => self.slots,
-            Kind::Input => self.input,
-            Kind::Output => self.output,
-            Kind::Tokens => self.input.saturating_add(self.output),
-            Kind::Money => self.cost.map_or(0, nanos),
-            Kind::Units if self.unit.is_some() && self.unit != rule.unit => 0,
-            Kind::Units => self.units,
+            Kind::Requests => known(self.requests),
+            Kind::Slots => known(self.slots),
+            Kind::Units if self.unit.is_some() && self.unit != rule.unit => None,
+            Kind::Units => known(self.units),
+            Kind::Input => Some(self.input),
+            Kind::Output => Some(self.output),
+            Kind::Tokens => Some(self.input.saturating_add(self.output)),
+            Kind::Money => Some(self.cost.map_or(0, nanos)),
         }
+    }
+
+    /// Returns the amount for which a rule must have room now. Zero needs a limit that is not exceeded; tokens that the
+    /// call cannot take need nothing.
+    pub(crate) fn needed(&self, rule: &Rule) -> Option<u64> {
+        self.amount(rule).filter(|amount| match rule.kind {
+            Kind::Input => *amount > 0 || !self.no_input,
+            Kind::Output => *amount > 0 || !self.no_output,
+            _ => true,
+        })
+    }
+
+    /// Further output tokens of a running stream.
+    pub(crate) fn portion(&self, output: u64) -> Self {
+        Self { no_input: true, ..self.more(0, output) }
     }
 
     /// The tokens of one more attempt or portion of the same call: no request, no units, no slot of its own.

@@ -266,7 +266,7 @@ impl Inner {
         let rules = &plan.groups[group].rules;
         let waits = levels.into_iter().filter_map(|(rule, level)| {
             let rule = rules.iter().find(|known| std::ptr::eq(*known, rule))?;
-            let wanted = self.queue.wanted(spot, rule).saturating_add(demand.amount(rule));
+            let wanted = self.queue.wanted(spot, rule).saturating_add(demand.amount(rule).unwrap_or(0));
             let over = level.used.saturating_add(level.reserved).saturating_add(wanted).saturating_sub(level.limit);
             match rule.limit.quota().span() {
                 Span::Calendar(_) if over > 0 => Some(level.reset),

@@ -112,6 +112,8 @@ impl Limiter {
 
     /// Puts other plans in force. What was used stays used wherever a limit still counts the same over the same time: the
     /// month's five proposals become the month's fifty, and three of them are gone. Calls that wait are looked at again.
+    /// Calls that run are settled in the limits under which they began; a limit that is new counts the calls that begin
+    /// from then on.
     ///
     /// # Errors
     ///

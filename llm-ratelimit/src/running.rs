@@ -49,7 +49,7 @@ impl Running {
 
     pub(crate) fn meter(&self) -> Meter {
         let output = self.demand.output.max(1);
-        let portion = self.demand.more(0, output);
+        let portion = self.demand.portion(output);
         Meter { settings: self.settings.clone(), portion, reserved: self.demand.output, more: Arc::clone(&self.more) }
     }
 

@@ -46,6 +46,8 @@ impl RateLimitLayer {
         let mut demand = Demand::of(call).tokens(input, output).times(attempts).reaches(Arc::clone(&self.reaches));
         demand.provider.clone_from(&self.provider);
         demand.opaque = estimate.input_bound.is_none();
+        demand.no_input = estimate.input_bound == Some(0);
+        demand.no_output = estimate.output_bound == Some(0);
         demand
     }
 

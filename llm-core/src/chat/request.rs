@@ -42,8 +42,6 @@ pub struct ChatRequest {
 
 /// What an image likely takes, in tokens; vendors' own figures run from 85 to 1,600.
 const IMAGE_TOKENS: u64 = 1_000;
-/// What an answer of unbounded length likely takes, in tokens.
-const ANSWER_TOKENS: u64 = 512;
 /// Tokens that vendors add around a message, a tool or the request itself; real ones are 3 to 8.
 const FRAME_TOKENS: u64 = 16;
 
@@ -202,7 +200,7 @@ impl Operation for ChatRequest {
             input: bytes / 4 + frames / 4 + opaque * IMAGE_TOKENS,
             // A further field may be read as well (older forms of tools, a predicted answer).
             input_bound: self.is_bounded().then(|| bytes + frames + self.extra.json_bytes()),
-            output: (ANSWER_TOKENS * u64::from(answers)).min(output_bound.unwrap_or(u64::MAX)),
+            output: (Estimate::OUTPUT * u64::from(answers)).min(output_bound.unwrap_or(u64::MAX)),
             output_bound,
             answers,
         }

@@ -19,9 +19,14 @@ pub(super) struct Need<'a> {
 }
 
 impl Need<'_> {
-    /// Whether the call takes anything of it.
-    pub(super) fn asks(&self, demand: &Demand) -> bool {
-        self.group.rules.iter().any(|rule| demand.amount(rule) > 0)
+    /// Whether the call holds anything of it.
+    pub(super) fn holds(&self, demand: &Demand) -> bool {
+        self.group.rules.iter().any(|rule| demand.amount(rule).is_some())
+    }
+
+    /// Whether the call needs room in it.
+    fn asks(&self, demand: &Demand) -> bool {
+        self.group.rules.iter().any(|rule| demand.needed(rule).is_some())
     }
 
     /// What is in the way, if anything is.
@@ -34,10 +39,7 @@ impl Need<'_> {
         }
         let mut worst = None;
         for (number, rule) in self.group.rules.iter().enumerate() {
-            let amount = demand.amount(rule);
-            if amount == 0 {
-                continue;
-            }
+            let Some(amount) = demand.needed(rule) else { continue };
             let wait = match account.as_mut().and_then(|account| account.counter(rule, at)) {
                 Some(counter) => counter.wait(rule, amount, at),
                 None if amount > rule.limit.quota().most() => Wait::Ever,

@@ -87,13 +87,13 @@ impl Line {
     /// How much of something those before a place in its class want: of the first hundred, at least.
     pub(super) fn before(&self, place: &Place, rule: &Rule) -> u64 {
         let before = self.classes[place.class].order.range(..place.key()).take(100);
-        before.map(|(_, waiter)| waiter.demand.amount(rule)).fold(0, u64::saturating_add)
+        before.filter_map(|(_, waiter)| waiter.demand.amount(rule)).fold(0, u64::saturating_add)
     }
 
     /// How much of something all want: the first hundred of each class, at least.
     pub(super) fn wanted(&self, rule: &Rule) -> u64 {
         let first = self.classes.iter().flat_map(|class| class.order.values().take(100));
-        first.map(|waiter| waiter.demand.amount(rule)).fold(0, u64::saturating_add)
+        first.filter_map(|waiter| waiter.demand.amount(rule)).fold(0, u64::saturating_add)
     }
 
     /// The call of a tenant whose turn would come last.

@@ -26,6 +26,7 @@ mod time;
 mod units;
 mod waiting;
 mod workloads;
+mod zero_reservation;
 
 /// Whether the large sizes are wanted.
 fn full() -> bool {
