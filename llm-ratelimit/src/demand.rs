@@ -48,6 +48,13 @@ pub struct Demand {
     pub(crate) no_output: bool,
 }
 
+/// The models by which known usage is priced: the one asked, and further ones that may have answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Models {
+    asked: Arc<str>,
+    fallbacks: Option<Arc<[Arc<str>]>>,
+}
+
 /// What a call took in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -58,11 +65,12 @@ pub enum Actual {
     Refused,
     /// It was sent, and nobody said what it used: all that was reserved counts.
     Unknown,
-    /// It used this much, and cost this much if that is known; otherwise the reserved money counts.
+    /// It used this much.
     Used {
         /// The tokens.
         usage: Usage,
-        /// What they cost.
+        /// The price of them. `None`: the limiter's own prices say it, for the dearest of the models that may have
+        /// answered; where they have none, the reserved money counts.
         cost: Option<Usd>,
     },
 }
@@ -209,6 +217,17 @@ impl Demand {
         std::iter::once(&*self.model).chain(self.reaches.iter().map(|model| &**model))
     }
 
+    /// The same models, to be kept for as long as the call runs.
+    pub(crate) fn priced_as(&self) -> Models {
+        // The empty list is one for the whole process: counting references to it would be contended.
+        Models { asked: Arc::clone(&self.model), fallbacks: self.has_fallbacks().then(|| Arc::clone(&self.reaches)) }
+    }
+
+    /// Whether another model than the one asked may answer.
+    pub(crate) fn has_fallbacks(&self) -> bool {
+        !self.reaches.is_empty()
+    }
+
     /// Whether somebody said that nothing bounds its tokens.
     pub(crate) fn is_unbounded(&self) -> bool {
         self.input == u64::MAX || self.output == u64::MAX
@@ -216,6 +235,14 @@ impl Demand {
 
     pub(crate) fn volume(&self) -> u64 {
         self.input.saturating_add(self.output).max(1)
+    }
+}
+
+impl Models {
+    /// Returns the highest price of any of them; `None` if one has no price.
+    pub(crate) fn highest_price(&self, price_of: impl Fn(&str) -> Option<Usd>) -> Option<Usd> {
+        let fallbacks = self.fallbacks.iter().flat_map(|models| models.iter()).map(|model| price_of(model));
+        fallbacks.fold(price_of(&self.asked), |highest, price| Some(highest?.max(price?)))
     }
 }
 

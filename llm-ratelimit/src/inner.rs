@@ -120,7 +120,12 @@ impl Inner {
         let plan = rules.of(&demand.tenant);
         let demand = self.priced(demand, plan)?;
         let holds = self.decide(&demand, plan, runs).map_err(|denied| self.refusal(&demand, plan, denied))?;
-        Ok(Reservation::new(Arc::clone(self), holds))
+        Ok(self.reservation(&demand, plan, holds))
+    }
+
+    /// Returns the reservation of what a call holds. Money needs the models that price it.
+    pub(crate) fn reservation(self: &Arc<Self>, demand: &Demand, plan: &PlanRules, holds: Holds) -> Reservation {
+        Reservation::new(Arc::clone(self), holds, plan.priced.then(|| demand.priced_as()))
     }
 
     /// Counts what is refused. What was taken while the limiter was being closed goes back: nobody waits for it to settle.
@@ -146,7 +151,7 @@ impl Inner {
         if is_odd || demand.cost.is_some_and(|cost| cost.nanos() < 0) {
             return None;
         }
-        let mut reservation = Reservation::new(Arc::clone(self), Holds::new());
+        let mut reservation = Reservation::new(Arc::clone(self), Holds::new(), None);
         self.books.take_own(demand, self.moment(), &mut reservation.holds)?;
         telemetry::granted(|| Arc::clone(&self.rules.load().of(&demand.tenant).name));
         Some(reservation)
@@ -248,9 +253,14 @@ impl Inner {
         self.time.now()
     }
 
+    /// Returns the price of a usage in the table.
+    pub(crate) fn listed_cost(&self, model: &str, usage: &Usage) -> Option<Usd> {
+        self.prices.as_ref().and_then(|prices| prices.current().cost(model, usage))
+    }
+
     /// What a usage costs, where that is known.
     pub(crate) fn cost(&self, model: &str, usage: &Usage) -> Option<Usd> {
-        let listed = self.prices.as_ref().and_then(|prices| prices.current().cost(model, usage));
+        let listed = self.listed_cost(model, usage);
         match self.unknown_price {
             UnknownPrice::Refuse => listed,
             UnknownPrice::Assume(price) => listed.or_else(|| price.cost(usage).filter(|_| !is_free(&price))),

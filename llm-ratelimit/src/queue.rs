@@ -93,7 +93,7 @@ impl Queue {
         let plan = rules.of(&demand.tenant);
         let demand = inner.priced(demand, plan)?;
         let denied = match inner.decide(&demand, plan, false) {
-            Ok(holds) => return Ok(Ok(Reservation::new(Arc::clone(inner), holds))),
+            Ok(holds) => return Ok(Ok(inner.reservation(&demand, plan, holds))),
             Err(denied) => denied,
         };
         let Some(settings) = inner.queue.settings.filter(|_| denied.passes()) else {
@@ -104,7 +104,7 @@ impl Queue {
         let blocked = match inner.decide(&demand, plan, false) {
             Ok(holds) => {
                 drop(lines);
-                return Ok(Ok(Reservation::new(Arc::clone(inner), holds)));
+                return Ok(Ok(inner.reservation(&demand, plan, holds)));
             }
             Err(denied) if !denied.passes() => {
                 drop(lines);
@@ -333,7 +333,7 @@ impl Lines {
             // Plans may have changed, so that what it costs matters only now.
             let priced = inner.priced(&waiter.demand, plan).map_err(Denied::Refused);
             let outcome = match priced.and_then(|demand| inner.decide(&demand, plan, true)) {
-                Ok(holds) => Ok(Reservation::new(Arc::clone(inner), holds)),
+                Ok(holds) => Ok(inner.reservation(&waiter.demand, plan, holds)),
                 Err(Denied::Blocked(blocked)) if blocked.spot == Some(spot) && blocked.wait != Wait::Ever => {
                     after.wake.extend(waiter.alarm(alarm(blocked.wait)));
                     return;

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use llm_core::Dispatch;
 
-use crate::{Actual, books::Holds, inner::Inner};
+use crate::{Actual, books::Holds, demand::Models, inner::Inner};
 
 /// What a call may use. Settle it when the call has ended.
 ///
@@ -13,13 +13,15 @@ use crate::{Actual, books::Holds, inner::Inner};
 pub struct Reservation {
     limiter: Option<Arc<Inner>>,
     pub(crate) holds: Holds,
+    /// The models that price the call, where it holds money.
+    models: Option<Models>,
     sent: bool,
     dispatch: Option<Dispatch>,
 }
 
 impl Reservation {
-    pub(crate) fn new(limiter: Arc<Inner>, holds: Holds) -> Self {
-        Self { limiter: Some(limiter), holds, sent: false, dispatch: None }
+    pub(crate) fn new(limiter: Arc<Inner>, holds: Holds, models: Option<Models>) -> Self {
+        Self { limiter: Some(limiter), holds, models, sent: false, dispatch: None }
     }
 
     /// Says that the call is being sent, so that it may be charged from here on.
@@ -38,15 +40,18 @@ impl Reservation {
         self.sent || self.dispatch.as_ref().is_some_and(Dispatch::is_sent)
     }
 
-    /// Counts what the call used; the rest comes back, an excess is debt.
+    /// Counts what the call used, in every limit that applied to it when it reserved. What it reserved beyond that comes
+    /// back. What it used beyond its reservation counts as well, and what of that exceeds a limit is debt.
     pub fn settle(mut self, actual: Actual) {
-        self.end(&actual);
+        self.end(actual);
     }
 
-    fn end(&mut self, actual: &Actual) {
-        if let Some(limiter) = self.limiter.take() {
-            limiter.settle(&self.holds, actual);
+    fn end(&mut self, mut actual: Actual) {
+        let Some(limiter) = self.limiter.take() else { return };
+        if let (Actual::Used { usage, cost: cost @ None }, Some(models)) = (&mut actual, &self.models) {
+            *cost = models.highest_price(|model| limiter.cost(model, usage));
         }
+        limiter.settle(&self.holds, &actual);
     }
 }
 
@@ -54,7 +59,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if self.limiter.is_some() {
             let actual = if self.is_sent() { Actual::Unknown } else { Actual::Unsent };
-            self.end(&actual);
+            self.end(actual);
         }
     }
 }

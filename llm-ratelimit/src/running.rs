@@ -67,7 +67,7 @@ impl Running {
             let ask_above = || above.as_ref().map_or(Ok(()), |above| above.ask(failed));
             let actual = match failed {
                 Charge::None => return ask_above(),
-                Charge::Known(usage) => Actual::Used { usage, cost: limiter.0.cost(&attempt.model, &usage) },
+                Charge::Known(usage) => Actual::Used { usage, cost: None },
                 Charge::Unknown => Actual::Unknown,
             };
             let reservation = match limiter.reserve_more(&attempt) {
@@ -121,16 +121,20 @@ impl Running {
             self.settings.estimator.learn(&self.demand.tenant, &self.demand.model, &self.estimate, &usage);
         }
         telemetry::settled(self.demand.input.saturating_add(self.demand.output), usage.total());
-        let cost = facts.cost.or_else(|| self.settings.limiter.0.cost(&self.demand.model, &usage));
-        Actual::Used { usage, cost }
+        // Otherwise the reservation prices it by the model asked.
+        let answered = facts.model.as_deref().filter(|_| facts.fallback || self.demand.has_fallbacks());
+        let listed = || self.settings.limiter.0.listed_cost(answered?, &usage);
+        Actual::Used { usage, cost: facts.cost.or_else(listed) }
     }
 
     /// All attempts failed and used this much together.
     fn used_beyond(&self, before: &Usage, all: Usage) -> Actual {
-        let cost = |usage: &Usage| self.settings.limiter.0.cost(&self.demand.model, usage);
+        let cost =
+            |usage: &Usage| self.demand.priced_as().highest_price(|model| self.settings.limiter.0.cost(model, usage));
         let cost = cost(&all).zip(cost(before)).map(|(all, before)| Usd::from_nanos(all.nanos() - before.nanos()));
         let (input, output) = (all.input.saturating_sub(before.input), all.output.saturating_sub(before.output));
-        Actual::Used { usage: Usage::new(input, output), cost }
+        // The details tell a usage without a price from one with.
+        Actual::Used { usage: Usage { input, output, ..all }, cost }
     }
 
     fn settle(self, actual: Actual) {

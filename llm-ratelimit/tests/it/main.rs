@@ -20,6 +20,7 @@ mod runtime;
 #[cfg(feature = "file")]
 mod scratch;
 mod store;
+mod settlement_price;
 mod storms;
 mod telling;
 mod time;
