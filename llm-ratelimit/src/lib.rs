@@ -52,8 +52,9 @@
 //! - **Buckets** drain first in, first out. What a call gives back is what of its share has not drained yet, so a bucket
 //!   never holds less than if the call had taken from the start what it used: burst + rate is never passed, whatever is
 //!   given back.
-//! - **Windows** count a call where it began. What it takes beyond its reservation is debt, as far as it passes the limit,
-//!   and the next windows pay it. With upper bounds there is none.
+//! - **Windows** count a call where it began. What it takes beyond its reservation counts in the window in which that
+//!   becomes known. As far as it passes the limit it is debt, and the next windows pay it: over any time, all windows
+//!   together use no more than their limits and what is owed at the end. With upper bounds there is no debt.
 //! - **Refusals** state the true time to wait: when the call would fit if nobody else took anything. One that can never
 //!   fit says so at once.
 //! - **Waiting** ([`Waiting`]) is bounded by the deadline and by the tokens that wait. In the line for one account,

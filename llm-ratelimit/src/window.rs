@@ -6,8 +6,12 @@ use crate::calendar::Calendar;
 
 /// What was spent and reserved until a window ends, and what earlier windows left to pay.
 ///
-/// A call counts in the window it began in. What it takes beyond its reservation is debt as far as it passes the limit;
-/// the next window begins with it. A limit that is lowered makes no debt.
+/// A call counts in the window it began in. Usage beyond its reservation (an excess) counts in the window in which it
+/// becomes known, and is debt as far as that window's total then exceeds the limit. The next window begins with the debt.
+/// A limit that is lowered makes no debt.
+///
+/// At all times `total() <= max(limit, carried) + debt`, apart from limits that were lowered within the window. So what
+/// all windows used is at most the sum of their limits and what is owed at the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Window {
     /// In nanoseconds since 1970; 0: it never began.
@@ -33,26 +37,39 @@ impl Window {
     /// bring back an earlier window; only if it had been ahead by more than a whole one, this one is brought back with all
     /// that is spent in it, or nobody would have another for as long.
     pub(crate) fn roll(&mut self, calendar: &Calendar, limit: u64, now: u64) {
-        self.limit = limit;
         if now < self.until {
+            if limit != self.limit {
+                self.set_limit(limit);
+            }
             if self.until - now > 2 * calendar.unit().longest() {
                 self.come_back(calendar.end(now));
             }
             return;
         }
         let end = calendar.end(now);
-        let mut carried = self.debt.saturating_add(self.carried.saturating_sub(limit));
-        // Windows that passed without a call paid, too.
-        let mut passed = self.until;
+        let mut carried = self.owed_next();
+        // Windows that passed without a call paid, too: under which limit is not known, so the lower one counts.
+        let (mut passed, least) = (self.until, limit.min(self.limit));
         while carried > 0 && passed > 0 {
             passed = calendar.end(passed);
             if passed >= end {
                 break;
             }
-            carried = carried.saturating_sub(limit);
+            carried = carried.saturating_sub(least);
         }
         let before = if self.until > 0 && calendar.end(self.until) == end { self.until } else { 0 };
         *self = Self { until: end, before, carried, limit, ..Self::default() };
+    }
+
+    /// Puts another limit in force within the window. Debt that a higher limit covers is gone; what a window under the
+    /// higher limit was to pay of earlier debt stays paid under the lower one.
+    fn set_limit(&mut self, limit: u64) {
+        if limit < self.limit {
+            self.debt = self.owed_next();
+            self.spent = self.spent.saturating_add(std::mem::take(&mut self.carried));
+        }
+        self.limit = limit;
+        self.debt = self.debt.min(self.over());
     }
 
     /// Ends at another time than was thought. What is reserved is of a window that is over then, and counts as spent.
@@ -68,7 +85,7 @@ impl Window {
         }
         let room = self.limit.checked_sub(n)?;
         let mut until = self.until;
-        let mut carried = self.debt.saturating_add(self.carried.saturating_sub(self.limit));
+        let mut carried = self.owed_next();
         // NOTE: a debt of more than a thousand windows is told as a thousand.
         for _ in 0..1_000 {
             if carried <= room {
@@ -93,18 +110,17 @@ impl Window {
     /// Turns a reservation into what was used.
     pub(crate) fn settle(&mut self, mark: u64, reserved: u64, used: u64) {
         let (back, excess) = (reserved.saturating_sub(used), used.saturating_sub(reserved));
-        if mark != self.until {
-            // Its window is over. That one counted the reservation as spent.
-            self.carried = self.carried.saturating_add(excess);
+        if mark == self.until {
+            self.reserved = self.reserved.saturating_sub(reserved);
+            self.spent = self.spent.saturating_add(used);
+        } else {
+            // Its window is over, and that one counted the reservation as spent.
+            self.spent = self.spent.saturating_add(excess);
             if mark == self.before {
                 self.carried = self.carried.saturating_sub(back);
             }
-            return;
         }
-        self.reserved = self.reserved.saturating_sub(reserved);
-        self.spent = self.spent.saturating_add(used);
-        let over = self.total().saturating_sub(self.limit);
-        self.debt = self.debt.saturating_add(excess).min(over);
+        self.debt = self.debt.saturating_add(excess).min(self.over());
     }
 
     /// Forgets all but what is reserved.
@@ -120,6 +136,16 @@ impl Window {
     /// What earlier windows left to pay, and what this one will.
     pub(crate) fn owed(&self) -> u64 {
         self.carried.saturating_add(self.debt)
+    }
+
+    /// What the next window begins with.
+    fn owed_next(&self) -> u64 {
+        self.debt.saturating_add(self.carried.saturating_sub(self.limit))
+    }
+
+    /// By how much the limit is exceeded.
+    fn over(&self) -> u64 {
+        self.total().saturating_sub(self.limit)
     }
 
     /// All that counts against the limit.

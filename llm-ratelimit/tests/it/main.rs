@@ -12,6 +12,7 @@ mod events;
 mod fairness;
 #[cfg(feature = "file")]
 mod kill;
+mod late_debt;
 mod layer;
 mod model;
 mod overspend;
@@ -19,8 +20,8 @@ mod plans;
 mod runtime;
 #[cfg(feature = "file")]
 mod scratch;
-mod store;
 mod settlement_price;
+mod store;
 mod storms;
 mod telling;
 mod time;
