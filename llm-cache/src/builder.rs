@@ -108,9 +108,13 @@ impl CacheBuilder {
         self
     }
 
-    /// For how long past its time an answer is served if the call that was to replace it fails because of the vendor (a
-    /// limit, an overload, a failure, a time-out) or a budget, or its caller's deadline passes. Not at all by default, and
-    /// never by [`Cache::get_or_call`].
+    /// Serves an expired answer for this long after its time, if the call that was to replace it fails because of the vendor
+    /// (a limit, an overload, a failure, a time-out) or a budget, or if its caller's deadline passes. Not at all by default,
+    /// and never by [`Cache::get_or_call`].
+    ///
+    /// A stream is served from the expired answer only if it fails before its first piece. After that the caller has read a
+    /// part of another answer, which no stored one continues: the stream ends with the vendor's error, and what to do with
+    /// the part is the caller's decision. A caller that needs a whole answer in any case asks for one that is not streamed.
     pub fn stale_if_error(mut self, by: Duration) -> Self {
         self.freshness.stale_if_error = by;
         self
