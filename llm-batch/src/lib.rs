@@ -24,3 +24,5 @@
 //! - No reader of vendors' JSON or headers, no floating-point money, no background task that its constructor's name
 //!   does not announce.
 //! - No dependency on a sibling crate; it builds on `llm-core`.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]

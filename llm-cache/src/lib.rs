@@ -168,16 +168,16 @@
 //! # Redis
 //!
 //! With the feature `redis`, all processes that name the same Redis ([`CacheBuilder::open`] with `redis://…`, or
-//! [`CacheBuilder::redis`]) share answers, and each question is paid once among them: whoever asks first takes a lease, and the
+//! `CacheBuilder::redis`) share answers, and each question is paid once among them: whoever asks first takes a lease, and the
 //! others wait for the message that the answer is stored. A leader that dies is replaced when its lease ends
-//! ([`CacheBuilder::lease`]); the worst case is a call that is made twice. Whoever stops in good order calls [`Cache::close`]
+//! (`CacheBuilder::lease`); the worst case is a call that is made twice. Whoever stops in good order calls [`Cache::close`]
 //! before, so that his last answers arrive.
 //!
 //! - **Round trips:** one for a hit, two for a miss that leads (and one behind it), four and a subscription for who waits for
 //!   another process. A hit in the memory in front needs none.
-//! - **Invalidation** reaches every process within [`CacheBuilder::invalidated_within`], one second, its memory too.
-//!   [`Cache::remove`] does not: others may have that answer in memory for [`CacheBuilder::memory_ttl`].
-//! - **Outage:** calls go on with what is in memory, then upstream; none waits longer than [`CacheBuilder::redis_timeout`],
+//! - **Invalidation** reaches every process within `CacheBuilder::invalidated_within`, one second, its memory too.
+//!   [`Cache::remove`] does not: others may have that answer in memory for `CacheBuilder::memory_ttl`.
+//! - **Outage:** calls go on with what is in memory, then upstream; none waits longer than `CacheBuilder::redis_timeout`,
 //!   50 ms, and none at all once Redis is known to be away. What cannot be written is dropped and counted.
 //! - [`Stats::entries`] and [`Stats::bytes`] are those of the memory in front.
 //!
@@ -197,6 +197,8 @@
 //! | `admin` | the program `llm-cache` |
 //! | `at-rest` | how entries are written outside the process; the stores that need it switch it on |
 //! | `fuzzing` | what fuzz targets and benchmarks reach for; not for use |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod asking;
 mod audit;

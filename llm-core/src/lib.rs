@@ -78,6 +78,8 @@
 //! |---|---|---|
 //! | `tower` | on | gives tower's `Elapsed`, `Overloaded` and `Closed` their kinds when they pass as boxed errors |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod broadcast;
 mod call;
 mod chat;

@@ -25,3 +25,5 @@
 //! - No key in any log, error, metric or debug output; no background task that its constructor's name does not
 //!   announce.
 //! - No dependency on a sibling crate; it builds on `llm-core`.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]

@@ -83,6 +83,8 @@
 //! | `genai` | off | the `genai` crate's client as a provider |
 //! | `scripted` | off | the `scripted` provider, for your own tests |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod anthropic;
 #[cfg(feature = "async-openai")]
 pub mod async_openai;

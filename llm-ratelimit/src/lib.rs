@@ -113,6 +113,8 @@
 //! | `metrics` | off | the table above, through the `metrics` facade |
 //! | `tokenizer` | off | `OpenAiTokens`, which counts the tokens of OpenAI's models exactly |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod account;
 mod balance;
 mod bookkeeper;

@@ -85,6 +85,8 @@
 //! | `metrics` | `llm_redis_calls_total`, `llm_redis_away_total` and `llm_redis_up`, through the `metrics` facade |
 //! | `tls` | `rediss://`, by rustls with aws-lc-rs; it becomes the process's crypto provider if none was chosen |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod address;
 mod breaker;
 mod builder;

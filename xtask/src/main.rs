@@ -1,7 +1,8 @@
 //! Workspace tasks, reached as `cargo xtask`.
 //!
 //! `cargo xtask test` runs every test there is; `cargo xtask ci` does what the continuous integration does: format,
-//! lints, docs, crate arrows, features one by one, tests. `--dry-run` prints the commands instead of running them.
+//! lints, docs of the whole and of each published crate alone, crate arrows, features one by one, tests. `--dry-run`
+//! prints the commands instead of running them.
 //!
 //! Redis tests are never skipped: where there is no `redis-server`, it is installed if that needs no `sudo`, and otherwise
 //! nothing is tested.

@@ -19,6 +19,9 @@ pub(crate) struct Package {
     dependencies: Vec<Dependency>,
     /// Every feature, those of optional dependencies included, sorted.
     features: BTreeMap<String, Vec<String>>,
+    /// The manifest's `package.metadata`.
+    #[serde(default)]
+    metadata: serde_json::Value,
 }
 
 /// A dependency as a manifest states it; `name` is the package's, also where it is renamed.
@@ -58,8 +61,30 @@ impl Package {
         dependencies.map(|d| d.name.as_str())
     }
 
+    /// Whether docs.rs builds its docs with all features.
+    pub(crate) fn documents_all_features(&self) -> bool {
+        self.metadata.pointer("/docs/rs/all-features") == Some(&serde_json::Value::Bool(true))
+    }
+
     /// The names of its features.
     pub(crate) fn features(&self) -> impl Iterator<Item = &str> {
         self.features.keys().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docs_rs_metadata_is_read() {
+        let package = |metadata: &str| {
+            let json = format!(r#"{{"name":"a","publish":null,"dependencies":[],"features":{{}}{metadata}}}"#);
+            serde_json::from_str::<Package>(&json).expect("the JSON above has the right shape")
+        };
+        assert!(package(r#","metadata":{"docs":{"rs":{"all-features":true}}}"#).documents_all_features());
+        for partial in ["", r#","metadata":null"#, r#","metadata":{"docs":{"rs":{"all-features":false}}}"#] {
+            assert!(!package(partial).documents_all_features(), "{partial}");
+        }
     }
 }

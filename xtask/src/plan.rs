@@ -36,6 +36,17 @@ pub(crate) fn checks() -> Vec<Invocation> {
     ]
 }
 
+/// The docs of each published package by itself, as its users and docs.rs build them: with its default features, in which a
+/// link to an item of another feature is broken, and with all of them.
+pub(crate) fn docs(metadata: &Metadata) -> Vec<Invocation> {
+    let docs = metadata.published().flat_map(|package| {
+        let default = format!("doc --locked -p {} --no-deps", package.name);
+        let all = format!("{default} --all-features");
+        [default, all].map(|line| Invocation::new(&line).env("RUSTDOCFLAGS", Some("-D warnings".to_owned())))
+    });
+    docs.collect()
+}
+
 /// Each published package with no feature at all, then with each of its features on its own.
 pub(crate) fn features(metadata: &Metadata) -> Vec<Invocation> {
     let mut checks = Vec::new();
@@ -109,6 +120,21 @@ mod tests {
                 "cargo fmt --all --check",
                 "cargo clippy --locked --workspace --all-targets --all-features -- -D warnings",
                 "RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --all-features",
+            ]
+        );
+    }
+
+    #[test]
+    fn docs_of_published_packages_deny_warnings() {
+        let json = br#"{"packages":[
+            {"name":"llm-a","publish":null,"dependencies":[],"features":{}},
+            {"name":"examples","publish":[],"dependencies":[],"features":{}}]}"#;
+        let metadata = Metadata::parse(json).expect("the JSON above has the right shape");
+        assert_eq!(
+            lines(&docs(&metadata)),
+            [
+                "RUSTDOCFLAGS='-D warnings' cargo doc --locked -p llm-a --no-deps",
+                "RUSTDOCFLAGS='-D warnings' cargo doc --locked -p llm-a --no-deps --all-features",
             ]
         );
     }

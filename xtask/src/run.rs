@@ -83,6 +83,10 @@ impl Runner {
         }
         let metadata = read_metadata()?;
         check_arrows(&metadata)?;
+        check_docs_rs(&metadata)?;
+        for check in plan::docs(&metadata) {
+            self.step(&check)?;
+        }
         for check in plan::features(&metadata) {
             self.step(&check)?;
         }
@@ -186,6 +190,16 @@ fn check_arrows(metadata: &Metadata) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("crate arrows that must not be there:\n  {}", found.join("\n  ")))
+}
+
+/// Refuses a published package whose docs on docs.rs would lack what is behind features.
+fn check_docs_rs(metadata: &Metadata) -> Result<(), String> {
+    let partial: Vec<_> = metadata.published().filter(|p| !p.documents_all_features()).map(|p| &*p.name).collect();
+    if partial.is_empty() {
+        return Ok(());
+    }
+    let names = partial.join(", ");
+    Err(format!("without `all-features = true` in [package.metadata.docs.rs] of the manifest: {names}"))
 }
 
 fn read_metadata() -> Result<Metadata, String> {
