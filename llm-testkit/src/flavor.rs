@@ -1,5 +1,7 @@
 //! Whose ways the vendor has.
 
+use crate::openai;
+
 /// A wire format. Which one a call speaks follows from its path, and from its headers where paths are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -33,4 +35,15 @@ pub enum Flavor {
     Ollama,
     /// vLLM: no keys unless it is told some, no limits, error codes that are numbers.
     Vllm,
+}
+
+impl Flavor {
+    /// Returns the path below which the vendor serves its API, such as `/v1`.
+    ///
+    /// ```
+    /// assert_eq!(llm_testkit::Flavor::Groq.path_prefix(), "/openai/v1");
+    /// ```
+    pub fn path_prefix(self) -> &'static str {
+        openai::of(self).prefixes()[0]
+    }
 }

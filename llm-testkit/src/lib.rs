@@ -5,7 +5,7 @@
 //! Tests of anything that calls LLMs need a vendor that costs nothing, answers the same every time, fails on demand and
 //! remembers what it would have charged. [`Vendor`] is one: it speaks the formats of OpenAI, of those compatible with it
 //! ([`Flavor`]), of Anthropic and of Gemini (chat in one piece and as events, token counts, embeddings, models), each at
-//! its own paths. It has two faces that share one state: [`Vendor::serve`] listens on loopback,
+//! its own paths and nowhere else: any other path is a 404, so that a wrong base URL is found. It has two faces that share one state: [`Vendor::serve`] listens on loopback,
 //! [`Vendor::transport`] is a tower service in this process for tests with paused time. The modules [`tokens`] and
 //! [`openai`] tell what it will count and say.
 //!

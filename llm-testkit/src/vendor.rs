@@ -3,6 +3,7 @@
 use crate::books::Bill;
 use crate::builder::VendorBuilder;
 use crate::face::{Server, Transport};
+use crate::flavor::Flavor;
 use crate::latency::Latency;
 use crate::limits::{Gate, Limited, RateLimits};
 use crate::plan::{CallId, Outcome, Plan};
@@ -64,6 +65,10 @@ impl Vendor {
         Transport::new(self.clone())
     }
 
+    pub(crate) fn flavor(&self) -> Flavor {
+        self.state().settings.flavor
+    }
+
     /// Adds a rule. The first rule in force that matches a call decides; see [`Rule`].
     pub fn script(&self, rule: Rule) {
         self.state().script.push(rule);
@@ -93,7 +98,8 @@ impl Vendor {
     /// The texts (or tool arguments) of all choices that answer this chat request in OpenAI's format; none if it would
     /// be refused.
     pub fn answer_texts(&self, body: &Value) -> Vec<String> {
-        let request = Request::post("/v1/chat/completions").body(body.to_string().into());
+        let path = format!("{}/chat/completions", self.flavor().path_prefix());
+        let request = Request::post(path).body(body.to_string().into());
         self.answers_to(&request.expect("a path makes a request"))
     }
 

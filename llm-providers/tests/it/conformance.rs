@@ -93,7 +93,7 @@ conforms! {
     anthropic: Subject {
         flavor: Flavor::OpenAi,
         client: |server, transport| {
-            Arc::new(Anthropic::with_transport(KEY, transport).unwrap().base_url(&server.origin()).unwrap())
+            Arc::new(Anthropic::with_transport(KEY, transport).unwrap().base_url(&server.base_url()).unwrap())
         },
         lacks: &["embeddings"],
     };

@@ -84,11 +84,11 @@ fn headers_say_who_asks_and_hide_it() {
     block_on(async {
         let vendor = Vendor::builder().keys(["sk-test"]).build();
         let client = client(&vendor).organization("org-1").unwrap().project("proj-1").unwrap();
-        let client = client.header("x-tag", "blue").unwrap().name("mine").base_url("http://h.test/api/").unwrap();
+        let client = client.header("x-tag", "blue").unwrap().name("mine").base_url("http://h.test/v1/").unwrap();
         let reply = client.chat(question()).await.unwrap();
         assert_eq!(reply.receipt.facts().provider.as_deref(), Some("mine"));
         let request = vendor.requests().remove(0);
-        assert_eq!(request.uri(), "http://h.test/api/chat/completions");
+        assert_eq!(request.uri(), "http://h.test/v1/chat/completions");
         for (name, value) in [
             ("authorization", "Bearer sk-test"),
             ("openai-organization", "org-1"),

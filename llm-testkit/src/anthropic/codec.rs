@@ -29,11 +29,11 @@ impl Dialect for Anthropic {
     fn route(&self, method: &Method, uri: &Uri) -> Result<Target, Refusal> {
         let path = uri.path();
         let served = [
-            ("/messages", Endpoint::Chat, Method::POST),
-            ("/messages/count_tokens", Endpoint::Count, Method::POST),
-            ("/models", Endpoint::Models, Method::GET),
+            ("/v1/messages", Endpoint::Chat, Method::POST),
+            ("/v1/messages/count_tokens", Endpoint::Count, Method::POST),
+            ("/v1/models", Endpoint::Models, Method::GET),
         ];
-        match served.into_iter().find(|(suffix, ..)| path.ends_with(suffix)) {
+        match served.into_iter().find(|(served, ..)| path == *served) {
             Some((_, endpoint, wanted)) if wanted == *method => Ok(Target::new(endpoint)),
             Some(_) => Err(Refusal::wrong_method()),
             None => Err(Refusal::unknown_path(path)),

@@ -23,6 +23,7 @@ const MOST_BYTES: usize = 64 << 20;
 #[must_use = "the server stops when it is dropped"]
 pub struct Server {
     address: SocketAddr,
+    prefix: &'static str,
     task: JoinHandle<()>,
 }
 
@@ -34,7 +35,8 @@ impl Server {
     pub(crate) async fn spawn(transport: Transport) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        Self { address, task: tokio::spawn(accept(listener, transport)) }
+        let prefix = transport.vendor().flavor().path_prefix();
+        Self { address, prefix, task: tokio::spawn(accept(listener, transport)) }
     }
 
     /// Where it listens.
@@ -47,9 +49,10 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// What a client takes as its base URL: `http://127.0.0.1:PORT/v1`, without a slash at the end.
+    /// Returns what a client of OpenAI's format takes as its base URL, without a slash at the end:
+    /// `http://127.0.0.1:PORT/v1`, or with the [path](crate::Flavor::path_prefix) of the vendor's flavor.
     pub fn base_url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        format!("http://{}{}", self.address, self.prefix)
     }
 
     /// Stops, and waits until every connection is closed and every call settled.

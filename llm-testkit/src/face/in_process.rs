@@ -26,6 +26,10 @@ impl Transport {
     pub(crate) fn new(vendor: Vendor) -> Self {
         Self { vendor }
     }
+
+    pub(crate) fn vendor(&self) -> &Vendor {
+        &self.vendor
+    }
 }
 
 impl Service<Request<Bytes>> for Transport {

@@ -16,19 +16,35 @@ use std::time::SystemTime;
 #[derive(Debug)]
 pub(crate) struct Gemini;
 
+/// Versions of the API, each at a path of its own.
+const VERSIONS: [&str; 2] = ["/v1beta/", "/v1/"];
+
+/// Splits a path into the directory of a model below the version, if any, and what follows.
+fn place(path: &str) -> Option<(&str, &str)> {
+    let below = VERSIONS.iter().find_map(|version| path.strip_prefix(version))?;
+    let (directory, last) = below.rsplit_once('/').unwrap_or(("", below));
+    // Vertex has its models deep below a project.
+    let vertex = directory.starts_with("projects/") && directory.ends_with("/publishers/google/models");
+    (vertex || ["", "models", "tunedModels"].contains(&directory)).then_some((directory, last))
+}
+
 impl Dialect for Gemini {
     fn format(&self) -> Format {
         Format::Gemini
     }
 
     fn route(&self, method: &Method, uri: &Uri) -> Result<Target, Refusal> {
-        let last = uri.path().rsplit('/').next().unwrap_or_default();
+        let unknown = || Refusal::unknown_path(uri.path());
+        let (directory, last) = place(uri.path()).ok_or_else(unknown)?;
         let wrong = |wanted: Method| if *method == wanted { Ok(()) } else { Err(Refusal::wrong_method()) };
         let Some((model, verb)) = last.split_once(':') else {
             wrong(Method::GET)?;
-            let found = last == "models";
-            return found.then(|| Target::new(Endpoint::Models)).ok_or_else(|| Refusal::unknown_path(uri.path()));
+            let found = directory.is_empty() && last == "models";
+            return found.then(|| Target::new(Endpoint::Models)).ok_or_else(unknown);
         };
+        if directory.is_empty() {
+            return Err(unknown());
+        }
         wrong(Method::POST)?;
         let events = query(uri, "alt") == Some("sse");
         let (endpoint, stream, bare) = match verb {
@@ -37,7 +53,7 @@ impl Dialect for Gemini {
             "countTokens" => (Endpoint::Count, false, false),
             "embedContent" => (Endpoint::Embeddings, false, true),
             "batchEmbedContents" => (Endpoint::Embeddings, false, false),
-            _ => return Err(Refusal::unknown_path(uri.path())),
+            _ => return Err(unknown()),
         };
         Ok(Target { endpoint, model: Some(model.into()), stream: Some(stream), bare })
     }

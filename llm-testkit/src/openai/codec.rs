@@ -13,6 +13,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri}
 use serde_json::{Value, json};
 use std::time::SystemTime;
 
+/// What is served, below the path of the API.
+const SERVED: [(&str, Endpoint, Method); 3] = [
+    ("chat/completions", Endpoint::Chat, Method::POST),
+    ("embeddings", Endpoint::Embeddings, Method::POST),
+    ("models", Endpoint::Models, Method::GET),
+];
+
 /// OpenAI's format with one vendor's differences.
 #[derive(Debug)]
 pub(crate) struct OpenAi(pub(super) Differences);
@@ -32,6 +39,28 @@ pub(crate) fn of(flavor: Flavor) -> &'static OpenAi {
     TABLE.iter().find(|row| row.0.flavor == flavor).expect("the table has a row for every flavor")
 }
 
+impl OpenAi {
+    /// Paths below which the API is served.
+    pub(crate) fn prefixes(&self) -> &'static [&'static str] {
+        self.0.prefixes
+    }
+
+    /// Splits a path into what it asks for and Azure's deployment; `None` if it is not below the API.
+    fn place<'p>(&self, path: &'p str) -> Option<(&'p str, Option<&'p str>)> {
+        if self.0.flavor == Flavor::Azure {
+            if let Some(rest) = path.strip_prefix("/openai/deployments/") {
+                let (deployment, of) = rest.split_once('/')?;
+                return (of != "models").then_some((of, Some(deployment)));
+            }
+            if path == "/openai/models" {
+                return Some(("models", None));
+            }
+        }
+        let mut below = self.0.prefixes.iter().filter_map(|prefix| path.strip_prefix(prefix)?.strip_prefix('/'));
+        below.find(|of| SERVED.iter().any(|(served, ..)| served == of)).map(|of| (of, None))
+    }
+}
+
 impl Dialect for OpenAi {
     fn format(&self) -> Format {
         Format::OpenAi
@@ -39,15 +68,10 @@ impl Dialect for OpenAi {
 
     fn route(&self, method: &Method, uri: &Uri) -> Result<Target, Refusal> {
         let path = uri.path();
-        let served = [
-            ("/chat/completions", Endpoint::Chat, Method::POST),
-            ("/embeddings", Endpoint::Embeddings, Method::POST),
-            ("/models", Endpoint::Models, Method::GET),
-        ];
-        match served.into_iter().find(|(suffix, ..)| path.ends_with(suffix)) {
-            Some((_, endpoint, wanted)) if wanted == *method => {
-                let deployment = path.split_once("/deployments/").and_then(|(_, rest)| rest.split('/').next());
-                Ok(Target { model: deployment.map(str::to_owned), ..Target::new(endpoint) })
+        let (of, deployment) = self.place(path).ok_or_else(|| Refusal::unknown_path(path))?;
+        match SERVED.iter().find(|(served, ..)| *served == of) {
+            Some((_, endpoint, wanted)) if wanted == method => {
+                Ok(Target { model: deployment.map(str::to_owned), ..Target::new(*endpoint) })
             }
             Some(_) => Err(Refusal::wrong_method()),
             None => Err(Refusal::unknown_path(path)),

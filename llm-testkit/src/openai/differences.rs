@@ -6,6 +6,8 @@ use crate::flavor::Flavor;
 #[derive(Debug)]
 pub(crate) struct Differences {
     pub(super) flavor: Flavor,
+    /// Paths below which the API is served; the first is the one to tell users of.
+    pub(super) prefixes: &'static [&'static str],
     /// A header for the key, beside the bearer token.
     pub(super) key_header: Option<&'static str>,
     /// Whether calls without a key are served.
@@ -56,6 +58,7 @@ pub(super) enum LimitHeaders {
 
 const OPENAI: Differences = Differences {
     flavor: Flavor::OpenAi,
+    prefixes: &["/v1"],
     key_header: None,
     keyless: false,
     usage: UsageChunk::Own,
@@ -74,6 +77,7 @@ pub(super) const fn differences(flavor: Flavor) -> Differences {
         Flavor::OpenAi => OPENAI,
         Flavor::Azure => Differences {
             flavor,
+            prefixes: &["/openai/v1", "/models"],
             key_header: Some("api-key"),
             limits: LimitHeaders::Seconds,
             lacks: &["cache_write_tokens"],
@@ -99,6 +103,7 @@ pub(super) const fn differences(flavor: Flavor) -> Differences {
         },
         Flavor::DeepSeek => Differences {
             flavor,
+            prefixes: &["", "/v1", "/beta"],
             usage: UsageChunk::Finish,
             thoughts: Thoughts::Field("reasoning_content"),
             comment: ": keep-alive\n\n",
@@ -117,6 +122,7 @@ pub(super) const fn differences(flavor: Flavor) -> Differences {
         },
         Flavor::Groq => Differences {
             flavor,
+            prefixes: &["/openai/v1"],
             usage: UsageChunk::Finish,
             thoughts: Thoughts::Field("reasoning"),
             lacks: &[
@@ -132,6 +138,7 @@ pub(super) const fn differences(flavor: Flavor) -> Differences {
         },
         Flavor::OpenRouter => Differences {
             flavor,
+            prefixes: &["/api/v1"],
             usage: UsageChunk::Own,
             thoughts: Thoughts::Field("reasoning"),
             comment: ": OPENROUTER PROCESSING\n\n",

@@ -3,7 +3,7 @@
 //! Runs where `LLM_CASSETTES` names the directory of recordings.
 
 use crate::ask::{Answer, ask, prompt, with};
-use crate::formats::{anthropic, gemini, openai};
+use crate::formats::{anthropic, compatible, gemini};
 use llm_testkit::{Fault, Flavor, RetryForm, Rule, Trouble, Vendor};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -124,13 +124,13 @@ async fn compatible_answers(flavor: Flavor) -> Vec<Answer> {
         if flavor == Flavor::Ollama && body.get("tools").is_some() {
             continue;
         }
-        answers.push(ask(&vendor, openai(&body)).await);
+        answers.push(ask(&vendor, compatible(flavor, &body)).await);
         if flavor != Flavor::Ollama {
-            answers.push(ask(&vendor, openai(&with(body, stream.clone()))).await);
+            answers.push(ask(&vendor, compatible(flavor, &with(body, stream.clone()))).await);
         }
     }
     if flavor != Flavor::Ollama {
-        let mut stranger = openai(&prompt("one"));
+        let mut stranger = compatible(flavor, &prompt("one"));
         stranger.headers_mut().insert("authorization", http::HeaderValue::from_static("Bearer sk-b"));
         answers.push(ask(&vendor, stranger).await);
     }

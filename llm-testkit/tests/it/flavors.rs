@@ -1,7 +1,7 @@
 //! Vendors that are compatible with OpenAI, and how they differ.
 
 use crate::ask::{Answer, ask, prompt, with};
-use crate::formats::{events, openai};
+use crate::formats::{compatible, events};
 use bytes::Bytes;
 use http::Request;
 use llm_testkit::{Fault, Flavor, RateLimits, RetryForm, Rule, Vendor, Window};
@@ -23,8 +23,8 @@ const FLAVORS: [Flavor; 8] = [
 async fn all_say_the_same_in_one_piece_and_in_streams() {
     for flavor in FLAVORS {
         let vendor = vendor(flavor);
-        let answer = ask(&vendor, openai(&prompt("one"))).await.json();
-        let stream = ask(&vendor, openai(&streamed())).await;
+        let answer = ask(&vendor, compatible(flavor, &prompt("one"))).await.json();
+        let stream = ask(&vendor, compatible(flavor, &streamed())).await;
         let expected = vendor.answer_text(&prompt("one")).expect("an answer");
         assert_eq!(text(&answer["choices"][0]["message"]["content"]), expected, "{flavor:?}");
         let said: String = events(&stream).iter().map(|chunk| text(&chunk["choices"][0]["delta"]["content"])).collect();
@@ -49,7 +49,7 @@ async fn usage_comes_where_each_vendor_puts_it() {
     ] {
         let vendor = vendor(flavor);
         for (body, choices) in [(streamed(), asked), (with(prompt("one"), json!({"stream": true})), unasked)] {
-            let chunks = events(&ask(&vendor, openai(&body)).await);
+            let chunks = events(&ask(&vendor, compatible(flavor, &body)).await);
             let total = chunks.iter().find(|chunk| chunk["usage"].is_object());
             let found = total.map(|chunk| chunk["choices"].as_array().map_or(0, Vec::len));
             assert_eq!(found, choices, "{flavor:?}");
@@ -68,9 +68,9 @@ async fn thoughts_are_read_where_each_vendor_puts_them() {
         (Flavor::Mistral, "/content/0/thinking/0/text"),
     ] {
         let vendor = vendor(flavor);
-        let whole = ask(&vendor, openai(&prompt("one"))).await.json();
+        let whole = ask(&vendor, compatible(flavor, &prompt("one"))).await.json();
         let thoughts = whole["choices"][0]["message"].pointer(pointer).and_then(Value::as_str).expect("thoughts");
-        let chunks = events(&ask(&vendor, openai(&streamed())).await);
+        let chunks = events(&ask(&vendor, compatible(flavor, &streamed())).await);
         let deltas = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"].pointer(pointer)?.as_str());
         assert_eq!(deltas.collect::<String>(), thoughts, "{flavor:?}");
         assert_eq!(llm_testkit::tokens::count(thoughts), 5);
@@ -84,7 +84,7 @@ async fn streams_begin_with_the_comments_of_their_vendor() {
         (Flavor::DeepSeek, ": keep-alive\n\ndata: {"),
         (Flavor::OpenRouter, ": OPENROUTER PROCESSING\n\ndata: {"),
     ] {
-        let answer = ask(&vendor(flavor), openai(&streamed())).await;
+        let answer = ask(&vendor(flavor), compatible(flavor, &streamed())).await;
         assert!(answer.bytes().starts_with(head.as_bytes()), "{flavor:?}");
     }
 }
@@ -108,7 +108,7 @@ async fn a_filtered_prompt_is_a_400_at_azure_and_a_finish_elsewhere() {
     for flavor in FLAVORS {
         let vendor = vendor(flavor);
         vendor.script(Rule::new(Fault::Filtered));
-        let answer = ask(&vendor, openai(&prompt("one"))).await;
+        let answer = ask(&vendor, compatible(flavor, &prompt("one"))).await;
         if flavor == Flavor::Azure {
             assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (400, &json!("content_filter")));
             assert!(answer.json()["error"]["innererror"].is_object());
@@ -138,7 +138,7 @@ async fn limits_are_advertised_in_the_form_of_each_vendor() {
         let window = |limit, remaining| Window { limit, remaining, reset: Duration::from_secs(90) };
         let (requests, tokens) = (window(60, 59), window(1_000, 10));
         vendor.set_rate_limits(Some(RateLimits { requests, tokens, ..RateLimits::default() }));
-        let headers = ask(&vendor, openai(&prompt("one"))).await.headers;
+        let headers = ask(&vendor, compatible(flavor, &prompt("one"))).await.headers;
         assert!(present.iter().all(|(name, value)| headers[*name] == *value), "{flavor:?}: {headers:?}");
         assert!(!headers.contains_key(absent), "{flavor:?}");
     }
@@ -156,7 +156,7 @@ async fn a_bad_key_is_refused_in_the_form_of_each_vendor() {
         (Flavor::Vllm, "/error/code", json!(401)),
     ] {
         let vendor = Vendor::builder().flavor(flavor).keys(["sk-b"]).build();
-        let answer = ask(&vendor, openai(&prompt("one"))).await;
+        let answer = ask(&vendor, compatible(flavor, &prompt("one"))).await;
         assert_eq!((answer.status.as_u16(), answer.json().pointer(pointer)), (401, Some(&value)), "{flavor:?}");
         assert_eq!(
             answer.json()["error"].get("param").is_some(),
@@ -179,7 +179,9 @@ async fn servers_of_ones_own_ask_for_no_key() {
 async fn mistral_has_its_own_word_for_a_tool_that_must_be_called() {
     let tool = json!({"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}});
     let body = with(prompt("one"), json!({"tools": [tool], "tool_choice": "any"}));
-    let finish = async |flavor| ask(&vendor(flavor), openai(&body)).await.json()["choices"][0]["finish_reason"].clone();
+    let finish = async |flavor| {
+        ask(&vendor(flavor), compatible(flavor, &body)).await.json()["choices"][0]["finish_reason"].clone()
+    };
     assert_eq!((finish(Flavor::Mistral).await, finish(Flavor::OpenAi).await), (json!("tool_calls"), json!("stop")));
 }
 
@@ -192,7 +194,7 @@ async fn a_prompt_that_is_too_long_is_told_in_the_words_of_each_vendor() {
     ] {
         let vendor = vendor(flavor);
         vendor.script(Rule::new(Fault::Refused(llm_testkit::Trouble::ContextTooLong)));
-        let answer = ask(&vendor, openai(&prompt("one"))).await;
+        let answer = ask(&vendor, compatible(flavor, &prompt("one"))).await;
         assert!(answer.status == 400 && answer.json().to_string().contains(words), "{flavor:?}: {}", answer.json());
         assert!(!answer.json().to_string().contains("context_length_exceeded"), "{flavor:?}");
     }
@@ -204,19 +206,20 @@ async fn money_is_a_402_where_the_vendor_has_it() {
         let vendor = vendor(flavor);
         vendor.script(Rule::new(Fault::insufficient_quota()).once());
         vendor.script(Rule::new(Fault::rate_limited(Duration::from_secs(1), RetryForm::Seconds)).once());
-        let money = ask(&vendor, openai(&prompt("one"))).await.status.as_u16();
+        let money = ask(&vendor, compatible(flavor, &prompt("one"))).await.status.as_u16();
         let expected = if matches!(flavor, Flavor::DeepSeek | Flavor::OpenRouter) { 402 } else { 429 };
         assert_eq!(money, expected, "{flavor:?}");
-        let wait = ask(&vendor, openai(&prompt("one"))).await;
+        let wait = ask(&vendor, compatible(flavor, &prompt("one"))).await;
         assert_eq!((wait.status.as_u16(), &wait.headers["retry-after"]), (429, &http::HeaderValue::from_static("1")));
     }
 }
 
 #[tokio::test]
 async fn an_error_inside_a_stream_of_openrouter_is_in_a_chunk() {
-    let vendor = vendor(Flavor::OpenRouter);
+    let flavor = Flavor::OpenRouter;
+    let vendor = vendor(flavor);
     vendor.script(Rule::new(Fault::ErrorEvent { after: 3 }));
-    let chunks = events(&ask(&vendor, openai(&streamed())).await);
+    let chunks = events(&ask(&vendor, compatible(flavor, &streamed())).await);
     let last = chunks.last().expect("chunks");
     assert_eq!((&last["error"]["code"], &last["choices"][0]["finish_reason"]), (&json!(500), &json!("error")));
 }
@@ -225,7 +228,7 @@ async fn an_error_inside_a_stream_of_openrouter_is_in_a_chunk() {
 async fn facts_of_single_vendors_are_told() {
     let ask = async |flavor| -> Answer {
         let price = Vendor::builder().price("m", 2_000_000_000, 1_000_000_000, 8_000_000_000);
-        ask(&price.flavor(flavor).cached_percent(50).build(), openai(&prompt("one"))).await
+        ask(&price.flavor(flavor).cached_percent(50).build(), compatible(flavor, &prompt("one"))).await
     };
     let usage = &ask(Flavor::DeepSeek).await.json()["usage"];
     let count = |name: &str| usage[name].as_u64().expect("a count");

@@ -1,8 +1,9 @@
 //! Requests in each format, and events as each sends them.
 
-use crate::ask::{Answer, post};
+use crate::ask::Answer;
 use bytes::Bytes;
 use http::Request;
+use llm_testkit::Flavor;
 use serde_json::Value;
 
 pub(crate) fn anthropic(path: &str, body: &Value) -> Request<Bytes> {
@@ -16,8 +17,10 @@ pub(crate) fn gemini(call: &str, body: &Value) -> Request<Bytes> {
     request.body(body.to_string().into()).expect("a valid request")
 }
 
-pub(crate) fn openai(body: &Value) -> Request<Bytes> {
-    post("chat/completions", body)
+/// A chat at the path of a flavor.
+pub(crate) fn compatible(flavor: Flavor, body: &Value) -> Request<Bytes> {
+    let request = Request::post(format!("{}/chat/completions", flavor.path_prefix()));
+    request.header("authorization", "Bearer sk-a").body(body.to_string().into()).expect("a valid request")
 }
 
 /// The data of each event that is JSON, whatever ends its lines and whatever comments stand between.

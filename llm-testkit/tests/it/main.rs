@@ -14,6 +14,7 @@ mod flavors;
 mod formats;
 mod gemini;
 mod limits;
+mod paths;
 mod probes;
 #[cfg(unix)]
 mod redis;

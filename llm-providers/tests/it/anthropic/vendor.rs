@@ -81,10 +81,10 @@ fn headers_say_who_asks_and_hide_it() {
     block_on(async {
         let vendor = Vendor::builder().keys(["sk-ant-test"]).build();
         let client = client(&vendor).beta("one-2026-01-01").unwrap().beta("two-2026-01-01").unwrap();
-        let client = client.base_url("http://h.test/anthropic/v1").unwrap().default_max_tokens(33);
+        let client = client.base_url("http://h.test/v1").unwrap().default_max_tokens(33);
         client.chat(question()).await.unwrap();
         let request = vendor.requests().remove(0);
-        assert_eq!(request.uri(), "http://h.test/anthropic/v1/messages");
+        assert_eq!(request.uri(), "http://h.test/v1/messages");
         let header = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
         assert_eq!((header("x-api-key"), header("anthropic-version")), ("sk-ant-test".into(), "2023-06-01".into()));
         assert_eq!(header("anthropic-beta"), "one-2026-01-01,two-2026-01-01");
