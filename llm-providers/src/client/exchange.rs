@@ -7,6 +7,7 @@ use http::{
     HeaderMap, HeaderValue, Request, Response,
     header::{ACCEPT, CONTENT_TYPE},
 };
+use http_body::Body;
 use llm_core::{BoxError, Call, Charge, Error, ErrorKind, Facts, Receipt, VendorLimits};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -71,7 +72,7 @@ impl<W: Wire, T: Transport> Client<W, T> {
     pub(super) async fn read<A>(
         &self,
         head: &Head,
-        body: T::Body,
+        body: impl Body<Data = Bytes, Error: Into<BoxError>>,
         decode: impl FnOnce(&[u8]) -> Result<A, Error>,
     ) -> Result<A, Error> {
         let most = self.config.max_body_bytes;

@@ -4,6 +4,7 @@ mod base_url;
 mod body;
 mod exchange;
 mod listing;
+mod peek;
 mod service;
 mod setup;
 mod stream;

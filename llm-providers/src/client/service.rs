@@ -15,6 +15,7 @@ use tower_service::Service;
 use super::{
     body::Limits,
     exchange::{EVENTS, JSON, settle},
+    peek::Peeked,
     setup::Client,
     stream::Events,
 };
@@ -43,8 +44,9 @@ impl<W: Wire, T: Transport> Client<W, T> {
             let outgoing = wire.chat(&call.body, true)?;
             let (head, body) = self.exchange(&call, model, EVENTS, outgoing).await?;
             let (receipt, limits) = (head.receipt(), head.limits.clone());
-            // Some servers do not stream, and some proxies answer with a page.
-            let stream = if head.is("json") || head.is("html") {
+            let body = head.deadline.bound(Peeked::new(body)).await.map_err(|error| head.blame(error))?;
+            // Some servers do not stream, some proxies answer with a page, and some label what they send wrongly.
+            let stream = if body.is_whole().unwrap_or(head.is("json") || head.is("html")) {
                 let decoded = self.read(&head, body, |bytes| wire.read_answer(&call.body, bytes)).await?;
                 decoded.usage.into_iter().for_each(|usage| span.used(usage));
                 settle(&receipt, &decoded.answer.model, &decoded);

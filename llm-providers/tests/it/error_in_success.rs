@@ -132,3 +132,21 @@ fn good_response_beside_empty_error_stands() {
         assert_eq!(answer.text(), "hi", "{error}");
     }
 }
+
+#[test]
+fn stream_is_told_from_whole_response_by_its_beginning() {
+    let kinds = ["text/event-stream", "application/json", "text/plain", "application/octet-stream"];
+    let chunk = json!({"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]});
+    let whole = json!({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]});
+    let error = json!({"object": "error", "message": "it broke"});
+    for kind in kinds {
+        for text in [format!("data: {chunk}\n\ndata: [DONE]\n\n"), whole.to_string()] {
+            let canned = Canned::answer(kind, [Bytes::from(text.clone())]);
+            let read = block_on(play_to(&canned.client())).unwrap();
+            assert_eq!(read.answer.unwrap().text(), "hi", "{kind}: {text}");
+        }
+        let canned = Canned::answer(kind, [Bytes::from(error.to_string())]);
+        let error = block_on(play_to(&canned.client())).map(drop).unwrap_err();
+        assert_eq!(error.message(), "it broke", "{kind}");
+    }
+}
