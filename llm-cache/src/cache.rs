@@ -106,8 +106,8 @@ pub enum CallError<E> {
     /// The call failed; everybody who waited for it gets this. It is not remembered.
     #[error(transparent)]
     Failed(Arc<E>),
-    /// The call panicked.
-    #[error("the call panicked while another caller drove it")]
+    /// The call panicked, or it needs a tokio runtime that has ended.
+    #[error("the shared call panicked, or the runtime that it began in has ended")]
     Panicked,
 }
 

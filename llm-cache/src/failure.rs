@@ -20,9 +20,10 @@ pub(crate) fn late() -> Error {
         .with_charge(Charge::Unknown)
 }
 
-/// The call panicked, after it may have been sent.
+/// The error of a call that panicked after it may have been sent.
 pub(crate) fn lost() -> Error {
-    Error::new(ErrorKind::Other, "the call panicked while another caller drove it").with_charge(Charge::Unknown)
+    let reason = "the shared call panicked, or the runtime that it began in has ended";
+    Error::new(ErrorKind::Other, reason).with_charge(Charge::Unknown)
 }
 
 /// Whether an error is about one caller, and not about the question.

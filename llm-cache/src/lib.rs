@@ -129,7 +129,8 @@
 //!
 //! # Errors
 //!
-//! The inner service's, as they are. A call that panics ends with an error for everybody else who waited.
+//! The inner service's, as they are. A shared call that panics ends with an error for all its callers, and so does one
+//! whose tokio runtime ends while a caller in another runtime waits for it.
 //!
 //! # Telling
 //!

@@ -1,6 +1,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Wake, Waker},
@@ -15,6 +16,9 @@ use futures_core::Stream;
 /// arrives, all who wait are. When the last reader leaves, the source is dropped.
 ///
 /// A stream of one item makes a single flight: a call that many wait for.
+///
+/// A source that panics ends the stream for all readers, without an item. That includes a source whose timers belong to a
+/// tokio runtime that has ended while a reader in another runtime polls it.
 ///
 /// All items are held for those who join later, until [`close`](Self::close) says that nobody will.
 ///
@@ -214,15 +218,18 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
     rest.0.by_ref().for_each(Waker::wake);
 }
 
-/// The source while a reader polls it outside the lock. If the source panics, the stream ends for everybody.
+/// The source while a reader polls it outside the lock.
 struct Lease<'a, S: Stream> {
     of: &'a Broadcast<S>,
     source: Option<Pin<Box<S>>>,
 }
 
 impl<S: Stream> Lease<'_, S> {
+    /// Polls the source. A source that panics has ended: the reader that polls it is any of them, so the panic is not that
+    /// reader's.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        self.source.as_mut().expect("a lease holds its source until it is given back").as_mut().poll_next(cx)
+        let source = self.source.as_mut().expect("a lease holds its source until it is given back");
+        catch_unwind(AssertUnwindSafe(|| source.as_mut().poll_next(cx))).unwrap_or(Poll::Ready(None))
     }
 
     /// Puts the source back. One that woke meanwhile is not polled again at once: like any future that wakes itself, it
@@ -263,19 +270,6 @@ impl<S: Stream> Lease<'_, S> {
         drop(state);
         waiting.remove(&by);
         drop((ended, oldest));
-        wake(waiting.into_values().chain(patient.into_values()));
-    }
-}
-
-impl<S: Stream> Drop for Lease<'_, S> {
-    fn drop(&mut self) {
-        if self.source.is_none() {
-            return;
-        }
-        let mut state = self.of.lock();
-        state.source = Source::Ended;
-        let (waiting, patient) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.patient));
-        drop(state);
         wake(waiting.into_values().chain(patient.into_values()));
     }
 }

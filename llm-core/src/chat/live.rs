@@ -85,9 +85,10 @@ impl Stream for Joined {
     }
 }
 
-/// The stream panicked while somebody drove it; it had been sent by then.
+/// The error of a stream that panicked after it had been sent.
 fn lost() -> Error {
-    Error::new(ErrorKind::Incomplete, "the shared answer broke off without a word").with_charge(Charge::Unknown)
+    let reason = "the shared answer broke off: its stream panicked, or the runtime that it began in has ended";
+    Error::new(ErrorKind::Incomplete, reason).with_charge(Charge::Unknown)
 }
 
 /// The reader was so slow that what he had not read yet is gone.
