@@ -92,7 +92,8 @@
 //!   the last clone of a cache does that too, and closes the file.
 //! - **Reading** is done on tokio's threads for blocking work, at most 16 at once, each for at most 5 seconds. Without a
 //!   tokio runtime it is done where the cache is asked. A store that fails has nothing: calls go up.
-//!   After a failure of the disk (a full one) the file is opened anew, at most every five seconds.
+//!   After a failure of the disk (a full one) the file is opened anew, at most every five seconds. A file that turns out to be
+//!   damaged is named in the log, moved aside (`.damaged`) and replaced by an empty one after the first failing look-up.
 //! - **A crash** loses what was pending and nothing else. Opening the file then reads all of it once.
 //! - **Invalidation** is on the disk when its future is ready, and holds whatever the clock shows after a restart.
 //! - **Room:** the bound counts entries, keys of 48 bytes and 256 bytes for each entry; the file itself is larger, mostly

@@ -3,6 +3,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    sync::atomic::AtomicBool,
 };
 
 use redb::{
@@ -49,6 +50,16 @@ const PAGES: usize = 16 << 20;
 pub(super) struct Fault(Box<redb::Error>);
 
 impl Fault {
+    /// Returns whether the file does not hold what a cache wrote.
+    pub(super) fn is_damage(&self) -> bool {
+        use redb::Error::{
+            Corrupted, TableDoesNotExist, TableIsMultimap, TableIsNotMultimap, TableTypeMismatch, TypeDefinitionChanged,
+        };
+        let error = &*self.0;
+        matches!(error, Corrupted(_) | TableDoesNotExist(_) | TableIsMultimap(_) | TableIsNotMultimap(_))
+            || matches!(error, TableTypeMismatch { .. } | TypeDefinitionChanged { .. })
+    }
+
     /// Whether the disk failed, after which redb does nothing more.
     pub(super) fn is_of_the_disk(&self) -> bool {
         matches!(*self.0, redb::Error::Io(_) | redb::Error::PreviousIo)
@@ -64,6 +75,8 @@ impl<E: Into<redb::Error>> From<E> for Fault {
 /// A file that is open.
 pub(super) struct Disk {
     db: Database,
+    /// Whether the file turned out to be damaged.
+    pub(super) is_damaged: AtomicBool,
 }
 
 /// What the file counts.
@@ -111,11 +124,7 @@ impl Disk {
         let none = |error: String| failed(format!("is no cache file, or a damaged one ({error}): move it away"));
         // Some damage makes redb panic.
         let opened = catch_unwind(|| {
-            Builder::new()
-                .set_cache_size(PAGES)
-                .create_with_file_format_v3(true)
-                .create_file(file)
-                .map(|db| Self { db })
+            Builder::new().set_cache_size(PAGES).create_with_file_format_v3(true).create_file(file).map(Self::new)
         });
         let damaged = || failed("is damaged: move it away".to_owned());
         let disk = opened.map_err(|_| damaged())?.map_err(|error| match error {
@@ -138,10 +147,14 @@ impl Disk {
         Ok((disk, books, drops))
     }
 
+    fn new(db: Database) -> Self {
+        Self { db, is_damaged: AtomicBool::new(false) }
+    }
+
     /// On a storage that a test made.
     #[cfg(test)]
     pub(super) fn over(backend: impl redb::StorageBackend) -> Self {
-        Self { db: Builder::new().create_with_backend(backend).expect("a whole file") }
+        Self::new(Builder::new().create_with_backend(backend).expect("a whole file"))
     }
 
     /// The records under some names.

@@ -28,7 +28,7 @@ struct State {
     taken: u64,
     /// All numbers below this were written, or failed.
     done: u64,
-    /// Why a batch was not written, until somebody was told.
+    /// Why the last batch was not written.
     failed: Option<StoreError>,
 }
 
@@ -149,9 +149,8 @@ impl Pending {
     pub(super) fn done(&self, work: &Work, failed: Option<StoreError>) {
         let mut state = self.lock();
         state.done = state.taken;
-        if failed.is_some() {
-            state.failed = failed;
-        }
+        // A failure that healed is over: what it cost is counted.
+        state.failed = failed;
         for (key, entry) in &work.entries {
             // Another may have been put meanwhile. The work still holds this one, so nothing ends under the lock.
             if state.entries.get(key).is_some_and(|(_, now)| Arc::ptr_eq(now, entry)) {
@@ -167,7 +166,11 @@ impl Pending {
         self.lock().next
     }
 
-    /// Waits until all numbers below `next` are written; with a failure, if there was one since the last time.
+    /// Waits until all numbers below `next` are written.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the last batch, once.
     pub(super) fn drained(&self, next: u64, patience: Duration) -> Result<(), StoreError> {
         let busy = |state: &mut State| state.done < next && (state.has_work() || state.done < state.taken);
         let state = self.changed.wait_timeout_while(self.lock(), patience, busy);

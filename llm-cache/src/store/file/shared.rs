@@ -1,4 +1,5 @@
 use std::{
+    fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
@@ -62,14 +63,44 @@ const MENDING: u64 = 5_000_000_000;
 const FORGET: usize = 1024;
 
 impl Shared {
-    /// Uses the file, which stays open meanwhile.
+    /// Uses the file, which stays open meanwhile. A damaged file is replaced.
     pub(super) fn with<R>(&self, read: impl FnOnce(&Disk) -> Result<R, Fault>) -> Result<R, StoreError> {
         let disk = self.disk.read().unwrap_or_else(PoisonError::into_inner);
-        let disk = disk.as_ref().ok_or_else(|| StoreError::new("file", "the file is closed"))?;
-        read(disk).map_err(|fault| {
-            self.broken.fetch_or(fault.is_of_the_disk(), Ordering::Relaxed);
-            StoreError::new("file", fault.to_string())
-        })
+        let open = disk.as_ref().ok_or_else(|| StoreError::new("file", "the file is closed"))?;
+        if !open.is_damaged.load(Ordering::Relaxed) {
+            // Some damage makes redb panic.
+            match catch_unwind(AssertUnwindSafe(|| read(open))) {
+                Ok(Ok(result)) => return Ok(result),
+                Ok(Err(fault)) if !fault.is_damage() => {
+                    self.broken.fetch_or(fault.is_of_the_disk(), Ordering::Relaxed);
+                    return Err(StoreError::new("file", fault.to_string()));
+                }
+                Ok(Err(_)) | Err(_) => open.is_damaged.store(true, Ordering::Relaxed),
+            }
+        }
+        drop(disk);
+        self.replace_damaged();
+        Err(StoreError::new("file", format!("{} is damaged", self.path.display())))
+    }
+
+    /// Moves a damaged file aside and begins a new one, unless another caller has done so.
+    fn replace_damaged(&self) {
+        let mut disk = self.disk.write().unwrap_or_else(PoisonError::into_inner);
+        if !disk.as_ref().is_some_and(|open| open.is_damaged.load(Ordering::Relaxed)) {
+            return;
+        }
+        close(disk.take());
+        let mut aside = self.path.clone().into_os_string();
+        aside.push(".damaged");
+        let path = self.path.display();
+        if let Err(error) = fs::rename(&self.path, &aside) {
+            tracing::error!(%path, %error, "the cache's file is damaged and is not used any more: move it away and restart");
+            return;
+        }
+        tracing::error!(%path, aside = %aside.display(), "the cache's file is damaged: it was moved aside and replaced");
+        // If that fails, the writer tries again.
+        self.broken.store(true, Ordering::Relaxed);
+        self.reopen(&mut disk);
     }
 
     /// Opens the file anew if the disk failed, for redb does nothing more then. `last` is when that was tried last.
@@ -82,6 +113,10 @@ impl Shared {
         *last = Some(now);
         let mut disk = self.disk.write().unwrap_or_else(PoisonError::into_inner);
         close(disk.take());
+        self.reopen(&mut disk);
+    }
+
+    fn reopen(&self, disk: &mut Option<Disk>) {
         match Disk::open(&self.path) {
             Ok((opened, books, _)) => {
                 self.counted(&books);

@@ -22,7 +22,7 @@ use super::{
     *,
 };
 use crate::{
-    Key,
+    Key, StoreError,
     generations::Moment,
     store::{AtRest, Entry, Front, Life, Memory, Policy, Source, Store, Tiered},
 };
@@ -263,6 +263,22 @@ fn whoever_waits_for_what_is_written_does_not_wait_for_what_comes_later() {
     pending.done(&work, None);
     assert_eq!(pending.drained(mine, Duration::ZERO), Ok(()));
     assert!(pending.drained(pending.next(), Duration::ZERO).is_err());
+}
+
+#[test]
+fn close_reports_no_failure_that_healed() {
+    let pending = Pending::default();
+    let write = |n: u32, failed: Option<StoreError>| {
+        assert!(pending.put(key(n), entry(n, 1)));
+        pending.done(&pending.take(), failed);
+    };
+    let close = || pending.drained(pending.next(), Duration::ZERO);
+    let failure = StoreError::new("file", "as asked");
+    write(1, Some(failure.clone()));
+    assert_eq!((close(), close()), (Err(failure.clone()), Ok(())), "it is reported once");
+    write(2, Some(failure));
+    write(3, None);
+    assert_eq!(close(), Ok(()));
 }
 
 #[tokio::test]
