@@ -111,23 +111,23 @@ impl<S: Clone> Cached<S> {
 /// A reply made of a stored answer.
 pub(crate) fn hit<O: Output>(cache: &Inner, stored: Stored<O::Complete>) -> Reply<O> {
     let origin = cache.hit(&stored.entry);
-    replay(stored, origin)
+    replay(stored, origin, None)
 }
 
 /// A reply made of a stored answer that is past its time.
 pub(crate) fn stale<O: Output>(cache: &Inner, stored: Stored<O::Complete>, why: Stale) -> Reply<O> {
     let origin = cache.stale(&stored.entry);
-    let mut reply = replay::<O>(stored, origin);
-    if let Origin::Cache { tier, age } = origin {
-        reply.extensions.insert(CacheStatus::Hit { tier, age, stale: Some(why) });
-    }
-    reply
+    replay(stored, origin, Some(why))
 }
 
-fn replay<O: Output>(stored: Stored<O::Complete>, origin: Origin) -> Reply<O> {
+fn replay<O: Output>(stored: Stored<O::Complete>, origin: Origin, stale: Option<Stale>) -> Reply<O> {
     let facts = saved(&stored.entry, origin);
     let usage = facts.usage;
-    Reply::new(O::replay(stored.answer, usage), Receipt::new(facts))
+    let mut reply = Reply::new(O::replay(stored.answer, usage), Receipt::new(facts));
+    if let Origin::Cache { tier, age } = origin {
+        reply.extensions.insert(CacheStatus::Hit { tier, age, stale });
+    }
+    reply
 }
 
 /// What is known of a stored answer when it is served again: all of its cost is saved.

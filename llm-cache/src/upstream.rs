@@ -6,10 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::Extensions;
 use llm_core::{
-    Call, Cause, Charge, Complete, Cut, End, Error, Facts, Operation, Origin, Output, Receipt, Reply, Savings, Serves,
-    Shared, VendorLimits, drive,
+    Call, Cause, Charge, Complete, Cut, End, Error, Extensions, Facts, Operation, Origin, Output, Receipt, Reply,
+    Savings, Serves, Shared, VendorLimits, drive,
 };
 use tokio::time::timeout_at;
 

@@ -86,6 +86,7 @@ mod chat;
 mod clock;
 mod embed;
 mod error;
+mod extensions;
 mod extra;
 mod fingerprint;
 pub mod future;
@@ -110,6 +111,7 @@ pub use self::chat::{
 pub use self::clock::{Clock, ManualClock, SystemClock};
 pub use self::embed::{EmbedInput, EmbedRequest, Embeddings};
 pub use self::error::{BoxError, Charge, Error, ErrorKind, LimitScope, LimitWindow};
+pub use self::extensions::Extensions;
 pub use self::extra::Extra;
 pub use self::fingerprint::{Fingerprinter, SerializeError};
 pub use self::limits::{VendorLimit, VendorLimits};

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{End, Output, Receipt, VendorLimits};
+use crate::{End, Extensions, Output, Receipt, VendorLimits};
 
 /// An answer with everything around it that is not part of the answer.
 #[derive(Debug, Default)]
@@ -13,13 +13,13 @@ pub struct Reply<O> {
     /// What the vendor told about its limits, if this call reached one.
     pub limits: Option<Arc<VendorLimits>>,
     /// What one layer alone understands.
-    pub extensions: http::Extensions,
+    pub extensions: Extensions,
 }
 
 impl<O> Reply<O> {
     /// An answer with its receipt.
     pub fn new(output: O, receipt: Receipt) -> Self {
-        Self { output, receipt, limits: None, extensions: http::Extensions::new() }
+        Self { output, receipt, limits: None, extensions: Extensions::new() }
     }
 
     /// Adds what the vendor told about its limits.

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use http::Extensions;
 use llm_core::{
-    Cause, Claim, Complete, Error, Facts, Operation, Origin, Output, Receipt, Reply, Shared, Usage, Usd, VendorLimits,
+    Cause, Claim, Complete, Error, Extensions, Facts, Operation, Origin, Output, Receipt, Reply, Shared, Usage, Usd,
+    VendorLimits,
 };
 
 use super::{Fate, Items};
