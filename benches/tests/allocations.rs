@@ -1,6 +1,13 @@
 //! Counted, not timed.
 
-use benches::{filled::Filled, hit::Warm, ratelimit::Gate};
+use benches::{
+    filled::Filled,
+    hit::{Warm, at_once},
+    ratelimit::Gate,
+    vendor::AtOnce,
+};
+use llm_cache::{Cache, Cached};
+use llm_core::{Call, EmbedRequest};
 use llm_ratelimit::Demand;
 
 #[test]
@@ -13,6 +20,27 @@ fn a_memory_hit_takes_at_most_four_allocations() {
     assert_eq!(reply.expect("it was asked").output, warm.answer);
     println!("{} allocations, {} bytes", counted.count_total, counted.bytes_total);
     assert!(counted.count_total <= 4, "{} allocations", counted.count_total);
+}
+
+/// Four times the texts take four times the bytes, not sixteen times: no list is copied for each text.
+#[test]
+fn embedding_texts_allocates_linearly() {
+    let bytes_for = |texts: usize| {
+        let cache = Cache::builder("bench").build().expect("the defaults are right");
+        let mut service = Cached::new(AtOnce::saying("x"), cache);
+        let inputs: Vec<String> = (0..texts).map(|n| format!("text number {n}")).collect();
+        let mut measured = |call: Call<EmbedRequest>| {
+            let counted = allocation_counter::measure(|| drop(at_once(&mut service, call)));
+            counted.bytes_total / texts as u64
+        };
+        let call = Call::new("acme", EmbedRequest::new("m", inputs));
+        [measured(call.clone()), measured(call)]
+    };
+    let (few, many) = (bytes_for(1_000), bytes_for(4_000));
+    println!("bytes a text, at first and then from memory: {few:?} of 1,000, {many:?} of 4,000");
+    for (few, many) in few.into_iter().zip(many) {
+        assert!(many * 2 <= few * 3, "{many} bytes a text of 4,000, {few} of 1,000");
+    }
 }
 
 /// But for the label of each decision that is told to a recorder.

@@ -36,12 +36,15 @@ where
     // Refusals are remembered of whole questions.
     let whole = items.keys.first().filter(|_| items.places.len() == 1 && !directive.no_cache);
     let refusal = whole.filter(|_| !found[0].is_served()).and_then(|keys| cache.refusal(keys));
+    let joins = cache.joins(&source);
+    let pass = Pass { priority: call.priority, source: &source, joins: &joins };
+    let place_of = items.first_places();
     let mut bought = Vec::new();
     for at in (0..found.len()).filter(|at| refusal.is_none() && !found[*at].is_served()) {
         let keys = &items.keys[at];
         let guard = cache.flights.enter(&keys.flight, call.priority, source.begun);
         if guard.is_some() || directive.no_cache {
-            let place = items.places.iter().position(|item| *item == at).expect("each item has a place");
+            let place = place_of[at];
             let store = storing::<T>(&cache, keys.answer.clone(), &call, &directive, source.clone());
             bought.push(Bought { place, guard, store });
         }

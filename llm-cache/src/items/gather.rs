@@ -1,4 +1,7 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use futures_util::future::join_all;
 use llm_core::{Call, Charge, Complete, Error, Operation, Purpose, Reply, Serves};
@@ -111,9 +114,9 @@ fn refresh<T: Operation, S: Serves<T>>(errand: &Errand<S>, call: &Call<T>, items
     let idle = aging.iter().map(|at| &items.keys[*at]).filter(|keys| !cache.flights.is_running(&keys.flight));
     let idle = idle.map(|keys| keys.answer.clone()).collect();
     let Some(place) = claim(cache, background.place(idle)) else { return };
-    let is_claimed = |at: &usize| place.keys().contains(&items.keys[*at].answer);
-    let aging: Vec<usize> = aging.into_iter().filter(is_claimed).collect();
-    let errand = Errand { directive: errand.directive.renewing(), ..errand.clone() };
+    let claimed: HashSet<&Key> = place.keys().iter().collect();
+    let aging: Vec<usize> = aging.into_iter().filter(|at| claimed.contains(&items.keys[*at].answer)).collect();
+    let errand = errand.clone().refreshing();
     let brought = bring(&errand, &unattended(call, Purpose::Refresh), items, &aging);
     cache.counts.refreshed.one();
     start(cache, place, async move {

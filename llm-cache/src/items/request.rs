@@ -33,6 +33,13 @@ impl<T: Operation> Items<T> {
         items
     }
 
+    /// Where each item first stands in the request.
+    pub(crate) fn first_places(&self) -> Vec<usize> {
+        let mut first = vec![0; self.keys.len()];
+        self.places.iter().enumerate().rev().for_each(|(place, item)| first[*item] = place);
+        first
+    }
+
     /// What is stored of each, and why to ask for them if nothing is.
     pub(crate) async fn look(&self, cache: &Inner, directive: &Directive) -> (Vec<Found<Complete<T>>>, Miss) {
         if directive.no_cache {
