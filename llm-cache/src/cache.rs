@@ -153,8 +153,8 @@ impl Cache {
         let mut call = Some(call);
         loop {
             let source = inner.begin([Tag::tenant(key.tenant())].into());
-            let joins = |begun| inner.allows(&source, begun);
-            let pass = Pass { priority: Priority::Interactive, begun: source.begun, joins: &joins };
+            let joins = inner.joins(&source);
+            let pass = Pass { priority: Priority::Interactive, source: &source, joins: &joins };
             let Boarding { mut seat, led, .. } = inner.flights.board(key, &pass, |guard| {
                 let own = call.take().expect("whoever leads returns");
                 Box::pin(ask(Arc::clone(inner), key.clone(), guard, source.clone(), own))
@@ -336,12 +336,13 @@ where
             None
         }
         None => {
-            let guard = cache.flights.enter(key, Priority::Interactive, source.begun);
-            if guard.is_some() {
-                cache.missed()
-            } else {
-                cache.coalesced()
-            };
+            let joins = cache.joins(&source);
+            let pass = Pass { priority: Priority::Interactive, source: &source, joins: &joins };
+            let guard = cache.flights.enter(key, &pass);
+            match guard {
+                Some(_) => cache.counts.misses.one(),
+                None => drop(cache.coalesced()),
+            }
             guard
         }
     };

@@ -26,7 +26,7 @@ use crate::{
     Key,
     background::{Background, Place},
     counts::Counts,
-    generations::Moment,
+    store::Source,
 };
 
 /// The calls that are running now, by their keys.
@@ -50,7 +50,7 @@ type Name = (Key, Priority);
 struct Running {
     id: u64,
     batch: Batch,
-    begun: Moment,
+    source: Source,
     /// A `Weak<Broadcast<Once<V>>>`, of the type that this key's calls have.
     flight: Box<dyn Any + Send>,
     crew: Option<Arc<Crew>>,
@@ -95,12 +95,12 @@ pub(crate) trait Rest: Clone + Send + 'static {
 /// A call that has not begun.
 pub(crate) type Start<V> = Pin<Box<dyn Future<Output = V> + Send>>;
 
-/// Who boards, and when.
+/// A caller that joins a running call or leads one.
 pub(crate) struct Pass<'a> {
     pub(crate) priority: Priority,
-    pub(crate) begun: Moment,
-    /// Whether a call that began at a moment will do: not if its answer has been invalidated since.
-    pub(crate) joins: &'a (dyn Fn(Moment) -> bool + Sync),
+    pub(crate) source: &'a Source,
+    /// Says whether the caller may join a call with this source: see [`Inner::joins`](crate::inner::Inner::joins).
+    pub(crate) joins: &'a (dyn Fn(&Source) -> bool + Sync),
 }
 
 /// How somebody who asks gets his answer.
@@ -169,7 +169,7 @@ impl Flights {
             let name = (key.clone(), pass.priority);
             // Whoever asks for an answer while he is making it would wait for himself.
             let own = is_being_polled(self, &name);
-            let running = table.running.get(&name).filter(|running| !own && (pass.joins)(running.begun));
+            let running = table.running.get(&name).filter(|running| !own && (pass.joins)(&running.source));
             let flight = running.and_then(Running::flight::<V>);
             let reader = flight.as_ref().and_then(Broadcast::read);
             let joined = reader.zip(running).map(|(reader, running)| Boarding {
@@ -192,24 +192,28 @@ impl Flights {
             let crew = charter.as_ref().map(|charter| Crew::new(charter, self, &name, id));
             let seat = |reader| Seat::new(reader, crew.clone());
             boardings[at] = flight.read().map(|reader| Boarding { seat: seat(reader), led: true, batch });
-            let running = Running { id, batch, begun: pass.begun, flight: Box::new(Arc::downgrade(&flight)), crew };
+            let flight = Box::new(Arc::downgrade(&flight));
+            let running = Running { id, batch, source: pass.source.clone(), flight, crew };
             table.running.insert(name, running);
         }
         drop(table);
         boardings.into_iter().map(|boarding| boarding.expect("a call is started for each key without one")).collect()
     }
 
-    /// Puts a call into the table that nobody can join; `None` if there is one already.
-    pub(crate) fn enter(self: &Arc<Self>, key: &Key, priority: Priority, begun: Moment) -> Option<Guard> {
-        let name = (key.clone(), priority);
+    /// Adds a call to the table that no caller can join; `None` if there is one already that the caller might join.
+    pub(crate) fn enter(self: &Arc<Self>, key: &Key, pass: &Pass<'_>) -> Option<Guard> {
+        let name = (key.clone(), pass.priority);
         let mut table = self.lock();
-        if table.running.contains_key(&name) {
+        if table.running.get(&name).is_some_and(|running| (pass.joins)(&running.source)) {
             return None;
         }
         let id = table.next_id;
         table.next_id += 1;
-        let running = Running { id, batch: Batch::default(), begun, flight: Box::new(()), crew: None };
-        table.running.insert(name.clone(), running);
+        let source = pass.source.clone();
+        let running = Running { id, batch: Batch::default(), source, flight: Box::new(()), crew: None };
+        // Dropped outside the lock.
+        let _replaced = table.running.insert(name.clone(), running);
+        drop(table);
         Some(Guard { flights: Arc::clone(self), name, id })
     }
 

@@ -247,6 +247,12 @@ impl Inner {
     }
 
     /// Whether a stored answer has not been invalidated since it was found.
+    /// Returns the test of whether a caller may join a running call: neither the caller's tags nor the leader's were
+    /// invalidated since the call began.
+    pub(crate) fn joins<'a>(&'a self, own: &'a Source) -> impl Fn(&Source) -> bool + Sync + 'a {
+        |leader| self.allows(own, leader.begun) && self.allows(leader, leader.begun)
+    }
+
     pub(crate) fn holds<C>(&self, stored: &Stored<C>) -> bool {
         let source = &stored.entry.source;
         self.allows(source, source.begun)

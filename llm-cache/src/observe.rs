@@ -4,7 +4,7 @@ use llm_core::{Call, Complete, End, Error, Facts, Operation, Receipt, Reply, Ser
 
 use crate::{
     CacheStatus, Miss, Observed, Tag,
-    flight::Guard,
+    flight::{Guard, Pass},
     inner::{Found, Inner},
     items::{Fate, Items, split, tell},
     upstream::{Errand, storing},

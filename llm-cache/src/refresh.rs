@@ -19,17 +19,14 @@ pub(crate) fn refresh<T: Operation, S: Serves<T>>(errand: &Errand<S>, keys: Keys
     let Some(place) = place(errand, &keys, &call.body) else { return };
     let (call, errand) = (unattended(call, Purpose::Refresh), errand.clone());
     start(&Arc::clone(&errand.cache), place, async move {
-        let Errand { cache, inner, directive } = errand;
-        let directive = directive.renewing();
-        let source = cache.begin(Tag::of(&call, &directive));
-        let joins = |begun| cache.allows(&source, begun);
-        let pass = Pass { priority: call.priority, begun: source.begun, joins: &joins };
-        let Boarding { mut seat, led, .. } = cache.flights.board(&keys.flight, &pass, |guard| {
-            Box::pin(ask(Arc::clone(&cache), keys.clone(), guard, source.clone(), inner, call, directive))
-        });
-        if led {
-            cache.counts.refreshed.one();
-        }
+        let errand = errand.refreshing();
+        let cache = Arc::clone(&errand.cache);
+        let source = cache.begin(Tag::of(&call, &errand.directive));
+        let joins = cache.joins(&source);
+        let pass = Pass { priority: call.priority, source: &source, joins: &joins };
+        let Boarding { mut seat, .. } = cache
+            .flights
+            .board(&keys.flight, &pass, |guard| Box::pin(ask(errand, keys.clone(), guard, source.clone(), call)));
         let arrival = seat.arrival().await.ok_or_else(lost)??;
         whole(arrival).await.map(drop)
     });

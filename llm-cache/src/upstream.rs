@@ -163,9 +163,9 @@ where
 {
     let Errand { cache, inner, directive } = errand;
     loop {
-        let source = cache.begin(Tag::of(&call, &directive));
-        let joins = |begun| cache.allows(&source, begun);
-        let pass = Pass { priority: call.priority, begun: source.begun, joins: &joins };
+        let source = cache.begin(Tag::of(&call, &errand.directive));
+        let joins = cache.joins(&source);
+        let pass = Pass { priority: call.priority, source: &source, joins: &joins };
         let Boarding { seat, led, batch } = cache.flights.board::<Landed<T>>(&keys.flight, &pass, |guard| {
             let (inner, call, directive) = (inner.clone(), call.clone(), directive.clone());
             Box::pin(ask(Arc::clone(&cache), keys.clone(), guard, source.clone(), inner, call, directive))

@@ -55,8 +55,8 @@ where
         start(places, guards)
     };
     let cache = &errand.cache;
-    let joins = |begun| cache.allows(&source, begun);
-    let pass = Pass { priority: call.priority, begun: source.begun, joins: &joins };
+    let joins = cache.joins(&source);
+    let pass = Pass { priority: call.priority, source: &source, joins: &joins };
     let flights: Vec<Key> = keys.iter().map(|keys| keys.flight.clone()).collect();
     cache.flights.board_all(&flights, &pass, calls)
 }
