@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use llm_core::{Clock, SystemClock};
 
@@ -219,7 +223,8 @@ impl CacheBuilder {
         self
     }
 
-    /// The largest answer to store, counted as for [`max_bytes`](Self::max_bytes): 8 MiB by default.
+    /// The largest answer to store, counted as for [`max_bytes`](Self::max_bytes): 8 MiB by default, at least 1 KiB. What is
+    /// larger is counted ([`Stats::too_large`](crate::Stats::too_large)), and the first is logged.
     ///
     /// A stream that grows larger while it runs is held no longer for those who would join it: whoever asks then makes a
     /// call of his own, and a reader who falls as far behind the others is cut off. Here each piece counts as its text
@@ -366,6 +371,7 @@ impl CacheBuilder {
             refusals: asking.refusal_ttl.map(Refusals::new),
         };
         Ok(Cache(Arc::new(inner)))
+            too_large: Once::new(),
     }
 }
 

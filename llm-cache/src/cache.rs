@@ -56,6 +56,9 @@ pub struct Stats {
     pub stored: u64,
     /// Failures of a store further away than memory; each counted as a miss there.
     pub store_errors: u64,
+    /// Answers that were too large to store: larger than [`CacheBuilder::max_answer_bytes`], or than the whole memory where
+    /// answers are in memory only. The first is logged.
+    pub too_large: u64,
     /// Entries at rest that could not be read: tampered with, cut off, of another library, of a newer version, or without
     /// their key. Each was a miss.
     pub spoilt: u64,
@@ -191,6 +194,7 @@ impl Cache {
             store_errors: load(&counts.store_errors) + failed,
             spoilt,
             unwritten: lost,
+            too_large: load(&counts.too_large),
             leased,
             awaited,
             lost_leases,

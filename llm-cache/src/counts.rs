@@ -80,6 +80,8 @@ counts! {
     stored => "llm_cache_stored_total",
     /// Failures of a store.
     store_errors => "llm_cache_store_errors_total",
+    /// Answers that were too large to store.
+    too_large => "llm_cache_too_large_total",
     /// Calls made to replace answers past their time.
     refreshed => "llm_cache_refreshed_total",
     /// Calls that the background had no room for.

@@ -1,7 +1,7 @@
 //! What the clones of a cache share.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Once},
     time::{Duration, SystemTime},
 };
 
@@ -35,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) keep: Keep,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counts: Arc<Counts>,
+    /// Done once the first answer that was too large to store is logged.
+    pub(crate) too_large: Once,
     /// Calls pass unchanged, whatever is decided.
     pub(crate) observe: bool,
     pub(crate) keep_fallbacks: bool,
@@ -270,14 +272,30 @@ impl Inner {
         let stored_at = self.clock.now();
         let fresh_until = self.freshness.fresh_until(stored_at, ttl, key.as_bytes());
         let life = Life { stored_at, fresh_until };
-        let entry = Entry::new(&key, answer, weight, facts, life, source);
-        let entry = entry.filter(|entry| u64::from(entry.bytes()) <= self.max_answer_bytes);
-        if entry.is_some_and(|entry| self.store.put(key, Arc::new(entry))) {
+        let Some(entry) = Entry::new(&key, answer, weight, facts, life, source) else { return };
+        let most = self.max_answer_bytes.min(self.store.max_entry_bytes());
+        if u64::from(entry.bytes()) > most {
+            self.too_large(entry.bytes(), most);
+            return;
+        }
+        if self.store.put(key, Arc::new(entry)) {
             self.counts.stored.one();
             let told = || (self.store.census(), self.store.evictions(), self.counts.store_errors.get());
             self.counts.meters.census(told);
         }
     }
+    fn too_large(&self, bytes: u32, max_bytes: u64) {
+        self.counts.too_large.one();
+        self.too_large.call_once(|| {
+            tracing::warn!(
+                bytes,
+                max_bytes,
+                "an answer is too large to store: raise max_answer_bytes, and max_bytes if it is smaller; \
+                 further ones are counted only (too_large)"
+            );
+        });
+    }
+
 
     pub(crate) fn hit(&self, entry: &Entry) -> Origin {
         self.counts.hits.one();

@@ -14,11 +14,15 @@ use crate::Directive;
 #[cfg(feature = "at-rest")]
 use crate::Owner;
 
-/// What an answer is stored under: the namespace, the tenant, the operation and the question, whole.
+/// The name of an answer in a store: the namespace, the tenant, the operation and the request.
 ///
-/// It holds the canonical bytes of these (see [`Fingerprinter`]), not a digest of them, and two keys are equal only if
-/// all their bytes are: no collision can hand one tenant another's answer, whatever the hash of the table does. Cheap to
-/// clone. `Debug` shows a digest, never the question.
+/// It holds the canonical bytes of these (see [`Fingerprinter`]). Two keys are equal only if all their bytes are, so a
+/// collision of the table's hash hands out no other answer.
+///
+/// A request longer than 4 KiB (a photo, a document) is held as its 256-bit BLAKE3 digest under a random key of the process,
+/// so the memory that a key takes does not grow with its request. Namespace, tenant and operation stay as they are.
+///
+/// Cheap to clone. `Debug` shows a digest, never the request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     hash: u64,
@@ -53,6 +57,20 @@ pub(crate) struct Frame<'a> {
 /// Keyed at random for each process. It finds a key's place in a table; what is found there is compared whole.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
+/// The key of the digests that stand for long requests: another in each process, so that nobody can prepare two requests
+/// with one digest.
+static DIGEST_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| {
+    let seeded = std::hash::RandomState::new();
+    let words = [0_u8, 1, 2, 3].map(|word| seeded.hash_one(word).to_le_bytes());
+    *blake3::hash(words.as_flattened()).as_bytes()
+});
+
+/// The longest request that a key holds whole, in canonical bytes.
+const LONGEST_WHOLE: usize = 4 * 1024;
+
+/// First byte of a key that holds the digest of its request. Canonical bytes begin with the tag of an integer.
+const DIGESTED: u8 = 254;
+
 /// Counts up when the meaning of the bytes changes, so that no version reads another's entries.
 const VERSION: u8 = 1;
 
@@ -85,8 +103,9 @@ impl Key {
     ) -> Result<Self, SerializeError> {
         let mut h = Fingerprinter::new();
         Frame { namespace, tenant, scope: None, sample: 0 }.write(&mut h, name);
+        let envelope = h.as_bytes().len();
         h.serialize(question)?;
-        Ok(Lent::new(h.as_bytes()).to_key())
+        Ok(Lent::new(&shortened(h, envelope)).to_key())
     }
 
     /// The key under which a [`Cached`](crate::Cached) service in this namespace keeps the answer to an operation, unless
@@ -127,9 +146,18 @@ impl Key {
         (rest[0] == tag).then(|| std::str::from_utf8(text).ok()).flatten()
     }
 
-    /// The key's bytes.
+    /// Returns the key's bytes. Those of a request longer than 4 KiB differ from process to process.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Returns the BLAKE3 digest of all canonical bytes, which is the same in every process.
+    #[cfg(feature = "at-rest")]
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        match self.bytes.last_chunk().filter(|_| self.bytes[0] == DIGESTED) {
+            Some(digest) => *digest,
+            None => *blake3::hash(&self.bytes).as_bytes(),
+        }
     }
 
     /// The key of an operation, lent to `use_it` without an allocation of its own.
@@ -148,14 +176,34 @@ impl Key {
         // A question written inside another one's finds no buffer and makes one.
         let mut h = Fingerprinter::with_buffer(BUFFER.take());
         envelope(&mut h);
+        let length = h.as_bytes().len();
         question.fingerprint(&mut h);
-        let result = use_it(Lent::new(h.as_bytes()));
-        let mut buffer = h.into_bytes();
+        let mut buffer = shortened(h, length);
+        let result = use_it(Lent::new(&buffer));
         buffer.clear();
         buffer.shrink_to(LARGEST_BUFFER);
         BUFFER.set(buffer);
         result
     }
+}
+
+/// Returns the bytes of a key: the canonical bytes, of which the first `envelope` are not the request's, or for a long request
+/// the envelope and the digests of all of them.
+fn shortened(h: Fingerprinter, envelope: usize) -> Vec<u8> {
+    let mut bytes = h.into_bytes();
+    if bytes.len() - envelope <= LONGEST_WHOLE {
+        return bytes;
+    }
+    let in_process = blake3::keyed_hash(&DIGEST_KEY, &bytes);
+    // Its name outside the process, which is the same in every process.
+    #[cfg(feature = "at-rest")]
+    let at_rest = blake3::hash(&bytes);
+    bytes.truncate(envelope);
+    bytes[0] = DIGESTED;
+    bytes.extend_from_slice(in_process.as_bytes());
+    #[cfg(feature = "at-rest")]
+    bytes.extend_from_slice(at_rest.as_bytes());
+    bytes
 }
 
 /// What a thread keeps for its next key, in bytes; longer questions (images) give their memory back.
@@ -262,6 +310,21 @@ mod tests {
         for (namespace, tenant) in [("ns", "acme"), ("", ""), ("a longer namespace", "Ω")] {
             let key = Key::of(namespace, tenant, "n", "q").unwrap();
             assert_eq!((key.tenant(), key.scope()), (tenant, None));
+        }
+    }
+
+    /// A digest under the key of this process would be found in no other.
+    #[cfg(feature = "at-rest")]
+    #[test]
+    fn digest_at_rest_is_that_of_all_canonical_bytes() {
+        for length in [0, 1, LONGEST_WHOLE - 9, LONGEST_WHOLE - 8, 10 * LONGEST_WHOLE] {
+            let text = "x".repeat(length);
+            let key = Key::of("ns", "acme", "op", &text).unwrap();
+            let mut h = Fingerprinter::new();
+            h.integer(VERSION).text("ns").text("acme").text("op").text(&text);
+            assert_eq!(key.digest(), h.digest(), "{length} bytes");
+            assert_eq!(key.as_bytes() == h.as_bytes(), length + 9 <= LONGEST_WHOLE, "{length} bytes");
+            assert_eq!(key.tenant(), "acme");
         }
     }
 

@@ -39,8 +39,9 @@
 //!
 //! # How it decides
 //!
-//! - **The key** is the question's canonical bytes (`llm_core::Fingerprinter`), whole, behind namespace, tenant and the
-//!   operation's name. A hit compares all of them, so no hash collision hands out a foreign answer.
+//! - **The key** is the request's canonical bytes (`llm_core::Fingerprinter`) behind namespace, tenant and the operation's
+//!   name. A hit compares all of them. A request longer than 4 KiB is keyed by its 256-bit BLAKE3 digest under a random key of the
+//!   process ([`Key`]), so a photo takes no more room than a text.
 //! - **One flight per key.** Whoever asks first starts the call. It belongs to all who wait: any of them may be
 //!   cancelled, the first too; when the last goes, the call is dropped and settles. Waiters sleep until something
 //!   happens: one is woken to go on, all when there is an answer.
@@ -75,7 +76,8 @@
 //!   meaning, as far as the operator's [`Caps`] let it. [`CacheStatus`] says how the cache took part in a reply.
 //! - **Observing:** with [`CacheBuilder::observe`] all of this is decided and counted, and each call passes as it is;
 //!   [`Observed`] on its reply says what would have become of it.
-//! - **Room:** at most `max_bytes`. In memory the least recently used answers go first, in a file those that were stored
+//! - **Room:** at most `max_bytes`, which counts what is allocated. What is too large to store is counted
+//!   ([`Stats::too_large`]), and logged once. In memory the least recently used answers go first, in a file those that were stored
 //!   first.
 //!
 //! How often it answers, by policy, room and time to live, is measured in [`hit_rates`].
@@ -149,9 +151,11 @@
 //! | `llm_cache_stale_total` | counter | those past their time |
 //! | `llm_cache_misses_total` | counter | calls made for want of an answer |
 //! | `llm_cache_bypassed_total` | counter | calls that wanted the cache to keep out of it |
+//! | `llm_cache_failed_calls_total` | counter | calls made that failed |
 //! | `llm_cache_coalesced_total` | counter | answers that came of a call that was running |
 //! | `llm_cache_refused_total` | counter | refusals that were remembered |
 //! | `llm_cache_stored_total` | counter | answers stored |
+//! | `llm_cache_too_large_total` | counter | answers that were too large to store |
 //! | `llm_cache_evictions_total` | counter | entries that had to make room, in any tier |
 //! | `llm_cache_store_errors_total` | counter | failures of a store, those behind its callers too |
 //! | `llm_cache_spoilt_total` | counter | entries at rest that could not be read |

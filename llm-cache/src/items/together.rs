@@ -207,7 +207,8 @@ fn share_out<C: Send + Sync + 'static>(
     call: impl Future<Output = Vec<Result<Arrival<C>, Error>>> + Send + 'static,
     shares: usize,
 ) -> Vec<Start<Result<Arrival<C>, Error>>> {
-    let call = Broadcast::new(Once::new(Box::pin(call)));
+    // Each flight takes its own answer out of the list, which is not copied for it.
+    let call = Broadcast::new(Once::new(Box::pin(async move { Arc::new(call.await) })));
     (0..shares)
         .filter_map(|at| {
             let mut seat = call.read()?;

@@ -84,6 +84,10 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Store for Memory<H> {
         self.entries.get(&key)
     }
 
+    fn max_entry_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
     /// An answer larger than the whole tier is not stored. Makes room at once: moka would put that off, and hold more
     /// than it may meanwhile.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {

@@ -61,6 +61,11 @@ pub(crate) trait Store: Send + Sync + 'static {
         false
     }
 
+    /// Size of the largest entry that it can hold, in bytes, where that is known before an entry is written.
+    fn max_entry_bytes(&self) -> u64 {
+        u64::MAX
+    }
+
     /// What lies further away, in the order of the keys.
     fn fetch<'a>(&'a self, keys: &'a [Key]) -> Far<'a, Vec<Option<Arc<Entry>>>> {
         at_once(vec![None; keys.len()])

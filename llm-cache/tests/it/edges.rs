@@ -297,9 +297,10 @@ fn evicted_answers_are_gone_at_once() {
 
 #[test]
 fn what_was_too_large_is_not_counted_as_stored() {
-    let cache = Cache::builder("ns").max_bytes(100).build().unwrap();
-    cache.get_or_call(&key(1), || async { Ok::<_, io::Error>(1u64) }).now_or_never().expect("nothing waits").unwrap();
-    assert_eq!(cache.stats().stored, 0);
+    let cache = Cache::builder("ns").max_bytes(1_024).build().unwrap();
+    let call = || async { Ok::<_, io::Error>("x".repeat(1_024)) };
+    cache.get_or_call(&key(1), call).now_or_never().expect("nothing waits").unwrap();
+    assert_eq!((cache.stats().stored, cache.stats().too_large), (0, 1));
 }
 
 /// An answer whose end asks the cache something.

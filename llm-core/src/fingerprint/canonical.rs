@@ -9,8 +9,8 @@ use super::serializer::{self, SerializeError};
 /// never give the same bytes. Object keys are sorted. Integers keep all their digits, floating-point numbers are written
 /// as the JSON text that would be sent (`0.7`, `1.0`; so `1` and `1.0` differ), image bytes by their content.
 ///
-/// It does not hash: an in-process cache compares these bytes whole, and [`digest`](Self::digest) names an entry
-/// outside the process.
+/// It does not hash: an in-process cache compares these bytes (of a long request a keyed digest of them), and
+/// [`digest`](Self::digest) names an entry outside the process.
 ///
 /// ```
 /// use llm_core::Fingerprinter;

@@ -81,10 +81,10 @@ impl Names {
     }
 }
 
-/// What stands for a question outside the process: a digest of the key's bytes, so that an entry can be given another
-/// name without its question.
+/// The digest that stands for a question outside the process, so that an entry can be given another name without its
+/// question.
 pub(crate) fn digest(key: &Key) -> [u8; 32] {
-    *blake3::hash(key.as_bytes()).as_bytes()
+    key.digest()
 }
 
 impl fmt::Display for Name {
