@@ -53,7 +53,8 @@ impl Remote {
             let redis = Redis::builder(server.url()).call_timeout(Duration::from_secs(10)).spawn();
             let redis = redis.expect("the URL is right");
             let hour = Duration::from_secs(3600);
-            let cache = Cache::builder("bench").redis(redis.clone()).max_bytes(1).invalidated_within(hour).build();
+            let cache =
+                Cache::builder("bench").redis(redis.clone()).max_bytes(1 << 10).invalidated_within(hour).build();
             let cache = cache.expect("the settings are right");
             let mut service = Cached::new(AtOnce::saying(&of_2_kb("given a user when ")), cache.clone());
             service.call(call.clone()).await.expect("it is answered");

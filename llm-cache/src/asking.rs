@@ -13,6 +13,7 @@ pub(crate) struct Asking {
     /// How many calls the background has room for.
     pub(crate) background: Option<u32>,
     pub(crate) audit: Option<Audit>,
+    /// The most answers to a question, at least one.
     pub(crate) samples: u32,
     pub(crate) refusal_ttl: Option<Duration>,
 }

@@ -10,9 +10,12 @@ pub enum BuildError {
     /// A time to live is zero.
     #[error("a time to live of zero stores nothing: set a longer one, or leave the cache out")]
     Ttl,
-    /// The capacity is zero.
-    #[error("a capacity of zero bytes stores nothing: set a larger one, or leave the cache out")]
+    /// The capacity, or the largest answer, is smaller than any entry.
+    #[error("a capacity of less than 1024 bytes stores nothing: set a larger one, or leave the cache out")]
     Capacity,
+    /// The number of answers to a question is zero.
+    #[error("zero samples store nothing: set `samples` to one or more, or leave the cache out")]
+    Samples,
     /// Something is to be asked in the background, and there is none.
     #[error("calls in the background need room: set `spawn_background` to one or more")]
     Background,

@@ -45,6 +45,9 @@ pub struct CacheBuilder {
     keys: Option<Arc<dyn Keys>>,
 }
 
+/// The smallest capacity, in bytes: no entry is smaller.
+pub(crate) const MIN_BYTES: u64 = 1024;
+
 /// Where the answers are kept.
 #[derive(Clone)]
 enum Place {
@@ -74,7 +77,7 @@ impl CacheBuilder {
             max_answer_bytes: 8 << 20,
             keep: Keep::default(),
             clock: Arc::new(SystemClock),
-            asking: Asking::default(),
+            asking: Asking { samples: 1, ..Asking::default() },
             place: Place::Memory,
             #[cfg(feature = "redis")]
             fleet: crate::fleet::Fleet::default(),
@@ -209,8 +212,9 @@ impl CacheBuilder {
         self
     }
 
-    /// How many bytes of answers and keys to hold: 64 MiB by default. An answer counts as the length of its JSON text,
-    /// its key's bytes and a fixed amount for the entry. This is for memory alone, that in front of Redis too: a
+    /// How many bytes of answers and keys to hold: 64 MiB by default, at least 1 KiB. An answer counts as the length of its
+    /// JSON text, its key's bytes (4 KiB and the envelope at most: see [`Key`](crate::Key)) and a fixed amount for the entry,
+    /// which is about what it allocates. This is for memory alone, that in front of Redis too: a
     /// file holds what `max_bytes` in its address says ([`StoreUrl`]), 1 GiB by default.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
@@ -313,7 +317,8 @@ impl CacheBuilder {
     ///
     /// # Errors
     ///
-    /// An empty namespace, a cache that could hold nothing, or a store that cannot be opened.
+    /// An empty namespace, a cache that could hold nothing (less than 1 KiB, a time to live of zero, zero
+    /// [`samples`](Self::samples)), or a store that cannot be opened.
     pub fn build(self) -> Result<Cache, BuildError> {
         let Self {
             namespace, freshness, caps, max_bytes, policy, max_answer_bytes, keep, clock, asking, place, ..
@@ -325,8 +330,11 @@ impl CacheBuilder {
         if ttls.into_iter().any(|ttl| ttl.is_zero()) {
             return Err(BuildError::Ttl);
         }
-        if max_bytes == 0 || max_answer_bytes == 0 {
+        if max_bytes.min(max_answer_bytes) < MIN_BYTES {
             return Err(BuildError::Capacity);
+        }
+        if asking.samples == 0 {
+            return Err(BuildError::Samples);
         }
         if freshness.jitter_percent > 100 {
             return Err(BuildError::Jitter);

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use crate::Policy;
 #[cfg(feature = "redis")]
 use crate::fleet::RedisUrl;
+use crate::{Policy, builder::MIN_BYTES};
 
 /// Where a cache keeps its answers, as text: in one environment variable, for example.
 ///
@@ -138,11 +138,18 @@ impl StoreUrl {
         match name {
             "max_bytes" => {
                 self.max_bytes = Some(bytes(name, value)?);
-                if self.max_bytes == Some(0) {
-                    return Err(UrlError::new("`max_bytes` is zero, which stores nothing"));
+                if self.max_bytes < Some(MIN_BYTES) {
+                    return Err(UrlError::new("`max_bytes` is less than 1kb, which stores nothing: set more"));
                 }
             }
-            "memory" => self.memory = Some(bytes(name, value)?),
+            "memory" => {
+                self.memory = Some(bytes(name, value)?);
+                if (1..MIN_BYTES).contains(&self.memory.unwrap_or_default()) {
+                    return Err(UrlError::new(
+                        "`memory` is less than 1kb, which stores nothing: set more, or 0 for none",
+                    ));
+                }
+            }
             "memory_ttl" => self.memory_ttl = Some(time(name, value)?),
             "policy" => {
                 self.policy = Some(match value {

@@ -97,7 +97,12 @@ async fn another_type_under_the_same_key_is_no_hit() {
 fn settings_that_make_no_cache_are_refused() {
     assert_eq!(Cache::builder("").build().unwrap_err(), BuildError::Namespace);
     assert_eq!(Cache::builder("a").ttl(Duration::ZERO).build().unwrap_err(), BuildError::Ttl);
-    assert_eq!(Cache::builder("a").max_bytes(0).build().unwrap_err(), BuildError::Capacity);
+    for bytes in [0, 1, 1_023] {
+        assert_eq!(Cache::builder("a").max_bytes(bytes).build().unwrap_err(), BuildError::Capacity);
+        assert_eq!(Cache::builder("a").max_answer_bytes(bytes).build().unwrap_err(), BuildError::Capacity);
+    }
+    assert_eq!(Cache::builder("a").samples(0).build().unwrap_err(), BuildError::Samples);
+    assert!(Cache::builder("a").max_bytes(1_024).max_answer_bytes(1_024).samples(1).build().is_ok());
 }
 
 #[test]

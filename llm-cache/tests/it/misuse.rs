@@ -184,7 +184,7 @@ mod file {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_room_for_nothing_stores_nothing_and_says_so() {
+    async fn max_bytes_smaller_than_answer_counts_unwritten() {
         let place = Place::file();
         let cache = place.open_small(1_024);
         let key = cache.key("acme", "op", "q").unwrap();
