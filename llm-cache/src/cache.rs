@@ -44,21 +44,23 @@ pub struct Stats {
     pub far_hits: u64,
     /// Those of `hits` that were past their time.
     pub stale: u64,
-    /// Calls made because there was no answer.
+    /// Calls made because there was no answer, counted when they are made, so those that fail too.
     pub misses: u64,
     /// Calls made because they wanted the cache to keep out of it.
     pub bypassed: u64,
+    /// Calls that failed, of all that the cache made: `misses`, `bypassed`, `refreshed` and `audited`.
+    pub failed_calls: u64,
     /// Answers that came of a call that was running already.
     pub coalesced: u64,
     /// Questions that were refused a short time ago and so were refused again.
     pub refused: u64,
     /// Answers stored.
     pub stored: u64,
-    /// Failures of a store further away than memory; each counted as a miss there.
-    pub store_errors: u64,
     /// Answers that were too large to store: larger than [`CacheBuilder::max_answer_bytes`], or than the whole memory where
     /// answers are in memory only. The first is logged.
     pub too_large: u64,
+    /// Failures of a store further away than memory; each counted as a miss there.
+    pub store_errors: u64,
     /// Entries at rest that could not be read: tampered with, cut off, of another library, of a newer version, or without
     /// their key. Each was a miss.
     pub spoilt: u64,
@@ -165,7 +167,7 @@ impl Cache {
             let landed = seat.arrival().await.ok_or(CallError::Panicked)?;
             let origin = match (&landed.stored, led) {
                 (Some(entry), _) => inner.hit(entry),
-                (None, true) => inner.missed(),
+                (None, true) => Origin::Vendor,
                 (None, false) => inner.coalesced(),
             };
             // Another type under the same key is somebody else's: his call is over, so this one makes its own.
@@ -189,6 +191,7 @@ impl Cache {
             stale: load(&counts.stale),
             misses: load(&counts.misses),
             bypassed: load(&counts.bypassed),
+            failed_calls: load(&counts.failed_calls),
             coalesced: load(&counts.coalesced),
             stored: load(&counts.stored),
             store_errors: load(&counts.store_errors) + failed,
@@ -315,10 +318,14 @@ where
         Claimed::Lead(lease) => lease,
         Claimed::Taken => Lease::free(),
     };
+    cache.counts.misses.one();
     let answer = lease.during(call()).await.map(Arc::new);
-    if let Ok(answer) = &answer {
-        let stay = Stay { ttl: cache.freshness.ttl, weight: None, source };
-        cache.store(key, Arc::clone(answer), Facts::default(), stay);
+    match &answer {
+        Ok(answer) => {
+            let stay = Stay { ttl: cache.freshness.ttl, weight: None, source };
+            cache.store(key, Arc::clone(answer), Facts::default(), stay);
+        }
+        Err(_) => cache.counts.failed_calls.one(),
     }
     lease.end(Outcome::Over);
     drop(guard);
@@ -350,7 +357,11 @@ where
             guard
         }
     };
-    let value = Arc::new(call().await.map_err(|error| CallError::Failed(Arc::new(error)))?);
+    let value = call().await.map_err(|error| {
+        cache.counts.failed_calls.add(u64::from(guard.is_some()));
+        CallError::Failed(Arc::new(error))
+    })?;
+    let value = Arc::new(value);
     if guard.is_some() {
         let stay = Stay { ttl: cache.freshness.ttl, weight: None, source };
         cache.store(key.clone(), Arc::clone(&value), Facts::default(), stay);

@@ -72,16 +72,18 @@ counts! {
     misses => "llm_cache_misses_total",
     /// Calls made that wanted the cache to keep out of it.
     bypassed => "llm_cache_bypassed_total",
+    /// Calls made that failed.
+    failed_calls => "llm_cache_failed_calls_total",
     /// Answers that came of a call that was running already.
     coalesced => "llm_cache_coalesced_total",
     /// Refusals that were remembered.
     refused => "llm_cache_refused_total",
     /// Answers stored.
     stored => "llm_cache_stored_total",
-    /// Failures of a store.
-    store_errors => "llm_cache_store_errors_total",
     /// Answers that were too large to store.
     too_large => "llm_cache_too_large_total",
+    /// Failures of a store.
+    store_errors => "llm_cache_store_errors_total",
     /// Calls made to replace answers past their time.
     refreshed => "llm_cache_refreshed_total",
     /// Calls that the background had no room for.

@@ -136,9 +136,8 @@ impl Inner {
         }
     }
 
-    /// A hit was asked again.
+    /// Reports an audit of which the answer has come.
     pub(crate) fn audited<T: Operation>(&self, agrees: bool, question: &T, tenant: Tenant, age: Duration) {
-        self.counts.audited.one();
         if agrees {
             return;
         }
@@ -248,13 +247,13 @@ impl Inner {
         self.generations.allow(&source.tags, begun) && self.store.allows(&source.tags, begun)
     }
 
-    /// Whether a stored answer has not been invalidated since it was found.
     /// Returns the test of whether a caller may join a running call: neither the caller's tags nor the leader's were
     /// invalidated since the call began.
     pub(crate) fn joins<'a>(&'a self, own: &'a Source) -> impl Fn(&Source) -> bool + Sync + 'a {
         |leader| self.allows(own, leader.begun) && self.allows(leader, leader.begun)
     }
 
+    /// Whether a stored answer has not been invalidated since it was found.
     pub(crate) fn holds<C>(&self, stored: &Stored<C>) -> bool {
         let source = &stored.entry.source;
         self.allows(source, source.begun)
@@ -284,6 +283,7 @@ impl Inner {
             self.counts.meters.census(told);
         }
     }
+
     fn too_large(&self, bytes: u32, max_bytes: u64) {
         self.counts.too_large.one();
         self.too_large.call_once(|| {
@@ -295,7 +295,6 @@ impl Inner {
             );
         });
     }
-
 
     pub(crate) fn hit(&self, entry: &Entry) -> Origin {
         self.counts.hits.one();
@@ -322,15 +321,6 @@ impl Inner {
     pub(crate) fn stale(&self, entry: &Entry) -> Origin {
         self.counts.stale.one();
         self.hit(entry)
-    }
-
-    pub(crate) fn missed(&self) -> Origin {
-        self.counts.misses.one();
-        Origin::Vendor
-    }
-
-    pub(crate) fn bypassed(&self) {
-        self.counts.bypassed.one();
     }
 
     pub(crate) fn coalesced(&self) -> Origin {

@@ -149,7 +149,7 @@
 //! | `llm_cache_hits_total` | counter | stored answers served, stale ones included |
 //! | `llm_cache_far_hits_total` | counter | those that lay further away than memory |
 //! | `llm_cache_stale_total` | counter | those past their time |
-//! | `llm_cache_misses_total` | counter | calls made for want of an answer |
+//! | `llm_cache_misses_total` | counter | calls made for want of an answer, those that failed too |
 //! | `llm_cache_bypassed_total` | counter | calls that wanted the cache to keep out of it |
 //! | `llm_cache_failed_calls_total` | counter | calls made that failed |
 //! | `llm_cache_coalesced_total` | counter | answers that came of a call that was running |

@@ -7,7 +7,7 @@ use crate::{
     flight::{Guard, Pass},
     inner::{Found, Inner},
     items::{Fate, Items, split, tell},
-    upstream::{Errand, storing},
+    upstream::{Errand, counting_failure, storing},
 };
 
 /// An answer that a cache would have bought: its place in the request, its call's name in the table, and who stores it.
@@ -23,7 +23,7 @@ where
     T: Operation,
     S: Serves<T>,
 {
-    let Errand { cache, inner, directive } = errand;
+    let Errand { cache, inner, directive, .. } = errand;
     let items = match call.body.parts().filter(|parts| parts.len() > 1) {
         Some(parts) => Items::new(&cache, &call, &directive, parts),
         None => {
@@ -42,7 +42,7 @@ where
     let mut bought = Vec::new();
     for at in (0..found.len()).filter(|at| refusal.is_none() && !found[*at].is_served()) {
         let keys = &items.keys[at];
-        let guard = cache.flights.enter(&keys.flight, call.priority, source.begun);
+        let guard = cache.flights.enter(&keys.flight, &pass);
         if guard.is_some() || directive.no_cache {
             let place = place_of[at];
             let store = storing::<T>(&cache, keys.answer.clone(), &call, &directive, source.clone());
@@ -54,9 +54,12 @@ where
         None => decide(&cache, &found, bought.len(), cold),
     };
     let store = storing_each(&call.body, &items, bought);
-    let reply = drive(inner, call).await;
+    let mut reply = drive(inner, call).await;
+    if let CacheStatus::Miss(_) = observed.status {
+        reply = counting_failure(&cache.counts, reply);
+    }
     if let (Err(error), Some(keys), None) = (&reply, whole, refusal) {
-        cache.refuse(keys, error, source);
+        cache.refuse(keys, error, source.clone());
     }
     let mut reply = reply?.on_end(store);
     reply.extensions.insert(CacheStatus::Miss(Miss::Observing));
@@ -72,7 +75,14 @@ fn decide<C>(cache: &Inner, found: &[Found<C>], bought: usize, cold: Miss) -> Ob
     let mut fates: Vec<Fate> = served().map(|(stored, why)| Fate::stored(cache, &stored.entry, why)).collect();
     fates.extend(std::iter::repeat_n(Fate::Asked, bought));
     fates.resize(found.len(), Fate::Awaited);
-    Observed { status: tell(cache, &fates, cold), saves }
+    let status = tell(cache, &fates, cold);
+    match status {
+        CacheStatus::Miss(Miss::Items { asked: 0, .. }) => {}
+        CacheStatus::Miss(Miss::NoCache) => cache.counts.bypassed.one(),
+        CacheStatus::Miss(_) => cache.counts.misses.one(),
+        _ => {}
+    }
+    Observed { status, saves }
 }
 
 /// Stores what a call brings, each item on its own.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llm_core::{Call, Complete, Error, Operation, Output, Priority, Purpose, RetriesAbove, Serves, Shared, drive};
+use llm_core::{Call, Complete, Error, Operation, Output, Priority, Purpose, RetriesAbove, Serves, Shared};
 
 use crate::{
     Tag,
@@ -43,11 +43,12 @@ pub(crate) fn audit<T: Operation, S: Serves<T>>(
     let (call, errand, known) = (unattended(call, Purpose::Audit), errand.clone(), Arc::clone(&stored.answer));
     let age = stored.entry.age(errand.cache.now());
     start(&Arc::clone(&errand.cache), place, async move {
-        let Errand { cache, inner, directive } = errand;
-        let source = cache.begin(Tag::of(&call, &directive));
-        let store = storing::<T>(&cache, keys.answer, &call, &directive, source);
+        let errand = Errand { made: |counts| &counts.audited, ..errand };
+        let cache = Arc::clone(&errand.cache);
+        let source = cache.begin(Tag::of(&call, &errand.directive));
+        let store = storing::<T>(&cache, keys.answer, &call, &errand.directive, source);
         let (tenant, body) = (call.tenant.clone(), call.body.clone());
-        let reply = drive(inner, call).await?.on_end(store);
+        let reply = errand.send(call).await?.on_end(store);
         let answer = match reply.output.share() {
             Shared::Whole(whole) => whole,
             Shared::Live(live) => live.wait().await?,
@@ -55,6 +56,13 @@ pub(crate) fn audit<T: Operation, S: Serves<T>>(
         cache.audited::<T>(T::agree(&known, &answer), &body, tenant, age);
         Ok(())
     });
+}
+
+impl<S> Errand<S> {
+    /// The context of the call that replaces an answer past its time.
+    pub(crate) fn refreshing(self) -> Self {
+        Self { directive: self.directive.renewing(), made: |counts| &counts.refreshed, ..self }
+    }
 }
 
 /// A call like this one that nobody waits for: of the same tenant, in the background, selling nothing.

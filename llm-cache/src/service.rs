@@ -18,7 +18,7 @@ use crate::{
     refresh::{audit, refresh},
     store::Entry,
     telemetry,
-    upstream::{Errand, pass, seek},
+    upstream::{Errand, Made, pass, seek},
 };
 
 /// A service with a cache in front of it: see [`CacheLayer`](crate::CacheLayer).
@@ -59,7 +59,7 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Cached<S> {
             if directive.only_if_cached && !cache.observe {
                 return ResponseFuture::ready(Err(unanswered()));
             }
-            let passed = pass(Arc::clone(cache), self.inner.clone(), call);
+            let passed = pass(self.errand(directive), call);
             return ResponseFuture::waiting(telemetry::run(T::NAME, passed));
         }
         if cache.observe {
@@ -104,7 +104,11 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Cached<S> {
 
 impl<S: Clone> Cached<S> {
     fn errand(&self, directive: Directive) -> Errand<S> {
-        Errand { cache: Arc::clone(&self.cache.0), inner: self.inner.clone(), directive }
+        let made: Made = match directive.no_cache || directive.no_store {
+            true => |counts| &counts.bypassed,
+            false => |counts| &counts.misses,
+        };
+        Errand { cache: Arc::clone(&self.cache.0), inner: self.inner.clone(), directive, made }
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::timeout_at;
 use crate::{
     CacheStatus, Directive, Key, Miss, Stale, Tag,
     audit::Auditor,
+    counts::{Counter, Counts},
     door::Door,
     failure::{excuses, is_anothers, late, lost, outcome, unanswered},
     flight::{Boarding, Guard, Pass, Rest, Seat, Start},
@@ -25,12 +26,40 @@ use crate::{
     store::{Lease, Outcome, Source},
 };
 
-/// A call on its way: which cache it went through, where it goes up, and what it wants of the cache.
+/// Call context: the cache that the call went through, the service below, and the call's directive.
 #[derive(Clone)]
 pub(crate) struct Errand<S> {
     pub(crate) cache: Arc<Inner>,
     pub(crate) inner: S,
     pub(crate) directive: Directive,
+    /// The counter of the calls that are made for it.
+    pub(crate) made: Made,
+}
+
+/// One of a cache's counters.
+pub(crate) type Made = fn(&Counts) -> &Counter;
+
+impl<S> Errand<S> {
+    /// Sends a call to the service below. Counts it, and counts it again if it fails.
+    pub(crate) async fn send<T>(self, call: Call<T>) -> Result<Reply<T::Output>, Error>
+    where
+        T: Operation,
+        S: Serves<T>,
+    {
+        (self.made)(&self.cache.counts).one();
+        let reply = drive(self.inner, call).await;
+        counting_failure(&self.cache.counts, reply)
+    }
+}
+
+/// Counts a failed call: at once, or when its stream breaks off.
+pub(crate) fn counting_failure<O: Output>(
+    counts: &Arc<Counts>,
+    reply: Result<Reply<O>, Error>,
+) -> Result<Reply<O>, Error> {
+    let reply = reply.inspect_err(|_| counts.failed_calls.one())?;
+    let counts = Arc::clone(counts);
+    Ok(reply.on_end(move |end, _| counts.failed_calls.add(u64::from(matches!(end, End::Failed(..))))))
 }
 
 /// What a call brings to all who wait for it.
@@ -44,13 +73,12 @@ pub(crate) enum Arrival<C> {
 pub(crate) type Landed<T> = Result<Arrival<Complete<T>>, Error>;
 
 /// Makes a call that the cache keeps out of.
-pub(crate) async fn pass<T, S>(cache: Arc<Inner>, inner: S, call: Call<T>) -> Result<Reply<T::Output>, Error>
+pub(crate) async fn pass<T, S>(errand: Errand<S>, call: Call<T>) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
     S: Serves<T>,
 {
-    cache.bypassed();
-    let mut reply = drive(inner, call).await?;
+    let mut reply = errand.send(call).await?;
     reply.extensions.insert(CacheStatus::Miss(Miss::NoStore));
     Ok(reply)
 }
@@ -104,11 +132,10 @@ where
     T: Operation,
     S: Serves<T>,
 {
-    let Errand { cache, inner, directive } = errand;
-    cache.bypassed();
-    let source = cache.begin(Tag::of(&call, &directive));
-    let store = storing::<T>(&cache, key, &call, &directive, source);
-    let mut reply = drive(inner, call).await?.on_end(store);
+    let Errand { cache, directive, .. } = &errand;
+    let source = cache.begin(Tag::of(&call, directive));
+    let store = storing::<T>(cache, key, &call, directive, source);
+    let mut reply = errand.send(call).await?.on_end(store);
     reply.extensions.insert(CacheStatus::Miss(Miss::NoCache));
     Ok(reply)
 }
@@ -161,16 +188,15 @@ where
     T: Operation,
     S: Serves<T>,
 {
-    let Errand { cache, inner, directive } = errand;
+    let cache = &errand.cache;
     loop {
         let source = cache.begin(Tag::of(&call, &errand.directive));
         let joins = cache.joins(&source);
         let pass = Pass { priority: call.priority, source: &source, joins: &joins };
         let Boarding { seat, led, batch } = cache.flights.board::<Landed<T>>(&keys.flight, &pass, |guard| {
-            let (inner, call, directive) = (inner.clone(), call.clone(), directive.clone());
-            Box::pin(ask(Arc::clone(&cache), keys.clone(), guard, source.clone(), inner, call, directive))
+            Box::pin(ask(errand.clone(), keys.clone(), guard, source.clone(), call.clone()))
         });
-        match land::<T>(&cache, seat, led, why).await {
+        match land::<T>(cache, seat, led, why).await {
             // That was about somebody else's call, not about the question.
             Err(error) if !led && is_anothers(&error, batch, 1) => continue,
             // Whoever led it was charged.
@@ -185,26 +211,25 @@ where
 ///
 /// It goes up without its deadline: that is one caller's, and each caller minds his own.
 pub(crate) async fn ask<T, S>(
-    cache: Arc<Inner>,
+    errand: Errand<S>,
     keys: Keys,
     guard: Guard,
     source: Source,
-    inner: S,
     mut call: Call<T>,
-    directive: Directive,
 ) -> Landed<T>
 where
     T: Operation,
     S: Serves<T>,
 {
+    let (cache, directive) = (Arc::clone(&errand.cache), &errand.directive);
     let until = patience(call.deadline.take());
-    let lease = match cache.claim::<Complete<T>>(&keys, &directive, call.priority, until).await {
+    let lease = match cache.claim::<Complete<T>>(&keys, directive, call.priority, until).await {
         Claimed::Stored(stored) => return Ok(Arrival::Stored(stored)),
         Claimed::Lead(lease) => lease,
         Claimed::Taken => Lease::free(),
     };
-    let store = storing::<T>(&cache, keys.answer.clone(), &call, &directive, source.clone());
-    let reply = match lease.during(drive(inner, call)).await {
+    let store = storing::<T>(&cache, keys.answer.clone(), &call, directive, source.clone());
+    let reply = match lease.during(errand.send(call)).await {
         Ok(reply) => reply,
         Err(error) => {
             lease.end(outcome(&error));
@@ -249,7 +274,7 @@ async fn land<T: Operation>(
         Arrival::Stored(stored) => return Ok(hit(cache, stored)),
         Arrival::Bought { answer, receipt, limits, extensions } => (answer, receipt, limits, extensions),
     };
-    let origin = if led { cache.missed() } else { cache.coalesced() };
+    let origin = if led { Origin::Vendor } else { cache.coalesced() };
     let output = match answer {
         Shared::Whole(whole) => T::Output::replay(whole, shared.usage()),
         live => T::Output::join(live).await?,
@@ -260,8 +285,8 @@ async fn land<T: Operation>(
     if led {
         // What lower layers told is told on.
         reply.extensions = extensions;
-        reply.extensions.insert(CacheStatus::Miss(why));
     }
+    reply.extensions.insert(if led { CacheStatus::Miss(why) } else { CacheStatus::Coalesced });
     Ok(reply.on_end(move |end, receipt| {
         // The last seat ends the call; only then are its facts final.
         drop(seat);

@@ -25,7 +25,8 @@ impl Fate {
     }
 }
 
-/// What became of a request, counted. `cold` says why its items were asked for, if none was at hand.
+/// The status of a request, counted unless it is a miss, which is counted when its call is made. `cold` says why its
+/// items were asked for, if none was at hand.
 pub(crate) fn tell(cache: &Inner, fates: &[Fate], cold: Miss) -> CacheStatus {
     let status = status(fates, cold);
     match status {
@@ -34,9 +35,8 @@ pub(crate) fn tell(cache: &Inner, fates: &[Fate], cold: Miss) -> CacheStatus {
             cache.counts.far_hits.add(u64::from(tier != "memory"));
             cache.counts.stale.add(u64::from(stale.is_some()));
         }
-        CacheStatus::Miss(Miss::NoCache) => cache.bypassed(),
         CacheStatus::Coalesced | CacheStatus::Miss(Miss::Items { asked: 0, .. }) => drop(cache.coalesced()),
-        _ => drop(cache.missed()),
+        _ => {}
     }
     status
 }

@@ -13,7 +13,7 @@ use super::{
     together::board,
 };
 use crate::{
-    Stale,
+    Key, Stale,
     failure::{excuses, is_anothers, lost, unanswered},
     flight::{Batch, Boarding},
     inner::{Found, Inner, Stored},
@@ -118,7 +118,6 @@ fn refresh<T: Operation, S: Serves<T>>(errand: &Errand<S>, call: &Call<T>, items
     let aging: Vec<usize> = aging.into_iter().filter(|at| claimed.contains(&items.keys[*at].answer)).collect();
     let errand = errand.clone().refreshing();
     let brought = bring(&errand, &unattended(call, Purpose::Refresh), items, &aging);
-    cache.counts.refreshed.one();
     start(cache, place, async move {
         let items: Result<Vec<_>, Error> = brought.await.into_iter().flatten().collect();
         items.map(drop)

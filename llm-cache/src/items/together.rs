@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use futures_util::future::join_all;
 use llm_core::{
-    Broadcast, Call, Complete, End, Error, ErrorKind, Operation, Output, Priority, Receipt, Serves, Shared, drive,
+    Broadcast, Call, Complete, End, Error, ErrorKind, Operation, Output, Priority, Receipt, Serves, Shared,
 };
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -34,15 +34,14 @@ where
     let source = errand.cache.begin(Tag::of(call, &errand.directive));
     let keys: Vec<Keys> = missing.iter().map(|at| items.keys[*at].clone()).collect();
     let start = |places: Vec<usize>, guards: Vec<Guard>| {
-        let Errand { cache, inner, directive } = errand;
+        let Errand { cache, directive, .. } = errand;
         let parts: Vec<T> = places.iter().map(|at| items.parts[missing[*at]].clone()).collect();
         let stores = places
             .iter()
             .map(|at| storing::<T>(cache, keys[*at].answer.clone(), call, directive, source.clone()))
             .collect();
         let together = Together { parts, keys: places.iter().map(|at| keys[*at].clone()).collect(), guards, stores };
-        let (cache, directive) = (Arc::clone(cache), directive.clone());
-        share_out(together.ask(cache, directive, inner.clone(), call.clone()), places.len())
+        share_out(together.ask(errand.clone(), call.clone()), places.len())
     };
     if errand.directive.no_cache {
         // A call of its own, whatever is running.
@@ -77,18 +76,13 @@ where
     /// Looks for those that have been stored meanwhile, asks for the others, stores each answer, and only then lets the
     /// items leave the table of running calls. Items that another process asks for are waited for at last, one by one:
     /// whoever waits holds no lease that others wait for. If a call fails, all that is not there by then fails with it.
-    async fn ask<S: Serves<T>>(
-        self,
-        cache: Arc<Inner>,
-        directive: Directive,
-        inner: S,
-        call: Call<T>,
-    ) -> Vec<Landed<T>> {
+    async fn ask<S: Serves<T>>(self, errand: Errand<S>, call: Call<T>) -> Vec<Landed<T>> {
+        let Errand { cache, directive, .. } = &errand;
         let Self { parts, keys, guards, stores } = self;
         let until = patience(call.deadline);
         let claims = match directive.no_cache {
             true => keys.iter().map(|_| Claimed::Lead(Lease::free())).collect(),
-            false => claims(&cache, &keys, &directive, call.priority).await,
+            false => claims(cache, &keys, directive, call.priority).await,
         };
         let mut arrivals: Vec<Option<Arrival<Complete<T>>>> = keys.iter().map(|_| None).collect();
         let mut stores: Vec<Option<F>> = stores.into_iter().map(Some).collect();
@@ -105,7 +99,7 @@ where
         let failed = loop {
             if let Some(leases) = next.take() {
                 let missing = leases.iter().map(|(at, _)| parts[*at].clone()).collect();
-                let bought = match kept(leases, buy(missing, inner.clone(), call.clone())).await {
+                let bought = match kept(leases, buy(missing, errand.clone(), call.clone())).await {
                     Ok(bought) => bought,
                     Err(error) => break error,
                 };
@@ -118,7 +112,7 @@ where
                 }
             }
             let Some(at) = taken.next() else { break lost() };
-            match cache.claim(&keys[at], &directive, call.priority, until).await {
+            match cache.claim(&keys[at], directive, call.priority, until).await {
                 Claimed::Stored(stored) => arrivals[at] = Some(Arrival::Stored(stored)),
                 Claimed::Lead(lease) => next = Some(vec![(at, lease)]),
                 Claimed::Taken => next = Some(vec![(at, Lease::free())]),
@@ -173,7 +167,7 @@ async fn kept<V>(
 }
 
 /// Asks for several items with one call.
-async fn buy<T, S>(parts: Vec<T>, inner: S, mut call: Call<T>) -> Result<Vec<Arrival<Complete<T>>>, Error>
+async fn buy<T, S>(parts: Vec<T>, errand: Errand<S>, mut call: Call<T>) -> Result<Vec<Arrival<Complete<T>>>, Error>
 where
     T: Operation,
     S: Serves<T>,
@@ -185,7 +179,7 @@ where
     })?;
     let weights: Vec<u64> = parts.iter().map(|part| part.estimate().input.max(1)).collect();
     call.body = gathered.clone();
-    let reply = drive(inner, call).await?;
+    let reply = errand.send(call).await?;
     let (receipt, limits, mut extensions) = (reply.receipt, reply.limits, reply.extensions);
     let whole = match reply.output.share() {
         Shared::Whole(whole) => whole,
@@ -222,7 +216,7 @@ fn share_out<C: Send + Sync + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use llm_core::{EmbedRequest, Embeddings, Reply};
+    use llm_core::{EmbedRequest, Embeddings, Reply, drive};
 
     use super::*;
     use crate::{Cache, Cached};
@@ -245,7 +239,7 @@ mod tests {
 
         let (cache, call, directive) = (Arc::clone(&cache.0), call(&["good", "bad"]), Directive::new());
         let items = Items::new(&cache, &call, &directive, call.body.parts().unwrap());
-        let errand = Errand { cache, inner, directive };
+        let errand = Errand { cache, inner, directive, made: |counts| &counts.misses };
         let boardings = board(&errand, &call, &items, &[0, 1]);
         let mut landed = Vec::new();
         for Boarding { mut seat, led, batch } in boardings {
