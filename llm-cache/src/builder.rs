@@ -371,6 +371,7 @@ impl CacheBuilder {
             keep,
             clock,
             counts,
+            too_large: Once::new(),
             observe: asking.observe,
             keep_fallbacks: asking.keep_fallbacks,
             background,
@@ -379,7 +380,6 @@ impl CacheBuilder {
             refusals: asking.refusal_ttl.map(Refusals::new),
         };
         Ok(Cache(Arc::new(inner)))
-            too_large: Once::new(),
     }
 }
 

@@ -128,8 +128,10 @@ mod tests {
     #[test]
     fn extensions_extend_replaces_equal_types() {
         let (mut to, mut from) = (Extensions::new(), Extensions::new());
-        (to.insert(1_u8), to.insert("kept"));
-        (from.insert('c'), from.insert(2_u8));
+        to.insert(1_u8);
+        to.insert("kept");
+        from.insert('c');
+        from.insert(2_u8);
         to.extend(from.clone());
         assert_eq!((to.get(), to.get(), to.get(), to.len()), (Some(&2_u8), Some(&"kept"), Some(&'c'), 3));
         assert_eq!((from.len(), from.get::<u8>()), (2, Some(&2)), "a clone is another set");

@@ -1,4 +1,5 @@
 //! Counters of calls that are made, in good times and in an outage.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::{io, sync::Arc};
 

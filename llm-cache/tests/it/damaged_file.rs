@@ -1,4 +1,5 @@
 //! A cache's file of which a page is damaged while no process has it open.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::{
     fs, io,

@@ -1,4 +1,5 @@
 //! Invalidation while a call runs.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::sync::Arc;
 

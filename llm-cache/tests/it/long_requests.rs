@@ -1,4 +1,5 @@
 //! Requests of many bytes: photos and documents.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::sync::Arc;
 

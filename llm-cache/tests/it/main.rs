@@ -4,22 +4,28 @@
 
 mod background;
 mod bounds;
+mod cache_status;
 mod chaos;
 mod conformance;
 mod contract;
 mod core;
+mod counters;
+#[cfg(feature = "file")]
+mod damaged_file;
 mod directives;
 mod divided;
 mod edges;
 #[cfg(feature = "file")]
 mod file;
 mod flights;
+mod invalidation;
 mod isolation;
 mod items;
 mod kept;
 #[cfg(feature = "file")]
 mod killed;
 mod lifetimes;
+mod long_requests;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod misuse;
@@ -28,6 +34,7 @@ mod policy;
 mod program;
 #[cfg(all(feature = "redis", unix))]
 mod redis;
+mod runtimes;
 mod sharing;
 mod tags;
 mod telling;

@@ -1,4 +1,5 @@
 //! Callers in several tokio runtimes.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::{io, sync::Arc, sync::mpsc, time::Duration};
 
