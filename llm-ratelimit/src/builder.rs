@@ -166,7 +166,7 @@ impl LimiterBuilder {
 }
 
 impl UnknownPrice {
-    /// Whether any call can be priced.
+    /// Returns true if any call can be priced.
     pub(crate) fn has_prices(self, prices: Option<&Prices>) -> bool {
         prices.is_some() || matches!(self, Self::Assume(price) if !is_free(&price))
     }

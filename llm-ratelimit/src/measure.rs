@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-/// What a quota counts.
+/// The unit that a quota counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Measure {

@@ -68,7 +68,7 @@ impl File {
     }
 }
 
-/// Whether redb complains about what it read, not about reading it.
+/// Returns true if redb complains about what it read, not about reading it.
 fn is_of_contents(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }

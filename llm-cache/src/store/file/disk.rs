@@ -418,7 +418,7 @@ fn begun(row: &[u8]) -> Option<Moment> {
     number(row, 2).map(Moment::from_nanos)
 }
 
-/// Whether redb complains about what it read, not about reading it.
+/// Returns true if redb complains about what it read, not about reading it.
 fn is_of_contents(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
