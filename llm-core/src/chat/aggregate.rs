@@ -62,7 +62,7 @@ impl Aggregate {
             ChatEvent::ToolArguments { choice, index, fragment } => self.arguments(*choice, *index, fragment),
             ChatEvent::PartEnd { choice, signature, extra } => self.choice(*choice).seal(signature.as_ref(), extra),
             ChatEvent::Part { choice, part } => self.open(*choice, OpenPart::Whole(part.clone())),
-            ChatEvent::Finish { choice, reason } => self.choice(*choice).finish.clone_from(reason),
+            ChatEvent::Finish { choice, reason } => self.choice(*choice).finish.update(reason),
             ChatEvent::Extra { of, fields } => match *of {
                 ExtraOf::Answer => self.extra.merge(fields),
                 ExtraOf::Choice(choice) => self.choice(choice).extra.merge(fields),

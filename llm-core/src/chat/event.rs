@@ -73,7 +73,7 @@ pub enum ChatEvent {
         /// The part.
         part: Part,
     },
-    /// Why a choice ended.
+    /// Why a choice ended. A later reason [replaces](FinishReason::update) an earlier one.
     Finish {
         /// The choice.
         choice: u32,

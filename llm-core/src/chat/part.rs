@@ -130,10 +130,12 @@ impl ToolCall {
         })
     }
 
-    /// Whether the arguments are JSON, where they should be: a custom tool's input is free text.
+    /// Returns whether it names a tool and its arguments are a JSON object or absent. A custom tool's input is free text.
     pub(super) fn is_readable(&self) -> bool {
-        let custom = self.extra.get("type").is_some_and(|kind| kind == "custom");
-        custom || self.arguments.is_empty() || serde_json::from_str::<IgnoredAny>(&self.arguments).is_ok()
+        let arguments = self.arguments.trim();
+        let is_object = || arguments.starts_with('{') && serde_json::from_str::<IgnoredAny>(arguments).is_ok();
+        let is_custom = || self.extra.get("type").is_some_and(|kind| kind == "custom");
+        !self.name.is_empty() && (arguments.is_empty() || is_object() || is_custom())
     }
 }
 
@@ -153,6 +155,15 @@ impl Part {
     pub fn image_url(url: impl Into<Arc<str>>) -> Self {
         let source = ImageSource::Url { url: url.into() };
         Self::Image(Image { source, detail: None, extra: Extra::default() })
+    }
+
+    /// Returns whether it is content of an answer: reasoning and empty text are none.
+    pub(super) fn is_content(&self) -> bool {
+        match self {
+            Self::Text { text, .. } => !text.is_empty(),
+            Self::Reasoning(_) => false,
+            _ => true,
+        }
     }
 
     /// Whether it holds all of itself: no address to fetch, nothing that this library cannot read.

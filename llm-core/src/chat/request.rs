@@ -86,7 +86,7 @@ impl ChatRequest {
         self
     }
 
-    /// Adds instructions.
+    /// Adds instructions. Empty ones are not sent.
     pub fn system(self, text: impl Into<Arc<str>>) -> Self {
         self.message(Message::system(text))
     }

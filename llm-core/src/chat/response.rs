@@ -51,6 +51,8 @@ pub enum FinishReason {
     ToolCalls,
     /// A filter stopped it.
     ContentFilter,
+    /// The vendor failed, cancelled the answer, or could not use what the model wrote. Holds the vendor's word.
+    Failed(Arc<str>),
     /// A reason that this library has no name for.
     Other(Arc<str>),
     /// The vendor did not say.
@@ -116,12 +118,16 @@ impl Choice {
         })
     }
 
-    /// Whether it is what was asked for: it says something and why it ended, it was neither cut short, filtered nor
-    /// refused, and its tool calls can be read.
+    /// Returns whether it is what was asked for: it has a [complete](FinishReason::is_complete) end and content other
+    /// than reasoning, it is no refusal, and every tool call has a name and readable arguments.
     pub fn is_sound(&self) -> bool {
-        use FinishReason::{ContentFilter, Length, Unknown};
-        let cut = matches!(self.finish, Length | ContentFilter | Unknown);
-        !cut && !self.parts.is_empty() && self.refusal().is_none() && self.tool_calls().all(ToolCall::is_readable)
+        let mut calls = self.tool_calls().peekable();
+        let has_promised_calls = self.finish != FinishReason::ToolCalls || calls.peek().is_some();
+        self.finish.is_complete()
+            && has_promised_calls
+            && calls.all(ToolCall::is_readable)
+            && self.parts.iter().any(Part::is_content)
+            && self.refusal().is_none()
     }
 
     /// Whether two say the same, call the same tools and end the same way. Reasoning and the ids of calls do not count.
@@ -148,6 +154,33 @@ impl Choice {
     }
 }
 
+impl FinishReason {
+    /// Returns whether it is the end of a complete answer: [`Stop`](Self::Stop) or [`ToolCalls`](Self::ToolCalls).
+    pub fn is_complete(&self) -> bool {
+        matches!(self, Self::Stop | Self::ToolCalls)
+    }
+
+    /// Replaces it by a later reason of the same answer. [`Unknown`](Self::Unknown) replaces nothing, and
+    /// [`Stop`](Self::Stop) does not replace [`ToolCalls`](Self::ToolCalls): some servers send it after every answer.
+    ///
+    /// ```
+    /// use llm_core::FinishReason::{Length, Stop, ToolCalls, Unknown};
+    ///
+    /// let mut reason = Unknown;
+    /// reason.update(&Stop);
+    /// reason.update(&Length);
+    /// assert_eq!(reason, Length);
+    /// reason.update(&ToolCalls);
+    /// reason.update(&Stop);
+    /// assert_eq!(reason, ToolCalls);
+    /// ```
+    pub fn update(&mut self, later: &Self) {
+        if !matches!((&*self, later), (_, Self::Unknown) | (Self::ToolCalls, Self::Stop)) {
+            self.clone_from(later);
+        }
+    }
+}
+
 impl fmt::Display for FinishReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -155,7 +188,7 @@ impl fmt::Display for FinishReason {
             Self::Length => "length",
             Self::ToolCalls => "tool_calls",
             Self::ContentFilter => "content_filter",
-            Self::Other(reason) => reason,
+            Self::Failed(reason) | Self::Other(reason) => reason,
             Self::Unknown => "unknown",
         })
     }

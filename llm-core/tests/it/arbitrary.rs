@@ -151,16 +151,21 @@ pub(crate) fn request() -> impl Strategy<Value = ChatRequest> {
         })
 }
 
-/// An answer with up to three choices, numbered as vendors do.
-pub(crate) fn response() -> impl Strategy<Value = ChatResponse> {
-    let finish = prop_oneof![
+/// Any reason for the end of an answer.
+pub(crate) fn finish() -> impl Strategy<Value = FinishReason> {
+    prop_oneof![
         Just(FinishReason::Stop),
         Just(FinishReason::Length),
         Just(FinishReason::ToolCalls),
         Just(FinishReason::Unknown),
+        text().prop_map(FinishReason::Failed),
         text().prop_map(FinishReason::Other),
-    ];
-    let choice = (vec(part(), 0..6), finish, extra(), extra());
+    ]
+}
+
+/// An answer with up to three choices, numbered as vendors do.
+pub(crate) fn response() -> impl Strategy<Value = ChatResponse> {
+    let choice = (vec(part(), 0..6), finish(), extra(), extra());
     (text(), text(), vec(choice, 0..3), extra()).prop_map(|(id, model, choices, extra)| {
         let numbered = choices.into_iter().zip(0..).map(|((parts, finish, extra, message_extra), index)| {
             let mut choice = Choice::new(index, parts, finish);

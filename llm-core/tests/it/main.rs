@@ -4,6 +4,7 @@
 
 mod arbitrary;
 mod broadcast;
+mod cacheable_answers;
 mod embed;
 mod estimate;
 mod fingerprint;
