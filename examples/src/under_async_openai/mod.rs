@@ -46,4 +46,6 @@ pub fn client(provider: Arc<dyn Provider>, address: &str) -> Client<OpenAIConfig
 }
 
 #[cfg(test)]
+mod odd_answers;
+#[cfg(test)]
 mod tests;

@@ -1,17 +1,21 @@
+use ::async_openai::types::chat::{ChatChoice, ChatCompletionResponseMessage, CreateChatCompletionResponse};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use llm_core::{ChatResponse, Choice, Embeddings, Error, ErrorKind, FinishReason, Part, Reasoning, ToolCall, Usage};
+use llm_core::{
+    ChatResponse, Choice, Embeddings, Error, ErrorKind, Extra, FinishReason, Part, Reasoning, ToolCall, Usage,
+};
 use serde_json::{Map, Value, json};
 
-use super::request::Fields;
+use super::{readable::readable, request::Fields};
 
 /// The answer to a chat completion.
 pub(super) fn chat(answer: &ChatResponse, usage: Option<Usage>) -> Result<Value, Error> {
     let choices = answer.choices.iter().map(choice).collect::<Result<Vec<_>, _>>()?;
     let mut fields = head("chat.completion", &answer.id, &answer.model);
+    fields.insert("choices".into(), Value::Array(Vec::new()));
+    fields.extend(readable::<CreateChatCompletionResponse>(&fields, &answer.extra));
     fields.insert("choices".into(), choices.into());
-    fields.extend(answer.extra.iter().map(|(name, value)| (name.to_owned(), value.clone())));
     if let Some(usage) = usage {
-        tell(usage, &mut fields);
+        fields.insert("usage".into(), told(usage, &answer.extra));
     }
     Ok(Value::Object(fields))
 }
@@ -47,7 +51,7 @@ pub(super) fn head(object: &str, id: &str, model: &str) -> Fields {
 }
 
 /// Tokens in OpenAI's words, beside what else the vendor told under `usage`.
-pub(super) fn tell(usage: Usage, fields: &mut Fields) {
+pub(super) fn told(usage: Usage, further: &Extra) -> Value {
     let told = json!({
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
@@ -59,31 +63,54 @@ pub(super) fn tell(usage: Usage, fields: &mut Fields) {
         },
         "completion_tokens_details": { "reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output },
     });
-    match (fields.get_mut("usage"), told) {
-        (Some(Value::Object(known)), Value::Object(told)) => known.extend(told),
-        (_, told) => drop(fields.insert("usage".into(), told)),
+    match (further.get("usage"), told) {
+        (Some(Value::Object(known)), Value::Object(mut told)) => {
+            let further = known.iter().filter(|(name, _)| !told.contains_key(*name));
+            let further: Vec<_> = further.map(|(name, value)| (name.clone(), value.clone())).collect();
+            told.extend(further);
+            told.into()
+        }
+        (_, told) => told,
     }
 }
 
-/// Nothing where the vendor told nothing.
-pub(super) fn finish(reason: &FinishReason) -> Option<String> {
-    (*reason != FinishReason::Unknown).then(|| reason.to_string())
+/// One of the words that OpenAI knows; none for the other ends, which its clients cannot read.
+pub(super) fn finish(reason: &FinishReason) -> Option<&'static str> {
+    match reason {
+        FinishReason::Stop => Some("stop"),
+        FinishReason::Length => Some("length"),
+        FinishReason::ToolCalls => Some("tool_calls"),
+        FinishReason::ContentFilter => Some("content_filter"),
+        _ => None,
+    }
+}
+
+/// The vendor's word for an end that OpenAI has no word for, under the name that routers give it.
+pub(super) fn native(reason: &FinishReason) -> Option<(String, Value)> {
+    match reason {
+        FinishReason::Failed(word) | FinishReason::Other(word) => {
+            Some(("native_finish_reason".to_owned(), Value::from(&**word)))
+        }
+        _ => None,
+    }
 }
 
 /// A tool call as OpenAI writes it.
-pub(super) fn called(call: &ToolCall) -> Value {
+pub(super) fn called(call: &ToolCall) -> Fields {
     let ToolCall { id, name, arguments, extra } = call;
     let custom = extra.get("type").is_some_and(|kind| kind == "custom");
+    let (kind, input) = if custom { ("custom", "input") } else { ("function", "arguments") };
+    let mut function = extra.get(kind).and_then(Value::as_object).cloned().unwrap_or_default();
+    function.insert("name".into(), Value::from(&**name));
+    function.insert(input.into(), Value::from(&**arguments));
     let mut fields = Map::new();
     fields.insert("id".into(), Value::from(&**id));
-    if custom {
-        fields.insert("custom".into(), json!({ "name": &**name, "input": &**arguments }));
-    } else {
-        fields.insert("type".into(), "function".into());
-        fields.insert("function".into(), json!({ "name": &**name, "arguments": &**arguments }));
+    fields.insert("type".into(), kind.into());
+    fields.insert(kind.into(), function.into());
+    for (name, value) in extra.iter() {
+        fields.entry(name).or_insert_with(|| value.clone());
     }
-    fields.extend(extra.iter().map(|(name, value)| (name.to_owned(), value.clone())));
-    Value::Object(fields)
+    fields
 }
 
 /// A part that OpenAI's answers cannot hold.
@@ -100,7 +127,7 @@ fn choice(choice: &Choice) -> Result<Value, Error> {
             Part::Text { text: more, .. } => text.get_or_insert_default().push_str(more),
             Part::Refusal { text: more } => refusal.get_or_insert_default().push_str(more),
             Part::Reasoning(Reasoning { text: more, .. }) => thoughts.push_str(more),
-            Part::ToolCall(call) => calls.push(called(call)),
+            Part::ToolCall(call) => calls.push(Value::Object(called(call))),
             Part::Image(_) => return Err(placeless("an image")),
             Part::ToolResult(_) => return Err(placeless("a tool's result")),
             Part::Other { .. } => return Err(placeless("a part without a name")),
@@ -108,6 +135,7 @@ fn choice(choice: &Choice) -> Result<Value, Error> {
     }
     let mut message = Map::new();
     message.insert("role".into(), "assistant".into());
+    message.extend(readable::<ChatCompletionResponseMessage>(&message, message_extra));
     message.insert("content".into(), json!(text));
     message.insert("refusal".into(), json!(refusal));
     if !thoughts.is_empty() {
@@ -116,11 +144,11 @@ fn choice(choice: &Choice) -> Result<Value, Error> {
     if !calls.is_empty() {
         message.insert("tool_calls".into(), calls.into());
     }
-    message.extend(message_extra.iter().map(|(name, value)| (name.to_owned(), value.clone())));
     let mut fields = Map::new();
     fields.insert("index".into(), (*index).into());
     fields.insert("message".into(), message.into());
+    fields.extend(readable::<ChatChoice>(&fields, extra));
     fields.insert("finish_reason".into(), json!(finish(reason)));
-    fields.extend(extra.iter().map(|(name, value)| (name.to_owned(), value.clone())));
+    fields.extend(native(reason));
     Ok(fields.into())
 }

@@ -1,20 +1,29 @@
 use std::collections::BTreeMap;
 
+use ::async_openai::types::chat::{
+    ChatChoiceStream, ChatCompletionMessageToolCallChunk, ChatCompletionStreamResponseDelta,
+    CreateChatCompletionStreamResponse,
+};
 use llm_core::{ChatEvent, Error, Extra, ExtraOf, Part, Usage};
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer::{called, finish, head, placeless, tell},
+    answer::{called, finish, head, native, placeless, told},
+    readable::readable,
     request::Fields,
 };
+
+/// What a chunk calls itself.
+const CHUNK: &str = "chat.completion.chunk";
 
 /// Turns pieces of an answer into OpenAI's chunks.
 #[derive(Debug, Default)]
 pub(super) struct Chunker {
     id: String,
     model: String,
-    /// Further fields, which stand in every chunk.
-    further: Extra,
+    /// Further fields, and those that stand in every chunk.
+    told: Extra,
+    further: Fields,
     choices: BTreeMap<u32, Open>,
     usage: Option<Usage>,
 }
@@ -59,23 +68,32 @@ impl Chunker {
             ChatEvent::Part { choice, part } => (choice, self.part(choice, part)?),
             ChatEvent::PartEnd { choice, signature: _, extra } => match (extra.is_empty(), self.last(choice)) {
                 (false, Some(index)) => {
-                    let mut call = fields(&extra);
+                    let mut call = Fields::new();
                     call.insert("index".into(), index.into());
+                    call.extend(readable::<ChatCompletionMessageToolCallChunk>(&call, &extra));
                     (choice, json!({ "tool_calls": [call] }))
                 }
                 // Seals and marks of text have no place, and no client of this format looks for them.
                 _ => return Ok(None),
             },
             ChatEvent::Finish { choice, reason } => {
-                return Ok(Some(self.chunk(choice, json!({}), finish(&reason), Map::new())));
+                let native = native(&reason).into_iter().collect();
+                return Ok(Some(self.chunk(choice, json!({}), finish(&reason), native)));
             }
             ChatEvent::Extra { of: ExtraOf::Answer, fields } => {
-                self.further.merge(&fields);
+                self.told.merge(&fields);
+                let mut required = head(CHUNK, "", "");
+                required.insert("choices".into(), Value::Array(Vec::new()));
+                self.further = readable::<CreateChatCompletionStreamResponse>(&required, &self.told);
                 return Ok(None);
             }
-            ChatEvent::Extra { of: ExtraOf::Message(choice), fields: told } => (choice, fields(&told).into()),
-            ChatEvent::Extra { of: ExtraOf::Choice(choice), fields: told } => {
-                return Ok(Some(self.chunk(choice, json!({}), None, fields(&told))));
+            ChatEvent::Extra { of: ExtraOf::Message(choice), fields } => {
+                (choice, readable::<ChatCompletionStreamResponseDelta>(&Fields::new(), &fields).into())
+            }
+            ChatEvent::Extra { of: ExtraOf::Choice(choice), fields } => {
+                let required = Fields::from_iter([("index".into(), choice.into()), ("delta".into(), json!({}))]);
+                let further = readable::<ChatChoiceStream>(&required, &fields);
+                return Ok(Some(self.chunk(choice, json!({}), None, further)));
             }
             _ => return Err(placeless("a piece without a name")),
         };
@@ -87,7 +105,7 @@ impl Chunker {
     pub(super) fn usage(&self) -> Option<Value> {
         let mut fields = self.head();
         fields.insert("choices".into(), Value::Array(Vec::new()));
-        tell(self.usage?, &mut fields);
+        fields.insert("usage".into(), told(self.usage?, &self.told));
         Some(fields.into())
     }
 
@@ -96,7 +114,11 @@ impl Chunker {
         match part {
             Part::ToolCall(call) => {
                 let mut told = called(&call);
-                told["index"] = open.calls.into();
+                if told.contains_key("custom") {
+                    // Chunks know one type alone.
+                    told.remove("type");
+                }
+                told.insert("index".into(), open.calls.into());
                 open.calls += 1;
                 Ok(json!({ "tool_calls": [told] }))
             }
@@ -113,7 +135,7 @@ impl Chunker {
         self.choices.get(&choice)?.last
     }
 
-    fn chunk(&mut self, choice: u32, mut delta: Value, finish: Option<String>, further: Fields) -> Value {
+    fn chunk(&mut self, choice: u32, mut delta: Value, finish: Option<&str>, further: Fields) -> Value {
         let open = self.choices.entry(choice).or_default();
         if !std::mem::replace(&mut open.begun, true) {
             delta["role"] = "assistant".into();
@@ -129,16 +151,12 @@ impl Chunker {
     }
 
     fn head(&self) -> Fields {
-        let mut fields = head("chat.completion.chunk", &self.id, &self.model);
-        fields.extend(self::fields(&self.further));
+        let mut fields = head(CHUNK, &self.id, &self.model);
+        fields.extend(self.further.clone());
         fields
     }
 }
 
 fn number(delta: &Value) -> Option<u32> {
     u32::try_from(delta.get("tool_calls")?.get(0)?.get("index")?.as_u64()?).ok()
-}
-
-fn fields(extra: &Extra) -> Fields {
-    extra.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }
