@@ -12,14 +12,14 @@ use llm_core::{ChatResponse, Choice, Error, ErrorKind, Extra, FinishReason, Part
 use serde_json::Value;
 
 use super::{error::charge, message::SEALS};
-use crate::wire::usage::output;
+use crate::wire::{finish_reason, usage::output};
 
 /// The answer in this family's words.
 pub(super) fn response(answer: GenaiResponse) -> Result<ChatResponse, Error> {
     let spent = usage(&answer.usage);
     let model: Arc<str> = Arc::from(&*answer.provider_model_iden.model_name);
     let kind = answer.provider_model_iden.adapter_kind;
-    let finish = answer.stop_reason.as_ref().map_or(FinishReason::Unknown, finish);
+    let finish = finish(answer.stop_reason.as_ref());
     let mut parts = Vec::new();
     let thoughts = answer.content.iter().any(|part| matches!(part, ContentPart::ReasoningContent(_)));
     if let Some(text) = answer.reasoning_content.filter(|text| !text.is_empty() && !thoughts) {
@@ -58,14 +58,9 @@ pub(super) fn usage(told: &GenaiUsage) -> Option<Usage> {
     Some(usage)
 }
 
-pub(super) fn finish(reason: &StopReason) -> FinishReason {
-    match reason {
-        StopReason::Completed(_) | StopReason::StopSequence(_) => FinishReason::Stop,
-        StopReason::MaxTokens(_) => FinishReason::Length,
-        StopReason::ToolCall(_) => FinishReason::ToolCalls,
-        StopReason::ContentFilter(_) => FinishReason::ContentFilter,
-        StopReason::Other(reason) => FinishReason::Other(reason.as_str().into()),
-    }
+/// Why it ended, by the vendor's word: `genai` takes some failures for ends.
+pub(super) fn finish(reason: Option<&StopReason>) -> FinishReason {
+    reason.map_or(FinishReason::Unknown, |reason| finish_reason(reason.raw()))
 }
 
 /// A tool call. Arguments that `genai` could not read are the text that the model wrote.
@@ -162,5 +157,23 @@ mod tests {
         let expected = Some(Usage { reasoning: 386, ..Usage::new(12, 387) });
         assert_eq!(read(Some(12), Some(1), 386, Some(399)), expected);
         assert_eq!(read(Some(12), Some(387), 386, Some(399)), expected);
+    }
+
+    #[test]
+    fn finish_reason_is_read_from_the_vendors_word() {
+        let read = |word: &str| finish(Some(&StopReason::from(word.to_owned())));
+        for (word, meant) in [
+            ("completed", FinishReason::Stop),
+            ("eos", FinishReason::Stop),
+            ("TOOL_CALL", FinishReason::ToolCalls),
+            ("sensitive", FinishReason::ContentFilter),
+            ("MAX_TOKENS", FinishReason::Length),
+            ("repetition", FinishReason::Failed("repetition".into())),
+            ("pause_turn", FinishReason::Other("pause_turn".into())),
+            ("", FinishReason::Unknown),
+        ] {
+            assert_eq!(read(word), meant, "{word}");
+        }
+        assert_eq!(finish(None), FinishReason::Unknown);
     }
 }

@@ -11,7 +11,7 @@ use ::genai::{
     chat::{ChatStream as GenaiStream, ChatStreamEvent, StreamEnd},
 };
 use futures_core::Stream;
-use llm_core::{Charge, ChatEvent, Error, ErrorKind, FinishReason, Part, Reasoning, Receipt};
+use llm_core::{Charge, ChatEvent, Error, ErrorKind, Part, Reasoning, Receipt};
 
 use super::{
     answer::{called, finish, sealed, usage},
@@ -116,7 +116,7 @@ impl Pieces {
             let start = ChatEvent::Start { id: id.as_str().into(), model: Arc::clone(&self.model) };
             self.waiting.push_back(Ok(start));
         }
-        let reason = end.captured_stop_reason.as_ref().map_or(FinishReason::Unknown, finish);
+        let reason = finish(end.captured_stop_reason.as_ref());
         let usage = end.captured_usage.as_ref().and_then(usage);
         let content = end.captured_content.into_iter().flatten();
         let calls = content.filter_map(|part| part.into_tool_call()).map(|call| Part::ToolCall(called(call)));

@@ -6,7 +6,7 @@ use llm_core::{Charge, Error, ErrorKind, Facts};
 use serde::de::DeserializeSeed;
 use serde_json::{Map, Value};
 
-use super::{exact::Exact, usage::StatedUsage};
+use super::{exact::Exact, surrogate::readable, usage::StatedUsage};
 
 pub(crate) type Fields = Map<String, Value>;
 
@@ -65,11 +65,36 @@ pub(crate) fn take_text(fields: &mut Fields, name: &str) -> Option<String> {
     }
 }
 
-/// Takes a whole number; anything else stays.
+/// Takes a word: a text, or the JSON in place of one. Null and an empty text are none.
+pub(crate) fn take_word(fields: &mut Fields, name: &str) -> Option<String> {
+    match fields.remove(name)? {
+        Value::String(word) => Some(word).filter(|word| !word.is_empty()),
+        Value::Null => None,
+        other => Some(other.to_string()),
+    }
+}
+
+/// Takes a number that counts from zero, see [`index`]; anything else stays, but for null.
 pub(crate) fn take_index(fields: &mut Fields, name: &str) -> Option<u32> {
-    let index = fields.get(name)?.as_u64().and_then(|index| u32::try_from(index).ok())?;
-    fields.remove(name);
-    Some(index)
+    let value = fields.get(name)?;
+    let index = index(value);
+    if index.is_some() || value.is_null() {
+        fields.remove(name);
+    }
+    index
+}
+
+/// Reads a number that counts from zero. Some servers write it as a float or as text.
+pub(crate) fn index(value: &Value) -> Option<u32> {
+    const END: f64 = (u32::MAX as f64) + 1.0;
+    match value {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => {
+            let is_index = |number: &f64| number.fract() == 0.0 && (0.0..END).contains(number);
+            number.as_f64().filter(is_index).map(|number| number as u32)
+        }
+        _ => None,
+    }
 }
 
 /// Takes a list; anything else stays, but for null.
@@ -106,6 +131,7 @@ pub(crate) fn take_object(fields: &mut Fields, name: &str) -> Option<Fields> {
 
 fn read(bytes: &[u8], parse: impl FnOnce(&str) -> Result<Value, serde_json::Error>) -> Result<Fields, Error> {
     let text = std::str::from_utf8(bytes).map_err(|error| malformed("the answer is not UTF-8").with_source(error))?;
+    let text = &*readable(text);
     match parse(text) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err(malformed("the answer is JSON but not an object")),

@@ -1,0 +1,14 @@
+use llm_core::{Extra, Message, Part, Role};
+
+/// Returns whether a message is instructions without content. Codecs leave it out, because vendors refuse empty blocks.
+pub(crate) fn is_blank_instruction(message: &Message) -> bool {
+    let is_blank = |part: &Part| matches!(part, Part::Text { text, extra } if text.is_empty() && is_bare(extra));
+    matches!(message.role, Role::System | Role::Developer)
+        && message.parts.iter().all(is_blank)
+        && is_bare(&message.extra)
+}
+
+/// Returns whether there are no further fields, other than a mark for the prompt cache.
+fn is_bare(extra: &Extra) -> bool {
+    extra.iter().all(|(name, _)| name == "cache_control")
+}
