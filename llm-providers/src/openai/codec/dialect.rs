@@ -73,7 +73,7 @@ pub enum Thoughts {
     /// As `reasoning_content` of messages that call tools, whose server wants it there. In other messages it refuses or
     /// ignores it, so there it is left out.
     WithCalls,
-    /// As `reasoning`, and `reasoning_details` with the seals of the model's vendor, as they came.
+    /// As `reasoning`, and `reasoning_details` with the seals of the model's vendor where the server has them.
     Details,
     /// As parts of the content of type `thinking`.
     Parts,
@@ -161,10 +161,11 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// Groq: one answer a request, no probabilities, no names, no embeddings.
+    /// Groq: one answer a request, no probabilities, no names, no embeddings; it takes its reasoning back.
     pub const GROQ: Self = Self {
         name: "groq",
         base_url: "https://api.groq.com/openai/v1",
+        thoughts: Thoughts::Details,
         lacks: &[Lack::Choices, Lack::Logprobs, Lack::Names, Lack::Embeddings],
         ..Self::OPENAI
     };

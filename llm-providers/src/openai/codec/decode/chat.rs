@@ -7,12 +7,14 @@ use super::{
     super::{
         Dialect,
         error::classify_inner,
-        fields::{Fields, charged, malformed, object_with, served, take_index, take_list, take_object, take_text},
+        fields::{
+            Fields, charged, malformed, object_with, served, take_index, take_list, take_object, take_text, take_word,
+        },
     },
     Decoded, split_content, take_details, take_usage,
     tool::take_tool_calls,
 };
-use crate::wire::{error::ErrorBody, usage::StatedUsage};
+use crate::wire::{error::ErrorBody, finish_reason, usage::StatedUsage};
 
 /// Reads the answer to a chat completion.
 ///
@@ -48,26 +50,20 @@ pub(in super::super) fn service_tier<'f>(field: impl Fn(&str) -> Option<&'f Valu
     beside.or_else(|| field("usage")?.get("service_tier")?.as_str())
 }
 
-/// Refuses reasons for an end that say that the server failed: such an answer is not whole.
-pub(in super::super) fn check_finish(reason: &str) -> Result<(), Error> {
-    let kind = match reason {
+/// Takes why a choice ended, if it says so.
+///
+/// # Errors
+///
+/// The error of a server that failed: such an answer is not whole.
+pub(in super::super) fn take_finish(choice: &mut Fields) -> Result<FinishReason, Error> {
+    let Some(word) = take_word(choice, "finish_reason") else { return Ok(FinishReason::Unknown) };
+    let kind = match word.as_str() {
         "insufficient_system_resource" => ErrorKind::Overloaded,
         "error" => ErrorKind::Server,
-        _ => return Ok(()),
+        word => return Ok(finish_reason(word)),
     };
-    let message = format!("the vendor broke the answer off, giving as the reason: {reason}");
-    Err(Error::new(kind, message).with_code(reason).with_charge(Charge::Unknown))
-}
-
-pub(in super::super) fn finish_reason(reason: &str) -> FinishReason {
-    match reason {
-        "stop" => FinishReason::Stop,
-        // Mistral's word for an answer that fills the model's context.
-        "length" | "model_length" => FinishReason::Length,
-        "tool_calls" | "function_call" => FinishReason::ToolCalls,
-        "content_filter" => FinishReason::ContentFilter,
-        other => FinishReason::Other(other.into()),
-    }
+    let message = format!("the vendor broke the answer off, giving as the reason: {word}");
+    Err(Error::new(kind, message).with_code(word).with_charge(Charge::Unknown))
 }
 
 fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
@@ -90,9 +86,7 @@ fn choice(value: Value, at: u32) -> Result<Choice, Error> {
     if let Some(error) = fields.get("error").filter(|error| error.is_object()) {
         return Err(classify_inner(&ErrorBody::of(error), false));
     }
-    let reason = take_text(&mut fields, "finish_reason");
-    reason.as_deref().map_or(Ok(()), check_finish)?;
-    let finish = reason.map_or(FinishReason::Unknown, |reason| finish_reason(&reason));
+    let finish = take_finish(&mut fields)?;
     // Azure's filter takes the whole message away.
     let filtered = finish == FinishReason::ContentFilter;
     let mut message = match take_object(&mut fields, "message") {

@@ -8,7 +8,7 @@ use super::{
     super::{
         Dialect,
         error::classify_inner,
-        fields::{Fields, charged, malformed, object, served, take_list, take_text},
+        fields::{Fields, charged, index, malformed, object, served, take_list, take_text},
     },
     Decoded, service_tier, take_usage,
 };
@@ -46,10 +46,9 @@ fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {
     }
     let mut vectors: Vec<Option<Arc<[f32]>>> = vec![None; inputs];
     for (at, item) in data.iter().enumerate() {
-        let index = match item.get("index") {
-            None => at,
-            Some(index) => index.as_u64().and_then(|index| usize::try_from(index).ok()).unwrap_or(usize::MAX),
-        };
+        // What is no number is passed over: the vectors come in the order of the inputs then.
+        let told = item.get("index").and_then(index).and_then(|index| usize::try_from(index).ok());
+        let index = told.unwrap_or(at);
         match vectors.get_mut(index) {
             Some(place @ None) => *place = Some(vector(item, index)?),
             Some(Some(_)) => return Err(malformed(format!("two vectors came for input {index}"))),

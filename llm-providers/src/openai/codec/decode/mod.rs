@@ -11,7 +11,7 @@ pub use self::chat::decode_chat;
 pub use self::embed::decode_embeddings;
 pub(in crate::openai) use self::{chat::chat, embed::vectors, models::models};
 pub(super) use self::{
-    chat::{check_finish, finish_reason, service_tier},
+    chat::{service_tier, take_finish},
     content::{details_part, split_content, take_details},
     tool::arguments,
     usage::take_usage,

@@ -29,9 +29,12 @@ pub(in super::super) fn arguments(function: &mut Fields) -> String {
 fn tool_call(value: Value) -> Part {
     let Value::Object(mut call) = value else { return Part::Other { value: Arc::new(value) } };
     let custom = call.get("type").is_some_and(|kind| kind == "custom");
+    let is_function = call.get("type").is_none_or(|kind| kind.is_null() || kind == "function");
     let field = if custom { "custom" } else { "function" };
-    let Some(mut function) = take_object(&mut call, field) else {
-        return Part::Other { value: Arc::new(Value::Object(call)) };
+    let mut function = match take_object(&mut call, field) {
+        Some(function) => function,
+        None if is_function => Fields::new(),
+        None => return Part::Other { value: Arc::new(Value::Object(call)) },
     };
     let id = take_text(&mut call, "id").unwrap_or_default().into();
     let name = take_text(&mut function, "name").unwrap_or_default().into();

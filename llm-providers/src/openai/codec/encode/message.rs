@@ -11,7 +11,7 @@ use super::{
     thought::{self, call_id, thoughts},
     unsupported,
 };
-use crate::wire::foreign;
+use crate::wire::{foreign, is_blank_instruction};
 
 /// Names that a message's further fields cannot take.
 const TAKEN: [&str; 6] = ["role", "content", "name", "tool_calls", "tool_call_id", "refusal"];
@@ -118,7 +118,7 @@ fn kind(part: &Part) -> &'static str {
 
 impl Serialize for Wire<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let wire = self.0.iter().flat_map(|message| {
+        let wire = self.0.iter().filter(|message| !is_blank_instruction(message)).flat_map(|message| {
             let results = message.parts.iter().filter_map(move |part| match part {
                 Part::ToolResult(result) => Some(Either::Answered(Answered(message, result, self.1))),
                 _ => None,

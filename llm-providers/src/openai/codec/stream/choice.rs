@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 
-use llm_core::{ChatEvent, Error, Extra, ExtraOf, Part};
+use llm_core::{ChatEvent, Error, Extra, ExtraOf, FinishReason, Part};
 
 use super::{
     super::{
-        decode::{check_finish, finish_reason, split_content},
-        fields::{Fields, take_list, take_object, take_text},
+        decode::{split_content, take_finish},
+        fields::{Fields, take_list, take_object},
     },
     details::OpenDetails,
     tool::OpenCalls,
@@ -14,7 +14,10 @@ use super::{
 /// A choice whose pieces are coming.
 #[derive(Debug, Default)]
 pub(super) struct OpenChoice {
-    finished: bool,
+    /// The reason for its end that counts so far.
+    finish: FinishReason,
+    /// Whether content came after a reason: this server's reasons are no ends.
+    went_on: bool,
     /// Names of further fields that were passed on: of the choice, of the message.
     choice_names: BTreeSet<String>,
     message_names: BTreeSet<String>,
@@ -23,41 +26,47 @@ pub(super) struct OpenChoice {
 }
 
 impl OpenChoice {
+    /// Returns whether it has told why it ended.
     pub(super) fn is_finished(&self) -> bool {
-        self.finished
+        self.finish != FinishReason::Unknown
+    }
+
+    /// Returns whether it ends with the reason that it has told. Some servers tell one in every chunk.
+    pub(super) fn is_ended(&self) -> bool {
+        self.is_finished() && !self.went_on
     }
 
     /// The pieces in one chunk's choice.
     pub(super) fn chunk(&mut self, choice: u32, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         let mut delta = take_object(&mut fields, "delta").unwrap_or_default();
         delta.remove("role");
-        events.extend(split_content(&mut delta)?.into_iter().map(|part| piece(choice, part)));
-        for (call, at) in take_list(&mut delta, "tool_calls").unwrap_or_default().into_iter().zip(0..) {
+        let parts = split_content(&mut delta)?;
+        let calls = take_list(&mut delta, "tool_calls").unwrap_or_default();
+        let function = take_object(&mut delta, "function_call");
+        let details = take_list(&mut delta, "reasoning_details").unwrap_or_default();
+        let has_content = !(parts.is_empty() && calls.is_empty() && function.is_none() && details.is_empty());
+        self.went_on |= has_content && self.is_finished();
+        events.extend(parts.into_iter().map(|part| piece(choice, part)));
+        for (call, at) in calls.into_iter().zip(0..) {
             self.calls.fragment(choice, at, call, events)?;
         }
-        if let Some(function) = take_object(&mut delta, "function_call") {
+        if let Some(function) = function {
             self.calls.deprecated(choice, function, events)?;
         }
-        self.details.fragments(take_list(&mut delta, "reasoning_details").unwrap_or_default())?;
-        let reason = take_text(&mut fields, "finish_reason");
+        self.details.fragments(details)?;
+        let reason = take_finish(&mut fields)?;
         further(ExtraOf::Message(choice), delta, &mut self.message_names, events);
         further(ExtraOf::Choice(choice), fields, &mut self.choice_names, events);
-        if let Some(reason) = reason {
-            check_finish(&reason)?;
-            self.flush(choice, events);
-            // Some servers say it twice.
-            if !self.finished {
-                events.push(ChatEvent::Finish { choice, reason: finish_reason(&reason) });
-            }
-            self.finished = true;
-        }
+        self.finish.update(&reason);
         Ok(())
     }
 
-    /// What was held back for the end.
-    pub(super) fn flush(&mut self, choice: u32, events: &mut Vec<ChatEvent>) {
+    /// Gives what was held back for the end, and the reason for it.
+    pub(super) fn close(&mut self, choice: u32, events: &mut Vec<ChatEvent>) {
         self.calls.flush(choice, events);
         events.extend(self.details.take().map(|part| ChatEvent::Part { choice, part }));
+        // Also where the vendor gave no reason: it tells that this choice exists.
+        events.push(ChatEvent::Finish { choice, reason: self.finish.clone() });
     }
 }
 

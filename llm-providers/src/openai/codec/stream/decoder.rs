@@ -12,13 +12,14 @@ use super::{
     },
     choice::OpenChoice,
 };
-use crate::wire::{error::ErrorBody, usage::StatedUsage};
+use crate::wire::{Halves, error::ErrorBody, usage::StatedUsage};
 
 /// Turns the data of a stream's events into pieces of the answer, one `data:` field at a time.
 ///
 /// Fields that repeat in every chunk (`created`, `system_fingerprint`) are passed on once, and again when they change;
 /// `object` and random padding (`obfuscation`, Mistral's `p`) say nothing and go, so that a streamed answer, put together, is the
-/// unary one. A tool call that carries fields of its own, or has no name yet, comes whole when its choice ends.
+/// unary one. A tool call that carries fields of its own, or has no name yet, comes whole at the stream's end. So does the
+/// reason for a choice's end: some servers tell one in every chunk, of which the last counts.
 #[derive(Debug)]
 pub struct ChunkDecoder {
     started: Option<(String, String)>,
@@ -27,7 +28,10 @@ pub struct ChunkDecoder {
     choices: BTreeMap<u32, OpenChoice>,
     /// How many were asked for.
     asked: usize,
+    halves: Halves,
     done: bool,
+    /// Whether what was held back for the end was given.
+    closed: bool,
     /// `settled` once it is the whole answer's.
     stated: StatedUsage,
     settled: bool,
@@ -43,7 +47,9 @@ impl ChunkDecoder {
             known: Fields::new(),
             choices: BTreeMap::new(),
             asked: 1,
+            halves: Halves::default(),
             done: false,
+            closed: false,
             stated: StatedUsage::default(),
             settled: false,
             dialect,
@@ -66,11 +72,15 @@ impl ChunkDecoder {
     /// why it ended: then the answer is whole, and keeps the error as a further field. The charge is unknown, or known
     /// if the usage came before.
     pub fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
-        if self.done || data.trim() == "[DONE]" {
-            self.done = true;
+        if self.done {
             return Ok(Vec::new());
         }
-        self.chunk(data).map_err(|error| self.charged(error))
+        if data.trim() == "[DONE]" {
+            self.done = true;
+            return Ok(if self.is_whole() { self.close() } else { Vec::new() });
+        }
+        let data = self.halves.join(data);
+        self.chunk(&data).map_err(|error| self.charged(error))
     }
 
     /// Reads the data of an event that says by its name that it is an error, whether there is an `error` in it or not.
@@ -86,8 +96,10 @@ impl ChunkDecoder {
     ///
     /// [`ErrorKind::Incomplete`] unless every choice that began has told why it ended, and either so many choices came
     /// as were asked for, or `[DONE]`: with that, fewer are what the vendor gave, as in an answer that is not streamed.
+    /// With `[DONE]` and a usage, an answer whose server tells no reasons is complete as well; it ends with
+    /// [`FinishReason::Unknown`](llm_core::FinishReason::Unknown).
     pub fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
-        if !(self.is_told() || self.done && self.is_ended()) {
+        if !self.is_whole() {
             let what = match (&self.started, self.done) {
                 (None, _) => "the stream broke off before it began",
                 (_, true) => "the stream ended, but not every choice told why it did",
@@ -96,16 +108,24 @@ impl ChunkDecoder {
             let error = Error::new(ErrorKind::Incomplete, what);
             return Err(self.charged(error.with_charge(Charge::Unknown)));
         }
+        Ok(self.close())
+    }
+
+    /// Gives what was held back for the end, once.
+    fn close(&mut self) -> Vec<ChatEvent> {
         let mut events = Vec::new();
+        if std::mem::replace(&mut self.closed, true) {
+            return events;
+        }
         for (index, choice) in &mut self.choices {
-            choice.flush(*index, &mut events);
+            choice.close(*index, &mut events);
         }
         // Of running figures the last are the whole answer's.
         if let (Some(usage), false) = (self.stated.usage(), self.settled) {
             self.settled = true;
             events.push(ChatEvent::Usage(usage));
         }
-        Ok(events)
+        events
     }
 
     /// Whether `[DONE]` came.
@@ -218,12 +238,13 @@ impl ChunkDecoder {
 
     /// Whether all that was asked for has come.
     fn is_told(&self) -> bool {
-        self.choices.len() >= self.asked && self.is_ended()
+        self.choices.len() >= self.asked.max(1) && self.choices.values().all(OpenChoice::is_ended)
     }
 
-    /// Whether every choice that began has told why it ended.
-    fn is_ended(&self) -> bool {
-        !self.choices.is_empty() && self.choices.values().all(OpenChoice::is_finished)
+    /// Returns whether the answer is all that the vendor gave.
+    fn is_whole(&self) -> bool {
+        let tells_enough = || self.stated.usage().is_some() || self.choices.values().all(OpenChoice::is_finished);
+        self.is_told() || self.done && !self.choices.is_empty() && tells_enough()
     }
 
     fn charged(&self, error: Error) -> Error {

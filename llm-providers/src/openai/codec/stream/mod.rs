@@ -1,5 +1,6 @@
 //! Streamed answers.
 
+mod brackets;
 mod choice;
 mod decoder;
 mod details;

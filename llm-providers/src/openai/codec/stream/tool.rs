@@ -1,9 +1,12 @@
 use llm_core::{ChatEvent, Error, Extra, ExtraOf, Part, ToolCall};
 use serde_json::{Map, Value};
 
-use super::super::{
-    decode::arguments,
-    fields::{Fields, malformed, take_index, take_object, take_text},
+use super::{
+    super::{
+        decode::arguments,
+        fields::{Fields, malformed, take_index, take_object, take_text},
+    },
+    brackets::Brackets,
 };
 
 /// The tool calls of a choice as their fragments come. Their numbers here are their order.
@@ -15,13 +18,15 @@ struct OpenCall {
     /// The vendor's number; some servers give every call the same one.
     number: u32,
     id: String,
+    name: String,
+    /// How far its arguments have come.
+    arguments: Brackets,
     /// The call so far, if it must come whole: it has fields that pieces have no room for, or no name yet.
     held: Option<Held>,
 }
 
 #[derive(Debug, Default)]
 struct Held {
-    name: String,
     arguments: String,
     extra: Extra,
 }
@@ -81,39 +86,34 @@ impl OpenCalls {
     /// Gives the calls that must come whole.
     pub(super) fn flush(&mut self, choice: u32, events: &mut Vec<ChatEvent>) {
         for call in &mut self.0 {
-            let Some(Held { name, arguments, extra }) = call.held.take() else { continue };
-            let (id, name) = (call.id.as_str().into(), name.into());
+            let Some(Held { arguments, extra }) = call.held.take() else { continue };
+            let (id, name) = (call.id.as_str().into(), call.name.as_str().into());
             let part = Part::ToolCall(ToolCall { id, name, arguments: arguments.into(), extra });
             events.push(ChatEvent::Part { choice, part });
         }
     }
 
     fn take(&mut self, choice: u32, fragment: Fragment, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
-        let Fragment { number, id, name, text, extra } = fragment;
-        let same = |call: &OpenCall| call.number == number && (id.is_empty() || call.id.is_empty() || call.id == id);
-        let known = self.0.iter().rposition(|call| call.number == number).filter(|at| same(&self.0[*at]));
-        let at = known.unwrap_or(self.0.len());
-        // A choice does not have four billion calls.
-        let index = u32::try_from(at).unwrap_or(u32::MAX);
-        if known.is_none() {
-            if self.0.len() == MOST {
-                return Err(malformed(format!("a choice has more than {MOST} tool calls")));
-            }
-            let whole = name.is_empty() || !extra.is_empty();
-            self.0.push(OpenCall { number, id: id.clone(), held: whole.then(Held::default) });
-            if !whole {
-                events.push(ChatEvent::ToolCall { choice, index, id: id.as_str().into(), name: name.as_str().into() });
-            }
+        if fragment.is_bare() && fragment.text.is_empty() && fragment.extra.is_empty() {
+            return Ok(());
         }
-        let call = &mut self.0[at];
+        let at = match self.place(&fragment) {
+            Some(at) => at,
+            None => self.open(choice, &fragment, events)?,
+        };
+        let Fragment { number, id, name, text, mut extra } = fragment;
+        let (index, call) = (number_of(at), &mut self.0[at]);
+        call.number = number;
+        call.arguments.push(&text);
+        let is_late = call.id.is_empty() && !id.is_empty();
+        if is_late {
+            call.id.clone_from(&id);
+        }
+        if call.name.is_empty() {
+            call.name = name;
+        }
         match &mut call.held {
             Some(held) => {
-                if call.id.is_empty() {
-                    call.id = id;
-                }
-                if held.name.is_empty() {
-                    held.name = name;
-                }
                 held.arguments.push_str(&text);
                 held.extra.merge(&Extra::from(extra));
             }
@@ -121,11 +121,70 @@ impl OpenCalls {
                 if !text.is_empty() {
                     events.push(ChatEvent::ToolArguments { choice, index, fragment: text.into() });
                 }
+                if is_late {
+                    extra.insert("id".to_owned(), id.into());
+                }
                 events.extend(late(choice, index, extra));
             }
         }
         Ok(())
     }
+
+    /// Returns where the call is that a fragment belongs to; none if it begins one, or may belong to several. Such a
+    /// fragment becomes a call without a name, which is kept for the caller but makes no complete answer.
+    fn place(&self, fragment: &Fragment) -> Option<usize> {
+        let Fragment { number, .. } = fragment;
+        let Some(at) = self.0.iter().rposition(|call| call.number == *number) else {
+            // Some servers give the same number to every call that they begin, and count only the fragments.
+            let last = self.0.len().checked_sub(1)?;
+            return (fragment.is_bare() && number_of(last) == *number).then_some(last);
+        };
+        let (earlier, call) = (&self.0[..at], &self.0[at]);
+        let waits = |call: &OpenCall| call.number == *number && call.arguments.is_empty();
+        let is_ambiguous = fragment.is_bare() && waits(call) && earlier.iter().any(waits);
+        (!is_ambiguous && !call.ends_before(fragment)).then_some(at)
+    }
+
+    /// Begins a call.
+    fn open(&mut self, choice: u32, fragment: &Fragment, events: &mut Vec<ChatEvent>) -> Result<usize, Error> {
+        let Fragment { number, id, name, text: _, extra } = fragment;
+        let at = self.0.len();
+        if at == MOST {
+            return Err(malformed(format!("a choice has more than {MOST} tool calls")));
+        }
+        let is_held = name.is_empty() || !extra.is_empty();
+        let (id, name) = (id.clone(), name.clone());
+        if !is_held {
+            let (id, name) = (id.as_str().into(), name.as_str().into());
+            events.push(ChatEvent::ToolCall { choice, index: number_of(at), id, name });
+        }
+        let (arguments, held) = (Brackets::default(), is_held.then(Held::default));
+        self.0.push(OpenCall { number: *number, id, name, arguments, held });
+        Ok(at)
+    }
+}
+
+impl OpenCall {
+    /// Returns whether a fragment with the same number begins another call.
+    fn ends_before(&self, fragment: &Fragment) -> bool {
+        let Fragment { id, name, text, .. } = fragment;
+        if !self.id.is_empty() && !id.is_empty() {
+            // Some servers give every fragment an id of its own.
+            return self.id != *id && !(name.is_empty() && self.arguments.is_open());
+        }
+        match (self.name.is_empty(), name.is_empty()) {
+            (_, true) => false,
+            (true, false) => self.arguments.is_closed(),
+            // Some servers repeat the name in every fragment.
+            _ if self.name == *name => self.arguments.is_closed() || self.arguments.is_empty() && text.is_empty(),
+            _ => true,
+        }
+    }
+}
+
+/// The place of a call as its number. A choice does not have four billion calls.
+fn number_of(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// Fields that came after the call began. Its pieces have no room for them, so the message keeps them.
@@ -145,4 +204,11 @@ struct Fragment {
     name: String,
     text: String,
     extra: Fields,
+}
+
+impl Fragment {
+    /// Returns whether it has nothing but a number that says which call it belongs to.
+    fn is_bare(&self) -> bool {
+        self.id.is_empty() && self.name.is_empty()
+    }
 }

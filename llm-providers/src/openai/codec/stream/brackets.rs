@@ -1,0 +1,41 @@
+/// How far a JSON text has come, as its brackets tell.
+#[derive(Debug, Default)]
+pub(super) struct Brackets {
+    depth: u32,
+    has_begun: bool,
+    in_text: bool,
+    escaped: bool,
+}
+
+impl Brackets {
+    /// Takes the next fragment.
+    pub(super) fn push(&mut self, fragment: &str) {
+        for byte in fragment.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
+            self.has_begun = true;
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = self.in_text,
+                b'"' => self.in_text = !self.in_text,
+                _ if self.in_text => {}
+                b'{' | b'[' => self.depth = self.depth.saturating_add(1),
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+
+    /// Returns whether nothing has come but white space.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.has_begun
+    }
+
+    /// Returns whether more must come.
+    pub(super) fn is_open(&self) -> bool {
+        self.in_text || self.depth > 0
+    }
+
+    /// Returns whether a value has come to its end.
+    pub(super) fn is_closed(&self) -> bool {
+        self.has_begun && !self.is_open()
+    }
+}
