@@ -7,7 +7,8 @@ use super::{super::error::classify_inner, Told, read_block};
 use crate::wire::{
     Decoded,
     error::ErrorBody,
-    fields::{Fields, charged, malformed, object_with, served, take_list, take_object, take_text},
+    fields::{Fields, charged, malformed, object_with, served, take_list, take_object, take_text, take_word},
+    finish_reason,
 };
 
 /// Reads the answer to a message request.
@@ -29,8 +30,8 @@ pub(in crate::anthropic) fn decode_answer(request: &ChatRequest, body: &[u8]) ->
 }
 
 /// Takes why an answer ended, and what more is told of that. A reason that shares its name here with another stays.
-pub(in super::super) fn settle(fields: &mut Fields) -> (Option<FinishReason>, Extra) {
-    let reason = take_text(fields, "stop_reason");
+pub(in super::super) fn settle(fields: &mut Fields) -> (FinishReason, Extra) {
+    let reason = take_word(fields, "stop_reason");
     let mut further = Fields::new();
     for name in ["stop_sequence", "stop_details"] {
         further.extend(fields.remove(name).filter(|value| !value.is_null()).map(|value| (name.to_owned(), value)));
@@ -38,7 +39,7 @@ pub(in super::super) fn settle(fields: &mut Fields) -> (Option<FinishReason>, Ex
     if reason.as_deref() == Some("model_context_window_exceeded") {
         further.extend(reason.clone().map(|reason| ("stop_reason".to_owned(), Value::from(reason))));
     }
-    (reason.as_deref().map(finish_reason), Extra::from(further))
+    (reason.as_deref().map(finish_reason).unwrap_or_default(), Extra::from(further))
 }
 
 fn decode(body: &[u8], mut told: Told) -> Result<Decoded<ChatResponse>, Error> {
@@ -67,20 +68,10 @@ fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
     fields.remove("role");
     let (finish, further) = settle(&mut fields);
     let parts = blocks.into_iter().filter_map(read_block).collect();
-    let mut choice = Choice::new(0, parts, finish.unwrap_or_default());
+    let mut choice = Choice::new(0, parts, finish);
     choice.extra = further;
     let mut answer = ChatResponse::new(id, model, vec![choice]);
     fields.retain(|_, value| !value.is_null());
     answer.extra = Extra::from(fields);
     Ok(answer)
-}
-
-fn finish_reason(reason: &str) -> FinishReason {
-    match reason {
-        "end_turn" | "stop_sequence" => FinishReason::Stop,
-        "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
-        "tool_use" => FinishReason::ToolCalls,
-        "refusal" => FinishReason::ContentFilter,
-        other => FinishReason::Other(other.into()),
-    }
 }

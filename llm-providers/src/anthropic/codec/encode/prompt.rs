@@ -7,6 +7,7 @@ use super::{
     block::{self, Block},
     no_shadow, unsupported,
 };
+use crate::wire::is_blank_instruction;
 
 /// A conversation as it is sent.
 pub(super) struct Prompt<'a> {
@@ -24,7 +25,7 @@ pub(super) struct Turn<'a> {
 impl<'a> Prompt<'a> {
     pub(super) fn of(messages: &'a [Message], options: Options) -> Result<Self, Error> {
         let mut prompt = Self { system: Vec::new(), turns: Vec::new() };
-        for (at, message) in messages.iter().enumerate() {
+        for (at, message) in messages.iter().enumerate().filter(|(_, message)| !is_blank_instruction(message)) {
             let blocks = blocks(message, at, options)?;
             let has_more = message.extra.iter().any(|(name, _)| name != "cache_control");
             let instructs = matches!(message.role, Role::System | Role::Developer);

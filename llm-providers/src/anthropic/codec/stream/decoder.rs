@@ -8,9 +8,11 @@ use super::{
         decode::{Told, read_block, settle},
         error::classify_inner,
     },
-    block::{CHOICE, Kind, OpenBlock},
+    block::CHOICE,
+    blocks::Blocks,
 };
 use crate::wire::{
+    Halves,
     error::ErrorBody,
     fields::{Fields, malformed, object_with, take_index, take_list, take_object, take_text},
 };
@@ -26,11 +28,9 @@ pub struct EventDecoder {
     id: Arc<str>,
     model: Arc<str>,
     done: bool,
-    open: Option<(u32, OpenBlock)>,
-    /// The kind of the part before, if more of that kind would flow into it.
-    last: Option<Kind>,
-    calls: u32,
-    finish: Option<FinishReason>,
+    halves: Halves,
+    blocks: Blocks,
+    finish: FinishReason,
     /// The further fields of the answer and of its usage, and what that tells.
     further: Fields,
     further_usage: Fields,
@@ -58,7 +58,8 @@ impl EventDecoder {
             return Ok(Vec::new());
         }
         let mut events = Vec::new();
-        match self.event(data, &mut events) {
+        let data = self.halves.join(data);
+        match self.event(&data, &mut events) {
             Ok(()) => Ok(events),
             Err(error) => Err(self.charged(error)),
         }
@@ -70,14 +71,14 @@ impl EventDecoder {
     ///
     /// [`ErrorKind::Incomplete`] unless `message_stop` came, or the answer has told why it ended.
     pub fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
-        if !self.done && self.finish.is_none() {
+        if !self.done && !self.is_finished() {
             let what = if self.started { "before its end" } else { "before it began" };
             let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
             return Err(self.charged(error.with_charge(Charge::Unknown)));
         }
         let mut events = Vec::new();
         if !self.done {
-            self.stop(&mut events);
+            self.stop(&mut events).map_err(|error| self.charged(error))?;
         }
         Ok(events)
     }
@@ -119,18 +120,9 @@ impl EventDecoder {
             "message_start" => self.start(fields, events),
             "content_block_start" => self.block_start(fields, events),
             "content_block_delta" => self.block_delta(fields, events),
-            "content_block_stop" => {
-                self.close(events);
-                Ok(())
-            }
-            "message_delta" => {
-                self.message_delta(fields, events);
-                Ok(())
-            }
-            "message_stop" => {
-                self.stop(events);
-                Ok(())
-            }
+            "content_block_stop" => self.blocks.stop(take_index(&mut fields, "index"), events),
+            "message_delta" => self.message_delta(fields, events),
+            "message_stop" => self.stop(events),
             "error" => Err(classify_inner(&ErrorBody::of(&serde_json::Value::Object(fields)), self.started)),
             _ => match ErrorBody::in_event(&fields) {
                 Some(error) => Err(classify_inner(&error, self.started)),
@@ -157,33 +149,29 @@ impl EventDecoder {
     }
 
     fn block_start(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
-        self.close(events);
         let index = take_index(&mut fields, "index").unwrap_or_default();
         let block = take_object(&mut fields, "content_block")
             .ok_or_else(|| malformed("a content_block_start of the stream has no content_block"))?;
         self.started = true;
         self.answer_by(fallback_model(&block), events);
-        self.open = Some((index, OpenBlock::begin(block, &mut self.calls, self.last, events)));
-        Ok(())
+        self.blocks.start(index, block, events)
     }
 
     fn block_delta(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         let index = take_index(&mut fields, "index").unwrap_or_default();
         let delta = take_object(&mut fields, "delta")
             .ok_or_else(|| malformed("a content_block_delta of the stream has no delta"))?;
-        match &mut self.open {
-            Some((open, block)) if *open == index => block.delta(delta, self.last, events),
-            _ => Err(malformed("a piece in the stream belongs to no open block")),
-        }
+        self.blocks.delta(index, delta, events)
     }
 
-    fn message_delta(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) {
-        self.close(events);
+    fn message_delta(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        self.blocks.close(events)?;
         let mut message = take_object(&mut fields, "delta").unwrap_or_default();
         if let Some(usage) = fields.remove("usage") {
             message.insert("usage".to_owned(), usage);
         }
         self.message(message, events);
+        Ok(())
     }
 
     /// Fields of the message: at its beginning, and as they change.
@@ -196,11 +184,11 @@ impl EventDecoder {
         if !further.is_empty() {
             events.push(ChatEvent::Extra { of: ExtraOf::Choice(CHOICE), fields: further });
         }
-        if finish.is_some() && finish != self.finish {
-            self.finish = finish;
-            events.extend(self.finish.clone().map(|reason| ChatEvent::Finish { choice: CHOICE, reason }));
+        if finish != FinishReason::Unknown && finish != self.finish {
+            self.finish.update(&finish);
+            events.push(ChatEvent::Finish { choice: CHOICE, reason: finish });
         }
-        if self.finish.is_some() && self.usage != self.total {
+        if self.is_finished() && self.usage != self.total {
             self.total = self.usage;
             events.extend(self.total.map(ChatEvent::Usage));
         }
@@ -221,14 +209,12 @@ impl EventDecoder {
         self.usage = self.told.usage();
     }
 
-    fn close(&mut self, events: &mut Vec<ChatEvent>) {
-        if let Some((_, block)) = self.open.take() {
-            self.last = block.end(self.last, events);
-        }
+    fn is_finished(&self) -> bool {
+        self.finish != FinishReason::Unknown
     }
 
-    fn stop(&mut self, events: &mut Vec<ChatEvent>) {
-        self.close(events);
+    fn stop(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        self.blocks.close(events)?;
         self.done = true;
         let mut further = std::mem::take(&mut self.further);
         let mut usage = std::mem::take(&mut self.further_usage);
@@ -239,6 +225,7 @@ impl EventDecoder {
         if !further.is_empty() {
             events.push(ChatEvent::Extra { of: ExtraOf::Answer, fields: Extra::from(further) });
         }
+        Ok(())
     }
 
     fn charged(&self, error: Error) -> Error {
