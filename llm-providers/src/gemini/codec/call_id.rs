@@ -11,11 +11,13 @@ const MOST: usize = 24;
 pub(super) struct CallIds {
     candidate: u32,
     calls: u32,
+    /// Whether a function call came that has no name.
+    malformed: bool,
 }
 
 impl CallIds {
     pub(super) fn new(candidate: u32) -> Self {
-        Self { candidate, calls: 0 }
+        Self { candidate, calls: 0, malformed: false }
     }
 
     /// The id of the next call.
@@ -30,6 +32,16 @@ impl CallIds {
                 format!("{MADE}{answer}_{}_{nth}", self.candidate)
             }
         }
+    }
+
+    /// Notes that a function call came that has no name.
+    pub(super) fn note_malformed(&mut self) {
+        self.malformed = true;
+    }
+
+    /// Returns whether a function call came that has no name.
+    pub(super) fn has_malformed(&self) -> bool {
+        self.malformed
     }
 
     /// How many calls there were.

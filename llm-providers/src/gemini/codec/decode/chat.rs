@@ -9,7 +9,7 @@ use super::{
         error::classify_inner,
         fields::{Fields, charged, malformed, object_with, served, take_index, take_list, take_object, take_text},
     },
-    Told, array, finish_reason, keep_word, read_part, searches,
+    PartialCall, Told, array, read_part, searches, take_finish,
 };
 use crate::wire::{Decoded, error::ErrorBody};
 
@@ -31,7 +31,7 @@ pub(in super::super) const GROUNDS: &str = "groundingMetadata";
 /// unknown, or known if it says its usage. If it holds an `error` instead, that. [`ErrorKind::Incomplete`] for a list of
 /// pieces without an end.
 pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
-    if body.trim_ascii_start().first() == Some(&b'[') {
+    if body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start().first() == Some(&b'[') {
         return array::decode(body);
     }
     let mut fields = object_with(body, &["functionCall"], "args")?;
@@ -94,13 +94,12 @@ fn choice(choices: &mut BTreeMap<u32, (Choice, CallIds)>, answer: &str, value: V
     let mut message = take_object(&mut fields, "content").unwrap_or_default();
     message.remove("role");
     let parts = take_list(&mut message, "parts").unwrap_or_default();
-    choice.parts.extend(parts.into_iter().filter_map(|part| read_part(part, answer, ids)));
-    let word = fields.remove("finishReason");
-    let finish = finish_reason(word.as_ref(), ids.calls() > 0);
-    keep_word(&mut fields, word, &finish);
-    if finish != FinishReason::Unknown {
-        choice.finish = finish;
+    let mut partial = PartialCall::default();
+    for part in parts {
+        choice.parts.extend(partial.take(part)?.and_then(|part| read_part(part, answer, ids)));
     }
+    choice.parts.extend(partial.broken_off().and_then(|part| read_part(part, answer, ids)));
+    choice.finish.update(&take_finish(&mut fields, ids));
     choice.extra.merge(&Extra::from(fields));
     choice.message_extra.merge(&Extra::from(message));
     Ok(())

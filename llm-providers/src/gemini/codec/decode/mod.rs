@@ -6,6 +6,7 @@ mod embed;
 mod finish;
 mod listing;
 mod part;
+mod partial;
 mod usage;
 
 pub use self::chat::decode_chat;
@@ -13,7 +14,8 @@ pub use self::embed::decode_embeddings;
 pub use self::listing::{decode_count, decode_models};
 pub(super) use self::{
     chat::{GROUNDS, blocked},
-    finish::{finish_reason, keep_word},
+    finish::take_finish,
     part::read_part,
+    partial::PartialCall,
     usage::{Told, searches},
 };

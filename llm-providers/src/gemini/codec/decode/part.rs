@@ -26,6 +26,9 @@ pub(in super::super) fn read_part(value: Value, answer: &str, ids: &mut CallIds)
         Value::Object(fields) if fields.get("functionCall").is_some_and(is_call) => Some(call(fields, answer, ids)),
         Value::Object(fields) if fields.get("text").is_some_and(Value::is_string) => text(fields),
         mut value => {
+            if value.get("functionCall").is_some_and(Value::is_object) {
+                ids.note_malformed();
+            }
             whole(&mut value);
             let image = value.as_object().filter(|fields| fields.get("thought").is_none()).and_then(image);
             Some(image.unwrap_or_else(|| Part::Other { value: Arc::new(value) }))

@@ -9,7 +9,7 @@ use super::{
     result::answered,
     unsupported,
 };
-use crate::wire::{arguments, foreign};
+use crate::wire::{arguments, foreign, is_blank_instruction};
 
 /// What this vendor's answers leave in parts.
 pub(super) const OWN: [&str; 3] = ["functionCall", "thought", "thoughtSignature"];
@@ -38,7 +38,7 @@ pub(super) fn conversation(
     let leading = messages.iter().take_while(|message| is_instruction(message)).count();
     let mut system = None;
     let mut contents: Vec<Content<'_>> = Vec::new();
-    for (at, message) in messages.iter().enumerate() {
+    for (at, message) in messages.iter().enumerate().filter(|(_, message)| !is_blank_instruction(message)) {
         let of = format!("messages[{at}].");
         if message.name.is_some() {
             return Err(unsupported(format!("{of}name has no place")));

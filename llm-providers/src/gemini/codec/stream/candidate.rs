@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
-use llm_core::{ChatEvent, Extra, ExtraOf, FinishReason, Part, Reasoning, ToolCall};
+use llm_core::{ChatEvent, Error, Extra, ExtraOf, FinishReason, Part, Reasoning, ToolCall};
+use serde_json::Value;
 
 use super::{
     super::{
         CallIds,
-        decode::{GROUNDS, finish_reason, keep_word, read_part, searches},
+        decode::{GROUNDS, PartialCall, read_part, searches, take_finish},
         fields::{Fields, take_list, take_object},
     },
     further::Further,
@@ -24,19 +25,20 @@ pub(super) struct OpenCandidate {
     index: u32,
     ids: CallIds,
     growing: Option<Growing>,
-    finish: Option<FinishReason>,
+    partial: PartialCall,
+    finish: FinishReason,
     further: Further,
     message_further: Further,
 }
 
 impl OpenCandidate {
     pub(super) fn new(index: u32) -> Self {
-        let (growing, finish, further, message_further) = Default::default();
-        Self { index, ids: CallIds::new(index), growing, finish, further, message_further }
+        let (growing, partial, finish, further, message_further) = Default::default();
+        Self { index, ids: CallIds::new(index), growing, partial, finish, further, message_further }
     }
 
     pub(super) fn is_finished(&self) -> bool {
-        self.finish.is_some()
+        self.finish != FinishReason::Unknown
     }
 
     /// How many searches it has told of.
@@ -45,21 +47,28 @@ impl OpenCandidate {
     }
 
     /// The pieces in one chunk's candidate, of the answer with this id.
-    pub(super) fn chunk(&mut self, answer: &str, mut fields: Fields, events: &mut Vec<ChatEvent>) {
+    ///
+    /// # Errors
+    ///
+    /// Arguments of a call in pieces that cannot be put together.
+    pub(super) fn chunk(&mut self, answer: &str, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         let mut message = take_object(&mut fields, "content").unwrap_or_default();
         message.remove("role");
         for part in take_list(&mut message, "parts").unwrap_or_default() {
-            let number = self.ids.calls();
-            if let Some(part) = read_part(part, answer, &mut self.ids) {
-                self.piece(number, part, events);
+            if let Some(part) = self.partial.take(part)? {
+                self.part(answer, part, events);
             }
         }
-        let word = fields.remove("finishReason");
-        let finish = finish_reason(word.as_ref(), self.ids.calls() > 0);
-        keep_word(&mut fields, word, &finish);
+        if fields.get("finishReason").is_some_and(|word| !word.is_null())
+            && let Some(part) = self.partial.broken_off()
+        {
+            self.part(answer, part, events);
+        }
+        let finish = take_finish(&mut fields, &self.ids);
         self.further.take(fields);
         self.message_further.take(message);
         self.end(finish, events);
+        Ok(())
     }
 
     /// Tells what was held back for the end.
@@ -71,13 +80,20 @@ impl OpenCandidate {
     /// Notes why it ended. A call that comes after its end is why, too.
     fn end(&mut self, finish: FinishReason, events: &mut Vec<ChatEvent>) {
         let finish = match (&self.finish, finish) {
-            (Some(FinishReason::Stop), FinishReason::Unknown) if self.ids.calls() > 0 => FinishReason::ToolCalls,
-            (_, FinishReason::Unknown) => return,
-            (known, finish) if known.as_ref() == Some(&finish) => return,
+            (FinishReason::Stop, FinishReason::Unknown) if self.ids.calls() > 0 => FinishReason::ToolCalls,
             (_, finish) => finish,
         };
-        events.push(ChatEvent::Finish { choice: self.index, reason: finish.clone() });
-        self.finish = Some(finish);
+        if finish != FinishReason::Unknown && finish != self.finish {
+            self.finish.update(&finish);
+            events.push(ChatEvent::Finish { choice: self.index, reason: finish });
+        }
+    }
+
+    fn part(&mut self, answer: &str, part: Value, events: &mut Vec<ChatEvent>) {
+        let number = self.ids.calls();
+        if let Some(part) = read_part(part, answer, &mut self.ids) {
+            self.piece(number, part, events);
+        }
     }
 
     /// The pieces of a part; `number` is a call's. A part with a seal or further fields is a part of its own.

@@ -12,7 +12,7 @@ use super::{
     candidate::OpenCandidate,
     further::Further,
 };
-use crate::wire::error::ErrorBody;
+use crate::wire::{Halves, error::ErrorBody};
 
 /// A field whose text is kept, and the object that it stands in.
 const ARGS: &str = "args";
@@ -20,13 +20,14 @@ const CALL: &str = "functionCall";
 
 /// Turns the data of a stream's events into pieces of the answer, one `data:` field at a time.
 ///
-/// Every chunk is an answer of its own; put together they are the unary one. Function calls come whole. Fields without a
+/// Every chunk is an answer of its own; put together they are the unary one. Function calls are given whole, also those whose arguments come in pieces (`partialArgs`). Fields without a
 /// name, and the usage, are told at the [end](Self::finish): of what several chunks tell of the usage, the last counts.
 #[derive(Debug, Default)]
 pub struct ChunkDecoder {
     started: Option<(String, String)>,
     candidates: BTreeMap<u32, OpenCandidate>,
     further: Further,
+    halves: Halves,
     done: bool,
     told: Told,
     /// How many candidates were asked for.
@@ -47,6 +48,7 @@ impl ChunkDecoder {
     /// blocked, its charge known if the usage is told; if it is an `error`, that.
     pub fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let mut events = Vec::new();
+        let data = &*self.halves.join(data);
         if self.done || data.trim() == "[DONE]" {
             self.done = true;
         } else if data.trim_start().starts_with('[') {
@@ -128,7 +130,7 @@ impl ChunkDecoder {
             let index = take_index(&mut fields, "index").unwrap_or(at);
             let open = self.candidates.entry(index).or_insert_with(|| OpenCandidate::new(index));
             let before = open.searches();
-            open.chunk(answer, fields, events);
+            open.chunk(answer, fields, events)?;
             self.told.searches += open.searches().saturating_sub(before);
         }
         Ok(())
