@@ -27,5 +27,5 @@ pub(crate) use self::instructions::is_blank_instruction;
 pub use self::model::Model;
 pub(crate) use self::redact::{clean, redact};
 pub(crate) use self::surcharge::Settings;
-pub(crate) use self::surrogate::Halves;
+pub(crate) use self::surrogate::{Halves, readable};
 pub use self::wait::{duration, retry_after, time_until};

@@ -1,5 +1,6 @@
 //! Anthropic: what is sent, what is read, and the client between.
 
+mod blocks;
 mod fixtures;
 mod history;
 mod property;

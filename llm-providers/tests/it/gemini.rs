@@ -3,6 +3,7 @@
 mod errors;
 mod fixtures;
 mod history;
+mod partial_args;
 mod property;
 mod recordings;
 mod requests;

@@ -3,11 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 mod anthropic;
+mod blank_instructions;
 mod compat;
+mod complete_answers;
 mod conformance;
 mod context_too_long;
+mod damaged_text;
+mod embedding_index;
 mod empty_arguments;
 mod error_in_success;
+mod finish_reasons;
 mod gemini;
 #[cfg(feature = "genai")]
 mod genai;
@@ -31,6 +36,7 @@ mod secrets;
 mod streaming;
 #[cfg(all(feature = "rustls", feature = "http2"))]
 mod tls;
+mod tool_call_fragments;
 mod transport;
 mod unreachable;
 mod usage;

@@ -2,7 +2,7 @@
 
 use llm_providers::{
     OpenAi,
-    llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, Provider, Sampling, Usage},
+    llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, FinishReason, Operation, Provider, Sampling, Usage},
     openai::codec::{ChunkDecoder, Dialect, decode_chat},
 };
 use serde_json::{Value, json};
@@ -78,11 +78,16 @@ fn fewer_choices_than_asked_for_are_what_the_vendor_gave_if_it_says_that_it_is_d
 }
 
 #[test]
-fn done_without_a_reason_is_no_end() {
+fn done_without_reason_needs_usage() {
     let error = played(1, &[chunk(0, "a", None)], true).unwrap().error.unwrap();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown));
+    // With a usage all is said: the server tells no reasons.
     let told = played(1, &[chunk(0, "a", None), usage()], true).unwrap();
-    assert_eq!(told.error.unwrap().charge(), Charge::Known(Usage::new(3, 2)), "what is known stays");
+    let answer = told.answer.unwrap();
+    assert_eq!((told.receipt.usage(), answer.finish()), (Some(Usage::new(3, 2)), &FinishReason::Unknown));
+    assert!(!ChatRequest::keeps(&answer));
+    let cut = played(1, &[chunk(0, "a", None), usage()], false).unwrap();
+    assert_eq!(cut.error.unwrap().charge(), Charge::Known(Usage::new(3, 2)), "what is known stays");
     // One of two told it.
     let half = [chunk(0, "a", Some("stop")), chunk(1, "b", None)];
     assert_eq!(played(2, &half, true).unwrap().error.unwrap().kind(), ErrorKind::Incomplete);

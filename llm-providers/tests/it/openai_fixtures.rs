@@ -73,7 +73,9 @@ fn every_finish_reason_has_its_meaning() {
         ("function_call", FinishReason::ToolCalls),
         ("content_filter", FinishReason::ContentFilter),
         ("model_length", FinishReason::Length),
-        ("eos", FinishReason::Other("eos".into())),
+        ("eos", FinishReason::Stop),
+        ("", FinishReason::Unknown),
+        ("enough", FinishReason::Other("enough".into())),
     ] {
         assert_eq!(decode(choice(json!({"content": "x"}), said)).answer.finish(), &meant);
     }

@@ -2,7 +2,7 @@ use llm_core::ErrorKind;
 use serde_json::Value;
 
 use super::words;
-use crate::wire::{fields::Fields, wait};
+use crate::wire::{fields::Fields, readable, wait};
 
 /// The body of an error, whichever server wrote it.
 ///
@@ -32,10 +32,11 @@ pub(crate) struct ErrorBody {
 impl ErrorBody {
     /// Reads the body of an error response.
     pub(crate) fn read(body: &[u8]) -> Self {
-        match serde_json::from_slice::<Value>(body) {
+        let text = String::from_utf8_lossy(body);
+        match serde_json::from_str::<Value>(&readable(&text)) {
             Ok(Value::Array(mut list)) if list.len() == 1 => Self::of(&list.remove(0)),
             Ok(value) => Self::of(&value),
-            Err(_) => Self { message: plain(&String::from_utf8_lossy(body)), ..Self::default() },
+            Err(_) => Self { message: plain(&text), ..Self::default() },
         }
     }
 

@@ -195,7 +195,8 @@ fn details_of_reasoning_are_put_together() {
     chunks.decode(&detail(json!({"type": "reasoning.text", "text": "2", "index": 0, "signature": "s"}))).unwrap();
     chunks.decode(&detail(json!({"type": "reasoning.encrypted", "data": "x", "index": 0}))).unwrap();
     let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}).to_string();
-    let events = chunks.decode(&end).unwrap();
+    assert_eq!(chunks.decode(&end).unwrap(), [], "more may come");
+    let events = chunks.finish().unwrap();
     let Some(ChatEvent::Part { part: Part::Reasoning(reasoning), .. }) = events.first() else { panic!("{events:?}") };
     assert_eq!(
         reasoning.extra.get("reasoning_details"),

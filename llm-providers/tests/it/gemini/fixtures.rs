@@ -83,13 +83,13 @@ fn thoughts_are_reasoning_and_seals_stay_where_they_were() {
 fn function_calls_have_ids_and_end_for_their_sake() {
     let answer =
         answer(json!([{"functionCall": {"id": "c1", "name": "f", "args": {"a": [1, 2.5]}}, "thoughtSignature": "S"},
-        {"functionCall": {"name": "g"}}, {"functionCall": {"name": "h", "args": null, "willContinue": true}}]));
+        {"functionCall": {"name": "g"}}, {"functionCall": {"name": "h", "args": null, "mood": "calm"}}]));
     let calls: Vec<_> = answer.tool_calls().collect();
     let plain: Vec<_> = calls.iter().map(|call| (&*call.id, &*call.name, &*call.arguments)).collect();
     assert_eq!(plain, [("c1", "f", r#"{"a":[1,2.5]}"#), ("gemini_R-1_0_1", "g", "{}"), ("gemini_R-1_0_2", "h", "{}")]);
     assert_eq!(calls[0].extra.get("thoughtSignature"), Some(&json!("S")));
     assert!(calls[1].extra.is_empty());
-    assert_eq!(calls[2].extra.get("functionCall"), Some(&json!({"willContinue": true})));
+    assert_eq!(calls[2].extra.get("functionCall"), Some(&json!({"mood": "calm"})));
     assert_eq!(answer.finish(), &FinishReason::ToolCalls);
 }
 
@@ -115,7 +115,7 @@ fn images_are_images_in_either_alphabet_and_the_rest_stays_as_it_is() {
 
 #[test]
 fn every_finish_reason_has_its_meaning() {
-    use FinishReason::{ContentFilter, Length, Other, Stop, Unknown};
+    use FinishReason::{ContentFilter, Failed, Length, Other, Stop, Unknown};
     let unary = |word: Value| {
         let body = json!({"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": word}]});
         decode(body).answer.choices.remove(0)
@@ -127,9 +127,9 @@ fn every_finish_reason_has_its_meaning() {
         (json!(2), Length),
         (json!(null), Unknown),
         (json!("FINISH_REASON_UNSPECIFIED"), Unknown),
-        (json!("LANGUAGE"), Other("LANGUAGE".into())),
-        (json!("MALFORMED_FUNCTION_CALL"), Other("MALFORMED_FUNCTION_CALL".into())),
-        (json!("MISSING_THOUGHT_SIGNATURE"), Other("MISSING_THOUGHT_SIGNATURE".into())),
+        (json!("LANGUAGE"), Failed("LANGUAGE".into())),
+        (json!("MALFORMED_FUNCTION_CALL"), Failed("MALFORMED_FUNCTION_CALL".into())),
+        (json!("MISSING_THOUGHT_SIGNATURE"), Failed("MISSING_THOUGHT_SIGNATURE".into())),
         (json!(99), Other("99".into())),
     ] {
         let choice = unary(word.clone());

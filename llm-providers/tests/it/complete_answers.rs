@@ -1,0 +1,214 @@
+//! Whatever a server sends chunk by chunk, an answer that a cache may keep is all of it, and the usage is not too small.
+
+use llm_providers::llm_core::{ChatRequest, FinishReason, Operation};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::streaming::{Canned, block_on, play};
+
+/// How a server numbers the tool calls of an answer.
+#[derive(Clone, Copy, Debug)]
+enum Style {
+    /// Ids, and indexes from zero.
+    Usual,
+    /// Index zero for all, no ids.
+    OneIndex,
+    /// Index zero for all heads, the call's own for its fragments.
+    HeadsAtZero,
+    /// Index zero for all, an id in every fragment.
+    Ids,
+    /// The name in every fragment.
+    Names,
+    /// A field that pieces have no room for.
+    Sealed,
+}
+
+/// What one chunk brings.
+#[derive(Clone, Debug)]
+enum Content {
+    Nothing,
+    Text(String),
+    Reasoning(String),
+    /// A fragment of the call with this number, and whether it is the last.
+    Call {
+        number: usize,
+        fragment: Value,
+        name: String,
+        text: String,
+        last: bool,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Chunk {
+    content: Content,
+    reason: Value,
+    usage: Option<(u64, u64)>,
+}
+
+/// How the stream ends.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Done,
+    Closed,
+    Broken,
+}
+
+fn words() -> impl Strategy<Value = Value> {
+    let words = ["", "stop", "stop", "stop", "length", "tool_calls", "content_filter", "abort", "eos", "enough"];
+    prop_oneof![2 => Just(Value::Null), 3 => prop::sample::select(words.map(Value::from).to_vec())]
+}
+
+/// Fragments of the calls of an answer.
+fn calls() -> impl Strategy<Value = Vec<Content>> {
+    let styles = [Style::Usual, Style::OneIndex, Style::HeadsAtZero, Style::Ids, Style::Names, Style::Sealed];
+    let call = ("[fg]", 0u32..100, prop::collection::vec(1usize..6, 0..4), any::<bool>());
+    (prop::sample::select(styles.to_vec()), prop::collection::vec(call, 0..4)).prop_map(|(style, calls)| {
+        let mut contents = Vec::new();
+        for (number, (name, value, cuts, bare_head)) in calls.iter().enumerate() {
+            let arguments = format!("{{\"a\":{{\"{name}\":{value}}}}}");
+            let mut rest = arguments.as_str();
+            let mut texts: Vec<String> = bare_head.then(String::new).into_iter().collect();
+            for cut in cuts {
+                let (text, after) = rest.split_at((*cut).min(rest.len() - 1));
+                texts.push(text.to_owned());
+                rest = after;
+            }
+            texts.push(rest.to_owned());
+            let last = texts.len() - 1;
+            for (nth, text) in texts.into_iter().enumerate() {
+                let fragment = fragment(style, number, nth == 0, name, &text);
+                contents.push(Content::Call { number, fragment, name: name.clone(), text, last: nth == last });
+            }
+        }
+        contents
+    })
+}
+
+fn fragment(style: Style, number: usize, is_head: bool, name: &str, text: &str) -> Value {
+    let index = match style {
+        Style::OneIndex | Style::Ids => 0,
+        Style::HeadsAtZero if is_head => 0,
+        _ => number,
+    };
+    let mut fragment = json!({"index": index, "function": {"arguments": text}});
+    if is_head || matches!(style, Style::Names) {
+        fragment["function"]["name"] = json!(name);
+    }
+    if matches!(style, Style::Ids) || is_head && matches!(style, Style::Usual) {
+        fragment["id"] = json!(format!("call_{number}"));
+    }
+    if is_head && matches!(style, Style::Sealed) {
+        fragment["extra_content"] = json!({"seal": "s"});
+    }
+    fragment
+}
+
+fn chunks() -> impl Strategy<Value = Vec<Chunk>> {
+    let said = prop_oneof![
+        1 => Just(Content::Nothing),
+        3 => "[a-z]{1,3}".prop_map(Content::Text),
+        1 => "[a-z]{1,3}".prop_map(Content::Reasoning),
+    ];
+    let contents = (prop::collection::vec(said, 0..5), calls()).prop_map(|(said, calls)| [said, calls].concat());
+    contents.prop_flat_map(|mut contents| {
+        contents.push(Content::Nothing);
+        let usage = prop::option::of((1u64..1_000, 1u64..1_000));
+        let around = prop::collection::vec((words(), usage), contents.len());
+        around.prop_map(move |around| {
+            let chunks = contents.iter().cloned().zip(around);
+            chunks.map(|(content, (reason, usage))| Chunk { content, reason, usage }).collect()
+        })
+    })
+}
+
+fn event(chunk: &Chunk) -> String {
+    let delta = match &chunk.content {
+        Content::Nothing => json!({}),
+        Content::Text(text) => json!({"content": text}),
+        Content::Reasoning(text) => json!({"reasoning_content": text}),
+        Content::Call { fragment, .. } => json!({"tool_calls": [fragment]}),
+    };
+    let mut data =
+        json!({"id": "1", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": chunk.reason}]});
+    if let Some((input, output)) = chunk.usage {
+        data["usage"] = json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output});
+    }
+    format!("data: {data}\n\n")
+}
+
+/// What these chunks say in all: the text, and the calls with their arguments, with whether each is whole.
+fn said(chunks: &[Chunk]) -> (String, Vec<(String, String, bool)>) {
+    let (mut text, mut calls) = (String::new(), Vec::<(String, String, bool)>::new());
+    for chunk in chunks {
+        match &chunk.content {
+            Content::Nothing | Content::Reasoning(_) => {}
+            Content::Text(more) => text.push_str(more),
+            Content::Call { number, name, text, last, .. } => {
+                if *number == calls.len() {
+                    calls.push((name.clone(), String::new(), false));
+                }
+                let (_, arguments, whole) = calls.last_mut().unwrap();
+                arguments.push_str(text);
+                *whole = *last;
+            }
+        }
+    }
+    (text, calls)
+}
+
+/// The reason that counts among those told.
+fn reason(chunks: &[Chunk]) -> Option<&str> {
+    let told = chunks.iter().filter_map(|chunk| chunk.reason.as_str()).filter(|word| !word.is_empty());
+    told.fold(None, |before, word| match (before, word) {
+        (Some("tool_calls"), "stop" | "eos") => before,
+        _ => Some(word),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn kept_stream_is_all_that_was_sent(
+        chunks in chunks(),
+        cut in any::<prop::sample::Index>(),
+        ending in prop::sample::select(vec![Ending::Done, Ending::Done, Ending::Closed, Ending::Broken]),
+        whole in any::<bool>(),
+    ) {
+        let sent = if whole { &chunks[..] } else { &chunks[..=cut.index(chunks.len())] };
+        let mut text: String = sent.iter().map(event).collect();
+        if let Ending::Done = ending {
+            text.push_str("data: [DONE]\n\n");
+        }
+        let canned = Canned::events([text]);
+        let canned = if let Ending::Broken = ending { canned.broken() } else { canned };
+        let read = block_on(play(canned));
+        let kept = read.as_ref().ok().and_then(|read| read.answer.as_ref()).filter(|answer| ChatRequest::keeps(answer));
+        let (text, calls) = said(sent);
+        let counts = reason(sent);
+        let is_whole = calls.iter().all(|(_, _, whole)| *whole);
+        if let Some(answer) = kept {
+            let got: Vec<_> = answer.tool_calls().map(|call| (&*call.name, &*call.arguments)).collect();
+            let expected: Vec<_> = calls.iter().map(|(name, arguments, _)| (&**name, &**arguments)).collect();
+            prop_assert_eq!((answer.text(), got), (text.as_str().into(), expected));
+            prop_assert!(matches!(counts, Some("stop" | "eos" | "tool_calls")), "{counts:?}");
+            prop_assert!(!matches!(ending, Ending::Broken));
+        }
+        let has_content = !(text.is_empty() && calls.is_empty());
+        let is_good = match counts {
+            Some("stop" | "eos") => has_content,
+            Some("tool_calls") => !calls.is_empty(),
+            _ => false,
+        };
+        if is_good && is_whole && matches!(ending, Ending::Done) {
+            prop_assert!(kept.is_some(), "{read:?}");
+        }
+        if let Ok(read) = &read
+            && let Some(answer) = &read.answer
+        {
+            prop_assert_eq!(answer.finish().is_complete(), matches!(counts, Some("stop" | "eos" | "tool_calls")));
+            prop_assert_eq!(*answer.finish() == FinishReason::Unknown, counts.is_none());
+        }
+    }
+}

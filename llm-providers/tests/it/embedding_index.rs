@@ -1,0 +1,29 @@
+//! Numbers of vectors as servers write them.
+
+use llm_providers::openai::codec::decode_embeddings;
+use serde_json::{Value, json};
+
+fn vectors(indexes: &[Value]) -> Vec<f32> {
+    let data: Vec<_> =
+        indexes.iter().enumerate().map(|(at, index)| json!({"index": index, "embedding": [at]})).collect();
+    let body = json!({"data": data, "model": "m"}).to_string();
+    let answer = decode_embeddings(body.as_bytes(), indexes.len()).unwrap().answer;
+    answer.vectors.iter().map(|vector| vector[0]).collect()
+}
+
+#[test]
+fn embedding_index_is_read_or_by_position() {
+    for indexes in [
+        [json!(0), json!(1)],
+        [json!(null), json!(null)],
+        [json!("0"), json!("1")],
+        [json!(0.0), json!(1.0)],
+        [json!("first"), json!({})],
+        [json!(0.5), json!(-1)],
+    ] {
+        assert_eq!(vectors(&indexes), [0.0, 1.0], "{indexes:?}");
+    }
+    for indexes in [[json!(1), json!(0)], [json!("1"), json!("0")], [json!(1.0), json!(0.0)]] {
+        assert_eq!(vectors(&indexes), [1.0, 0.0], "{indexes:?}");
+    }
+}

@@ -1,0 +1,146 @@
+//! Words for why an answer ended: what they mean in every format, and which answers a cache may keep.
+
+use llm_providers::{
+    Anthropic, Gemini,
+    anthropic::codec as anthropic,
+    gemini::codec as gemini,
+    llm_core::{ChatRequest, ChatResponse, ErrorKind, FinishReason, Operation},
+    openai::codec as openai,
+};
+use serde_json::{Value, json};
+
+use crate::streaming::{Canned, block_on, play, play_to};
+
+/// The answers with this reason, whole and streamed, in every format.
+fn answers(reason: &Value) -> [ChatResponse; 6] {
+    let choice = json!({"index": 0, "message": {"content": "x"}, "finish_reason": reason});
+    let chunk = json!({"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": reason}]});
+    let blocks = json!([{"type": "text", "text": "x"}]);
+    let delta = json!({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 1}});
+    let candidate = json!({"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": reason}]});
+    let events = format!(
+        "data: {}\n\ndata: {delta}\n\ndata: {}\n\n",
+        json!({"type": "message_start", "message": {"content": blocks.clone(), "usage": {"input_tokens": 1}}}),
+        json!({"type": "message_stop"}),
+    );
+    let bytes = |value: &Value| value.to_string().into_bytes();
+    let usage = json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
+    let chunks = format!("data: {chunk}\n\ndata: {usage}\n\ndata: [DONE]\n\n");
+    let claude = Anthropic::with_transport("key", Canned::events([events])).unwrap();
+    let google = Gemini::with_transport("key", Canned::events([format!("data: {candidate}\n\n")])).unwrap();
+    let streamed = |read: Result<crate::streaming::Read, _>| read.unwrap().answer;
+    let silent = |answer: Option<ChatResponse>| answer.unwrap_or_default();
+    [
+        openai::decode_chat(&bytes(&json!({"choices": [choice]}))).unwrap().answer,
+        block_on(async { streamed(play(Canned::events([chunks])).await) }).unwrap(),
+        anthropic::decode_chat(&bytes(&json!({"content": blocks, "stop_reason": reason}))).unwrap().answer,
+        silent(block_on(async { streamed(play_to(&claude).await) })),
+        gemini::decode_chat(&bytes(&candidate)).unwrap().answer,
+        silent(block_on(async { streamed(play_to(&google).await) })),
+    ]
+}
+
+#[test]
+fn finish_words_mean_the_same_everywhere() {
+    use FinishReason::{ContentFilter, Failed, Length, Other, Stop};
+    let named = |make: fn(std::sync::Arc<str>) -> FinishReason, words: &[&'static str]| -> Vec<_> {
+        words.iter().map(|word| (*word, make((*word).into()))).collect()
+    };
+    let stops = ["stop", "STOP", "end_turn", "stop_sequence", "eos", "eos_token", "COMPLETE"];
+    let lengths = ["length", "max_tokens", "MAX_TOKENS", "model_length", "model_context_window_exceeded"];
+    let filters = ["content_filter", "sensitive", "refusal", "SAFETY", "RECITATION", "BLOCKLIST"];
+    let failures = ["abort", "network_error", "cancelled", "repetition", "MALFORMED_FUNCTION_CALL"];
+    let more = ["UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE", "OTHER", "LANGUAGE", "MALFORMED_RESPONSE"];
+    let unknown = ["compaction", "pause_turn", "enough", "Stop", "stopped", "null", "99"];
+    let mut cases = named(|_| Stop, &stops);
+    cases.extend(named(|_| Length, &lengths));
+    cases.extend(named(|_| ContentFilter, &filters));
+    cases.extend(named(Failed, &failures));
+    cases.extend(named(Failed, &more));
+    cases.extend(named(Other, &unknown));
+    for (word, meant) in cases {
+        for (at, answer) in answers(&json!(word)).iter().enumerate() {
+            assert_eq!((answer.finish(), &*answer.text()), (&meant, "x"), "{word} in format {at}");
+            assert_eq!(ChatRequest::keeps(answer), meant == Stop, "{word} in format {at}");
+        }
+    }
+}
+
+#[test]
+fn finish_reason_without_word_is_none() {
+    for reason in [json!(null), json!("")] {
+        for (at, answer) in answers(&reason).iter().enumerate() {
+            // A stream of Gemini's without a reason has broken off.
+            assert!(
+                *answer.finish() == FinishReason::Unknown && !ChatRequest::keeps(answer),
+                "{reason} in format {at}"
+            );
+        }
+    }
+    for reason in [json!({"type": "stop"}), json!(true), json!(99)] {
+        let odd = FinishReason::Other(reason.to_string().into());
+        assert!(answers(&reason).iter().all(|answer| *answer.finish() == odd), "{reason}");
+    }
+}
+
+/// What comes of a stream of OpenAI's chunks: texts and reasons.
+fn stream(chunks: &[(&str, Option<&str>)], done: bool) -> Result<ChatResponse, ErrorKind> {
+    let chunk = |(text, reason): &(&str, Option<&str>)| {
+        let choice = json!({"index": 0, "delta": {"content": text}, "finish_reason": reason});
+        format!("data: {}\n\n", json!({"choices": [choice]}))
+    };
+    let mut text: String = chunks.iter().map(chunk).collect();
+    text.push_str(if done { "data: [DONE]\n\n" } else { "" });
+    let read = block_on(play(Canned::events([text]))).map_err(|error| error.kind())?;
+    read.answer.ok_or_else(|| read.error.unwrap().kind())
+}
+
+#[test]
+fn streamed_finish_reason_is_the_last() {
+    use FinishReason::{ContentFilter, Length, Stop, ToolCalls};
+    for (reasons, meant) in [
+        (vec![Some("stop"), Some("stop"), Some("length")], Length),
+        (vec![Some("stop"), Some("content_filter")], ContentFilter),
+        (vec![Some(""), Some(""), Some("stop")], Stop),
+        (vec![Some("tool_calls"), Some("stop")], ToolCalls),
+        (vec![Some("tool_calls"), Some("length")], Length),
+        (vec![Some("length"), Some(""), None], Length),
+    ] {
+        let chunks: Vec<_> = reasons.iter().map(|reason| ("x", *reason)).collect();
+        let answer = stream(&chunks, true).unwrap();
+        assert_eq!((answer.finish(), answer.text().len()), (&meant, reasons.len()), "{reasons:?}");
+        assert_eq!(ChatRequest::keeps(&answer), meant == Stop, "{reasons:?}");
+    }
+}
+
+#[test]
+fn broken_stream_with_auxiliary_reasons_fails() {
+    for reason in ["", "stop"] {
+        let chunks = [("a", Some(reason)), ("b", Some(reason))];
+        assert_eq!(stream(&chunks, false), Err(ErrorKind::Incomplete), "{reason:?}");
+    }
+    assert_eq!(stream(&[("a", Some(""))], false), Err(ErrorKind::Incomplete));
+    // An error in place of what follows is the stream's.
+    let chunk = |text| json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]});
+    let error = json!({"error": {"message": "failed", "type": "server_error"}});
+    let text = format!("data: {}\n\ndata: {}\n\ndata: {error}\n\ndata: [DONE]\n\n", chunk("a"), chunk("b"));
+    assert_eq!(block_on(play(Canned::events([text]))).unwrap().error.unwrap().kind(), ErrorKind::Server);
+}
+
+#[test]
+fn reasoning_without_content_is_not_kept() {
+    let message = json!({"content": null, "reasoning_content": "hm"});
+    let body = json!({"choices": [{"message": message, "finish_reason": "stop"}]});
+    let block = json!({"type": "thinking", "thinking": "hm", "signature": "s"});
+    let claude = json!({"content": [block], "stop_reason": "end_turn"});
+    let parts = json!([{"text": "hm", "thought": true}, {"text": "", "thoughtSignature": "s"}]);
+    let google = json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]});
+    for answer in [
+        openai::decode_chat(body.to_string().as_bytes()).unwrap().answer,
+        anthropic::decode_chat(claude.to_string().as_bytes()).unwrap().answer,
+        gemini::decode_chat(google.to_string().as_bytes()).unwrap().answer,
+    ] {
+        assert_eq!((answer.finish(), answer.choices[0].reasoning()), (&FinishReason::Stop, "hm".to_owned()));
+        assert!(!ChatRequest::keeps(&answer));
+    }
+}
