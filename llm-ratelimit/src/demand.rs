@@ -73,6 +73,14 @@ pub enum Actual {
         /// answered; where they have none, the reserved money counts.
         cost: Option<Usd>,
     },
+    /// It was sent and broke off. It used at least this much, and what it used in all is unknown: of each limit, the
+    /// greater of this and the reservation counts.
+    AtLeast {
+        /// The tokens.
+        usage: Usage,
+        /// The price of them. `None`: as for [`Used`](Self::Used).
+        cost: Option<Usd>,
+    },
 }
 
 impl Demand {
@@ -250,11 +258,14 @@ impl Actual {
     /// What counts of a reserved amount.
     pub(crate) fn amount(&self, kind: Kind, reserved: u64) -> u64 {
         match (self, kind) {
+            (Self::AtLeast { usage, cost }, Kind::Input | Kind::Output | Kind::Tokens | Kind::Money) => {
+                Self::Used { usage: *usage, cost: *cost }.amount(kind, reserved).max(reserved)
+            }
             (_, Kind::Slots) | (Self::Unsent, _) => 0,
             (Self::Unknown, _) => reserved,
             (Self::Refused, Kind::Requests) => reserved,
             (Self::Refused, _) => 0,
-            (Self::Used { .. }, Kind::Requests | Kind::Units) => reserved,
+            (Self::Used { .. } | Self::AtLeast { .. }, Kind::Requests | Kind::Units) => reserved,
             (Self::Used { usage, .. }, Kind::Input) => usage.input,
             (Self::Used { usage, .. }, Kind::Output) => usage.output,
             (Self::Used { usage, .. }, Kind::Tokens) => usage.total(),

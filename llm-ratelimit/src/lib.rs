@@ -42,9 +42,9 @@
 //!   one order. So no two calls get the same room, and a refused call has taken nothing.
 //! - **Reserve, then settle.** A call reserves what its [`Estimator`] says; [`Learned`] learns from what calls took,
 //!   [`UpperBound`] never says too little. A call known not to have been sent costs nothing; one that was sent and whose
-//!   usage is unknown keeps its whole reservation as spent; slots always come back. That holds for a call that is dropped,
-//!   too. Every limit that applies to a call is settled, also where the call reserved nothing of it: a limit that is
-//!   exceeded refuses calls that reserve nothing.
+//!   usage is unknown keeps its whole reservation as spent, or what the vendor told before it broke off if that is more;
+//!   slots always come back. That holds for a call that is dropped, too. Every limit that applies to a call is settled,
+//!   also where the call reserved nothing of it: a limit that is exceeded refuses calls that reserve nothing.
 //! - **Further attempts** of a call ask for room of their own, where the layer that retries knows how
 //!   ([`Allowance`](llm_core::Allowance)), and what a failed one may have cost is counted;
 //!   [`RateLimitLayer::reaches`] names the models that may answer instead. A stream that says more than was reserved asks

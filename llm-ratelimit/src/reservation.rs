@@ -48,8 +48,9 @@ impl Reservation {
 
     fn end(&mut self, mut actual: Actual) {
         let Some(limiter) = self.limiter.take() else { return };
-        if let (Actual::Used { usage, cost: cost @ None }, Some(models)) = (&mut actual, &self.models) {
-            *cost = models.highest_price(|model| limiter.cost(model, usage));
+        if let Actual::Used { usage, cost: cost @ None } | Actual::AtLeast { usage, cost: cost @ None } = &mut actual {
+            let models = self.models.as_ref();
+            *cost = models.and_then(|models| models.highest_price(|model| limiter.cost(model, usage)));
         }
         limiter.settle(&self.holds, &actual);
     }

@@ -2,7 +2,7 @@
 
 use std::{
     ops::ControlFlow,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use llm_core::{Allowance, Charge, Cut, End, Error, ErrorKind, Estimate, Facts, Origin, Receipt, Usage, Usd};
@@ -48,9 +48,12 @@ impl Running {
     }
 
     pub(crate) fn meter(&self) -> Meter {
-        let output = self.demand.output.max(1);
-        let portion = self.demand.portion(output);
-        Meter { settings: self.settings.clone(), portion, reserved: self.demand.output, more: Arc::clone(&self.more) }
+        Meter {
+            settings: self.settings.clone(),
+            portion: self.portion(),
+            reserved: self.demand.output,
+            more: Arc::clone(&self.more),
+        }
     }
 
     /// Lets those below ask for further attempts, unless so many as they may make are reserved.
@@ -111,9 +114,17 @@ impl Running {
             }
             Some(usage) => self.used(&facts, usage),
             // An answer began, so it was sent, whether its client said so or not.
-            None => Actual::Unknown,
+            None => facts.usage_so_far.map_or(Actual::Unknown, |usage| self.broke_off(&facts, usage)),
         };
         self.settle(actual);
+    }
+
+    /// It broke off after it used this much. What more it used is unknown, so what it reserved counts as used.
+    fn broke_off(&self, facts: &Facts, so_far: Usage) -> Actual {
+        let portions = self.more().len() as u64 * self.portion().output;
+        let output = so_far.output.saturating_sub(portions).max(self.demand.output);
+        let usage = Usage { input: so_far.input.max(self.demand.input), output, ..so_far };
+        Actual::AtLeast { usage, cost: self.listed_cost(facts, &usage) }
     }
 
     fn used(&self, facts: &Facts, usage: Usage) -> Actual {
@@ -121,10 +132,14 @@ impl Running {
             self.settings.estimator.learn(&self.demand.tenant, &self.demand.model, &self.estimate, &usage);
         }
         telemetry::settled(self.demand.input.saturating_add(self.demand.output), usage.total());
-        // Otherwise the reservation prices it by the model asked.
+        Actual::Used { usage, cost: facts.cost.or_else(|| self.listed_cost(facts, &usage)) }
+    }
+
+    /// Returns the price at the model that answered, where that may be another than the one asked. Otherwise the
+    /// reservation prices the usage.
+    fn listed_cost(&self, facts: &Facts, usage: &Usage) -> Option<Usd> {
         let answered = facts.model.as_deref().filter(|_| facts.fallback || self.demand.has_fallbacks());
-        let listed = || self.settings.limiter.0.listed_cost(answered?, &usage);
-        Actual::Used { usage, cost: facts.cost.or_else(listed) }
+        self.settings.limiter.0.listed_cost(answered?, usage)
     }
 
     /// All attempts failed and used this much together.
@@ -132,17 +147,27 @@ impl Running {
         let cost =
             |usage: &Usage| self.demand.priced_as().highest_price(|model| self.settings.limiter.0.cost(model, usage));
         let cost = cost(&all).zip(cost(before)).map(|(all, before)| Usd::from_nanos(all.nanos() - before.nanos()));
-        let (input, output) = (all.input.saturating_sub(before.input), all.output.saturating_sub(before.output));
-        // The details tell a usage without a price from one with.
-        Actual::Used { usage: Usage { input, output, ..all }, cost }
+        Actual::Used { usage: all.saturating_sub(*before), cost }
     }
 
     fn settle(self, actual: Actual) {
+        let more = std::mem::take(&mut *self.more());
         self.reservation.settle(actual);
-        let more = std::mem::take(&mut *self.more.lock().unwrap_or_else(PoisonError::into_inner));
         // The first settlement counted all that was used. Where that is unknown, all that was reserved is spent.
-        let rest = if actual == Actual::Unknown { Actual::Unknown } else { Actual::Unsent };
+        let rest = match actual {
+            Actual::Unknown | Actual::AtLeast { .. } => Actual::Unknown,
+            _ => Actual::Unsent,
+        };
         more.into_iter().for_each(|reservation| reservation.settle(rest));
+    }
+
+    fn more(&self) -> MutexGuard<'_, Vec<Reservation>> {
+        self.more.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a stream asks for at a time beyond its reservation.
+    fn portion(&self) -> Demand {
+        self.demand.portion(self.demand.output.max(1))
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers and look at how large they are to be")]
 
 mod attempts;
+mod broken_stream;
 mod conformance;
 mod core;
 #[cfg(feature = "file")]
