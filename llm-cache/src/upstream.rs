@@ -309,7 +309,7 @@ async fn land<T: Operation>(
 fn share(facts: &mut Facts, shared: &Facts, origin: Origin) {
     facts.copy_answer(shared);
     if origin == Origin::Vendor {
-        (facts.origin, facts.paid, facts.saved) = (shared.origin, shared.paid, shared.saved);
+        (facts.origin, facts.paid, facts.saved) = (shared.origin, shared.paid.clone(), shared.saved);
         return;
     }
     facts.origin = origin;

@@ -120,10 +120,10 @@ pub use self::operation::{Complete, Estimate, Operation, Streamed};
 pub use self::output::{Cut, End, Live, Output, Shared};
 pub use self::price::{
     Bill, BillLine, ModelPrice, NegativePrice, Price, PriceOptions, PriceRow, PriceTable, PriceTableError, Prices,
-    Rate, ServiceTier, SurchargeLine, TokenKind,
+    Rate, ServiceTier, SurchargeLine, TokenKind, UnknownCost,
 };
 pub use self::provider::{Provider, ProviderService, into_provider, into_service};
-pub use self::receipt::{Cause, Claim, Facts, Origin, Receipt, Savings, SideCall};
+pub use self::receipt::{Amount, Cause, Claim, Facts, Origin, Receipt, Savings, SideCall};
 pub use self::reply::Reply;
 pub use self::serves::{Serves, drive};
 pub use self::task::{Task, Tasks};

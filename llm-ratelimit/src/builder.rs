@@ -189,13 +189,13 @@ impl UnknownPrice {
         };
         let listed = prices.and_then(|prices| {
             let prices = prices.current();
-            let bound = prices.bound(model, &estimate(input, output))?;
+            let bound = prices.bound(model, &estimate(input, output)).ok()?;
             if !demand.opaque {
                 return Some(bound);
             }
             // Any of it may be audio.
-            let heard = prices.cost(model, &Usage { audio_input: input, ..Usage::new(input, 0) })?;
-            let said = prices.bound(model, &estimate(0, output))?;
+            let heard = prices.cost(model, &Usage { audio_input: input, ..Usage::new(input, 0) }).ok()?;
+            let said = prices.bound(model, &estimate(0, output)).ok()?;
             Some(bound.max(heard + said))
         });
         match self {

@@ -255,7 +255,7 @@ impl Inner {
 
     /// Returns the price of a usage in the table.
     pub(crate) fn listed_cost(&self, model: &str, usage: &Usage) -> Option<Usd> {
-        self.prices.as_ref().and_then(|prices| prices.current().cost(model, usage))
+        self.prices.as_ref().filter(|_| usage.is_plausible())?.current().cost(model, usage).ok()
     }
 
     /// What a usage costs, where that is known.
@@ -263,7 +263,10 @@ impl Inner {
         let listed = self.listed_cost(model, usage);
         match self.unknown_price {
             UnknownPrice::Refuse => listed,
-            UnknownPrice::Assume(price) => listed.or_else(|| price.cost(usage).filter(|_| !is_free(&price))),
+            UnknownPrice::Assume(price) => {
+                let assumed = || price.cost(usage).filter(|_| !is_free(&price) && usage.is_plausible());
+                listed.or_else(assumed)
+            }
         }
     }
 

@@ -49,7 +49,7 @@ impl<C: 'static> Item<C> {
         // Whoever comes first makes the purchase his own; for the others the item is a saving.
         facts.claim = arrived.claim.as_ref().and_then(|claim| claim.split(&[1])).and_then(|mut own| own.pop());
         match led {
-            true => (facts.origin, facts.paid, facts.saved) = (arrived.origin, arrived.paid, arrived.saved),
+            true => (facts.origin, facts.paid, facts.saved) = (arrived.origin, arrived.paid.clone(), arrived.saved),
             false => facts.origin = Origin::Coalesced,
         }
         let is_spared = facts.claim.is_none() && (arrived.claim.is_some() || !led);
@@ -81,7 +81,7 @@ pub(super) fn unite<T: Operation>(
 pub(crate) fn split(facts: &Facts, weights: &[u64]) -> Vec<Facts> {
     let usages = facts.usage.map(|usage| usage.split(weights));
     let costs = facts.cost.map(|cost| cost.split(weights));
-    let paid = facts.paid.split(weights);
+    let paid = facts.paid.as_ref().map(|paid| paid.split(weights));
     let saved: Vec<_> = facts.saved.iter().map(|(cause, amount)| (cause, amount.split(weights))).collect();
     let mut claims = facts.claim.as_ref().and_then(|claim| claim.split(weights)).unwrap_or_default().into_iter();
     (0..weights.len())
@@ -91,7 +91,9 @@ pub(crate) fn split(facts: &Facts, weights: &[u64]) -> Vec<Facts> {
             share.origin = facts.origin;
             share.usage = usages.as_ref().map(|usages| usages[at]);
             share.cost = costs.as_ref().map(|costs| costs[at]);
-            share.paid = paid[at];
+            share.paid = paid.as_ref().map(|paid| paid[at].clone());
+            // What the shares cost is known or unknown already.
+            share.side_calls = Vec::new();
             saved.iter().for_each(|(cause, amounts)| share.saved.add(*cause, amounts[at]));
             share.claim = claims.next();
             share
@@ -108,7 +110,9 @@ fn sum<C>(items: &[Item<C>]) -> Facts {
     }
     facts.usage = items.iter().map(|item| item.facts.usage).sum::<Option<Usage>>();
     facts.cost = items.iter().map(|item| item.facts.cost).sum::<Option<Usd>>();
-    facts.paid = items.iter().map(|item| item.facts.paid).sum();
+    facts.unpriced = items.iter().find_map(|item| item.facts.unpriced.clone());
+    facts.paid = Some(items.iter().map(|item| item.facts.paid()).sum());
+    facts.side_calls = Vec::new();
     let claims: Vec<Claim> = items.iter().filter_map(|item| item.facts.claim.clone()).collect();
     facts.claim = (!claims.is_empty()).then(|| Claim::all(claims));
     for (cause, amount) in items.iter().flat_map(|item| item.facts.saved.iter()) {
@@ -137,14 +141,14 @@ mod tests {
     fn the_remainder_of_what_a_call_took_goes_to_the_last_item() {
         let mut facts = Facts::default();
         facts.usage = Some(Usage::new(10, 0));
-        (facts.cost, facts.paid) = (Some(Usd::from_nanos(11)), Usd::from_nanos(8));
+        (facts.cost, facts.paid) = (Some(Usd::from_nanos(11)), Some(Usd::from_nanos(8).into()));
         facts.saved.add(Cause::CacheHit, Usd::from_nanos(4));
         let shares = split(&facts, &[1, 1, 1]);
         let each = |of: fn(&Facts) -> Usd| shares.iter().map(|share| of(share).nanos()).collect::<Vec<_>>();
         let input: Vec<_> = shares.iter().filter_map(|share| share.usage).map(|usage| usage.input).collect();
         assert_eq!(input, [3, 3, 4]);
         assert_eq!(each(|share| share.cost.unwrap_or_default()), [3, 3, 5]);
-        assert_eq!(each(|share| share.paid), [2, 2, 4]);
+        assert_eq!(each(|share| share.paid().at_least()), [2, 2, 4]);
         assert_eq!(each(|share| share.saved.of(Cause::CacheHit)), [1, 1, 2]);
     }
 }

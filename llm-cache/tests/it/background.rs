@@ -207,7 +207,7 @@ async fn what_the_background_spends_is_an_overhead_of_its_own_and_the_books_bala
     let layers = ServiceBuilder::new().layer(ledger.answers()).layer(CacheLayer::new(cache.clone()));
     let provider = into_provider(layers.layer(ledger.purchases()).service(into_service(Arc::new(upstream))));
     let call = || Call::new("acme", ChatRequest::new("gpt-4o-mini").user("a b c"));
-    let one = provider.chat(call()).await.unwrap().receipt.paid();
+    let one = provider.chat(call()).await.unwrap().receipt.paid().exact().unwrap();
     clock.advance(HOUR);
     provider.chat(call()).await.unwrap();
     cache.close().await.unwrap();

@@ -127,7 +127,7 @@ impl Provider for Upstream {
 
 /// A table of prices, read once for all tests.
 pub(crate) fn prices() -> PriceTable {
-    static TABLE: LazyLock<PriceTable> = LazyLock::new(llm_providers::prices::openai);
+    static TABLE: LazyLock<PriceTable> = LazyLock::new(|| llm_providers::prices::openai().provider("words"));
     TABLE.clone()
 }
 

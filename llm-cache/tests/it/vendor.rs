@@ -200,7 +200,7 @@ fn compare(vendor: &Vendor, purchases: &[Purchase]) -> (Usd, Usd) {
         vendor.books().into_iter().map(|bill| (bill.request_id.clone(), billed(bill.nano_usd))).collect();
     let mut unconfirmed = Usd::ZERO;
     for purchase in purchases {
-        match purchase.charged {
+        match purchase.charged.clone() {
             Charged::Paid(amount) => {
                 let id = purchase.request_id.as_deref().expect("whoever tells usage tells an id");
                 assert_eq!(bills.remove(id), Some(amount), "{purchase:?}");

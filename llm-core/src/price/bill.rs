@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use super::{Price, PriceOptions, PriceRow, Rate, ServiceTier, TokenKind};
+use super::{PriceOptions, PriceRow, Rate, ServiceTier, TokenKind};
 use crate::{Usage, Usd};
 
 /// What a usage costs, line by line. Prints as a small table.
@@ -26,7 +26,7 @@ pub struct Bill {
     pub as_of: String,
     /// One line for each kind of tokens that the usage has.
     pub lines: Vec<BillLine>,
-    /// One for each surcharge, on all that comes before it.
+    /// One for each surcharge, on the lines of tokens and the surcharges before it; searches have none.
     pub surcharges: Vec<SurchargeLine>,
     /// What was used of kinds that have no known price, and how much.
     pub unpriced: Vec<(TokenKind, u64)>,
@@ -60,9 +60,12 @@ pub struct SurchargeLine {
     pub amount: Usd,
 }
 
+/// A rate is per million tokens, a factor in thousandths.
+const UNIT: u128 = 1_000_000_000;
+
 /// Tokens × rates × factors, exactly.
 pub(super) struct Sum {
-    /// In nano-dollars divided by `unit`: a rate is per million tokens, a factor in thousandths.
+    /// In nano-dollars divided by `unit`.
     amount: u128,
     unit: u128,
     per_mille: u32,
@@ -78,12 +81,21 @@ impl Bill {
         factors: &[(&Arc<str>, u32)],
     ) -> Self {
         let mut sum = Sum::new(options.per_mille);
-        let (lines, unpriced) = tokens(&row.price, usage, &mut sum);
+        let (searches, tokens): (Vec<Item>, Vec<Item>) = row
+            .price
+            .items(usage)
+            .into_iter()
+            .filter(|(_, count, _)| *count > 0)
+            .partition(|(kind, ..)| kind.is_search());
+        let (mut lines, mut unpriced) = (Vec::new(), Vec::new());
+        add(tokens, &mut sum, &mut lines, &mut unpriced);
         let surcharges = factors.iter().map(|(way, per_mille)| {
             let before = sum.rounded_up();
             sum.times(*per_mille);
             SurchargeLine { way: Arc::clone(way), per_mille: *per_mille, amount: sum.rounded_up() - before }
         });
+        let surcharges = surcharges.collect();
+        add(searches, &mut sum, &mut lines, &mut unpriced);
         Self {
             model: model.to_owned(),
             tier: options.tier.clone(),
@@ -91,7 +103,7 @@ impl Bill {
             per_mille: options.per_mille,
             as_of: as_of.to_owned(),
             lines,
-            surcharges: surcharges.collect(),
+            surcharges,
             unpriced,
             total: sum.rounded_up(),
         }
@@ -100,12 +112,12 @@ impl Bill {
 
 impl Sum {
     pub(super) fn new(per_mille: u32) -> Self {
-        Self { amount: 0, unit: 1_000_000_000, per_mille }
+        Self { amount: 0, unit: UNIT, per_mille }
     }
 
     pub(super) fn add(&mut self, tokens: u64, rate: Rate) {
         let amount = (u128::from(tokens) * u128::from(rate.nanos())).saturating_mul(self.per_mille.into());
-        self.amount = self.amount.saturating_add(amount);
+        self.amount = self.amount.saturating_add(amount.saturating_mul(self.unit / UNIT));
     }
 
     /// Multiplies by a factor in thousandths.
@@ -122,9 +134,11 @@ impl Sum {
     }
 }
 
-fn tokens(price: &Price, usage: &Usage, sum: &mut Sum) -> (Vec<BillLine>, Vec<(TokenKind, u64)>) {
-    let (mut lines, mut unpriced) = (Vec::new(), Vec::new());
-    for (kind, tokens, rate) in price.items(usage).into_iter().filter(|(_, tokens, _)| *tokens > 0) {
+type Item = (TokenKind, u64, Option<Rate>);
+
+/// Adds what was used to the sum, each kind as a line, or as unpriced.
+fn add(items: Vec<Item>, sum: &mut Sum, lines: &mut Vec<BillLine>, unpriced: &mut Vec<(TokenKind, u64)>) {
+    for (kind, tokens, rate) in items {
         let Some(rate) = rate else {
             unpriced.push((kind, tokens));
             continue;
@@ -133,7 +147,6 @@ fn tokens(price: &Price, usage: &Usage, sum: &mut Sum) -> (Vec<BillLine>, Vec<(T
         sum.add(tokens, rate);
         lines.push(BillLine { kind, tokens, rate, amount: sum.rounded_up() - before });
     }
-    (lines, unpriced)
 }
 
 impl fmt::Display for Bill {

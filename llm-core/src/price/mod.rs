@@ -1,7 +1,9 @@
 //! What tokens cost: prices as integers, and tables of them.
 
 mod bill;
+mod cost;
 mod current;
+mod lookup;
 mod model;
 mod rate;
 mod read;
@@ -10,6 +12,7 @@ mod table;
 mod tests;
 mod tier;
 mod token;
+mod unknown;
 
 pub use self::bill::{Bill, BillLine, SurchargeLine};
 pub use self::current::Prices;
@@ -19,3 +22,4 @@ pub use self::read::PriceTableError;
 pub use self::table::PriceTable;
 pub use self::tier::{PriceOptions, ServiceTier};
 pub use self::token::{Price, TokenKind};
+pub use self::unknown::UnknownCost;

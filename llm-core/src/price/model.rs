@@ -21,7 +21,7 @@ pub struct ModelPrice {
     /// standard; so is one whose rows end at a shorter prompt than those of standard service, beyond that length.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "read::unique")]
     pub tiers: BTreeMap<ServiceTier, Vec<PriceRow>>,
-    /// Factors on all prices, in thousandths, for ways of processing that the vendor charges for, by its own words:
+    /// Factors on all prices of tokens, in thousandths, for ways of processing that the vendor charges for, by its own words:
     /// `{"us": 1100}`. A way that is not here is unknown, never free.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "read::unique")]
     pub surcharges: BTreeMap<String, u32>,
@@ -54,6 +54,8 @@ struct FlatRow {
     audio_output: Option<Rate>,
     image_output: Option<Rate>,
     search: Option<Rate>,
+    #[serde(default)]
+    search_per_request: bool,
 }
 
 impl ModelPrice {
@@ -74,9 +76,13 @@ impl ModelPrice {
         (row.above >= standard).then_some(row)
     }
 
-    /// The factors, in thousandths, for these ways of processing; `None` if one is unknown.
-    pub(super) fn factors<'o>(&self, surcharges: &'o [Arc<str>]) -> Option<Vec<(&'o Arc<str>, u32)>> {
-        surcharges.iter().map(|way| Some((way, *self.surcharges.get(&**way)?))).collect()
+    /// The factors, in thousandths, for these ways of processing.
+    ///
+    /// # Errors
+    ///
+    /// The first way that is unknown.
+    pub(super) fn factors<'o>(&self, surcharges: &'o [Arc<str>]) -> Result<Vec<(&'o Arc<str>, u32)>, &'o Arc<str>> {
+        surcharges.iter().map(|way| Ok((way, *self.surcharges.get(&**way).ok_or(way)?))).collect()
     }
 
     /// The rows of a service class.
@@ -102,6 +108,7 @@ impl From<FlatRow> for PriceRow {
             audio_output,
             image_output,
             search,
+            search_per_request,
         } = row;
         let price = Price {
             input,
@@ -114,6 +121,7 @@ impl From<FlatRow> for PriceRow {
             audio_output,
             image_output,
             search,
+            search_per_request,
         };
         Self { above, price }
     }

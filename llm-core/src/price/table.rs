@@ -1,29 +1,54 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{
-    Bill, ModelPrice, PriceOptions, PriceTableError, ServiceTier,
+    ModelPrice, PriceTableError,
     read::{self, check},
 };
-use crate::{Estimate, Usage, Usd};
 
 /// A dated table of models' prices. Cheap to clone.
 ///
-/// A model is found by its exact name, else by its name without a trailing date (`gpt-4o-2024-08-06` → `gpt-4o`,
-/// `claude-opus-5-20260301` → `claude-opus-5`); a table that must tell a dated version apart lists it. A model that is not found is unknown: its cost is `None`,
-/// never zero.
+/// A row is a provider's, or counts for any provider. A model is found by its exact name, else by its name without a
+/// trailing date (`gpt-4o-2024-08-06` → `gpt-4o`, `claude-opus-5-20260301` → `claude-opus-5`); a table that must tell a
+/// dated version apart lists it. Where the provider of an answer is known, only its own rows and those for any provider
+/// apply: no provider's row prices another's answer, unless an [alias](Self::alias) or a
+/// [provider alias](Self::provider_alias) says so. A model that is not found is unknown: its cost is an
+/// [`UnknownCost`](super::UnknownCost), never zero.
 #[derive(Clone, Debug, Default)]
 pub struct PriceTable(Arc<Content>);
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default)]
 struct Content {
+    as_of: String,
+    source: String,
+    models: BTreeMap<String, Vec<Listed>>,
+    aliases: BTreeMap<String, String>,
+    provider_aliases: BTreeMap<String, String>,
+}
+
+/// A model's prices at a provider, or at any.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    pub(super) provider: Option<Arc<str>>,
+    pub(super) price: ModelPrice,
+}
+
+/// A table as it is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
     as_of: String,
     #[serde(default)]
     source: String,
+    #[serde(default)]
+    provider: Option<Arc<str>>,
     #[serde(deserialize_with = "read::unique")]
     models: BTreeMap<String, ModelPrice>,
+    #[serde(default, deserialize_with = "read::unique")]
+    aliases: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "read::unique")]
+    provider_aliases: BTreeMap<String, String>,
 }
 
 impl PriceTable {
@@ -32,7 +57,8 @@ impl PriceTable {
         Self(Arc::new(Content { as_of: as_of.into(), ..Content::default() }))
     }
 
-    /// Reads a table from JSON: `{"as_of", "source", "models": {NAME: {"max_input", "max_output", "rows": [ROW], "tiers":
+    /// Reads a table from JSON: `{"as_of", "source", "provider", "aliases": {NAME: NAME}, "provider_aliases": {NAME: NAME},
+    /// "models": {NAME: {"max_input", "max_output", "rows": [ROW], "tiers":
     /// {"batch": [ROW], "flex": …}, "surcharges": {"us": 1100}}}}`, each row `{"above", "input", "cache_read", "cache_write", "cache_write_long",
     /// "audio_input", "audio_cache_read", "output", "audio_output", "image_output", "search"}` with the fields of [`Price`](super::Price) as
     /// strings of dollars per million tokens.
@@ -59,15 +85,17 @@ impl PriceTable {
     /// output costs more in a batch than at standard service. Whether the prices of
     /// other classes, or of cached tokens, make sense is not judged: contracts differ.
     pub fn from_json(json: &str) -> Result<Self, PriceTableError> {
-        let content: Content =
-            serde_json::from_str(json).map_err(|error| read::locate(json).unwrap_or(error.into()))?;
-        for (model, price) in &content.models {
-            check(model, price)?;
+        let form: Form = serde_json::from_str(json).map_err(|error| read::locate(json).unwrap_or(error.into()))?;
+        let Form { as_of, source, provider, models, aliases, provider_aliases } = form;
+        let mut content = Content { as_of, source, aliases, provider_aliases, ..Content::default() };
+        for (model, price) in models {
+            check(&model, &price)?;
+            content.insert(&model, Listed { provider: provider.clone(), price });
         }
         Ok(Self(Arc::new(content)))
     }
 
-    /// Adds a model or replaces its prices.
+    /// Adds a model's prices at any provider, in place of all that the table lists for it.
     ///
     /// # Errors
     ///
@@ -76,14 +104,57 @@ impl PriceTable {
     pub fn with(mut self, model: impl Into<String>, price: ModelPrice) -> Result<Self, PriceTableError> {
         let model = model.into();
         check(&model, &price)?;
-        Arc::make_mut(&mut self.0).models.insert(model, price);
+        Arc::make_mut(&mut self.0).insert(&model, Listed { provider: None, price });
         Ok(self)
     }
 
-    /// Takes all models of `other` over this table's own.
+    /// Makes all prices that the table lists those of one provider, by the name on receipts (`openai`, `openrouter`).
+    pub fn provider(mut self, name: impl Into<Arc<str>>) -> Self {
+        let name = name.into();
+        let content = Arc::make_mut(&mut self.0);
+        for (model, mut listed) in std::mem::take(&mut content.models) {
+            // The last is the one that counted.
+            let Some(last) = listed.pop() else { continue };
+            content.insert(&model, Listed { provider: Some(Arc::clone(&name)), price: last.price });
+        }
+        self
+    }
+
+    /// Prices the model `name` as the listed model `priced_as`, whichever provider serves it, unless the table lists
+    /// `name` itself: for deployments, and for names with a vendor's prefix.
+    ///
+    /// A cost that the vendor itself states goes before an alias.
+    ///
+    /// ```
+    /// use llm_core::{PriceTable, Usage};
+    ///
+    /// # let json = r#"{"as_of": "2026-12-01", "provider": "openai", "models": {"gpt-4o-mini": {"rows": [{"input": "0.15", "output": "0.6"}]}}}"#;
+    /// # let table = PriceTable::from_json(json)?;
+    /// let table = table.alias("my-deployment", "gpt-4o-mini").alias("openai/gpt-4o-mini", "gpt-4o-mini");
+    /// assert_eq!(table.cost("my-deployment", &Usage::new(1_000, 100))?.to_string(), "$0.00021");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn alias(mut self, name: impl Into<String>, priced_as: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.0).aliases.insert(name.into(), priced_as.into());
+        self
+    }
+
+    /// Prices all models of the provider `name` as those of the provider `priced_as`, unless the table lists a model for
+    /// `name` itself: `.provider_alias("azure", "openai")`.
+    pub fn provider_alias(mut self, name: impl Into<String>, priced_as: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.0).provider_aliases.insert(name.into(), priced_as.into());
+        self
+    }
+
+    /// Takes all models and aliases of `other` over this table's own. What `other` lists for any provider replaces all
+    /// that this table lists for the model.
     pub fn merged(mut self, other: &Self) -> Self {
-        let models = &mut Arc::make_mut(&mut self.0).models;
-        models.extend(other.0.models.iter().map(|(name, price)| (name.clone(), price.clone())));
+        let content = Arc::make_mut(&mut self.0);
+        for (model, listed) in &other.0.models {
+            listed.iter().for_each(|each| content.insert(model, each.clone()));
+        }
+        content.aliases.extend(other.0.aliases.clone());
+        content.provider_aliases.extend(other.0.provider_aliases.clone());
         self
     }
 
@@ -102,92 +173,38 @@ impl PriceTable {
         self.0.models.keys().map(String::as_str)
     }
 
-    /// A model's prices.
-    pub fn model(&self, name: &str) -> Option<&ModelPrice> {
-        let models = &self.0.models;
-        models.get(name).or_else(|| models.get(without_date(name)?))
+    pub(super) fn rows(&self, model: &str) -> Option<&[Listed]> {
+        self.0.models.get(model).map(Vec::as_slice)
     }
 
-    /// What `usage` of `model` costs at standard service; `None` as with [`cost_with`](Self::cost_with).
-    pub fn cost(&self, model: &str, usage: &Usage) -> Option<Usd> {
-        self.cost_with(model, usage, &PriceOptions::new())
+    pub(super) fn alias_of(&self, model: &str) -> Option<&str> {
+        self.0.aliases.get(model).map(String::as_str)
     }
 
-    /// What `usage` of `model` costs as it was served; `None` for an unknown model, for a service class that has no
-    /// known price for this model and length of prompt, for an unknown surcharge, and for a usage that has something
-    /// without a known price.
-    pub fn cost_with(&self, model: &str, usage: &Usage, options: &PriceOptions) -> Option<Usd> {
-        let model = self.model(model)?;
-        let mut sum = model.row(&options.tier, usage.input)?.price.sum(usage, options.per_mille)?;
-        model.factors(&options.surcharges)?.into_iter().for_each(|(_, factor)| sum.times(factor));
-        Some(sum.rounded_up())
-    }
-
-    /// The same line by line; also of a usage that has something without a known price, which it names.
-    pub fn bill(&self, model: &str, usage: &Usage, options: &PriceOptions) -> Option<Bill> {
-        let price = self.model(model)?;
-        let row = price.row(&options.tier, usage.input)?;
-        let factors = price.factors(&options.surcharges)?;
-        Some(Bill::of((model, self.as_of()), row, usage, options, &factors))
-    }
-
-    /// The most that a request estimated at `estimate` can cost at standard service; `None` for an unknown model.
-    ///
-    /// It is a true upper bound where [`Estimate::input_bound`] is given and the output is bounded by the request or
-    /// by the model; otherwise it is the likely amount.
-    pub fn bound(&self, model: &str, estimate: &Estimate) -> Option<Usd> {
-        self.bound_with(model, estimate, &PriceOptions::new())
-    }
-
-    /// The most that such a request can cost if it asks for this service class; `None` where that is unknown.
-    ///
-    /// A vendor that has no room in the class that was asked for may serve and bill standard service, so the dearer of
-    /// the two counts; of a batch, the batch alone. See [`bound`](Self::bound) for when it is a true bound.
-    pub fn bound_with(&self, model: &str, estimate: &Estimate, options: &PriceOptions) -> Option<Usd> {
-        let model = self.model(model)?;
-        let input = estimate.input_bound.unwrap_or(estimate.input);
-        let output = match (estimate.output_bound, model.max_output) {
-            (Some(asked), _) => asked,
-            (None, Some(most)) => most.saturating_mul(estimate.answers.into()),
-            (None, None) => estimate.output,
-        };
-        let asked = bound_of(model, &options.tier, input, output, options)?;
-        match options.tier {
-            ServiceTier::Standard | ServiceTier::Batch => Some(asked),
-            _ => Some(asked.max(bound_of(model, &ServiceTier::Standard, input, output, options)?)),
-        }
+    pub(super) fn provider_alias_of(&self, provider: &str) -> Option<&str> {
+        self.0.provider_aliases.get(provider).map(String::as_str)
     }
 }
 
-fn bound_of(model: &ModelPrice, tier: &ServiceTier, input: u64, output: u64, options: &PriceOptions) -> Option<Usd> {
-    // Without a price for the longest prompt that it may be, there is no bound.
-    model.row(tier, input)?;
-    let factors = model.factors(&options.surcharges)?;
-    // A row for longer prompts may apply to fewer tokens than the bound, so every row up to it counts.
-    let rows = model.tier(tier)?.iter().filter(|row| row.above < input.max(1));
-    let bounds = rows.map(|row| {
-        let mut sum = row.price.bound_sum(input, output, options.per_mille);
-        factors.iter().for_each(|(_, factor)| sum.times(*factor));
-        sum.rounded_up()
-    });
-    bounds.max()
+impl Content {
+    /// Adds prices. Those for any provider replace all that is listed under the name.
+    fn insert(&mut self, model: &str, listed: Listed) {
+        let known = self.models.entry(model.to_owned()).or_default();
+        known.retain(|known| listed.provider.is_some() && known.provider != listed.provider);
+        known.push(listed);
+    }
 }
 
-/// `gpt-4o-2024-08-06` → `gpt-4o`, `claude-opus-5-20260301` → `claude-opus-5`.
-fn without_date(name: &str) -> Option<&str> {
-    ["-dddd-dd-dd", "-dddddddd"].into_iter().find_map(|form| {
-        let (base, date) = name.split_at_checked(name.len().checked_sub(form.len())?)?;
-        let is_date = date.bytes().zip(form.bytes()).all(|(b, form)| match form {
-            b'd' => b.is_ascii_digit(),
-            dash => b == dash,
-        });
-        (is_date && !base.is_empty()).then_some(base)
-    })
+impl Listed {
+    pub(super) fn is_priced(&self) -> bool {
+        !self.price.rows.is_empty()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Estimate, Usage};
 
     const TABLE: &str = r#"{"as_of": "2026-01-02", "models": {
         "m": {"max_output": 100, "rows": [{"input": "1", "output": "2"}, {"above": 1000, "input": "2", "output": "4"}]},
@@ -204,9 +221,9 @@ mod tests {
     #[test]
     fn unknown_stays_unknown() {
         let table = PriceTable::from_json(TABLE).unwrap();
-        assert_eq!(table.cost("m-mini", &Usage::new(1, 1)), None);
-        assert_eq!(table.cost("m-2024-05-13", &Usage::new(1, 1)), None, "listed without a price");
-        assert!(table.cost("m-2025-01-31", &Usage::new(1, 1)).is_some(), "a dated version of a listed model");
+        assert!(table.cost("m-mini", &Usage::new(1, 1)).is_err());
+        assert!(table.cost("m-2024-05-13", &Usage::new(1, 1)).is_err(), "listed without a price");
+        assert!(table.cost("m-2025-01-31", &Usage::new(1, 1)).is_ok(), "a dated version of a listed model");
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn table() -> PriceTable {
 }
 
 fn cost(tier: ServiceTier, input: u64) -> Option<i64> {
-    table().cost_with("m", &Usage::new(input, 10), &tier.into()).map(Usd::nanos)
+    table().cost_with("m", &Usage::new(input, 10), &tier.into()).ok().map(Usd::nanos)
 }
 
 #[test]
@@ -38,8 +38,8 @@ fn each_class_has_its_own_rows() {
 #[test]
 fn a_class_that_is_not_listed_is_unknown() {
     assert_eq!(cost(ServiceTier::named("scale"), 1), None);
-    assert_eq!(table().cost_with("other", &Usage::new(1, 1), &PriceOptions::new()), None);
-    assert_eq!(table().bill("m", &Usage::new(1, 1), &ServiceTier::named("scale").into()), None);
+    assert!(table().cost_with("other", &Usage::new(1, 1), &PriceOptions::new()).is_err());
+    assert!(table().bill("m", &Usage::new(1, 1), &ServiceTier::named("scale").into()).is_err());
 }
 
 #[test]
@@ -88,16 +88,18 @@ fn each_surcharge_is_on_every_price_and_has_a_line() {
 #[test]
 fn a_surcharge_that_is_not_listed_is_unknown() {
     let options = PriceOptions::new().surcharge("eu");
-    assert_eq!(table().cost_with("m", &Usage::new(1, 1), &options), None);
-    assert_eq!(table().bill("m", &Usage::new(1, 1), &options), None);
+    let unknown = UnknownCost::Surcharge { model: "m".into(), way: "eu".into() };
+    assert_eq!(table().cost_with("m", &Usage::new(1, 1), &options), Err(unknown.clone()));
+    assert_eq!(table().bill("m", &Usage::new(1, 1), &options), Err(unknown.clone()));
     let estimate = Estimate { input_bound: Some(1), output_bound: Some(1), ..Estimate::default() };
-    assert_eq!(table().bound_with("m", &estimate, &options), None);
+    assert_eq!(table().bound_with("m", &estimate, &options), Err(unknown));
 }
 
 #[test]
 fn a_bill_names_what_it_cannot_price() {
     let usage = Usage { searches: 3, image_output: 4, ..Usage::new(10, 10) };
-    assert_eq!(table().cost("m", &usage), None, "never as if it were free");
+    let unknown = UnknownCost::Kind { model: "m".into(), kind: TokenKind::ImageOutput };
+    assert_eq!(table().cost("m", &usage), Err(unknown), "never as if it were free");
     let bill = table().bill("m", &usage, &PriceOptions::new()).unwrap();
     assert_eq!(bill.unpriced, [(TokenKind::ImageOutput, 4), (TokenKind::Search, 3)]);
     assert_eq!(bill.total.nanos(), 10 * 1_000 + 6 * 2_000, "what has a price");
@@ -115,10 +117,10 @@ fn the_bound_is_of_the_dearer_of_what_was_asked_and_standard() {
     let estimate = Estimate { input_bound: Some(1_000), output_bound: Some(10), ..Estimate::default() };
     let bound = |tier: &str, most| {
         let estimate = Estimate { input_bound: Some(most), ..estimate };
-        table().bound_with("m", &estimate, &ServiceTier::named(tier).into()).map(Usd::nanos)
+        table().bound_with("m", &estimate, &ServiceTier::named(tier).into()).ok().map(Usd::nanos)
     };
     let standard = Some(1_000 * 1_000 + 10 * 2_000);
-    assert_eq!(table().bound("m", &estimate).map(Usd::nanos), standard);
+    assert_eq!(table().bound("m", &estimate).ok().map(Usd::nanos), standard);
     assert_eq!(bound("turbo", 1_000), standard);
     assert_eq!(bound("flex", 1_000), standard);
     assert_eq!(bound("priority", 1_000), Some(1_000 * 3_000 + 10 * 6_000));
@@ -215,7 +217,7 @@ proptest! {
         let price = Price {
             input, output, cache_read: Some(read), cache_write: Some(write), cache_write_long: Some(long),
             audio_input: Some(audio), audio_cache_read: Some(audio_read), audio_output: Some(spoken),
-            image_output: Some(drawn), search: Some(search),
+            image_output: Some(drawn), search: Some(search), search_per_request: false,
         };
         let [plain, cache_read, cache_write, cache_write_long, audio_input, output, searches] = parts;
         let usage = Usage {
@@ -232,7 +234,7 @@ proptest! {
         let extra: Usd = bill.surcharges.iter().map(|line| line.amount).sum();
         prop_assert!(bill.surcharges.iter().all(|line| line.amount >= Usd::ZERO));
         prop_assert_eq!(bill.lines.iter().map(|line| line.amount).sum::<Usd>() + extra, bill.total);
-        prop_assert_eq!(Some(bill.total), table.cost_with("m", &usage, &options));
+        prop_assert_eq!(Ok(bill.total), table.cost_with("m", &usage, &options));
         for line in &bill.lines {
             let exact = u128::from(line.tokens) * u128::from(line.rate.nanos()) * u128::from(per_mille);
             let told = u128::try_from(line.amount.nanos()).unwrap() * 1_000_000_000;

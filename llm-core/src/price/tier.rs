@@ -49,6 +49,8 @@ pub struct PriceOptions {
     pub surcharges: Vec<Arc<str>>,
     /// A factor on all prices, in thousandths, such as a contract's: 1,000 unless set. Of two factors, their product.
     pub per_mille: u32,
+    /// The provider that serves the request, by the name on receipts (`openai`, `azure`); `None` if it is not known.
+    pub provider: Option<Arc<str>>,
 }
 
 impl ServiceTier {
@@ -78,7 +80,7 @@ impl ServiceTier {
 impl PriceOptions {
     /// Standard service at list price.
     pub fn new() -> Self {
-        Self { tier: ServiceTier::Standard, surcharges: Vec::new(), per_mille: 1_000 }
+        Self { tier: ServiceTier::Standard, surcharges: Vec::new(), per_mille: 1_000, provider: None }
     }
 
     /// Sets the service class.
@@ -100,6 +102,12 @@ impl PriceOptions {
     /// Sets the factor on all prices, in thousandths.
     pub fn per_mille(mut self, factor: u32) -> Self {
         self.per_mille = factor;
+        self
+    }
+
+    /// Sets the provider that serves the request: only its own prices, and those listed for any provider, apply.
+    pub fn provider(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.provider = Some(name.into());
         self
     }
 }

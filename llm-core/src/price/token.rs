@@ -58,6 +58,10 @@ pub struct Price {
     /// Searches of the vendor's own tools, for a million of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Rate>,
+    /// Whether `search` is the price of a request in which the vendor searched, however often, instead of that of each
+    /// search.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub search_per_request: bool,
 }
 
 /// What can have a price of its own: a kind of tokens, or searches. Each token of a [`Usage`] is of exactly one kind.
@@ -102,13 +106,18 @@ impl TokenKind {
             Self::Search => "searches",
         }
     }
+
+    /// Whether this is searches, which surcharges on tokens do not apply to.
+    pub(super) fn is_search(self) -> bool {
+        self == Self::Search
+    }
 }
 
 impl Price {
     /// What `usage` costs: Σ tokens × rate ÷ 10⁶, computed exactly and rounded up to the next nano-dollar. `None` if it
     /// has something that this has no price for.
     pub fn cost(&self, usage: &Usage) -> Option<Usd> {
-        Some(self.sum(usage, 1_000)?.rounded_up())
+        Some(self.sum(usage, 1_000, &[]).ok()?.rounded_up())
     }
 
     /// The most that `input` and `output` tokens can cost, whichever of the prices apply.
@@ -130,6 +139,7 @@ impl Price {
         let audio = (usage.audio_input - audio_read).min(plain);
         let audio_output = usage.audio_output.min(usage.output);
         let image_output = usage.image_output.min(usage.output - audio_output);
+        let searches = if self.search_per_request { usage.searches.min(1) } else { usage.searches };
         let or_input = |rate: Option<Rate>| Some(rate.unwrap_or(self.input));
         [
             (TokenKind::Input, plain - audio, Some(self.input)),
@@ -145,7 +155,7 @@ impl Price {
             (TokenKind::Output, usage.output - audio_output - image_output, Some(self.output)),
             (TokenKind::AudioOutput, audio_output, self.audio_output),
             (TokenKind::ImageOutput, image_output, self.image_output),
-            (TokenKind::Search, usage.searches, self.search),
+            (TokenKind::Search, searches, self.search),
         ]
     }
 
@@ -162,6 +172,7 @@ impl Price {
             audio_output,
             image_output,
             search,
+            search_per_request: _,
         } = *self;
         [
             Some(input),
@@ -177,13 +188,21 @@ impl Price {
         ]
     }
 
-    /// The exact amount, times a factor in thousandths.
-    pub(super) fn sum(&self, usage: &Usage, per_mille: u32) -> Option<Sum> {
+    /// The exact amount, times a factor in thousandths, and, but for searches, times the factors of surcharges.
+    ///
+    /// # Errors
+    ///
+    /// The first kind that has no price.
+    pub(super) fn sum(&self, usage: &Usage, per_mille: u32, factors: &[u32]) -> Result<Sum, TokenKind> {
         let mut sum = Sum::new(per_mille);
-        for (_, tokens, rate) in self.items(usage).into_iter().filter(|(_, tokens, _)| *tokens > 0) {
-            sum.add(tokens, rate?);
-        }
-        Some(sum)
+        let used = self.items(usage).into_iter().filter(|(_, tokens, _)| *tokens > 0);
+        let priced = used.map(|(kind, tokens, rate)| Ok((kind, tokens, rate.ok_or(kind)?)));
+        let priced = priced.collect::<Result<Vec<_>, TokenKind>>()?;
+        let (searches, tokens): (Vec<_>, Vec<_>) = priced.into_iter().partition(|(kind, ..)| kind.is_search());
+        tokens.into_iter().for_each(|(_, tokens, rate)| sum.add(tokens, rate));
+        factors.iter().for_each(|factor| sum.times(*factor));
+        searches.into_iter().for_each(|(_, searches, rate)| sum.add(searches, rate));
+        Ok(sum)
     }
 
     pub(super) fn bound_sum(&self, input: u64, output: u64, per_mille: u32) -> Sum {
@@ -269,7 +288,7 @@ mod tests {
     #[test]
     fn absurd_amounts_saturate() {
         let price = Price { input: rate(u64::MAX), output: rate(u64::MAX), ..Price::default() };
-        assert_eq!(price.sum(&Usage::new(u64::MAX, u64::MAX), u32::MAX).unwrap().rounded_up(), Usd::MAX);
+        assert_eq!(price.sum(&Usage::new(u64::MAX, u64::MAX), u32::MAX, &[]).unwrap().rounded_up(), Usd::MAX);
     }
 
     proptest! {

@@ -2,8 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Claim, Savings, SideCall};
-use crate::{Usage, Usd};
+use super::{Amount, Claim, Savings, SideCall};
+use crate::{UnknownCost, Usage, Usd};
 
 /// The facts on a [`Receipt`](super::Receipt). Serialized, they are what the answer is, not how a call came by it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -50,9 +50,12 @@ pub struct Facts {
     /// attempts replaces it by the list price if the price table lists the model at this provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Usd>,
-    /// What was paid for it in this call.
+    /// Why the cost is unknown, where the layer that prices attempts found it so.
     #[serde(skip)]
-    pub paid: Usd,
+    pub unpriced: Option<UnknownCost>,
+    /// What was paid for it in this call; `None` unless a layer said so. See [`paid`](Self::paid()).
+    #[serde(skip)]
+    pub paid: Option<Amount>,
     /// What did not have to be paid in this call, by cause.
     #[serde(skip)]
     pub saved: Savings,
@@ -80,6 +83,16 @@ pub enum Origin {
 }
 
 impl Facts {
+    /// The amount paid to a vendor for this answer, in this call. If no layer said so, it is unknown for an answer that a
+    /// vendor gave, and nothing for one that was stored or shared.
+    pub fn paid(&self) -> Amount {
+        match (&self.paid, self.origin) {
+            (Some(paid), _) => paid.clone(),
+            (None, Origin::Vendor) => Amount::unknown(UnknownCost::NoAttemptsLayer),
+            (None, _) => Amount::ZERO,
+        }
+    }
+
     /// Copies what the answer itself is (usage, vendor, model, cost), not how this call came by it.
     pub fn copy_answer(&mut self, from: &Self) {
         let Self {
@@ -95,6 +108,7 @@ impl Facts {
             surcharges,
             request_id,
             cost,
+            unpriced,
             paid: _,
             saved: _,
             claim: _,
@@ -110,5 +124,6 @@ impl Facts {
         self.surcharges.clone_from(surcharges);
         self.request_id.clone_from(request_id);
         self.cost = *cost;
+        self.unpriced.clone_from(unpriced);
     }
 }

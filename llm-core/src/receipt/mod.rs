@@ -1,5 +1,6 @@
 //! What an answer was worth: who gave it, what it took, what it cost, what it saved.
 
+mod amount;
 mod claim;
 mod facts;
 mod savings;
@@ -7,6 +8,7 @@ mod side_call;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use self::amount::Amount;
 pub use self::claim::Claim;
 pub use self::facts::{Facts, Origin};
 pub use self::savings::{Cause, Savings};
@@ -47,14 +49,15 @@ impl Receipt {
         self.lock().origin
     }
 
-    /// The list price of the answer; `None` while unknown, or if nobody in the stack knows prices.
+    /// The cost of the answer; `None` while unknown, or if no layer of the stack prices attempts.
     pub fn cost(&self) -> Option<Usd> {
         self.lock().cost
     }
 
-    /// What was paid to a vendor for this answer, in this call.
-    pub fn paid(&self) -> Usd {
-        self.lock().paid
+    /// The amount paid to a vendor for this answer, in this call. It says if it is unknown, and why: see
+    /// [`Facts::paid`](Facts::paid()).
+    pub fn paid(&self) -> Amount {
+        self.lock().paid()
     }
 
     /// What did not have to be paid.

@@ -6,7 +6,8 @@ use crate::Usage;
 
 /// Call that a vendor made beside the one that produced the response: a compaction, an advisor, a model that declined.
 ///
-/// Its usage is part of [`Facts::usage`](super::Facts::usage) and has a price of its own.
+/// Its usage is part of [`Facts::usage`](super::Facts::usage) and has a price of its own: see
+/// [`PriceTable::cost_of`](crate::PriceTable::cost_of).
 ///
 /// ```
 /// use llm_core::{SideCall, Usage};

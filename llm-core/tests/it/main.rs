@@ -8,5 +8,6 @@ mod cacheable_answers;
 mod embed;
 mod estimate;
 mod fingerprint;
+mod provider_prices;
 mod stack;
 mod stream;

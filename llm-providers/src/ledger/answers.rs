@@ -1,7 +1,8 @@
 use std::task::{Context, Poll};
 
 use llm_core::{
-    Call, Cause, End, Error, Facts, Operation, Origin, Receipt, Reply, Serves, Usd, drive, future::ResponseFuture,
+    Call, Cause, End, Error, Facts, Operation, Origin, Receipt, Reply, Serves, UnknownCost, Usd, drive,
+    future::ResponseFuture,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -79,7 +80,7 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Answers<S> {
 impl Pending {
     fn ended<C>(mut self, end: &End<'_, C>, receipt: &Receipt) {
         let ended = match end {
-            End::Complete(_) => Ended::Answered(self.value(receipt)),
+            End::Complete(_) => Ended::Answered(Box::new(self.value(receipt))),
             End::Failed(..) => Ended::Failed,
             End::Dropped(_) => Ended::Dropped,
         };
@@ -88,7 +89,10 @@ impl Pending {
 
     fn value(&self, receipt: &Receipt) -> Answer {
         // A copy, so that neither the receipt nor the books are locked while the claim tells its payer.
-        let Facts { origin, usage, cost, mut saved, claim, .. } = receipt.facts();
+        let facts = receipt.facts();
+        // An answer that a vendor gave and that no layer below priced keeps saying so.
+        let paid = (facts.origin == Origin::Vendor).then_some(facts.paid.clone());
+        let Facts { origin, usage, cost, unpriced, mut saved, claim, .. } = facts;
         let taken = claim.as_ref().map(|claim| claim.take().ok_or(claim.amount()));
         let useful = match taken {
             Some(Ok(amount)) => amount,
@@ -107,10 +111,18 @@ impl Pending {
             }
         };
         receipt.edit(|facts| {
-            facts.paid = useful;
+            facts.paid = match paid {
+                Some(paid) => paid.map(|paid| paid.with_known(useful)),
+                None => Some(useful.into()),
+            };
             facts.saved = saved;
         });
-        Answer { origin, units: self.units, usage, list: cost, useful, saved }
+        let cause = || match (unpriced, origin) {
+            (Some(cause), _) => cause,
+            (None, Origin::Cache { .. }) => UnknownCost::Stored,
+            (None, _) => UnknownCost::NoAttemptsLayer,
+        };
+        Answer { origin, units: self.units, usage, list: cost.ok_or_else(cause), useful, saved }
     }
 
     fn book(&mut self, ended: &Ended) {

@@ -1,4 +1,4 @@
-use llm_core::{Charge, Claim, Dispatch, End, Error, Facts, Receipt, Usage, Usd};
+use llm_core::{Amount, Charge, Claim, Dispatch, End, Error, Facts, Receipt, UnknownCost, Usage, Usd};
 
 use super::{Charged, Ledger, Outcome, Purchase, keys::Keys, terms::Terms};
 
@@ -36,8 +36,8 @@ impl Attempt {
             Charge::None => (None, Charged::Nothing),
             Charge::Unknown => (None, self.unknown()),
             Charge::Known(usage) => {
-                let cost = self.terms.cost(&self.keys.model, &facts, &usage);
-                (Some(usage), cost.map_or(Charged::Unpriced, Charged::Paid))
+                let usage = Some(usage).filter(Usage::is_plausible);
+                (usage, self.charged(usage, &self.cost(&facts, usage)))
             }
         };
         let mut purchase = self.purchase(Outcome::Failed, usage, charged, &facts);
@@ -58,23 +58,43 @@ impl Attempt {
             End::Failed(_, error) => known(error.charge()),
             _ => None,
         });
-        let cost = usage.and_then(|usage| self.terms.cost(&self.keys.model, &facts, &usage)).or(facts.cost);
-        let charged = match (cost, usage) {
-            (Some(cost), _) => Charged::Paid(cost),
-            (None, Some(_)) => Charged::Unpriced,
-            // An answer began, so it was sent, whether its client said so or not.
-            (None, None) => Charged::Unconfirmed(self.terms.bound),
-        };
-        self.book(self.purchase(outcome, usage, charged, &facts));
-        let Some(cost) = cost else { return };
-        let claim = (outcome == Outcome::Complete).then(|| self.claim(cost));
+        let usage = usage.filter(Usage::is_plausible);
+        let cost = self.cost(&facts, usage);
+        self.book(self.purchase(outcome, usage, self.charged(usage, &cost), &facts));
+        let claim = cost.as_ref().ok().filter(|_| outcome == Outcome::Complete).map(|cost| self.claim(*cost));
         let replaced = receipt.edit(|facts| {
-            facts.cost = Some(cost);
-            facts.paid = cost;
+            let paid = match cost {
+                Ok(cost) => Amount::from(cost),
+                Err(cause) => Amount::unknown(cause),
+            };
+            (facts.cost, facts.unpriced) = (paid.exact(), paid.cause().cloned());
+            facts.paid = Some(paid);
             std::mem::replace(&mut facts.claim, claim)
         });
         // Only now, when the receipt is free: its callback may want to see it.
         drop(replaced);
+    }
+
+    /// The cost of an attempt that used this much.
+    fn cost(&self, facts: &Facts, usage: Option<Usage>) -> Result<Usd, UnknownCost> {
+        match (usage, facts.cost, &facts.unusable_usage, facts.usage) {
+            (Some(usage), ..) => self.terms.cost(&self.keys.model, facts, &usage),
+            // A server that states zeros does not know.
+            (None, Some(stated), ..) if !stated.is_zero() => Ok(stated),
+            (None, _, Some(stated), _) => Err(UnknownCost::UnusableUsage { stated: stated.clone() }),
+            // One that no answer can have taken has no cost, and the table says so.
+            (None, _, None, Some(stated)) => self.terms.cost(&self.keys.model, facts, &stated),
+            (None, _, None, None) => Err(UnknownCost::NoUsage),
+        }
+    }
+
+    fn charged(&self, usage: Option<Usage>, cost: &Result<Usd, UnknownCost>) -> Charged {
+        match (cost, usage) {
+            (Ok(cost), _) => Charged::Paid(*cost),
+            (Err(cause), Some(_)) => Charged::Unpriced(cause.clone()),
+            // It was sent, whether its client said so or not.
+            (Err(_), None) => Charged::Unconfirmed(self.terms.bound.clone().ok()),
+        }
     }
 
     fn claim(&self, amount: Usd) -> Claim {
@@ -84,7 +104,10 @@ impl Attempt {
 
     /// What a call that ended without usage costs.
     fn unknown(&self) -> Charged {
-        if self.dispatch.is_sent() { Charged::Unconfirmed(self.terms.bound) } else { Charged::Nothing }
+        match self.dispatch.is_sent() {
+            true => Charged::Unconfirmed(self.terms.bound.clone().ok()),
+            false => Charged::Nothing,
+        }
     }
 
     fn purchase(&self, outcome: Outcome, usage: Option<Usage>, charged: Charged, facts: &Facts) -> Purchase {
@@ -99,13 +122,18 @@ impl Attempt {
             outcome,
             usage,
             charged,
-            bound: self.terms.bound,
+            bound: self.terms.bound.clone().ok(),
         }
     }
 
     fn book(&mut self, purchase: Purchase) {
         self.ended = true;
-        self.ledger.books().purchase(&self.keys, &purchase);
+        let cause = match &purchase.charged {
+            Charged::Unpriced(cause) => Some(cause),
+            Charged::Unconfirmed(None) => self.terms.bound.as_ref().err(),
+            _ => None,
+        };
+        self.ledger.books().purchase(&self.keys, &purchase, cause);
         self.ledger.tell(&purchase);
     }
 }

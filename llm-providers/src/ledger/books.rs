@@ -1,6 +1,9 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use llm_core::{Origin, Savings, Usage, Usd};
+use llm_core::{Origin, Savings, UnknownCost, Usage, Usd};
 
 use super::{Charged, Outcome, Overhead, Purchase, Row, keys::Keys};
 
@@ -14,9 +17,28 @@ pub(super) struct Books {
     pub(super) tenants: Rows,
     pub(super) labels: Rows,
     pub(super) models: Rows,
+    pub(super) unknown: Unknown,
     /// Reused, so that looking up a label's row allocates nothing.
     label: String,
 }
+
+/// How often a cost was unknown, by cause. Bounded: causes hold names that callers and vendors choose.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unknown {
+    pub(super) causes: BTreeMap<UnknownCost, Counts>,
+    /// Those with causes beyond the bound.
+    pub(super) other: Counts,
+}
+
+/// Attempts and answers whose cost is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) attempts: u64,
+    pub(super) answers: u64,
+}
+
+/// Most causes of unknown costs that are counted apart.
+const MAX_CAUSES: usize = 100;
 
 /// A bounded map of rows.
 #[derive(Clone, Debug)]
@@ -30,7 +52,7 @@ pub(super) struct Rows {
 /// How a call ended, as its caller saw it.
 #[derive(Debug)]
 pub(super) enum Ended {
-    Answered(Answer),
+    Answered(Box<Answer>),
     Failed,
     Dropped,
 }
@@ -41,7 +63,7 @@ pub(super) struct Answer {
     pub(super) origin: Origin,
     pub(super) units: u32,
     pub(super) usage: Option<Usage>,
-    pub(super) list: Option<Usd>,
+    pub(super) list: Result<Usd, UnknownCost>,
     pub(super) useful: Usd,
     pub(super) saved: Savings,
 }
@@ -53,15 +75,25 @@ impl Books {
             tenants: Rows::new(10_000),
             labels: Rows::new(1_000),
             models: Rows::new(1_000),
+            unknown: Unknown::default(),
             label: String::new(),
         }
     }
 
     pub(super) fn call(&mut self, keys: &Keys, ended: &Ended) {
+        if let Ended::Answered(answer) = ended
+            && let Err(cause) = &answer.list
+        {
+            self.unknown.of(cause).answers += 1;
+        }
         self.each(keys, |row| row.call(ended));
     }
 
-    pub(super) fn purchase(&mut self, keys: &Keys, purchase: &Purchase) {
+    /// Books an attempt; `cause` is why its cost, or the bound of it, is unknown.
+    pub(super) fn purchase(&mut self, keys: &Keys, purchase: &Purchase, cause: Option<&UnknownCost>) {
+        if let Some(cause) = cause {
+            self.unknown.of(cause).attempts += 1;
+        }
         self.each(keys, |row| row.purchase(purchase));
     }
 
@@ -83,6 +115,15 @@ impl Books {
             self.label.extend([name, SEPARATOR, value]);
             book(self.labels.row(&self.label));
         }
+    }
+}
+
+impl Unknown {
+    fn of(&mut self, cause: &UnknownCost) -> &mut Counts {
+        if !self.causes.contains_key(cause) && self.causes.len() >= MAX_CAUSES {
+            return &mut self.other;
+        }
+        self.causes.entry(cause.clone()).or_default()
     }
 }
 
@@ -122,10 +163,11 @@ impl Row {
             _ => {}
         }
         self.units += u64::from(answer.units);
-        self.usage += answer.usage.unwrap_or_default();
+        // One that no answer can have taken would make the total wrong for good.
+        self.usage += answer.usage.filter(Usage::is_plausible).unwrap_or_default();
         match answer.list {
-            Some(list) => self.list += list,
-            None => self.unpriced_answers += 1,
+            Ok(list) => self.list += list,
+            Err(_) => self.unpriced_answers += 1,
         }
         self.useful += answer.useful;
         for (cause, amount) in answer.saved.iter() {
@@ -138,7 +180,10 @@ impl Row {
         self.usage_paid += purchase.usage.unwrap_or_default();
         match purchase.charged {
             Charged::Nothing => {}
-            Charged::Unpriced => self.unpriced_purchases += 1,
+            Charged::Unpriced(_) => {
+                self.unpriced_purchases += 1;
+                self.unpriced_overhead += u64::from(purchase.outcome != Outcome::Complete);
+            }
             Charged::Unconfirmed(bound) => self.unconfirmed.add(bound),
             Charged::Paid(cost) => {
                 self.paid += cost;

@@ -114,7 +114,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::ledger::books::Rows;
+    use crate::ledger::books::{Rows, Unknown};
 
     fn books() -> Snapshot {
         let mut row = Row { calls: 3, units: 7, paid: Usd::from_nanos(1_234_567), ..Row::default() };
@@ -122,7 +122,7 @@ mod tests {
         row.usage.input = u64::MAX;
         let rows = |known| Rows { known, other: None, most: 1 };
         let tenants = rows(HashMap::from([("acme, \"north\"".into(), row.clone())]));
-        Snapshot::new("2026-11-01", row, [tenants, rows(HashMap::new()), rows(HashMap::new())])
+        Snapshot::new("2026-11-01", row, [tenants, rows(HashMap::new()), rows(HashMap::new())], Unknown::default())
     }
 
     #[test]

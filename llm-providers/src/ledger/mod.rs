@@ -51,14 +51,16 @@
 //! - **claimed**: the part of `paid` whose answer somebody used.
 //! - **overhead**: the part of `paid` whose answer nobody used, by [cause](Overhead).
 //! - **open**: the part of `paid` of which that is not settled yet: its answer is still on the way up.
-//! - **unpriced purchases**: usage arrived, but the model, or the service class, has no known price.
+//! - **unpriced purchases**: usage arrived, but its cost is unknown, for a [cause](llm_core::UnknownCost) that the books name
+//!   ([`Snapshot::unknown_costs`]). An amount that such attempts or answers are part of prints as `unknown`, or as a lower
+//!   bound (`≥ $0.12`).
 //!
 //! Answers, one call at a time, only those that arrived whole:
 //!
 //! - **list**: what the answers cost at list price for the service class they got, each as if bought alone.
 //! - **useful**: what was paid for these answers. Of all answers that come of one purchase, the first to end takes it.
 //! - **saved**: what did not have to be paid for them, by [cause](llm_core::Cause).
-//! - **unpriced answers**: those with no known list price. They are in none of the amounts.
+//! - **unpriced answers**: those whose cost is unknown. They are in none of the amounts.
 //!
 //! # Identities
 //!
@@ -77,12 +79,15 @@
 //!
 //! - A call known not to have been sent costs nothing. An error that was sent costs what its
 //!   [`Charge`](llm_core::Charge) says; a stream that broke off costs the usage that arrived, else it is unconfirmed.
-//! - The price is that of the model that answered, if the table lists it; else that of the model asked, if the answer's
-//!   name only extends it (`text-embedding-ada-002-v2`); else the cost that the client itself put on the receipt. Rows
-//!   stand under the model asked.
+//! - The price is that of the model that answered, if the table lists it for its provider; else that of the model asked,
+//!   if the answer's name only extends it (`text-embedding-ada-002-v2`). Where the table lists neither, the amount that
+//!   the vendor states it billed counts (OpenRouter's `usage.cost`); else an alias
+//!   ([`PriceTable::alias`](llm_core::PriceTable::alias)). One provider's row never prices another's answer. Rows of the
+//!   books stand under the model asked.
+//! - A usage that no answer can have taken is none: the attempt is unconfirmed, and no total includes it.
 //! - The service class is the one that the vendor names ([`ServiceTier::named`](llm_core::ServiceTier::named)); if it
 //!   names none, the one that a chat request asks for in its field `service_tier`; else standard. A class without a known
-//!   price for the model is unpriced, never taken for standard.
+//!   price for the model is unpriced and named, never taken for standard.
 //! - Surcharges (processing in one region, a fast mode) are those that the vendor names in its answer, or its client
 //!   knows by its address: [`PriceOptions::surcharges`](llm_core::PriceOptions::surcharges). What Anthropic's answer does
 //!   not tell of them is as the request asked. One without a known factor

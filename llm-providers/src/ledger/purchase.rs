@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use llm_core::{Labels, Tenant, Usage, Usd};
+use llm_core::{Labels, Tenant, UnknownCost, Usage, Usd};
 
 /// One attempt at a vendor, as [`Ledger::on_purchase`](super::Ledger::on_purchase) tells of it when it has ended.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct Purchase {
     pub request_id: Option<Arc<str>>,
     /// How it ended.
     pub outcome: Outcome,
-    /// What it used, if the vendor said so.
+    /// What it used, if the vendor said so and it can be.
     pub usage: Option<Usage>,
     /// What it costs.
     pub charged: Charged,
@@ -41,15 +41,15 @@ pub enum Outcome {
 }
 
 /// What an attempt costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Charged {
     /// Nothing: it was not sent, or the vendor refused it.
     Nothing,
     /// What its usage costs.
     Paid(Usd),
-    /// Its usage is known, its price is not.
-    Unpriced,
+    /// Its usage is known, its cost is not, for this reason.
+    Unpriced(UnknownCost),
     /// It was sent and its usage never came: at most this, where a bound is known.
     Unconfirmed(Option<Usd>),
 }

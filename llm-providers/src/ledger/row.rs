@@ -30,7 +30,7 @@ pub struct Row {
     pub useful: Usd,
     /// What did not have to be paid for the answers.
     pub saved: Savings,
-    /// Answers without a known list price.
+    /// Answers whose cost is unknown.
     pub unpriced_answers: u64,
     /// Attempts at a vendor that ended, also those that were not sent.
     pub attempts: u64,
@@ -46,8 +46,11 @@ pub struct Row {
     pub overhead: Overheads,
     /// Attempts that were sent and whose usage never came.
     pub unconfirmed: Unconfirmed,
-    /// Attempts whose usage arrived and whose price is unknown.
+    /// Attempts whose usage arrived and whose cost is unknown: [`Snapshot::unknown_costs`](super::Snapshot::unknown_costs)
+    /// names the causes.
     pub unpriced_purchases: u64,
+    /// Those of `unpriced_purchases` that failed or were given up.
+    pub unpriced_overhead: u64,
 }
 
 /// Why something was paid for an answer that nobody used.

@@ -90,11 +90,12 @@ impl Ledger {
 
     /// The books as they are now.
     pub fn snapshot(&self) -> Snapshot {
-        let (total, tenants, labels, models) = {
+        let (total, rows, unknown) = {
             let books = self.books();
-            (books.total.clone(), books.tenants.clone(), books.labels.clone(), books.models.clone())
+            let rows = [books.tenants.clone(), books.labels.clone(), books.models.clone()];
+            (books.total.clone(), rows, books.unknown.clone())
         };
-        Snapshot::new(self.prices().as_of(), total, [tenants, labels, models])
+        Snapshot::new(self.prices().as_of(), total, rows, unknown)
     }
 
     /// The prices that usage is valued by, as they are now.

@@ -1,8 +1,10 @@
 use std::{fmt, sync::Arc};
 
+use llm_core::UnknownCost;
+
 use super::{
     Balance, Row,
-    books::{Rows, SEPARATOR},
+    books::{Rows, SEPARATOR, Unknown},
     table,
 };
 
@@ -14,6 +16,7 @@ pub struct Snapshot {
     tenants: Named,
     labels: Named,
     models: Named,
+    pub(super) unknown: Unknown,
 }
 
 /// Rows by name, sorted; the row of the rest is the last.
@@ -23,13 +26,14 @@ impl Snapshot {
     /// The name of the row that holds whatever is beyond the bound of a map: it stands last.
     pub const OTHER: &str = "(other)";
 
-    pub(super) fn new(prices_as_of: &str, total: Row, [tenants, labels, models]: [Rows; 3]) -> Self {
+    pub(super) fn new(prices_as_of: &str, total: Row, [tenants, labels, models]: [Rows; 3], unknown: Unknown) -> Self {
         Self {
             prices_as_of: prices_as_of.to_owned(),
             total,
             tenants: named(tenants),
             labels: named(labels),
             models: named(models),
+            unknown,
         }
     }
 
@@ -46,6 +50,12 @@ impl Snapshot {
     /// By how much the books are off in all: see [`Row::balance`].
     pub fn balance(&self) -> Balance {
         self.total.balance()
+    }
+
+    /// Why costs are unknown, with how many attempts and how many answers each cause concerns. At most 100 causes are
+    /// counted apart.
+    pub fn unknown_costs(&self) -> impl Iterator<Item = (&UnknownCost, u64, u64)> {
+        self.unknown.causes.iter().map(|(cause, counts)| (cause, counts.attempts, counts.answers))
     }
 
     /// The rows of the tenants, by name.

@@ -25,6 +25,8 @@ const COLUMNS: [&str; 16] = [
 
 /// The longest name that is printed whole.
 const MAX_NAME: usize = 40;
+/// The longest cause of an unknown cost that is printed whole.
+const MAX_CAUSE: usize = 400;
 
 type Cells = [String; COLUMNS.len()];
 
@@ -51,9 +53,9 @@ pub(super) fn write(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result
 }
 
 fn cells(name: &str, row: &Row) -> Cells {
-    let money = |amount: Usd| format!("{amount:.6}");
+    let shared = row.hits + row.coalesced;
     [
-        printable(name),
+        printable(name, MAX_NAME),
         row.calls.to_string(),
         row.vendor.to_string(),
         row.hits.to_string(),
@@ -63,20 +65,29 @@ fn cells(name: &str, row: &Row) -> Cells {
         row.units.to_string(),
         row.usage.input.to_string(),
         row.usage.output.to_string(),
-        money(row.list),
-        money(row.useful),
-        money(row.saved.total()),
-        money(row.paid),
-        money(row.overhead.total()),
-        money(row.unconfirmed.amount),
+        money(row.list, row.unpriced_answers),
+        money(row.useful, row.unpriced_answers.min(row.vendor)),
+        money(row.saved.total(), row.unpriced_answers.min(shared)),
+        money(row.paid, row.unpriced_purchases),
+        money(row.overhead.total(), row.unpriced_overhead),
+        money(row.unconfirmed.amount, row.unconfirmed.unpriced),
     ]
 }
 
+/// An amount, which is a lower bound, or unknown altogether, if so many of those that it is of have no known cost.
+fn money(amount: Usd, unpriced: u64) -> String {
+    match unpriced {
+        0 => format!("{amount:.6}"),
+        _ if amount.is_zero() => "unknown".to_owned(),
+        _ => format!("≥ {amount:.6}"),
+    }
+}
+
 /// Names come from outside: they must not break a line, nor the page.
-fn printable(name: &str) -> String {
+fn printable(name: &str, most: usize) -> String {
     let mut text: String =
-        name.chars().take(MAX_NAME).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    if name.chars().nth(MAX_NAME).is_some() {
+        name.chars().take(most).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    if name.chars().nth(most).is_some() {
         text.push('…');
     }
     text
@@ -94,8 +105,16 @@ fn notes(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if unconfirmed.unpriced > 0 {
         write!(f, ", of unknown price {}", unconfirmed.unpriced)?;
     }
-    if total.unpriced_answers + total.unpriced_purchases > 0 {
-        write!(f, "\nunknown price: answers {}, purchases {}", total.unpriced_answers, total.unpriced_purchases)?;
+    let other = books.unknown.other;
+    for (cause, attempts, answers) in books.unknown_costs() {
+        write!(
+            f,
+            "\nunknown cost: attempts {attempts}, answers {answers}: {}",
+            printable(&cause.to_string(), MAX_CAUSE)
+        )?;
+    }
+    if other.attempts + other.answers > 0 {
+        write!(f, "\nunknown cost: attempts {}, answers {}: further causes", other.attempts, other.answers)?;
     }
     if !total.open.is_zero() {
         write!(f, "\nopen: {} paid for answers still on the way", total.open)?;

@@ -1,6 +1,8 @@
 use std::{any::Any, sync::Arc};
 
-use llm_core::{ChatRequest, Facts, Operation, PriceOptions, PriceTable, ServiceTier, Streamed, Usage, Usd};
+use llm_core::{
+    ChatRequest, Facts, Operation, PriceOptions, PriceTable, ServiceTier, Streamed, UnknownCost, Usage, Usd,
+};
 use serde_json::Value;
 
 use super::Ledger;
@@ -11,7 +13,7 @@ use crate::wire::Settings;
 pub(super) struct Terms {
     prices: PriceTable,
     asked: Asked,
-    pub(super) bound: Option<Usd>,
+    pub(super) bound: Result<Usd, UnknownCost>,
 }
 
 /// How a request asks to be served, as far as that changes the price.
@@ -38,23 +40,17 @@ impl Terms {
             Some(tier) => vec![tier.clone()],
             None => vec![usual.tier.clone(), ServiceTier::Standard],
         };
-        let bound = tiers.iter().find_map(|tier| bound(tier, &usual.surcharges).or_else(|| bound(tier, &[])));
+        let ways = tiers.iter().flat_map(|tier| [(tier, &*usual.surcharges), (tier, &[])]);
+        let mut bounds = ways.map(|(tier, usual)| bound(tier, usual));
+        let first = bounds.next().unwrap_or(Err(UnknownCost::NoUsage));
+        let bound = first.or_else(|cause| bounds.find_map(Result::ok).ok_or(cause));
         Self { prices, asked, bound }
     }
 
-    /// What `usage` costs at what the vendor says of itself in `facts`; where it names no class, at the one asked for.
-    pub(super) fn cost(&self, asked_model: &str, facts: &Facts, usage: &Usage) -> Option<Usd> {
-        let tier = match facts.service_tier.as_deref() {
-            Some(named) => ServiceTier::named(named),
-            None => self.asked.tier.clone().unwrap_or_default(),
-        };
-        let model = match facts.model.as_deref() {
-            Some(answered) if self.prices.model(answered).is_none() && extends(answered, asked_model) => asked_model,
-            Some(answered) => answered,
-            None => asked_model,
-        };
-        let ways = facts.surcharges.iter().cloned();
-        self.prices.cost_with(model, usage, &ways.fold(tier.into(), PriceOptions::surcharge))
+    /// The cost of `usage` at what the vendor says of itself in `facts`; where it names no class, at the one asked for.
+    pub(super) fn cost(&self, asked_model: &str, facts: &Facts, usage: &Usage) -> Result<Usd, UnknownCost> {
+        let tier = self.asked.tier.clone().unwrap_or_default();
+        self.prices.cost_of(asked_model, &tier, facts, usage)
     }
 }
 
@@ -71,9 +67,4 @@ impl Asked {
         settings.take(|name| request.extra.get(name));
         Self { tier: tier.map(ServiceTier::named), surcharges: settings.charged() }
     }
-}
-
-/// Whether the vendor's name for what answered is the name asked for and more: `m-0125` for `m`.
-fn extends(answered: &str, asked: &str) -> bool {
-    answered.strip_prefix(asked).is_some_and(|rest| rest.starts_with('-'))
 }

@@ -6,4 +6,5 @@ mod clients;
 mod purchases;
 mod table;
 mod tiers;
+mod unknown_cost;
 mod vendor;

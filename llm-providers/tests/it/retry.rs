@@ -217,7 +217,8 @@ fn the_ledger_books_every_attempt() {
         let vendor = failing(Fault::Refused(Trouble::ServerError), 1);
         vendor.script(Rule::new(limited(SECOND)).once());
         let (tell, told) = std::sync::mpsc::channel();
-        let ledger = Ledger::new(prices::openai()).on_purchase(move |purchase| tell.send(purchase.charged).unwrap());
+        let ledger =
+            Ledger::new(prices::openai()).on_purchase(move |purchase| tell.send(purchase.charged.clone()).unwrap());
         let client = OpenAi::with_transport("sk-test", vendor.transport()).unwrap();
         let provider = into_provider(
             ServiceBuilder::new()
@@ -228,7 +229,7 @@ fn the_ledger_books_every_attempt() {
         );
         let reply = provider.chat(question()).await.unwrap();
         let charged: Vec<_> = told.try_iter().collect();
-        let paid = reply.receipt.paid();
+        let paid = reply.receipt.paid().exact().unwrap();
         let unconfirmed = matches!(charged[0], Charged::Unconfirmed(_));
         assert_eq!((unconfirmed, &charged[1..]), (true, &[Charged::Nothing, Charged::Paid(paid)][..]));
         let snapshot = ledger.snapshot();

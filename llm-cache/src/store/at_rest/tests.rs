@@ -172,13 +172,13 @@ fn sealed_entries_and_names_show_nothing() {
 #[test]
 fn how_a_call_came_by_an_answer_is_not_written() {
     let mut record = record(&key(1), "1");
-    record.facts.paid = Usd::from_nanos(11);
+    record.facts.paid = Some(Usd::from_nanos(11).into());
     record.facts.saved.add(llm_core::Cause::CacheHit, Usd::from_nanos(11));
     record.facts.claim = Some(llm_core::Claim::new(Usd::from_nanos(11), |_| ()));
     let codec = AtRest::new(None, None);
     let (name, bytes) = codec.write(&record).unwrap();
     let read = codec.read(&name, &bytes).unwrap().facts;
-    assert!(read.paid.is_zero() && read.saved.total().is_zero() && read.claim.is_none());
+    assert!(read.paid.is_none() && read.saved.total().is_zero() && read.claim.is_none());
 }
 
 #[test]

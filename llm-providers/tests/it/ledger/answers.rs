@@ -69,9 +69,13 @@ async fn the_first_of_a_flight_takes_the_purchase_and_the_others_save_it() {
     let second = answered(&ledger, call("acme"), second).await;
     let leader = answered(&ledger, call("acme"), leader).await;
     let third = answered(&ledger, call("acme"), third).await;
-    assert_eq!((second.paid(), second.saved()), (COST, Usd::ZERO), "the first to end, not the one who asked first");
+    assert_eq!(
+        (second.paid().exact(), second.saved()),
+        (Some(COST), Usd::ZERO),
+        "the first to end, not the one who asked first"
+    );
     for other in [leader, third] {
-        assert_eq!((other.paid(), other.saved(), other.cost()), (Usd::ZERO, COST, Some(COST)));
+        assert_eq!((other.paid().exact(), other.saved(), other.cost()), (Some(Usd::ZERO), COST, Some(COST)));
     }
 
     let books = ledger.snapshot();
@@ -86,12 +90,16 @@ async fn the_first_of_a_flight_takes_the_purchase_and_the_others_save_it() {
 async fn a_joined_answer_without_a_claim_saves_its_list_price() {
     let ledger = ledger();
     let leader = buy(&ledger, call("acme")).await;
-    assert_eq!((leader.receipt.paid(), leader.receipt.cost()), (COST, Some(COST)), "the lower tap alone tells both");
+    assert_eq!(
+        (leader.receipt.paid().exact(), leader.receipt.cost()),
+        (Some(COST), Some(COST)),
+        "the lower tap alone tells both"
+    );
     let follower = joined(&leader.receipt);
     follower.receipt.edit(|facts| facts.claim = None);
     answered(&ledger, call("acme"), leader).await;
     let follower = answered(&ledger, call("acme"), follower).await;
-    assert_eq!((follower.paid(), follower.saved()), (Usd::ZERO, COST));
+    assert_eq!((follower.paid().exact(), follower.saved()), (Some(Usd::ZERO), COST));
     assert!(ledger.snapshot().balance().is_even());
 }
 
@@ -140,7 +148,7 @@ async fn a_hit_costs_nothing_and_saves_its_list_price() {
         facts.saved.add(Cause::CacheHit, COST);
     });
     let hit = answered(&ledger, call("acme").with_units(7), Reply::new(answer(), receipt)).await;
-    assert_eq!((hit.paid(), hit.saved()), (Usd::ZERO, COST));
+    assert_eq!((hit.paid().exact(), hit.saved()), (Some(Usd::ZERO), COST));
     let row = ledger.snapshot().total().clone();
     assert_eq!((row.hits, row.vendor, row.units, row.attempts), (1, 0, 7, 0));
     assert_eq!((row.list, row.saved.of(Cause::CacheHit), row.useful), (COST, COST, Usd::ZERO));

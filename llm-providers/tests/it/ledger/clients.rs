@@ -87,8 +87,8 @@ fn claudes_surcharges_are_as_asked_where_the_answer_is_silent() {
 }
 
 #[test]
-fn an_unknown_surcharge_or_a_search_is_unpriced_and_never_free() {
-    for more in [json!({"inference_geo": "eu"}), json!({"server_tool_use": {"web_search_requests": 1}})] {
+fn an_unknown_surcharge_is_unpriced_and_never_free() {
+    for more in [json!({"inference_geo": "eu"}), json!({"speed": "ludicrous"})] {
         let mut usage = json!({"input_tokens": 1, "output_tokens": 1});
         usage.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let row = anthropic(unary(&message(&usage)));

@@ -177,7 +177,7 @@ async fn every_attempt_is_told_once_with_what_matches_it_to_a_bill() {
         let _ = provider.chat(call("acme").with_label("feature", "x").unwrap()).now_or_never();
     }
     let seen = seen.lock().unwrap();
-    let told: Vec<_> = seen.iter().map(|p| (p.request_id.as_deref(), p.outcome, p.charged)).collect();
+    let told: Vec<_> = seen.iter().map(|p| (p.request_id.as_deref(), p.outcome, p.charged.clone())).collect();
     assert_eq!(
         told,
         [

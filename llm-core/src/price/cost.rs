@@ -1,0 +1,213 @@
+//! Prices usages and estimates by a table.
+
+use std::sync::Arc;
+
+use super::{Bill, ModelPrice, PriceOptions, PriceTable, ServiceTier, TokenKind, UnknownCost, lookup::Name};
+use crate::{Estimate, Facts, Usage, Usd};
+
+/// Finds a model's prices; the strict way knows no aliases.
+type Lookup = for<'t> fn(&'t PriceTable, Name<'_>) -> Result<&'t ModelPrice, UnknownCost>;
+
+impl PriceTable {
+    /// The cost of `usage` of `model` at standard service.
+    ///
+    /// # Errors
+    ///
+    /// As [`cost_with`](Self::cost_with).
+    pub fn cost(&self, model: &str, usage: &Usage) -> Result<Usd, UnknownCost> {
+        self.cost_with(model, usage, &PriceOptions::new())
+    }
+
+    /// The cost of `usage` of `model` as it was served.
+    ///
+    /// # Errors
+    ///
+    /// An unknown model, a service class that has no listed price for this model and length of prompt, an unknown
+    /// surcharge, and a usage that has something without a listed price: never a guess, never zero.
+    pub fn cost_with(&self, model: &str, usage: &Usage, options: &PriceOptions) -> Result<Usd, UnknownCost> {
+        let price = self.resolve(Name { provider: options.provider.as_deref(), model })?;
+        cost(model, price, usage, options)
+    }
+
+    /// The cost of an answer to a request for the model `asked`, by the facts on its receipt. Where the vendor named no
+    /// service class, `tier` counts, which is that of the request.
+    ///
+    /// The model is the one that answered; if the table does not list it and its name only extends the one asked
+    /// (`m-0125` for `m`, `m-2512` for `m-latest`) or that has an [alias](Self::alias), the one asked. Each of the [side calls](Facts::side_calls) is priced by its own model and
+    /// length, the rest of the usage by the model that answered. What counts, in this order:
+    ///
+    /// 1. prices that the table lists for the model at this [provider](Facts::provider), or at any provider;
+    /// 2. the cost on the receipt, which the client took from the vendor's statement;
+    /// 3. prices by an [alias](Self::alias).
+    ///
+    /// # Errors
+    ///
+    /// As [`cost_with`](Self::cost_with), and a usage that no answer can have taken.
+    pub fn cost_of(&self, asked: &str, tier: &ServiceTier, facts: &Facts, usage: &Usage) -> Result<Usd, UnknownCost> {
+        let answer = Answer { asked, facts, usage, options: options(tier, facts) };
+        self.sum(&answer, Self::listed).or_else(|_| match facts.cost {
+            Some(stated) => Ok(stated),
+            None => self.sum(&answer, Self::resolve),
+        })
+    }
+
+    /// The cost of `usage` line by line; also of a usage that has something without a known price, which it names.
+    ///
+    /// # Errors
+    ///
+    /// As [`cost_with`](Self::cost_with), but for what the bill itself names.
+    pub fn bill(&self, model: &str, usage: &Usage, options: &PriceOptions) -> Result<Bill, UnknownCost> {
+        let price = self.resolve(Name { provider: options.provider.as_deref(), model })?;
+        let row = row(model, price, &options.tier, usage.input)?;
+        let factors = price.factors(&options.surcharges).map_err(|way| surcharge(model, way))?;
+        Ok(Bill::of((model, self.as_of()), row, usage, options, &factors))
+    }
+
+    /// The most that a request estimated at `estimate` can cost at standard service.
+    ///
+    /// It is a true upper bound where [`Estimate::input_bound`] is given and the output is bounded by the request or
+    /// by the model; otherwise it is the likely amount.
+    ///
+    /// # Errors
+    ///
+    /// As [`bound_with`](Self::bound_with).
+    pub fn bound(&self, model: &str, estimate: &Estimate) -> Result<Usd, UnknownCost> {
+        self.bound_with(model, estimate, &PriceOptions::new())
+    }
+
+    /// The most that such a request can cost if it asks for this service class.
+    ///
+    /// A vendor that has no room in the class that was asked for may serve and bill standard service, so the dearer of
+    /// the two counts; of a batch, the batch alone. See [`bound`](Self::bound) for when it is a true bound.
+    ///
+    /// # Errors
+    ///
+    /// An unknown model, service class or surcharge.
+    pub fn bound_with(&self, model: &str, estimate: &Estimate, options: &PriceOptions) -> Result<Usd, UnknownCost> {
+        let price = self.resolve(Name { provider: options.provider.as_deref(), model })?;
+        let input = estimate.input_bound.unwrap_or(estimate.input);
+        let output = match (estimate.output_bound, price.max_output) {
+            (Some(asked), _) => asked,
+            (None, Some(most)) => most.saturating_mul(estimate.answers.into()),
+            (None, None) => estimate.output,
+        };
+        let bound = |tier| bound_of(model, price, tier, [input, output], options);
+        let asked = bound(&options.tier)?;
+        match options.tier {
+            ServiceTier::Standard | ServiceTier::Batch => Ok(asked),
+            _ => Ok(asked.max(bound(&ServiceTier::Standard)?)),
+        }
+    }
+
+    fn sum(&self, answer: &Answer<'_>, lookup: Lookup) -> Result<Usd, UnknownCost> {
+        check(answer.usage)?;
+        let mut rest = *answer.usage;
+        let mut sum = Usd::ZERO;
+        for side in &answer.facts.side_calls {
+            rest = rest.saturating_sub(side.usage);
+            let (model, price) = match side.model.as_deref() {
+                Some(model) => (model, lookup(self, answer.name(model))?),
+                None => self.answered(answer, lookup)?,
+            };
+            sum += cost(model, price, &side.usage, &answer.options)?;
+        }
+        if rest != Usage::default() || answer.facts.side_calls.is_empty() {
+            let (model, price) = self.answered(answer, lookup)?;
+            sum += cost(model, price, &rest, &answer.options)?;
+        }
+        Ok(sum)
+    }
+
+    /// The prices of the model that answered; where it has none, and its name only extends the one asked, or that has an
+    /// alias, those of the model asked.
+    fn answered<'a>(&self, answer: &Answer<'a>, lookup: Lookup) -> Result<(&'a str, &ModelPrice), UnknownCost> {
+        let (asked, facts) = (answer.asked, answer.facts);
+        let model = facts.model.as_deref().unwrap_or(asked);
+        let stands_in = extends(model, asked) || !facts.fallback && self.alias_of(asked).is_some();
+        match lookup(self, answer.name(model)) {
+            Ok(price) => Ok((model, price)),
+            Err(cause @ UnknownCost::Model { .. }) if stands_in => {
+                lookup(self, answer.name(asked)).map(|price| (asked, price)).map_err(|_| cause)
+            }
+            Err(cause) => Err(cause),
+        }
+    }
+}
+
+/// An answer that is to be priced.
+struct Answer<'a> {
+    asked: &'a str,
+    facts: &'a Facts,
+    usage: &'a Usage,
+    options: PriceOptions,
+}
+
+impl<'a> Answer<'a> {
+    fn name(&self, model: &'a str) -> Name<'a> {
+        Name { provider: self.facts.provider.as_deref(), model }
+    }
+}
+
+fn options(tier: &ServiceTier, facts: &Facts) -> PriceOptions {
+    let tier = facts.service_tier.as_deref().map_or_else(|| tier.clone(), ServiceTier::named);
+    facts.surcharges.iter().cloned().fold(tier.into(), PriceOptions::surcharge)
+}
+
+fn cost(model: &str, price: &ModelPrice, usage: &Usage, options: &PriceOptions) -> Result<Usd, UnknownCost> {
+    let row = row(model, price, &options.tier, usage.input)?;
+    let factors = price.factors(&options.surcharges).map_err(|way| surcharge(model, way))?;
+    let factors: Vec<u32> = factors.into_iter().map(|(_, factor)| factor).collect();
+    let kind = |kind: TokenKind| UnknownCost::Kind { model: model.into(), kind };
+    Ok(row.price.sum(usage, options.per_mille, &factors).map_err(kind)?.rounded_up())
+}
+
+fn row<'t>(
+    model: &str,
+    price: &'t ModelPrice,
+    tier: &ServiceTier,
+    input: u64,
+) -> Result<&'t super::PriceRow, UnknownCost> {
+    price.row(tier, input).ok_or_else(|| match price.tier(tier) {
+        Some(_) => UnknownCost::PromptLength { model: model.into(), tier: tier.clone() },
+        None => UnknownCost::Tier { model: model.into(), tier: tier.clone() },
+    })
+}
+
+/// Refuses a usage that no answer can have taken.
+fn check(usage: &Usage) -> Result<(), UnknownCost> {
+    match usage.is_plausible() {
+        true => Ok(()),
+        false => Err(UnknownCost::UnusableUsage { stated: format!("{} tokens", usage.total()).into() }),
+    }
+}
+
+fn surcharge(model: &str, way: &Arc<str>) -> UnknownCost {
+    UnknownCost::Surcharge { model: model.into(), way: Arc::clone(way) }
+}
+
+fn bound_of(
+    model: &str,
+    price: &ModelPrice,
+    tier: &ServiceTier,
+    [input, output]: [u64; 2],
+    options: &PriceOptions,
+) -> Result<Usd, UnknownCost> {
+    // Without a price for the longest prompt that it may be, there is no bound.
+    row(model, price, tier, input)?;
+    let factors = price.factors(&options.surcharges).map_err(|way| surcharge(model, way))?;
+    // A row for longer prompts may apply to fewer tokens than the bound, so every row up to it counts.
+    let rows = price.tier(tier).unwrap_or_default().iter().filter(|row| row.above < input.max(1));
+    let bounds = rows.map(|row| {
+        let mut sum = row.price.bound_sum(input, output, options.per_mille);
+        factors.iter().for_each(|(_, factor)| sum.times(*factor));
+        sum.rounded_up()
+    });
+    Ok(bounds.max().unwrap_or(Usd::ZERO))
+}
+
+/// Whether the vendor's name for the model that answered is the name asked for and more: `m-0125` for `m`, `m-2512` for
+/// `m-latest`.
+fn extends(answered: &str, asked: &str) -> bool {
+    let asked = asked.strip_suffix("-latest").unwrap_or(asked);
+    answered.strip_prefix(asked).is_some_and(|rest| rest.starts_with('-'))
+}

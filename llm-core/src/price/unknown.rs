@@ -1,0 +1,84 @@
+use std::sync::Arc;
+
+use super::{ServiceTier, TokenKind};
+
+/// Reason why a cost is unknown. Its message names the cause and, where there is one, the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnknownCost {
+    /// The price table lists no price of the model at this provider.
+    #[error(
+        "the price table lists no price of the model {model:?}{}: add one, or name the listed model that costs the \
+         same, with .alias({model:?}, {})",
+        at(provider.as_deref()),
+        similar.as_deref().map_or_else(|| "\"…\"".to_owned(), |name| format!("{name:?}"))
+    )]
+    Model {
+        /// Name of the model.
+        model: Arc<str>,
+        /// Name of the provider, where it is known.
+        provider: Option<Arc<str>>,
+        /// Listed model, of any provider, that the name seems to mean.
+        similar: Option<Arc<str>>,
+    },
+    /// Several providers list the model at different prices, and it is not known which of them serves it.
+    #[error("several providers list a price of the model {model:?}: say which of them serves it")]
+    Provider {
+        /// Name of the model.
+        model: Arc<str>,
+    },
+    /// The model has no listed price for the service class.
+    #[error("the price table lists no price of the model {model:?} for the service class \"{tier}\": add it")]
+    Tier {
+        /// Name of the model.
+        model: Arc<str>,
+        /// Service class that the vendor named, or the request asked for.
+        tier: ServiceTier,
+    },
+    /// The model has no listed price for prompts of this length at the service class.
+    #[error(
+        "the price table lists no price of the model {model:?} for prompts this long at the service class \"{tier}\": \
+         add it"
+    )]
+    PromptLength {
+        /// Name of the model.
+        model: Arc<str>,
+        /// Service class.
+        tier: ServiceTier,
+    },
+    /// The model has no listed factor for a way of processing that the vendor charges for.
+    #[error("the price table lists no surcharge {way:?} of the model {model:?}: add it")]
+    Surcharge {
+        /// Name of the model.
+        model: Arc<str>,
+        /// Way of processing, by the vendor's word.
+        way: Arc<str>,
+    },
+    /// The usage has something that has no listed price.
+    #[error("the price table lists no price of the model {model:?} for {kind}: add it")]
+    Kind {
+        /// Name of the model.
+        model: Arc<str>,
+        /// The first kind that has no price.
+        kind: TokenKind,
+    },
+    /// The vendor stated a usage that no answer can have taken.
+    #[error("the vendor stated a usage that no answer can have taken: {stated}")]
+    UnusableUsage {
+        /// The unusable count.
+        stated: Arc<str>,
+    },
+    /// The vendor did not state a usage.
+    #[error("the vendor did not state what the answer used")]
+    NoUsage,
+    /// No layer of the stack prices attempts.
+    #[error("no layer prices attempts at the vendor: put the ledger's `purchases` layer right above the client")]
+    NoAttemptsLayer,
+    /// A stored answer was stored without its cost.
+    #[error("the answer was stored without its cost")]
+    Stored,
+}
+
+fn at(provider: Option<&str>) -> String {
+    provider.map(|name| format!(" at {name:?}")).unwrap_or_default()
+}

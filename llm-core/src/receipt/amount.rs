@@ -1,0 +1,104 @@
+use std::{
+    fmt,
+    iter::Sum,
+    ops::{Add, AddAssign},
+};
+
+use crate::{UnknownCost, Usd};
+
+/// Amount of money that says if a part of it is unknown, and why.
+///
+/// An unknown amount never reads as $0.00.
+///
+/// ```
+/// use llm_core::{Amount, UnknownCost, Usd};
+///
+/// let known = Amount::from("$0.25".parse::<Usd>()?);
+/// assert_eq!((known.exact(), known.to_string().as_str()), (Some(known.at_least()), "$0.25"));
+/// let unknown = Amount::unknown(UnknownCost::NoUsage);
+/// assert_eq!((unknown.exact(), unknown.at_least()), (None, Usd::ZERO));
+/// assert_eq!(unknown.to_string(), "unknown (the vendor did not state what the answer used)");
+/// assert!((known + unknown).to_string().starts_with("at least $0.25 (the vendor"));
+/// # Ok::<_, llm_core::ParseUsdError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    known: Usd,
+    unknown: Option<UnknownCost>,
+}
+
+impl Amount {
+    /// Nothing, exactly.
+    pub const ZERO: Self = Self { known: Usd::ZERO, unknown: None };
+
+    /// An amount of which nothing is known.
+    pub fn unknown(cause: UnknownCost) -> Self {
+        Self { known: Usd::ZERO, unknown: Some(cause) }
+    }
+
+    /// The amount; `None` if a part of it is unknown.
+    pub fn exact(&self) -> Option<Usd> {
+        self.unknown.is_none().then_some(self.known)
+    }
+
+    /// The part that is known.
+    pub fn at_least(&self) -> Usd {
+        self.known
+    }
+
+    /// Why a part of it is unknown; of several causes, the first.
+    pub fn cause(&self) -> Option<&UnknownCost> {
+        self.unknown.as_ref()
+    }
+
+    /// Replaces the part that is known.
+    pub fn with_known(self, known: Usd) -> Self {
+        Self { known, ..self }
+    }
+
+    /// Splits the amount in proportion to `weights`, as [`Usd::split`] does. Each share is unknown if this amount is.
+    pub fn split(&self, weights: &[u64]) -> Vec<Self> {
+        let share = |known| Self { known, unknown: self.unknown.clone() };
+        self.known.split(weights).into_iter().map(share).collect()
+    }
+}
+
+impl From<Usd> for Amount {
+    fn from(known: Usd) -> Self {
+        Self { known, unknown: None }
+    }
+}
+
+impl Add for Amount {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { known: self.known + other.known, unknown: self.unknown.or(other.unknown) }
+    }
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        *self = std::mem::take(self) + other;
+    }
+}
+
+impl Sum for Amount {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::ZERO, Add::add)
+    }
+}
+
+impl fmt::Display for Amount {
+    /// The amount as [`Usd`] prints it; with `unknown` or `at least`, and the cause, if a part of it is unknown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.unknown {
+            None => self.known.fmt(f),
+            Some(cause) if self.known.is_zero() => write!(f, "unknown ({cause})"),
+            Some(cause) => {
+                f.write_str("at least ")?;
+                self.known.fmt(f)?;
+                write!(f, " ({cause})")
+            }
+        }
+    }
+}
