@@ -15,9 +15,26 @@
 //! // … or a table of your own over all of it.
 //! let ours = r#"{"as_of": "2026-12-01", "models": {"gpt-4o": {"rows": [{"input": "2", "output": "8"}]}}}"#;
 //! let table = table.merged(&PriceTable::from_json(ours)?);
-//! # assert_eq!(table.cost("gpt-4o", &llm_core::Usage::new(1, 1)).map(|c| c.nanos()), Some(10_000));
-//! # assert!(table.cost("our-tuned-model", &llm_core::Usage::new(1, 1)).is_some());
+//! # assert_eq!(table.cost("gpt-4o", &llm_core::Usage::new(1, 1)).map(|c| c.nanos()), Ok(10_000));
+//! # assert!(table.cost("our-tuned-model", &llm_core::Usage::new(1, 1)).is_ok());
 //! # Ok::<_, llm_core::PriceTableError>(())
+//! ```
+//!
+//! # Deployments, gateways, other hosts
+//!
+//! The rows of each table are its vendor's, and price no other provider's answers: the same model can cost several times
+//! as much elsewhere. Say what a deployment, or a name with a vendor's prefix, costs the same as, in the table that ledger
+//! and limiter share:
+//!
+//! ```
+//! use llm_providers::prices;
+//!
+//! let table = prices::openai()
+//!     .alias("my-deployment", "gpt-4o-mini")
+//!     .alias("openai/gpt-4o-mini", "gpt-4o-mini")
+//!     // Or all that a provider serves.
+//!     .provider_alias("azure", "openai");
+//! # assert!(table.price(Some("azure"), "my-deployment").is_ok() && table.price(Some("azure"), "gpt-4o").is_ok());
 //! ```
 //!
 //! [`load`] reads such a table from a file, and a [`Prices`](llm_core::Prices) holds one that can be replaced while
@@ -36,9 +53,16 @@
 //!   input where that is less.
 //! - The output of embeddings: 0.
 //!
-//! Left out, as that source does not state them for these models: prices of searches, of images and of audio in the
-//! output. An answer that has some has no cost here ([`PriceTable::cost`](llm_core::PriceTable::cost) is `None`), and its
-//! [`Bill`](llm_core::Bill) names what is without a price; put yours over them. Storage of an explicit cache is charged
+//! Prices of searches are those that the source states for the model, at every service class; a surcharge is on tokens
+//! only. Gemini 2.5 is charged for a request with searches, the others for each search. Free contingents (Gemini's searches
+//! of a day or a month) are left out.
+//!
+//! Mistral's dated names (`mistral-large-2512`) have rows of their own.
+//!
+//! Left out, as that source does not state them for these models: prices of images and of audio in the output, and of
+//! searches of some models. An answer that has some has no cost here
+//! ([`PriceTable::cost`](llm_core::PriceTable::cost) names what is missing), and its [`Bill`](llm_core::Bill) names what is
+//! without a price; put yours over them. Storage of an explicit cache is charged
 //! by the hour, apart from any answer, and in no table. Left out, too: prices of image and video tokens of
 //! `gemini-embedding-2`, as embedding requests here carry text only;
 //! DeepSeek's price of 0 for written tokens, which are plain input to it. Reasoning costs what other output costs, with
@@ -49,14 +73,14 @@
 //!
 //! # Surcharges
 //!
-//! What some ways of processing cost on top, as [`ModelPrice::surcharges`](llm_core::ModelPrice::surcharges). That source
-//! has none of them: they are from notes on the vendors' documentation of the same day, and were not checked model by
-//! model. Put your own over them where they matter:
+//! What some ways of processing cost on top, as [`ModelPrice::surcharges`](llm_core::ModelPrice::surcharges): `us` and `fast`
+//! from the same source, `regional` from notes on the vendor's documentation of the same day, not checked model by model.
+//! Put your own over them where they matter:
 //!
 //! | way | what | models | factor |
 //! |---|---|---|---|
 //! | `us` | Anthropic's `inference_geo` | Claude 4.6 and later | 1.1 |
-//! | `fast` | Anthropic's `speed` | Opus 5.5 | 2 |
+//! | `fast` | Anthropic's `speed` | Opus 4.8, 5 and 5.5 | 2 |
 //! | `regional` | OpenAI's regional hosts, such as `eu.api.openai.com` | `gpt-5.6` and later | 1.1 |
 //!
 //! Of other models these are unknown, and so is then the cost. Where Anthropic's answer does not say how it was processed,

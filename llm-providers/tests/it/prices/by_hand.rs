@@ -4,11 +4,11 @@ use llm_core::{PriceOptions, PriceTable, ServiceTier, TokenKind, Usage, Usd};
 use llm_providers::prices::{self, all};
 
 fn at(tier: &str, model: &str, usage: Usage) -> Option<i64> {
-    all().cost_with(model, &usage, &ServiceTier::named(tier).into()).map(Usd::nanos)
+    all().cost_with(model, &usage, &ServiceTier::named(tier).into()).ok().map(Usd::nanos)
 }
 
 fn standard(model: &str, usage: Usage) -> Option<i64> {
-    all().cost(model, &usage).map(Usd::nanos)
+    all().cost(model, &usage).ok().map(Usd::nanos)
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn unknown_models_stay_unknown() {
     for model in ["gpt-4o-2024-05-13", "gpt-4o-audio-preview", "claude", "gemini", "gpt-oss-20b", ""] {
         assert_eq!(standard(model, Usage::new(1, 1)), None, "{model}");
     }
-    assert_eq!(prices::openai().cost("claude-opus-5", &Usage::new(1, 1)), None, "another vendor's");
+    assert!(prices::openai().cost("claude-opus-5", &Usage::new(1, 1)).is_err(), "another vendor's");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn dated_names_have_the_price_of_the_name_without_a_date() {
 }
 
 fn with(model: &str, usage: Usage, options: PriceOptions) -> Option<i64> {
-    all().cost_with(model, &usage, &options).map(Usd::nanos)
+    all().cost_with(model, &usage, &options).ok().map(Usd::nanos)
 }
 
 #[test]
@@ -176,7 +176,8 @@ fn a_fast_mode_costs_twice_as_much_and_both_multiply() {
     let list = 1_000 * 4_000 + 100 * 20_000;
     let fast = PriceOptions::new().surcharge("fast");
     assert_eq!(with("claude-opus-5-5", Usage::new(1_000, 100), fast.clone()), Some(list * 2));
-    assert_eq!(with("claude-opus-5", Usage::new(1_000, 100), fast.clone()), None, "unknown, not the list price");
+    assert_eq!(with("claude-opus-4-8", Usage::new(1_000, 100), fast.clone()), Some(2 * (1_000 * 5_000 + 100 * 25_000)));
+    assert_eq!(with("claude-sonnet-5", Usage::new(1_000, 100), fast.clone()), None, "unknown, not the list price");
     let usage = Usage::new(1_000, 100);
     let bill = prices::anthropic().bill("claude-opus-5-5", &usage, &fast.surcharge("us")).unwrap();
     let told: Vec<_> = bill.surcharges.iter().map(|line| (&*line.way, line.per_mille, line.amount.nanos())).collect();
@@ -200,8 +201,8 @@ fn what_these_tables_have_no_price_for_is_told() {
     let usage = Usage { searches: 2, image_output: 3, ..Usage::new(1_000, 100) };
     assert_eq!(standard("gemini-3.8-flash", usage), None);
     let bill = prices::gemini().bill("gemini-3.8-flash", &usage, &PriceOptions::new()).unwrap();
-    assert_eq!(bill.unpriced, [(TokenKind::ImageOutput, 3), (TokenKind::Search, 2)]);
-    assert_eq!(bill.total.nanos(), 1_000 * 750 + 97 * 3_750);
+    assert_eq!(bill.unpriced, [(TokenKind::ImageOutput, 3)]);
+    assert_eq!(bill.total.nanos(), 1_000 * 750 + 97 * 3_750 + 2 * 14_000_000);
 }
 
 #[test]
@@ -235,7 +236,7 @@ fn all_tables_are_there() {
         (prices::openai(), 34),
         (prices::anthropic(), 22),
         (prices::gemini(), 14),
-        (prices::mistral(), 12),
+        (prices::mistral(), 19),
         (prices::deepseek(), 4),
         (prices::groq(), 3),
     ];
@@ -243,8 +244,60 @@ fn all_tables_are_there() {
         assert_eq!((table.models().count(), table.as_of()), (*models, "2026-11-21"));
         assert!(table.source().contains("litellm 1.109.1") && table.source().contains("MIT"));
     }
-    assert_eq!(all().models().count(), 89, "no name stands in two tables");
+    assert_eq!(all().models().count(), 96, "no name stands in two tables");
     let all = all();
-    let unknown: Vec<&str> = all.models().filter(|model| all.cost(model, &Usage::new(1, 1)).is_none()).collect();
+    let unknown: Vec<&str> = all.models().filter(|model| all.cost(model, &Usage::new(1, 1)).is_err()).collect();
     assert_eq!(unknown, ["gpt-4o-2024-05-13"]);
+}
+
+#[test]
+fn search_price_is_that_of_the_model() {
+    let search = |model: &str, searches| {
+        let usage = Usage { searches, ..Usage::new(0, 0) };
+        standard(model, usage).map(|nanos| nanos / 1_000)
+    };
+    for (model, one, three) in [
+        ("claude-opus-5-5", 10_000, 30_000),
+        ("gpt-5.5", 10_000, 30_000),
+        ("gpt-4.1", 25_000, 75_000),
+        ("gpt-4o-mini", 25_000, 75_000),
+        ("gemini-3.8-flash", 14_000, 42_000),
+        ("gemini-2.5-pro", 35_000, 35_000),
+        ("openai/gpt-oss-20b", 5_000, 15_000),
+    ] {
+        assert_eq!((search(model, 1), search(model, 3)), (Some(one), Some(three)), "{model}");
+    }
+    assert_eq!(search("mistral-large-2512", 1), None);
+    let us = PriceOptions::new().surcharge("us");
+    let usage = Usage { searches: 1, ..Usage::new(1_000, 0) };
+    assert_eq!(with("claude-opus-5-5", usage, us), Some(1_000 * 4_400 + 10_000_000), "a surcharge is on tokens");
+}
+
+#[test]
+fn dated_mistral_name_has_its_own_row() {
+    let cost = |model: &str| standard(model, Usage::new(1_000, 100));
+    assert_eq!(cost("mistral-large-2512"), Some(1_000 * 500 + 100 * 1_500));
+    assert_eq!(cost("ministral-3b-2512"), Some(1_000 * 100 + 100 * 100));
+    assert_eq!(cost("ministral-8b-2512"), Some(1_000 * 150 + 100 * 150));
+    assert_eq!(cost("ministral-14b-2512"), Some(1_000 * 200 + 100 * 200));
+    assert_eq!(cost("mistral-large-2411"), None, "another generation");
+}
+
+#[test]
+fn shipped_rows_are_of_their_provider() {
+    let cost = |provider: &str, model: &str| {
+        let options = PriceOptions::new().provider(provider);
+        all().cost_with(model, &Usage::new(1, 1), &options).is_ok()
+    };
+    for (provider, model) in [
+        ("openai", "gpt-4o"),
+        ("anthropic", "claude-opus-5"),
+        ("gemini", "gemini-2.5-pro"),
+        ("mistral", "mistral-large-latest"),
+        ("deepseek", "deepseek-chat"),
+        ("groq", "openai/gpt-oss-120b"),
+    ] {
+        assert!(cost(provider, model), "{provider}");
+        assert!(!cost("openrouter", model) && !cost("azure", model), "{model}");
+    }
 }
