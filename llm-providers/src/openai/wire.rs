@@ -1,7 +1,9 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::AUTHORIZATION};
-use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, VendorLimits};
+use llm_core::{
+    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, Usd, VendorLimits,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
@@ -136,5 +138,9 @@ impl Chunks for ChunkDecoder {
 
     fn unusable_usage(&self) -> Option<&Arc<str>> {
         Self::unusable_usage(self)
+    }
+
+    fn billed(&self) -> Option<Usd> {
+        Self::billed(self)
     }
 }

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod call_id;
+mod dollars;
 pub(crate) mod error;
 mod exact;
 pub(crate) mod fields;
@@ -21,6 +22,7 @@ pub(crate) mod wait;
 
 pub(crate) use self::arguments::arguments;
 pub(crate) use self::call_id::call_id;
+pub(crate) use self::dollars::dollars;
 pub(crate) use self::finish::finish_reason;
 pub use self::format::{Chunks, Decoded, Outgoing, Wire};
 pub(crate) use self::instructions::is_blank_instruction;

@@ -4,6 +4,7 @@ mod answers;
 mod books;
 mod clients;
 mod purchases;
+mod stated_cost;
 mod table;
 mod tiers;
 mod unknown_cost;

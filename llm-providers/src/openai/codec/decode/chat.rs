@@ -11,7 +11,7 @@ use super::{
             Fields, charged, malformed, object_with, served, take_index, take_list, take_object, take_text, take_word,
         },
     },
-    Decoded, split_content, take_details, take_usage,
+    Decoded, billed, split_content, take_details, take_usage,
     tool::take_tool_calls,
 };
 use crate::wire::{error::ErrorBody, finish_reason, usage::StatedUsage};
@@ -36,12 +36,14 @@ pub(in crate::openai) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<
     if let Some(error) = ErrorBody::in_response(&fields, "choices") {
         return Err(classify_inner(&error, false));
     }
+    let billed = billed(&fields);
     let mut stated = StatedUsage::default();
     take_usage(&mut fields, dialect, &mut stated);
     let service_tier: Option<Arc<str>> = service_tier(|name| fields.get(name)).map(Arc::from);
-    let facts = served(fields.get("model"), service_tier.clone(), &[]);
+    let mut facts = served(fields.get("model"), service_tier.clone(), &[]);
+    facts.cost = billed;
     let answer = response(fields).map_err(|error| charged(error, &stated, facts))?;
-    Ok(Decoded::stated(answer, &stated, service_tier))
+    Ok(Decoded::stated(answer, &stated, service_tier).with_billed(billed))
 }
 
 /// The service class: OpenAI tells it beside the usage, Mistral within.

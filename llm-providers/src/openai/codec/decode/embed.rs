@@ -10,7 +10,7 @@ use super::{
         error::classify_inner,
         fields::{Fields, charged, index, malformed, object, served, take_list, take_text},
     },
-    Decoded, service_tier, take_usage,
+    Decoded, billed, service_tier, take_usage,
 };
 use crate::wire::{error::ErrorBody, usage::StatedUsage};
 
@@ -31,12 +31,14 @@ pub(in crate::openai) fn vectors(body: &[u8], inputs: usize, dialect: &Dialect) 
     if let Some(error) = ErrorBody::in_response(&fields, "data") {
         return Err(classify_inner(&error, false));
     }
+    let billed = billed(&fields);
     let mut stated = StatedUsage::default();
     take_usage(&mut fields, dialect, &mut stated);
     let service_tier: Option<Arc<str>> = service_tier(|name| fields.get(name)).map(Arc::from);
-    let facts = served(fields.get("model"), service_tier.clone(), &[]);
+    let mut facts = served(fields.get("model"), service_tier.clone(), &[]);
+    facts.cost = billed;
     let answer = embeddings(fields, inputs).map_err(|error| charged(error, &stated, facts))?;
-    Ok(Decoded::stated(answer, &stated, service_tier))
+    Ok(Decoded::stated(answer, &stated, service_tier).with_billed(billed))
 }
 
 fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {

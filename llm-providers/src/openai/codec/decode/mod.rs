@@ -1,5 +1,6 @@
 //! Whole answers.
 
+mod billed;
 mod chat;
 mod content;
 mod embed;
@@ -9,11 +10,12 @@ mod usage;
 
 pub use self::chat::decode_chat;
 pub use self::embed::decode_embeddings;
-pub(in crate::openai) use self::{chat::chat, embed::vectors, models::models};
 pub(super) use self::{
+    billed::billed,
     chat::{service_tier, take_finish},
     content::{details_part, split_content, take_details},
     tool::arguments,
     usage::take_usage,
 };
+pub(in crate::openai) use self::{chat::chat, embed::vectors, models::models};
 use crate::wire::Decoded;

@@ -1,12 +1,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use llm_core::{Charge, ChatEvent, Error, ErrorKind, Extra, ExtraOf, Usage};
+use llm_core::{Charge, ChatEvent, Error, ErrorKind, Extra, ExtraOf, Usage, Usd};
 use serde_json::Value;
 
 use super::{
     super::{
         Dialect,
-        decode::{service_tier, take_usage},
+        decode::{billed, service_tier, take_usage},
         error::classify_inner,
         fields::{Fields, malformed, object, object_with, take_index, take_list, take_text},
     },
@@ -37,6 +37,8 @@ pub struct ChunkDecoder {
     settled: bool,
     dialect: Dialect,
     service_tier: Option<Arc<str>>,
+    /// The largest that was stated.
+    billed: Option<Usd>,
 }
 
 impl ChunkDecoder {
@@ -54,6 +56,7 @@ impl ChunkDecoder {
             settled: false,
             dialect,
             service_tier: None,
+            billed: None,
         }
     }
 
@@ -148,9 +151,15 @@ impl ChunkDecoder {
         self.service_tier.as_ref()
     }
 
+    /// Amount that the server states it billed, if it has said so yet.
+    pub fn billed(&self) -> Option<Usd> {
+        self.billed
+    }
+
     fn chunk(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let mut fields = object_with(data.as_bytes(), &["function"], "arguments")?;
         let mut events = Vec::new();
+        self.billed = self.billed.max(billed(&fields));
         let known = self.stated.usage();
         let stated = take_usage(&mut fields, &self.dialect, &mut self.stated);
         let groq = || Some(ErrorBody::of(fields.get("x_groq")?.get("error").filter(|error| !error.is_null())?));

@@ -1,0 +1,16 @@
+use llm_core::Usd;
+use serde_json::Value;
+
+use crate::wire::{dollars, fields::Fields};
+
+/// Returns the amount that the server states it billed, in `usage.cost`, as OpenRouter and gateways like it do. `None`
+/// where it does not say, or where the caller's own key was billed an unknown rest.
+pub(in super::super) fn billed(fields: &Fields) -> Option<Usd> {
+    let usage = fields.get("usage")?;
+    let cost = dollars(usage.get("cost")?)?;
+    match usage.get("is_byok") {
+        // The server's own fee. The vendor behind it bills the caller's key.
+        Some(Value::Bool(true)) => Some(cost + dollars(usage.get("cost_details")?.get("upstream_inference_cost")?)?),
+        _ => Some(cost),
+    }
+}
