@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use llm_core::{PriceTable, Usage, Usd};
-use llm_ratelimit::{Actual, Demand, Limiter, Plans};
+use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
 
 /// A limiter that never says no, and what is asked of it.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Gate {
     /// Reserves and settles.
     pub fn pass(&self, demand: &Demand) {
         let reservation = self.limiter.try_reserve(demand).expect("there is room");
-        reservation.settle(Actual::Used { usage: Usage::new(900, 100), cost: Some(Usd::from_nanos(700)) });
+        reservation.settle(Settlement::Used { usage: Usage::new(900, 100), cost: Some(Usd::from_nanos(700)) });
     }
 
     /// Calls of so many tenants.

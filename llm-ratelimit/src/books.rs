@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use self::{need::Need, stripe::Stripe};
 use crate::{
-    Actual, Balance, Demand,
+    Balance, Demand, Settlement,
     account::Account,
     bucket::Mark,
     counter::{Counter, Level, Moment, State, Wait},
@@ -94,7 +94,7 @@ const STRIPES: usize = 64;
 
 impl Hold {
     /// Whether something comes back by this, or more is used.
-    pub(crate) fn is_moved_by(&self, actual: &Actual) -> bool {
+    pub(crate) fn is_moved_by(&self, actual: &Settlement) -> bool {
         actual.amount(self.kind, self.amount) != self.amount
     }
 }
@@ -187,7 +187,7 @@ impl Books {
     }
 
     /// Turns what a call holds into what it used.
-    pub(crate) fn settle(&self, holds: &[Hold], actual: &Actual, now: u64) -> Settled {
+    pub(crate) fn settle(&self, holds: &[Hold], actual: &Settlement, now: u64) -> Settled {
         let mut settled = Settled::default();
         for holds in holds.chunk_by(|a, b| a.spot == b.spot) {
             let spot = holds[0].spot;

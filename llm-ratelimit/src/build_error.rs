@@ -1,4 +1,4 @@
-use crate::{Limit, Measure, Plans, QuotaError, UnitName};
+use crate::{Limit, Plans, QuotaError, Unit, UnitName};
 
 /// Settings that make no limiter, or plans that a limiter with these settings cannot enforce.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,11 +36,11 @@ pub(crate) fn check(plans: &Plans, declared: &[UnitName], has_prices: bool) -> R
     let own = plans.iter().flat_map(|(_, plan)| plan.limits.iter().chain(&plan.shared));
     for limit in plans.global().iter().chain(own) {
         match limit.quota().measure() {
-            Measure::Units(unit) if !declared.contains(unit) => {
+            Unit::Units(unit) if !declared.contains(unit) => {
                 let (limit, nearest) = (limit.to_string(), unit.nearest(declared));
                 return Err(BuildError::UnknownUnit { limit, unit: unit.shown(), nearest });
             }
-            Measure::Money if !has_prices => return Err(BuildError::NoPrices { limit: limit.to_string() }),
+            Unit::Money if !has_prices => return Err(BuildError::NoPrices { limit: limit.to_string() }),
             _ => {}
         }
     }
@@ -51,7 +51,7 @@ pub(crate) fn check(plans: &Plans, declared: &[UnitName], has_prices: bool) -> R
 pub(crate) fn check_unit(unit: &UnitName) -> Result<(), BuildError> {
     let limit: Result<Limit, QuotaError> = format!("1 {unit}/day").parse();
     match limit {
-        Ok(limit) if *limit.quota().measure() == Measure::Units(unit.clone()) => Ok(()),
+        Ok(limit) if *limit.quota().measure() == Unit::Units(unit.clone()) => Ok(()),
         _ => Err(BuildError::Unit(unit.shown())),
     }
 }

@@ -14,11 +14,11 @@ use crate::{
 /// use llm_core::{Price, Rate};
 /// use llm_ratelimit::{BuildError, Limiter, Plans, UnknownPrice};
 ///
-/// let plans = Plans::each(["5 proposals/month", "$3/day"])?;
+/// let plans = Plans::uniform(["5 proposals/month", "$3/day"])?;
 /// let price = Price { input: Rate::from_nanos(150_000_000), output: Rate::from_nanos(600_000_000), ..Price::default() };
 /// let limiter = Limiter::builder(plans).unit("proposal").unknown_price(UnknownPrice::Assume(price)).build()?;
 ///
-/// let misspelt = Plans::each(["100k tokns/minute"])?;
+/// let misspelt = Plans::uniform(["100k tokns/minute"])?;
 /// assert!(matches!(limiter.replace(&misspelt), Err(BuildError::UnknownUnit { nearest, .. }) if nearest == "tokens"));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
@@ -120,7 +120,7 @@ impl LimiterBuilder {
     }
 
     /// Decides and counts, and lets every call of the layer pass at once: see [`RateLimit`](crate::RateLimit).
-    pub fn observe(mut self) -> Self {
+    pub fn shadow(mut self) -> Self {
         self.observes = true;
         self
     }

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Instant};
 use llm_core::{Call, Labels, Operation, Priority, Tenant, Usage, Usd};
 
 use crate::{
-    Measure,
+    Unit,
     rules::{Kind, Rule},
 };
 
@@ -58,7 +58,7 @@ pub(crate) struct Models {
 /// What a call took in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Actual {
+pub enum Settlement {
     /// It is known that it was not sent: nothing counts.
     Unsent,
     /// It was sent and refused, so nothing was sold and nothing is charged; the request counts.
@@ -110,7 +110,7 @@ impl Demand {
     /// One call with what its envelope says. A label `unit` says what its units are; without it, they count in every
     /// limit on units.
     pub fn of<T: Operation>(call: &Call<T>) -> Self {
-        let unit = call.labels.get("unit").map(|unit| Measure::units(unit).name().into());
+        let unit = call.labels.get("unit").map(|unit| Unit::units(unit).name().into());
         Self {
             labels: call.labels.clone(),
             priority: call.priority,
@@ -137,7 +137,7 @@ impl Demand {
     /// Says how many of what it is: photos, proposals, test cases.
     pub fn units(mut self, count: u64, name: &str) -> Self {
         self.units = count;
-        self.unit = Some(Measure::units(name).name().into());
+        self.unit = Some(Unit::units(name).name().into());
         self
     }
 
@@ -148,7 +148,7 @@ impl Demand {
     }
 
     /// Names further models that may be asked in place of this one. Where no cost is set, that of the dearest is reserved.
-    pub fn reaches(mut self, models: impl Into<Arc<[Arc<str>]>>) -> Self {
+    pub fn fallback_models(mut self, models: impl Into<Arc<[Arc<str>]>>) -> Self {
         self.reaches = models.into();
         self
     }
@@ -254,7 +254,7 @@ impl Models {
     }
 }
 
-impl Actual {
+impl Settlement {
     /// What counts of a reserved amount.
     pub(crate) fn amount(&self, kind: Kind, reserved: u64) -> u64 {
         match (self, kind) {

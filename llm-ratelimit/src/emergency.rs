@@ -14,7 +14,7 @@ use crate::{Demand, Reason, inner::Inner};
 /// use llm_core::Priority;
 /// use llm_ratelimit::{Limiter, Plans, Shed};
 ///
-/// let limiter = Limiter::builder(Plans::each(["10/minute"])?).build()?;
+/// let limiter = Limiter::builder(Plans::uniform(["10/minute"])?).build()?;
 /// let emergency = limiter.emergency();
 /// emergency.scale(2_500); // a spike: everybody may two and a half times as much
 /// emergency.shed(Shed::Priority(Priority::Background));

@@ -10,7 +10,7 @@ use llm_core::{Call, ChatRequest, EmbedRequest, Estimate, Operation, Streamed, T
 /// Says how many tokens a call is to reserve, and may learn from what it took.
 pub trait Estimator: Send + Sync + 'static {
     /// Input and output tokens to reserve.
-    fn estimate(&self, question: &Question<'_>) -> (u64, u64);
+    fn estimate(&self, question: &EstimateInput<'_>) -> (u64, u64);
 
     /// Takes note of what a call took.
     fn learn(&self, tenant: &Tenant, model: &str, estimate: &Estimate, usage: &Usage) {
@@ -19,7 +19,7 @@ pub trait Estimator: Send + Sync + 'static {
 }
 
 /// A call, as an [`Estimator`] sees it.
-pub struct Question<'a> {
+pub struct EstimateInput<'a> {
     /// Who asks.
     pub tenant: &'a Tenant,
     /// The model asked.
@@ -63,7 +63,7 @@ struct Histogram {
     total: u32,
 }
 
-impl<'a> Question<'a> {
+impl<'a> EstimateInput<'a> {
     pub(crate) fn of<T: Operation>(call: &'a Call<T>, estimate: Estimate) -> Self {
         Self { tenant: &call.tenant, model: call.body.model(), estimate, body: &call.body }
     }
@@ -94,7 +94,7 @@ impl UpperBound {
 }
 
 impl Estimator for UpperBound {
-    fn estimate(&self, question: &Question<'_>) -> (u64, u64) {
+    fn estimate(&self, question: &EstimateInput<'_>) -> (u64, u64) {
         let Estimate { input_bound, output_bound, answers, .. } = question.estimate;
         let unbounded = self.unbounded_output.saturating_mul(answers.into());
         (input_bound.unwrap_or(self.unbounded_input), output_bound.unwrap_or(unbounded))
@@ -126,7 +126,7 @@ impl Learned {
 }
 
 impl<E: Estimator + ?Sized> Estimator for Arc<E> {
-    fn estimate(&self, question: &Question<'_>) -> (u64, u64) {
+    fn estimate(&self, question: &EstimateInput<'_>) -> (u64, u64) {
         (**self).estimate(question)
     }
 
@@ -136,7 +136,7 @@ impl<E: Estimator + ?Sized> Estimator for Arc<E> {
 }
 
 impl Estimator for Learned {
-    fn estimate(&self, question: &Question<'_>) -> (u64, u64) {
+    fn estimate(&self, question: &EstimateInput<'_>) -> (u64, u64) {
         let Estimate { input, input_bound, output, output_bound, answers } = question.estimate;
         let models = self.lock();
         let Some(model) = models.get(question.model) else { return (input, output_bound.unwrap_or(output)) };
@@ -224,10 +224,10 @@ impl Histogram {
     }
 }
 
-impl fmt::Debug for Question<'_> {
+impl fmt::Debug for EstimateInput<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tenant, model, estimate, body: _ } = self;
-        let mut out = f.debug_struct("Question");
+        let mut out = f.debug_struct("EstimateInput");
         out.field("tenant", tenant).field("model", model).field("estimate", estimate).finish_non_exhaustive()
     }
 }
@@ -244,7 +244,7 @@ mod tests {
 
     fn ask(learned: &Learned, tenant: &str, request: ChatRequest) -> (u64, u64) {
         let call = Call::new(tenant, request);
-        learned.estimate(&Question::of(&call, call.body.estimate()))
+        learned.estimate(&EstimateInput::of(&call, call.body.estimate()))
     }
 
     fn request() -> ChatRequest {

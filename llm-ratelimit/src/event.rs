@@ -5,14 +5,14 @@ use crate::Limit;
 /// A limit on a calendar window has been used up to a share.
 ///
 /// Told exactly once for each share and window: when what is spent (settled, not merely reserved) reaches 50, 80 or 100
-/// percent of the limit that is in force. With a [`Bookkeeper`](crate::Bookkeeper) also over restarts; a process that is
+/// percent of the limit that is in force. With a [`BalancePersister`](crate::BalancePersister) also over restarts; a process that is
 /// killed may be followed by one that tells again what it told last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
     /// The limit.
     pub limit: Arc<Limit>,
-    /// The tenant, model, label, …, in the order of [`Limit::aspects`]; `(all others)` for those together for whom there
+    /// The tenant, model, label, …, in the order of [`Limit::dimensions`]; `(all others)` for those together for whom there
     /// was no room.
     pub subject: Vec<String>,
     /// The share, in percent.

@@ -15,8 +15,8 @@ use llm_core::{Prices, Priority, Usage, Usd};
 use tokio::sync::Notify;
 
 use crate::{
-    Actual, Aspect, BuildError, Demand, Event, LimiterBuilder, Plans, Reason, Refusal, Reservation, Sink, Standing,
-    Standings, UnitName, UnknownPrice,
+    BuildError, Demand, Dimension, Event, LimitStatus, LimitStatuses, LimiterBuilder, Plans, Reason, Refusal,
+    Reservation, Settlement, Sink, UnitName, UnknownPrice,
     books::{Blocked, Books, Holds, Passed, Settled, Spot},
     build_error::check,
     builder::is_free,
@@ -208,12 +208,12 @@ impl Inner {
         }
     }
 
-    pub(crate) fn standings(&self, demand: &Demand) -> Standings {
+    pub(crate) fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
         let rules = self.rules.load();
         self.levels(demand, rules.of(&demand.tenant))
     }
 
-    pub(crate) fn settle(self: &Arc<Self>, holds: &[crate::books::Hold], actual: &Actual) {
+    pub(crate) fn settle(self: &Arc<Self>, holds: &[crate::books::Hold], actual: &Settlement) {
         // Only buckets that get something back, or pay more, must know the time.
         let moved = holds.iter().any(|hold| hold.is_moved_by(actual));
         let now = if moved { self.now() } else { 0 };
@@ -290,9 +290,9 @@ impl Inner {
         waits.max().map(|nanos| Duration::from_nanos(nanos).max(Duration::from_millis(1)))
     }
 
-    pub(crate) fn levels(&self, demand: &Demand, plan: &PlanRules) -> Standings {
+    pub(crate) fn levels(&self, demand: &Demand, plan: &PlanRules) -> LimitStatuses {
         let levels = self.books.levels(demand, plan, self.moment()).into_iter();
-        levels.map(|(rule, level)| Standing::new(Arc::clone(&rule.limit), level)).collect()
+        levels.map(|(rule, level)| LimitStatus::new(Arc::clone(&rule.limit), level)).collect()
     }
 
     fn tell(&self, passed: Passed) {
@@ -310,7 +310,7 @@ impl Inner {
 
     /// The groups that count by tenant, and where among its values the tenant is.
     pub(crate) fn tenant_groups(&self) -> Vec<(u32, usize)> {
-        self.names.groups_of(&Aspect::Tenant.to_string())
+        self.names.groups_of(&Dimension::Tenant.to_string())
     }
 }
 

@@ -2,7 +2,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use tower_layer::Layer;
 
-use crate::{Bookkeeper, Estimator, Learned, Limiter, RateLimit, bookkeeper::Recorder};
+use crate::{BalancePersister, Estimator, Learned, Limiter, RateLimit, balance_persister::Recorder};
 
 /// Puts a [`Limiter`] in front of a service.
 ///
@@ -15,7 +15,7 @@ pub struct RateLimitLayer {
     pub(crate) attempts: Option<NonZeroU32>,
     pub(crate) reaches: Arc<[Arc<str>]>,
     pub(crate) provider: Option<Arc<str>>,
-    pub(crate) cut_off: CutOff,
+    pub(crate) cut_off: OverrunPolicy,
     pub(crate) counts_hits: bool,
     pub(crate) records: Option<Recorder>,
 }
@@ -23,7 +23,7 @@ pub struct RateLimitLayer {
 /// What becomes of a stream that says more than was reserved, when no budget is left for more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum CutOff {
+pub enum OverrunPolicy {
     /// It goes on to its end; the excess is debt.
     #[default]
     Finish,
@@ -59,7 +59,7 @@ impl RateLimitLayer {
     }
 
     /// Further models that the stack below may ask in place of a call's own: the price of the dearest is reserved.
-    pub fn reaches<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
+    pub fn fallback_models<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
         self.reaches = models.into_iter().map(Into::into).collect();
         self
     }
@@ -71,14 +71,14 @@ impl RateLimitLayer {
     }
 
     /// What becomes of a stream that says more than was reserved, when no budget is left for more.
-    pub fn cut_off(mut self, what: CutOff) -> Self {
+    pub fn overrun(mut self, what: OverrunPolicy) -> Self {
         self.cut_off = what;
         self
     }
 
     /// Counts the tokens and the list price of answers that were not bought for the call: stored ones, shared ones. By
     /// default they count as a request, with its units, and as no tokens and no money.
-    pub fn counts_hits(mut self) -> Self {
+    pub fn charge_cache_hits(mut self) -> Self {
         self.counts_hits = true;
         self
     }
@@ -86,12 +86,12 @@ impl RateLimitLayer {
     /// Sends a call only once its reservation is in the bookkeeper's store, so that the books show what was sent however
     /// the process ends. It costs each call that counts in calendar windows a write to the disk, which it shares with
     /// those that come at the same time; where that takes longer than the bookkeeper's
-    /// [`within`](crate::BookkeeperBuilder::within), or once it is closed, the call is refused
+    /// [`within`](crate::BalancePersisterBuilder::within), or once it is closed, the call is refused
     /// ([`Reason::Unrecorded`](crate::Reason)).
     ///
     /// Further attempts, and what a stream asks for beyond its reservation, are written as other changes are: set
     /// [`attempts`](Self::attempts) to have them all recorded first. A limiter that observes waits for nothing.
-    pub fn records_first(mut self, bookkeeper: &Bookkeeper) -> Self {
+    pub fn durable_reservations(mut self, bookkeeper: &BalancePersister) -> Self {
         self.records = Some(bookkeeper.recorder());
         self
     }

@@ -20,7 +20,7 @@
 //!
 //! # tokio_test::block_on(async {
 //! # let client = Scripted::new();
-//! let plans = Plans::each(["10/minute", "2 proposals/month", "$3/day in Europe/Berlin"])?;
+//! let plans = Plans::uniform(["10/minute", "2 proposals/month", "$3/day in Europe/Berlin"])?;
 //! let limiter = Limiter::builder(plans).unit("proposal").prices(prices::openai()).build()?;
 //! let provider = into_provider(tower::ServiceBuilder::new().layer(RateLimitLayer::new(limiter.clone())).service(client));
 //!
@@ -47,8 +47,8 @@
 //!   also where the call reserved nothing of it: a limit that is exceeded refuses calls that reserve nothing.
 //! - **Further attempts** of a call ask for room of their own, where the layer that retries knows how
 //!   ([`Allowance`](llm_core::Allowance)), and what a failed one may have cost is counted;
-//!   [`RateLimitLayer::reaches`] names the models that may answer instead. A stream that says more than was reserved asks
-//!   for more, or is cut off ([`CutOff`]).
+//!   [`RateLimitLayer::fallback_models`] names the models that may answer instead. A stream that says more than was reserved asks
+//!   for more, or is cut off ([`OverrunPolicy`]).
 //! - **Buckets** drain first in, first out. What a call gives back is what of its share has not drained yet, so a bucket
 //!   never holds less than if the call had taken from the start what it used: burst + rate is never passed, whatever is
 //!   given back.
@@ -76,13 +76,13 @@
 //! # Readiness and cloning
 //!
 //! [`RateLimit`] is always ready; a call waits inside its future. Clones share one [`Limiter`]. Waiting for room,
-//! [`Limiter::close`], [`Webhook::spawn`] and [`RateLimitLayer::records_first`] need a tokio runtime with timers, and end
+//! [`Limiter::close`], [`Webhook::spawn`] and [`RateLimitLayer::durable_reservations`] need a tokio runtime with timers, and end
 //! with an error without one ([`NoRuntime`], [`Reason::NoRuntime`]); all else works outside of tokio, too. Nothing spawns a task but
-//! [`Webhook::spawn`], nothing starts a thread but [`BookkeeperBuilder::start`].
+//! [`Webhook::spawn`], nothing starts a thread but [`BalancePersisterBuilder::start`].
 //!
-//! The books are in memory. A [`Bookkeeper`] keeps what calendar windows hold in a [`Store`], such as a file, so that a
+//! The books are in memory. A [`BalancePersister`] keeps what calendar windows hold in a [`Store`], such as a file, so that a
 //! restart does not give everybody a new month; it starts a thread, and says what a crash can lose.
-//! [`RateLimitLayer::records_first`] loses nothing, for the price of a write before each call. To keep balances elsewhere:
+//! [`RateLimitLayer::durable_reservations`] loses nothing, for the price of a write before each call. To keep balances elsewhere:
 //! [`Limiter::changed_balances`] and [`Limiter::restore`].
 //!
 //! # Errors
@@ -117,7 +117,7 @@
 
 mod account;
 mod balance;
-mod bookkeeper;
+mod balance_persister;
 mod books;
 mod bucket;
 mod build_error;
@@ -131,8 +131,8 @@ mod event;
 mod inner;
 mod layer;
 mod limit;
+mod limit_status;
 mod limiter;
-mod measure;
 mod plans;
 mod pulse;
 mod queue;
@@ -143,37 +143,37 @@ mod rules;
 mod running;
 mod runtime;
 mod service;
-mod standing;
 mod store;
 mod telemetry;
 mod time;
 #[cfg(feature = "tokenizer")]
 mod tokenizer;
+mod unit;
 mod webhook;
 mod window;
 
 pub use self::balance::Balance;
-pub use self::bookkeeper::{Bookkeeper, BookkeeperBuilder};
+pub use self::balance_persister::{BalancePersister, BalancePersisterBuilder};
 pub use self::build_error::BuildError;
 pub use self::builder::{LimiterBuilder, UnknownPrice, Waiting};
 pub use self::calendar::{Calendar, CalendarUnit};
-pub use self::demand::{Actual, Demand};
+pub use self::demand::{Demand, Settlement};
 pub use self::emergency::{Emergency, Shed};
-pub use self::estimate::{Estimator, Learned, Question, UpperBound};
+pub use self::estimate::{EstimateInput, Estimator, Learned, UpperBound};
 pub use self::event::{Event, Sink};
-pub use self::layer::{CutOff, RateLimitLayer};
-pub use self::limit::{Aspect, Limit};
+pub use self::layer::{OverrunPolicy, RateLimitLayer};
+pub use self::limit::{Dimension, Limit};
+pub use self::limit_status::{LimitStatus, LimitStatuses};
 pub use self::limiter::{Limiter, Stats};
-pub use self::measure::{Measure, UnitName};
 pub use self::plans::{Plan, PlanError, Plans};
 pub use self::quota::{Quota, QuotaError};
 pub use self::refusal::{Reason, Refusal};
 pub use self::reservation::Reservation;
 pub use self::runtime::NoRuntime;
-pub use self::service::{RateLimit, WouldRefuse};
-pub use self::standing::{Standing, Standings};
+pub use self::service::{RateLimit, ShadowRefusal};
 pub use self::store::{Store, StoreError};
 #[cfg(feature = "tokenizer")]
 pub use self::tokenizer::OpenAiTokens;
+pub use self::unit::{Unit, UnitName};
 pub use self::webhook::{Form, Webhook};
 pub use llm_core;

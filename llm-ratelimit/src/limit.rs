@@ -22,14 +22,14 @@ use crate::{Demand, Quota, QuotaError};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {
     quota: Quota,
-    per: Vec<Aspect>,
-    only: Vec<(Aspect, Arc<str>)>,
+    per: Vec<Dimension>,
+    only: Vec<(Dimension, Arc<str>)>,
 }
 
 /// What calls can be told apart by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum Aspect {
+pub enum Dimension {
     /// Who asks.
     Tenant,
     /// The plan of who asks.
@@ -49,7 +49,7 @@ impl Limit {
     }
 
     /// Counts apart by one more aspect.
-    pub fn per(mut self, aspect: Aspect) -> Self {
+    pub fn per(mut self, aspect: Dimension) -> Self {
         if let Err(at) = self.per.binary_search(&aspect) {
             self.per.insert(at, aspect);
         }
@@ -57,7 +57,7 @@ impl Limit {
     }
 
     /// Confines it to calls with this value of an aspect.
-    pub fn only(mut self, aspect: Aspect, value: impl Into<Arc<str>>) -> Self {
+    pub fn only(mut self, aspect: Dimension, value: impl Into<Arc<str>>) -> Self {
         self.only.push((aspect, value.into()));
         self.only.sort();
         self
@@ -69,16 +69,16 @@ impl Limit {
     }
 
     /// What it is counted apart by.
-    pub fn aspects(&self) -> &[Aspect] {
+    pub fn dimensions(&self) -> &[Dimension] {
         &self.per
     }
 
-    pub(crate) fn confines(&self) -> &[(Aspect, Arc<str>)] {
+    pub(crate) fn confines(&self) -> &[(Dimension, Arc<str>)] {
         &self.only
     }
 }
 
-impl Aspect {
+impl Dimension {
     /// Its value in a call; nothing where the call has none.
     pub(crate) fn of<'a>(&self, demand: &'a Demand, plan: &'a str) -> &'a str {
         match self {
@@ -97,7 +97,7 @@ impl From<Quota> for Limit {
     }
 }
 
-impl fmt::Display for Aspect {
+impl fmt::Display for Dimension {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tenant => f.write_str("tenant"),
@@ -117,7 +117,7 @@ impl fmt::Display for Limit {
         }
         for (aspect, value) in &self.only {
             match aspect {
-                Aspect::Label(_) => write!(f, " for {aspect}={value}")?,
+                Dimension::Label(_) => write!(f, " for {aspect}={value}")?,
                 _ => write!(f, " for {aspect} {value}")?,
             }
         }
@@ -141,11 +141,11 @@ impl FromStr for Limit {
             let name = words.next().ok_or_else(odd)?;
             let mut value = || words.next().ok_or_else(odd);
             match (&*word.to_ascii_lowercase(), &*name.to_ascii_lowercase()) {
-                ("per", "label") => limit = limit.per(Aspect::Label(value()?.into())),
+                ("per", "label") => limit = limit.per(Dimension::Label(value()?.into())),
                 ("for", "label") => {
                     let label = value()?;
                     let (name, value) = label.split_once('=').ok_or_else(|| QuotaError::Label(label.into()))?;
-                    limit = limit.only(Aspect::Label(name.into()), value);
+                    limit = limit.only(Dimension::Label(name.into()), value);
                 }
                 ("per", name) => limit = limit.per(named(name)?),
                 ("for", name) => limit = limit.only(named(name)?, value()?),
@@ -168,9 +168,11 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
-fn named(name: &str) -> Result<Aspect, QuotaError> {
-    let mut known = [Aspect::Tenant, Aspect::Plan, Aspect::Model, Aspect::Provider].into_iter();
-    known.find(|aspect| aspect.to_string() == name).ok_or_else(|| QuotaError::Aspect(name.chars().take(64).collect()))
+fn named(name: &str) -> Result<Dimension, QuotaError> {
+    let mut known = [Dimension::Tenant, Dimension::Plan, Dimension::Model, Dimension::Provider].into_iter();
+    known
+        .find(|aspect| aspect.to_string() == name)
+        .ok_or_else(|| QuotaError::Dimension(name.chars().take(64).collect()))
 }
 
 #[cfg(test)]

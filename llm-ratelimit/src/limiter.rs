@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    Aspect, Balance, BuildError, Demand, Emergency, LimiterBuilder, NoRuntime, Plans, Reason, Refusal, Reservation,
-    Standing, Standings,
+    Balance, BuildError, Demand, Dimension, Emergency, LimitStatus, LimitStatuses, LimiterBuilder, NoRuntime, Plans,
+    Reason, Refusal, Reservation,
     inner::{Counts, Inner},
     queue::Queue,
     rules::Rules,
@@ -19,12 +19,12 @@ use crate::{
 ///
 /// ```
 /// use llm_core::Usage;
-/// use llm_ratelimit::{Actual, Demand, Limiter, Plans};
+/// use llm_ratelimit::{Settlement, Demand, Limiter, Plans};
 ///
-/// let limiter = Limiter::builder(Plans::each(["10/minute", "10k tokens/day"])?).build()?;
+/// let limiter = Limiter::builder(Plans::uniform(["10/minute", "10k tokens/day"])?).build()?;
 /// let reservation = limiter.try_reserve(&Demand::new("acme", "gpt-4o-mini").tokens(1_000, 500))?;
 /// // … the call, by whatever client …
-/// reservation.settle(Actual::Used { usage: Usage::new(900, 120), cost: None });
+/// reservation.settle(Settlement::Used { usage: Usage::new(900, 120), cost: None });
 /// let left: Vec<u64> = limiter.usage("acme").iter().map(|standing| standing.remaining).collect();
 /// assert_eq!(left, [9, 8_980]);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -91,16 +91,17 @@ impl Limiter {
     }
 
     /// How the limits of a call stand, without reserving anything.
-    pub fn standings(&self, demand: &Demand) -> Standings {
-        self.0.standings(demand)
+    pub fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
+        self.0.limit_statuses(demand)
     }
 
     /// How the limits of a tenant stand, as far as they are counted by tenant and plan alone or for everybody together.
-    pub fn usage(&self, tenant: &str) -> Standings {
-        let standings = self.standings(&Demand::new(tenant, ""));
-        let broad = |standing: &&Standing| {
-            let aspects = standing.limit.aspects().iter();
-            standing.limit.confines().is_empty() && aspects.clone().all(|a| matches!(a, Aspect::Tenant | Aspect::Plan))
+    pub fn usage(&self, tenant: &str) -> LimitStatuses {
+        let standings = self.limit_statuses(&Demand::new(tenant, ""));
+        let broad = |standing: &&LimitStatus| {
+            let aspects = standing.limit.dimensions().iter();
+            standing.limit.confines().is_empty()
+                && aspects.clone().all(|a| matches!(a, Dimension::Tenant | Dimension::Plan))
         };
         standings.iter().filter(broad).cloned().collect()
     }
@@ -137,7 +138,7 @@ impl Limiter {
     }
 
     /// Whether it only observes.
-    pub fn observes(&self) -> bool {
+    pub fn is_shadow(&self) -> bool {
         self.0.observes
     }
 

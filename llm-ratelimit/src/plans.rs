@@ -122,7 +122,7 @@ impl Plans {
     /// # Errors
     ///
     /// A limit cannot be read, or two count the same.
-    pub fn each<'a>(limits: impl IntoIterator<Item = &'a str>) -> Result<Self, PlanError> {
+    pub fn uniform<'a>(limits: impl IntoIterator<Item = &'a str>) -> Result<Self, PlanError> {
         let limits = limits.into_iter().map(str::parse).collect::<Result<Vec<Limit>, _>>()?;
         Self::new("default", Plan { limits, ..Plan::default() })
     }
@@ -175,7 +175,7 @@ impl Plans {
     /// use llm_ratelimit::Plans;
     ///
     /// let lookup = |name: &str| (name == "LLM_LIMITS").then(|| "10/minute; $3/day".to_owned());
-    /// assert_eq!(Plans::from_env(lookup)?, Plans::each(["10/minute", "$3/day"])?);
+    /// assert_eq!(Plans::from_env(lookup)?, Plans::uniform(["10/minute", "$3/day"])?);
     /// # Ok::<_, llm_ratelimit::PlanError>(())
     /// ```
     ///
@@ -186,7 +186,7 @@ impl Plans {
         let wrong = |name, message: String| PlanError::Environment { name, message };
         match (lookup("LLM_LIMITS"), lookup("LLM_PLANS")) {
             (Some(_), Some(_)) => Err(wrong("LLM_LIMITS", "LLM_PLANS is set too; leave one out".to_owned())),
-            (Some(limits), None) => Self::each(limits.split(';').map(str::trim).filter(|limit| !limit.is_empty()))
+            (Some(limits), None) => Self::uniform(limits.split(';').map(str::trim).filter(|limit| !limit.is_empty()))
                 .map_err(|error| wrong("LLM_LIMITS", error.to_string())),
             (None, Some(json)) => serde_json::from_str(&json).map_err(|error| wrong("LLM_PLANS", error.to_string())),
             (None, None) => Ok(Self::default()),
@@ -225,7 +225,7 @@ impl Plans {
             }
             let mut seen = BTreeSet::new();
             for limit in plan.everything(&self.limits) {
-                let counter = (limit.aspects().to_vec(), limit.confines().to_vec(), limit.quota().identity());
+                let counter = (limit.dimensions().to_vec(), limit.confines().to_vec(), limit.quota().identity());
                 if !seen.insert(counter) {
                     return Err(PlanError::Twice { plan: name.clone(), limit: limit.to_string() });
                 }
@@ -238,7 +238,7 @@ impl Plans {
 impl Plan {
     /// All limits that a call of this plan meets, with what they are counted apart by.
     pub(crate) fn everything<'a>(&'a self, global: &'a [Limit]) -> impl Iterator<Item = Limit> + 'a {
-        use crate::Aspect::{Plan, Tenant};
+        use crate::Dimension::{Plan, Tenant};
         let own = self.limits.iter().map(|limit| limit.clone().per(Tenant));
         let shared = self.shared.iter().map(|limit| limit.clone().per(Plan));
         global.iter().cloned().chain(shared).chain(own)
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn are_written_as_they_are_read() {
-        let plans = Plans::each(["10/minute", "$3/day"])
+        let plans = Plans::uniform(["10/minute", "$3/day"])
             .unwrap()
             .limit("5/minute per model".parse::<Limit>().unwrap())
             .unwrap();

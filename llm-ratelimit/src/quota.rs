@@ -6,7 +6,7 @@ use llm_core::Usd;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::parse::QuotaError;
-use crate::{Calendar, CalendarUnit, Measure, bucket::Rate};
+use crate::{Calendar, CalendarUnit, Unit, bucket::Rate};
 
 /// So much of something, in so much time.
 ///
@@ -33,17 +33,17 @@ use crate::{Calendar, CalendarUnit, Measure, bucket::Rate};
 /// own, set the burst to a fraction.
 ///
 /// ```
-/// use llm_ratelimit::{Measure, Quota};
+/// use llm_ratelimit::{Unit, Quota};
 ///
 /// let quota: Quota = "$3/day in Europe/Berlin".parse()?;
-/// assert_eq!((quota.amount(), quota.measure()), (3_000_000_000, &Measure::Money));
+/// assert_eq!((quota.amount(), quota.measure()), (3_000_000_000, &Unit::Money));
 /// assert_eq!(quota.to_string(), "$3.00/day in Europe/Berlin");
 /// # Ok::<_, llm_ratelimit::QuotaError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Quota {
     amount: u64,
-    measure: Measure,
+    measure: Unit,
     span: Span,
 }
 
@@ -67,7 +67,7 @@ impl Quota {
     /// # Errors
     ///
     /// An amount of zero, a period of zero or of more than a year.
-    pub fn bucket(amount: u64, measure: Measure, period: Duration) -> Result<Self, QuotaError> {
+    pub fn bucket(amount: u64, measure: Unit, period: Duration) -> Result<Self, QuotaError> {
         if period.is_zero() || period > LONGEST {
             return Err(QuotaError::Period);
         }
@@ -80,7 +80,7 @@ impl Quota {
     /// # Errors
     ///
     /// An amount of zero.
-    pub fn calendar(amount: u64, measure: Measure, calendar: Calendar) -> Result<Self, QuotaError> {
+    pub fn calendar(amount: u64, measure: Unit, calendar: Calendar) -> Result<Self, QuotaError> {
         Self::new(amount, measure, Span::Calendar(calendar))
     }
 
@@ -90,7 +90,7 @@ impl Quota {
     ///
     /// None at all.
     pub fn concurrent(calls: u64) -> Result<Self, QuotaError> {
-        Self::new(calls, Measure::Requests, Span::Concurrent)
+        Self::new(calls, Unit::Requests, Span::Concurrent)
     }
 
     /// A budget for each window of a calendar.
@@ -99,7 +99,7 @@ impl Quota {
     ///
     /// Nothing, or less than nothing.
     pub fn budget(amount: Usd, calendar: Calendar) -> Result<Self, QuotaError> {
-        Self::calendar(u64::try_from(amount.nanos()).map_err(|_| QuotaError::Negative)?, Measure::Money, calendar)
+        Self::calendar(u64::try_from(amount.nanos()).map_err(|_| QuotaError::Negative)?, Unit::Money, calendar)
     }
 
     /// Lets a bucket hold another amount than that of one period.
@@ -124,7 +124,7 @@ impl Quota {
     }
 
     /// What it counts.
-    pub fn measure(&self) -> &Measure {
+    pub fn measure(&self) -> &Unit {
         &self.measure
     }
 
@@ -159,7 +159,7 @@ impl Quota {
         Some(u64::try_from(u128::from(n) * u128::from(period) / u128::from(self.amount)).unwrap_or(u64::MAX))
     }
 
-    fn new(amount: u64, measure: Measure, span: Span) -> Result<Self, QuotaError> {
+    fn new(amount: u64, measure: Unit, span: Span) -> Result<Self, QuotaError> {
         if amount == 0 {
             return Err(QuotaError::Zero);
         }
@@ -178,7 +178,7 @@ pub(crate) fn scaled(amount: u64, per_mille: u32) -> u64 {
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let amount = |f: &mut fmt::Formatter<'_>, n: u64| match self.measure {
-            Measure::Money => write!(f, "{}", Usd::from_nanos(i64::try_from(n).unwrap_or(i64::MAX))),
+            Unit::Money => write!(f, "{}", Usd::from_nanos(i64::try_from(n).unwrap_or(i64::MAX))),
             _ => write!(f, "{n}"),
         };
         amount(f, self.amount)?;
@@ -186,7 +186,7 @@ impl fmt::Display for Quota {
             return f.write_str(" concurrent");
         }
         match &self.measure {
-            Measure::Money => {}
+            Unit::Money => {}
             other => write!(f, " {other}")?,
         }
         match &self.span {

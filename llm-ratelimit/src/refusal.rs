@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use llm_core::{Error, ErrorKind};
 
-use crate::{Limit, NoRuntime, Standings, standing::Reset};
+use crate::{Limit, LimitStatuses, NoRuntime, limit_status::Reset};
 
 /// Why a call may not pass. As an [`Error`], it is that error's source: [`Refusal::of`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ struct Inner {
     limit: Option<Arc<Limit>>,
     model: Option<Box<str>>,
     retry_after: Option<Duration>,
-    standings: Standings,
+    standings: LimitStatuses,
 }
 
 /// Why, in kind.
@@ -41,7 +41,7 @@ pub enum Reason {
     Shed,
     /// An operator lets only stored answers out.
     CacheOnly,
-    /// What calls use cannot be recorded for now: see [`Bookkeeper`](crate::Bookkeeper).
+    /// What calls use cannot be recorded for now: see [`BalancePersister`](crate::BalancePersister).
     Unrecorded,
     /// The limiter was closed.
     Closed,
@@ -57,7 +57,7 @@ impl Refusal {
             limit: None,
             model: None,
             retry_after: None,
-            standings: Standings::default(),
+            standings: LimitStatuses::default(),
         }))
     }
 
@@ -73,7 +73,7 @@ impl Refusal {
         self
     }
 
-    pub(crate) fn with_standings(mut self, standings: Standings) -> Self {
+    pub(crate) fn with_standings(mut self, standings: LimitStatuses) -> Self {
         self.0.standings = standings;
         self
     }
@@ -110,7 +110,7 @@ impl Refusal {
     }
 
     /// How all limits of the call stand.
-    pub fn standings(&self) -> &Standings {
+    pub fn limit_statuses(&self) -> &LimitStatuses {
         &self.0.standings
     }
 }

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use llm_core::Dispatch;
 
-use crate::{Actual, books::Holds, demand::Models, inner::Inner};
+use crate::{Settlement, books::Holds, demand::Models, inner::Inner};
 
 /// What a call may use. Settle it when the call has ended.
 ///
@@ -42,13 +42,15 @@ impl Reservation {
 
     /// Counts what the call used, in every limit that applied to it when it reserved. What it reserved beyond that comes
     /// back. What it used beyond its reservation counts as well, and what of that exceeds a limit is debt.
-    pub fn settle(mut self, actual: Actual) {
+    pub fn settle(mut self, actual: Settlement) {
         self.end(actual);
     }
 
-    fn end(&mut self, mut actual: Actual) {
+    fn end(&mut self, mut actual: Settlement) {
         let Some(limiter) = self.limiter.take() else { return };
-        if let Actual::Used { usage, cost: cost @ None } | Actual::AtLeast { usage, cost: cost @ None } = &mut actual {
+        if let Settlement::Used { usage, cost: cost @ None } | Settlement::AtLeast { usage, cost: cost @ None } =
+            &mut actual
+        {
             let models = self.models.as_ref();
             *cost = models.and_then(|models| models.highest_price(|model| limiter.cost(model, usage)));
         }
@@ -59,7 +61,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.limiter.is_some() {
-            let actual = if self.is_sent() { Actual::Unknown } else { Actual::Unsent };
+            let actual = if self.is_sent() { Settlement::Unknown } else { Settlement::Unsent };
             self.end(actual);
         }
     }

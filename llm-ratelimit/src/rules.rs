@@ -7,7 +7,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use crate::{Aspect, Demand, Limit, Measure, Plans, quota::Span};
+use crate::{Demand, Dimension, Limit, Plans, Unit, quota::Span};
 
 /// All plans. Replaced as a whole.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ pub(crate) struct PlanRules {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) id: u32,
-    pub(crate) per: Vec<Aspect>,
-    only: Vec<(Aspect, Arc<str>)>,
+    pub(crate) per: Vec<Dimension>,
+    only: Vec<(Dimension, Arc<str>)>,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -120,7 +120,7 @@ impl PlanRules {
         for limit in limits {
             let id = names.id(&Group::name(&limit));
             let at = groups.iter().position(|group| group.id == id).unwrap_or_else(|| {
-                let (per, only) = (limit.aspects().to_vec(), limit.confines().to_vec());
+                let (per, only) = (limit.dimensions().to_vec(), limit.confines().to_vec());
                 groups.push(Group { id, per, only, rules: Vec::new() });
                 groups.len() - 1
             });
@@ -128,7 +128,7 @@ impl PlanRules {
         }
         let priced = groups.iter().flat_map(|group| &group.rules).any(|rule| rule.kind == Kind::Money);
         let own = match &*groups {
-            [group] => !priced && group.only.is_empty() && *group.per == [Aspect::Tenant],
+            [group] => !priced && group.only.is_empty() && *group.per == [Dimension::Tenant],
             _ => false,
         };
         Self { name: name.into(), weight, groups, priced, own }
@@ -153,7 +153,7 @@ impl Group {
     }
 
     fn name(limit: &Limit) -> String {
-        let per = limit.aspects().iter().map(|aspect| format!("per {aspect} "));
+        let per = limit.dimensions().iter().map(|aspect| format!("per {aspect} "));
         let only = limit.confines().iter().map(|(aspect, value)| format!("for {aspect}={value} "));
         per.chain(only).collect()
     }
@@ -162,7 +162,7 @@ impl Group {
 impl Rule {
     fn new(limit: Limit, names: &Names) -> Self {
         let unit = match limit.quota().measure() {
-            Measure::Units(unit) => Some(Arc::clone(unit.key())),
+            Unit::Units(unit) => Some(Arc::clone(unit.key())),
             _ => None,
         };
         Self { id: names.id(&limit.quota().identity()), kind: Kind::of(&limit), unit, limit: Arc::new(limit) }
@@ -188,12 +188,12 @@ impl Kind {
             return Self::Slots;
         }
         match limit.quota().measure() {
-            Measure::Requests => Self::Requests,
-            Measure::Input => Self::Input,
-            Measure::Output => Self::Output,
-            Measure::Tokens => Self::Tokens,
-            Measure::Money => Self::Money,
-            Measure::Units(_) => Self::Units,
+            Unit::Requests => Self::Requests,
+            Unit::Input => Self::Input,
+            Unit::Output => Self::Output,
+            Unit::Tokens => Self::Tokens,
+            Unit::Money => Self::Money,
+            Unit::Units(_) => Self::Units,
         }
     }
 }

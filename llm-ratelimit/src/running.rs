@@ -7,7 +7,7 @@ use std::{
 
 use llm_core::{Allowance, Charge, Cut, End, Error, ErrorKind, Estimate, Facts, Origin, Receipt, Usage, Usd};
 
-use crate::{Actual, CutOff, Demand, RateLimitLayer, Reservation, telemetry};
+use crate::{Demand, OverrunPolicy, RateLimitLayer, Reservation, Settlement, telemetry};
 
 /// What a running call holds. Dropped, it settles as its reservations do.
 pub(crate) struct Running {
@@ -43,8 +43,8 @@ impl Running {
     }
 
     /// What becomes of a stream that says too much; where the limiter only observes, nothing.
-    pub(crate) fn cut_off(&self) -> CutOff {
-        if self.settings.limiter.observes() { CutOff::Finish } else { self.settings.cut_off }
+    pub(crate) fn overrun(&self) -> OverrunPolicy {
+        if self.settings.limiter.is_shadow() { OverrunPolicy::Finish } else { self.settings.cut_off }
     }
 
     pub(crate) fn meter(&self) -> Meter {
@@ -70,12 +70,12 @@ impl Running {
             let ask_above = || above.as_ref().map_or(Ok(()), |above| above.ask(failed));
             let actual = match failed {
                 Charge::None => return ask_above(),
-                Charge::Known(usage) => Actual::Used { usage, cost: None },
-                Charge::Unknown => Actual::Unknown,
+                Charge::Known(usage) => Settlement::Used { usage, cost: None },
+                Charge::Unknown => Settlement::Unknown,
             };
             let reservation = match limiter.reserve_more(&attempt) {
                 Ok(reservation) => Some(reservation),
-                Err(_) if limiter.observes() => None,
+                Err(_) if limiter.is_shadow() => None,
                 Err(refusal) => return Err(refusal.into()),
             };
             // Refused there, it is given back here.
@@ -94,9 +94,9 @@ impl Running {
         let before = *self.before.lock().unwrap_or_else(PoisonError::into_inner);
         let actual = match error.charge() {
             Charge::Known(usage) => self.used_beyond(&before, usage),
-            Charge::None if sent => Actual::Refused,
-            Charge::Unknown if sent => Actual::Unknown,
-            Charge::None | Charge::Unknown => Actual::Unsent,
+            Charge::None if sent => Settlement::Refused,
+            Charge::Unknown if sent => Settlement::Unknown,
+            Charge::None | Charge::Unknown => Settlement::Unsent,
         };
         self.settle(actual);
     }
@@ -110,29 +110,29 @@ impl Running {
         });
         let actual = match usage {
             _ if facts.origin != Origin::Vendor && !self.settings.counts_hits => {
-                Actual::Used { usage: Usage::default(), cost: Some(Usd::ZERO) }
+                Settlement::Used { usage: Usage::default(), cost: Some(Usd::ZERO) }
             }
             Some(usage) => self.used(&facts, usage),
             // An answer began, so it was sent, whether its client said so or not.
-            None => facts.usage_so_far.map_or(Actual::Unknown, |usage| self.broke_off(&facts, usage)),
+            None => facts.usage_so_far.map_or(Settlement::Unknown, |usage| self.broke_off(&facts, usage)),
         };
         self.settle(actual);
     }
 
     /// It broke off after it used this much. What more it used is unknown, so what it reserved counts as used.
-    fn broke_off(&self, facts: &Facts, so_far: Usage) -> Actual {
+    fn broke_off(&self, facts: &Facts, so_far: Usage) -> Settlement {
         let portions = self.more().len() as u64 * self.portion().output;
         let output = so_far.output.saturating_sub(portions).max(self.demand.output);
         let usage = Usage { input: so_far.input.max(self.demand.input), output, ..so_far };
-        Actual::AtLeast { usage, cost: self.listed_cost(facts, &usage) }
+        Settlement::AtLeast { usage, cost: self.listed_cost(facts, &usage) }
     }
 
-    fn used(&self, facts: &Facts, usage: Usage) -> Actual {
+    fn used(&self, facts: &Facts, usage: Usage) -> Settlement {
         if facts.origin == Origin::Vendor {
             self.settings.estimator.learn(&self.demand.tenant, &self.demand.model, &self.estimate, &usage);
         }
         telemetry::settled(self.demand.input.saturating_add(self.demand.output), usage.total());
-        Actual::Used { usage, cost: facts.cost.or_else(|| self.listed_cost(facts, &usage)) }
+        Settlement::Used { usage, cost: facts.cost.or_else(|| self.listed_cost(facts, &usage)) }
     }
 
     /// Returns the price at the model that answered, where that may be another than the one asked. Otherwise the
@@ -143,20 +143,20 @@ impl Running {
     }
 
     /// All attempts failed and used this much together.
-    fn used_beyond(&self, before: &Usage, all: Usage) -> Actual {
+    fn used_beyond(&self, before: &Usage, all: Usage) -> Settlement {
         let cost =
             |usage: &Usage| self.demand.priced_as().highest_price(|model| self.settings.limiter.0.cost(model, usage));
         let cost = cost(&all).zip(cost(before)).map(|(all, before)| Usd::from_nanos(all.nanos() - before.nanos()));
-        Actual::Used { usage: all.saturating_sub(*before), cost }
+        Settlement::Used { usage: all.saturating_sub(*before), cost }
     }
 
-    fn settle(self, actual: Actual) {
+    fn settle(self, actual: Settlement) {
         let more = std::mem::take(&mut *self.more());
         self.reservation.settle(actual);
         // The first settlement counted all that was used. Where that is unknown, all that was reserved is spent.
         let rest = match actual {
-            Actual::Unknown | Actual::AtLeast { .. } => Actual::Unknown,
-            _ => Actual::Unsent,
+            Settlement::Unknown | Settlement::AtLeast { .. } => Settlement::Unknown,
+            _ => Settlement::Unsent,
         };
         more.into_iter().for_each(|reservation| reservation.settle(rest));
     }
@@ -181,7 +181,7 @@ impl Meter {
                     self.more.lock().unwrap_or_else(PoisonError::into_inner).push(reservation);
                     self.reserved = self.reserved.saturating_add(self.portion.output);
                 }
-                Err(_) if self.settings.cut_off == CutOff::Truncate => return ControlFlow::Break(Cut::Finish),
+                Err(_) if self.settings.cut_off == OverrunPolicy::Truncate => return ControlFlow::Break(Cut::Finish),
                 Err(refusal) => {
                     let message = format!("the answer was cut off: {refusal}");
                     let error = Error::new(ErrorKind::OverBudget, message).with_retryable(false);

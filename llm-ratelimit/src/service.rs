@@ -8,7 +8,9 @@ use std::{
 use llm_core::{Call, Error, Estimate, Operation, Output, Reply, Serves, drive, future::ResponseFuture};
 use tower_service::Service;
 
-use crate::{CutOff, Demand, Limiter, Question, RateLimitLayer, Refusal, Reservation, running::Running, telemetry};
+use crate::{
+    Demand, EstimateInput, Limiter, OverrunPolicy, RateLimitLayer, Refusal, Reservation, running::Running, telemetry,
+};
 
 /// A service with a limiter in front of it: see [`RateLimitLayer`].
 ///
@@ -25,7 +27,7 @@ pub struct RateLimit<S> {
 
 /// In a reply's extensions: an observing limiter would have refused the call.
 #[derive(Clone, Debug)]
-pub struct WouldRefuse(pub Refusal);
+pub struct ShadowRefusal(pub Refusal);
 
 impl<S> RateLimit<S> {
     pub(crate) fn new(inner: S, settings: RateLimitLayer) -> Self {
@@ -41,9 +43,10 @@ impl<S> RateLimit<S> {
 impl RateLimitLayer {
     /// What a call may take.
     pub(crate) fn demand<T: Operation>(&self, call: &Call<T>, estimate: Estimate) -> Demand {
-        let (input, output) = self.estimator.estimate(&Question::of(call, estimate));
+        let (input, output) = self.estimator.estimate(&EstimateInput::of(call, estimate));
         let attempts = self.attempts.map_or(1, NonZeroU32::get);
-        let mut demand = Demand::of(call).tokens(input, output).times(attempts).reaches(Arc::clone(&self.reaches));
+        let mut demand =
+            Demand::of(call).tokens(input, output).times(attempts).fallback_models(Arc::clone(&self.reaches));
         demand.provider.clone_from(&self.provider);
         demand.opaque = estimate.input_bound.is_none();
         demand.no_input = estimate.input_bound == Some(0);
@@ -52,7 +55,7 @@ impl RateLimitLayer {
     }
 
     async fn admit(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        if self.limiter.observes() {
+        if self.limiter.is_shadow() {
             return self.limiter.try_reserve(demand);
         }
         let reservation = self.limiter.reserve(demand).await?;
@@ -81,15 +84,15 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for RateLimit<S> {
         ResponseFuture::waiting(async move {
             let estimate = call.body.estimate();
             let demand = settings.demand(&call, estimate);
-            let (observes, plan) = (settings.limiter.observes(), || settings.limiter.plan_of(&demand.tenant));
+            let (observes, plan) = (settings.limiter.is_shadow(), || settings.limiter.plan_of(&demand.tenant));
             let admitted = telemetry::admitted(T::NAME, observes, plan, settings.admit(&demand)).await;
-            let standings = settings.limiter.standings(&demand);
+            let standings = settings.limiter.limit_statuses(&demand);
             let reservation = match admitted {
                 Ok(reservation) => reservation.follow(call.track()),
                 Err(refusal) if !observes => return Err(refusal.into()),
                 Err(refusal) => {
                     let mut reply = drive(inner, call).await?;
-                    reply.extensions.insert(WouldRefuse(refusal));
+                    reply.extensions.insert(ShadowRefusal(refusal));
                     reply.extensions.insert(standings);
                     return Ok(reply);
                 }
@@ -114,8 +117,8 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for RateLimit<S> {
 
 /// Settles when the answer has ended, and cuts it off where it must be.
 fn watch<O: Output>(reply: Reply<O>, running: Running) -> Reply<O> {
-    let reply = match running.cut_off() {
-        CutOff::Finish => reply,
+    let reply = match running.overrun() {
+        OverrunPolicy::Finish => reply,
         _ => {
             let mut meter = running.meter();
             reply.map(|output| output.watch(move |bytes| meter.pass(bytes)))

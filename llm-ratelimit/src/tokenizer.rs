@@ -1,7 +1,7 @@
 use bpe_openai::Tokenizer;
 use llm_core::{ChatRequest, EmbedInput, EmbedRequest, Estimate, Message, Part, Role, Tenant, Usage};
 
-use crate::{Estimator, Learned, Question};
+use crate::{EstimateInput, Estimator, Learned};
 
 /// Counts the input of OpenAI's models with their own vocabularies. What it does not count exactly it leaves to another
 /// estimator, and the output always: [`Learned`] by default.
@@ -12,7 +12,7 @@ use crate::{Estimator, Learned, Question};
 /// ```
 /// use llm_ratelimit::{Limiter, OpenAiTokens, Plans, RateLimitLayer, UpperBound};
 ///
-/// let limiter = Limiter::builder(Plans::each(["100k tokens/day"])?).build()?;
+/// let limiter = Limiter::builder(Plans::uniform(["100k tokens/day"])?).build()?;
 /// let layer = RateLimitLayer::new(limiter).estimator(OpenAiTokens::over(UpperBound::new(16_384)));
 /// # let _ = layer;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -42,7 +42,7 @@ impl<E> OpenAiTokens<E> {
 }
 
 impl<E: Estimator> Estimator for OpenAiTokens<E> {
-    fn estimate(&self, question: &Question<'_>) -> (u64, u64) {
+    fn estimate(&self, question: &EstimateInput<'_>) -> (u64, u64) {
         let (input, output) = self.rest.estimate(question);
         (counted(question).unwrap_or(input), output)
     }
@@ -58,7 +58,7 @@ impl Default for OpenAiTokens {
     }
 }
 
-fn counted(question: &Question<'_>) -> Option<u64> {
+fn counted(question: &EstimateInput<'_>) -> Option<u64> {
     let tokenizer = of(question.model)?;
     match (question.chat(), question.embed()) {
         (Some(chat), _) => conversation(tokenizer, chat),
@@ -125,7 +125,7 @@ mod tests {
     fn input<T: Operation>(body: T) -> u64 {
         let call = Call::new("t", body);
         let estimator = OpenAiTokens::over(UpperBound::new(100));
-        estimator.estimate(&Question::of(&call, call.body.estimate())).0
+        estimator.estimate(&EstimateInput::of(&call, call.body.estimate())).0
     }
 
     /// What the vendor's own tokenizer makes of them.
@@ -155,7 +155,7 @@ mod tests {
         let alike = ChatRequest::new("gpt-4omega").user("hello world");
         for request in [image, strange, alike] {
             let call = Call::new("t", request);
-            let question = Question::of(&call, call.body.estimate());
+            let question = EstimateInput::of(&call, call.body.estimate());
             let other = UpperBound::new(100);
             assert_eq!(OpenAiTokens::over(other).estimate(&question), other.estimate(&question), "{}", call.body.model);
         }

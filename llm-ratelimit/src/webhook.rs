@@ -61,7 +61,7 @@ impl Webhook {
     /// use llm_ratelimit::{Form, Limiter, Plans, Webhook};
     ///
     /// let webhook = Webhook::spawn(Form::Slack, |json: String| async move { !json.is_empty() })?;
-    /// let limiter = Limiter::builder(Plans::each(["10k tokens/day"])?).sink(Arc::clone(&webhook)).build()?;
+    /// let limiter = Limiter::builder(Plans::uniform(["10k tokens/day"])?).sink(Arc::clone(&webhook)).build()?;
     /// // … calls …
     /// limiter.close().await?;
     /// webhook.close().await;

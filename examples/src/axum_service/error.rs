@@ -43,7 +43,7 @@ impl From<Refusal> for Failure {
         let named = |(name, value): (String, String)| {
             Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_str(&value).ok()?))
         };
-        let mut headers: HeaderMap = refusal.standings().headers().into_iter().filter_map(named).collect();
+        let mut headers: HeaderMap = refusal.limit_statuses().headers().into_iter().filter_map(named).collect();
         if let Some(after) = refusal.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_nanos().div_ceil(1_000_000_000) as u64));
         }

@@ -13,7 +13,7 @@ use async_openai::{Client, config::OpenAIConfig};
 use axum::{Json, Router, extract::State, routing::post};
 use llm_cache::Cache;
 use llm_core::BoxError;
-use llm_ratelimit::{Actual, Demand, Limiter, Plans};
+use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
 
 pub use self::error::Failure;
 pub use self::form::{Question, TestCases};
@@ -36,7 +36,7 @@ impl Service {
     pub fn new(address: &str, quotas: &[&str]) -> Result<Self, BoxError> {
         let config = OpenAIConfig::new().with_api_key("no-real-key").with_api_base(address);
         let cache = Cache::builder("test-cases").ttl(Duration::from_secs(7 * 24 * 3600)).build()?;
-        let limiter = Limiter::builder(Plans::each(quotas.iter().copied())?).build()?;
+        let limiter = Limiter::builder(Plans::uniform(quotas.iter().copied())?).build()?;
         Ok(Self { client: Client::with_config(config), cache, limiter })
     }
 
@@ -101,7 +101,7 @@ pub async fn limited(
     let key = cache.key(&question.organisation, "test-cases", &request)?;
     let ask = || async move { client.chat().create(request).await };
     let answer = cache.get_or_call(&key, ask).await?.value;
-    reservation.settle(Actual::Used { usage: TestCases::usage(&answer), cost: None });
+    reservation.settle(Settlement::Used { usage: TestCases::usage(&answer), cost: None });
     Ok(Json(TestCases::of(&answer)))
 }
 

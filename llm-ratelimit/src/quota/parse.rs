@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use llm_core::Usd;
 
 use super::{Quota, Span};
-use crate::{Calendar, CalendarUnit, Measure};
+use crate::{Calendar, CalendarUnit, Unit};
 
 /// A quota that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +54,7 @@ pub enum QuotaError {
     Zoned,
     /// Calls are not told apart by that.
     #[error("calls are not told apart by {0:?}: write tenant, plan, model, provider or label and its name")]
-    Aspect(String),
+    Dimension(String),
     /// A label without its value.
     #[error("a limit for a label needs its value: write for label {0}=value")]
     Label(String),
@@ -170,17 +170,17 @@ impl Quota {
 }
 
 /// `100k input tokens` → `100k`, input tokens, and the period that the word implies.
-fn amount(text: &str) -> (&str, Measure, Option<&'static str>) {
+fn amount(text: &str) -> (&str, Unit, Option<&'static str>) {
     if text.starts_with('$') || text.starts_with("-$") {
-        return (text, Measure::Money, None);
+        return (text, Unit::Money, None);
     }
     let (n, word) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-    let (measure, period) = if word.is_empty() { (Measure::Requests, None) } else { Measure::read(word) };
+    let (measure, period) = if word.is_empty() { (Unit::Requests, None) } else { Unit::read(word) };
     (n, measure, period)
 }
 
-fn quantity(text: &str, measure: &Measure) -> Result<u64, QuotaError> {
-    if *measure == Measure::Money { dollars(text) } else { number(text) }
+fn quantity(text: &str, measure: &Unit) -> Result<u64, QuotaError> {
+    if *measure == Unit::Money { dollars(text) } else { number(text) }
 }
 
 fn dollars(text: &str) -> Result<u64, QuotaError> {
@@ -231,23 +231,23 @@ mod tests {
     #[test]
     fn is_read_as_a_person_writes_it() {
         for (text, amount, measure, shown) in [
-            ("10/minute", 10, Measure::Requests, "10 requests/minute"),
-            ("5/month", 5, Measure::Requests, "5 requests/month"),
-            ("$3/day", 3_000_000_000, Measure::Money, "$3.00/day"),
-            ("$0.5/hour burst $0.1", 500_000_000, Measure::Money, "$0.50/hour burst $0.10"),
-            ("100k input tokens/minute", 100_000, Measure::Input, "100000 input tokens/minute"),
-            ("1.5M tokens/minute burst 20k", 1_500_000, Measure::Tokens, "1500000 tokens/minute burst 20000"),
-            ("1_000 output tokens/10s", 1_000, Measure::Output, "1000 output tokens/10s"),
-            ("20 concurrent", 20, Measure::Requests, "20 concurrent"),
-            ("3 proposals/day burst 5", 3, Measure::units("proposal"), "3 proposals/day burst 5"),
-            ("3 proposals/day burst 3", 3, Measure::units("proposal"), "3 proposals/day burst 3"),
+            ("10/minute", 10, Unit::Requests, "10 requests/minute"),
+            ("5/month", 5, Unit::Requests, "5 requests/month"),
+            ("$3/day", 3_000_000_000, Unit::Money, "$3.00/day"),
+            ("$0.5/hour burst $0.1", 500_000_000, Unit::Money, "$0.50/hour burst $0.10"),
+            ("100k input tokens/minute", 100_000, Unit::Input, "100000 input tokens/minute"),
+            ("1.5M tokens/minute burst 20k", 1_500_000, Unit::Tokens, "1500000 tokens/minute burst 20000"),
+            ("1_000 output tokens/10s", 1_000, Unit::Output, "1000 output tokens/10s"),
+            ("20 concurrent", 20, Unit::Requests, "20 concurrent"),
+            ("3 proposals/day burst 5", 3, Unit::units("proposal"), "3 proposals/day burst 5"),
+            ("3 proposals/day burst 3", 3, Unit::units("proposal"), "3 proposals/day burst 3"),
             (
                 "40 test cases/week in europe/berlin",
                 40,
-                Measure::units("Test Cases"),
+                Unit::units("Test Cases"),
                 "40 test cases/week in Europe/Berlin",
             ),
-            ("7/250ms", 7, Measure::Requests, "7 requests/250ms"),
+            ("7/250ms", 7, Unit::Requests, "7 requests/250ms"),
         ] {
             let quota: Quota = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!((quota.amount(), quota.measure(), quota.to_string().as_str()), (amount, &measure, shown));

@@ -9,7 +9,7 @@ use super::{
 use crate::Balance;
 
 /// Where balances are kept, so that a restart does not give everybody a new month. A
-/// [`Bookkeeper`](crate::Bookkeeper) writes a limiter's into it, and puts them back.
+/// [`BalancePersister`](crate::BalancePersister) writes a limiter's into it, and puts them back.
 ///
 /// Everything here blocks for as long as the disk takes: in an asynchronous program, call it where blocking is allowed.
 /// Clones are the same store.

@@ -50,7 +50,7 @@ async fn no_attempt_is_made_that_the_budget_has_no_room_for() {
 
 #[tokio::test(start_paused = true)]
 async fn an_observer_lets_all_attempts_pass() {
-    let limiter = limits(["250 output tokens/day"]).clock(noon()).observe().build().unwrap();
+    let limiter = limits(["250 output tokens/day"]).clock(noon()).shadow().build().unwrap();
     let client = Scripted::new().rule(fails(Charge::Unknown));
     stack(&limiter, &client).chat(question()).await.unwrap_err();
     assert_eq!((client.calls(), limiter.stats().refused), (5, 3));
@@ -95,7 +95,7 @@ async fn what_all_attempts_used_together_is_counted_once() {
 async fn the_price_of_the_dearest_model_that_may_be_asked_is_reserved() {
     let reserved = async |reaches: &[&'static str]| {
         let limiter = limiter(["$1/day"]);
-        let layer = RateLimitLayer::new(limiter.clone()).reaches(reaches.iter().copied());
+        let layer = RateLimitLayer::new(limiter.clone()).fallback_models(reaches.iter().copied());
         let mut service = layer.layer(Scripted::new());
         let running = service.call(question().map(Streamed)).await;
         let reserved = limiter.usage("acme").iter().next().unwrap().reserved;
@@ -110,7 +110,7 @@ async fn the_price_of_the_dearest_model_that_may_be_asked_is_reserved() {
 
 #[tokio::test(start_paused = true)]
 async fn an_observer_keeps_nobody_from_trying_again() {
-    let limiter = limits(["150 output tokens/day"]).clock(noon()).observe().build().unwrap();
+    let limiter = limits(["150 output tokens/day"]).clock(noon()).shadow().build().unwrap();
     let client = Scripted::new().rule(fails(Charge::Unknown).times(3)).rule(Rule::say("x").usage(Usage::new(3, 5)));
     stack(&limiter, &client).chat(question()).await.unwrap();
     assert_eq!((client.calls(), limiter.stats().refused), (4, 3), "it counts what it would have refused");

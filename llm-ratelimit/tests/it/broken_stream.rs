@@ -6,7 +6,7 @@ use llm_providers::{
     prices,
     scripted::{Rule, Scripted},
 };
-use llm_ratelimit::{Actual, CutOff, Demand, Estimator, Limiter, Question, RateLimitLayer};
+use llm_ratelimit::{Demand, EstimateInput, Estimator, Limiter, OverrunPolicy, RateLimitLayer, Settlement};
 use tower::ServiceBuilder;
 
 use crate::time::{limits, noon};
@@ -19,7 +19,7 @@ const QUOTAS: [&str; 5] =
 struct Guess;
 
 impl Estimator for Guess {
-    fn estimate(&self, _: &Question<'_>) -> (u64, u64) {
+    fn estimate(&self, _: &EstimateInput<'_>) -> (u64, u64) {
         (100, 50)
     }
 }
@@ -80,7 +80,7 @@ async fn broken_stream_counts_usage_so_far() {
 async fn broken_stream_counts_later_reservations_once() {
     for (told, output) in [(130, 150), (700, 700)] {
         let limiter = limiter();
-        let layer = RateLimitLayer::new(limiter.clone()).estimator(Guess).cut_off(CutOff::Truncate);
+        let layer = RateLimitLayer::new(limiter.clone()).estimator(Guess).overrun(OverrunPolicy::Truncate);
         break_off(layer, 100, [7, told], false).await;
         assert_eq!(counted(&limiter)[2], output, "{told} output tokens were told");
     }
@@ -92,7 +92,7 @@ fn settlement_at_least_counts_greater_amount() {
         let [input, output] = told;
         let limiter = limiter();
         let reservation = limiter.try_reserve(&Demand::new("acme", MODEL).tokens(100, 50)).unwrap();
-        reservation.settle(Actual::AtLeast { usage: Usage::new(input, output), cost: None });
+        reservation.settle(Settlement::AtLeast { usage: Usage::new(input, output), cost: None });
         let (reserved, used) = (amounts(100, 50), amounts(input, output));
         let greater: Vec<u64> = reserved.iter().zip(&used).map(|(reserved, used)| *reserved.max(used)).collect();
         assert_eq!(counted(&limiter), greater, "{told:?}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use llm_core::{Error, ErrorKind, Labels, ManualClock};
-use llm_ratelimit::{Actual, Demand, Limiter, Measure, Plans, Reason, Refusal};
+use llm_ratelimit::{Demand, Limiter, Plans, Reason, Refusal, Settlement, Unit};
 
 use crate::time::{DAY, HOUR, NOON, ask, cost, limits, nanos, noon, unpriced, used};
 
@@ -24,7 +24,7 @@ fn several_quotas_are_decided_together_and_all_or_nothing() {
     assert_eq!(left(&limiter, "acme"), [9, 1, 1_000_000_000], "the refused call took nothing of the others");
     limiter.try_reserve(&proposal(1_000_000_000)).unwrap().settle(cost(1_000_000_000));
     let refusal = limiter.try_reserve(&proposal(0)).unwrap_err();
-    assert_eq!(refusal.limit().unwrap().quota().measure(), &Measure::units("proposal"));
+    assert_eq!(refusal.limit().unwrap().quota().measure(), &Unit::units("proposal"));
     assert_eq!(refusal.retry_after(), Some(Duration::from_secs(12 * 3600) + 9 * DAY));
     limiter.try_reserve(&ask("acme").units(3, "photos").cost(nanos(0))).unwrap().settle(cost(0));
     clock.advance(12 * HOUR + 9 * DAY);
@@ -47,9 +47,9 @@ fn settles_every_way_out() {
     };
     drop(take());
     assert_eq!(spent(), [0, 0, 0, 0], "not sent: nothing");
-    take().settle(Actual::Unsent);
+    take().settle(Settlement::Unsent);
     assert_eq!(spent(), [0, 0, 0, 0]);
-    take().settle(Actual::Refused);
+    take().settle(Settlement::Refused);
     assert_eq!(spent(), [1, 0, 0, 0], "sent and refused: a request");
     let mut sent = take();
     sent.mark_sent();
@@ -151,7 +151,7 @@ fn scopes_count_apart() {
 
 #[test]
 fn names_do_not_run_together() {
-    let plans = Plans::each(["1/day per model"]).unwrap();
+    let plans = Plans::uniform(["1/day per model"]).unwrap();
     let limiter = Limiter::builder(plans).clock(noon()).build().unwrap();
     for (tenant, model) in [("ab", "c"), ("a", "bc"), ("", "abc"), ("abc", "")] {
         limiter.try_reserve(&Demand::new(tenant, model)).unwrap().settle(used(0, 0));
@@ -205,7 +205,7 @@ fn what_was_forgotten_is_gone_and_running_calls_still_settle() {
     limiter.try_reserve(&ask("a").tokens(600, 0)).unwrap().settle(used(600, 0));
     limiter.try_reserve(&ask("b")).unwrap().settle(used(0, 0));
     limiter.forget("a");
-    let whole = |tenant: &str| limiter.standings(&ask(tenant)).iter().map(|s| s.remaining).collect::<Vec<_>>();
+    let whole = |tenant: &str| limiter.limit_statuses(&ask(tenant)).iter().map(|s| s.remaining).collect::<Vec<_>>();
     assert_eq!(whole("a"), [9, 1_000, 1, 4]);
     running.settle(used(400, 0));
     assert_eq!(whole("a"), [9, 1_000, 2, 4]);

@@ -10,7 +10,7 @@ use crate::scratch::Scratch;
 const NOVEMBER: u64 = 1_794_700_800;
 
 fn limiter() -> Limiter {
-    let plans = Plans::each(["1000 tokens/month"]).expect("the limits are right");
+    let plans = Plans::uniform(["1000 tokens/month"]).expect("the limits are right");
     Limiter::builder(plans).clock(ManualClock::at_unix(NOVEMBER)).build().expect("the limits are right")
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use llm_core::{Call, ChatRequest, ManualClock, into_provider};
 use llm_providers::{OpenAi, prices};
-use llm_ratelimit::{Balance, Bookkeeper, Limiter, Plans, RateLimitLayer, Store, UpperBound};
+use llm_ratelimit::{Balance, BalancePersister, Limiter, Plans, RateLimitLayer, Store, UpperBound};
 use llm_testkit::{Latency, Vendor};
 use tower::Layer;
 
@@ -62,14 +62,15 @@ async fn the_process_that_is_killed() {
     let store = Store::file(directory.join("books")).unwrap();
     // One instant, so that no window ends while this runs.
     let clock = ManualClock::at_unix(1_794_700_800);
-    let plans = Plans::each(["$1000000/month"]).unwrap();
+    let plans = Plans::uniform(["$1000000/month"]).unwrap();
     let limiter = Limiter::builder(plans).prices(prices::openai()).clock(clock).build().unwrap();
     let every = Duration::from_millis(5);
-    let bookkeeper = Bookkeeper::builder(store).every(every).within(Duration::from_secs(30)).start(&limiter).unwrap();
+    let bookkeeper =
+        BalancePersister::builder(store).every(every).within(Duration::from_secs(30)).start(&limiter).unwrap();
     let number = variable(NUMBER).unwrap();
     let client = OpenAi::new(number.as_str()).unwrap().base_url(&address).unwrap();
     let layer = RateLimitLayer::new(limiter).estimator(UpperBound::new(1_000));
-    let layer = if records(number.parse().unwrap()) { layer.records_first(&bookkeeper) } else { layer };
+    let layer = if records(number.parse().unwrap()) { layer.durable_reservations(&bookkeeper) } else { layer };
     let (bare, provider) = (into_provider(client.clone()), into_provider(layer.layer(client)));
     let question = |model: &str| Call::new("acme", ChatRequest::new(model).user("go on").max_output_tokens(200));
     let calls = join_all((0..8).map(|_| async {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use llm_core::{ManualClock, Usage};
-use llm_ratelimit::{Actual, Demand, Limit, Limiter, Plans, Reservation, Standing};
+use llm_ratelimit::{Demand, Limit, LimitStatus, Limiter, Plans, Reservation, Settlement};
 use proptest::prelude::*;
 
 use crate::time::{DAY, HOUR, NOON, ask, cost, limits, nanos, noon, unpriced, used};
@@ -58,14 +58,14 @@ fn late_refund_cancels_debt_of_its_window() {
     small.settle(used(100, 0));
     clock.advance(DAY);
     assert_eq!(limiter.usage("a").iter().next().unwrap().remaining, 50);
-    large.settle(Actual::Unsent);
+    large.settle(Settlement::Unsent);
     assert_eq!(limiter.usage("a").iter().next().unwrap().remaining, 100, "yesterday took 100 in all");
 }
 
 #[test]
 fn raised_limit_covers_debt_of_its_window() {
     let clock = noon();
-    let plans = |tokens: u64| Plans::each([format!("{tokens} tokens/day").as_str()]).unwrap();
+    let plans = |tokens: u64| Plans::uniform([format!("{tokens} tokens/day").as_str()]).unwrap();
     let limiter = Limiter::builder(plans(100)).clock(clock.clone()).build().unwrap();
     let standing = || limiter.usage("a").iter().next().unwrap().clone();
     limiter.try_reserve(&ask("a").tokens(50, 0)).unwrap().settle(used(150, 0));
@@ -82,7 +82,7 @@ fn raised_limit_covers_debt_of_its_window() {
 #[test]
 fn raised_limit_pays_no_debt_of_windows_before() {
     let clock = noon();
-    let plans = |tokens: u64| Plans::each([format!("{tokens} tokens/day").as_str()]).unwrap();
+    let plans = |tokens: u64| Plans::uniform([format!("{tokens} tokens/day").as_str()]).unwrap();
     let limiter = Limiter::builder(plans(10)).clock(clock.clone()).build().unwrap();
     limiter.try_reserve(&ask("a").tokens(10, 0)).unwrap().settle(used(100, 0));
     clock.advance(2 * DAY);
@@ -156,7 +156,7 @@ fn plans(tokens: u64) -> Plans {
         "600 tokens/minute burst 900".to_owned(),
         "$0.000004/minute".to_owned(),
     ];
-    let plans = Plans::each(each.iter().map(String::as_str)).expect("they are right");
+    let plans = Plans::uniform(each.iter().map(String::as_str)).expect("they are right");
     let wide = |quota: &str| quota.parse::<Limit>().expect("it is right");
     plans
         .limit(wide("1500 tokens/day"))
@@ -226,15 +226,16 @@ impl History {
 
     /// Notes which windows there are now, as an account that never used anything sees them.
     fn look(&mut self) {
-        for (standing, windows) in self.standings("nobody").iter().zip(&mut self.windows) {
+        for (standing, windows) in self.limit_statuses("nobody").iter().zip(&mut self.windows) {
             let end = (self.now + standing.reset).as_nanos();
             let limit = windows.entry(end).or_default();
             *limit = standing.amount.max(*limit);
         }
     }
 
-    fn standings(&self, tenant: &str) -> Vec<Standing> {
-        let standings = self.limiter.standings(&Demand::new(tenant, if tenant == "nobody" { "none" } else { "m" }));
+    fn limit_statuses(&self, tenant: &str) -> Vec<LimitStatus> {
+        let standings =
+            self.limiter.limit_statuses(&Demand::new(tenant, if tenant == "nobody" { "none" } else { "m" }));
         standings.iter().cloned().collect()
     }
 
@@ -271,7 +272,7 @@ impl History {
                 }
             }
             Step::Settle { which, input, output, cost } => self.end(which, |_, reservation| {
-                reservation.settle(Actual::Used { usage: Usage::new(input, output), cost: Some(nanos(cost)) });
+                reservation.settle(Settlement::Used { usage: Usage::new(input, output), cost: Some(nanos(cost)) });
                 amounts(input, output, cost)
             }),
             Step::Cancel { which } => self.end(which, |_, reservation| {
@@ -300,7 +301,7 @@ impl History {
                 self.tokens = tokens;
                 self.limiter.replace(&plans(tokens)).expect("they are right");
                 // A window is under the limits that are in force when it is looked at.
-                let seen = self.standings("a");
+                let seen = self.limit_statuses("a");
                 self.look();
                 for (standing, windows) in seen.iter().zip(&mut self.windows) {
                     let limit = windows.entry((self.now + standing.reset).as_nanos()).or_default();
@@ -327,7 +328,7 @@ impl History {
     }
 
     fn check(&self) -> Result<(), TestCaseError> {
-        for (standing, windows) in self.standings("a").iter().zip(&self.windows) {
+        for (standing, windows) in self.limit_statuses("a").iter().zip(&self.windows) {
             let quota = standing.limit.quota();
             let kind = ["tokens", "input tokens", "output tokens", "money"]
                 .iter()

@@ -13,8 +13,8 @@ use llm_providers::{
     scripted::{Rule, Scripted},
 };
 use llm_ratelimit::{
-    CutOff, Estimator, Limiter, Measure, RateLimitLayer, Reason, Refusal, Standings, UnknownPrice, UpperBound,
-    WouldRefuse,
+    Estimator, LimitStatuses, Limiter, OverrunPolicy, RateLimitLayer, Reason, Refusal, ShadowRefusal, Unit,
+    UnknownPrice, UpperBound,
 };
 use llm_testkit::{Vendor, probe::Probe};
 use serde_json::json;
@@ -55,8 +55,8 @@ async fn settles_what_the_vendor_bills_to_the_nano_dollar() {
     let limiter = limiter(["$1/day", "100k tokens/day", "10/day"]);
     let provider = into_provider(RateLimitLayer::new(limiter.clone()).estimator(UpperBound::new(1_000)).layer(client));
     let reply = provider.chat(question("one")).await.unwrap();
-    let standings = Standings::of(&reply).unwrap();
-    assert_eq!(standings.tightest(&Measure::Requests).unwrap().remaining, 9);
+    let standings = LimitStatuses::of(&reply).unwrap();
+    assert_eq!(standings.tightest(&Unit::Requests).unwrap().remaining, 9);
     assert!(standings.headers().contains(&("x-ratelimit-remaining-requests".to_owned(), "9".to_owned())));
     provider.chat_stream(question("two")).await.unwrap().output.complete().await.unwrap();
     let billed: u64 = vendor.books().iter().map(|bill| bill.nano_usd).sum();
@@ -115,7 +115,7 @@ async fn a_refusal_tells_all_and_sends_nothing() {
     assert_eq!((error.kind(), error.retry_after()), (ErrorKind::OverBudget, Some(Duration::from_secs(12 * 3_600))));
     assert_eq!((error.charge(), error.is_retryable()), (Charge::None, false));
     let refusal = Refusal::of(&error).unwrap();
-    assert_eq!(refusal.standings().iter().map(|s| s.remaining).collect::<Vec<_>>(), [0, 4]);
+    assert_eq!(refusal.limit_statuses().iter().map(|s| s.remaining).collect::<Vec<_>>(), [0, 4]);
     assert_eq!(scripted.calls(), 1);
 }
 
@@ -143,11 +143,11 @@ async fn above_a_cache_hits_count_as_requests_and_below_it_not_at_all() {
 
 #[tokio::test(start_paused = true)]
 async fn an_observer_counts_and_lets_pass() {
-    let limiter = limits(["1/day"]).clock(noon()).observe().build().unwrap();
+    let limiter = limits(["1/day"]).clock(noon()).shadow().build().unwrap();
     let provider = into_provider(RateLimitLayer::new(limiter.clone()).layer(Scripted::new()));
-    assert!(provider.chat(question("a")).await.unwrap().extensions.get::<WouldRefuse>().is_none());
+    assert!(provider.chat(question("a")).await.unwrap().extensions.get::<ShadowRefusal>().is_none());
     let passed = provider.chat(question("b")).await.unwrap();
-    assert_eq!(passed.extensions.get::<WouldRefuse>().unwrap().0.reason(), Reason::UsedUp);
+    assert_eq!(passed.extensions.get::<ShadowRefusal>().unwrap().0.reason(), Reason::UsedUp);
     assert_eq!((limiter.stats().granted, limiter.stats().refused, spent(&limiter)), (1, 1, vec![1]));
 }
 
@@ -168,16 +168,18 @@ async fn read(provider: &dyn Provider) -> (usize, Option<Error>) {
 struct Ten;
 
 impl Estimator for Ten {
-    fn estimate(&self, _: &llm_ratelimit::Question<'_>) -> (u64, u64) {
+    fn estimate(&self, _: &llm_ratelimit::EstimateInput<'_>) -> (u64, u64) {
         (0, 10)
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_exhausts_its_reservation_and_the_budget_is_finished_truncated_or_aborted() {
-    for (cut_off, kind) in
-        [(CutOff::Finish, None), (CutOff::Truncate, None), (CutOff::Abort, Some(ErrorKind::OverBudget))]
-    {
+    for (cut_off, kind) in [
+        (OverrunPolicy::Finish, None),
+        (OverrunPolicy::Truncate, None),
+        (OverrunPolicy::Abort, Some(ErrorKind::OverBudget)),
+    ] {
         let limiter = limiter(["30 output tokens/day", "1 concurrent"]);
         let word = || Ok(ChatEvent::Text { choice: 0, text: "word ".into() });
         let end = [
@@ -185,14 +187,14 @@ async fn a_stream_that_exhausts_its_reservation_and_the_budget_is_finished_trunc
             Ok(ChatEvent::Usage(Usage::new(10, 100))),
         ];
         let long = Rule::stream(std::iter::repeat_with(word).take(100).chain(end)).usage(Usage::new(10, 100));
-        let layer = RateLimitLayer::new(limiter.clone()).estimator(Ten).cut_off(cut_off);
+        let layer = RateLimitLayer::new(limiter.clone()).estimator(Ten).overrun(cut_off);
         let provider = into_provider(layer.layer(Scripted::new().rule(long)));
         let (words, error) = read(&*provider).await;
         assert_eq!(error.map(|error| error.kind()), kind);
         let standing = limiter.usage("acme").iter().next().unwrap().clone();
         assert_eq!(standing.reserved, 0);
         match cut_off {
-            CutOff::Finish => assert_eq!((words, standing.used, standing.debt), (100, 100, 70)),
+            OverrunPolicy::Finish => assert_eq!((words, standing.used, standing.debt), (100, 100, 70)),
             _ => assert!(words < 40 && standing.used == 30, "{words} words, {} tokens", standing.used),
         }
     }
@@ -205,9 +207,9 @@ async fn a_truncated_stream_is_stored_never_and_an_observer_truncates_none() {
     let client = || Scripted::new().rule(Rule::stream(std::iter::repeat_with(word).take(100).chain([stop()])));
     for observes in [false, true] {
         let limiter = limits(["30 output tokens/day"]).clock(noon());
-        let limiter = if observes { limiter.observe() } else { limiter }.build().unwrap();
+        let limiter = if observes { limiter.shadow() } else { limiter }.build().unwrap();
         let cache = Cache::builder("tests").build().unwrap();
-        let limit = RateLimitLayer::new(limiter).estimator(Ten).cut_off(CutOff::Truncate);
+        let limit = RateLimitLayer::new(limiter).estimator(Ten).overrun(OverrunPolicy::Truncate);
         let stack = ServiceBuilder::new().layer(CacheLayer::new(cache.clone())).layer(limit).service(client());
         let (words, error) = read(&*into_provider(stack)).await;
         assert!(error.is_none() && (words == 100) == observes, "{words} words, {error:?}");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use llm_core::Clock;
-use llm_ratelimit::{Actual, Calendar, CalendarUnit, Limit, Limiter, Plans, Quota, Reservation};
+use llm_ratelimit::{Calendar, CalendarUnit, Limit, Limiter, Plans, Quota, Reservation, Settlement};
 use proptest::prelude::*;
 
 use crate::time::{NOON, ask, noon, used};
@@ -96,7 +96,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// With a limit for all together, which is never reached, calls are decided in several accounts and not in one.
 fn plans(tokens: u64, slots: usize, (rate, burst): (u64, u64), several: bool) -> Plans {
     let each = [format!("{tokens} tokens/day"), format!("{slots} concurrent"), format!("{rate}/minute burst {burst}")];
-    let plans = Plans::each(each.iter().map(String::as_str)).expect("they are right");
+    let plans = Plans::uniform(each.iter().map(String::as_str)).expect("they are right");
     let wide = Limit::from("1000000/day".parse::<Quota>().expect("it is right"));
     if several { plans.limit(wide).expect("it is right") } else { plans }
 }
@@ -202,7 +202,7 @@ proptest! {
         }
         for (at, reservation) in open {
             log[at].tokens = 0;
-            reservation.settle(Actual::Unsent);
+            reservation.settle(Settlement::Unsent);
         }
         for (tenant, name) in TENANTS.into_iter().enumerate() {
             let last = tenants[tenant].day.max(day(now));
@@ -222,7 +222,7 @@ proptest! {
     ) {
         let clock = noon();
         let each = [format!("{rate} tokens/minute burst {burst}"), "5000 tokens/day".to_owned(), "7/minute burst 3".to_owned()];
-        let plans = Plans::each(each.iter().map(String::as_str)).expect("they are right");
+        let plans = Plans::uniform(each.iter().map(String::as_str)).expect("they are right");
         let limiter = Limiter::builder(plans).clock(clock.clone()).build().unwrap();
         let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0));
         for (tokens, percent, pause) in calls {

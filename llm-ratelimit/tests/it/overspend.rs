@@ -9,7 +9,7 @@ use std::{
 };
 
 use llm_core::Usage;
-use llm_ratelimit::{Actual, Limiter, Waiting};
+use llm_ratelimit::{Limiter, Settlement, Waiting};
 use proptest::{
     prelude::Rng,
     test_runner::{RngAlgorithm, TestRng},
@@ -49,7 +49,7 @@ async fn ask_ten_thousand_times(limiter: &Limiter) {
                 let Ok(reservation) = limiter.reserve(&demand).await else { return };
                 granted.fetch_add(1, SeqCst);
                 tokio::task::yield_now().await;
-                reservation.settle(Actual::Used { usage: Usage::new(10, 10), cost: Some(nanos(PRICE)) });
+                reservation.settle(Settlement::Used { usage: Usage::new(10, 10), cost: Some(nanos(PRICE)) });
             })
         })
         .collect();
@@ -114,7 +114,7 @@ async fn six_hundred_a_second_over_a_windows_edge_never_pass_limit_and_burst() {
     let mut granted = Vec::new();
     for n in 0..42_000u64 {
         if let Ok(reservation) = limiter.try_reserve(&ask("a")) {
-            reservation.settle(Actual::Refused);
+            reservation.settle(Settlement::Refused);
             granted.push(n * 5 / 3);
         }
         if n % 3 == 0 {

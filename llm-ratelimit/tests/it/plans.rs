@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use llm_core::Usage;
-use llm_ratelimit::{Actual, Demand, Limiter, Plans, Waiting};
+use llm_ratelimit::{Demand, Limiter, Plans, Settlement, Waiting};
 use tokio::time::sleep;
 
 use crate::time::{DAY, HOUR, Paused, ask, limits, noon, used};
@@ -40,7 +40,7 @@ fn a_change_of_plan_keeps_what_was_used() {
 /// Whichever came last is in force for all: the short way to a reservation and the long one read the same plans.
 #[test]
 fn plans_that_are_replaced_at_once_do_not_mix() {
-    let (one, many) = (Plans::each(["1/day"]).unwrap(), Plans::each(["1000/day"]).unwrap());
+    let (one, many) = (Plans::uniform(["1/day"]).unwrap(), Plans::uniform(["1000/day"]).unwrap());
     let limiter = Limiter::builder(one.clone()).clock(noon()).build().unwrap();
     let start = std::sync::Barrier::new(2);
     for round in 0..1_000u32 {
@@ -67,7 +67,7 @@ fn lowering_a_limit_makes_no_debt() {
     for _ in 0..60 {
         limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
     }
-    limiter.replace(&Plans::each(["10/day"]).unwrap()).unwrap();
+    limiter.replace(&Plans::uniform(["10/day"]).unwrap()).unwrap();
     assert!(limiter.try_reserve(&ask("a")).is_err());
     clock.advance(DAY);
     assert_eq!(limiter.usage("a").iter().next().unwrap().remaining, 10);
@@ -83,7 +83,7 @@ async fn a_larger_limit_wakes_those_who_wait() {
     });
     sleep(Duration::from_millis(1)).await;
     assert_eq!(limiter.stats().waiting, 1);
-    limiter.replace(&Plans::each(["2/day"]).unwrap()).unwrap();
+    limiter.replace(&Plans::uniform(["2/day"]).unwrap()).unwrap();
     let began = tokio::time::Instant::now();
     waits.await.unwrap().unwrap();
     assert_eq!(began.elapsed(), Duration::ZERO);
@@ -94,7 +94,7 @@ fn a_flood_of_invented_tenants_takes_no_more_than_its_room_and_forgets_no_debt()
     let clock = noon();
     let limiter = limits(["2/minute", "1000 tokens/month"]).clock(clock.clone()).max_accounts(640).build().unwrap();
     let owes = ask("owes").tokens(1_000, 0);
-    limiter.try_reserve(&owes).unwrap().settle(Actual::Used { usage: Usage::new(1_500, 0), cost: None });
+    limiter.try_reserve(&owes).unwrap().settle(Settlement::Used { usage: Usage::new(1_500, 0), cost: None });
     let mut passed = 0;
     for n in 0..10_000u32 {
         if let Ok(reservation) = limiter.try_reserve(&Demand::new(format!("invented-{n}"), "m").tokens(10, 0)) {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use llm_core::{Call, ChatRequest, into_provider};
 use llm_providers::scripted::Scripted;
-use llm_ratelimit::{Bookkeeper, Form, Limiter, NoRuntime, RateLimitLayer, Reason, Refusal, Store, Waiting, Webhook};
+use llm_ratelimit::{
+    BalancePersister, Form, Limiter, NoRuntime, RateLimitLayer, Reason, Refusal, Store, Waiting, Webhook,
+};
 use tower_layer::Layer;
 
 use crate::time::{ask, limits, noon};
@@ -52,8 +54,8 @@ fn layer_without_timers_refuses_only_waiting() {
     without_timers(|place| {
         let limiter = waiting();
         let layer = RateLimitLayer::new(limiter.clone());
-        let bookkeeper = Bookkeeper::builder(Store::memory()).start(&limiter).unwrap();
-        let durable = into_provider(layer.clone().records_first(&bookkeeper).layer(Scripted::new()));
+        let bookkeeper = BalancePersister::builder(Store::memory()).start(&limiter).unwrap();
+        let durable = into_provider(layer.clone().durable_reservations(&bookkeeper).layer(Scripted::new()));
         let provider = into_provider(layer.layer(Scripted::new()));
         let call = || Call::new("a", ChatRequest::new("m").user("x"));
         provider.chat(call()).now_or_never().expect("nothing waits").expect(place);

@@ -5,7 +5,7 @@ use llm_providers::{
     prices,
     scripted::{Rule, Scripted},
 };
-use llm_ratelimit::{Actual, Demand, Limiter, LimiterBuilder, RateLimitLayer, UnknownPrice};
+use llm_ratelimit::{Demand, Limiter, LimiterBuilder, RateLimitLayer, Settlement, UnknownPrice};
 
 use crate::time::{limits, nanos, noon, unpriced};
 
@@ -18,7 +18,7 @@ fn builder() -> LimiterBuilder {
 /// Settles a call of 1,000 + 10 tokens without a price. Returns the nano-dollars that are counted.
 fn settled(limiter: &Limiter, demand: Demand) -> u64 {
     let reservation = limiter.try_reserve(&demand.tokens(1_000, 100_000)).expect("there is room");
-    reservation.settle(Actual::Used { usage: Usage::new(1_000, 10), cost: None });
+    reservation.settle(Settlement::Used { usage: Usage::new(1_000, 10), cost: None });
     let standing = limiter.usage("t").iter().next().expect("the budget").clone();
     assert_eq!(standing.reserved, 0);
     standing.used
@@ -41,7 +41,7 @@ fn settlement_without_cost_uses_own_prices() {
 #[test]
 fn settlement_without_cost_uses_dearest_fallback() {
     let limiter = builder().prices(prices::openai()).build().unwrap();
-    let demand = Demand::new("t", MINI).reaches(["gpt-4o".into()]);
+    let demand = Demand::new("t", MINI).fallback_models(["gpt-4o".into()]);
     assert_eq!(settled(&limiter, demand), listed("gpt-4o"));
 }
 
@@ -59,7 +59,7 @@ fn settlement_without_any_price_keeps_reservation() {
 fn settlement_with_cost_believes_it() {
     let limiter = builder().prices(prices::openai()).build().unwrap();
     let reservation = limiter.try_reserve(&Demand::new("t", MINI).tokens(1_000, 100)).unwrap();
-    reservation.settle(Actual::Used { usage: Usage::new(1_000, 10), cost: Some(Usd::from_nanos(3)) });
+    reservation.settle(Settlement::Used { usage: Usage::new(1_000, 10), cost: Some(Usd::from_nanos(3)) });
     assert_eq!(limiter.usage("t").iter().next().unwrap().used, 3);
 }
 
@@ -70,7 +70,7 @@ async fn settlement_of_fallback_uses_answering_model() {
         let limiter = builder().prices(prices::openai()).build().unwrap();
         let client = Scripted::new().rule(Rule::say("x").usage(Usage::new(1_000, 10)));
         let fallback = tower::ServiceBuilder::new()
-            .layer(RateLimitLayer::new(limiter.clone()).reaches(["gpt-4o"]))
+            .layer(RateLimitLayer::new(limiter.clone()).fallback_models(["gpt-4o"]))
             .map_request(|mut call: Call<ChatRequest>| {
                 call.body.model = answered.into();
                 call
@@ -94,7 +94,7 @@ async fn settlement_after_waiting_uses_own_prices() {
     });
     tokio::task::yield_now().await;
     assert_eq!(limiter.stats().waiting, 1);
-    let settlement = Actual::Used { usage: Usage::new(1_000, 10), cost: None };
+    let settlement = Settlement::Used { usage: Usage::new(1_000, 10), cost: None };
     first.settle(settlement);
     second.await.unwrap().unwrap().settle(settlement);
     assert_eq!(limiter.usage("t").iter().next().unwrap().used, 2 * 156_000);

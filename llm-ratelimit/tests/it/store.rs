@@ -6,7 +6,7 @@ use std::{
 };
 
 use llm_core::ManualClock;
-use llm_ratelimit::{Balance, Bookkeeper, Demand, Event, Limiter, Plans, Store, StoreError};
+use llm_ratelimit::{Balance, BalancePersister, Demand, Event, Limiter, Plans, Store, StoreError};
 
 const NOVEMBER: u64 = 1_794_700_800;
 
@@ -44,7 +44,7 @@ fn balances(limits: &[&str], calls: &[(&str, u64)]) -> Vec<Balance> {
 }
 
 fn limiter(limits: &[&str]) -> Limiter {
-    let plans = Plans::each(limits.iter().copied()).expect("limits");
+    let plans = Plans::uniform(limits.iter().copied()).expect("limits");
     Limiter::builder(plans)
         .unit("proposal")
         .clock(ManualClock::at_unix(NOVEMBER))
@@ -93,7 +93,7 @@ fn a_balance_replaces_the_one_of_its_name_and_no_other() {
 async fn what_came_to_nothing_is_not_kept() {
     for Case { store, .. } in cases() {
         let limiter = limiter(&["100/month"]);
-        let bookkeeper = Bookkeeper::builder(store.clone()).start(&limiter).unwrap();
+        let bookkeeper = BalancePersister::builder(store.clone()).start(&limiter).unwrap();
         let unsent = limiter.try_reserve(&Demand::new("acme", "m")).unwrap();
         bookkeeper.flush().await.unwrap();
         assert_eq!(store.balances_of("acme").unwrap()[0].reserved(), 1);
@@ -120,7 +120,7 @@ fn old_windows_are_removed_unless_they_owe() {
         let limiter = limiter(&["10 tokens/day"]);
         let reservation = limiter.try_reserve(&Demand::new("debtor", "m").tokens(5, 5)).unwrap();
         let usage = llm_core::Usage::new(5, 8);
-        reservation.settle(llm_ratelimit::Actual::Used { usage, cost: None });
+        reservation.settle(llm_ratelimit::Settlement::Used { usage, cost: None });
         store.put(limiter.balances()).unwrap();
         let tomorrow = (NOVEMBER + 2 * 86_400) * 1_000_000_000;
         assert_eq!(store.prune(tomorrow), Ok(1));
@@ -159,13 +159,13 @@ fn a_table_has_a_line_for_each_balance() {
 async fn a_restart_gives_nobody_a_new_month() {
     for Case { store, .. } in cases() {
         let first = limiter(&["3/month"]);
-        let bookkeeper = Bookkeeper::builder(store.clone()).start(&first).unwrap();
+        let bookkeeper = BalancePersister::builder(store.clone()).start(&first).unwrap();
         spend(&first, "acme");
         let running = first.try_reserve(&Demand::new("acme", "m")).unwrap();
         bookkeeper.flush().await.unwrap();
         // The process dies here.
         let second = limiter(&["3/month"]);
-        let bookkeeper = Bookkeeper::builder(store.clone()).start(&second).unwrap();
+        let bookkeeper = BalancePersister::builder(store.clone()).start(&second).unwrap();
         assert_eq!(
             second.usage("acme").iter().map(|standing| (standing.used, standing.remaining)).next(),
             Some((2, 1))
@@ -188,10 +188,10 @@ async fn a_threshold_that_was_told_is_not_told_again_after_a_restart() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let run = async |calls: u64| {
             let told = Arc::clone(&told);
-            let plans = Plans::each(["10/month"]).unwrap();
+            let plans = Plans::uniform(["10/month"]).unwrap();
             let sink = move |event: &Event| told.lock().unwrap().push((event.percent, event.spent));
             let limiter = Limiter::builder(plans).clock(ManualClock::at_unix(NOVEMBER)).sink(sink).build().unwrap();
-            let bookkeeper = Bookkeeper::builder(store.clone()).start(&limiter).unwrap();
+            let bookkeeper = BalancePersister::builder(store.clone()).start(&limiter).unwrap();
             (0..calls).for_each(|_| spend(&limiter, "acme"));
             limiter.close().await.unwrap();
             bookkeeper.close().await.unwrap();
@@ -208,10 +208,10 @@ async fn a_threshold_that_was_told_is_not_told_again_after_a_restart() {
 async fn a_restart_brings_back_only_what_still_counts() {
     for Case { store, .. } in cases() {
         store.put(balances(&["100/month", "100/day"], &[("acme", 2), ("gone", 3)])).unwrap();
-        let plans = Plans::each(["100/month", "100/day"]).unwrap();
+        let plans = Plans::uniform(["100/month", "100/day"]).unwrap();
         let clock = ManualClock::at_unix(NOVEMBER + 40 * 86_400);
         let limiter = Limiter::builder(plans).clock(clock).build().unwrap();
-        let bookkeeper = Bookkeeper::builder(store.clone()).start(&limiter).unwrap();
+        let bookkeeper = BalancePersister::builder(store.clone()).start(&limiter).unwrap();
         assert_eq!(limiter.stats().accounts, 0);
         assert_eq!(store.balances().unwrap().len(), 4, "the last figures can still be exported");
         bookkeeper.close().await.unwrap();
@@ -254,7 +254,7 @@ mod file {
         let path = scratch.path().join("balances");
         for _ in 0..5 {
             let store = Store::file(&path).expect("nothing else has the file open");
-            Bookkeeper::builder(store).start(&limiter(&["100/month"])).unwrap().close().await.unwrap();
+            BalancePersister::builder(store).start(&limiter(&["100/month"])).unwrap().close().await.unwrap();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llm_ratelimit::{Actual, Limiter, Plans, Waiting};
+use llm_ratelimit::{Limiter, Plans, Settlement, Waiting};
 use proptest::{
     prelude::Rng,
     test_runner::{RngAlgorithm, TestRng},
@@ -44,7 +44,7 @@ async fn after_a_storm_no_slot_is_lost_and_nobody_is_forgotten() {
                         sleep(Duration::from_millis(run)).await;
                         match end {
                             0 => drop(reservation),
-                            1 => reservation.settle(Actual::Unsent),
+                            1 => reservation.settle(Settlement::Unsent),
                             2 => reservation.mark_sent(),
                             _ => reservation.settle(used(tokens * 2, 1)),
                         }

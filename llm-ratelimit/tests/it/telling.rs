@@ -83,7 +83,7 @@ fn a_subscriber_learns_what_an_observer_would_have_refused() {
     let _told = tracing::subscriber::set_default(spans.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let limiter = limits(["1/day"]).observe().build().unwrap();
+        let limiter = limits(["1/day"]).shadow().build().unwrap();
         let provider = into_provider(RateLimitLayer::new(limiter).layer(Scripted::new()));
         for _ in 0..2 {
             provider.chat(Call::new("acme", ChatRequest::new("m").user("a"))).await.unwrap();
@@ -173,7 +173,7 @@ fn a_recorder_is_told_by_plan_and_why() {
 #[test]
 fn a_recorder_is_told_what_an_observer_would_refuse_and_by_how_much_an_estimate_was_short() {
     let told = Told::of(async {
-        let observer = limits(["1/day"]).clock(crate::time::noon()).observe().build().unwrap();
+        let observer = limits(["1/day"]).clock(crate::time::noon()).shadow().build().unwrap();
         let answer = llm_providers::scripted::Rule::say("x").usage(llm_core::Usage::new(30, 50));
         let provider = into_provider(RateLimitLayer::new(observer).layer(Scripted::new().rule(answer)));
         for _ in 0..3 {
@@ -192,7 +192,7 @@ fn a_recorder_is_told_what_an_observer_would_refuse_and_by_how_much_an_estimate_
 async fn call_and_wait() {
     use llm_core::{Usage, Usd};
     use llm_providers::scripted::Rule;
-    use llm_ratelimit::{Actual, Demand};
+    use llm_ratelimit::{Demand, Settlement};
 
     let budget = limits(["$0.000001/day", "100/day"])
         .prices(crate::time::unpriced())
@@ -200,7 +200,7 @@ async fn call_and_wait() {
         .build()
         .expect("the limits are right");
     let costs = |nanos| Demand::new("acme", "m").cost(Usd::from_nanos(nanos));
-    let more = Actual::Used { usage: Usage::default(), cost: Some(Usd::from_nanos(1_300)) };
+    let more = Settlement::Used { usage: Usage::default(), cost: Some(Usd::from_nanos(1_300)) };
     budget.try_reserve(&costs(500)).expect("there is room").settle(more);
     budget.try_reserve(&costs(500)).expect_err("there is no room");
     budget.try_reserve(&costs(5_000)).expect_err("there is no room");

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use llm_core::{Clock, ManualClock, PriceTable, Usage, Usd};
-use llm_ratelimit::{Actual, Demand, Limiter, LimiterBuilder, Plans};
+use llm_ratelimit::{Demand, Limiter, LimiterBuilder, Plans, Settlement};
 use tokio::time::Instant;
 
 /// 21 November 2026, 12:00:00 UTC.
@@ -32,7 +32,7 @@ pub(crate) fn noon() -> ManualClock {
 }
 
 pub(crate) fn limits<'a>(limits: impl IntoIterator<Item = &'a str>) -> LimiterBuilder {
-    Limiter::builder(Plans::each(limits).expect("the limits are right")).unit("proposal").unit("photo")
+    Limiter::builder(Plans::uniform(limits).expect("the limits are right")).unit("proposal").unit("photo")
 }
 
 /// A table without prices: each call states its own cost.
@@ -48,10 +48,10 @@ pub(crate) fn nanos(nanos: i64) -> Usd {
     Usd::from_nanos(nanos)
 }
 
-pub(crate) fn used(input: u64, output: u64) -> Actual {
-    Actual::Used { usage: Usage::new(input, output), cost: None }
+pub(crate) fn used(input: u64, output: u64) -> Settlement {
+    Settlement::Used { usage: Usage::new(input, output), cost: None }
 }
 
-pub(crate) fn cost(nano: i64) -> Actual {
-    Actual::Used { usage: Usage::default(), cost: Some(nanos(nano)) }
+pub(crate) fn cost(nano: i64) -> Settlement {
+    Settlement::Used { usage: Usage::default(), cost: Some(nanos(nano)) }
 }

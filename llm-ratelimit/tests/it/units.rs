@@ -1,29 +1,29 @@
 //! Words for what a quota counts, and limits that no limiter can enforce.
 
 use llm_core::{ModelPrice, Price, PriceTable, Rate};
-use llm_ratelimit::{BuildError, Limit, Limiter, Measure, Plan, Plans, Quota, QuotaError, UnknownPrice};
+use llm_ratelimit::{BuildError, Limit, Limiter, Plan, Plans, Quota, QuotaError, Unit, UnknownPrice};
 
 use crate::time::{ask, cost, nanos, used};
 
 /// Quotas as people write them, what each counts, and how it is printed.
-const WRITTEN: [(&str, Measure, u64, &str); 17] = [
-    ("1000 Tokens/minute", Measure::Tokens, 1_000, "1000 tokens/minute"),
-    ("1000 TOKENS/Minute", Measure::Tokens, 1_000, "1000 tokens/minute"),
-    ("500 tok/s", Measure::Tokens, 500, "500 tokens/second"),
-    ("1m TPM/minute", Measure::Tokens, 1_000_000, "1000000 tokens/minute"),
-    ("1m tpm/min", Measure::Tokens, 1_000_000, "1000000 tokens/minute"),
-    ("2m TPM", Measure::Tokens, 2_000_000, "2000000 tokens/minute"),
-    ("100k Input  tokens/minute", Measure::Input, 100_000, "100000 input tokens/minute"),
-    ("100k ITPM", Measure::Input, 100_000, "100000 input tokens/minute"),
-    ("8k Output tok/minute Burst 2k", Measure::Output, 8_000, "8000 output tokens/minute burst 2000"),
-    ("10 req/minute", Measure::Requests, 10, "10 requests/minute"),
-    ("10 Calls/day", Measure::Requests, 10, "10 requests/day"),
-    ("500 RPM", Measure::Requests, 500, "500 requests/minute"),
-    ("20 Concurrent", Measure::Requests, 20, "20 concurrent"),
-    ("5 USD/month", Measure::Money, 5_000_000_000, "$5.00/month"),
-    ("5 dollars/month", Measure::Money, 5_000_000_000, "$5.00/month"),
-    ("0.5 usd/hour burst 0.25", Measure::Money, 500_000_000, "$0.50/hour burst $0.25"),
-    ("1 Dollar/Day In europe/berlin", Measure::Money, 1_000_000_000, "$1.00/day in Europe/Berlin"),
+const WRITTEN: [(&str, Unit, u64, &str); 17] = [
+    ("1000 Tokens/minute", Unit::Tokens, 1_000, "1000 tokens/minute"),
+    ("1000 TOKENS/Minute", Unit::Tokens, 1_000, "1000 tokens/minute"),
+    ("500 tok/s", Unit::Tokens, 500, "500 tokens/second"),
+    ("1m TPM/minute", Unit::Tokens, 1_000_000, "1000000 tokens/minute"),
+    ("1m tpm/min", Unit::Tokens, 1_000_000, "1000000 tokens/minute"),
+    ("2m TPM", Unit::Tokens, 2_000_000, "2000000 tokens/minute"),
+    ("100k Input  tokens/minute", Unit::Input, 100_000, "100000 input tokens/minute"),
+    ("100k ITPM", Unit::Input, 100_000, "100000 input tokens/minute"),
+    ("8k Output tok/minute Burst 2k", Unit::Output, 8_000, "8000 output tokens/minute burst 2000"),
+    ("10 req/minute", Unit::Requests, 10, "10 requests/minute"),
+    ("10 Calls/day", Unit::Requests, 10, "10 requests/day"),
+    ("500 RPM", Unit::Requests, 500, "500 requests/minute"),
+    ("20 Concurrent", Unit::Requests, 20, "20 concurrent"),
+    ("5 USD/month", Unit::Money, 5_000_000_000, "$5.00/month"),
+    ("5 dollars/month", Unit::Money, 5_000_000_000, "$5.00/month"),
+    ("0.5 usd/hour burst 0.25", Unit::Money, 500_000_000, "$0.50/hour burst $0.25"),
+    ("1 Dollar/Day In europe/berlin", Unit::Money, 1_000_000_000, "$1.00/day in Europe/Berlin"),
 ];
 
 /// Misspelt limits, and the word that is nearest to each one's unit.
@@ -40,7 +40,7 @@ const MISSPELT: [(&str, &str); 9] = [
 ];
 
 fn builder(limit: &str) -> llm_ratelimit::LimiterBuilder {
-    Limiter::builder(Plans::each([limit]).expect("any word is read")).unit("Proposals").unit("test case")
+    Limiter::builder(Plans::uniform([limit]).expect("any word is read")).unit("Proposals").unit("test case")
 }
 
 fn price() -> Price {
@@ -66,7 +66,7 @@ fn misspelt_unit_is_refused_by_build_and_replace() {
     for (text, expected) in MISSPELT {
         let limiter = builder("1000000 proposals/month").build().expect("a declared unit");
         let in_plans = [
-            Plans::each([text]).unwrap(),
+            Plans::uniform([text]).unwrap(),
             Plans::new("free", Plan::new().shared(text.parse::<Limit>().unwrap())).unwrap(),
             Plans::default().limit(text.parse::<Limit>().unwrap()).unwrap(),
             Plans::default().with("unused", Plan::new().limit(text.parse::<Limit>().unwrap())).unwrap(),
@@ -91,7 +91,7 @@ fn declared_unit_is_printed_as_written() {
         ("Fälle", ["3 fälle/day", "3 Fälle/week in Europe/Berlin"]),
         ("pass", ["3 pass/day", "3 PASS/week"]),
     ] {
-        let limiter = Limiter::builder(Plans::each(limits).unwrap()).unit(declared).build().unwrap();
+        let limiter = Limiter::builder(Plans::uniform(limits).unwrap()).unit(declared).build().unwrap();
         let printed: Vec<_> = limiter.usage("a").iter().map(|standing| standing.limit.to_string()).collect();
         assert_eq!(printed, limits.map(|limit| format!("{limit} per tenant")));
         let _held = limiter.try_reserve(&ask("a").units(1, declared)).unwrap();
@@ -118,8 +118,8 @@ fn money_limit_without_prices_is_refused() {
         }
         builder(limit).unknown_price(UnknownPrice::Assume(known)).build().expect(limit);
         let limiter = builder(limit).prices(PriceTable::new("2026-01-01")).build().expect(limit);
-        limiter.replace(&Plans::each(["$9/month"]).unwrap()).expect("it has prices");
-        let refused = builder("5/month").build().unwrap().replace(&Plans::each([limit]).unwrap());
+        limiter.replace(&Plans::uniform(["$9/month"]).unwrap()).expect("it has prices");
+        let refused = builder("5/month").build().unwrap().replace(&Plans::uniform([limit]).unwrap());
         assert!(matches!(refused, Err(BuildError::NoPrices { .. })), "{limit}");
     }
 }
@@ -128,7 +128,7 @@ fn money_limit_without_prices_is_refused() {
 fn unpriced_model_is_named_by_refusal() {
     let prices = PriceTable::new("2026-01-01").with("m", ModelPrice::flat(price())).unwrap();
     let limiter = builder("$5/month").prices(prices).build().unwrap();
-    let demand = ask("a").tokens(10, 10).reaches(["m".into(), "our-deployment".into()]);
+    let demand = ask("a").tokens(10, 10).fallback_models(["m".into(), "our-deployment".into()]);
     let refused = limiter.try_reserve(&demand).unwrap_err().to_string();
     assert!(refused.contains("\"our-deployment\"") && refused.contains(".prices("), "{refused}");
     limiter.try_reserve(&demand.cost(nanos(1))).unwrap().settle(cost(1));

@@ -138,7 +138,7 @@ async fn who_does_not_wait_takes_nothing_from_those_who_do() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waits_for_two_accounts_gets_both() {
-    let plans = llm_ratelimit::Plans::each(["1 concurrent"]).unwrap();
+    let plans = llm_ratelimit::Plans::uniform(["1 concurrent"]).unwrap();
     let plans = plans.limit("60/minute burst 1".parse::<llm_ratelimit::Limit>().unwrap()).unwrap();
     let limiter = llm_ratelimit::Limiter::builder(plans).clock(Paused::new()).waiting(patient()).build().unwrap();
     let served = Arc::new(AtomicU64::new(0));
@@ -250,7 +250,7 @@ async fn who_waits_while_plans_change_pays_what_the_new_plan_counts() {
         async move { limiter.reserve(&Demand::new("a", "gpt-4o-mini").tokens(1_000, 1_000)).await }
     });
     sleep(Duration::from_millis(1)).await;
-    limiter.replace(&Plans::each(["1 concurrent", "$1/day"]).unwrap()).unwrap();
+    limiter.replace(&Plans::uniform(["1 concurrent", "$1/day"]).unwrap()).unwrap();
     drop(held);
     let _running = waits.await.unwrap().unwrap();
     let reserved = limiter.usage("a").iter().nth(1).unwrap().reserved;

@@ -12,7 +12,7 @@ use llm_providers::{
     retry::{RetryBudget, RetryLayer},
     scripted::{Rule, Scripted},
 };
-use llm_ratelimit::{Actual, Demand, Limit, Limiter, Measure, Plans, RateLimitLayer, Reason};
+use llm_ratelimit::{Demand, Limit, Limiter, Plans, RateLimitLayer, Reason, Settlement, Unit};
 use serde::{Deserialize, Serialize};
 use tower::{Layer, ServiceBuilder};
 
@@ -24,8 +24,8 @@ const MODEL: &str = "gpt-4o-mini";
 const USED: [(&str, u64); 4] =
     [("1000 tokens", 900), ("1000 input tokens", 600), ("500 output tokens", 300), ("$1", 600_000_000)];
 
-fn settlement() -> Actual {
-    Actual::Used { usage: Usage::new(600, 300), cost: Some(nanos(600_000_000)) }
+fn settlement() -> Settlement {
+    Settlement::Used { usage: Usage::new(600, 300), cost: Some(nanos(600_000_000)) }
 }
 
 fn go(limiter: &Limiter, demand: &Demand) -> bool {
@@ -40,16 +40,16 @@ fn zero_reservation_is_settled_in_every_limit() {
             for shared in [false, true] {
                 let quota = format!("{amount}{span}");
                 let plans = match shared {
-                    false => Plans::each([quota.as_str()]).unwrap(),
-                    true => Plans::each(["9k/day"]).unwrap().limit(quota.parse::<Limit>().unwrap()).unwrap(),
+                    false => Plans::uniform([quota.as_str()]).unwrap(),
+                    true => Plans::uniform(["9k/day"]).unwrap().limit(quota.parse::<Limit>().unwrap()).unwrap(),
                 };
                 let limiter = Limiter::builder(plans).clock(noon()).prices(prices::openai()).build().unwrap();
                 let demand = Demand::new("t", MODEL);
                 let granted: Vec<bool> = (0..5).map(|_| go(&limiter, &demand)).collect();
                 assert_eq!(granted, [true, true, false, false, false], "{quota}");
-                let standings = limiter.standings(&demand);
+                let standings = limiter.limit_statuses(&demand);
                 let standing =
-                    standings.iter().find(|standing| standing.limit.quota().measure() != &Measure::Requests).unwrap();
+                    standings.iter().find(|standing| standing.limit.quota().measure() != &Unit::Requests).unwrap();
                 assert_eq!((standing.used, standing.reserved, standing.remaining), (2 * each, 0, 0), "{quota}");
                 let windows = standing.limit.quota().windows().is_some();
                 let debt = if windows { 2 * each - standing.amount } else { 0 };
@@ -69,7 +69,7 @@ fn zero_reservation_waits_until_debt_is_paid() {
     clock.advance(after.unwrap() - Duration::from_secs(1));
     assert!(limiter.try_reserve(&ask("a")).is_err());
     clock.advance(Duration::from_secs(1));
-    limiter.try_reserve(&ask("a")).unwrap().settle(Actual::Unsent);
+    limiter.try_reserve(&ask("a")).unwrap().settle(Settlement::Unsent);
     assert_eq!(limiter.usage("a").iter().next().unwrap().remaining, 500);
 }
 
@@ -161,7 +161,7 @@ async fn embeddings_pass_exceeded_output_limit() {
 async fn failed_attempt_with_zero_reservation_is_counted() {
     struct Nothing;
     impl llm_ratelimit::Estimator for Nothing {
-        fn estimate(&self, _: &llm_ratelimit::Question<'_>) -> (u64, u64) {
+        fn estimate(&self, _: &llm_ratelimit::EstimateInput<'_>) -> (u64, u64) {
             (0, 0)
         }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::Request;
-use llm_ratelimit::{Actual, Waiting};
+use llm_ratelimit::{Settlement, Waiting};
 use llm_testkit::{Limit, Outcome, Vendor, tokens};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
@@ -133,7 +133,7 @@ async fn through_a_limiter(arrivals: &[Arrival], quota: u64) -> Outcomes {
                 reservation.mark_sent();
                 send(&vendor, start.elapsed(), &arrival);
                 // The vendor counts what a request may take, so this does, too.
-                reservation.settle(Actual::Unknown);
+                reservation.settle(Settlement::Unknown);
                 let mut outcomes = outcomes.lock().expect("no caller panicked");
                 outcomes.waits.push(came.elapsed());
                 outcomes.tokens += arrival.tokens();

@@ -2,12 +2,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use llm_core::Reply;
 
-use crate::{Limit, Measure, Quota, counter::Level, quota::Span};
+use crate::{Limit, Quota, Unit, counter::Level, quota::Span};
 
 /// How one limit stands for one tenant, model, label, …, as the call's scope says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Standing {
+pub struct LimitStatus {
     /// The limit.
     pub limit: Arc<Limit>,
     /// How much may be used at once or in the window, as limits are scaled now: tokens, nano-dollars, calls, units.
@@ -28,9 +28,9 @@ pub struct Standing {
 ///
 /// [`Refusal`]: crate::Refusal
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standings(Arc<[Standing]>);
+pub struct LimitStatuses(Arc<[LimitStatus]>);
 
-impl Standing {
+impl LimitStatus {
     pub(crate) fn new(limit: Arc<Limit>, level: Level) -> Self {
         let Level { limit: amount, used, reserved, debt, reset } = level;
         let remaining = amount.saturating_sub(used).saturating_sub(reserved);
@@ -38,19 +38,19 @@ impl Standing {
     }
 }
 
-impl Standings {
+impl LimitStatuses {
     /// How the limits of a reply's call stood.
     pub fn of<O>(reply: &Reply<O>) -> Option<&Self> {
         reply.extensions.get()
     }
 
     /// One by one: those for everybody, then those of the plan.
-    pub fn iter(&self) -> impl Iterator<Item = &Standing> {
+    pub fn iter(&self) -> impl Iterator<Item = &LimitStatus> {
         self.0.iter()
     }
 
     /// The one with the least left, of those that count this, in proportion to its amount; not that of calls at one time.
-    pub fn tightest(&self, measure: &Measure) -> Option<&Standing> {
+    pub fn tightest(&self, measure: &Unit) -> Option<&LimitStatus> {
         let counts = |quota: &Quota| quota.measure() == measure && *quota.span() != Span::Concurrent;
         let counted = self.iter().filter(|standing| counts(standing.limit.quota()));
         counted.min_by_key(|standing| u128::from(standing.remaining) * 1_000_000 / u128::from(standing.amount.max(1)))
@@ -58,7 +58,7 @@ impl Standings {
 
     /// Names and values of `x-ratelimit-*` headers for requests and tokens, as OpenAI writes them.
     pub fn headers(&self) -> Vec<(String, String)> {
-        let told = [(Measure::Requests, "requests"), (Measure::Tokens, "tokens")];
+        let told = [(Unit::Requests, "requests"), (Unit::Tokens, "tokens")];
         let told = told.into_iter().filter_map(|(measure, name)| Some((self.tightest(&measure)?, name)));
         told.flat_map(|(standing, name)| {
             [
@@ -72,8 +72,8 @@ impl Standings {
     }
 }
 
-impl FromIterator<Standing> for Standings {
-    fn from_iter<I: IntoIterator<Item = Standing>>(standings: I) -> Self {
+impl FromIterator<LimitStatus> for LimitStatuses {
+    fn from_iter<I: IntoIterator<Item = LimitStatus>>(standings: I) -> Self {
         Self(standings.into_iter().collect())
     }
 }

@@ -8,7 +8,7 @@ use std::{
 /// The unit that a quota counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum Measure {
+pub enum Unit {
     /// Calls.
     Requests,
     /// Input tokens, cached ones included.
@@ -46,34 +46,34 @@ struct Word {
     key: &'static str,
     /// The word's form in messages.
     written: &'static str,
-    measure: Measure,
+    measure: Unit,
     /// The period that is part of the word's meaning.
     period: Option<&'static str>,
 }
 
 /// All words for built-in units. Of two that are equally near to an unknown word, the first is suggested.
 static WORDS: [Word; 15] = [
-    Word::new("request", "requests", Measure::Requests),
-    Word::new("call", "calls", Measure::Requests),
-    Word::new("req", "req", Measure::Requests),
-    Word::rate("rpm", Measure::Requests),
-    Word::new("token", "tokens", Measure::Tokens),
-    Word::new("tok", "tok", Measure::Tokens),
-    Word::rate("tpm", Measure::Tokens),
-    Word::new("input token", "input tokens", Measure::Input),
-    Word::new("input tok", "input tok", Measure::Input),
-    Word::rate("itpm", Measure::Input),
-    Word::new("output token", "output tokens", Measure::Output),
-    Word::new("output tok", "output tok", Measure::Output),
-    Word::rate("otpm", Measure::Output),
-    Word::new("usd", "USD", Measure::Money),
-    Word::new("dollar", "dollars", Measure::Money),
+    Word::new("request", "requests", Unit::Requests),
+    Word::new("call", "calls", Unit::Requests),
+    Word::new("req", "req", Unit::Requests),
+    Word::rate("rpm", Unit::Requests),
+    Word::new("token", "tokens", Unit::Tokens),
+    Word::new("tok", "tok", Unit::Tokens),
+    Word::rate("tpm", Unit::Tokens),
+    Word::new("input token", "input tokens", Unit::Input),
+    Word::new("input tok", "input tok", Unit::Input),
+    Word::rate("itpm", Unit::Input),
+    Word::new("output token", "output tokens", Unit::Output),
+    Word::new("output tok", "output tok", Unit::Output),
+    Word::rate("otpm", Unit::Output),
+    Word::new("usd", "USD", Unit::Money),
+    Word::new("dollar", "dollars", Unit::Money),
 ];
 
 /// Longer words are cut to so many characters before they are compared or shown.
 const SHOWN: usize = 64;
 
-impl Measure {
+impl Unit {
     /// Returns the measure that a word names: a built-in one (`tokens`, `Tok`, `req`, `usd`), else the application's unit
     /// of this name.
     pub fn units(name: &str) -> Self {
@@ -130,11 +130,11 @@ impl UnitName {
 }
 
 impl Word {
-    const fn new(key: &'static str, written: &'static str, measure: Measure) -> Self {
+    const fn new(key: &'static str, written: &'static str, measure: Unit) -> Self {
         Self { key, written, measure, period: None }
     }
 
-    const fn rate(word: &'static str, measure: Measure) -> Self {
+    const fn rate(word: &'static str, measure: Unit) -> Self {
         Self { key: word, written: word, measure, period: Some("minute") }
     }
 }
@@ -158,7 +158,7 @@ fn distance(one: &str, other: &str) -> usize {
     rows[one.len()][other.len()]
 }
 
-impl fmt::Display for Measure {
+impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Units(unit) => unit.fmt(f),

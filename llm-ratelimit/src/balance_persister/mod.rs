@@ -7,4 +7,4 @@ mod tests;
 mod thread;
 
 pub(crate) use self::handle::Recorder;
-pub use self::handle::{Bookkeeper, BookkeeperBuilder};
+pub use self::handle::{BalancePersister, BalancePersisterBuilder};

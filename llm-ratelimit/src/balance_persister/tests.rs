@@ -8,7 +8,7 @@ use llm_core::{Call, ChatRequest, into_provider};
 use llm_providers::scripted::{Rule, Scripted};
 use tower_layer::Layer;
 
-use super::Bookkeeper;
+use super::BalancePersister;
 use crate::{
     Balance, Demand, Limiter, Plans, RateLimitLayer, Reason, Store, StoreError,
     store::{Backend, Changes},
@@ -50,7 +50,7 @@ impl Backend for Disk {
 }
 
 fn limiter() -> Limiter {
-    Limiter::builder(Plans::each(["1000000/month", "1000000/minute"]).unwrap()).build().unwrap()
+    Limiter::builder(Plans::uniform(["1000000/month", "1000000/minute"]).unwrap()).build().unwrap()
 }
 
 fn spend(limiter: &Limiter, tenant: &str) -> Result<(), Reason> {
@@ -59,9 +59,9 @@ fn spend(limiter: &Limiter, tenant: &str) -> Result<(), Reason> {
     Ok(())
 }
 
-fn start(disk: &Arc<Disk>, limiter: &Limiter, within: Duration) -> Bookkeeper {
+fn start(disk: &Arc<Disk>, limiter: &Limiter, within: Duration) -> BalancePersister {
     let every = Duration::from_millis(1);
-    Bookkeeper::builder(Store(Arc::clone(disk) as _)).every(every).within(within).start(limiter).unwrap()
+    BalancePersister::builder(Store(Arc::clone(disk) as _)).every(every).within(within).start(limiter).unwrap()
 }
 
 fn spent(store: &Store, tenant: &str) -> u64 {
@@ -88,7 +88,7 @@ async fn what_cannot_be_written_is_written_later_and_nothing_is_lost() {
 async fn calls_are_refused_while_what_they_use_cannot_be_recorded() {
     let (disk, limiter) = (Disk::new(), limiter());
     let bookkeeper = start(&disk, &limiter, Duration::ZERO);
-    let buckets_only = Limiter::builder(Plans::each(["1000000/minute"]).unwrap()).build().unwrap();
+    let buckets_only = Limiter::builder(Plans::uniform(["1000000/minute"]).unwrap()).build().unwrap();
     disk.broken.store(true, SeqCst);
     while spend(&limiter, "acme").is_ok() {
         assert!(bookkeeper.flush().await.is_err());
@@ -144,7 +144,7 @@ async fn a_layer_that_records_first_sends_nothing_that_is_not_in_the_store() {
     };
     let client = Scripted::new().rule(Rule::say("x").when(recorded));
     let layer = RateLimitLayer::new(limiter.clone());
-    let provider = into_provider(layer.clone().records_first(&bookkeeper).layer(client.clone()));
+    let provider = into_provider(layer.clone().durable_reservations(&bookkeeper).layer(client.clone()));
     let ask = || Call::new("acme", ChatRequest::new("m").user("a"));
     for _ in 0..3 {
         assert_eq!(provider.chat(ask()).await.unwrap().output.text(), "x", "it was in the store when it was sent");
@@ -162,7 +162,7 @@ async fn a_layer_that_records_first_waits_for_a_disk_no_longer_than_its_bookkeep
     let (disk, limiter) = (Disk::new(), limiter());
     let bookkeeper = start(&disk, &limiter, Duration::from_millis(20));
     let client = Scripted::new();
-    let layer = RateLimitLayer::new(limiter).records_first(&bookkeeper);
+    let layer = RateLimitLayer::new(limiter).durable_reservations(&bookkeeper);
     disk.hang(true);
     let refused = into_provider(layer.layer(client.clone())).chat(Call::new("acme", ChatRequest::new("m"))).await;
     assert_eq!((refused.unwrap_err().code(), client.calls()), (Some("unrecorded"), 0));
@@ -172,7 +172,7 @@ async fn a_layer_that_records_first_waits_for_a_disk_no_longer_than_its_bookkeep
 #[tokio::test]
 async fn dropped_it_writes_the_rest_and_ends() {
     let (disk, limiter) = (Disk::new(), limiter());
-    let bookkeeper = Bookkeeper::builder(Store(Arc::clone(&disk) as _)).every(HOUR).start(&limiter).unwrap();
+    let bookkeeper = BalancePersister::builder(Store(Arc::clone(&disk) as _)).every(HOUR).start(&limiter).unwrap();
     spend(&limiter, "acme").unwrap();
     let rounds = Arc::clone(&bookkeeper.rounds);
     drop(bookkeeper);

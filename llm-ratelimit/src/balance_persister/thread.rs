@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{BookkeeperBuilder, rounds::Rounds};
+use super::{BalancePersisterBuilder, rounds::Rounds};
 use crate::{Limiter, Store, StoreError, store::Changes};
 
 struct Writer {
@@ -25,8 +25,12 @@ struct End {
 }
 
 /// Starts it.
-pub(super) fn start(settings: BookkeeperBuilder, limiter: Limiter, rounds: Arc<Rounds>) -> Result<(), StoreError> {
-    let BookkeeperBuilder { store, every, within } = settings;
+pub(super) fn start(
+    settings: BalancePersisterBuilder,
+    limiter: Limiter,
+    rounds: Arc<Rounds>,
+) -> Result<(), StoreError> {
+    let BalancePersisterBuilder { store, every, within } = settings;
     let end = End { limiter: limiter.clone(), rounds: Arc::clone(&rounds) };
     let writer = Writer {
         limiter,

@@ -10,28 +10,28 @@ use crate::{Balance, Limiter, NoRuntime, Reason, Store, StoreError, runtime::tim
 ///
 /// Changes are collected and written a few times a second, off the path of calls, so whoever kills the process or pulls
 /// the plug takes what was reserved since the last write with it: what is younger than
-/// [`every`](BookkeeperBuilder::every) (50 ms) and the write that runs. Where the disk is slow or broken, calls that
-/// count in calendar windows are refused once a write has taken [`within`](BookkeeperBuilder::within) (1 s), so nothing
+/// [`every`](BalancePersisterBuilder::every) (50 ms) and the write that runs. Where the disk is slow or broken, calls that
+/// count in calendar windows are refused once a write has taken [`within`](BalancePersisterBuilder::within) (1 s), so nothing
 /// older than both together is ever lost. To lose nothing at all, [`flush`](Self::flush) between reserving and sending, or
-/// let the layer do so ([`RateLimitLayer::records_first`](crate::RateLimitLayer::records_first)).
+/// let the layer do so ([`RateLimitLayer::durable_reservations`](crate::RateLimitLayer::durable_reservations)).
 ///
 /// What was reserved by calls that were running counts as spent after a crash: nobody knows better.
 ///
 /// ```
 /// # use llm_ratelimit::{Demand, Limiter, Plans};
-/// use llm_ratelimit::{Bookkeeper, Store};
+/// use llm_ratelimit::{BalancePersister, Store};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let limiter = Limiter::builder(Plans::each(["5 proposals/month", "10k tokens/day"])?).unit("proposal").build()?;
-/// let bookkeeper = Bookkeeper::builder(Store::open("memory:")?).start(&limiter)?;
+/// let limiter = Limiter::builder(Plans::uniform(["5 proposals/month", "10k tokens/day"])?).unit("proposal").build()?;
+/// let bookkeeper = BalancePersister::builder(Store::open("memory:")?).start(&limiter)?;
 /// // … calls …
 /// limiter.close().await?;
 /// bookkeeper.close().await?;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Bookkeeper {
+pub struct BalancePersister {
     limiter: Limiter,
     pub(super) rounds: Arc<Rounds>,
     within: Duration,
@@ -46,10 +46,10 @@ pub(crate) struct Recorder {
     within: Duration,
 }
 
-/// Settings of a [`Bookkeeper`].
+/// Settings of a [`BalancePersister`].
 #[derive(Debug)]
 #[must_use]
-pub struct BookkeeperBuilder {
+pub struct BalancePersisterBuilder {
     pub(super) store: Store,
     pub(super) every: Duration,
     pub(super) within: Duration,
@@ -58,10 +58,10 @@ pub struct BookkeeperBuilder {
 /// Windows that ended so long ago, and owe nothing, are removed at a start.
 const KEPT: u64 = 400 * 86_400 * 1_000_000_000;
 
-impl Bookkeeper {
+impl BalancePersister {
     /// A bookkeeper for this store.
-    pub fn builder(store: Store) -> BookkeeperBuilder {
-        BookkeeperBuilder { store, every: Duration::from_millis(50), within: Duration::from_secs(1) }
+    pub fn builder(store: Store) -> BalancePersisterBuilder {
+        BalancePersisterBuilder { store, every: Duration::from_millis(50), within: Duration::from_secs(1) }
     }
 
     /// Waits until all that changed before is written, for as long as the disk takes.
@@ -108,7 +108,7 @@ impl Recorder {
     }
 }
 
-impl BookkeeperBuilder {
+impl BalancePersisterBuilder {
     /// How long changes are collected before they are written: 50 ms by default.
     pub fn every(mut self, pause: Duration) -> Self {
         self.every = pause;
@@ -130,7 +130,7 @@ impl BookkeeperBuilder {
     /// # Errors
     ///
     /// [`StoreError::Read`] and [`StoreError::Write`]; and if there can be no thread.
-    pub fn start(self, limiter: &Limiter) -> Result<Bookkeeper, StoreError> {
+    pub fn start(self, limiter: &Limiter) -> Result<BalancePersister, StoreError> {
         self.store.prune(limiter.0.now().saturating_sub(KEPT))?;
         // What is over and owes nothing holds nobody up, and need not be in memory.
         let now = limiter.0.now();
@@ -138,18 +138,18 @@ impl BookkeeperBuilder {
         limiter.restore(self.store.balances()?.into_iter().filter(counts));
         let (rounds, within) = (Arc::new(Rounds::default()), self.within);
         thread::start(self, limiter.clone(), Arc::clone(&rounds))?;
-        Ok(Bookkeeper { limiter: limiter.clone(), rounds, within, forgetting: tokio::sync::Mutex::default() })
+        Ok(BalancePersister { limiter: limiter.clone(), rounds, within, forgetting: tokio::sync::Mutex::default() })
     }
 }
 
-impl Drop for Bookkeeper {
+impl Drop for BalancePersister {
     fn drop(&mut self) {
         self.rounds.close();
     }
 }
 
-impl fmt::Debug for Bookkeeper {
+impl fmt::Debug for BalancePersister {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bookkeeper").field("limiter", &self.limiter).finish_non_exhaustive()
+        f.debug_struct("BalancePersister").field("limiter", &self.limiter).finish_non_exhaustive()
     }
 }
