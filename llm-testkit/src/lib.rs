@@ -58,6 +58,10 @@
 //! [`Transport`] is always ready. Clones of a [`Vendor`] and of a [`Transport`] share one state. [`probe::Probe`]
 //! checks that a layer honours readiness; [`probe::CountPolls`] counts polls.
 //!
+//! # Observability
+//!
+//! [`Traces`] records the spans and events that a test's own thread emits, whatever other tests of the program do.
+//!
 //! # Redis
 //!
 //! On Unix, the module `redis` spawns real servers on free ports and kills them on drop: plain, with a password, TLS or
@@ -103,6 +107,7 @@ mod script;
 mod settings;
 mod state;
 pub mod tokens;
+mod traces;
 mod vendor;
 
 pub use books::{Bill, CallKind};
@@ -114,4 +119,5 @@ pub use latency::{Dist, Latency};
 pub use limits::{Limit, Limited, RateLimits, Window};
 pub use plan::{CallId, End, Frame, Head, Outcome, Plan};
 pub use script::Rule;
+pub use traces::{Trace, Traces};
 pub use vendor::Vendor;

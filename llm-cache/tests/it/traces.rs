@@ -1,63 +1,14 @@
 //! What the cache tells a subscriber of traces, and what it must not.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use llm_cache::{Audit, Cache, Directive, Key};
 use llm_core::{Call, ChatRequest, EmbedRequest, ErrorKind, ManualClock};
-use tracing::{
-    Event, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
+use llm_testkit::Traces;
 
 use crate::upstream::{HEAD, Upstream, provider, read};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// Writes down all fields of all spans and events.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Lines {
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Visit for Lines {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{field}={value:?}"));
-    }
-}
-
-impl Subscriber for Lines {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
-        span.record(&mut self.clone());
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
-        values.record(&mut self.clone());
-    }
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
 
 fn question() -> ChatRequest {
     ChatRequest::new("m").user("a secret question")
@@ -69,15 +20,13 @@ fn ask() -> Call<ChatRequest> {
 
 #[test]
 fn a_subscriber_learns_how_each_answer_was_come_by_and_nothing_of_it() {
-    let lines = Lines::default();
-    let _told = tracing::subscriber::set_default(lines.clone());
+    let traces = Traces::record();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let mut all = Vec::new();
     let mut told = |operation: &str, status: &str, detail: &str| {
-        let lines = lines.take();
-        let status = format!("llm.cache.status={status:?}");
-        for wanted in [format!("llm.operation={operation:?}"), status, format!("llm.cache.detail=llm-cache; {detail}")]
-        {
+        let lines = traces.take_fields();
+        let status = format!("llm.cache.status={status}");
+        for wanted in [format!("llm.operation={operation}"), status, format!("llm.cache.detail=llm-cache; {detail}")] {
             assert!(lines.contains(&wanted), "{wanted} is not among {lines:?}");
         }
         all.extend(lines);
@@ -133,7 +82,7 @@ fn a_subscriber_learns_how_each_answer_was_come_by_and_nothing_of_it() {
     });
     let key = format!("{:?}", Key::of_operation("t", "a-secret-tenant", &question()));
     let digest = key.trim_start_matches("Key(").trim_end_matches(')');
-    for line in all.iter().chain(&lines.take()) {
+    for line in all.iter().chain(&traces.take_fields()) {
         assert!(!line.contains("secret") && !line.contains(digest), "{line}");
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     future::pending,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,9 +16,8 @@ use llm_providers::{
     Anthropic, OpenAi,
     llm_core::{Charge, ChatRequest, Error, ErrorKind},
 };
-use llm_testkit::Vendor;
+use llm_testkit::{Traces, Vendor};
 use tokio::time::Instant;
-use tracing::{Event, Metadata, Subscriber, field, span};
 
 fn asked() -> ChatRequest {
     ChatRequest::new("m").user("hi")
@@ -48,67 +47,19 @@ async fn a_deadline_bounds_counts_and_lists() {
 
 #[tokio::test(start_paused = true)]
 async fn counts_and_lists_have_spans() {
-    let spans = Spans::default();
-    let told = Arc::clone(&spans.0);
-    let recording = tracing::subscriber::set_default(spans);
+    let traces = Traces::record();
     let vendor = Vendor::new();
     let client = Anthropic::with_transport("sk-test", vendor.transport()).unwrap();
     client.count_tokens(&asked(), None).await.unwrap();
     client.models(None).await.unwrap();
     let compatible = OpenAi::with_transport("sk-test", vendor.transport()).unwrap();
     compatible.count_tokens(&asked(), None).await.unwrap_err();
-    drop(recording);
-    let told = told.lock().unwrap();
-    let of = |at: usize| told[at].iter().map(|(name, value)| (*name, &**value)).collect::<Vec<_>>();
+    let told: Vec<_> = traces.take().into_iter().filter(|trace| trace.name == "llm.call").collect();
+    let of = |at: usize| told[at].fields.iter().map(|(name, value)| (*name, &**value)).collect::<Vec<_>>();
     let operation = |name| ("gen_ai.operation.name", name);
     let (anthropic, model) = (("gen_ai.provider.name", "anthropic"), ("gen_ai.request.model", "m"));
     assert_eq!(of(0), [operation("count_tokens"), anthropic, model]);
     assert_eq!(of(1), [operation("list_models"), anthropic]);
     let openai = ("gen_ai.provider.name", "openai");
     assert_eq!(of(2), [operation("count_tokens"), openai, model, ("error.type", "unsupported")]);
-}
-
-type Fields = Vec<(&'static str, String)>;
-
-/// Keeps the fields of every span.
-#[derive(Default)]
-struct Spans(Arc<Mutex<Vec<Fields>>>);
-
-struct Noting<'f>(&'f mut Fields);
-
-impl field::Visit for Noting<'_> {
-    fn record_debug(&mut self, field: &field::Field, value: &dyn std::fmt::Debug) {
-        self.0.push((field.name(), format!("{value:?}")));
-    }
-
-    fn record_str(&mut self, field: &field::Field, value: &str) {
-        self.0.push((field.name(), value.to_owned()));
-    }
-}
-
-impl Subscriber for Spans {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.name() == "llm.call"
-    }
-
-    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
-        let mut spans = self.0.lock().unwrap();
-        let mut fields = Fields::new();
-        span.record(&mut Noting(&mut fields));
-        spans.push(fields);
-        span::Id::from_u64(spans.len() as u64)
-    }
-
-    fn record(&self, span: &span::Id, values: &span::Record<'_>) {
-        let at = usize::try_from(span.into_u64()).unwrap() - 1;
-        values.record(&mut Noting(&mut self.0.lock().unwrap()[at]));
-    }
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, _: &Event<'_>) {}
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
 }

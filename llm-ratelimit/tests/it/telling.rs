@@ -1,62 +1,18 @@
 //! What a recorder and a subscriber are told. No tenant is in it.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use llm_core::{Call, ChatRequest, into_provider};
 use llm_providers::scripted::Scripted;
 use llm_ratelimit::{RateLimitLayer, Waiting};
+use llm_testkit::Traces;
 use tower::Layer;
-use tracing::{
-    Event, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
 
 use crate::time::limits;
 
-/// Writes down all fields of all spans.
-#[derive(Clone, Default)]
-struct Spans(Arc<Mutex<Vec<String>>>);
-
-impl Visit for Spans {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.lock().unwrap_or_else(|error| error.into_inner()).push(format!("{field}={value:?}"));
-    }
-}
-
-impl Subscriber for Spans {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
-        span.record(&mut self.clone());
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
-        values.record(&mut self.clone());
-    }
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
 #[test]
 fn a_subscriber_learns_what_came_of_a_call_and_not_whose_it_was() {
-    let spans = Spans::default();
-    let _told = tracing::subscriber::set_default(spans.clone());
+    let traces = Traces::record();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let limiter = limits(["1/minute"]).waiting(Waiting::at_most(Duration::from_secs(90))).build().unwrap();
@@ -69,18 +25,17 @@ fn a_subscriber_learns_what_came_of_a_call_and_not_whose_it_was() {
         let late = late.with_deadline((tokio::time::Instant::now() + Duration::from_secs(1)).into_std());
         provider.chat(late).await.unwrap_err();
     });
-    let told = spans.0.lock().unwrap().clone();
+    let told = traces.take_fields();
     let count = |text: &str| told.iter().filter(|line| *line == text).count();
-    assert_eq!(count(r#"llm.ratelimit.outcome="granted""#), 1);
-    assert_eq!(count(r#"llm.ratelimit.outcome="too_late""#), 1);
-    assert_eq!(count(r#"llm.ratelimit.plan="default""#), 2, "the one that was given up has no outcome");
+    assert_eq!(count("llm.ratelimit.outcome=granted"), 1);
+    assert_eq!(count("llm.ratelimit.outcome=too_late"), 1);
+    assert_eq!(count("llm.ratelimit.plan=default"), 2, "the one that was given up has no outcome");
     assert!(told.iter().all(|line| !line.contains("secret")), "{told:?}");
 }
 
 #[test]
 fn a_subscriber_learns_what_an_observer_would_have_refused() {
-    let spans = Spans::default();
-    let _told = tracing::subscriber::set_default(spans.clone());
+    let traces = Traces::record();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let limiter = limits(["1/day"]).shadow().build().unwrap();
@@ -89,11 +44,11 @@ fn a_subscriber_learns_what_an_observer_would_have_refused() {
             provider.chat(Call::new("acme", ChatRequest::new("m").user("a"))).await.unwrap();
         }
     });
-    let told = spans.0.lock().unwrap().clone();
+    let told = traces.take_fields();
     let count = |text: &str| told.iter().filter(|line| *line == text).count();
     assert_eq!(count("llm.ratelimit.observes=true"), 2);
-    assert_eq!(count(r#"llm.ratelimit.outcome="granted""#), 1);
-    assert_eq!(count(r#"llm.ratelimit.outcome="used_up""#), 1);
+    assert_eq!(count("llm.ratelimit.outcome=granted"), 1);
+    assert_eq!(count("llm.ratelimit.outcome=used_up"), 1);
 }
 
 /// Metrics with their labels, as a recorder got them.

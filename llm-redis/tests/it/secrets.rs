@@ -1,48 +1,16 @@
 //! What the URL keeps secret is in no output, whatever goes wrong.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use llm_redis::{Command, Event, Redis};
-use llm_testkit::redis::RedisServer;
-use tracing_subscriber::fmt::MakeWriter;
+use llm_testkit::{Traces, redis::RedisServer};
 
 use crate::{builder, wait_for};
 
 const USER: &str = "us3r-n4me";
 const PASSWORD: &str = "p4ssw0rd";
 
-/// Everything that `tracing` writes.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no writer panics").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn neither_user_nor_password_is_shown() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE);
-    // For all tests of this program: one that is set for a thread misses what other threads met first.
-    tracing::subscriber::set_global_default(subscriber.with_writer(log.clone()).finish()).unwrap();
+    let traces = Traces::record();
     let mut seen = String::new();
 
     let mut server = RedisServer::builder().line(&format!("user {USER} on >{PASSWORD} ~* &* +@all -get")).spawn();
@@ -71,7 +39,7 @@ async fn neither_user_nor_password_is_shown() {
         let away = wait_for(&mut events, |event| matches!(event, Event::Away(_))).await;
         seen += &format!("{away:?} {:?}", redis.run(Command::get(&key)).await);
     }
-    seen += &String::from_utf8_lossy(&log.0.lock().unwrap());
+    seen += &format!("{:?}", traces.take());
     assert!(seen.contains("redis is away") && seen.contains("127.0.0.1"), "there is something to look through: {seen}");
     for secret in [USER, PASSWORD] {
         assert!(!seen.contains(secret), "{secret} in {seen}");

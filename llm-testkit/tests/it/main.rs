@@ -20,3 +20,4 @@ mod probes;
 mod redis;
 mod refusals;
 mod time;
+mod traces;

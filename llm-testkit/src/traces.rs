@@ -1,0 +1,159 @@
+//! Recording of what code under test emits through `tracing`.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    marker::PhantomData,
+    sync::{
+        Once,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+    subscriber::Interest,
+};
+
+/// Recording of the spans and events that the current thread emits, until it is dropped.
+///
+/// Tests of one program run beside each other, and `tracing` remembers for the whole process whether a callsite is of
+/// interest: a subscriber that is set for one thread loses the callsites that another thread reaches first. All
+/// recordings therefore share one subscriber, which is set for the process. A program that sets a global subscriber of
+/// its own cannot use recordings.
+///
+/// A runtime of the flavor `current_thread` keeps all tasks on the recording thread.
+///
+/// ```
+/// use llm_testkit::Traces;
+///
+/// let traces = Traces::record();
+/// tracing::info!(attempt = 2, reason = "slow", "sent again");
+/// assert_eq!(traces.take_fields(), ["message=sent again", "attempt=2", "reason=slow"]);
+/// assert!(traces.take().is_empty());
+/// ```
+#[derive(Debug)]
+pub struct Traces(PhantomData<*const ()>);
+
+/// Span or event that was recorded.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Trace {
+    /// Name of the span; of an event, the name that `tracing` gives it.
+    pub name: &'static str,
+    /// Fields with their values as text, strings without quotes. Values that a span gets later come last.
+    pub fields: Vec<(&'static str, String)>,
+    /// `None` for an event.
+    span: Option<u64>,
+}
+
+thread_local! {
+    static RECORDED: RefCell<Option<Vec<Trace>>> = const { RefCell::new(None) };
+}
+
+impl Traces {
+    /// Starts recording on this thread.
+    ///
+    /// # Panics
+    ///
+    /// If this thread records already, or the process has another global subscriber.
+    pub fn record() -> Self {
+        static INSTALLED: Once = Once::new();
+        INSTALLED.call_once(|| {
+            tracing::subscriber::set_global_default(Recorder).expect("the process has no other global subscriber");
+        });
+        // A callsite that was first reached while the subscriber was being set may have missed it.
+        tracing::callsite::rebuild_interest_cache();
+        let before = RECORDED.replace(Some(Vec::new()));
+        assert!(before.is_none(), "this thread records already");
+        Self(PhantomData)
+    }
+
+    /// Returns what was recorded since the last call, in the order in which it began.
+    pub fn take(&self) -> Vec<Trace> {
+        RECORDED.with_borrow_mut(|recorded| recorded.replace(Vec::new())).unwrap_or_default()
+    }
+
+    /// Returns the fields of [`take`](Self::take), each as `name=value`.
+    pub fn take_fields(&self) -> Vec<String> {
+        let fields = self.take().into_iter().flat_map(|trace| trace.fields);
+        fields.map(|(name, value)| format!("{name}={value}")).collect()
+    }
+}
+
+impl Drop for Traces {
+    fn drop(&mut self) {
+        RECORDED.set(None);
+    }
+}
+
+/// Subscriber of the process. It is interested in what a recording thread emits.
+struct Recorder;
+
+impl Recorder {
+    fn add(name: &'static str, span: Option<u64>, record: impl FnOnce(&mut Fields)) {
+        // Formatting a value may emit something itself: nothing is borrowed meanwhile.
+        let mut fields = Fields(Vec::new());
+        record(&mut fields);
+        RECORDED.with_borrow_mut(|recorded| {
+            if let Some(recorded) = recorded {
+                recorded.push(Trace { name, fields: fields.0, span });
+            }
+        });
+    }
+}
+
+impl Subscriber for Recorder {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        RECORDED.with_borrow(Option::is_some)
+    }
+
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        Self::add(span.metadata().name(), Some(id), |fields| span.record(fields));
+        span::Id::from_u64(id)
+    }
+
+    fn record(&self, span: &span::Id, values: &span::Record<'_>) {
+        let mut fields = Fields(Vec::new());
+        values.record(&mut fields);
+        RECORDED.with_borrow_mut(|recorded| {
+            let spans = recorded.iter_mut().flatten();
+            if let Some(trace) = spans.rev().find(|trace| trace.span == Some(span.into_u64())) {
+                trace.fields.append(&mut fields.0);
+            } else if let Some(recorded) = recorded {
+                // The span itself was taken already.
+                recorded.push(Trace { name: "", fields: fields.0, span: Some(span.into_u64()) });
+            }
+        });
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        Self::add(event.metadata().name(), None, |fields| event.record(fields));
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Fields(Vec<(&'static str, String)>);
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.push((field.name(), value.to_owned()));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.push((field.name(), format!("{value:?}")));
+    }
+}
