@@ -8,8 +8,9 @@ use crate::Error;
 
 /// Refuses calls while the server is away, so that an outage costs a probe now and then, and no caller's time.
 ///
-/// Closed, it counts failures in a row. Open, it refuses all calls until a probe succeeds; there is one probe at a time,
-/// after pauses that double.
+/// Closed, it counts failures in a row. A call that runs out of time is only a suspicion, since callers differ in how long
+/// they wait; a question of the keeper's own decides. Open, it refuses all calls until a probe succeeds; there is one probe
+/// at a time, after pauses that double.
 pub(crate) struct Breaker {
     rules: Rules,
     state: State,
@@ -28,14 +29,25 @@ pub(crate) struct Rules {
 }
 
 enum State {
-    Closed { failures: u32 },
-    Open { cause: Error, probes: u32, due: Instant },
-    Probing { cause: Error, probes: u32 },
+    Closed {
+        failures: u32,
+        /// A call ran out of time, and nothing was answered since.
+        suspected: bool,
+    },
+    Open {
+        cause: Error,
+        probes: u32,
+        due: Instant,
+    },
+    Probing {
+        cause: Error,
+        probes: u32,
+    },
 }
 
 impl Breaker {
     pub(crate) fn new(rules: Rules) -> Self {
-        Self { rules, state: State::Closed { failures: 0 } }
+        Self { rules, state: State::CLOSED }
     }
 
     /// Whether a call may go out; otherwise why not, and when it is worth asking again.
@@ -49,20 +61,45 @@ impl Breaker {
 
     /// A call was answered.
     pub(crate) fn succeeded(&mut self) {
-        if let State::Closed { failures } = &mut self.state {
-            *failures = 0;
+        if let State::Closed { .. } = self.state {
+            self.state = State::CLOSED;
         }
+    }
+
+    /// A call that was sent got no answer in its time. Returns whether nothing was suspected before.
+    pub(crate) fn timed_out(&mut self) -> bool {
+        match &mut self.state {
+            State::Closed { suspected, .. } => !std::mem::replace(suspected, true),
+            State::Open { .. } | State::Probing { .. } => false,
+        }
+    }
+
+    /// Returns whether the server is to be asked if it is there.
+    pub(crate) fn is_suspected(&self) -> bool {
+        matches!(self.state, State::Closed { suspected: true, .. })
+    }
+
+    /// The server is there, whatever else may be wrong.
+    pub(crate) fn cleared(&mut self) {
+        if let State::Closed { suspected, .. } = &mut self.state {
+            *suspected = false;
+        }
+    }
+
+    /// The server did not answer the question that a suspicion led to. Returns whether that opened it.
+    pub(crate) fn silent(&mut self, now: Instant, cause: &Error) -> bool {
+        self.is_suspected() && self.trip(now, cause)
     }
 
     /// A call failed as calls do when the server is away. Tells whether that opened it.
     pub(crate) fn failed(&mut self, now: Instant, cause: &Error) -> bool {
         match &mut self.state {
-            State::Closed { failures } => *failures += 1,
+            State::Closed { failures, .. } => *failures += 1,
             // Those still on their way when it opened.
             State::Open { .. } | State::Probing { .. } => return false,
         }
         match self.state {
-            State::Closed { failures } if failures >= self.rules.threshold => self.trip(now, cause),
+            State::Closed { failures, .. } if failures >= self.rules.threshold => self.trip(now, cause),
             _ => false,
         }
     }
@@ -93,7 +130,7 @@ impl Breaker {
     /// The server is back. Tells whether it was away.
     pub(crate) fn close(&mut self) -> bool {
         let was_open = !matches!(self.state, State::Closed { .. });
-        self.state = State::Closed { failures: 0 };
+        self.state = State::CLOSED;
         was_open
     }
 
@@ -112,6 +149,10 @@ impl Breaker {
             State::Open { cause, .. } | State::Probing { cause, .. } => Some(cause),
         }
     }
+}
+
+impl State {
+    const CLOSED: Self = Self::Closed { failures: 0, suspected: false };
 }
 
 impl Rules {
@@ -149,6 +190,19 @@ mod tests {
     }
 
     #[test]
+    fn time_outs_open_it_only_if_nothing_is_answered() {
+        let (mut breaker, now) = (Breaker::new(RULES), Instant::now());
+        for _ in 0..2 {
+            assert!(breaker.timed_out() && !breaker.timed_out() && breaker.is_suspected());
+            breaker.cleared();
+            assert!(!breaker.is_suspected() && !breaker.silent(now, &gone()), "something was answered meanwhile");
+        }
+        assert!((0..100).all(|_| breaker.timed_out() || breaker.check(now).is_ok()));
+        assert!(breaker.silent(now, &gone()) && breaker.check(now).is_err());
+        assert!(!breaker.timed_out() && !breaker.silent(now, &gone()), "opened once");
+    }
+
+    #[test]
     fn there_is_one_probe_and_nobody_passes_beside_it() {
         let (mut breaker, start) = (Breaker::new(RULES), Instant::now());
         breaker.trip(start, &gone());
@@ -172,18 +226,22 @@ mod tests {
     proptest! {
         /// Against a model that only knows who said what last.
         #[test]
-        fn calls_pass_exactly_while_it_is_closed(steps in prop::collection::vec((0u8..5, 0u64..300), 1..200)) {
+        fn calls_pass_exactly_while_it_is_closed(steps in prop::collection::vec((0u8..8, 0u64..300), 1..200)) {
             let (mut breaker, mut now) = (Breaker::new(RULES), Instant::now());
-            let (mut in_a_row, mut open, mut probing) = (0, false, false);
+            let (mut in_a_row, mut open, mut probing, mut suspected) = (0, false, false, false);
             for (step, millis) in steps {
                 now += Duration::from_millis(millis);
                 match step {
-                    0 => { breaker.succeeded(); in_a_row = if open { in_a_row } else { 0 } }
+                    0 => {
+                        breaker.succeeded();
+                        (in_a_row, suspected) = if open { (in_a_row, false) } else { (0, false) };
+                    }
                     1 => {
                         let opened = breaker.failed(now, &gone());
                         in_a_row += u32::from(!open);
                         prop_assert_eq!(opened, !open && in_a_row == RULES.threshold);
                         open |= opened;
+                        suspected &= !open;
                     }
                     2 => {
                         let due = breaker.due();
@@ -192,10 +250,26 @@ mod tests {
                         probing |= taken;
                     }
                     3 if probing => { breaker.trip(now, &gone()); probing = false; }
-                    4 if probing => { prop_assert!(breaker.close()); (probing, open, in_a_row) = (false, false, 0); }
+                    4 if probing => {
+                        prop_assert!(breaker.close());
+                        (probing, open, in_a_row, suspected) = (false, false, 0, false);
+                    }
+                    5 => {
+                        prop_assert_eq!(breaker.timed_out(), !open && !suspected);
+                        suspected = !open;
+                    }
+                    6 => {
+                        prop_assert_eq!(breaker.silent(now, &gone()), suspected);
+                        open |= suspected;
+                        suspected = false;
+                    }
+                    7 => {
+                        breaker.cleared();
+                        suspected = false;
+                    }
                     _ => {}
                 }
-                prop_assert_eq!(breaker.check(now).is_ok(), !open);
+                prop_assert_eq!((breaker.check(now).is_ok(), breaker.is_suspected()), (!open, suspected));
                 if let Some(due) = breaker.due() {
                     prop_assert!(due.saturating_duration_since(now) <= RULES.most_pause);
                 }

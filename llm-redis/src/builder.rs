@@ -25,6 +25,7 @@ pub struct RedisBuilder {
     max_in_flight: usize,
     retries: u32,
     failures_to_open: u32,
+    silence_to_open: Duration,
     probe_after: Duration,
     probe_every: Duration,
     max_channels: usize,
@@ -44,6 +45,7 @@ impl RedisBuilder {
             max_in_flight: 1024,
             retries: 1,
             failures_to_open: 3,
+            silence_to_open: Duration::from_secs(1),
             probe_after: Duration::from_millis(100),
             probe_every: Duration::from_secs(2),
             max_channels: 4096,
@@ -76,7 +78,8 @@ impl RedisBuilder {
         self
     }
 
-    /// The longest that a call takes, all in all; 50 ms by default.
+    /// The longest that a call takes, all in all; 50 ms by default. A call that may take another time is made by
+    /// [`Redis::run_within`].
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
         self
@@ -88,7 +91,8 @@ impl RedisBuilder {
         self
     }
 
-    /// How many commands may be in flight; one more fails at once. 1,024 by default.
+    /// How many commands may be in flight; one more fails at once, or waits for room within the bound of
+    /// [`Redis::run_within`]. 1,024 by default.
     pub fn max_in_flight(mut self, commands: usize) -> Self {
         self.max_in_flight = commands;
         self
@@ -101,9 +105,17 @@ impl RedisBuilder {
     }
 
     /// How many calls in a row must fail to open the breaker; 3 by default. A connection that cannot be opened opens it at
-    /// once.
+    /// once. A call that runs out of time is no such failure: see [`silence_to_open`](Self::silence_to_open).
     pub fn failures_to_open(mut self, failures: u32) -> Self {
         self.failures_to_open = failures;
+        self
+    }
+
+    /// How long the server must be silent to open the breaker; 1 s by default. After a call that ran out of time, the
+    /// connection's keeper asks the server itself, and waits so long for the answer, as it does when it probes. So a server
+    /// that answers within this time is never taken to be away, however short the time-outs of calls are.
+    pub fn silence_to_open(mut self, silence: Duration) -> Self {
+        self.silence_to_open = silence;
         self
     }
 
@@ -144,6 +156,7 @@ impl RedisBuilder {
             roots: self.roots,
             connect_timeout: self.connect_timeout,
             call_timeout: self.call_timeout,
+            silence: self.silence_to_open,
             max_in_flight: self.max_in_flight,
             retries: self.retries,
         };
@@ -161,7 +174,7 @@ impl RedisBuilder {
     }
 
     fn check(&self, address: &Address) -> Result<(), Error> {
-        let times = [self.call_timeout, self.connect_timeout, self.probe_after];
+        let times = [self.call_timeout, self.connect_timeout, self.silence_to_open, self.probe_after];
         if times.iter().any(Duration::is_zero) {
             return Err(bad("time-outs and pauses must be longer than nothing"));
         }

@@ -25,6 +25,8 @@ pub(crate) struct Target {
     pub(crate) roots: Option<Arc<[u8]>>,
     pub(crate) connect_timeout: Duration,
     pub(crate) call_timeout: Duration,
+    /// The longest that a server which is not away takes for an answer.
+    pub(crate) silence: Duration,
     pub(crate) max_in_flight: usize,
     pub(crate) retries: u32,
 }
@@ -168,7 +170,8 @@ async fn open_cluster(
         .use_protocol(ProtocolVersion::RESP3)
         .tcp_settings(TcpSettings::default().set_nodelay(true))
         .connection_timeout(target.connect_timeout)
-        .response_timeout(target.call_timeout)
+        // Callers have time-outs of their own. This one ends requests of which nobody waits for the answer any more.
+        .response_timeout(target.silence)
         .overall_response_timeout(None)
         // One for the redirection itself, which is no failure.
         .retries(target.retries + 1)

@@ -109,6 +109,10 @@ impl Error {
         Self::new(ErrorKind::Closed, "this Redis handle was closed")
     }
 
+    pub(crate) fn busy() -> Self {
+        Self::new(ErrorKind::Busy, "too many commands are in flight; raise max_in_flight, or ask less")
+    }
+
     pub(crate) fn setting(message: &str) -> Self {
         Self::new(ErrorKind::BadSetting, message)
     }

@@ -42,7 +42,20 @@ impl Redis {
     /// See [`ErrorKind`](crate::ErrorKind). While the breaker is open, it fails at once.
     pub async fn run(&self, request: impl Into<Request>) -> Result<Value, Error> {
         let request = request.into();
-        self.0.shared.call(&request).await
+        self.0.shared.call(&request, None).await
+    }
+
+    /// Runs a command or a script within a bound of its own, instead of [`RedisBuilder::call_timeout`].
+    ///
+    /// It is for what may take its time: within the bound it also waits for room while
+    /// [`RedisBuilder::max_in_flight`] commands are in flight.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run). While the breaker is open, it fails at once.
+    pub async fn run_within(&self, bound: Duration, request: impl Into<Request>) -> Result<Value, Error> {
+        let request = request.into();
+        self.0.shared.call(&request, Some(bound)).await
     }
 
     /// Runs commands together, in one round trip to each server, not as a transaction; their replies in their order.
@@ -57,7 +70,7 @@ impl Redis {
             return join_all(commands.into_iter().map(|command| self.run(command))).await;
         }
         let batch = Batch::new(commands);
-        match self.0.shared.call(&batch).await {
+        match self.0.shared.call(&batch, None).await {
             Ok(replies) => replies,
             Err(error) => vec![Err(error); batch.names.len()],
         }

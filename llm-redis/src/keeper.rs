@@ -38,8 +38,12 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
                 opened_at = Some(Instant::now());
                 continue;
             }
-            Step::Probe(lane) => {
-                probe(&shared, lane).await;
+            Step::Probe(lanes) => {
+                join_all(lanes.into_iter().map(|lane| probe(&shared, lane))).await;
+                continue;
+            }
+            Step::Doubt(lanes) => {
+                join_all(lanes.into_iter().map(|lane| doubt(&shared, lane))).await;
                 continue;
             }
             Step::Wait(until) => until,
@@ -59,7 +63,8 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
 enum Step {
     Stop,
     Open,
-    Probe(usize),
+    Probe(Vec<usize>),
+    Doubt(Vec<usize>),
     Wait(Option<Instant>),
 }
 
@@ -74,11 +79,15 @@ fn next_step(shared: &Shared, now: Instant, opened_at: Option<Instant>) -> Step 
         Err(step) => return step,
     };
     let due: Vec<_> = (0..shared.lanes()).map(|lane| shared.lane(lane).due()).collect();
-    let next = due.iter().enumerate().filter_map(|(lane, due)| Some(((*due)?, lane))).min();
+    let suspected: Vec<_> = (0..shared.lanes()).filter(|lane| shared.lane(*lane).is_suspected()).collect();
+    if is_up && !suspected.is_empty() {
+        return Step::Doubt(suspected);
+    }
+    let is_due = |lane: &usize| due[*lane].is_some_and(|due| due <= now);
     let all_away = due.iter().all(Option::is_some);
-    match next {
-        Some((due, _)) if due > now => Step::Wait(Some(due)),
-        Some((_, lane)) if is_up && !all_away => Step::Probe(lane),
+    match due.iter().flatten().min() {
+        Some(due) if *due > now => Step::Wait(Some(*due)),
+        Some(_) if is_up && !all_away => Step::Probe((0..shared.lanes()).filter(is_due).collect()),
         Some(_) => Step::Open,
         None if !is_up => open_after(REOPEN_AFTER, opened_at, now),
         None if shared.stale.load(Ordering::Relaxed) => open_after(RENEW_EVERY, opened_at, now),
@@ -121,16 +130,11 @@ async fn open(shared: &Arc<Shared>) {
 
 /// Asks the node behind a part of a Cluster's slots whether it is back.
 async fn probe(shared: &Arc<Shared>, lane: usize) {
-    let connection = shared.link(|link| match link {
-        Link::Up { connection, .. } => Some(connection.clone()),
-        _ => None,
-    });
-    let Some(mut connection) = connection else { return };
+    let Some(mut connection) = connection(shared) else { return };
     if !shared.lane(lane).take_probe(Instant::now()) {
         return;
     }
-    let slot = u16::try_from(lane).expect("there are few lanes") * SLOTS_PER_LANE;
-    match asked(shared, &mut connection, slot).await {
+    match asked(shared, &mut connection, slot_of(lane)).await {
         Ok(()) => shared.back([lane].into_iter()),
         Err(error) => {
             shared.counts.probes_failed.one_more();
@@ -139,10 +143,34 @@ async fn probe(shared: &Arc<Shared>, lane: usize) {
     }
 }
 
+/// Asks the server behind a lane whether it is there, after a call of somebody less patient ran out of time.
+async fn doubt(shared: &Arc<Shared>, lane: usize) {
+    let Some(mut connection) = connection(shared) else { return };
+    match asked(shared, &mut connection, slot_of(lane)).await {
+        Err(error) if error.kind() == ErrorKind::Timeout => {
+            let opened = shared.lane(lane).silent(Instant::now(), &error);
+            shared.opened(usize::from(opened), &error);
+        }
+        _ => shared.lane(lane).cleared(),
+    }
+}
+
+fn connection(shared: &Shared) -> Option<Connection> {
+    shared.link(|link| match link {
+        Link::Up { connection, .. } => Some(connection.clone()),
+        _ => None,
+    })
+}
+
+/// First slot of a lane.
+fn slot_of(lane: usize) -> u16 {
+    u16::try_from(lane).expect("there are few lanes") * SLOTS_PER_LANE
+}
+
 /// Whether a slot is served. A server that refuses the question is there all the same.
 async fn asked(shared: &Shared, connection: &mut Connection, slot: u16) -> Result<(), Error> {
     let probe = Command::get(&shared.names.in_slot(slot));
-    let error = match timeout(shared.target.call_timeout, connection.send(&probe.wire, Some(slot))).await {
+    let error = match timeout(shared.target.silence, connection.send(&probe.wire, Some(slot))).await {
         Ok(Ok(redis::Value::ServerError(error))) => translate::of_answer(&error.into(), "GET", &shared.target.address),
         Ok(Ok(_)) => return Ok(()),
         Ok(Err(error)) => translate::of_answer(&error, "GET", &shared.target.address),
@@ -153,11 +181,7 @@ async fn asked(shared: &Shared, connection: &mut Connection, slot: u16) -> Resul
 
 /// Tells the server who has come to listen, and who has left; false if it must be told again.
 async fn tell_changes(shared: &Shared) -> bool {
-    let connection = shared.link(|link| match link {
-        Link::Up { connection, .. } => Some(connection.clone()),
-        _ => None,
-    });
-    let Some(connection) = connection else { return true };
+    let Some(connection) = connection(shared) else { return true };
     let told = shared.board.changes().into_iter().map(|change| {
         let mut connection = connection.clone();
         async move {
@@ -167,7 +191,7 @@ async fn tell_changes(shared: &Shared) -> bool {
                     Change::Unsubscribe(channel) => connection.unsubscribe(channel).await,
                 }
             };
-            let done = matches!(timeout(shared.target.call_timeout, telling).await, Ok(Ok(())));
+            let done = matches!(timeout(shared.target.silence, telling).await, Ok(Ok(())));
             if let (false, Change::Subscribe(channel)) = (done, &change) {
                 shared.board.untold(channel);
             }

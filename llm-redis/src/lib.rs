@@ -5,7 +5,8 @@
 //! What every layer needs as soon as several processes share its state. [`Redis`] is a handle on one server (Redis 7 or
 //! compatible), plain or with TLS, or on a Cluster: one multiplexed connection, opened when it is first needed.
 //!
-//! - [`Redis::run`] sends a [`Command`] or a [`Script`] and never waits longer than one time-out, whatever happens.
+//! - [`Redis::run`] sends a [`Command`] or a [`Script`] and never waits longer than one time-out, whatever happens;
+//!   [`Redis::run_within`] has a bound of its own.
 //! - [`Redis::run_all`] sends many commands in one round trip.
 //! - [`Redis::scan`] walks over the keys of one name.
 //! - [`Redis::subscribe`] listens to other processes, across reconnects, and tells when messages may be lost.
@@ -48,8 +49,9 @@
 //!
 //! - **One deadline.** [`RedisBuilder::call_timeout`] (50 ms) covers the wait for a connection, the command, its answer and
 //!   its repetition. Opening a connection has a time-out of its own, in the background.
-//! - **The breaker** opens when a connection cannot be opened, when a call gets none in time, or after three calls in a
-//!   row without an answer. Then every call fails at once. The keeper probes, one probe at a time, after pauses that
+//! - **The breaker** opens when a connection cannot be opened, after three calls in a row that failed, or when the server
+//!   is silent: after a call that ran out of time, the keeper asks it and waits for [`RedisBuilder::silence_to_open`]
+//!   (1 s). Once it is open, every call fails at once. The keeper probes, one probe at a time, after pauses that
 //!   double from 100 ms to 2 s; no call is ever the probe. A new connection is the probe of a single server; in a Cluster
 //!   there is a breaker for each sixteenth of the slots, so a node that is away takes only its own.
 //! - **Bounds.** At most [`RedisBuilder::max_in_flight`] commands wait for answers; one more fails at once. So are channels

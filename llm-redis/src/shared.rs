@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -94,28 +95,27 @@ impl Shared {
         }
     }
 
-    /// Sends a job and waits for its reply, never longer than the call's time-out.
-    pub(crate) async fn call<J: Job>(&self, job: &J) -> Result<J::Reply, Error> {
-        let result = self.bounded(job).await;
+    /// Sends a job and waits for its reply, never longer than the call's time-out, or than a bound that it has of its own.
+    pub(crate) async fn call<J: Job>(&self, job: &J, bound: Option<Duration>) -> Result<J::Reply, Error> {
+        let result = self.bounded(job, bound).await;
         self.counts.call(&result);
         meter::call(&self.teller.instance, meter::outcome(&result));
         result
     }
 
-    async fn bounded<J: Job>(&self, job: &J) -> Result<J::Reply, Error> {
+    async fn bounded<J: Job>(&self, job: &J, bound: Option<Duration>) -> Result<J::Reply, Error> {
         let lane = job.slot()?.map_or(0, |slot| usize::from(slot / SLOTS_PER_LANE) % self.lanes.len());
-        let _permit = self.enter()?;
+        let deadline = Instant::now() + bound.unwrap_or(self.target.call_timeout);
+        let _permit = match bound {
+            None => self.enter()?,
+            Some(_) => self.wait_for_room(lane, deadline).await?,
+        };
         let mut sent = false;
-        let deadline = Instant::now() + self.target.call_timeout;
         let result = match timeout_at(deadline, self.attempts(job, lane, &mut sent)).await {
             Ok(result) => result,
             Err(_) if sent => Err(Error::sent(ErrorKind::Timeout, format!("{}: no answer in time", job.name()))),
-            Err(_) => {
-                let error = Error::new(ErrorKind::Timeout, format!("{}: no connection in time", self.target.address));
-                // Whoever comes next need not wait for the same.
-                self.trip(&error);
-                Err(error)
-            }
+            // The server may be there: whether it can be reached is the keeper's to find out.
+            Err(_) => Err(Error::new(ErrorKind::Timeout, format!("{}: no connection in time", self.target.address))),
         };
         if sent {
             self.judge(lane, result.as_ref().err());
@@ -153,10 +153,17 @@ impl Shared {
             TryAcquireError::Closed => Error::closed(),
             // Whoever closes takes all that are left.
             TryAcquireError::NoPermits if self.link(|link| matches!(link, Link::Closed)) => Error::closed(),
-            TryAcquireError::NoPermits => {
-                Error::new(ErrorKind::Busy, "too many commands are in flight; raise max_in_flight, or ask less")
-            }
+            TryAcquireError::NoPermits => Error::busy(),
         })
+    }
+
+    /// As [`enter`](Self::enter), but waits while too many commands are in flight.
+    async fn wait_for_room(&self, lane: usize, deadline: Instant) -> Result<SemaphorePermit<'_>, Error> {
+        self.lane(lane).check(Instant::now())?;
+        match timeout_at(deadline, self.permits.acquire()).await {
+            Ok(permit) => permit.map_err(|_| Error::closed()),
+            Err(_) => Err(Error::busy()),
+        }
     }
 
     /// The connection, waiting for it while it is being opened.
@@ -248,7 +255,13 @@ impl Shared {
     pub(crate) fn judge(&self, lane: usize, error: Option<&Error>) {
         let Some(error) = error else { return self.lane(lane).succeeded() };
         match error.kind() {
-            ErrorKind::Timeout | ErrorKind::Connection | ErrorKind::Protocol | ErrorKind::NotReady => {
+            ErrorKind::Timeout => {
+                let is_new = self.lane(lane).timed_out();
+                if is_new {
+                    self.work.notify_one();
+                }
+            }
+            ErrorKind::Connection | ErrorKind::Protocol | ErrorKind::NotReady => {
                 let opened = self.lane(lane).failed(Instant::now(), error);
                 if opened {
                     self.opened(1, error);

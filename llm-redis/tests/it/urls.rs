@@ -64,6 +64,7 @@ async fn settings_that_make_no_sense_are_refused() {
     let zero = Duration::ZERO;
     for builder in [
         plain().call_timeout(zero),
+        plain().silence_to_open(zero),
         plain().connect_timeout(zero),
         plain().probes(zero, zero),
         plain().max_in_flight(0),
