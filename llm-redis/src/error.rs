@@ -106,7 +106,7 @@ impl Error {
     }
 
     pub(crate) fn closed() -> Self {
-        Self::new(ErrorKind::Closed, "this Redis handle was closed")
+        Self::new(ErrorKind::Closed, "this Redis handle was closed, or the runtime that it was made in has ended")
     }
 
     pub(crate) fn busy() -> Self {

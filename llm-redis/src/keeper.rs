@@ -27,6 +27,7 @@ const RETELL_AFTER: Duration = Duration::from_millis(500);
 
 /// Runs until the handle is closed, or the task is aborted.
 pub(crate) async fn keep(shared: Arc<Shared>) {
+    let _closes = Closes(&shared);
     let (mut opened_at, mut retell_at) = (None, None);
     loop {
         let now = Instant::now();
@@ -56,6 +57,15 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
             () = shared.work.notified() => {}
             () = sleep_until(alarm.unwrap_or(now)), if alarm.is_some() => {}
         }
+    }
+}
+
+/// Closes the handle with its keeper, also when the runtime ends under it: nothing would connect any more.
+struct Closes<'a>(&'a Shared);
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

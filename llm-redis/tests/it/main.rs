@@ -21,7 +21,7 @@ use std::time::Duration;
 use llm_redis::{Command, Event, Events, Key, Redis, RedisBuilder};
 
 /// What a busy machine may add to a bound before a test calls it broken.
-const ALLOWANCE: Duration = Duration::from_millis(450);
+const ALLOWANCE: Duration = Duration::from_secs(3);
 
 /// Time-outs that a busy machine keeps, and quick probes.
 fn builder(url: &str) -> RedisBuilder {
