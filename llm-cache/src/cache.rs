@@ -276,11 +276,13 @@ impl Cache {
     }
 
     /// Waits until the calls in the background have ended, for a minute at most, and all answers that were stored are
-    /// where they shall be. The cache can still be used.
+    /// where they shall be. With Redis it also waits, for a minute at most, until this process holds no lease any more: of
+    /// the calls that run when it is called, and of those that have ended. The cache can still be used.
     ///
     /// # Errors
     ///
-    /// If a store further away than memory fails.
+    /// If a store further away than memory fails. With Redis, the error says how many leases are still held, or how many
+    /// answers were not written because the runtime that the cache was opened on has ended.
     pub async fn close(&self) -> Result<(), StoreError> {
         if let Some(background) = &self.0.background {
             background.idle().await;
@@ -319,6 +321,7 @@ where
         Claimed::Taken => Lease::free(),
     };
     cache.counts.misses.one();
+    let source = cache.begin(source.tags);
     let answer = lease.during(call()).await.map(Arc::new);
     match &answer {
         Ok(answer) => {

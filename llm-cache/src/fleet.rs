@@ -19,11 +19,18 @@ pub(crate) struct Fleet {
     lease: Duration,
     bound: Duration,
     call_timeout: Duration,
+    claim_timeout: Duration,
 }
 
 /// A Redis URL without our parameters. It is shown without user and password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RedisUrl(pub(crate) Arc<str>);
+
+/// A server that is silent for less than this is not away, however short the time-outs are.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// The longest that each step takes of what an application itself asks for, such as an invalidation.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The shortest lease: waiters look no more often.
 const LEAST_LEASE: Duration = Duration::from_secs(1);
@@ -36,14 +43,16 @@ impl Default for Fleet {
             lease: Duration::from_secs(10),
             bound: Duration::from_secs(1),
             call_timeout: Duration::from_millis(50),
+            claim_timeout: SILENCE,
         }
     }
 }
 
 impl CacheBuilder {
     /// Keeps the answers in a Redis that is open already, and memory of [`max_bytes`](Self::max_bytes) in front of it, instead
-    /// of the store of an address. Several caches and other layers can share the handle. A call waits for it at most twice,
-    /// each time for its [`call_timeout`](llm_redis::RedisBuilder::call_timeout).
+    /// of the store of an address. Several caches and other layers can share the handle. A look-up waits for it at most for
+    /// its [`call_timeout`](llm_redis::RedisBuilder::call_timeout). With a [`claim_timeout`](Self::claim_timeout) of more than
+    /// a second, give the handle as long a [`silence_to_open`](llm_redis::RedisBuilder::silence_to_open).
     pub fn redis(mut self, redis: Redis) -> Self {
         self.fleet.redis = Some(redis);
         self
@@ -70,10 +79,23 @@ impl CacheBuilder {
         self
     }
 
-    /// The longest that a call waits for a Redis of an address, all in all: 50 ms by default, of which each of its two round
-    /// trips may take half.
+    /// The longest that a look-up waits for a Redis of an address: 50 ms by default.
+    ///
+    /// It is all that a hit can cost. A call that found nothing, and is about to be paid, then claims the lease on it, which
+    /// has a bound of its own: [`claim_timeout`](Self::claim_timeout).
     pub fn redis_timeout(mut self, timeout: Duration) -> Self {
-        self.fleet.call_timeout = timeout.max(Duration::from_millis(2));
+        self.fleet.call_timeout = timeout.max(Duration::from_millis(1));
+        self
+    }
+
+    /// The longest that a call which is about to be paid waits until Redis grants or refuses the lease on it: one second by
+    /// default. It waits only while Redis is there: not at all once Redis is known to be away, which is so after a second
+    /// or this time of silence, whichever is longer.
+    ///
+    /// Where Redis answers a claim within this time, a question is paid once in the fleet. Where it does not, each process
+    /// pays for itself.
+    pub fn claim_timeout(mut self, timeout: Duration) -> Self {
+        self.fleet.claim_timeout = timeout.max(Duration::from_millis(1));
         self
     }
 }
@@ -87,11 +109,16 @@ impl Fleet {
         let memory_ttl = url.as_ref().and_then(|url| url.memory_ttl).unwrap_or(self.memory_ttl);
         let lease = url.as_ref().and_then(|url| url.lease).unwrap_or(self.lease).max(LEAST_LEASE);
         let bound = url.as_ref().and_then(|url| url.invalidated_within).unwrap_or(self.bound);
+        let claim = url.as_ref().and_then(|url| url.claim_timeout).unwrap_or(self.claim_timeout);
+        let lookup = url.as_ref().and_then(|url| url.call_timeout).unwrap_or(self.call_timeout);
+        let patience = lookup.max(PATIENCE);
         let redis = match (self.redis, url) {
             (Some(redis), _) => redis,
-            (None, Some(StoreUrl { place: Place::Redis(address), prefix, call_timeout, .. })) => {
-                let call_timeout = call_timeout.unwrap_or(self.call_timeout) / 2;
-                let mut builder = Redis::builder(&*address.0).call_timeout(call_timeout).instance("llm-cache");
+            (None, Some(StoreUrl { place: Place::Redis(address), prefix, .. })) => {
+                let silence = claim.max(SILENCE);
+                let builder = Redis::builder(&*address.0).call_timeout(lookup);
+                let builder = builder.connect_timeout(silence).silence_to_open(silence);
+                let mut builder = builder.instance("llm-cache");
                 if let Some(prefix) = prefix {
                     builder = builder.prefix(&*prefix);
                 }
@@ -105,7 +132,7 @@ impl Fleet {
         };
         let codec = AtRest::new(secret.as_ref(), keys);
         let front = Front::new(Memory::new(bytes, policy), Some(memory_ttl), Arc::clone(&clock));
-        RedisStore::spawn(RedisSettings { redis, codec, clock, front, grace, lease, bound })
+        RedisStore::spawn(RedisSettings { redis, codec, clock, front, grace, lease, claim, patience, bound })
     }
 
     /// Whether there is a handle.

@@ -7,7 +7,6 @@ use std::{
 
 use llm_core::{Call, Clock, Error, Facts, Operation, Origin, Priority, Tenant, Usd};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::Instant;
 
 use crate::{
     Caps, Directive, Disagreement, Key, Miss, Stale, Tag,
@@ -21,7 +20,7 @@ use crate::{
     key::{Frame, Keys, Lent},
     refusal::Refusals,
     samples::Samples,
-    store::{Claim, Claimant, Entry, Lease, Life, Source, Store},
+    store::{Claim, Claimant, Entry, Lease, Life, MaxWait, Source, Store},
 };
 
 pub(crate) struct Inner {
@@ -199,14 +198,13 @@ impl Inner {
         }
     }
 
-    /// The fresh answer under a key, or the right to make the call; until some moment it waits for another process that
-    /// is making it.
+    /// The fresh answer under a key, or the right to make the call; it may wait for another process that is making it.
     pub(crate) async fn claim<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
         keys: &Keys,
         directive: &Directive,
         priority: Priority,
-        until: Instant,
+        wait: MaxWait,
     ) -> Claimed<C> {
         let key = keys.answer.lent();
         if !self.store.leases() {
@@ -222,7 +220,7 @@ impl Inner {
         };
         let serves = |entry: &Arc<Entry>| fresh(entry).is_some();
         let removals = self.store.removals();
-        match self.store.claim(Claimant { keys, priority, until, serves: &serves }).await {
+        match self.store.claim(Claimant { keys, priority, wait, serves: &serves }).await {
             Ok(Claim::Found(entry)) => {
                 self.store.promote(key, &entry, removals);
                 fresh(&entry).map_or_else(|| Claimed::Lead(Lease::free()), Claimed::Stored)

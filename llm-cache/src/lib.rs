@@ -176,15 +176,18 @@
 //! With the feature `redis`, all processes that name the same Redis ([`CacheBuilder::open`] with `redis://…`, or
 //! `CacheBuilder::redis`) share answers, and each question is paid once among them: whoever asks first takes a lease, and the
 //! others wait for the message that the answer is stored. A leader that dies is replaced when its lease ends
-//! (`CacheBuilder::lease`); the worst case is a call that is made twice. Whoever stops in good order calls [`Cache::close`]
-//! before, so that his last answers arrive.
+//! (`CacheBuilder::lease`); the worst case is a call that is made twice. A process that stops in good order calls
+//! [`Cache::close`] before, so that its last answers arrive and it leaves no lease behind.
 //!
+//! - **Two bounds:** a look-up waits at most `CacheBuilder::redis_timeout`, 50 ms. A call that is about to be paid waits for
+//!   the claim of its lease up to `CacheBuilder::claim_timeout`, one second. Where Redis answers a claim within that, a
+//!   question is paid once in the fleet.
 //! - **Round trips:** one for a hit, two for a miss that leads (and one behind it), four and a subscription for who waits for
 //!   another process. A hit in the memory in front needs none.
 //! - **Invalidation** reaches every process within `CacheBuilder::invalidated_within`, one second, its memory too.
 //!   [`Cache::remove`] does not: others may have that answer in memory for `CacheBuilder::memory_ttl`.
-//! - **Outage:** calls go on with what is in memory, then upstream; none waits longer than `CacheBuilder::redis_timeout`,
-//!   50 ms, and none at all once Redis is known to be away. What cannot be written is dropped and counted.
+//! - **Outage:** calls go on with what is in memory, then upstream; none waits longer than its two bounds, and none at all
+//!   once Redis is known to be away. What cannot be written within five seconds is dropped and counted.
 //! - [`Stats::entries`] and [`Stats::bytes`] are those of the memory in front.
 //!
 //! The repository's `docs/fleet.md` tells how to size and set up the server, and more of how it decides.
@@ -199,7 +202,7 @@
 //! | `redis` | answers in Redis, memory in front of it, and one payment per question in the whole fleet |
 //! | `redis-cluster` | `redis+cluster://` |
 //! | `redis-tls` | `rediss://` |
-//! | `metrics` | the table above: counters, gauges and histograms through the `metrics` facade |
+//! | `metrics` | the table above: counters, gauges and histograms through the `metrics` facade; with `redis` also those of `llm-redis` |
 //! | `admin` | the program `llm-cache` |
 //! | `at-rest` | how entries are written outside the process; the stores that need it switch it on |
 //! | `fuzzing` | what fuzz targets and benchmarks reach for; not for use |

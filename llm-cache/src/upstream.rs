@@ -23,7 +23,7 @@ use crate::{
     key::Keys,
     refresh::{audit, refresh},
     service::{hit, stale},
-    store::{Lease, Outcome, Source},
+    store::{Lease, MaxWait, Outcome, Source},
 };
 
 /// Call context: the cache that the call went through, the service below, and the call's directive.
@@ -222,12 +222,14 @@ where
     S: Serves<T>,
 {
     let (cache, directive) = (Arc::clone(&errand.cache), &errand.directive);
-    let until = patience(call.deadline.take());
-    let lease = match cache.claim::<Complete<T>>(&keys, directive, call.priority, until).await {
+    let wait = patience(call.deadline.take());
+    let lease = match cache.claim::<Complete<T>>(&keys, directive, call.priority, wait).await {
         Claimed::Stored(stored) => return Ok(Arrival::Stored(stored)),
         Claimed::Lead(lease) => lease,
         Claimed::Taken => Lease::free(),
     };
+    // It begins now. What was invalidated while it waited for the lease does not concern it.
+    let source = cache.begin(source.tags);
     let store = storing::<T>(&cache, keys.answer.clone(), &call, directive, source.clone());
     let reply = match lease.during(errand.send(call)).await {
         Ok(reply) => reply,
@@ -350,10 +352,10 @@ pub(crate) fn storing<T: Operation>(
 const MOST_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Until when a call waits for another process: half of its time, so that the other half is left for a call of its own.
-pub(crate) fn patience(deadline: Option<Instant>) -> tokio::time::Instant {
+pub(crate) fn patience(deadline: Option<Instant>) -> MaxWait {
     let now = tokio::time::Instant::now();
     let half = deadline.map(|deadline| deadline.saturating_duration_since(now.into_std()) / 2);
-    now + half.unwrap_or(MOST_PATIENCE).min(MOST_PATIENCE)
+    MaxWait { until: now + half.unwrap_or(MOST_PATIENCE).min(MOST_PATIENCE), for_others: true }
 }
 
 impl<C> Arrival<C> {

@@ -3,11 +3,8 @@
 use std::{future::Future, sync::Arc};
 
 use futures_util::future::join_all;
-use llm_core::{
-    Broadcast, Call, Complete, End, Error, ErrorKind, Operation, Output, Priority, Receipt, Serves, Shared,
-};
+use llm_core::{Broadcast, Call, Complete, Error, ErrorKind, Operation, Output, Priority, Receipt, Serves, Shared};
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
 
 use super::{Items, item::split, request::answers};
 use crate::{
@@ -16,7 +13,7 @@ use crate::{
     flight::{Batch, Boarding, Guard, Once, Pass, Seat, Start, arrival},
     inner::{Claimed, Found, Inner},
     key::Keys,
-    store::{Lease, Outcome},
+    store::{Lease, MaxWait, Outcome},
     upstream::{Arrival, Errand, Landed, patience, storing},
 };
 
@@ -34,13 +31,8 @@ where
     let source = errand.cache.begin(Tag::of(call, &errand.directive));
     let keys: Vec<Keys> = missing.iter().map(|at| items.keys[*at].clone()).collect();
     let start = |places: Vec<usize>, guards: Vec<Guard>| {
-        let Errand { cache, directive, .. } = errand;
         let parts: Vec<T> = places.iter().map(|at| items.parts[missing[*at]].clone()).collect();
-        let stores = places
-            .iter()
-            .map(|at| storing::<T>(cache, keys[*at].answer.clone(), call, directive, source.clone()))
-            .collect();
-        let together = Together { parts, keys: places.iter().map(|at| keys[*at].clone()).collect(), guards, stores };
+        let together = Together { parts, keys: places.iter().map(|at| keys[*at].clone()).collect(), guards };
         share_out(together.ask(errand.clone(), call.clone()), places.len())
     };
     if errand.directive.no_cache {
@@ -61,31 +53,25 @@ where
 }
 
 /// Several items that are asked for with one call.
-struct Together<T, F> {
+struct Together<T> {
     parts: Vec<T>,
     keys: Vec<Keys>,
     guards: Vec<Guard>,
-    stores: Vec<F>,
 }
 
-impl<T, F> Together<T, F>
-where
-    T: Operation,
-    F: FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static,
-{
+impl<T: Operation> Together<T> {
     /// Looks for those that have been stored meanwhile, asks for the others, stores each answer, and only then lets the
     /// items leave the table of running calls. Items that another process asks for are waited for at last, one by one:
     /// whoever waits holds no lease that others wait for. If a call fails, all that is not there by then fails with it.
     async fn ask<S: Serves<T>>(self, errand: Errand<S>, call: Call<T>) -> Vec<Landed<T>> {
         let Errand { cache, directive, .. } = &errand;
-        let Self { parts, keys, guards, stores } = self;
-        let until = patience(call.deadline);
+        let Self { parts, keys, guards } = self;
+        let wait = patience(call.deadline);
         let claims = match directive.no_cache {
             true => keys.iter().map(|_| Claimed::Lead(Lease::free())).collect(),
-            false => claims(cache, &keys, directive, call.priority).await,
+            false => claims(cache, &keys, directive, call.priority, wait).await,
         };
         let mut arrivals: Vec<Option<Arrival<Complete<T>>>> = keys.iter().map(|_| None).collect();
-        let mut stores: Vec<Option<F>> = stores.into_iter().map(Some).collect();
         let (mut leases, mut taken) = (Vec::new(), Vec::new());
         for (at, claim) in claims.into_iter().enumerate() {
             match claim {
@@ -98,21 +84,20 @@ where
         let mut taken = taken.into_iter();
         let failed = loop {
             if let Some(leases) = next.take() {
+                let source = cache.begin(Tag::of(&call, directive));
                 let missing = leases.iter().map(|(at, _)| parts[*at].clone()).collect();
                 let bought = match kept(leases, buy(missing, errand.clone(), call.clone())).await {
                     Ok(bought) => bought,
                     Err(error) => break error,
                 };
                 for ((at, lease), arrival) in bought {
-                    if let Some(store) = stores[at].take() {
-                        arrival.keep(store);
-                    }
+                    arrival.keep(storing::<T>(cache, keys[at].answer.clone(), &call, directive, source.clone()));
                     lease.end(Outcome::Over);
                     arrivals[at] = Some(arrival);
                 }
             }
             let Some(at) = taken.next() else { break lost() };
-            match cache.claim(&keys[at], directive, call.priority, until).await {
+            match cache.claim(&keys[at], directive, call.priority, wait).await {
                 Claimed::Stored(stored) => arrivals[at] = Some(Arrival::Stored(stored)),
                 Claimed::Lead(lease) => next = Some(vec![(at, lease)]),
                 Claimed::Taken => next = Some(vec![(at, Lease::free())]),
@@ -126,8 +111,14 @@ where
 /// An item's place in the request, and the lease on asking for it.
 type Leased = (usize, Lease);
 
-/// What is stored of some items meanwhile, and who is to ask for the others. Nobody is waited for.
-async fn claims<C>(cache: &Inner, keys: &[Keys], directive: &Directive, priority: Priority) -> Vec<Claimed<C>>
+/// What is stored of some items meanwhile, and who is to ask for the others. No call of another process is waited for.
+async fn claims<C>(
+    cache: &Inner,
+    keys: &[Keys],
+    directive: &Directive,
+    priority: Priority,
+    wait: MaxWait,
+) -> Vec<Claimed<C>>
 where
     C: DeserializeOwned + Send + Sync + 'static,
 {
@@ -139,9 +130,9 @@ where
         return cache.look(&answers(keys), directive).await.into_iter().map(claim).collect();
     }
     let mut claimed = Vec::with_capacity(keys.len());
+    let wait = MaxWait { for_others: false, ..wait };
     for some in keys.chunks(CLAIMS) {
-        let now = Instant::now();
-        let claims = some.iter().map(|keys| cache.claim(keys, directive, priority, now));
+        let claims = some.iter().map(|keys| cache.claim(keys, directive, priority, wait));
         claimed.extend(join_all(claims).await);
     }
     claimed

@@ -18,10 +18,19 @@ use crate::key::Keys;
 pub(crate) struct Claimant<'a> {
     pub(crate) keys: &'a Keys,
     pub(crate) priority: Priority,
-    /// Until when he waits for the answer to somebody else's call.
-    pub(crate) until: Instant,
+    pub(crate) wait: MaxWait,
     /// Whether a stored answer will do.
     pub(crate) serves: &'a (dyn Fn(&Arc<Entry>) -> bool + Sync),
+}
+
+/// Longest that a call waits before it is made.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
+pub(crate) struct MaxWait {
+    /// When it waits no longer, whatever it waits for.
+    pub(crate) until: Instant,
+    /// Whether it waits for the response to a call of another process.
+    pub(crate) for_others: bool,
 }
 
 /// What becomes of somebody who is about to make a call.

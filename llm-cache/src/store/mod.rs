@@ -39,7 +39,7 @@ pub use self::{
 };
 pub(crate) use self::{
     entry::{Entry, Life, Source},
-    lease::{Claim, Claimant, Lease, Outcome},
+    lease::{Claim, Claimant, Lease, MaxWait, Outcome},
     memory::Memory,
 };
 #[cfg(feature = "file")]

@@ -84,16 +84,22 @@ fn a_store_whose_feature_is_off_names_it() {
 #[cfg(feature = "redis")]
 #[test]
 fn redis_and_its_parameters() {
-    let url = read("redis://user:hunter2@host:1/2?memory=1mb&prefix=shop&lease=5s&invalidated_within=2s").unwrap();
+    let url =
+        read("redis://user:hunter2@host:1/2?memory=1mb&prefix=shop&claim_timeout=2s&lease=5s&invalidated_within=2s")
+            .unwrap();
     assert_eq!((url.prefix.as_deref(), url.lease), (Some("shop"), Some(Duration::from_secs(5))));
     let shown = format!("{url} {url:?}");
-    assert!(shown.contains("redis://***@host:1/2?memory=1048576&prefix=shop&lease=5000ms"), "{shown}");
+    assert!(
+        shown.contains("redis://***@host:1/2?memory=1048576&prefix=shop&claim_timeout=2000ms&lease=5000ms"),
+        "{shown}"
+    );
     assert!(!shown.contains("hunter2") && !shown.contains("user"), "{shown}");
     for (url, told) in [
         ("redis:", "no host"),
         ("redis://:hunter2@h?max_bytes=1", "`max_bytes` is no parameter"),
         ("redis://:hunter2@h?prefix=a:b", "`prefix`"),
         ("redis://:hunter2@h?lease=0s", "`lease`"),
+        ("redis://:hunter2@h?claim_timeout=0s", "`claim_timeout`"),
         ("redis://:hunter2@h#x", "fragment"),
         ("redis://:hunter2/x@h", "password"),
         ("redis://:x?hunter=2@h", "password"),
@@ -119,6 +125,7 @@ proptest! {
         let url = StoreUrl {
             prefix: None,
             call_timeout: None,
+            claim_timeout: None,
             lease: None,
             invalidated_within: None,
             place: if cfg!(feature = "file") { Place::File(path.into()) } else { Place::Memory },

@@ -15,6 +15,7 @@ use llm_core::{
     FinishReason, ManualClock, Message, Part, PriceTable, Provider, ProviderService, Receipt, Reply, Usage,
     into_provider, into_service,
 };
+use tokio::sync::{Notify, watch};
 use tower::Layer;
 
 /// Answers a question with its words, each an event.
@@ -27,6 +28,14 @@ pub(crate) struct Upstream {
     pub(crate) fail: Arc<std::sync::Mutex<Option<ErrorKind>>>,
     /// Break streams off after this many events.
     pub(crate) break_after: Option<usize>,
+    pub(crate) signals: Arc<Signals>,
+}
+
+/// What tests wait for instead of a time, and what they hold calls by.
+#[derive(Default)]
+pub(crate) struct Signals {
+    called: Notify,
+    holds: watch::Sender<bool>,
 }
 
 pub(crate) const HEAD: Duration = Duration::from_millis(50);
@@ -39,10 +48,31 @@ impl Upstream {
         self.calls.load(Ordering::SeqCst)
     }
 
-    fn enter(&self) -> Alive {
+    /// Waits until so many calls have been made.
+    pub(crate) async fn called(&self, calls: u64) {
+        loop {
+            let called = self.signals.called.notified();
+            if self.calls() >= calls {
+                return;
+            }
+            called.await;
+        }
+    }
+
+    /// Holds all calls from now on, or lets them go on.
+    pub(crate) fn hold(&self, holds: bool) {
+        self.signals.holds.send_replace(holds);
+    }
+
+    /// A call begins, and is answered no sooner than it may be.
+    async fn enter(&self) -> Alive {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.alive.fetch_add(1, Ordering::SeqCst);
-        Alive(Arc::clone(&self.alive))
+        let alive = Alive(Arc::clone(&self.alive));
+        self.signals.called.notify_waiters();
+        tokio::time::sleep(HEAD).await;
+        self.signals.holds.subscribe().wait_for(|holds| !holds).await.expect("the sender is here");
+        alive
     }
 
     fn failure(&self) -> Result<(), Error> {
@@ -77,8 +107,7 @@ fn usage(text: &str) -> Usage {
 #[async_trait::async_trait]
 impl Provider for Upstream {
     async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
-        let _alive = self.enter();
-        tokio::time::sleep(HEAD).await;
+        let _alive = self.enter().await;
         self.failure()?;
         let text = question(&call);
         let receipt = receipt();
@@ -88,8 +117,7 @@ impl Provider for Upstream {
     }
 
     async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
-        let alive = self.enter();
-        tokio::time::sleep(HEAD).await;
+        let alive = self.enter().await;
         self.failure()?;
         let text = question(&call);
         let used = usage(&text);
@@ -117,8 +145,7 @@ impl Provider for Upstream {
     }
 
     async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
-        let _alive = self.enter();
-        tokio::time::sleep(HEAD).await;
+        let _alive = self.enter().await;
         self.failure()?;
         let vectors = (0..call.body.inputs.len()).map(|n| Arc::from([n as f32].as_slice())).collect();
         Ok(Reply::new(Embeddings::new(call.body.model, vectors), receipt()))

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Key,
-    store::{Claim, Claimant, Lease, Outcome, lease::Hold},
+    store::{Claim, Claimant, Lease, MaxWait, Outcome, lease::Hold},
 };
 
 /// How long a waiter sleeps at least before he looks himself: messages may be lost.
@@ -28,8 +28,10 @@ const CHECK: Duration = Duration::from_secs(1);
 /// How often a value is looked at that does not serve, because another took its place.
 const LOOKS: u32 = 4;
 
-/// What says to waiters that each is to make a call of his own. Whatever else they hear, they look again.
+/// Says to waiters that each is to make a call of its own. Whatever else they hear, they look again.
 pub(super) const OVER: &str = "over";
+/// Says to waiters that the lease is free.
+pub(super) const LEFT: &str = "left";
 
 /// The lease that this process holds on a call.
 struct Held {
@@ -54,15 +56,20 @@ enum Said {
 pub(super) async fn claim(shared: &Arc<Shared>, queue: &Arc<Queue>, claimant: Claimant<'_>) -> Claim {
     let ticket = shared.ticket(claimant.keys, claimant.priority);
     let (mut seen, mut looks, mut wakes) = (Bytes::new(), 0, None);
+    let mut by = claim_by(shared, &claimant.wait);
+    if !shared.dropped.knows_time() {
+        // Other processes trust no answer whose call began before this one knew the server's time. A failure is counted.
+        let _ = shared.sync(Some(time_to(by))).await;
+    }
     loop {
-        let said = ask(shared, &ticket, &seen).await;
+        let said = ask(shared, queue, &ticket, &seen, by).await;
         let left = match said {
             Ok(Said::Granted) => {
                 shared.counts.granted.fetch_add(1, Ordering::Relaxed);
                 return Claim::Lead(held(shared, queue, &claimant.keys.answer, ticket));
             }
             Ok(Said::Value(found)) => {
-                if let Some(entry) = current(shared, &claimant.keys.answer, &found).await
+                if let Some(entry) = current(shared, &claimant.keys.answer, &found, by).await
                     && (claimant.serves)(&entry)
                 {
                     return Claim::Found(entry);
@@ -84,19 +91,53 @@ pub(super) async fn claim(shared: &Arc<Shared>, queue: &Arc<Queue>, claimant: Cl
                 });
             }
         };
-        if Instant::now() >= claimant.until {
+        let MaxWait { until, for_others } = claimant.wait;
+        if !for_others || Instant::now() >= until {
             return Claim::Taken;
         }
-        if wait(shared, &ticket, &mut wakes, left, claimant.until).await {
+        if wait(shared, &ticket, &mut wakes, left, until).await {
             return Claim::Lead(Lease::free());
+        }
+        by = claim_by(shared, &claimant.wait);
+    }
+}
+
+/// When a claim that is made now must be answered.
+fn claim_by(shared: &Shared, wait: &MaxWait) -> Instant {
+    wait.until.min(Instant::now() + shared.claim)
+}
+
+fn time_to(by: Instant) -> Duration {
+    by.saturating_duration_since(Instant::now())
+}
+
+/// Gives a lease back whose claim is not answered, because its caller has left.
+struct Unanswered<'a> {
+    queue: &'a Queue,
+    ticket: Option<Ticket>,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.queue.release(ticket, LEFT);
         }
     }
 }
 
-async fn ask(shared: &Shared, ticket: &Ticket, seen: &Bytes) -> Result<Said, llm_redis::Error> {
+async fn ask(
+    shared: &Shared,
+    queue: &Queue,
+    ticket: &Ticket,
+    seen: &Bytes,
+    by: Instant,
+) -> Result<Said, llm_redis::Error> {
     let millis = millis(shared.lease);
     let call = CLAIM.on(&[&ticket.entry, &ticket.lease]).arg(ticket.token.clone()).arg(millis).arg(seen.clone());
-    Ok(match shared.redis.run(call).await? {
+    let mut unanswered = Unanswered { queue, ticket: Some(ticket.clone()) };
+    let said = shared.redis.run_within(time_to(by), call).await;
+    unanswered.ticket = None;
+    Ok(match said? {
         Value::Int(0) => Said::Granted,
         Value::Int(left) => Said::Taken(Duration::from_millis(u64::try_from(left).unwrap_or_default())),
         other => other.bytes()?.map_or(Said::Granted, Said::Value),
@@ -132,15 +173,15 @@ async fn wait(
 }
 
 /// The entry in a value, judged by what is known now.
-async fn current(shared: &Shared, key: &Key, found: &Bytes) -> Option<Arc<crate::store::Entry>> {
+async fn current(shared: &Shared, key: &Key, found: &Bytes, by: Instant) -> Option<Arc<crate::store::Entry>> {
     if !shared.dropped.is_current(Instant::now()) {
-        shared.sync().await.ok()?;
+        shared.sync(Some(time_to(by))).await.ok()?;
     }
     shared.entry(key, &shared.codec.name(key), found)
 }
 
 fn held(shared: &Arc<Shared>, queue: &Arc<Queue>, key: &Key, ticket: Ticket) -> Lease {
-    shared.hold(key, ticket.clone());
+    shared.leases.hold(key, &ticket);
     let (shared, queue, key, since) = (Arc::clone(shared), Arc::clone(queue), key.clone(), Instant::now());
     Lease::new(Held { shared, queue, key, ticket, since, kept: AtomicU64::new(0) })
 }
@@ -158,14 +199,14 @@ impl Hold for Held {
         let (now, pace) = (millis(self.since.elapsed()), millis(self.pace()));
         let due = |kept: u64| (now >= kept + pace * 3 / 4).then_some(now);
         if self.kept.fetch_update(Ordering::AcqRel, Ordering::Acquire, due).is_ok() {
-            self.queue.add(Job::Keep(self.ticket.clone()));
+            self.queue.add(Job::Keep(self.key.clone(), self.ticket.clone()));
         }
     }
 
     fn end(&self, outcome: Outcome) {
         // A stored answer has ended it.
-        if self.shared.unhold_one(&self.key, &self.ticket) {
-            let message = if outcome == Outcome::Over { OVER } else { "left" };
+        if self.shared.leases.take(&self.key, &self.ticket) {
+            let message = if outcome == Outcome::Over { OVER } else { LEFT };
             self.queue.release(self.ticket.clone(), message);
         }
     }

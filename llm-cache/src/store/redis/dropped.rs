@@ -126,6 +126,11 @@ impl Dropped {
         told.max(UNIX_EPOCH + Duration::from_nanos(table.newest.nanos().saturating_add(1)))
     }
 
+    /// Returns whether the server has told its time.
+    pub(super) fn knows_time(&self) -> bool {
+        self.read().last.is_some()
+    }
+
     /// Whether what has these tags and began at a moment is still good. What began before the server told anything is good
     /// until it does.
     pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, begun: Moment) -> bool {

@@ -16,7 +16,7 @@ use crate::{
 
 impl Shared {
     pub(super) async fn page(&self, after: Option<&Cursor>, most: usize) -> Result<Page, StoreError> {
-        self.sync().await.map_err(|error| failed(&error))?;
+        self.sync(Some(self.patience)).await.map_err(|error| failed(&error))?;
         let mut after = after.map(|cursor| cursor.as_str().to_owned());
         loop {
             let scanned = self.redis.scan(ENTRY, after.as_deref(), most).await.map_err(|error| failed(&error))?;
@@ -42,7 +42,12 @@ impl Shared {
             record.source.begun = begun;
             let Some((name, value)) = self.value(&record) else { continue };
             let call = COPY.on(&[&self.spot(&name)]).arg(value).arg(self.expiry(&record.life));
-            let stored = self.redis.run(call).await.and_then(llm_redis::Value::int).map_err(|error| failed(&error))?;
+            let stored = self
+                .redis
+                .run_within(self.patience, call)
+                .await
+                .and_then(llm_redis::Value::int)
+                .map_err(|error| failed(&error))?;
             copied += u64::from(stored == 1);
         }
         Ok(copied)

@@ -1,7 +1,7 @@
 //! Entries in Redis, with memory in front, and one payment for each question among all processes that share it.
 //!
-//! Opening a store spawns two tasks: one writes what is queued, the other listens to what others invalidate. Both end
-//! with the store.
+//! Opening a store spawns two tasks: one does what is [queued](queue) behind the callers, the other listens to what others
+//! invalidate. Both end with the store.
 //!
 //! A stored value is a [head](value) and an entry as it lies at rest. It, the lease on its question and the channel on
 //! which waiters are woken have one hash tag. What was invalidated is one sorted set for all ([`dropped`](dropped)): should
@@ -9,6 +9,7 @@
 
 mod claim;
 mod dropped;
+mod leases;
 mod listing;
 mod queue;
 mod scripts;

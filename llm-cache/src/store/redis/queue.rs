@@ -8,21 +8,26 @@ use std::sync::{
 use llm_redis::Key as Spot;
 use tokio::sync::{mpsc, oneshot};
 
-use super::shared::Ticket;
+use super::{leases::Leases, shared::Ticket};
 use crate::{Key, StoreError, store::Entry};
 
 /// The way to the writer. Nothing here waits.
 pub(super) struct Queue {
     jobs: mpsc::Sender<Job>,
     bytes: Arc<AtomicU64>,
+    leases: Arc<Leases>,
 }
+
+/// The task that does the jobs has ended, because its runtime has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended;
 
 /// Something to do.
 pub(super) enum Job {
     /// Write an entry, and end the lease that it was bought by.
     Store { key: Key, entry: Arc<Entry>, ticket: Option<Ticket>, _room: Room },
     /// Keep a lease.
-    Keep(Ticket),
+    Keep(Key, Ticket),
     /// Give a lease back, and say why.
     Release { ticket: Ticket, message: &'static str },
     /// Remove a value, after all that came before, and say what became of it.
@@ -38,14 +43,14 @@ pub(super) struct Room {
 }
 
 /// The most jobs that wait.
-const MOST: usize = 8_192;
+pub(super) const MOST: usize = 8_192;
 /// The most that waits to be written, in bytes.
 const MOST_BYTES: u64 = 16 << 20;
 
 impl Queue {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Job>) {
+    pub(super) fn new(leases: Arc<Leases>) -> (Self, mpsc::Receiver<Job>) {
         let (jobs, receiver) = mpsc::channel(MOST);
-        (Self { jobs, bytes: Arc::default() }, receiver)
+        (Self { jobs, bytes: Arc::default(), leases }, receiver)
     }
 
     /// Adds an entry; `false` if too much waits already.
@@ -60,24 +65,36 @@ impl Queue {
 
     /// Gives a lease back, and says why. What finds no room is left to the lease's end.
     pub(super) fn release(&self, ticket: Ticket, message: &'static str) {
-        self.add(Job::Release { ticket, message });
+        if let Err(full) = self.jobs.try_send(Job::Release { ticket, message })
+            && let Job::Release { ticket, .. } = full.into_inner()
+        {
+            self.leases.leave(ticket);
+        }
     }
 
     /// Removes a value, after all that was added before.
     pub(super) async fn remove(&self, spot: Spot) -> Result<(), StoreError> {
         let (done, waiting) = oneshot::channel();
-        let gone = || StoreError::new("redis", "the runtime that the cache was opened on has ended");
-        self.jobs.send(Job::Remove(spot, done)).await.map_err(|_| gone())?;
-        waiting.await.map_err(|_| gone())?
+        self.jobs.send(Job::Remove(spot, done)).await.map_err(|_| Ended)?;
+        waiting.await.map_err(|_| Ended)?
     }
 
     /// Waits until all that was added before is done.
-    pub(super) async fn drained(&self) {
+    pub(super) async fn drained(&self) -> Result<(), Ended> {
         let (done, waiting) = oneshot::channel();
-        // Whoever took the other end away has done all he will do.
-        if self.jobs.send(Job::Done(done)).await.is_ok() {
-            let _ = waiting.await;
-        }
+        self.jobs.send(Job::Done(done)).await.map_err(|_| Ended)?;
+        waiting.await.map_err(|_| Ended)
+    }
+
+    /// Waits until nothing is done any more.
+    pub(super) async fn ended(&self) {
+        self.jobs.closed().await;
+    }
+}
+
+impl From<Ended> for StoreError {
+    fn from(_: Ended) -> Self {
+        Self::new("redis", "the runtime that the cache was opened on has ended")
     }
 }
 

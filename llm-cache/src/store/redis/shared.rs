@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -12,10 +12,11 @@ use std::{
 use bytes::Bytes;
 use llm_core::{Clock, Priority};
 use llm_redis::{Command, Error, ErrorKind, Key as Spot, Place, Redis, Value};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     dropped::{Dropped, News},
+    leases::Leases,
     scripts::SYNC,
     value,
 };
@@ -34,13 +35,20 @@ pub(super) struct Shared {
     /// For how long past its time an entry can be of use.
     pub(super) grace: Duration,
     pub(super) lease: Duration,
+    /// How long the claim of a lease may take.
+    pub(super) claim: Duration,
+    /// How long each step may take of what the application itself asks for and waits for.
+    pub(super) patience: Duration,
     pub(super) bound: Duration,
     pub(super) dropped: Dropped,
     pub(super) counts: Counts,
     /// Somebody has looked something up since what is invalidated was asked for last.
     pub(super) used: AtomicBool,
-    /// The leases of calls of this process, by what their answers are stored under.
-    held: Mutex<HashMap<Key, Vec<Ticket>>>,
+    pub(super) leases: Arc<Leases>,
+    /// Room for what is sent at the same time behind the callers.
+    pub(super) sending: Semaphore,
+    /// Set when nothing is written any more: how many entries were lost by then.
+    pub(super) ended: OnceLock<u64>,
     /// What is queued to be written, and can be read until it is.
     queued: Mutex<HashMap<Key, Arc<Entry>>>,
 }
@@ -70,13 +78,33 @@ const SLACK: Duration = Duration::from_secs(60);
 const SKEW: Duration = Duration::from_secs(60);
 /// How many values are asked for together.
 pub(super) const PAGE: usize = 256;
+/// How much is sent at the same time behind the callers.
+const TOGETHER: usize = 64;
 
 impl Shared {
     pub(super) fn new(redis: Redis, codec: AtRest, clock: Arc<dyn Clock>, front: Front, rest: Rest) -> Self {
-        let Rest { grace, lease, bound } = rest;
+        let Rest { grace, lease, claim, patience, bound } = rest;
         let dropped = Dropped::new(bound, Instant::now());
-        let (counts, used, held, queued) = Default::default();
-        Self { redis, codec, clock, front, grace, lease, bound, dropped, counts, used, held, queued }
+        let (counts, used, queued, ended) = Default::default();
+        let (leases, sending) = (Arc::new(Leases::new(lease)), Semaphore::new(TOGETHER));
+        Self {
+            redis,
+            codec,
+            clock,
+            front,
+            grace,
+            lease,
+            claim,
+            patience,
+            bound,
+            dropped,
+            counts,
+            used,
+            leases,
+            sending,
+            ended,
+            queued,
+        }
     }
 
     /// Where everything about a question lies.
@@ -102,42 +130,23 @@ impl Shared {
         }
     }
 
-    /// Whoever stores an answer under this key ends this lease.
-    pub(super) fn hold(&self, key: &Key, ticket: Ticket) {
-        self.held().entry(key.clone()).or_default().push(ticket);
-    }
-
-    /// The leases on a question, which are somebody else's to end from now on.
-    pub(super) fn unhold(&self, key: &Key) -> Vec<Ticket> {
-        self.held().remove(key).unwrap_or_default()
-    }
-
-    /// Whether a lease was held, which is somebody else's to end from now on.
-    pub(super) fn unhold_one(&self, key: &Key, ticket: &Ticket) -> bool {
-        let mut held = self.held();
-        let Some(tickets) = held.get_mut(key) else { return false };
-        let before = tickets.len();
-        tickets.retain(|known| known != ticket);
-        let was_held = tickets.len() < before;
-        if tickets.is_empty() {
-            held.remove(key);
-        }
-        was_held
-    }
-
-    /// Learns what was invalidated; where nobody can be asked, remembers that.
-    pub(super) async fn sync(&self) -> Result<(), Error> {
+    /// Learns what was invalidated, within a bound or as fast as a look-up; where nobody can be asked, remembers that.
+    pub(super) async fn sync(&self, bound: Option<Duration>) -> Result<(), Error> {
         self.used.store(false, Ordering::Relaxed);
         let (asked, (epoch, since)) = (Instant::now(), self.dropped.known());
         let candidate = self.new_epoch();
         let call = SYNC.on(&[&self.generations()]).arg(epoch).arg(since).arg(candidate);
-        let told = self.redis.run(call).await.and_then(news);
+        let told = match bound {
+            Some(bound) => self.redis.run_within(bound, call).await,
+            None => self.redis.run(call).await,
+        };
+        let told = told.and_then(news);
         let now = Instant::now();
         match &told {
             Ok(news) => self.dropped.learn(news, asked, now),
             Err(error) => {
                 // One that is too slow may be there, and tell others what this process does not hear.
-                if error.kind() == ErrorKind::Open || !error.is_outage() {
+                if matches!(error.kind(), ErrorKind::Open | ErrorKind::Closed) || !error.is_outage() {
                     self.dropped.excuse(now);
                 }
                 self.fail(error);
@@ -232,11 +241,17 @@ impl Shared {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Census {
             spoilt: load(spoilt),
-            lost: load(lost),
+            lost: self.unwritten_at_end().map_or(0, |_| self.queued().len() as u64) + load(lost),
             failed: load(failed),
             leases: [load(granted), load(awaited), load(expired)],
             ..self.front.memory.census()
         }
+    }
+
+    /// Number of entries that were not written because the writing task's runtime has ended, if it has.
+    pub(super) fn unwritten_at_end(&self) -> Option<u64> {
+        let before = self.ended.get()?;
+        Some(self.queued().len() as u64 + self.counts.lost.load(Ordering::Relaxed) - before)
     }
 
     /// An entry is about to be written.
@@ -252,6 +267,11 @@ impl Shared {
         }
         let key = key.to_key();
         self.queued().get(&key).cloned()
+    }
+
+    /// Returns whether an entry is still to be written: no other has taken its place, and it was not removed.
+    pub(super) fn is_queued(&self, key: &Key, entry: &Arc<Entry>) -> bool {
+        self.queued().get(key).is_some_and(|known| Arc::ptr_eq(known, entry))
     }
 
     /// An entry has been written, or is not to be; any of this key, if none is named.
@@ -274,10 +294,6 @@ impl Shared {
     fn queued(&self) -> MutexGuard<'_, HashMap<Key, Arc<Entry>>> {
         self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn held(&self) -> MutexGuard<'_, HashMap<Key, Vec<Ticket>>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The times of a store.
@@ -285,6 +301,8 @@ impl Shared {
 pub(super) struct Rest {
     pub(super) grace: Duration,
     pub(super) lease: Duration,
+    pub(super) claim: Duration,
+    pub(super) patience: Duration,
     pub(super) bound: Duration,
 }
 

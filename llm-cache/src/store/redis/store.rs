@@ -8,11 +8,11 @@ use llm_core::Clock;
 use llm_redis::{Redis, Value};
 use tokio::{
     runtime::Handle,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
 use super::{
-    claim::claim,
+    claim::{LEFT, claim},
     queue::Queue,
     scripts::DROP,
     shared::{Rest, Shared, failed},
@@ -35,6 +35,10 @@ pub(crate) struct RedisSettings {
     pub(crate) grace: Duration,
     /// How long a lease lasts that is not kept.
     pub(crate) lease: Duration,
+    /// How long the claim of a lease may take.
+    pub(crate) claim: Duration,
+    /// How long each step may take of what the application itself asks for and waits for.
+    pub(crate) patience: Duration,
     /// How soon what one process invalidates is served by none.
     pub(crate) bound: Duration,
 }
@@ -55,10 +59,10 @@ impl RedisStore {
     pub(crate) fn spawn(settings: RedisSettings) -> Result<Self, StoreError> {
         let runtime = Handle::try_current()
             .map_err(|_| StoreError::new("redis", "it spawns tasks: build the cache in a tokio runtime"))?;
-        let RedisSettings { redis, codec, clock, front, grace, lease, bound } = settings;
-        let (queue, jobs) = Queue::new();
-        let rest = Rest { grace, lease, bound };
+        let RedisSettings { redis, codec, clock, front, grace, lease, claim, patience, bound } = settings;
+        let rest = Rest { grace, lease, claim, patience, bound };
         let shared = Arc::new(Shared::new(redis, codec, clock, front, rest));
+        let (queue, jobs) = Queue::new(Arc::clone(&shared.leases));
         let drops = shared.redis.subscribe(&shared.drops()).map_err(|error| failed(&error))?;
         runtime.spawn(write(Arc::clone(&shared), jobs));
         runtime.spawn(follow(Arc::downgrade(&shared), drops));
@@ -76,7 +80,7 @@ impl RedisStore {
         let spots: Vec<_> = names.iter().map(|name| shared.spot(name)).collect();
         let replies = match shared.dropped.is_current(Instant::now()) {
             true => shared.get(&spots).await,
-            false => tokio::join!(shared.sync(), shared.get(&spots)).1,
+            false => tokio::join!(shared.sync(None), shared.get(&spots)).1,
         };
         let now = Instant::now();
         let (is_current, vouches) = (shared.dropped.is_current(now), shared.dropped.vouches(now));
@@ -93,9 +97,56 @@ impl RedisStore {
         let digest = tag.map(|tag| shared.codec.tag(tag));
         let call = DROP.on(&[&shared.generations(), &shared.drops()]);
         let call = call.arg(digest.as_ref().map_or(&[][..], |digest| digest.as_slice())).arg(MOST_TAGS);
-        shared.redis.run(call.arg(shared.new_epoch())).await.map_err(|error| failed(&error))?;
+        shared.redis.run_within(shared.patience, call.arg(shared.new_epoch())).await.map_err(|error| failed(&error))?;
         // What begins from now on began after it.
-        shared.sync().await.map_err(|error| failed(&error))
+        shared.sync(Some(shared.patience)).await.map_err(|error| failed(&error))
+    }
+
+    /// Waits until no lease is open that is open now, and all that is queued is done.
+    async fn close(&self) -> Result<(), StoreError> {
+        Handle::try_current()
+            .map_err(|_| StoreError::new("redis", "it waits with timers: close it in a tokio runtime"))?;
+        let (shared, until) = (&self.shared, Instant::now() + LAST_WAIT);
+        for ticket in shared.leases.take_left() {
+            self.queue.release(ticket, LEFT);
+        }
+        let running = tokio::select! {
+            biased;
+            () = self.queue.ended() => 0,
+            running = shared.leases.closed(until) => running,
+        };
+        let drained = timeout_at(until, self.queue.drained()).await;
+        match (drained, shared.leases.left()) {
+            (Ok(Err(_)), _) => self.report_end(),
+            (Err(_), _) => Err(StoreError::new("redis", "what was stored has not been written in time")),
+            (Ok(Ok(())), 0) if running == 0 => Ok(()),
+            (Ok(Ok(())), left) => {
+                let lease = shared.lease;
+                Err(StoreError::new(
+                    "redis",
+                    format!(
+                        "{} leases are held yet: {running} by calls that still run, and {left} that Redis did not take \
+                         back; each ends by itself {lease:?} after it was renewed last",
+                        running + left
+                    ),
+                ))
+            }
+        }
+    }
+
+    fn report_end(&self) -> Result<(), StoreError> {
+        let unwritten = self.shared.unwritten_at_end().unwrap_or_default();
+        let leases = self.shared.leases.count();
+        match (unwritten, leases) {
+            (0, 0) => Ok(()),
+            _ => Err(StoreError::new(
+                "redis",
+                format!(
+                    "the runtime that the cache was opened on has ended: {unwritten} answers were not written, and \
+                     {leases} leases were not given back; close the cache before its runtime ends"
+                ),
+            )),
+        }
     }
 }
 
@@ -129,7 +180,7 @@ impl Store for RedisStore {
     /// It is at hand at once, and in Redis soon.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         let kept = self.shared.front.put(key.clone(), &entry);
-        let mut tickets = self.shared.unhold(&key).into_iter();
+        let mut tickets = self.shared.leases.take_all(&key).into_iter();
         let ticket = tickets.next();
         // Two calls of different priority have the same answer.
         tickets.for_each(|other| self.queue.release(other, "stored"));
@@ -189,7 +240,7 @@ impl Store for RedisStore {
         let forgotten = self.shared.front.forget(tenant);
         Box::pin(async move {
             forgotten.await?;
-            self.queue.drained().await;
+            self.queue.drained().await?;
             self.shared.sweep(Some(tenant)).await
         })
     }
@@ -197,7 +248,7 @@ impl Store for RedisStore {
     fn clear(&self) -> Far<'_, ()> {
         Box::pin(async move {
             self.shared.front.clear().await?;
-            self.queue.drained().await;
+            self.queue.drained().await?;
             self.shared.sweep(None).await
         })
     }
@@ -212,10 +263,7 @@ impl Store for RedisStore {
     }
 
     fn close(&self) -> Far<'_, ()> {
-        Box::pin(async move {
-            let drained = timeout(LAST_WAIT, self.queue.drained()).await;
-            drained.map_err(|_| StoreError::new("redis", "what was stored has not been written in time"))
-        })
+        Box::pin(self.close())
     }
 
     fn scan(&self, after: Option<Cursor>, most: usize) -> Far<'_, Page> {
@@ -224,7 +272,7 @@ impl Store for RedisStore {
 
     fn write_records(&self, records: Vec<Record>) -> Far<'_, u64> {
         Box::pin(async move {
-            self.shared.sync().await.map_err(|error| failed(&error))?;
+            self.shared.sync(Some(self.shared.patience)).await.map_err(|error| failed(&error))?;
             let begun = Moment::from_nanos(nanos(self.shared.dropped.time(Instant::now())));
             self.shared.copy(records, begun).await
         })

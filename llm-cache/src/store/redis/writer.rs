@@ -1,21 +1,24 @@
 //! The two tasks of a store.
 
 use std::{
+    convert::Infallible,
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Weak, atomic::Ordering},
+    time::Duration,
 };
 
-use futures_util::future::join_all;
-use llm_redis::{Command, Error, Subscription};
-use tokio::{sync::mpsc, time::timeout};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use llm_redis::{Command, Error, ErrorKind, Request, Subscription, Value};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
-    claim::millis,
-    queue::Job,
+    claim::{LEFT, OVER, millis},
+    queue::{Job, MOST},
     scripts::{KEEP, RELEASE, STORE},
     shared::{Shared, Ticket, failed},
 };
@@ -24,62 +27,128 @@ use crate::{
     store::{Entry, Record},
 };
 
-/// How many jobs are done together.
-const TOGETHER: usize = 64;
+/// The longest that something is tried behind the callers.
+pub(super) const BEHIND: Duration = Duration::from_secs(5);
+/// The longest that one try waits for its answer: a connection may be dead without a sign.
+const TRY: Duration = Duration::from_secs(1);
+/// The first pause between two tries. Each is twice as long as the one before, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 type Doing<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// Does what is queued, until nobody can queue anything more.
+/// Does what is queued, until nobody can queue anything more. A job that must be tried again holds up no other.
 pub(super) async fn write(shared: Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
-    let mut jobs = Vec::with_capacity(TOGETHER);
-    while queue.recv_many(&mut jobs, TOGETHER).await > 0 {
-        let mut together: Vec<Doing<'_>> = Vec::new();
-        for job in jobs.drain(..) {
-            match job {
-                Job::Store { key, entry, ticket, _room } => together.push({
-                    let shared = &shared;
-                    Box::pin(async move {
-                        let _room = _room;
-                        shared.store(&key, &entry, ticket).await;
-                        shared.dequeue(&key, Some(&entry));
-                    })
-                }),
-                Job::Keep(ticket) => together.push(Box::pin(shared.keep(ticket))),
-                Job::Release { ticket, message } => together.push(Box::pin(shared.release(ticket, message))),
-                Job::Remove(spot, done) => {
-                    join_all(std::mem::take(&mut together)).await;
-                    let removed = shared.redis.run(Command::del(&spot)).await;
-                    // Whoever wanted to know may have left.
-                    let _ = done.send(removed.map(drop).map_err(|error| failed(&error)));
-                }
-                Job::Done(done) => {
-                    join_all(std::mem::take(&mut together)).await;
-                    let _ = done.send(());
-                }
-            }
+    let _ends = Ends(&shared);
+    let mut batch = Batch::new();
+    let mut running: FuturesUnordered<Doing<'_>> = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(()) = running.next() => {}
+            job = queue.recv(), if running.len() < MOST => match job {
+                Some(job) => running.push(shared.start(job, &mut batch)),
+                None => break,
+            },
         }
-        join_all(together).await;
+    }
+    while running.next().await.is_some() {}
+}
+
+/// Remembers that nothing is written any more, also when the task's runtime ends under it.
+struct Ends<'a>(&'a Shared);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        // It ends once.
+        let _ = self.0.ended.set(self.0.counts.lost.load(Ordering::Relaxed));
+    }
+}
+
+/// The jobs since the last one that waits for all before it. Each has a sender; when all are gone, the batch is done.
+struct Batch {
+    running: mpsc::Sender<Infallible>,
+    done: mpsc::Receiver<Infallible>,
+}
+
+impl Batch {
+    fn new() -> Self {
+        let (running, done) = mpsc::channel(1);
+        Self { running, done }
+    }
+
+    /// Begins another batch. What is returned ends when this one is done.
+    fn next(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let Self { running, mut done } = mem::replace(self, Self::new());
+        drop(running);
+        async move {
+            let _ = done.recv().await;
+        }
     }
 }
 
 /// Keeps up with what others invalidate: at each message, and while somebody looks things up twice within the bound.
 pub(super) async fn follow(shared: Weak<Shared>, mut drops: Subscription) {
     loop {
-        let Some(pause) = shared.upgrade().map(|shared| shared.bound / 2) else { return };
-        let woken = match timeout(pause, drops.next()).await {
+        let Some(bound) = shared.upgrade().map(|shared| shared.bound) else { return };
+        let woken = match timeout(bound / 2, drops.next()).await {
             Ok(Some(_)) => true,
             Ok(None) => return,
             Err(_) => false,
         };
         let Some(shared) = shared.upgrade() else { return };
         if woken || shared.used.load(Ordering::Relaxed) {
-            // It is counted there.
-            let _ = shared.sync().await;
+            // What arrives after the bound is of no use. A failure is counted there.
+            let _ = shared.sync(Some(bound.min(BEHIND))).await;
         }
     }
 }
 
 impl Shared {
+    fn start<'a>(&'a self, job: Job, batch: &mut Batch) -> Doing<'a> {
+        match job {
+            Job::Store { key, entry, ticket, _room } => {
+                let running = batch.running.clone();
+                Box::pin(async move {
+                    let _done = (running, _room);
+                    self.store(&key, &entry, ticket).await;
+                    self.dequeue(&key, Some(&entry));
+                })
+            }
+            Job::Keep(key, ticket) => {
+                let running = batch.running.clone();
+                Box::pin(async move {
+                    let _done = running;
+                    self.keep(&key, ticket).await;
+                })
+            }
+            Job::Release { ticket, message } => {
+                let running = batch.running.clone();
+                Box::pin(async move {
+                    let _done = running;
+                    self.release(ticket, message).await;
+                })
+            }
+            Job::Remove(spot, done) => {
+                let (before, running) = (batch.next(), batch.running.clone());
+                Box::pin(async move {
+                    let _done = running;
+                    before.await;
+                    let removed = self.insist(Command::del(&spot), || true).await;
+                    // Whoever wanted to know may have left.
+                    let _ = done.send(removed.map(drop).map_err(|error| failed(&error)));
+                })
+            }
+            Job::Done(done) => {
+                let (before, running) = (batch.next(), batch.running.clone());
+                Box::pin(async move {
+                    let _done = running;
+                    before.await;
+                    let _ = done.send(());
+                })
+            }
+        }
+    }
+
     async fn store(&self, key: &Key, entry: &Arc<Entry>, ticket: Option<Ticket>) {
         // The application's own code writes its answers.
         let written = catch_unwind(AssertUnwindSafe(|| {
@@ -89,43 +158,87 @@ impl Shared {
         let Some(((name, value), expiry)) = written.ok().flatten() else {
             self.counts.lost.fetch_add(1, Ordering::Relaxed);
             if let Some(ticket) = ticket {
-                self.release(ticket, super::claim::OVER).await;
+                self.release(ticket, OVER).await;
             }
             return;
         };
-        let stored = match ticket {
-            Some(Ticket { entry, lease, channel, token }) => {
-                let call = STORE.on(&[&entry, &lease, &channel]).arg(value).arg(expiry).arg(token);
-                self.redis.run(call).await
-            }
-            None => {
-                let set = Command::set(&self.spot(&name), value);
-                let set = if expiry == 0 { set } else { set.expires_in(std::time::Duration::from_millis(expiry)) };
-                self.redis.run(set).await
-            }
+        let is_wanted = || self.is_queued(key, entry);
+        let Some(ticket) = ticket else {
+            let set = Command::set(&self.spot(&name), value);
+            let set = if expiry == 0 { set } else { set.expires_in(Duration::from_millis(expiry)) };
+            return self.stored(self.insist(set, is_wanted).await, is_wanted());
         };
-        self.count(&self.counts.lost, stored.map(drop));
+        let call = STORE.on(&[&ticket.entry, &ticket.lease, &ticket.channel]);
+        let call = call.arg(value).arg(expiry).arg(ticket.token.clone());
+        let stored = self.insist(call, is_wanted).await;
+        let is_wanted = is_wanted();
+        match &stored {
+            // Another entry has taken its place, or it was removed.
+            Err(error) if error.is_outage() && !is_wanted => self.release(ticket, LEFT).await,
+            Err(error) if error.is_outage() => self.leases.leave(ticket),
+            // The script ends the lease whatever becomes of the value.
+            _ => self.leases.close(&ticket),
+        }
+        self.stored(stored, is_wanted);
     }
 
-    async fn keep(&self, ticket: Ticket) {
-        let call = KEEP.on(&[&ticket.lease]).arg(ticket.token).arg(millis(self.lease));
-        match self.redis.run(call).await.and_then(llm_redis::Value::int) {
+    /// Counts what became of an entry.
+    fn stored(&self, stored: Result<Value, Error>, is_wanted: bool) {
+        if let Err(error) = stored
+            && is_wanted
+        {
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+            self.fail(&error);
+        }
+    }
+
+    async fn keep(&self, key: &Key, ticket: Ticket) {
+        let call = KEEP.on(&[&ticket.lease]).arg(ticket.token.clone()).arg(millis(self.lease));
+        let is_held = || self.leases.is_held(key, &ticket);
+        let kept = self.insist(call, is_held).await.and_then(Value::int);
+        match kept {
+            _ if !is_held() => {}
             Ok(kept) => drop(self.counts.expired.fetch_add(u64::from(kept == 0), Ordering::Relaxed)),
             Err(error) => self.fail(&error),
         }
     }
 
     async fn release(&self, ticket: Ticket, message: &'static str) {
-        let call = RELEASE.on(&[&ticket.lease, &ticket.channel]).arg(ticket.token).arg(message);
-        if let Err(error) = self.redis.run(call).await {
-            self.fail(&error);
+        let call = RELEASE.on(&[&ticket.lease, &ticket.channel]).arg(ticket.token.clone()).arg(message);
+        match self.insist(call, || true).await {
+            Ok(_) => self.leases.close(&ticket),
+            Err(error) => {
+                self.fail(&error);
+                self.leases.leave(ticket);
+            }
         }
     }
 
-    fn count(&self, count: &AtomicU64, done: Result<(), Error>) {
-        if let Err(error) = done {
-            count.fetch_add(1, Ordering::Relaxed);
-            self.fail(&error);
+    /// Tries something until Redis answers, as long as it is wanted, and not for ever. It must be right when it runs
+    /// twice.
+    async fn insist(&self, request: impl Into<Request>, is_wanted: impl Fn() -> bool) -> Result<Value, Error> {
+        let (request, until, mut pause) = (request.into(), Instant::now() + BEHIND, FIRST_PAUSE);
+        loop {
+            let bound = until.saturating_duration_since(Instant::now()).min(TRY);
+            let turn = self.sending.acquire().await;
+            let tried = self.redis.run_within(bound, request.clone()).await;
+            drop(turn);
+            let Err(error) = tried else { return tried };
+            if !may_pass(&error) || Instant::now() + pause >= until || !is_wanted() {
+                return Err(error);
+            }
+            sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
         }
+    }
+}
+
+/// Returns whether the same may succeed a little later.
+fn may_pass(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Closed => false,
+        // After a failover, a connection to the new primary is being made.
+        ErrorKind::ReadOnly => true,
+        _ => error.is_outage(),
     }
 }

@@ -7,7 +7,7 @@ use llm_cache::{Directive, Tag};
 use llm_core::{Call, ChatRequest, ErrorKind, Origin};
 
 use super::Place;
-use crate::upstream::{HEAD, Upstream, ask, provider, read, say};
+use crate::upstream::{Upstream, ask, provider, read, say};
 
 fn labelled(version: &str) -> Call<ChatRequest> {
     ask(&format!("question of {version}")).with_label("prompt", version).expect("a short label")
@@ -48,12 +48,14 @@ pub(crate) async fn an_answer_whose_call_began_before_is_neither_joined_nor_stor
         cache.clear().await.unwrap();
         let upstream = Upstream::default();
         let provider = provider(&upstream, &cache);
+        upstream.hold(true);
         let old = tokio::spawn({
             let provider = Arc::clone(&provider);
             async move { say(&*provider, "a b", streamed).await }
         });
-        tokio::time::sleep(HEAD / 2).await;
+        upstream.called(1).await;
         cache.invalidate(Tag::tenant("acme")).await.unwrap();
+        upstream.hold(false);
         let new = provider.chat(ask("a b")).await.unwrap();
         assert_eq!(new.receipt.origin(), Origin::Vendor, "it did not join the call that began before");
         assert_eq!(old.await.unwrap().unwrap(), "a b", "whoever asked before is answered");

@@ -26,10 +26,14 @@ pub(crate) struct Place {
     redis: Option<Redis>,
 }
 
-/// A Redis, what its keys begin with, and how long memory in front of it keeps answers.
+/// A time that no busy machine takes.
+#[cfg(feature = "redis")]
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connected Redis, and how long memory in front of it keeps answers.
 #[cfg(feature = "redis")]
 struct Redis {
-    builder: llm_cache::llm_redis::RedisBuilder,
+    handle: llm_cache::llm_redis::Redis,
     memory_ttl: Duration,
 }
 
@@ -63,16 +67,17 @@ impl Place {
         Self { url: format!("file://{path}?{parameters}"), _directory: Some(directory), ..Self::memory() }
     }
 
-    /// A Redis that others use too, under other names.
+    /// A Redis that others use too, under other names. All that are open at it share its connection.
     #[cfg(feature = "redis")]
-    pub(crate) fn redis(url: &str, certificate: Option<&str>, prefix: &str) -> Self {
-        let patience = Duration::from_secs(20);
-        let builder = llm_cache::llm_redis::Redis::builder(url).prefix(prefix);
-        let mut builder = builder.call_timeout(patience).connect_timeout(patience);
+    pub(crate) async fn redis(url: &str, certificate: Option<&str>, prefix: &str) -> Self {
+        let builder = llm_cache::llm_redis::Redis::builder(url).prefix(prefix).silence_to_open(PATIENCE);
+        let mut builder = builder.call_timeout(PATIENCE).connect_timeout(PATIENCE);
         if let Some(certificate) = certificate {
             builder = builder.root_certificates(certificate);
         }
-        Self { redis: Some(Redis { builder, memory_ttl: Duration::from_secs(10) }), ..Self::memory() }
+        let handle = builder.spawn().expect("the settings are right");
+        handle.time().await.expect("it connects in time");
+        Self { redis: Some(Redis { handle, memory_ttl: Duration::from_secs(10) }), ..Self::memory() }
     }
 
     /// With memory in front of Redis that keeps nothing for any time.
@@ -105,9 +110,9 @@ impl Place {
     fn open_at(&self, parameters: &str, set: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Cache {
         let builder = Cache::builder("tests").ttl(Duration::from_secs(60)).clock(self.clock.clone());
         #[cfg(feature = "redis")]
-        if let Some(Redis { builder: redis, memory_ttl }) = &self.redis {
-            let redis = redis.clone().spawn().expect("the settings are right");
-            return set(builder).redis(redis).memory_ttl(*memory_ttl).build().expect("the settings are right");
+        if let Some(Redis { handle, memory_ttl }) = &self.redis {
+            let builder = set(builder).redis(handle.clone()).memory_ttl(*memory_ttl).claim_timeout(PATIENCE);
+            return builder.build().expect("the settings are right");
         }
         set(builder).open(&format!("{}{parameters}", self.url)).expect("the settings are right")
     }
@@ -145,12 +150,13 @@ macro_rules! conformance {
 
         /// All cases but those on how much is held, which is the server's to say, and on simulated time, which it has not.
         #[cfg(all(feature = "redis", unix))]
-        pub(crate) async fn over_redis(place: impl Fn(&str) -> Place) {
+        pub(crate) async fn over_redis(place: impl AsyncFn(&str) -> Place) {
             let mut cases: Vec<futures_util::future::LocalBoxFuture<'_, ()>> = Vec::new();
             $($(
                 let name = stringify!($case);
                 if !["room", "pace"].contains(&stringify!($module)) {
-                    cases.push(Box::pin(named(name, $module::$case(place(name)))));
+                    let place = &place;
+                    cases.push(Box::pin(async move { named(name, $module::$case(place(name).await)).await }));
                 }
             )*)*
             futures_util::future::join_all(cases).await;

@@ -6,7 +6,7 @@ use llm_cache::{Audit, CacheStatus, Directive, Miss, Observed, Stale, Tag};
 use llm_core::{Call, ChatRequest, ErrorKind, Origin};
 
 use super::Place;
-use crate::upstream::{HEAD, Upstream, ask, provider};
+use crate::upstream::{Upstream, ask, provider};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -25,12 +25,14 @@ pub(crate) async fn what_is_invalidated_while_a_call_fails_is_no_spare(place: Pl
     *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
     let spared = provider.chat(ask("a")).await.unwrap();
     assert!(matches!(CacheStatus::of(&spared), CacheStatus::Hit { stale: Some(Stale::Error), .. }));
+    upstream.hold(true);
     let failing = tokio::spawn({
         let provider = Arc::clone(&provider);
         async move { provider.chat(ask("a")).await.map(|reply| CacheStatus::of(&reply)) }
     });
-    tokio::time::sleep(HEAD / 2).await;
+    upstream.called(3).await;
     cache.invalidate(Tag::model("m")).await.unwrap();
+    upstream.hold(false);
     assert_eq!(failing.await.unwrap().unwrap_err().kind(), ErrorKind::Server);
 }
 

@@ -7,32 +7,32 @@ use crate::conformance::{Place, over_redis};
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_holds_on_one_server() {
     let server = RedisServer::spawn();
-    over_redis(|name| Place::redis(&server.url(), None, name)).await;
+    over_redis(async |name| Place::redis(&server.url(), None, name).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_holds_without_memory_in_front() {
     let server = RedisServer::builder().password("secret").spawn();
-    over_redis(|name| Place::redis(&server.url(), None, name).without_memory()).await;
+    over_redis(async |name| Place::redis(&server.url(), None, name).await.without_memory()).await;
 }
 
 #[cfg(feature = "redis-tls")]
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_holds_with_tls() {
     let server = RedisServer::builder().tls().spawn();
-    over_redis(|name| Place::redis(&server.url(), server.certificate(), name)).await;
+    over_redis(async |name| Place::redis(&server.url(), server.certificate(), name).await).await;
 }
 
 #[cfg(feature = "redis-cluster")]
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_holds_on_a_cluster_of_three() {
     let cluster = llm_testkit::redis::RedisCluster::spawn();
-    over_redis(|name| Place::redis(&cluster.url(), None, name)).await;
+    over_redis(async |name| Place::redis(&cluster.url(), None, name).await).await;
 }
 
 #[cfg(all(feature = "redis-cluster", feature = "redis-tls"))]
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_holds_on_a_cluster_with_tls() {
     let cluster = llm_testkit::redis::RedisCluster::spawn_with_tls();
-    over_redis(|name| Place::redis(&cluster.url(), cluster.certificate(), name)).await;
+    over_redis(async |name| Place::redis(&cluster.url(), cluster.certificate(), name).await).await;
 }

@@ -14,7 +14,8 @@ async fn the_documented_user_may_do_all_that_a_cache_needs() {
     let line = page[from..].split("```").next().unwrap();
     let server = RedisServer::spawn();
     server.command(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
-    let url = format!("redis://shop:password@127.0.0.1:{}?prefix=shop&call_timeout=20s", server.port());
+    let url =
+        format!("redis://shop:password@127.0.0.1:{}?prefix=shop&call_timeout=20s&claim_timeout=20s", server.port());
     let [one, other] = [0, 1].map(|_| Cache::builder("tests").open(&url).unwrap());
     put(&one, 1).await;
     one.close().await.unwrap();
@@ -24,8 +25,14 @@ async fn the_documented_user_may_do_all_that_a_cache_needs() {
     one.remove(&key(1)).await.unwrap();
     one.forget("acme").await.unwrap();
     one.list(None, 10).await.unwrap();
+    put(&one, 3).await;
+    one.close().await.unwrap();
+    assert!(other.get_or_call(&key(3), not_asked).await.is_ok());
     one.clear().await.unwrap();
     one.close().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    // The other has heard of it.
+    while other.get_or_call(&key(3), not_asked).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     assert_eq!((one.stats().store_errors, other.stats().store_errors), (0, 0));
 }

@@ -6,21 +6,19 @@ use llm_cache::{Cache, llm_redis::Redis};
 use llm_testkit::redis::RedisServer;
 use tokio::sync::oneshot;
 
-use super::{handle, key, not_asked, put};
+use super::{PATIENCE, handle, key, not_asked, put, until};
 
 /// A cache behind which nothing is asked but for calls.
 async fn quiet(server: &RedisServer, first: u32) -> (Cache, Redis) {
     let redis = handle(server);
     let hour = Duration::from_secs(3600);
-    let cache = Cache::builder("tests").redis(redis.clone()).invalidated_within(hour).build();
+    let cache = Cache::builder("tests").redis(redis.clone()).claim_timeout(PATIENCE).invalidated_within(hour).build();
     let cache = cache.expect("the settings are right");
     // It connects, learns what was invalidated, and sends its scripts.
     put(&cache, first).await;
     cache.close().await.expect("it is written");
     // Look and ask what was invalidated, lease, store; and ask again when it listens.
-    while redis.stats().calls < 5 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    until(|| redis.stats().calls >= 5).await;
     (cache, redis)
 }
 
@@ -72,14 +70,17 @@ async fn one_for_a_hit_two_for_a_miss_and_one_behind_it() {
 #[tokio::test]
 async fn one_for_whoever_waits_in_the_process() {
     let server = RedisServer::spawn();
-    let (cache, _) = quiet(&server, 100).await;
+    let (cache, redis) = quiet(&server, 100).await;
     done(&server);
-    let question = key(1);
-    let slow = || async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        Ok::<u32, io::Error>(7)
-    };
-    let askers = (0..10).map(|_| cache.get_or_call(&question, slow));
+    let (question, before) = (key(1), redis.stats().calls);
+    let askers = (0..10).map(|_| {
+        let redis = redis.clone();
+        cache.get_or_call(&question, move || async move {
+            // All have looked, and this one has its lease.
+            until(|| redis.stats().calls >= before + 11).await;
+            Ok::<u32, io::Error>(7)
+        })
+    });
     assert!(futures_util::future::join_all(askers).await.iter().all(Result::is_ok));
     cache.close().await.unwrap();
     assert_eq!(done(&server), "del=1 evalsha=2 get=11 getrange=1 publish=1 set=2", "each looks, one leads and writes");
@@ -96,15 +97,11 @@ async fn four_for_whoever_waits_for_another_process() {
             one.get_or_call(&key(1), || async { answered.await.map_err(io::Error::other) }).await.map(|got| *got.value)
         }
     });
-    while one.stats().leased < 2 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    until(|| one.stats().leased >= 2).await;
     done(&server);
     let before = redis.stats().calls;
     let waiter = tokio::spawn(async move { other.get_or_call(&key(1), not_asked).await.map(|got| *got.value) });
-    while redis.stats().calls < before + 3 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    until(|| redis.stats().calls >= before + 3).await;
     let waiting = done(&server);
     assert_eq!(waiting, "evalsha=2 get=3 getrange=2 pttl=2 set=2 subscribe=1", "look, ask for the lease, look again");
     answer.send(7).unwrap();

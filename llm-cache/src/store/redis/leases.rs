@@ -1,0 +1,182 @@
+//! Leases of this process, from the claim until the server is known to have taken them back.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+
+use super::shared::Ticket;
+use crate::Key;
+
+pub(super) struct Leases {
+    /// How long the server keeps a lease that nobody renews.
+    ttl: Duration,
+    table: Mutex<Table>,
+    /// Told when a lease is taken out of `open`.
+    closed: Notify,
+}
+
+#[derive(Default)]
+struct Table {
+    /// Leases of running calls, by the keys under which their responses are stored.
+    held: HashMap<Key, Vec<Ticket>>,
+    /// Tokens of all leases that were granted and not given back.
+    open: HashSet<Bytes>,
+    /// Leases that could not be given back, each with the time at which the server drops it.
+    left: Vec<(Ticket, Instant)>,
+}
+
+impl Leases {
+    pub(super) fn new(ttl: Duration) -> Self {
+        Self { ttl, table: Mutex::default(), closed: Notify::new() }
+    }
+
+    /// Adds the lease of a running call. A response stored under its key ends it.
+    pub(super) fn hold(&self, key: &Key, ticket: &Ticket) {
+        let mut table = self.table();
+        table.open.insert(ticket.token.clone());
+        table.held.entry(key.clone()).or_default().push(ticket.clone());
+    }
+
+    pub(super) fn is_held(&self, key: &Key, ticket: &Ticket) -> bool {
+        self.table().held.get(key).is_some_and(|tickets| tickets.contains(ticket))
+    }
+
+    /// Takes all leases under a key. The caller has them given back.
+    pub(super) fn take_all(&self, key: &Key) -> Vec<Ticket> {
+        self.table().held.remove(key).unwrap_or_default()
+    }
+
+    /// Takes one lease, if it is still held. The caller has it given back.
+    pub(super) fn take(&self, key: &Key, ticket: &Ticket) -> bool {
+        let mut table = self.table();
+        let Some(tickets) = table.held.get_mut(key) else { return false };
+        let before = tickets.len();
+        tickets.retain(|known| known != ticket);
+        let was_held = tickets.len() < before;
+        if tickets.is_empty() {
+            table.held.remove(key);
+        }
+        was_held
+    }
+
+    /// The server has taken a lease back.
+    pub(super) fn close(&self, ticket: &Ticket) {
+        self.table().open.remove(&ticket.token);
+        self.closed.notify_waiters();
+    }
+
+    /// A lease could not be given back.
+    pub(super) fn leave(&self, ticket: Ticket) {
+        let now = Instant::now();
+        let mut table = self.table();
+        table.open.remove(&ticket.token);
+        table.left.retain(|(_, end)| *end > now);
+        table.left.push((ticket, now + self.ttl));
+        drop(table);
+        self.closed.notify_waiters();
+    }
+
+    /// Takes the leases that could not be given back, and that the server may still have.
+    pub(super) fn take_left(&self) -> Vec<Ticket> {
+        let (left, now) = (std::mem::take(&mut self.table().left), Instant::now());
+        left.into_iter().filter(|(_, end)| *end > now).map(|(ticket, _)| ticket).collect()
+    }
+
+    /// Waits until the leases that are open now are closed. Returns how many are not by then.
+    pub(super) async fn closed(&self, until: Instant) -> usize {
+        let open: Vec<Bytes> = self.table().open.iter().cloned().collect();
+        let count = || {
+            let table = self.table();
+            open.iter().filter(|token| table.open.contains(*token)).count()
+        };
+        let all = async {
+            loop {
+                let closed = self.closed.notified();
+                if count() == 0 {
+                    return;
+                }
+                closed.await;
+            }
+        };
+        let _ = timeout_at(until, all).await;
+        count()
+    }
+
+    /// Number of leases that could not be given back, and that the server may still have.
+    pub(super) fn left(&self) -> usize {
+        let now = Instant::now();
+        self.table().left.iter().filter(|(_, end)| *end > now).count()
+    }
+
+    /// Number of leases that the server may still have.
+    pub(super) fn count(&self) -> usize {
+        self.left() + self.table().open.len()
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use llm_redis::Redis;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn key(n: u32) -> Key {
+        Key::of("ns", "acme", "op", &n).unwrap()
+    }
+
+    fn ticket(n: u8) -> Ticket {
+        // Nothing connects: only names are made.
+        let redis = Redis::builder("redis://127.0.0.1:1").spawn().unwrap();
+        let place = redis.names().place("p");
+        let [entry, lease, channel] = ["entry", "lease", "wake"].map(|name| place.key(name));
+        Ticket { entry, lease, channel, token: vec![n].into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closed_waits_for_leases_open_at_its_start() {
+        let leases = Leases::new(10 * SECOND);
+        leases.hold(&key(1), &ticket(1));
+        leases.hold(&key(2), &ticket(2));
+        let start = Instant::now();
+        assert_eq!(leases.closed(start + SECOND).await, 2);
+        assert_eq!(start.elapsed(), SECOND);
+        let (open, ()) = tokio::join!(leases.closed(start + 60 * SECOND), async {
+            leases.hold(&key(3), &ticket(3));
+            assert!(leases.take(&key(1), &ticket(1)) && !leases.take(&key(1), &ticket(1)));
+            assert_eq!(leases.take_all(&key(2)).len(), 1);
+            for n in [1, 2] {
+                tokio::time::sleep(SECOND).await;
+                leases.close(&ticket(n));
+            }
+        });
+        assert_eq!((open, start.elapsed()), (0, 3 * SECOND));
+        assert!(leases.is_held(&key(3), &ticket(3)) && leases.count() == 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn left_leases_count_until_the_server_drops_them() {
+        let leases = Leases::new(10 * SECOND);
+        leases.hold(&key(1), &ticket(1));
+        assert!(leases.take(&key(1), &ticket(1)));
+        leases.leave(ticket(1));
+        assert_eq!((leases.closed(Instant::now()).await, leases.count()), (0, 1));
+        tokio::time::advance(10 * SECOND).await;
+        assert_eq!(leases.count(), 0);
+        leases.leave(ticket(2));
+        assert!(leases.take_left() == [ticket(2)] && leases.count() == 0);
+    }
+}

@@ -1,0 +1,89 @@
+//! How long a call that is about to be paid waits for its lease.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use llm_cache::{Cache, llm_redis::Redis};
+use llm_testkit::redis::RedisServer;
+use tokio::time::timeout;
+
+use super::{PATIENCE, key, leases, not_asked, proxy::Proxy, put, until};
+
+/// A look-up within this time is not answered by a server that is further away.
+const HASTE: Duration = Duration::from_millis(10);
+
+fn hasty(url: &str) -> Cache {
+    let builder = Cache::builder("tests").redis_timeout(HASTE).claim_timeout(PATIENCE);
+    builder.open(url).expect("the settings are right")
+}
+
+#[tokio::test]
+async fn claim_timeout_outlasts_redis_timeout() {
+    let server = RedisServer::spawn();
+    let proxy = Proxy::spawn(&server, 2 * HASTE).await;
+    let processes = [0, 1, 2].map(|_| hasty(&proxy.url));
+    let (question, paid) = (key(1), Arc::new(AtomicU32::new(0)));
+    let got = processes.iter().map(|cache| {
+        let paid = Arc::clone(&paid);
+        cache.get_or_call(&question, move || async move { Ok::<_, io::Error>(paid.fetch_add(1, Ordering::SeqCst)) })
+    });
+    for got in futures_util::future::join_all(got).await {
+        assert_eq!(*got.unwrap().value, 0);
+    }
+    for cache in processes {
+        cache.close().await.unwrap();
+    }
+    assert_eq!((paid.load(Ordering::SeqCst), leases(&server)), (1, String::new()));
+}
+
+#[tokio::test]
+async fn claim_timeout_is_not_waited_for_while_redis_is_away() {
+    let mut server = RedisServer::spawn();
+    server.kill();
+    let cache = Cache::builder("tests").redis_timeout(PATIENCE).claim_timeout(10 * PATIENCE).open(&server.url());
+    let cache = cache.unwrap();
+    for n in 0..10 {
+        timeout(PATIENCE, put(&cache, n)).await.expect("nobody waits for a server that is away");
+    }
+}
+
+#[tokio::test]
+async fn claim_timeout_bounds_calls_while_redis_stalls() {
+    let server = RedisServer::spawn();
+    let redis = Redis::builder(server.url()).call_timeout(HASTE).silence_to_open(10 * PATIENCE).spawn().unwrap();
+    let cache = Cache::builder("tests").redis(redis).claim_timeout(HASTE).build().unwrap();
+    put(&cache, 0).await;
+    server.stop();
+    for n in 1..10 {
+        timeout(PATIENCE, put(&cache, n)).await.expect("each waits for its own bounds alone");
+    }
+}
+
+#[tokio::test]
+async fn claim_of_a_caller_that_left_is_given_back() {
+    let server = RedisServer::spawn();
+    let redis = Redis::builder(server.url()).call_timeout(HASTE).silence_to_open(PATIENCE).spawn().unwrap();
+    let builder = Cache::builder("tests").redis(redis.clone()).claim_timeout(10 * PATIENCE);
+    let cache = builder.invalidated_within(60 * PATIENCE).build().unwrap();
+    put(&cache, 0).await;
+    cache.close().await.unwrap();
+    server.stop();
+    let timed_out = redis.stats().timed_out;
+    let caller = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get_or_call(&key(1), not_asked).await.map(drop) }
+    });
+    // The look-up is given up, and the claim is on its way.
+    until(|| redis.stats().timed_out > timed_out && redis.health().in_flight > 0).await;
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    server.cont();
+    cache.close().await.unwrap();
+    assert_eq!(leases(&server), "");
+}
