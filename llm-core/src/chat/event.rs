@@ -9,7 +9,8 @@ use crate::{Extra, Usage};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ChatEvent {
-    /// The answer begins.
+    /// The answer begins. A later one replaces the id and the model, because the vendor named them late or another model
+    /// went on with the answer.
     Start {
         /// The vendor's id of the answer.
         id: Arc<str>,
