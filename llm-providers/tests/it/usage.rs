@@ -3,11 +3,10 @@
 mod anthropic;
 mod properties;
 
-use futures_util::FutureExt;
 use llm_providers::{
     Gemini, Ledger, OpenAi,
     ledger::Row,
-    llm_core::{Facts, Provider, Usage, into_provider, into_service},
+    llm_core::{Facts, PriceTable, Provider, Usage, into_provider, into_service},
     openai::codec::{decode_chat, decode_embeddings},
     prices,
 };
@@ -57,13 +56,18 @@ fn facts(client: &impl Provider) -> Facts {
     read.receipt.facts()
 }
 
-/// The ledger's books after one streamed call.
-fn booked(client: impl Provider + 'static) -> Row {
+/// The ledger's books after one call.
+fn booked(client: impl Provider + 'static, streamed: bool) -> Row {
     let ledger = Ledger::new(prices::all());
     let client = into_service(std::sync::Arc::new(client));
     let stack = into_provider(ServiceBuilder::new().layer(ledger.purchases()).service(client));
-    let reply = stack.chat_stream(question()).now_or_never().unwrap();
-    block_on(reply.unwrap().output.complete()).unwrap();
+    block_on(async {
+        if streamed {
+            drop(stack.chat_stream(question()).await.unwrap().output.complete().await.unwrap());
+        } else {
+            drop(stack.chat(question()).await.unwrap());
+        }
+    });
     ledger.snapshot().total().clone()
 }
 
@@ -117,10 +121,14 @@ fn usage_of_litellm_repeats_one_write() {
 
 #[test]
 fn usage_reads_cached_and_written_beyond_prompt() {
-    let usage = json!({"prompt_tokens": 5_000, "completion_tokens": 10, "cost": 0.0123,
+    let usage = json!({"prompt_tokens": 5_000, "completion_tokens": 10, "cost": 0.0042,
         "prompt_tokens_details": {"cached_tokens": 4_000, "cache_write_tokens": 3_000}});
     let decoded = decode_chat(message(&usage).to_string().as_bytes()).unwrap();
     assert_eq!(decoded.usage, Some(counts([5_000, 10, 4_000, 3_000, 0])));
+    let rows = r#"[{"input": "1", "cache_read": "0.1", "cache_write": "1.25", "output": "5"}]"#;
+    let table = format!(r#"{{"as_of": "2026-12-01", "models": {{"m": {{"rows": {rows}}}}}}}"#);
+    let cost = PriceTable::from_json(&table).unwrap().cost("m", &decoded.usage.unwrap()).unwrap();
+    assert_eq!(Some(cost), decoded.billed, "the stated cost agrees");
 }
 
 #[test]
@@ -136,7 +144,7 @@ fn usage_without_prompt_is_unknown() {
     for usage in [json!({"candidatesTokenCount": 26}), json!({"promptTokenCount": 0, "toolUsePromptTokenCount": 7})] {
         assert_eq!(gemini(&[usage]).usage, None);
     }
-    let row = booked(OpenAi::with_transport("sk-test", canned(&[said(), chunk(&zero)])).unwrap());
+    let row = booked(OpenAi::with_transport("sk-test", canned(&[said(), chunk(&zero)])).unwrap(), true);
     assert_eq!((row.unconfirmed.count, row.paid.nanos()), (1, 0), "it may have cost something");
 }
 
@@ -170,7 +178,7 @@ fn usage_unusable_is_named_and_unknown() {
             let decoded = decode_chat(message(&usage).to_string().as_bytes()).unwrap();
             assert_eq!((decoded.usage, decoded.unusable_usage), (None, Some(format!("{field}: {name}").into())));
             assert_eq!(decoded.answer.extra.get("usage").unwrap()[field], count, "it stays in the response");
-            let row = booked(OpenAi::with_transport("sk-test", canned(&[said(), chunk(&usage)])).unwrap());
+            let row = booked(OpenAi::with_transport("sk-test", canned(&[said(), chunk(&usage)])).unwrap(), true);
             assert_eq!((row.usage_paid, row.unconfirmed.count), (Usage::default(), 1));
         }
         let facts = gemini(&[json!({"promptTokenCount": 9, "candidatesTokenCount": count})]);

@@ -7,11 +7,20 @@ use llm_providers::{
 };
 use serde_json::{Value, json};
 
-use super::{canned, counts, facts};
+use super::{booked, canned, counts, facts};
+use crate::streaming::Canned;
 
 /// Facts of a response whose stream states these usages, the first at its start, with these blocks between.
 pub(super) fn streamed(start: &Value, blocks: &[Value], deltas: &[Value]) -> Facts {
-    let message = json!({"id": "1", "model": "asked", "content": [], "usage": start});
+    facts(&client(canned(&events("asked", start, blocks, deltas))))
+}
+
+fn client(canned: Canned) -> Anthropic<Canned> {
+    Anthropic::with_transport("sk-ant-test", canned).unwrap()
+}
+
+fn events(model: &str, start: &Value, blocks: &[Value], deltas: &[Value]) -> Vec<Value> {
+    let message = json!({"id": "1", "model": model, "content": [], "usage": start});
     let mut events = vec![json!({"type": "message_start", "message": message})];
     for (at, block) in blocks.iter().enumerate() {
         events.push(json!({"type": "content_block_start", "index": at, "content_block": block}));
@@ -21,7 +30,7 @@ pub(super) fn streamed(start: &Value, blocks: &[Value], deltas: &[Value]) -> Fac
         events.push(json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}));
     }
     events.push(json!({"type": "message_stop"}));
-    facts(&Anthropic::with_transport("sk-ant-test", canned(&events)).unwrap())
+    events
 }
 
 fn text() -> Value {
@@ -125,4 +134,38 @@ fn usage_of_fallback_names_answering_model() {
     let mut usage = of(9, 0, 0, 5);
     usage["iterations"] = json!([iteration("fallback_message", Some("b"), 9, 5)]);
     assert_eq!(model(&[text()], usage).as_deref(), Some("b"), "no block where no model ran before");
+}
+
+/// What both forms of a response with these iterations are booked at, in nano-dollars; `None` if unknown.
+fn paid(iterations: Value) -> Option<i64> {
+    const ASKED: &str = "claude-opus-5-5";
+    let mut usage = of(700, 0, 0, 1_300);
+    let served_by = iterations.as_array().unwrap().iter().find(|one| one["type"] == "fallback_message");
+    let model = served_by.map_or(json!(ASKED), |one| one["model"].clone());
+    usage["iterations"] = iterations;
+    let whole = json!({"id": "1", "model": model, "content": [text()], "stop_reason": "end_turn", "usage": usage});
+    let handover = json!({"type": "fallback", "from": {"model": ASKED}, "to": {"model": model}});
+    let stream = canned(&events(ASKED, &of(700, 0, 0, 1), &[handover, text()], &[usage]));
+    let whole = Canned::answer("application/json", [whole.to_string()]);
+    let [whole, stream] = [(whole, false), (stream, true)].map(|(canned, streamed)| booked(client(canned), streamed));
+    assert_eq!((whole.paid, whole.unpriced_purchases), (stream.paid, stream.unpriced_purchases));
+    (whole.unpriced_purchases == 0).then(|| whole.paid.nanos())
+}
+
+#[test]
+fn usage_iterations_cost_their_models_rates() {
+    // Opus costs $4 and $20 a million tokens, Haiku $1 and $5.
+    let opus = |input: i64, output: i64| 4_000 * input + 20_000 * output;
+    let haiku = |input: i64, output: i64| 1_000 * input + 5_000 * output;
+    let message = iteration("message", None, 700, 1_300);
+    assert_eq!(paid(json!([message])), Some(opus(700, 1_300)));
+    let compaction = iteration("compaction", None, 60_000, 600);
+    assert_eq!(paid(json!([compaction, message])), Some(opus(60_700, 1_900)));
+    let advisor = iteration("advisor_message", Some("claude-haiku-4-5"), 900, 100);
+    assert_eq!(paid(json!([message, advisor])), Some(opus(700, 1_300) + haiku(900, 100)));
+    assert_eq!(paid(json!([message, iteration("advisor_message", Some("unlisted"), 900, 100)])), None);
+    let fallback = iteration("fallback_message", Some("claude-haiku-4-5"), 700, 1_300);
+    assert_eq!(paid(json!([fallback])), Some(haiku(700, 1_300)));
+    let declined = iteration("message", Some("claude-opus-5-5"), 700, 40);
+    assert_eq!(paid(json!([declined, fallback])), Some(opus(700, 40) + haiku(700, 1_300)));
 }
