@@ -125,7 +125,10 @@ impl<C: Chunks> Events<C> {
         let so_far = self.chunks.usage();
         if so_far != self.so_far {
             self.so_far = so_far;
+            // A usage that was taken for the whole answer's, and grew.
+            self.usage = self.usage.and(so_far);
             self.receipt.edit(|facts| {
+                facts.usage = facts.usage.and(so_far);
                 facts.usage_so_far = so_far;
                 facts.side_calls = self.chunks.side_calls().to_vec();
             });

@@ -1,10 +1,10 @@
 //! Whatever a server sends chunk by chunk, an answer that a cache may keep is all of it, and the usage is not too small.
 
-use llm_providers::llm_core::{ChatRequest, FinishReason, Operation};
+use llm_providers::llm_core::{ChatRequest, FinishReason, Operation, Usage};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::streaming::{Canned, block_on, play};
+use crate::streaming::{Canned, block_on, is_full, play};
 
 /// How a server numbers the tool calls of an answer.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,22 @@ enum Content {
 struct Chunk {
     content: Content,
     reason: Value,
-    usage: Option<(u64, u64)>,
+    usage: Option<Stated>,
+}
+
+/// A usage as a chunk states it.
+#[derive(Clone, Debug)]
+struct Stated {
+    place: Place,
+    prompt: Value,
+    completion: Value,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Chunk,
+    Choice,
+    Groq,
 }
 
 /// How the stream ends.
@@ -52,6 +67,17 @@ enum Ending {
     Done,
     Closed,
     Broken,
+}
+
+/// Counts: usable ones, zero, and such as no answer has.
+fn count() -> impl Strategy<Value = Value> {
+    let odd = [json!(0), json!(-1), json!(u64::MAX), json!(1.5), Value::Null];
+    prop_oneof![4 => (1u64..1_000).prop_map(Value::from), 1 => prop::sample::select(odd.to_vec())]
+}
+
+fn stated() -> impl Strategy<Value = Stated> {
+    let place = prop::sample::select(vec![Place::Chunk, Place::Choice, Place::Groq]);
+    (place, count(), count()).prop_map(|(place, prompt, completion)| Stated { place, prompt, completion })
 }
 
 fn words() -> impl Strategy<Value = Value> {
@@ -113,8 +139,7 @@ fn chunks() -> impl Strategy<Value = Vec<Chunk>> {
     let contents = (prop::collection::vec(said, 0..5), calls()).prop_map(|(said, calls)| [said, calls].concat());
     contents.prop_flat_map(|mut contents| {
         contents.push(Content::Nothing);
-        let usage = prop::option::of((1u64..1_000, 1u64..1_000));
-        let around = prop::collection::vec((words(), usage), contents.len());
+        let around = prop::collection::vec((words(), prop::option::of(stated())), contents.len());
         around.prop_map(move |around| {
             let chunks = contents.iter().cloned().zip(around);
             chunks.map(|(content, (reason, usage))| Chunk { content, reason, usage }).collect()
@@ -131,8 +156,13 @@ fn event(chunk: &Chunk) -> String {
     };
     let mut data =
         json!({"id": "1", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": chunk.reason}]});
-    if let Some((input, output)) = chunk.usage {
-        data["usage"] = json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output});
+    if let Some(Stated { place, prompt, completion }) = &chunk.usage {
+        let usage = json!({"prompt_tokens": prompt, "completion_tokens": completion});
+        match place {
+            Place::Chunk => data["usage"] = usage,
+            Place::Choice => data["choices"][0]["usage"] = usage,
+            Place::Groq => data["x_groq"] = json!({"usage": usage}),
+        }
     }
     format!("data: {data}\n\n")
 }
@@ -166,8 +196,21 @@ fn reason(chunks: &[Chunk]) -> Option<&str> {
     })
 }
 
+/// The largest of each count in the usages whose counts are all usable.
+fn largest(chunks: &[Chunk]) -> Option<Usage> {
+    let usable = |stated: &Stated| {
+        let (input, output) = (stated.prompt.as_u64()?, stated.completion.as_u64()?);
+        (1..1_000).contains(&input).then_some((input, output)).filter(|(_, output)| *output < 1_000)
+    };
+    let all = chunks.iter().filter_map(|chunk| usable(chunk.usage.as_ref()?));
+    all.fold(None, |largest: Option<Usage>, (input, output)| {
+        let known = largest.unwrap_or(Usage::new(0, 0));
+        Some(Usage::new(known.input.max(input), known.output.max(output)))
+    })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(if is_full() { 4096 } else { 128 }))]
 
     #[test]
     fn kept_stream_is_all_that_was_sent(
@@ -209,6 +252,11 @@ proptest! {
         {
             prop_assert_eq!(answer.finish().is_complete(), matches!(counts, Some("stop" | "eos" | "tool_calls")));
             prop_assert_eq!(*answer.finish() == FinishReason::Unknown, counts.is_none());
+        }
+        if let (Ok(read), Some(largest)) = (&read, largest(sent)) {
+            let facts = read.receipt.facts();
+            let recorded = facts.usage.or(facts.usage_so_far).unwrap_or(Usage::new(0, 0));
+            prop_assert!(recorded.input >= largest.input && recorded.output >= largest.output, "{recorded:?}");
         }
     }
 }

@@ -58,7 +58,7 @@ fn blocks() -> impl Strategy<Value = (Vec<Vec<Value>>, Vec<usize>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn interleaved_blocks_equal_sequential_ones((blocks, order) in blocks(), ends in any::<bool>()) {

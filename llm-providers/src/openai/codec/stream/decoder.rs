@@ -32,9 +32,9 @@ pub struct ChunkDecoder {
     done: bool,
     /// Whether what was held back for the end was given.
     closed: bool,
-    /// `settled` once it is the whole answer's.
     stated: StatedUsage,
-    settled: bool,
+    /// Usage that was given as the whole answer's.
+    settled: Option<Usage>,
     dialect: Dialect,
     service_tier: Option<Arc<str>>,
     /// The largest that was stated.
@@ -53,7 +53,7 @@ impl ChunkDecoder {
             done: false,
             closed: false,
             stated: StatedUsage::default(),
-            settled: false,
+            settled: None,
             dialect,
             service_tier: None,
             billed: None,
@@ -124,10 +124,7 @@ impl ChunkDecoder {
             choice.close(*index, &mut events);
         }
         // Of running figures the last are the whole answer's.
-        if let (Some(usage), false) = (self.stated.usage(), self.settled) {
-            self.settled = true;
-            events.push(ChatEvent::Usage(usage));
-        }
+        self.settle(&mut events);
         events
     }
 
@@ -160,14 +157,13 @@ impl ChunkDecoder {
         let mut fields = object_with(data.as_bytes(), &["function"], "arguments")?;
         let mut events = Vec::new();
         self.billed = self.billed.max(billed(&fields));
-        let known = self.stated.usage();
         let stated = take_usage(&mut fields, &self.dialect, &mut self.stated);
         let groq = || Some(ErrorBody::of(fields.get("x_groq")?.get("error").filter(|error| !error.is_null())?));
         if let Some(error) = ErrorBody::in_event(&fields).or_else(groq)
             && !self.is_told()
         {
             // What comes with an error is all there will be.
-            self.settled = stated;
+            self.settled = self.stated.usage().filter(|_| stated);
             return Err(classify_inner(&error, self.started.is_some()));
         }
         let choices = take_list(&mut fields, "choices").unwrap_or_default();
@@ -187,14 +183,19 @@ impl ChunkDecoder {
             self.choices.entry(index).or_default().chunk(index, fields, &mut events)?;
         }
         // Figures beside an unfinished choice may still grow.
-        if let Some(usage) = self.stated.usage()
-            && (last || self.is_told())
-            && (known != Some(usage) || stated && !self.settled)
-        {
-            self.settled = true;
-            events.push(ChatEvent::Usage(usage));
+        if stated && (last || self.is_told()) {
+            self.settle(&mut events);
         }
         Ok(events)
+    }
+
+    /// Gives the usage as the whole answer's, unless the same was given.
+    fn settle(&mut self, events: &mut Vec<ChatEvent>) {
+        let usage = self.stated.usage();
+        if usage != self.settled {
+            self.settled = usage;
+            events.extend(usage.map(ChatEvent::Usage));
+        }
     }
 
     /// Begins the answer. Azure's first chunk has an empty id and model, so they may come later.
@@ -258,7 +259,7 @@ impl ChunkDecoder {
 
     fn charged(&self, error: Error) -> Error {
         match self.stated.usage() {
-            Some(usage) if self.settled => error.with_charge(Charge::Known(usage)),
+            Some(usage) if self.settled.is_some() => error.with_charge(Charge::Known(usage)),
             _ => error,
         }
     }
