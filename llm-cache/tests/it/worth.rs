@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use llm_cache::{Cache, CacheLayer};
 use llm_core::{
-    Call, ChatRequest, ChatResponse, Choice, FinishReason, Origin, Part, Provider, ToolCall, into_provider,
+    Call, ChatRequest, ChatResponse, Choice, FinishReason, Origin, Part, Provider, Reasoning, ToolCall, into_provider,
 };
 use llm_providers::scripted::{Rule, Scripted};
 use serde_json::json;
@@ -26,7 +26,7 @@ fn answer(choices: Vec<(Vec<Part>, FinishReason)>) -> ChatResponse {
 
 #[tokio::test(start_paused = true)]
 async fn only_whole_answers_that_say_what_was_asked_for_are_kept() {
-    use FinishReason::{ContentFilter, Length, Other, Stop, ToolCalls, Unknown};
+    use FinishReason::{ContentFilter, Failed, Length, Other, Stop, ToolCalls, Unknown};
     let said = || vec![Part::text("x")];
     let refusal = || Part::Refusal { text: "no".into() };
     let called = || {
@@ -49,7 +49,10 @@ async fn only_whole_answers_that_say_what_was_asked_for_are_kept() {
         ("whole", answer(vec![(said(), Stop)]), true),
         ("two, whole", answer(vec![(said(), Stop), (said(), Stop)]), true),
         ("a call", answer(vec![(called(), ToolCalls)]), true),
-        ("whole, in a vendor's own words", answer(vec![(said(), Other("end_turn".into()))]), true),
+        ("broken off by the vendor", answer(vec![(said(), Failed("abort".into()))]), false),
+        ("ended by an unknown word", answer(vec![(said(), Other("end_turn".into()))]), false),
+        ("reasoning alone", answer(vec![(vec![Part::Reasoning(Reasoning::default())], Stop)]), false),
+        ("a call without a name", answer(vec![(vec![Part::ToolCall(ToolCall::default())], ToolCalls)]), false),
     ];
     for (what, answer, is_kept) in cases {
         for streamed in [false, true] {
