@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use llm_core::{Clock, Estimate, Price, Prices, Usage, Usd};
+use llm_core::{Clock, Estimate, Price, PriceTable, Prices, UnknownCost, Usage, Usd};
 
 use crate::{
     BuildError, Demand, Limiter, Plans, Sink, UnitName,
@@ -171,38 +171,43 @@ impl UnknownPrice {
         prices.is_some() || matches!(self, Self::Assume(price) if !is_free(&price))
     }
 
-    /// Returns the most that a demand can cost, at the dearest of its models, or the first model that has no price.
-    pub(crate) fn bound<'d>(self, prices: Option<&Prices>, demand: &'d Demand) -> Result<Usd, &'d str> {
-        demand.models().try_fold(Usd::ZERO, |most, model| {
-            self.bound_of(prices, model, demand).map(|cost| most.max(cost)).ok_or(model)
-        })
+    /// Returns the most that a demand can cost, at the dearest of its models.
+    ///
+    /// # Errors
+    ///
+    /// The cause for the first of them that has no price.
+    pub(crate) fn bound(self, prices: Option<&Prices>, demand: &Demand) -> Result<Usd, UnknownCost> {
+        let prices = prices.map(Prices::current).unwrap_or_default();
+        demand.models().try_fold(Usd::ZERO, |most, model| Ok(most.max(self.bound_of(&prices, model, demand)?)))
     }
 
-    fn bound_of(self, prices: Option<&Prices>, model: &str, demand: &Demand) -> Option<Usd> {
+    fn bound_of(self, prices: &PriceTable, model: &str, demand: &Demand) -> Result<Usd, UnknownCost> {
         let (input, output) = (demand.input, demand.output);
-        let estimate = |input, output| Estimate {
-            input,
-            input_bound: Some(input),
-            output,
-            output_bound: Some(output),
-            ..Estimate::default()
-        };
-        let listed = prices.and_then(|prices| {
-            let prices = prices.current();
-            let bound = prices.bound(model, &estimate(input, output)).ok()?;
-            if !demand.opaque {
-                return Some(bound);
-            }
-            // Any of it may be audio.
-            let heard = prices.cost(model, &Usage { audio_input: input, ..Usage::new(input, 0) }).ok()?;
-            let said = prices.bound(model, &estimate(0, output)).ok()?;
-            Some(bound.max(heard + said))
-        });
+        let listed = listed_bound(prices, model, demand);
         match self {
-            Self::Refuse => listed,
-            Self::Assume(price) => listed.or_else(|| Some(price.bound(input, output)).filter(|_| !is_free(&price))),
+            Self::Assume(price) if listed.is_err() && !is_free(&price) => Ok(price.bound(input, output)),
+            Self::Refuse | Self::Assume(_) => listed,
         }
     }
+}
+
+fn listed_bound(prices: &PriceTable, model: &str, demand: &Demand) -> Result<Usd, UnknownCost> {
+    let (input, output, options) = (demand.input, demand.output, demand.price_options());
+    let estimate = |input, output| Estimate {
+        input,
+        input_bound: Some(input),
+        output,
+        output_bound: Some(output),
+        ..Estimate::default()
+    };
+    let bound = prices.bound_with(model, &estimate(input, output), &options)?;
+    if !demand.opaque {
+        return Ok(bound);
+    }
+    // Any of it may be audio.
+    let heard = prices.cost_with(model, &Usage { audio_input: input, ..Usage::new(input, 0) }, &options)?;
+    let said = prices.bound_with(model, &estimate(0, output), &options)?;
+    Ok(bound.max(heard + said))
 }
 
 /// Whether a stated price is none.

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Instant};
 
-use llm_core::{Call, Labels, Operation, Priority, Tenant, Usage, Usd};
+use llm_core::{Call, Labels, Operation, PriceOptions, Priority, Tenant, Usage, Usd};
 
 use crate::{
     Unit,
@@ -23,7 +23,7 @@ pub struct Demand {
     pub tenant: Tenant,
     /// The model asked.
     pub model: Arc<str>,
-    /// The provider asked, where that is known.
+    /// The provider asked, where that is known. Then only its own prices apply: see [`PriceTable`](llm_core::PriceTable).
     pub provider: Option<Arc<str>>,
     /// What it is for.
     pub labels: Labels,
@@ -53,6 +53,7 @@ pub struct Demand {
 pub(crate) struct Models {
     asked: Arc<str>,
     fallbacks: Option<Arc<[Arc<str>]>>,
+    provider: Option<Arc<str>>,
 }
 
 /// What a call took in the end.
@@ -225,10 +226,16 @@ impl Demand {
         std::iter::once(&*self.model).chain(self.reaches.iter().map(|model| &**model))
     }
 
+    /// How it is priced.
+    pub(crate) fn price_options(&self) -> PriceOptions {
+        price_options(self.provider.as_ref())
+    }
+
     /// The same models, to be kept for as long as the call runs.
     pub(crate) fn priced_as(&self) -> Models {
         // The empty list is one for the whole process: counting references to it would be contended.
-        Models { asked: Arc::clone(&self.model), fallbacks: self.has_fallbacks().then(|| Arc::clone(&self.reaches)) }
+        let fallbacks = self.has_fallbacks().then(|| Arc::clone(&self.reaches));
+        Models { asked: Arc::clone(&self.model), fallbacks, provider: self.provider.clone() }
     }
 
     /// Whether another model than the one asked may answer.
@@ -247,10 +254,11 @@ impl Demand {
 }
 
 impl Models {
-    /// Returns the highest price of any of them; `None` if one has no price.
-    pub(crate) fn highest_price(&self, price_of: impl Fn(&str) -> Option<Usd>) -> Option<Usd> {
-        let fallbacks = self.fallbacks.iter().flat_map(|models| models.iter()).map(|model| price_of(model));
-        fallbacks.fold(price_of(&self.asked), |highest, price| Some(highest?.max(price?)))
+    /// Returns the highest cost at any of them; `None` if it is unknown at one.
+    pub(crate) fn highest_cost(&self, cost_at: impl Fn(&str, &PriceOptions) -> Option<Usd>) -> Option<Usd> {
+        let options = price_options(self.provider.as_ref());
+        let fallbacks = self.fallbacks.iter().flat_map(|models| models.iter()).map(|model| cost_at(model, &options));
+        fallbacks.fold(cost_at(&self.asked, &options), |highest, cost| Some(highest?.max(cost?)))
     }
 }
 
@@ -276,4 +284,8 @@ impl Settlement {
 
 fn nanos(cost: Usd) -> u64 {
     u64::try_from(cost.nanos()).unwrap_or(0)
+}
+
+fn price_options(provider: Option<&Arc<str>>) -> PriceOptions {
+    provider.into_iter().cloned().fold(PriceOptions::new(), PriceOptions::provider)
 }

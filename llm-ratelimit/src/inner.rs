@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use llm_core::{Prices, Priority, Usage, Usd};
+use llm_core::{Facts, PriceOptions, Prices, Priority, ServiceTier, Usage, Usd};
 use tokio::sync::Notify;
 
 use crate::{
@@ -163,8 +163,7 @@ impl Inner {
             Some(cost) if cost.nanos() < 0 => Err(Refusal::new(Reason::Negative, Arc::clone(&plan.name))),
             None if plan.priced => {
                 let cost = self.unknown_price.bound(self.prices.as_ref(), demand);
-                let cost =
-                    cost.map_err(|model| Refusal::new(Reason::Unpriced, Arc::clone(&plan.name)).with_model(model))?;
+                let cost = cost.map_err(|cause| Refusal::unpriced(cause, Arc::clone(&plan.name)))?;
                 Ok(Cow::Owned(demand.clone().cost(cost)))
             }
             _ => Ok(Cow::Borrowed(demand)),
@@ -253,20 +252,20 @@ impl Inner {
         self.time.now()
     }
 
-    /// Returns the price of a usage in the table.
-    pub(crate) fn listed_cost(&self, model: &str, usage: &Usage) -> Option<Usd> {
-        self.prices.as_ref().filter(|_| usage.is_plausible())?.current().cost(model, usage).ok()
+    /// Returns the cost of an answer to a request for the model `asked` by the table.
+    pub(crate) fn cost_of(&self, asked: &str, facts: &Facts, usage: &Usage) -> Option<Usd> {
+        self.prices.as_ref()?.current().cost_of(asked, &ServiceTier::Standard, facts, usage).ok()
     }
 
-    /// What a usage costs, where that is known.
-    pub(crate) fn cost(&self, model: &str, usage: &Usage) -> Option<Usd> {
-        let listed = self.listed_cost(model, usage);
+    /// Returns the cost of a usage of a model by the table, or as it is assumed.
+    pub(crate) fn cost(&self, model: &str, options: &PriceOptions, usage: &Usage) -> Option<Usd> {
+        if !usage.is_plausible() {
+            return None;
+        }
+        let listed = self.prices.as_ref().and_then(|prices| prices.current().cost_with(model, usage, options).ok());
         match self.unknown_price {
             UnknownPrice::Refuse => listed,
-            UnknownPrice::Assume(price) => {
-                let assumed = || price.cost(usage).filter(|_| !is_free(&price) && usage.is_plausible());
-                listed.or_else(assumed)
-            }
+            UnknownPrice::Assume(price) => listed.or_else(|| price.cost(usage).filter(|_| !is_free(&price))),
         }
     }
 

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use llm_core::{Error, ErrorKind};
+use llm_core::{Error, ErrorKind, UnknownCost};
 
 use crate::{Limit, LimitStatuses, NoRuntime, limit_status::Reset};
 
@@ -13,7 +13,7 @@ struct Inner {
     reason: Reason,
     plan: Arc<str>,
     limit: Option<Arc<Limit>>,
-    model: Option<Box<str>>,
+    unpriced: Option<UnknownCost>,
     retry_after: Option<Duration>,
     standings: LimitStatuses,
 }
@@ -55,7 +55,7 @@ impl Refusal {
             reason,
             plan,
             limit: None,
-            model: None,
+            unpriced: None,
             retry_after: None,
             standings: LimitStatuses::default(),
         }))
@@ -67,10 +67,11 @@ impl Refusal {
         self
     }
 
-    /// Names the model that has no price.
-    pub(crate) fn with_model(mut self, model: &str) -> Self {
-        self.0.model = Some(model.into());
-        self
+    /// Refuses a call whose cost is unknown.
+    pub(crate) fn unpriced(cause: UnknownCost, plan: Arc<str>) -> Self {
+        let mut refusal = Self::new(Reason::Unpriced, plan);
+        refusal.0.unpriced = Some(cause);
+        refusal
     }
 
     pub(crate) fn with_standings(mut self, standings: LimitStatuses) -> Self {
@@ -107,6 +108,11 @@ impl Refusal {
     /// way. `None` where nothing but others can tell (calls at one time), or where it never will.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// Why the cost of the call is unknown, where that is the reason.
+    pub fn unknown_cost(&self) -> Option<&UnknownCost> {
+        self.0.unpriced.as_ref()
     }
 
     /// How all limits of the call stand.
@@ -148,12 +154,14 @@ impl fmt::Display for Refusal {
             )?,
             Reason::QueueFull => write!(f, "{limit} is used up and too many calls wait for it")?,
             Reason::TooLate => write!(f, "{limit} has no room for the call in time")?,
-            Reason::Unpriced => write!(
-                f,
-                "a limit counts money and the model {:?} has no known price: add it to the table given to .prices(…), or \
-                 state what unknown models cost with .unknown_price(…)",
-                self.0.model.as_deref().unwrap_or_default(),
-            )?,
+            Reason::Unpriced => {
+                f.write_str("a limit counts money by the table given to .prices(…): ")?;
+                match &self.0.unpriced {
+                    Some(cause) => write!(f, "{cause}")?,
+                    None => f.write_str("the call has no known cost")?,
+                }
+                f.write_str("; or state what unknown models cost with .unknown_price(…)")?;
+            }
             Reason::Negative => f.write_str("a call cannot cost less than nothing")?,
             Reason::Shed => f.write_str("calls of this kind are shed for now")?,
             Reason::CacheOnly => f.write_str("only stored answers are given for now")?,

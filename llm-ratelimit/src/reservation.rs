@@ -52,7 +52,7 @@ impl Reservation {
             &mut actual
         {
             let models = self.models.as_ref();
-            *cost = models.and_then(|models| models.highest_price(|model| limiter.cost(model, usage)));
+            *cost = models.and_then(|models| models.highest_cost(|model, options| limiter.cost(model, options, usage)));
         }
         limiter.settle(&self.holds, &actual);
     }

@@ -135,17 +135,16 @@ impl Running {
         Settlement::Used { usage, cost: facts.cost.or_else(|| self.listed_cost(facts, &usage)) }
     }
 
-    /// Returns the price at the model that answered, where that may be another than the one asked. Otherwise the
-    /// reservation prices the usage.
+    /// Returns the cost by the model that answered. Where that is not known, the reservation prices the usage.
     fn listed_cost(&self, facts: &Facts, usage: &Usage) -> Option<Usd> {
-        let answered = facts.model.as_deref().filter(|_| facts.fallback || self.demand.has_fallbacks());
-        self.settings.limiter.0.listed_cost(answered?, usage)
+        let is_known = facts.model.is_some() || !self.demand.has_fallbacks();
+        self.settings.limiter.0.cost_of(&self.demand.model, facts, usage).filter(|_| is_known)
     }
 
     /// All attempts failed and used this much together.
     fn used_beyond(&self, before: &Usage, all: Usage) -> Settlement {
-        let cost =
-            |usage: &Usage| self.demand.priced_as().highest_price(|model| self.settings.limiter.0.cost(model, usage));
+        let (models, limiter) = (self.demand.priced_as(), &self.settings.limiter.0);
+        let cost = |usage: &Usage| models.highest_cost(|model, options| limiter.cost(model, options, usage));
         let cost = cost(&all).zip(cost(before)).map(|(all, before)| Usd::from_nanos(all.nanos() - before.nanos()));
         Settlement::Used { usage: all.saturating_sub(*before), cost }
     }

@@ -18,6 +18,7 @@ mod layer;
 mod model;
 mod overspend;
 mod plans;
+mod price_alias;
 mod runtime;
 #[cfg(feature = "file")]
 mod scratch;
