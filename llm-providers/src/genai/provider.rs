@@ -2,6 +2,7 @@ use std::{fmt, sync::Arc};
 
 use ::genai::{
     Client, ServiceTarget,
+    adapter::AdapterKind,
     chat::ChatOptions,
     embed::{EmbedOptions, EmbedRequest as GenaiEmbedRequest},
 };
@@ -131,7 +132,7 @@ impl Genai {
         deadline.check()?;
         let target = self.target(model).await?;
         let mut facts = Facts::default();
-        facts.provider = Some(target.model.adapter_kind.as_lower_str().into());
+        facts.provider = Some(provider(target.model.adapter_kind).into());
         Ok((target, deadline, Receipt::new(facts)))
     }
 }
@@ -161,5 +162,13 @@ impl fmt::Debug for Genai {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The client may hold keys.
         f.write_str("Genai")
+    }
+}
+
+/// The vendor behind an adapter, by the name that price tables and this crate's own clients use.
+fn provider(kind: AdapterKind) -> &'static str {
+    match kind {
+        AdapterKind::OpenAIResp => AdapterKind::OpenAI.as_lower_str(),
+        kind => kind.as_lower_str(),
     }
 }

@@ -20,7 +20,8 @@
 //! # }
 //! ```
 //!
-//! It is not a vendor: it bills nothing, limits nothing and speaks no wire format.
+//! It is not a vendor: it bills nothing, limits nothing and speaks no wire format. Its receipts name no provider, so that the
+//! rows of any price table price them.
 
 mod answer;
 mod provider;

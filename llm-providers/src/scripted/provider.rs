@@ -160,7 +160,6 @@ async fn wait<T>(call: &Call<T>, rule: &Rule) -> Result<(), Error> {
 
 fn receipt(model: &Arc<str>) -> Receipt {
     let mut facts = Facts::default();
-    facts.provider = Some("scripted".into());
     facts.model = Some(Arc::clone(model));
     Receipt::new(facts)
 }
