@@ -40,11 +40,18 @@ impl PriceTable {
     /// 2. the cost on the receipt, which the client took from the vendor's statement;
     /// 3. prices by an [alias](Self::alias).
     ///
+    /// Cached and written tokens that together are more than the input cannot all be part of it. Such a usage has the
+    /// cost on the receipt, if there is one.
+    ///
     /// # Errors
     ///
     /// As [`cost_with`](Self::cost_with), and a usage that no answer can have taken.
     pub fn cost_of(&self, asked: &str, tier: &ServiceTier, facts: &Facts, usage: &Usage) -> Result<Usd, UnknownCost> {
         let answer = Answer { asked, facts, usage, options: options(tier, facts) };
+        let parts = [usage.cache_write, usage.cache_write_long].into_iter().fold(usage.cache_read, u64::saturating_add);
+        if let (Some(stated), true) = (facts.cost, parts > usage.input) {
+            return Ok(stated);
+        }
         self.sum(&answer, Self::listed).or_else(|_| match facts.cost {
             Some(stated) => Ok(stated),
             None => self.sum(&answer, Self::resolve),

@@ -192,6 +192,18 @@ fn implausible_usage_has_no_cost() {
 }
 
 #[test]
+fn cached_and_written_beyond_input_cost_what_is_stated() {
+    let table = table("openrouter", &[("m", 1)]);
+    let cost = |cache_write, stated| {
+        let usage = Usage { cache_read: 800, cache_write, ..USAGE };
+        table.cost_of("m", &ServiceTier::Standard, &answer(Some("openrouter"), "m", stated), &usage).map(Usd::nanos)
+    };
+    assert_eq!((cost(200, Some(7)), cost(200, None)), (Ok(at(1).nanos()), Ok(at(1).nanos())));
+    assert_eq!(cost(800, Some(7)), Ok(7));
+    assert_eq!(cost(800, None), Ok(1_600 * 1_000 + 1_000 * 1_000), "both are billed");
+}
+
+#[test]
 fn surcharge_is_on_tokens_not_on_searches() {
     let mut model = ModelPrice::flat(Price {
         input: Rate::from_nanos(1_000_000),
