@@ -154,7 +154,8 @@ impl Provider for Upstream {
 
 /// A table of prices, read once for all tests.
 pub(crate) fn prices() -> PriceTable {
-    static TABLE: LazyLock<PriceTable> = LazyLock::new(|| llm_providers::prices::openai().provider("words"));
+    static TABLE: LazyLock<PriceTable> =
+        LazyLock::new(|| llm_providers::prices::openai().provider_alias("words", "openai"));
     TABLE.clone()
 }
 
