@@ -83,7 +83,7 @@ impl Remote {
     /// The value as it lies in Redis.
     pub fn value(&self) -> Bytes {
         let value = self.runtime.block_on(self.redis.run(Command::get(&self.entry)));
-        value.and_then(Value::bytes).expect("it is there").expect("it is there")
+        value.and_then(Value::into_bytes).expect("it is there").expect("it is there")
     }
 
     /// So many misses at once that lead, fail, and give their leases back.

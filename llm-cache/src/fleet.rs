@@ -52,7 +52,7 @@ impl CacheBuilder {
     /// Keeps the answers in a Redis that is open already, and memory of [`max_bytes`](Self::max_bytes) in front of it, instead
     /// of the store of an address. Several caches and other layers can share the handle. A look-up waits for it at most for
     /// its [`call_timeout`](llm_redis::RedisBuilder::call_timeout). With a [`claim_timeout`](Self::claim_timeout) of more than
-    /// a second, give the handle as long a [`silence_to_open`](llm_redis::RedisBuilder::silence_to_open).
+    /// a second, give the handle as long a [`probe_timeout`](llm_redis::RedisBuilder::probe_timeout).
     pub fn redis(mut self, redis: Redis) -> Self {
         self.fleet.redis = Some(redis);
         self
@@ -117,14 +117,14 @@ impl Fleet {
             (None, Some(StoreUrl { place: Place::Redis(address), prefix, .. })) => {
                 let silence = claim.max(SILENCE);
                 let builder = Redis::builder(&*address.0).call_timeout(lookup);
-                let builder = builder.connect_timeout(silence).silence_to_open(silence);
+                let builder = builder.connect_timeout(silence).probe_timeout(silence);
                 let mut builder = builder.instance("llm-cache");
                 if let Some(prefix) = prefix {
                     builder = builder.prefix(&*prefix);
                 }
                 if let Some(secret) = &secret {
                     builder =
-                        builder.name_secret(secret.derive("llm-cache 2026-11 names in redis v1").expose().to_vec());
+                        builder.hash_secret(secret.derive("llm-cache 2026-11 names in redis v1").expose().to_vec());
                 }
                 builder.spawn().map_err(|error| StoreError::new("redis", error.to_string()))?
             }

@@ -136,13 +136,13 @@ fn host(text: &str) -> Result<(String, u16), Error> {
 }
 
 fn bad(part: &str, why: &str) -> Error {
-    Error::new(ErrorKind::BadUrl, format!("the {part} of the Redis URL {why}"))
+    Error::new(ErrorKind::InvalidUrl, format!("the {part} of the Redis URL {why}"))
 }
 
 fn need(feature: &str, wanted: bool, built: bool) -> Result<(), Error> {
     if wanted && !built {
         let message = format!("the scheme of the Redis URL needs the feature `{feature}` of llm-redis");
-        return Err(Error::new(ErrorKind::BadUrl, message));
+        return Err(Error::new(ErrorKind::InvalidUrl, message));
     }
     Ok(())
 }

@@ -185,7 +185,7 @@ mod tests {
         assert!(breaker.check(now).is_ok());
         assert!(breaker.failed(now, &gone()), "the third in a row");
         let error = breaker.check(now).unwrap_err();
-        assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Open, Some(RULES.first_pause)));
+        assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Unavailable, Some(RULES.first_pause)));
         assert!(!breaker.failed(now, &gone()), "opened once");
     }
 

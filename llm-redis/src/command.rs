@@ -6,7 +6,7 @@ use crate::{Error, ErrorKind, Key, script::ScriptCall};
 
 /// One command. Values are bytes, whatever they mean.
 ///
-/// A command whose connection breaks is sent once more, so it may run twice; see [`Command::once`].
+/// A command whose connection breaks is sent once more, so it may run twice; see [`Command::no_retry`].
 #[derive(Clone)]
 pub struct Command {
     pub(crate) name: &'static str,
@@ -18,26 +18,26 @@ pub struct Command {
 impl Command {
     /// The value of a key.
     pub fn get(key: &Key) -> Self {
-        Self::on("GET", key)
+        Self::new("GET", key)
     }
 
     /// Sets a key. A value without an expiry stays until it is deleted or evicted.
     pub fn set(key: &Key, value: impl AsRef<[u8]>) -> Self {
-        Self::on("SET", key).arg(value)
+        Self::new("SET", key).arg(value)
     }
 
     /// Deletes a key; the reply is how many there were.
     pub fn del(key: &Key) -> Self {
-        Self::on("DEL", key)
+        Self::new("DEL", key)
     }
 
     /// Sends a message to all who listen to a channel just now; nobody else will ever get it.
     pub fn publish(channel: &Key, message: impl AsRef<[u8]>) -> Self {
-        Self::on("PUBLISH", channel).arg(message)
+        Self::new("PUBLISH", channel).arg(message)
     }
 
     /// Any other command on a key.
-    pub fn on(name: &'static str, key: &Key) -> Self {
+    pub fn new(name: &'static str, key: &Key) -> Self {
         Self { slot: Some(key.slot()), ..Self::bare(name) }.arg(key.as_str())
     }
 
@@ -59,7 +59,7 @@ impl Command {
     }
 
     /// Must not run twice: it is never sent again by itself.
-    pub fn once(mut self) -> Self {
+    pub fn no_retry(mut self) -> Self {
         self.repeatable = false;
         self
     }
@@ -128,11 +128,11 @@ fn same_slot(mut slots: impl Iterator<Item = u16>) -> Result<Option<u16>, Error>
 
 /// An argument of a script: bytes as they are, numbers in decimal.
 #[derive(Clone)]
-pub struct Arg(pub(crate) Bytes);
+pub struct ScriptArg(pub(crate) Bytes);
 
 macro_rules! decimal {
     ($($number:ty),*) => {$(
-        impl From<$number> for Arg {
+        impl From<$number> for ScriptArg {
             fn from(number: $number) -> Self {
                 Self(number.to_string().into())
             }
@@ -142,31 +142,31 @@ macro_rules! decimal {
 
 decimal!(i64, u64, u32, usize);
 
-impl From<Bytes> for Arg {
+impl From<Bytes> for ScriptArg {
     fn from(bytes: Bytes) -> Self {
         Self(bytes)
     }
 }
 
-impl From<Vec<u8>> for Arg {
+impl From<Vec<u8>> for ScriptArg {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes.into())
     }
 }
 
-impl From<&[u8]> for Arg {
+impl From<&[u8]> for ScriptArg {
     fn from(bytes: &[u8]) -> Self {
         Self(Bytes::copy_from_slice(bytes))
     }
 }
 
-impl From<&str> for Arg {
+impl From<&str> for ScriptArg {
     fn from(text: &str) -> Self {
         text.as_bytes().into()
     }
 }
 
-impl From<String> for Arg {
+impl From<String> for ScriptArg {
     fn from(text: String) -> Self {
         Self(text.into())
     }

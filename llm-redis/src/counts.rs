@@ -32,7 +32,7 @@ impl Counts {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let count = match result.as_ref().map_err(Error::kind) {
             Err(ErrorKind::Timeout) => &self.timed_out,
-            Err(ErrorKind::Open) => &self.refused,
+            Err(ErrorKind::Unavailable) => &self.refused,
             Err(ErrorKind::Busy) => &self.crowded,
             Err(ErrorKind::Connection | ErrorKind::Closed | ErrorKind::CrossSlot | ErrorKind::Protocol) => return,
             _ => &self.answered,
@@ -44,14 +44,14 @@ impl Counts {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Stats {
             calls: load(&self.calls),
-            answered: load(&self.answered),
+            completed: load(&self.answered),
             timed_out: load(&self.timed_out),
             refused: load(&self.refused),
-            crowded: load(&self.crowded),
-            repeated: load(&self.repeated.0),
-            scripts_sent: load(&self.scripts_sent.0),
-            connected: load(&self.connected.0),
-            opened: load(&self.opened.0),
+            busy: load(&self.crowded),
+            retried: load(&self.repeated.0),
+            scripts_loaded: load(&self.scripts_sent.0),
+            connections: load(&self.connected.0),
+            breaker_opened: load(&self.opened.0),
             probes_failed: load(&self.probes_failed.0),
             ..Stats::default()
         }

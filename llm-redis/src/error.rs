@@ -5,9 +5,9 @@ use std::{fmt, sync::Arc, time::Duration};
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A part of the URL is wrong, or needs a feature that is off.
-    BadUrl,
+    InvalidUrl,
     /// A setting beside the URL makes no sense.
-    BadSetting,
+    InvalidSetting,
     /// The password is wrong, missing, or not wanted.
     Auth,
     /// The user may not run this command, or not on this key.
@@ -29,7 +29,7 @@ pub enum ErrorKind {
     /// Too many commands are in flight.
     Busy,
     /// The breaker is open: the server is away, and nobody waits for it.
-    Open,
+    Unavailable,
     /// The server's memory is full and its policy does not make room.
     OutOfMemory,
     /// The server refused or failed the command for another reason.
@@ -69,7 +69,7 @@ impl Error {
                 | ErrorKind::Connection
                 | ErrorKind::Timeout
                 | ErrorKind::Busy
-                | ErrorKind::Open
+                | ErrorKind::Unavailable
                 | ErrorKind::Protocol
                 | ErrorKind::Closed
         )
@@ -97,7 +97,7 @@ impl Error {
     pub(crate) fn open(cause: &Self, retry_after: Duration) -> Self {
         let message = "Redis is away, so it is not asked until a probe finds it again";
         Self(Arc::new(Repr {
-            kind: ErrorKind::Open,
+            kind: ErrorKind::Unavailable,
             message: message.into(),
             sent: false,
             retry_after: Some(retry_after),
@@ -114,7 +114,7 @@ impl Error {
     }
 
     pub(crate) fn setting(message: &str) -> Self {
-        Self::new(ErrorKind::BadSetting, message)
+        Self::new(ErrorKind::InvalidSetting, message)
     }
 
     pub(crate) fn unexpected(wanted: &str, got: &str) -> Self {

@@ -13,13 +13,13 @@ pub enum Event {
     /// The connection broke, and a new one is being opened.
     Disconnected,
     /// The breaker opened: from now on calls fail at once. In a Cluster it may be a part of the slots.
-    Away(Error),
+    Unavailable(Error),
     /// A probe succeeded: calls go out again.
-    Back,
+    Recovered,
     /// The handle was closed; there is no event after this.
     Closed,
     /// The reader was too slow, and this many events are lost.
-    Missed(u64),
+    Lagged(u64),
 }
 
 /// Events as they come; see [`Redis::events`](crate::Redis::events).
@@ -35,7 +35,7 @@ impl Events {
     pub async fn next(&mut self) -> Option<Event> {
         match self.0.recv().await {
             Ok(event) => Some(event),
-            Err(RecvError::Lagged(missed)) => Some(Event::Missed(missed)),
+            Err(RecvError::Lagged(missed)) => Some(Event::Lagged(missed)),
             Err(RecvError::Closed) => None,
         }
     }
@@ -64,9 +64,9 @@ impl Teller {
         match &event {
             Event::Connected => tracing::info!(instance, "redis connected"),
             Event::Disconnected => tracing::warn!(instance, "redis connection broke"),
-            Event::Away(error) => tracing::warn!(instance, %error, "redis is away"),
-            Event::Back => tracing::info!(instance, "redis is back"),
-            Event::Closed | Event::Missed(_) => tracing::debug!(instance, "redis closed"),
+            Event::Unavailable(error) => tracing::warn!(instance, %error, "redis is away"),
+            Event::Recovered => tracing::info!(instance, "redis is back"),
+            Event::Closed | Event::Lagged(_) => tracing::debug!(instance, "redis closed"),
         }
         crate::meter::event(instance, &event);
         // Nobody may be listening.

@@ -9,7 +9,7 @@ use redis::{RedisResult, ServerErrorKind};
 use tokio::task::AbortHandle;
 
 use crate::{
-    Command, Error, Events, Health, Key, Names, RedisBuilder, Request, Stats, Subscription, Value,
+    Command, Error, Events, Health, Key, KeySpace, RedisBuilder, Request, Stats, Subscription, Value,
     command::Kind,
     connection::Connection,
     shared::{Job, Shared},
@@ -53,7 +53,7 @@ impl Redis {
     /// # Errors
     ///
     /// As [`run`](Self::run). While the breaker is open, it fails at once.
-    pub async fn run_within(&self, bound: Duration, request: impl Into<Request>) -> Result<Value, Error> {
+    pub async fn run_with_timeout(&self, bound: Duration, request: impl Into<Request>) -> Result<Value, Error> {
         let request = request.into();
         self.0.shared.call(&request, Some(bound)).await
     }
@@ -65,7 +65,7 @@ impl Redis {
     /// # Errors
     ///
     /// Each command's own; what befalls the batch befalls each.
-    pub async fn run_all(&self, commands: Vec<Command>) -> Vec<Result<Value, Error>> {
+    pub async fn run_pipeline(&self, commands: Vec<Command>) -> Vec<Result<Value, Error>> {
         if self.0.shared.target.address.cluster {
             return join_all(commands.into_iter().map(|command| self.run(command))).await;
         }
@@ -76,14 +76,14 @@ impl Redis {
         }
     }
 
-    /// Listens to a channel. It returns at once; the first [`Wake`](crate::Wake) says that messages arrive from now on.
+    /// Listens to a channel. It returns at once; the first [`Notification`](crate::Notification) says that messages arrive from now on.
     ///
     /// # Errors
     ///
     /// If too many channels are subscribed already, or the handle was closed.
     pub fn subscribe(&self, channel: &Key) -> Result<Subscription, Error> {
         let shared = &self.0.shared;
-        if shared.health().state == crate::State::Closed {
+        if shared.health().state == crate::ConnectionState::Closed {
             return Err(Error::closed());
         }
         let subscription = shared.board.join(channel)?;
@@ -91,16 +91,16 @@ impl Redis {
         Ok(subscription)
     }
 
-    /// The server's time, with the offset of [`Redis::shift_time`].
+    /// The server's time, with the offset of [`Redis::set_clock_offset`].
     ///
     /// # Errors
     ///
     /// As [`Redis::run`].
     pub async fn time(&self) -> Result<SystemTime, Error> {
         let wrong = || Error::unexpected("seconds and microseconds", "something else");
-        let reply = self.run(Command::bare("TIME")).await?.list()?;
+        let reply = self.run(Command::bare("TIME")).await?.into_list()?;
         let [seconds, micros] = <[Value; 2]>::try_from(reply).map_err(|_| wrong())?;
-        let micros = seconds.int()?.checked_mul(1_000_000).and_then(|s| s.checked_add(micros.int().ok()?));
+        let micros = seconds.into_int()?.checked_mul(1_000_000).and_then(|s| s.checked_add(micros.into_int().ok()?));
         let micros = micros.and_then(|micros| micros.checked_add(self.offset_micros())).ok_or_else(wrong)?;
         let since = u64::try_from(micros).map_err(|_| wrong())?;
         Ok(UNIX_EPOCH + Duration::from_micros(since))
@@ -108,12 +108,12 @@ impl Redis {
 
     /// Shifts the time that scripts and [`Redis::time`] see through this handle and its clones, for tests: by this many
     /// microseconds in all, forward or back. What the server expires by itself, it expires by its own time.
-    pub fn shift_time(&self, micros: i64) {
+    pub fn set_clock_offset(&self, micros: i64) {
         self.0.shared.offset_micros.store(micros, Ordering::Relaxed);
     }
 
     /// Makes names of keys and channels.
-    pub fn names(&self) -> &Names {
+    pub fn key_space(&self) -> &KeySpace {
         &self.0.shared.names
     }
 

@@ -6,11 +6,11 @@
 //! compatible), plain or with TLS, or on a Cluster: one multiplexed connection, opened when it is first needed.
 //!
 //! - [`Redis::run`] sends a [`Command`] or a [`Script`] and never waits longer than one time-out, whatever happens;
-//!   [`Redis::run_within`] has a bound of its own.
-//! - [`Redis::run_all`] sends many commands in one round trip.
+//!   [`Redis::run_with_timeout`] has a bound of its own.
+//! - [`Redis::run_pipeline`] sends many commands in one round trip.
 //! - [`Redis::scan`] walks over the keys of one name.
 //! - [`Redis::subscribe`] listens to other processes, across reconnects, and tells when messages may be lost.
-//! - [`Names`] makes names of keys, `{prefix}:v1:{<hash tag>}:<name>`, which show nothing that a user wrote.
+//! - [`KeySpace`] makes names of keys, `{prefix}:v1:{<hash tag>}:<name>`, which show nothing that a user wrote.
 //! - [`Redis::health`], [`Redis::events`] and [`Redis::stats`] tell how it is; [`Redis::close`] drains.
 //!
 //! It is no general Redis client: there are few commands, and no type of the client crate below is in a public signature.
@@ -26,12 +26,12 @@
 //! // Nobody listens on this port, so this shows an outage too.
 //! let redis = Redis::builder("redis://:secret@127.0.0.1:1").prefix("shop").spawn()?;
 //!
-//! let budget = redis.names().hashed(&[b"tenant", b"acme"]);
+//! let budget = redis.key_space().hashed_tag(&[b"tenant", b"acme"]);
 //! let (spent, asked) = (budget.key("spent"), budget.key("asked"));
 //! let spend = Script::new("redis.call('SET', KEYS[2], string.format('%d', now())) return redis.call('INCRBY', KEYS[1], ARGV[1])");
 //!
-//! match redis.run(spend.on(&[&spent, &asked]).arg(42u64)).await {
-//!     Ok(total) => println!("spent {} nano-dollars", total.int()?),
+//! match redis.run(spend.with_keys(&[&spent, &asked]).arg(42u64)).await {
+//!     Ok(total) => println!("spent {} nano-dollars", total.into_int()?),
 //!     Err(error) if error.is_outage() => {
 //!         assert!(error.to_string().contains("127.0.0.1:1: the connection was refused"));
 //!         assert!(!error.to_string().contains("secret"));
@@ -50,7 +50,7 @@
 //! - **One deadline.** [`RedisBuilder::call_timeout`] (50 ms) covers the wait for a connection, the command, its answer and
 //!   its repetition. Opening a connection has a time-out of its own, in the background.
 //! - **The breaker** opens when a connection cannot be opened, after three calls in a row that failed, or when the server
-//!   is silent: after a call that ran out of time, the keeper asks it and waits for [`RedisBuilder::silence_to_open`]
+//!   is silent: after a call that ran out of time, the keeper asks it and waits for [`RedisBuilder::probe_timeout`]
 //!   (1 s). Once it is open, every call fails at once. The keeper probes, one probe at a time, after pauses that
 //!   double from 100 ms to 2 s; no call is ever the probe. A new connection is the probe of a single server; in a Cluster
 //!   there is a breaker for each sixteenth of the slots, so a node that is away takes only its own.
@@ -84,7 +84,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `cluster` | `redis+cluster://`, and with `tls` `rediss+cluster://` |
-//! | `metrics` | `llm_redis_calls_total`, `llm_redis_away_total` and `llm_redis_up`, through the `metrics` facade |
+//! | `metrics` | `llm_redis_calls_total`, `llm_redis_unavailable_total` and `llm_redis_up`, through the `metrics` facade |
 //! | `tls` | `rediss://`, by rustls with aws-lc-rs; it becomes the process's crypto provider if none was chosen |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -110,13 +110,13 @@ mod value;
 mod wake;
 
 pub use self::builder::RedisBuilder;
-pub use self::command::{Arg, Command, Request};
+pub use self::command::{Command, Request, ScriptArg};
 pub use self::error::{Error, ErrorKind};
 pub use self::event::{Event, Events};
 pub use self::handle::Redis;
-pub use self::health::{Health, State, Stats};
-pub use self::name::{Key, Names, Place};
-pub use self::scan::Scanned;
+pub use self::health::{ConnectionState, Health, Stats};
+pub use self::name::{HashTag, Key, KeySpace};
+pub use self::scan::ScanPage;
 pub use self::script::{Script, ScriptCall};
 pub use self::value::Value;
-pub use self::wake::{Subscription, Wake};
+pub use self::wake::{Notification, Subscription};

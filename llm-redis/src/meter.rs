@@ -7,7 +7,7 @@ pub(crate) fn outcome<T>(result: &Result<T, Error>) -> &'static str {
     match result.as_ref().map_err(Error::kind) {
         Ok(_) => "ok",
         Err(ErrorKind::Timeout) => "timeout",
-        Err(ErrorKind::Open) => "open",
+        Err(ErrorKind::Unavailable) => "unavailable",
         Err(ErrorKind::Busy) => "busy",
         Err(ErrorKind::Connection) => "connection",
         Err(_) => "error",
@@ -27,13 +27,13 @@ pub(crate) fn call(_: &std::sync::Arc<str>, _: &'static str) {}
 pub(crate) fn event(instance: &str, event: &Event) {
     let up = |up: f64| metrics::gauge!("llm_redis_up", "instance" => instance.to_owned()).set(up);
     match event {
-        Event::Connected | Event::Back => up(1.0),
-        Event::Away(_) => {
-            metrics::counter!("llm_redis_away_total", "instance" => instance.to_owned()).increment(1);
+        Event::Connected | Event::Recovered => up(1.0),
+        Event::Unavailable(_) => {
+            metrics::counter!("llm_redis_unavailable_total", "instance" => instance.to_owned()).increment(1);
             up(0.0);
         }
         Event::Disconnected | Event::Closed => up(0.0),
-        Event::Missed(_) => {}
+        Event::Lagged(_) => {}
     }
 }
 

@@ -1,4 +1,4 @@
-//! Names of keys and channels.
+//! KeySpace of keys and channels.
 
 use std::{fmt, sync::Arc};
 
@@ -13,17 +13,17 @@ const SLOTS: u16 = 16_384;
 
 /// Makes the names of keys: `{prefix}:v1:{<hash tag>}:<name>`.
 ///
-/// What a user or a tenant wrote is never in a name: it goes in through [`Names::hashed`], by a hash that needs this
+/// What a user or a tenant wrote is never in a name: it goes in through [`KeySpace::hashed_tag`], by a hash that needs this
 /// space's key. All processes of a fleet need the same prefix and secret.
 #[derive(Clone)]
-pub struct Names {
+pub struct KeySpace {
     prefix: Arc<str>,
     key: [u8; 32],
 }
 
 /// The keys of one hash tag. They live in one slot of a Cluster, so one script may use them together.
 #[derive(Clone)]
-pub struct Place {
+pub struct HashTag {
     /// With the colon before a name.
     start: Arc<str>,
     key: [u8; 32],
@@ -37,19 +37,19 @@ pub struct Key {
     slot: u16,
 }
 
-impl Names {
+impl KeySpace {
     /// A place with a fixed hash tag.
     ///
     /// # Panics
     ///
     /// If the tag is empty or holds anything but letters, digits, `-`, `_` and `.`.
-    pub fn place(&self, tag: &'static str) -> Place {
+    pub fn tag(&self, tag: &'static str) -> HashTag {
         assert!(is_plain(tag), "a hash tag is made of letters, digits, `-`, `_` and `.`");
         self.tagged(tag)
     }
 
     /// A place whose hash tag is a keyed hash of these parts. Parts are told apart: `["ab", "c"]` is not `["a", "bc"]`.
-    pub fn hashed(&self, parts: &[&[u8]]) -> Place {
+    pub fn hashed_tag(&self, parts: &[&[u8]]) -> HashTag {
         self.tagged(&digest(&self.key, parts))
     }
 
@@ -62,7 +62,7 @@ impl Names {
         let prefix = prefix.unwrap_or(DEFAULT_PREFIX);
         if !is_plain(prefix) {
             let message = "the prefix of keys is made of letters, digits, `-`, `_` and `.`";
-            return Err(Error::new(ErrorKind::BadSetting, message));
+            return Err(Error::new(ErrorKind::InvalidSetting, message));
         }
         let key = blake3::derive_key(CONTEXT, secret.unwrap_or(prefix.as_bytes()));
         Ok(Self { prefix: prefix.into(), key })
@@ -86,13 +86,13 @@ impl Names {
         Some(Key { name: name.into(), slot: crc16(tag.as_bytes()) % SLOTS })
     }
 
-    fn tagged(&self, tag: &str) -> Place {
+    fn tagged(&self, tag: &str) -> HashTag {
         let start = [&*self.prefix, ":", LAYOUT, ":{", tag, "}:"].concat().into();
-        Place { start, key: self.key, slot: crc16(tag.as_bytes()) % SLOTS }
+        HashTag { start, key: self.key, slot: crc16(tag.as_bytes()) % SLOTS }
     }
 }
 
-impl Place {
+impl HashTag {
     /// A key with a fixed name.
     pub fn key(&self, name: &'static str) -> Key {
         self.named(name)
@@ -124,15 +124,15 @@ impl Key {
     }
 }
 
-impl fmt::Debug for Names {
+impl fmt::Debug for KeySpace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Names({})", self.prefix)
+        write!(f, "KeySpace({})", self.prefix)
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for HashTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Place({}…)", self.start)
+        write!(f, "HashTag({}…)", self.start)
     }
 }
 
@@ -181,13 +181,13 @@ const CRC: [u16; 256] = {
 mod tests {
     use super::*;
 
-    fn names() -> Names {
-        Names::new(None, None).unwrap()
+    fn key_space() -> KeySpace {
+        KeySpace::new(None, None).unwrap()
     }
 
     #[test]
     fn names_have_prefix_version_and_hash_tag() {
-        let place = Names::new(Some("shop"), None).unwrap().place("books");
+        let place = KeySpace::new(Some("shop"), None).unwrap().tag("books");
         assert_eq!(place.key("spent").as_str(), "shop:v1:{books}:spent");
     }
 
@@ -195,21 +195,21 @@ mod tests {
     fn slots_are_those_of_the_specification() {
         // The specification's own example, and two that any server's `CLUSTER KEYSLOT` confirms.
         assert_eq!(crc16(b"123456789"), 0x31C3);
-        assert_eq!(names().place("foo").key("x").slot(), 12_182);
-        assert_eq!(names().place("user1000").key("x").slot(), 3_443);
+        assert_eq!(key_space().tag("foo").key("x").slot(), 12_182);
+        assert_eq!(key_space().tag("user1000").key("x").slot(), 3_443);
     }
 
     #[test]
     fn every_slot_has_a_key_to_ask_for() {
         for slot in [0, 1_024, 15_360, 16_383] {
-            assert_eq!(names().in_slot(slot).slot(), slot);
+            assert_eq!(key_space().in_slot(slot).slot(), slot);
         }
     }
 
     #[test]
     fn hashed_names_show_nothing_and_tell_parts_apart() {
-        let names = names();
-        let key = |parts: &[&[u8]]| names.hashed(parts).key("entry").as_str().to_owned();
+        let names = key_space();
+        let key = |parts: &[&[u8]]| names.hashed_tag(parts).key("entry").as_str().to_owned();
         assert!(!key(&[b"acme"]).contains("acme"));
         assert_eq!(key(&[b"ab", b"c"]), key(&[b"ab", b"c"]));
         assert_ne!(key(&[b"ab", b"c"]), key(&[b"a", b"bc"]));
@@ -217,23 +217,23 @@ mod tests {
 
     #[test]
     fn a_key_that_was_named_reads_back() {
-        let key = names().hashed(&[b"acme"]).key("entry");
-        assert_eq!(names().read(key.as_str()), Some(key));
+        let key = key_space().hashed_tag(&[b"acme"]).key("entry");
+        assert_eq!(key_space().read(key.as_str()), Some(key));
         for other in ["llm:v1:entry", "llm:v2:{a}:entry", "shop:v1:{a}:entry", "llm:v1:{a"] {
-            assert_eq!(names().read(other), None, "{other}");
+            assert_eq!(key_space().read(other), None, "{other}");
         }
     }
 
     #[test]
     fn another_secret_makes_other_names() {
-        let name = |secret: &[u8]| Names::new(None, Some(secret)).unwrap().hashed(&[b"acme"]).key("x");
+        let name = |secret: &[u8]| KeySpace::new(None, Some(secret)).unwrap().hashed_tag(&[b"acme"]).key("x");
         assert_ne!(name(b"one"), name(b"two"));
     }
 
     #[test]
     fn a_prefix_with_braces_is_refused() {
         for prefix in ["", "a{b", "a:b", "a b", "ä"] {
-            assert_eq!(Names::new(Some(prefix), None).unwrap_err().kind(), ErrorKind::BadSetting, "{prefix}");
+            assert_eq!(KeySpace::new(Some(prefix), None).unwrap_err().kind(), ErrorKind::InvalidSetting, "{prefix}");
         }
     }
 }

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{Key, command::Arg};
+use crate::{Key, command::ScriptArg};
 
 /// Gives scripts their clock. The last argument is the offset; a script does not see it.
 const PRELUDE: &str = "local clock_offset = tonumber(table.remove(ARGV))\n\
@@ -14,7 +14,7 @@ end\n";
 /// A Lua script that runs on the server as one step. It is sent by its hash; a server that does not have it, or forgot
 /// it, gets the whole text once.
 ///
-/// Inside, `now()` is the server's time in microseconds since 1970, with [`Redis::shift_time`](crate::Redis::shift_time)
+/// Inside, `now()` is the server's time in microseconds since 1970, with [`Redis::set_clock_offset`](crate::Redis::set_clock_offset)
 /// added. Numbers in Lua are exact up to 2^53; print them with `string.format('%d', n)`, since `tostring` loses digits
 /// above the 14th.
 ///
@@ -44,8 +44,8 @@ impl Script {
         Self(Arc::new(Text { source, hash }))
     }
 
-    /// A call with these keys, all of one [`Place`](crate::Place): `KEYS[1]`, `KEYS[2]`, …
-    pub fn on(&self, keys: &[&Key]) -> ScriptCall {
+    /// A call with these keys, all of one [`HashTag`](crate::HashTag): `KEYS[1]`, `KEYS[2]`, …
+    pub fn with_keys(&self, keys: &[&Key]) -> ScriptCall {
         let keys = keys.iter().map(|key| (*key).clone()).collect();
         ScriptCall { script: self.clone(), keys, args: Vec::new() }
     }
@@ -53,7 +53,7 @@ impl Script {
 
 impl ScriptCall {
     /// One more argument: `ARGV[1]`, `ARGV[2]`, …
-    pub fn arg(mut self, arg: impl Into<Arg>) -> Self {
+    pub fn arg(mut self, arg: impl Into<ScriptArg>) -> Self {
         self.args.push(arg.into().0);
         self
     }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    Error, ErrorKind, Event, Health, Names, State, Stats,
+    ConnectionState, Error, ErrorKind, Event, Health, KeySpace, Stats,
     breaker::{Breaker, Rules},
     connection::{Connection, Target},
     counts::Counts,
@@ -32,7 +32,7 @@ pub(crate) const SLOTS_PER_LANE: u16 = 16_384 / CLUSTER_LANES;
 
 pub(crate) struct Shared {
     pub(crate) target: Target,
-    pub(crate) names: Names,
+    pub(crate) names: KeySpace,
     pub(crate) counts: Counts,
     pub(crate) teller: Teller,
     pub(crate) board: Arc<Board>,
@@ -73,7 +73,7 @@ pub(crate) trait Job: Sync {
 impl Shared {
     pub(crate) fn new(
         target: Target,
-        names: Names,
+        names: KeySpace,
         teller: Teller,
         board: (Arc<Board>, Arc<Notify>),
         rules: Rules,
@@ -268,7 +268,7 @@ impl Shared {
                     self.work.notify_one();
                 }
             }
-            ErrorKind::Open | ErrorKind::Closed => {}
+            ErrorKind::Unavailable | ErrorKind::Closed => {}
             kind => {
                 self.lane(lane).succeeded();
                 if kind == ErrorKind::ReadOnly && !self.stale.swap(true, Ordering::Relaxed) {
@@ -283,7 +283,7 @@ impl Shared {
         if lanes > 0 {
             self.counts.opened.one_more();
             if self.open_lanes() == lanes {
-                self.teller.tell(Event::Away(error.clone()));
+                self.teller.tell(Event::Unavailable(error.clone()));
             }
         }
     }
@@ -292,7 +292,7 @@ impl Shared {
     pub(crate) fn back(&self, lanes: impl Iterator<Item = usize>) {
         let closed = lanes.filter(|lane| self.lane(*lane).close()).count();
         if closed > 0 && self.open_lanes() == 0 {
-            self.teller.tell(Event::Back);
+            self.teller.tell(Event::Recovered);
         }
     }
 
@@ -327,22 +327,22 @@ impl Shared {
     }
 
     pub(crate) fn health(&self) -> Health {
-        let away = (0..self.lanes.len()).find_map(|lane| self.lane(lane).cause().cloned());
+        let outage = (0..self.lanes.len()).find_map(|lane| self.lane(lane).cause().cloned());
         let state = self.link(|link| match link {
-            Link::Closed => State::Closed,
-            _ if away.is_some() => State::Away,
-            Link::Idle => State::Idle,
-            Link::Connecting => State::Connecting,
-            Link::Up { .. } => State::Up,
+            Link::Closed => ConnectionState::Closed,
+            _ if outage.is_some() => ConnectionState::Unavailable,
+            Link::Idle => ConnectionState::Idle,
+            Link::Connecting => ConnectionState::Connecting,
+            Link::Up { .. } => ConnectionState::Connected,
         });
         let in_flight = self.target.max_in_flight.saturating_sub(self.permits.available_permits());
-        Health { state, away, in_flight, channels: self.board.channels() }
+        Health { state, outage, in_flight, channels: self.board.channels() }
     }
 
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             messages: self.board.messages.load(Ordering::Relaxed),
-            wakes_dropped: self.board.dropped.load(Ordering::Relaxed),
+            notifications_dropped: self.board.dropped.load(Ordering::Relaxed),
             ..self.counts.read()
         }
     }

@@ -20,7 +20,7 @@ pub(crate) fn of_connecting(error: &RedisError, address: &Address) -> Error {
         Theirs::Parse | Theirs::UnexpectedReturnType => own(ErrorKind::Protocol, NOT_REDIS),
         // A server that talks nonsense during the handshake.
         Theirs::Client => own(ErrorKind::Protocol, NOT_REDIS),
-        Theirs::InvalidClientConfig => own(ErrorKind::BadSetting, &text(error, secrets)),
+        Theirs::InvalidClientConfig => own(ErrorKind::InvalidSetting, &text(error, secrets)),
         Theirs::Server(_) | Theirs::Extension => {
             let answered = of_answer(error, "the handshake", address);
             own(answered.kind(), &answered.to_string())

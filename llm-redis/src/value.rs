@@ -24,7 +24,7 @@ impl Value {
     /// # Errors
     ///
     /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if it is none.
-    pub fn int(self) -> Result<i64, Error> {
+    pub fn into_int(self) -> Result<i64, Error> {
         match self {
             Self::Int(int) => Ok(int),
             // Scripts print large numbers as text.
@@ -41,7 +41,7 @@ impl Value {
     /// # Errors
     ///
     /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if it is something else.
-    pub fn bytes(self) -> Result<Option<Bytes>, Error> {
+    pub fn into_bytes(self) -> Result<Option<Bytes>, Error> {
         match self {
             Self::Nil => Ok(None),
             Self::Bytes(bytes) => Ok(Some(bytes)),
@@ -55,7 +55,7 @@ impl Value {
     /// # Errors
     ///
     /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if it is none.
-    pub fn list(self) -> Result<Vec<Self>, Error> {
+    pub fn into_list(self) -> Result<Vec<Self>, Error> {
         match self {
             Self::List(list) => Ok(list),
             other => Err(Error::unexpected("a list", other.name())),

@@ -17,7 +17,7 @@ use crate::{Error, ErrorKind, Key};
 /// What a [`Subscription`] tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Wake {
+pub enum Notification {
     /// From here on messages arrive, and some before may be lost: look yourself now. It comes first, and again after
     /// each reconnect and each overflow.
     Recheck,
@@ -29,7 +29,7 @@ pub enum Wake {
 ///
 /// While Redis is away, nothing comes. Whoever waits for something must look himself now and then.
 pub struct Subscription {
-    queue: mpsc::Receiver<Wake>,
+    queue: mpsc::Receiver<Notification>,
     missed: Arc<AtomicBool>,
     id: u64,
     channel: Arc<str>,
@@ -38,13 +38,13 @@ pub struct Subscription {
 
 impl Subscription {
     /// The next wake-up; `None` after the handle was closed.
-    pub async fn next(&mut self) -> Option<Wake> {
+    pub async fn next(&mut self) -> Option<Notification> {
         if self.missed.swap(false, Ordering::AcqRel) {
-            return Some(Wake::Recheck);
+            return Some(Notification::Recheck);
         }
         let wake = self.queue.recv().await?;
         // It says the same.
-        if wake == Wake::Recheck {
+        if wake == Notification::Recheck {
             self.missed.store(false, Ordering::Release);
         }
         Some(wake)
@@ -89,7 +89,7 @@ struct Channel {
 #[derive(Clone)]
 struct Listener {
     id: u64,
-    queue: mpsc::Sender<Wake>,
+    queue: mpsc::Sender<Notification>,
     missed: Arc<AtomicBool>,
 }
 
@@ -158,14 +158,14 @@ impl Board {
     /// The server has confirmed a channel: from here on its messages arrive.
     pub(crate) fn confirmed(&self, channel: &[u8]) {
         for listener in self.listeners(channel, true) {
-            self.hand(&listener, Wake::Recheck);
+            self.hand(&listener, Notification::Recheck);
         }
     }
 
     pub(crate) fn message(&self, channel: &[u8], message: Bytes) {
         self.messages.fetch_add(1, Ordering::Relaxed);
         for listener in self.listeners(channel, false) {
-            self.hand(&listener, Wake::Message(message.clone()));
+            self.hand(&listener, Notification::Message(message.clone()));
         }
     }
 
@@ -197,7 +197,7 @@ impl Board {
         channel.listeners.clone()
     }
 
-    fn hand(&self, listener: &Listener, wake: Wake) {
+    fn hand(&self, listener: &Listener, wake: Notification) {
         if listener.queue.try_send(wake).is_err() {
             listener.missed.store(true, Ordering::Release);
             self.dropped.fetch_add(1, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use llm_redis::{Command, ErrorKind, Event, Key, Redis, Script, Wake};
+use llm_redis::{Command, ErrorKind, Event, Key, Notification, Redis, Script};
 use llm_testkit::redis::RedisCluster;
 use tokio::time::{Instant, timeout};
 
@@ -11,7 +11,7 @@ use crate::{ALLOWANCE, answered, builder, open, wait_for};
 /// Keys whose slots are on the first and on the last node.
 fn keys(redis: &Redis) -> [Key; 2] {
     // Slots 3,443 and 12,182.
-    [redis.names().place("user1000").key("k"), redis.names().place("foo").key("k")]
+    [redis.key_space().tag("user1000").key("k"), redis.key_space().tag("foo").key("k")]
 }
 
 #[tokio::test]
@@ -41,16 +41,16 @@ async fn a_cluster_with_tls() {
 }
 
 async fn commands_and_batches(redis: &Redis) {
-    let all: Vec<_> = (0u32..64).map(|n| redis.names().hashed(&[&n.to_le_bytes()]).key("k")).collect();
-    for reply in redis.run_all(all.iter().map(|key| Command::set(key, key.as_str())).collect()).await {
+    let all: Vec<_> = (0u32..64).map(|n| redis.key_space().hashed_tag(&[&n.to_le_bytes()]).key("k")).collect();
+    for reply in redis.run_pipeline(all.iter().map(|key| Command::set(key, key.as_str())).collect()).await {
         reply.unwrap();
     }
-    for (key, reply) in all.iter().zip(redis.run_all(all.iter().map(Command::get).collect()).await) {
-        assert_eq!(reply.unwrap().bytes().unwrap().unwrap(), key.as_str());
+    for (key, reply) in all.iter().zip(redis.run_pipeline(all.iter().map(Command::get).collect()).await) {
+        assert_eq!(reply.unwrap().into_bytes().unwrap().unwrap(), key.as_str());
     }
     assert!(redis.time().await.is_ok());
     let [a, b] = keys(redis);
-    let error = redis.run(Script::new("return 1").on(&[&a, &b])).await.unwrap_err();
+    let error = redis.run(Script::new("return 1").with_keys(&[&a, &b])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CrossSlot);
 }
 
@@ -58,14 +58,14 @@ async fn scripts_after_a_flush_on_every_node(cluster: &RedisCluster, redis: &Red
     let script = Script::new("redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])");
     for round in 0..2 {
         for key in keys(redis) {
-            let reply = redis.run(script.on(&[&key]).arg(round as u32)).await.unwrap();
-            assert_eq!(reply.int().unwrap(), round);
+            let reply = redis.run(script.with_keys(&[&key]).arg(round as u32)).await.unwrap();
+            assert_eq!(reply.into_int().unwrap(), round);
         }
         for node in cluster.nodes() {
             node.command(&["SCRIPT", "FLUSH"]).unwrap();
         }
     }
-    assert_eq!(redis.stats().scripts_sent, 4);
+    assert_eq!(redis.stats().scripts_loaded, 4);
 }
 
 async fn one_seed_is_enough(cluster: &RedisCluster) {
@@ -92,11 +92,14 @@ async fn a_slot_that_moves_is_followed(cluster: &RedisCluster, redis: &Redis) {
     let slot = from.command(&["CLUSTER", "KEYSLOT", key.as_str()]).unwrap();
     to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).unwrap();
     from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).unwrap();
-    assert_eq!(redis.run(script.on(&[&key]).arg("asked")).await.unwrap().bytes().unwrap().unwrap(), "asked");
+    assert_eq!(
+        redis.run(script.with_keys(&[&key]).arg("asked")).await.unwrap().into_bytes().unwrap().unwrap(),
+        "asked"
+    );
     for node in [to, from] {
         node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).unwrap();
     }
-    assert_eq!(redis.run(Command::get(&key)).await.unwrap().bytes().unwrap().unwrap(), "asked");
+    assert_eq!(redis.run(Command::get(&key)).await.unwrap().into_bytes().unwrap().unwrap(), "asked");
     assert_eq!(redis.stats().timed_out, 0);
 }
 
@@ -105,22 +108,22 @@ async fn messages_reach_every_process(cluster: &RedisCluster, redis: &Redis) {
     for channel in keys(redis) {
         let mut wakes = other.subscribe(&channel).unwrap();
         let mut next = async || timeout(Duration::from_secs(20), wakes.next()).await.unwrap().unwrap();
-        assert_eq!(next().await, Wake::Recheck);
+        assert_eq!(next().await, Notification::Recheck);
         redis.run(Command::publish(&channel, "hello")).await.unwrap();
-        assert_eq!(next().await, Wake::Message("hello".into()));
+        assert_eq!(next().await, Notification::Message("hello".into()));
         // Its connection breaks, and it subscribes again by itself.
         for node in cluster.nodes() {
             node.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
         }
-        assert_eq!(next().await, Wake::Recheck);
+        assert_eq!(next().await, Notification::Recheck);
         redis.run(Command::publish(&channel, "again")).await.unwrap();
-        assert_eq!(next().await, Wake::Message("again".into()));
+        assert_eq!(next().await, Notification::Message("again".into()));
     }
 }
 
 async fn a_stalled_node_takes_only_its_slots_away(cluster: &RedisCluster) {
     let bound = Duration::from_millis(100);
-    let redis = builder(&cluster.url()).call_timeout(bound).silence_to_open(bound * 2).spawn().unwrap();
+    let redis = builder(&cluster.url()).call_timeout(bound).probe_timeout(bound * 2).spawn().unwrap();
     let [first, last] = keys(&redis);
     let mut events = redis.events();
     for key in [&first, &last] {
@@ -131,13 +134,13 @@ async fn a_stalled_node_takes_only_its_slots_away(cluster: &RedisCluster) {
         let start = Instant::now();
         let error = redis.run(Command::get(&last)).await.unwrap_err();
         assert!(start.elapsed() < bound + ALLOWANCE, "{error} after {:?}", start.elapsed());
-        if error.kind() == ErrorKind::Open {
+        if error.kind() == ErrorKind::Unavailable {
             break;
         }
     }
-    assert!(redis.health().away.is_some());
+    assert!(redis.health().outage.is_some());
     cluster.nodes()[2].cont();
-    wait_for(&mut events, |event| matches!(event, Event::Back)).await;
+    wait_for(&mut events, |event| matches!(event, Event::Recovered)).await;
     cluster.wait_until_whole();
     for key in [&first, &last] {
         answered(&redis, key).await;
@@ -164,7 +167,7 @@ async fn a_replica_takes_over(cluster: &mut RedisCluster, redis: &Redis) {
     let found = async {
         loop {
             if let Ok(found) = redis.run(Command::get(&key)).await {
-                return found.bytes().unwrap();
+                return found.into_bytes().unwrap();
             }
             tokio::task::yield_now().await;
         }

@@ -10,7 +10,7 @@ use tokio::{
 use crate::{builder, open};
 
 async fn set(redis: &Redis) -> Error {
-    let key = redis.names().place("p").key("k");
+    let key = redis.key_space().tag("p").key("k");
     redis.run(Command::set(&key, "a value")).await.unwrap_err()
 }
 
@@ -41,8 +41,8 @@ async fn a_command_that_is_missing_or_not_allowed() {
     let error = set(&redis).await;
     assert_eq!(error.kind(), ErrorKind::MissingCommand);
     assert!(error.to_string().starts_with("SET: ") && !error.to_string().contains("a value"), "{error}");
-    let key = redis.names().place("p").key("k");
-    let error = redis.run(Script::new("return 1").on(&[&key])).await.unwrap_err();
+    let key = redis.key_space().tag("p").key("k");
+    let error = redis.run(Script::new("return 1").with_keys(&[&key])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MissingCommand, "{error}");
 
     let server = RedisServer::builder().line("user default on nopass ~* &* +@all -set").spawn();
@@ -59,12 +59,12 @@ async fn the_documented_user_may_do_all_that_is_needed() {
     let server = RedisServer::spawn();
     server.command(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
     let redis = builder(&format!("redis://shop:password@127.0.0.1:{}", server.port())).prefix("shop").spawn().unwrap();
-    let key = redis.names().place("p").key("k");
+    let key = redis.key_space().tag("p").key("k");
     let mut wakes = redis.subscribe(&key).unwrap();
-    assert_eq!(wakes.next().await, Some(llm_redis::Wake::Recheck));
+    assert_eq!(wakes.next().await, Some(llm_redis::Notification::Recheck));
     redis.run(Command::set(&key, "v")).await.unwrap();
     let script = Script::new("redis.call('PUBLISH', KEYS[1], now()) return redis.call('GET', KEYS[1])");
-    redis.run(script.on(&[&key])).await.unwrap();
+    redis.run(script.with_keys(&[&key])).await.unwrap();
     redis.time().await.unwrap();
     drop(wakes);
     let stranger = builder(&format!("redis://shop:password@127.0.0.1:{}", server.port())).spawn().unwrap();
@@ -78,8 +78,8 @@ async fn a_replica_is_read_only_for_commands_and_for_scripts() {
     let redis = open(&replica.url());
     let error = set(&redis).await;
     assert!(error.kind() == ErrorKind::ReadOnly && error.to_string().contains("primary"), "{error}");
-    let key = redis.names().place("p").key("k");
-    let error = redis.run(Script::new("return redis.call('SET', KEYS[1], 1)").on(&[&key])).await.unwrap_err();
+    let key = redis.key_space().tag("p").key("k");
+    let error = redis.run(Script::new("return redis.call('SET', KEYS[1], 1)").with_keys(&[&key])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
 }
 
@@ -89,8 +89,8 @@ async fn full_memory_for_commands_and_for_scripts() {
     let redis = open(&server.url());
     let error = set(&redis).await;
     assert!(error.kind() == ErrorKind::OutOfMemory && error.to_string().contains("maxmemory"), "{error}");
-    let key = redis.names().place("p").key("k");
-    let error = redis.run(Script::new("return redis.call('SET', KEYS[1], 1)").on(&[&key])).await.unwrap_err();
+    let key = redis.key_space().tag("p").key("k");
+    let error = redis.run(Script::new("return redis.call('SET', KEYS[1], 1)").with_keys(&[&key])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
     assert!(redis.run(Command::get(&key)).await.unwrap().is_nil(), "reading goes on");
 }
@@ -99,8 +99,8 @@ async fn full_memory_for_commands_and_for_scripts() {
 async fn a_script_that_fails_says_where() {
     let server = RedisServer::spawn();
     let redis = open(&server.url());
-    let key = redis.names().place("p").key("k");
-    let error = redis.run(Script::new("return nothing.there").on(&[&key])).await.unwrap_err();
+    let key = redis.key_space().tag("p").key("k");
+    let error = redis.run(Script::new("return nothing.there").with_keys(&[&key])).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Server && error.to_string().contains("nothing"), "{error}");
 }
 
@@ -116,10 +116,10 @@ async fn a_node_of_a_cluster_under_a_plain_url() {
 async fn a_reply_of_another_type() {
     let server = RedisServer::spawn();
     let redis = open(&server.url());
-    let key = redis.names().place("p").key("k");
-    redis.run(Command::on("LPUSH", &key).arg("x")).await.unwrap();
-    let list = redis.run(Command::on("LRANGE", &key).arg("0").arg("-1")).await.unwrap();
-    assert_eq!(list.int().unwrap_err().kind(), ErrorKind::UnexpectedReply);
+    let key = redis.key_space().tag("p").key("k");
+    redis.run(Command::new("LPUSH", &key).arg("x")).await.unwrap();
+    let list = redis.run(Command::new("LRANGE", &key).arg("0").arg("-1")).await.unwrap();
+    assert_eq!(list.into_int().unwrap_err().kind(), ErrorKind::UnexpectedReply);
 }
 
 /// A server that answers everything with the same bytes.

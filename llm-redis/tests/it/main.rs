@@ -26,7 +26,7 @@ const ALLOWANCE: Duration = Duration::from_secs(3);
 /// Time-outs that a busy machine keeps, and quick probes.
 fn builder(url: &str) -> RedisBuilder {
     let probes = (Duration::from_millis(10), Duration::from_millis(40));
-    Redis::builder(url).call_timeout(Duration::from_secs(5)).probes(probes.0, probes.1)
+    Redis::builder(url).call_timeout(Duration::from_secs(5)).probe_backoff(probes.0, probes.1)
 }
 
 fn open(url: &str) -> Redis {

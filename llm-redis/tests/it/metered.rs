@@ -73,15 +73,15 @@ async fn calls_outages_and_the_state_are_metered() {
     let mut server = RedisServer::spawn();
     let redis = builder(&server.url()).instance("shop").spawn().unwrap();
     let mut events = redis.events();
-    let key = redis.names().place("p").key("k");
+    let key = redis.key_space().tag("p").key("k");
     redis.run(Command::get(&key)).await.unwrap();
     let read = |line: &str| book.0.lock().unwrap().get(line).copied();
     assert_eq!(read("llm_redis_up[instance=shop]"), Some(1.0));
     server.kill();
-    wait_for(&mut events, |event| matches!(event, Event::Away(_))).await;
+    wait_for(&mut events, |event| matches!(event, Event::Unavailable(_))).await;
     redis.run(Command::get(&key)).await.unwrap_err();
     assert_eq!(read("llm_redis_up[instance=shop]"), Some(0.0));
-    assert_eq!(read("llm_redis_away_total[instance=shop]"), Some(1.0));
+    assert_eq!(read("llm_redis_unavailable_total[instance=shop]"), Some(1.0));
     assert_eq!(read("llm_redis_calls_total[instance=shop,outcome=ok]"), Some(1.0));
-    assert_eq!(read("llm_redis_calls_total[instance=shop,outcome=open]"), Some(1.0));
+    assert_eq!(read("llm_redis_calls_total[instance=shop,outcome=unavailable]"), Some(1.0));
 }

@@ -25,18 +25,18 @@ async fn neither_user_nor_password_is_shown() {
     for url in [wrong, right] {
         let redis = builder(&url).spawn().unwrap();
         let mut events = redis.events();
-        let key = redis.names().place("p").key("k");
+        let key = redis.key_space().tag("p").key("k");
         let error = redis.run(Command::get(&key)).await.unwrap_err();
         seen += &format!("{error} {error:?} {redis:?} {:?} {:?}", redis.health(), redis.stats());
-        if redis.health().away.is_none() {
+        if redis.health().outage.is_none() {
             // A server that repeats what it was told.
-            let error = redis.run(Command::on("NOSUCH", &key).arg(PASSWORD)).await.unwrap_err();
+            let error = redis.run(Command::new("NOSUCH", &key).arg(PASSWORD)).await.unwrap_err();
             let script = llm_redis::Script::new("return redis.error_reply(ARGV[1])");
-            let said = redis.run(script.on(&[&key]).arg(format!("ERR {USER} {PASSWORD}"))).await.unwrap_err();
+            let said = redis.run(script.with_keys(&[&key]).arg(format!("ERR {USER} {PASSWORD}"))).await.unwrap_err();
             seen += &format!("{error} {error:?} {said} {said:?}");
             server.kill();
         }
-        let away = wait_for(&mut events, |event| matches!(event, Event::Away(_))).await;
+        let away = wait_for(&mut events, |event| matches!(event, Event::Unavailable(_))).await;
         seen += &format!("{away:?} {:?}", redis.run(Command::get(&key)).await);
     }
     seen += &format!("{:?}", traces.take());

@@ -1,6 +1,6 @@
 //! TLS with a certificate made on the fly.
 
-use llm_redis::{Command, ErrorKind, Wake};
+use llm_redis::{Command, ErrorKind, Notification};
 use llm_testkit::redis::RedisServer;
 
 use crate::{builder, open};
@@ -9,13 +9,13 @@ use crate::{builder, open};
 async fn commands_and_messages_go_through_tls() {
     let server = RedisServer::builder().tls().password("secret").spawn();
     let redis = builder(&server.url()).root_certificates(server.certificate().unwrap()).spawn().unwrap();
-    let key = redis.names().place("p").key("k");
+    let key = redis.key_space().tag("p").key("k");
     let mut wakes = redis.subscribe(&key).unwrap();
     redis.run(Command::set(&key, "v")).await.unwrap();
-    assert_eq!(redis.run(Command::get(&key)).await.unwrap().bytes().unwrap().unwrap(), "v");
-    assert_eq!(wakes.next().await, Some(Wake::Recheck));
+    assert_eq!(redis.run(Command::get(&key)).await.unwrap().into_bytes().unwrap().unwrap(), "v");
+    assert_eq!(wakes.next().await, Some(Notification::Recheck));
     redis.run(Command::publish(&key, "hello")).await.unwrap();
-    assert_eq!(wakes.next().await, Some(Wake::Message("hello".into())));
+    assert_eq!(wakes.next().await, Some(Notification::Message("hello".into())));
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn certificates_that_are_none_are_told() {
     let server = RedisServer::builder().tls().spawn();
     let redis = builder(&server.url()).root_certificates("-----BEGIN CERTIFICATE-----\nno\n").spawn().unwrap();
     let error = redis.time().await.unwrap_err();
-    assert!(error.kind() == ErrorKind::Open && error.is_outage(), "{error}");
+    assert!(error.kind() == ErrorKind::Unavailable && error.is_outage(), "{error}");
 }
 
 #[tokio::test]

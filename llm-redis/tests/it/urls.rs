@@ -35,7 +35,7 @@ async fn the_wrong_part_is_named_and_not_shown() {
         ("redis://:x#s3cret@host", "password"),
     ] {
         let (kind, text) = refused(Redis::builder(url));
-        assert_eq!(kind, ErrorKind::BadUrl, "{url}");
+        assert_eq!(kind, ErrorKind::InvalidUrl, "{url}");
         assert!(text.contains(part) && !text.contains("s3cret"), "{url}: {text}");
     }
 }
@@ -64,22 +64,22 @@ async fn settings_that_make_no_sense_are_refused() {
     let zero = Duration::ZERO;
     for builder in [
         plain().call_timeout(zero),
-        plain().silence_to_open(zero),
+        plain().probe_timeout(zero),
         plain().connect_timeout(zero),
-        plain().probes(zero, zero),
+        plain().probe_backoff(zero, zero),
         plain().max_in_flight(0),
         plain().max_channels(0),
-        plain().channel_queue(usize::MAX),
-        plain().failures_to_open(0),
+        plain().channel_capacity(usize::MAX),
+        plain().failure_threshold(0),
         plain().prefix("a:b"),
         plain().root_certificates("pem"),
     ] {
-        assert_eq!(refused(builder).0, ErrorKind::BadSetting);
+        assert_eq!(refused(builder).0, ErrorKind::InvalidSetting);
     }
 }
 
 #[test]
 fn outside_of_a_runtime_it_says_so() {
     let (kind, text) = refused(Redis::builder("redis://localhost"));
-    assert!(kind == ErrorKind::BadSetting && text.contains("runtime"), "{text}");
+    assert!(kind == ErrorKind::InvalidSetting && text.contains("runtime"), "{text}");
 }

@@ -2,60 +2,60 @@
 
 use std::time::Duration;
 
-use llm_redis::{Command, ErrorKind, Redis, Script, Subscription, Wake};
+use llm_redis::{Command, ErrorKind, Notification, Redis, Script, Subscription};
 use llm_testkit::redis::RedisServer;
 use tokio::time::timeout;
 
 use crate::{answered, builder, open};
 
-async fn next(subscription: &mut Subscription) -> Wake {
+async fn next(subscription: &mut Subscription) -> Notification {
     let wake = timeout(Duration::from_secs(20), subscription.next()).await.expect("a wake-up comes");
     wake.expect("the handle is open")
 }
 
-fn message(text: &'static str) -> Wake {
-    Wake::Message(text.into())
+fn message(text: &'static str) -> Notification {
+    Notification::Message(text.into())
 }
 
 async fn publish(redis: &Redis, text: &str) -> i64 {
-    let channel = redis.names().place("p").key("channel");
-    redis.run(Command::publish(&channel, text)).await.unwrap().int().unwrap()
+    let channel = redis.key_space().tag("p").key("channel");
+    redis.run(Command::publish(&channel, text)).await.unwrap().into_int().unwrap()
 }
 
 #[tokio::test]
 async fn messages_reach_all_who_listen_in_this_process_and_another() {
     let server = RedisServer::spawn();
     let (here, there) = (open(&server.url()), open(&server.url()));
-    let channel = here.names().place("p").key("channel");
+    let channel = here.key_space().tag("p").key("channel");
     let mut subscriptions = vec![here.subscribe(&channel).unwrap(), there.subscribe(&channel).unwrap()];
     for subscription in &mut subscriptions {
-        assert_eq!(next(subscription).await, Wake::Recheck, "the first thing that is said");
+        assert_eq!(next(subscription).await, Notification::Recheck, "the first thing that is said");
     }
     subscriptions.push(here.subscribe(&channel).unwrap());
-    assert_eq!(next(&mut subscriptions[2]).await, Wake::Recheck, "also where the channel is live already");
+    assert_eq!(next(&mut subscriptions[2]).await, Notification::Recheck, "also where the channel is live already");
     assert_eq!(publish(&there, "one").await, 2, "one subscription for each process");
     let script = Script::new("return redis.call('PUBLISH', KEYS[1], 'two')");
-    here.run(script.on(&[&channel])).await.unwrap();
+    here.run(script.with_keys(&[&channel])).await.unwrap();
     for subscription in &mut subscriptions {
         assert_eq!(next(subscription).await, message("one"));
         assert_eq!(next(subscription).await, message("two"));
     }
-    assert_eq!((here.stats().messages, here.stats().wakes_dropped), (2, 0));
+    assert_eq!((here.stats().messages, here.stats().notifications_dropped), (2, 0));
 }
 
 #[tokio::test]
 async fn after_a_broken_connection_and_a_restart_it_says_recheck_and_goes_on() {
     let mut server = RedisServer::spawn();
     let redis = open(&server.url());
-    let channel = redis.names().place("p").key("channel");
+    let channel = redis.key_space().tag("p").key("channel");
     let mut subscription = redis.subscribe(&channel).unwrap();
-    assert_eq!(next(&mut subscription).await, Wake::Recheck);
+    assert_eq!(next(&mut subscription).await, Notification::Recheck);
     server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
-    assert_eq!(next(&mut subscription).await, Wake::Recheck);
+    assert_eq!(next(&mut subscription).await, Notification::Recheck);
     publish(&redis, "after the break").await;
     assert_eq!(next(&mut subscription).await, message("after the break"));
     server.restart();
-    assert_eq!(next(&mut subscription).await, Wake::Recheck);
+    assert_eq!(next(&mut subscription).await, Notification::Recheck);
     answered(&redis, &channel).await;
     publish(&redis, "after the restart").await;
     assert_eq!(next(&mut subscription).await, message("after the restart"));
@@ -64,20 +64,20 @@ async fn after_a_broken_connection_and_a_restart_it_says_recheck_and_goes_on() {
 #[tokio::test]
 async fn a_slow_reader_loses_messages_and_is_told() {
     let server = RedisServer::spawn();
-    let redis = builder(&server.url()).channel_queue(2).spawn().unwrap();
-    let channel = redis.names().place("p").key("channel");
+    let redis = builder(&server.url()).channel_capacity(2).spawn().unwrap();
+    let channel = redis.key_space().tag("p").key("channel");
     let mut subscription = redis.subscribe(&channel).unwrap();
-    assert_eq!(next(&mut subscription).await, Wake::Recheck);
+    assert_eq!(next(&mut subscription).await, Notification::Recheck);
     for text in ["one", "two", "three", "four"] {
         publish(&redis, text).await;
     }
     while redis.stats().messages < 4 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(next(&mut subscription).await, Wake::Recheck);
+    assert_eq!(next(&mut subscription).await, Notification::Recheck);
     assert_eq!(next(&mut subscription).await, message("one"));
     assert_eq!(next(&mut subscription).await, message("two"));
-    assert_eq!(redis.stats().wakes_dropped, 2);
+    assert_eq!(redis.stats().notifications_dropped, 2);
     publish(&redis, "five").await;
     assert_eq!(next(&mut subscription).await, message("five"));
 }
@@ -86,10 +86,10 @@ async fn a_slow_reader_loses_messages_and_is_told() {
 async fn whoever_leaves_is_unsubscribed_and_may_come_back() {
     let server = RedisServer::spawn();
     let redis = open(&server.url());
-    let channel = redis.names().place("p").key("channel");
+    let channel = redis.key_space().tag("p").key("channel");
     for _ in 0..3 {
         let mut subscription = redis.subscribe(&channel).unwrap();
-        assert_eq!(next(&mut subscription).await, Wake::Recheck);
+        assert_eq!(next(&mut subscription).await, Notification::Recheck);
         drop(subscription);
         while publish(&redis, "to nobody").await > 0 {
             tokio::task::yield_now().await;
@@ -102,7 +102,7 @@ async fn whoever_leaves_is_unsubscribed_and_may_come_back() {
 async fn channels_are_bounded() {
     let server = RedisServer::spawn();
     let redis = builder(&server.url()).max_channels(1).spawn().unwrap();
-    let place = redis.names().place("p");
+    let place = redis.key_space().tag("p");
     let first = redis.subscribe(&place.key("a")).unwrap();
     assert_eq!(redis.subscribe(&place.key("b")).unwrap_err().kind(), ErrorKind::Busy);
     let _again = redis.subscribe(&place.key("a")).unwrap();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use llm_redis::{Subscription, Value, Wake};
+use llm_redis::{Notification, Subscription, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -133,14 +133,14 @@ async fn ask(
     by: Instant,
 ) -> Result<Said, llm_redis::Error> {
     let millis = millis(shared.lease);
-    let call = CLAIM.on(&[&ticket.entry, &ticket.lease]).arg(ticket.token.clone()).arg(millis).arg(seen.clone());
+    let call = CLAIM.with_keys(&[&ticket.entry, &ticket.lease]).arg(ticket.token.clone()).arg(millis).arg(seen.clone());
     let mut unanswered = Unanswered { queue, ticket: Some(ticket.clone()) };
-    let said = shared.redis.run_within(time_to(by), call).await;
+    let said = shared.redis.run_with_timeout(time_to(by), call).await;
     unanswered.ticket = None;
     Ok(match said? {
         Value::Int(0) => Said::Granted,
         Value::Int(left) => Said::Taken(Duration::from_millis(u64::try_from(left).unwrap_or_default())),
-        other => other.bytes()?.map_or(Said::Granted, Said::Value),
+        other => other.into_bytes()?.map_or(Said::Granted, Said::Value),
     })
 }
 
@@ -165,7 +165,7 @@ async fn wait(
         None => timeout_at(alarm, std::future::pending()).await,
     };
     match message {
-        Ok(Some(Wake::Message(message))) => message == OVER,
+        Ok(Some(Notification::Message(message))) => message == OVER,
         // The handle was closed.
         Ok(None) => true,
         Ok(Some(_)) | Err(_) => false,

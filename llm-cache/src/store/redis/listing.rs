@@ -20,11 +20,11 @@ impl Shared {
         let mut after = after.map(|cursor| cursor.as_str().to_owned());
         loop {
             let scanned = self.redis.scan(ENTRY, after.as_deref(), most).await.map_err(|error| failed(&error))?;
-            if scanned.keys.is_empty() && scanned.next.is_some() {
-                after = scanned.next;
+            if scanned.keys.is_empty() && scanned.cursor.is_some() {
+                after = scanned.cursor;
                 continue;
             }
-            let mut page = Page { next: scanned.next.map(Cursor::new), ..Page::default() };
+            let mut page = Page { next: scanned.cursor.map(Cursor::new), ..Page::default() };
             for found in self.values(&scanned.keys, Command::get).await?.into_iter().flatten() {
                 match self.listed(&found) {
                     Some(listed) => page.found.push(listed),
@@ -41,12 +41,12 @@ impl Shared {
             // It is good now, as whoever has it says; when its call began by that store's time says nothing here.
             record.source.begun = begun;
             let Some((name, value)) = self.value(&record) else { continue };
-            let call = COPY.on(&[&self.spot(&name)]).arg(value).arg(self.expiry(&record.life));
+            let call = COPY.with_keys(&[&self.spot(&name)]).arg(value).arg(self.expiry(&record.life));
             let stored = self
                 .redis
-                .run_within(self.patience, call)
+                .run_with_timeout(self.patience, call)
                 .await
-                .and_then(llm_redis::Value::int)
+                .and_then(llm_redis::Value::into_int)
                 .map_err(|error| failed(&error))?;
             copied += u64::from(stored == 1);
         }
@@ -68,7 +68,7 @@ impl Shared {
                 None => scanned.keys,
             };
             self.remove_all(&spots).await?;
-            after = scanned.next;
+            after = scanned.cursor;
             if after.is_none() {
                 return Ok(());
             }
@@ -80,7 +80,7 @@ impl Shared {
         let (owner, tag) = (self.codec.owner(&Owner::tenant(tenant)), Tag::tenant(tenant));
         let whose = |spot: &Spot| {
             let (from, to) = (NAME_AT.to_string(), (NAME_AT + OWNER_BYTES - 1).to_string());
-            Command::on("GETRANGE", spot).arg(from).arg(to)
+            Command::new("GETRANGE", spot).arg(from).arg(to)
         };
         let owners = self.values(&spots, whose).await?;
         let (mut his, mut shared) = (Vec::new(), Vec::new());
@@ -99,8 +99,8 @@ impl Shared {
     }
 
     async fn remove_all(&self, spots: &[Spot]) -> Result<u64, StoreError> {
-        let replies = self.redis.run_all(spots.iter().map(Command::del).collect()).await;
-        let gone = replies.into_iter().map(|reply| reply.and_then(llm_redis::Value::int));
+        let replies = self.redis.run_pipeline(spots.iter().map(Command::del).collect()).await;
+        let gone = replies.into_iter().map(|reply| reply.and_then(llm_redis::Value::into_int));
         let gone: Result<i64, _> = gone.sum();
         gone.map(|gone| u64::try_from(gone).unwrap_or_default()).map_err(|error| failed(&error))
     }
@@ -110,8 +110,9 @@ impl Shared {
         spots: &[Spot],
         command: impl Fn(&Spot) -> Command,
     ) -> Result<Vec<Option<Bytes>>, StoreError> {
-        let replies = self.redis.run_all(spots.iter().map(command).collect()).await;
-        let values: Result<_, _> = replies.into_iter().map(|reply| reply.and_then(llm_redis::Value::bytes)).collect();
+        let replies = self.redis.run_pipeline(spots.iter().map(command).collect()).await;
+        let values: Result<_, _> =
+            replies.into_iter().map(|reply| reply.and_then(llm_redis::Value::into_bytes)).collect();
         values.map_err(|error| failed(&error))
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use llm_core::{Clock, Priority};
-use llm_redis::{Command, Error, ErrorKind, Key as Spot, Place, Redis, Value};
+use llm_redis::{Command, Error, ErrorKind, HashTag, Key as Spot, Redis, Value};
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
@@ -108,8 +108,8 @@ impl Shared {
     }
 
     /// Where everything about a question lies.
-    pub(super) fn place(&self, name: &Name) -> Place {
-        self.redis.names().hashed(&[b"llm-cache", name.as_bytes()])
+    pub(super) fn place(&self, name: &Name) -> HashTag {
+        self.redis.key_space().hashed_tag(&[b"llm-cache", name.as_bytes()])
     }
 
     pub(super) fn spot(&self, name: &Name) -> Spot {
@@ -135,9 +135,9 @@ impl Shared {
         self.used.store(false, Ordering::Relaxed);
         let (asked, (epoch, since)) = (Instant::now(), self.dropped.known());
         let candidate = self.new_epoch();
-        let call = SYNC.on(&[&self.generations()]).arg(epoch).arg(since).arg(candidate);
+        let call = SYNC.with_keys(&[&self.generations()]).arg(epoch).arg(since).arg(candidate);
         let told = match bound {
-            Some(bound) => self.redis.run_within(bound, call).await,
+            Some(bound) => self.redis.run_with_timeout(bound, call).await,
             None => self.redis.run(call).await,
         };
         let told = told.and_then(news);
@@ -146,7 +146,7 @@ impl Shared {
             Ok(news) => self.dropped.learn(news, asked, now),
             Err(error) => {
                 // One that is too slow may be there, and tell others what this process does not hear.
-                if matches!(error.kind(), ErrorKind::Open | ErrorKind::Closed) || !error.is_outage() {
+                if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Closed) || !error.is_outage() {
                     self.dropped.excuse(now);
                 }
                 self.fail(error);
@@ -156,11 +156,11 @@ impl Shared {
     }
 
     pub(super) fn generations(&self) -> Spot {
-        self.redis.names().place("llm-cache-generations").key("dropped")
+        self.redis.key_space().tag("llm-cache-generations").key("dropped")
     }
 
     pub(super) fn drops(&self) -> Spot {
-        self.redis.names().place("llm-cache-generations").key("wake")
+        self.redis.key_space().tag("llm-cache-generations").key("wake")
     }
 
     /// A number for a new epoch: below every moment.
@@ -172,7 +172,7 @@ impl Shared {
     pub(super) async fn get(&self, spots: &[Spot]) -> Vec<Result<Value, Error>> {
         let replies = match spots {
             [spot] => vec![self.redis.run(Command::get(spot)).await],
-            spots => self.redis.run_all(spots.iter().map(Command::get).collect()).await,
+            spots => self.redis.run_pipeline(spots.iter().map(Command::get).collect()).await,
         };
         if let Some(error) = replies.iter().find_map(|reply| reply.as_ref().err()) {
             self.fail(error);
@@ -314,14 +314,14 @@ pub(super) fn failed(error: &Error) -> StoreError {
 }
 
 fn news(told: Value) -> Result<News, Error> {
-    let mut told = told.list()?.into_iter();
+    let mut told = told.into_list()?.into_iter();
     let mut next = || told.next().unwrap_or(Value::Nil);
-    let micros = |value: Value| value.int().map(|micros| u64::try_from(micros).unwrap_or_default());
-    let (epoch, floor, at) = (next().int()?, micros(next())?, micros(next())?);
-    let (mut tags, mut pairs) = (Vec::new(), next().list()?.into_iter());
+    let micros = |value: Value| value.into_int().map(|micros| u64::try_from(micros).unwrap_or_default());
+    let (epoch, floor, at) = (next().into_int()?, micros(next())?, micros(next())?);
+    let (mut tags, mut pairs) = (Vec::new(), next().into_list()?.into_iter());
     while let (Some(tag), Some(dropped)) = (pairs.next(), pairs.next()) {
         // The floor is among them.
-        if let Some(tag) = tag.bytes()?.and_then(|tag| tag.as_ref().try_into().ok()) {
+        if let Some(tag) = tag.into_bytes()?.and_then(|tag| tag.as_ref().try_into().ok()) {
             tags.push((tag, micros(dropped)?));
         }
     }

@@ -85,7 +85,8 @@ impl RedisStore {
         let now = Instant::now();
         let (is_current, vouches) = (shared.dropped.is_current(now), shared.dropped.vouches(now));
         let find = |((key, name), reply): ((&Key, &Name), Result<Value, _>)| {
-            let found: Option<Bytes> = reply.ok().filter(|_| is_current).and_then(|value| value.bytes().ok().flatten());
+            let found: Option<Bytes> =
+                reply.ok().filter(|_| is_current).and_then(|value| value.into_bytes().ok().flatten());
             let entry = found.and_then(|found| shared.entry(key, name, &found));
             entry.or_else(|| self.in_memory(key.lent()).filter(|_| vouches))
         };
@@ -95,9 +96,13 @@ impl RedisStore {
     async fn invalidate(&self, tag: Option<&Tag>) -> Result<(), StoreError> {
         let shared = &self.shared;
         let digest = tag.map(|tag| shared.codec.tag(tag));
-        let call = DROP.on(&[&shared.generations(), &shared.drops()]);
+        let call = DROP.with_keys(&[&shared.generations(), &shared.drops()]);
         let call = call.arg(digest.as_ref().map_or(&[][..], |digest| digest.as_slice())).arg(MOST_TAGS);
-        shared.redis.run_within(shared.patience, call.arg(shared.new_epoch())).await.map_err(|error| failed(&error))?;
+        shared
+            .redis
+            .run_with_timeout(shared.patience, call.arg(shared.new_epoch()))
+            .await
+            .map_err(|error| failed(&error))?;
         // What begins from now on began after it.
         shared.sync(Some(shared.patience)).await.map_err(|error| failed(&error))
     }

@@ -168,7 +168,7 @@ impl Shared {
             let set = if expiry == 0 { set } else { set.expires_in(Duration::from_millis(expiry)) };
             return self.stored(self.insist(set, is_wanted).await, is_wanted());
         };
-        let call = STORE.on(&[&ticket.entry, &ticket.lease, &ticket.channel]);
+        let call = STORE.with_keys(&[&ticket.entry, &ticket.lease, &ticket.channel]);
         let call = call.arg(value).arg(expiry).arg(ticket.token.clone());
         let stored = self.insist(call, is_wanted).await;
         let is_wanted = is_wanted();
@@ -193,9 +193,9 @@ impl Shared {
     }
 
     async fn keep(&self, key: &Key, ticket: Ticket) {
-        let call = KEEP.on(&[&ticket.lease]).arg(ticket.token.clone()).arg(millis(self.lease));
+        let call = KEEP.with_keys(&[&ticket.lease]).arg(ticket.token.clone()).arg(millis(self.lease));
         let is_held = || self.leases.is_held(key, &ticket);
-        let kept = self.insist(call, is_held).await.and_then(Value::int);
+        let kept = self.insist(call, is_held).await.and_then(Value::into_int);
         match kept {
             _ if !is_held() => {}
             Ok(kept) => drop(self.counts.expired.fetch_add(u64::from(kept == 0), Ordering::Relaxed)),
@@ -204,7 +204,7 @@ impl Shared {
     }
 
     async fn release(&self, ticket: Ticket, message: &'static str) {
-        let call = RELEASE.on(&[&ticket.lease, &ticket.channel]).arg(ticket.token.clone()).arg(message);
+        let call = RELEASE.with_keys(&[&ticket.lease, &ticket.channel]).arg(ticket.token.clone()).arg(message);
         match self.insist(call, || true).await {
             Ok(_) => self.leases.close(&ticket),
             Err(error) => {
@@ -221,7 +221,7 @@ impl Shared {
         loop {
             let bound = until.saturating_duration_since(Instant::now()).min(TRY);
             let turn = self.sending.acquire().await;
-            let tried = self.redis.run_within(bound, request.clone()).await;
+            let tried = self.redis.run_with_timeout(bound, request.clone()).await;
             drop(turn);
             let Err(error) = tried else { return tried };
             if !may_pass(&error) || Instant::now() + pause >= until || !is_wanted() {

@@ -70,7 +70,7 @@ impl Place {
     /// A Redis that others use too, under other names. All that are open at it share its connection.
     #[cfg(feature = "redis")]
     pub(crate) async fn redis(url: &str, certificate: Option<&str>, prefix: &str) -> Self {
-        let builder = llm_cache::llm_redis::Redis::builder(url).prefix(prefix).silence_to_open(PATIENCE);
+        let builder = llm_cache::llm_redis::Redis::builder(url).prefix(prefix).probe_timeout(PATIENCE);
         let mut builder = builder.call_timeout(PATIENCE).connect_timeout(PATIENCE);
         if let Some(certificate) = certificate {
             builder = builder.root_certificates(certificate);

@@ -56,7 +56,7 @@ async fn claim_timeout_is_not_waited_for_while_redis_is_away() {
 #[tokio::test]
 async fn claim_timeout_bounds_calls_while_redis_stalls() {
     let server = RedisServer::spawn();
-    let redis = Redis::builder(server.url()).call_timeout(HASTE).silence_to_open(10 * PATIENCE).spawn().unwrap();
+    let redis = Redis::builder(server.url()).call_timeout(HASTE).probe_timeout(10 * PATIENCE).spawn().unwrap();
     let cache = Cache::builder("tests").redis(redis).claim_timeout(HASTE).build().unwrap();
     put(&cache, 0).await;
     server.stop();
@@ -68,7 +68,7 @@ async fn claim_timeout_bounds_calls_while_redis_stalls() {
 #[tokio::test]
 async fn claim_of_a_caller_that_left_is_given_back() {
     let server = RedisServer::spawn();
-    let redis = Redis::builder(server.url()).call_timeout(HASTE).silence_to_open(PATIENCE).spawn().unwrap();
+    let redis = Redis::builder(server.url()).call_timeout(HASTE).probe_timeout(PATIENCE).spawn().unwrap();
     let builder = Cache::builder("tests").redis(redis.clone()).claim_timeout(10 * PATIENCE);
     let cache = builder.invalidated_within(60 * PATIENCE).build().unwrap();
     put(&cache, 0).await;

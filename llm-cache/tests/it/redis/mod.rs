@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A handle with time-outs that a busy machine keeps.
 fn handle(server: &RedisServer) -> Redis {
-    let mut builder = Redis::builder(server.url()).call_timeout(PATIENCE).silence_to_open(PATIENCE);
+    let mut builder = Redis::builder(server.url()).call_timeout(PATIENCE).probe_timeout(PATIENCE);
     if let Some(certificate) = server.certificate() {
         builder = builder.root_certificates(certificate);
     }
