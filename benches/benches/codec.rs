@@ -5,10 +5,10 @@ use std::hint::black_box;
 use benches::codec::{ANTHROPIC, AnthropicDelta, Bytes, GEMINI, GeminiChunk, OPENAI, OpenAiDelta, question};
 use criterion::{BatchSize, Criterion, criterion_group};
 use llm_providers::{
-    anthropic::AnthropicWire,
-    gemini::GeminiWire,
-    openai::OpenAiWire,
-    wire::{Chunks, Wire},
+    anthropic::AnthropicProtocol,
+    gemini::GeminiProtocol,
+    openai::OpenAiProtocol,
+    protocol::{StreamDecoder, VendorProtocol},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,12 +19,12 @@ criterion_group!(name = benches; config = crate::short(); targets = codec);
 const EVENTS: usize = 64;
 
 fn codec(c: &mut Criterion) {
-    vendor(c, &OpenAiWire::default(), &OPENAI, typed::<OpenAiDelta<'_>>);
-    vendor(c, &AnthropicWire::default(), &ANTHROPIC, typed::<AnthropicDelta<'_>>);
-    vendor(c, &GeminiWire::default(), &GEMINI, typed::<GeminiChunk<'_>>);
+    vendor(c, &OpenAiProtocol::default(), &OPENAI, typed::<OpenAiDelta<'_>>);
+    vendor(c, &AnthropicProtocol::default(), &ANTHROPIC, typed::<AnthropicDelta<'_>>);
+    vendor(c, &GeminiProtocol::default(), &GEMINI, typed::<GeminiChunk<'_>>);
 }
 
-fn vendor<W: Wire>(c: &mut Criterion, wire: &W, bytes: &Bytes, typed: fn(&'static [u8])) {
+fn vendor<W: VendorProtocol>(c: &mut Criterion, wire: &W, bytes: &Bytes, typed: fn(&'static [u8])) {
     let name = W::NAME;
     let question = question();
     let body = wire.chat(&question, false).expect("every vendor can be asked this").body;
@@ -51,7 +51,7 @@ fn vendor<W: Wire>(c: &mut Criterion, wire: &W, bytes: &Bytes, typed: fn(&'stati
         chunks
     };
     group.bench_function("codec", |b| {
-        let read = |mut chunks: W::Chunks| {
+        let read = |mut chunks: W::StreamDecoder| {
             for _ in 0..EVENTS {
                 black_box(chunks.event(None, black_box(bytes.event)).expect("it is an event"));
             }

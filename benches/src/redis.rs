@@ -54,7 +54,7 @@ impl Remote {
             let redis = redis.expect("the URL is right");
             let hour = Duration::from_secs(3600);
             let cache =
-                Cache::builder("bench").redis(redis.clone()).max_bytes(1 << 10).invalidated_within(hour).build();
+                Cache::builder("bench").redis(redis.clone()).max_bytes(1 << 10).invalidation_bound(hour).build();
             let cache = cache.expect("the settings are right");
             let mut service = Cached::new(AtOnce::saying(&of_2_kb("given a user when ")), cache.clone());
             service.call(call.clone()).await.expect("it is answered");

@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::stream;
 use llm_core::{
-    Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error, Facts,
+    Accounting, Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error,
     FinishReason, Part, Receipt, Reply, Streamed, Usage, Usd,
 };
 use tower::Service;
@@ -60,7 +60,7 @@ impl AtOnce {
 
     fn reply<O>(&self, output: O) -> Ready<Result<Reply<O>, Error>> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let mut facts = Facts::default();
+        let mut facts = Accounting::default();
         facts.usage = Some(Usage::new(512, 512));
         facts.cost = Some(Usd::from_nanos(1));
         ready(Ok(Reply::new(output, Receipt::new(facts))))

@@ -20,7 +20,7 @@ fn stack(vendor: &Vendor, clock: &ManualClock) -> Arc<dyn Provider> {
         .layer(ledger.answers())
         .layer(CacheLayer::new(cache.expect("the settings agree")))
         .timeout(Duration::from_secs(30))
-        .layer(ledger.purchases())
+        .layer(ledger.attempts())
         .service(OpenAi::with_transport("no-real-key", vendor.transport()).expect("the key is a header value"));
     into_provider(stack)
 }

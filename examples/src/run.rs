@@ -81,7 +81,7 @@ pub async fn in_order(
 pub fn check(simulation: &Simulation) -> String {
     let (books, (billed, calls)) = (simulation.books(), simulation.bill());
     let total = books.total();
-    let agree = books.balance().is_even() && i64::try_from(billed) == Ok(total.paid.nanos());
+    let agree = books.balance().is_balanced() && i64::try_from(billed) == Ok(total.paid.nanos());
     let verdict = if agree { "the books agree" } else { "THE BOOKS DISAGREE" };
     format!(
         "{verdict}: paid {} for {} attempts, of which {} useful and {} overhead; the vendor's own books bill {} for {calls}",

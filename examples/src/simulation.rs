@@ -67,7 +67,7 @@ impl Simulation {
             .layer(CacheLayer::new(cache.build()?))
             .timeout(Duration::from_secs(60))
             .load_shed()
-            .layer(ledger.purchases())
+            .layer(ledger.attempts())
             .service(OpenAi::new(KEY)?.base_url(&server.base_url())?);
         Ok(Self { keeping, unpriced, provider: into_provider(stack), ledger, vendor, _server: server })
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use llm_core::{Call, ChatRequest, ChatStream, Output, Provider};
-use llm_providers::wire::Wire;
+use llm_providers::protocol::VendorProtocol;
 
 use crate::{
-    canned::{BODY, Canned, Cut, block_on},
+    canned::{BODY, Canned, StreamCut, block_on},
     held,
     secret::{KEY, assert_hidden},
 };
@@ -20,9 +20,9 @@ const FACTOR: u64 = 256;
 /// # Panics
 ///
 /// If the client gives something else than the codec, if too much is held, or if an answer is not its own replay.
-pub fn answer<W: Wire>(wire: &W, data: &[u8]) {
+pub fn answer<W: VendorProtocol>(wire: &W, data: &[u8]) {
     let data = Bytes::copy_from_slice(data);
-    let canned = Canned::new(data.clone(), Cut::of(&data));
+    let canned = Canned::new(data.clone(), StreamCut::of(&data));
     let breaks = canned.breaks();
     let size = data.len().min(BODY);
     let came = held::bounded(size, FACTOR, || {

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use http::{Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
-use llm_providers::{Client, transport::Transport, wire::Wire};
+use llm_providers::{Client, transport::Transport, protocol::VendorProtocol};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{random::Random, secret::KEY};
@@ -26,7 +26,7 @@ pub const BODY: usize = 32 << 10;
 
 /// How an answer's bytes come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum StreamCut {
     /// At once.
     Whole,
     /// One by one.
@@ -35,7 +35,7 @@ pub enum Cut {
     Pieces(usize),
 }
 
-impl Cut {
+impl StreamCut {
     /// A way of cutting that the bytes themselves choose, never whole.
     pub fn of(data: &[u8]) -> Self {
         *Random::of(data).pick(&[
@@ -52,7 +52,7 @@ impl Cut {
 #[derive(Clone, Debug)]
 pub struct Canned {
     rest: Bytes,
-    cut: Cut,
+    cut: StreamCut,
     breaks: bool,
     random: Random,
     taken: Arc<AtomicUsize>,
@@ -60,7 +60,7 @@ pub struct Canned {
 
 impl Canned {
     /// An answer of these bytes. One in eight, as the bytes choose, ends with a broken connection.
-    pub fn new(data: Bytes, cut: Cut) -> Self {
+    pub fn new(data: Bytes, cut: StreamCut) -> Self {
         let mut random = Random::of(&data);
         Self { breaks: random.number().is_multiple_of(8), rest: data, cut, random, taken: Arc::default() }
     }
@@ -76,7 +76,7 @@ impl Canned {
     }
 
     /// A client with small bounds that gets this answer, said to be of this type.
-    pub fn client<W: Wire>(self, wire: W, content_type: &'static str) -> Client<W, impl Transport> {
+    pub fn client<W: VendorProtocol>(self, wire: W, content_type: &'static str) -> Client<W, impl Transport> {
         let transport = tower::service_fn(move |_| {
             let response = Response::builder().header(CONTENT_TYPE, content_type).body(self.clone());
             async move { response }
@@ -97,13 +97,13 @@ impl Body for Canned {
         }
         let cut = self.cut;
         let size = match cut {
-            Cut::Whole => self.rest.len(),
-            Cut::Bytes => 1,
-            Cut::Pieces(_) if self.random.number().is_multiple_of(16) => {
+            StreamCut::Whole => self.rest.len(),
+            StreamCut::Bytes => 1,
+            StreamCut::Pieces(_) if self.random.number().is_multiple_of(16) => {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Cut::Pieces(most) => (1 + self.random.below(most)).min(self.rest.len()),
+            StreamCut::Pieces(most) => (1 + self.random.below(most)).min(self.rest.len()),
         };
         let piece = self.rest.split_to(size);
         self.taken.fetch_add(size, Ordering::Relaxed);

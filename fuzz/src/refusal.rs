@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use llm_providers::wire::Wire;
+use llm_providers::protocol::VendorProtocol;
 
 use crate::{held, secret};
 
@@ -15,7 +15,7 @@ const FACTOR: u64 = 256;
 /// # Panics
 ///
 /// If the error shows the key, or if too much is held.
-pub fn refusal<W: Wire>(wire: &W, data: &[u8]) {
+pub fn refusal<W: VendorProtocol>(wire: &W, data: &[u8]) {
     let (status, headers, body) = parse(data);
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
     let error = held::bounded(data.len(), FACTOR, || {

@@ -7,11 +7,11 @@ use http::{HeaderMap, StatusCode};
 use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, VendorLimits};
 use llm_providers::{
     SecretString,
-    wire::{Chunks, Decoded, Outgoing, Wire},
+    protocol::{StreamDecoder, Decoded, EncodedRequest, VendorProtocol},
 };
 
 use crate::{
-    canned::{BODY, Canned, Cut, EVENT},
+    canned::{BODY, Canned, StreamCut, EVENT},
     held,
     stream::{is_too_large, read},
 };
@@ -27,7 +27,7 @@ const FACTOR: u64 = 6;
 pub fn sse(data: &[u8]) {
     let data = Bytes::copy_from_slice(data);
     let plain = Plain::read(&data);
-    for cut in [Cut::of(&data), Cut::Whole] {
+    for cut in [StreamCut::of(&data), StreamCut::Whole] {
         let came = read(&Echo, &data, cut, true);
         held::bounded(data.len().min(BODY), FACTOR, || read(&Echo, &data, cut, false));
         assert!(plain.events.starts_with(&came.events[..came.events.len().min(plain.events.len())]), "{came:?}");
@@ -118,8 +118,8 @@ fn piece(name: Option<&str>, data: &str) -> ChatEvent {
 #[derive(Clone, Copy, Debug)]
 struct Echo;
 
-impl Wire for Echo {
-    type Chunks = Self;
+impl VendorProtocol for Echo {
+    type StreamDecoder = Self;
 
     const NAME: &'static str = "echo";
     const BASE_URL: &'static str = "http://localhost/v1";
@@ -128,8 +128,8 @@ impl Wire for Echo {
         Ok(())
     }
 
-    fn chat(&self, _: &ChatRequest, _: bool) -> Result<Outgoing, Error> {
-        Ok(Outgoing::get("chat"))
+    fn chat(&self, _: &ChatRequest, _: bool) -> Result<EncodedRequest, Error> {
+        Ok(EncodedRequest::get("chat"))
     }
 
     fn read_chat(&self, _: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
@@ -140,7 +140,7 @@ impl Wire for Echo {
         *self
     }
 
-    fn embed(&self, _: &EmbedRequest) -> Result<Outgoing, Error> {
+    fn embed(&self, _: &EmbedRequest) -> Result<EncodedRequest, Error> {
         Err(unsupported())
     }
 
@@ -161,7 +161,7 @@ impl Wire for Echo {
     }
 }
 
-impl Chunks for Echo {
+impl StreamDecoder for Echo {
     fn event(&mut self, name: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
         Ok(vec![piece(name, data)])
     }

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, atomic::Ordering};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use llm_core::{Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, End, Error, Output, Provider};
-use llm_providers::wire::Wire;
+use llm_providers::protocol::VendorProtocol;
 
 use crate::{
-    canned::{BODY, Canned, Cut, block_on},
+    canned::{BODY, Canned, StreamCut, block_on},
     held,
     random::Random,
     secret::assert_hidden,
@@ -36,13 +36,13 @@ pub struct Came {
 /// # Panics
 ///
 /// If both do not give the same, if too much is held or taken, or if a whole answer is not its own replay.
-pub fn stream<W: Wire>(wire: &W, data: &[u8]) {
+pub fn stream<W: VendorProtocol>(wire: &W, data: &[u8]) {
     let data = Bytes::copy_from_slice(data);
-    let cut = Cut::of(&data);
-    let [whole, pieces] = [Cut::Whole, cut].map(|cut| read(wire, &data, cut, true));
+    let cut = StreamCut::of(&data);
+    let [whole, pieces] = [StreamCut::Whole, cut].map(|cut| read(wire, &data, cut, true));
     whole.error.iter().chain(&pieces.error).for_each(|error| assert_hidden(error, &data));
     held::bounded(data.len().min(BODY), FACTOR, || read(wire, &data, cut, false));
-    let most = if let Cut::Pieces(most) = cut { most } else { 1 };
+    let most = if let StreamCut::Pieces(most) = cut { most } else { 1 };
     assert!(pieces.taken <= BODY + most, "{} bytes were taken", pieces.taken);
     compare(&whole, &pieces);
     if let Some(answer) = pieces.answer {
@@ -53,7 +53,7 @@ pub fn stream<W: Wire>(wire: &W, data: &[u8]) {
 }
 
 /// Reads the bytes as an answer that comes cut in this way; keeps the pieces, or drops each as it comes.
-pub fn read<W: Wire>(wire: &W, data: &Bytes, cut: Cut, keep: bool) -> Came {
+pub fn read<W: VendorProtocol>(wire: &W, data: &Bytes, cut: StreamCut, keep: bool) -> Came {
     let canned = Canned::new(data.clone(), cut);
     let taken = canned.taken();
     let client = canned.client(wire.clone(), "text/event-stream");
@@ -88,7 +88,7 @@ pub fn read<W: Wire>(wire: &W, data: &Bytes, cut: Cut, keep: bool) -> Came {
 }
 
 /// A question for as many answers as the bytes choose, where the format has several.
-fn question<W: Wire>(wire: &W, data: &[u8]) -> ChatRequest {
+fn question<W: VendorProtocol>(wire: &W, data: &[u8]) -> ChatRequest {
     let one = ChatRequest::new("model").user("hello");
     let mut several = one.clone();
     let mut random = Random::of(data);

@@ -1,8 +1,8 @@
 use llm_cache::fuzzing;
 use llm_providers::{
-    anthropic::AnthropicWire,
-    gemini::GeminiWire,
-    openai::{OpenAiWire, codec::Dialect},
+    anthropic::AnthropicProtocol,
+    gemini::GeminiProtocol,
+    openai::{OpenAiProtocol, codec::Dialect},
 };
 
 use crate::{answer::answer, held, random::Random, refusal::refusal, sse::sse, stream::stream};
@@ -22,12 +22,12 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "openai_stream", run: |data| stream(&openai(data), data) },
     Target { name: "openai_answer", run: |data| answer(&openai(data), data) },
     Target { name: "openai_error", run: |data| refusal(&openai(data), data) },
-    Target { name: "anthropic_stream", run: |data| stream(&AnthropicWire::default(), data) },
-    Target { name: "anthropic_answer", run: |data| answer(&AnthropicWire::default(), data) },
-    Target { name: "anthropic_error", run: |data| refusal(&AnthropicWire::default(), data) },
-    Target { name: "gemini_stream", run: |data| stream(&GeminiWire::default(), data) },
-    Target { name: "gemini_answer", run: |data| answer(&GeminiWire::default(), data) },
-    Target { name: "gemini_error", run: |data| refusal(&GeminiWire::default(), data) },
+    Target { name: "anthropic_stream", run: |data| stream(&AnthropicProtocol::default(), data) },
+    Target { name: "anthropic_answer", run: |data| answer(&AnthropicProtocol::default(), data) },
+    Target { name: "anthropic_error", run: |data| refusal(&AnthropicProtocol::default(), data) },
+    Target { name: "gemini_stream", run: |data| stream(&GeminiProtocol::default(), data) },
+    Target { name: "gemini_answer", run: |data| answer(&GeminiProtocol::default(), data) },
+    Target { name: "gemini_error", run: |data| refusal(&GeminiProtocol::default(), data) },
     Target { name: "cache_entry", run: |data| held::bounded(data.len() + ENTRY, 2, || fuzzing::entry(data)) },
     Target { name: "cache_url", run: |data| held::bounded(data.len(), 64, || fuzzing::url(data)) },
 ];
@@ -58,6 +58,6 @@ const DIALECTS: [Dialect; 9] = [
 ];
 
 /// OpenAI's format as the bytes themselves choose a server.
-fn openai(data: &[u8]) -> OpenAiWire {
-    OpenAiWire::new(*Random::of(data).pick(&DIALECTS))
+fn openai(data: &[u8]) -> OpenAiProtocol {
+    OpenAiProtocol::new(*Random::of(data).pick(&DIALECTS))
 }

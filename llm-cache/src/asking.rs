@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-use crate::{Audit, BuildError, background::Background, freshness::Freshness};
+use crate::{BuildError, Verification, background::Background, freshness::Freshness};
 
 /// When to ask, beside when nothing is stored.
 #[derive(Clone, Default)]
@@ -12,7 +12,7 @@ pub(crate) struct Asking {
     pub(crate) finish_abandoned: bool,
     /// How many calls the background has room for.
     pub(crate) background: Option<u32>,
-    pub(crate) audit: Option<Audit>,
+    pub(crate) audit: Option<Verification>,
     /// The most answers to a question, at least one.
     pub(crate) samples: u32,
     pub(crate) refusal_ttl: Option<Duration>,
@@ -22,7 +22,7 @@ impl Asking {
     /// The background that the settings need.
     pub(crate) fn background(&self, freshness: &Freshness) -> Result<Option<Arc<Background>>, BuildError> {
         if self.audit.as_ref().is_some_and(|audit| !audit.is_percentage()) {
-            return Err(BuildError::Audit);
+            return Err(BuildError::Verification);
         }
         let is_needed = self.finish_abandoned || self.audit.is_some() || !freshness.revalidate.is_zero();
         match self.background {

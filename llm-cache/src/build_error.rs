@@ -14,7 +14,7 @@ pub enum BuildError {
     #[error("a capacity of less than 1024 bytes stores nothing: set a larger one, or leave the cache out")]
     Capacity,
     /// The number of answers to a question is zero.
-    #[error("zero samples store nothing: set `samples` to one or more, or leave the cache out")]
+    #[error("zero samples store nothing: set `variants` to one or more, or leave the cache out")]
     Samples,
     /// Something is to be asked in the background, and there is none.
     #[error("calls in the background need room: set `spawn_background` to one or more")]
@@ -24,7 +24,7 @@ pub enum BuildError {
     Runtime,
     /// The share of hits to audit is more than the whole.
     #[error("an audit of more than 100 percent is more than all hits")]
-    Audit,
+    Verification,
     /// The jitter is more than the whole.
     #[error("a jitter of more than 100 percent is more than the whole time to live")]
     Jitter,

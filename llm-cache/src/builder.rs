@@ -7,9 +7,8 @@ use std::{
 use llm_core::{Clock, SystemClock};
 
 use crate::{
-    Audit, BuildError, Cache, Caps, Policy, StoreUrl, TtlRule,
+    BuildError, Cache, DirectivePolicy, Policy, StoreUrl, TtlRule, Verification,
     asking::Asking,
-    audit::Auditor,
     counts::Counts,
     flight::Flights,
     freshness::Freshness,
@@ -19,6 +18,7 @@ use crate::{
     opening::{Opening, open},
     refusal::Refusals,
     samples::Samples,
+    verification::Auditor,
 };
 #[cfg(feature = "at-rest")]
 use crate::{Keys, Secret};
@@ -29,7 +29,7 @@ use crate::{Keys, Secret};
 pub struct CacheBuilder {
     namespace: Arc<str>,
     freshness: Freshness,
-    caps: Caps,
+    caps: DirectivePolicy,
     max_bytes: u64,
     policy: Policy,
     max_answer_bytes: u64,
@@ -71,7 +71,7 @@ impl CacheBuilder {
         Self {
             namespace,
             freshness,
-            caps: Caps::none(),
+            caps: DirectivePolicy::none(),
             max_bytes: 64 << 20,
             policy: Policy::default(),
             max_answer_bytes: 8 << 20,
@@ -115,7 +115,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Serves an expired answer for this long after its time, if the call that was to replace it fails because of the vendor
+    /// LlmService an expired answer for this long after its time, if the call that was to replace it fails because of the vendor
     /// (a limit, an overload, a failure, a time-out) or a budget, or if its caller's deadline passes. Not at all by default,
     /// and never by [`Cache::get_or_call`].
     ///
@@ -128,7 +128,7 @@ impl CacheBuilder {
     }
 
     /// For how long past its time an answer is served while it is replaced in the background. Not at all by default.
-    /// An answer to a question that may not be asked twice ([`Operation::repeatable`](llm_core::Operation::repeatable)) is
+    /// An answer to a question that may not be asked twice ([`Operation::is_repeatable`](llm_core::Operation::is_repeatable)) is
     /// served for as long, and replaced only by the call of whoever asks after that.
     ///
     /// Whoever gets it triggers the call that replaces it, unless one runs: in the name of his tenant, at
@@ -147,13 +147,13 @@ impl CacheBuilder {
     ///
     /// [`Directive::no_cache`]: crate::Directive::no_cache
     /// [`Directive::no_store`]: crate::Directive::no_store
-    pub fn finish_abandoned(mut self) -> Self {
+    pub fn complete_on_disconnect(mut self) -> Self {
         self.asking.finish_abandoned = true;
         self
     }
 
     /// Asks a share of the hits again. Needs [`spawn_background`](Self::spawn_background).
-    pub fn audit(mut self, audit: Audit) -> Self {
+    pub fn verify(mut self, audit: Verification) -> Self {
         self.asking.audit = Some(audit);
         self
     }
@@ -168,9 +168,9 @@ impl CacheBuilder {
     }
 
     /// Keeps up to `most` answers to a question that is meant to have several
-    /// ([`Operation::varies`](llm_core::Operation::varies): a temperature above zero), and gives them out in turn. One by
+    /// ([`Operation::is_sampled`](llm_core::Operation::is_sampled): a temperature above zero), and gives them out in turn. One by
     /// default. Whose turn it is is remembered for the 32,768 questions asked last.
-    pub fn samples(mut self, most: u32) -> Self {
+    pub fn variants(mut self, most: u32) -> Self {
         self.asking.samples = most;
         self
     }
@@ -178,21 +178,21 @@ impl CacheBuilder {
     /// Remembers for so long that a vendor refused a question because it is invalid or too long, so that it is not asked
     /// again and again. In memory only, and off by default. [`CacheStatus::of_error`](crate::CacheStatus::of_error) tells
     /// such an error. Requests that are answered item by item are not remembered.
-    pub fn refusal_ttl(mut self, ttl: Duration) -> Self {
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.asking.refusal_ttl = Some(ttl);
         self
     }
 
     /// Stores answers of models other than those asked for too. By default an answer that a lower layer says it fell back
-    /// on ([`Facts::fallback`](llm_core::Facts::fallback)) is served once and not stored.
-    pub fn keep_fallbacks(mut self) -> Self {
+    /// on ([`Accounting::fallback`](llm_core::Accounting::fallback)) is served once and not stored.
+    pub fn cache_fallbacks(mut self) -> Self {
         self.asking.keep_fallbacks = true;
         self
     }
 
     /// Observes only: every call goes up as it is, and its reply says what the cache would have done
-    /// ([`Observed`](crate::Observed)). Answers are stored and counted as if they were served.
-    pub fn observe(mut self) -> Self {
+    /// ([`ShadowStatus`](crate::ShadowStatus)). Answers are stored and counted as if they were served.
+    pub fn shadow(mut self) -> Self {
         self.asking.observe = true;
         self
     }
@@ -207,7 +207,7 @@ impl CacheBuilder {
     }
 
     /// How far calls may go with their directives: as far as they like by default.
-    pub fn caps(mut self, caps: Caps) -> Self {
+    pub fn directive_policy(mut self, caps: DirectivePolicy) -> Self {
         self.caps = caps;
         self
     }
@@ -233,22 +233,22 @@ impl CacheBuilder {
     /// A stream that grows larger while it runs is held no longer for those who would join it: whoever asks then makes a
     /// call of his own, and a reader who falls as far behind the others is cut off. Here each piece counts as its text
     /// and 128 bytes.
-    pub fn max_answer_bytes(mut self, bytes: u64) -> Self {
+    pub fn max_response_bytes(mut self, bytes: u64) -> Self {
         self.max_answer_bytes = bytes;
         self
     }
 
     /// Stores answers of type `C` only if `keep` says so, besides what the operation itself says
-    /// ([`Operation::keeps`](llm_core::Operation::keeps)).
+    /// ([`Operation::is_cacheable`](llm_core::Operation::is_cacheable)).
     ///
     /// ```
     /// use llm_cache::Cache;
     /// use llm_core::ChatResponse;
     ///
-    /// let cache = Cache::builder("support").keep_if(|answer: &ChatResponse| !answer.text().contains("I am not sure"));
+    /// let cache = Cache::builder("support").cache_if(|answer: &ChatResponse| !answer.text().contains("I am not sure"));
     /// # cache.build().unwrap();
     /// ```
-    pub fn keep_if<C: 'static>(mut self, keep: impl Fn(&C) -> bool + Send + Sync + 'static) -> Self {
+    pub fn cache_if<C: 'static>(mut self, keep: impl Fn(&C) -> bool + Send + Sync + 'static) -> Self {
         self.keep.only_if(keep);
         self
     }
@@ -272,7 +272,7 @@ impl CacheBuilder {
     /// How long past its time an answer stays in a file or in Redis is for the longest of that cache's
     /// [`max_stale`](Self::max_stale), [`stale_if_error`](Self::stale_if_error) and
     /// [`stale_while_revalidate`](Self::stale_while_revalidate) to say: what is longer here has no effect there.
-    pub fn store_of(mut self, cache: &Cache) -> Self {
+    pub fn share_store_with(mut self, cache: &Cache) -> Self {
         self.clock = Arc::clone(&cache.0.clock);
         self.place = Place::With(cache.clone());
         self
@@ -318,7 +318,7 @@ impl CacheBuilder {
     /// # Errors
     ///
     /// An empty namespace, a cache that could hold nothing (less than 1 KiB, a time to live of zero, zero
-    /// [`samples`](Self::samples)), or a store that cannot be opened.
+    /// [`variants`](Self::variants)), or a store that cannot be opened.
     pub fn build(self) -> Result<Cache, BuildError> {
         let Self {
             namespace, freshness, caps, max_bytes, policy, max_answer_bytes, keep, clock, asking, place, ..

@@ -1,6 +1,6 @@
 use std::{any::Any, fmt, future::Future, sync::Arc};
 
-use llm_core::{Facts, Origin, Priority, SerializeError, Usd};
+use llm_core::{Accounting, Origin, Priority, SerializeError, Usd};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -56,7 +56,7 @@ pub struct Stats {
     pub refused: u64,
     /// Answers stored.
     pub stored: u64,
-    /// Answers that were too large to store: larger than [`CacheBuilder::max_answer_bytes`], or than the whole memory where
+    /// Answers that were too large to store: larger than [`CacheBuilder::max_response_bytes`], or than the whole memory where
     /// answers are in memory only. The first is logged.
     pub too_large: u64,
     /// Failures of a store further away than memory; each counted as a miss there.
@@ -78,7 +78,7 @@ pub struct Stats {
     pub skipped: u64,
     /// Calls that went on in the background when their last caller had left.
     pub finished: u64,
-    /// Hits that were asked again, by [`Audit`](crate::Audit).
+    /// Hits that were asked again, by [`Verification`](crate::Verification).
     pub audited: u64,
     /// Those of `audited` with another answer.
     pub disagreed: u64,
@@ -97,7 +97,7 @@ pub struct Stats {
 /// An answer from [`Cache::get_or_call`].
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Answered<T> {
+pub struct Resolved<T> {
     /// The answer, shared with the cache.
     pub value: Arc<T>,
     /// Whether it was stored, how long ago, or whose call it came of.
@@ -141,7 +141,7 @@ impl Cache {
     /// # Errors
     ///
     /// What `call` reports, to all who waited for it; it is not stored.
-    pub async fn get_or_call<T, E, F, Fut>(&self, key: &Key, call: F) -> Result<Answered<T>, CallError<E>>
+    pub async fn get_or_call<T, E, F, Fut>(&self, key: &Key, call: F) -> Result<Resolved<T>, CallError<E>>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -153,7 +153,7 @@ impl Cache {
             return observed(inner, key, call).await;
         }
         if let Some(stored) = inner.fresh::<T>(key, &plain).await {
-            return Ok(Answered { origin: inner.hit(&stored.entry), value: stored.answer });
+            return Ok(Resolved { origin: inner.hit(&stored.entry), value: stored.answer });
         }
         let mut call = Some(call);
         loop {
@@ -172,7 +172,7 @@ impl Cache {
             };
             // Another type under the same key is somebody else's: his call is over, so this one makes its own.
             match landed.answer.map(|answer| answer.downcast()).map_err(|error| error.downcast()) {
-                Ok(Ok(value)) => return Ok(Answered { value, origin }),
+                Ok(Ok(value)) => return Ok(Resolved { value, origin }),
                 Err(Ok(error)) => return Err(CallError::Failed(error)),
                 Ok(Err(_)) | Err(Err(_)) if call.is_none() => return Err(CallError::Panicked),
                 Ok(Err(_)) | Err(Err(_)) => {}
@@ -218,7 +218,7 @@ impl Cache {
     /// Drops one answer, if it is stored. What is running is not touched: who asks meanwhile joins it, and its answer is
     /// stored; [`invalidate`](Self::invalidate) keeps that from happening.
     ///
-    /// Of a question with several answers ([`CacheBuilder::samples`]) this is the first, and what is shared by scope has no
+    /// Of a question with several answers ([`CacheBuilder::variants`]) this is the first, and what is shared by scope has no
     /// such key: drop these by a tag.
     ///
     /// # Errors
@@ -326,7 +326,7 @@ where
     match &answer {
         Ok(answer) => {
             let stay = Stay { ttl: cache.freshness.ttl, weight: None, source };
-            cache.store(key, Arc::clone(answer), Facts::default(), stay);
+            cache.store(key, Arc::clone(answer), Accounting::default(), stay);
         }
         Err(_) => cache.counts.failed_calls.one(),
     }
@@ -337,7 +337,7 @@ where
 }
 
 /// Makes a call whatever is stored, counts what would have become of it, and stores the answer.
-async fn observed<T, E, F, Fut>(cache: &Arc<Inner>, key: &Key, call: F) -> Result<Answered<T>, CallError<E>>
+async fn observed<T, E, F, Fut>(cache: &Arc<Inner>, key: &Key, call: F) -> Result<Resolved<T>, CallError<E>>
 where
     T: Serialize + DeserializeOwned + Send + Sync + 'static,
     F: FnOnce() -> Fut,
@@ -367,13 +367,13 @@ where
     let value = Arc::new(value);
     if guard.is_some() {
         let stay = Stay { ttl: cache.freshness.ttl, weight: None, source };
-        cache.store(key.clone(), Arc::clone(&value), Facts::default(), stay);
+        cache.store(key.clone(), Arc::clone(&value), Accounting::default(), stay);
     }
     drop(guard);
-    Ok(Answered { value, origin: Origin::Vendor })
+    Ok(Resolved { value, origin: Origin::Vendor })
 }
 
-impl<T> Clone for Answered<T> {
+impl<T> Clone for Resolved<T> {
     fn clone(&self) -> Self {
         Self { value: Arc::clone(&self.value), origin: self.origin }
     }

@@ -15,7 +15,7 @@ use crate::Tag;
 /// call.extensions.insert(Directive::new().max_age(Duration::from_secs(900)));
 /// ```
 ///
-/// What the operator of the cache caps ([`CacheBuilder::caps`](crate::CacheBuilder::caps)) is cut down to the cap.
+/// What the operator of the cache caps ([`CacheBuilder::directive_policy`](crate::CacheBuilder::directive_policy)) is cut down to the cap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directive {
     pub(crate) no_store: bool,
@@ -30,7 +30,7 @@ pub struct Directive {
 
 /// How far calls may go with their [`Directive`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caps {
+pub struct DirectivePolicy {
     pub(crate) bypass: bool,
     pub(crate) max_stale: Duration,
     pub(crate) max_ttl: Option<Duration>,
@@ -88,7 +88,7 @@ impl Directive {
 
     /// The answer is shared with all calls that name this scope, whatever their tenant: looked for there, and stored
     /// there. Their running calls stay apart. Without effect unless the operator allows it
-    /// ([`Caps::allow_sharing`]).
+    /// ([`DirectivePolicy::allow_sharing`]).
     ///
     /// A shared answer has the tags of the call that bought it, its tenant's too: dropping that tenant drops it.
     pub fn shared(mut self, scope: impl Into<Arc<str>>) -> Self {
@@ -113,7 +113,7 @@ impl Directive {
     }
 
     /// What a call wants, as far as it may.
-    pub(crate) fn of<T>(call: &Call<T>, caps: &Caps) -> Self {
+    pub(crate) fn of<T>(call: &Call<T>, caps: &DirectivePolicy) -> Self {
         let Some(wanted) = call.extensions.get::<Self>() else { return Self::default() };
         Self {
             no_store: wanted.no_store && caps.bypass,
@@ -128,7 +128,7 @@ impl Directive {
     }
 }
 
-impl Caps {
+impl DirectivePolicy {
     /// Calls may go as far as they like, but stale answers only as far as the cache keeps them, and no tenant shares
     /// answers with another.
     pub fn none() -> Self {
@@ -160,7 +160,7 @@ impl Caps {
     }
 }
 
-impl Default for Caps {
+impl Default for DirectivePolicy {
     fn default() -> Self {
         Self::none()
     }

@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
-use llm_core::{Cut, Live};
+use llm_core::{Live, StreamCut};
 
 use crate::flight::Guard;
 
@@ -29,7 +29,7 @@ impl<C: 'static> Door<C> {
     }
 
     /// Shuts the door of an answer that takes more than `most` bytes.
-    pub(crate) fn watcher(this: &Arc<Self>, most: u64) -> impl FnMut(u64) -> ControlFlow<Cut> + Send + 'static {
+    pub(crate) fn watcher(this: &Arc<Self>, most: u64) -> impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static {
         let mut door = Some(Arc::clone(this));
         let mut pieces = 0;
         move |text| {

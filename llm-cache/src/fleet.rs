@@ -74,7 +74,7 @@ impl CacheBuilder {
 
     /// How soon what one process invalidates is served by none: one second by default. A process that looks things up asks
     /// Redis twice in that time what was invalidated.
-    pub fn invalidated_within(mut self, bound: Duration) -> Self {
+    pub fn invalidation_bound(mut self, bound: Duration) -> Self {
         self.fleet.bound = bound.max(Duration::from_millis(1));
         self
     }

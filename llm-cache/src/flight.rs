@@ -271,7 +271,7 @@ impl<V: Rest> Drop for Seat<V> {
         let Some(place) = crew.charter.place() else { return };
         crew.charter.background.keep(place, async move {
             // This one may have read the arrival.
-            let Some(mut again) = reader.another() else { return };
+            let Some(mut again) = reader.resubscribe() else { return };
             if let Some(rest) = arrival(&mut again).await.and_then(V::rest) {
                 rest.await;
             }

@@ -90,7 +90,7 @@ impl TtlRule {
         self.ttl
     }
 
-    fn fits<T: Operation>(&self, call: &Call<T>) -> bool {
+    fn conforms<T: Operation>(&self, call: &Call<T>) -> bool {
         let is = |wanted: &Option<Arc<str>>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
         is(&self.operation, T::NAME)
             && is(&self.model, call.body.model())
@@ -102,7 +102,7 @@ impl TtlRule {
 impl Freshness {
     /// How long the answer to a call is fresh, without jitter; `None` for ever.
     pub(crate) fn ttl<T: Operation>(&self, call: &Call<T>, directive: &Directive) -> Option<Duration> {
-        let by_rule = || self.rules.iter().find(|rule| rule.fits(call)).map(TtlRule::ttl);
+        let by_rule = || self.rules.iter().find(|rule| rule.conforms(call)).map(TtlRule::ttl);
         directive.ttl.or_else(by_rule).or(self.ttl)
     }
 

@@ -11,14 +11,14 @@ use serde::de::DeserializeOwned;
 #[cfg(feature = "redis")]
 use crate::store::{AtRest, read_value};
 use crate::{
-    KeyRing, Owner, Secret, StoreUrl,
+    KeyRing, Partition, Secret, StoreUrl,
     store::{fuzz_body, fuzz_frame},
 };
 
 /// The bytes as a stored entry: whole, behind its check, and within its frame.
 pub fn entry(data: &[u8]) {
     let keys = KeyRing::new();
-    keys.insert(Owner::tenant("acme"), Secret::new([1; 32]));
+    keys.insert(Partition::tenant("acme"), Secret::new([1; 32]));
     fuzz_frame(data, None);
     fuzz_frame(data, Some(&keys));
     fuzz_body(data);

@@ -5,12 +5,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use llm_core::{Call, Clock, Error, Facts, Operation, Origin, Priority, Tenant, Usd};
+use llm_core::{Accounting, Call, Clock, Error, Operation, Origin, Priority, Tenant, Usd};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Caps, Directive, Disagreement, Key, Miss, Stale, Tag,
-    audit::Auditor,
+    Directive, DirectivePolicy, Key, Mismatch, Miss, Stale, Tag,
     background::Background,
     counts::{Began, Counts},
     flight::Flights,
@@ -21,12 +20,13 @@ use crate::{
     refusal::Refusals,
     samples::Samples,
     store::{Claim, Claimant, Entry, Lease, Life, MaxWait, Source, Store},
+    verification::Auditor,
 };
 
 pub(crate) struct Inner {
     pub(crate) namespace: Arc<str>,
     pub(crate) flights: Arc<Flights>,
-    pub(crate) caps: Caps,
+    pub(crate) caps: DirectivePolicy,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) generations: Arc<Generations>,
     pub(crate) freshness: Freshness,
@@ -108,7 +108,7 @@ impl Inner {
         let frame = Frame::of(&self.namespace, call, directive);
         match &self.samples {
             // Whoever takes only what is stored gets the first answer, which is there before any other.
-            Some(samples) if call.body.varies() && !directive.only_if_cached => {
+            Some(samples) if call.body.is_sampled() && !directive.only_if_cached => {
                 let sample = Key::lend(&frame, &call.body, |key| samples.next(key));
                 Frame { sample, ..frame }
             }
@@ -144,7 +144,7 @@ impl Inner {
         let (operation, model) = (T::NAME, question.model().into());
         tracing::warn!(llm.operation = operation, age_s = age.as_secs(), "a stored answer and a new one disagree");
         if let Some(audit) = &self.audit {
-            audit.tell(&Disagreement { operation, model, tenant, age });
+            audit.tell(&Mismatch { operation, model, tenant, age });
         }
     }
 
@@ -258,7 +258,7 @@ impl Inner {
     }
 
     /// Stores an answer, if the application would keep it, it is not too large, and it has not been invalidated.
-    pub(crate) fn store<C>(&self, key: Key, answer: Arc<C>, facts: Facts, stay: Stay)
+    pub(crate) fn store<C>(&self, key: Key, answer: Arc<C>, facts: Accounting, stay: Stay)
     where
         C: Serialize + Send + Sync + 'static,
     {
@@ -356,7 +356,7 @@ impl Inner {
         match self.freshness.judge(&entry.life, self.clock.now(), directive) {
             Verdict::Fresh => Found::Fresh(Stored { answer, entry }),
             Verdict::Stale => Found::Stale(Stored { answer, entry }, Stale::Allowed),
-            Verdict::Aging => Found::Stale(Stored { answer, entry }, Stale::Refreshing),
+            Verdict::Aging => Found::Stale(Stored { answer, entry }, Stale::Revalidating),
             Verdict::Spare => Found::Spare(Stored { answer, entry }),
             Verdict::TooOld => Found::TooOld,
             Verdict::Expired => {

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use llm_core::Facts;
+use llm_core::Accounting;
 
 use crate::{
-    Cache, Cursor, Owner, StoreError, Tag,
+    Cache, Cursor, Partition, StoreError, Tag,
     store::{Listed, Name},
 };
 
@@ -16,7 +16,7 @@ pub struct StoredEntry {
     /// What it is stored under, in hexadecimal digits: it tells nothing of the question.
     pub name: String,
     /// Whose answer it is.
-    pub owner: Owner,
+    pub owner: Partition,
     /// When it was stored.
     pub stored_at: SystemTime,
     /// Until when it is fresh; `None` for ever.
@@ -24,7 +24,7 @@ pub struct StoredEntry {
     /// What it can be dropped by.
     pub tags: Arc<[Tag]>,
     /// Usage, vendor, model and cost of the answer.
-    pub facts: Facts,
+    pub facts: Accounting,
     /// What it takes, in bytes.
     pub bytes: u64,
     /// Whether it is of use yet: within its time, and not invalidated.

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::Directive;
 #[cfg(feature = "at-rest")]
-use crate::Owner;
+use crate::Partition;
 
 /// The name of an answer in a store: the namespace, the tenant, the operation and the request.
 ///
@@ -128,8 +128,8 @@ impl Key {
 
     /// Whose answer it is.
     #[cfg(feature = "at-rest")]
-    pub(crate) fn owner(&self) -> Owner {
-        self.scope().map_or_else(|| Owner::tenant(self.tenant()), Owner::scope)
+    pub(crate) fn owner(&self) -> Partition {
+        self.scope().map_or_else(|| Partition::tenant(self.tenant()), Partition::scope)
     }
 
     /// The text that follows the namespace, if it lies behind this tag.

@@ -45,37 +45,37 @@
 //! - **One flight per key.** Whoever asks first starts the call. It belongs to all who wait: any of them may be
 //!   cancelled, the first too; when the last goes, the call is dropped and settles. Waiters sleep until something
 //!   happens: one is woken to go on, all when there is an answer.
-//! - **A size bound:** a running stream that grows past [`CacheBuilder::max_answer_bytes`] is joined by nobody any more and
+//! - **A size bound:** a running stream that grows past [`CacheBuilder::max_response_bytes`] is joined by nobody any more and
 //!   held for nobody: whoever asks then makes a call of his own.
 //! - **What a flight does not share:** the caller's envelope. Priority classes fly apart; the call goes up without a
 //!   deadline, and each caller minds his own; an error that is about another caller's call, or that may be about other
 //!   texts which that call was for, makes a waiter lead again.
-//! - **What is stored:** complete answers that the operation would keep (`Operation::keeps`: not those cut short, filtered,
-//!   refused, or with tool arguments that are no JSON) to questions that stand alone (`Operation::stands_alone`: no
-//!   addresses, files, earlier answers or searches) and that have the form they ask for (`Operation::fits`: JSON, and the
-//!   structure of its schema), not those of a model that a lower layer fell back on, if the application ([`CacheBuilder::keep_if`]) and the size bound
+//! - **What is stored:** complete answers that the operation would keep (`Operation::is_cacheable`: not those cut short, filtered,
+//!   refused, or with tool arguments that are no JSON) to questions that stand alone (`Operation::is_self_contained`: no
+//!   addresses, files, earlier answers or searches) and that have the form they ask for (`Operation::conforms`: JSON, and the
+//!   structure of its schema), not those of a model that a lower layer fell back on, if the application ([`CacheBuilder::cache_if`]) and the size bound
 //!   agree. Errors reach those who waited, and are not stored. An answer is stored before its flight leaves the table, so
-//!   between the two nobody pays again. [`CacheBuilder::refusal_ttl`] remembers, in memory and for a short time, that a
+//!   between the two nobody pays again. [`CacheBuilder::negative_ttl`] remembers, in memory and for a short time, that a
 //!   question is invalid or too long.
-//! - **Several answers:** with [`CacheBuilder::samples`], a question with a temperature above zero has up to n different
+//! - **Several answers:** with [`CacheBuilder::variants`], a question with a temperature above zero has up to n different
 //!   answers, given out in turn.
 //! - **Freshness:** an entry is fresh until its time to live is over, by the wall time of `llm_core::Clock`: the call's own
 //!   ([`Directive::ttl`]), else that of the first [`TtlRule`] that fits, else the cache's. Past its time it can still be
 //!   served to a call that allows it, or when the call that was to replace it fails because of the vendor, a budget or its deadline
 //!   ([`CacheBuilder::stale_if_error`]); it then says so. With [`CacheBuilder::stale_while_revalidate`] it is served at
 //!   once, while one call in the background replaces it. [`Cache::get_or_call`] serves fresh answers only.
-//! - **In the background:** refreshes, audits ([`Audit`]: a share of the hits is asked again and compared) and calls that go
-//!   on when all have left ([`CacheBuilder::finish_abandoned`]) run in tasks, at most as many as
+//! - **In the background:** refreshes, audits ([`Verification`]: a share of the hits is asked again and compared) and calls that go
+//!   on when all have left ([`CacheBuilder::complete_on_disconnect`]) run in tasks, at most as many as
 //!   [`CacheBuilder::spawn_background`] allows; without it the cache spawns nothing. They are made in the name of the
 //!   tenant that caused them, refreshes and audits at background priority, with `llm_core::Purpose` in their extensions.
 //! - **Sharing:** an answer is its tenant's, unless a call names a scope ([`Directive::shared`]) and the operator allows that
-//!   ([`Caps::allow_sharing`]). A scope shares stored answers, never running calls.
+//!   ([`DirectivePolicy::allow_sharing`]). A scope shares stored answers, never running calls.
 //! - **Invalidation:** [`Cache::invalidate`] drops all answers with a [`Tag`] (tenant, model, label, or one of your own) at
 //!   once, without a scan. What was invalidated is never served, not even stale, nor is an answer whose call began before.
 //! - **Directives:** a call can ask for `no_store`, `no_cache`, `max_age`, `max_stale` or `only_if_cached`, with HTTP's
-//!   meaning, as far as the operator's [`Caps`] let it. [`CacheStatus`] says how the cache took part in a reply.
-//! - **Observing:** with [`CacheBuilder::observe`] all of this is decided and counted, and each call passes as it is;
-//!   [`Observed`] on its reply says what would have become of it.
+//!   meaning, as far as the operator's [`DirectivePolicy`] let it. [`CacheStatus`] says how the cache took part in a reply.
+//! - **Observing:** with [`CacheBuilder::shadow`] all of this is decided and counted, and each call passes as it is;
+//!   [`ShadowStatus`] on its reply says what would have become of it.
 //! - **Room:** at most `max_bytes`, which counts what is allocated. What is too large to store is counted
 //!   ([`Stats::too_large`]), and logged once. In memory the least recently used answers go first, in a file those that were stored
 //!   first.
@@ -86,7 +86,7 @@
 //!
 //! Memory holds answers as they are, so that a hit decodes nothing. A file (`file:///path`, feature `file`) holds them
 //! across restarts. One process at a time can have it open; another gets an error that names it. Several caches of one
-//! process can share it, each with its own namespace: [`CacheBuilder::store_of`].
+//! process can share it, each with its own namespace: [`CacheBuilder::share_store_with`].
 //!
 //! - **Writing** is off the answer's path: one thread, which [`CacheBuilder::build`] starts, writes all that is pending with
 //!   one durable commit; what is pending is served from memory. At most 16 MiB wait; what comes while they do is not
@@ -184,7 +184,7 @@
 //!   question is paid once in the fleet.
 //! - **Round trips:** one for a hit, two for a miss that leads (and one behind it), four and a subscription for who waits for
 //!   another process. A hit in the memory in front needs none.
-//! - **Invalidation** reaches every process within `CacheBuilder::invalidated_within`, one second, its memory too.
+//! - **Invalidation** reaches every process within `CacheBuilder::invalidation_bound`, one second, its memory too.
 //!   [`Cache::remove`] does not: others may have that answer in memory for `CacheBuilder::memory_ttl`.
 //! - **Outage:** calls go on with what is in memory, then upstream; none waits longer than its two bounds, and none at all
 //!   once Redis is known to be away. What cannot be written within five seconds is dropped and counted.
@@ -210,7 +210,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod asking;
-mod audit;
 mod background;
 mod build_error;
 mod builder;
@@ -227,6 +226,7 @@ mod freshness;
 #[doc(hidden)]
 pub mod fuzzing;
 mod generations;
+mod verification;
 #[doc = include_str!("../docs/hit-rates.md")]
 pub mod hit_rates {}
 mod inner;
@@ -241,7 +241,7 @@ mod migrate;
 mod observe;
 mod opening;
 #[cfg(feature = "at-rest")]
-mod owner;
+mod partition;
 mod refresh;
 mod refusal;
 mod samples;
@@ -260,24 +260,24 @@ mod telemetry;
 mod upstream;
 mod url;
 
-pub use self::audit::{Audit, Disagreement};
 pub use self::build_error::BuildError;
 pub use self::builder::CacheBuilder;
-pub use self::cache::{Answered, Cache, CallError, Stats};
-pub use self::directive::{Caps, Directive};
+pub use self::cache::{Cache, CallError, Resolved, Stats};
+pub use self::directive::{Directive, DirectivePolicy};
 pub use self::freshness::TtlRule;
 pub use self::generations::Tag;
 pub use self::key::Key;
 pub use self::layer::CacheLayer;
 pub use self::service::Cached;
-pub use self::status::{CacheStatus, Miss, Observed, Stale};
+pub use self::status::{CacheStatus, Miss, ShadowStatus, Stale};
 pub use self::store::{Policy, StoreError};
 pub use self::url::{StoreUrl, UrlError};
+pub use self::verification::{Mismatch, Verification};
 #[cfg(feature = "at-rest")]
 pub use self::{
     inspect::{Listing, StoredEntry},
-    migrate::{Migrated, migrate},
-    owner::Owner,
+    migrate::{MigrationReport, migrate},
+    partition::Partition,
     store::{Cursor, KeyRing, Keys, Secret},
 };
 pub use llm_core;

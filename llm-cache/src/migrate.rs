@@ -5,7 +5,7 @@ use crate::{Cache, Cursor, StoreError, generations::Moment, store::Page};
 /// How far a migration has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Migrated {
+pub struct MigrationReport {
     /// Entries that were copied.
     pub copied: u64,
     /// Entries past their time, or invalidated, that were left behind.
@@ -23,7 +23,7 @@ pub struct Migrated {
 ///
 /// Names and seals are those of the store they come to, so both may have different secrets and keys; namespaces stay as
 /// they are. `progress` is told after each batch of at most `batch` entries, which is then where it shall be. An
-/// interrupted migration goes on `after` the last [`Migrated::next`]; begun anew, it skips what has been copied.
+/// interrupted migration goes on `after` the last [`MigrationReport::next`]; begun anew, it skips what has been copied.
 /// Both caches can be used meanwhile; what is stored in the first one after the walk has passed its place is not copied.
 ///
 /// # Errors
@@ -34,10 +34,10 @@ pub async fn migrate(
     to: &Cache,
     after: Option<Cursor>,
     batch: NonZeroUsize,
-    mut progress: impl FnMut(&Migrated),
-) -> Result<Migrated, StoreError> {
+    mut progress: impl FnMut(&MigrationReport),
+) -> Result<MigrationReport, StoreError> {
     from.close().await?;
-    let mut done = Migrated { next: after, ..Migrated::default() };
+    let mut done = MigrationReport { next: after, ..MigrationReport::default() };
     loop {
         let Page { found, spoilt, next } = from.0.store.scan(done.next.take(), batch.get()).await?;
         let listed = found.len() as u64;

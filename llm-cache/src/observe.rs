@@ -1,9 +1,9 @@
 //! Calls that pass unchanged while the cache decides what it would have done.
 
-use llm_core::{Call, Complete, End, Error, Facts, Operation, Receipt, Reply, Serves, drive};
+use llm_core::{Accounting, Call, Complete, End, Error, LlmService, Operation, Receipt, Reply, oneshot};
 
 use crate::{
-    CacheStatus, Miss, Observed, Tag,
+    CacheStatus, Miss, ShadowStatus, Tag,
     flight::{Guard, Pass},
     inner::{Found, Inner},
     items::{Fate, Items, split, tell},
@@ -21,7 +21,7 @@ struct Bought<F> {
 pub(crate) async fn observe<T, S>(errand: Errand<S>, call: Call<T>) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
-    S: Serves<T>,
+    S: LlmService<T>,
 {
     let Errand { cache, inner, directive, .. } = errand;
     let items = match call.body.parts().filter(|parts| parts.len() > 1) {
@@ -50,11 +50,11 @@ where
         }
     }
     let observed = match &refusal {
-        Some(error) => Observed { status: CacheStatus::of_error(error), saves: None },
+        Some(error) => ShadowStatus { status: CacheStatus::of_error(error), saves: None },
         None => decide(&cache, &found, bought.len(), cold),
     };
     let store = storing_each(&call.body, &items, bought);
-    let mut reply = drive(inner, call).await;
+    let mut reply = oneshot(inner, call).await;
     if let CacheStatus::Miss(_) = observed.status {
         reply = counting_failure(&cache.counts, reply);
     }
@@ -68,7 +68,7 @@ where
 }
 
 /// What would have become of a call, counted as if it had: of the items that are not served, so many are bought.
-fn decide<C>(cache: &Inner, found: &[Found<C>], bought: usize, cold: Miss) -> Observed {
+fn decide<C>(cache: &Inner, found: &[Found<C>], bought: usize, cold: Miss) -> ShadowStatus {
     let served = || found.iter().filter_map(Found::served);
     let saves = served().filter_map(|(stored, _)| stored.entry.facts.cost).reduce(|a, b| a + b);
     cache.saved(saves);
@@ -82,7 +82,7 @@ fn decide<C>(cache: &Inner, found: &[Found<C>], bought: usize, cold: Miss) -> Ob
         CacheStatus::Miss(_) => cache.counts.misses.one(),
         _ => {}
     }
-    Observed { status, saves }
+    ShadowStatus { status, saves }
 }
 
 /// Stores what a call brings, each item on its own.
@@ -105,10 +105,10 @@ where
             return;
         }
         let End::Complete(whole) = end else { return };
-        let Ok(answers) = question.scatter(whole.clone()) else { return };
+        let Ok(answers) = question.split(whole.clone()) else { return };
         // The claim is the caller's.
-        let mut facts = Facts::default();
-        facts.copy_answer(&receipt.facts());
+        let mut facts = Accounting::default();
+        facts.copy_response(&receipt.accounting());
         let shares = split(&facts, &weights);
         for Bought { place, guard, store } in bought {
             if let (Some(answer), Some(share)) = (answers.get(place), shares.get(place)) {

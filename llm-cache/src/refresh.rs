@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llm_core::{Call, Complete, Error, Operation, Output, Priority, Purpose, RetriesAbove, Serves, Shared};
+use llm_core::{Call, Complete, Error, LlmService, NestedRetry, Operation, Output, Priority, Purpose, Shared};
 
 use crate::{
     Tag,
@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Replaces an answer that is past its time.
-pub(crate) fn refresh<T: Operation, S: Serves<T>>(errand: &Errand<S>, keys: Keys, call: &Call<T>) {
+pub(crate) fn refresh<T: Operation, S: LlmService<T>>(errand: &Errand<S>, keys: Keys, call: &Call<T>) {
     let Some(place) = place(errand, &keys, &call.body) else { return };
-    let (call, errand) = (unattended(call, Purpose::Refresh), errand.clone());
+    let (call, errand) = (unattended(call, Purpose::Revalidation), errand.clone());
     start(&Arc::clone(&errand.cache), place, async move {
         let errand = errand.refreshing();
         let cache = Arc::clone(&errand.cache);
@@ -33,14 +33,14 @@ pub(crate) fn refresh<T: Operation, S: Serves<T>>(errand: &Errand<S>, keys: Keys
 }
 
 /// Asks for a fresh answer again, and tells whether the new one says the same. The new one is stored.
-pub(crate) fn audit<T: Operation, S: Serves<T>>(
+pub(crate) fn audit<T: Operation, S: LlmService<T>>(
     errand: &Errand<S>,
     keys: Keys,
     call: &Call<T>,
     stored: &Stored<Complete<T>>,
 ) {
     let Some(place) = place(errand, &keys, &call.body) else { return };
-    let (call, errand, known) = (unattended(call, Purpose::Audit), errand.clone(), Arc::clone(&stored.answer));
+    let (call, errand, known) = (unattended(call, Purpose::Verification), errand.clone(), Arc::clone(&stored.answer));
     let age = stored.entry.age(errand.cache.now());
     start(&Arc::clone(&errand.cache), place, async move {
         let errand = Errand { made: |counts| &counts.audited, ..errand };
@@ -53,7 +53,7 @@ pub(crate) fn audit<T: Operation, S: Serves<T>>(
             Shared::Whole(whole) => whole,
             Shared::Live(live) => live.wait().await?,
         };
-        cache.audited::<T>(T::agree(&known, &answer), &body, tenant, age);
+        cache.audited::<T>(T::equivalent(&known, &answer), &body, tenant, age);
         Ok(())
     });
 }
@@ -71,7 +71,7 @@ pub(crate) fn unattended<T: Clone>(call: &Call<T>, purpose: Purpose) -> Call<T> 
     own.labels = call.labels.clone();
     own.extensions = call.extensions.clone();
     // Whoever retries above the cache does not see this call.
-    own.extensions.remove::<RetriesAbove>();
+    own.extensions.remove::<NestedRetry>();
     own.extensions.insert(purpose);
     own
 }
@@ -81,7 +81,7 @@ pub(crate) fn unattended<T: Clone>(call: &Call<T>, purpose: Purpose) -> Call<T> 
 fn place<T: Operation, S>(errand: &Errand<S>, keys: &Keys, question: &T) -> Option<Place> {
     let Errand { cache, directive, .. } = errand;
     let background = cache.background.as_ref()?;
-    if directive.only_if_cached || !question.repeatable() || cache.flights.is_running(&keys.flight) {
+    if directive.only_if_cached || !question.is_repeatable() || cache.flights.is_running(&keys.flight) {
         return None;
     }
     claim(cache, background.place(vec![keys.answer.clone()]))

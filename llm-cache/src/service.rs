@@ -4,13 +4,13 @@ use std::{
 };
 
 use llm_core::{
-    Call, Cause, Complete, Error, Facts, Operation, Origin, Output, Receipt, Reply, Serves, future::ResponseFuture,
+    Accounting, Call, Cause, Complete, Error, LlmService, Operation, Origin, Output, Receipt, Reply,
+    future::ResponseFuture,
 };
 use tower_service::Service;
 
 use crate::{
     Cache, CacheStatus, Directive, Key, Stale,
-    audit::Auditor,
     failure::unanswered,
     inner::{Found, Inner, Stored},
     items::by_item,
@@ -19,6 +19,7 @@ use crate::{
     store::Entry,
     telemetry,
     upstream::{Errand, Made, pass, seek},
+    verification::Auditor,
 };
 
 /// A service with a cache in front of it: see [`CacheLayer`](crate::CacheLayer).
@@ -43,7 +44,7 @@ impl<S> Cached<S> {
     }
 }
 
-impl<T: Operation, S: Serves<T>> Service<Call<T>> for Cached<S> {
+impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
     type Response = Reply<T::Output>;
     type Error = Error;
     type Future = ResponseFuture<T::Output>;
@@ -74,7 +75,7 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Cached<S> {
             let found = if directive.no_cache { Found::Nothing } else { cache.peek::<Complete<T>>(key, &directive) };
             let is_asked_again = match &found {
                 Found::Fresh(_) => cache.audit.as_ref().is_some_and(Auditor::draws),
-                Found::Stale(_, why) => *why == Stale::Refreshing,
+                Found::Stale(_, why) => *why == Stale::Revalidating,
                 _ => true,
             };
             (found, is_asked_again.then(|| key.to_key()))
@@ -135,7 +136,7 @@ fn replay<O: Output>(stored: Stored<O::Complete>, origin: Origin, stale: Option<
 }
 
 /// What is known of a stored answer when it is served again: all of its cost is saved.
-pub(crate) fn saved(entry: &Entry, origin: Origin) -> Facts {
+pub(crate) fn saved(entry: &Entry, origin: Origin) -> Accounting {
     let mut facts = entry.facts.clone();
     facts.origin = origin;
     if let Some(cost) = facts.cost {

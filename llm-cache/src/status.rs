@@ -40,10 +40,10 @@ pub enum CacheStatus {
 }
 
 /// What a cache that only observes would have done: in the extensions of the replies that it lets pass
-/// ([`CacheBuilder::observe`](crate::CacheBuilder::observe)).
+/// ([`CacheBuilder::shadow`](crate::CacheBuilder::shadow)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Observed {
+pub struct ShadowStatus {
     /// How it would have taken part.
     pub status: CacheStatus,
     /// List price of the stored answers that it would have served; `None` while unknown, and where it would have served
@@ -59,7 +59,7 @@ pub enum Stale {
     Allowed,
     /// It is being replaced in the background, if there is room, and unless its question may not be asked twice or the call
     /// wanted none made.
-    Refreshing,
+    Revalidating,
     /// The call that was to replace it failed.
     Error,
 }
@@ -152,7 +152,7 @@ impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Allowed => "stale: allowed",
-            Self::Refreshing => "stale: refreshing",
+            Self::Revalidating => "stale: refreshing",
             Self::Error => "stale: the call failed",
         })
     }

@@ -7,14 +7,13 @@ use std::{
 };
 
 use llm_core::{
-    Call, Cause, Charge, Complete, Cut, End, Error, Extensions, Facts, Operation, Origin, Output, Receipt, Reply,
-    Savings, Serves, Shared, VendorLimits, drive,
+    Accounting, Call, Cause, Charge, Complete, End, Error, Extensions, LlmService, Operation, Origin, Output, Receipt,
+    Reply, Savings, Shared, StreamCut, VendorLimits, oneshot,
 };
 use tokio::time::timeout_at;
 
 use crate::{
     CacheStatus, Directive, Key, Miss, Stale, Tag,
-    audit::Auditor,
     counts::{Counter, Counts},
     door::Door,
     failure::{excuses, is_anothers, late, lost, outcome, unanswered},
@@ -24,6 +23,7 @@ use crate::{
     refresh::{audit, refresh},
     service::{hit, stale},
     store::{Lease, MaxWait, Outcome, Source},
+    verification::Auditor,
 };
 
 /// Call context: the cache that the call went through, the service below, and the call's directive.
@@ -44,10 +44,10 @@ impl<S> Errand<S> {
     pub(crate) async fn send<T>(self, call: Call<T>) -> Result<Reply<T::Output>, Error>
     where
         T: Operation,
-        S: Serves<T>,
+        S: LlmService<T>,
     {
         (self.made)(&self.cache.counts).one();
-        let reply = drive(self.inner, call).await;
+        let reply = oneshot(self.inner, call).await;
         counting_failure(&self.cache.counts, reply)
     }
 }
@@ -76,7 +76,7 @@ pub(crate) type Landed<T> = Result<Arrival<Complete<T>>, Error>;
 pub(crate) async fn pass<T, S>(errand: Errand<S>, call: Call<T>) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
-    S: Serves<T>,
+    S: LlmService<T>,
 {
     let mut reply = errand.send(call).await?;
     reply.extensions.insert(CacheStatus::Miss(Miss::NoStore));
@@ -92,7 +92,7 @@ pub(crate) async fn seek<T, S>(
 ) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
-    S: Serves<T>,
+    S: LlmService<T>,
 {
     let Errand { cache, directive, .. } = &errand;
     let found = match cache.store.is_far() && !directive.no_cache {
@@ -110,7 +110,7 @@ where
             return Ok(hit(&errand.cache, stored));
         }
         Found::Stale(stored, why) => {
-            if why == Stale::Refreshing {
+            if why == Stale::Revalidating {
                 refresh(&errand, keys, &call);
             }
             return Ok(stale(&errand.cache, stored, why));
@@ -130,7 +130,7 @@ where
 async fn renew<T, S>(errand: Errand<S>, key: Key, call: Call<T>) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
-    S: Serves<T>,
+    S: LlmService<T>,
 {
     let Errand { cache, directive, .. } = &errand;
     let source = cache.begin(Tag::of(&call, directive));
@@ -151,7 +151,7 @@ async fn fly<T, S>(
 ) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
-    S: Serves<T>,
+    S: LlmService<T>,
 {
     let cache = Arc::clone(&errand.cache);
     let reply = in_time(call.deadline, board(errand, keys, call, why)).await;
@@ -170,7 +170,7 @@ pub(crate) async fn in_time<O: Output>(
     let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else { return Ok(reply) };
     let on_time = move |_| match tokio::time::Instant::now() < deadline {
         true => ControlFlow::Continue(()),
-        false => ControlFlow::Break(Cut::Fail(late())),
+        false => ControlFlow::Break(StreamCut::Fail(late())),
     };
     Ok(reply.map(|output| output.watch(on_time)))
 }
@@ -186,7 +186,7 @@ pub(crate) async fn by<V>(deadline: Option<Instant>, something: impl Future<Outp
 async fn board<T, S>(errand: Errand<S>, keys: Keys, call: Call<T>, why: Miss) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
-    S: Serves<T>,
+    S: LlmService<T>,
 {
     let cache = &errand.cache;
     loop {
@@ -219,7 +219,7 @@ pub(crate) async fn ask<T, S>(
 ) -> Landed<T>
 where
     T: Operation,
-    S: Serves<T>,
+    S: LlmService<T>,
 {
     let (cache, directive) = (Arc::clone(&errand.cache), &errand.directive);
     let wait = patience(call.deadline.take());
@@ -282,7 +282,7 @@ async fn land<T: Operation>(
         live => T::Output::join(live).await?,
     };
     let (receipt, counted) = (Receipt::default(), Arc::clone(cache));
-    receipt.edit(|facts| share(facts, &shared.facts(), origin));
+    receipt.edit(|facts| share(facts, &shared.accounting(), origin));
     let mut reply = Reply::new(output, receipt).with_limits(limits);
     if led {
         // What lower layers told is told on.
@@ -292,7 +292,7 @@ async fn land<T: Operation>(
     Ok(reply.on_end(move |end, receipt| {
         // The last seat ends the call; only then are its facts final.
         drop(seat);
-        let ended = shared.facts();
+        let ended = shared.accounting();
         if let (false, End::Complete(_)) = (led, &end) {
             counted.saved(ended.cost);
         }
@@ -300,7 +300,7 @@ async fn land<T: Operation>(
             share(facts, &ended, origin);
             if let End::Complete(_) = end {
                 // All who were answered may claim the purchase; the first who is counted does.
-                facts.claim = ended.claim;
+                facts.cost_share = ended.cost_share;
             }
         });
     }))
@@ -308,15 +308,15 @@ async fn land<T: Operation>(
 
 /// What one caller's receipt says of a shared answer. Whoever led the call has what the layers below told him; for the
 /// others an answer that cost them nothing and was bought by nobody above the last purchase is a saving.
-fn share(facts: &mut Facts, shared: &Facts, origin: Origin) {
-    facts.copy_answer(shared);
+fn share(facts: &mut Accounting, shared: &Accounting, origin: Origin) {
+    facts.copy_response(shared);
     if origin == Origin::Vendor {
         (facts.origin, facts.paid, facts.saved) = (shared.origin, shared.paid.clone(), shared.saved);
         return;
     }
     facts.origin = origin;
     facts.saved = Savings::default();
-    if let (None, Some(cost)) = (&shared.claim, shared.cost) {
+    if let (None, Some(cost)) = (&shared.cost_share, shared.cost) {
         facts.saved.add(Cause::Coalesced, cost);
     }
 }
@@ -330,15 +330,15 @@ pub(crate) fn storing<T: Operation>(
     source: Source,
 ) -> impl FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static {
     let (cache, ttl) = (Arc::clone(cache), cache.ttl(call, directive));
-    let question = call.body.stands_alone().then(|| call.body.clone());
+    let question = call.body.is_self_contained().then(|| call.body.clone());
     move |end, receipt| {
         if let (End::Complete(answer), Some(question)) = (end, question)
-            && T::keeps(answer)
-            && question.fits(answer)
+            && T::is_cacheable(answer)
+            && question.conforms(answer)
         {
             // What the answer is, not how one call came by it.
-            let mut facts = Facts::default();
-            facts.copy_answer(&receipt.facts());
+            let mut facts = Accounting::default();
+            facts.copy_response(&receipt.accounting());
             if facts.fallback && !cache.keep_fallbacks {
                 return;
             }

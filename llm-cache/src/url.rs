@@ -20,7 +20,7 @@ use crate::{Policy, builder::MIN_BYTES};
 /// |---|---|
 /// | `memory:` | `max_bytes`, `policy` |
 /// | `file:///path` | `max_bytes`, `memory`, `memory_ttl`, `policy` |
-/// | `redis://user:password@host:port/db` | `memory`, `memory_ttl`, `policy`, `prefix`, `call_timeout`, `claim_timeout`, `lease`, `invalidated_within` |
+/// | `redis://user:password@host:port/db` | `memory`, `memory_ttl`, `policy`, `prefix`, `call_timeout`, `claim_timeout`, `lease`, `invalidation_bound` |
 ///
 /// `max_bytes` (`500000`, `64mb`, `2gb`; powers of 1024) bounds the place itself; `memory` puts that much memory in front of
 /// a file or Redis, for at most `memory_ttl` (`30s`, `5m`, `12h`, `7d`) an answer; `policy` is `lru` or `tinylfu` and the memory's.

@@ -155,7 +155,7 @@ fn answer_too_large_is_counted_and_logged_once() {
     tracing::subscriber::set_global_default(warnings.clone()).expect("no other test of this program sets one");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let builder = || Cache::builder("memory");
-    for (round, cache) in [builder().max_bytes(32 * 1024), builder().max_answer_bytes(32 * 1024)]
+    for (round, cache) in [builder().max_bytes(32 * 1024), builder().max_response_bytes(32 * 1024)]
         .map(|it| it.build().unwrap())
         .iter()
         .enumerate()

@@ -310,7 +310,7 @@ where
     }
 
     /// Another reader of the same stream, from the first item; `None` if it is closed.
-    pub fn another(&self) -> Option<Self> {
+    pub fn resubscribe(&self) -> Option<Self> {
         self.of.read()
     }
 

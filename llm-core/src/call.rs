@@ -1,17 +1,17 @@
-mod allowance;
-mod dispatch;
+mod attempt_permit;
 mod labels;
+mod nested_retry;
 mod purpose;
-mod retries;
+mod sent_flag;
 mod tenant;
 
 use std::time::Instant;
 
-pub use self::allowance::Allowance;
-pub use self::dispatch::Dispatch;
+pub use self::attempt_permit::AttemptPermit;
 pub use self::labels::Labels;
+pub use self::nested_retry::NestedRetry;
 pub use self::purpose::Purpose;
-pub use self::retries::RetriesAbove;
+pub use self::sent_flag::SentFlag;
 pub use self::tenant::Tenant;
 use crate::Error;
 
@@ -43,7 +43,7 @@ pub struct Call<T> {
     pub deadline: Option<Instant>,
     /// What one layer alone understands.
     pub extensions: http::Extensions,
-    dispatch: Option<Dispatch>,
+    dispatch: Option<SentFlag>,
 }
 
 /// What goes first where calls must wait.
@@ -109,8 +109,8 @@ impl<T> Call<T> {
     /// Follows whether this call is sent to a vendor: for a layer that must know it when the call is dropped.
     ///
     /// Marks below this layer reach the handles of all layers above it.
-    pub fn track(&mut self) -> Dispatch {
-        let dispatch = Dispatch::below(self.dispatch.take());
+    pub fn track(&mut self) -> SentFlag {
+        let dispatch = SentFlag::below(self.dispatch.take());
         self.dispatch = Some(dispatch.clone());
         dispatch
     }

@@ -139,7 +139,7 @@ impl Operation for EmbedRequest {
     }
 
     /// They do if each pair of vectors points the same way; vendors' last digits differ from call to call.
-    fn agree(one: &Embeddings, other: &Embeddings) -> bool {
+    fn equivalent(one: &Embeddings, other: &Embeddings) -> bool {
         one.vectors.len() == other.vectors.len() && one.vectors.iter().zip(&other.vectors).all(|(a, b)| alike(a, b))
     }
 
@@ -152,7 +152,7 @@ impl Operation for EmbedRequest {
         Some(self.inputs.iter().map(|input| self.with_inputs(vec![input.clone()])).collect())
     }
 
-    fn gather(parts: &[Self]) -> Option<Self> {
+    fn merge(parts: &[Self]) -> Option<Self> {
         let first = parts.first()?;
         let alike = |part: &Self| {
             let Self { model, inputs: _, dimensions, extra } = part;
@@ -162,14 +162,14 @@ impl Operation for EmbedRequest {
         parts.iter().all(alike).then(|| first.with_inputs(inputs()))
     }
 
-    fn scatter(&self, whole: Embeddings) -> Result<Vec<Embeddings>, Error> {
+    fn split(&self, whole: Embeddings) -> Result<Vec<Embeddings>, Error> {
         count(whole.vectors.len(), self.inputs.len())?;
         let Embeddings { model, vectors, extra } = whole;
         let one = |vector| Embeddings { model: model.clone(), vectors: vec![vector], extra: extra.clone() };
         Ok(vectors.into_iter().map(one).collect())
     }
 
-    fn unite(&self, parts: Vec<Embeddings>) -> Result<Embeddings, Error> {
+    fn join(&self, parts: Vec<Embeddings>) -> Result<Embeddings, Error> {
         count(parts.len(), self.inputs.len())?;
         let (model, extra) = parts.first().map(|first| (first.model.clone(), first.extra.clone())).unwrap_or_default();
         let mut vectors = Vec::with_capacity(parts.len());

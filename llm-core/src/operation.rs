@@ -56,32 +56,32 @@ pub trait Operation: Clone + Send + Sync + 'static {
     }
 
     /// Whether it may be asked twice: retried, hedged, refreshed.
-    fn repeatable(&self) -> bool {
+    fn is_repeatable(&self) -> bool {
         true
     }
 
     /// Whether an answer may be kept for the next who asks. Not one that is spoiled: cut short, filtered, refused, or
     /// with tool arguments that are no JSON. Asked again, the model may do better.
-    fn keeps(answer: &Complete<Self>) -> bool {
+    fn is_cacheable(answer: &Complete<Self>) -> bool {
         let _ = answer;
         true
     }
 
     /// Whether an answer has the form that this question asked for, as far as that can be told. One that has not is not
     /// kept.
-    fn fits(&self, answer: &Complete<Self>) -> bool {
+    fn conforms(&self, answer: &Complete<Self>) -> bool {
         let _ = answer;
         true
     }
 
     /// Whether the question is meant to have several different answers, as with a temperature above zero.
-    fn varies(&self) -> bool {
+    fn is_sampled(&self) -> bool {
         false
     }
 
     /// Whether two answers to one question say the same. They do if their JSON is equal, unless the operation knows what
     /// of an answer does not matter.
-    fn agree(one: &Complete<Self>, other: &Complete<Self>) -> bool {
+    fn equivalent(one: &Complete<Self>, other: &Complete<Self>) -> bool {
         let json = |answer| serde_json::to_value(answer).ok();
         json(one) == json(other)
     }
@@ -94,7 +94,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
 
     /// Whether the question holds all that decides its answer. Not one that names something outside which may change: an
     /// address, a file, an earlier answer, a search. Its answer is not kept.
-    fn stands_alone(&self) -> bool {
+    fn is_self_contained(&self) -> bool {
         true
     }
 
@@ -104,7 +104,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
     }
 
     /// One request that asks all of `parts`; `None` if they cannot be asked together.
-    fn gather(parts: &[Self]) -> Option<Self> {
+    fn merge(parts: &[Self]) -> Option<Self> {
         let _ = parts;
         None
     }
@@ -114,7 +114,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`ErrorKind::Malformed`] if it has not one answer for each part; [`ErrorKind::Unsupported`] unless overridden.
-    fn scatter(&self, whole: Complete<Self>) -> Result<Vec<Complete<Self>>, Error> {
+    fn split(&self, whole: Complete<Self>) -> Result<Vec<Complete<Self>>, Error> {
         let _ = whole;
         Err(indivisible(Self::NAME))
     }
@@ -124,7 +124,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`ErrorKind::Malformed`] if their number is wrong; [`ErrorKind::Unsupported`] unless overridden.
-    fn unite(&self, parts: Vec<Complete<Self>>) -> Result<Complete<Self>, Error> {
+    fn join(&self, parts: Vec<Complete<Self>>) -> Result<Complete<Self>, Error> {
         let _ = parts;
         Err(indivisible(Self::NAME))
     }

@@ -17,7 +17,7 @@ pub enum End<'a, C> {
 
 /// How a watcher cuts an answer off: see [`Output::watch`].
 #[derive(Debug)]
-pub enum Cut {
+pub enum StreamCut {
     /// It fails with this error, which should say what it cost until then ([`with_charge`](crate::Error::with_charge)).
     Fail(Error),
     /// Its reader gets a clean end there, as when the longest length is reached. Hooks learn that it was
@@ -52,7 +52,7 @@ pub trait Output: Sized + Send + 'static {
 
     /// Calls `f` with the bytes of output so far (text, reasoning, tool arguments) whenever more arrive; it may cut the
     /// answer off. A whole answer is past cutting: `f` is not called.
-    fn watch(self, f: impl FnMut(u64) -> ControlFlow<Cut> + Send + 'static) -> Self;
+    fn watch(self, f: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) -> Self;
 }
 
 /// An answer that several callers can take: whole, or still running.
@@ -118,7 +118,7 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Output for
         Ok(Arc::unwrap_or_clone(whole))
     }
 
-    fn watch(self, _f: impl FnMut(u64) -> ControlFlow<Cut> + Send + 'static) -> Self {
+    fn watch(self, _f: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) -> Self {
         self
     }
 }

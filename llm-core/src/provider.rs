@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use tower_service::Service;
 
 use crate::{
-    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Reply, Serves, Streamed, drive,
-    future::ResponseFuture,
+    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, LlmService, Reply, Streamed,
+    future::ResponseFuture, oneshot,
 };
 
 /// What an application holds: something that answers, whatever is stacked below.
@@ -42,7 +42,7 @@ pub trait Provider: Send + Sync + 'static {
 /// Makes a provider of a stack of services.
 pub fn into_provider<S>(stack: S) -> Arc<dyn Provider>
 where
-    S: Serves<ChatRequest> + Serves<Streamed<ChatRequest>> + Serves<EmbedRequest> + Sync,
+    S: LlmService<ChatRequest> + LlmService<Streamed<ChatRequest>> + LlmService<EmbedRequest> + Sync,
 {
     Arc::new(Stack(stack))
 }
@@ -60,18 +60,18 @@ struct Stack<S>(S);
 #[async_trait]
 impl<S> Provider for Stack<S>
 where
-    S: Serves<ChatRequest> + Serves<Streamed<ChatRequest>> + Serves<EmbedRequest> + Sync,
+    S: LlmService<ChatRequest> + LlmService<Streamed<ChatRequest>> + LlmService<EmbedRequest> + Sync,
 {
     async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
-        drive(self.0.clone(), call).await
+        oneshot(self.0.clone(), call).await
     }
 
     async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
-        drive(self.0.clone(), call.map(Streamed)).await
+        oneshot(self.0.clone(), call.map(Streamed)).await
     }
 
     async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
-        drive(self.0.clone(), call).await
+        oneshot(self.0.clone(), call).await
     }
 }
 

@@ -3,8 +3,8 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use crate::{
-    Call, Charge, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Operation, Serves, Streamed,
-    drive, future::ResponseFuture,
+    Call, Charge, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, LlmService, Operation,
+    Streamed, future::ResponseFuture, oneshot,
 };
 
 /// An operation that a chat model can answer: how to ask, and how to read what it says.
@@ -36,7 +36,7 @@ impl<S> Tasks<S> {
     }
 }
 
-impl<T: Task, S: Serves<ChatRequest>> Service<Call<T>> for Tasks<S> {
+impl<T: Task, S: LlmService<ChatRequest>> Service<Call<T>> for Tasks<S> {
     type Response = crate::Reply<T::Output>;
     type Error = Error;
     type Future = ResponseFuture<T::Output>;
@@ -48,7 +48,7 @@ impl<T: Task, S: Serves<ChatRequest>> Service<Call<T>> for Tasks<S> {
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let (inner, task) = (self.inner.clone(), call.body.clone());
         ResponseFuture::waiting(async move {
-            let reply = drive(inner, call.map(|task| task.ask())).await?;
+            let reply = oneshot(inner, call.map(|task| task.ask())).await?;
             let usage = reply.receipt.usage();
             // An answer that cannot be read was paid all the same.
             reply.try_map(|answer| task.read(answer)).map_err(|error| match (error.charge(), usage) {
@@ -63,7 +63,7 @@ impl<T: Task, S: Serves<ChatRequest>> Service<Call<T>> for Tasks<S> {
 // `Task` is ours and none of these is one, so this does not overlap with the impl above.
 macro_rules! pass_through {
     ($($operation:ty => $output:ty),*) => { $(
-        impl<S: Serves<$operation>> Service<Call<$operation>> for Tasks<S> {
+        impl<S: LlmService<$operation>> Service<Call<$operation>> for Tasks<S> {
             type Response = crate::Reply<$output>;
             type Error = Error;
             type Future = ResponseFuture<$output>;
@@ -73,7 +73,7 @@ macro_rules! pass_through {
             }
 
             fn call(&mut self, call: Call<$operation>) -> Self::Future {
-                ResponseFuture::waiting(drive(self.inner.clone(), call))
+                ResponseFuture::waiting(oneshot(self.inner.clone(), call))
             }
         }
     )* };

@@ -4,7 +4,7 @@
 //!
 //! - [`OpenAi`], [`Anthropic`], [`Gemini`]: chat, streamed chat, embeddings, token counts and lists of models, as far as
 //!   the vendor has them. [`openai`] has the table of servers that speak its format: Azure, Ollama, vLLM, Mistral, Groq,
-//!   DeepSeek, OpenRouter. All are one [`Client`] of a [`wire::Wire`], a format without input or output; HTTP is behind
+//!   DeepSeek, OpenRouter. All are one [`Client`] of a [`protocol::VendorProtocol`], a format without input or output; HTTP is behind
 //!   a seam, [`transport`].
 //! - [`Ledger`]: what each call cost, what it was worth, what it saved; per tenant, label, model and cause. [`prices`]
 //!   holds what it counts with.
@@ -29,7 +29,7 @@
 //! let provider = into_provider(
 //!     tower::ServiceBuilder::new()
 //!         .layer(ledger.answers())
-//!         .layer(ledger.purchases())
+//!         .layer(ledger.attempts())
 //!         .service(OpenAi::new("sk-secret")?.base_url(&address)?),
 //! );
 //!
@@ -47,7 +47,7 @@
 //! - A call is marked as sent right before its request is handed to the transport. What fails before costs nothing; so
 //!   does what the vendor refuses. Of anything else without a usage the charge is unknown.
 //! - The usage of a response is the largest that its vendor stated of each part. Without a prompt in it, or with a count
-//!   that cannot be one, it is unknown; [`Facts::unusable_usage`](llm_core::Facts::unusable_usage) names the count.
+//!   that cannot be one, it is unknown; [`Accounting::unusable_usage`](llm_core::Accounting::unusable_usage) names the count.
 //! - A stream is whole if every choice told why it ended, and as many came as were asked for or the vendor's own end
 //!   (`[DONE]`); otherwise it ends with an error. A streamed reply resolves at its first piece, so an error before that
 //!   comes at once.
@@ -96,13 +96,13 @@ pub mod genai;
 pub mod ledger;
 pub mod openai;
 pub mod prices;
+pub mod protocol;
 pub mod retry;
 mod runtime;
 #[cfg(feature = "scripted")]
 pub mod scripted;
 mod telemetry;
 pub mod transport;
-pub mod wire;
 
 pub use llm_core;
 pub use secrecy::SecretString;
@@ -111,7 +111,7 @@ pub use self::anthropic::Anthropic;
 pub use self::client::Client;
 pub use self::gemini::Gemini;
 pub use self::ledger::{
-    Answers, AnswersLayer, Balance, Charged, Ledger, Outcome, Overhead, Overheads, Purchase, Purchases, PurchasesLayer,
-    Row, Snapshot, Unconfirmed,
+    Answers, Attempts, AttemptsLayer, Balance, Charged, Ledger, Outcome, Purchase, RequestsLayer, Row, Snapshot,
+    Unconfirmed, Waste, WastedSpend,
 };
 pub use self::openai::OpenAi;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use llm_core::{Facts, PriceOptions, Prices, Priority, ServiceTier, Usage, Usd};
+use llm_core::{Accounting, PriceOptions, Prices, Priority, ServiceTier, Usage, Usd};
 use tokio::sync::Notify;
 
 use crate::{
@@ -253,7 +253,7 @@ impl Inner {
     }
 
     /// Returns the cost of an answer to a request for the model `asked` by the table.
-    pub(crate) fn cost_of(&self, asked: &str, facts: &Facts, usage: &Usage) -> Option<Usd> {
+    pub(crate) fn cost_of(&self, asked: &str, facts: &Accounting, usage: &Usage) -> Option<Usd> {
         self.prices.as_ref()?.current().cost_of(asked, &ServiceTier::Standard, facts, usage).ok()
     }
 

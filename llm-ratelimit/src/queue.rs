@@ -151,7 +151,7 @@ impl Queue {
         self.lock().lines.get(&spot).map_or(0, |line| line.wanted(rule))
     }
 
-    /// Serves a line, as far as there is room.
+    /// LlmService a line, as far as there is room.
     pub(crate) fn pump(&self, inner: &Arc<Inner>, spot: Spot) {
         let mut after = After::default();
         let mut lines = self.lock();
@@ -160,7 +160,7 @@ impl Queue {
         after.run();
     }
 
-    /// Serves all lines.
+    /// LlmService all lines.
     pub(crate) fn pump_all(&self, inner: &Arc<Inner>) {
         let spots: Vec<Spot> = self.lock().lines.keys().copied().collect();
         spots.into_iter().for_each(|spot| self.pump(inner, spot));
@@ -313,7 +313,7 @@ impl Lines {
         Some(gone)
     }
 
-    /// Serves a line, and the new lines that its calls go on to.
+    /// LlmService a line, and the new lines that its calls go on to.
     fn pump(&mut self, inner: &Arc<Inner>, spot: Spot, after: &mut After) {
         let mut spots = SmallVec::<[Spot; 4]>::from_slice(&[spot]);
         while let Some(spot) = spots.pop() {

@@ -1,13 +1,13 @@
 use std::{fmt, sync::Arc};
 
-use llm_core::Dispatch;
+use llm_core::SentFlag;
 
 use crate::{Settlement, books::Holds, demand::Models, inner::Inner};
 
 /// What a call may use. Settle it when the call has ended.
 ///
 /// Dropped without that, it settles by what is known: a call that was not sent costs nothing, one that was
-/// ([`mark_sent`](Self::mark_sent), or the [`Dispatch`] it [follows](Self::follow) says so) keeps all of it as spent.
+/// ([`mark_sent`](Self::mark_sent), or the [`SentFlag`] it [follows](Self::follow) says so) keeps all of it as spent.
 /// Slots come back either way.
 #[must_use = "dropped at once, it gives everything back"]
 pub struct Reservation {
@@ -16,7 +16,7 @@ pub struct Reservation {
     /// The models that price the call, where it holds money.
     models: Option<Models>,
     sent: bool,
-    dispatch: Option<Dispatch>,
+    dispatch: Option<SentFlag>,
 }
 
 impl Reservation {
@@ -30,14 +30,14 @@ impl Reservation {
     }
 
     /// Learns from the call itself whether it was sent.
-    pub fn follow(mut self, dispatch: Dispatch) -> Self {
+    pub fn follow(mut self, dispatch: SentFlag) -> Self {
         self.dispatch = Some(dispatch);
         self
     }
 
     /// Whether the call may be charged, as far as is known.
     pub fn is_sent(&self) -> bool {
-        self.sent || self.dispatch.as_ref().is_some_and(Dispatch::is_sent)
+        self.sent || self.dispatch.as_ref().is_some_and(SentFlag::is_sent)
     }
 
     /// Counts what the call used, in every limit that applied to it when it reserved. What it reserved beyond that comes

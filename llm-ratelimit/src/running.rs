@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use llm_core::{Allowance, Charge, Cut, End, Error, ErrorKind, Estimate, Facts, Origin, Receipt, Usage, Usd};
+use llm_core::{
+    Accounting, AttemptPermit, Charge, End, Error, ErrorKind, Estimate, Origin, Receipt, StreamCut, Usage, Usd,
+};
 
 use crate::{Demand, OverrunPolicy, RateLimitLayer, Reservation, Settlement, telemetry};
 
@@ -60,13 +62,13 @@ impl Running {
     ///
     /// What is reserved goes on to cover the attempt that runs; one that failed is counted by itself when the next is
     /// asked for. A limiter above is asked, too.
-    pub(crate) fn allowance(&self, above: Option<Allowance>) -> Option<Allowance> {
+    pub(crate) fn allowance(&self, above: Option<AttemptPermit>) -> Option<AttemptPermit> {
         if self.settings.attempts.is_some() {
             return above;
         }
         let (limiter, before) = (self.settings.limiter.clone(), Arc::clone(&self.before));
         let attempt = self.demand.more(self.demand.input, self.demand.output);
-        Some(Allowance::new(move |failed| {
+        Some(AttemptPermit::new(move |failed| {
             let ask_above = || above.as_ref().map_or(Ok(()), |above| above.ask(failed));
             let actual = match failed {
                 Charge::None => return ask_above(),
@@ -103,7 +105,7 @@ impl Running {
 
     /// The answer ended.
     pub(crate) fn ended<C>(self, end: &End<'_, C>, receipt: &Receipt) {
-        let facts = receipt.facts();
+        let facts = receipt.accounting();
         let usage = facts.usage.or_else(|| match end {
             End::Failed(_, error) => known(error.charge()),
             End::Complete(_) | End::Dropped(_) => None,
@@ -120,14 +122,14 @@ impl Running {
     }
 
     /// It broke off after it used this much. What more it used is unknown, so what it reserved counts as used.
-    fn broke_off(&self, facts: &Facts, so_far: Usage) -> Settlement {
+    fn broke_off(&self, facts: &Accounting, so_far: Usage) -> Settlement {
         let portions = self.more().len() as u64 * self.portion().output;
         let output = so_far.output.saturating_sub(portions).max(self.demand.output);
         let usage = Usage { input: so_far.input.max(self.demand.input), output, ..so_far };
         Settlement::AtLeast { usage, cost: self.listed_cost(facts, &usage) }
     }
 
-    fn used(&self, facts: &Facts, usage: Usage) -> Settlement {
+    fn used(&self, facts: &Accounting, usage: Usage) -> Settlement {
         if facts.origin == Origin::Vendor {
             self.settings.estimator.learn(&self.demand.tenant, &self.demand.model, &self.estimate, &usage);
         }
@@ -136,7 +138,7 @@ impl Running {
     }
 
     /// Returns the cost by the model that answered. Where that is not known, the reservation prices the usage.
-    fn listed_cost(&self, facts: &Facts, usage: &Usage) -> Option<Usd> {
+    fn listed_cost(&self, facts: &Accounting, usage: &Usage) -> Option<Usd> {
         let is_known = facts.model.is_some() || !self.demand.has_fallbacks();
         self.settings.limiter.0.cost_of(&self.demand.model, facts, usage).filter(|_| is_known)
     }
@@ -172,7 +174,7 @@ impl Running {
 
 impl Meter {
     /// The stream has said so many bytes.
-    pub(crate) fn pass(&mut self, bytes: u64) -> ControlFlow<Cut> {
+    pub(crate) fn pass(&mut self, bytes: u64) -> ControlFlow<StreamCut> {
         while bytes / BYTES > self.reserved {
             match self.settings.limiter.reserve_more(&self.portion) {
                 Ok(mut reservation) => {
@@ -180,11 +182,15 @@ impl Meter {
                     self.more.lock().unwrap_or_else(PoisonError::into_inner).push(reservation);
                     self.reserved = self.reserved.saturating_add(self.portion.output);
                 }
-                Err(_) if self.settings.cut_off == OverrunPolicy::Truncate => return ControlFlow::Break(Cut::Finish),
+                Err(_) if self.settings.cut_off == OverrunPolicy::Truncate => {
+                    return ControlFlow::Break(StreamCut::Finish);
+                }
                 Err(refusal) => {
                     let message = format!("the answer was cut off: {refusal}");
                     let error = Error::new(ErrorKind::OverBudget, message).with_retryable(false);
-                    return ControlFlow::Break(Cut::Fail(error.with_charge(Charge::Unknown).with_source(refusal)));
+                    return ControlFlow::Break(StreamCut::Fail(
+                        error.with_charge(Charge::Unknown).with_source(refusal),
+                    ));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use llm_core::{Call, Error, Estimate, Operation, Output, Reply, Serves, drive, future::ResponseFuture};
+use llm_core::{Call, Error, Estimate, LlmService, Operation, Output, Reply, future::ResponseFuture, oneshot};
 use tower_service::Service;
 
 use crate::{
@@ -70,7 +70,7 @@ impl RateLimitLayer {
     }
 }
 
-impl<T: Operation, S: Serves<T>> Service<Call<T>> for RateLimit<S> {
+impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
     type Response = Reply<T::Output>;
     type Error = Error;
     type Future = ResponseFuture<T::Output>;
@@ -91,7 +91,7 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for RateLimit<S> {
                 Ok(reservation) => reservation.follow(call.track()),
                 Err(refusal) if !observes => return Err(refusal.into()),
                 Err(refusal) => {
-                    let mut reply = drive(inner, call).await?;
+                    let mut reply = oneshot(inner, call).await?;
                     reply.extensions.insert(ShadowRefusal(refusal));
                     reply.extensions.insert(standings);
                     return Ok(reply);
@@ -102,7 +102,7 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for RateLimit<S> {
             if let Some(allowance) = running.allowance(above) {
                 call.extensions.insert(allowance);
             }
-            let mut reply = match drive(inner, call).await {
+            let mut reply = match oneshot(inner, call).await {
                 Ok(reply) => reply,
                 Err(error) => {
                     running.refused(&error);

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_openai::{Client, config::OpenAIConfig, middleware::ReqwestService};
 use llm_cache::{Cache, CacheLayer};
 use llm_core::{BoxError, Provider, into_provider};
-use llm_providers::{Ledger, OpenAi, async_openai::UnderLayer, prices};
+use llm_providers::{Ledger, OpenAi, async_openai::ProviderLayer, prices};
 use tower::{Layer, ServiceBuilder};
 
 /// The client that an application holds, and the books of what it cost.
@@ -31,7 +31,7 @@ impl Application {
             ServiceBuilder::new()
                 .layer(ledger.answers())
                 .layer(CacheLayer::new(cache))
-                .layer(ledger.purchases())
+                .layer(ledger.attempts())
                 .service(OpenAi::new("no-real-key")?.base_url(address)?),
         );
         Ok(Self { client: client(provider, address), ledger })
@@ -41,7 +41,7 @@ impl Application {
 /// `async-openai`'s client with a provider under it. What the provider cannot answer goes on to the address.
 pub fn client(provider: Arc<dyn Provider>, address: &str) -> Client<OpenAIConfig> {
     let config = OpenAIConfig::new().with_api_key("no-real-key").with_api_base(address);
-    let http = UnderLayer::new(provider).tenant("acme").layer(ReqwestService::default());
+    let http = ProviderLayer::new(provider).tenant("acme").layer(ReqwestService::default());
     Client::with_config(config).with_http_service(http)
 }
 

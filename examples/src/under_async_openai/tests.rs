@@ -198,7 +198,7 @@ async fn a_header_says_who_asks() {
     let cache = Cache::builder("tenants").no_expiry().build().unwrap();
     let vendors = OpenAi::new("no-real-key").unwrap().base_url(&server.base_url()).unwrap();
     let provider = into_provider(ServiceBuilder::new().layer(CacheLayer::new(cache)).service(vendors));
-    let layer = UnderLayer::new(provider).tenant_header(reqwest::header::HeaderName::from_static("x-tenant"));
+    let layer = ProviderLayer::new(provider).tenant_header(reqwest::header::HeaderName::from_static("x-tenant"));
     let client = plain(&server).with_http_service(layer.layer(ReqwestService::default()));
     for tenant in ["acme", "other", "acme"] {
         client.chat().header("x-tenant", tenant).unwrap().create(question()).await.unwrap();

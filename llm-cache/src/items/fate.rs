@@ -44,7 +44,7 @@ pub(crate) fn tell(cache: &Inner, fates: &[Fate], cold: Miss) -> CacheStatus {
 fn status(fates: &[Fate], cold: Miss) -> CacheStatus {
     let asked = fates.iter().filter(|fate| **fate == Fate::Asked).count();
     // The worst is told.
-    let stale = [Stale::Error, Stale::Refreshing, Stale::Allowed];
+    let stale = [Stale::Error, Stale::Revalidating, Stale::Allowed];
     let stale = stale.into_iter().find(|why| fates.iter().any(|fate| fate.stale() == Some(*why)));
     let stored = fates.iter().map(|fate| match fate {
         Fate::Stored { tier, age, .. } => Some((*age, *tier)),
@@ -67,7 +67,8 @@ mod tests {
     #[test]
     fn a_request_is_told_by_the_fates_of_its_items() {
         let stored = |seconds, stale| Fate::Stored { tier: "memory", age: Duration::from_secs(seconds), stale };
-        let (new, aging, spare) = (stored(1, None), stored(9, Some(Stale::Refreshing)), stored(5, Some(Stale::Error)));
+        let (new, aging, spare) =
+            (stored(1, None), stored(9, Some(Stale::Revalidating)), stored(5, Some(Stale::Error)));
         let told = |fates: &[Fate]| status(fates, Miss::TooOld);
         let hit = |age, stale| CacheStatus::Hit { tier: "memory", age: Duration::from_secs(age), stale };
         let items = |asked, stale| CacheStatus::Miss(Miss::Items { asked, stale });
@@ -77,7 +78,7 @@ mod tests {
         assert_eq!(told(&[Fate::Asked, new]), items(1, None));
         assert_eq!(told(&[Fate::Asked, Fate::Awaited]), items(1, None));
         assert_eq!(told(&[new, Fate::Awaited]), CacheStatus::Coalesced);
-        assert_eq!(told(&[aging, Fate::Awaited]), items(0, Some(Stale::Refreshing)));
-        assert_eq!(told(&[aging, Fate::Asked]), items(1, Some(Stale::Refreshing)));
+        assert_eq!(told(&[aging, Fate::Awaited]), items(0, Some(Stale::Revalidating)));
+        assert_eq!(told(&[aging, Fate::Asked]), items(1, Some(Stale::Revalidating)));
     }
 }

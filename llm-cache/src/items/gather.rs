@@ -4,7 +4,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use llm_core::{Call, Charge, Complete, Error, Operation, Purpose, Reply, Serves};
+use llm_core::{Call, Charge, Complete, Error, LlmService, Operation, Purpose, Reply};
 
 use super::{
     Fate, Items,
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) async fn by_item<T, S>(errand: Errand<S>, call: Call<T>, parts: Vec<T>) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
-    S: Serves<T>,
+    S: LlmService<T>,
 {
     let (cache, directive) = (Arc::clone(&errand.cache), errand.directive.clone());
     let items = Items::new(&cache, &call, &directive, parts);
@@ -35,7 +35,7 @@ where
         return Err(unanswered());
     }
     if !directive.only_if_cached {
-        let is_aging = |at: &usize| matches!(found[*at], Found::Stale(_, Stale::Refreshing));
+        let is_aging = |at: &usize| matches!(found[*at], Found::Stale(_, Stale::Revalidating));
         refresh(&errand, &call, &items, (0..found.len()).filter(is_aging).collect());
     }
     let mut known = Known::new(&cache, found);
@@ -108,7 +108,7 @@ impl<C: 'static> Known<C> {
 }
 
 /// Replaces the answers to some items, with one call in the background.
-fn refresh<T: Operation, S: Serves<T>>(errand: &Errand<S>, call: &Call<T>, items: &Items<T>, aging: Vec<usize>) {
+fn refresh<T: Operation, S: LlmService<T>>(errand: &Errand<S>, call: &Call<T>, items: &Items<T>, aging: Vec<usize>) {
     let Some(background) = errand.cache.background.as_ref().filter(|_| !aging.is_empty()) else { return };
     let cache = &errand.cache;
     let idle = aging.iter().map(|at| &items.keys[*at]).filter(|keys| !cache.flights.is_running(&keys.flight));
@@ -117,7 +117,7 @@ fn refresh<T: Operation, S: Serves<T>>(errand: &Errand<S>, call: &Call<T>, items
     let claimed: HashSet<&Key> = place.keys().iter().collect();
     let aging: Vec<usize> = aging.into_iter().filter(|at| claimed.contains(&items.keys[*at].answer)).collect();
     let errand = errand.clone().refreshing();
-    let brought = bring(&errand, &unattended(call, Purpose::Refresh), items, &aging);
+    let brought = bring(&errand, &unattended(call, Purpose::Revalidation), items, &aging);
     start(cache, place, async move {
         let items: Result<Vec<_>, Error> = brought.await.into_iter().flatten().collect();
         items.map(drop)
@@ -134,7 +134,7 @@ fn bring<T, S>(
 ) -> impl Future<Output = Vec<Brought<Complete<T>>>> + Send + use<T, S>
 where
     T: Operation,
-    S: Serves<T>,
+    S: LlmService<T>,
 {
     let boardings = board(errand, call, items, missing);
     let mut aboard: HashMap<Batch, usize> = HashMap::new();

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use llm_core::{
-    Cause, Claim, Complete, Error, Extensions, Facts, Operation, Origin, Output, Receipt, Reply, Shared, Usage, Usd,
-    VendorLimits,
+    Accounting, Cause, Complete, CostShare, Error, Extensions, Operation, Origin, Output, Receipt, Reply, Shared,
+    Usage, Usd, VendorLimits,
 };
 
 use super::{Fate, Items};
@@ -16,7 +16,7 @@ use crate::{
 /// The answer to one item, and how this request came by it.
 pub(super) struct Item<C> {
     answer: Arc<C>,
-    facts: Facts,
+    facts: Accounting,
     pub(super) fate: Fate,
     /// List price of what this cache spared the request; lower layers may have spared more.
     pub(super) spared: Usd,
@@ -43,16 +43,17 @@ impl<C: 'static> Item<C> {
             Shared::Whole(whole) => whole,
             Shared::Live(live) => live.wait().await?,
         };
-        let arrived = receipt.facts();
-        let mut facts = Facts::default();
-        facts.copy_answer(&arrived);
+        let arrived = receipt.accounting();
+        let mut facts = Accounting::default();
+        facts.copy_response(&arrived);
         // Whoever comes first makes the purchase his own; for the others the item is a saving.
-        facts.claim = arrived.claim.as_ref().and_then(|claim| claim.split(&[1])).and_then(|mut own| own.pop());
+        facts.cost_share =
+            arrived.cost_share.as_ref().and_then(|claim| claim.split(&[1])).and_then(|mut own| own.pop());
         match led {
             true => (facts.origin, facts.paid, facts.saved) = (arrived.origin, arrived.paid.clone(), arrived.saved),
             false => facts.origin = Origin::Coalesced,
         }
-        let is_spared = facts.claim.is_none() && (arrived.claim.is_some() || !led);
+        let is_spared = facts.cost_share.is_none() && (arrived.cost_share.is_some() || !led);
         let spared = facts.cost.filter(|_| is_spared).unwrap_or_default();
         facts.saved.add(Cause::Coalesced, spared);
         // What lower layers told whoever led is told on to him alone.
@@ -68,7 +69,7 @@ pub(super) fn unite<T: Operation>(
     found: Vec<Item<Complete<T>>>,
 ) -> Result<Reply<T::Output>, Error> {
     let answers = items.places.iter().map(|at| found[*at].answer.as_ref().clone()).collect();
-    let whole = question.unite(answers)?;
+    let whole = question.join(answers)?;
     let mut reply = Reply::new(T::Output::replay(Arc::new(whole), None), Receipt::new(sum(&found)));
     for item in found {
         reply.limits = item.limits.or(reply.limits);
@@ -78,16 +79,16 @@ pub(super) fn unite<T: Operation>(
 }
 
 /// Splits what is known of a call among its items: exactly, by their estimated input.
-pub(crate) fn split(facts: &Facts, weights: &[u64]) -> Vec<Facts> {
+pub(crate) fn split(facts: &Accounting, weights: &[u64]) -> Vec<Accounting> {
     let usages = facts.usage.map(|usage| usage.split(weights));
     let costs = facts.cost.map(|cost| cost.split(weights));
     let paid = facts.paid.as_ref().map(|paid| paid.split(weights));
     let saved: Vec<_> = facts.saved.iter().map(|(cause, amount)| (cause, amount.split(weights))).collect();
-    let mut claims = facts.claim.as_ref().and_then(|claim| claim.split(weights)).unwrap_or_default().into_iter();
+    let mut claims = facts.cost_share.as_ref().and_then(|claim| claim.split(weights)).unwrap_or_default().into_iter();
     (0..weights.len())
         .map(|at| {
-            let mut share = Facts::default();
-            share.copy_answer(facts);
+            let mut share = Accounting::default();
+            share.copy_response(facts);
             share.origin = facts.origin;
             share.usage = usages.as_ref().map(|usages| usages[at]);
             share.cost = costs.as_ref().map(|costs| costs[at]);
@@ -95,26 +96,26 @@ pub(crate) fn split(facts: &Facts, weights: &[u64]) -> Vec<Facts> {
             // What the shares cost is known or unknown already.
             share.side_calls = Vec::new();
             saved.iter().for_each(|(cause, amounts)| share.saved.add(*cause, amounts[at]));
-            share.claim = claims.next();
+            share.cost_share = claims.next();
             share
         })
         .collect()
 }
 
 /// What is known of an answer that is made of several.
-fn sum<C>(items: &[Item<C>]) -> Facts {
-    let mut facts = Facts::default();
+fn sum<C>(items: &[Item<C>]) -> Accounting {
+    let mut facts = Accounting::default();
     // Vendor and model are those of any item: they were asked in one request.
     if let Some(last) = items.last() {
-        facts.copy_answer(&last.facts);
+        facts.copy_response(&last.facts);
     }
     facts.usage = items.iter().map(|item| item.facts.usage).sum::<Option<Usage>>();
     facts.cost = items.iter().map(|item| item.facts.cost).sum::<Option<Usd>>();
     facts.unpriced = items.iter().find_map(|item| item.facts.unpriced.clone());
     facts.paid = Some(items.iter().map(|item| item.facts.paid()).sum());
     facts.side_calls = Vec::new();
-    let claims: Vec<Claim> = items.iter().filter_map(|item| item.facts.claim.clone()).collect();
-    facts.claim = (!claims.is_empty()).then(|| Claim::all(claims));
+    let claims: Vec<CostShare> = items.iter().filter_map(|item| item.facts.cost_share.clone()).collect();
+    facts.cost_share = (!claims.is_empty()).then(|| CostShare::all(claims));
     for (cause, amount) in items.iter().flat_map(|item| item.facts.saved.iter()) {
         facts.saved.add(cause, amount);
     }
@@ -139,12 +140,12 @@ mod tests {
 
     #[test]
     fn the_remainder_of_what_a_call_took_goes_to_the_last_item() {
-        let mut facts = Facts::default();
+        let mut facts = Accounting::default();
         facts.usage = Some(Usage::new(10, 0));
         (facts.cost, facts.paid) = (Some(Usd::from_nanos(11)), Some(Usd::from_nanos(8).into()));
         facts.saved.add(Cause::CacheHit, Usd::from_nanos(4));
         let shares = split(&facts, &[1, 1, 1]);
-        let each = |of: fn(&Facts) -> Usd| shares.iter().map(|share| of(share).nanos()).collect::<Vec<_>>();
+        let each = |of: fn(&Accounting) -> Usd| shares.iter().map(|share| of(share).nanos()).collect::<Vec<_>>();
         let input: Vec<_> = shares.iter().filter_map(|share| share.usage).map(|usage| usage.input).collect();
         assert_eq!(input, [3, 3, 4]);
         assert_eq!(each(|share| share.cost.unwrap_or_default()), [3, 3, 5]);

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use futures_util::future::join_all;
-use llm_core::{Broadcast, Call, Complete, Error, ErrorKind, Operation, Output, Priority, Receipt, Serves, Shared};
+use llm_core::{Broadcast, Call, Complete, Error, ErrorKind, LlmService, Operation, Output, Priority, Receipt, Shared};
 use serde::de::DeserializeOwned;
 
 use super::{Items, item::split, request::answers};
@@ -26,7 +26,7 @@ pub(super) fn board<T, S>(
 ) -> Vec<Boarding<Landed<T>>>
 where
     T: Operation,
-    S: Serves<T>,
+    S: LlmService<T>,
 {
     let source = errand.cache.begin(Tag::of(call, &errand.directive));
     let keys: Vec<Keys> = missing.iter().map(|at| items.keys[*at].clone()).collect();
@@ -63,7 +63,7 @@ impl<T: Operation> Together<T> {
     /// Looks for those that have been stored meanwhile, asks for the others, stores each answer, and only then lets the
     /// items leave the table of running calls. Items that another process asks for are waited for at last, one by one:
     /// whoever waits holds no lease that others wait for. If a call fails, all that is not there by then fails with it.
-    async fn ask<S: Serves<T>>(self, errand: Errand<S>, call: Call<T>) -> Vec<Landed<T>> {
+    async fn ask<S: LlmService<T>>(self, errand: Errand<S>, call: Call<T>) -> Vec<Landed<T>> {
         let Errand { cache, directive, .. } = &errand;
         let Self { parts, keys, guards } = self;
         let wait = patience(call.deadline);
@@ -161,11 +161,11 @@ async fn kept<V>(
 async fn buy<T, S>(parts: Vec<T>, errand: Errand<S>, mut call: Call<T>) -> Result<Vec<Arrival<Complete<T>>>, Error>
 where
     T: Operation,
-    S: Serves<T>,
+    S: LlmService<T>,
 {
     // The deadline is one caller's; each minds his own.
     call.deadline = None;
-    let gathered = T::gather(&parts).ok_or_else(|| {
+    let gathered = T::merge(&parts).ok_or_else(|| {
         Error::new(ErrorKind::Unsupported, format!("parts of one {:?} request cannot be asked together", T::NAME))
     })?;
     let weights: Vec<u64> = parts.iter().map(|part| part.estimate().input.max(1)).collect();
@@ -176,8 +176,8 @@ where
         Shared::Whole(whole) => whole,
         Shared::Live(live) => live.wait().await?,
     };
-    let answers = gathered.scatter(Arc::unwrap_or_clone(whole))?;
-    let shares = split(&receipt.facts(), &weights);
+    let answers = gathered.split(Arc::unwrap_or_clone(whole))?;
+    let shares = split(&receipt.accounting(), &weights);
     let arrival = |(answer, facts)| {
         let (answer, receipt) = (Shared::Whole(Arc::new(answer)), Receipt::new(facts));
         // Whoever led the call has its first item too.
@@ -207,7 +207,7 @@ fn share_out<C: Send + Sync + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use llm_core::{EmbedRequest, Embeddings, Reply, drive};
+    use llm_core::{EmbedRequest, Embeddings, Reply, oneshot};
 
     use super::*;
     use crate::{Cache, Cached};
@@ -226,7 +226,7 @@ mod tests {
         let cache = Cache::builder("t").build().unwrap();
         let inner = tower::service_fn(embed);
         let call = |texts: &[&str]| Call::new("acme", EmbedRequest::new("m", texts.iter().copied()));
-        drive(Cached::new(inner, cache.clone()), call(&["good"])).await.unwrap();
+        oneshot(Cached::new(inner, cache.clone()), call(&["good"])).await.unwrap();
 
         let (cache, call, directive) = (Arc::clone(&cache.0), call(&["good", "bad"]), Directive::new());
         let items = Items::new(&cache, &call, &directive, call.body.parts().unwrap());

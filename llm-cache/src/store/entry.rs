@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use llm_core::Facts;
+use llm_core::Accounting;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::weight::weigh;
@@ -19,7 +19,7 @@ use crate::{
 /// A stored answer and what is known about it.
 pub(crate) struct Entry {
     answer: Mutex<Answer>,
-    pub(crate) facts: Facts,
+    pub(crate) facts: Accounting,
     pub(crate) life: Life,
     pub(crate) source: Source,
     /// Where it was found.
@@ -80,7 +80,7 @@ impl Entry {
         key: &Key,
         answer: Arc<C>,
         weight: Option<u64>,
-        facts: Facts,
+        facts: Accounting,
         life: Life,
         source: Source,
     ) -> Option<Self> {

@@ -44,7 +44,7 @@ impl Front {
 
     /// Puts an entry that was fetched when there were so many removals, unless there is one whose call began later.
     pub(crate) fn promote(&self, key: Lent<'_>, entry: &Entry, removals: u64) {
-        if self.memory.fits(entry) {
+        if self.memory.conforms(entry) {
             self.memory.put_if(key.to_key(), self.own(entry), || self.removals() == removals);
         }
     }

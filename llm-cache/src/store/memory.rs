@@ -65,7 +65,7 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Memory<H> {
     }
 
     /// Whether an entry is smaller than the whole tier.
-    pub(crate) fn fits(&self, entry: &Entry) -> bool {
+    pub(crate) fn conforms(&self, entry: &Entry) -> bool {
         u64::from(entry.bytes()) <= self.max_bytes
     }
 
@@ -91,7 +91,7 @@ impl<H: BuildHasher + Clone + Send + Sync + 'static> Store for Memory<H> {
     /// An answer larger than the whole tier is not stored. Makes room at once: moka would put that off, and hold more
     /// than it may meanwhile.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
-        self.fits(&entry) && self.put_if(key, entry, || true)
+        self.conforms(&entry) && self.put_if(key, entry, || true)
     }
 
     fn discard(&self, key: Lent<'_>, entry: &Entry) {
@@ -138,7 +138,7 @@ mod tests {
         time::SystemTime,
     };
 
-    use llm_core::Facts;
+    use llm_core::Accounting;
 
     use super::*;
     use crate::{
@@ -153,7 +153,7 @@ mod tests {
     fn entry_of(key: &Key, text: &str, begun: Moment) -> Arc<Entry> {
         let life = Life { stored_at: SystemTime::UNIX_EPOCH, fresh_until: None };
         let source = Source { begun, tags: Arc::default() };
-        let entry = Entry::new(key, Arc::new(text.to_owned()), None, Facts::default(), life, source);
+        let entry = Entry::new(key, Arc::new(text.to_owned()), None, Accounting::default(), life, source);
         Arc::new(entry.expect("text can be written"))
     }
 

@@ -6,12 +6,14 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use llm_cache::{Audit, BuildError, Cache, CacheBuilder, CacheLayer, CacheStatus, Caps, Directive, Stale, Tag};
+use llm_cache::{
+    BuildError, Cache, CacheBuilder, CacheLayer, CacheStatus, Directive, DirectivePolicy, Stale, Tag, Verification,
+};
 use llm_core::{
     Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, ManualClock, Origin,
     Priority, Provider, Purpose, Reply, into_provider, into_service,
 };
-use llm_providers::{Ledger, ledger::Overhead};
+use llm_providers::{Ledger, ledger::Waste};
 use tokio::time::{Instant, sleep};
 use tower::ServiceBuilder;
 
@@ -88,7 +90,7 @@ async fn a_thousand_readers_of_an_old_answer_get_it_at_once_and_one_call_replace
                 (status(&reply), reply.output.text().into_owned())
             });
         }
-        assert!(readers.iter().all(|reader| *reader == (Some(Stale::Refreshing), "a b".into())));
+        assert!(readers.iter().all(|reader| *reader == (Some(Stale::Revalidating), "a b".into())));
         assert_eq!(started.elapsed(), Duration::ZERO, "nobody waited");
         cache.close().await.unwrap();
         assert_eq!(status(&provider.chat(call()).await.unwrap()), None, "it is fresh again");
@@ -99,14 +101,15 @@ async fn a_thousand_readers_of_an_old_answer_get_it_at_once_and_one_call_replace
         let refresh = &calls[1];
         assert_eq!((&*refresh.tenant, refresh.priority, refresh.units), ("acme", Priority::Background, 0));
         assert_eq!((refresh.deadline, refresh.labels.get("feature")), (None, Some("x")));
-        assert_eq!(refresh.extensions.get(), Some(&Purpose::Refresh));
+        assert_eq!(refresh.extensions.get(), Some(&Purpose::Revalidation));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_tenants_who_share_an_old_answer_have_it_replaced_once() {
     let (upstream, clock) = (Kept::default(), ManualClock::default());
-    let cache = builder(&clock).caps(Caps::none().allow_sharing()).spawn_background(8).build().unwrap();
+    let cache =
+        builder(&clock).directive_policy(DirectivePolicy::none().allow_sharing()).spawn_background(8).build().unwrap();
     let layer = CacheLayer::new(cache.clone());
     let provider = into_provider(ServiceBuilder::new().layer(layer).service(into_service(Arc::new(upstream.clone()))));
     let read_by = async |tenant: &str| {
@@ -117,7 +120,7 @@ async fn two_tenants_who_share_an_old_answer_have_it_replaced_once() {
     read_by("acme").await;
     clock.advance(HOUR);
     let read = tokio::join!(read_by("umbrella"), read_by("acme"));
-    assert_eq!(read, (Some(Stale::Refreshing), Some(Stale::Refreshing)));
+    assert_eq!(read, (Some(Stale::Revalidating), Some(Stale::Revalidating)));
     cache.close().await.unwrap();
     let paid: Vec<_> = upstream.1.lock().unwrap().iter().map(|call| call.tenant.to_string()).collect();
     assert_eq!((cache.stats().refreshed, paid), (1, vec!["acme".to_owned(), "umbrella".to_owned()]));
@@ -160,7 +163,7 @@ async fn what_was_invalidated_is_not_served_while_it_is_replaced_and_a_refresh_t
     let provider = provider(&upstream, &cache);
     provider.chat(ask("a")).await.unwrap();
     clock.advance(HOUR);
-    assert_eq!(status(&provider.chat(ask("a")).await.unwrap()), Some(Stale::Refreshing));
+    assert_eq!(status(&provider.chat(ask("a")).await.unwrap()), Some(Stale::Revalidating));
     tokio::task::yield_now().await;
     cache.invalidate(Tag::tenant("acme")).await.unwrap();
     cache.close().await.unwrap();
@@ -190,7 +193,7 @@ async fn old_items_of_a_request_are_replaced_with_one_call() {
     let started = Instant::now();
     for _ in 0..3 {
         let reply = provider.embed(texts(&["c", "a", "b", "a"])).await.unwrap();
-        assert_eq!((status(&reply), reply.output.vectors[0][0]), (Some(Stale::Refreshing), 2.0));
+        assert_eq!((status(&reply), reply.output.vectors[0][0]), (Some(Stale::Revalidating), 2.0));
     }
     assert_eq!(started.elapsed(), Duration::ZERO);
     cache.close().await.unwrap();
@@ -202,10 +205,10 @@ async fn old_items_of_a_request_are_replaced_with_one_call() {
 async fn what_the_background_spends_is_an_overhead_of_its_own_and_the_books_balance() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let ledger = Ledger::new(prices());
-    let audit = Audit::percent(100);
-    let cache = builder(&clock).audit(audit).spawn_background(4).build().unwrap();
+    let audit = Verification::percent(100);
+    let cache = builder(&clock).verify(audit).spawn_background(4).build().unwrap();
     let layers = ServiceBuilder::new().layer(ledger.answers()).layer(CacheLayer::new(cache.clone()));
-    let provider = into_provider(layers.layer(ledger.purchases()).service(into_service(Arc::new(upstream))));
+    let provider = into_provider(layers.layer(ledger.attempts()).service(into_service(Arc::new(upstream))));
     let call = || Call::new("acme", ChatRequest::new("gpt-4o-mini").user("a b c"));
     let one = provider.chat(call()).await.unwrap().receipt.paid().exact().unwrap();
     clock.advance(HOUR);
@@ -215,10 +218,10 @@ async fn what_the_background_spends_is_an_overhead_of_its_own_and_the_books_bala
     cache.close().await.unwrap();
     let books = ledger.snapshot();
     let overhead = &books.total().overhead;
-    assert_eq!((overhead.of(Overhead::Refreshed), overhead.of(Overhead::Audited)), (one, one), "{books}");
-    assert_eq!(overhead.of(Overhead::Abandoned).nanos(), 0);
+    assert_eq!((overhead.of(Waste::Revalidated), overhead.of(Waste::Verified)), (one, one), "{books}");
+    assert_eq!(overhead.of(Waste::Abandoned).nanos(), 0);
     assert_eq!(books.total().units, 3);
-    assert!(books.balance().is_even(), "{books}");
+    assert!(books.balance().is_balanced(), "{books}");
     assert_eq!(cache.stats().saved, one + one);
 }
 
@@ -228,7 +231,7 @@ async fn a_call_goes_on_when_all_have_left_and_whoever_asks_then_joins_it() {
         // Before the head, and in the middle of the stream.
         for leave in [HEAD / 2, HEAD + STEP * 5 / 2] {
             let upstream = Upstream::default();
-            let cache = Cache::builder("t").finish_abandoned().spawn_background(1).build().unwrap();
+            let cache = Cache::builder("t").complete_on_disconnect().spawn_background(1).build().unwrap();
             let provider = provider(&upstream, &cache);
             let call = join_all((0..3).map(|_| say(&*provider, "a b c d", true)));
             assert!(tokio::time::timeout(leave, call).await.is_err());
@@ -246,7 +249,7 @@ async fn a_call_goes_on_when_all_have_left_and_whoever_asks_then_joins_it() {
 #[tokio::test(start_paused = true)]
 async fn only_as_many_calls_go_on_as_there_is_room_for() {
     let upstream = Upstream::default();
-    let cache = Cache::builder("t").finish_abandoned().spawn_background(1).build().unwrap();
+    let cache = Cache::builder("t").complete_on_disconnect().spawn_background(1).build().unwrap();
     let provider = provider(&upstream, &cache);
     let texts = |texts: &[&str]| Call::new("acme", EmbedRequest::new("e", texts.iter().copied()));
     let items = tokio::time::timeout(HEAD / 2, provider.embed(texts(&["a", "b", "c"])));
@@ -262,7 +265,7 @@ async fn only_as_many_calls_go_on_as_there_is_room_for() {
 #[tokio::test(start_paused = true)]
 async fn whoever_stays_until_the_end_leaves_nothing_to_finish() {
     let upstream = Upstream::default();
-    let cache = Cache::builder("t").finish_abandoned().spawn_background(1).build().unwrap();
+    let cache = Cache::builder("t").complete_on_disconnect().spawn_background(1).build().unwrap();
     let provider = provider(&upstream, &cache);
     for streamed in [false, true] {
         for text in ["a b", "c d"] {
@@ -275,7 +278,7 @@ async fn whoever_stays_until_the_end_leaves_nothing_to_finish() {
 }
 
 /// A cache over a vendor whose answers have a new id each time, and a new text whenever `texts` changes.
-fn changing(audit: Audit) -> (Cache, Arc<Mutex<&'static str>>, Arc<dyn Provider>) {
+fn changing(audit: Verification) -> (Cache, Arc<Mutex<&'static str>>, Arc<dyn Provider>) {
     let text = Arc::new(Mutex::new("old"));
     let (said, ids) = (Arc::clone(&text), std::sync::atomic::AtomicU64::new(0));
     let rule = llm_providers::scripted::Rule::answer(move |request| {
@@ -284,7 +287,7 @@ fn changing(audit: Audit) -> (Cache, Arc<Mutex<&'static str>>, Arc<dyn Provider>
         let choice = llm_core::Choice::new(0, vec![part], llm_core::FinishReason::Stop);
         Ok(ChatResponse::new(id, request.model.clone(), vec![choice]))
     });
-    let cache = Cache::builder("t").audit(audit).spawn_background(4).build().expect("the settings are right");
+    let cache = Cache::builder("t").verify(audit).spawn_background(4).build().expect("the settings are right");
     let upstream = llm_providers::scripted::Scripted::new().rule(rule);
     let provider = into_provider(ServiceBuilder::new().layer(CacheLayer::new(cache.clone())).service(upstream));
     (cache, text, provider)
@@ -293,7 +296,7 @@ fn changing(audit: Audit) -> (Cache, Arc<Mutex<&'static str>>, Arc<dyn Provider>
 #[tokio::test(start_paused = true)]
 async fn an_audited_hit_is_served_as_it_was_and_a_disagreement_is_reported() {
     let told = Arc::new(Mutex::new(Vec::new()));
-    let audit = Audit::percent(100).on_disagreement({
+    let audit = Verification::percent(100).on_mismatch({
         let told = Arc::clone(&told);
         move |disagreement| told.lock().expect("no test panics holding it").push(disagreement.clone())
     });
@@ -314,7 +317,7 @@ async fn an_audited_hit_is_served_as_it_was_and_a_disagreement_is_reported() {
 
 #[tokio::test(start_paused = true)]
 async fn a_share_of_the_hits_is_audited() {
-    let (cache, _, provider) = changing(Audit::percent(20).seed(7));
+    let (cache, _, provider) = changing(Verification::percent(20).seed(7));
     for _ in 0..1_000 {
         provider.chat(ask("q")).await.unwrap();
         cache.close().await.unwrap();
@@ -328,7 +331,7 @@ fn a_background_that_cannot_be_is_refused() {
     let build = |builder: CacheBuilder| builder.build().map(drop).unwrap_err();
     let plain = || Cache::builder("t");
     assert_eq!(build(plain().stale_while_revalidate(HOUR)), BuildError::Background);
-    assert_eq!(build(plain().finish_abandoned().spawn_background(0)), BuildError::Background);
-    assert_eq!(build(plain().audit(Audit::percent(101)).spawn_background(1)), BuildError::Audit);
+    assert_eq!(build(plain().complete_on_disconnect().spawn_background(0)), BuildError::Background);
+    assert_eq!(build(plain().verify(Verification::percent(101)).spawn_background(1)), BuildError::Verification);
     assert_eq!(build(plain().spawn_background(1)), BuildError::Runtime);
 }

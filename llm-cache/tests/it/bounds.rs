@@ -50,7 +50,7 @@ async fn next(stream: &mut ChatStream, pieces: usize) {
 async fn a_stream_past_the_size_bound_is_joined_by_nobody_held_for_nobody_and_not_stored() {
     let word: Arc<str> = WORD.into();
     // A piece counts as 138 bytes here.
-    let cache = Cache::builder("t").max_answer_bytes(13_800).build().unwrap();
+    let cache = Cache::builder("t").max_response_bytes(13_800).build().unwrap();
     let layers = ServiceBuilder::new().layer(CacheLayer::new(cache.clone()));
     let provider = into_provider(layers.service(into_service(Arc::new(Repeats(Arc::clone(&word))))));
     let open = async || provider.chat_stream(ask("q")).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_stream_past_the_size_bound_is_joined_by_nobody_held_for_nobody_and_no
 
 #[tokio::test(start_paused = true)]
 async fn a_unary_caller_gets_the_whole_of_a_stream_past_the_bound() {
-    let cache = Cache::builder("t").max_answer_bytes(13_800).build().unwrap();
+    let cache = Cache::builder("t").max_response_bytes(13_800).build().unwrap();
     let layers = ServiceBuilder::new().layer(CacheLayer::new(cache));
     let provider = into_provider(layers.service(into_service(Arc::new(Repeats(WORD.into())))));
     let mut leader = provider.chat_stream(ask("q")).await.unwrap().output;

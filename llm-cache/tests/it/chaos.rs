@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use llm_cache::{Audit, Cache, CacheBuilder, CacheLayer, Caps, Directive};
+use llm_cache::{Cache, CacheBuilder, CacheLayer, Directive, DirectivePolicy, Verification};
 use llm_core::{
     Call, ChatRequest, EmbedRequest, Error, ManualClock, Priority, Provider, Usd, into_provider, into_service,
 };
@@ -56,7 +56,7 @@ fn world(seed: u64, build: impl FnOnce(CacheBuilder) -> Cache) -> World {
     vendor.script(Rule::new(Fault::CutAfter(4)).prompt_contains("cut").times(4));
     vendor.script(Rule::new(Fault::insufficient_quota()).prompt_contains("refused").times(4));
     let purchases = Arc::new(Mutex::new(Vec::new()));
-    let ledger = Ledger::new(table).on_purchase({
+    let ledger = Ledger::new(table).on_attempt({
         let purchases = Arc::clone(&purchases);
         move |purchase: &Purchase| purchases.lock().expect("no test panics holding it").push(purchase.clone())
     });
@@ -64,7 +64,7 @@ fn world(seed: u64, build: impl FnOnce(CacheBuilder) -> Cache) -> World {
     let cache = build(Cache::builder("chaos").ttl(MINUTE).clock(clock.clone()));
     let client = OpenAi::with_transport("no-real-key", vendor.transport()).expect("the key is a header value");
     let layers = ServiceBuilder::new().layer(ledger.answers()).layer(CacheLayer::new(cache.clone()));
-    let provider = into_provider(layers.layer(ledger.purchases()).service(client));
+    let provider = into_provider(layers.layer(ledger.attempts()).service(client));
     World { vendor, clock, cache, ledger, purchases, provider }
 }
 
@@ -146,7 +146,7 @@ fn audit(world: &World, seed: u64) {
     let gap: Usd = bills.into_values().sum();
     assert!(unconfirmed >= gap, "seed {seed}: {gap} were billed and {unconfirmed} expected");
     let books = world.ledger.snapshot();
-    assert!(books.balance().is_even(), "seed {seed}\n{books}");
+    assert!(books.balance().is_balanced(), "seed {seed}\n{books}");
     assert!(books.total().open.is_zero(), "seed {seed}\n{books}");
 }
 
@@ -167,12 +167,12 @@ async fn survive(seed: u64, world: &World) -> [u64; 5] {
 /// What is switched on, by seed.
 fn settings(seed: u64, builder: CacheBuilder) -> CacheBuilder {
     match seed % 3 {
-        0 => builder.caps(Caps::none().allow_sharing()),
-        1 => builder.stale_while_revalidate(MINUTE).spawn_background(3).samples(2),
+        0 => builder.directive_policy(DirectivePolicy::none().allow_sharing()),
+        1 => builder.stale_while_revalidate(MINUTE).spawn_background(3).variants(2),
         _ => {
-            let audit = Audit::percent(20).seed(seed);
-            let builder = builder.stale_while_revalidate(MINUTE).audit(audit).finish_abandoned();
-            builder.caps(Caps::none().allow_sharing()).spawn_background(3)
+            let audit = Verification::percent(20).seed(seed);
+            let builder = builder.stale_while_revalidate(MINUTE).verify(audit).complete_on_disconnect();
+            builder.directive_policy(DirectivePolicy::none().allow_sharing()).spawn_background(3)
         }
     }
 }
@@ -209,7 +209,7 @@ async fn so_it_is_over_a_file_with_memory_in_front() {
 async fn joins_on_one_hot_key_never_fail() {
     let (callers, calls) = if full() { (50, 20_000) } else { (50, 1_000) };
     for settings in
-        [|builder: CacheBuilder| builder, |builder: CacheBuilder| builder.finish_abandoned().spawn_background(1)]
+        [|builder: CacheBuilder| builder, |builder: CacheBuilder| builder.complete_on_disconnect().spawn_background(1)]
     {
         let clock = ManualClock::default();
         let cache =

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use llm_cache::Cached;
 use llm_core::{
-    Call, ChatRequest, ChatStream, Claim, End, Error, ManualClock, Operation, Reply, Serves, Streamed, Usd, drive,
-    future::ResponseFuture, into_provider, into_service,
+    Call, ChatRequest, ChatStream, CostShare, End, Error, LlmService, ManualClock, Operation, Reply, Streamed, Usd,
+    future::ResponseFuture, into_provider, into_service, oneshot,
 };
 use llm_testkit::probe::Probe;
 use tower::{Service, ServiceBuilder, ServiceExt};
@@ -20,7 +20,7 @@ pub(crate) fn priced(upstream: &Upstream) -> Priced<llm_core::ProviderService<Up
     Priced(into_service(Arc::new(upstream.clone())))
 }
 
-impl<T: Operation, S: Serves<T>> Service<Call<T>> for Priced<S> {
+impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Priced<S> {
     type Response = Reply<T::Output>;
     type Error = Error;
     type Future = ResponseFuture<T::Output>;
@@ -32,11 +32,11 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Priced<S> {
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let inner = self.0.clone();
         ResponseFuture::waiting(async move {
-            Ok(drive(inner, call).await?.on_end(|end, receipt| {
+            Ok(oneshot(inner, call).await?.on_end(|end, receipt| {
                 if let End::Complete(_) = end {
                     receipt.edit(|facts| {
                         facts.cost = Some(Usd::from_nanos(7));
-                        facts.claim = Some(Claim::new(Usd::from_nanos(7), |_| {}));
+                        facts.cost_share = Some(CostShare::new(Usd::from_nanos(7), |_| {}));
                     });
                 }
             }))
@@ -82,7 +82,7 @@ async fn exactly_one_of_many_answers_of_a_purchase_can_claim_it() {
     let provider = into_provider(Cached::new(priced(&upstream), cache(&ManualClock::default())));
     let replies = futures_util::future::join_all((0..20).map(|_| provider.chat(ask("a")))).await;
     let taken = replies.into_iter().filter(|reply| {
-        let claim = reply.as_ref().unwrap().receipt.facts().claim;
+        let claim = reply.as_ref().unwrap().receipt.accounting().cost_share;
         claim.expect("all came of one purchase").take().is_some()
     });
     assert_eq!(taken.count(), 1);

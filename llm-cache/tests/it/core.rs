@@ -99,10 +99,10 @@ fn settings_that_make_no_cache_are_refused() {
     assert_eq!(Cache::builder("a").ttl(Duration::ZERO).build().unwrap_err(), BuildError::Ttl);
     for bytes in [0, 1, 1_023] {
         assert_eq!(Cache::builder("a").max_bytes(bytes).build().unwrap_err(), BuildError::Capacity);
-        assert_eq!(Cache::builder("a").max_answer_bytes(bytes).build().unwrap_err(), BuildError::Capacity);
+        assert_eq!(Cache::builder("a").max_response_bytes(bytes).build().unwrap_err(), BuildError::Capacity);
     }
-    assert_eq!(Cache::builder("a").samples(0).build().unwrap_err(), BuildError::Samples);
-    assert!(Cache::builder("a").max_bytes(1_024).max_answer_bytes(1_024).samples(1).build().is_ok());
+    assert_eq!(Cache::builder("a").variants(0).build().unwrap_err(), BuildError::Samples);
+    assert!(Cache::builder("a").max_bytes(1_024).max_response_bytes(1_024).variants(1).build().is_ok());
 }
 
 #[test]

@@ -38,7 +38,7 @@ async fn ask_in_an_outage(provider: &dyn Provider, cache: &Cache) {
 #[tokio::test(start_paused = true)]
 async fn misses_count_failed_calls_in_an_outage() {
     for observes in [false, true] {
-        let cache = build(|builder| if observes { builder.observe() } else { builder });
+        let cache = build(|builder| if observes { builder.shadow() } else { builder });
         let upstream = Upstream::default();
         let provider = provider(&upstream, &cache);
         say(&*provider, "a", false).await.unwrap();

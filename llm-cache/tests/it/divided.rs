@@ -311,7 +311,7 @@ async fn several_texts_from_a_cache_below_cost_nothing_and_the_books_balance() {
     let ledger = Ledger::new(prices());
     let back = CacheLayer::new(Cache::builder("back").build().unwrap());
     let upstream = into_service(Arc::new(Lengths::default()));
-    let bottom = ServiceBuilder::new().layer(back).layer(ledger.purchases()).service(upstream);
+    let bottom = ServiceBuilder::new().layer(back).layer(ledger.attempts()).service(upstream);
     let front = Cache::builder("front").build().unwrap();
     let stack = |front: &Cache| {
         let front = CacheLayer::new(front.clone());
@@ -325,7 +325,7 @@ async fn several_texts_from_a_cache_below_cost_nothing_and_the_books_balance() {
     assert_eq!(Some(second.receipt.saved()), second.receipt.cost());
     assert_ne!(second.receipt.saved(), Usd::ZERO);
     assert_eq!(front.stats().saved, Usd::ZERO, "that was the other cache's");
-    assert!(ledger.snapshot().balance().is_even(), "{}", ledger.snapshot());
+    assert!(ledger.snapshot().balance().is_balanced(), "{}", ledger.snapshot());
 }
 
 #[tokio::test(start_paused = true)]
@@ -352,7 +352,11 @@ async fn usage_is_split_by_estimate_and_the_remainder_goes_to_the_last() {
 async fn old_shared_items_are_replaced_once_for_all_tenants() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let builder = Cache::builder("t").ttl(HOUR).stale_while_revalidate(HOUR).spawn_background(4);
-    let cache = builder.caps(llm_cache::Caps::none().allow_sharing()).clock(clock.clone()).build().unwrap();
+    let cache = builder
+        .directive_policy(llm_cache::DirectivePolicy::none().allow_sharing())
+        .clock(clock.clone())
+        .build()
+        .unwrap();
     let provider = provider(&upstream, &cache);
     let shared = |tenant| {
         let mut call = Call::new(tenant, EmbedRequest::new("e", ["a", "b"]));
@@ -363,7 +367,7 @@ async fn old_shared_items_are_replaced_once_for_all_tenants() {
     clock.advance(HOUR);
     let started = Instant::now();
     for tenant in ["umbrella", "acme"] {
-        let stale = CacheStatus::Hit { tier: "memory", age: HOUR, stale: Some(Stale::Refreshing) };
+        let stale = CacheStatus::Hit { tier: "memory", age: HOUR, stale: Some(Stale::Revalidating) };
         assert_eq!(CacheStatus::of(&shared(tenant).await.unwrap()), stale);
     }
     assert_eq!((started.elapsed(), cache.stats().stale), (Duration::ZERO, 2));

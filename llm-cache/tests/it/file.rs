@@ -4,7 +4,9 @@
 use std::{fs, io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use llm_cache::{BuildError, Cache, Caps, Directive, Key, KeyRing, Migrated, Owner, Secret, Tag, migrate};
+use llm_cache::{
+    BuildError, Cache, Directive, DirectivePolicy, Key, KeyRing, MigrationReport, Partition, Secret, Tag, migrate,
+};
 use llm_core::{Call, ChatRequest, Origin, Provider};
 
 use crate::{
@@ -143,7 +145,7 @@ async fn only_the_owner_can_read_a_file() {
 async fn a_tenant_whose_key_is_gone_is_erased() {
     let (place, keys) = (Place::file(), KeyRing::new());
     for tenant in ["acme", "umbrella"] {
-        keys.insert(Owner::tenant(tenant), Secret::new([tenant.len() as u8; 32]));
+        keys.insert(Partition::tenant(tenant), Secret::new([tenant.len() as u8; 32]));
     }
     let open = || place.open_with(|builder| builder.secret(Secret::new([3; 32])).keys(keys.clone()));
     let upstream = Upstream::default();
@@ -161,7 +163,7 @@ async fn a_tenant_whose_key_is_gone_is_erased() {
     for told in ["acme", "umbrella", "secret question", "words"] {
         assert!(!bytes.windows(told.len()).any(|window| window == told.as_bytes()), "{told}");
     }
-    keys.remove(&Owner::tenant("acme"));
+    keys.remove(&Partition::tenant("acme"));
     let cache = open();
     let after = provider(&upstream, &cache);
     assert!(matches!(origin(&after, call("umbrella")).await, Origin::Cache { .. }));
@@ -200,10 +202,10 @@ async fn live_entries_move_with_what_is_left_of_their_time() {
 
     let sealed = || {
         let keys = KeyRing::new();
-        keys.insert(Owner::tenant("acme"), Secret::new([6; 32]));
+        keys.insert(Partition::tenant("acme"), Secret::new([6; 32]));
         to.open_with(|builder| builder.secret(secret.clone()).keys(keys))
     };
-    let (mut batches, mut stopped) = (0, Migrated::default());
+    let (mut batches, mut stopped) = (0, MigrationReport::default());
     let target = sealed();
     let walk = migrate(&old, &target, None, BATCH, |done| {
         batches += 1;
@@ -247,7 +249,7 @@ async fn entries_can_be_listed_and_dropped_one_by_one_or_by_a_tag() {
     let rest = cache.list(first.next.clone(), 4).await.unwrap();
     assert_eq!((first.entries.len(), rest.entries.len(), rest.next), (4, 2, None));
     let of_acme: Vec<_> =
-        first.entries.iter().chain(&rest.entries).filter(|entry| entry.owner == Owner::tenant("acme")).collect();
+        first.entries.iter().chain(&rest.entries).filter(|entry| entry.owner == Partition::tenant("acme")).collect();
     assert_eq!(of_acme.len(), 5);
     assert!(of_acme.iter().all(|entry| entry.live && entry.facts.usage.is_some()));
     assert!(of_acme[0].tags.contains(&Tag::model("m")));
@@ -286,29 +288,29 @@ async fn changed_bytes_in_a_file_cost_answers_and_never_change_one() {
 async fn what_is_shared_is_sealed_with_the_key_of_its_scope_and_moves_with_it() {
     let (from, to, keys) = (Place::file(), Place::file(), KeyRing::new());
     let open = |place: &Place| {
-        let sharing = Caps::none().allow_sharing();
-        place.open_with(|builder| builder.caps(sharing).secret(Secret::new([3; 32])).keys(keys.clone()))
+        let sharing = DirectivePolicy::none().allow_sharing();
+        place.open_with(|builder| builder.directive_policy(sharing).secret(Secret::new([3; 32])).keys(keys.clone()))
     };
     let call = |tenant: &str| {
         let mut call = Call::new(tenant, ChatRequest::new("m").user("a"));
         call.extensions.insert(Directive::new().shared("public"));
         call
     };
-    keys.insert(Owner::tenant("acme"), Secret::new([1; 32]));
+    keys.insert(Partition::tenant("acme"), Secret::new([1; 32]));
     let upstream = Upstream::default();
     let old = open(&from);
     origin(&provider(&upstream, &old), call("acme")).await;
     old.close().await.unwrap();
     assert_eq!(old.stats().entries, 0, "the scope has no key, whoever bought it");
-    keys.insert(Owner::scope("public"), Secret::new([2; 32]));
+    keys.insert(Partition::scope("public"), Secret::new([2; 32]));
     origin(&provider(&upstream, &old), call("acme")).await;
     let new = open(&to);
     let done = migrate(&old, &new, None, BATCH, |_| {}).await.unwrap();
     assert_eq!((done.copied, done.unreadable), (1, 0));
-    assert_eq!(new.list(None, 9).await.unwrap().entries[0].owner, Owner::scope("public"));
-    keys.remove(&Owner::tenant("acme"));
+    assert_eq!(new.list(None, 9).await.unwrap().entries[0].owner, Partition::scope("public"));
+    keys.remove(&Partition::tenant("acme"));
     assert!(matches!(origin(&provider(&upstream, &new), call("umbrella")).await, Origin::Cache { .. }));
-    keys.remove(&Owner::scope("public"));
+    keys.remove(&Partition::scope("public"));
     assert_eq!(origin(&provider(&upstream, &new), call("umbrella")).await, Origin::Vendor);
     assert_eq!(new.stats().spoilt, 2, "it was looked for before the call and once more when it began");
 }

@@ -37,7 +37,7 @@ fn stack_over(cache: Cache, latency: Latency) -> Stack {
     let ledger = Ledger::new(table);
     let client = OpenAi::with_transport("no-real-key", vendor.transport()).expect("the key is a header value");
     let layers = ServiceBuilder::new().layer(ledger.answers()).layer(CacheLayer::new(cache.clone()));
-    let provider = into_provider(layers.layer(ledger.purchases()).service(client));
+    let provider = into_provider(layers.layer(ledger.attempts()).service(client));
     Stack { vendor, cache, ledger, provider }
 }
 
@@ -61,7 +61,7 @@ impl Stack {
 
     fn check(&self) {
         let books = self.ledger.snapshot();
-        assert!(books.balance().is_even(), "{books}");
+        assert!(books.balance().is_balanced(), "{books}");
         assert_eq!(
             books.total().paid.nanos(),
             i64::try_from(self.vendor.total_billed()).expect("a small bill"),
@@ -179,7 +179,7 @@ async fn overlapping_requests_survive_cancellation_and_the_books_agree() {
         let distinct: std::collections::HashSet<_> = seen.values().map(|vector| format!("{vector:?}")).collect();
         assert_eq!(distinct.len(), seen.len(), "seed {seed}: different texts have different vectors");
         let books = stack.ledger.snapshot();
-        assert!(books.balance().is_even(), "seed {seed}\n{books}");
+        assert!(books.balance().is_balanced(), "seed {seed}\n{books}");
         assert_eq!((stack.cache.stats().running, stack.vendor.in_flight()), (0, 0));
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use llm_cache::{Cache, CacheBuilder, CacheLayer, CacheStatus, Caps, Directive, Tag};
+use llm_cache::{Cache, CacheBuilder, CacheLayer, CacheStatus, Directive, DirectivePolicy, Tag};
 use llm_core::{
     Call, Charge, ChatRequest, ChatResponse, Choice, Error, ErrorKind, FinishReason, ManualClock, Origin, Part,
     Provider, Receipt, Reply, ResponseFormat, Sampling, into_provider, into_service,
@@ -47,7 +47,7 @@ async fn said(provider: &dyn Provider, call: Call<ChatRequest>) -> String {
 #[tokio::test(start_paused = true)]
 async fn a_question_with_a_temperature_gets_up_to_n_answers_in_turn_and_others_one() {
     let upstream = counting();
-    let (cache, provider) = over(Cache::builder("t").samples(3), &upstream);
+    let (cache, provider) = over(Cache::builder("t").variants(3), &upstream);
     let warm = || {
         let mut call = ask("a");
         call.body = call.body.temperature(0.7);
@@ -76,7 +76,7 @@ async fn a_question_with_a_temperature_gets_up_to_n_answers_in_turn_and_others_o
 #[tokio::test(start_paused = true)]
 async fn a_stampede_on_a_question_with_n_answers_makes_n_calls() {
     let upstream = Scripted::new().rule(Rule::say("x").after(HEAD));
-    let (_, provider) = over(Cache::builder("t").samples(4), &upstream);
+    let (_, provider) = over(Cache::builder("t").variants(4), &upstream);
     join_all((0..400).map(|_| {
         let mut call = ask("a");
         call.body = call.body.temperature(1.0);
@@ -97,7 +97,7 @@ async fn what_a_vendor_refuses_for_the_questions_sake_is_remembered_for_a_short_
         (ErrorKind::Authentication, false),
     ] {
         let (upstream, clock) = (Upstream::default(), ManualClock::default());
-        let builder = Cache::builder("t").refusal_ttl(Duration::from_secs(30)).clock(clock.clone());
+        let builder = Cache::builder("t").negative_ttl(Duration::from_secs(30)).clock(clock.clone());
         let cache = builder.build().unwrap();
         let provider = provider(&upstream, &cache);
         *upstream.fail.lock().unwrap() = Some(kind);
@@ -181,13 +181,13 @@ async fn the_answer_of_a_fallback_model_is_not_stored_unless_the_operator_says_s
             Ok(Reply::new(ChatResponse::new("1", "m-2026-01-01", vec![choice]), receipt))
         });
         let builder = Cache::builder("t");
-        let cache = if keep { builder.keep_fallbacks() } else { builder }.build().unwrap();
+        let cache = if keep { builder.cache_fallbacks() } else { builder }.build().unwrap();
         let layers = ServiceBuilder::new().layer(CacheLayer::new(cache.clone()));
         let provider = into_provider(layers.service(into_service(upstream)));
         provider.chat(ask("a")).await.unwrap();
         let again = provider.chat(ask("a")).await.unwrap();
         assert_eq!(again.receipt.origin() == Origin::Vendor, !keep);
-        assert!(again.receipt.facts().fallback, "whoever gets it is told");
+        assert!(again.receipt.accounting().fallback, "whoever gets it is told");
         let mut dated = ask("a");
         dated.body = dated.body.user("b");
         for _ in 0..2 {
@@ -207,8 +207,8 @@ fn sharing(tenant: &str, scope: &str) -> Call<ChatRequest> {
 async fn tenants_share_answers_by_scope_only_if_the_operator_allows_it() {
     for allowed in [false, true] {
         let upstream = Scripted::new();
-        let caps = if allowed { Caps::none().allow_sharing() } else { Caps::none() };
-        let (cache, provider) = over(Cache::builder("t").caps(caps), &upstream);
+        let caps = if allowed { DirectivePolicy::none().allow_sharing() } else { DirectivePolicy::none() };
+        let (cache, provider) = over(Cache::builder("t").directive_policy(caps), &upstream);
         let is_hit = async |call| provider.chat(call).await.unwrap().receipt.origin() != Origin::Vendor;
         assert!(!is_hit(sharing("acme", "public")).await);
         assert_eq!(is_hit(sharing("umbrella", "public")).await, allowed);
@@ -228,7 +228,8 @@ async fn tenants_share_answers_by_scope_only_if_the_operator_allows_it() {
 #[tokio::test(start_paused = true)]
 async fn a_scope_shares_stored_answers_and_never_running_calls() {
     let upstream = Scripted::new().rule(Rule::say("x").after(HOUR));
-    let (cache, provider) = over(Cache::builder("t").caps(Caps::none().allow_sharing()), &upstream);
+    let (cache, provider) =
+        over(Cache::builder("t").directive_policy(DirectivePolicy::none().allow_sharing()), &upstream);
     let calls = ["acme", "acme", "umbrella", "umbrella"].map(|tenant| provider.chat(sharing(tenant, "public")));
     let origins: Vec<_> = join_all(calls).await.into_iter().map(|reply| reply.unwrap().receipt.origin()).collect();
     let own = [Origin::Vendor, Origin::Coalesced];
@@ -236,7 +237,8 @@ async fn a_scope_shares_stored_answers_and_never_running_calls() {
     assert_eq!((upstream.calls(), cache.stats().entries), (2, 1));
 
     // One tenant's budget is not the other's.
-    let (cache, provider) = over(Cache::builder("t").caps(Caps::none().allow_sharing()), &upstream);
+    let (cache, provider) =
+        over(Cache::builder("t").directive_policy(DirectivePolicy::none().allow_sharing()), &upstream);
     let gone = tokio::time::timeout(HOUR / 2, provider.chat(sharing("acme", "public")));
     let (gone, stays) = tokio::join!(gone, provider.chat(sharing("umbrella", "public")));
     assert!(gone.is_err() && stays.is_ok());

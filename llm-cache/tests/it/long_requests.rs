@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use llm_cache::{Cache, Caps, Directive, Key, Tag};
+use llm_cache::{Cache, Directive, DirectivePolicy, Key, Tag};
 use llm_core::{Call, ChatRequest, Message, Origin, Part, Role};
 
 use crate::{
@@ -69,7 +69,7 @@ async fn long_requests_are_forgotten_and_invalidated_like_others() {
         Place::tiered(),
     ] {
         let upstream = Upstream::default();
-        let cache = place.open_with(|builder| builder.caps(Caps::none().allow_sharing()));
+        let cache = place.open_with(|builder| builder.directive_policy(DirectivePolicy::none().allow_sharing()));
         let provider = provider(&upstream, &cache);
         let text: Arc<str> = "word ".repeat(20 * KIB).into();
         let ask = |tenant: &str, scope: Option<&str>| {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use llm_cache::{Audit, Cache, CacheStatus, Caps, Directive, Tag};
+use llm_cache::{Cache, CacheStatus, Directive, DirectivePolicy, Tag, Verification};
 use llm_core::{Call, ChatRequest, ChatResponse, ManualClock, Origin};
 
 use crate::upstream::{Upstream, ask, provider, say};
@@ -23,7 +23,7 @@ fn wish(directive: Directive) -> Call<ChatRequest> {
 
 #[tokio::test(start_paused = true)]
 async fn keep_if_that_panics_fails_its_callers_alone() {
-    let cache = Cache::builder("t").keep_if(|answer: &ChatResponse| {
+    let cache = Cache::builder("t").cache_if(|answer: &ChatResponse| {
         assert!(!answer.text().contains("bad"), "as asked");
         true
     });
@@ -42,8 +42,8 @@ async fn keep_if_that_panics_fails_its_callers_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_report_that_panics_costs_no_place_in_the_background() {
     let clock = ManualClock::default();
-    let audit = Audit::percent(100).on_disagreement(|_| panic!("as asked"));
-    let builder = Cache::builder("t").clock(clock.clone()).audit(audit).spawn_background(1);
+    let audit = Verification::percent(100).on_mismatch(|_| panic!("as asked"));
+    let builder = Cache::builder("t").clock(clock.clone()).verify(audit).spawn_background(1);
     let cache = builder.build().unwrap();
     let said = std::sync::atomic::AtomicU64::new(0);
     let rule = llm_providers::scripted::Rule::answer(move |request| {
@@ -66,8 +66,9 @@ async fn times_that_are_nothing_or_endless_neither_panic_nor_prolong() {
     for age in [Duration::ZERO, Duration::MAX] {
         let (clock, upstream) = (ManualClock::default(), Upstream::default());
         let builder = Cache::builder("t").ttl(Duration::MAX).jitter(100).stale_if_error(age).max_stale(age);
-        let builder = builder.stale_while_revalidate(age).spawn_background(1).refusal_ttl(age);
-        let cache = builder.caps(Caps::none().max_ttl(age)).clock(clock.clone()).build().unwrap();
+        let builder = builder.stale_while_revalidate(age).spawn_background(1).negative_ttl(age);
+        let cache =
+            builder.directive_policy(DirectivePolicy::none().max_ttl(age)).clock(clock.clone()).build().unwrap();
         let provider = provider(&upstream, &cache);
         for directive in [
             Directive::new().ttl(age).max_age(age).max_stale(age),
@@ -100,7 +101,7 @@ async fn an_answer_with_ten_thousand_tags_goes_with_each_of_them() {
 
 #[cfg(feature = "file")]
 mod file {
-    use llm_cache::{CallError, KeyRing, Keys, Owner, Secret};
+    use llm_cache::{CallError, KeyRing, Keys, Partition, Secret};
 
     use super::*;
     use crate::conformance::Place;
@@ -200,8 +201,8 @@ mod file {
     struct Brittle(KeyRing);
 
     impl Keys for Brittle {
-        fn key(&self, owner: &Owner) -> Option<Secret> {
-            assert_ne!(*owner, Owner::tenant("bad"), "as asked");
+        fn key(&self, owner: &Partition) -> Option<Secret> {
+            assert_ne!(*owner, Partition::tenant("bad"), "as asked");
             self.0.key(owner)
         }
     }
@@ -209,7 +210,7 @@ mod file {
     #[tokio::test(start_paused = true)]
     async fn keys_that_panic_reach_the_tenant_whose_they_are_and_nobody_else() {
         let (place, keys) = (Place::file(), KeyRing::new());
-        keys.insert(Owner::tenant("acme"), Secret::new([1; 32]));
+        keys.insert(Partition::tenant("acme"), Secret::new([1; 32]));
         let cache = place.open_with(|builder| builder.keys(Brittle(keys)));
         for _ in 0..2 {
             let bad = cache.key("bad", "op", "q").unwrap();

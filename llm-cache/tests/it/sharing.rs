@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llm_cache::{Cache, Cached, Caps, Directive};
+use llm_cache::{Cache, Cached, Directive, DirectivePolicy};
 use llm_core::{
     Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, Origin, Provider, Reply,
     into_provider, into_service,
@@ -55,7 +55,7 @@ async fn said(provider: &dyn Provider, call: Call<ChatRequest>, streamed: bool) 
 /// Has `acme` ask, and another tenant just before and just after; `acme` alone fails, of this kind.
 async fn fails_alone(upstream: &Partial, acme: impl Fn() -> Call<ChatRequest>, streamed: bool, kind: ErrorKind) {
     for acme_leads in [true, false] {
-        let cache = Cache::builder("t").caps(Caps::none().allow_sharing()).build().unwrap();
+        let cache = Cache::builder("t").directive_policy(DirectivePolicy::none().allow_sharing()).build().unwrap();
         let provider: Arc<dyn Provider> =
             into_provider(Cached::new(into_service(Arc::new(upstream.clone())), cache.clone()));
         let delay = |waits: bool| tokio::time::sleep(if waits { HEAD / 10 } else { Duration::ZERO });

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llm_cache::{Cache, CacheBuilder, CacheLayer, CacheStatus, Directive, Miss, Observed, Tag};
+use llm_cache::{Cache, CacheBuilder, CacheLayer, CacheStatus, Directive, Miss, ShadowStatus, Tag};
 use llm_core::{Call, EmbedRequest, Error, ManualClock, Origin, Provider, into_provider};
 use llm_providers::scripted::{Rule, Scripted};
 use tower::ServiceBuilder;
@@ -89,7 +89,7 @@ async fn every_status_that_occurs_is_a_cache_status_header() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let builder =
         Cache::builder("t").ttl(HOUR).stale_while_revalidate(HOUR).max_stale(3 * HOUR).stale_if_error(9 * HOUR);
-    let cache = builder.refusal_ttl(HOUR).clock(clock.clone()).spawn_background(2).build().unwrap();
+    let cache = builder.negative_ttl(HOUR).clock(clock.clone()).spawn_background(2).build().unwrap();
     let provider = provider(&upstream, &cache);
     let wish = async |directive| {
         let mut call = ask("q");
@@ -133,7 +133,7 @@ async fn every_status_that_occurs_is_a_cache_status_header() {
 }
 
 fn observing(builder: CacheBuilder, upstream: &Scripted) -> (Cache, Arc<dyn Provider>) {
-    let cache = builder.observe().build().expect("the settings are right");
+    let cache = builder.shadow().build().expect("the settings are right");
     let layers = ServiceBuilder::new().layer(CacheLayer::new(cache.clone()));
     (cache, into_provider(layers.service(upstream.clone())))
 }
@@ -146,7 +146,7 @@ async fn observing_lets_every_call_pass_and_says_what_would_have_become_of_it() 
         let reply = provider.chat(call).await.unwrap();
         assert_eq!((reply.receipt.origin(), reply.output.text()), (Origin::Vendor, "x".into()));
         assert_eq!(CacheStatus::of(&reply), CacheStatus::Miss(Miss::Observing));
-        reply.extensions.get::<Observed>().unwrap().status
+        reply.extensions.get::<ShadowStatus>().unwrap().status
     };
     let hit = |age| CacheStatus::Hit { tier: "memory", age, stale: None };
     let (first, second) = tokio::join!(would(ask("a")), would(ask("a")));
@@ -157,7 +157,7 @@ async fn observing_lets_every_call_pass_and_says_what_would_have_become_of_it() 
     only.extensions.insert(Directive::new().only_if_cached());
     assert_eq!(would(only).await, CacheStatus::Miss(Miss::Unknown), "even this one passes");
     let stream = provider.chat_stream(ask("c")).await.unwrap();
-    assert_eq!(stream.extensions.get::<Observed>().unwrap().status, CacheStatus::Miss(Miss::Unknown));
+    assert_eq!(stream.extensions.get::<ShadowStatus>().unwrap().status, CacheStatus::Miss(Miss::Unknown));
     crate::upstream::read(stream.output).await.unwrap();
     assert_eq!(would(ask("c")).await, hit(Duration::ZERO));
     let stats = cache.stats();
@@ -173,18 +173,18 @@ async fn observing_lets_every_call_pass_and_says_what_would_have_become_of_it() 
 #[tokio::test(start_paused = true)]
 async fn observing_tells_what_would_have_been_saved_and_knows_items() {
     let clock = ManualClock::default();
-    let cache = Cache::builder("t").observe().clock(clock.clone()).build().unwrap();
+    let cache = Cache::builder("t").shadow().clock(clock.clone()).build().unwrap();
     let upstream = Upstream::default();
     let provider = into_provider(llm_cache::Cached::new(crate::contract::priced(&upstream), cache.clone()));
     provider.chat(ask("a")).await.unwrap();
     let again = provider.chat(ask("a")).await.unwrap();
-    let would = again.extensions.get::<Observed>().unwrap();
+    let would = again.extensions.get::<ShadowStatus>().unwrap();
     assert_eq!((would.saves, again.receipt.saved()), (again.receipt.cost(), llm_core::Usd::ZERO));
 
     let embed = async |texts: &[&str]| {
         let reply = provider.embed(Call::new("acme", EmbedRequest::new("e", texts.iter().copied()))).await.unwrap();
         assert_eq!(reply.output.vectors.len(), texts.len());
-        reply.extensions.get::<Observed>().unwrap().status
+        reply.extensions.get::<ShadowStatus>().unwrap().status
     };
     assert_eq!(embed(&["a", "b", "a"]).await, CacheStatus::Miss(Miss::Unknown));
     assert_eq!(embed(&["c", "b"]).await, CacheStatus::Miss(Miss::Items { asked: 1, stale: None }));

@@ -11,8 +11,8 @@ use std::{
 use futures_util::{StreamExt, stream};
 use llm_cache::{Cache, CacheLayer, Cached};
 use llm_core::{
-    Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error, ErrorKind, Facts,
-    FinishReason, ManualClock, Message, Part, PriceTable, Provider, ProviderService, Receipt, Reply, Usage,
+    Accounting, Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error,
+    ErrorKind, FinishReason, ManualClock, Message, Part, PriceTable, Provider, ProviderService, Receipt, Reply, Usage,
     into_provider, into_service,
 };
 use tokio::sync::{Notify, watch};
@@ -95,7 +95,7 @@ pub(crate) fn question(call: &Call<ChatRequest>) -> String {
 }
 
 fn receipt() -> Receipt {
-    let mut facts = Facts::default();
+    let mut facts = Accounting::default();
     facts.provider = Some("words".into());
     Receipt::new(facts)
 }

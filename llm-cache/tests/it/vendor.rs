@@ -150,7 +150,7 @@ async fn the_books_agree_also_with_cancelled_calls() {
         vendor.script(Rule::new(Fault::insufficient_quota()).prompt_contains("refused").times(3));
 
         let purchases = Arc::new(Mutex::new(Vec::<Purchase>::new()));
-        let ledger = Ledger::new(prices()).on_purchase({
+        let ledger = Ledger::new(prices()).on_attempt({
             let purchases = Arc::clone(&purchases);
             move |purchase| purchases.lock().expect("no test panics holding it").push(purchase.clone())
         });
@@ -159,7 +159,7 @@ async fn the_books_agree_also_with_cancelled_calls() {
             ServiceBuilder::new()
                 .layer(ledger.answers())
                 .layer(CacheLayer::new(cache.clone()))
-                .layer(ledger.purchases())
+                .layer(ledger.attempts())
                 .service(client(&vendor)),
         );
         let tasks: Vec<_> = (0..120)
@@ -185,7 +185,7 @@ async fn the_books_agree_also_with_cancelled_calls() {
         let purchases = std::mem::take(&mut *purchases.lock().expect("no test panics holding it"));
         let (gap, unconfirmed) = compare(&vendor, &purchases);
         let books = ledger.snapshot();
-        assert!(books.balance().is_even(), "seed {seed}\n{books}");
+        assert!(books.balance().is_balanced(), "seed {seed}\n{books}");
         assert_eq!(books.total().unconfirmed.amount, unconfirmed);
         assert_eq!((cache.stats().running, vendor.in_flight()), (0, 0));
         told = (told.0 + purchases.len(), told.1 + gap, told.2 + unconfirmed);

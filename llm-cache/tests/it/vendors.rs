@@ -26,12 +26,12 @@ fn vendor() -> Vendor {
 fn stack<S>(client: S, cache: &Cache, ledger: &Ledger) -> Arc<dyn Provider>
 where
     S: Clone + Send + Sync + 'static,
-    S: llm_core::Serves<ChatRequest>,
-    S: llm_core::Serves<llm_core::Streamed<ChatRequest>>,
-    S: llm_core::Serves<llm_core::EmbedRequest>,
+    S: llm_core::LlmService<ChatRequest>,
+    S: llm_core::LlmService<llm_core::Streamed<ChatRequest>>,
+    S: llm_core::LlmService<llm_core::EmbedRequest>,
 {
     let layers = ServiceBuilder::new().layer(ledger.answers()).layer(CacheLayer::new(cache.clone()));
-    into_provider(layers.layer(ledger.purchases()).service(client))
+    into_provider(layers.layer(ledger.attempts()).service(client))
 }
 
 /// All that a stream says, put together: text and reasoning, seals, tool calls, why it ended, what it took.
@@ -123,6 +123,6 @@ async fn streams_of_each_vendor_are_replayed_exactly_with_thoughts_and_tool_call
         let call = question("gpt-4o-mini", ("verbosity", json!("low")), tools);
         replays_exactly("openai", stack(client, &cache(), &ledger), &openai, call).await;
 
-        assert!(ledger.snapshot().balance().is_even(), "{}", ledger.snapshot());
+        assert!(ledger.snapshot().balance().is_balanced(), "{}", ledger.snapshot());
     }
 }

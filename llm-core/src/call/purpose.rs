@@ -4,7 +4,7 @@
 #[non_exhaustive]
 pub enum Purpose {
     /// To replace a stored answer that is past its time.
-    Refresh,
+    Revalidation,
     /// To see whether a stored answer is still the one that would be given.
-    Audit,
+    Verification,
 }

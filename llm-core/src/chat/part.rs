@@ -167,11 +167,11 @@ impl Part {
     }
 
     /// Whether it holds all of itself: no address to fetch, nothing that this library cannot read.
-    pub(super) fn stands_alone(&self) -> bool {
+    pub(super) fn is_self_contained(&self) -> bool {
         match self {
             Self::Image(Image { source: ImageSource::Url { url }, .. }) => url.starts_with("data:"),
             Self::Other { .. } => false,
-            Self::ToolResult(result) => result.content.iter().all(Self::stands_alone),
+            Self::ToolResult(result) => result.content.iter().all(Self::is_self_contained),
             _ => true,
         }
     }

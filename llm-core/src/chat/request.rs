@@ -206,30 +206,30 @@ impl Operation for ChatRequest {
         }
     }
 
-    fn keeps(answer: &ChatResponse) -> bool {
+    fn is_cacheable(answer: &ChatResponse) -> bool {
         !answer.choices.is_empty() && answer.choices.iter().all(Choice::is_sound)
     }
 
-    fn fits(&self, answer: &ChatResponse) -> bool {
+    fn conforms(&self, answer: &ChatResponse) -> bool {
         let Some(format) = &self.response_format else { return true };
         // A choice that calls tools is not in the form yet.
         let mut said = answer.choices.iter().filter(|choice| choice.tool_calls().next().is_none());
-        said.all(|choice| format.fits(&choice.text()))
+        said.all(|choice| format.conforms(&choice.text()))
     }
 
     /// A question that leaves the temperature to the vendor, or fixes the seed, has one answer.
-    fn varies(&self) -> bool {
+    fn is_sampled(&self) -> bool {
         self.sampling.seed.is_none() && self.sampling.temperature.is_some_and(|temperature| temperature > 0.0)
     }
 
     /// They do if all choices say the same, call the same tools and end the same way.
-    fn agree(one: &ChatResponse, other: &ChatResponse) -> bool {
+    fn equivalent(one: &ChatResponse, other: &ChatResponse) -> bool {
         one.choices.len() == other.choices.len() && one.choices.iter().zip(&other.choices).all(|(a, b)| a.agrees(b))
     }
 
-    fn stands_alone(&self) -> bool {
+    fn is_self_contained(&self) -> bool {
         let mut parts = self.messages.iter().flat_map(|message| &message.parts);
-        parts.all(Part::stands_alone)
+        parts.all(Part::is_self_contained)
             && self.tools.iter().all(|tool| matches!(tool, Tool::Function(_)))
             && !self.names_outside()
     }
@@ -268,27 +268,27 @@ impl Operation for Streamed<ChatRequest> {
         self.0.affinity()
     }
 
-    fn repeatable(&self) -> bool {
-        self.0.repeatable()
+    fn is_repeatable(&self) -> bool {
+        self.0.is_repeatable()
     }
 
-    fn keeps(answer: &ChatResponse) -> bool {
-        ChatRequest::keeps(answer)
+    fn is_cacheable(answer: &ChatResponse) -> bool {
+        ChatRequest::is_cacheable(answer)
     }
 
-    fn fits(&self, answer: &ChatResponse) -> bool {
-        self.0.fits(answer)
+    fn conforms(&self, answer: &ChatResponse) -> bool {
+        self.0.conforms(answer)
     }
 
-    fn varies(&self) -> bool {
-        self.0.varies()
+    fn is_sampled(&self) -> bool {
+        self.0.is_sampled()
     }
 
-    fn agree(one: &ChatResponse, other: &ChatResponse) -> bool {
-        ChatRequest::agree(one, other)
+    fn equivalent(one: &ChatResponse, other: &ChatResponse) -> bool {
+        ChatRequest::equivalent(one, other)
     }
 
-    fn stands_alone(&self) -> bool {
-        self.0.stands_alone()
+    fn is_self_contained(&self) -> bool {
+        self.0.is_self_contained()
     }
 }

@@ -15,7 +15,7 @@ const MOST_RULES: u32 = 100_000;
 /// It minds what vendors enforce of a schema: `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`,
 /// `items`, `anyOf`, `oneOf`, `allOf` and local `$ref`s. What it does not mind (`pattern`, `format`, bounds of numbers and
 /// lengths) a value may break and still fit.
-pub(super) fn fits(schema: &Value, value: &Value) -> bool {
+pub(super) fn conforms(schema: &Value, value: &Value) -> bool {
     let left = Cell::new(MOST_RULES);
     Schema { root: schema, depth: DEEPEST, left: &left }.allows(schema, value)
 }
@@ -128,26 +128,26 @@ mod tests {
             json!({"name": "a", "stars": 2, "tags": [null]}),
             json!({"name": "a", "stars": 2, "next": {"name": "b"}}),
         ];
-        assert!(good.iter().all(|value| fits(&schema, value)));
+        assert!(good.iter().all(|value| conforms(&schema, value)));
         for value in bad {
-            assert!(!fits(&schema, &value), "{value}");
+            assert!(!conforms(&schema, &value), "{value}");
         }
     }
 
     #[test]
     fn endless_and_missing_references_end() {
-        assert!(!fits(&json!({"$ref": "#"}), &json!(1)));
-        assert!(!fits(&json!({"$ref": "#/$defs/none"}), &json!(1)));
+        assert!(!conforms(&json!({"$ref": "#"}), &json!(1)));
+        assert!(!conforms(&json!({"$ref": "#/$defs/none"}), &json!(1)));
         let doubling = json!({"anyOf": [{"$ref": "#"}, {"$ref": "#"}]});
-        assert!(!fits(&doubling, &json!(1)));
+        assert!(!conforms(&doubling, &json!(1)));
     }
 
     #[test]
     fn combined_schemas_count_as_they_say() {
         let one = json!({"oneOf": [{"type": "integer"}, {"type": "number"}]});
-        assert!(fits(&one, &json!(1.5)) && !fits(&one, &json!(1)));
+        assert!(conforms(&one, &json!(1.5)) && !conforms(&one, &json!(1)));
         let all = json!({"allOf": [{"type": "number"}, {"const": 1}]});
-        assert!(fits(&all, &json!(1.0)) && !fits(&all, &json!(2)));
-        assert!(fits(&json!(true), &json!(1)) && !fits(&json!(false), &json!(1)));
+        assert!(conforms(&all, &json!(1.0)) && !conforms(&all, &json!(2)));
+        assert!(conforms(&json!(true), &json!(1)) && !conforms(&json!(false), &json!(1)));
     }
 }

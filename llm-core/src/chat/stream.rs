@@ -9,7 +9,7 @@ use std::{
 use futures_core::Stream;
 
 use super::{ChatEvent, ChatResponse, aggregate::Aggregate, live};
-use crate::{Cut, End, Error, Output, Shared, Usage};
+use crate::{End, Error, Output, Shared, StreamCut, Usage};
 
 /// A streamed answer: pieces as they come, then the end.
 ///
@@ -41,7 +41,7 @@ pub struct ChatStream {
 
 type Source = Pin<Box<dyn Stream<Item = Result<ChatEvent, Error>> + Send>>;
 type Hook = Box<dyn FnOnce(&Ended) + Send>;
-type Watcher = Box<dyn FnMut(u64) -> ControlFlow<Cut> + Send>;
+type Watcher = Box<dyn FnMut(u64) -> ControlFlow<StreamCut> + Send>;
 
 /// How it ended, for hooks, also those that come late.
 pub(super) struct Ended {
@@ -53,7 +53,7 @@ enum Ending {
     Whole,
     Failed(Error),
     /// Its reader got a clean end.
-    Cut,
+    StreamCut,
     Dropped,
 }
 
@@ -88,7 +88,7 @@ impl ChatStream {
         let Ended { answer, ending } = self.ended.take().expect("a stream that yields nothing more has ended");
         match ending {
             Ending::Failed(error) => Err(error),
-            Ending::Whole | Ending::Cut | Ending::Dropped => Ok(answer),
+            Ending::Whole | Ending::StreamCut | Ending::Dropped => Ok(answer),
         }
     }
 
@@ -101,7 +101,7 @@ impl ChatStream {
         self
     }
 
-    fn pass(&mut self, event: &ChatEvent) -> Option<Cut> {
+    fn pass(&mut self, event: &ChatEvent) -> Option<StreamCut> {
         let before = self.aggregate.output_bytes();
         self.aggregate.push(event);
         let bytes = self.aggregate.output_bytes();
@@ -115,7 +115,7 @@ impl ChatStream {
         // The source first: if it is the last reader of a shared stream, hooks further in run now.
         self.source = None;
         self.watchers.clear();
-        if let Ending::Cut = ending {
+        if let Ending::StreamCut = ending {
             self.tail = self.aggregate.finish_open();
         }
         let ended = Ended { answer: self.aggregate.take(), ending };
@@ -127,14 +127,14 @@ impl ChatStream {
 impl Ended {
     /// What its reader got, if that ended well: the whole, or what came until it was cut off.
     pub(super) fn read_out(&self) -> Option<&ChatResponse> {
-        matches!(self.ending, Ending::Whole | Ending::Cut).then_some(&self.answer)
+        matches!(self.ending, Ending::Whole | Ending::StreamCut).then_some(&self.answer)
     }
 
     fn how(&self) -> End<'_, ChatResponse> {
         match &self.ending {
             Ending::Whole => End::Complete(&self.answer),
             Ending::Failed(error) => End::Failed(&self.answer, error),
-            Ending::Cut | Ending::Dropped => End::Dropped(&self.answer),
+            Ending::StreamCut | Ending::Dropped => End::Dropped(&self.answer),
         }
     }
 }
@@ -146,8 +146,8 @@ impl Stream for ChatStream {
         let Some(source) = &mut self.source else { return Poll::Ready(self.tail.pop().map(Ok)) };
         let (event, ending) = match ready!(source.as_mut().poll_next(cx)) {
             Some(Ok(event)) => match self.pass(&event) {
-                Some(Cut::Fail(error)) => (Some(Err(error.clone())), Ending::Failed(error)),
-                Some(Cut::Finish) => (Some(Ok(event)), Ending::Cut),
+                Some(StreamCut::Fail(error)) => (Some(Err(error.clone())), Ending::Failed(error)),
+                Some(StreamCut::Finish) => (Some(Ok(event)), Ending::StreamCut),
                 None => return Poll::Ready(Some(Ok(event))),
             },
             Some(Err(error)) => (Some(Err(error.clone())), Ending::Failed(error)),
@@ -193,7 +193,7 @@ impl Output for ChatStream {
         live::join(shared).await
     }
 
-    fn watch(mut self, f: impl FnMut(u64) -> ControlFlow<Cut> + Send + 'static) -> Self {
+    fn watch(mut self, f: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) -> Self {
         self.watchers.push(Box::new(f));
         self
     }

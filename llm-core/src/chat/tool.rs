@@ -130,13 +130,13 @@ impl ResponseFormat {
         })
     }
 
-    /// Whether a text has this form, as far as [`schema::fits`](super::schema::fits) can tell.
-    pub(super) fn fits(&self, text: &str) -> bool {
+    /// Whether a text has this form, as far as [`schema::conforms`](super::schema::conforms) can tell.
+    pub(super) fn conforms(&self, text: &str) -> bool {
         match self {
             Self::Text => true,
             Self::JsonObject => serde_json::from_str(text).is_ok_and(|value: Value| value.is_object()),
             Self::JsonSchema(JsonSchema { schema, .. }) => {
-                serde_json::from_str(text).is_ok_and(|value| super::schema::fits(schema, &value))
+                serde_json::from_str(text).is_ok_and(|value| super::schema::conforms(schema, &value))
             }
         }
     }

@@ -6,7 +6,7 @@ mod kind;
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 pub use self::kind::{Charge, ErrorKind, LimitScope, LimitWindow};
-use crate::{Facts, VendorLimits};
+use crate::{Accounting, VendorLimits};
 
 /// A boxed error of any type, as tower's layers return it.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -40,7 +40,7 @@ struct Inner {
     scope: Option<LimitScope>,
     charge: Charge,
     limits: Option<Arc<VendorLimits>>,
-    facts: Option<Arc<Facts>>,
+    facts: Option<Arc<Accounting>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -121,7 +121,7 @@ impl Error {
     }
 
     /// Says what is known of the answer that failed, as far as it decides its price: its model, service class, surcharges.
-    pub fn with_facts(self, facts: impl Into<Arc<Facts>>) -> Self {
+    pub fn with_accounting(self, facts: impl Into<Arc<Accounting>>) -> Self {
         self.edit(|inner| inner.facts = Some(facts.into()))
     }
 
@@ -171,7 +171,7 @@ impl Error {
     }
 
     /// What is known of the answer that failed, where one had begun.
-    pub fn facts(&self) -> Option<&Facts> {
+    pub fn accounting(&self) -> Option<&Accounting> {
         self.0.facts.as_deref()
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Bill, ModelPrice, PriceOptions, PriceTable, ServiceTier, TokenKind, UnknownCost, lookup::Name};
-use crate::{Estimate, Facts, Usage, Usd};
+use crate::{Accounting, Estimate, Usage, Usd};
 
 /// Finds a model's prices; the strict way knows no aliases.
 type Lookup = for<'t> fn(&'t PriceTable, Name<'_>) -> Result<&'t ModelPrice, UnknownCost>;
@@ -33,10 +33,10 @@ impl PriceTable {
     /// service class, `tier` counts, which is that of the request.
     ///
     /// The model is the one that answered; if the table does not list it and its name only extends the one asked
-    /// (`m-0125` for `m`, `m-2512` for `m-latest`) or that has an [alias](Self::alias), the one asked. Each of the [side calls](Facts::side_calls) is priced by its own model and
+    /// (`m-0125` for `m`, `m-2512` for `m-latest`) or that has an [alias](Self::alias), the one asked. Each of the [side calls](Accounting::side_calls) is priced by its own model and
     /// length, the rest of the usage by the model that answered. What counts, in this order:
     ///
-    /// 1. prices that the table lists for the model at this [provider](Facts::provider), or at any provider;
+    /// 1. prices that the table lists for the model at this [provider](Accounting::provider), or at any provider;
     /// 2. the cost on the receipt, which the client took from the vendor's statement;
     /// 3. prices by an [alias](Self::alias).
     ///
@@ -46,7 +46,13 @@ impl PriceTable {
     /// # Errors
     ///
     /// As [`cost_with`](Self::cost_with), and a usage that no answer can have taken.
-    pub fn cost_of(&self, asked: &str, tier: &ServiceTier, facts: &Facts, usage: &Usage) -> Result<Usd, UnknownCost> {
+    pub fn cost_of(
+        &self,
+        asked: &str,
+        tier: &ServiceTier,
+        facts: &Accounting,
+        usage: &Usage,
+    ) -> Result<Usd, UnknownCost> {
         let answer = Answer { asked, facts, usage, options: options(tier, facts) };
         let parts = [usage.cache_write, usage.cache_write_long].into_iter().fold(usage.cache_read, u64::saturating_add);
         if let (Some(stated), true) = (facts.cost, parts > usage.input) {
@@ -144,7 +150,7 @@ impl PriceTable {
 /// An answer that is to be priced.
 struct Answer<'a> {
     asked: &'a str,
-    facts: &'a Facts,
+    facts: &'a Accounting,
     usage: &'a Usage,
     options: PriceOptions,
 }
@@ -155,7 +161,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn options(tier: &ServiceTier, facts: &Facts) -> PriceOptions {
+fn options(tier: &ServiceTier, facts: &Accounting) -> PriceOptions {
     let tier = facts.service_tier.as_deref().map_or_else(|| tier.clone(), ServiceTier::named);
     facts.surcharges.iter().cloned().fold(tier.into(), PriceOptions::surcharge)
 }

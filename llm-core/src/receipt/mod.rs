@@ -1,16 +1,16 @@
 //! What an answer was worth: who gave it, what it took, what it cost, what it saved.
 
+mod accounting;
 mod amount;
-mod claim;
-mod facts;
+mod cost_share;
 mod savings;
 mod side_call;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use self::accounting::{Accounting, Origin};
 pub use self::amount::Amount;
-pub use self::claim::Claim;
-pub use self::facts::{Facts, Origin};
+pub use self::cost_share::CostShare;
 pub use self::savings::{Cause, Savings};
 pub use self::side_call::SideCall;
 use crate::{Usage, Usd};
@@ -21,21 +21,21 @@ use crate::{Usage, Usd};
 /// hooks of outer layers run. It lives in the reply, not in the answer: a user's own answer type has no room for it,
 /// and a stream's usage is not known at its head.
 #[derive(Clone, Debug, Default)]
-pub struct Receipt(Arc<Mutex<Facts>>);
+pub struct Receipt(Arc<Mutex<Accounting>>);
 
 impl Receipt {
     /// A receipt that starts with these facts.
-    pub fn new(facts: Facts) -> Self {
+    pub fn new(facts: Accounting) -> Self {
         Self(Arc::new(Mutex::new(facts)))
     }
 
     /// The facts as they are now.
-    pub fn facts(&self) -> Facts {
+    pub fn accounting(&self) -> Accounting {
         self.lock().clone()
     }
 
     /// Changes the facts. `change` must not use this receipt: the facts are locked meanwhile.
-    pub fn edit<R>(&self, change: impl FnOnce(&mut Facts) -> R) -> R {
+    pub fn edit<R>(&self, change: impl FnOnce(&mut Accounting) -> R) -> R {
         change(&mut self.lock())
     }
 
@@ -55,7 +55,7 @@ impl Receipt {
     }
 
     /// The amount paid to a vendor for this answer, in this call. It says if it is unknown, and why: see
-    /// [`Facts::paid`](Facts::paid()).
+    /// [`Accounting::paid`](Accounting::paid()).
     pub fn paid(&self) -> Amount {
         self.lock().paid()
     }
@@ -65,8 +65,8 @@ impl Receipt {
         self.lock().saved.total()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Facts> {
-        // Facts are plain data, whole after every statement, so a panic elsewhere does not spoil them.
+    fn lock(&self) -> MutexGuard<'_, Accounting> {
+        // Accounting are plain data, whole after every statement, so a panic elsewhere does not spoil them.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

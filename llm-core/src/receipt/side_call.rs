@@ -6,7 +6,7 @@ use crate::Usage;
 
 /// Call that a vendor made beside the one that produced the response: a compaction, an advisor, a model that declined.
 ///
-/// Its usage is part of [`Facts::usage`](super::Facts::usage) and has a price of its own: see
+/// Its usage is part of [`Accounting::usage`](super::Accounting::usage) and has a price of its own: see
 /// [`PriceTable::cost_of`](crate::PriceTable::cost_of).
 ///
 /// ```

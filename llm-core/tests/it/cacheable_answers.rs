@@ -10,8 +10,8 @@ fn call(name: &str, arguments: &str) -> Part {
     Part::ToolCall(call)
 }
 
-fn keeps(parts: Vec<Part>, finish: FinishReason) -> bool {
-    ChatRequest::keeps(&ChatResponse::new("1", "m", vec![Choice::new(0, parts, finish)]))
+fn is_cacheable(parts: Vec<Part>, finish: FinishReason) -> bool {
+    ChatRequest::is_cacheable(&ChatResponse::new("1", "m", vec![Choice::new(0, parts, finish)]))
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn answer_is_kept_after_complete_end_only() {
         (Unknown, false),
     ];
     for (finish, kept) in ends {
-        assert_eq!(keeps(vec![Part::text("x"), call("f", "{}")], finish.clone()), kept, "{finish:?}");
+        assert_eq!(is_cacheable(vec![Part::text("x"), call("f", "{}")], finish.clone()), kept, "{finish:?}");
         assert_eq!(finish.is_complete(), kept, "{finish:?}");
     }
 }
@@ -45,7 +45,7 @@ fn answer_without_content_is_not_kept() {
         (vec![Part::text("x"), Part::Refusal { text: "no".into() }], false),
     ];
     for (parts, kept) in cases {
-        assert_eq!(keeps(parts.clone(), FinishReason::Stop), kept, "{parts:?}");
+        assert_eq!(is_cacheable(parts.clone(), FinishReason::Stop), kept, "{parts:?}");
     }
 }
 
@@ -66,10 +66,10 @@ fn torn_tool_call_is_not_kept() {
     ];
     for (part, kept) in cases {
         for finish in [FinishReason::ToolCalls, FinishReason::Stop] {
-            assert_eq!(keeps(vec![Part::text("x"), part.clone()], finish), kept, "{part:?}");
+            assert_eq!(is_cacheable(vec![Part::text("x"), part.clone()], finish), kept, "{part:?}");
         }
     }
-    assert!(!keeps(vec![Part::text("x")], FinishReason::ToolCalls), "the calls are missing");
+    assert!(!is_cacheable(vec![Part::text("x")], FinishReason::ToolCalls), "the calls are missing");
 }
 
 proptest! {

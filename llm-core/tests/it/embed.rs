@@ -35,17 +35,17 @@ proptest! {
         let parts = request.parts().unwrap();
         prop_assert_eq!(parts.len(), request.inputs.len());
         prop_assert!(parts.iter().all(|part| part.inputs.len() == 1));
-        prop_assert_eq!(EmbedRequest::gather(&parts).unwrap(), request);
+        prop_assert_eq!(EmbedRequest::merge(&parts).unwrap(), request);
     }
 
     #[test]
     fn an_answer_scattered_and_united_is_the_same(request in request()) {
         let whole = answer(request.inputs.len());
-        let parts = request.scatter(whole.clone()).unwrap();
+        let parts = request.split(whole.clone()).unwrap();
         for (n, part) in parts.iter().enumerate() {
             prop_assert_eq!(&part.vectors, &vec![Arc::from([n as f32])]);
         }
-        prop_assert_eq!(request.unite(parts).unwrap(), whole);
+        prop_assert_eq!(request.join(parts).unwrap(), whole);
     }
 
     #[test]
@@ -62,8 +62,8 @@ proptest! {
     #[test]
     fn a_wrong_number_of_vectors_is_malformed(request in request(), came in 0usize..8) {
         prop_assume!(came != request.inputs.len());
-        let scattered = request.scatter(answer(came)).unwrap_err();
-        let united = request.unite((0..came).map(|_| answer(1)).collect()).unwrap_err();
+        let scattered = request.split(answer(came)).unwrap_err();
+        let united = request.join((0..came).map(|_| answer(1)).collect()).unwrap_err();
         prop_assert_eq!((scattered.kind(), united.kind()), (ErrorKind::Malformed, ErrorKind::Malformed));
     }
 
@@ -78,7 +78,7 @@ proptest! {
 #[test]
 fn a_part_without_its_vector_is_malformed_even_if_another_has_two() {
     let request = EmbedRequest::new("m", ["a", "b"]);
-    let error = request.unite(vec![answer(2), answer(0)]).unwrap_err();
+    let error = request.join(vec![answer(2), answer(0)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Malformed);
 }
 
@@ -89,15 +89,15 @@ fn what_differs_in_more_than_its_input_is_not_asked_together() {
     with_extra.extra.insert("input_type", "query");
     let others = [EmbedRequest::new("n", ["a"]), EmbedRequest { dimensions: Some(2), ..base.clone() }, with_extra];
     for other in others {
-        assert!(EmbedRequest::gather(&[base.clone(), other.clone()]).is_none(), "{other:?}");
+        assert!(EmbedRequest::merge(&[base.clone(), other.clone()]).is_none(), "{other:?}");
     }
-    assert!(EmbedRequest::gather(&[]).is_none());
+    assert!(EmbedRequest::merge(&[]).is_none());
 }
 
 #[test]
 fn vectors_that_point_the_same_way_agree() {
     let of = |vectors: &[&[f32]]| Embeddings::new("m", vectors.iter().map(|vector| Arc::from(*vector)).collect());
-    let agree = |a, b| EmbedRequest::agree(&a, &b);
+    let agree = |a, b| EmbedRequest::equivalent(&a, &b);
     assert!(agree(of(&[&[0.6, 0.8]]), of(&[&[0.600_01, 0.799_99]])));
     assert!(agree(of(&[&[0.0, 0.0]]), of(&[&[0.0, 0.0]])));
     assert!(!agree(of(&[&[0.6, 0.8]]), of(&[&[0.8, 0.6]])));

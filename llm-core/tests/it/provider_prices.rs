@@ -1,8 +1,8 @@
 //! Prices by provider, aliases, and causes of unknown costs.
 
 use llm_core::{
-    Amount, Estimate, Facts, ModelPrice, Origin, Price, PriceOptions, PriceTable, Rate, Receipt, ServiceTier, SideCall,
-    TokenKind, UnknownCost, Usage, Usd,
+    Accounting, Amount, Estimate, ModelPrice, Origin, Price, PriceOptions, PriceTable, Rate, Receipt, ServiceTier,
+    SideCall, TokenKind, UnknownCost, Usage, Usd,
 };
 
 const USAGE: Usage = Usage {
@@ -36,15 +36,15 @@ fn at(dollars: i64) -> Usd {
     Usd::from_nanos(dollars * 2_000 * 1_000)
 }
 
-fn answer(provider: Option<&str>, model: &str, stated: Option<i64>) -> Facts {
-    let mut facts = Facts::default();
+fn answer(provider: Option<&str>, model: &str, stated: Option<i64>) -> Accounting {
+    let mut facts = Accounting::default();
     facts.provider = provider.map(Into::into);
     facts.model = Some(model.into());
     facts.cost = stated.map(Usd::from_nanos);
     facts
 }
 
-fn cost(table: &PriceTable, asked: &str, facts: &Facts) -> Result<Usd, UnknownCost> {
+fn cost(table: &PriceTable, asked: &str, facts: &Accounting) -> Result<Usd, UnknownCost> {
     table.cost_of(asked, &ServiceTier::Standard, facts, &USAGE)
 }
 
@@ -151,7 +151,7 @@ fn side_call_has_its_own_prompt_length() {
         {"above": 1000, "input": "5", "output": "5"}]}}}"#;
     let mut facts = answer(None, "m", None);
     facts.side_calls = vec![SideCall::new(Usage::new(900, 0))];
-    let cost = |facts: &Facts| {
+    let cost = |facts: &Accounting| {
         let table = PriceTable::from_json(json).unwrap();
         table.cost_of("m", &ServiceTier::Standard, facts, &Usage::new(1_800, 0)).unwrap().nanos()
     };
@@ -163,7 +163,7 @@ fn side_call_has_its_own_prompt_length() {
 #[test]
 fn unknown_cost_names_its_cause() {
     let table = table("openai", &[("m", 1)]);
-    let of = |change: fn(&mut Facts), usage: Usage| {
+    let of = |change: fn(&mut Accounting), usage: Usage| {
         let mut facts = answer(Some("openai"), "m", None);
         change(&mut facts);
         table.cost_of("m", &ServiceTier::Standard, &facts, &usage).unwrap_err()
@@ -181,7 +181,7 @@ fn unknown_cost_names_its_cause() {
 fn implausible_usage_has_no_cost() {
     let table = table("openai", &[("m", 1)]);
     for usage in [Usage::new(u64::MAX, 0), Usage::new(0, u64::MAX), Usage { searches: u64::MAX, ..USAGE }] {
-        let cost = |facts: &Facts| table.cost_of("m", &ServiceTier::Standard, facts, &usage);
+        let cost = |facts: &Accounting| table.cost_of("m", &ServiceTier::Standard, facts, &usage);
         assert!(matches!(cost(&answer(Some("openai"), "m", None)), Err(UnknownCost::UnusableUsage { .. })));
         let stated = answer(Some("openai"), "m", Some(7));
         assert_eq!(cost(&stated), Ok(Usd::from_nanos(7)));
@@ -233,7 +233,7 @@ fn search_per_request_counts_once() {
 #[test]
 fn paid_never_reads_as_zero_when_unknown() {
     let paid = |origin, paid: Option<Amount>| {
-        let mut facts = Facts::default();
+        let mut facts = Accounting::default();
         (facts.origin, facts.paid) = (origin, paid);
         Receipt::new(facts).paid()
     };

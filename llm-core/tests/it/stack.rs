@@ -12,9 +12,9 @@ use std::{
 
 use async_trait::async_trait;
 use llm_core::{
-    Call, Charge, ChatRequest, ChatResponse, ChatStream, Choice, Cut, EmbedRequest, Embeddings, End, Error, ErrorKind,
-    Facts, Fingerprinter, FinishReason, Operation, Output, Part, Provider, Receipt, Reply, Serves, Shared, Streamed,
-    Task, Tasks, Usage, drive, future::ResponseFuture, into_provider, into_service,
+    Accounting, Call, Charge, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, End, Error,
+    ErrorKind, Fingerprinter, FinishReason, LlmService, Operation, Output, Part, Provider, Receipt, Reply, Shared,
+    StreamCut, Streamed, Task, Tasks, Usage, future::ResponseFuture, into_provider, into_service, oneshot,
 };
 use serde::{Deserialize, Serialize};
 use tower::{Service, ServiceBuilder};
@@ -37,7 +37,7 @@ impl Provider for Vendor {
         }
         let said = call.body.messages.iter().flat_map(|message| message.parts.clone()).collect();
         let answer = ChatResponse::new("1", call.body.model, vec![Choice::new(0, said, FinishReason::Stop)]);
-        let receipt = Receipt::new(Facts::default());
+        let receipt = Receipt::new(Accounting::default());
         receipt.edit(|facts| facts.usage = Some(Usage::new(7, 3)));
         Ok(Reply::new(answer, receipt))
     }
@@ -60,7 +60,7 @@ struct Counts<S> {
     ended: Arc<AtomicU64>,
 }
 
-impl<T: Operation, S: Serves<T>> Service<Call<T>> for Counts<S> {
+impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Counts<S> {
     type Response = Reply<T::Output>;
     type Error = Error;
     type Future = ResponseFuture<T::Output>;
@@ -76,7 +76,7 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Counts<S> {
             let count = move |end: End<'_, _>, _: &Receipt| {
                 ended.fetch_add(u64::from(matches!(end, End::Complete(_))), Ordering::Relaxed);
             };
-            Ok(drive(inner, call).await?.on_end(count))
+            Ok(oneshot(inner, call).await?.on_end(count))
         })
     }
 }
@@ -212,7 +212,7 @@ fn photo(says: &'static str) -> Call<ScorePhoto> {
 #[tokio::test(start_paused = true)]
 async fn a_users_operation_goes_through_all_layers() {
     let (calls, ended) = (Counter::default(), Counter::default());
-    let reply = drive(stack!(Vendor::Echoes, &calls, &ended), photo("7")).await.unwrap();
+    let reply = oneshot(stack!(Vendor::Echoes, &calls, &ended), photo("7")).await.unwrap();
     assert_eq!((reply.output, reply.receipt.usage()), (Score { stars: 7 }, Some(Usage::new(7, 3))));
     assert_eq!((calls.load(Ordering::Relaxed), ended.load(Ordering::Relaxed)), (3, 3));
 }
@@ -220,18 +220,18 @@ async fn a_users_operation_goes_through_all_layers() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_a_task_cannot_read_was_paid_all_the_same() {
     let tasks = Tasks::new(into_service(Arc::new(Vendor::Echoes)));
-    let error = drive(tasks, photo("many")).await.unwrap_err();
+    let error = oneshot(tasks, photo("many")).await.unwrap_err();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Malformed, Charge::Known(Usage::new(7, 3))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn chat_streams_and_embeddings_pass_through_tasks() {
     let tasks = Tasks::new(into_service(Arc::new(Vendor::Echoes)));
-    assert_eq!(drive(tasks.clone(), hello()).await.unwrap().output.text(), "hello");
-    let stream = drive(tasks.clone(), hello().map(Streamed)).await.unwrap().output;
+    assert_eq!(oneshot(tasks.clone(), hello()).await.unwrap().output.text(), "hello");
+    let stream = oneshot(tasks.clone(), hello().map(Streamed)).await.unwrap().output;
     assert_eq!(stream.complete().await.unwrap().text(), "hello");
     let embed = Call::new("acme", EmbedRequest::new("m", ["a"]));
-    assert_eq!(drive(tasks, embed).await.unwrap().output.vectors.len(), 1);
+    assert_eq!(oneshot(tasks, embed).await.unwrap().output.vectors.len(), 1);
 }
 
 /// An answer of a user's own that is neither serializable nor a stream of ours: pages, of which the text is kept.
@@ -257,7 +257,7 @@ impl Output for Pages {
         Ok(Self(vec![String::join(shared).await?.into()]))
     }
 
-    fn watch(self, _: impl FnMut(u64) -> ControlFlow<Cut> + Send + 'static) -> Self {
+    fn watch(self, _: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) -> Self {
         self
     }
 }
@@ -296,7 +296,7 @@ impl Task for Draft {
 #[tokio::test(start_paused = true)]
 async fn an_answer_of_a_users_own_kind_goes_through_all_layers_and_can_be_shared() {
     let (calls, ended) = (Counter::default(), Counter::default());
-    let reply = drive(stack!(Vendor::Echoes, &calls, &ended), Call::new("acme", Draft)).await.unwrap();
+    let reply = oneshot(stack!(Vendor::Echoes, &calls, &ended), Call::new("acme", Draft)).await.unwrap();
     assert_eq!((reply.output.0.len(), ended.load(Ordering::Relaxed)), (2, 3));
     assert_eq!(*Pages::join(reply.output.share()).await.unwrap().0, ["one two".into()]);
 }

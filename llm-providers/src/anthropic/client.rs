@@ -1,7 +1,7 @@
 use http::HeaderValue;
 use llm_core::Error;
 
-use super::wire::AnthropicWire;
+use super::protocol::AnthropicProtocol;
 use crate::client::Client;
 #[cfg(feature = "reqwest")]
 use crate::transport::Reqwest;
@@ -21,13 +21,13 @@ use crate::transport::Reqwest;
 /// # Ok(()) }
 /// ```
 #[cfg(feature = "reqwest")]
-pub type Anthropic<T = Reqwest> = Client<AnthropicWire, T>;
+pub type Anthropic<T = Reqwest> = Client<AnthropicProtocol, T>;
 
 /// A client of Anthropic.
 #[cfg(not(feature = "reqwest"))]
-pub type Anthropic<T> = Client<AnthropicWire, T>;
+pub type Anthropic<T> = Client<AnthropicProtocol, T>;
 
-impl<T> Client<AnthropicWire, T> {
+impl<T> Client<AnthropicProtocol, T> {
     /// Sets the bound on output tokens of requests that have none; 4,096 unless told. The vendor wants one in each.
     pub fn default_max_tokens(self, most: u64) -> Self {
         self.edit_wire(|wire| wire.options.max_tokens = most)

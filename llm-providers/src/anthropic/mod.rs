@@ -2,7 +2,7 @@
 
 mod client;
 pub mod codec;
-mod wire;
+mod protocol;
 
 pub use self::client::Anthropic;
-pub use self::wire::AnthropicWire;
+pub use self::protocol::AnthropicProtocol;

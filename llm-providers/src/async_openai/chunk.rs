@@ -115,7 +115,7 @@ impl Chunker {
             Part::ToolCall(call) => {
                 let mut told = called(&call);
                 if told.contains_key("custom") {
-                    // Chunks know one type alone.
+                    // StreamDecoder know one type alone.
                     told.remove("type");
                 }
                 told.insert("index".into(), open.calls.into());

@@ -8,13 +8,13 @@ use super::Under;
 
 /// Puts a provider under `async-openai`. See [`Under`].
 #[derive(Clone)]
-pub struct UnderLayer {
+pub struct ProviderLayer {
     pub(super) provider: Arc<dyn Provider>,
     pub(super) tenant: Tenant,
     pub(super) tenant_header: Option<HeaderName>,
 }
 
-impl UnderLayer {
+impl ProviderLayer {
     /// A layer that asks this provider, for the tenant `default`.
     pub fn new(provider: Arc<dyn Provider>) -> Self {
         Self { provider, tenant: Tenant::from("default"), tenant_header: None }
@@ -34,7 +34,7 @@ impl UnderLayer {
     }
 }
 
-impl<S> Layer<S> for UnderLayer {
+impl<S> Layer<S> for ProviderLayer {
     type Service = Under<S>;
 
     fn layer(&self, inner: S) -> Under<S> {
@@ -42,8 +42,8 @@ impl<S> Layer<S> for UnderLayer {
     }
 }
 
-impl fmt::Debug for UnderLayer {
+impl fmt::Debug for ProviderLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnderLayer").field("tenant_header", &self.tenant_header).finish_non_exhaustive()
+        f.debug_struct("ProviderLayer").field("tenant_header", &self.tenant_header).finish_non_exhaustive()
     }
 }

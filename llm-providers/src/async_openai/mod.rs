@@ -10,13 +10,13 @@
 //! ```
 //! use std::sync::Arc;
 //! use async_openai::{Client, config::OpenAIConfig, middleware::ReqwestService};
-//! use llm_providers::{OpenAi, async_openai::UnderLayer, llm_core::into_provider};
+//! use llm_providers::{OpenAi, async_openai::ProviderLayer, llm_core::into_provider};
 //! use tower::Layer;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Put your layers on it: a cache, a ledger, limits.
 //! let provider = into_provider(OpenAi::new("sk-secret")?);
-//! let http = UnderLayer::new(provider).tenant("acme").layer(ReqwestService::default());
+//! let http = ProviderLayer::new(provider).tenant("acme").layer(ReqwestService::default());
 //! let client = Client::with_config(OpenAIConfig::new()).with_http_service(http);
 //!
 //! // Now `client.chat().create(..)`, `.create_stream(..)` and `client.embeddings().create(..)` come to the provider.
@@ -57,5 +57,5 @@ mod service;
 mod stream;
 
 pub use self::future::ResponseFuture;
-pub use self::layer::UnderLayer;
+pub use self::layer::ProviderLayer;
 pub use self::service::Under;

@@ -242,7 +242,7 @@ mod tests {
         for (url, alone) in [("data:image/png;base64,cG5n", true), ("https://example.com/a.png", false)] {
             let part = json!({"type": "image_url", "image_url": {"url": url}});
             let body = json!({"model": "m", "messages": [{"role": "user", "content": [part]}]});
-            assert_eq!(read(&body).unwrap().request.stands_alone(), alone);
+            assert_eq!(read(&body).unwrap().request.is_self_contained(), alone);
         }
     }
 

@@ -10,14 +10,14 @@ use llm_core::{Call, Error, Provider, Tenant};
 use reqwest::{Request, Response};
 use tower_service::Service;
 
-use super::{ResponseFuture, UnderLayer, answer, error, request, stream};
+use super::{ProviderLayer, ResponseFuture, answer, error, request, stream};
 
 /// A service for `Client::with_http_service` that answers with a provider.
 ///
 /// Always ready: it waits for the service below only when it passes a request on, and then calls a clone of it.
 #[derive(Clone, Debug)]
 pub struct Under<S> {
-    pub(super) layer: UnderLayer,
+    pub(super) layer: ProviderLayer,
     pub(super) inner: S,
 }
 
@@ -61,7 +61,7 @@ where
                 std::future::poll_fn(|cx| inner.poll_ready(cx)).await.map_err(Into::into)?;
                 return inner.call(factory).await.map_err(Into::into);
             };
-            let UnderLayer { provider, tenant, tenant_header } = layer;
+            let ProviderLayer { provider, tenant, tenant_header } = layer;
             let tenant = tenant_header.and_then(|name| told(&request, &name)).unwrap_or(tenant);
             let answer = match request.body().and_then(reqwest::Body::as_bytes) {
                 Some(body) => respond(path, body, tenant, &provider).await,
@@ -79,7 +79,7 @@ async fn respond(path: Path, body: &[u8], tenant: Tenant, provider: &Arc<dyn Pro
             let call = Call::new(tenant, asked.request);
             if asked.streamed {
                 let reply = provider.chat_stream(call).await?;
-                let chunks = stream::Chunks::new(reply.output, asked.usage);
+                let chunks = stream::StreamDecoder::new(reply.output, asked.usage);
                 return Ok(whole("text/event-stream", reqwest::Body::wrap_stream(chunks)));
             }
             let reply = provider.chat(call).await?;

@@ -12,13 +12,13 @@ use serde_json::Value;
 use super::{chunk::Chunker, error};
 
 /// A streamed answer as server-sent events.
-pub(super) struct Chunks {
+pub(super) struct StreamDecoder {
     source: Option<ChatStream>,
     chunker: Chunker,
     usage: bool,
 }
 
-impl Chunks {
+impl StreamDecoder {
     /// With the usage at the end, if it is wanted.
     pub(super) fn new(source: ChatStream, usage: bool) -> Self {
         Self { source: Some(source), chunker: Chunker::default(), usage }
@@ -59,7 +59,7 @@ fn event(data: &Value) -> String {
     format!("data: {data}\n\n")
 }
 
-impl Stream for Chunks {
+impl Stream for StreamDecoder {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -8,7 +8,7 @@ use http::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 use http_body::Body;
-use llm_core::{BoxError, Call, Charge, Error, ErrorKind, Facts, Receipt, VendorLimits};
+use llm_core::{Accounting, BoxError, Call, Charge, Error, ErrorKind, Receipt, VendorLimits};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
@@ -17,15 +17,15 @@ use super::{
 };
 use crate::{
     deadline::Deadline,
+    protocol::{Decoded, EncodedRequest, VendorProtocol, clean, redact},
     transport::{Transport, with_cause},
-    wire::{Decoded, Outgoing, Wire, clean, redact},
 };
 
 /// The head of an answer that is no refusal.
 pub(super) struct Head {
     pub(super) headers: HeaderMap,
     /// What is known before the answer is read.
-    facts: Facts,
+    facts: Accounting,
     pub(super) limits: Option<Arc<VendorLimits>>,
     pub(super) deadline: Deadline,
     /// Kept to take them out of errors inside the answer.
@@ -36,14 +36,14 @@ pub(super) struct Head {
 pub(super) const JSON: &str = "application/json";
 pub(super) const EVENTS: &str = "text/event-stream";
 
-impl<W: Wire, T: Transport> Client<W, T> {
+impl<W: VendorProtocol, T: Transport> Client<W, T> {
     /// Sends a request, and waits for the head of the answer.
     pub(super) async fn exchange<B>(
         &self,
         call: &Call<B>,
         model: &Arc<str>,
         accept: &'static str,
-        outgoing: Outgoing,
+        outgoing: EncodedRequest,
     ) -> Result<(Head, T::Body), Error> {
         let deadline = Deadline::of(call);
         deadline.check()?;
@@ -56,7 +56,7 @@ impl<W: Wire, T: Transport> Client<W, T> {
         let (parts, body) = answer.into_parts();
         let limits = self.config.wire.limits(&parts.headers, model, self.config.clock.now()).map(Arc::new);
         if parts.status.is_success() {
-            let mut facts = Facts::default();
+            let mut facts = Accounting::default();
             facts.provider = Some(Arc::clone(&self.config.name));
             facts.model = Some(Arc::clone(model));
             facts.request_id = self.config.wire.request_id(&parts.headers).map(Arc::from);
@@ -113,7 +113,7 @@ impl Head {
     /// Adds to an error what is known of the answer that it is about.
     pub(super) fn blame(&self, error: Error) -> Error {
         let mut facts = self.facts.clone();
-        if let Some(told) = error.facts() {
+        if let Some(told) = error.accounting() {
             facts.model = told.model.clone().or(facts.model);
             facts.service_tier.clone_from(&told.service_tier);
             facts.surcharges = self.surcharges(&told.surcharges);
@@ -121,7 +121,7 @@ impl Head {
             facts.unusable_usage.clone_from(&told.unusable_usage);
             facts.cost = told.cost;
         }
-        let error = scrub(error, &self.secrets).with_facts(facts);
+        let error = scrub(error, &self.secrets).with_accounting(facts);
         let error = match &self.facts.request_id {
             Some(id) => error.with_request_id(Arc::clone(id)),
             None => error,
@@ -155,8 +155,8 @@ fn scrub(error: Error, secrets: &[SecretString]) -> Error {
 }
 
 impl<W> Config<W> {
-    fn request(&self, outgoing: Outgoing, accept: &'static str) -> Result<Request<Bytes>, Error> {
-        let Outgoing { method, path, headers, body } = outgoing;
+    fn request(&self, outgoing: EncodedRequest, accept: &'static str) -> Result<Request<Bytes>, Error> {
+        let EncodedRequest { method, path, headers, body } = outgoing;
         let uri = self.base_url.below(&path)?;
         let with_body = !body.is_empty();
         let mut request = Request::new(body);

@@ -6,15 +6,15 @@ use llm_core::{Call, Charge, ChatRequest, Error, ErrorKind};
 
 use super::{exchange::JSON, setup::Client};
 use crate::{
+    protocol::{EncodedRequest, Model, VendorProtocol},
     telemetry::CallSpan,
     transport::Transport,
-    wire::{Model, Outgoing, Wire},
 };
 
 /// The most pages of a list that are read.
 const PAGES: usize = 100;
 
-impl<W: Wire, T: Transport> Client<W, T> {
+impl<W: VendorProtocol, T: Transport> Client<W, T> {
     /// Asks the vendor how many input tokens a chat request takes, until a deadline. Vendors do not charge it, but limit
     /// its pace.
     ///
@@ -62,7 +62,7 @@ impl<W: Wire, T: Transport> Client<W, T> {
         &self,
         model: &Arc<str>,
         deadline: Option<Instant>,
-        outgoing: Outgoing,
+        outgoing: EncodedRequest,
         read: impl FnOnce(&[u8]) -> Result<A, Error>,
     ) -> Result<A, Error> {
         // Nobody is charged, so nobody needs to know whether it was sent.

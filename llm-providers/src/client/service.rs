@@ -19,9 +19,9 @@ use super::{
     setup::Client,
     stream::Events,
 };
-use crate::{telemetry::CallSpan, transport::Transport, wire::Wire};
+use crate::{protocol::VendorProtocol, telemetry::CallSpan, transport::Transport};
 
-impl<W: Wire, T: Transport> Client<W, T> {
+impl<W: VendorProtocol, T: Transport> Client<W, T> {
     async fn ask(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
         let (span, wire) = (CallSpan::open("chat", &self.config.name, &call.body.model), &self.config.wire);
         span.run(async {
@@ -78,7 +78,7 @@ impl<W: Wire, T: Transport> Client<W, T> {
 }
 
 #[async_trait]
-impl<W: Wire, T: Transport> Provider for Client<W, T> {
+impl<W: VendorProtocol, T: Transport> Provider for Client<W, T> {
     async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
         self.ask(call).await
     }
@@ -94,7 +94,7 @@ impl<W: Wire, T: Transport> Provider for Client<W, T> {
 
 macro_rules! service {
     ($($operation:ty => $output:ty: $client:ident, $call:ident => $answer:expr;)*) => { $(
-        impl<W: Wire, T: Transport> Service<Call<$operation>> for Client<W, T> {
+        impl<W: VendorProtocol, T: Transport> Service<Call<$operation>> for Client<W, T> {
             type Response = Reply<$output>;
             type Error = Error;
             type Future = ResponseFuture<$output>;

@@ -5,11 +5,11 @@ use llm_core::{Clock, Error, SystemClock};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::base_url::BaseUrl;
+use crate::protocol::VendorProtocol;
 #[cfg(feature = "reqwest")]
 use crate::transport::Reqwest;
-use crate::wire::Wire;
 
-/// A client of one vendor: its [wire format](Wire) on a [transport](crate::transport).
+/// A client of one vendor: its [wire format](VendorProtocol) on a [transport](crate::transport).
 ///
 /// [`OpenAi`](crate::OpenAi) and its neighbours are names for one each. A client is a
 /// [`Provider`](llm_core::Provider), and a tower service for chat, streamed chat and embeddings, so it can stand at the
@@ -29,7 +29,7 @@ use crate::wire::Wire;
 ///
 /// Its [`Receipt`](llm_core::Receipt)s say who answered at once, and the usage when the answer has ended: before hooks
 /// of outer layers run. Where a stream breaks off or is dropped before the vendor told its usage, that stays unknown,
-/// and [`usage_so_far`](llm_core::Facts::usage_so_far) holds what was told. It knows no prices: the
+/// and [`usage_so_far`](llm_core::Accounting::usage_so_far) holds what was told. It knows no prices: the
 /// [ledger's tap](crate) does.
 pub struct Client<W, #[cfg(feature = "reqwest")] T = Reqwest, #[cfg(not(feature = "reqwest"))] T> {
     pub(super) transport: T,
@@ -52,7 +52,7 @@ pub(super) struct Config<W> {
 }
 
 #[cfg(feature = "reqwest")]
-impl<W: Wire + Default> Client<W> {
+impl<W: VendorProtocol + Default> Client<W> {
     /// Makes a client of the vendor's own address with a key. It can be made anywhere, but its calls need a tokio runtime
     /// and fail with [`ErrorKind::Other`](llm_core::ErrorKind::Other) outside of one.
     ///
@@ -75,7 +75,7 @@ impl<W: Wire + Default> Client<W> {
     }
 }
 
-impl<W: Wire + Default, T> Client<W, T> {
+impl<W: VendorProtocol + Default, T> Client<W, T> {
     /// As [`new`](Client::new), over a transport of one's own.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl<W: Wire + Default, T> Client<W, T> {
     }
 }
 
-impl<W: Wire, T> Client<W, T> {
+impl<W: VendorProtocol, T> Client<W, T> {
     /// A client of any wire format, with or without a key, over any transport.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use super::{
     body::{EventBytes, Limits},
     exchange::Head,
 };
-use crate::{runtime, telemetry::CallSpan, wire::Chunks};
+use crate::{protocol::StreamDecoder, runtime, telemetry::CallSpan};
 
 /// How long to wait for the body's end after the vendor's own end (`[DONE]`, `message_stop`), so that the connection can be used again.
 const LINGER: Duration = Duration::from_millis(100);
@@ -54,7 +54,7 @@ enum Source {
 
 type ServerEvents = Pin<Box<dyn Stream<Item = Result<Sse, sse_stream::Error>> + Send>>;
 
-impl<C: Chunks> Events<C> {
+impl<C: StreamDecoder> Events<C> {
     pub(super) fn new<B>(head: Head, body: B, limits: Limits, chunks: C, receipt: Receipt, span: CallSpan) -> Self
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -175,7 +175,7 @@ impl<C: Chunks> Events<C> {
             (Some(usage), Charge::Unknown) => error.with_charge(Charge::Known(usage)),
             _ => error,
         };
-        let error = self.head.blame(error.with_facts(self.receipt.facts()));
+        let error = self.head.blame(error.with_accounting(self.receipt.accounting()));
         self.span.failed(&error);
         error
     }
@@ -216,7 +216,7 @@ impl<C: Chunks> Events<C> {
     }
 }
 
-impl<C: Chunks> Stream for Events<C> {
+impl<C: StreamDecoder> Stream for Events<C> {
     type Item = Result<ChatEvent, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

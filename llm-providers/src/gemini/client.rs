@@ -1,4 +1,4 @@
-use super::wire::GeminiWire;
+use super::protocol::GeminiProtocol;
 use crate::client::Client;
 #[cfg(feature = "reqwest")]
 use crate::transport::Reqwest;
@@ -19,13 +19,13 @@ use crate::transport::Reqwest;
 /// # Ok(()) }
 /// ```
 #[cfg(feature = "reqwest")]
-pub type Gemini<T = Reqwest> = Client<GeminiWire, T>;
+pub type Gemini<T = Reqwest> = Client<GeminiProtocol, T>;
 
 /// A client of Gemini. The key goes in the header `x-goog-api-key`, never into an address.
 #[cfg(not(feature = "reqwest"))]
-pub type Gemini<T> = Client<GeminiWire, T>;
+pub type Gemini<T> = Client<GeminiProtocol, T>;
 
-impl<T> Client<GeminiWire, T> {
+impl<T> Client<GeminiProtocol, T> {
     /// Asks for summaries of the model's thoughts: [`Dialect::include_thoughts`](super::codec::Dialect).
     pub fn include_thoughts(self, on: bool) -> Self {
         self.edit_wire(|wire| wire.dialect.include_thoughts = on)

@@ -4,7 +4,7 @@
 
 mod client;
 pub mod codec;
-mod wire;
+mod protocol;
 
 pub use self::client::Gemini;
-pub use self::wire::GeminiWire;
+pub use self::protocol::GeminiProtocol;

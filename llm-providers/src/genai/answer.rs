@@ -12,7 +12,7 @@ use llm_core::{ChatResponse, Choice, Error, ErrorKind, Extra, FinishReason, Part
 use serde_json::Value;
 
 use super::{error::charge, message::SEALS};
-use crate::wire::{finish_reason, usage::output};
+use crate::protocol::{finish_reason, usage::output};
 
 /// The answer in this family's words.
 pub(super) fn response(answer: GenaiResponse) -> Result<ChatResponse, Error> {

@@ -7,7 +7,7 @@ use llm_core::{Error, Extra, Image, ImageSource, Message, Part, Reasoning, Role,
 use serde_json::Value;
 
 use super::error::unsupported;
-use crate::wire;
+use crate::protocol;
 
 /// Under this name a call's seals, which some vendors want back, stay among its further fields; and with sealed reasoning
 /// the adapter that it came through, which alone takes it back.
@@ -96,7 +96,7 @@ fn called(call: &ToolCall, here: &str) -> Result<GenaiCall, Error> {
     if let Some((name, _)) = extra.iter().find(|(name, _)| *name != SEALS) {
         return Err(unsupported(format!("{here}.{name}")));
     }
-    let fn_arguments = serde_json::from_str(wire::arguments(call))
+    let fn_arguments = serde_json::from_str(protocol::arguments(call))
         .map_err(|_| unsupported(format!("{here}.arguments that are no JSON")))?;
     Ok(GenaiCall {
         call_id: id.to_string(),

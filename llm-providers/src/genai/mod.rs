@@ -15,7 +15,7 @@
 //! let provider = into_provider(
 //!     tower::ServiceBuilder::new()
 //!         .layer(ledger.answers())
-//!         .layer(ledger.purchases())
+//!         .layer(ledger.attempts())
 //!         .service(into_service(Arc::new(client))),
 //! );
 //! # Ok::<_, genai::Error>(())

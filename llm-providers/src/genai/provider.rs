@@ -8,7 +8,7 @@ use ::genai::{
 };
 use async_trait::async_trait;
 use llm_core::{
-    Call, ChatRequest, ChatResponse, ChatStream, EmbedInput, EmbedRequest, Embeddings, Error, ErrorKind, Facts,
+    Accounting, Call, ChatRequest, ChatResponse, ChatStream, EmbedInput, EmbedRequest, Embeddings, Error, ErrorKind,
     Provider, Receipt, Reply,
 };
 
@@ -131,7 +131,7 @@ impl Genai {
         runtime::require("genai's client")?;
         deadline.check()?;
         let target = self.target(model).await?;
-        let mut facts = Facts::default();
+        let mut facts = Accounting::default();
         facts.provider = Some(provider(target.model.adapter_kind).into());
         Ok((target, deadline, Receipt::new(facts)))
     }

@@ -1,8 +1,8 @@
 use std::task::{Context, Poll};
 
 use llm_core::{
-    Call, Cause, End, Error, Facts, Operation, Origin, Receipt, Reply, Serves, UnknownCost, Usd, drive,
-    future::ResponseFuture,
+    Accounting, Call, Cause, End, Error, LlmService, Operation, Origin, Receipt, Reply, UnknownCost, Usd,
+    future::ResponseFuture, oneshot,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -15,7 +15,7 @@ use super::{
 
 /// Makes [`Answers`]: see [`Ledger::answers`].
 #[derive(Clone, Debug)]
-pub struct AnswersLayer {
+pub struct RequestsLayer {
     ledger: Ledger,
 }
 
@@ -38,13 +38,13 @@ struct Pending {
     ended: bool,
 }
 
-impl AnswersLayer {
+impl RequestsLayer {
     pub(super) fn new(ledger: Ledger) -> Self {
         Self { ledger }
     }
 }
 
-impl<S> Layer<S> for AnswersLayer {
+impl<S> Layer<S> for RequestsLayer {
     type Service = Answers<S>;
 
     fn layer(&self, inner: S) -> Answers<S> {
@@ -52,7 +52,7 @@ impl<S> Layer<S> for AnswersLayer {
     }
 }
 
-impl<T: Operation, S: Serves<T>> Service<Call<T>> for Answers<S> {
+impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Answers<S> {
     type Response = Reply<T::Output>;
     type Error = Error;
     type Future = ResponseFuture<T::Output>;
@@ -66,7 +66,7 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Answers<S> {
         let mut pending = Pending { ledger, keys: Keys::of(&call), units: call.units, ended: false };
         let inner = self.inner.clone();
         ResponseFuture::waiting(async move {
-            match drive(inner, call).await {
+            match oneshot(inner, call).await {
                 Ok(reply) => Ok(reply.on_end(move |end, receipt| pending.ended(&end, receipt))),
                 Err(error) => {
                     pending.book(&Ended::Failed);
@@ -89,10 +89,10 @@ impl Pending {
 
     fn value(&self, receipt: &Receipt) -> Answer {
         // A copy, so that neither the receipt nor the books are locked while the claim tells its payer.
-        let facts = receipt.facts();
+        let facts = receipt.accounting();
         // An answer that a vendor gave and that no layer below priced keeps saying so.
         let paid = (facts.origin == Origin::Vendor).then_some(facts.paid.clone());
-        let Facts { origin, usage, cost, unpriced, mut saved, claim, .. } = facts;
+        let Accounting { origin, usage, cost, unpriced, mut saved, cost_share: claim, .. } = facts;
         let taken = claim.as_ref().map(|claim| claim.take().ok_or(claim.amount()));
         let useful = match taken {
             Some(Ok(amount)) => amount,

@@ -1,4 +1,4 @@
-use llm_core::{Amount, Charge, Claim, Dispatch, End, Error, Facts, Receipt, UnknownCost, Usage, Usd};
+use llm_core::{Accounting, Amount, Charge, CostShare, End, Error, Receipt, SentFlag, UnknownCost, Usage, Usd};
 
 use super::{Charged, Ledger, Outcome, Purchase, keys::Keys, terms::Terms};
 
@@ -7,7 +7,7 @@ use super::{Charged, Ledger, Outcome, Purchase, keys::Keys, terms::Terms};
 pub(super) struct Attempt {
     ledger: Ledger,
     keys: Keys,
-    dispatch: Dispatch,
+    dispatch: SentFlag,
     terms: Terms,
     ended: bool,
 }
@@ -20,7 +20,7 @@ struct Open {
 }
 
 impl Attempt {
-    pub(super) fn new(ledger: &Ledger, keys: Keys, dispatch: Dispatch, terms: Terms) -> Self {
+    pub(super) fn new(ledger: &Ledger, keys: Keys, dispatch: SentFlag, terms: Terms) -> Self {
         Self { ledger: ledger.clone(), keys, dispatch, terms, ended: false }
     }
 
@@ -31,7 +31,7 @@ impl Attempt {
 
     /// It ended without a reply.
     pub(super) fn refused(mut self, error: &Error) {
-        let facts = error.facts().cloned().unwrap_or_default();
+        let facts = error.accounting().cloned().unwrap_or_default();
         let (usage, charged) = match error.charge() {
             Charge::None => (None, Charged::Nothing),
             Charge::Unknown => (None, self.unknown()),
@@ -52,7 +52,7 @@ impl Attempt {
             End::Failed(..) => Outcome::Failed,
             End::Dropped(_) => Outcome::Abandoned,
         };
-        let facts = receipt.facts();
+        let facts = receipt.accounting();
         // An error in mid-answer may come from a layer above that cut it off, so its charge counts only if it knows.
         let usage = facts.usage.or_else(|| match end {
             End::Failed(_, error) => known(error.charge()),
@@ -69,14 +69,14 @@ impl Attempt {
             };
             (facts.cost, facts.unpriced) = (paid.exact(), paid.cause().cloned());
             facts.paid = Some(paid);
-            std::mem::replace(&mut facts.claim, claim)
+            std::mem::replace(&mut facts.cost_share, claim)
         });
         // Only now, when the receipt is free: its callback may want to see it.
         drop(replaced);
     }
 
     /// The cost of an attempt that used this much.
-    fn cost(&self, facts: &Facts, usage: Option<Usage>) -> Result<Usd, UnknownCost> {
+    fn cost(&self, facts: &Accounting, usage: Option<Usage>) -> Result<Usd, UnknownCost> {
         match (usage, facts.cost, &facts.unusable_usage, facts.usage) {
             (Some(usage), ..) => self.terms.cost(&self.keys.model, facts, &usage),
             // A server that states zeros does not know.
@@ -97,9 +97,9 @@ impl Attempt {
         }
     }
 
-    fn claim(&self, amount: Usd) -> Claim {
+    fn claim(&self, amount: Usd) -> CostShare {
         let open = Open { ledger: self.ledger.clone(), keys: self.keys.clone(), amount };
-        Claim::new(amount, move |lost| open.settle(lost))
+        CostShare::new(amount, move |lost| open.settle(lost))
     }
 
     /// What a call that ended without usage costs.
@@ -110,7 +110,7 @@ impl Attempt {
         }
     }
 
-    fn purchase(&self, outcome: Outcome, usage: Option<Usage>, charged: Charged, facts: &Facts) -> Purchase {
+    fn purchase(&self, outcome: Outcome, usage: Option<Usage>, charged: Charged, facts: &Accounting) -> Purchase {
         let Keys { tenant, labels, model, purpose: _ } = self.keys.clone();
         Purchase {
             tenant,
@@ -149,7 +149,7 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.ended {
             let charged = self.unknown();
-            self.book(self.purchase(Outcome::Abandoned, None, charged, &Facts::default()));
+            self.book(self.purchase(Outcome::Abandoned, None, charged, &Accounting::default()));
         }
     }
 }

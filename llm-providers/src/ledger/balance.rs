@@ -20,7 +20,7 @@ pub struct Balance {
 
 impl Balance {
     /// Whether nothing is off.
-    pub fn is_even(&self) -> bool {
+    pub fn is_balanced(&self) -> bool {
         *self == Self::default()
     }
 }

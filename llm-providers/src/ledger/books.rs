@@ -5,7 +5,7 @@ use std::{
 
 use llm_core::{Origin, Savings, UnknownCost, Usage, Usd};
 
-use super::{Charged, Outcome, Overhead, Purchase, Row, keys::Keys};
+use super::{Charged, Outcome, Purchase, Row, Waste, keys::Keys};
 
 /// Between a label's name and its value in the key of its row.
 pub(super) const SEPARATOR: &str = "\0";
@@ -102,7 +102,7 @@ impl Books {
         self.each(keys, |row| {
             row.open -= amount;
             row.claimed += amount - lost;
-            row.overhead.add(Overhead::unused(keys.purpose), lost);
+            row.overhead.add(Waste::unused(keys.purpose), lost);
         });
     }
 
@@ -189,8 +189,8 @@ impl Row {
                 self.paid += cost;
                 match purchase.outcome {
                     Outcome::Complete => self.open += cost,
-                    Outcome::Failed => self.overhead.add(Overhead::Failed, cost),
-                    Outcome::Abandoned => self.overhead.add(Overhead::Abandoned, cost),
+                    Outcome::Failed => self.overhead.add(Waste::Failed, cost),
+                    Outcome::Abandoned => self.overhead.add(Waste::Abandoned, cost),
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::{
 
 use llm_core::{Cause, Usd};
 
-use super::{Overhead, Row, Snapshot};
+use super::{Row, Snapshot, Waste};
 
 const COLUMNS: [&str; 12] = [
     "calls",
@@ -89,7 +89,7 @@ fn amounts(row: &Row) -> Vec<(String, Usd)> {
     let mut amounts = vec![named("list", row.list), named("useful", row.useful)];
     amounts.extend(Cause::ALL.into_iter().map(|cause| (format!("saved_{}", cause.name()), row.saved.of(cause))));
     amounts.extend([named("paid", row.paid), named("claimed", row.claimed), named("open", row.open)]);
-    let overheads = Overhead::ALL.into_iter();
+    let overheads = Waste::ALL.into_iter();
     amounts.extend(overheads.map(|cause| (format!("overhead_{}", cause.name()), row.overhead.of(cause))));
     amounts.push(named("unconfirmed", row.unconfirmed.amount));
     amounts

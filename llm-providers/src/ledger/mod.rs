@@ -2,7 +2,7 @@
 //!
 //! # Two taps
 //!
-//! [`Ledger::answers`] stands on top of a stack and books what callers got; [`Ledger::purchases`] stands right above
+//! [`Ledger::answers`] stands on top of a stack and books what callers got; [`Ledger::attempts`] stands right above
 //! the client, below everything that retries, coalesces or caches, and books every attempt at a vendor, also those that
 //! nobody waited for. Both write into one [`Ledger`].
 //!
@@ -29,27 +29,27 @@
 //! let stack = tower::ServiceBuilder::new()
 //!     .layer(ledger.answers())
 //!     // cache, limits, batches, keys: between the two
-//!     .layer(ledger.purchases())
+//!     .layer(ledger.attempts())
 //!     .service(client);
 //! let provider = into_provider(stack);
 //! provider.chat(Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Is it safe?"))).await?;
 //!
 //! let books = ledger.snapshot();
 //! assert_eq!(books.total().paid.to_string(), "$0.00021");
-//! assert!(books.total().balance().is_even());
+//! assert!(books.total().balance().is_balanced());
 //! println!("{books}");
 //! # Ok::<_, llm_core::Error>(()) }).unwrap();
 //! ```
 //!
 //! # Terms
 //!
-//! Purchases, one attempt at a time:
+//! Attempts, one attempt at a time:
 //!
 //! - **paid**: what attempts cost whose usage arrived, at the price table's prices for the service class it got.
 //! - **unconfirmed**: attempts that were sent and whose usage never came: no part of `paid`, counted apart at their
 //!   *upper bound* ([`PriceTable::bound`](llm_core::PriceTable::bound)). The vendor bills some of them.
 //! - **claimed**: the part of `paid` whose answer somebody used.
-//! - **overhead**: the part of `paid` whose answer nobody used, by [cause](Overhead).
+//! - **overhead**: the part of `paid` whose answer nobody used, by [cause](Waste).
 //! - **open**: the part of `paid` of which that is not settled yet: its answer is still on the way up.
 //! - **unpriced purchases**: usage arrived, but its cost is unknown, for a [cause](llm_core::UnknownCost) that the books name
 //!   ([`Snapshot::unknown_costs`]). An amount that such attempts or answers are part of prints as `unknown`, or as a lower
@@ -93,8 +93,8 @@
 //!   not tell of them is as the request asked. One without a known factor
 //!   for the model makes the cost unknown, never the list price.
 //! - The bound is the dearer of standard service and the class asked for; of a request that asks for none,
-//!   [`Ledger::usual_tier`]. Surcharges that a request asks for (`inference_geo`, `speed`) raise it, and so does
-//!   [`Ledger::usual_surcharge`].
+//!   [`Ledger::default_tier`]. Surcharges that a request asks for (`inference_geo`, `speed`) raise it, and so does
+//!   [`Ledger::default_surcharge`].
 //! - A call keeps the prices it began with, whatever [`Ledger::replace_prices`] does meanwhile.
 //! - A reply that says it came from a cache or another call is no purchase, wherever the tap stands.
 //! - One ledger to a stack: of two, the upper purchases tap takes the lower one's claims, and both are off.
@@ -121,10 +121,10 @@ mod snapshot;
 mod table;
 mod terms;
 
-pub use self::answers::{Answers, AnswersLayer};
+pub use self::answers::{Answers, RequestsLayer};
 pub use self::balance::Balance;
 pub use self::purchase::{Charged, Outcome, Purchase};
-pub use self::purchases::{Purchases, PurchasesLayer};
-pub use self::row::{Overhead, Overheads, Row, Unconfirmed};
+pub use self::purchases::{Attempts, AttemptsLayer};
+pub use self::row::{Row, Unconfirmed, Waste, WastedSpend};
 pub use self::shared::Ledger;
 pub use self::snapshot::Snapshot;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use llm_core::{Labels, Tenant, UnknownCost, Usage, Usd};
 
-/// One attempt at a vendor, as [`Ledger::on_purchase`](super::Ledger::on_purchase) tells of it when it has ended.
+/// One attempt at a vendor, as [`Ledger::on_attempt`](super::Ledger::on_attempt) tells of it when it has ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Purchase {

@@ -1,42 +1,42 @@
 use std::task::{Context, Poll};
 
-use llm_core::{Call, Error, Operation, Origin, Reply, Serves, drive, future::ResponseFuture};
+use llm_core::{Call, Error, LlmService, Operation, Origin, Reply, future::ResponseFuture, oneshot};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Ledger, attempt::Attempt, keys::Keys, terms::Terms};
 
-/// Makes [`Purchases`]: see [`Ledger::purchases`].
+/// Makes [`Attempts`]: see [`Ledger::attempts`].
 #[derive(Clone, Debug)]
-pub struct PurchasesLayer {
+pub struct AttemptsLayer {
     ledger: Ledger,
 }
 
-/// Books every attempt at a vendor, however it ends, and puts cost and [`Claim`](llm_core::Claim) on the receipt.
+/// Books every attempt at a vendor, however it ends, and puts cost and [`CostShare`](llm_core::CostShare) on the receipt.
 ///
 /// Stands right above the client. Always ready; each call waits for its own clone of the inner service. Clones share
 /// the ledger.
 #[derive(Clone, Debug)]
-pub struct Purchases<S> {
+pub struct Attempts<S> {
     inner: S,
     ledger: Ledger,
 }
 
-impl PurchasesLayer {
+impl AttemptsLayer {
     pub(super) fn new(ledger: Ledger) -> Self {
         Self { ledger }
     }
 }
 
-impl<S> Layer<S> for PurchasesLayer {
-    type Service = Purchases<S>;
+impl<S> Layer<S> for AttemptsLayer {
+    type Service = Attempts<S>;
 
-    fn layer(&self, inner: S) -> Purchases<S> {
-        Purchases { inner, ledger: self.ledger.clone() }
+    fn layer(&self, inner: S) -> Attempts<S> {
+        Attempts { inner, ledger: self.ledger.clone() }
     }
 }
 
-impl<T: Operation, S: Serves<T>> Service<Call<T>> for Purchases<S> {
+impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Attempts<S> {
     type Response = Reply<T::Output>;
     type Error = Error;
     type Future = ResponseFuture<T::Output>;
@@ -51,7 +51,7 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Purchases<S> {
         let attempt = Attempt::new(&self.ledger, Keys::of(&call), dispatch, terms);
         let inner = self.inner.clone();
         ResponseFuture::waiting(async move {
-            match drive(inner, call).await {
+            match oneshot(inner, call).await {
                 Ok(reply) if reply.receipt.origin() == Origin::Vendor => {
                     Ok(reply.on_end(move |end, receipt| attempt.ended(&end, receipt)))
                 }

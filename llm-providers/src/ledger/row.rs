@@ -43,7 +43,7 @@ pub struct Row {
     /// The part of `paid` whose answer is still on the way.
     pub open: Usd,
     /// The part of `paid` whose answer nobody used.
-    pub overhead: Overheads,
+    pub overhead: WastedSpend,
     /// Attempts that were sent and whose usage never came.
     pub unconfirmed: Unconfirmed,
     /// Attempts whose usage arrived and whose cost is unknown: [`Snapshot::unknown_costs`](super::Snapshot::unknown_costs)
@@ -56,20 +56,20 @@ pub struct Row {
 /// Why something was paid for an answer that nobody used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum Overhead {
+pub enum Waste {
     /// The attempt failed, and the vendor charged it.
     Failed,
     /// The caller went away, or a layer above did not pass the answer on.
     Abandoned,
     /// It was asked to replace a stored answer, whoever is served that later.
-    Refreshed,
+    Revalidated,
     /// It was asked to check a stored answer.
-    Audited,
+    Verified,
 }
 
 /// Amounts paid for nothing, by cause.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Overheads([Usd; Overhead::ALL.len()]);
+pub struct WastedSpend([Usd; Waste::ALL.len()]);
 
 /// Attempts that were sent and whose usage never came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,46 +83,46 @@ pub struct Unconfirmed {
     pub unpriced: u64,
 }
 
-impl Overhead {
+impl Waste {
     /// All causes.
-    pub const ALL: [Self; 4] = [Self::Failed, Self::Abandoned, Self::Refreshed, Self::Audited];
+    pub const ALL: [Self; 4] = [Self::Failed, Self::Abandoned, Self::Revalidated, Self::Verified];
 
     /// The cause in one word, for tables and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Failed => "failed",
             Self::Abandoned => "abandoned",
-            Self::Refreshed => "refreshed",
-            Self::Audited => "audited",
+            Self::Revalidated => "refreshed",
+            Self::Verified => "audited",
         }
     }
 }
 
-impl Overhead {
+impl Waste {
     /// What an answer is to whoever pays for it, if nobody who asked uses it.
     pub(super) fn unused(purpose: Option<Purpose>) -> Self {
         match purpose {
-            Some(Purpose::Refresh) => Self::Refreshed,
-            Some(Purpose::Audit) => Self::Audited,
+            Some(Purpose::Revalidation) => Self::Revalidated,
+            Some(Purpose::Verification) => Self::Verified,
             _ => Self::Abandoned,
         }
     }
 }
 
-impl Overheads {
+impl WastedSpend {
     /// Adds an amount.
-    pub fn add(&mut self, cause: Overhead, amount: Usd) {
+    pub fn add(&mut self, cause: Waste, amount: Usd) {
         self.0[cause as usize] += amount;
     }
 
     /// The amount of one cause.
-    pub fn of(&self, cause: Overhead) -> Usd {
+    pub fn of(&self, cause: Waste) -> Usd {
         self.0[cause as usize]
     }
 
     /// The causes that cost something, with their amounts.
-    pub fn iter(&self) -> impl Iterator<Item = (Overhead, Usd)> + '_ {
-        Overhead::ALL.into_iter().map(|cause| (cause, self.of(cause))).filter(|(_, amount)| !amount.is_zero())
+    pub fn iter(&self) -> impl Iterator<Item = (Waste, Usd)> + '_ {
+        Waste::ALL.into_iter().map(|cause| (cause, self.of(cause))).filter(|(_, amount)| !amount.is_zero())
     }
 
     /// All amounts together.
@@ -141,7 +141,7 @@ impl Unconfirmed {
     }
 }
 
-impl fmt::Debug for Overheads {
+impl fmt::Debug for WastedSpend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
     }

@@ -5,7 +5,7 @@ use std::{
 
 use llm_core::{PriceOptions, PriceTable, Prices, ServiceTier};
 
-use super::{AnswersLayer, Purchase, PurchasesLayer, Snapshot, books::Books};
+use super::{AttemptsLayer, Purchase, RequestsLayer, Snapshot, books::Books};
 
 /// The books of a stack: see the [module's docs](crate::ledger) for terms and an example.
 ///
@@ -35,14 +35,14 @@ impl Ledger {
 
     /// The service class that a request may get which asks for none (standard unless set): that of your project's
     /// settings at the vendor. It raises the bound of such requests, not their cost, which is what the vendor says.
-    pub fn usual_tier(self, tier: ServiceTier) -> Self {
+    pub fn default_tier(self, tier: ServiceTier) -> Self {
         self.0.usual.lock().unwrap_or_else(PoisonError::into_inner).tier = tier;
         self
     }
 
     /// Adds a surcharge that a request may get which does not ask for it, such as `regional`, where your project at the
     /// vendor has it. It raises the bound of requests whose model has it, not their cost, which is what the vendor says.
-    pub fn usual_surcharge(self, way: impl Into<Arc<str>>) -> Self {
+    pub fn default_surcharge(self, way: impl Into<Arc<str>>) -> Self {
         let mut usual = self.0.usual.lock().unwrap_or_else(PoisonError::into_inner);
         *usual = usual.clone().surcharge(way);
         drop(usual);
@@ -73,19 +73,19 @@ impl Ledger {
     /// vendor's bill.
     ///
     /// `f` runs where the attempt ends, which may be a `drop`: it must not block or panic. It may use this ledger.
-    pub fn on_purchase(self, f: impl Fn(&Purchase) + Send + Sync + 'static) -> Self {
+    pub fn on_attempt(self, f: impl Fn(&Purchase) + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut *self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner)).push(Arc::new(f));
         self
     }
 
     /// The tap for the top of a stack, which books what callers get.
-    pub fn answers(&self) -> AnswersLayer {
-        AnswersLayer::new(self.clone())
+    pub fn answers(&self) -> RequestsLayer {
+        RequestsLayer::new(self.clone())
     }
 
     /// The tap right above a client, which books every attempt at a vendor.
-    pub fn purchases(&self) -> PurchasesLayer {
-        PurchasesLayer::new(self.clone())
+    pub fn attempts(&self) -> AttemptsLayer {
+        AttemptsLayer::new(self.clone())
     }
 
     /// The books as they are now.

@@ -120,7 +120,7 @@ fn notes(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\nopen: {} paid for answers still on the way", total.open)?;
     }
     let off = books.balance();
-    if !off.is_even() {
+    if !off.is_balanced() {
         write!(f, "\noff by: purchases {}, answers {}, between {}", off.purchases, off.answers, off.between)?;
     }
     f.write_char('\n')

@@ -1,12 +1,12 @@
 use std::{any::Any, sync::Arc};
 
 use llm_core::{
-    ChatRequest, Facts, Operation, PriceOptions, PriceTable, ServiceTier, Streamed, UnknownCost, Usage, Usd,
+    Accounting, ChatRequest, Operation, PriceOptions, PriceTable, ServiceTier, Streamed, UnknownCost, Usage, Usd,
 };
 use serde_json::Value;
 
 use super::Ledger;
-use crate::wire::Settings;
+use crate::protocol::Settings;
 
 /// What an attempt is valued by: the prices it began with, and how it asked to be served.
 #[derive(Debug)]
@@ -47,8 +47,8 @@ impl Terms {
         Self { prices, asked, bound }
     }
 
-    /// The cost of `usage` at what the vendor says of itself in `facts`; where it names no class, at the one asked for.
-    pub(super) fn cost(&self, asked_model: &str, facts: &Facts, usage: &Usage) -> Result<Usd, UnknownCost> {
+    /// The cost of `usage` at what the vendor says of itself in `accounting`; where it names no class, at the one asked for.
+    pub(super) fn cost(&self, asked_model: &str, facts: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
         let tier = self.asked.tier.clone().unwrap_or_default();
         self.prices.cost_of(asked_model, &tier, facts, usage)
     }

@@ -1,6 +1,6 @@
 use llm_core::Error;
 
-use super::wire::OpenAiWire;
+use super::protocol::OpenAiProtocol;
 use crate::client::Client;
 #[cfg(feature = "reqwest")]
 use crate::transport::Reqwest;
@@ -20,13 +20,13 @@ use crate::transport::Reqwest;
 /// # Ok(()) }
 /// ```
 #[cfg(feature = "reqwest")]
-pub type OpenAi<T = Reqwest> = Client<OpenAiWire, T>;
+pub type OpenAi<T = Reqwest> = Client<OpenAiProtocol, T>;
 
 /// A client of OpenAI, or of any server that speaks its format.
 #[cfg(not(feature = "reqwest"))]
-pub type OpenAi<T> = Client<OpenAiWire, T>;
+pub type OpenAi<T> = Client<OpenAiProtocol, T>;
 
-impl<T> Client<OpenAiWire, T> {
+impl<T> Client<OpenAiProtocol, T> {
     /// Sends every call in the name of an organisation.
     ///
     /// # Errors

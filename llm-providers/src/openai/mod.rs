@@ -17,9 +17,9 @@
 
 mod client;
 pub mod codec;
+mod protocol;
 mod route;
 mod servers;
-mod wire;
 
 pub use self::client::OpenAi;
-pub use self::wire::OpenAiWire;
+pub use self::protocol::OpenAiProtocol;

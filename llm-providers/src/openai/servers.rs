@@ -3,13 +3,13 @@
 use llm_core::Error;
 use secrecy::SecretString;
 
-use super::{codec::Dialect, route::Route, wire::OpenAiWire};
+use super::{codec::Dialect, protocol::OpenAiProtocol, route::Route};
 use crate::client::Client;
 #[cfg(feature = "reqwest")]
 use crate::transport::Reqwest;
 
 #[cfg(feature = "reqwest")]
-impl Client<OpenAiWire> {
+impl Client<OpenAiProtocol> {
     /// Azure OpenAI by its newer addresses: `{endpoint}/openai/v1`, with the deployment's name as the model. The
     /// endpoint is such as `https://example.openai.azure.com`.
     ///
@@ -108,14 +108,14 @@ impl Client<OpenAiWire> {
     }
 }
 
-impl<T> Client<OpenAiWire, T> {
+impl<T> Client<OpenAiProtocol, T> {
     /// A client of a server that speaks OpenAI's format in its own way, with or without a key, over any transport.
     ///
     /// # Errors
     ///
     /// As [`with_wire`](Client::with_wire).
     pub fn of(dialect: Dialect, key: Option<SecretString>, transport: T) -> Result<Self, Error> {
-        let client = Self::with_wire(OpenAiWire::new(dialect), key, transport)?;
+        let client = Self::with_wire(OpenAiProtocol::new(dialect), key, transport)?;
         client.name(dialect.name).base_url(dialect.base_url)
     }
 

@@ -53,7 +53,7 @@ impl RetryLayer {
     }
 
     /// Sets the longest wait that a vendor may ask for. Who is asked to wait longer gets the error at once.
-    pub fn longest_wait(self, longest_wait: Duration) -> Self {
+    pub fn max_retry_after(self, longest_wait: Duration) -> Self {
         Self { longest_wait, ..self }
     }
 
@@ -63,7 +63,7 @@ impl RetryLayer {
     }
 
     /// Asks again also where the failed attempt may be charged: a vendor's 5xx, an answer that broke off, a time-out.
-    pub fn pay_twice(self, pay_twice: bool) -> Self {
+    pub fn retry_charged(self, pay_twice: bool) -> Self {
         Self { pay_twice, ..self }
     }
 }

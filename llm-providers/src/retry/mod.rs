@@ -22,14 +22,14 @@
 //!
 //! If all of these hold:
 //!
-//! - the error [is retryable](llm_core::Error::is_retryable), and the operation [repeatable](llm_core::Operation::repeatable);
-//! - nothing is charged for the failed attempt, or [`pay_twice`](RetryLayer::pay_twice) is on: a 429, a 503 and a
+//! - the error [is retryable](llm_core::Error::is_retryable), and the operation [repeatable](llm_core::Operation::is_repeatable);
+//! - nothing is charged for the failed attempt, or [`retry_charged`](RetryLayer::retry_charged) is on: a 429, a 503 and a
 //!   connection that never came about cost nothing; of a 500 or a connection that broke off nobody knows;
 //! - there are [attempts](RetryLayer::attempts) left, and the [budget](RetryBudget) has a retry left: where most calls
 //!   fail, retries are the load that keeps a vendor down;
-//! - what the vendor asks to wait is at most [`longest_wait`](RetryLayer::longest_wait), and ends before the call's
+//! - what the vendor asks to wait is at most [`max_retry_after`](RetryLayer::max_retry_after), and ends before the call's
 //!   deadline;
-//! - who minds a budget above has room for one more attempt ([`Allowance`](llm_core::Allowance)).
+//! - who minds a budget above has room for one more attempt ([`AttemptPermit`](llm_core::AttemptPermit)).
 //!
 //! A stream is asked for again up to its first event, never after it. Otherwise the error is given back, with the charge
 //! of all attempts together.
@@ -41,8 +41,8 @@
 //!
 //! # Where it stands
 //!
-//! Above the [purchases tap](crate::Ledger::purchases), which then books every attempt, and below caches and limits. Not
-//! above or below another that retries: it marks calls with [`RetriesAbove`](llm_core::RetriesAbove), and passes marked
+//! Above the [purchases tap](crate::Ledger::attempts), which then books every attempt, and below caches and limits. Not
+//! above or below another that retries: it marks calls with [`NestedRetry`](llm_core::NestedRetry), and passes marked
 //! ones on untouched. A key pool marks them too.
 
 mod backoff;

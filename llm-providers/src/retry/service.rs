@@ -3,7 +3,9 @@ use std::{
     time::Duration,
 };
 
-use llm_core::{Allowance, Call, Charge, Error, Operation, Reply, RetriesAbove, Serves, drive, future::ResponseFuture};
+use llm_core::{
+    AttemptPermit, Call, Charge, Error, LlmService, NestedRetry, Operation, Reply, future::ResponseFuture, oneshot,
+};
 use tokio::time::{Instant, sleep};
 use tower_service::Service;
 
@@ -26,7 +28,7 @@ impl<S> Retry<S> {
     }
 }
 
-impl<T: Operation, S: Serves<T>> Service<Call<T>> for Retry<S> {
+impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Retry<S> {
     type Response = Reply<T::Output>;
     type Error = Error;
     type Future = ResponseFuture<T::Output>;
@@ -37,8 +39,8 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Retry<S> {
 
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
         let inner = self.inner.clone();
-        if call.extensions.insert(RetriesAbove).is_some() {
-            return ResponseFuture::waiting(drive(inner, call));
+        if call.extensions.insert(NestedRetry).is_some() {
+            return ResponseFuture::waiting(oneshot(inner, call));
         }
         let settings = self.settings.clone();
         settings.budget.earn();
@@ -46,7 +48,7 @@ impl<T: Operation, S: Serves<T>> Service<Call<T>> for Retry<S> {
             let mut charge = Charge::None;
             let mut attempt = 1;
             loop {
-                let error = match drive(inner.clone(), call.clone()).await {
+                let error = match oneshot(inner.clone(), call.clone()).await {
                     Ok(reply) => return Ok(reply),
                     Err(error) => error,
                 };
@@ -74,7 +76,7 @@ impl RetryLayer {
         if !runtime::is_running() {
             return None;
         }
-        if !(error.is_retryable() && free && call.body.repeatable() && attempt < self.attempts.get()) {
+        if !(error.is_retryable() && free && call.body.is_repeatable() && attempt < self.attempts.get()) {
             return None;
         }
         let wait = match error.retry_after() {
@@ -91,7 +93,7 @@ impl RetryLayer {
 
 /// Whether whoever minds a budget above has room for one more attempt.
 fn is_allowed<T>(call: &Call<T>, failed: Charge) -> bool {
-    let allowance = call.extensions.get::<Allowance>();
+    let allowance = call.extensions.get::<AttemptPermit>();
     let asked = allowance.map_or(Ok(()), |allowance| allowance.ask(failed));
     asked.inspect_err(|refusal| tracing::debug!(%refusal, "the call is not asked again")).is_ok()
 }

@@ -6,8 +6,8 @@ use std::{
 
 use async_trait::async_trait;
 use llm_core::{
-    Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, Facts, Output,
-    Provider, Receipt, Reply, Role, Streamed, Usage, future::ResponseFuture,
+    Accounting, Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind,
+    Output, Provider, Receipt, Reply, Role, Streamed, Usage, future::ResponseFuture,
 };
 use tokio::time::sleep;
 use tower_service::Service;
@@ -159,7 +159,7 @@ async fn wait<T>(call: &Call<T>, rule: &Rule) -> Result<(), Error> {
 }
 
 fn receipt(model: &Arc<str>) -> Receipt {
-    let mut facts = Facts::default();
+    let mut facts = Accounting::default();
     facts.model = Some(Arc::clone(model));
     Receipt::new(facts)
 }

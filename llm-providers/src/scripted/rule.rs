@@ -85,7 +85,7 @@ impl Rule {
         self.test(move |asked| asked.model == model)
     }
 
-    /// Only chat, streamed or not, for which `fits` says so.
+    /// Only chat, streamed or not, for which `conforms` says so.
     ///
     /// NOTE: it runs while the provider's rules are locked, so it must not use that provider.
     pub fn when(self, fits: impl Fn(&ChatRequest) -> bool + Send + Sync + 'static) -> Self {

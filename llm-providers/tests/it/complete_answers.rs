@@ -227,7 +227,7 @@ proptest! {
         let canned = Canned::events([text]);
         let canned = if let Ending::Broken = ending { canned.broken() } else { canned };
         let read = block_on(play(canned));
-        let kept = read.as_ref().ok().and_then(|read| read.answer.as_ref()).filter(|answer| ChatRequest::keeps(answer));
+        let kept = read.as_ref().ok().and_then(|read| read.answer.as_ref()).filter(|answer| ChatRequest::is_cacheable(answer));
         let (text, calls) = said(sent);
         let counts = reason(sent);
         let is_whole = calls.iter().all(|(_, _, whole)| *whole);
@@ -254,7 +254,7 @@ proptest! {
             prop_assert_eq!(*answer.finish() == FinishReason::Unknown, counts.is_none());
         }
         if let (Ok(read), Some(largest)) = (&read, largest(sent)) {
-            let facts = read.receipt.facts();
+            let facts = read.receipt.accounting();
             let recorded = facts.usage.or(facts.usage_so_far).unwrap_or(Usage::new(0, 0));
             prop_assert!(recorded.input >= largest.input && recorded.output >= largest.output, "{recorded:?}");
         }

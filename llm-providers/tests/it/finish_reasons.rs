@@ -61,7 +61,7 @@ fn finish_words_mean_the_same_everywhere() {
     for (word, meant) in cases {
         for (at, answer) in answers(&json!(word)).iter().enumerate() {
             assert_eq!((answer.finish(), &*answer.text()), (&meant, "x"), "{word} in format {at}");
-            assert_eq!(ChatRequest::keeps(answer), meant == Stop, "{word} in format {at}");
+            assert_eq!(ChatRequest::is_cacheable(answer), meant == Stop, "{word} in format {at}");
         }
     }
 }
@@ -72,7 +72,7 @@ fn finish_reason_without_word_is_none() {
         for (at, answer) in answers(&reason).iter().enumerate() {
             // A stream of Gemini's without a reason has broken off.
             assert!(
-                *answer.finish() == FinishReason::Unknown && !ChatRequest::keeps(answer),
+                *answer.finish() == FinishReason::Unknown && !ChatRequest::is_cacheable(answer),
                 "{reason} in format {at}"
             );
         }
@@ -109,7 +109,7 @@ fn streamed_finish_reason_is_the_last() {
         let chunks: Vec<_> = reasons.iter().map(|reason| ("x", *reason)).collect();
         let answer = stream(&chunks, true).unwrap();
         assert_eq!((answer.finish(), answer.text().len()), (&meant, reasons.len()), "{reasons:?}");
-        assert_eq!(ChatRequest::keeps(&answer), meant == Stop, "{reasons:?}");
+        assert_eq!(ChatRequest::is_cacheable(&answer), meant == Stop, "{reasons:?}");
     }
 }
 
@@ -141,6 +141,6 @@ fn reasoning_without_content_is_not_kept() {
         gemini::decode_chat(google.to_string().as_bytes()).unwrap().answer,
     ] {
         assert_eq!((answer.finish(), answer.choices[0].reasoning()), (&FinishReason::Stop, "hm".to_owned()));
-        assert!(!ChatRequest::keeps(&answer));
+        assert!(!ChatRequest::is_cacheable(&answer));
     }
 }

@@ -67,7 +67,7 @@ async fn whole_and_streamed_answers_are_the_vendors_and_so_is_their_usage() {
     let text = vendor.answer_text(&last_sent(&vendor));
     assert_eq!(Some(whole.output.text().into_owned()), text);
     assert_eq!(whole.output.finish(), &FinishReason::Stop);
-    let facts = whole.receipt.facts();
+    let facts = whole.receipt.accounting();
     assert_eq!((facts.provider.as_deref(), facts.model.as_deref()), (Some("openai"), Some("gpt-4o-mini")));
 
     let streamed = provider.chat_stream(call(question())).await.unwrap();

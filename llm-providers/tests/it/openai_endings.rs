@@ -85,7 +85,7 @@ fn done_without_reason_needs_usage() {
     let told = played(1, &[chunk(0, "a", None), usage()], true).unwrap();
     let answer = told.answer.unwrap();
     assert_eq!((told.receipt.usage(), answer.finish()), (Some(Usage::new(3, 2)), &FinishReason::Unknown));
-    assert!(!ChatRequest::keeps(&answer));
+    assert!(!ChatRequest::is_cacheable(&answer));
     let cut = played(1, &[chunk(0, "a", None), usage()], false).unwrap();
     assert_eq!(cut.error.unwrap().charge(), Charge::Known(Usage::new(3, 2)), "what is known stays");
     // One of two told it.

@@ -34,7 +34,7 @@ async fn unary_streamed_and_embedded_answers_arrive() {
     assert_eq!(vectors.output.vectors.len(), 2);
     vendor.wait_until(|vendor| vendor.books().len() == 3).await;
     for receipt in [&whole.receipt, &streamed.receipt, &vectors.receipt] {
-        let facts = receipt.facts();
+        let facts = receipt.accounting();
         let bill = vendor.bill(facts.request_id.as_deref().unwrap()).unwrap();
         let usage = facts.usage.unwrap();
         assert_eq!((usage.input, usage.output), (bill.input_tokens, bill.output_tokens));

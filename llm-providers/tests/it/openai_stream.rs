@@ -62,7 +62,7 @@ fn pieces_give_the_answer_that_comes_whole() {
     assert_eq!(read.answer.unwrap(), decode_chat(unary.to_string().as_bytes()).unwrap().answer);
     let extras = read.events.iter().filter(|event| matches!(event, ChatEvent::Extra { .. })).count();
     assert_eq!(extras, 2, "what repeats is said once");
-    let facts = read.receipt.facts();
+    let facts = read.receipt.accounting();
     assert_eq!((facts.usage, facts.service_tier.as_deref()), (Some(Usage::new(9, 4)), Some("default")));
     assert_eq!((facts.model.as_deref(), facts.request_id.as_deref()), (Some("m-1"), Some("req_1")));
     assert_eq!(facts.provider.as_deref(), Some("openai"));

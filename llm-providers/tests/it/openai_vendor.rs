@@ -64,7 +64,7 @@ fn answers_receipts_and_books_agree() {
         );
         assert_eq!((&answer.extra, &answer.choices[0].extra), (&whole.output.extra, &whole.output.choices[0].extra));
         for receipt in [&whole.receipt, &streamed.receipt] {
-            let facts = receipt.facts();
+            let facts = receipt.accounting();
             let bill = vendor.bill(facts.request_id.as_deref().unwrap()).unwrap();
             let usage = Usage {
                 cache_read: bill.cached_tokens,
@@ -86,7 +86,7 @@ fn headers_say_who_asks_and_hide_it() {
         let client = client(&vendor).organization("org-1").unwrap().project("proj-1").unwrap();
         let client = client.header("x-tag", "blue").unwrap().name("mine").base_url("http://h.test/v1/").unwrap();
         let reply = client.chat(question()).await.unwrap();
-        assert_eq!(reply.receipt.facts().provider.as_deref(), Some("mine"));
+        assert_eq!(reply.receipt.accounting().provider.as_deref(), Some("mine"));
         let request = vendor.requests().remove(0);
         assert_eq!(request.uri(), "http://h.test/v1/chat/completions");
         for (name, value) in [
@@ -264,7 +264,7 @@ fn embeddings_come_in_both_encodings() {
         assert_eq!(sent(&vendor)["encoding_format"], "base64");
         assert_eq!(plain.output, short.output);
         assert_eq!(plain.output.vectors.len(), 2);
-        let bill = vendor.bill(plain.receipt.facts().request_id.as_deref().unwrap()).unwrap();
+        let bill = vendor.bill(plain.receipt.accounting().request_id.as_deref().unwrap()).unwrap();
         assert_eq!(plain.receipt.usage(), Some(Usage::new(bill.input_tokens, 0)));
         let failed = client(&failing(Fault::Html)).embed(call()).await.unwrap_err();
         assert_eq!(failed.kind(), ErrorKind::Malformed);

@@ -9,7 +9,7 @@ use std::{
 use llm_providers::{
     Ledger, OpenAi,
     ledger::Charged,
-    llm_core::{Allowance, Call, Charge, ChatRequest, Error, ErrorKind, Provider, RetriesAbove, into_provider},
+    llm_core::{AttemptPermit, Call, Charge, ChatRequest, Error, ErrorKind, NestedRetry, Provider, into_provider},
     prices,
     retry::{RetryBudget, RetryLayer},
 };
@@ -118,7 +118,7 @@ fn who_will_pay_twice_is_asked_again_and_the_error_tells_it() {
     block_on(async {
         let vendor = failing(Fault::Refused(Trouble::ServerError), 1);
         vendor.script(Rule::new(limited(SECOND)));
-        let provider = stack(&vendor, RetryLayer::new().pay_twice(true));
+        let provider = stack(&vendor, RetryLayer::new().retry_charged(true));
         let error = timed(&*provider, question()).await.0.unwrap_err();
         // The last attempt was free, the first perhaps not.
         assert_eq!((error.kind(), error.charge(), vendor.calls()), (ErrorKind::RateLimited, Charge::Unknown, 3));
@@ -136,7 +136,7 @@ fn nothing_is_waited_for_that_ends_after_the_deadline_or_takes_too_long() {
         let vendor = failing(limited(61 * SECOND), 1);
         let (answer, took) = timed(&*stack(&vendor, RetryLayer::new()), question()).await;
         assert_eq!((answer.unwrap_err().retry_after(), took), (Some(61 * SECOND), Duration::ZERO));
-        let patient = RetryLayer::new().longest_wait(2 * 61 * SECOND);
+        let patient = RetryLayer::new().max_retry_after(2 * 61 * SECOND);
         let vendor = failing(limited(61 * SECOND), 1);
         let (answer, took) = timed(&*stack(&vendor, patient), question()).await;
         assert_eq!((answer.is_ok(), took), (true, 61 * SECOND));
@@ -169,7 +169,7 @@ fn a_stream_is_asked_for_again_up_to_its_first_event() {
         assert!(read(reply.output, reply.receipt).await.answer.is_some());
         assert_eq!(vendor.calls(), 2);
         let vendor = failing(Fault::CutAfter(3), u64::MAX);
-        let layer = RetryLayer::new().pay_twice(true);
+        let layer = RetryLayer::new().retry_charged(true);
         let reply = stack(&vendor, layer).chat_stream(question()).await.unwrap();
         let read = read(reply.output, reply.receipt).await;
         assert_eq!((read.error.unwrap().kind(), vendor.calls()), (ErrorKind::Incomplete, 1));
@@ -184,7 +184,7 @@ fn each_further_attempt_is_asked_for_after_the_wait_and_with_what_the_one_before
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (began, log) = (Instant::now(), Arc::clone(&asked));
         let mut call = question();
-        call.extensions.insert(Allowance::new(move |failed| {
+        call.extensions.insert(AttemptPermit::new(move |failed| {
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             log.push((failed, began.elapsed() > Duration::ZERO));
             if log.len() < 3 { Ok(()) } else { Err(Error::new(ErrorKind::OverBudget, "no more")) }
@@ -205,7 +205,7 @@ fn retries_do_not_stack() {
         provider.chat(question()).await.unwrap_err();
         assert_eq!(vendor.calls(), 3, "not nine");
         let mut marked = question();
-        marked.extensions.insert(RetriesAbove);
+        marked.extensions.insert(NestedRetry);
         provider.chat(marked).await.unwrap_err();
         assert_eq!(vendor.calls(), 4, "under a pool, none");
     });
@@ -218,13 +218,13 @@ fn the_ledger_books_every_attempt() {
         vendor.script(Rule::new(limited(SECOND)).once());
         let (tell, told) = std::sync::mpsc::channel();
         let ledger =
-            Ledger::new(prices::openai()).on_purchase(move |purchase| tell.send(purchase.charged.clone()).unwrap());
+            Ledger::new(prices::openai()).on_attempt(move |purchase| tell.send(purchase.charged.clone()).unwrap());
         let client = OpenAi::with_transport("sk-test", vendor.transport()).unwrap();
         let provider = into_provider(
             ServiceBuilder::new()
                 .layer(ledger.answers())
-                .layer(RetryLayer::new().pay_twice(true))
-                .layer(ledger.purchases())
+                .layer(RetryLayer::new().retry_charged(true))
+                .layer(ledger.attempts())
                 .service(client),
         );
         let reply = provider.chat(question()).await.unwrap();
@@ -235,6 +235,6 @@ fn the_ledger_books_every_attempt() {
         let snapshot = ledger.snapshot();
         let row = snapshot.total();
         assert_eq!((row.calls, row.answered, row.attempts, row.paid), (1, 1, 3, paid));
-        assert_eq!((row.useful, snapshot.balance().is_even()), (paid, true));
+        assert_eq!((row.useful, snapshot.balance().is_balanced()), (paid, true));
     });
 }

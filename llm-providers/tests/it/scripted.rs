@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use llm_providers::{
     llm_core::{
-        Call, ChatEvent, ChatRequest, EmbedRequest, Error, ErrorKind, Output, Provider, Usage, drive, into_provider,
+        Call, ChatEvent, ChatRequest, EmbedRequest, Error, ErrorKind, Output, Provider, Usage, into_provider, oneshot,
     },
     scripted::{Rule, Scripted},
 };
@@ -77,7 +77,7 @@ fn streams_play_their_pieces_at_their_pace_and_break_off() {
         let streamed = read(reply.output, reply.receipt).await;
         assert_eq!((streamed.events.len(), streamed.error.unwrap().message()), (3, "cut"));
         assert_eq!((streamed.receipt.usage(), start.elapsed()), (Some(usage), 4 * second));
-        let unary = drive(scripted.clone(), ask("x")).await.unwrap_err();
+        let unary = oneshot(scripted.clone(), ask("x")).await.unwrap_err();
         assert_eq!(unary.kind(), ErrorKind::Incomplete);
         let head = scripted.chat_stream(ask("x")).await.unwrap_err();
         assert_eq!(head.kind(), ErrorKind::Incomplete);

@@ -56,7 +56,7 @@ impl Secured {
         OpenAi::with_transport("sk-test", transport).unwrap().base_url(&base).unwrap()
     }
 
-    /// Serves until it is dropped.
+    /// LlmService until it is dropped.
     async fn serve(&self) {
         let mut open = tokio::task::JoinSet::new();
         loop {

@@ -101,7 +101,7 @@ fn numbered_oddly_tool_calls_come_whole() {
         for reason in [None, Some(""), Some("stop")] {
             let answer = answer(&fragments, reason);
             assert_eq!(calls(&answer), expected, "{name}, {reason:?}");
-            assert!(ChatRequest::keeps(&answer), "{name}, {reason:?}");
+            assert!(ChatRequest::is_cacheable(&answer), "{name}, {reason:?}");
         }
     }
 }
@@ -132,6 +132,6 @@ fn torn_tool_calls_are_not_kept() {
     ];
     for (name, fragments) in cases {
         let answer = answer(&fragments, None);
-        assert!(!ChatRequest::keeps(&answer), "{name}: {:?}", calls(&answer));
+        assert!(!ChatRequest::is_cacheable(&answer), "{name}: {:?}", calls(&answer));
     }
 }

@@ -6,7 +6,7 @@ mod properties;
 use llm_providers::{
     Gemini, Ledger, OpenAi,
     ledger::Row,
-    llm_core::{Facts, PriceTable, Provider, Usage, into_provider, into_service},
+    llm_core::{Accounting, PriceTable, Provider, Usage, into_provider, into_service},
     openai::codec::{decode_chat, decode_embeddings},
     prices,
 };
@@ -33,34 +33,34 @@ fn said() -> Value {
     json!({"id": "1", "model": "m", "choices": [{"index": 0, "delta": {"content": "yes"}, "finish_reason": "stop"}]})
 }
 
-/// Facts of a response that a server of OpenAI's format streams in these chunks.
-fn openai(chunks: &[Value]) -> Facts {
-    facts(&OpenAi::with_transport("sk-test", canned(chunks)).unwrap())
+/// Accounting of a response that a server of OpenAI's format streams in these chunks.
+fn openai(chunks: &[Value]) -> Accounting {
+    accounting(&OpenAi::with_transport("sk-test", canned(chunks)).unwrap())
 }
 
-/// Facts of a response that Gemini streams with these usages.
-fn gemini(usages: &[Value]) -> Facts {
+/// Accounting of a response that Gemini streams with these usages.
+fn gemini(usages: &[Value]) -> Accounting {
     let candidate = json!({"content": {"parts": [{"text": "yes"}]}, "finishReason": "STOP"});
     let chunk = |usage: &Value| json!({"candidates": [candidate], "usageMetadata": usage});
     let chunks: Vec<Value> = usages.iter().map(chunk).collect();
-    facts(&Gemini::with_transport("key-test", canned(&chunks)).unwrap())
+    accounting(&Gemini::with_transport("key-test", canned(&chunks)).unwrap())
 }
 
 fn canned(chunks: &[Value]) -> Canned {
     Canned::events(chunks.iter().map(|chunk| format!("data: {chunk}\n\n")))
 }
 
-fn facts(client: &impl Provider) -> Facts {
+fn accounting(client: &impl Provider) -> Accounting {
     let read = block_on(play_to(client)).unwrap();
     assert!(read.error.is_none(), "{:?}", read.error);
-    read.receipt.facts()
+    read.receipt.accounting()
 }
 
 /// The ledger's books after one call.
 fn booked(client: impl Provider + 'static, streamed: bool) -> Row {
     let ledger = Ledger::new(prices::all());
     let client = into_service(std::sync::Arc::new(client));
-    let stack = into_provider(ServiceBuilder::new().layer(ledger.purchases()).service(client));
+    let stack = into_provider(ServiceBuilder::new().layer(ledger.attempts()).service(client));
     block_on(async {
         if streamed {
             drop(stack.chat_stream(question()).await.unwrap().output.complete().await.unwrap());

@@ -7,7 +7,7 @@ use llm_providers::{
     anthropic, gemini,
     llm_core::VendorLimit,
     openai,
-    wire::{Wire, retry_after},
+    protocol::{VendorProtocol, retry_after},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -120,7 +120,7 @@ fn waiting_times_are_read_from_used_up_limits() {
 
 #[test]
 fn limits_read_resets_in_every_form() {
-    let limits = |pairs: &[(&str, &str)]| openai::OpenAiWire::default().limits(&headers(pairs), &"m".into(), now());
+    let limits = |pairs: &[(&str, &str)]| openai::OpenAiProtocol::default().limits(&headers(pairs), &"m".into(), now());
     let minute = [("x-ratelimit-remaining-tokens-minute", "0"), ("x-ratelimit-reset-tokens-minute", "11.38")];
     let tokens = VendorLimit::new(None, Some(0), Some(Duration::from_millis(11_380)));
     assert_eq!(limits(&minute).unwrap().tokens, tokens);

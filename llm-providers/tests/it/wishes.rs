@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use llm_providers::{
-    anthropic::AnthropicWire,
-    gemini::GeminiWire,
+    anthropic::AnthropicProtocol,
+    gemini::GeminiProtocol,
     llm_core::{
         ChatRequest, Error, ErrorKind, Extra, FunctionTool, JsonSchema, Message, Part, Reasoning, ResponseFormat, Role,
         Tool, ToolCall, ToolChoice, ToolResult,
     },
-    openai::{OpenAiWire, codec::Dialect},
-    wire::Wire,
+    openai::{OpenAiProtocol, codec::Dialect},
+    protocol::VendorProtocol,
 };
 use serde_json::json;
 
@@ -127,7 +127,7 @@ fn extend(part: &mut Part) {
 
 type Write = Box<dyn Fn(&ChatRequest) -> Result<Vec<u8>, Error>>;
 
-fn of(wire: impl Wire) -> Write {
+fn of(wire: impl VendorProtocol) -> Write {
     Box::new(move |request| Ok(wire.chat(request, false)?.body.to_vec()))
 }
 
@@ -143,8 +143,8 @@ fn wires() -> Vec<(&'static str, Write)> {
         Dialect::OPENROUTER,
         Dialect::GEMINI,
     ];
-    let mut wires: Vec<_> = rows.into_iter().map(|row| (row.name, of(OpenAiWire::new(row)))).collect();
-    wires.extend([("anthropic", of(AnthropicWire::default())), ("gemini itself", of(GeminiWire::default()))]);
+    let mut wires: Vec<_> = rows.into_iter().map(|row| (row.name, of(OpenAiProtocol::new(row)))).collect();
+    wires.extend([("anthropic", of(AnthropicProtocol::default())), ("gemini itself", of(GeminiProtocol::default()))]);
     wires
 }
 

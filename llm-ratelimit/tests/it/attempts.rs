@@ -30,7 +30,7 @@ fn stack(limiter: &Limiter, client: &Scripted) -> Arc<dyn Provider> {
     let retry = RetryLayer::new()
         .attempts(NonZeroU32::new(5).expect("not zero"))
         .budget(RetryBudget::new(100, 100))
-        .pay_twice(true);
+        .retry_charged(true);
     let limit = RateLimitLayer::new(limiter.clone()).estimator(UpperBound::new(1_000));
     into_provider(ServiceBuilder::new().layer(limit).layer(retry).service(client.clone()))
 }
@@ -64,7 +64,7 @@ async fn of_two_limiters_each_is_asked() {
     let retry = RetryLayer::new()
         .attempts(NonZeroU32::new(9).expect("not zero"))
         .budget(RetryBudget::new(100, 100))
-        .pay_twice(true);
+        .retry_charged(true);
     let provider = into_provider(ServiceBuilder::new().layer(above).layer(below).layer(retry).service(client.clone()));
     provider.chat(question()).await.unwrap_err();
     assert_eq!((client.calls(), spent(&inner)), (4, vec![400]));

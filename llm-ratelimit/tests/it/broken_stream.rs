@@ -1,7 +1,7 @@
 //! Streams that break off: what the vendor told of their usage counts, and what it did not tell may be as much as was
 //! reserved.
 
-use llm_core::{Call, ChatEvent, ChatRequest, ChatStream, Error, ErrorKind, Reply, Streamed, Usage, drive};
+use llm_core::{Call, ChatEvent, ChatRequest, ChatStream, Error, ErrorKind, Reply, Streamed, Usage, oneshot};
 use llm_providers::{
     prices,
     scripted::{Rule, Scripted},
@@ -57,7 +57,7 @@ async fn break_off(layer: RateLimitLayer, words: usize, [input, output]: [u64; 2
         })
         .service(Scripted::new().rule(Rule::stream(events)));
     let call = Call::new("acme", Streamed(ChatRequest::new(MODEL).user("a")));
-    let reply = drive(service, call).await.expect("a stream");
+    let reply = oneshot(service, call).await.expect("a stream");
     match is_dropped {
         true => drop(reply),
         false => drop(reply.output.complete().await.expect_err("it broke")),

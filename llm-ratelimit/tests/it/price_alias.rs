@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use llm_core::{
-    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Facts, Price, PriceTable, Provider,
-    Rate, Receipt, Reply, SideCall, UnknownCost, Usage, Usd, drive, into_service,
+    Accounting, Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Price, PriceTable,
+    Provider, Rate, Receipt, Reply, SideCall, UnknownCost, Usage, Usd, into_service, oneshot,
 };
 use llm_providers::prices;
 use llm_ratelimit::{Limiter, RateLimitLayer, Reason, Refusal, UnknownPrice};
@@ -28,7 +28,7 @@ fn spent(limiter: &Limiter) -> u64 {
 }
 
 /// Answers with these facts.
-struct Vendor(Facts);
+struct Vendor(Accounting);
 
 #[async_trait::async_trait]
 impl Provider for Vendor {
@@ -45,13 +45,13 @@ impl Provider for Vendor {
 }
 
 /// Nano-dollars that a call for `model` counts which a vendor answers with these facts.
-async fn counted(model: &str, change: impl FnOnce(&mut Facts)) -> u64 {
+async fn counted(model: &str, change: impl FnOnce(&mut Accounting)) -> u64 {
     let limiter = limiter(table());
-    let mut facts = Facts::default();
+    let mut facts = Accounting::default();
     facts.usage = Some(Usage::new(1_000, 100));
     change(&mut facts);
     let stack = RateLimitLayer::new(limiter.clone()).layer(into_service(Arc::new(Vendor(facts))));
-    drive(stack, Call::new("a", ChatRequest::new(model).user("hi").max_output_tokens(100)))
+    oneshot(stack, Call::new("a", ChatRequest::new(model).user("hi").max_output_tokens(100)))
         .await
         .expect("there is room");
     spent(&limiter)
@@ -102,7 +102,7 @@ fn named_provider_has_its_own_prices_only() {
 async fn alias_prices_settlement_of_answer() {
     let listed = 1_000 * 150 + 100 * 600;
     for name in NAMES {
-        let answered = |facts: &mut Facts| {
+        let answered = |facts: &mut Accounting| {
             (facts.provider, facts.model) = (Some("azure".into()), Some("gpt-4o-mini-2024-07-18".into()));
         };
         assert_eq!(counted(name, answered).await, listed, "{name}");
@@ -113,7 +113,7 @@ async fn alias_prices_settlement_of_answer() {
 
 #[tokio::test]
 async fn settlement_prices_side_calls_apart() {
-    let with_side = |facts: &mut Facts| {
+    let with_side = |facts: &mut Accounting| {
         facts.model = Some(MINI.into());
         facts.side_calls = vec![SideCall::new(Usage::new(600, 0)).with_model("gpt-4o")];
     };

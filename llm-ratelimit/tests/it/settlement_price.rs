@@ -1,6 +1,6 @@
 //! Settlements without a price: the limiter's own prices say it.
 
-use llm_core::{Call, ChatRequest, Price, Rate, Usage, Usd, drive};
+use llm_core::{Call, ChatRequest, Price, Rate, Usage, Usd, oneshot};
 use llm_providers::{
     prices,
     scripted::{Rule, Scripted},
@@ -76,7 +76,7 @@ async fn settlement_of_fallback_uses_answering_model() {
                 call
             })
             .service(client);
-        drive(fallback, Call::new("t", ChatRequest::new(MINI).user("a"))).await.unwrap();
+        oneshot(fallback, Call::new("t", ChatRequest::new(MINI).user("a"))).await.unwrap();
         assert_eq!(limiter.usage("t").iter().next().unwrap().used, listed(priced_as), "{answered}");
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use llm_core::{
     Call, Charge, ChatRequest, ChatResponse, EmbedRequest, Error, ErrorKind, Fingerprinter, Operation, Task, Tasks,
-    Usage, drive, into_provider,
+    Usage, into_provider, oneshot,
 };
 use llm_providers::{
     prices,
@@ -123,7 +123,7 @@ async fn score_a_hundred(limiter: &Limiter, usage: Usage) -> u64 {
     let client = Scripted::new().rule(Rule::say("5").usage(usage).after(Duration::from_secs(1)));
     let service = RateLimitLayer::new(limiter.clone()).layer(Tasks::new(client.clone()));
     let photo = |n: u8| Call::new("acme", ScorePhoto { photo: [n].into() });
-    let calls = (0..100).map(|n| drive(service.clone(), photo(n)));
+    let calls = (0..100).map(|n| oneshot(service.clone(), photo(n)));
     join_all(calls).await;
     client.calls()
 }
@@ -169,7 +169,7 @@ async fn failed_attempt_with_zero_reservation_is_counted() {
     let error = Error::new(ErrorKind::Server, "it broke").with_charge(Charge::Known(Usage::new(7, 3)));
     let fails = Rule::fail(error.with_retryable(true)).times(2);
     let client = Scripted::new().rule(fails).rule(Rule::say("x").usage(Usage::new(5, 1)));
-    let retry = RetryLayer::new().budget(RetryBudget::new(100, 100)).pay_twice(true);
+    let retry = RetryLayer::new().budget(RetryBudget::new(100, 100)).retry_charged(true);
     let limit = RateLimitLayer::new(limiter.clone()).estimator(Nothing);
     let provider = into_provider(ServiceBuilder::new().layer(limit).layer(retry).service(client));
     provider.chat(Call::new("acme", ChatRequest::new(MODEL).user("a"))).await.unwrap();
@@ -183,6 +183,6 @@ async fn operation_without_estimate_is_unbounded() {
     let limiter = limits(["1m tokens/day"]).clock(noon()).build().unwrap();
     let bound = llm_ratelimit::UpperBound::new(100);
     let service = RateLimitLayer::new(limiter).estimator(bound).layer(Tasks::new(Scripted::new()));
-    let refused = drive(service, Call::new("acme", ScorePhoto { photo: Arc::default() })).await.err().unwrap();
+    let refused = oneshot(service, Call::new("acme", ScorePhoto { photo: Arc::default() })).await.err().unwrap();
     assert_eq!(llm_ratelimit::Refusal::of(&refused).unwrap().reason(), Reason::Unbounded);
 }

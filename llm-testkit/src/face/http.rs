@@ -69,7 +69,7 @@ impl Drop for Server {
     }
 }
 
-/// Serves until it is dropped, and its connections with it.
+/// LlmService until it is dropped, and its connections with it.
 async fn accept(listener: TcpListener, transport: Transport) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {

@@ -4,7 +4,7 @@ use lexopt::{
     Arg::{Long, Short, Value},
     Parser, ValueExt,
 };
-use llm_cache::{Cache, CacheBuilder, Cursor, KeyRing, Owner, Secret, StoreUrl, Tag};
+use llm_cache::{Cache, CacheBuilder, Cursor, KeyRing, Partition, Secret, StoreUrl, Tag};
 
 pub(crate) const USAGE: &str = "\
 usage: llm-cache migrate FROM TO [--after CURSOR] [--to-secret FILE] [--to-keys FILE]
@@ -164,10 +164,10 @@ fn keys(file: &PathBuf) -> Result<KeyRing, Failure> {
     Ok(keys)
 }
 
-fn owner(text: &str) -> Option<Owner> {
+fn owner(text: &str) -> Option<Partition> {
     match text.split_once(':')? {
-        ("tenant", name) => Some(Owner::tenant(name)),
-        ("scope", name) => Some(Owner::scope(name)),
+        ("tenant", name) => Some(Partition::tenant(name)),
+        ("scope", name) => Some(Partition::scope(name)),
         _ => None,
     }
 }

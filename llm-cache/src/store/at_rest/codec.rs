@@ -7,7 +7,7 @@ use super::{
 };
 #[cfg(any(feature = "file", test))]
 use crate::store::Entry;
-use crate::{Key, Owner, Tag};
+use crate::{Key, Partition, Tag};
 
 /// Writes entries for a place outside the process, and reads them there.
 pub(crate) struct AtRest {
@@ -54,7 +54,7 @@ impl AtRest {
     }
 
     /// What the names of an owner's entries begin with.
-    pub(crate) fn owner(&self, owner: &Owner) -> [u8; OWNER_BYTES] {
+    pub(crate) fn owner(&self, owner: &Partition) -> [u8; OWNER_BYTES] {
         self.names.owner(owner)
     }
 
@@ -64,7 +64,7 @@ impl AtRest {
     }
 
     /// Whether anything of an owner may be stored.
-    pub(crate) fn takes(&self, owner: &Owner) -> bool {
+    pub(crate) fn takes(&self, owner: &Partition) -> bool {
         self.keys.as_ref().is_none_or(|keys| keys.key(owner).is_some())
     }
 

@@ -23,7 +23,7 @@ use chacha20poly1305::{
 use zstd::bulk::Decompressor;
 
 use super::{Keys, Name, Secret, codec::Spoilt};
-use crate::Owner;
+use crate::Partition;
 
 const MAGIC: [u8; 4] = *b"LLMC";
 const VERSION: u8 = 1;
@@ -47,7 +47,7 @@ pub(super) struct Framing {
 
 /// A frame that was opened.
 pub(super) struct Opened {
-    pub(super) owner: Owner,
+    pub(super) owner: Partition,
     pub(super) body: Vec<u8>,
 }
 
@@ -57,15 +57,15 @@ impl Framing {
     }
 
     /// Puts a frame around a body; `None` if it cannot be read back: too large a body or a name.
-    pub(super) fn close(&self, name: &Name, owner: &Owner, body: &[u8], key: Option<&Secret>) -> Option<Vec<u8>> {
+    pub(super) fn close(&self, name: &Name, owner: &Partition, body: &[u8], key: Option<&Secret>) -> Option<Vec<u8>> {
         let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= MOST)?;
         let packed = match body.len() < WORTH_PACKING {
             true => None,
             false => zstd::bulk::compress(body, PACKING_LEVEL).ok().filter(|packed| packed.len() < body.len()),
         };
         let (shared, text) = match owner {
-            Owner::Tenant(name) => (0, name),
-            Owner::Scope(name) => (SHARED, name),
+            Partition::Tenant(name) => (0, name),
+            Partition::Scope(name) => (SHARED, name),
         };
         let flags = shared | if packed.is_some() { PACKED } else { 0 } | if key.is_some() { SEALED } else { 0 };
         let seal_bytes = if key.is_some() { 16 } else { 0 };
@@ -125,7 +125,7 @@ impl Framing {
         let (owner, body) = rest.split_at_checked(name_bytes).ok_or(Spoilt::Damaged)?;
         let read = |owner| {
             let name = String::from_utf8(owner).map_err(|_| Spoilt::Damaged)?;
-            Ok(if flags & SHARED == 0 { Owner::tenant(name) } else { Owner::scope(name) })
+            Ok(if flags & SHARED == 0 { Partition::tenant(name) } else { Partition::scope(name) })
         };
         let (owner, body) = match XNonce::try_from(nonce).ok() {
             None if sealed => return Err(Spoilt::Damaged),

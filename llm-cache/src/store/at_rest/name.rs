@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Key, Owner, Tag};
+use crate::{Key, Partition, Tag};
 
 use super::Secret;
 
@@ -52,7 +52,7 @@ impl Names {
     }
 
     /// The name of the question with this digest.
-    pub(crate) fn name(&self, owner: &Owner, digest: &[u8; 32]) -> Name {
+    pub(crate) fn name(&self, owner: &Partition, digest: &[u8; 32]) -> Name {
         let mut name = [0; Name::BYTES];
         name[..OWNER_BYTES].copy_from_slice(&self.owner(owner));
         name[OWNER_BYTES..].copy_from_slice(self.hash(b'q', digest).as_bytes());
@@ -60,10 +60,10 @@ impl Names {
     }
 
     /// What the names of an owner's entries begin with.
-    pub(crate) fn owner(&self, owner: &Owner) -> [u8; OWNER_BYTES] {
+    pub(crate) fn owner(&self, owner: &Partition) -> [u8; OWNER_BYTES] {
         let (kind, text, shared) = match owner {
-            Owner::Tenant(name) => (b't', name, 0),
-            Owner::Scope(name) => (b's', name, SHARED),
+            Partition::Tenant(name) => (b't', name, 0),
+            Partition::Scope(name) => (b's', name, SHARED),
         };
         let mut name = [0; OWNER_BYTES];
         name.copy_from_slice(&self.hash(kind, text.as_bytes()).as_bytes()[..OWNER_BYTES]);

@@ -4,12 +4,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use llm_core::Facts;
+use llm_core::Accounting;
 use serde::{Deserialize, Serialize};
 
 use super::{codec::Spoilt, name::digest};
 use crate::{
-    Key, Owner, Tag,
+    Key, Partition, Tag,
     generations::Moment,
     store::{Entry, Life, Source},
 };
@@ -17,10 +17,10 @@ use crate::{
 /// An entry as it is written: without its question, with its answer's JSON text.
 #[derive(Clone)]
 pub(crate) struct Record {
-    pub(crate) owner: Owner,
+    pub(crate) owner: Partition,
     /// The digest of its key.
     pub(crate) digest: [u8; 32],
-    pub(crate) facts: Facts,
+    pub(crate) facts: Accounting,
     pub(crate) life: Life,
     pub(crate) source: Source,
     pub(crate) text: Bytes,
@@ -43,7 +43,7 @@ struct Head {
     weight: Option<u32>,
     /// What the answer is, not how a call came by it.
     #[serde(default)]
-    facts: Facts,
+    facts: Accounting,
 }
 
 impl Record {
@@ -75,7 +75,7 @@ impl Record {
         Some([&self.digest, length.as_slice(), &head, &self.text].concat())
     }
 
-    pub(super) fn read(owner: Owner, body: Vec<u8>) -> Result<Self, Spoilt> {
+    pub(super) fn read(owner: Partition, body: Vec<u8>) -> Result<Self, Spoilt> {
         let body = Bytes::from(body);
         let (&digest, rest) = body.split_first_chunk::<32>().ok_or(Spoilt::Damaged)?;
         let (&length, rest) = rest.split_first_chunk::<4>().ok_or(Spoilt::Damaged)?;
@@ -110,9 +110,9 @@ fn time(nanos: u64) -> SystemTime {
 /// For fuzzing: the bytes as a body.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_body(data: &[u8]) {
-    let Ok(record) = Record::read(Owner::tenant("acme"), data.to_vec()) else { return };
+    let Ok(record) = Record::read(Partition::tenant("acme"), data.to_vec()) else { return };
     let body = record.body().expect("what was read can be written");
-    let again = Record::read(Owner::tenant("acme"), body).expect("what was written can be read");
+    let again = Record::read(Partition::tenant("acme"), body).expect("what was written can be read");
     assert_eq!((&record.text, record.digest, record.weight), (&again.text, again.digest, again.weight));
     assert_eq!((record.source.begun, &record.source.tags), (again.source.begun, &again.source.tags));
     assert_eq!((record.life.stored_at, record.life.fresh_until), (again.life.stored_at, again.life.fresh_until));

@@ -6,7 +6,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use crate::Owner;
+use crate::Partition;
 
 /// 32 secret bytes: a key. They are wiped from memory when the last copy goes, and `Debug` does not show them.
 ///
@@ -22,23 +22,23 @@ pub struct Secret(Zeroizing<[u8; 32]>);
 pub trait Keys: fmt::Debug + Send + Sync + 'static {
     /// The key of a tenant or a scope. It is asked whenever an answer is stored, written or read, on threads that run
     /// other calls too, so whoever fetches keys from elsewhere must remember them.
-    fn key(&self, owner: &Owner) -> Option<Secret>;
+    fn key(&self, owner: &Partition) -> Option<Secret>;
 }
 
 /// [`Keys`] in memory. Clones share them.
 ///
 /// ```
-/// use llm_cache::{KeyRing, Keys, Owner, Secret};
+/// use llm_cache::{KeyRing, Keys, Partition, Secret};
 ///
 /// let keys = KeyRing::new();
-/// let acme = Owner::tenant("acme");
+/// let acme = Partition::tenant("acme");
 /// keys.insert(acme.clone(), Secret::new([7; 32]));
-/// assert!(keys.key(&acme).is_some() && keys.key(&Owner::scope("acme")).is_none());
+/// assert!(keys.key(&acme).is_some() && keys.key(&Partition::scope("acme")).is_none());
 /// keys.remove(&acme);
 /// assert!(keys.key(&acme).is_none());
 /// ```
 #[derive(Clone, Default)]
-pub struct KeyRing(Arc<RwLock<HashMap<Owner, Secret>>>);
+pub struct KeyRing(Arc<RwLock<HashMap<Partition, Secret>>>);
 
 impl Secret {
     /// A secret of these bytes.
@@ -70,18 +70,18 @@ impl KeyRing {
     }
 
     /// Adds a key, or replaces it: what was sealed with the one before can then not be read.
-    pub fn insert(&self, owner: Owner, key: Secret) {
+    pub fn insert(&self, owner: Partition, key: Secret) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(owner, key);
     }
 
     /// Drops a key, and with it all that was sealed with it.
-    pub fn remove(&self, owner: &Owner) {
+    pub fn remove(&self, owner: &Partition) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(owner);
     }
 }
 
 impl Keys for KeyRing {
-    fn key(&self, owner: &Owner) -> Option<Secret> {
+    fn key(&self, owner: &Partition) -> Option<Secret> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(owner).cloned()
     }
 }

@@ -4,13 +4,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use llm_core::{Facts, Usage, Usd};
+use llm_core::{Accounting, Usage, Usd};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::{codec::Spoilt, frame::Framing, *};
 use crate::{
-    Key, Owner, Tag,
+    Key, Partition, Tag,
     generations::Moment,
     store::{Life, Source},
 };
@@ -22,7 +22,7 @@ fn key(n: u32) -> Key {
 }
 
 fn record(key: &Key, text: &str) -> Record {
-    let mut facts = Facts::default();
+    let mut facts = Accounting::default();
     facts.usage = Some(Usage { reasoning: 3, ..Usage::new(7, 9) });
     facts.usage_so_far = Some(Usage::new(1, 2));
     facts.cost = Some(Usd::from_nanos(11));
@@ -44,8 +44,8 @@ fn record(key: &Key, text: &str) -> Record {
     }
 }
 
-fn acme() -> Owner {
-    Owner::tenant("acme")
+fn acme() -> Partition {
+    Partition::tenant("acme")
 }
 
 fn ring() -> (KeyRing, Arc<dyn Keys>) {
@@ -138,7 +138,7 @@ fn entries_under_other_names_secrets_and_keys_are_not_read() {
 #[test]
 fn a_seal_holds_for_its_own_name_and_head_alone() {
     let (secret, (ring, keys)) = (Secret::new([1; 32]), ring());
-    ring.insert(Owner::scope("acme"), Secret::new([9; 32]));
+    ring.insert(Partition::scope("acme"), Secret::new([9; 32]));
     let codec = AtRest::new(Some(&secret), Some(keys));
     let (name, frame) = codec.write(&record(&key(1), "1")).unwrap();
     let check = secret.derive("llm-cache 2026-11 check of stored entries v1");
@@ -174,19 +174,19 @@ fn how_a_call_came_by_an_answer_is_not_written() {
     let mut record = record(&key(1), "1");
     record.facts.paid = Some(Usd::from_nanos(11).into());
     record.facts.saved.add(llm_core::Cause::CacheHit, Usd::from_nanos(11));
-    record.facts.claim = Some(llm_core::Claim::new(Usd::from_nanos(11), |_| ()));
+    record.facts.cost_share = Some(llm_core::CostShare::new(Usd::from_nanos(11), |_| ()));
     let codec = AtRest::new(None, None);
     let (name, bytes) = codec.write(&record).unwrap();
     let read = codec.read(&name, &bytes).unwrap().facts;
-    assert!(read.paid.is_none() && read.saved.total().is_zero() && read.claim.is_none());
+    assert!(read.paid.is_none() && read.saved.total().is_zero() && read.cost_share.is_none());
 }
 
 #[test]
 fn what_is_shared_is_named_and_sealed_apart_from_what_a_tenant_of_the_same_name_has() {
-    let public = Owner::scope("public");
+    let public = Partition::scope("public");
     let record = Record { owner: public.clone(), ..record(&key(1), "1") };
     let keys = KeyRing::new();
-    keys.insert(Owner::tenant("public"), Secret::new([1; 32]));
+    keys.insert(Partition::tenant("public"), Secret::new([1; 32]));
     let codec = AtRest::new(None, Some(Arc::new(keys.clone())));
     assert!(!codec.takes(&public) && codec.write(&record).is_none(), "the tenant's key is none of the scope's");
     keys.insert(public.clone(), Secret::new([2; 32]));
@@ -194,7 +194,8 @@ fn what_is_shared_is_named_and_sealed_apart_from_what_a_tenant_of_the_same_name_
     assert_eq!(codec.read(&name, &bytes).unwrap().owner, public);
     assert_eq!(name.as_bytes()[..OWNER_BYTES], codec.owner(&public));
     for n in 0..50 {
-        let (tenant, scope) = (codec.owner(&Owner::tenant(n.to_string())), codec.owner(&Owner::scope(n.to_string())));
+        let (tenant, scope) =
+            (codec.owner(&Partition::tenant(n.to_string())), codec.owner(&Partition::scope(n.to_string())));
         let last = &Name::BEFORE_SHARED.as_bytes()[..OWNER_BYTES];
         assert!(tenant[..] < *last && *last < scope[..], "what is shared comes last");
     }

@@ -31,7 +31,7 @@ const BOOKS: TableDefinition<'_, &str, u64> = TableDefinition::new("books");
 type NameBytes = &'static [u8; Name::BYTES];
 
 const OPEN_ALREADY: &str = "is open already, in another process or another cache of this one: give each its own file, \
-                            or, in one process, clone one cache or build the other with `store_of` it";
+                            or, in one process, clone one cache or build the other with `share_store_with` it";
 
 /// The version of these tables.
 const FORMAT: u64 = 1;

@@ -18,7 +18,7 @@ use super::{
     pending::Pending,
 };
 use crate::{
-    Key, Owner, StoreError, Tag,
+    Key, Partition, StoreError, Tag,
     generations::Moment,
     store::{AtRest, Cursor, Entry, Life, Listed, Name, Page, Record, Source, at_rest::nanos},
 };
@@ -198,7 +198,7 @@ impl Shared {
     }
 
     pub(super) fn forget(&self, tenant: &str) -> Result<(), StoreError> {
-        let (owner, tag) = (Owner::tenant(tenant), Tag::tenant(tenant));
+        let (owner, tag) = (Partition::tenant(tenant), Tag::tenant(tenant));
         self.pending.remove_if(|key, entry| key.owner() == owner || entry.source.tags.contains(&tag));
         let named = self.codec.owner(&owner);
         while self.change(|batch| batch.forget(&named, FORGET))? {}

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use llm_core::{Facts, ManualClock};
+use llm_core::{Accounting, ManualClock};
 use redb::{StorageBackend, backends::FileBackend};
 
 use super::{
@@ -76,7 +76,9 @@ fn key(n: u32) -> Key {
 fn entry(n: u32, begun: u64) -> Arc<Entry> {
     let source = Source { begun: Moment::from_nanos(begun), tags: Arc::default() };
     let life = Life { stored_at: SystemTime::UNIX_EPOCH, fresh_until: None };
-    Arc::new(Entry::new(&key(n), Arc::new(n), None, Facts::default(), life, source).expect("a number can be written"))
+    Arc::new(
+        Entry::new(&key(n), Arc::new(n), None, Accounting::default(), life, source).expect("a number can be written"),
+    )
 }
 
 /// A store in a directory of its own.

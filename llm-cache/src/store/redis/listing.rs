@@ -9,7 +9,7 @@ use super::{
     value::NAME_AT,
 };
 use crate::{
-    Owner, StoreError, Tag,
+    Partition, StoreError, Tag,
     generations::Moment,
     store::{Cursor, Name, OWNER_BYTES, Page, Record},
 };
@@ -77,7 +77,7 @@ impl Shared {
 
     /// Those entries that are a tenant's by their name, or, of shared ones, by their tags.
     async fn his(&self, spots: Vec<Spot>, tenant: &str) -> Result<Vec<Spot>, StoreError> {
-        let (owner, tag) = (self.codec.owner(&Owner::tenant(tenant)), Tag::tenant(tenant));
+        let (owner, tag) = (self.codec.owner(&Partition::tenant(tenant)), Tag::tenant(tenant));
         let whose = |spot: &Spot| {
             let (from, to) = (NAME_AT.to_string(), (NAME_AT + OWNER_BYTES - 1).to_string());
             Command::new("GETRANGE", spot).arg(from).arg(to)

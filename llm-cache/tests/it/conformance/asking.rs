@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use llm_cache::{Audit, Cache, CacheStatus, Caps, Directive, Miss, Observed, Stale, Tag};
+use llm_cache::{Cache, CacheStatus, Directive, DirectivePolicy, Miss, ShadowStatus, Stale, Tag, Verification};
 use llm_core::{Call, ErrorKind, Origin};
 
 use super::Place;
@@ -24,14 +24,14 @@ pub(crate) async fn an_old_answer_is_served_while_one_call_replaces_it(place: Pl
     // Whatever is written sweeps what is of no use any more.
     asked("b").await;
     let status = asked("a").await;
-    assert!(matches!(status, CacheStatus::Hit { stale: Some(Stale::Refreshing), .. }), "{status:?}");
+    assert!(matches!(status, CacheStatus::Hit { stale: Some(Stale::Revalidating), .. }), "{status:?}");
     let status = asked("a").await;
     assert!(matches!(status, CacheStatus::Hit { stale: None, .. }), "{status:?}");
     assert_eq!((upstream.calls(), cache.stats().refreshed), (3, 1));
 }
 
 pub(crate) async fn hits_wherever_they_lie_are_audited(place: Place) {
-    let cache = place.open_with(|builder| builder.audit(Audit::percent(100)).spawn_background(2));
+    let cache = place.open_with(|builder| builder.verify(Verification::percent(100)).spawn_background(2));
     let upstream = Upstream::default();
     for _ in 0..3 {
         provider(&upstream, &cache).chat(ask("a")).await.unwrap();
@@ -43,7 +43,7 @@ pub(crate) async fn hits_wherever_they_lie_are_audited(place: Place) {
 }
 
 pub(crate) async fn a_question_with_a_temperature_has_several_answers_in_turn(place: Place) {
-    let cache = place.open_with(|builder| builder.samples(3));
+    let cache = place.open_with(|builder| builder.variants(3));
     let upstream = Upstream::default();
     for _ in 0..9 {
         let mut call = ask("a");
@@ -55,7 +55,7 @@ pub(crate) async fn a_question_with_a_temperature_has_several_answers_in_turn(pl
 }
 
 pub(crate) async fn what_a_vendor_refused_is_remembered_and_never_written(place: Place) {
-    let cache = place.open_with(|builder| builder.refusal_ttl(HOUR));
+    let cache = place.open_with(|builder| builder.negative_ttl(HOUR));
     let upstream = Upstream::default();
     *upstream.fail.lock().unwrap() = Some(ErrorKind::ContextTooLong);
     let fail = async || provider(&upstream, &cache).chat(ask("a")).await.unwrap_err();
@@ -69,13 +69,13 @@ pub(crate) async fn what_a_vendor_refused_is_remembered_and_never_written(place:
 }
 
 pub(crate) async fn whoever_only_observes_is_told_of_what_lies_anywhere(place: Place) {
-    let cache = place.open_with(llm_cache::CacheBuilder::observe);
+    let cache = place.open_with(llm_cache::CacheBuilder::shadow);
     let upstream = Upstream::default();
     let mut told = Vec::new();
     for _ in 0..2 {
         let reply = provider(&upstream, &cache).chat(ask("a")).await.unwrap();
         assert_eq!(reply.receipt.origin(), Origin::Vendor);
-        told.push(reply.extensions.get::<Observed>().unwrap().status);
+        told.push(reply.extensions.get::<ShadowStatus>().unwrap().status);
         cache.close().await.unwrap();
         place.clock.advance(Duration::from_secs(11));
     }
@@ -84,7 +84,7 @@ pub(crate) async fn whoever_only_observes_is_told_of_what_lies_anywhere(place: P
 }
 
 pub(crate) async fn whoever_only_observes_is_told_of_what_would_have_been_refused(place: Place) {
-    let cache = place.open_with(|builder| builder.observe().refusal_ttl(HOUR));
+    let cache = place.open_with(|builder| builder.shadow().negative_ttl(HOUR));
     let upstream = Upstream::default();
     let fail = |kind| *upstream.fail.lock().unwrap() = kind;
     fail(Some(ErrorKind::InvalidRequest));
@@ -98,7 +98,7 @@ pub(crate) async fn whoever_only_observes_is_told_of_what_would_have_been_refuse
     let told = async || {
         let reply = provider(&upstream, &cache).chat(ask("a")).await.unwrap();
         cache.close().await.unwrap();
-        reply.extensions.get::<Observed>().unwrap().status
+        reply.extensions.get::<ShadowStatus>().unwrap().status
     };
     assert_eq!(told().await, CacheStatus::Refused { age: HOUR / 3 });
     assert_eq!((upstream.calls(), cache.stats().entries), (3, 0), "what would not have been bought is not stored");
@@ -113,7 +113,7 @@ fn sharing(tenant: &str) -> Call<llm_core::ChatRequest> {
 }
 
 pub(crate) async fn what_a_tenant_bought_for_a_scope_goes_with_him_and_not_with_his_namesake(place: Place) {
-    let cache = place.open_with(|builder| builder.caps(Caps::none().allow_sharing()));
+    let cache = place.open_with(|builder| builder.directive_policy(DirectivePolicy::none().allow_sharing()));
     let upstream = Upstream::default();
     let origin = async |tenant| {
         let origin = provider(&upstream, &cache).chat(sharing(tenant)).await.unwrap().receipt.origin();
@@ -134,7 +134,7 @@ pub(crate) async fn what_a_tenant_bought_for_a_scope_goes_with_him_and_not_with_
 pub(crate) async fn two_namespaces_over_one_store_share_its_room_and_no_answer(place: Place) {
     let upstream = Upstream::default();
     let cache = place.open();
-    let other = Cache::builder("other").ttl(HOUR).store_of(&cache).build().unwrap();
+    let other = Cache::builder("other").ttl(HOUR).share_store_with(&cache).build().unwrap();
     let origin = async |cache: &Cache| {
         let origin = provider(&upstream, cache).chat(ask("a")).await.unwrap().receipt.origin();
         cache.close().await.unwrap();

@@ -127,8 +127,8 @@ pub(crate) async fn a_hit_says_what_it_saved(place: Place) {
     let second = provider.chat(ask("one two")).await.unwrap();
     assert_eq!((first.receipt.cost(), first.receipt.saved()), (Some(Usd::from_nanos(7)), Usd::ZERO));
     assert_eq!((second.receipt.cost(), second.receipt.paid().exact()), (Some(Usd::from_nanos(7)), Some(Usd::ZERO)));
-    assert_eq!(second.receipt.facts().saved.of(Cause::CacheHit), Usd::from_nanos(7));
-    assert!(second.receipt.facts().claim.is_none());
+    assert_eq!(second.receipt.accounting().saved.of(Cause::CacheHit), Usd::from_nanos(7));
+    assert!(second.receipt.accounting().cost_share.is_none());
 }
 
 pub(crate) async fn an_old_answer_serves_who_allows_it_and_who_gets_no_other(place: Place) {

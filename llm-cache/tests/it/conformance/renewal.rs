@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llm_cache::{Audit, CacheStatus, Directive, Miss, Observed, Stale, Tag};
+use llm_cache::{CacheStatus, Directive, Miss, ShadowStatus, Stale, Tag, Verification};
 use llm_core::{Call, ChatRequest, ErrorKind, Origin};
 
 use super::Place;
@@ -38,8 +38,9 @@ pub(crate) async fn what_is_invalidated_while_a_call_fails_is_no_spare(place: Pl
 
 pub(crate) async fn whoever_takes_only_what_is_stored_pays_for_nothing(place: Place) {
     let upstream = Upstream::default();
-    let cache =
-        place.open_with(|builder| builder.audit(Audit::percent(100)).stale_while_revalidate(HOUR).spawn_background(2));
+    let cache = place.open_with(|builder| {
+        builder.verify(Verification::percent(100)).stale_while_revalidate(HOUR).spawn_background(2)
+    });
     let provider = provider(&upstream, &cache);
     let only = || Directive::new().only_if_cached();
     for directive in [only(), only().no_cache(), only().no_store()] {
@@ -78,11 +79,11 @@ pub(crate) async fn an_answer_too_old_for_its_caller_is_better_than_a_failure(pl
 
 pub(crate) async fn whoever_only_observes_is_told_that_an_answer_was_too_old(place: Place) {
     let upstream = Upstream::default();
-    let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR).observe());
+    let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR).shadow());
     let provider = provider(&upstream, &cache);
     provider.chat(ask("a")).await.unwrap();
     cache.close().await.unwrap();
     place.clock.advance(HOUR / 2);
     let reply = provider.chat(wish(Directive::new().max_age(HOUR / 4))).await.unwrap();
-    assert_eq!(reply.extensions.get::<Observed>().unwrap().status, CacheStatus::Miss(Miss::TooOld));
+    assert_eq!(reply.extensions.get::<ShadowStatus>().unwrap().status, CacheStatus::Miss(Miss::TooOld));
 }

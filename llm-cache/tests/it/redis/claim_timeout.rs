@@ -70,7 +70,7 @@ async fn claim_of_a_caller_that_left_is_given_back() {
     let server = RedisServer::spawn();
     let redis = Redis::builder(server.url()).call_timeout(HASTE).probe_timeout(PATIENCE).spawn().unwrap();
     let builder = Cache::builder("tests").redis(redis.clone()).claim_timeout(10 * PATIENCE);
-    let cache = builder.invalidated_within(60 * PATIENCE).build().unwrap();
+    let cache = builder.invalidation_bound(60 * PATIENCE).build().unwrap();
     put(&cache, 0).await;
     cache.close().await.unwrap();
     server.stop();

@@ -47,7 +47,7 @@ async fn from_a_file_to_redis_and_back() {
 async fn listed_purged_and_sealed() {
     let server = RedisServer::spawn();
     let keys = KeyRing::new();
-    keys.insert(llm_cache::Owner::tenant("acme"), Secret::new([2; 32]));
+    keys.insert(llm_cache::Partition::tenant("acme"), Secret::new([2; 32]));
     let sealed = open(&server, |builder| builder.keys(keys.clone()));
     for n in 0..30 {
         put(&sealed, n).await;

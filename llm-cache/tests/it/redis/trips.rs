@@ -12,7 +12,7 @@ use super::{PATIENCE, handle, key, not_asked, put, until};
 async fn quiet(server: &RedisServer, first: u32) -> (Cache, Redis) {
     let redis = handle(server);
     let hour = Duration::from_secs(3600);
-    let cache = Cache::builder("tests").redis(redis.clone()).claim_timeout(PATIENCE).invalidated_within(hour).build();
+    let cache = Cache::builder("tests").redis(redis.clone()).claim_timeout(PATIENCE).invalidation_bound(hour).build();
     let cache = cache.expect("the settings are right");
     // It connects, learns what was invalidated, and sends its scripts.
     put(&cache, first).await;

@@ -208,7 +208,7 @@ fn a_closed_stream_is_joined_by_nobody_and_holds_no_more_than_when_it_was_closed
     }
     assert_eq!(next(&mut slow), Some(0));
     shared.close();
-    assert!(shared.read().is_none() && quick.another().is_none());
+    assert!(shared.read().is_none() && quick.resubscribe().is_none());
     for n in 10..100 {
         assert_eq!(next(&mut quick), Some(n));
         assert_eq!(shared.held(), 10);

@@ -4,7 +4,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt};
-use llm_core::{ChatEvent, ChatStream, Cut, Error, ErrorKind, FinishReason, Output, Usage};
+use llm_core::{ChatEvent, ChatStream, Error, ErrorKind, FinishReason, Output, StreamCut, Usage};
 
 use super::{Feed, Log, broken, hooked, lines, text};
 
@@ -77,7 +77,7 @@ fn a_watcher_sees_bytes_and_can_cut() {
     let mut stream = three_hooks(&feed, &log).watch(move |bytes| {
         watched.lock().unwrap().push(bytes);
         if bytes > 3 {
-            ControlFlow::Break(Cut::Fail(Error::new(ErrorKind::OverBudget, "enough")))
+            ControlFlow::Break(StreamCut::Fail(Error::new(ErrorKind::OverBudget, "enough")))
         } else {
             ControlFlow::Continue(())
         }
@@ -96,7 +96,7 @@ fn a_watcher_sees_bytes_and_can_cut() {
 #[test]
 fn a_clean_cut_is_a_short_answer_to_its_reader_and_a_given_up_one_to_hooks() {
     let (feed, log) = (Feed::default(), Log::default());
-    let cut = |bytes| if bytes > 1 { ControlFlow::Break(Cut::Finish) } else { ControlFlow::Continue(()) };
+    let cut = |bytes| if bytes > 1 { ControlFlow::Break(StreamCut::Finish) } else { ControlFlow::Continue(()) };
     let mut stream = three_hooks(&feed, &log).watch(cut);
     let finish = |choice, reason| ChatEvent::Finish { choice, reason };
     let other = ChatEvent::Text { choice: 1, text: "z".into() };

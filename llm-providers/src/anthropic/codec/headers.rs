@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use http::HeaderMap;
 use llm_core::{VendorLimit, VendorLimits};
 
-use crate::wire::time_until;
+use crate::protocol::time_until;
 
 /// Service classes that have limits of their own.
 const CLASSES: [&str; 2] = ["fast", "priority"];

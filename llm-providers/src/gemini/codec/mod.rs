@@ -49,5 +49,5 @@ pub use self::dialect::Dialect;
 pub use self::encode::{encode_chat, encode_count, encode_embed};
 pub use self::error::classify;
 pub use self::stream::ChunkDecoder;
-pub use crate::wire::Decoded;
-use crate::wire::fields;
+pub use crate::protocol::Decoded;
+use crate::protocol::fields;

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::SystemTime};
 use http::HeaderMap;
 use llm_core::{VendorLimit, VendorLimits};
 
-use crate::wire::time_until;
+use crate::protocol::time_until;
 
 /// Returns the limits that `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` state, for the model that was asked;
 /// `None` without any.
 ///
 /// Resets are Go durations (OpenAI, Groq), bare seconds (Azure) or timestamps, counted from `now`: see
-/// [`time_until`](crate::wire::time_until). Mistral's `…-req-minute` and `…-tokens-minute` are read too.
+/// [`time_until`](crate::protocol::time_until). Mistral's `…-req-minute` and `…-tokens-minute` are read too.
 pub fn vendor_limits(headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
     let mut limits = VendorLimits::default();
     let limit = |of: &str| limit(headers, of, now);

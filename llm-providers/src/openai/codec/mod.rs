@@ -36,5 +36,5 @@ pub use self::error::classify;
 pub(super) use self::error::request_id;
 pub use self::headers::vendor_limits;
 pub use self::stream::ChunkDecoder;
-use crate::wire::fields;
-pub use crate::wire::{Decoded, duration, retry_after, time_until};
+use crate::protocol::fields;
+pub use crate::protocol::{Decoded, duration, retry_after, time_until};

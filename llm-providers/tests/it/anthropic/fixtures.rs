@@ -252,7 +252,7 @@ fn a_failed_answer_says_how_it_was_served() {
     let usage = json!({"input_tokens": 9, "output_tokens": 5, "service_tier": "priority", "inference_geo": "us"});
     let error = decode_chat(json!({"model": "claude-x", "usage": usage}).to_string().as_bytes()).unwrap_err();
     assert_eq!(error.charge(), Charge::Known(Usage::new(9, 5)));
-    let facts = error.facts().unwrap();
+    let facts = error.accounting().unwrap();
     assert_eq!((facts.model.as_deref(), facts.service_tier.as_deref()), (Some("claude-x"), Some("priority")));
     assert_eq!(facts.surcharges, ["us".into()]);
 }

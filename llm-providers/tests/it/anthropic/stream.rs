@@ -160,7 +160,7 @@ fn pieces_give_the_answer_that_comes_whole() {
     let usage = Usage { cache_read: 100, cache_write: 10, cache_write_long: 20, ..Usage::new(138, 50) };
     let usage = Usage { reasoning: 20, searches: 1, ..usage };
     assert_eq!((read.receipt.usage(), unary.usage), (Some(usage), Some(usage)));
-    let facts = read.receipt.facts();
+    let facts = read.receipt.accounting();
     assert_eq!((facts.service_tier.as_deref(), facts.model.as_deref()), (Some("standard"), Some("m-1")));
     assert_eq!(facts.provider.as_deref(), Some("anthropic"));
     assert_eq!((facts.surcharges, unary.surcharges), (vec!["eu".into()], vec!["eu".into()]));
@@ -215,7 +215,7 @@ fn a_stream_that_ends_early_is_incomplete_and_says_what_is_known() {
         assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown), "after {told}");
         assert_eq!(read.receipt.usage(), None);
         let known = Usage { cache_read: 100, cache_write: 10, cache_write_long: 20, ..Usage::new(137, 1) };
-        assert_eq!(read.receipt.facts().usage_so_far, Some(known));
+        assert_eq!(read.receipt.accounting().usage_so_far, Some(known));
     }
     // The reason and the usage came: nothing is missing but a mark. So it is with an end without a line's end.
     let marked = bytes(&events);

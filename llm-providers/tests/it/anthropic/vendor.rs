@@ -55,7 +55,7 @@ fn answers_receipts_and_books_agree() {
         assert_eq!(streamed.answer.unwrap().choices, whole.output.choices);
         assert!(matches!(&whole.output.choices[0].parts[0], Part::Reasoning(thought) if thought.signature.is_some()));
         for receipt in [&whole.receipt, &streamed.receipt] {
-            let facts = receipt.facts();
+            let facts = receipt.accounting();
             let bill = vendor.bill(facts.request_id.as_deref().unwrap()).unwrap();
             let usage = Usage {
                 cache_read: bill.cached_tokens,
@@ -196,7 +196,7 @@ fn a_stream_that_breaks_off_tells_what_it_took_at_least() {
         let reply = client(&vendor).chat_stream(question()).await.unwrap();
         let broken = read(reply.output, reply.receipt).await;
         assert_eq!(broken.error.unwrap().kind(), ErrorKind::Incomplete);
-        let facts = broken.receipt.facts();
+        let facts = broken.receipt.accounting();
         let bill = &vendor.books()[0];
         assert_eq!((facts.usage, facts.usage_so_far.map(|usage| usage.input)), (None, Some(bill.input_tokens)));
     });

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use llm_providers::{
     OpenAi,
     llm_core::{Choice, Usage},
-    openai::OpenAiWire,
-    wire::Wire,
+    openai::OpenAiProtocol,
+    protocol::VendorProtocol,
 };
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use crate::streaming::{Canned, Read, block_on, cuts, play_to};
 pub(super) fn vectors(pair: &Pair) {
     let naive: Value = serde_json::from_slice(&pair.body).unwrap();
     let inputs = pair.asked["input"].as_array().map_or(1, Vec::len);
-    let decoded = OpenAiWire::new(pair.dialect).read_embeddings(&pair.body, inputs).unwrap();
+    let decoded = OpenAiProtocol::new(pair.dialect).read_embeddings(&pair.body, inputs).unwrap();
     assert_eq!(*decoded.answer.model, *naive["model"].as_str().unwrap(), "{}", pair.id);
     assert_eq!(decoded.usage, usage(pair, &naive["usage"]), "{}", pair.id);
     for (vector, item) in decoded.answer.vectors.iter().zip(naive["data"].as_array().unwrap()) {
@@ -30,7 +30,7 @@ pub(super) fn vectors(pair: &Pair) {
 pub(super) fn whole(pair: &Pair) {
     let naive: Value = serde_json::from_slice(&pair.body).unwrap();
     let decoded =
-        OpenAiWire::new(pair.dialect).read_chat(&pair.body).unwrap_or_else(|error| panic!("{}: {error}", pair.id));
+        OpenAiProtocol::new(pair.dialect).read_chat(&pair.body).unwrap_or_else(|error| panic!("{}: {error}", pair.id));
     assert_eq!(decoded.usage, usage(pair, &naive["usage"]), "{}", pair.id);
     let choices = naive["choices"].as_array().unwrap();
     assert_eq!(decoded.answer.choices.len(), choices.len(), "{}", pair.id);

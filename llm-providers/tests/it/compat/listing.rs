@@ -58,7 +58,7 @@ fn azures_addresses_have_its_header_version_and_deployment() {
         let client = client.deployments("2024-10-21").unwrap().base_url("http://h.test/openai/").unwrap();
         let call = llm_providers::llm_core::Call::new("t", ChatRequest::new("my dep").user("hi"));
         let reply = llm_providers::llm_core::Provider::chat(&client, call).await.unwrap();
-        assert_eq!(reply.receipt.facts().provider.as_deref(), Some("azure"));
+        assert_eq!(reply.receipt.accounting().provider.as_deref(), Some("azure"));
         let request = vendor.requests().remove(0);
         let address = "http://h.test/openai/deployments/my%20dep/chat/completions?api-version=2024-10-21";
         assert_eq!(request.uri(), address);

@@ -7,8 +7,8 @@ use http::{HeaderMap, StatusCode};
 use llm_providers::{
     OpenAi,
     llm_core::ErrorKind,
-    openai::{OpenAiWire, codec::Dialect},
-    wire::Wire,
+    openai::{OpenAiProtocol, codec::Dialect},
+    protocol::VendorProtocol,
 };
 use serde_json::{Value, json};
 
@@ -206,7 +206,7 @@ fn stated(pair: &Pair, recorded: &mut Value, written: &Value) -> Vec<&'static st
 
 fn refusal(pair: &Pair) {
     let Pair { id, status, headers, body, dialect, .. } = pair;
-    let wire = OpenAiWire::new(*dialect);
+    let wire = OpenAiProtocol::new(*dialect);
     let error = wire.classify(StatusCode::from_u16(*status).unwrap(), headers, body, UNIX_EPOCH, None);
     let too_long = ["deepseek/chat-400-001", "openrouter/chat-400-001"].contains(&id.as_str());
     let kind = match status {

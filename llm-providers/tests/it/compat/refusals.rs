@@ -156,7 +156,7 @@ fn usage_that_grows_is_final_at_the_end_only() {
     let broken = played(Dialect::VLLM, &[delta("a", 1), delta("b", 2)], false).unwrap();
     let error = broken.error.unwrap();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown));
-    let facts = broken.receipt.facts();
+    let facts = broken.receipt.accounting();
     assert_eq!((facts.usage, facts.usage_so_far), (None, Some(Usage::new(3, 2))), "known at least");
 }
 

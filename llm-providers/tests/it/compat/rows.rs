@@ -7,8 +7,8 @@ use llm_providers::{
         ChatRequest, ChatResponse, EmbedRequest, ErrorKind, Message, Part, Reasoning, ResponseFormat, Role, ToolCall,
         ToolChoice,
     },
-    openai::{OpenAiWire, codec::Dialect},
-    wire::Wire,
+    openai::{OpenAiProtocol, codec::Dialect},
+    protocol::VendorProtocol,
 };
 use serde_json::{Value, json};
 
@@ -29,12 +29,12 @@ fn asked() -> ChatRequest {
 }
 
 fn sent(dialect: Dialect, request: &ChatRequest) -> Value {
-    serde_json::from_slice(&OpenAiWire::new(dialect).chat(request, false).unwrap().body).unwrap()
+    serde_json::from_slice(&OpenAiProtocol::new(dialect).chat(request, false).unwrap().body).unwrap()
 }
 
 /// The servers that refuse a request, which must name the field.
 fn refusing(request: &ChatRequest, field: &str) -> Vec<&'static str> {
-    let refuses = |dialect: &Dialect| match OpenAiWire::new(*dialect).chat(request, false) {
+    let refuses = |dialect: &Dialect| match OpenAiProtocol::new(*dialect).chat(request, false) {
         Ok(_) => false,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
@@ -79,7 +79,7 @@ fn what_a_server_cannot_do_is_refused_by_name() {
         assert_eq!(refusing(&request, field), servers, "{field}");
     }
     let embeds = |dialect: &&Dialect| {
-        let error = OpenAiWire::new(**dialect).embed(&EmbedRequest::new("m", ["x"])).err();
+        let error = OpenAiProtocol::new(**dialect).embed(&EmbedRequest::new("m", ["x"])).err();
         assert!(error.as_ref().is_none_or(|error| error.kind() == ErrorKind::Unsupported));
         error.is_some()
     };
@@ -101,7 +101,8 @@ fn fields_have_the_names_that_the_server_knows() {
     let names = (&body["seed"], &body["max_completion_tokens"], &body["tool_choice"]);
     assert_eq!(names, (&7.into(), &9.into(), &"required".into()));
     let request = EmbedRequest { dimensions: Some(4), ..EmbedRequest::new("m", ["x"]) };
-    let body: Value = serde_json::from_slice(&OpenAiWire::new(Dialect::MISTRAL).embed(&request).unwrap().body).unwrap();
+    let body: Value =
+        serde_json::from_slice(&OpenAiProtocol::new(Dialect::MISTRAL).embed(&request).unwrap().body).unwrap();
     assert_eq!((&body["output_dimension"], body.get("dimensions")), (&4.into(), None));
 }
 
@@ -115,7 +116,7 @@ fn a_developer_is_the_system_where_that_is_all_there_is() {
 #[test]
 fn a_stream_is_asked_for_its_usage_where_it_does_not_tell_unasked() {
     let streamed = |dialect: Dialect| {
-        let body = OpenAiWire::new(dialect).chat(&asked(), true).unwrap().body;
+        let body = OpenAiProtocol::new(dialect).chat(&asked(), true).unwrap().body;
         serde_json::from_slice::<Value>(&body).unwrap()
     };
     assert_eq!(streamed(Dialect::DEEPSEEK)["stream_options"], json!({"include_usage": true}));
@@ -140,7 +141,7 @@ fn ids_of_calls_fit_and_still_agree() {
 /// What a server answered, sent back to it.
 fn again(dialect: Dialect, message: Value) -> Value {
     let body = json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).to_string();
-    let answer: ChatResponse = OpenAiWire::new(dialect).read_chat(body.as_bytes()).unwrap().answer;
+    let answer: ChatResponse = OpenAiProtocol::new(dialect).read_chat(body.as_bytes()).unwrap().answer;
     let message = Message::from(answer.choices[0].clone());
     sent(dialect, &asked().message(message).user("go on"))["messages"][1].take()
 }

@@ -53,7 +53,7 @@ fn partial_args_are_put_together() {
     let expected = [("book", booked), ("next", json!({"a": 1})), ("short", json!({"x": "y"}))];
     assert_eq!(arguments(&answer), expected.map(|(name, value)| (name.to_owned(), value)));
     assert_eq!(&*answer.tool_calls().next().unwrap().id, "c1");
-    assert!(ChatRequest::keeps(&answer));
+    assert!(ChatRequest::is_cacheable(&answer));
 }
 
 #[test]
@@ -63,11 +63,11 @@ fn partial_args_that_break_off_are_not_kept() {
         vec![json!({"name": "f", "willContinue": true}), piece("$.x", "stringValue", "y")],
     ] {
         let answer = streamed(&calls).unwrap();
-        assert_eq!((answer.tool_calls().count(), ChatRequest::keeps(&answer)), (1, false), "{calls:?}");
+        assert_eq!((answer.tool_calls().count(), ChatRequest::is_cacheable(&answer)), (1, false), "{calls:?}");
     }
     let call = json!({"functionCall": {"name": "f", "willContinue": true}});
     let body = json!({"candidates": [{"content": {"parts": [call]}, "finishReason": "STOP"}]}).to_string();
-    assert!(!ChatRequest::keeps(&decode_chat(body.as_bytes()).unwrap().answer));
+    assert!(!ChatRequest::is_cacheable(&decode_chat(body.as_bytes()).unwrap().answer));
 }
 
 #[test]
@@ -94,5 +94,5 @@ fn function_call_without_name_is_not_kept() {
     let body = json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}).to_string();
     let answer = decode_chat(body.as_bytes()).unwrap().answer;
     assert_eq!(answer.finish(), &FinishReason::Failed("MALFORMED_FUNCTION_CALL".into()));
-    assert!(!ChatRequest::keeps(&answer));
+    assert!(!ChatRequest::is_cacheable(&answer));
 }

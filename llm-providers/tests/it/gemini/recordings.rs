@@ -17,14 +17,14 @@ use http::{HeaderMap, StatusCode};
 use llm_providers::{
     Gemini,
     gemini::{
-        GeminiWire,
+        GeminiProtocol,
         codec::{Decoded, Dialect, classify, decode_chat, decode_count, decode_embeddings, decode_models},
     },
     llm_core::{
         ChatRequest, ChatResponse, EmbedRequest, ErrorKind, FunctionTool, JsonSchema, LimitScope, LimitWindow, Message,
         Part, ResponseFormat, Role, Tool, ToolCall, ToolResult, Usage,
     },
-    wire::{Outgoing, Wire},
+    protocol::{EncodedRequest, VendorProtocol},
 };
 use serde_json::{Map, Value, json};
 
@@ -89,21 +89,21 @@ fn all_requests_are_sent_as_recorded() {
         let expected = normal(request);
         let outgoing = match api.as_str() {
             "models" => {
-                let outgoing = GeminiWire::default().models(None).unwrap();
+                let outgoing = GeminiProtocol::default().models(None).unwrap();
                 assert_eq!(outgoing.path, format!("{path}?pageSize=1000"), "{id}");
                 assert!(outgoing.body.is_empty());
                 continue;
             }
             // It holds an image, which our type has no place for.
             "embeddings" if id.ends_with("200-002") => continue,
-            "embeddings" => GeminiWire::default().embed(&naive_embed(model, &expected)).unwrap(),
-            "count-tokens" => GeminiWire::default().count(&naive_chat(model, &expected).0).unwrap(),
+            "embeddings" => GeminiProtocol::default().embed(&naive_embed(model, &expected)).unwrap(),
+            "count-tokens" => GeminiProtocol::default().count(&naive_chat(model, &expected).0).unwrap(),
             _ => {
                 let (question, dialect) = naive_chat(model, &expected);
-                GeminiWire::new(dialect).chat(&question, api == "streamGenerateContent").unwrap()
+                GeminiProtocol::new(dialect).chat(&question, api == "streamGenerateContent").unwrap()
             }
         };
-        let Outgoing { path: ours, body, .. } = outgoing;
+        let EncodedRequest { path: ours, body, .. } = outgoing;
         let stated = |path: &str| path.replace("?alt=sse", "");
         assert_eq!(stated(&ours), stated(path), "{id}");
         assert_eq!(normal(&serde_json::from_slice(&body).unwrap()), expected, "{id}");
@@ -371,7 +371,7 @@ fn goes_back(id: &str, message: Message, seals: &[Value]) {
         return;
     }
     let request = ChatRequest::new("m").user("x").message(message);
-    let body = GeminiWire::default().chat(&request, false).unwrap().body;
+    let body = GeminiProtocol::default().chat(&request, false).unwrap().body;
     let body: Value = serde_json::from_slice(&body).unwrap();
     let parts = body["contents"][1]["parts"].as_array().unwrap();
     let back: Vec<_> = parts.iter().filter_map(|part| part.get("thoughtSignature").cloned()).collect();
@@ -390,7 +390,7 @@ fn stream(recording: &Recording) {
     let last = &chunks[chunks.len() - 1]["usageMetadata"];
     let stated = chunks.iter().filter_map(|chunk| usage(&chunk["usageMetadata"]));
     assert_eq!(read.receipt.usage(), stated.reduce(Usage::max_each), "{id}");
-    assert_eq!(read.receipt.facts().service_tier.as_deref(), last["serviceTier"].as_str(), "{id}");
+    assert_eq!(read.receipt.accounting().service_tier.as_deref(), last["serviceTier"].as_str(), "{id}");
     let bytes = (0..body.len()).map(|at| body.slice(at..=at));
     assert_eq!(play(Canned::events(bytes)).events, read.events, "{id} byte by byte");
     for at in cuts(id, body.len(), 11) {

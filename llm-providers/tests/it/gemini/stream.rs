@@ -66,7 +66,7 @@ fn pieces_make_the_unary_answer() {
     assert_eq!(read.answer.as_ref(), Some(&unary.answer));
     assert_eq!(read.receipt.usage(), Some(Usage { reasoning: 3, ..Usage::new(9, 5) }));
     assert_eq!(read.receipt.usage(), unary.usage);
-    assert_eq!(read.receipt.facts().service_tier.as_deref(), Some("standard"));
+    assert_eq!(read.receipt.accounting().service_tier.as_deref(), Some("standard"));
     assert_eq!(read.answer.unwrap().finish(), &FinishReason::ToolCalls);
     let shown: String = read
         .events
@@ -105,7 +105,7 @@ fn a_stream_is_whole_when_every_candidate_has_ended() {
     ] {
         let come = block_on(play_to(&client(Canned::events(events))));
         let (failed, so_far) = match come {
-            Ok(read) => (read.error, read.receipt.facts().usage_so_far),
+            Ok(read) => (read.error, read.receipt.accounting().usage_so_far),
             Err(error) => (Some(error), None),
         };
         assert_eq!(failed.as_ref().map(|error| error.kind()), error.map(|_| ErrorKind::Incomplete));
@@ -121,7 +121,7 @@ fn a_broken_connection_leaves_what_was_told() {
     let read = played(Canned::events([text("a", None)]).broken());
     let error = read.error.unwrap();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown));
-    assert_eq!((read.receipt.usage(), read.receipt.facts().usage_so_far), (None, Some(Usage::new(8, 2))));
+    assert_eq!((read.receipt.usage(), read.receipt.accounting().usage_so_far), (None, Some(Usage::new(8, 2))));
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn what_a_later_chunk_leaves_out_of_the_usage_stays_told() {
     let usage = Usage { audio_input: 50, audio_cache_read: 40, ..usage };
     let read = played(Canned::events([chunks.concat()]));
     assert_eq!(read.receipt.usage(), Some(usage));
-    assert_eq!(read.receipt.facts().service_tier.as_deref(), Some("flex"));
+    assert_eq!(read.receipt.accounting().service_tier.as_deref(), Some("flex"));
     let answer = read.answer.unwrap();
     let told = answer.extra.get("usageMetadata").unwrap();
     assert_eq!((&told["odd"], &told["cacheTokensDetails"]), (&json!({"a": 1}), &audio(40)));
@@ -284,6 +284,6 @@ fn a_failed_answer_says_how_it_was_served() {
     let streamed = block_on(play_to(&client(Canned::events([event(&blocked)])))).err().unwrap();
     for error in [whole, streamed] {
         assert_eq!(error.charge(), Charge::Known(Usage::new(8, 0)));
-        assert_eq!(error.facts().unwrap().service_tier.as_deref(), Some("priority"));
+        assert_eq!(error.accounting().unwrap().service_tier.as_deref(), Some("priority"));
     }
 }

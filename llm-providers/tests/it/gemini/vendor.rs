@@ -56,7 +56,7 @@ fn answers_receipts_and_books_agree() {
         assert!(!answer.choices[0].reasoning().is_empty());
         assert_eq!(whole.output.text(), vendor.answers_to(&vendor.requests()[0])[0]);
         for (receipt, id) in [(&whole.receipt, &whole.output.id), (&streamed.receipt, &answer.id)] {
-            let (facts, bill) = (receipt.facts(), vendor.bill(id).unwrap());
+            let (facts, bill) = (receipt.accounting(), vendor.bill(id).unwrap());
             let usage = Usage {
                 cache_read: bill.cached_tokens,
                 reasoning: 3,
@@ -191,7 +191,7 @@ fn spoiled_answers_have_their_kinds() {
         let without_end = client(&failing(Fault::NoDone));
         let read = streamed(&without_end, question().body).await.unwrap();
         assert_eq!(read.error.unwrap().kind(), ErrorKind::Incomplete);
-        assert!(read.receipt.usage().is_none() && read.receipt.facts().usage_so_far.is_some());
+        assert!(read.receipt.usage().is_none() && read.receipt.accounting().usage_so_far.is_some());
         let shredded = client(&failing(Fault::Shred(std::num::NonZeroUsize::MIN)));
         let whole = client(&Vendor::new()).chat(question()).await.unwrap();
         assert_eq!(streamed(&shredded, question().body).await.unwrap().answer.unwrap().text(), whole.output.text());

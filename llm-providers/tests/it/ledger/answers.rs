@@ -8,10 +8,10 @@ use std::{
 
 use llm_core::{
     Call, Cause, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, Fingerprinter,
-    Operation, Origin, Output, Provider, Receipt, Reply, Serves, Task, Tasks, Usage, Usd, drive, into_provider,
-    into_service,
+    LlmService, Operation, Origin, Output, Provider, Receipt, Reply, Task, Tasks, Usage, Usd, into_provider,
+    into_service, oneshot,
 };
-use llm_providers::{Ledger, ledger::Overhead};
+use llm_providers::{Ledger, ledger::Waste};
 use serde::{Deserialize, Serialize};
 use tower::{Layer, ServiceBuilder};
 
@@ -37,24 +37,24 @@ impl Provider for Given {
 
 /// Buys one answer, through the lower tap only.
 pub(super) async fn buy(ledger: &Ledger, call: Call<ChatRequest>) -> Reply<ChatResponse> {
-    let bottom = ledger.purchases().layer(into_service(Arc::new(Vendor::default())));
-    drive(bottom, call).await.expect("this vendor answers")
+    let bottom = ledger.attempts().layer(into_service(Arc::new(Vendor::default())));
+    oneshot(bottom, call).await.expect("this vendor answers")
 }
 
 /// Passes a prepared reply up through the upper tap.
 pub(super) async fn answered(ledger: &Ledger, call: Call<ChatRequest>, reply: Reply<ChatResponse>) -> Receipt {
     let given = Given(Mutex::new([reply].into()));
     let top = ledger.answers().layer(into_service(Arc::new(given)));
-    drive(top, call).await.expect("this vendor answers").receipt
+    oneshot(top, call).await.expect("this vendor answers").receipt
 }
 
 /// What another participant of the same flight gets.
 pub(super) fn joined(bought: &Receipt) -> Reply<ChatResponse> {
-    let (receipt, from) = (Receipt::default(), bought.facts());
+    let (receipt, from) = (Receipt::default(), bought.accounting());
     receipt.edit(|facts| {
-        facts.copy_answer(&from);
+        facts.copy_response(&from);
         facts.origin = Origin::Coalesced;
-        facts.claim = from.claim;
+        facts.cost_share = from.cost_share;
     });
     Reply::new(answer(), receipt)
 }
@@ -80,7 +80,7 @@ async fn the_first_of_a_flight_takes_the_purchase_and_the_others_save_it() {
 
     let books = ledger.snapshot();
     let row = books.total();
-    assert!(books.balance().is_even(), "{books}");
+    assert!(books.balance().is_balanced(), "{books}");
     assert_eq!((row.paid, row.useful, row.open), (COST, COST, Usd::ZERO));
     assert_eq!((row.list.nanos(), row.saved.of(Cause::Coalesced).nanos()), (3 * COST.nanos(), 2 * COST.nanos()));
     assert_eq!((row.vendor, row.coalesced, row.hits, row.attempts), (1, 2, 0, 1));
@@ -96,11 +96,11 @@ async fn a_joined_answer_without_a_claim_saves_its_list_price() {
         "the lower tap alone tells both"
     );
     let follower = joined(&leader.receipt);
-    follower.receipt.edit(|facts| facts.claim = None);
+    follower.receipt.edit(|facts| facts.cost_share = None);
     answered(&ledger, call("acme"), leader).await;
     let follower = answered(&ledger, call("acme"), follower).await;
     assert_eq!((follower.paid().exact(), follower.saved()), (Some(Usd::ZERO), COST));
-    assert!(ledger.snapshot().balance().is_even());
+    assert!(ledger.snapshot().balance().is_balanced());
 }
 
 #[tokio::test]
@@ -114,8 +114,8 @@ async fn a_cost_that_the_client_tells_counts_where_the_table_has_none() {
             facts.cost = Some(Usd::from_nanos(7));
         });
         let given = Given(Mutex::new([Reply::new(answer(), receipt)].into()));
-        let stack = ServiceBuilder::new().layer(ledger.answers()).layer(ledger.purchases());
-        drive(stack.service(into_service(Arc::new(given))), call("acme")).await.unwrap();
+        let stack = ServiceBuilder::new().layer(ledger.answers()).layer(ledger.attempts());
+        oneshot(stack.service(into_service(Arc::new(given))), call("acme")).await.unwrap();
         let row = ledger.snapshot().total().clone();
         assert_eq!((row.paid.nanos(), row.list.nanos(), row.useful.nanos()), (expected, expected, expected));
     }
@@ -129,12 +129,12 @@ async fn a_purchase_that_nobody_takes_is_overhead_when_its_last_holder_goes() {
     drop(leader);
     let books = ledger.snapshot();
     assert_eq!((books.total().open, books.total().overhead.total()), (COST, Usd::ZERO));
-    assert!(books.balance().is_even(), "open amounts are part of the books: {books}");
+    assert!(books.balance().is_balanced(), "open amounts are part of the books: {books}");
     assert!(books.to_string().contains("open: $0.00002 paid for answers still on the way"));
     drop(follower);
     let row = ledger.snapshot().total().clone();
-    assert_eq!((row.open, row.overhead.of(Overhead::Abandoned), row.claimed), (Usd::ZERO, COST, Usd::ZERO));
-    assert!(row.balance().is_even());
+    assert_eq!((row.open, row.overhead.of(Waste::Abandoned), row.claimed), (Usd::ZERO, COST, Usd::ZERO));
+    assert!(row.balance().is_balanced());
 }
 
 #[tokio::test]
@@ -152,15 +152,15 @@ async fn a_hit_costs_nothing_and_saves_its_list_price() {
     let row = ledger.snapshot().total().clone();
     assert_eq!((row.hits, row.vendor, row.units, row.attempts), (1, 0, 7, 0));
     assert_eq!((row.list, row.saved.of(Cause::CacheHit), row.useful), (COST, COST, Usd::ZERO));
-    assert!(row.balance().is_even());
+    assert!(row.balance().is_balanced());
 }
 
 #[tokio::test]
 async fn a_cache_below_the_purchases_is_no_vendor() {
     let ledger = ledger();
     let given = Given(Mutex::new([joined(&Receipt::default())].into()));
-    let bottom = ledger.purchases().layer(into_service(Arc::new(given)));
-    drive(bottom, call("acme")).await.unwrap();
+    let bottom = ledger.attempts().layer(into_service(Arc::new(given)));
+    oneshot(bottom, call("acme")).await.unwrap();
     assert_eq!(ledger.snapshot().total(), &Default::default());
 }
 
@@ -181,7 +181,7 @@ async fn labels_balance_also_where_another_label_paid() {
     for (_, _, row) in books.labels() {
         assert_eq!((row.balance().purchases, row.balance().answers), (Usd::ZERO, Usd::ZERO));
     }
-    assert!(books.label("user", "u").unwrap().balance().is_even() && books.balance().is_even());
+    assert!(books.label("user", "u").unwrap().balance().is_balanced() && books.balance().is_balanced());
     assert_eq!(books.labels().count(), 3);
 }
 
@@ -231,20 +231,20 @@ async fn a_users_own_operation_is_booked_and_an_unreadable_answer_is_overhead() 
     let stack = ServiceBuilder::new()
         .layer(ledger.answers())
         .layer_fn(Tasks::new)
-        .layer(ledger.purchases())
+        .layer(ledger.attempts())
         .service(into_service(Arc::new(Vendor::default())));
-    async fn rate<S: Serves<Rate>>(stack: S, what: &'static str) -> Result<Reply<Stars>, Error>
+    async fn rate<S: LlmService<Rate>>(stack: S, what: &'static str) -> Result<Reply<Stars>, Error>
     where
         Stars: Output,
     {
-        drive(stack, Call::new("acme", Rate(what))).await
+        oneshot(stack, Call::new("acme", Rate(what))).await
     }
     assert_eq!(rate(stack.clone(), "good").await.unwrap().output.0, 5);
     assert!(rate(stack, "bad").await.is_err());
     let books = ledger.snapshot();
     let row = books.total();
-    assert!(books.balance().is_even(), "{books}");
-    assert_eq!((row.useful, row.overhead.of(Overhead::Abandoned)), (COST, COST));
+    assert!(books.balance().is_balanced(), "{books}");
+    assert_eq!((row.useful, row.overhead.of(Waste::Abandoned)), (COST, COST));
     assert_eq!((row.answered, row.failed), (1, 1));
 }
 

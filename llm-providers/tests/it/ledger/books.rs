@@ -42,7 +42,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 fn check(books: &Snapshot) {
-    assert!(books.balance().is_even(), "{books}");
+    assert!(books.balance().is_balanced(), "{books}");
     let rows = books.tenants().chain(books.models()).chain(books.labels().map(|(name, _, row)| (name, row)));
     for (name, row) in rows.chain([("in all", books.total())]) {
         assert_eq!((row.balance().purchases, row.balance().answers), (Usd::ZERO, Usd::ZERO), "{name}\n{books}");
@@ -62,7 +62,7 @@ proptest! {
     ) {
         let told = Arc::new(Mutex::new((0, Usd::ZERO, Usd::ZERO)));
         let kept = Arc::clone(&told);
-        let ledger = ledger().on_purchase(move |purchase| {
+        let ledger = ledger().on_attempt(move |purchase| {
             let mut told = kept.lock().unwrap();
             told.0 += 1;
             match purchase.charged {
@@ -132,7 +132,7 @@ proptest! {
 async fn agree_after_64_concurrent_calls() {
     let paid = Arc::new(AtomicI64::new(0));
     let seen = Arc::clone(&paid);
-    let ledger = ledger().on_purchase(move |purchase| {
+    let ledger = ledger().on_attempt(move |purchase| {
         if let Charged::Paid(cost) = purchase.charged {
             seen.fetch_add(cost.nanos(), Ordering::Relaxed);
         }
@@ -190,7 +190,7 @@ async fn a_hook_may_use_the_ledger() {
     let ledger = ledger();
     let (seen, same) = (Arc::new(AtomicI64::new(0)), ledger.clone());
     let kept = Arc::clone(&seen);
-    let ledger = ledger.on_purchase(move |_| kept.store(same.snapshot().total().paid.nanos(), Ordering::Relaxed));
+    let ledger = ledger.on_attempt(move |_| kept.store(same.snapshot().total().paid.nanos(), Ordering::Relaxed));
     stack(&ledger, []).chat(call("acme")).await.unwrap();
     assert_eq!(seen.load(Ordering::Relaxed), super::vendor::COST.nanos(), "it is booked before it is told");
 }

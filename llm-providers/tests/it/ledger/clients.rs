@@ -19,7 +19,7 @@ fn booked(provider: impl Provider + 'static, model: &str) -> Row {
 fn asked(provider: impl Provider + 'static, request: ChatRequest) -> Row {
     let ledger = Ledger::new(prices::all());
     let provider = std::sync::Arc::new(provider);
-    let stack = into_provider(ServiceBuilder::new().layer(ledger.purchases()).service(into_service(provider)));
+    let stack = into_provider(ServiceBuilder::new().layer(ledger.attempts()).service(into_service(provider)));
     let call = || Call::new("acme", request.clone());
     block_on(async {
         drop(stack.chat(call()).await);

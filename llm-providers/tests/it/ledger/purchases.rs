@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt};
 use llm_core::{Charge, ChatRequest, Error, ErrorKind, Usage, Usd, into_provider, into_service};
-use llm_providers::ledger::{Charged, Outcome, Overhead, Row};
+use llm_providers::ledger::{Charged, Outcome, Row, Waste};
 
 use super::vendor::{COST, Head, Plan, Tail, Vendor, bound, call, ledger, stack};
 
@@ -33,7 +33,7 @@ async fn streamed(plan: Plan) -> Row {
 
 fn even(ledger: &llm_providers::Ledger) -> Row {
     let books = ledger.snapshot();
-    assert!(books.balance().is_even(), "{books}");
+    assert!(books.balance().is_balanced(), "{books}");
     assert_eq!(books.tenant("acme"), Some(books.total()));
     assert_eq!(books.model("m"), Some(books.total()));
     books.total().clone()
@@ -48,12 +48,12 @@ async fn a_call_that_is_never_polled_costs_nothing() {
     let ledger = ledger();
     let inner = into_service(Arc::new(Vendor::default()));
     let mut stack =
-        tower::ServiceBuilder::new().layer(ledger.answers()).layer(ledger.purchases()).service(inner.clone());
+        tower::ServiceBuilder::new().layer(ledger.answers()).layer(ledger.attempts()).service(inner.clone());
     drop(tower::Service::call(&mut stack, call("acme")));
     let row = ledger.snapshot().total().clone();
     assert_eq!((row.calls, row.dropped, row.attempts), (1, 1, 0));
 
-    let mut stack = tower::ServiceBuilder::new().layer(ledger.purchases()).service(inner);
+    let mut stack = tower::ServiceBuilder::new().layer(ledger.attempts()).service(inner);
     drop(tower::Service::call(&mut stack, call("acme")));
     assert!(nothing_spent(&even(&ledger)));
 }
@@ -89,7 +89,7 @@ async fn an_error_costs_what_its_charge_says() {
     let row = unary(fail(Charge::Unknown, true)).await;
     assert_eq!((row.unconfirmed.count, row.unconfirmed.amount), (1, bound()));
     let row = unary(fail(Charge::Known(Usage::new(10, 5)), true)).await;
-    assert_eq!((row.paid, row.overhead.of(Overhead::Failed), row.failed), (COST, COST, 1));
+    assert_eq!((row.paid, row.overhead.of(Waste::Failed), row.failed), (COST, COST, 1));
     assert_eq!(row.usage_paid, Usage::new(10, 5));
 }
 
@@ -117,12 +117,12 @@ async fn a_whole_answer_without_usage_is_unconfirmed() {
 async fn a_broken_stream_is_overhead_if_its_usage_came() {
     let fails = |charge| Tail::Fails(failure(charge));
     let row = streamed(Plan { tail: fails(Charge::Unknown), ..Plan::default() }).await;
-    assert_eq!((row.paid, row.overhead.of(Overhead::Failed), row.failed), (COST, COST, 1));
+    assert_eq!((row.paid, row.overhead.of(Waste::Failed), row.failed), (COST, COST, 1));
     let known = fails(Charge::Known(Usage::new(10, 5)));
     let row = streamed(Plan { tail: known, usage: None, ..Plan::default() }).await;
-    assert_eq!((row.paid, row.overhead.of(Overhead::Failed)), (COST, COST));
+    assert_eq!((row.paid, row.overhead.of(Waste::Failed)), (COST, COST));
     let row = streamed(Plan { tail: Tail::Hangs, ..Plan::default() }).await;
-    assert_eq!((row.paid, row.overhead.of(Overhead::Abandoned), row.dropped), (COST, COST, 1));
+    assert_eq!((row.paid, row.overhead.of(Waste::Abandoned), row.dropped), (COST, COST, 1));
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn an_unknown_model_that_was_given_up_has_no_bound() {
 async fn every_attempt_is_told_once_with_what_matches_it_to_a_bill() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&seen);
-    let ledger = ledger().on_purchase(move |purchase| kept.lock().unwrap().push(purchase.clone()));
+    let ledger = ledger().on_attempt(move |purchase| kept.lock().unwrap().push(purchase.clone()));
     let refused = failure(Charge::None).with_request_id("r2");
     let provider = stack(
         &ledger,
@@ -198,7 +198,7 @@ async fn a_time_out_between_the_taps_is_a_failed_call_and_an_unconfirmed_attempt
     let stack = tower::ServiceBuilder::new()
         .layer(ledger.answers())
         .timeout(Duration::from_secs(1))
-        .layer(ledger.purchases())
+        .layer(ledger.attempts())
         .service(into_service(Arc::new(vendor)));
     assert!(into_provider(stack).chat(call("acme")).await.is_err());
     let row = even(&ledger);

@@ -19,7 +19,7 @@ const MODEL: &str = "openai/gpt-oss-120b";
 fn books(table: &PriceTable, dialect: Dialect, canned: Canned, streamed: bool) -> (Row, Option<Usd>) {
     let ledger = Ledger::new(table.clone());
     let client = llm_providers::Client::of(dialect, Some("sk-test".to_owned().into()), canned).unwrap();
-    let layers = ServiceBuilder::new().layer(ledger.answers()).layer(ledger.purchases());
+    let layers = ServiceBuilder::new().layer(ledger.answers()).layer(ledger.attempts());
     let provider = into_provider(layers.service(into_service(Arc::new(client))));
     let call = Call::new("acme", ChatRequest::new(MODEL).user("hi"));
     let paid = block_on(async {
@@ -33,7 +33,7 @@ fn books(table: &PriceTable, dialect: Dialect, canned: Canned, streamed: bool) -
         }
     });
     let snapshot = ledger.snapshot();
-    assert!(snapshot.balance().is_even(), "{snapshot}");
+    assert!(snapshot.balance().is_balanced(), "{snapshot}");
     (snapshot.total().clone(), paid)
 }
 

@@ -1,7 +1,7 @@
 //! Service classes: what attempts cost and are bounded by, and prices replaced while they run.
 
 use futures_util::FutureExt;
-use llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, Facts, PriceTable, Prices, ServiceTier, Usage, Usd};
+use llm_core::{Accounting, Call, Charge, ChatRequest, Error, ErrorKind, PriceTable, Prices, ServiceTier, Usage, Usd};
 use llm_providers::{Ledger, ledger::Row};
 
 use super::vendor::{COST, Head, Plan, stack};
@@ -24,7 +24,7 @@ fn request() -> ChatRequest {
 fn book(ledger: &Ledger, request: ChatRequest, plan: Plan) -> Row {
     let _ = stack(ledger, [plan]).chat(Call::new("acme", request)).now_or_never();
     let books = ledger.snapshot();
-    assert!(books.balance().is_even(), "{books}");
+    assert!(books.balance().is_balanced(), "{books}");
     books.total().clone()
 }
 
@@ -72,11 +72,11 @@ fn the_bound_is_of_the_class_that_may_be_charged() {
 
 #[test]
 fn a_projects_usual_class_raises_the_bound_of_requests_that_ask_for_none() {
-    let ledger = || Ledger::new(table()).usual_tier(ServiceTier::Priority);
+    let ledger = || Ledger::new(table()).default_tier(ServiceTier::Priority);
     assert_eq!(bound(&ledger(), request()), Some(200));
     assert_eq!(bound(&ledger(), request().extra("service_tier", "auto")), Some(200));
     assert_eq!(bound(&ledger(), request().extra("service_tier", "default")), Some(100));
-    let other = Ledger::new(table()).usual_tier(ServiceTier::named("scale"));
+    let other = Ledger::new(table()).default_tier(ServiceTier::named("scale"));
     assert_eq!(bound(&other, request()), Some(100), "the model does not have it");
 }
 
@@ -99,7 +99,7 @@ fn the_bound_has_the_surcharges_that_may_be_charged() {
     assert_eq!(asking("inference_geo", "eu"), None);
     assert_eq!(asking("speed", "fast"), Some(200));
     assert_eq!(asking("speed", "standard"), Some(100));
-    let usual = |way: &str| Ledger::new(table()).usual_surcharge(way);
+    let usual = |way: &str| Ledger::new(table()).default_surcharge(way);
     assert_eq!(bound(&usual("us"), request()), Some(110));
     assert_eq!(bound(&usual("us"), request().extra("speed", "fast")), Some(220));
     assert_eq!(bound(&usual("regional"), request()), Some(100), "the model does not have it");
@@ -107,11 +107,11 @@ fn the_bound_has_the_surcharges_that_may_be_charged() {
 
 #[test]
 fn a_failed_attempt_costs_what_its_answer_says_of_model_class_and_surcharges() {
-    let failed = |change: fn(&mut Facts)| {
-        let mut facts = Facts::default();
+    let failed = |change: fn(&mut Accounting)| {
+        let mut facts = Accounting::default();
         change(&mut facts);
         let error = Error::new(ErrorKind::Malformed, "odd").with_charge(Charge::Known(Usage::new(10, 5)));
-        let head = Head::Fails(error.with_facts(facts));
+        let head = Head::Fails(error.with_accounting(facts));
         let row = book(&Ledger::new(table()), request(), Plan { head, ..Plan::default() });
         (row.paid.nanos(), row.unpriced_purchases)
     };

@@ -32,7 +32,7 @@ fn unpriced_attempt_names_cause_on_receipt_and_in_table() {
         assert!(table.contains(&format!("answers 1: {}", paid.cause().unwrap())), "{table}");
         let total = table.lines().find(|line| line.starts_with("in all")).unwrap();
         assert_eq!(total.matches("unknown").count(), unknown, "{total}");
-        assert!(books.balance().is_even());
+        assert!(books.balance().is_balanced());
     }
 }
 
@@ -86,7 +86,7 @@ fn absurd_usage_leaves_totals_right() {
         }
         let books = ledger.snapshot();
         let row = books.total();
-        assert!(books.balance().is_even(), "{books}");
+        assert!(books.balance().is_balanced(), "{books}");
         assert_eq!((row.paid, row.useful, row.list), (COST + COST, COST + COST, COST + COST));
         assert_eq!((row.usage, row.usage_paid), (Usage::new(20, 10), Usage::new(20, 10)));
         assert_eq!((row.unconfirmed.count, row.unpriced_answers), (1, 1), "its bound counts");
@@ -110,7 +110,7 @@ fn causes_are_counted_up_to_a_bound() {
 #[test]
 fn attempt_hook_learns_the_cause() {
     let (tell, told) = std::sync::mpsc::channel();
-    let ledger = ledger().on_purchase(move |attempt| tell.send(attempt.charged.clone()).unwrap());
+    let ledger = ledger().on_attempt(move |attempt| tell.send(attempt.charged.clone()).unwrap());
     receipt(&ledger, Plan { tier: Some("platinum"), ..Plan::default() });
     assert!(matches!(told.recv(), Ok(Charged::Unpriced(UnknownCost::Tier { .. }))));
 }

@@ -3,16 +3,16 @@
 use llm_providers::{
     Anthropic,
     anthropic::codec::decode_chat,
-    llm_core::{Facts, SideCall, Usage},
+    llm_core::{Accounting, SideCall, Usage},
 };
 use serde_json::{Value, json};
 
-use super::{booked, canned, counts, facts};
+use super::{accounting, booked, canned, counts};
 use crate::streaming::Canned;
 
-/// Facts of a response whose stream states these usages, the first at its start, with these blocks between.
-pub(super) fn streamed(start: &Value, blocks: &[Value], deltas: &[Value]) -> Facts {
-    facts(&client(canned(&events("asked", start, blocks, deltas))))
+/// Accounting of a response whose stream states these usages, the first at its start, with these blocks between.
+pub(super) fn streamed(start: &Value, blocks: &[Value], deltas: &[Value]) -> Accounting {
+    accounting(&client(canned(&events("asked", start, blocks, deltas))))
 }
 
 fn client(canned: Canned) -> Anthropic<Canned> {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use llm_core::{Extra, Part, Reasoning, ToolCall};
 use serde_json::Value;
 
-use crate::wire::fields::{Fields, take_text};
+use crate::protocol::fields::{Fields, take_text};
 
 /// Reads a block of an answer; `None` if it is a text without any, which says nothing.
 ///

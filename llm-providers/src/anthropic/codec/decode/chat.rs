@@ -4,7 +4,7 @@ use llm_core::{ChatRequest, ChatResponse, Choice, Error, Extra, FinishReason};
 use serde_json::Value;
 
 use super::{super::error::classify_inner, Told, read_block};
-use crate::wire::{
+use crate::protocol::{
     Decoded,
     error::ErrorBody,
     fields::{Fields, charged, malformed, object_with, served, take_list, take_object, take_text, take_word},

@@ -1,7 +1,7 @@
 use llm_core::{Charge, Error};
 
 use super::super::error::classify_inner;
-use crate::wire::{
+use crate::protocol::{
     error::ErrorBody,
     fields::{malformed, object},
     usage::number,

@@ -4,7 +4,7 @@ use llm_core::{SideCall, Usage};
 use serde_json::Value;
 
 use super::usage::{counts, usage};
-use crate::wire::{fields::Fields, usage::StatedUsage};
+use crate::protocol::{fields::Fields, usage::StatedUsage};
 
 /// `usage.iterations`: each model call behind one response. The counts beside it leave some of them out.
 pub(super) struct Iterations(Vec<Iteration>);

@@ -4,7 +4,7 @@ use llm_core::{Charge, Error, Extra};
 use serde_json::Value;
 
 use super::super::error::classify_inner;
-use crate::wire::{
+use crate::protocol::{
     Model,
     error::ErrorBody,
     fields::{Fields, malformed, object, take_list, take_text},

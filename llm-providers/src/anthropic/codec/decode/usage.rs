@@ -4,7 +4,7 @@ use llm_core::{ChatRequest, Usage};
 use serde_json::Value;
 
 use super::iterations::Iterations;
-use crate::wire::{
+use crate::protocol::{
     Settings,
     fields::Fields,
     usage::{StatedUsage, Unusable, strip},

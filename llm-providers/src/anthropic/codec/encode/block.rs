@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, value::RawValue};
 
 use super::{super::Options, entry, image, no_shadow, unsupported};
-use crate::wire::{arguments, call_id, foreign};
+use crate::protocol::{arguments, call_id, foreign};
 
 /// What this vendor's answers leave in parts.
 pub(super) const OWN: [&str; 3] = ["caller", "citations", "signature"];

@@ -7,7 +7,7 @@ use super::{
     block::{self, Block},
     no_shadow, unsupported,
 };
-use crate::wire::is_blank_instruction;
+use crate::protocol::is_blank_instruction;
 
 /// A conversation as it is sent.
 pub(super) struct Prompt<'a> {

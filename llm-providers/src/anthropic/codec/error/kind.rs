@@ -1,6 +1,6 @@
 use llm_core::{ErrorKind, LimitScope, LimitWindow};
 
-use crate::wire::error::{ErrorBody, Meaning};
+use crate::protocol::error::{ErrorBody, Meaning};
 
 /// Words of the messages that have no code of their own, in lower case.
 const MONEY: [&str; 3] =

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use llm_core::{Charge, Error};
 
 use self::kind::{inner_meaning, meaning};
-use crate::wire::{
+use crate::protocol::{
     error::{ErrorBody, build, may_pass, with_should_retry},
     wait::{NO_CLOCK, body_wait, should_retry, stated_wait},
 };

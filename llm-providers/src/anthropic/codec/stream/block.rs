@@ -4,7 +4,7 @@ use llm_core::{ChatEvent, Error, Extra};
 use serde_json::Value;
 
 use super::super::decode::read_block;
-use crate::wire::fields::{Fields, malformed, take_text};
+use crate::protocol::fields::{Fields, malformed, take_text};
 
 /// The one choice that the vendor gives.
 pub(super) const CHOICE: u32 = 0;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use llm_core::{ChatEvent, Error};
 
 use super::block::{Kind, OpenBlock};
-use crate::wire::fields::{Fields, malformed};
+use crate::protocol::fields::{Fields, malformed};
 
 /// The blocks of a stream, of which several may be open.
 ///

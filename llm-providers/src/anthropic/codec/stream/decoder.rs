@@ -11,7 +11,7 @@ use super::{
     block::CHOICE,
     blocks::Blocks,
 };
-use crate::wire::{
+use crate::protocol::{
     Halves,
     error::ErrorBody,
     fields::{Fields, malformed, object_with, take_index, take_list, take_object, take_text},

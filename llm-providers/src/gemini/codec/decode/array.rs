@@ -8,7 +8,7 @@ use futures_core::Stream;
 use llm_core::{ChatEvent, ChatResponse, ChatStream, Error};
 
 use super::super::{ChunkDecoder, fields::malformed};
-use crate::wire::Decoded;
+use crate::protocol::Decoded;
 
 /// Reads the pieces of a streamed answer that came as one list, and puts them together.
 pub(super) fn decode(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {

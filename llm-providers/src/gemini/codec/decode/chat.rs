@@ -11,7 +11,7 @@ use super::{
     },
     PartialCall, Told, array, read_part, searches, take_finish,
 };
-use crate::wire::{Decoded, error::ErrorBody};
+use crate::protocol::{Decoded, error::ErrorBody};
 
 /// What the answer of a candidate rests on, the searches for it among that.
 pub(in super::super) const GROUNDS: &str = "groundingMetadata";

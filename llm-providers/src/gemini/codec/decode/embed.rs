@@ -10,7 +10,7 @@ use super::{
     },
     Told,
 };
-use crate::wire::{Decoded, error::ErrorBody};
+use crate::protocol::{Decoded, error::ErrorBody};
 
 /// Reads the answer to `batchEmbedContents` with this many inputs, in their order; also that to `embedContent`.
 ///

@@ -5,7 +5,7 @@ use super::super::{
     CallIds,
     fields::{Fields, take_word},
 };
-use crate::wire;
+use crate::protocol;
 
 /// The vendor's words by their numbers, which some proxies send.
 const NUMBERED: [&str; 12] = [
@@ -28,8 +28,8 @@ const NUMBERED: [&str; 12] = [
 pub(in super::super) fn take_finish(fields: &mut Fields, calls: &CallIds) -> FinishReason {
     let Some(word) = take_word(fields, "finishReason") else { return FinishReason::Unknown };
     let numbered = word.parse::<usize>().ok().and_then(|number| NUMBERED.get(number).copied());
-    match wire::finish_reason(numbered.unwrap_or(&word)) {
-        FinishReason::Stop if calls.has_malformed() => wire::finish_reason("MALFORMED_FUNCTION_CALL"),
+    match protocol::finish_reason(numbered.unwrap_or(&word)) {
+        FinishReason::Stop if calls.has_malformed() => protocol::finish_reason("MALFORMED_FUNCTION_CALL"),
         FinishReason::Stop if calls.calls() > 0 => FinishReason::ToolCalls,
         FinishReason::ContentFilter => {
             let word = numbered.map_or_else(|| Value::from(word.as_str()), Value::from);

@@ -5,7 +5,7 @@ use super::super::{
     error::classify_inner,
     fields::{Fields, malformed, object, take_list, take_text},
 };
-use crate::wire::{Model, error::ErrorBody, usage::number};
+use crate::protocol::{Model, error::ErrorBody, usage::number};
 
 /// Reads the answer to `countTokens`.
 ///

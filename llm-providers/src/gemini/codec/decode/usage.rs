@@ -4,7 +4,7 @@ use llm_core::Usage;
 use serde_json::Value;
 
 use super::super::fields::{Fields, take_object};
-use crate::wire::{
+use crate::protocol::{
     Decoded,
     usage::{StatedUsage, discard, number},
 };

@@ -9,7 +9,7 @@ use super::{
     result::answered,
     unsupported,
 };
-use crate::wire::{arguments, foreign, is_blank_instruction};
+use crate::protocol::{arguments, foreign, is_blank_instruction};
 
 /// What this vendor's answers leave in parts.
 pub(super) const OWN: [&str; 3] = ["functionCall", "thought", "thoughtSignature"];

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{message::OWN, unsupported};
-use crate::wire::foreign;
+use crate::protocol::foreign;
 
 /// A part as it is sent.
 #[derive(Serialize)]

@@ -1,6 +1,6 @@
 use llm_core::{ErrorKind, LimitScope, LimitWindow};
 
-use crate::wire::error::{ErrorBody, Meaning};
+use crate::protocol::error::{ErrorBody, Meaning};
 
 /// HTTP statuses by the canonical names of errors.
 const NAMED: [(&str, u16); 14] = [

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use llm_core::{Charge, Error, LimitScope, LimitWindow};
 
 use self::{kind::meaning, midnight::until_midnight};
-use crate::wire::{
+use crate::protocol::{
     error::{ErrorBody, build, may_pass},
     redact,
     wait::{NO_CLOCK, body_wait, stated_wait},

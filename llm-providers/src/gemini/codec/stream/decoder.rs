@@ -12,7 +12,7 @@ use super::{
     candidate::OpenCandidate,
     further::Further,
 };
-use crate::wire::{Halves, error::ErrorBody};
+use crate::protocol::{Halves, error::ErrorBody};
 
 /// A field whose text is kept, and the object that it stands in.
 const ARGS: &str = "args";

@@ -1,7 +1,7 @@
 use llm_core::Usd;
 use serde_json::Value;
 
-use crate::wire::{dollars, fields::Fields};
+use crate::protocol::{dollars, fields::Fields};
 
 /// Returns the amount that the server states it billed, in `usage.cost`, as OpenRouter and gateways like it do. `None`
 /// where it does not say, or where the caller's own key was billed an unknown rest.

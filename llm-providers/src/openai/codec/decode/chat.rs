@@ -14,7 +14,7 @@ use super::{
     Decoded, billed, split_content, take_details, take_usage,
     tool::take_tool_calls,
 };
-use crate::wire::{error::ErrorBody, finish_reason, usage::StatedUsage};
+use crate::protocol::{error::ErrorBody, finish_reason, usage::StatedUsage};
 
 /// Reads the answer to a chat completion.
 ///

@@ -12,7 +12,7 @@ use super::{
     },
     Decoded, billed, service_tier, take_usage,
 };
-use crate::wire::{error::ErrorBody, usage::StatedUsage};
+use crate::protocol::{error::ErrorBody, usage::StatedUsage};
 
 /// Reads the answer to an embeddings request with this many inputs: one vector for each, in the order of the inputs,
 /// whatever order they came in. Vectors may be lists of numbers or base64 of little-endian 32-bit floats.

@@ -18,4 +18,4 @@ pub(super) use self::{
     usage::take_usage,
 };
 pub(in crate::openai) use self::{chat::chat, embed::vectors, models::models};
-use crate::wire::Decoded;
+use crate::protocol::Decoded;

@@ -5,7 +5,7 @@ use super::super::{
     error::classify_inner,
     fields::{malformed, object, take_list, take_text},
 };
-use crate::wire::{Model, error::ErrorBody};
+use crate::protocol::{Model, error::ErrorBody};
 
 /// Reads a list of models. Those without an id are none.
 pub(in crate::openai) fn models(body: &[u8]) -> Result<Vec<Model>, Error> {

@@ -5,7 +5,7 @@ use super::super::{
     Dialect,
     fields::{Fields, take_object},
 };
-use crate::wire::usage::{StatedUsage, Unusable, discard, output};
+use crate::protocol::usage::{StatedUsage, Unusable, discard, output};
 
 const CACHE_READ: [&str; 5] = [
     "prompt_tokens_details.cached_tokens",

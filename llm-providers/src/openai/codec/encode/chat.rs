@@ -107,7 +107,7 @@ impl Serialize for Body<'_> {
         } = self.request;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("model", model)?;
-        map.serialize_entry("messages", &message::Wire(messages, &self.dialect))?;
+        map.serialize_entry("messages", &message::VendorProtocol(messages, &self.dialect))?;
         if !tools.is_empty() {
             map.serialize_entry("tools", &tools.iter().map(WireTool).collect::<Vec<_>>())?;
         }

@@ -8,7 +8,7 @@ use super::{
     entry,
     thought::{Thinking, call_id},
 };
-use crate::wire::{arguments, foreign::own};
+use crate::protocol::{arguments, foreign::own};
 
 /// The content of a message: one text as itself, anything else as a list of parts.
 pub(super) struct Content<'a>(pub(super) Vec<&'a Part>, pub(super) &'a Dialect);

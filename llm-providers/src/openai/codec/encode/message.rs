@@ -11,13 +11,13 @@ use super::{
     thought::{self, call_id, thoughts},
     unsupported,
 };
-use crate::wire::{foreign, is_blank_instruction};
+use crate::protocol::{foreign, is_blank_instruction};
 
 /// Names that a message's further fields cannot take.
 const TAKEN: [&str; 6] = ["role", "content", "name", "tool_calls", "tool_call_id", "refusal"];
 
 /// Messages as they are sent: a tool's message once for each result in it.
-pub(super) struct Wire<'a>(pub(super) &'a [Message], pub(super) &'a Dialect);
+pub(super) struct VendorProtocol<'a>(pub(super) &'a [Message], pub(super) &'a Dialect);
 
 struct Spoken<'a>(&'a Message, &'a Dialect);
 struct Answered<'a>(&'a Message, &'a ToolResult, &'a Dialect);
@@ -116,7 +116,7 @@ fn kind(part: &Part) -> &'static str {
     }
 }
 
-impl Serialize for Wire<'_> {
+impl Serialize for VendorProtocol<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let wire = self.0.iter().filter(|message| !is_blank_instruction(message)).flat_map(|message| {
             let results = message.parts.iter().filter_map(move |part| match part {

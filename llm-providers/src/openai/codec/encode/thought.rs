@@ -10,7 +10,7 @@ use super::{
     super::{Dialect, Thoughts},
     unsupported,
 };
-use crate::wire::foreign;
+use crate::protocol::foreign;
 
 const DETAILS: &str = "reasoning_details";
 
@@ -96,9 +96,9 @@ fn is_own(reasoning: &Reasoning, dialect: &Dialect) -> bool {
 /// The id of a tool call as the server takes it.
 pub(super) fn call_id<'i>(id: &'i str, dialect: &Dialect) -> Cow<'i, str> {
     match dialect.call_id_len {
-        Some(len) => {
-            crate::wire::call_id(id, len, |id| id.len() == len && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-        }
+        Some(len) => crate::protocol::call_id(id, len, |id| {
+            id.len() == len && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        }),
         None => Cow::Borrowed(id),
     }
 }

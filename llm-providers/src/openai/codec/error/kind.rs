@@ -1,6 +1,6 @@
 use llm_core::{ErrorKind, LimitScope, LimitWindow};
 
-use crate::wire::error::{ErrorBody, Meaning};
+use crate::protocol::error::{ErrorBody, Meaning};
 
 /// Codes and types for "there is no money": waiting does not help.
 const MONEY: [&str; 8] = [

@@ -12,7 +12,7 @@ use super::{
     },
     choice::OpenChoice,
 };
-use crate::wire::{Halves, error::ErrorBody, usage::StatedUsage};
+use crate::protocol::{Halves, error::ErrorBody, usage::StatedUsage};
 
 /// Turns the data of a stream's events into pieces of the answer, one `data:` field at a time.
 ///

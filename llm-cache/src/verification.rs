@@ -14,28 +14,28 @@ use llm_core::Tenant;
 /// A share of the hits that are asked again, to see whether the stored answers still hold.
 ///
 /// The caller gets the stored answer at once. The question goes up again in the background, paid by his tenant, and
-/// [`Operation::agree`](llm_core::Operation::agree) compares the two. The new answer replaces the old one. Requests that
+/// [`Operation::equivalent`](llm_core::Operation::equivalent) compares the two. The new answer replaces the old one. Requests that
 /// are answered item by item are not audited.
 ///
 /// ```
-/// use llm_cache::{Audit, Cache};
+/// use llm_cache::{Verification, Cache};
 ///
 /// # tokio_test::block_on(async {
-/// let audit = Audit::percent(5).on_disagreement(|told| println!("{}: {:?} old", told.model, told.age));
-/// let cache = Cache::builder("support").audit(audit).spawn_background(4).build()?;
+/// let audit = Verification::percent(5).on_mismatch(|told| println!("{}: {:?} old", told.model, told.age));
+/// let cache = Cache::builder("support").verify(audit).spawn_background(4).build()?;
 /// # Ok::<_, llm_cache::BuildError>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
-pub struct Audit {
+pub struct Verification {
     percent: u8,
     seed: u64,
-    tell: Arc<dyn Fn(&Disagreement) + Send + Sync>,
+    tell: Arc<dyn Fn(&Mismatch) + Send + Sync>,
 }
 
 /// A stored answer and a new one to the same question say different things.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Disagreement {
+pub struct Mismatch {
     /// The operation's name.
     pub operation: &'static str,
     /// The model asked.
@@ -46,7 +46,7 @@ pub struct Disagreement {
     pub age: Duration,
 }
 
-impl Audit {
+impl Verification {
     /// Asks this many percent of the hits again.
     pub fn percent(percent: u8) -> Self {
         Self { percent, seed: RandomState::default().hash_one(0), tell: Arc::new(|_| ()) }
@@ -59,7 +59,7 @@ impl Audit {
     }
 
     /// Calls `tell` at each disagreement. They are counted and traced in any case.
-    pub fn on_disagreement(mut self, tell: impl Fn(&Disagreement) + Send + Sync + 'static) -> Self {
+    pub fn on_mismatch(mut self, tell: impl Fn(&Mismatch) + Send + Sync + 'static) -> Self {
         self.tell = Arc::new(tell);
         self
     }
@@ -71,12 +71,12 @@ impl Audit {
 
 /// Draws hits, one after the other.
 pub(crate) struct Auditor {
-    audit: Audit,
+    audit: Verification,
     drawn: AtomicU64,
 }
 
 impl Auditor {
-    pub(crate) fn new(audit: Audit) -> Self {
+    pub(crate) fn new(audit: Verification) -> Self {
         Self { audit, drawn: AtomicU64::new(0) }
     }
 
@@ -86,14 +86,14 @@ impl Auditor {
         FixedState::with_seed(self.audit.seed).hash_one(nth) % 100 < u64::from(self.audit.percent)
     }
 
-    pub(crate) fn tell(&self, told: &Disagreement) {
+    pub(crate) fn tell(&self, told: &Mismatch) {
         (self.audit.tell)(told);
     }
 }
 
-impl fmt::Debug for Audit {
+impl fmt::Debug for Verification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Audit").field("percent", &self.percent).finish_non_exhaustive()
+        f.debug_struct("Verification").field("percent", &self.percent).finish_non_exhaustive()
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn the_share_is_drawn_and_the_seed_decides_which() {
         let draws = |percent, seed| {
-            let auditor = Auditor::new(Audit::percent(percent).seed(seed));
+            let auditor = Auditor::new(Verification::percent(percent).seed(seed));
             (0..10_000).map(|_| auditor.draws()).collect::<Vec<_>>()
         };
         let count = |draws: Vec<bool>| draws.into_iter().filter(|drawn| *drawn).count();

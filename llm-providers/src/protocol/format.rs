@@ -15,9 +15,9 @@ use super::{Model, usage::StatedUsage};
 /// Nothing here waits, sends or reads a clock. What the format cannot say is refused with
 /// [`ErrorKind::Unsupported`], naming the field. What an answer costs but its vendor did not say is
 /// [`Charge::Unknown`](llm_core::Charge::Unknown).
-pub trait Wire: Clone + fmt::Debug + Send + Sync + 'static {
+pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
     /// Reads streamed answers.
-    type Chunks: Chunks;
+    type StreamDecoder: StreamDecoder;
 
     /// The vendor's name on receipts and spans, unless the client is told another.
     const NAME: &'static str;
@@ -36,7 +36,7 @@ pub trait Wire: Clone + fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidRequest`] and [`ErrorKind::Unsupported`], naming the field.
-    fn chat(&self, request: &ChatRequest, streamed: bool) -> Result<Outgoing, Error>;
+    fn chat(&self, request: &ChatRequest, streamed: bool) -> Result<EncodedRequest, Error>;
 
     /// Reads a whole answer.
     ///
@@ -56,14 +56,14 @@ pub trait Wire: Clone + fmt::Debug + Send + Sync + 'static {
     }
 
     /// Begins to read the streamed answer to a request, which says how many choices there must be.
-    fn chunks(&self, request: &ChatRequest) -> Self::Chunks;
+    fn chunks(&self, request: &ChatRequest) -> Self::StreamDecoder;
 
     /// Writes an embeddings request.
     ///
     /// # Errors
     ///
     /// As [`chat`](Self::chat); [`ErrorKind::Unsupported`] where the vendor has no embeddings.
-    fn embed(&self, request: &EmbedRequest) -> Result<Outgoing, Error>;
+    fn embed(&self, request: &EmbedRequest) -> Result<EncodedRequest, Error>;
 
     /// Reads the vectors of this many inputs.
     ///
@@ -77,7 +77,7 @@ pub trait Wire: Clone + fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// As [`chat`](Self::chat); [`ErrorKind::Unsupported`], as here by default, where the vendor does not count.
-    fn count(&self, request: &ChatRequest) -> Result<Outgoing, Error> {
+    fn count(&self, request: &ChatRequest) -> Result<EncodedRequest, Error> {
         let _ = request;
         Err(Error::new(ErrorKind::Unsupported, format!("{} does not count the tokens of a chat request", Self::NAME)))
     }
@@ -97,7 +97,7 @@ pub trait Wire: Clone + fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`], as here by default, where the vendor has no list.
-    fn models(&self, page: Option<&str>) -> Result<Outgoing, Error> {
+    fn models(&self, page: Option<&str>) -> Result<EncodedRequest, Error> {
         let _ = page;
         Err(Error::new(ErrorKind::Unsupported, format!("{} does not list its models", Self::NAME)))
     }
@@ -137,7 +137,7 @@ pub trait Wire: Clone + fmt::Debug + Send + Sync + 'static {
 }
 
 /// Reads the events of a streamed answer, one at a time.
-pub trait Chunks: Send + Unpin + 'static {
+pub trait StreamDecoder: Send + Unpin + 'static {
     /// The pieces in one server-sent event. After the vendor's own end there are none.
     ///
     /// A [`ChatEvent::Usage`] is the whole answer's: what is told before the end, and will still grow, is only for
@@ -159,7 +159,7 @@ pub trait Chunks: Send + Unpin + 'static {
     fn is_done(&self) -> bool;
 
     /// What is known so far of the tokens that the answer took, also while it grows. Of an answer that breaks off it
-    /// is what is known at least: [`Facts::usage_so_far`](llm_core::Facts::usage_so_far).
+    /// is what is known at least: [`Accounting::usage_so_far`](llm_core::Accounting::usage_so_far).
     fn usage(&self) -> Option<Usage>;
 
     /// The vendor's service class, if it has said so yet.
@@ -187,10 +187,10 @@ pub trait Chunks: Send + Unpin + 'static {
     }
 }
 
-/// A request as a [`Wire`] writes it. The client adds address, key and its own headers.
+/// A request as a [`VendorProtocol`] writes it. The client adds address, key and its own headers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Outgoing {
+pub struct EncodedRequest {
     /// The HTTP method.
     pub method: Method,
     /// The path below the base URL, without a slash at its beginning; it may have a query, but no key in it.
@@ -201,7 +201,7 @@ pub struct Outgoing {
     pub body: Bytes,
 }
 
-impl Outgoing {
+impl EncodedRequest {
     /// A POST of a JSON body.
     pub fn post(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
         Self { method: Method::POST, path: path.into(), headers: HeaderMap::new(), body: body.into() }

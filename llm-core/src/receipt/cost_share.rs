@@ -15,12 +15,12 @@ use crate::Usd;
 /// of all of it. So every purchase is counted once, whoever is cancelled. A purchase that answers several questions at
 /// once is [split](Self::split) among them.
 #[derive(Clone)]
-pub struct Claim(Form);
+pub struct CostShare(Form);
 
 #[derive(Clone)]
 enum Form {
     Share(Arc<Share>),
-    All(Arc<[Claim]>),
+    All(Arc<[CostShare]>),
 }
 
 struct Share {
@@ -40,7 +40,7 @@ struct Open {
 
 type Settle = Box<dyn FnOnce(Usd) + Send>;
 
-impl Claim {
+impl CostShare {
     /// A claim on `amount`. `settle` is called once, with the part of it that is lost: as soon as all is taken, or when the
     /// last copy of the last share goes.
     pub fn new(amount: Usd, settle: impl FnOnce(Usd) + Send + 'static) -> Self {
@@ -127,9 +127,9 @@ impl Drop for Share {
     }
 }
 
-impl fmt::Debug for Claim {
+impl fmt::Debug for CostShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Claim").field(&self.amount()).finish()
+        f.debug_tuple("CostShare").field(&self.amount()).finish()
     }
 }
 
@@ -139,9 +139,9 @@ mod tests {
 
     type Told = Arc<Mutex<Vec<i64>>>;
 
-    fn claim(amount: i64, told: &Told) -> Claim {
+    fn claim(amount: i64, told: &Told) -> CostShare {
         let told = Arc::clone(told);
-        Claim::new(Usd::from_nanos(amount), move |lost| told.lock().unwrap().push(lost.nanos()))
+        CostShare::new(Usd::from_nanos(amount), move |lost| told.lock().unwrap().push(lost.nanos()))
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
         drop((whole, copy));
 
         let last = shares.pop().unwrap();
-        let both = Claim::all(shares.clone());
+        let both = CostShare::all(shares.clone());
         assert_eq!(shares[0].take(), Some(Usd::from_nanos(3)));
         assert_eq!((both.take(), both.take()), (Some(Usd::from_nanos(3)), None));
         drop((both, shares));

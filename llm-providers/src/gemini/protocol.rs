@@ -10,24 +10,24 @@ use super::codec::{
 };
 use crate::{
     client::secret,
-    wire::{Chunks, Decoded, Model, Outgoing, Wire},
+    protocol::{Decoded, EncodedRequest, Model, StreamDecoder, VendorProtocol},
 };
 
 /// Gemini's format.
 #[derive(Clone, Debug, Default)]
-pub struct GeminiWire {
+pub struct GeminiProtocol {
     pub(super) dialect: Dialect,
 }
 
-impl GeminiWire {
+impl GeminiProtocol {
     /// The format with these settings.
     pub fn new(dialect: Dialect) -> Self {
         Self { dialect }
     }
 }
 
-impl Wire for GeminiWire {
-    type Chunks = ChunkDecoder;
+impl VendorProtocol for GeminiProtocol {
+    type StreamDecoder = ChunkDecoder;
 
     const NAME: &'static str = "gemini";
     const BASE_URL: &'static str = "https://generativelanguage.googleapis.com/v1beta";
@@ -40,9 +40,9 @@ impl Wire for GeminiWire {
         Ok(())
     }
 
-    fn chat(&self, request: &ChatRequest, streamed: bool) -> Result<Outgoing, Error> {
+    fn chat(&self, request: &ChatRequest, streamed: bool) -> Result<EncodedRequest, Error> {
         let verb = if streamed { "streamGenerateContent?alt=sse" } else { "generateContent" };
-        Ok(Outgoing::post(address(&request.model, verb)?, encode_chat(request, self.dialect)?))
+        Ok(EncodedRequest::post(address(&request.model, verb)?, encode_chat(request, self.dialect)?))
     }
 
     fn read_chat(&self, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
@@ -53,24 +53,24 @@ impl Wire for GeminiWire {
         ChunkDecoder::candidates(request.sampling.n.unwrap_or(1))
     }
 
-    fn embed(&self, request: &EmbedRequest) -> Result<Outgoing, Error> {
-        Ok(Outgoing::post(address(&request.model, "batchEmbedContents")?, encode_embed(request)?))
+    fn embed(&self, request: &EmbedRequest) -> Result<EncodedRequest, Error> {
+        Ok(EncodedRequest::post(address(&request.model, "batchEmbedContents")?, encode_embed(request)?))
     }
 
     fn read_embeddings(&self, body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
         decode_embeddings(body, inputs)
     }
 
-    fn count(&self, request: &ChatRequest) -> Result<Outgoing, Error> {
-        Ok(Outgoing::post(address(&request.model, "countTokens")?, encode_count(request, self.dialect)?))
+    fn count(&self, request: &ChatRequest) -> Result<EncodedRequest, Error> {
+        Ok(EncodedRequest::post(address(&request.model, "countTokens")?, encode_count(request, self.dialect)?))
     }
 
     fn read_count(&self, body: &[u8]) -> Result<u64, Error> {
         decode_count(body)
     }
 
-    fn models(&self, page: Option<&str>) -> Result<Outgoing, Error> {
-        Ok(Outgoing::get(models_path(page)))
+    fn models(&self, page: Option<&str>) -> Result<EncodedRequest, Error> {
+        Ok(EncodedRequest::get(models_path(page)))
     }
 
     fn read_models(&self, body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
@@ -99,7 +99,7 @@ impl Wire for GeminiWire {
     }
 }
 
-impl Chunks for ChunkDecoder {
+impl StreamDecoder for ChunkDecoder {
     fn event(&mut self, _: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
         self.decode(data)
     }

@@ -6,7 +6,7 @@ use super::{
     headers::{LIMITS, longest_used_up, milliseconds},
     time_until,
 };
-use crate::wire::fields::Fields;
+use crate::protocol::fields::Fields;
 
 /// Names of fields that state a waiting time or its end, in lower case and without hyphens and underscores.
 const FIELDS: [&str; 14] = [

@@ -2,7 +2,7 @@ use llm_core::ErrorKind;
 use serde_json::Value;
 
 use super::words;
-use crate::wire::{fields::Fields, readable, wait};
+use crate::protocol::{fields::Fields, readable, wait};
 
 /// The body of an error, whichever server wrote it.
 ///

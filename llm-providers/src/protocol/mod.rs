@@ -1,4 +1,4 @@
-//! What a vendor's wire format is, without any input or output: [`Wire`] writes requests and reads answers.
+//! What a vendor's wire format is, without any input or output: [`VendorProtocol`] writes requests and reads answers.
 //!
 //! [`Client`](crate::Client) puts one on a [transport](crate::transport). Each vendor's directory has its own:
 //! [`openai`](crate::openai) and its neighbours. You can bring another.
@@ -24,7 +24,7 @@ pub(crate) use self::arguments::arguments;
 pub(crate) use self::call_id::call_id;
 pub(crate) use self::dollars::dollars;
 pub(crate) use self::finish::finish_reason;
-pub use self::format::{Chunks, Decoded, Outgoing, Wire};
+pub use self::format::{Decoded, EncodedRequest, StreamDecoder, VendorProtocol};
 pub(crate) use self::instructions::is_blank_instruction;
 pub use self::model::Model;
 pub(crate) use self::redact::{clean, redact};

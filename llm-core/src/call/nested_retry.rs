@@ -4,4 +4,4 @@
 /// Retries under retries multiply: three under three are nine calls for one question, just when the vendor has no room.
 /// Whoever retries or fails over sets this before it hands a call down, and passes a call on untouched that has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RetriesAbove;
+pub struct NestedRetry;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llm_core::{Charge, Error, ErrorKind, Facts};
+use llm_core::{Accounting, Charge, Error, ErrorKind};
 use serde::de::DeserializeSeed;
 use serde_json::{Map, Value};
 
@@ -16,9 +16,9 @@ pub(crate) fn malformed(message: impl Into<Arc<str>>) -> Error {
 }
 
 /// Adds to the error of an answer what that says of its price, before anything of it is used up.
-pub(crate) fn charged(error: Error, stated: &StatedUsage, mut facts: Facts) -> Error {
+pub(crate) fn charged(error: Error, stated: &StatedUsage, mut facts: Accounting) -> Error {
     stated.describe(&mut facts);
-    let error = error.with_facts(facts);
+    let error = error.with_accounting(facts);
     match stated.usage() {
         Some(usage) => error.with_charge(Charge::Known(usage)),
         None => error,
@@ -26,8 +26,8 @@ pub(crate) fn charged(error: Error, stated: &StatedUsage, mut facts: Facts) -> E
 }
 
 /// What decides the price of an answer: the model, if it is named, and how it was served.
-pub(crate) fn served(model: Option<&Value>, tier: Option<Arc<str>>, surcharges: &[Arc<str>]) -> Facts {
-    let mut facts = Facts::default();
+pub(crate) fn served(model: Option<&Value>, tier: Option<Arc<str>>, surcharges: &[Arc<str>]) -> Accounting {
+    let mut facts = Accounting::default();
     facts.model = model.and_then(Value::as_str).filter(|model| !model.is_empty()).map(Arc::from);
     facts.service_tier = tier;
     facts.surcharges = surcharges.to_vec();

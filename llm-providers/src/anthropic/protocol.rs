@@ -12,7 +12,7 @@ use super::codec::{
 };
 use crate::{
     client::secret,
-    wire::{Chunks, Decoded, Model, Outgoing, Wire},
+    protocol::{Decoded, EncodedRequest, Model, StreamDecoder, VendorProtocol},
 };
 
 /// The version of the format, sent with each request.
@@ -22,18 +22,18 @@ const PAGE: u32 = 1_000;
 
 /// Anthropic's messages format.
 #[derive(Clone, Debug, Default)]
-pub struct AnthropicWire {
+pub struct AnthropicProtocol {
     pub(super) options: Options,
     pub(super) betas: Vec<String>,
 }
 
-impl AnthropicWire {
+impl AnthropicProtocol {
     /// The format, with what it sends for wishes that a request leaves open.
     pub fn new(options: Options) -> Self {
         Self { options, betas: Vec::new() }
     }
 
-    fn headed(&self, mut outgoing: Outgoing) -> Outgoing {
+    fn headed(&self, mut outgoing: EncodedRequest) -> EncodedRequest {
         outgoing.headers.insert("anthropic-version", VERSION);
         // Each name was checked when it was set.
         if let (false, Ok(betas)) = (self.betas.is_empty(), HeaderValue::try_from(self.betas.join(","))) {
@@ -43,8 +43,8 @@ impl AnthropicWire {
     }
 }
 
-impl Wire for AnthropicWire {
-    type Chunks = EventDecoder;
+impl VendorProtocol for AnthropicProtocol {
+    type StreamDecoder = EventDecoder;
 
     const NAME: &'static str = "anthropic";
     const BASE_URL: &'static str = "https://api.anthropic.com/v1";
@@ -57,8 +57,8 @@ impl Wire for AnthropicWire {
         Ok(())
     }
 
-    fn chat(&self, request: &ChatRequest, streamed: bool) -> Result<Outgoing, Error> {
-        Ok(self.headed(Outgoing::post("messages", encode_chat(request, self.options, streamed)?)))
+    fn chat(&self, request: &ChatRequest, streamed: bool) -> Result<EncodedRequest, Error> {
+        Ok(self.headed(EncodedRequest::post("messages", encode_chat(request, self.options, streamed)?)))
     }
 
     fn read_chat(&self, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
@@ -74,7 +74,7 @@ impl Wire for AnthropicWire {
         EventDecoder::of(request)
     }
 
-    fn embed(&self, _: &EmbedRequest) -> Result<Outgoing, Error> {
+    fn embed(&self, _: &EmbedRequest) -> Result<EncodedRequest, Error> {
         Err(no_embeddings())
     }
 
@@ -82,17 +82,17 @@ impl Wire for AnthropicWire {
         Err(no_embeddings())
     }
 
-    fn count(&self, request: &ChatRequest) -> Result<Outgoing, Error> {
-        Ok(self.headed(Outgoing::post("messages/count_tokens", encode_count(request, self.options)?)))
+    fn count(&self, request: &ChatRequest) -> Result<EncodedRequest, Error> {
+        Ok(self.headed(EncodedRequest::post("messages/count_tokens", encode_count(request, self.options)?)))
     }
 
     fn read_count(&self, body: &[u8]) -> Result<u64, Error> {
         decode_count(body)
     }
 
-    fn models(&self, page: Option<&str>) -> Result<Outgoing, Error> {
+    fn models(&self, page: Option<&str>) -> Result<EncodedRequest, Error> {
         let after = page.map(|after| format!("&after_id={}", escaped(after))).unwrap_or_default();
-        Ok(self.headed(Outgoing::get(format!("models?limit={PAGE}{after}"))))
+        Ok(self.headed(EncodedRequest::get(format!("models?limit={PAGE}{after}"))))
     }
 
     fn read_models(&self, body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
@@ -119,7 +119,7 @@ impl Wire for AnthropicWire {
     }
 }
 
-impl Chunks for EventDecoder {
+impl StreamDecoder for EventDecoder {
     fn event(&mut self, _: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
         self.decode(data)
     }

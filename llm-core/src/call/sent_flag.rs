@@ -5,15 +5,15 @@ use std::sync::{
 
 /// Whether a call was sent to a vendor. Given out by [`Call::track`](super::Call::track); clones tell the same.
 #[derive(Clone, Debug)]
-pub struct Dispatch(Arc<Node>);
+pub struct SentFlag(Arc<Node>);
 
 #[derive(Debug)]
 struct Node {
     sent: AtomicBool,
-    above: Option<Dispatch>,
+    above: Option<SentFlag>,
 }
 
-impl Dispatch {
+impl SentFlag {
     pub(super) fn below(above: Option<Self>) -> Self {
         Self(Arc::new(Node { sent: AtomicBool::new(false), above }))
     }

@@ -2,14 +2,14 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Amount, Claim, Savings, SideCall};
+use super::{Amount, CostShare, Savings, SideCall};
 use crate::{UnknownCost, Usage, Usd};
 
 /// The facts on a [`Receipt`](super::Receipt). Serialized, they are what the answer is, not how a call came by it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
-pub struct Facts {
+pub struct Accounting {
     /// Who gave the answer.
     #[serde(skip)]
     pub origin: Origin,
@@ -61,7 +61,7 @@ pub struct Facts {
     pub saved: Savings,
     /// The paid amount that this answer may count as its own.
     #[serde(skip)]
-    pub claim: Option<Claim>,
+    pub cost_share: Option<CostShare>,
 }
 
 /// Who gave an answer.
@@ -82,7 +82,7 @@ pub enum Origin {
     Coalesced,
 }
 
-impl Facts {
+impl Accounting {
     /// The amount paid to a vendor for this answer, in this call. If no layer said so, it is unknown for an answer that a
     /// vendor gave, and nothing for one that was stored or shared.
     pub fn paid(&self) -> Amount {
@@ -94,7 +94,7 @@ impl Facts {
     }
 
     /// Copies what the answer itself is (usage, vendor, model, cost), not how this call came by it.
-    pub fn copy_answer(&mut self, from: &Self) {
+    pub fn copy_response(&mut self, from: &Self) {
         let Self {
             origin: _,
             usage,
@@ -111,7 +111,7 @@ impl Facts {
             unpriced,
             paid: _,
             saved: _,
-            claim: _,
+            cost_share: _,
         } = from;
         self.usage = *usage;
         self.usage_so_far = *usage_so_far;

@@ -12,27 +12,27 @@ use super::{
 };
 use crate::{
     client::secret,
-    wire::{Chunks, Decoded, Model, Outgoing, Wire},
+    protocol::{Decoded, EncodedRequest, Model, StreamDecoder, VendorProtocol},
 };
 
 /// OpenAI's format, as one server speaks it.
 ///
 /// It counts no tokens: OpenAI counts them only for requests to `/responses`, and no compatible server does.
 #[derive(Clone, Debug, Default)]
-pub struct OpenAiWire {
+pub struct OpenAiProtocol {
     pub(super) dialect: Dialect,
     pub(super) route: Route,
 }
 
-impl OpenAiWire {
+impl OpenAiProtocol {
     /// The format as a server speaks it.
     pub fn new(dialect: Dialect) -> Self {
         Self { dialect, route: Route::Plain }
     }
 }
 
-impl Wire for OpenAiWire {
-    type Chunks = ChunkDecoder;
+impl VendorProtocol for OpenAiProtocol {
+    type StreamDecoder = ChunkDecoder;
 
     const NAME: &'static str = "openai";
     const BASE_URL: &'static str = "https://api.openai.com/v1";
@@ -49,8 +49,8 @@ impl Wire for OpenAiWire {
         Ok(())
     }
 
-    fn chat(&self, request: &ChatRequest, streamed: bool) -> Result<Outgoing, Error> {
-        Ok(Outgoing::post(
+    fn chat(&self, request: &ChatRequest, streamed: bool) -> Result<EncodedRequest, Error> {
+        Ok(EncodedRequest::post(
             self.route.path("chat/completions", &request.model),
             encode_chat(request, self.dialect, streamed)?,
         ))
@@ -64,23 +64,23 @@ impl Wire for OpenAiWire {
         ChunkDecoder::new(self.dialect).choices(request.sampling.n.unwrap_or(1))
     }
 
-    fn embed(&self, request: &EmbedRequest) -> Result<Outgoing, Error> {
-        Ok(Outgoing::post(self.route.path("embeddings", &request.model), encode_embed(request, self.dialect)?))
+    fn embed(&self, request: &EmbedRequest) -> Result<EncodedRequest, Error> {
+        Ok(EncodedRequest::post(self.route.path("embeddings", &request.model), encode_embed(request, self.dialect)?))
     }
 
     fn read_embeddings(&self, body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
         decode::vectors(body, inputs, &self.dialect)
     }
 
-    fn count(&self, _: &ChatRequest) -> Result<Outgoing, Error> {
+    fn count(&self, _: &ChatRequest) -> Result<EncodedRequest, Error> {
         Err(Error::new(
             ErrorKind::Unsupported,
             format!("{} does not count the tokens of a chat request", self.dialect.name),
         ))
     }
 
-    fn models(&self, _: Option<&str>) -> Result<Outgoing, Error> {
-        Ok(Outgoing::get(self.route.general("models")))
+    fn models(&self, _: Option<&str>) -> Result<EncodedRequest, Error> {
+        Ok(EncodedRequest::get(self.route.general("models")))
     }
 
     fn read_models(&self, body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
@@ -112,7 +112,7 @@ impl Wire for OpenAiWire {
     }
 }
 
-impl Chunks for ChunkDecoder {
+impl StreamDecoder for ChunkDecoder {
     fn event(&mut self, name: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
         match name {
             Some("error") => self.decode_error(data),

@@ -3,14 +3,14 @@ use std::{fmt, sync::Arc};
 /// Whose a stored answer is. What seals it belongs to the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Owner {
+pub enum Partition {
     /// One tenant's.
     Tenant(Arc<str>),
     /// That of all who name a scope: see [`Directive::shared`](crate::Directive::shared).
     Scope(Arc<str>),
 }
 
-impl Owner {
+impl Partition {
     /// The tenant of this name.
     pub fn tenant(name: impl Into<Arc<str>>) -> Self {
         Self::Tenant(name.into())
@@ -23,7 +23,7 @@ impl Owner {
 }
 
 /// `tenant:` or `scope:`, and the name.
-impl fmt::Display for Owner {
+impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tenant(name) => write!(f, "tenant:{name}"),

@@ -8,12 +8,12 @@ use crate::{Call, Error, Operation, Reply};
 ///
 /// Every tower service of that form is one; there is nothing to implement. Its error may be a box, so tower's own layers
 /// can stand between ours.
-pub trait Serves<T: Operation>:
+pub trait LlmService<T: Operation>:
     Service<Call<T>, Response = Reply<T::Output>, Error: Into<Error>, Future: Send> + Clone + Send + 'static
 {
 }
 
-impl<T: Operation, S> Serves<T> for S where
+impl<T: Operation, S> LlmService<T> for S where
     S: Service<Call<T>, Response = Reply<T::Output>, Error: Into<Error>, Future: Send> + Clone + Send + 'static
 {
 }
@@ -23,7 +23,7 @@ impl<T: Operation, S> Serves<T> for S where
 /// # Errors
 ///
 /// What the service reports, from readiness or from the call.
-pub async fn drive<T: Operation, S: Serves<T>>(mut service: S, call: Call<T>) -> Result<Reply<T::Output>, Error> {
+pub async fn oneshot<T: Operation, S: LlmService<T>>(mut service: S, call: Call<T>) -> Result<Reply<T::Output>, Error> {
     poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
     service.call(call).await.map_err(Into::into)
 }

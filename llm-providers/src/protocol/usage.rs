@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llm_core::{Facts, SideCall, Usage};
+use llm_core::{Accounting, SideCall, Usage};
 use serde_json::Value;
 
 use super::fields::Fields;
@@ -101,7 +101,7 @@ impl StatedUsage {
     }
 
     /// Writes into the facts of an error what decides the price of the usage.
-    pub(crate) fn describe(&self, facts: &mut Facts) {
+    pub(crate) fn describe(&self, facts: &mut Accounting) {
         facts.side_calls.clone_from(&self.side_calls);
         facts.unusable_usage.clone_from(&self.unusable);
     }

@@ -17,7 +17,7 @@ const TIMESTAMP: u64 = 1_000_000_000;
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
-/// use llm_providers::wire::time_until;
+/// use llm_providers::protocol::time_until;
 ///
 /// let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
 /// for text in ["30", "30s", "1700000030", "1700000030000", "2023-11-14T22:13:50Z", "Tue, 14 Nov 2023 22:13:50 GMT"] {

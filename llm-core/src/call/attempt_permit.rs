@@ -6,23 +6,23 @@ use crate::{Charge, Error};
 /// budget above covers it. The first attempt is covered.
 ///
 /// ```
-/// use llm_core::{Allowance, Call, Charge, Error, ErrorKind};
+/// use llm_core::{AttemptPermit, Call, Charge, Error, ErrorKind};
 ///
 /// let mut call = Call::new("acme", ());
-/// call.extensions.insert(Allowance::new(|failed| match failed {
+/// call.extensions.insert(AttemptPermit::new(|failed| match failed {
 ///     Charge::None => Ok(()),
 ///     _ => Err(Error::new(ErrorKind::OverBudget, "no room for another attempt")),
 /// }));
 /// // A layer below, before it tries again what failed and may have been charged:
-/// let allowance = call.extensions.get::<Allowance>();
+/// let allowance = call.extensions.get::<AttemptPermit>();
 /// assert!(allowance.is_some_and(|allowance| allowance.ask(Charge::Unknown).is_err()));
 /// ```
 #[derive(Clone)]
-pub struct Allowance(Arc<Ask>);
+pub struct AttemptPermit(Arc<Ask>);
 
 type Ask = dyn Fn(Charge) -> Result<(), Error> + Send + Sync;
 
-impl Allowance {
+impl AttemptPermit {
     /// An allowance that is given by a function of what the attempt before is charged with.
     pub fn new(ask: impl Fn(Charge) -> Result<(), Error> + Send + Sync + 'static) -> Self {
         Self(Arc::new(ask))
@@ -38,8 +38,8 @@ impl Allowance {
     }
 }
 
-impl fmt::Debug for Allowance {
+impl fmt::Debug for AttemptPermit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Allowance").finish_non_exhaustive()
+        f.debug_struct("AttemptPermit").finish_non_exhaustive()
     }
 }
