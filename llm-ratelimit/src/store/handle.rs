@@ -1,4 +1,4 @@
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     StoreError,
@@ -135,15 +135,6 @@ impl Store {
             to.put(batch.iter().cloned())?;
         }
         Ok(moved.len())
-    }
-
-    /// Writes all balances as comma-separated values: see [`Balance::write_csv`].
-    ///
-    /// # Errors
-    ///
-    /// Those of `out`, and those of reading as [`io::Error::other`].
-    pub fn write_csv(&self, out: impl io::Write) -> io::Result<()> {
-        Balance::write_csv(&self.balances().map_err(io::Error::other)?, out)
     }
 
     pub(crate) fn write(&self, changes: &Changes) -> Result<(), StoreError> {

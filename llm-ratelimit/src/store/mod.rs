@@ -1,7 +1,6 @@
 //! Where balances are kept, so that they outlive the process.
 
 mod backend;
-mod csv;
 mod error;
 #[cfg(feature = "file")]
 mod file;

@@ -140,21 +140,6 @@ fn moving_keeps_whichever_shows_more() {
     }
 }
 
-#[test]
-fn a_table_has_a_line_for_each_balance() {
-    for Case { store, .. } in cases() {
-        store.put(balances(&["100 proposals/month in Europe/Berlin"], &[("acme, \"north\"", 2)])).unwrap();
-        let mut table = Vec::new();
-        store.write_csv(&mut table).unwrap();
-        let table = String::from_utf8(table).unwrap();
-        let (names, line) = table.split_once("\r\n").unwrap();
-        assert_eq!(names, "tenant,counted,group,values,window_end,limit,spent,reserved,debt,left");
-        let (tenant, rest) = line.split_at("\"acme, \"\"north\"\"\"".len());
-        assert_eq!(tenant, "\"acme, \"\"north\"\"\"");
-        assert!(rest.ends_with(",2026-11-30T23:00:00Z,100,2,0,0,98\r\n"), "{rest}");
-    }
-}
-
 #[tokio::test]
 async fn a_restart_gives_nobody_a_new_month() {
     for Case { store, .. } in cases() {
