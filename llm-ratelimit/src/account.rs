@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::{
     Demand,
     books::{Hold, Holds, Spot},
-    counter::{Counter, Moment, Wait},
+    counter::{Counter, Moment},
     rules::{Group, Rule},
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn new(group: &Group, demand: &Demand, plan: &str) -> Self {
-        Self::named(group.id, group.per.iter().map(|aspect| aspect.of(demand, plan)))
+        Self::named(group.id, group.scope.values(demand, plan))
     }
 
     pub(crate) fn named<'a>(group: u32, of: impl Iterator<Item = &'a str>) -> Self {
@@ -55,12 +55,7 @@ impl Account {
     /// The hash of the account that a call counts in. What a tenant has in other groups has the same, and so is under the
     /// same lock.
     pub(crate) fn hash(state: &RandomState, group: &Group, demand: &Demand, plan: &str) -> u64 {
-        hash(state, group.per.iter().map(|aspect| aspect.of(demand, plan)))
-    }
-
-    /// The hash of a tenant's own account.
-    pub(crate) fn hash_of(state: &RandomState, tenant: &str) -> u64 {
-        hash(state, std::iter::once(tenant))
+        hash(state, group.scope.values(demand, plan))
     }
 
     /// The hash of this account.
@@ -75,7 +70,7 @@ impl Account {
             let found = rest.strip_prefix(value.as_bytes()).and_then(|rest| rest.strip_prefix(&[END]));
             found.map(|found| rest = found).is_some()
         };
-        let all = group.per.iter().all(|aspect| next(aspect.of(demand, plan)));
+        let all = group.scope.values(demand, plan).all(&mut next);
         all && rest.is_empty() && self.group == group.id && !self.overflow
     }
 
@@ -103,30 +98,6 @@ impl Account {
             }
         }
         self.open += 1;
-    }
-
-    /// Takes what a call needs if there is room for all of it and nobody waits for that. Says whether it did.
-    pub(crate) fn take_if_free(
-        &mut self,
-        spot: Spot,
-        group: &Group,
-        demand: &Demand,
-        at: Moment,
-        holds: &mut Holds,
-    ) -> bool {
-        let mut asks = false;
-        let fits = group.rules.iter().all(|rule| match demand.needed(rule) {
-            None => true,
-            Some(amount) => {
-                asks = true;
-                self.counter(rule, at).is_some_and(|counter| counter.wait(rule, amount, at) == Wait::Not)
-            }
-        });
-        let takes = fits && asks && !self.awaited;
-        if takes {
-            self.take(spot, group, demand, at, holds);
-        }
-        takes
     }
 
     /// A rule's counter, brought to now; a new one if there is none.

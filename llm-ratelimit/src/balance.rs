@@ -1,12 +1,12 @@
 use serde::{Deserialize, Serialize};
 
-use crate::window::Window;
+use crate::{Dimension, scope::Scope, window::Window};
 
 /// What one calendar window holds for one tenant, model, label, …: what must outlive the process. Opaque; it can be
 /// written with serde and given to [`Limiter::restore`](crate::Limiter::restore).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
-    pub(crate) group: String,
+    pub(crate) scope: Scope,
     pub(crate) values: Vec<String>,
     #[serde(default)]
     pub(crate) overflow: bool,
@@ -15,21 +15,24 @@ pub struct Balance {
 }
 
 impl Balance {
-    /// What it is counted apart by, and confined to, as limits write it: `per tenant`.
-    pub fn group(&self) -> &str {
-        self.group.trim_end()
+    /// Returns the dimensions by which calls are counted apart.
+    pub fn dimensions(&self) -> &[Dimension] {
+        self.scope.dimensions()
     }
 
-    /// The tenant, model, label, … in the order in which [`group`](Self::group) names them.
+    /// Returns the filters that calls must pass to be counted: a value of each of these dimensions.
+    pub fn filters(&self) -> impl Iterator<Item = (&Dimension, &str)> {
+        self.scope.filters().iter().map(|(dimension, value)| (dimension, &**value))
+    }
+
+    /// Returns the tenant, model, label, … in the order of [`dimensions`](Self::dimensions).
     pub fn values(&self) -> impl Iterator<Item = &str> {
         self.values.iter().map(String::as_str)
     }
 
-    /// The tenant whose own it is, if it is counted apart by tenant.
+    /// Returns the tenant to whom the balance belongs, if calls are counted apart by tenant.
     pub fn tenant(&self) -> Option<&str> {
-        // Aspects are sorted, and the tenant is the first.
-        let by_tenant = self.group.starts_with("per tenant ") && !self.overflow;
-        self.values().next().filter(|_| by_tenant)
+        self.scope.value_of(&Dimension::Tenant, self.values()).filter(|_| !self.overflow)
     }
 
     /// Whether it is that of all those together for whom there was no room.

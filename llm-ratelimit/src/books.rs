@@ -4,7 +4,7 @@ mod need;
 mod stripe;
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
@@ -17,7 +17,8 @@ use crate::{
     account::Account,
     bucket::Mark,
     counter::{Counter, Level, Moment, State, Wait},
-    rules::{Kind, Names, PlanRules, Rule, Rules},
+    rules::{Kind, Names, PlanRules},
+    scope::Scope,
 };
 
 /// A table of accounts. All that one call needs is decided under the locks of all its stripes, taken in their order, so it
@@ -52,6 +53,16 @@ pub(crate) struct Hold {
 }
 
 pub(crate) type Holds = SmallVec<[Hold; 2]>;
+
+/// The levels of all of a plan's rules, in their order.
+pub(crate) type Levels = SmallVec<[Level; 4]>;
+
+/// The answer to a call, and the levels of its limits right after it.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    pub(crate) outcome: Result<Holds, Blocked>,
+    pub(crate) levels: Levels,
+}
 
 /// Why a call cannot have what it asks for.
 #[derive(Clone, Copy, Debug)]
@@ -107,83 +118,57 @@ impl Spot {
 
 impl Books {
     /// Books of at most so many accounts.
-    pub(crate) fn new(most: usize, rules: &Arc<Rules>) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         let hasher = RandomState::default();
-        let stripe = |_| Mutex::new(Stripe::new(hasher.clone(), Arc::clone(rules)));
+        let stripe = |_| Mutex::new(Stripe::new(hasher.clone()));
         let (kept, hand) = Default::default();
         Self { stripes: (0..STRIPES).map(stripe).collect(), hasher, most: most.div_ceil(STRIPES).max(1), kept, hand }
     }
 
-    /// Puts other rules in force for what goes the short way.
-    pub(crate) fn replace(&self, rules: &Arc<Rules>) {
-        for number in 0..self.stripes.len() {
-            let old = std::mem::replace(&mut self.stripe(number).rules, Arc::clone(rules));
-            drop(old);
-        }
-    }
-
-    /// The short way: takes what a call needs if that is all in its tenant's own account, which is there and has room, so
-    /// that one lock and one hash do. `None`: nothing was taken, and it is to be decided at length.
-    pub(crate) fn take_own(&self, demand: &Demand, at: Moment, holds: &mut Holds) -> Option<()> {
-        let hash = Account::hash_of(&self.hasher, &demand.tenant);
-        let number = stripe_of(hash);
-        let mut locked = self.stripe(number);
-        let stripe = &mut *locked;
-        let plan = stripe.rules.of(&demand.tenant);
-        let group = plan.own()?;
-        let index = stripe.find(hash, group, demand, &plan.name)?;
-        let account = stripe.slots[index as usize].as_mut().expect("the table names what there is");
-        let spot = Spot::new(number, index);
-        account.take_if_free(spot, group, demand, at, holds).then_some(())?;
-        let kept = self.kept.load(Relaxed);
-        account.changed |= kept;
-        stripe.changed |= kept;
-        stripe.own += 1;
-        let tends = stripe.counts_a_use();
-        drop(locked);
-        if tends {
-            self.tend(at.now);
-        }
-        Some(())
-    }
-
-    /// How many reservations were made the short way.
-    pub(crate) fn own(&self) -> u64 {
-        (0..self.stripes.len()).map(|number| self.stripe(number).own).sum()
-    }
-
     /// Takes all that a call needs, or nothing. Who has waited for an account is not held up by those who wait for it.
-    pub(crate) fn take(&self, demand: &Demand, plan: &PlanRules, at: Moment, waited: bool) -> Result<Holds, Blocked> {
+    pub(crate) fn decide(&self, demand: &Demand, plan: &PlanRules, at: Moment, waited: bool) -> Decision {
         let mut needs = self.needs(demand, plan);
         let mut guards = self.lock(&needs);
         let mut worst: Option<Blocked> = None;
         for need in &mut needs {
             let stripe = guard(&mut guards, need.stripe);
-            need.index = stripe.find(need.hash, need.group, demand, &plan.name);
-            if need.index.is_none() && !stripe.has_room(self.most, at.now) {
-                need.index = stripe.overflow(need.group.id);
-            }
+            need.find(stripe, self.most, demand, &plan.name, at);
             let blocked = need.check(stripe, demand, at, waited);
             worst = worst.into_iter().chain(blocked).max_by_key(|blocked| blocked.wait);
         }
-        if let Some(blocked) = worst {
-            return Err(blocked);
-        }
-        let mut holds = Holds::new();
-        let kept = self.kept.load(Relaxed);
-        for need in needs.iter_mut().filter(|need| need.holds(demand)) {
-            let account = need.account(guard(&mut guards, need.stripe), self.most, demand, &plan.name);
-            let spot = Spot::new(need.stripe, need.index.expect("the account is there"));
-            account.take(spot, need.group, demand, at, &mut holds);
-            account.changed |= kept;
-            guard(&mut guards, need.stripe).changed |= kept;
-        }
-        let tends = guards.iter_mut().fold(false, |tends, (_, stripe)| stripe.counts_a_use() || tends);
+        let outcome = match worst {
+            Some(blocked) => Err(blocked),
+            None => Ok(self.take(&mut needs, &mut guards, demand, plan, at)),
+        };
+        let levels = levels(&needs, &mut guards, plan, at);
+        let tends =
+            outcome.is_ok() && guards.iter_mut().fold(false, |tends, (_, stripe)| stripe.counts_a_use() || tends);
         drop(guards);
         if tends {
             self.tend(at.now);
         }
-        Ok(holds)
+        Decision { outcome, levels }
+    }
+
+    fn take(
+        &self,
+        needs: &mut Needs<'_>,
+        guards: &mut Guards<'_>,
+        demand: &Demand,
+        plan: &PlanRules,
+        at: Moment,
+    ) -> Holds {
+        let mut holds = Holds::new();
+        let kept = self.kept.load(Relaxed);
+        for need in needs.iter_mut().filter(|need| need.holds(demand)) {
+            let stripe = guard(guards, need.stripe);
+            stripe.changed |= kept;
+            let account = need.account(stripe, self.most, demand, &plan.name);
+            let spot = Spot::new(need.stripe, need.index.expect("the account is there"));
+            account.take(spot, need.group, demand, at, &mut holds);
+            account.changed |= kept;
+        }
+        holds
     }
 
     /// Turns what a call holds into what it used.
@@ -224,27 +209,14 @@ impl Books {
         settled
     }
 
-    /// How each of a call's limits stands.
-    pub(crate) fn levels<'a>(&self, demand: &Demand, plan: &'a PlanRules, at: Moment) -> Vec<(&'a Rule, Level)> {
-        let mut levels = Vec::new();
-        for need in self.needs(demand, plan) {
-            let mut stripe = self.stripe(need.stripe);
-            let index = stripe.find(need.hash, need.group, demand, &plan.name).or_else(|| {
-                let full = !stripe.has_room(self.most, at.now);
-                if full { stripe.overflow(need.group.id) } else { None }
-            });
-            for rule in &need.group.rules {
-                let account = index.and_then(|index| stripe.slots[index as usize].as_mut());
-                let counter = account.and_then(|account| account.counter(rule, at).cloned());
-                let counter = counter.unwrap_or_else(|| {
-                    let mut blank = Counter::new(rule, at);
-                    blank.advance(rule, at);
-                    blank
-                });
-                levels.push((rule, counter.level(rule, at)));
-            }
+    /// The levels of a call's limits.
+    pub(crate) fn levels(&self, demand: &Demand, plan: &PlanRules, at: Moment) -> Levels {
+        let mut needs = self.needs(demand, plan);
+        let mut guards = self.lock(&needs);
+        for need in &mut needs {
+            need.find(guard(&mut guards, need.stripe), self.most, demand, &plan.name, at);
         }
-        levels
+        levels(&needs, &mut guards, plan, at)
     }
 
     /// Says whether somebody waits for an account.
@@ -254,13 +226,14 @@ impl Books {
         }
     }
 
-    /// Forgets all accounts for which `whose` says so. What has open reservations keeps their places, and nothing else.
-    pub(crate) fn forget(&self, whose: impl Fn(u32, &mut dyn Iterator<Item = &str>) -> bool) {
+    /// Forgets all accounts of scopes and values for which `whose` says so. What has open reservations keeps their places,
+    /// and nothing else.
+    pub(crate) fn forget(&self, names: &Names, whose: impl Fn(&Scope, &mut dyn Iterator<Item = &str>) -> bool) {
         for number in 0..self.stripes.len() {
             let mut stripe = self.stripe(number);
             for index in 0..stripe.slots.len() {
                 let Some(account) = &mut stripe.slots[index] else { continue };
-                if account.overflow || !whose(account.group, &mut account.values()) {
+                if account.overflow || !whose(&names.scopes.get(account.group), &mut account.values()) {
                     continue;
                 }
                 // Whoever keeps the balances must be told, so then it stays until it has been.
@@ -294,10 +267,10 @@ impl Books {
                 for counter in &account.counters {
                     if let State::Window(window) = &counter.state {
                         balances.push(Balance {
-                            group: names.name(account.group).to_string(),
+                            scope: Scope::clone(&names.scopes.get(account.group)),
                             values: account.values().map(str::to_owned).collect(),
                             overflow: account.overflow,
-                            counter: names.name(counter.id).to_string(),
+                            counter: names.counters.get(counter.id).to_string(),
                             window: window.clone(),
                         });
                     }
@@ -310,9 +283,9 @@ impl Books {
     /// Puts balances back. What was reserved when they were told counts as spent: nobody knows better.
     pub(crate) fn restore(&self, balances: impl IntoIterator<Item = Balance>, names: &Names) {
         for balance in balances {
-            let Balance { group, values, overflow, counter, mut window } = balance;
+            let Balance { scope, values, overflow, counter, mut window } = balance;
             window.lose_reservations();
-            let (group, id) = (names.id(&group), names.id(&counter));
+            let (group, id) = (names.scopes.id(&scope), names.counters.id(&counter));
             let account = match overflow {
                 true => Account::overflow(group),
                 false => Account::named(group, values.iter().map(String::as_str)),
@@ -362,7 +335,7 @@ impl Books {
     }
 
     fn needs<'a>(&self, demand: &Demand, plan: &'a PlanRules) -> Needs<'a> {
-        let groups = plan.groups.iter().enumerate().filter(|(_, group)| group.applies(demand, &plan.name));
+        let groups = plan.groups.iter().enumerate().filter(|(_, group)| group.scope.includes(demand, &plan.name));
         groups
             .map(|(number, group)| {
                 let hash = Account::hash(&self.hasher, group, demand, &plan.name);
@@ -386,6 +359,22 @@ impl Books {
         // Nothing foreign runs under this lock, and nothing in it panics half way.
         self.stripes[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The levels of a plan's rules. The accounts of the needs have been found, and are locked.
+fn levels(needs: &Needs<'_>, guards: &mut Guards<'_>, plan: &PlanRules, at: Moment) -> Levels {
+    let mut levels = Levels::new();
+    let mut needs = needs.iter().peekable();
+    for (number, group) in plan.groups.iter().enumerate() {
+        match needs.next_if(|need| need.number == number) {
+            Some(need) => {
+                let stripe = guard(guards, need.stripe);
+                levels.extend(group.rules.iter().map(|rule| need.level(stripe, rule, at)));
+            }
+            None => levels.extend(group.rules.iter().map(|_| Level::Unused)),
+        }
+    }
+    levels
 }
 
 fn stripe_of(hash: u64) -> usize {

@@ -33,6 +33,11 @@ pub(crate) struct Bucket {
 #[repr(Rust, packed(8))]
 pub(crate) struct Mark(u128);
 
+/// What is in a bucket, in amounts times the period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(Rust, packed(8))]
+pub(crate) struct Volume(u128);
+
 /// A clock that shows less than before by less than this was read earlier by another thread; by more, it was set back.
 const SKEW: u64 = 1_000_000_000;
 
@@ -64,19 +69,19 @@ impl Bucket {
         if n > rate.burst {
             return None;
         }
-        let over = self.level.saturating_add(self.volume(n)).saturating_sub(self.volume(rate.burst));
+        let over = self.level.saturating_add(self.scale(n)).saturating_sub(self.scale(rate.burst));
         Some(u64::try_from(over.div_ceil(rate.amount.into())).unwrap_or(u64::MAX))
     }
 
     /// Whether `n` fit now.
     pub(crate) fn fits(&self, rate: Rate, n: u64) -> bool {
-        self.level.saturating_add(self.volume(n)) <= self.volume(rate.burst)
+        self.level.saturating_add(self.scale(n)) <= self.scale(rate.burst)
     }
 
     /// Takes `n`, whether they fit or not.
     pub(crate) fn take(&mut self, n: u64) -> Mark {
         let mark = Mark(self.left.saturating_add(self.level));
-        self.level = self.level.saturating_add(self.volume(n));
+        self.level = self.level.saturating_add(self.scale(n));
         mark
     }
 
@@ -84,9 +89,9 @@ impl Bucket {
     pub(crate) fn give_back(&mut self, mark: Mark, taken: u64, n: u64, now: u64) {
         self.flow(now);
         let Mark(mark) = mark;
-        let end = mark.saturating_add(self.volume(taken));
+        let end = mark.saturating_add(self.scale(taken));
         let still = end.saturating_sub(self.left.max(mark));
-        let back = self.volume(n).min(still).min(self.level);
+        let back = self.scale(n).min(still).min(self.level);
         self.level -= back;
         // Shares behind this one move up by that much. Those before it are told too little, never too much.
         self.left = self.left.saturating_add(back);
@@ -95,17 +100,11 @@ impl Bucket {
     /// Takes `n` more for a call that used more than it had reserved.
     pub(crate) fn charge(&mut self, n: u64, now: u64) {
         self.flow(now);
-        self.level = self.level.saturating_add(self.volume(n));
+        self.level = self.level.saturating_add(self.scale(n));
     }
 
-    /// What is in it, rounded up.
-    pub(crate) fn used(&self) -> u64 {
-        u64::try_from(self.level.div_ceil(self.period.into())).unwrap_or(u64::MAX)
-    }
-
-    /// How long until it is empty, in nanoseconds.
-    pub(crate) fn empty_in(&self) -> u64 {
-        u64::try_from(self.level.div_ceil(self.amount.max(1).into())).unwrap_or(u64::MAX)
+    pub(crate) fn volume(&self) -> Volume {
+        Volume(self.level)
     }
 
     /// Empties it, as if all had drained.
@@ -132,8 +131,22 @@ impl Bucket {
         self.left = self.left.saturating_add(drained);
     }
 
-    fn volume(&self, n: u64) -> u128 {
+    fn scale(&self, n: u64) -> u128 {
         u128::from(n) * u128::from(self.period)
+    }
+}
+
+impl Volume {
+    /// Returns the amount, rounded up.
+    pub(crate) fn amount(self, rate: Rate) -> u64 {
+        let Self(volume) = self;
+        u64::try_from(volume.div_ceil(rate.period.into())).unwrap_or(u64::MAX)
+    }
+
+    /// Returns the nanoseconds until all of it has drained.
+    pub(crate) fn drains_in(self, rate: Rate) -> u64 {
+        let Self(volume) = self;
+        u64::try_from(volume.div_ceil(rate.amount.max(1).into())).unwrap_or(u64::MAX)
     }
 }
 
@@ -234,7 +247,7 @@ mod tests {
         let first = bucket.take(6);
         bucket.take(4);
         bucket.give_back(first, 6, 5, 0);
-        assert_eq!((bucket.used(), bucket.wait(rate, 6)), (5, Some(SECOND / 10)));
+        assert_eq!((bucket.volume().amount(rate), bucket.wait(rate, 6)), (5, Some(SECOND / 10)));
     }
 
     #[test]

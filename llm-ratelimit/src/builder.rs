@@ -146,7 +146,7 @@ impl LimiterBuilder {
         self
     }
 
-    /// The wall clock: the system's by default, read every 10 ms and counted on in between.
+    /// Sets the wall clock: the system's by default. It is read once for each decision.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self

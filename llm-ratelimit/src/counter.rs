@@ -1,7 +1,7 @@
 //! One counter: a bucket, a window, or slots.
 
 use crate::{
-    bucket::{Bucket, Mark},
+    bucket::{Bucket, Mark, Volume},
     quota::{Span, scaled},
     rules::Rule,
     window::Window,
@@ -43,15 +43,21 @@ pub(crate) struct Moment {
     pub(crate) per_mille: u32,
 }
 
-/// How a counter stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Level {
-    pub(crate) limit: u64,
-    pub(crate) used: u64,
-    pub(crate) reserved: u64,
-    pub(crate) debt: u64,
-    /// Nanoseconds until all of it is there again.
-    pub(crate) reset: u64,
+/// A counter's state as a decision left it. Plain data: amounts and times are computed when somebody reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// The rule counts nothing of the call.
+    Unused,
+    Bucket(Volume),
+    /// `until` is the window's end, in nanoseconds since 1970.
+    Window {
+        used: u64,
+        reserved: u64,
+        debt: u64,
+        until: u64,
+    },
+    /// How many are held.
+    Slots(u64),
 }
 
 impl Counter {
@@ -131,20 +137,17 @@ impl Counter {
         (0, 0)
     }
 
-    /// How it stands. It has been advanced.
-    pub(crate) fn level(&self, rule: &Rule, at: Moment) -> Level {
-        let quota = rule.limit.quota();
-        let limit = scaled(quota.most(), at.per_mille);
+    /// Its state. It has been advanced.
+    pub(crate) fn level(&self) -> Level {
         match &self.state {
-            State::Bucket(bucket) => Level { limit, used: bucket.used(), reset: bucket.empty_in(), ..Level::default() },
-            State::Window(window) => Level {
-                limit,
+            State::Bucket(bucket) => Level::Bucket(bucket.volume()),
+            State::Window(window) => Level::Window {
                 used: window.carried.saturating_add(window.spent),
                 reserved: window.reserved,
                 debt: window.owed(),
-                reset: window.until.saturating_sub(at.now),
+                until: window.until,
             },
-            State::Slots(held) => Level { limit, reserved: *held, ..Level::default() },
+            State::Slots(held) => Level::Slots(*held),
         }
     }
 

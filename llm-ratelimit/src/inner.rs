@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
     },
     time::{Duration, SystemTime},
@@ -15,9 +15,9 @@ use llm_core::{Accounting, PriceOptions, Prices, Priority, ServiceTier, Usage, U
 use tokio::sync::Notify;
 
 use crate::{
-    BuildError, Demand, Dimension, Event, LimitStatus, LimitStatuses, LimiterBuilder, Plans, Reason, Refusal,
-    Reservation, Settlement, Sink, UnitName, UnknownPrice,
-    books::{Blocked, Books, Holds, Passed, Settled, Spot},
+    BuildError, Demand, Event, LimitStatuses, LimiterBuilder, Plans, Reason, Refusal, Reservation, Settlement, Sink,
+    UnitName, UnknownPrice,
+    books::{Blocked, Books, Decision, Hold, Levels, Passed, Settled, Spot},
     build_error::check,
     builder::is_free,
     counter::{Moment, Wait},
@@ -35,8 +35,6 @@ use crate::{
 pub(crate) struct Inner {
     pub(crate) books: Books,
     pub(crate) rules: ArcSwap<Rules>,
-    /// Rules are in two places, and one change at a time is made to both.
-    pub(crate) replacing: Mutex<()>,
     pub(crate) names: Names,
     /// The units that the application declared.
     pub(crate) units: Vec<UnitName>,
@@ -63,8 +61,8 @@ pub(crate) struct Counts {
 
 /// Why there is no reservation.
 pub(crate) enum Denied {
-    /// No room now.
-    Blocked(Blocked),
+    /// There is no room now.
+    Blocked(Blocked, LimitStatuses),
     /// Waiting would not help.
     Refused(Refusal),
 }
@@ -84,11 +82,9 @@ impl Inner {
             close_within,
         } = builder;
         let names = Names::default();
-        let rules = Arc::new(Rules::new(&plans, &names));
         Self {
-            books: Books::new(max_accounts, &rules),
-            rules: ArcSwap::new(rules),
-            replacing: Mutex::default(),
+            books: Books::new(max_accounts),
+            rules: ArcSwap::from_pointee(Rules::new(&plans, &names)),
             names,
             units,
             queue: Queue::new(waiting),
@@ -113,30 +109,18 @@ impl Inner {
 
     /// Reserves at once or not at all. Who runs already is not held up by those who wait.
     pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand, runs: bool) -> Result<Reservation, Refusal> {
-        if let Some(reservation) = self.reserve_own(demand) {
-            return Ok(reservation);
-        }
         let rules = self.rules.load();
         let plan = rules.of(&demand.tenant);
         let demand = self.priced(demand, plan)?;
-        let holds = self.decide(&demand, plan, runs).map_err(|denied| self.refusal(&demand, plan, denied))?;
-        Ok(self.reservation(&demand, plan, holds))
-    }
-
-    /// Returns the reservation of what a call holds. Money needs the models that price it.
-    pub(crate) fn reservation(self: &Arc<Self>, demand: &Demand, plan: &PlanRules, holds: Holds) -> Reservation {
-        Reservation::new(Arc::clone(self), holds, plan.priced.then(|| demand.priced_as()))
+        self.decide(&demand, plan, runs).map_err(|denied| self.refusal(&demand, denied))
     }
 
     /// Counts what is refused. What was taken while the limiter was being closed goes back: nobody waits for it to settle.
-    pub(crate) fn told(
-        &self,
-        demand: &Demand,
-        mut outcome: Result<Reservation, Refusal>,
-    ) -> Result<Reservation, Refusal> {
-        if self.closed.load(Relaxed) && outcome.is_ok() {
-            let plan = Arc::clone(&self.rules.load().of(&demand.tenant).name);
-            outcome = Err(Refusal::new(Reason::Closed, plan));
+    pub(crate) fn told(&self, mut outcome: Result<Reservation, Refusal>) -> Result<Reservation, Refusal> {
+        if let Ok(reservation) = &outcome
+            && self.closed.load(Relaxed)
+        {
+            outcome = Err(Refusal::new(Reason::Closed, reservation.limit_statuses().clone()));
         }
         if let Err(refusal) = &outcome {
             self.refused(refusal);
@@ -144,75 +128,81 @@ impl Inner {
         outcome
     }
 
-    /// The short way to a reservation, for calls that need nothing but their tenant's own account, in times that need no
-    /// emergency handling. Whatever it does not grant is decided at length.
-    pub(crate) fn reserve_own(self: &Arc<Self>, demand: &Demand) -> Option<Reservation> {
-        let is_odd = self.closed.load(Relaxed) || self.measures.refuses() || self.pulse.is_late();
-        if is_odd || demand.cost.is_some_and(|cost| cost.nanos() < 0) {
-            return None;
-        }
-        let mut reservation = Reservation::new(Arc::clone(self), Holds::new(), None);
-        self.books.take_own(demand, self.moment(), &mut reservation.holds)?;
-        telemetry::granted(|| Arc::clone(&self.rules.load().of(&demand.tenant).name));
-        Some(reservation)
-    }
-
     /// The demand with its price, where one is needed.
-    pub(crate) fn priced<'a>(&self, demand: &'a Demand, plan: &PlanRules) -> Result<Cow<'a, Demand>, Refusal> {
+    pub(crate) fn priced<'a>(&self, demand: &'a Demand, plan: &Arc<PlanRules>) -> Result<Cow<'a, Demand>, Refusal> {
         match demand.cost {
-            Some(cost) if cost.nanos() < 0 => Err(Refusal::new(Reason::Negative, Arc::clone(&plan.name))),
+            Some(cost) if cost.nanos() < 0 => Err(self.refuse(Reason::Negative, plan)),
             None if plan.priced => {
                 let cost = self.unknown_price.bound(self.prices.as_ref(), demand);
-                let cost = cost.map_err(|cause| Refusal::unpriced(cause, Arc::clone(&plan.name)))?;
+                let cost = cost.map_err(|cause| self.refuse(Reason::Unpriced, plan).with_unknown_cost(cause))?;
                 Ok(Cow::Owned(demand.clone().cost(cost)))
             }
             _ => Ok(Cow::Borrowed(demand)),
         }
     }
 
-    /// Takes all of it or nothing. Who has waited for room is not held up by those who wait.
-    pub(crate) fn decide(&self, demand: &Demand, plan: &PlanRules, waited: bool) -> Result<Holds, Denied> {
-        let refuse = |reason| Err(Denied::Refused(Refusal::new(reason, Arc::clone(&plan.name))));
-        if self.closed.load(Relaxed) {
-            return refuse(Reason::Closed);
-        }
-        if let Some(reason) = self.measures.refuse(demand, &plan.name) {
-            return refuse(reason);
-        }
-        if self.pulse.is_late() && plan.has_windows() {
-            return refuse(Reason::Unrecorded);
-        }
-        let holds = self.books.take(demand, plan, self.moment(), waited).map_err(Denied::Blocked)?;
-        self.counts.granted.fetch_add(1, Relaxed);
-        telemetry::granted(|| Arc::clone(&plan.name));
-        Ok(holds)
+    /// Returns a refusal that has nothing to do with what is left.
+    pub(crate) fn refuse(&self, reason: Reason, plan: &Arc<PlanRules>) -> Refusal {
+        Refusal::new(reason, LimitStatuses::new(Arc::clone(plan), self.moment(), Levels::new()))
     }
 
-    pub(crate) fn refusal(&self, demand: &Demand, plan: &PlanRules, denied: Denied) -> Refusal {
-        match denied {
-            Denied::Refused(refusal) => refusal,
-            Denied::Blocked(Blocked { spot, group, rule, wait }) => {
-                let behind = || spot.and_then(|spot| self.behind(demand, plan, group, spot));
-                let (reason, after) = match wait {
-                    Wait::Ever if demand.is_unbounded() => (Reason::Unbounded, None),
-                    Wait::Ever => (Reason::TooLarge, None),
-                    Wait::Nanos(nanos) => (Reason::UsedUp, Some(Duration::from_nanos(nanos)).max(behind())),
-                    Wait::Unknown | Wait::Not => (Reason::UsedUp, behind()),
-                };
-                let rules = &plan.groups[group].rules;
-                let limit = rule.or((!rules.is_empty()).then_some(0)).map(|rule| &rules[rule].limit);
-                let refusal = Refusal::new(reason, Arc::clone(&plan.name)).with_limit(limit, after);
-                refusal.with_standings(self.levels(demand, plan))
-            }
+    /// Takes all of it or nothing. Who has waited for room is not held up by those who wait. Money needs the models that
+    /// price it.
+    pub(crate) fn decide(
+        self: &Arc<Self>,
+        demand: &Demand,
+        plan: &Arc<PlanRules>,
+        waited: bool,
+    ) -> Result<Reservation, Denied> {
+        if let Some(reason) = self.always_refuses(demand, plan) {
+            return Err(Denied::Refused(self.refuse(reason, plan)));
         }
+        let at = self.moment();
+        let Decision { outcome, levels } = self.books.decide(demand, plan, at, waited);
+        let statuses = LimitStatuses::new(Arc::clone(plan), at, levels);
+        match outcome {
+            Ok(holds) => {
+                self.counts.granted.fetch_add(1, Relaxed);
+                telemetry::granted(&plan.name);
+                let models = plan.priced.then(|| demand.priced_as());
+                Ok(Reservation::new(Arc::clone(self), holds, statuses, models))
+            }
+            Err(blocked) => Err(Denied::Blocked(blocked, statuses)),
+        }
+    }
+
+    /// Returns the reason to refuse a call whatever is left.
+    fn always_refuses(&self, demand: &Demand, plan: &PlanRules) -> Option<Reason> {
+        if self.closed.load(Relaxed) {
+            return Some(Reason::Closed);
+        }
+        let unrecorded = || (self.pulse.is_late() && plan.has_windows()).then_some(Reason::Unrecorded);
+        self.measures.refuse(demand, &plan.name).or_else(unrecorded)
+    }
+
+    pub(crate) fn refusal(&self, demand: &Demand, denied: Denied) -> Refusal {
+        let (Blocked { spot, group, rule, wait }, statuses) = match denied {
+            Denied::Refused(refusal) => return refusal,
+            Denied::Blocked(blocked, statuses) => (blocked, statuses),
+        };
+        let behind = || spot.and_then(|spot| self.behind(demand, &statuses, group, spot));
+        let (reason, after) = match wait {
+            Wait::Ever if demand.is_unbounded() => (Reason::Unbounded, None),
+            Wait::Ever => (Reason::TooLarge, None),
+            Wait::Nanos(nanos) => (Reason::UsedUp, Some(Duration::from_nanos(nanos)).max(behind())),
+            Wait::Unknown | Wait::Not => (Reason::UsedUp, behind()),
+        };
+        let limit = statuses.plan().groups[group].first + rule.unwrap_or(0);
+        Refusal::new(reason, statuses).with_limit(Some(limit), after)
     }
 
     pub(crate) fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
-        let rules = self.rules.load();
-        self.levels(demand, rules.of(&demand.tenant))
+        let (rules, at) = (self.rules.load(), self.moment());
+        let plan = rules.of(&demand.tenant);
+        LimitStatuses::new(Arc::clone(plan), at, self.books.levels(demand, plan, at))
     }
 
-    pub(crate) fn settle(self: &Arc<Self>, holds: &[crate::books::Hold], actual: &Settlement) {
+    pub(crate) fn settle(self: &Arc<Self>, holds: &[Hold], actual: &Settlement) {
         // Only buckets that get something back, or pay more, must know the time.
         let moved = holds.iter().any(|hold| hold.is_moved_by(actual));
         let now = if moved { self.now() } else { 0 };
@@ -270,28 +260,23 @@ impl Inner {
     }
 
     /// How long until a call would fit behind those who wait for an account, if nobody else came; `None` if nobody does.
-    fn behind(&self, demand: &Demand, plan: &PlanRules, group: usize, spot: Spot) -> Option<Duration> {
+    fn behind(&self, demand: &Demand, statuses: &LimitStatuses, group: usize, spot: Spot) -> Option<Duration> {
         if !self.queue.waits_for(spot) {
             return None;
         }
-        let levels = self.books.levels(demand, plan, self.moment());
-        let rules = &plan.groups[group].rules;
-        let waits = levels.into_iter().filter_map(|(rule, level)| {
-            let rule = rules.iter().find(|known| std::ptr::eq(*known, rule))?;
+        let group = &statuses.plan().groups[group];
+        let waits = group.rules.iter().enumerate().filter_map(|(number, rule)| {
+            let status = statuses.get(group.first + number)?;
             let wanted = self.queue.wanted(spot, rule).saturating_add(demand.amount(rule).unwrap_or(0));
-            let over = level.used.saturating_add(level.reserved).saturating_add(wanted).saturating_sub(level.limit);
+            let taken = status.used.saturating_add(status.reserved);
+            let over = taken.saturating_add(wanted).saturating_sub(status.amount);
             match rule.limit.quota().span() {
-                Span::Calendar(_) if over > 0 => Some(level.reset),
-                _ => rule.limit.quota().nanos_for(over),
+                Span::Calendar(_) if over > 0 => Some(status.reset),
+                _ => rule.limit.quota().nanos_for(over).map(Duration::from_nanos),
             }
         });
         // Room that is there is theirs first, and then it is soon.
-        waits.max().map(|nanos| Duration::from_nanos(nanos).max(Duration::from_millis(1)))
-    }
-
-    pub(crate) fn levels(&self, demand: &Demand, plan: &PlanRules) -> LimitStatuses {
-        let levels = self.books.levels(demand, plan, self.moment()).into_iter();
-        levels.map(|(rule, level)| LimitStatus::new(Arc::clone(&rule.limit), level)).collect()
+        waits.max().map(|wait| wait.max(Duration::from_millis(1)))
     }
 
     fn tell(&self, passed: Passed) {
@@ -306,17 +291,12 @@ impl Inner {
             self.sinks.iter().for_each(|sink| sink.tell(&event));
         }
     }
-
-    /// The groups that count by tenant, and where among its values the tenant is.
-    pub(crate) fn tenant_groups(&self) -> Vec<(u32, usize)> {
-        self.names.groups_of(&Dimension::Tenant.to_string())
-    }
 }
 
 impl Denied {
     /// Whether waiting may help.
     pub(crate) fn passes(&self) -> bool {
-        matches!(self, Self::Blocked(Blocked { spot: Some(_), wait: Wait::Nanos(_) | Wait::Unknown, .. }))
+        matches!(self, Self::Blocked(Blocked { spot: Some(_), wait: Wait::Nanos(_) | Wait::Unknown, .. }, _))
     }
 }
 

@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Demand, Quota, QuotaError};
+use crate::{Demand, Quota, QuotaError, scope::Scope};
 
 /// A quota and for whom it counts.
 ///
@@ -22,12 +22,12 @@ use crate::{Demand, Quota, QuotaError};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {
     quota: Quota,
-    per: Vec<Dimension>,
-    only: Vec<(Dimension, Arc<str>)>,
+    scope: Scope,
 }
 
 /// What calls can be told apart by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Dimension {
     /// Who asks.
@@ -45,36 +45,33 @@ pub enum Dimension {
 impl Limit {
     /// A limit of one counter.
     pub fn new(quota: Quota) -> Self {
-        Self { quota, per: Vec::new(), only: Vec::new() }
+        Self { quota, scope: Scope::default() }
     }
 
-    /// Counts apart by one more aspect.
-    pub fn per(mut self, aspect: Dimension) -> Self {
-        if let Err(at) = self.per.binary_search(&aspect) {
-            self.per.insert(at, aspect);
-        }
+    /// Counts apart by one more dimension.
+    pub fn per(mut self, dimension: Dimension) -> Self {
+        self.scope.per(dimension);
         self
     }
 
-    /// Confines it to calls with this value of an aspect.
-    pub fn only(mut self, aspect: Dimension, value: impl Into<Arc<str>>) -> Self {
-        self.only.push((aspect, value.into()));
-        self.only.sort();
+    /// Counts only calls with this value of a dimension.
+    pub fn only(mut self, dimension: Dimension, value: impl Into<Arc<str>>) -> Self {
+        self.scope.only(dimension, value.into());
         self
     }
 
-    /// The quota.
+    /// Returns the quota.
     pub fn quota(&self) -> &Quota {
         &self.quota
     }
 
-    /// What it is counted apart by.
+    /// Returns the dimensions by which calls are counted apart.
     pub fn dimensions(&self) -> &[Dimension] {
-        &self.per
+        self.scope.dimensions()
     }
 
-    pub(crate) fn confines(&self) -> &[(Dimension, Arc<str>)] {
-        &self.only
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
     }
 }
 
@@ -111,17 +108,7 @@ impl fmt::Display for Dimension {
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.quota)?;
-        for aspect in &self.per {
-            write!(f, " per {aspect}")?;
-        }
-        for (aspect, value) in &self.only {
-            match aspect {
-                Dimension::Label(_) => write!(f, " for {aspect}={value}")?,
-                _ => write!(f, " for {aspect} {value}")?,
-            }
-        }
-        Ok(())
+        write!(f, "{}{}", self.quota, self.scope)
     }
 }
 

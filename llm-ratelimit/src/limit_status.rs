@@ -2,7 +2,13 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use llm_core::Reply;
 
-use crate::{Limit, Quota, Unit, counter::Level, quota::Span};
+use crate::{
+    Limit, Quota, Unit,
+    books::Levels,
+    counter::{Level, Moment},
+    quota::{Span, scaled},
+    rules::{PlanRules, Rule},
+};
 
 /// How one limit stands for one tenant, model, label, …, as the call's scope says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,31 +32,73 @@ pub struct LimitStatus {
 
 /// How all limits of a call stand, right after it reserved or was refused. In a reply's extensions, and in a [`Refusal`].
 ///
+/// It holds counters as the decision left them, without a text and mostly without an allocation: each [`LimitStatus`] is
+/// computed when it is read.
+///
 /// [`Refusal`]: crate::Refusal
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LimitStatuses(Arc<[LimitStatus]>);
+#[derive(Clone)]
+pub struct LimitStatuses {
+    plan: Arc<PlanRules>,
+    at: Moment,
+    levels: Levels,
+}
 
 impl LimitStatus {
-    pub(crate) fn new(limit: Arc<Limit>, level: Level) -> Self {
-        let Level { limit: amount, used, reserved, debt, reset } = level;
+    /// Returns the status of a rule; `None` if the rule counts nothing of the call.
+    fn new(rule: &Rule, level: Level, at: Moment) -> Option<Self> {
+        let quota = rule.limit.quota();
+        let amount = scaled(quota.most(), at.per_mille);
+        let (used, reserved, debt, reset) = match (level, quota.span()) {
+            (Level::Unused, _) => return None,
+            (Level::Bucket(volume), Span::Bucket { period, burst }) => {
+                let rate = quota.rate(*period, *burst, at.per_mille);
+                (volume.amount(rate), 0, 0, volume.drains_in(rate))
+            }
+            (Level::Bucket(_), _) => return None,
+            (Level::Window { used, reserved, debt, until }, _) => (used, reserved, debt, until.saturating_sub(at.now)),
+            (Level::Slots(held), _) => (0, held, 0, 0),
+        };
         let remaining = amount.saturating_sub(used).saturating_sub(reserved);
-        Self { limit, amount, used, reserved, debt, remaining, reset: Duration::from_nanos(reset) }
+        let (limit, reset) = (Arc::clone(&rule.limit), Duration::from_nanos(reset));
+        Some(Self { limit, amount, used, reserved, debt, remaining, reset })
     }
 }
 
 impl LimitStatuses {
+    pub(crate) fn new(plan: Arc<PlanRules>, at: Moment, levels: Levels) -> Self {
+        Self { plan, at, levels }
+    }
+
     /// How the limits of a reply's call stood.
     pub fn of<O>(reply: &Reply<O>) -> Option<&Self> {
         reply.extensions.get()
     }
 
     /// One by one: those for everybody, then those of the plan.
-    pub fn iter(&self) -> impl Iterator<Item = &LimitStatus> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = LimitStatus> {
+        let levels = self.plan.rules().zip(&self.levels);
+        levels.filter_map(|(rule, level)| LimitStatus::new(rule, *level, self.at))
+    }
+
+    pub(crate) fn plan(&self) -> &PlanRules {
+        &self.plan
+    }
+
+    /// Returns the status of the rule at a position among the plan's.
+    pub(crate) fn get(&self, at: usize) -> Option<LimitStatus> {
+        LimitStatus::new(self.plan.rule(at)?, *self.levels.get(at)?, self.at)
+    }
+
+    /// Leaves out the limits that are not kept.
+    pub(crate) fn retain(mut self, keeps: impl Fn(&Limit) -> bool) -> Self {
+        for (level, _) in self.levels.iter_mut().zip(self.plan.rules()).filter(|(_, rule)| !keeps(&rule.limit)) {
+            *level = Level::Unused;
+        }
+        self
     }
 
     /// The one with the least left, of those that count this, in proportion to its amount; not that of calls at one time.
-    pub fn tightest(&self, measure: &Unit) -> Option<&LimitStatus> {
+    pub fn tightest(&self, measure: &Unit) -> Option<LimitStatus> {
         let counts = |quota: &Quota| quota.measure() == measure && *quota.span() != Span::Concurrent;
         let counted = self.iter().filter(|standing| counts(standing.limit.quota()));
         counted.min_by_key(|standing| u128::from(standing.remaining) * 1_000_000 / u128::from(standing.amount.max(1)))
@@ -72,9 +120,17 @@ impl LimitStatuses {
     }
 }
 
-impl FromIterator<LimitStatus> for LimitStatuses {
-    fn from_iter<I: IntoIterator<Item = LimitStatus>>(standings: I) -> Self {
-        Self(standings.into_iter().collect())
+impl PartialEq for LimitStatuses {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for LimitStatuses {}
+
+impl fmt::Debug for LimitStatuses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 

@@ -1,18 +1,19 @@
 use std::{
     fmt,
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::{Ordering::Relaxed, Ordering::SeqCst},
     },
 };
 
 use crate::{
-    Balance, BuildError, Demand, Dimension, Emergency, LimitStatus, LimitStatuses, LimiterBuilder, NoRuntime, Plans,
-    Reason, Refusal, Reservation,
+    Balance, BuildError, Demand, Dimension, Emergency, Limit, LimitStatuses, LimiterBuilder, NoRuntime, Plans, Reason,
+    Refusal, Reservation,
     inner::{Counts, Inner},
     queue::Queue,
     rules::Rules,
     runtime::timers,
+    scope::Scope,
 };
 
 /// Limits and budgets: reserve before a call, settle after it. Clones share all of it.
@@ -60,12 +61,12 @@ impl Limiter {
     ///
     /// A limit has no room for it, or it can never pass: see [`Reason`].
     pub fn try_reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        self.0.told(demand, self.0.try_reserve(demand, false))
+        self.0.told(self.0.try_reserve(demand, false))
     }
 
     /// Reserves more for a call that runs, at once: those who wait do not hold it up.
     pub(crate) fn reserve_more(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        self.0.told(demand, self.0.try_reserve(demand, true))
+        self.0.told(self.0.try_reserve(demand, true))
     }
 
     /// Reserves all that a call may take, waiting for it as long as the builder's [`Waiting`](crate::Waiting), the call's
@@ -75,7 +76,7 @@ impl Limiter {
     ///
     /// As [`try_reserve`](Self::try_reserve); at once, where it is known that there will be no room in time.
     pub async fn reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        self.0.told(demand, Queue::reserve(&self.0, demand).await)
+        self.0.told(Queue::reserve(&self.0, demand).await)
     }
 
     /// Whether a limit of a tenant counts in calendar windows.
@@ -85,7 +86,7 @@ impl Limiter {
 
     /// A refusal that has nothing to do with what is left, counted.
     pub(crate) fn refuse(&self, demand: &Demand, reason: Reason) -> Refusal {
-        let refusal = Refusal::new(reason, self.plan_of(&demand.tenant));
+        let refusal = self.0.refuse(reason, self.0.rules.load().of(&demand.tenant));
         self.0.refused(&refusal);
         refusal
     }
@@ -97,13 +98,11 @@ impl Limiter {
 
     /// How the limits of a tenant stand, as far as they are counted by tenant and plan alone or for everybody together.
     pub fn usage(&self, tenant: &str) -> LimitStatuses {
-        let standings = self.limit_statuses(&Demand::new(tenant, ""));
-        let broad = |standing: &&LimitStatus| {
-            let aspects = standing.limit.dimensions().iter();
-            standing.limit.confines().is_empty()
-                && aspects.clone().all(|a| matches!(a, Dimension::Tenant | Dimension::Plan))
+        let is_broad = |limit: &Limit| {
+            let mut dimensions = limit.dimensions().iter();
+            limit.scope().filters().is_empty() && dimensions.all(|by| matches!(by, Dimension::Tenant | Dimension::Plan))
         };
-        standings.iter().filter(broad).cloned().collect()
+        self.limit_statuses(&Demand::new(tenant, "")).retain(is_broad)
     }
 
     /// The plan of a tenant.
@@ -122,12 +121,7 @@ impl Limiter {
     /// changed.
     pub fn replace(&self, plans: &Plans) -> Result<(), BuildError> {
         self.0.check(plans)?;
-        let rules = Arc::new(Rules::new(plans, &self.0.names));
-        {
-            let _one = self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner);
-            self.0.rules.store(Arc::clone(&rules));
-            self.0.books.replace(&rules);
-        }
+        self.0.rules.store(Arc::new(Rules::new(plans, &self.0.names)));
         self.0.pump_all();
         Ok(())
     }
@@ -146,7 +140,7 @@ impl Limiter {
     pub fn stats(&self) -> Stats {
         let Counts { granted, refused, waited } = &self.0.counts;
         Stats {
-            granted: granted.load(Relaxed) + self.0.books.own(),
+            granted: granted.load(Relaxed),
             refused: refused.load(Relaxed),
             waited: waited.load(Relaxed),
             waiting: self.0.queue.waiting() as u64,
@@ -158,11 +152,10 @@ impl Limiter {
     /// they settle. It looks at every account. What estimators know of it is theirs to forget: see
     /// [`Learned::forget`](crate::Learned::forget).
     pub fn forget(&self, tenant: &str) {
-        let groups = self.0.tenant_groups();
-        self.0.books.forget(|group, values| {
-            let at = groups.iter().find(|(id, _)| *id == group).map(|(_, at)| *at);
-            at.is_some_and(|at| values.nth(at) == Some(tenant))
-        });
+        let is_theirs = |scope: &Scope, values: &mut dyn Iterator<Item = &str>| {
+            scope.value_of(&Dimension::Tenant, values) == Some(tenant)
+        };
+        self.0.books.forget(&self.0.names, is_theirs);
         self.0.pump_all();
     }
 

@@ -225,7 +225,7 @@ impl Plans {
             }
             let mut seen = BTreeSet::new();
             for limit in plan.everything(&self.limits) {
-                let counter = (limit.dimensions().to_vec(), limit.confines().to_vec(), limit.quota().identity());
+                let counter = (limit.scope().clone(), limit.quota().identity());
                 if !seen.insert(counter) {
                     return Err(PlanError::Twice { plan: name.clone(), limit: limit.to_string() });
                 }

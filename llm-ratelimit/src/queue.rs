@@ -86,34 +86,31 @@ impl Queue {
 
     /// A reservation, or a place in a line.
     fn join(inner: &Arc<Inner>, demand: &Demand) -> Result<Result<Reservation, Ticket>, Refusal> {
-        if let Some(reservation) = inner.reserve_own(demand) {
-            return Ok(Ok(reservation));
-        }
         let rules = inner.rules.load();
         let plan = rules.of(&demand.tenant);
         let demand = inner.priced(demand, plan)?;
         let denied = match inner.decide(&demand, plan, false) {
-            Ok(holds) => return Ok(Ok(inner.reservation(&demand, plan, holds))),
+            Ok(reservation) => return Ok(Ok(reservation)),
             Err(denied) => denied,
         };
         let Some(settings) = inner.queue.settings.filter(|_| denied.passes()) else {
-            return Err(inner.refusal(&demand, plan, denied));
+            return Err(inner.refusal(&demand, denied));
         };
         let mut lines = inner.queue.lock();
         // Once more under the lock: whoever gives room back to those who wait finds this call in its line.
-        let blocked = match inner.decide(&demand, plan, false) {
-            Ok(holds) => {
+        let (blocked, statuses) = match inner.decide(&demand, plan, false) {
+            Ok(reservation) => {
                 drop(lines);
-                return Ok(Ok(inner.reservation(&demand, plan, holds)));
+                return Ok(Ok(reservation));
             }
             Err(denied) if !denied.passes() => {
                 drop(lines);
-                return Err(inner.refusal(&demand, plan, denied));
+                return Err(inner.refusal(&demand, denied));
             }
             Err(Denied::Refused(refusal)) => return Err(refusal),
-            Err(Denied::Blocked(blocked)) => blocked,
+            Err(Denied::Blocked(blocked, statuses)) => (blocked, statuses),
         };
-        let refuse = |reason| Err(inner.refusal(&demand, plan, Denied::Blocked(blocked)).because(reason));
+        let refuse = |reason| Err(inner.refusal(&demand, Denied::Blocked(blocked, statuses)).because(reason));
         if timers().is_err() {
             drop(lines);
             return refuse(Reason::NoRuntime);
@@ -171,8 +168,8 @@ impl Queue {
         let (rules, mut after) = (inner.rules.load(), After::default());
         let mut lines = self.lock();
         let shed = |waiter: &Waiter| {
-            let plan = &rules.of(&waiter.demand.tenant).name;
-            Some(Refusal::new(inner.measures.refuse(&waiter.demand, plan)?, Arc::clone(plan)))
+            let plan = rules.of(&waiter.demand.tenant);
+            Some(inner.refuse(inner.measures.refuse(&waiter.demand, &plan.name)?, plan))
         };
         let gone: Vec<_> = lines.lines.values_mut().flat_map(|line| line.part_with(shed)).collect();
         for (waiter, refusal) in gone {
@@ -191,8 +188,8 @@ impl Queue {
             inner.books.await_room(spot, false);
             for waiter in line.into_waiters() {
                 lines.leave(&waiter.demand);
-                let plan = Arc::clone(&inner.rules.load().of(&waiter.demand.tenant).name);
-                after.wake.extend(waiter.end(Err(Refusal::new(reason, plan))));
+                let refusal = inner.refuse(reason, inner.rules.load().of(&waiter.demand.tenant));
+                after.wake.extend(waiter.end(Err(refusal)));
             }
         }
         drop(lines);
@@ -333,12 +330,12 @@ impl Lines {
             // Plans may have changed, so that what it costs matters only now.
             let priced = inner.priced(&waiter.demand, plan).map_err(Denied::Refused);
             let outcome = match priced.and_then(|demand| inner.decide(&demand, plan, true)) {
-                Ok(holds) => Ok(inner.reservation(&waiter.demand, plan, holds)),
-                Err(Denied::Blocked(blocked)) if blocked.spot == Some(spot) && blocked.wait != Wait::Ever => {
+                Ok(reservation) => Ok(reservation),
+                Err(Denied::Blocked(blocked, _)) if blocked.spot == Some(spot) && blocked.wait != Wait::Ever => {
                     after.wake.extend(waiter.alarm(alarm(blocked.wait)));
                     return;
                 }
-                Err(Denied::Blocked(blocked)) if blocked.spot.is_some() && blocked.wait != Wait::Ever => {
+                Err(Denied::Blocked(blocked, _)) if blocked.spot.is_some() && blocked.wait != Wait::Ever => {
                     // It has its turn here, but another account has no room: it goes on to that line.
                     line.remove(&place);
                     self.leave(&waiter.demand);
@@ -349,7 +346,7 @@ impl Lines {
                     }
                     continue;
                 }
-                Err(denied) => Err(inner.refusal(&waiter.demand, plan, denied)),
+                Err(denied) => Err(inner.refusal(&waiter.demand, denied)),
             };
             line.serve(&place);
             self.leave(&waiter.demand);

@@ -1,21 +1,20 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use llm_core::{Error, ErrorKind, UnknownCost};
 
 use crate::{Limit, LimitStatuses, NoRuntime, limit_status::Reset};
 
 /// Why a call may not pass. As an [`Error`], it is that error's source: [`Refusal::of`].
+///
+/// It holds data alone: refusing a call of up to four limits allocates nothing, and texts are built when they are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal(Box<Inner>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Inner {
+pub struct Refusal {
     reason: Reason,
-    plan: Arc<str>,
-    limit: Option<Arc<Limit>>,
-    unpriced: Option<UnknownCost>,
+    /// Position of the limit among the rules of the plan.
+    limit: Option<usize>,
+    unpriced: Option<Box<UnknownCost>>,
     retry_after: Option<Duration>,
-    standings: LimitStatuses,
+    statuses: LimitStatuses,
 }
 
 /// Why, in kind.
@@ -50,38 +49,22 @@ pub enum Reason {
 }
 
 impl Refusal {
-    pub(crate) fn new(reason: Reason, plan: Arc<str>) -> Self {
-        Self(Box::new(Inner {
-            reason,
-            plan,
-            limit: None,
-            unpriced: None,
-            retry_after: None,
-            standings: LimitStatuses::default(),
-        }))
+    pub(crate) fn new(reason: Reason, statuses: LimitStatuses) -> Self {
+        Self { reason, limit: None, unpriced: None, retry_after: None, statuses }
     }
 
-    pub(crate) fn with_limit(mut self, limit: Option<&Arc<Limit>>, retry_after: Option<Duration>) -> Self {
-        self.0.limit = limit.cloned();
-        self.0.retry_after = retry_after;
-        self
+    /// Names the limit that is in the way, by its position among the rules of the plan.
+    pub(crate) fn with_limit(self, limit: Option<usize>, retry_after: Option<Duration>) -> Self {
+        Self { limit, retry_after, ..self }
     }
 
-    /// Refuses a call whose cost is unknown.
-    pub(crate) fn unpriced(cause: UnknownCost, plan: Arc<str>) -> Self {
-        let mut refusal = Self::new(Reason::Unpriced, plan);
-        refusal.0.unpriced = Some(cause);
-        refusal
+    /// Adds the reason why the cost of the call is unknown.
+    pub(crate) fn with_unknown_cost(self, cause: UnknownCost) -> Self {
+        Self { unpriced: Some(Box::new(cause)), ..self }
     }
 
-    pub(crate) fn with_standings(mut self, standings: LimitStatuses) -> Self {
-        self.0.standings = standings;
-        self
-    }
-
-    pub(crate) fn because(mut self, reason: Reason) -> Self {
-        self.0.reason = reason;
-        self
+    pub(crate) fn because(self, reason: Reason) -> Self {
+        Self { reason, ..self }
     }
 
     /// The refusal behind an error, if it is one.
@@ -91,33 +74,33 @@ impl Refusal {
 
     /// Why, in kind.
     pub fn reason(&self) -> Reason {
-        self.0.reason
+        self.reason
     }
 
     /// The limit that is in the way: of several, the one that is so for longest.
     pub fn limit(&self) -> Option<&Limit> {
-        self.0.limit.as_deref()
+        self.statuses.plan().rule(self.limit?).map(|rule| &*rule.limit)
     }
 
     /// The tenant's plan.
     pub fn plan(&self) -> &str {
-        &self.0.plan
+        &self.statuses.plan().name
     }
 
     /// How long until the call would fit if nobody came meanwhile: behind those who wait, if they are all that is in the
     /// way. `None` where nothing but others can tell (calls at one time), or where it never will.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after
+        self.retry_after
     }
 
     /// Why the cost of the call is unknown, where that is the reason.
     pub fn unknown_cost(&self) -> Option<&UnknownCost> {
-        self.0.unpriced.as_ref()
+        self.unpriced.as_deref()
     }
 
     /// How all limits of the call stand.
     pub fn limit_statuses(&self) -> &LimitStatuses {
-        &self.0.standings
+        &self.statuses
     }
 }
 
@@ -143,8 +126,8 @@ impl Reason {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limit = self.0.limit.as_ref().map_or_else(|| "a limit".to_owned(), |limit| format!("the limit {limit}"));
-        match self.0.reason {
+        let limit = self.limit().map_or_else(|| "a limit".to_owned(), |limit| format!("the limit {limit}"));
+        match self.reason {
             Reason::UsedUp => write!(f, "{limit} is used up")?,
             Reason::TooLarge => write!(f, "the call takes more than {limit} ever allows at once: make it smaller")?,
             Reason::Unbounded => write!(
@@ -156,7 +139,7 @@ impl fmt::Display for Refusal {
             Reason::TooLate => write!(f, "{limit} has no room for the call in time")?,
             Reason::Unpriced => {
                 f.write_str("a limit counts money by the table given to .prices(…): ")?;
-                match &self.0.unpriced {
+                match &self.unpriced {
                     Some(cause) => write!(f, "{cause}")?,
                     None => f.write_str("the call has no known cost")?,
                 }
@@ -169,7 +152,7 @@ impl fmt::Display for Refusal {
             Reason::Closed => f.write_str("the limiter was closed")?,
             Reason::NoRuntime => write!(f, "the call would have to wait: {NoRuntime}")?,
         }
-        match self.0.retry_after {
+        match self.retry_after {
             Some(after) => write!(f, "; try again in {}", Reset(after)),
             None => Ok(()),
         }

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use llm_core::SentFlag;
 
-use crate::{Settlement, books::Holds, demand::Models, inner::Inner};
+use crate::{LimitStatuses, Settlement, books::Holds, demand::Models, inner::Inner};
 
 /// What a call may use. Settle it when the call has ended.
 ///
@@ -12,7 +12,8 @@ use crate::{Settlement, books::Holds, demand::Models, inner::Inner};
 #[must_use = "dropped at once, it gives everything back"]
 pub struct Reservation {
     limiter: Option<Arc<Inner>>,
-    pub(crate) holds: Holds,
+    holds: Holds,
+    statuses: LimitStatuses,
     /// The models that price the call, where it holds money.
     models: Option<Models>,
     sent: bool,
@@ -20,8 +21,13 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    pub(crate) fn new(limiter: Arc<Inner>, holds: Holds, models: Option<Models>) -> Self {
-        Self { limiter: Some(limiter), holds, models, sent: false, dispatch: None }
+    pub(crate) fn new(limiter: Arc<Inner>, holds: Holds, statuses: LimitStatuses, models: Option<Models>) -> Self {
+        Self { limiter: Some(limiter), holds, statuses, models, sent: false, dispatch: None }
+    }
+
+    /// Returns the status of all limits of the call, right after it reserved.
+    pub fn limit_statuses(&self) -> &LimitStatuses {
+        &self.statuses
     }
 
     /// Says that the call is being sent, so that it may be charged from here on.

@@ -7,12 +7,12 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use crate::{Demand, Dimension, Limit, Plans, Unit, quota::Span};
+use crate::{Limit, Plans, Unit, quota::Span, scope::Scope};
 
 /// All plans. Replaced as a whole.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    plans: Vec<PlanRules>,
+    plans: Vec<Arc<PlanRules>>,
     tenants: HashMap<Box<str>, usize, RandomState>,
     default: usize,
 }
@@ -25,16 +25,15 @@ pub(crate) struct PlanRules {
     pub(crate) groups: Vec<Group>,
     /// Whether a limit counts money.
     pub(crate) priced: bool,
-    /// Whether all limits are counted by tenant alone, and none counts money.
-    own: bool,
 }
 
-/// Limits whose counters are in one account: those of the same aspects.
+/// Limits whose counters are in one account: those of the same scope.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) id: u32,
-    pub(crate) per: Vec<Dimension>,
-    only: Vec<(Dimension, Arc<str>)>,
+    pub(crate) scope: Scope,
+    /// Position of the first rule among all rules of the plan.
+    pub(crate) first: usize,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -60,41 +59,54 @@ pub(crate) enum Kind {
     Slots,
 }
 
-/// Numbers for names of counters and groups, for as long as the limiter lives: a changed plan finds its counters again.
-/// As many as the operator's plans ever named.
+/// Numbers for scopes and counters, for as long as the limiter lives: a changed plan finds its counters again. As many as
+/// the operator's plans ever named.
 #[derive(Debug, Default)]
-pub(crate) struct Names(Mutex<Vec<Arc<str>>>);
+pub(crate) struct Names {
+    pub(crate) scopes: Numbers<Scope>,
+    /// By [`Quota::identity`](crate::Quota::identity).
+    pub(crate) counters: Numbers<str>,
+}
 
-impl Names {
-    pub(crate) fn id(&self, name: &str) -> u32 {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = names.iter().position(|known| **known == *name).unwrap_or_else(|| {
-            names.push(name.into());
-            names.len() - 1
+/// A number for each distinct value.
+#[derive(Debug)]
+pub(crate) struct Numbers<T: ?Sized>(Mutex<Vec<Arc<T>>>);
+
+impl<T: PartialEq + ?Sized> Numbers<T> {
+    pub(crate) fn id(&self, value: &T) -> u32
+    where
+        for<'a> &'a T: Into<Arc<T>>,
+    {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = known.iter().position(|known| **known == *value).unwrap_or_else(|| {
+            known.push(value.into());
+            known.len() - 1
         });
         u32::try_from(at).expect("an operator names fewer limits than that")
     }
 
-    /// The groups that count apart by an aspect, and where among their values it is.
-    pub(crate) fn groups_of(&self, aspect: &str) -> Vec<(u32, usize)> {
-        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let groups = names.iter().enumerate().filter_map(|(id, name)| {
-            let mut aspects = name.split("per ").skip(1).map(|rest| rest.split(" for ").next().unwrap_or(rest).trim());
-            Some((u32::try_from(id).ok()?, aspects.position(|known| known == aspect)?))
-        });
-        groups.collect()
-    }
-
-    pub(crate) fn name(&self, id: u32) -> Arc<str> {
+    pub(crate) fn get(&self, id: u32) -> Arc<T> {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner)[id as usize])
+    }
+}
+
+impl<T: ?Sized> Default for Numbers<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl From<&Scope> for Arc<Scope> {
+    fn from(scope: &Scope) -> Self {
+        Self::new(scope.clone())
     }
 }
 
 impl Rules {
     pub(crate) fn new(plans: &Plans, names: &Names) -> Self {
-        let compiled: Vec<PlanRules> = plans
+        let compiled: Vec<Arc<PlanRules>> = plans
             .iter()
-            .map(|(name, plan)| PlanRules::new(name, plan.weight, plan.everything(plans.global()), names))
+            .map(|(name, plan)| PlanRules::new(name, plan.weight, plan.everything(plans.global()), names).into())
             .collect();
         let at = |name: &str| compiled.iter().position(|plan| *plan.name == *name).expect("plans are checked");
         let tenants = plans.tenants().map(|(tenant, plan)| (tenant.into(), at(plan))).collect();
@@ -102,7 +114,7 @@ impl Rules {
     }
 
     /// The rules for a tenant.
-    pub(crate) fn of(&self, tenant: &str) -> &PlanRules {
+    pub(crate) fn of(&self, tenant: &str) -> &Arc<PlanRules> {
         let known = if self.tenants.is_empty() { None } else { self.tenants.get(tenant) };
         &self.plans[known.copied().unwrap_or(self.default)]
     }
@@ -118,44 +130,35 @@ impl PlanRules {
     fn new(name: &str, weight: u32, limits: impl Iterator<Item = Limit>, names: &Names) -> Self {
         let mut groups: Vec<Group> = Vec::new();
         for limit in limits {
-            let id = names.id(&Group::name(&limit));
+            let id = names.scopes.id(limit.scope());
             let at = groups.iter().position(|group| group.id == id).unwrap_or_else(|| {
-                let (per, only) = (limit.dimensions().to_vec(), limit.confines().to_vec());
-                groups.push(Group { id, per, only, rules: Vec::new() });
+                groups.push(Group { id, scope: limit.scope().clone(), first: 0, rules: Vec::new() });
                 groups.len() - 1
             });
             groups[at].rules.push(Rule::new(limit, names));
         }
+        let mut first = 0;
+        for group in &mut groups {
+            group.first = first;
+            first += group.rules.len();
+        }
         let priced = groups.iter().flat_map(|group| &group.rules).any(|rule| rule.kind == Kind::Money);
-        let own = match &*groups {
-            [group] => !priced && group.only.is_empty() && *group.per == [Dimension::Tenant],
-            _ => false,
-        };
-        Self { name: name.into(), weight, groups, priced, own }
+        Self { name: name.into(), weight, groups, priced }
     }
 
-    /// The only group, if all limits are counted by tenant alone and none counts money.
-    pub(crate) fn own(&self) -> Option<&Group> {
-        if self.own { self.groups.first() } else { None }
+    /// Returns all rules, group by group.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.groups.iter().flat_map(|group| &group.rules)
+    }
+
+    /// Returns the rule at a position among all rules.
+    pub(crate) fn rule(&self, at: usize) -> Option<&Rule> {
+        self.rules().nth(at)
     }
 
     /// Whether a limit counts in calendar windows.
     pub(crate) fn has_windows(&self) -> bool {
-        let rules = self.groups.iter().flat_map(|group| &group.rules);
-        rules.map(|rule| rule.limit.quota()).any(|quota| quota.windows().is_some())
-    }
-}
-
-impl Group {
-    /// Whether a call is among those that its limits are confined to.
-    pub(crate) fn applies(&self, demand: &Demand, plan: &str) -> bool {
-        self.only.iter().all(|(aspect, value)| aspect.of(demand, plan) == &**value)
-    }
-
-    fn name(limit: &Limit) -> String {
-        let per = limit.dimensions().iter().map(|aspect| format!("per {aspect} "));
-        let only = limit.confines().iter().map(|(aspect, value)| format!("for {aspect}={value} "));
-        per.chain(only).collect()
+        self.rules().any(|rule| rule.limit.quota().windows().is_some())
     }
 }
 
@@ -165,7 +168,7 @@ impl Rule {
             Unit::Units(unit) => Some(Arc::clone(unit.key())),
             _ => None,
         };
-        Self { id: names.id(&limit.quota().identity()), kind: Kind::of(&limit), unit, limit: Arc::new(limit) }
+        Self { id: names.counters.id(&limit.quota().identity()), kind: Kind::of(&limit), unit, limit: Arc::new(limit) }
     }
 }
 

@@ -86,17 +86,18 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
             let demand = settings.demand(&call, estimate);
             let (observes, plan) = (settings.limiter.is_shadow(), || settings.limiter.plan_of(&demand.tenant));
             let admitted = telemetry::admitted(T::NAME, observes, plan, settings.admit(&demand)).await;
-            let standings = settings.limiter.limit_statuses(&demand);
             let reservation = match admitted {
                 Ok(reservation) => reservation.follow(call.track()),
                 Err(refusal) if !observes => return Err(refusal.into()),
                 Err(refusal) => {
+                    let standings = refusal.limit_statuses().clone();
                     let mut reply = oneshot(inner, call).await?;
                     reply.extensions.insert(ShadowRefusal(refusal));
                     reply.extensions.insert(standings);
                     return Ok(reply);
                 }
             };
+            let standings = reservation.limit_statuses().clone();
             let running = Running::new(settings, demand, estimate, reservation);
             let above = call.extensions.remove();
             if let Some(allowance) = running.allowance(above) {

@@ -31,9 +31,9 @@ pub(crate) async fn admitted<R>(
     outcome
 }
 
-pub(crate) fn granted(plan: impl FnOnce() -> Arc<str>) {
+pub(crate) fn granted(plan: &Arc<str>) {
     #[cfg(feature = "metrics")]
-    metrics::counter!("llm_ratelimit_granted_total", "plan" => plan()).increment(1);
+    metrics::counter!("llm_ratelimit_granted_total", "plan" => Arc::clone(plan)).increment(1);
     #[cfg(not(feature = "metrics"))]
     let _ = plan;
 }

@@ -4,9 +4,9 @@ use super::{Blocked, Spot, stripe::Stripe};
 use crate::{
     Demand,
     account::Account,
-    counter::{Moment, Wait},
+    counter::{Counter, Level, Moment, Wait},
     quota::scaled,
-    rules::Group,
+    rules::{Group, Rule},
 };
 
 /// An account that a call needs.
@@ -19,6 +19,25 @@ pub(super) struct Need<'a> {
 }
 
 impl Need<'_> {
+    /// Finds its account, or the catch-all account where there is no room for one.
+    pub(super) fn find(&mut self, stripe: &mut Stripe, most: usize, demand: &Demand, plan: &str, at: Moment) {
+        self.index = stripe.find(self.hash, self.group, demand, plan);
+        if self.index.is_none() && !stripe.has_room(most, at.now) {
+            self.index = stripe.overflow(self.group.id);
+        }
+    }
+
+    /// The level of a rule in its account.
+    pub(super) fn level(&self, stripe: &mut Stripe, rule: &Rule, at: Moment) -> Level {
+        let account = self.index.and_then(|index| stripe.slots[index as usize].as_mut());
+        let counter = account.and_then(|account| account.counter(rule, at));
+        counter.map(|counter| counter.level()).unwrap_or_else(|| {
+            let mut blank = Counter::new(rule, at);
+            blank.advance(rule, at);
+            blank.level()
+        })
+    }
+
     /// Whether the call holds anything of it.
     pub(super) fn holds(&self, demand: &Demand) -> bool {
         self.group.rules.iter().any(|rule| demand.amount(rule).is_some())

@@ -1,21 +1,13 @@
 //! A part of the table, under one lock.
 
-use std::sync::Arc;
-
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use crate::{
-    Demand,
-    account::Account,
-    rules::{Group, Rules},
-};
+use crate::{Demand, account::Account, rules::Group};
 
 /// One stripe of the table.
 #[derive(Debug)]
 pub(super) struct Stripe {
-    /// What is in force: whoever has this lock needs no other to read it.
-    pub(super) rules: Arc<Rules>,
     hasher: RandomState,
     pub(super) slots: Vec<Option<Account>>,
     free: Vec<u32>,
@@ -23,8 +15,6 @@ pub(super) struct Stripe {
     /// Where the search for idle accounts goes on.
     hand: usize,
     uses: u32,
-    /// Reservations made the short way.
-    pub(super) own: u64,
     /// One of its accounts changed since it was last told.
     pub(super) changed: bool,
 }
@@ -33,9 +23,9 @@ pub(super) struct Stripe {
 const IDLE: u64 = 60_000_000_000;
 
 impl Stripe {
-    pub(super) fn new(hasher: RandomState, rules: Arc<Rules>) -> Self {
-        let (slots, free, table, hand, uses, own, changed) = Default::default();
-        Self { rules, hasher, slots, free, table, hand, uses, own, changed }
+    pub(super) fn new(hasher: RandomState) -> Self {
+        let (slots, free, table, hand, uses, changed) = Default::default();
+        Self { hasher, slots, free, table, hand, uses, changed }
     }
 
     pub(super) fn find(&self, hash: u64, group: &Group, demand: &Demand, plan: &str) -> Option<u32> {

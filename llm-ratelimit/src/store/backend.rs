@@ -23,7 +23,7 @@ pub(crate) struct Changes(HashMap<Name, Option<Balance>>);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name {
     pub(super) tenant: String,
-    /// A list of texts in JSON, so that no two of them can look the same.
+    /// A list in JSON, so that no two of them can look the same.
     pub(super) counter: String,
 }
 
@@ -61,11 +61,11 @@ impl Changes {
 
 impl Name {
     pub(super) fn of(balance: &Balance) -> Self {
-        let Balance { group, values, overflow, counter, window: _ } = balance;
-        let texts = (group, values, overflow, counter);
+        let Balance { scope, values, overflow, counter, window: _ } = balance;
+        let name = (scope, values, overflow, counter);
         Self {
             tenant: balance.tenant().unwrap_or_default().to_owned(),
-            counter: serde_json::to_string(&texts).expect("texts can be written as JSON"),
+            counter: serde_json::to_string(&name).expect("texts can be written as JSON"),
         }
     }
 }

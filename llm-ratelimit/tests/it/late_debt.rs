@@ -236,7 +236,7 @@ impl History {
     fn limit_statuses(&self, tenant: &str) -> Vec<LimitStatus> {
         let standings =
             self.limiter.limit_statuses(&Demand::new(tenant, if tenant == "nobody" { "none" } else { "m" }));
-        standings.iter().cloned().collect()
+        standings.iter().collect()
     }
 
     fn count(&mut self, before: Amounts, after: Amounts) {

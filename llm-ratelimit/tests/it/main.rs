@@ -8,6 +8,7 @@ mod conformance;
 mod core;
 #[cfg(feature = "file")]
 mod damaged_file;
+mod dimensions;
 mod emergency;
 mod events;
 mod fairness;

@@ -37,7 +37,7 @@ fn a_change_of_plan_keeps_what_was_used() {
     assert_eq!((left(), &*limiter.plan_of("a"), &*limiter.plan_of("b")), (vec![7], "pro", "free"));
 }
 
-/// Whichever came last is in force for all: the short way to a reservation and the long one read the same plans.
+/// The plans that were set last are in force for decisions and for levels alike.
 #[test]
 fn plans_that_are_replaced_at_once_do_not_mix() {
     let (one, many) = (Plans::uniform(["1/day"]).unwrap(), Plans::uniform(["1000/day"]).unwrap());
