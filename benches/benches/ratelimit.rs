@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, thread, time::Instant};
 
-use benches::ratelimit::{Gate, governor};
+use benches::ratelimit::{Gate, governor, governor_full};
 use criterion::{Criterion, criterion_group};
 
 criterion_group! {
@@ -22,6 +22,13 @@ fn decide(c: &mut Criterion) {
     group.bench_function("decide, one quota", |b| {
         b.iter(|| std::mem::forget(single.limiter.try_reserve(black_box(&single.demand))));
     });
+    let (single_full, four_full) = (Gate::single_full(), Gate::four_full());
+    group.bench_function("refuse, one quota", |b| b.iter(|| single_full.is_open(black_box(&single_full.demand))));
+    group.bench_function("refuse, four quotas in three scopes", |b| {
+        b.iter(|| four_full.is_open(black_box(&four_full.demand)));
+    });
+    let full = governor_full();
+    group.bench_function("floor: keyed governor refusal", |b| b.iter(|| black_box(full.check_key(black_box(&tenant)))));
     let single = Gate::single();
     group.bench_function("reserve and settle, one quota", |b| b.iter(|| single.pass(black_box(&single.demand))));
     group.bench_function("reserve and settle, four quotas in three scopes", |b| {

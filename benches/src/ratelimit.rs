@@ -32,6 +32,26 @@ impl Gate {
         ))
     }
 
+    /// One quota on requests, used up.
+    pub fn single_full() -> Self {
+        Self::new(r#"{"plans": {"default": {"limits": ["1/day burst 1"]}}}"#).filled()
+    }
+
+    /// Four quotas in three scopes, that of the model used up.
+    pub fn four_full() -> Self {
+        Self::new(&format!(
+            r#"{{"plans": {{"default": {{"limits": ["{MANY}/second", "{MANY} tokens/day"]}}}},
+                "limits": ["1500 tokens/week burst 1500 per model", "$9000000000/day"]}}"#
+        ))
+        .filled()
+    }
+
+    fn filled(self) -> Self {
+        let reservation = self.limiter.try_reserve(&self.demand).expect("there is room for one");
+        reservation.settle(Settlement::Unknown);
+        self
+    }
+
     fn new(plans: &str) -> Self {
         let plans: Plans = serde_json::from_str(plans).expect("the plans are right");
         let demand = Demand::new("acme", "gpt-4o-mini").tokens(1_000, 500).cost(Usd::from_nanos(1_000));
@@ -39,6 +59,11 @@ impl Gate {
             limiter: Limiter::builder(plans).prices(PriceTable::new("none")).build().expect("the limits are right"),
             demand,
         }
+    }
+
+    /// Asks and is refused, or reserves and gives it back.
+    pub fn is_open(&self, demand: &Demand) -> bool {
+        self.limiter.try_reserve(demand).is_ok()
     }
 
     /// Reserves and settles.
@@ -63,4 +88,12 @@ impl Gate {
 /// Governor's keyed limiter, as wide open.
 pub fn governor() -> DefaultKeyedRateLimiter<String> {
     RateLimiter::keyed(Quota::per_second(NonZeroU32::MAX))
+}
+
+/// Governor's keyed limiter, used up for tenant `acme`.
+pub fn governor_full() -> DefaultKeyedRateLimiter<String> {
+    let limiter = RateLimiter::keyed(Quota::per_hour(NonZeroU32::MIN));
+    let first = limiter.check_key(&"acme".to_owned());
+    first.expect("there is room for one");
+    limiter
 }

@@ -53,6 +53,17 @@ fn a_decision_and_its_settlement_allocate_nothing() {
     assert_eq!(counted.count_total, told);
 }
 
+/// But for the labels of each refusal that is reported to a recorder.
+#[test]
+fn refusal_allocates_nothing() {
+    for gate in [Gate::single_full(), Gate::four_full()] {
+        assert!(!gate.is_open(&gate.demand));
+        let counted = allocation_counter::measure(|| (0..100).for_each(|_| assert!(!gate.is_open(&gate.demand))));
+        let reported = if cfg!(feature = "metrics") { 300 } else { 0 };
+        assert!(counted.count_total <= reported, "{} allocations", counted.count_total);
+    }
+}
+
 /// At 100,000 tenants, of 36 bytes each in name.
 #[test]
 fn a_tenant_takes_no_more_than_the_builder_says() {
