@@ -1,4 +1,4 @@
-//! What do the wire formats cost beside `serde_json` on the same bytes?
+//! What do the protocols cost beside `serde_json` on the same bytes?
 
 use std::hint::black_box;
 
@@ -24,19 +24,19 @@ fn codec(c: &mut Criterion) {
     vendor(c, &GeminiProtocol::default(), &GEMINI, typed::<GeminiChunk<'_>>);
 }
 
-fn vendor<W: VendorProtocol>(c: &mut Criterion, wire: &W, bytes: &Bytes, typed: fn(&'static [u8])) {
+fn vendor<W: VendorProtocol>(c: &mut Criterion, protocol: &W, bytes: &Bytes, typed: fn(&'static [u8])) {
     let name = W::NAME;
     let question = question();
-    let body = wire.chat(&question, false).expect("every vendor can be asked this").body;
+    let body = protocol.chat(&question, false).expect("every vendor can be asked this").body;
     let value: Value = serde_json::from_slice(&body).expect("requests are JSON");
     let mut group = c.benchmark_group(format!("{name}, encode a request of {} bytes", body.len()));
-    group.bench_function("codec", |b| b.iter(|| wire.chat(black_box(&question), false)));
+    group.bench_function("codec", |b| b.iter(|| protocol.chat(black_box(&question), false)));
     group.bench_function("floor: serde_json, of a Value", |b| b.iter(|| serde_json::to_vec(black_box(&value))));
     group.finish();
 
     let answer = bytes.answer();
     let mut group = c.benchmark_group(format!("{name}, decode an answer of {} bytes", answer.len()));
-    group.bench_function("codec", |b| b.iter(|| wire.read_chat(black_box(&answer)).expect("it is an answer")));
+    group.bench_function("codec", |b| b.iter(|| protocol.read_chat(black_box(&answer)).expect("it is an answer")));
     group.bench_function("floor: serde_json, to a Value", |b| {
         b.iter(|| serde_json::from_slice::<Value>(black_box(&answer)));
     });
@@ -44,7 +44,7 @@ fn vendor<W: VendorProtocol>(c: &mut Criterion, wire: &W, bytes: &Bytes, typed: 
 
     let mut group = c.benchmark_group(format!("{name}, decode {EVENTS} events of {} bytes", bytes.event.len()));
     let begun = || {
-        let mut chunks = wire.chunks(&question);
+        let mut chunks = protocol.stream_decoder(&question);
         for event in bytes.before {
             chunks.event(None, event).expect("it begins");
         }

@@ -17,7 +17,7 @@ fn stack(vendor: &Vendor, clock: &ManualClock) -> Arc<dyn Provider> {
     let cache = Cache::builder("test-cases").ttl(TTL).stale_if_error(60 * TTL).clock(clock.clone()).build();
     let ledger = Ledger::new(prices::openai());
     let stack = tower::ServiceBuilder::new()
-        .layer(ledger.answers())
+        .layer(ledger.requests())
         .layer(CacheLayer::new(cache.expect("the settings agree")))
         .timeout(Duration::from_secs(30))
         .layer(ledger.attempts())

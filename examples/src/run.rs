@@ -84,11 +84,11 @@ pub fn check(simulation: &Simulation) -> String {
     let agree = books.balance().is_balanced() && i64::try_from(billed) == Ok(total.paid.nanos());
     let verdict = if agree { "the books agree" } else { "THE BOOKS DISAGREE" };
     format!(
-        "{verdict}: paid {} for {} attempts, of which {} useful and {} overhead; the vendor's own books bill {} for {calls}",
+        "{verdict}: paid {} for {} attempts, of which {} useful and {} wasted; the vendor's own books bill {} for {calls}",
         total.paid,
         total.attempts,
         total.useful,
-        total.overhead.total(),
+        total.wasted.total(),
         llm_core::Usd::from_nanos(i64::try_from(billed).unwrap_or(i64::MAX)),
     )
 }

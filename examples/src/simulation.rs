@@ -63,7 +63,7 @@ impl Simulation {
             None => cache.no_expiry(),
         };
         let stack = tower::ServiceBuilder::new()
-            .layer(ledger.answers())
+            .layer(ledger.requests())
             .layer(CacheLayer::new(cache.build()?))
             .timeout(Duration::from_secs(60))
             .load_shed()

@@ -20,25 +20,25 @@ const FACTOR: u64 = 256;
 /// # Panics
 ///
 /// If the client gives something else than the codec, if too much is held, or if an answer is not its own replay.
-pub fn answer<W: VendorProtocol>(wire: &W, data: &[u8]) {
+pub fn answer<W: VendorProtocol>(protocol: &W, data: &[u8]) {
     let data = Bytes::copy_from_slice(data);
     let canned = Canned::new(data.clone(), StreamCut::of(&data));
     let breaks = canned.breaks();
     let size = data.len().min(BODY);
     let came = held::bounded(size, FACTOR, || {
         let call = Call::new("acme", ChatRequest::new("model").user("hello"));
-        block_on(canned.client(wire.clone(), "application/json").chat(call))
+        block_on(canned.client(protocol.clone(), "application/json").chat(call))
     });
     came.as_ref().err().into_iter().for_each(|error| assert_hidden(error, &data));
     if data.len() > BODY || breaks {
         return assert!(came.is_err(), "an answer that is not whole was taken");
     }
-    let decoded = held::bounded(size, FACTOR, || wire.read_chat(&data));
+    let decoded = held::bounded(size, FACTOR, || protocol.read_chat(&data));
     match (came, decoded) {
         (Ok(came), Ok(decoded)) => {
-            assert_eq!(came.output, decoded.answer);
+            assert_eq!(came.output, decoded.output);
             assert_eq!(came.receipt.usage(), decoded.usage);
-            let answer = Arc::new(decoded.answer);
+            let answer = Arc::new(decoded.output);
             let stream = ChatStream::replay(Arc::clone(&answer), decoded.usage);
             assert_eq!(block_on(stream.complete()).expect("a replay does not fail"), *answer, "a replay is the answer");
         }
@@ -51,10 +51,10 @@ pub fn answer<W: VendorProtocol>(wire: &W, data: &[u8]) {
         (came, decoded) => panic!("the client says {came:?}, the codec {decoded:?}"),
     }
     for inputs in 0..3 {
-        if let Ok(vectors) = held::bounded(size, FACTOR, || wire.read_embeddings(&data, inputs)) {
-            assert_eq!(vectors.answer.vectors.len(), inputs, "as many vectors as inputs");
+        if let Ok(vectors) = held::bounded(size, FACTOR, || protocol.read_embeddings(&data, inputs)) {
+            assert_eq!(vectors.output.vectors.len(), inputs, "as many vectors as inputs");
         }
     }
-    drop(held::bounded(size, FACTOR, || wire.read_models(&data)));
-    drop(wire.read_count(&data));
+    drop(held::bounded(size, FACTOR, || protocol.read_models(&data)));
+    drop(protocol.read_count(&data));
 }

@@ -76,12 +76,12 @@ impl Canned {
     }
 
     /// A client with small bounds that gets this answer, said to be of this type.
-    pub fn client<W: VendorProtocol>(self, wire: W, content_type: &'static str) -> Client<W, impl Transport> {
+    pub fn client<W: VendorProtocol>(self, protocol: W, content_type: &'static str) -> Client<W, impl Transport> {
         let transport = tower::service_fn(move |_| {
             let response = Response::builder().header(CONTENT_TYPE, content_type).body(self.clone());
             async move { response }
         });
-        let client = Client::with_wire(wire, Some(KEY.into()), transport).expect("the key is one");
+        let client = Client::with_protocol(protocol, Some(KEY.into()), transport).expect("the key is one");
         client.max_event_bytes(EVENT).max_body_bytes(BODY)
     }
 }

@@ -15,13 +15,13 @@ const FACTOR: u64 = 256;
 /// # Panics
 ///
 /// If the error shows the key, or if too much is held.
-pub fn refusal<W: VendorProtocol>(wire: &W, data: &[u8]) {
+pub fn refusal<W: VendorProtocol>(protocol: &W, data: &[u8]) {
     let (status, headers, body) = parse(data);
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
     let error = held::bounded(data.len(), FACTOR, || {
-        let error = wire.classify(status, &headers, body, now, Some(secret::KEY));
-        drop(wire.limits(&headers, &"model".into(), now));
-        wire.request_id(&headers).map(str::to_owned);
+        let error = protocol.classify(status, &headers, body, now, Some(secret::KEY));
+        drop(protocol.limits(&headers, &"model".into(), now));
+        protocol.request_id(&headers).map(str::to_owned);
         error
     });
     secret::assert_hidden(&error, data);

@@ -136,7 +136,7 @@ impl VendorProtocol for Echo {
         Err(unsupported())
     }
 
-    fn chunks(&self, _: &ChatRequest) -> Self {
+    fn stream_decoder(&self, _: &ChatRequest) -> Self {
         *self
     }
 

@@ -36,12 +36,12 @@ pub struct Came {
 /// # Panics
 ///
 /// If both do not give the same, if too much is held or taken, or if a whole answer is not its own replay.
-pub fn stream<W: VendorProtocol>(wire: &W, data: &[u8]) {
+pub fn stream<W: VendorProtocol>(protocol: &W, data: &[u8]) {
     let data = Bytes::copy_from_slice(data);
     let cut = StreamCut::of(&data);
-    let [whole, pieces] = [StreamCut::Whole, cut].map(|cut| read(wire, &data, cut, true));
+    let [whole, pieces] = [StreamCut::Whole, cut].map(|cut| read(protocol, &data, cut, true));
     whole.error.iter().chain(&pieces.error).for_each(|error| assert_hidden(error, &data));
-    held::bounded(data.len().min(BODY), FACTOR, || read(wire, &data, cut, false));
+    held::bounded(data.len().min(BODY), FACTOR, || read(protocol, &data, cut, false));
     let most = if let StreamCut::Pieces(most) = cut { most } else { 1 };
     assert!(pieces.taken <= BODY + most, "{} bytes were taken", pieces.taken);
     compare(&whole, &pieces);
@@ -53,13 +53,13 @@ pub fn stream<W: VendorProtocol>(wire: &W, data: &[u8]) {
 }
 
 /// Reads the bytes as an answer that comes cut in this way; keeps the pieces, or drops each as it comes.
-pub fn read<W: VendorProtocol>(wire: &W, data: &Bytes, cut: StreamCut, keep: bool) -> Came {
+pub fn read<W: VendorProtocol>(protocol: &W, data: &Bytes, cut: StreamCut, keep: bool) -> Came {
     let canned = Canned::new(data.clone(), cut);
     let taken = canned.taken();
-    let client = canned.client(wire.clone(), "text/event-stream");
+    let client = canned.client(protocol.clone(), "text/event-stream");
     let mut came = Came::default();
     block_on(async {
-        let call = Call::new("acme", question(wire, data));
+        let call = Call::new("acme", question(protocol, data));
         let answer = Arc::new(Mutex::new(None));
         let mut stream = match client.chat_stream(call).await {
             Ok(reply) => {
@@ -88,14 +88,14 @@ pub fn read<W: VendorProtocol>(wire: &W, data: &Bytes, cut: StreamCut, keep: boo
 }
 
 /// A question for as many answers as the bytes choose, where the format has several.
-fn question<W: VendorProtocol>(wire: &W, data: &[u8]) -> ChatRequest {
+fn question<W: VendorProtocol>(protocol: &W, data: &[u8]) -> ChatRequest {
     let one = ChatRequest::new("model").user("hello");
     let mut several = one.clone();
     let mut random = Random::of(data);
     // The first chose the server.
     random.number();
     several.sampling.n = Some(*random.pick(&[1, 1, 2, 3]));
-    if wire.chat(&several, true).is_ok() { several } else { one }
+    if protocol.chat(&several, true).is_ok() { several } else { one }
 }
 
 /// Whether an answer was refused for its size.

@@ -28,7 +28,7 @@
 //! let ledger = Ledger::new(prices::openai());
 //! let provider = into_provider(
 //!     tower::ServiceBuilder::new()
-//!         .layer(ledger.answers())
+//!         .layer(ledger.requests())
 //!         .layer(ledger.attempts())
 //!         .service(OpenAi::new("sk-secret")?.base_url(&address)?),
 //! );
@@ -111,7 +111,7 @@ pub use self::anthropic::Anthropic;
 pub use self::client::Client;
 pub use self::gemini::Gemini;
 pub use self::ledger::{
-    Answers, Attempts, AttemptsLayer, Balance, Charged, Ledger, Outcome, Purchase, RequestsLayer, Row, Snapshot,
+    Attempt, Attempts, AttemptsLayer, Balance, Charged, Ledger, Outcome, Requests, RequestsLayer, Row, Snapshot,
     Unconfirmed, Waste, WastedSpend,
 };
 pub use self::openai::OpenAi;

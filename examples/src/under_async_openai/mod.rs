@@ -29,7 +29,7 @@ impl Application {
         let cache = Cache::builder("application").ttl(Duration::from_secs(7 * 24 * 3600)).build()?;
         let provider = into_provider(
             ServiceBuilder::new()
-                .layer(ledger.answers())
+                .layer(ledger.requests())
                 .layer(CacheLayer::new(cache))
                 .layer(ledger.attempts())
                 .service(OpenAi::new("no-real-key")?.base_url(address)?),

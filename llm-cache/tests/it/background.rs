@@ -207,7 +207,7 @@ async fn what_the_background_spends_is_an_overhead_of_its_own_and_the_books_bala
     let ledger = Ledger::new(prices());
     let audit = Verification::percent(100);
     let cache = builder(&clock).verify(audit).spawn_background(4).build().unwrap();
-    let layers = ServiceBuilder::new().layer(ledger.answers()).layer(CacheLayer::new(cache.clone()));
+    let layers = ServiceBuilder::new().layer(ledger.requests()).layer(CacheLayer::new(cache.clone()));
     let provider = into_provider(layers.layer(ledger.attempts()).service(into_service(Arc::new(upstream))));
     let call = || Call::new("acme", ChatRequest::new("gpt-4o-mini").user("a b c"));
     let one = provider.chat(call()).await.unwrap().receipt.paid().exact().unwrap();
@@ -217,9 +217,9 @@ async fn what_the_background_spends_is_an_overhead_of_its_own_and_the_books_bala
     provider.chat(call()).await.unwrap();
     cache.close().await.unwrap();
     let books = ledger.snapshot();
-    let overhead = &books.total().overhead;
-    assert_eq!((overhead.of(Waste::Revalidated), overhead.of(Waste::Verified)), (one, one), "{books}");
-    assert_eq!(overhead.of(Waste::Abandoned).nanos(), 0);
+    let wasted = &books.total().wasted;
+    assert_eq!((wasted.of(Waste::Revalidated), wasted.of(Waste::Verified)), (one, one), "{books}");
+    assert_eq!(wasted.of(Waste::Abandoned).nanos(), 0);
     assert_eq!(books.total().units, 3);
     assert!(books.balance().is_balanced(), "{books}");
     assert_eq!(cache.stats().saved, one + one);

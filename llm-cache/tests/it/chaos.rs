@@ -12,7 +12,7 @@ use llm_core::{
 };
 use llm_providers::{
     Ledger, OpenAi,
-    ledger::{Charged, Outcome, Purchase},
+    ledger::{Attempt, Charged, Outcome},
 };
 use llm_testkit::{Dist, Fault, Latency, Rule, Vendor};
 use proptest::{
@@ -36,7 +36,7 @@ struct World {
     clock: ManualClock,
     cache: Cache,
     ledger: Ledger,
-    purchases: Arc<Mutex<Vec<Purchase>>>,
+    purchases: Arc<Mutex<Vec<Attempt>>>,
     provider: Arc<dyn Provider>,
 }
 
@@ -58,12 +58,12 @@ fn world(seed: u64, build: impl FnOnce(CacheBuilder) -> Cache) -> World {
     let purchases = Arc::new(Mutex::new(Vec::new()));
     let ledger = Ledger::new(table).on_attempt({
         let purchases = Arc::clone(&purchases);
-        move |purchase: &Purchase| purchases.lock().expect("no test panics holding it").push(purchase.clone())
+        move |purchase: &Attempt| purchases.lock().expect("no test panics holding it").push(purchase.clone())
     });
     let clock = ManualClock::default();
     let cache = build(Cache::builder("chaos").ttl(MINUTE).clock(clock.clone()));
     let client = OpenAi::with_transport("no-real-key", vendor.transport()).expect("the key is a header value");
-    let layers = ServiceBuilder::new().layer(ledger.answers()).layer(CacheLayer::new(cache.clone()));
+    let layers = ServiceBuilder::new().layer(ledger.requests()).layer(CacheLayer::new(cache.clone()));
     let provider = into_provider(layers.layer(ledger.attempts()).service(client));
     World { vendor, clock, cache, ledger, purchases, provider }
 }

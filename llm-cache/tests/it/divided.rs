@@ -315,7 +315,7 @@ async fn several_texts_from_a_cache_below_cost_nothing_and_the_books_balance() {
     let front = Cache::builder("front").build().unwrap();
     let stack = |front: &Cache| {
         let front = CacheLayer::new(front.clone());
-        into_provider(ServiceBuilder::new().layer(ledger.answers()).layer(front).service(bottom.clone()))
+        into_provider(ServiceBuilder::new().layer(ledger.requests()).layer(front).service(bottom.clone()))
     };
     for text in ["a long text", "b"] {
         stack(&Cache::builder("another").build().unwrap()).embed(texts(&[text])).await.unwrap();

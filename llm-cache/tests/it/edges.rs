@@ -176,7 +176,7 @@ async fn a_cache_above_a_cache_tells_the_truth_and_the_books_balance() {
     let bottom = ServiceBuilder::new().layer(back).layer(ledger.attempts()).service(into_service(Made::at_once()));
     let stack = || {
         let front = CacheLayer::new(Cache::builder("front").build().unwrap());
-        into_provider(ServiceBuilder::new().layer(ledger.answers()).layer(front).service(bottom.clone()))
+        into_provider(ServiceBuilder::new().layer(ledger.requests()).layer(front).service(bottom.clone()))
     };
     stack().chat(ask("a")).await.unwrap();
     let second = stack().chat(ask("a")).await.unwrap();

@@ -36,7 +36,7 @@ fn stack_over(cache: Cache, latency: Latency) -> Stack {
     let vendor = Vendor::builder().latency(latency).price(MODEL, price.input.nanos(), price.input.nanos(), 0).build();
     let ledger = Ledger::new(table);
     let client = OpenAi::with_transport("no-real-key", vendor.transport()).expect("the key is a header value");
-    let layers = ServiceBuilder::new().layer(ledger.answers()).layer(CacheLayer::new(cache.clone()));
+    let layers = ServiceBuilder::new().layer(ledger.requests()).layer(CacheLayer::new(cache.clone()));
     let provider = into_provider(layers.layer(ledger.attempts()).service(client));
     Stack { vendor, cache, ledger, provider }
 }

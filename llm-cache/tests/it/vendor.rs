@@ -13,7 +13,7 @@ use llm_core::{
 };
 use llm_providers::{
     Ledger, OpenAi,
-    ledger::{Charged, Outcome, Purchase},
+    ledger::{Attempt, Charged, Outcome},
 };
 use llm_testkit::{Dist, Fault, Latency, Rule, Transport, Vendor};
 use proptest::{
@@ -149,7 +149,7 @@ async fn the_books_agree_also_with_cancelled_calls() {
         vendor.script(Rule::new(Fault::CutAfter(4)).prompt_contains("cut").times(3));
         vendor.script(Rule::new(Fault::insufficient_quota()).prompt_contains("refused").times(3));
 
-        let purchases = Arc::new(Mutex::new(Vec::<Purchase>::new()));
+        let purchases = Arc::new(Mutex::new(Vec::<Attempt>::new()));
         let ledger = Ledger::new(prices()).on_attempt({
             let purchases = Arc::clone(&purchases);
             move |purchase| purchases.lock().expect("no test panics holding it").push(purchase.clone())
@@ -157,7 +157,7 @@ async fn the_books_agree_also_with_cancelled_calls() {
         let cache = cache(&ManualClock::default());
         let provider = into_provider(
             ServiceBuilder::new()
-                .layer(ledger.answers())
+                .layer(ledger.requests())
                 .layer(CacheLayer::new(cache.clone()))
                 .layer(ledger.attempts())
                 .service(client(&vendor)),
@@ -194,7 +194,7 @@ async fn the_books_agree_also_with_cancelled_calls() {
 }
 
 /// What the vendor billed for attempts whose usage never arrived, and the ledger's bound for them.
-fn compare(vendor: &Vendor, purchases: &[Purchase]) -> (Usd, Usd) {
+fn compare(vendor: &Vendor, purchases: &[Attempt]) -> (Usd, Usd) {
     let billed = |nanos: u64| Usd::from_nanos(i64::try_from(nanos).expect("a small bill"));
     let mut bills: HashMap<String, Usd> =
         vendor.books().into_iter().map(|bill| (bill.request_id.clone(), billed(bill.nano_usd))).collect();

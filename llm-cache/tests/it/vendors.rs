@@ -30,7 +30,7 @@ where
     S: llm_core::LlmService<llm_core::Streamed<ChatRequest>>,
     S: llm_core::LlmService<llm_core::EmbedRequest>,
 {
-    let layers = ServiceBuilder::new().layer(ledger.answers()).layer(CacheLayer::new(cache.clone()));
+    let layers = ServiceBuilder::new().layer(ledger.requests()).layer(CacheLayer::new(cache.clone()));
     into_provider(layers.layer(ledger.attempts()).service(client))
 }
 

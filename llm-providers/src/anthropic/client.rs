@@ -30,12 +30,12 @@ pub type Anthropic<T> = Client<AnthropicProtocol, T>;
 impl<T> Client<AnthropicProtocol, T> {
     /// Sets the bound on output tokens of requests that have none; 4,096 unless told. The vendor wants one in each.
     pub fn default_max_tokens(self, most: u64) -> Self {
-        self.edit_wire(|wire| wire.options.max_tokens = most)
+        self.edit_protocol(|protocol| protocol.options.max_tokens = most)
     }
 
     /// Sends what is nearest in place of some errors: [`Options::approximate`](super::codec::Options) says which.
     pub fn approximate(self, on: bool) -> Self {
-        self.edit_wire(|wire| wire.options.approximate = on)
+        self.edit_protocol(|protocol| protocol.options.approximate = on)
     }
 
     /// Takes part in a beta, by the name that the vendor gave it. Once for each.
@@ -46,6 +46,6 @@ impl<T> Client<AnthropicProtocol, T> {
     pub fn beta(self, name: &str) -> Result<Self, Error> {
         let refused = |_| Error::invalid("the name of a beta has characters that no header has");
         HeaderValue::try_from(name).map_err(refused)?;
-        Ok(self.edit_wire(|wire| wire.betas.push(name.to_owned())))
+        Ok(self.edit_protocol(|protocol| protocol.betas.push(name.to_owned())))
     }
 }

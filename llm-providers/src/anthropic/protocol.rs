@@ -66,11 +66,11 @@ impl VendorProtocol for AnthropicProtocol {
     }
 
     /// The vendor may leave out where and how fast it answered; then as it was asked to, which is what that costs.
-    fn read_answer(&self, request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+    fn read_chat_for(&self, request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
         decode_answer(request, body)
     }
 
-    fn chunks(&self, request: &ChatRequest) -> EventDecoder {
+    fn stream_decoder(&self, request: &ChatRequest) -> EventDecoder {
         EventDecoder::of(request)
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use ::async_openai::error::OpenAIError;
 
-/// The future of [`Under`](super::Under).
+/// The future of [`ProviderService`](super::ProviderService).
 pub struct ResponseFuture(Pin<Box<dyn Future<Output = Result<reqwest::Response, OpenAIError>> + Send>>);
 
 impl ResponseFuture {

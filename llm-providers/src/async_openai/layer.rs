@@ -4,9 +4,9 @@ use http::HeaderName;
 use llm_core::{Provider, Tenant};
 use tower_layer::Layer;
 
-use super::Under;
+use super::ProviderService;
 
-/// Puts a provider under `async-openai`. See [`Under`].
+/// Puts a provider under `async-openai`. See [`ProviderService`].
 #[derive(Clone)]
 pub struct ProviderLayer {
     pub(super) provider: Arc<dyn Provider>,
@@ -35,10 +35,10 @@ impl ProviderLayer {
 }
 
 impl<S> Layer<S> for ProviderLayer {
-    type Service = Under<S>;
+    type Service = ProviderService<S>;
 
-    fn layer(&self, inner: S) -> Under<S> {
-        Under { layer: self.clone(), inner }
+    fn layer(&self, inner: S) -> ProviderService<S> {
+        ProviderService { layer: self.clone(), inner }
     }
 }
 

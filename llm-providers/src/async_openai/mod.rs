@@ -1,7 +1,7 @@
 //! Layers of this family under the `async-openai` crate's client: nothing changes above, and calls are cached, limited
 //! and counted below.
 //!
-//! `async-openai` hands its HTTP requests to any tower service (`Client::with_http_service`). [`Under`] is one: it
+//! `async-openai` hands its HTTP requests to any tower service (`Client::with_http_service`). [`ProviderService`] is one: it
 //! answers chat completions (whole and streamed) and embeddings with a [`Provider`](llm_core::Provider), and passes
 //! everything else on to the service below it.
 //!
@@ -58,4 +58,4 @@ mod stream;
 
 pub use self::future::ResponseFuture;
 pub use self::layer::ProviderLayer;
-pub use self::service::Under;
+pub use self::service::ProviderService;

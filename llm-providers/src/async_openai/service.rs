@@ -16,7 +16,7 @@ use super::{ProviderLayer, ResponseFuture, answer, error, request, stream};
 ///
 /// Always ready: it waits for the service below only when it passes a request on, and then calls a clone of it.
 #[derive(Clone, Debug)]
-pub struct Under<S> {
+pub struct ProviderService<S> {
     pub(super) layer: ProviderLayer,
     pub(super) inner: S,
 }
@@ -39,7 +39,7 @@ impl Path {
     }
 }
 
-impl<S> Service<HttpRequestFactory> for Under<S>
+impl<S> Service<HttpRequestFactory> for ProviderService<S>
 where
     S: Service<HttpRequestFactory, Response = Response> + Clone + Send + 'static,
     S::Error: Into<OpenAIError>,

@@ -54,13 +54,13 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         call.mark_sent();
         let answer = deadline.bound(transport.send(request)).await?.map_err(adopt)?;
         let (parts, body) = answer.into_parts();
-        let limits = self.config.wire.limits(&parts.headers, model, self.config.clock.now()).map(Arc::new);
+        let limits = self.config.protocol.limits(&parts.headers, model, self.config.clock.now()).map(Arc::new);
         if parts.status.is_success() {
             let mut facts = Accounting::default();
             facts.provider = Some(Arc::clone(&self.config.name));
             facts.model = Some(Arc::clone(model));
-            facts.request_id = self.config.wire.request_id(&parts.headers).map(Arc::from);
-            facts.surcharges = self.config.wire.surcharges(self.config.base_url.host());
+            facts.request_id = self.config.protocol.request_id(&parts.headers).map(Arc::from);
+            facts.surcharges = self.config.protocol.surcharges(self.config.base_url.host());
             let secrets = self.config.secrets();
             return Ok((Head { headers: parts.headers, facts, limits, deadline, secrets }, body));
         }
@@ -89,7 +89,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         let body = deadline.bound(read_refusal(body)).await.unwrap_or_default();
         let (now, key) = (self.config.clock.now(), self.config.key());
         let error =
-            scrub(self.config.wire.classify(parts.status, &parts.headers, &body, now, key), &self.config.secrets());
+            scrub(self.config.protocol.classify(parts.status, &parts.headers, &body, now, key), &self.config.secrets());
         match limits {
             Some(limits) => error.with_limits(limits),
             None => error,

@@ -22,10 +22,11 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
     ///
     /// [`ErrorKind::Unsupported`] where the vendor does not count; as the request itself, and as any exchange.
     pub async fn count_tokens(&self, request: &ChatRequest, deadline: Option<Instant>) -> Result<u64, Error> {
-        let (span, wire) = (CallSpan::open("count_tokens", &self.config.name, &request.model), &self.config.wire);
+        let (span, protocol) =
+            (CallSpan::open("count_tokens", &self.config.name, &request.model), &self.config.protocol);
         span.run(async {
-            let outgoing = wire.count(request)?;
-            self.told(&request.model, deadline, outgoing, |bytes| wire.read_count(bytes)).await
+            let outgoing = protocol.count(request)?;
+            self.told(&request.model, deadline, outgoing, |bytes| protocol.read_count(bytes)).await
         })
         .await
     }
@@ -41,11 +42,11 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
     }
 
     async fn pages(&self, deadline: Option<Instant>) -> Result<Vec<Model>, Error> {
-        let (wire, model) = (&self.config.wire, Arc::default());
+        let (protocol, model) = (&self.config.protocol, Arc::default());
         let (mut models, mut page) = (Vec::new(), None::<String>);
         for _ in 0..PAGES {
-            let outgoing = wire.models(page.as_deref())?;
-            let (more, next) = self.told(&model, deadline, outgoing, |bytes| wire.read_models(bytes)).await?;
+            let outgoing = protocol.models(page.as_deref())?;
+            let (more, next) = self.told(&model, deadline, outgoing, |bytes| protocol.read_models(bytes)).await?;
             models.extend(more);
             if next.is_some() && next == page {
                 return Err(Error::new(ErrorKind::Malformed, "the list of models goes round in a circle"));

@@ -23,37 +23,39 @@ use crate::{protocol::VendorProtocol, telemetry::CallSpan, transport::Transport}
 
 impl<W: VendorProtocol, T: Transport> Client<W, T> {
     async fn ask(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
-        let (span, wire) = (CallSpan::open("chat", &self.config.name, &call.body.model), &self.config.wire);
+        let (span, protocol) = (CallSpan::open("chat", &self.config.name, &call.body.model), &self.config.protocol);
         span.run(async {
             let model = &call.body.model;
-            let outgoing = wire.chat(&call.body, false)?;
+            let outgoing = protocol.chat(&call.body, false)?;
             let (head, body) = self.exchange(&call, model, JSON, outgoing).await?;
-            let decoded = self.read(&head, body, |bytes| wire.read_answer(&call.body, bytes)).await?;
+            let decoded = self.read(&head, body, |bytes| protocol.read_chat_for(&call.body, bytes)).await?;
             decoded.usage.into_iter().for_each(|usage| span.used(usage));
             let receipt = head.receipt();
-            settle(&receipt, &decoded.answer.model, &decoded);
-            Ok(Reply::new(decoded.answer, receipt).with_limits(head.limits))
+            settle(&receipt, &decoded.output.model, &decoded);
+            Ok(Reply::new(decoded.output, receipt).with_limits(head.limits))
         })
         .await
     }
 
     async fn ask_streamed(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
-        let (span, wire) = (CallSpan::open("chat", &self.config.name, &call.body.model), &self.config.wire);
+        let (span, protocol) = (CallSpan::open("chat", &self.config.name, &call.body.model), &self.config.protocol);
         span.run(async {
             let model = &call.body.model;
-            let outgoing = wire.chat(&call.body, true)?;
+            let outgoing = protocol.chat(&call.body, true)?;
             let (head, body) = self.exchange(&call, model, EVENTS, outgoing).await?;
             let (receipt, limits) = (head.receipt(), head.limits.clone());
             let body = head.deadline.bound(Peeked::new(body)).await.map_err(|error| head.blame(error))?;
             // Some servers do not stream, some proxies answer with a page, and some label what they send wrongly.
             let stream = if body.is_whole().unwrap_or(head.is("json") || head.is("html")) {
-                let decoded = self.read(&head, body, |bytes| wire.read_answer(&call.body, bytes)).await?;
+                let decoded = self.read(&head, body, |bytes| protocol.read_chat_for(&call.body, bytes)).await?;
                 decoded.usage.into_iter().for_each(|usage| span.used(usage));
-                settle(&receipt, &decoded.answer.model, &decoded);
-                ChatStream::replay(Arc::new(decoded.answer), decoded.usage)
+                settle(&receipt, &decoded.output.model, &decoded);
+                ChatStream::replay(Arc::new(decoded.output), decoded.usage)
             } else {
                 let limits = Limits { event: self.config.max_event_bytes, body: self.config.max_body_bytes };
-                Events::new(head, body, limits, wire.chunks(&call.body), receipt.clone(), span.clone()).begin().await?
+                Events::new(head, body, limits, protocol.stream_decoder(&call.body), receipt.clone(), span.clone())
+                    .begin()
+                    .await?
             };
             Ok(Reply::new(stream, receipt).with_limits(limits))
         })
@@ -61,17 +63,18 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
     }
 
     async fn ask_embeddings(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
-        let (span, wire) = (CallSpan::open("embeddings", &self.config.name, &call.body.model), &self.config.wire);
+        let (span, protocol) =
+            (CallSpan::open("embeddings", &self.config.name, &call.body.model), &self.config.protocol);
         span.run(async {
             let model = &call.body.model;
-            let outgoing = wire.embed(&call.body)?;
+            let outgoing = protocol.embed(&call.body)?;
             let (head, body) = self.exchange(&call, model, JSON, outgoing).await?;
             let inputs = call.body.inputs.len();
-            let decoded = self.read(&head, body, |bytes| wire.read_embeddings(bytes, inputs)).await?;
+            let decoded = self.read(&head, body, |bytes| protocol.read_embeddings(bytes, inputs)).await?;
             decoded.usage.into_iter().for_each(|usage| span.used(usage));
             let receipt = head.receipt();
-            settle(&receipt, &decoded.answer.model, &decoded);
-            Ok(Reply::new(decoded.answer, receipt).with_limits(head.limits))
+            settle(&receipt, &decoded.output.model, &decoded);
+            Ok(Reply::new(decoded.output, receipt).with_limits(head.limits))
         })
         .await
     }

@@ -39,7 +39,7 @@ pub struct Client<W, #[cfg(feature = "reqwest")] T = Reqwest, #[cfg(not(feature 
 #[derive(Clone)]
 pub(super) struct Config<W> {
     pub(super) name: Arc<str>,
-    pub(super) wire: W,
+    pub(super) protocol: W,
     pub(super) base_url: BaseUrl,
     pub(super) headers: HeaderMap,
     pub(super) max_event_bytes: usize,
@@ -82,7 +82,7 @@ impl<W: VendorProtocol + Default, T> Client<W, T> {
     ///
     /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the key cannot be one.
     pub fn with_transport(key: impl Into<SecretString>, transport: T) -> Result<Self, Error> {
-        Self::with_wire(W::default(), Some(key.into()), transport)
+        Self::with_protocol(W::default(), Some(key.into()), transport)
     }
 
     /// As [`keyless`](Client::keyless), over a transport of one's own.
@@ -91,7 +91,7 @@ impl<W: VendorProtocol + Default, T> Client<W, T> {
     ///
     /// None today.
     pub fn keyless_with_transport(transport: T) -> Result<Self, Error> {
-        Self::with_wire(W::default(), None, transport)
+        Self::with_protocol(W::default(), None, transport)
     }
 }
 
@@ -102,17 +102,17 @@ impl<W: VendorProtocol, T> Client<W, T> {
     ///
     /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the key, or the format's own base URL,
     /// cannot be one.
-    pub fn with_wire(wire: W, key: Option<SecretString>, transport: T) -> Result<Self, Error> {
+    pub fn with_protocol(protocol: W, key: Option<SecretString>, transport: T) -> Result<Self, Error> {
         let mut headers = HeaderMap::new();
         if let Some(key) = &key {
             if key.expose_secret().trim().is_empty() {
                 return Err(Error::invalid("the api key is empty"));
             }
-            wire.authorize(key, &mut headers)?;
+            protocol.authorize(key, &mut headers)?;
         }
         let config = Config {
             name: W::NAME.into(),
-            wire,
+            protocol,
             base_url: BaseUrl::new(W::BASE_URL)?,
             headers,
             max_event_bytes: 1 << 20,
@@ -178,13 +178,13 @@ impl<W: VendorProtocol, T> Client<W, T> {
     }
 
     /// The vendor's format as this client speaks it.
-    pub fn wire(&self) -> &W {
-        &self.config.wire
+    pub fn protocol(&self) -> &W {
+        &self.config.protocol
     }
 
     /// Changes how the vendor's format is written.
-    pub(crate) fn edit_wire(mut self, change: impl FnOnce(&mut W)) -> Self {
-        change(&mut self.config().wire);
+    pub(crate) fn edit_protocol(mut self, change: impl FnOnce(&mut W)) -> Self {
+        change(&mut self.config().protocol);
         self
     }
 
@@ -212,10 +212,10 @@ impl<W, T: Clone> Clone for Client<W, T> {
 
 impl<W: fmt::Debug, T> fmt::Debug for Client<W, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { name, wire, max_event_bytes, max_body_bytes, .. } = &*self.config;
+        let Config { name, protocol, max_event_bytes, max_body_bytes, .. } = &*self.config;
         f.debug_struct("Client")
             .field("name", name)
-            .field("wire", wire)
+            .field("protocol", protocol)
             .field("max_event_bytes", max_event_bytes)
             .field("max_body_bytes", max_body_bytes)
             .finish_non_exhaustive()

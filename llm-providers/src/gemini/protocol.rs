@@ -49,7 +49,7 @@ impl VendorProtocol for GeminiProtocol {
         decode_chat(body)
     }
 
-    fn chunks(&self, request: &ChatRequest) -> ChunkDecoder {
+    fn stream_decoder(&self, request: &ChatRequest) -> ChunkDecoder {
         ChunkDecoder::candidates(request.sampling.n.unwrap_or(1))
     }
 

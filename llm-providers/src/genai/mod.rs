@@ -14,7 +14,7 @@
 //! let client = Genai::new(genai::Client::new()?);
 //! let provider = into_provider(
 //!     tower::ServiceBuilder::new()
-//!         .layer(ledger.answers())
+//!         .layer(ledger.requests())
 //!         .layer(ledger.attempts())
 //!         .service(into_service(Arc::new(client))),
 //! );

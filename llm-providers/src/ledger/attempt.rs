@@ -1,162 +1,55 @@
-use llm_core::{Accounting, Amount, Charge, CostShare, End, Error, Receipt, SentFlag, UnknownCost, Usage, Usd};
+use std::sync::Arc;
 
-use super::{Charged, Ledger, Outcome, Purchase, keys::Keys, terms::Terms};
+use llm_core::{Labels, Tenant, UnknownCost, Usage, Usd};
 
-/// One attempt at a vendor while it runs. If it is dropped, it was given up.
-#[derive(Debug)]
-pub(super) struct Attempt {
-    ledger: Ledger,
-    keys: Keys,
-    dispatch: SentFlag,
-    terms: Terms,
-    ended: bool,
+/// One attempt at a vendor, as [`Ledger::on_attempt`](super::Ledger::on_attempt) tells of it when it has ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// Who asked.
+    pub tenant: Tenant,
+    /// What for.
+    pub labels: Labels,
+    /// The model asked.
+    pub model: Arc<str>,
+    /// The model that answered, if it did.
+    pub answered_by: Option<Arc<str>>,
+    /// The vendor, where the client named it.
+    pub provider: Option<Arc<str>>,
+    /// The vendor's id of the request, if one arrived: it matches this attempt to the vendor's bill.
+    pub request_id: Option<Arc<str>>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it used, if the vendor said so and it can be.
+    pub usage: Option<Usage>,
+    /// What it costs.
+    pub charged: Charged,
+    /// The most it could cost, as estimated before it was sent; `None` for a model without a known price.
+    pub bound: Option<Usd>,
 }
 
-/// A paid amount of which it is not known yet whether its answer is used.
-struct Open {
-    ledger: Ledger,
-    keys: Keys,
-    amount: Usd,
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// With a whole answer.
+    Complete,
+    /// With an error, at its head or later.
+    Failed,
+    /// Given up before its end.
+    Abandoned,
 }
 
-impl Attempt {
-    pub(super) fn new(ledger: &Ledger, keys: Keys, dispatch: SentFlag, terms: Terms) -> Self {
-        Self { ledger: ledger.clone(), keys, dispatch, terms, ended: false }
-    }
-
-    /// It was no attempt: somebody below had the answer already.
-    pub(super) fn spared(mut self) {
-        self.ended = true;
-    }
-
-    /// It ended without a reply.
-    pub(super) fn refused(mut self, error: &Error) {
-        let facts = error.accounting().cloned().unwrap_or_default();
-        let (usage, charged) = match error.charge() {
-            Charge::None => (None, Charged::Nothing),
-            Charge::Unknown => (None, self.unknown()),
-            Charge::Known(usage) => {
-                let usage = Some(usage).filter(Usage::is_plausible);
-                (usage, self.charged(usage, &self.cost(&facts, usage)))
-            }
-        };
-        let mut purchase = self.purchase(Outcome::Failed, usage, charged, &facts);
-        purchase.request_id = error.request_id().map(Into::into).or(purchase.request_id);
-        self.book(purchase);
-    }
-
-    /// The reply ended.
-    pub(super) fn ended<C>(mut self, end: &End<'_, C>, receipt: &Receipt) {
-        let outcome = match end {
-            End::Complete(_) => Outcome::Complete,
-            End::Failed(..) => Outcome::Failed,
-            End::Dropped(_) => Outcome::Abandoned,
-        };
-        let facts = receipt.accounting();
-        // An error in mid-answer may come from a layer above that cut it off, so its charge counts only if it knows.
-        let usage = facts.usage.or_else(|| match end {
-            End::Failed(_, error) => known(error.charge()),
-            _ => None,
-        });
-        let usage = usage.filter(Usage::is_plausible);
-        let cost = self.cost(&facts, usage);
-        self.book(self.purchase(outcome, usage, self.charged(usage, &cost), &facts));
-        let claim = cost.as_ref().ok().filter(|_| outcome == Outcome::Complete).map(|cost| self.claim(*cost));
-        let replaced = receipt.edit(|facts| {
-            let paid = match cost {
-                Ok(cost) => Amount::from(cost),
-                Err(cause) => Amount::unknown(cause),
-            };
-            (facts.cost, facts.unpriced) = (paid.exact(), paid.cause().cloned());
-            facts.paid = Some(paid);
-            std::mem::replace(&mut facts.cost_share, claim)
-        });
-        // Only now, when the receipt is free: its callback may want to see it.
-        drop(replaced);
-    }
-
-    /// The cost of an attempt that used this much.
-    fn cost(&self, facts: &Accounting, usage: Option<Usage>) -> Result<Usd, UnknownCost> {
-        match (usage, facts.cost, &facts.unusable_usage, facts.usage) {
-            (Some(usage), ..) => self.terms.cost(&self.keys.model, facts, &usage),
-            // A server that states zeros does not know.
-            (None, Some(stated), ..) if !stated.is_zero() => Ok(stated),
-            (None, _, Some(stated), _) => Err(UnknownCost::UnusableUsage { stated: stated.clone() }),
-            // One that no answer can have taken has no cost, and the table says so.
-            (None, _, None, Some(stated)) => self.terms.cost(&self.keys.model, facts, &stated),
-            (None, _, None, None) => Err(UnknownCost::NoUsage),
-        }
-    }
-
-    fn charged(&self, usage: Option<Usage>, cost: &Result<Usd, UnknownCost>) -> Charged {
-        match (cost, usage) {
-            (Ok(cost), _) => Charged::Paid(*cost),
-            (Err(cause), Some(_)) => Charged::Unpriced(cause.clone()),
-            // It was sent, whether its client said so or not.
-            (Err(_), None) => Charged::Unconfirmed(self.terms.bound.clone().ok()),
-        }
-    }
-
-    fn claim(&self, amount: Usd) -> CostShare {
-        let open = Open { ledger: self.ledger.clone(), keys: self.keys.clone(), amount };
-        CostShare::new(amount, move |lost| open.settle(lost))
-    }
-
-    /// What a call that ended without usage costs.
-    fn unknown(&self) -> Charged {
-        match self.dispatch.is_sent() {
-            true => Charged::Unconfirmed(self.terms.bound.clone().ok()),
-            false => Charged::Nothing,
-        }
-    }
-
-    fn purchase(&self, outcome: Outcome, usage: Option<Usage>, charged: Charged, facts: &Accounting) -> Purchase {
-        let Keys { tenant, labels, model, purpose: _ } = self.keys.clone();
-        Purchase {
-            tenant,
-            labels,
-            model,
-            answered_by: facts.model.clone(),
-            provider: facts.provider.clone(),
-            request_id: facts.request_id.clone(),
-            outcome,
-            usage,
-            charged,
-            bound: self.terms.bound.clone().ok(),
-        }
-    }
-
-    fn book(&mut self, purchase: Purchase) {
-        self.ended = true;
-        let cause = match &purchase.charged {
-            Charged::Unpriced(cause) => Some(cause),
-            Charged::Unconfirmed(None) => self.terms.bound.as_ref().err(),
-            _ => None,
-        };
-        self.ledger.books().purchase(&self.keys, &purchase, cause);
-        self.ledger.tell(&purchase);
-    }
-}
-
-impl Open {
-    /// All of it is settled now: nobody took `lost`.
-    fn settle(self, lost: Usd) {
-        self.ledger.books().settle(&self.keys, self.amount, lost);
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if !self.ended {
-            let charged = self.unknown();
-            self.book(self.purchase(Outcome::Abandoned, None, charged, &Accounting::default()));
-        }
-    }
-}
-
-fn known(charge: Charge) -> Option<Usage> {
-    match charge {
-        Charge::Known(usage) => Some(usage),
-        Charge::None | Charge::Unknown => None,
-    }
+/// What an attempt costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Charged {
+    /// Nothing: it was not sent, or the vendor refused it.
+    Nothing,
+    /// What its usage costs.
+    Paid(Usd),
+    /// Its usage is known, its cost is not, for this reason.
+    Unpriced(UnknownCost),
+    /// It was sent and its usage never came: at most this, where a bound is known.
+    Unconfirmed(Option<Usd>),
 }

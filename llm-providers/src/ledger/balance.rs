@@ -9,11 +9,11 @@ use super::Row;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Balance {
-    /// `paid − claimed − overhead − open`: zero in every row.
-    pub purchases: Usd,
+    /// `paid − used − wasted − open`: zero in every row.
+    pub attempts: Usd,
     /// `list − useful − saved`: zero in every row.
-    pub answers: Usd,
-    /// `claimed − useful`: zero in the total. In the row of a label or a model: what its purchases gave to answers of
+    pub responses: Usd,
+    /// `used − useful`: zero in the total. In the row of a label or a model: what its purchases gave to answers of
     /// other rows, less what its answers got from them.
     pub between: Usd,
 }
@@ -29,9 +29,9 @@ impl Row {
     /// By how much the books of this row are off.
     pub fn balance(&self) -> Balance {
         Balance {
-            purchases: self.paid - self.claimed - self.overhead.total() - self.open,
-            answers: self.list - self.useful - self.saved.total(),
-            between: self.claimed - self.useful,
+            attempts: self.paid - self.used - self.wasted.total() - self.open,
+            responses: self.list - self.useful - self.saved.total(),
+            between: self.used - self.useful,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
 
 use llm_core::{Origin, Savings, UnknownCost, Usage, Usd};
 
-use super::{Charged, Outcome, Purchase, Row, Waste, keys::Keys};
+use super::{Attempt, Charged, Outcome, Row, Waste, keys::Keys};
 
 /// Between a label's name and its value in the key of its row.
 pub(super) const SEPARATOR: &str = "\0";
@@ -90,19 +90,19 @@ impl Books {
     }
 
     /// Books an attempt; `cause` is why its cost, or the bound of it, is unknown.
-    pub(super) fn purchase(&mut self, keys: &Keys, purchase: &Purchase, cause: Option<&UnknownCost>) {
+    pub(super) fn attempt(&mut self, keys: &Keys, attempt: &Attempt, cause: Option<&UnknownCost>) {
         if let Some(cause) = cause {
             self.unknown.of(cause).attempts += 1;
         }
-        self.each(keys, |row| row.purchase(purchase));
+        self.each(keys, |row| row.attempt(attempt));
     }
 
     /// Settles an open amount: somebody used the answer, or nobody ever will.
     pub(super) fn settle(&mut self, keys: &Keys, amount: Usd, lost: Usd) {
         self.each(keys, |row| {
             row.open -= amount;
-            row.claimed += amount - lost;
-            row.overhead.add(Waste::unused(keys.purpose), lost);
+            row.used += amount - lost;
+            row.wasted.add(Waste::unused(keys.purpose), lost);
         });
     }
 
@@ -167,7 +167,7 @@ impl Row {
         self.usage += answer.usage.filter(Usage::is_plausible).unwrap_or_default();
         match answer.list {
             Ok(list) => self.list += list,
-            Err(_) => self.unpriced_answers += 1,
+            Err(_) => self.unpriced_responses += 1,
         }
         self.useful += answer.useful;
         for (cause, amount) in answer.saved.iter() {
@@ -175,22 +175,22 @@ impl Row {
         }
     }
 
-    fn purchase(&mut self, purchase: &Purchase) {
+    fn attempt(&mut self, attempt: &Attempt) {
         self.attempts += 1;
-        self.usage_paid += purchase.usage.unwrap_or_default();
-        match purchase.charged {
+        self.usage_paid += attempt.usage.unwrap_or_default();
+        match attempt.charged {
             Charged::Nothing => {}
             Charged::Unpriced(_) => {
-                self.unpriced_purchases += 1;
-                self.unpriced_overhead += u64::from(purchase.outcome != Outcome::Complete);
+                self.unpriced_attempts += 1;
+                self.unpriced_wasted += u64::from(attempt.outcome != Outcome::Complete);
             }
             Charged::Unconfirmed(bound) => self.unconfirmed.add(bound),
             Charged::Paid(cost) => {
                 self.paid += cost;
-                match purchase.outcome {
+                match attempt.outcome {
                     Outcome::Complete => self.open += cost,
-                    Outcome::Failed => self.overhead.add(Waste::Failed, cost),
-                    Outcome::Abandoned => self.overhead.add(Waste::Abandoned, cost),
+                    Outcome::Failed => self.wasted.add(Waste::Failed, cost),
+                    Outcome::Abandoned => self.wasted.add(Waste::Abandoned, cost),
                 }
             }
         }

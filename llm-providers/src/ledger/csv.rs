@@ -16,9 +16,9 @@ const COLUMNS: [&str; 12] = [
     "failed",
     "dropped",
     "units",
-    "unpriced_answers",
+    "unpriced_responses",
     "attempts",
-    "unpriced_purchases",
+    "unpriced_attempts",
     "unconfirmed",
 ];
 
@@ -68,9 +68,9 @@ fn counts(row: &Row) -> [u64; COLUMNS.len()] {
         row.failed,
         row.dropped,
         row.units,
-        row.unpriced_answers,
+        row.unpriced_responses,
         row.attempts,
-        row.unpriced_purchases,
+        row.unpriced_attempts,
         row.unconfirmed.count,
     ]
 }
@@ -88,9 +88,9 @@ fn amounts(row: &Row) -> Vec<(String, Usd)> {
     let named = |name: &str, amount| (name.to_owned(), amount);
     let mut amounts = vec![named("list", row.list), named("useful", row.useful)];
     amounts.extend(Cause::ALL.into_iter().map(|cause| (format!("saved_{}", cause.name()), row.saved.of(cause))));
-    amounts.extend([named("paid", row.paid), named("claimed", row.claimed), named("open", row.open)]);
-    let overheads = Waste::ALL.into_iter();
-    amounts.extend(overheads.map(|cause| (format!("overhead_{}", cause.name()), row.overhead.of(cause))));
+    amounts.extend([named("paid", row.paid), named("used", row.used), named("open", row.open)]);
+    let wastes = Waste::ALL.into_iter();
+    amounts.extend(wastes.map(|cause| (format!("wasted_{}", cause.name()), row.wasted.of(cause))));
     amounts.push(named("unconfirmed", row.unconfirmed.amount));
     amounts
 }

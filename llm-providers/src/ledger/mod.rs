@@ -2,7 +2,7 @@
 //!
 //! # Two taps
 //!
-//! [`Ledger::answers`] stands on top of a stack and books what callers got; [`Ledger::attempts`] stands right above
+//! [`Ledger::requests`] stands on top of a stack and books what callers got; [`Ledger::attempts`] stands right above
 //! the client, below everything that retries, coalesces or caches, and books every attempt at a vendor, also those that
 //! nobody waited for. Both write into one [`Ledger`].
 //!
@@ -27,7 +27,7 @@
 //! # let client = into_service(Arc::new(Client));
 //! let ledger = Ledger::new(prices::openai());
 //! let stack = tower::ServiceBuilder::new()
-//!     .layer(ledger.answers())
+//!     .layer(ledger.requests())
 //!     // cache, limits, batches, keys: between the two
 //!     .layer(ledger.attempts())
 //!     .service(client);
@@ -48,8 +48,8 @@
 //! - **paid**: what attempts cost whose usage arrived, at the price table's prices for the service class it got.
 //! - **unconfirmed**: attempts that were sent and whose usage never came: no part of `paid`, counted apart at their
 //!   *upper bound* ([`PriceTable::bound`](llm_core::PriceTable::bound)). The vendor bills some of them.
-//! - **claimed**: the part of `paid` whose answer somebody used.
-//! - **overhead**: the part of `paid` whose answer nobody used, by [cause](Waste).
+//! - **used**: the part of `paid` whose answer somebody used.
+//! - **wasted**: the part of `paid` whose answer nobody used, by [cause](Waste).
 //! - **open**: the part of `paid` of which that is not settled yet: its answer is still on the way up.
 //! - **unpriced purchases**: usage arrived, but its cost is unknown, for a [cause](llm_core::UnknownCost) that the books name
 //!   ([`Snapshot::unknown_costs`]). An amount that such attempts or answers are part of prints as `unknown`, or as a lower
@@ -67,12 +67,12 @@
 //! Each amount is counted on its own, none is the rest of the others, so these can be checked ([`Row::balance`]):
 //!
 //! ```text
-//! paid = claimed + overhead + open        in every row
+//! paid = used + wasted + open        in every row
 //! list = useful + saved                   in every row
-//! claimed = useful                        in the total, so that   paid = useful + overhead + open
+//! used = useful                        in the total, so that   paid = useful + wasted + open
 //! ```
 //!
-//! In the row of a label or a model `claimed` and `useful` can differ: a purchase is booked under the labels of the
+//! In the row of a label or a model `used` and `useful` can differ: a purchase is booked under the labels of the
 //! call that made it, and an answer under those of the call that got it.
 //!
 //! # How it decides
@@ -107,24 +107,24 @@
 //! layers and its services share the same books. They are kept in memory only, under one lock that is never held while
 //! anything else runs; a call costs a few map look-ups. Maps are bounded: see [`Ledger::max_tenants`].
 
-mod answers;
 mod attempt;
+mod attempts;
 mod balance;
 mod books;
 mod csv;
 mod keys;
-mod purchase;
-mod purchases;
+mod requests;
 mod row;
+mod running;
 mod shared;
 mod snapshot;
 mod table;
 mod terms;
 
-pub use self::answers::{Answers, RequestsLayer};
+pub use self::attempt::{Attempt, Charged, Outcome};
+pub use self::attempts::{Attempts, AttemptsLayer};
 pub use self::balance::Balance;
-pub use self::purchase::{Charged, Outcome, Purchase};
-pub use self::purchases::{Attempts, AttemptsLayer};
+pub use self::requests::{Requests, RequestsLayer};
 pub use self::row::{Row, Unconfirmed, Waste, WastedSpend};
 pub use self::shared::Ledger;
 pub use self::snapshot::Snapshot;

@@ -31,7 +31,7 @@ pub struct Row {
     /// What did not have to be paid for the answers.
     pub saved: Savings,
     /// Answers whose cost is unknown.
-    pub unpriced_answers: u64,
+    pub unpriced_responses: u64,
     /// Attempts at a vendor that ended, also those that were not sent.
     pub attempts: u64,
     /// Tokens of all attempts whose usage arrived.
@@ -39,18 +39,18 @@ pub struct Row {
     /// What attempts cost whose usage arrived.
     pub paid: Usd,
     /// The part of `paid` whose answer was used.
-    pub claimed: Usd,
+    pub used: Usd,
     /// The part of `paid` whose answer is still on the way.
     pub open: Usd,
     /// The part of `paid` whose answer nobody used.
-    pub overhead: WastedSpend,
+    pub wasted: WastedSpend,
     /// Attempts that were sent and whose usage never came.
     pub unconfirmed: Unconfirmed,
     /// Attempts whose usage arrived and whose cost is unknown: [`Snapshot::unknown_costs`](super::Snapshot::unknown_costs)
     /// names the causes.
-    pub unpriced_purchases: u64,
-    /// Those of `unpriced_purchases` that failed or were given up.
-    pub unpriced_overhead: u64,
+    pub unpriced_attempts: u64,
+    /// Those of `unpriced_attempts` that failed or were given up.
+    pub unpriced_wasted: u64,
 }
 
 /// Why something was paid for an answer that nobody used.
@@ -92,8 +92,8 @@ impl Waste {
         match self {
             Self::Failed => "failed",
             Self::Abandoned => "abandoned",
-            Self::Revalidated => "refreshed",
-            Self::Verified => "audited",
+            Self::Revalidated => "revalidated",
+            Self::Verified => "verified",
         }
     }
 }

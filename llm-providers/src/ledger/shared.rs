@@ -5,7 +5,7 @@ use std::{
 
 use llm_core::{PriceOptions, PriceTable, Prices, ServiceTier};
 
-use super::{AttemptsLayer, Purchase, RequestsLayer, Snapshot, books::Books};
+use super::{Attempt, AttemptsLayer, RequestsLayer, Snapshot, books::Books};
 
 /// The books of a stack: see the [module's docs](crate::ledger) for terms and an example.
 ///
@@ -20,7 +20,7 @@ struct Inner {
     usual: Mutex<PriceOptions>,
 }
 
-type Hooks = Arc<Vec<Arc<dyn Fn(&Purchase) + Send + Sync>>>;
+type Hooks = Arc<Vec<Arc<dyn Fn(&Attempt) + Send + Sync>>>;
 
 impl Ledger {
     /// Empty books that value usage by `prices`: a table, or a [`Prices`] shared with others.
@@ -73,13 +73,13 @@ impl Ledger {
     /// vendor's bill.
     ///
     /// `f` runs where the attempt ends, which may be a `drop`: it must not block or panic. It may use this ledger.
-    pub fn on_attempt(self, f: impl Fn(&Purchase) + Send + Sync + 'static) -> Self {
+    pub fn on_attempt(self, f: impl Fn(&Attempt) + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut *self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner)).push(Arc::new(f));
         self
     }
 
     /// The tap for the top of a stack, which books what callers get.
-    pub fn answers(&self) -> RequestsLayer {
+    pub fn requests(&self) -> RequestsLayer {
         RequestsLayer::new(self.clone())
     }
 
@@ -122,9 +122,9 @@ impl Ledger {
         self.0.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn tell(&self, purchase: &Purchase) {
+    pub(super) fn report(&self, attempt: &Attempt) {
         let hooks = Arc::clone(&self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner));
-        hooks.iter().for_each(|hook| hook(purchase));
+        hooks.iter().for_each(|hook| hook(attempt));
     }
 }
 

@@ -19,7 +19,7 @@ const COLUMNS: [&str; 16] = [
     "useful",
     "saved",
     "paid",
-    "overhead",
+    "wasted",
     "unconfirmed",
 ];
 
@@ -65,11 +65,11 @@ fn cells(name: &str, row: &Row) -> Cells {
         row.units.to_string(),
         row.usage.input.to_string(),
         row.usage.output.to_string(),
-        money(row.list, row.unpriced_answers),
-        money(row.useful, row.unpriced_answers.min(row.vendor)),
-        money(row.saved.total(), row.unpriced_answers.min(shared)),
-        money(row.paid, row.unpriced_purchases),
-        money(row.overhead.total(), row.unpriced_overhead),
+        money(row.list, row.unpriced_responses),
+        money(row.useful, row.unpriced_responses.min(row.vendor)),
+        money(row.saved.total(), row.unpriced_responses.min(shared)),
+        money(row.paid, row.unpriced_attempts),
+        money(row.wasted.total(), row.unpriced_wasted),
         money(row.unconfirmed.amount, row.unconfirmed.unpriced),
     ]
 }
@@ -97,7 +97,7 @@ fn notes(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let total = books.total();
     write!(f, "prices of {}", books.prices_as_of())?;
     list(f, "saved", total.saved.iter().map(|(cause, amount)| (cause.name(), amount)))?;
-    list(f, "overhead", total.overhead.iter().map(|(cause, amount)| (cause.name(), amount)))?;
+    list(f, "wasted", total.wasted.iter().map(|(cause, amount)| (cause.name(), amount)))?;
     let unconfirmed = total.unconfirmed;
     if unconfirmed.count > 0 {
         write!(f, "\nunconfirmed: attempts {}, at most {}", unconfirmed.count, unconfirmed.amount)?;
@@ -109,19 +109,19 @@ fn notes(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (cause, attempts, answers) in books.unknown_costs() {
         write!(
             f,
-            "\nunknown cost: attempts {attempts}, answers {answers}: {}",
+            "\nunknown cost: attempts {attempts}, responses {answers}: {}",
             printable(&cause.to_string(), MAX_CAUSE)
         )?;
     }
     if other.attempts + other.answers > 0 {
-        write!(f, "\nunknown cost: attempts {}, answers {}: further causes", other.attempts, other.answers)?;
+        write!(f, "\nunknown cost: attempts {}, responses {}: further causes", other.attempts, other.answers)?;
     }
     if !total.open.is_zero() {
         write!(f, "\nopen: {} paid for answers still on the way", total.open)?;
     }
     let off = books.balance();
     if !off.is_balanced() {
-        write!(f, "\noff by: purchases {}, answers {}, between {}", off.purchases, off.answers, off.between)?;
+        write!(f, "\noff by: attempts {}, responses {}, between {}", off.attempts, off.responses, off.between)?;
     }
     f.write_char('\n')
 }

@@ -47,21 +47,21 @@ impl<T> Client<OpenAiProtocol, T> {
 
     /// Asks for embeddings as base64, which is shorter: [`Dialect::base64_embeddings`](super::codec::Dialect).
     pub fn base64_embeddings(self, on: bool) -> Self {
-        self.edit_wire(|wire| wire.dialect.base64_embeddings = on)
+        self.edit_protocol(|protocol| protocol.dialect.base64_embeddings = on)
     }
 
     /// Bounds answers by `max_tokens`, for older servers: [`Dialect::legacy_max_tokens`](super::codec::Dialect).
     pub fn legacy_max_tokens(self, on: bool) -> Self {
-        self.edit_wire(|wire| wire.dialect.legacy_max_tokens = on)
+        self.edit_protocol(|protocol| protocol.dialect.legacy_max_tokens = on)
     }
 
     /// Sends what is nearest in place of some errors: [`Dialect::approximate`](super::codec::Dialect) says which.
     pub fn approximate(self, on: bool) -> Self {
-        self.edit_wire(|wire| wire.dialect.approximate = on)
+        self.edit_protocol(|protocol| protocol.dialect.approximate = on)
     }
 
     /// Sends `top_k`, for servers that have it: [`Dialect::top_k`](super::codec::Dialect).
     pub fn top_k(self, on: bool) -> Self {
-        self.edit_wire(|wire| wire.dialect.top_k = on)
+        self.edit_protocol(|protocol| protocol.dialect.top_k = on)
     }
 }

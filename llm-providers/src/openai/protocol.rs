@@ -60,7 +60,7 @@ impl VendorProtocol for OpenAiProtocol {
         decode::chat(body, &self.dialect)
     }
 
-    fn chunks(&self, request: &ChatRequest) -> ChunkDecoder {
+    fn stream_decoder(&self, request: &ChatRequest) -> ChunkDecoder {
         ChunkDecoder::new(self.dialect).choices(request.sampling.n.unwrap_or(1))
     }
 

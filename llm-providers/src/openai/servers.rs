@@ -17,7 +17,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// As [`new`](Client::new) and [`base_url`](Client::base_url).
     pub fn azure(endpoint: &str, key: impl Into<SecretString>) -> Result<Self, Error> {
-        Self::of(Dialect::AZURE, Some(key.into()), Reqwest::new()?)?.base_url(&below(endpoint, "openai/v1"))
+        Self::with_dialect(Dialect::AZURE, Some(key.into()), Reqwest::new()?)?.base_url(&below(endpoint, "openai/v1"))
     }
 
     /// Azure OpenAI by the addresses of deployments: `{endpoint}/openai/deployments/{model}/…?api-version={version}`,
@@ -27,7 +27,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// As [`azure`](Self::azure), and if the version is not one.
     pub fn azure_deployments(endpoint: &str, version: &str, key: impl Into<SecretString>) -> Result<Self, Error> {
-        let client = Self::of(Dialect::AZURE, Some(key.into()), Reqwest::new()?)?;
+        let client = Self::with_dialect(Dialect::AZURE, Some(key.into()), Reqwest::new()?)?;
         client.deployments(version)?.base_url(&below(endpoint, "openai"))
     }
 
@@ -38,7 +38,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// As [`azure_deployments`](Self::azure_deployments).
     pub fn azure_foundry(endpoint: &str, version: &str, key: impl Into<SecretString>) -> Result<Self, Error> {
-        let client = Self::of(Dialect::AZURE, Some(key.into()), Reqwest::new()?)?;
+        let client = Self::with_dialect(Dialect::AZURE, Some(key.into()), Reqwest::new()?)?;
         client.api_version(version)?.base_url(&below(endpoint, "models"))
     }
 
@@ -49,7 +49,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// As [`Reqwest::new`].
     pub fn ollama() -> Result<Self, Error> {
-        Self::of(Dialect::OLLAMA, None, Reqwest::new()?)
+        Self::with_dialect(Dialect::OLLAMA, None, Reqwest::new()?)
     }
 
     /// vLLM at an address such as `http://localhost:8000/v1`: [`Dialect::VLLM`]. If it wants a key, begin with
@@ -59,7 +59,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// As [`base_url`](Client::base_url).
     pub fn vllm(base_url: &str) -> Result<Self, Error> {
-        Self::of(Dialect::VLLM, None, Reqwest::new()?)?.base_url(base_url)
+        Self::with_dialect(Dialect::VLLM, None, Reqwest::new()?)?.base_url(base_url)
     }
 
     /// Mistral: [`Dialect::MISTRAL`].
@@ -68,7 +68,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// As [`new`](Client::new).
     pub fn mistral(key: impl Into<SecretString>) -> Result<Self, Error> {
-        Self::of(Dialect::MISTRAL, Some(key.into()), Reqwest::new()?)
+        Self::with_dialect(Dialect::MISTRAL, Some(key.into()), Reqwest::new()?)
     }
 
     /// Groq: [`Dialect::GROQ`].
@@ -77,7 +77,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// As [`new`](Client::new).
     pub fn groq(key: impl Into<SecretString>) -> Result<Self, Error> {
-        Self::of(Dialect::GROQ, Some(key.into()), Reqwest::new()?)
+        Self::with_dialect(Dialect::GROQ, Some(key.into()), Reqwest::new()?)
     }
 
     /// DeepSeek: [`Dialect::DEEPSEEK`].
@@ -86,7 +86,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// As [`new`](Client::new).
     pub fn deepseek(key: impl Into<SecretString>) -> Result<Self, Error> {
-        Self::of(Dialect::DEEPSEEK, Some(key.into()), Reqwest::new()?)
+        Self::with_dialect(Dialect::DEEPSEEK, Some(key.into()), Reqwest::new()?)
     }
 
     /// OpenRouter: [`Dialect::OPENROUTER`].
@@ -95,7 +95,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// As [`new`](Client::new).
     pub fn openrouter(key: impl Into<SecretString>) -> Result<Self, Error> {
-        Self::of(Dialect::OPENROUTER, Some(key.into()), Reqwest::new()?)
+        Self::with_dialect(Dialect::OPENROUTER, Some(key.into()), Reqwest::new()?)
     }
 
     /// Gemini behind OpenAI's format: [`Dialect::GEMINI`].
@@ -104,7 +104,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// As [`new`](Client::new).
     pub fn gemini(key: impl Into<SecretString>) -> Result<Self, Error> {
-        Self::of(Dialect::GEMINI, Some(key.into()), Reqwest::new()?)
+        Self::with_dialect(Dialect::GEMINI, Some(key.into()), Reqwest::new()?)
     }
 }
 
@@ -113,9 +113,9 @@ impl<T> Client<OpenAiProtocol, T> {
     ///
     /// # Errors
     ///
-    /// As [`with_wire`](Client::with_wire).
-    pub fn of(dialect: Dialect, key: Option<SecretString>, transport: T) -> Result<Self, Error> {
-        let client = Self::with_wire(OpenAiProtocol::new(dialect), key, transport)?;
+    /// As [`with_protocol`](Client::with_protocol).
+    pub fn with_dialect(dialect: Dialect, key: Option<SecretString>, transport: T) -> Result<Self, Error> {
+        let client = Self::with_protocol(OpenAiProtocol::new(dialect), key, transport)?;
         client.name(dialect.name).base_url(dialect.base_url)
     }
 
@@ -126,7 +126,7 @@ impl<T> Client<OpenAiProtocol, T> {
     /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the version is not one.
     pub fn deployments(self, version: &str) -> Result<Self, Error> {
         let route = Route::deployment(version)?;
-        Ok(self.edit_wire(|wire| wire.route = route))
+        Ok(self.edit_protocol(|protocol| protocol.route = route))
     }
 
     /// Adds an `api-version` to every address, as Azure's Foundry wants.
@@ -136,7 +136,7 @@ impl<T> Client<OpenAiProtocol, T> {
     /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the version is not one.
     pub fn api_version(self, version: &str) -> Result<Self, Error> {
         let route = Route::versioned(version)?;
-        Ok(self.edit_wire(|wire| wire.route = route))
+        Ok(self.edit_protocol(|protocol| protocol.route = route))
     }
 }
 

@@ -50,13 +50,13 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// As [`read_chat`](Self::read_chat).
-    fn read_answer(&self, request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+    fn read_chat_for(&self, request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
         let _ = request;
         self.read_chat(body)
     }
 
     /// Begins to read the streamed answer to a request, which says how many choices there must be.
-    fn chunks(&self, request: &ChatRequest) -> Self::StreamDecoder;
+    fn stream_decoder(&self, request: &ChatRequest) -> Self::StreamDecoder;
 
     /// Writes an embeddings request.
     ///
@@ -218,7 +218,7 @@ impl EncodedRequest {
 #[non_exhaustive]
 pub struct Decoded<A> {
     /// The answer.
-    pub answer: A,
+    pub output: A,
     /// What it took; `None` if the vendor did not say.
     pub usage: Option<Usage>,
     /// The vendor's service class, which decides the price; `None` if it did not say.
@@ -236,15 +236,15 @@ pub struct Decoded<A> {
 
 impl<A> Decoded<A> {
     /// An answer with what its vendor said of it.
-    pub fn new(answer: A, usage: Option<Usage>, service_tier: Option<Arc<str>>) -> Self {
+    pub fn new(output: A, usage: Option<Usage>, service_tier: Option<Arc<str>>) -> Self {
         let (surcharges, side_calls, unusable_usage) = Default::default();
-        Self { answer, usage, service_tier, surcharges, side_calls, unusable_usage, billed: None }
+        Self { output, usage, service_tier, surcharges, side_calls, unusable_usage, billed: None }
     }
 
     /// An answer with everything that its vendor stated of its usage.
-    pub(crate) fn stated(answer: A, stated: &StatedUsage, service_tier: Option<Arc<str>>) -> Self {
+    pub(crate) fn stated(output: A, stated: &StatedUsage, service_tier: Option<Arc<str>>) -> Self {
         let (side_calls, unusable_usage) = (stated.side_calls().to_vec(), stated.unusable().cloned());
-        Self { side_calls, unusable_usage, ..Self::new(answer, stated.usage(), service_tier) }
+        Self { side_calls, unusable_usage, ..Self::new(output, stated.usage(), service_tier) }
     }
 
     /// Adds what the vendor charges a factor for.

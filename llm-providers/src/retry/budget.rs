@@ -28,7 +28,7 @@ impl RetryBudget {
     }
 
     /// How many retries there are left.
-    pub fn left(&self) -> u64 {
+    pub fn remaining(&self) -> u64 {
         self.0.left.load(Ordering::Relaxed) / RETRY
     }
 
@@ -89,14 +89,14 @@ mod tests {
         budget.earn();
         assert!(spend(&budget) && !spend(&budget));
         (0..1_000).for_each(|_| budget.earn());
-        assert_eq!(budget.left(), 22);
+        assert_eq!(budget.remaining(), 22);
         assert!(RetryBudget::new(0, 0).take().is_none());
     }
     #[test]
     fn a_retry_that_is_not_made_goes_back() {
         let budget = RetryBudget::new(0, 1);
         drop(budget.take());
-        assert_eq!(budget.left(), 1);
-        assert!(spend(&budget) && budget.left() == 0);
+        assert_eq!(budget.remaining(), 1);
+        assert!(spend(&budget) && budget.remaining() == 0);
     }
 }

@@ -59,7 +59,7 @@ macro_rules! compatible {
         Subject {
             flavor: $flavor,
             client: |server, transport| {
-                let client = OpenAi::of(Dialect::$dialect, Some(KEY.into()), transport).unwrap();
+                let client = OpenAi::with_dialect(Dialect::$dialect, Some(KEY.into()), transport).unwrap();
                 Arc::new(client.base_url(&server.base_url()).unwrap())
             },
             lacks: &[],
@@ -78,7 +78,7 @@ conforms! {
     azure: Subject {
         flavor: Flavor::Azure,
         client: |server, transport| {
-            let client = OpenAi::of(Dialect::AZURE, Some(KEY.into()), transport).unwrap();
+            let client = OpenAi::with_dialect(Dialect::AZURE, Some(KEY.into()), transport).unwrap();
             let base = format!("{}/openai", server.origin());
             Arc::new(client.deployments("2024-10-21").unwrap().base_url(&base).unwrap())
         },

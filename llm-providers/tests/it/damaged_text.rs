@@ -67,12 +67,12 @@ fn byte_order_mark_is_skipped() {
         let claude = whole(r#"{"content":[{"type":"text","text":"a\ud83d"}],"stop_reason":"end_turn"}"#);
         let google = r#"{"candidates":[{"content":{"parts":[{"text":"a\ud83d"}]},"finishReason":"STOP"}]}"#;
         let listed = whole(&format!("[{google}]"));
-        assert_eq!(openai::codec::decode_chat(&openai).unwrap().answer.text(), "a\u{fffd}");
-        assert_eq!(anthropic::codec::decode_chat(&claude).unwrap().answer.text(), "a\u{fffd}");
-        assert_eq!(gemini::codec::decode_chat(&whole(google)).unwrap().answer.text(), "a\u{fffd}");
-        assert_eq!(gemini::codec::decode_chat(&listed).unwrap().answer.text(), "a");
+        assert_eq!(openai::codec::decode_chat(&openai).unwrap().output.text(), "a\u{fffd}");
+        assert_eq!(anthropic::codec::decode_chat(&claude).unwrap().output.text(), "a\u{fffd}");
+        assert_eq!(gemini::codec::decode_chat(&whole(google)).unwrap().output.text(), "a\u{fffd}");
+        assert_eq!(gemini::codec::decode_chat(&listed).unwrap().output.text(), "a");
         let vectors = openai::codec::decode_embeddings(&whole(r#"{"data":[{"embedding":[1]}]}"#), 1).unwrap();
-        assert_eq!(vectors.answer.vectors.len(), 1);
+        assert_eq!(vectors.output.vectors.len(), 1);
     }
 }
 
@@ -88,7 +88,7 @@ fn damaged_error_keeps_its_words() {
 fn damaged_arguments_stay_readable() {
     let call = r#"{"functionCall":{"name":"f","args":{"x":"a\ud83d!"}}}"#;
     let body = format!(r#"{{"candidates":[{{"content":{{"parts":[{call}]}},"finishReason":"STOP"}}]}}"#);
-    let answer = gemini::codec::decode_chat(body.as_bytes()).unwrap().answer;
+    let answer = gemini::codec::decode_chat(body.as_bytes()).unwrap().output;
     let arguments: serde_json::Value = answer.tool_calls().next().unwrap().parse().unwrap();
     assert_eq!(arguments["x"], "a\u{fffd}!");
     let broken = Canned::events(["data: {\"choices\": [\"\\ud83d\n\n"]).client();

@@ -31,11 +31,11 @@ fn answers(reason: &Value) -> [ChatResponse; 6] {
     let streamed = |read: Result<crate::streaming::Read, _>| read.unwrap().answer;
     let silent = |answer: Option<ChatResponse>| answer.unwrap_or_default();
     [
-        openai::decode_chat(&bytes(&json!({"choices": [choice]}))).unwrap().answer,
+        openai::decode_chat(&bytes(&json!({"choices": [choice]}))).unwrap().output,
         block_on(async { streamed(play(Canned::events([chunks])).await) }).unwrap(),
-        anthropic::decode_chat(&bytes(&json!({"content": blocks, "stop_reason": reason}))).unwrap().answer,
+        anthropic::decode_chat(&bytes(&json!({"content": blocks, "stop_reason": reason}))).unwrap().output,
         silent(block_on(async { streamed(play_to(&claude).await) })),
-        gemini::decode_chat(&bytes(&candidate)).unwrap().answer,
+        gemini::decode_chat(&bytes(&candidate)).unwrap().output,
         silent(block_on(async { streamed(play_to(&google).await) })),
     ]
 }
@@ -136,9 +136,9 @@ fn reasoning_without_content_is_not_kept() {
     let parts = json!([{"text": "hm", "thought": true}, {"text": "", "thoughtSignature": "s"}]);
     let google = json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]});
     for answer in [
-        openai::decode_chat(body.to_string().as_bytes()).unwrap().answer,
-        anthropic::decode_chat(claude.to_string().as_bytes()).unwrap().answer,
-        gemini::decode_chat(google.to_string().as_bytes()).unwrap().answer,
+        openai::decode_chat(body.to_string().as_bytes()).unwrap().output,
+        anthropic::decode_chat(claude.to_string().as_bytes()).unwrap().output,
+        gemini::decode_chat(google.to_string().as_bytes()).unwrap().output,
     ] {
         assert_eq!((answer.finish(), answer.choices[0].reasoning()), (&FinishReason::Stop, "hm".to_owned()));
         assert!(!ChatRequest::is_cacheable(&answer));

@@ -1,9 +1,9 @@
 //! The ledger's two taps on stacks over a vendor that does what each test says.
 
-mod answers;
+mod attempts;
 mod books;
 mod clients;
-mod purchases;
+mod requests;
 mod stated_cost;
 mod table;
 mod tiers;

@@ -21,7 +21,7 @@ fn usage() -> Value {
 fn played(n: u32, chunks: &[Value], done: bool) -> Result<Read, Error> {
     let mut text: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
     text.push_str(if done { "data: [DONE]\n\n" } else { "" });
-    let client = OpenAi::of(Dialect::OPENAI, None, Canned::events([text])).unwrap();
+    let client = OpenAi::with_dialect(Dialect::OPENAI, None, Canned::events([text])).unwrap();
     let request = ChatRequest::new("m").user("hi").sampling(Sampling { n: Some(n), ..Sampling::default() });
     block_on(async {
         let reply = client.chat_stream(Call::new("t", request)).await?;
@@ -74,7 +74,7 @@ fn fewer_choices_than_asked_for_are_what_the_vendor_gave_if_it_says_that_it_is_d
     let read = played(3, &[chunk(0, "a", Some("stop")), usage()], true).unwrap();
     assert_eq!((texts(&read), read.receipt.usage()), (vec!["a".to_owned()], Some(Usage::new(3, 2))));
     let body = json!({"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]});
-    assert_eq!(decode_chat(body.to_string().as_bytes()).unwrap().answer.choices.len(), 1);
+    assert_eq!(decode_chat(body.to_string().as_bytes()).unwrap().output.choices.len(), 1);
 }
 
 #[test]
@@ -122,12 +122,12 @@ fn numbers_in_arguments_keep_their_digits_as_text_and_as_objects() {
         let body = format!(
             r#"{{"choices":[{{"index":0,"message":{{"tool_calls":[{call}]}},"finish_reason":"tool_calls"}}]}}"#
         );
-        let answer = decode_chat(body.as_bytes()).unwrap().answer;
+        let answer = decode_chat(body.as_bytes()).unwrap().output;
         assert_eq!(&*answer.tool_calls().next().unwrap().arguments, digits);
         let event = format!(
             r#"data: {{"id":"1","choices":[{{"index":0,"delta":{{"tool_calls":[{call}]}},"finish_reason":"tool_calls"}}]}}"#
         );
-        let client = OpenAi::of(Dialect::OPENAI, None, Canned::events([event, "\n\n".to_owned()])).unwrap();
+        let client = OpenAi::with_dialect(Dialect::OPENAI, None, Canned::events([event, "\n\n".to_owned()])).unwrap();
         let streamed = block_on(async {
             client.chat_stream(Call::new("t", ChatRequest::new("m").user("hi"))).await.unwrap().output.complete().await
         });

@@ -15,7 +15,7 @@ fn choice(message: Value, finish: &str) -> Value {
 }
 
 fn answer(message: Value) -> ChatResponse {
-    decode(choice(message, "stop")).answer
+    decode(choice(message, "stop")).output
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn a_text_with_everything_around_it() {
             "completion_tokens_details": {"reasoning_tokens": 7, "audio_tokens": 2, "accepted_prediction_tokens": 0,
                 "rejected_prediction_tokens": 0}},
         "service_tier": "default", "system_fingerprint": "fp_1"}));
-    let answer = decoded.answer;
+    let answer = decoded.output;
     assert_eq!((&*answer.id, &*answer.model, &*answer.text()), ("chatcmpl-1", "gpt-x-2026", "Hola"));
     assert_eq!(answer.choices[0].parts, [Part::text("Hola")]);
     assert_eq!(answer.finish(), &FinishReason::Stop);
@@ -59,7 +59,7 @@ fn tool_calls_keep_their_arguments_as_they_are() {
 #[test]
 fn the_deprecated_function_call_is_a_tool_call() {
     let body = choice(json!({"content": null, "function_call": {"name": "f", "arguments": "{}"}}), "function_call");
-    let answer = decode(body).answer;
+    let answer = decode(body).output;
     assert_eq!(answer.tool_calls().map(|call| (&*call.name, &*call.id)).collect::<Vec<_>>(), [("f", "")]);
     assert_eq!(answer.finish(), &FinishReason::ToolCalls);
 }
@@ -77,10 +77,10 @@ fn every_finish_reason_has_its_meaning() {
         ("", FinishReason::Unknown),
         ("enough", FinishReason::Other("enough".into())),
     ] {
-        assert_eq!(decode(choice(json!({"content": "x"}), said)).answer.finish(), &meant);
+        assert_eq!(decode(choice(json!({"content": "x"}), said)).output.finish(), &meant);
     }
     let silent = json!({"choices": [{"message": {"content": "x"}, "finish_reason": null}]});
-    assert_eq!(decode(silent).answer.finish(), &FinishReason::Unknown);
+    assert_eq!(decode(silent).output.finish(), &FinishReason::Unknown);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn content_may_be_a_list_of_parts() {
 #[test]
 fn several_choices_keep_their_numbers() {
     let one = |index: u32, text: &str| json!({"index": index, "message": {"content": text}, "finish_reason": "stop"});
-    let answer = decode(json!({"choices": [one(1, "b"), one(0, "a")]})).answer;
+    let answer = decode(json!({"choices": [one(1, "b"), one(0, "a")]})).output;
     let seen: Vec<_> = answer.choices.iter().map(|choice| (choice.index, choice.text())).collect();
     assert_eq!(seen, [(1, "b".into()), (0, "a".into())]);
 }
@@ -121,7 +121,7 @@ fn unknown_fields_survive_at_every_level() {
     let decoded = decode(json!({"citations": ["u"], "choices": [{"message": {"content": "x", "audio": {"id": "a"}},
         "finish_reason": "stop", "content_filter_results": {"hate": {"filtered": false}}}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 2, "cost": 0.5, "prompt_tokens_details": {"image_tokens": 4}}}));
-    let (answer, choice) = (&decoded.answer, &decoded.answer.choices[0]);
+    let (answer, choice) = (&decoded.output, &decoded.output.choices[0]);
     assert_eq!(answer.extra.get("citations"), Some(&json!(["u"])));
     assert_eq!(answer.extra.get("usage"), Some(&json!({"cost": 0.5, "prompt_tokens_details": {"image_tokens": 4}})));
     assert_eq!(choice.extra.get("content_filter_results"), Some(&json!({"hate": {"filtered": false}})));
@@ -183,9 +183,9 @@ fn vectors_come_in_the_order_of_the_inputs() {
         {"object": "embedding", "index": 1, "embedding": "AACAPwAAAMA="},
         {"object": "embedding", "index": 0, "embedding": [0.25, -1]}]});
     let decoded = decode_embeddings(body.to_string().as_bytes(), 2).unwrap();
-    assert_eq!(decoded.answer.vectors, [[0.25f32, -1.0].into(), std::sync::Arc::from([1.0f32, -2.0])]);
-    assert_eq!((decoded.usage, &*decoded.answer.model), (Some(Usage::new(7, 0)), "e"));
-    assert!(decoded.answer.extra.is_empty());
+    assert_eq!(decoded.output.vectors, [[0.25f32, -1.0].into(), std::sync::Arc::from([1.0f32, -2.0])]);
+    assert_eq!((decoded.usage, &*decoded.output.model), (Some(Usage::new(7, 0)), "e"));
+    assert!(decoded.output.extra.is_empty());
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn pieces_give_the_answer_that_comes_whole() {
     let unary = json!({"id": "c1", "object": "chat.completion", "created": 7, "model": "m-1", "service_tier": "default",
         "system_fingerprint": null, "choices": [{"index": 0, "logprobs": null, "finish_reason": "stop",
             "message": {"role": "assistant", "content": "Año 漢🦀", "refusal": null, "annotations": []}}]});
-    assert_eq!(read.answer.unwrap(), decode_chat(unary.to_string().as_bytes()).unwrap().answer);
+    assert_eq!(read.answer.unwrap(), decode_chat(unary.to_string().as_bytes()).unwrap().output);
     let extras = read.events.iter().filter(|event| matches!(event, ChatEvent::Extra { .. })).count();
     assert_eq!(extras, 2, "what repeats is said once");
     let facts = read.receipt.accounting();

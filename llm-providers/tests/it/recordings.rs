@@ -108,9 +108,9 @@ fn vectors(recording: &Recording, inputs: usize) {
     let Recording { id, body, .. } = recording;
     let naive: Value = serde_json::from_slice(body).unwrap();
     let decoded = decode_embeddings(body, inputs).unwrap();
-    assert_eq!(*decoded.answer.model, *naive["model"].as_str().unwrap(), "{id}");
+    assert_eq!(*decoded.output.model, *naive["model"].as_str().unwrap(), "{id}");
     assert_eq!(decoded.usage, usage(&naive["usage"]), "{id}");
-    for (vector, item) in decoded.answer.vectors.iter().zip(naive["data"].as_array().unwrap()) {
+    for (vector, item) in decoded.output.vectors.iter().zip(naive["data"].as_array().unwrap()) {
         match &item["embedding"] {
             Value::Array(numbers) => {
                 let numbers: Vec<f32> = numbers.iter().map(|number| number.as_f64().unwrap() as f32).collect();
@@ -127,8 +127,8 @@ fn answer(recording: &Recording) {
     let decoded = decode_chat(body).unwrap();
     assert_eq!(decoded.usage, usage(&naive["usage"]), "{id}");
     let choices = naive["choices"].as_array().unwrap();
-    assert_eq!(decoded.answer.choices.len(), choices.len(), "{id}");
-    for (choice, naive) in decoded.answer.choices.iter().zip(choices) {
+    assert_eq!(decoded.output.choices.len(), choices.len(), "{id}");
+    for (choice, naive) in decoded.output.choices.iter().zip(choices) {
         let message = &naive["message"];
         assert_eq!(choice.text(), message["content"].as_str().unwrap_or_default(), "{id}");
         assert_eq!(choice.refusal(), message["refusal"].as_str(), "{id}");
@@ -145,7 +145,7 @@ fn answer(recording: &Recording) {
         survives(id, &choice.extra, naive, &["index", "message", "finish_reason"]);
         survives(id, &choice.message_extra, message, &["role", "content", "refusal", "tool_calls", "annotations"]);
     }
-    survives(id, &decoded.answer.extra, &naive, &["id", "model", "object", "choices", "usage"]);
+    survives(id, &decoded.output.extra, &naive, &["id", "model", "object", "choices", "usage"]);
 }
 
 /// Every field of `naive` but the named ones is in `extra`, and nothing else.

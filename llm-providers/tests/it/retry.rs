@@ -153,7 +153,7 @@ fn a_vendor_that_is_down_gets_no_more_than_the_budget() {
         for _ in 0..500 {
             provider.chat(question()).await.unwrap_err();
         }
-        assert_eq!((vendor.calls(), budget.left()), (500 + 10 + 100, 0));
+        assert_eq!((vendor.calls(), budget.remaining()), (500 + 10 + 100, 0));
         // Another stack of the same layer shares it.
         let other = failing(limited(SECOND), u64::MAX);
         stack(&other, layer).chat(question()).await.unwrap_err();
@@ -218,11 +218,11 @@ fn the_ledger_books_every_attempt() {
         vendor.script(Rule::new(limited(SECOND)).once());
         let (tell, told) = std::sync::mpsc::channel();
         let ledger =
-            Ledger::new(prices::openai()).on_attempt(move |purchase| tell.send(purchase.charged.clone()).unwrap());
+            Ledger::new(prices::openai()).on_attempt(move |attempt| tell.send(attempt.charged.clone()).unwrap());
         let client = OpenAi::with_transport("sk-test", vendor.transport()).unwrap();
         let provider = into_provider(
             ServiceBuilder::new()
-                .layer(ledger.answers())
+                .layer(ledger.requests())
                 .layer(RetryLayer::new().retry_charged(true))
                 .layer(ledger.attempts())
                 .service(client),

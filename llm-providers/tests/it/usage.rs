@@ -116,7 +116,7 @@ fn usage_of_litellm_repeats_one_write() {
         "cache_read_input_tokens": 500, "cache_creation_input_tokens": 32_435});
     let decoded = decode_chat(message(&usage).to_string().as_bytes()).unwrap();
     assert_eq!(decoded.usage, Some(counts([33_000, 20, 500, 32_435, 0])));
-    assert!(decoded.answer.extra.get("usage").is_none(), "nothing is left to say");
+    assert!(decoded.output.extra.get("usage").is_none(), "nothing is left to say");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn usage_unusable_is_named_and_unknown() {
             assert_eq!((facts.usage, facts.unusable_usage), (None, Some(format!("{field}: {name}").into())));
             let decoded = decode_chat(message(&usage).to_string().as_bytes()).unwrap();
             assert_eq!((decoded.usage, decoded.unusable_usage), (None, Some(format!("{field}: {name}").into())));
-            assert_eq!(decoded.answer.extra.get("usage").unwrap()[field], count, "it stays in the response");
+            assert_eq!(decoded.output.extra.get("usage").unwrap()[field], count, "it stays in the response");
             let row = booked(OpenAi::with_transport("sk-test", canned(&[said(), chunk(&usage)])).unwrap(), true);
             assert_eq!((row.usage_paid, row.unconfirmed.count), (Usage::default(), 1));
         }

@@ -127,8 +127,8 @@ fn extend(part: &mut Part) {
 
 type Write = Box<dyn Fn(&ChatRequest) -> Result<Vec<u8>, Error>>;
 
-fn of(wire: impl VendorProtocol) -> Write {
-    Box::new(move |request| Ok(wire.chat(request, false)?.body.to_vec()))
+fn of(protocol: impl VendorProtocol) -> Write {
+    Box::new(move |request| Ok(protocol.chat(request, false)?.body.to_vec()))
 }
 
 fn wires() -> Vec<(&'static str, Write)> {

@@ -14,7 +14,7 @@
 //! let answer = br#"{"id":"1","model":"m","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn",
 //!     "usage":{"input_tokens":9,"cache_read_input_tokens":100,"output_tokens":1}}"#;
 //! let decoded = decode_chat(answer)?;
-//! assert_eq!(decoded.answer.text(), "hi");
+//! assert_eq!(decoded.output.text(), "hi");
 //! assert_eq!(decoded.usage.map(|usage| usage.input), Some(109));
 //!
 //! let mut events = EventDecoder::default();

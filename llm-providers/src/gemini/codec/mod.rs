@@ -14,7 +14,7 @@
 //! let answer = br#"{"candidates":[{"content":{"role":"model","parts":[{"text":"hi"}]},"finishReason":"STOP"}],
 //!     "usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":1,"thoughtsTokenCount":5,"totalTokenCount":15}}"#;
 //! let decoded = decode_chat(answer)?;
-//! assert_eq!(decoded.answer.text(), "hi");
+//! assert_eq!(decoded.output.text(), "hi");
 //! assert_eq!(decoded.usage.map(|usage| usage.output), Some(6));
 //!
 //! let mut chunks = ChunkDecoder::default();

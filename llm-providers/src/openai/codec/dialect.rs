@@ -33,13 +33,13 @@ pub struct Dialect {
     /// by ones computed from them, in calls and results alike.
     pub call_id_len: Option<usize>,
     /// How reasoning of the conversation so far is sent back.
-    pub thoughts: Thoughts,
+    pub reasoning: ReasoningFormat,
     /// Counts as reasoning what `total_tokens` is more than input and output: a server that hides its thinking there
     /// bills it all the same.
-    pub hidden_thoughts: bool,
+    pub hidden_reasoning: bool,
     /// Fields that its own answers leave in parts, and that go back to it. Those of other vendors' answers are refused:
     /// Gemini's `thoughtSignature`, Claude's `citations`, and their like. Fields that nobody's answers leave pass.
-    pub marks: &'static [&'static str],
+    pub own_fields: &'static [&'static str],
     /// Sends what is nearest where the server has no place for a wish that only steers the answer, or for what another
     /// vendor's answer left in the conversation, in place of an error:
     ///
@@ -51,7 +51,7 @@ pub struct Dialect {
     /// | further fields of parts that another vendor's answer left | left out |
     pub approximate: bool,
     /// What the server cannot do. A request that asks for it is refused before it is sent.
-    pub lacks: &'static [Lack],
+    pub missing: &'static [MissingFeature],
 }
 
 /// Which header holds the key.
@@ -67,7 +67,7 @@ pub enum KeyHeader {
 /// How reasoning of the conversation so far is sent back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Thoughts {
+pub enum ReasoningFormat {
     /// Not at all: the format has no field for it. It is refused, or with [`Dialect::approximate`] left out.
     Refused,
     /// As `reasoning_content` of messages that call tools, whose server wants it there. In other messages it refuses or
@@ -82,7 +82,7 @@ pub enum Thoughts {
 /// Something that OpenAI does and another server does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Lack {
+pub enum MissingFeature {
     /// `sampling.seed`.
     Seed,
     /// `sampling.n` above one.
@@ -120,11 +120,11 @@ impl Dialect {
         dimensions: "dimensions",
         required: "required",
         call_id_len: None,
-        thoughts: Thoughts::Refused,
-        hidden_thoughts: false,
-        marks: &["custom", "function"],
+        reasoning: ReasoningFormat::Refused,
+        hidden_reasoning: false,
+        own_fields: &["custom", "function"],
         approximate: false,
-        lacks: &[],
+        missing: &[],
     };
 
     /// Azure OpenAI: its own header for the key. Its addresses differ too: see
@@ -137,7 +137,13 @@ impl Dialect {
         base_url: "http://localhost:11434/v1",
         legacy_max_tokens: true,
         developer: false,
-        lacks: &[Lack::Choices, Lack::ToolChoice, Lack::ParallelToolCalls, Lack::Logprobs, Lack::ImageAddresses],
+        missing: &[
+            MissingFeature::Choices,
+            MissingFeature::ToolChoice,
+            MissingFeature::ParallelToolCalls,
+            MissingFeature::Logprobs,
+            MissingFeature::ImageAddresses,
+        ],
         ..Self::OPENAI
     };
 
@@ -156,8 +162,8 @@ impl Dialect {
         dimensions: "output_dimension",
         required: "any",
         call_id_len: Some(9),
-        thoughts: Thoughts::Parts,
-        lacks: &[Lack::Logprobs, Lack::Names],
+        reasoning: ReasoningFormat::Parts,
+        missing: &[MissingFeature::Logprobs, MissingFeature::Names],
         ..Self::OPENAI
     };
 
@@ -165,8 +171,13 @@ impl Dialect {
     pub const GROQ: Self = Self {
         name: "groq",
         base_url: "https://api.groq.com/openai/v1",
-        thoughts: Thoughts::Details,
-        lacks: &[Lack::Choices, Lack::Logprobs, Lack::Names, Lack::Embeddings],
+        reasoning: ReasoningFormat::Details,
+        missing: &[
+            MissingFeature::Choices,
+            MissingFeature::Logprobs,
+            MissingFeature::Names,
+            MissingFeature::Embeddings,
+        ],
         ..Self::OPENAI
     };
 
@@ -176,8 +187,15 @@ impl Dialect {
         base_url: "https://api.deepseek.com",
         legacy_max_tokens: true,
         developer: false,
-        thoughts: Thoughts::WithCalls,
-        lacks: &[Lack::Seed, Lack::Choices, Lack::ParallelToolCalls, Lack::JsonSchema, Lack::Images, Lack::Embeddings],
+        reasoning: ReasoningFormat::WithCalls,
+        missing: &[
+            MissingFeature::Seed,
+            MissingFeature::Choices,
+            MissingFeature::ParallelToolCalls,
+            MissingFeature::JsonSchema,
+            MissingFeature::Images,
+            MissingFeature::Embeddings,
+        ],
         ..Self::OPENAI
     };
 
@@ -187,8 +205,8 @@ impl Dialect {
         name: "openrouter",
         base_url: "https://openrouter.ai/api/v1",
         top_k: true,
-        thoughts: Thoughts::Details,
-        marks: &["custom", "function", "reasoning_details"],
+        reasoning: ReasoningFormat::Details,
+        own_fields: &["custom", "function", "reasoning_details"],
         ..Self::OPENAI
     };
 
@@ -197,14 +215,14 @@ impl Dialect {
         name: "gemini",
         base_url: "https://generativelanguage.googleapis.com/v1beta/openai",
         developer: false,
-        hidden_thoughts: true,
-        marks: &["custom", "function", "extra_content"],
-        lacks: &[Lack::Seed, Lack::Logprobs],
+        hidden_reasoning: true,
+        own_fields: &["custom", "function", "extra_content"],
+        missing: &[MissingFeature::Seed, MissingFeature::Logprobs],
         ..Self::OPENAI
     };
 
-    pub(in crate::openai) fn lacks(&self, lack: Lack) -> bool {
-        self.lacks.contains(&lack)
+    pub(in crate::openai) fn is_missing(&self, feature: MissingFeature) -> bool {
+        self.missing.contains(&feature)
     }
 }
 

@@ -12,7 +12,7 @@
 //! let answer = br#"{"id":"1","model":"m","choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}],
 //!     "usage":{"prompt_tokens":9,"completion_tokens":1}}"#;
 //! let decoded = decode_chat(answer)?;
-//! assert_eq!(decoded.answer.text(), "hi");
+//! assert_eq!(decoded.output.text(), "hi");
 //! assert_eq!(decoded.usage.map(|usage| usage.input), Some(9));
 //!
 //! let mut chunks = ChunkDecoder::default();
@@ -30,7 +30,7 @@ mod headers;
 mod stream;
 
 pub use self::decode::{decode_chat, decode_embeddings};
-pub use self::dialect::{Dialect, KeyHeader, Lack, Thoughts};
+pub use self::dialect::{Dialect, KeyHeader, MissingFeature, ReasoningFormat};
 pub use self::encode::{encode_chat, encode_embed};
 pub use self::error::classify;
 pub(super) use self::error::request_id;

@@ -27,7 +27,7 @@ fn told(kind: &str, message: &str, code: Option<&str>) -> String {
 fn usage(told: Value) -> (Option<Usage>, Extra) {
     let body = json!({"content": [], "usage": told}).to_string();
     let decoded = decode_chat(body.as_bytes()).unwrap();
-    (decoded.usage, decoded.answer.extra)
+    (decoded.usage, decoded.output.extra)
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn reasons_to_end_are_told_apart() {
     ] {
         let body = json!({"id": "i", "model": "m", "content": [{"type": "text", "text": "a"}], "stop_reason": reason,
             "stop_sequence": "END", "stop_details": {"category": "bio"}, "new": 1, "container": null});
-        let answer = decode_chat(body.to_string().as_bytes()).unwrap().answer;
+        let answer = decode_chat(body.to_string().as_bytes()).unwrap().output;
         assert_eq!(answer.finish(), &finish);
         let choice = &answer.choices[0].extra;
         assert_eq!(
@@ -85,7 +85,7 @@ fn reasons_to_end_are_told_apart() {
 #[test]
 fn blocks_without_a_name_stay_as_they_are() {
     let odd = json!([{"type": "song", "notes": [1]}, 3, {"type": "text", "text": 5}, {"type": "tool_use"}]);
-    let answer = decode_chat(json!({"content": odd}).to_string().as_bytes()).unwrap().answer;
+    let answer = decode_chat(json!({"content": odd}).to_string().as_bytes()).unwrap().output;
     let kept = answer.choices[0].parts.iter().map(|part| match part {
         Part::Other { value } => (**value).clone(),
         other => panic!("{other:?}"),

@@ -31,7 +31,7 @@ fn arguments(events: &[ChatEvent]) -> String {
 #[test]
 fn arguments_keep_their_digits_there_and_back() {
     let body = format!(r#"{{"content": [{}], "stop_reason": "tool_use"}}"#, block(DIGITS));
-    let whole = decode_chat(body.as_bytes()).unwrap().answer;
+    let whole = decode_chat(body.as_bytes()).unwrap().output;
     assert_eq!(&*whole.tool_calls().next().unwrap().arguments, DIGITS);
 
     let mut at_once = EventDecoder::default();
@@ -69,7 +69,7 @@ fn arguments_keep_their_digits_there_and_back() {
 fn the_input_of_a_vendors_own_tool_stays_as_it_was() {
     let search = json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "q", "n": [1]}});
     let body = json!({"content": [search.clone()], "stop_reason": "end_turn"}).to_string();
-    let parts = &decode_chat(body.as_bytes()).unwrap().answer.choices[0].parts;
+    let parts = &decode_chat(body.as_bytes()).unwrap().output.choices[0].parts;
     assert_eq!(parts[..], [Part::Other { value: search.into() }]);
 }
 

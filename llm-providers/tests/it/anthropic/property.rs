@@ -144,6 +144,6 @@ proptest! {
         let stream = llm_providers::llm_core::ChatStream::new(futures_util::stream::iter(pieces));
         let streamed = block_on(stream.complete()).unwrap();
         let unary = decode_chat(json!({"content": content, "stop_reason": "end_turn"}).to_string().as_bytes()).unwrap();
-        prop_assert_eq!(&streamed.choices, &unary.answer.choices);
+        prop_assert_eq!(&streamed.choices, &unary.output.choices);
     }
 }

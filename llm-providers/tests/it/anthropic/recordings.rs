@@ -254,9 +254,9 @@ fn answer(recording: &Recording) {
     let decoded = decode_chat(body).unwrap();
     assert_eq!(decoded.usage, Some(usage(&naive["usage"], &naive["usage"])), "{id}");
     assert_eq!(decoded.service_tier.as_deref(), naive["usage"]["service_tier"].as_str(), "{id}");
-    assert_eq!((&*decoded.answer.id, &*decoded.answer.model), (text(&naive["id"]), text(&naive["model"])), "{id}");
+    assert_eq!((&*decoded.output.id, &*decoded.output.model), (text(&naive["id"]), text(&naive["model"])), "{id}");
     let blocks: Vec<Naive> = naive["content"].as_array().unwrap().iter().map(Naive::of_block).collect();
-    compare(id, &decoded.answer, &blocks, &naive["stop_reason"]);
+    compare(id, &decoded.output, &blocks, &naive["stop_reason"]);
 }
 
 fn stream(recording: &Recording) {

@@ -196,7 +196,7 @@ fn instructions_later_on_stay_where_they_are() {
 #[test]
 fn an_answer_goes_back_as_it_came() {
     let whole = rich_whole();
-    let answer = decode_chat(whole.to_string().as_bytes()).unwrap().answer;
+    let answer = decode_chat(whole.to_string().as_bytes()).unwrap().output;
     let back = asking().message(Message::from(answer.choices[0].clone())).user("go on");
     let mut expected = whole["content"].as_array().unwrap().clone();
     expected.remove(5);

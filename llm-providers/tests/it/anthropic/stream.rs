@@ -156,7 +156,7 @@ fn pieces_give_the_answer_that_comes_whole() {
     let read = whole(bytes(&rich()));
     let answer = read.answer.unwrap();
     assert_eq!(answer.tool_calls().next().unwrap().arguments.as_ref(), "{\"x\": \"é\"}");
-    assert_eq!(compact(answer), unary.answer);
+    assert_eq!(compact(answer), unary.output);
     let usage = Usage { cache_read: 100, cache_write: 10, cache_write_long: 20, ..Usage::new(138, 50) };
     let usage = Usage { reasoning: 20, searches: 1, ..usage };
     assert_eq!((read.receipt.usage(), unary.usage), (Some(usage), Some(usage)));

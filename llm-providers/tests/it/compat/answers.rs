@@ -16,9 +16,9 @@ pub(super) fn vectors(pair: &Pair) {
     let naive: Value = serde_json::from_slice(&pair.body).unwrap();
     let inputs = pair.asked["input"].as_array().map_or(1, Vec::len);
     let decoded = OpenAiProtocol::new(pair.dialect).read_embeddings(&pair.body, inputs).unwrap();
-    assert_eq!(*decoded.answer.model, *naive["model"].as_str().unwrap(), "{}", pair.id);
+    assert_eq!(*decoded.output.model, *naive["model"].as_str().unwrap(), "{}", pair.id);
     assert_eq!(decoded.usage, usage(pair, &naive["usage"]), "{}", pair.id);
-    for (vector, item) in decoded.answer.vectors.iter().zip(naive["data"].as_array().unwrap()) {
+    for (vector, item) in decoded.output.vectors.iter().zip(naive["data"].as_array().unwrap()) {
         let expected = match &item["embedding"] {
             Value::Array(numbers) => numbers.len(),
             text => text.as_str().unwrap().trim_end_matches('=').len() * 6 / 32,
@@ -33,13 +33,13 @@ pub(super) fn whole(pair: &Pair) {
         OpenAiProtocol::new(pair.dialect).read_chat(&pair.body).unwrap_or_else(|error| panic!("{}: {error}", pair.id));
     assert_eq!(decoded.usage, usage(pair, &naive["usage"]), "{}", pair.id);
     let choices = naive["choices"].as_array().unwrap();
-    assert_eq!(decoded.answer.choices.len(), choices.len(), "{}", pair.id);
-    for (choice, naive) in decoded.answer.choices.iter().zip(choices) {
+    assert_eq!(decoded.output.choices.len(), choices.len(), "{}", pair.id);
+    for (choice, naive) in decoded.output.choices.iter().zip(choices) {
         said(pair, choice, &[&naive["message"]]);
         assert_eq!(choice.finish.to_string(), naive["finish_reason"].as_str().unwrap(), "{}", pair.id);
     }
     if let Some(cost) = naive["usage"].get("cost") {
-        assert_eq!(decoded.answer.extra.get("usage").and_then(|usage| usage.get("cost")), Some(cost), "{}", pair.id);
+        assert_eq!(decoded.output.extra.get("usage").and_then(|usage| usage.get("cost")), Some(cost), "{}", pair.id);
     }
 }
 
@@ -78,7 +78,7 @@ async fn cut_everywhere(pair: &Pair) {
 }
 
 async fn played(pair: &Pair, pieces: impl IntoIterator<Item = Bytes>) -> Result<Read, llm_providers::llm_core::Error> {
-    play_to(&OpenAi::of(pair.dialect, None, Canned::events(pieces)).unwrap()).await
+    play_to(&OpenAi::with_dialect(pair.dialect, None, Canned::events(pieces)).unwrap()).await
 }
 
 /// A choice says what its message says, or all its deltas together.

@@ -16,7 +16,9 @@ fn models_are_listed_with_what_is_told_of_them() {
         {"id": "a", "object": "model", "created": 1, "owned_by": "x"},
         {"id": "b", "name": "B", "context_length": 1_000, "top_provider": {"max_completion_tokens": 100}},
         {"id": "c", "max_model_len": 2_000}, {"no": "id"}]});
-    let client = OpenAi::of(Dialect::OPENROUTER, None, Canned::answer("application/json", [list.to_string()])).unwrap();
+    let client =
+        OpenAi::with_dialect(Dialect::OPENROUTER, None, Canned::answer("application/json", [list.to_string()]))
+            .unwrap();
     let models = block_on(client.models(None)).unwrap();
     let told: Vec<_> = models.iter().map(|m| (&*m.id, m.name.as_deref(), m.input_limit, m.output_limit)).collect();
     assert_eq!(
@@ -44,7 +46,7 @@ async fn a_list_is_asked_for_with_the_key_and_without_a_body() {
 #[test]
 fn nobody_counts_the_tokens_of_a_chat_in_this_format() {
     for dialect in [Dialect::OPENAI, Dialect::MISTRAL] {
-        let client = OpenAi::of(dialect, None, Canned::answer("application/json", ["{}"])).unwrap();
+        let client = OpenAi::with_dialect(dialect, None, Canned::answer("application/json", ["{}"])).unwrap();
         let error = block_on(client.count_tokens(&ChatRequest::new("m").user("hi"), None)).unwrap_err();
         assert!(error.kind() == ErrorKind::Unsupported && error.message().contains(dialect.name), "{error}");
     }
@@ -54,7 +56,7 @@ fn nobody_counts_the_tokens_of_a_chat_in_this_format() {
 fn azures_addresses_have_its_header_version_and_deployment() {
     block_on(async {
         let vendor = Vendor::builder().flavor(llm_testkit::Flavor::Azure).build();
-        let client = OpenAi::of(Dialect::AZURE, Some("the-key".into()), vendor.transport()).unwrap();
+        let client = OpenAi::with_dialect(Dialect::AZURE, Some("the-key".into()), vendor.transport()).unwrap();
         let client = client.deployments("2024-10-21").unwrap().base_url("http://h.test/openai/").unwrap();
         let call = llm_providers::llm_core::Call::new("t", ChatRequest::new("my dep").user("hi"));
         let reply = llm_providers::llm_core::Provider::chat(&client, call).await.unwrap();

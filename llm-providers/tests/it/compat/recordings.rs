@@ -116,7 +116,7 @@ fn every_request_is_written_as_it_was_recorded() {
 
 /// What is written for a recorded request: the path below the base URL, and the body.
 fn written(pair: &Pair) -> (String, Value) {
-    let client = OpenAi::of(pair.dialect, None, Canned::answer("application/json", [""; 0])).unwrap();
+    let client = OpenAi::with_dialect(pair.dialect, None, Canned::answer("application/json", [""; 0])).unwrap();
     let version = pair.url.split_once("api-version=").map(|(_, version)| version);
     let client = match version {
         Some(version) if pair.url.contains("/deployments/") => client.deployments(version).unwrap(),
@@ -128,12 +128,12 @@ fn written(pair: &Pair) -> (String, Value) {
         asked["model"] = model.into();
     }
     let outgoing = if pair.embeds {
-        client.wire().embed(&asked::embed(&asked))
+        client.protocol().embed(&asked::embed(&asked))
     } else {
         let (request, streamed) = asked::chat(&asked);
         // A refusal is no stream, whatever was asked.
         assert!(streamed == pair.streamed || pair.status >= 400, "{}", pair.id);
-        client.wire().chat(&request, streamed)
+        client.protocol().chat(&request, streamed)
     };
     let outgoing = outgoing.unwrap_or_else(|error| panic!("{}: {error}", pair.id));
     (outgoing.path, serde_json::from_slice(&outgoing.body).unwrap())
@@ -206,8 +206,8 @@ fn stated(pair: &Pair, recorded: &mut Value, written: &Value) -> Vec<&'static st
 
 fn refusal(pair: &Pair) {
     let Pair { id, status, headers, body, dialect, .. } = pair;
-    let wire = OpenAiProtocol::new(*dialect);
-    let error = wire.classify(StatusCode::from_u16(*status).unwrap(), headers, body, UNIX_EPOCH, None);
+    let protocol = OpenAiProtocol::new(*dialect);
+    let error = protocol.classify(StatusCode::from_u16(*status).unwrap(), headers, body, UNIX_EPOCH, None);
     let too_long = ["deepseek/chat-400-001", "openrouter/chat-400-001"].contains(&id.as_str());
     let kind = match status {
         400 if too_long => ErrorKind::ContextTooLong,

@@ -139,7 +139,7 @@ fn limits_of_every_server_are_read() {
 fn played(dialect: Dialect, chunks: &[serde_json::Value], done: bool) -> Result<Read, Error> {
     let mut text: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
     text.push_str(if done { "data: [DONE]\n\n" } else { "" });
-    block_on(play_to(&OpenAi::of(dialect, None, Canned::events([text])).unwrap()))
+    block_on(play_to(&OpenAi::with_dialect(dialect, None, Canned::events([text])).unwrap()))
 }
 
 fn delta(text: &str, usage: u64) -> serde_json::Value {

@@ -141,7 +141,7 @@ fn ids_of_calls_fit_and_still_agree() {
 /// What a server answered, sent back to it.
 fn again(dialect: Dialect, message: Value) -> Value {
     let body = json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).to_string();
-    let answer: ChatResponse = OpenAiProtocol::new(dialect).read_chat(body.as_bytes()).unwrap().answer;
+    let answer: ChatResponse = OpenAiProtocol::new(dialect).read_chat(body.as_bytes()).unwrap().output;
     let message = Message::from(answer.choices[0].clone());
     sent(dialect, &asked().message(message).user("go on"))["messages"][1].take()
 }

@@ -17,7 +17,7 @@ fn said(parts: Value, finish: &str) -> Value {
 }
 
 fn answer(parts: Value) -> ChatResponse {
-    decode(said(parts, "STOP")).answer
+    decode(said(parts, "STOP")).output
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_text_with_everything_around_it() {
             "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 48}, {"modality": "AUDIO", "tokenCount": 12}],
             "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 5}, {"modality": "IMAGE", "tokenCount": 4}]},
         "modelVersion": "gemini-x", "responseId": "R-1", "modelStatus": {"a": 1}}));
-    let answer = decoded.answer;
+    let answer = decoded.output;
     assert_eq!((&*answer.id, &*answer.model, &*answer.text()), ("R-1", "gemini-x", "Hola"));
     assert_eq!(answer.finish(), &FinishReason::Stop);
     let usage = Usage { cache_read: 60, reasoning: 7, tool_prompt: 11, ..Usage::new(111, 27) };
@@ -118,7 +118,7 @@ fn every_finish_reason_has_its_meaning() {
     use FinishReason::{ContentFilter, Failed, Length, Other, Stop, Unknown};
     let unary = |word: Value| {
         let body = json!({"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": word}]});
-        decode(body).answer.choices.remove(0)
+        decode(body).output.choices.remove(0)
     };
     for (word, meant) in [
         (json!("STOP"), Stop),
@@ -148,10 +148,10 @@ fn several_candidates_keep_their_numbers() {
     second["index"] = json!(0);
     let mut first = one("b");
     first["index"] = json!(1);
-    let answer = decode(json!({"candidates": [first, second]})).answer;
+    let answer = decode(json!({"candidates": [first, second]})).output;
     let seen: Vec<_> = answer.choices.iter().map(|choice| (choice.index, choice.text())).collect();
     assert_eq!(seen, [(0, "a".into()), (1, "b".into())]);
-    let answer = decode(json!({"candidates": [one("x"), one("y")]})).answer;
+    let answer = decode(json!({"candidates": [one("x"), one("y")]})).output;
     assert_eq!(answer.choices.iter().map(|choice| choice.index).collect::<Vec<_>>(), [0, 1]);
 }
 
@@ -162,7 +162,7 @@ fn a_candidate_that_repeats_an_index_goes_on_with_it() {
         {"index": 1, "content": {"parts": [{"text": "b"}]}, "finishReason": "STOP"},
         {"index": 0, "content": {"parts": [{"text": "a"}, call]}, "safetyRatings": [1]},
         {"index": 0, "content": {"parts": [call]}, "finishReason": "STOP", "safetyRatings": [2]}]);
-    let answer = decode(json!({"responseId": "R", "candidates": candidates})).answer;
+    let answer = decode(json!({"responseId": "R", "candidates": candidates})).output;
     assert_eq!(answer.choices.iter().map(|choice| choice.index).collect::<Vec<_>>(), [0, 1]);
     let first = &answer.choices[0];
     assert_eq!((first.finish.clone(), first.text()), (FinishReason::ToolCalls, "a".into()));
@@ -186,15 +186,15 @@ fn searches_are_counted() {
 #[test]
 fn candidates_and_parts_may_be_missing() {
     let eaten = decode(json!({"usageMetadata": {"promptTokenCount": 5, "thoughtsTokenCount": 9}, "modelVersion": "m"}));
-    assert!(eaten.answer.choices.is_empty());
+    assert!(eaten.output.choices.is_empty());
     assert_eq!(eaten.usage, Some(Usage { reasoning: 9, ..Usage::new(5, 9) }));
     for content in [json!({}), json!({"role": "model"}), Value::Null] {
         let body = json!({"candidates": [{"content": content, "finishReason": "MAX_TOKENS"}]});
-        let answer = decode(body).answer;
+        let answer = decode(body).output;
         assert_eq!((answer.choices[0].parts.len(), answer.finish()), (0, &FinishReason::Length));
     }
     assert_eq!(
-        decode(json!({"candidates": [{"finishReason": "SAFETY"}]})).answer.finish(),
+        decode(json!({"candidates": [{"finishReason": "SAFETY"}]})).output.finish(),
         &FinishReason::ContentFilter
     );
 }
@@ -268,7 +268,7 @@ fn a_list_of_pieces_is_one_answer() {
     last["usageMetadata"] = json!({"promptTokenCount": 2, "candidatesTokenCount": 3, "serviceTier": "flex"});
     let list = json!([piece(json!([{"text": "hm", "thought": true}])), piece(json!([{"text": "Hel"}])), last]);
     let decoded = decode(list.clone());
-    assert_eq!((&*decoded.answer.text(), decoded.answer.choices[0].reasoning()), ("Hello", "hm".to_owned()));
+    assert_eq!((&*decoded.output.text(), decoded.output.choices[0].reasoning()), ("Hello", "hm".to_owned()));
     assert_eq!((decoded.usage, decoded.service_tier.as_deref()), (Some(Usage::new(2, 3)), Some("flex")));
     let cut = json!([list[0], list[1]]).to_string();
     assert_eq!(decode_chat(cut.as_bytes()).unwrap_err().kind(), ErrorKind::Incomplete);
@@ -280,11 +280,11 @@ fn vectors_come_in_the_order_of_the_inputs() {
     let body = json!({"embeddings": [{"values": [0.25, -1]}, {"values": [1, 2]}], "x": 1,
         "usageMetadata": {"promptTokenCount": 7, "promptTokenDetails": [{"modality": "IMAGE", "tokenCount": 5}]}});
     let decoded = decode_embeddings(body.to_string().as_bytes(), 2).unwrap();
-    assert_eq!(decoded.answer.vectors, [[0.25f32, -1.0].into(), std::sync::Arc::from([1.0f32, 2.0])]);
+    assert_eq!(decoded.output.vectors, [[0.25f32, -1.0].into(), std::sync::Arc::from([1.0f32, 2.0])]);
     assert_eq!(decoded.usage, Some(Usage { image_input: 5, ..Usage::new(7, 0) }));
-    assert_eq!(decoded.answer.extra.get("x"), Some(&json!(1)));
+    assert_eq!(decoded.output.extra.get("x"), Some(&json!(1)));
     let one = decode_embeddings(br#"{"embedding": {"values": [0.5]}}"#, 1).unwrap();
-    assert_eq!((one.answer.vectors, one.usage), (vec![[0.5f32].into()], None));
+    assert_eq!((one.output.vectors, one.usage), (vec![[0.5f32].into()], None));
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn answer(args: &str) -> String {
 
 #[test]
 fn arguments_keep_their_digits_there_and_back() {
-    let whole = decode_chat(answer(DIGITS).as_bytes()).unwrap().answer;
+    let whole = decode_chat(answer(DIGITS).as_bytes()).unwrap().output;
     assert_eq!(&*whole.tool_calls().next().unwrap().arguments, DIGITS);
     for data in [answer(DIGITS), format!("[{}]", answer(DIGITS))] {
         let events = ChunkDecoder::default().decode(&data).unwrap();
@@ -51,7 +51,7 @@ fn results_keep_their_digits() {
 fn a_call_that_is_none_stays_as_it_was() {
     let nameless = json!({"functionCall": {"args": {"a": [1]}}});
     let body = json!({"candidates": [{"content": {"parts": [nameless]}, "finishReason": "STOP"}]}).to_string();
-    let parts = &decode_chat(body.as_bytes()).unwrap().answer.choices[0].parts;
+    let parts = &decode_chat(body.as_bytes()).unwrap().output.choices[0].parts;
     assert_eq!(parts[..], [Part::Other { value: nameless.into() }]);
 }
 
@@ -60,7 +60,7 @@ fn its_own_seals_go_back() {
     let parts = json!([{"text": "hm", "thought": true, "thoughtSignature": "S1"}, {"text": "yes", "thoughtSignature": "S2"},
         {"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "S3"}]);
     let body = json!({"candidates": [{"content": {"parts": parts.clone()}, "finishReason": "STOP"}]}).to_string();
-    let answer = decode_chat(body.as_bytes()).unwrap().answer;
+    let answer = decode_chat(body.as_bytes()).unwrap().output;
     let back = sent(answer.choices.into_iter().next().unwrap().parts, Dialect::default()).unwrap();
     assert_eq!(back["contents"][1]["parts"], parts);
 }

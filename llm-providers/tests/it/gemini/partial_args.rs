@@ -67,7 +67,7 @@ fn partial_args_that_break_off_are_not_kept() {
     }
     let call = json!({"functionCall": {"name": "f", "willContinue": true}});
     let body = json!({"candidates": [{"content": {"parts": [call]}, "finishReason": "STOP"}]}).to_string();
-    assert!(!ChatRequest::is_cacheable(&decode_chat(body.as_bytes()).unwrap().answer));
+    assert!(!ChatRequest::is_cacheable(&decode_chat(body.as_bytes()).unwrap().output));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn partial_args_without_a_place_are_refused() {
 fn function_call_without_name_is_not_kept() {
     let parts = json!([{"functionCall": {"args": {"a": 1}}}, {"functionCall": {"name": "f", "args": {}}}]);
     let body = json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}).to_string();
-    let answer = decode_chat(body.as_bytes()).unwrap().answer;
+    let answer = decode_chat(body.as_bytes()).unwrap().output;
     assert_eq!(answer.finish(), &FinishReason::Failed("MALFORMED_FUNCTION_CALL".into()));
     assert!(!ChatRequest::is_cacheable(&answer));
 }

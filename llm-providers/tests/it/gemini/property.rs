@@ -179,8 +179,8 @@ proptest! {
         let events = chunks.iter().map(|chunk| format!("data: {chunk}\r\n\r\n"));
         let client = Gemini::with_transport("key", Canned::events(events)).unwrap();
         let streamed = block_on(play_to(&client)).unwrap();
-        prop_assert_eq!(streamed.answer.as_ref(), Some(&whole.answer));
-        let request = ChatRequest::new("m").user("x").message(Message::from(whole.answer.choices[0].clone()));
+        prop_assert_eq!(streamed.answer.as_ref(), Some(&whole.output));
+        let request = ChatRequest::new("m").user("x").message(Message::from(whole.output.choices[0].clone()));
         let sent: Value = serde_json::from_slice(&encode_chat(&request, Dialect::default()).unwrap()).unwrap();
         prop_assert_eq!(&sent["contents"][1]["parts"], &Value::from(parts));
     }

@@ -288,7 +288,7 @@ fn vectors(recording: &Recording, inputs: usize) {
     let Recording { id, body, .. } = recording;
     let naive: Value = serde_json::from_slice(body).unwrap();
     let decoded = decode_embeddings(body, inputs).unwrap();
-    for (vector, item) in decoded.answer.vectors.iter().zip(naive["embeddings"].as_array().unwrap()) {
+    for (vector, item) in decoded.output.vectors.iter().zip(naive["embeddings"].as_array().unwrap()) {
         let numbers: Vec<f32> = item["values"].as_array().unwrap().iter().map(|n| n.as_f64().unwrap() as f32).collect();
         assert_eq!(**vector, *numbers, "{id}");
     }
@@ -319,7 +319,7 @@ fn chunks(body: &[u8]) -> Vec<Value> {
 }
 
 fn whole(id: &str, decoded: Decoded<ChatResponse>, chunks: &[Value]) {
-    answer(id, &decoded.answer, chunks);
+    answer(id, &decoded.output, chunks);
     let last = &chunks[chunks.len() - 1];
     assert_eq!(decoded.usage, usage(&last["usageMetadata"]), "{id}");
     assert_eq!(decoded.service_tier.as_deref(), last["usageMetadata"]["serviceTier"].as_str(), "{id}");
@@ -398,7 +398,7 @@ fn stream(recording: &Recording) {
         assert_eq!(cut.events, read.events, "{id} cut at {at}");
     }
     let list = decode_chat(format!("[{}]", texts.join(",")).as_bytes()).unwrap();
-    assert_eq!(list.answer, got, "{id} as a list");
+    assert_eq!(list.output, got, "{id} as a list");
 }
 
 fn usage(naive: &Value) -> Option<Usage> {

@@ -285,7 +285,7 @@ fn an_answer_goes_back_as_it_came() {
         {"codeExecutionResult": {"outcome": "OUTCOME_OK"}},
         {"text": "", "thoughtSignature": "S5"}]);
     let body = json!({"responseId": "R", "candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}]});
-    let answer = decode_chat(body.to_string().as_bytes()).unwrap().answer;
+    let answer = decode_chat(body.to_string().as_bytes()).unwrap().output;
     let made = answer.tool_calls().nth(1).unwrap().id.clone();
     let request = hello().message(answer.choices[0].clone().into()).message(Message::tool(made, "{}"));
     let contents = &sent(&request)["contents"];

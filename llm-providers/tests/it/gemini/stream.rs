@@ -63,7 +63,7 @@ fn pieces_make_the_unary_answer() {
     whole["usageMetadata"] = chunks[4]["usageMetadata"].clone();
     let unary = decode_chat(whole.to_string().as_bytes()).unwrap();
     let read = played(Canned::events(chunks.iter().map(event)));
-    assert_eq!(read.answer.as_ref(), Some(&unary.answer));
+    assert_eq!(read.answer.as_ref(), Some(&unary.output));
     assert_eq!(read.receipt.usage(), Some(Usage { reasoning: 3, ..Usage::new(9, 5) }));
     assert_eq!(read.receipt.usage(), unary.usage);
     assert_eq!(read.receipt.accounting().service_tier.as_deref(), Some("standard"));

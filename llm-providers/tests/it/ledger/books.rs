@@ -11,7 +11,7 @@ use std::sync::{
 use tokio::task::JoinSet;
 
 use super::{
-    answers::{answered, buy, joined},
+    requests::{answered, buy, joined},
     vendor::{Head, Plan, Tail, call, ledger, stack},
 };
 
@@ -45,7 +45,7 @@ fn check(books: &Snapshot) {
     assert!(books.balance().is_balanced(), "{books}");
     let rows = books.tenants().chain(books.models()).chain(books.labels().map(|(name, _, row)| (name, row)));
     for (name, row) in rows.chain([("in all", books.total())]) {
-        assert_eq!((row.balance().purchases, row.balance().answers), (Usd::ZERO, Usd::ZERO), "{name}\n{books}");
+        assert_eq!((row.balance().attempts, row.balance().responses), (Usd::ZERO, Usd::ZERO), "{name}\n{books}");
         assert_eq!(row.calls, row.answered + row.failed + row.dropped, "{name}");
         assert_eq!(row.answered, row.vendor + row.hits + row.coalesced, "{name}");
     }
@@ -62,10 +62,10 @@ proptest! {
     ) {
         let told = Arc::new(Mutex::new((0, Usd::ZERO, Usd::ZERO)));
         let kept = Arc::clone(&told);
-        let ledger = ledger().on_attempt(move |purchase| {
+        let ledger = ledger().on_attempt(move |attempt| {
             let mut told = kept.lock().unwrap();
             told.0 += 1;
-            match purchase.charged {
+            match attempt.charged {
                 Charged::Paid(cost) => told.1 += cost,
                 Charged::Unconfirmed(bound) => told.2 += bound.unwrap_or_default(),
                 _ => {}
@@ -122,8 +122,8 @@ proptest! {
         let books = ledger.snapshot();
         let row = books.total();
         let each = super::vendor::COST.nanos();
-        prop_assert_eq!((row.useful.nanos(), row.claimed.nanos()), (useful * each, useful * each));
-        prop_assert_eq!((row.overhead.total().nanos(), row.open), (lost * each, Usd::ZERO));
+        prop_assert_eq!((row.useful.nanos(), row.used.nanos()), (useful * each, useful * each));
+        prop_assert_eq!((row.wasted.total().nanos(), row.open), (lost * each, Usd::ZERO));
         prop_assert_eq!((row.list.nanos(), row.saved.total().nanos()), (answers * each, (answers - useful) * each));
     }
 }
@@ -132,8 +132,8 @@ proptest! {
 async fn agree_after_64_concurrent_calls() {
     let paid = Arc::new(AtomicI64::new(0));
     let seen = Arc::clone(&paid);
-    let ledger = ledger().on_attempt(move |purchase| {
-        if let Charged::Paid(cost) = purchase.charged {
+    let ledger = ledger().on_attempt(move |attempt| {
+        if let Charged::Paid(cost) = attempt.charged {
             seen.fetch_add(cost.nanos(), Ordering::Relaxed);
         }
     });
@@ -160,7 +160,7 @@ async fn agree_after_64_concurrent_calls() {
     let expected: i64 = (0..64).map(|i| i * 1_000 + (64 - i) * 2_000).sum();
     assert_eq!((books.total().paid.nanos(), paid.load(Ordering::Relaxed)), (expected, expected));
     assert_eq!((books.total().calls, books.total().failed, books.total().answered), (64, 16, 48));
-    assert_eq!(books.total().overhead.total().nanos(), (0..64).step_by(4).map(|i| 128_000 - i * 1_000).sum::<i64>());
+    assert_eq!(books.total().wasted.total().nanos(), (0..64).step_by(4).map(|i| 128_000 - i * 1_000).sum::<i64>());
 }
 
 #[tokio::test]

@@ -92,7 +92,7 @@ fn an_unknown_surcharge_is_unpriced_and_never_free() {
         let mut usage = json!({"input_tokens": 1, "output_tokens": 1});
         usage.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let row = anthropic(unary(&message(&usage)));
-        assert_eq!((row.paid.nanos(), row.unpriced_purchases), (0, 2), "{more}");
+        assert_eq!((row.paid.nanos(), row.unpriced_attempts), (0, 2), "{more}");
     }
 }
 

@@ -18,8 +18,8 @@ const MODEL: &str = "openai/gpt-oss-120b";
 
 fn books(table: &PriceTable, dialect: Dialect, canned: Canned, streamed: bool) -> (Row, Option<Usd>) {
     let ledger = Ledger::new(table.clone());
-    let client = llm_providers::Client::of(dialect, Some("sk-test".to_owned().into()), canned).unwrap();
-    let layers = ServiceBuilder::new().layer(ledger.answers()).layer(ledger.attempts());
+    let client = llm_providers::Client::with_dialect(dialect, Some("sk-test".to_owned().into()), canned).unwrap();
+    let layers = ServiceBuilder::new().layer(ledger.requests()).layer(ledger.attempts());
     let provider = into_provider(layers.service(into_service(Arc::new(client))));
     let call = Call::new("acme", ChatRequest::new(MODEL).user("hi"));
     let paid = block_on(async {
@@ -51,8 +51,8 @@ fn paid(table: &PriceTable, dialect: Dialect, usage: &Value) -> Option<i64> {
     let [whole, streamed] = [(whole, false), (Canned::events([stream + "data: [DONE]\n\n"]), true)]
         .map(|(canned, streamed)| books(table, dialect, canned, streamed));
     assert_eq!(
-        (whole.1, whole.0.paid, whole.0.unpriced_purchases),
-        (streamed.1, streamed.0.paid, streamed.0.unpriced_purchases)
+        (whole.1, whole.0.paid, whole.0.unpriced_attempts),
+        (streamed.1, streamed.0.paid, streamed.0.unpriced_attempts)
     );
     whole.1.map(Usd::nanos)
 }

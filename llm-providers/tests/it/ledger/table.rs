@@ -28,14 +28,14 @@ async fn prints_an_aligned_table_and_what_needs_a_word() {
 }
 
 const EXPECTED: &str = "\
-\x20                calls  vendor  hits  coalesced  failed  dropped  units  input  output         list       useful      saved         paid   overhead  unconfirmed
+\x20                calls  vendor  hits  coalesced  failed  dropped  units  input  output         list       useful      saved         paid     wasted  unconfirmed
 tenant acme          3       1     0          0       1        1      2   1200     300    $0.001800    $0.001800  $0.000000    $0.003600  $0.001800    {bound:.6}
 tenant b\u{fffd}            1       1     0          0       0        0      2     10       5      unknown      unknown  $0.000000      unknown  $0.000000    $0.000000
 model m              4       2     0          0       1        1      4   1210     305  ≥ $0.001800  ≥ $0.001800  $0.000000  ≥ $0.003600  $0.001800    {bound:.6}
 label feature=x      4       2     0          0       1        1      4   1210     305  ≥ $0.001800  ≥ $0.001800  $0.000000  ≥ $0.003600  $0.001800    {bound:.6}
 in all               4       2     0          0       1        1      4   1210     305  ≥ $0.001800  ≥ $0.001800  $0.000000  ≥ $0.003600  $0.001800    {bound:.6}
 prices of 2026-01-02
-overhead: failed $0.0018
+wasted: failed $0.0018
 unconfirmed: attempts 1, at most {bound}
-unknown cost: attempts 1, answers 1: the price table lists no price of the model \"m\" for the service class \"flex\": add it
+unknown cost: attempts 1, responses 1: the price table lists no price of the model \"m\" for the service class \"flex\": add it
 ";

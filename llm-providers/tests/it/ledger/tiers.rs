@@ -30,7 +30,7 @@ fn book(ledger: &Ledger, request: ChatRequest, plan: Plan) -> Row {
 
 fn paid(request: ChatRequest, tier: Option<&'static str>) -> (Usd, u64) {
     let row = book(&Ledger::new(table()), request, Plan { tier, ..Plan::default() });
-    (row.paid, row.unpriced_purchases)
+    (row.paid, row.unpriced_attempts)
 }
 
 /// The bound of an attempt that was given up, in hundredths of that at standard service.
@@ -84,7 +84,7 @@ fn a_projects_usual_class_raises_the_bound_of_requests_that_ask_for_none() {
 fn surcharges_are_those_that_the_vendor_names() {
     let paid = |surcharges| {
         let row = book(&Ledger::new(table()), request(), Plan { surcharges, ..Plan::default() });
-        (row.paid.nanos(), row.unpriced_purchases)
+        (row.paid.nanos(), row.unpriced_attempts)
     };
     assert_eq!(paid(&["us"]), (COST.nanos() * 11 / 10, 0));
     assert_eq!(paid(&["us", "fast"]), (COST.nanos() * 22 / 10, 0));
@@ -113,7 +113,7 @@ fn a_failed_attempt_costs_what_its_answer_says_of_model_class_and_surcharges() {
         let error = Error::new(ErrorKind::Malformed, "odd").with_charge(Charge::Known(Usage::new(10, 5)));
         let head = Head::Fails(error.with_accounting(facts));
         let row = book(&Ledger::new(table()), request(), Plan { head, ..Plan::default() });
-        (row.paid.nanos(), row.unpriced_purchases)
+        (row.paid.nanos(), row.unpriced_attempts)
     };
     assert_eq!(failed(|_| {}), (COST.nanos(), 0));
     assert_eq!(failed(|facts| facts.service_tier = Some("flex".into())), (COST.nanos() / 2, 0));

@@ -29,7 +29,7 @@ fn unpriced_attempt_names_cause_on_receipt_and_in_table() {
         assert!(paid.to_string().starts_with("unknown (") && paid.to_string().contains(cause), "{paid}");
         let books = ledger.snapshot();
         let table = books.to_string();
-        assert!(table.contains(&format!("answers 1: {}", paid.cause().unwrap())), "{table}");
+        assert!(table.contains(&format!("responses 1: {}", paid.cause().unwrap())), "{table}");
         let total = table.lines().find(|line| line.starts_with("in all")).unwrap();
         assert_eq!(total.matches("unknown").count(), unknown, "{total}");
         assert!(books.balance().is_balanced());
@@ -51,11 +51,11 @@ fn known_part_reads_as_lower_bound() {
 #[test]
 fn missing_attempts_layer_is_named() {
     let ledger = ledger();
-    let layers = ServiceBuilder::new().layer(ledger.answers()).service(into_service(Arc::new(Vendor::default())));
+    let layers = ServiceBuilder::new().layer(ledger.requests()).service(into_service(Arc::new(Vendor::default())));
     let reply = into_provider(layers).chat(call("acme")).now_or_never().unwrap().unwrap();
     assert_eq!(reply.receipt.paid(), Amount::unknown(UnknownCost::NoAttemptsLayer));
     let table = ledger.snapshot().to_string();
-    assert!(table.contains("unknown cost: attempts 0, answers 1: no layer prices attempts"), "{table}");
+    assert!(table.contains("unknown cost: attempts 0, responses 1: no layer prices attempts"), "{table}");
     assert!(!table.contains("unknown price"), "{table}");
 }
 
@@ -89,7 +89,7 @@ fn absurd_usage_leaves_totals_right() {
         assert!(books.balance().is_balanced(), "{books}");
         assert_eq!((row.paid, row.useful, row.list), (COST + COST, COST + COST, COST + COST));
         assert_eq!((row.usage, row.usage_paid), (Usage::new(20, 10), Usage::new(20, 10)));
-        assert_eq!((row.unconfirmed.count, row.unpriced_answers), (1, 1), "its bound counts");
+        assert_eq!((row.unconfirmed.count, row.unpriced_responses), (1, 1), "its bound counts");
     }
 }
 
@@ -103,7 +103,7 @@ fn causes_are_counted_up_to_a_bound() {
     let books = ledger.snapshot();
     assert_eq!(books.unknown_costs().map(|(_, attempts, answers)| attempts.min(answers)).sum::<u64>(), 100);
     let table = books.to_string();
-    assert!(table.contains("attempts 20, answers 20: further causes"), "{table}");
+    assert!(table.contains("attempts 20, responses 20: further causes"), "{table}");
     assert!(!table.contains("m1\n"), "names do not break lines");
 }
 

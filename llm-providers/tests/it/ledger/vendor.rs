@@ -126,7 +126,7 @@ pub(crate) fn ledger() -> Ledger {
 /// Both taps over a vendor that follows `plans`.
 pub(crate) fn stack(ledger: &Ledger, plans: impl IntoIterator<Item = Plan>) -> Arc<dyn Provider> {
     let vendor = Arc::new(Vendor(Mutex::new(plans.into_iter().collect())));
-    let stack = ServiceBuilder::new().layer(ledger.answers()).layer(ledger.attempts()).service(into_service(vendor));
+    let stack = ServiceBuilder::new().layer(ledger.requests()).layer(ledger.attempts()).service(into_service(vendor));
     into_provider(stack)
 }
 

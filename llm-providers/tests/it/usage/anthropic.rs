@@ -148,8 +148,8 @@ fn paid(iterations: Value) -> Option<i64> {
     let stream = canned(&events(ASKED, &of(700, 0, 0, 1), &[handover, text()], &[usage]));
     let whole = Canned::answer("application/json", [whole.to_string()]);
     let [whole, stream] = [(whole, false), (stream, true)].map(|(canned, streamed)| booked(client(canned), streamed));
-    assert_eq!((whole.paid, whole.unpriced_purchases), (stream.paid, stream.unpriced_purchases));
-    (whole.unpriced_purchases == 0).then(|| whole.paid.nanos())
+    assert_eq!((whole.paid, whole.unpriced_attempts), (stream.paid, stream.unpriced_attempts));
+    (whole.unpriced_attempts == 0).then(|| whole.paid.nanos())
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn read(fields: &mut Fields, dialect: &Dialect, stated: &mut StatedUsage) -> Res
     let total = stated.take(fields, "total_tokens").ok().flatten();
     let reasoning = stated.take(fields, REASONING).ok().flatten().unwrap_or(0);
     let (output, reasoning) = match total {
-        Some(total) if dialect.hidden_thoughts => {
+        Some(total) if dialect.hidden_reasoning => {
             let hidden = total.saturating_sub(prompt.saturating_add(completion));
             (completion.saturating_add(hidden), reasoning.max(hidden))
         }

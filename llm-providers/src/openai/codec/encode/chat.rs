@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
 use super::{
-    super::{Dialect, Lack},
+    super::{Dialect, MissingFeature},
     bytes, entry, message, no_shadow,
     tool::{WireChoice, WireFormat, WireTool},
     unsupported,
@@ -48,7 +48,7 @@ const TAKEN: [&str; 21] = [
 /// field shadows one of the request; [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for
 /// what the format cannot say: `top_k` (unless the dialect takes it), a tool result that is an error or holds more than
 /// text, a part in the message of a role that cannot have it, reasoning, what another vendor's answer left; and for what
-/// the server cannot do: [`Dialect`]'s `lacks`. Some of it is left out instead with [`Dialect::approximate`].
+/// the server cannot do: [`Dialect::missing`]. Some of it is left out instead with [`Dialect::approximate`].
 pub fn encode_chat(request: &ChatRequest, dialect: Dialect, streamed: bool) -> Result<Bytes, Error> {
     request.validate()?;
     no_shadow("", &request.extra, &TAKEN)?;
@@ -72,15 +72,15 @@ fn check(request: &ChatRequest, dialect: &Dialect) -> Result<(), Error> {
     let chosen = request.tool_choice.as_ref().is_some_and(|choice| *choice != ToolChoice::Auto);
     let schema = matches!(request.response_format, Some(ResponseFormat::JsonSchema(_)));
     let asked = [
-        (Lack::Seed, exact && seed.is_some(), "sampling.seed"),
-        (Lack::Choices, n.is_some_and(|n| n > 1), "sampling.n above one"),
-        (Lack::Logprobs, exact && logprobs == &Some(true), "sampling.logprobs"),
-        (Lack::Logprobs, exact && top_logprobs.is_some(), "sampling.top_logprobs"),
-        (Lack::ToolChoice, chosen, "tool_choice"),
-        (Lack::ParallelToolCalls, request.parallel_tool_calls.is_some(), "parallel_tool_calls"),
-        (Lack::JsonSchema, schema, "response_format with a schema"),
+        (MissingFeature::Seed, exact && seed.is_some(), "sampling.seed"),
+        (MissingFeature::Choices, n.is_some_and(|n| n > 1), "sampling.n above one"),
+        (MissingFeature::Logprobs, exact && logprobs == &Some(true), "sampling.logprobs"),
+        (MissingFeature::Logprobs, exact && top_logprobs.is_some(), "sampling.top_logprobs"),
+        (MissingFeature::ToolChoice, chosen, "tool_choice"),
+        (MissingFeature::ParallelToolCalls, request.parallel_tool_calls.is_some(), "parallel_tool_calls"),
+        (MissingFeature::JsonSchema, schema, "response_format with a schema"),
     ];
-    match asked.into_iter().find(|(lack, asked, _)| *asked && dialect.lacks(*lack)) {
+    match asked.into_iter().find(|(feature, asked, _)| *asked && dialect.is_missing(*feature)) {
         Some((.., field)) => Err(unsupported(dialect, format!("{field} has no place"))),
         None => Ok(()),
     }
@@ -146,8 +146,8 @@ impl Body<'_> {
             top_logprobs,
         } = &self.request.sampling;
         let dialect = &self.dialect;
-        let seed = seed.filter(|_| !dialect.lacks(Lack::Seed));
-        let (logprobs, top_logprobs) = match dialect.lacks(Lack::Logprobs) {
+        let seed = seed.filter(|_| !dialect.is_missing(MissingFeature::Seed));
+        let (logprobs, top_logprobs) = match dialect.is_missing(MissingFeature::Logprobs) {
             true => (None, None),
             false => (*logprobs, *top_logprobs),
         };

@@ -38,7 +38,9 @@ impl Serialize for Content<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.as_slice() {
             [] => serializer.serialize_str(""),
-            [Part::Text { text, extra }] if own(extra, self.1.marks).next().is_none() => text.serialize(serializer),
+            [Part::Text { text, extra }] if own(extra, self.1.own_fields).next().is_none() => {
+                text.serialize(serializer)
+            }
             parts => serializer.collect_seq(parts.iter().map(|part| Piece(part, self.1))),
         }
     }
@@ -68,7 +70,7 @@ fn piece<S: Serializer>(
     let mut map = serializer.serialize_map(None)?;
     map.serialize_entry("type", kind)?;
     map.serialize_entry(kind, value)?;
-    own(extra, dialect.marks).try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+    own(extra, dialect.own_fields).try_for_each(|(name, value)| map.serialize_entry(name, value))?;
     map.end()
 }
 
@@ -100,7 +102,7 @@ impl Serialize for Called<'_> {
             map.serialize_entry("type", "function")?;
         }
         map.serialize_entry(within, &Function { call, within, input })?;
-        let further = own(&call.extra, dialect.marks).filter(|(name, _)| *name != within);
+        let further = own(&call.extra, dialect.own_fields).filter(|(name, _)| *name != within);
         further.into_iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()
     }

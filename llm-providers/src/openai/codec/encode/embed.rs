@@ -3,7 +3,7 @@ use llm_core::{EmbedInput, EmbedRequest, Error, ErrorKind};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
-    super::{Dialect, Lack},
+    super::{Dialect, MissingFeature},
     bytes, entries, entry, no_shadow,
 };
 
@@ -18,7 +18,7 @@ use super::{
 /// [`ErrorKind::InvalidRequest`] as [`EmbedRequest::validate`], if a further field shadows one of the request, or if some inputs are texts and others tokens: the format takes one kind at a time.
 pub fn encode_embed(request: &EmbedRequest, dialect: Dialect) -> Result<Bytes, Error> {
     request.validate()?;
-    if dialect.lacks(Lack::Embeddings) {
+    if dialect.is_missing(MissingFeature::Embeddings) {
         return Err(Error::new(ErrorKind::Unsupported, format!("{} has no embeddings", dialect.name)));
     }
     no_shadow("", &request.extra, &["model", "input", dialect.dimensions])?;

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 
 use super::{
-    super::{Dialect, Lack, Thoughts},
+    super::{Dialect, MissingFeature, ReasoningFormat},
     content::{Called, Content, form, is_custom},
     entries, entry, no_shadow,
     thought::{self, call_id, thoughts},
@@ -26,7 +26,7 @@ struct Answered<'a>(&'a Message, &'a ToolResult, &'a Dialect);
 pub(super) fn check(message: &Message, at: usize, dialect: &Dialect) -> Result<(), Error> {
     let of = format!("messages[{at}].");
     no_shadow(&of, &message.extra, &TAKEN)?;
-    if message.name.is_some() && dialect.lacks(Lack::Names) && !dialect.approximate {
+    if message.name.is_some() && dialect.is_missing(MissingFeature::Names) && !dialect.approximate {
         return Err(unsupported(dialect, format!("{of}name has no place")));
     }
     for (nth, part) in message.parts.iter().enumerate() {
@@ -56,10 +56,10 @@ pub(super) fn check(message: &Message, at: usize, dialect: &Dialect) -> Result<(
 
 fn check_image(image: &Image, here: &str, dialect: &Dialect) -> Result<(), Error> {
     let address = matches!(&image.source, ImageSource::Url { url } if !url.starts_with("data:"));
-    if dialect.lacks(Lack::Images) {
+    if dialect.is_missing(MissingFeature::Images) {
         return Err(unsupported(dialect, format!("{here}, an image, has no place")));
     }
-    if address && dialect.lacks(Lack::ImageAddresses) {
+    if address && dialect.is_missing(MissingFeature::ImageAddresses) {
         return Err(unsupported(dialect, format!("{here}, an image at an address (give its bytes), has no place")));
     }
     Ok(())
@@ -101,7 +101,7 @@ fn check_call(call: &ToolCall, here: &str, dialect: &Dialect) -> Result<(), Erro
 /// Refuses further fields of a part that stand beside a field of the same name, or that another vendor's answer left.
 fn check_extra(extra: &Extra, here: &str, taken: &[&str], dialect: &Dialect) -> Result<(), Error> {
     no_shadow(&format!("{here}."), extra, taken)?;
-    if dialect.approximate { Ok(()) } else { foreign::refuse(extra, here, dialect.marks) }
+    if dialect.approximate { Ok(()) } else { foreign::refuse(extra, here, dialect.own_fields) }
 }
 
 fn kind(part: &Part) -> &'static str {
@@ -118,7 +118,7 @@ fn kind(part: &Part) -> &'static str {
 
 impl Serialize for VendorProtocol<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let wire = self.0.iter().filter(|message| !is_blank_instruction(message)).flat_map(|message| {
+        let written = self.0.iter().filter(|message| !is_blank_instruction(message)).flat_map(|message| {
             let results = message.parts.iter().filter_map(move |part| match part {
                 Part::ToolResult(result) => Some(Either::Answered(Answered(message, result, self.1))),
                 _ => None,
@@ -126,7 +126,7 @@ impl Serialize for VendorProtocol<'_> {
             let spoken = (message.role != Role::Tool).then_some(Either::Spoken(Spoken(message, self.1)));
             results.chain(spoken)
         });
-        serializer.collect_seq(wire)
+        serializer.collect_seq(written)
     }
 }
 
@@ -146,7 +146,7 @@ impl Serialize for Answered<'_> {
         map.serialize_entry("content", &Content(content.iter().collect(), dialect))?;
         entry(&mut map, "name", &name(message, dialect))?;
         entries(&mut map, &message.extra)?;
-        foreign::own(extra, dialect.marks).try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        foreign::own(extra, dialect.own_fields).try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()
     }
 }
@@ -156,7 +156,9 @@ impl Serialize for Spoken<'_> {
         let Self(message @ Message { role, parts, name: _, extra }, dialect) = self;
         let is_content = |part: &&Part| match part {
             Part::Text { .. } | Part::Image(_) | Part::Other { .. } => true,
-            Part::Reasoning(reasoning) => dialect.thoughts == Thoughts::Parts && thought::says(reasoning, dialect),
+            Part::Reasoning(reasoning) => {
+                dialect.reasoning == ReasoningFormat::Parts && thought::says(reasoning, dialect)
+            }
             _ => false,
         };
         let content = Content(parts.iter().filter(is_content).collect(), dialect);
@@ -183,7 +185,7 @@ impl Serialize for Spoken<'_> {
 
 /// The speaker's name, where the server has a place for it.
 fn name<'a>(message: &'a Message, dialect: &Dialect) -> Option<&'a Arc<str>> {
-    message.name.as_ref().filter(|_| !dialect.lacks(Lack::Names))
+    message.name.as_ref().filter(|_| !dialect.is_missing(MissingFeature::Names))
 }
 
 fn called<'a>(part: &'a Part, dialect: &'a Dialect) -> Option<Called<'a>> {

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 
 use super::{
-    super::{Dialect, Thoughts},
+    super::{Dialect, ReasoningFormat},
     unsupported,
 };
 use crate::protocol::foreign;
@@ -38,11 +38,11 @@ pub(super) fn check(reasoning: &Reasoning, here: &str, dialect: &Dialect) -> Res
     if dialect.approximate {
         return Ok(());
     }
-    foreign::refuse_seal(reasoning, here, dialect.marks)?;
+    foreign::refuse_seal(reasoning, here, dialect.own_fields)?;
     if let Some((name, _)) = extra.iter().find(|(name, _)| *name != DETAILS) {
         return Err(unsupported(dialect, format!("{here}.extra.{name}, a field of reasoning, has no place")));
     }
-    if dialect.thoughts == Thoughts::Refused && !text.is_empty() {
+    if dialect.reasoning == ReasoningFormat::Refused && !text.is_empty() {
         return Err(unsupported(dialect, format!("{here}, reasoning, has no place (leave it out, or approximate)")));
     }
     Ok(())
@@ -58,16 +58,16 @@ pub(super) fn thoughts<M: SerializeMap>(map: &mut M, message: &Message, dialect:
     let Message { parts, extra, .. } = message;
     let reasonings = |parts| reasonings(parts, dialect);
     let texts = || -> String { reasonings(parts).map(|reasoning| &*reasoning.text).collect() };
-    match dialect.thoughts {
-        Thoughts::Refused | Thoughts::Parts => Ok(()),
-        Thoughts::WithCalls => {
+    match dialect.reasoning {
+        ReasoningFormat::Refused | ReasoningFormat::Parts => Ok(()),
+        ReasoningFormat::WithCalls => {
             let calls = parts.iter().any(|part| matches!(part, Part::ToolCall(_)));
             if !calls || reasonings(parts).next().is_none() || extra.get("reasoning_content").is_some() {
                 return Ok(());
             }
             map.serialize_entry("reasoning_content", &texts())
         }
-        Thoughts::Details => {
+        ReasoningFormat::Details => {
             let details: Vec<&Value> =
                 reasonings(parts).filter_map(|reasoning| reasoning.extra.get(DETAILS)?.as_array()).flatten().collect();
             let text = texts();
@@ -90,7 +90,7 @@ fn reasonings<'a>(parts: &'a [Part], dialect: &'a Dialect) -> impl Iterator<Item
 }
 
 fn is_own(reasoning: &Reasoning, dialect: &Dialect) -> bool {
-    foreign::sealed(reasoning).is_none_or(|mark| dialect.marks.contains(&mark))
+    foreign::sealed(reasoning).is_none_or(|mark| dialect.own_fields.contains(&mark))
 }
 
 /// The id of a tool call as the server takes it.

@@ -13,7 +13,7 @@ use super::{
     keys::Keys,
 };
 
-/// Makes [`Answers`]: see [`Ledger::answers`].
+/// Makes [`Requests`]: see [`Ledger::requests`].
 #[derive(Clone, Debug)]
 pub struct RequestsLayer {
     ledger: Ledger,
@@ -24,7 +24,7 @@ pub struct RequestsLayer {
 /// Stands on top of a stack. Always ready; each call waits for its own clone of the inner service. Clones share the
 /// ledger.
 #[derive(Clone, Debug)]
-pub struct Answers<S> {
+pub struct Requests<S> {
     inner: S,
     ledger: Ledger,
 }
@@ -45,14 +45,14 @@ impl RequestsLayer {
 }
 
 impl<S> Layer<S> for RequestsLayer {
-    type Service = Answers<S>;
+    type Service = Requests<S>;
 
-    fn layer(&self, inner: S) -> Answers<S> {
-        Answers { inner, ledger: self.ledger.clone() }
+    fn layer(&self, inner: S) -> Requests<S> {
+        Requests { inner, ledger: self.ledger.clone() }
     }
 }
 
-impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Answers<S> {
+impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Requests<S> {
     type Response = Reply<T::Output>;
     type Error = Error;
     type Future = ResponseFuture<T::Output>;

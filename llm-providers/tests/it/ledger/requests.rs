@@ -44,7 +44,7 @@ pub(super) async fn buy(ledger: &Ledger, call: Call<ChatRequest>) -> Reply<ChatR
 /// Passes a prepared reply up through the upper tap.
 pub(super) async fn answered(ledger: &Ledger, call: Call<ChatRequest>, reply: Reply<ChatResponse>) -> Receipt {
     let given = Given(Mutex::new([reply].into()));
-    let top = ledger.answers().layer(into_service(Arc::new(given)));
+    let top = ledger.requests().layer(into_service(Arc::new(given)));
     oneshot(top, call).await.expect("this vendor answers").receipt
 }
 
@@ -114,7 +114,7 @@ async fn a_cost_that_the_client_tells_counts_where_the_table_has_none() {
             facts.cost = Some(Usd::from_nanos(7));
         });
         let given = Given(Mutex::new([Reply::new(answer(), receipt)].into()));
-        let stack = ServiceBuilder::new().layer(ledger.answers()).layer(ledger.attempts());
+        let stack = ServiceBuilder::new().layer(ledger.requests()).layer(ledger.attempts());
         oneshot(stack.service(into_service(Arc::new(given))), call("acme")).await.unwrap();
         let row = ledger.snapshot().total().clone();
         assert_eq!((row.paid.nanos(), row.list.nanos(), row.useful.nanos()), (expected, expected, expected));
@@ -128,12 +128,12 @@ async fn a_purchase_that_nobody_takes_is_overhead_when_its_last_holder_goes() {
     let follower = joined(&leader.receipt);
     drop(leader);
     let books = ledger.snapshot();
-    assert_eq!((books.total().open, books.total().overhead.total()), (COST, Usd::ZERO));
+    assert_eq!((books.total().open, books.total().wasted.total()), (COST, Usd::ZERO));
     assert!(books.balance().is_balanced(), "open amounts are part of the books: {books}");
     assert!(books.to_string().contains("open: $0.00002 paid for answers still on the way"));
     drop(follower);
     let row = ledger.snapshot().total().clone();
-    assert_eq!((row.open, row.overhead.of(Waste::Abandoned), row.claimed), (Usd::ZERO, COST, Usd::ZERO));
+    assert_eq!((row.open, row.wasted.of(Waste::Abandoned), row.used), (Usd::ZERO, COST, Usd::ZERO));
     assert!(row.balance().is_balanced());
 }
 
@@ -175,11 +175,11 @@ async fn labels_balance_also_where_another_label_paid() {
 
     let books = ledger.snapshot();
     let (a, b) = (books.label("feature", "a").unwrap(), books.label("feature", "b").unwrap());
-    assert_eq!((a.paid, a.claimed, a.useful), (COST, COST, Usd::ZERO));
-    assert_eq!((b.paid, b.claimed, b.useful), (Usd::ZERO, Usd::ZERO, COST));
+    assert_eq!((a.paid, a.used, a.useful), (COST, COST, Usd::ZERO));
+    assert_eq!((b.paid, b.used, b.useful), (Usd::ZERO, Usd::ZERO, COST));
     assert_eq!((a.balance().between, b.balance().between), (COST, -COST));
     for (_, _, row) in books.labels() {
-        assert_eq!((row.balance().purchases, row.balance().answers), (Usd::ZERO, Usd::ZERO));
+        assert_eq!((row.balance().attempts, row.balance().responses), (Usd::ZERO, Usd::ZERO));
     }
     assert!(books.label("user", "u").unwrap().balance().is_balanced() && books.balance().is_balanced());
     assert_eq!(books.labels().count(), 3);
@@ -192,8 +192,8 @@ async fn a_list_price_without_a_purchase_shows_in_the_balance() {
     receipt.edit(|facts| facts.cost = Some(COST));
     answered(&ledger, call("acme"), Reply::new(answer(), receipt)).await;
     let books = ledger.snapshot();
-    assert_eq!(books.balance().answers, COST);
-    assert!(books.to_string().contains("off by: purchases $0.00, answers $0.00002, between $0.00"), "{books}");
+    assert_eq!(books.balance().responses, COST);
+    assert!(books.to_string().contains("off by: attempts $0.00, responses $0.00002, between $0.00"), "{books}");
 }
 
 #[derive(Clone)]
@@ -229,7 +229,7 @@ impl Task for Rate {
 async fn a_users_own_operation_is_booked_and_an_unreadable_answer_is_overhead() {
     let ledger = ledger();
     let stack = ServiceBuilder::new()
-        .layer(ledger.answers())
+        .layer(ledger.requests())
         .layer_fn(Tasks::new)
         .layer(ledger.attempts())
         .service(into_service(Arc::new(Vendor::default())));
@@ -244,14 +244,14 @@ async fn a_users_own_operation_is_booked_and_an_unreadable_answer_is_overhead() 
     let books = ledger.snapshot();
     let row = books.total();
     assert!(books.balance().is_balanced(), "{books}");
-    assert_eq!((row.useful, row.overhead.of(Waste::Abandoned)), (COST, COST));
+    assert_eq!((row.useful, row.wasted.of(Waste::Abandoned)), (COST, COST));
     assert_eq!((row.answered, row.failed), (1, 1));
 }
 
 #[tokio::test]
 async fn taps_answer_every_request_type_of_a_provider() {
     let ledger = ledger();
-    let provider = into_provider(ledger.answers().layer(into_service(Arc::new(Vendor::default()))));
+    let provider = into_provider(ledger.requests().layer(into_service(Arc::new(Vendor::default()))));
     assert!(provider.embed(Call::new("acme", EmbedRequest::new("e", ["a"]))).await.is_err());
     assert_eq!(ledger.snapshot().model("e").map(|row| row.failed), Some(1));
 }

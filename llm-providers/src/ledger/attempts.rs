@@ -4,7 +4,7 @@ use llm_core::{Call, Error, LlmService, Operation, Origin, Reply, future::Respon
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Ledger, attempt::Attempt, keys::Keys, terms::Terms};
+use super::{Ledger, keys::Keys, running::RunningAttempt, terms::Terms};
 
 /// Makes [`Attempts`]: see [`Ledger::attempts`].
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Attempts<S> {
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
         let dispatch = call.track();
         let terms = Terms::of(&self.ledger, &call.body);
-        let attempt = Attempt::new(&self.ledger, Keys::of(&call), dispatch, terms);
+        let attempt = RunningAttempt::new(&self.ledger, Keys::of(&call), dispatch, terms);
         let inner = self.inner.clone();
         ResponseFuture::waiting(async move {
             match oneshot(inner, call).await {

@@ -48,7 +48,7 @@ async fn a_call_that_is_never_polled_costs_nothing() {
     let ledger = ledger();
     let inner = into_service(Arc::new(Vendor::default()));
     let mut stack =
-        tower::ServiceBuilder::new().layer(ledger.answers()).layer(ledger.attempts()).service(inner.clone());
+        tower::ServiceBuilder::new().layer(ledger.requests()).layer(ledger.attempts()).service(inner.clone());
     drop(tower::Service::call(&mut stack, call("acme")));
     let row = ledger.snapshot().total().clone();
     assert_eq!((row.calls, row.dropped, row.attempts), (1, 1, 0));
@@ -89,14 +89,14 @@ async fn an_error_costs_what_its_charge_says() {
     let row = unary(fail(Charge::Unknown, true)).await;
     assert_eq!((row.unconfirmed.count, row.unconfirmed.amount), (1, bound()));
     let row = unary(fail(Charge::Known(Usage::new(10, 5)), true)).await;
-    assert_eq!((row.paid, row.overhead.of(Waste::Failed), row.failed), (COST, COST, 1));
+    assert_eq!((row.paid, row.wasted.of(Waste::Failed), row.failed), (COST, COST, 1));
     assert_eq!(row.usage_paid, Usage::new(10, 5));
 }
 
 #[tokio::test]
 async fn a_whole_answer_is_useful() {
     for row in [unary(Plan::default()).await, streamed(Plan::default()).await] {
-        assert_eq!((row.paid, row.claimed, row.useful, row.list), (COST, COST, COST, COST));
+        assert_eq!((row.paid, row.used, row.useful, row.list), (COST, COST, COST, COST));
         assert_eq!((row.calls, row.answered, row.vendor, row.attempts), (1, 1, 1, 1));
         assert_eq!((row.usage, row.usage_paid), (Usage::new(10, 5), Usage::new(10, 5)));
     }
@@ -109,7 +109,7 @@ async fn a_whole_answer_without_usage_is_unconfirmed() {
         streamed(Plan { usage: None, sent: false, ..Plan::default() }).await,
     ] {
         assert_eq!((row.unconfirmed.count, row.unconfirmed.amount), (1, bound()));
-        assert_eq!((row.unpriced_answers, row.list, row.paid), (1, Usd::ZERO, Usd::ZERO));
+        assert_eq!((row.unpriced_responses, row.list, row.paid), (1, Usd::ZERO, Usd::ZERO));
     }
 }
 
@@ -117,12 +117,12 @@ async fn a_whole_answer_without_usage_is_unconfirmed() {
 async fn a_broken_stream_is_overhead_if_its_usage_came() {
     let fails = |charge| Tail::Fails(failure(charge));
     let row = streamed(Plan { tail: fails(Charge::Unknown), ..Plan::default() }).await;
-    assert_eq!((row.paid, row.overhead.of(Waste::Failed), row.failed), (COST, COST, 1));
+    assert_eq!((row.paid, row.wasted.of(Waste::Failed), row.failed), (COST, COST, 1));
     let known = fails(Charge::Known(Usage::new(10, 5)));
     let row = streamed(Plan { tail: known, usage: None, ..Plan::default() }).await;
-    assert_eq!((row.paid, row.overhead.of(Waste::Failed)), (COST, COST));
+    assert_eq!((row.paid, row.wasted.of(Waste::Failed)), (COST, COST));
     let row = streamed(Plan { tail: Tail::Hangs, ..Plan::default() }).await;
-    assert_eq!((row.paid, row.overhead.of(Waste::Abandoned), row.dropped), (COST, COST, 1));
+    assert_eq!((row.paid, row.wasted.of(Waste::Abandoned), row.dropped), (COST, COST, 1));
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn what_has_no_known_price_is_counted_apart() {
     let model = |model| Plan { model: Some(model), ..Plan::default() };
     for plan in [tier("flex"), tier("priority"), model("other"), model("m-2020-01-01"), model("mm")] {
         let row = unary(plan.clone()).await;
-        assert_eq!((row.unpriced_purchases, row.unpriced_answers), (1, 1), "{plan:?}");
+        assert_eq!((row.unpriced_attempts, row.unpriced_responses), (1, 1), "{plan:?}");
         assert_eq!((row.paid, row.list, row.unconfirmed.count), (Usd::ZERO, Usd::ZERO, 0), "{plan:?}");
         assert_eq!(row.usage_paid, Usage::new(10, 5));
     }
@@ -163,7 +163,7 @@ async fn an_unknown_model_that_was_given_up_has_no_bound() {
 async fn every_attempt_is_told_once_with_what_matches_it_to_a_bill() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&seen);
-    let ledger = ledger().on_attempt(move |purchase| kept.lock().unwrap().push(purchase.clone()));
+    let ledger = ledger().on_attempt(move |attempt| kept.lock().unwrap().push(attempt.clone()));
     let refused = failure(Charge::None).with_request_id("r2");
     let provider = stack(
         &ledger,
@@ -196,7 +196,7 @@ async fn a_time_out_between_the_taps_is_a_failed_call_and_an_unconfirmed_attempt
     let vendor = Vendor::default();
     vendor.0.lock().unwrap().push_back(Plan { head: Head::Hangs, ..Plan::default() });
     let stack = tower::ServiceBuilder::new()
-        .layer(ledger.answers())
+        .layer(ledger.requests())
         .timeout(Duration::from_secs(1))
         .layer(ledger.attempts())
         .service(into_service(Arc::new(vendor)));

@@ -1,0 +1,162 @@
+use llm_core::{Accounting, Amount, Charge, CostShare, End, Error, Receipt, SentFlag, UnknownCost, Usage, Usd};
+
+use super::{Attempt, Charged, Ledger, Outcome, keys::Keys, terms::Terms};
+
+/// One attempt at a vendor while it runs. If it is dropped, it was given up.
+#[derive(Debug)]
+pub(super) struct RunningAttempt {
+    ledger: Ledger,
+    keys: Keys,
+    dispatch: SentFlag,
+    terms: Terms,
+    ended: bool,
+}
+
+/// A paid amount of which it is not known yet whether its answer is used.
+struct Open {
+    ledger: Ledger,
+    keys: Keys,
+    amount: Usd,
+}
+
+impl RunningAttempt {
+    pub(super) fn new(ledger: &Ledger, keys: Keys, dispatch: SentFlag, terms: Terms) -> Self {
+        Self { ledger: ledger.clone(), keys, dispatch, terms, ended: false }
+    }
+
+    /// It was no attempt: somebody below had the answer already.
+    pub(super) fn spared(mut self) {
+        self.ended = true;
+    }
+
+    /// It ended without a reply.
+    pub(super) fn refused(mut self, error: &Error) {
+        let facts = error.accounting().cloned().unwrap_or_default();
+        let (usage, charged) = match error.charge() {
+            Charge::None => (None, Charged::Nothing),
+            Charge::Unknown => (None, self.unknown()),
+            Charge::Known(usage) => {
+                let usage = Some(usage).filter(Usage::is_plausible);
+                (usage, self.charged(usage, &self.cost(&facts, usage)))
+            }
+        };
+        let mut attempt = self.finished(Outcome::Failed, usage, charged, &facts);
+        attempt.request_id = error.request_id().map(Into::into).or(attempt.request_id);
+        self.book(attempt);
+    }
+
+    /// The reply ended.
+    pub(super) fn ended<C>(mut self, end: &End<'_, C>, receipt: &Receipt) {
+        let outcome = match end {
+            End::Complete(_) => Outcome::Complete,
+            End::Failed(..) => Outcome::Failed,
+            End::Dropped(_) => Outcome::Abandoned,
+        };
+        let facts = receipt.accounting();
+        // An error in mid-answer may come from a layer above that cut it off, so its charge counts only if it knows.
+        let usage = facts.usage.or_else(|| match end {
+            End::Failed(_, error) => known(error.charge()),
+            _ => None,
+        });
+        let usage = usage.filter(Usage::is_plausible);
+        let cost = self.cost(&facts, usage);
+        self.book(self.finished(outcome, usage, self.charged(usage, &cost), &facts));
+        let claim = cost.as_ref().ok().filter(|_| outcome == Outcome::Complete).map(|cost| self.claim(*cost));
+        let replaced = receipt.edit(|facts| {
+            let paid = match cost {
+                Ok(cost) => Amount::from(cost),
+                Err(cause) => Amount::unknown(cause),
+            };
+            (facts.cost, facts.unpriced) = (paid.exact(), paid.cause().cloned());
+            facts.paid = Some(paid);
+            std::mem::replace(&mut facts.cost_share, claim)
+        });
+        // Only now, when the receipt is free: its callback may want to see it.
+        drop(replaced);
+    }
+
+    /// The cost of an attempt that used this much.
+    fn cost(&self, facts: &Accounting, usage: Option<Usage>) -> Result<Usd, UnknownCost> {
+        match (usage, facts.cost, &facts.unusable_usage, facts.usage) {
+            (Some(usage), ..) => self.terms.cost(&self.keys.model, facts, &usage),
+            // A server that states zeros does not know.
+            (None, Some(stated), ..) if !stated.is_zero() => Ok(stated),
+            (None, _, Some(stated), _) => Err(UnknownCost::UnusableUsage { stated: stated.clone() }),
+            // One that no answer can have taken has no cost, and the table says so.
+            (None, _, None, Some(stated)) => self.terms.cost(&self.keys.model, facts, &stated),
+            (None, _, None, None) => Err(UnknownCost::NoUsage),
+        }
+    }
+
+    fn charged(&self, usage: Option<Usage>, cost: &Result<Usd, UnknownCost>) -> Charged {
+        match (cost, usage) {
+            (Ok(cost), _) => Charged::Paid(*cost),
+            (Err(cause), Some(_)) => Charged::Unpriced(cause.clone()),
+            // It was sent, whether its client said so or not.
+            (Err(_), None) => Charged::Unconfirmed(self.terms.bound.clone().ok()),
+        }
+    }
+
+    fn claim(&self, amount: Usd) -> CostShare {
+        let open = Open { ledger: self.ledger.clone(), keys: self.keys.clone(), amount };
+        CostShare::new(amount, move |lost| open.settle(lost))
+    }
+
+    /// What a call that ended without usage costs.
+    fn unknown(&self) -> Charged {
+        match self.dispatch.is_sent() {
+            true => Charged::Unconfirmed(self.terms.bound.clone().ok()),
+            false => Charged::Nothing,
+        }
+    }
+
+    fn finished(&self, outcome: Outcome, usage: Option<Usage>, charged: Charged, facts: &Accounting) -> Attempt {
+        let Keys { tenant, labels, model, purpose: _ } = self.keys.clone();
+        Attempt {
+            tenant,
+            labels,
+            model,
+            answered_by: facts.model.clone(),
+            provider: facts.provider.clone(),
+            request_id: facts.request_id.clone(),
+            outcome,
+            usage,
+            charged,
+            bound: self.terms.bound.clone().ok(),
+        }
+    }
+
+    fn book(&mut self, attempt: Attempt) {
+        self.ended = true;
+        let cause = match &attempt.charged {
+            Charged::Unpriced(cause) => Some(cause),
+            Charged::Unconfirmed(None) => self.terms.bound.as_ref().err(),
+            _ => None,
+        };
+        self.ledger.books().attempt(&self.keys, &attempt, cause);
+        self.ledger.report(&attempt);
+    }
+}
+
+impl Open {
+    /// All of it is settled now: nobody took `lost`.
+    fn settle(self, lost: Usd) {
+        self.ledger.books().settle(&self.keys, self.amount, lost);
+    }
+}
+
+impl Drop for RunningAttempt {
+    fn drop(&mut self) {
+        if !self.ended {
+            let charged = self.unknown();
+            self.book(self.finished(Outcome::Abandoned, None, charged, &Accounting::default()));
+        }
+    }
+}
+
+fn known(charge: Charge) -> Option<Usage> {
+    match charge {
+        Charge::Known(usage) => Some(usage),
+        Charge::None | Charge::Unknown => None,
+    }
+}
