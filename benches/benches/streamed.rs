@@ -9,7 +9,7 @@ use benches::{
 use criterion::{BatchSize, Criterion, criterion_group};
 use futures_util::{FutureExt, StreamExt, stream};
 use llm_cache::{Cache, Cached};
-use llm_core::{Call, ChatRequest, ChatStream, Error, Streamed};
+use llm_core::{Call, ChatRequest, ChatStream, Error, layer::Streamed};
 
 criterion_group!(name = benches; config = crate::short(); targets = streamed);
 

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use llm_core::{Call, ChatRequest, ChatResponse, Error, Reply, future::ResponseFuture};
+use llm_core::{Call, ChatRequest, ChatResponse, Error, Reply, layer::ResponseFuture};
 use tokio::sync::Semaphore;
 use tower::Service;
 

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use llm_cache::{Cache, Cached};
-use llm_core::{Call, ChatRequest, ChatResponse, Fingerprinter, Operation, Reply};
+use llm_core::{Call, ChatRequest, ChatResponse, Operation, Reply, layer::Fingerprinter};
 use tower::Service;
 
 use crate::vendor::AtOnce;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use llm_core::{PriceTable, Usage, Usd};
+use llm_core::{Usage, Usd, price::PriceTable};
 use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
 
 /// A limiter that never says no, and what is asked of it.

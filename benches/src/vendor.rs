@@ -11,8 +11,9 @@ use std::{
 
 use futures_util::stream;
 use llm_core::{
-    Accounting, Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error,
-    FinishReason, Part, Receipt, Reply, Streamed, Usage, Usd,
+    Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error, FinishReason,
+    Part, Receipt, Reply, Usage, Usd,
+    layer::{Accounting, Streamed},
 };
 use tower::Service;
 

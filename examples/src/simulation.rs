@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use llm_cache::{Cache, CacheLayer};
-use llm_core::{BoxError, Call, ChatRequest, Clock, Error, Origin, PriceTable, Provider, into_provider};
+use llm_core::{BoxError, Call, ChatRequest, Clock, Error, Origin, Provider, into_provider, price::PriceTable};
 use llm_providers::{Ledger, OpenAi, ledger::Snapshot, prices};
 use llm_testkit::{Dist, Latency, Server, Vendor};
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, VendorLimits};
+use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, layer::VendorLimits};
 use llm_providers::{
     SecretString,
     protocol::{StreamDecoder, Decoded, EncodedRequest, VendorProtocol},

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, atomic::Ordering};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use llm_core::{Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, End, Error, Output, Provider};
+use llm_core::{Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Error, Output, Provider, layer::End};
 use llm_providers::protocol::VendorProtocol;
 
 use crate::{

@@ -184,7 +184,7 @@ impl CacheBuilder {
     }
 
     /// Stores answers of models other than those asked for too. By default an answer that a lower layer says it fell back
-    /// on ([`Accounting::fallback`](llm_core::Accounting::fallback)) is served once and not stored.
+    /// on ([`Accounting::fallback`](llm_core::layer::Accounting::fallback)) is served once and not stored.
     pub fn cache_fallbacks(mut self) -> Self {
         self.asking.keep_fallbacks = true;
         self

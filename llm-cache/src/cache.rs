@@ -1,6 +1,9 @@
 use std::{any::Any, fmt, future::Future, sync::Arc};
 
-use llm_core::{Accounting, Origin, Priority, SerializeError, Usd};
+use llm_core::{
+    Origin, Priority, Usd,
+    layer::{Accounting, SerializeError},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{

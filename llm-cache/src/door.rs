@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
-use llm_core::{Live, StreamCut};
+use llm_core::layer::{Live, StreamCut};
 
 use crate::flight::Guard;
 

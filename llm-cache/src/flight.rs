@@ -16,7 +16,10 @@ use std::{
 
 use foldhash::quality::RandomState;
 use futures_core::Stream;
-use llm_core::{Broadcast, Priority, Reader};
+use llm_core::{
+    Priority,
+    layer::{Broadcast, Reader},
+};
 use tokio::{
     runtime::Handle,
     time::{Sleep, sleep},

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use llm_core::{Accounting, Call, Clock, Error, Operation, Origin, Priority, Tenant, Usd};
+use llm_core::{Call, Clock, Error, Operation, Origin, Priority, Tenant, Usd, layer::Accounting};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use llm_core::Accounting;
+use llm_core::layer::Accounting;
 
 use crate::{
     Cache, Cursor, Partition, StoreError, Tag,

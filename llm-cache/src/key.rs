@@ -7,7 +7,10 @@ use std::{
 
 use equivalent::Equivalent;
 use foldhash::quality::RandomState;
-use llm_core::{Call, Fingerprinter, Operation, SerializeError};
+use llm_core::{
+    Call, Operation,
+    layer::{Fingerprinter, SerializeError},
+};
 use serde::Serialize;
 
 use crate::Directive;
@@ -89,7 +92,7 @@ impl Key {
     /// let other_tenant = Key::of("my-service", "umbrella", "score", &json!({"model": "gpt-4o-mini", "photo": 7}))?;
     /// assert_eq!(a, b);
     /// assert_ne!(a, other_tenant);
-    /// # Ok::<_, llm_core::SerializeError>(())
+    /// # Ok::<_, llm_core::layer::SerializeError>(())
     /// ```
     ///
     /// # Errors

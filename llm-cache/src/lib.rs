@@ -39,7 +39,7 @@
 //!
 //! # How it decides
 //!
-//! - **The key** is the request's canonical bytes (`llm_core::Fingerprinter`) behind namespace, tenant and the operation's
+//! - **The key** is the request's canonical bytes (`llm_core::layer::Fingerprinter`) behind namespace, tenant and the operation's
 //!   name. A hit compares all of them. A request longer than 4 KiB is keyed by its 256-bit BLAKE3 digest under a random key of the
 //!   process ([`Key`]), so a photo takes no more room than a text.
 //! - **One flight per key.** Whoever asks first starts the call. It belongs to all who wait: any of them may be
@@ -67,7 +67,7 @@
 //! - **In the background:** refreshes, audits ([`Verification`]: a share of the hits is asked again and compared) and calls that go
 //!   on when all have left ([`CacheBuilder::complete_on_disconnect`]) run in tasks, at most as many as
 //!   [`CacheBuilder::spawn_background`] allows; without it the cache spawns nothing. They are made in the name of the
-//!   tenant that caused them, refreshes and audits at background priority, with `llm_core::Purpose` in their extensions.
+//!   tenant that caused them, refreshes and audits at background priority, with `llm_core::layer::Purpose` in their extensions.
 //! - **Sharing:** an answer is its tenant's, unless a call names a scope ([`Directive::shared`]) and the operator allows that
 //!   ([`DirectivePolicy::allow_sharing`]). A scope shares stored answers, never running calls.
 //! - **Invalidation:** [`Cache::invalidate`] drops all answers with a [`Tag`] (tenant, model, label, or one of your own) at

@@ -1,6 +1,9 @@
 //! Calls that pass unchanged while the cache decides what it would have done.
 
-use llm_core::{Accounting, Call, Complete, End, Error, LlmService, Operation, Receipt, Reply, oneshot};
+use llm_core::{
+    Call, Error, Operation, Receipt, Reply,
+    layer::{Accounting, Complete, End, LlmService, oneshot},
+};
 
 use crate::{
     CacheStatus, Miss, ShadowStatus, Tag,

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use llm_core::{Call, Complete, Error, LlmService, NestedRetry, Operation, Output, Priority, Purpose, Shared};
+use llm_core::{
+    Call, Error, Operation, Output, Priority,
+    layer::{Complete, LlmService, NestedRetry, Purpose, Shared},
+};
 
 use crate::{
     Tag,

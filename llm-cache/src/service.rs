@@ -4,8 +4,8 @@ use std::{
 };
 
 use llm_core::{
-    Accounting, Call, Cause, Complete, Error, LlmService, Operation, Origin, Output, Receipt, Reply,
-    future::ResponseFuture,
+    Call, Cause, Error, Operation, Origin, Output, Receipt, Reply,
+    layer::{Accounting, Complete, LlmService, ResponseFuture},
 };
 use tower_service::Service;
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use llm_core::{
-    Accounting, Call, Cause, Charge, Complete, End, Error, Extensions, LlmService, Operation, Origin, Output, Receipt,
-    Reply, Savings, Shared, StreamCut, VendorLimits, oneshot,
+    Call, Cause, Charge, Error, Operation, Origin, Output, Receipt, Reply, Savings,
+    layer::{Accounting, Complete, End, Extensions, LlmService, Shared, StreamCut, VendorLimits, oneshot},
 };
 use tokio::time::timeout_at;
 

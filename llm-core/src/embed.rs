@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Estimate, Extra, Fingerprinter, Operation};
+use crate::{Error, ErrorKind, Estimate, Extra, Operation, fingerprint::Fingerprinter};
 
 /// Texts to turn into vectors. Cheap to clone.
 ///

@@ -5,7 +5,7 @@ use std::{any::Any, fmt};
 /// The first value takes one allocation, so a layer that answers at once can afford one.
 ///
 /// ```
-/// use llm_core::Extensions;
+/// use llm_core::layer::Extensions;
 ///
 /// let mut extensions = Extensions::new();
 /// assert_eq!(extensions.insert("from the router"), None);

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::Fingerprinter;
+use crate::fingerprint::Fingerprinter;
 
 /// Fields that this library has no name for: they pass through in requests and survive in answers. Cheap to clone.
 #[derive(Clone, Default, PartialEq)]

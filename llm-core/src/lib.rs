@@ -18,8 +18,8 @@
 //! ```
 //! use std::sync::Arc;
 //! use llm_core::{
-//!     Call, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error, ErrorKind, FinishReason,
-//!     Output, Part, Provider, Receipt, Reply, oneshot, into_provider, into_service,
+//!     Call, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error, ErrorKind,
+//!     FinishReason, Output, Part, Provider, Receipt, Reply, into_provider, into_service,
 //! };
 //!
 //! struct Echo;
@@ -52,16 +52,18 @@
 //!
 //! # How it decides
 //!
-//! - What a question *is*: [`Operation::fingerprint`] writes it as canonical bytes with a [`Fingerprinter`]. Every field
-//!   counts but those that say how to send.
+//! - What a question *is*: [`Operation::fingerprint`] writes it as canonical bytes with a
+//!   [`Fingerprinter`](layer::Fingerprinter). Every field counts but those that say how to send.
 //! - How an answer *ends*: exactly once, and every layer hears of it through [`Output::on_end`], innermost first.
 //! - Who *pays*: what is known not to have been sent costs nothing; what was sent and never told its usage counts at its
-//!   upper bound ([`Charge`], [`SentFlag`]); of many answers that come of one purchase one counts as bought ([`CostShare`]).
+//!   upper bound ([`Charge`], [`SentFlag`](layer::SentFlag)); of many answers that come of one purchase one counts as
+//!   bought ([`CostShare`](layer::CostShare)).
 //!
 //! # Readiness and cloning
 //!
 //! Layers of this family are always ready and wait inside their futures: a hit must hold no permit, and what a call
-//! needs is known from the call alone. [`oneshot`] waits for a clone of the inner service and calls that same one.
+//! needs is known from the call alone. [`oneshot`](layer::oneshot) waits for a clone of the inner service and calls that
+//! same one.
 //!
 //! Tower's own layers may stand between ours. Three things to know: `timeout` and `concurrency_limit` end at a stream's
 //! *head*; `tower::limit::RateLimit` is not `Clone` and so cannot stand here; `buffer` and boxed services serve one
@@ -82,49 +84,41 @@
 
 mod broadcast;
 mod call;
-mod chat;
+pub mod chat;
 mod clock;
 mod embed;
 mod error;
 mod extensions;
 mod extra;
 mod fingerprint;
-pub mod future;
+mod future;
+pub mod layer;
 mod limits;
 mod llm_service;
 mod money;
 mod operation;
 mod output;
-mod price;
+pub mod price;
 mod provider;
 mod receipt;
 mod reply;
 mod task;
 mod usage;
 
-pub use self::broadcast::{Broadcast, Reader};
-pub use self::call::{AttemptPermit, Call, Labels, NestedRetry, Priority, Purpose, SentFlag, Tenant};
+pub use self::call::{Call, Labels, Priority, Tenant};
 pub use self::chat::{
-    ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, ExtraOf, FinishReason, FunctionTool, Image, ImageSource,
-    JsonSchema, Message, Part, Reasoning, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,
+    ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, FinishReason, Message, Part, Role, Tool, ToolCall,
+    ToolResult,
 };
 pub use self::clock::{Clock, ManualClock, SystemClock};
 pub use self::embed::{EmbedInput, EmbedRequest, Embeddings};
-pub use self::error::{BoxError, Charge, Error, ErrorKind, LimitScope, LimitWindow};
-pub use self::extensions::Extensions;
+pub use self::error::{BoxError, Charge, Error, ErrorKind};
 pub use self::extra::Extra;
-pub use self::fingerprint::{Fingerprinter, SerializeError};
-pub use self::limits::{VendorLimit, VendorLimits};
-pub use self::llm_service::{LlmService, oneshot};
-pub use self::money::{ParseUsdError, Usd};
-pub use self::operation::{Complete, Estimate, Operation, Streamed};
-pub use self::output::{End, Live, Output, Shared, StreamCut};
-pub use self::price::{
-    Bill, BillLine, ModelPrice, NegativePrice, Price, PriceOptions, PriceRow, PriceTable, PriceTableError, Prices,
-    Rate, ServiceTier, SurchargeLine, TokenKind, UnknownCost,
-};
-pub use self::provider::{Provider, ProviderService, into_provider, into_service};
-pub use self::receipt::{Accounting, Amount, Cause, CostShare, Origin, Receipt, Savings, SideCall};
+pub use self::money::Usd;
+pub use self::operation::{Estimate, Operation};
+pub use self::output::Output;
+pub use self::provider::{Provider, into_provider, into_service};
+pub use self::receipt::{Amount, Cause, Origin, Receipt, Savings};
 pub use self::reply::Reply;
 pub use self::task::{Task, Tasks};
 pub use self::usage::Usage;

@@ -20,7 +20,7 @@ const NANOS_PER_DOLLAR: i64 = 1_000_000_000;
 /// assert_eq!(cost.nanos(), 12_500_000);
 /// assert_eq!(format!("{cost}"), "$0.0125");
 /// assert_eq!(format!("{cost:.2}"), "$0.01");
-/// # Ok::<_, llm_core::ParseUsdError>(())
+/// # Ok::<_, llm_core::price::ParseUsdError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

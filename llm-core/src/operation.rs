@@ -1,4 +1,4 @@
-use crate::{Error, ErrorKind, Fingerprinter, Output};
+use crate::{Error, ErrorKind, Output, fingerprint::Fingerprinter};
 
 /// The complete answer of an operation: what is stored and shared.
 pub type Complete<T> = <<T as Operation>::Output as Output>::Complete;
@@ -10,7 +10,7 @@ pub type Complete<T> = <<T as Operation>::Output as Output>::Complete;
 /// A user's own operation also implements [`Task`](crate::Task), which says how to ask a chat model:
 ///
 /// ```
-/// use llm_core::{Estimate, Fingerprinter, Operation};
+/// use llm_core::{Estimate, Operation, layer::Fingerprinter};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Clone)]

@@ -8,8 +8,10 @@ use async_trait::async_trait;
 use tower_service::Service;
 
 use crate::{
-    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, LlmService, Reply, Streamed,
-    future::ResponseFuture, oneshot,
+    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Reply,
+    future::ResponseFuture,
+    llm_service::{LlmService, oneshot},
+    operation::Streamed,
 };
 
 /// What an application holds: something that answers, whatever is stacked below.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{End, Extensions, Output, Receipt, VendorLimits};
+use crate::{Output, Receipt, extensions::Extensions, limits::VendorLimits, output::End};
 
 /// An answer with everything around it that is not part of the answer.
 #[derive(Debug, Default)]

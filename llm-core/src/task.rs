@@ -3,8 +3,10 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use crate::{
-    Call, Charge, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, LlmService, Operation,
-    Streamed, future::ResponseFuture, oneshot,
+    Call, Charge, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Operation,
+    future::ResponseFuture,
+    llm_service::{LlmService, oneshot},
+    operation::Streamed,
 };
 
 /// An operation that a chat model can answer: how to ask, and how to read what it says.

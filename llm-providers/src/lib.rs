@@ -47,7 +47,7 @@
 //! - A call is marked as sent right before its request is handed to the transport. What fails before costs nothing; so
 //!   does what the vendor refuses. Of anything else without a usage the charge is unknown.
 //! - The usage of a response is the largest that its vendor stated of each part. Without a prompt in it, or with a count
-//!   that cannot be one, it is unknown; [`Accounting::unusable_usage`](llm_core::Accounting::unusable_usage) names the count.
+//!   that cannot be one, it is unknown; [`Accounting::unusable_usage`](llm_core::layer::Accounting::unusable_usage) names the count.
 //! - A stream is whole if every choice told why it ended, and as many came as were asked for or the vendor's own end
 //!   (`[DONE]`); otherwise it ends with an error. A streamed reply resolves at its first piece, so an error before that
 //!   comes at once.

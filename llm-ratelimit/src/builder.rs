@@ -1,6 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
-use llm_core::{Clock, Estimate, Price, PriceTable, Prices, UnknownCost, Usage, Usd};
+use llm_core::{
+    Clock, Estimate, Usage, Usd,
+    price::{Price, PriceTable, Prices, UnknownCost},
+};
 
 use crate::{
     BuildError, Demand, Limiter, Plans, Sink, UnitName,
@@ -11,7 +14,7 @@ use crate::{
 /// Settings of a [`Limiter`].
 ///
 /// ```
-/// use llm_core::{Price, Rate};
+/// use llm_core::price::{Price, Rate};
 /// use llm_ratelimit::{BuildError, Limiter, Plans, UnknownPrice};
 ///
 /// let plans = Plans::uniform(["5 proposals/month", "$3/day"])?;

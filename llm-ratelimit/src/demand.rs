@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Instant};
 
-use llm_core::{Call, Labels, Operation, PriceOptions, Priority, Tenant, Usage, Usd};
+use llm_core::{Call, Labels, Operation, Priority, Tenant, Usage, Usd, price::PriceOptions};
 
 use crate::{
     Unit,
@@ -14,7 +14,7 @@ use crate::{
 ///
 /// let demand = Demand::new("acme", "gpt-4o-mini").tokens(1_200, 500).cost("$0.0005".parse()?).units(1, "proposals");
 /// # let _ = demand;
-/// # Ok::<_, llm_core::ParseUsdError>(())
+/// # Ok::<_, llm_core::price::ParseUsdError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -23,7 +23,7 @@ pub struct Demand {
     pub tenant: Tenant,
     /// The model asked.
     pub model: Arc<str>,
-    /// The provider asked, where that is known. Then only its own prices apply: see [`PriceTable`](llm_core::PriceTable).
+    /// The provider asked, where that is known. Then only its own prices apply: see [`PriceTable`](llm_core::price::PriceTable).
     pub provider: Option<Arc<str>>,
     /// What it is for.
     pub labels: Labels,

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use llm_core::{Call, ChatRequest, EmbedRequest, Estimate, Operation, Streamed, Tenant, Usage};
+use llm_core::{Call, ChatRequest, EmbedRequest, Estimate, Operation, Tenant, Usage, layer::Streamed};
 
 /// Says how many tokens a call is to reserve, and may learn from what it took.
 pub trait Estimator: Send + Sync + 'static {

@@ -11,7 +11,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use llm_core::{Accounting, PriceOptions, Prices, Priority, ServiceTier, Usage, Usd};
+use llm_core::{
+    Priority, Usage, Usd,
+    layer::Accounting,
+    price::{PriceOptions, Prices, ServiceTier},
+};
 use tokio::sync::Notify;
 
 use crate::{

@@ -51,7 +51,7 @@ impl RateLimitLayer {
 
     /// Reserves the tokens and the money of so many attempts at once, for a stack below that tries again without asking.
     ///
-    /// By default each call carries an [`AttemptPermit`](llm_core::AttemptPermit): whoever tries again asks there first, what the
+    /// By default each call carries an [`AttemptPermit`](llm_core::layer::AttemptPermit): whoever tries again asks there first, what the
     /// failed attempt may have cost is then counted, and another is made only if there is room for it.
     pub fn attempts(mut self, most: NonZeroU32) -> Self {
         self.attempts = Some(most);

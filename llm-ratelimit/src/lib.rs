@@ -47,7 +47,7 @@
 //!   slots always come back. That holds for a call that is dropped, too. Every limit that applies to a call is settled,
 //!   also where the call reserved nothing of it: a limit that is exceeded refuses calls that reserve nothing.
 //! - **Further attempts** of a call ask for room of their own, where the layer that retries knows how
-//!   ([`AttemptPermit`](llm_core::AttemptPermit)), and what a failed one may have cost is counted;
+//!   ([`AttemptPermit`](llm_core::layer::AttemptPermit)), and what a failed one may have cost is counted;
 //!   [`RateLimitLayer::fallback_models`] names the models that may answer instead. A stream that says more than was reserved asks
 //!   for more, or is cut off ([`OverrunPolicy`]).
 //! - **Buckets** drain first in, first out. What a call gives back is what of its share has not drained yet, so a bucket

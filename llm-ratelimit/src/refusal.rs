@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use llm_core::{Error, ErrorKind, UnknownCost};
+use llm_core::{Error, ErrorKind, price::UnknownCost};
 
 use crate::{Limit, LimitStatuses, NoRuntime, limit_status::Reset};
 

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use llm_core::SentFlag;
+use llm_core::layer::SentFlag;
 
 use crate::{LimitStatuses, Settlement, books::Holds, demand::Models, inner::Inner};
 

@@ -6,7 +6,8 @@ use std::{
 };
 
 use llm_core::{
-    Accounting, AttemptPermit, Charge, End, Error, ErrorKind, Estimate, Origin, Receipt, StreamCut, Usage, Usd,
+    Charge, Error, ErrorKind, Estimate, Origin, Receipt, Usage, Usd,
+    layer::{Accounting, AttemptPermit, End, StreamCut},
 };
 
 use crate::{Demand, OverrunPolicy, RateLimitLayer, Reservation, Settlement, telemetry};

@@ -5,7 +5,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use llm_core::{Call, Error, Estimate, LlmService, Operation, Output, Reply, future::ResponseFuture, oneshot};
+use llm_core::{
+    Call, Error, Estimate, Operation, Output, Reply,
+    layer::{LlmService, ResponseFuture, oneshot},
+};
 use tower_service::Service;
 
 use crate::{

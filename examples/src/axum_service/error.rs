@@ -31,8 +31,8 @@ impl From<llm_cache::CallError<OpenAIError>> for Failure {
     }
 }
 
-impl From<llm_core::SerializeError> for Failure {
-    fn from(error: llm_core::SerializeError) -> Self {
+impl From<llm_core::layer::SerializeError> for Failure {
+    fn from(error: llm_core::layer::SerializeError) -> Self {
         Self::upstream(error.to_string())
     }
 }

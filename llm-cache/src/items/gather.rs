@@ -4,7 +4,10 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use llm_core::{Call, Charge, Complete, Error, LlmService, Operation, Purpose, Reply};
+use llm_core::{
+    Call, Charge, Error, Operation, Reply,
+    layer::{Complete, LlmService, Purpose},
+};
 
 use super::{
     Fate, Items,

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use llm_core::{
-    Accounting, Cause, Complete, CostShare, Error, Extensions, Operation, Origin, Output, Receipt, Reply, Shared,
-    Usage, Usd, VendorLimits,
+    Cause, Error, Operation, Origin, Output, Receipt, Reply, Usage, Usd,
+    layer::{Accounting, Complete, CostShare, Extensions, Shared, VendorLimits},
 };
 
 use super::{Fate, Items};

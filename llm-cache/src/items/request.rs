@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use llm_core::{Call, Complete, Operation};
+use llm_core::{Call, Operation, layer::Complete};
 
 use crate::{
     Directive, Key, Miss,

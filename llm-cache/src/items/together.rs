@@ -3,7 +3,10 @@
 use std::{future::Future, sync::Arc};
 
 use futures_util::future::join_all;
-use llm_core::{Broadcast, Call, Complete, Error, ErrorKind, LlmService, Operation, Output, Priority, Receipt, Shared};
+use llm_core::{
+    Call, Error, ErrorKind, Operation, Output, Priority, Receipt,
+    layer::{Broadcast, Complete, LlmService, Shared},
+};
 use serde::de::DeserializeOwned;
 
 use super::{Items, item::split, request::answers};
@@ -207,7 +210,7 @@ fn share_out<C: Send + Sync + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use llm_core::{EmbedRequest, Embeddings, Reply, oneshot};
+    use llm_core::{EmbedRequest, Embeddings, Reply, layer::oneshot};
 
     use super::*;
     use crate::{Cache, Cached};

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use llm_core::Accounting;
+use llm_core::layer::Accounting;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::weight::weigh;

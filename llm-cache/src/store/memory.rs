@@ -138,7 +138,7 @@ mod tests {
         time::SystemTime,
     };
 
-    use llm_core::Accounting;
+    use llm_core::layer::Accounting;
 
     use super::*;
     use crate::{

@@ -11,7 +11,7 @@ use llm_cache::{
 };
 use llm_core::{
     Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, ManualClock, Origin,
-    Priority, Provider, Purpose, Reply, into_provider, into_service,
+    Priority, Provider, Reply, into_provider, into_service, layer::Purpose,
 };
 use llm_providers::{Ledger, ledger::Waste};
 use tokio::time::{Instant, sleep};

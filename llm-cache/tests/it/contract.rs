@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use llm_cache::Cached;
 use llm_core::{
-    Call, ChatRequest, ChatStream, CostShare, End, Error, LlmService, ManualClock, Operation, Reply, Streamed, Usd,
-    future::ResponseFuture, into_provider, into_service, oneshot,
+    Call, ChatRequest, ChatStream, Error, ManualClock, Operation, Reply, Usd, into_provider, into_service,
+    layer::{CostShare, End, LlmService, ResponseFuture, Streamed, oneshot},
 };
 use llm_testkit::probe::Probe;
 use tower::{Service, ServiceBuilder, ServiceExt};
@@ -16,7 +16,7 @@ use crate::upstream::{Upstream, ask, cache, say};
 #[derive(Clone)]
 pub(crate) struct Priced<S>(S);
 
-pub(crate) fn priced(upstream: &Upstream) -> Priced<llm_core::ProviderService<Upstream>> {
+pub(crate) fn priced(upstream: &Upstream) -> Priced<llm_core::layer::ProviderService<Upstream>> {
     Priced(into_service(Arc::new(upstream.clone())))
 }
 

@@ -11,7 +11,7 @@ use std::{
 use llm_cache::{Cache, CacheLayer, CacheStatus, Directive, Stale, Tag};
 use llm_core::{
     Call, ChatRequest, ChatResponse, ChatStream, EmbedInput, EmbedRequest, Embeddings, Error, ErrorKind, ManualClock,
-    Origin, Provider, Receipt, Reply, Usage, Usd, VendorLimits, into_provider, into_service,
+    Origin, Provider, Receipt, Reply, Usage, Usd, into_provider, into_service, layer::VendorLimits,
 };
 use llm_providers::Ledger;
 use tokio::time::{Instant, sleep};

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use llm_cache::{Cache, CacheLayer, Key};
 use llm_core::{
-    Call, ChatRequest, EmbedInput, EmbedRequest, Extra, JsonSchema, Message, Operation, Origin, Part, ResponseFormat,
-    Sampling, Streamed, Tool, ToolChoice, into_provider,
+    Call, ChatRequest, EmbedInput, EmbedRequest, Extra, Message, Operation, Origin, Part, Tool,
+    chat::{JsonSchema, ResponseFormat, Sampling, ToolChoice},
+    into_provider,
+    layer::Streamed,
 };
 use llm_providers::scripted::Scripted;
 use serde_json::json;

@@ -12,7 +12,9 @@ use futures_util::future::join_all;
 use llm_cache::{Cache, CacheBuilder, CacheLayer, CacheStatus, Directive, DirectivePolicy, Tag};
 use llm_core::{
     Call, Charge, ChatRequest, ChatResponse, Choice, Error, ErrorKind, FinishReason, ManualClock, Origin, Part,
-    Provider, Receipt, Reply, ResponseFormat, Sampling, into_provider, into_service,
+    Provider, Receipt, Reply,
+    chat::{ResponseFormat, Sampling},
+    into_provider, into_service,
 };
 use llm_providers::scripted::{Rule, Scripted};
 use serde_json::json;

@@ -11,9 +11,10 @@ use std::{
 use futures_util::{StreamExt, stream};
 use llm_cache::{Cache, CacheLayer, Cached};
 use llm_core::{
-    Accounting, Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error,
-    ErrorKind, FinishReason, ManualClock, Message, Part, PriceTable, Provider, ProviderService, Receipt, Reply, Usage,
-    into_provider, into_service,
+    Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error, ErrorKind,
+    FinishReason, ManualClock, Message, Part, Provider, Receipt, Reply, Usage, into_provider, into_service,
+    layer::{Accounting, ProviderService},
+    price::PriceTable,
 };
 use tokio::sync::{Notify, watch};
 use tower::Layer;
@@ -138,7 +139,7 @@ impl Provider for Upstream {
         });
         let reply = Reply::new(ChatStream::new(events), receipt());
         Ok(reply.on_end(move |end, receipt| {
-            if let llm_core::End::Complete(_) = end {
+            if let llm_core::layer::End::Complete(_) = end {
                 receipt.edit(|facts| facts.usage = Some(used));
             }
         }))

@@ -9,7 +9,9 @@ use std::{
 use futures_util::StreamExt;
 use llm_cache::{Cache, CacheLayer};
 use llm_core::{
-    Call, ChatRequest, Error, ErrorKind, ManualClock, Provider, Sampling, Tool, ToolChoice, Usd, into_provider,
+    Call, ChatRequest, Error, ErrorKind, ManualClock, Provider, Tool, Usd,
+    chat::{Sampling, ToolChoice},
+    into_provider,
 };
 use llm_providers::{
     Ledger, OpenAi,

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use futures_util::StreamExt;
 use llm_cache::{Cache, CacheLayer};
 use llm_core::{
-    Call, ChatEvent, ChatRequest, ChatStream, Error, FinishReason, Origin, Part, Provider, Receipt, Tool, ToolChoice,
-    Usage, into_provider,
+    Call, ChatEvent, ChatRequest, ChatStream, Error, FinishReason, Origin, Part, Provider, Receipt, Tool, Usage,
+    chat::ToolChoice, into_provider,
 };
 use llm_providers::{Anthropic, Gemini, Ledger, OpenAi, prices};
 use llm_testkit::{Latency, Vendor};
@@ -26,9 +26,9 @@ fn vendor() -> Vendor {
 fn stack<S>(client: S, cache: &Cache, ledger: &Ledger) -> Arc<dyn Provider>
 where
     S: Clone + Send + Sync + 'static,
-    S: llm_core::LlmService<ChatRequest>,
-    S: llm_core::LlmService<llm_core::Streamed<ChatRequest>>,
-    S: llm_core::LlmService<llm_core::EmbedRequest>,
+    S: llm_core::layer::LlmService<ChatRequest>,
+    S: llm_core::layer::LlmService<llm_core::layer::Streamed<ChatRequest>>,
+    S: llm_core::layer::LlmService<llm_core::EmbedRequest>,
 {
     let layers = ServiceBuilder::new().layer(ledger.requests()).layer(CacheLayer::new(cache.clone()));
     into_provider(layers.layer(ledger.attempts()).service(client))

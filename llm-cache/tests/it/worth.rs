@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use llm_cache::{Cache, CacheLayer};
 use llm_core::{
-    Call, ChatRequest, ChatResponse, Choice, FinishReason, Origin, Part, Provider, Reasoning, ToolCall, into_provider,
+    Call, ChatRequest, ChatResponse, Choice, FinishReason, Origin, Part, Provider, ToolCall, chat::Reasoning,
+    into_provider,
 };
 use llm_providers::scripted::{Rule, Scripted};
 use serde_json::json;

@@ -6,7 +6,7 @@ use crate::{Charge, Error};
 /// budget above covers it. The first attempt is covered.
 ///
 /// ```
-/// use llm_core::{AttemptPermit, Call, Charge, Error, ErrorKind};
+/// use llm_core::{Call, Charge, Error, ErrorKind, layer::AttemptPermit};
 ///
 /// let mut call = Call::new("acme", ());
 /// call.extensions.insert(AttemptPermit::new(|failed| match failed {

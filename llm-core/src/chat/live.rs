@@ -9,7 +9,11 @@ use std::{
 use futures_core::Stream;
 
 use super::{ChatEvent, ChatResponse, ChatStream};
-use crate::{Broadcast, Charge, Error, ErrorKind, Live, Output, Reader, Shared};
+use crate::{
+    Charge, Error, ErrorKind, Output,
+    broadcast::{Broadcast, Reader},
+    output::{Live, Shared},
+};
 
 /// The pieces of a stored answer, all there at once.
 pub(super) struct Replay(std::vec::IntoIter<ChatEvent>);

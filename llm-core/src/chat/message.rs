@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Choice, Part, ToolResult};
-use crate::{Extra, Fingerprinter, extra::counts};
+use crate::{Extra, extra::counts, fingerprint::Fingerprinter};
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

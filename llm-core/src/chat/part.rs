@@ -7,7 +7,7 @@ use serde::{
 };
 use serde_json::Value;
 
-use crate::{Error, ErrorKind, Extra, Fingerprinter};
+use crate::{Error, ErrorKind, Extra, fingerprint::Fingerprinter};
 
 /// A piece of a message or an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{ChatResponse, ChatStream, Choice, Message, Part, ResponseFormat, Sampling, Tool, ToolChoice};
-use crate::{Estimate, Extra, Fingerprinter, Operation, Streamed};
+use crate::{Estimate, Extra, Operation, fingerprint::Fingerprinter, operation::Streamed};
 
 /// A conversation to go on with.
 ///

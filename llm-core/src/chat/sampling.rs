@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::Fingerprinter;
+use crate::fingerprint::Fingerprinter;
 
 /// How the model picks its words, and how many.
 ///

@@ -9,7 +9,10 @@ use std::{
 use futures_core::Stream;
 
 use super::{ChatEvent, ChatResponse, aggregate::Aggregate, live};
-use crate::{End, Error, Output, Shared, StreamCut, Usage};
+use crate::{
+    Error, Output, Usage,
+    output::{End, Shared, StreamCut},
+};
 
 /// A streamed answer: pieces as they come, then the end.
 ///
@@ -19,7 +22,7 @@ use crate::{End, Error, Output, Shared, StreamCut, Usage};
 /// ```
 /// # tokio_test::block_on(async {
 /// use futures_util::StreamExt;
-/// use llm_core::{ChatEvent, ChatStream, End, Output};
+/// use llm_core::{ChatEvent, ChatStream, Output, layer::End};
 ///
 /// let events = ["Hel", "lo"].map(|text| Ok(ChatEvent::Text { choice: 0, text: text.into() }));
 /// let mut stream = ChatStream::new(futures_util::stream::iter(events))

@@ -3,8 +3,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::{
-    Extra, Fingerprinter,
+    Extra,
     extra::{counts, json_bytes},
+    fingerprint::Fingerprinter,
 };
 
 /// Something that the model may call.

@@ -56,7 +56,7 @@ fn in_range(name: &str, value: Option<f64>, least: f64, most: f64) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ErrorKind, Message, Sampling};
+    use crate::{ErrorKind, Message, chat::Sampling};
 
     #[test]
     fn refuses_what_no_vendor_accepts() {

@@ -6,7 +6,7 @@ mod kind;
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 pub use self::kind::{Charge, ErrorKind, LimitScope, LimitWindow};
-use crate::{Accounting, VendorLimits};
+use crate::{limits::VendorLimits, receipt::Accounting};
 
 /// A boxed error of any type, as tower's layers return it.
 pub type BoxError = Box<dyn StdError + Send + Sync>;

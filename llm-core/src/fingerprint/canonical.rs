@@ -13,7 +13,7 @@ use super::serializer::{self, SerializeError};
 /// [`digest`](Self::digest) names an entry outside the process.
 ///
 /// ```
-/// use llm_core::Fingerprinter;
+/// use llm_core::layer::Fingerprinter;
 ///
 /// let mut a = Fingerprinter::new();
 /// a.text("ab").text("c");

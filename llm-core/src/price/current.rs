@@ -7,7 +7,7 @@ use super::PriceTable;
 /// Clones share it, so one replacement reaches the ledger, the limits, and whoever else holds a clone.
 ///
 /// ```
-/// use llm_core::{PriceTable, Prices};
+/// use llm_core::price::{PriceTable, Prices};
 ///
 /// let prices = Prices::new(PriceTable::new("2026-01-01"));
 /// let held_by_a_ledger = prices.clone();

@@ -23,3 +23,4 @@ pub use self::table::PriceTable;
 pub use self::tier::{PriceOptions, ServiceTier};
 pub use self::token::{Price, TokenKind};
 pub use self::unknown::UnknownCost;
+pub use crate::money::ParseUsdError;

@@ -64,7 +64,7 @@ impl PriceTable {
     /// strings of dollars per million tokens.
     ///
     /// ```
-    /// use llm_core::{PriceTable, ServiceTier, Usage};
+    /// use llm_core::{Usage, price::{PriceTable, ServiceTier}};
     ///
     /// let table = PriceTable::from_json(
     ///     r#"{"as_of": "2026-12-01", "models": {"m": {
@@ -75,7 +75,7 @@ impl PriceTable {
     /// let bill = table.bill("m", &Usage::new(250_000, 1_000), &ServiceTier::Batch.into()).expect("it is listed");
     /// assert_eq!(bill.total.to_string(), "$0.506");
     /// println!("{bill}");
-    /// # Ok::<_, llm_core::PriceTableError>(())
+    /// # Ok::<_, llm_core::price::PriceTableError>(())
     /// ```
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl PriceTable {
     /// A cost that the vendor itself states goes before an alias.
     ///
     /// ```
-    /// use llm_core::{PriceTable, Usage};
+    /// use llm_core::{Usage, price::PriceTable};
     ///
     /// # let json = r#"{"as_of": "2026-12-01", "provider": "openai", "models": {"gpt-4o-mini": {"rows": [{"input": "0.15", "output": "0.6"}]}}}"#;
     /// # let table = PriceTable::from_json(json)?;

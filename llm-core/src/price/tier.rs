@@ -35,7 +35,7 @@ pub enum ServiceTier {
 /// How a request is served, as far as it changes the price.
 ///
 /// ```
-/// use llm_core::{PriceOptions, ServiceTier};
+/// use llm_core::price::{PriceOptions, ServiceTier};
 ///
 /// let batch_in_one_region = PriceOptions::new().tier(ServiceTier::Batch).surcharge("us");
 /// # assert_eq!(batch_in_one_region.surcharges.len(), 1);

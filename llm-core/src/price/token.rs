@@ -12,7 +12,7 @@ use crate::{Usage, Usd};
 /// Output that is no text, and searches, have no price without one of their own: what they cost is unknown.
 ///
 /// ```
-/// use llm_core::{Price, Rate, Usage};
+/// use llm_core::{Usage, price::{Price, Rate}};
 ///
 /// let price = Price {
 ///     input: Rate::per_million("2.5".parse()?)?,

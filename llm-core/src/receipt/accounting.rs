@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{Amount, CostShare, Savings, SideCall};
-use crate::{UnknownCost, Usage, Usd};
+use crate::{Usage, Usd, price::UnknownCost};
 
 /// The facts on a [`Receipt`](super::Receipt). Serialized, they are what the answer is, not how a call came by it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub struct Accounting {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<Arc<str>>,
     /// The ways of processing that the vendor charges a factor for, by its own words (`us`, `fast`): see
-    /// [`PriceOptions::surcharges`](crate::PriceOptions).
+    /// [`PriceOptions::surcharges`](crate::price::PriceOptions).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub surcharges: Vec<Arc<str>>,
     /// The vendor's id of the request.

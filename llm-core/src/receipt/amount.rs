@@ -4,14 +4,14 @@ use std::{
     ops::{Add, AddAssign},
 };
 
-use crate::{UnknownCost, Usd};
+use crate::{Usd, price::UnknownCost};
 
 /// Amount of money that says if a part of it is unknown, and why.
 ///
 /// An unknown amount never reads as $0.00.
 ///
 /// ```
-/// use llm_core::{Amount, UnknownCost, Usd};
+/// use llm_core::{Amount, Usd, price::UnknownCost};
 ///
 /// let known = Amount::from("$0.25".parse::<Usd>()?);
 /// assert_eq!((known.exact(), known.to_string().as_str()), (Some(known.at_least()), "$0.25"));
@@ -19,7 +19,7 @@ use crate::{UnknownCost, Usd};
 /// assert_eq!((unknown.exact(), unknown.at_least()), (None, Usd::ZERO));
 /// assert_eq!(unknown.to_string(), "unknown (the vendor did not state what the answer used)");
 /// assert!((known + unknown).to_string().starts_with("at least $0.25 (the vendor"));
-/// # Ok::<_, llm_core::ParseUsdError>(())
+/// # Ok::<_, llm_core::price::ParseUsdError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Amount {

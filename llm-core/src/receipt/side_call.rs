@@ -7,10 +7,10 @@ use crate::Usage;
 /// Call that a vendor made beside the one that produced the response: a compaction, an advisor, a model that declined.
 ///
 /// Its usage is part of [`Accounting::usage`](super::Accounting::usage) and has a price of its own: see
-/// [`PriceTable::cost_of`](crate::PriceTable::cost_of).
+/// [`PriceTable::cost_of`](crate::price::PriceTable::cost_of).
 ///
 /// ```
-/// use llm_core::{SideCall, Usage};
+/// use llm_core::{Usage, layer::SideCall};
 ///
 /// let compaction = SideCall::new(Usage::new(60_000, 600));
 /// let advisor = SideCall::new(Usage::new(900, 100)).with_model("claude-opus-5");

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use llm_core::{
-    ChatRequest, ChatResponse, Choice, Extra, FinishReason, FunctionTool, Image, ImageSource, JsonSchema, Message,
-    Part, Reasoning, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,
+    ChatRequest, ChatResponse, Choice, Extra, FinishReason, Message, Part, Role, Tool, ToolCall, ToolResult,
+    chat::{FunctionTool, Image, ImageSource, JsonSchema, Reasoning, ResponseFormat, Sampling, ToolChoice},
 };
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::{Map, Value};

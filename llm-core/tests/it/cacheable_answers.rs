@@ -1,5 +1,5 @@
 use llm_core::{
-    ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, FinishReason, Operation, Part, Reasoning, ToolCall,
+    ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, FinishReason, Operation, Part, ToolCall, chat::Reasoning,
 };
 use proptest::prelude::*;
 

@@ -51,7 +51,7 @@ proptest! {
     #[test]
     fn equal_parts_are_equal_questions(a in request(), b in request()) {
         let key = |part: &EmbedRequest| {
-            let mut h = llm_core::Fingerprinter::new();
+            let mut h = llm_core::layer::Fingerprinter::new();
             part.fingerprint(&mut h);
             h.into_bytes()
         };

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use llm_core::{
-    ChatRequest, Estimate, FunctionTool, JsonSchema, Message, ModelPrice, Operation, Part, Price, PriceRow, PriceTable,
-    Rate, ResponseFormat, Role, Sampling, Tool, Usage,
+    ChatRequest, Estimate, Message, Operation, Part, Role, Tool, Usage,
+    chat::{FunctionTool, JsonSchema, ResponseFormat, Sampling},
+    price::{ModelPrice, Price, PriceRow, PriceTable, Rate},
 };
 use proptest::{collection::vec, prelude::*};
 use serde_json::json;

@@ -1,8 +1,9 @@
 //! Prices by provider, aliases, and causes of unknown costs.
 
 use llm_core::{
-    Accounting, Amount, Estimate, ModelPrice, Origin, Price, PriceOptions, PriceTable, Rate, Receipt, ServiceTier,
-    SideCall, TokenKind, UnknownCost, Usage, Usd,
+    Amount, Estimate, Origin, Receipt, Usage, Usd,
+    layer::{Accounting, SideCall},
+    price::{ModelPrice, Price, PriceOptions, PriceTable, Rate, ServiceTier, TokenKind, UnknownCost},
 };
 
 const USAGE: Usage = Usage {

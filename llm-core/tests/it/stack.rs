@@ -12,9 +12,9 @@ use std::{
 
 use async_trait::async_trait;
 use llm_core::{
-    Accounting, Call, Charge, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, End, Error,
-    ErrorKind, Fingerprinter, FinishReason, LlmService, Operation, Output, Part, Provider, Receipt, Reply, Shared,
-    StreamCut, Streamed, Task, Tasks, Usage, future::ResponseFuture, into_provider, into_service, oneshot,
+    Call, Charge, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error, ErrorKind,
+    FinishReason, Operation, Output, Part, Provider, Receipt, Reply, Task, Tasks, Usage, into_provider, into_service,
+    layer::{Accounting, End, Fingerprinter, LlmService, ResponseFuture, Shared, StreamCut, Streamed, oneshot},
 };
 use serde::{Deserialize, Serialize};
 use tower::{Service, ServiceBuilder};

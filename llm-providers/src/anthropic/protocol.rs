@@ -2,7 +2,8 @@ use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use llm_core::{
-    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, SideCall, Usage, VendorLimits,
+    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage,
+    layer::{SideCall, VendorLimits},
 };
 use secrecy::{ExposeSecret, SecretString};
 

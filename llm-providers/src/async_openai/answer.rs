@@ -1,7 +1,7 @@
 use ::async_openai::types::chat::{ChatChoice, ChatCompletionResponseMessage, CreateChatCompletionResponse};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use llm_core::{
-    ChatResponse, Choice, Embeddings, Error, ErrorKind, Extra, FinishReason, Part, Reasoning, ToolCall, Usage,
+    ChatResponse, Choice, Embeddings, Error, ErrorKind, Extra, FinishReason, Part, ToolCall, Usage, chat::Reasoning,
 };
 use serde_json::{Map, Value, json};
 

@@ -4,7 +4,7 @@ use ::async_openai::types::chat::{
     ChatChoiceStream, ChatCompletionMessageToolCallChunk, ChatCompletionStreamResponseDelta,
     CreateChatCompletionStreamResponse,
 };
-use llm_core::{ChatEvent, Error, Extra, ExtraOf, Part, Usage};
+use llm_core::{ChatEvent, Error, Extra, Part, Usage, chat::ExtraOf};
 use serde_json::{Map, Value, json};
 
 use super::{

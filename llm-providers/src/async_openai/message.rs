@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use llm_core::{Error, ErrorKind, Extra, Image, ImageSource, Message, Part, Role, ToolCall, ToolResult};
+use llm_core::{
+    Error, ErrorKind, Extra, Message, Part, Role, ToolCall, ToolResult,
+    chat::{Image, ImageSource},
+};
 use serde_json::Value;
 
 use super::request::{Fields, given, some, take, wrong};

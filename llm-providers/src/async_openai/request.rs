@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use llm_core::{
-    ChatRequest, EmbedInput, EmbedRequest, Error, Extra, FunctionTool, JsonSchema, ResponseFormat, Sampling, Tool,
-    ToolChoice,
+    ChatRequest, EmbedInput, EmbedRequest, Error, Extra, Tool,
+    chat::{FunctionTool, JsonSchema, ResponseFormat, Sampling, ToolChoice},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

@@ -8,7 +8,10 @@ use http::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 use http_body::Body;
-use llm_core::{Accounting, BoxError, Call, Charge, Error, ErrorKind, Receipt, VendorLimits};
+use llm_core::{
+    BoxError, Call, Charge, Error, ErrorKind, Receipt,
+    layer::{Accounting, VendorLimits},
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{

@@ -7,8 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use llm_core::{
-    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Output, Provider, Reply, Streamed,
-    future::ResponseFuture,
+    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Output, Provider, Reply,
+    layer::{ResponseFuture, Streamed},
 };
 use tower_service::Service;
 

@@ -29,7 +29,7 @@ use crate::transport::Reqwest;
 ///
 /// Its [`Receipt`](llm_core::Receipt)s say who answered at once, and the usage when the answer has ended: before hooks
 /// of outer layers run. Where a stream breaks off or is dropped before the vendor told its usage, that stays unknown,
-/// and [`usage_so_far`](llm_core::Accounting::usage_so_far) holds what was told. It knows no prices: the
+/// and [`usage_so_far`](llm_core::layer::Accounting::usage_so_far) holds what was told. It knows no prices: the
 /// [ledger's tap](crate) does.
 pub struct Client<W, #[cfg(feature = "reqwest")] T = Reqwest, #[cfg(not(feature = "reqwest"))] T> {
     pub(super) transport: T,

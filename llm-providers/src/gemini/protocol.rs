@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
-use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, Usage, VendorLimits};
+use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, Usage, layer::VendorLimits};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::codec::{

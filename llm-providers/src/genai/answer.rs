@@ -8,7 +8,7 @@ use ::genai::{
     },
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use llm_core::{ChatResponse, Choice, Error, ErrorKind, Extra, FinishReason, Part, Reasoning, ToolCall, Usage};
+use llm_core::{ChatResponse, Choice, Error, ErrorKind, Extra, FinishReason, Part, ToolCall, Usage, chat::Reasoning};
 use serde_json::Value;
 
 use super::{error::charge, message::SEALS};

@@ -3,7 +3,10 @@ use ::genai::{
     chat::{Binary, ChatMessage, ChatRole, ContentPart, MessageContent, ToolCall as GenaiCall, ToolResponse},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use llm_core::{Error, Extra, Image, ImageSource, Message, Part, Reasoning, Role, ToolCall, ToolResult};
+use llm_core::{
+    Error, Extra, Message, Part, Role, ToolCall, ToolResult,
+    chat::{Image, ImageSource, Reasoning},
+};
 use serde_json::Value;
 
 use super::error::unsupported;

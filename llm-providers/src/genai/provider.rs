@@ -8,8 +8,8 @@ use ::genai::{
 };
 use async_trait::async_trait;
 use llm_core::{
-    Accounting, Call, ChatRequest, ChatResponse, ChatStream, EmbedInput, EmbedRequest, Embeddings, Error, ErrorKind,
-    Provider, Receipt, Reply,
+    Call, ChatRequest, ChatResponse, ChatStream, EmbedInput, EmbedRequest, Embeddings, Error, ErrorKind, Provider,
+    Receipt, Reply, layer::Accounting,
 };
 
 use super::{

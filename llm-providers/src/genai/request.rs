@@ -5,7 +5,10 @@ use ::genai::{
         ToolChoice as GenaiChoice, ToolName,
     },
 };
-use llm_core::{ChatRequest, Error, Extra, FunctionTool, JsonSchema, ResponseFormat, Sampling, Tool, ToolChoice};
+use llm_core::{
+    ChatRequest, Error, Extra, Tool,
+    chat::{FunctionTool, JsonSchema, ResponseFormat, Sampling, ToolChoice},
+};
 use serde_json::{Map, Value};
 
 use super::{error::unsupported, message};

@@ -11,7 +11,7 @@ use ::genai::{
     chat::{ChatStream as GenaiStream, ChatStreamEvent, StreamEnd},
 };
 use futures_core::Stream;
-use llm_core::{Charge, ChatEvent, Error, ErrorKind, Part, Reasoning, Receipt};
+use llm_core::{Charge, ChatEvent, Error, ErrorKind, Part, Receipt, chat::Reasoning};
 
 use super::{
     answer::{called, finish, sealed, usage},

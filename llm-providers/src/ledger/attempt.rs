@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use llm_core::{Labels, Tenant, UnknownCost, Usage, Usd};
+use llm_core::{Labels, Tenant, Usage, Usd, price::UnknownCost};
 
 /// One attempt at a vendor, as [`Ledger::on_attempt`](super::Ledger::on_attempt) tells of it when it has ended.
 #[derive(Clone, Debug)]

@@ -1,6 +1,9 @@
 use std::task::{Context, Poll};
 
-use llm_core::{Call, Error, LlmService, Operation, Origin, Reply, future::ResponseFuture, oneshot};
+use llm_core::{
+    Call, Error, Operation, Origin, Reply,
+    layer::{LlmService, ResponseFuture, oneshot},
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -12,7 +15,7 @@ pub struct AttemptsLayer {
     ledger: Ledger,
 }
 
-/// Books every attempt at a vendor, however it ends, and puts cost and [`CostShare`](llm_core::CostShare) on the receipt.
+/// Books every attempt at a vendor, however it ends, and puts cost and [`CostShare`](llm_core::layer::CostShare) on the receipt.
 ///
 /// Stands right above the client. Always ready; each call waits for its own clone of the inner service. Clones share
 /// the ledger.

@@ -3,7 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use llm_core::{Origin, Savings, UnknownCost, Usage, Usd};
+use llm_core::{Origin, Savings, Usage, Usd, price::UnknownCost};
 
 use super::{Attempt, Charged, Outcome, Row, Waste, keys::Keys};
 

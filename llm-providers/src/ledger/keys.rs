@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use llm_core::{Call, Labels, Operation, Purpose, Tenant};
+use llm_core::{Call, Labels, Operation, Tenant, layer::Purpose};
 
 /// The rows that a call is booked in.
 #[derive(Clone, Debug)]

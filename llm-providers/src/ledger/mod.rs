@@ -47,11 +47,11 @@
 //!
 //! - **paid**: what attempts cost whose usage arrived, at the price table's prices for the service class it got.
 //! - **unconfirmed**: attempts that were sent and whose usage never came: no part of `paid`, counted apart at their
-//!   *upper bound* ([`PriceTable::bound`](llm_core::PriceTable::bound)). The vendor bills some of them.
+//!   *upper bound* ([`PriceTable::bound`](llm_core::price::PriceTable::bound)). The vendor bills some of them.
 //! - **used**: the part of `paid` whose answer somebody used.
 //! - **wasted**: the part of `paid` whose answer nobody used, by [cause](Waste).
 //! - **open**: the part of `paid` of which that is not settled yet: its answer is still on the way up.
-//! - **unpriced purchases**: usage arrived, but its cost is unknown, for a [cause](llm_core::UnknownCost) that the books name
+//! - **unpriced purchases**: usage arrived, but its cost is unknown, for a [cause](llm_core::price::UnknownCost) that the books name
 //!   ([`Snapshot::unknown_costs`]). An amount that such attempts or answers are part of prints as `unknown`, or as a lower
 //!   bound (`≥ $0.12`).
 //!
@@ -82,14 +82,14 @@
 //! - The price is that of the model that answered, if the table lists it for its provider; else that of the model asked,
 //!   if the answer's name only extends it (`text-embedding-ada-002-v2`). Where the table lists neither, the amount that
 //!   the vendor states it billed counts (OpenRouter's `usage.cost`); else an alias
-//!   ([`PriceTable::alias`](llm_core::PriceTable::alias)). One provider's row never prices another's answer. Rows of the
+//!   ([`PriceTable::alias`](llm_core::price::PriceTable::alias)). One provider's row never prices another's answer. Rows of the
 //!   books stand under the model asked.
 //! - A usage that no answer can have taken is none: the attempt is unconfirmed, and no total includes it.
-//! - The service class is the one that the vendor names ([`ServiceTier::named`](llm_core::ServiceTier::named)); if it
+//! - The service class is the one that the vendor names ([`ServiceTier::named`](llm_core::price::ServiceTier::named)); if it
 //!   names none, the one that a chat request asks for in its field `service_tier`; else standard. A class without a known
 //!   price for the model is unpriced and named, never taken for standard.
 //! - Surcharges (processing in one region, a fast mode) are those that the vendor names in its answer, or its client
-//!   knows by its address: [`PriceOptions::surcharges`](llm_core::PriceOptions::surcharges). What Anthropic's answer does
+//!   knows by its address: [`PriceOptions::surcharges`](llm_core::price::PriceOptions::surcharges). What Anthropic's answer does
 //!   not tell of them is as the request asked. One without a known factor
 //!   for the model makes the cost unknown, never the list price.
 //! - The bound is the dearer of standard service and the class asked for; of a request that asks for none,

@@ -1,8 +1,9 @@
 use std::task::{Context, Poll};
 
 use llm_core::{
-    Accounting, Call, Cause, End, Error, LlmService, Operation, Origin, Receipt, Reply, UnknownCost, Usd,
-    future::ResponseFuture, oneshot,
+    Call, Cause, Error, Operation, Origin, Receipt, Reply, Usd,
+    layer::{Accounting, End, LlmService, ResponseFuture, oneshot},
+    price::UnknownCost,
 };
 use tower_layer::Layer;
 use tower_service::Service;

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use llm_core::{Purpose, Savings, Usage, Usd};
+use llm_core::{Savings, Usage, Usd, layer::Purpose};
 
 /// What was booked for a tenant, a label, a model, or in all. The [module's docs](crate::ledger) define each term.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,8 @@
-use llm_core::{Accounting, Amount, Charge, CostShare, End, Error, Receipt, SentFlag, UnknownCost, Usage, Usd};
+use llm_core::{
+    Amount, Charge, Error, Receipt, Usage, Usd,
+    layer::{Accounting, CostShare, End, SentFlag},
+    price::UnknownCost,
+};
 
 use super::{Attempt, Charged, Ledger, Outcome, keys::Keys, terms::Terms};
 

@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use llm_core::{PriceOptions, PriceTable, Prices, ServiceTier};
+use llm_core::price::{PriceOptions, PriceTable, Prices, ServiceTier};
 
 use super::{Attempt, AttemptsLayer, RequestsLayer, Snapshot, books::Books};
 

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use llm_core::UnknownCost;
+use llm_core::price::UnknownCost;
 
 use super::{
     Balance, Row,

@@ -1,7 +1,9 @@
 use std::{any::Any, sync::Arc};
 
 use llm_core::{
-    Accounting, ChatRequest, Operation, PriceOptions, PriceTable, ServiceTier, Streamed, UnknownCost, Usage, Usd,
+    ChatRequest, Operation, Usage, Usd,
+    layer::{Accounting, Streamed},
+    price::{PriceOptions, PriceTable, ServiceTier, UnknownCost},
 };
 use serde_json::Value;
 

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::AUTHORIZATION};
 use llm_core::{
-    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, Usd, VendorLimits,
+    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, Usd, layer::VendorLimits,
 };
 use secrecy::{ExposeSecret, SecretString};
 

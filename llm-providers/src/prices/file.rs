@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use llm_core::{PriceTable, PriceTableError};
+use llm_core::price::{PriceTable, PriceTableError};
 
 /// A file of prices that cannot be used.
 #[derive(Debug, thiserror::Error)]

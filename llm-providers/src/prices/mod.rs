@@ -1,11 +1,11 @@
 //! Dated price tables of vendors, as a starting point.
 //!
-//! They are facts of the day that [`as_of`](llm_core::PriceTable::as_of) names, gathered from the place that
-//! [`source`](llm_core::PriceTable::source) names, and not authoritative: a vendor's own pages and your contract with it
+//! They are facts of the day that [`as_of`](llm_core::price::PriceTable::as_of) names, gathered from the place that
+//! [`source`](llm_core::price::PriceTable::source) names, and not authoritative: a vendor's own pages and your contract with it
 //! are. Put your own prices over them:
 //!
 //! ```
-//! use llm_core::{ModelPrice, Price, PriceTable, Rate};
+//! use llm_core::price::{ModelPrice, Price, PriceTable, Rate};
 //! use llm_providers::prices;
 //!
 //! // One model of your own, …
@@ -17,7 +17,7 @@
 //! let table = table.merged(&PriceTable::from_json(ours)?);
 //! # assert_eq!(table.cost("gpt-4o", &llm_core::Usage::new(1, 1)).map(|c| c.nanos()), Ok(10_000));
 //! # assert!(table.cost("our-tuned-model", &llm_core::Usage::new(1, 1)).is_ok());
-//! # Ok::<_, llm_core::PriceTableError>(())
+//! # Ok::<_, llm_core::price::PriceTableError>(())
 //! ```
 //!
 //! # Deployments, gateways, other hosts
@@ -37,7 +37,7 @@
 //! # assert!(table.price(Some("azure"), "my-deployment").is_ok() && table.price(Some("azure"), "gpt-4o").is_ok());
 //! ```
 //!
-//! [`load`] reads such a table from a file, and a [`Prices`](llm_core::Prices) holds one that can be replaced while
+//! [`load`] reads such a table from a file, and a [`Prices`](llm_core::price::Prices) holds one that can be replaced while
 //! calls run.
 //!
 //! # What the tables hold
@@ -61,7 +61,7 @@
 //!
 //! Left out, as that source does not state them for these models: prices of images and of audio in the output, and of
 //! searches of some models. An answer that has some has no cost here
-//! ([`PriceTable::cost`](llm_core::PriceTable::cost) names what is missing), and its [`Bill`](llm_core::Bill) names what is
+//! ([`PriceTable::cost`](llm_core::price::PriceTable::cost) names what is missing), and its [`Bill`](llm_core::price::Bill) names what is
 //! without a price; put yours over them. Storage of an explicit cache is charged
 //! by the hour, apart from any answer, and in no table. Left out, too: prices of image and video tokens of
 //! `gemini-embedding-2`, as embedding requests here carry text only;
@@ -73,7 +73,7 @@
 //!
 //! # Surcharges
 //!
-//! What some ways of processing cost on top, as [`ModelPrice::surcharges`](llm_core::ModelPrice::surcharges): `us` and `fast`
+//! What some ways of processing cost on top, as [`ModelPrice::surcharges`](llm_core::price::ModelPrice::surcharges): `us` and `fast`
 //! from the same source, `regional` from notes on the vendor's documentation of the same day, not checked model by model.
 //! Put your own over them where they matter:
 //!

@@ -1,6 +1,6 @@
 use std::sync::OnceLock;
 
-use llm_core::PriceTable;
+use llm_core::price::PriceTable;
 
 /// OpenAI's chat and embedding models.
 ///

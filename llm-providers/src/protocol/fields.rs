@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llm_core::{Accounting, Charge, Error, ErrorKind};
+use llm_core::{Charge, Error, ErrorKind, layer::Accounting};
 use serde::de::DeserializeSeed;
 use serde_json::{Map, Value};
 

@@ -2,7 +2,7 @@
 //!
 //! Such fields are known by their names: fields without a name here are the user's, and pass through.
 
-use llm_core::{Error, ErrorKind, Extra, Reasoning};
+use llm_core::{Error, ErrorKind, Extra, chat::Reasoning};
 use serde_json::Value;
 
 /// Fields that answers leave in parts, and whose answers.

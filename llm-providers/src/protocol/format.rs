@@ -3,8 +3,8 @@ use std::{fmt, sync::Arc, time::SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use llm_core::{
-    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, SideCall, Usage, Usd,
-    VendorLimits,
+    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, Usd,
+    layer::{SideCall, VendorLimits},
 };
 use secrecy::SecretString;
 
@@ -113,7 +113,7 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
     }
 
     /// What the vendor charges a factor for at this host, whatever its answers say: names as in price tables'
-    /// [`surcharges`](llm_core::ModelPrice::surcharges). None by default.
+    /// [`surcharges`](llm_core::price::ModelPrice::surcharges). None by default.
     fn surcharges(&self, host: &str) -> Vec<Arc<str>> {
         let _ = host;
         Vec::new()
@@ -159,7 +159,7 @@ pub trait StreamDecoder: Send + Unpin + 'static {
     fn is_done(&self) -> bool;
 
     /// What is known so far of the tokens that the answer took, also while it grows. Of an answer that breaks off it
-    /// is what is known at least: [`Accounting::usage_so_far`](llm_core::Accounting::usage_so_far).
+    /// is what is known at least: [`Accounting::usage_so_far`](llm_core::layer::Accounting::usage_so_far).
     fn usage(&self) -> Option<Usage>;
 
     /// The vendor's service class, if it has said so yet.
@@ -224,7 +224,7 @@ pub struct Decoded<A> {
     /// The vendor's service class, which decides the price; `None` if it did not say.
     pub service_tier: Option<Arc<str>>,
     /// What the vendor charges a factor for: see
-    /// [`PriceOptions::surcharges`](llm_core::PriceOptions::surcharges).
+    /// [`PriceOptions::surcharges`](llm_core::price::PriceOptions::surcharges).
     pub surcharges: Vec<Arc<str>>,
     /// Calls that the vendor made beside the answer's own. Their tokens are part of `usage`.
     pub side_calls: Vec<SideCall>,

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use llm_core::{Accounting, SideCall, Usage};
+use llm_core::{
+    Usage,
+    layer::{Accounting, SideCall},
+};
 use serde_json::Value;
 
 use super::fields::Fields;

@@ -29,7 +29,7 @@
 //!   fail, retries are the load that keeps a vendor down;
 //! - what the vendor asks to wait is at most [`max_retry_after`](RetryLayer::max_retry_after), and ends before the call's
 //!   deadline;
-//! - who minds a budget above has room for one more attempt ([`AttemptPermit`](llm_core::AttemptPermit)).
+//! - who minds a budget above has room for one more attempt ([`AttemptPermit`](llm_core::layer::AttemptPermit)).
 //!
 //! A stream is asked for again up to its first event, never after it. Otherwise the error is given back, with the charge
 //! of all attempts together.
@@ -42,7 +42,7 @@
 //! # Where it stands
 //!
 //! Above the [purchases tap](crate::Ledger::attempts), which then books every attempt, and below caches and limits. Not
-//! above or below another that retries: it marks calls with [`NestedRetry`](llm_core::NestedRetry), and passes marked
+//! above or below another that retries: it marks calls with [`NestedRetry`](llm_core::layer::NestedRetry), and passes marked
 //! ones on untouched. A key pool marks them too.
 
 mod backoff;

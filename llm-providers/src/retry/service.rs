@@ -4,7 +4,8 @@ use std::{
 };
 
 use llm_core::{
-    AttemptPermit, Call, Charge, Error, LlmService, NestedRetry, Operation, Reply, future::ResponseFuture, oneshot,
+    Call, Charge, Error, Operation, Reply,
+    layer::{AttemptPermit, LlmService, NestedRetry, ResponseFuture, oneshot},
 };
 use tokio::time::{Instant, sleep};
 use tower_service::Service;

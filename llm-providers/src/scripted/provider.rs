@@ -6,8 +6,9 @@ use std::{
 
 use async_trait::async_trait;
 use llm_core::{
-    Accounting, Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind,
-    Output, Provider, Receipt, Reply, Role, Streamed, Usage, future::ResponseFuture,
+    Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, Output,
+    Provider, Receipt, Reply, Role, Usage,
+    layer::{Accounting, ResponseFuture, Streamed},
 };
 use tokio::time::sleep;
 use tower_service::Service;

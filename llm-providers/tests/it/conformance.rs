@@ -9,8 +9,8 @@ use http::StatusCode;
 use llm_providers::{
     Anthropic, Gemini, OpenAi,
     llm_core::{
-        Call, Charge, ChatRequest, EmbedRequest, Error, ErrorKind, Message, Part, Provider, ResponseFormat, Role, Tool,
-        ToolChoice,
+        Call, Charge, ChatRequest, EmbedRequest, Error, ErrorKind, Message, Part, Provider, Role, Tool,
+        chat::{ResponseFormat, ToolChoice},
     },
     openai::codec::Dialect,
     transport::Reqwest,

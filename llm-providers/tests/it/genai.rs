@@ -12,7 +12,8 @@ use llm_providers::{
     genai::Genai,
     llm_core::{
         Call, Charge, ChatEvent, ChatRequest, EmbedInput, EmbedRequest, ErrorKind, Extra, FinishReason, Message, Part,
-        Provider, Reasoning, ResponseFormat, Role, Sampling, Tool, ToolChoice, Usage,
+        Provider, Role, Tool, Usage,
+        chat::{Reasoning, ResponseFormat, Sampling, ToolChoice},
     },
 };
 use llm_testkit::{Fault, RetryForm, Rule, Server, Vendor};

@@ -2,7 +2,7 @@
 
 use llm_providers::{
     OpenAi,
-    llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, FinishReason, Operation, Provider, Sampling, Usage},
+    llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, FinishReason, Operation, Provider, Usage, chat::Sampling},
     openai::codec::{ChunkDecoder, Dialect, decode_chat},
 };
 use serde_json::{Value, json};

@@ -4,7 +4,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, StatusCode};
 use llm_providers::{
-    llm_core::{Charge, Error, ErrorKind, LimitScope, LimitWindow},
+    llm_core::{
+        Charge, Error, ErrorKind,
+        layer::{LimitScope, LimitWindow},
+    },
     openai::codec::classify,
 };
 use serde_json::json;

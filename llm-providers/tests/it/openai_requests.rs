@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use llm_providers::{
     llm_core::{
-        ChatRequest, EmbedInput, EmbedRequest, Error, ErrorKind, Extra, FunctionTool, Message, Part, Reasoning,
-        ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,
+        ChatRequest, EmbedInput, EmbedRequest, Error, ErrorKind, Extra, Message, Part, Role, Tool, ToolCall,
+        ToolResult,
+        chat::{FunctionTool, Reasoning, ResponseFormat, Sampling, ToolChoice},
     },
     openai::codec::{Dialect, encode_chat, encode_embed},
 };

@@ -7,8 +7,10 @@ use http::StatusCode;
 use llm_providers::{
     OpenAi,
     llm_core::{
-        Call, Charge, ChatRequest, EmbedRequest, Error, ErrorKind, LimitScope, LimitWindow, ManualClock, Provider,
-        ResponseFormat, Tool, ToolChoice, Usage, into_provider,
+        Call, Charge, ChatRequest, EmbedRequest, Error, ErrorKind, ManualClock, Provider, Tool, Usage,
+        chat::{ResponseFormat, ToolChoice},
+        into_provider,
+        layer::{LimitScope, LimitWindow},
     },
 };
 use llm_testkit::{Fault, Latency, RetryForm, Rule, Transport, Vendor};

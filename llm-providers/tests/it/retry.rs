@@ -9,7 +9,10 @@ use std::{
 use llm_providers::{
     Ledger, OpenAi,
     ledger::Charged,
-    llm_core::{AttemptPermit, Call, Charge, ChatRequest, Error, ErrorKind, NestedRetry, Provider, into_provider},
+    llm_core::{
+        Call, Charge, ChatRequest, Error, ErrorKind, Provider, into_provider,
+        layer::{AttemptPermit, NestedRetry},
+    },
     prices,
     retry::{RetryBudget, RetryLayer},
 };

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use llm_providers::{
     llm_core::{
-        Call, ChatEvent, ChatRequest, EmbedRequest, Error, ErrorKind, Output, Provider, Usage, into_provider, oneshot,
+        Call, ChatEvent, ChatRequest, EmbedRequest, Error, ErrorKind, Output, Provider, Usage, into_provider,
+        layer::oneshot,
     },
     scripted::{Rule, Scripted},
 };

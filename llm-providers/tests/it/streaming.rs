@@ -103,7 +103,7 @@ pub(crate) struct Read {
 pub(crate) async fn read(stream: ChatStream, receipt: Receipt) -> Read {
     let (tell, told) = std::sync::mpsc::channel();
     let mut stream = stream.on_end(move |end| {
-        if let llm_providers::llm_core::End::Complete(answer) = end {
+        if let llm_providers::llm_core::layer::End::Complete(answer) = end {
             tell.send(answer.clone()).unwrap();
         }
     });

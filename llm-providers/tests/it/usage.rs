@@ -6,7 +6,7 @@ mod properties;
 use llm_providers::{
     Gemini, Ledger, OpenAi,
     ledger::Row,
-    llm_core::{Accounting, PriceTable, Provider, Usage, into_provider, into_service},
+    llm_core::{Provider, Usage, into_provider, into_service, layer::Accounting, price::PriceTable},
     openai::codec::{decode_chat, decode_embeddings},
     prices,
 };

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, StatusCode};
 use llm_providers::{
     anthropic, gemini,
-    llm_core::VendorLimit,
+    llm_core::layer::VendorLimit,
     openai,
     protocol::{VendorProtocol, retry_after},
 };

@@ -6,8 +6,8 @@ use llm_providers::{
     anthropic::AnthropicProtocol,
     gemini::GeminiProtocol,
     llm_core::{
-        ChatRequest, Error, ErrorKind, Extra, FunctionTool, JsonSchema, Message, Part, Reasoning, ResponseFormat, Role,
-        Tool, ToolCall, ToolChoice, ToolResult,
+        ChatRequest, Error, ErrorKind, Extra, Message, Part, Role, Tool, ToolCall, ToolResult,
+        chat::{FunctionTool, JsonSchema, Reasoning, ResponseFormat, ToolChoice},
     },
     openai::{OpenAiProtocol, codec::Dialect},
     protocol::VendorProtocol,

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, Provider, Streamed, Usage, into_provider};
+use llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, Provider, Usage, into_provider, layer::Streamed};
 use llm_providers::{
     prices,
     retry::{RetryBudget, RetryLayer},

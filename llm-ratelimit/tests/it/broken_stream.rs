@@ -1,7 +1,10 @@
 //! Streams that break off: what the vendor told of their usage counts, and what it did not tell may be as much as was
 //! reserved.
 
-use llm_core::{Call, ChatEvent, ChatRequest, ChatStream, Error, ErrorKind, Reply, Streamed, Usage, oneshot};
+use llm_core::{
+    Call, ChatEvent, ChatRequest, ChatStream, Error, ErrorKind, Reply, Usage,
+    layer::{Streamed, oneshot},
+};
 use llm_providers::{
     prices,
     scripted::{Rule, Scripted},

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use futures_util::StreamExt;
 use llm_cache::{Cache, CacheLayer};
 use llm_core::{
-    Call, Charge, ChatEvent, ChatRequest, Error, ErrorKind, FinishReason, Message, Origin, Part, Price, Provider, Rate,
-    Role, Tool, Usage, into_provider, into_service,
+    Call, Charge, ChatEvent, ChatRequest, Error, ErrorKind, FinishReason, Message, Origin, Part, Provider, Role, Tool,
+    Usage, into_provider, into_service,
+    price::{Price, Rate},
 };
 use llm_providers::{
     OpenAi, prices,
@@ -261,7 +262,7 @@ async fn an_upper_bound_refuses_what_nothing_bounds_unless_it_is_told_how_much_t
             assert_eq!((refused.kind(), refused.code()), (ErrorKind::OverBudget, Some("unbounded")), "{request:?}");
             assert!(refused.message().contains("state a bound") && spent(&limiter) == [0], "{refused}");
             let mut service = layer(UpperBound::new(100).unbounded_input(128_000));
-            let running = service.call(call().map(llm_core::Streamed)).await.unwrap();
+            let running = service.call(call().map(llm_core::layer::Streamed)).await.unwrap();
             assert_eq!(spent(&limiter), [reserved], "{quota}: {request:?}");
             drop(running);
         }
@@ -283,7 +284,7 @@ async fn an_upper_bound_reserves_for_audio() {
     let limiter = limits(["$1/day"]).clock(noon()).prices(prices::gemini()).build().unwrap();
     let layer = RateLimitLayer::new(limiter.clone()).estimator(UpperBound::new(100).unbounded_input(10_000));
     let mut service = layer.layer(Scripted::new().rule(Rule::say("x").usage(heard)));
-    let running = service.call(Call::new("acme", llm_core::Streamed(request))).await.unwrap();
+    let running = service.call(Call::new("acme", llm_core::layer::Streamed(request))).await.unwrap();
     let reserved = spent(&limiter)[0];
     running.output.complete().await.unwrap();
     assert_eq!(spent(&limiter)[0], 10_000 * 1_000 + 100 * 2_500);
@@ -295,7 +296,7 @@ async fn several_paid_attempts_are_reserved_and_one_is_settled() {
     let limiter = limiter(["1000 output tokens/day", "10/day"]);
     let layer = RateLimitLayer::new(limiter.clone()).attempts(3.try_into().unwrap());
     let mut service = layer.layer(Scripted::new().rule(Rule::say("x").usage(Usage::new(1, 5))));
-    let running = service.call(question("a").map(llm_core::Streamed)).await.unwrap();
+    let running = service.call(question("a").map(llm_core::layer::Streamed)).await.unwrap();
     assert_eq!(limiter.usage("acme").iter().map(|s| s.reserved).collect::<Vec<_>>(), [300, 1]);
     running.output.complete().await.unwrap();
     assert_eq!(spent(&limiter), [5, 1]);

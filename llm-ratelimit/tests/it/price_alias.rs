@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use llm_core::{
-    Accounting, Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Price, PriceTable,
-    Provider, Rate, Receipt, Reply, SideCall, UnknownCost, Usage, Usd, into_service, oneshot,
+    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Provider, Receipt, Reply, Usage, Usd,
+    into_service,
+    layer::{Accounting, SideCall, oneshot},
+    price::{Price, PriceTable, Rate, UnknownCost},
 };
 use llm_providers::prices;
 use llm_ratelimit::{Limiter, RateLimitLayer, Reason, Refusal, UnknownPrice};

@@ -1,6 +1,10 @@
 //! Settlements without a price: the limiter's own prices say it.
 
-use llm_core::{Call, ChatRequest, Price, Rate, Usage, Usd, oneshot};
+use llm_core::{
+    Call, ChatRequest, Usage, Usd,
+    layer::oneshot,
+    price::{Price, Rate},
+};
 use llm_providers::{
     prices,
     scripted::{Rule, Scripted},

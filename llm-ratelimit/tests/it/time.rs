@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use llm_core::{Clock, ManualClock, PriceTable, Usage, Usd};
+use llm_core::{Clock, ManualClock, Usage, Usd, price::PriceTable};
 use llm_ratelimit::{Demand, Limiter, LimiterBuilder, Plans, Settlement};
 use tokio::time::Instant;
 

@@ -1,6 +1,6 @@
 //! Words for what a quota counts, and limits that no limiter can enforce.
 
-use llm_core::{ModelPrice, Price, PriceTable, Rate};
+use llm_core::price::{ModelPrice, Price, PriceTable, Rate};
 use llm_ratelimit::{BuildError, Limit, Limiter, Plan, Plans, Quota, QuotaError, Unit, UnknownPrice};
 
 use crate::time::{ask, cost, nanos, used};

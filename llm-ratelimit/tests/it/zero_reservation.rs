@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use llm_core::{
-    Call, Charge, ChatRequest, ChatResponse, EmbedRequest, Error, ErrorKind, Fingerprinter, Operation, Task, Tasks,
-    Usage, into_provider, oneshot,
+    Call, Charge, ChatRequest, ChatResponse, EmbedRequest, Error, ErrorKind, Operation, Task, Tasks, Usage,
+    into_provider,
+    layer::{Fingerprinter, oneshot},
 };
 use llm_providers::{
     prices,

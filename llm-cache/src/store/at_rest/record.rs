@@ -4,7 +4,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use llm_core::Accounting;
+use llm_core::layer::Accounting;
 use serde::{Deserialize, Serialize};
 
 use super::{codec::Spoilt, name::digest};

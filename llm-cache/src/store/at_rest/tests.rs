@@ -4,7 +4,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use llm_core::{Accounting, Usage, Usd};
+use llm_core::{Usage, Usd, layer::Accounting};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -174,7 +174,7 @@ fn how_a_call_came_by_an_answer_is_not_written() {
     let mut record = record(&key(1), "1");
     record.facts.paid = Some(Usd::from_nanos(11).into());
     record.facts.saved.add(llm_core::Cause::CacheHit, Usd::from_nanos(11));
-    record.facts.cost_share = Some(llm_core::CostShare::new(Usd::from_nanos(11), |_| ()));
+    record.facts.cost_share = Some(llm_core::layer::CostShare::new(Usd::from_nanos(11), |_| ()));
     let codec = AtRest::new(None, None);
     let (name, bytes) = codec.write(&record).unwrap();
     let read = codec.read(&name, &bytes).unwrap().facts;

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use llm_core::{Accounting, ManualClock};
+use llm_core::{ManualClock, layer::Accounting};
 use redb::{StorageBackend, backends::FileBackend};
 
 use super::{

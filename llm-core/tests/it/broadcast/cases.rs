@@ -9,7 +9,7 @@ use std::{
 
 use futures_core::Stream;
 use futures_util::{FutureExt, StreamExt};
-use llm_core::{Broadcast, Reader};
+use llm_core::layer::{Broadcast, Reader};
 use tokio_test::{assert_pending, assert_ready_eq, task};
 
 use super::source::{Flag, Source, Step};

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use futures_util::{StreamExt, future::join_all};
-use llm_core::Broadcast;
+use llm_core::layer::Broadcast;
 use llm_testkit::probe::CountPolls;
 use tokio::task::yield_now;
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use llm_core::{Broadcast, Reader};
+use llm_core::layer::{Broadcast, Reader};
 use proptest::{collection::vec, prelude::*};
 
 use super::source::{Flag, Knob, Source, Step};

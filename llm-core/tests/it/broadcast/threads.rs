@@ -13,7 +13,7 @@ use std::{
 
 use futures_core::Stream;
 use futures_util::{StreamExt, future::join_all};
-use llm_core::{Broadcast, Reader};
+use llm_core::layer::{Broadcast, Reader};
 
 const UNBROKEN: &str = "nobody panics while it is locked";
 

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use llm_core::{
-    ChatRequest, EmbedInput, EmbedRequest, Extra, FunctionTool, Image, ImageSource, JsonSchema, Message, Part,
-    Reasoning, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,
+    ChatRequest, EmbedInput, EmbedRequest, Extra, Message, Part, Role, Tool, ToolCall, ToolResult,
+    chat::{FunctionTool, Image, ImageSource, JsonSchema, Reasoning, ResponseFormat, Sampling, ToolChoice},
 };
 use proptest::prelude::*;
 use serde_json::json;

@@ -5,7 +5,7 @@ mod numbers;
 mod same;
 mod serialize;
 
-use llm_core::{Fingerprinter, Operation};
+use llm_core::{Operation, layer::Fingerprinter};
 
 fn of(operation: &impl Operation) -> Vec<u8> {
     written(|h| {

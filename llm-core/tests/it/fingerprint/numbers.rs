@@ -1,4 +1,4 @@
-use llm_core::{ChatRequest, Fingerprinter, Sampling};
+use llm_core::{ChatRequest, chat::Sampling, layer::Fingerprinter};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ fn numbers_compare_by_the_json_text_sent_inside_a_schema() {
     let in_schema = TEXTS.map(|text| {
         let schema: Value =
             serde_json::from_str(&format!(r#"{{"properties": {{"a": {{"const": {text}}}}}}}"#)).unwrap();
-        (text, of(&ChatRequest::new("m").response_format(llm_core::ResponseFormat::json_schema("s", schema))))
+        (text, of(&ChatRequest::new("m").response_format(llm_core::chat::ResponseFormat::json_schema("s", schema))))
     });
     assert_all_differ(&in_schema);
 }

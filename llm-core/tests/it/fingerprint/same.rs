@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use llm_core::{
-    ChatRequest, EmbedRequest, Extra, FunctionTool, Message, Operation, Part, ResponseFormat, Role, Streamed, Tool,
+    ChatRequest, EmbedRequest, Extra, Message, Operation, Part, Role, Tool,
+    chat::{FunctionTool, ResponseFormat},
+    layer::Streamed,
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

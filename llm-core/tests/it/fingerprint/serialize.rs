@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 
-use llm_core::Fingerprinter;
+use llm_core::layer::Fingerprinter;
 use proptest::{collection::vec, prelude::*};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::json;

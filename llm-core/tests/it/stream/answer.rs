@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt, stream};
 use llm_core::{
-    ChatEvent, ChatResponse, ChatStream, Choice, Error, Extra, ExtraOf, FinishReason, Output, Part, Reasoning,
-    ToolCall, Usage,
+    ChatEvent, ChatResponse, ChatStream, Choice, Error, Extra, FinishReason, Output, Part, ToolCall, Usage,
+    chat::{ExtraOf, Reasoning},
 };
 use proptest::prelude::*;
 use serde_json::json;

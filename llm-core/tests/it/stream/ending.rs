@@ -4,7 +4,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt};
-use llm_core::{ChatEvent, ChatStream, Error, ErrorKind, FinishReason, Output, StreamCut, Usage};
+use llm_core::{ChatEvent, ChatStream, Error, ErrorKind, FinishReason, Output, Usage, layer::StreamCut};
 
 use super::{Feed, Log, broken, hooked, lines, text};
 

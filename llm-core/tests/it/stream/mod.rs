@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use llm_core::{ChatEvent, ChatStream, End, Error, ErrorKind, Output};
+use llm_core::{ChatEvent, ChatStream, Error, ErrorKind, Output, layer::End};
 
 const UNBROKEN: &str = "nobody panics while it is locked";
 

@@ -1,7 +1,10 @@
 use std::{any::Any, pin::Pin, sync::Arc};
 
 use futures_util::{FutureExt, StreamExt};
-use llm_core::{Charge, ChatResponse, ChatStream, Choice, Error, ErrorKind, FinishReason, Live, Output, Part, Shared};
+use llm_core::{
+    Charge, ChatResponse, ChatStream, Choice, Error, ErrorKind, FinishReason, Output, Part,
+    layer::{Live, Shared},
+};
 use tokio_test::{assert_pending, task};
 
 use super::{Feed, Log, broken, hooked, lines, text};

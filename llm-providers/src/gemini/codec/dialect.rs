@@ -2,7 +2,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Dialect {
     /// Asks for summaries of the model's thoughts: `includeThoughts`. They come as
-    /// [`Reasoning`](llm_core::Reasoning). Models that do not think refuse it.
+    /// [`Reasoning`](llm_core::chat::Reasoning). Models that do not think refuse it.
     pub include_thoughts: bool,
     /// Writes schemas as `parameters` and `responseSchema`, which take a part of OpenAPI's schemas, instead of
     /// `parametersJsonSchema` and `responseJsonSchema`, which take JSON schemas. Schemas are sent as they are.

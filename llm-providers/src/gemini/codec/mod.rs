@@ -28,10 +28,10 @@
 //! | here | there |
 //! |---|---|
 //! | leading messages of roles system and developer | `systemInstruction` |
-//! | [`Reasoning`](llm_core::Reasoning) | a part with `thought`, its seal as `thoughtSignature`; sealed, it has `thought` in its `extra` |
+//! | [`Reasoning`](llm_core::chat::Reasoning) | a part with `thought`, its seal as `thoughtSignature`; sealed, it has `thought` in its `extra` |
 //! | the `extra` of a text, an image, a tool call | further fields of its part, its `thoughtSignature` among them |
 //! | a tool call without an id | one with an id made here, `gemini_…`, which is never sent |
-//! | [`ImageSource::Url`](llm_core::ImageSource::Url) | `fileData`, if it is a file that was uploaded to Gemini |
+//! | [`ImageSource::Url`](llm_core::chat::ImageSource::Url) | `fileData`, if it is a file that was uploaded to Gemini |
 //! | code that was run, files, sounds | [`Part::Other`](llm_core::Part::Other), both ways |
 
 mod address;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::HeaderMap;
-use llm_core::{VendorLimit, VendorLimits};
+use llm_core::layer::{VendorLimit, VendorLimits};
 
 use crate::protocol::time_until;
 

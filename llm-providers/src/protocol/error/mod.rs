@@ -4,7 +4,7 @@ mod body;
 mod words;
 
 use http::StatusCode;
-use llm_core::{Error, ErrorKind, LimitScope};
+use llm_core::{Error, ErrorKind, layer::LimitScope};
 
 pub(crate) use self::body::ErrorBody;
 use super::{clean, redact};

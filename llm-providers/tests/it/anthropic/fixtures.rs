@@ -5,7 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::{HeaderMap, StatusCode};
 use llm_providers::{
     anthropic::codec::{classify, decode_chat, decode_count, decode_models},
-    llm_core::{Charge, Error, ErrorKind, Extra, FinishReason, LimitScope, LimitWindow, Part, Usage},
+    llm_core::{
+        Charge, Error, ErrorKind, Extra, FinishReason, Part, Usage,
+        layer::{LimitScope, LimitWindow},
+    },
 };
 use serde_json::{Value, json};
 

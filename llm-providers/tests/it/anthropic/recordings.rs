@@ -12,8 +12,8 @@ use http::{HeaderMap, StatusCode};
 use llm_providers::{
     anthropic::codec::{Options, classify, decode_chat, decode_count, encode_chat, encode_count, vendor_limits},
     llm_core::{
-        ChatRequest, ChatResponse, ErrorKind, FinishReason, JsonSchema, Message, Part, Reasoning, ResponseFormat, Role,
-        Tool, ToolCall, ToolResult, Usage,
+        ChatRequest, ChatResponse, ErrorKind, FinishReason, Message, Part, Role, Tool, ToolCall, ToolResult, Usage,
+        chat::{JsonSchema, Reasoning, ResponseFormat},
     },
 };
 use serde_json::{Value, json};

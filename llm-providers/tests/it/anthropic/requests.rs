@@ -5,8 +5,8 @@ use std::sync::Arc;
 use llm_providers::{
     anthropic::codec::{Options, decode_chat, encode_chat, encode_count},
     llm_core::{
-        ChatRequest, Error, ErrorKind, JsonSchema, Message, Part, Reasoning, ResponseFormat, Role, Sampling, Tool,
-        ToolCall, ToolChoice, ToolResult,
+        ChatRequest, Error, ErrorKind, Message, Part, Role, Tool, ToolCall, ToolResult,
+        chat::{JsonSchema, Reasoning, ResponseFormat, Sampling, ToolChoice},
     },
 };
 use serde_json::{Value, json};

@@ -6,8 +6,9 @@ use http::StatusCode;
 use llm_providers::{
     Anthropic,
     llm_core::{
-        Call, Charge, EmbedRequest, Error, ErrorKind, LimitScope, LimitWindow, ManualClock, Message, Part, Provider,
-        ResponseFormat, Tool, ToolChoice, Usage,
+        Call, Charge, EmbedRequest, Error, ErrorKind, ManualClock, Message, Part, Provider, Tool, Usage,
+        chat::{ResponseFormat, ToolChoice},
+        layer::{LimitScope, LimitWindow},
     },
 };
 use llm_testkit::{Fault, RetryForm, Rule, Transport, Trouble, Vendor};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use llm_providers::llm_core::{
-    ChatRequest, EmbedInput, EmbedRequest, Extra, FunctionTool, Image, ImageSource, JsonSchema, Message, Part,
-    ResponseFormat, Role, Tool, ToolCall, ToolChoice, ToolResult,
+    ChatRequest, EmbedInput, EmbedRequest, Extra, Message, Part, Role, Tool, ToolCall, ToolResult,
+    chat::{FunctionTool, Image, ImageSource, JsonSchema, ResponseFormat, ToolChoice},
 };
 use serde_json::{Map, Value};
 

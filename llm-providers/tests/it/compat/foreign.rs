@@ -1,7 +1,7 @@
 //! A conversation that another vendor took part in: what its answers left is refused by name, or left out by option.
 
 use llm_providers::{
-    llm_core::{ChatRequest, Error, ErrorKind, Message, Part, Reasoning, Role, ToolCall},
+    llm_core::{ChatRequest, Error, ErrorKind, Message, Part, Role, ToolCall, chat::Reasoning},
     openai::codec::{Dialect, encode_chat},
 };
 use serde_json::{Value, json};

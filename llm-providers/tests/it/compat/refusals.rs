@@ -5,7 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::{HeaderMap, StatusCode};
 use llm_providers::{
     OpenAi,
-    llm_core::{Charge, ChatEvent, Error, ErrorKind, LimitScope, LimitWindow, Part, Usage},
+    llm_core::{
+        Charge, ChatEvent, Error, ErrorKind, Part, Usage,
+        layer::{LimitScope, LimitWindow},
+    },
     openai::codec::{ChunkDecoder, Dialect, classify, vendor_limits},
 };
 use serde_json::json;

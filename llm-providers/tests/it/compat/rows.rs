@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use llm_providers::{
     llm_core::{
-        ChatRequest, ChatResponse, EmbedRequest, ErrorKind, Message, Part, Reasoning, ResponseFormat, Role, ToolCall,
-        ToolChoice,
+        ChatRequest, ChatResponse, EmbedRequest, ErrorKind, Message, Part, Role, ToolCall,
+        chat::{Reasoning, ResponseFormat, ToolChoice},
     },
     openai::{OpenAiProtocol, codec::Dialect},
     protocol::VendorProtocol,

@@ -5,7 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::{HeaderMap, StatusCode};
 use llm_providers::{
     gemini::codec::classify,
-    llm_core::{Charge, Error, ErrorKind, LimitScope, LimitWindow},
+    llm_core::{
+        Charge, Error, ErrorKind,
+        layer::{LimitScope, LimitWindow},
+    },
 };
 use serde_json::{Value, json};
 

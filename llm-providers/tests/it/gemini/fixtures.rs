@@ -3,7 +3,8 @@
 use llm_providers::{
     gemini::codec::{Decoded, decode_chat, decode_count, decode_embeddings, decode_models},
     llm_core::{
-        Charge, ChatResponse, ChatStream, ErrorKind, FinishReason, ImageSource, Output, Part, Reasoning, Usage,
+        Charge, ChatResponse, ChatStream, ErrorKind, FinishReason, Output, Part, Usage,
+        chat::{ImageSource, Reasoning},
     },
 };
 use serde_json::{Value, json};

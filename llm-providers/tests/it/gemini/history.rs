@@ -2,7 +2,7 @@
 
 use llm_providers::{
     gemini::codec::{ChunkDecoder, Dialect, decode_chat, encode_chat},
-    llm_core::{ChatEvent, ChatRequest, Error, ErrorKind, Extra, Message, Part, Reasoning, Role, ToolCall},
+    llm_core::{ChatEvent, ChatRequest, Error, ErrorKind, Extra, Message, Part, Role, ToolCall, chat::Reasoning},
 };
 use serde_json::{Value, json};
 

@@ -21,8 +21,9 @@ use llm_providers::{
         codec::{Decoded, Dialect, classify, decode_chat, decode_count, decode_embeddings, decode_models},
     },
     llm_core::{
-        ChatRequest, ChatResponse, EmbedRequest, ErrorKind, FunctionTool, JsonSchema, LimitScope, LimitWindow, Message,
-        Part, ResponseFormat, Role, Tool, ToolCall, ToolResult, Usage,
+        ChatRequest, ChatResponse, EmbedRequest, ErrorKind, Message, Part, Role, Tool, ToolCall, ToolResult, Usage,
+        chat::{FunctionTool, JsonSchema, ResponseFormat},
+        layer::{LimitScope, LimitWindow},
     },
     protocol::{EncodedRequest, VendorProtocol},
 };

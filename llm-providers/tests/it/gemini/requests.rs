@@ -5,8 +5,8 @@ use std::sync::Arc;
 use llm_providers::{
     gemini::codec::{Dialect, decode_chat, encode_chat, encode_count, encode_embed},
     llm_core::{
-        ChatRequest, EmbedInput, EmbedRequest, ErrorKind, Extra, FunctionTool, Image, ImageSource, JsonSchema, Message,
-        Part, Reasoning, ResponseFormat, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,
+        ChatRequest, EmbedInput, EmbedRequest, ErrorKind, Extra, Message, Part, Role, Tool, ToolCall, ToolResult,
+        chat::{FunctionTool, Image, ImageSource, JsonSchema, Reasoning, ResponseFormat, Sampling, ToolChoice},
     },
 };
 use serde_json::{Value, json};

@@ -5,8 +5,10 @@ use std::time::Duration;
 use llm_providers::{
     Gemini,
     llm_core::{
-        Call, Charge, ChatRequest, EmbedRequest, Error, ErrorKind, LimitScope, LimitWindow, ManualClock, Message, Part,
-        Provider, ResponseFormat, Role, Tool, ToolChoice, Usage,
+        Call, Charge, ChatRequest, EmbedRequest, Error, ErrorKind, ManualClock, Message, Part, Provider, Role, Tool,
+        Usage,
+        chat::{ResponseFormat, ToolChoice},
+        layer::{LimitScope, LimitWindow},
     },
 };
 use llm_testkit::{Fault, RetryForm, Rule, Transport, Trouble, Vendor};

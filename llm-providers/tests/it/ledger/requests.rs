@@ -7,9 +7,9 @@ use std::{
 };
 
 use llm_core::{
-    Call, Cause, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, Fingerprinter,
-    LlmService, Operation, Origin, Output, Provider, Receipt, Reply, Task, Tasks, Usage, Usd, into_provider,
-    into_service, oneshot,
+    Call, Cause, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, Operation, Origin,
+    Output, Provider, Receipt, Reply, Task, Tasks, Usage, Usd, into_provider, into_service,
+    layer::{Fingerprinter, LlmService, oneshot},
 };
 use llm_providers::{Ledger, ledger::Waste};
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use llm_providers::{
     Ledger,
     ledger::Row,
-    llm_core::{Call, ChatRequest, PriceTable, Usd, into_provider, into_service},
+    llm_core::{Call, ChatRequest, Usd, into_provider, into_service, price::PriceTable},
     openai::codec::Dialect,
     prices,
 };

@@ -1,7 +1,11 @@
 //! Service classes: what attempts cost and are bounded by, and prices replaced while they run.
 
 use futures_util::FutureExt;
-use llm_core::{Accounting, Call, Charge, ChatRequest, Error, ErrorKind, PriceTable, Prices, ServiceTier, Usage, Usd};
+use llm_core::{
+    Call, Charge, ChatRequest, Error, ErrorKind, Usage, Usd,
+    layer::Accounting,
+    price::{PriceTable, Prices, ServiceTier},
+};
 use llm_providers::{Ledger, ledger::Row};
 
 use super::vendor::{COST, Head, Plan, stack};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use llm_core::{Amount, Call, ChatRequest, Receipt, UnknownCost, Usage, Usd, into_provider, into_service};
+use llm_core::{Amount, Call, ChatRequest, Receipt, Usage, Usd, into_provider, into_service, price::UnknownCost};
 use llm_providers::{Ledger, ledger::Charged};
 use tower::ServiceBuilder;
 

@@ -9,7 +9,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use llm_core::{
     Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error, ErrorKind,
-    FinishReason, Part, PriceTable, Provider, Receipt, Reply, Usage, Usd, into_provider, into_service,
+    FinishReason, Part, Provider, Receipt, Reply, Usage, Usd, into_provider, into_service, price::PriceTable,
 };
 use llm_providers::Ledger;
 use tower::ServiceBuilder;

@@ -1,6 +1,9 @@
 //! One example for each kind of price rule, in nano-dollars: a price of $1 per million tokens is 1,000 for each.
 
-use llm_core::{PriceOptions, PriceTable, ServiceTier, TokenKind, Usage, Usd};
+use llm_core::{
+    Usage, Usd,
+    price::{PriceOptions, PriceTable, ServiceTier, TokenKind},
+};
 use llm_providers::prices::{self, all};
 
 fn at(tier: &str, model: &str, usage: Usage) -> Option<i64> {

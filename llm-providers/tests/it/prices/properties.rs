@@ -1,6 +1,9 @@
 //! What holds for every model, service class and usage.
 
-use llm_core::{Estimate, ModelPrice, PriceOptions, PriceTable, ServiceTier, Usage, Usd};
+use llm_core::{
+    Estimate, Usage, Usd,
+    price::{ModelPrice, PriceOptions, PriceTable, ServiceTier},
+};
 use llm_providers::prices::all;
 use proptest::prelude::*;
 

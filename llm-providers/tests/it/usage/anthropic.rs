@@ -3,7 +3,10 @@
 use llm_providers::{
     Anthropic,
     anthropic::codec::decode_chat,
-    llm_core::{Accounting, SideCall, Usage},
+    llm_core::{
+        Usage,
+        layer::{Accounting, SideCall},
+    },
 };
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use llm_core::{Extra, Part, Reasoning, ToolCall};
+use llm_core::{Extra, Part, ToolCall, chat::Reasoning};
 use serde_json::Value;
 
 use crate::protocol::fields::{Fields, take_text};

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use llm_core::{SideCall, Usage};
+use llm_core::{Usage, layer::SideCall};
 use serde_json::Value;
 
 use super::usage::{counts, usage};

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use llm_core::{Error, Extra, Part, Reasoning, ToolCall, ToolResult};
+use llm_core::{Error, Extra, Part, ToolCall, ToolResult, chat::Reasoning};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, value::RawValue};
 

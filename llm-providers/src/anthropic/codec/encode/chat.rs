@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use llm_core::{ChatRequest, Error, Sampling};
+use llm_core::{ChatRequest, Error, chat::Sampling};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{

@@ -1,5 +1,8 @@
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
-use llm_core::{Error, Image, ImageSource};
+use llm_core::{
+    Error,
+    chat::{Image, ImageSource},
+};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{super::Options, block::further, unsupported};

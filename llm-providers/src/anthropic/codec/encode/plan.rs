@@ -1,6 +1,9 @@
 use std::borrow::Cow;
 
-use llm_core::{ChatRequest, Error, JsonSchema, ResponseFormat};
+use llm_core::{
+    ChatRequest, Error,
+    chat::{JsonSchema, ResponseFormat},
+};
 use serde_json::{Map, Value, json};
 
 use super::{super::Options, unsupported};

@@ -1,6 +1,9 @@
 use std::sync::LazyLock;
 
-use llm_core::{Error, FunctionTool, Tool, ToolChoice};
+use llm_core::{
+    Error, Tool,
+    chat::{FunctionTool, ToolChoice},
+};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 

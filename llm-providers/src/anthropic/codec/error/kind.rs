@@ -1,4 +1,7 @@
-use llm_core::{ErrorKind, LimitScope, LimitWindow};
+use llm_core::{
+    ErrorKind,
+    layer::{LimitScope, LimitWindow},
+};
 
 use crate::protocol::error::{ErrorBody, Meaning};
 

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use llm_core::{Charge, ChatEvent, ChatRequest, Error, ErrorKind, Extra, ExtraOf, FinishReason, SideCall, Usage};
+use llm_core::{
+    Charge, ChatEvent, ChatRequest, Error, ErrorKind, Extra, FinishReason, Usage, chat::ExtraOf, layer::SideCall,
+};
 use serde_json::Value;
 
 use super::{

@@ -5,7 +5,10 @@ use base64::{
     alphabet::{STANDARD, URL_SAFE},
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use llm_core::{Extra, Image, ImageSource, Part, Reasoning, ToolCall};
+use llm_core::{
+    Extra, Part, ToolCall,
+    chat::{Image, ImageSource, Reasoning},
+};
 use serde_json::Value;
 
 use super::super::{

@@ -1,4 +1,7 @@
-use llm_core::{ChatRequest, Error, JsonSchema, ResponseFormat, Sampling};
+use llm_core::{
+    ChatRequest, Error,
+    chat::{JsonSchema, ResponseFormat, Sampling},
+};
 use serde_json::{Map, Value, json};
 
 use super::{super::Dialect, no_shadow, unsupported};

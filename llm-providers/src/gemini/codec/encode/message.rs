@@ -1,4 +1,7 @@
-use llm_core::{Error, Extra, Image, Message, Part, Reasoning, Role, ToolCall};
+use llm_core::{
+    Error, Extra, Message, Part, Role, ToolCall,
+    chat::{Image, Reasoning},
+};
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 

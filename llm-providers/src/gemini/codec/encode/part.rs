@@ -1,6 +1,9 @@
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use llm_core::{Error, Extra, Image, ImageSource};
+use llm_core::{
+    Error, Extra,
+    chat::{Image, ImageSource},
+};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, value::RawValue};
 

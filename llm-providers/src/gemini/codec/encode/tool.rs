@@ -1,4 +1,7 @@
-use llm_core::{Error, Extra, FunctionTool, Tool, ToolChoice};
+use llm_core::{
+    Error, Extra, Tool,
+    chat::{FunctionTool, ToolChoice},
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 

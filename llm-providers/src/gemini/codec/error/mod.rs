@@ -6,7 +6,10 @@ mod midnight;
 use std::time::SystemTime;
 
 use http::{HeaderMap, StatusCode};
-use llm_core::{Charge, Error, LimitScope, LimitWindow};
+use llm_core::{
+    Charge, Error,
+    layer::{LimitScope, LimitWindow},
+};
 
 use self::{kind::meaning, midnight::until_midnight};
 use crate::protocol::{

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use llm_core::{ChatEvent, Error, Extra, ExtraOf, FinishReason, Part, Reasoning, ToolCall};
+use llm_core::{
+    ChatEvent, Error, Extra, FinishReason, Part, ToolCall,
+    chat::{ExtraOf, Reasoning},
+};
 use serde_json::Value;
 
 use super::{

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use llm_core::{Charge, ChatEvent, Error, ErrorKind, ExtraOf, Usage};
+use llm_core::{Charge, ChatEvent, Error, ErrorKind, Usage, chat::ExtraOf};
 use serde_json::Value;
 
 use super::{

@@ -1,4 +1,4 @@
-use llm_core::{ChatEvent, Extra, ExtraOf};
+use llm_core::{ChatEvent, Extra, chat::ExtraOf};
 use serde_json::Value;
 
 use super::super::fields::Fields;

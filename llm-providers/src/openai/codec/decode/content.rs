@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use llm_core::{Error, Extra, Part, Reasoning};
+use llm_core::{Error, Extra, Part, chat::Reasoning};
 use serde_json::Value;
 
 use super::super::fields::{Fields, malformed, take_list, take_text};

@@ -1,5 +1,8 @@
 use bytes::Bytes;
-use llm_core::{ChatRequest, Error, ResponseFormat, Sampling, ToolChoice};
+use llm_core::{
+    ChatRequest, Error,
+    chat::{ResponseFormat, Sampling, ToolChoice},
+};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 

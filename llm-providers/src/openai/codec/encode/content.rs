@@ -1,5 +1,8 @@
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
-use llm_core::{Extra, Image, ImageSource, Part, ToolCall};
+use llm_core::{
+    Extra, Part, ToolCall,
+    chat::{Image, ImageSource},
+};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use llm_core::{Error, Extra, Image, ImageSource, Message, Part, Role, ToolCall, ToolResult};
+use llm_core::{
+    Error, Extra, Message, Part, Role, ToolCall, ToolResult,
+    chat::{Image, ImageSource},
+};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use llm_core::{Error, Message, Part, Reasoning};
+use llm_core::{Error, Message, Part, chat::Reasoning};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 

@@ -1,4 +1,7 @@
-use llm_core::{Error, FunctionTool, JsonSchema, ResponseFormat, Tool, ToolChoice};
+use llm_core::{
+    Error, Tool,
+    chat::{FunctionTool, JsonSchema, ResponseFormat, ToolChoice},
+};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{entry, no_shadow};

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use llm_core::{ChatEvent, Error, Extra, ExtraOf, FinishReason, Part};
+use llm_core::{ChatEvent, Error, Extra, FinishReason, Part, chat::ExtraOf};
 
 use super::{
     super::{

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use llm_core::{Charge, ChatEvent, Error, ErrorKind, Extra, ExtraOf, Usage, Usd};
+use llm_core::{Charge, ChatEvent, Error, ErrorKind, Extra, Usage, Usd, chat::ExtraOf};
 use serde_json::Value;
 
 use super::{

@@ -1,4 +1,4 @@
-use llm_core::{ChatEvent, Error, Extra, ExtraOf, Part, ToolCall};
+use llm_core::{ChatEvent, Error, Extra, Part, ToolCall, chat::ExtraOf};
 use serde_json::{Map, Value};
 
 use super::{

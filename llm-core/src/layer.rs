@@ -1,0 +1,24 @@
+//! Building blocks for authors of layers, clients and operations. Applications do not need them.
+//!
+//! | to | use |
+//! |---|---|
+//! | write a layer | [`LlmService`], [`oneshot`], [`ResponseFuture`], [`Streamed`], [`ProviderService`] |
+//! | observe how a response ends | [`End`], [`StreamCut`] |
+//! | share one response among callers | [`Shared`], [`Live`], [`Broadcast`], [`Reader`], [`Complete`] |
+//! | write what decides a response | [`Fingerprinter`], [`SerializeError`] |
+//! | speak to other layers of a call | [`SentFlag`], [`AttemptPermit`], [`NestedRetry`], [`Purpose`], [`Extensions`] |
+//! | account for a call | [`Accounting`], [`CostShare`], [`SideCall`] |
+//! | report a vendor's limits | [`VendorLimits`], [`VendorLimit`], [`LimitScope`], [`LimitWindow`] |
+
+pub use crate::broadcast::{Broadcast, Reader};
+pub use crate::call::{AttemptPermit, NestedRetry, Purpose, SentFlag};
+pub use crate::error::{LimitScope, LimitWindow};
+pub use crate::extensions::Extensions;
+pub use crate::fingerprint::{Fingerprinter, SerializeError};
+pub use crate::future::ResponseFuture;
+pub use crate::limits::{VendorLimit, VendorLimits};
+pub use crate::llm_service::{LlmService, oneshot};
+pub use crate::operation::{Complete, Streamed};
+pub use crate::output::{End, Live, Shared, StreamCut};
+pub use crate::provider::ProviderService;
+pub use crate::receipt::{Accounting, CostShare, SideCall};
