@@ -1,4 +1,4 @@
-//! Where Redis is: a URL, taken apart so that no output shows its secrets.
+//! Address of a server: a parsed URL whose secrets no output shows.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::{Error, ErrorKind};
 
 const DEFAULT_PORT: u16 = 6379;
 
-/// A URL's parts. Its `Debug` shows neither user nor password.
+/// Parts of a URL. Its `Debug` shows neither user nor password.
 #[derive(Clone)]
 pub(crate) struct Address {
     pub(crate) hosts: Vec<(String, u16)>,
@@ -18,7 +18,7 @@ pub(crate) struct Address {
     pub(crate) secrets: Secrets,
 }
 
-/// Who the URL says that we are.
+/// Credentials of the URL, percent-decoded.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
     pub(crate) user: Option<String>,
@@ -26,49 +26,49 @@ pub(crate) struct Secrets {
 }
 
 impl Address {
-    /// Takes a URL apart. Errors name the part that is wrong and show none of it.
+    /// Parses a URL. Errors name the part that is wrong and show none of its text.
     pub(crate) fn parse(url: &str) -> Result<Self, Error> {
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("scheme", "is missing"))?;
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid("scheme", "is missing"))?;
         let (cluster, tls) = match scheme {
             "redis" => (false, false),
             "rediss" => (false, true),
             "redis+cluster" => (true, false),
             "rediss+cluster" => (true, true),
-            _ => return Err(bad("scheme", "must be redis, rediss, redis+cluster or rediss+cluster")),
+            _ => return Err(invalid("scheme", "must be redis, rediss, redis+cluster or rediss+cluster")),
         };
-        need("cluster", cluster, cfg!(feature = "cluster"))?;
-        need("tls", tls, cfg!(feature = "tls"))?;
-        let behind = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
-        if behind.contains('@') {
-            return Err(bad("password", "has a `/`, `?` or `#`; write %2F, %3F or %23"));
+        require_feature("cluster", cluster, cfg!(feature = "cluster"))?;
+        require_feature("tls", tls, cfg!(feature = "tls"))?;
+        let after_authority = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
+        if after_authority.contains('@') {
+            return Err(invalid("password", "has a `/`, `?` or `#`; write %2F, %3F or %23"));
         }
         let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
         if !fragment.is_empty() {
-            return Err(bad("fragment", "is not supported; certificates are always checked"));
+            return Err(invalid("fragment", "is not supported; certificates are always checked"));
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        // Always RESP3, so this one may stay in URLs that others use too.
+        // The protocol is always RESP3, so a URL that another client shares may state it.
         if query.split('&').any(|pair| !pair.is_empty() && !pair.starts_with("protocol=")) {
-            return Err(bad("query", "has parameters; settings belong to the builder"));
+            return Err(invalid("query", "has parameters; set them on the builder"));
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user_info, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
         let hosts = hosts.split(',').map(host).collect::<Result<Vec<_>, _>>()?;
         if hosts.len() > 1 && !cluster {
-            return Err(bad("host", "is a list, which only redis+cluster takes"));
+            return Err(invalid("host", "is a list; use redis+cluster for a list"));
         }
         let db = match path.trim_end_matches('/') {
             "" => 0,
-            db => db.parse().ok().filter(|db| *db >= 0).ok_or_else(|| bad("path", "must be a database number"))?,
+            db => db.parse().ok().filter(|db| *db >= 0).ok_or_else(|| invalid("path", "must be a database number"))?,
         };
         if cluster && db != 0 {
-            return Err(bad("path", "must be empty: a Cluster has one database"));
+            return Err(invalid("path", "must be empty: a Cluster has one database"));
         }
         Ok(Self { hosts, cluster, tls, db, secrets: Secrets::parse(user_info)? })
     }
 }
 
-/// The hosts with their ports, and nothing else of the URL.
+/// Shows the hosts with their ports, and nothing else of the URL.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, (host, port)) in self.hosts.iter().enumerate() {
@@ -93,20 +93,20 @@ impl Secrets {
         };
         let decode = |part, text: &str| {
             let text = percent_decode_str(text).decode_utf8();
-            text.map(|text| text.into_owned()).map_err(|_| bad(part, "is not UTF-8 once it is decoded"))
+            text.map(|text| text.into_owned()).map_err(|_| invalid(part, "is not UTF-8 after percent-decoding"))
         };
         let user = decode("user", user)?;
         let password = password.map(|password| decode("password", password)).transpose()?;
-        let given = |text: String| (!text.is_empty()).then_some(text);
-        let secrets = Self { user: given(user), password: password.and_then(given) };
+        let non_empty = |text: String| (!text.is_empty()).then_some(text);
+        let secrets = Self { user: non_empty(user), password: password.and_then(non_empty) };
         if secrets.user.is_some() && secrets.password.is_none() {
-            return Err(bad("password", "is missing beside a user; write redis://:password@host without a user"));
+            return Err(invalid("password", "is missing; write redis://:password@host if there is no user"));
         }
         Ok(secrets)
     }
 
-    /// A text in which neither of them stands.
-    pub(crate) fn without(&self, text: &str) -> String {
+    /// Returns the text with both credentials replaced by `***`.
+    pub(crate) fn redact(&self, text: &str) -> String {
         let mut clean = text.to_owned();
         for secret in [&self.password, &self.user].into_iter().flatten() {
             clean = clean.replace(secret.as_str(), "***");
@@ -115,32 +115,41 @@ impl Secrets {
     }
 }
 
+/// Parses a host with an optional port.
 fn host(text: &str) -> Result<(String, u16), Error> {
     let (host, port) = match text.strip_prefix('[') {
         Some(v6) => {
-            let (host, rest) = v6.split_once(']').ok_or_else(|| bad("host", "has a bracket that is not closed"))?;
-            (host, rest.strip_prefix(':').or(rest.is_empty().then_some("")).ok_or_else(|| bad("port", "is no number"))?)
+            let (host, rest) = v6.split_once(']').ok_or_else(|| invalid("host", "has an unclosed bracket"))?;
+            (
+                host,
+                rest.strip_prefix(':')
+                    .or(rest.is_empty().then_some(""))
+                    .ok_or_else(|| invalid("port", "is not a number"))?,
+            )
         }
         None => text.split_once(':').unwrap_or((text, "")),
     };
     if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(bad("host", "is missing or no name"));
+        return Err(invalid("host", "is missing or not a name"));
     }
     let port = match port {
         "" => DEFAULT_PORT,
-        port => {
-            port.parse().ok().filter(|port| *port != 0).ok_or_else(|| bad("port", "is no number from 1 to 65535"))?
-        }
+        port => port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| invalid("port", "is not a number from 1 to 65535"))?,
     };
     Ok((host.to_owned(), port))
 }
 
-fn bad(part: &str, why: &str) -> Error {
-    Error::new(ErrorKind::InvalidUrl, format!("the {part} of the Redis URL {why}"))
+fn invalid(part: &str, problem: &str) -> Error {
+    Error::new(ErrorKind::InvalidUrl, format!("the {part} of the Redis URL {problem}"))
 }
 
-fn need(feature: &str, wanted: bool, built: bool) -> Result<(), Error> {
-    if wanted && !built {
+/// Returns an error if the URL needs a feature that is not built.
+fn require_feature(feature: &str, needed: bool, built: bool) -> Result<(), Error> {
+    if needed && !built {
         let message = format!("the scheme of the Redis URL needs the feature `{feature}` of llm-redis");
         return Err(Error::new(ErrorKind::InvalidUrl, message));
     }

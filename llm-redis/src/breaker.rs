@@ -1,4 +1,4 @@
-//! When not to ask at all: decided from results and the time, which it is told.
+//! Circuit breaker: a state machine over results and timestamps, without clock or I/O of its own.
 
 use std::time::Duration;
 
@@ -6,32 +6,36 @@ use tokio::time::Instant;
 
 use crate::Error;
 
-/// Refuses calls while the server is away, so that an outage costs a probe now and then, and no caller's time.
+/// Circuit breaker that refuses calls while the server is unavailable.
 ///
-/// Closed, it counts failures in a row. A call that runs out of time is only a suspicion, since callers differ in how long
-/// they wait; a question of the keeper's own decides. Open, it refuses all calls until a probe succeeds; there is one probe
-/// at a time, after pauses that double.
+/// Closed, it counts consecutive failures. A call that timed out is only a suspicion, because callers choose different
+/// timeouts. The connection manager then probes the server, and the result of the probe decides.
+///
+/// Open, it refuses every call until a probe succeeds. At most one probe runs at a time, after pauses that double.
 pub(crate) struct Breaker {
-    rules: Rules,
+    config: BreakerConfig,
     state: State,
 }
 
+/// Settings of a [`Breaker`].
 #[derive(Clone, Copy)]
-pub(crate) struct Rules {
-    /// How many failures in a row open it.
-    pub(crate) threshold: u32,
-    /// The pause before the first probe.
+pub(crate) struct BreakerConfig {
+    /// Number of consecutive failures that open it.
+    pub(crate) failure_threshold: u32,
+    /// Pause before the first probe.
     pub(crate) first_pause: Duration,
-    /// The longest pause.
-    pub(crate) most_pause: Duration,
-    /// What this process makes its pauses shorter by, in 1/256: a fleet that probes in step is a burst.
+    /// Longest pause between probes.
+    pub(crate) max_pause: Duration,
+    /// Share by which this process shortens its pauses, in 1/256 of a half.
+    ///
+    /// Processes of a fleet draw different values, so that they do not probe in step.
     pub(crate) jitter: u8,
 }
 
 enum State {
     Closed {
         failures: u32,
-        /// A call ran out of time, and nothing was answered since.
+        /// True if a call timed out and no reply has arrived since.
         suspected: bool,
     },
     Open {
@@ -46,77 +50,79 @@ enum State {
 }
 
 impl Breaker {
-    pub(crate) fn new(rules: Rules) -> Self {
-        Self { rules, state: State::CLOSED }
+    pub(crate) fn new(config: BreakerConfig) -> Self {
+        Self { config, state: State::CLOSED }
     }
 
-    /// Whether a call may go out; otherwise why not, and when it is worth asking again.
+    /// Returns an error with the time until the next probe, unless calls may be sent.
     pub(crate) fn check(&self, now: Instant) -> Result<(), Error> {
         match &self.state {
             State::Closed { .. } => Ok(()),
-            State::Open { cause, due, .. } => Err(Error::open(cause, due.saturating_duration_since(now))),
-            State::Probing { cause, .. } => Err(Error::open(cause, Duration::ZERO)),
+            State::Open { cause, due, .. } => Err(Error::unavailable(cause, due.saturating_duration_since(now))),
+            State::Probing { cause, .. } => Err(Error::unavailable(cause, Duration::ZERO)),
         }
     }
 
-    /// A call was answered.
-    pub(crate) fn succeeded(&mut self) {
+    /// Records a call that received a reply.
+    pub(crate) fn record_success(&mut self) {
         if let State::Closed { .. } = self.state {
             self.state = State::CLOSED;
         }
     }
 
-    /// A call that was sent got no answer in its time. Returns whether nothing was suspected before.
-    pub(crate) fn timed_out(&mut self) -> bool {
+    /// Records a call that was sent and received no reply in time.
+    ///
+    /// Returns true if there was no suspicion before.
+    pub(crate) fn record_timeout(&mut self) -> bool {
         match &mut self.state {
             State::Closed { suspected, .. } => !std::mem::replace(suspected, true),
             State::Open { .. } | State::Probing { .. } => false,
         }
     }
 
-    /// Returns whether the server is to be asked if it is there.
+    /// Returns true if the connection manager has to check the server.
     pub(crate) fn is_suspected(&self) -> bool {
         matches!(self.state, State::Closed { suspected: true, .. })
     }
 
-    /// The server is there, whatever else may be wrong.
-    pub(crate) fn cleared(&mut self) {
+    /// Ends the suspicion, because the server replied.
+    pub(crate) fn clear_suspicion(&mut self) {
         if let State::Closed { suspected, .. } = &mut self.state {
             *suspected = false;
         }
     }
 
-    /// The server did not answer the question that a suspicion led to. Returns whether that opened it.
-    pub(crate) fn silent(&mut self, now: Instant, cause: &Error) -> bool {
+    /// Records that the check of a suspected server timed out. Returns true if that opened the breaker.
+    pub(crate) fn confirm_suspicion(&mut self, now: Instant, cause: &Error) -> bool {
         self.is_suspected() && self.trip(now, cause)
     }
 
-    /// A call failed as calls do when the server is away. Tells whether that opened it.
-    pub(crate) fn failed(&mut self, now: Instant, cause: &Error) -> bool {
+    /// Records a call that failed as calls to an unavailable server do. Returns true if that opened the breaker.
+    pub(crate) fn record_failure(&mut self, now: Instant, cause: &Error) -> bool {
         match &mut self.state {
             State::Closed { failures, .. } => *failures += 1,
-            // Those still on their way when it opened.
+            // Calls that were in flight when it opened.
             State::Open { .. } | State::Probing { .. } => return false,
         }
         match self.state {
-            State::Closed { failures, .. } if failures >= self.rules.threshold => self.trip(now, cause),
+            State::Closed { failures, .. } if failures >= self.config.failure_threshold => self.trip(now, cause),
             _ => false,
         }
     }
 
-    /// The server is known to be away; of a probe: it failed. Tells whether that opened it.
+    /// Opens the breaker, or schedules the next probe after one that failed. Returns true if it was closed before.
     pub(crate) fn trip(&mut self, now: Instant, cause: &Error) -> bool {
         let probes = match &self.state {
             State::Closed { .. } => 0,
             State::Open { .. } => return false,
             State::Probing { probes, .. } => probes + 1,
         };
-        let due = now + self.rules.pause(probes);
+        let due = now + self.config.pause(probes);
         self.state = State::Open { cause: cause.clone(), probes, due };
         probes == 0
     }
 
-    /// Takes the probe, if one is due.
+    /// Starts the probe if one is due. Returns true if the caller has to run it.
     pub(crate) fn take_probe(&mut self, now: Instant) -> bool {
         match &self.state {
             State::Open { cause, probes, due } if *due <= now => {
@@ -127,14 +133,14 @@ impl Breaker {
         }
     }
 
-    /// The server is back. Tells whether it was away.
+    /// Closes the breaker. Returns true if it was open.
     pub(crate) fn close(&mut self) -> bool {
         let was_open = !matches!(self.state, State::Closed { .. });
         self.state = State::CLOSED;
         was_open
     }
 
-    /// When the next probe is due; `None` if it is closed or probing.
+    /// Time at which the next probe is due; `None` if it is closed or a probe is running.
     pub(crate) fn due(&self) -> Option<Instant> {
         match &self.state {
             State::Open { due, .. } => Some(*due),
@@ -142,7 +148,7 @@ impl Breaker {
         }
     }
 
-    /// Why it is open.
+    /// Error that opened the breaker; `None` if it is closed.
     pub(crate) fn cause(&self) -> Option<&Error> {
         match &self.state {
             State::Closed { .. } => None,
@@ -155,10 +161,12 @@ impl State {
     const CLOSED: Self = Self::Closed { failures: 0, suspected: false };
 }
 
-impl Rules {
-    /// The pause before a probe after so many failed ones: doubling, bounded, up to a half shorter by the jitter.
+impl BreakerConfig {
+    /// Returns the pause before the probe that follows `probes` failed ones.
+    ///
+    /// It doubles up to the longest pause. The jitter shortens it by at most a half.
     fn pause(&self, probes: u32) -> Duration {
-        let pause = self.first_pause.saturating_mul(1 << probes.min(20)).min(self.most_pause);
+        let pause = self.first_pause.saturating_mul(1 << probes.min(20)).min(self.max_pause);
         pause - pause / 512 * u32::from(self.jitter)
     }
 }
@@ -169,77 +177,84 @@ mod tests {
     use crate::ErrorKind;
     use proptest::prelude::*;
 
-    const RULES: Rules =
-        Rules { threshold: 3, first_pause: Duration::from_millis(100), most_pause: Duration::from_secs(5), jitter: 0 };
+    const CONFIG: BreakerConfig = BreakerConfig {
+        failure_threshold: 3,
+        first_pause: Duration::from_millis(100),
+        max_pause: Duration::from_secs(5),
+        jitter: 0,
+    };
 
-    fn gone() -> Error {
-        Error::new(ErrorKind::Timeout, "no answer in time")
+    fn timeout() -> Error {
+        Error::new(ErrorKind::Timeout, "no reply in time")
     }
 
     #[test]
-    fn failures_in_a_row_open_it_and_a_success_between_does_not() {
-        let (mut breaker, now) = (Breaker::new(RULES), Instant::now());
-        assert!(!breaker.failed(now, &gone()) && !breaker.failed(now, &gone()));
-        breaker.succeeded();
-        assert!(!breaker.failed(now, &gone()) && !breaker.failed(now, &gone()));
+    fn breaker_consecutive_failures_open_it() {
+        let (mut breaker, now) = (Breaker::new(CONFIG), Instant::now());
+        assert!(!breaker.record_failure(now, &timeout()) && !breaker.record_failure(now, &timeout()));
+        breaker.record_success();
+        assert!(!breaker.record_failure(now, &timeout()) && !breaker.record_failure(now, &timeout()));
         assert!(breaker.check(now).is_ok());
-        assert!(breaker.failed(now, &gone()), "the third in a row");
+        assert!(breaker.record_failure(now, &timeout()), "the third in a row");
         let error = breaker.check(now).unwrap_err();
-        assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Unavailable, Some(RULES.first_pause)));
-        assert!(!breaker.failed(now, &gone()), "opened once");
+        assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Unavailable, Some(CONFIG.first_pause)));
+        assert!(!breaker.record_failure(now, &timeout()), "opened once");
     }
 
     #[test]
-    fn time_outs_open_it_only_if_nothing_is_answered() {
-        let (mut breaker, now) = (Breaker::new(RULES), Instant::now());
+    fn breaker_timeouts_open_it_only_unanswered() {
+        let (mut breaker, now) = (Breaker::new(CONFIG), Instant::now());
         for _ in 0..2 {
-            assert!(breaker.timed_out() && !breaker.timed_out() && breaker.is_suspected());
-            breaker.cleared();
-            assert!(!breaker.is_suspected() && !breaker.silent(now, &gone()), "something was answered meanwhile");
+            assert!(breaker.record_timeout() && !breaker.record_timeout() && breaker.is_suspected());
+            breaker.clear_suspicion();
+            assert!(
+                !breaker.is_suspected() && !breaker.confirm_suspicion(now, &timeout()),
+                "a reply arrived meanwhile"
+            );
         }
-        assert!((0..100).all(|_| breaker.timed_out() || breaker.check(now).is_ok()));
-        assert!(breaker.silent(now, &gone()) && breaker.check(now).is_err());
-        assert!(!breaker.timed_out() && !breaker.silent(now, &gone()), "opened once");
+        assert!((0..100).all(|_| breaker.record_timeout() || breaker.check(now).is_ok()));
+        assert!(breaker.confirm_suspicion(now, &timeout()) && breaker.check(now).is_err());
+        assert!(!breaker.record_timeout() && !breaker.confirm_suspicion(now, &timeout()), "opened once");
     }
 
     #[test]
-    fn there_is_one_probe_and_nobody_passes_beside_it() {
-        let (mut breaker, start) = (Breaker::new(RULES), Instant::now());
-        breaker.trip(start, &gone());
+    fn breaker_open_admits_only_one_probe() {
+        let (mut breaker, start) = (Breaker::new(CONFIG), Instant::now());
+        breaker.trip(start, &timeout());
         assert!(!breaker.take_probe(start + Duration::from_millis(99)));
-        let due = start + RULES.first_pause;
+        let due = start + CONFIG.first_pause;
         assert!(breaker.take_probe(due));
         assert!(!breaker.take_probe(due) && breaker.check(due).is_err() && breaker.due().is_none());
-        breaker.succeeded();
-        assert!(breaker.check(due).is_err(), "a late answer is no probe");
+        breaker.record_success();
+        assert!(breaker.check(due).is_err(), "a late reply is no probe");
         assert!(breaker.close() && breaker.check(due).is_ok());
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_jitter_takes_at_most_a_half() {
-        let pauses: Vec<_> = (0..8).map(|probes| RULES.pause(probes).as_millis()).collect();
+    fn probe_backoff_pauses_double_and_jitter_halves() {
+        let pauses: Vec<_> = (0..8).map(|probes| CONFIG.pause(probes).as_millis()).collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
-        let most = Rules { jitter: 255, ..RULES };
-        assert!(most.pause(0) >= RULES.first_pause / 2 && most.pause(0) < RULES.first_pause);
+        let most = BreakerConfig { jitter: 255, ..CONFIG };
+        assert!(most.pause(0) >= CONFIG.first_pause / 2 && most.pause(0) < CONFIG.first_pause);
     }
 
     proptest! {
-        /// Against a model that only knows who said what last.
+        /// Compares the breaker with a model that only counts failures.
         #[test]
-        fn calls_pass_exactly_while_it_is_closed(steps in prop::collection::vec((0u8..8, 0u64..300), 1..200)) {
-            let (mut breaker, mut now) = (Breaker::new(RULES), Instant::now());
+        fn breaker_admits_calls_exactly_while_closed(steps in prop::collection::vec((0u8..8, 0u64..300), 1..200)) {
+            let (mut breaker, mut now) = (Breaker::new(CONFIG), Instant::now());
             let (mut in_a_row, mut open, mut probing, mut suspected) = (0, false, false, false);
             for (step, millis) in steps {
                 now += Duration::from_millis(millis);
                 match step {
                     0 => {
-                        breaker.succeeded();
+                        breaker.record_success();
                         (in_a_row, suspected) = if open { (in_a_row, false) } else { (0, false) };
                     }
                     1 => {
-                        let opened = breaker.failed(now, &gone());
+                        let opened = breaker.record_failure(now, &timeout());
                         in_a_row += u32::from(!open);
-                        prop_assert_eq!(opened, !open && in_a_row == RULES.threshold);
+                        prop_assert_eq!(opened, !open && in_a_row == CONFIG.failure_threshold);
                         open |= opened;
                         suspected &= !open;
                     }
@@ -249,29 +264,29 @@ mod tests {
                         prop_assert_eq!(taken, open && !probing && due.is_some_and(|due| due <= now));
                         probing |= taken;
                     }
-                    3 if probing => { breaker.trip(now, &gone()); probing = false; }
+                    3 if probing => { breaker.trip(now, &timeout()); probing = false; }
                     4 if probing => {
                         prop_assert!(breaker.close());
                         (probing, open, in_a_row, suspected) = (false, false, 0, false);
                     }
                     5 => {
-                        prop_assert_eq!(breaker.timed_out(), !open && !suspected);
+                        prop_assert_eq!(breaker.record_timeout(), !open && !suspected);
                         suspected = !open;
                     }
                     6 => {
-                        prop_assert_eq!(breaker.silent(now, &gone()), suspected);
+                        prop_assert_eq!(breaker.confirm_suspicion(now, &timeout()), suspected);
                         open |= suspected;
                         suspected = false;
                     }
                     7 => {
-                        breaker.cleared();
+                        breaker.clear_suspicion();
                         suspected = false;
                     }
                     _ => {}
                 }
                 prop_assert_eq!((breaker.check(now).is_ok(), breaker.is_suspected()), (!open, suspected));
                 if let Some(due) = breaker.due() {
-                    prop_assert!(due.saturating_duration_since(now) <= RULES.most_pause);
+                    prop_assert!(due.saturating_duration_since(now) <= CONFIG.max_pause);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The client crate's connections behind one face.
+//! Connections of the client crate, to a single server or to a Cluster, behind one type.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,25 +16,25 @@ use redis::{
 
 use crate::address::Address;
 
-/// How to connect.
+/// Server to connect to, with the settings of connections and calls.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) address: Address,
-    /// Certificates in PEM; those of the system if there are none.
+    /// Root certificates in PEM; `None` for those of the system.
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "no TLS, no certificates"))]
     pub(crate) roots: Option<Arc<[u8]>>,
     pub(crate) connect_timeout: Duration,
     pub(crate) call_timeout: Duration,
-    /// The longest that a server which is not away takes for an answer.
-    pub(crate) silence: Duration,
+    /// Time in which an available server replies.
+    pub(crate) probe_timeout: Duration,
     pub(crate) max_in_flight: usize,
     pub(crate) retries: u32,
 }
 
-/// Takes what the server sends by itself.
+/// Receiver of what the server sends unasked.
 pub(crate) type OnPush = Arc<dyn Fn(PushInfo) + Send + Sync>;
 
-/// Cheap to clone; clones share the socket, or a Cluster's sockets.
+/// Open connection. Clones share its socket, or the sockets of a Cluster.
 #[derive(Clone)]
 pub(crate) enum Connection {
     Single(MultiplexedConnection),
@@ -43,7 +43,9 @@ pub(crate) enum Connection {
 }
 
 impl Connection {
-    /// Connects. The client crate spawns the task that drives the connection; it ends with the last clone.
+    /// Connects.
+    ///
+    /// The client crate spawns the task that drives the connection. It ends with the last clone.
     pub(crate) async fn open(target: &Target, on_push: OnPush) -> RedisResult<Self> {
         let address = &target.address;
         #[cfg(feature = "tls")]
@@ -62,14 +64,14 @@ impl Connection {
         let client = client(target, info(address, host, *port)?)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(target.connect_timeout))
-            // Callers have a time-out of their own, over everything.
+            // Calls have a timeout of their own, over all of their steps.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(target.max_in_flight)
             .set_push_sender(push);
         client.get_multiplexed_async_connection_with_config(&config).await.map(Self::Single)
     }
 
-    /// Sends a command to the slot's primary, or to any node.
+    /// Sends a command to the primary of a slot, or to any node.
     pub(crate) async fn send(&mut self, command: &Cmd, slot: Option<u16>) -> RedisResult<Value> {
         match self {
             Self::Single(connection) => {
@@ -81,15 +83,16 @@ impl Connection {
         }
     }
 
-    /// Sends several commands at once; their replies in their order, errors among them. To one server only.
+    /// Sends several commands to a single server, and returns their replies, including errors, in the same order.
     pub(crate) async fn send_all(&mut self, commands: &redis::Pipeline) -> RedisResult<Vec<Value>> {
         match self {
             Self::Single(connection) => connection.send_packed_commands(commands, 0, commands.len()).await,
             #[cfg(feature = "cluster")]
-            Self::Cluster(_) => unreachable!("a Cluster's commands go out one by one"),
+            Self::Cluster(_) => unreachable!("commands to a Cluster are sent one by one"),
         }
     }
 
+    /// Subscribes to a channel on this connection.
     pub(crate) async fn subscribe(&mut self, channel: &str) -> RedisResult<()> {
         match self {
             Self::Single(connection) => connection.subscribe(channel).await,
@@ -98,6 +101,7 @@ impl Connection {
         }
     }
 
+    /// Ends the subscription to a channel on this connection.
     pub(crate) async fn unsubscribe(&mut self, channel: &str) -> RedisResult<()> {
         match self {
             Self::Single(connection) => connection.unsubscribe(channel).await,
@@ -107,8 +111,9 @@ impl Connection {
     }
 }
 
+/// Returns the connection settings of one host.
 fn info(address: &Address, host: &str, port: u16) -> RedisResult<ConnectionInfo> {
-    let place = match address.tls {
+    let transport = match address.tls {
         false => ConnectionAddr::Tcp(host.to_owned(), port),
         true => ConnectionAddr::TcpTls { host: host.to_owned(), port, insecure: false, tls_params: None },
     };
@@ -122,7 +127,7 @@ fn info(address: &Address, host: &str, port: u16) -> RedisResult<ConnectionInfo>
     if let Some(password) = &address.secrets.password {
         redis = redis.set_password(password);
     }
-    let info = place.into_connection_info()?;
+    let info = transport.into_connection_info()?;
     Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)).set_redis_settings(redis))
 }
 
@@ -145,19 +150,20 @@ fn certificates(target: &Target) -> Option<redis::TlsCertificates> {
     Some(redis::TlsCertificates { client_tls: None, root_cert: Some(root_cert) })
 }
 
-/// rustls panics where an application builds it with several crypto providers and has chosen none.
+/// Installs a crypto provider if the application chose none, because rustls panics if it was built with several.
 #[cfg(feature = "tls")]
 fn choose_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Another thread may have been quicker, which is as well.
+        // It fails if another thread was first, which is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
 }
 
-/// A Cluster waits this long before it asks again where a slot is, in milliseconds.
+/// Shortest and longest pause before a Cluster client looks up a slot again, in milliseconds.
 #[cfg(feature = "cluster")]
 const REDIRECT_PAUSE: (u64, u64) = (2, 16);
 
+/// Connects to all nodes of a Cluster.
 #[cfg(feature = "cluster")]
 async fn open_cluster(
     target: &Target,
@@ -170,10 +176,10 @@ async fn open_cluster(
         .use_protocol(ProtocolVersion::RESP3)
         .tcp_settings(TcpSettings::default().set_nodelay(true))
         .connection_timeout(target.connect_timeout)
-        // Callers have time-outs of their own. This one ends requests of which nobody waits for the answer any more.
-        .response_timeout(target.silence)
+        // Calls have timeouts of their own. This one ends requests whose callers have gone.
+        .response_timeout(target.probe_timeout)
         .overall_response_timeout(None)
-        // One for the redirection itself, which is no failure.
+        // One more for a redirection, which is no failure.
         .retries(target.retries + 1)
         .min_retry_wait(REDIRECT_PAUSE.0)
         .max_retry_wait(REDIRECT_PAUSE.1)
@@ -191,6 +197,7 @@ async fn open_cluster(
     builder.build()?.get_async_connection_with_config(ClusterConfig::new()).await
 }
 
+/// Returns the route to the primary of a slot, or to any primary.
 #[cfg(feature = "cluster")]
 fn route(slot: Option<u16>) -> RoutingInfo {
     RoutingInfo::SingleNode(match slot {

@@ -4,55 +4,62 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Error, ErrorKind, Stats};
 
+/// Counters of a client, updated without a lock.
 #[derive(Default)]
 pub(crate) struct Counts {
-    calls: AtomicU64,
-    answered: AtomicU64,
-    timed_out: AtomicU64,
-    refused: AtomicU64,
-    crowded: AtomicU64,
-    pub(crate) repeated: Count,
-    pub(crate) scripts_sent: Count,
-    pub(crate) connected: Count,
-    pub(crate) opened: Count,
+    calls: Count,
+    completed: Count,
+    timed_out: Count,
+    refused: Count,
+    busy: Count,
+    pub(crate) retried: Count,
+    pub(crate) scripts_loaded: Count,
+    pub(crate) connections: Count,
+    pub(crate) breaker_opened: Count,
     pub(crate) probes_failed: Count,
 }
 
+/// Counter that only grows.
 #[derive(Default)]
 pub(crate) struct Count(AtomicU64);
 
 impl Count {
-    pub(crate) fn one_more(&self) {
+    pub(crate) fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
 impl Counts {
-    pub(crate) fn call<T>(&self, result: &Result<T, Error>) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let count = match result.as_ref().map_err(Error::kind) {
+    /// Records a call and its outcome.
+    pub(crate) fn record_call<T>(&self, result: &Result<T, Error>) {
+        self.calls.increment();
+        let outcome = match result.as_ref().map_err(Error::kind) {
             Err(ErrorKind::Timeout) => &self.timed_out,
             Err(ErrorKind::Unavailable) => &self.refused,
-            Err(ErrorKind::Busy) => &self.crowded,
+            Err(ErrorKind::Busy) => &self.busy,
             Err(ErrorKind::Connection | ErrorKind::Closed | ErrorKind::CrossSlot | ErrorKind::Protocol) => return,
-            _ => &self.answered,
+            _ => &self.completed,
         };
-        count.fetch_add(1, Ordering::Relaxed);
+        outcome.increment();
     }
 
-    pub(crate) fn read(&self) -> Stats {
-        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    /// Returns the current values.
+    pub(crate) fn snapshot(&self) -> Stats {
         Stats {
-            calls: load(&self.calls),
-            completed: load(&self.answered),
-            timed_out: load(&self.timed_out),
-            refused: load(&self.refused),
-            busy: load(&self.crowded),
-            retried: load(&self.repeated.0),
-            scripts_loaded: load(&self.scripts_sent.0),
-            connections: load(&self.connected.0),
-            breaker_opened: load(&self.opened.0),
-            probes_failed: load(&self.probes_failed.0),
+            calls: self.calls.get(),
+            completed: self.completed.get(),
+            timed_out: self.timed_out.get(),
+            refused: self.refused.get(),
+            busy: self.busy.get(),
+            retried: self.retried.get(),
+            scripts_loaded: self.scripts_loaded.get(),
+            connections: self.connections.get(),
+            breaker_opened: self.breaker_opened.get(),
+            probes_failed: self.probes_failed.get(),
             ..Stats::default()
         }
     }

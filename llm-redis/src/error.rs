@@ -1,48 +1,88 @@
+//! Errors of calls and settings.
+
 use std::{fmt, sync::Arc, time::Duration};
 
-/// The kinds of errors, by what can be done about them.
+/// Kind of an [`Error`], by what a caller or an operator can do about it.
+///
+/// # Example
+///
+/// ```
+/// use llm_redis::{ErrorKind, Redis};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), llm_redis::Error> {
+/// // No server listens on this port.
+/// let redis = Redis::builder("redis://127.0.0.1:1").spawn()?;
+/// let action = match redis.time().await.unwrap_err().kind() {
+///     ErrorKind::Unavailable => "retry later",
+///     ErrorKind::Auth | ErrorKind::NotPermitted => "fix the credentials",
+///     _ => "see the message",
+/// };
+/// assert_eq!(action, "retry later");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A part of the URL is wrong, or needs a feature that is off.
+    /// A part of the URL is wrong, or needs a feature that is not enabled.
     InvalidUrl,
-    /// A setting beside the URL makes no sense.
+    /// A setting other than the URL is invalid.
     InvalidSetting,
-    /// The password is wrong, missing, or not wanted.
+    /// The server refused the credentials: they are wrong, missing, or not configured on the server.
     Auth,
-    /// The user may not run this command, or not on this key.
+    /// The user has no permission for this command or key.
     NotPermitted,
-    /// The server does not know a command that is needed.
+    /// The server does not know a required command.
     MissingCommand,
-    /// The server is a replica that takes no writes.
+    /// The server is a read-only replica.
     ReadOnly,
-    /// The server belongs to a Cluster, and the URL does not say so.
+    /// The server belongs to a Cluster, but the URL has no `+cluster` scheme.
     ClusterRedirect,
-    /// Keys of one script or batch live in different slots.
+    /// The keys of one script are in different slots.
     CrossSlot,
-    /// The server is loading, or its Cluster or primary is down.
+    /// The server is loading its data, or its Cluster or primary is down.
     NotReady,
-    /// No connection, or it broke.
+    /// The connection could not be opened, or broke.
     Connection,
-    /// No answer in time; a command that was sent may run all the same.
+    /// No response arrived in time. The server may execute a command that was sent all the same.
     Timeout,
-    /// Too many commands are in flight.
+    /// Too many calls are in flight, or too many channels are subscribed.
     Busy,
-    /// The breaker is open: the server is away, and nobody waits for it.
+    /// The breaker is open, so the call was refused without being sent.
     Unavailable,
-    /// The server's memory is full and its policy does not make room.
+    /// The server's memory is full, and its policy evicts nothing.
     OutOfMemory,
-    /// The server refused or failed the command for another reason.
+    /// The server refused the command, or failed to execute it, for another reason.
     Server,
-    /// What came back is not Redis' protocol.
+    /// The reply is not in the Redis protocol.
     Protocol,
-    /// The reply is well-formed and not of the type that was asked for.
+    /// The reply is well-formed but of another type than expected.
     UnexpectedReply,
-    /// It was closed.
+    /// The client was closed.
     Closed,
 }
 
-/// Why Redis did not do what it was to do. Cheap to clone; no secret of the URL and no value is in any of its texts.
+/// Error of a call or a setting.
+///
+/// It is cheap to clone. Its text says what happened and what to do, and holds no secret of the URL and no value.
+///
+/// # Example
+///
+/// ```
+/// use llm_redis::Redis;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), llm_redis::Error> {
+/// // No server listens on this port.
+/// let redis = Redis::builder("redis://:secret@127.0.0.1:1").spawn()?;
+/// let error = redis.time().await.unwrap_err();
+/// assert!(error.is_outage() && !error.may_have_run());
+/// assert!(error.to_string().contains("127.0.0.1:1: the connection was refused"));
+/// assert!(!error.to_string().contains("secret"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<Repr>);
 
@@ -55,12 +95,14 @@ struct Repr {
 }
 
 impl Error {
-    /// What kind it is.
+    /// Returns its kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether Redis could not be asked at all, or did not answer: an outage, to which each layer has its own answer.
+    /// Returns true if the server could not be reached, did not reply, or was overloaded.
+    ///
+    /// Each layer has its own policy for such an outage. All other errors concern one command or setting.
     pub fn is_outage(&self) -> bool {
         matches!(
             self.0.kind,
@@ -75,12 +117,12 @@ impl Error {
         )
     }
 
-    /// Whether the command may have run, or may yet, although there is no answer.
+    /// Returns true if the server may have executed the command, or may still execute it, although there is no response.
     pub fn may_have_run(&self) -> bool {
         self.0.sent
     }
 
-    /// When the breaker tries next; known of an open breaker only.
+    /// Time until the next probe of an open breaker; `None` for errors of other kinds.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
@@ -89,13 +131,14 @@ impl Error {
         Self(Arc::new(Repr { kind, message: message.into(), sent: false, retry_after: None, source: None }))
     }
 
+    /// Creates an error of a command that was sent.
     pub(crate) fn sent(kind: ErrorKind, message: impl Into<Box<str>>) -> Self {
         Self(Arc::new(Repr { kind, message: message.into(), sent: true, retry_after: None, source: None }))
     }
 
-    /// The breaker is open, because of an error before, until the next probe.
-    pub(crate) fn open(cause: &Self, retry_after: Duration) -> Self {
-        let message = "Redis is away, so it is not asked until a probe finds it again";
+    /// Creates the error of a call that an open breaker refused.
+    pub(crate) fn unavailable(cause: &Self, retry_after: Duration) -> Self {
+        let message = "Redis is unavailable, so calls fail at once until a probe succeeds";
         Self(Arc::new(Repr {
             kind: ErrorKind::Unavailable,
             message: message.into(),
@@ -106,19 +149,20 @@ impl Error {
     }
 
     pub(crate) fn closed() -> Self {
-        Self::new(ErrorKind::Closed, "this Redis handle was closed, or the runtime that it was made in has ended")
+        Self::new(ErrorKind::Closed, "this Redis client was closed, or the runtime that it was spawned on has ended")
     }
 
     pub(crate) fn busy() -> Self {
-        Self::new(ErrorKind::Busy, "too many commands are in flight; raise max_in_flight, or ask less")
+        Self::new(ErrorKind::Busy, "too many calls are in flight; raise max_in_flight, or send fewer at a time")
     }
 
     pub(crate) fn setting(message: &str) -> Self {
         Self::new(ErrorKind::InvalidSetting, message)
     }
 
-    pub(crate) fn unexpected(wanted: &str, got: &str) -> Self {
-        Self::new(ErrorKind::UnexpectedReply, format!("the reply should be {wanted} and is {got}"))
+    /// Creates the error of a reply of another type.
+    pub(crate) fn unexpected(expected: &str, got: &str) -> Self {
+        Self::new(ErrorKind::UnexpectedReply, format!("the reply should be {expected} and is {got}"))
     }
 }
 

@@ -1,28 +1,44 @@
-use std::sync::Arc;
+//! Events of a connection, as a client's readers receive them.
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::Error;
 
-/// What happened to the connection.
+/// Change of a connection or its breaker.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A connection was opened; the first one, or a new one.
+    /// A connection was opened: the first one, or a new one.
     Connected,
-    /// The connection broke, and a new one is being opened.
+    /// The connection broke. The client opens a new one.
     Disconnected,
-    /// The breaker opened: from now on calls fail at once. In a Cluster it may be a part of the slots.
+    /// The breaker opened, with its cause: calls fail at once. In a Cluster it may concern a part of the slots only.
     Unavailable(Error),
-    /// A probe succeeded: calls go out again.
+    /// A probe succeeded, and every breaker is closed: calls are sent again.
     Recovered,
-    /// The handle was closed; there is no event after this.
+    /// The client was closed. No event follows.
     Closed,
-    /// The reader was too slow, and this many events are lost.
+    /// The reader was too slow and missed this many events.
     Lagged(u64),
 }
 
-/// Events as they come; see [`Redis::events`](crate::Redis::events).
+/// Receiver of [`Event`]s, returned by [`Redis::events`](crate::Redis::events).
+///
+/// # Example
+///
+/// ```
+/// use llm_redis::{Event, Redis};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), llm_redis::Error> {
+/// // No server listens on this port.
+/// let redis = Redis::builder("redis://127.0.0.1:1").spawn()?;
+/// let mut events = redis.events();
+/// assert!(redis.time().await.is_err());
+/// assert!(matches!(events.next().await, Some(Event::Unavailable(cause)) if cause.is_outage()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Events(broadcast::Receiver<Event>);
 
@@ -31,45 +47,26 @@ impl Events {
         Self(receiver)
     }
 
-    /// The next event; `None` after the last.
+    /// Waits for the next event; `None` after the last one.
+    ///
+    /// ```
+    /// use llm_redis::{Event, Redis};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), llm_redis::Error> {
+    /// let redis = Redis::builder("redis://127.0.0.1").spawn()?;
+    /// let mut events = redis.events();
+    /// redis.close().await;
+    /// drop(redis);
+    /// assert!(matches!(events.next().await, Some(Event::Closed)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<Event> {
         match self.0.recv().await {
             Ok(event) => Some(event),
             Err(RecvError::Lagged(missed)) => Some(Event::Lagged(missed)),
             Err(RecvError::Closed) => None,
         }
-    }
-}
-
-/// Where events go: to readers, to `tracing`, and to metrics.
-pub(crate) struct Teller {
-    sender: broadcast::Sender<Event>,
-    pub(crate) instance: Arc<str>,
-}
-
-/// How many events a reader may be behind.
-const BACKLOG: usize = 64;
-
-impl Teller {
-    pub(crate) fn new(instance: Arc<str>) -> Self {
-        Self { sender: broadcast::channel(BACKLOG).0, instance }
-    }
-
-    pub(crate) fn listen(&self) -> Events {
-        Events::new(self.sender.subscribe())
-    }
-
-    pub(crate) fn tell(&self, event: Event) {
-        let instance = &*self.instance;
-        match &event {
-            Event::Connected => tracing::info!(instance, "redis connected"),
-            Event::Disconnected => tracing::warn!(instance, "redis connection broke"),
-            Event::Unavailable(error) => tracing::warn!(instance, %error, "redis is away"),
-            Event::Recovered => tracing::info!(instance, "redis is back"),
-            Event::Closed | Event::Lagged(_) => tracing::debug!(instance, "redis closed"),
-        }
-        crate::meter::event(instance, &event);
-        // Nobody may be listening.
-        let _ = self.sender.send(event);
     }
 }

@@ -1,61 +1,100 @@
+//! Health and statistics of a client.
+
 use crate::Error;
 
-/// How the connection is; see [`Redis::health`](crate::Redis::health).
+/// Snapshot of a connection, returned by [`Redis::health`](crate::Redis::health).
+///
+/// # Example
+///
+/// ```
+/// use llm_redis::{ConnectionState, Redis};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), llm_redis::Error> {
+/// // No server listens on this port.
+/// let redis = Redis::builder("redis://127.0.0.1:1").spawn()?;
+/// assert_eq!(redis.health().state, ConnectionState::Idle);
+///
+/// assert!(redis.time().await.is_err());
+/// let health = redis.health();
+/// assert_eq!(health.state, ConnectionState::Unavailable);
+/// println!("cause: {:?}", health.outage);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Health {
-    /// What it is doing.
+    /// State of the connection.
     pub state: ConnectionState,
-    /// Why the breaker is open, if it is; in a Cluster, for a part of the slots.
+    /// Error that opened the breaker; `None` if it is closed. In a Cluster it may concern a part of the slots only.
     pub outage: Option<Error>,
-    /// Commands that wait for their answers.
+    /// Number of calls that wait for their responses.
     pub in_flight: usize,
-    /// Channels that somebody here listens to.
+    /// Number of channels with a subscription in this process.
     pub channels: usize,
 }
 
-/// What the connection is doing.
+/// State of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// Nobody has needed it yet.
+    /// No call or subscription has needed a connection yet.
     Idle,
-    /// A connection is being opened.
+    /// The client is opening a connection.
     Connecting,
-    /// Commands go out.
+    /// The client sends calls.
     Connected,
-    /// The breaker is open, for everything or for a part of a Cluster.
+    /// The breaker is open, in a Cluster for all slots or a part of them. Calls fail at once.
     Unavailable,
-    /// It was closed.
+    /// The client was closed.
     Closed,
 }
 
-/// What has happened so far; see [`Redis::stats`](crate::Redis::stats).
+/// Counters of a client since it was spawned, returned by [`Redis::stats`](crate::Redis::stats).
+///
+/// # Example
+///
+/// ```
+/// use llm_redis::Redis;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), llm_redis::Error> {
+/// // No server listens on this port.
+/// let redis = Redis::builder("redis://127.0.0.1:1").spawn()?;
+/// for _ in 0..3 {
+///     assert!(redis.time().await.is_err());
+/// }
+/// let stats = redis.stats();
+/// assert_eq!((stats.calls, stats.completed, stats.breaker_opened), (3, 0, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Calls, whatever became of them. A batch is one.
+    /// Number of calls, whatever their outcome. A pipeline on one server counts as one call.
     pub calls: u64,
-    /// Those that were answered, an error of the server being an answer.
+    /// Number of calls that received a response, including an error of the server.
     pub completed: u64,
-    /// Those that got no answer in time.
+    /// Number of calls without a response in time.
     pub timed_out: u64,
-    /// Those that failed at once because the breaker was open.
+    /// Number of calls that failed at once because the breaker was open.
     pub refused: u64,
-    /// Those that failed at once because too many were in flight.
+    /// Number of calls that failed because too many were in flight.
     pub busy: u64,
-    /// Commands sent once more after a connection broke.
+    /// Number of commands sent again after their connection broke.
     pub retried: u64,
-    /// Scripts sent as a whole because the server did not have them.
+    /// Number of scripts sent as whole texts because the server did not have them.
     pub scripts_loaded: u64,
-    /// Connections opened.
+    /// Number of opened connections.
     pub connections: u64,
-    /// Times that the breaker opened.
+    /// Number of times that a breaker opened.
     pub breaker_opened: u64,
-    /// Probes that failed.
+    /// Number of failed probes.
     pub probes_failed: u64,
-    /// Messages that arrived.
+    /// Number of received messages.
     pub messages: u64,
-    /// Notification-ups that a full queue dropped.
+    /// Number of notifications that full subscriptions dropped.
     pub notifications_dropped: u64,
 }

@@ -1,64 +1,83 @@
-//! A walk over the keys of one name.
+//! Scans of the keys of one name.
 
 use crate::{Command, Error, Key, Redis, Value};
 
-/// Some of the keys of one name; see [`Redis::scan`].
+/// Page of a scan, returned by [`Redis::scan`].
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ScanPage {
-    /// The keys. One may come twice.
+    /// Keys. A key may occur twice in a scan.
     pub keys: Vec<Key>,
-    /// Where to go on; `None` at the end.
+    /// Cursor of the next page; `None` after the last one.
     pub cursor: Option<String>,
 }
 
-/// How far a walk has come: the node, by the first slot that it serves, and its own cursor.
+/// Position of a scan: a node, by its first slot, and the node's own cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Cursor {
     slot: u16,
-    place: String,
+    position: String,
 }
 
-/// What a cursor is at the beginning and at the end of a node.
-const ENDS: &str = "0";
+/// Cursor of a node before its first and after its last key.
+const START: &str = "0";
 
 impl Redis {
-    /// Keys that [`HashTag::key`](crate::HashTag::key) makes of a name, in whatever place, after a point in the walk; about
-    /// `count`, none at all or a few more. What is there from the beginning to the end of a walk comes at least once. In a
-    /// Cluster the walk goes from node to node; slots that move meanwhile may be missed.
+    /// Returns a page of the keys that [`HashTag::key`](crate::HashTag::key) makes of a name, of all hash tags.
+    ///
+    /// The scan begins without a cursor, and continues with that of the page before. A page holds about `count` keys, but
+    /// may be empty or slightly larger. A key that exists throughout the scan is returned at least once. In a Cluster the
+    /// scan visits one node after the other, and may miss keys of slots that move meanwhile.
     ///
     /// # Errors
     ///
-    /// As [`Redis::run`]; [`InvalidSetting`](crate::ErrorKind::InvalidSetting) if the walk cannot go on from `after`.
-    pub async fn scan(&self, name: &'static str, after: Option<&str>, count: usize) -> Result<ScanPage, Error> {
-        let cursor = match after {
-            Some(text) => {
-                Cursor::read(text).ok_or_else(|| Error::setting("this is no point to go on from: begin anew"))?
-            }
-            None => Cursor { slot: 0, place: ENDS.to_owned() },
+    /// As [`Redis::run`], and [`InvalidSetting`](crate::ErrorKind::InvalidSetting) if the cursor is invalid.
+    ///
+    /// ```no_run
+    /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
+    /// let mut cursor = None;
+    /// loop {
+    ///     let page = redis.scan("spent", cursor.as_deref(), 100).await?;
+    ///     for key in page.keys {
+    ///         println!("{}", key.as_str());
+    ///     }
+    ///     cursor = page.cursor;
+    ///     if cursor.is_none() {
+    ///         return Ok(());
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub async fn scan(&self, name: &'static str, cursor: Option<&str>, count: usize) -> Result<ScanPage, Error> {
+        let from = match cursor {
+            Some(text) => Cursor::parse(text)
+                .ok_or_else(|| Error::setting("the cursor of the scan is invalid; begin again without a cursor"))?,
+            None => Cursor { slot: 0, position: START.to_owned() },
         };
-        let mut scan = Command::bare("SCAN").arg(&cursor.place).arg("MATCH").arg(self.key_space().pattern(name));
+        let mut scan =
+            Command::without_key("SCAN").arg(&from.position).arg("MATCH").arg(self.key_space().pattern(name));
         scan = scan.arg("COUNT").arg(count.max(1).to_string());
-        scan.slot = self.is_cluster().then_some(cursor.slot);
-        let wrong = || Error::unexpected("a cursor and keys", "something else");
-        let [place, found] = <[Value; 2]>::try_from(self.run(scan).await?.into_list()?).map_err(|_| wrong())?;
+        scan.slot = self.is_cluster().then_some(from.slot);
+        let unexpected = || Error::unexpected("a cursor and keys", "something else");
+        let [position, found] = <[Value; 2]>::try_from(self.run(scan).await?.into_list()?).map_err(|_| unexpected())?;
         let mut keys = Vec::new();
         for key in found.into_list()? {
             let key = key.into_bytes()?.and_then(|name| String::from_utf8(name.into()).ok());
-            keys.extend(key.and_then(|key| self.key_space().read(&key)));
+            keys.extend(key.and_then(|key| self.key_space().parse(&key)));
         }
-        let place = place.into_bytes()?.and_then(|place| String::from_utf8(place.into()).ok()).ok_or_else(wrong)?;
-        let next = match (place == ENDS, self.is_cluster()) {
-            (false, _) => Some(Cursor { slot: cursor.slot, place }),
+        let position = position.into_bytes()?.and_then(|position| String::from_utf8(position.into()).ok());
+        let position = position.ok_or_else(unexpected)?;
+        let next = match (position == START, self.is_cluster()) {
+            (false, _) => Some(Cursor { slot: from.slot, position }),
             (true, false) => None,
-            (true, true) => self.node_after(cursor.slot).await?.map(|slot| Cursor { slot, place }),
+            (true, true) => self.node_after(from.slot).await?.map(|slot| Cursor { slot, position }),
         };
-        Ok(ScanPage { keys, cursor: next.map(|next| next.write()) })
+        Ok(ScanPage { keys, cursor: next.map(|next| next.encode()) })
     }
 
-    /// The first slot of the node that comes next, by their first slots.
+    /// Returns the first slot of the next node, in the order of first slots.
     async fn node_after(&self, slot: u16) -> Result<Option<u16>, Error> {
-        let ranges = self.run(Command::bare("CLUSTER").arg("SLOTS")).await?.into_list()?;
+        let ranges = self.run(Command::without_key("CLUSTER").arg("SLOTS")).await?.into_list()?;
         let mut nodes: Vec<(Value, u16)> = Vec::new();
         for range in ranges {
             let mut range = range.into_list()?.into_iter();
@@ -75,15 +94,15 @@ impl Redis {
 }
 
 impl Cursor {
-    fn read(text: &str) -> Option<Self> {
-        let (slot, place) = text.split_once('-')?;
-        let is_number = !place.is_empty() && place.bytes().all(|byte| byte.is_ascii_digit());
+    fn parse(text: &str) -> Option<Self> {
+        let (slot, position) = text.split_once('-')?;
+        let is_number = !position.is_empty() && position.bytes().all(|byte| byte.is_ascii_digit());
         let slot = slot.parse().ok().filter(|slot| *slot < 16_384)?;
-        is_number.then(|| Self { slot, place: place.to_owned() })
+        is_number.then(|| Self { slot, position: position.to_owned() })
     }
 
-    fn write(&self) -> String {
-        format!("{}-{}", self.slot, self.place)
+    fn encode(&self) -> String {
+        format!("{}-{}", self.slot, self.position)
     }
 }
 
@@ -92,11 +111,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_reads_back_and_nothing_else_does() {
-        let cursor = Cursor { slot: 5461, place: "1234567890123456789012".to_owned() };
-        assert_eq!(Cursor::read(&cursor.write()), Some(cursor));
+    fn scan_cursor_round_trips_and_rejects_others() {
+        let cursor = Cursor { slot: 5461, position: "1234567890123456789012".to_owned() };
+        assert_eq!(Cursor::parse(&cursor.encode()), Some(cursor));
         for wrong in ["", "-", "1", "1-", "x-1", "16384-1", "1-x", "1-1 COUNT 9"] {
-            assert_eq!(Cursor::read(wrong), None, "{wrong}");
+            assert_eq!(Cursor::parse(wrong), None, "{wrong}");
         }
     }
 }

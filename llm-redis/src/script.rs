@@ -1,25 +1,47 @@
+//! Lua scripts, sent by their hash.
+
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{Key, command::ScriptArg};
+use crate::Key;
 
-/// Gives scripts their clock. The last argument is the offset; a script does not see it.
+/// Defines `now()` in every script. The last argument is the clock offset, which it removes from `ARGV`.
 const PRELUDE: &str = "local clock_offset = tonumber(table.remove(ARGV))\n\
 local function now()\n\
 local t = redis.call('TIME')\n\
 return tonumber(t[1]) * 1000000 + tonumber(t[2]) + clock_offset\n\
 end\n";
 
-/// A Lua script that runs on the server as one step. It is sent by its hash; a server that does not have it, or forgot
-/// it, gets the whole text once.
+/// Lua script that the server executes atomically.
 ///
-/// Inside, `now()` is the server's time in microseconds since 1970, with [`Redis::set_clock_offset`](crate::Redis::set_clock_offset)
-/// added. Numbers in Lua are exact up to 2^53; print them with `string.format('%d', n)`, since `tostring` loses digits
-/// above the 14th.
+/// The client sends its hash. A server that does not have the script, or has flushed it, then gets the whole text once.
 ///
-/// A script may run twice, when a connection breaks or a time-out was too early. Make it idempotent: by an id that the
-/// caller brings, say. It must use no key but those given, and give nothing back but integers, bytes and lists.
+/// In the script, `now()` is the server's time in microseconds since 1970, plus the offset of
+/// [`Redis::set_clock_offset`](crate::Redis::set_clock_offset). Numbers in Lua are exact up to 2^53. Print them with
+/// `string.format('%d', n)`, because `tostring` loses digits above the 14th.
+///
+/// The server may execute a script twice, after a connection broke or a timeout was too short. A script must therefore be
+/// idempotent, for example by an id that the caller passes. It must use the given keys only, and return integers, bytes
+/// and lists only.
+///
+/// # Example
+///
+/// ```no_run
+/// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
+/// use llm_redis::Script;
+///
+/// let tag = redis.key_space().hashed_tag(&[b"tenant", b"acme"]);
+/// let record = Script::new(
+///     "if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
+///      redis.call('SET', KEYS[2], string.format('%d', now()))
+///      return 1",
+/// );
+/// let call = record.with_keys(&[&tag.key("payments"), &tag.key("paid_at")]).arg("payment 7").arg(42u64);
+/// let is_new = redis.run(call).await?.into_int()? == 1;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Script(Arc<Text>);
 
@@ -28,7 +50,23 @@ struct Text {
     hash: String,
 }
 
-/// A [`Script`] with its keys and arguments.
+/// Call of a [`Script`] with keys and arguments, returned by [`Script::with_keys`].
+///
+/// # Example
+///
+/// ```
+/// use llm_redis::{Redis, Script};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), llm_redis::Error> {
+/// let redis = Redis::builder("redis://127.0.0.1").spawn()?;
+/// let key = redis.key_space().tag("orders").key("count");
+/// let call = Script::new("return redis.call('INCRBY', KEYS[1], ARGV[1])").with_keys(&[&key]).arg(3u32);
+/// // `Debug` shows the keys and no argument.
+/// assert!(format!("{call:?}").contains("llm:v1:{orders}:count"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ScriptCall {
     script: Script,
@@ -37,14 +75,17 @@ pub struct ScriptCall {
 }
 
 impl Script {
-    /// A script from its Lua text.
+    /// Creates a script from its Lua text. Nothing is sent before it is called.
     pub fn new(source: &str) -> Self {
         let source = format!("{PRELUDE}{source}");
         let hash = redis::Script::new(&source).get_hash().to_owned();
         Self(Arc::new(Text { source, hash }))
     }
 
-    /// A call with these keys, all of one [`HashTag`](crate::HashTag): `KEYS[1]`, `KEYS[2]`, …
+    /// Creates a call with these keys, which the script reads as `KEYS[1]`, `KEYS[2]` and so on.
+    ///
+    /// All keys must be of one [`HashTag`](crate::HashTag). Otherwise the call fails with
+    /// [`CrossSlot`](crate::ErrorKind::CrossSlot).
     pub fn with_keys(&self, keys: &[&Key]) -> ScriptCall {
         let keys = keys.iter().map(|key| (*key).clone()).collect();
         ScriptCall { script: self.clone(), keys, args: Vec::new() }
@@ -52,28 +93,28 @@ impl Script {
 }
 
 impl ScriptCall {
-    /// One more argument: `ARGV[1]`, `ARGV[2]`, …
+    /// Appends an argument, which the script reads as `ARGV[1]`, `ARGV[2]` and so on.
     pub fn arg(mut self, arg: impl Into<ScriptArg>) -> Self {
         self.args.push(arg.into().0);
         self
     }
 
-    /// By the script's hash, or with its whole text.
-    pub(crate) fn wire(&self, whole: bool, offset_micros: i64) -> redis::Cmd {
+    /// Encodes the call, with the hash of the script or with its whole text.
+    pub(crate) fn encode(&self, whole: bool, offset_micros: i64) -> redis::Cmd {
         let text = &*self.script.0;
-        let mut wire = match whole {
+        let mut encoded = match whole {
             true => redis::cmd("EVAL"),
             false => redis::cmd("EVALSHA"),
         };
-        wire.arg(if whole { &text.source } else { &text.hash }).arg(self.keys.len());
+        encoded.arg(if whole { &text.source } else { &text.hash }).arg(self.keys.len());
         for key in &self.keys {
-            wire.arg(key.as_str());
+            encoded.arg(key.as_str());
         }
         for arg in &self.args {
-            wire.arg(&**arg);
+            encoded.arg(&**arg);
         }
-        wire.arg(offset_micros);
-        wire
+        encoded.arg(offset_micros);
+        encoded
     }
 }
 
@@ -83,9 +124,64 @@ impl fmt::Debug for Script {
     }
 }
 
-/// Without its arguments, which may be anybody's data.
+/// Omits the arguments, which may be confidential.
 impl fmt::Debug for ScriptCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ScriptCall({}, {:?})", self.script.0.hash, self.keys)
+    }
+}
+
+/// Argument of a [`ScriptCall`]: bytes as they are, integers in decimal.
+///
+/// # Example
+///
+/// ```
+/// use llm_redis::ScriptArg;
+///
+/// let args: [ScriptArg; 3] = [42u64.into(), "text".into(), vec![0, 255].into()];
+/// # let _ = args;
+/// ```
+#[derive(Clone)]
+pub struct ScriptArg(pub(crate) Bytes);
+
+macro_rules! decimal {
+    ($($number:ty),*) => {$(
+        impl From<$number> for ScriptArg {
+            fn from(number: $number) -> Self {
+                Self(number.to_string().into())
+            }
+        }
+    )*};
+}
+
+decimal!(i64, u64, u32, usize);
+
+impl From<Bytes> for ScriptArg {
+    fn from(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<Vec<u8>> for ScriptArg {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<&[u8]> for ScriptArg {
+    fn from(bytes: &[u8]) -> Self {
+        Self(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl From<&str> for ScriptArg {
+    fn from(text: &str) -> Self {
+        text.as_bytes().into()
+    }
+}
+
+impl From<String> for ScriptArg {
+    fn from(text: String) -> Self {
+        Self(text.into())
     }
 }

@@ -1,74 +1,89 @@
+//! Responses of the server.
+
 use bytes::Bytes;
 
 use crate::Error;
 
-/// A reply.
+/// Response of the server.
+///
+/// # Example
+///
+/// ```
+/// use llm_redis::{ErrorKind, Value};
+///
+/// assert_eq!(Value::Int(3).into_int()?, 3);
+/// // Scripts return large integers as text.
+/// assert_eq!(Value::Bytes("9007199254740993".into()).into_int()?, 9_007_199_254_740_993);
+/// assert_eq!(Value::Nil.into_bytes()?, None);
+/// assert_eq!(Value::Int(3).into_list().unwrap_err().kind(), ErrorKind::UnexpectedReply);
+/// # Ok::<(), llm_redis::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
-    /// Nothing: no such key, or a condition that did not hold.
+    /// No value: the key does not exist, or a condition does not hold.
     Nil,
-    /// An integer.
+    /// Integer.
     Int(i64),
-    /// Bytes, whatever they mean.
+    /// Bytes, which need not be UTF-8.
     Bytes(Bytes),
-    /// A status, such as `OK`.
+    /// Status, such as `OK`.
     Status(String),
-    /// A list. Maps are lists of keys and values in turn.
+    /// List. A map is a list of alternating keys and values.
     List(Vec<Value>),
 }
 
 impl Value {
-    /// The integer.
+    /// Returns the integer, which may also be written as text.
     ///
     /// # Errors
     ///
-    /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if it is none.
+    /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if it is of another type.
     pub fn into_int(self) -> Result<i64, Error> {
         match self {
             Self::Int(int) => Ok(int),
-            // Scripts print large numbers as text.
+            // Scripts return large integers as text.
             Self::Bytes(text) => std::str::from_utf8(&text)
                 .ok()
                 .and_then(|text| text.parse().ok())
                 .ok_or_else(|| Error::unexpected("an integer", "text")),
-            other => Err(Error::unexpected("an integer", other.name())),
+            other => Err(Error::unexpected("an integer", other.type_name())),
         }
     }
 
-    /// The bytes, or `None` for nothing.
+    /// Returns the bytes or the status; `None` for [`Nil`](Self::Nil).
     ///
     /// # Errors
     ///
-    /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if it is something else.
+    /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if it is of another type.
     pub fn into_bytes(self) -> Result<Option<Bytes>, Error> {
         match self {
             Self::Nil => Ok(None),
             Self::Bytes(bytes) => Ok(Some(bytes)),
             Self::Status(text) => Ok(Some(text.into())),
-            other => Err(Error::unexpected("bytes", other.name())),
+            other => Err(Error::unexpected("bytes", other.type_name())),
         }
     }
 
-    /// The list.
+    /// Returns the list.
     ///
     /// # Errors
     ///
-    /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if it is none.
+    /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if it is of another type.
     pub fn into_list(self) -> Result<Vec<Self>, Error> {
         match self {
             Self::List(list) => Ok(list),
-            other => Err(Error::unexpected("a list", other.name())),
+            other => Err(Error::unexpected("a list", other.type_name())),
         }
     }
 
-    /// Whether there is nothing.
+    /// Returns true for [`Nil`](Self::Nil).
     pub fn is_nil(&self) -> bool {
         matches!(self, Self::Nil)
     }
 
-    /// `None` for what no command of ours asks for.
-    pub(crate) fn of(theirs: redis::Value) -> Option<Self> {
+    /// Converts a reply of the client crate; `None` for a type that no command of this crate receives.
+    pub(crate) fn decode(theirs: redis::Value) -> Option<Self> {
         use redis::Value as Theirs;
         Some(match theirs {
             Theirs::Nil => Self::Nil,
@@ -80,20 +95,20 @@ impl Value {
             Theirs::SimpleString(text) => Self::Status(text),
             Theirs::Okay => Self::Status("OK".to_owned()),
             Theirs::Array(list) | Theirs::Set(list) => {
-                Self::List(list.into_iter().map(Self::of).collect::<Option<_>>()?)
+                Self::List(list.into_iter().map(Self::decode).collect::<Option<_>>()?)
             }
             Theirs::Map(pairs) => {
                 let list = pairs.into_iter().flat_map(|(key, value)| [key, value]);
-                Self::List(list.map(Self::of).collect::<Option<_>>()?)
+                Self::List(list.map(Self::decode).collect::<Option<_>>()?)
             }
-            Theirs::Attribute { data, .. } => return Self::of(*data),
+            Theirs::Attribute { data, .. } => return Self::decode(*data),
             _ => return None,
         })
     }
 
-    fn name(&self) -> &'static str {
+    fn type_name(&self) -> &'static str {
         match self {
-            Self::Nil => "nothing",
+            Self::Nil => "nil",
             Self::Int(_) => "an integer",
             Self::Bytes(_) => "bytes",
             Self::Status(_) => "a status",

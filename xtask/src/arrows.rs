@@ -40,7 +40,7 @@ fn broken_rule(from: &str, published: bool, to: &str) -> Option<String> {
         return Some("there is no arrow between siblings; what both need belongs into llm-core".to_owned());
     }
     if from == "llm-redis" && is_sibling(to) {
-        return Some("it is plumbing below the layers".to_owned());
+        return Some("it is the client below the layers".to_owned());
     }
     if published && to == "llm-testkit" {
         return Some("the testkit is not published, so it can only be a dev-dependency".to_owned());
@@ -94,7 +94,7 @@ mod tests {
             ("llm-core", "llm-cache", "builds on none"),
             ("llm-cache", "llm-providers", "siblings"),
             ("llm-batch", "build:llm-keypool", "siblings"),
-            ("llm-redis", "llm-ratelimit", "plumbing"),
+            ("llm-redis", "llm-ratelimit", "client"),
             ("llm-cache", "reqwest", "only llm-providers"),
             ("llm-testkit", "reqwest", "only llm-providers"),
             ("llm-ratelimit", "redis", "only llm-redis"),

@@ -1,4 +1,4 @@
-//! What the URL keeps secret is in no output, whatever goes wrong.
+//! The secrets of a URL appear in no output, whatever fails.
 
 use llm_redis::{Command, Event, Redis};
 use llm_testkit::{Traces, redis::RedisServer};
@@ -9,7 +9,7 @@ const USER: &str = "us3r-n4me";
 const PASSWORD: &str = "p4ssw0rd";
 
 #[tokio::test]
-async fn neither_user_nor_password_is_shown() {
+async fn secrets_appear_in_no_output() {
     let traces = Traces::record();
     let mut seen = String::new();
 
@@ -29,18 +29,21 @@ async fn neither_user_nor_password_is_shown() {
         let error = redis.run(Command::get(&key)).await.unwrap_err();
         seen += &format!("{error} {error:?} {redis:?} {:?} {:?}", redis.health(), redis.stats());
         if redis.health().outage.is_none() {
-            // A server that repeats what it was told.
+            // A server that repeats what it received.
             let error = redis.run(Command::new("NOSUCH", &key).arg(PASSWORD)).await.unwrap_err();
             let script = llm_redis::Script::new("return redis.error_reply(ARGV[1])");
             let said = redis.run(script.with_keys(&[&key]).arg(format!("ERR {USER} {PASSWORD}"))).await.unwrap_err();
             seen += &format!("{error} {error:?} {said} {said:?}");
             server.kill();
         }
-        let away = wait_for(&mut events, |event| matches!(event, Event::Unavailable(_))).await;
-        seen += &format!("{away:?} {:?}", redis.run(Command::get(&key)).await);
+        let outage = wait_for(&mut events, |event| matches!(event, Event::Unavailable(_))).await;
+        seen += &format!("{outage:?} {:?}", redis.run(Command::get(&key)).await);
     }
     seen += &format!("{:?}", traces.take());
-    assert!(seen.contains("redis is away") && seen.contains("127.0.0.1"), "there is something to look through: {seen}");
+    assert!(
+        seen.contains("redis is unavailable") && seen.contains("127.0.0.1"),
+        "there is something to look through: {seen}"
+    );
     for secret in [USER, PASSWORD] {
         assert!(!seen.contains(secret), "{secret} in {seen}");
     }

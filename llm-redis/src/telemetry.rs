@@ -1,8 +1,8 @@
-//! Metrics, if the feature is on.
+//! Metrics, with the feature `metrics`.
 
 use crate::{Error, ErrorKind, Event};
 
-/// How a call ended, as a label.
+/// Returns the outcome of a call as a label.
 pub(crate) fn outcome<T>(result: &Result<T, Error>) -> &'static str {
     match result.as_ref().map_err(Error::kind) {
         Ok(_) => "ok",
@@ -15,16 +15,16 @@ pub(crate) fn outcome<T>(result: &Result<T, Error>) -> &'static str {
 }
 
 #[cfg(feature = "metrics")]
-pub(crate) fn call(instance: &std::sync::Arc<str>, outcome: &'static str) {
+pub(crate) fn record_call(instance: &std::sync::Arc<str>, outcome: &'static str) {
     metrics::counter!("llm_redis_calls_total", "instance" => std::sync::Arc::clone(instance), "outcome" => outcome)
         .increment(1);
 }
 
 #[cfg(not(feature = "metrics"))]
-pub(crate) fn call(_: &std::sync::Arc<str>, _: &'static str) {}
+pub(crate) fn record_call(_: &std::sync::Arc<str>, _: &'static str) {}
 
 #[cfg(feature = "metrics")]
-pub(crate) fn event(instance: &str, event: &Event) {
+pub(crate) fn record_event(instance: &str, event: &Event) {
     let up = |up: f64| metrics::gauge!("llm_redis_up", "instance" => instance.to_owned()).set(up);
     match event {
         Event::Connected | Event::Recovered => up(1.0),
@@ -38,4 +38,4 @@ pub(crate) fn event(instance: &str, event: &Event) {
 }
 
 #[cfg(not(feature = "metrics"))]
-pub(crate) fn event(_: &str, _: &Event) {}
+pub(crate) fn record_event(_: &str, _: &Event) {}

@@ -1,0 +1,356 @@
+//! State that all clones of a client and its connection manager share, and the path of a call through it.
+
+use std::{
+    future::Future,
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError, watch},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    ConnectionState, Error, ErrorKind, Event, Health, KeySpace, Stats,
+    builder::Settings,
+    connection::{Connection, Target},
+    counts::Counts,
+    reporter::EventReporter,
+    shards::BreakerShards,
+    subscription::SubscriptionRegistry,
+    telemetry,
+};
+
+/// Shared state of a client.
+pub(crate) struct Inner {
+    pub(crate) target: Target,
+    pub(crate) key_space: KeySpace,
+    pub(crate) counts: Counts,
+    pub(crate) reporter: EventReporter,
+    pub(crate) subscriptions: Arc<SubscriptionRegistry>,
+    pub(crate) breakers: BreakerShards,
+    pub(crate) clock_offset_micros: AtomicI64,
+    /// Wakes the connection manager.
+    pub(crate) work: Arc<Notify>,
+    /// True after a replica refused a write: the primary has another address by now.
+    pub(crate) is_stale: AtomicBool,
+    /// Number of the newest connection.
+    pub(crate) epoch: AtomicU64,
+    link: watch::Sender<Link>,
+    permits: Semaphore,
+}
+
+/// Connection in its current state.
+pub(crate) enum Link {
+    Idle,
+    Connecting,
+    Connected { connection: Connection, epoch: u64 },
+    Closed,
+}
+
+/// One round trip: a request, or a pipeline of several.
+pub(crate) trait RoundTrip: Sync {
+    /// Response to all of it.
+    type Response: Send;
+
+    /// Name for error messages.
+    fn name(&self) -> &'static str;
+
+    /// Returns the slot that it belongs to; `None` if any node can execute it.
+    fn slot(&self) -> Result<Option<u16>, Error>;
+
+    /// Returns true if it may be sent again after its connection broke.
+    fn is_repeatable(&self) -> bool;
+
+    /// Sends it and waits for the response, without a timeout.
+    fn send(
+        &self,
+        connection: &mut Connection,
+        inner: &Inner,
+    ) -> impl Future<Output = Result<Self::Response, Error>> + Send;
+}
+
+impl Inner {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let Settings { target, key_space, breaker, instance, max_channels, channel_capacity } = settings;
+        let work = Arc::new(Notify::new());
+        let subscriptions = SubscriptionRegistry::new(max_channels, channel_capacity, Arc::clone(&work));
+        Self {
+            permits: Semaphore::new(target.max_in_flight),
+            breakers: BreakerShards::new(target.address.cluster, breaker),
+            target,
+            key_space,
+            counts: Counts::default(),
+            reporter: EventReporter::new(instance),
+            subscriptions: Arc::new(subscriptions),
+            clock_offset_micros: AtomicI64::new(0),
+            work,
+            is_stale: AtomicBool::new(false),
+            epoch: AtomicU64::new(0),
+            link: watch::Sender::new(Link::Idle),
+        }
+    }
+
+    /// Sends a round trip and waits for its response, for at most the client's `call_timeout` or the given timeout.
+    pub(crate) async fn call<R: RoundTrip>(&self, trip: &R, timeout: Option<Duration>) -> Result<R::Response, Error> {
+        let result = self.call_until_timeout(trip, timeout).await;
+        self.counts.record_call(&result);
+        telemetry::record_call(&self.reporter.instance, telemetry::outcome(&result));
+        result
+    }
+
+    async fn call_until_timeout<R: RoundTrip>(
+        &self,
+        trip: &R,
+        timeout: Option<Duration>,
+    ) -> Result<R::Response, Error> {
+        let shard = self.breakers.of_slot(trip.slot()?);
+        let deadline = Instant::now() + timeout.unwrap_or(self.target.call_timeout);
+        let _permit = match timeout {
+            None => self.try_acquire_permit()?,
+            Some(_) => self.acquire_permit(shard, deadline).await?,
+        };
+        let mut sent = false;
+        let result = match timeout_at(deadline, self.attempts(trip, shard, &mut sent)).await {
+            Ok(result) => result,
+            Err(_) if sent => Err(Error::sent(ErrorKind::Timeout, format!("{}: no response in time", trip.name()))),
+            // The connection manager finds out if the server can be reached.
+            Err(_) => Err(Error::new(ErrorKind::Timeout, format!("{}: no connection in time", self.target.address))),
+        };
+        if sent {
+            self.record_outcome(shard, result.as_ref().err());
+        }
+        result
+    }
+
+    /// Sends a round trip, and sends it again while the connection breaks and retries are left.
+    async fn attempts<R: RoundTrip>(&self, trip: &R, shard: usize, sent: &mut bool) -> Result<R::Response, Error> {
+        let mut last_error = None;
+        for _ in 0..=self.target.retries {
+            let (mut connection, epoch) = match self.connection(shard).await {
+                Ok(connected) => connected,
+                Err(error) => return Err(last_error.unwrap_or(error)),
+            };
+            if last_error.is_some() {
+                self.counts.retried.increment();
+            }
+            *sent = true;
+            match trip.send(&mut connection, self).await {
+                Err(error) if matches!(error.kind(), ErrorKind::Connection | ErrorKind::Protocol) => {
+                    self.connection_lost(epoch);
+                    if !trip.is_repeatable() {
+                        return Err(error);
+                    }
+                    last_error = Some(error);
+                }
+                other => return other,
+            }
+        }
+        Err(last_error.expect("every other way out returns"))
+    }
+
+    /// Returns a permit to send, or an error at once if too many calls are in flight.
+    fn try_acquire_permit(&self) -> Result<SemaphorePermit<'_>, Error> {
+        self.permits.try_acquire().map_err(|error| match error {
+            TryAcquireError::Closed => Error::closed(),
+            // Closing takes all permits that are left.
+            TryAcquireError::NoPermits if self.link(|link| matches!(link, Link::Closed)) => Error::closed(),
+            TryAcquireError::NoPermits => Error::busy(),
+        })
+    }
+
+    /// Waits for a permit to send, unless the breaker is open.
+    async fn acquire_permit(&self, shard: usize, deadline: Instant) -> Result<SemaphorePermit<'_>, Error> {
+        self.breakers.lock(shard).check(Instant::now())?;
+        match timeout_at(deadline, self.permits.acquire()).await {
+            Ok(permit) => permit.map_err(|_| Error::closed()),
+            Err(_) => Err(Error::busy()),
+        }
+    }
+
+    /// Returns the connection, and waits for it while it is being opened.
+    async fn connection(&self, shard: usize) -> Result<(Connection, u64), Error> {
+        self.breakers.lock(shard).check(Instant::now())?;
+        if let Some(connected) = self.link.borrow().connected()? {
+            return Ok(connected);
+        }
+        let mut link = self.link.subscribe();
+        self.request_connection();
+        loop {
+            self.breakers.lock(shard).check(Instant::now())?;
+            if let Some(connected) = link.borrow_and_update().connected()? {
+                return Ok(connected);
+            }
+            link.changed().await.map_err(|_| Error::closed())?;
+        }
+    }
+
+    /// Makes the connection manager open a connection, if there was no need for one before.
+    pub(crate) fn request_connection(&self) {
+        self.replace_link(|link| matches!(link, Link::Idle).then_some(Link::Connecting));
+        self.work.notify_one();
+    }
+
+    /// Makes the connection manager replace a connection that broke.
+    pub(crate) fn connection_lost(&self, lost: u64) {
+        // The client crate repairs the connections of a Cluster itself.
+        let is_current = !self.target.address.cluster
+            && self.replace_link(|link| match link {
+                Link::Connected { epoch, .. } if *epoch == lost => Some(Link::Connecting),
+                _ => None,
+            });
+        if is_current {
+            self.reporter.report(Event::Disconnected);
+            self.work.notify_one();
+        }
+    }
+
+    /// Puts a new connection to use and closes all breakers.
+    pub(crate) fn connection_opened(&self, connection: Connection, epoch: u64) {
+        self.subscriptions.reset();
+        self.is_stale.store(false, Ordering::Relaxed);
+        let mut connection = Some(connection);
+        let is_open = self.replace_link(|link| match link {
+            Link::Closed => None,
+            _ => connection.take().map(|connection| Link::Connected { connection, epoch }),
+        });
+        if is_open {
+            self.counts.connections.increment();
+            self.reporter.report(Event::Connected);
+            self.close_breakers(self.breakers.all());
+        }
+    }
+
+    /// Opens all breakers, because no connection could be opened.
+    pub(crate) fn connection_failed(&self, error: &Error) {
+        let opened = self.breakers.trip_all(error);
+        self.report_opened(opened, error);
+        self.work.notify_one();
+        self.replace_link(|link| (!matches!(link, Link::Closed)).then_some(Link::Connecting));
+    }
+
+    /// Closes the client: no call is admitted from now on, and all subscriptions end.
+    pub(crate) fn close(&self) {
+        if self.replace_link(|link| (!matches!(link, Link::Closed)).then_some(Link::Closed)) {
+            self.subscriptions.close();
+            self.reporter.report(Event::Closed);
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits until no call is in flight, for at most the timeout of a call.
+    pub(crate) async fn drain(&self) {
+        let all = u32::try_from(self.target.max_in_flight).expect("the builder validates it");
+        let _ = timeout_at(Instant::now() + self.target.call_timeout, self.permits.acquire_many(all)).await;
+        self.permits.close();
+    }
+
+    /// Records in a breaker how a call that was sent ended.
+    fn record_outcome(&self, shard: usize, error: Option<&Error>) {
+        let Some(error) = error else { return self.breakers.lock(shard).record_success() };
+        match error.kind() {
+            ErrorKind::Timeout => {
+                let is_new = self.breakers.lock(shard).record_timeout();
+                if is_new {
+                    self.work.notify_one();
+                }
+            }
+            ErrorKind::Connection | ErrorKind::Protocol | ErrorKind::NotReady => {
+                let opened = self.breakers.lock(shard).record_failure(Instant::now(), error);
+                if opened {
+                    self.report_opened(1, error);
+                    self.work.notify_one();
+                }
+            }
+            ErrorKind::Unavailable | ErrorKind::Closed => {}
+            kind => {
+                self.breakers.lock(shard).record_success();
+                if kind == ErrorKind::ReadOnly && !self.is_stale.swap(true, Ordering::Relaxed) {
+                    self.work.notify_one();
+                }
+            }
+        }
+    }
+
+    /// Reports that breakers opened, unless others were open before.
+    pub(crate) fn report_opened(&self, opened: usize, error: &Error) {
+        if opened > 0 {
+            self.counts.breaker_opened.increment();
+            if self.breakers.open() == opened {
+                self.reporter.report(Event::Unavailable(error.clone()));
+            }
+        }
+    }
+
+    /// Closes breakers, and reports it when none is open any more.
+    pub(crate) fn close_breakers(&self, shards: impl Iterator<Item = usize>) {
+        if self.breakers.close(shards) > 0 && self.breakers.open() == 0 {
+            self.reporter.report(Event::Recovered);
+        }
+    }
+
+    /// Reads the link under its lock. The closure must not do anything else.
+    pub(crate) fn link<R>(&self, read: impl FnOnce(&Link) -> R) -> R {
+        read(&self.link.borrow())
+    }
+
+    /// Returns the connection, if there is one.
+    pub(crate) fn current_connection(&self) -> Option<Connection> {
+        self.link(|link| match link {
+            Link::Connected { connection, .. } => Some(connection.clone()),
+            _ => None,
+        })
+    }
+
+    /// Replaces the link if the closure returns a new one, and drops the old one outside of the lock.
+    fn replace_link(&self, next: impl FnOnce(&Link) -> Option<Link>) -> bool {
+        let mut old = None;
+        self.link.send_if_modified(|link| match next(link) {
+            Some(next) => {
+                old = Some(mem::replace(link, next));
+                true
+            }
+            None => false,
+        });
+        old.is_some()
+    }
+
+    /// Returns a snapshot of the connection.
+    pub(crate) fn health(&self) -> Health {
+        let outage = self.breakers.cause();
+        let state = self.link(|link| match link {
+            Link::Closed => ConnectionState::Closed,
+            _ if outage.is_some() => ConnectionState::Unavailable,
+            Link::Idle => ConnectionState::Idle,
+            Link::Connecting => ConnectionState::Connecting,
+            Link::Connected { .. } => ConnectionState::Connected,
+        });
+        let in_flight = self.target.max_in_flight.saturating_sub(self.permits.available_permits());
+        Health { state, outage, in_flight, channels: self.subscriptions.channels() }
+    }
+
+    /// Returns the counters.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            messages: self.subscriptions.messages.get(),
+            notifications_dropped: self.subscriptions.dropped.get(),
+            ..self.counts.snapshot()
+        }
+    }
+}
+
+impl Link {
+    /// Returns the connection and its number, if there is one yet.
+    fn connected(&self) -> Result<Option<(Connection, u64)>, Error> {
+        match self {
+            Self::Connected { connection, epoch } => Ok(Some((connection.clone(), *epoch))),
+            Self::Idle | Self::Connecting => Ok(None),
+            Self::Closed => Err(Error::closed()),
+        }
+    }
+}

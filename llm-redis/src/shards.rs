@@ -1,0 +1,71 @@
+//! Breakers of one client: one for a single server, several for a Cluster.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::{
+    Error,
+    breaker::{Breaker, BreakerConfig},
+};
+
+/// Number of breakers for a Cluster. Each has an equal range of the slots, because one node may be unavailable alone.
+const CLUSTER_SHARDS: u16 = 16;
+/// Number of slots for each breaker of a Cluster.
+const SLOTS_PER_SHARD: u16 = 16_384 / CLUSTER_SHARDS;
+
+/// Breakers by ranges of slots.
+pub(crate) struct BreakerShards(Box<[Mutex<Breaker>]>);
+
+impl BreakerShards {
+    pub(crate) fn new(is_cluster: bool, config: BreakerConfig) -> Self {
+        let count = if is_cluster { CLUSTER_SHARDS } else { 1 };
+        Self((0..count).map(|_| Mutex::new(Breaker::new(config))).collect())
+    }
+
+    /// Returns the shard of a slot; the first one for a request of no slot.
+    pub(crate) fn of_slot(&self, slot: Option<u16>) -> usize {
+        slot.map_or(0, |slot| usize::from(slot / SLOTS_PER_SHARD) % self.0.len())
+    }
+
+    /// Returns the first slot of a shard.
+    pub(crate) fn first_slot(shard: usize) -> u16 {
+        u16::try_from(shard).expect("there are few shards") * SLOTS_PER_SHARD
+    }
+
+    /// Locks the breaker of a shard.
+    pub(crate) fn lock(&self, shard: usize) -> MutexGuard<'_, Breaker> {
+        self.0[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the numbers of all shards.
+    pub(crate) fn all(&self) -> std::ops::Range<usize> {
+        0..self.0.len()
+    }
+
+    /// Number of open breakers.
+    pub(crate) fn open(&self) -> usize {
+        self.all().filter(|shard| self.lock(*shard).cause().is_some()).count()
+    }
+
+    /// Error that opened the first open breaker; `None` if all are closed.
+    pub(crate) fn cause(&self) -> Option<Error> {
+        self.all().find_map(|shard| self.lock(shard).cause().cloned())
+    }
+
+    /// Opens all breakers. Returns the number of those that were closed.
+    pub(crate) fn trip_all(&self, cause: &Error) -> usize {
+        let now = Instant::now();
+        self.all().filter(|shard| self.lock(*shard).trip(now, cause)).count()
+    }
+
+    /// Closes breakers. Returns the number of those that were open.
+    pub(crate) fn close(&self, shards: impl Iterator<Item = usize>) -> usize {
+        shards.filter(|shard| self.lock(*shard).close()).count()
+    }
+
+    /// Starts all probes that are due. Returns true if there are any.
+    pub(crate) fn take_probes(&self, now: Instant) -> bool {
+        self.all().filter(|shard| self.lock(*shard).take_probe(now)).count() > 0
+    }
+}
