@@ -1,4 +1,4 @@
-//! A Cluster of three nodes. It takes two seconds to form, so one test has all the cases.
+//! A Cluster of three nodes. It takes two seconds to form, so one test has all cases.
 
 use std::time::Duration;
 
@@ -8,39 +8,39 @@ use tokio::time::{Instant, timeout};
 
 use crate::{ALLOWANCE, answered, builder, open, wait_for};
 
-/// Keys whose slots are on the first and on the last node.
+/// Returns keys whose slots are on the first and on the last node.
 fn keys(redis: &Redis) -> [Key; 2] {
     // Slots 3,443 and 12,182.
     [redis.key_space().tag("user1000").key("k"), redis.key_space().tag("foo").key("k")]
 }
 
 #[tokio::test]
-async fn a_cluster_of_three() {
+async fn cluster_serves_calls_through_every_failure() {
     let mut cluster = RedisCluster::spawn();
     let redis = open(&cluster.url());
-    commands_and_batches(&redis).await;
+    commands_and_pipelines(&redis).await;
     scripts_after_a_flush_on_every_node(&cluster, &redis).await;
-    one_seed_is_enough(&cluster).await;
-    a_plain_url_is_told_what_to_use(&cluster).await;
+    one_node_in_the_url_suffices(&cluster).await;
+    a_plain_url_names_the_cluster_scheme(&cluster).await;
     a_slot_that_moves_is_followed(&cluster, &redis).await;
     messages_reach_every_process(&cluster, &redis).await;
-    a_stalled_node_takes_only_its_slots_away(&cluster).await;
+    a_stalled_node_affects_only_its_slots(&cluster).await;
     a_killed_node_comes_back(&mut cluster, &redis).await;
     a_replica_takes_over(&mut cluster, &redis).await;
 }
 
 #[cfg(feature = "tls")]
 #[tokio::test]
-async fn a_cluster_with_tls() {
+async fn cluster_with_tls_serves_known_roots_only() {
     let cluster = RedisCluster::spawn_with_tls();
     let redis = builder(&cluster.url()).root_certificates(cluster.certificate().unwrap()).spawn().unwrap();
-    commands_and_batches(&redis).await;
-    let strangers = open(&cluster.url());
-    let error = strangers.time().await.unwrap_err();
+    commands_and_pipelines(&redis).await;
+    let other = open(&cluster.url());
+    let error = other.time().await.unwrap_err();
     assert!(error.is_outage() && error.to_string().contains("certificate"), "{error}");
 }
 
-async fn commands_and_batches(redis: &Redis) {
+async fn commands_and_pipelines(redis: &Redis) {
     let all: Vec<_> = (0u32..64).map(|n| redis.key_space().hashed_tag(&[&n.to_le_bytes()]).key("k")).collect();
     for reply in redis.run_pipeline(all.iter().map(|key| Command::set(key, key.as_str())).collect()).await {
         reply.unwrap();
@@ -68,21 +68,21 @@ async fn scripts_after_a_flush_on_every_node(cluster: &RedisCluster, redis: &Red
     assert_eq!(redis.stats().scripts_loaded, 4);
 }
 
-async fn one_seed_is_enough(cluster: &RedisCluster) {
+async fn one_node_in_the_url_suffices(cluster: &RedisCluster) {
     let redis = open(&format!("redis+cluster://127.0.0.1:{}", cluster.nodes()[1].port()));
     for key in keys(&redis) {
         redis.run(Command::set(&key, "v")).await.unwrap();
     }
 }
 
-async fn a_plain_url_is_told_what_to_use(cluster: &RedisCluster) {
+async fn a_plain_url_names_the_cluster_scheme(cluster: &RedisCluster) {
     let redis = open(&cluster.nodes()[0].url());
     let [_, elsewhere] = keys(&redis);
     let error = redis.run(Command::get(&elsewhere)).await.unwrap_err();
     assert!(error.kind() == ErrorKind::ClusterRedirect && error.to_string().contains("redis+cluster://"), "{error}");
 }
 
-/// From the first node to the second, as an operator's tools do it.
+/// Moves a slot from the first node to the second, as an operator does.
 async fn a_slot_that_moves_is_followed(cluster: &RedisCluster, redis: &Redis) {
     let [key, _] = keys(redis);
     redis.run(Command::del(&key)).await.unwrap();
@@ -93,25 +93,25 @@ async fn a_slot_that_moves_is_followed(cluster: &RedisCluster, redis: &Redis) {
     to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).unwrap();
     from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).unwrap();
     assert_eq!(
-        redis.run(script.with_keys(&[&key]).arg("asked")).await.unwrap().into_bytes().unwrap().unwrap(),
-        "asked"
+        redis.run(script.with_keys(&[&key]).arg("moved")).await.unwrap().into_bytes().unwrap().unwrap(),
+        "moved"
     );
     for node in [to, from] {
         node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).unwrap();
     }
-    assert_eq!(redis.run(Command::get(&key)).await.unwrap().into_bytes().unwrap().unwrap(), "asked");
+    assert_eq!(redis.run(Command::get(&key)).await.unwrap().into_bytes().unwrap().unwrap(), "moved");
     assert_eq!(redis.stats().timed_out, 0);
 }
 
 async fn messages_reach_every_process(cluster: &RedisCluster, redis: &Redis) {
     let other = open(&cluster.url());
     for channel in keys(redis) {
-        let mut wakes = other.subscribe(&channel).unwrap();
-        let mut next = async || timeout(Duration::from_secs(20), wakes.next()).await.unwrap().unwrap();
+        let mut notifications = other.subscribe(&channel).unwrap();
+        let mut next = async || timeout(Duration::from_secs(20), notifications.next()).await.unwrap().unwrap();
         assert_eq!(next().await, Notification::Recheck);
         redis.run(Command::publish(&channel, "hello")).await.unwrap();
         assert_eq!(next().await, Notification::Message("hello".into()));
-        // Its connection breaks, and it subscribes again by itself.
+        // The connection breaks, and the client subscribes again.
         for node in cluster.nodes() {
             node.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
         }
@@ -121,7 +121,7 @@ async fn messages_reach_every_process(cluster: &RedisCluster, redis: &Redis) {
     }
 }
 
-async fn a_stalled_node_takes_only_its_slots_away(cluster: &RedisCluster) {
+async fn a_stalled_node_affects_only_its_slots(cluster: &RedisCluster) {
     let bound = Duration::from_millis(100);
     let redis = builder(&cluster.url()).call_timeout(bound).probe_timeout(bound * 2).spawn().unwrap();
     let [first, last] = keys(&redis);
@@ -172,7 +172,7 @@ async fn a_replica_takes_over(cluster: &mut RedisCluster, redis: &Redis) {
             tokio::task::yield_now().await;
         }
     };
-    assert_eq!(timeout(Duration::from_secs(20), found).await.unwrap().unwrap(), "asked");
+    assert_eq!(timeout(Duration::from_secs(20), found).await.unwrap().unwrap(), "moved");
     println!("answered {:?} after the replica took over", killed.elapsed());
     timeout(Duration::from_secs(20), answered(redis, &last)).await.unwrap();
 }

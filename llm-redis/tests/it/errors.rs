@@ -1,4 +1,4 @@
-//! Each way in which a server can refuse has its kind and says what to do.
+//! Errors: each refusal of a server has its kind and says what to do.
 
 use llm_redis::{Command, Error, ErrorKind, Redis, Script};
 use llm_testkit::redis::RedisServer;
@@ -14,14 +14,14 @@ async fn set(redis: &Redis) -> Error {
     redis.run(Command::set(&key, "a value")).await.unwrap_err()
 }
 
-/// The error behind an open breaker.
+/// Returns the error that opened the breaker.
 fn cause(error: &Error) -> Error {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
     source.cloned().unwrap_or_else(|| error.clone())
 }
 
 #[tokio::test]
-async fn a_wrong_missing_or_unwanted_password() {
+async fn error_names_wrong_or_missing_password() {
     let server = RedisServer::builder().password("right").spawn();
     let port = server.port();
     for url in [format!("redis://:wrong@127.0.0.1:{port}"), format!("redis://127.0.0.1:{port}")] {
@@ -35,7 +35,7 @@ async fn a_wrong_missing_or_unwanted_password() {
 }
 
 #[tokio::test]
-async fn a_command_that_is_missing_or_not_allowed() {
+async fn error_names_unknown_or_forbidden_command() {
     let server = RedisServer::builder().line("rename-command SET \"\"").line("rename-command EVALSHA \"\"").spawn();
     let redis = open(&server.url());
     let error = set(&redis).await;
@@ -50,9 +50,9 @@ async fn a_command_that_is_missing_or_not_allowed() {
     assert!(error.kind() == ErrorKind::NotPermitted && !error.is_outage(), "{error}");
 }
 
-/// The line that the page on running a fleet tells operators to type.
+/// Runs the command that docs/fleet.md tells operators to type.
 #[tokio::test]
-async fn the_documented_user_may_do_all_that_is_needed() {
+async fn documented_acl_user_has_all_permissions() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/fleet.md")).unwrap();
     let from = page.find("ACL SETUSER shop").unwrap();
     let line = page[from..].split("```").next().unwrap();
@@ -60,19 +60,19 @@ async fn the_documented_user_may_do_all_that_is_needed() {
     server.command(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
     let redis = builder(&format!("redis://shop:password@127.0.0.1:{}", server.port())).prefix("shop").spawn().unwrap();
     let key = redis.key_space().tag("p").key("k");
-    let mut wakes = redis.subscribe(&key).unwrap();
-    assert_eq!(wakes.next().await, Some(llm_redis::Notification::Recheck));
+    let mut notifications = redis.subscribe(&key).unwrap();
+    assert_eq!(notifications.next().await, Some(llm_redis::Notification::Recheck));
     redis.run(Command::set(&key, "v")).await.unwrap();
     let script = Script::new("redis.call('PUBLISH', KEYS[1], now()) return redis.call('GET', KEYS[1])");
     redis.run(script.with_keys(&[&key])).await.unwrap();
     redis.time().await.unwrap();
-    drop(wakes);
-    let stranger = builder(&format!("redis://shop:password@127.0.0.1:{}", server.port())).spawn().unwrap();
-    assert_eq!(set(&stranger).await.kind(), ErrorKind::NotPermitted, "another prefix");
+    drop(notifications);
+    let other = builder(&format!("redis://shop:password@127.0.0.1:{}", server.port())).spawn().unwrap();
+    assert_eq!(set(&other).await.kind(), ErrorKind::NotPermitted, "another prefix");
 }
 
 #[tokio::test]
-async fn a_replica_is_read_only_for_commands_and_for_scripts() {
+async fn error_names_read_only_replica() {
     let primary = RedisServer::spawn();
     let replica = RedisServer::builder().replica_of(&primary).spawn();
     let redis = open(&replica.url());
@@ -84,7 +84,7 @@ async fn a_replica_is_read_only_for_commands_and_for_scripts() {
 }
 
 #[tokio::test]
-async fn full_memory_for_commands_and_for_scripts() {
+async fn error_names_full_memory() {
     let server = RedisServer::builder().max_memory(1, "noeviction").spawn();
     let redis = open(&server.url());
     let error = set(&redis).await;
@@ -92,11 +92,11 @@ async fn full_memory_for_commands_and_for_scripts() {
     let key = redis.key_space().tag("p").key("k");
     let error = redis.run(Script::new("return redis.call('SET', KEYS[1], 1)").with_keys(&[&key])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
-    assert!(redis.run(Command::get(&key)).await.unwrap().is_nil(), "reading goes on");
+    assert!(redis.run(Command::get(&key)).await.unwrap().is_nil(), "reads still succeed");
 }
 
 #[tokio::test]
-async fn a_script_that_fails_says_where() {
+async fn error_of_failing_script_says_where() {
     let server = RedisServer::spawn();
     let redis = open(&server.url());
     let key = redis.key_space().tag("p").key("k");
@@ -105,7 +105,7 @@ async fn a_script_that_fails_says_where() {
 }
 
 #[tokio::test]
-async fn a_node_of_a_cluster_under_a_plain_url() {
+async fn error_names_cluster_node_without_slots() {
     let node = RedisServer::builder().line("cluster-enabled yes").line("cluster-require-full-coverage no").spawn();
     let redis = open(&node.url());
     let error = set(&redis).await;
@@ -113,7 +113,7 @@ async fn a_node_of_a_cluster_under_a_plain_url() {
 }
 
 #[tokio::test]
-async fn a_reply_of_another_type() {
+async fn error_names_unexpected_reply_type() {
     let server = RedisServer::spawn();
     let redis = open(&server.url());
     let key = redis.key_space().tag("p").key("k");
@@ -122,15 +122,15 @@ async fn a_reply_of_another_type() {
     assert_eq!(list.into_int().unwrap_err().kind(), ErrorKind::UnexpectedReply);
 }
 
-/// A server that answers everything with the same bytes.
-async fn talks(garbage: &'static [u8]) -> String {
+/// Starts a server that replies with the same bytes to everything.
+async fn spawn_garbage_server(garbage: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let mut asked = [0; 1024];
-                while stream.read(&mut asked).await.is_ok_and(|n| n > 0) && stream.write_all(garbage).await.is_ok() {}
+                let mut request = [0; 1024];
+                while stream.read(&mut request).await.is_ok_and(|n| n > 0) && stream.write_all(garbage).await.is_ok() {}
             });
         }
     });
@@ -138,9 +138,9 @@ async fn talks(garbage: &'static [u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_garbage() {
+async fn error_names_other_protocol() {
     for garbage in [&b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"[..], b"\xff\xfe\x00garbage\r\n\r\n"] {
-        let redis = builder(&talks(garbage).await).spawn().unwrap();
+        let redis = builder(&spawn_garbage_server(garbage).await).spawn().unwrap();
         let error = set(&redis).await;
         assert_eq!(cause(&error).kind(), ErrorKind::Protocol, "{error}");
         assert!(error.to_string().contains("host and port"), "{error}");

@@ -1,16 +1,16 @@
-//! What is wrong with a URL or a setting is said by its part.
+//! URLs and settings: an error names the part that is wrong.
 
 use std::time::Duration;
 
 use llm_redis::{ErrorKind, Redis, RedisBuilder};
 
-fn refused(builder: RedisBuilder) -> (ErrorKind, String) {
-    let error = builder.spawn().expect_err("it must be refused");
+fn spawn_error(builder: RedisBuilder) -> (ErrorKind, String) {
+    let error = builder.spawn().expect_err("the settings are invalid");
     (error.kind(), error.to_string())
 }
 
 #[tokio::test]
-async fn the_wrong_part_is_named_and_not_shown() {
+async fn url_error_names_part_without_text() {
     for (url, part) in [
         ("", "scheme"),
         ("localhost:6379", "scheme"),
@@ -34,7 +34,7 @@ async fn the_wrong_part_is_named_and_not_shown() {
         ("redis://:x?s3cret=1@host", "password"),
         ("redis://:x#s3cret@host", "password"),
     ] {
-        let (kind, text) = refused(Redis::builder(url));
+        let (kind, text) = spawn_error(Redis::builder(url));
         assert_eq!(kind, ErrorKind::InvalidUrl, "{url}");
         assert!(text.contains(part) && !text.contains("s3cret"), "{url}: {text}");
     }
@@ -42,13 +42,13 @@ async fn the_wrong_part_is_named_and_not_shown() {
 
 #[cfg(feature = "cluster")]
 #[tokio::test]
-async fn a_cluster_has_one_database() {
-    assert!(refused(Redis::builder("redis+cluster://a:1,b:2/3")).1.contains("path"));
+async fn url_of_cluster_refuses_database() {
+    assert!(spawn_error(Redis::builder("redis+cluster://a:1,b:2/3")).1.contains("path"));
     Redis::builder("redis+cluster://u:p@a:1,b:2/").spawn().unwrap();
 }
 
 #[tokio::test]
-async fn a_scheme_whose_feature_is_off_names_it() {
+async fn url_error_names_missing_feature() {
     let built = [cfg!(feature = "tls"), cfg!(feature = "cluster")];
     for (built, url, feature) in [(built[0], "rediss://h", "`tls`"), (built[1], "redis+cluster://h", "`cluster`")] {
         let made = Redis::builder(url).spawn();
@@ -58,7 +58,7 @@ async fn a_scheme_whose_feature_is_off_names_it() {
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_are_refused() {
+async fn invalid_settings_are_refused() {
     let plain = || Redis::builder("redis://localhost?protocol=resp3");
     plain().spawn().unwrap();
     let zero = Duration::ZERO;
@@ -74,12 +74,12 @@ async fn settings_that_make_no_sense_are_refused() {
         plain().prefix("a:b"),
         plain().root_certificates("pem"),
     ] {
-        assert_eq!(refused(builder).0, ErrorKind::InvalidSetting);
+        assert_eq!(spawn_error(builder).0, ErrorKind::InvalidSetting);
     }
 }
 
 #[test]
-fn outside_of_a_runtime_it_says_so() {
-    let (kind, text) = refused(Redis::builder("redis://localhost"));
+fn spawn_outside_runtime_is_refused() {
+    let (kind, text) = spawn_error(Redis::builder("redis://localhost"));
     assert!(kind == ErrorKind::InvalidSetting && text.contains("runtime"), "{text}");
 }

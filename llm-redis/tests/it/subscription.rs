@@ -1,4 +1,4 @@
-//! Messages: lossy by contract, but each loss that can be known is told.
+//! Subscriptions: messages may be lost, but each loss that the client can detect is reported.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ async fn publish(redis: &Redis, text: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn messages_reach_all_who_listen_in_this_process_and_another() {
+async fn subscription_receives_messages_of_every_process() {
     let server = RedisServer::spawn();
     let (here, there) = (open(&server.url()), open(&server.url()));
     let channel = here.key_space().tag("p").key("channel");
     let mut subscriptions = vec![here.subscribe(&channel).unwrap(), there.subscribe(&channel).unwrap()];
     for subscription in &mut subscriptions {
-        assert_eq!(next(subscription).await, Notification::Recheck, "the first thing that is said");
+        assert_eq!(next(subscription).await, Notification::Recheck, "the first notification");
     }
     subscriptions.push(here.subscribe(&channel).unwrap());
     assert_eq!(next(&mut subscriptions[2]).await, Notification::Recheck, "also where the channel is live already");
@@ -44,7 +44,7 @@ async fn messages_reach_all_who_listen_in_this_process_and_another() {
 }
 
 #[tokio::test]
-async fn after_a_broken_connection_and_a_restart_it_says_recheck_and_goes_on() {
+async fn subscription_rechecks_after_reconnect_and_restart() {
     let mut server = RedisServer::spawn();
     let redis = open(&server.url());
     let channel = redis.key_space().tag("p").key("channel");
@@ -62,7 +62,7 @@ async fn after_a_broken_connection_and_a_restart_it_says_recheck_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_loses_messages_and_is_told() {
+async fn channel_capacity_overflow_yields_recheck() {
     let server = RedisServer::spawn();
     let redis = builder(&server.url()).channel_capacity(2).spawn().unwrap();
     let channel = redis.key_space().tag("p").key("channel");
@@ -83,7 +83,7 @@ async fn a_slow_reader_loses_messages_and_is_told() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_is_unsubscribed_and_may_come_back() {
+async fn subscription_drop_unsubscribes() {
     let server = RedisServer::spawn();
     let redis = open(&server.url());
     let channel = redis.key_space().tag("p").key("channel");
@@ -91,7 +91,7 @@ async fn whoever_leaves_is_unsubscribed_and_may_come_back() {
         let mut subscription = redis.subscribe(&channel).unwrap();
         assert_eq!(next(&mut subscription).await, Notification::Recheck);
         drop(subscription);
-        while publish(&redis, "to nobody").await > 0 {
+        while publish(&redis, "to no subscriber").await > 0 {
             tokio::task::yield_now().await;
         }
     }
@@ -99,13 +99,13 @@ async fn whoever_leaves_is_unsubscribed_and_may_come_back() {
 }
 
 #[tokio::test]
-async fn channels_are_bounded() {
+async fn max_channels_exceeded_is_refused() {
     let server = RedisServer::spawn();
     let redis = builder(&server.url()).max_channels(1).spawn().unwrap();
-    let place = redis.key_space().tag("p");
-    let first = redis.subscribe(&place.key("a")).unwrap();
-    assert_eq!(redis.subscribe(&place.key("b")).unwrap_err().kind(), ErrorKind::Busy);
-    let _again = redis.subscribe(&place.key("a")).unwrap();
+    let tag = redis.key_space().tag("p");
+    let first = redis.subscribe(&tag.key("a")).unwrap();
+    assert_eq!(redis.subscribe(&tag.key("b")).unwrap_err().kind(), ErrorKind::Busy);
+    let _again = redis.subscribe(&tag.key("a")).unwrap();
     drop(first);
-    assert_eq!(redis.subscribe(&place.key("b")).unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(redis.subscribe(&tag.key("b")).unwrap_err().kind(), ErrorKind::Busy);
 }

@@ -1,4 +1,4 @@
-//! Metrics, as a recorder sees them.
+//! Metrics, as a recorder receives them.
 
 use std::{
     collections::BTreeMap,
@@ -11,19 +11,19 @@ use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metad
 
 use crate::{builder, wait_for};
 
-/// What was recorded, by name and labels.
+/// Recorded values by name and labels.
 #[derive(Clone, Default)]
-struct Book(Arc<Mutex<BTreeMap<String, f64>>>);
+struct Values(Arc<Mutex<BTreeMap<String, f64>>>);
 
-struct Line(Book, String);
+struct Entry(Values, String);
 
-impl Line {
+impl Entry {
     fn write(&self, change: impl FnOnce(&mut f64)) {
         change(self.0.0.lock().expect("no writer panics").entry(self.1.clone()).or_default());
     }
 }
 
-impl CounterFn for Line {
+impl CounterFn for Entry {
     fn increment(&self, by: u64) {
         self.write(|value| *value += by as f64);
     }
@@ -32,7 +32,7 @@ impl CounterFn for Line {
     }
 }
 
-impl GaugeFn for Line {
+impl GaugeFn for Entry {
     fn increment(&self, by: f64) {
         self.write(|value| *value += by);
     }
@@ -44,22 +44,22 @@ impl GaugeFn for Line {
     }
 }
 
-impl Book {
-    fn line(&self, key: &Key) -> Arc<Line> {
+impl Values {
+    fn entry(&self, key: &Key) -> Arc<Entry> {
         let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-        Arc::new(Line(self.clone(), format!("{}[{}]", key.name(), labels.join(","))))
+        Arc::new(Entry(self.clone(), format!("{}[{}]", key.name(), labels.join(","))))
     }
 }
 
-impl Recorder for Book {
+impl Recorder for Values {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(self.line(key))
+        Counter::from_arc(self.entry(key))
     }
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(self.line(key))
+        Gauge::from_arc(self.entry(key))
     }
     fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
         Histogram::noop()
@@ -67,15 +67,15 @@ impl Recorder for Book {
 }
 
 #[tokio::test]
-async fn calls_outages_and_the_state_are_metered() {
-    let book = Book::default();
-    let _guard = metrics::set_default_local_recorder(&book);
+async fn metrics_count_calls_and_outages() {
+    let values = Values::default();
+    let _guard = metrics::set_default_local_recorder(&values);
     let mut server = RedisServer::spawn();
     let redis = builder(&server.url()).instance("shop").spawn().unwrap();
     let mut events = redis.events();
     let key = redis.key_space().tag("p").key("k");
     redis.run(Command::get(&key)).await.unwrap();
-    let read = |line: &str| book.0.lock().unwrap().get(line).copied();
+    let read = |name: &str| values.0.lock().unwrap().get(name).copied();
     assert_eq!(read("llm_redis_up[instance=shop]"), Some(1.0));
     server.kill();
     wait_for(&mut events, |event| matches!(event, Event::Unavailable(_))).await;

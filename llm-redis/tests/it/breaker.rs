@@ -1,21 +1,14 @@
-//! Redis down at start, down later, stalled, back again.
+//! Breaker and timeouts: a server that is down at start, down later, stalled, and back again.
 
 use std::{net::TcpListener, time::Duration};
 
-use llm_redis::{Command, ConnectionState, ErrorKind, Event, Key, Redis, Script};
+use llm_redis::{Command, ConnectionState, ErrorKind, Event, Redis, Script};
 use llm_testkit::redis::RedisServer;
 use tokio::time::Instant;
 
-use crate::{ALLOWANCE, answered, builder, open, wait_for};
+use crate::{ALLOWANCE, MAX_WAIT, answered, builder, key, open, wait_for};
 
-/// A bound that no test reaches.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn key(redis: &Redis) -> Key {
-    redis.key_space().tag("p").key("k")
-}
-
-/// How long a call took that must fail.
+/// Returns the kind of a call's error, and the time that the call took.
 async fn fails(redis: &Redis) -> (ErrorKind, Duration) {
     let start = Instant::now();
     let error = redis.run(Command::get(&key(redis))).await.unwrap_err();
@@ -24,7 +17,7 @@ async fn fails(redis: &Redis) -> (ErrorKind, Duration) {
 }
 
 #[tokio::test]
-async fn down_at_start_it_fails_at_once_and_comes_up_by_itself() {
+async fn breaker_opens_at_start_and_recovers() {
     let mut server = RedisServer::spawn();
     server.kill();
     let redis = open(&server.url());
@@ -41,7 +34,7 @@ async fn down_at_start_it_fails_at_once_and_comes_up_by_itself() {
 }
 
 #[tokio::test]
-async fn killed_and_restarted_calls_fail_at_once_in_between() {
+async fn breaker_refuses_calls_until_restart() {
     let mut server = RedisServer::spawn();
     let redis = open(&server.url());
     let mut events = redis.events();
@@ -60,35 +53,7 @@ async fn killed_and_restarted_calls_fail_at_once_in_between() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_each_time_is_replaced_with_pauses() {
-    let server = RedisServer::spawn();
-    let redis = open(&server.url());
-    answered(&redis, &key(&redis)).await;
-    let start = Instant::now();
-    for _ in 0..4 {
-        server.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
-        answered(&redis, &key(&redis)).await;
-    }
-    assert!(start.elapsed() >= Duration::from_millis(300) && redis.stats().connections >= 5, "{:?}", redis.stats());
-}
-
-#[tokio::test]
-async fn a_connection_that_breaks_is_replaced_under_a_call() {
-    let server = RedisServer::spawn();
-    let redis = open(&server.url());
-    let mut events = redis.events();
-    redis.run(Command::set(&key(&redis), "v")).await.unwrap();
-    for _ in 0..5 {
-        server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();
-        let value = redis.run(Command::get(&key(&redis))).await.unwrap();
-        assert_eq!(value.into_bytes().unwrap().unwrap(), "v");
-    }
-    wait_for(&mut events, |event| matches!(event, Event::Disconnected)).await;
-    assert_eq!((redis.stats().breaker_opened, redis.health().outage.is_none()), (0, true));
-}
-
-#[tokio::test]
-async fn stalled_a_call_waits_its_time_out_and_the_breaker_ends_the_waiting() {
+async fn call_timeout_bounds_calls_until_breaker_opens() {
     let server = RedisServer::spawn();
     let bound = Duration::from_millis(50);
     let settings = builder(&server.url()).call_timeout(bound).connect_timeout(bound * 4).probe_timeout(bound * 2);
@@ -116,7 +81,7 @@ async fn stalled_a_call_waits_its_time_out_and_the_breaker_ends_the_waiting() {
 }
 
 #[tokio::test]
-async fn a_time_out_says_that_the_command_may_have_run() {
+async fn call_timeout_reports_may_have_run() {
     let server = RedisServer::spawn();
     let redis = builder(&server.url()).call_timeout(Duration::from_millis(300)).spawn().unwrap();
     answered(&redis, &key(&redis)).await;
@@ -130,8 +95,8 @@ async fn a_time_out_says_that_the_command_may_have_run() {
 }
 
 #[tokio::test]
-async fn call_timeout_bounds_calls_until_connect_timeout_opens_breaker() {
-    // It takes connections, and never says a word.
+async fn connect_timeout_opens_breaker_on_silent_server() {
+    // It accepts connections and never replies.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", silent.local_addr().unwrap());
     let bound = Duration::from_millis(50);
@@ -145,65 +110,26 @@ async fn call_timeout_bounds_calls_until_connect_timeout_opens_breaker() {
 }
 
 #[tokio::test]
-async fn silence_to_open_outlasts_calls_that_time_out() {
+async fn probe_timeout_outlasts_shorter_call_timeouts() {
     let server = RedisServer::spawn();
     let redis = builder(&server.url()).call_timeout(Duration::from_millis(1)).spawn().unwrap();
-    while redis.run_with_timeout(PATIENCE, Command::get(&key(&redis))).await.is_err() {}
-    // Every call is too short while a script keeps the server busy, and the server is there.
-    let busy = Script::new("local till = now() + 150000 while now() < till do end return 1");
-    let (patient, hasty) = tokio::join!(redis.run_with_timeout(PATIENCE, busy.with_keys(&[&key(&redis)])), async {
-        let mut hasty = Vec::new();
-        while hasty.len() < 20 {
-            hasty.push(redis.run(Command::get(&key(&redis))).await.map_err(|error| error.kind()));
+    while redis.run_with_timeout(MAX_WAIT, Command::get(&key(&redis))).await.is_err() {}
+    // While a script keeps the server busy, every short call times out, but the server is available.
+    let busy_script = Script::new("local till = now() + 150000 while now() < till do end return 1");
+    let (long_call, short_calls) = tokio::join!(redis.run_with_timeout(MAX_WAIT, busy_script.with_keys(&[&key(&redis)])), async {
+        let mut short_calls = Vec::new();
+        while short_calls.len() < 20 {
+            short_calls.push(redis.run(Command::get(&key(&redis))).await.map_err(|error| error.kind()));
         }
-        hasty
+        short_calls
     });
-    assert!(patient.unwrap().into_int().unwrap() == 1 && hasty.contains(&Err(ErrorKind::Timeout)), "{hasty:?}");
-    redis.run_with_timeout(PATIENCE, Command::get(&key(&redis))).await.unwrap();
+    assert!(long_call.unwrap().into_int().unwrap() == 1 && short_calls.contains(&Err(ErrorKind::Timeout)), "{short_calls:?}");
+    redis.run_with_timeout(MAX_WAIT, Command::get(&key(&redis))).await.unwrap();
     assert_eq!((redis.stats().breaker_opened, redis.stats().refused), (0, 0));
 }
 
 #[tokio::test]
-async fn run_within_waits_for_room_until_its_bound() {
-    let server = RedisServer::spawn();
-    let redis = builder(&server.url()).max_in_flight(1).spawn().unwrap();
-    answered(&redis, &key(&redis)).await;
-    let slow = Script::new("local till = now() + 100000 while now() < till do end return 1");
-    let (slow, hasty, patient) = tokio::join!(
-        redis.run(slow.with_keys(&[&key(&redis)])),
-        redis.run(Command::get(&key(&redis))),
-        redis.run_with_timeout(PATIENCE, Command::get(&key(&redis))),
-    );
-    assert!(slow.is_ok() && patient.is_ok());
-    assert_eq!(hasty.unwrap_err().kind(), ErrorKind::Busy);
-}
-
-#[tokio::test]
-async fn run_within_fails_at_once_while_breaker_is_open() {
-    let mut server = RedisServer::spawn();
-    server.kill();
-    let redis = builder(&server.url()).probe_backoff(PATIENCE, PATIENCE).spawn().unwrap();
-    for _ in 0..2 {
-        let error = redis.run_with_timeout(PATIENCE, Command::get(&key(&redis))).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-    }
-}
-
-#[tokio::test]
-async fn after_a_failover_the_primary_is_looked_for_again() {
-    let primary = RedisServer::spawn();
-    let server = RedisServer::builder().replica_of(&primary).spawn();
-    let redis = open(&server.url());
-    let mut events = redis.events();
-    let error = redis.run(Command::set(&key(&redis), "v")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ReadOnly);
-    wait_for(&mut events, |event| matches!(event, Event::Connected)).await;
-    wait_for(&mut events, |event| matches!(event, Event::Connected)).await;
-    assert!(redis.health().outage.is_none(), "reading goes on all the while");
-}
-
-#[tokio::test]
-async fn under_load_an_outage_fails_nobody_late() {
+async fn breaker_bounds_every_call_under_load() {
     let mut server = RedisServer::spawn();
     let bound = Duration::from_millis(50);
     let redis = builder(&server.url()).call_timeout(bound).spawn().unwrap();
@@ -234,4 +160,19 @@ async fn under_load_an_outage_fails_nobody_late() {
         wait_for(&mut events, |event| matches!(event, Event::Recovered)).await;
     }
     answered(&redis, &key(&redis)).await;
+}
+
+#[tokio::test]
+async fn failure_threshold_opens_breaker_after_failures() {
+    let server = RedisServer::spawn();
+    let not_ready = Script::new("return redis.error_reply('LOADING the data set')");
+    for threshold in 1..=3 {
+        let redis = builder(&server.url()).failure_threshold(threshold).spawn().unwrap();
+        for failure in 1..=threshold {
+            assert_eq!(redis.stats().breaker_opened, 0, "before failure {failure} of {threshold}");
+            let error = redis.run(not_ready.with_keys(&[&key(&redis)])).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotReady, "{error}");
+        }
+        assert_eq!(redis.stats().breaker_opened, 1, "after {threshold} failures");
+    }
 }
