@@ -116,14 +116,18 @@ async fn probe_timeout_outlasts_shorter_call_timeouts() {
     while redis.run_with_timeout(MAX_WAIT, Command::get(&key(&redis))).await.is_err() {}
     // While a script keeps the server busy, every short call times out, but the server is available.
     let busy_script = Script::new("local till = now() + 150000 while now() < till do end return 1");
-    let (long_call, short_calls) = tokio::join!(redis.run_with_timeout(MAX_WAIT, busy_script.with_keys(&[&key(&redis)])), async {
-        let mut short_calls = Vec::new();
-        while short_calls.len() < 20 {
-            short_calls.push(redis.run(Command::get(&key(&redis))).await.map_err(|error| error.kind()));
-        }
-        short_calls
-    });
-    assert!(long_call.unwrap().into_int().unwrap() == 1 && short_calls.contains(&Err(ErrorKind::Timeout)), "{short_calls:?}");
+    let (long_call, short_calls) =
+        tokio::join!(redis.run_with_timeout(MAX_WAIT, busy_script.with_keys(&[&key(&redis)])), async {
+            let mut short_calls = Vec::new();
+            while short_calls.len() < 20 {
+                short_calls.push(redis.run(Command::get(&key(&redis))).await.map_err(|error| error.kind()));
+            }
+            short_calls
+        });
+    assert!(
+        long_call.unwrap().into_int().unwrap() == 1 && short_calls.contains(&Err(ErrorKind::Timeout)),
+        "{short_calls:?}"
+    );
     redis.run_with_timeout(MAX_WAIT, Command::get(&key(&redis))).await.unwrap();
     assert_eq!((redis.stats().breaker_opened, redis.stats().refused), (0, 0));
 }
