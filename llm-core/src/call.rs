@@ -13,7 +13,7 @@ pub use self::nested_retry::NestedRetry;
 pub use self::purpose::Purpose;
 pub use self::sent_flag::SentFlag;
 pub use self::tenant::Tenant;
-use crate::Error;
+use crate::{Error, extensions::Extensions};
 
 /// A question with everything around it that is not part of the question.
 ///
@@ -42,7 +42,7 @@ pub struct Call<T> {
     /// When the answer is no longer wanted. In tests: `tokio::time::Instant::now().into_std()` and later.
     pub deadline: Option<Instant>,
     /// What one layer alone understands.
-    pub extensions: http::Extensions,
+    pub extensions: Extensions,
     dispatch: Option<SentFlag>,
 }
 
@@ -67,7 +67,7 @@ impl<T> Call<T> {
             units: 1,
             priority: Priority::default(),
             deadline: None,
-            extensions: http::Extensions::new(),
+            extensions: Extensions::new(),
             dispatch: None,
         }
     }

@@ -122,6 +122,10 @@ impl Operation for EmbedRequest {
         &self.model
     }
 
+    fn shared_model(&self) -> Arc<str> {
+        Arc::clone(&self.model)
+    }
+
     fn fingerprint(&self, h: &mut Fingerprinter) {
         let Self { model, inputs, dimensions, extra } = self;
         h.text(model);

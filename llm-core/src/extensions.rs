@@ -1,6 +1,6 @@
 use std::{any::Any, fmt};
 
-/// Values that layers add to a reply, at most one of each type.
+/// Values that layers add to a call or a reply, at most one of each type.
 ///
 /// The first value takes one allocation, so a layer that answers at once can afford one.
 ///

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::{Error, ErrorKind, Output, fingerprint::Fingerprinter};
 
 /// The complete answer of an operation: what is stored and shared.
@@ -40,6 +42,11 @@ pub trait Operation: Clone + Send + Sync + 'static {
 
     /// The model asked, as the vendor names it.
     fn model(&self) -> &str;
+
+    /// Returns the model as text that layers can hold without a copy of their own, where the operation has that.
+    fn shared_model(&self) -> Arc<str> {
+        self.model().into()
+    }
 
     /// Writes all that decides the answer, and nothing that does not.
     fn fingerprint(&self, h: &mut Fingerprinter);

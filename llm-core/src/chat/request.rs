@@ -165,6 +165,10 @@ impl Operation for ChatRequest {
         &self.model
     }
 
+    fn shared_model(&self) -> Arc<str> {
+        Arc::clone(&self.model)
+    }
+
     fn fingerprint(&self, h: &mut Fingerprinter) {
         let Self {
             model,
@@ -254,6 +258,10 @@ impl Operation for Streamed<ChatRequest> {
 
     fn model(&self) -> &str {
         self.0.model()
+    }
+
+    fn shared_model(&self) -> Arc<str> {
+        self.0.shared_model()
     }
 
     fn fingerprint(&self, h: &mut Fingerprinter) {
