@@ -2,13 +2,17 @@
 
 use std::{hint::black_box, thread, time::Instant};
 
-use benches::ratelimit::{Gate, governor, governor_full};
-use criterion::{Criterion, criterion_group};
+use benches::{
+    hit::{at_once, of_2_kb, question},
+    ratelimit::{Gate, governor, governor_full},
+    vendor::AtOnce,
+};
+use criterion::{BatchSize, Criterion, criterion_group};
 
 criterion_group! {
     name = benches;
     config = crate::short();
-    targets = decide, contend, crowd
+    targets = decide, layer, contend, crowd
 }
 
 fn decide(c: &mut Criterion) {
@@ -34,6 +38,23 @@ fn decide(c: &mut Criterion) {
     group.bench_function("reserve and settle, four quotas in three scopes", |b| {
         b.iter(|| four.pass(black_box(&four.demand)));
     });
+    group.finish();
+}
+
+/// The layer, and the service below it alone.
+fn layer(c: &mut Criterion) {
+    let mut group = c.benchmark_group("limiter layer, 2 KB prompt, 2 KB answer");
+    let mut vendor = AtOnce::saying(&of_2_kb("given a user when "));
+    let call = || question("acme");
+    group.bench_function("floor: the service below", |b| {
+        b.iter_batched(call, |call| black_box(at_once(&mut vendor, call)), BatchSize::SmallInput);
+    });
+    for (name, gate) in [("one quota", Gate::single()), ("four quotas in three scopes", Gate::four())] {
+        let mut service = gate.layer(vendor.clone());
+        group.bench_function(name, |b| {
+            b.iter_batched(call, |call| black_box(at_once(&mut service, call)), BatchSize::SmallInput);
+        });
+    }
     group.finish();
 }
 

@@ -3,8 +3,12 @@
 use std::num::NonZeroU32;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use llm_core::{Usage, Usd, price::PriceTable};
-use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
+use llm_core::{
+    Usage, Usd,
+    price::{Price, Rate},
+};
+use llm_ratelimit::{Demand, Limiter, Plans, RateLimit, RateLimitLayer, Settlement, UnknownPrice};
+use tower::Layer;
 
 /// A limiter that never says no, and what is asked of it.
 #[derive(Debug)]
@@ -56,9 +60,17 @@ impl Gate {
         let plans: Plans = serde_json::from_str(plans).expect("the plans are right");
         let demand = Demand::new("acme", "gpt-4o-mini").tokens(1_000, 500).cost(Usd::from_nanos(1_000));
         Self {
-            limiter: Limiter::builder(plans).prices(PriceTable::new("none")).build().expect("the limits are right"),
+            limiter: Limiter::builder(plans)
+                .unknown_price(UnknownPrice::Assume(price()))
+                .build()
+                .expect("the limits are right"),
             demand,
         }
+    }
+
+    /// Its layer in front of a service.
+    pub fn layer<S>(&self, service: S) -> RateLimit<S> {
+        RateLimitLayer::new(self.limiter.clone()).layer(service)
     }
 
     /// Asks and is refused, or reserves and gives it back.
@@ -83,6 +95,10 @@ impl Gate {
         demand.tenant = tenant.into();
         demand
     }
+}
+
+fn price() -> Price {
+    Price { input: Rate::from_nanos(150_000_000), output: Rate::from_nanos(600_000_000), ..Price::default() }
 }
 
 /// Governor's keyed limiter, as wide open.

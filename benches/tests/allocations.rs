@@ -2,7 +2,7 @@
 
 use benches::{
     filled::Filled,
-    hit::{Warm, at_once},
+    hit::{Warm, at_once, question},
     ratelimit::Gate,
     vendor::AtOnce,
 };
@@ -62,6 +62,19 @@ fn refusal_allocates_nothing() {
         let reported = if cfg!(feature = "metrics") { 300 } else { 0 };
         assert!(counted.count_total <= reported, "{} allocations", counted.count_total);
     }
+}
+
+#[test]
+fn limiter_layer_adds_at_most_six_allocations() {
+    let mut vendor = AtOnce::saying("x");
+    let mut layer = Gate::single().layer(vendor.clone());
+    drop(at_once(&mut layer, question("acme")));
+    let (bare, limited) = (question("acme"), question("acme"));
+    let below = allocation_counter::measure(|| drop(at_once(&mut vendor, bare))).count_total;
+    let all = allocation_counter::measure(|| drop(at_once(&mut layer, limited))).count_total;
+    let told = if cfg!(feature = "metrics") { 1 } else { 0 };
+    println!("{} allocations above the {below} of the service", all - below);
+    assert!(all - below <= 6 + told, "{all} allocations, {below} of them below");
 }
 
 /// At 100,000 tenants, of 36 bytes each in name.

@@ -54,6 +54,7 @@ impl Account {
 
     /// The hash of the account that a call counts in. What a tenant has in other groups has the same, and so is under the
     /// same lock.
+    #[inline]
     pub(crate) fn hash(state: &RandomState, group: &Group, demand: &Demand, plan: &str) -> u64 {
         hash(state, group.scope.values(demand, plan))
     }
@@ -64,6 +65,7 @@ impl Account {
     }
 
     /// Whether it is the one that a call counts in.
+    #[inline]
     pub(crate) fn is(&self, group: &Group, demand: &Demand, plan: &str) -> bool {
         let mut rest = &*self.values;
         let mut next = |value: &str| {
@@ -81,13 +83,15 @@ impl Account {
     }
 
     /// A rule's counter, brought to now.
+    #[inline]
     pub(crate) fn counter(&mut self, rule: &Rule, at: Moment) -> Option<&mut Counter> {
         let counter = self.counters.iter_mut().find(|counter| counter.id == rule.id)?;
         counter.advance(rule, at);
         Some(counter)
     }
 
-    /// Takes what a call needs, whether there is room or not.
+    /// Takes what a call needs, whether there is room or not. Its counters have been brought to now.
+    #[inline]
     pub(crate) fn take(&mut self, spot: Spot, group: &Group, demand: &Demand, at: Moment, holds: &mut Holds) {
         self.used_at = at.now;
         self.counters.reserve_exact(group.rules.len().saturating_sub(self.counters.len()));
@@ -100,13 +104,12 @@ impl Account {
         self.open += 1;
     }
 
-    /// A rule's counter, brought to now; a new one if there is none.
+    /// A rule's counter; a new one if there is none.
+    #[inline]
     fn ensure(&mut self, rule: &Rule, at: Moment) -> &mut Counter {
         let known = self.counters.iter().position(|counter| counter.id == rule.id);
         let known = known.unwrap_or_else(|| {
-            let mut counter = Counter::new(rule, at);
-            counter.advance(rule, at);
-            self.counters.push(counter);
+            self.counters.push(Counter::new(rule, at));
             self.counters.len() - 1
         });
         &mut self.counters[known]

@@ -57,23 +57,16 @@ pub(crate) type Holds = SmallVec<[Hold; 2]>;
 /// The levels of all of a plan's rules, in their order.
 pub(crate) type Levels = SmallVec<[Level; 4]>;
 
-/// The answer to a call, and the levels of its limits right after it.
-#[derive(Debug)]
-pub(crate) struct Decision {
-    pub(crate) outcome: Result<Holds, Blocked>,
-    pub(crate) levels: Levels,
-}
-
 /// Why a call cannot have what it asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Blocked {
+    pub(crate) wait: Wait,
     /// The account that has no room; `None` if there is no such account yet.
     pub(crate) spot: Option<Spot>,
     /// Which of the plan's groups.
-    pub(crate) group: usize,
+    pub(crate) group: u16,
     /// Which of the group's rules; `None` if others wait for that account.
-    pub(crate) rule: Option<usize>,
-    pub(crate) wait: Wait,
+    pub(crate) rule: Option<u16>,
 }
 
 /// A counter that passed thresholds.
@@ -125,31 +118,47 @@ impl Books {
         Self { stripes: (0..STRIPES).map(stripe).collect(), hasher, most: most.div_ceil(STRIPES).max(1), kept, hand }
     }
 
-    /// Takes all that a call needs, or nothing. Who has waited for an account is not held up by those who wait for it.
-    pub(crate) fn decide(&self, demand: &Demand, plan: &PlanRules, at: Moment, waited: bool) -> Decision {
-        let mut needs = self.needs(demand, plan);
-        let mut guards = self.lock(&needs);
+    /// Takes all that a call needs, or nothing; then it returns the reason. Adds the levels of all of the plan's rules right
+    /// after that. Who has waited for an account is not held up by those who wait for it.
+    pub(crate) fn decide(
+        &self,
+        demand: &Demand,
+        plan: &PlanRules,
+        at: Moment,
+        waited: bool,
+        holds: &mut Holds,
+        levels: &mut Levels,
+    ) -> Option<Blocked> {
+        let mut needs = Needs::new();
+        self.add_needs(demand, plan, &mut needs);
+        let mut guards = Guards::new();
+        self.lock(&needs, &mut guards);
         let mut worst: Option<Blocked> = None;
         for need in &mut needs {
             let stripe = guard(&mut guards, need.stripe);
             need.find(stripe, self.most, demand, &plan.name, at);
-            let blocked = need.check(stripe, demand, at, waited);
-            worst = worst.into_iter().chain(blocked).max_by_key(|blocked| blocked.wait);
+            if let Some(blocked) = need.check(stripe, demand, at, waited)
+                && worst.is_none_or(|worst| blocked.wait >= worst.wait)
+            {
+                worst = Some(blocked);
+            }
         }
-        let outcome = match worst {
-            Some(blocked) => Err(blocked),
-            None => Ok(self.take(&mut needs, &mut guards, demand, plan, at)),
-        };
-        let levels = levels(&needs, &mut guards, plan, at);
-        let tends =
-            outcome.is_ok() && guards.iter_mut().fold(false, |tends, (_, stripe)| stripe.counts_a_use() || tends);
+        let mut tends = false;
+        if worst.is_none() {
+            self.take(&mut needs, &mut guards, demand, plan, at, holds);
+            for (_, stripe) in &mut guards {
+                tends |= stripe.counts_a_use();
+            }
+        }
+        add_levels(&needs, &mut guards, plan, at, levels);
         drop(guards);
         if tends {
             self.tend(at.now);
         }
-        Decision { outcome, levels }
+        worst
     }
 
+    #[inline]
     fn take(
         &self,
         needs: &mut Needs<'_>,
@@ -157,18 +166,17 @@ impl Books {
         demand: &Demand,
         plan: &PlanRules,
         at: Moment,
-    ) -> Holds {
-        let mut holds = Holds::new();
+        holds: &mut Holds,
+    ) {
         let kept = self.kept.load(Relaxed);
         for need in needs.iter_mut().filter(|need| need.holds(demand)) {
             let stripe = guard(guards, need.stripe);
             stripe.changed |= kept;
             let account = need.account(stripe, self.most, demand, &plan.name);
             let spot = Spot::new(need.stripe, need.index.expect("the account is there"));
-            account.take(spot, need.group, demand, at, &mut holds);
+            account.take(spot, need.group, demand, at, holds);
             account.changed |= kept;
         }
-        holds
     }
 
     /// Turns what a call holds into what it used.
@@ -209,14 +217,18 @@ impl Books {
         settled
     }
 
-    /// The levels of a call's limits.
-    pub(crate) fn levels(&self, demand: &Demand, plan: &PlanRules, at: Moment) -> Levels {
-        let mut needs = self.needs(demand, plan);
-        let mut guards = self.lock(&needs);
+    /// Adds the levels of a call's limits.
+    pub(crate) fn levels(&self, demand: &Demand, plan: &PlanRules, at: Moment, levels: &mut Levels) {
+        let mut needs = Needs::new();
+        self.add_needs(demand, plan, &mut needs);
+        let mut guards = Guards::new();
+        self.lock(&needs, &mut guards);
         for need in &mut needs {
-            need.find(guard(&mut guards, need.stripe), self.most, demand, &plan.name, at);
+            let stripe = guard(&mut guards, need.stripe);
+            need.find(stripe, self.most, demand, &plan.name, at);
+            need.advance(stripe, at);
         }
-        levels(&needs, &mut guards, plan, at)
+        add_levels(&needs, &mut guards, plan, at, levels);
     }
 
     /// Says whether somebody waits for an account.
@@ -334,25 +346,24 @@ impl Books {
         }
     }
 
-    fn needs<'a>(&self, demand: &Demand, plan: &'a PlanRules) -> Needs<'a> {
-        let groups = plan.groups.iter().enumerate().filter(|(_, group)| group.scope.includes(demand, &plan.name));
-        groups
-            .map(|(number, group)| {
+    #[inline]
+    fn add_needs<'a>(&self, demand: &Demand, plan: &'a PlanRules, needs: &mut Needs<'a>) {
+        for (number, group) in plan.groups.iter().enumerate() {
+            if group.scope.includes(demand, &plan.name) {
                 let hash = Account::hash(&self.hasher, group, demand, &plan.name);
-                Need { group, number, hash, stripe: stripe_of(hash), index: None }
-            })
-            .collect()
+                needs.push(Need { group, number, hash, stripe: stripe_of(hash), index: None });
+            }
+        }
     }
 
-    /// The stripes of all needs, each once, in ascending order: whoever locks several locks them in this order.
-    fn lock(&self, needs: &[Need<'_>]) -> Guards<'_> {
-        if let [need] = needs {
-            return smallvec::smallvec![(need.stripe, self.stripe(need.stripe))];
+    /// Locks the stripes of all needs, each once, in ascending order: whoever locks several locks them in this order.
+    #[inline]
+    fn lock<'g>(&'g self, needs: &[Need<'_>], guards: &mut Guards<'g>) {
+        let mut next = needs.iter().map(|need| need.stripe).min();
+        while let Some(number) = next {
+            guards.push((number, self.stripe(number)));
+            next = needs.iter().map(|need| need.stripe).filter(|other| *other > number).min();
         }
-        let mut numbers: SmallVec<[usize; 4]> = needs.iter().map(|need| need.stripe).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        numbers.into_iter().map(|number| (number, self.stripe(number))).collect()
     }
 
     fn stripe(&self, number: usize) -> MutexGuard<'_, Stripe> {
@@ -361,20 +372,17 @@ impl Books {
     }
 }
 
-/// The levels of a plan's rules. The accounts of the needs have been found, and are locked.
-fn levels(needs: &Needs<'_>, guards: &mut Guards<'_>, plan: &PlanRules, at: Moment) -> Levels {
-    let mut levels = Levels::new();
+/// Adds the levels of a plan's rules. The accounts of the needs have been found and advanced, and are locked.
+#[inline]
+fn add_levels(needs: &Needs<'_>, guards: &mut Guards<'_>, plan: &PlanRules, at: Moment, levels: &mut Levels) {
     let mut needs = needs.iter().peekable();
     for (number, group) in plan.groups.iter().enumerate() {
-        match needs.next_if(|need| need.number == number) {
-            Some(need) => {
-                let stripe = guard(guards, need.stripe);
-                levels.extend(group.rules.iter().map(|rule| need.level(stripe, rule, at)));
-            }
-            None => levels.extend(group.rules.iter().map(|_| Level::Unused)),
+        let need = needs.next_if(|need| need.number == number);
+        let need = need.map(|need| (need, guard(guards, need.stripe)));
+        for rule in &group.rules {
+            levels.push(need.as_ref().map_or(Level::Unused, |(need, stripe)| need.level(stripe, rule, at)));
         }
     }
-    levels
 }
 
 fn stripe_of(hash: u64) -> usize {

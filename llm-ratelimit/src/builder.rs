@@ -149,7 +149,7 @@ impl LimiterBuilder {
         self
     }
 
-    /// Sets the wall clock: the system's by default. It is read once for each decision.
+    /// Sets the wall clock: the system's by default, read every 10 ms and counted on in between.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self

@@ -61,6 +61,7 @@ pub(crate) enum Level {
 }
 
 impl Counter {
+    /// A counter of now.
     pub(crate) fn new(rule: &Rule, at: Moment) -> Self {
         let quota = rule.limit.quota();
         let state = match quota.span() {
@@ -70,10 +71,13 @@ impl Counter {
             Span::Calendar(_) => State::Window(Window::default()),
             Span::Concurrent => State::Slots(0),
         };
-        Self { id: rule.id, state }
+        let mut counter = Self { id: rule.id, state };
+        counter.advance(rule, at);
+        counter
     }
 
     /// Brings it to now, under the limit of now.
+    #[inline]
     pub(crate) fn advance(&mut self, rule: &Rule, at: Moment) {
         let quota = rule.limit.quota();
         match (&mut self.state, quota.span()) {
@@ -88,6 +92,7 @@ impl Counter {
     }
 
     /// How long until `n` fit. It has been advanced.
+    #[inline]
     pub(crate) fn wait(&self, rule: &Rule, n: u64, at: Moment) -> Wait {
         let quota = rule.limit.quota();
         if n > quota.most() {
@@ -109,6 +114,7 @@ impl Counter {
         }
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, n: u64) -> Mark {
         match &mut self.state {
             State::Bucket(bucket) => bucket.take(n),
@@ -138,6 +144,7 @@ impl Counter {
     }
 
     /// Its state. It has been advanced.
+    #[inline]
     pub(crate) fn level(&self) -> Level {
         match &self.state {
             State::Bucket(bucket) => Level::Bucket(bucket.volume()),

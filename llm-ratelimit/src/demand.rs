@@ -118,7 +118,7 @@ impl Demand {
             deadline: call.deadline,
             units: call.units.into(),
             unit,
-            ..Self::new(&call.tenant, call.body.model())
+            ..Self::new(&call.tenant, call.body.shared_model())
         }
     }
 

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use foldhash::fast::RandomState;
 use llm_core::{Call, ChatRequest, EmbedRequest, Estimate, Operation, Tenant, Usage, layer::Streamed};
 
 /// Says how many tokens a call is to reserve, and may learn from what it took.
@@ -47,13 +48,15 @@ pub struct UpperBound {
 /// It learns from every call that settles, for the 256 models first seen and the 1,000 tenants of each that are seen
 /// first; others share their model's figures. Young figures weigh more than old ones.
 #[derive(Default)]
-pub struct Learned(Mutex<HashMap<Arc<str>, Model>>);
+pub struct Learned(Mutex<Models>);
+
+type Models = HashMap<Arc<str>, Model, RandomState>;
 
 struct Model {
     guessed: u64,
     taken: u64,
     all: Histogram,
-    tenants: HashMap<Tenant, Histogram>,
+    tenants: HashMap<Tenant, Histogram, RandomState>,
 }
 
 /// Output tokens, in classes of a factor of √2 each.
@@ -120,7 +123,7 @@ impl Learned {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Model>> {
+    fn lock(&self) -> MutexGuard<'_, Models> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -152,13 +155,12 @@ impl Estimator for Learned {
 
     fn learn(&self, tenant: &Tenant, model: &str, estimate: &Estimate, usage: &Usage) {
         let mut models = self.lock();
-        if !models.contains_key(model) {
-            if models.len() >= Self::MODELS {
-                return;
-            }
-            models.insert(model.into(), Model::default());
-        }
-        let known = models.get_mut(model).expect("it was there or inserted");
+        let is_full = models.len() >= Self::MODELS;
+        let known = match models.get_mut(model) {
+            Some(known) => known,
+            None if is_full => return,
+            None => models.entry(model.into()).or_default(),
+        };
         if estimate.input > 0 {
             known.guessed = known.guessed.saturating_add(estimate.input);
             known.taken = known.taken.saturating_add(usage.input);
@@ -168,8 +170,11 @@ impl Estimator for Learned {
         }
         let each = usage.output.div_ceil(u64::from(estimate.answers.max(1)));
         known.all.add(each);
-        if known.tenants.contains_key(tenant) || known.tenants.len() < Self::TENANTS {
-            known.tenants.entry(tenant.clone()).or_default().add(each);
+        let is_full = known.tenants.len() >= Self::TENANTS;
+        match known.tenants.get_mut(tenant) {
+            Some(histogram) => histogram.add(each),
+            None if is_full => {}
+            None => known.tenants.entry(tenant.clone()).or_default().add(each),
         }
     }
 }
@@ -194,7 +199,10 @@ impl Histogram {
     const MEMORY: u32 = 1_024;
 
     fn add(&mut self, tokens: u64) {
-        let class = (0..Self::CLASSES - 1).find(|class| tokens <= Self::edge(*class)).unwrap_or(Self::CLASSES - 1);
+        // The edge of an even class is a power of two, so that the search starts right below the class.
+        let octave = tokens.max(1).ilog2() as usize;
+        let first = (2 * octave).min(Self::CLASSES - 1);
+        let class = (first..Self::CLASSES - 1).find(|class| tokens <= Self::edge(*class)).unwrap_or(Self::CLASSES - 1);
         self.counts[class] += 1;
         self.total += 1;
         if self.total >= Self::MEMORY {

@@ -1,7 +1,6 @@
 //! What the clones of a limiter share.
 
 use std::{
-    borrow::Cow,
     fmt,
     sync::{
         Arc,
@@ -21,7 +20,7 @@ use tokio::sync::Notify;
 use crate::{
     BuildError, Demand, Event, LimitStatuses, LimiterBuilder, Plans, Reason, Refusal, Reservation, Settlement, Sink,
     UnitName, UnknownPrice,
-    books::{Blocked, Books, Decision, Hold, Levels, Passed, Settled, Spot},
+    books::{Blocked, Books, Hold, Holds, Passed, Settled, Spot},
     build_error::check,
     builder::is_free,
     counter::{Moment, Wait},
@@ -61,14 +60,6 @@ pub(crate) struct Counts {
     pub(crate) granted: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) waited: AtomicU64,
-}
-
-/// Why there is no reservation.
-pub(crate) enum Denied {
-    /// There is no room now.
-    Blocked(Blocked, LimitStatuses),
-    /// Waiting would not help.
-    Refused(Refusal),
 }
 
 impl Inner {
@@ -112,70 +103,101 @@ impl Inner {
     }
 
     /// Reserves at once or not at all. Who runs already is not held up by those who wait.
+    #[inline]
     pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand, runs: bool) -> Result<Reservation, Refusal> {
         let rules = self.rules.load();
         let plan = rules.of(&demand.tenant);
-        let demand = self.priced(demand, plan)?;
-        self.decide(&demand, plan, runs).map_err(|denied| self.refusal(&demand, denied))
+        let priced;
+        let demand = match self.price(demand, plan)? {
+            None => demand,
+            Some(cost) => {
+                priced = demand.clone().cost(cost);
+                &priced
+            }
+        };
+        self.decide_beside_queue(demand, plan, runs)
     }
 
-    /// Counts what is refused. What was taken while the limiter was being closed goes back: nobody waits for it to settle.
-    pub(crate) fn told(&self, mut outcome: Result<Reservation, Refusal>) -> Result<Reservation, Refusal> {
-        if let Ok(reservation) = &outcome
-            && self.closed.load(Relaxed)
-        {
-            outcome = Err(Refusal::new(Reason::Closed, reservation.limit_statuses().clone()));
-        }
-        if let Err(refusal) = &outcome {
-            self.refused(refusal);
+    /// As [`decide`](Self::decide). A refusal states the time that those who wait will take, so the queue must not be locked.
+    #[inline]
+    fn decide_beside_queue(
+        self: &Arc<Self>,
+        demand: &Demand,
+        plan: &Arc<PlanRules>,
+        waited: bool,
+    ) -> Result<Reservation, Refusal> {
+        let mut outcome = self.decide(demand, plan, waited);
+        if let Err(refusal) = &mut outcome {
+            self.add_queue(demand, refusal);
         }
         outcome
     }
 
-    /// The demand with its price, where one is needed.
-    pub(crate) fn priced<'a>(&self, demand: &'a Demand, plan: &Arc<PlanRules>) -> Result<Cow<'a, Demand>, Refusal> {
+    /// Counts what is refused. What was taken while the limiter was being closed goes back: nobody waits for it to settle.
+    #[inline]
+    pub(crate) fn report(&self, outcome: &mut Result<Reservation, Refusal>) {
+        if let Ok(reservation) = outcome
+            && self.closed.load(Relaxed)
+        {
+            *outcome = Err(Refusal::new(Reason::Closed, reservation.limit_statuses().clone()));
+        }
+        if let Err(refusal) = outcome {
+            self.refused(refusal);
+        }
+    }
+
+    /// Returns the price of a demand that states none, where a limit counts money.
+    #[inline]
+    pub(crate) fn price(&self, demand: &Demand, plan: &Arc<PlanRules>) -> Result<Option<Usd>, Refusal> {
         match demand.cost {
             Some(cost) if cost.nanos() < 0 => Err(self.refuse(Reason::Negative, plan)),
             None if plan.priced => {
                 let cost = self.unknown_price.bound(self.prices.as_ref(), demand);
-                let cost = cost.map_err(|cause| self.refuse(Reason::Unpriced, plan).with_unknown_cost(cause))?;
-                Ok(Cow::Owned(demand.clone().cost(cost)))
+                cost.map(Some).map_err(|cause| self.refuse(Reason::Unpriced, plan).with_unknown_cost(cause))
             }
-            _ => Ok(Cow::Borrowed(demand)),
+            _ => Ok(None),
         }
     }
 
     /// Returns a refusal that has nothing to do with what is left.
     pub(crate) fn refuse(&self, reason: Reason, plan: &Arc<PlanRules>) -> Refusal {
-        Refusal::new(reason, LimitStatuses::new(Arc::clone(plan), self.moment(), Levels::new()))
+        Refusal::new(reason, LimitStatuses::new(Arc::clone(plan), self.moment()))
     }
 
     /// Takes all of it or nothing. Who has waited for room is not held up by those who wait. Money needs the models that
     /// price it.
+    #[inline]
     pub(crate) fn decide(
         self: &Arc<Self>,
         demand: &Demand,
         plan: &Arc<PlanRules>,
         waited: bool,
-    ) -> Result<Reservation, Denied> {
+    ) -> Result<Reservation, Refusal> {
         if let Some(reason) = self.always_refuses(demand, plan) {
-            return Err(Denied::Refused(self.refuse(reason, plan)));
+            return Err(self.refuse(reason, plan));
         }
         let at = self.moment();
-        let Decision { outcome, levels } = self.books.decide(demand, plan, at, waited);
-        let statuses = LimitStatuses::new(Arc::clone(plan), at, levels);
-        match outcome {
-            Ok(holds) => {
+        let (mut holds, mut statuses) = (Holds::new(), LimitStatuses::new(Arc::clone(plan), at));
+        match self.books.decide(demand, plan, at, waited, &mut holds, &mut statuses.levels) {
+            None => {
                 self.counts.granted.fetch_add(1, Relaxed);
                 telemetry::granted(&plan.name);
                 let models = plan.priced.then(|| demand.priced_as());
                 Ok(Reservation::new(Arc::clone(self), holds, statuses, models))
             }
-            Err(blocked) => Err(Denied::Blocked(blocked, statuses)),
+            Some(blocked) => {
+                let reason = match blocked.wait {
+                    Wait::Ever if demand.is_unbounded() => Reason::Unbounded,
+                    Wait::Ever => Reason::TooLarge,
+                    Wait::Nanos(_) | Wait::Unknown | Wait::Not => Reason::UsedUp,
+                };
+                Err(Refusal::new(reason, statuses).blocked(blocked))
+            }
         }
     }
 
     /// Returns the reason to refuse a call whatever is left.
+    #[inline]
     fn always_refuses(&self, demand: &Demand, plan: &PlanRules) -> Option<Reason> {
         if self.closed.load(Relaxed) {
             return Some(Reason::Closed);
@@ -184,26 +206,22 @@ impl Inner {
         self.measures.refuse(demand, &plan.name).or_else(unrecorded)
     }
 
-    pub(crate) fn refusal(&self, demand: &Demand, denied: Denied) -> Refusal {
-        let (Blocked { spot, group, rule, wait }, statuses) = match denied {
-            Denied::Refused(refusal) => return refusal,
-            Denied::Blocked(blocked, statuses) => (blocked, statuses),
-        };
-        let behind = || spot.and_then(|spot| self.behind(demand, &statuses, group, spot));
-        let (reason, after) = match wait {
-            Wait::Ever if demand.is_unbounded() => (Reason::Unbounded, None),
-            Wait::Ever => (Reason::TooLarge, None),
-            Wait::Nanos(nanos) => (Reason::UsedUp, Some(Duration::from_nanos(nanos)).max(behind())),
-            Wait::Unknown | Wait::Not => (Reason::UsedUp, behind()),
-        };
-        let limit = statuses.plan().groups[group].first + rule.unwrap_or(0);
-        Refusal::new(reason, statuses).with_limit(Some(limit), after)
+    /// Adds the time that those who wait for the account will take, where they do.
+    pub(crate) fn add_queue(&self, demand: &Demand, refusal: &mut Refusal) {
+        if let Some(Blocked { spot: Some(spot), group, wait, .. }) = refusal.blocked
+            && wait != Wait::Ever
+            && let Some(behind) = self.behind(demand, &refusal.statuses, group.into(), spot)
+        {
+            refusal.retry_after = refusal.retry_after.max(Some(behind));
+        }
     }
 
     pub(crate) fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
         let (rules, at) = (self.rules.load(), self.moment());
         let plan = rules.of(&demand.tenant);
-        LimitStatuses::new(Arc::clone(plan), at, self.books.levels(demand, plan, at))
+        let mut statuses = LimitStatuses::new(Arc::clone(plan), at);
+        self.books.levels(demand, plan, at, &mut statuses.levels);
+        statuses
     }
 
     pub(crate) fn settle(self: &Arc<Self>, holds: &[Hold], actual: &Settlement) {
@@ -294,13 +312,6 @@ impl Inner {
             let event = Event { limit, subject, percent, spent: passed.used, until };
             self.sinks.iter().for_each(|sink| sink.tell(&event));
         }
-    }
-}
-
-impl Denied {
-    /// Whether waiting may help.
-    pub(crate) fn passes(&self) -> bool {
-        matches!(self, Self::Blocked(Blocked { spot: Some(_), wait: Wait::Nanos(_) | Wait::Unknown, .. }, _))
     }
 }
 

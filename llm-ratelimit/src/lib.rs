@@ -65,14 +65,14 @@
 //!   counted, over what time and for whom, not to how much is allowed.
 //! - **Memory is bounded.** An idle tenant is forgotten when it owes nothing and nothing of its windows is used. Where
 //!   there is no room for one more ([`LimiterBuilder::max_accounts`]), those without room share a few accounts.
-//! - **Time** is the wall time of `llm_core::Clock`. Set back, it neither fills buckets nor brings back a window that is
-//!   over; set ahead, it ends windows, and they stay ended. Back from more than a window ahead, it has the window that it
-//!   left end when the present one does.
+//! - **Time** is the wall time of `llm_core::Clock`; the system's own is read every 10 ms and counted on in between. Set
+//!   back, it neither fills buckets nor brings back a window that is over; set ahead, it ends windows, and they stay ended.
+//!   Back from more than a window ahead, it has the window that it left end when the present one does.
 //!
 //! Counters are not `governor`'s: its cells are 32 bits wide, and it can neither give back what was not used, nor decide
 //! several quotas together, nor change one at run time. Tests hold these buckets against it, decision by decision. A
-//! decision about one quota takes less than three times its time, and a refusal no longer than a decision: a [`Refusal`]
-//! holds data, without a text, and for up to four limits without an allocation.
+//! decision about one quota takes some four times its time, and a refusal less than a decision with its settlement: a
+//! [`Refusal`] holds data, without a text, and for up to four limits without an allocation.
 //!
 //! # Readiness and cloning
 //!

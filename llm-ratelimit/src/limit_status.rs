@@ -40,7 +40,7 @@ pub struct LimitStatus {
 pub struct LimitStatuses {
     plan: Arc<PlanRules>,
     at: Moment,
-    levels: Levels,
+    pub(crate) levels: Levels,
 }
 
 impl LimitStatus {
@@ -65,8 +65,9 @@ impl LimitStatus {
 }
 
 impl LimitStatuses {
-    pub(crate) fn new(plan: Arc<PlanRules>, at: Moment, levels: Levels) -> Self {
-        Self { plan, at, levels }
+    /// Statuses without a level yet.
+    pub(crate) fn new(plan: Arc<PlanRules>, at: Moment) -> Self {
+        Self { plan, at, levels: Levels::new() }
     }
 
     /// How the limits of a reply's call stood.

@@ -61,12 +61,16 @@ impl Limiter {
     ///
     /// A limit has no room for it, or it can never pass: see [`Reason`].
     pub fn try_reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        self.0.told(self.0.try_reserve(demand, false))
+        let mut outcome = self.0.try_reserve(demand, false);
+        self.0.report(&mut outcome);
+        outcome
     }
 
     /// Reserves more for a call that runs, at once: those who wait do not hold it up.
     pub(crate) fn reserve_more(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        self.0.told(self.0.try_reserve(demand, true))
+        let mut outcome = self.0.try_reserve(demand, true);
+        self.0.report(&mut outcome);
+        outcome
     }
 
     /// Reserves all that a call may take, waiting for it as long as the builder's [`Waiting`](crate::Waiting), the call's
@@ -76,7 +80,9 @@ impl Limiter {
     ///
     /// As [`try_reserve`](Self::try_reserve); at once, where it is known that there will be no room in time.
     pub async fn reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        self.0.told(Queue::reserve(&self.0, demand).await)
+        let mut outcome = Queue::reserve(&self.0, demand).await;
+        self.0.report(&mut outcome);
+        outcome
     }
 
     /// Whether a limit of a tenant counts in calendar windows.

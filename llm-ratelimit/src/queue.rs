@@ -28,7 +28,7 @@ use crate::{
     Demand, Reason, Refusal, Reservation, Waiting,
     books::{Blocked, Spot},
     counter::Wait,
-    inner::{Denied, Inner},
+    inner::Inner,
     rules::{PlanRules, Rule},
     runtime::timers,
     telemetry,
@@ -73,7 +73,12 @@ impl Queue {
 
     /// Reserves, waiting if it must and may.
     pub(crate) async fn reserve(inner: &Arc<Inner>, demand: &Demand) -> Result<Reservation, Refusal> {
-        let ticket = match Self::join(inner, demand)? {
+        let outcome = inner.try_reserve(demand, false);
+        let Some(settings) = inner.queue.settings else { return outcome };
+        if !outcome.as_ref().is_err_and(Refusal::may_wait) {
+            return outcome;
+        }
+        let ticket = match Self::join(inner, demand, &settings)? {
             Ok(reservation) => return Ok(reservation),
             Err(ticket) => ticket,
         };
@@ -85,32 +90,27 @@ impl Queue {
     }
 
     /// A reservation, or a place in a line.
-    fn join(inner: &Arc<Inner>, demand: &Demand) -> Result<Result<Reservation, Ticket>, Refusal> {
+    fn join(inner: &Arc<Inner>, demand: &Demand, settings: &Waiting) -> Result<Result<Reservation, Ticket>, Refusal> {
         let rules = inner.rules.load();
         let plan = rules.of(&demand.tenant);
-        let demand = inner.priced(demand, plan)?;
-        let denied = match inner.decide(&demand, plan, false) {
-            Ok(reservation) => return Ok(Ok(reservation)),
-            Err(denied) => denied,
-        };
-        let Some(settings) = inner.queue.settings.filter(|_| denied.passes()) else {
-            return Err(inner.refusal(&demand, denied));
-        };
+        let cost = inner.price(demand, plan)?;
+        let demand = cost.into_iter().fold(demand.clone(), Demand::cost);
         let mut lines = inner.queue.lock();
         // Once more under the lock: whoever gives room back to those who wait finds this call in its line.
-        let (blocked, statuses) = match inner.decide(&demand, plan, false) {
+        let (mut refusal, blocked) = match inner.decide(&demand, plan, false) {
             Ok(reservation) => {
                 drop(lines);
                 return Ok(Ok(reservation));
             }
-            Err(denied) if !denied.passes() => {
-                drop(lines);
-                return Err(inner.refusal(&demand, denied));
-            }
-            Err(Denied::Refused(refusal)) => return Err(refusal),
-            Err(Denied::Blocked(blocked, statuses)) => (blocked, statuses),
+            Err(refusal) => match refusal.blocked.filter(|_| refusal.may_wait()) {
+                Some(blocked) => (refusal, blocked),
+                None => return Err(refusal),
+            },
         };
-        let refuse = |reason| Err(inner.refusal(&demand, Denied::Blocked(blocked, statuses)).because(reason));
+        let mut refuse = |reason| {
+            inner.add_queue(&demand, &mut refusal);
+            Err(refusal.clone().because(reason))
+        };
         if timers().is_err() {
             drop(lines);
             return refuse(Reason::NoRuntime);
@@ -124,11 +124,11 @@ impl Queue {
             return refuse(Reason::TooLate);
         }
         let mut after = After::default();
-        let Some(pushed_out) = lines.make_room(inner, &demand, &settings, &mut after) else {
+        let Some(pushed_out) = lines.make_room(inner, &demand, settings, &mut after) else {
             drop(lines);
             return refuse(Reason::QueueFull);
         };
-        let (waiter, spot) = (Arc::new(Waiter::new(demand.into_owned(), deadline)), place.spot);
+        let (waiter, spot) = (Arc::new(Waiter::new(demand, deadline)), place.spot);
         if lines.enter(inner, &waiter, place, &blocked, &mut after) {
             lines.pump(inner, spot, &mut after);
         }
@@ -232,7 +232,7 @@ impl Lines {
     fn least(&self, blocked: &Blocked, plan: &PlanRules, place: &Place) -> Duration {
         let Wait::Nanos(nanos) = blocked.wait else { return Duration::ZERO };
         let ahead = || {
-            let rule = &plan.groups[blocked.group].rules[blocked.rule?];
+            let rule = &plan.groups[usize::from(blocked.group)].rules[usize::from(blocked.rule?)];
             let before = self.lines.get(&place.spot)?.before(place, rule);
             rule.limit.quota().nanos_for(before)
         };
@@ -328,14 +328,16 @@ impl Lines {
             };
             let plan = rules.of(&waiter.demand.tenant);
             // Plans may have changed, so that what it costs matters only now.
-            let priced = inner.priced(&waiter.demand, plan).map_err(Denied::Refused);
-            let outcome = match priced.and_then(|demand| inner.decide(&demand, plan, true)) {
-                Ok(reservation) => Ok(reservation),
-                Err(Denied::Blocked(blocked, _)) if blocked.spot == Some(spot) && blocked.wait != Wait::Ever => {
+            let outcome = inner.price(&waiter.demand, plan).and_then(|cost| match cost {
+                None => inner.decide(&waiter.demand, plan, true),
+                Some(cost) => inner.decide(&waiter.demand.clone().cost(cost), plan, true),
+            });
+            match outcome.as_ref().err().and_then(|refusal| refusal.blocked) {
+                Some(blocked) if blocked.spot == Some(spot) && blocked.wait != Wait::Ever => {
                     after.wake.extend(waiter.alarm(alarm(blocked.wait)));
                     return;
                 }
-                Err(Denied::Blocked(blocked, _)) if blocked.spot.is_some() && blocked.wait != Wait::Ever => {
+                Some(blocked) if blocked.spot.is_some() && blocked.wait != Wait::Ever => {
                     // It has its turn here, but another account has no room: it goes on to that line.
                     line.remove(&place);
                     self.leave(&waiter.demand);
@@ -346,8 +348,8 @@ impl Lines {
                     }
                     continue;
                 }
-                Err(denied) => Err(inner.refusal(&waiter.demand, denied)),
-            };
+                _ => {}
+            }
             line.serve(&place);
             self.leave(&waiter.demand);
             after.wake.extend(waiter.end(outcome));
@@ -384,8 +386,8 @@ fn alarm(wait: Wait) -> Option<Instant> {
 
 /// A call's share of the limit that has no room for it, in 2⁻³² of it, divided by its plan's weight.
 fn share_of(demand: &Demand, plan: &PlanRules, blocked: &Blocked) -> u64 {
-    let rules = &plan.groups[blocked.group].rules;
-    let Some(rule) = blocked.rule.or((!rules.is_empty()).then_some(0)).map(|rule| &rules[rule]) else { return 1 };
+    let rules = &plan.groups[usize::from(blocked.group)].rules;
+    let Some(rule) = rules.get(usize::from(blocked.rule.unwrap_or(0))) else { return 1 };
     let share = (u128::from(demand.amount(rule).unwrap_or(0)) << 32) / u128::from(rule.limit.quota().amount());
     u64::try_from(share / u128::from(plan.weight)).unwrap_or(u64::MAX).max(1)
 }

@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use llm_core::{Error, ErrorKind, price::UnknownCost};
 
-use crate::{Limit, LimitStatuses, NoRuntime, limit_status::Reset};
+use crate::{Limit, LimitStatuses, NoRuntime, books::Blocked, counter::Wait, limit_status::Reset};
 
 /// Why a call may not pass. As an [`Error`], it is that error's source: [`Refusal::of`].
 ///
@@ -10,11 +10,10 @@ use crate::{Limit, LimitStatuses, NoRuntime, limit_status::Reset};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     reason: Reason,
-    /// Position of the limit among the rules of the plan.
-    limit: Option<usize>,
+    pub(crate) blocked: Option<Blocked>,
     unpriced: Option<Box<UnknownCost>>,
-    retry_after: Option<Duration>,
-    statuses: LimitStatuses,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) statuses: LimitStatuses,
 }
 
 /// Why, in kind.
@@ -50,12 +49,18 @@ pub enum Reason {
 
 impl Refusal {
     pub(crate) fn new(reason: Reason, statuses: LimitStatuses) -> Self {
-        Self { reason, limit: None, unpriced: None, retry_after: None, statuses }
+        Self { reason, blocked: None, unpriced: None, retry_after: None, statuses }
     }
 
-    /// Names the limit that is in the way, by its position among the rules of the plan.
-    pub(crate) fn with_limit(self, limit: Option<usize>, retry_after: Option<Duration>) -> Self {
-        Self { limit, retry_after, ..self }
+    /// Adds the limit that is in the way.
+    pub(crate) fn blocked(self, blocked: Blocked) -> Self {
+        let retry_after = if let Wait::Nanos(nanos) = blocked.wait { Some(Duration::from_nanos(nanos)) } else { None };
+        Self { blocked: Some(blocked), retry_after, ..self }
+    }
+
+    /// Whether waiting may help.
+    pub(crate) fn may_wait(&self) -> bool {
+        matches!(self.blocked, Some(Blocked { spot: Some(_), wait: Wait::Nanos(_) | Wait::Unknown, .. }))
     }
 
     /// Adds the reason why the cost of the call is unknown.
@@ -79,7 +84,9 @@ impl Refusal {
 
     /// The limit that is in the way: of several, the one that is so for longest.
     pub fn limit(&self) -> Option<&Limit> {
-        self.statuses.plan().rule(self.limit?).map(|rule| &*rule.limit)
+        let Blocked { group, rule, .. } = self.blocked?;
+        let rules = &self.statuses.plan().groups[usize::from(group)].rules;
+        rules.get(usize::from(rule.unwrap_or(0))).map(|rule| &*rule.limit)
     }
 
     /// The tenant's plan.

@@ -114,6 +114,7 @@ impl Rules {
     }
 
     /// The rules for a tenant.
+    #[inline]
     pub(crate) fn of(&self, tenant: &str) -> &Arc<PlanRules> {
         let known = if self.tenants.is_empty() { None } else { self.tenants.get(tenant) };
         &self.plans[known.copied().unwrap_or(self.default)]

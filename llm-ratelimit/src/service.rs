@@ -25,7 +25,7 @@ use crate::{
 #[derive(Clone)]
 pub struct RateLimit<S> {
     inner: S,
-    settings: RateLimitLayer,
+    settings: Arc<RateLimitLayer>,
 }
 
 /// In a reply's extensions: an observing limiter would have refused the call.
@@ -34,7 +34,7 @@ pub struct ShadowRefusal(pub Refusal);
 
 impl<S> RateLimit<S> {
     pub(crate) fn new(inner: S, settings: RateLimitLayer) -> Self {
-        Self { inner, settings }
+        Self { inner, settings: Arc::new(settings) }
     }
 
     /// The limiter.
@@ -83,7 +83,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
     }
 
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
-        let (inner, settings) = (self.inner.clone(), self.settings.clone());
+        let (inner, settings) = (self.inner.clone(), Arc::clone(&self.settings));
         ResponseFuture::waiting(async move {
             let estimate = call.body.estimate();
             let demand = settings.demand(&call, estimate);
@@ -100,11 +100,10 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
                     return Ok(reply);
                 }
             };
-            let standings = reservation.limit_statuses().clone();
             let running = Running::new(settings, demand, estimate, reservation);
             let above = call.extensions.remove();
-            if let Some(allowance) = running.allowance(above) {
-                call.extensions.insert(allowance);
+            if let Some(permit) = running.permit(above) {
+                call.extensions.insert(permit);
             }
             let mut reply = match oneshot(inner, call).await {
                 Ok(reply) => reply,
@@ -113,7 +112,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
                     return Err(error);
                 }
             };
-            reply.extensions.insert(standings);
+            reply.extensions.insert(running.limit_statuses().clone());
             Ok(watch(reply, running))
         })
     }

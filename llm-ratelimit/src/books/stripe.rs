@@ -28,6 +28,7 @@ impl Stripe {
         Self { hasher, slots, free, table, hand, uses, changed }
     }
 
+    #[inline]
     pub(super) fn find(&self, hash: u64, group: &Group, demand: &Demand, plan: &str) -> Option<u32> {
         let is = |index: &u32| {
             let account = self.slots[*index as usize].as_ref();
@@ -56,6 +57,7 @@ impl Stripe {
     }
 
     /// Counts one use. Says whether it is time to look for idle accounts.
+    #[inline]
     pub(super) fn counts_a_use(&mut self) -> bool {
         self.uses = self.uses.wrapping_add(1);
         self.uses.is_multiple_of(32)
