@@ -17,7 +17,7 @@ fn classified(status: u16, headers: &HeaderMap, body: &str) -> [Error; 3] {
     classify.map(|classify| classify(status, headers, body.as_bytes(), UNIX_EPOCH, None))
 }
 
-const MESSAGES: [&str; 23] = [
+const MESSAGES: [&str; 25] = [
     "the request exceeds the available context size. try increasing the context size or enable context shift",
     "request (5000 tokens) exceeds the available context size (4096 tokens), try increasing it",
     "Context size has been exceeded.",
@@ -42,6 +42,8 @@ const MESSAGES: [&str; 23] = [
     "The decoder prompt (length 9000) is longer than the maximum model length of 8192.",
     "Prompt exceeds max length",
     "Input tokens exceed the configured limit of 272000 tokens.",
+    "Input validation error: `inputs` must have less than 4096 tokens. Given: 5000",
+    "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 5000.",
 ];
 
 #[test]

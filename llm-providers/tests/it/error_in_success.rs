@@ -61,6 +61,9 @@ fn error_in_success_keeps_words_and_kind() {
         (json!({"error": "it broke", "choices": null, "content": null, "candidates": null}), "it broke", Server),
         (json!({"detail": "it broke", "choices": [], "content": [], "candidates": []}), "it broke", Server),
         (json!({"error": true, "detail": "it broke"}), "it broke", Server),
+        (json!({"message": long, "code": 400}), long, ContextTooLong),
+        (json!({"status": "failed", "message": "it broke"}), "it broke", Server),
+        (json!({"errors": [{"message": "it broke"}]}), "it broke", Server),
     ] {
         for (form, error) in errors(&body) {
             assert_eq!((error.message(), error.kind()), (message, kind), "{form}: {body}");

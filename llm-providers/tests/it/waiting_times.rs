@@ -45,6 +45,7 @@ fn waiting_times_are_read_from_words() {
         ("Please retry in 48.939s.", 48_939),
         ("Please wait 57 seconds before retrying.", 57_000),
         ("Try again in 1 hour and 30 minutes", 5_400_000),
+        ("You have used up your quota. It will reset after 3h2m1s.", 10_921_000),
         ("Retry after 1787150099000", 44_000),
     ] {
         for status in [429, 503] {

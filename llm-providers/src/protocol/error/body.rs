@@ -58,6 +58,11 @@ impl ErrorBody {
         }
     }
 
+    /// Reads the error that stands beside `content` or in place of it, or `None` if there is no error.
+    pub(crate) fn in_chunk(fields: &Fields, content: &str) -> Option<Self> {
+        Self::in_event(fields).or_else(|| Self::in_response(fields, content))
+    }
+
     /// Reads the error that an event of a stream holds, whatever stands beside it, or `None` if it holds no error.
     pub(crate) fn in_event(fields: &Fields) -> Option<Self> {
         let is = |name: &str| fields.get(name).and_then(Value::as_str) == Some("error");

@@ -14,7 +14,7 @@ const ROOM: [&str; 4] = ["context length", "context window", "context size", "co
 const NO_ROOM: [&str; 8] =
     ["exceed", "maximum", "greater than", "longer than", "too long", "too large", "not enough", "overflow"];
 /// Messages that say it in other words. Each needs all of its parts.
-const TOO_LONG: [&[&str]; 15] = [
+const TOO_LONG: [&[&str]; 17] = [
     &["context_length_exceeded"],
     &["prompt is too long"],
     &["prompt exceeds max"],
@@ -30,6 +30,8 @@ const TOO_LONG: [&[&str]; 15] = [
     &["exceeded model token limit"],
     &["reduce the length of the"],
     &["`max_new_tokens` must be"],
+    &["`inputs` must have less than", "tokens"],
+    &["too many tokens:"],
 ];
 /// Messages of errors that come without a status or a name. Each needs all of its parts.
 const KINDS: [(&[&str], ErrorKind); 19] = [

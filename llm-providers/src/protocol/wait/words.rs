@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 use super::{duration::number, time_until, until::is_believable};
 
 /// Words before a waiting time, in lower case.
-const BEFORE: [&str; 11] = [
+const BEFORE: [&str; 12] = [
     "try again in ",
     "try again after ",
     "try again at ",
@@ -14,6 +14,7 @@ const BEFORE: [&str; 11] = [
     "wait ",
     "reset in ",
     "resets in ",
+    "reset after ",
     "available in ",
 ];
 /// Words that may stand between those and the number.

@@ -126,10 +126,12 @@ impl EventDecoder {
             "message_delta" => self.message_delta(fields, events),
             "message_stop" => self.stop(events),
             "error" => Err(classify_inner(&ErrorBody::of(&serde_json::Value::Object(fields)), self.started)),
-            _ => match ErrorBody::in_event(&fields) {
-                Some(error) => Err(classify_inner(&error, self.started)),
-                None => Ok(()),
-            },
+            // A kind of event that is not known yet may have a message of its own.
+            kind => {
+                let nameless = || ErrorBody::in_chunk(&fields, "content").filter(|_| kind.is_empty());
+                let error = ErrorBody::in_event(&fields).or_else(nameless);
+                error.map_or(Ok(()), |error| Err(classify_inner(&error, self.started)))
+            }
         }
     }
 

@@ -35,7 +35,7 @@ pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
         return array::decode(body);
     }
     let mut fields = object_with(body, &["functionCall"], "args")?;
-    if let Some(error) = ErrorBody::in_event(&fields).or_else(|| ErrorBody::in_response(&fields, "candidates")) {
+    if let Some(error) = ErrorBody::in_chunk(&fields, "candidates") {
         return Err(classify_inner(&error, false));
     }
     let mut told = Told::default();

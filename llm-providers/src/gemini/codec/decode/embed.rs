@@ -22,7 +22,7 @@ use crate::protocol::{Decoded, error::ErrorBody};
 /// charge is known if it says its usage. If it holds an `error` instead, that.
 pub fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
     let mut fields = object(body)?;
-    if let Some(error) = ErrorBody::in_event(&fields).or_else(|| ErrorBody::in_response(&fields, "embeddings")) {
+    if let Some(error) = ErrorBody::in_chunk(&fields, "embeddings") {
         return Err(classify_inner(&error, false));
     }
     let mut told = Told::default();

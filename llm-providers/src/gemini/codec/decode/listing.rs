@@ -34,7 +34,7 @@ pub fn decode_models(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error>
 
 fn read(body: &[u8], content: &str) -> Result<Fields, Error> {
     let fields = object(body)?;
-    match ErrorBody::in_event(&fields).or_else(|| ErrorBody::in_response(&fields, content)) {
+    match ErrorBody::in_chunk(&fields, content) {
         Some(error) => Err(classify_inner(&error, false)),
         None => Ok(fields),
     }

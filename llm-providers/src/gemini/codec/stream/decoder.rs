@@ -109,7 +109,7 @@ impl ChunkDecoder {
     }
 
     fn chunk(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
-        if let Some(error) = ErrorBody::in_event(&fields) {
+        if let Some(error) = ErrorBody::in_chunk(&fields, "candidates") {
             return Err(classify_inner(&error, !self.candidates.is_empty()));
         }
         self.told.take(&mut fields);

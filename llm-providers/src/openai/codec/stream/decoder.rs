@@ -159,7 +159,7 @@ impl ChunkDecoder {
         self.billed = self.billed.max(billed(&fields));
         let stated = take_usage(&mut fields, &self.dialect, &mut self.stated);
         let groq = || Some(ErrorBody::of(fields.get("x_groq")?.get("error").filter(|error| !error.is_null())?));
-        if let Some(error) = ErrorBody::in_event(&fields).or_else(groq)
+        if let Some(error) = ErrorBody::in_chunk(&fields, "choices").or_else(groq)
             && !self.is_told()
         {
             // What comes with an error is all there will be.
