@@ -96,7 +96,12 @@ impl Background {
 
     /// Waits until nothing runs, but not for ever.
     pub(crate) async fn idle(&self) {
-        let _ = timeout(LAST_WAIT, self.room.acquire_many(self.most)).await;
+        // Its own runtime has the timer: the caller may have none.
+        let idle = {
+            let _entered = self.runtime.enter();
+            timeout(LAST_WAIT, self.room.acquire_many(self.most))
+        };
+        let _ = idle.await;
     }
 
     fn busy(&self) -> MutexGuard<'_, HashSet<Key>> {

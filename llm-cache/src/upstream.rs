@@ -7,10 +7,10 @@ use std::{
 };
 
 use llm_core::{
-    Call, Cause, Charge, Error, Operation, Origin, Output, Receipt, Reply, Savings,
+    Call, Cause, Charge, Error, ErrorKind, Operation, Origin, Output, Receipt, Reply, Savings,
     layer::{Accounting, Complete, End, Extensions, LlmService, Shared, StreamCut, VendorLimits, oneshot},
 };
-use tokio::time::timeout_at;
+use tokio::{runtime::Handle, time::timeout_at};
 
 use crate::{
     CacheStatus, Directive, Key, Miss, Stale, Tag,
@@ -178,6 +178,10 @@ pub(crate) async fn in_time<O: Output>(
 /// Waits for something until one caller's deadline.
 pub(crate) async fn by<V>(deadline: Option<Instant>, something: impl Future<Output = V>) -> Result<V, Error> {
     match deadline {
+        Some(_) if Handle::try_current().is_err() => {
+            let message = "a deadline needs a tokio runtime: call it within one, such as that of #[tokio::main]";
+            Err(Error::new(ErrorKind::Other, message).with_charge(Charge::None))
+        }
         Some(deadline) => timeout_at(deadline.into(), something).await.map_err(|_| late()),
         None => Ok(something.await),
     }

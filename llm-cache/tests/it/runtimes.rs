@@ -6,8 +6,8 @@ use std::{io, sync::Arc, sync::mpsc, time::Duration};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use llm_cache::{Cache, CacheLayer};
 use llm_core::{
-    Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Provider, Receipt, Reply,
-    into_provider, into_service,
+    Call, Charge, ChatEvent, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Provider, Receipt,
+    Reply, into_provider, into_service,
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -100,4 +100,46 @@ fn waiter_fails_when_leaders_runtime_ends() {
         assert!(is_asked.try_recv().is_err(), "way {way}: it joined");
         assert_eq!(cache.stats().running, 0, "way {way}");
     }
+}
+
+#[test]
+fn deadline_outside_runtime_returns_error() {
+    let texts = |texts: &[&str]| EmbedRequest::new("m", texts.iter().copied());
+    let deadline = std::time::Instant::now() + HOUR;
+    let (asked, is_asked) = mpsc::channel();
+    let cache = Cache::builder("tests").build().unwrap();
+    let provider = into_provider(CacheLayer::new(cache.clone()).layer(into_service(Arc::new(Slow(asked)))));
+    let embed = |inputs: &[&str]| {
+        let call = Call::new("acme", texts(inputs)).with_deadline(deadline);
+        provider.embed(call).now_or_never().expect("it waits for nothing").map(drop)
+    };
+    let chat = || ask("a").with_deadline(deadline);
+    for result in [
+        provider.chat(chat()).now_or_never().expect("it waits for nothing").map(drop),
+        provider.chat_stream(chat()).now_or_never().expect("it waits for nothing").map(drop),
+        embed(&["one"]),
+        embed(&["one", "two"]),
+    ] {
+        let error = result.expect_err("there is no timer");
+        assert!(error.message().contains("tokio runtime") && error.charge() == Charge::None, "{error}");
+    }
+    assert!(is_asked.try_recv().is_err() && cache.stats().running == 0, "nothing was sent");
+}
+
+#[test]
+fn close_outside_runtime_waits_for_background() {
+    let (asked, is_asked) = mpsc::channel();
+    let (slow, runtime) = (Slow(asked), runtime());
+    let builder = || Cache::builder("tests").complete_on_disconnect().spawn_background(1);
+    let cache = runtime.block_on(async { builder().build().unwrap() });
+    let mut closing = Box::pin(cache.close());
+    assert_eq!((&mut closing).now_or_never(), Some(Ok(())), "nothing runs");
+    let provider = into_provider(CacheLayer::new(cache.clone()).layer(into_service(Arc::new(slow))));
+    runtime.block_on(async { assert!(provider.chat(ask("a")).now_or_never().is_none(), "it waits, and leaves") });
+    is_asked.recv().expect("the call was made");
+    let mut closing = Box::pin(cache.close());
+    assert_eq!((&mut closing).now_or_never(), None, "the call goes on");
+    drop(runtime);
+    assert_eq!((&mut closing).now_or_never(), Some(Ok(())), "the call has ended with its runtime");
+    assert_eq!(cache.close().now_or_never(), Some(Ok(())));
 }
