@@ -8,7 +8,7 @@ pub enum BuildError {
     #[error("the namespace is empty: name the service or the vendor whose answers these are")]
     Namespace,
     /// A time to live is zero.
-    #[error("a time to live of zero stores nothing: set a longer one, or leave the cache out")]
+    #[error("a time to live of zero stores nothing: set a longer one, or leave the setting out")]
     Ttl,
     /// The capacity, or the largest answer, is smaller than any entry.
     #[error("a capacity of less than 1024 bytes stores nothing: set a larger one, or leave the cache out")]

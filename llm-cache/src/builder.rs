@@ -177,7 +177,7 @@ impl CacheBuilder {
 
     /// Remembers for so long that a vendor refused a question because it is invalid or too long, so that it is not asked
     /// again and again. In memory only, and off by default. [`CacheStatus::of_error`](crate::CacheStatus::of_error) tells
-    /// such an error. Requests that are answered item by item are not remembered.
+    /// such an error. Requests that are answered item by item are not remembered. A time of zero is refused.
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.asking.refusal_ttl = Some(ttl);
         self
@@ -326,7 +326,7 @@ impl CacheBuilder {
         if namespace.is_empty() {
             return Err(BuildError::Namespace);
         }
-        let ttls = freshness.rules.iter().map(TtlRule::ttl).chain(freshness.ttl);
+        let ttls = freshness.rules.iter().map(TtlRule::ttl).chain(freshness.ttl).chain(asking.refusal_ttl);
         if ttls.into_iter().any(|ttl| ttl.is_zero()) {
             return Err(BuildError::Ttl);
         }

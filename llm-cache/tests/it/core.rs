@@ -97,6 +97,7 @@ async fn another_type_under_the_same_key_is_no_hit() {
 fn settings_that_make_no_cache_are_refused() {
     assert_eq!(Cache::builder("").build().unwrap_err(), BuildError::Namespace);
     assert_eq!(Cache::builder("a").ttl(Duration::ZERO).build().unwrap_err(), BuildError::Ttl);
+    assert_eq!(Cache::builder("a").negative_ttl(Duration::ZERO).build().unwrap_err(), BuildError::Ttl);
     for bytes in [0, 1, 1_023] {
         assert_eq!(Cache::builder("a").max_bytes(bytes).build().unwrap_err(), BuildError::Capacity);
         assert_eq!(Cache::builder("a").max_response_bytes(bytes).build().unwrap_err(), BuildError::Capacity);

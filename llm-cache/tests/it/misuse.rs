@@ -66,7 +66,8 @@ async fn times_that_are_nothing_or_endless_neither_panic_nor_prolong() {
     for age in [Duration::ZERO, Duration::MAX] {
         let (clock, upstream) = (ManualClock::default(), Upstream::default());
         let builder = Cache::builder("t").ttl(Duration::MAX).jitter(100).stale_if_error(age).max_stale(age);
-        let builder = builder.stale_while_revalidate(age).spawn_background(1).negative_ttl(age);
+        let builder = builder.stale_while_revalidate(age).spawn_background(1);
+        let builder = builder.negative_ttl(age.max(Duration::from_nanos(1)));
         let cache =
             builder.directive_policy(DirectivePolicy::none().max_ttl(age)).clock(clock.clone()).build().unwrap();
         let provider = provider(&upstream, &cache);
