@@ -7,7 +7,7 @@ use llm_core::{ErrorKind, Origin, into_provider, into_service};
 use llm_testkit::redis::RedisServer;
 use tokio::{
     sync::oneshot,
-    time::{Instant, timeout},
+    time::{Instant, advance, pause, resume, timeout},
 };
 use tower::ServiceBuilder;
 
@@ -44,8 +44,14 @@ async fn whoever_has_no_time_to_wait_makes_a_call_of_his_own() {
     let provider = provider(&upstream, &other);
     until(|| !leases(&server).is_empty()).await;
     let mut call = ask("a");
-    call.deadline = Some((Instant::now() + Duration::from_millis(1_500)).into_std());
-    assert_eq!(provider.chat(call).await.unwrap().receipt.origin(), Origin::Vendor);
+    call.deadline = Some((Instant::now() + Duration::from_secs(600)).into_std());
+    let asking = tokio::spawn(async move { provider.chat(call).await });
+    until(|| other.stats().awaited == 1).await;
+    // Half of its time is over.
+    pause();
+    advance(Duration::from_secs(301)).await;
+    resume();
+    assert_eq!(asking.await.unwrap().unwrap().receipt.origin(), Origin::Vendor);
     assert_eq!((upstream.calls(), other.stats().awaited), (1, 1));
     stuck.abort();
 }
