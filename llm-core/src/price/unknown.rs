@@ -72,7 +72,7 @@ pub enum UnknownCost {
     #[error("the vendor did not state what the answer used")]
     NoUsage,
     /// No layer of the stack prices attempts.
-    #[error("no layer prices attempts at the vendor: put the ledger's `purchases` layer right above the client")]
+    #[error("no layer prices attempts at the vendor: put the ledger's `attempts` layer right above the client")]
     NoAttemptsLayer,
     /// A stored answer was stored without its cost.
     #[error("the answer was stored without its cost")]
