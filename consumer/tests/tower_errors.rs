@@ -33,7 +33,7 @@ async fn ask(provider: &dyn Provider) -> Result<String, Error> {
 #[tokio::test(start_paused = true)]
 async fn tower_timeout_is_a_timeout_of_unknown_charge() {
     let vendor = Vendor::new();
-    vendor.script(Rule::new(Fault::NoAnswer));
+    vendor.script(Rule::new(Fault::NoResponse));
     let error = ask(&*stack(&vendor, &ManualClock::default())).await.expect_err("the vendor does not answer");
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Timeout, Charge::Unknown), "{error}");
 }
@@ -44,7 +44,7 @@ async fn stale_if_error_serves_expired_entry_on_tower_timeout() {
     let provider = stack(&vendor, &clock);
     let stored = ask(&*provider).await.expect("the vendor answers");
     clock.advance(2 * TTL);
-    vendor.script(Rule::new(Fault::NoAnswer));
+    vendor.script(Rule::new(Fault::NoResponse));
     assert_eq!(ask(&*provider).await.expect("the expired entry is served"), stored);
     assert_eq!(vendor.calls(), 2, "the expired entry was to be replaced");
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration}
 use llm_cache::{Cache, CacheLayer};
 use llm_core::{BoxError, Call, ChatRequest, Clock, Error, Origin, Provider, into_provider, price::PriceTable};
 use llm_providers::{Ledger, OpenAi, ledger::Snapshot, prices};
-use llm_testkit::{Dist, Latency, Server, Vendor};
+use llm_testkit::{Distribution, Latency, Server, Vendor};
 
 use crate::workload::{INSTRUCTION, Request};
 
@@ -99,7 +99,7 @@ impl Simulation {
 
     /// What the vendor billed, by its own books, in nano-dollars; and for how many calls.
     pub fn bill(&self) -> (u64, usize) {
-        (self.vendor.total_billed(), self.vendor.books().len())
+        (self.vendor.total_billed(), self.vendor.bills().len())
     }
 
     /// What is simulated and how answers were kept, for whoever reads the figures.
@@ -130,8 +130,8 @@ impl Default for Keeping {
 
 /// The latency of a mid-sized chat model, scaled down: half a second to the first token, 12 ms a token after it.
 pub fn latency() -> Latency {
-    let first = Dist::LogNormal { median: Duration::from_millis(500), sigma_permille: 400 };
-    Latency::new(first, Dist::Fixed(Duration::from_millis(12))).scaled(1.0 / f64::from(LATENCY_DIVISOR))
+    let first = Distribution::LogNormal { median: Duration::from_millis(500), sigma_permille: 400 };
+    Latency::new(first, Distribution::Fixed(Duration::from_millis(12))).scaled(1.0 / f64::from(LATENCY_DIVISOR))
 }
 
 /// The prices of [`MODEL`] and `models`, and those of `models` that are billed as [`MODEL`] is.
@@ -150,7 +150,7 @@ fn prices(models: &BTreeSet<Arc<str>>) -> Result<(PriceTable, Vec<Arc<str>>), Bo
 
 /// A vendor that bills at these prices for short prompts, by its own arithmetic.
 fn vendor(latency: Latency, prices: &PriceTable, models: &BTreeSet<Arc<str>>) -> Result<Vendor, BoxError> {
-    let mut builder = Vendor::builder().seed(SEED).keys([KEY]).answer_tokens(ANSWER_TOKENS).latency(latency);
+    let mut builder = Vendor::builder().seed(SEED).keys([KEY]).response_tokens(ANSWER_TOKENS).latency(latency);
     for model in [MODEL].into_iter().chain(models.iter().map(|model| &**model)) {
         let price = prices.model(model).and_then(|model| model.at(1)).ok_or("a model has no price")?;
         let cached = price.cache_read.unwrap_or(price.input);

@@ -25,7 +25,7 @@ pub struct Bill {
     pub request_id: String,
     /// How the answer names itself in its body (`id`, `responseId`), for formats whose headers name no request; empty
     /// for embeddings.
-    pub answer_id: String,
+    pub response_id: String,
     /// The format that the call spoke.
     pub format: Format,
     /// The key that the call was made with.
@@ -34,8 +34,8 @@ pub struct Bill {
     pub model: String,
     /// What was asked for.
     pub kind: CallKind,
-    /// [`answer_hash`](crate::openai::answer_hash) of the request in OpenAI's form: which question this was.
-    pub answer_hash: u64,
+    /// [`response_hash`](crate::openai::response_hash) of the request in OpenAI's form: which question this was.
+    pub response_hash: u64,
     /// Tokens of the prompt, those read from a cache or written to one included.
     pub input_tokens: u64,
     /// Those of `input_tokens` that were billed at the cached price.

@@ -66,8 +66,8 @@ impl VendorBuilder {
     /// How many tokens an answer's text has, chosen by the request's hash; 8 to 40 unless told. A request's own maximum
     /// cuts it.
     #[must_use]
-    pub fn answer_tokens(mut self, tokens: RangeInclusive<u64>) -> Self {
-        self.settings.answer_tokens = tokens;
+    pub fn response_tokens(mut self, tokens: RangeInclusive<u64>) -> Self {
+        self.settings.response_tokens = tokens;
         self
     }
 
@@ -154,8 +154,8 @@ impl VendorBuilder {
 
     /// How many of the latest requests [`Vendor::requests`] keeps; 16 unless told.
     #[must_use]
-    pub fn keep_requests(mut self, requests: usize) -> Self {
-        self.settings.keep_requests = requests;
+    pub fn recorded_requests(mut self, requests: usize) -> Self {
+        self.settings.recorded_requests = requests;
         self
     }
 

@@ -87,7 +87,7 @@ pub(crate) trait Dialect: Sync {
     }
     fn inquiry(&self, target: &Target, body: Value) -> Result<Inquiry, Refusal>;
     /// How an answer names itself in its body.
-    fn answer_id(&self, number: &str) -> String;
+    fn response_id(&self, number: &str) -> String;
     fn unary(&self, answer: &Answer, usage: bool) -> Value;
     fn events(&self, answer: &Answer, pace: &Pace<'_>, usage: bool) -> Vec<Frame>;
     /// An event with `length` bytes of text in it, to be the second one or later.

@@ -24,12 +24,12 @@ pub enum Fault {
         code: String,
     },
     /// A refusal in the form of the vendor's format.
-    Refused(Trouble),
+    Refused(RefusalKind),
     /// Nothing is said because of what it would be: an empty answer with the format's finish reason (`content_filter`,
     /// `refusal`), Gemini's blocked prompt, Azure's 400. All but the last are billed for the prompt.
     Filtered,
     /// Exactly this answer, with the vendor's headers under it where it has none of its own.
-    Answer(Box<Response<Bytes>>),
+    Response(Box<Response<Bytes>>),
     /// Status 200 and an HTML page, as a proxy in between would send.
     Html,
     /// The answer grows by this many bytes: a stream by one event with that much text, any other by white space in its
@@ -47,7 +47,7 @@ pub enum Fault {
     /// Nothing more comes after this many frames of the body, framed as in [`CutAfter`](Self::CutAfter).
     StallAfter(usize),
     /// The request is accepted and never answered.
-    NoAnswer,
+    NoResponse,
     /// The connection is closed instead of an answer.
     Reset,
     /// A stream carries an error in its format's form after this many events and ends; any other answer is a 200 with
@@ -69,7 +69,7 @@ pub enum Fault {
 /// Why a call is refused on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Trouble {
+pub enum RefusalKind {
     /// 503, Anthropic's 529: come back later.
     Overloaded,
     /// 500.
@@ -122,6 +122,6 @@ impl Fault {
         let mut answer = Response::new(body);
         *answer.status_mut() = status;
         answer.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
-        Self::Answer(Box::new(answer))
+        Self::Response(Box::new(answer))
     }
 }

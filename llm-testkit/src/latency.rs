@@ -6,7 +6,7 @@ use std::time::Duration;
 /// A distribution of durations.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub enum Dist {
+pub enum Distribution {
     /// Always the same.
     Fixed(Duration),
     /// Evenly between two bounds, both included. If they are swapped, the first one counts.
@@ -21,7 +21,7 @@ pub enum Dist {
     },
 }
 
-impl Dist {
+impl Distribution {
     fn draw(&self, prng: &mut Prng) -> Duration {
         match self {
             Self::Fixed(duration) => *duration,
@@ -41,14 +41,14 @@ impl Dist {
 /// compares times.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Latency {
-    first_token: Dist,
-    per_token: Dist,
+    first_token: Distribution,
+    per_token: Distribution,
     scale: f64,
 }
 
 impl Latency {
     /// Latency drawn from two distributions, by the vendor's seed and the number of the call.
-    pub fn new(first_token: Dist, per_token: Dist) -> Self {
+    pub fn new(first_token: Distribution, per_token: Distribution) -> Self {
         Self { first_token, per_token, scale: 1.0 }
     }
 
@@ -59,7 +59,7 @@ impl Latency {
 
     /// The same latency for every call.
     pub fn fixed(first_token: Duration, per_token: Duration) -> Self {
-        Self::new(Dist::Fixed(first_token), Dist::Fixed(per_token))
+        Self::new(Distribution::Fixed(first_token), Distribution::Fixed(per_token))
     }
 
     /// Multiplies every duration by `factor`, to simulate slow vendors quickly. A factor that is negative or not finite
@@ -123,14 +123,14 @@ mod tests {
     #[test]
     fn uniform_draws_stay_within_their_bounds() {
         let mut prng = Prng::new(3, 3);
-        let dist = Dist::Uniform(10 * MS, 20 * MS);
+        let dist = Distribution::Uniform(10 * MS, 20 * MS);
         assert!((0..1_000).map(|_| dist.draw(&mut prng)).all(|d| (10 * MS..=20 * MS).contains(&d)));
     }
 
     #[test]
     fn half_of_the_log_normal_draws_lie_below_the_median() {
         let mut prng = Prng::new(3, 3);
-        let dist = Dist::LogNormal { median: 100 * MS, sigma_permille: 500 };
+        let dist = Distribution::LogNormal { median: 100 * MS, sigma_permille: 500 };
         let draws: Vec<_> = (0..4_000).map(|_| dist.draw(&mut prng)).collect();
         let below = draws.iter().filter(|d| **d < 100 * MS).count();
         assert!((1_850..2_150).contains(&below), "{below}");

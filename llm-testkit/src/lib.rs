@@ -32,9 +32,9 @@
 //!
 //! let answer = vendor.transport().oneshot(ask()?).await?.into_body().collect().await?.to_bytes();
 //! let answer: serde_json::Value = serde_json::from_slice(&answer)?;
-//! assert_eq!(answer["choices"][0]["message"]["content"].as_str(), vendor.answer_text(&body).as_deref());
+//! assert_eq!(answer["choices"][0]["message"]["content"].as_str(), vendor.response_text(&body).as_deref());
 //! assert_eq!(vendor.calls(), 2);
-//! assert_eq!(vendor.books().len(), 1);
+//! assert_eq!(vendor.bills().len(), 1);
 //! # Ok(())
 //! # }
 //! ```
@@ -113,9 +113,9 @@ mod vendor;
 pub use books::{Bill, CallKind};
 pub use builder::VendorBuilder;
 pub use face::{Body, ConnectionClosed, ResponseFuture, Server, Transport};
-pub use fault::{Fault, RetryForm, Trouble};
+pub use fault::{Fault, RefusalKind, RetryForm};
 pub use flavor::{Flavor, Format};
-pub use latency::{Dist, Latency};
+pub use latency::{Distribution, Latency};
 pub use limits::{Limit, Limited, RateLimits, Window};
 pub use plan::{CallId, End, Frame, Head, Outcome, Plan};
 pub use script::Rule;

@@ -1,6 +1,6 @@
 //! Calls that are not served, in no vendor's words yet.
 
-use crate::fault::{RetryForm, Trouble};
+use crate::fault::{RefusalKind, RetryForm};
 use crate::limits::Limited;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(crate) enum Cause {
         retry_after: Duration,
         form: RetryForm,
     },
-    Trouble(Trouble),
+    RefusalKind(RefusalKind),
 }
 
 impl Refusal {
@@ -92,22 +92,22 @@ impl Refusal {
         Self::new(Cause::Limited { code: code.into(), retry_after, form }, message)
     }
 
-    pub(crate) fn trouble(trouble: Trouble) -> Self {
+    pub(crate) fn trouble(trouble: RefusalKind) -> Self {
         let message = match trouble {
-            Trouble::Overloaded => "the model is overloaded",
-            Trouble::ServerError => "the model failed while it answered",
-            Trouble::ContextTooLong => "the prompt is longer than the model's context",
-            Trouble::Forbidden => "the key may not do this",
-            Trouble::NoCredit => "the balance is used up",
+            RefusalKind::Overloaded => "the model is overloaded",
+            RefusalKind::ServerError => "the model failed while it answered",
+            RefusalKind::ContextTooLong => "the prompt is longer than the model's context",
+            RefusalKind::Forbidden => "the key may not do this",
+            RefusalKind::NoCredit => "the balance is used up",
         };
-        Self::new(Cause::Trouble(trouble), message)
+        Self::new(Cause::RefusalKind(trouble), message)
     }
 
     /// Whether waiting cures it, for formats that say so.
     pub(crate) fn is_passing(&self) -> bool {
         match &self.cause {
             Cause::Limited { form, .. } => *form != RetryForm::Silent,
-            Cause::Trouble(trouble) => matches!(trouble, Trouble::Overloaded | Trouble::ServerError),
+            Cause::RefusalKind(trouble) => matches!(trouble, RefusalKind::Overloaded | RefusalKind::ServerError),
             _ => false,
         }
     }

@@ -3,7 +3,7 @@
 use crate::answer::{Answer, Embed, Pace};
 use crate::books::CallKind;
 use crate::dialect::Dialect;
-use crate::fault::{Fault, Trouble};
+use crate::fault::{Fault, RefusalKind};
 use crate::flavor::Format;
 use crate::plan::{End, Frame, Head};
 use crate::prng::Prng;
@@ -33,9 +33,9 @@ pub(crate) struct Reply {
 pub(crate) struct Charge {
     pub(crate) kind: CallKind,
     pub(crate) format: Format,
-    pub(crate) answer_id: String,
+    pub(crate) response_id: String,
     pub(crate) model: String,
-    pub(crate) answer_hash: u64,
+    pub(crate) response_hash: u64,
     pub(crate) input: u64,
     pub(crate) cached: u64,
     pub(crate) written: [u64; 2],
@@ -75,8 +75,8 @@ impl Press<'_> {
         let charge = Charge {
             kind: if answer.stream { CallKind::ChatStream } else { CallKind::Chat },
             format: self.dialect.format(),
-            answer_id: answer.id.clone(),
-            answer_hash: answer.hash,
+            response_id: answer.id.clone(),
+            response_hash: answer.hash,
             input: answer.input,
             cached: answer.cached,
             written: answer.written,
@@ -84,7 +84,7 @@ impl Press<'_> {
             model: answer.model.clone(),
         };
         let error = |before| {
-            let (_, error) = self.dialect.refuse(&Refusal::trouble(Trouble::ServerError), "");
+            let (_, error) = self.dialect.refuse(&Refusal::trouble(RefusalKind::ServerError), "");
             (self.dialect.error_event(&error, &answer, before), error)
         };
         Reply::new(frames, charge).spoiled(self.fault, error)
@@ -97,15 +97,15 @@ impl Press<'_> {
         let charge = Charge {
             kind: CallKind::Embeddings,
             format: self.dialect.format(),
-            answer_id: String::new(),
-            answer_hash: embed.hash,
+            response_id: String::new(),
+            response_hash: embed.hash,
             input: embed.input,
             cached: 0,
             written: [0; 2],
             output: 0,
             model: embed.model,
         };
-        let error = |_| (Bytes::new(), self.dialect.refuse(&Refusal::trouble(Trouble::ServerError), "").1);
+        let error = |_| (Bytes::new(), self.dialect.refuse(&Refusal::trouble(RefusalKind::ServerError), "").1);
         Reply::new(frames, charge).spoiled(self.fault, error)
     }
 }
@@ -135,7 +135,7 @@ impl Reply {
         match fault {
             Some(Fault::CutAfter(frames)) => self.break_off(*frames, End::Cut),
             Some(Fault::StallAfter(frames)) => self.break_off(*frames, End::Stall),
-            Some(Fault::NoAnswer) => self.head = Head::Never,
+            Some(Fault::NoResponse) => self.head = Head::Never,
             _ => {}
         }
         self

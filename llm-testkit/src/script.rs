@@ -158,9 +158,9 @@ mod tests {
     fn the_first_rule_wins_until_it_is_spent() {
         let mut script = Script::default();
         script.push(Rule::new(Fault::Html).once());
-        script.push(Rule::new(Fault::NoAnswer));
+        script.push(Rule::new(Fault::NoResponse));
         assert!(matches!(script.next(&CALL), Some(Fault::Html)));
-        assert!(matches!(script.next(&CALL), Some(Fault::NoAnswer)));
+        assert!(matches!(script.next(&CALL), Some(Fault::NoResponse)));
         script.clear();
         assert!(script.next(&CALL).is_none());
     }

@@ -20,7 +20,7 @@ pub(crate) struct Settings {
     /// The models that are served; any, if not told.
     pub(crate) models: Option<BTreeSet<String>>,
     pub(crate) prices: Prices,
-    pub(crate) answer_tokens: RangeInclusive<u64>,
+    pub(crate) response_tokens: RangeInclusive<u64>,
     pub(crate) reasoning_tokens: u64,
     pub(crate) cached_percent: u8,
     pub(crate) cache_write_percent: u8,
@@ -28,7 +28,7 @@ pub(crate) struct Settings {
     pub(crate) tokens_per_delta: NonZeroUsize,
     pub(crate) latency: Latency,
     pub(crate) limits: Option<RateLimits>,
-    pub(crate) keep_requests: usize,
+    pub(crate) recorded_requests: usize,
     pub(crate) wall: Box<dyn Fn() -> SystemTime + Send + Sync>,
 }
 
@@ -56,7 +56,7 @@ impl Settings {
 
     /// How many tokens an answer says.
     pub(crate) fn answer_length(&self, prng: &mut Prng) -> u64 {
-        let (low, high) = (*self.answer_tokens.start(), *self.answer_tokens.end());
+        let (low, high) = (*self.response_tokens.start(), *self.response_tokens.end());
         low + prng.below(high.saturating_sub(low).saturating_add(1))
     }
 }
@@ -69,7 +69,7 @@ impl Default for Settings {
             keys: None,
             models: None,
             prices: Prices::default(),
-            answer_tokens: 8..=40,
+            response_tokens: 8..=40,
             reasoning_tokens: 0,
             cached_percent: 0,
             cache_write_percent: 0,
@@ -77,7 +77,7 @@ impl Default for Settings {
             tokens_per_delta: NonZeroUsize::MIN,
             latency: Latency::zero(),
             limits: Some(RateLimits::default()),
-            keep_requests: 16,
+            recorded_requests: 16,
             wall: Box::new(system_time),
         }
     }

@@ -131,13 +131,13 @@ impl State {
         self.bills.push(Bill {
             call,
             request_id: running.request_id,
-            answer_id: charge.answer_id,
+            response_id: charge.response_id,
             format: charge.format,
             key: running.key,
             nano_usd: price.cost(charge.input, charge.cached, charge.written, output),
             model: charge.model,
             kind: charge.kind,
-            answer_hash: charge.answer_hash,
+            response_hash: charge.response_hash,
             input_tokens: charge.input,
             cached_tokens: charge.cached,
             cache_write_5m_tokens: charge.written[0],
@@ -148,8 +148,8 @@ impl State {
     }
 
     fn keep(&mut self, request: &Request<Bytes>) {
-        if self.settings.keep_requests > 0 {
-            self.requests.truncate(self.settings.keep_requests - 1);
+        if self.settings.recorded_requests > 0 {
+            self.requests.truncate(self.settings.recorded_requests - 1);
             self.requests.push_front(request.clone());
         }
     }
@@ -186,7 +186,7 @@ impl State {
         let mut press = Press { dialect, settings: &self.settings, prng, fault };
         let reply = match target.endpoint {
             Endpoint::Chat => {
-                let id = dialect.answer_id(&incoming.number);
+                let id = dialect.response_id(&incoming.number);
                 press.chat(Answer::new(id, target, inquiry, &self.settings)?)
             }
             Endpoint::Count => {
@@ -270,7 +270,7 @@ impl State {
             }
             Fault::Refused(trouble) => Some(self.refused(incoming, &Refusal::trouble(*trouble))),
             Fault::Filtered => Some(self.refused(incoming, &incoming.dialect.filtered()?)),
-            Fault::Answer(answer) => {
+            Fault::Response(answer) => {
                 let draft = plain(answer.status(), answer.body().clone());
                 Some(Draft { headers: answer.headers().clone(), limits: self.settings.limits, ..draft })
             }

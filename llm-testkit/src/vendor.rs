@@ -91,33 +91,33 @@ impl Vendor {
 
     /// The text (or tool arguments) of the first choice that answers this chat request in OpenAI's format, or `None` if
     /// it would be refused. It does not count as a call.
-    pub fn answer_text(&self, body: &Value) -> Option<String> {
-        self.answer_texts(body).into_iter().next()
+    pub fn response_text(&self, body: &Value) -> Option<String> {
+        self.response_texts(body).into_iter().next()
     }
 
     /// The texts (or tool arguments) of all choices that answer this chat request in OpenAI's format; none if it would
     /// be refused.
-    pub fn answer_texts(&self, body: &Value) -> Vec<String> {
+    pub fn response_texts(&self, body: &Value) -> Vec<String> {
         let path = format!("{}/chat/completions", self.flavor().path_prefix());
         let request = Request::post(path).body(body.to_string().into());
-        self.answers_to(&request.expect("a path makes a request"))
+        self.responses_to(&request.expect("a path makes a request"))
     }
 
     /// The texts (or tool arguments) of all choices that answer this chat request, in whichever format it is; none if
     /// it would be refused. It does not count as a call, and its key does not matter.
-    pub fn answers_to(&self, request: &Request<Bytes>) -> Vec<String> {
+    pub fn responses_to(&self, request: &Request<Bytes>) -> Vec<String> {
         self.state().texts(request)
     }
 
     /// What has been billed, in the order in which calls ended.
-    pub fn books(&self) -> Vec<Bill> {
+    pub fn bills(&self) -> Vec<Bill> {
         self.state().bills.clone()
     }
 
     /// The bill of the call with this request id, or with this id of its answer, if it has ended and was charged for. It
-    /// searches all bills: to compare many, index [`books`](Self::books).
+    /// searches all bills: to compare many, index [`bills`](Self::bills).
     pub fn bill(&self, id: &str) -> Option<Bill> {
-        let is = |bill: &&Bill| !id.is_empty() && (bill.request_id == id || bill.answer_id == id);
+        let is = |bill: &&Bill| !id.is_empty() && (bill.request_id == id || bill.response_id == id);
         self.state().bills.iter().find(is).cloned()
     }
 
@@ -156,7 +156,7 @@ impl Vendor {
         self.state().most_in_flight
     }
 
-    /// The latest requests as they came in, the newest first; as many as the builder's `keep_requests` says.
+    /// The latest requests as they came in, the newest first; as many as the builder's `recorded_requests` says.
     pub fn requests(&self) -> Vec<Request<Bytes>> {
         self.state().requests.iter().cloned().collect()
     }

@@ -141,7 +141,7 @@ async fn the_usage_comes_with_a_stream_that_asks_for_it_and_with_no_other() {
     let mut asking = question();
     asking.stream_options = Some(read(json!({"include_usage": true})));
     let told = usages(&stream(&application.client, asking).await);
-    let bill = vendor.books()[0].clone();
+    let bill = vendor.bills()[0].clone();
     assert_eq!((told.len(), u64::from(told[0].prompt_tokens)), (1, bill.input_tokens));
     assert_eq!((u64::from(told[0].completion_tokens), vendor.calls()), (bill.output_tokens, 1));
 }

@@ -14,7 +14,7 @@ use llm_providers::{
     Ledger, OpenAi,
     ledger::{Attempt, Charged, Outcome},
 };
-use llm_testkit::{Dist, Fault, Latency, Rule, Vendor};
+use llm_testkit::{Distribution, Fault, Latency, Rule, Vendor};
 use proptest::{
     prelude::Rng,
     test_runner::{RngAlgorithm, TestRng},
@@ -43,9 +43,9 @@ struct World {
 /// A stack over a simulated vendor that fails now and then.
 fn world(seed: u64, build: impl FnOnce(CacheBuilder) -> Cache) -> World {
     let table = prices();
-    let mut vendor = Vendor::builder().seed(seed).answer_tokens(3..=20).latency(Latency::new(
-        Dist::Uniform(Duration::from_millis(10), Duration::from_millis(60)),
-        Dist::Fixed(Duration::from_millis(2)),
+    let mut vendor = Vendor::builder().seed(seed).response_tokens(3..=20).latency(Latency::new(
+        Distribution::Uniform(Duration::from_millis(10), Duration::from_millis(60)),
+        Distribution::Fixed(Duration::from_millis(2)),
     ));
     for model in [CHAT, EMBED] {
         let price = *table.model(model).and_then(|model| model.at(1)).expect("a model of the table");
@@ -126,7 +126,7 @@ async fn storm(world: &World, seed: u64) {
 fn audit(world: &World, seed: u64) {
     let billed = |nanos: u64| Usd::from_nanos(i64::try_from(nanos).expect("a small bill"));
     let mut bills: HashMap<String, Usd> =
-        world.vendor.books().into_iter().map(|bill| (bill.request_id.clone(), billed(bill.nano_usd))).collect();
+        world.vendor.bills().into_iter().map(|bill| (bill.request_id.clone(), billed(bill.nano_usd))).collect();
     let mut unconfirmed = Usd::ZERO;
     for purchase in world.purchases.lock().expect("no test panics holding it").iter() {
         match purchase.charged {

@@ -17,7 +17,7 @@ use llm_providers::{
     Ledger, OpenAi,
     ledger::{Attempt, Charged, Outcome},
 };
-use llm_testkit::{Dist, Fault, Latency, Rule, Transport, Vendor};
+use llm_testkit::{Distribution, Fault, Latency, Rule, Transport, Vendor};
 use proptest::{
     prelude::Rng,
     test_runner::{RngAlgorithm, TestRng},
@@ -123,7 +123,7 @@ async fn a_client_that_vanishes_leaves_no_entry_and_no_call() {
     stream.next().await.unwrap().unwrap();
     drop(stream);
     assert_eq!((vendor.in_flight(), cache.stats().entries, cache.stats().running), (0, 0, 0));
-    assert!(vendor.books().iter().all(|bill| bill.cancelled));
+    assert!(vendor.bills().iter().all(|bill| bill.cancelled));
 }
 
 /// Random calls, unary and streamed, equal and not, some cut off at random moments, some attempts failing.
@@ -138,12 +138,12 @@ async fn the_books_agree_also_with_cancelled_calls() {
         let price = *prices().model(MODEL).and_then(|model| model.at(1)).expect("a model of the table");
         let cached = price.cache_read.unwrap_or(price.input);
         let latency = Latency::new(
-            Dist::Uniform(Duration::from_millis(10), Duration::from_millis(90)),
-            Dist::Fixed(Duration::from_millis(2)),
+            Distribution::Uniform(Duration::from_millis(10), Duration::from_millis(90)),
+            Distribution::Fixed(Duration::from_millis(2)),
         );
         let vendor = Vendor::builder()
             .seed(u64::from(seed))
-            .answer_tokens(5..=40)
+            .response_tokens(5..=40)
             .cached_percent(30)
             .latency(latency)
             .price(MODEL, price.input.nanos(), cached.nanos(), price.output.nanos())
@@ -199,7 +199,7 @@ async fn the_books_agree_also_with_cancelled_calls() {
 fn compare(vendor: &Vendor, purchases: &[Attempt]) -> (Usd, Usd) {
     let billed = |nanos: u64| Usd::from_nanos(i64::try_from(nanos).expect("a small bill"));
     let mut bills: HashMap<String, Usd> =
-        vendor.books().into_iter().map(|bill| (bill.request_id.clone(), billed(bill.nano_usd))).collect();
+        vendor.bills().into_iter().map(|bill| (bill.request_id.clone(), billed(bill.nano_usd))).collect();
     let mut unconfirmed = Usd::ZERO;
     for purchase in purchases {
         match purchase.charged.clone() {

@@ -15,7 +15,7 @@ use tower::ServiceBuilder;
 
 fn vendor() -> Vendor {
     Vendor::builder()
-        .answer_tokens(12..=12)
+        .response_tokens(12..=12)
         .reasoning_tokens(9)
         .cached_percent(40)
         .latency(Latency::fixed(Duration::from_millis(20), Duration::from_millis(2)))

@@ -15,7 +15,7 @@ use llm_providers::{
     openai::codec::Dialect,
     transport::Reqwest,
 };
-use llm_testkit::{Fault, Flavor, RetryForm, Rule, Server, Trouble, Vendor};
+use llm_testkit::{Fault, Flavor, RefusalKind, RetryForm, Rule, Server, Vendor};
 use serde_json::{Value, json};
 
 use crate::streaming::{Read, read};
@@ -157,13 +157,13 @@ async fn unary_and_streamed_answers_say_the_same(subject: &Subject) {
     let vendor = subject.vendor();
     let (_server, client) = subject.held(&vendor).await;
     let whole = client.chat(call(question())).await.unwrap();
-    let said = vendor.answers_to(&vendor.requests()[0]);
+    let said = vendor.responses_to(&vendor.requests()[0]);
     assert_eq!((whole.output.text().into_owned(), whole.output.choices.len()), (said[0].clone(), 1));
     let read = streamed(&client, question()).await.unwrap();
     let answer = read.answer.unwrap_or_else(|| panic!("{:?}", read.error));
     assert_eq!((answer.text(), answer.finish()), (whole.output.text(), whole.output.finish()));
-    vendor.wait_until(|vendor| vendor.books().len() == 2).await;
-    for (receipt, bill) in [&whole.receipt, &read.receipt].into_iter().zip(vendor.books()) {
+    vendor.wait_until(|vendor| vendor.bills().len() == 2).await;
+    for (receipt, bill) in [&whole.receipt, &read.receipt].into_iter().zip(vendor.bills()) {
         let usage = receipt.usage().expect("it is told");
         let told = (usage.input, usage.cache_read, usage.output);
         assert_eq!(told, (bill.input_tokens, bill.cached_tokens, bill.output_tokens));
@@ -194,7 +194,7 @@ async fn tools_go_round(subject: &Subject) {
     let id = whole.tool_calls().next().unwrap().id.clone();
     let answered = request.message(Message::from(whole.choices[0].clone())).message(Message::tool(id, "sunny"));
     let answer = client.chat(call(answered)).await.unwrap().output;
-    assert_eq!(*answer.text(), *vendor.answers_to(&vendor.requests()[0])[0]);
+    assert_eq!(*answer.text(), *vendor.responses_to(&vendor.requests()[0])[0]);
 }
 
 async fn images_are_seen(subject: &Subject) {
@@ -244,11 +244,11 @@ async fn refusals_have_their_kinds(subject: &Subject) {
     let limited = Fault::rate_limited(Duration::from_secs(7), RetryForm::Both);
     for (fault, kind) in [
         (limited, ErrorKind::RateLimited),
-        (Fault::Refused(Trouble::Overloaded), ErrorKind::Overloaded),
-        (Fault::Refused(Trouble::ServerError), ErrorKind::Server),
-        (Fault::Refused(Trouble::ContextTooLong), ErrorKind::ContextTooLong),
-        (Fault::Refused(Trouble::Forbidden), ErrorKind::PermissionDenied),
-        (Fault::Refused(Trouble::NoCredit), ErrorKind::QuotaExhausted),
+        (Fault::Refused(RefusalKind::Overloaded), ErrorKind::Overloaded),
+        (Fault::Refused(RefusalKind::ServerError), ErrorKind::Server),
+        (Fault::Refused(RefusalKind::ContextTooLong), ErrorKind::ContextTooLong),
+        (Fault::Refused(RefusalKind::Forbidden), ErrorKind::PermissionDenied),
+        (Fault::Refused(RefusalKind::NoCredit), ErrorKind::QuotaExhausted),
     ] {
         if kind == ErrorKind::QuotaExhausted && !subject.can("credit") {
             continue;
@@ -264,7 +264,7 @@ async fn refusals_have_their_kinds(subject: &Subject) {
                 assert_eq!(error.retry_after(), Some(Duration::from_secs(7)), "{error:?}");
             }
         }
-        assert_eq!((vendor.calls(), vendor.books().len()), (2, 0), "nothing is retried, nothing billed");
+        assert_eq!((vendor.calls(), vendor.bills().len()), (2, 0), "nothing is retried, nothing billed");
     }
 }
 
@@ -317,7 +317,7 @@ async fn spoiled_answers_have_their_kinds(subject: &Subject) {
 async fn who_leaves_closes_the_connection(subject: &Subject) {
     let vendor = subject.vendor();
     let (_server, client) = subject.held(&vendor).await;
-    vendor.script(Rule::new(Fault::NoAnswer).once());
+    vendor.script(Rule::new(Fault::NoResponse).once());
     {
         let asked = client.chat(call(question()));
         let arrived = vendor.wait_until(|vendor| vendor.in_flight() == 1);
@@ -333,11 +333,11 @@ async fn who_leaves_closes_the_connection(subject: &Subject) {
     assert_eq!(vendor.in_flight(), 1);
     drop(reply);
     vendor.wait_until(|vendor| vendor.in_flight() == 0).await;
-    assert!(vendor.books().iter().all(|bill| bill.cancelled));
+    assert!(vendor.bills().iter().all(|bill| bill.cancelled));
 }
 
 async fn silence_runs_into_the_time_out(subject: &Subject) {
-    for fault in [Fault::NoAnswer, Fault::StallAfter(1)] {
+    for fault in [Fault::NoResponse, Fault::StallAfter(1)] {
         let vendor = subject.vendor();
         vendor.script(Rule::new(fault));
         let server = vendor.serve().await;

@@ -56,7 +56,7 @@ fn billed(vendor: &Vendor) -> Vec<Usage> {
         cache_read: bill.cached_tokens,
         ..Usage::new(bill.input_tokens, bill.output_tokens)
     };
-    vendor.books().iter().map(usage).collect()
+    vendor.bills().iter().map(usage).collect()
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn whole_and_streamed_answers_are_the_vendors_and_so_is_their_usage() {
     let server = vendor.serve().await;
     let provider = at(&server, AdapterKind::OpenAI);
     let whole = provider.chat(call(question())).await.unwrap();
-    let text = vendor.answer_text(&last_sent(&vendor));
+    let text = vendor.response_text(&last_sent(&vendor));
     assert_eq!(Some(whole.output.text().into_owned()), text);
     assert_eq!(whole.output.finish(), &FinishReason::Stop);
     let facts = whole.receipt.accounting();
@@ -88,7 +88,7 @@ async fn other_adapters_answer_whole_and_streamed_and_call_tools() {
         let server = vendor.serve().await;
         let provider = at(&server, kind);
         let whole = provider.chat(call(question())).await.unwrap();
-        let said = vendor.answers_to(&vendor.requests()[0]).pop();
+        let said = vendor.responses_to(&vendor.requests()[0]).pop();
         assert_eq!(
             (whole.output.finish(), Some(whole.output.text().into_owned())),
             (&FinishReason::Stop, said),
@@ -253,7 +253,7 @@ async fn refusals_have_their_kind_status_and_waiting_time_whole_and_streamed() {
     let faults = [
         (Fault::rate_limited(Duration::from_secs(2), RetryForm::Seconds), ErrorKind::RateLimited, 429),
         (Fault::insufficient_quota(), ErrorKind::QuotaExhausted, 429),
-        (Fault::Refused(llm_testkit::Trouble::ServerError), ErrorKind::Server, 500),
+        (Fault::Refused(llm_testkit::RefusalKind::ServerError), ErrorKind::Server, 500),
     ];
     for (fault, kind, status) in faults {
         vendor.clear_script();

@@ -32,7 +32,7 @@ async fn unary_streamed_and_embedded_answers_arrive() {
     assert_eq!(streamed.answer.unwrap().text(), whole.output.text());
     let vectors = client.embed(Call::new("t", EmbedRequest::new("e", ["a", "b"]))).await.unwrap();
     assert_eq!(vectors.output.vectors.len(), 2);
-    vendor.wait_until(|vendor| vendor.books().len() == 3).await;
+    vendor.wait_until(|vendor| vendor.bills().len() == 3).await;
     for receipt in [&whole.receipt, &streamed.receipt, &vectors.receipt] {
         let facts = receipt.accounting();
         let bill = vendor.bill(facts.request_id.as_deref().unwrap()).unwrap();
@@ -83,7 +83,7 @@ async fn a_huge_event_is_cut_off() {
 async fn a_caller_who_leaves_closes_the_connection() {
     let vendor = Vendor::new();
     let (_server, client) = served(&vendor).await;
-    vendor.script(Rule::new(Fault::NoAnswer).once());
+    vendor.script(Rule::new(Fault::NoResponse).once());
     {
         let asked = client.chat(question());
         let arrived = vendor.wait_until(|vendor| vendor.in_flight() == 1);
@@ -99,7 +99,7 @@ async fn a_caller_who_leaves_closes_the_connection() {
     assert_eq!(vendor.in_flight(), 1);
     drop(reply);
     vendor.wait_until(|vendor| vendor.in_flight() == 0).await;
-    assert!(vendor.books().iter().all(|bill| bill.cancelled));
+    assert!(vendor.bills().iter().all(|bill| bill.cancelled));
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn a_silent_server_runs_into_the_read_time_out() {
     let server = vendor.serve().await;
     let transport = Reqwest::new().unwrap().read_timeout(Duration::from_millis(20)).unwrap();
     let client = OpenAi::with_transport("sk-test", transport).unwrap().base_url(&server.base_url()).unwrap();
-    for fault in [Fault::NoAnswer, Fault::StallAfter(1)] {
+    for fault in [Fault::NoResponse, Fault::StallAfter(1)] {
         vendor.script(Rule::new(fault).times(2));
         let error = client.chat(question()).await.unwrap_err();
         assert_eq!((error.kind(), error.charge()), (ErrorKind::Timeout, Charge::Unknown), "{error:?}");

@@ -55,7 +55,7 @@ fn answers_receipts_and_books_agree() {
         let vendor = Vendor::builder().cached_percent(50).reasoning_tokens(3).build();
         let client = client(&vendor);
         let whole = client.chat(question()).await.unwrap();
-        assert_eq!(Some(whole.output.text().into_owned()), vendor.answer_text(&sent(&vendor)));
+        assert_eq!(Some(whole.output.text().into_owned()), vendor.response_text(&sent(&vendor)));
         let stream = client.chat_stream(question()).await.unwrap();
         assert_eq!(stream.receipt.usage(), None, "not known at the head");
         let streamed = read(stream.output, stream.receipt).await;
@@ -157,7 +157,7 @@ fn a_refusal_for_limits_says_when_to_come_back_in_every_form() {
             assert_eq!(error.retry_after(), told.map(Duration::from_millis), "{form:?}");
             assert_eq!(error.scope(), Some(LimitScope::Group(LimitWindow::Minute)));
             assert_eq!(error.limits().unwrap().requests.unwrap().remaining, Some(0));
-            assert!(vendor.books().is_empty());
+            assert!(vendor.bills().is_empty());
         }
         for error in each(Fault::insufficient_quota()).await {
             assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::QuotaExhausted, false));
@@ -277,7 +277,7 @@ fn embeddings_come_in_both_encodings() {
 fn a_deadline_bounds_the_head_the_body_and_every_piece() {
     let second = Duration::from_secs(1);
     block_on(async {
-        for fault in [Fault::NoAnswer, Fault::StallAfter(0), Fault::StallAfter(2), Fault::Slow(60 * second)] {
+        for fault in [Fault::NoResponse, Fault::StallAfter(0), Fault::StallAfter(2), Fault::Slow(60 * second)] {
             for streamed in [false, true] {
                 let vendor = failing(fault.clone());
                 let start = Instant::now();
@@ -332,7 +332,7 @@ fn a_caller_who_leaves_closes_the_connection() {
         assert_eq!(vendor.in_flight(), 1);
         drop(reply);
         assert_eq!((vendor.in_flight(), receipt.usage()), (0, None));
-        assert!(vendor.books().iter().all(|bill| bill.cancelled));
+        assert!(vendor.bills().iter().all(|bill| bill.cancelled));
     });
 }
 

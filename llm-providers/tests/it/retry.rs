@@ -16,7 +16,7 @@ use llm_providers::{
     prices,
     retry::{RetryBudget, RetryLayer},
 };
-use llm_testkit::{Fault, RetryForm, Rule, Trouble, Vendor};
+use llm_testkit::{Fault, RefusalKind, RetryForm, Rule, Vendor};
 use tokio::time::Instant;
 use tower::ServiceBuilder;
 
@@ -40,7 +40,7 @@ fn limited(wait: Duration) -> Fault {
 }
 
 fn overloaded() -> Fault {
-    Fault::Refused(Trouble::Overloaded)
+    Fault::Refused(RefusalKind::Overloaded)
 }
 
 fn question() -> Call<ChatRequest> {
@@ -98,11 +98,11 @@ fn attempts_end() {
 fn what_cannot_pass_or_may_be_charged_is_not_asked_again() {
     block_on(async {
         for (fault, kind) in [
-            (Fault::Refused(Trouble::ContextTooLong), ErrorKind::ContextTooLong),
-            (Fault::Refused(Trouble::Forbidden), ErrorKind::PermissionDenied),
-            (Fault::Refused(Trouble::NoCredit), ErrorKind::QuotaExhausted),
+            (Fault::Refused(RefusalKind::ContextTooLong), ErrorKind::ContextTooLong),
+            (Fault::Refused(RefusalKind::Forbidden), ErrorKind::PermissionDenied),
+            (Fault::Refused(RefusalKind::NoCredit), ErrorKind::QuotaExhausted),
             (Fault::insufficient_quota(), ErrorKind::QuotaExhausted),
-            (Fault::Refused(Trouble::ServerError), ErrorKind::Server),
+            (Fault::Refused(RefusalKind::ServerError), ErrorKind::Server),
             (Fault::TruncatedJson, ErrorKind::Malformed),
             (Fault::Reset, ErrorKind::Transport),
         ] {
@@ -119,7 +119,7 @@ fn what_cannot_pass_or_may_be_charged_is_not_asked_again() {
 #[test]
 fn who_will_pay_twice_is_asked_again_and_the_error_tells_it() {
     block_on(async {
-        let vendor = failing(Fault::Refused(Trouble::ServerError), 1);
+        let vendor = failing(Fault::Refused(RefusalKind::ServerError), 1);
         vendor.script(Rule::new(limited(SECOND)));
         let provider = stack(&vendor, RetryLayer::new().retry_charged(true));
         let error = timed(&*provider, question()).await.0.unwrap_err();
@@ -217,7 +217,7 @@ fn retries_do_not_stack() {
 #[test]
 fn the_ledger_books_every_attempt() {
     block_on(async {
-        let vendor = failing(Fault::Refused(Trouble::ServerError), 1);
+        let vendor = failing(Fault::Refused(RefusalKind::ServerError), 1);
         vendor.script(Rule::new(limited(SECOND)).once());
         let (tell, told) = std::sync::mpsc::channel();
         let ledger =

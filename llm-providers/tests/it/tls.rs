@@ -95,7 +95,7 @@ impl Secured {
                 let reply = client.chat(question()).await.unwrap();
                 assert_eq!(
                     Some(reply.output.text().into_owned()),
-                    self.vendor.answers_to(&self.vendor.requests()[0]).pop()
+                    self.vendor.responses_to(&self.vendor.requests()[0]).pop()
                 );
             }
             client.chat_stream(question()).await.unwrap().output.complete().await.unwrap();

@@ -29,7 +29,7 @@ async fn a_proxy_gets_everything() {
     let transport = Reqwest::new().unwrap().proxy(&server.origin()).unwrap();
     // No such host: only the proxy can answer.
     let reply = client(transport, "http://nowhere.invalid/v1").chat(question()).await.unwrap();
-    assert_eq!(Some(reply.output.text().into_owned()), vendor.answers_to(&vendor.requests()[0]).pop());
+    assert_eq!(Some(reply.output.text().into_owned()), vendor.responses_to(&vendor.requests()[0]).pop());
 }
 
 #[test]

@@ -52,7 +52,7 @@ async fn the_books_show_what_was_billed_however_often_the_process_is_killed() {
     let [recorded, written] = lost;
     println!("{} kills: billed {billed}, the books show {shown}", kills());
     println!("at most {recorded} lost at a kill where calls are recorded first, {written} where they are not");
-    assert!(billed > 0 && vendor.books().iter().any(|bill| bill.model == DONE));
+    assert!(billed > 0 && vendor.bills().iter().any(|bill| bill.model == DONE));
 }
 
 /// Not a test of its own: the process that is killed. Its loops end only with it.
@@ -91,7 +91,7 @@ async fn the_process_that_is_killed() {
 fn vendor() -> Vendor {
     let latency = Latency::fixed(Duration::from_millis(2), Duration::ZERO);
     let vendor = Vendor::builder().price("", 150_000_000, 75_000_000, 600_000_000).price(BEGIN, 0, 0, 0);
-    vendor.price(DONE, 0, 0, 0).answer_tokens(200..=200).latency(latency).keep_requests(0).build()
+    vendor.price(DONE, 0, 0, 0).response_tokens(200..=200).latency(latency).recorded_requests(0).build()
 }
 
 /// Every other process records first.
@@ -109,7 +109,7 @@ fn start(directory: &Path, vendor: &str, kill: u64) -> Child {
 
 /// What a process was billed: in all, and for calls that came before the last flush that was done began.
 fn billed(vendor: &Vendor, kill: u64) -> (u64, u64) {
-    let mut bills = vendor.books();
+    let mut bills = vendor.bills();
     bills.retain(|bill| bill.key == kill.to_string());
     bills.sort_unstable_by_key(|bill| bill.call);
     let flushes = bills.iter().filter(|bill| bill.model == DONE).count();

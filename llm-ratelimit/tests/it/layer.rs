@@ -60,14 +60,14 @@ async fn settles_what_the_vendor_bills_to_the_nano_dollar() {
     assert_eq!(standings.tightest(&Unit::Requests).unwrap().remaining, 9);
     assert!(standings.headers().contains(&("x-ratelimit-remaining-requests".to_owned(), "9".to_owned())));
     provider.chat_stream(question("two")).await.unwrap().output.complete().await.unwrap();
-    let billed: u64 = vendor.books().iter().map(|bill| bill.nano_usd).sum();
-    let used: u64 = vendor.books().iter().map(|bill| bill.input_tokens + bill.output_tokens).sum();
+    let billed: u64 = vendor.bills().iter().map(|bill| bill.nano_usd).sum();
+    let used: u64 = vendor.bills().iter().map(|bill| bill.input_tokens + bill.output_tokens).sum();
     assert_eq!(spent(&limiter), [billed, used, 2]);
     let dropped = provider.chat_stream(question("three")).await.unwrap();
     let reserved = limiter.usage("acme").iter().next().unwrap().reserved;
     drop(dropped);
     assert_eq!(spent(&limiter)[0], billed + reserved, "given up and never told: the whole reservation");
-    let all: u64 = vendor.books().iter().map(|bill| bill.nano_usd).sum();
+    let all: u64 = vendor.bills().iter().map(|bill| bill.nano_usd).sum();
     assert!(spent(&limiter)[0] >= all && all > billed);
 }
 

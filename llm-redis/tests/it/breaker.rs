@@ -60,7 +60,7 @@ async fn call_timeout_bounds_calls_until_breaker_opens() {
     let redis = settings.spawn().unwrap();
     let mut events = redis.events();
     answered(&redis, &key(&redis)).await;
-    server.stop();
+    server.pause();
     let mut timed_out = 0;
     loop {
         let (kind, waited) = fails(&redis).await;
@@ -75,7 +75,7 @@ async fn call_timeout_bounds_calls_until_breaker_opens() {
     for _ in 0..20 {
         assert_eq!(fails(&redis).await.0, ErrorKind::Unavailable);
     }
-    server.cont();
+    server.resume();
     wait_for(&mut events, |event| matches!(event, Event::Recovered)).await;
     answered(&redis, &key(&redis)).await;
 }
@@ -85,10 +85,10 @@ async fn call_timeout_reports_may_have_run() {
     let server = RedisServer::spawn();
     let redis = builder(&server.url()).call_timeout(Duration::from_millis(300)).spawn().unwrap();
     answered(&redis, &key(&redis)).await;
-    server.stop();
+    server.pause();
     let error = redis.run(Command::set(&key(&redis), "late")).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Timeout && error.may_have_run(), "{error}");
-    server.cont();
+    server.resume();
     while server.command(&["GET", key(&redis).as_str()]).as_deref() != Ok("late") {
         tokio::task::yield_now().await;
     }

@@ -34,14 +34,14 @@ async fn close_while_draining_refuses_with_closed() {
     let redis = open(&server.url());
     let key = redis.key_space().tag("p").key("k");
     redis.run(Command::get(&key)).await.unwrap();
-    server.stop();
+    server.pause();
     let (get, close) = (redis.run(Command::get(&key)), redis.close());
     let (last, (), late) = tokio::join!(get, close, async {
         while redis.health().state != ConnectionState::Closed {
             tokio::task::yield_now().await;
         }
         let late = redis.run(Command::get(&key)).await;
-        server.cont();
+        server.resume();
         late
     });
     assert!(last.is_ok());

@@ -129,7 +129,7 @@ async fn a_stalled_node_affects_only_its_slots(cluster: &RedisCluster) {
     for key in [&first, &last] {
         answered(&redis, key).await;
     }
-    cluster.nodes()[2].stop();
+    cluster.nodes()[2].pause();
     loop {
         let start = Instant::now();
         let error = redis.run(Command::get(&last)).await.unwrap_err();
@@ -139,9 +139,9 @@ async fn a_stalled_node_affects_only_its_slots(cluster: &RedisCluster) {
         }
     }
     assert!(redis.health().outage.is_some());
-    cluster.nodes()[2].cont();
+    cluster.nodes()[2].resume();
     wait_for(&mut events, |event| matches!(event, Event::Recovered)).await;
-    cluster.wait_until_whole();
+    cluster.wait_until_healthy();
     for key in [&first, &last] {
         answered(&redis, key).await;
     }
@@ -153,7 +153,7 @@ async fn a_killed_node_comes_back(cluster: &mut RedisCluster, redis: &Redis) {
     let error = redis.run(Command::get(&last)).await.unwrap_err();
     assert!(error.is_outage(), "{error}");
     cluster.nodes_mut()[2].restart();
-    cluster.wait_until_whole();
+    cluster.wait_until_healthy();
     timeout(Duration::from_secs(20), answered(redis, &last)).await.unwrap();
 }
 

@@ -11,7 +11,7 @@ async fn max_in_flight_exceeded_fails_at_once() {
     let redis = builder(&server.url()).max_in_flight(2).spawn().unwrap();
     let key = redis.key_space().tag("p").key("k");
     redis.run(Command::get(&key)).await.unwrap();
-    server.stop();
+    server.pause();
     let stalled: Vec<_> = (0..2)
         .map(|_| {
             let (redis, key) = (redis.clone(), key.clone());
@@ -23,7 +23,7 @@ async fn max_in_flight_exceeded_fails_at_once() {
     }
     let error = redis.run(Command::get(&key)).await.unwrap_err();
     assert_eq!((error.kind(), error.is_outage()), (ErrorKind::Busy, true));
-    server.cont();
+    server.resume();
     for call in stalled {
         call.await.unwrap().unwrap();
     }

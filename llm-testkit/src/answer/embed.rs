@@ -1,6 +1,6 @@
 //! Embeddings.
 
-use crate::openai::answer_hash;
+use crate::openai::response_hash;
 use crate::prng::Prng;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
@@ -15,7 +15,7 @@ const MOST_DIMENSIONS: u64 = 16_384;
 /// The vector of length 1 that a model gives for one input (a text, or an array of tokens): it follows from these three
 /// alone.
 pub fn embedding(model: &str, input: &Value, dimensions: usize) -> Vec<f32> {
-    let mut prng = Prng::new(answer_hash(&json!([model, input])), 2);
+    let mut prng = Prng::new(response_hash(&json!([model, input])), 2);
     let raw: Vec<f64> = (0..dimensions).map(|_| prng.unit() * 2.0 - 1.0).collect();
     let norm = raw.iter().map(|x| x * x).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
     raw.into_iter().map(|x| (x / norm) as f32).collect()
@@ -45,7 +45,7 @@ impl Embed {
         let input = tokens::embedding_input(&body["input"]);
         Ok(Self {
             model: model.into(),
-            hash: answer_hash(body),
+            hash: response_hash(body),
             input,
             nano_usd: settings.prices.row(model).cost(input, 0, [0; 2], 0),
             bare,

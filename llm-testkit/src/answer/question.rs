@@ -1,6 +1,6 @@
 //! What a chat request asks for, validated.
 
-use crate::openai::answer_hash;
+use crate::openai::response_hash;
 use crate::refusal::Refusal;
 use serde_json::Value;
 
@@ -42,7 +42,7 @@ impl Question {
         sampling(body)?;
         let longest = whole(body, "max_completion_tokens", 1, u64::MAX)?.or(whole(body, "max_tokens", 1, u64::MAX)?);
         Ok(Self {
-            hash: answer_hash(body),
+            hash: response_hash(body),
             model: model.into(),
             n: whole(body, "n", 1, 128)?.unwrap_or(1),
             max_tokens: longest,

@@ -59,7 +59,7 @@ impl Dialect for Anthropic {
         Ok(Inquiry { thinking, breakpoints: breakpoints(&body), body: as_openai(&body) })
     }
 
-    fn answer_id(&self, number: &str) -> String {
+    fn response_id(&self, number: &str) -> String {
         format!("msg_{number}")
     }
 

@@ -1,6 +1,6 @@
 //! Refusals in Anthropic's form.
 
-use crate::fault::Trouble;
+use crate::fault::RefusalKind;
 use crate::refusal::{Cause, Refusal};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> (StatusCode, Value) {
     let (status, kind) = row(&refusal.cause);
     let message = match (&refusal.cause, &refusal.param) {
-        (Cause::Trouble(Trouble::ContextTooLong), _) => "prompt is too long: 200001 tokens > 200000 maximum".into(),
+        (Cause::RefusalKind(RefusalKind::ContextTooLong), _) => {
+            "prompt is too long: 200001 tokens > 200000 maximum".into()
+        }
         (Cause::Missing, Some(param)) => format!("{param}: Field required"),
         (_, Some(param)) => format!("{param}: {}", refusal.message),
         _ => refusal.message.clone(),
@@ -30,13 +32,13 @@ fn row(cause: &Cause) -> (StatusCode, &'static str) {
         Cause::UnknownModel | Cause::UnknownPath => (StatusCode::NOT_FOUND, "not_found_error"),
         Cause::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error"),
         Cause::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error"),
-        Cause::Trouble(Trouble::Overloaded) => {
+        Cause::RefusalKind(RefusalKind::Overloaded) => {
             (StatusCode::from_u16(529).expect("three digits are a status"), "overloaded_error")
         }
-        Cause::Trouble(Trouble::ServerError) => (StatusCode::INTERNAL_SERVER_ERROR, "api_error"),
-        Cause::Trouble(Trouble::ContextTooLong) => (StatusCode::BAD_REQUEST, "invalid_request_error"),
-        Cause::Trouble(Trouble::Forbidden) => (StatusCode::FORBIDDEN, "permission_error"),
-        Cause::Trouble(Trouble::NoCredit) => (StatusCode::PAYMENT_REQUIRED, "billing_error"),
+        Cause::RefusalKind(RefusalKind::ServerError) => (StatusCode::INTERNAL_SERVER_ERROR, "api_error"),
+        Cause::RefusalKind(RefusalKind::ContextTooLong) => (StatusCode::BAD_REQUEST, "invalid_request_error"),
+        Cause::RefusalKind(RefusalKind::Forbidden) => (StatusCode::FORBIDDEN, "permission_error"),
+        Cause::RefusalKind(RefusalKind::NoCredit) => (StatusCode::PAYMENT_REQUIRED, "billing_error"),
     }
 }
 

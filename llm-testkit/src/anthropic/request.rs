@@ -3,7 +3,7 @@
 use crate::conversation::{content, inline_image, linked_image, response_format, text, tool, tool_call, tool_choice};
 use serde_json::{Map, Value, json};
 
-/// The same request in OpenAI's form: what [`answer_hash`](crate::openai::answer_hash) and
+/// The same request in OpenAI's form: what [`response_hash`](crate::openai::response_hash) and
 /// [`tokens`](crate::tokens) see of it.
 ///
 /// `cache_control` is left out wherever it stands; fields that have no equal keep their names.
@@ -115,7 +115,7 @@ fn part(block: &Value) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openai::answer_hash;
+    use crate::openai::response_hash;
 
     #[test]
     fn an_equal_conversation_is_the_same_question() {
@@ -140,7 +140,7 @@ mod tests {
             "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
             "tool_choice": "required"});
         assert_eq!(as_openai(&body), equal);
-        assert_eq!(answer_hash(&as_openai(&body)), answer_hash(&equal));
+        assert_eq!(response_hash(&as_openai(&body)), response_hash(&equal));
         assert_eq!(breakpoints(&body), [2, 0]);
     }
 

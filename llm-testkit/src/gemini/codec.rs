@@ -80,7 +80,7 @@ impl Dialect for Gemini {
         Ok(Inquiry { body: as_openai(model, body), thinking, breakpoints: [0; 2] })
     }
 
-    fn answer_id(&self, number: &str) -> String {
+    fn response_id(&self, number: &str) -> String {
         number.into()
     }
 

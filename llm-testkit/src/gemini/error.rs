@@ -1,6 +1,6 @@
 //! Refusals in Google's form.
 
-use crate::fault::{RetryForm, Trouble};
+use crate::fault::{RefusalKind, RetryForm};
 use crate::refusal::{Cause, Refusal};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -12,10 +12,10 @@ const METRIC: &str = "generativelanguage.googleapis.com/generate_content_request
 pub(super) fn refuse(refusal: &Refusal) -> (StatusCode, Value) {
     let (status, name) = row(&refusal.cause);
     let mut message = match (&refusal.cause, &refusal.param) {
-        (Cause::Trouble(Trouble::ContextTooLong), _) => {
+        (Cause::RefusalKind(RefusalKind::ContextTooLong), _) => {
             "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576).".into()
         }
-        (Cause::Trouble(Trouble::NoCredit), _) => "Your prepayment credits are depleted.".into(),
+        (Cause::RefusalKind(RefusalKind::NoCredit), _) => "Your prepayment credits are depleted.".into(),
         (Cause::Invalid | Cause::Missing, Some(param)) => format!("{param}: {}", refusal.message),
         _ => refusal.message.clone(),
     };
@@ -50,11 +50,11 @@ fn row(cause: &Cause) -> (StatusCode, &'static str) {
         Cause::NoKey => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
         Cause::UnknownModel | Cause::UnknownPath | Cause::WrongMethod => (StatusCode::NOT_FOUND, "NOT_FOUND"),
         Cause::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED"),
-        Cause::Trouble(Trouble::Overloaded) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
-        Cause::Trouble(Trouble::ServerError) => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
-        Cause::Trouble(Trouble::ContextTooLong) => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"),
-        Cause::Trouble(Trouble::Forbidden) => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
-        Cause::Trouble(Trouble::NoCredit) => (StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED"),
+        Cause::RefusalKind(RefusalKind::Overloaded) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+        Cause::RefusalKind(RefusalKind::ServerError) => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
+        Cause::RefusalKind(RefusalKind::ContextTooLong) => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"),
+        Cause::RefusalKind(RefusalKind::Forbidden) => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
+        Cause::RefusalKind(RefusalKind::NoCredit) => (StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED"),
     }
 }
 

@@ -20,7 +20,7 @@ const NAMES: [(&str, &str); 12] = [
 ];
 
 /// The same `generateContent` request for `model` in OpenAI's form: what
-/// [`answer_hash`](crate::openai::answer_hash) and [`tokens`](crate::tokens) see of it.
+/// [`response_hash`](crate::openai::response_hash) and [`tokens`](crate::tokens) see of it.
 ///
 /// Names may be in camel or in snake case. Fields that have no equal keep their names.
 pub fn as_openai(model: &str, body: &Value) -> Value {
@@ -172,7 +172,7 @@ fn camel(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openai::answer_hash;
+    use crate::openai::response_hash;
 
     #[test]
     fn an_equal_conversation_is_the_same_question() {
@@ -198,7 +198,7 @@ mod tests {
             "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
             "tool_choice": {"type": "function", "function": {"name": "f"}}});
         assert_eq!(as_openai("m", &body), equal);
-        assert_eq!(answer_hash(&as_openai("m", &body)), answer_hash(&equal));
+        assert_eq!(response_hash(&as_openai("m", &body)), response_hash(&equal));
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Dialect for OpenAi {
         Ok(Inquiry { body, thinking: Thinking::AsSet, breakpoints: [0; 2] })
     }
 
-    fn answer_id(&self, number: &str) -> String {
+    fn response_id(&self, number: &str) -> String {
         match self.0.flavor {
             Flavor::Mistral | Flavor::DeepSeek => number.into(),
             Flavor::OpenRouter => format!("gen-{number}"),

@@ -20,7 +20,7 @@ const TRANSPORT: [&str; 9] = [
 ///
 /// The order of object keys does not count, nor do `stream`, `stream_options`, `user`, `safety_identifier`, `metadata`,
 /// `prompt_cache_*` and `encoding_format`. Everything else does, known or not.
-pub fn answer_hash(body: &Value) -> u64 {
+pub fn response_hash(body: &Value) -> u64 {
     let mut hash = Fnv::default();
     match body {
         Value::Object(fields) => {
@@ -101,7 +101,7 @@ mod tests {
         for field in TRANSPORT {
             other[field] = json!({"any": 1});
         }
-        assert_eq!(answer_hash(&plain), answer_hash(&other));
+        assert_eq!(response_hash(&plain), response_hash(&other));
     }
 
     #[test]
@@ -118,15 +118,15 @@ mod tests {
         ] {
             let mut other = plain.clone();
             other[field] = value;
-            assert_ne!(answer_hash(&plain), answer_hash(&other), "{field}");
+            assert_ne!(response_hash(&plain), response_hash(&other), "{field}");
         }
     }
 
     #[test]
     fn key_order_does_not_count_but_list_order_does() {
         let parse = |text| -> Value { serde_json::from_str(text).expect("valid JSON") };
-        assert_eq!(answer_hash(&parse(r#"{"a":1,"b":[1,2]}"#)), answer_hash(&parse(r#"{"b":[1,2],"a":1}"#)));
-        assert_ne!(answer_hash(&json!([1, 2])), answer_hash(&json!([2, 1])));
+        assert_eq!(response_hash(&parse(r#"{"a":1,"b":[1,2]}"#)), response_hash(&parse(r#"{"b":[1,2],"a":1}"#)));
+        assert_ne!(response_hash(&json!([1, 2])), response_hash(&json!([2, 1])));
     }
 
     #[test]

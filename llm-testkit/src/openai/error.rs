@@ -1,6 +1,6 @@
 //! Refusals in OpenAI's form and those of compatible vendors.
 
-use crate::fault::Trouble;
+use crate::fault::RefusalKind;
 use crate::flavor::Flavor;
 use crate::refusal::{Cause, Refusal};
 use http::StatusCode;
@@ -44,13 +44,13 @@ pub(super) fn refuse(flavor: Flavor, refusal: &Refusal) -> (StatusCode, Value) {
 /// What a vendor says. Those that have no code for a prompt that is too long have words for it.
 fn worded(flavor: Flavor, refusal: &Refusal) -> String {
     match (flavor, &refusal.cause) {
-        (Flavor::Mistral, Cause::Trouble(Trouble::ContextTooLong)) => {
+        (Flavor::Mistral, Cause::RefusalKind(RefusalKind::ContextTooLong)) => {
             "Prompt contains 40000 tokens, too large for model with 32768 maximum context length".into()
         }
-        (Flavor::OpenRouter, Cause::Trouble(Trouble::ContextTooLong)) => {
+        (Flavor::OpenRouter, Cause::RefusalKind(RefusalKind::ContextTooLong)) => {
             "This endpoint's maximum context length is 32768 tokens. However, you requested about 40000 tokens".into()
         }
-        (Flavor::Vllm, Cause::Trouble(Trouble::ContextTooLong)) => {
+        (Flavor::Vllm, Cause::RefusalKind(RefusalKind::ContextTooLong)) => {
             "This model's maximum context length is 32768 tokens. However, you requested 40000 tokens".into()
         }
         _ => refusal.message.clone(),
@@ -90,26 +90,30 @@ fn row(refusal: &Refusal) -> (StatusCode, &'static str, Option<&str>) {
             };
             (StatusCode::TOO_MANY_REQUESTS, kind, Some(code))
         }
-        Cause::Trouble(trouble) => troubled(*trouble),
+        Cause::RefusalKind(trouble) => troubled(*trouble),
     }
 }
 
-fn troubled(trouble: Trouble) -> (StatusCode, &'static str, Option<&'static str>) {
+fn troubled(trouble: RefusalKind) -> (StatusCode, &'static str, Option<&'static str>) {
     match trouble {
-        Trouble::Overloaded => {
+        RefusalKind::Overloaded => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable_error", Some("server_is_overloaded"))
         }
-        Trouble::ServerError => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", None),
-        Trouble::ContextTooLong => (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded")),
-        Trouble::Forbidden => (StatusCode::FORBIDDEN, "invalid_request_error", Some("permission_denied")),
-        Trouble::NoCredit => (StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", Some("credit_balance_exhausted")),
+        RefusalKind::ServerError => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", None),
+        RefusalKind::ContextTooLong => {
+            (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
+        }
+        RefusalKind::Forbidden => (StatusCode::FORBIDDEN, "invalid_request_error", Some("permission_denied")),
+        RefusalKind::NoCredit => {
+            (StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", Some("credit_balance_exhausted"))
+        }
     }
 }
 
 /// Vendors that have 402 for money send it.
 fn status_of(flavor: Flavor, refusal: &Refusal, status: StatusCode) -> StatusCode {
     let money = match &refusal.cause {
-        Cause::Trouble(trouble) => *trouble == Trouble::NoCredit,
+        Cause::RefusalKind(trouble) => *trouble == RefusalKind::NoCredit,
         Cause::Limited { code, .. } => code == "insufficient_quota",
         _ => false,
     };

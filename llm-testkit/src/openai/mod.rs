@@ -13,8 +13,8 @@ mod text;
 mod unary;
 
 pub use crate::answer::embedding;
-pub use digest::answer_hash;
-pub use text::answer_text;
+pub use digest::response_hash;
+pub use text::response_text;
 
 pub(crate) use codec::of;
 pub(crate) use digest::prompt_text;

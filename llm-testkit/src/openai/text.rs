@@ -1,6 +1,6 @@
 //! What the vendor says.
 
-use super::digest::answer_hash;
+use super::digest::response_hash;
 use crate::prng::{Prng, mix};
 use serde_json::Value;
 
@@ -11,14 +11,14 @@ const WORDS: [&str; 48] = [
     "log", "sum", "bit", "hub", "jet", "fox", "owl", "oak", "sea", "sky", "ink", "gem", "fig", "pot", "kit",
 ];
 
-/// The text of `tokens` tokens that answers a request: sixteen hexadecimal digits of [`answer_hash`], then
+/// The text of `tokens` tokens that answers a request: sixteen hexadecimal digits of [`response_hash`], then
 /// pseudo-random words.
 ///
 /// It follows from the body alone. `choice` is the index among the `n` answers of one request. A vendor chooses the
-/// length within its `answer_tokens`, see [`Vendor::answer_text`](crate::Vendor::answer_text). Each four bytes are one
+/// length within its `response_tokens`, see [`Vendor::response_text`](crate::Vendor::response_text). Each four bytes are one
 /// token.
-pub fn answer_text(body: &Value, choice: u64, tokens: u64) -> String {
-    prose(choice_hash(answer_hash(body), choice), tokens)
+pub fn response_text(body: &Value, choice: u64, tokens: u64) -> String {
+    prose(choice_hash(response_hash(body), choice), tokens)
 }
 
 /// The hash that stands at the head of one choice's text.
@@ -57,20 +57,20 @@ mod tests {
     fn an_answer_has_as_many_tokens_as_asked() {
         let body = json!({"messages": []});
         for wanted in [0, 1, 3, 4, 5, 100] {
-            assert_eq!(tokens::count(&answer_text(&body, 0, wanted)), wanted);
+            assert_eq!(tokens::count(&response_text(&body, 0, wanted)), wanted);
         }
     }
 
     #[test]
     fn a_shorter_answer_is_the_beginning_of_a_longer_one() {
         let body = json!({"messages": [], "seed": 3});
-        assert!(answer_text(&body, 0, 50).starts_with(&answer_text(&body, 0, 7)));
+        assert!(response_text(&body, 0, 50).starts_with(&response_text(&body, 0, 7)));
     }
 
     #[test]
     fn an_answer_begins_with_the_hash_of_its_question() {
         let body = json!({"messages": [{"role": "user", "content": "hi"}]});
-        assert!(answer_text(&body, 0, 9).starts_with(&format!("{:016x} ", answer_hash(&body))));
-        assert_ne!(answer_text(&body, 0, 9), answer_text(&body, 1, 9));
+        assert!(response_text(&body, 0, 9).starts_with(&format!("{:016x} ", response_hash(&body))));
+        assert_ne!(response_text(&body, 0, 9), response_text(&body, 1, 9));
     }
 }

@@ -52,7 +52,7 @@ impl RedisCluster {
             ask(&nodes[0], &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
         }
         let cluster = Self { nodes };
-        cluster.wait_until_whole();
+        cluster.wait_until_healthy();
         cluster
     }
 
@@ -105,7 +105,7 @@ impl RedisCluster {
     /// # Panics
     ///
     /// If that takes longer than 20 s.
-    pub fn wait_until_whole(&self) {
+    pub fn wait_until_healthy(&self) {
         let is_whole = |node: &RedisServer| {
             let info = node.command(&["CLUSTER", "INFO"]).unwrap_or_default();
             info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")

@@ -10,8 +10,8 @@
 //!
 //! let mut server = RedisServer::spawn();
 //! assert_eq!(server.command(&["PING"]).as_deref(), Ok("PONG"));
-//! server.stop(); // stalls, as a machine that swaps does
-//! server.cont();
+//! server.pause(); // stalls, as a machine that swaps does
+//! server.resume();
 //! server.kill();
 //! server.restart(); // empty, on the same port
 //! ```

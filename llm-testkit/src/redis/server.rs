@@ -83,12 +83,12 @@ impl RedisServer {
     }
 
     /// Stops the process where it stands (SIGSTOP): connections stay open, and nothing is answered.
-    pub fn stop(&self) {
+    pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
     /// Lets it go on (SIGCONT).
-    pub fn cont(&self) {
+    pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 

@@ -5,7 +5,7 @@ use crate::formats::{anthropic, events, joined};
 use bytes::Bytes;
 use http::Request;
 use llm_testkit::{
-    Fault, Format, RateLimits, RetryForm, Rule, Trouble, Vendor, Window, anthropic as format, openai, tokens,
+    Fault, Format, RateLimits, RefusalKind, RetryForm, Rule, Vendor, Window, anthropic as format, openai, tokens,
 };
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
@@ -17,8 +17,8 @@ async fn an_equal_conversation_gets_the_same_text_in_both_formats() {
     let ours = ask(&vendor, chat(&with(message(), json!({"stop": ["#"]})))).await.json();
     assert_eq!(theirs["content"][0]["text"], ours["choices"][0]["message"]["content"]);
     assert_eq!(theirs["usage"]["input_tokens"], ours["usage"]["prompt_tokens"]);
-    let bills = vendor.books();
-    assert_eq!(bills[0].answer_hash, bills[1].answer_hash);
+    let bills = vendor.bills();
+    assert_eq!(bills[0].response_hash, bills[1].response_hash);
     assert_eq!((bills[0].format, bills[1].format), (Format::Anthropic, Format::OpenAi));
 }
 
@@ -53,7 +53,7 @@ async fn a_stream_says_what_one_piece_says() {
 
 #[tokio::test]
 async fn a_stream_is_framed_as_documented() {
-    let vendor = Vendor::builder().answer_tokens(5..=5).build();
+    let vendor = Vendor::builder().response_tokens(5..=5).build();
     let answer = ask(&vendor, anthropic("messages", &with(message(), json!({"stream": true})))).await;
     let text = String::from_utf8(answer.bytes().to_vec()).expect("UTF-8");
     let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
@@ -67,7 +67,7 @@ async fn a_stream_is_framed_as_documented() {
 
 #[tokio::test]
 async fn every_reason_to_stop_is_given() {
-    let vendor = Vendor::builder().answer_tokens(12..=12).build();
+    let vendor = Vendor::builder().response_tokens(12..=12).build();
     for (fields, reason) in [
         (json!({}), "end_turn"),
         (json!({"max_tokens": 3}), "max_tokens"),
@@ -88,7 +88,7 @@ async fn every_reason_to_stop_is_given() {
 
 #[tokio::test]
 async fn thinking_is_output_and_only_where_it_is_enabled() {
-    let vendor = Vendor::builder().reasoning_tokens(7).answer_tokens(10..=10).build();
+    let vendor = Vendor::builder().reasoning_tokens(7).response_tokens(10..=10).build();
     let ask = async |fields| ask(&vendor, anthropic("messages", &with(message(), fields))).await.json();
     assert_eq!(ask(json!({})).await["usage"]["output_tokens"], 10);
     let thought = ask(json!({"max_tokens": 2_000, "thinking": {"type": "enabled", "budget_tokens": 1_024}})).await;
@@ -136,7 +136,7 @@ async fn tokens_are_counted_for_nothing() {
     let vendor = Vendor::new();
     let answer = ask(&vendor, anthropic("messages/count_tokens", &prompt("one"))).await.json();
     assert_eq!(answer, json!({"input_tokens": tokens::chat_input(&format::as_openai(&prompt("one")))}));
-    assert!(vendor.books().is_empty());
+    assert!(vendor.bills().is_empty());
 }
 
 #[tokio::test]
@@ -165,11 +165,11 @@ async fn refusals_have_their_names_and_the_request_id() {
         (None, with(message(), json!({"model": "n"})), 404, "not_found_error", None),
         (Some(Fault::rate_limited(wait, RetryForm::Seconds)), message(), 429, "rate_limit_error", None),
         (Some(Fault::insufficient_quota()), message(), 429, "rate_limit_error", Some("enforced_spend_limit_reached")),
-        (Some(Fault::Refused(Trouble::Overloaded)), message(), 529, "overloaded_error", None),
-        (Some(Fault::Refused(Trouble::ServerError)), message(), 500, "api_error", None),
-        (Some(Fault::Refused(Trouble::NoCredit)), message(), 402, "billing_error", None),
-        (Some(Fault::Refused(Trouble::Forbidden)), message(), 403, "permission_error", None),
-        (Some(Fault::Refused(Trouble::ContextTooLong)), message(), 400, "invalid_request_error", None),
+        (Some(Fault::Refused(RefusalKind::Overloaded)), message(), 529, "overloaded_error", None),
+        (Some(Fault::Refused(RefusalKind::ServerError)), message(), 500, "api_error", None),
+        (Some(Fault::Refused(RefusalKind::NoCredit)), message(), 402, "billing_error", None),
+        (Some(Fault::Refused(RefusalKind::Forbidden)), message(), 403, "permission_error", None),
+        (Some(Fault::Refused(RefusalKind::ContextTooLong)), message(), 400, "invalid_request_error", None),
     ] {
         fault.clone().into_iter().for_each(|fault| vendor.script(Rule::new(fault).once()));
         let answer = ask(&vendor, anthropic("messages", &body)).await;
@@ -179,7 +179,7 @@ async fn refusals_have_their_names_and_the_request_id() {
         assert_eq!(error["request_id"], answer.headers["request-id"].to_str().expect("ASCII"));
         assert_eq!(answer.headers.contains_key("retry-after"), status == 429 && code.is_none());
     }
-    assert!(vendor.books().is_empty());
+    assert!(vendor.bills().is_empty());
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn an_error_comes_inside_a_stream_as_an_event() {
     let last = String::from_utf8(answer.frames.last().expect("frames").to_vec()).expect("UTF-8");
     assert!(last.starts_with("event: error\ndata: {"), "{last}");
     assert!(events(&answer)[4].get("request_id").is_none());
-    assert_eq!(vendor.books()[0].output_tokens, 1);
+    assert_eq!(vendor.bills()[0].output_tokens, 1);
 }
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn what_is_cached_does_not_change_the_question() {
     let marked =
         json!({"role": "user", "content": [{"type": "text", "text": "one", "cache_control": {"type": "ephemeral"}}]});
     let marked = with(message(), json!({"messages": [marked]}));
-    let hash = |body: &Value| openai::answer_hash(&format::as_openai(body));
+    let hash = |body: &Value| openai::response_hash(&format::as_openai(body));
     assert_eq!(hash(&marked), hash(&message()));
     assert_ne!(hash(&message()), hash(&with(message(), json!({"top_k": 3}))));
 }

@@ -26,7 +26,7 @@ async fn a_bill_says_what_the_usage_says() {
         };
         let bill = vendor.bill(answer.request_id()).expect("a bill");
         assert_eq!((bill.kind, bill.key.as_str(), bill.model.as_str(), bill.cancelled), (kind, "sk-a", "m", false));
-        assert_eq!(bill.answer_hash, openai::answer_hash(&body));
+        assert_eq!(bill.response_hash, openai::response_hash(&body));
         assert_eq!(usage["prompt_tokens"], bill.input_tokens);
         assert_eq!(usage["completion_tokens"], bill.output_tokens);
         assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], bill.cached_tokens);
@@ -35,7 +35,7 @@ async fn a_bill_says_what_the_usage_says() {
             (bill.input_tokens - bill.cached_tokens) * 150 + bill.cached_tokens * 75 + bill.output_tokens * 600
         );
     }
-    assert_eq!(vendor.total_billed(), vendor.books().iter().map(|bill| bill.nano_usd).sum::<u64>());
+    assert_eq!(vendor.total_billed(), vendor.bills().iter().map(|bill| bill.nano_usd).sum::<u64>());
     assert!(vendor.total_billed() > 0);
 }
 
@@ -44,7 +44,7 @@ async fn a_call_in_one_piece_is_billed_in_full_when_its_client_leaves() {
     let vendor = slow();
     let waiting = tokio::time::timeout(50 * MS, vendor.transport().oneshot(chat(&prompt("one")))).await;
     assert!(waiting.is_err());
-    let bill = &vendor.books()[0];
+    let bill = &vendor.bills()[0];
     assert_eq!((bill.output_tokens, bill.input_tokens, bill.cancelled), (10, tokens::chat_input(&prompt("one")), true));
     assert_eq!(vendor.in_flight(), 0);
 }
@@ -61,7 +61,7 @@ async fn a_stream_is_billed_for_what_was_generated_when_its_client_leaves() {
             tokio::time::sleep((wait - 100) * MS).await;
             drop(body);
         }
-        let bill = &vendor.books()[0];
+        let bill = &vendor.bills()[0];
         assert_eq!((bill.output_tokens, bill.cancelled), (generated, true), "after {wait} ms");
     }
 }
@@ -77,20 +77,20 @@ async fn a_stream_read_to_its_end_is_not_cancelled() {
     }
     drop(body);
     assert_eq!(frames, 1 + 10 + 1 + 1);
-    assert_eq!((vendor.books()[0].cancelled, vendor.books()[0].output_tokens), (false, 10));
+    assert_eq!((vendor.bills()[0].cancelled, vendor.bills()[0].output_tokens), (false, 10));
 }
 
 #[tokio::test]
 async fn a_future_that_was_never_polled_is_no_call() {
     let vendor = Vendor::new();
     drop(tower_call(&vendor));
-    assert_eq!((vendor.calls(), vendor.books().len()), (0, 0));
+    assert_eq!((vendor.calls(), vendor.bills().len()), (0, 0));
 }
 
 #[tokio::test]
 async fn over_http_a_client_that_leaves_before_the_head_is_noticed() {
-    let vendor = Vendor::builder().answer_tokens(10..=10).build();
-    vendor.script(Rule::new(Fault::NoAnswer));
+    let vendor = Vendor::builder().response_tokens(10..=10).build();
+    vendor.script(Rule::new(Fault::NoResponse));
     let server = vendor.serve().await;
     let (mut sender, connection) = http1::handshake(connect(&server).await).await.expect("a handshake");
     let driver = tokio::spawn(connection);
@@ -99,13 +99,13 @@ async fn over_http_a_client_that_leaves_before_the_head_is_noticed() {
     waiting.abort();
     driver.abort();
     vendor.wait_until(|vendor| vendor.in_flight() == 0).await;
-    let bill = &vendor.books()[0];
+    let bill = &vendor.bills()[0];
     assert_eq!((bill.output_tokens, bill.cancelled), (10, true));
 }
 
 #[tokio::test]
 async fn over_http_a_client_that_leaves_a_stream_is_noticed() {
-    let vendor = Vendor::builder().answer_tokens(10..=10).build();
+    let vendor = Vendor::builder().response_tokens(10..=10).build();
     vendor.script(Rule::new(Fault::StallAfter(4)));
     let server = vendor.serve().await;
     let (mut sender, connection) = http1::handshake(connect(&server).await).await.expect("a handshake");
@@ -120,7 +120,7 @@ async fn over_http_a_client_that_leaves_a_stream_is_noticed() {
     drop(body);
     driver.abort();
     vendor.wait_until(|vendor| vendor.in_flight() == 0).await;
-    let bill = &vendor.books()[0];
+    let bill = &vendor.bills()[0];
     assert_eq!((bill.output_tokens, bill.cancelled), (3, true));
 }
 
@@ -134,7 +134,7 @@ async fn whoever_waits_for_a_change_is_told() {
 
 /// 100 ms to the first of ten tokens, 20 ms from one to the next.
 fn slow() -> Vendor {
-    Vendor::builder().answer_tokens(10..=10).latency(Latency::fixed(100 * MS, 20 * MS)).build()
+    Vendor::builder().response_tokens(10..=10).latency(Latency::fixed(100 * MS, 20 * MS)).build()
 }
 
 fn stream() -> http::Request<bytes::Bytes> {

@@ -4,7 +4,7 @@
 
 use crate::ask::{Answer, ask, prompt, with};
 use crate::formats::{anthropic, compatible, gemini};
-use llm_testkit::{Fault, Flavor, RetryForm, Rule, Trouble, Vendor};
+use llm_testkit::{Fault, Flavor, RefusalKind, RetryForm, Rule, Vendor};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ async fn anthropic_answers() -> Vec<Answer> {
     answers.push(ask(&vendor, anthropic("messages/count_tokens", &prompt("one"))).await);
     let full = with(prompt("one"), json!({"max_tokens": 9}));
     answers.push(ask(&vendor, anthropic("messages", &with(full.clone(), json!({"model": "n"})))).await);
-    vendor.script(Rule::new(Fault::Refused(Trouble::Overloaded)).once());
+    vendor.script(Rule::new(Fault::Refused(RefusalKind::Overloaded)).once());
     vendor.script(Rule::new(Fault::insufficient_quota()).once());
     answers.push(ask(&vendor, anthropic("messages", &full)).await);
     answers.push(ask(&vendor, anthropic("messages", &full)).await);

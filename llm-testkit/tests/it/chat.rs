@@ -11,11 +11,11 @@ async fn an_answer_is_the_text_of_its_question() {
     let body = prompt("one");
     let answer = ask(&vendor, chat(&body)).await.json();
     let text = answer["choices"][0]["message"]["content"].as_str().expect("a text");
-    assert_eq!(Some(text), vendor.answer_text(&body).as_deref());
-    assert!(text.starts_with(&format!("{:016x}", openai::answer_hash(&body))));
+    assert_eq!(Some(text), vendor.response_text(&body).as_deref());
+    assert!(text.starts_with(&format!("{:016x}", openai::response_hash(&body))));
     assert_eq!(answer["choices"][0]["finish_reason"], "stop");
     assert_eq!(answer["object"], "chat.completion");
-    assert_ne!(vendor.answer_text(&body), vendor.answer_text(&prompt("two")));
+    assert_ne!(vendor.response_text(&body), vendor.response_text(&prompt("two")));
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_stream_says_what_one_piece_says() {
 
 #[tokio::test]
 async fn a_stream_is_framed_as_documented() {
-    let vendor = Vendor::builder().answer_tokens(6..=6).build();
+    let vendor = Vendor::builder().response_tokens(6..=6).build();
     let answer = ask(&vendor, chat(&with(prompt("one"), json!({"stream": true})))).await;
     assert_eq!(answer.headers["content-type"], "text/event-stream; charset=utf-8");
     assert_eq!(answer.frames.len(), 1 + 6 + 1 + 1);
@@ -50,7 +50,7 @@ async fn a_stream_is_framed_as_documented() {
 
 #[tokio::test]
 async fn choices_of_a_stream_come_side_by_side() {
-    let vendor = Vendor::builder().answer_tokens(3..=3).build();
+    let vendor = Vendor::builder().response_tokens(3..=3).build();
     let chunks = ask(&vendor, chat(&with(prompt("one"), json!({"stream": true, "n": 2})))).await.chunks();
     let indices: Vec<_> = chunks.iter().filter_map(|chunk| chunk["choices"][0]["index"].as_u64()).collect();
     assert_eq!(indices, [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
@@ -71,7 +71,7 @@ async fn usage_counts_what_was_said() {
     let vendor = Vendor::builder().reasoning_tokens(10).cached_percent(50).build();
     let body = with(prompt("a question of some length"), json!({"n": 2}));
     let answer = ask(&vendor, chat(&body)).await.json();
-    let said: u64 = vendor.answer_texts(&body).iter().map(|text| tokens::count(text)).sum();
+    let said: u64 = vendor.response_texts(&body).iter().map(|text| tokens::count(text)).sum();
     let usage = &answer["usage"];
     assert_eq!(usage["completion_tokens"], said + 20);
     assert_eq!(usage["completion_tokens_details"]["reasoning_tokens"], 20);
@@ -82,7 +82,7 @@ async fn usage_counts_what_was_said() {
 
 #[tokio::test]
 async fn a_maximum_cuts_the_answer() {
-    let vendor = Vendor::builder().answer_tokens(20..=20).build();
+    let vendor = Vendor::builder().response_tokens(20..=20).build();
     for field in ["max_tokens", "max_completion_tokens"] {
         let answer = ask(&vendor, chat(&with(prompt("one"), json!({field: 4})))).await.json();
         assert_eq!(answer["choices"][0]["finish_reason"], "length");
@@ -149,7 +149,7 @@ async fn structured_answers_are_objects_that_fit() {
         (json!({"type": "json_object"}), "answer"),
         (json!({"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}), "score"),
     ] {
-        let text = vendor.answer_text(&with(prompt("one"), json!({"response_format": format}))).expect("an answer");
+        let text = vendor.response_text(&with(prompt("one"), json!({"response_format": format}))).expect("an answer");
         let value: Value = serde_json::from_str(&text).expect("JSON");
         assert!(value.get(field).is_some(), "{value}");
     }
@@ -157,13 +157,13 @@ async fn structured_answers_are_objects_that_fit() {
 
 #[tokio::test]
 async fn transport_fields_do_not_change_the_answer_and_others_do() {
-    let vendor = Vendor::builder().answer_tokens(30..=30).build();
-    let plain = vendor.answer_text(&prompt("one"));
+    let vendor = Vendor::builder().response_tokens(30..=30).build();
+    let plain = vendor.response_text(&prompt("one"));
     assert_eq!(
         plain,
-        vendor.answer_text(&with(prompt("one"), json!({"stream": true, "user": "u", "metadata": {"a": "b"}})))
+        vendor.response_text(&with(prompt("one"), json!({"stream": true, "user": "u", "metadata": {"a": "b"}})))
     );
-    assert_ne!(plain, vendor.answer_text(&with(prompt("one"), json!({"seed": 1}))));
+    assert_ne!(plain, vendor.response_text(&with(prompt("one"), json!({"seed": 1}))));
 }
 
 fn tools(choice: Value) -> Value {

@@ -70,7 +70,7 @@ async fn unusable_inputs_are_refused() {
         let answer = ask(&vendor, post("embeddings", &with(json!({"model": "e", "input": "a"}), fields))).await;
         assert_eq!(answer.status, 400);
     }
-    assert!(vendor.books().is_empty());
+    assert!(vendor.bills().is_empty());
 }
 
 fn floats(value: &Value) -> Vec<f32> {

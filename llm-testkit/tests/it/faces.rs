@@ -21,9 +21,9 @@ async fn both_faces_give_the_same_status_headers_and_bytes() {
         assert_eq!(own_headers(&in_process.headers), own_headers(&over_http.headers));
         assert!(in_process.whole && over_http.whole);
     }
-    assert_eq!(near.books(), far.books());
+    assert_eq!(near.bills(), far.bills());
     assert_eq!(near.statuses(), far.statuses());
-    assert_eq!(near.books().len(), 4);
+    assert_eq!(near.bills().len(), 4);
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn the_same_seed_gives_the_same_ids_and_another_seed_others() {
 
 #[tokio::test]
 async fn answers_do_not_depend_on_the_seed() {
-    assert_eq!(vendor(1).answer_text(&prompt("one")), vendor(2).answer_text(&prompt("one")));
+    assert_eq!(vendor(1).response_text(&prompt("one")), vendor(2).response_text(&prompt("one")));
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn one_connection_serves_many_calls() {
         let request = host(chat(&prompt(text)).map(Full::new));
         let body = sender.send_request(request).await.expect("a head").into_body();
         let body = http_body_util::BodyExt::collect(body).await.expect("a body").to_bytes();
-        assert!(String::from_utf8_lossy(&body).contains(&vendor.answer_text(&prompt(text)).expect("an answer")));
+        assert!(String::from_utf8_lossy(&body).contains(&vendor.response_text(&prompt(text)).expect("an answer")));
     }
     driver.abort();
     assert_eq!(vendor.calls(), 3);
@@ -72,7 +72,7 @@ async fn a_dropped_server_answers_no_more() {
     let server = vendor.serve().await;
     assert!(server.base_url().starts_with("http://127.0.0.1:") && server.base_url().ends_with("/v1"));
     let address = server.address();
-    vendor.script(Rule::new(Fault::NoAnswer));
+    vendor.script(Rule::new(Fault::NoResponse));
     let (mut sender, connection) = http1::handshake(connect(&server).await).await.expect("a handshake");
     let driver = tokio::spawn(connection);
     let waiting = tokio::spawn(sender.send_request(host(chat(&prompt("one")).map(Full::new))));
@@ -86,7 +86,7 @@ async fn a_dropped_server_answers_no_more() {
 
 #[tokio::test]
 async fn requests_are_kept_as_they_came() {
-    let vendor = Vendor::builder().keep_requests(2).build();
+    let vendor = Vendor::builder().recorded_requests(2).build();
     for text in ["one", "two", "three"] {
         ask(&vendor, chat(&prompt(text))).await;
     }

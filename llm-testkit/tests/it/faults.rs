@@ -19,9 +19,9 @@ async fn a_scripted_answer_is_sent_as_it_is() {
     assert!(answer.headers.contains_key("x-request-id"));
 
     let own = Response::builder().status(503).header("retry-after", "7").body("{}".into()).expect("a response");
-    let answer = ask(&suffering(Fault::Answer(Box::new(own))), unary()).await;
+    let answer = ask(&suffering(Fault::Response(Box::new(own))), unary()).await;
     assert_eq!((answer.status.as_u16(), &answer.headers["retry-after"]), (503, &http::HeaderValue::from_static("7")));
-    assert!(vendor.books().is_empty());
+    assert!(vendor.bills().is_empty());
 }
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn a_page_comes_instead_of_json() {
     let answer = ask(&vendor, unary()).await;
     assert_eq!(answer.status, 200);
     assert!(answer.bytes().starts_with(b"<!DOCTYPE html>"));
-    assert!(vendor.books().is_empty());
+    assert!(vendor.bills().is_empty());
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn an_error_comes_inside_a_stream() {
         assert_eq!((answer.status.as_u16(), data.len()), (200, after + 1));
         let last: Value = serde_json::from_str(&data[after]).expect("JSON");
         assert_eq!(last["error"]["type"], "server_error");
-        assert_eq!(vendor.books()[0].output_tokens, after.saturating_sub(1) as u64);
+        assert_eq!(vendor.bills()[0].output_tokens, after.saturating_sub(1) as u64);
     }
 }
 
@@ -95,7 +95,7 @@ async fn an_error_comes_in_a_200() {
     let answer = ask(&vendor, unary()).await;
     assert_eq!(answer.status, 200);
     assert!(answer.json()["error"].is_object());
-    assert!(vendor.books().is_empty());
+    assert!(vendor.bills().is_empty());
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn usage_is_missing_and_billed() {
     let vendor = suffering(Fault::NoUsage);
     assert!(ask(&vendor, unary()).await.json().get("usage").is_none());
     assert!(ask(&vendor, streamed()).await.chunks().iter().all(|chunk| chunk.get("usage").is_none()));
-    assert!(vendor.books().iter().all(|bill| bill.output_tokens == 12) && vendor.books().len() == 2);
+    assert!(vendor.bills().iter().all(|bill| bill.output_tokens == 12) && vendor.bills().len() == 2);
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn bodies_come_in_pieces_that_join_to_the_same() {
         assert!(pieces.frames.iter().all(|frame| frame.len() <= 7) && pieces.frames.len() > whole.frames.len());
         assert_eq!(pieces.bytes(), whole.bytes());
     }
-    assert_eq!(plain.books(), shredding.books());
+    assert_eq!(plain.bills(), shredding.bills());
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn a_connection_is_cut_after_some_frames_in_both_faces() {
 async fn a_cut_stream_is_billed_for_what_was_sent() {
     let vendor = suffering(Fault::CutAfter(3));
     ask(&vendor, streamed()).await;
-    let bill = &vendor.books()[0];
+    let bill = &vendor.bills()[0];
     assert_eq!((bill.output_tokens, bill.cancelled), (2, false));
 }
 
@@ -152,7 +152,7 @@ async fn a_connection_is_closed_before_the_head_in_both_faces() {
     let driver = tokio::spawn(connection);
     assert!(sender.send_request(host(unary().map(Full::new))).await.is_err());
     driver.abort();
-    assert_eq!((vendor.calls(), vendor.books().len(), vendor.statuses().len()), (2, 0, 0));
+    assert_eq!((vendor.calls(), vendor.bills().len(), vendor.statuses().len()), (2, 0, 0));
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ fn formats() -> [(http::Request<bytes::Bytes>, http::Request<bytes::Bytes>, &'st
 
 fn vendor() -> Vendor {
     let wall = std::time::SystemTime::UNIX_EPOCH;
-    Vendor::builder().answer_tokens(12..=12).wall_clock(move || wall).build()
+    Vendor::builder().response_tokens(12..=12).wall_clock(move || wall).build()
 }
 
 fn suffering(fault: Fault) -> Vendor {

@@ -25,16 +25,16 @@ async fn all_say_the_same_in_one_piece_and_in_streams() {
         let vendor = vendor(flavor);
         let answer = ask(&vendor, compatible(flavor, &prompt("one"))).await.json();
         let stream = ask(&vendor, compatible(flavor, &streamed())).await;
-        let expected = vendor.answer_text(&prompt("one")).expect("an answer");
+        let expected = vendor.response_text(&prompt("one")).expect("an answer");
         assert_eq!(text(&answer["choices"][0]["message"]["content"]), expected, "{flavor:?}");
         let said: String = events(&stream).iter().map(|chunk| text(&chunk["choices"][0]["delta"]["content"])).collect();
         assert_eq!(said, expected, "{flavor:?}");
         let totals: Vec<_> =
             events(&stream).iter().map(|chunk| chunk["usage"].clone()).filter(Value::is_object).collect();
         assert_eq!(totals, [answer["usage"].clone()], "{flavor:?}");
-        assert_eq!(vendor.books()[0].output_tokens, vendor.books()[1].output_tokens);
+        assert_eq!(vendor.bills()[0].output_tokens, vendor.bills()[1].output_tokens);
         let id = answer["id"].as_str().expect("an id");
-        assert_eq!(vendor.bill(id), Some(vendor.books().remove(0)));
+        assert_eq!(vendor.bill(id), Some(vendor.bills().remove(0)));
     }
 }
 
@@ -99,7 +99,7 @@ async fn azure_takes_its_own_header_and_the_deployment_in_the_path() {
     assert_eq!((&chunks[0]["choices"], &chunks[0]["model"]), (&json!([]), &json!("")));
     assert!(chunks[0]["prompt_filter_results"].is_array());
     assert_eq!(chunks[1]["model"], "dep");
-    assert_eq!((vendor.books()[0].model.as_str(), vendor.books()[0].key.as_str()), ("dep", "sk-a"));
+    assert_eq!((vendor.bills()[0].model.as_str(), vendor.bills()[0].key.as_str()), ("dep", "sk-a"));
     assert!(answer.headers.contains_key("apim-request-id"));
 }
 
@@ -171,7 +171,7 @@ async fn servers_of_ones_own_ask_for_no_key() {
         let vendor = Vendor::builder().flavor(flavor).build();
         let request = Request::post("/v1/chat/completions").body(Bytes::from(prompt("one").to_string()));
         assert_eq!(ask(&vendor, request.expect("a request")).await.status, 200);
-        assert_eq!(vendor.books()[0].key, "");
+        assert_eq!(vendor.bills()[0].key, "");
     }
 }
 
@@ -193,7 +193,7 @@ async fn a_prompt_that_is_too_long_is_told_in_the_words_of_each_vendor() {
         (Flavor::Vllm, "This model's maximum context length is 32768 tokens"),
     ] {
         let vendor = vendor(flavor);
-        vendor.script(Rule::new(Fault::Refused(llm_testkit::Trouble::ContextTooLong)));
+        vendor.script(Rule::new(Fault::Refused(llm_testkit::RefusalKind::ContextTooLong)));
         let answer = ask(&vendor, compatible(flavor, &prompt("one"))).await;
         assert!(answer.status == 400 && answer.json().to_string().contains(words), "{flavor:?}: {}", answer.json());
         assert!(!answer.json().to_string().contains("context_length_exceeded"), "{flavor:?}");
@@ -248,7 +248,7 @@ async fn facts_of_single_vendors_are_told() {
 }
 
 fn vendor(flavor: Flavor) -> Vendor {
-    Vendor::builder().flavor(flavor).reasoning_tokens(5).answer_tokens(9..=9).build()
+    Vendor::builder().flavor(flavor).reasoning_tokens(5).response_tokens(9..=9).build()
 }
 
 fn streamed() -> Value {

@@ -4,7 +4,7 @@ use crate::ask::{Answer, ask, ask_http, chat, prompt, with};
 use crate::formats::{events, gemini};
 use bytes::Bytes;
 use http::Request;
-use llm_testkit::{CallKind, Fault, Format, RetryForm, Rule, Trouble, Vendor, openai, tokens};
+use llm_testkit::{CallKind, Fault, Format, RefusalKind, RetryForm, Rule, Vendor, openai, tokens};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ async fn an_equal_conversation_gets_the_same_text_in_both_formats() {
     let body = with(contents(), json!({"generationConfig": {"maxOutputTokens": 12, "temperature": 0.5}}));
     let theirs = ask(&vendor, gemini("m:generateContent", &body)).await.json();
     let ours = with(prompt("one"), json!({"max_tokens": 12, "temperature": 0.5}));
-    assert_eq!(text(&theirs), vendor.answer_text(&ours).expect("an answer"));
+    assert_eq!(text(&theirs), vendor.response_text(&ours).expect("an answer"));
     let bill = vendor.bill(theirs["responseId"].as_str().expect("an id")).expect("a bill");
     assert_eq!(
-        (bill.format, bill.kind, bill.answer_hash),
-        (Format::Gemini, CallKind::Chat, openai::answer_hash(&ours))
+        (bill.format, bill.kind, bill.response_hash),
+        (Format::Gemini, CallKind::Chat, openai::response_hash(&ours))
     );
     assert_eq!(theirs["usageMetadata"]["promptTokenCount"], bill.input_tokens);
 }
@@ -41,13 +41,13 @@ async fn streams_of_both_kinds_say_what_one_piece_says() {
             assert_eq!(last["candidates"][0]["content"]["parts"][0]["functionCall"], *call);
         }
     }
-    let outputs: Vec<_> = vendor.books().iter().map(|bill| bill.output_tokens).collect();
+    let outputs: Vec<_> = vendor.bills().iter().map(|bill| bill.output_tokens).collect();
     assert!(outputs.chunks(3).all(|three| three[0] == three[1] && three[1] == three[2]), "{outputs:?}");
 }
 
 #[tokio::test]
 async fn events_end_with_crlf_and_without_done() {
-    let vendor = Vendor::builder().answer_tokens(5..=5).build();
+    let vendor = Vendor::builder().response_tokens(5..=5).build();
     let answer = ask(&vendor, gemini("m:streamGenerateContent?alt=sse", &contents())).await;
     let bytes = String::from_utf8(answer.bytes().to_vec()).expect("UTF-8");
     assert_eq!(answer.headers["content-type"], "text/event-stream");
@@ -59,7 +59,7 @@ async fn events_end_with_crlf_and_without_done() {
 
 #[tokio::test]
 async fn thoughts_are_output_that_is_no_part_of_the_candidates() {
-    let vendor = Vendor::builder().reasoning_tokens(7).answer_tokens(10..=10).build();
+    let vendor = Vendor::builder().reasoning_tokens(7).response_tokens(10..=10).build();
     let config = |thinking| with(contents(), json!({"generationConfig": {"thinkingConfig": thinking}}));
     for (body, thought, shown) in [
         (contents(), 7, false),
@@ -75,7 +75,7 @@ async fn thoughts_are_output_that_is_no_part_of_the_candidates() {
             usage["promptTokenCount"].as_u64().map(|input| input + 10 + thought)
         );
         assert_eq!(answer["candidates"][0]["content"]["parts"][0]["thought"] == true, shown);
-        assert_eq!(vendor.books().last().expect("a bill").output_tokens, 10 + thought);
+        assert_eq!(vendor.bills().last().expect("a bill").output_tokens, 10 + thought);
     }
 }
 
@@ -115,7 +115,7 @@ async fn embeddings_are_those_of_the_other_format() {
     let values: Vec<_> = values.map(|value| value.as_f64().expect("a number") as f32).collect();
     assert_eq!(values, openai::embedding("m", &json!("b"), 4));
     assert_eq!(batch["usageMetadata"]["promptTokenCount"], 2);
-    assert_eq!(vendor.books().iter().map(|bill| bill.input_tokens).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(vendor.bills().iter().map(|bill| bill.input_tokens).collect::<Vec<_>>(), [2, 1]);
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn tokens_are_counted_for_nothing_in_both_forms() {
     for body in [contents(), json!({"generateContentRequest": with(contents(), json!({"model": "models/m"}))})] {
         assert_eq!(ask(&vendor, gemini("m:countTokens", &body)).await.json()["totalTokens"], expected);
     }
-    assert!(vendor.books().is_empty());
+    assert!(vendor.bills().is_empty());
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_key_in_the_url_works_and_is_noticed() {
     assert_eq!(vendor.keys_in_urls(), 0);
     let leaky = Request::post("/v1/models/m:generateContent?key=sk-a").body(contents().to_string().into());
     assert_eq!(ask(&vendor, leaky.expect("a request")).await.status, 200);
-    assert_eq!((vendor.keys_in_urls(), vendor.books()[1].key.as_str()), (1, "sk-a"));
+    assert_eq!((vendor.keys_in_urls(), vendor.bills()[1].key.as_str()), (1, "sk-a"));
 }
 
 #[tokio::test]
@@ -153,11 +153,11 @@ async fn a_bad_key_is_an_invalid_argument() {
 async fn refusals_have_their_canonical_names() {
     let vendor = Vendor::builder().models(["m"]).build();
     for (trouble, code, status) in [
-        (Trouble::Overloaded, 503, "UNAVAILABLE"),
-        (Trouble::ServerError, 500, "INTERNAL"),
-        (Trouble::Forbidden, 403, "PERMISSION_DENIED"),
-        (Trouble::ContextTooLong, 400, "INVALID_ARGUMENT"),
-        (Trouble::NoCredit, 429, "RESOURCE_EXHAUSTED"),
+        (RefusalKind::Overloaded, 503, "UNAVAILABLE"),
+        (RefusalKind::ServerError, 500, "INTERNAL"),
+        (RefusalKind::Forbidden, 403, "PERMISSION_DENIED"),
+        (RefusalKind::ContextTooLong, 400, "INVALID_ARGUMENT"),
+        (RefusalKind::NoCredit, 429, "RESOURCE_EXHAUSTED"),
     ] {
         vendor.script(Rule::new(Fault::Refused(trouble)).model("m").prompt_contains("one").once());
         let answer = ask(&vendor, gemini("m:generateContent", &contents())).await;
@@ -196,7 +196,7 @@ async fn a_blocked_prompt_has_feedback_and_no_candidates() {
     for body in [&whole, &stream[0]] {
         assert!(body["promptFeedback"]["blockReason"].is_string() && body.get("candidates").is_none());
     }
-    assert!(vendor.books().iter().all(|bill| bill.output_tokens == 0 && bill.input_tokens > 0));
+    assert!(vendor.bills().iter().all(|bill| bill.output_tokens == 0 && bill.input_tokens > 0));
 }
 
 #[tokio::test]
@@ -208,7 +208,7 @@ async fn an_error_comes_inside_streams_of_both_kinds() {
         let pieces = pieces(&answer);
         assert_eq!((answer.status.as_u16(), pieces.len()), (200, 3));
         assert_eq!(pieces[2]["error"]["status"], "INTERNAL");
-        assert_eq!(vendor.books()[0].output_tokens, 2);
+        assert_eq!(vendor.bills()[0].output_tokens, 2);
     }
 }
 

@@ -4,7 +4,7 @@ use crate::ask::{Answer, ask, ask_http, chat, post, prompt, with};
 use crate::formats::{anthropic, gemini};
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
-use llm_testkit::{Fault, Latency, Limit, RetryForm, Rule, Trouble, Vendor, tokens};
+use llm_testkit::{Fault, Latency, Limit, RefusalKind, RetryForm, Rule, Vendor, tokens};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, advance};
@@ -31,7 +31,7 @@ async fn a_window_slides_and_its_refusals_say_when_to_come_back() {
     advance(Duration::from_millis(1)).await;
     assert_eq!(status(&vendor, "sk-a").await, 200, "as the refusal said");
     let limited = vendor.limited();
-    assert_eq!((limited.len(), vendor.books().len()), (2, 5));
+    assert_eq!((limited.len(), vendor.bills().len()), (2, 5));
     assert_eq!(limited[0].retry_after, Some(Duration::from_millis(7_500)));
     assert_eq!((limited[0].key.as_str(), limited[0].limit), ("sk-a", Limit::requests(3, MINUTE)));
 }
@@ -91,7 +91,7 @@ async fn a_refused_call_counts_nowhere_and_a_failed_one_everywhere() {
         .limit_each_key([Limit::requests(2, MINUTE)])
         .limit_organisation("acme", ["sk-a", "sk-b"], [Limit::requests(2, SECOND)])
         .build();
-    vendor.script(Rule::new(Fault::Refused(Trouble::ServerError)).once());
+    vendor.script(Rule::new(Fault::Refused(RefusalKind::ServerError)).once());
     assert_eq!(status(&vendor, "sk-a").await, 500);
     assert_eq!(status(&vendor, "sk-b").await, 200);
     assert_eq!(status(&vendor, "sk-b").await, 429, "the organisation is full");
@@ -106,7 +106,7 @@ async fn tokens_are_counted_when_admitted_or_as_used() {
     let body = with(prompt("one two three"), json!({"max_tokens": 100, "n": 2}));
     let input = tokens::chat_input(&body);
     let build = |limit| {
-        let vendor = Vendor::builder().answer_tokens(10..=10).cached_percent(50);
+        let vendor = Vendor::builder().response_tokens(10..=10).cached_percent(50);
         vendor.latency(Latency::fixed(SECOND, Duration::ZERO)).limit_each_key([limit]).build()
     };
     let cases = [
@@ -130,7 +130,7 @@ async fn tokens_are_counted_when_admitted_or_as_used() {
 
 #[tokio::test]
 async fn answers_may_begin_while_any_of_their_tokens_are_left() {
-    let vendor = Vendor::builder().answer_tokens(10..=10).limit_each_key([Limit::output_tokens(15, MINUTE)]).build();
+    let vendor = Vendor::builder().response_tokens(10..=10).limit_each_key([Limit::output_tokens(15, MINUTE)]).build();
     let mut statuses = Vec::new();
     for _ in 0..3 {
         statuses.push(status(&vendor, "sk-a").await.as_u16());
@@ -219,7 +219,7 @@ fn as_key(key: &'static str, mut request: Request<Bytes>) -> Request<Bytes> {
 #[tokio::test(start_paused = true)]
 async fn each_kind_of_tokens_has_its_own_figures_and_the_tightest_stands_for_all() {
     let limits = [Limit::input_tokens(50_000, MINUTE), Limit::output_tokens(8_000, MINUTE)];
-    let vendor = Vendor::builder().answer_tokens(3_000..=3_000).limit_each_key(limits).build();
+    let vendor = Vendor::builder().response_tokens(3_000..=3_000).limit_each_key(limits).build();
     let long =
         json!({"model": "m", "max_tokens": 4_000, "messages": [{"role": "user", "content": "abcd".repeat(900)}]});
     ask(&vendor, anthropic("messages", &long)).await;

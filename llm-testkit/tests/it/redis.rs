@@ -30,9 +30,9 @@ fn a_restarted_server_is_empty_and_keeps_its_port() {
 fn a_stopped_server_goes_on_where_it_stood() {
     let server = RedisServer::spawn();
     server.command(&["SET", "k", "v"]).unwrap();
-    server.stop();
+    server.pause();
     assert!(std::net::TcpStream::connect(("127.0.0.1", server.port())).is_ok(), "the kernel still accepts");
-    server.cont();
+    server.resume();
     assert_eq!(server.command(&["GET", "k"]).as_deref(), Ok("v"));
 }
 

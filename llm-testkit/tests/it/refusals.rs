@@ -16,7 +16,7 @@ async fn unknown_keys_are_refused_and_known_ones_served() {
     assert_eq!(answer.status, 401);
     assert_eq!(error(&answer.json()), ("invalid_request_error", Some("invalid_api_key")));
     assert!(!String::from_utf8_lossy(&answer.bytes()).contains("sk-c"));
-    assert_eq!(vendor.books().len(), 1);
+    assert_eq!(vendor.bills().len(), 1);
 }
 
 #[tokio::test]
@@ -50,9 +50,9 @@ async fn bad_requests_name_their_parameter() {
         let answer = ask(&vendor, chat(&body)).await;
         assert_eq!(answer.status, 400, "{body}");
         assert_eq!(answer.json()["error"]["param"], param);
-        assert_eq!(vendor.answer_text(&body), None);
+        assert_eq!(vendor.response_text(&body), None);
     }
-    assert!(vendor.books().is_empty());
+    assert!(vendor.bills().is_empty());
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn every_form_of_retry_after_is_sent() {
         assert_eq!(error(&answer.json()), ("requests", Some("rate_limit_exceeded")));
     }
     assert_eq!(ask(&vendor, chat(&prompt("one"))).await.status, 200);
-    assert_eq!((vendor.calls(), vendor.books().len()), (6, 1));
+    assert_eq!((vendor.calls(), vendor.bills().len()), (6, 1));
 }
 
 #[tokio::test]

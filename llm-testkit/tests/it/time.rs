@@ -3,7 +3,7 @@
 use crate::ask::{ask, chat, prompt, with};
 use http_body_util::BodyExt;
 use llm_testkit::probe::CountPolls;
-use llm_testkit::{Dist, Fault, Latency, Rule, Vendor};
+use llm_testkit::{Distribution, Fault, Latency, Rule, Vendor};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,7 +70,7 @@ async fn without_latency_nothing_waits() {
 #[tokio::test(start_paused = true)]
 async fn latencies_follow_from_the_seed() {
     let times = async |seed| {
-        let dist = |millis| Dist::LogNormal { median: millis * MS, sigma_permille: 600 };
+        let dist = |millis| Distribution::LogNormal { median: millis * MS, sigma_permille: 600 };
         let vendor = Vendor::builder().seed(seed).latency(Latency::new(dist(200), dist(10))).build();
         let mut times = Vec::new();
         for _ in 0..3 {
@@ -93,7 +93,7 @@ async fn a_slow_call_comes_later_and_whole() {
     let start = Instant::now();
     let answer = ask(&vendor, chat(&prompt("one"))).await;
     assert_eq!(start.elapsed(), 60_140 * MS);
-    assert!(answer.whole && !vendor.books()[0].cancelled);
+    assert!(answer.whole && !vendor.bills()[0].cancelled);
     vendor.set_latency(Latency::zero());
     let start = Instant::now();
     ask(&vendor, chat(&prompt("one"))).await;
@@ -103,11 +103,11 @@ async fn a_slow_call_comes_later_and_whole() {
 #[tokio::test(start_paused = true)]
 async fn a_call_without_answer_hangs_until_its_client_leaves() {
     let vendor = vendor(Latency::zero());
-    vendor.script(Rule::new(Fault::NoAnswer));
+    vendor.script(Rule::new(Fault::NoResponse));
     let hour = Duration::from_secs(3_600);
     assert!(tokio::time::timeout(hour, vendor.transport().oneshot(chat(&prompt("one")))).await.is_err());
     assert_eq!((vendor.in_flight(), vendor.statuses().len()), (0, 0));
-    assert!(vendor.books()[0].cancelled);
+    assert!(vendor.bills()[0].cancelled);
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,9 +125,9 @@ async fn a_stalled_stream_hangs_until_its_client_leaves() {
     }
     assert!(tokio::time::timeout(Duration::from_secs(3_600), body.frame()).await.is_err());
     drop(body);
-    assert_eq!((vendor.books()[0].output_tokens, vendor.books()[0].cancelled), (2, true));
+    assert_eq!((vendor.bills()[0].output_tokens, vendor.bills()[0].cancelled), (2, true));
 }
 
 fn vendor(latency: Latency) -> Vendor {
-    Vendor::builder().answer_tokens(10..=10).latency(latency).build()
+    Vendor::builder().response_tokens(10..=10).latency(latency).build()
 }

@@ -59,7 +59,7 @@ async fn claim_timeout_bounds_calls_while_redis_stalls() {
     let redis = Redis::builder(server.url()).call_timeout(HASTE).probe_timeout(10 * PATIENCE).spawn().unwrap();
     let cache = Cache::builder("tests").redis(redis).claim_timeout(HASTE).build().unwrap();
     put(&cache, 0).await;
-    server.stop();
+    server.pause();
     for n in 1..10 {
         timeout(PATIENCE, put(&cache, n)).await.expect("each waits for its own bounds alone");
     }
@@ -73,7 +73,7 @@ async fn claim_of_a_caller_that_left_is_given_back() {
     let cache = builder.invalidation_bound(60 * PATIENCE).build().unwrap();
     put(&cache, 0).await;
     cache.close().await.unwrap();
-    server.stop();
+    server.pause();
     let timed_out = redis.stats().timed_out;
     let caller = tokio::spawn({
         let cache = cache.clone();
@@ -83,7 +83,7 @@ async fn claim_of_a_caller_that_left_is_given_back() {
     until(|| redis.stats().timed_out > timed_out && redis.health().in_flight > 0).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
-    server.cont();
+    server.resume();
     cache.close().await.unwrap();
     assert_eq!(leases(&server), "");
 }

@@ -26,13 +26,13 @@ async fn close_waits_until_a_stalled_server_has_written() {
         }
     });
     until(|| one.stats().leased == 1).await;
-    server.stop();
+    server.pause();
     answer.send(7).unwrap();
     assert_eq!(leader.await.unwrap().unwrap(), 7);
     let closing = tokio::spawn(async move { one.close().await });
     tokio::task::yield_now().await;
     assert!(!closing.is_finished(), "the server stands still");
-    server.cont();
+    server.resume();
     closing.await.unwrap().unwrap();
     assert_eq!(leases(&server), "");
     assert_eq!(*other.get_or_call(&key(1), not_asked).await.unwrap().value, 7);

@@ -137,9 +137,9 @@ async fn stalled() {
     let server = RedisServer::spawn();
     let load = Load::on(&server.url());
     load.calls(100).await;
-    server.stop();
+    server.pause();
     load.calls(200).await;
-    server.cont();
+    server.resume();
     load.calls(100).await;
     let cache = load.end("stalled").await;
     recovers(&cache, &server.url()).await;
@@ -192,7 +192,7 @@ async fn one_node_of_a_cluster_down() {
     cluster.nodes_mut()[2].kill();
     load.calls(400).await;
     cluster.nodes_mut()[2].restart();
-    cluster.wait_until_whole();
+    cluster.wait_until_healthy();
     let cache = load.end("one node of a Cluster down").await;
     recovers(&cache, &cluster.url()).await;
 }

@@ -11,7 +11,7 @@ use llm_providers::{
         layer::{LimitScope, LimitWindow},
     },
 };
-use llm_testkit::{Fault, RetryForm, Rule, Transport, Trouble, Vendor};
+use llm_testkit::{Fault, RefusalKind, RetryForm, Rule, Transport, Vendor};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -154,7 +154,7 @@ fn a_refusal_for_limits_says_when_to_come_back_and_money_never_does() {
         let error = client(&vendor).clock(clock).chat(question()).await.unwrap_err();
         assert_eq!((error.kind(), error.retry_after()), (ErrorKind::RateLimited, Some(Duration::from_secs(2))));
         assert_eq!(error.scope(), Some(LimitScope::Model(LimitWindow::Minute)));
-        assert!(error.limits().unwrap().requests.is_some() && vendor.books().is_empty());
+        assert!(error.limits().unwrap().requests.is_some() && vendor.bills().is_empty());
         for error in each(Fault::insufficient_quota()).await {
             assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::QuotaExhausted, false), "{error:?}");
             assert_eq!(error.scope(), Some(LimitScope::Group(LimitWindow::Money)));
@@ -174,7 +174,7 @@ fn every_way_to_fail_has_its_kind() {
             (Fault::TruncatedJson, ErrorKind::Malformed, None),
             (Fault::InvalidUtf8, ErrorKind::Malformed, None),
             (Fault::ErrorEvent { after: 3 }, ErrorKind::Server, Some(unknown)),
-            (Fault::Refused(Trouble::Overloaded), ErrorKind::Overloaded, Some(Charge::None)),
+            (Fault::Refused(RefusalKind::Overloaded), ErrorKind::Overloaded, Some(Charge::None)),
             (server(502), ErrorKind::Server, Some(unknown)),
         ] {
             let said = format!("{fault:?}");
@@ -198,7 +198,7 @@ fn a_stream_that_breaks_off_tells_what_it_took_at_least() {
         let broken = read(reply.output, reply.receipt).await;
         assert_eq!(broken.error.unwrap().kind(), ErrorKind::Incomplete);
         let facts = broken.receipt.accounting();
-        let bill = &vendor.books()[0];
+        let bill = &vendor.bills()[0];
         assert_eq!((facts.usage, facts.usage_so_far.map(|usage| usage.input)), (None, Some(bill.input_tokens)));
     });
 }
@@ -220,7 +220,7 @@ fn faults_that_leave_the_answer_whole_do_not_matter() {
 fn a_deadline_bounds_the_head_and_every_piece() {
     let second = Duration::from_secs(1);
     block_on(async {
-        for fault in [Fault::NoAnswer, Fault::StallAfter(2)] {
+        for fault in [Fault::NoResponse, Fault::StallAfter(2)] {
             let vendor = failing(fault);
             let start = Instant::now();
             let call = question().with_deadline((start + second).into_std());

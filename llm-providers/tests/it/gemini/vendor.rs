@@ -11,7 +11,7 @@ use llm_providers::{
         layer::{LimitScope, LimitWindow},
     },
 };
-use llm_testkit::{Fault, RetryForm, Rule, Transport, Trouble, Vendor};
+use llm_testkit::{Fault, RefusalKind, RetryForm, Rule, Transport, Vendor};
 use serde_json::json;
 
 use crate::streaming::{Read, block_on, question, read};
@@ -56,7 +56,7 @@ fn answers_receipts_and_books_agree() {
         let answer = streamed.answer.unwrap();
         assert_eq!(answer.choices, whole.output.choices);
         assert!(!answer.choices[0].reasoning().is_empty());
-        assert_eq!(whole.output.text(), vendor.answers_to(&vendor.requests()[0])[0]);
+        assert_eq!(whole.output.text(), vendor.responses_to(&vendor.requests()[0])[0]);
         for (receipt, id) in [(&whole.receipt, &whole.output.id), (&streamed.receipt, &answer.id)] {
             let (facts, bill) = (receipt.accounting(), vendor.bill(id).unwrap());
             let usage = Usage {
@@ -132,10 +132,10 @@ fn refusals_tell_what_is_wrong() {
         let vendor = Vendor::builder().models(["known"]).build();
         assert_eq!(client(&vendor).chat(question()).await.unwrap_err().kind(), ErrorKind::NotFound);
         for (fault, kind, charge) in [
-            (Fault::Refused(Trouble::Overloaded), ErrorKind::Overloaded, Charge::None),
-            (Fault::Refused(Trouble::ServerError), ErrorKind::Server, Charge::Unknown),
-            (Fault::Refused(Trouble::ContextTooLong), ErrorKind::ContextTooLong, Charge::None),
-            (Fault::Refused(Trouble::Forbidden), ErrorKind::PermissionDenied, Charge::None),
+            (Fault::Refused(RefusalKind::Overloaded), ErrorKind::Overloaded, Charge::None),
+            (Fault::Refused(RefusalKind::ServerError), ErrorKind::Server, Charge::Unknown),
+            (Fault::Refused(RefusalKind::ContextTooLong), ErrorKind::ContextTooLong, Charge::None),
+            (Fault::Refused(RefusalKind::Forbidden), ErrorKind::PermissionDenied, Charge::None),
         ] {
             for error in each(fault).await {
                 assert_eq!((error.kind(), error.charge()), (kind, charge), "{error:?}");
@@ -170,7 +170,7 @@ fn a_blocked_prompt_is_billed_as_the_books_say() {
         let client = client(&vendor);
         let unary = client.chat(question()).await.unwrap_err();
         let stream = streamed(&client, question().body).await.unwrap_err();
-        for (error, bill) in [unary, stream].iter().zip(vendor.books()) {
+        for (error, bill) in [unary, stream].iter().zip(vendor.bills()) {
             assert_eq!((error.kind(), error.code()), (ErrorKind::ContentFiltered, Some("PROHIBITED_CONTENT")));
             assert_eq!(error.charge(), Charge::Known(Usage::new(bill.input_tokens, bill.output_tokens)));
         }

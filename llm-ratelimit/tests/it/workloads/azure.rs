@@ -149,7 +149,7 @@ async fn through_a_limiter(arrivals: &[Arrival], quota: u64) -> Outcomes {
 
 fn vendor(quota: u64) -> Vendor {
     let limits = [Limit::tokens(quota, MINUTE), Limit::requests(REQUESTS, MINUTE)];
-    Vendor::builder().answer_tokens(1..=1).keep_requests(0).limit_each_key(limits).build()
+    Vendor::builder().response_tokens(1..=1).recorded_requests(0).limit_each_key(limits).build()
 }
 
 /// Sends a call of just so many tokens.
