@@ -1,145 +1,163 @@
-//! Building a vendor.
+//! Builder of a vendor.
 
 use crate::flavor::Flavor;
 use crate::latency::Latency;
-use crate::limits::{Gate, Limit, RateLimits};
+use crate::limits::{Limit, Limiter, RateLimits};
 use crate::settings::Settings;
 use crate::vendor::Vendor;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
-/// Builds a [`Vendor`]. Everything has a default.
+/// Builder of a [`Vendor`]. Every setting has a default.
+///
+/// # Example
+///
+/// ```
+/// use llm_testkit::{Flavor, Vendor};
+///
+/// let builder = Vendor::builder().seed(7).flavor(Flavor::Mistral).keys(["sk-a", "sk-b"]).response_tokens(5..=20);
+/// let vendor = builder.price("", 150_000_000, 75_000_000, 600_000_000).build();
+/// assert_eq!(vendor.total_billed(), 0);
+/// ```
 #[derive(Debug, Default)]
 pub struct VendorBuilder {
     settings: Settings,
-    gate: Gate,
+    limiter: Limiter,
 }
 
 impl VendorBuilder {
-    /// What request ids and latencies follow from; 0 unless told. Two vendors whose request ids must not be the same
-    /// need two seeds.
+    /// Sets the seed of request ids and latencies; 0 by default.
+    ///
+    /// Two vendors need different seeds if their request ids must differ.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = seed;
         self
     }
 
-    /// The keys that are known; others get a 401. Unless told, any key is accepted.
+    /// Sets the known keys; others receive a 401. Any key is accepted by default.
     #[must_use]
     pub fn keys<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         self.settings.keys = Some(keys.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The models that are served; others get a 404. Unless told, any model is served.
+    /// Sets the served models; others receive a 404. Any model is served by default.
     #[must_use]
     pub fn models<M: Into<String>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
         self.settings.models = Some(models.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The prices of models whose names begin with `prefix` (the longest counts, `""` is any), in nano-dollars per
-    /// million tokens of input, cached input and output. A model without a price costs nothing.
+    /// Sets the prices of models whose names begin with `prefix`, in nano-dollars per million tokens of input, cached input
+    /// and output.
+    ///
+    /// The longest prefix counts, and `""` is any model. A model without a price is free.
     #[must_use]
     pub fn price(mut self, prefix: impl Into<String>, input: u64, cached: u64, output: u64) -> Self {
         self.settings.prices.insert(prefix.into(), input, cached, output);
         self
     }
 
-    /// What writes to a cache cost for models whose names begin with `prefix`, for five minutes and for an hour, in
-    /// nano-dollars per million tokens; as much as input unless told.
+    /// Sets the prices of writes to a cache for five minutes and for an hour, for models whose names begin with `prefix`, in
+    /// nano-dollars per million tokens; the price of input by default.
     #[must_use]
     pub fn cache_write_price(mut self, prefix: impl Into<String>, five_minutes: u64, hour: u64) -> Self {
         self.settings.prices.insert_writes(prefix.into(), [five_minutes, hour]);
         self
     }
 
-    /// Whose OpenAI-compatible ways the vendor has; OpenAI's unless told. Calls in Anthropic's and Gemini's formats are
-    /// served all the same.
+    /// Sets the dialect of OpenAI's format; OpenAI's own by default.
+    ///
+    /// The vendor also serves calls in Anthropic's and Gemini's formats.
     #[must_use]
     pub fn flavor(mut self, flavor: Flavor) -> Self {
         self.settings.flavor = flavor;
         self
     }
 
-    /// How many tokens an answer's text has, chosen by the request's hash; 8 to 40 unless told. A request's own maximum
-    /// cuts it.
+    /// Sets the number of tokens in a response's text, chosen by the request's hash; 8 to 40 by default.
+    ///
+    /// The maximum that a request states truncates it.
     #[must_use]
     pub fn response_tokens(mut self, tokens: RangeInclusive<u64>) -> Self {
         self.settings.response_tokens = tokens;
         self
     }
 
-    /// Tokens that each choice thinks before it speaks; 0 unless told. They are output, and part of its maximum. In
-    /// Anthropic's format only requests that enable thinking are thought about; a request that asks for thoughts gets
-    /// 8 tokens of them where this is 0.
+    /// Sets the number of reasoning tokens of each choice; 0 by default.
+    ///
+    /// They are output tokens, and count towards its maximum. In Anthropic's format only requests that enable thinking have
+    /// them. A request that wants reasoning gets 8 tokens if this is 0.
     #[must_use]
     pub fn reasoning_tokens(mut self, tokens: u64) -> Self {
         self.settings.reasoning_tokens = tokens;
         self
     }
 
-    /// The share of every prompt that counts as cached, in per cent (at most 100, rounded down to tokens); 0 unless
-    /// told.
+    /// Sets the share of every prompt that counts as cached, in per cent (at most 100, rounded down to tokens); 0 by default.
     #[must_use]
     pub fn cached_percent(mut self, percent: u8) -> Self {
         self.settings.cached_percent = percent.min(100);
         self
     }
 
-    /// The share of a prompt's tokens that are not cached which is written to a cache, in per cent (at most 100, rounded
-    /// down to tokens), where a request has `cache_control` breakpoints; 0 unless told.
+    /// Sets the share of a prompt's uncached tokens that is written to a cache, in per cent (at most 100, rounded down to
+    /// tokens), for requests with `cache_control` breakpoints; 0 by default.
     #[must_use]
     pub fn cache_write_percent(mut self, percent: u8) -> Self {
         self.settings.cache_write_percent = percent.min(100);
         self
     }
 
-    /// The length of embeddings whose request does not ask for one; 8 unless told.
+    /// Sets the length of embeddings whose request does not state one; 8 by default.
     #[must_use]
     pub fn dimensions(mut self, dimensions: NonZeroUsize) -> Self {
         self.settings.dimensions = dimensions.get();
         self
     }
 
-    /// How many tokens one event of a stream carries; 1 unless told.
+    /// Sets the number of tokens in one event of a stream; 1 by default.
     #[must_use]
     pub fn tokens_per_delta(mut self, tokens: NonZeroUsize) -> Self {
         self.settings.tokens_per_delta = tokens;
         self
     }
 
-    /// How long answers take; no time unless told.
+    /// Sets the latency of responses; none by default.
     #[must_use]
     pub fn latency(mut self, latency: Latency) -> Self {
         self.settings.latency = latency;
         self
     }
 
-    /// What answers advertise, or nothing: then no header tells of limits, not even of those that are enforced.
+    /// Sets the figures that responses advertise.
+    ///
+    /// With `None`, no header states limits, not even those that are enforced.
     #[must_use]
     pub fn rate_limits(mut self, limits: Option<RateLimits>) -> Self {
         self.settings.limits = limits;
         self
     }
 
-    /// The limits that are enforced for each key on its own; none unless told. All of a key's limits have to hold.
+    /// Sets the limits that are enforced for each key separately; none by default. All of a key's limits must hold.
     #[must_use]
     pub fn limit_each_key(mut self, limits: impl IntoIterator<Item = Limit>) -> Self {
-        self.gate.limit_each(limits.into_iter().collect());
+        self.limiter.limit_each(limits.into_iter().collect());
         self
     }
 
-    /// The limits that are enforced for this key, instead of those for each key.
+    /// Sets the limits that are enforced for this key, instead of those for each key.
     #[must_use]
     pub fn limit_key(mut self, key: impl Into<String>, limits: impl IntoIterator<Item = Limit>) -> Self {
-        self.gate.limit_key(key.into(), limits.into_iter().collect());
+        self.limiter.limit_key(key.into(), limits.into_iter().collect());
         self
     }
 
-    /// The limits that are enforced for these keys together, beside those of each key. A key may be in several
-    /// organisations, such as a project and its owner.
+    /// Sets the limits that are enforced for these keys together, in addition to those of each key.
+    ///
+    /// A key may be in several organisations, such as a project and its owner.
     #[must_use]
     pub fn limit_organisation<K: Into<String>>(
         mut self,
@@ -148,26 +166,26 @@ impl VendorBuilder {
         limits: impl IntoIterator<Item = Limit>,
     ) -> Self {
         let keys = keys.into_iter().map(Into::into).collect();
-        self.gate.limit_organisation(name.into(), keys, limits.into_iter().collect());
+        self.limiter.limit_organisation(name.into(), keys, limits.into_iter().collect());
         self
     }
 
-    /// How many of the latest requests [`Vendor::requests`] keeps; 16 unless told.
+    /// Sets the number of latest requests that [`Vendor::requests`] returns; 16 by default.
     #[must_use]
     pub fn recorded_requests(mut self, requests: usize) -> Self {
         self.settings.recorded_requests = requests;
         self
     }
 
-    /// The wall clock, for the `date` and `retry-after` headers; the system's unless told.
+    /// Sets the wall clock of the `date` and `retry-after` headers; the system's by default.
     #[must_use]
     pub fn wall_clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.settings.wall = Box::new(now);
         self
     }
 
-    /// The vendor, open for business.
+    /// Creates the vendor.
     pub fn build(self) -> Vendor {
-        Vendor::open(self.settings, self.gate)
+        Vendor::open(self.settings, self.limiter)
     }
 }

@@ -1,4 +1,4 @@
-//! Building a request in OpenAI's form out of other vendors' parts.
+//! Conversion of other vendors' request parts into OpenAI's form.
 
 use serde_json::{Map, Value, json};
 
@@ -22,7 +22,7 @@ pub(crate) fn inline_image(media_type: &Value, data: &Value) -> Value {
     linked_image(&json!(format!("data:{media_type};base64,{data}")))
 }
 
-/// An image that is elsewhere.
+/// Image behind a URL.
 pub(crate) fn linked_image(url: &Value) -> Value {
     json!({"type": "image_url", "image_url": {"url": url}})
 }
@@ -54,7 +54,7 @@ pub(crate) fn tool_choice(names: &[&Value]) -> Value {
     }
 }
 
-/// An answer of JSON that fits `schema`, or any object where it is `null`.
+/// A response of JSON that fits `schema`, or any object where it is `null`.
 pub(crate) fn response_format(schema: &Value) -> Value {
     match schema {
         Value::Null => json!({"type": "json_object"}),

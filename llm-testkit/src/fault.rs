@@ -1,45 +1,55 @@
-//! What can go wrong on purpose.
+//! Faults of the simulated vendor.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// Something that the vendor does instead of answering as it should.
+/// Fault that the vendor injects into a response, by a [`Rule`](crate::Rule).
 ///
-/// Calls that end with a refusal, a page or a reset are not billed; the other faults spoil an answer that was
-/// generated, and it is billed as far as the vendor got with it.
+/// Calls that end with a refusal, a page or a reset are not billed. The other faults corrupt a generated response, which is
+/// billed as far as it was generated.
+///
+/// # Example
+///
+/// ```
+/// use llm_testkit::{Fault, Rule, Vendor};
+///
+/// let vendor = Vendor::new();
+/// vendor.script(Rule::new(Fault::status(http::StatusCode::BAD_GATEWAY, "no upstream")).once());
+/// vendor.script(Rule::new(Fault::CutAfter(2)).prompt_contains("invoice"));
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Fault {
     /// A 429.
     RateLimited {
-        /// How long the client should wait.
+        /// Time that the client should wait.
         retry_after: Duration,
-        /// How the answer says so.
+        /// Form in which the response states it.
         form: RetryForm,
         /// The error's `code`: `rate_limit_exceeded`, `insufficient_quota`, `slow_down` and so on. Anthropic's format
         /// has `details.error_code` for it (none, `enforced_spend_limit_reached`, `ramp_limit_exceeded`), Gemini's a
         /// `quotaId` (per minute, per day); any other code stands there as it is.
         code: String,
     },
-    /// A refusal in the form of the vendor's format.
+    /// A refusal in the vendor's format.
     Refused(RefusalKind),
-    /// Nothing is said because of what it would be: an empty answer with the format's finish reason (`content_filter`,
+    /// A filter blocks the content: an empty response with the format's finish reason (`content_filter`,
     /// `refusal`), Gemini's blocked prompt, Azure's 400. All but the last are billed for the prompt.
     Filtered,
-    /// Exactly this answer, with the vendor's headers under it where it has none of its own.
+    /// Exactly this response, with the vendor's headers under it where it has none of its own.
     Response(Box<Response<Bytes>>),
     /// Status 200 and an HTML page, as a proxy in between would send.
     Html,
-    /// The answer grows by this many bytes: a stream by one event with that much text, any other by white space in its
+    /// The response grows by this many bytes: a stream by one event with that much text, any other by white space in its
     /// JSON.
     HugeEvent(usize),
-    /// Bytes inside a string of the answer that are not UTF-8.
+    /// Bytes inside a string of the response that are not UTF-8.
     InvalidUtf8,
-    /// The arguments of a tool call are not JSON. Without effect where the answer calls no tool.
+    /// The arguments of a tool call are not JSON. Without effect where the response calls no tool.
     InvalidToolJson,
-    /// The answer's JSON ends in the middle: the whole body's, or that of one event near the middle of a stream.
+    /// The response's JSON ends in the middle: the whole body's, or that of one event near the middle of a stream.
     TruncatedJson,
     /// The connection is closed after this many frames of the body. A body that is not streamed is sent in up to eight
     /// frames.
@@ -48,9 +58,9 @@ pub enum Fault {
     StallAfter(usize),
     /// The request is accepted and never answered.
     NoResponse,
-    /// The connection is closed instead of an answer.
+    /// The connection is closed instead of a response.
     Reset,
-    /// A stream carries an error in its format's form after this many events and ends; any other answer is a 200 with
+    /// A stream carries an error in its format's form after this many events and ends; any other response is a 200 with
     /// an error for a body.
     ErrorEvent {
         /// Events before the error.
@@ -58,7 +68,7 @@ pub enum Fault {
     },
     /// A stream ends without its last event: `[DONE]`, `message_stop`, the chunk with a `finishReason`.
     NoDone,
-    /// The answer does not say its usage. It is billed all the same.
+    /// The response does not state its usage. It is billed all the same.
     NoUsage,
     /// Everything comes this much later.
     Slow(Duration),
@@ -66,7 +76,7 @@ pub enum Fault {
     Shred(NonZeroUsize),
 }
 
-/// Why a call is refused on purpose.
+/// Kind of a refusal on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalKind {
@@ -82,8 +92,9 @@ pub enum RefusalKind {
     NoCredit,
 }
 
-/// How a 429 tells when to come back. Gemini's format tells it in the body as `RetryInfo`, in every form but
-/// [`Silent`](Self::Silent).
+/// Form in which a 429 states the time until a retry.
+///
+/// Gemini's format states it in the body as `RetryInfo`, in every form but [`Silent`](Self::Silent).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryForm {
@@ -100,28 +111,28 @@ pub enum RetryForm {
 }
 
 impl Fault {
-    /// A 429 with code `rate_limit_exceeded` that asks to wait, in the given form.
+    /// Creates a 429 with code `rate_limit_exceeded` and a waiting time in the given form.
     pub fn rate_limited(retry_after: Duration, form: RetryForm) -> Self {
         Self::RateLimited { retry_after, form, code: "rate_limit_exceeded".into() }
     }
 
-    /// A 429 with code `insufficient_quota`, which no waiting cures.
+    /// Creates a 429 with code `insufficient_quota`, for which waiting does not help.
     pub fn insufficient_quota() -> Self {
         Self::RateLimited { retry_after: Duration::ZERO, form: RetryForm::Silent, code: "insufficient_quota".into() }
     }
 
-    /// A 429 that lasts until the day is over: Gemini's quota per day, OpenAI's limit with that wait.
+    /// Creates a 429 that lasts until the end of the day: Gemini's quota per day, OpenAI's limit with that wait.
     pub fn day_limited(retry_after: Duration) -> Self {
         Self::RateLimited { retry_after, form: RetryForm::Seconds, code: "requests_per_day".into() }
     }
 
-    /// This status and this body; JSON if it begins with a brace, else plain text.
+    /// Creates a response with this status and body, which is JSON if it begins with a brace, and else plain text.
     pub fn status(status: StatusCode, body: impl Into<Bytes>) -> Self {
         let body = body.into();
         let kind = if body.starts_with(b"{") { "application/json" } else { "text/plain; charset=utf-8" };
-        let mut answer = Response::new(body);
-        *answer.status_mut() = status;
-        answer.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
-        Self::Response(Box::new(answer))
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+        Self::Response(Box::new(response))
     }
 }

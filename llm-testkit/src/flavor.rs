@@ -1,20 +1,21 @@
-//! Whose ways the vendor has.
+//! Wire formats, and flavors of OpenAI's format.
 
 use crate::openai;
 
-/// A wire format. Which one a call speaks follows from its path, and from its headers where paths are the same.
+/// Wire format of a call. It follows from the path, and from the headers if formats share a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Format {
-    /// Chat completions and embeddings, as OpenAI and those compatible with it serve them.
+    /// Chat completions and embeddings of OpenAI and compatible vendors.
     OpenAi,
     /// Anthropic's messages.
     Anthropic,
-    /// Gemini's `generateContent` and its kin.
+    /// Gemini's `generateContent` and related methods.
     Gemini,
 }
 
-/// Whose OpenAI-compatible ways the vendor has: keys, headers, chunks, errors. It does not change what answers say.
+/// Vendor whose dialect of OpenAI's format is simulated: keys, headers, chunks, errors. It does not change the texts of
+/// responses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Flavor {
@@ -23,7 +24,7 @@ pub enum Flavor {
     OpenAi,
     /// Azure OpenAI: `api-key`, deployments in paths, filter results, resets in bare seconds.
     Azure,
-    /// Mistral: usage in the last chunk without being asked, thoughts as content parts, errors as `detail`.
+    /// Mistral: usage in the last chunk unconditionally, reasoning as content parts, errors as `detail`.
     Mistral,
     /// DeepSeek: `reasoning_content`, cache hits and misses, comments in streams.
     DeepSeek,
@@ -33,7 +34,7 @@ pub enum Flavor {
     OpenRouter,
     /// Ollama's OpenAI-compatible path: no keys, no limits.
     Ollama,
-    /// vLLM: no keys unless it is told some, no limits, error codes that are numbers.
+    /// vLLM: no keys unless some are set, no limits, error codes that are numbers.
     Vllm,
 }
 

@@ -1,22 +1,34 @@
-//! How long the simulated vendor takes.
+//! Latency of the simulated vendor.
 
 use crate::prng::Prng;
 use std::time::Duration;
 
-/// A distribution of durations.
+/// Distribution of durations.
+///
+/// # Example
+///
+/// ```
+/// use llm_testkit::{Distribution, Latency};
+/// use std::time::Duration;
+///
+/// let first = Distribution::LogNormal { median: Duration::from_millis(500), sigma_permille: 400 };
+/// let latency = Latency::new(first, Distribution::Fixed(Duration::from_millis(12)));
+/// assert_eq!(latency.scaled(0.1).scale(), 0.1);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Distribution {
-    /// Always the same.
+    /// Constant duration.
     Fixed(Duration),
-    /// Evenly between two bounds, both included. If they are swapped, the first one counts.
+    /// Uniform distribution between two bounds, both included. If they are swapped, the first one counts.
     Uniform(Duration, Duration),
-    /// Skewed to the right, as answers of real services are: `median · e^(sigma · z)`, where `z` is nearly normal and
-    /// never beyond ±6.
+    /// Distribution that is skewed to the right, as latencies of real services are.
+    ///
+    /// It is `median · e^(sigma · z)`, where `z` is nearly normal and never beyond ±6.
     LogNormal {
-        /// Half of the draws lie below.
+        /// Median of the draws.
         median: Duration,
-        /// The standard deviation of the logarithm, in thousandths: 500 makes one draw in six longer than 1.65 medians.
+        /// Standard deviation of the logarithm, in thousandths. With 500, one draw in six exceeds 1.65 medians.
         sigma_permille: u32,
     },
 }
@@ -34,11 +46,21 @@ impl Distribution {
     }
 }
 
-/// How long an answer takes: until its first token, and from each token to the next.
+/// Latency of a response: until its first token, and between tokens.
 ///
-/// An answer that is not streamed comes whole, at the moment of its last token. Embeddings take as long as a first
-/// token. tokio's timers have a resolution of one millisecond and round up: choose whole milliseconds where a test
-/// compares times.
+/// A response that is not streamed arrives at the time of its last token. Embeddings take as long as a first token. Timers
+/// of tokio have a resolution of one millisecond and round up, so choose whole milliseconds if a test compares times.
+///
+/// # Example
+///
+/// ```
+/// use llm_testkit::{Latency, Vendor};
+/// use std::time::Duration;
+///
+/// let latency = Latency::fixed(Duration::from_millis(300), Duration::from_millis(10));
+/// let vendor = Vendor::builder().latency(latency).build();
+/// assert_eq!(vendor.calls(), 0);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Latency {
     first_token: Distribution,
@@ -47,35 +69,36 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Latency drawn from two distributions, by the vendor's seed and the number of the call.
+    /// Draws latencies from two distributions, by the vendor's seed and the number of the call.
     pub fn new(first_token: Distribution, per_token: Distribution) -> Self {
         Self { first_token, per_token, scale: 1.0 }
     }
 
-    /// No latency: everything is due at once. The default.
+    /// Returns no latency, which is the default.
     pub fn zero() -> Self {
         Self::fixed(Duration::ZERO, Duration::ZERO)
     }
 
-    /// The same latency for every call.
+    /// Returns the same latency for every call.
     pub fn fixed(first_token: Duration, per_token: Duration) -> Self {
         Self::new(Distribution::Fixed(first_token), Distribution::Fixed(per_token))
     }
 
-    /// Multiplies every duration by `factor`, to simulate slow vendors quickly. A factor that is negative or not finite
-    /// counts as 0.
+    /// Multiplies every duration by `factor`, to simulate slow vendors in less time.
+    ///
+    /// A factor that is negative or not finite counts as 0.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
         self.scale = if factor.is_finite() { factor.max(0.0) } else { 0.0 };
         self
     }
 
-    /// The factor that [`scaled`](Self::scaled) set; 1 unless told.
+    /// Returns the factor of [`scaled`](Self::scaled); 1 by default.
     pub fn scale(&self) -> f64 {
         self.scale
     }
 
-    /// The moments of `tokens` tokens, from the call's arrival. There is always a first one.
+    /// Returns the times of `tokens` tokens, from the call's arrival. There is always a first one.
     pub(crate) fn schedule(&self, prng: &mut Prng, tokens: u64) -> Vec<Duration> {
         let mut at = stretch(self.first_token.draw(prng), self.scale);
         let mut moments = vec![at];
@@ -93,7 +116,7 @@ impl Default for Latency {
     }
 }
 
-/// `duration · factor` in whole microseconds, at most a day.
+/// Returns `duration · factor` in whole microseconds, at most a day.
 fn stretch(duration: Duration, factor: f64) -> Duration {
     const DAY: f64 = 86_400.0;
     let seconds = (duration.as_secs_f64() * factor).min(DAY);
@@ -107,28 +130,28 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn fixed_latency_adds_up_exactly() {
+    fn latency_fixed_adds_up_exactly() {
         let latency = Latency::fixed(100 * MS, 20 * MS);
         assert_eq!(latency.schedule(&mut Prng::new(1, 1), 3), [100 * MS, 120 * MS, 140 * MS]);
         assert_eq!(latency.scaled(0.5).schedule(&mut Prng::new(1, 1), 2), [50 * MS, 60 * MS]);
     }
 
     #[test]
-    fn an_unusable_factor_means_no_latency() {
+    fn latency_invalid_factor_is_zero() {
         for factor in [-1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(Latency::fixed(MS, MS).scaled(factor).schedule(&mut Prng::new(1, 1), 1), [Duration::ZERO]);
         }
     }
 
     #[test]
-    fn uniform_draws_stay_within_their_bounds() {
+    fn distribution_uniform_stays_within_bounds() {
         let mut prng = Prng::new(3, 3);
         let dist = Distribution::Uniform(10 * MS, 20 * MS);
         assert!((0..1_000).map(|_| dist.draw(&mut prng)).all(|d| (10 * MS..=20 * MS).contains(&d)));
     }
 
     #[test]
-    fn half_of_the_log_normal_draws_lie_below_the_median() {
+    fn distribution_log_normal_has_median() {
         let mut prng = Prng::new(3, 3);
         let dist = Distribution::LogNormal { median: 100 * MS, sigma_permille: 500 };
         let draws: Vec<_> = (0..4_000).map(|_| dist.draw(&mut prng)).collect();

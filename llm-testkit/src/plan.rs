@@ -1,71 +1,71 @@
-//! What the vendor will do about one call.
+//! Plan of the response to one call.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use std::time::Duration;
 
-/// Names one call of one vendor: the number of its arrival, from 0.
+/// Number of a call of one vendor in the order of arrival, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 
-/// The whole answer to one call, with its times. A face plays it; nothing in it waits.
+/// Whole response to one call, with its times. A transport plays it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Plan {
-    /// The call that this answers, to be given to [`Vendor::settle`](crate::Vendor::settle) when it has ended.
+    /// Number of the call, for [`Vendor::settle`](crate::Vendor::settle) when it has ended.
     pub call: CallId,
-    /// When the head (status and headers) goes out.
+    /// Time of the head (status and headers).
     pub head: Head,
-    /// The status.
+    /// Status.
     pub status: StatusCode,
-    /// The headers, all of them.
+    /// All headers.
     pub headers: HeaderMap,
-    /// The body's frames in order; their times never decrease.
+    /// Frames of the body in order. Their times never decrease.
     pub frames: Vec<Frame>,
-    /// What comes after the last frame.
+    /// End of the body after the last frame.
     pub end: End,
 }
 
-/// When an answer's head goes out, from the call's arrival.
+/// Time of a response's head, from the call's arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
     /// After this time.
     At(Duration),
-    /// Never: the call hangs until the client leaves.
+    /// Never: the call hangs until the client cancels it.
     Never,
     /// Not at all: the connection is closed after this time.
     Reset(Duration),
 }
 
-/// A piece of a body.
+/// Piece of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// When it is due, from the call's arrival.
+    /// Time at which it is due, from the call's arrival.
     pub at: Duration,
-    /// The bytes.
+    /// Bytes.
     pub bytes: Bytes,
-    /// Output tokens that it carries.
+    /// Number of output tokens in it.
     pub tokens: u64,
 }
 
-/// What comes after the last frame of a body.
+/// End of a body after its last frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// The body ends as it should.
     Done,
     /// The connection is closed in the middle of the body.
     Cut,
-    /// Nothing more, ever: the call hangs until the client leaves.
+    /// The body stalls: the call hangs until the client cancels it.
     Stall,
 }
 
-/// How a call ended, as far as the vendor knows.
+/// Outcome of a call, as far as the vendor knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The whole plan was played.
     Delivered,
     /// The vendor closed the connection.
     Cut,
-    /// The client left before the end.
+    /// The client cancelled before the end.
     Cancelled,
 }

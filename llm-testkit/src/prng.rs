@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_repeats_and_another_differs() {
+    fn prng_follows_from_seed() {
         let draw = |seed| {
             let mut prng = Prng::new(seed, 1);
             [prng.next(), prng.next(), prng.next()]
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_stay_below_their_bound() {
+    fn prng_draws_stay_below_bound() {
         let mut prng = Prng::new(1, 2);
         assert!((0..1_000).all(|_| prng.below(3) < 3));
         assert!((0..1_000).all(|_| (0.0..1.0).contains(&prng.unit())));

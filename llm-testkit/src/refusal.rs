@@ -1,19 +1,19 @@
-//! Calls that are not served, in no vendor's words yet.
+//! Refusals, before a format encodes them.
 
 use crate::fault::{RefusalKind, RetryForm};
 use crate::limits::Limited;
 use std::time::Duration;
 
-/// Why a call is not served.
+/// Refusal of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Refusal {
     pub(crate) cause: Cause,
-    /// The parameter that is to blame.
+    /// Name of the wrong parameter.
     pub(crate) param: Option<String>,
     pub(crate) message: String,
 }
 
-/// What kind of refusal it is; each format has its own status and names for it.
+/// Cause of a refusal. Each format has its own status and names for it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Cause {
     Invalid,
@@ -24,14 +24,14 @@ pub(crate) enum Cause {
     UnknownModel,
     UnknownPath,
     WrongMethod,
-    /// What would be said must not be.
+    /// Content that a filter blocks.
     Filtered,
     Limited {
         code: String,
         retry_after: Duration,
         form: RetryForm,
     },
-    RefusalKind(RefusalKind),
+    Scripted(RefusalKind),
 }
 
 impl Refusal {
@@ -39,12 +39,12 @@ impl Refusal {
         Self { cause, param: None, message: message.into() }
     }
 
-    /// It is about the parameter `param`.
+    /// Creates the refusal of a wrong parameter.
     pub(crate) fn invalid(param: &str, message: impl Into<String>) -> Self {
         Self { param: Some(param.into()), ..Self::new(Cause::Invalid, message) }
     }
 
-    /// The parameter `param` is missing.
+    /// Creates the refusal of a missing parameter.
     pub(crate) fn missing(param: &str) -> Self {
         Self { cause: Cause::Missing, ..Self::invalid(param, format!("missing parameter '{param}'")) }
     }
@@ -82,7 +82,7 @@ impl Refusal {
         Self::new(Cause::Limited { code: code.into(), retry_after, form }, message)
     }
 
-    /// For a limit that is enforced. `code` is the format's word for it.
+    /// Creates the refusal of an enforced limit. `code` is its name in the format.
     pub(crate) fn over(limited: &Limited, code: &str, form: RetryForm) -> Self {
         let (message, form) = match limited.retry_after {
             Some(_) => ("rate limit reached, slow down", form),
@@ -92,22 +92,22 @@ impl Refusal {
         Self::new(Cause::Limited { code: code.into(), retry_after, form }, message)
     }
 
-    pub(crate) fn trouble(trouble: RefusalKind) -> Self {
-        let message = match trouble {
+    pub(crate) fn of_kind(kind: RefusalKind) -> Self {
+        let message = match kind {
             RefusalKind::Overloaded => "the model is overloaded",
             RefusalKind::ServerError => "the model failed while it answered",
             RefusalKind::ContextTooLong => "the prompt is longer than the model's context",
             RefusalKind::Forbidden => "the key may not do this",
             RefusalKind::NoCredit => "the balance is used up",
         };
-        Self::new(Cause::RefusalKind(trouble), message)
+        Self::new(Cause::Scripted(kind), message)
     }
 
-    /// Whether waiting cures it, for formats that say so.
+    /// Returns true if a retry may succeed, for formats that state it.
     pub(crate) fn is_passing(&self) -> bool {
         match &self.cause {
             Cause::Limited { form, .. } => *form != RetryForm::Silent,
-            Cause::RefusalKind(trouble) => matches!(trouble, RefusalKind::Overloaded | RefusalKind::ServerError),
+            Cause::Scripted(kind) => matches!(kind, RefusalKind::Overloaded | RefusalKind::ServerError),
             _ => false,
         }
     }

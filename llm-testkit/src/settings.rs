@@ -1,6 +1,6 @@
-//! What a vendor is told when it is built.
+//! Settings of a vendor.
 
-use crate::books::Prices;
+use crate::billing::Prices;
 use crate::flavor::Flavor;
 use crate::latency::Latency;
 use crate::limits::RateLimits;
@@ -15,9 +15,9 @@ use std::time::SystemTime;
 pub(crate) struct Settings {
     pub(crate) seed: u64,
     pub(crate) flavor: Flavor,
-    /// The keys that are known; any, if not told.
+    /// Known keys; `None` for any key.
     pub(crate) keys: Option<BTreeSet<String>>,
-    /// The models that are served; any, if not told.
+    /// Served models; `None` for any model.
     pub(crate) models: Option<BTreeSet<String>>,
     pub(crate) prices: Prices,
     pub(crate) response_tokens: RangeInclusive<u64>,
@@ -37,13 +37,13 @@ impl Settings {
         self.models.as_ref().is_none_or(|models| models.contains(model))
     }
 
-    /// Those of `input` tokens that count as cached.
+    /// Returns the number of `input` tokens that count as cached.
     pub(crate) fn cached(&self, input: u64) -> u64 {
         share(input, self.cached_percent)
     }
 
-    /// Those of `fresh` tokens that are written to a cache, for five minutes and for an hour: in the proportion of the
-    /// places that ask for it.
+    /// Returns the numbers of `fresh` tokens that are written to a cache for five minutes and for an hour, in proportion to
+    /// the breakpoints.
     pub(crate) fn written(&self, fresh: u64, breakpoints: [u64; 2]) -> [u64; 2] {
         let [short, long] = breakpoints;
         if short + long == 0 {
@@ -54,7 +54,7 @@ impl Settings {
         [written - hour, hour]
     }
 
-    /// How many tokens an answer says.
+    /// Draws the number of tokens in a response.
     pub(crate) fn answer_length(&self, prng: &mut Prng) -> u64 {
         let (low, high) = (*self.response_tokens.start(), *self.response_tokens.end());
         low + prng.below(high.saturating_sub(low).saturating_add(1))
@@ -83,7 +83,7 @@ impl Default for Settings {
     }
 }
 
-/// `percent` of `tokens`, rounded down.
+/// Returns `percent` of `tokens`, rounded down.
 fn share(tokens: u64, percent: u8) -> u64 {
     tokens / 100 * u64::from(percent) + tokens % 100 * u64::from(percent) / 100
 }

@@ -1,17 +1,17 @@
-//! The vendor as a pure state machine: no input or output, no timers, no tasks. It is told what time it is.
+//! State machine of a vendor, without I/O, timers and tasks. Its callers pass the time.
 
-use crate::answer::{Answer, Embed};
-use crate::books::Bill;
-use crate::dialect::{self, Dialect, Endpoint, Facts, Inquiry, Target};
+use crate::billing::Bill;
 use crate::fault::{Fault, RetryForm};
 use crate::flavor::{Flavor, Format};
-use crate::limits::{Demand, Gate, Limited, RateLimits};
+use crate::limits::{Demand, Limited, Limiter, RateLimits};
 use crate::openai;
 use crate::plan::{CallId, End, Frame, Head, Outcome, Plan};
+use crate::planned_response::{Charge, PlannedResponse, ResponseWriter};
 use crate::prng::{Prng, mix};
+use crate::protocol::{self, CanonicalRequest, Endpoint, HeaderContext, Protocol, Target};
 use crate::refusal::{Cause, Refusal};
-use crate::reply::{Charge, Press, Reply};
-use crate::script::{Script, Traits};
+use crate::response::{ChatResponse, EmbeddingResponse};
+use crate::rules::{CallTraits, Rules};
 use crate::settings::Settings;
 use crate::tokens;
 use bytes::Bytes;
@@ -20,11 +20,11 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-/// Everything that a vendor remembers.
+/// State of a vendor.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) settings: Settings,
-    pub(crate) script: Script,
+    pub(crate) rules: Rules,
     pub(crate) calls: u64,
     pub(crate) statuses: BTreeMap<u16, u64>,
     pub(crate) bills: Vec<Bill>,
@@ -32,46 +32,46 @@ pub(crate) struct State {
     pub(crate) most_in_flight: usize,
     pub(crate) keys_in_urls: u64,
     pub(crate) limited: Vec<Limited>,
-    gate: Gate,
+    limiter: Limiter,
     running: HashMap<CallId, Running>,
 }
 
-/// A call that has not ended.
+/// Call in flight.
 #[derive(Debug)]
 struct Running {
     since: Duration,
     request_id: String,
     key: String,
     charge: Option<Charge>,
-    /// When which output tokens of a stream are generated, from `since`; `None` where the client pays for all or
-    /// nothing.
+    /// Times from `since` at which the output tokens of a stream are generated; `None` for a response in one piece, which
+    /// is billed in full.
     schedule: Option<Vec<(Duration, u64)>>,
 }
 
-/// One answer, with whatever is known of it.
+/// Response before its headers are complete.
 struct Draft {
     status: StatusCode,
     headers: HeaderMap,
-    reply: Reply,
+    reply: PlannedResponse,
     limits: Option<RateLimits>,
 }
 
-/// A call as it came in.
+/// Call as it was received.
 struct Incoming<'a> {
     call: CallId,
     now: Duration,
     number: String,
     request_id: String,
     key: String,
-    dialect: &'static dyn Dialect,
+    protocol: &'static dyn Protocol,
     request: &'a Request<Bytes>,
 }
 
 impl State {
-    pub(crate) fn new(settings: Settings, gate: Gate) -> Self {
+    pub(crate) fn new(settings: Settings, limiter: Limiter) -> Self {
         Self {
             settings,
-            script: Script::default(),
+            rules: Rules::default(),
             calls: 0,
             statuses: BTreeMap::new(),
             bills: Vec::new(),
@@ -79,7 +79,7 @@ impl State {
             most_in_flight: 0,
             keys_in_urls: 0,
             limited: Vec::new(),
-            gate,
+            limiter,
             running: HashMap::new(),
         }
     }
@@ -88,20 +88,20 @@ impl State {
         self.running.len()
     }
 
-    /// Receives a call and plans its answer.
+    /// Receives a call and returns the plan of its response.
     pub(crate) fn decide(&mut self, now: Duration, request: &Request<Bytes>) -> Plan {
         let call = CallId(self.calls);
         self.calls += 1;
         self.keep(request);
         let number = format!("{:016x}{:08x}", mix(self.settings.seed ^ mix(call.0)), call.0);
         let request_id = format!("req_{number}");
-        let dialect = dialect::of(request, self.settings.flavor);
-        let key = dialect.key(request).unwrap_or_default();
-        self.keys_in_urls += u64::from(dialect::query(request.uri(), "key").is_some());
-        let incoming = Incoming { call, now, number, request_id, key, dialect, request };
+        let protocol = protocol::of(request, self.settings.flavor);
+        let key = protocol.key(request).unwrap_or_default();
+        self.keys_in_urls += u64::from(protocol::query(request.uri(), "key").is_some());
+        let incoming = Incoming { call, now, number, request_id, key, protocol, request };
         let mut draft = self.draft(&incoming).unwrap_or_else(|refusal| self.refused(&incoming, &refusal));
-        if let (false, Some(limits)) = (self.gate.is_open(), &mut draft.limits) {
-            *limits = self.gate.figures(now, &incoming.key, *limits);
+        if let (false, Some(limits)) = (self.limiter.is_open(), &mut draft.limits) {
+            *limits = self.limiter.figures(now, &incoming.key, *limits);
         }
         let headers = self.headers(&incoming, &draft);
         let Incoming { request_id, key, .. } = incoming;
@@ -115,7 +115,7 @@ impl State {
         Plan { call, head: reply.head, status, headers, frames: reply.frames, end: reply.end }
     }
 
-    /// Ends a call, and bills it. A call that has ended already stays as it was.
+    /// Ends a call and bills it. A call that has ended already is unchanged.
     pub(crate) fn settle(&mut self, now: Duration, call: CallId, outcome: Outcome) {
         let Some(running) = self.running.remove(&call) else { return };
         let Some(charge) = running.charge else { return };
@@ -126,7 +126,7 @@ impl State {
             }
             None => charge.output,
         };
-        self.gate.end(now, &running.key, output);
+        self.limiter.end(now, &running.key, output);
         let price = self.settings.prices.row(&charge.model);
         self.bills.push(Bill {
             call,
@@ -155,64 +155,64 @@ impl State {
     }
 
     fn draft(&mut self, incoming: &Incoming<'_>) -> Result<Draft, Refusal> {
-        let Incoming { dialect, request, .. } = incoming;
-        let target = dialect.route(request.method(), request.uri())?;
-        self.authorize(dialect.key(request))?;
-        dialect.admit(request.headers())?;
+        let Incoming { protocol, request, .. } = incoming;
+        let target = protocol.route(request.method(), request.uri())?;
+        self.authorize(protocol.key(request))?;
+        protocol.admit(request.headers())?;
         if target.endpoint == Endpoint::Models {
-            return Ok(plain(StatusCode::OK, self.models(*dialect)));
+            return Ok(plain(StatusCode::OK, self.models(*protocol)));
         }
         let read = serde_json::from_slice::<Value>(request.body()).map_err(|error| Refusal::malformed(&error));
-        let inquiry = read.and_then(|body| dialect.inquiry(&target, body));
-        if let (false, Ok(inquiry)) = (self.gate.is_open(), &inquiry) {
-            self.admit(incoming, target.endpoint, inquiry)?;
+        let canonical = read.and_then(|body| protocol.canonical(&target, body));
+        if let (false, Ok(canonical)) = (self.limiter.is_open(), &canonical) {
+            self.admit(incoming, target.endpoint, canonical)?;
         }
-        let fault = self.fault(incoming, inquiry.as_ref().ok(), &target);
-        if let Some(draft) = fault.as_ref().and_then(|fault| self.instead(incoming, fault)) {
+        let fault = self.fault(incoming, canonical.as_ref().ok(), &target);
+        if let Some(draft) = fault.as_ref().and_then(|fault| self.replacement(incoming, fault)) {
             return Ok(draft);
         }
-        self.answer(incoming, &target, &inquiry?, fault.as_ref())
+        self.response(incoming, &target, &canonical?, fault.as_ref())
     }
 
-    fn answer(
+    fn response(
         &self,
         incoming: &Incoming<'_>,
         target: &Target,
-        inquiry: &Inquiry,
+        canonical: &CanonicalRequest,
         fault: Option<&Fault>,
     ) -> Result<Draft, Refusal> {
-        let dialect = incoming.dialect;
+        let protocol = incoming.protocol;
         let prng = Prng::new(self.settings.seed, incoming.call.0);
-        let mut press = Press { dialect, settings: &self.settings, prng, fault };
+        let mut writer = ResponseWriter { protocol, settings: &self.settings, prng, fault };
         let reply = match target.endpoint {
             Endpoint::Chat => {
-                let id = dialect.response_id(&incoming.number);
-                press.chat(Answer::new(id, target, inquiry, &self.settings)?)
+                let id = protocol.response_id(&incoming.number);
+                writer.chat(ChatResponse::new(id, target, canonical, &self.settings)?)
             }
             Endpoint::Count => {
-                Answer::new(String::new(), target, inquiry, &self.settings)?;
-                let count = dialect.count(tokens::chat_input(&inquiry.body));
+                ChatResponse::new(String::new(), target, canonical, &self.settings)?;
+                let count = protocol.count(tokens::chat_input(&canonical.body));
                 plain(StatusCode::OK, count.to_string().into()).reply
             }
             Endpoint::Embeddings | Endpoint::Models => {
-                press.embeddings(Embed::new(&inquiry.body, target.bare, &self.settings)?)
+                writer.embeddings(EmbeddingResponse::new(&canonical.body, target.bare, &self.settings)?)
             }
         };
-        let kind = dialect.content_type(reply.streamed, target.bare);
+        let kind = protocol.content_type(reply.streamed, target.bare);
         Ok(Draft { status: StatusCode::OK, headers: content_type(kind), reply, limits: self.settings.limits })
     }
 
-    /// The texts of all choices that answer a request; none if it is no chat, or would be refused.
+    /// Returns the texts of all choices of a response; none if the request is not a chat, or would be refused.
     pub(crate) fn texts(&self, request: &Request<Bytes>) -> Vec<String> {
-        let dialect = dialect::of(request, self.settings.flavor);
-        let answer = || {
-            let target = dialect.route(request.method(), request.uri()).ok()?;
+        let protocol = protocol::of(request, self.settings.flavor);
+        let response = || {
+            let target = protocol.route(request.method(), request.uri()).ok()?;
             let body = serde_json::from_slice(request.body()).ok()?;
-            let inquiry = dialect.inquiry(&target, body).ok()?;
+            let canonical = protocol.canonical(&target, body).ok()?;
             let chat = target.endpoint == Endpoint::Chat;
-            chat.then(|| Answer::new(String::new(), &target, &inquiry, &self.settings).ok())?
+            chat.then(|| ChatResponse::new(String::new(), &target, &canonical, &self.settings).ok())?
         };
-        answer().map(Answer::texts).unwrap_or_default()
+        response().map(ChatResponse::texts).unwrap_or_default()
     }
 
     fn authorize(&self, key: Option<String>) -> Result<(), Refusal> {
@@ -224,16 +224,21 @@ impl State {
     }
 
     /// Enforces the limits of the call's key.
-    fn admit(&mut self, incoming: &Incoming<'_>, endpoint: Endpoint, inquiry: &Inquiry) -> Result<(), Refusal> {
+    fn admit(
+        &mut self,
+        incoming: &Incoming<'_>,
+        endpoint: Endpoint,
+        canonical: &CanonicalRequest,
+    ) -> Result<(), Refusal> {
         let demand = match endpoint {
-            Endpoint::Chat => self.chat_demand(&inquiry.body),
+            Endpoint::Chat => self.chat_demand(&canonical.body),
             Endpoint::Embeddings => {
-                Demand { input: tokens::embedding_input(&inquiry.body["input"]), ..Demand::default() }
+                Demand { input: tokens::embedding_input(&canonical.body["input"]), ..Demand::default() }
             }
             Endpoint::Count | Endpoint::Models => return Ok(()),
         };
-        self.gate.admit(incoming.now, incoming.call, &incoming.key, &demand).map_err(|limited| {
-            let format = incoming.dialect.format();
+        self.limiter.admit(incoming.now, incoming.call, &incoming.key, &demand).map_err(|limited| {
+            let format = incoming.protocol.format();
             let form = match (format, self.settings.flavor) {
                 (Format::OpenAi, Flavor::OpenAi | Flavor::Azure) => RetryForm::Both,
                 _ => RetryForm::Seconds,
@@ -251,28 +256,33 @@ impl State {
         Demand { input, cached: self.settings.cached(input), most_output: most.saturating_mul(choices) }
     }
 
-    fn fault(&mut self, incoming: &Incoming<'_>, inquiry: Option<&Inquiry>, target: &Target) -> Option<Fault> {
-        if self.script.is_empty() {
+    fn fault(
+        &mut self,
+        incoming: &Incoming<'_>,
+        canonical: Option<&CanonicalRequest>,
+        target: &Target,
+    ) -> Option<Fault> {
+        if self.rules.is_empty() {
             return None;
         }
         let raw = || String::from_utf8_lossy(incoming.request.body()).into_owned();
-        let prompt = inquiry.map_or_else(raw, |inquiry| openai::prompt_text(&inquiry.body));
-        let named = inquiry.and_then(|inquiry| inquiry.body["model"].as_str());
+        let prompt = canonical.map_or_else(raw, |canonical| openai::prompt_text(&canonical.body));
+        let named = canonical.and_then(|canonical| canonical.body["model"].as_str());
         let model = named.or(target.model.as_deref()).unwrap_or_default();
-        self.script.next(&Traits { prompt: &prompt, key: &incoming.key, model })
+        self.rules.next(&CallTraits { prompt: &prompt, key: &incoming.key, model })
     }
 
-    /// What comes instead of an answer, for faults that do not need one.
-    fn instead(&self, incoming: &Incoming<'_>, fault: &Fault) -> Option<Draft> {
+    /// Returns the replacement of a response, for faults that do not need the response itself.
+    fn replacement(&self, incoming: &Incoming<'_>, fault: &Fault) -> Option<Draft> {
         match fault {
             Fault::RateLimited { retry_after, form, code } => {
                 Some(self.refused(incoming, &Refusal::limited(code, *retry_after, *form)))
             }
-            Fault::Refused(trouble) => Some(self.refused(incoming, &Refusal::trouble(*trouble))),
-            Fault::Filtered => Some(self.refused(incoming, &incoming.dialect.filtered()?)),
-            Fault::Response(answer) => {
-                let draft = plain(answer.status(), answer.body().clone());
-                Some(Draft { headers: answer.headers().clone(), limits: self.settings.limits, ..draft })
+            Fault::Refused(kind) => Some(self.refused(incoming, &Refusal::of_kind(*kind))),
+            Fault::Filtered => Some(self.refused(incoming, &incoming.protocol.filtered()?)),
+            Fault::Response(response) => {
+                let draft = plain(response.status(), response.body().clone());
+                Some(Draft { headers: response.headers().clone(), limits: self.settings.limits, ..draft })
             }
             Fault::Html => {
                 let page = Bytes::from_static(b"<!DOCTYPE html>\n<html><body><h1>Welcome</h1></body></html>\n");
@@ -288,25 +298,25 @@ impl State {
     }
 
     fn refused(&self, incoming: &Incoming<'_>, refusal: &Refusal) -> Draft {
-        let (status, body) = incoming.dialect.refuse(refusal, &incoming.request_id);
+        let (status, body) = incoming.protocol.refuse(refusal, &incoming.request_id);
         let mut draft = plain(status, body.to_string().into());
-        draft.headers = content_type(incoming.dialect.content_type(false, false));
-        incoming.dialect.refusal_headers(&mut draft.headers, refusal, (self.settings.wall)());
+        draft.headers = content_type(incoming.protocol.content_type(false, false));
+        incoming.protocol.refusal_headers(&mut draft.headers, refusal, (self.settings.wall)());
         if let Cause::Limited { code, retry_after, .. } = &refusal.cause {
             let limits = self.settings.limits;
-            let scripted = self.gate.is_open();
+            let scripted = self.limiter.is_open();
             let spent = scripted && matches!(code.as_str(), "rate_limit_exceeded" | "requests_per_day");
             draft.limits = if spent { limits.map(|limits| limits.refused(*retry_after)) } else { limits };
         }
         draft
     }
 
-    fn models(&self, dialect: &dyn Dialect) -> Bytes {
+    fn models(&self, protocol: &dyn Protocol) -> Bytes {
         let names: Vec<&str> = match &self.settings.models {
             Some(models) => models.iter().map(String::as_str).collect(),
             None => vec!["simulated"],
         };
-        dialect.models(&names).to_string().into()
+        protocol.models(&names).to_string().into()
     }
 
     fn headers(&self, incoming: &Incoming<'_>, draft: &Draft) -> HeaderMap {
@@ -320,8 +330,8 @@ impl State {
         let input = draft.reply.charge.as_ref().map_or(0, |charge| charge.input);
         let request_id = &incoming.request_id;
         incoming
-            .dialect
-            .headers(&mut headers, &Facts { request_id, taken, limits: draft.limits.as_ref(), input, wall });
+            .protocol
+            .headers(&mut headers, &HeaderContext { request_id, taken, limits: draft.limits.as_ref(), input, wall });
         if let Some(length) = draft.reply.length {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
@@ -337,11 +347,18 @@ impl State {
     }
 }
 
-/// JSON in one piece, at once, for nothing.
+/// Returns a response in one piece, without delay and charge.
 fn plain(status: StatusCode, bytes: Bytes) -> Draft {
     let length = Some(bytes.len());
     let frames = if bytes.is_empty() { Vec::new() } else { vec![Frame { at: Duration::ZERO, bytes, tokens: 0 }] };
-    let reply = Reply { frames, head: Head::At(Duration::ZERO), end: End::Done, streamed: false, length, charge: None };
+    let reply = PlannedResponse {
+        frames,
+        head: Head::At(Duration::ZERO),
+        end: End::Done,
+        streamed: false,
+        length,
+        charge: None,
+    };
     Draft { status, headers: content_type("application/json"), reply, limits: None }
 }
 

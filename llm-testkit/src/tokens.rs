@@ -1,21 +1,21 @@
-//! How the simulated vendor counts tokens.
+//! Token counts of the simulated vendor.
 //!
-//! A token is a piece of at most [`BYTES_PER_TOKEN`] bytes of UTF-8 that ends at a character's border, so a text never
+//! A token is a piece of at most [`BYTES_PER_TOKEN`] bytes of UTF-8 that ends at a character's boundary, so a text never
 //! has more tokens than bytes. A chat prompt costs [`PER_REQUEST`], plus [`PER_MESSAGE`] for each message, plus the
 //! tokens of its texts, names, tool calls and tool definitions, plus [`PER_PART`] for each part that is not text.
 
 use serde_json::Value;
 
-/// The most bytes of UTF-8 that one token holds.
+/// Largest number of bytes of UTF-8 in one token.
 pub const BYTES_PER_TOKEN: usize = 4;
-/// Tokens that every chat request costs beside its messages.
+/// Number of tokens of every chat request in addition to its messages.
 pub const PER_REQUEST: u64 = 3;
-/// Tokens that every chat message costs beside its content.
+/// Number of tokens of every chat message in addition to its content.
 pub const PER_MESSAGE: u64 = 4;
-/// Tokens of a content part that is not text (an image, a sound, a file), whatever its size.
+/// Number of tokens of a content part that is not text (an image, a sound, a file), whatever its size.
 pub const PER_PART: u64 = 85;
 
-/// Cuts `text` into its tokens, in order. Joined again, they are `text`.
+/// Splits `text` into its tokens, in order. Joined again, they are `text`.
 pub fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -25,13 +25,17 @@ pub fn pieces(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The number of tokens of `text`: at least 1 if it is not empty, and never more than its bytes.
+/// Returns the number of tokens of `text`: at least 1 if it is not empty, and at most the number of its bytes.
+///
+/// ```
+/// assert_eq!(llm_testkit::tokens::count("twelve bytes"), 3);
+/// ```
 pub fn count(text: &str) -> u64 {
     let pieces = if text.is_ascii() { text.len().div_ceil(BYTES_PER_TOKEN) } else { pieces(text).count() };
     pieces as u64
 }
 
-/// The tokens that a chat completion request's prompt costs.
+/// Returns the number of tokens in the prompt of a chat completion request.
 pub fn chat_input(body: &Value) -> u64 {
     let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
     let tools = body["tools"].as_array().map_or(&[][..], Vec::as_slice);
@@ -40,7 +44,8 @@ pub fn chat_input(body: &Value) -> u64 {
         + tools.iter().map(|tool| count(&tool.to_string())).sum::<u64>()
 }
 
-/// The tokens that an embeddings request's `input` costs: those of its texts, or the length of its token arrays.
+/// Returns the number of tokens in the `input` of an embeddings request: those of its texts, or the length of its token
+/// arrays.
 pub fn embedding_input(input: &Value) -> u64 {
     match input {
         Value::String(text) => count(text),
@@ -69,7 +74,7 @@ fn text(value: &Value) -> u64 {
     value.as_str().map_or(0, count)
 }
 
-/// Where the first token of `text` ends.
+/// Returns the length of the first token of `text`, in bytes.
 fn border(text: &str) -> usize {
     (0..=BYTES_PER_TOKEN.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
@@ -80,7 +85,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn pieces_join_to_the_text_and_are_its_count() {
+    fn token_pieces_join_to_text() {
         for text in ["", "a", "abcd", "abcde", "año ñandú 漢字漢字 🦀🦀", "éééé"] {
             assert_eq!(pieces(text).collect::<String>(), text);
             assert_eq!(pieces(text).count() as u64, count(text), "{text}");
@@ -89,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chat_prompt_stays_below_its_bytes_and_eight_per_message_and_request() {
+    fn chat_input_stays_below_byte_bound() {
         let body = json!({"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "é漢🦀"}]});
         let bytes = "xé漢🦀".len() as u64;
         assert_eq!(chat_input(&body), PER_REQUEST + 2 * PER_MESSAGE + 1 + 3);
@@ -97,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_costs_the_same_whatever_its_size() {
+    fn image_tokens_ignore_size() {
         let image = |url: &str| json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]});
         assert_eq!(chat_input(&image("https://a.test/b.png")), PER_REQUEST + PER_MESSAGE + PER_PART);
         assert_eq!(chat_input(&image(&"x".repeat(10_000))), PER_REQUEST + PER_MESSAGE + PER_PART);
@@ -112,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn embeddings_count_texts_and_token_arrays() {
+    fn embedding_input_counts_texts_and_arrays() {
         assert_eq!(embedding_input(&json!("abcde")), 2);
         assert_eq!(embedding_input(&json!(["abcde", "a"])), 3);
         assert_eq!(embedding_input(&json!([[1, 2, 3], [4]])), 4);

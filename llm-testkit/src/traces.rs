@@ -1,4 +1,4 @@
-//! Recording of what code under test emits through `tracing`.
+//! Recording of the `tracing` spans and events of code under test.
 
 use std::{
     cell::RefCell,

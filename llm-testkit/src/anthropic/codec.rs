@@ -1,27 +1,27 @@
-//! Anthropic's format as a dialect.
+//! Anthropic's format as a protocol.
 
 use super::request::{as_openai, breakpoints};
 use super::{error, unary};
-use crate::answer::{Answer, Embed, Pace};
-use crate::dialect::{Dialect, Endpoint, Facts, Inquiry, Target, Thinking, bearer, header};
 use crate::flavor::Format;
 use crate::limits::Window;
 use crate::openai::{insert, retry_headers, value};
 use crate::plan::Frame;
+use crate::protocol::{CanonicalRequest, Endpoint, HeaderContext, Protocol, Target, Thinking, bearer, header};
 use crate::refusal::{Cause, Refusal};
+use crate::response::{ChatResponse, EmbeddingResponse, Timeline};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use serde_json::{Value, json};
 use std::time::SystemTime;
 
-/// The fewest tokens that can be given to thinking.
+/// Smallest token budget of thinking.
 const LEAST_BUDGET: u64 = 1_024;
 
 /// Anthropic's format.
 #[derive(Debug)]
 pub(crate) struct Anthropic;
 
-impl Dialect for Anthropic {
+impl Protocol for Anthropic {
     fn format(&self) -> Format {
         Format::Anthropic
     }
@@ -51,31 +51,31 @@ impl Dialect for Anthropic {
         }
     }
 
-    fn inquiry(&self, target: &Target, body: Value) -> Result<Inquiry, Refusal> {
+    fn canonical(&self, target: &Target, body: Value) -> Result<CanonicalRequest, Refusal> {
         if target.endpoint == Endpoint::Chat && !body["max_tokens"].is_u64() {
             return Err(Refusal::missing("max_tokens"));
         }
         let thinking = thinking(&body)?;
-        Ok(Inquiry { thinking, breakpoints: breakpoints(&body), body: as_openai(&body) })
+        Ok(CanonicalRequest { thinking, breakpoints: breakpoints(&body), body: as_openai(&body) })
     }
 
     fn response_id(&self, number: &str) -> String {
         format!("msg_{number}")
     }
 
-    fn unary(&self, answer: &Answer, usage: bool) -> Value {
-        unary::message(answer, usage)
+    fn unary(&self, response: &ChatResponse, usage: bool) -> Value {
+        unary::message(response, usage)
     }
 
-    fn events(&self, answer: &Answer, pace: &Pace<'_>, usage: bool) -> Vec<Frame> {
-        super::stream::events(answer, pace, usage)
+    fn events(&self, response: &ChatResponse, timeline: &Timeline<'_>, usage: bool) -> Vec<Frame> {
+        super::stream::events(response, timeline, usage)
     }
 
-    fn huge_event(&self, answer: &Answer, length: usize) -> Bytes {
-        super::stream::huge(answer, length)
+    fn huge_event(&self, response: &ChatResponse, length: usize) -> Bytes {
+        super::stream::huge(response, length)
     }
 
-    fn embeddings(&self, _: &Embed, _: bool) -> Value {
+    fn embeddings(&self, _: &EmbeddingResponse, _: bool) -> Value {
         // NOTE: no path of this format leads here.
         Value::Null
     }
@@ -95,7 +95,7 @@ impl Dialect for Anthropic {
         error::refuse(refusal, request_id)
     }
 
-    fn error_event(&self, error: &Value, _: &Answer, _: usize) -> Bytes {
+    fn error_event(&self, error: &Value, _: &ChatResponse, _: usize) -> Bytes {
         let mut error = error.clone();
         error.as_object_mut().and_then(|fields| fields.remove("request_id"));
         super::stream::event(&error)
@@ -105,9 +105,9 @@ impl Dialect for Anthropic {
         if stream { "text/event-stream; charset=utf-8" } else { "application/json" }
     }
 
-    fn headers(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
-        headers.insert(HeaderName::from_static("request-id"), value(facts.request_id));
-        let Some(limits) = facts.limits else { return };
+    fn headers(&self, headers: &mut HeaderMap, context: &HeaderContext<'_>) {
+        headers.insert(HeaderName::from_static("request-id"), value(context.request_id));
+        let Some(limits) = context.limits else { return };
         let rounded =
             |window: Window| Window { remaining: window.remaining.saturating_add(500) / 1_000 * 1_000, ..window };
         for (kind, window) in [
@@ -118,7 +118,7 @@ impl Dialect for Anthropic {
         ] {
             insert(headers, format!("anthropic-ratelimit-{kind}-limit"), window.limit);
             insert(headers, format!("anthropic-ratelimit-{kind}-remaining"), window.remaining);
-            insert(headers, format!("anthropic-ratelimit-{kind}-reset"), rfc3339(facts.wall + window.reset));
+            insert(headers, format!("anthropic-ratelimit-{kind}-reset"), rfc3339(context.wall + window.reset));
         }
     }
 
@@ -175,7 +175,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn instants_are_written_in_seconds_rounded_up() {
+    fn anthropic_instants_round_up_to_seconds() {
         for (millis, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_400_000, "2000-02-29T00:00:00Z"),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> (StatusCode, Value) {
     let (status, kind) = row(&refusal.cause);
     let message = match (&refusal.cause, &refusal.param) {
-        (Cause::RefusalKind(RefusalKind::ContextTooLong), _) => {
+        (Cause::Scripted(RefusalKind::ContextTooLong), _) => {
             "prompt is too long: 200001 tokens > 200000 maximum".into()
         }
         (Cause::Missing, Some(param)) => format!("{param}: Field required"),
@@ -32,17 +32,17 @@ fn row(cause: &Cause) -> (StatusCode, &'static str) {
         Cause::UnknownModel | Cause::UnknownPath => (StatusCode::NOT_FOUND, "not_found_error"),
         Cause::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error"),
         Cause::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error"),
-        Cause::RefusalKind(RefusalKind::Overloaded) => {
+        Cause::Scripted(RefusalKind::Overloaded) => {
             (StatusCode::from_u16(529).expect("three digits are a status"), "overloaded_error")
         }
-        Cause::RefusalKind(RefusalKind::ServerError) => (StatusCode::INTERNAL_SERVER_ERROR, "api_error"),
-        Cause::RefusalKind(RefusalKind::ContextTooLong) => (StatusCode::BAD_REQUEST, "invalid_request_error"),
-        Cause::RefusalKind(RefusalKind::Forbidden) => (StatusCode::FORBIDDEN, "permission_error"),
-        Cause::RefusalKind(RefusalKind::NoCredit) => (StatusCode::PAYMENT_REQUIRED, "billing_error"),
+        Cause::Scripted(RefusalKind::ServerError) => (StatusCode::INTERNAL_SERVER_ERROR, "api_error"),
+        Cause::Scripted(RefusalKind::ContextTooLong) => (StatusCode::BAD_REQUEST, "invalid_request_error"),
+        Cause::Scripted(RefusalKind::Forbidden) => (StatusCode::FORBIDDEN, "permission_error"),
+        Cause::Scripted(RefusalKind::NoCredit) => (StatusCode::PAYMENT_REQUIRED, "billing_error"),
     }
 }
 
-/// What tells a limit that waiting cures from money.
+/// Returns the code that separates limits that end by waiting from a lack of credit.
 fn error_code(cause: &Cause) -> Option<&str> {
     let Cause::Limited { code, .. } = cause else { return None };
     match code.as_str() {

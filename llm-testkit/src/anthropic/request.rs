@@ -3,10 +3,10 @@
 use crate::conversation::{content, inline_image, linked_image, response_format, text, tool, tool_call, tool_choice};
 use serde_json::{Map, Value, json};
 
-/// The same request in OpenAI's form: what [`response_hash`](crate::openai::response_hash) and
-/// [`tokens`](crate::tokens) see of it.
+/// Converts a request into OpenAI's form, which [`response_hash`](crate::openai::response_hash) and
+/// [`tokens`](crate::tokens) read.
 ///
-/// `cache_control` is left out wherever it stands; fields that have no equal keep their names.
+/// `cache_control` is omitted everywhere. Fields without an equal keep their names.
 pub fn as_openai(body: &Value) -> Value {
     let Some(fields) = body.as_object() else { return body.clone() };
     let mut to = Map::new();
@@ -16,7 +16,7 @@ pub fn as_openai(body: &Value) -> Value {
     }
     for (name, value) in fields {
         match name.as_str() {
-            // NOTE: there is one answer only, whatever a field of another vendor says.
+            // NOTE: there is one choice only, whatever a field of another vendor states.
             "system" | "cache_control" | "n" => {}
             "messages" => messages.extend(value.as_array().into_iter().flatten().flat_map(message)),
             "stop_sequences" => drop(to.insert("stop".into(), value.clone())),
@@ -40,7 +40,7 @@ pub fn as_openai(body: &Value) -> Value {
     Value::Object(to)
 }
 
-/// How many places ask to be cached, for five minutes and for an hour.
+/// Returns the number of cache breakpoints for five minutes, and for an hour.
 pub(super) fn breakpoints(value: &Value) -> [u64; 2] {
     let sum = |one: [u64; 2], other: [u64; 2]| [one[0] + other[0], one[1] + other[1]];
     match value {
@@ -67,7 +67,7 @@ fn choice(choice: &Value) -> Option<Value> {
     }
 }
 
-/// One message, or several: the results of tools are messages of their own.
+/// Converts a message into one or more, because results of tools are separate messages.
 fn message(message: &Value) -> Vec<Value> {
     let blocks = message["content"].as_array().map_or(&[][..], Vec::as_slice);
     let is = |kind: &'static str| blocks.iter().filter(move |block| block["type"] == kind);
@@ -118,7 +118,7 @@ mod tests {
     use crate::openai::response_hash;
 
     #[test]
-    fn an_equal_conversation_is_the_same_question() {
+    fn equal_conversation_has_equal_response_hash() {
         let control = json!({"type": "ephemeral"});
         let body = json!({"model": "m", "max_tokens": 9, "stop_sequences": ["x"],
             "system": [{"type": "text", "text": "be brief", "cache_control": control}],
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_and_an_effort_have_their_equals() {
+    fn anthropic_schema_and_effort_are_converted() {
         let config = json!({"effort": "low", "format": {"type": "json_schema", "schema": {"type": "object"}}});
         let to = as_openai(&json!({"output_config": config}));
         assert_eq!(to["reasoning_effort"], "low");

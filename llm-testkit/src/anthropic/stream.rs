@@ -1,29 +1,29 @@
 //! Messages as server-sent events.
 
 use super::unary::{call_id, ending, opening, usage};
-use crate::answer::{Answer, Choice, Content, Pace};
 use crate::plan::Frame;
+use crate::response::{ChatResponse, Choice, Content, Timeline};
 use crate::tokens;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The answer as events, one to a frame.
-pub(super) fn events(answer: &Answer, pace: &Pace<'_>, with_usage: bool) -> Vec<Frame> {
-    let choice = &answer.choices[0];
-    let (first, last) = (pace.first(), pace.last());
+/// Encodes the response as events, one for each frame.
+pub(super) fn events(response: &ChatResponse, timeline: &Timeline<'_>, with_usage: bool) -> Vec<Frame> {
+    let choice = &response.choices[0];
+    let (first, last) = (timeline.first(), timeline.last());
     let mut frames = Vec::new();
     let mut push = |at: Duration, tokens: u64, data: Value| frames.push(Frame { at, tokens, bytes: event(&data) });
-    let mut message = opening(answer);
+    let mut message = opening(response);
     if with_usage {
-        message["usage"] = usage(answer, answer.output().min(1));
+        message["usage"] = usage(response, response.output().min(1));
     }
     push(first, 0, json!({"type": "message_start", "message": message}));
     let mut index = 0;
     if choice.thinking > 0 {
         push(first, 0, start(index, json!({"type": "thinking", "thinking": "", "signature": ""})));
         push(first, 0, json!({"type": "ping"}));
-        for (text, tokens) in thoughts(choice, pace.per_delta) {
+        for (text, tokens) in thoughts(choice, timeline.per_delta) {
             push(first, tokens, delta(index, json!({"type": "thinking_delta", "thinking": text})));
         }
         push(first, 0, delta(index, json!({"type": "signature_delta", "signature": choice.signature()})));
@@ -35,7 +35,7 @@ pub(super) fn events(answer: &Answer, pace: &Pace<'_>, with_usage: bool) -> Vec<
         if index == 0 {
             push(first, 0, json!({"type": "ping"}));
         }
-        for said in answer.deltas(pace) {
+        for said in response.deltas(timeline) {
             push(said.at, said.tokens, delta(index, fragment(choice, said.text)));
         }
         push(last, 0, stop(index));
@@ -44,7 +44,7 @@ pub(super) fn events(answer: &Answer, pace: &Pace<'_>, with_usage: bool) -> Vec<
         ending(&choice.finish).map(|(name, value)| (name.into(), value)).into_iter().collect();
     let mut end = json!({"type": "message_delta", "delta": end});
     if with_usage {
-        let mut total = usage(answer, answer.output());
+        let mut total = usage(response, response.output());
         for once in ["cache_creation", "service_tier"] {
             total.as_object_mut().and_then(|fields| fields.remove(once));
         }
@@ -56,8 +56,8 @@ pub(super) fn events(answer: &Answer, pace: &Pace<'_>, with_usage: bool) -> Vec<
 }
 
 /// A delta of the first block with `length` bytes in it.
-pub(super) fn huge(answer: &Answer, length: usize) -> Bytes {
-    let choice = &answer.choices[0];
+pub(super) fn huge(response: &ChatResponse, length: usize) -> Bytes {
+    let choice = &response.choices[0];
     let part = match &choice.content {
         _ if choice.thinking > 0 => json!({"type": "thinking_delta", "thinking": "x".repeat(length)}),
         Content::Text(_) => fragment(choice, "x".repeat(length)),
@@ -72,7 +72,7 @@ pub(super) fn event(data: &Value) -> Bytes {
     format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default()).into()
 }
 
-/// The thoughts in groups with their tokens; a single empty group where the request does not want to read them.
+/// Returns the reasoning in groups with their tokens; a single empty group if the request hides it.
 fn thoughts(choice: &Choice, per_delta: usize) -> Vec<(String, u64)> {
     if !choice.shown {
         return vec![(String::new(), choice.thinking)];
@@ -81,7 +81,7 @@ fn thoughts(choice: &Choice, per_delta: usize) -> Vec<(String, u64)> {
     groups.map(|text| (tokens::count(&text), text)).map(|(tokens, text)| (text, tokens)).collect()
 }
 
-/// The block that is said, still empty; none where nothing is said.
+/// Returns the empty content block; none if there is no content.
 fn block(choice: &Choice) -> Option<Value> {
     match &choice.content {
         Content::Text(text) => (!text.is_empty()).then(|| json!({"type": "text", "text": ""})),

@@ -1,11 +1,11 @@
 //! Messages in one piece.
 
-use crate::answer::{Answer, Choice, Content, Finish, arguments};
+use crate::response::{ChatResponse, Choice, Content, Finish, arguments};
 use serde_json::{Value, json};
 
-/// The message of an answer.
-pub(super) fn message(answer: &Answer, usage: bool) -> Value {
-    let choice = &answer.choices[0];
+/// The message of a response.
+pub(super) fn message(response: &ChatResponse, usage: bool) -> Value {
+    let choice = &response.choices[0];
     let mut content = Vec::new();
     if choice.thinking > 0 {
         content.push(json!({"type": "thinking", "thinking": thoughts(choice), "signature": choice.signature()}));
@@ -14,29 +14,29 @@ pub(super) fn message(answer: &Answer, usage: bool) -> Value {
         Content::Text(text) if text.is_empty() => {}
         Content::Text(text) => content.push(json!({"type": "text", "text": text})),
         Content::Tool { hash, name, arguments: text } => {
-            // NOTE: arguments that were cut or spoiled are no object; they are shown as the text they are.
+            // NOTE: truncated or corrupt arguments are no object and remain text.
             let input = arguments(text).unwrap_or_else(|| json!(text));
             content.push(json!({"type": "tool_use", "id": call_id(*hash), "name": name, "input": input}));
         }
     }
-    let mut message = opening(answer);
+    let mut message = opening(response);
     message["content"] = content.into();
     for (name, value) in ending(&choice.finish) {
         message[name] = value;
     }
     if usage {
-        message["usage"] = self::usage(answer, answer.output());
+        message["usage"] = self::usage(response, response.output());
     }
     message
 }
 
-/// A message that has not said anything yet, without usage.
-pub(super) fn opening(answer: &Answer) -> Value {
-    json!({"id": answer.id, "type": "message", "role": "assistant", "model": answer.model, "content": [],
+/// Returns a message without content and usage.
+pub(super) fn opening(response: &ChatResponse) -> Value {
+    json!({"id": response.id, "type": "message", "role": "assistant", "model": response.model, "content": [],
         "stop_reason": null, "stop_sequence": null, "stop_details": null})
 }
 
-/// Why a message ends.
+/// Returns the stop reason of a message.
 pub(super) fn ending(finish: &Finish) -> [(&'static str, Value); 3] {
     let (reason, sequence, details) = match finish {
         Finish::Stop => ("end_turn", Value::Null, Value::Null),
@@ -51,19 +51,19 @@ pub(super) fn ending(finish: &Finish) -> [(&'static str, Value); 3] {
     [("stop_reason", json!(reason)), ("stop_sequence", sequence), ("stop_details", details)]
 }
 
-/// What was used when `output` tokens were generated. Input is what was neither read from a cache nor written to one.
-pub(super) fn usage(answer: &Answer, output: u64) -> Value {
-    let [short, long] = answer.written;
+/// Returns the usage after `output` tokens. Its input excludes tokens read from a cache or written to one.
+pub(super) fn usage(response: &ChatResponse, output: u64) -> Value {
+    let [short, long] = response.written;
     json!({
-        "input_tokens": answer.input - answer.cached - short - long,
-        "cache_creation_input_tokens": short + long, "cache_read_input_tokens": answer.cached,
+        "input_tokens": response.input - response.cached - short - long,
+        "cache_creation_input_tokens": short + long, "cache_read_input_tokens": response.cached,
         "cache_creation": {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long},
-        "output_tokens": output, "output_tokens_details": {"thinking_tokens": answer.thinking().min(output)},
+        "output_tokens": output, "output_tokens_details": {"thinking_tokens": response.thinking().min(output)},
         "service_tier": "standard",
     })
 }
 
-/// The thoughts as far as the request wants to read them.
+/// Returns the reasoning that the request wants to read.
 pub(super) fn thoughts(choice: &Choice) -> &str {
     if choice.shown { &choice.thoughts } else { "" }
 }

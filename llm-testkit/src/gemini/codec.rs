@@ -1,12 +1,12 @@
-//! Gemini's format as a dialect.
+//! Gemini's format as a protocol.
 
 use super::request::{as_openai, field};
-use super::{embed, error, stream, unary};
-use crate::answer::{Answer, Embed, Pace};
-use crate::dialect::{Dialect, Endpoint, Facts, Inquiry, Target, Thinking, header, query};
+use super::{embeddings, error, stream, unary};
 use crate::flavor::Format;
 use crate::plan::Frame;
+use crate::protocol::{CanonicalRequest, Endpoint, HeaderContext, Protocol, Target, Thinking, header, query};
 use crate::refusal::Refusal;
+use crate::response::{ChatResponse, EmbeddingResponse, Timeline};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ fn place(path: &str) -> Option<(&str, &str)> {
     (vertex || ["", "models", "tunedModels"].contains(&directory)).then_some((directory, last))
 }
 
-impl Dialect for Gemini {
+impl Protocol for Gemini {
     fn format(&self) -> Format {
         Format::Gemini
     }
@@ -63,11 +63,11 @@ impl Dialect for Gemini {
         header(request.headers(), "x-goog-api-key").or_else(in_url)
     }
 
-    fn inquiry(&self, target: &Target, body: Value) -> Result<Inquiry, Refusal> {
+    fn canonical(&self, target: &Target, body: Value) -> Result<CanonicalRequest, Refusal> {
         let model = target.model.as_deref().unwrap_or_default();
         if target.endpoint == Endpoint::Embeddings {
-            let body = embed::as_openai(model, target.bare, &body)?;
-            return Ok(Inquiry { body, thinking: Thinking::Never, breakpoints: [0; 2] });
+            let body = embeddings::as_openai(model, target.bare, &body)?;
+            return Ok(CanonicalRequest { body, thinking: Thinking::Never, breakpoints: [0; 2] });
         }
         let inner = field(&body, "generateContentRequest");
         let body = if inner.is_object() { inner } else { &body };
@@ -77,27 +77,27 @@ impl Dialect for Gemini {
             () if field(asked, "thinkingBudget") == 0 => Thinking::Never,
             () => Thinking::AsSet,
         };
-        Ok(Inquiry { body: as_openai(model, body), thinking, breakpoints: [0; 2] })
+        Ok(CanonicalRequest { body: as_openai(model, body), thinking, breakpoints: [0; 2] })
     }
 
     fn response_id(&self, number: &str) -> String {
         number.into()
     }
 
-    fn unary(&self, answer: &Answer, usage: bool) -> Value {
-        unary::whole(answer, usage)
+    fn unary(&self, response: &ChatResponse, usage: bool) -> Value {
+        unary::whole(response, usage)
     }
 
-    fn events(&self, answer: &Answer, pace: &Pace<'_>, usage: bool) -> Vec<Frame> {
-        stream::events(answer, pace, usage)
+    fn events(&self, response: &ChatResponse, timeline: &Timeline<'_>, usage: bool) -> Vec<Frame> {
+        stream::events(response, timeline, usage)
     }
 
-    fn huge_event(&self, answer: &Answer, length: usize) -> Bytes {
-        stream::huge(answer, length)
+    fn huge_event(&self, response: &ChatResponse, length: usize) -> Bytes {
+        stream::huge(response, length)
     }
 
-    fn embeddings(&self, embed: &Embed, usage: bool) -> Value {
-        embed::vectors(embed, usage)
+    fn embeddings(&self, embed: &EmbeddingResponse, usage: bool) -> Value {
+        embeddings::vectors(embed, usage)
     }
 
     fn count(&self, tokens: u64) -> Value {
@@ -117,16 +117,16 @@ impl Dialect for Gemini {
         error::refuse(refusal)
     }
 
-    fn error_event(&self, error: &Value, answer: &Answer, before: usize) -> Bytes {
-        stream::last(error, answer.bare, before)
+    fn error_event(&self, error: &Value, response: &ChatResponse, before: usize) -> Bytes {
+        stream::last(error, response.bare, before)
     }
 
     fn content_type(&self, stream: bool, bare: bool) -> &'static str {
         if stream && !bare { "text/event-stream" } else { "application/json; charset=UTF-8" }
     }
 
-    fn headers(&self, _: &mut HeaderMap, _: &Facts<'_>) {
-        // NOTE: no limits, no request id: its answers name themselves in their bodies.
+    fn headers(&self, _: &mut HeaderMap, _: &HeaderContext<'_>) {
+        // NOTE: no limits and no request id: the body of a response holds its id.
     }
 
     fn refusal_headers(&self, _: &mut HeaderMap, _: &Refusal, _: SystemTime) {}

@@ -12,10 +12,10 @@ const METRIC: &str = "generativelanguage.googleapis.com/generate_content_request
 pub(super) fn refuse(refusal: &Refusal) -> (StatusCode, Value) {
     let (status, name) = row(&refusal.cause);
     let mut message = match (&refusal.cause, &refusal.param) {
-        (Cause::RefusalKind(RefusalKind::ContextTooLong), _) => {
+        (Cause::Scripted(RefusalKind::ContextTooLong), _) => {
             "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576).".into()
         }
-        (Cause::RefusalKind(RefusalKind::NoCredit), _) => "Your prepayment credits are depleted.".into(),
+        (Cause::Scripted(RefusalKind::NoCredit), _) => "Your prepayment credits are depleted.".into(),
         (Cause::Invalid | Cause::Missing, Some(param)) => format!("{param}: {}", refusal.message),
         _ => refusal.message.clone(),
     };
@@ -50,11 +50,11 @@ fn row(cause: &Cause) -> (StatusCode, &'static str) {
         Cause::NoKey => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
         Cause::UnknownModel | Cause::UnknownPath | Cause::WrongMethod => (StatusCode::NOT_FOUND, "NOT_FOUND"),
         Cause::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED"),
-        Cause::RefusalKind(RefusalKind::Overloaded) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
-        Cause::RefusalKind(RefusalKind::ServerError) => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
-        Cause::RefusalKind(RefusalKind::ContextTooLong) => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"),
-        Cause::RefusalKind(RefusalKind::Forbidden) => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
-        Cause::RefusalKind(RefusalKind::NoCredit) => (StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED"),
+        Cause::Scripted(RefusalKind::Overloaded) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+        Cause::Scripted(RefusalKind::ServerError) => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
+        Cause::Scripted(RefusalKind::ContextTooLong) => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"),
+        Cause::Scripted(RefusalKind::Forbidden) => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
+        Cause::Scripted(RefusalKind::NoCredit) => (StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED"),
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_written_as_protocol_buffers_do() {
+    fn gemini_durations_follow_protocol_buffers() {
         for (millis, text) in [(0, "0s"), (48_000, "48s"), (1_500, "1.5s"), (34_040, "34.04s")] {
             assert_eq!(seconds(Duration::from_millis(millis)), text);
         }

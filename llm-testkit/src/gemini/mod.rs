@@ -1,9 +1,9 @@
-//! Gemini's `generateContent` and its kin, from the vendor's side.
+//! Gemini's `generateContent` and related methods, from the vendor's side.
 //!
-//! A request is answered as its equal in OpenAI's format would be, see [`as_openai`].
+//! A request gets the same text as the equal request in OpenAI's format; see [`as_openai`].
 
 mod codec;
-mod embed;
+mod embeddings;
 mod error;
 mod request;
 mod stream;

@@ -3,7 +3,7 @@
 use crate::conversation::{content, inline_image, linked_image, response_format, text, tool, tool_call, tool_choice};
 use serde_json::{Map, Value, json};
 
-/// What OpenAI's format calls the fields of `generationConfig`.
+/// Names of the fields of `generationConfig` in OpenAI's format.
 const NAMES: [(&str, &str); 12] = [
     ("maxOutputTokens", "max_tokens"),
     ("candidateCount", "n"),
@@ -19,10 +19,10 @@ const NAMES: [(&str, &str); 12] = [
     ("thinkingConfig", "thinking"),
 ];
 
-/// The same `generateContent` request for `model` in OpenAI's form: what
-/// [`response_hash`](crate::openai::response_hash) and [`tokens`](crate::tokens) see of it.
+/// Converts a `generateContent` request for `model` into OpenAI's form, which
+/// [`response_hash`](crate::openai::response_hash) and [`tokens`](crate::tokens) read.
 ///
-/// Names may be in camel or in snake case. Fields that have no equal keep their names.
+/// Names may be in camel or in snake case. Fields without an equal keep their names.
 pub fn as_openai(model: &str, body: &Value) -> Value {
     let mut to = Map::new();
     to.insert("model".into(), json!(model));
@@ -34,7 +34,7 @@ pub fn as_openai(model: &str, body: &Value) -> Value {
             "generationConfig" => config(&mut to, value),
             "tools" => drop(to.insert("tools".into(), tools(value))),
             "toolConfig" => to.extend(choice(value).map(|choice| ("tool_choice".into(), choice))),
-            // NOTE: fields of another vendor's that would change what is asked.
+            // NOTE: fields of another vendor that would change the request.
             "model" | "messages" | "stream" | "n" => {}
             other => drop(to.insert(other.into(), value.clone())),
         }
@@ -114,7 +114,7 @@ fn choice(config: &Value) -> Option<Value> {
     }
 }
 
-/// One message, or several: the results of tools are messages of their own.
+/// Converts a message into one or more, because results of tools are separate messages.
 fn message(message: &Value) -> Vec<Value> {
     let given = message["parts"].as_array().map_or(&[][..], Vec::as_slice);
     let called = |name: &'static str| given.iter().map(move |part| field(part, name)).filter(|call| !call.is_null());
@@ -175,7 +175,7 @@ mod tests {
     use crate::openai::response_hash;
 
     #[test]
-    fn an_equal_conversation_is_the_same_question() {
+    fn equal_conversation_has_equal_response_hash() {
         let body = json!({"systemInstruction": {"parts": [{"text": "be brief"}]},
             "contents": [
                 {"role": "user", "parts": [{"text": "hi"}, {"inlineData": {"mimeType": "image/png", "data": "AA=="}}]},
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn names_in_snake_case_are_understood() {
+    fn gemini_accepts_snake_case() {
         let snake =
             json!({"system_instruction": {"parts": [{"text": "a"}]}, "generation_config": {"max_output_tokens": 3}});
         let camel =

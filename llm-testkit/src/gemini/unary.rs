@@ -1,12 +1,12 @@
-//! Answers in one piece.
+//! Responses in one piece.
 
-use crate::answer::{Answer, Choice, Content, Finish, arguments};
+use crate::response::{ChatResponse, Choice, Content, Finish, arguments};
 use serde_json::{Value, json};
 
-/// The answer in one piece.
-pub(super) fn whole(answer: &Answer, usage: bool) -> Value {
-    if is_blocked(answer) {
-        return blocked(answer, usage);
+/// The response in one piece.
+pub(super) fn whole(response: &ChatResponse, usage: bool) -> Value {
+    if is_blocked(response) {
+        return blocked(response, usage);
     }
     let one = |(index, choice): (usize, &Choice)| {
         let mut parts = Vec::new();
@@ -16,35 +16,35 @@ pub(super) fn whole(answer: &Answer, usage: bool) -> Value {
         parts.extend(said(choice, choice.content.generated()));
         candidate(index, parts, Some(choice))
     };
-    let candidates = answer.choices.iter().enumerate().map(one).collect();
-    response(answer, candidates, usage.then(|| self::usage(answer, answer.said(), answer.thinking())))
+    let candidates = response.choices.iter().enumerate().map(one).collect();
+    envelope(response, candidates, usage.then(|| self::usage(response, response.said(), response.thinking())))
 }
 
 /// A response, or one of a stream of them.
-pub(super) fn response(answer: &Answer, candidates: Vec<Value>, usage: Option<Value>) -> Value {
-    let mut body = json!({"candidates": candidates, "modelVersion": answer.model, "responseId": answer.id});
+pub(super) fn envelope(response: &ChatResponse, candidates: Vec<Value>, usage: Option<Value>) -> Value {
+    let mut body = json!({"candidates": candidates, "modelVersion": response.model, "responseId": response.id});
     if let Some(usage) = usage {
         body["usageMetadata"] = usage;
     }
     body
 }
 
-/// Whether nothing is said because of what the prompt is.
-pub(super) fn is_blocked(answer: &Answer) -> bool {
-    answer.choices.iter().all(|choice| choice.finish == Finish::Filtered)
+/// Returns true if a filter blocks the prompt.
+pub(super) fn is_blocked(response: &ChatResponse) -> bool {
+    response.choices.iter().all(|choice| choice.finish == Finish::Filtered)
 }
 
 /// A response without candidates.
-pub(super) fn blocked(answer: &Answer, usage: bool) -> Value {
-    let mut body = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "modelVersion": answer.model,
-        "responseId": answer.id});
+pub(super) fn blocked(response: &ChatResponse, usage: bool) -> Value {
+    let mut body = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "modelVersion": response.model,
+        "responseId": response.id});
     if usage {
-        body["usageMetadata"] = self::usage(answer, 0, 0);
+        body["usageMetadata"] = self::usage(response, 0, 0);
     }
     body
 }
 
-/// Some parts of a candidate; with why it ends, if `ended`.
+/// Returns parts of a candidate, with the finish reason if `ended`.
 pub(super) fn candidate(index: usize, parts: Vec<Value>, ended: Option<&Choice>) -> Value {
     let mut candidate = json!({"content": {"parts": parts, "role": "model"}, "index": index});
     if let Some(choice) = ended {
@@ -56,7 +56,7 @@ pub(super) fn candidate(index: usize, parts: Vec<Value>, ended: Option<&Choice>)
     candidate
 }
 
-/// What is said, as a part: `text` of it, or the whole call of a function, if it is one.
+/// Returns the content as a part: `text`, or the whole function call if it is one.
 pub(super) fn said(choice: &Choice, text: &str) -> Option<Value> {
     let mut part = match &choice.content {
         Content::Text(_) => return Some(json!({"text": text})),
@@ -70,19 +70,19 @@ pub(super) fn said(choice: &Choice, text: &str) -> Option<Value> {
     Some(part)
 }
 
-/// What was used: thoughts are no part of the candidates' tokens.
-pub(super) fn usage(answer: &Answer, said: u64, thought: u64) -> Value {
+/// Returns the usage. Reasoning is no part of the candidates' tokens.
+pub(super) fn usage(response: &ChatResponse, said: u64, thought: u64) -> Value {
     let text = |tokens: u64| json!([{"modality": "TEXT", "tokenCount": tokens}]);
     let mut usage = json!({
-        "promptTokenCount": answer.input, "candidatesTokenCount": said, "totalTokenCount": answer.input + said + thought,
-        "promptTokensDetails": text(answer.input), "serviceTier": "standard",
+        "promptTokenCount": response.input, "candidatesTokenCount": said, "totalTokenCount": response.input + said + thought,
+        "promptTokensDetails": text(response.input), "serviceTier": "standard",
     });
     if thought > 0 {
         usage["thoughtsTokenCount"] = json!(thought);
     }
-    if answer.cached > 0 {
-        usage["cachedContentTokenCount"] = json!(answer.cached);
-        usage["cacheTokensDetails"] = text(answer.cached);
+    if response.cached > 0 {
+        usage["cachedContentTokenCount"] = json!(response.cached);
+        usage["cacheTokensDetails"] = text(response.cached);
     }
     usage
 }

@@ -2,33 +2,34 @@
 
 use std::time::Duration;
 
-/// What the rate limit headers of every answer say, in the vendor's own names and forms, if it has any. They enforce
-/// nothing; where a [`Limit`](super::Limit) is enforced, its figures stand in their place.
+/// Figures that the rate limit headers of every response state, in the names and forms of the vendor's format.
+///
+/// They enforce nothing. The figures of an enforced [`Limit`](super::Limit) replace them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
     /// Requests.
     pub requests: Window,
-    /// Tokens; where there are limits on several kinds of them, the tightest.
+    /// Tokens; the tightest limit if there are limits on several kinds of them.
     pub tokens: Window,
-    /// Tokens of prompts, for vendors that count them apart (Anthropic).
+    /// Tokens of prompts, for vendors that count them separately (Anthropic).
     pub input_tokens: Window,
-    /// Tokens of answers, for vendors that count them apart (Anthropic).
+    /// Tokens of responses, for vendors that count them separately (Anthropic).
     pub output_tokens: Window,
 }
 
 /// One limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// The most that one window lets through.
+    /// Largest amount that one window admits.
     pub limit: u64,
-    /// What is left.
+    /// Remaining amount.
     pub remaining: u64,
-    /// How long until the whole limit is there again.
+    /// Time until the whole limit is available again.
     pub reset: Duration,
 }
 
 impl RateLimits {
-    /// What the limits look like to a call that was refused for them.
+    /// Returns the figures for a call that exceeded them.
     pub(crate) fn refused(&self, retry_after: Duration) -> Self {
         Self { requests: Window { remaining: 0, reset: retry_after, ..self.requests }, ..*self }
     }

@@ -1,12 +1,25 @@
-//! A limit as a vendor states it.
+//! Enforced limits, as vendors state them.
 
 use crate::flavor::Format;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A limit that the vendor enforces: no more than so much within any window of a length. The window slides: it is kept
-/// as a log of what was admitted when.
+/// Limit that the vendor enforces in every window of a given length.
+///
+/// The window slides, because the vendor keeps a log of admitted calls.
+///
+/// # Example
+///
+/// ```
+/// use llm_testkit::{Limit, Vendor};
+/// use std::time::Duration;
+///
+/// let minute = Duration::from_secs(60);
+/// let limits = [Limit::requests(60, minute).in_slices_of(Duration::from_secs(1)), Limit::tokens(10_000, minute)];
+/// let vendor = Vendor::builder().limit_each_key(limits).build();
+/// assert!(vendor.limited().is_empty());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     pub(crate) measure: Measure,
@@ -15,57 +28,60 @@ pub struct Limit {
     pub(crate) slice: Option<Duration>,
 }
 
-/// What a limit counts.
+/// Unit of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Measure {
     Requests,
-    /// Prompt and the maximum of the answer, when a call is admitted.
+    /// Tokens of the prompt and the stated maximum of the response, when a call is admitted.
     Reserved,
-    /// The prompt when a call is admitted, the answer when it has ended.
+    /// Tokens of the prompt when a call is admitted, and those of the response when it has ended.
     Used,
-    /// The prompt without what is read from a cache, when a call is admitted.
+    /// Tokens of the prompt without those read from a cache, when a call is admitted.
     Input,
-    /// The answer, when it has ended.
+    /// Tokens of the response, when the call has ended.
     Output,
 }
 
 impl Limit {
-    /// At most `most` requests in any `per`. What is refused does not count; what fails after it was admitted does.
+    /// Allows at most `most` requests in any `per`. Admitted requests count even if they fail, refused ones do not.
     pub fn requests(most: u64, per: Duration) -> Self {
         Self { measure: Measure::Requests, most, per, slice: None }
     }
 
-    /// At most `most` tokens in any `per`, counted when a call is admitted: those of the prompt, and of each choice the
-    /// maximum that the request states, if it states one. So does OpenAI.
+    /// Allows at most `most` tokens in any `per`, counted when a call is admitted, as OpenAI does.
+    ///
+    /// They are the tokens of the prompt and, for each choice, the maximum that the request states, if any.
     pub fn tokens(most: u64, per: Duration) -> Self {
         Self { measure: Measure::Reserved, ..Self::requests(most, per) }
     }
 
-    /// At most `most` tokens in any `per`, those of the prompt when a call is admitted and those of the answer when it
-    /// has ended. A call is admitted if its prompt fits.
+    /// Allows at most `most` tokens in any `per`: those of the prompt count when a call is admitted, and those of the
+    /// response when it has ended. A call is admitted if its prompt fits.
     pub fn used_tokens(most: u64, per: Duration) -> Self {
         Self { measure: Measure::Used, ..Self::requests(most, per) }
     }
 
-    /// At most `most` tokens of prompts in any `per`, without those read from a cache. So do Anthropic and Gemini.
+    /// Allows at most `most` tokens of prompts in any `per`, without those read from a cache, as Anthropic and Gemini do.
     pub fn input_tokens(most: u64, per: Duration) -> Self {
         Self { measure: Measure::Input, ..Self::requests(most, per) }
     }
 
-    /// At most `most` tokens of answers in any `per`, counted when a call has ended: calls are admitted while any are
-    /// left. So does Anthropic.
+    /// Allows at most `most` tokens of responses in any `per`, counted when a call has ended, as Anthropic does.
+    ///
+    /// Calls are admitted while any tokens remain.
     pub fn output_tokens(most: u64, per: Duration) -> Self {
         Self { measure: Measure::Output, ..Self::requests(most, per) }
     }
 
-    /// Also enforced in each `slice` of the window, as vendors do: 60 requests a minute in slices of a second let one
-    /// through in any second. A slice lets at least 1 through.
+    /// Also enforces the limit in each `slice` of the window, as vendors do.
+    ///
+    /// 60 requests a minute in slices of a second admit one request in any second. A slice admits at least 1.
     #[must_use]
     pub fn in_slices_of(self, slice: Duration) -> Self {
         Self { slice: Some(slice.min(self.per)), ..self }
     }
 
-    /// What a format calls it.
+    /// Returns the name of the limit in a format.
     pub(crate) fn code(&self, format: Format) -> &'static str {
         match (format, self.measure) {
             _ if self.per >= DAY => "requests_per_day",
@@ -76,7 +92,7 @@ impl Limit {
         }
     }
 
-    /// The windows that have to hold: each with the most that it lets through.
+    /// Returns the windows of the limit, each with the largest amount that it admits.
     pub(super) fn windows(&self) -> impl Iterator<Item = (u64, Duration)> + use<> {
         let (most, per) = (self.most, self.per);
         let share = move |slice: Duration| {
@@ -86,7 +102,7 @@ impl Limit {
         [(most, per)].into_iter().chain(self.slice.map(share))
     }
 
-    /// What a call counts when it is admitted.
+    /// Returns the amount that a call counts when it is admitted.
     pub(super) fn admission(&self, demand: &super::Demand) -> u64 {
         match self.measure {
             Measure::Requests => 1,
@@ -97,7 +113,7 @@ impl Limit {
         }
     }
 
-    /// What a call counts when it has ended.
+    /// Returns the amount that a call counts when it has ended.
     pub(super) fn ending(&self, output: u64) -> u64 {
         if matches!(self.measure, Measure::Used | Measure::Output) { output } else { 0 }
     }

@@ -1,10 +1,10 @@
 //! Rate limits: those that are advertised, and those that are enforced.
 
 mod advertised;
-mod gate;
 mod limit;
+mod limiter;
 
 pub use advertised::{RateLimits, Window};
-pub use gate::Limited;
-pub(crate) use gate::{Demand, Gate};
 pub use limit::Limit;
+pub use limiter::Limited;
+pub(crate) use limiter::{Demand, Limiter};

@@ -1,40 +1,40 @@
-//! OpenAI's format as a dialect.
+//! OpenAI's format as a protocol.
 
-use super::differences::{Differences, LimitHeaders, differences};
+use super::dialect::{Dialect, LimitHeaders, dialect};
 use super::error;
 use super::headers::{limit_headers, minute_headers, retry_headers, value};
-use crate::answer::{Answer, Embed, Pace};
-use crate::dialect::{Dialect, Endpoint, Facts, Inquiry, Target, Thinking, bearer, header};
 use crate::flavor::{Flavor, Format};
 use crate::plan::Frame;
+use crate::protocol::{CanonicalRequest, Endpoint, HeaderContext, Protocol, Target, Thinking, bearer, header};
 use crate::refusal::{Cause, Refusal};
+use crate::response::{ChatResponse, EmbeddingResponse, Timeline};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use serde_json::{Value, json};
 use std::time::SystemTime;
 
-/// What is served, below the path of the API.
+/// Endpoints below the path of the API, with their methods.
 const SERVED: [(&str, Endpoint, Method); 3] = [
     ("chat/completions", Endpoint::Chat, Method::POST),
     ("embeddings", Endpoint::Embeddings, Method::POST),
     ("models", Endpoint::Models, Method::GET),
 ];
 
-/// OpenAI's format with one vendor's differences.
+/// OpenAI's format in the dialect of one vendor.
 #[derive(Debug)]
-pub(crate) struct OpenAi(pub(super) Differences);
+pub(crate) struct OpenAi(pub(super) Dialect);
 
-/// The dialect of a flavor.
+/// The protocol of a flavor.
 pub(crate) fn of(flavor: Flavor) -> &'static OpenAi {
     static TABLE: [OpenAi; 8] = [
-        OpenAi(differences(Flavor::OpenAi)),
-        OpenAi(differences(Flavor::Azure)),
-        OpenAi(differences(Flavor::Mistral)),
-        OpenAi(differences(Flavor::DeepSeek)),
-        OpenAi(differences(Flavor::Groq)),
-        OpenAi(differences(Flavor::OpenRouter)),
-        OpenAi(differences(Flavor::Ollama)),
-        OpenAi(differences(Flavor::Vllm)),
+        OpenAi(dialect(Flavor::OpenAi)),
+        OpenAi(dialect(Flavor::Azure)),
+        OpenAi(dialect(Flavor::Mistral)),
+        OpenAi(dialect(Flavor::DeepSeek)),
+        OpenAi(dialect(Flavor::Groq)),
+        OpenAi(dialect(Flavor::OpenRouter)),
+        OpenAi(dialect(Flavor::Ollama)),
+        OpenAi(dialect(Flavor::Vllm)),
     ];
     TABLE.iter().find(|row| row.0.flavor == flavor).expect("the table has a row for every flavor")
 }
@@ -45,7 +45,7 @@ impl OpenAi {
         self.0.prefixes
     }
 
-    /// Splits a path into what it asks for and Azure's deployment; `None` if it is not below the API.
+    /// Splits a path into the endpoint and Azure's deployment; `None` if it is not below the API.
     fn place<'p>(&self, path: &'p str) -> Option<(&'p str, Option<&'p str>)> {
         if self.0.flavor == Flavor::Azure {
             if let Some(rest) = path.strip_prefix("/openai/deployments/") {
@@ -61,7 +61,7 @@ impl OpenAi {
     }
 }
 
-impl Dialect for OpenAi {
+impl Protocol for OpenAi {
     fn format(&self) -> Format {
         Format::OpenAi
     }
@@ -89,15 +89,15 @@ impl Dialect for OpenAi {
             .then(|| Refusal { param: Some("prompt".into()), ..Refusal::new(Cause::Filtered, message) })
     }
 
-    fn inquiry(&self, target: &Target, mut body: Value) -> Result<Inquiry, Refusal> {
+    fn canonical(&self, target: &Target, mut body: Value) -> Result<CanonicalRequest, Refusal> {
         if let (Some(model), Some(fields)) = (&target.model, body.as_object_mut()) {
             fields.insert("model".into(), json!(model));
         }
-        // Mistral's word for it.
+        // Mistral's name of it.
         if self.0.flavor == Flavor::Mistral && body["tool_choice"] == "any" {
             body["tool_choice"] = json!("required");
         }
-        Ok(Inquiry { body, thinking: Thinking::AsSet, breakpoints: [0; 2] })
+        Ok(CanonicalRequest { body, thinking: Thinking::AsSet, breakpoints: [0; 2] })
     }
 
     fn response_id(&self, number: &str) -> String {
@@ -108,19 +108,19 @@ impl Dialect for OpenAi {
         }
     }
 
-    fn unary(&self, answer: &Answer, usage: bool) -> Value {
-        self.completion(answer, usage)
+    fn unary(&self, response: &ChatResponse, usage: bool) -> Value {
+        self.completion(response, usage)
     }
 
-    fn events(&self, answer: &Answer, pace: &Pace<'_>, usage: bool) -> Vec<Frame> {
-        self.chunks(answer, pace, usage)
+    fn events(&self, response: &ChatResponse, timeline: &Timeline<'_>, usage: bool) -> Vec<Frame> {
+        self.chunks(response, timeline, usage)
     }
 
-    fn huge_event(&self, answer: &Answer, length: usize) -> Bytes {
-        self.huge_chunk(answer, length)
+    fn huge_event(&self, response: &ChatResponse, length: usize) -> Bytes {
+        self.huge_chunk(response, length)
     }
 
-    fn embeddings(&self, embed: &Embed, usage: bool) -> Value {
+    fn embeddings(&self, embed: &EmbeddingResponse, usage: bool) -> Value {
         self.vectors(embed, usage)
     }
 
@@ -139,33 +139,33 @@ impl Dialect for OpenAi {
         (status, body)
     }
 
-    fn error_event(&self, error: &Value, answer: &Answer, _: usize) -> Bytes {
-        self.error_chunk(error, answer)
+    fn error_event(&self, error: &Value, response: &ChatResponse, _: usize) -> Bytes {
+        self.error_chunk(error, response)
     }
 
     fn content_type(&self, stream: bool, _: bool) -> &'static str {
         if stream { "text/event-stream; charset=utf-8" } else { "application/json" }
     }
 
-    fn headers(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
+    fn headers(&self, headers: &mut HeaderMap, context: &HeaderContext<'_>) {
         if let Some(name) = self.0.request_id {
-            headers.insert(HeaderName::from_static(name), value(facts.request_id));
+            headers.insert(HeaderName::from_static(name), value(context.request_id));
         }
         match self.0.flavor {
             Flavor::OpenAi => {
                 headers.insert(HeaderName::from_static("openai-version"), HeaderValue::from_static("2020-10-01"));
-                headers.insert(HeaderName::from_static("openai-processing-ms"), value(facts.taken.as_millis()));
+                headers.insert(HeaderName::from_static("openai-processing-ms"), value(context.taken.as_millis()));
             }
             Flavor::Azure => {
-                headers.insert(HeaderName::from_static("apim-request-id"), value(facts.request_id));
+                headers.insert(HeaderName::from_static("apim-request-id"), value(context.request_id));
             }
             _ => {}
         }
-        let Some(limits) = facts.limits else { return };
+        let Some(limits) = context.limits else { return };
         match self.0.limits {
             LimitHeaders::Go => limit_headers(headers, limits, false),
             LimitHeaders::Seconds => limit_headers(headers, limits, true),
-            LimitHeaders::Minute => minute_headers(headers, limits, facts.input),
+            LimitHeaders::Minute => minute_headers(headers, limits, context.input),
             LimitHeaders::None => {}
         }
     }

@@ -41,16 +41,16 @@ pub(super) fn refuse(flavor: Flavor, refusal: &Refusal) -> (StatusCode, Value) {
     (status, body)
 }
 
-/// What a vendor says. Those that have no code for a prompt that is too long have words for it.
+/// Returns the message of a refusal. Vendors without a code for a prompt that is too long state it in the message.
 fn worded(flavor: Flavor, refusal: &Refusal) -> String {
     match (flavor, &refusal.cause) {
-        (Flavor::Mistral, Cause::RefusalKind(RefusalKind::ContextTooLong)) => {
+        (Flavor::Mistral, Cause::Scripted(RefusalKind::ContextTooLong)) => {
             "Prompt contains 40000 tokens, too large for model with 32768 maximum context length".into()
         }
-        (Flavor::OpenRouter, Cause::RefusalKind(RefusalKind::ContextTooLong)) => {
+        (Flavor::OpenRouter, Cause::Scripted(RefusalKind::ContextTooLong)) => {
             "This endpoint's maximum context length is 32768 tokens. However, you requested about 40000 tokens".into()
         }
-        (Flavor::Vllm, Cause::RefusalKind(RefusalKind::ContextTooLong)) => {
+        (Flavor::Vllm, Cause::Scripted(RefusalKind::ContextTooLong)) => {
             "This model's maximum context length is 32768 tokens. However, you requested 40000 tokens".into()
         }
         _ => refusal.message.clone(),
@@ -90,12 +90,12 @@ fn row(refusal: &Refusal) -> (StatusCode, &'static str, Option<&str>) {
             };
             (StatusCode::TOO_MANY_REQUESTS, kind, Some(code))
         }
-        Cause::RefusalKind(trouble) => troubled(*trouble),
+        Cause::Scripted(kind) => scripted(*kind),
     }
 }
 
-fn troubled(trouble: RefusalKind) -> (StatusCode, &'static str, Option<&'static str>) {
-    match trouble {
+fn scripted(kind: RefusalKind) -> (StatusCode, &'static str, Option<&'static str>) {
+    match kind {
         RefusalKind::Overloaded => {
             (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable_error", Some("server_is_overloaded"))
         }
@@ -113,7 +113,7 @@ fn troubled(trouble: RefusalKind) -> (StatusCode, &'static str, Option<&'static 
 /// Vendors that have 402 for money send it.
 fn status_of(flavor: Flavor, refusal: &Refusal, status: StatusCode) -> StatusCode {
     let money = match &refusal.cause {
-        Cause::RefusalKind(trouble) => *trouble == RefusalKind::NoCredit,
+        Cause::Scripted(kind) => *kind == RefusalKind::NoCredit,
         Cause::Limited { code, .. } => code == "insufficient_quota",
         _ => false,
     };

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_written_as_go_does() {
+    fn limit_headers_write_go_durations() {
         for (millis, text) in [
             (0, "0s"),
             (6, "6ms"),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_dates_round_up_to_a_second() {
+    fn retry_after_date_rounds_up() {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_776);
         let mut headers = HeaderMap::new();
         retry_headers(&mut headers, Duration::from_millis(200), RetryForm::HttpDate, wall);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_seconds_round_up() {
+    fn retry_after_seconds_round_up() {
         let mut headers = HeaderMap::new();
         retry_headers(&mut headers, Duration::from_millis(1_001), RetryForm::Both, SystemTime::UNIX_EPOCH);
         assert_eq!(headers["retry-after"], "2");

@@ -1,26 +1,26 @@
 //! Chat completions as server-sent events.
 
 use super::codec::OpenAi;
-use super::differences::{Thoughts, UsageChunk};
+use super::dialect::{Thoughts, UsageChunk};
 use super::unary::{CREATED, finish, prompt_filter, thought_part};
-use crate::answer::{Answer, Choice, Content, Pace};
 use crate::flavor::Flavor;
 use crate::plan::Frame;
+use crate::response::{ChatResponse, Choice, Content, Timeline};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 impl OpenAi {
-    /// The answer as events, one to a frame.
-    pub(super) fn chunks(&self, answer: &Answer, pace: &Pace<'_>, usage: bool) -> Vec<Frame> {
-        let asked = usage && (answer.include_usage || self.0.usage == UsageChunk::Unasked);
-        let (first, last) = (pace.first(), pace.last());
+    /// Encodes the response as events, one for each frame.
+    pub(super) fn chunks(&self, response: &ChatResponse, timeline: &Timeline<'_>, usage: bool) -> Vec<Frame> {
+        let asked = usage && (response.include_usage || self.0.usage == UsageChunk::Unasked);
+        let (first, last) = (timeline.first(), timeline.last());
         let mut frames = Vec::new();
         let mut push = |at: Duration, tokens: u64, chunk: &Value| {
             frames.push(Frame { at, tokens, bytes: event(chunk) });
         };
         let chunk = |choices: Value| {
-            let mut chunk = self.chunk(answer, choices);
+            let mut chunk = self.chunk(response, choices);
             if asked && self.0.usage != UsageChunk::Unasked {
                 chunk["usage"] = Value::Null;
             }
@@ -29,30 +29,30 @@ impl OpenAi {
         if self.0.flavor == Flavor::Azure {
             push(first, 0, &azure_head());
         }
-        for (index, choice) in answer.choices.iter().enumerate() {
+        for (index, choice) in response.choices.iter().enumerate() {
             let mut opening = chunk(json!([delta(index, self.opening(choice))]));
             if self.0.flavor == Flavor::Groq {
-                opening["x_groq"] = json!({"id": answer.id.replace("chatcmpl-", "req_")});
+                opening["x_groq"] = json!({"id": response.id.replace("chatcmpl-", "req_")});
             }
-            let shown = self.thoughts(choice, pace.per_delta);
+            let shown = self.thoughts(choice, timeline.per_delta);
             push(first, if shown.is_empty() { choice.thinking } else { 0 }, &opening);
             for (text, tokens) in shown {
                 push(first, tokens, &chunk(json!([delta(index, text)])));
             }
         }
-        for said in answer.deltas(pace) {
+        for said in response.deltas(timeline) {
             push(said.at, said.tokens, &chunk(json!([delta(said.index, fragment(said.choice, &said.text))])));
         }
-        for (index, choice) in answer.choices.iter().enumerate() {
+        for (index, choice) in response.choices.iter().enumerate() {
             let end = json!([{"index": index, "delta": {}, "logprobs": null, "finish_reason": finish(&choice.finish)}]);
             let mut end = chunk(end);
-            if index + 1 == answer.choices.len() && usage {
-                self.total(&mut end, answer, asked);
+            if index + 1 == response.choices.len() && usage {
+                self.total(&mut end, response, asked);
             }
             push(last, 0, &end);
         }
         if asked && self.0.usage == UsageChunk::Own {
-            push(last, 0, &self.total_chunk(answer));
+            push(last, 0, &self.total_chunk(response));
         }
         frames.push(Frame { at: last, tokens: 0, bytes: Bytes::from_static(b"data: [DONE]\n\n") });
         self.comment(&mut frames);
@@ -60,29 +60,29 @@ impl OpenAi {
     }
 
     /// An event with `length` bytes of text in it.
-    pub(super) fn huge_chunk(&self, answer: &Answer, length: usize) -> Bytes {
-        event(&self.chunk(answer, json!([delta(0, json!({"content": "x".repeat(length)}))])))
+    pub(super) fn huge_chunk(&self, response: &ChatResponse, length: usize) -> Bytes {
+        event(&self.chunk(response, json!([delta(0, json!({"content": "x".repeat(length)}))])))
     }
 
-    /// An event that says that nothing more comes, and why. OpenRouter's is a chunk like any other.
-    pub(super) fn error_chunk(&self, error: &Value, answer: &Answer) -> Bytes {
+    /// Returns an event that ends the stream with an error. OpenRouter's is an ordinary chunk.
+    pub(super) fn error_chunk(&self, error: &Value, response: &ChatResponse) -> Bytes {
         if self.0.flavor != Flavor::OpenRouter {
             return event(error);
         }
         let end = json!([{"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": null, "finish_reason": "error"}]);
-        let mut chunk = self.chunk(answer, end);
+        let mut chunk = self.chunk(response, end);
         chunk["error"] = error["error"].clone();
         event(&chunk)
     }
 
     /// Usage in the chunk that finishes the last choice, where the vendor puts it.
-    fn total(&self, end: &mut Value, answer: &Answer, asked: bool) {
-        let mut usage = self.usage(answer);
+    fn total(&self, end: &mut Value, response: &ChatResponse, asked: bool) {
+        let mut usage = self.usage(response);
         self.strip(&mut usage);
         if self.0.flavor == Flavor::Groq {
             let mut own = usage.clone();
             own.as_object_mut().and_then(|fields| fields.remove("prompt_tokens_details"));
-            end["x_groq"] = json!({"id": answer.id.replace("chatcmpl-", "req_"), "usage": own});
+            end["x_groq"] = json!({"id": response.id.replace("chatcmpl-", "req_"), "usage": own});
         }
         if asked && self.0.usage != UsageChunk::Own {
             end["usage"] = usage;
@@ -90,13 +90,13 @@ impl OpenAi {
     }
 
     /// One more chunk with usage; OpenRouter's has a choice in it.
-    fn total_chunk(&self, answer: &Answer) -> Value {
+    fn total_chunk(&self, response: &ChatResponse) -> Value {
         let choices = match self.0.flavor {
             Flavor::OpenRouter => json!([delta(0, json!({"role": "assistant", "content": ""}))]),
             _ => json!([]),
         };
-        let mut chunk = self.chunk(answer, choices);
-        chunk["usage"] = self.usage(answer);
+        let mut chunk = self.chunk(response, choices);
+        chunk["usage"] = self.usage(response);
         self.strip(&mut chunk);
         chunk
     }
@@ -108,12 +108,12 @@ impl OpenAi {
         }
     }
 
-    fn chunk(&self, answer: &Answer, choices: Value) -> Value {
+    fn chunk(&self, response: &ChatResponse, choices: Value) -> Value {
         let mut chunk = json!({
-            "id": answer.id, "object": "chat.completion.chunk", "created": CREATED, "model": answer.model,
+            "id": response.id, "object": "chat.completion.chunk", "created": CREATED, "model": response.model,
             "service_tier": "default", "system_fingerprint": "fp_simulated", "choices": choices,
         });
-        self.dress(&mut chunk, answer);
+        self.dress(&mut chunk, response);
         chunk
     }
 
@@ -126,7 +126,7 @@ impl OpenAi {
         }
     }
 
-    /// The thoughts as deltas, with their tokens; none where the vendor hides them.
+    /// Returns the reasoning as deltas, with their tokens; none if the vendor hides it.
     fn thoughts(&self, choice: &Choice, per_delta: usize) -> Vec<(Value, u64)> {
         let write = |text: &str| match self.0.thoughts {
             Thoughts::Hidden => None,

@@ -1,6 +1,6 @@
-//! What the vendor says.
+//! Texts of responses.
 
-use super::digest::response_hash;
+use super::hash::response_hash;
 use crate::prng::{Prng, mix};
 use serde_json::Value;
 
@@ -11,19 +11,18 @@ const WORDS: [&str; 48] = [
     "log", "sum", "bit", "hub", "jet", "fox", "owl", "oak", "sea", "sky", "ink", "gem", "fig", "pot", "kit",
 ];
 
-/// The text of `tokens` tokens that answers a request: sixteen hexadecimal digits of [`response_hash`], then
-/// pseudo-random words.
+/// Returns the text of a response with `tokens` tokens: sixteen hexadecimal digits of [`response_hash`], then pseudo-random
+/// words.
 ///
-/// It follows from the body alone. `choice` is the index among the `n` answers of one request. A vendor chooses the
-/// length within its `response_tokens`, see [`Vendor::response_text`](crate::Vendor::response_text). Each four bytes are one
-/// token.
+/// It follows from the body alone. `choice` is the index among the `n` choices of one response. A vendor chooses the length
+/// within its `response_tokens`; see [`Vendor::response_text`](crate::Vendor::response_text). Each four bytes are one token.
 pub fn response_text(body: &Value, choice: u64, tokens: u64) -> String {
     prose(choice_hash(response_hash(body), choice), tokens)
 }
 
-/// The hash that stands at the head of one choice's text.
-pub(crate) fn choice_hash(answer: u64, choice: u64) -> u64 {
-    if choice == 0 { answer } else { mix(answer ^ mix(choice)) }
+/// Returns the hash at the beginning of a choice's text.
+pub(crate) fn choice_hash(response: u64, choice: u64) -> u64 {
+    if choice == 0 { response } else { mix(response ^ mix(choice)) }
 }
 
 pub(crate) fn prose(hash: u64, tokens: u64) -> String {
@@ -49,12 +48,12 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_word_has_three_bytes() {
+    fn prose_words_have_three_bytes() {
         assert_eq!(WORDS.iter().filter(|word| word.len() != 3).collect::<Vec<_>>(), Vec::<&&str>::new());
     }
 
     #[test]
-    fn an_answer_has_as_many_tokens_as_asked() {
+    fn response_text_has_requested_tokens() {
         let body = json!({"messages": []});
         for wanted in [0, 1, 3, 4, 5, 100] {
             assert_eq!(tokens::count(&response_text(&body, 0, wanted)), wanted);
@@ -62,13 +61,13 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_answer_is_the_beginning_of_a_longer_one() {
+    fn response_text_shorter_is_prefix() {
         let body = json!({"messages": [], "seed": 3});
         assert!(response_text(&body, 0, 50).starts_with(&response_text(&body, 0, 7)));
     }
 
     #[test]
-    fn an_answer_begins_with_the_hash_of_its_question() {
+    fn response_text_begins_with_hash() {
         let body = json!({"messages": [{"role": "user", "content": "hi"}]});
         assert!(response_text(&body, 0, 9).starts_with(&format!("{:016x} ", response_hash(&body))));
         assert_ne!(response_text(&body, 0, 9), response_text(&body, 1, 9));

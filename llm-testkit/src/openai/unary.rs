@@ -1,36 +1,36 @@
-//! Answers in one piece, and what compatible vendors add to them.
+//! Responses in one piece, and the additions of compatible vendors.
 
 use super::codec::OpenAi;
-use super::differences::Thoughts;
-use crate::answer::{Answer, Choice, Content, Embed, Finish};
+use super::dialect::Thoughts;
 use crate::flavor::Flavor;
+use crate::response::{ChatResponse, Choice, Content, EmbeddingResponse, Finish};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-/// When every simulated answer claims to have been made, in seconds since 1970.
+/// Creation time that every simulated response states, in seconds since 1970.
 pub(super) const CREATED: u64 = 1_763_700_000;
 
 impl OpenAi {
     /// A chat completion.
-    pub(super) fn completion(&self, answer: &Answer, usage: bool) -> Value {
-        let choices = answer.choices.iter().enumerate().map(|(index, choice)| self.whole(index, choice));
+    pub(super) fn completion(&self, response: &ChatResponse, usage: bool) -> Value {
+        let choices = response.choices.iter().enumerate().map(|(index, choice)| self.whole(index, choice));
         let mut body = json!({
-            "id": answer.id, "object": "chat.completion", "created": CREATED, "model": answer.model,
+            "id": response.id, "object": "chat.completion", "created": CREATED, "model": response.model,
             "choices": choices.collect::<Vec<_>>(),
             "service_tier": "default", "system_fingerprint": "fp_simulated",
         });
         if usage {
-            body["usage"] = self.usage(answer);
+            body["usage"] = self.usage(response);
         }
-        self.dress(&mut body, answer);
+        self.dress(&mut body, response);
         if self.0.flavor == Flavor::Azure {
             body["prompt_filter_results"] = prompt_filter();
         }
         body
     }
 
-    pub(super) fn vectors(&self, embed: &Embed, usage: bool) -> Value {
+    pub(super) fn vectors(&self, embed: &EmbeddingResponse, usage: bool) -> Value {
         let row = |(index, vector): (usize, &Vec<f32>)| json!({"object": "embedding", "index": index, "embedding": encode(vector, embed.base64)});
         let data: Vec<_> = embed.vectors.iter().enumerate().map(row).collect();
         let mut body = json!({"object": "list", "data": data, "model": embed.model});
@@ -43,18 +43,18 @@ impl OpenAi {
         body
     }
 
-    pub(super) fn usage(&self, answer: &Answer) -> Value {
-        let output = answer.output();
+    pub(super) fn usage(&self, response: &ChatResponse) -> Value {
+        let output = response.output();
         let mut usage = json!({
-            "prompt_tokens": answer.input, "completion_tokens": output, "total_tokens": answer.input + output,
-            "prompt_tokens_details": {"cached_tokens": answer.cached, "audio_tokens": 0, "cache_write_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": answer.thinking(), "audio_tokens": 0,
+            "prompt_tokens": response.input, "completion_tokens": output, "total_tokens": response.input + output,
+            "prompt_tokens_details": {"cached_tokens": response.cached, "audio_tokens": 0, "cache_write_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": response.thinking(), "audio_tokens": 0,
                 "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0},
         });
         match self.0.flavor {
             Flavor::DeepSeek => {
-                usage["prompt_cache_hit_tokens"] = json!(answer.cached);
-                usage["prompt_cache_miss_tokens"] = json!(answer.input - answer.cached);
+                usage["prompt_cache_hit_tokens"] = json!(response.cached);
+                usage["prompt_cache_miss_tokens"] = json!(response.input - response.cached);
             }
             Flavor::Groq => {
                 for field in ["queue_time", "prompt_time", "completion_time", "total_time"] {
@@ -62,17 +62,17 @@ impl OpenAi {
                 }
             }
             Flavor::OpenRouter => {
-                usage["cost"] = usd(answer.nano_usd);
+                usage["cost"] = usd(response.nano_usd);
                 usage["is_byok"] = json!(false);
-                usage["cost_details"] = json!({"upstream_inference_cost": usd(answer.nano_usd)});
+                usage["cost_details"] = json!({"upstream_inference_cost": usd(response.nano_usd)});
             }
             _ => {}
         }
         usage
     }
 
-    /// What the vendor adds to an answer or to a chunk, and what it leaves out.
-    pub(super) fn dress(&self, body: &mut Value, answer: &Answer) {
+    /// Applies the vendor's dialect to a response or a chunk.
+    pub(super) fn dress(&self, body: &mut Value, response: &ChatResponse) {
         let choices = body["choices"].as_array_mut().map_or(&mut [][..], Vec::as_mut_slice);
         for choice in choices {
             match self.0.flavor {
@@ -84,14 +84,14 @@ impl OpenAi {
         match self.0.flavor {
             Flavor::OpenRouter => body["provider"] = json!("Simulated"),
             Flavor::Groq if body["object"] == "chat.completion" => {
-                body["x_groq"] = json!({"id": answer.id.replace("chatcmpl-", "req_")});
+                body["x_groq"] = json!({"id": response.id.replace("chatcmpl-", "req_")});
             }
             _ => {}
         }
         self.strip(body);
     }
 
-    /// Takes out what the vendor does not send.
+    /// Removes the fields that the vendor does not send.
     pub(super) fn strip(&self, body: &mut Value) {
         match body {
             Value::Array(items) => items.iter_mut().for_each(|item| self.strip(item)),
@@ -138,7 +138,7 @@ impl OpenAi {
     }
 }
 
-/// Mistral's part for thoughts.
+/// Returns Mistral's part for reasoning.
 pub(super) fn thought_part(text: &str) -> Value {
     json!({"type": "thinking", "thinking": [{"type": "text", "text": text}]})
 }
@@ -152,7 +152,7 @@ pub(super) fn finish(finish: &Finish) -> &'static str {
     }
 }
 
-/// What Azure found in the prompt of every call.
+/// Azure's filter results for the prompt of every call.
 pub(super) fn prompt_filter() -> Value {
     json!([{"prompt_index": 0, "content_filter_results": filter_results()}])
 }

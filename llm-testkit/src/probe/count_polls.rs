@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 pin_project! {
-    /// A future or a stream that adds its polls to a counter, which many may share.
+    /// Future or stream that counts its polls in a counter, which several may share.
     ///
     /// ```
     /// use llm_testkit::probe::CountPolls;

@@ -1,37 +1,52 @@
-//! What probes have seen.
+//! Counters of probes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Reads and steers a [`Probe`](super::Probe) and all of its clones.
+/// Handle that reads and blocks a [`Probe`](super::Probe) and all of its clones.
+///
+/// # Example
+///
+/// ```
+/// use llm_testkit::probe::Probe;
+/// use tower::{Service, service_fn};
+///
+/// let (mut probe, handle) = Probe::new(service_fn(|x: u32| async move { Ok::<_, ()>(x + 1) }));
+/// handle.block();
+/// let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+/// assert!(probe.poll_ready(&mut context).is_pending());
+/// handle.unblock();
+/// assert!(probe.poll_ready(&mut context).is_ready());
+/// assert_eq!(handle.snapshot().ready_polls, 2);
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct ProbeHandle {
     shared: Arc<Mutex<Counts>>,
 }
 
-/// What a probe and its clones have seen so far.
+/// Counters of a probe and its clones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Clones made.
+    /// Number of clones.
     pub clones: u64,
-    /// Instances dropped, the first one included.
+    /// Number of dropped instances, including the first one.
     pub dropped_services: u64,
-    /// Calls of `poll_ready`.
+    /// Number of polls of `poll_ready`.
     pub ready_polls: u64,
-    /// Calls made.
+    /// Number of calls.
     pub calls: u64,
-    /// Calls on an instance that was not ready: breaches of the contract.
+    /// Number of calls on an instance that was not ready, which the contract forbids.
     pub unready_calls: u64,
-    /// Futures that are neither resolved nor dropped.
+    /// Number of futures that are neither resolved nor dropped.
     pub in_flight: u64,
-    /// The most of them at once.
+    /// Largest number of futures in flight at a time.
     pub most_in_flight: u64,
-    /// Futures that resolved to `Ok`.
+    /// Number of futures that resolved to `Ok`.
     pub succeeded: u64,
-    /// Futures that resolved to `Err`.
+    /// Number of futures that resolved to `Err`.
     pub failed: u64,
-    /// Futures dropped before they resolved.
+    /// Number of futures that were dropped before they resolved.
     pub dropped_futures: u64,
 }
 
@@ -43,17 +58,17 @@ struct Counts {
 }
 
 impl ProbeHandle {
-    /// What has been seen so far.
+    /// Returns the current counters.
     pub fn snapshot(&self) -> Snapshot {
         self.lock().seen
     }
 
-    /// From now on, no instance becomes ready.
+    /// Prevents every instance from becoming ready, until [`unblock`](Self::unblock).
     pub fn block(&self) {
         self.lock().blocked = true;
     }
 
-    /// Ends [`block`](Self::block), and wakes whoever waits for readiness.
+    /// Ends [`block`](Self::block), and wakes all tasks that wait for readiness.
     pub fn unblock(&self) {
         let mut counts = self.lock();
         counts.blocked = false;

@@ -1,4 +1,4 @@
-//! A future that tells how it ended.
+//! Future that records its outcome.
 
 use super::counts::ProbeHandle;
 use pin_project_lite::pin_project;
@@ -7,21 +7,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 pin_project! {
-    /// The future of a [`Probe`](super::Probe).
+    /// Future of a [`Probe`](super::Probe).
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct ProbeFuture<F> {
         #[pin]
         inner: F,
-        flight: Flight,
+        guard: InFlight,
     }
 }
 
-/// A call in flight; dropped unlanded, it counts as a dropped future.
+/// Guard of a call in flight. Dropped before the call has ended, it counts as a dropped future.
 #[derive(Debug)]
-struct Flight {
+struct InFlight {
     handle: ProbeHandle,
-    landed: bool,
+    ended: bool,
 }
 
 impl<F> ProbeFuture<F> {
@@ -30,7 +30,7 @@ impl<F> ProbeFuture<F> {
             seen.in_flight += 1;
             seen.most_in_flight = seen.most_in_flight.max(seen.in_flight);
         });
-        Self { inner, flight: Flight { handle, landed: false } }
+        Self { inner, guard: InFlight { handle, ended: false } }
     }
 }
 
@@ -43,14 +43,14 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         let this = self.project();
         let result = ready!(this.inner.poll(cx));
-        this.flight.land(result.is_ok());
+        this.guard.end(result.is_ok());
         Poll::Ready(result)
     }
 }
 
-impl Flight {
-    fn land(&mut self, ok: bool) {
-        self.landed = true;
+impl InFlight {
+    fn end(&mut self, ok: bool) {
+        self.ended = true;
         self.handle.see(|seen| {
             seen.in_flight -= 1;
             seen.succeeded += u64::from(ok);
@@ -59,9 +59,9 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        if !self.landed {
+        if !self.ended {
             self.handle.see(|seen| {
                 seen.in_flight -= 1;
                 seen.dropped_futures += 1;

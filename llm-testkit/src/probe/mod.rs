@@ -1,4 +1,4 @@
-//! Probes for tower services: does a layer keep to the contract, and how often is something polled?
+//! Probes that check a tower layer's readiness contract, and count polls.
 
 mod count_polls;
 mod counts;

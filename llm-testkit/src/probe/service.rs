@@ -1,14 +1,14 @@
-//! A service that watches how it is used.
+//! Service that records its use.
 
 use super::counts::ProbeHandle;
 use super::future::ProbeFuture;
 use std::task::{Context, Poll, ready};
 use tower_service::Service;
 
-/// Wraps the innermost service of a stack and watches what the layers above it do.
+/// Service that wraps the innermost service of a stack and records the use by the layers above it.
 ///
-/// Readiness belongs to one instance and one call: a clone has none, and a call uses it up. A call without it is
-/// counted, and panics if [`panicking`](Self::panicking). Counts are shared by all clones.
+/// Readiness belongs to one instance and one call: a clone has none, and a call consumes it. The probe counts a call
+/// without readiness, or panics if it is [`panicking`](Self::panicking). All clones share the counters.
 ///
 /// ```
 /// use llm_testkit::probe::Probe;
@@ -32,13 +32,13 @@ pub struct Probe<S> {
 }
 
 impl<S> Probe<S> {
-    /// Watches `inner`.
+    /// Wraps `inner`, and returns the probe and its handle.
     pub fn new(inner: S) -> (Self, ProbeHandle) {
         let handle = ProbeHandle::default();
         (Self { inner, ready: false, panics: false, handle: handle.clone() }, handle)
     }
 
-    /// Panics when it is called without being ready, so that the test's backtrace shows who did.
+    /// Makes a call without readiness panic, so that the test's backtrace shows the caller.
     #[must_use]
     pub fn panicking(mut self) -> Self {
         self.panics = true;

@@ -1,14 +1,14 @@
-//! A few lines of RESP2 over a Unix socket, so that tests can look at a server behind the client that they test.
+//! Minimal RESP2 client over a Unix socket, so that tests can inspect a server past the client under test.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long an answer may take; a stopped server gives none.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for a reply, because a paused server sends none.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Sends one command. Lists come as lines; the error is the server's.
+/// Sends a command. A list is returned as lines; the error is the server's.
 pub(super) fn command(socket: &Path, password: Option<&str>, args: &[&str]) -> Result<String, String> {
     let mut connection = connect(socket).map_err(|error| error.to_string())?;
     if let Some(password) = password {
@@ -19,7 +19,7 @@ pub(super) fn command(socket: &Path, password: Option<&str>, args: &[&str]) -> R
 
 fn connect(socket: &Path) -> io::Result<BufReader<UnixStream>> {
     let stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(MAX_WAIT))?;
     Ok(BufReader::new(stream))
 }
 

@@ -1,12 +1,12 @@
-//! Where `redis-server` is.
+//! Path of `redis-server`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The variable that names the program.
+/// Environment variable with the path of the program.
 const VARIABLE: &str = "REDIS_SERVER_BIN";
 
-/// Looks into `REDIS_SERVER_BIN`, then through `PATH`.
+/// Returns the path from `REDIS_SERVER_BIN`, or else the program on `PATH`.
 ///
 /// # Panics
 ///
@@ -34,14 +34,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_variable_goes_before_the_path() {
+    fn redis_server_bin_precedes_path() {
         let found = find(|name| (name == VARIABLE).then(|| "/opt/redis-server".into()));
         assert_eq!(found, Path::new("/opt/redis-server"));
     }
 
     #[test]
     #[should_panic(expected = "cargo xtask test")]
-    fn a_missing_program_says_what_to_run() {
+    fn missing_redis_server_names_the_command() {
         find(|name| (name == "PATH").then(|| "/no/such/directory".into()));
     }
 }

@@ -10,10 +10,19 @@ use super::certificate::Certificate;
 use super::process::Process;
 use super::server::{Ports, RedisServer};
 
-/// How often another port is tried when somebody else was quicker.
+/// Number of ports to try, because another process may take a free one first.
 const ATTEMPTS: usize = 8;
 
-/// Settings of a [`RedisServer`]; see [`RedisServer::builder`].
+/// Builder of a [`RedisServer`], returned by [`RedisServer::builder`].
+///
+/// # Example
+///
+/// ```no_run
+/// use llm_testkit::redis::RedisServer;
+///
+/// let server = RedisServer::builder().password("secret").max_memory(4 << 20, "allkeys-lfu").spawn();
+/// assert!(server.url().starts_with("redis://:secret@127.0.0.1:"));
+/// ```
 #[derive(Debug, Clone)]
 pub struct RedisServerBuilder {
     binary: PathBuf,
@@ -30,28 +39,28 @@ impl RedisServerBuilder {
         Self { binary, password: None, certificate: None, lines: Vec::new(), cluster: false }
     }
 
-    /// Clients need this password; letters and digits.
+    /// Sets the password that clients need, of letters and digits.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self.line(&format!("requirepass {password}")).line(&format!("masterauth {password}"))
     }
 
-    /// It speaks TLS alone, with a certificate of its own; see [`RedisServer::certificate`].
+    /// Accepts TLS connections only, with a self-signed certificate; see [`RedisServer::certificate`].
     pub fn tls(self) -> Self {
         self.certified(Some(Certificate::make()))
     }
 
-    /// It holds at most so many bytes, and when it is full it does as the policy says: `noeviction`, `allkeys-lfu`, ….
+    /// Sets the largest memory in bytes, and the policy of a full server: `noeviction`, `allkeys-lfu` and so on.
     pub fn max_memory(self, bytes: u64, policy: &str) -> Self {
         self.line(&format!("maxmemory {bytes}")).line(&format!("maxmemory-policy {policy}"))
     }
 
-    /// It is a read-only replica of another one.
+    /// Makes it a read-only replica of another server.
     pub fn replica_of(self, primary: &RedisServer) -> Self {
         self.line(&format!("replicaof 127.0.0.1 {}", primary.port())).line("repl-diskless-sync-delay 0")
     }
 
-    /// One more line of `redis.conf`, such as `rename-command EVALSHA ""`.
+    /// Appends a line to `redis.conf`, such as `rename-command EVALSHA ""`.
     pub fn line(mut self, line: &str) -> Self {
         self.lines.push(line.to_owned());
         self
@@ -65,15 +74,15 @@ impl RedisServerBuilder {
     pub(super) fn cluster_node(mut self) -> Self {
         self.cluster = true;
         let node = self.line("cluster-enabled yes").line("cluster-config-file nodes.conf");
-        // What else a failover would wait for.
+        // Shortens the waits of a failover.
         node.line("cluster-node-timeout 1000").line("repl-diskless-sync-delay 0")
     }
 
-    /// Starts the server, and waits until it takes connections.
+    /// Starts the server, and waits until it accepts connections.
     ///
     /// # Panics
     ///
-    /// If it does not start; the message holds what it printed.
+    /// If it does not start; the message holds its output.
     pub fn spawn(self) -> RedisServer {
         let mut printed = String::new();
         for _ in 0..ATTEMPTS {
@@ -91,7 +100,7 @@ impl RedisServerBuilder {
         panic!("redis-server does not start:\n{printed}")
     }
 
-    /// A directory with all that a server needs.
+    /// Creates a directory with the files of a server.
     fn prepare(&self, ports: Ports) -> TempDir {
         let directory = tempfile::Builder::new().prefix("redis").tempdir().expect("a temporary directory can be made");
         let path = directory.path();
@@ -129,7 +138,7 @@ impl RedisServerBuilder {
     }
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free when it was checked.
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address").port()

@@ -1,10 +1,10 @@
-//! A certificate made on the fly.
+//! Self-signed certificate.
 
 use std::fmt;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
-/// A certificate for this machine's loopback that is its own root, and its key; both in PEM.
+/// Self-signed certificate for loopback, and its key, both in PEM.
 #[derive(Clone)]
 pub(super) struct Certificate {
     pub(super) certificate: String,

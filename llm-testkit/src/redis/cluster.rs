@@ -6,14 +6,25 @@ use super::server::RedisServer;
 /// Slots of a Cluster.
 const SLOTS: u16 = 16_384;
 const NODES: u16 = 3;
-/// How often the nodes are asked whether they agree, and how many times at most.
+/// Pause between two checks of the nodes, and the largest number of checks.
 const ASK_EVERY: Duration = Duration::from_millis(20);
-const MOST_ASKS: usize = 1_000;
+const MAX_ASKS: usize = 1_000;
 
-/// A Cluster of three primaries that share all slots, without replicas. Killed on drop.
+/// Redis Cluster of three primaries that share all slots, without replicas. It is killed on drop.
 ///
-/// It takes a good two seconds to spawn, since nodes wait that long before they trust each other: share one among the
-/// cases of a test.
+/// # Example
+///
+/// ```no_run
+/// use llm_testkit::redis::RedisCluster;
+///
+/// let cluster = RedisCluster::spawn();
+/// assert!(cluster.url().starts_with("redis+cluster://"));
+/// assert_eq!(cluster.nodes().len(), 3);
+/// ```
+///
+///
+/// Spawning takes more than two seconds, because nodes wait that long before they trust each other. Share a Cluster among
+/// the cases of a test.
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<RedisServer>,
@@ -29,7 +40,7 @@ impl RedisCluster {
         Self::spawn_certified(None)
     }
 
-    /// As [`spawn`](Self::spawn), with TLS alone; see [`certificate`](Self::certificate).
+    /// Spawns a Cluster as [`spawn`](Self::spawn) does, with TLS only; see [`certificate`](Self::certificate).
     ///
     /// # Panics
     ///
@@ -56,30 +67,31 @@ impl RedisCluster {
         cluster
     }
 
-    /// The URL with all nodes: `redis+cluster://…`, or `rediss+cluster://…` with TLS.
+    /// Returns the URL with all nodes: `redis+cluster://…`, or `rediss+cluster://…` with TLS.
     pub fn url(&self) -> String {
         let scheme = if self.certificate().is_some() { "rediss" } else { "redis" };
         let nodes: Vec<_> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
         format!("{scheme}+cluster://{}", nodes.join(","))
     }
 
-    /// With TLS: the certificate of all nodes, which is its own root, in PEM.
+    /// Returns the self-signed certificate of all nodes in PEM; `None` without TLS.
     pub fn certificate(&self) -> Option<&str> {
         self.nodes[0].certificate()
     }
 
-    /// The nodes; the first has the lowest slots.
+    /// Returns the nodes. The first has the lowest slots.
     pub fn nodes(&self) -> &[RedisServer] {
         &self.nodes
     }
 
-    /// The nodes, to kill and restart them. A node that is restarted keeps its place.
+    /// Returns the nodes, to kill and restart them. A node that is restarted keeps its slots.
     pub fn nodes_mut(&mut self) -> &mut [RedisServer] {
         &mut self.nodes
     }
 
-    /// One more node, that has all that a node has and takes its place when it is told `CLUSTER FAILOVER TAKEOVER`. Not
-    /// for a Cluster with TLS.
+    /// Spawns a replica of a node, which takes over its slots on `CLUSTER FAILOVER TAKEOVER`.
+    ///
+    /// The Cluster must be without TLS.
     ///
     /// # Panics
     ///
@@ -100,7 +112,7 @@ impl RedisCluster {
         replica
     }
 
-    /// Waits until every node says that all slots are served, by all nodes.
+    /// Waits until every node reports that all nodes are known and all slots are served.
     ///
     /// # Panics
     ///
@@ -120,7 +132,7 @@ fn ask(node: &RedisServer, args: &[&str]) -> String {
 
 #[expect(clippy::disallowed_methods, reason = "the nodes are other processes, which tell nobody when they agree")]
 fn wait_for(agreed: impl Fn() -> bool) {
-    for _ in 0..MOST_ASKS {
+    for _ in 0..MAX_ASKS {
         if agreed() {
             return;
         }

@@ -1,9 +1,9 @@
 //! Real Redis servers for tests: spawned on free ports, killed on drop.
 //!
 //! [`RedisServer`] is one server (plain, with a password, with TLS, a replica, short of memory), [`RedisCluster`] three
-//! nodes that share all slots. They keep nothing on disk but a temporary directory. A test can stop, continue, kill and
-//! restart them. `redis-server` comes from `REDIS_SERVER_BIN` or `PATH`; where there is none, a spawn panics and says what
-//! to do. Only on Unix.
+//! nodes that share all slots. They store nothing on disk but a temporary directory. A test can pause, resume, kill and
+//! restart them. `redis-server` is found by `REDIS_SERVER_BIN` or `PATH`. If there is none, a spawn panics and says what
+//! to do. The module exists on Unix only.
 //!
 //! ```no_run
 //! use llm_testkit::redis::RedisServer;

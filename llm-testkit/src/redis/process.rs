@@ -6,19 +6,19 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Killed on drop, stopped or not.
+/// Process that is killed on drop, even if it is paused.
 #[derive(Debug)]
 pub(super) struct Process(Child);
 
 impl Process {
-    /// Starts a server and waits until it takes connections; the error is what it printed before it gave up.
+    /// Starts a server and waits until it accepts connections. The error is its output.
     pub(super) fn start(binary: &Path, config: &Path) -> Result<Self, String> {
         let mut command = Command::new(binary);
         command.arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", binary.display()));
         let output = child.stdout.take().expect("it is piped");
         let mut printed = String::new();
-        // The pipe is closed afterwards: a server that cannot write its log goes on without.
+        // The pipe is closed afterwards; a server continues without a log.
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             if line.contains("Ready to accept connections") {
                 return Ok(Self(child));
@@ -38,7 +38,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be gone already.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -7,14 +7,14 @@ use super::admin;
 use super::builder::RedisServerBuilder;
 use super::process::Process;
 
-/// A `redis-server` on loopback, killed on drop.
+/// Redis server on loopback. It is killed on drop.
 #[derive(Debug)]
 pub struct RedisServer {
     binary: PathBuf,
     ports: Ports,
     password: Option<String>,
     certificate: Option<String>,
-    // Before the directory, so that the server is gone when that goes.
+    // Declared before the directory, so that the server ends before the directory is removed.
     process: Option<Process>,
     directory: TempDir,
 }
@@ -22,12 +22,12 @@ pub struct RedisServer {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ports {
     pub(super) clients: u16,
-    /// Where the nodes of a Cluster talk to each other.
+    /// Port of the bus between the nodes of a Cluster.
     pub(super) bus: u16,
 }
 
 impl RedisServer {
-    /// A plain server: no password, no TLS, nothing on disk.
+    /// Spawns a server without password and TLS, and with nothing on disk.
     ///
     /// # Panics
     ///
@@ -36,7 +36,7 @@ impl RedisServer {
         Self::builder().spawn()
     }
 
-    /// A server with settings.
+    /// Creates a builder of a server with settings.
     ///
     /// # Panics
     ///
@@ -56,48 +56,50 @@ impl RedisServer {
         Self { binary, ports, password, certificate, process: Some(process), directory }
     }
 
-    /// The URL with the password: `redis://…`, or `rediss://…` with TLS.
+    /// Returns the URL with the password: `redis://…`, or `rediss://…` with TLS.
     pub fn url(&self) -> String {
         let scheme = if self.certificate.is_some() { "rediss" } else { "redis" };
         let password = self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
         format!("{scheme}://{password}127.0.0.1:{}", self.ports.clients)
     }
 
-    /// Its port on 127.0.0.1.
+    /// Returns the port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.ports.clients
     }
 
-    /// With TLS: the certificate, which is its own root, in PEM.
+    /// Returns the self-signed certificate in PEM; `None` without TLS.
     pub fn certificate(&self) -> Option<&str> {
         self.certificate.as_deref()
     }
 
-    /// Asks the server something behind the client's back. Lists come as lines, nothing as an empty text.
+    /// Sends a command past the client under test.
+    ///
+    /// A list is returned as lines, and a missing value as an empty text.
     ///
     /// # Errors
     ///
-    /// What the server says, or that it does not answer.
+    /// The error of the server, or that it does not reply.
     pub fn command(&self, args: &[&str]) -> Result<String, String> {
         admin::command(&self.directory.path().join("socket"), self.password.as_deref(), args)
     }
 
-    /// Stops the process where it stands (SIGSTOP): connections stay open, and nothing is answered.
+    /// Pauses the process (SIGSTOP). Connections stay open, but receive no reply.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Resumes a paused process (SIGCONT).
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Kills it (SIGKILL): connections break, and new ones are refused.
+    /// Kills the process (SIGKILL). Connections break, and new ones are refused.
     pub fn kill(&mut self) {
         self.process = None;
     }
 
-    /// Kills it if it runs, and starts it again on the same port, with nothing in it.
+    /// Kills the process if it runs, and starts it again on the same port, without data.
     ///
     /// # Panics
     ///

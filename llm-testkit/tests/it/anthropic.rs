@@ -1,6 +1,6 @@
 //! Anthropic's format.
 
-use crate::ask::{ask, chat, prompt, with};
+use crate::client::{ask, chat, prompt, with};
 use crate::formats::{anthropic, events, joined};
 use bytes::Bytes;
 use http::Request;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
 #[tokio::test]
-async fn an_equal_conversation_gets_the_same_text_in_both_formats() {
+async fn anthropic_text_equals_openai_text() {
     let vendor = Vendor::new();
     let theirs = ask(&vendor, anthropic("messages", &with(message(), json!({"stop_sequences": ["#"]})))).await.json();
     let ours = ask(&vendor, chat(&with(message(), json!({"stop": ["#"]})))).await.json();
@@ -23,7 +23,7 @@ async fn an_equal_conversation_gets_the_same_text_in_both_formats() {
 }
 
 #[tokio::test]
-async fn a_stream_says_what_one_piece_says() {
+async fn anthropic_stream_equals_unary_response() {
     let vendor = Vendor::builder().reasoning_tokens(5).cached_percent(50).build();
     let thinking = json!({"max_tokens": 2_000, "thinking": {"type": "adaptive"}});
     for body in [message(), with(message(), thinking), with(message(), tools())] {
@@ -52,7 +52,7 @@ async fn a_stream_says_what_one_piece_says() {
 }
 
 #[tokio::test]
-async fn a_stream_is_framed_as_documented() {
+async fn anthropic_stream_has_documented_events() {
     let vendor = Vendor::builder().response_tokens(5..=5).build();
     let answer = ask(&vendor, anthropic("messages", &with(message(), json!({"stream": true})))).await;
     let text = String::from_utf8(answer.bytes().to_vec()).expect("UTF-8");
@@ -66,7 +66,7 @@ async fn a_stream_is_framed_as_documented() {
 }
 
 #[tokio::test]
-async fn every_reason_to_stop_is_given() {
+async fn anthropic_stop_reasons_are_all_given() {
     let vendor = Vendor::builder().response_tokens(12..=12).build();
     for (fields, reason) in [
         (json!({}), "end_turn"),
@@ -87,7 +87,7 @@ async fn every_reason_to_stop_is_given() {
 }
 
 #[tokio::test]
-async fn thinking_is_output_and_only_where_it_is_enabled() {
+async fn anthropic_thinking_counts_only_when_enabled() {
     let vendor = Vendor::builder().reasoning_tokens(7).response_tokens(10..=10).build();
     let ask = async |fields| ask(&vendor, anthropic("messages", &with(message(), fields))).await.json();
     assert_eq!(ask(json!({})).await["usage"]["output_tokens"], 10);
@@ -103,7 +103,7 @@ async fn thinking_is_output_and_only_where_it_is_enabled() {
 }
 
 #[tokio::test]
-async fn cache_writes_follow_breakpoints_and_are_billed_at_their_price() {
+async fn anthropic_cache_writes_follow_breakpoints() {
     let vendor = Vendor::builder()
         .price("m", 1_000_000_000, 100_000_000, 5_000_000_000)
         .cache_write_price("m", 1_250_000_000, 2_000_000_000)
@@ -132,7 +132,7 @@ async fn cache_writes_follow_breakpoints_and_are_billed_at_their_price() {
 }
 
 #[tokio::test]
-async fn tokens_are_counted_for_nothing() {
+async fn anthropic_token_counts_are_free() {
     let vendor = Vendor::new();
     let answer = ask(&vendor, anthropic("messages/count_tokens", &prompt("one"))).await.json();
     assert_eq!(answer, json!({"input_tokens": tokens::chat_input(&format::as_openai(&prompt("one")))}));
@@ -140,7 +140,7 @@ async fn tokens_are_counted_for_nothing() {
 }
 
 #[tokio::test]
-async fn either_form_of_key_and_any_version_will_do() {
+async fn anthropic_accepts_both_key_headers() {
     let vendor = Vendor::builder().keys(["sk-a"]).build();
     let request = || Request::post("/v1/messages");
     for (request, status, kind) in [
@@ -157,7 +157,7 @@ async fn either_form_of_key_and_any_version_will_do() {
 }
 
 #[tokio::test]
-async fn refusals_have_their_names_and_the_request_id() {
+async fn anthropic_refusals_have_names_and_id() {
     let vendor = Vendor::builder().models(["m"]).build();
     let wait = Duration::from_secs(2);
     for (fault, body, status, kind, code) in [
@@ -183,7 +183,7 @@ async fn refusals_have_their_names_and_the_request_id() {
 }
 
 #[tokio::test]
-async fn an_error_comes_inside_a_stream_as_an_event() {
+async fn anthropic_stream_error_is_an_event() {
     let vendor = Vendor::new();
     vendor.script(Rule::new(Fault::ErrorEvent { after: 4 }));
     let answer = ask(&vendor, anthropic("messages", &with(message(), json!({"stream": true})))).await;
@@ -194,7 +194,7 @@ async fn an_error_comes_inside_a_stream_as_an_event() {
 }
 
 #[tokio::test]
-async fn limits_reset_at_instants() {
+async fn anthropic_limit_resets_are_instants() {
     let vendor = Vendor::builder().wall_clock(|| SystemTime::UNIX_EPOCH).build();
     let window = |limit, remaining| Window { limit, remaining, reset: Duration::from_secs(90) };
     vendor.set_rate_limits(Some(RateLimits {
@@ -221,7 +221,7 @@ async fn limits_reset_at_instants() {
 }
 
 #[tokio::test]
-async fn models_are_listed_in_the_format_of_the_headers() {
+async fn anthropic_models_follow_header_format() {
     let vendor = Vendor::builder().models(["a", "b"]).build();
     let list = Request::get("/v1/models").header("x-api-key", "k").header("anthropic-version", "2023-06-01");
     let list = ask(&vendor, list.body(Bytes::new()).expect("a request")).await.json();
@@ -229,7 +229,7 @@ async fn models_are_listed_in_the_format_of_the_headers() {
 }
 
 #[tokio::test]
-async fn what_is_cached_does_not_change_the_question() {
+async fn anthropic_cache_control_keeps_response_hash() {
     let marked =
         json!({"role": "user", "content": [{"type": "text", "text": "one", "cache_control": {"type": "ephemeral"}}]});
     let marked = with(message(), json!({"messages": [marked]}));

@@ -1,6 +1,6 @@
-//! The vendor's books, also of calls that nobody waited for.
+//! Bills, also of calls that their clients cancelled.
 
-use crate::ask::{ask, chat, connect, host, prompt, with};
+use crate::client::{ask, chat, connect, host, prompt, with};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use llm_testkit::{CallKind, Fault, Latency, Rule, Vendor, openai, tokens};
@@ -11,7 +11,7 @@ use tower::ServiceExt;
 const MS: Duration = Duration::from_millis(1);
 
 #[tokio::test]
-async fn a_bill_says_what_the_usage_says() {
+async fn bill_equals_usage() {
     let vendor = Vendor::builder()
         .price("m", 150_000_000, 75_000_000, 600_000_000)
         .cached_percent(25)
@@ -40,7 +40,7 @@ async fn a_bill_says_what_the_usage_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_in_one_piece_is_billed_in_full_when_its_client_leaves() {
+async fn bill_of_cancelled_unary_call_is_full() {
     let vendor = slow();
     let waiting = tokio::time::timeout(50 * MS, vendor.transport().oneshot(chat(&prompt("one")))).await;
     assert!(waiting.is_err());
@@ -50,7 +50,7 @@ async fn a_call_in_one_piece_is_billed_in_full_when_its_client_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_is_billed_for_what_was_generated_when_its_client_leaves() {
+async fn bill_of_cancelled_stream_covers_generated_tokens() {
     for (wait, generated) in [(50, 0), (100, 1), (125, 2), (1_000, 10)] {
         let vendor = slow();
         let body = vendor.transport().oneshot(stream());
@@ -67,7 +67,7 @@ async fn a_stream_is_billed_for_what_was_generated_when_its_client_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_read_to_its_end_is_not_cancelled() {
+async fn bill_of_complete_stream_is_not_cancelled() {
     let vendor = slow();
     let mut body = vendor.transport().oneshot(stream()).await.expect("a head").into_body();
     let mut frames = 0;
@@ -81,14 +81,14 @@ async fn a_stream_read_to_its_end_is_not_cancelled() {
 }
 
 #[tokio::test]
-async fn a_future_that_was_never_polled_is_no_call() {
+async fn unpolled_future_is_no_call() {
     let vendor = Vendor::new();
     drop(tower_call(&vendor));
     assert_eq!((vendor.calls(), vendor.bills().len()), (0, 0));
 }
 
 #[tokio::test]
-async fn over_http_a_client_that_leaves_before_the_head_is_noticed() {
+async fn http_cancel_before_head_is_billed() {
     let vendor = Vendor::builder().response_tokens(10..=10).build();
     vendor.script(Rule::new(Fault::NoResponse));
     let server = vendor.serve().await;
@@ -104,7 +104,7 @@ async fn over_http_a_client_that_leaves_before_the_head_is_noticed() {
 }
 
 #[tokio::test]
-async fn over_http_a_client_that_leaves_a_stream_is_noticed() {
+async fn http_cancel_of_stream_is_billed() {
     let vendor = Vendor::builder().response_tokens(10..=10).build();
     vendor.script(Rule::new(Fault::StallAfter(4)));
     let server = vendor.serve().await;
@@ -125,14 +125,14 @@ async fn over_http_a_client_that_leaves_a_stream_is_noticed() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_change_is_told() {
+async fn changed_wakes_waiters() {
     let vendor = Vendor::new();
     let (_, answer) = tokio::join!(vendor.changed(), ask(&vendor, chat(&prompt("one"))));
     assert_eq!(answer.status, 200);
     assert_eq!(vendor.most_in_flight(), 1);
 }
 
-/// 100 ms to the first of ten tokens, 20 ms from one to the next.
+/// Returns a vendor with 100 ms to the first of ten tokens, and 20 ms between tokens.
 fn slow() -> Vendor {
     Vendor::builder().response_tokens(10..=10).latency(Latency::fixed(100 * MS, 20 * MS)).build()
 }

@@ -1,8 +1,8 @@
-//! What the vendor sends, against what was recorded of real ones: each field and header that it sends was seen there.
+//! Comparison with recorded responses of real vendors: the vendor sends no field or header that they do not contain.
 //!
-//! Runs where `LLM_CASSETTES` names the directory of recordings.
+//! It runs if `LLM_CASSETTES` names the directory of recordings.
 
-use crate::ask::{Answer, ask, prompt, with};
+use crate::client::{Received, ask, prompt, with};
 use crate::formats::{anthropic, compatible, gemini};
 use llm_testkit::{Fault, Flavor, RefusalKind, RetryForm, Rule, Vendor};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What nobody recorded and the vendors' documentation has: `vendor: path`.
+/// Fields of the vendors' documentation that no recording contains: `vendor: path`.
 const STATED: [&str; 11] = [
     "anthropic: .usage.output_tokens_details",
     "anthropic: .usage.output_tokens_details.thinking_tokens",
@@ -25,11 +25,11 @@ const STATED: [&str; 11] = [
     "mistral: .choices[].message.tool_calls[].type",
 ];
 
-/// Headers that any server sends, and that recordings leave out.
+/// Headers that any server sends, and that recordings omit.
 const ANYBODYS: [&str; 2] = ["date", "content-length"];
 
 #[tokio::test]
-async fn every_field_and_header_was_seen_at_the_vendor() {
+async fn vendor_sends_only_recorded_fields() {
     let Some(cassettes) = std::env::var_os("LLM_CASSETTES").map(PathBuf::from) else {
         println!("skipped: LLM_CASSETTES names no directory of recordings");
         return;
@@ -62,7 +62,7 @@ async fn every_field_and_header_was_seen_at_the_vendor() {
     assert_eq!(strangers, STATED.map(String::from).into());
 }
 
-async fn anthropic_answers() -> Vec<Answer> {
+async fn anthropic_answers() -> Vec<Received> {
     let vendor = Vendor::builder().keys(["sk-a"]).models(["m"]).reasoning_tokens(9).cached_percent(10).build();
     let mut answers = Vec::new();
     for fields in [
@@ -84,7 +84,7 @@ async fn anthropic_answers() -> Vec<Answer> {
     answers
 }
 
-async fn gemini_answers() -> Vec<Answer> {
+async fn gemini_answers() -> Vec<Received> {
     let vendor = Vendor::builder().keys(["sk-a"]).models(["m"]).cached_percent(10).build();
     let mut answers = Vec::new();
     let contents = json!({"contents": [{"role": "user", "parts": [{"text": "one"}]}]});
@@ -113,7 +113,7 @@ async fn gemini_answers() -> Vec<Answer> {
     answers
 }
 
-async fn compatible_answers(flavor: Flavor) -> Vec<Answer> {
+async fn compatible_answers(flavor: Flavor) -> Vec<Received> {
     let vendor = Vendor::builder().flavor(flavor).keys(["sk-a", ""]).models(["m"]).reasoning_tokens(5).build();
     let mut answers = Vec::new();
     let stream = json!({"stream": true, "stream_options": {"include_usage": true}});
@@ -137,7 +137,7 @@ async fn compatible_answers(flavor: Flavor) -> Vec<Answer> {
     answers
 }
 
-/// The paths of all fields in the recordings of one vendor, and in the errors that its documentation shows.
+/// Returns the paths of all fields in the recordings of one vendor, and in the errors that its documentation shows.
 fn recorded(cassettes: &Path, vendor: &str, apis: &[&str]) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     let folder = cassettes.join(vendor);
@@ -180,7 +180,7 @@ fn read(path: &Path) -> Value {
     serde_json::from_slice(&bytes).expect("a recording is JSON")
 }
 
-/// The paths in JSON, or in the data of each event. Anthropic's events begin with their names.
+/// Returns the paths in JSON, or in the data of each event. Anthropic's events begin with their names.
 fn collect_body(vendor: &str, bytes: &[u8], paths: &mut BTreeSet<String>) {
     if let Ok(body) = serde_json::from_slice::<Value>(bytes) {
         return collect(&body, String::new(), paths);
@@ -200,7 +200,7 @@ fn collect(value: &Value, path: String, paths: &mut BTreeSet<String>) {
         Value::Object(fields) => {
             for (name, value) in fields {
                 let path = format!("{path}.{name}");
-                // NOTE: what is inside of arguments is the application's.
+                // NOTE: the fields of arguments are the application's.
                 if !["input", "args"].contains(&name.as_str()) {
                     collect(value, path.clone(), paths);
                 }

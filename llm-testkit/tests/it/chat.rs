@@ -1,12 +1,12 @@
-//! Chat completions: what they say and how.
+//! Chat completions: texts, streams, usage, tools.
 
-use crate::ask::{ask, chat, prompt, with};
+use crate::client::{ask, chat, prompt, with};
 use llm_testkit::{Vendor, openai, tokens};
 use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 
 #[tokio::test]
-async fn an_answer_is_the_text_of_its_question() {
+async fn chat_text_follows_from_request() {
     let vendor = Vendor::new();
     let body = prompt("one");
     let answer = ask(&vendor, chat(&body)).await.json();
@@ -19,7 +19,7 @@ async fn an_answer_is_the_text_of_its_question() {
 }
 
 #[tokio::test]
-async fn a_stream_says_what_one_piece_says() {
+async fn chat_stream_equals_unary_response() {
     let vendor = Vendor::builder().tokens_per_delta(NonZeroUsize::new(3).expect("three")).reasoning_tokens(5).build();
     for body in [prompt("one"), with(prompt("two"), json!({"n": 3})), with(prompt("three"), json!({"max_tokens": 7}))] {
         let unary = ask(&vendor, chat(&body)).await.json();
@@ -35,7 +35,7 @@ async fn a_stream_says_what_one_piece_says() {
 }
 
 #[tokio::test]
-async fn a_stream_is_framed_as_documented() {
+async fn chat_stream_has_documented_events() {
     let vendor = Vendor::builder().response_tokens(6..=6).build();
     let answer = ask(&vendor, chat(&with(prompt("one"), json!({"stream": true})))).await;
     assert_eq!(answer.headers["content-type"], "text/event-stream; charset=utf-8");
@@ -49,7 +49,7 @@ async fn a_stream_is_framed_as_documented() {
 }
 
 #[tokio::test]
-async fn choices_of_a_stream_come_side_by_side() {
+async fn chat_stream_interleaves_choices() {
     let vendor = Vendor::builder().response_tokens(3..=3).build();
     let chunks = ask(&vendor, chat(&with(prompt("one"), json!({"stream": true, "n": 2})))).await.chunks();
     let indices: Vec<_> = chunks.iter().filter_map(|chunk| chunk["choices"][0]["index"].as_u64()).collect();
@@ -57,7 +57,7 @@ async fn choices_of_a_stream_come_side_by_side() {
 }
 
 #[tokio::test]
-async fn usage_comes_in_one_more_chunk_if_asked_for() {
+async fn include_usage_adds_a_chunk() {
     let vendor = Vendor::new();
     let options = json!({"stream": true, "stream_options": {"include_usage": true}});
     let chunks = ask(&vendor, chat(&with(prompt("one"), options))).await.chunks();
@@ -67,7 +67,7 @@ async fn usage_comes_in_one_more_chunk_if_asked_for() {
 }
 
 #[tokio::test]
-async fn usage_counts_what_was_said() {
+async fn usage_counts_generated_tokens() {
     let vendor = Vendor::builder().reasoning_tokens(10).cached_percent(50).build();
     let body = with(prompt("a question of some length"), json!({"n": 2}));
     let answer = ask(&vendor, chat(&body)).await.json();
@@ -81,7 +81,7 @@ async fn usage_counts_what_was_said() {
 }
 
 #[tokio::test]
-async fn a_maximum_cuts_the_answer() {
+async fn max_tokens_truncates_response() {
     let vendor = Vendor::builder().response_tokens(20..=20).build();
     for field in ["max_tokens", "max_completion_tokens"] {
         let answer = ask(&vendor, chat(&with(prompt("one"), json!({field: 4})))).await.json();
@@ -91,7 +91,7 @@ async fn a_maximum_cuts_the_answer() {
 }
 
 #[tokio::test]
-async fn reasoning_counts_against_the_maximum() {
+async fn reasoning_tokens_count_towards_maximum() {
     let vendor = Vendor::builder().reasoning_tokens(30).build();
     let answer = ask(&vendor, chat(&with(prompt("one"), json!({"max_completion_tokens": 12})))).await.json();
     assert_eq!(answer["usage"]["completion_tokens"], 12);
@@ -100,7 +100,7 @@ async fn reasoning_counts_against_the_maximum() {
 }
 
 #[tokio::test]
-async fn a_required_tool_is_called_with_arguments_that_fit() {
+async fn required_tool_call_fits_schema() {
     let vendor = Vendor::new();
     let body = with(prompt("weather"), tools("required".into()));
     let answer = ask(&vendor, chat(&body)).await.json();
@@ -115,7 +115,7 @@ async fn a_required_tool_is_called_with_arguments_that_fit() {
 }
 
 #[tokio::test]
-async fn a_streamed_tool_call_is_the_one_in_one_piece() {
+async fn streamed_tool_call_equals_unary_one() {
     let vendor = Vendor::new();
     let body = with(prompt("weather"), tools(json!({"type": "function", "function": {"name": "weather"}})));
     let whole = ask(&vendor, chat(&body)).await.json()["choices"][0]["message"]["tool_calls"][0].clone();
@@ -134,7 +134,7 @@ async fn a_streamed_tool_call_is_the_one_in_one_piece() {
 }
 
 #[tokio::test]
-async fn tools_that_need_not_be_called_are_not() {
+async fn optional_tools_are_not_called() {
     let vendor = Vendor::new();
     let answer = ask(&vendor, chat(&with(prompt("weather"), tools("auto".into())))).await.json();
     assert_eq!(answer["choices"][0]["finish_reason"], "stop");
@@ -142,7 +142,7 @@ async fn tools_that_need_not_be_called_are_not() {
 }
 
 #[tokio::test]
-async fn structured_answers_are_objects_that_fit() {
+async fn structured_response_fits_schema() {
     let vendor = Vendor::new();
     let schema = json!({"type": "object", "properties": {"score": {"type": "integer"}}});
     for (format, field) in [
@@ -156,7 +156,7 @@ async fn structured_answers_are_objects_that_fit() {
 }
 
 #[tokio::test]
-async fn transport_fields_do_not_change_the_answer_and_others_do() {
+async fn transport_fields_keep_response_text() {
     let vendor = Vendor::builder().response_tokens(30..=30).build();
     let plain = vendor.response_text(&prompt("one"));
     assert_eq!(

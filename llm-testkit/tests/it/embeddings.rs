@@ -1,12 +1,12 @@
 //! Embeddings.
 
-use crate::ask::{ask, post, with};
+use crate::client::{ask, post, with};
 use base64::Engine;
 use llm_testkit::{CallKind, Vendor, openai};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn every_input_gets_its_own_vector_in_order() {
+async fn embeddings_return_vectors_in_order() {
     let vendor = Vendor::new();
     let answer = ask(&vendor, post("embeddings", &json!({"model": "e", "input": ["a", "b", "a"]}))).await.json();
     let vectors: Vec<_> = (0..3).map(|at| floats(&answer["data"][at]["embedding"])).collect();
@@ -18,7 +18,7 @@ async fn every_input_gets_its_own_vector_in_order() {
 }
 
 #[tokio::test]
-async fn base64_holds_the_same_floats() {
+async fn embeddings_base64_equals_floats() {
     let vendor = Vendor::new();
     let body = json!({"model": "e", "input": "a", "dimensions": 5});
     let plain = ask(&vendor, post("embeddings", &body)).await.json();
@@ -32,13 +32,13 @@ async fn base64_holds_the_same_floats() {
 }
 
 #[tokio::test]
-async fn a_vector_has_length_one() {
+async fn embedding_has_length_one() {
     let norm: f32 = openai::embedding("e", &json!("a"), 100).iter().map(|x| x * x).sum();
     assert!((norm - 1.0).abs() < 1e-4, "{norm}");
 }
 
 #[tokio::test]
-async fn token_arrays_are_inputs_too() {
+async fn embeddings_accept_token_arrays() {
     let vendor = Vendor::new();
     let one = ask(&vendor, post("embeddings", &json!({"model": "e", "input": [1, 2, 3]}))).await.json();
     let two = ask(&vendor, post("embeddings", &json!({"model": "e", "input": [[1, 2, 3], [4]]}))).await.json();
@@ -49,7 +49,7 @@ async fn token_arrays_are_inputs_too() {
 }
 
 #[tokio::test]
-async fn embeddings_are_billed_by_their_input() {
+async fn embeddings_are_billed_by_input() {
     let vendor = Vendor::builder().price("e", 20_000_000, 0, 1).build();
     let answer = ask(&vendor, post("embeddings", &json!({"model": "e", "input": "abcdefgh"}))).await;
     let bill = vendor.bill(answer.request_id()).expect("a bill");
@@ -57,7 +57,7 @@ async fn embeddings_are_billed_by_their_input() {
 }
 
 #[tokio::test]
-async fn unusable_inputs_are_refused() {
+async fn embeddings_refuse_invalid_inputs() {
     let vendor = Vendor::new();
     for input in
         [json!(null), json!(""), json!([]), json!(["a", ""]), json!([[]]), json!({"a": 1}), json!(vec!["a"; 2_049])]

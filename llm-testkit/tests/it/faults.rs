@@ -1,6 +1,6 @@
-//! What goes wrong on purpose.
+//! Faults and rules.
 
-use crate::ask::{Answer, ask, ask_http, chat, connect, host, post, prompt, with};
+use crate::client::{Received, ask, ask_http, chat, connect, host, post, prompt, with};
 use crate::formats::{anthropic, events, gemini};
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use tower::ServiceExt;
 
 #[tokio::test]
-async fn a_scripted_answer_is_sent_as_it_is() {
+async fn fault_response_is_sent_unchanged() {
     let vendor = suffering(Fault::status(StatusCode::BAD_GATEWAY, "upstream is gone"));
     let answer = ask(&vendor, unary()).await;
     assert_eq!((answer.status, answer.bytes().as_ref()), (StatusCode::BAD_GATEWAY, &b"upstream is gone"[..]));
@@ -25,7 +25,7 @@ async fn a_scripted_answer_is_sent_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_page_comes_instead_of_json() {
+async fn fault_html_replaces_json() {
     let vendor = suffering(Fault::Html);
     let answer = ask(&vendor, unary()).await;
     assert_eq!(answer.status, 200);
@@ -34,7 +34,7 @@ async fn a_page_comes_instead_of_json() {
 }
 
 #[tokio::test]
-async fn one_event_is_huge() {
+async fn fault_huge_event_enlarges_one_event() {
     let answer = ask(&suffering(Fault::HugeEvent(1_000_000)), streamed()).await;
     let huge = answer.bytes().split(|byte| *byte == b'\n').map(<[u8]>::len).max();
     assert!(huge > Some(1_000_000));
@@ -42,14 +42,14 @@ async fn one_event_is_huge() {
 }
 
 #[tokio::test]
-async fn a_huge_body_is_still_json() {
+async fn fault_huge_body_remains_json() {
     let answer = ask(&suffering(Fault::HugeEvent(1_000_000)), unary()).await;
     assert!(answer.bytes().len() > 1_000_000);
     assert!(answer.json()["choices"][0]["message"]["content"].is_string());
 }
 
 #[tokio::test]
-async fn bytes_are_not_utf8() {
+async fn fault_invalid_utf8_corrupts_bytes() {
     for request in [unary(), streamed(), tool_call(), post("embeddings", &json!({"model": "e", "input": "a"}))] {
         let answer = ask(&suffering(Fault::InvalidUtf8), request).await;
         assert!(std::str::from_utf8(&answer.bytes()).is_err());
@@ -58,7 +58,7 @@ async fn bytes_are_not_utf8() {
 }
 
 #[tokio::test]
-async fn arguments_of_a_tool_call_are_not_json() {
+async fn fault_invalid_tool_json_corrupts_arguments() {
     let answer = ask(&suffering(Fault::InvalidToolJson), tool_call()).await.json();
     let arguments =
         answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"].as_str().expect("a string");
@@ -66,7 +66,7 @@ async fn arguments_of_a_tool_call_are_not_json() {
 }
 
 #[tokio::test]
-async fn json_ends_in_the_middle() {
+async fn fault_truncated_json_ends_early() {
     let answer = ask(&suffering(Fault::TruncatedJson), unary()).await;
     assert!(answer.whole && serde_json::from_slice::<Value>(&answer.bytes()).is_err());
 
@@ -77,7 +77,7 @@ async fn json_ends_in_the_middle() {
 }
 
 #[tokio::test]
-async fn an_error_comes_inside_a_stream() {
+async fn fault_error_event_ends_stream() {
     for after in [0, 3] {
         let vendor = suffering(Fault::ErrorEvent { after });
         let answer = ask(&vendor, streamed()).await;
@@ -90,7 +90,7 @@ async fn an_error_comes_inside_a_stream() {
 }
 
 #[tokio::test]
-async fn an_error_comes_in_a_200() {
+async fn fault_error_event_fills_unary_body() {
     let vendor = suffering(Fault::ErrorEvent { after: 0 });
     let answer = ask(&vendor, unary()).await;
     assert_eq!(answer.status, 200);
@@ -99,13 +99,13 @@ async fn an_error_comes_in_a_200() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_without_done() {
+async fn fault_no_done_omits_last_event() {
     let answer = ask(&suffering(Fault::NoDone), streamed()).await;
     assert!(answer.whole && !answer.data().contains(&"[DONE]".to_owned()));
 }
 
 #[tokio::test]
-async fn usage_is_missing_and_billed() {
+async fn fault_no_usage_is_billed() {
     let vendor = suffering(Fault::NoUsage);
     assert!(ask(&vendor, unary()).await.json().get("usage").is_none());
     assert!(ask(&vendor, streamed()).await.chunks().iter().all(|chunk| chunk.get("usage").is_none()));
@@ -113,7 +113,7 @@ async fn usage_is_missing_and_billed() {
 }
 
 #[tokio::test]
-async fn bodies_come_in_pieces_that_join_to_the_same() {
+async fn fault_shred_keeps_bytes() {
     let (plain, shredding) = (vendor(), suffering(Fault::Shred(NonZeroUsize::new(7).expect("seven"))));
     for request in [unary(), streamed()] {
         let (whole, pieces) = (ask(&plain, request.clone()).await, ask(&shredding, request).await);
@@ -124,7 +124,7 @@ async fn bodies_come_in_pieces_that_join_to_the_same() {
 }
 
 #[tokio::test]
-async fn a_connection_is_cut_after_some_frames_in_both_faces() {
+async fn fault_cut_after_closes_both_transports() {
     for request in [unary(), streamed()] {
         let (near, far) = (suffering(Fault::CutAfter(3)), suffering(Fault::CutAfter(3)));
         let near = ask(&near, request.clone()).await;
@@ -135,7 +135,7 @@ async fn a_connection_is_cut_after_some_frames_in_both_faces() {
 }
 
 #[tokio::test]
-async fn a_cut_stream_is_billed_for_what_was_sent() {
+async fn fault_cut_after_bills_sent_tokens() {
     let vendor = suffering(Fault::CutAfter(3));
     ask(&vendor, streamed()).await;
     let bill = &vendor.bills()[0];
@@ -143,7 +143,7 @@ async fn a_cut_stream_is_billed_for_what_was_sent() {
 }
 
 #[tokio::test]
-async fn a_connection_is_closed_before_the_head_in_both_faces() {
+async fn fault_reset_closes_both_transports() {
     let vendor = suffering(Fault::Reset);
     let near = vendor.transport().oneshot(unary()).await.map(drop);
     assert_eq!(near, Err(ConnectionClosed));
@@ -156,10 +156,10 @@ async fn a_connection_is_closed_before_the_head_in_both_faces() {
 }
 
 #[tokio::test]
-async fn a_rule_for_one_prompt_spares_others() {
+async fn rule_by_prompt_skips_other_calls() {
     let vendor = vendor();
     vendor.script(Rule::new(Fault::Html).prompt_contains("señor"));
-    let is_page = |answer: Answer| answer.bytes().starts_with(b"<");
+    let is_page = |answer: Received| answer.bytes().starts_with(b"<");
     assert!(is_page(ask(&vendor, chat(&prompt("dear señor"))).await));
     assert!(!is_page(ask(&vendor, chat(&prompt("dear sir"))).await));
     vendor.clear_script();
@@ -167,7 +167,7 @@ async fn a_rule_for_one_prompt_spares_others() {
 }
 
 #[tokio::test]
-async fn every_format_suffers_in_its_own_way() {
+async fn faults_apply_in_every_format() {
     for (plain, stream, end, usage) in formats() {
         let whole = ask(&vendor(), stream.clone()).await;
         let suffer = async |fault, request: &http::Request<bytes::Bytes>| ask(&suffering(fault), request.clone()).await;
@@ -198,7 +198,7 @@ async fn every_format_suffers_in_its_own_way() {
     }
 }
 
-/// A request in one piece and as a stream in each format, what is in its last event, and what its usage is called.
+/// Returns, for each format, a unary request, a streamed one, a part of its last event, and the name of its usage.
 fn formats() -> [(http::Request<bytes::Bytes>, http::Request<bytes::Bytes>, &'static str, &'static str); 3] {
     let message = with(prompt("one"), json!({"max_tokens": 100}));
     let contents = json!({"contents": [{"role": "user", "parts": [{"text": "one"}]}]});

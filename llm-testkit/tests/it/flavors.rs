@@ -1,6 +1,6 @@
-//! Vendors that are compatible with OpenAI, and how they differ.
+//! Flavors of the format of OpenAI.
 
-use crate::ask::{Answer, ask, prompt, with};
+use crate::client::{Received, ask, prompt, with};
 use crate::formats::{compatible, events};
 use bytes::Bytes;
 use http::Request;
@@ -20,7 +20,7 @@ const FLAVORS: [Flavor; 8] = [
 ];
 
 #[tokio::test]
-async fn all_say_the_same_in_one_piece_and_in_streams() {
+async fn flavors_return_equal_texts() {
     for flavor in FLAVORS {
         let vendor = vendor(flavor);
         let answer = ask(&vendor, compatible(flavor, &prompt("one"))).await.json();
@@ -39,7 +39,7 @@ async fn all_say_the_same_in_one_piece_and_in_streams() {
 }
 
 #[tokio::test]
-async fn usage_comes_where_each_vendor_puts_it() {
+async fn flavor_determines_usage_chunk() {
     for (flavor, asked, unasked) in [
         (Flavor::OpenAi, Some(0), None),
         (Flavor::Mistral, Some(1), Some(1)),
@@ -58,7 +58,7 @@ async fn usage_comes_where_each_vendor_puts_it() {
 }
 
 #[tokio::test]
-async fn thoughts_are_read_where_each_vendor_puts_them() {
+async fn flavor_determines_reasoning_field() {
     for (flavor, pointer) in [
         (Flavor::DeepSeek, "/reasoning_content"),
         (Flavor::Groq, "/reasoning"),
@@ -78,7 +78,7 @@ async fn thoughts_are_read_where_each_vendor_puts_them() {
 }
 
 #[tokio::test]
-async fn streams_begin_with_the_comments_of_their_vendor() {
+async fn flavor_determines_stream_comments() {
     for (flavor, head) in [
         (Flavor::OpenAi, "data: {"),
         (Flavor::DeepSeek, ": keep-alive\n\ndata: {"),
@@ -90,7 +90,7 @@ async fn streams_begin_with_the_comments_of_their_vendor() {
 }
 
 #[tokio::test]
-async fn azure_takes_its_own_header_and_the_deployment_in_the_path() {
+async fn azure_accepts_api_key_and_deployment_path() {
     let vendor = Vendor::builder().flavor(Flavor::Azure).keys(["sk-a"]).models(["dep"]).build();
     let path = "/openai/deployments/dep/chat/completions?api-version=2024-10-21";
     let request = Request::post(path).header("api-key", "sk-a").body(Bytes::from(streamed().to_string()));
@@ -104,7 +104,7 @@ async fn azure_takes_its_own_header_and_the_deployment_in_the_path() {
 }
 
 #[tokio::test]
-async fn a_filtered_prompt_is_a_400_at_azure_and_a_finish_elsewhere() {
+async fn filtered_prompt_is_400_only_at_azure() {
     for flavor in FLAVORS {
         let vendor = vendor(flavor);
         vendor.script(Rule::new(Fault::Filtered));
@@ -119,7 +119,7 @@ async fn a_filtered_prompt_is_a_400_at_azure_and_a_finish_elsewhere() {
 }
 
 #[tokio::test]
-async fn limits_are_advertised_in_the_form_of_each_vendor() {
+async fn flavor_determines_limit_headers() {
     for (flavor, present, absent) in [
         (Flavor::OpenAi, &[("x-ratelimit-reset-tokens", "1m30s")][..], "x-ratelimit-limit-req-minute"),
         (Flavor::Groq, &[("x-ratelimit-reset-tokens", "1m30s")], "openai-version"),
@@ -145,7 +145,7 @@ async fn limits_are_advertised_in_the_form_of_each_vendor() {
 }
 
 #[tokio::test]
-async fn a_bad_key_is_refused_in_the_form_of_each_vendor() {
+async fn flavor_determines_refusal_of_bad_key() {
     for (flavor, pointer, value) in [
         (Flavor::OpenAi, "/error/code", json!("invalid_api_key")),
         (Flavor::Azure, "/error/code", json!("401")),
@@ -166,7 +166,7 @@ async fn a_bad_key_is_refused_in_the_form_of_each_vendor() {
 }
 
 #[tokio::test]
-async fn servers_of_ones_own_ask_for_no_key() {
+async fn ollama_and_vllm_need_no_key() {
     for flavor in [Flavor::Ollama, Flavor::Vllm] {
         let vendor = Vendor::builder().flavor(flavor).build();
         let request = Request::post("/v1/chat/completions").body(Bytes::from(prompt("one").to_string()));
@@ -176,7 +176,7 @@ async fn servers_of_ones_own_ask_for_no_key() {
 }
 
 #[tokio::test]
-async fn mistral_has_its_own_word_for_a_tool_that_must_be_called() {
+async fn mistral_accepts_tool_choice_any() {
     let tool = json!({"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}});
     let body = with(prompt("one"), json!({"tools": [tool], "tool_choice": "any"}));
     let finish = async |flavor| {
@@ -186,7 +186,7 @@ async fn mistral_has_its_own_word_for_a_tool_that_must_be_called() {
 }
 
 #[tokio::test]
-async fn a_prompt_that_is_too_long_is_told_in_the_words_of_each_vendor() {
+async fn flavor_determines_context_length_error() {
     for (flavor, words) in [
         (Flavor::Mistral, "too large for model with 32768 maximum context length"),
         (Flavor::OpenRouter, "This endpoint's maximum context length is 32768 tokens"),
@@ -201,7 +201,7 @@ async fn a_prompt_that_is_too_long_is_told_in_the_words_of_each_vendor() {
 }
 
 #[tokio::test]
-async fn money_is_a_402_where_the_vendor_has_it() {
+async fn flavor_determines_no_credit_status() {
     for flavor in FLAVORS {
         let vendor = vendor(flavor);
         vendor.script(Rule::new(Fault::insufficient_quota()).once());
@@ -215,7 +215,7 @@ async fn money_is_a_402_where_the_vendor_has_it() {
 }
 
 #[tokio::test]
-async fn an_error_inside_a_stream_of_openrouter_is_in_a_chunk() {
+async fn openrouter_stream_error_is_a_chunk() {
     let flavor = Flavor::OpenRouter;
     let vendor = vendor(flavor);
     vendor.script(Rule::new(Fault::ErrorEvent { after: 3 }));
@@ -225,8 +225,8 @@ async fn an_error_inside_a_stream_of_openrouter_is_in_a_chunk() {
 }
 
 #[tokio::test]
-async fn facts_of_single_vendors_are_told() {
-    let ask = async |flavor| -> Answer {
+async fn flavor_determines_extra_fields() {
+    let ask = async |flavor| -> Received {
         let price = Vendor::builder().price("m", 2_000_000_000, 1_000_000_000, 8_000_000_000);
         ask(&price.flavor(flavor).cached_percent(50).build(), compatible(flavor, &prompt("one"))).await
     };
@@ -255,7 +255,7 @@ fn streamed() -> Value {
     with(prompt("one"), json!({"stream": true, "stream_options": {"include_usage": true}}))
 }
 
-/// The text of content, whether it is a string or parts.
+/// Returns the text of content, which is a string or parts.
 fn text(content: &Value) -> String {
     match content {
         Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),

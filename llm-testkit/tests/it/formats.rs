@@ -1,6 +1,6 @@
-//! Requests in each format, and events as each sends them.
+//! Requests and events of each format.
 
-use crate::ask::Answer;
+use crate::client::Received;
 use bytes::Bytes;
 use http::Request;
 use llm_testkit::Flavor;
@@ -17,20 +17,20 @@ pub(crate) fn gemini(call: &str, body: &Value) -> Request<Bytes> {
     request.body(body.to_string().into()).expect("a valid request")
 }
 
-/// A chat at the path of a flavor.
+/// Returns a chat request at the path of a flavor.
 pub(crate) fn compatible(flavor: Flavor, body: &Value) -> Request<Bytes> {
     let request = Request::post(format!("{}/chat/completions", flavor.path_prefix()));
     request.header("authorization", "Bearer sk-a").body(body.to_string().into()).expect("a valid request")
 }
 
-/// The data of each event that is JSON, whatever ends its lines and whatever comments stand between.
-pub(crate) fn events(answer: &Answer) -> Vec<Value> {
+/// Returns the data of each event that is JSON, for any line ends and comments.
+pub(crate) fn events(answer: &Received) -> Vec<Value> {
     let text = String::from_utf8(answer.bytes().to_vec()).expect("events are UTF-8");
     let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
     data.map(|data| serde_json::from_str(data).expect("an event is JSON")).collect()
 }
 
-/// The texts at `pointer` of all events, joined.
+/// Returns the joined texts at `pointer` of all events.
 pub(crate) fn joined(events: &[Value], pointer: &str) -> String {
     events.iter().filter_map(|event| event.pointer(pointer)?.as_str()).collect()
 }

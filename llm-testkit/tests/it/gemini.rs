@@ -1,6 +1,6 @@
 //! Gemini's format.
 
-use crate::ask::{Answer, ask, ask_http, chat, prompt, with};
+use crate::client::{Received, ask, ask_http, chat, prompt, with};
 use crate::formats::{events, gemini};
 use bytes::Bytes;
 use http::Request;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]
-async fn an_equal_conversation_gets_the_same_text_in_both_formats() {
+async fn gemini_text_equals_openai_text() {
     let vendor = Vendor::new();
     let body = with(contents(), json!({"generationConfig": {"maxOutputTokens": 12, "temperature": 0.5}}));
     let theirs = ask(&vendor, gemini("m:generateContent", &body)).await.json();
@@ -24,7 +24,7 @@ async fn an_equal_conversation_gets_the_same_text_in_both_formats() {
 }
 
 #[tokio::test]
-async fn streams_of_both_kinds_say_what_one_piece_says() {
+async fn gemini_streams_equal_unary_response() {
     let vendor = Vendor::builder().reasoning_tokens(5).cached_percent(50).build();
     let thinking = json!({"generationConfig": {"thinkingConfig": {"includeThoughts": true}}});
     for body in [contents(), with(contents(), thinking), with(contents(), function())] {
@@ -46,7 +46,7 @@ async fn streams_of_both_kinds_say_what_one_piece_says() {
 }
 
 #[tokio::test]
-async fn events_end_with_crlf_and_without_done() {
+async fn gemini_events_end_with_crlf() {
     let vendor = Vendor::builder().response_tokens(5..=5).build();
     let answer = ask(&vendor, gemini("m:streamGenerateContent?alt=sse", &contents())).await;
     let bytes = String::from_utf8(answer.bytes().to_vec()).expect("UTF-8");
@@ -58,7 +58,7 @@ async fn events_end_with_crlf_and_without_done() {
 }
 
 #[tokio::test]
-async fn thoughts_are_output_that_is_no_part_of_the_candidates() {
+async fn gemini_thoughts_are_separate_output_tokens() {
     let vendor = Vendor::builder().reasoning_tokens(7).response_tokens(10..=10).build();
     let config = |thinking| with(contents(), json!({"generationConfig": {"thinkingConfig": thinking}}));
     for (body, thought, shown) in [
@@ -80,7 +80,7 @@ async fn thoughts_are_output_that_is_no_part_of_the_candidates() {
 }
 
 #[tokio::test]
-async fn a_function_is_called_whole_and_finishes_with_stop() {
+async fn gemini_function_call_is_whole() {
     let vendor = Vendor::builder().reasoning_tokens(3).build();
     let answer = ask(&vendor, gemini("m:generateContent", &with(contents(), function()))).await.json();
     let part = &answer["candidates"][0]["content"]["parts"][0];
@@ -93,7 +93,7 @@ async fn a_function_is_called_whole_and_finishes_with_stop() {
 }
 
 #[tokio::test]
-async fn an_answer_of_json_fits_the_schema_in_capitals() {
+async fn gemini_json_fits_schema_in_capitals() {
     let vendor = Vendor::new();
     let schema = json!({"type": "OBJECT", "properties": {"score": {"type": "INTEGER"}}});
     let config = json!({"responseMimeType": "application/json", "responseSchema": schema});
@@ -104,7 +104,7 @@ async fn an_answer_of_json_fits_the_schema_in_capitals() {
 }
 
 #[tokio::test]
-async fn embeddings_are_those_of_the_other_format() {
+async fn gemini_embeddings_equal_openai_embeddings() {
     let vendor = Vendor::new();
     let one =
         |text: &str| json!({"model": "models/m", "content": {"parts": [{"text": text}]}, "outputDimensionality": 4});
@@ -119,7 +119,7 @@ async fn embeddings_are_those_of_the_other_format() {
 }
 
 #[tokio::test]
-async fn tokens_are_counted_for_nothing_in_both_forms() {
+async fn gemini_token_counts_are_free() {
     let vendor = Vendor::new();
     let expected = tokens::chat_input(&prompt("one"));
     for body in [contents(), json!({"generateContentRequest": with(contents(), json!({"model": "models/m"}))})] {
@@ -129,7 +129,7 @@ async fn tokens_are_counted_for_nothing_in_both_forms() {
 }
 
 #[tokio::test]
-async fn a_key_in_the_url_works_and_is_noticed() {
+async fn gemini_key_in_url_is_counted() {
     let vendor = Vendor::builder().keys(["sk-a"]).build();
     assert_eq!(ask(&vendor, gemini("m:generateContent", &contents())).await.status, 200);
     assert_eq!(vendor.keys_in_urls(), 0);
@@ -139,7 +139,7 @@ async fn a_key_in_the_url_works_and_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_bad_key_is_an_invalid_argument() {
+async fn gemini_bad_key_is_invalid_argument() {
     let vendor = Vendor::builder().keys(["sk-b"]).build();
     let answer = ask(&vendor, gemini("m:generateContent", &contents())).await;
     let error = &answer.json()["error"];
@@ -150,7 +150,7 @@ async fn a_bad_key_is_an_invalid_argument() {
 }
 
 #[tokio::test]
-async fn refusals_have_their_canonical_names() {
+async fn gemini_refusals_have_canonical_names() {
     let vendor = Vendor::builder().models(["m"]).build();
     for (trouble, code, status) in [
         (RefusalKind::Overloaded, 503, "UNAVAILABLE"),
@@ -169,7 +169,7 @@ async fn refusals_have_their_canonical_names() {
 }
 
 #[tokio::test]
-async fn limits_say_their_quota_and_when_to_come_back() {
+async fn gemini_limits_state_quota_and_delay() {
     let vendor = Vendor::new();
     let wait = Duration::from_millis(1_500);
     for (fault, quota, delay) in [
@@ -188,7 +188,7 @@ async fn limits_say_their_quota_and_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_blocked_prompt_has_feedback_and_no_candidates() {
+async fn gemini_blocked_prompt_has_feedback_only() {
     let vendor = Vendor::new();
     vendor.script(Rule::new(Fault::Filtered));
     let whole = ask(&vendor, gemini("m:generateContent", &contents())).await.json();
@@ -200,7 +200,7 @@ async fn a_blocked_prompt_has_feedback_and_no_candidates() {
 }
 
 #[tokio::test]
-async fn an_error_comes_inside_streams_of_both_kinds() {
+async fn gemini_stream_errors_have_both_forms() {
     for path in ["m:streamGenerateContent?alt=sse", "m:streamGenerateContent"] {
         let vendor = Vendor::new();
         vendor.script(Rule::new(Fault::ErrorEvent { after: 2 }));
@@ -213,7 +213,7 @@ async fn an_error_comes_inside_streams_of_both_kinds() {
 }
 
 #[tokio::test]
-async fn both_faces_serve_the_same() {
+async fn gemini_transports_return_equal_responses() {
     let (near, far) = (Vendor::new(), Vendor::new());
     let request = || gemini("m:streamGenerateContent?alt=sse", &contents());
     let server = far.serve().await;
@@ -222,7 +222,7 @@ async fn both_faces_serve_the_same() {
 }
 
 #[tokio::test]
-async fn models_are_listed_in_the_format_of_the_headers() {
+async fn gemini_models_follow_header_format() {
     let vendor = Vendor::builder().models(["a"]).build();
     let list = Request::get("/v1beta/models?pageSize=5").header("x-goog-api-key", "k").body(Bytes::new());
     assert_eq!(ask(&vendor, list.expect("a request")).await.json()["models"][0]["name"], "models/a");
@@ -239,13 +239,13 @@ fn function() -> Value {
         "toolConfig": {"functionCallingConfig": {"mode": "ANY"}}})
 }
 
-/// The texts of the first candidate that are no thoughts.
+/// Returns the texts of the first candidate without reasoning.
 fn text(body: &Value) -> String {
     let parts = body["candidates"][0]["content"]["parts"].as_array().expect("parts");
     parts.iter().filter(|part| part["thought"] != true).filter_map(|part| part["text"].as_str()).collect()
 }
 
-fn pieces(answer: &Answer) -> Vec<Value> {
+fn pieces(answer: &Received) -> Vec<Value> {
     if answer.headers["content-type"] == "text/event-stream" {
         return events(answer);
     }

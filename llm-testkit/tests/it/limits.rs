@@ -1,6 +1,6 @@
-//! Limits that the vendor enforces.
+//! Enforced limits.
 
-use crate::ask::{Answer, ask, ask_http, chat, post, prompt, with};
+use crate::client::{Received, ask, ask_http, chat, post, prompt, with};
 use crate::formats::{anthropic, gemini};
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
-async fn a_window_slides_and_its_refusals_say_when_to_come_back() {
+async fn limit_window_slides_and_states_delay() {
     let vendor = Vendor::builder().limit_each_key([Limit::requests(3, MINUTE)]).build();
     for _ in 0..3 {
         assert_eq!(status(&vendor, "sk-a").await, 200);
@@ -37,7 +37,7 @@ async fn a_window_slides_and_its_refusals_say_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_window_lets_more_through_wherever_it_begins() {
+async fn limit_holds_in_every_window() {
     for seed in 0..5 {
         let vendor = Vendor::builder().limit_each_key([Limit::requests(20, MINUTE)]).build();
         let (start, mut passed) = (Instant::now(), Vec::new());
@@ -54,7 +54,7 @@ async fn no_window_lets_more_through_wherever_it_begins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_minute_may_be_enforced_second_by_second() {
+async fn limit_slices_are_enforced_each_second() {
     let limit = Limit::requests(60, MINUTE).in_slices_of(SECOND);
     let vendor = Vendor::builder().limit_each_key([limit]).build();
     assert_eq!(status(&vendor, "sk-a").await, 200);
@@ -69,7 +69,7 @@ async fn a_minute_may_be_enforced_second_by_second() {
 }
 
 #[tokio::test]
-async fn keys_of_an_organisation_share_and_others_do_not() {
+async fn limit_organisation_shares_one_limit() {
     let vendor = Vendor::builder()
         .limit_each_key([Limit::requests(2, MINUTE)])
         .limit_key("sk-d", [Limit::requests(1, MINUTE)])
@@ -86,7 +86,7 @@ async fn keys_of_an_organisation_share_and_others_do_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_call_counts_nowhere_and_a_failed_one_everywhere() {
+async fn limit_counts_failed_but_not_refused_calls() {
     let vendor = Vendor::builder()
         .limit_each_key([Limit::requests(2, MINUTE)])
         .limit_organisation("acme", ["sk-a", "sk-b"], [Limit::requests(2, SECOND)])
@@ -102,7 +102,7 @@ async fn a_refused_call_counts_nowhere_and_a_failed_one_everywhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_are_counted_when_admitted_or_as_used() {
+async fn limit_counts_tokens_reserved_or_used() {
     let body = with(prompt("one two three"), json!({"max_tokens": 100, "n": 2}));
     let input = tokens::chat_input(&body);
     let build = |limit| {
@@ -117,7 +117,7 @@ async fn tokens_are_counted_when_admitted_or_as_used() {
     ];
     for (limit, admitted, ended) in cases {
         let vendor = build(limit);
-        let left = |answer: &Answer| {
+        let left = |answer: &Received| {
             let text = answer.headers["x-ratelimit-remaining-tokens"].to_str().expect("ASCII");
             text.parse::<u64>().expect("a number")
         };
@@ -129,7 +129,7 @@ async fn tokens_are_counted_when_admitted_or_as_used() {
 }
 
 #[tokio::test]
-async fn answers_may_begin_while_any_of_their_tokens_are_left() {
+async fn output_limit_admits_while_tokens_remain() {
     let vendor = Vendor::builder().response_tokens(10..=10).limit_each_key([Limit::output_tokens(15, MINUTE)]).build();
     let mut statuses = Vec::new();
     for _ in 0..3 {
@@ -139,7 +139,7 @@ async fn answers_may_begin_while_any_of_their_tokens_are_left() {
 }
 
 #[tokio::test]
-async fn a_request_beyond_the_whole_limit_is_told_no_time() {
+async fn limit_exceeding_request_states_no_delay() {
     let vendor = Vendor::builder().limit_each_key([Limit::tokens(100, MINUTE)]).build();
     let refused = ask(&vendor, chat(&with(prompt("one"), json!({"max_tokens": 101})))).await;
     assert_eq!(refused.status, 429);
@@ -150,7 +150,7 @@ async fn a_request_beyond_the_whole_limit_is_told_no_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_format_refuses_in_its_own_words() {
+async fn limit_refusal_follows_format() {
     let limits = [Limit::requests(60, MINUTE), Limit::tokens(500, MINUTE)];
     let vendor = Vendor::builder().limit_each_key(limits).wall_clock(|| std::time::SystemTime::UNIX_EPOCH).build();
     let big = json!({"model": "m", "max_tokens": 450, "messages": [{"role": "user", "content": "one"}]});
@@ -181,7 +181,7 @@ async fn each_format_refuses_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn embeddings_count_and_models_and_token_counts_do_not() {
+async fn limit_counts_chat_and_embeddings_only() {
     let vendor = Vendor::builder().limit_each_key([Limit::requests(1, MINUTE)]).build();
     let free = Request::get("/v1/models").header("authorization", "Bearer sk-a").body(Bytes::new());
     assert_eq!(ask(&vendor, free.expect("a request")).await.status, 200);
@@ -193,7 +193,7 @@ async fn embeddings_count_and_models_and_token_counts_do_not() {
 }
 
 #[tokio::test]
-async fn limits_hold_over_http_and_scripts_keep_their_turn() {
+async fn limit_over_http_precedes_rules() {
     let vendor = Vendor::builder().limit_each_key([Limit::requests(1, 60 * MINUTE)]).rate_limits(None).build();
     vendor.script(Rule::new(Fault::rate_limited(SECOND, RetryForm::Seconds)).skip(1));
     let server = vendor.serve().await;
@@ -217,7 +217,7 @@ fn as_key(key: &'static str, mut request: Request<Bytes>) -> Request<Bytes> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_kind_of_tokens_has_its_own_figures_and_the_tightest_stands_for_all() {
+async fn limit_headers_state_each_token_kind() {
     let limits = [Limit::input_tokens(50_000, MINUTE), Limit::output_tokens(8_000, MINUTE)];
     let vendor = Vendor::builder().response_tokens(3_000..=3_000).limit_each_key(limits).build();
     let long =

@@ -1,12 +1,12 @@
-//! Paths at which each format is served. A client with a wrong base URL must not get an answer.
+//! Paths of each format. A client with a wrong base URL must not receive a response.
 
-use crate::ask::{ask, prompt};
+use crate::client::{ask, prompt};
 use bytes::Bytes;
 use http::{Method, Request};
 use llm_testkit::{Flavor, Vendor};
 use serde_json::json;
 
-/// The status of a call with everything right but, perhaps, its path.
+/// Returns the status of a call that is correct except, perhaps, for its path.
 async fn status(flavor: Flavor, path: &str) -> u16 {
     let mut body = prompt("one");
     body["max_tokens"] = json!(9);

@@ -1,4 +1,4 @@
-//! The probes see what a layer does, right or wrong.
+//! Probes of correct and incorrect callers.
 
 use futures_util::{StreamExt, stream};
 use llm_testkit::probe::{CountPolls, Probe, ProbeHandle};
@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tower::{Service, ServiceExt, service_fn};
 
-type Answer = Ready<Result<u32, &'static str>>;
+type Received = Ready<Result<u32, &'static str>>;
 
-fn probe() -> (Probe<impl Service<u32, Response = u32, Error = &'static str, Future = Answer> + Clone>, ProbeHandle) {
+fn probe() -> (Probe<impl Service<u32, Response = u32, Error = &'static str, Future = Received> + Clone>, ProbeHandle) {
     Probe::new(service_fn(|x: u32| ready(if x == 0 { Err("zero") } else { Ok(x) })))
 }
 
 #[tokio::test]
-async fn a_well_behaved_caller_passes() {
+async fn probe_accepts_correct_caller() {
     let (mut service, handle) = probe();
     assert_eq!(service.ready().await.expect("ready").call(1).await, Ok(1));
     assert_eq!(service.clone().oneshot(0).await, Err("zero"));
@@ -26,7 +26,7 @@ async fn a_well_behaved_caller_passes() {
 }
 
 #[tokio::test]
-async fn a_clone_of_a_ready_instance_is_not_ready() {
+async fn probe_clone_is_not_ready() {
     let (mut service, handle) = probe();
     service.ready().await.expect("ready");
     drop(service.clone().call(1));
@@ -35,7 +35,7 @@ async fn a_clone_of_a_ready_instance_is_not_ready() {
 }
 
 #[tokio::test]
-async fn one_readiness_serves_one_call() {
+async fn probe_readiness_serves_one_call() {
     let (mut service, handle) = probe();
     service.ready().await.expect("ready");
     drop((service.call(1), service.call(2)));
@@ -43,7 +43,7 @@ async fn one_readiness_serves_one_call() {
 }
 
 #[tokio::test]
-async fn a_panicking_probe_panics_on_a_breach() {
+async fn panicking_probe_panics_without_readiness() {
     let (service, _) = probe();
     let mut service = service.panicking();
     assert!(catch_unwind(AssertUnwindSafe(|| drop(service.call(1)))).is_err());
@@ -52,7 +52,7 @@ async fn a_panicking_probe_panics_on_a_breach() {
 }
 
 #[tokio::test]
-async fn a_dropped_future_is_counted_and_no_longer_in_flight() {
+async fn probe_counts_dropped_futures() {
     let (mut service, handle) = Probe::new(service_fn(|(): ()| pending::<Result<(), ()>>()));
     let future = service.ready().await.expect("ready").call(());
     assert_eq!(handle.snapshot().in_flight, 1);
@@ -65,7 +65,7 @@ async fn a_dropped_future_is_counted_and_no_longer_in_flight() {
 }
 
 #[tokio::test]
-async fn a_blocked_probe_becomes_ready_when_unblocked() {
+async fn probe_unblock_restores_readiness() {
     let (mut service, handle) = probe();
     handle.block();
     let waiting = tokio::spawn(async move { service.ready().await.expect("ready").call(3).await });
@@ -79,7 +79,7 @@ async fn a_blocked_probe_becomes_ready_when_unblocked() {
 }
 
 #[tokio::test]
-async fn polls_of_streams_are_counted() {
+async fn count_polls_counts_stream_polls() {
     let polls = Arc::new(AtomicU64::new(0));
     let items: Vec<_> = CountPolls::new(stream::iter([1, 2, 3]), polls.clone()).collect().await;
     assert_eq!(items, [1, 2, 3]);

@@ -1,9 +1,9 @@
-//! The servers that other crates' tests rely on.
+//! Redis servers for tests of other crates.
 
 use llm_testkit::redis::{RedisCluster, RedisServer};
 
 #[test]
-fn a_server_answers_and_is_gone_after_its_drop() {
+fn redis_server_ends_on_drop() {
     let server = RedisServer::spawn();
     assert_eq!(server.command(&["SET", "k", "v"]).as_deref(), Ok("OK"));
     assert_eq!(server.command(&["MGET", "k", "none"]).as_deref(), Ok("v\n"));
@@ -15,7 +15,7 @@ fn a_server_answers_and_is_gone_after_its_drop() {
 }
 
 #[test]
-fn a_restarted_server_is_empty_and_keeps_its_port() {
+fn redis_server_restart_keeps_port_only() {
     let mut server = RedisServer::builder().password("secret").spawn();
     server.command(&["SET", "k", "v"]).unwrap();
     let url = server.url();
@@ -27,7 +27,7 @@ fn a_restarted_server_is_empty_and_keeps_its_port() {
 }
 
 #[test]
-fn a_stopped_server_goes_on_where_it_stood() {
+fn redis_server_resume_keeps_data() {
     let server = RedisServer::spawn();
     server.command(&["SET", "k", "v"]).unwrap();
     server.pause();
@@ -37,7 +37,7 @@ fn a_stopped_server_goes_on_where_it_stood() {
 }
 
 #[test]
-fn settings_reach_the_server() {
+fn redis_server_builder_applies_settings() {
     let server = RedisServer::builder().max_memory(7 << 20, "noeviction").line("rename-command GET \"\"").spawn();
     assert_eq!(server.command(&["CONFIG", "GET", "maxmemory"]).as_deref(), Ok("maxmemory\n7340032"));
     assert!(server.command(&["GET", "k"]).is_err());
@@ -48,7 +48,7 @@ fn settings_reach_the_server() {
 }
 
 #[test]
-fn a_cluster_serves_all_slots_from_three_nodes() {
+fn redis_cluster_serves_all_slots() {
     let cluster = RedisCluster::spawn();
     assert_eq!(cluster.nodes().len(), 3);
     // Slot 12,182 is the last node's.

@@ -1,6 +1,6 @@
-//! Calls that are not served.
+//! Refusals, and the limits that responses advertise.
 
-use crate::ask::{ask, chat, post, prompt, with};
+use crate::client::{ask, chat, post, prompt, with};
 use bytes::Bytes;
 use http::Request;
 use llm_testkit::{Fault, RateLimits, RetryForm, Rule, Vendor, Window};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
 #[tokio::test]
-async fn unknown_keys_are_refused_and_known_ones_served() {
+async fn keys_refuse_unknown_ones() {
     let vendor = Vendor::builder().keys(["sk-a", "sk-b"]).build();
     assert_eq!(ask(&vendor, chat(&prompt("one"))).await.status, 200);
     let stranger = Request::post("/v1/chat/completions").header("authorization", "Bearer sk-c");
@@ -20,7 +20,7 @@ async fn unknown_keys_are_refused_and_known_ones_served() {
 }
 
 #[tokio::test]
-async fn any_key_will_do_unless_told_but_there_has_to_be_one() {
+async fn missing_key_is_refused_by_default() {
     let vendor = Vendor::new();
     for (authorization, status) in [("Bearer x", 200), ("bearer x", 200), ("Bearer ", 401), ("Basic x", 401)] {
         let request = Request::post("/v1/chat/completions").header("authorization", authorization);
@@ -35,7 +35,7 @@ async fn any_key_will_do_unless_told_but_there_has_to_be_one() {
 }
 
 #[tokio::test]
-async fn bad_requests_name_their_parameter() {
+async fn refusal_of_bad_request_names_parameter() {
     let vendor = Vendor::new();
     for (body, param) in [
         (json!({"messages": [{"role": "user", "content": "a"}]}), json!("model")),
@@ -56,7 +56,7 @@ async fn bad_requests_name_their_parameter() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_json_is_refused() {
+async fn refusal_of_invalid_json() {
     let vendor = Vendor::new();
     let answer = ask(&vendor, chat(&json!(null)).map(|_| Bytes::from_static(b"{\"model\":"))).await;
     assert_eq!(answer.status, 400);
@@ -64,7 +64,7 @@ async fn a_body_that_is_not_json_is_refused() {
 }
 
 #[tokio::test]
-async fn models_that_are_not_served_are_not_found() {
+async fn models_refuse_unknown_ones() {
     let vendor = Vendor::builder().models(["n"]).build();
     for answer in [
         ask(&vendor, chat(&prompt("one"))).await,
@@ -76,7 +76,7 @@ async fn models_that_are_not_served_are_not_found() {
 }
 
 #[tokio::test]
-async fn unknown_paths_and_methods_are_refused() {
+async fn refusal_of_unknown_paths_and_methods() {
     let vendor = Vendor::new();
     assert_eq!(ask(&vendor, post("completions", &json!({}))).await.status, 404);
     let get =
@@ -86,7 +86,7 @@ async fn unknown_paths_and_methods_are_refused() {
 }
 
 #[tokio::test]
-async fn every_form_of_retry_after_is_sent() {
+async fn retry_form_determines_headers() {
     let epoch = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
     let vendor = Vendor::builder().wall_clock(move || epoch).build();
     for (form, seconds, millis) in [
@@ -110,7 +110,7 @@ async fn every_form_of_retry_after_is_sent() {
 }
 
 #[tokio::test]
-async fn a_used_up_quota_has_its_own_code() {
+async fn insufficient_quota_has_own_code() {
     let vendor = Vendor::new();
     vendor.script(Rule::new(Fault::insufficient_quota()).key("sk-a"));
     let answer = ask(&vendor, chat(&prompt("one"))).await;
@@ -120,7 +120,7 @@ async fn a_used_up_quota_has_its_own_code() {
 }
 
 #[tokio::test]
-async fn limits_are_advertised_as_set() {
+async fn rate_limits_are_advertised_as_set() {
     let vendor = Vendor::new();
     let window = |limit, remaining, seconds| Window { limit, remaining, reset: Duration::from_secs(seconds) };
     let (requests, tokens) = (window(60, 59, 1), window(1_000, 10, 90));

@@ -1,10 +1,10 @@
-//! Recording of spans and events beside threads that reach the same callsites.
+//! Recording of spans and events while other threads reach the same callsites.
 
 use std::{sync::Barrier, thread};
 
 use llm_testkit::Traces;
 
-/// Many callsites, each of which one of several threads reaches first.
+/// Emits events of many callsites, each of which one of several threads reaches first.
 macro_rules! callsites {
     ($($number:literal)*) => {
         [$(|| tracing::info!(number = $number, "reached")),*]

@@ -1,8 +1,8 @@
 //! Embeddings.
 
 use super::request::{field, joined_text};
-use crate::answer::Embed;
 use crate::refusal::Refusal;
+use crate::response::EmbeddingResponse;
 use serde_json::{Value, json};
 
 /// One request, or a batch of them, in OpenAI's form. All of a batch have the same length of vectors.
@@ -23,7 +23,7 @@ pub(super) fn as_openai(model: &str, single: bool, body: &Value) -> Result<Value
     Ok(to)
 }
 
-pub(super) fn vectors(embed: &Embed, usage: bool) -> Value {
+pub(super) fn vectors(embed: &EmbeddingResponse, usage: bool) -> Value {
     let values = |vector: &Vec<f32>| json!({"values": vector.iter().copied().map(f64::from).collect::<Vec<_>>()});
     if embed.bare {
         return json!({"embedding": values(&embed.vectors[0])});

@@ -1,4 +1,4 @@
-//! Waiting for moments of a plan.
+//! Timer of a plan.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Counts from the arrival of a call. It wakes once for each moment waited for, and not at all for one that has come.
+/// Timer from the arrival of a call. It wakes its task once for each time that is still ahead.
 #[derive(Debug)]
 pub(super) struct Timer {
     start: Instant,

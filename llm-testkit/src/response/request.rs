@@ -1,12 +1,12 @@
-//! What a chat request asks for, validated.
+//! Validated chat requests.
 
 use crate::openai::response_hash;
 use crate::refusal::Refusal;
 use serde_json::Value;
 
-/// The part of a chat request that shapes the answer.
+/// The part of a chat request that shapes the response.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct ChatRequest {
     pub(crate) hash: u64,
     pub(crate) model: String,
     pub(crate) n: u64,
@@ -17,7 +17,7 @@ pub(crate) struct Question {
     pub(crate) form: Form,
 }
 
-/// What an answer has to be.
+/// Form of a response.
 #[derive(Debug)]
 pub(crate) enum Form {
     Prose,
@@ -35,7 +35,7 @@ pub(crate) struct Tool {
     pub(crate) parameters: Value,
 }
 
-impl Question {
+impl ChatRequest {
     pub(crate) fn read(body: &Value) -> Result<Self, Refusal> {
         let model = body["model"].as_str().ok_or_else(|| Refusal::missing("model"))?;
         messages(body)?;

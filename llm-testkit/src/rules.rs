@@ -1,8 +1,8 @@
-//! When something goes wrong on purpose.
+//! Rules that select calls for faults.
 
 use crate::fault::Fault;
 
-/// A fault, and the calls that it befalls: all of them unless narrowed.
+/// Fault and the calls that it applies to: all calls unless the rule is narrowed.
 ///
 /// ```
 /// use llm_testkit::{Fault, RetryForm, Rule};
@@ -22,56 +22,58 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The fault befalls every call.
+    /// Creates a rule that applies to every call.
     pub fn new(fault: Fault) -> Self {
         Self { fault, prompt: None, key: None, model: None, skip: 0, times: None }
     }
 
-    /// Only calls whose prompt contains `part`: the text of a chat's messages or of an embedding's inputs, in
-    /// whichever format; a body that cannot be read counts as prompt.
+    /// Narrows the rule to calls whose prompt contains `part`.
+    ///
+    /// The prompt is the text of a chat's messages or of an embedding's inputs, in any format. A body that cannot be parsed
+    /// counts as a prompt.
     #[must_use]
     pub fn prompt_contains(mut self, part: impl Into<String>) -> Self {
         self.prompt = Some(part.into());
         self
     }
 
-    /// Only calls made with `key`.
+    /// Narrows the rule to calls with `key`.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Only calls for `model`.
+    /// Narrows the rule to calls for `model`.
     #[must_use]
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.model = Some(model.into());
         self
     }
 
-    /// Spares the first `calls` of those that match.
+    /// Skips the first `calls` matching calls.
     #[must_use]
     pub fn skip(mut self, calls: u64) -> Self {
         self.skip = calls;
         self
     }
 
-    /// Only `calls` of those that match; after them, the rule is spent.
+    /// Applies the rule to `calls` matching calls, and then removes it.
     #[must_use]
     pub fn times(mut self, calls: u64) -> Self {
         self.times = Some(calls);
         self
     }
 
-    /// Only the next call that matches.
+    /// Applies the rule to the next matching call only.
     #[must_use]
     pub fn once(self) -> Self {
         self.times(1)
     }
 }
 
-/// What rules can tell calls apart by.
-pub(crate) struct Traits<'a> {
+/// Properties of a call that rules select by.
+pub(crate) struct CallTraits<'a> {
     pub(crate) prompt: &'a str,
     pub(crate) key: &'a str,
     pub(crate) model: &'a str,
@@ -79,9 +81,9 @@ pub(crate) struct Traits<'a> {
 
 /// The rules in force, in the order they were given.
 #[derive(Debug, Default)]
-pub(crate) struct Script(Vec<Rule>);
+pub(crate) struct Rules(Vec<Rule>);
 
-impl Script {
+impl Rules {
     pub(crate) fn push(&mut self, rule: Rule) {
         self.0.push(rule);
     }
@@ -94,16 +96,16 @@ impl Script {
         self.0.is_empty()
     }
 
-    /// The fault of the first rule that has one for this call. Rules before it that match count the call as spared.
-    pub(crate) fn next(&mut self, call: &Traits<'_>) -> Option<Fault> {
-        let fault = self.0.iter_mut().find_map(|rule| rule.strike(call));
+    /// Returns the fault of the first rule that applies to this call. Matching rules before it count the call as skipped.
+    pub(crate) fn next(&mut self, call: &CallTraits<'_>) -> Option<Fault> {
+        let fault = self.0.iter_mut().find_map(|rule| rule.apply(call));
         self.0.retain(|rule| rule.times != Some(0));
         fault
     }
 }
 
 impl Rule {
-    fn strike(&mut self, call: &Traits<'_>) -> Option<Fault> {
+    fn apply(&mut self, call: &CallTraits<'_>) -> Option<Fault> {
         let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         let part = self.prompt.as_deref().is_none_or(|part| call.prompt.contains(part));
         if !(part && is(&self.key, call.key) && is(&self.model, call.model)) || self.times == Some(0) {
@@ -122,46 +124,46 @@ impl Rule {
 mod tests {
     use super::*;
 
-    const CALL: Traits<'_> = Traits { prompt: "a story about invoices", key: "sk-a", model: "m" };
+    const CALL: CallTraits<'_> = CallTraits { prompt: "a story about invoices", key: "sk-a", model: "m" };
 
-    fn script(rule: Rule) -> Script {
-        Script(vec![rule])
+    fn rules(rule: Rule) -> Rules {
+        Rules(vec![rule])
     }
 
     #[test]
-    fn a_rule_without_bounds_befalls_every_call() {
-        let mut script = script(Rule::new(Fault::Html));
-        assert!((0..10).all(|_| script.next(&CALL).is_some()));
+    fn rule_without_bounds_applies_always() {
+        let mut rules = rules(Rule::new(Fault::Html));
+        assert!((0..10).all(|_| rules.next(&CALL).is_some()));
     }
 
     #[test]
-    fn skip_and_times_choose_calls_by_number() {
-        let mut script = script(Rule::new(Fault::Html).skip(2).times(2));
-        let struck: Vec<_> = (0..6).map(|_| script.next(&CALL).is_some()).collect();
-        assert_eq!(struck, [false, false, true, true, false, false]);
+    fn rule_skip_and_times_select_calls() {
+        let mut rules = rules(Rule::new(Fault::Html).skip(2).times(2));
+        let applied: Vec<_> = (0..6).map(|_| rules.next(&CALL).is_some()).collect();
+        assert_eq!(applied, [false, false, true, true, false, false]);
     }
 
     #[test]
-    fn a_rule_for_other_calls_neither_strikes_nor_counts() {
+    fn rule_for_other_calls_is_inert() {
         for rule in [
             Rule::new(Fault::Html).key("sk-b"),
             Rule::new(Fault::Html).model("n"),
             Rule::new(Fault::Html).prompt_contains("tender"),
         ] {
-            assert!(script(rule.once()).next(&CALL).is_none());
+            assert!(rules(rule.once()).next(&CALL).is_none());
         }
         let rule = Rule::new(Fault::Html).key("sk-a").model("m").prompt_contains("invoice");
-        assert!(script(rule).next(&CALL).is_some());
+        assert!(rules(rule).next(&CALL).is_some());
     }
 
     #[test]
-    fn the_first_rule_wins_until_it_is_spent() {
-        let mut script = Script::default();
-        script.push(Rule::new(Fault::Html).once());
-        script.push(Rule::new(Fault::NoResponse));
-        assert!(matches!(script.next(&CALL), Some(Fault::Html)));
-        assert!(matches!(script.next(&CALL), Some(Fault::NoResponse)));
-        script.clear();
-        assert!(script.next(&CALL).is_none());
+    fn rules_apply_first_until_spent() {
+        let mut rules = Rules::default();
+        rules.push(Rule::new(Fault::Html).once());
+        rules.push(Rule::new(Fault::NoResponse));
+        assert!(matches!(rules.next(&CALL), Some(Fault::Html)));
+        assert!(matches!(rules.next(&CALL), Some(Fault::NoResponse)));
+        rules.clear();
+        assert!(rules.next(&CALL).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! What is admitted, by a log of what was admitted when. It is naive on purpose: limiters are checked against it.
+//! Limiter with a log of admitted calls. It is naive on purpose, because tests compare real limiters with it.
 
 use super::limit::{Limit, Measure};
 use super::{RateLimits, Window};
@@ -6,40 +6,40 @@ use crate::plan::CallId;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-/// A call that was refused for an enforced limit.
+/// Call that an enforced limit refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limited {
-    /// The call's number.
+    /// Number of the call.
     pub call: CallId,
-    /// The key that the call was made with.
+    /// Key of the call.
     pub key: String,
     /// The organisation whose limit it was, or `None` where it was the key's own.
     pub organisation: Option<String>,
     /// The limit that asks for the longest wait.
     pub limit: Limit,
-    /// When the call came, from the vendor's start.
+    /// Arrival of the call, from the vendor's start.
     pub at: Duration,
-    /// How long until it would have been admitted, or `None` if it asks for more than the whole limit.
+    /// Time until it would be admitted; `None` if it exceeds the whole limit.
     pub retry_after: Option<Duration>,
 }
 
-/// What a call asks for.
+/// Amounts that a call requests.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Demand {
     /// Tokens of the prompt, of which `cached` are read from a cache.
     pub(crate) input: u64,
     pub(crate) cached: u64,
-    /// The most tokens that the answer may have, as far as the request says it.
+    /// Largest number of tokens in the response, if the request states it.
     pub(crate) most_output: u64,
 }
 
-/// Everything that is enforced.
+/// Enforced limits, with the logs of admitted calls.
 #[derive(Debug, Default)]
-pub(crate) struct Gate {
-    /// What each key has to itself.
+pub(crate) struct Limiter {
+    /// Limits of each key.
     each: Vec<Limit>,
-    /// What some keys have, instead.
+    /// Limits of individual keys, which replace those of each key.
     own: HashMap<String, Vec<Limit>>,
     organisations: HashMap<String, Organisation>,
     logs: HashMap<Scope, Vec<Log>>,
@@ -51,21 +51,21 @@ struct Organisation {
     limits: Vec<Limit>,
 }
 
-/// Who shares a log.
+/// Scope of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Scope {
     Key(String),
     Organisation(String),
 }
 
-/// What one limit has let through, the oldest first.
+/// Amounts that one limit has admitted, the oldest first.
 #[derive(Debug)]
 struct Log {
     limit: Limit,
     entries: VecDeque<(Duration, u64)>,
 }
 
-impl Gate {
+impl Limiter {
     pub(crate) fn limit_each(&mut self, limits: Vec<Limit>) {
         self.each = limits;
     }
@@ -78,12 +78,12 @@ impl Gate {
         self.organisations.insert(name, Organisation { keys, limits });
     }
 
-    /// Whether nothing is enforced.
+    /// Returns true if no limit is enforced.
     pub(crate) fn is_open(&self) -> bool {
         self.each.is_empty() && self.own.is_empty() && self.organisations.is_empty()
     }
 
-    /// Admits a call at `now` and notes it in every log, or in none if one of them has no room.
+    /// Admits a call at `now` and records it in every log, or in none if it exceeds one of the limits.
     pub(crate) fn admit(
         &mut self,
         now: Duration,
@@ -96,7 +96,7 @@ impl Gate {
             let of_scope = self.logs.get(scope).into_iter().flatten();
             of_scope.filter_map(move |log| Some((scope, log.limit, log.wait(now, log.limit.admission(demand))?)))
         });
-        // NOTE: what can never be admitted waits longest.
+        // NOTE: a call that can never be admitted counts as the longest wait.
         let longest = refusals.max_by_key(|(.., wait)| wait.unwrap_or(Duration::MAX));
         if let Some((scope, limit, retry_after)) = longest {
             let organisation = match scope {
@@ -109,14 +109,16 @@ impl Gate {
         Ok(())
     }
 
-    /// Notes what an admitted call generated.
+    /// Records the output tokens of an admitted call.
     pub(crate) fn end(&mut self, now: Duration, key: &str, output: u64) {
         let scopes = self.scopes(key);
         self.note(now, &scopes, |limit| limit.ending(output));
     }
 
-    /// What headers say to a key at `now`: of the limits on requests, on any tokens, on those of prompts and on those of
-    /// answers the one with the least left of it, and what is `advertised` where there is none.
+    /// Returns the figures that headers state for a key at `now`.
+    ///
+    /// For requests, all tokens, tokens of prompts and tokens of responses, it is the limit with the least remaining
+    /// amount, or the `advertised` one if none is enforced.
     pub(crate) fn figures(&mut self, now: Duration, key: &str, advertised: RateLimits) -> RateLimits {
         let scopes = self.scopes(key);
         let logs: Vec<&Log> = scopes.iter().filter_map(|scope| self.logs.get(scope)).flatten().collect();
@@ -132,7 +134,7 @@ impl Gate {
         }
     }
 
-    /// The scopes of a key, each with its logs.
+    /// Returns the scopes of a key, each with its logs.
     fn scopes(&mut self, key: &str) -> Vec<Scope> {
         let own = self.own.get(key).unwrap_or(&self.each);
         let mut scopes = vec![(Scope::Key(key.into()), own)];
@@ -141,7 +143,7 @@ impl Gate {
                 scopes.push((Scope::Organisation(name.clone()), &organisation.limits));
             }
         }
-        // NOTE: a map's order differs from run to run, and ties must not.
+        // NOTE: the order of a map differs between runs, but the choice among ties must not.
         scopes.sort_by(|(left, _), (right, _)| left.cmp(right));
         for (scope, limits) in &scopes {
             let logs = || limits.iter().map(|limit| Log { limit: *limit, entries: VecDeque::new() }).collect();
@@ -164,20 +166,20 @@ impl Gate {
 }
 
 impl Log {
-    /// What was let through in the `window` before `now`.
+    /// Returns the amount that was admitted in the `window` before `now`.
     fn used(&self, now: Duration, window: Duration) -> u64 {
         let within = self.entries.iter().filter(|(at, _)| now < *at + window);
         within.fold(0, |sum, (_, amount)| sum.saturating_add(*amount))
     }
 
-    /// `None` if there is room for `amount`; else how long until there is, in whole milliseconds, or `None` if never.
+    /// Returns `None` if `amount` fits, and otherwise the time until it does, in whole milliseconds; `None` if never.
     fn wait(&self, now: Duration, amount: u64) -> Option<Option<Duration>> {
         let waits = self.limit.windows().filter_map(|(most, window)| self.wait_in(now, amount, most, window));
         waits.max_by_key(|wait| wait.unwrap_or(Duration::MAX))
     }
 
     fn wait_in(&self, now: Duration, amount: u64, most: u64, window: Duration) -> Option<Option<Duration>> {
-        // NOTE: what counts at its end may begin while anything is left.
+        // NOTE: a call that counts at its end is admitted while any amount remains.
         let amount = if self.limit.measure == Measure::Output { 1 } else { amount };
         if amount > most {
             return Some(None);

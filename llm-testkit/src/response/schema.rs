@@ -3,7 +3,7 @@
 use crate::prng::Prng;
 use serde_json::{Map, Value, json};
 
-/// How deep a value may nest; below, it is `null`.
+/// Largest depth of a value; below, it is `null`.
 const DEPTH: u32 = 8;
 
 /// A value that fits `schema` in its types, properties, enumerations and constants, pseudo-random by `prng`.
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_is_met() {
+    fn schema_instance_fits_every_type() {
         let schema = json!({"type": "object", "properties": {
             "s": {"type": "string"}, "i": {"type": "integer"}, "n": {"type": ["null", "number"]}, "b": {"type": "boolean"},
             "a": {"type": "array", "items": {"type": "string"}}, "e": {"enum": ["x", "y"]}, "c": {"const": 7},
@@ -87,13 +87,13 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_contains_itself_ends() {
+    fn schema_recursion_ends() {
         let schema = json!({"type": "object", "properties": {"next": {"$ref": "#"}}});
         assert!(instance(&schema, &mut Prng::new(1, 1))["next"]["next"].is_object());
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_value() {
+    fn schema_instance_follows_from_seed() {
         let schema = json!({"properties": {"s": {"type": "string"}}});
         let draw = |seed| instance(&schema, &mut Prng::new(seed, 1));
         assert_eq!(draw(1), draw(1));

@@ -1,9 +1,9 @@
-//! What the vendor bills.
+//! Bills and prices of the vendor.
 
 use crate::flavor::Format;
 use crate::plan::CallId;
 
-/// What a call asked for.
+/// Kind of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CallKind {
@@ -15,40 +15,40 @@ pub enum CallKind {
     Embeddings,
 }
 
-/// One line of the vendor's books: a call that it charges for.
+/// Bill of one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bill {
-    /// The call's number.
+    /// Number of the call.
     pub call: CallId,
-    /// The `x-request-id` or `request-id` of the answer, also if the answer never reached the client.
+    /// Value of `x-request-id` or `request-id` in the response, even if it never reached the client.
     pub request_id: String,
-    /// How the answer names itself in its body (`id`, `responseId`), for formats whose headers name no request; empty
-    /// for embeddings.
+    /// Id in the body of the response (`id`, `responseId`), for formats without a request id in headers; empty for
+    /// embeddings.
     pub response_id: String,
-    /// The format that the call spoke.
+    /// Format of the call.
     pub format: Format,
-    /// The key that the call was made with.
+    /// Key of the call.
     pub key: String,
-    /// The model, as the request named it.
+    /// Model, as the request named it.
     pub model: String,
-    /// What was asked for.
+    /// Kind of the call.
     pub kind: CallKind,
-    /// [`response_hash`](crate::openai::response_hash) of the request in OpenAI's form: which question this was.
+    /// [`response_hash`](crate::openai::response_hash) of the request in OpenAI's form, which identifies the request.
     pub response_hash: u64,
-    /// Tokens of the prompt, those read from a cache or written to one included.
+    /// Tokens of the prompt, including those read from a cache or written to one.
     pub input_tokens: u64,
-    /// Those of `input_tokens` that were billed at the cached price.
+    /// Tokens of `input_tokens` that were billed at the cached price.
     pub cached_tokens: u64,
-    /// Those of `input_tokens` that were written to a cache for five minutes.
+    /// Tokens of `input_tokens` that were written to a cache for five minutes.
     pub cache_write_5m_tokens: u64,
-    /// Those of `input_tokens` that were written to a cache for an hour.
+    /// Tokens of `input_tokens` that were written to a cache for an hour.
     pub cache_write_1h_tokens: u64,
-    /// Tokens generated, reasoning included.
+    /// Generated tokens, including reasoning.
     pub output_tokens: u64,
-    /// Whether the client left before the answer's end.
+    /// True if the client cancelled before the end of the response.
     pub cancelled: bool,
-    /// The price in nano-dollars, rounded up once.
+    /// Price in nano-dollars, rounded up once.
     pub nano_usd: u64,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct PriceRow {
 }
 
 impl PriceRow {
-    /// The price of one call in nano-dollars, rounded up. `cached` and `written` are parts of `input`.
+    /// Returns the price of a call in nano-dollars, rounded up. `cached` and `written` are parts of `input`.
     pub(crate) fn cost(&self, input: u64, cached: u64, written: [u64; 2], output: u64) -> u64 {
         let term = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
         let [short, long] = written;
@@ -80,7 +80,7 @@ impl PriceRow {
     }
 }
 
-/// The rows by model prefix.
+/// Prices by model prefix.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Prices {
     rows: Vec<(String, PriceRow)>,
@@ -88,17 +88,17 @@ pub(crate) struct Prices {
 }
 
 impl Prices {
-    /// Adds a row, whose writes cost what input costs.
+    /// Adds a price, with writes at the price of input.
     pub(crate) fn insert(&mut self, prefix: String, input: u64, cached: u64, output: u64) {
         self.rows.push((prefix, PriceRow { input, cached, output, written: [input; 2] }));
     }
 
-    /// Says what writes to a cache cost.
+    /// Sets the prices of writes to a cache.
     pub(crate) fn insert_writes(&mut self, prefix: String, written: [u64; 2]) {
         self.writes.push((prefix, written));
     }
 
-    /// The row with the longest prefix of `model`; the last one given wins among equals. Without any, the call is free.
+    /// Returns the price with the longest prefix of `model`, and the last among equals; free if there is none.
     pub(crate) fn row(&self, model: &str) -> PriceRow {
         let row = longest(&self.rows, model).unwrap_or_default();
         PriceRow { written: longest(&self.writes, model).unwrap_or(row.written), ..row }
@@ -118,14 +118,14 @@ mod tests {
         PriceRow { input: 150_000_000, cached: 75_000_000, output: 600_000_000, written: [187_500_000, 300_000_000] };
 
     #[test]
-    fn a_cost_is_the_sum_of_its_terms() {
+    fn cost_sums_its_terms() {
         assert_eq!(ROW.cost(1_000, 0, [0; 2], 100), 150_000 + 60_000);
         assert_eq!(ROW.cost(1_000, 400, [0; 2], 0), 90_000 + 30_000);
         assert_eq!(ROW.cost(1_000, 400, [200, 100], 0), 45_000 + 30_000 + 37_500 + 30_000);
     }
 
     #[test]
-    fn a_cost_rounds_up_once() {
+    fn cost_rounds_up_once() {
         let row = PriceRow { input: 1, cached: 1, output: 1, written: [1; 2] };
         assert_eq!(row.cost(1, 0, [0; 2], 1), 1);
         assert_eq!(row.cost(600_000, 0, [0; 2], 400_000), 1);
@@ -134,13 +134,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cost_beyond_64_bits_saturates() {
+    fn cost_beyond_64_bits_saturates() {
         let row = PriceRow { input: u64::MAX, cached: 0, output: u64::MAX, written: [0; 2] };
         assert_eq!(row.cost(u64::MAX, 0, [0; 2], u64::MAX), u64::MAX);
     }
 
     #[test]
-    fn the_longest_prefix_wins_and_no_row_is_free() {
+    fn price_longest_prefix_wins() {
         let mut prices = Prices::default();
         assert_eq!(prices.row("gpt-4o"), PriceRow::default());
         prices.insert(String::new(), 1, 0, 0);

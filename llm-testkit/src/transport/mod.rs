@@ -1,4 +1,4 @@
-//! The two ways to reach a vendor.
+//! Transports of a vendor: a server on a socket, and a service in this process.
 
 mod body;
 mod guard;

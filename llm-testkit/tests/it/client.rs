@@ -1,4 +1,4 @@
-//! Asking a vendor and reading what it says, through either face.
+//! Client of a vendor, over either transport.
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
@@ -10,16 +10,16 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 
-/// An answer read to its end. `whole` is false if it broke off.
+/// Response, read to its end. `whole` is false if it broke off.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Answer {
+pub(crate) struct Received {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) frames: Vec<Bytes>,
     pub(crate) whole: bool,
 }
 
-impl Answer {
+impl Received {
     pub(crate) fn bytes(&self) -> Bytes {
         self.frames.concat().into()
     }
@@ -28,21 +28,21 @@ impl Answer {
         serde_json::from_slice(&self.bytes()).expect("a body of JSON")
     }
 
-    /// The data of each event.
+    /// Returns the data of each event.
     pub(crate) fn data(&self) -> Vec<String> {
         let text = String::from_utf8(self.bytes().to_vec()).expect("events are UTF-8");
         let events = text.strip_suffix("\n\n").expect("events end with an empty line").split("\n\n");
         events.map(|event| event.strip_prefix("data: ").expect("an event is data").to_owned()).collect()
     }
 
-    /// The chunks before `[DONE]`.
+    /// Returns the chunks before `[DONE]`.
     pub(crate) fn chunks(&self) -> Vec<Value> {
         let data = self.data();
         let chunks = data.iter().filter(|data| *data != "[DONE]");
         chunks.map(|data| serde_json::from_str(data).expect("a chunk is JSON")).collect()
     }
 
-    /// The text of one choice of a stream.
+    /// Returns the text of one choice of a stream.
     pub(crate) fn streamed_text(&self, index: u64) -> String {
         let deltas = self.chunks();
         let of_choice = deltas.iter().flat_map(|chunk| chunk["choices"].as_array().expect("choices"));
@@ -59,7 +59,7 @@ pub(crate) fn prompt(text: &str) -> Value {
     json!({"model": "m", "messages": [{"role": "user", "content": text}]})
 }
 
-/// The same request with other fields on top.
+/// Returns the same request with further fields.
 pub(crate) fn with(mut body: Value, fields: Value) -> Value {
     for (name, value) in fields.as_object().expect("fields are an object") {
         body[name] = value.clone();
@@ -76,14 +76,14 @@ pub(crate) fn chat(body: &Value) -> Request<Bytes> {
     post("chat/completions", body)
 }
 
-/// Asks in process.
-pub(crate) async fn ask(vendor: &Vendor, request: Request<Bytes>) -> Answer {
+/// Sends a request in process.
+pub(crate) async fn ask(vendor: &Vendor, request: Request<Bytes>) -> Received {
     let (head, body) = vendor.transport().oneshot(request).await.expect("a head").into_parts();
     read(head.status, head.headers, body).await
 }
 
-/// Asks over HTTP, on a connection of its own.
-pub(crate) async fn ask_http(server: &Server, request: Request<Bytes>) -> Answer {
+/// Sends a request over HTTP, on a connection of its own.
+pub(crate) async fn ask_http(server: &Server, request: Request<Bytes>) -> Received {
     let (mut sender, connection) = http1::handshake(connect(server).await).await.expect("a handshake");
     let driver = tokio::spawn(connection);
     let request = request.map(Full::new);
@@ -102,7 +102,7 @@ pub(crate) fn host<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-async fn read<B>(status: StatusCode, headers: HeaderMap, mut body: B) -> Answer
+async fn read<B>(status: StatusCode, headers: HeaderMap, mut body: B) -> Received
 where
     B: http_body::Body<Data = Bytes> + Unpin,
 {
@@ -110,8 +110,8 @@ where
     while let Some(frame) = body.frame().await {
         match frame.map(http_body::Frame::into_data) {
             Ok(data) => frames.extend(data),
-            Err(_) => return Answer { status, headers, frames, whole: false },
+            Err(_) => return Received { status, headers, frames, whole: false },
         }
     }
-    Answer { status, headers, frames, whole: true }
+    Received { status, headers, frames, whole: true }
 }

@@ -1,6 +1,6 @@
-//! Both faces give the same.
+//! Equality of both transports.
 
-use crate::ask::{ask, ask_http, chat, connect, host, post, prompt, with};
+use crate::client::{ask, ask_http, chat, connect, host, post, prompt, with};
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::Full;
@@ -10,7 +10,7 @@ use serde_json::json;
 use std::time::{Duration, SystemTime};
 
 #[tokio::test]
-async fn both_faces_give_the_same_status_headers_and_bytes() {
+async fn transports_return_equal_responses() {
     let (near, far) = (vendor(5), vendor(5));
     let server = far.serve().await;
     for request in requests() {
@@ -27,7 +27,7 @@ async fn both_faces_give_the_same_status_headers_and_bytes() {
 }
 
 #[tokio::test]
-async fn the_same_seed_gives_the_same_ids_and_another_seed_others() {
+async fn seed_determines_request_ids() {
     let ids = async |seed| {
         let vendor = vendor(seed);
         let mut ids = Vec::new();
@@ -46,12 +46,12 @@ async fn the_same_seed_gives_the_same_ids_and_another_seed_others() {
 }
 
 #[tokio::test]
-async fn answers_do_not_depend_on_the_seed() {
+async fn seed_keeps_response_text() {
     assert_eq!(vendor(1).response_text(&prompt("one")), vendor(2).response_text(&prompt("one")));
 }
 
 #[tokio::test]
-async fn one_connection_serves_many_calls() {
+async fn server_serves_many_calls_per_connection() {
     let vendor = vendor(1);
     let server = vendor.serve().await;
     let (mut sender, connection) = http1::handshake(connect(&server).await).await.expect("a handshake");
@@ -67,7 +67,7 @@ async fn one_connection_serves_many_calls() {
 }
 
 #[tokio::test]
-async fn a_dropped_server_answers_no_more() {
+async fn server_drop_refuses_connections() {
     let vendor = vendor(1);
     let server = vendor.serve().await;
     assert!(server.base_url().starts_with("http://127.0.0.1:") && server.base_url().ends_with("/v1"));
@@ -85,7 +85,7 @@ async fn a_dropped_server_answers_no_more() {
 }
 
 #[tokio::test]
-async fn requests_are_kept_as_they_came() {
+async fn recorded_requests_are_unchanged() {
     let vendor = Vendor::builder().recorded_requests(2).build();
     for text in ["one", "two", "three"] {
         ask(&vendor, chat(&prompt(text))).await;
@@ -126,7 +126,7 @@ fn requests() -> Vec<Request<Bytes>> {
     ]
 }
 
-/// Without what belongs to the connection.
+/// Returns the response without the headers of the connection.
 fn own_headers(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     headers.remove("transfer-encoding");

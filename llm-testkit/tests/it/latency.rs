@@ -1,6 +1,6 @@
-//! Virtual time, to the millisecond.
+//! Latency in virtual time, to the millisecond.
 
-use crate::ask::{ask, chat, prompt, with};
+use crate::client::{ask, chat, prompt, with};
 use http_body_util::BodyExt;
 use llm_testkit::probe::CountPolls;
 use llm_testkit::{Distribution, Fault, Latency, Rule, Vendor};
@@ -14,7 +14,7 @@ use tower::ServiceExt;
 const MS: Duration = Duration::from_millis(1);
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_in_one_piece_takes_as_long_as_its_tokens() {
+async fn latency_of_unary_response_covers_tokens() {
     let vendor = vendor(Latency::fixed(100 * MS, 20 * MS));
     let start = Instant::now();
     let answer = ask(&vendor, chat(&prompt("one"))).await;
@@ -23,7 +23,7 @@ async fn an_answer_in_one_piece_takes_as_long_as_its_tokens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_token_of_a_stream_comes_when_it_is_due() {
+async fn latency_of_stream_applies_per_token() {
     let vendor = vendor(Latency::fixed(100 * MS, 20 * MS));
     let start = Instant::now();
     let mut body = vendor
@@ -43,7 +43,7 @@ async fn each_token_of_a_stream_comes_when_it_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_wakes_its_reader_once_for_each_moment() {
+async fn stream_wakes_once_per_token_time() {
     let vendor = vendor(Latency::fixed(100 * MS, 20 * MS));
     let polls = Arc::new(AtomicU64::new(0));
     let read = async {
@@ -60,7 +60,7 @@ async fn a_stream_wakes_its_reader_once_for_each_moment() {
 }
 
 #[tokio::test]
-async fn without_latency_nothing_waits() {
+async fn latency_zero_never_waits() {
     let vendor = Vendor::new();
     let polls = Arc::new(AtomicU64::new(0));
     CountPolls::new(ask(&vendor, chat(&with(prompt("one"), json!({"stream": true})))), polls.clone()).await;
@@ -68,7 +68,7 @@ async fn without_latency_nothing_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn latencies_follow_from_the_seed() {
+async fn latency_follows_from_seed() {
     let times = async |seed| {
         let dist = |millis| Distribution::LogNormal { median: millis * MS, sigma_permille: 600 };
         let vendor = Vendor::builder().seed(seed).latency(Latency::new(dist(200), dist(10))).build();
@@ -87,7 +87,7 @@ async fn latencies_follow_from_the_seed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_call_comes_later_and_whole() {
+async fn fault_slow_delays_whole_response() {
     let vendor = vendor(Latency::fixed(100 * MS, 20 * MS).scaled(0.5));
     vendor.script(Rule::new(Fault::Slow(Duration::from_secs(60))).once());
     let start = Instant::now();
@@ -101,7 +101,7 @@ async fn a_slow_call_comes_later_and_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_without_answer_hangs_until_its_client_leaves() {
+async fn fault_no_response_hangs_until_cancelled() {
     let vendor = vendor(Latency::zero());
     vendor.script(Rule::new(Fault::NoResponse));
     let hour = Duration::from_secs(3_600);
@@ -111,7 +111,7 @@ async fn a_call_without_answer_hangs_until_its_client_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stalled_stream_hangs_until_its_client_leaves() {
+async fn fault_stall_after_hangs_until_cancelled() {
     let vendor = vendor(Latency::zero());
     vendor.script(Rule::new(Fault::StallAfter(3)));
     let mut body = vendor

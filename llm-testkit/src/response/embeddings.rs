@@ -8,12 +8,13 @@ use crate::tokens;
 use serde_json::{Value, json};
 
 /// The most inputs of one request.
-const MOST_INPUTS: usize = 2_048;
+const MAX_INPUTS: usize = 2_048;
 /// The most dimensions that can be asked for.
-const MOST_DIMENSIONS: u64 = 16_384;
+const MAX_DIMENSIONS: u64 = 16_384;
 
-/// The vector of length 1 that a model gives for one input (a text, or an array of tokens): it follows from these three
-/// alone.
+/// Returns the vector of length 1 that a model returns for one input (a text, or an array of tokens).
+///
+/// It follows from the three arguments alone.
 pub fn embedding(model: &str, input: &Value, dimensions: usize) -> Vec<f32> {
     let mut prng = Prng::new(response_hash(&json!([model, input])), 2);
     let raw: Vec<f64> = (0..dimensions).map(|_| prng.unit() * 2.0 - 1.0).collect();
@@ -21,20 +22,20 @@ pub fn embedding(model: &str, input: &Value, dimensions: usize) -> Vec<f32> {
     raw.into_iter().map(|x| (x / norm) as f32).collect()
 }
 
-/// One answer, thought through and not yet written.
+/// Response to an embeddings request, before a format encodes it.
 #[derive(Debug)]
-pub(crate) struct Embed {
+pub(crate) struct EmbeddingResponse {
     pub(crate) model: String,
     pub(crate) hash: u64,
     pub(crate) input: u64,
     pub(crate) vectors: Vec<Vec<f32>>,
     pub(crate) base64: bool,
-    /// One vector that is not one of a list.
+    /// True for a single vector outside of a list.
     pub(crate) bare: bool,
     pub(crate) nano_usd: u64,
 }
 
-impl Embed {
+impl EmbeddingResponse {
     pub(crate) fn new(body: &Value, bare: bool, settings: &Settings) -> Result<Self, Refusal> {
         let model = body["model"].as_str().ok_or_else(|| Refusal::missing("model"))?;
         let inputs = inputs(&body["input"])?;
@@ -63,8 +64,8 @@ fn inputs(input: &Value) -> Result<Vec<&Value>, Refusal> {
         Value::Array(items) => items.iter().collect(),
         _ => vec![input],
     };
-    if inputs.is_empty() || inputs.len() > MOST_INPUTS {
-        return Err(Refusal::invalid("input", format!("there have to be from 1 to {MOST_INPUTS} inputs")));
+    if inputs.is_empty() || inputs.len() > MAX_INPUTS {
+        return Err(Refusal::invalid("input", format!("there have to be from 1 to {MAX_INPUTS} inputs")));
     }
     if !inputs.iter().all(|input| is_input(input)) {
         return Err(Refusal::invalid("input", "an input has to be a text or an array of tokens, and not empty"));
@@ -84,9 +85,9 @@ fn dimensions(given: &Value, default: usize) -> Result<usize, Refusal> {
     if given.is_null() {
         return Ok(default);
     }
-    let number = given.as_u64().filter(|number| (1..=MOST_DIMENSIONS).contains(number));
+    let number = given.as_u64().filter(|number| (1..=MAX_DIMENSIONS).contains(number));
     number.and_then(|number| usize::try_from(number).ok()).ok_or_else(|| {
-        Refusal::invalid("dimensions", format!("there have to be from 1 to {MOST_DIMENSIONS} dimensions"))
+        Refusal::invalid("dimensions", format!("there have to be from 1 to {MAX_DIMENSIONS} dimensions"))
     })
 }
 

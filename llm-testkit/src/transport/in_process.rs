@@ -1,4 +1,4 @@
-//! The face without a network.
+//! Transport in this process, without a network.
 
 use super::body::Body;
 use super::guard::CallGuard;
@@ -13,10 +13,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tower_service::Service;
 
-/// A vendor as a tower service in this process. Always ready; clones reach the same vendor.
+/// Tower service of a vendor in this process, returned by [`Vendor::transport`](crate::Vendor::transport).
 ///
-/// The vendor receives a call when its future is first polled. Dropping the future after that, or the body before its
-/// end, is a client that leaves.
+/// It is always ready, and clones share the vendor. The vendor receives a call when its future is first polled. Dropping
+/// the future after that, or the body before its end, cancels the call.
 #[derive(Debug, Clone)]
 pub struct Transport {
     vendor: Vendor,
@@ -46,7 +46,7 @@ impl Service<Request<Bytes>> for Transport {
     }
 }
 
-/// Resolves when the head of an answer is due.
+/// Future of a [`Transport`]. It resolves when the head of the response is due.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture {
@@ -109,7 +109,7 @@ impl Future for ResponseFuture {
     }
 }
 
-/// The vendor closed the connection, before or in the middle of an answer.
+/// Error of a connection that the vendor closed, before or in the middle of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionClosed;
 

@@ -1,24 +1,24 @@
-//! When each token of a stream is there.
+//! Times of the tokens of a stream.
 
-use super::chat::Answer;
+use super::chat::ChatResponse;
 use super::choice::Choice;
 use crate::tokens;
 use std::time::Duration;
 
-/// The moments of an answer's tokens, and how many of them one event carries.
+/// Times of a response's tokens, and the number of tokens in one event.
 #[derive(Debug)]
-pub(crate) struct Pace<'a> {
+pub(crate) struct Timeline<'a> {
     pub(crate) per_delta: usize,
     pub(crate) moments: &'a [Duration],
 }
 
-impl Pace<'_> {
-    /// When the first token is there.
+impl Timeline<'_> {
+    /// Time of the first token.
     pub(crate) fn first(&self) -> Duration {
         self.moments.first().copied().unwrap_or_default()
     }
 
-    /// When the last one is.
+    /// Time of the last token.
     pub(crate) fn last(&self) -> Duration {
         self.moments.last().copied().unwrap_or_default()
     }
@@ -28,26 +28,26 @@ impl Pace<'_> {
     }
 }
 
-/// What one event says.
+/// Content of one event.
 #[derive(Debug)]
 pub(crate) struct Delta<'a> {
-    /// Which choice says it.
+    /// Index of the choice.
     pub(crate) index: usize,
     pub(crate) choice: &'a Choice,
-    /// When its last token is there.
+    /// Time of its last token.
     pub(crate) at: Duration,
     pub(crate) text: String,
     pub(crate) tokens: u64,
 }
 
-impl Answer {
-    /// What each event says, in the order of time.
-    pub(crate) fn deltas(&self, pace: &Pace<'_>) -> Vec<Delta<'_>> {
+impl ChatResponse {
+    /// Returns the contents of all events in the order of time.
+    pub(crate) fn deltas(&self, timeline: &Timeline<'_>) -> Vec<Delta<'_>> {
         let mut deltas = Vec::new();
         for (index, choice) in self.choices.iter().enumerate() {
             let pieces: Vec<_> = tokens::pieces(choice.content.generated()).collect();
-            for (nth, group) in pieces.chunks(pace.per_delta).enumerate() {
-                let at = pace.at(nth * pace.per_delta + group.len() - 1);
+            for (nth, group) in pieces.chunks(timeline.per_delta).enumerate() {
+                let at = timeline.at(nth * timeline.per_delta + group.len() - 1);
                 deltas.push((nth, Delta { index, choice, at, text: group.concat(), tokens: group.len() as u64 }));
             }
         }

@@ -1,50 +1,50 @@
-//! One of the answers to one request.
+//! Choices of a response.
 
-use super::question::{Form, Question};
+use super::request::{ChatRequest, Form};
 use super::schema;
-use crate::dialect::Thinking;
 use crate::openai::{choice_hash, prose};
 use crate::prng::{Prng, mix};
+use crate::protocol::Thinking;
 use crate::settings::Settings;
 use crate::tokens;
 use serde_json::{Value, json};
 
-/// Tokens of thoughts where a request asks for some, and the settings say none.
+/// Number of reasoning tokens if a request wants some and the settings state none.
 const THOUGHTS: u64 = 8;
 
-/// One of the `n` answers.
+/// Choice of a response.
 #[derive(Debug)]
 pub(crate) struct Choice {
     pub(crate) content: Content,
     pub(crate) finish: Finish,
-    /// Tokens thought before the first one that is said.
+    /// Number of reasoning tokens before the content.
     pub(crate) thinking: u64,
-    /// What was thought.
+    /// Text of the reasoning.
     pub(crate) thoughts: String,
-    /// Whether the request asked to see it.
+    /// True if the request wants to read the reasoning.
     pub(crate) shown: bool,
 }
 
-/// What is said.
+/// Content of a choice.
 #[derive(Debug)]
 pub(crate) enum Content {
     Text(String),
     Tool { hash: u64, name: String, arguments: String },
 }
 
-/// Why it ends.
+/// Finish reason of a choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finish {
     Stop,
     Length,
     Tool,
-    /// At this sequence, which the request names.
+    /// At this stop sequence of the request.
     Sequence(String),
     Filtered,
 }
 
 impl Content {
-    /// What is generated token by token.
+    /// Returns the text or the arguments, which are generated token by token.
     pub(crate) fn generated(&self) -> &str {
         match self {
             Self::Text(text) => text,
@@ -60,18 +60,18 @@ impl Content {
 }
 
 impl Choice {
-    /// A choice that says nothing.
+    /// Creates a choice without content.
     pub(crate) fn silent(finish: Finish) -> Self {
         Self { content: Content::Text(String::new()), finish, thinking: 0, thoughts: String::new(), shown: false }
     }
 
-    /// The thoughts in groups of `per_delta` tokens.
+    /// Returns the reasoning in groups of `per_delta` tokens.
     pub(crate) fn thoughts(&self, per_delta: usize) -> Vec<String> {
         let pieces: Vec<_> = tokens::pieces(&self.thoughts).collect();
         pieces.chunks(per_delta).map(<[&str]>::concat).collect()
     }
 
-    /// What proves that the thoughts were this model's own: base64, as vendors write it.
+    /// Returns the signature of the reasoning in base64, as vendors write it.
     pub(crate) fn signature(&self) -> String {
         use base64::Engine;
         base64::engine::general_purpose::STANDARD.encode(format!("simulated {} {}", self.thinking, self.thoughts.len()))
@@ -83,10 +83,10 @@ pub(crate) fn arguments(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-pub(super) fn choice(question: &Question, thinking: Thinking, index: u64, settings: &Settings) -> Choice {
-    let hash = choice_hash(question.hash, index);
+pub(super) fn choice(request: &ChatRequest, thinking: Thinking, index: u64, settings: &Settings) -> Choice {
+    let hash = choice_hash(request.hash, index);
     let mut prng = Prng::new(hash, 1);
-    let budget = question.max_tokens.unwrap_or(u64::MAX);
+    let budget = request.max_tokens.unwrap_or(u64::MAX);
     let wanted = match (thinking, settings.reasoning_tokens) {
         (Thinking::Never, _) => 0,
         (Thinking::Asked { .. }, 0) => THOUGHTS,
@@ -95,10 +95,10 @@ pub(super) fn choice(question: &Question, thinking: Thinking, index: u64, settin
     let thought = wanted.min(budget);
     let left = budget - thought;
     let length = settings.answer_length(&mut prng);
-    let (content, finish) = match &question.form {
+    let (content, finish) = match &request.form {
         Form::Prose => {
             let finish = if length > left { Finish::Length } else { Finish::Stop };
-            stopped(prose(hash, length.min(left)), finish, &question.stop)
+            stopped(prose(hash, length.min(left)), finish, &request.stop)
         }
         Form::Json(schema) => {
             let value = match schema {

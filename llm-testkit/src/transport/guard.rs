@@ -1,9 +1,9 @@
-//! The end of a call, whichever way it comes.
+//! Guard that settles a call however it ends.
 
 use crate::plan::{CallId, Outcome};
 use crate::vendor::Vendor;
 
-/// Settles its call once: as told, or as cancelled when it is dropped.
+/// Guard of a call. It settles the call once: with a given outcome, or as cancelled when it is dropped.
 #[derive(Debug)]
 pub(super) struct CallGuard {
     vendor: Vendor,

@@ -1,13 +1,13 @@
-//! An answer before it has its headers, and what faults make of it.
+//! Response before its headers, and the effects of faults on it.
 
-use crate::answer::{Answer, Embed, Pace};
-use crate::books::CallKind;
-use crate::dialect::Dialect;
+use crate::billing::CallKind;
 use crate::fault::{Fault, RefusalKind};
 use crate::flavor::Format;
 use crate::plan::{End, Frame, Head};
 use crate::prng::Prng;
+use crate::protocol::Protocol;
 use crate::refusal::Refusal;
+use crate::response::{ChatResponse, EmbeddingResponse, Timeline};
 use crate::settings::Settings;
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
@@ -16,19 +16,19 @@ use std::time::Duration;
 /// The most frames that a body in one piece is cut into, for faults in its middle.
 const PIECES: usize = 8;
 
-/// A 200, as frames with times.
+/// Response with status 200, as frames with times.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct PlannedResponse {
     pub(crate) frames: Vec<Frame>,
     pub(crate) head: Head,
     pub(crate) end: End,
     pub(crate) streamed: bool,
-    /// The length of a body in one piece, as its header says it.
+    /// Length of a body in one piece, for its header.
     pub(crate) length: Option<usize>,
     pub(crate) charge: Option<Charge>,
 }
 
-/// What the vendor will bill for.
+/// Charge of a call.
 #[derive(Debug)]
 pub(crate) struct Charge {
     pub(crate) kind: CallKind,
@@ -42,61 +42,61 @@ pub(crate) struct Charge {
     pub(crate) output: u64,
 }
 
-/// How a vendor makes answers: in which format, and with what.
-pub(crate) struct Press<'a> {
-    pub(crate) dialect: &'static dyn Dialect,
+/// Writer of responses in one format.
+pub(crate) struct ResponseWriter<'a> {
+    pub(crate) protocol: &'static dyn Protocol,
     pub(crate) settings: &'a Settings,
     pub(crate) prng: Prng,
     pub(crate) fault: Option<&'a Fault>,
 }
 
-impl Press<'_> {
-    pub(crate) fn chat(&mut self, mut answer: Answer) -> Reply {
+impl ResponseWriter<'_> {
+    pub(crate) fn chat(&mut self, mut response: ChatResponse) -> PlannedResponse {
         match self.fault {
-            Some(Fault::InvalidToolJson) => answer.spoil_arguments(),
-            Some(Fault::Filtered) => answer.filter(),
+            Some(Fault::InvalidToolJson) => response.corrupt_arguments(),
+            Some(Fault::Filtered) => response.filter(),
             _ => {}
         }
-        let moments = self.settings.latency.schedule(&mut self.prng, answer.longest());
-        let pace = Pace { per_delta: self.settings.tokens_per_delta.get(), moments: &moments };
+        let moments = self.settings.latency.schedule(&mut self.prng, response.longest());
+        let timeline = Timeline { per_delta: self.settings.tokens_per_delta.get(), moments: &moments };
         let usage = !matches!(self.fault, Some(Fault::NoUsage));
-        let mut frames = if answer.stream {
-            self.dialect.events(&answer, &pace, usage)
+        let mut frames = if response.stream {
+            self.protocol.events(&response, &timeline, usage)
         } else {
-            let bytes = self.dialect.unary(&answer, usage).to_string().into();
-            vec![Frame { at: pace.last(), bytes, tokens: answer.output() }]
+            let bytes = self.protocol.unary(&response, usage).to_string().into();
+            vec![Frame { at: timeline.last(), bytes, tokens: response.output() }]
         };
-        if let (Some(Fault::HugeEvent(length)), true) = (self.fault, answer.stream) {
-            let bytes = self.dialect.huge_event(&answer, *length);
+        if let (Some(Fault::HugeEvent(length)), true) = (self.fault, response.stream) {
+            let bytes = self.protocol.huge_event(&response, *length);
             // NOTE: second where a stream opens with one event, third where it opens with two.
-            let index = if self.dialect.format() == Format::Anthropic { 2 } else { 1 };
-            frames.insert(index.min(frames.len()), Frame { at: pace.first(), bytes, tokens: 0 });
+            let index = if self.protocol.format() == Format::Anthropic { 2 } else { 1 };
+            frames.insert(index.min(frames.len()), Frame { at: timeline.first(), bytes, tokens: 0 });
         }
         let charge = Charge {
-            kind: if answer.stream { CallKind::ChatStream } else { CallKind::Chat },
-            format: self.dialect.format(),
-            response_id: answer.id.clone(),
-            response_hash: answer.hash,
-            input: answer.input,
-            cached: answer.cached,
-            written: answer.written,
-            output: answer.output(),
-            model: answer.model.clone(),
+            kind: if response.stream { CallKind::ChatStream } else { CallKind::Chat },
+            format: self.protocol.format(),
+            response_id: response.id.clone(),
+            response_hash: response.hash,
+            input: response.input,
+            cached: response.cached,
+            written: response.written,
+            output: response.output(),
+            model: response.model.clone(),
         };
         let error = |before| {
-            let (_, error) = self.dialect.refuse(&Refusal::trouble(RefusalKind::ServerError), "");
-            (self.dialect.error_event(&error, &answer, before), error)
+            let (_, error) = self.protocol.refuse(&Refusal::of_kind(RefusalKind::ServerError), "");
+            (self.protocol.error_event(&error, &response, before), error)
         };
-        Reply::new(frames, charge).spoiled(self.fault, error)
+        PlannedResponse::new(frames, charge).with_fault(self.fault, error)
     }
 
-    pub(crate) fn embeddings(&mut self, embed: Embed) -> Reply {
+    pub(crate) fn embeddings(&mut self, embed: EmbeddingResponse) -> PlannedResponse {
         let at = self.settings.latency.schedule(&mut self.prng, 1)[0];
-        let body = self.dialect.embeddings(&embed, !matches!(self.fault, Some(Fault::NoUsage)));
+        let body = self.protocol.embeddings(&embed, !matches!(self.fault, Some(Fault::NoUsage)));
         let frames = vec![Frame { at, bytes: body.to_string().into(), tokens: 0 }];
         let charge = Charge {
             kind: CallKind::Embeddings,
-            format: self.dialect.format(),
+            format: self.protocol.format(),
             response_id: String::new(),
             response_hash: embed.hash,
             input: embed.input,
@@ -105,20 +105,20 @@ impl Press<'_> {
             output: 0,
             model: embed.model,
         };
-        let error = |_| (Bytes::new(), self.dialect.refuse(&Refusal::trouble(RefusalKind::ServerError), "").1);
-        Reply::new(frames, charge).spoiled(self.fault, error)
+        let error = |_| (Bytes::new(), self.protocol.refuse(&Refusal::of_kind(RefusalKind::ServerError), "").1);
+        PlannedResponse::new(frames, charge).with_fault(self.fault, error)
     }
 }
 
-impl Reply {
+impl PlannedResponse {
     fn new(frames: Vec<Frame>, charge: Charge) -> Self {
         let head = Head::At(frames.first().map_or(Duration::ZERO, |frame| frame.at));
         let streamed = charge.kind == CallKind::ChatStream;
         Self { frames, head, end: End::Done, streamed, length: None, charge: Some(charge) }
     }
 
-    /// `error` says what an error looks like after so many events, and in one piece.
-    fn spoiled(mut self, fault: Option<&Fault>, error: impl Fn(usize) -> (Bytes, Value)) -> Self {
+    /// Applies a fault. `error` returns an error after a number of events, and one in one piece.
+    fn with_fault(mut self, fault: Option<&Fault>, error: impl Fn(usize) -> (Bytes, Value)) -> Self {
         match fault {
             Some(Fault::HugeEvent(length)) if !self.streamed => self.pad(*length),
             Some(Fault::InvalidUtf8) => self.edit(1, invalidate),
@@ -185,7 +185,7 @@ impl Reply {
     }
 }
 
-/// The same bytes in frames of `size`. Tokens come with the first byte of what carried them.
+/// Returns the same bytes in frames of `size`. The tokens of a frame belong to its first piece.
 fn shred(frames: &[Frame], size: usize) -> Vec<Frame> {
     let pieces = frames.iter().flat_map(|frame| {
         let starts = (0..frame.bytes.len()).step_by(size);
@@ -205,10 +205,10 @@ fn invalidate(bytes: &[u8]) -> Bytes {
     let find =
         |marker: &[u8]| bytes.windows(marker.len()).position(|window| window == marker).map(|at| at + marker.len());
     let at = markers.into_iter().find_map(find).unwrap_or(0);
-    let mut spoiled = BytesMut::from(&bytes[..at]);
-    spoiled.extend_from_slice(&[0xff, 0xfe]);
-    spoiled.extend_from_slice(&bytes[at..]);
-    spoiled.freeze()
+    let mut corrupted = BytesMut::from(&bytes[..at]);
+    corrupted.extend_from_slice(&[0xff, 0xfe]);
+    corrupted.extend_from_slice(&bytes[at..]);
+    corrupted.freeze()
 }
 
 /// The first half of an event or of a body.

@@ -1,16 +1,16 @@
-//! One answer of chat, thought through and not yet written.
+//! Response to a chat request, before a format encodes it.
 
 use super::choice::{Choice, Content, Finish, choice};
-use super::question::Question;
-use crate::dialect::{Inquiry, Target};
+use super::request::ChatRequest;
+use crate::protocol::{CanonicalRequest, Target};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::tokens;
 
-/// One answer: what it says, and what it costs.
+/// Content and cost of a response.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    /// How it names itself.
+pub(crate) struct ChatResponse {
+    /// Id of the response.
     pub(crate) id: String,
     pub(crate) model: String,
     pub(crate) hash: u64,
@@ -27,61 +27,66 @@ pub(crate) struct Answer {
     pub(crate) nano_usd: u64,
 }
 
-impl Answer {
-    /// Answers the request. What it says depends on nothing but the inquiry and the settings.
-    pub(crate) fn new(id: String, target: &Target, inquiry: &Inquiry, settings: &Settings) -> Result<Self, Refusal> {
-        let question = Question::read(&inquiry.body)?;
-        if !settings.serves(&question.model) {
-            return Err(Refusal::unknown_model(&question.model));
+impl ChatResponse {
+    /// Creates the response. It depends on the request and the settings only.
+    pub(crate) fn new(
+        id: String,
+        target: &Target,
+        canonical: &CanonicalRequest,
+        settings: &Settings,
+    ) -> Result<Self, Refusal> {
+        let request = ChatRequest::read(&canonical.body)?;
+        if !settings.serves(&request.model) {
+            return Err(Refusal::unknown_model(&request.model));
         }
-        let choices = (0..question.n).map(|index| choice(&question, inquiry.thinking, index, settings)).collect();
-        let input = tokens::chat_input(&inquiry.body);
+        let choices = (0..request.n).map(|index| choice(&request, canonical.thinking, index, settings)).collect();
+        let input = tokens::chat_input(&canonical.body);
         let cached = settings.cached(input);
-        let written = settings.written(input - cached, inquiry.breakpoints);
-        let mut answer = Self {
+        let written = settings.written(input - cached, canonical.breakpoints);
+        let mut response = Self {
             id,
-            hash: question.hash,
-            stream: target.stream.unwrap_or(question.stream),
+            hash: request.hash,
+            stream: target.stream.unwrap_or(request.stream),
             bare: target.bare,
-            include_usage: question.include_usage,
+            include_usage: request.include_usage,
             input,
             cached,
             written,
             choices,
             nano_usd: 0,
-            model: question.model,
+            model: request.model,
         };
-        answer.nano_usd = settings.prices.row(&answer.model).cost(input, cached, written, answer.output());
-        Ok(answer)
+        response.nano_usd = settings.prices.row(&response.model).cost(input, cached, written, response.output());
+        Ok(response)
     }
 
-    /// The text or the tool arguments of each choice.
+    /// Returns the text or the tool arguments of each choice.
     pub(crate) fn texts(self) -> Vec<String> {
         self.choices.into_iter().map(|choice| choice.content.into_generated()).collect()
     }
 
-    /// Tokens generated, thoughts included.
+    /// Number of generated tokens, including reasoning.
     pub(crate) fn output(&self) -> u64 {
         self.thinking() + self.said()
     }
 
-    /// Tokens thought.
+    /// Number of reasoning tokens.
     pub(crate) fn thinking(&self) -> u64 {
         self.choices.iter().map(|choice| choice.thinking).sum()
     }
 
-    /// Tokens said.
+    /// Number of tokens in the content.
     pub(crate) fn said(&self) -> u64 {
         self.choices.iter().map(|choice| tokens::count(choice.content.generated())).sum()
     }
 
-    /// Tokens of the longest choice: they are generated one after the other, the choices side by side.
+    /// Number of tokens in the longest choice, because choices are generated in parallel.
     pub(crate) fn longest(&self) -> u64 {
         self.choices.iter().map(|choice| tokens::count(choice.content.generated())).max().unwrap_or(0)
     }
 
-    /// Makes the arguments of every tool call something that is not JSON.
-    pub(crate) fn spoil_arguments(&mut self) {
+    /// Makes the arguments of every tool call invalid JSON.
+    pub(crate) fn corrupt_arguments(&mut self) {
         for choice in &mut self.choices {
             if let Content::Tool { arguments, .. } = &mut choice.content {
                 arguments.truncate(arguments.len().saturating_sub(1));
@@ -90,7 +95,7 @@ impl Answer {
         }
     }
 
-    /// Nothing is said, because of what it would be.
+    /// Removes the content, as a filter does.
     pub(crate) fn filter(&mut self) {
         for choice in &mut self.choices {
             *choice = Choice::silent(Finish::Filtered);

@@ -1,4 +1,4 @@
-//! The face on a real socket.
+//! Transport over a real socket.
 
 use super::body::Body;
 use super::in_process::Transport;
@@ -15,10 +15,25 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tower_service::Service;
 
-/// The longest request body that is read; a longer one breaks its connection.
-const MOST_BYTES: usize = 64 << 20;
+/// Size of the longest request body, in bytes. A longer one breaks its connection.
+const MAX_BYTES: usize = 64 << 20;
 
-/// A vendor that serves HTTP/1.1 on loopback. Dropped, it stops at once, and its connections break.
+/// HTTP/1.1 server of a vendor on loopback, returned by [`Vendor::serve`](crate::Vendor::serve).
+///
+/// Dropping it stops the server at once and breaks its connections.
+///
+/// # Example
+///
+/// ```
+/// use llm_testkit::Vendor;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let server = Vendor::new().serve().await;
+/// assert_eq!(server.base_url(), format!("{}/v1", server.origin()));
+/// server.close().await;
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "the server stops when it is dropped"]
 pub struct Server {
@@ -39,26 +54,27 @@ impl Server {
         Self { address, prefix, task: tokio::spawn(accept(listener, transport)) }
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// `http://127.0.0.1:PORT`, without a slash at the end: for clients that append the version themselves.
+    /// Returns `http://127.0.0.1:PORT`, without a slash at the end, for clients that append the version themselves.
     pub fn origin(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Returns what a client of OpenAI's format takes as its base URL, without a slash at the end:
-    /// `http://127.0.0.1:PORT/v1`, or with the [path](crate::Flavor::path_prefix) of the vendor's flavor.
+    /// Returns the base URL for clients of OpenAI's format, without a slash at the end.
+    ///
+    /// It is `http://127.0.0.1:PORT/v1`, or has the [path](crate::Flavor::path_prefix) of the vendor's flavor.
     pub fn base_url(&self) -> String {
         format!("http://{}{}", self.address, self.prefix)
     }
 
-    /// Stops, and waits until every connection is closed and every call settled.
+    /// Stops the server, and waits until every connection is closed and every call settled.
     pub async fn close(mut self) {
         self.task.abort();
-        // NOTE: the result says that the task was cancelled, which is what was asked for.
+        // NOTE: the result says that the task was cancelled, as intended.
         let _ = (&mut self.task).await;
     }
 }
@@ -69,7 +85,7 @@ impl Drop for Server {
     }
 }
 
-/// LlmService until it is dropped, and its connections with it.
+/// Accepts connections until the task is aborted, and aborts them with it.
 async fn accept(listener: TcpListener, transport: Transport) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
@@ -80,16 +96,16 @@ async fn accept(listener: TcpListener, transport: Transport) {
 
 async fn serve(stream: TcpStream, transport: Transport) {
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(transport.clone(), request));
-    // NOTE: the error is a client that left or a connection that was cut on purpose; the books know of it.
+    let service = service_fn(move |request| response(transport.clone(), request));
+    // NOTE: the error is a client that cancelled, or a connection that was cut on purpose; the bills record both.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(
+async fn response(
     mut transport: Transport,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
     let (head, body) = request.into_parts();
-    let body: Bytes = Limited::new(body, MOST_BYTES).collect().await?.to_bytes();
+    let body: Bytes = Limited::new(body, MAX_BYTES).collect().await?.to_bytes();
     Ok(transport.call(Request::from_parts(head, body)).await?)
 }

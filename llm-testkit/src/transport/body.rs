@@ -1,4 +1,4 @@
-//! The body of an answer.
+//! The body of a response.
 
 use super::guard::CallGuard;
 use super::in_process::ConnectionClosed;
@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// Plays the frames of a plan, each when it is due. Dropped before its end, it tells the vendor that the client left.
+/// Body of a response. It yields each frame of a plan when the frame is due.
+///
+/// Dropping it before its end cancels the call.
 #[derive(Debug)]
 pub struct Body {
     timer: Timer,
@@ -37,8 +39,7 @@ impl Body {
     }
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, ConnectionClosed>>> {
-        // NOTE: whoever writes to a socket drops what it has not flushed when a body fails; one more turn lets it
-        // flush.
+        // NOTE: a server drops its unflushed bytes when a body fails; one more poll lets it flush them.
         if !self.flushed {
             self.flushed = true;
             cx.waker().wake_by_ref();

@@ -1,9 +1,9 @@
-//! Which question a request asks.
+//! Identity of requests.
 
 use crate::prng::mix;
 use serde_json::Value;
 
-/// Fields that change how an answer travels or is accounted for, and never what it says.
+/// Fields that change the transport or the accounting of a response, but not its text.
 const TRANSPORT: [&str; 9] = [
     "stream",
     "stream_options",
@@ -16,7 +16,7 @@ const TRANSPORT: [&str; 9] = [
     "encoding_format",
 ];
 
-/// A hash of everything in a request's body that determines its answer.
+/// Returns a hash of the fields of a request's body that determine its response.
 ///
 /// The order of object keys does not count, nor do `stream`, `stream_options`, `user`, `safety_identifier`, `metadata`,
 /// `prompt_cache_*` and `encoding_format`. Everything else does, known or not.
@@ -32,7 +32,7 @@ pub fn response_hash(body: &Value) -> u64 {
     mix(hash.0)
 }
 
-/// The text that a request asks about: its messages' or its inputs', one to a line.
+/// Returns the texts of a request's messages or inputs, one for each line.
 pub(crate) fn prompt_text(body: &Value) -> String {
     let mut lines = Vec::new();
     let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
@@ -95,7 +95,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn transport_fields_do_not_count() {
+    fn response_hash_ignores_transport_fields() {
         let plain = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
         let mut other = plain.clone();
         for field in TRANSPORT {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_counts() {
+    fn response_hash_covers_other_fields() {
         let plain =
             json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "seed": 9_007_199_254_740_992_u64});
         for (field, value) in [
@@ -123,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn key_order_does_not_count_but_list_order_does() {
+    fn response_hash_ignores_key_order() {
         let parse = |text| -> Value { serde_json::from_str(text).expect("valid JSON") };
         assert_eq!(response_hash(&parse(r#"{"a":1,"b":[1,2]}"#)), response_hash(&parse(r#"{"b":[1,2],"a":1}"#)));
         assert_ne!(response_hash(&json!([1, 2])), response_hash(&json!([2, 1])));
     }
 
     #[test]
-    fn the_prompt_is_found_in_messages_parts_and_inputs() {
+    fn prompt_text_covers_messages_and_inputs() {
         let chat = json!({"messages": [{"role": "system", "content": "a"}, {"role": "user", "content": [{"type": "text", "text": "b"}]}]});
         assert_eq!(prompt_text(&chat), "a\nb");
         assert_eq!(prompt_text(&json!({"input": ["c", "d"]})), "c\nd");

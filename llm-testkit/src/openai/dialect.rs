@@ -1,16 +1,16 @@
-//! How vendors that speak OpenAI's format differ from it, and from each other.
+//! Dialects of OpenAI's format, as one table.
 
 use crate::flavor::Flavor;
 
-/// One row of the table.
+/// Row of the table.
 #[derive(Debug)]
-pub(crate) struct Differences {
+pub(crate) struct Dialect {
     pub(super) flavor: Flavor,
-    /// Paths below which the API is served; the first is the one to tell users of.
+    /// Paths below which the API is served. The first is the documented one.
     pub(super) prefixes: &'static [&'static str],
     /// A header for the key, beside the bearer token.
     pub(super) key_header: Option<&'static str>,
-    /// Whether calls without a key are served.
+    /// True if calls without a key are served.
     pub(super) keyless: bool,
     pub(super) usage: UsageChunk,
     pub(super) thoughts: Thoughts,
@@ -19,22 +19,22 @@ pub(crate) struct Differences {
     pub(super) limits: LimitHeaders,
     /// The header of the request id.
     pub(super) request_id: Option<&'static str>,
-    /// Fields of OpenAI's answers that this vendor does not send.
+    /// Fields of OpenAI's responses that this vendor does not send.
     pub(super) lacks: &'static [&'static str],
 }
 
-/// Where a stream says its usage.
+/// Position of the usage in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UsageChunk {
-    /// In one more chunk, if asked.
+    /// In a chunk of its own, if requested.
     Own,
-    /// In the chunk that finishes the last choice, if asked.
+    /// In the chunk that finishes the last choice, if requested.
     Finish,
-    /// There, asked or not.
+    /// In that chunk, requested or not.
     Unasked,
 }
 
-/// Where thoughts can be read.
+/// Position of the reasoning in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Thoughts {
     Hidden,
@@ -44,7 +44,7 @@ pub(super) enum Thoughts {
     Parts,
 }
 
-/// How limits are advertised.
+/// Headers that advertise limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LimitHeaders {
     /// `x-ratelimit-*`, resets as Go prints durations.
@@ -56,7 +56,7 @@ pub(super) enum LimitHeaders {
     None,
 }
 
-const OPENAI: Differences = Differences {
+const OPENAI: Dialect = Dialect {
     flavor: Flavor::OpenAi,
     prefixes: &["/v1"],
     key_header: None,
@@ -72,10 +72,10 @@ const OPENAI: Differences = Differences {
 const PREDICTION: [&str; 2] = ["accepted_prediction_tokens", "rejected_prediction_tokens"];
 
 /// The row of a flavor.
-pub(super) const fn differences(flavor: Flavor) -> Differences {
+pub(super) const fn dialect(flavor: Flavor) -> Dialect {
     match flavor {
         Flavor::OpenAi => OPENAI,
-        Flavor::Azure => Differences {
+        Flavor::Azure => Dialect {
             flavor,
             prefixes: &["/openai/v1", "/models"],
             key_header: Some("api-key"),
@@ -83,7 +83,7 @@ pub(super) const fn differences(flavor: Flavor) -> Differences {
             lacks: &["cache_write_tokens"],
             ..OPENAI
         },
-        Flavor::Mistral => Differences {
+        Flavor::Mistral => Dialect {
             flavor,
             usage: UsageChunk::Unasked,
             thoughts: Thoughts::Parts,
@@ -101,7 +101,7 @@ pub(super) const fn differences(flavor: Flavor) -> Differences {
             ],
             ..OPENAI
         },
-        Flavor::DeepSeek => Differences {
+        Flavor::DeepSeek => Dialect {
             flavor,
             prefixes: &["", "/v1", "/beta"],
             usage: UsageChunk::Finish,
@@ -120,7 +120,7 @@ pub(super) const fn differences(flavor: Flavor) -> Differences {
             ],
             ..OPENAI
         },
-        Flavor::Groq => Differences {
+        Flavor::Groq => Dialect {
             flavor,
             prefixes: &["/openai/v1"],
             usage: UsageChunk::Finish,
@@ -136,7 +136,7 @@ pub(super) const fn differences(flavor: Flavor) -> Differences {
             ],
             ..OPENAI
         },
-        Flavor::OpenRouter => Differences {
+        Flavor::OpenRouter => Dialect {
             flavor,
             prefixes: &["/api/v1"],
             usage: UsageChunk::Own,
@@ -147,7 +147,7 @@ pub(super) const fn differences(flavor: Flavor) -> Differences {
             lacks: &["annotations", "service_tier", PREDICTION[0], PREDICTION[1]],
             ..OPENAI
         },
-        Flavor::Ollama => Differences {
+        Flavor::Ollama => Dialect {
             flavor,
             keyless: true,
             thoughts: Thoughts::Field("reasoning"),
@@ -163,7 +163,7 @@ pub(super) const fn differences(flavor: Flavor) -> Differences {
             ],
             ..OPENAI
         },
-        Flavor::Vllm => Differences {
+        Flavor::Vllm => Dialect {
             flavor,
             keyless: true,
             thoughts: Thoughts::Field("reasoning_content"),
