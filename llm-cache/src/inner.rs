@@ -288,7 +288,7 @@ impl Inner {
             tracing::warn!(
                 bytes,
                 max_bytes,
-                "an answer is too large to store: raise max_answer_bytes, and max_bytes if it is smaller; \
+                "an answer is too large to store: raise max_response_bytes, and max_bytes if it is smaller; \
                  further ones are counted only (too_large)"
             );
         });

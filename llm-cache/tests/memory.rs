@@ -137,7 +137,8 @@ impl Subscriber for Warnings {
         struct Message(bool);
         impl field::Visit for Message {
             fn record_debug(&mut self, field: &field::Field, value: &dyn std::fmt::Debug) {
-                self.0 |= field.name() == "message" && format!("{value:?}").contains("too large to store");
+                self.0 |= field.name() == "message"
+                    && format!("{value:?}").contains("too large to store: raise max_response_bytes");
             }
         }
         let mut message = Message(false);
