@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use crate::{
     Demand,
-    books::{Hold, Holds, Spot},
-    counter::{Counter, Moment},
+    account_table::{AccountRef, Hold, Holds},
+    counter::{Counter, DecisionTime},
     rules::{Group, Rule},
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct Account {
     /// Its values of the group's aspects, each with [`END`] behind it.
     values: SmallVec<[u8; 24]>,
     /// It stands for all that found no room of their own.
-    pub(crate) overflow: bool,
+    pub(crate) catch_all: bool,
     /// Reservations that are open.
     pub(crate) open: u32,
     /// Somebody waits for room in it, so nobody else may take it first.
@@ -44,12 +44,12 @@ impl Account {
             values.extend_from_slice(value.as_bytes());
             values.push(END);
         }
-        let (overflow, open, awaited, changed, used_at, counters) = Default::default();
-        Self { group, values, overflow, open, awaited, changed, used_at, counters }
+        let (catch_all, open, awaited, changed, used_at, counters) = Default::default();
+        Self { group, values, catch_all, open, awaited, changed, used_at, counters }
     }
 
-    pub(crate) fn overflow(group: u32) -> Self {
-        Self { overflow: true, ..Self::named(group, std::iter::empty()) }
+    pub(crate) fn catch_all(group: u32) -> Self {
+        Self { catch_all: true, ..Self::named(group, std::iter::empty()) }
     }
 
     /// The hash of the account that a call counts in. What a tenant has in other groups has the same, and so is under the
@@ -73,7 +73,7 @@ impl Account {
             found.map(|found| rest = found).is_some()
         };
         let all = group.scope.values(demand, plan).all(&mut next);
-        all && rest.is_empty() && self.group == group.id && !self.overflow
+        all && rest.is_empty() && self.group == group.id && !self.catch_all
     }
 
     /// Its values of the group's aspects.
@@ -84,7 +84,7 @@ impl Account {
 
     /// A rule's counter, brought to now.
     #[inline]
-    pub(crate) fn counter(&mut self, rule: &Rule, at: Moment) -> Option<&mut Counter> {
+    pub(crate) fn counter(&mut self, rule: &Rule, at: DecisionTime) -> Option<&mut Counter> {
         let counter = self.counters.iter_mut().find(|counter| counter.id == rule.id)?;
         counter.advance(rule, at);
         Some(counter)
@@ -92,13 +92,20 @@ impl Account {
 
     /// Takes what a call needs, whether there is room or not. Its counters have been brought to now.
     #[inline]
-    pub(crate) fn take(&mut self, spot: Spot, group: &Group, demand: &Demand, at: Moment, holds: &mut Holds) {
+    pub(crate) fn take(
+        &mut self,
+        account_ref: AccountRef,
+        group: &Group,
+        demand: &Demand,
+        at: DecisionTime,
+        holds: &mut Holds,
+    ) {
         self.used_at = at.now;
         self.counters.reserve_exact(group.rules.len().saturating_sub(self.counters.len()));
         for rule in &group.rules {
             if let Some(amount) = demand.amount(rule) {
                 let mark = self.ensure(rule, at).take(amount);
-                holds.push(Hold { spot, counter: rule.id, kind: rule.kind, amount, mark });
+                holds.push(Hold { account_ref, counter: rule.id, kind: rule.kind, amount, mark });
             }
         }
         self.open += 1;
@@ -106,7 +113,7 @@ impl Account {
 
     /// A rule's counter; a new one if there is none.
     #[inline]
-    fn ensure(&mut self, rule: &Rule, at: Moment) -> &mut Counter {
+    fn ensure(&mut self, rule: &Rule, at: DecisionTime) -> &mut Counter {
         let known = self.counters.iter().position(|counter| counter.id == rule.id);
         let known = known.unwrap_or_else(|| {
             self.counters.push(Counter::new(rule, at));

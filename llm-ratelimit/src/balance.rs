@@ -9,7 +9,7 @@ pub struct Balance {
     pub(crate) scope: Scope,
     pub(crate) values: Vec<String>,
     #[serde(default)]
-    pub(crate) overflow: bool,
+    pub(crate) catch_all: bool,
     pub(crate) counter: String,
     pub(crate) window: Window,
 }
@@ -32,12 +32,12 @@ impl Balance {
 
     /// Returns the tenant to whom the balance belongs, if calls are counted apart by tenant.
     pub fn tenant(&self) -> Option<&str> {
-        self.scope.value_of(&Dimension::Tenant, self.values()).filter(|_| !self.overflow)
+        self.scope.value_of(&Dimension::Tenant, self.values()).filter(|_| !self.catch_all)
     }
 
     /// Whether it is that of all those together for whom there was no room.
-    pub fn is_overflow(&self) -> bool {
-        self.overflow
+    pub fn is_catch_all(&self) -> bool {
+        self.catch_all
     }
 
     /// What is counted, and over what window.

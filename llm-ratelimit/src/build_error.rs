@@ -35,7 +35,7 @@ pub enum BuildError {
 pub(crate) fn check(plans: &Plans, declared: &[UnitName], has_prices: bool) -> Result<(), BuildError> {
     let own = plans.iter().flat_map(|(_, plan)| plan.limits.iter().chain(&plan.shared));
     for limit in plans.global().iter().chain(own) {
-        match limit.quota().measure() {
+        match limit.quota().unit() {
             Unit::Units(unit) if !declared.contains(unit) => {
                 let (limit, nearest) = (limit.to_string(), unit.nearest(declared));
                 return Err(BuildError::UnknownUnit { limit, unit: unit.shown(), nearest });
@@ -51,7 +51,7 @@ pub(crate) fn check(plans: &Plans, declared: &[UnitName], has_prices: bool) -> R
 pub(crate) fn check_unit(unit: &UnitName) -> Result<(), BuildError> {
     let limit: Result<Limit, QuotaError> = format!("1 {unit}/day").parse();
     match limit {
-        Ok(limit) if *limit.quota().measure() == Unit::Units(unit.clone()) => Ok(()),
+        Ok(limit) if *limit.quota().unit() == Unit::Units(unit.clone()) => Ok(()),
         _ => Err(BuildError::Unit(unit.shown())),
     }
 }

@@ -33,7 +33,7 @@ pub struct LimiterBuilder {
     pub(crate) prices: Option<Prices>,
     pub(crate) unknown_price: UnknownPrice,
     pub(crate) waiting: Option<Waiting>,
-    pub(crate) observes: bool,
+    pub(crate) shadow: bool,
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
     pub(crate) max_accounts: usize,
     pub(crate) close_within: Duration,
@@ -89,7 +89,7 @@ impl LimiterBuilder {
             prices: None,
             unknown_price: UnknownPrice::Refuse,
             waiting: None,
-            observes: false,
+            shadow: false,
             sinks: Vec::new(),
             max_accounts: 250_000,
             close_within: Duration::from_secs(30),
@@ -124,7 +124,7 @@ impl LimiterBuilder {
 
     /// Decides and counts, and lets every call of the layer pass at once: see [`RateLimit`](crate::RateLimit).
     pub fn shadow(mut self) -> Self {
-        self.observes = true;
+        self.shadow = true;
         self
     }
 

@@ -36,7 +36,7 @@ pub(crate) enum Wait {
 
 /// What decides a counter's limit now.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
+pub(crate) struct DecisionTime {
     /// Nanoseconds since 1970.
     pub(crate) now: u64,
     /// All limits are scaled by so many thousandths.
@@ -62,7 +62,7 @@ pub(crate) enum Level {
 
 impl Counter {
     /// A counter of now.
-    pub(crate) fn new(rule: &Rule, at: Moment) -> Self {
+    pub(crate) fn new(rule: &Rule, at: DecisionTime) -> Self {
         let quota = rule.limit.quota();
         let state = match quota.span() {
             Span::Bucket { period, burst } => {
@@ -78,7 +78,7 @@ impl Counter {
 
     /// Brings it to now, under the limit of now.
     #[inline]
-    pub(crate) fn advance(&mut self, rule: &Rule, at: Moment) {
+    pub(crate) fn advance(&mut self, rule: &Rule, at: DecisionTime) {
         let quota = rule.limit.quota();
         match (&mut self.state, quota.span()) {
             (State::Bucket(bucket), Span::Bucket { period, burst }) => {
@@ -93,7 +93,7 @@ impl Counter {
 
     /// How long until `n` fit. It has been advanced.
     #[inline]
-    pub(crate) fn wait(&self, rule: &Rule, n: u64, at: Moment) -> Wait {
+    pub(crate) fn wait(&self, rule: &Rule, n: u64, at: DecisionTime) -> Wait {
         let quota = rule.limit.quota();
         if n > quota.most() {
             return Wait::Ever;

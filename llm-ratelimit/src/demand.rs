@@ -39,7 +39,7 @@ pub struct Demand {
     pub(crate) units: u64,
     unit: Option<Arc<str>>,
     /// Further models that the call may reach.
-    reaches: Arc<[Arc<str>]>,
+    fallback_models: Arc<[Arc<str>]>,
     /// It holds what is no text (images, audio, files), or has the vendor find some.
     pub(crate) opaque: bool,
     /// It can take no input tokens: further output of a running stream.
@@ -101,7 +101,7 @@ impl Demand {
             slots: 1,
             units: 1,
             unit: None,
-            reaches: Arc::default(),
+            fallback_models: Arc::default(),
             opaque: false,
             no_input: false,
             no_output: false,
@@ -150,7 +150,7 @@ impl Demand {
 
     /// Names further models that may be asked in place of this one. Where no cost is set, that of the dearest is reserved.
     pub fn fallback_models(mut self, models: impl Into<Arc<[Arc<str>]>>) -> Self {
-        self.reaches = models.into();
+        self.fallback_models = models.into();
         self
     }
 
@@ -223,7 +223,7 @@ impl Demand {
 
     /// The models that may be asked.
     pub(crate) fn models(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&*self.model).chain(self.reaches.iter().map(|model| &**model))
+        std::iter::once(&*self.model).chain(self.fallback_models.iter().map(|model| &**model))
     }
 
     /// How it is priced.
@@ -234,13 +234,13 @@ impl Demand {
     /// The same models, to be kept for as long as the call runs.
     pub(crate) fn priced_as(&self) -> Models {
         // The empty list is one for the whole process: counting references to it would be contended.
-        let fallbacks = self.has_fallbacks().then(|| Arc::clone(&self.reaches));
+        let fallbacks = self.has_fallbacks().then(|| Arc::clone(&self.fallback_models));
         Models { asked: Arc::clone(&self.model), fallbacks, provider: self.provider.clone() }
     }
 
     /// Whether another model than the one asked may answer.
     pub(crate) fn has_fallbacks(&self) -> bool {
-        !self.reaches.is_empty()
+        !self.fallback_models.is_empty()
     }
 
     /// Whether somebody said that nothing bounds its tokens.

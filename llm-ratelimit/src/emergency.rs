@@ -42,7 +42,7 @@ pub enum Shed {
 }
 
 #[derive(Debug)]
-pub(crate) struct Measures {
+pub(crate) struct Controls {
     per_mille: AtomicU32,
     cache_only: AtomicBool,
     sheds: AtomicBool,
@@ -56,15 +56,15 @@ impl Emergency {
     /// Scales all limits, in thousandths of what the plans say: 1,000 is as they are. What is left of a limit is at least
     /// 1, so 0 lets hardly anything through. What was used stays used.
     pub fn scale(&self, per_mille: u32) {
-        self.0.measures.per_mille.store(per_mille, Relaxed);
-        self.0.pump_all();
+        self.0.controls.per_mille.store(per_mille, Relaxed);
+        self.0.drain_all();
     }
 
     /// Refuses such calls at once, also those that wait. Rules beyond [`MAX_SHED`](Self::MAX_SHED) are ignored; whether
     /// this one was taken is the answer.
     pub fn shed(&self, what: Shed) -> bool {
         let mut taken = false;
-        self.0.measures.shed.rcu(|known| {
+        self.0.controls.shed.rcu(|known| {
             let mut known = Vec::clone(known);
             taken = known.contains(&what) || known.len() < Self::MAX_SHED;
             if taken && !known.contains(&what) {
@@ -72,30 +72,30 @@ impl Emergency {
             }
             known
         });
-        self.0.measures.sheds.store(true, Relaxed);
-        self.0.pump_all();
+        self.0.controls.sheds.store(true, Relaxed);
+        self.0.drain_all();
         taken
     }
 
     /// Refuses every call, so that a cache above answers with what it has. A limiter above the cache refuses hits, too:
     /// this is for the one below it.
     pub fn cache_only(&self, on: bool) {
-        self.0.measures.cache_only.store(on, Relaxed);
-        self.0.pump_all();
+        self.0.controls.cache_only.store(on, Relaxed);
+        self.0.drain_all();
     }
 
     /// Ends all of it.
     pub fn restore(&self) {
-        let Measures { per_mille, cache_only, sheds, shed } = &self.0.measures;
+        let Controls { per_mille, cache_only, sheds, shed } = &self.0.controls;
         per_mille.store(1_000, Relaxed);
         cache_only.store(false, Relaxed);
         sheds.store(false, Relaxed);
         shed.store(Arc::default());
-        self.0.pump_all();
+        self.0.drain_all();
     }
 }
 
-impl Measures {
+impl Controls {
     pub(crate) fn per_mille(&self) -> u32 {
         self.per_mille.load(Relaxed)
     }
@@ -122,7 +122,7 @@ impl Measures {
     }
 }
 
-impl Default for Measures {
+impl Default for Controls {
     fn default() -> Self {
         Self {
             per_mille: AtomicU32::new(1_000),

@@ -26,11 +26,11 @@ pub struct Event {
 /// Who is told of [`Event`]s. Called while a call settles, outside of all locks, so it must not wait: hand the event on.
 pub trait Sink: Send + Sync + 'static {
     /// Takes one.
-    fn tell(&self, event: &Event);
+    fn emit(&self, event: &Event);
 }
 
 impl<F: Fn(&Event) + Send + Sync + 'static> Sink for F {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         self(event);
     }
 }

@@ -20,12 +20,12 @@ use tokio::sync::Notify;
 use crate::{
     BuildError, Demand, Event, LimitStatuses, LimiterBuilder, Plans, Reason, Refusal, Reservation, Settlement, Sink,
     UnitName, UnknownPrice,
-    books::{Blocked, Books, Hold, Holds, Passed, Settled, Spot},
+    account_table::{AccountRef, AccountTable, Blocked, Hold, Holds, Settled, ThresholdReached},
     build_error::check,
     builder::is_free,
-    counter::{Moment, Wait},
-    emergency::Measures,
-    pulse::Pulse,
+    counter::{DecisionTime, Wait},
+    emergency::Controls,
+    flush_watchdog::FlushWatchdog,
     queue::Queue,
     quota::Span,
     rules::{Names, PlanRules, Rules},
@@ -36,7 +36,7 @@ use crate::{
 
 /// All of a limiter.
 pub(crate) struct Inner {
-    pub(crate) books: Books,
+    pub(crate) accounts: AccountTable,
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) names: Names,
     /// The units that the application declared.
@@ -45,9 +45,9 @@ pub(crate) struct Inner {
     pub(crate) time: Time,
     pub(crate) prices: Option<Prices>,
     pub(crate) unknown_price: UnknownPrice,
-    pub(crate) measures: Measures,
-    pub(crate) pulse: Pulse,
-    pub(crate) observes: bool,
+    pub(crate) controls: Controls,
+    pub(crate) flush_watchdog: FlushWatchdog,
+    pub(crate) shadow: bool,
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
     pub(crate) counts: Counts,
     pub(crate) closed: AtomicBool,
@@ -71,14 +71,14 @@ impl Inner {
             prices,
             unknown_price,
             waiting,
-            observes,
+            shadow,
             sinks,
             max_accounts,
             close_within,
         } = builder;
         let names = Names::default();
         Self {
-            books: Books::new(max_accounts),
+            accounts: AccountTable::new(max_accounts),
             rules: ArcSwap::from_pointee(Rules::new(&plans, &names)),
             names,
             units,
@@ -86,9 +86,9 @@ impl Inner {
             time: Time::of(clock),
             prices,
             unknown_price,
-            measures: Measures::default(),
-            pulse: Pulse::default(),
-            observes,
+            controls: Controls::default(),
+            flush_watchdog: FlushWatchdog::default(),
+            shadow,
             sinks,
             counts: Counts::default(),
             closed: AtomicBool::new(false),
@@ -161,7 +161,7 @@ impl Inner {
 
     /// Returns a refusal that has nothing to do with what is left.
     pub(crate) fn refuse(&self, reason: Reason, plan: &Arc<PlanRules>) -> Refusal {
-        Refusal::new(reason, LimitStatuses::new(Arc::clone(plan), self.moment()))
+        Refusal::new(reason, LimitStatuses::new(Arc::clone(plan), self.decision_time()))
     }
 
     /// Takes all of it or nothing. Who has waited for room is not held up by those who wait. Money needs the models that
@@ -176,9 +176,9 @@ impl Inner {
         if let Some(reason) = self.always_refuses(demand, plan) {
             return Err(self.refuse(reason, plan));
         }
-        let at = self.moment();
+        let at = self.decision_time();
         let (mut holds, mut statuses) = (Holds::new(), LimitStatuses::new(Arc::clone(plan), at));
-        match self.books.decide(demand, plan, at, waited, &mut holds, &mut statuses.levels) {
+        match self.accounts.decide(demand, plan, at, waited, &mut holds, &mut statuses.levels) {
             None => {
                 self.counts.granted.fetch_add(1, Relaxed);
                 telemetry::granted(&plan.name);
@@ -202,53 +202,53 @@ impl Inner {
         if self.closed.load(Relaxed) {
             return Some(Reason::Closed);
         }
-        let unrecorded = || (self.pulse.is_late() && plan.has_windows()).then_some(Reason::Unrecorded);
-        self.measures.refuse(demand, &plan.name).or_else(unrecorded)
+        let unrecorded = || (self.flush_watchdog.is_late() && plan.has_windows()).then_some(Reason::Unrecorded);
+        self.controls.refuse(demand, &plan.name).or_else(unrecorded)
     }
 
     /// Adds the time that those who wait for the account will take, where they do.
     pub(crate) fn add_queue(&self, demand: &Demand, refusal: &mut Refusal) {
-        if let Some(Blocked { spot: Some(spot), group, wait, .. }) = refusal.blocked
+        if let Some(Blocked { account_ref: Some(account_ref), group, wait, .. }) = refusal.blocked
             && wait != Wait::Ever
-            && let Some(behind) = self.behind(demand, &refusal.statuses, group.into(), spot)
+            && let Some(behind) = self.behind(demand, &refusal.statuses, group.into(), account_ref)
         {
             refusal.retry_after = refusal.retry_after.max(Some(behind));
         }
     }
 
     pub(crate) fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
-        let (rules, at) = (self.rules.load(), self.moment());
+        let (rules, at) = (self.rules.load(), self.decision_time());
         let plan = rules.of(&demand.tenant);
         let mut statuses = LimitStatuses::new(Arc::clone(plan), at);
-        self.books.levels(demand, plan, at, &mut statuses.levels);
+        self.accounts.levels(demand, plan, at, &mut statuses.levels);
         statuses
     }
 
-    pub(crate) fn settle(self: &Arc<Self>, holds: &[Hold], actual: &Settlement) {
+    pub(crate) fn settle(self: &Arc<Self>, holds: &[Hold], settlement: &Settlement) {
         // Only buckets that get something back, or pay more, must know the time.
-        let moved = holds.iter().any(|hold| hold.is_moved_by(actual));
+        let moved = holds.iter().any(|hold| hold.is_moved_by(settlement));
         let now = if moved { self.now() } else { 0 };
-        let Settled { passed, debts, awaited } = self.books.settle(holds, actual, now);
+        let Settled { reached_thresholds, debts, awaited } = self.accounts.settle(holds, settlement, now);
         for (kind, amount) in debts {
             telemetry::debt(kind, amount);
         }
-        for spot in awaited {
-            self.queue.pump(self, spot);
+        for account_ref in awaited {
+            self.queue.drain(self, account_ref);
         }
         if self.closed.load(SeqCst) {
             self.settled.notify_waiters();
         }
         // Last, for what it calls is not ours.
-        for passed in passed {
-            self.tell(passed);
+        for reached_thresholds in reached_thresholds {
+            self.emit(reached_thresholds);
         }
     }
 
-    pub(crate) fn pump_all(self: &Arc<Self>) {
-        if self.measures.refuses() {
+    pub(crate) fn drain_all(self: &Arc<Self>) {
+        if self.controls.refuses() {
             self.queue.shed(self);
         }
-        self.queue.pump_all(self);
+        self.queue.drain_all(self);
     }
 
     pub(crate) fn refused(&self, refusal: &Refusal) {
@@ -256,8 +256,8 @@ impl Inner {
         telemetry::refused(refusal);
     }
 
-    pub(crate) fn moment(&self) -> Moment {
-        Moment { now: self.now(), per_mille: self.measures.per_mille() }
+    pub(crate) fn decision_time(&self) -> DecisionTime {
+        DecisionTime { now: self.now(), per_mille: self.controls.per_mille() }
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -282,14 +282,20 @@ impl Inner {
     }
 
     /// How long until a call would fit behind those who wait for an account, if nobody else came; `None` if nobody does.
-    fn behind(&self, demand: &Demand, statuses: &LimitStatuses, group: usize, spot: Spot) -> Option<Duration> {
-        if !self.queue.waits_for(spot) {
+    fn behind(
+        &self,
+        demand: &Demand,
+        statuses: &LimitStatuses,
+        group: usize,
+        account_ref: AccountRef,
+    ) -> Option<Duration> {
+        if !self.queue.waits_for(account_ref) {
             return None;
         }
         let group = &statuses.plan().groups[group];
         let waits = group.rules.iter().enumerate().filter_map(|(number, rule)| {
             let status = statuses.get(group.first + number)?;
-            let wanted = self.queue.wanted(spot, rule).saturating_add(demand.amount(rule).unwrap_or(0));
+            let wanted = self.queue.wanted(account_ref, rule).saturating_add(demand.amount(rule).unwrap_or(0));
             let taken = status.used.saturating_add(status.reserved);
             let over = taken.saturating_add(wanted).saturating_sub(status.amount);
             match rule.limit.quota().span() {
@@ -301,16 +307,18 @@ impl Inner {
         waits.max().map(|wait| wait.max(Duration::from_millis(1)))
     }
 
-    fn tell(&self, passed: Passed) {
-        let Some(limit) = self.rules.load().limit(passed.group, passed.counter).cloned() else { return };
+    fn emit(&self, reached_thresholds: ThresholdReached) {
+        let Some(limit) = self.rules.load().limit(reached_thresholds.group, reached_thresholds.counter).cloned() else {
+            return;
+        };
         for (bit, percent) in THRESHOLDS.into_iter().enumerate() {
-            if passed.bits & (1 << bit) == 0 {
+            if reached_thresholds.bits & (1 << bit) == 0 {
                 continue;
             }
-            let until = SystemTime::UNIX_EPOCH + Duration::from_nanos(passed.until);
-            let (limit, subject) = (Arc::clone(&limit), passed.values.clone());
-            let event = Event { limit, subject, percent, spent: passed.used, until };
-            self.sinks.iter().for_each(|sink| sink.tell(&event));
+            let until = SystemTime::UNIX_EPOCH + Duration::from_nanos(reached_thresholds.until);
+            let (limit, subject) = (Arc::clone(&limit), reached_thresholds.values.clone());
+            let event = Event { limit, subject, percent, spent: reached_thresholds.used, until };
+            self.sinks.iter().for_each(|sink| sink.emit(&event));
         }
     }
 }

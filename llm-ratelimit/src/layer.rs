@@ -13,10 +13,10 @@ pub struct RateLimitLayer {
     pub(crate) limiter: Limiter,
     pub(crate) estimator: Arc<dyn Estimator>,
     pub(crate) attempts: Option<NonZeroU32>,
-    pub(crate) reaches: Arc<[Arc<str>]>,
+    pub(crate) fallback_models: Arc<[Arc<str>]>,
     pub(crate) provider: Option<Arc<str>>,
-    pub(crate) cut_off: OverrunPolicy,
-    pub(crate) counts_hits: bool,
+    pub(crate) overrun: OverrunPolicy,
+    pub(crate) charge_cache_hits: bool,
     pub(crate) records: Option<Recorder>,
 }
 
@@ -38,8 +38,8 @@ impl RateLimitLayer {
     /// A layer over a limiter, with the estimator [`Learned`].
     pub fn new(limiter: Limiter) -> Self {
         let estimator = Arc::new(Learned::new());
-        let (attempts, reaches, provider, cut_off, counts_hits, records) = Default::default();
-        Self { limiter, estimator, attempts, reaches, provider, cut_off, counts_hits, records }
+        let (attempts, fallback_models, provider, overrun, charge_cache_hits, records) = Default::default();
+        Self { limiter, estimator, attempts, fallback_models, provider, overrun, charge_cache_hits, records }
     }
 
     /// Who says how many tokens to reserve: [`Learned`] by default. With [`UpperBound`](crate::UpperBound), budgets are not
@@ -60,7 +60,7 @@ impl RateLimitLayer {
 
     /// Further models that the stack below may ask in place of a call's own: the price of the dearest is reserved.
     pub fn fallback_models<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
-        self.reaches = models.into_iter().map(Into::into).collect();
+        self.fallback_models = models.into_iter().map(Into::into).collect();
         self
     }
 
@@ -72,14 +72,14 @@ impl RateLimitLayer {
 
     /// What becomes of a stream that says more than was reserved, when no budget is left for more.
     pub fn overrun(mut self, what: OverrunPolicy) -> Self {
-        self.cut_off = what;
+        self.overrun = what;
         self
     }
 
     /// Counts the tokens and the list price of answers that were not bought for the call: stored ones, shared ones. By
     /// default they count as a request, with its units, and as no tokens and no money.
     pub fn charge_cache_hits(mut self) -> Self {
-        self.counts_hits = true;
+        self.charge_cache_hits = true;
         self
     }
 
@@ -91,8 +91,8 @@ impl RateLimitLayer {
     ///
     /// Further attempts, and what a stream asks for beyond its reservation, are written as other changes are: set
     /// [`attempts`](Self::attempts) to have them all recorded first. A limiter that observes waits for nothing.
-    pub fn durable_reservations(mut self, bookkeeper: &BalancePersister) -> Self {
-        self.records = Some(bookkeeper.recorder());
+    pub fn durable_reservations(mut self, persister: &BalancePersister) -> Self {
+        self.records = Some(persister.recorder());
         self
     }
 }

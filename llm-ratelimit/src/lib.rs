@@ -117,9 +117,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod account;
+mod account_table;
 mod balance;
 mod balance_persister;
-mod books;
 mod bucket;
 mod build_error;
 mod builder;
@@ -129,13 +129,13 @@ mod demand;
 mod emergency;
 mod estimate;
 mod event;
+mod flush_watchdog;
 mod inner;
 mod layer;
 mod limit;
 mod limit_status;
 mod limiter;
 mod plans;
-mod pulse;
 mod queue;
 mod quota;
 mod refusal;

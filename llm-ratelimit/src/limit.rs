@@ -158,7 +158,7 @@ impl<'de> Deserialize<'de> for Limit {
 fn named(name: &str) -> Result<Dimension, QuotaError> {
     let mut known = [Dimension::Tenant, Dimension::Plan, Dimension::Model, Dimension::Provider].into_iter();
     known
-        .find(|aspect| aspect.to_string() == name)
+        .find(|dimension| dimension.to_string() == name)
         .ok_or_else(|| QuotaError::Dimension(name.chars().take(64).collect()))
 }
 

@@ -4,8 +4,8 @@ use llm_core::Reply;
 
 use crate::{
     Limit, Quota, Unit,
-    books::Levels,
-    counter::{Level, Moment},
+    account_table::Levels,
+    counter::{DecisionTime, Level},
     quota::{Span, scaled},
     rules::{PlanRules, Rule},
 };
@@ -39,13 +39,13 @@ pub struct LimitStatus {
 #[derive(Clone)]
 pub struct LimitStatuses {
     plan: Arc<PlanRules>,
-    at: Moment,
+    at: DecisionTime,
     pub(crate) levels: Levels,
 }
 
 impl LimitStatus {
     /// Returns the status of a rule; `None` if the rule counts nothing of the call.
-    fn new(rule: &Rule, level: Level, at: Moment) -> Option<Self> {
+    fn new(rule: &Rule, level: Level, at: DecisionTime) -> Option<Self> {
         let quota = rule.limit.quota();
         let amount = scaled(quota.most(), at.per_mille);
         let (used, reserved, debt, reset) = match (level, quota.span()) {
@@ -66,7 +66,7 @@ impl LimitStatus {
 
 impl LimitStatuses {
     /// Statuses without a level yet.
-    pub(crate) fn new(plan: Arc<PlanRules>, at: Moment) -> Self {
+    pub(crate) fn new(plan: Arc<PlanRules>, at: DecisionTime) -> Self {
         Self { plan, at, levels: Levels::new() }
     }
 
@@ -99,21 +99,21 @@ impl LimitStatuses {
     }
 
     /// The one with the least left, of those that count this, in proportion to its amount; not that of calls at one time.
-    pub fn tightest(&self, measure: &Unit) -> Option<LimitStatus> {
-        let counts = |quota: &Quota| quota.measure() == measure && *quota.span() != Span::Concurrent;
-        let counted = self.iter().filter(|standing| counts(standing.limit.quota()));
-        counted.min_by_key(|standing| u128::from(standing.remaining) * 1_000_000 / u128::from(standing.amount.max(1)))
+    pub fn tightest(&self, unit: &Unit) -> Option<LimitStatus> {
+        let counts = |quota: &Quota| quota.unit() == unit && *quota.span() != Span::Concurrent;
+        let counted = self.iter().filter(|status| counts(status.limit.quota()));
+        counted.min_by_key(|status| u128::from(status.remaining) * 1_000_000 / u128::from(status.amount.max(1)))
     }
 
     /// Names and values of `x-ratelimit-*` headers for requests and tokens, as OpenAI writes them.
     pub fn headers(&self) -> Vec<(String, String)> {
         let told = [(Unit::Requests, "requests"), (Unit::Tokens, "tokens")];
-        let told = told.into_iter().filter_map(|(measure, name)| Some((self.tightest(&measure)?, name)));
-        told.flat_map(|(standing, name)| {
+        let told = told.into_iter().filter_map(|(unit, name)| Some((self.tightest(&unit)?, name)));
+        told.flat_map(|(status, name)| {
             [
-                ("limit", standing.amount.to_string()),
-                ("remaining", standing.remaining.to_string()),
-                ("reset", Reset(standing.reset).to_string()),
+                ("limit", status.amount.to_string()),
+                ("remaining", status.remaining.to_string()),
+                ("reset", Reset(status.reset).to_string()),
             ]
             .map(|(what, value)| (format!("x-ratelimit-{what}-{name}"), value))
         })

@@ -128,7 +128,7 @@ impl Limiter {
     pub fn replace(&self, plans: &Plans) -> Result<(), BuildError> {
         self.0.check(plans)?;
         self.0.rules.store(Arc::new(Rules::new(plans, &self.0.names)));
-        self.0.pump_all();
+        self.0.drain_all();
         Ok(())
     }
 
@@ -139,7 +139,7 @@ impl Limiter {
 
     /// Whether it only observes.
     pub fn is_shadow(&self) -> bool {
-        self.0.observes
+        self.0.shadow
     }
 
     /// What it has done so far.
@@ -150,7 +150,7 @@ impl Limiter {
             refused: refused.load(Relaxed),
             waited: waited.load(Relaxed),
             waiting: self.0.queue.waiting() as u64,
-            accounts: self.0.books.len() as u64,
+            accounts: self.0.accounts.len() as u64,
         }
     }
 
@@ -161,28 +161,28 @@ impl Limiter {
         let is_theirs = |scope: &Scope, values: &mut dyn Iterator<Item = &str>| {
             scope.value_of(&Dimension::Tenant, values) == Some(tenant)
         };
-        self.0.books.forget(&self.0.names, is_theirs);
-        self.0.pump_all();
+        self.0.accounts.forget(&self.0.names, is_theirs);
+        self.0.drain_all();
     }
 
     /// Forgets accounts that hold nothing any more, all at once. A few are looked at with every call in any case.
     pub fn sweep(&self) {
-        self.0.books.sweep(self.0.now());
+        self.0.accounts.sweep(self.0.now());
     }
 
     /// What the calendar windows hold, to be kept elsewhere.
     pub fn balances(&self) -> Vec<Balance> {
-        self.0.books.balances(false, &self.0.names)
+        self.0.accounts.balances(false, &self.0.names)
     }
 
     /// The balances of all accounts that have changed since this was last called.
     pub fn changed_balances(&self) -> Vec<Balance> {
-        self.0.books.balances(true, &self.0.names)
+        self.0.accounts.balances(true, &self.0.names)
     }
 
     /// Puts balances back that were kept elsewhere, in place of what is known. What was reserved in them counts as spent.
     pub fn restore(&self, balances: impl IntoIterator<Item = Balance>) {
-        self.0.books.restore(balances, &self.0.names);
+        self.0.accounts.restore(balances, &self.0.names);
     }
 
     /// Refuses all further calls and all that wait, and waits until every reservation is settled, or until the builder's
@@ -198,14 +198,14 @@ impl Limiter {
         let drained = async {
             loop {
                 let settled = self.0.settled.notified();
-                if self.0.books.open() == 0 {
+                if self.0.accounts.open() == 0 {
                     return;
                 }
                 settled.await;
             }
         };
         let _ = tokio::time::timeout(self.0.close_within, drained).await;
-        Ok(self.0.books.open())
+        Ok(self.0.accounts.open())
     }
 }
 

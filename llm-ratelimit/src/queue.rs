@@ -6,8 +6,8 @@
 //! background call's. Only the first in a line has a timer for the line; whoever gives something back to the account
 //! serves the line, too.
 
-mod line;
 mod ticket;
+mod wait_queue;
 
 use std::{
     collections::HashMap,
@@ -21,12 +21,12 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use self::{
-    line::{Line, Place},
     ticket::{Ticket, Waiter},
+    wait_queue::{Place, WaitQueue},
 };
 use crate::{
     Demand, Reason, Refusal, Reservation, Waiting,
-    books::{Blocked, Spot},
+    account_table::{AccountRef, Blocked},
     counter::Wait,
     inner::Inner,
     rules::{PlanRules, Rule},
@@ -37,12 +37,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Queue {
     settings: Option<Waiting>,
-    lines: Mutex<Lines>,
+    lines: Mutex<WaitQueues>,
 }
 
 #[derive(Debug, Default)]
-struct Lines {
-    lines: HashMap<Spot, Line>,
+struct WaitQueues {
+    lines: HashMap<AccountRef, WaitQueue>,
     /// What waits of all.
     all: Volume,
     /// What waits of each tenant that waits.
@@ -116,51 +116,51 @@ impl Queue {
             return refuse(Reason::NoRuntime);
         }
         let now = Instant::now();
-        let patience = now.checked_add(settings.longest).unwrap_or_else(|| now + Duration::from_secs(30 * 86_400));
-        let deadline = demand.deadline.map_or(patience, |deadline| patience.min(deadline.into()));
+        let timeout = now.checked_add(settings.longest).unwrap_or_else(|| now + Duration::from_secs(30 * 86_400));
+        let deadline = demand.deadline.map_or(timeout, |deadline| timeout.min(deadline.into()));
         let place = lines.place(&demand, plan, &blocked);
         if now + lines.least(&blocked, plan, &place) > deadline {
             drop(lines);
             return refuse(Reason::TooLate);
         }
         let mut after = After::default();
-        let Some(pushed_out) = lines.make_room(inner, &demand, settings, &mut after) else {
+        let Some(shed) = lines.make_room(inner, &demand, settings, &mut after) else {
             drop(lines);
             return refuse(Reason::QueueFull);
         };
-        let (waiter, spot) = (Arc::new(Waiter::new(demand, deadline)), place.spot);
+        let (waiter, account_ref) = (Arc::new(Waiter::new(demand, deadline)), place.account_ref);
         if lines.enter(inner, &waiter, place, &blocked, &mut after) {
-            lines.pump(inner, spot, &mut after);
+            lines.drain(inner, account_ref, &mut after);
         }
         drop(lines);
         after.run();
-        pushed_out.into_iter().for_each(|waiter| waiter.leave(inner, Reason::QueueFull));
+        shed.into_iter().for_each(|waiter| waiter.leave(inner, Reason::QueueFull));
         Ok(Err(Ticket::new(Arc::clone(inner), waiter)))
     }
 
     /// Whether anybody waits for an account.
-    pub(crate) fn waits_for(&self, spot: Spot) -> bool {
-        self.settings.is_some() && self.lock().lines.contains_key(&spot)
+    pub(crate) fn waits_for(&self, account_ref: AccountRef) -> bool {
+        self.settings.is_some() && self.lock().lines.contains_key(&account_ref)
     }
 
     /// How much those who wait for an account want of what a rule counts.
-    pub(crate) fn wanted(&self, spot: Spot, rule: &Rule) -> u64 {
-        self.lock().lines.get(&spot).map_or(0, |line| line.wanted(rule))
+    pub(crate) fn wanted(&self, account_ref: AccountRef, rule: &Rule) -> u64 {
+        self.lock().lines.get(&account_ref).map_or(0, |wait_queue| wait_queue.wanted(rule))
     }
 
     /// LlmService a line, as far as there is room.
-    pub(crate) fn pump(&self, inner: &Arc<Inner>, spot: Spot) {
+    pub(crate) fn drain(&self, inner: &Arc<Inner>, account_ref: AccountRef) {
         let mut after = After::default();
         let mut lines = self.lock();
-        lines.pump(inner, spot, &mut after);
+        lines.drain(inner, account_ref, &mut after);
         drop(lines);
         after.run();
     }
 
     /// LlmService all lines.
-    pub(crate) fn pump_all(&self, inner: &Arc<Inner>) {
-        let spots: Vec<Spot> = self.lock().lines.keys().copied().collect();
-        spots.into_iter().for_each(|spot| self.pump(inner, spot));
+    pub(crate) fn drain_all(&self, inner: &Arc<Inner>) {
+        let account_refs: Vec<AccountRef> = self.lock().lines.keys().copied().collect();
+        account_refs.into_iter().for_each(|account_ref| self.drain(inner, account_ref));
     }
 
     /// Sends those away who wait and whom an operator sheds.
@@ -169,9 +169,9 @@ impl Queue {
         let mut lines = self.lock();
         let shed = |waiter: &Waiter| {
             let plan = rules.of(&waiter.demand.tenant);
-            Some(inner.refuse(inner.measures.refuse(&waiter.demand, &plan.name)?, plan))
+            Some(inner.refuse(inner.controls.refuse(&waiter.demand, &plan.name)?, plan))
         };
-        let gone: Vec<_> = lines.lines.values_mut().flat_map(|line| line.part_with(shed)).collect();
+        let gone: Vec<_> = lines.lines.values_mut().flat_map(|wait_queue| wait_queue.remove_where(shed)).collect();
         for (waiter, refusal) in gone {
             lines.leave(&waiter.demand);
             after.wake.extend(waiter.end(Err(refusal)));
@@ -184,9 +184,9 @@ impl Queue {
     pub(crate) fn refuse_all(&self, inner: &Arc<Inner>, reason: Reason) {
         let mut after = After::default();
         let mut lines = self.lock();
-        for (spot, line) in std::mem::take(&mut lines.lines) {
-            inner.books.await_room(spot, false);
-            for waiter in line.into_waiters() {
+        for (account_ref, wait_queue) in std::mem::take(&mut lines.lines) {
+            inner.accounts.set_awaited(account_ref, false);
+            for waiter in wait_queue.into_waiters() {
                 lines.leave(&waiter.demand);
                 let refusal = inner.refuse(reason, inner.rules.load().of(&waiter.demand.tenant));
                 after.wake.extend(waiter.end(Err(refusal)));
@@ -201,31 +201,31 @@ impl Queue {
         let mut after = After::default();
         let mut lines = self.lock();
         if let Some(place) = waiter.place() {
-            let first = lines.lines.get_mut(&place.spot).is_some_and(|line| line.remove(&place));
+            let first = lines.lines.get_mut(&place.account_ref).is_some_and(|wait_queue| wait_queue.remove(&place));
             lines.leave(&waiter.demand);
             waiter.set_place(None);
             if first {
-                lines.pump(inner, place.spot, &mut after);
+                lines.drain(inner, place.account_ref, &mut after);
             }
         }
         drop(lines);
         after.run();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lines> {
+    fn lock(&self) -> MutexGuard<'_, WaitQueues> {
         // Nothing foreign runs under this lock but the clock's reading and tenants' comparisons.
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Lines {
+impl WaitQueues {
     /// Where a call would stand in the line of the account that has no room for it.
     fn place(&mut self, demand: &Demand, plan: &PlanRules, blocked: &Blocked) -> Place {
-        let spot = blocked.spot.expect("only what exists is waited for");
+        let account_ref = blocked.account_ref.expect("only what exists is waited for");
         self.next += 1;
         let number = self.next;
         let share = share_of(demand, plan, blocked);
-        self.lines.get(&spot).unwrap_or(&Line::default()).place(spot, demand, share, number)
+        self.lines.get(&account_ref).unwrap_or(&WaitQueue::default()).place(account_ref, demand, share, number)
     }
 
     /// The least that a call will wait: until there is room, and what stands before it in line has gone through.
@@ -233,7 +233,7 @@ impl Lines {
         let Wait::Nanos(nanos) = blocked.wait else { return Duration::ZERO };
         let ahead = || {
             let rule = &plan.groups[usize::from(blocked.group)].rules[usize::from(blocked.rule?)];
-            let before = self.lines.get(&place.spot)?.before(place, rule);
+            let before = self.lines.get(&place.account_ref)?.before(place, rule);
             rule.limit.quota().nanos_for(before)
         };
         Duration::from_nanos(nanos.saturating_add(ahead().unwrap_or(0)))
@@ -252,11 +252,11 @@ impl Lines {
         self.all.add(&waiter.demand);
         self.each.entry(waiter.demand.tenant.clone()).or_default().add(&waiter.demand);
         waiter.set_place(Some(place.clone()));
-        let is_new = !self.lines.contains_key(&place.spot);
+        let is_new = !self.lines.contains_key(&place.account_ref);
         if is_new {
-            inner.books.await_room(place.spot, true);
+            inner.accounts.set_awaited(place.account_ref, true);
         }
-        if self.lines.entry(place.spot).or_default().insert(&place, Arc::clone(waiter)) {
+        if self.lines.entry(place.account_ref).or_default().insert(&place, Arc::clone(waiter)) {
             after.wake.extend(waiter.alarm(alarm(blocked.wait)));
         }
         is_new
@@ -298,12 +298,14 @@ impl Lines {
         }
         let enough = most - over;
         while self.each.get(&heaviest).is_some_and(|volume| of(volume) > enough) {
-            let Some((place, waiter)) = self.lines.values().find_map(|line| line.last_of(&heaviest)) else { break };
-            let was_first = self.lines.get_mut(&place.spot).is_some_and(|line| line.remove(&place));
+            let Some((place, waiter)) = self.lines.values().find_map(|wait_queue| wait_queue.last_of(&heaviest)) else {
+                break;
+            };
+            let was_first = self.lines.get_mut(&place.account_ref).is_some_and(|wait_queue| wait_queue.remove(&place));
             self.leave(&waiter.demand);
             waiter.set_place(None);
             if was_first {
-                self.pump(inner, place.spot, after);
+                self.drain(inner, place.account_ref, after);
             }
             gone.push(waiter);
         }
@@ -311,19 +313,25 @@ impl Lines {
     }
 
     /// LlmService a line, and the new lines that its calls go on to.
-    fn pump(&mut self, inner: &Arc<Inner>, spot: Spot, after: &mut After) {
-        let mut spots = SmallVec::<[Spot; 4]>::from_slice(&[spot]);
-        while let Some(spot) = spots.pop() {
-            self.serve(inner, spot, after, &mut spots);
+    fn drain(&mut self, inner: &Arc<Inner>, account_ref: AccountRef, after: &mut After) {
+        let mut account_refs = SmallVec::<[AccountRef; 4]>::from_slice(&[account_ref]);
+        while let Some(account_ref) = account_refs.pop() {
+            self.serve(inner, account_ref, after, &mut account_refs);
         }
     }
 
-    fn serve(&mut self, inner: &Arc<Inner>, spot: Spot, after: &mut After, new: &mut SmallVec<[Spot; 4]>) {
+    fn serve(
+        &mut self,
+        inner: &Arc<Inner>,
+        account_ref: AccountRef,
+        after: &mut After,
+        new: &mut SmallVec<[AccountRef; 4]>,
+    ) {
         let rules = inner.rules.load();
-        while let Some(line) = self.lines.get_mut(&spot) {
-            let Some((place, waiter)) = line.first() else {
-                self.lines.remove(&spot);
-                inner.books.await_room(spot, false);
+        while let Some(wait_queue) = self.lines.get_mut(&account_ref) {
+            let Some((place, waiter)) = wait_queue.first() else {
+                self.lines.remove(&account_ref);
+                inner.accounts.set_awaited(account_ref, false);
                 return;
             };
             let plan = rules.of(&waiter.demand.tenant);
@@ -333,16 +341,16 @@ impl Lines {
                 Some(cost) => inner.decide(&waiter.demand.clone().cost(cost), plan, true),
             });
             match outcome.as_ref().err().and_then(|refusal| refusal.blocked) {
-                Some(blocked) if blocked.spot == Some(spot) && blocked.wait != Wait::Ever => {
+                Some(blocked) if blocked.account_ref == Some(account_ref) && blocked.wait != Wait::Ever => {
                     after.wake.extend(waiter.alarm(alarm(blocked.wait)));
                     return;
                 }
-                Some(blocked) if blocked.spot.is_some() && blocked.wait != Wait::Ever => {
+                Some(blocked) if blocked.account_ref.is_some() && blocked.wait != Wait::Ever => {
                     // It has its turn here, but another account has no room: it goes on to that line.
-                    line.remove(&place);
+                    wait_queue.remove(&place);
                     self.leave(&waiter.demand);
                     let place = self.place(&waiter.demand, plan, &blocked);
-                    let to = place.spot;
+                    let to = place.account_ref;
                     if self.enter(inner, &waiter, place, &blocked, after) {
                         new.push(to);
                     }
@@ -350,7 +358,7 @@ impl Lines {
                 }
                 _ => {}
             }
-            line.serve(&place);
+            wait_queue.serve(&place);
             self.leave(&waiter.demand);
             after.wake.extend(waiter.end(outcome));
         }

@@ -36,14 +36,14 @@ use crate::{Calendar, CalendarUnit, Unit, bucket::Rate};
 /// use llm_ratelimit::{Unit, Quota};
 ///
 /// let quota: Quota = "$3/day in Europe/Berlin".parse()?;
-/// assert_eq!((quota.amount(), quota.measure()), (3_000_000_000, &Unit::Money));
+/// assert_eq!((quota.amount(), quota.unit()), (3_000_000_000, &Unit::Money));
 /// assert_eq!(quota.to_string(), "$3.00/day in Europe/Berlin");
 /// # Ok::<_, llm_ratelimit::QuotaError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Quota {
     amount: u64,
-    measure: Unit,
+    unit: Unit,
     span: Span,
 }
 
@@ -67,12 +67,12 @@ impl Quota {
     /// # Errors
     ///
     /// An amount of zero, a period of zero or of more than a year.
-    pub fn bucket(amount: u64, measure: Unit, period: Duration) -> Result<Self, QuotaError> {
+    pub fn bucket(amount: u64, unit: Unit, period: Duration) -> Result<Self, QuotaError> {
         if period.is_zero() || period > LONGEST {
             return Err(QuotaError::Period);
         }
         let period = u64::try_from(period.as_nanos()).map_err(|_| QuotaError::Period)?;
-        Self::new(amount, measure, Span::Bucket { period, burst: amount })
+        Self::new(amount, unit, Span::Bucket { period, burst: amount })
     }
 
     /// So much in each window of a calendar.
@@ -80,8 +80,8 @@ impl Quota {
     /// # Errors
     ///
     /// An amount of zero.
-    pub fn calendar(amount: u64, measure: Unit, calendar: Calendar) -> Result<Self, QuotaError> {
-        Self::new(amount, measure, Span::Calendar(calendar))
+    pub fn calendar(amount: u64, unit: Unit, calendar: Calendar) -> Result<Self, QuotaError> {
+        Self::new(amount, unit, Span::Calendar(calendar))
     }
 
     /// So many calls at one time.
@@ -124,8 +124,8 @@ impl Quota {
     }
 
     /// What it counts.
-    pub fn measure(&self) -> &Unit {
-        &self.measure
+    pub fn unit(&self) -> &Unit {
+        &self.unit
     }
 
     /// The calendar, if it counts in calendar windows.
@@ -159,11 +159,11 @@ impl Quota {
         Some(u64::try_from(u128::from(n) * u128::from(period) / u128::from(self.amount)).unwrap_or(u64::MAX))
     }
 
-    fn new(amount: u64, measure: Unit, span: Span) -> Result<Self, QuotaError> {
+    fn new(amount: u64, unit: Unit, span: Span) -> Result<Self, QuotaError> {
         if amount == 0 {
             return Err(QuotaError::Zero);
         }
-        Ok(Self { amount, measure, span })
+        Ok(Self { amount, unit, span })
     }
 }
 
@@ -177,7 +177,7 @@ pub(crate) fn scaled(amount: u64, per_mille: u32) -> u64 {
 
 impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let amount = |f: &mut fmt::Formatter<'_>, n: u64| match self.measure {
+        let amount = |f: &mut fmt::Formatter<'_>, n: u64| match self.unit {
             Unit::Money => write!(f, "{}", Usd::from_nanos(i64::try_from(n).unwrap_or(i64::MAX))),
             _ => write!(f, "{n}"),
         };
@@ -185,7 +185,7 @@ impl fmt::Display for Quota {
         if let Span::Concurrent = self.span {
             return f.write_str(" concurrent");
         }
-        match &self.measure {
+        match &self.unit {
             Unit::Money => {}
             other => write!(f, " {other}")?,
         }

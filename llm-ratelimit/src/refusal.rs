@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use llm_core::{Error, ErrorKind, price::UnknownCost};
 
-use crate::{Limit, LimitStatuses, NoRuntime, books::Blocked, counter::Wait, limit_status::Reset};
+use crate::{Limit, LimitStatuses, NoRuntime, account_table::Blocked, counter::Wait, limit_status::Reset};
 
 /// Why a call may not pass. As an [`Error`], it is that error's source: [`Refusal::of`].
 ///
@@ -60,7 +60,7 @@ impl Refusal {
 
     /// Whether waiting may help.
     pub(crate) fn may_wait(&self) -> bool {
-        matches!(self.blocked, Some(Blocked { spot: Some(_), wait: Wait::Nanos(_) | Wait::Unknown, .. }))
+        matches!(self.blocked, Some(Blocked { account_ref: Some(_), wait: Wait::Nanos(_) | Wait::Unknown, .. }))
     }
 
     /// Adds the reason why the cost of the call is unknown.

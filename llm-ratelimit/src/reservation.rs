@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use llm_core::layer::SentFlag;
 
-use crate::{LimitStatuses, Settlement, books::Holds, demand::Models, inner::Inner};
+use crate::{LimitStatuses, Settlement, account_table::Holds, demand::Models, inner::Inner};
 
 /// What a call may use. Settle it when the call has ended.
 ///
@@ -48,27 +48,27 @@ impl Reservation {
 
     /// Counts what the call used, in every limit that applied to it when it reserved. What it reserved beyond that comes
     /// back. What it used beyond its reservation counts as well, and what of that exceeds a limit is debt.
-    pub fn settle(mut self, actual: Settlement) {
-        self.end(actual);
+    pub fn settle(mut self, settlement: Settlement) {
+        self.end(settlement);
     }
 
-    fn end(&mut self, mut actual: Settlement) {
+    fn end(&mut self, mut settlement: Settlement) {
         let Some(limiter) = self.limiter.take() else { return };
         if let Settlement::Used { usage, cost: cost @ None } | Settlement::AtLeast { usage, cost: cost @ None } =
-            &mut actual
+            &mut settlement
         {
             let models = self.models.as_ref();
             *cost = models.and_then(|models| models.highest_cost(|model, options| limiter.cost(model, options, usage)));
         }
-        limiter.settle(&self.holds, &actual);
+        limiter.settle(&self.holds, &settlement);
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.limiter.is_some() {
-            let actual = if self.is_sent() { Settlement::Unknown } else { Settlement::Unsent };
-            self.end(actual);
+            let settlement = if self.is_sent() { Settlement::Unknown } else { Settlement::Unsent };
+            self.end(settlement);
         }
     }
 }

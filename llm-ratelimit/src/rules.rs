@@ -165,7 +165,7 @@ impl PlanRules {
 
 impl Rule {
     fn new(limit: Limit, names: &Names) -> Self {
-        let unit = match limit.quota().measure() {
+        let unit = match limit.quota().unit() {
             Unit::Units(unit) => Some(Arc::clone(unit.key())),
             _ => None,
         };
@@ -191,7 +191,7 @@ impl Kind {
         if let Span::Concurrent = limit.quota().span() {
             return Self::Slots;
         }
-        match limit.quota().measure() {
+        match limit.quota().unit() {
             Unit::Requests => Self::Requests,
             Unit::Input => Self::Input,
             Unit::Output => Self::Output,

@@ -55,7 +55,7 @@ impl Running {
     /// What becomes of a stream that says too much; where the limiter only observes, nothing.
     pub(crate) fn overrun(&self) -> OverrunPolicy {
         let settings = &self.call.settings;
-        if settings.limiter.is_shadow() { OverrunPolicy::Finish } else { settings.cut_off }
+        if settings.limiter.is_shadow() { OverrunPolicy::Finish } else { settings.overrun }
     }
 
     pub(crate) fn meter(&self) -> Meter {
@@ -83,13 +83,13 @@ impl Running {
     pub(crate) fn refused(self, error: &Error) {
         let sent = self.reservation.is_sent();
         let before = *lock(&self.call.before);
-        let actual = match error.charge() {
+        let settlement = match error.charge() {
             Charge::Known(usage) => self.call.used_beyond(&before, usage),
             Charge::None if sent => Settlement::Refused,
             Charge::Unknown if sent => Settlement::Unknown,
             Charge::None | Charge::Unknown => Settlement::Unsent,
         };
-        self.settle(actual);
+        self.settle(settlement);
     }
 
     /// The answer ended.
@@ -99,15 +99,15 @@ impl Running {
             End::Failed(_, error) => known(error.charge()),
             End::Complete(_) | End::Dropped(_) => None,
         });
-        let actual = match usage {
-            _ if facts.origin != Origin::Vendor && !self.call.settings.counts_hits => {
+        let settlement = match usage {
+            _ if facts.origin != Origin::Vendor && !self.call.settings.charge_cache_hits => {
                 Settlement::Used { usage: Usage::default(), cost: Some(Usd::ZERO) }
             }
             Some(usage) => self.used(&facts, usage),
             // An answer began, so it was sent, whether its client said so or not.
             None => facts.usage_so_far.map_or(Settlement::Unknown, |usage| self.call.broke_off(&facts, usage)),
         };
-        self.settle(actual);
+        self.settle(settlement);
     }
 
     fn used(&self, facts: &Accounting, usage: Usage) -> Settlement {
@@ -119,11 +119,11 @@ impl Running {
         Settlement::Used { usage, cost: facts.cost.or_else(|| self.call.listed_cost(facts, &usage)) }
     }
 
-    fn settle(self, actual: Settlement) {
+    fn settle(self, settlement: Settlement) {
         let more = std::mem::take(&mut *lock(&self.call.more));
-        self.reservation.settle(actual);
+        self.reservation.settle(settlement);
         // The first settlement counted all that was used. Where that is unknown, all that was reserved is spent.
-        let rest = match actual {
+        let rest = match settlement {
             Settlement::Unknown | Settlement::AtLeast { .. } => Settlement::Unknown,
             _ => Settlement::Unsent,
         };
@@ -135,7 +135,7 @@ impl Asked {
     /// Counts an attempt that failed and allows the next one, if there is room for it here and above.
     fn allow(&self, failed: Charge, above: Option<&AttemptPermit>) -> Result<(), Error> {
         let ask_above = || above.map_or(Ok(()), |above| above.ask(failed));
-        let actual = match failed {
+        let settlement = match failed {
             Charge::None => return ask_above(),
             Charge::Known(usage) => Settlement::Used { usage, cost: None },
             Charge::Unknown => Settlement::Unknown,
@@ -148,7 +148,7 @@ impl Asked {
         };
         // Refused there, it is given back here.
         ask_above()?;
-        reservation.into_iter().for_each(|reservation| reservation.settle(actual));
+        reservation.into_iter().for_each(|reservation| reservation.settle(settlement));
         if let Charge::Known(usage) = failed {
             *lock(&self.before) += usage;
         }
@@ -193,7 +193,7 @@ impl Meter {
                     lock(&self.call.more).push(reservation);
                     self.reserved = self.reserved.saturating_add(self.portion.output);
                 }
-                Err(_) if self.call.settings.cut_off == OverrunPolicy::Truncate => {
+                Err(_) if self.call.settings.overrun == OverrunPolicy::Truncate => {
                     return ControlFlow::Break(StreamCut::Finish);
                 }
                 Err(refusal) => {

@@ -49,7 +49,7 @@ impl RateLimitLayer {
         let (input, output) = self.estimator.estimate(&EstimateInput::of(call, estimate));
         let attempts = self.attempts.map_or(1, NonZeroU32::get);
         let mut demand =
-            Demand::of(call).tokens(input, output).times(attempts).fallback_models(Arc::clone(&self.reaches));
+            Demand::of(call).tokens(input, output).times(attempts).fallback_models(Arc::clone(&self.fallback_models));
         demand.provider.clone_from(&self.provider);
         demand.opaque = estimate.input_bound.is_none();
         demand.no_input = estimate.input_bound == Some(0);
@@ -87,16 +87,16 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
         ResponseFuture::waiting(async move {
             let estimate = call.body.estimate();
             let demand = settings.demand(&call, estimate);
-            let (observes, plan) = (settings.limiter.is_shadow(), || settings.limiter.plan_of(&demand.tenant));
-            let admitted = telemetry::admitted(T::NAME, observes, plan, settings.admit(&demand)).await;
+            let (shadow, plan) = (settings.limiter.is_shadow(), || settings.limiter.plan_of(&demand.tenant));
+            let admitted = telemetry::admitted(T::NAME, shadow, plan, settings.admit(&demand)).await;
             let reservation = match admitted {
                 Ok(reservation) => reservation.follow(call.track()),
-                Err(refusal) if !observes => return Err(refusal.into()),
+                Err(refusal) if !shadow => return Err(refusal.into()),
                 Err(refusal) => {
-                    let standings = refusal.limit_statuses().clone();
+                    let statuses = refusal.limit_statuses().clone();
                     let mut reply = oneshot(inner, call).await?;
                     reply.extensions.insert(ShadowRefusal(refusal));
-                    reply.extensions.insert(standings);
+                    reply.extensions.insert(statuses);
                     return Ok(reply);
                 }
             };

@@ -9,14 +9,14 @@ use crate::{Refusal, rules::Kind};
 /// Runs what leads to a reservation in a span that tells what came of it.
 pub(crate) async fn admitted<R>(
     operation: &'static str,
-    observes: bool,
+    shadow: bool,
     plan: impl FnOnce() -> Arc<str>,
     outcome: impl Future<Output = Result<R, Refusal>>,
 ) -> Result<R, Refusal> {
     let span = debug_span!(
         "llm.ratelimit",
         llm.operation = operation,
-        llm.ratelimit.observes = observes,
+        llm.ratelimit.shadow = shadow,
         llm.ratelimit.plan = Empty,
         llm.ratelimit.outcome = Empty
     );
@@ -54,7 +54,7 @@ pub(crate) fn waited(plan: &str, time: Duration) {
 
 /// More was used than a calendar window allows.
 pub(crate) fn debt(kind: Kind, amount: u64) {
-    tracing::debug!(measure = kind.name(), amount, "a window has a debt");
+    tracing::debug!(unit = kind.name(), amount, "a window has a debt");
     #[cfg(feature = "metrics")]
     metrics::counter!("llm_ratelimit_debt_total", "measure" => kind.name()).increment(amount);
 }

@@ -46,7 +46,7 @@ struct Word {
     key: &'static str,
     /// The word's form in messages.
     written: &'static str,
-    measure: Unit,
+    unit: Unit,
     /// The period that is part of the word's meaning.
     period: Option<&'static str>,
 }
@@ -96,7 +96,7 @@ impl Unit {
     pub(crate) fn read(word: &str) -> (Self, Option<&'static str>) {
         let unit = UnitName::new(word);
         let known = WORDS.iter().find(|known| *known.key == *unit.key);
-        known.map_or((Self::Units(unit), None), |known| (known.measure.clone(), known.period))
+        known.map_or((Self::Units(unit), None), |known| (known.unit.clone(), known.period))
     }
 }
 
@@ -130,12 +130,12 @@ impl UnitName {
 }
 
 impl Word {
-    const fn new(key: &'static str, written: &'static str, measure: Unit) -> Self {
-        Self { key, written, measure, period: None }
+    const fn new(key: &'static str, written: &'static str, unit: Unit) -> Self {
+        Self { key, written, unit, period: None }
     }
 
-    const fn rate(word: &'static str, measure: Unit) -> Self {
-        Self { key: word, written: word, measure, period: Some("minute") }
+    const fn rate(word: &'static str, unit: Unit) -> Self {
+        Self { key: word, written: word, unit, period: Some("minute") }
     }
 }
 

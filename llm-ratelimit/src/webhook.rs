@@ -148,7 +148,7 @@ fn escaped(text: &str) -> String {
 }
 
 impl Sink for Webhook {
-    fn tell(&self, event: &Event) {
+    fn emit(&self, event: &Event) {
         let json = self.json(event);
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if queue.is_none_or(|queue| queue.try_send(json).is_err()) {
@@ -164,7 +164,7 @@ impl fmt::Debug for Webhook {
 }
 
 impl<S: Sink + ?Sized> Sink for Arc<S> {
-    fn tell(&self, event: &Event) {
-        (**self).tell(event);
+    fn emit(&self, event: &Event) {
+        (**self).emit(event);
     }
 }

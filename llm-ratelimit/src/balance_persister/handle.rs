@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{rounds::Rounds, thread};
+use super::{flush_loop::FlushLoop, thread};
 use crate::{Balance, Limiter, NoRuntime, Reason, Store, StoreError, runtime::timers};
 
 /// Keeps a limiter's calendar windows in a [`Store`]: quotas and budgets of days, weeks and months outlive the process.
@@ -33,7 +33,7 @@ use crate::{Balance, Limiter, NoRuntime, Reason, Store, StoreError, runtime::tim
 /// ```
 pub struct BalancePersister {
     limiter: Limiter,
-    pub(super) rounds: Arc<Rounds>,
+    pub(super) flush_loop: Arc<FlushLoop>,
     within: Duration,
     /// One tenant is forgotten at a time.
     forgetting: tokio::sync::Mutex<()>,
@@ -42,7 +42,7 @@ pub struct BalancePersister {
 /// Waits for a bookkeeper's next write, for as long as one may take.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
-    rounds: Arc<Rounds>,
+    flush_loop: Arc<FlushLoop>,
     within: Duration,
 }
 
@@ -70,7 +70,7 @@ impl BalancePersister {
     ///
     /// [`StoreError::Write`]: it will be tried again. [`StoreError::Closed`].
     pub async fn flush(&self) -> Result<(), StoreError> {
-        self.rounds.next().await
+        self.flush_loop.next().await
     }
 
     /// Forgets a tenant, in the limiter ([`Limiter::forget`]) and in the store; waits until it is gone there.
@@ -81,8 +81,8 @@ impl BalancePersister {
     pub async fn forget(&self, tenant: &str) -> Result<(), StoreError> {
         let _one = self.forgetting.lock().await;
         self.limiter.forget(tenant);
-        self.rounds.forget(tenant);
-        self.rounds.next().await
+        self.flush_loop.forget(tenant);
+        self.flush_loop.next().await
     }
 
     /// Writes the rest and ends. Close the limiter first: what is settled later is not kept.
@@ -91,19 +91,19 @@ impl BalancePersister {
     ///
     /// [`StoreError::Write`]: the rest is lost.
     pub async fn close(self) -> Result<(), StoreError> {
-        self.rounds.close();
-        self.rounds.ended().await
+        self.flush_loop.close();
+        self.flush_loop.ended().await
     }
 
     pub(crate) fn recorder(&self) -> Recorder {
-        Recorder { rounds: Arc::clone(&self.rounds), within: self.within }
+        Recorder { flush_loop: Arc::clone(&self.flush_loop), within: self.within }
     }
 }
 
 impl Recorder {
     pub(crate) async fn record(&self) -> Result<(), Reason> {
         timers().map_err(|NoRuntime| Reason::NoRuntime)?;
-        let written = tokio::time::timeout(self.within, self.rounds.next()).await;
+        let written = tokio::time::timeout(self.within, self.flush_loop.next()).await;
         if let Ok(Ok(())) = written { Ok(()) } else { Err(Reason::Unrecorded) }
     }
 }
@@ -136,15 +136,15 @@ impl BalancePersisterBuilder {
         let now = limiter.0.now();
         let counts = |balance: &Balance| !balance.window.is_blank_at(now);
         limiter.restore(self.store.balances()?.into_iter().filter(counts));
-        let (rounds, within) = (Arc::new(Rounds::default()), self.within);
-        thread::start(self, limiter.clone(), Arc::clone(&rounds))?;
-        Ok(BalancePersister { limiter: limiter.clone(), rounds, within, forgetting: tokio::sync::Mutex::default() })
+        let (flush_loop, within) = (Arc::new(FlushLoop::default()), self.within);
+        thread::start(self, limiter.clone(), Arc::clone(&flush_loop))?;
+        Ok(BalancePersister { limiter: limiter.clone(), flush_loop, within, forgetting: tokio::sync::Mutex::default() })
     }
 }
 
 impl Drop for BalancePersister {
     fn drop(&mut self) {
-        self.rounds.close();
+        self.flush_loop.close();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who writes a limiter's balances into a store.
 
+mod flush_loop;
 mod handle;
-mod rounds;
 #[cfg(test)]
 mod tests;
 mod thread;

@@ -73,63 +73,63 @@ const HOUR: Duration = Duration::from_secs(3_600);
 #[tokio::test]
 async fn what_cannot_be_written_is_written_later_and_nothing_is_lost() {
     let (disk, limiter) = (Disk::new(), limiter());
-    let bookkeeper = start(&disk, &limiter, HOUR);
+    let persister = start(&disk, &limiter, HOUR);
     disk.broken.store(true, SeqCst);
     spend(&limiter, "acme").unwrap();
-    assert_eq!(bookkeeper.flush().await, Err(StoreError::Write("no space left".into())));
+    assert_eq!(persister.flush().await, Err(StoreError::Write("no space left".into())));
     spend(&limiter, "acme").unwrap();
-    assert!(bookkeeper.flush().await.is_err());
+    assert!(persister.flush().await.is_err());
     disk.broken.store(false, SeqCst);
-    bookkeeper.flush().await.unwrap();
+    persister.flush().await.unwrap();
     assert_eq!(spent(&disk.store, "acme"), 2);
 }
 
 #[tokio::test]
 async fn calls_are_refused_while_what_they_use_cannot_be_recorded() {
     let (disk, limiter) = (Disk::new(), limiter());
-    let bookkeeper = start(&disk, &limiter, Duration::ZERO);
+    let persister = start(&disk, &limiter, Duration::ZERO);
     let buckets_only = Limiter::builder(Plans::uniform(["1000000/minute"]).unwrap()).build().unwrap();
     disk.broken.store(true, SeqCst);
     while spend(&limiter, "acme").is_ok() {
-        assert!(bookkeeper.flush().await.is_err());
+        assert!(persister.flush().await.is_err());
     }
     assert_eq!(spend(&limiter, "acme"), Err(Reason::Unrecorded));
-    buckets_only.0.pulse.stop();
+    buckets_only.0.flush_watchdog.stop();
     assert_eq!(spend(&buckets_only, "acme"), Ok(()), "a limiter without windows has nothing to record");
     disk.broken.store(false, SeqCst);
-    bookkeeper.flush().await.unwrap();
+    persister.flush().await.unwrap();
     while spend(&limiter, "acme") == Err(Reason::Unrecorded) {
         // A round may be running again.
-        bookkeeper.flush().await.unwrap();
+        persister.flush().await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_disk_that_hangs_refuses_calls_too_though_its_thread_cannot() {
     let (disk, limiter) = (Disk::new(), limiter());
-    let bookkeeper = start(&disk, &limiter, Duration::ZERO);
+    let persister = start(&disk, &limiter, Duration::ZERO);
     disk.hang(true);
     while spend(&limiter, "acme").is_ok() {
         tokio::task::yield_now().await;
     }
     disk.hang(false);
-    bookkeeper.close().await.unwrap();
+    persister.close().await.unwrap();
     assert_eq!(spend(&limiter, "acme"), Ok(()), "a closed bookkeeper holds nobody up");
 }
 
 #[tokio::test]
 async fn what_a_tenant_had_is_gone_even_if_the_disk_failed_between() {
     let (disk, limiter) = (Disk::new(), limiter());
-    let bookkeeper = start(&disk, &limiter, HOUR);
+    let persister = start(&disk, &limiter, HOUR);
     spend(&limiter, "acme").unwrap();
     spend(&limiter, "other").unwrap();
-    bookkeeper.flush().await.unwrap();
+    persister.flush().await.unwrap();
     disk.broken.store(true, SeqCst);
     spend(&limiter, "acme").unwrap();
-    assert!(bookkeeper.flush().await.is_err());
-    assert!(bookkeeper.forget("acme").await.is_err(), "it says that the store still has it");
+    assert!(persister.flush().await.is_err());
+    assert!(persister.forget("acme").await.is_err(), "it says that the store still has it");
     disk.broken.store(false, SeqCst);
-    bookkeeper.flush().await.unwrap();
+    persister.flush().await.unwrap();
     assert!(disk.store.balances_of("acme").unwrap().is_empty());
     assert_eq!(spent(&disk.store, "other"), 1);
 }
@@ -137,14 +137,14 @@ async fn what_a_tenant_had_is_gone_even_if_the_disk_failed_between() {
 #[tokio::test]
 async fn a_layer_that_records_first_sends_nothing_that_is_not_in_the_store() {
     let (disk, limiter) = (Disk::new(), limiter());
-    let bookkeeper = start(&disk, &limiter, HOUR);
+    let persister = start(&disk, &limiter, HOUR);
     let recorded = {
         let store = disk.store.clone();
         move |_: &ChatRequest| store.balances_of("acme").unwrap().iter().any(|balance| balance.reserved() > 0)
     };
     let client = Scripted::new().rule(Rule::say("x").when(recorded));
     let layer = RateLimitLayer::new(limiter.clone());
-    let provider = into_provider(layer.clone().durable_reservations(&bookkeeper).layer(client.clone()));
+    let provider = into_provider(layer.clone().durable_reservations(&persister).layer(client.clone()));
     let ask = || Call::new("acme", ChatRequest::new("m").user("a"));
     for _ in 0..3 {
         assert_eq!(provider.chat(ask()).await.unwrap().output.text(), "x", "it was in the store when it was sent");
@@ -160,9 +160,9 @@ async fn a_layer_that_records_first_sends_nothing_that_is_not_in_the_store() {
 #[tokio::test]
 async fn a_layer_that_records_first_waits_for_a_disk_no_longer_than_its_bookkeeper_does() {
     let (disk, limiter) = (Disk::new(), limiter());
-    let bookkeeper = start(&disk, &limiter, Duration::from_millis(20));
+    let persister = start(&disk, &limiter, Duration::from_millis(20));
     let client = Scripted::new();
-    let layer = RateLimitLayer::new(limiter).durable_reservations(&bookkeeper);
+    let layer = RateLimitLayer::new(limiter).durable_reservations(&persister);
     disk.hang(true);
     let refused = into_provider(layer.layer(client.clone())).chat(Call::new("acme", ChatRequest::new("m"))).await;
     assert_eq!((refused.unwrap_err().code(), client.calls()), (Some("unrecorded"), 0));
@@ -172,10 +172,10 @@ async fn a_layer_that_records_first_waits_for_a_disk_no_longer_than_its_bookkeep
 #[tokio::test]
 async fn dropped_it_writes_the_rest_and_ends() {
     let (disk, limiter) = (Disk::new(), limiter());
-    let bookkeeper = BalancePersister::builder(Store(Arc::clone(&disk) as _)).every(HOUR).start(&limiter).unwrap();
+    let persister = BalancePersister::builder(Store(Arc::clone(&disk) as _)).every(HOUR).start(&limiter).unwrap();
     spend(&limiter, "acme").unwrap();
-    let rounds = Arc::clone(&bookkeeper.rounds);
-    drop(bookkeeper);
-    rounds.ended().await.unwrap();
+    let flush_loop = Arc::clone(&persister.flush_loop);
+    drop(persister);
+    flush_loop.ended().await.unwrap();
     assert_eq!(spent(&disk.store, "acme"), 1);
 }

@@ -2,17 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{BalancePersisterBuilder, rounds::Rounds};
+use super::{BalancePersisterBuilder, flush_loop::FlushLoop};
 use crate::{Limiter, Store, StoreError, store::Changes};
 
 struct Writer {
     limiter: Limiter,
     store: Store,
-    rounds: Arc<Rounds>,
+    flush_loop: Arc<FlushLoop>,
     every: Duration,
     within: Duration,
     /// What changed and is not written. Never more than the limiter has windows, and what it forgot since a write failed.
-    unwritten: Changes,
+    pending: Changes,
     /// Tenants that are not removed yet.
     forgotten: Vec<String>,
     failing: bool,
@@ -21,24 +21,24 @@ struct Writer {
 /// Reports the end of the thread, when all that the thread held is released.
 struct End {
     limiter: Limiter,
-    rounds: Arc<Rounds>,
+    flush_loop: Arc<FlushLoop>,
 }
 
 /// Starts it.
 pub(super) fn start(
     settings: BalancePersisterBuilder,
     limiter: Limiter,
-    rounds: Arc<Rounds>,
+    flush_loop: Arc<FlushLoop>,
 ) -> Result<(), StoreError> {
     let BalancePersisterBuilder { store, every, within } = settings;
-    let end = End { limiter: limiter.clone(), rounds: Arc::clone(&rounds) };
+    let end = End { limiter: limiter.clone(), flush_loop: Arc::clone(&flush_loop) };
     let writer = Writer {
         limiter,
         store,
-        rounds,
+        flush_loop,
         every,
         within,
-        unwritten: Changes::default(),
+        pending: Changes::default(),
         forgotten: Vec::new(),
         failing: false,
     };
@@ -53,17 +53,17 @@ pub(super) fn start(
 impl Writer {
     fn run(mut self) {
         loop {
-            let round = self.rounds.begin(self.every);
-            self.limiter.0.pulse.begin(self.within);
+            let round = self.flush_loop.begin(self.every);
+            self.limiter.0.flush_watchdog.begin(self.within);
             self.forgotten.extend_from_slice(&round.forget);
             let outcome = self.write();
             match &outcome {
-                Ok(()) => self.limiter.0.pulse.end(),
+                Ok(()) => self.limiter.0.flush_watchdog.end(),
                 Err(error) if !self.failing => tracing::error!(%error, "balances are not written, trying again"),
                 Err(_) => {}
             }
             self.failing = outcome.is_err();
-            self.rounds.end(&round, outcome);
+            self.flush_loop.end(&round, outcome);
             if round.is_last {
                 return;
             }
@@ -72,12 +72,12 @@ impl Writer {
 
     fn write(&mut self) -> Result<(), StoreError> {
         for tenant in &self.forgotten {
-            self.unwritten.forget(tenant);
-            self.unwritten.remove(self.store.balances_of(tenant)?);
+            self.pending.forget(tenant);
+            self.pending.remove(self.store.balances_of(tenant)?);
         }
-        self.unwritten.put(self.limiter.changed_balances());
-        self.store.write(&self.unwritten)?;
-        self.unwritten.clear();
+        self.pending.put(self.limiter.changed_balances());
+        self.store.write(&self.pending)?;
+        self.pending.clear();
         self.forgotten.clear();
         Ok(())
     }
@@ -87,8 +87,8 @@ impl Drop for End {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // What changes from here on would not be kept.
-            self.limiter.0.pulse.stop();
+            self.limiter.0.flush_watchdog.stop();
         }
-        self.rounds.stop();
+        self.flush_loop.stop();
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-use super::line::Place;
+use super::wait_queue::Place;
 use crate::{Demand, Reason, Refusal, Reservation, inner::Inner};
 
 pub(super) struct Waiter {
@@ -96,9 +96,9 @@ impl Ticket {
     /// It also looks by itself after 1 s, 2 s, 4 s, …: nothing else bounds how long the first in a line may hold its
     /// future without polling it.
     pub(super) async fn wait(self, inner: &Arc<Inner>) -> Result<Reservation, Refusal> {
-        let mut patience = Duration::from_secs(1);
+        let mut timeout = Duration::from_secs(1);
         loop {
-            let look = Instant::now() + patience;
+            let look = Instant::now() + timeout;
             if let Some(outcome) = self.sleep(look).await {
                 return outcome;
             }
@@ -106,12 +106,12 @@ impl Ticket {
                 return self.give_up(inner);
             }
             if Instant::now() >= look {
-                patience = (patience * 2).min(Duration::from_secs(60));
+                timeout = (timeout * 2).min(Duration::from_secs(60));
             }
             // An alarm that has rung is over; serving the line sets it again for whoever is first then.
             self.waiter.lock().alarm = None;
             if let Some(place) = self.waiter.place() {
-                inner.queue.pump(inner, place.spot);
+                inner.queue.drain(inner, place.account_ref);
             }
         }
     }

@@ -90,7 +90,7 @@ impl FromStr for Quota {
             return Self::concurrent(number(calls.trim())?);
         }
         let (what, time) = text.split_once('/').unwrap_or((text, ""));
-        let (n, measure, implied) = amount(what.trim());
+        let (n, unit, implied) = amount(what.trim());
         let mut words = time.split_whitespace();
         let written = words.next().map(str::to_ascii_lowercase);
         if let (Some(written), Some(implied)) = (&written, implied)
@@ -99,7 +99,7 @@ impl FromStr for Quota {
             return Err(QuotaError::Rate { text: shown(), period: implied });
         }
         let period = written.as_deref().or(implied).ok_or_else(|| QuotaError::Form(shown()))?;
-        let amount = quantity(n, &measure)?;
+        let amount = quantity(n, &unit)?;
         let (mut burst, mut zone) = (None, None);
         while let Some(word) = words.next() {
             let slot = match &*word.to_ascii_lowercase() {
@@ -111,17 +111,17 @@ impl FromStr for Quota {
                 return Err(QuotaError::Odd(shown()));
             }
         }
-        let burst = burst.map(|text| quantity(text, &measure)).transpose()?;
+        let burst = burst.map(|text| quantity(text, &unit)).transpose()?;
         match (CalendarUnit::named(period), burst, zone) {
             (Some(_), Some(_), Some(_)) => Err(QuotaError::Zoned),
-            (Some(unit), None, zone) => {
-                let calendar = Calendar::utc(unit);
-                Self::calendar(amount, measure, zone.map_or(Ok(calendar.clone()), |zone| calendar.in_zone(zone))?)
+            (Some(window), None, zone) => {
+                let calendar = Calendar::utc(window);
+                Self::calendar(amount, unit, zone.map_or(Ok(calendar.clone()), |zone| calendar.in_zone(zone))?)
             }
             (_, _, Some(_)) => Err(QuotaError::Zoned),
             (Some(CalendarUnit::Month), Some(_), None) => Err(QuotaError::Burst),
             (_, burst, None) => {
-                let quota = Self::bucket(amount, measure, std::time::Duration::from_nanos(duration(period)?))?;
+                let quota = Self::bucket(amount, unit, std::time::Duration::from_nanos(duration(period)?))?;
                 burst.map_or(Ok(quota.clone()), |burst| quota.with_burst(burst))
             }
         }
@@ -160,7 +160,7 @@ impl CalendarUnit {
 impl Quota {
     /// What tells its counter from others: all but how much it allows, so that a new amount does not forget what was used.
     pub(crate) fn identity(&self) -> String {
-        let what = self.measure().name();
+        let what = self.unit().name();
         match self.span() {
             Span::Bucket { period, .. } => format!("{what}/{}", Period(*period)),
             Span::Calendar(calendar) => format!("{what}/calendar {calendar}"),
@@ -175,12 +175,12 @@ fn amount(text: &str) -> (&str, Unit, Option<&'static str>) {
         return (text, Unit::Money, None);
     }
     let (n, word) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-    let (measure, period) = if word.is_empty() { (Unit::Requests, None) } else { Unit::read(word) };
-    (n, measure, period)
+    let (unit, period) = if word.is_empty() { (Unit::Requests, None) } else { Unit::read(word) };
+    (n, unit, period)
 }
 
-fn quantity(text: &str, measure: &Unit) -> Result<u64, QuotaError> {
-    if *measure == Unit::Money { dollars(text) } else { number(text) }
+fn quantity(text: &str, unit: &Unit) -> Result<u64, QuotaError> {
+    if *unit == Unit::Money { dollars(text) } else { number(text) }
 }
 
 fn dollars(text: &str) -> Result<u64, QuotaError> {
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn is_read_as_a_person_writes_it() {
-        for (text, amount, measure, shown) in [
+        for (text, amount, unit, shown) in [
             ("10/minute", 10, Unit::Requests, "10 requests/minute"),
             ("5/month", 5, Unit::Requests, "5 requests/month"),
             ("$3/day", 3_000_000_000, Unit::Money, "$3.00/day"),
@@ -250,7 +250,7 @@ mod tests {
             ("7/250ms", 7, Unit::Requests, "7 requests/250ms"),
         ] {
             let quota: Quota = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-            assert_eq!((quota.amount(), quota.measure(), quota.to_string().as_str()), (amount, &measure, shown));
+            assert_eq!((quota.amount(), quota.unit(), quota.to_string().as_str()), (amount, &unit, shown));
             assert_eq!(shown.parse::<Quota>().unwrap(), quota, "{shown}");
         }
     }

@@ -61,8 +61,8 @@ impl Changes {
 
 impl Name {
     pub(super) fn of(balance: &Balance) -> Self {
-        let Balance { scope, values, overflow, counter, window: _ } = balance;
-        let name = (scope, values, overflow, counter);
+        let Balance { scope, values, catch_all, counter, window: _ } = balance;
+        let name = (scope, values, catch_all, counter);
         Self {
             tenant: balance.tenant().unwrap_or_default().to_owned(),
             counter: serde_json::to_string(&name).expect("texts can be written as JSON"),

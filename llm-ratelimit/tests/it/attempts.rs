@@ -11,7 +11,7 @@ use llm_providers::{
 use llm_ratelimit::{Limiter, RateLimitLayer, UpperBound, Waiting};
 use tower::{Layer, Service, ServiceBuilder};
 
-use crate::time::{DAY, ask, limits, noon, used};
+use crate::support::{DAY, ask, limits, noon, used};
 
 fn limiter<'a>(quotas: impl IntoIterator<Item = &'a str>) -> Limiter {
     limits(quotas).clock(noon()).prices(prices::openai()).build().expect("the limits are right")
@@ -36,7 +36,7 @@ fn stack(limiter: &Limiter, client: &Scripted) -> Arc<dyn Provider> {
 }
 
 fn spent(limiter: &Limiter) -> Vec<u64> {
-    limiter.usage("acme").iter().map(|standing| standing.used + standing.reserved).collect()
+    limiter.usage("acme").iter().map(|status| status.used + status.reserved).collect()
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use llm_providers::{
 use llm_ratelimit::{Demand, EstimateInput, Estimator, Limiter, OverrunPolicy, RateLimitLayer, Settlement};
 use tower::ServiceBuilder;
 
-use crate::time::{limits, noon};
+use crate::support::{limits, noon};
 
 const MODEL: &str = "gpt-4o-mini";
 const QUOTAS: [&str; 5] =
@@ -33,8 +33,8 @@ fn limiter() -> Limiter {
 
 fn counted(limiter: &Limiter) -> Vec<u64> {
     let usage = limiter.usage("acme");
-    assert!(usage.iter().all(|standing| standing.reserved == 0), "{usage:?}");
-    usage.iter().map(|standing| standing.used).collect()
+    assert!(usage.iter().all(|status| status.reserved == 0), "{usage:?}");
+    usage.iter().map(|status| status.used).collect()
 }
 
 fn amounts(input: u64, output: u64) -> Vec<u64> {

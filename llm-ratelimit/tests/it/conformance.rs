@@ -5,7 +5,7 @@ use std::time::Duration;
 use llm_core::ManualClock;
 use llm_ratelimit::{Balance, Limiter};
 
-use crate::time::{DAY, HOUR, ask, limits, noon, used};
+use crate::support::{DAY, HOUR, ask, limits, noon, used};
 
 /// Makes a limiter over what another one left behind.
 type Reopen = fn(&ManualClock, Option<Limiter>) -> Limiter;

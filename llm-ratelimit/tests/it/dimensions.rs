@@ -3,7 +3,7 @@
 use llm_core::Labels;
 use llm_ratelimit::{Demand, Dimension, Limit, Limiter, Plans, Quota};
 
-use crate::time::{noon, used};
+use crate::support::{noon, used};
 
 const NAMES: [&str; 7] =
     ["developer", "developer tenant", "per tenant", "x per tenant", "tenant", "a for label x=y", "label tenant"];

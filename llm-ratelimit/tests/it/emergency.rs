@@ -5,7 +5,7 @@ use std::time::Duration;
 use llm_core::{Error, ErrorKind, Labels, Priority};
 use llm_ratelimit::{Reason, Shed, Waiting};
 
-use crate::time::{DAY, HOUR, Paused, ask, limits, noon, used};
+use crate::support::{DAY, HOUR, Paused, ask, limits, noon, used};
 
 #[test]
 fn limits_scale_up_and_down_and_back() {

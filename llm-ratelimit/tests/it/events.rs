@@ -7,7 +7,7 @@ use std::{
 
 use llm_ratelimit::{Event, Form, Webhook};
 
-use crate::time::{DAY, ask, limits, noon, used};
+use crate::support::{DAY, ask, limits, noon, used};
 
 #[test]
 fn each_threshold_is_told_exactly_once_in_each_window() {

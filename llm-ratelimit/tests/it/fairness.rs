@@ -10,7 +10,7 @@ use llm_core::Priority;
 use llm_ratelimit::{Limiter, Plans, Reason, Waiting};
 use tokio::time::{Instant, sleep};
 
-use crate::time::{HOUR, Paused, ask, used};
+use crate::support::{HOUR, Paused, ask, used};
 
 fn shared(limit: &str, waiting: Waiting) -> Limiter {
     let json = format!(

@@ -65,12 +65,12 @@ async fn the_process_that_is_killed() {
     let plans = Plans::uniform(["$1000000/month"]).unwrap();
     let limiter = Limiter::builder(plans).prices(prices::openai()).clock(clock).build().unwrap();
     let every = Duration::from_millis(5);
-    let bookkeeper =
+    let persister =
         BalancePersister::builder(store).every(every).within(Duration::from_secs(30)).start(&limiter).unwrap();
     let number = variable(NUMBER).unwrap();
     let client = OpenAi::new(number.as_str()).unwrap().base_url(&address).unwrap();
     let layer = RateLimitLayer::new(limiter).estimator(UpperBound::new(1_000));
-    let layer = if records(number.parse().unwrap()) { layer.durable_reservations(&bookkeeper) } else { layer };
+    let layer = if records(number.parse().unwrap()) { layer.durable_reservations(&persister) } else { layer };
     let (bare, provider) = (into_provider(client.clone()), into_provider(layer.layer(client)));
     let question = |model: &str| Call::new("acme", ChatRequest::new(model).user("go on").max_output_tokens(200));
     let calls = join_all((0..8).map(|_| async {
@@ -81,7 +81,7 @@ async fn the_process_that_is_killed() {
     let flushes = async {
         loop {
             bare.chat(question(BEGIN)).await.unwrap();
-            bookkeeper.flush().await.unwrap();
+            persister.flush().await.unwrap();
             bare.chat(question(DONE)).await.unwrap();
         }
     };

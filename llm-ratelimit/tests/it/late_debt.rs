@@ -6,7 +6,7 @@ use llm_core::{ManualClock, Usage};
 use llm_ratelimit::{Demand, Limit, LimitStatus, Limiter, Plans, Reservation, Settlement};
 use proptest::prelude::*;
 
-use crate::time::{DAY, HOUR, NOON, ask, cost, limits, nanos, noon, unpriced, used};
+use crate::support::{DAY, HOUR, NOON, ask, cost, limits, nanos, noon, unpriced, used};
 
 #[test]
 fn late_excess_is_paid_by_next_window() {
@@ -14,20 +14,20 @@ fn late_excess_is_paid_by_next_window() {
         let clock = noon();
         let limiter = limits([quota]).clock(clock.clone()).build().unwrap();
         let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0));
-        let standing = || limiter.usage("a").iter().next().unwrap().clone();
+        let status = || limiter.usage("a").iter().next().unwrap().clone();
         let running = take(10).unwrap();
         take(90).unwrap().settle(used(90, 0));
-        clock.advance(standing().reset);
+        clock.advance(status().reset);
         take(100).unwrap().settle(used(100, 0));
         running.settle(used(60, 0));
-        assert_eq!((standing().debt, standing().used, standing().remaining), (50, 150, 0), "{quota}");
-        assert!(standing().reset <= span);
-        clock.advance(standing().reset);
-        assert_eq!((standing().debt, standing().remaining), (50, 50), "{quota}");
+        assert_eq!((status().debt, status().used, status().remaining), (50, 150, 0), "{quota}");
+        assert!(status().reset <= span);
+        clock.advance(status().reset);
+        assert_eq!((status().debt, status().remaining), (50, 50), "{quota}");
         assert!(take(51).is_err(), "{quota}");
         take(50).unwrap().settle(used(50, 0));
-        clock.advance(standing().reset);
-        assert_eq!((standing().debt, standing().remaining), (0, 100), "{quota}");
+        clock.advance(status().reset);
+        assert_eq!((status().debt, status().remaining), (0, 100), "{quota}");
     }
 }
 
@@ -67,15 +67,15 @@ fn raised_limit_covers_debt_of_its_window() {
     let clock = noon();
     let plans = |tokens: u64| Plans::uniform([format!("{tokens} tokens/day").as_str()]).unwrap();
     let limiter = Limiter::builder(plans(100)).clock(clock.clone()).build().unwrap();
-    let standing = || limiter.usage("a").iter().next().unwrap().clone();
+    let status = || limiter.usage("a").iter().next().unwrap().clone();
     limiter.try_reserve(&ask("a").tokens(50, 0)).unwrap().settle(used(150, 0));
-    assert_eq!(standing().debt, 50);
+    assert_eq!(status().debt, 50);
     limiter.replace(&plans(200)).unwrap();
-    assert_eq!((standing().debt, standing().remaining), (0, 50));
+    assert_eq!((status().debt, status().remaining), (0, 50));
     limiter.replace(&plans(100)).unwrap();
-    assert_eq!((standing().debt, standing().remaining), (0, 0), "a lowered limit makes no debt");
+    assert_eq!((status().debt, status().remaining), (0, 0), "a lowered limit makes no debt");
     clock.advance(DAY);
-    assert_eq!(standing().remaining, 100);
+    assert_eq!(status().remaining, 100);
 }
 
 /// What a window pays is decided by its own limit, not by that of the next one.
@@ -87,8 +87,8 @@ fn raised_limit_pays_no_debt_of_windows_before() {
     limiter.try_reserve(&ask("a").tokens(10, 0)).unwrap().settle(used(100, 0));
     clock.advance(2 * DAY);
     limiter.replace(&plans(1_000)).unwrap();
-    let standing = limiter.usage("a").iter().next().unwrap().clone();
-    assert_eq!((standing.debt, standing.remaining), (80, 920), "the first window and one more paid 10 each");
+    let status = limiter.usage("a").iter().next().unwrap().clone();
+    assert_eq!((status.debt, status.remaining), (80, 920), "the first window and one more paid 10 each");
 }
 
 /// Tenants without an account of their own share one, whose debt is as lasting.
@@ -226,17 +226,16 @@ impl History {
 
     /// Notes which windows there are now, as an account that never used anything sees them.
     fn look(&mut self) {
-        for (standing, windows) in self.limit_statuses("nobody").iter().zip(&mut self.windows) {
-            let end = (self.now + standing.reset).as_nanos();
+        for (status, windows) in self.limit_statuses("nobody").iter().zip(&mut self.windows) {
+            let end = (self.now + status.reset).as_nanos();
             let limit = windows.entry(end).or_default();
-            *limit = standing.amount.max(*limit);
+            *limit = status.amount.max(*limit);
         }
     }
 
     fn limit_statuses(&self, tenant: &str) -> Vec<LimitStatus> {
-        let standings =
-            self.limiter.limit_statuses(&Demand::new(tenant, if tenant == "nobody" { "none" } else { "m" }));
-        standings.iter().collect()
+        let statuses = self.limiter.limit_statuses(&Demand::new(tenant, if tenant == "nobody" { "none" } else { "m" }));
+        statuses.iter().collect()
     }
 
     fn count(&mut self, before: Amounts, after: Amounts) {
@@ -303,9 +302,9 @@ impl History {
                 // A window is under the limits that are in force when it is looked at.
                 let seen = self.limit_statuses("a");
                 self.look();
-                for (standing, windows) in seen.iter().zip(&mut self.windows) {
-                    let limit = windows.entry((self.now + standing.reset).as_nanos()).or_default();
-                    *limit = standing.amount.max(*limit);
+                for (status, windows) in seen.iter().zip(&mut self.windows) {
+                    let limit = windows.entry((self.now + status.reset).as_nanos()).or_default();
+                    *limit = status.amount.max(*limit);
                 }
             }
             Step::Restart => self.restart(),
@@ -328,39 +327,39 @@ impl History {
     }
 
     fn check(&self) -> Result<(), TestCaseError> {
-        for (standing, windows) in self.limit_statuses("a").iter().zip(&self.windows) {
-            let quota = standing.limit.quota();
+        for (status, windows) in self.limit_statuses("a").iter().zip(&self.windows) {
+            let quota = status.limit.quota();
             let kind = ["tokens", "input tokens", "output tokens", "money"]
                 .iter()
-                .position(|name| *name == quota.measure().name());
+                .position(|name| *name == quota.unit().name());
             let kind = kind.expect("one of them");
             if quota.windows().is_none() {
                 let minutes = |rate: u64| u128::from(rate) * self.passed.as_nanos() / 60_000_000_000;
                 let drained = u64::try_from(minutes(quota.amount())).expect("a few") + 1;
                 prop_assert!(
-                    self.recent[kind] <= drained + standing.used,
+                    self.recent[kind] <= drained + status.used,
                     "{}: {} of {drained} + {}",
-                    standing.limit,
+                    status.limit,
                     self.recent[kind],
-                    standing.used
+                    status.used
                 );
                 continue;
             }
-            let end = (self.now + standing.reset).as_nanos();
+            let end = (self.now + status.reset).as_nanos();
             let before: u64 = windows.range(..end).map(|(_, limit)| limit).sum();
             let limit = windows[&end];
-            let counted = standing.used + standing.reserved;
+            let counted = status.used + status.reserved;
             prop_assert!(
                 self.used[kind] <= before + counted,
-                "{}: {} used, {before} before, {standing:?}",
-                standing.limit,
+                "{}: {} used, {before} before, {status:?}",
+                status.limit,
                 self.used[kind]
             );
-            prop_assert!(standing.debt <= self.excess[kind], "{}: no more debt than excess", standing.limit);
+            prop_assert!(status.debt <= self.excess[kind], "{}: no more debt than excess", status.limit);
             prop_assert!(
-                self.used[kind] <= before + limit + standing.debt,
-                "{}: {} used in {} windows, {standing:?}",
-                standing.limit,
+                self.used[kind] <= before + limit + status.debt,
+                "{}: {} used in {} windows, {status:?}",
+                status.limit,
                 self.used[kind],
                 windows.len()
             );

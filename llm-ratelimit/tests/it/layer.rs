@@ -21,7 +21,7 @@ use llm_testkit::{Vendor, probe::Probe};
 use serde_json::json;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
-use crate::time::{limits, noon};
+use crate::support::{limits, noon};
 
 fn question(text: &str) -> Call<ChatRequest> {
     Call::new("acme", ChatRequest::new("gpt-4o-mini").user(text).max_output_tokens(100))
@@ -32,7 +32,7 @@ fn limiter<'a>(quotas: impl IntoIterator<Item = &'a str>) -> Limiter {
 }
 
 fn spent(limiter: &Limiter) -> Vec<u64> {
-    limiter.usage("acme").iter().map(|standing| standing.used + standing.reserved).collect()
+    limiter.usage("acme").iter().map(|status| status.used + status.reserved).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,9 +56,9 @@ async fn settles_what_the_vendor_bills_to_the_nano_dollar() {
     let limiter = limiter(["$1/day", "100k tokens/day", "10/day"]);
     let provider = into_provider(RateLimitLayer::new(limiter.clone()).estimator(UpperBound::new(1_000)).layer(client));
     let reply = provider.chat(question("one")).await.unwrap();
-    let standings = LimitStatuses::of(&reply).unwrap();
-    assert_eq!(standings.tightest(&Unit::Requests).unwrap().remaining, 9);
-    assert!(standings.headers().contains(&("x-ratelimit-remaining-requests".to_owned(), "9".to_owned())));
+    let statuses = LimitStatuses::of(&reply).unwrap();
+    assert_eq!(statuses.tightest(&Unit::Requests).unwrap().remaining, 9);
+    assert!(statuses.headers().contains(&("x-ratelimit-remaining-requests".to_owned(), "9".to_owned())));
     provider.chat_stream(question("two")).await.unwrap().output.complete().await.unwrap();
     let billed: u64 = vendor.bills().iter().map(|bill| bill.nano_usd).sum();
     let used: u64 = vendor.bills().iter().map(|bill| bill.input_tokens + bill.output_tokens).sum();
@@ -192,11 +192,11 @@ async fn a_stream_that_exhausts_its_reservation_and_the_budget_is_finished_trunc
         let provider = into_provider(layer.layer(Scripted::new().rule(long)));
         let (words, error) = read(&*provider).await;
         assert_eq!(error.map(|error| error.kind()), kind);
-        let standing = limiter.usage("acme").iter().next().unwrap().clone();
-        assert_eq!(standing.reserved, 0);
+        let status = limiter.usage("acme").iter().next().unwrap().clone();
+        assert_eq!(status.reserved, 0);
         match cut_off {
-            OverrunPolicy::Finish => assert_eq!((words, standing.used, standing.debt), (100, 100, 70)),
-            _ => assert!(words < 40 && standing.used == 30, "{words} words, {} tokens", standing.used),
+            OverrunPolicy::Finish => assert_eq!((words, status.used, status.debt), (100, 100, 70)),
+            _ => assert!(words < 40 && status.used == 30, "{words} words, {} tokens", status.used),
         }
     }
 }

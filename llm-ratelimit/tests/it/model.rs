@@ -7,7 +7,7 @@ use llm_core::Clock;
 use llm_ratelimit::{Calendar, CalendarUnit, Limit, Limiter, Plans, Quota, Reservation, Settlement};
 use proptest::prelude::*;
 
-use crate::time::{NOON, ask, noon, used};
+use crate::support::{NOON, ask, noon, used};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -208,8 +208,8 @@ proptest! {
             let last = tenants[tenant].day.max(day(now));
             let today = log.iter().filter(|entry| entry.tenant == tenant && entry.day == last);
             let usage = limiter.usage(name);
-            let standing = usage.iter().nth(several.into()).expect("the tokens of a day");
-            prop_assert_eq!((standing.used, standing.reserved), (today.map(|entry| entry.tokens).sum(), 0));
+            let status = usage.iter().nth(several.into()).expect("the tokens of a day");
+            prop_assert_eq!((status.used, status.reserved), (today.map(|entry| entry.tokens).sum(), 0));
         }
     }
 

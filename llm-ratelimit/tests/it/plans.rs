@@ -6,7 +6,7 @@ use llm_core::Usage;
 use llm_ratelimit::{Demand, Limiter, Plans, Settlement, Waiting};
 use tokio::time::sleep;
 
-use crate::time::{DAY, HOUR, Paused, ask, limits, noon, used};
+use crate::support::{DAY, HOUR, Paused, ask, limits, noon, used};
 
 fn plans(json: &str) -> Plans {
     serde_json::from_str(json).expect("the plans are right")

@@ -12,7 +12,7 @@ use llm_providers::prices;
 use llm_ratelimit::{Limiter, RateLimitLayer, Reason, Refusal, UnknownPrice};
 use tower::Layer;
 
-use crate::time::{ask, limits, noon};
+use crate::support::{ask, limits, noon};
 
 const MINI: &str = "gpt-4o-mini";
 const NAMES: [&str; 2] = ["my-deployment", "openai/gpt-4o-mini"];

@@ -10,7 +10,7 @@ use llm_ratelimit::{
 };
 use tower_layer::Layer;
 
-use crate::time::{ask, limits, noon};
+use crate::support::{ask, limits, noon};
 
 /// Runs a check without a runtime, and in a runtime without timers.
 fn without_timers(check: impl Fn(&str)) {
@@ -54,8 +54,8 @@ fn layer_without_timers_refuses_only_waiting() {
     without_timers(|place| {
         let limiter = waiting();
         let layer = RateLimitLayer::new(limiter.clone());
-        let bookkeeper = BalancePersister::builder(Store::memory()).start(&limiter).unwrap();
-        let durable = into_provider(layer.clone().durable_reservations(&bookkeeper).layer(Scripted::new()));
+        let persister = BalancePersister::builder(Store::memory()).start(&limiter).unwrap();
+        let durable = into_provider(layer.clone().durable_reservations(&persister).layer(Scripted::new()));
         let provider = into_provider(layer.layer(Scripted::new()));
         let call = || Call::new("a", ChatRequest::new("m").user("x"));
         provider.chat(call()).now_or_never().expect("nothing waits").expect(place);

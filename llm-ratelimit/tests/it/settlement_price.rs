@@ -11,7 +11,7 @@ use llm_providers::{
 };
 use llm_ratelimit::{Demand, Limiter, LimiterBuilder, RateLimitLayer, Settlement, UnknownPrice};
 
-use crate::time::{limits, nanos, noon, unpriced};
+use crate::support::{limits, nanos, noon, unpriced};
 
 const MINI: &str = "gpt-4o-mini";
 
@@ -23,9 +23,9 @@ fn builder() -> LimiterBuilder {
 fn settled(limiter: &Limiter, demand: Demand) -> u64 {
     let reservation = limiter.try_reserve(&demand.tokens(1_000, 100_000)).expect("there is room");
     reservation.settle(Settlement::Used { usage: Usage::new(1_000, 10), cost: None });
-    let standing = limiter.usage("t").iter().next().expect("the budget").clone();
-    assert_eq!(standing.reserved, 0);
-    standing.used
+    let status = limiter.usage("t").iter().next().expect("the budget").clone();
+    assert_eq!(status.reserved, 0);
+    status.used
 }
 
 fn listed(model: &str) -> u64 {

@@ -93,12 +93,12 @@ fn a_balance_replaces_the_one_of_its_name_and_no_other() {
 async fn what_came_to_nothing_is_not_kept() {
     for Case { store, .. } in cases() {
         let limiter = limiter(&["100/month"]);
-        let bookkeeper = BalancePersister::builder(store.clone()).start(&limiter).unwrap();
+        let persister = BalancePersister::builder(store.clone()).start(&limiter).unwrap();
         let unsent = limiter.try_reserve(&Demand::new("acme", "m")).unwrap();
-        bookkeeper.flush().await.unwrap();
+        persister.flush().await.unwrap();
         assert_eq!(store.balances_of("acme").unwrap()[0].reserved(), 1);
         drop(unsent);
-        bookkeeper.flush().await.unwrap();
+        persister.flush().await.unwrap();
         assert!(store.balances().unwrap().is_empty());
     }
 }
@@ -144,25 +144,22 @@ fn moving_keeps_whichever_shows_more() {
 async fn a_restart_gives_nobody_a_new_month() {
     for Case { store, .. } in cases() {
         let first = limiter(&["3/month"]);
-        let bookkeeper = BalancePersister::builder(store.clone()).start(&first).unwrap();
+        let persister = BalancePersister::builder(store.clone()).start(&first).unwrap();
         spend(&first, "acme");
         let running = first.try_reserve(&Demand::new("acme", "m")).unwrap();
-        bookkeeper.flush().await.unwrap();
+        persister.flush().await.unwrap();
         // The process dies here.
         let second = limiter(&["3/month"]);
-        let bookkeeper = BalancePersister::builder(store.clone()).start(&second).unwrap();
-        assert_eq!(
-            second.usage("acme").iter().map(|standing| (standing.used, standing.remaining)).next(),
-            Some((2, 1))
-        );
+        let persister = BalancePersister::builder(store.clone()).start(&second).unwrap();
+        assert_eq!(second.usage("acme").iter().map(|status| (status.used, status.remaining)).next(), Some((2, 1)));
         spend(&second, "acme");
         assert!(second.try_reserve(&Demand::new("acme", "m")).is_err());
         assert!(second.try_reserve(&Demand::new("other", "m")).is_ok());
-        bookkeeper.forget("acme").await.unwrap();
+        persister.forget("acme").await.unwrap();
         assert!(store.balances_of("acme").unwrap().is_empty());
         assert!(second.try_reserve(&Demand::new("acme", "m")).is_ok());
         second.close().await.unwrap();
-        bookkeeper.close().await.unwrap();
+        persister.close().await.unwrap();
         drop(running);
     }
 }
@@ -176,10 +173,10 @@ async fn a_threshold_that_was_told_is_not_told_again_after_a_restart() {
             let plans = Plans::uniform(["10/month"]).unwrap();
             let sink = move |event: &Event| told.lock().unwrap().push((event.percent, event.spent));
             let limiter = Limiter::builder(plans).clock(ManualClock::at_unix(NOVEMBER)).sink(sink).build().unwrap();
-            let bookkeeper = BalancePersister::builder(store.clone()).start(&limiter).unwrap();
+            let persister = BalancePersister::builder(store.clone()).start(&limiter).unwrap();
             (0..calls).for_each(|_| spend(&limiter, "acme"));
             limiter.close().await.unwrap();
-            bookkeeper.close().await.unwrap();
+            persister.close().await.unwrap();
         };
         for calls in [6, 1, 1, 2] {
             run(calls).await;
@@ -196,10 +193,10 @@ async fn a_restart_brings_back_only_what_still_counts() {
         let plans = Plans::uniform(["100/month", "100/day"]).unwrap();
         let clock = ManualClock::at_unix(NOVEMBER + 40 * 86_400);
         let limiter = Limiter::builder(plans).clock(clock).build().unwrap();
-        let bookkeeper = BalancePersister::builder(store.clone()).start(&limiter).unwrap();
+        let persister = BalancePersister::builder(store.clone()).start(&limiter).unwrap();
         assert_eq!(limiter.stats().accounts, 0);
         assert_eq!(store.balances().unwrap().len(), 4, "the last figures can still be exported");
-        bookkeeper.close().await.unwrap();
+        persister.close().await.unwrap();
     }
 }
 

@@ -3,7 +3,7 @@
 use llm_core::price::{ModelPrice, Price, PriceTable, Rate};
 use llm_ratelimit::{BuildError, Limit, Limiter, Plan, Plans, Quota, QuotaError, Unit, UnknownPrice};
 
-use crate::time::{ask, cost, nanos, used};
+use crate::support::{ask, cost, nanos, used};
 
 /// Quotas as people write them, what each counts, and how it is printed.
 const WRITTEN: [(&str, Unit, u64, &str); 17] = [
@@ -49,9 +49,9 @@ fn price() -> Price {
 
 #[test]
 fn quota_words_are_read_without_case() {
-    for (text, measure, amount, printed) in WRITTEN {
+    for (text, unit, amount, printed) in WRITTEN {
         let quota: Quota = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-        assert_eq!((quota.measure(), quota.amount(), &*quota.to_string()), (&measure, amount, printed), "{text}");
+        assert_eq!((quota.unit(), quota.amount(), &*quota.to_string()), (&unit, amount, printed), "{text}");
         assert_eq!(printed.parse(), Ok(quota), "{text}");
     }
     let limit: Limit = "3 Req/minute Per Label user For Model gpt-4o".parse().unwrap();
@@ -92,10 +92,10 @@ fn declared_unit_is_printed_as_written() {
         ("pass", ["3 pass/day", "3 PASS/week"]),
     ] {
         let limiter = Limiter::builder(Plans::uniform(limits).unwrap()).unit(declared).build().unwrap();
-        let printed: Vec<_> = limiter.usage("a").iter().map(|standing| standing.limit.to_string()).collect();
+        let printed: Vec<_> = limiter.usage("a").iter().map(|status| status.limit.to_string()).collect();
         assert_eq!(printed, limits.map(|limit| format!("{limit} per tenant")));
         let _held = limiter.try_reserve(&ask("a").units(1, declared)).unwrap();
-        assert!(limiter.usage("a").iter().all(|standing| standing.remaining < standing.amount), "{declared}");
+        assert!(limiter.usage("a").iter().all(|status| status.remaining < status.amount), "{declared}");
     }
 }
 

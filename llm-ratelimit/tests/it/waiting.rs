@@ -12,7 +12,7 @@ use llm_ratelimit::{Demand, Limiter, Plans, Reason, Waiting};
 use llm_testkit::probe::CountPolls;
 use tokio::time::{Instant, sleep};
 
-use crate::time::{HOUR, NOON, Paused, ask, limits, noon, used};
+use crate::support::{HOUR, NOON, Paused, ask, limits, noon, used};
 
 fn patient() -> Waiting {
     Waiting::at_most(HOUR)
@@ -237,7 +237,7 @@ async fn nothing_is_taken_once_closing_has_found_nothing_open() {
     limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
     *clock.0.lock().unwrap() = Some(limiter.clone());
     assert_eq!(limiter.try_reserve(&ask("a")).map(drop).unwrap_err().reason(), Reason::Closed);
-    assert_eq!(limiter.usage("a").iter().map(|standing| (standing.used, standing.reserved)).next(), Some((1, 0)));
+    assert_eq!(limiter.usage("a").iter().map(|status| (status.used, status.reserved)).next(), Some((1, 0)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ use llm_ratelimit::{Demand, Limit, Limiter, Plans, RateLimitLayer, Reason, Settl
 use serde::{Deserialize, Serialize};
 use tower::{Layer, ServiceBuilder};
 
-use crate::time::{DAY, ask, limits, nanos, noon, used};
+use crate::support::{DAY, ask, limits, nanos, noon, used};
 
 const MODEL: &str = "gpt-4o-mini";
 
@@ -48,13 +48,12 @@ fn zero_reservation_is_settled_in_every_limit() {
                 let demand = Demand::new("t", MODEL);
                 let granted: Vec<bool> = (0..5).map(|_| go(&limiter, &demand)).collect();
                 assert_eq!(granted, [true, true, false, false, false], "{quota}");
-                let standings = limiter.limit_statuses(&demand);
-                let standing =
-                    standings.iter().find(|standing| standing.limit.quota().measure() != &Unit::Requests).unwrap();
-                assert_eq!((standing.used, standing.reserved, standing.remaining), (2 * each, 0, 0), "{quota}");
-                let windows = standing.limit.quota().windows().is_some();
-                let debt = if windows { 2 * each - standing.amount } else { 0 };
-                assert_eq!(standing.debt, debt, "{quota}");
+                let statuses = limiter.limit_statuses(&demand);
+                let status = statuses.iter().find(|status| status.limit.quota().unit() != &Unit::Requests).unwrap();
+                assert_eq!((status.used, status.reserved, status.remaining), (2 * each, 0, 0), "{quota}");
+                let windows = status.limit.quota().windows().is_some();
+                let debt = if windows { 2 * each - status.amount } else { 0 };
+                assert_eq!(status.debt, debt, "{quota}");
             }
         }
     }
@@ -136,9 +135,9 @@ async fn operation_without_estimate_reserves_stated_default() {
     {
         let limiter = limits([quota]).clock(noon()).prices(prices::openai()).build().unwrap();
         let calls = score_a_hundred(&limiter, usage).await;
-        let standing = limiter.usage("acme").iter().next().unwrap().clone();
-        assert_eq!(calls, standing.amount / reserved, "{quota}");
-        assert!(standing.used > 0 && standing.used <= standing.amount && standing.debt == 0, "{quota}: {standing:?}");
+        let status = limiter.usage("acme").iter().next().unwrap().clone();
+        assert_eq!(calls, status.amount / reserved, "{quota}");
+        assert!(status.used > 0 && status.used <= status.amount && status.debt == 0, "{quota}: {status:?}");
     }
     let limiter = limits(["$0.001/day"]).clock(noon()).prices(prices::openai()).build().unwrap();
     let calls = score_a_hundred(&limiter, usage).await;
@@ -174,7 +173,7 @@ async fn failed_attempt_with_zero_reservation_is_counted() {
     let limit = RateLimitLayer::new(limiter.clone()).estimator(Nothing);
     let provider = into_provider(ServiceBuilder::new().layer(limit).layer(retry).service(client));
     provider.chat(Call::new("acme", ChatRequest::new(MODEL).user("a"))).await.unwrap();
-    let counted: Vec<u64> = limiter.usage("acme").iter().map(|standing| standing.used).collect();
+    let counted: Vec<u64> = limiter.usage("acme").iter().map(|status| status.used).collect();
     assert_eq!(counted, [7 + 7 + 5, 10 + 10 + 6]);
 }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Random, percentile, rows};
-use crate::time::{Paused, ask, limits};
+use crate::support::{Paused, ask, limits};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Callers wait for so long.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use llm_core::ManualClock;
 use llm_ratelimit::Limiter;
 
-use crate::time::{NOON, ask, limits, used};
+use crate::support::{NOON, ask, limits, used};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const PER_SECOND: u32 = 600;

@@ -10,7 +10,7 @@ use llm_ratelimit::{Limiter, Plan, Plans, Waiting};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Random, percentile, rows};
-use crate::time::{HOUR, Paused, ask, used};
+use crate::support::{HOUR, Paused, ask, used};
 
 /// So many calls a minute are let through.
 const CAPACITY: u64 = 6_000;

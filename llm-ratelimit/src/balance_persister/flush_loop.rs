@@ -11,15 +11,15 @@ use crate::StoreError;
 
 /// The thread works in rounds, each of which writes all that changed before it began.
 #[derive(Debug)]
-pub(super) struct Rounds {
-    wishes: Mutex<Wishes>,
-    wished: Condvar,
+pub(super) struct FlushLoop {
+    requested: Mutex<Requested>,
+    changed: Condvar,
     done: watch::Sender<Done>,
 }
 
 /// What the thread is to do next.
 #[derive(Debug, Default)]
-struct Wishes {
+struct Requested {
     /// The round that began last.
     begun: u64,
     /// The round that somebody waits for.
@@ -45,15 +45,15 @@ pub(super) struct Round {
     pub(super) is_last: bool,
 }
 
-impl Rounds {
+impl FlushLoop {
     /// Waits until a round has ended that began after this was called.
     pub(super) async fn next(&self) -> Result<(), StoreError> {
         let wanted = {
-            let mut wishes = self.lock();
-            wishes.wanted = wishes.begun + 1;
-            wishes.wanted
+            let mut requested = self.lock();
+            requested.wanted = requested.begun + 1;
+            requested.wanted
         };
-        self.wished.notify_all();
+        self.changed.notify_all();
         self.until(|done| done.ended || done.round >= wanted, |done| done.round >= wanted).await
     }
 
@@ -70,16 +70,16 @@ impl Rounds {
     /// Ends the thread after one more round.
     pub(super) fn close(&self) {
         self.lock().closing = true;
-        self.wished.notify_all();
+        self.changed.notify_all();
     }
 
     /// For the thread: waits until it is time for the next round.
     pub(super) fn begin(&self, pause: Duration) -> Round {
-        let idle = |wishes: &mut Wishes| wishes.wanted <= wishes.begun && !wishes.closing;
-        let waited = self.wished.wait_timeout_while(self.lock(), pause, idle);
-        let mut wishes = waited.unwrap_or_else(PoisonError::into_inner).0;
-        wishes.begun += 1;
-        Round { number: wishes.begun, forget: std::mem::take(&mut wishes.forget), is_last: wishes.closing }
+        let idle = |requested: &mut Requested| requested.wanted <= requested.begun && !requested.closing;
+        let waited = self.changed.wait_timeout_while(self.lock(), pause, idle);
+        let mut requested = waited.unwrap_or_else(PoisonError::into_inner).0;
+        requested.begun += 1;
+        Round { number: requested.begun, forget: std::mem::take(&mut requested.forget), is_last: requested.closing }
     }
 
     /// For the thread: tells how a round ended.
@@ -103,13 +103,13 @@ impl Rounds {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Wishes> {
-        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Requested> {
+        self.requested.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Default for Rounds {
+impl Default for FlushLoop {
     fn default() -> Self {
-        Self { wishes: Mutex::default(), wished: Condvar::new(), done: watch::Sender::new(Done::default()) }
+        Self { requested: Mutex::default(), changed: Condvar::new(), done: watch::Sender::new(Done::default()) }
     }
 }

@@ -1,36 +1,36 @@
 //! What a call needs of one account.
 
-use super::{Blocked, Spot, stripe::Stripe};
+use super::{AccountRef, Blocked, shard::Shard};
 use crate::{
     Demand,
     account::Account,
-    counter::{Counter, Level, Moment, Wait},
+    counter::{Counter, DecisionTime, Level, Wait},
     quota::scaled,
     rules::{Group, Rule},
 };
 
 /// An account that a call needs.
-pub(super) struct Need<'a> {
+pub(super) struct Requirement<'a> {
     pub(super) group: &'a Group,
     pub(super) number: usize,
     pub(super) hash: u64,
-    pub(super) stripe: usize,
+    pub(super) shard: usize,
     pub(super) index: Option<u32>,
 }
 
-impl Need<'_> {
+impl Requirement<'_> {
     /// Finds its account, or the catch-all account where there is no room for one.
     #[inline]
-    pub(super) fn find(&mut self, stripe: &mut Stripe, most: usize, demand: &Demand, plan: &str, at: Moment) {
-        self.index = stripe.find(self.hash, self.group, demand, plan);
-        if self.index.is_none() && !stripe.has_room(most, at.now) {
-            self.index = stripe.overflow(self.group.id);
+    pub(super) fn find(&mut self, shard: &mut Shard, most: usize, demand: &Demand, plan: &str, at: DecisionTime) {
+        self.index = shard.find(self.hash, self.group, demand, plan);
+        if self.index.is_none() && !shard.has_room(most, at.now) {
+            self.index = shard.catch_all(self.group.id);
         }
     }
 
     /// Brings the counters of its account to now.
-    pub(super) fn advance(&self, stripe: &mut Stripe, at: Moment) {
-        let Some(account) = self.index.and_then(|index| stripe.slots[index as usize].as_mut()) else { return };
+    pub(super) fn advance(&self, shard: &mut Shard, at: DecisionTime) {
+        let Some(account) = self.index.and_then(|index| shard.slots[index as usize].as_mut()) else { return };
         for rule in &self.group.rules {
             account.counter(rule, at);
         }
@@ -38,8 +38,8 @@ impl Need<'_> {
 
     /// The level of a rule in its account, which has been brought to now.
     #[inline]
-    pub(super) fn level(&self, stripe: &Stripe, rule: &Rule, at: Moment) -> Level {
-        let account = self.index.and_then(|index| stripe.slots[index as usize].as_ref());
+    pub(super) fn level(&self, shard: &Shard, rule: &Rule, at: DecisionTime) -> Level {
+        let account = self.index.and_then(|index| shard.slots[index as usize].as_ref());
         let counter = account.and_then(|account| account.counters.iter().find(|counter| counter.id == rule.id));
         counter.map_or_else(|| Counter::new(rule, at).level(), Counter::level)
     }
@@ -57,14 +57,14 @@ impl Need<'_> {
 
     /// What is in the way, if anything is. Brings the counters of its account to now.
     #[inline]
-    pub(super) fn check(&self, stripe: &mut Stripe, demand: &Demand, at: Moment, waited: bool) -> Option<Blocked> {
-        let spot = self.index.map(|index| Spot::new(self.stripe, index));
-        let mut account = self.index.and_then(|index| stripe.slots[index as usize].as_mut());
+    pub(super) fn check(&self, shard: &mut Shard, demand: &Demand, at: DecisionTime, waited: bool) -> Option<Blocked> {
+        let account_ref = self.index.map(|index| AccountRef::new(self.shard, index));
+        let mut account = self.index.and_then(|index| shard.slots[index as usize].as_mut());
         if let Some(account) = &mut account {
             // From here on it is not idle: room that is made for another must not be its.
             account.used_at = at.now;
         }
-        let blocked = |rule, wait| Some(Blocked { wait, spot, group: small(self.number), rule });
+        let blocked = |rule, wait| Some(Blocked { wait, account_ref, group: small(self.number), rule });
         let mut worst = None;
         for (number, rule) in self.group.rules.iter().enumerate() {
             let counter = account.as_mut().and_then(|account| account.counter(rule, at));
@@ -87,19 +87,19 @@ impl Need<'_> {
     #[inline]
     pub(super) fn account<'s>(
         &mut self,
-        stripe: &'s mut Stripe,
+        shard: &'s mut Shard,
         most: usize,
         demand: &Demand,
         plan: &str,
     ) -> &'s mut Account {
         let index = self.index.unwrap_or_else(|| {
-            stripe.insert(match stripe.table.len() < most {
+            shard.insert(match shard.table.len() < most {
                 true => Account::new(self.group, demand, plan),
-                false => Account::overflow(self.group.id),
+                false => Account::catch_all(self.group.id),
             })
         });
         self.index = Some(index);
-        stripe.slots[index as usize].as_mut().expect("it was found or inserted")
+        shard.slots[index as usize].as_mut().expect("it was found or inserted")
     }
 }
 

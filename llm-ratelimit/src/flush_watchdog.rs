@@ -7,13 +7,13 @@ use std::{
 };
 
 /// By when the write that runs must have ended. What it measures is a disk's real time, whatever a test's clock says.
-pub(crate) struct Pulse {
+pub(crate) struct FlushWatchdog {
     base: Instant,
     /// In nanoseconds since the base; `u64::MAX`: no write runs.
     due: AtomicU64,
 }
 
-impl Pulse {
+impl FlushWatchdog {
     /// A write begins, or fails and is to be repeated: only what is earlier than a due time in force counts.
     pub(crate) fn begin(&self, within: Duration) {
         let due = self.now().saturating_add(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX));
@@ -40,14 +40,14 @@ impl Pulse {
     }
 }
 
-impl Default for Pulse {
+impl Default for FlushWatchdog {
     #[expect(clippy::disallowed_methods, reason = "it measures real time, which no test pauses")]
     fn default() -> Self {
         Self { base: Instant::now(), due: AtomicU64::new(u64::MAX) }
     }
 }
 
-impl fmt::Debug for Pulse {
+impl fmt::Debug for FlushWatchdog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pulse").field("is_late", &self.is_late()).finish()
     }
@@ -59,16 +59,16 @@ mod tests {
 
     #[test]
     fn a_write_is_late_once_its_time_is_over_and_until_it_ends() {
-        let pulse = Pulse::default();
-        assert!(!pulse.is_late());
-        pulse.begin(Duration::from_secs(3_600));
-        assert!(!pulse.is_late());
-        pulse.begin(Duration::ZERO);
-        pulse.begin(Duration::from_secs(3_600));
-        assert!(pulse.is_late(), "a second try has no more time than the first");
-        pulse.end();
-        assert!(!pulse.is_late());
-        pulse.stop();
-        assert!(pulse.is_late());
+        let flush_watchdog = FlushWatchdog::default();
+        assert!(!flush_watchdog.is_late());
+        flush_watchdog.begin(Duration::from_secs(3_600));
+        assert!(!flush_watchdog.is_late());
+        flush_watchdog.begin(Duration::ZERO);
+        flush_watchdog.begin(Duration::from_secs(3_600));
+        assert!(flush_watchdog.is_late(), "a second try has no more time than the first");
+        flush_watchdog.end();
+        assert!(!flush_watchdog.is_late());
+        flush_watchdog.stop();
+        assert!(flush_watchdog.is_late());
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use llm_core::{Error, ErrorKind, Labels, ManualClock};
 use llm_ratelimit::{Demand, Limiter, Plans, Reason, Refusal, Settlement, Unit};
 
-use crate::time::{DAY, HOUR, NOON, ask, cost, limits, nanos, noon, unpriced, used};
+use crate::support::{DAY, HOUR, NOON, ask, cost, limits, nanos, noon, unpriced, used};
 
 fn left(limiter: &Limiter, tenant: &str) -> Vec<u64> {
-    limiter.usage(tenant).iter().map(|standing| standing.remaining).collect()
+    limiter.usage(tenant).iter().map(|status| status.remaining).collect()
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn several_quotas_are_decided_together_and_all_or_nothing() {
     assert_eq!(left(&limiter, "acme"), [9, 1, 1_000_000_000], "the refused call took nothing of the others");
     limiter.try_reserve(&proposal(1_000_000_000)).unwrap().settle(cost(1_000_000_000));
     let refusal = limiter.try_reserve(&proposal(0)).unwrap_err();
-    assert_eq!(refusal.limit().unwrap().quota().measure(), &Unit::units("proposal"));
+    assert_eq!(refusal.limit().unwrap().quota().unit(), &Unit::units("proposal"));
     assert_eq!(refusal.retry_after(), Some(Duration::from_secs(12 * 3600) + 9 * DAY));
     limiter.try_reserve(&ask("acme").units(3, "photos").cost(nanos(0))).unwrap().settle(cost(0));
     clock.advance(12 * HOUR + 9 * DAY);
@@ -40,8 +40,8 @@ fn settles_every_way_out() {
         .unwrap();
     let take = || limiter.try_reserve(&ask("a").tokens(60, 40).cost(nanos(1_000)).units(5, "photo")).unwrap();
     let spent = || {
-        let standings = limiter.usage("a");
-        let each: Vec<_> = standings.iter().map(|s| (s.used, s.reserved)).collect();
+        let statuses = limiter.usage("a");
+        let each: Vec<_> = statuses.iter().map(|s| (s.used, s.reserved)).collect();
         assert!(each.iter().all(|(_, reserved)| *reserved == 0), "nothing stays reserved: {each:?}");
         [each[0].0, each[1].0, each[2].0, each[3].0]
     };
@@ -72,8 +72,8 @@ fn an_excess_is_debt_that_the_next_window_pays() {
     let limiter = limits(["1000 tokens/day"]).clock(clock.clone()).build().unwrap();
     let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0));
     take(800).unwrap().settle(used(1_300, 0));
-    let standing = limiter.usage("a").iter().next().unwrap().clone();
-    assert_eq!((standing.used, standing.debt, standing.remaining), (1_300, 300, 0));
+    let status = limiter.usage("a").iter().next().unwrap().clone();
+    assert_eq!((status.used, status.debt, status.remaining), (1_300, 300, 0));
     // 700 of tomorrow are left, so 800 fit the day after.
     assert_eq!(take(800).unwrap_err().retry_after(), Some(12 * HOUR + DAY));
     assert_eq!(take(700).unwrap_err().retry_after(), Some(12 * HOUR));

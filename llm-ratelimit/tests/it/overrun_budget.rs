@@ -16,7 +16,7 @@ use proptest::{
 };
 use tokio::time::sleep;
 
-use crate::time::{Paused, ask, cost, limits, nanos, noon, unpriced};
+use crate::support::{Paused, ask, cost, limits, nanos, noon, unpriced};
 
 const PRICE: i64 = 1_000_000;
 
@@ -35,7 +35,7 @@ async fn a_budget_of_a_thousand_calls_lets_a_thousand_of_ten_thousand_through() 
 async fn tokens_for_a_thousand_calls_let_a_thousand_of_ten_thousand_through() {
     let limiter = limits(["20k tokens/day", "9k/day"]).clock(noon()).build().unwrap();
     ask_ten_thousand_times(&limiter).await;
-    let used: Vec<u64> = limiter.usage("acme").iter().map(|standing| standing.used + standing.reserved).collect();
+    let used: Vec<u64> = limiter.usage("acme").iter().map(|status| status.used + status.reserved).collect();
     assert_eq!(used, [20_000, 1_000]);
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     full,
-    time::{HOUR, Paused, ask, used},
+    support::{HOUR, Paused, ask, used},
 };
 
 fn limiter() -> Limiter {
@@ -70,8 +70,8 @@ async fn after_a_storm_no_slot_is_lost_and_nobody_is_forgotten() {
         }
         assert_eq!((limiter.stats().waiting, limiter.close().await), (0, Ok(0)), "seed {seed}");
         for tenant in ["a", "b", "c"] {
-            for standing in limiter.usage(tenant).iter() {
-                assert_eq!(standing.reserved, 0, "seed {seed}: {}", standing.limit);
+            for status in limiter.usage(tenant).iter() {
+                assert_eq!(status.reserved, 0, "seed {seed}: {}", status.limit);
             }
         }
     }

@@ -8,10 +8,10 @@ use std::{
 use llm_core::Tenant;
 
 use super::ticket::Waiter;
-use crate::{Demand, books::Spot, inner::class_of, rules::Rule};
+use crate::{Demand, account_table::AccountRef, inner::class_of, rules::Rule};
 
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(super) struct WaitQueue {
     /// Interactive, background.
     classes: [Class; 2],
     /// Interactive calls that were served while background ones waited.
@@ -30,7 +30,7 @@ struct Class {
 /// Where a call stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    pub(super) spot: Spot,
+    pub(super) account_ref: AccountRef,
     class: usize,
     start: u64,
     number: u64,
@@ -40,13 +40,13 @@ pub(super) struct Place {
 /// Of so many turns, one is a background call's.
 const TURNS: u32 = 16;
 
-impl Line {
+impl WaitQueue {
     /// Where a call with such a share of the limit would stand.
-    pub(super) fn place(&self, spot: Spot, demand: &Demand, share: u64, number: u64) -> Place {
+    pub(super) fn place(&self, account_ref: AccountRef, demand: &Demand, share: u64, number: u64) -> Place {
         let class = class_of(demand.priority);
         let Class { now, ends, .. } = &self.classes[class];
         let start = ends.get(&demand.tenant).map_or(*now, |end| *now.max(end));
-        Place { spot, class, start, number, share }
+        Place { account_ref, class, start, number, share }
     }
 
     /// Puts a call into its place. Says whether it is first.
@@ -104,7 +104,7 @@ impl Line {
     }
 
     /// Takes those out for whom there is a reason.
-    pub(super) fn part_with<R>(&mut self, reason: impl Fn(&Waiter) -> Option<R>) -> Vec<(Arc<Waiter>, R)> {
+    pub(super) fn remove_where<R>(&mut self, reason: impl Fn(&Waiter) -> Option<R>) -> Vec<(Arc<Waiter>, R)> {
         let mut gone = Vec::new();
         for class in &mut self.classes {
             class.order.retain(|_, waiter| match reason(waiter) {

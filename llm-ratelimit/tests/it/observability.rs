@@ -8,7 +8,7 @@ use llm_ratelimit::{RateLimitLayer, Waiting};
 use llm_testkit::Traces;
 use tower::Layer;
 
-use crate::time::limits;
+use crate::support::limits;
 
 #[test]
 fn a_subscriber_learns_what_came_of_a_call_and_not_whose_it_was() {
@@ -104,8 +104,8 @@ fn a_recorder_is_told_by_plan_and_why() {
         let plans = r#"{"default": "free", "tenants": {"rich": "pro"},
             "plans": {"free": {"limits": ["1/day"]}, "pro": {"limits": ["2/day"]}}}"#;
         let plans = serde_json::from_str(plans).expect("they are right");
-        let limiter = llm_ratelimit::Limiter::builder(plans).clock(crate::time::noon()).build().unwrap();
-        let ask = |tenant| drop(limiter.try_reserve(&crate::time::ask(tenant)).map(|mut call| call.mark_sent()));
+        let limiter = llm_ratelimit::Limiter::builder(plans).clock(crate::support::noon()).build().unwrap();
+        let ask = |tenant| drop(limiter.try_reserve(&crate::support::ask(tenant)).map(|mut call| call.mark_sent()));
         ["poor", "poor", "poor", "rich", "rich", "rich"].into_iter().for_each(ask);
         limiter.emergency().shed(llm_ratelimit::Shed::Plan("pro".into()));
         ask("rich");
@@ -128,7 +128,7 @@ fn a_recorder_is_told_by_plan_and_why() {
 #[test]
 fn a_recorder_is_told_what_an_observer_would_refuse_and_by_how_much_an_estimate_was_short() {
     let told = Told::of(async {
-        let observer = limits(["1/day"]).clock(crate::time::noon()).shadow().build().unwrap();
+        let observer = limits(["1/day"]).clock(crate::support::noon()).shadow().build().unwrap();
         let answer = llm_providers::scripted::Rule::say("x").usage(llm_core::Usage::new(30, 50));
         let provider = into_provider(RateLimitLayer::new(observer).layer(Scripted::new().rule(answer)));
         for _ in 0..3 {
@@ -150,8 +150,8 @@ async fn call_and_wait() {
     use llm_ratelimit::{Demand, Settlement};
 
     let budget = limits(["$0.000001/day", "100/day"])
-        .prices(crate::time::unpriced())
-        .clock(crate::time::noon())
+        .prices(crate::support::unpriced())
+        .clock(crate::support::noon())
         .build()
         .expect("the limits are right");
     let costs = |nanos| Demand::new("acme", "m").cost(Usd::from_nanos(nanos));

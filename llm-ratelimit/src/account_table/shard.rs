@@ -7,13 +7,13 @@ use crate::{Demand, account::Account, rules::Group};
 
 /// One stripe of the table.
 #[derive(Debug)]
-pub(super) struct Stripe {
+pub(super) struct Shard {
     hasher: RandomState,
     pub(super) slots: Vec<Option<Account>>,
     free: Vec<u32>,
     pub(super) table: HashTable<u32>,
     /// Where the search for idle accounts goes on.
-    hand: usize,
+    sweep_cursor: usize,
     uses: u32,
     /// One of its accounts changed since it was last told.
     pub(super) changed: bool,
@@ -22,10 +22,10 @@ pub(super) struct Stripe {
 /// An account that holds nothing is forgotten after this time, or sooner if room is short.
 const IDLE: u64 = 60_000_000_000;
 
-impl Stripe {
+impl Shard {
     pub(super) fn new(hasher: RandomState) -> Self {
-        let (slots, free, table, hand, uses, changed) = Default::default();
-        Self { hasher, slots, free, table, hand, uses, changed }
+        let (slots, free, table, sweep_cursor, uses, changed) = Default::default();
+        Self { hasher, slots, free, table, sweep_cursor, uses, changed }
     }
 
     #[inline]
@@ -38,8 +38,8 @@ impl Stripe {
     }
 
     /// The account of those for whom there is no room, if there is one yet.
-    pub(super) fn overflow(&self, group: u32) -> Option<u32> {
-        let is = |account: &Account| account.overflow && account.group == group;
+    pub(super) fn catch_all(&self, group: u32) -> Option<u32> {
+        let is = |account: &Account| account.catch_all && account.group == group;
         let at = self.slots.iter().position(|slot| slot.as_ref().is_some_and(is))?;
         u32::try_from(at).ok()
     }
@@ -50,24 +50,24 @@ impl Stripe {
             if self.table.len() < most {
                 return true;
             }
-            self.hand = (self.hand + 1) % self.slots.len();
-            self.forget_idle(self.hand, now, 1);
+            self.sweep_cursor = (self.sweep_cursor + 1) % self.slots.len();
+            self.forget_idle(self.sweep_cursor, now, 1);
         }
         self.table.len() < most
     }
 
     /// Counts one use. Says whether it is time to look for idle accounts.
     #[inline]
-    pub(super) fn counts_a_use(&mut self) -> bool {
+    pub(super) fn count_use(&mut self) -> bool {
         self.uses = self.uses.wrapping_add(1);
         self.uses.is_multiple_of(32)
     }
 
     /// Looks at a few accounts.
-    pub(super) fn tend(&mut self, now: u64) {
+    pub(super) fn sweep_some(&mut self, now: u64) {
         for _ in 0..self.slots.len().min(8) {
-            self.hand = (self.hand + 1) % self.slots.len();
-            self.forget_idle(self.hand, now, IDLE);
+            self.sweep_cursor = (self.sweep_cursor + 1) % self.slots.len();
+            self.forget_idle(self.sweep_cursor, now, IDLE);
         }
     }
 
