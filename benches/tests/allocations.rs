@@ -45,7 +45,7 @@ fn embedding_texts_allocates_linearly() {
 
 /// But for the label of each decision that is told to a recorder.
 #[test]
-fn a_decision_and_its_settlement_allocate_nothing() {
+fn decision_and_settlement_allocate_nothing() {
     let gate = Gate::single();
     gate.pass(&gate.demand);
     let counted = allocation_counter::measure(|| (0..100).for_each(|_| gate.pass(&gate.demand)));
@@ -79,7 +79,7 @@ fn limiter_layer_adds_at_most_six_allocations() {
 
 /// At 100,000 tenants, of 36 bytes each in name.
 #[test]
-fn a_tenant_takes_no_more_than_the_builder_says() {
+fn tenant_takes_documented_memory() {
     let gate = Gate::single();
     let demands: Vec<Demand> = (0..100_000).map(|n| gate.of(&format!("{n:036}"))).collect();
     let counted = allocation_counter::measure(|| demands.iter().for_each(|demand| gate.pass(demand)));

@@ -40,7 +40,7 @@ fn spent(limiter: &Limiter) -> Vec<u64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_attempt_is_made_that_the_budget_has_no_room_for() {
+async fn attempt_permit_refuses_without_room() {
     let (limiter, client) = (limiter(["250 output tokens/day", "1/day"]), Scripted::new().rule(fails(Charge::Unknown)));
     let error = stack(&limiter, &client).chat(question()).await.unwrap_err();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Server, Charge::Unknown), "the attempt's own error");
@@ -49,7 +49,7 @@ async fn no_attempt_is_made_that_the_budget_has_no_room_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_lets_all_attempts_pass() {
+async fn shadow_permits_all_attempts() {
     let limiter = limits(["250 output tokens/day"]).clock(noon()).shadow().build().unwrap();
     let client = Scripted::new().rule(fails(Charge::Unknown));
     stack(&limiter, &client).chat(question()).await.unwrap_err();
@@ -57,7 +57,7 @@ async fn an_observer_lets_all_attempts_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_limiters_each_is_asked() {
+async fn attempt_permit_asks_both_limiters() {
     let client = Scripted::new().rule(fails(Charge::Unknown));
     let (outer, inner) = (limiter(["1000 output tokens/day"]), limiter(["450 output tokens/day"]));
     let [above, below] = [&outer, &inner].map(|limiter| RateLimitLayer::new(limiter.clone()));
@@ -72,7 +72,7 @@ async fn of_two_limiters_each_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_may_have_been_paid_stays_spent_beside_the_one_that_answered() {
+async fn attempt_of_unknown_charge_stays_spent() {
     for (charge, failed) in [(Charge::None, 0), (Charge::Unknown, 100), (Charge::Known(Usage::new(3, 40)), 40)] {
         let limiter = limiter(["1000 output tokens/day", "10/day", "1 concurrent"]);
         let client = Scripted::new().rule(fails(charge).times(2)).rule(Rule::say("x").usage(Usage::new(3, 5)));
@@ -82,7 +82,7 @@ async fn an_attempt_that_may_have_been_paid_stays_spent_beside_the_one_that_answ
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_all_attempts_used_together_is_counted_once() {
+async fn attempts_usage_is_counted_once() {
     let client = Scripted::new().rule(fails(Charge::Known(Usage::new(10, 20))));
     let limiter = limiter(["1000 tokens/day", "$1/day"]);
     let error = stack(&limiter, &client).chat(question()).await.unwrap_err();
@@ -92,7 +92,7 @@ async fn what_all_attempts_used_together_is_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_price_of_the_dearest_model_that_may_be_asked_is_reserved() {
+async fn fallback_models_reserve_the_dearest_price() {
     let reserved = async |reaches: &[&'static str]| {
         let limiter = limiter(["$1/day"]);
         let layer = RateLimitLayer::new(limiter.clone()).fallback_models(reaches.iter().copied());
@@ -109,7 +109,7 @@ async fn the_price_of_the_dearest_model_that_may_be_asked_is_reserved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_keeps_nobody_from_trying_again() {
+async fn shadow_refuses_no_further_attempt() {
     let limiter = limits(["150 output tokens/day"]).clock(noon()).shadow().build().unwrap();
     let client = Scripted::new().rule(fails(Charge::Unknown).times(3)).rule(Rule::say("x").usage(Usage::new(3, 5)));
     stack(&limiter, &client).chat(question()).await.unwrap();
@@ -118,7 +118,7 @@ async fn an_observer_keeps_nobody_from_trying_again() {
 
 /// A call that runs has been let through; those behind it may not keep it from its second attempt.
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_do_not_hold_up_an_attempt_that_has_room() {
+async fn attempt_with_room_passes_waiters() {
     let waiting = Waiting::at_most(2 * DAY);
     let limiter = limits(["1000 output tokens/day"]).clock(noon()).waiting(waiting).build().unwrap();
     limiter.try_reserve(&ask("acme").tokens(0, 500)).unwrap().settle(used(0, 500));

@@ -41,7 +41,7 @@ fn suite(reopen: Reopen) {
 }
 
 #[test]
-fn balances_that_are_handed_over() {
+fn balances_restored_decide_as_before() {
     suite(|clock, before| {
         let limiter = limits(LIMITS).clock(clock.clone()).build().unwrap();
         limiter.restore(before.into_iter().flat_map(|before| before.balances()));
@@ -50,7 +50,7 @@ fn balances_that_are_handed_over() {
 }
 
 #[test]
-fn balances_that_are_written_and_read() {
+fn balances_stored_decide_as_before() {
     suite(|clock, before| {
         let limiter = limits(LIMITS).clock(clock.clone()).build().unwrap();
         let json = serde_json::to_string(&before.map(|before| before.balances()).unwrap_or_default()).unwrap();
@@ -60,7 +60,7 @@ fn balances_that_are_written_and_read() {
 }
 
 #[test]
-fn only_what_changed_is_told_again() {
+fn changed_balances_returns_only_changes() {
     let limiter = limits(LIMITS).clock(noon()).build().unwrap();
     limiter.try_reserve(&ask("a").tokens(1, 0)).unwrap().settle(used(1, 0));
     limiter.try_reserve(&ask("b").tokens(1, 0)).unwrap().settle(used(1, 0));

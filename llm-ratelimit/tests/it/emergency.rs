@@ -8,7 +8,7 @@ use llm_ratelimit::{Reason, Shed, Waiting};
 use crate::support::{DAY, HOUR, Paused, ask, limits, noon, used};
 
 #[test]
-fn limits_scale_up_and_down_and_back() {
+fn emergency_scale_changes_limits_and_restores() {
     let clock = noon();
     let limiter = limits(["10/day", "60/minute burst 10", "2 concurrent"]).clock(clock.clone()).build().unwrap();
     let emergency = limiter.emergency();
@@ -30,7 +30,7 @@ fn limits_scale_up_and_down_and_back() {
 }
 
 #[test]
-fn calls_are_shed_by_priority_plan_and_label() {
+fn emergency_shed_by_priority_plan_label() {
     let limiter = limits(["10/day"]).clock(noon()).build().unwrap();
     let emergency = limiter.emergency();
     let reason = |demand| limiter.try_reserve(&demand).map(drop).map_err(|refusal| refusal.reason());
@@ -52,14 +52,14 @@ fn calls_are_shed_by_priority_plan_and_label() {
 }
 
 #[test]
-fn what_is_shed_is_bounded() {
+fn emergency_shed_rules_are_bounded() {
     let emergency = limits(["10/day"]).clock(noon()).build().unwrap().emergency();
     let taken = (0..1_000).filter(|n| emergency.shed(Shed::Plan(n.to_string().into()))).count();
     assert_eq!(taken, llm_ratelimit::Emergency::MAX_SHED);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_shed_wherever_in_line() {
+async fn emergency_shed_refuses_waiting_calls() {
     let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(Waiting::at_most(HOUR)).build().unwrap();
     let held = limiter.try_reserve(&ask("a")).unwrap();
     let wait = |priority| {
@@ -77,7 +77,7 @@ async fn who_waits_is_shed_wherever_in_line() {
 }
 
 #[test]
-fn the_largest_limits_scale_without_overflow() {
+fn emergency_scale_does_not_overflow() {
     let limiter =
         limits(["18446744073709551615/day", "18446744073709551615 tokens/minute"]).clock(noon()).build().unwrap();
     for factor in [u32::MAX, 0, 1, 2_500] {

@@ -10,7 +10,7 @@ use llm_ratelimit::{Event, Form, Webhook};
 use crate::support::{DAY, ask, limits, noon, used};
 
 #[test]
-fn each_threshold_is_told_exactly_once_in_each_window() {
+fn event_of_threshold_is_emitted_once() {
     let clock = noon();
     let told = Arc::new(Mutex::new(Vec::new()));
     let sink = {
@@ -36,7 +36,7 @@ fn each_threshold_is_told_exactly_once_in_each_window() {
 }
 
 #[test]
-fn those_without_room_of_their_own_are_named_as_such() {
+fn event_names_the_catch_all_account() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let sink = {
         let told = Arc::clone(&told);
@@ -51,7 +51,7 @@ fn those_without_room_of_their_own_are_named_as_such() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_webhook_posts_what_chats_read_and_bounds_what_waits() {
+async fn webhook_posts_json_and_bounds_queue() {
     for (form, field) in [(Form::Slack, "text"), (Form::Telegram { chat: "42".into() }, "chat_id")] {
         let posted = Arc::new(Mutex::new(Vec::<serde_json::Value>::new()));
         let webhook = Webhook::spawn(form, {
@@ -95,7 +95,7 @@ async fn a_webhook_posts_what_chats_read_and_bounds_what_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_webhook_posts_no_faster_than_a_chat_takes() {
+async fn webhook_posts_at_the_chats_pace() {
     for (form, seconds) in [(Form::Slack, 1), (Form::Telegram { chat: "42".into() }, 3)] {
         let began = tokio::time::Instant::now();
         let posted = Arc::new(Mutex::new(Vec::new()));

@@ -26,7 +26,7 @@ fn long() -> Waiting {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tenants_get_their_weighted_shares_while_all_are_backlogged() {
+async fn weights_share_limit_among_backlogged_tenants() {
     let limiter = shared("6000 tokens/minute burst 100", long());
     let served = Arc::new(Mutex::new(HashMap::<&str, u64>::new()));
     // What may go at once goes to somebody else, so that all wait from the start.
@@ -61,7 +61,7 @@ async fn tenants_get_their_weighted_shares_while_all_are_backlogged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_calls_of_one_tenant_do_not_delay_anothers_first() {
+async fn queue_of_one_tenant_delays_no_other() {
     let limiter = shared("600/minute burst 1", long());
     let calls = if crate::full() { 10_000 } else { 2_000 };
     let heavy: Vec<_> = (0..calls)
@@ -79,7 +79,7 @@ async fn ten_thousand_calls_of_one_tenant_do_not_delay_anothers_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn interactive_calls_go_first_and_background_ones_go_on() {
+async fn priority_interactive_first_background_goes_on() {
     let limiter = shared("600/minute burst 1", long());
     let order = Arc::new(Mutex::new(Vec::new()));
     limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
@@ -102,7 +102,7 @@ async fn interactive_calls_go_first_and_background_ones_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_fills_the_queue_for_others() {
+async fn queue_full_of_one_tenant_admits_others() {
     let waits = || Waiting::at_most(10 * HOUR);
     for waiting in [waits().max_calls(100), waits().max_tokens(1_000)] {
         let limiter = shared("600/minute burst 1", waiting);

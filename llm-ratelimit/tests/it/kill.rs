@@ -24,7 +24,7 @@ const DONE: &str = "a-flush-is-done";
 /// Each process adds to the books at least what the vendor billed it: all of it where reservations are recorded before
 /// calls are sent, otherwise all that the vendor had received before the last flush began.
 #[tokio::test]
-async fn the_books_show_what_was_billed_however_often_the_process_is_killed() {
+async fn durable_reservations_survive_kill() {
     let (scratch, vendor) = (Scratch::new(), vendor());
     let server = vendor.serve().await;
     let mut added = Vec::new();
@@ -57,7 +57,7 @@ async fn the_books_show_what_was_billed_however_often_the_process_is_killed() {
 
 /// Not a test of its own: the process that is killed. Its loops end only with it.
 #[tokio::test]
-async fn the_process_that_is_killed() {
+async fn durable_reservations_killed_process() {
     let (Some(directory), Some(address)) = (variable(DIRECTORY).map(PathBuf::from), variable(VENDOR)) else { return };
     let store = Store::file(directory.join("books")).unwrap();
     // One instant, so that no window ends while this runs.
@@ -102,7 +102,7 @@ fn records(kill: u64) -> bool {
 /// Starts a process whose key is its number.
 fn start(directory: &Path, vendor: &str, kill: u64) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("this is a program"));
-    command.args(["kill::the_process_that_is_killed", "--exact"]);
+    command.args(["kill::durable_reservations_killed_process", "--exact"]);
     command.env(DIRECTORY, directory).env(VENDOR, vendor).env(NUMBER, kill.to_string());
     command.stdout(Stdio::null()).spawn().expect("this program starts once more")
 }

@@ -36,7 +36,7 @@ fn spent(limiter: &Limiter) -> Vec<u64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_only_what_it_made_ready_and_leaves_nothing_behind() {
+async fn layer_calls_only_ready_services() {
     let (probe, handle) = Probe::new(into_service(Arc::new(Scripted::new())));
     let limiter = limiter(["2/day", "1 concurrent"]);
     let service = RateLimitLayer::new(limiter.clone()).layer(probe);
@@ -50,7 +50,7 @@ async fn calls_only_what_it_made_ready_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn settles_what_the_vendor_bills_to_the_nano_dollar() {
+async fn layer_settles_the_vendors_bill_exactly() {
     let vendor = Vendor::builder().price("", 150_000_000, 75_000_000, 600_000_000).build();
     let client = OpenAi::with_transport("no-real-key", vendor.transport()).unwrap();
     let limiter = limiter(["$1/day", "100k tokens/day", "10/day"]);
@@ -72,7 +72,7 @@ async fn settles_what_the_vendor_bills_to_the_nano_dollar() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_calls_cost_what_they_say() {
+async fn layer_failed_call_counts_its_charge() {
     let fail =
         |text: &str, charge| Rule::fail(Error::new(ErrorKind::Server, "as asked").with_charge(charge)).containing(text);
     let scripted = Scripted::new()
@@ -97,7 +97,7 @@ async fn failed_calls_cost_what_they_say() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_panics_below_gives_its_slot_back_and_stays_spent_if_it_was_sent() {
+async fn layer_panic_returns_slot_and_keeps_spend() {
     let limiter = limiter(["1000 tokens/day", "3 concurrent"]);
     let panics = Scripted::new().rule(Rule::answer(|_| panic!("as asked")));
     let provider = into_provider(RateLimitLayer::new(limiter.clone()).estimator(Ten).layer(panics));
@@ -107,7 +107,7 @@ async fn a_call_that_panics_below_gives_its_slot_back_and_stays_spent_if_it_was_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_tells_all_and_sends_nothing() {
+async fn refusal_holds_statuses_and_sends_nothing() {
     let scripted = Scripted::new();
     let limiter = limiter(["1/day", "5 proposals/month"]);
     let provider = into_provider(RateLimitLayer::new(limiter).layer(scripted.clone()));
@@ -121,7 +121,7 @@ async fn a_refusal_tells_all_and_sends_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn above_a_cache_hits_count_as_requests_and_below_it_not_at_all() {
+async fn charge_cache_hits_counts_stored_answers() {
     let cache = || CacheLayer::new(Cache::builder("tests").build().unwrap());
     let (above, below) =
         (limiter(["10/day", "3 proposals/day", "$1/day"]), limiter(["10/day", "3 proposals/day", "$1/day"]));
@@ -143,7 +143,7 @@ async fn above_a_cache_hits_count_as_requests_and_below_it_not_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_counts_and_lets_pass() {
+async fn shadow_counts_and_admits() {
     let limiter = limits(["1/day"]).clock(noon()).shadow().build().unwrap();
     let provider = into_provider(RateLimitLayer::new(limiter.clone()).layer(Scripted::new()));
     assert!(provider.chat(question("a")).await.unwrap().extensions.get::<ShadowRefusal>().is_none());
@@ -175,7 +175,7 @@ impl Estimator for Ten {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_exhausts_its_reservation_and_the_budget_is_finished_truncated_or_aborted() {
+async fn overrun_finishes_truncates_or_aborts_stream() {
     for (cut_off, kind) in [
         (OverrunPolicy::Finish, None),
         (OverrunPolicy::Truncate, None),
@@ -202,7 +202,7 @@ async fn a_stream_that_exhausts_its_reservation_and_the_budget_is_finished_trunc
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_truncated_stream_is_stored_never_and_an_observer_truncates_none() {
+async fn overrun_truncated_stream_is_never_stored() {
     let word = || Ok(ChatEvent::Text { choice: 0, text: "word ".into() });
     let stop = || Ok(ChatEvent::Finish { choice: 0, reason: FinishReason::Stop });
     let client = || Scripted::new().rule(Rule::stream(std::iter::repeat_with(word).take(100).chain([stop()])));
@@ -219,7 +219,7 @@ async fn a_truncated_stream_is_stored_never_and_an_observer_truncates_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unknown_prices_are_refused_or_assumed_never_nothing() {
+async fn unknown_price_is_refused_or_assumed() {
     let strange = || Call::new("acme", ChatRequest::new("strange-model").user("a").max_output_tokens(100));
     let price = Price { input: Rate::from_nanos(1_000_000), output: Rate::from_nanos(2_000_000), ..Price::default() };
     for policy in [UnknownPrice::Refuse, UnknownPrice::Assume(Price::default()), UnknownPrice::Assume(price)] {
@@ -252,7 +252,7 @@ fn opaque() -> Vec<ChatRequest> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upper_bound_refuses_what_nothing_bounds_unless_it_is_told_how_much_that_is() {
+async fn upper_bound_refuses_unbounded_input() {
     for (quota, reserved) in [("1m tokens/day", 128_100), ("$1/day", 128_000 * 150 + 100 * 600)] {
         for request in opaque() {
             let limiter = limiter([quota]);
@@ -276,7 +276,7 @@ async fn an_upper_bound_refuses_what_nothing_bounds_unless_it_is_told_how_much_t
 
 /// Where audio is dearer than text, what nobody can look into may be audio.
 #[tokio::test(start_paused = true)]
-async fn an_upper_bound_reserves_for_audio() {
+async fn upper_bound_reserves_for_audio() {
     let heard = Usage { audio_input: 10_000, ..Usage::new(10_000, 100) };
     let audio = json!({"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}});
     let request = ChatRequest::new("gemini-2.5-flash").max_output_tokens(100);
@@ -292,7 +292,7 @@ async fn an_upper_bound_reserves_for_audio() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_paid_attempts_are_reserved_and_one_is_settled() {
+async fn attempts_reserves_several_and_settles_one() {
     let limiter = limiter(["1000 output tokens/day", "10/day"]);
     let layer = RateLimitLayer::new(limiter.clone()).attempts(3.try_into().unwrap());
     let mut service = layer.layer(Scripted::new().rule(Rule::say("x").usage(Usage::new(1, 5))));

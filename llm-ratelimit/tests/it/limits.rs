@@ -12,7 +12,7 @@ fn left(limiter: &Limiter, tenant: &str) -> Vec<u64> {
 }
 
 #[test]
-fn several_quotas_are_decided_together_and_all_or_nothing() {
+fn limits_are_decided_all_or_nothing() {
     let clock = noon();
     let limiter =
         limits(["10/minute", "2 proposals/month", "$3/day"]).prices(unpriced()).clock(clock.clone()).build().unwrap();
@@ -32,7 +32,7 @@ fn several_quotas_are_decided_together_and_all_or_nothing() {
 }
 
 #[test]
-fn settles_every_way_out() {
+fn settlement_counts_every_outcome() {
     let limiter = limits(["100/day", "1000 tokens/day", "$1/day", "50 photos/day", "3 concurrent"])
         .prices(unpriced())
         .clock(noon())
@@ -67,7 +67,7 @@ fn settles_every_way_out() {
 }
 
 #[test]
-fn an_excess_is_debt_that_the_next_window_pays() {
+fn debt_of_excess_is_paid_by_next_window() {
     let clock = noon();
     let limiter = limits(["1000 tokens/day"]).clock(clock.clone()).build().unwrap();
     let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0));
@@ -85,7 +85,7 @@ fn an_excess_is_debt_that_the_next_window_pays() {
 }
 
 #[test]
-fn calls_that_run_over_a_windows_end_count_where_they_began() {
+fn window_counts_calls_where_they_began() {
     let clock = noon();
     let limiter = limits(["1000 tokens/day"]).clock(clock.clone()).build().unwrap();
     let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0)).unwrap();
@@ -102,7 +102,7 @@ fn calls_that_run_over_a_windows_end_count_where_they_began() {
 }
 
 #[test]
-fn what_can_never_fit_is_refused_at_once_and_names_the_limit() {
+fn refusal_too_large_names_the_limit() {
     let limiter = limits(["1k tokens/minute burst 500", "10k output tokens/day"]).clock(noon()).build().unwrap();
     let refusal = limiter.try_reserve(&ask("a").tokens(501, 0)).unwrap_err();
     assert_eq!((refusal.reason(), refusal.retry_after()), (Reason::TooLarge, None));
@@ -114,7 +114,7 @@ fn what_can_never_fit_is_refused_at_once_and_names_the_limit() {
 }
 
 #[test]
-fn scopes_count_apart() {
+fn dimensions_count_apart() {
     let plans: Plans = serde_json::from_str(
         r#"{"default": "free",
             "plans": {"free": {"limits": ["100/day"], "shared": ["150/day"]}, "pro": {}},
@@ -150,7 +150,7 @@ fn scopes_count_apart() {
 }
 
 #[test]
-fn names_do_not_run_together() {
+fn dimensions_values_do_not_run_together() {
     let plans = Plans::uniform(["1/day per model"]).unwrap();
     let limiter = Limiter::builder(plans).clock(noon()).build().unwrap();
     for (tenant, model) in [("ab", "c"), ("a", "bc"), ("", "abc"), ("abc", "")] {
@@ -160,7 +160,7 @@ fn names_do_not_run_together() {
 }
 
 #[test]
-fn bad_demands_are_refused() {
+fn demand_negative_or_unpriced_is_refused() {
     let limiter =
         limits(["$1/day", "18446744073709551615 tokens/minute"]).prices(unpriced()).clock(noon()).build().unwrap();
     let refuse = |demand: Demand| limiter.try_reserve(&demand).unwrap_err().reason();
@@ -176,7 +176,7 @@ fn bad_demands_are_refused() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_or_jumps_gives_nobody_a_second_month() {
+fn clock_set_back_gives_no_second_month() {
     let clock = noon();
     let limiter = limits(["5/month", "2/minute"]).clock(clock.clone()).build().unwrap();
     let go = || limiter.try_reserve(&ask("a")).map(|r| r.settle(used(0, 0)));
@@ -198,7 +198,7 @@ fn a_clock_that_is_set_back_or_jumps_gives_nobody_a_second_month() {
 }
 
 #[test]
-fn what_was_forgotten_is_gone_and_running_calls_still_settle() {
+fn forget_keeps_running_calls_settling() {
     let limiter =
         limits(["10/day", "1000 tokens/minute", "5/day per model", "2 concurrent"]).clock(noon()).build().unwrap();
     let running = limiter.try_reserve(&ask("a").tokens(400, 0)).unwrap();
@@ -213,7 +213,7 @@ fn what_was_forgotten_is_gone_and_running_calls_still_settle() {
 }
 
 #[test]
-fn a_clock_that_was_years_ahead_locks_nobody_out_for_years() {
+fn clock_years_ahead_locks_no_tenant_out() {
     for (quota, hours) in [("5/day", 12), ("5/week", 36), ("5/month", 12 + 9 * 24)] {
         let clock = noon();
         let limiter = limits([quota]).clock(clock.clone()).build().unwrap();
@@ -234,7 +234,7 @@ fn a_clock_that_was_years_ahead_locks_nobody_out_for_years() {
 
 /// Zones whose midnight does not exist, or exists twice, on the day on which their clocks change.
 #[test]
-fn a_day_whose_midnight_is_skipped_or_comes_twice_has_one_budget() {
+fn window_of_odd_midnight_has_one_budget() {
     for (zone, before, hours) in [
         // On 25 April 2025 Cairo's clocks went from 24:00 to 01:00, on 2 November Havana's from 01:00 to 00:00.
         ("Africa/Cairo", 1_745_531_999, 23),

@@ -125,7 +125,7 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn decides_as_a_log_of_everything_does(
+    fn model_log_decides_alike(
         steps in prop::collection::vec(step(), 1..150),
         rate in (1..90u64, 2..9u64),
         several: bool,
@@ -215,7 +215,7 @@ proptest! {
 
     /// As long as a refusal says, the call does not fit, and then it does.
     #[test]
-    fn retry_after_is_when_it_fits(
+    fn retry_after_is_the_time_that_fits(
         calls in prop::collection::vec((0..300u64, 0..200u64, 0..40_000u64), 1..40),
         (rate, burst) in (60..2_000u64, 300..600u64),
         tokens in 0..300u64,
@@ -244,7 +244,7 @@ proptest! {
 
     /// Nothing that is used more than reserved is lost: the windows after pay for it, to the last token.
     #[test]
-    fn every_excess_is_paid(calls in prop::collection::vec((1..100u64, 0..300u64, 0..30u64), 1..60)) {
+    fn debt_every_excess_is_paid(calls in prop::collection::vec((1..100u64, 0..300u64, 0..30u64), 1..60)) {
         let clock = noon();
         let limiter = Limiter::builder(plans(100, 5, (30, 5), false)).clock(clock.clone()).build().unwrap();
         let (mut spent, mut excess, mut hours) = (0, 0, 0);
@@ -263,7 +263,7 @@ proptest! {
 }
 
 #[test]
-fn the_models_days_are_the_calendars() {
+fn model_days_are_calendar_days() {
     let day_of = Calendar::utc(CalendarUnit::Day);
     assert_eq!((day_of.unit(), day_of.zone(), NOON % 86_400), (CalendarUnit::Day, "UTC", 43_200));
     assert!(noon().now() > std::time::UNIX_EPOCH);

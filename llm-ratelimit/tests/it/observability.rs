@@ -11,7 +11,7 @@ use tower::Layer;
 use crate::support::limits;
 
 #[test]
-fn a_subscriber_learns_what_came_of_a_call_and_not_whose_it_was() {
+fn tracing_span_holds_outcome_without_tenant() {
     let traces = Traces::record();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -34,7 +34,7 @@ fn a_subscriber_learns_what_came_of_a_call_and_not_whose_it_was() {
 }
 
 #[test]
-fn a_subscriber_learns_what_an_observer_would_have_refused() {
+fn tracing_span_holds_shadow_refusal() {
     let traces = Traces::record();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -46,7 +46,7 @@ fn a_subscriber_learns_what_an_observer_would_have_refused() {
     });
     let told = traces.take_fields();
     let count = |text: &str| told.iter().filter(|line| *line == text).count();
-    assert_eq!(count("llm.ratelimit.observes=true"), 2);
+    assert_eq!(count("llm.ratelimit.shadow=true"), 2);
     assert_eq!(count("llm.ratelimit.outcome=granted"), 1);
     assert_eq!(count("llm.ratelimit.outcome=used_up"), 1);
 }
@@ -83,14 +83,14 @@ impl Told {
 
 #[cfg(feature = "metrics")]
 #[test]
-fn a_recorder_is_told_what_was_granted_refused_used_and_owed() {
+fn metrics_count_granted_refused_used_debt() {
     let told = Told::of(call_and_wait());
     let count = |name| told.count(name);
     assert_eq!(count("llm_ratelimit_granted_total plan=default"), 4);
     assert_eq!(count("llm_ratelimit_refused_total plan=default reason=used_up"), 1);
     assert_eq!(count("llm_ratelimit_refused_total plan=default reason=too_large"), 1);
     assert_eq!(count("llm_ratelimit_wait_seconds plan=default"), 1);
-    assert_eq!(count("llm_ratelimit_debt_total measure=money"), 300);
+    assert_eq!(count("llm_ratelimit_debt_total unit=money"), 300);
     assert_eq!(count("llm_ratelimit_used_tokens_total"), 70);
     let reserved = count("llm_ratelimit_reserved_tokens_total");
     assert_eq!(count("llm_ratelimit_refunded_tokens_total"), reserved - 70);
@@ -99,7 +99,7 @@ fn a_recorder_is_told_what_was_granted_refused_used_and_owed() {
 
 #[cfg(feature = "metrics")]
 #[test]
-fn a_recorder_is_told_by_plan_and_why() {
+fn metrics_count_by_plan_and_reason() {
     let told = Told::of(async {
         let plans = r#"{"default": "free", "tenants": {"rich": "pro"},
             "plans": {"free": {"limits": ["1/day"]}, "pro": {"limits": ["2/day"]}}}"#;
@@ -126,7 +126,7 @@ fn a_recorder_is_told_by_plan_and_why() {
 
 #[cfg(feature = "metrics")]
 #[test]
-fn a_recorder_is_told_what_an_observer_would_refuse_and_by_how_much_an_estimate_was_short() {
+fn metrics_count_shadow_refusals_and_excess() {
     let told = Told::of(async {
         let observer = limits(["1/day"]).clock(crate::support::noon()).shadow().build().unwrap();
         let answer = llm_providers::scripted::Rule::say("x").usage(llm_core::Usage::new(30, 50));

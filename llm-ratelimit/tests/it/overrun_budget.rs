@@ -21,7 +21,7 @@ use crate::support::{Paused, ask, cost, limits, nanos, noon, unpriced};
 const PRICE: i64 = 1_000_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_budget_of_a_thousand_calls_lets_a_thousand_of_ten_thousand_through() {
+async fn budget_admits_exactly_a_thousand_calls() {
     let limiter = limits(["$1/day", "9k/day", "1m tokens/day"]).prices(unpriced()).clock(noon()).build().unwrap();
     ask_ten_thousand_times(&limiter).await;
     let usage = limiter.usage("acme");
@@ -32,7 +32,7 @@ async fn a_budget_of_a_thousand_calls_lets_a_thousand_of_ten_thousand_through() 
 
 /// The short way, of one lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn tokens_for_a_thousand_calls_let_a_thousand_of_ten_thousand_through() {
+async fn token_limit_admits_exactly_a_thousand_calls() {
     let limiter = limits(["20k tokens/day", "9k/day"]).clock(noon()).build().unwrap();
     ask_ten_thousand_times(&limiter).await;
     let used: Vec<u64> = limiter.usage("acme").iter().map(|status| status.used + status.reserved).collect();
@@ -61,7 +61,7 @@ async fn ask_ten_thousand_times(limiter: &Limiter) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_third_cancelled_slots_all_come_back_and_money_is_unspent_or_counted() {
+async fn cancelled_calls_return_slots_and_count_money() {
     // The budget is for a tenth as many calls as come.
     let calls: u32 = if crate::full() { 10_000 } else { 1_500 };
     let most = u64::from(calls) * 100_000;
@@ -109,7 +109,7 @@ async fn with_a_third_cancelled_slots_all_come_back_and_money_is_unspent_or_coun
 }
 
 #[tokio::test(start_paused = true)]
-async fn six_hundred_a_second_over_a_windows_edge_never_pass_limit_and_burst() {
+async fn window_edge_never_exceeds_limit_and_burst() {
     let limiter = limits(["600/minute burst 60", "700/hour"]).clock(Paused::new()).build().unwrap();
     let mut granted = Vec::new();
     for n in 0..42_000u64 {

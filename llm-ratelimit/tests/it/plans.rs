@@ -13,7 +13,7 @@ fn plans(json: &str) -> Plans {
 }
 
 #[test]
-fn a_change_of_plan_keeps_what_was_used() {
+fn replace_keeps_usage() {
     let free = |month| plans(&format!(r#"{{"plans": {{"default": {{"limits": ["{month}/month", "10/minute"]}}}}}}"#));
     let limiter = Limiter::builder(free(5)).clock(noon()).build().unwrap();
     let go = || limiter.try_reserve(&ask("a")).map(|r| r.settle(used(0, 0)));
@@ -39,7 +39,7 @@ fn a_change_of_plan_keeps_what_was_used() {
 
 /// The plans that were set last are in force for decisions and for levels alike.
 #[test]
-fn plans_that_are_replaced_at_once_do_not_mix() {
+fn replace_at_once_does_not_mix_plans() {
     let (one, many) = (Plans::uniform(["1/day"]).unwrap(), Plans::uniform(["1000/day"]).unwrap());
     let limiter = Limiter::builder(one.clone()).clock(noon()).build().unwrap();
     let start = std::sync::Barrier::new(2);
@@ -61,7 +61,7 @@ fn plans_that_are_replaced_at_once_do_not_mix() {
 }
 
 #[test]
-fn lowering_a_limit_makes_no_debt() {
+fn replace_with_lower_limit_makes_no_debt() {
     let clock = noon();
     let limiter = limits(["100/day"]).clock(clock.clone()).build().unwrap();
     for _ in 0..60 {
@@ -74,7 +74,7 @@ fn lowering_a_limit_makes_no_debt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_larger_limit_wakes_those_who_wait() {
+async fn replace_with_larger_limit_wakes_waiters() {
     let limiter = limits(["1/day"]).clock(Paused::new()).waiting(Waiting::at_most(HOUR * 24)).build().unwrap();
     limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
     let waits = tokio::spawn({
@@ -90,7 +90,7 @@ async fn a_larger_limit_wakes_those_who_wait() {
 }
 
 #[test]
-fn a_flood_of_invented_tenants_takes_no_more_than_its_room_and_forgets_no_debt() {
+fn max_accounts_bounds_memory_and_keeps_debt() {
     let clock = noon();
     let limiter = limits(["2/minute", "1000 tokens/month"]).clock(clock.clone()).max_accounts(640).build().unwrap();
     let owes = ask("owes").tokens(1_000, 0);
@@ -113,7 +113,7 @@ fn a_flood_of_invented_tenants_takes_no_more_than_its_room_and_forgets_no_debt()
 }
 
 #[test]
-fn an_idle_tenant_is_forgotten_by_the_way() {
+fn sweep_forgets_idle_tenants() {
     let clock = noon();
     let limiter = limits(["10/minute"]).clock(clock.clone()).build().unwrap();
     for n in 0..1_000u32 {
@@ -130,7 +130,7 @@ fn an_idle_tenant_is_forgotten_by_the_way() {
 }
 
 #[test]
-fn headers_tell_a_tenant_that_has_used_nothing_too() {
+fn headers_of_unused_tenant_are_full() {
     let limiter = limits(["10/minute", "3 concurrent", "5k tokens/day"]).clock(noon()).build().unwrap();
     let headers = limiter.usage("new here").headers();
     let value = |name: &str| headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str());

@@ -62,7 +62,7 @@ fn spent(store: &Store, tenant: &str) -> Vec<(String, u64)> {
 }
 
 #[test]
-fn balances_come_back_as_they_were_and_by_tenant() {
+fn store_returns_balances_by_tenant() {
     for Case { store, .. } in cases() {
         let written = balances(&["100/month", "1k tokens/day"], &[("acme", 2), ("acme2", 1), ("a\"b,\n", 3)]);
         store.put(written.clone()).unwrap();
@@ -77,7 +77,7 @@ fn balances_come_back_as_they_were_and_by_tenant() {
 }
 
 #[test]
-fn a_balance_replaces_the_one_of_its_name_and_no_other() {
+fn store_put_replaces_same_balance() {
     for Case { store, .. } in cases() {
         store.put(balances(&["100/month"], &[("acme", 2), ("other", 1)])).unwrap();
         store.put(balances(&["200/month"], &[("acme", 5)])).unwrap();
@@ -90,7 +90,7 @@ fn a_balance_replaces_the_one_of_its_name_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_came_to_nothing_is_not_kept() {
+async fn store_keeps_no_empty_balance() {
     for Case { store, .. } in cases() {
         let limiter = limiter(&["100/month"]);
         let persister = BalancePersister::builder(store.clone()).start(&limiter).unwrap();
@@ -104,7 +104,7 @@ async fn what_came_to_nothing_is_not_kept() {
 }
 
 #[test]
-fn a_tenant_is_forgotten_and_no_other() {
+fn store_forget_removes_one_tenant() {
     for Case { store, .. } in cases() {
         store.put(balances(&["100/month", "100/day"], &[("acme", 2), ("acme2", 1)])).unwrap();
         assert_eq!((store.forget("acme"), store.forget("acme")), (Ok(2), Ok(0)));
@@ -114,7 +114,7 @@ fn a_tenant_is_forgotten_and_no_other() {
 }
 
 #[test]
-fn old_windows_are_removed_unless_they_owe() {
+fn store_prune_keeps_debt() {
     for Case { store, .. } in cases() {
         store.put(balances(&["100/month", "100/day"], &[("acme", 2)])).unwrap();
         let limiter = limiter(&["10 tokens/day"]);
@@ -129,7 +129,7 @@ fn old_windows_are_removed_unless_they_owe() {
 }
 
 #[test]
-fn moving_keeps_whichever_shows_more() {
+fn store_migrate_keeps_the_greater_balance() {
     for Case { store, other, .. } in cases() {
         store.put(balances(&["100/month"], &[("acme", 2), ("less", 1), ("more", 9)])).unwrap();
         other.put(balances(&["100/month"], &[("less", 3), ("more", 4), ("own", 7)])).unwrap();
@@ -141,7 +141,7 @@ fn moving_keeps_whichever_shows_more() {
 }
 
 #[tokio::test]
-async fn a_restart_gives_nobody_a_new_month() {
+async fn persister_restart_keeps_spent_month() {
     for Case { store, .. } in cases() {
         let first = limiter(&["3/month"]);
         let persister = BalancePersister::builder(store.clone()).start(&first).unwrap();
@@ -165,7 +165,7 @@ async fn a_restart_gives_nobody_a_new_month() {
 }
 
 #[tokio::test]
-async fn a_threshold_that_was_told_is_not_told_again_after_a_restart() {
+async fn persister_restart_repeats_no_event() {
     for Case { store, .. } in cases() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let run = async |calls: u64| {
@@ -187,7 +187,7 @@ async fn a_threshold_that_was_told_is_not_told_again_after_a_restart() {
 
 /// What is over and paid need not come back: a store that saw many tenants come and go does not fill the memory.
 #[tokio::test]
-async fn a_restart_brings_back_only_what_still_counts() {
+async fn persister_restart_restores_only_current_windows() {
     for Case { store, .. } in cases() {
         store.put(balances(&["100/month", "100/day"], &[("acme", 2), ("gone", 3)])).unwrap();
         let plans = Plans::uniform(["100/month", "100/day"]).unwrap();
@@ -201,14 +201,14 @@ async fn a_restart_brings_back_only_what_still_counts() {
 }
 
 #[test]
-fn urls_open_what_they_name() {
+fn store_url_opens_its_store() {
     assert!(Store::open("memory:").unwrap().balances().unwrap().is_empty());
     assert_eq!(Store::open("redis://ann:hunter2@host").unwrap_err(), StoreError::NotOffered("redis"));
 }
 
 #[cfg(not(feature = "file"))]
 #[test]
-fn a_file_without_its_feature_names_it() {
+fn store_url_names_missing_feature() {
     let error = Store::open("file:///x").unwrap_err();
     assert!(error.to_string().contains("the feature \"file\""), "{error}");
 }
@@ -231,7 +231,7 @@ mod file {
     }
 
     #[tokio::test]
-    async fn bookkeeper_close_releases_the_file() {
+    async fn persister_close_releases_the_file() {
         let scratch = Scratch::new();
         let path = scratch.path().join("balances");
         for _ in 0..5 {

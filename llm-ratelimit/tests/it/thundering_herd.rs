@@ -24,7 +24,7 @@ fn limiter() -> Limiter {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_storm_no_slot_is_lost_and_nobody_is_forgotten() {
+async fn concurrent_slots_survive_thundering_herd() {
     for seed in 0..if full() { 1_000 } else { 100u64 } {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());

@@ -19,7 +19,7 @@ fn patient() -> Waiting {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_is_as_long_as_it_must_be() {
+async fn waiting_lasts_until_room() {
     let limiter = limits(["60/minute burst 1"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     let began = Instant::now();
     for _ in 0..5 {
@@ -31,7 +31,7 @@ async fn a_wait_is_as_long_as_it_must_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slot_that_comes_back_wakes_who_waits_and_nobody_polls() {
+async fn waiting_wakes_when_slot_returns() {
     let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     let polls = Arc::new(AtomicU64::new(0));
     let callers: Vec<_> = (0..100)
@@ -54,7 +54,7 @@ async fn a_slot_that_comes_back_wakes_who_waits_and_nobody_polls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_be_served_in_time_is_refused_at_once() {
+async fn waiting_beyond_deadline_is_refused_at_once() {
     let limiter = limits(["60 tokens/minute burst 10"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     limiter.reserve(&ask("a").tokens(10, 0)).await.unwrap().settle(used(10, 0));
     let began = Instant::now();
@@ -76,7 +76,7 @@ async fn who_cannot_be_served_in_time_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_refused_because_others_wait_is_told_when_they_will_be_through() {
+async fn retry_after_includes_waiting_calls() {
     let limiter = limits(["60 tokens/minute burst 10"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     limiter.try_reserve(&ask("a").tokens(4, 0)).unwrap().settle(used(4, 0));
     let large = tokio::spawn({
@@ -91,7 +91,7 @@ async fn who_is_refused_because_others_wait_is_told_when_they_will_be_through() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_passes_ends_the_wait() {
+async fn waiting_ends_at_deadline() {
     let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     let held = limiter.reserve(&ask("a")).await.unwrap();
     let began = Instant::now();
@@ -103,7 +103,7 @@ async fn a_deadline_that_passes_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_queue_is_bounded_in_calls_and_in_tokens() {
+async fn waiting_is_bounded_in_calls_and_tokens() {
     for waiting in [patient().max_calls(3), patient().max_tokens(300)] {
         let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(waiting).build().unwrap();
         let held = limiter.reserve(&ask("a").tokens(100, 0)).await.unwrap();
@@ -121,7 +121,7 @@ async fn the_queue_is_bounded_in_calls_and_in_tokens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_wait_takes_nothing_from_those_who_do() {
+async fn try_reserve_takes_no_room_of_waiters() {
     let limiter = limits(["60 tokens/minute burst 60"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     limiter.try_reserve(&ask("a").tokens(60, 0)).unwrap().settle(used(60, 0));
     let waits = tokio::spawn({
@@ -137,7 +137,7 @@ async fn who_does_not_wait_takes_nothing_from_those_who_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_for_two_accounts_gets_both() {
+async fn waiting_for_two_accounts_gets_both() {
     let plans = llm_ratelimit::Plans::uniform(["1 concurrent"]).unwrap();
     let plans = plans.limit("60/minute burst 1".parse::<llm_ratelimit::Limit>().unwrap()).unwrap();
     let limiter = llm_ratelimit::Limiter::builder(plans).clock(Paused::new()).waiting(patient()).build().unwrap();
@@ -163,7 +163,7 @@ async fn a_call_that_waits_for_two_accounts_gets_both() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_in_line_may_hold_still_and_the_rest_go_on() {
+async fn waiting_unpolled_first_call_blocks_no_other() {
     let limiter = limits(["60/minute burst 1"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
     let demand = ask("a");
@@ -176,7 +176,7 @@ async fn the_first_in_line_may_hold_still_and_the_rest_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_sends_everybody_away_and_waits_for_what_runs() {
+async fn close_refuses_waiters_and_awaits_running_calls() {
     let limiter = limits(["1 concurrent"]).clock(Paused::new()).waiting(patient()).build().unwrap();
     let held = limiter.reserve(&ask("a")).await.unwrap();
     let waits = tokio::spawn({
@@ -196,7 +196,7 @@ async fn closing_sends_everybody_away_and_waits_for_what_runs() {
 
 /// Nobody drives the runtime, so no timer ever fires: whoever is not woken hangs.
 #[test]
-fn no_wake_up_is_lost_between_threads() {
+fn waiting_loses_no_wake_up_between_threads() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let limiter = limits(["1 concurrent"]).clock(noon()).waiting(patient()).build().unwrap();
     let (done, ended) = mpsc::channel();
@@ -231,7 +231,7 @@ impl Clock for Closes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_taken_once_closing_has_found_nothing_open() {
+async fn close_admits_no_call_afterwards() {
     let clock = Closes::default();
     let limiter = limits(["5/day"]).clock(clock.clone()).build().unwrap();
     limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
@@ -241,7 +241,7 @@ async fn nothing_is_taken_once_closing_has_found_nothing_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_while_plans_change_pays_what_the_new_plan_counts() {
+async fn waiting_pays_by_replaced_plans() {
     let limiter =
         limits(["1 concurrent"]).clock(Paused::new()).prices(prices::openai()).waiting(patient()).build().unwrap();
     let held = limiter.try_reserve(&ask("a")).unwrap();
@@ -255,4 +255,14 @@ async fn who_waits_while_plans_change_pays_what_the_new_plan_counts() {
     let _running = waits.await.unwrap().unwrap();
     let reserved = limiter.usage("a").iter().nth(1).unwrap().reserved;
     assert_eq!(reserved, 1_000 * 150 + 1_000 * 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_within_bounds_the_wait_for_running_calls() {
+    let limiter = limits(["2 concurrent"]).close_within(Duration::from_secs(5)).build().unwrap();
+    let running = limiter.try_reserve(&ask("a")).unwrap();
+    let began = tokio::time::Instant::now();
+    assert_eq!((limiter.close().await, began.elapsed()), (Ok(1), Duration::from_secs(5)));
+    drop(running);
+    assert_eq!((limiter.close().await, began.elapsed()), (Ok(0), Duration::from_secs(5)));
 }

@@ -59,7 +59,7 @@ struct Outcomes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_hour_meets_no_429_and_nearly_all_that_could_be_served_is() {
+async fn azure_hour_avoids_vendor_refusals() {
     let Some(hour) = hour() else { return };
     for (name, arrivals) in [("trace", &hour), ("Poisson control", &poisson(&hour))] {
         compare(name, arrivals, TOKENS).await;
@@ -67,7 +67,7 @@ async fn an_hour_meets_no_429_and_nearly_all_that_could_be_served_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_hour_that_nobody_could_serve_whole_is_served_as_far_as_anybody_could() {
+async fn azure_hour_overloaded_serves_what_fits() {
     let Some(hour) = hour() else { return };
     let possible = compare("trace, too few tokens", &hour, too_few()).await;
     assert!(possible < hour.len(), "the offline scheduler turns some away");
@@ -98,7 +98,7 @@ async fn compare(name: &str, arrivals: &[Arrival], quota: u64) -> usize {
 
 /// Without a limiter the same vendor refuses, so the test above can fail.
 #[tokio::test(start_paused = true)]
-async fn the_vendor_refuses_the_same_hour_without_a_limiter() {
+async fn azure_hour_without_limiter_is_refused() {
     let Some(hour) = hour() else { return };
     let vendor = vendor(TOKENS / unit());
     for arrival in &hour {

@@ -22,7 +22,7 @@ fn flood(limiter: &Limiter, clock: &ManualClock, from: Duration, length: Duratio
 }
 
 #[test]
-fn no_minute_lets_more_through_than_the_limit_and_its_burst() {
+fn bucket_minute_never_exceeds_limit_and_burst() {
     for begin in [0, 30, 59] {
         let clock = ManualClock::at_unix(NOON);
         let limiter = limits(["600/minute burst 60"]).clock(clock.clone()).build().unwrap();
@@ -40,7 +40,7 @@ fn no_minute_lets_more_through_than_the_limit_and_its_burst() {
 }
 
 #[test]
-fn no_day_lets_more_through_than_its_limit() {
+fn window_day_never_exceeds_limit() {
     let midnight = Duration::from_secs(12 * 3_600);
     let clock = ManualClock::at_unix(NOON);
     let limiter = limits(["500/day"]).clock(clock.clone()).build().unwrap();

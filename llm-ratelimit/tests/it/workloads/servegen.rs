@@ -18,7 +18,7 @@ const WEIGHTS: [u32; 3] = [1, 2, 4];
 
 /// Each tenant asks for so many calls, in proportion to a client's rate; together for twice of what is let through.
 #[tokio::test(start_paused = true)]
-async fn tenants_as_unequal_as_clients_get_their_weighted_max_min_shares() {
+async fn weights_give_max_min_shares() {
     let Some(rates) = rates() else { return };
     let all: f64 = rates.iter().sum();
     let demands: Vec<u64> = rates.iter().map(|rate| (rate / all * 2.0 * CAPACITY as f64).ceil() as u64).collect();
@@ -58,7 +58,7 @@ async fn tenants_as_unequal_as_clients_get_their_weighted_max_min_shares() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heavy_neighbour_hardly_delays_a_light_tenant() {
+async fn queue_heavy_tenant_hardly_delays_light_one() {
     let Some(rates) = rates() else { return };
     // The median client, at a tenth of what is let through.
     let (light, rate) = (rates.len() / 2, CAPACITY as f64 / 60.0 / 10.0);
