@@ -1,4 +1,4 @@
-//! All counters of one group of limits for one tenant, model, label, … or for everybody.
+//! All counters of one group of limits for one tenant, model, label, … or for all tenants.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -24,11 +24,11 @@ pub(crate) struct Account {
     pub(crate) catch_all: bool,
     /// Reservations that are open.
     pub(crate) open: u32,
-    /// Somebody waits for room in it, so nobody else may take it first.
+    /// A call waits for room in it, so no other call may take that first.
     pub(crate) awaited: bool,
-    /// It changed since it was last told.
+    /// It changed since changes were last collected.
     pub(crate) changed: bool,
-    /// When it was last used, in nanoseconds since 1970.
+    /// Time of its last use, in nanoseconds since 1970.
     pub(crate) used_at: u64,
     pub(crate) counters: SmallVec<[Counter; 1]>,
 }
@@ -64,7 +64,7 @@ impl Account {
         hash(state, self.values())
     }
 
-    /// Whether it is the one that a call counts in.
+    /// Returns true if it is the one that a call counts in.
     #[inline]
     pub(crate) fn is(&self, group: &Group, demand: &Demand, plan: &str) -> bool {
         let mut rest = &*self.values;
@@ -122,7 +122,7 @@ impl Account {
         &mut self.counters[known]
     }
 
-    /// Whether nothing would be lost if it were forgotten.
+    /// Returns true if nothing would be lost by forgetting it.
     pub(crate) fn is_blank(&self, now: u64) -> bool {
         self.open == 0 && !self.awaited && !self.changed && self.counters.iter().all(|counter| counter.is_blank(now))
     }
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_as_small_as_the_builder_says() {
+    fn account_is_as_small_as_documented() {
         // Beside it: its name, and five to ten bytes in the table of places.
         let (account, counter) = (size_of::<Option<Account>>(), size_of::<Counter>());
         println!("{account} bytes, of which {counter} are the first counter");

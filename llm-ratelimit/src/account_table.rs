@@ -1,4 +1,4 @@
-//! Who has used what, in memory: a striped table of accounts.
+//! A sharded table of the accounts in memory.
 
 mod requirement;
 mod shard;
@@ -21,28 +21,28 @@ use crate::{
     scope::Scope,
 };
 
-/// A table of accounts. All that one call needs is decided under the locks of all its stripes, taken in their order, so it
+/// Accounts in shards. All that one call needs is decided under the locks of all its shards, taken in their order, so it
 /// gets everything or nothing, and no two calls get the same room.
 #[derive(Debug)]
 pub(crate) struct AccountTable {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
-    /// The most accounts of one stripe.
+    /// The most accounts of one shard.
     most: usize,
-    /// Somebody keeps what changes.
+    /// A persister writes the changes.
     is_persisted: AtomicBool,
-    /// The stripe in which idle accounts are looked for next.
+    /// The shard in which idle accounts are looked for next.
     sweep_cursor: AtomicUsize,
 }
 
-/// Where an account is. It stays there while it has open reservations or is awaited.
+/// Position of an account. It stays there while it has open reservations or is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AccountRef {
     shard: u8,
     index: u32,
 }
 
-/// What a call holds of one counter.
+/// A call's share of one counter.
 #[derive(Clone, Debug)]
 pub(crate) struct Hold {
     pub(crate) account_ref: AccountRef,
@@ -57,7 +57,7 @@ pub(crate) type Holds = SmallVec<[Hold; 2]>;
 /// The levels of all of a plan's rules, in their order.
 pub(crate) type Levels = SmallVec<[Level; 4]>;
 
-/// Why a call cannot have what it asks for.
+/// Reason why a call cannot have what it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Blocked {
     pub(crate) wait: Wait,
@@ -81,7 +81,7 @@ pub(crate) struct ThresholdReached {
     pub(crate) until: u64,
 }
 
-/// What settling brought about.
+/// Consequences of a settlement.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
     pub(crate) reached_thresholds: Vec<ThresholdReached>,
@@ -97,7 +97,7 @@ type Guards<'a> = SmallVec<[(usize, MutexGuard<'a, Shard>); 4]>;
 const SHARDS: usize = 64;
 
 impl Hold {
-    /// Whether something comes back by this, or more is used.
+    /// Returns true if this changes the amount that counts.
     pub(crate) fn is_moved_by(&self, settlement: &Settlement) -> bool {
         settlement.amount(self.kind, self.amount) != self.amount
     }
@@ -110,7 +110,7 @@ impl AccountRef {
 }
 
 impl AccountTable {
-    /// Books of at most so many accounts.
+    /// A table of at most so many accounts.
     pub(crate) fn new(most: usize) -> Self {
         let hasher = RandomState::default();
         let shard = |_| Mutex::new(Shard::new(hasher.clone()));
@@ -125,7 +125,7 @@ impl AccountTable {
     }
 
     /// Takes all that a call needs, or nothing; then it returns the reason. Adds the levels of all of the plan's rules right
-    /// after that. Who has waited for an account is not held up by those who wait for it.
+    /// after that. A call that has waited for an account is not blocked by those that wait for it.
     pub(crate) fn decide(
         &self,
         demand: &Demand,
@@ -237,15 +237,15 @@ impl AccountTable {
         add_levels(&requirements, &mut guards, plan, at, levels);
     }
 
-    /// Says whether somebody waits for an account.
+    /// Says that calls wait for an account, or do no longer.
     pub(crate) fn set_awaited(&self, account_ref: AccountRef, awaited: bool) {
         if let Some(account) = &mut self.shard(account_ref.shard.into()).slots[account_ref.index as usize] {
             account.awaited = awaited;
         }
     }
 
-    /// Forgets all accounts of scopes and values for which `whose` says so. What has open reservations keeps their places,
-    /// and nothing else.
+    /// Forgets all accounts of scopes and values for which `whose` returns true. An account with open reservations keeps
+    /// those, and nothing else.
     pub(crate) fn forget(&self, names: &Names, whose: impl Fn(&Scope, &mut dyn Iterator<Item = &str>) -> bool) {
         for number in 0..self.shards.len() {
             let mut shard = self.shard(number);
@@ -254,7 +254,7 @@ impl AccountTable {
                 if account.catch_all || !whose(&names.scopes.get(account.group), &mut account.values()) {
                     continue;
                 }
-                // Whoever keeps the balances must be told, so then it stays until it has been.
+                // A persister has to write this, so the account stays until it has.
                 account.changed = self.is_persisted.load(Relaxed);
                 account.counters.iter_mut().for_each(Counter::forget);
                 let changed = account.changed;
@@ -266,8 +266,8 @@ impl AccountTable {
         }
     }
 
-    /// What the calendar windows hold: of all accounts, or of those that changed since this was last asked. Asked for the
-    /// first time, that is all.
+    /// Returns the balances of calendar windows: of all accounts, or of those that changed since the last call. The first
+    /// call returns all.
     pub(crate) fn balances(&self, changed: bool, names: &Names) -> Vec<Balance> {
         let mut balances = Vec::new();
         let only_changed = changed && self.is_persisted.swap(true, Relaxed);
@@ -298,7 +298,7 @@ impl AccountTable {
         balances
     }
 
-    /// Puts balances back. What was reserved when they were told counts as spent: nobody knows better.
+    /// Puts balances back. Their reservations count as spent, because their usage is unknown.
     pub(crate) fn restore(&self, balances: impl IntoIterator<Item = Balance>, names: &Names) {
         for balance in balances {
             let Balance { scope, values, catch_all, counter, mut window } = balance;
@@ -322,14 +322,14 @@ impl AccountTable {
         }
     }
 
-    /// How many reservations are open, each counted once for every account it is in.
+    /// Returns the number of open reservations, each counted once for every account it is in.
     pub(crate) fn open(&self) -> usize {
         let open =
             |number| self.shard(number).slots.iter().flatten().map(|account| account.open as usize).sum::<usize>();
         (0..self.shards.len()).map(open).sum()
     }
 
-    /// How many accounts there are.
+    /// Returns the number of accounts.
     pub(crate) fn len(&self) -> usize {
         (0..self.shards.len()).map(|number| self.shard(number).table.len()).sum()
     }
@@ -344,7 +344,7 @@ impl AccountTable {
         }
     }
 
-    /// Looks at a few accounts of one stripe after the other, so that idle ones do not stay for long.
+    /// Looks at a few accounts of one shard after the other, so that idle ones do not stay for long.
     fn sweep_some(&self, now: u64) {
         let number = self.sweep_cursor.fetch_add(1, Relaxed) % self.shards.len();
         if let Ok(mut shard) = self.shards[number].try_lock() {
@@ -362,7 +362,7 @@ impl AccountTable {
         }
     }
 
-    /// Locks the stripes of all needs, each once, in ascending order: whoever locks several locks them in this order.
+    /// Locks the shards of all requirements, each once, in ascending order, as every call does that locks several.
     #[inline]
     fn lock<'g>(&'g self, requirements: &[Requirement<'_>], guards: &mut Guards<'g>) {
         let mut next = requirements.iter().map(|requirement| requirement.shard).min();
@@ -378,7 +378,7 @@ impl AccountTable {
     }
 }
 
-/// Adds the levels of a plan's rules. The accounts of the needs have been found and advanced, and are locked.
+/// Adds the levels of a plan's rules. The accounts of the requirements have been found and advanced, and are locked.
 #[inline]
 fn add_levels(
     requirements: &Requirements<'_>,

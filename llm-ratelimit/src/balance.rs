@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dimension, scope::Scope, window::Window};
 
-/// What one calendar window holds for one tenant, model, label, …: what must outlive the process. Opaque; it can be
+/// Contents of one calendar window for one tenant, model, label, …, which must outlive the process. Opaque; it can be
 /// written with serde and given to [`Limiter::restore`](crate::Limiter::restore).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
@@ -35,47 +35,47 @@ impl Balance {
         self.scope.value_of(&Dimension::Tenant, self.values()).filter(|_| !self.catch_all)
     }
 
-    /// Whether it is that of all those together for whom there was no room.
+    /// Returns true if it is that of all calls together that found no account of their own.
     pub fn is_catch_all(&self) -> bool {
         self.catch_all
     }
 
-    /// What is counted, and over what window.
+    /// Returns the unit that is counted, and the window.
     pub fn counter(&self) -> &str {
         &self.counter
     }
 
-    /// The end of the window, in nanoseconds since 1970.
+    /// Returns the end of the window, in nanoseconds since 1970.
     pub fn until(&self) -> u64 {
         self.window.until
     }
 
-    /// The limit that was last in force, in tokens, nano-dollars, calls or units.
+    /// Returns the limit that was last in force, in tokens, nano-dollars, calls or units.
     pub fn limit(&self) -> u64 {
         self.window.limit
     }
 
-    /// All that counts against the limit: spent, reserved, and left to pay by earlier windows.
+    /// Returns all that counts against the limit: spent, reserved, and owed by earlier windows.
     pub fn used(&self) -> u64 {
         self.window.total()
     }
 
-    /// What the window has left.
+    /// Returns the amount that the window has left.
     pub fn left(&self) -> u64 {
         self.limit().saturating_sub(self.used())
     }
 
-    /// What was spent in it, in tokens, nano-dollars, calls or units.
+    /// Returns the amount that was spent in it, in tokens, nano-dollars, calls or units.
     pub fn spent(&self) -> u64 {
         self.window.spent
     }
 
-    /// What is reserved by calls that run.
+    /// Returns the amount that running calls have reserved.
     pub fn reserved(&self) -> u64 {
         self.window.reserved
     }
 
-    /// What earlier windows left to pay, and what this one will.
+    /// Returns the debt that earlier windows left, and that this one will leave.
     pub fn debt(&self) -> u64 {
         self.window.owed()
     }

@@ -1,6 +1,6 @@
-//! A token bucket that takes back what was not used. Pure: it is told the time.
+//! A token bucket that takes back unused amounts. Pure: callers pass the time.
 
-/// How fast a bucket drains and how much it holds, as it is in force now.
+/// Rate at which a bucket drains and amount that it holds, as they are in force now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
     /// So much drains in one period.
@@ -11,8 +11,8 @@ pub(crate) struct Rate {
     pub(crate) burst: u64,
 }
 
-/// What was taken fills the bucket; it drains at the quota's rate, first in, first out. What a call gives back is what of
-/// its share has not drained yet: to give back more would let others take twice.
+/// Amounts that are taken fill the bucket, which drains at the quota's rate, first in, first out. A call gives back the
+/// part of its share that has not drained yet. If it gave back more, others could take twice.
 ///
 /// All volumes are amounts times the period in nanoseconds, so that a nanosecond drains a whole number: exact, for
 /// every rate. The period is part of a counter's identity and never changes; amount and burst may.
@@ -27,13 +27,13 @@ pub(crate) struct Bucket {
     period: u64,
 }
 
-/// Where a share begins in all that ever went into a bucket; for a window, its end. No wider than it must be: millions of
+/// Position of a share in all that ever went into a bucket; for a window, its end. No wider than it must be: millions of
 /// them are moved about.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(Rust, packed(8))]
 pub(crate) struct Mark(u128);
 
-/// What is in a bucket, in amounts times the period.
+/// Content of a bucket, in amounts times the period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(Rust, packed(8))]
 pub(crate) struct Volume(u128);
@@ -64,7 +64,7 @@ impl Bucket {
         self.amount = rate.amount;
     }
 
-    /// How long until `n` fit, in nanoseconds, if nobody takes anything meanwhile: 0 now, `None` never.
+    /// Returns the nanoseconds until `n` fit if no other call takes anything meanwhile: 0 now, `None` never.
     pub(crate) fn wait(&self, rate: Rate, n: u64) -> Option<u64> {
         if n > rate.burst {
             return None;
@@ -73,7 +73,7 @@ impl Bucket {
         Some(u64::try_from(over.div_ceil(rate.amount.into())).unwrap_or(u64::MAX))
     }
 
-    /// Whether `n` fit now.
+    /// Returns true if `n` fit now.
     pub(crate) fn fits(&self, rate: Rate, n: u64) -> bool {
         self.level.saturating_add(self.scale(n)) <= self.scale(rate.burst)
     }
@@ -168,7 +168,7 @@ mod tests {
     proptest! {
         /// Governor holds one cell's time in whole nanoseconds, so the rates here divide a minute.
         #[test]
-        fn decides_as_governor_does(
+        fn bucket_decides_as_governor_does(
             each in prop::sample::select(vec![1u64, 2, 3, 6, 10, 60, 600, 60_000]),
             burst in 1u32..200,
             steps in prop::collection::vec((0u64..20_000_000_000, 1u32..30), 1..80),
@@ -204,7 +204,7 @@ mod tests {
 
         /// The level is never lower than it would be had every call taken what it used from the start.
         #[test]
-        fn never_gives_back_what_has_drained(
+        fn bucket_never_returns_drained_amounts(
             steps in prop::collection::vec((0u64..30 * SECOND, 1u64..100, 0u64..150, 0usize..4), 1..60),
         ) {
             let rate = Rate { amount: 60, period: 60 * SECOND, burst: 100 };
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_at_once_comes_back_whole() {
+    fn bucket_refund_at_once_is_whole() {
         let rate = Rate { amount: 10, period: SECOND, burst: 10 };
         let mut bucket = Bucket::new(rate, 0);
         let first = bucket.take(6);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_that_has_drained_is_not_given_twice() {
+    fn bucket_refund_after_drain_is_nothing() {
         let rate = Rate { amount: 10, period: SECOND, burst: 10 };
         let mut bucket = Bucket::new(rate, 0);
         let old = bucket.take(10);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn time_running_backwards_neither_fills_nor_freezes_it() {
+    fn bucket_clock_set_back_neither_fills_nor_freezes() {
         let rate = Rate { amount: 1, period: SECOND, burst: 1 };
         let mut bucket = Bucket::new(rate, 1_000 * SECOND);
         bucket.take(1);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_amounts_do_not_overflow() {
+    fn bucket_largest_amounts_do_not_overflow() {
         let rate = Rate { amount: u64::MAX, period: 366 * 86_400 * SECOND, burst: u64::MAX };
         let mut bucket = Bucket::new(rate, 0);
         let mark = bucket.take(u64::MAX);

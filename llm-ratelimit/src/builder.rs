@@ -39,7 +39,7 @@ pub struct LimiterBuilder {
     pub(crate) close_within: Duration,
 }
 
-/// What a call costs whose model has no price, where a limit counts money. Never nothing.
+/// Cost of a call whose model has no price, where a limit counts money. Never nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownPrice {
@@ -50,7 +50,18 @@ pub enum UnknownPrice {
     Assume(Price),
 }
 
-/// How calls may wait for room.
+/// Bounds within which calls may wait for room.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use llm_ratelimit::{Limiter, Plans, Waiting};
+///
+/// let waiting = Waiting::at_most(Duration::from_secs(10)).max_tokens(200_000);
+/// let limiter = Limiter::builder(Plans::uniform(["10/minute"])?).waiting(waiting).build()?;
+/// # let _ = limiter;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
     pub(crate) max_tokens: u64,
@@ -116,25 +127,25 @@ impl LimiterBuilder {
         self
     }
 
-    /// What a call costs whose model has no price: by default, it is refused.
+    /// Sets the cost of a call whose model has no price: by default, it is refused.
     pub fn unknown_price(mut self, policy: UnknownPrice) -> Self {
         self.unknown_price = policy;
         self
     }
 
-    /// Decides and counts, and lets every call of the layer pass at once: see [`RateLimit`](crate::RateLimit).
+    /// Decides and counts, but sends every call of the layer at once: see [`RateLimit`](crate::RateLimit).
     pub fn shadow(mut self) -> Self {
         self.shadow = true;
         self
     }
 
-    /// Adds somebody who is told when limits on calendar windows are used up to a share.
+    /// Adds a receiver of the events that limits on calendar windows are used up to a share.
     pub fn sink(mut self, sink: impl Sink) -> Self {
         self.sinks.push(Arc::new(sink));
         self
     }
 
-    /// How many accounts (one for each tenant, model, label, … that is counted apart) to hold at most: 250,000 by default,
+    /// Sets the number of accounts (one for each tenant, model, label, … that is counted apart) to hold: 250,000 by default,
     /// some 280 bytes each with names of 36 characters, and 80 more for every limit after the first. An account that owes
     /// something is never forgotten for another; where there is no room, further ones share a few accounts with one limit
     /// each.
@@ -143,7 +154,7 @@ impl LimiterBuilder {
         self
     }
 
-    /// How long [`Limiter::close`] waits for running calls: 30 s by default.
+    /// Sets the time for which [`Limiter::close`] waits for running calls: 30 s by default.
     pub fn close_within(mut self, longest: Duration) -> Self {
         self.close_within = longest;
         self
@@ -213,7 +224,7 @@ fn listed_bound(prices: &PriceTable, model: &str, demand: &Demand) -> Result<Usd
     Ok(bound.max(heard + said))
 }
 
-/// Whether a stated price is none.
+/// Returns true if a stated price is none.
 pub(crate) fn is_free(price: &Price) -> bool {
     price.bound(1_000_000, 1_000_000) == Usd::ZERO
 }

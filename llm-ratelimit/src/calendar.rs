@@ -1,4 +1,4 @@
-//! Where calendar windows end.
+//! Ends of calendar windows.
 
 use std::{fmt, sync::Arc};
 
@@ -7,13 +7,23 @@ use jiff::{Timestamp, ToSpan, civil::Weekday, tz::TimeZone};
 use crate::QuotaError;
 
 /// A calendar window: from midnight to midnight in a time zone.
+///
+/// ```
+/// use llm_core::Usd;
+/// use llm_ratelimit::{Calendar, CalendarUnit, Quota};
+///
+/// let month = Calendar::utc(CalendarUnit::Month).in_zone("Europe/Berlin")?;
+/// let budget = Quota::budget(Usd::from_nanos(3_000_000_000), month)?;
+/// assert_eq!(budget.to_string(), "$3.00/month in Europe/Berlin");
+/// # Ok::<_, llm_ratelimit::QuotaError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Calendar {
     unit: CalendarUnit,
     zone: Zone,
 }
 
-/// How long a calendar window is.
+/// Length of a calendar window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CalendarUnit {
@@ -52,7 +62,7 @@ impl Calendar {
         Ok(Self { zone: Zone { name, zone }, ..self })
     }
 
-    /// How long a window is.
+    /// Returns the length of a window.
     pub fn unit(&self) -> CalendarUnit {
         self.unit
     }
@@ -63,7 +73,7 @@ impl Calendar {
     }
 
     /// The end of the window that holds `now`: both in nanoseconds since 1970. Always later than `now`, but for the last
-    /// window that can be told.
+    /// window that can be stated.
     pub(crate) fn end(&self, now: u64) -> u64 {
         self.try_end(now).unwrap_or(u64::MAX)
     }
@@ -166,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_end_at_midnight_where_the_tenant_lives() {
+    fn calendar_ends_at_midnight_of_its_zone() {
         let ends = |unit, zone: &str, now| Calendar::utc(unit).in_zone(zone).unwrap().end(at(now));
         for (unit, zone, now, end) in [
             (CalendarUnit::Day, "UTC", "2026-11-21T23:59:59.999999999Z", "2026-11-22T00:00:00Z"),
@@ -187,14 +197,14 @@ mod tests {
     }
 
     #[test]
-    fn unknown_zones_are_refused_and_spellings_are_one() {
+    fn calendar_refuses_unknown_zones() {
         let day = Calendar::utc(CalendarUnit::Day);
         assert!(day.clone().in_zone("Mars/Olympus").unwrap_err().to_string().contains("Mars/Olympus"));
         assert_eq!(day.clone().in_zone("europe/berlin").unwrap(), day.in_zone("Europe/Berlin").unwrap());
     }
 
     #[test]
-    fn the_end_of_time_is_no_panic() {
+    fn calendar_end_of_time_does_not_panic() {
         assert!(Calendar::utc(CalendarUnit::Month).end(u64::MAX - 1) >= u64::MAX - 1);
     }
 }

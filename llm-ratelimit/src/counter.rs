@@ -17,24 +17,24 @@ pub(crate) struct Counter {
 pub(crate) enum State {
     Bucket(Bucket),
     Window(Window),
-    /// How many are held.
+    /// Number of slots that are held.
     Slots(u64),
 }
 
-/// How long until something fits.
+/// Time until an amount fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wait {
     /// Not at all.
     Not,
-    /// So many nanoseconds, if nobody takes anything meanwhile.
+    /// So many nanoseconds, if no other call takes anything meanwhile.
     Nanos(u64),
-    /// Until somebody gives something back, or limits are scaled up again.
+    /// Until another call gives something back, or limits are scaled up again.
     Unknown,
     /// For ever: it is more than the limit.
     Ever,
 }
 
-/// What decides a counter's limit now.
+/// Time and scale, which decide a counter's limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecisionTime {
     /// Nanoseconds since 1970.
@@ -43,7 +43,7 @@ pub(crate) struct DecisionTime {
     pub(crate) per_mille: u32,
 }
 
-/// A counter's state as a decision left it. Plain data: amounts and times are computed when somebody reads them.
+/// A counter's state as a decision left it. Plain data: amounts and times are computed when they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     /// The rule counts nothing of the call.
@@ -56,7 +56,7 @@ pub(crate) enum Level {
         debt: u64,
         until: u64,
     },
-    /// How many are held.
+    /// Number of slots that are held.
     Slots(u64),
 }
 
@@ -91,7 +91,7 @@ impl Counter {
         }
     }
 
-    /// How long until `n` fit. It has been advanced.
+    /// Returns the time until `n` fit. It has been advanced.
     #[inline]
     pub(crate) fn wait(&self, rule: &Rule, n: u64, at: DecisionTime) -> Wait {
         let quota = rule.limit.quota();
@@ -167,7 +167,7 @@ impl Counter {
         }
     }
 
-    /// Whether nothing would be lost if it were forgotten.
+    /// Returns true if nothing would be lost by forgetting it.
     pub(crate) fn is_blank(&self, now: u64) -> bool {
         match &self.state {
             State::Bucket(bucket) => bucket.is_empty_at(now),

@@ -7,7 +7,7 @@ use crate::{
     rules::{Kind, Rule},
 };
 
-/// What a call may take of what is limited, and who asks.
+/// Amounts that a call may take of what is limited, and the caller.
 ///
 /// ```
 /// use llm_ratelimit::Demand;
@@ -19,17 +19,17 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Demand {
-    /// Who asks.
+    /// Tenant that asks.
     pub tenant: Tenant,
     /// The model asked.
     pub model: Arc<str>,
     /// The provider asked, where that is known. Then only its own prices apply: see [`PriceTable`](llm_core::price::PriceTable).
     pub provider: Option<Arc<str>>,
-    /// What it is for.
+    /// Labels of the call.
     pub labels: Labels,
-    /// What goes first where calls must wait.
+    /// Order in which waiting calls are served.
     pub priority: Priority,
-    /// Until when to wait, at most.
+    /// Time until which to wait, at most.
     pub deadline: Option<Instant>,
     pub(crate) input: u64,
     pub(crate) output: u64,
@@ -56,7 +56,18 @@ pub(crate) struct Models {
     provider: Option<Arc<str>>,
 }
 
-/// What a call took in the end.
+/// Usage of a call that has ended.
+///
+/// ```
+/// use llm_core::Usage;
+/// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
+///
+/// let limiter = Limiter::builder(Plans::uniform(["10k tokens/day"])?).build()?;
+/// let reservation = limiter.try_reserve(&Demand::new("acme", "gpt-4o-mini").tokens(900, 100))?;
+/// reservation.settle(Settlement::Used { usage: Usage::new(850, 20), cost: None });
+/// assert_eq!(limiter.usage("acme").iter().map(|status| status.used).sum::<u64>(), 870);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Settlement {
@@ -64,7 +75,7 @@ pub enum Settlement {
     Unsent,
     /// It was sent and refused, so nothing was sold and nothing is charged; the request counts.
     Refused,
-    /// It was sent, and nobody said what it used: all that was reserved counts.
+    /// It was sent, and its usage is unknown: all that was reserved counts.
     Unknown,
     /// It used this much.
     Used {
@@ -135,7 +146,7 @@ impl Demand {
         self
     }
 
-    /// Says how many of what it is: photos, proposals, test cases.
+    /// Sets the number of units, and their name: photos, proposals, test cases.
     pub fn units(mut self, count: u64, name: &str) -> Self {
         self.units = count;
         self.unit = Some(Unit::units(name).name().into());
@@ -226,7 +237,7 @@ impl Demand {
         std::iter::once(&*self.model).chain(self.fallback_models.iter().map(|model| &**model))
     }
 
-    /// How it is priced.
+    /// Returns the options by which it is priced.
     pub(crate) fn price_options(&self) -> PriceOptions {
         price_options(self.provider.as_ref())
     }
@@ -238,12 +249,12 @@ impl Demand {
         Models { asked: Arc::clone(&self.model), fallbacks, provider: self.provider.clone() }
     }
 
-    /// Whether another model than the one asked may answer.
+    /// Returns true if another model than the one asked may answer.
     pub(crate) fn has_fallbacks(&self) -> bool {
         !self.fallback_models.is_empty()
     }
 
-    /// Whether somebody said that nothing bounds its tokens.
+    /// Returns true if nothing bounds its tokens.
     pub(crate) fn is_unbounded(&self) -> bool {
         self.input == u64::MAX || self.output == u64::MAX
     }
@@ -263,7 +274,7 @@ impl Models {
 }
 
 impl Settlement {
-    /// What counts of a reserved amount.
+    /// Returns the amount that counts of a reserved one.
     pub(crate) fn amount(&self, kind: Kind, reserved: u64) -> u64 {
         match (self, kind) {
             (Self::AtLeast { usage, cost }, Kind::Input | Kind::Output | Kind::Tokens | Kind::Money) => {

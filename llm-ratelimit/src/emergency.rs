@@ -16,7 +16,7 @@ use crate::{Demand, Reason, inner::Inner};
 ///
 /// let limiter = Limiter::builder(Plans::uniform(["10/minute"])?).build()?;
 /// let emergency = limiter.emergency();
-/// emergency.scale(2_500); // a spike: everybody may two and a half times as much
+/// emergency.scale(2_500); // a spike: all limits are two and a half times as large
 /// emergency.shed(Shed::Priority(Priority::Background));
 /// emergency.restore(); // and back
 /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -100,12 +100,12 @@ impl Controls {
         self.per_mille.load(Relaxed)
     }
 
-    /// Whether any call may be refused whatever the limits say.
+    /// Returns true if any call may be refused whatever the limits say.
     pub(crate) fn refuses(&self) -> bool {
         self.cache_only.load(Relaxed) || self.sheds.load(Relaxed)
     }
 
-    /// Why a call is refused whatever the limits say.
+    /// Returns the reason to refuse a call whatever the limits say.
     pub(crate) fn refuse(&self, demand: &Demand, plan: &str) -> Option<Reason> {
         if self.cache_only.load(Relaxed) {
             return Some(Reason::CacheOnly);

@@ -21,11 +21,11 @@ pub trait Estimator: Send + Sync + 'static {
 
 /// A call, as an [`Estimator`] sees it.
 pub struct EstimateInput<'a> {
-    /// Who asks.
+    /// Tenant that asks.
     pub tenant: &'a Tenant,
     /// The model asked.
     pub model: &'a str,
-    /// What the operation says of itself.
+    /// Estimate of the operation itself.
     pub estimate: Estimate,
     body: &'a dyn Any,
 }
@@ -36,6 +36,16 @@ pub struct EstimateInput<'a> {
 /// [`unbounded_input`](Self::unbounded_input) says how much that can be, limits on tokens and money refuse such calls at
 /// once ([`Reason::Unbounded`](crate::Reason)). What a vendor asks for each search beside its tokens is bounded by
 /// nothing: where it is more than was reserved, it is debt.
+///
+/// ```
+/// use llm_ratelimit::{Limiter, Plans, RateLimitLayer, UpperBound};
+///
+/// let limiter = Limiter::builder(Plans::uniform(["100k tokens/day"])?).build()?;
+/// // The model writes at most 16,384 tokens and reads at most 128,000.
+/// let layer = RateLimitLayer::new(limiter).estimator(UpperBound::new(16_384).unbounded_input(128_000));
+/// # let _ = layer;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct UpperBound {
     unbounded_input: u64,
@@ -47,6 +57,19 @@ pub struct UpperBound {
 ///
 /// It learns from every call that settles, for the 256 models first seen and the 1,000 tenants of each that are seen
 /// first; others share their model's figures. Young figures weigh more than old ones.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use llm_ratelimit::{Learned, Limiter, Plans, RateLimitLayer};
+///
+/// let limiter = Limiter::builder(Plans::uniform(["100k tokens/day"])?).build()?;
+/// let learned = Arc::new(Learned::new());
+/// let layer = RateLimitLayer::new(limiter).estimator(Arc::clone(&learned));
+/// learned.forget("acme");
+/// # let _ = layer;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Default)]
 pub struct Learned(Mutex<Models>);
 
@@ -211,7 +234,7 @@ impl Histogram {
         }
     }
 
-    /// What 95 of 100 stayed below; `None` while too few are known.
+    /// Returns the number that 95 of 100 stayed below; `None` while too few are known.
     fn quantile(&self) -> Option<u64> {
         if self.total < Self::ENOUGH {
             return None;
@@ -260,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn learns_the_input_by_model_and_the_output_by_tenant() {
+    fn learned_estimates_input_by_model_output_by_tenant() {
         let learned = Learned::new();
         let estimate = request().estimate();
         assert_eq!(ask(&learned, "a", request()), (estimate.input, estimate.output));
@@ -278,11 +301,11 @@ mod tests {
         assert!(ask(&learned, "long", request()).1 >= 3_000 && ask(&learned, "a", request()).1 <= 128);
         let together = ask(&learned, "new here", request()).1;
         learned.forget("a");
-        assert_eq!(ask(&learned, "a", request()).1, together, "it is as unknown as anybody");
+        assert_eq!(ask(&learned, "a", request()).1, together, "it is as unknown as any other");
     }
 
     #[test]
-    fn a_flood_of_models_and_tenants_is_bounded() {
+    fn learned_memory_is_bounded() {
         let learned = Learned::new();
         let usage = Usage::new(u64::MAX, u64::MAX);
         for n in 0..5_000 {

@@ -4,9 +4,9 @@ use crate::Limit;
 
 /// A limit on a calendar window has been used up to a share.
 ///
-/// Told exactly once for each share and window: when what is spent (settled, not merely reserved) reaches 50, 80 or 100
+/// Emitted exactly once for each share and window: when what is spent (settled, not merely reserved) reaches 50, 80 or 100
 /// percent of the limit that is in force. With a [`BalancePersister`](crate::BalancePersister) also over restarts; a process that is
-/// killed may be followed by one that tells again what it told last.
+/// killed may be followed by one that emits the last event again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
@@ -17,15 +17,24 @@ pub struct Event {
     pub subject: Vec<String>,
     /// The share, in percent.
     pub percent: u8,
-    /// What is spent: tokens, nano-dollars, calls, units.
+    /// Amount that is spent: tokens, nano-dollars, calls, units.
     pub spent: u64,
-    /// When the window ends.
+    /// End of the window.
     pub until: SystemTime,
 }
 
-/// Who is told of [`Event`]s. Called while a call settles, outside of all locks, so it must not wait: hand the event on.
+/// Receiver of [`Event`]s. Called while a call settles, outside of all locks, so it must not wait: hand the event on.
+///
+/// ```
+/// use llm_ratelimit::{Event, Limiter, Plans};
+///
+/// let plans = Plans::uniform(["10k tokens/day"])?;
+/// let limiter = Limiter::builder(plans).sink(|event: &Event| println!("{}", event.text())).build()?;
+/// # let _ = limiter;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub trait Sink: Send + Sync + 'static {
-    /// Takes one.
+    /// Takes one event.
     fn emit(&self, event: &Event);
 }
 

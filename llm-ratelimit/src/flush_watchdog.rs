@@ -1,4 +1,4 @@
-//! Whether what has changed is being recorded in time.
+//! A check that changes are written in time.
 
 use std::{
     fmt,
@@ -25,7 +25,7 @@ impl FlushWatchdog {
         self.due.store(u64::MAX, Relaxed);
     }
 
-    /// Nobody records any more.
+    /// No thread writes any more.
     pub(crate) fn stop(&self) {
         self.due.store(0, Relaxed);
     }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_write_is_late_once_its_time_is_over_and_until_it_ends() {
+    fn flush_watchdog_reports_late_write_until_end() {
         let flush_watchdog = FlushWatchdog::default();
         assert!(!flush_watchdog.is_late());
         flush_watchdog.begin(Duration::from_secs(3_600));

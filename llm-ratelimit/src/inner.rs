@@ -1,4 +1,4 @@
-//! What the clones of a limiter share.
+//! The state that all clones of a limiter share.
 
 use std::{
     fmt,
@@ -102,7 +102,7 @@ impl Inner {
         check(plans, &self.units, self.unknown_price.has_prices(self.prices.as_ref()))
     }
 
-    /// Reserves at once or not at all. Who runs already is not held up by those who wait.
+    /// Reserves at once or not at all. A call that runs already is not blocked by those that wait.
     #[inline]
     pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand, runs: bool) -> Result<Reservation, Refusal> {
         let rules = self.rules.load();
@@ -133,7 +133,7 @@ impl Inner {
         outcome
     }
 
-    /// Counts what is refused. What was taken while the limiter was being closed goes back: nobody waits for it to settle.
+    /// Counts what is refused. What was taken while the limiter was being closed goes back, because `close` does not wait for it.
     #[inline]
     pub(crate) fn report(&self, outcome: &mut Result<Reservation, Refusal>) {
         if let Ok(reservation) = outcome
@@ -164,7 +164,7 @@ impl Inner {
         Refusal::new(reason, LimitStatuses::new(Arc::clone(plan), self.decision_time()))
     }
 
-    /// Takes all of it or nothing. Who has waited for room is not held up by those who wait. Money needs the models that
+    /// Takes all of it or nothing. A call that has waited is not blocked by those that wait. Money needs the models that
     /// price it.
     #[inline]
     pub(crate) fn decide(
@@ -206,7 +206,7 @@ impl Inner {
         self.controls.refuse(demand, &plan.name).or_else(unrecorded)
     }
 
-    /// Adds the time that those who wait for the account will take, where they do.
+    /// Adds the time that waiting calls will take, where some wait for the account.
     pub(crate) fn add_queue(&self, demand: &Demand, refusal: &mut Refusal) {
         if let Some(Blocked { account_ref: Some(account_ref), group, wait, .. }) = refusal.blocked
             && wait != Wait::Ever
@@ -281,7 +281,7 @@ impl Inner {
         }
     }
 
-    /// How long until a call would fit behind those who wait for an account, if nobody else came; `None` if nobody does.
+    /// Returns the time until a call would fit behind those that wait for an account, if no other came; `None` if none does.
     fn behind(
         &self,
         demand: &Demand,

@@ -6,7 +6,27 @@ use crate::{BalancePersister, Estimator, Learned, Limiter, RateLimit, balance_pe
 
 /// Puts a [`Limiter`] in front of a service.
 ///
-/// Services made by clones of one layer, or by layers over clones of one limiter, share its books.
+/// Services made by clones of one layer, or by layers over clones of one limiter, share its accounts.
+///
+/// ```
+/// use llm_core::{Call, ChatRequest, ErrorKind, into_provider};
+/// use llm_providers::{prices, scripted::Scripted};
+/// use llm_ratelimit::{Limiter, Plans, RateLimitLayer};
+/// use tower::ServiceBuilder;
+///
+/// # tokio_test::block_on(async {
+/// let plans = Plans::uniform(["10/minute", "1 proposal/month", "$3/day in Europe/Berlin"])?;
+/// let limiter = Limiter::builder(plans).unit("proposal").prices(prices::openai()).build()?;
+/// let stack = ServiceBuilder::new().layer(RateLimitLayer::new(limiter)).service(Scripted::new());
+/// let provider = into_provider(stack);
+///
+/// let call = || Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Draft a proposal for a car park."));
+/// provider.chat(call()).await?;
+/// let refused = provider.chat(call()).await.unwrap_err();
+/// assert_eq!(refused.kind(), ErrorKind::OverBudget);
+/// assert!(refused.retry_after().is_some());
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct RateLimitLayer {
@@ -20,7 +40,16 @@ pub struct RateLimitLayer {
     pub(crate) records: Option<Recorder>,
 }
 
-/// What becomes of a stream that says more than was reserved, when no budget is left for more.
+/// Treatment of a stream that exceeds its reservation when no budget is left for more.
+///
+/// ```
+/// use llm_ratelimit::{Limiter, OverrunPolicy, Plans, RateLimitLayer};
+///
+/// let limiter = Limiter::builder(Plans::uniform(["100k tokens/day"])?).build()?;
+/// let layer = RateLimitLayer::new(limiter).overrun(OverrunPolicy::Truncate);
+/// # let _ = layer;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OverrunPolicy {
@@ -35,14 +64,14 @@ pub enum OverrunPolicy {
 }
 
 impl RateLimitLayer {
-    /// A layer over a limiter, with the estimator [`Learned`].
+    /// Creates a layer over a limiter, with the estimator [`Learned`].
     pub fn new(limiter: Limiter) -> Self {
         let estimator = Arc::new(Learned::new());
         let (attempts, fallback_models, provider, overrun, charge_cache_hits, records) = Default::default();
         Self { limiter, estimator, attempts, fallback_models, provider, overrun, charge_cache_hits, records }
     }
 
-    /// Who says how many tokens to reserve: [`Learned`] by default. With [`UpperBound`](crate::UpperBound), budgets are not
+    /// Sets the estimator of the tokens to reserve: [`Learned`] by default. With [`UpperBound`](crate::UpperBound), budgets are not
     /// exceeded.
     pub fn estimator(mut self, estimator: impl Estimator) -> Self {
         self.estimator = Arc::new(estimator);
@@ -51,26 +80,26 @@ impl RateLimitLayer {
 
     /// Reserves the tokens and the money of so many attempts at once, for a stack below that tries again without asking.
     ///
-    /// By default each call carries an [`AttemptPermit`](llm_core::layer::AttemptPermit): whoever tries again asks there first, what the
+    /// By default each call carries an [`AttemptPermit`](llm_core::layer::AttemptPermit): a layer that tries again asks there first, what the
     /// failed attempt may have cost is then counted, and another is made only if there is room for it.
     pub fn attempts(mut self, most: NonZeroU32) -> Self {
         self.attempts = Some(most);
         self
     }
 
-    /// Further models that the stack below may ask in place of a call's own: the price of the dearest is reserved.
+    /// Sets further models that the stack below may ask in place of a call's own: the price of the dearest is reserved.
     pub fn fallback_models<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
         self.fallback_models = models.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The provider below, for limits that count by provider.
+    /// Sets the provider below, for limits that count by provider.
     pub fn provider(mut self, name: impl Into<Arc<str>>) -> Self {
         self.provider = Some(name.into());
         self
     }
 
-    /// What becomes of a stream that says more than was reserved, when no budget is left for more.
+    /// Sets the treatment of a stream that exceeds its reservation when no budget is left for more.
     pub fn overrun(mut self, what: OverrunPolicy) -> Self {
         self.overrun = what;
         self
@@ -83,14 +112,14 @@ impl RateLimitLayer {
         self
     }
 
-    /// Sends a call only once its reservation is in the bookkeeper's store, so that the books show what was sent however
+    /// Sends a call only once its reservation is in the persister's store, so that the store shows what was sent however
     /// the process ends. It costs each call that counts in calendar windows a write to the disk, which it shares with
-    /// those that come at the same time; where that takes longer than the bookkeeper's
+    /// those that come at the same time; where that takes longer than the persister's
     /// [`within`](crate::BalancePersisterBuilder::within), or once it is closed, the call is refused
     /// ([`Reason::Unrecorded`](crate::Reason)).
     ///
     /// Further attempts, and what a stream asks for beyond its reservation, are written as other changes are: set
-    /// [`attempts`](Self::attempts) to have them all recorded first. A limiter that observes waits for nothing.
+    /// [`attempts`](Self::attempts) to have them all recorded first. A limiter in shadow mode waits for nothing.
     pub fn durable_reservations(mut self, persister: &BalancePersister) -> Self {
         self.records = Some(persister.recorder());
         self

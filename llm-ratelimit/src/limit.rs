@@ -10,7 +10,7 @@ use crate::{Demand, Quota, QuotaError, scope::Scope};
 ///
 /// | text | meaning |
 /// |---|---|
-/// | `1000/minute` | one counter: for each tenant in a plan, for everybody outside of plans |
+/// | `1000/minute` | one counter: for each tenant in a plan, for all tenants outside of plans |
 /// | `$100/day per provider` | one for each provider |
 /// | `100k tokens/minute per model` | one for each model |
 /// | `20 concurrent for model gpt-4o` | only calls of that model |
@@ -18,21 +18,38 @@ use crate::{Demand, Quota, QuotaError, scope::Scope};
 /// | `$5/day for label feature=chat` | only calls with that label |
 ///
 /// In a plan, a limit is counted apart for each tenant; in [`Plan::shared`](crate::Plan) for the plan as a whole; outside
-/// of plans for everybody together.
+/// of plans for all tenants together.
+///
+/// ```
+/// use llm_ratelimit::{Dimension, Limit, Quota};
+///
+/// let limit: Limit = "3 requests/minute per label user".parse()?;
+/// let quota: Quota = "3/minute".parse()?;
+/// assert_eq!(limit, Limit::new(quota).per(Dimension::Label("user".into())));
+/// # Ok::<_, llm_ratelimit::QuotaError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {
     quota: Quota,
     scope: Scope,
 }
 
-/// What calls can be told apart by.
+/// Property by which calls are counted apart.
+///
+/// ```
+/// use llm_ratelimit::{Dimension, Limit};
+///
+/// let limit: Limit = "20 concurrent per model for provider openai".parse()?;
+/// assert_eq!(limit.dimensions(), [Dimension::Model]);
+/// # Ok::<_, llm_ratelimit::QuotaError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Dimension {
-    /// Who asks.
+    /// The tenant.
     Tenant,
-    /// The plan of who asks.
+    /// The tenant's plan.
     Plan,
     /// The model, as the call names it.
     Model,
@@ -76,7 +93,7 @@ impl Limit {
 }
 
 impl Dimension {
-    /// Its value in a call; nothing where the call has none.
+    /// Returns its value in a call; nothing where the call has none.
     pub(crate) fn of<'a>(&self, demand: &'a Demand, plan: &'a str) -> &'a str {
         match self {
             Self::Tenant => &demand.tenant,
@@ -167,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_read_and_written() {
+    fn limit_text_round_trips() {
         for text in [
             "1000 requests/minute",
             "$100.00/day in Europe/Berlin per provider",

@@ -10,32 +10,42 @@ use crate::{
     rules::{PlanRules, Rule},
 };
 
-/// How one limit stands for one tenant, model, label, …, as the call's scope says.
+/// Status of one limit for one tenant, model, label, …, as the call's scope says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitStatus {
     /// The limit.
     pub limit: Arc<Limit>,
-    /// How much may be used at once or in the window, as limits are scaled now: tokens, nano-dollars, calls, units.
+    /// Amount that may be used at once or in the window, as limits are scaled now: tokens, nano-dollars, calls, units.
     pub amount: u64,
-    /// What was used.
+    /// Amount that was used.
     pub used: u64,
-    /// What running calls have reserved, where that is told apart: not in a bucket.
+    /// Amount that running calls have reserved. A bucket counts it as used.
     pub reserved: u64,
-    /// What is to be paid from the next windows, or was at the beginning of this one.
+    /// Debt that the next windows pay, or that this one began with.
     pub debt: u64,
-    /// What is left.
+    /// Amount that is left.
     pub remaining: u64,
-    /// How long until all of it is there again; nothing for calls at one time.
+    /// Time until all of it is there again; zero for calls at one time.
     pub reset: Duration,
 }
 
-/// How all limits of a call stand, right after it reserved or was refused. In a reply's extensions, and in a [`Refusal`].
+/// Status of all limits of a call, right after it reserved or was refused. In a reply's extensions, and in a [`Refusal`].
 ///
 /// It holds counters as the decision left them, without a text and mostly without an allocation: each [`LimitStatus`] is
 /// computed when it is read.
 ///
 /// [`Refusal`]: crate::Refusal
+///
+/// ```
+/// use llm_ratelimit::{Limiter, Plans, Unit};
+///
+/// let limiter = Limiter::builder(Plans::uniform(["10/minute", "5k tokens/day"])?).build()?;
+/// let statuses = limiter.usage("acme");
+/// assert_eq!(statuses.tightest(&Unit::Tokens).map(|status| status.remaining), Some(5_000));
+/// assert!(statuses.headers().contains(&("x-ratelimit-limit-requests".to_owned(), "10".to_owned())));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct LimitStatuses {
     plan: Arc<PlanRules>,
@@ -70,12 +80,12 @@ impl LimitStatuses {
         Self { plan, at, levels: Levels::new() }
     }
 
-    /// How the limits of a reply's call stood.
+    /// Returns the statuses in a reply's extensions.
     pub fn of<O>(reply: &Reply<O>) -> Option<&Self> {
         reply.extensions.get()
     }
 
-    /// One by one: those for everybody, then those of the plan.
+    /// Returns them one by one: those for all tenants, then those of the plan.
     pub fn iter(&self) -> impl Iterator<Item = LimitStatus> {
         let levels = self.plan.rules().zip(&self.levels);
         levels.filter_map(|(rule, level)| LimitStatus::new(rule, *level, self.at))
@@ -98,14 +108,14 @@ impl LimitStatuses {
         self
     }
 
-    /// The one with the least left, of those that count this, in proportion to its amount; not that of calls at one time.
+    /// Returns the one with the least left, of those that count this, in proportion to its amount; not that of calls at one time.
     pub fn tightest(&self, unit: &Unit) -> Option<LimitStatus> {
         let counts = |quota: &Quota| quota.unit() == unit && *quota.span() != Span::Concurrent;
         let counted = self.iter().filter(|status| counts(status.limit.quota()));
         counted.min_by_key(|status| u128::from(status.remaining) * 1_000_000 / u128::from(status.amount.max(1)))
     }
 
-    /// Names and values of `x-ratelimit-*` headers for requests and tokens, as OpenAI writes them.
+    /// Returns names and values of `x-ratelimit-*` headers for requests and tokens, as OpenAI writes them.
     pub fn headers(&self) -> Vec<(String, String)> {
         let told = [(Unit::Requests, "requests"), (Unit::Tokens, "tokens")];
         let told = told.into_iter().filter_map(|(unit, name)| Some((self.tightest(&unit)?, name)));
@@ -164,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resets_are_written_as_vendors_write_them() {
+    fn limit_headers_write_resets_as_vendors_do() {
         for (millis, text) in [(4, "4ms"), (1_000, "1s"), (360_000, "6m0s"), (3_723_500, "1h2m3.5s"), (8_640, "8.64s")]
         {
             assert_eq!(Reset(Duration::from_millis(millis)).to_string(), text);

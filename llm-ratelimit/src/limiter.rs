@@ -33,13 +33,13 @@ use crate::{
 #[derive(Clone)]
 pub struct Limiter(pub(crate) Arc<Inner>);
 
-/// What a limiter has done since it was built.
+/// Numbers of a limiter since it was built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Reservations made.
     pub granted: u64,
-    /// Calls refused, or that would have been where it only observes.
+    /// Calls refused, or that would have been in shadow mode.
     pub refused: u64,
     /// Calls that had to wait, whatever came of it.
     pub waited: u64,
@@ -50,7 +50,7 @@ pub struct Stats {
 }
 
 impl Limiter {
-    /// A limiter with these plans.
+    /// Returns the settings of a limiter with these plans.
     pub fn builder(plans: Plans) -> LimiterBuilder {
         LimiterBuilder::new(plans)
     }
@@ -85,7 +85,7 @@ impl Limiter {
         outcome
     }
 
-    /// Whether a limit of a tenant counts in calendar windows.
+    /// Returns true if a limit of a tenant counts in calendar windows.
     pub(crate) fn counts_windows(&self, tenant: &str) -> bool {
         self.0.rules.load().of(tenant).has_windows()
     }
@@ -97,12 +97,12 @@ impl Limiter {
         refusal
     }
 
-    /// How the limits of a call stand, without reserving anything.
+    /// Returns the status of a call's limits, without reserving anything.
     pub fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
         self.0.limit_statuses(demand)
     }
 
-    /// How the limits of a tenant stand, as far as they are counted by tenant and plan alone or for everybody together.
+    /// Returns the status of a tenant's limits, as far as they are counted by tenant and plan alone or for all tenants.
     pub fn usage(&self, tenant: &str) -> LimitStatuses {
         let is_broad = |limit: &Limit| {
             let mut dimensions = limit.dimensions().iter();
@@ -111,7 +111,7 @@ impl Limiter {
         self.limit_statuses(&Demand::new(tenant, "")).retain(is_broad)
     }
 
-    /// The plan of a tenant.
+    /// Returns the plan of a tenant.
     pub fn plan_of(&self, tenant: &str) -> Arc<str> {
         Arc::clone(&self.0.rules.load().of(tenant).name)
     }
@@ -132,17 +132,17 @@ impl Limiter {
         Ok(())
     }
 
-    /// The handle for emergencies.
+    /// Returns the handle for emergencies.
     pub fn emergency(&self) -> Emergency {
         Emergency(Arc::clone(&self.0))
     }
 
-    /// Whether it only observes.
+    /// Returns true in shadow mode, in which no call of the layer is refused.
     pub fn is_shadow(&self) -> bool {
         self.0.shadow
     }
 
-    /// What it has done so far.
+    /// Returns the numbers of calls and accounts so far.
     pub fn stats(&self) -> Stats {
         let Counts { granted, refused, waited } = &self.0.counts;
         Stats {
@@ -170,12 +170,12 @@ impl Limiter {
         self.0.accounts.sweep(self.0.now());
     }
 
-    /// What the calendar windows hold, to be kept elsewhere.
+    /// Returns the balances of all calendar windows, to be kept elsewhere.
     pub fn balances(&self) -> Vec<Balance> {
         self.0.accounts.balances(false, &self.0.names)
     }
 
-    /// The balances of all accounts that have changed since this was last called.
+    /// Returns the balances of all accounts that have changed since this was last called.
     pub fn changed_balances(&self) -> Vec<Balance> {
         self.0.accounts.balances(true, &self.0.names)
     }

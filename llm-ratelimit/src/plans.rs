@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Limit, QuotaError};
 
-/// What each plan allows, who has which plan, and what counts for all together.
+/// Limits of each plan, the plans of tenants, and the limits for all tenants together.
 ///
 /// ```
 /// use llm_ratelimit::Plans;
@@ -22,7 +22,7 @@ use crate::{Limit, QuotaError};
 ///     }"#,
 /// )?;
 /// assert_eq!(plans.plan_of("acme"), "pro");
-/// assert_eq!(plans.plan_of("somebody"), "free");
+/// assert_eq!(plans.plan_of("unknown"), "free");
 /// # Ok::<_, serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,15 +35,26 @@ pub struct Plans {
 }
 
 /// One plan. Without limits, it is unlimited.
+///
+/// ```
+/// use llm_ratelimit::{Limit, Plan, Plans};
+///
+/// let limit = |text: &str| text.parse::<Limit>();
+/// let free = Plan::new().limit(limit("10/minute")?).shared(limit("$50/day")?);
+/// let pro = Plan::new().limit(limit("100/minute")?).weight(4);
+/// let plans = Plans::new("free", free)?.with("pro", pro)?.tenant("acme", "pro")?;
+/// assert_eq!(plans.plan_of("acme"), "pro");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Plan {
-    /// What each of its tenants may.
+    /// Limits of each of its tenants.
     pub limits: Vec<Limit>,
-    /// What all of its tenants may together.
+    /// Limits of all of its tenants together.
     pub shared: Vec<Limit>,
-    /// How much of what is short a tenant gets, beside tenants of other plans; at least 1.
+    /// Share of a scarce limit that a tenant gets, beside tenants of other plans; at least 1.
     pub weight: u32,
 }
 
@@ -73,7 +84,7 @@ pub enum PlanError {
     Environment {
         /// The variable.
         name: &'static str,
-        /// What is wrong.
+        /// The cause.
         message: String,
     },
 }
@@ -109,7 +120,7 @@ impl Plan {
         self
     }
 
-    /// Sets how much of what is short a tenant gets.
+    /// Sets the share of a scarce limit that a tenant gets.
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
         self
@@ -117,7 +128,7 @@ impl Plan {
 }
 
 impl Plans {
-    /// One plan for everybody, with these limits for each tenant.
+    /// One plan for all tenants, with these limits for each tenant.
     ///
     /// # Errors
     ///
@@ -148,7 +159,7 @@ impl Plans {
         self.checked()
     }
 
-    /// Adds a limit for everybody together.
+    /// Adds a limit for all tenants together.
     ///
     /// # Errors
     ///

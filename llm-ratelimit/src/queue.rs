@@ -1,10 +1,10 @@
 //! Calls that wait for room.
 //!
-//! Each account that somebody waits for has a line. Who is served next in a line follows from start-time fair queueing:
+//! Each account for which calls wait has a wait queue. The order of a queue follows from start-time fair queueing:
 //! each call starts where its tenant's last one ended, in shares of the limit divided by the plan's weight, so a tenant
 //! with ten thousand calls does not delay another's first. Interactive calls go first, but every sixteenth turn is a
-//! background call's. Only the first in a line has a timer for the line; whoever gives something back to the account
-//! serves the line, too.
+//! background call's. Only the first call of a queue has a timer for the queue. A call that gives something back to the
+//! account drains the queue, too.
 
 mod ticket;
 mod wait_queue;
@@ -43,9 +43,9 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct WaitQueues {
     lines: HashMap<AccountRef, WaitQueue>,
-    /// What waits of all.
+    /// Volume of all calls that wait.
     all: Volume,
-    /// What waits of each tenant that waits.
+    /// Volume of each tenant that waits.
     each: HashMap<Tenant, Volume>,
     next: u64,
 }
@@ -56,7 +56,7 @@ struct Volume {
     calls: usize,
 }
 
-/// What is to be done once the lines are unlocked again.
+/// Work that is done once the queues are unlocked again.
 #[derive(Default)]
 struct After {
     wake: Vec<Waker>,
@@ -96,7 +96,7 @@ impl Queue {
         let cost = inner.price(demand, plan)?;
         let demand = cost.into_iter().fold(demand.clone(), Demand::cost);
         let mut lines = inner.queue.lock();
-        // Once more under the lock: whoever gives room back to those who wait finds this call in its line.
+        // Once more under the lock: a call that gives room back finds this one in its queue.
         let (mut refusal, blocked) = match inner.decide(&demand, plan, false) {
             Ok(reservation) => {
                 drop(lines);
@@ -138,12 +138,12 @@ impl Queue {
         Ok(Err(Ticket::new(Arc::clone(inner), waiter)))
     }
 
-    /// Whether anybody waits for an account.
+    /// Returns true if a call waits for an account.
     pub(crate) fn waits_for(&self, account_ref: AccountRef) -> bool {
         self.settings.is_some() && self.lock().lines.contains_key(&account_ref)
     }
 
-    /// How much those who wait for an account want of what a rule counts.
+    /// Returns the amount that waiting calls want of what a rule counts.
     pub(crate) fn wanted(&self, account_ref: AccountRef, rule: &Rule) -> u64 {
         self.lock().lines.get(&account_ref).map_or(0, |wait_queue| wait_queue.wanted(rule))
     }
@@ -163,7 +163,7 @@ impl Queue {
         account_refs.into_iter().for_each(|account_ref| self.drain(inner, account_ref));
     }
 
-    /// Sends those away who wait and whom an operator sheds.
+    /// Refuses waiting calls that an operator sheds.
     pub(crate) fn shed(&self, inner: &Arc<Inner>) {
         let (rules, mut after) = (inner.rules.load(), After::default());
         let mut lines = self.lock();
@@ -180,7 +180,7 @@ impl Queue {
         after.run();
     }
 
-    /// Sends everybody away.
+    /// Refuses all calls that wait.
     pub(crate) fn refuse_all(&self, inner: &Arc<Inner>, reason: Reason) {
         let mut after = After::default();
         let mut lines = self.lock();
@@ -196,7 +196,7 @@ impl Queue {
         after.run();
     }
 
-    /// Takes a call out of its line that nobody waits for any more.
+    /// Takes a call out of its queue whose caller has gone.
     fn abandon(&self, inner: &Arc<Inner>, waiter: &Waiter) {
         let mut after = After::default();
         let mut lines = self.lock();
@@ -219,7 +219,7 @@ impl Queue {
 }
 
 impl WaitQueues {
-    /// Where a call would stand in the line of the account that has no room for it.
+    /// Returns the place of a call in the queue of the account that has no room for it.
     fn place(&mut self, demand: &Demand, plan: &PlanRules, blocked: &Blocked) -> Place {
         let account_ref = blocked.account_ref.expect("only what exists is waited for");
         self.next += 1;
@@ -239,8 +239,8 @@ impl WaitQueues {
         Duration::from_nanos(nanos.saturating_add(ahead().unwrap_or(0)))
     }
 
-    /// Puts a call into a line. Says whether the line is new: room that came back before it was there woke nobody, so it
-    /// is to be served once.
+    /// Puts a call into a line. Says whether the line is new: room that came back before it was there woke no call, so it
+    /// is to be drained once.
     fn enter(
         &mut self,
         inner: &Inner,
@@ -272,8 +272,8 @@ impl WaitQueues {
         }
     }
 
-    /// Takes the last calls out of whoever has the most waiting, until there is room for one more. `None` if that would
-    /// leave him less than the one who comes would have: nobody fills the queue for others.
+    /// Takes out the last calls of the tenant with the most waiting, until there is room for one more. `None` if that tenant
+    /// would have less left than the tenant of the new call: no tenant fills the queue for others.
     fn make_room(
         &mut self,
         inner: &Arc<Inner>,
@@ -383,7 +383,7 @@ impl After {
     }
 }
 
-/// When to look again.
+/// Returns the time at which to look again.
 fn alarm(wait: Wait) -> Option<Instant> {
     match wait {
         // NOTE: tokio's timers are no finer than a millisecond.

@@ -118,17 +118,17 @@ impl Quota {
         }
     }
 
-    /// How much: tokens, nano-dollars, calls, units.
+    /// Returns the amount: tokens, nano-dollars, calls, units.
     pub fn amount(&self) -> u64 {
         self.amount
     }
 
-    /// What it counts.
+    /// Returns the unit that it counts.
     pub fn unit(&self) -> &Unit {
         &self.unit
     }
 
-    /// The calendar, if it counts in calendar windows.
+    /// Returns the calendar, if it counts in calendar windows.
     pub fn windows(&self) -> Option<&Calendar> {
         match &self.span {
             Span::Calendar(calendar) => Some(calendar),
@@ -153,7 +153,7 @@ impl Quota {
         Rate { amount: scaled(self.amount, per_mille), period, burst: scaled(burst, per_mille) }
     }
 
-    /// How long a bucket takes to drain so much, in nanoseconds; `None` for what drains at no rate.
+    /// Returns the nanoseconds that a bucket takes to drain so much; `None` for what drains at no rate.
     pub(crate) fn nanos_for(&self, n: u64) -> Option<u64> {
         let Span::Bucket { period, .. } = self.span else { return None };
         Some(u64::try_from(u128::from(n) * u128::from(period) / u128::from(self.amount)).unwrap_or(u64::MAX))

@@ -4,9 +4,21 @@ use llm_core::{Error, ErrorKind, price::UnknownCost};
 
 use crate::{Limit, LimitStatuses, NoRuntime, account_table::Blocked, counter::Wait, limit_status::Reset};
 
-/// Why a call may not pass. As an [`Error`], it is that error's source: [`Refusal::of`].
+/// Refusal of a call, as data. As an [`Error`], it is that error's source: [`Refusal::of`].
 ///
 /// It holds data alone: refusing a call of up to four limits allocates nothing, and texts are built when they are read.
+///
+/// ```
+/// use llm_ratelimit::{Demand, Limiter, Plans, Reason};
+///
+/// let limiter = Limiter::builder(Plans::uniform(["1 concurrent"])?).build()?;
+/// let running = limiter.try_reserve(&Demand::new("acme", "gpt-4o-mini"))?;
+/// let refusal = limiter.try_reserve(&Demand::new("acme", "gpt-4o-mini")).unwrap_err();
+/// assert_eq!(refusal.reason(), Reason::UsedUp);
+/// assert_eq!(refusal.to_string(), "the limit 1 concurrent per tenant is used up");
+/// # drop(running);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     reason: Reason,
@@ -16,7 +28,7 @@ pub struct Refusal {
     pub(crate) statuses: LimitStatuses,
 }
 
-/// Why, in kind.
+/// Kind of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -31,7 +43,7 @@ pub enum Reason {
     QueueFull,
     /// There is no room before the call's deadline, or before the longest wait is over.
     TooLate,
-    /// A limit counts money, and nobody knows what the call costs.
+    /// A limit counts money, and the cost of the call is unknown.
     Unpriced,
     /// The call claims a negative cost.
     Negative,
@@ -39,7 +51,7 @@ pub enum Reason {
     Shed,
     /// An operator lets only stored answers out.
     CacheOnly,
-    /// What calls use cannot be recorded for now: see [`BalancePersister`](crate::BalancePersister).
+    /// Usage cannot be recorded for now: see [`BalancePersister`](crate::BalancePersister).
     Unrecorded,
     /// The limiter was closed.
     Closed,
@@ -58,7 +70,7 @@ impl Refusal {
         Self { blocked: Some(blocked), retry_after, ..self }
     }
 
-    /// Whether waiting may help.
+    /// Returns true if waiting may help.
     pub(crate) fn may_wait(&self) -> bool {
         matches!(self.blocked, Some(Blocked { account_ref: Some(_), wait: Wait::Nanos(_) | Wait::Unknown, .. }))
     }
@@ -72,47 +84,47 @@ impl Refusal {
         Self { reason, ..self }
     }
 
-    /// The refusal behind an error, if it is one.
+    /// Returns the refusal behind an error, if it is one.
     pub fn of(error: &Error) -> Option<&Self> {
         std::error::Error::source(error)?.downcast_ref()
     }
 
-    /// Why, in kind.
+    /// Returns the kind.
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// The limit that is in the way: of several, the one that is so for longest.
+    /// Returns the limit that is in the way: of several, the one that is so for longest.
     pub fn limit(&self) -> Option<&Limit> {
         let Blocked { group, rule, .. } = self.blocked?;
         let rules = &self.statuses.plan().groups[usize::from(group)].rules;
         rules.get(usize::from(rule.unwrap_or(0))).map(|rule| &*rule.limit)
     }
 
-    /// The tenant's plan.
+    /// Returns the tenant's plan.
     pub fn plan(&self) -> &str {
         &self.statuses.plan().name
     }
 
-    /// How long until the call would fit if nobody came meanwhile: behind those who wait, if they are all that is in the
-    /// way. `None` where nothing but others can tell (calls at one time), or where it never will.
+    /// Returns the time until the call would fit if no other came meanwhile: behind those that wait, if they are all that
+    /// is in the way. `None` where nothing but others can tell (calls at one time), or where it never will.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Why the cost of the call is unknown, where that is the reason.
+    /// Returns the reason why the cost of the call is unknown, where it is.
     pub fn unknown_cost(&self) -> Option<&UnknownCost> {
         self.unpriced.as_deref()
     }
 
-    /// How all limits of the call stand.
+    /// Returns the status of all limits of the call.
     pub fn limit_statuses(&self) -> &LimitStatuses {
         &self.statuses
     }
 }
 
 impl Reason {
-    /// The reason in one word, for metrics and codes.
+    /// Returns the reason in one word, for metrics and codes.
     pub fn name(self) -> &'static str {
         match self {
             Self::UsedUp => "used_up",

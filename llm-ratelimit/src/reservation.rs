@@ -4,11 +4,22 @@ use llm_core::layer::SentFlag;
 
 use crate::{LimitStatuses, Settlement, account_table::Holds, demand::Models, inner::Inner};
 
-/// What a call may use. Settle it when the call has ended.
+/// Amounts reserved for a call. Settle it when the call has ended.
 ///
 /// Dropped without that, it settles by what is known: a call that was not sent costs nothing, one that was
 /// ([`mark_sent`](Self::mark_sent), or the [`SentFlag`] it [follows](Self::follow) says so) keeps all of it as spent.
 /// Slots come back either way.
+///
+/// ```
+/// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
+///
+/// let limiter = Limiter::builder(Plans::uniform(["10k tokens/day"])?).build()?;
+/// let mut reservation = limiter.try_reserve(&Demand::new("acme", "gpt-4o-mini").tokens(900, 100))?;
+/// reservation.mark_sent();
+/// reservation.settle(Settlement::Unknown); // all of it counts
+/// assert_eq!(limiter.usage("acme").iter().map(|status| status.used).sum::<u64>(), 1_000);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropped at once, it gives everything back"]
 pub struct Reservation {
     limiter: Option<Arc<Inner>>,
@@ -41,7 +52,7 @@ impl Reservation {
         self
     }
 
-    /// Whether the call may be charged, as far as is known.
+    /// Returns true if the call may be charged, as far as is known.
     pub fn is_sent(&self) -> bool {
         self.sent || self.dispatch.as_ref().is_some_and(SentFlag::is_sent)
     }

@@ -23,7 +23,7 @@ pub(crate) struct PlanRules {
     pub(crate) name: Arc<str>,
     pub(crate) weight: u32,
     pub(crate) groups: Vec<Group>,
-    /// Whether a limit counts money.
+    /// A limit counts money.
     pub(crate) priced: bool,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Rule {
     pub(crate) unit: Option<Arc<str>>,
 }
 
-/// What a counter counts.
+/// Unit of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Requests,
@@ -157,7 +157,7 @@ impl PlanRules {
         self.rules().nth(at)
     }
 
-    /// Whether a limit counts in calendar windows.
+    /// Returns true if a limit counts in calendar windows.
     pub(crate) fn has_windows(&self) -> bool {
         self.rules().any(|rule| rule.limit.quota().windows().is_some())
     }

@@ -12,7 +12,7 @@ use llm_core::{
 
 use crate::{Demand, LimitStatuses, OverrunPolicy, RateLimitLayer, Reservation, Settlement, telemetry};
 
-/// What a running call holds. Dropped, it settles as its reservations do.
+/// Reservation of a running call. Dropped, it settles as its reservations do.
 pub(crate) struct Running {
     call: Arc<Asked>,
     estimate: Estimate,
@@ -38,7 +38,7 @@ pub(crate) struct Meter {
     reserved: u64,
 }
 
-/// Bytes of text in a token, likely: what a stream has said is not told in tokens.
+/// Bytes of text in a token, likely: the length of a stream is known in bytes.
 const BYTES: u64 = 4;
 
 impl Running {
@@ -52,7 +52,7 @@ impl Running {
         Self { call: Arc::new(Asked { settings, demand, more, before }), estimate, reservation }
     }
 
-    /// What becomes of a stream that says too much; where the limiter only observes, nothing.
+    /// Returns the treatment of a stream that exceeds its reservation; in shadow mode it goes on.
     pub(crate) fn overrun(&self) -> OverrunPolicy {
         let settings = &self.call.settings;
         if settings.limiter.is_shadow() { OverrunPolicy::Finish } else { settings.overrun }
@@ -177,7 +177,7 @@ impl Asked {
         Settlement::Used { usage: all.saturating_sub(*before), cost }
     }
 
-    /// What a stream asks for at a time beyond its reservation.
+    /// Returns the demand of a stream for one more portion.
     fn portion(&self) -> Demand {
         self.demand.portion(self.demand.output.max(1))
     }

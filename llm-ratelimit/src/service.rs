@@ -28,7 +28,7 @@ pub struct RateLimit<S> {
     settings: Arc<RateLimitLayer>,
 }
 
-/// In a reply's extensions: an observing limiter would have refused the call.
+/// In a reply's extensions: a limiter in shadow mode would have refused the call.
 #[derive(Clone, Debug)]
 pub struct ShadowRefusal(pub Refusal);
 
@@ -37,14 +37,14 @@ impl<S> RateLimit<S> {
         Self { inner, settings: Arc::new(settings) }
     }
 
-    /// The limiter.
+    /// Returns the limiter.
     pub fn limiter(&self) -> &Limiter {
         &self.settings.limiter
     }
 }
 
 impl RateLimitLayer {
-    /// What a call may take.
+    /// Returns the demand of a call.
     pub(crate) fn demand<T: Operation>(&self, call: &Call<T>, estimate: Estimate) -> Demand {
         let (input, output) = self.estimator.estimate(&EstimateInput::of(call, estimate));
         let attempts = self.attempts.map_or(1, NonZeroU32::get);

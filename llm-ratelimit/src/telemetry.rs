@@ -1,4 +1,4 @@
-//! What is told to `tracing` and, with feature `metrics`, to the `metrics` facade. No tenant is a label.
+//! Spans and events of `tracing` and, with feature `metrics`, metrics of the `metrics` facade. No tenant is a label.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -56,7 +56,7 @@ pub(crate) fn waited(plan: &str, time: Duration) {
 pub(crate) fn debt(kind: Kind, amount: u64) {
     tracing::debug!(unit = kind.name(), amount, "a window has a debt");
     #[cfg(feature = "metrics")]
-    metrics::counter!("llm_ratelimit_debt_total", "measure" => kind.name()).increment(amount);
+    metrics::counter!("llm_ratelimit_debt_total", "unit" => kind.name()).increment(amount);
 }
 
 /// Tokens that were reserved against those that were used.

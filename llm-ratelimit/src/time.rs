@@ -1,4 +1,4 @@
-//! What time it is, read once for every decision.
+//! The wall clock, read once for every decision.
 
 use std::{
     sync::{
@@ -10,7 +10,7 @@ use std::{
 
 use llm_core::{Clock, SystemClock};
 
-/// Where the time comes from.
+/// Source of the time.
 #[derive(Debug)]
 pub(crate) enum Time {
     /// The machine's, counted on from its wall clock by a counter that is cheaper to read.
@@ -24,7 +24,7 @@ pub(crate) enum Time {
 pub(crate) struct Counted {
     counter: quanta::Clock,
     base: quanta::Instant,
-    /// What the counter showed when the wall clock was read last, in nanoseconds since the base; beyond the end: never.
+    /// Counter at the last reading of the wall clock, in nanoseconds since the base.
     read_at: AtomicU64,
     /// The wall clock's time at the base, in nanoseconds since 1970.
     offset: AtomicU64,
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_counter_shows_what_the_wall_clock_shows() {
+    fn clock_counter_agrees_with_wall_clock() {
         let counted = Counted::new();
         for _ in 0..10_000 {
             let (before, now, after) = (nanos(SystemClock.now()), counted.now(), nanos(SystemClock.now()));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_clock_that_was_set_is_noticed_within_a_stretch() {
+    fn clock_set_is_noticed_within_ten_milliseconds() {
         let counted = Counted::new();
         let hour = 3_600_000_000_000;
         counted.offset.fetch_add(hour, Relaxed);

@@ -130,7 +130,7 @@ mod tests {
 
     /// What the vendor's own tokenizer makes of them.
     #[test]
-    fn counts_what_is_known() {
+    fn tokenizer_counts_known_models() {
         let known = [
             ("hello world", 2, 2),
             ("tiktoken is great!", 6, 6),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_cannot_count_is_left_to_the_other() {
+    fn tokenizer_leaves_unknown_models_to_fallback() {
         let image =
             ChatRequest::new("gpt-4o").message(Message::new(Role::User, vec![Part::image_url("https://a.example/")]));
         let strange = ChatRequest::new("claude-sonnet-4-5").user("hello world");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_without_words_takes_no_longer_than_its_length() {
+    fn tokenizer_takes_linear_time() {
         let text = "a".repeat(300_000);
         assert_eq!(input(ChatRequest::new("gpt-4o").user(text.as_str())), 300_000 / 8 + 7);
     }

@@ -6,6 +6,13 @@ use std::{
 };
 
 /// The unit that a quota counts.
+///
+/// ```
+/// use llm_ratelimit::{Unit, UnitName};
+///
+/// assert_eq!(Unit::units("tok"), Unit::Tokens);
+/// assert_eq!(Unit::units("Proposals"), Unit::Units(UnitName::new("proposal")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Unit {

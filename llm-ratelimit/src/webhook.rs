@@ -27,7 +27,7 @@ pub struct Webhook {
     lost: Arc<AtomicU64>,
 }
 
-/// How the JSON looks.
+/// Format of the JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Form {
@@ -44,9 +44,9 @@ pub enum Form {
 struct Timers(Instant);
 
 impl Webhook {
-    /// How many events wait at most; more are lost, and counted.
+    /// Number of events that wait at most; more are lost, and counted.
     pub const QUEUE: usize = 256;
-    /// How long one may take to be posted.
+    /// Time that one event may take to be posted.
     pub const PATIENCE: Duration = Duration::from_secs(30);
 
     /// Spawns a task on the current runtime that posts events with `post`, which is handed the JSON and answers whether it
@@ -98,7 +98,7 @@ impl Webhook {
         Ok(Arc::new(Self { form, queue: Mutex::new(Some(queue)), task: Mutex::new(Some(task)), lost }))
     }
 
-    /// How many events did not arrive.
+    /// Returns the number of events that did not arrive.
     pub fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
     }

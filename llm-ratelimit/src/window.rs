@@ -1,10 +1,10 @@
-//! A calendar window's books. Pure: it is told the time.
+//! The account of a calendar window. Pure: callers pass the time.
 
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::Calendar;
 
-/// What was spent and reserved until a window ends, and what earlier windows left to pay.
+/// Amounts spent and reserved until a window ends, and the debt of earlier windows.
 ///
 /// A call counts in the window it began in. Usage beyond its reservation (an excess) counts in the window in which it
 /// becomes known, and is debt as far as that window's total then exceeds the limit. The next window begins with the debt.
@@ -25,17 +25,17 @@ pub(crate) struct Window {
     /// Debt of this one.
     pub(crate) debt: u64,
     pub(crate) limit: u64,
-    /// The thresholds that have been told, one bit each.
+    /// The thresholds that have been reported, one bit each.
     told: u8,
 }
 
-/// Shares of the limit that are told when they are reached, in percent.
+/// Shares of the limit that are reported when they are reached, in percent.
 pub(crate) const THRESHOLDS: [u8; 3] = [50, 80, 100];
 
 impl Window {
     /// Goes on to the window that holds `now`, under the limit that is in force now. A clock that was set back does not
     /// bring back an earlier window; only if it had been ahead by more than a whole one, this one is brought back with all
-    /// that is spent in it, or nobody would have another for as long.
+    /// that is spent in it, or there would be no other for as long.
     pub(crate) fn roll(&mut self, calendar: &Calendar, limit: u64, now: u64) {
         if now < self.until {
             if limit != self.limit {
@@ -78,7 +78,7 @@ impl Window {
         (self.before, self.until) = (self.until, until);
     }
 
-    /// How long until `n` fit, in nanoseconds: 0 now, `None` never. Debt is paid window by window.
+    /// Returns the nanoseconds until `n` fit: 0 now, `None` never. Debt is paid window by window.
     pub(crate) fn wait(&self, calendar: &Calendar, n: u64, now: u64) -> Option<u64> {
         if self.fits(n) {
             return Some(0);
@@ -128,17 +128,17 @@ impl Window {
         (self.spent, self.carried, self.debt) = (0, 0, 0);
     }
 
-    /// Nobody is left to settle what was reserved, so it counts as spent.
+    /// Counts all reservations as spent, because no call is left to settle them.
     pub(crate) fn lose_reservations(&mut self) {
         self.spent = self.spent.saturating_add(std::mem::take(&mut self.reserved));
     }
 
-    /// What earlier windows left to pay, and what this one will.
+    /// Returns the debt of earlier windows and of this one.
     pub(crate) fn owed(&self) -> u64 {
         self.carried.saturating_add(self.debt)
     }
 
-    /// What the next window begins with.
+    /// Returns the debt with which the next window begins.
     fn owed_next(&self) -> u64 {
         self.debt.saturating_add(self.carried.saturating_sub(self.limit))
     }
@@ -153,7 +153,7 @@ impl Window {
         self.carried.saturating_add(self.spent).saturating_add(self.reserved)
     }
 
-    /// The thresholds that are reached and have not been told in this window, one bit each in the order of
+    /// Returns the thresholds that are reached and have not been reported in this window, one bit each in the order of
     /// [`THRESHOLDS`]. From now on they have been.
     pub(crate) fn reached(&mut self) -> u8 {
         let spent = u128::from(self.carried.saturating_add(self.spent)) * 100;
@@ -165,7 +165,7 @@ impl Window {
         new
     }
 
-    /// Whether nothing would be lost if it were forgotten.
+    /// Returns true if nothing would be lost by forgetting it.
     pub(crate) fn is_blank_at(&self, now: u64) -> bool {
         match now < self.until {
             true => self.total() == 0,

@@ -1,4 +1,4 @@
-//! What a call needs of one account.
+//! The requirements of a call on one account.
 
 use super::{AccountRef, Blocked, shard::Shard};
 use crate::{
@@ -44,18 +44,18 @@ impl Requirement<'_> {
         counter.map_or_else(|| Counter::new(rule, at).level(), Counter::level)
     }
 
-    /// Whether the call holds anything of it.
+    /// Returns true if the call holds anything of it.
     #[inline]
     pub(super) fn holds(&self, demand: &Demand) -> bool {
         self.group.rules.iter().any(|rule| demand.amount(rule).is_some())
     }
 
-    /// Whether the call needs room in it.
+    /// Returns true if the call needs room in it.
     fn asks(&self, demand: &Demand) -> bool {
         self.group.rules.iter().any(|rule| demand.needed(rule).is_some())
     }
 
-    /// What is in the way, if anything is. Brings the counters of its account to now.
+    /// Returns the obstacle, if there is one. Brings the counters of its account to now.
     #[inline]
     pub(super) fn check(&self, shard: &mut Shard, demand: &Demand, at: DecisionTime, waited: bool) -> Option<Blocked> {
         let account_ref = self.index.map(|index| AccountRef::new(self.shard, index));

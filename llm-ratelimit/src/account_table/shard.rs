@@ -5,17 +5,17 @@ use hashbrown::HashTable;
 
 use crate::{Demand, account::Account, rules::Group};
 
-/// One stripe of the table.
+/// One shard of the table.
 #[derive(Debug)]
 pub(super) struct Shard {
     hasher: RandomState,
     pub(super) slots: Vec<Option<Account>>,
     free: Vec<u32>,
     pub(super) table: HashTable<u32>,
-    /// Where the search for idle accounts goes on.
+    /// Position at which the search for idle accounts goes on.
     sweep_cursor: usize,
     uses: u32,
-    /// One of its accounts changed since it was last told.
+    /// One of its accounts changed since changes were last collected.
     pub(super) changed: bool,
 }
 
@@ -37,14 +37,14 @@ impl Shard {
         self.table.find(hash, is).copied()
     }
 
-    /// The account of those for whom there is no room, if there is one yet.
+    /// The catch-all account, which takes calls without room for an account of their own, if there is one yet.
     pub(super) fn catch_all(&self, group: u32) -> Option<u32> {
         let is = |account: &Account| account.catch_all && account.group == group;
         let at = self.slots.iter().position(|slot| slot.as_ref().is_some_and(is))?;
         u32::try_from(at).ok()
     }
 
-    /// Whether there is room for one more account, after idle ones have been forgotten.
+    /// Returns true if there is room for one more account, after idle ones have been forgotten.
     pub(super) fn has_room(&mut self, most: usize, now: u64) -> bool {
         for _ in 0..8 {
             if self.table.len() < most {
@@ -56,7 +56,7 @@ impl Shard {
         self.table.len() < most
     }
 
-    /// Counts one use. Says whether it is time to look for idle accounts.
+    /// Counts one use. Returns true if it is time to look for idle accounts.
     #[inline]
     pub(super) fn count_use(&mut self) -> bool {
         self.uses = self.uses.wrapping_add(1);

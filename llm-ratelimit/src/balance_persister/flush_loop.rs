@@ -1,4 +1,4 @@
-//! What a bookkeeper and its thread tell each other.
+//! The state that a persister and its thread share.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -17,18 +17,18 @@ pub(super) struct FlushLoop {
     done: watch::Sender<Done>,
 }
 
-/// What the thread is to do next.
+/// Work that the thread is to do next.
 #[derive(Debug, Default)]
 struct Requested {
     /// The round that began last.
     begun: u64,
-    /// The round that somebody waits for.
+    /// The round that a caller waits for.
     wanted: u64,
     forget: Vec<String>,
     closing: bool,
 }
 
-/// What the thread has done.
+/// Work that the thread has done.
 #[derive(Clone, Debug, Default)]
 struct Done {
     round: u64,
@@ -36,11 +36,11 @@ struct Done {
     ended: bool,
 }
 
-/// What one round is for.
+/// Purpose of one round.
 #[derive(Debug)]
 pub(super) struct Round {
     number: u64,
-    /// Whose balances are to be removed.
+    /// Tenants whose balances are to be removed.
     pub(super) forget: Vec<String>,
     pub(super) is_last: bool,
 }
@@ -82,7 +82,7 @@ impl FlushLoop {
         Round { number: requested.begun, forget: std::mem::take(&mut requested.forget), is_last: requested.closing }
     }
 
-    /// For the thread: tells how a round ended.
+    /// For the thread: reports the end of a round.
     pub(super) fn end(&self, round: &Round, outcome: Result<(), StoreError>) {
         self.done.send_replace(Done { round: round.number, error: outcome.err(), ended: false });
     }

@@ -8,14 +8,14 @@ use crate::{Balance, Limiter, NoRuntime, Reason, Store, StoreError, runtime::tim
 ///
 /// # What is lost
 ///
-/// Changes are collected and written a few times a second, off the path of calls, so whoever kills the process or pulls
-/// the plug takes what was reserved since the last write with it: what is younger than
+/// Changes are collected and written a few times a second, off the path of calls, so a killed process or a power failure
+/// loses the reservations since the last write: those younger than
 /// [`every`](BalancePersisterBuilder::every) (50 ms) and the write that runs. Where the disk is slow or broken, calls that
 /// count in calendar windows are refused once a write has taken [`within`](BalancePersisterBuilder::within) (1 s), so nothing
 /// older than both together is ever lost. To lose nothing at all, [`flush`](Self::flush) between reserving and sending, or
 /// let the layer do so ([`RateLimitLayer::durable_reservations`](crate::RateLimitLayer::durable_reservations)).
 ///
-/// What was reserved by calls that were running counts as spent after a crash: nobody knows better.
+/// What was reserved by calls that were running counts as spent after a crash, because their usage is unknown.
 ///
 /// ```
 /// # use llm_ratelimit::{Demand, Limiter, Plans};
@@ -39,7 +39,7 @@ pub struct BalancePersister {
     forgetting: tokio::sync::Mutex<()>,
 }
 
-/// Waits for a bookkeeper's next write, for as long as one may take.
+/// Waits for a persister's next write, for as long as one may take.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     flush_loop: Arc<FlushLoop>,
@@ -59,7 +59,7 @@ pub struct BalancePersisterBuilder {
 const KEPT: u64 = 400 * 86_400 * 1_000_000_000;
 
 impl BalancePersister {
-    /// A bookkeeper for this store.
+    /// Returns the settings of a persister for this store.
     pub fn builder(store: Store) -> BalancePersisterBuilder {
         BalancePersisterBuilder { store, every: Duration::from_millis(50), within: Duration::from_secs(1) }
     }
@@ -109,21 +109,21 @@ impl Recorder {
 }
 
 impl BalancePersisterBuilder {
-    /// How long changes are collected before they are written: 50 ms by default.
+    /// Sets the time for which changes are collected before they are written: 50 ms by default.
     pub fn every(mut self, pause: Duration) -> Self {
         self.every = pause;
         self
     }
 
-    /// How long a write may take, with its repetitions, before calls are refused: 1 s by default.
+    /// Sets the time that a write may take, with its repetitions, before calls are refused: 1 s by default.
     pub fn within(mut self, longest: Duration) -> Self {
         self.within = longest;
         self
     }
 
     /// Puts back what the store holds, and **starts a thread** that writes what changes from now on. It ends when the
-    /// bookkeeper is closed; dropped, it writes the rest and ends by itself, and nobody waits for it. A limiter has one
-    /// bookkeeper, and a store has one.
+    /// persister is closed. Dropped, it writes the rest and ends by itself, and no caller waits for it. A limiter has one
+    /// persister, and a store has one.
     ///
     /// This reads the whole store, so it blocks for as long as the disk takes.
     ///

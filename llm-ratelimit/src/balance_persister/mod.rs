@@ -1,4 +1,4 @@
-//! Who writes a limiter's balances into a store.
+//! The thread that writes a limiter's balances into a store, and its handle.
 
 mod flush_loop;
 mod handle;

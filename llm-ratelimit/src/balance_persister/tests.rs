@@ -71,7 +71,7 @@ fn spent(store: &Store, tenant: &str) -> u64 {
 const HOUR: Duration = Duration::from_secs(3_600);
 
 #[tokio::test]
-async fn what_cannot_be_written_is_written_later_and_nothing_is_lost() {
+async fn persister_retries_failed_write() {
     let (disk, limiter) = (Disk::new(), limiter());
     let persister = start(&disk, &limiter, HOUR);
     disk.broken.store(true, SeqCst);
@@ -85,7 +85,7 @@ async fn what_cannot_be_written_is_written_later_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn calls_are_refused_while_what_they_use_cannot_be_recorded() {
+async fn persister_failing_write_refuses_calls() {
     let (disk, limiter) = (Disk::new(), limiter());
     let persister = start(&disk, &limiter, Duration::ZERO);
     let buckets_only = Limiter::builder(Plans::uniform(["1000000/minute"]).unwrap()).build().unwrap();
@@ -105,7 +105,7 @@ async fn calls_are_refused_while_what_they_use_cannot_be_recorded() {
 }
 
 #[tokio::test]
-async fn a_disk_that_hangs_refuses_calls_too_though_its_thread_cannot() {
+async fn persister_hanging_write_refuses_calls() {
     let (disk, limiter) = (Disk::new(), limiter());
     let persister = start(&disk, &limiter, Duration::ZERO);
     disk.hang(true);
@@ -118,7 +118,7 @@ async fn a_disk_that_hangs_refuses_calls_too_though_its_thread_cannot() {
 }
 
 #[tokio::test]
-async fn what_a_tenant_had_is_gone_even_if_the_disk_failed_between() {
+async fn persister_forget_survives_failed_write() {
     let (disk, limiter) = (Disk::new(), limiter());
     let persister = start(&disk, &limiter, HOUR);
     spend(&limiter, "acme").unwrap();
@@ -135,7 +135,7 @@ async fn what_a_tenant_had_is_gone_even_if_the_disk_failed_between() {
 }
 
 #[tokio::test]
-async fn a_layer_that_records_first_sends_nothing_that_is_not_in_the_store() {
+async fn durable_reservations_are_stored_before_sending() {
     let (disk, limiter) = (Disk::new(), limiter());
     let persister = start(&disk, &limiter, HOUR);
     let recorded = {
@@ -158,7 +158,7 @@ async fn a_layer_that_records_first_sends_nothing_that_is_not_in_the_store() {
 }
 
 #[tokio::test]
-async fn a_layer_that_records_first_waits_for_a_disk_no_longer_than_its_bookkeeper_does() {
+async fn durable_reservations_wait_no_longer_than_within() {
     let (disk, limiter) = (Disk::new(), limiter());
     let persister = start(&disk, &limiter, Duration::from_millis(20));
     let client = Scripted::new();
@@ -170,7 +170,7 @@ async fn a_layer_that_records_first_waits_for_a_disk_no_longer_than_its_bookkeep
 }
 
 #[tokio::test]
-async fn dropped_it_writes_the_rest_and_ends() {
+async fn persister_drop_writes_the_rest() {
     let (disk, limiter) = (Disk::new(), limiter());
     let persister = BalancePersister::builder(Store(Arc::clone(&disk) as _)).every(HOUR).start(&limiter).unwrap();
     spend(&limiter, "acme").unwrap();

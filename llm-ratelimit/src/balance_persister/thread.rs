@@ -11,7 +11,7 @@ struct Writer {
     flush_loop: Arc<FlushLoop>,
     every: Duration,
     within: Duration,
-    /// What changed and is not written. Never more than the limiter has windows, and what it forgot since a write failed.
+    /// Changes that are not written. Never more than the limiter has windows, and has forgotten since a write failed.
     pending: Changes,
     /// Tenants that are not removed yet.
     forgotten: Vec<String>,

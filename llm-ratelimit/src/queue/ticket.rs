@@ -24,7 +24,7 @@ struct State {
     /// `None` once it is out of line.
     place: Option<Place>,
     waker: Option<Waker>,
-    /// When there may be room, if it is the first in its line.
+    /// Time at which there may be room, if it is the first of its queue.
     alarm: Option<Instant>,
     outcome: Option<Result<Reservation, Refusal>>,
 }
@@ -68,7 +68,7 @@ impl Waiter {
         state.waker.take()
     }
 
-    /// It is out of line, and is told for what reason, unless there is room at last.
+    /// It is out of its queue and gets this reason, unless there is room at last.
     pub(super) fn leave(&self, inner: &Arc<Inner>, why: Reason) {
         let outcome = self.last_try(inner, why);
         self.end(outcome).into_iter().for_each(Waker::wake);

@@ -1,4 +1,4 @@
-//! The line of those who wait for one account.
+//! The calls that wait for one account.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,13 +21,13 @@ pub(super) struct WaitQueue {
 #[derive(Debug, Default)]
 struct Class {
     order: BTreeMap<(u64, u64), Arc<Waiter>>,
-    /// Where the last one served started.
+    /// Start of the last one served.
     now: u64,
-    /// Where each tenant's last call ends, if that is later.
+    /// End of each tenant's last call, if that is later.
     ends: HashMap<Tenant, u64>,
 }
 
-/// Where a call stands.
+/// Place of a call in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) account_ref: AccountRef,
@@ -41,7 +41,7 @@ pub(super) struct Place {
 const TURNS: u32 = 16;
 
 impl WaitQueue {
-    /// Where a call with such a share of the limit would stand.
+    /// Returns the place of a call with such a share of the limit.
     pub(super) fn place(&self, account_ref: AccountRef, demand: &Demand, share: u64, number: u64) -> Place {
         let class = class_of(demand.priority);
         let Class { now, ends, .. } = &self.classes[class];
@@ -75,7 +75,7 @@ impl WaitQueue {
         self.streak = if place.class == 0 && background_waits { self.streak + 1 } else { 0 };
     }
 
-    /// Whose turn it is.
+    /// Returns the call that is served next.
     pub(super) fn first(&self) -> Option<(Place, Arc<Waiter>)> {
         let order = if self.streak + 1 < TURNS { [0, 1] } else { [1, 0] };
         order.into_iter().find_map(|class| {
@@ -84,13 +84,13 @@ impl WaitQueue {
         })
     }
 
-    /// How much of something those before a place in its class want: of the first hundred, at least.
+    /// Returns the amount that the calls before a place in its class want: of the first hundred, at least.
     pub(super) fn before(&self, place: &Place, rule: &Rule) -> u64 {
         let before = self.classes[place.class].order.range(..place.key()).take(100);
         before.filter_map(|(_, waiter)| waiter.demand.amount(rule)).fold(0, u64::saturating_add)
     }
 
-    /// How much of something all want: the first hundred of each class, at least.
+    /// Returns the amount that all want: the first hundred of each class, at least.
     pub(super) fn wanted(&self, rule: &Rule) -> u64 {
         let first = self.classes.iter().flat_map(|class| class.order.values().take(100));
         first.filter_map(|waiter| waiter.demand.amount(rule)).fold(0, u64::saturating_add)

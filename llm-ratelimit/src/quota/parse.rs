@@ -52,7 +52,7 @@ pub enum QuotaError {
     /// A time zone where there is none.
     #[error("only calendar days, weeks and months have a time zone")]
     Zoned,
-    /// Calls are not told apart by that.
+    /// Calls are not counted apart by that.
     #[error("calls are not told apart by {0:?}: write tenant, plan, model, provider or label and its name")]
     Dimension(String),
     /// A label without its value.
@@ -147,7 +147,7 @@ impl fmt::Display for Period {
 }
 
 impl CalendarUnit {
-    /// Whether a bucket's period of this length would be read as a calendar window, if no burst were written.
+    /// Returns true if a bucket's period of this length would be read as a calendar window, if no burst were written.
     pub(super) fn is_period(period: u64) -> bool {
         [DAY, 7 * DAY].contains(&period)
     }
@@ -158,7 +158,7 @@ impl CalendarUnit {
 }
 
 impl Quota {
-    /// What tells its counter from others: all but how much it allows, so that a new amount does not forget what was used.
+    /// Returns the text that tells its counter from others: all but the amount, so that a new amount keeps what was used.
     pub(crate) fn identity(&self) -> String {
         let what = self.unit().name();
         match self.span() {
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_read_as_a_person_writes_it() {
+    fn quota_text_is_parsed() {
         for (text, amount, unit, shown) in [
             ("10/minute", 10, Unit::Requests, "10 requests/minute"),
             ("5/month", 5, Unit::Requests, "5 requests/month"),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_the_way_out() {
+    fn quota_text_invalid_is_refused_with_remedy() {
         for (text, what) in [
             ("", "is no quota"),
             ("10", "is no quota"),
@@ -292,7 +292,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "[0-9$./a-z -]{0,24}|.{0,24}") {
+        fn quota_text_never_panics(text in "[0-9$./a-z -]{0,24}|.{0,24}") {
             if let Ok(quota) = text.parse::<Quota>() {
                 prop_assert_eq!(quota.to_string().parse::<Quota>(), Ok(quota));
             }

@@ -1,4 +1,4 @@
-//! What every place for balances can do.
+//! The trait that each store of balances implements.
 
 use std::{collections::HashMap, fmt::Debug};
 
@@ -10,16 +10,16 @@ pub(crate) trait Backend: Debug + Send + Sync {
     /// Hands out all balances, or those of one tenant, in the order of their names.
     fn read(&self, tenant: Option<&str>, each: &mut dyn FnMut(Balance)) -> Result<(), StoreError>;
 
-    /// Changes the balances of some names, all of them or none: to what is told, or to none. It is durable when this
+    /// Changes the balances of some names, all of them or none: to the given one, or to none. It is durable when this
     /// returns.
     fn write(&self, changes: &Changes) -> Result<(), StoreError>;
 }
 
-/// What becomes of some names.
+/// New balances of some names.
 #[derive(Debug, Default)]
 pub(crate) struct Changes(HashMap<Name, Option<Balance>>);
 
-/// What tells balances apart: whose it is (empty where it is nobody's own), and what it counts.
+/// Key of a balance: its tenant (empty where it belongs to none), and the counter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name {
     pub(super) tenant: String,

@@ -29,7 +29,7 @@ pub enum StoreError {
     Open {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         message: String,
     },
     /// The file was written by a version of this crate that came after this one.
@@ -49,6 +49,6 @@ pub enum StoreError {
     #[error("cannot write balances: {0}")]
     Write(String),
     /// It was closed, or its thread has ended.
-    #[error("the bookkeeper is closed")]
+    #[error("the balance persister is closed")]
     Closed,
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::Balance;
 
-/// Where balances are kept, so that a restart does not give everybody a new month. A
+/// Store of balances, so that a restart does not begin a new month for every tenant. A
 /// [`BalancePersister`](crate::BalancePersister) writes a limiter's into it, and puts them back.
 ///
 /// Everything here blocks for as long as the disk takes: in an asynchronous program, call it where blocking is allowed.
@@ -67,7 +67,7 @@ impl Store {
         Ok(Self(Arc::new(super::file::File::open(path.as_ref())?)))
     }
 
-    /// All balances, in the order of tenants; first those that are nobody's own.
+    /// Returns all balances, in the order of tenants; first those that belong to none.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Store {
         self.read(None)
     }
 
-    /// What one tenant has used and has left, as it was last written.
+    /// Returns the balances of one tenant, as they were last written.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Store {
 
     /// Copies all balances to another store, and says how many. Where that has one of the same name, the one stays that
     /// shows more: of the later window, else of more used. So it can be repeated, and forgets nothing that was spent.
-    /// Nobody should be writing to either.
+    /// No process should be writing to either.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Where balances are kept, so that they outlive the process.
+//! Stores of balances, which outlive the process.
 
 mod backend;
 mod error;

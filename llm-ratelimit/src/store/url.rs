@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read() {
+    fn store_url_is_parsed() {
         let file = |path: &str| Address::File(path.into());
         for (url, address) in [
             ("memory:", Address::Memory),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named_and_nothing_secret_is() {
+    fn store_url_errors_hold_no_secret() {
         for (url, part) in [
             ("", "no scheme"),
             ("hunter2", "no scheme"),
@@ -114,12 +114,12 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_is_too_odd(url in "(file:|memory:)?(//)?[/%?&=a-f0-9\\PC]{0,20}") {
+        fn store_url_never_panics(url in "(file:|memory:)?(//)?[/%?&=a-f0-9\\PC]{0,20}") {
             let _ = Address::read(&url);
         }
 
         #[test]
-        fn every_path_can_be_written(path in "/[^\0]{1,20}") {
+        fn store_url_escapes_every_path(path in "/[^\0]{1,20}") {
             let escaped: String = path.bytes().map(|byte| format!("%{byte:02x}")).collect();
             let url = format!("file:///{}", escaped.strip_prefix("%2f").unwrap());
             proptest::prop_assert_eq!(Address::read(&url), Ok(Address::File(path.into())));
