@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 use std::time::Duration;
 
-/// The most frames that a body in one piece is cut into, for faults in its middle.
+/// Largest number of frames of a body in one piece, for faults in its middle.
 const PIECES: usize = 8;
 
 /// Response with status 200, as frames with times.
@@ -198,8 +198,8 @@ fn shred(frames: &[Frame], size: usize) -> Vec<Frame> {
     pieces.collect()
 }
 
-/// Puts two bytes that are not UTF-8 into the first string of the content, or of the object's kind where there is no
-/// content, or before it all.
+/// Inserts two bytes that are not UTF-8 into the first string of the content, or of the object's type if there is no
+/// content, or at the beginning.
 fn invalidate(bytes: &[u8]) -> Bytes {
     let markers: [&[u8]; 4] = [b"\"content\":\"", b"\"text\":\"", b"\"object\":\"", b"\"type\":\""];
     let find =
@@ -211,7 +211,7 @@ fn invalidate(bytes: &[u8]) -> Bytes {
     corrupted.freeze()
 }
 
-/// The first half of an event or of a body.
+/// Returns the first half of an event or of a body.
 fn truncate(bytes: &[u8]) -> Bytes {
     let half = &bytes[..bytes.len() / 2];
     let ends: [&[u8]; 2] = [b"\r\n\r\n", b"\n\n"];

@@ -130,7 +130,7 @@ fn ask(node: &RedisServer, args: &[&str]) -> String {
     node.command(args).unwrap_or_else(|error| panic!("{}: {error}", args.join(" ")))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the nodes are other processes, which tell nobody when they agree")]
+#[expect(clippy::disallowed_methods, reason = "the nodes are other processes, which send no signal when they agree")]
 fn wait_for(agreed: impl Fn() -> bool) {
     for _ in 0..MAX_ASKS {
         if agreed() {

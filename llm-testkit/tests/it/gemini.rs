@@ -145,8 +145,9 @@ async fn gemini_bad_key_is_invalid_argument() {
     let error = &answer.json()["error"];
     assert_eq!((answer.status.as_u16(), &error["status"]), (400, &json!("INVALID_ARGUMENT")));
     assert_eq!(error["details"][0]["reason"], "API_KEY_INVALID");
-    let nobody = Request::post("/v1/models/m:generateContent").body(contents().to_string().into()).expect("a request");
-    assert_eq!(ask(&vendor, nobody).await.status, 403);
+    let without_key =
+        Request::post("/v1/models/m:generateContent").body(contents().to_string().into()).expect("a request");
+    assert_eq!(ask(&vendor, without_key).await.status, 403);
 }
 
 #[tokio::test]
