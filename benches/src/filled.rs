@@ -1,6 +1,6 @@
 //! A cache with many small entries.
 
-use llm_cache::{Cache, Cached};
+use llm_cache::{Cache, Cached, Ttl};
 use llm_core::{Call, ChatRequest, ChatResponse, Reply};
 
 use crate::{hit::at_once, vendor::AtOnce};
@@ -15,7 +15,8 @@ pub struct Filled {
 impl Filled {
     /// Fills one.
     pub fn new(entries: u64) -> Self {
-        let cache = Cache::builder("bench").max_bytes(u64::MAX).no_expiry().build().expect("the settings are right");
+        let cache =
+            Cache::builder("bench").max_bytes(u64::MAX).ttl(Ttl::unlimited()).build().expect("the settings are right");
         let vendor = AtOnce::saying("given a user when he opens the form then it is there, and so");
         let mut filled = Self { service: Cached::new(vendor, cache), entries };
         (0..entries).for_each(|number| drop(filled.ask(number)));

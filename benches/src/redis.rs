@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::join_all;
 use llm_cache::{
-    Cache, Cached,
+    Cache, Cached, RedisOptions,
     llm_redis::{Command, Key, Redis, Value},
 };
 use llm_core::{Call, ChatRequest, ChatResponse, Origin};
@@ -53,8 +53,8 @@ impl Remote {
             let redis = Redis::builder(server.url()).call_timeout(Duration::from_secs(10)).spawn();
             let redis = redis.expect("the URL is right");
             let hour = Duration::from_secs(3600);
-            let cache =
-                Cache::builder("bench").redis(redis.clone()).max_bytes(1 << 10).invalidation_bound(hour).build();
+            let options = RedisOptions::from(redis.clone()).invalidation_bound(hour);
+            let cache = Cache::builder("bench").redis(options).max_bytes(1 << 10).build();
             let cache = cache.expect("the settings are right");
             let mut service = Cached::new(AtOnce::saying(&of_2_kb("given a user when ")), cache.clone());
             service.call(call.clone()).await.expect("it is answered");

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use llm_cache::{Cache, CacheLayer};
+use llm_cache::{Cache, CacheLayer, Ttl};
 use llm_core::{BoxError, Call, ChatRequest, Clock, Error, Origin, Provider, into_provider, price::PriceTable};
 use llm_providers::{Ledger, OpenAi, ledger::Snapshot, prices};
 use llm_testkit::{Distribution, Latency, Server, Vendor};
@@ -60,7 +60,7 @@ impl Simulation {
         let cache = Cache::builder("test-generation").max_bytes(keeping.max_bytes).clock(clock);
         let cache = match keeping.ttl {
             Some(ttl) => cache.ttl(ttl),
-            None => cache.no_expiry(),
+            None => cache.ttl(Ttl::unlimited()),
         };
         let stack = tower::ServiceBuilder::new()
             .layer(ledger.requests())

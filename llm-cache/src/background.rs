@@ -17,7 +17,7 @@ use tokio::{
 use crate::Key;
 
 /// Runs calls in tasks of their own, a bounded number at a time, none of them for long.
-pub(crate) struct Background {
+pub(crate) struct Tasks {
     runtime: Handle,
     room: Arc<Semaphore>,
     most: u32,
@@ -27,7 +27,7 @@ pub(crate) struct Background {
 
 /// Room for one call, about some questions.
 pub(crate) struct Place {
-    of: Arc<Background>,
+    of: Arc<Tasks>,
     keys: Vec<Key>,
     _permit: OwnedSemaphorePermit,
 }
@@ -48,10 +48,10 @@ const LONGEST: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_secs(1);
 /// The same at most, where the vendor said how long to wait.
 const MOST_PAUSE: Duration = Duration::from_secs(30);
-/// How long [`Background::idle`] waits.
+/// How long [`Tasks::idle`] waits.
 const LAST_WAIT: Duration = Duration::from_secs(60);
 
-impl Background {
+impl Tasks {
     pub(crate) fn new(runtime: Handle, most: u32) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(most as usize));
         Arc::new(Self { runtime, room, most, busy: Mutex::default() })

@@ -16,8 +16,8 @@ pub enum BuildError {
     /// The number of answers to a question is zero.
     #[error("zero samples store nothing: set `variants` to one or more, or leave the cache out")]
     Samples,
-    /// Something is to be asked in the background, and there is none.
-    #[error("calls in the background need room: set `spawn_background` to one or more")]
+    /// The background has room for no call.
+    #[error("calls in the background need room: give `Background::new` one or more, or leave the background out")]
     Background,
     /// The cache is to spawn tasks, and is not built in a tokio runtime.
     #[error("a cache that spawns tasks must be built in a tokio runtime")]

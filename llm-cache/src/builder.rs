@@ -7,7 +7,7 @@ use std::{
 use llm_core::{Clock, SystemClock};
 
 use crate::{
-    BuildError, Cache, DirectivePolicy, Policy, StoreUrl, TtlRule, Verification,
+    Background, BuildError, Cache, DirectivePolicy, Policy, StoreUrl, Ttl,
     asking::Asking,
     counts::Counts,
     flight::Flights,
@@ -38,7 +38,7 @@ pub struct CacheBuilder {
     asking: Asking,
     place: Place,
     #[cfg(feature = "redis")]
-    pub(crate) fleet: crate::fleet::Fleet,
+    pub(crate) fleet: crate::fleet::RedisOptions,
     #[cfg(feature = "at-rest")]
     secret: Option<Secret>,
     #[cfg(feature = "at-rest")]
@@ -61,9 +61,7 @@ enum Place {
 impl CacheBuilder {
     pub(crate) fn new(namespace: Arc<str>) -> Self {
         let freshness = Freshness {
-            rules: Vec::new(),
-            ttl: Some(Duration::from_secs(24 * 3600)),
-            jitter_percent: 0,
+            ttl: Ttl::new(Duration::from_secs(24 * 3600)),
             stale_if_error: Duration::ZERO,
             revalidate: Duration::ZERO,
             max_stale: Duration::ZERO,
@@ -80,7 +78,7 @@ impl CacheBuilder {
             asking: Asking { samples: 1, ..Asking::default() },
             place: Place::Memory,
             #[cfg(feature = "redis")]
-            fleet: crate::fleet::Fleet::default(),
+            fleet: crate::fleet::RedisOptions::default(),
             #[cfg(feature = "at-rest")]
             secret: None,
             #[cfg(feature = "at-rest")]
@@ -88,34 +86,13 @@ impl CacheBuilder {
         }
     }
 
-    /// How long an answer is fresh where no rule says otherwise: a day by default.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.freshness.ttl = Some(ttl);
+    /// Keeps entries fresh for this long: a day by default. A [`Ttl`] has rules for some calls, and jitter.
+    pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
+        self.freshness.ttl = ttl.into();
         self
     }
 
-    /// Answers are fresh for ever, or until they must make room, where no rule says otherwise.
-    pub fn no_expiry(mut self) -> Self {
-        self.freshness.ttl = None;
-        self
-    }
-
-    /// Adds a rule. The first that fits a call counts. Rules are for calls that pass through a
-    /// [`CacheLayer`](crate::CacheLayer): a key for [`Cache::get_or_call`] tells neither model nor labels, so its answers have
-    /// [`ttl`](Self::ttl)'s time.
-    pub fn rule(mut self, rule: TtlRule) -> Self {
-        self.freshness.rules.push(rule);
-        self
-    }
-
-    /// Ends each answer's time early by a random share of it, up to this many percent, so that entries that were written
-    /// together do not expire together. None by default.
-    pub fn jitter(mut self, percent: u8) -> Self {
-        self.freshness.jitter_percent = percent;
-        self
-    }
-
-    /// LlmService an expired answer for this long after its time, if the call that was to replace it fails because of the vendor
+    /// Serves an expired answer for this long after its time, if the call that was to replace it fails because of the vendor
     /// (a limit, an overload, a failure, a time-out) or a budget, or if its caller's deadline passes. Not at all by default,
     /// and never by [`Cache::get_or_call`].
     ///
@@ -127,43 +104,10 @@ impl CacheBuilder {
         self
     }
 
-    /// For how long past its time an answer is served while it is replaced in the background. Not at all by default.
-    /// An answer to a question that may not be asked twice ([`Operation::is_repeatable`](llm_core::Operation::is_repeatable)) is
-    /// served for as long, and replaced only by the call of whoever asks after that.
-    ///
-    /// Whoever gets it triggers the call that replaces it, unless one runs: in the name of his tenant, at
-    /// [`Priority::Background`](llm_core::Priority), through the layers below. Needs
-    /// [`spawn_background`](Self::spawn_background).
-    pub fn stale_while_revalidate(mut self, by: Duration) -> Self {
-        self.freshness.revalidate = by;
-        self
-    }
-
-    /// Has calls go on in the background when their last caller has left, as long as there is room, so that the answer is
-    /// stored; paid by the tenant of whoever led. Off by default: they are dropped. Needs
-    /// [`spawn_background`](Self::spawn_background).
-    ///
-    /// A call that is shared with nobody ([`Directive::no_cache`], [`Directive::no_store`]) is dropped in any case.
-    ///
-    /// [`Directive::no_cache`]: crate::Directive::no_cache
-    /// [`Directive::no_store`]: crate::Directive::no_store
-    pub fn complete_on_disconnect(mut self) -> Self {
-        self.asking.finish_abandoned = true;
-        self
-    }
-
-    /// Asks a share of the hits again. Needs [`spawn_background`](Self::spawn_background).
-    pub fn verify(mut self, audit: Verification) -> Self {
-        self.asking.audit = Some(audit);
-        self
-    }
-
-    /// Gives calls that nobody waits for a background of their own: the cache then **spawns tasks** on the tokio runtime
-    /// that [`build`](Self::build) is called in, one for each such call, at most `most` at a time. What finds no room is
-    /// left undone and counted ([`Stats::skipped`](crate::Stats::skipped)); a call that fails keeps its room for a second,
-    /// or for as long as the vendor asked to wait, up to half a minute.
-    pub fn spawn_background(mut self, most: u32) -> Self {
-        self.asking.background = Some(most);
+    /// Lets the cache make calls that no caller waits for, such as revalidations: see [`Background`]. Without this setting it
+    /// makes none.
+    pub fn background(mut self, background: Background) -> Self {
+        self.asking.background = Some(background);
         self
     }
 
@@ -194,15 +138,6 @@ impl CacheBuilder {
     /// ([`ShadowStatus`](crate::ShadowStatus)). Answers are stored and counted as if they were served.
     pub fn shadow(mut self) -> Self {
         self.asking.observe = true;
-        self
-    }
-
-    /// For how long past its time an answer is kept for calls that allow it ([`Directive::max_stale`]). Not at all by
-    /// default.
-    ///
-    /// [`Directive::max_stale`]: crate::Directive::max_stale
-    pub fn max_stale(mut self, by: Duration) -> Self {
-        self.freshness.max_stale = by;
         self
     }
 
@@ -270,8 +205,8 @@ impl CacheBuilder {
     /// over one file, for example. Room, secret and keys are that cache's, its clock too, and invalidation reaches both.
     ///
     /// How long past its time an answer stays in a file or in Redis is for the longest of that cache's
-    /// [`max_stale`](Self::max_stale), [`stale_if_error`](Self::stale_if_error) and
-    /// [`stale_while_revalidate`](Self::stale_while_revalidate) to say: what is longer here has no effect there.
+    /// [`DirectivePolicy::max_stale`], [`stale_if_error`](Self::stale_if_error) and
+    /// [`Background::revalidate`] to say: what is longer here has no effect there.
     pub fn share_store_with(mut self, cache: &Cache) -> Self {
         self.clock = Arc::clone(&cache.0.clock);
         self.place = Place::With(cache.clone());
@@ -321,13 +256,24 @@ impl CacheBuilder {
     /// [`variants`](Self::variants)), or a store that cannot be opened.
     pub fn build(self) -> Result<Cache, BuildError> {
         let Self {
-            namespace, freshness, caps, max_bytes, policy, max_answer_bytes, keep, clock, asking, place, ..
+            namespace,
+            mut freshness,
+            caps,
+            max_bytes,
+            policy,
+            max_answer_bytes,
+            keep,
+            clock,
+            asking,
+            place,
+            ..
         } = self;
         if namespace.is_empty() {
             return Err(BuildError::Namespace);
         }
-        let ttls = freshness.rules.iter().map(TtlRule::ttl).chain(freshness.ttl).chain(asking.refusal_ttl);
-        if ttls.into_iter().any(|ttl| ttl.is_zero()) {
+        freshness.max_stale = caps.max_stale;
+        freshness.revalidate = asking.background.as_ref().map_or(Duration::ZERO, |background| background.revalidate);
+        if freshness.ttl.all().chain(asking.refusal_ttl).any(|ttl| ttl.is_zero()) {
             return Err(BuildError::Ttl);
         }
         if max_bytes.min(max_answer_bytes) < MIN_BYTES {
@@ -336,10 +282,10 @@ impl CacheBuilder {
         if asking.samples == 0 {
             return Err(BuildError::Samples);
         }
-        if freshness.jitter_percent > 100 {
+        if freshness.ttl.jitter_percent > 100 {
             return Err(BuildError::Jitter);
         }
-        let background = asking.background(&freshness)?;
+        let background = asking.tasks()?;
         let opening = Opening {
             max_bytes,
             policy,
@@ -359,7 +305,9 @@ impl CacheBuilder {
         };
         generations.advance(store.latest());
         let counts = Arc::new(Counts::new(&namespace));
-        let finish = background.clone().filter(|_| asking.finish_abandoned);
+        let settings = asking.background;
+        let completes = settings.as_ref().is_some_and(|settings| settings.complete_on_disconnect);
+        let finish = background.clone().filter(|_| completes);
         let inner = Inner {
             namespace,
             flights: Flights::new(finish, Arc::clone(&counts)),
@@ -375,7 +323,7 @@ impl CacheBuilder {
             observe: asking.observe,
             keep_fallbacks: asking.keep_fallbacks,
             background,
-            audit: asking.audit.map(Auditor::new),
+            audit: settings.and_then(|settings| settings.verification).map(Auditor::new),
             samples: Samples::new(asking.samples),
             refusals: asking.refusal_ttl.map(Refusals::new),
         };

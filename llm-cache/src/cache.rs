@@ -139,7 +139,7 @@ impl Cache {
     ///
     /// The call survives the cancellation of everybody but the last who waits for it. Only fresh answers are served: what a
     /// foreign error says of the vendor is not known here, so [`CacheBuilder::stale_if_error`] has no part in this. It is
-    /// stored for [`CacheBuilder::ttl`]: no [`TtlRule`](crate::TtlRule) counts.
+    /// stored for [`CacheBuilder::ttl`]: no [`TtlRule`](crate::TtlRule) applies.
     ///
     /// # Errors
     ///
@@ -328,7 +328,7 @@ where
     let answer = lease.during(call()).await.map(Arc::new);
     match &answer {
         Ok(answer) => {
-            let stay = Stay { ttl: cache.freshness.ttl, weight: None, source };
+            let stay = Stay { ttl: cache.freshness.ttl.default, weight: None, source };
             cache.store(key, Arc::clone(answer), Accounting::default(), stay);
         }
         Err(_) => cache.counts.failed_calls.one(),
@@ -369,7 +369,7 @@ where
     })?;
     let value = Arc::new(value);
     if guard.is_some() {
-        let stay = Stay { ttl: cache.freshness.ttl, weight: None, source };
+        let stay = Stay { ttl: cache.freshness.ttl.default, weight: None, source };
         cache.store(key.clone(), Arc::clone(&value), Accounting::default(), stay);
     }
     drop(guard);

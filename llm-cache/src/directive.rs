@@ -129,10 +129,10 @@ impl Directive {
 }
 
 impl DirectivePolicy {
-    /// Calls may go as far as they like, but stale answers only as far as the cache keeps them, and no tenant shares
-    /// answers with another.
+    /// Allows every directive but stale answers ([`max_stale`](Self::max_stale)) and sharing across tenants
+    /// ([`allow_sharing`](Self::allow_sharing)).
     pub fn none() -> Self {
-        Self { bypass: true, max_stale: Duration::MAX, max_ttl: None, sharing: false }
+        Self { bypass: true, max_stale: Duration::ZERO, max_ttl: None, sharing: false }
     }
 
     /// No call may go past a fresh stored answer: `no_store`, `no_cache` and `max_age` have no effect.
@@ -141,7 +141,8 @@ impl DirectivePolicy {
         self
     }
 
-    /// No call may have an answer that is past its time by more than this.
+    /// Keeps entries for this long past their time for calls that allow it ([`Directive::max_stale`]). No call gets an answer
+    /// that is past its time by more than this. Not at all by default.
     pub fn max_stale(mut self, by: Duration) -> Self {
         self.max_stale = by;
         self

@@ -11,9 +11,22 @@ use crate::{
     url::Place,
 };
 
-/// How a fleet shares answers.
+/// Settings of a cache that shares its entries through Redis.
+///
+/// Each also has a parameter of the address ([`StoreUrl`]), which comes first.
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_cache::{Cache, RedisOptions};
+///
+/// # tokio_test::block_on(async {
+/// let redis = RedisOptions::new().lease(Duration::from_secs(30)).memory_ttl(Duration::from_secs(5));
+/// let cache = Cache::builder("support").redis(redis).open("redis://127.0.0.1/")?;
+/// # Ok::<_, llm_cache::BuildError>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
-pub(crate) struct Fleet {
+#[must_use]
+pub struct RedisOptions {
     redis: Option<Redis>,
     memory_ttl: Duration,
     lease: Duration,
@@ -35,7 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The shortest lease: waiters look no more often.
 const LEAST_LEASE: Duration = Duration::from_secs(1);
 
-impl Default for Fleet {
+impl Default for RedisOptions {
     fn default() -> Self {
         Self {
             redis: None,
@@ -49,33 +62,53 @@ impl Default for Fleet {
 }
 
 impl CacheBuilder {
-    /// Keeps the answers in a Redis that is open already, and memory of [`max_bytes`](Self::max_bytes) in front of it, instead
-    /// of the store of an address. Several caches and other layers can share the handle. A look-up waits for it at most for
-    /// its [`call_timeout`](llm_redis::RedisBuilder::call_timeout). With a [`claim_timeout`](Self::claim_timeout) of more than
-    /// a second, give the handle as long a [`probe_timeout`](llm_redis::RedisBuilder::probe_timeout).
-    pub fn redis(mut self, redis: Redis) -> Self {
-        self.fleet.redis = Some(redis);
+    /// Shares entries through Redis as these options say, with memory of [`max_bytes`](Self::max_bytes) in front of it. A
+    /// [`Redis`] handle instead of options comes with the default ones, and takes the place of the store of an address.
+    pub fn redis(mut self, redis: impl Into<RedisOptions>) -> Self {
+        self.fleet = redis.into();
+        self
+    }
+}
+
+impl From<Redis> for RedisOptions {
+    fn from(redis: Redis) -> Self {
+        Self::new().handle(redis)
+    }
+}
+
+impl RedisOptions {
+    /// Creates the default options, for the Redis of the cache's address.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Uses a Redis that is open already instead of the store of an address. Several caches and other layers can share the
+    /// handle. A look-up waits for it at most for its [`call_timeout`](llm_redis::RedisBuilder::call_timeout). With a
+    /// [`claim_timeout`](Self::claim_timeout) of more than a second, give the handle as long a
+    /// [`probe_timeout`](llm_redis::RedisBuilder::probe_timeout).
+    pub fn handle(mut self, redis: Redis) -> Self {
+        self.redis = Some(redis);
         self
     }
 
     /// How long memory in front of Redis keeps an answer: a minute by default. An answer that one process
     /// [removes](crate::Cache::remove) may be served by the others for as long.
     pub fn memory_ttl(mut self, ttl: Duration) -> Self {
-        self.fleet.memory_ttl = ttl;
+        self.memory_ttl = ttl;
         self
     }
 
     /// How long the other processes wait for one that makes a call and says nothing more: ten seconds by default, a second
     /// at least. Whoever makes a call says each third of that time that he still does.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.fleet.lease = lease.max(LEAST_LEASE);
+        self.lease = lease.max(LEAST_LEASE);
         self
     }
 
     /// How soon what one process invalidates is served by none: one second by default. A process that looks things up asks
     /// Redis twice in that time what was invalidated.
     pub fn invalidation_bound(mut self, bound: Duration) -> Self {
-        self.fleet.bound = bound.max(Duration::from_millis(1));
+        self.bound = bound.max(Duration::from_millis(1));
         self
     }
 
@@ -84,7 +117,7 @@ impl CacheBuilder {
     /// It is all that a hit can cost. A call that found nothing, and is about to be paid, then claims the lease on it, which
     /// has a bound of its own: [`claim_timeout`](Self::claim_timeout).
     pub fn redis_timeout(mut self, timeout: Duration) -> Self {
-        self.fleet.call_timeout = timeout.max(Duration::from_millis(1));
+        self.call_timeout = timeout.max(Duration::from_millis(1));
         self
     }
 
@@ -95,12 +128,10 @@ impl CacheBuilder {
     /// Where Redis answers a claim within this time, a question is paid once in the fleet. Where it does not, each process
     /// pays for itself.
     pub fn claim_timeout(mut self, timeout: Duration) -> Self {
-        self.fleet.claim_timeout = timeout.max(Duration::from_millis(1));
+        self.claim_timeout = timeout.max(Duration::from_millis(1));
         self
     }
-}
 
-impl Fleet {
     /// Opens the store of an address, or of the handle that was given.
     pub(crate) fn open(self, url: Option<StoreUrl>, opening: Opening) -> Result<RedisStore, StoreError> {
         let Opening { max_bytes, policy, clock, grace, secret, keys, .. } = opening;
@@ -138,6 +169,13 @@ impl Fleet {
     /// Whether there is a handle.
     pub(crate) fn is_given(&self) -> bool {
         self.redis.is_some()
+    }
+}
+
+impl fmt::Debug for RedisOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("RedisOptions");
+        out.field("lease", &self.lease).field("memory_ttl", &self.memory_ttl).finish_non_exhaustive()
     }
 }
 

@@ -27,7 +27,7 @@ use tokio::{
 
 use crate::{
     Key,
-    background::{Background, Place},
+    background::{Place, Tasks},
     counts::Counts,
     store::Source,
 };
@@ -37,7 +37,7 @@ use crate::{
 pub(crate) struct Flights {
     table: Mutex<Table>,
     /// Where calls go on when their last caller has left, if they do.
-    finish: Option<Arc<Background>>,
+    finish: Option<Arc<Tasks>>,
     counts: Arc<Counts>,
 }
 
@@ -70,7 +70,7 @@ struct Crew {
 
 /// A place in the background, for all flights that one call serves.
 struct Charter {
-    background: Arc<Background>,
+    background: Arc<Tasks>,
     place: Mutex<Weak<Place>>,
     counts: Arc<Counts>,
 }
@@ -125,7 +125,7 @@ pub(crate) struct Batch {
 
 impl Flights {
     /// No flights yet. Calls that all have left go on in `finish`, if there is one.
-    pub(crate) fn new(finish: Option<Arc<Background>>, counts: Arc<Counts>) -> Arc<Self> {
+    pub(crate) fn new(finish: Option<Arc<Tasks>>, counts: Arc<Counts>) -> Arc<Self> {
         Arc::new(Self { table: Mutex::default(), finish, counts })
     }
 

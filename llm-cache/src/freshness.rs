@@ -28,12 +28,29 @@ pub struct TtlRule {
     label: Option<(Arc<str>, Arc<str>)>,
 }
 
+/// Time to live of a cache's entries: a default, rules for some calls, and jitter.
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_cache::{Cache, Ttl, TtlRule};
+///
+/// let day = Duration::from_secs(24 * 3600);
+/// let ttl = Ttl::new(day).rule(TtlRule::new(30 * day).operation("embed")).jitter(10);
+/// let cache = Cache::builder("support").ttl(ttl).build()?;
+/// # Ok::<_, llm_cache::BuildError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Ttl {
+    pub(crate) default: Option<Duration>,
+    rules: Vec<TtlRule>,
+    pub(crate) jitter_percent: u8,
+}
+
+/// Freshness settings of one cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Freshness {
-    /// The first rule that fits counts.
-    pub(crate) rules: Vec<TtlRule>,
-    pub(crate) ttl: Option<Duration>,
-    pub(crate) jitter_percent: u8,
+    pub(crate) ttl: Ttl,
     pub(crate) stale_if_error: Duration,
     pub(crate) revalidate: Duration,
     pub(crate) max_stale: Duration,
@@ -86,10 +103,6 @@ impl TtlRule {
         self
     }
 
-    pub(crate) fn ttl(&self) -> Duration {
-        self.ttl
-    }
-
     fn conforms<T: Operation>(&self, call: &Call<T>) -> bool {
         let is = |wanted: &Option<Arc<str>>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
         is(&self.operation, T::NAME)
@@ -99,18 +112,56 @@ impl TtlRule {
     }
 }
 
+impl Ttl {
+    /// Keeps entries fresh for this long where no rule applies.
+    pub fn new(ttl: Duration) -> Self {
+        Self { default: Some(ttl), rules: Vec::new(), jitter_percent: 0 }
+    }
+
+    /// Keeps entries fresh until they are evicted, where no rule applies.
+    pub fn unlimited() -> Self {
+        Self { default: None, rules: Vec::new(), jitter_percent: 0 }
+    }
+
+    /// Adds a rule. The first rule that applies to a call decides. Rules apply to calls through a
+    /// [`CacheLayer`](crate::CacheLayer). The key of [`Cache::get_or_call`](crate::Cache::get_or_call) carries neither model
+    /// nor labels, so its entries have the default time to live.
+    pub fn rule(mut self, rule: TtlRule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Shortens each entry's time to live by a random share of it, up to this many percent, so that entries that were
+    /// written together do not expire together. None by default.
+    pub fn jitter(mut self, percent: u8) -> Self {
+        self.jitter_percent = percent;
+        self
+    }
+
+    /// Returns the default time to live and those of the rules.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Duration> + '_ {
+        self.rules.iter().map(|rule| rule.ttl).chain(self.default)
+    }
+}
+
+impl From<Duration> for Ttl {
+    fn from(ttl: Duration) -> Self {
+        Self::new(ttl)
+    }
+}
+
 impl Freshness {
     /// How long the answer to a call is fresh, without jitter; `None` for ever.
     pub(crate) fn ttl<T: Operation>(&self, call: &Call<T>, directive: &Directive) -> Option<Duration> {
-        let by_rule = || self.rules.iter().find(|rule| rule.conforms(call)).map(TtlRule::ttl);
-        directive.ttl.or_else(by_rule).or(self.ttl)
+        let by_rule = || self.ttl.rules.iter().find(|rule| rule.conforms(call)).map(|rule| rule.ttl);
+        directive.ttl.or_else(by_rule).or(self.ttl.default)
     }
 
     /// When an answer of `now` stops being fresh: its time, less up to `jitter_percent` of it, so that entries that were
     /// written together do not expire together. Never later than the time asked for.
     pub(crate) fn fresh_until(&self, now: SystemTime, ttl: Option<Duration>, key: &[u8]) -> Option<SystemTime> {
         let ttl = ttl?;
-        let share = u128::from(RandomState::new().hash_one(key) % 1_001) * u128::from(self.jitter_percent);
+        let share = u128::from(RandomState::new().hash_one(key) % 1_001) * u128::from(self.ttl.jitter_percent);
         let early = ttl.as_nanos() * share / 100_000;
         let early = Duration::from_nanos(u64::try_from(early).unwrap_or(u64::MAX));
         now.checked_add(ttl.saturating_sub(early))
@@ -151,14 +202,7 @@ mod tests {
     const NOON: SystemTime = SystemTime::UNIX_EPOCH;
 
     fn freshness() -> Freshness {
-        Freshness {
-            rules: vec![],
-            ttl: Some(HOUR),
-            jitter_percent: 0,
-            stale_if_error: HOUR / 2,
-            revalidate: Duration::ZERO,
-            max_stale: HOUR,
-        }
+        Freshness { ttl: Ttl::new(HOUR), stale_if_error: HOUR / 2, revalidate: Duration::ZERO, max_stale: HOUR }
     }
 
     fn life(stored_at: SystemTime) -> Life {
@@ -169,11 +213,10 @@ mod tests {
     fn the_first_rule_that_fits_counts_and_a_calls_own_wish_before_it() {
         let minutes = |n: u64| Duration::from_secs(60 * n);
         let freshness = Freshness {
-            rules: vec![
-                TtlRule::new(minutes(15)).label("feature", "news"),
-                TtlRule::new(minutes(1)).operation("embed"),
-                TtlRule::new(minutes(2)).model("m").tenant("acme"),
-            ],
+            ttl: Ttl::new(HOUR)
+                .rule(TtlRule::new(minutes(15)).label("feature", "news"))
+                .rule(TtlRule::new(minutes(1)).operation("embed"))
+                .rule(TtlRule::new(minutes(2)).model("m").tenant("acme")),
             ..freshness()
         };
         let call = |tenant: &str| Call::new(tenant, ChatRequest::new("m").user("x"));
@@ -217,7 +260,7 @@ mod tests {
 
     #[test]
     fn jitter_spreads_expiry_and_never_lengthens_it() {
-        let freshness = Freshness { jitter_percent: 10, ..freshness() };
+        let freshness = Freshness { ttl: Ttl::new(HOUR).jitter(10), ..freshness() };
         let ends: Vec<_> =
             (0..200u32).filter_map(|n| freshness.fresh_until(NOON, Some(HOUR), &n.to_le_bytes())).collect();
         assert!(ends.iter().all(|end| (NOON + HOUR * 9 / 10..=NOON + HOUR).contains(end)));

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Directive, DirectivePolicy, Key, Mismatch, Miss, Stale, Tag,
-    background::Background,
+    background::Tasks,
     counts::{Began, Counts},
     flight::Flights,
     freshness::{Freshness, Verdict},
@@ -39,7 +39,7 @@ pub(crate) struct Inner {
     /// Calls pass unchanged, whatever is decided.
     pub(crate) observe: bool,
     pub(crate) keep_fallbacks: bool,
-    pub(crate) background: Option<Arc<Background>>,
+    pub(crate) background: Option<Arc<Tasks>>,
     pub(crate) audit: Option<Auditor>,
     pub(crate) samples: Option<Samples>,
     pub(crate) refusals: Option<Refusals>,

@@ -62,11 +62,11 @@
 //! - **Freshness:** an entry is fresh until its time to live is over, by the wall time of `llm_core::Clock`: the call's own
 //!   ([`Directive::ttl`]), else that of the first [`TtlRule`] that fits, else the cache's. Past its time it can still be
 //!   served to a call that allows it, or when the call that was to replace it fails because of the vendor, a budget or its deadline
-//!   ([`CacheBuilder::stale_if_error`]); it then says so. With [`CacheBuilder::stale_while_revalidate`] it is served at
+//!   ([`CacheBuilder::stale_if_error`]); it then says so. With [`Background::revalidate`] it is served at
 //!   once, while one call in the background replaces it. [`Cache::get_or_call`] serves fresh answers only.
 //! - **In the background:** refreshes, audits ([`Verification`]: a share of the hits is asked again and compared) and calls that go
-//!   on when all have left ([`CacheBuilder::complete_on_disconnect`]) run in tasks, at most as many as
-//!   [`CacheBuilder::spawn_background`] allows; without it the cache spawns nothing. They are made in the name of the
+//!   on when all have left ([`Background::complete_on_disconnect`]) run in tasks, at most as many as
+//!   [`CacheBuilder::background`] allows; without it the cache spawns nothing. They are made in the name of the
 //!   tenant that caused them, refreshes and audits at background priority, with `llm_core::layer::Purpose` in their extensions.
 //! - **Sharing:** an answer is its tenant's, unless a call names a scope ([`Directive::shared`]) and the operator allows that
 //!   ([`DirectivePolicy::allow_sharing`]). A scope shares stored answers, never running calls.
@@ -176,16 +176,16 @@
 //! With the feature `redis`, all processes that name the same Redis ([`CacheBuilder::open`] with `redis://…`, or
 //! `CacheBuilder::redis`) share answers, and each question is paid once among them: whoever asks first takes a lease, and the
 //! others wait for the message that the answer is stored. A leader that dies is replaced when its lease ends
-//! (`CacheBuilder::lease`); the worst case is a call that is made twice. A process that stops in good order calls
+//! (`RedisOptions::lease`); the worst case is a call that is made twice. A process that stops in good order calls
 //! [`Cache::close`] before, so that its last answers arrive and it leaves no lease behind.
 //!
-//! - **Two bounds:** a look-up waits at most `CacheBuilder::redis_timeout`, 50 ms. A call that is about to be paid waits for
-//!   the claim of its lease up to `CacheBuilder::claim_timeout`, one second. Where Redis answers a claim within that, a
+//! - **Two bounds:** a look-up waits at most `RedisOptions::redis_timeout`, 50 ms. A call that is about to be paid waits for
+//!   the claim of its lease up to `RedisOptions::claim_timeout`, one second. Where Redis answers a claim within that, a
 //!   question is paid once in the fleet.
 //! - **Round trips:** one for a hit, two for a miss that leads (and one behind it), four and a subscription for who waits for
 //!   another process. A hit in the memory in front needs none.
-//! - **Invalidation** reaches every process within `CacheBuilder::invalidation_bound`, one second, its memory too.
-//!   [`Cache::remove`] does not: others may have that answer in memory for `CacheBuilder::memory_ttl`.
+//! - **Invalidation** reaches every process within `RedisOptions::invalidation_bound`, one second, its memory too.
+//!   [`Cache::remove`] does not: others may have that answer in memory for `RedisOptions::memory_ttl`.
 //! - **Outage:** calls go on with what is in memory, then upstream; none waits longer than its two bounds, and none at all
 //!   once Redis is known to be away. What cannot be written within five seconds is dropped and counted.
 //! - [`Stats::entries`] and [`Stats::bytes`] are those of the memory in front.
@@ -260,11 +260,14 @@ mod telemetry;
 mod upstream;
 mod url;
 
+pub use self::asking::Background;
 pub use self::build_error::BuildError;
 pub use self::builder::CacheBuilder;
 pub use self::cache::{Cache, CallError, Resolved, Stats};
 pub use self::directive::{Directive, DirectivePolicy};
-pub use self::freshness::TtlRule;
+#[cfg(feature = "redis")]
+pub use self::fleet::RedisOptions;
+pub use self::freshness::{Ttl, TtlRule};
 pub use self::generations::Tag;
 pub use self::key::Key;
 pub use self::layer::CacheLayer;

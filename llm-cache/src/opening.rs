@@ -27,7 +27,7 @@ pub(crate) struct Opening {
     #[cfg(feature = "at-rest")]
     pub(crate) keys: Option<Arc<dyn Keys>>,
     #[cfg(feature = "redis")]
-    pub(crate) fleet: crate::fleet::Fleet,
+    pub(crate) fleet: crate::fleet::RedisOptions,
 }
 
 /// How many bytes a file holds where nothing is said.

@@ -18,11 +18,11 @@ use llm_core::Tenant;
 /// are answered item by item are not audited.
 ///
 /// ```
-/// use llm_cache::{Verification, Cache};
+/// use llm_cache::{Background, Cache, Verification};
 ///
 /// # tokio_test::block_on(async {
 /// let audit = Verification::percent(5).on_mismatch(|told| println!("{}: {:?} old", told.model, told.age));
-/// let cache = Cache::builder("support").verify(audit).spawn_background(4).build()?;
+/// let cache = Cache::builder("support").background(Background::new(4).verify(audit)).build()?;
 /// # Ok::<_, llm_cache::BuildError>(()) }).unwrap();
 /// ```
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use llm_cache::{Cache, CacheBuilder, CacheLayer, Cached, Directive, Policy};
+use llm_cache::{Cache, CacheBuilder, CacheLayer, Cached, Directive, Policy, Ttl};
 use llm_core::{Call, ChatRequest, ManualClock, Origin};
 use tower::{Layer as _, Service};
 
@@ -36,7 +36,7 @@ impl Layer {
         let builder = Cache::builder("hit-rate").max_bytes(weight * keeping.capacity as u64).policy(keeping.policy);
         Self::of(match keeping.ttl {
             Some(ttl) => builder.ttl(ttl),
-            None => builder.no_expiry(),
+            None => builder.ttl(Ttl::unlimited()),
         })
     }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use llm_cache::{Cache, CacheLayer};
+use llm_cache::{Cache, CacheLayer, Ttl};
 use llm_core::{Clock, ManualClock, Origin, into_provider};
 use llm_providers::scripted::Scripted;
 use tower::Layer;
@@ -23,8 +23,12 @@ async fn replay(directory: &Path, key: Key) -> (u64, u64) {
         ["bdd_scenarios_mit.jsonl.gz", "bdd_scenarios_es_mpl.jsonl.gz"].map(|file| directory.join(file)).into();
     let trace = Trace::open(&directory.join("bdd_regen_trace.csv.gz"), &texts, key).expect("the trace can be read");
     let clock = ManualClock::default();
-    let cache =
-        Cache::builder("trace").no_expiry().max_bytes(4 << 30).clock(clock.clone()).build().expect("it is right");
+    let cache = Cache::builder("trace")
+        .ttl(Ttl::unlimited())
+        .max_bytes(4 << 30)
+        .clock(clock.clone())
+        .build()
+        .expect("it is right");
     let provider = into_provider(CacheLayer::new(cache).layer(Scripted::new()));
 
     let mut known = HashSet::new();

@@ -195,7 +195,7 @@ async fn a_request_that_is_wrong_is_refused_before_the_call() {
 async fn a_header_says_who_asks() {
     let vendor = Vendor::new();
     let server = vendor.serve().await;
-    let cache = Cache::builder("tenants").no_expiry().build().unwrap();
+    let cache = Cache::builder("tenants").ttl(llm_cache::Ttl::unlimited()).build().unwrap();
     let vendors = OpenAi::new("no-real-key").unwrap().base_url(&server.base_url()).unwrap();
     let provider = into_provider(ServiceBuilder::new().layer(CacheLayer::new(cache)).service(vendors));
     let layer = ProviderLayer::new(provider).tenant_header(reqwest::header::HeaderName::from_static("x-tenant"));

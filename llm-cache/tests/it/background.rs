@@ -7,7 +7,8 @@ use std::{
 
 use futures_util::future::join_all;
 use llm_cache::{
-    BuildError, Cache, CacheBuilder, CacheLayer, CacheStatus, Directive, DirectivePolicy, Stale, Tag, Verification,
+    Background, BuildError, Cache, CacheBuilder, CacheLayer, CacheStatus, Directive, DirectivePolicy, Stale, Tag,
+    Verification,
 };
 use llm_core::{
     Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, ManualClock, Origin,
@@ -21,13 +22,13 @@ use crate::upstream::{HEAD, STEP, Upstream, ask, prices, provider, read, say};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Answers are fresh for an hour, and replaced in the background for another.
-fn builder(clock: &ManualClock) -> CacheBuilder {
-    Cache::builder("tests").ttl(HOUR).stale_while_revalidate(HOUR).clock(clock.clone())
+/// A cache whose entries are fresh for an hour, and revalidated in the background for another.
+fn builder(clock: &ManualClock, background: Background) -> CacheBuilder {
+    Cache::builder("tests").ttl(HOUR).background(background.revalidate(HOUR)).clock(clock.clone())
 }
 
-fn cache(clock: &ManualClock, room: u32) -> Cache {
-    builder(clock).spawn_background(room).build().expect("the settings are right")
+fn cache(clock: &ManualClock, max_calls: u32) -> Cache {
+    builder(clock, Background::new(max_calls)).build().expect("the settings are right")
 }
 
 fn status<O>(reply: &Reply<O>) -> Option<Stale> {
@@ -108,8 +109,8 @@ async fn a_thousand_readers_of_an_old_answer_get_it_at_once_and_one_call_replace
 #[tokio::test(start_paused = true)]
 async fn two_tenants_who_share_an_old_answer_have_it_replaced_once() {
     let (upstream, clock) = (Kept::default(), ManualClock::default());
-    let cache =
-        builder(&clock).directive_policy(DirectivePolicy::none().allow_sharing()).spawn_background(8).build().unwrap();
+    let policy = DirectivePolicy::none().allow_sharing();
+    let cache = builder(&clock, Background::new(8)).directive_policy(policy).build().unwrap();
     let layer = CacheLayer::new(cache.clone());
     let provider = into_provider(ServiceBuilder::new().layer(layer).service(into_service(Arc::new(upstream.clone()))));
     let read_by = async |tenant: &str| {
@@ -206,7 +207,7 @@ async fn what_the_background_spends_is_an_overhead_of_its_own_and_the_books_bala
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let ledger = Ledger::new(prices());
     let audit = Verification::percent(100);
-    let cache = builder(&clock).verify(audit).spawn_background(4).build().unwrap();
+    let cache = builder(&clock, Background::new(4).verify(audit)).build().unwrap();
     let layers = ServiceBuilder::new().layer(ledger.requests()).layer(CacheLayer::new(cache.clone()));
     let provider = into_provider(layers.layer(ledger.attempts()).service(into_service(Arc::new(upstream))));
     let call = || Call::new("acme", ChatRequest::new("gpt-4o-mini").user("a b c"));
@@ -231,7 +232,7 @@ async fn a_call_goes_on_when_all_have_left_and_whoever_asks_then_joins_it() {
         // Before the head, and in the middle of the stream.
         for leave in [HEAD / 2, HEAD + STEP * 5 / 2] {
             let upstream = Upstream::default();
-            let cache = Cache::builder("t").complete_on_disconnect().spawn_background(1).build().unwrap();
+            let cache = Cache::builder("t").background(Background::new(1).complete_on_disconnect()).build().unwrap();
             let provider = provider(&upstream, &cache);
             let call = join_all((0..3).map(|_| say(&*provider, "a b c d", true)));
             assert!(tokio::time::timeout(leave, call).await.is_err());
@@ -249,7 +250,7 @@ async fn a_call_goes_on_when_all_have_left_and_whoever_asks_then_joins_it() {
 #[tokio::test(start_paused = true)]
 async fn only_as_many_calls_go_on_as_there_is_room_for() {
     let upstream = Upstream::default();
-    let cache = Cache::builder("t").complete_on_disconnect().spawn_background(1).build().unwrap();
+    let cache = Cache::builder("t").background(Background::new(1).complete_on_disconnect()).build().unwrap();
     let provider = provider(&upstream, &cache);
     let texts = |texts: &[&str]| Call::new("acme", EmbedRequest::new("e", texts.iter().copied()));
     let items = tokio::time::timeout(HEAD / 2, provider.embed(texts(&["a", "b", "c"])));
@@ -265,7 +266,7 @@ async fn only_as_many_calls_go_on_as_there_is_room_for() {
 #[tokio::test(start_paused = true)]
 async fn whoever_stays_until_the_end_leaves_nothing_to_finish() {
     let upstream = Upstream::default();
-    let cache = Cache::builder("t").complete_on_disconnect().spawn_background(1).build().unwrap();
+    let cache = Cache::builder("t").background(Background::new(1).complete_on_disconnect()).build().unwrap();
     let provider = provider(&upstream, &cache);
     for streamed in [false, true] {
         for text in ["a b", "c d"] {
@@ -287,7 +288,8 @@ fn changing(audit: Verification) -> (Cache, Arc<Mutex<&'static str>>, Arc<dyn Pr
         let choice = llm_core::Choice::new(0, vec![part], llm_core::FinishReason::Stop);
         Ok(ChatResponse::new(id, request.model.clone(), vec![choice]))
     });
-    let cache = Cache::builder("t").verify(audit).spawn_background(4).build().expect("the settings are right");
+    let cache =
+        Cache::builder("t").background(Background::new(4).verify(audit)).build().expect("the settings are right");
     let upstream = llm_providers::scripted::Scripted::new().rule(rule);
     let provider = into_provider(ServiceBuilder::new().layer(CacheLayer::new(cache.clone())).service(upstream));
     (cache, text, provider)
@@ -328,10 +330,8 @@ async fn a_share_of_the_hits_is_audited() {
 
 #[test]
 fn a_background_that_cannot_be_is_refused() {
-    let build = |builder: CacheBuilder| builder.build().map(drop).unwrap_err();
-    let plain = || Cache::builder("t");
-    assert_eq!(build(plain().stale_while_revalidate(HOUR)), BuildError::Background);
-    assert_eq!(build(plain().complete_on_disconnect().spawn_background(0)), BuildError::Background);
-    assert_eq!(build(plain().verify(Verification::percent(101)).spawn_background(1)), BuildError::Verification);
-    assert_eq!(build(plain().spawn_background(1)), BuildError::Runtime);
+    let build = |background| Cache::builder("t").background(background).build().map(drop).unwrap_err();
+    assert_eq!(build(Background::new(0).complete_on_disconnect()), BuildError::Background);
+    assert_eq!(build(Background::new(1).verify(Verification::percent(101))), BuildError::Verification);
+    assert_eq!(build(Background::new(1)), BuildError::Runtime);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use llm_cache::{Cache, CacheStatus, Directive, Miss, Stale};
+use llm_cache::{Cache, CacheStatus, Directive, DirectivePolicy, Miss, Stale};
 use llm_core::{Call, ChatRequest, EmbedRequest, ManualClock, Reply};
 
 use crate::upstream::{Upstream, ask, provider, read};
@@ -26,7 +26,8 @@ fn hit(age: u64, stale: Option<Stale>) -> CacheStatus {
 #[tokio::test(start_paused = true)]
 async fn cache_status_is_in_every_replys_extensions() {
     let (clock, upstream) = (ManualClock::default(), Upstream::default());
-    let builder = Cache::builder("tests").ttl(Duration::from_secs(60)).max_stale(Duration::from_secs(60));
+    let policy = DirectivePolicy::none().max_stale(Duration::from_secs(60));
+    let builder = Cache::builder("tests").ttl(Duration::from_secs(60)).directive_policy(policy);
     let cache = builder.clock(clock.clone()).build().unwrap();
     let provider = provider(&upstream, &cache);
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use llm_cache::{Cache, CacheBuilder, CacheLayer, Directive, DirectivePolicy, Verification};
+use llm_cache::{Background, Cache, CacheBuilder, CacheLayer, Directive, DirectivePolicy, Verification};
 use llm_core::{
     Call, ChatRequest, EmbedRequest, Error, ManualClock, Priority, Provider, Usd, into_provider, into_service,
 };
@@ -168,11 +168,11 @@ async fn survive(seed: u64, world: &World) -> [u64; 5] {
 fn settings(seed: u64, builder: CacheBuilder) -> CacheBuilder {
     match seed % 3 {
         0 => builder.directive_policy(DirectivePolicy::none().allow_sharing()),
-        1 => builder.stale_while_revalidate(MINUTE).spawn_background(3).variants(2),
+        1 => builder.background(Background::new(3).revalidate(MINUTE)).variants(2),
         _ => {
             let audit = Verification::percent(20).seed(seed);
-            let builder = builder.stale_while_revalidate(MINUTE).verify(audit).complete_on_disconnect();
-            builder.directive_policy(DirectivePolicy::none().allow_sharing()).spawn_background(3)
+            let background = Background::new(3).revalidate(MINUTE).verify(audit).complete_on_disconnect();
+            builder.directive_policy(DirectivePolicy::none().allow_sharing()).background(background)
         }
     }
 }
@@ -208,9 +208,10 @@ async fn so_it_is_over_a_file_with_memory_in_front() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joins_on_one_hot_key_never_fail() {
     let (callers, calls) = if full() { (50, 20_000) } else { (50, 1_000) };
-    for settings in
-        [|builder: CacheBuilder| builder, |builder: CacheBuilder| builder.complete_on_disconnect().spawn_background(1)]
-    {
+    for settings in [
+        |builder: CacheBuilder| builder,
+        |builder: CacheBuilder| builder.background(Background::new(1).complete_on_disconnect()),
+    ] {
         let clock = ManualClock::default();
         let cache =
             settings(Cache::builder("hot").ttl(Duration::from_micros(200)).clock(clock.clone())).build().unwrap();

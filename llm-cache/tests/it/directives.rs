@@ -16,15 +16,20 @@ fn wish(directive: Directive) -> Call<ChatRequest> {
     call
 }
 
+/// Lets calls take answers that are two hours past their time.
+fn stale_allowed() -> DirectivePolicy {
+    DirectivePolicy::none().max_stale(2 * HOUR)
+}
+
 fn cache(clock: &ManualClock, caps: DirectivePolicy) -> Cache {
-    let builder = Cache::builder("tests").ttl(HOUR).stale_if_error(HOUR).max_stale(2 * HOUR);
+    let builder = Cache::builder("tests").ttl(HOUR).stale_if_error(HOUR);
     builder.directive_policy(caps).clock(clock.clone()).build().expect("the settings are right")
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_store_keeps_the_cache_out_and_no_cache_replaces_what_is_stored() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
-    let cache = cache(&clock, DirectivePolicy::none());
+    let cache = cache(&clock, stale_allowed());
     let provider = provider(&upstream, &cache);
     let status = async |directive| CacheStatus::of(&provider.chat(wish(directive)).await.unwrap());
 
@@ -42,7 +47,7 @@ async fn no_store_keeps_the_cache_out_and_no_cache_replaces_what_is_stored() {
 #[tokio::test(start_paused = true)]
 async fn max_age_and_max_stale_and_only_if_cached_mean_what_they_mean_in_http() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
-    let provider = provider(&upstream, &cache(&clock, DirectivePolicy::none()));
+    let provider = provider(&upstream, &cache(&clock, stale_allowed()));
     let only = || Directive::new().only_if_cached();
     let error = provider.chat(wish(only())).await.unwrap_err();
     assert_eq!((error.kind(), upstream.calls()), (ErrorKind::NotFound, 0));
@@ -62,7 +67,7 @@ async fn max_age_and_max_stale_and_only_if_cached_mean_what_they_mean_in_http() 
 #[tokio::test(start_paused = true)]
 async fn an_old_answer_is_better_than_a_vendors_failure_and_is_marked() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
-    let provider = provider(&upstream, &cache(&clock, DirectivePolicy::none()));
+    let provider = provider(&upstream, &cache(&clock, stale_allowed()));
     provider.chat(ask("a question")).await.unwrap();
     let fail = |kind| *upstream.fail.lock().unwrap() = kind;
     for kind in [ErrorKind::RateLimited, ErrorKind::Server, ErrorKind::Timeout, ErrorKind::OverBudget] {
@@ -85,7 +90,7 @@ async fn an_old_answer_is_better_than_a_vendors_failure_and_is_marked() {
 #[tokio::test(start_paused = true)]
 async fn an_old_answer_is_better_than_none_in_time() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
-    let provider = provider(&upstream, &cache(&clock, DirectivePolicy::none()));
+    let provider = provider(&upstream, &cache(&clock, stale_allowed()));
     provider.chat(ask("a question")).await.unwrap();
     clock.advance(HOUR * 3 / 2);
     let started = Instant::now();
@@ -100,7 +105,7 @@ async fn an_old_answer_is_better_than_none_in_time() {
 #[tokio::test(start_paused = true)]
 async fn an_operator_can_cap_what_calls_ask() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
-    let caps = DirectivePolicy::none().no_bypass().max_stale(HOUR / 4).max_ttl(HOUR * 2);
+    let caps = stale_allowed().no_bypass().max_stale(HOUR / 4).max_ttl(HOUR * 2);
     let provider = provider(&upstream, &cache(&clock, caps));
     provider.chat(wish(Directive::new().ttl(HOUR * 24 * 365))).await.unwrap();
     for capped in [Directive::new().no_store(), Directive::new().no_cache(), Directive::new().max_age(Duration::ZERO)] {
@@ -117,7 +122,7 @@ async fn an_operator_can_cap_what_calls_ask() {
 #[tokio::test(start_paused = true)]
 async fn one_callers_deadline_is_not_the_others() {
     let upstream = Upstream::default();
-    let provider = provider(&upstream, &cache(&ManualClock::default(), DirectivePolicy::none()));
+    let provider = provider(&upstream, &cache(&ManualClock::default(), stale_allowed()));
     let hasty = ask("a b c").with_deadline((Instant::now() + HEAD / 2).into_std());
     let (hasty, patient) = tokio::join!(provider.chat(hasty), provider.chat(ask("a b c")));
     assert_eq!(hasty.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
@@ -134,7 +139,7 @@ async fn one_callers_deadline_is_not_the_others() {
 #[tokio::test(start_paused = true)]
 async fn flights_do_not_cross_priority_classes_but_answers_do() {
     let upstream = Upstream::default();
-    let provider = provider(&upstream, &cache(&ManualClock::default(), DirectivePolicy::none()));
+    let provider = provider(&upstream, &cache(&ManualClock::default(), stale_allowed()));
     let background = || ask("a").with_priority(Priority::Background);
     let (a, b) = tokio::join!(provider.chat(background()), provider.chat(ask("a")));
     assert_eq!((a.unwrap().receipt.origin(), b.unwrap().receipt.origin()), (Origin::Vendor, Origin::Vendor));
@@ -146,7 +151,7 @@ async fn flights_do_not_cross_priority_classes_but_answers_do() {
 #[tokio::test(start_paused = true)]
 async fn what_names_the_world_outside_is_asked_each_time() {
     let upstream = Upstream::default();
-    let cache = cache(&ManualClock::default(), DirectivePolicy::none());
+    let cache = cache(&ManualClock::default(), stale_allowed());
     let provider = provider(&upstream, &cache);
     let with = |part| ChatRequest::new("m").message(Message::new(Role::User, vec![Part::text("see"), part]));
     let requests = [
@@ -188,7 +193,7 @@ async fn the_application_and_the_size_bound_decide_what_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn the_status_prints_as_a_header() {
     let upstream = Upstream::default();
-    let provider = provider(&upstream, &cache(&ManualClock::default(), DirectivePolicy::none()));
+    let provider = provider(&upstream, &cache(&ManualClock::default(), stale_allowed()));
     let printed = async || CacheStatus::of(&provider.chat(ask("a")).await.unwrap()).to_string();
     assert_eq!(printed().await, "llm-cache; fwd=uri-miss");
     assert_eq!(printed().await, "llm-cache; hit; detail=\"memory, 0 s old\"");

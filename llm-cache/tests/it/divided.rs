@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use llm_cache::{Cache, CacheLayer, CacheStatus, Directive, Stale, Tag};
+use llm_cache::{Background, Cache, CacheLayer, CacheStatus, Directive, Stale, Tag};
 use llm_core::{
     Call, ChatRequest, ChatResponse, ChatStream, EmbedInput, EmbedRequest, Embeddings, Error, ErrorKind, ManualClock,
     Origin, Provider, Receipt, Reply, Usage, Usd, into_provider, into_service, layer::VendorLimits,
@@ -242,7 +242,7 @@ async fn items_that_are_dropped_while_a_call_runs_are_no_spares() {
 #[tokio::test(start_paused = true)]
 async fn an_old_item_beside_new_ones_is_marked() {
     let clock = ManualClock::default();
-    let builder = Cache::builder("t").ttl(HOUR).stale_while_revalidate(HOUR).spawn_background(1);
+    let builder = Cache::builder("t").ttl(HOUR).background(Background::new(1).revalidate(HOUR));
     let cache = builder.clock(clock.clone()).build().unwrap();
     let (_, provider) = over(&cache);
     provider.embed(texts(&["a"])).await.unwrap();
@@ -282,7 +282,7 @@ async fn the_status_of_several_texts_says_what_became_of_them() {
 #[tokio::test(start_paused = true)]
 async fn whoever_wants_only_what_is_stored_starts_no_refresh() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
-    let builder = Cache::builder("t").ttl(HOUR).stale_while_revalidate(HOUR).spawn_background(1);
+    let builder = Cache::builder("t").ttl(HOUR).background(Background::new(1).revalidate(HOUR));
     let cache = builder.clock(clock.clone()).build().unwrap();
     let provider = provider(&upstream, &cache);
     let mut only = texts(&["a", "b"]);
@@ -351,7 +351,7 @@ async fn usage_is_split_by_estimate_and_the_remainder_goes_to_the_last() {
 #[tokio::test(start_paused = true)]
 async fn old_shared_items_are_replaced_once_for_all_tenants() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
-    let builder = Cache::builder("t").ttl(HOUR).stale_while_revalidate(HOUR).spawn_background(4);
+    let builder = Cache::builder("t").ttl(HOUR).background(Background::new(4).revalidate(HOUR));
     let cache = builder
         .directive_policy(llm_cache::DirectivePolicy::none().allow_sharing())
         .clock(clock.clone())

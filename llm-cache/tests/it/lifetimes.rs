@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use llm_cache::{BuildError, Cache, CacheStatus, Directive, TtlRule};
+use llm_cache::{BuildError, Cache, CacheStatus, Directive, Ttl, TtlRule};
 use llm_core::{Call, ChatRequest, EmbedRequest, ManualClock};
 
 use crate::upstream::{Upstream, ask, provider};
@@ -19,13 +19,12 @@ fn is_hit(status: CacheStatus) -> bool {
 #[tokio::test(start_paused = true)]
 async fn each_answer_lives_as_long_as_the_first_rule_that_fits_says() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
-    let builder = Cache::builder("t")
+    let ttl = Ttl::new(5 * MINUTE)
         .rule(TtlRule::new(15 * MINUTE).label("feature", "news"))
         .rule(TtlRule::new(HOUR).operation("embed"))
         .rule(TtlRule::new(DAY).model("large"))
-        .rule(TtlRule::new(7 * DAY).tenant("acme"))
-        .ttl(5 * MINUTE);
-    let cache = builder.clock(clock.clone()).build().unwrap();
+        .rule(TtlRule::new(7 * DAY).tenant("acme"));
+    let cache = Cache::builder("t").ttl(ttl).clock(clock.clone()).build().unwrap();
     let provider = provider(&upstream, &cache);
     let only = Directive::new().only_if_cached();
     let chat = async |tenant, model: &str, label: Option<&str>, only: Option<&Directive>| {
@@ -70,7 +69,7 @@ async fn each_answer_lives_as_long_as_the_first_rule_that_fits_says() {
 async fn with_jitter_what_was_written_together_ends_at_different_times_and_never_late() {
     for (percent, spread) in [(0, false), (10, true)] {
         let (upstream, clock) = (Upstream::default(), ManualClock::default());
-        let cache = Cache::builder("t").ttl(HOUR).jitter(percent).clock(clock.clone()).build().unwrap();
+        let cache = Cache::builder("t").ttl(Ttl::new(HOUR).jitter(percent)).clock(clock.clone()).build().unwrap();
         let provider = provider(&upstream, &cache);
         join_all((0..200).map(|n| provider.chat(ask(&n.to_string())))).await;
         let live = async || {
@@ -90,6 +89,6 @@ async fn with_jitter_what_was_written_together_ends_at_different_times_and_never
         clock.advance(HOUR * 5 / 100 + Duration::from_micros(1));
         assert_eq!((live().await, upstream.calls()), (0, 200));
     }
-    assert_eq!(Cache::builder("t").jitter(101).build().unwrap_err(), BuildError::Jitter);
-    assert!(Cache::builder("t").jitter(100).build().is_ok());
+    assert_eq!(Cache::builder("t").ttl(Ttl::new(HOUR).jitter(101)).build().unwrap_err(), BuildError::Jitter);
+    assert!(Cache::builder("t").ttl(Ttl::new(HOUR).jitter(100)).build().is_ok());
 }

@@ -73,7 +73,7 @@ mod file {
 
     use std::{fs::OpenOptions, time::Duration};
 
-    use llm_cache::{CacheLayer, Cached, Directive, Stats, Verification};
+    use llm_cache::{Background, CacheLayer, Cached, Directive, Stats, Verification};
     use llm_core::{Call, ChatRequest, ChatResponse, Choice, ErrorKind, FinishReason, Part};
     use llm_providers::scripted::{Rule, Scripted};
     use tower::Layer;
@@ -93,8 +93,8 @@ mod file {
     async fn live() -> Stats {
         let (place, upstream) = (Place::tiered(), Upstream::default());
         let cache = place.open_with(|builder| {
-            let builder = builder.stale_while_revalidate(60 * MINUTE).negative_ttl(MINUTE);
-            builder.complete_on_disconnect().spawn_background(1)
+            let background = Background::new(1).revalidate(60 * MINUTE).complete_on_disconnect();
+            builder.background(background).negative_ttl(MINUTE)
         });
         let provider = into_provider(Cached::new(priced(&upstream), cache.clone()));
         let (led, joined) = tokio::join!(provider.chat(ask("a")), provider.chat(ask("a")));
@@ -122,7 +122,10 @@ mod file {
 
     /// Asks a vendor who says another thing each time.
     async fn audited() -> Stats {
-        let cache = Cache::builder("audited").verify(Verification::percent(100)).spawn_background(1).build().unwrap();
+        let cache = Cache::builder("audited")
+            .background(Background::new(1).verify(Verification::percent(100)))
+            .build()
+            .unwrap();
         let said = std::sync::atomic::AtomicU64::new(0);
         let upstream = Scripted::new().rule(Rule::answer(move |request| {
             let number = said.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use llm_cache::{Cache, CacheStatus, Directive, DirectivePolicy, Tag, Verification};
+use llm_cache::{Background, Cache, CacheStatus, Directive, DirectivePolicy, Tag, Ttl, Verification};
 use llm_core::{Call, ChatRequest, ChatResponse, ManualClock, Origin};
 
 use crate::upstream::{Upstream, ask, provider, say};
@@ -43,7 +43,7 @@ async fn keep_if_that_panics_fails_its_callers_alone() {
 async fn a_report_that_panics_costs_no_place_in_the_background() {
     let clock = ManualClock::default();
     let audit = Verification::percent(100).on_mismatch(|_| panic!("as asked"));
-    let builder = Cache::builder("t").clock(clock.clone()).verify(audit).spawn_background(1);
+    let builder = Cache::builder("t").clock(clock.clone()).background(Background::new(1).verify(audit));
     let cache = builder.build().unwrap();
     let said = std::sync::atomic::AtomicU64::new(0);
     let rule = llm_providers::scripted::Rule::answer(move |request| {
@@ -65,11 +65,11 @@ async fn a_report_that_panics_costs_no_place_in_the_background() {
 async fn times_that_are_nothing_or_endless_neither_panic_nor_prolong() {
     for age in [Duration::ZERO, Duration::MAX] {
         let (clock, upstream) = (ManualClock::default(), Upstream::default());
-        let builder = Cache::builder("t").ttl(Duration::MAX).jitter(100).stale_if_error(age).max_stale(age);
-        let builder = builder.stale_while_revalidate(age).spawn_background(1);
+        let builder = Cache::builder("t").ttl(Ttl::new(Duration::MAX).jitter(100)).stale_if_error(age);
+        let builder = builder.background(Background::new(1).revalidate(age));
         let builder = builder.negative_ttl(age.max(Duration::from_nanos(1)));
-        let cache =
-            builder.directive_policy(DirectivePolicy::none().max_ttl(age)).clock(clock.clone()).build().unwrap();
+        let policy = DirectivePolicy::none().max_stale(age).max_ttl(age);
+        let cache = builder.directive_policy(policy).clock(clock.clone()).build().unwrap();
         let provider = provider(&upstream, &cache);
         for directive in [
             Directive::new().ttl(age).max_age(age).max_stale(age),

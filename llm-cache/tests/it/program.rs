@@ -32,7 +32,7 @@ fn filled() -> Place {
     let place = Place::file();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let cache = place.open_with(llm_cache::CacheBuilder::no_expiry);
+        let cache = place.open_with(|builder| builder.ttl(llm_cache::Ttl::unlimited()));
         let provider = provider(&Upstream::default(), &cache);
         for text in ["a", "b", "c"] {
             provider.chat(ask(text)).await.unwrap();

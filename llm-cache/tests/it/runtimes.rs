@@ -130,7 +130,7 @@ fn deadline_outside_runtime_returns_error() {
 fn close_outside_runtime_waits_for_background() {
     let (asked, is_asked) = mpsc::channel();
     let (slow, runtime) = (Slow(asked), runtime());
-    let builder = || Cache::builder("tests").complete_on_disconnect().spawn_background(1);
+    let builder = || Cache::builder("tests").background(llm_cache::Background::new(1).complete_on_disconnect());
     let cache = runtime.block_on(async { builder().build().unwrap() });
     let mut closing = Box::pin(cache.close());
     assert_eq!((&mut closing).now_or_never(), Some(Ok(())), "nothing runs");

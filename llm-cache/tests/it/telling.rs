@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llm_cache::{Cache, CacheBuilder, CacheLayer, CacheStatus, Directive, Miss, ShadowStatus, Tag};
+use llm_cache::{
+    Background, Cache, CacheBuilder, CacheLayer, CacheStatus, Directive, DirectivePolicy, Miss, ShadowStatus, Tag,
+};
 use llm_core::{Call, EmbedRequest, Error, ManualClock, Origin, Provider, into_provider};
 use llm_providers::scripted::{Rule, Scripted};
 use tower::ServiceBuilder;
@@ -87,9 +89,10 @@ fn check(status: CacheStatus) -> String {
 #[tokio::test(start_paused = true)]
 async fn every_status_that_occurs_is_a_cache_status_header() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
-    let builder =
-        Cache::builder("t").ttl(HOUR).stale_while_revalidate(HOUR).max_stale(3 * HOUR).stale_if_error(9 * HOUR);
-    let cache = builder.negative_ttl(HOUR).clock(clock.clone()).spawn_background(2).build().unwrap();
+    let policy = DirectivePolicy::none().max_stale(3 * HOUR);
+    let builder = Cache::builder("t").ttl(HOUR).directive_policy(policy).stale_if_error(9 * HOUR);
+    let builder = builder.background(Background::new(2).revalidate(HOUR));
+    let cache = builder.negative_ttl(HOUR).clock(clock.clone()).build().unwrap();
     let provider = provider(&upstream, &cache);
     let wish = async |directive| {
         let mut call = ask("q");

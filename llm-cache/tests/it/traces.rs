@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use llm_cache::{Cache, Directive, Key, Verification};
+use llm_cache::{Background, Cache, Directive, Key, Verification};
 use llm_core::{Call, ChatRequest, EmbedRequest, ErrorKind, ManualClock};
 use llm_testkit::Traces;
 
@@ -33,8 +33,10 @@ fn a_subscriber_learns_how_each_answer_was_come_by_and_nothing_of_it() {
     };
     runtime.block_on(async {
         let (upstream, clock) = (Upstream::default(), ManualClock::default());
-        let builder = Cache::builder("t").ttl(HOUR).stale_while_revalidate(HOUR).stale_if_error(9 * HOUR);
-        let builder = builder.verify(Verification::percent(100)).negative_ttl(HOUR).spawn_background(2);
+        let builder = Cache::builder("t").ttl(HOUR).stale_if_error(9 * HOUR);
+        let builder = builder
+            .background(Background::new(2).revalidate(HOUR).verify(Verification::percent(100)))
+            .negative_ttl(HOUR);
         let cache = builder.clock(clock.clone()).build().unwrap();
         let provider = provider(&upstream, &cache);
         let wish = |directive: Directive| {

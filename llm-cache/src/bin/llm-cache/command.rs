@@ -137,7 +137,7 @@ impl Access {
         #[cfg(feature = "redis")]
         {
             // Nobody waits for an answer here.
-            builder = builder.redis_timeout(std::time::Duration::from_secs(20));
+            builder = builder.redis(llm_cache::RedisOptions::new().redis_timeout(std::time::Duration::from_secs(20)));
         }
         if let Some(file) = &self.secret {
             let digits = read(file)?;

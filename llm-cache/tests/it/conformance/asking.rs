@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use llm_cache::{Cache, CacheStatus, Directive, DirectivePolicy, Miss, ShadowStatus, Stale, Tag, Verification};
+use llm_cache::{
+    Background, Cache, CacheStatus, Directive, DirectivePolicy, Miss, ShadowStatus, Stale, Tag, Verification,
+};
 use llm_core::{Call, ErrorKind, Origin};
 
 use super::Place;
@@ -11,7 +13,7 @@ use crate::upstream::{Upstream, ask, provider};
 const HOUR: Duration = Duration::from_secs(3600);
 
 pub(crate) async fn an_old_answer_is_served_while_one_call_replaces_it(place: Place) {
-    let set = |builder: llm_cache::CacheBuilder| builder.stale_while_revalidate(HOUR).spawn_background(2);
+    let set = |builder: llm_cache::CacheBuilder| builder.background(Background::new(2).revalidate(HOUR));
     let upstream = Upstream::default();
     let cache = place.open_with(set);
     let asked = async |text: &str| {
@@ -31,7 +33,7 @@ pub(crate) async fn an_old_answer_is_served_while_one_call_replaces_it(place: Pl
 }
 
 pub(crate) async fn hits_wherever_they_lie_are_audited(place: Place) {
-    let cache = place.open_with(|builder| builder.verify(Verification::percent(100)).spawn_background(2));
+    let cache = place.open_with(|builder| builder.background(Background::new(2).verify(Verification::percent(100))));
     let upstream = Upstream::default();
     for _ in 0..3 {
         provider(&upstream, &cache).chat(ask("a")).await.unwrap();

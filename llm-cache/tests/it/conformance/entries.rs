@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use llm_cache::{CacheStatus, Directive, Stale};
+use llm_cache::{CacheStatus, Directive, DirectivePolicy, Stale};
 use llm_core::{Call, Cause, ChatRequest, ErrorKind, Message, Origin, Usage, Usd};
 
 use super::Place;
@@ -133,7 +133,9 @@ pub(crate) async fn a_hit_says_what_it_saved(place: Place) {
 
 pub(crate) async fn an_old_answer_serves_who_allows_it_and_who_gets_no_other(place: Place) {
     let (upstream, clock, hour) = (Upstream::default(), &place.clock, Duration::from_secs(3600));
-    let cache = place.open_with(|builder| builder.ttl(hour).stale_if_error(hour).max_stale(hour));
+    let cache = place.open_with(|builder| {
+        builder.ttl(hour).stale_if_error(hour).directive_policy(DirectivePolicy::none().max_stale(hour))
+    });
     let provider = provider(&upstream, &cache);
     let status = async |call| provider.chat(call).await.map(|reply| CacheStatus::of(&reply));
     status(ask("a")).await.unwrap();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use llm_cache::{Directive, Tag};
+use llm_cache::{Directive, DirectivePolicy, Tag};
 use llm_core::{Call, ChatRequest, ErrorKind, Origin};
 
 use super::Place;
@@ -97,7 +97,7 @@ pub(crate) async fn a_running_stream_of_what_was_invalidated_ends_for_its_reader
 
 pub(crate) async fn what_was_invalidated_is_not_served_to_who_takes_stale_answers(place: Place) {
     let (upstream, hour) = (Upstream::default(), Duration::from_secs(3600));
-    let cache = place.open_with(|builder| builder.ttl(hour).max_stale(hour));
+    let cache = place.open_with(|builder| builder.ttl(hour).directive_policy(DirectivePolicy::none().max_stale(hour)));
     let provider = provider(&upstream, &cache);
     let lenient = || {
         let mut call = ask("a");
@@ -116,7 +116,9 @@ pub(crate) async fn what_was_invalidated_is_no_spare_either(place: Place) {
     let upstream = Upstream::default();
     let clock = &place.clock;
     let hour = Duration::from_secs(3600);
-    let cache = place.open_with(|builder| builder.ttl(hour).stale_if_error(hour).max_stale(hour));
+    let cache = place.open_with(|builder| {
+        builder.ttl(hour).stale_if_error(hour).directive_policy(DirectivePolicy::none().max_stale(hour))
+    });
     let provider = provider(&upstream, &cache);
     provider.chat(ask("a")).await.unwrap();
     clock.advance(hour * 3 / 2);

@@ -111,8 +111,8 @@ impl Place {
         let builder = Cache::builder("tests").ttl(Duration::from_secs(60)).clock(self.clock.clone());
         #[cfg(feature = "redis")]
         if let Some(Redis { handle, memory_ttl }) = &self.redis {
-            let builder = set(builder).redis(handle.clone()).memory_ttl(*memory_ttl).claim_timeout(PATIENCE);
-            return builder.build().expect("the settings are right");
+            let options = llm_cache::RedisOptions::from(handle.clone()).memory_ttl(*memory_ttl).claim_timeout(PATIENCE);
+            return set(builder).redis(options).build().expect("the settings are right");
         }
         set(builder).open(&format!("{}{parameters}", self.url)).expect("the settings are right")
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llm_cache::{CacheStatus, Directive, Miss, ShadowStatus, Stale, Tag, Verification};
+use llm_cache::{Background, CacheStatus, Directive, Miss, ShadowStatus, Stale, Tag, Verification};
 use llm_core::{Call, ChatRequest, ErrorKind, Origin};
 
 use super::Place;
@@ -39,7 +39,7 @@ pub(crate) async fn what_is_invalidated_while_a_call_fails_is_no_spare(place: Pl
 pub(crate) async fn whoever_takes_only_what_is_stored_pays_for_nothing(place: Place) {
     let upstream = Upstream::default();
     let cache = place.open_with(|builder| {
-        builder.verify(Verification::percent(100)).stale_while_revalidate(HOUR).spawn_background(2)
+        builder.background(Background::new(2).verify(Verification::percent(100)).revalidate(HOUR))
     });
     let provider = provider(&upstream, &cache);
     let only = || Directive::new().only_if_cached();

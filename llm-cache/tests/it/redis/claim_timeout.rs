@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use llm_cache::{Cache, llm_redis::Redis};
+use llm_cache::{Cache, RedisOptions, llm_redis::Redis};
 use llm_testkit::redis::RedisServer;
 use tokio::time::timeout;
 
@@ -19,7 +19,7 @@ use super::{PATIENCE, key, leases, not_asked, proxy::Proxy, put, until};
 const HASTE: Duration = Duration::from_millis(10);
 
 fn hasty(url: &str) -> Cache {
-    let builder = Cache::builder("tests").redis_timeout(HASTE).claim_timeout(PATIENCE);
+    let builder = Cache::builder("tests").redis(RedisOptions::new().redis_timeout(HASTE).claim_timeout(PATIENCE));
     builder.open(url).expect("the settings are right")
 }
 
@@ -46,8 +46,8 @@ async fn claim_timeout_outlasts_redis_timeout() {
 async fn claim_timeout_is_not_waited_for_while_redis_is_away() {
     let mut server = RedisServer::spawn();
     server.kill();
-    let cache = Cache::builder("tests").redis_timeout(PATIENCE).claim_timeout(10 * PATIENCE).open(&server.url());
-    let cache = cache.unwrap();
+    let options = RedisOptions::new().redis_timeout(PATIENCE).claim_timeout(10 * PATIENCE);
+    let cache = Cache::builder("tests").redis(options).open(&server.url()).unwrap();
     for n in 0..10 {
         timeout(PATIENCE, put(&cache, n)).await.expect("nobody waits for a server that is away");
     }
@@ -57,7 +57,7 @@ async fn claim_timeout_is_not_waited_for_while_redis_is_away() {
 async fn claim_timeout_bounds_calls_while_redis_stalls() {
     let server = RedisServer::spawn();
     let redis = Redis::builder(server.url()).call_timeout(HASTE).probe_timeout(10 * PATIENCE).spawn().unwrap();
-    let cache = Cache::builder("tests").redis(redis).claim_timeout(HASTE).build().unwrap();
+    let cache = Cache::builder("tests").redis(RedisOptions::from(redis).claim_timeout(HASTE)).build().unwrap();
     put(&cache, 0).await;
     server.pause();
     for n in 1..10 {
@@ -69,8 +69,8 @@ async fn claim_timeout_bounds_calls_while_redis_stalls() {
 async fn claim_of_a_caller_that_left_is_given_back() {
     let server = RedisServer::spawn();
     let redis = Redis::builder(server.url()).call_timeout(HASTE).probe_timeout(PATIENCE).spawn().unwrap();
-    let builder = Cache::builder("tests").redis(redis.clone()).claim_timeout(10 * PATIENCE);
-    let cache = builder.invalidation_bound(60 * PATIENCE).build().unwrap();
+    let options = RedisOptions::from(redis.clone()).claim_timeout(10 * PATIENCE).invalidation_bound(60 * PATIENCE);
+    let cache = Cache::builder("tests").redis(options).build().unwrap();
     put(&cache, 0).await;
     cache.close().await.unwrap();
     server.pause();

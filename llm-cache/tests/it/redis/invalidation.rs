@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     child::{Child, ready},
-    is_full, key, not_asked, open, put,
+    is_full, key, not_asked, open, options, put,
 };
 
 /// How soon what is invalidated in the race is served by nobody.
@@ -132,7 +132,8 @@ async fn a_lost_set_of_what_was_invalidated_makes_everything_older_a_miss() {
 async fn a_clear_and_a_tag_reach_another_process() {
     let server = RedisServer::spawn();
     let bound = Duration::from_millis(50);
-    let [one, other] = [0, 1].map(|_| open(&server, |builder| builder.invalidation_bound(bound)));
+    let [one, other] =
+        [0, 1].map(|_| open(&server, |builder| builder.redis(options(&server).invalidation_bound(bound))));
     for all in [false, true] {
         put(&one, 1).await;
         one.close().await.unwrap();

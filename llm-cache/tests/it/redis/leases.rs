@@ -11,7 +11,7 @@ use tokio::{
 };
 use tower::ServiceBuilder;
 
-use super::{PATIENCE, key, leases, not_asked, open, until};
+use super::{PATIENCE, key, leases, not_asked, open, options, until};
 use crate::upstream::{Upstream, ask, provider, say};
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn whoever_has_lost_his_lease_sends_nobody_away_from_the_next() {
 #[tokio::test]
 async fn whoever_leaves_hands_the_call_to_the_next() {
     let server = RedisServer::spawn();
-    let [one, other] = [0, 1].map(|_| open(&server, |builder| builder.lease(60 * PATIENCE)));
+    let [one, other] = [0, 1].map(|_| open(&server, |builder| builder.redis(options(&server).lease(60 * PATIENCE))));
     let leaver = tokio::spawn({
         let one = one.clone();
         async move { one.get_or_call(&key(1), std::future::pending::<Result<u32, io::Error>>).await.map(|_| ()) }
@@ -125,7 +125,10 @@ async fn whoever_leaves_hands_the_call_to_the_next() {
 async fn a_long_call_keeps_its_lease() {
     let server = RedisServer::spawn();
     let lease = Duration::from_secs(2);
-    let (one, other) = (open(&server, |builder| builder.lease(lease)), open(&server, |builder| builder.lease(lease)));
+    let (one, other) = (
+        open(&server, |builder| builder.redis(options(&server).lease(lease))),
+        open(&server, |builder| builder.redis(options(&server).lease(lease))),
+    );
     let (answer, answered) = oneshot::channel();
     let leader = tokio::spawn({
         let one = one.clone();

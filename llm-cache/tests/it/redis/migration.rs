@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use llm_cache::{Cache, KeyRing, Secret, Tag, migrate};
+use llm_cache::{Cache, KeyRing, Secret, Tag, Ttl, migrate};
 use llm_testkit::redis::RedisServer;
 
 use super::{key, not_asked, open, put};
@@ -20,7 +20,7 @@ async fn from_a_file_to_redis_and_back() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| {
         let url = format!("file://{}", directory.path().join(name).display());
-        Cache::builder("tests").no_expiry().open(&url).unwrap()
+        Cache::builder("tests").ttl(Ttl::unlimited()).open(&url).unwrap()
     };
     let (from, back) = (file("from"), file("back"));
     for n in 0..50 {

@@ -16,7 +16,7 @@ mod trips;
 
 use std::{io, time::Duration};
 
-use llm_cache::{Cache, CacheBuilder, Key, llm_redis::Redis};
+use llm_cache::{Cache, CacheBuilder, Key, RedisOptions, llm_redis::Redis};
 use llm_testkit::redis::RedisServer;
 
 /// What a busy machine may add to a bound before a test calls it broken.
@@ -34,9 +34,14 @@ fn handle(server: &RedisServer) -> Redis {
     builder.spawn().expect("the settings are right")
 }
 
+/// Options with a handle of their own, as another process would have them.
+fn options(server: &RedisServer) -> RedisOptions {
+    RedisOptions::from(handle(server)).claim_timeout(PATIENCE)
+}
+
 /// A cache as another process would have it: with a handle and memory of its own.
 fn open(server: &RedisServer, set: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Cache {
-    set(Cache::builder("tests").redis(handle(server)).claim_timeout(PATIENCE)).build().expect("the settings are right")
+    set(Cache::builder("tests").redis(options(server))).build().expect("the settings are right")
 }
 
 fn key(n: u32) -> Key {

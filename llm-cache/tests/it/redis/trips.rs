@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use llm_cache::{Cache, llm_redis::Redis};
+use llm_cache::{Cache, RedisOptions, llm_redis::Redis};
 use llm_testkit::redis::RedisServer;
 use tokio::sync::oneshot;
 
@@ -12,8 +12,8 @@ use super::{PATIENCE, handle, key, not_asked, put, until};
 async fn quiet(server: &RedisServer, first: u32) -> (Cache, Redis) {
     let redis = handle(server);
     let hour = Duration::from_secs(3600);
-    let cache = Cache::builder("tests").redis(redis.clone()).claim_timeout(PATIENCE).invalidation_bound(hour).build();
-    let cache = cache.expect("the settings are right");
+    let options = RedisOptions::from(redis.clone()).claim_timeout(PATIENCE).invalidation_bound(hour);
+    let cache = Cache::builder("tests").redis(options).build().expect("the settings are right");
     // It connects, learns what was invalidated, and sends its scripts.
     put(&cache, first).await;
     cache.close().await.expect("it is written");
