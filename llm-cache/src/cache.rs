@@ -1,19 +1,16 @@
-use std::{any::Any, fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
-use llm_core::{
-    Origin, Priority, Usd,
-    layer::{Accounting, SerializeError},
-};
+use llm_core::{Call, Origin, Usd, layer::SerializeError};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     CacheBuilder, Directive, Key, StoreError, Tag,
     counts::Counter,
-    flight::{Boarding, Guard, Pass, Rest, Start},
-    inner::{Claimed, Inner, Stay, Stored},
+    inner::Inner,
     key::Keys,
-    store::{Census, Entry, Lease, Outcome, Source},
-    upstream::patience,
+    keyed::{Closure, Keyed, Value, failure},
+    path::{CallContext, Found, Items, answer, from_entry, shadow},
+    store::Census,
 };
 
 /// The cache itself, with or without a stack: answers by key, and one running call for all who ask the same.
@@ -151,34 +148,30 @@ impl Cache {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let (inner, plain) = (&self.0, Directive::new());
-        if inner.observe {
-            return observed(inner, key, call).await;
-        }
-        if let Some(stored) = inner.fresh::<T>(key, &plain).await {
-            return Ok(Resolved { origin: inner.hit(&stored.entry), value: stored.answer });
-        }
-        let mut call = Some(call);
+        let (cache, closure) = (&self.0, Closure::new(call));
+        let directive = Directive::only_fresh(cache.freshness.ttl.default);
         loop {
-            let source = inner.begin([Tag::tenant(key.tenant())].into());
-            let joins = inner.joins(&source);
-            let pass = Pass { priority: Priority::Interactive, source: &source, joins: &joins };
-            let Boarding { mut seat, led, .. } = inner.flights.board(key, &pass, |guard| {
-                let own = call.take().expect("whoever leads returns");
-                Box::pin(ask(Arc::clone(inner), key.clone(), guard, source.clone(), own))
-            });
-            let landed = seat.arrival().await.ok_or(CallError::Panicked)?;
-            let origin = match (&landed.stored, led) {
-                (Some(entry), _) => inner.hit(entry),
-                (None, true) => Origin::Vendor,
-                (None, false) => inner.coalesced(),
+            let found = cache.peek::<Value<T>>(key.lent(), &directive);
+            let reply = match found {
+                Found::Fresh(stored) if !cache.observe => Ok(from_entry(cache, stored, None)),
+                found => {
+                    let cx = CallContext::new(Arc::clone(cache), closure.clone(), directive.clone());
+                    let call = Call::new(key.tenant(), Keyed::<T>::new());
+                    let items = Items::one(Keys { answer: key.clone(), flight: key.clone() });
+                    match cache.observe {
+                        true => shadow(cx, call, items, vec![found]).await,
+                        false => answer(cx, call, items, vec![found]).await,
+                    }
+                }
             };
-            // Another type under the same key is somebody else's: his call is over, so this one makes its own.
-            match landed.answer.map(|answer| answer.downcast()).map_err(|error| error.downcast()) {
-                Ok(Ok(value)) => return Ok(Resolved { value, origin }),
-                Err(Ok(error)) => return Err(CallError::Failed(error)),
-                Ok(Err(_)) | Err(Err(_)) if call.is_none() => return Err(CallError::Panicked),
-                Ok(Err(_)) | Err(Err(_)) => {}
+            match reply {
+                Ok(reply) => return Ok(Resolved { origin: reply.receipt.origin(), value: reply.output.0 }),
+                Err(error) => match failure::<E>(&error) {
+                    Some(Some(error)) => return Err(CallError::Failed(error)),
+                    // The error of another caller's type under the same key: its call is over, so this one calls itself.
+                    Some(None) if closure.is_left() => {}
+                    _ => return Err(CallError::Panicked),
+                },
             }
         }
     }
@@ -292,88 +285,6 @@ impl Cache {
         }
         self.0.store.close().await
     }
-}
-
-/// What a call without a stack brings: of any type, since its key says nothing of that.
-#[derive(Clone)]
-struct Landed {
-    answer: Result<Shared, Shared>,
-    stored: Option<Arc<Entry>>,
-}
-
-impl Rest for Landed {
-    fn rest(self) -> Option<Start<()>> {
-        None
-    }
-}
-
-type Shared = Arc<dyn Any + Send + Sync>;
-
-/// Makes a call, unless its answer has been stored meanwhile, and stores the answer.
-async fn ask<T, E, F, Fut>(cache: Arc<Inner>, key: Key, guard: Guard, source: Source, call: F) -> Landed
-where
-    T: Serialize + DeserializeOwned + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-    F: FnOnce() -> Fut,
-    Fut: Future<Output = Result<T, E>>,
-{
-    let keys = Keys { answer: key.clone(), flight: key.clone() };
-    let lease = match cache.claim::<T>(&keys, &Directive::new(), Priority::Interactive, patience(None)).await {
-        Claimed::Stored(Stored { answer, entry }) => return Landed { answer: Ok(answer), stored: Some(entry) },
-        Claimed::Lead(lease) => lease,
-        Claimed::Taken => Lease::free(),
-    };
-    cache.counts.misses.one();
-    let source = cache.begin(source.tags);
-    let answer = lease.during(call()).await.map(Arc::new);
-    match &answer {
-        Ok(answer) => {
-            let stay = Stay { ttl: cache.freshness.ttl.default, weight: None, source };
-            cache.store(key, Arc::clone(answer), Accounting::default(), stay);
-        }
-        Err(_) => cache.counts.failed_calls.one(),
-    }
-    lease.end(Outcome::Over);
-    drop(guard);
-    let answer = answer.map(|answer| answer as Shared).map_err(|error| Arc::new(error) as Shared);
-    Landed { answer, stored: None }
-}
-
-/// Makes a call whatever is stored, counts what would have become of it, and stores the answer.
-async fn observed<T, E, F, Fut>(cache: &Arc<Inner>, key: &Key, call: F) -> Result<Resolved<T>, CallError<E>>
-where
-    T: Serialize + DeserializeOwned + Send + Sync + 'static,
-    F: FnOnce() -> Fut,
-    Fut: Future<Output = Result<T, E>>,
-{
-    let source = cache.begin([Tag::tenant(key.tenant())].into());
-    let guard = match cache.fresh::<T>(key, &Directive::new()).await {
-        Some(stored) => {
-            cache.hit(&stored.entry);
-            None
-        }
-        None => {
-            let joins = cache.joins(&source);
-            let pass = Pass { priority: Priority::Interactive, source: &source, joins: &joins };
-            let guard = cache.flights.enter(key, &pass);
-            match guard {
-                Some(_) => cache.counts.misses.one(),
-                None => drop(cache.coalesced()),
-            }
-            guard
-        }
-    };
-    let value = call().await.map_err(|error| {
-        cache.counts.failed_calls.add(u64::from(guard.is_some()));
-        CallError::Failed(Arc::new(error))
-    })?;
-    let value = Arc::new(value);
-    if guard.is_some() {
-        let stay = Stay { ttl: cache.freshness.ttl.default, weight: None, source };
-        cache.store(key.clone(), Arc::clone(&value), Accounting::default(), stay);
-    }
-    drop(guard);
-    Ok(Resolved { value, origin: Origin::Vendor })
 }
 
 impl<T> Clone for Resolved<T> {

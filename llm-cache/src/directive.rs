@@ -96,8 +96,13 @@ impl Directive {
         self
     }
 
-    /// The same for a call that is to replace a stored answer: only one that is fresh will do.
-    pub(crate) fn renewing(&self) -> Self {
+    /// The directive of a call without a stack: it takes fresh entries only, and no [`TtlRule`](crate::TtlRule) applies.
+    pub(crate) fn only_fresh(ttl: Option<Duration>) -> Self {
+        Self { ttl: Some(ttl.unwrap_or(Duration::MAX)), max_age: Some(Duration::MAX), ..Self::default() }
+    }
+
+    /// The directive of a call that replaces an entry: it takes fresh entries only.
+    pub(crate) fn revalidating(&self) -> Self {
         let (tags, shared) = (self.tags.clone(), self.shared.clone());
         Self { ttl: self.ttl, tags, shared, max_age: Some(Duration::MAX), ..Self::default() }
     }

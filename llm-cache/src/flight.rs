@@ -129,21 +129,6 @@ impl Flights {
         Arc::new(Self { table: Mutex::default(), finish, counts })
     }
 
-    /// Joins the call that runs under `key`, or starts one.
-    pub(crate) fn board<V: Rest>(
-        self: &Arc<Self>,
-        key: &Key,
-        pass: &Pass<'_>,
-        call: impl FnOnce(Guard) -> Start<V>,
-    ) -> Boarding<V> {
-        let mut call = Some(call);
-        let calls = |guards: Vec<(usize, Guard)>| {
-            let start = |(_, guard)| call.take().map(|call| call(guard));
-            guards.into_iter().filter_map(start).collect()
-        };
-        self.board_all(std::slice::from_ref(key), pass, calls).pop().expect("one key, one boarding")
-    }
-
     /// For each of several different keys: joins the call that runs, or starts one. `calls` makes those to start all at
     /// once, in the order given, so that one call further up can serve several. It runs while the table is locked.
     ///

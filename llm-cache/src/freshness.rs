@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(judge(HOUR, plain().max_age(HOUR / 2).max_stale(HOUR)), Verdict::Spare);
         assert_eq!(judge(HOUR * 9 / 8, plain().max_stale(HOUR / 16)), Verdict::Spare);
         assert_eq!(judge(HOUR * 11 / 8, plain().max_stale(HOUR)), Verdict::Stale);
-        assert_eq!(judge(HOUR, plain().renewing()), Verdict::Spare);
+        assert_eq!(judge(HOUR, plain().revalidating()), Verdict::Spare);
     }
 
     #[test]

@@ -46,9 +46,10 @@ impl Tag {
 
     /// The tags of the answer to a call.
     pub(crate) fn of<T: Operation>(call: &Call<T>, directive: &Directive) -> Arc<[Self]> {
-        let own = [Self::tenant(&call.tenant), Self::model(call.body.model())];
+        let model = Some(call.body.model()).filter(|model| !model.is_empty()).map(Self::model);
+        let own = [Self::tenant(&call.tenant)].into_iter().chain(model);
         let labels = call.labels.iter().map(|(name, value)| Self::label(name, value));
-        own.into_iter().chain(labels).chain(directive.tags.iter().cloned()).collect()
+        own.chain(labels).chain(directive.tags.iter().cloned()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {

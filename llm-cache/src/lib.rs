@@ -216,7 +216,6 @@ mod builder;
 mod cache;
 mod counts;
 mod directive;
-mod door;
 mod failure;
 #[cfg(feature = "redis")]
 mod fleet;
@@ -232,17 +231,16 @@ pub mod hit_rates {}
 mod inner;
 #[cfg(feature = "at-rest")]
 mod inspect;
-mod items;
 mod keep;
 mod key;
+mod keyed;
 mod layer;
 #[cfg(feature = "at-rest")]
 mod migrate;
-mod observe;
 mod opening;
 #[cfg(feature = "at-rest")]
 mod partition;
-mod refresh;
+mod path;
 mod refusal;
 mod samples;
 mod service;
@@ -257,7 +255,6 @@ mod status;
 )]
 mod store;
 mod telemetry;
-mod upstream;
 mod url;
 
 pub use self::asking::Background;

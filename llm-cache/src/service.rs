@@ -4,22 +4,16 @@ use std::{
 };
 
 use llm_core::{
-    Call, Cause, Error, Operation, Origin, Output, Receipt, Reply,
-    layer::{Accounting, Complete, LlmService, ResponseFuture},
+    Call, Error, Operation, Reply,
+    layer::{Complete, LlmService, ResponseFuture},
 };
 use tower_service::Service;
 
 use crate::{
-    Cache, CacheStatus, Directive, Key, Stale,
+    Cache, Directive, Key,
     failure::unanswered,
-    inner::{Found, Inner, Stored},
-    items::by_item,
-    observe::observe,
-    refresh::{audit, refresh},
-    store::Entry,
+    path::{CallContext, Found, Items, answer, bypass, from_entry, is_drawn, revalidate, shadow, verify},
     telemetry,
-    upstream::{Errand, Made, pass, seek},
-    verification::Auditor,
 };
 
 /// A service with a cache in front of it: see [`CacheLayer`](crate::CacheLayer).
@@ -56,91 +50,58 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let cache = &self.cache.0;
         let directive = Directive::of(&call, &cache.caps);
+        let context = |directive| CallContext::new(Arc::clone(cache), self.inner.clone(), directive);
         if directive.no_store {
             if directive.only_if_cached && !cache.observe {
                 return ResponseFuture::ready(Err(unanswered()));
             }
-            let passed = pass(self.errand(directive), call);
-            return ResponseFuture::waiting(telemetry::run(T::NAME, passed));
-        }
-        if cache.observe {
-            return ResponseFuture::waiting(telemetry::run(T::NAME, observe(self.errand(directive), call)));
+            return ResponseFuture::waiting(telemetry::run(T::NAME, bypass(context(directive), call)));
         }
         if let Some(parts) = call.body.parts().filter(|parts| parts.len() > 1) {
-            return ResponseFuture::waiting(telemetry::run(T::NAME, by_item(self.errand(directive), call, parts)));
+            let items = Items::divided(cache, &call, &directive, parts);
+            let found = cache.peek_all(&items.keys, &directive);
+            return waiting(context(directive), call, items, found);
         }
         let frame = cache.frame(&call, &directive);
-        // The question is written once: it is compared as it lies, and copied only if it is not answered at once.
-        let (found, key) = Key::lend(&frame, &call.body, |key| {
+        // The request is serialized once. Its key is compared as it lies, and copied only if the call goes on from here.
+        let (found, is_drawn, key) = Key::lend(&frame, &call.body, |key| {
             let found = if directive.no_cache { Found::Nothing } else { cache.peek::<Complete<T>>(key, &directive) };
-            let is_asked_again = match &found {
-                Found::Fresh(_) => cache.audit.as_ref().is_some_and(Auditor::draws),
-                Found::Stale(_, why) => *why == Stale::Revalidating,
-                _ => true,
-            };
-            (found, is_asked_again.then(|| key.to_key()))
+            let is_drawn = !cache.observe && is_drawn(cache, &found);
+            let is_done = !cache.observe && found.is_served() && !is_drawn && !found.is_revalidated();
+            (found, is_drawn, (!is_done).then(|| key.to_key()))
         });
-        let keys = key.map(|key| frame.keys(&call.body, key));
-        match (found, keys) {
-            (Found::Fresh(stored), keys) => {
-                if let Some(keys) = keys {
-                    audit(&self.errand(directive.clone()), keys, &call, &stored);
+        let items = key.map(|key| Items::one(frame.keys(&call.body, key)));
+        match (found, items) {
+            (found, Some(items)) if cache.observe => waiting(context(directive), call, items, vec![found]),
+            (Found::Fresh(stored), items) => {
+                if let (Some(items), true) = (items, is_drawn) {
+                    verify(&context(directive.clone()), &call, &items, &stored);
                 }
-                ResponseFuture::ready(Ok(telemetry::told(T::NAME, hit(cache, stored))))
+                ResponseFuture::ready(Ok(telemetry::told(T::NAME, from_entry(cache, stored, None))))
             }
-            (Found::Stale(stored, why), keys) => {
-                if let Some(keys) = keys {
-                    refresh(&self.errand(directive.clone()), keys, &call);
+            (Found::Stale(stored, why), items) => {
+                if let Some(items) = items {
+                    revalidate(&context(directive.clone()), &call, &items, vec![0]);
                 }
-                ResponseFuture::ready(Ok(telemetry::told(T::NAME, stale(cache, stored, why))))
+                ResponseFuture::ready(Ok(telemetry::told(T::NAME, from_entry(cache, stored, Some(why)))))
             }
             _ if directive.only_if_cached && !cache.store.is_far() => ResponseFuture::ready(Err(unanswered())),
-            (found, keys) => {
-                let keys = keys.expect("keys are kept wherever the question is not answered at once");
-                ResponseFuture::waiting(telemetry::run(T::NAME, seek(self.errand(directive), keys, call, found)))
+            (found, items) => {
+                let items = items.expect("the key is kept unless the call is answered here");
+                waiting(context(directive), call, items, vec![found])
             }
         }
     }
 }
 
-impl<S: Clone> Cached<S> {
-    fn errand(&self, directive: Directive) -> Errand<S> {
-        let made: Made = match directive.no_cache || directive.no_store {
-            true => |counts| &counts.bypassed,
-            false => |counts| &counts.misses,
-        };
-        Errand { cache: Arc::clone(&self.cache.0), inner: self.inner.clone(), directive, made }
+fn waiting<T: Operation, S: LlmService<T>>(
+    cx: CallContext<S>,
+    call: Call<T>,
+    items: Items<T>,
+    found: Vec<Found<Complete<T>>>,
+) -> ResponseFuture<T::Output> {
+    match cx.cache.observe {
+        true => ResponseFuture::waiting(telemetry::run(T::NAME, shadow(cx, call, items, found))),
+        false => ResponseFuture::waiting(telemetry::run(T::NAME, answer(cx, call, items, found))),
     }
-}
-
-/// A reply made of a stored answer.
-pub(crate) fn hit<O: Output>(cache: &Inner, stored: Stored<O::Complete>) -> Reply<O> {
-    let origin = cache.hit(&stored.entry);
-    replay(stored, origin, None)
-}
-
-/// A reply made of a stored answer that is past its time.
-pub(crate) fn stale<O: Output>(cache: &Inner, stored: Stored<O::Complete>, why: Stale) -> Reply<O> {
-    let origin = cache.stale(&stored.entry);
-    replay(stored, origin, Some(why))
-}
-
-fn replay<O: Output>(stored: Stored<O::Complete>, origin: Origin, stale: Option<Stale>) -> Reply<O> {
-    let facts = saved(&stored.entry, origin);
-    let usage = facts.usage;
-    let mut reply = Reply::new(O::replay(stored.answer, usage), Receipt::new(facts));
-    if let Origin::Cache { tier, age } = origin {
-        reply.extensions.insert(CacheStatus::Hit { tier, age, stale });
-    }
-    reply
-}
-
-/// What is known of a stored answer when it is served again: all of its cost is saved.
-pub(crate) fn saved(entry: &Entry, origin: Origin) -> Accounting {
-    let mut facts = entry.facts.clone();
-    facts.origin = origin;
-    if let Some(cost) = facts.cost {
-        facts.saved.add(Cause::CacheHit, cost);
-    }
-    facts
 }

@@ -82,11 +82,6 @@ impl Lease {
         Self(Some(Arc::new(hold)))
     }
 
-    /// Makes the call, and keeps the lease as long as it is polled.
-    pub(crate) async fn during<V>(&self, call: impl Future<Output = V>) -> V {
-        Self::all_during(&[self], call).await
-    }
-
     /// Makes a call by several leases, and keeps them as long as it is polled.
     pub(crate) async fn all_during<V>(leases: &[&Self], call: impl Future<Output = V>) -> V {
         let holds: Vec<&Arc<dyn Hold>> = leases.iter().filter_map(|lease| lease.0.as_ref()).collect();

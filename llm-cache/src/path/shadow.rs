@@ -1,67 +1,75 @@
-//! Calls that pass unchanged while the cache decides what it would have done.
+//! Shadow mode: calls are sent as they are while the cache reports what it would have done.
 
 use llm_core::{
     Call, Error, Operation, Receipt, Reply,
     layer::{Accounting, Complete, End, LlmService, oneshot},
 };
 
+use super::{
+    call::storing,
+    context::{CallContext, count_failure},
+    items::Items,
+    lookup::Found,
+    outcome::{ItemOutcome, record},
+    reply::split,
+};
 use crate::{
     CacheStatus, Miss, ShadowStatus, Tag,
     flight::{Guard, Pass},
-    inner::{Found, Inner},
-    items::{Fate, Items, split, tell},
-    upstream::{Errand, counting_failure, storing},
+    inner::Inner,
 };
 
-/// An answer that a cache would have bought: its place in the request, its call's name in the table, and who stores it.
-struct Bought<F> {
+/// An item that a cache would have sent a call for: its place in the request, its place in the table of running calls, and
+/// the hook that stores its response.
+struct Sent<F> {
     place: usize,
     guard: Option<Guard>,
     store: F,
 }
 
-/// Lets a call pass, stores its answer, and says what would have become of it.
-pub(crate) async fn observe<T, S>(errand: Errand<S>, call: Call<T>) -> Result<Reply<T::Output>, Error>
+/// Sends a call as it is, stores its response, and reports what the cache would have done.
+pub(crate) async fn shadow<T, S>(
+    cx: CallContext<S>,
+    call: Call<T>,
+    items: Items<T>,
+    found: Vec<Found<Complete<T>>>,
+) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
     S: LlmService<T>,
 {
-    let Errand { cache, inner, directive, .. } = errand;
-    let items = match call.body.parts().filter(|parts| parts.len() > 1) {
-        Some(parts) => Items::new(&cache, &call, &directive, parts),
-        None => {
-            let keys = cache.keys(&cache.frame(&call, &directive), &call.body);
-            Items { parts: vec![call.body.clone()], keys: vec![keys], places: vec![0] }
-        }
+    let CallContext { cache, service, directive, .. } = cx;
+    let found = match directive.no_cache {
+        true => found,
+        false => cache.look_further(&items.answers(), &directive, found).await,
     };
-    let (found, cold) = items.look(&cache, &directive).await;
+    let miss = items.miss(&cache, &directive, &found);
     let source = cache.begin(Tag::of(&call, &directive));
-    // Refusals are remembered of whole questions.
-    let whole = items.keys.first().filter(|_| items.places.len() == 1 && !directive.no_cache);
-    let refusal = whole.filter(|_| !found[0].is_served()).and_then(|keys| cache.refusal(keys));
+    let refusal = if found[0].is_served() { None } else { items.negative(&cache, &directive) };
     let joins = cache.joins(&source);
     let pass = Pass { priority: call.priority, source: &source, joins: &joins };
     let place_of = items.first_places();
-    let mut bought = Vec::new();
+    let mut sent = Vec::new();
     for at in (0..found.len()).filter(|at| refusal.is_none() && !found[*at].is_served()) {
         let keys = &items.keys[at];
         let guard = cache.flights.enter(&keys.flight, &pass);
         if guard.is_some() || directive.no_cache {
             let place = place_of[at];
             let store = storing::<T>(&cache, keys.answer.clone(), &call, &directive, source.clone());
-            bought.push(Bought { place, guard, store });
+            sent.push(Sent { place, guard, store });
         }
     }
     let observed = match &refusal {
         Some(error) => ShadowStatus { status: CacheStatus::of_error(error), saves: None },
-        None => decide(&cache, &found, bought.len(), cold),
+        None => decide(&cache, &found, sent.len(), miss),
     };
-    let store = storing_each(&call.body, &items, bought);
-    let mut reply = oneshot(inner, call).await;
+    let store = storing_each(&call, &items, sent);
+    let mut reply = oneshot(service, call).await;
     if let CacheStatus::Miss(_) = observed.status {
-        reply = counting_failure(&cache.counts, reply);
+        reply = count_failure(&cache.counts, reply);
     }
-    if let (Err(error), Some(keys), None) = (&reply, whole, refusal) {
+    if let (Err(error), [keys], None, true) = (&reply, &items.keys[..], refusal, items.is_one() && !directive.no_cache)
+    {
         cache.refuse(keys, error, source.clone());
     }
     let mut reply = reply?.on_end(store);
@@ -70,15 +78,16 @@ where
     Ok(reply)
 }
 
-/// What would have become of a call, counted as if it had: of the items that are not served, so many are bought.
-fn decide<C>(cache: &Inner, found: &[Found<C>], bought: usize, cold: Miss) -> ShadowStatus {
+/// Returns the status that a call would have had, and counts it. Of the items that are not served, `sent` would have been
+/// sent.
+fn decide<C>(cache: &Inner, found: &[Found<C>], sent: usize, miss: Miss) -> ShadowStatus {
     let served = || found.iter().filter_map(Found::served);
     let saves = served().filter_map(|(stored, _)| stored.entry.facts.cost).reduce(|a, b| a + b);
     cache.saved(saves);
-    let mut fates: Vec<Fate> = served().map(|(stored, why)| Fate::stored(cache, &stored.entry, why)).collect();
-    fates.extend(std::iter::repeat_n(Fate::Asked, bought));
-    fates.resize(found.len(), Fate::Awaited);
-    let status = tell(cache, &fates, cold);
+    let mut items: Vec<_> = served().map(|(stored, why)| ItemOutcome::stored(cache, &stored.entry, why)).collect();
+    items.extend(std::iter::repeat_n(ItemOutcome::Led, sent));
+    items.resize(found.len(), ItemOutcome::Joined);
+    let status = record(cache, items.into_iter(), miss);
     match status {
         CacheStatus::Miss(Miss::Items { asked: 0, .. }) => {}
         CacheStatus::Miss(Miss::NoCache) => cache.counts.bypassed.one(),
@@ -88,20 +97,20 @@ fn decide<C>(cache: &Inner, found: &[Found<C>], bought: usize, cold: Miss) -> Sh
     ShadowStatus { status, saves }
 }
 
-/// Stores what a call brings, each item on its own.
+/// Returns the hook that stores the response to each item.
 fn storing_each<T: Operation, F>(
-    question: &T,
+    call: &Call<T>,
     items: &Items<T>,
-    mut bought: Vec<Bought<F>>,
+    mut sent: Vec<Sent<F>>,
 ) -> impl FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static
 where
     F: FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static,
 {
-    let question = question.clone();
-    let weights: Vec<u64> = items.places.iter().map(|at| items.parts[*at].estimate().input.max(1)).collect();
+    let question = call.body.clone();
+    let weights: Vec<u64> = items.places.iter().map(|at| items.part(call, *at).estimate().input.max(1)).collect();
     move |end, receipt| {
         if let [_] = weights[..] {
-            if let Some(Bought { store, guard, .. }) = bought.pop() {
+            if let Some(Sent { store, guard, .. }) = sent.pop() {
                 store(end, receipt);
                 drop(guard);
             }
@@ -109,11 +118,11 @@ where
         }
         let End::Complete(whole) = end else { return };
         let Ok(answers) = question.split(whole.clone()) else { return };
-        // The claim is the caller's.
+        // The claim on the cost is the caller's.
         let mut facts = Accounting::default();
         facts.copy_response(&receipt.accounting());
         let shares = split(&facts, &weights);
-        for Bought { place, guard, store } in bought {
+        for Sent { place, guard, store } in sent {
             if let (Some(answer), Some(share)) = (answers.get(place), shares.get(place)) {
                 store(End::Complete(answer), &Receipt::new(share.clone()));
             }

@@ -1,0 +1,157 @@
+//! Join or lead: how a request gets the results of running calls and of its own.
+
+use std::{collections::HashMap, future::Future, sync::Arc};
+
+use futures_util::future::join_all;
+use llm_core::{
+    Call, Charge, Error, Operation,
+    layer::{Broadcast, LlmService},
+};
+
+use super::{
+    call::{FlightResult, Leader, Sent},
+    context::CallContext,
+    items::Items,
+    reply::Item,
+};
+use crate::{
+    Tag,
+    failure::{is_anothers, lost},
+    flight::{Batch, Boarding, Guard, Once, Pass, Seat, Start, arrival},
+    inner::Inner,
+};
+
+/// Result for one item; `None` if the call failed because of other items than these, so that the item is to be obtained
+/// again.
+pub(super) type Obtained<O> = Option<Result<Item<O>, Error>>;
+
+/// Obtains some items of a request: joins the calls that run for them, and leads one call for all the others. They are in
+/// the table of running calls when this returns. A response that is still running is awaited to its end, unless the caller
+/// can take it as it comes (`live`).
+pub(super) fn obtain<T, S>(
+    cx: &CallContext<S>,
+    call: &Call<T>,
+    items: &Items<T>,
+    missing: &[usize],
+    live: bool,
+) -> impl Future<Output = Vec<Obtained<T::Output>>> + Send + use<T, S>
+where
+    T: Operation,
+    S: LlmService<T>,
+{
+    let boardings = join_or_lead(cx, call, items, missing);
+    let mut joined: HashMap<Batch, usize> = HashMap::new();
+    for boarding in &boardings {
+        *joined.entry(boarding.batch).or_default() += 1;
+    }
+    let result = |boarding: Boarding<FlightResult<T>>| {
+        let joined = joined[&boarding.batch];
+        await_result::<T>(Arc::clone(&cx.cache), boarding, joined, live)
+    };
+    join_all(boardings.into_iter().map(result).collect::<Vec<_>>())
+}
+
+/// Joins the calls that run for some items, and leads one for all the others; with `no_cache`, for all of them.
+fn join_or_lead<T, S>(
+    cx: &CallContext<S>,
+    call: &Call<T>,
+    items: &Items<T>,
+    missing: &[usize],
+) -> Vec<Boarding<FlightResult<T>>>
+where
+    T: Operation,
+    S: LlmService<T>,
+{
+    let source = cx.cache.begin(Tag::of(call, &cx.directive));
+    let lead = |guards: Vec<(usize, Option<Guard>)>| {
+        let led = guards.into_iter().map(|(at, guard)| (missing[at], guard)).collect();
+        share_out(Leader::new(cx.clone(), call.clone(), items, led))
+    };
+    if cx.directive.no_cache {
+        let starts = lead((0..missing.len()).map(|at| (at, None)).collect());
+        let alone = |call| Seat::alone(call).map(|seat| Boarding { seat, led: true, batch: Batch::default() });
+        return starts.into_iter().filter_map(alone).collect();
+    }
+    let joins = cx.cache.joins(&source);
+    let pass = Pass { priority: call.priority, source: &source, joins: &joins };
+    let flights: Vec<_> = missing.iter().map(|at| items.keys[*at].flight.clone()).collect();
+    let lead = |guards: Vec<(usize, Guard)>| lead(guards.into_iter().map(|(at, guard)| (at, Some(guard))).collect());
+    cx.cache.flights.board_all(&flights, &pass, lead)
+}
+
+/// Returns one start for each item that the leader calls for.
+fn share_out<T: Operation, S: LlmService<T>>(leader: Leader<T, S>) -> Vec<Start<FlightResult<T>>> {
+    let count = leader.len();
+    if count == 1 {
+        return vec![Box::pin(async move { leader.run().await.pop().unwrap_or_else(|| Err(lost())) })];
+    }
+    // Each flight takes its own result out of the list, which is not copied for it.
+    let call = Broadcast::new(Once::new(Box::pin(async move { Arc::new(leader.run().await) })));
+    let start = |at| {
+        let mut seat = call.read()?;
+        Some(Box::pin(async move {
+            let results = arrival(&mut seat).await.ok_or_else(lost)?;
+            results.get(at).cloned().unwrap_or_else(|| Err(lost()))
+        }) as Start<_>)
+    };
+    (0..count).filter_map(start).collect()
+}
+
+/// Awaits the result of a call for one of those items of this request that take part in it, `joined` in number.
+async fn await_result<T: Operation>(
+    cache: Arc<Inner>,
+    boarding: Boarding<FlightResult<T>>,
+    joined: usize,
+    live: bool,
+) -> Obtained<T::Output> {
+    let Boarding { mut seat, led, batch } = boarding;
+    let item = match seat.arrival().await.unwrap_or_else(|| Err(lost())) {
+        Ok(Sent::Stored(stored)) => Ok(Item::stored(&cache, stored, None)),
+        Ok(Sent::Shared(shared)) if live => Item::live(shared, led, seat).await,
+        Ok(Sent::Shared(shared)) => Item::whole(shared, led).await,
+        Err(error) => Err(error),
+    };
+    match item {
+        Err(error) if !led && is_anothers(&error, batch, joined) => None,
+        // The leader was charged.
+        Err(error) if !led => Some(Err(error.with_charge(Charge::None))),
+        item => Some(item),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use llm_core::{EmbedRequest, Embeddings, ErrorKind, Receipt, Reply, layer::oneshot};
+
+    use super::*;
+    use crate::{Cache, Cached, Directive};
+
+    /// Embeds anything but the word "bad".
+    async fn embed(call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
+        if call.body == EmbedRequest::new("m", ["bad"]) {
+            return Err(Error::new(ErrorKind::InvalidRequest, "a bad text"));
+        }
+        let vectors = call.body.inputs.iter().map(|_| Arc::from([1.0].as_slice())).collect();
+        Ok(Reply::new(Embeddings::new("m", vectors), Receipt::default()))
+    }
+
+    #[tokio::test]
+    async fn single_flight_serves_stored_items_despite_failed_call() {
+        let cache = Cache::builder("t").build().unwrap();
+        let inner = tower::service_fn(embed);
+        let call = |texts: &[&str]| Call::new("acme", EmbedRequest::new("m", texts.iter().copied()));
+        oneshot(Cached::new(inner, cache.clone()), call(&["good"])).await.unwrap();
+
+        let (cache, call, directive) = (Arc::clone(&cache.0), call(&["good", "bad"]), Directive::new());
+        let items = Items::divided(&cache, &call, &directive, call.body.parts().unwrap());
+        let cx = CallContext::new(cache, inner, directive);
+        let boardings = join_or_lead(&cx, &call, &items, &[0, 1]);
+        let mut results = Vec::new();
+        for Boarding { mut seat, led, batch } in boardings {
+            assert!(led && batch.flights == 2);
+            results.push(seat.arrival().await.unwrap().map(|sent| matches!(sent, Sent::Stored(_))));
+        }
+        let kinds: Vec<_> = results.into_iter().map(|result| result.map_err(|error| error.kind())).collect();
+        assert_eq!(kinds, [Ok(true), Err(ErrorKind::InvalidRequest)]);
+    }
+}

@@ -1,0 +1,54 @@
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+};
+
+use llm_core::layer::{Live, StreamCut};
+
+use crate::flight::Guard;
+
+/// Gate through which waiters join a running response. It closes when the response has ended, or has grown too large to be
+/// held for others: later callers then send calls of their own.
+pub(crate) struct JoinGate<C> {
+    guard: Mutex<Option<Guard>>,
+    live: OnceLock<Weak<dyn Live<C>>>,
+}
+
+/// Memory of each piece of a running response beside its text, in bytes.
+const PIECE_BYTES: u64 = 128;
+
+impl<C: 'static> JoinGate<C> {
+    pub(crate) fn new(guard: Option<Guard>) -> Self {
+        Self { guard: Mutex::new(guard), live: OnceLock::new() }
+    }
+
+    /// Sets the response behind it.
+    pub(crate) fn guards(&self, live: &Arc<dyn Live<C>>) {
+        // An answer is shared once.
+        let _ = self.live.set(Arc::downgrade(live));
+    }
+
+    /// Closes the gate of a response that takes more than `most` bytes.
+    pub(crate) fn watcher(this: &Arc<Self>, most: u64) -> impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static {
+        let mut gate = Some(Arc::clone(this));
+        let mut pieces = 0;
+        move |text| {
+            pieces += 1;
+            if text.saturating_add(pieces * PIECE_BYTES) > most
+                && let Some(gate) = gate.take()
+            {
+                gate.close();
+                if let Some(live) = gate.live.get().and_then(Weak::upgrade) {
+                    live.close();
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+
+    /// Closes it to new waiters.
+    pub(crate) fn close(&self) {
+        let guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(guard);
+    }
+}

@@ -1,0 +1,241 @@
+//! Lookups: the entries of items in the local and the remote tier, and claims on calling for them.
+
+use std::{sync::Arc, time::SystemTime};
+
+use llm_core::Priority;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    Directive, Key, Miss, Stale,
+    counts::Began,
+    freshness::Verdict,
+    inner::Inner,
+    key::{Keys, Lent},
+    store::{Claim, Claimant, Entry, Lease, MaxWait},
+};
+
+/// An entry, and its response of the type that is wanted.
+pub(crate) struct Stored<C> {
+    pub(crate) answer: Arc<C>,
+    pub(crate) entry: Arc<Entry>,
+}
+
+/// Result of a lookup.
+pub(crate) enum Found<C> {
+    /// A fresh entry to serve.
+    Fresh(Stored<C>),
+    /// A stale entry to serve, and why it is served.
+    Stale(Stored<C>, Stale),
+    /// A stale entry kept for `stale_if_error`.
+    Spare(Stored<C>),
+    /// An entry that is too old for this call.
+    TooOld,
+    /// An entry that had expired or was invalidated, and was removed.
+    Gone,
+    /// Nothing.
+    Nothing,
+}
+
+/// Result of a claim on a call.
+pub(crate) enum Claimed<C> {
+    /// The call is not needed.
+    Stored(Stored<C>),
+    /// The call is to be sent.
+    Lead(Lease),
+    /// Another process is still calling.
+    Taken,
+}
+
+impl Inner {
+    /// Looks a key up in the local tier.
+    pub(crate) fn peek<C: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        key: Lent<'_>,
+        directive: &Directive,
+    ) -> Found<C> {
+        let began = Began::now();
+        let found = self.store.peek(key).map_or(Found::Nothing, |entry| self.judge(key, entry, directive));
+        self.counts.meters.looked_near(began);
+        found
+    }
+
+    /// Looks items up in the local tier; with `no_cache`, nothing is found.
+    pub(crate) fn peek_all<C: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        keys: &[Keys],
+        directive: &Directive,
+    ) -> Vec<Found<C>> {
+        let peek = |keys: &Keys| match directive.no_cache {
+            true => Found::Nothing,
+            false => self.peek(keys.answer.lent(), directive),
+        };
+        keys.iter().map(peek).collect()
+    }
+
+    /// Looks keys up in both tiers, in their order.
+    pub(crate) async fn look<C: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        keys: &[Key],
+        directive: &Directive,
+    ) -> Vec<Found<C>> {
+        let found = keys.iter().map(|key| self.peek(key.lent(), directive)).collect();
+        self.look_further(keys, directive, found).await
+    }
+
+    /// Looks those keys up in the remote tier for which the local tier had no entry to serve.
+    pub(crate) async fn look_further<C: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        keys: &[Key],
+        directive: &Directive,
+        mut found: Vec<Found<C>>,
+    ) -> Vec<Found<C>> {
+        if !self.store.is_far() {
+            return found;
+        }
+        let far: Vec<usize> = (0..keys.len()).filter(|at| !found[*at].is_served()).collect();
+        let wanted: Vec<Key> = far.iter().map(|at| keys[*at].clone()).collect();
+        let removals = self.store.removals();
+        for (at, entry) in far.into_iter().zip(self.fetch(&wanted).await) {
+            let key = keys[at].lent();
+            let Some(entry) = entry else { continue };
+            let further = self.judge(key, Arc::clone(&entry), directive);
+            if further.is_served() {
+                self.store.promote(key, &entry, removals);
+            }
+            // An entry of the remote tier is never older than that of the local one.
+            if !matches!(further, Found::Nothing) {
+                found[at] = further;
+            }
+        }
+        found
+    }
+
+    /// Returns the fresh entry under a key.
+    pub(crate) async fn fresh<C: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        key: &Key,
+        directive: &Directive,
+    ) -> Option<Stored<C>> {
+        match self.look(std::slice::from_ref(key), directive).await.pop() {
+            Some(Found::Fresh(stored)) => Some(stored),
+            _ => None,
+        }
+    }
+
+    /// Returns the fresh entry under a key, or a lease on the call. It may wait for another process that is calling.
+    pub(crate) async fn claim<C: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        keys: &Keys,
+        directive: &Directive,
+        priority: Priority,
+        wait: MaxWait,
+    ) -> Claimed<C> {
+        let key = keys.answer.lent();
+        if !self.store.leases() {
+            let stored = self.fresh(&keys.answer, directive).await;
+            return stored.map_or_else(|| Claimed::Lead(Lease::free()), Claimed::Stored);
+        }
+        if let Found::Fresh(stored) = self.peek(key, directive) {
+            return Claimed::Stored(stored);
+        }
+        let fresh = |entry: &Arc<Entry>| match self.judge::<C>(key, Arc::clone(entry), directive) {
+            Found::Fresh(stored) => Some(stored),
+            _ => None,
+        };
+        let serves = |entry: &Arc<Entry>| fresh(entry).is_some();
+        let removals = self.store.removals();
+        match self.store.claim(Claimant { keys, priority, wait, serves: &serves }).await {
+            Ok(Claim::Found(entry)) => {
+                self.store.promote(key, &entry, removals);
+                fresh(&entry).map_or_else(|| Claimed::Lead(Lease::free()), Claimed::Stored)
+            }
+            Ok(Claim::Lead(lease)) => Claimed::Lead(lease),
+            Ok(Claim::Taken) => Claimed::Taken,
+            Err(_) => Claimed::Lead(Lease::free()),
+        }
+    }
+
+    /// Whether an entry has not been invalidated since it was found.
+    pub(crate) fn holds<C>(&self, stored: &Stored<C>) -> bool {
+        let source = &stored.entry.source;
+        self.allows(source, source.begun)
+    }
+
+    /// Fetches entries from the remote tier. A store that fails has none.
+    async fn fetch(&self, keys: &[Key]) -> Vec<Option<Arc<Entry>>> {
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        let began = Began::now();
+        let fetched = self.store.fetch(keys).await;
+        self.counts.meters.looked_far(began);
+        fetched.unwrap_or_else(|error| {
+            self.counts.store_errors.one();
+            tracing::warn!(%error, "the cache's store failed and counts as empty");
+            Vec::new()
+        })
+    }
+
+    /// Decides what an entry is good for. An entry that is good for no call is removed.
+    fn judge<C: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        key: Lent<'_>,
+        entry: Arc<Entry>,
+        directive: &Directive,
+    ) -> Found<C> {
+        let Some(answer) = entry.answer() else { return Found::Nothing };
+        if !self.allows(&entry.source, entry.source.begun) {
+            self.store.discard(key, &entry);
+            return Found::Gone;
+        }
+        match self.freshness.judge(&entry.life, self.clock.now(), directive) {
+            Verdict::Fresh => Found::Fresh(Stored { answer, entry }),
+            Verdict::Stale => Found::Stale(Stored { answer, entry }, Stale::Allowed),
+            Verdict::Aging => Found::Stale(Stored { answer, entry }, Stale::Revalidating),
+            Verdict::Spare => Found::Spare(Stored { answer, entry }),
+            Verdict::TooOld => Found::TooOld,
+            Verdict::Expired => {
+                self.store.discard(key, &entry);
+                Found::Gone
+            }
+        }
+    }
+}
+
+impl<C> Found<C> {
+    /// Whether it is an entry to serve.
+    pub(crate) fn is_served(&self) -> bool {
+        self.served().is_some()
+    }
+
+    /// Whether it is an expired entry that is served while a call replaces it.
+    pub(crate) fn is_revalidated(&self) -> bool {
+        matches!(self, Self::Stale(_, Stale::Revalidating))
+    }
+
+    /// The entry to serve, and why it is served if it is stale.
+    pub(crate) fn served(&self) -> Option<(&Stored<C>, Option<Stale>)> {
+        match self {
+            Self::Fresh(stored) => Some((stored, None)),
+            Self::Stale(stored, why) => Some((stored, Some(*why))),
+            Self::Spare(_) | Self::TooOld | Self::Gone | Self::Nothing => None,
+        }
+    }
+
+    /// The reason for a call, if no entry is served.
+    pub(crate) fn miss(&self, now: SystemTime) -> Miss {
+        match self {
+            Self::TooOld => Miss::TooOld,
+            // For this call only: its time is not over.
+            Self::Spare(stored) if stored.entry.life.is_fresh(now) => Miss::TooOld,
+            Self::Spare(_) | Self::Gone => Miss::Gone,
+            _ => Miss::Unknown,
+        }
+    }
+}
+
+impl<C> Clone for Stored<C> {
+    fn clone(&self) -> Self {
+        Self { answer: Arc::clone(&self.answer), entry: Arc::clone(&self.entry) }
+    }
+}

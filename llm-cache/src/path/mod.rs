@@ -1,0 +1,175 @@
+//! The path of a call, from top to bottom: lookup, join or lead, await, reply.
+//!
+//! A request has one item or more. Each item is looked up, joined, claimed and stored on its own; the items that a leader
+//! calls for are sent together. Revalidation, verification and `no_cache` are a [`CallContext`] of the same path.
+
+mod background;
+mod call;
+mod context;
+mod items;
+mod join;
+mod join_gate;
+mod lookup;
+mod outcome;
+mod reply;
+mod shadow;
+
+use std::{future::Future, ops::ControlFlow, time::Instant};
+
+use llm_core::{
+    Call, Charge, Error, ErrorKind, Operation, Output, Reply,
+    layer::{Complete, LlmService, StreamCut},
+};
+use tokio::{runtime::Handle, time::timeout_at};
+
+pub(crate) use self::{
+    background::{is_drawn, revalidate, verify},
+    context::{CallContext, bypass},
+    items::Items,
+    lookup::{Found, Stored},
+    reply::from_entry,
+    shadow::shadow,
+};
+use self::{
+    join::{Obtained, obtain},
+    reply::Item,
+};
+use crate::{
+    Miss, Stale,
+    failure::{excuses, late, unanswered},
+    inner::Inner,
+};
+
+/// Answers a call of which some items are not served from the local tier; `found` is what that tier has.
+pub(crate) async fn answer<T, S>(
+    cx: CallContext<S>,
+    call: Call<T>,
+    items: Items<T>,
+    found: Vec<Found<Complete<T>>>,
+) -> Result<Reply<T::Output>, Error>
+where
+    T: Operation,
+    S: LlmService<T>,
+{
+    let CallContext { cache, directive, .. } = &cx;
+    let found = match directive.no_cache {
+        true => found,
+        false => within(call.deadline, cache.look_further(&items.answers(), directive, found)).await?,
+    };
+    if let (true, [only]) = (items.is_one(), &found[..])
+        && is_drawn(cache, only)
+        && let Some((stored, _)) = only.served()
+    {
+        verify(&cx, &call, &items, stored);
+    }
+    let stale: Vec<usize> = (0..found.len()).filter(|at| found[*at].is_revalidated()).collect();
+    if !stale.is_empty() {
+        revalidate(&cx, &call, &items, stale);
+    }
+    if !found.iter().all(Found::is_served) {
+        if directive.only_if_cached {
+            return Err(unanswered());
+        }
+        if let Some(error) = items.negative(cache, directive) {
+            return Err(error);
+        }
+        // In a box of its own: a remote hit has no use for the room that a call takes.
+        return Box::pin(complete(cx, call, items, found)).await;
+    }
+    let known = Known::new(cache, found);
+    reply::make(cache, &call, &items, known.into_items(), Miss::Unknown)
+}
+
+/// Obtains the items that are not served, and makes the reply of all.
+async fn complete<T, S>(
+    cx: CallContext<S>,
+    call: Call<T>,
+    items: Items<T>,
+    found: Vec<Found<Complete<T>>>,
+) -> Result<Reply<T::Output>, Error>
+where
+    T: Operation,
+    S: LlmService<T>,
+{
+    let cache = &cx.cache;
+    let miss = items.miss(cache, &cx.directive, &found);
+    let mut known = Known::new(cache, found);
+    loop {
+        let missing = known.missing();
+        if missing.is_empty() {
+            break;
+        }
+        let results = within(call.deadline, obtain(&cx, &call, &items, &missing, items.is_one())).await;
+        let results = results.unwrap_or_else(|late| missing.iter().map(|_| Some(Err(late.clone()))).collect());
+        known.take(cache, missing, results)?;
+    }
+    let reply = reply::make(cache, &call, &items, known.into_items(), miss)?;
+    let Some(deadline) = call.deadline.map(tokio::time::Instant::from_std) else { return Ok(reply) };
+    let on_time = move |_| match tokio::time::Instant::now() < deadline {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(StreamCut::Fail(late())),
+    };
+    Ok(reply.map(|output| output.watch(on_time)))
+}
+
+/// Awaits something until one caller's deadline.
+async fn within<V>(deadline: Option<Instant>, something: impl Future<Output = V>) -> Result<V, Error> {
+    match deadline {
+        Some(_) if Handle::try_current().is_err() => {
+            let message = "a deadline needs a tokio runtime: call it within one, such as that of #[tokio::main]";
+            Err(Error::new(ErrorKind::Other, message).with_charge(Charge::None))
+        }
+        Some(deadline) => timeout_at(deadline.into(), something).await.map_err(|_| late()),
+        None => Ok(something.await),
+    }
+}
+
+/// The items of a request, some of them not obtained yet.
+struct Known<O: Output> {
+    items: Vec<Option<Item<O>>>,
+    /// Stale entries kept for `stale_if_error`.
+    stale: Vec<Option<Stored<O::Complete>>>,
+}
+
+impl<O: Output> Known<O> {
+    fn new(cache: &Inner, found: Vec<Found<O::Complete>>) -> Self {
+        let sort = |found| match found {
+            Found::Fresh(stored) => (Some(Item::stored(cache, stored, None)), None),
+            Found::Stale(stored, why) => (Some(Item::stored(cache, stored, Some(why))), None),
+            Found::Spare(stored) => (None, Some(stored)),
+            Found::TooOld | Found::Gone | Found::Nothing => (None, None),
+        };
+        let (items, stale) = found.into_iter().map(sort).unzip();
+        Self { items, stale }
+    }
+
+    fn missing(&self) -> Vec<usize> {
+        (0..self.items.len()).filter(|at| self.items[*at].is_none()).collect()
+    }
+
+    fn into_items(self) -> Vec<Item<O>> {
+        self.items.into_iter().map(|item| item.expect("none is missing")).collect()
+    }
+
+    /// Takes the results for the missing items. If a call failed because of the vendor, a budget or the deadline, a stale
+    /// entry takes the place of its result.
+    fn take(&mut self, cache: &Inner, missing: Vec<usize>, results: Vec<Obtained<O>>) -> Result<(), Error> {
+        let mut failed: Option<Error> = None;
+        for (at, result) in missing.into_iter().zip(results) {
+            let error = match result {
+                None => continue,
+                Some(Ok(item)) => {
+                    self.items[at] = Some(item);
+                    continue;
+                }
+                Some(Err(error)) => error,
+            };
+            match self.stale[at].take().filter(|stale| excuses(&error) && cache.holds(stale)) {
+                Some(stale) => self.items[at] = Some(Item::stored(cache, stale, Some(Stale::Error))),
+                // An error that was charged comes first.
+                None => failed = failed.filter(|first| first.charge() != Charge::None).or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,91 @@
+//! Outcomes of items, and the status of the request that they make up.
+
+use std::time::Duration;
+
+use crate::{CacheStatus, Miss, Stale, inner::Inner, store::Entry};
+
+/// How a request got one of its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ItemOutcome {
+    /// From an entry.
+    Stored { tier: &'static str, age: Duration, stale: Option<Stale> },
+    /// From a call that it led.
+    Led,
+    /// From a call that another request led.
+    Joined,
+}
+
+impl ItemOutcome {
+    pub(super) fn stored(cache: &Inner, entry: &Entry, stale: Option<Stale>) -> Self {
+        Self::Stored { tier: entry.tier, age: entry.age(cache.now()), stale }
+    }
+}
+
+/// Returns the status of a request, and counts it unless it is a miss, which is counted when its call is sent. `miss` is
+/// the reason for the call, if no item was served.
+pub(super) fn record(cache: &Inner, items: impl Iterator<Item = ItemOutcome> + Clone, miss: Miss) -> CacheStatus {
+    let status = status(items, miss);
+    let counts = &cache.counts;
+    match status {
+        CacheStatus::Hit { tier, stale, .. } => {
+            counts.hits.one();
+            counts.far_hits.add(u64::from(tier != "memory"));
+            counts.stale.add(u64::from(stale.is_some()));
+        }
+        CacheStatus::Coalesced | CacheStatus::Miss(Miss::Items { asked: 0, .. }) => counts.coalesced.one(),
+        _ => {}
+    }
+    status
+}
+
+fn status(items: impl Iterator<Item = ItemOutcome> + Clone, miss: Miss) -> CacheStatus {
+    // The worst reason is reported.
+    let severity = |stale: &Stale| match stale {
+        Stale::Allowed => 0,
+        Stale::Revalidating => 1,
+        Stale::Error => 2,
+    };
+    let (mut oldest, mut stored, mut led, mut all) = (None, 0, 0, 0);
+    let mut worst: Option<Stale> = None;
+    for item in items {
+        all += 1;
+        match item {
+            ItemOutcome::Stored { tier, age, stale } => {
+                stored += 1;
+                oldest = oldest.max(Some((age, tier)));
+                worst = worst.into_iter().chain(stale).max_by_key(severity);
+            }
+            ItemOutcome::Led => led += 1,
+            ItemOutcome::Joined => {}
+        }
+    }
+    match oldest {
+        Some((age, tier)) if stored == all => CacheStatus::Hit { tier, age, stale: worst },
+        _ if led == 0 && worst.is_none() => CacheStatus::Coalesced,
+        _ if led == all => CacheStatus::Miss(miss),
+        _ => CacheStatus::Miss(Miss::Items { asked: led, stale: worst }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_status_reports_worst_item_outcome() {
+        let stored = |seconds, stale| ItemOutcome::Stored { tier: "memory", age: Duration::from_secs(seconds), stale };
+        let (new, aging, spare) =
+            (stored(1, None), stored(9, Some(Stale::Revalidating)), stored(5, Some(Stale::Error)));
+        let told = |fates: &[ItemOutcome]| status(fates.iter().copied(), Miss::TooOld);
+        let hit = |age, stale| CacheStatus::Hit { tier: "memory", age: Duration::from_secs(age), stale };
+        let items = |asked, stale| CacheStatus::Miss(Miss::Items { asked, stale });
+        assert_eq!(told(&[new, new]), hit(1, None));
+        assert_eq!(told(&[aging, new, spare]), hit(9, Some(Stale::Error)));
+        assert_eq!(told(&[ItemOutcome::Led, ItemOutcome::Led]), CacheStatus::Miss(Miss::TooOld));
+        assert_eq!(told(&[ItemOutcome::Led, new]), items(1, None));
+        assert_eq!(told(&[ItemOutcome::Led, ItemOutcome::Joined]), items(1, None));
+        assert_eq!(told(&[new, ItemOutcome::Joined]), CacheStatus::Coalesced);
+        assert_eq!(told(&[aging, ItemOutcome::Joined]), items(0, Some(Stale::Revalidating)));
+        assert_eq!(told(&[aging, ItemOutcome::Led]), items(1, Some(Stale::Revalidating)));
+    }
+}
