@@ -10,12 +10,12 @@ use crate::{
     Background, BuildError, Cache, DirectivePolicy, Policy, StoreUrl, Ttl,
     asking::Asking,
     counts::Counts,
-    flight::Flights,
     freshness::Freshness,
     generations::Generations,
     inner::Inner,
     keep::Keep,
     opening::{Opening, open},
+    path::single_flight::SingleFlights,
     refusal::Refusals,
     samples::Samples,
     verification::Auditor,
@@ -310,7 +310,7 @@ impl CacheBuilder {
         let finish = background.clone().filter(|_| completes);
         let inner = Inner {
             namespace,
-            flights: Flights::new(finish, Arc::clone(&counts)),
+            flights: SingleFlights::new(finish, Arc::clone(&counts)),
             caps,
             store,
             generations,

@@ -2,7 +2,7 @@
 
 use llm_core::{Charge, Error, ErrorKind};
 
-use crate::{flight::Batch, store::Outcome};
+use crate::{path::single_flight::Batch, store::Outcome};
 
 /// The answer to a call that wanted no other than a stored one.
 pub(crate) fn unanswered() -> Error {

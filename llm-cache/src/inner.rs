@@ -12,11 +12,11 @@ use crate::{
     Directive, DirectivePolicy, Key, Mismatch, Tag,
     background::Tasks,
     counts::Counts,
-    flight::Flights,
     freshness::Freshness,
     generations::{Generations, Moment},
     keep::Keep,
     key::{Frame, Keys},
+    path::single_flight::SingleFlights,
     refusal::Refusals,
     samples::Samples,
     store::{Entry, Life, Source, Store},
@@ -25,7 +25,7 @@ use crate::{
 
 pub(crate) struct Inner {
     pub(crate) namespace: Arc<str>,
-    pub(crate) flights: Arc<Flights>,
+    pub(crate) flights: Arc<SingleFlights>,
     pub(crate) caps: DirectivePolicy,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) generations: Arc<Generations>,
@@ -36,7 +36,7 @@ pub(crate) struct Inner {
     pub(crate) counts: Arc<Counts>,
     /// Done once the first answer that was too large to store is logged.
     pub(crate) too_large: Once,
-    /// Calls pass unchanged, whatever is decided.
+    /// Calls terms unchanged, whatever is decided.
     pub(crate) observe: bool,
     pub(crate) keep_fallbacks: bool,
     pub(crate) background: Option<Arc<Tasks>>,

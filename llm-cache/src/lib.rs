@@ -219,7 +219,6 @@ mod directive;
 mod failure;
 #[cfg(feature = "redis")]
 mod fleet;
-mod flight;
 mod freshness;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

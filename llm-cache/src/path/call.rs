@@ -20,9 +20,9 @@ use super::{
 use crate::{
     Directive, Key, Tag,
     failure::{lost, outcome},
-    flight::{Guard, Rest, Start},
     inner::{Inner, Stay},
     key::Keys,
+    path::single_flight::{Completion, Guard, Start},
     store::{Lease, MaxWait, Outcome, Source},
 };
 
@@ -286,8 +286,8 @@ fn max_wait(deadline: Option<std::time::Instant>) -> MaxWait {
     MaxWait { until: now + half.unwrap_or(MAX_WAIT).min(MAX_WAIT), for_others: true }
 }
 
-impl<C: Send + Sync + 'static> Rest for Result<Sent<C>, Error> {
-    fn rest(self) -> Option<Start<()>> {
+impl<C: Send + Sync + 'static> Completion for Result<Sent<C>, Error> {
+    fn completion(self) -> Option<Start<()>> {
         match self {
             Ok(Sent::Shared(SharedReply { answer: Shared::Live(live), .. })) => Some(Box::pin(async move {
                 // Callers that are still there get the error too.

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     Tag,
     failure::{is_anothers, lost},
-    flight::{Batch, Boarding, Guard, Once, Pass, Seat, Start, arrival},
     inner::Inner,
+    path::single_flight::{Batch, Guard, JoinTerms, Joined, Once, Start, WaiterHandle, result_of},
 };
 
 /// Result for one item; `None` if the call failed because of other items than these, so that the item is to be obtained
@@ -39,16 +39,16 @@ where
     T: Operation,
     S: LlmService<T>,
 {
-    let boardings = join_or_lead(cx, call, items, missing);
+    let all = join_or_lead(cx, call, items, missing);
     let mut joined: HashMap<Batch, usize> = HashMap::new();
-    for boarding in &boardings {
-        *joined.entry(boarding.batch).or_default() += 1;
+    for one in &all {
+        *joined.entry(one.batch).or_default() += 1;
     }
-    let result = |boarding: Boarding<FlightResult<T>>| {
-        let joined = joined[&boarding.batch];
-        await_result::<T>(Arc::clone(&cx.cache), boarding, joined, live)
+    let result = |one: Joined<FlightResult<T>>| {
+        let joined = joined[&one.batch];
+        await_result::<T>(Arc::clone(&cx.cache), one, joined, live)
     };
-    join_all(boardings.into_iter().map(result).collect::<Vec<_>>())
+    join_all(all.into_iter().map(result).collect::<Vec<_>>())
 }
 
 /// Joins the calls that run for some items, and leads one for all the others; with `no_cache`, for all of them.
@@ -57,7 +57,7 @@ fn join_or_lead<T, S>(
     call: &Call<T>,
     items: &Items<T>,
     missing: &[usize],
-) -> Vec<Boarding<FlightResult<T>>>
+) -> Vec<Joined<FlightResult<T>>>
 where
     T: Operation,
     S: LlmService<T>,
@@ -69,14 +69,15 @@ where
     };
     if cx.directive.no_cache {
         let starts = lead((0..missing.len()).map(|at| (at, None)).collect());
-        let alone = |call| Seat::alone(call).map(|seat| Boarding { seat, led: true, batch: Batch::default() });
+        let alone =
+            |call| WaiterHandle::alone(call).map(|handle| Joined { handle, led: true, batch: Batch::default() });
         return starts.into_iter().filter_map(alone).collect();
     }
     let joins = cx.cache.joins(&source);
-    let pass = Pass { priority: call.priority, source: &source, joins: &joins };
+    let terms = JoinTerms { priority: call.priority, source: &source, joins: &joins };
     let flights: Vec<_> = missing.iter().map(|at| items.keys[*at].flight.clone()).collect();
     let lead = |guards: Vec<(usize, Guard)>| lead(guards.into_iter().map(|(at, guard)| (at, Some(guard))).collect());
-    cx.cache.flights.board_all(&flights, &pass, lead)
+    cx.cache.flights.join_or_lead(&flights, &terms, lead)
 }
 
 /// Returns one start for each item that the leader calls for.
@@ -88,9 +89,9 @@ fn share_out<T: Operation, S: LlmService<T>>(leader: Leader<T, S>) -> Vec<Start<
     // Each flight takes its own result out of the list, which is not copied for it.
     let call = Broadcast::new(Once::new(Box::pin(async move { Arc::new(leader.run().await) })));
     let start = |at| {
-        let mut seat = call.read()?;
+        let mut handle = call.read()?;
         Some(Box::pin(async move {
-            let results = arrival(&mut seat).await.ok_or_else(lost)?;
+            let results = result_of(&mut handle).await.ok_or_else(lost)?;
             results.get(at).cloned().unwrap_or_else(|| Err(lost()))
         }) as Start<_>)
     };
@@ -100,14 +101,14 @@ fn share_out<T: Operation, S: LlmService<T>>(leader: Leader<T, S>) -> Vec<Start<
 /// Awaits the result of a call for one of those items of this request that take part in it, `joined` in number.
 async fn await_result<T: Operation>(
     cache: Arc<Inner>,
-    boarding: Boarding<FlightResult<T>>,
+    one: Joined<FlightResult<T>>,
     joined: usize,
     live: bool,
 ) -> Obtained<T::Output> {
-    let Boarding { mut seat, led, batch } = boarding;
-    let item = match seat.arrival().await.unwrap_or_else(|| Err(lost())) {
+    let Joined { mut handle, led, batch } = one;
+    let item = match handle.result().await.unwrap_or_else(|| Err(lost())) {
         Ok(Sent::Stored(stored)) => Ok(Item::stored(&cache, stored, None)),
-        Ok(Sent::Shared(shared)) if live => Item::live(shared, led, seat).await,
+        Ok(Sent::Shared(shared)) if live => Item::live(shared, led, handle).await,
         Ok(Sent::Shared(shared)) => Item::whole(shared, led).await,
         Err(error) => Err(error),
     };
@@ -145,11 +146,11 @@ mod tests {
         let (cache, call, directive) = (Arc::clone(&cache.0), call(&["good", "bad"]), Directive::new());
         let items = Items::divided(&cache, &call, &directive, call.body.parts().unwrap());
         let cx = CallContext::new(cache, inner, directive);
-        let boardings = join_or_lead(&cx, &call, &items, &[0, 1]);
+        let all = join_or_lead(&cx, &call, &items, &[0, 1]);
         let mut results = Vec::new();
-        for Boarding { mut seat, led, batch } in boardings {
+        for Joined { mut handle, led, batch } in all {
             assert!(led && batch.flights == 2);
-            results.push(seat.arrival().await.unwrap().map(|sent| matches!(sent, Sent::Stored(_))));
+            results.push(handle.result().await.unwrap().map(|sent| matches!(sent, Sent::Stored(_))));
         }
         let kinds: Vec<_> = results.into_iter().map(|result| result.map_err(|error| error.kind())).collect();
         assert_eq!(kinds, [Ok(true), Err(ErrorKind::InvalidRequest)]);

@@ -5,7 +5,7 @@ use std::{
 
 use llm_core::layer::{Live, StreamCut};
 
-use crate::flight::Guard;
+use crate::path::single_flight::Guard;
 
 /// Gate through which waiters join a running response. It closes when the response has ended, or has grown too large to be
 /// held for others: later callers then send calls of their own.

@@ -13,6 +13,7 @@ mod lookup;
 mod outcome;
 mod reply;
 mod shadow;
+pub(crate) mod single_flight;
 
 use std::{future::Future, ops::ControlFlow, time::Instant};
 

@@ -13,7 +13,7 @@ use super::{
     lookup::Stored,
     outcome::{self, ItemOutcome},
 };
-use crate::{Miss, Stale, failure::lost, flight::Seat, inner::Inner};
+use crate::{Miss, Stale, failure::lost, inner::Inner, path::single_flight::WaiterHandle};
 
 /// One item of a request, obtained.
 pub(super) struct Item<O: Output> {
@@ -30,7 +30,7 @@ pub(super) struct Item<O: Output> {
 type Ended = Box<dyn FnOnce(bool, &Receipt, &Inner) + Send>;
 
 /// A caller's hold on the call that brings a response.
-type Hold<O> = Seat<Result<Sent<<O as Output>::Complete>, Error>>;
+type Hold<O> = WaiterHandle<Result<Sent<<O as Output>::Complete>, Error>>;
 
 /// Response to an item.
 enum Answer<O: Output> {
@@ -74,7 +74,7 @@ impl<O: Output> Item<O> {
 
     /// The request's only item, of a call's response that may still run. The caller's hold on the call is kept until the
     /// caller's own reply has ended, so that later callers find the running response.
-    pub(super) async fn live(shared: SharedReply<O::Complete>, led: bool, seat: Hold<O>) -> Result<Self, Error> {
+    pub(super) async fn live(shared: SharedReply<O::Complete>, led: bool, handle: Hold<O>) -> Result<Self, Error> {
         let SharedReply { answer, receipt, limits, extensions } = shared;
         let output = match answer {
             Shared::Whole(whole) => O::replay(whole, receipt.usage()),
@@ -84,7 +84,7 @@ impl<O: Output> Item<O> {
         write_live(&mut facts, &receipt.accounting(), led);
         let ended = move |is_complete: bool, own: &Receipt, cache: &Inner| {
             // The last hold ends the call. Only then is its accounting final.
-            drop(seat);
+            drop(handle);
             let ended = receipt.accounting();
             if is_complete && !led {
                 cache.saved(ended.cost);

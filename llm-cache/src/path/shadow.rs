@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     CacheStatus, Miss, ShadowStatus, Tag,
-    flight::{Guard, Pass},
     inner::Inner,
+    path::single_flight::{Guard, JoinTerms},
 };
 
 /// An item that a cache would have sent a call for: its place in the request, its place in the table of running calls, and
@@ -47,12 +47,12 @@ where
     let source = cache.begin(Tag::of(&call, &directive));
     let refusal = if found[0].is_served() { None } else { items.negative(&cache, &directive) };
     let joins = cache.joins(&source);
-    let pass = Pass { priority: call.priority, source: &source, joins: &joins };
+    let terms = JoinTerms { priority: call.priority, source: &source, joins: &joins };
     let place_of = items.first_places();
     let mut sent = Vec::new();
     for at in (0..found.len()).filter(|at| refusal.is_none() && !found[*at].is_served()) {
         let keys = &items.keys[at];
-        let guard = cache.flights.enter(&keys.flight, &pass);
+        let guard = cache.flights.enter(&keys.flight, &terms);
         if guard.is_some() || directive.no_cache {
             let place = place_of[at];
             let store = storing::<T>(&cache, keys.answer.clone(), &call, &directive, source.clone());
