@@ -2,7 +2,7 @@ use llm_cache::fuzzing;
 use llm_providers::{
     anthropic::AnthropicProtocol,
     gemini::GeminiProtocol,
-    openai::{OpenAiProtocol, codec::Dialect},
+    openai::{Dialect, OpenAiProtocol},
 };
 
 use crate::{answer::answer, held, random::Random, refusal::refusal, sse::sse, stream::stream};

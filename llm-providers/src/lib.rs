@@ -64,8 +64,8 @@
 //!
 //! # Errors
 //!
-//! [`llm_core::Error`], with the vendor's status, code, request id, waiting time and limits where it told them. The table
-//! is at [`openai::codec::classify`]. No message holds a key or a URL.
+//! [`llm_core::Error`], with the vendor's status, code, request id, waiting time and limits where it told them. The tables
+//! are in the docs of the vendors' modules, as [`openai`]. No message holds a key or a URL.
 //!
 //! # Telemetry
 //!

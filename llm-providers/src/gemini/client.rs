@@ -26,18 +26,18 @@ pub type Gemini<T = Reqwest> = Client<GeminiProtocol, T>;
 pub type Gemini<T> = Client<GeminiProtocol, T>;
 
 impl<T> Client<GeminiProtocol, T> {
-    /// Asks for summaries of the model's thoughts: [`Dialect::include_thoughts`](super::codec::Dialect).
+    /// Asks for summaries of the model's thoughts: [`Dialect::include_thoughts`](super::Dialect).
     pub fn include_thoughts(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.include_thoughts = on)
     }
 
     /// Leaves out what another vendor's answers left in the conversation, in place of an error:
-    /// [`Dialect::approximate`](super::codec::Dialect).
+    /// [`Dialect::approximate`](super::Dialect).
     pub fn approximate(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.approximate = on)
     }
 
-    /// Sends schemas in the older fields, for older models: [`Dialect::openapi_schemas`](super::codec::Dialect).
+    /// Sends schemas in the older fields, for older models: [`Dialect::openapi_schemas`](super::Dialect).
     pub fn openapi_schemas(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.openapi_schemas = on)
     }

@@ -45,22 +45,22 @@ impl<T> Client<OpenAiProtocol, T> {
         self.header("openai-project", id)
     }
 
-    /// Asks for embeddings as base64, which is shorter: [`Dialect::base64_embeddings`](super::codec::Dialect).
+    /// Asks for embeddings as base64, which is shorter: [`Dialect::base64_embeddings`](super::Dialect).
     pub fn base64_embeddings(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.base64_embeddings = on)
     }
 
-    /// Bounds answers by `max_tokens`, for older servers: [`Dialect::legacy_max_tokens`](super::codec::Dialect).
+    /// Bounds answers by `max_tokens`, for older servers: [`Dialect::legacy_max_tokens`](super::Dialect).
     pub fn legacy_max_tokens(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.legacy_max_tokens = on)
     }
 
-    /// Sends what is nearest in place of some errors: [`Dialect::approximate`](super::codec::Dialect) says which.
+    /// Sends what is nearest in place of some errors: [`Dialect::approximate`](super::Dialect) says which.
     pub fn approximate(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.approximate = on)
     }
 
-    /// Sends `top_k`, for servers that have it: [`Dialect::top_k`](super::codec::Dialect).
+    /// Sends `top_k`, for servers that have it: [`Dialect::top_k`](super::Dialect).
     pub fn top_k(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.top_k = on)
     }

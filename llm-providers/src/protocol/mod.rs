@@ -1,7 +1,34 @@
-//! What a vendor's wire format is, without any input or output: [`VendorProtocol`] writes requests and reads answers.
+//! Vendors' formats without any input or output: a [`VendorProtocol`] writes requests and reads responses.
 //!
-//! [`Client`](crate::Client) puts one on a [transport](crate::transport). Each vendor's directory has its own:
-//! [`openai`](crate::openai) and its neighbours. You can bring another.
+//! A [`Client`](crate::Client) puts one on a [transport](crate::transport). Each vendor's module has its own, such as
+//! [`OpenAiProtocol`](crate::openai::OpenAiProtocol), and you can bring another. With your own HTTP client, use one
+//! directly:
+//!
+//! ```
+//! use llm_core::{ChatRequest, Error};
+//! use llm_providers::{
+//!     openai::OpenAiProtocol,
+//!     protocol::{StreamDecoder, VendorProtocol},
+//! };
+//!
+//! let protocol = OpenAiProtocol::default();
+//! let request = ChatRequest::new("gpt-4o-mini").user("hello");
+//! let encoded = protocol.chat(&request, false)?;
+//! assert_eq!(encoded.path, "chat/completions");
+//! assert_eq!(&encoded.body[..], br#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}]}"#);
+//!
+//! let body = br#"{"id":"1","model":"m","choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}],
+//!     "usage":{"prompt_tokens":9,"completion_tokens":1}}"#;
+//! let decoded = protocol.read_chat(body)?;
+//! assert_eq!(decoded.output.text(), "hi");
+//! assert_eq!(decoded.usage.map(|usage| usage.input), Some(9));
+//!
+//! let mut stream = protocol.stream_decoder(&request);
+//! stream.event(None, r#"{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}"#)?;
+//! stream.event(None, "[DONE]")?;
+//! assert!(stream.finish().is_ok());
+//! # Ok::<_, Error>(())
+//! ```
 
 mod arguments;
 mod call_id;

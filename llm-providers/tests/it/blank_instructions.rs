@@ -1,17 +1,17 @@
 //! Instructions without content, which vendors refuse as empty blocks.
 
-use llm_providers::{
-    anthropic, gemini,
-    llm_core::{ChatRequest, Message, Part, Role},
-    openai,
-};
+use llm_providers::llm_core::{ChatRequest, Message, Part, Role};
+
+use crate::codec;
+
+use crate::codec;
 
 /// What is sent of a request in every format.
 fn sent(request: &ChatRequest) -> [Vec<u8>; 3] {
     [
-        openai::codec::encode_chat(request, openai::codec::Dialect::OPENAI, false).unwrap().to_vec(),
-        anthropic::codec::encode_chat(request, anthropic::codec::Options::default(), false).unwrap().to_vec(),
-        gemini::codec::encode_chat(request, gemini::codec::Dialect::default()).unwrap().to_vec(),
+        codec::openai::encode_chat(request, codec::openai::Dialect::OPENAI, false).unwrap().to_vec(),
+        codec::anthropic::encode_chat(request, codec::anthropic::Options::default(), false).unwrap().to_vec(),
+        codec::gemini::encode_chat(request, codec::gemini::Dialect::default()).unwrap().to_vec(),
     ]
 }
 

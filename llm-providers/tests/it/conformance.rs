@@ -12,13 +12,14 @@ use llm_providers::{
         Call, Charge, ChatRequest, EmbedRequest, Error, ErrorKind, Message, Part, Provider, Role, Tool,
         chat::{ResponseFormat, ToolChoice},
     },
-    openai::codec::Dialect,
     transport::Reqwest,
 };
 use llm_testkit::{Fault, Flavor, RefusalKind, RetryForm, Rule, Server, Vendor};
 use serde_json::{Value, json};
 
 use crate::streaming::{Read, read};
+
+use crate::codec::openai::Dialect;
 
 type Held = Arc<dyn Provider>;
 

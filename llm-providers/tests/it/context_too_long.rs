@@ -3,16 +3,16 @@
 use std::time::UNIX_EPOCH;
 
 use http::{HeaderMap, StatusCode};
-use llm_providers::{
-    anthropic, gemini,
-    llm_core::{Error, ErrorKind},
-    openai,
-};
+use llm_providers::llm_core::{Error, ErrorKind};
 use serde_json::json;
+
+use crate::codec;
+
+use crate::codec;
 
 /// The error of each format.
 fn classified(status: u16, headers: &HeaderMap, body: &str) -> [Error; 3] {
-    let classify = [openai::codec::classify, anthropic::codec::classify, gemini::codec::classify];
+    let classify = [codec::openai::classify, codec::anthropic::classify, codec::gemini::classify];
     let status = StatusCode::from_u16(status).unwrap();
     classify.map(|classify| classify(status, headers, body.as_bytes(), UNIX_EPOCH, None))
 }

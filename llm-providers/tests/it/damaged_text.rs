@@ -1,12 +1,14 @@
 //! JSON with a byte order mark, and characters cut in two between escapes.
 
 use llm_providers::{
-    Anthropic, Gemini, OpenAi, anthropic, gemini,
+    Anthropic, Gemini, OpenAi,
     llm_core::{Charge, Provider},
-    openai,
 };
 
+use crate::codec;
 use crate::streaming::{Canned, block_on, play_to};
+
+use crate::codec;
 
 /// The texts of streams in every format whose pieces say `texts`, which are JSON without its quotes.
 fn streamed(texts: &[&str], mark: &str) -> [String; 3] {
@@ -67,11 +69,11 @@ fn byte_order_mark_is_skipped() {
         let claude = whole(r#"{"content":[{"type":"text","text":"a\ud83d"}],"stop_reason":"end_turn"}"#);
         let google = r#"{"candidates":[{"content":{"parts":[{"text":"a\ud83d"}]},"finishReason":"STOP"}]}"#;
         let listed = whole(&format!("[{google}]"));
-        assert_eq!(openai::codec::decode_chat(&openai).unwrap().output.text(), "a\u{fffd}");
-        assert_eq!(anthropic::codec::decode_chat(&claude).unwrap().output.text(), "a\u{fffd}");
-        assert_eq!(gemini::codec::decode_chat(&whole(google)).unwrap().output.text(), "a\u{fffd}");
-        assert_eq!(gemini::codec::decode_chat(&listed).unwrap().output.text(), "a");
-        let vectors = openai::codec::decode_embeddings(&whole(r#"{"data":[{"embedding":[1]}]}"#), 1).unwrap();
+        assert_eq!(codec::openai::decode_chat(&openai).unwrap().output.text(), "a\u{fffd}");
+        assert_eq!(codec::anthropic::decode_chat(&claude).unwrap().output.text(), "a\u{fffd}");
+        assert_eq!(codec::gemini::decode_chat(&whole(google)).unwrap().output.text(), "a\u{fffd}");
+        assert_eq!(codec::gemini::decode_chat(&listed).unwrap().output.text(), "a");
+        let vectors = codec::openai::decode_embeddings(&whole(r#"{"data":[{"embedding":[1]}]}"#), 1).unwrap();
         assert_eq!(vectors.output.vectors.len(), 1);
     }
 }
@@ -88,7 +90,7 @@ fn damaged_error_keeps_its_words() {
 fn damaged_arguments_stay_readable() {
     let call = r#"{"functionCall":{"name":"f","args":{"x":"a\ud83d!"}}}"#;
     let body = format!(r#"{{"candidates":[{{"content":{{"parts":[{call}]}},"finishReason":"STOP"}}]}}"#);
-    let answer = gemini::codec::decode_chat(body.as_bytes()).unwrap().output;
+    let answer = codec::gemini::decode_chat(body.as_bytes()).unwrap().output;
     let arguments: serde_json::Value = answer.tool_calls().next().unwrap().parse().unwrap();
     assert_eq!(arguments["x"], "a\u{fffd}!");
     let broken = Canned::events(["data: {\"choices\": [\"\\ud83d\n\n"]).client();

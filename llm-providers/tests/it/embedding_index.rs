@@ -1,7 +1,8 @@
 //! Numbers of vectors as servers write them.
 
-use llm_providers::openai::codec::decode_embeddings;
 use serde_json::{Value, json};
+
+use crate::codec::openai::decode_embeddings;
 
 fn vectors(indexes: &[Value]) -> Vec<f32> {
     let data: Vec<_> =

@@ -1,11 +1,12 @@
 //! Tool calls without arguments, sent back to a vendor.
 
-use llm_providers::{
-    anthropic, gemini,
-    llm_core::{ChatRequest, Extra, Message, Part, Role, ToolCall},
-    openai::codec::{Dialect, encode_chat},
-};
+use llm_providers::llm_core::{ChatRequest, Extra, Message, Part, Role, ToolCall};
 use serde_json::{Value, json};
+
+use crate::codec;
+use crate::codec::openai::{Dialect, encode_chat};
+
+use crate::codec;
 
 fn request(call: ToolCall) -> ChatRequest {
     ChatRequest::new("m").user("hello").message(Message::new(Role::Assistant, vec![Part::ToolCall(call)]))
@@ -24,9 +25,9 @@ fn empty_arguments_go_back_as_object() {
             let body = read(&encode_chat(&request, dialect, false).unwrap());
             assert_eq!(body.pointer("/messages/1/tool_calls/0/function/arguments"), Some(&json!("{}")), "{body}");
         }
-        let body = read(&anthropic::codec::encode_chat(&request, anthropic::codec::Options::default(), false).unwrap());
+        let body = read(&codec::anthropic::encode_chat(&request, codec::anthropic::Options::default(), false).unwrap());
         assert_eq!(body.pointer("/messages/1/content/0/input"), Some(&json!({})), "{body}");
-        let body = read(&gemini::codec::encode_chat(&request, gemini::codec::Dialect::default()).unwrap());
+        let body = read(&codec::gemini::encode_chat(&request, codec::gemini::Dialect::default()).unwrap());
         assert_eq!(body.pointer("/contents/1/parts/0/functionCall/args"), Some(&json!({})), "{body}");
     }
 }

@@ -2,13 +2,11 @@
 
 use llm_providers::{
     Anthropic, Gemini,
-    anthropic::codec as anthropic,
-    gemini::codec as gemini,
     llm_core::{ChatRequest, ChatResponse, ErrorKind, FinishReason, Operation},
-    openai::codec as openai,
 };
 use serde_json::{Value, json};
 
+use crate::codec::{anthropic, gemini, openai};
 use crate::streaming::{Canned, block_on, play, play_to};
 
 /// The answers with this reason, whole and streamed, in every format.

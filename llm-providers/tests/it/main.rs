@@ -4,6 +4,7 @@
 
 mod anthropic;
 mod blank_instructions;
+mod codec;
 mod compat;
 mod complete_answers;
 mod conformance;

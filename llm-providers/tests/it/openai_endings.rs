@@ -3,11 +3,12 @@
 use llm_providers::{
     OpenAi,
     llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, FinishReason, Operation, Provider, Usage, chat::Sampling},
-    openai::codec::{ChunkDecoder, Dialect, decode_chat},
 };
 use serde_json::{Value, json};
 
 use crate::streaming::{Canned, Read, block_on, read};
+
+use crate::codec::openai::{ChunkDecoder, Dialect, decode_chat};
 
 fn chunk(choice: u32, text: &str, reason: Option<&str>) -> Value {
     json!({"id": "1", "model": "m", "choices": [{"index": choice, "delta": {"content": text}, "finish_reason": reason}]})

@@ -8,9 +8,10 @@ use llm_providers::{
         Charge, Error, ErrorKind,
         layer::{LimitScope, LimitWindow},
     },
-    openai::codec::classify,
 };
 use serde_json::json;
+
+use crate::codec::openai::classify;
 
 fn refused(status: u16, body: &str) -> Error {
     classify(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes(), UNIX_EPOCH, None)

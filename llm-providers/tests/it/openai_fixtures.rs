@@ -1,10 +1,9 @@
 //! Every documented shape of a whole answer, written for these tests.
 
-use llm_providers::{
-    llm_core::{Charge, ChatResponse, ErrorKind, FinishReason, Part, Usage},
-    openai::codec::{Decoded, decode_chat, decode_embeddings},
-};
+use llm_providers::llm_core::{Charge, ChatResponse, ErrorKind, FinishReason, Part, Usage};
 use serde_json::{Value, json};
+
+use crate::codec::openai::{Decoded, decode_chat, decode_embeddings};
 
 fn decode(body: Value) -> Decoded<ChatResponse> {
     decode_chat(body.to_string().as_bytes()).unwrap()

@@ -2,14 +2,13 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use llm_providers::{
-    llm_core::{ChatRequest, Message, Part, Role},
-    openai::codec::{ChunkDecoder, Dialect, classify, decode_chat, decode_embeddings, encode_chat},
-};
+use llm_providers::llm_core::{ChatRequest, Message, Part, Role};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::streaming::{Canned, block_on, play};
+
+use crate::codec::openai::{ChunkDecoder, Dialect, classify, decode_chat, decode_embeddings, encode_chat};
 
 /// JSON made of the words that the codecs look for.
 fn value() -> impl Strategy<Value = Value> {

@@ -8,9 +8,10 @@ use llm_providers::{
         ToolResult,
         chat::{FunctionTool, Reasoning, ResponseFormat, Sampling, ToolChoice},
     },
-    openai::codec::{Dialect, encode_chat, encode_embed},
 };
 use serde_json::{Value, json};
+
+use crate::codec::openai::{Dialect, encode_chat, encode_embed};
 
 fn sent(request: &ChatRequest) -> Value {
     serde_json::from_slice(&encode_chat(request, Dialect::default(), false).unwrap()).unwrap()

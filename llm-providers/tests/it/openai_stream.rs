@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use llm_providers::llm_core::{Charge, ChatEvent, ChatResponse, ErrorKind, FinishReason, Part, Provider, Usage};
-use llm_providers::openai::codec::decode_chat;
 use serde_json::{Value, json};
 
 use crate::streaming::{Canned, Read, block_on, play, question, seams};
+
+use crate::codec::openai::decode_chat;
 
 fn chunk(choices: Value) -> Value {
     json!({"id": "c1", "object": "chat.completion.chunk", "created": 7, "model": "m-1", "service_tier": "default",

@@ -9,13 +9,12 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use llm_providers::{
-    llm_core::{ChatResponse, ErrorKind, Extra, Usage},
-    openai::codec::{classify, decode_chat, decode_embeddings},
-};
+use llm_providers::llm_core::{ChatResponse, ErrorKind, Extra, Usage};
 use serde_json::Value;
 
 use crate::streaming::{Canned, block_on, cuts, is_full, play};
+
+use crate::codec::openai::{classify, decode_chat, decode_embeddings};
 
 struct Recording {
     id: String,

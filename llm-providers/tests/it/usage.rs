@@ -7,13 +7,14 @@ use llm_providers::{
     Gemini, Ledger, OpenAi,
     ledger::Row,
     llm_core::{Provider, Usage, into_provider, into_service, layer::Accounting, price::PriceTable},
-    openai::codec::{decode_chat, decode_embeddings},
     prices,
 };
 use serde_json::{Value, json};
 use tower::ServiceBuilder;
 
 use crate::streaming::{Canned, block_on, play_to, question};
+
+use crate::codec::openai::{decode_chat, decode_embeddings};
 
 /// Usage in the order input, output, cache read, cache write, reasoning.
 fn counts([input, output, cache_read, cache_write, reasoning]: [u64; 5]) -> Usage {

@@ -6,11 +6,12 @@ use http::{HeaderMap, StatusCode};
 use llm_providers::{
     anthropic, gemini,
     llm_core::layer::VendorLimit,
-    openai,
     protocol::{VendorProtocol, retry_after},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use crate::codec;
 
 /// 2026-08-19T14:34:15Z
 const NOW: u64 = 1_787_150_055;
@@ -25,7 +26,7 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 
 /// The waiting time that each format reads, which must be the same.
 fn wait(status: u16, pairs: &[(&str, &str)], body: &Value) -> Option<Duration> {
-    let classify = [openai::codec::classify, anthropic::codec::classify, gemini::codec::classify];
+    let classify = [codec::openai::classify, codec::anthropic::classify, codec::gemini::classify];
     let (status, headers, body) = (StatusCode::from_u16(status).unwrap(), headers(pairs), body.to_string());
     let waits = classify.map(|classify| classify(status, &headers, body.as_bytes(), now(), None).retry_after());
     assert!(waits[0] == waits[1] && waits[1] == waits[2], "{waits:?}: {pairs:?} {body}");

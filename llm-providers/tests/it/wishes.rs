@@ -9,7 +9,7 @@ use llm_providers::{
         ChatRequest, Error, ErrorKind, Extra, Message, Part, Role, Tool, ToolCall, ToolResult,
         chat::{FunctionTool, JsonSchema, Reasoning, ResponseFormat, ToolChoice},
     },
-    openai::{OpenAiProtocol, codec::Dialect},
+    openai::{Dialect, OpenAiProtocol},
     protocol::VendorProtocol,
 };
 use serde_json::json;

@@ -1,13 +1,12 @@
 //! The work that hostile streams make: what is allocated for them grows as they do, not with its square.
 
-use llm_providers::{
-    anthropic::codec::EventDecoder,
-    gemini::codec::{ChunkDecoder, decode_chat},
-    llm_core::{ChatEvent, ChatStream},
-};
+use llm_providers::llm_core::{ChatEvent, ChatStream};
 use serde_json::{Value, json};
 
 use crate::streaming::block_on;
+
+use crate::codec::anthropic::EventDecoder;
+use crate::codec::gemini::{ChunkDecoder, decode_chat};
 
 /// Bytes allocated in all for reading a stream of so many pieces and putting them together.
 fn allocated(pieces: u32, run: impl Fn(u32) -> Vec<ChatEvent>) -> u64 {

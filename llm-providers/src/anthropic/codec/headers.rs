@@ -16,7 +16,7 @@ const CLASSES: [&str; 2] = ["fast", "priority"];
 ///
 /// Resets are instants (RFC 3339), counted here from `now`; one that has passed is no time at all. `tokens` is the
 /// tightest of the vendor's token limits.
-pub fn vendor_limits(headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
+pub(crate) fn vendor_limits(headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
     let mut limits = read(headers, "ratelimit", now);
     let classes = CLASSES.into_iter().map(|class| (class.into(), read(headers, class, now)));
     limits.classes = classes.filter(|(_, limits)| !limits.is_empty()).collect();

@@ -11,7 +11,7 @@ const PAGE: u32 = 1_000;
 ///
 /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the name has characters that no model's name
 /// has.
-pub fn address(model: &str, verb: &str) -> Result<String, Error> {
+pub(crate) fn address(model: &str, verb: &str) -> Result<String, Error> {
     let name = resource(model);
     let good = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b'@');
     let step = |step: &str| !step.is_empty() && !matches!(step, "." | "..") && step.bytes().all(good);
@@ -24,7 +24,7 @@ pub fn address(model: &str, verb: &str) -> Result<String, Error> {
 }
 
 /// The path of a page of the list of models below the base URL.
-pub fn models_path(page: Option<&str>) -> String {
+pub(crate) fn models_path(page: Option<&str>) -> String {
     let mut path = format!("models?pageSize={PAGE}");
     if let Some(page) = page {
         path.push_str("&pageToken=");

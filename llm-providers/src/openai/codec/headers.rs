@@ -12,7 +12,7 @@ use crate::protocol::time_until;
 ///
 /// Resets are Go durations (OpenAI, Groq), bare seconds (Azure) or timestamps, counted from `now`: see
 /// [`time_until`](crate::protocol::time_until). Mistral's `…-req-minute` and `…-tokens-minute` are read too.
-pub fn vendor_limits(headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
+pub(crate) fn vendor_limits(headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
     let mut limits = VendorLimits::default();
     let limit = |of: &str| limit(headers, of, now);
     limits.requests = limit("requests").or_else(|| limit("req-minute"));

@@ -1,13 +1,12 @@
 //! Streams in which several blocks are open at once.
 
-use llm_providers::{
-    anthropic::codec::EventDecoder,
-    llm_core::{ChatEvent, ChatResponse, ChatStream, Error},
-};
+use llm_providers::llm_core::{ChatEvent, ChatResponse, ChatStream, Error};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::streaming::block_on;
+
+use crate::codec::anthropic::EventDecoder;
 
 fn answer(events: &[Value]) -> Result<ChatResponse, Error> {
     let mut decoder = EventDecoder::default();

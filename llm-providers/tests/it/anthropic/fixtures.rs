@@ -4,13 +4,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, StatusCode};
 use llm_providers::{
-    anthropic::codec::{classify, decode_chat, decode_count, decode_models},
     llm_core::{
         Charge, Error, ErrorKind, Extra, FinishReason, Part, Usage,
         layer::{LimitScope, LimitWindow},
     },
 };
 use serde_json::{Value, json};
+
+use crate::codec::anthropic::{classify, decode_chat, decode_count, decode_models};
 
 fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()

@@ -1,10 +1,11 @@
 //! What goes back to the vendor: its own seals, other vendors', ids, and every digit of a number.
 
 use llm_providers::{
-    anthropic::codec::{EventDecoder, Options, decode_chat, encode_chat},
     llm_core::{ChatEvent, ChatRequest, Error, ErrorKind, Extra, Message, Part, Role, ToolCall, chat::Reasoning},
 };
 use serde_json::{Value, json};
+
+use crate::codec::anthropic::{EventDecoder, Options, decode_chat, encode_chat};
 
 const DIGITS: &str = r#"{"n":123456789012345678901234567890,"d":0.12345678901234567890123456789}"#;
 

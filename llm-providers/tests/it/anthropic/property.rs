@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use llm_providers::anthropic::codec::{EventDecoder, classify, decode_chat, decode_count, decode_models};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -10,6 +9,8 @@ use crate::{
     anthropic::stream::play,
     streaming::{Canned, block_on},
 };
+
+use crate::codec::anthropic::{EventDecoder, classify, decode_chat, decode_count, decode_models};
 
 /// JSON made of the words that the codec looks for.
 fn value() -> impl Strategy<Value = Value> {

@@ -10,7 +10,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use llm_providers::{
-    anthropic::codec::{Options, classify, decode_chat, decode_count, encode_chat, encode_count, vendor_limits},
     llm_core::{
         ChatRequest, ChatResponse, ErrorKind, FinishReason, Message, Part, Role, Tool, ToolCall, ToolResult, Usage,
         chat::{JsonSchema, Reasoning, ResponseFormat},
@@ -22,6 +21,8 @@ use crate::{
     anthropic::stream::play,
     streaming::{Canned, block_on, cuts, is_full},
 };
+
+use crate::codec::anthropic::{Options, classify, decode_chat, decode_count, encode_chat, encode_count, vendor_limits};
 
 struct Recording {
     id: String,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use llm_providers::{
-    anthropic::codec::{Options, decode_chat, encode_chat, encode_count},
     llm_core::{
         ChatRequest, Error, ErrorKind, Message, Part, Role, Tool, ToolCall, ToolResult,
         chat::{JsonSchema, Reasoning, ResponseFormat, Sampling, ToolChoice},
@@ -12,6 +11,8 @@ use llm_providers::{
 use serde_json::{Value, json};
 
 use crate::anthropic::stream::rich_whole;
+
+use crate::codec::anthropic::{Options, decode_chat, encode_chat, encode_count};
 
 fn sent(request: &ChatRequest) -> Value {
     serde_json::from_slice(&encode_chat(request, Options::default(), false).unwrap()).unwrap()

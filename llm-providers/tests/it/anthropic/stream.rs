@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use llm_providers::{
     Anthropic,
-    anthropic::codec::{EventDecoder, decode_chat},
     llm_core::{Charge, ChatEvent, ChatResponse, Error, ErrorKind, FinishReason, Part, Provider, Usage},
 };
 use serde_json::{Value, json};
 
 use crate::streaming::{Canned, Read, block_on, question, read, seams};
+
+use crate::codec::anthropic::{EventDecoder, decode_chat};
 
 /// Asks for a stream and reads it; an error at the head is the result's.
 pub(crate) async fn play(canned: Canned) -> Result<Read, Error> {

@@ -2,9 +2,10 @@
 
 use llm_providers::{
     llm_core::{ChatRequest, Error, ErrorKind, Message, Part, Role, ToolCall, chat::Reasoning},
-    openai::codec::{Dialect, encode_chat},
 };
 use serde_json::{Value, json};
+
+use crate::codec::openai::{Dialect, encode_chat};
 
 fn said(part: Part) -> ChatRequest {
     ChatRequest::new("m").user("hi").message(Message::new(Role::Assistant, vec![part])).user("go on")

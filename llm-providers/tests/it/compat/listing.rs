@@ -3,12 +3,13 @@
 use llm_providers::{
     OpenAi,
     llm_core::{Charge, ChatRequest, ErrorKind},
-    openai::codec::Dialect,
 };
 use llm_testkit::Vendor;
 use serde_json::json;
 
 use crate::streaming::{Canned, block_on};
+
+use crate::codec::openai::Dialect;
 
 #[test]
 fn models_are_listed_with_what_is_told_of_them() {

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use llm_providers::{
     OpenAi,
     llm_core::ErrorKind,
-    openai::{OpenAiProtocol, codec::Dialect},
+    openai::{Dialect, OpenAiProtocol},
     protocol::VendorProtocol,
 };
 use serde_json::{Value, json};

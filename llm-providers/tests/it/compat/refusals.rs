@@ -9,11 +9,12 @@ use llm_providers::{
         Charge, ChatEvent, Error, ErrorKind, Part, Usage,
         layer::{LimitScope, LimitWindow},
     },
-    openai::codec::{ChunkDecoder, Dialect, classify, vendor_limits},
 };
 use serde_json::json;
 
 use crate::streaming::{Canned, Read, block_on, play_to};
+
+use crate::codec::openai::{ChunkDecoder, Dialect, classify, vendor_limits};
 
 fn refused(status: u16, body: &str) -> Error {
     classify(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes(), UNIX_EPOCH, None)
@@ -184,7 +185,7 @@ fn an_answer_that_the_server_gave_up_is_none() {
         assert_eq!((error.kind(), error.charge()), (kind, Charge::Unknown));
         let body = json!({"choices": [{"message": {"content": "a"}, "finish_reason": reason}],
             "usage": {"prompt_tokens": 3, "completion_tokens": 1}});
-        let error = llm_providers::openai::codec::decode_chat(body.to_string().as_bytes()).unwrap_err();
+        let error = crate::codec::openai::decode_chat(body.to_string().as_bytes()).unwrap_err();
         assert_eq!((error.kind(), error.charge()), (kind, Charge::Known(Usage::new(3, 1))));
     }
 }

@@ -7,7 +7,7 @@ use llm_providers::{
         ChatRequest, ChatResponse, EmbedRequest, ErrorKind, Message, Part, Role, ToolCall,
         chat::{Reasoning, ResponseFormat, ToolChoice},
     },
-    openai::{OpenAiProtocol, codec::Dialect},
+    openai::{Dialect, OpenAiProtocol},
     protocol::VendorProtocol,
 };
 use serde_json::{Value, json};

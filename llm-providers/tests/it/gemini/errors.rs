@@ -4,13 +4,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, StatusCode};
 use llm_providers::{
-    gemini::codec::classify,
     llm_core::{
         Charge, Error, ErrorKind,
         layer::{LimitScope, LimitWindow},
     },
 };
 use serde_json::{Value, json};
+
+use crate::codec::gemini::classify;
 
 fn of(status: u16, body: &Value) -> Error {
     // 2026-07-15, 12:00 UTC.

@@ -1,13 +1,14 @@
 //! Every documented shape of a whole answer, written for these tests.
 
 use llm_providers::{
-    gemini::codec::{Decoded, decode_chat, decode_count, decode_embeddings, decode_models},
     llm_core::{
         Charge, ChatResponse, ChatStream, ErrorKind, FinishReason, Output, Part, Usage,
         chat::{ImageSource, Reasoning},
     },
 };
 use serde_json::{Value, json};
+
+use crate::codec::gemini::{Decoded, decode_chat, decode_count, decode_embeddings, decode_models};
 
 fn decode(body: Value) -> Decoded<ChatResponse> {
     decode_chat(body.to_string().as_bytes()).unwrap()

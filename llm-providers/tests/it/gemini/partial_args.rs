@@ -1,12 +1,11 @@
 //! Function calls whose arguments come in pieces.
 
-use llm_providers::{
-    gemini::codec::{ChunkDecoder, decode_chat},
-    llm_core::{ChatEvent, ChatRequest, ChatResponse, ChatStream, Error, FinishReason, Operation},
-};
+use llm_providers::llm_core::{ChatEvent, ChatRequest, ChatResponse, ChatStream, Error, FinishReason, Operation};
 use serde_json::{Value, json};
 
 use crate::streaming::block_on;
+
+use crate::codec::gemini::{ChunkDecoder, decode_chat};
 
 /// The answer that these function calls make, each in a chunk of its own.
 fn streamed(calls: &[Value]) -> Result<ChatResponse, Error> {

@@ -6,15 +6,16 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use llm_providers::{
     Gemini,
-    gemini::codec::{
-        ChunkDecoder, Dialect, classify, decode_chat, decode_count, decode_embeddings, decode_models, encode_chat,
-    },
     llm_core::{ChatRequest, Message},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::streaming::{Canned, block_on, play_to};
+
+use crate::codec::gemini::{
+    ChunkDecoder, Dialect, classify, decode_chat, decode_count, decode_embeddings, decode_models, encode_chat,
+};
 
 /// JSON made of the words that the codec looks for.
 fn value() -> impl Strategy<Value = Value> {

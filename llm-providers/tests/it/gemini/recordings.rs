@@ -16,10 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use llm_providers::{
     Gemini,
-    gemini::{
-        GeminiProtocol,
-        codec::{Decoded, Dialect, classify, decode_chat, decode_count, decode_embeddings, decode_models},
-    },
+    gemini::GeminiProtocol,
     llm_core::{
         ChatRequest, ChatResponse, EmbedRequest, ErrorKind, Message, Part, Role, Tool, ToolCall, ToolResult, Usage,
         chat::{FunctionTool, JsonSchema, ResponseFormat},
@@ -30,6 +27,8 @@ use llm_providers::{
 use serde_json::{Map, Value, json};
 
 use crate::streaming::{Canned, block_on, cuts, play_to};
+
+use crate::codec::gemini::{Decoded, Dialect, classify, decode_chat, decode_count, decode_embeddings, decode_models};
 
 const APIS: [&str; 5] = ["generateContent", "streamGenerateContent", "embeddings", "count-tokens", "models"];
 const BASE: &str = "https://generativelanguage.googleapis.com/v1beta/";

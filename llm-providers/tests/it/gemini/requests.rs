@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use llm_providers::{
-    gemini::codec::{Dialect, decode_chat, encode_chat, encode_count, encode_embed},
     llm_core::{
         ChatRequest, EmbedInput, EmbedRequest, ErrorKind, Extra, Message, Part, Role, Tool, ToolCall, ToolResult,
         chat::{FunctionTool, Image, ImageSource, JsonSchema, Reasoning, ResponseFormat, Sampling, ToolChoice},
     },
 };
 use serde_json::{Value, json};
+
+use crate::codec::gemini::{Dialect, decode_chat, encode_chat, encode_count, encode_embed};
 
 fn with(request: &ChatRequest, dialect: Dialect) -> Value {
     serde_json::from_slice(&encode_chat(request, dialect).unwrap()).unwrap()

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use llm_providers::{
     Gemini,
-    gemini::codec::{ChunkDecoder, decode_chat},
     llm_core::{Charge, ChatEvent, ErrorKind, FinishReason, Usage},
 };
 use serde_json::{Value, json};
 
 use crate::streaming::{Canned, Read, block_on, play_to};
+
+use crate::codec::gemini::{ChunkDecoder, decode_chat};
 
 fn client(canned: Canned) -> Gemini<Canned> {
     Gemini::with_transport("key", canned).unwrap()

@@ -6,13 +6,14 @@ use llm_providers::{
     Ledger,
     ledger::Row,
     llm_core::{Call, ChatRequest, Usd, into_provider, into_service, price::PriceTable},
-    openai::codec::Dialect,
     prices,
 };
 use serde_json::{Value, json};
 use tower::ServiceBuilder;
 
 use crate::streaming::{Canned, block_on};
+
+use crate::codec::openai::Dialect;
 
 const MODEL: &str = "openai/gpt-oss-120b";
 

@@ -2,7 +2,6 @@
 
 use llm_providers::{
     Anthropic,
-    anthropic::codec::decode_chat,
     llm_core::{
         Usage,
         layer::{Accounting, SideCall},
@@ -12,6 +11,8 @@ use serde_json::{Value, json};
 
 use super::{accounting, booked, canned, counts};
 use crate::streaming::Canned;
+
+use crate::codec::anthropic::decode_chat;
 
 /// Accounting of a response whose stream states these usages, the first at its start, with these blocks between.
 pub(super) fn streamed(start: &Value, blocks: &[Value], deltas: &[Value]) -> Accounting {

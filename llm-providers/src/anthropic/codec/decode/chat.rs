@@ -20,7 +20,7 @@ use crate::protocol::{
 ///
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not UTF-8, not JSON (a proxy's page), or has no
 /// content: it was sent, so its charge is unknown, or known if it says its usage. If it holds an `error` instead, that.
-pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     decode(body, Told::default())
 }
 

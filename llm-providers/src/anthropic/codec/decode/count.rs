@@ -12,7 +12,7 @@ use crate::protocol::{
 /// # Errors
 ///
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it does not say; if it holds an `error` instead, that.
-pub fn decode_count(body: &[u8]) -> Result<u64, Error> {
+pub(crate) fn decode_count(body: &[u8]) -> Result<u64, Error> {
     let fields = object(body).map_err(free)?;
     match (fields.get("input_tokens").and_then(number), ErrorBody::in_response(&fields, "input_tokens")) {
         (Some(tokens), _) => Ok(tokens),

@@ -8,7 +8,7 @@ mod models;
 mod usage;
 
 pub(in crate::anthropic) use self::chat::decode_answer;
-pub use self::chat::decode_chat;
-pub use self::count::decode_count;
-pub use self::models::decode_models;
+pub(crate) use self::chat::decode_chat;
+pub(crate) use self::count::decode_count;
+pub(crate) use self::models::decode_models;
 pub(super) use self::{block::read_block, chat::settle, usage::Told};

@@ -15,7 +15,7 @@ use crate::protocol::{
 /// # Errors
 ///
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is no list; if it holds an `error` instead, that.
-pub fn decode_models(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
+pub(crate) fn decode_models(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
     page(body).map_err(|error| error.with_charge(Charge::None))
 }
 

@@ -28,29 +28,8 @@ const TAKEN: [&str; 11] = [
 /// Further fields that decide no input token; counting refuses them.
 const UNCOUNTED: [&str; 5] = ["metadata", "service_tier", "container", "inference_geo", "speed"];
 
-/// The body of a message request, for a whole or a `streamed` answer.
-///
-/// Instructions at the beginning are sent as `system`; later ones as messages of role `system`, which older models
-/// refuse. Messages alternate: neighbours of one role become one, so that the results of parallel calls come together.
-/// A refusal in the conversation is sent as text, an empty text beside other parts is not sent. A message's
-/// `cache_control` among its further fields goes to its last block; parts have their own.
-///
-/// Ids of tool calls that the vendor would refuse (another vendor's) are replaced by ids computed from them, the same in
-/// calls and results. Arguments go as they were written, to the last digit.
-///
-/// `reasoning_effort` is sent as `output_config.effort`, but `none` as `thinking` disabled; `thinking` itself passes
-/// among the request's further fields. `response_format` is sent as `output_config.format`: the schema alone, for the
-/// format has no name, and always follows it exactly.
-///
-/// # Errors
-///
-/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`], if a further
-/// field shadows one of the request, or if the arguments of a call are no JSON object;
-/// [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for what the format cannot say: more
-/// than one answer, a temperature above 1, seed, penalties and probabilities, a JSON answer without a schema, a part in
-/// the message of a role that cannot have it, what another vendor's model or answer said that has no name here, and what
-/// stands at [`Options::approximate`].
-pub fn encode_chat(request: &ChatRequest, options: Options, streamed: bool) -> Result<Bytes, Error> {
+/// Writes a chat request; the module docs of the vendor say in which form.
+pub(crate) fn encode_chat(request: &ChatRequest, options: Options, streamed: bool) -> Result<Bytes, Error> {
     check_sampling(&request.sampling, options)?;
     encode(request, options, Purpose::Answer { streamed })
 }
@@ -61,7 +40,7 @@ pub fn encode_chat(request: &ChatRequest, options: Options, streamed: bool) -> R
 /// # Errors
 ///
 /// As [`encode_chat`].
-pub fn encode_count(request: &ChatRequest, options: Options) -> Result<Bytes, Error> {
+pub(crate) fn encode_count(request: &ChatRequest, options: Options) -> Result<Bytes, Error> {
     encode(request, options, Purpose::Count)
 }
 

@@ -10,7 +10,7 @@ mod tool;
 use llm_core::{Error, ErrorKind, Extra};
 use serde::ser::SerializeMap;
 
-pub use self::chat::{encode_chat, encode_count};
+pub(crate) use self::chat::{encode_chat, encode_count};
 
 /// Refuses further fields that would stand beside a field of the same name.
 fn no_shadow(of: &str, extra: &Extra, taken: &[&str]) -> Result<(), Error> {

@@ -34,7 +34,7 @@ use crate::protocol::{
 /// counts with 429 and from 500 on, for this vendor sends `Retry-After` with others too; without that header it is the one
 /// in the body, else the reset of a limit of which nothing remains. The message is the vendor's, at most 1,000 characters,
 /// without `key` and whatever looks like a key.
-pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime, key: Option<&str>) -> Error {
+pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime, key: Option<&str>) -> Error {
     let body = ErrorBody::read(body);
     let code = status.as_u16();
     let meaning = meaning(code, &body);
@@ -64,6 +64,6 @@ pub(super) fn classify_inner(body: &ErrorBody, begun: bool) -> Error {
 }
 
 /// The vendor's id of a request.
-pub fn request_id(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
     headers.get("request-id")?.to_str().ok().filter(|id| kind::is_id(id))
 }

@@ -44,7 +44,7 @@ pub struct EventDecoder {
 
 impl EventDecoder {
     /// For the answer to this request: what it does not tell of surcharges is as it was asked for.
-    pub fn of(request: &ChatRequest) -> Self {
+    pub(crate) fn of(request: &ChatRequest) -> Self {
         Self { told: Told::asked(request), ..Self::default() }
     }
 
@@ -55,7 +55,7 @@ impl EventDecoder {
     ///
     /// [`ErrorKind::Malformed`] if it is not JSON or not an event, or belongs to no block; if it is an `error`, that. The
     /// charge is unknown, or known if the whole answer's usage came before.
-    pub fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
+    pub(crate) fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         if self.done {
             return Ok(Vec::new());
         }
@@ -72,7 +72,7 @@ impl EventDecoder {
     /// # Errors
     ///
     /// [`ErrorKind::Incomplete`] unless `message_stop` came, or the answer has told why it ended.
-    pub fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
+    pub(crate) fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
         if !self.done && !self.is_finished() {
             let what = if self.started { "before its end" } else { "before it began" };
             let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
@@ -86,32 +86,32 @@ impl EventDecoder {
     }
 
     /// Whether `message_stop` came.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.done
     }
 
     /// What the answer took as far as it is known: of an answer that is not whole, at least.
-    pub fn usage(&self) -> Option<Usage> {
+    pub(crate) fn usage(&self) -> Option<Usage> {
         self.usage
     }
 
     /// The vendor's service class, if it has said so yet.
-    pub fn service_tier(&self) -> Option<&Arc<str>> {
+    pub(crate) fn service_tier(&self) -> Option<&Arc<str>> {
         self.told.service_tier()
     }
 
     /// What the vendor charges a factor for: where it is processed, and how fast.
-    pub fn surcharges(&self) -> &[Arc<str>] {
+    pub(crate) fn surcharges(&self) -> &[Arc<str>] {
         self.told.surcharges()
     }
 
     /// Calls that the vendor made beside the answer's own, as far as it has said so yet.
-    pub fn side_calls(&self) -> &[SideCall] {
+    pub(crate) fn side_calls(&self) -> &[SideCall] {
         self.told.stated().side_calls()
     }
 
     /// First count of the usage that cannot be one, by its name and value.
-    pub fn unusable_usage(&self) -> Option<&Arc<str>> {
+    pub(crate) fn unusable_usage(&self) -> Option<&Arc<str>> {
         self.told.stated().unusable()
     }
 

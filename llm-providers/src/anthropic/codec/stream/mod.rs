@@ -4,4 +4,4 @@ mod block;
 mod blocks;
 mod decoder;
 
-pub use self::decoder::EventDecoder;
+pub(crate) use self::decoder::EventDecoder;

@@ -30,7 +30,7 @@ pub(in super::super) const GROUNDS: &str = "groundingMetadata";
 /// is known if the usage is told. [`ErrorKind::Malformed`] if it is not UTF-8, not JSON, or no answer; its charge is
 /// unknown, or known if it says its usage. If it holds an `error` instead, that. [`ErrorKind::Incomplete`] for a list of
 /// pieces without an end.
-pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     if body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start().first() == Some(&b'[') {
         return array::decode(body);
     }

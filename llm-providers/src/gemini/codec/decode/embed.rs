@@ -20,7 +20,7 @@ use crate::protocol::{Decoded, error::ErrorBody};
 ///
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not JSON, if a vector is missing or no vector; its
 /// charge is known if it says its usage. If it holds an `error` instead, that.
-pub fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
+pub(crate) fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
     let mut fields = object(body)?;
     if let Some(error) = ErrorBody::in_chunk(&fields, "embeddings") {
         return Err(classify_inner(&error, false));

@@ -13,7 +13,7 @@ use crate::protocol::{Model, error::ErrorBody, usage::number};
 ///
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if there is no number in it. If it holds an `error` instead,
 /// that.
-pub fn decode_count(body: &[u8]) -> Result<u64, Error> {
+pub(crate) fn decode_count(body: &[u8]) -> Result<u64, Error> {
     let fields = read(body, "totalTokens")?;
     let count = fields.get("totalTokens").and_then(number);
     count.ok_or_else(|| malformed("the answer does not say how many tokens there are"))
@@ -24,7 +24,7 @@ pub fn decode_count(body: &[u8]) -> Result<u64, Error> {
 /// # Errors
 ///
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if a model has no name. If it holds an `error` instead, that.
-pub fn decode_models(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
+pub(crate) fn decode_models(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
     let mut fields = read(body, "models")?;
     let next = take_text(&mut fields, "nextPageToken").filter(|next| !next.is_empty());
     // An empty list is left out.

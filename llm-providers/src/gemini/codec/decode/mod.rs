@@ -9,9 +9,9 @@ mod part;
 mod partial;
 mod usage;
 
-pub use self::chat::decode_chat;
-pub use self::embed::decode_embeddings;
-pub use self::listing::{decode_count, decode_models};
+pub(crate) use self::chat::decode_chat;
+pub(crate) use self::embed::decode_embeddings;
+pub(crate) use self::listing::{decode_count, decode_models};
 pub(super) use self::{
     chat::{GROUNDS, blocked},
     finish::take_finish,

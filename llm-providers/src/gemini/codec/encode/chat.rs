@@ -26,30 +26,8 @@ const TAKEN: [&str; 8] = [
     "tools",
 ];
 
-/// The body of `generateContent` and `streamGenerateContent`.
-///
-/// Further fields of the request stand at the top (`safetySettings`, `cachedContent`, `serviceTier`); those in an object
-/// `generationConfig` among them stand there (`mediaResolution`, `responseModalities`, `thinkingConfig`).
-///
-/// - `reasoning_effort`: `none` is a `thinkingBudget` of 0, a number is that budget, any other word is that
-///   `thinkingLevel`. Gemini refuses what its model does not have: 2.5 takes budgets, 3 takes levels.
-/// - A tool's answer that is a JSON object goes as it is, any other as `{"result": text}`; of a tool that failed it goes
-///   as `{"error": …}`. Answers of neighbouring messages stand in one turn, as Gemini wants answers to parallel calls.
-/// - Parts go back with the seals (`thoughtSignature`) that they came with. Gemini 3 wants one on calls that it made; for
-///   calls of another model's the further field `thoughtSignature` takes the value that its documentation has for them.
-/// - What another vendor's answers left in the conversation (seals of reasoning, citations) is refused, or left out:
-///   [`Dialect::approximate`]. Arguments and answers of tools go as they were written, to the last digit.
-/// - Answers that must follow a schema always do exactly; the schema's `name` is not told to the model.
-///
-/// # Errors
-///
-/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`]; if a further field
-/// shadows one of the request; if a tool result answers no earlier call, whose name it needs; if arguments of a call are
-/// no JSON object. [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for what the format
-/// cannot say: what another vendor's answers left, instructions after the conversation began, names of speakers,
-/// refusals, images at addresses other than Gemini's own files, `detail` of images, strict functions, a ban on parallel
-/// calls.
-pub fn encode_chat(request: &ChatRequest, dialect: Dialect) -> Result<Bytes, Error> {
+/// Writes a chat request; the module docs of the vendor say in which form.
+pub(crate) fn encode_chat(request: &ChatRequest, dialect: Dialect) -> Result<Bytes, Error> {
     bytes(&Body::new(request, dialect)?)
 }
 

@@ -14,7 +14,7 @@ use super::{
 /// # Errors
 ///
 /// As [`encode_chat`](super::encode_chat).
-pub fn encode_count(request: &ChatRequest, dialect: Dialect) -> Result<Bytes, Error> {
+pub(crate) fn encode_count(request: &ChatRequest, dialect: Dialect) -> Result<Bytes, Error> {
     let mut whole = Body::new(request, dialect)?;
     if whole.is_bare() {
         return bytes(&Count::Contents(whole.contents));

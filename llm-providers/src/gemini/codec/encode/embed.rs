@@ -10,7 +10,7 @@ use super::{super::address::resource, bytes, names, no_shadow, unsupported};
 ///
 /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`EmbedRequest::validate`], or if a further field
 /// shadows one of the request; [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported) for inputs that are tokens.
-pub fn encode_embed(request: &EmbedRequest) -> Result<Bytes, Error> {
+pub(crate) fn encode_embed(request: &EmbedRequest) -> Result<Bytes, Error> {
     request.validate()?;
     let EmbedRequest { model, inputs, dimensions, extra } = request;
     no_shadow(

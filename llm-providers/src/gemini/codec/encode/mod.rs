@@ -11,9 +11,9 @@ mod tool;
 
 use llm_core::{Error, ErrorKind, Extra};
 
-pub use self::chat::encode_chat;
-pub use self::count::encode_count;
-pub use self::embed::encode_embed;
+pub(crate) use self::chat::encode_chat;
+pub(crate) use self::count::encode_count;
+pub(crate) use self::embed::encode_embed;
 
 /// Refuses further fields that would stand beside a field of the same name.
 fn no_shadow<'n>(of: &str, names: impl IntoIterator<Item = &'n str>, taken: &[&str]) -> Result<(), Error> {

@@ -46,7 +46,7 @@ use crate::protocol::{
 /// An answer below 500 but 499, a 503 or a 529 is a refusal and costs nothing; of any other it is not known. The code is
 /// the `reason` of the error's details, else its `status`. The message is the vendor's, at most 1,000 characters, without
 /// `key` and whatever looks like a key.
-pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime, key: Option<&str>) -> Error {
+pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime, key: Option<&str>) -> Error {
     let body = ErrorBody::read(body);
     let code = status.as_u16();
     let meaning = meaning(code, &body);

@@ -36,7 +36,7 @@ pub struct ChunkDecoder {
 
 impl ChunkDecoder {
     /// Reads the answer to a request for so many candidates: before all of them have ended it is not whole.
-    pub fn candidates(asked: u32) -> Self {
+    pub(crate) fn candidates(asked: u32) -> Self {
         Self { asked: usize::try_from(asked).unwrap_or(usize::MAX), ..Self::default() }
     }
 
@@ -46,7 +46,7 @@ impl ChunkDecoder {
     ///
     /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; [`ErrorKind::ContentFiltered`] if the prompt was
     /// blocked, its charge known if the usage is told; if it is an `error`, that.
-    pub fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
+    pub(crate) fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let mut events = Vec::new();
         let data = &*self.halves.join(data);
         if self.done || data.trim() == "[DONE]" {
@@ -70,7 +70,7 @@ impl ChunkDecoder {
     ///
     /// [`ErrorKind::Incomplete`] unless there was a candidate, or as many as were [asked for](Self::candidates), and each
     /// that began has told why it ended.
-    pub fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
+    pub(crate) fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
         if self.candidates.len() < self.asked.max(1) || !self.candidates.values().all(OpenCandidate::is_finished) {
             let what = if self.started.is_none() { "before it began" } else { "before its end" };
             let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
@@ -84,22 +84,22 @@ impl ChunkDecoder {
     }
 
     /// Whether nothing more can come. Gemini's streams end with their connection alone.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.done
     }
 
     /// What the answer took, as far as the vendor has said so yet: of one that broke off, at least.
-    pub fn usage(&self) -> Option<Usage> {
+    pub(crate) fn usage(&self) -> Option<Usage> {
         self.told.usage()
     }
 
     /// The vendor's service class, if it has said so yet.
-    pub fn service_tier(&self) -> Option<&Arc<str>> {
+    pub(crate) fn service_tier(&self) -> Option<&Arc<str>> {
         self.told.service_tier()
     }
 
     /// First count of the usage that cannot be one, by its name and value.
-    pub fn unusable_usage(&self) -> Option<&Arc<str>> {
+    pub(crate) fn unusable_usage(&self) -> Option<&Arc<str>> {
         self.told.stated().unusable()
     }
 

@@ -4,4 +4,4 @@ mod candidate;
 mod decoder;
 mod further;
 
-pub use self::decoder::ChunkDecoder;
+pub(crate) use self::decoder::ChunkDecoder;

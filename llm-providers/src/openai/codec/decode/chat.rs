@@ -26,11 +26,6 @@ use crate::protocol::{error::ErrorBody, finish_reason, usage::StatedUsage};
 ///
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not UTF-8, not JSON (a proxy's page), or has no
 /// choices: it was sent, so its charge is unknown, or known if it says its usage. If it holds an `error` instead, that.
-pub fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
-    chat(body, &Dialect::OPENAI)
-}
-
-/// Reads the answer of a server that differs from OpenAI.
 pub(in crate::openai) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatResponse>, Error> {
     let mut fields = object_with(body, &["function"], "arguments")?;
     if let Some(error) = ErrorBody::in_response(&fields, "choices") {

@@ -21,11 +21,6 @@ use crate::protocol::{error::ErrorBody, usage::StatedUsage};
 ///
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not JSON, if a vector is missing, doubled or no
 /// vector; its charge is known if it says its usage. If it holds an `error` instead, that.
-pub fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
-    vectors(body, inputs, &Dialect::OPENAI)
-}
-
-/// Reads the answer of a server that differs from OpenAI.
 pub(in crate::openai) fn vectors(body: &[u8], inputs: usize, dialect: &Dialect) -> Result<Decoded<Embeddings>, Error> {
     let mut fields = object(body)?;
     if let Some(error) = ErrorBody::in_response(&fields, "data") {

@@ -8,8 +8,6 @@ mod models;
 mod tool;
 mod usage;
 
-pub use self::chat::decode_chat;
-pub use self::embed::decode_embeddings;
 pub(super) use self::{
     billed::billed,
     chat::{service_tier, take_finish},

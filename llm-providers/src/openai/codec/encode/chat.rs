@@ -38,21 +38,8 @@ const TAKEN: [&str; 21] = [
     "stream",
 ];
 
-/// The body of a chat completion, whole or `streamed`.
-///
-/// A stream is asked to tell its usage at the end. A `stream_options` among the request's further fields is sent with
-/// streams, and not without. Reasoning in the conversation so far goes back as the dialect says: OpenAI's own format has
-/// no field for it. What another vendor's answer left in the conversation does not go: its seals, its citations, its own
-/// kinds of parts.
-///
-/// # Errors
-///
-/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`], or if a further
-/// field shadows one of the request; [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for
-/// what the format cannot say: `top_k` (unless the dialect takes it), a tool result that is an error or holds more than
-/// text, a part in the message of a role that cannot have it, reasoning, what another vendor's answer left; and for what
-/// the server cannot do: [`Dialect::missing`]. Some of it is left out instead with [`Dialect::approximate`].
-pub fn encode_chat(request: &ChatRequest, dialect: Dialect, streamed: bool) -> Result<Bytes, Error> {
+/// Writes a chat request; the module docs of the vendor say in which form.
+pub(crate) fn encode_chat(request: &ChatRequest, dialect: Dialect, streamed: bool) -> Result<Bytes, Error> {
     request.validate()?;
     no_shadow("", &request.extra, &TAKEN)?;
     check(request, &dialect)?;

@@ -16,7 +16,7 @@ use super::{
 ///
 /// [`ErrorKind::Unsupported`] if the server has none;
 /// [`ErrorKind::InvalidRequest`] as [`EmbedRequest::validate`], if a further field shadows one of the request, or if some inputs are texts and others tokens: the format takes one kind at a time.
-pub fn encode_embed(request: &EmbedRequest, dialect: Dialect) -> Result<Bytes, Error> {
+pub(crate) fn encode_embed(request: &EmbedRequest, dialect: Dialect) -> Result<Bytes, Error> {
     request.validate()?;
     if dialect.is_missing(MissingFeature::Embeddings) {
         return Err(Error::new(ErrorKind::Unsupported, format!("{} has no embeddings", dialect.name)));

@@ -12,8 +12,8 @@ use serde::ser::SerializeMap;
 
 use super::Dialect;
 
-pub use self::chat::encode_chat;
-pub use self::embed::encode_embed;
+pub(crate) use self::chat::encode_chat;
+pub(crate) use self::embed::encode_embed;
 
 /// Refuses further fields that would stand beside a field of the same name.
 fn no_shadow(of: &str, extra: &Extra, taken: &[&str]) -> Result<(), Error> {

@@ -39,7 +39,7 @@ use crate::protocol::{
 /// `Retry-After`; without it the longer one of the body's own fields (`resets_in_seconds`) and of its message ("try again
 /// in 1.4s", "retry after 33 seconds"); without these the reset of a limit of which nothing remains. Timestamps count from
 /// `now`. `x-should-retry` says whether to try again, but for money and a prompt that is too long, which no waiting cures.
-pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime, key: Option<&str>) -> Error {
+pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime, key: Option<&str>) -> Error {
     let body = ErrorBody::read(body);
     let meaning = meaning(status.as_u16(), &body);
     let refused = status.as_u16() < 500 || matches!(status.as_u16(), 503 | 529);

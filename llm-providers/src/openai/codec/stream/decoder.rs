@@ -43,7 +43,7 @@ pub struct ChunkDecoder {
 
 impl ChunkDecoder {
     /// For the stream of a server that differs from OpenAI.
-    pub fn new(dialect: Dialect) -> Self {
+    pub(crate) fn new(dialect: Dialect) -> Self {
         Self {
             started: None,
             known: Fields::new(),
@@ -62,7 +62,7 @@ impl ChunkDecoder {
 
     /// Says how many choices were asked for; one unless told. A stream that is cut before so many have come is not
     /// whole.
-    pub fn choices(mut self, asked: u32) -> Self {
+    pub(crate) fn choices(mut self, asked: u32) -> Self {
         self.asked = usize::try_from(asked).unwrap_or(usize::MAX).max(1);
         self
     }
@@ -74,7 +74,7 @@ impl ChunkDecoder {
     /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; if it is an `error`, that, unless every choice had told
     /// why it ended: then the answer is whole, and keeps the error as a further field. The charge is unknown, or known
     /// if the usage came before.
-    pub fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
+    pub(crate) fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         if self.done {
             return Ok(Vec::new());
         }
@@ -101,7 +101,7 @@ impl ChunkDecoder {
     /// as were asked for, or `[DONE]`: with that, fewer are what the vendor gave, as in an answer that is not streamed.
     /// With `[DONE]` and a usage, an answer whose server tells no reasons is complete as well; it ends with
     /// [`FinishReason::Unknown`](llm_core::FinishReason::Unknown).
-    pub fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
+    pub(crate) fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
         if !self.is_whole() {
             let what = match (&self.started, self.done) {
                 (None, _) => "the stream broke off before it began",
@@ -129,27 +129,27 @@ impl ChunkDecoder {
     }
 
     /// Whether `[DONE]` came.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.done
     }
 
     /// What the answer took, as far as the vendor has said so yet. Some servers tell it piece by piece.
-    pub fn usage(&self) -> Option<Usage> {
+    pub(crate) fn usage(&self) -> Option<Usage> {
         self.stated.usage()
     }
 
     /// First count of the usage that cannot be one, by its name and value.
-    pub fn unusable_usage(&self) -> Option<&Arc<str>> {
+    pub(crate) fn unusable_usage(&self) -> Option<&Arc<str>> {
         self.stated.unusable()
     }
 
     /// The vendor's service class, if it has said so yet.
-    pub fn service_tier(&self) -> Option<&Arc<str>> {
+    pub(crate) fn service_tier(&self) -> Option<&Arc<str>> {
         self.service_tier.as_ref()
     }
 
     /// Amount that the server states it billed, if it has said so yet.
-    pub fn billed(&self) -> Option<Usd> {
+    pub(crate) fn billed(&self) -> Option<Usd> {
         self.billed
     }
 

@@ -6,4 +6,4 @@ mod decoder;
 mod details;
 mod tool;
 
-pub use self::decoder::ChunkDecoder;
+pub(crate) use self::decoder::ChunkDecoder;

@@ -1,0 +1,181 @@
+use std::ops::RangeInclusive;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode};
+use llm_core::{Charge, Error, ErrorKind, LimitScope, LimitWindow};
+
+use super::{Classification, ErrorBody, build, may_pass, with_should_retry};
+use crate::protocol::{
+    redact,
+    wait::{NO_CLOCK, body_wait, should_retry, stated_wait},
+};
+
+/// Status of an error that comes without one, inside a successful response.
+pub(crate) const NO_STATUS: u16 = 0;
+
+/// One vendor's classification of errors, as data.
+pub(crate) struct Rules {
+    /// Statuses that an error has in place of its own, such as [`NO_STATUS`], by its body. The first match counts.
+    pub(crate) restated: &'static [(&'static [u16], Sign, u16)],
+    /// Classifications by status and body. The first match counts; without one, those that all vendors share.
+    pub(crate) rows: &'static [Row],
+    /// Reads the vendor's id of a request from headers.
+    pub(crate) request_id: fn(&HeaderMap) -> Option<&str>,
+    /// False if a stated waiting time says nothing with a status below 500 other than 429.
+    pub(crate) waits_below_500: bool,
+    /// Waiting time that a kind of limit has whatever is stated.
+    pub(crate) fixed_wait: fn(Classification, SystemTime) -> Option<Duration>,
+}
+
+/// One row of a table: the statuses and the body that it is for, and the classification.
+pub(crate) struct Row {
+    statuses: RangeInclusive<u16>,
+    sign: Sign,
+    classification: Classification,
+}
+
+/// A sign in an error's body.
+#[derive(Clone, Copy)]
+pub(crate) enum Sign {
+    /// Matches every body.
+    Any,
+    /// Code, type or reason is one of these.
+    Named(&'static [&'static str]),
+    /// Type, or the code of an error without a type, is one of these.
+    Typed(&'static [&'static str]),
+    /// The code ends with this.
+    CodeEnds(&'static str),
+    /// The message contains one of these, in lower case.
+    Says(&'static [&'static str]),
+    /// The prompt is longer than the model's context.
+    TooLong,
+    /// A moderation refused the prompt.
+    Flagged,
+    /// One of Google's quotas has all of these in its id.
+    Quota(&'static [&'static str]),
+    /// One of Google's quotas is zero: the plan does not have the model.
+    ZeroQuota,
+    /// Another property of the body.
+    Test(fn(&ErrorBody) -> bool),
+}
+
+/// Makes a row without a scope.
+pub(crate) const fn row(statuses: RangeInclusive<u16>, sign: Sign, kind: ErrorKind) -> Row {
+    Row { statuses, sign, classification: Classification { kind, scope: None } }
+}
+
+/// Makes a row with the scope of the limit that was hit.
+pub(crate) const fn limit(statuses: RangeInclusive<u16>, sign: Sign, kind: ErrorKind, scope: LimitScope) -> Row {
+    Row { statuses, sign, classification: Classification { kind, scope: Some(scope) } }
+}
+
+/// Makes a row for money that is used up: waiting does not help.
+pub(crate) const fn money(statuses: RangeInclusive<u16>, sign: Sign) -> Row {
+    limit(statuses, sign, ErrorKind::QuotaExhausted, LimitScope::Group(LimitWindow::Money))
+}
+
+/// Rows that all vendors share, after their own.
+const SHARED: [Row; 13] = [
+    row(300..=399, Sign::Any, ErrorKind::NotFound),
+    row(401..=401, Sign::Any, ErrorKind::Authentication),
+    row(403..=403, Sign::Any, ErrorKind::PermissionDenied),
+    row(404..=405, Sign::Any, ErrorKind::NotFound),
+    row(408..=408, Sign::Any, ErrorKind::Timeout),
+    row(409..=409, Sign::Any, ErrorKind::Server),
+    row(410..=410, Sign::Any, ErrorKind::NotFound),
+    row(503..=503, Sign::Any, ErrorKind::Overloaded),
+    row(504..=504, Sign::Any, ErrorKind::Timeout),
+    row(529..=529, Sign::Any, ErrorKind::Overloaded),
+    row(500..=u16::MAX, Sign::Any, ErrorKind::Server),
+    row(429..=429, Sign::Any, ErrorKind::RateLimited),
+    row(0..=u16::MAX, Sign::Any, ErrorKind::InvalidRequest),
+];
+
+impl Rules {
+    /// Makes an error of a response with an error status. Its message holds neither `key` nor anything like a key.
+    pub(crate) fn classify(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: SystemTime,
+        key: Option<&str>,
+    ) -> Error {
+        let body = ErrorBody::read(body);
+        let code = status.as_u16();
+        let found = self.find(if status.is_success() { NO_STATUS } else { code }, &body);
+        // A model that wrote in vain, or was cancelled, may be charged.
+        let refused = code < 500 && !matches!(found.kind, ErrorKind::Malformed | ErrorKind::Cancelled);
+        let charge = if refused || matches!(code, 503 | 529) { Charge::None } else { Charge::Unknown };
+        let mut error = build(&body, found, Some(status), key).with_status(code).with_charge(charge);
+        let waits = may_pass(found.kind) && (self.waits_below_500 || code == 429 || code >= 500);
+        let wait = (self.fixed_wait)(found, now).or_else(|| stated_wait(headers, &body, now));
+        if let Some(wait) = wait.filter(|_| waits) {
+            error = error.with_retry_after(wait);
+        }
+        let error = with_should_retry(error, should_retry(headers));
+        match (self.request_id)(headers).or(body.request_id.as_deref()) {
+            Some(id) => error.with_request_id(redact(id, key)),
+            None => error,
+        }
+    }
+
+    /// Makes an error of one inside a successful response. `begun` says that output came before it.
+    pub(crate) fn classify_inner(&self, body: &ErrorBody, begun: bool) -> Error {
+        let found = self.find(body.status.unwrap_or(NO_STATUS), body);
+        let charge = if found.is_refusal() && !begun { Charge::None } else { Charge::Unknown };
+        let mut error = build(body, found, None, None).with_charge(charge);
+        if let Some(wait) = body_wait(body, NO_CLOCK).filter(|_| may_pass(found.kind)) {
+            error = error.with_retry_after(wait);
+        }
+        match &body.request_id {
+            Some(id) => error.with_request_id(redact(id, None)),
+            None => error,
+        }
+    }
+
+    fn find(&self, status: u16, body: &ErrorBody) -> Classification {
+        let restated = self.restated.iter().find(|(from, sign, _)| from.contains(&status) && sign.is_in(body));
+        let status = match (restated, status) {
+            (Some((.., restated)), _) => *restated,
+            (None, NO_STATUS) => status_in_words(body),
+            (None, status) => status,
+        };
+        let mut rows = self.rows.iter().chain(&SHARED);
+        let found = rows.find(|row| row.statuses.contains(&status) && row.sign.is_in(body));
+        found.map_or(Classification { kind: ErrorKind::Server, scope: None }, |row| row.classification)
+    }
+}
+
+impl Sign {
+    fn is_in(self, body: &ErrorBody) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Named(names) => body.is(names),
+            Self::Typed(names) => {
+                body.kind.as_deref().or(body.code.as_deref()).is_some_and(|name| names.contains(&name))
+            }
+            Self::CodeEnds(end) => body.code.as_deref().is_some_and(|code| code.ends_with(end)),
+            Self::Says(words) => body.says(words),
+            Self::TooLong => body.is_too_long(),
+            Self::Flagged => body.flagged,
+            Self::Quota(words) => body.quotas.iter().any(|(id, _)| words.iter().all(|word| id.contains(word))),
+            Self::ZeroQuota => body.quotas.iter().any(|(_, value)| value.as_deref() == Some("0")),
+            Self::Test(test) => test(body),
+        }
+    }
+}
+
+/// Returns the HTTP status that an error would have by the words of its message, if it has no name.
+fn status_in_words(body: &ErrorBody) -> u16 {
+    match body.kind_in_words().filter(|_| body.name().is_none() && !body.is_too_long()) {
+        Some(ErrorKind::Authentication) => 401,
+        Some(ErrorKind::QuotaExhausted) => 402,
+        Some(ErrorKind::PermissionDenied) => 403,
+        Some(ErrorKind::NotFound) => 404,
+        Some(ErrorKind::RateLimited) => 429,
+        Some(ErrorKind::Overloaded) => 503,
+        Some(ErrorKind::Timeout) => 504,
+        _ => 500,
+    }
+}
