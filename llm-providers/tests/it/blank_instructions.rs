@@ -4,8 +4,6 @@ use llm_providers::llm_core::{ChatRequest, Message, Part, Role};
 
 use crate::codec;
 
-use crate::codec;
-
 /// What is sent of a request in every format.
 fn sent(request: &ChatRequest) -> [Vec<u8>; 3] {
     [

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, Usage, VendorLimits};
+use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, Usage, layer::VendorLimits};
 use llm_providers::protocol::{Model, StreamDecoder, VendorProtocol};
 
 /// Reads streamed responses, without the names of events.

@@ -8,8 +8,6 @@ use serde_json::json;
 
 use crate::codec;
 
-use crate::codec;
-
 /// The error of each format.
 fn classified(status: u16, headers: &HeaderMap, body: &str) -> [Error; 3] {
     let classify = [codec::openai::classify, codec::anthropic::classify, codec::gemini::classify];

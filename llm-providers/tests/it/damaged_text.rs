@@ -8,8 +8,6 @@ use llm_providers::{
 use crate::codec;
 use crate::streaming::{Canned, block_on, play_to};
 
-use crate::codec;
-
 /// The texts of streams in every format whose pieces say `texts`, which are JSON without its quotes.
 fn streamed(texts: &[&str], mark: &str) -> [String; 3] {
     let join = |events: Vec<String>| events.iter().map(|event| format!("data: {mark}{event}\n\n")).collect::<String>();

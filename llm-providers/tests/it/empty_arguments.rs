@@ -6,8 +6,6 @@ use serde_json::{Value, json};
 use crate::codec;
 use crate::codec::openai::{Dialect, encode_chat};
 
-use crate::codec;
-
 fn request(call: ToolCall) -> ChatRequest {
     ChatRequest::new("m").user("hello").message(Message::new(Role::Assistant, vec![Part::ToolCall(call)]))
 }

@@ -12,6 +12,7 @@ mod context_too_long;
 mod damaged_text;
 mod embedding_index;
 mod empty_arguments;
+mod error_classification;
 mod error_in_success;
 mod finish_reasons;
 mod gemini;

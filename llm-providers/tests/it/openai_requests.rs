@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use llm_providers::{
-    llm_core::{
-        ChatRequest, EmbedInput, EmbedRequest, Error, ErrorKind, Extra, Message, Part, Role, Tool, ToolCall,
-        ToolResult,
-        chat::{FunctionTool, Reasoning, ResponseFormat, Sampling, ToolChoice},
-    },
+use llm_providers::llm_core::{
+    ChatRequest, EmbedInput, EmbedRequest, Error, ErrorKind, Extra, Message, Part, Role, Tool, ToolCall, ToolResult,
+    chat::{FunctionTool, Reasoning, ResponseFormat, Sampling, ToolChoice},
 };
 use serde_json::{Value, json};
 

@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, StatusCode};
 use llm_providers::{
-    anthropic, gemini,
     llm_core::layer::VendorLimit,
     protocol::{VendorProtocol, retry_after},
 };
@@ -122,7 +121,9 @@ fn waiting_times_are_read_from_used_up_limits() {
 
 #[test]
 fn limits_read_resets_in_every_form() {
-    let limits = |pairs: &[(&str, &str)]| openai::OpenAiProtocol::default().limits(&headers(pairs), &"m".into(), now());
+    let limits = |pairs: &[(&str, &str)]| {
+        llm_providers::openai::OpenAiProtocol::default().limits(&headers(pairs), &"m".into(), now())
+    };
     let minute = [("x-ratelimit-remaining-tokens-minute", "0"), ("x-ratelimit-reset-tokens-minute", "11.38")];
     let tokens = VendorLimit::new(None, Some(0), Some(Duration::from_millis(11_380)));
     assert_eq!(limits(&minute).unwrap().tokens, tokens);

@@ -1,28 +1,25 @@
 //! Errors as vendors state them: reading their bodies, and the words that every vendor's classification looks for.
 
 mod body;
+mod rules;
 mod words;
 
 use http::StatusCode;
 use llm_core::{Error, ErrorKind, layer::LimitScope};
 
 pub(crate) use self::body::ErrorBody;
+pub(crate) use self::rules::{NO_STATUS, Rules, Sign, limit, money, row};
 use super::{clean, redact};
 
 /// The kind of an error, and the scope of the limit that was hit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Meaning {
+pub(crate) struct Classification {
     pub(crate) kind: ErrorKind,
     pub(crate) scope: Option<LimitScope>,
 }
 
-impl Meaning {
-    /// Returns a meaning without a scope.
-    pub(crate) fn plain(kind: ErrorKind) -> Self {
-        Self { kind, scope: None }
-    }
-
-    /// Whether the vendor did nothing of what was asked, so that an error inside a successful response costs nothing.
+impl Classification {
+    /// Returns true if the vendor did no work, so that an error inside a successful response costs nothing.
     pub(crate) fn is_refusal(self) -> bool {
         use ErrorKind::{Authentication, ContextTooLong, InvalidRequest, NotFound, Overloaded, PermissionDenied};
         use ErrorKind::{QuotaExhausted, RateLimited};
@@ -40,9 +37,9 @@ impl Meaning {
     }
 }
 
-/// Makes an error of a body and its meaning. `status` is `None` inside a successful response: its client, which knows the
+/// Makes an error of a body and its found. `status` is `None` inside a successful response: its client, which knows the
 /// secrets, then redacts the message once more.
-pub(crate) fn build(body: &ErrorBody, meaning: Meaning, status: Option<StatusCode>, key: Option<&str>) -> Error {
+fn build(body: &ErrorBody, found: Classification, status: Option<StatusCode>, key: Option<&str>) -> Error {
     let message = match (body.message.as_deref().map(str::trim).filter(|message| !message.is_empty()), status) {
         (Some(message), Some(_)) => redact(message, key),
         (Some(message), None) => clean(message, key),
@@ -52,24 +49,24 @@ pub(crate) fn build(body: &ErrorBody, meaning: Meaning, status: Option<StatusCod
         (None, Some(status)) => format!("the vendor answered with status {} and no message", status.as_u16()),
         (None, None) => "the answer holds an error without a message".to_owned(),
     };
-    let mut error = Error::new(meaning.kind, message);
+    let mut error = Error::new(found.kind, message);
     if let Some(code) = body.name() {
         error = error.with_code(redact(code, key));
     }
-    match meaning.scope {
+    match found.scope {
         Some(scope) => error.with_scope(scope),
         None => error,
     }
 }
 
-/// Whether waiting may help against an error of this kind.
-pub(crate) fn may_pass(kind: ErrorKind) -> bool {
+/// Returns true if waiting may help against an error of this kind.
+fn may_pass(kind: ErrorKind) -> bool {
     use ErrorKind::{Overloaded, QuotaExhausted, RateLimited, Server, Timeout};
     matches!(kind, Overloaded | QuotaExhausted | RateLimited | Server | Timeout)
 }
 
-/// Adds what the vendor says by `x-should-retry`, but for errors that no repetition cures.
-pub(crate) fn with_should_retry(error: Error, again: Option<bool>) -> Error {
+/// Sets what `x-should-retry` says, except for errors that no retry cures.
+fn with_should_retry(error: Error, again: Option<bool>) -> Error {
     match again {
         Some(again) if !matches!(error.kind(), ErrorKind::QuotaExhausted | ErrorKind::ContextTooLong) => {
             error.with_retryable(again)

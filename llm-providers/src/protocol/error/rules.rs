@@ -2,7 +2,10 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode};
-use llm_core::{Charge, Error, ErrorKind, LimitScope, LimitWindow};
+use llm_core::{
+    Charge, Error, ErrorKind,
+    layer::{LimitScope, LimitWindow},
+};
 
 use super::{Classification, ErrorBody, build, may_pass, with_should_retry};
 use crate::protocol::{

@@ -9,11 +9,9 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use llm_providers::{
-    llm_core::{
-        ChatRequest, ChatResponse, ErrorKind, FinishReason, Message, Part, Role, Tool, ToolCall, ToolResult, Usage,
-        chat::{JsonSchema, Reasoning, ResponseFormat},
-    },
+use llm_providers::llm_core::{
+    ChatRequest, ChatResponse, ErrorKind, FinishReason, Message, Part, Role, Tool, ToolCall, ToolResult, Usage,
+    chat::{JsonSchema, Reasoning, ResponseFormat},
 };
 use serde_json::{Value, json};
 

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use llm_providers::{
-    llm_core::{
-        ChatRequest, Error, ErrorKind, Message, Part, Role, Tool, ToolCall, ToolResult,
-        chat::{JsonSchema, Reasoning, ResponseFormat, Sampling, ToolChoice},
-    },
+use llm_providers::llm_core::{
+    ChatRequest, Error, ErrorKind, Message, Part, Role, Tool, ToolCall, ToolResult,
+    chat::{JsonSchema, Reasoning, ResponseFormat, Sampling, ToolChoice},
 };
 use serde_json::{Value, json};
 

@@ -1,8 +1,6 @@
 //! A conversation that another vendor took part in: what its answers left is refused by name, or left out by option.
 
-use llm_providers::{
-    llm_core::{ChatRequest, Error, ErrorKind, Message, Part, Role, ToolCall, chat::Reasoning},
-};
+use llm_providers::llm_core::{ChatRequest, Error, ErrorKind, Message, Part, Role, ToolCall, chat::Reasoning};
 use serde_json::{Value, json};
 
 use crate::codec::openai::{Dialect, encode_chat};

@@ -3,11 +3,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, StatusCode};
-use llm_providers::{
-    llm_core::{
-        Charge, Error, ErrorKind,
-        layer::{LimitScope, LimitWindow},
-    },
+use llm_providers::llm_core::{
+    Charge, Error, ErrorKind,
+    layer::{LimitScope, LimitWindow},
 };
 use serde_json::{Value, json};
 

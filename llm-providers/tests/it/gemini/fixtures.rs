@@ -1,10 +1,8 @@
 //! Every documented shape of a whole answer, written for these tests.
 
-use llm_providers::{
-    llm_core::{
-        Charge, ChatResponse, ChatStream, ErrorKind, FinishReason, Output, Part, Usage,
-        chat::{ImageSource, Reasoning},
-    },
+use llm_providers::llm_core::{
+    Charge, ChatResponse, ChatStream, ErrorKind, FinishReason, Output, Part, Usage,
+    chat::{ImageSource, Reasoning},
 };
 use serde_json::{Value, json};
 

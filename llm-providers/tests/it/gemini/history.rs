@@ -1,7 +1,7 @@
 //! What goes back to the vendor: its own seals, other vendors', and every digit of a number.
 
-use llm_providers::{
-    llm_core::{ChatEvent, ChatRequest, Error, ErrorKind, Extra, Message, Part, Role, ToolCall, chat::Reasoning},
+use llm_providers::llm_core::{
+    ChatEvent, ChatRequest, Error, ErrorKind, Extra, Message, Part, Role, ToolCall, chat::Reasoning,
 };
 use serde_json::{Value, json};
 

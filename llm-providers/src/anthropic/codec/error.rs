@@ -1,0 +1,69 @@
+use std::time::SystemTime;
+
+use http::{HeaderMap, StatusCode};
+use llm_core::{
+    Error, ErrorKind,
+    layer::{LimitScope, LimitWindow},
+};
+
+use crate::protocol::error::{ErrorBody, NO_STATUS, Rules, Sign, limit, money, row};
+
+/// Words of messages about money that have no code of their own.
+const MONEY: &[&str] =
+    &["reached your specified api usage limits", "credit balance is too low", "reached your api usage limits"];
+
+const RULES: Rules = Rules {
+    restated: &[
+        (&[NO_STATUS], Sign::Typed(&["invalid_request_error"]), 400),
+        (&[NO_STATUS], Sign::Typed(&["authentication_error"]), 401),
+        (&[NO_STATUS], Sign::Typed(&["billing_error"]), 402),
+        (&[NO_STATUS], Sign::Typed(&["permission_error"]), 403),
+        (&[NO_STATUS], Sign::Typed(&["not_found_error"]), 404),
+        (&[NO_STATUS], Sign::Typed(&["conflict_error"]), 409),
+        (&[NO_STATUS], Sign::Typed(&["request_too_large"]), 413),
+        (&[NO_STATUS], Sign::Typed(&["rate_limit_error"]), 429),
+        (&[NO_STATUS], Sign::Typed(&["timeout_error"]), 504),
+        (&[NO_STATUS], Sign::Typed(&["overloaded_error"]), 529),
+    ],
+    rows: &[
+        // A failure of the vendor is one, whatever its body says.
+        money(300..=499, Sign::CodeEnds("spend_limit_reached")),
+        money(300..=499, Sign::Named(&["billing_error"])),
+        money(300..=499, Sign::Says(MONEY)),
+        money(402..=402, Sign::Any),
+        limit(429..=429, Sign::Named(&["ramp_limit_exceeded"]), ErrorKind::RateLimited, RAMP),
+        limit(429..=429, Sign::Says(&["per day", "daily"]), ErrorKind::RateLimited, DAY),
+        limit(429..=429, Sign::Any, ErrorKind::RateLimited, MINUTE),
+        row(300..=u16::MAX, Sign::TooLong, ErrorKind::ContextTooLong),
+        row(400..=499, Sign::Says(&["content filtering policy"]), ErrorKind::ContentFiltered),
+    ],
+    request_id,
+    // This vendor sends `Retry-After` with errors that no waiting cures.
+    waits_below_500: false,
+    fixed_wait: |_, _| None,
+};
+const RAMP: LimitScope = LimitScope::Group(LimitWindow::Minute);
+const DAY: LimitScope = LimitScope::Model(LimitWindow::Day);
+const MINUTE: LimitScope = LimitScope::Model(LimitWindow::Minute);
+
+/// Makes an error of a response with an error status; the docs of [`anthropic`](crate::anthropic) have the table.
+pub(crate) fn classify(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    now: SystemTime,
+    key: Option<&str>,
+) -> Error {
+    RULES.classify(status, headers, body, now, key)
+}
+
+/// Makes an error of one inside a successful response. `begun` says that output came before it.
+pub(super) fn classify_inner(body: &ErrorBody, begun: bool) -> Error {
+    RULES.classify_inner(body, begun)
+}
+
+/// Returns the vendor's id of a request.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get("request-id")?.to_str().ok()?;
+    (!id.is_empty() && id.len() <= 200 && id.bytes().all(|byte| byte.is_ascii_graphic())).then_some(id)
+}

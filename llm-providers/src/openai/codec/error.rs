@@ -1,0 +1,123 @@
+use std::time::SystemTime;
+
+use http::{HeaderMap, StatusCode};
+use llm_core::{
+    Error, ErrorKind,
+    layer::{LimitScope, LimitWindow},
+};
+
+use crate::protocol::error::{ErrorBody, NO_STATUS, Rules, Sign, limit, money, row};
+
+/// Codes and types of used up money.
+const MONEY: &[&str] = &[
+    "insufficient_quota",
+    "credit_balance_exhausted",
+    "organization_spend_limit_exceeded",
+    "project_spend_limit_exceeded",
+    "organization_usage_limit_exceeded",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "insufficient_balance",
+];
+const FILTERED: &[&str] =
+    &["content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "moderation_blocked"];
+const KEY: &[&str] =
+    &["invalid_api_key", "authentication_error", "invalid_authentication", "AuthenticationError", "API_KEY_INVALID"];
+const UNKNOWN: &[&str] = &["model_not_found", "DeploymentNotFound", "not_found_error", "NotFoundError"];
+const RATE: &[&str] = &[
+    "rate_limit_exceeded",
+    "rate_limit_error",
+    "RateLimitReached",
+    "RateLimitError",
+    "slow_down",
+    "requests",
+    "tokens",
+];
+const BUSY: &[&str] = &[
+    "server_is_overloaded",
+    "service_unavailable_error",
+    "overloaded_error",
+    "engine_overloaded",
+    "ServiceUnavailableError",
+];
+const DENIED: &[&str] = &["permission_error", "permission_denied", "PermissionDeniedError"];
+const INVALID: &[&str] = &["invalid_request_error", "BadRequestError"];
+/// Groq's code of a tool call that the model wrote wrongly. Sent again, the request may succeed.
+const TOOL_USE: &[&str] = &["tool_use_failed"];
+
+const RULES: Rules = Rules {
+    restated: &[
+        (&[NO_STATUS], Sign::Named(MONEY), 402),
+        (&[NO_STATUS], Sign::Named(FILTERED), 400),
+        (&[NO_STATUS], Sign::Flagged, 400),
+        (&[NO_STATUS], Sign::Named(TOOL_USE), 400),
+        (&[NO_STATUS, 413], Sign::TooLong, 400),
+        // Groq refuses a request larger than a limit with 413.
+        (&[NO_STATUS, 413], Sign::Named(RATE), 429),
+        (&[NO_STATUS], Sign::Named(KEY), 401),
+        (&[NO_STATUS], Sign::Named(UNKNOWN), 404),
+        (&[NO_STATUS], Sign::Named(BUSY), 503),
+        (&[NO_STATUS], Sign::Named(DENIED), 403),
+        (&[NO_STATUS], Sign::Named(&["timeout_error", "timeout"]), 504),
+        // DeepSeek's code is `invalid_request_error` for every error, so its type counts first.
+        (&[NO_STATUS], Sign::Typed(INVALID), 400),
+    ],
+    rows: &[
+        // A failure of the vendor is one, whatever its body says.
+        money(300..=499, Sign::Named(MONEY)),
+        money(402..=402, Sign::Any),
+        row(300..=499, Sign::Named(FILTERED), ErrorKind::ContentFiltered),
+        row(300..=499, Sign::Flagged, ErrorKind::ContentFiltered),
+        row(300..=499, Sign::Named(TOOL_USE), ErrorKind::Malformed),
+        limit(429..=429, Sign::Says(&["request too large"]), ErrorKind::InvalidRequest, REQUEST),
+        limit(429..=429, Sign::Test(requests_more_than_limit), ErrorKind::InvalidRequest, REQUEST),
+        limit(429..=429, Sign::Says(&["per day", "per-day", "perday"]), ErrorKind::RateLimited, DAY),
+        limit(429..=429, Sign::Says(&["per minute"]), ErrorKind::RateLimited, MINUTE),
+        limit(429..=429, Sign::Named(&["requests", "tokens", "slow_down"]), ErrorKind::RateLimited, MINUTE),
+        row(429..=429, Sign::Any, ErrorKind::RateLimited),
+        // Local servers say it with a 500 too.
+        row(300..=u16::MAX, Sign::TooLong, ErrorKind::ContextTooLong),
+        row(400..=400, Sign::Named(KEY), ErrorKind::Authentication),
+        row(400..=400, Sign::Named(UNKNOWN), ErrorKind::NotFound),
+        row(498..=498, Sign::Any, ErrorKind::Overloaded),
+    ],
+    request_id,
+    waits_below_500: true,
+    fixed_wait: |_, _| None,
+};
+const REQUEST: LimitScope = LimitScope::Group(LimitWindow::Request);
+const DAY: LimitScope = LimitScope::Group(LimitWindow::Day);
+const MINUTE: LimitScope = LimitScope::Group(LimitWindow::Minute);
+
+/// Makes an error of a response with an error status; the docs of [`openai`](crate::openai) have the table.
+pub(crate) fn classify(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    now: SystemTime,
+    key: Option<&str>,
+) -> Error {
+    RULES.classify(status, headers, body, now, key)
+}
+
+/// Makes an error of one inside a successful response. `begun` says that output came before it.
+pub(super) fn classify_inner(body: &ErrorBody, begun: bool) -> Error {
+    RULES.classify_inner(body, begun)
+}
+
+/// Returns the vendor's id of a request.
+pub(in crate::openai) fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get("x-request-id").or_else(|| headers.get("apim-request-id"))?.to_str().ok()?;
+    (!id.is_empty() && id.len() <= 200).then_some(id)
+}
+
+/// Returns true if "Limit 30000, … Requested 40000" requests more than the limit ever has.
+fn requests_more_than_limit(body: &ErrorBody) -> bool {
+    let message = body.message.as_deref().unwrap_or_default();
+    let number = |after: &str| -> Option<u64> {
+        let (_, rest) = message.split_once(after)?;
+        let digits: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == ',').collect();
+        digits.replace(',', "").parse().ok()
+    };
+    matches!((number("Limit "), number("Requested ")), (Some(limit), Some(requested)) if requested > limit)
+}
