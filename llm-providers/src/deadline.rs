@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::runtime;
 
-/// When the answer is no longer wanted, if ever.
+/// Time after which the response is no longer wanted, if there is one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(Option<Instant>);
 

@@ -28,7 +28,7 @@ pub type Anthropic<T = Reqwest> = Client<AnthropicProtocol, T>;
 pub type Anthropic<T> = Client<AnthropicProtocol, T>;
 
 impl<T> Client<AnthropicProtocol, T> {
-    /// Sets the bound on output tokens of requests that have none; 4,096 unless told. The vendor wants one in each.
+    /// Sets the bound on output tokens of requests that have none. Default: 4,096. The vendor wants one in each.
     pub fn default_max_tokens(self, most: u64) -> Self {
         self.edit_protocol(|protocol| protocol.options.max_tokens = most)
     }

@@ -40,7 +40,7 @@ pub(super) fn embeddings(answer: &Embeddings, usage: Option<Usage>, base64: bool
     })
 }
 
-/// What every answer and every chunk begins with. `created` has to be there; the vendor's replaces it.
+/// Returns the fields that every response and every chunk begins with. `created` has to be there; the vendor's replaces it.
 pub(super) fn head(object: &str, id: &str, model: &str) -> Fields {
     let mut fields = Map::new();
     fields.insert("id".into(), id.into());
@@ -50,7 +50,7 @@ pub(super) fn head(object: &str, id: &str, model: &str) -> Fields {
     fields
 }
 
-/// Tokens in OpenAI's words, beside what else the vendor told under `usage`.
+/// Returns the usage in OpenAI's words, beside what else the vendor stated under `usage`.
 pub(super) fn told(usage: Usage, further: &Extra) -> Value {
     let told = json!({
         "prompt_tokens": usage.input,

@@ -13,7 +13,7 @@ use super::{
     request::Fields,
 };
 
-/// What a chunk calls itself.
+/// Type of a chunk.
 const CHUNK: &str = "chat.completion.chunk";
 
 /// Turns pieces of an answer into OpenAI's chunks.
@@ -30,7 +30,7 @@ pub(super) struct Chunker {
 
 #[derive(Debug, Default)]
 struct Open {
-    /// Whether a chunk has named the role.
+    /// True after a chunk that named the role.
     begun: bool,
     /// Tool calls so far.
     calls: u32,

@@ -48,7 +48,7 @@ fn status(error: &Error) -> StatusCode {
     })
 }
 
-/// OpenAI's words for the kind: a type, and the code where none was told.
+/// OpenAI's words for the kind: a type, and the code where none was stated.
 fn names(kind: ErrorKind) -> (&'static str, Option<&'static str>) {
     match kind {
         ErrorKind::InvalidRequest | ErrorKind::Unsupported => ("invalid_request_error", None),

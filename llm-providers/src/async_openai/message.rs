@@ -81,7 +81,7 @@ fn known(value: &Value) -> Option<Part> {
     }
 }
 
-/// An image's bytes, if they are in its address: such a request stands alone, and can be kept by a cache.
+/// An image's bytes, if they are in its address: such a request is self-contained, and a cache can store its response.
 fn source(url: String) -> ImageSource {
     let inside = |url: &str| {
         let (media_type, text) = url.strip_prefix("data:")?.split_once(";base64,")?;

@@ -35,7 +35,7 @@
 //!   of a text, which it has no place for, are left out.
 //! - A stream that breaks off ends with an event that holds the error and without `[DONE]`. The usage comes as a last
 //!   chunk if `stream_options.include_usage` asked for it.
-//! - `created` is 0 where the vendor told no time.
+//! - `created` is 0 where the vendor stated no time.
 //!
 //! `with_http_service` replaces `async-openai`'s own retries, so there are none here but those of the provider's layers.
 //! Do not add its retry layer on top of ours: what failed for good would be asked again.

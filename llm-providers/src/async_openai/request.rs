@@ -15,7 +15,7 @@ pub(super) type Fields = Map<String, Value>;
 pub(super) struct Asked {
     pub(super) request: ChatRequest,
     pub(super) streamed: bool,
-    /// Whether the stream is to end with its usage.
+    /// True if the stream is to end with its usage.
     pub(super) usage: bool,
 }
 

@@ -21,7 +21,7 @@ pub struct ProviderService<S> {
     pub(super) inner: S,
 }
 
-/// What comes here.
+/// Operations that are served here.
 #[derive(Clone, Copy)]
 enum Path {
     Chat,

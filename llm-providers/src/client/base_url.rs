@@ -3,7 +3,7 @@ use std::sync::Arc;
 use http::Uri;
 use llm_core::Error;
 
-/// Where a vendor is.
+/// Address of a vendor.
 #[derive(Clone, Debug)]
 pub(super) struct BaseUrl(Arc<str>);
 

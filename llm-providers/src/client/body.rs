@@ -17,7 +17,7 @@ use llm_core::{BoxError, Charge, Error, ErrorKind};
 
 use crate::deadline::Alarm;
 
-/// How much of the body of a refusal is read, in bytes.
+/// Longest body of an error that is read, in bytes.
 const REFUSAL: usize = 64 << 10;
 
 /// A whole body of at most `most` bytes.
@@ -140,7 +140,7 @@ struct EventSize {
 }
 
 impl EventSize {
-    /// Whether no event among these bytes, with what came before, is larger than `most`.
+    /// Returns true if no event among these bytes, with those before them, is larger than `most`.
     fn pass(&mut self, data: &[u8], most: usize) -> bool {
         for byte in data {
             let after_cr = std::mem::replace(&mut self.after_cr, *byte == b'\r');

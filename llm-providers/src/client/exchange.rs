@@ -27,7 +27,7 @@ use crate::{
 /// The head of an answer that is no refusal.
 pub(super) struct Head {
     pub(super) headers: HeaderMap,
-    /// What is known before the answer is read.
+    /// Returns the head of a response, before its body is read.
     facts: Accounting,
     pub(super) limits: Option<Arc<VendorLimits>>,
     pub(super) deadline: Deadline,
@@ -101,12 +101,12 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
 }
 
 impl Head {
-    /// What is known of an answer at its head.
+    /// Accounting data that the head of a response states.
     pub(super) fn receipt(&self) -> Receipt {
         Receipt::new(self.facts.clone())
     }
 
-    /// What the vendor charges a factor for: at this host, and with what is told of the answer.
+    /// Returns the surcharges: of this host, and of the response.
     pub(super) fn surcharges(&self, told: &[Arc<str>]) -> Vec<Arc<str>> {
         let mut all = self.facts.surcharges.clone();
         add(&mut all, told);
@@ -135,7 +135,7 @@ impl Head {
         }
     }
 
-    /// Whether the answer says that it is of this kind, such as `json`.
+    /// Returns true if the response states this content type, such as `json`.
     pub(super) fn is(&self, kind: &str) -> bool {
         let said = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         said.to_ascii_lowercase().contains(kind)
@@ -177,7 +177,7 @@ impl<W> Config<W> {
     }
 }
 
-/// Puts on the receipt what a whole answer told.
+/// Puts on the receipt what a whole response stated.
 pub(super) fn settle<A>(receipt: &Receipt, model: &Arc<str>, decoded: &Decoded<A>) {
     receipt.edit(|facts| {
         if !model.is_empty() {

@@ -1,4 +1,4 @@
-//! What a vendor tells beside answers: the size of a question, and its models. None of it is charged.
+//! Token counts and lists of models, which no vendor charges.
 
 use std::{sync::Arc, time::Instant};
 

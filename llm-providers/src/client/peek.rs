@@ -25,7 +25,7 @@ where
         Self { body, first: Some(first.map(|frame| frame.map_err(Into::into))) }
     }
 
-    /// Whether it begins as JSON does, and no line of a stream of events can. `None` if its beginning does not say.
+    /// Returns true if it begins as JSON does, and no line of a stream of events can. `None` if its beginning fits both.
     pub(super) fn is_whole(&self) -> Option<bool> {
         let frame = self.first.as_ref()?.as_ref()?.as_ref().ok()?;
         let data = frame.data_ref()?.strip_prefix("\u{feff}".as_bytes()).unwrap_or(frame.data_ref()?);

@@ -9,11 +9,11 @@ use crate::protocol::VendorProtocol;
 #[cfg(feature = "reqwest")]
 use crate::transport::Reqwest;
 
-/// A client of one vendor: its [wire format](VendorProtocol) on a [transport](crate::transport).
+/// A client of one vendor: its [format](VendorProtocol) on a [transport](crate::transport).
 ///
 /// [`OpenAi`](crate::OpenAi) and its neighbours are names for one each. A client is a
 /// [`Provider`](llm_core::Provider), and a tower service for chat, streamed chat and embeddings, so it can stand at the
-/// bottom of a stack. Always ready: it bounds nothing but the size of answers. Clones are cheap and share their
+/// bottom of a stack. Always ready: it bounds only the size of responses. Clones are cheap and share their
 /// connections.
 ///
 /// ```no_run
@@ -27,10 +27,10 @@ use crate::transport::Reqwest;
 /// # Ok(()) }
 /// ```
 ///
-/// Its [`Receipt`](llm_core::Receipt)s say who answered at once, and the usage when the answer has ended: before hooks
-/// of outer layers run. Where a stream breaks off or is dropped before the vendor told its usage, that stays unknown,
-/// and [`usage_so_far`](llm_core::layer::Accounting::usage_so_far) holds what was told. It knows no prices: the
-/// [ledger's tap](crate) does.
+/// Its [`Receipt`](llm_core::Receipt)s name the vendor at once, and the usage when the response has ended: before hooks
+/// of outer layers run. Where a stream breaks off or is dropped before the vendor stated its usage, that stays unknown,
+/// and [`usage_so_far`](llm_core::layer::Accounting::usage_so_far) holds what was stated. It knows no prices: the
+/// [ledger](crate::Ledger::attempts) does.
 pub struct Client<W, #[cfg(feature = "reqwest")] T = Reqwest, #[cfg(not(feature = "reqwest"))] T> {
     pub(super) transport: T,
     pub(super) config: Arc<Config<W>>,
@@ -64,7 +64,7 @@ impl<W: VendorProtocol + Default> Client<W> {
         Self::with_transport(key, Reqwest::new()?)
     }
 
-    /// Makes a client without a key, for servers of one's own. Set its [`base_url`](Self::base_url). As that of
+    /// Makes a client without a key, for your own servers. Set its [`base_url`](Self::base_url). As that of
     /// [`new`](Self::new), its calls need a tokio runtime.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl<W: VendorProtocol + Default> Client<W> {
 }
 
 impl<W: VendorProtocol + Default, T> Client<W, T> {
-    /// As [`new`](Client::new), over a transport of one's own.
+    /// Makes a client as [`new`](Client::new) does, over your own transport.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl<W: VendorProtocol + Default, T> Client<W, T> {
         Self::with_protocol(W::default(), Some(key.into()), transport)
     }
 
-    /// As [`keyless`](Client::keyless), over a transport of one's own.
+    /// Makes a client as [`keyless`](Client::keyless) does, over your own transport.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl<W: VendorProtocol + Default, T> Client<W, T> {
 }
 
 impl<W: VendorProtocol, T> Client<W, T> {
-    /// A client of any wire format, with or without a key, over any transport.
+    /// Makes a client of any format, with or without a key, over any transport.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl<W: VendorProtocol, T> Client<W, T> {
         Ok(self)
     }
 
-    /// Sets the vendor's name on receipts and spans, for compatible servers; the format's own unless told.
+    /// Sets the vendor's name on receipts and spans, for compatible servers. Default: the format's own.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.config().name = name.into();
         self
@@ -159,25 +159,25 @@ impl<W: VendorProtocol, T> Client<W, T> {
         Ok(self)
     }
 
-    /// Bounds one event of a stream, in bytes; 1 MiB unless told. A longer one ends the stream with an error.
+    /// Sets the bound on one event of a stream, in bytes. Default: 1 MiB. A longer one ends the stream with an error.
     pub fn max_event_bytes(mut self, most: usize) -> Self {
         self.config().max_event_bytes = most;
         self
     }
 
-    /// Bounds a whole answer, in bytes; 64 MiB unless told. A longer one is an error.
+    /// Sets the bound on a whole response, in bytes. Default: 64 MiB. A longer one is an error.
     pub fn max_body_bytes(mut self, most: usize) -> Self {
         self.config().max_body_bytes = most;
         self
     }
 
-    /// Sets the clock that a `Retry-After` with a date is compared with; the machine's unless told.
+    /// Sets the clock that a `Retry-After` with a date is compared with. Default: the machine's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.config().clock = Arc::new(clock);
         self
     }
 
-    /// The vendor's format as this client speaks it.
+    /// Returns the vendor's format, with the settings of this client.
     pub fn protocol(&self) -> &W {
         &self.config.protocol
     }
@@ -194,7 +194,7 @@ impl<W: VendorProtocol, T> Client<W, T> {
 }
 
 impl<W> Config<W> {
-    /// The key and the values of further headers, for whoever must take them out of what comes back.
+    /// Returns the key and the values of further headers, which must be removed from messages.
     pub(super) fn secrets(&self) -> Vec<SecretString> {
         self.key.iter().chain(&self.secrets).cloned().collect()
     }

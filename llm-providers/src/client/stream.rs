@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{protocol::StreamDecoder, runtime, telemetry::CallSpan};
 
-/// How long to wait for the body's end after the vendor's own end (`[DONE]`, `message_stop`), so that the connection can be used again.
+/// Longest wait for the body's end after the vendor's own end (`[DONE]`, `message_stop`), so that the connection can be reused.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// The pieces of a streamed answer. Its receipt is filled in as they pass.
@@ -36,7 +36,7 @@ pub(super) struct Events<C> {
     cut: Arc<AtomicBool>,
     head: Head,
     receipt: Receipt,
-    /// What was put on the receipt: the whole answer's, and while it grows.
+    /// Usage that is on the receipt: the whole response's, and while it grows.
     usage: Option<Usage>,
     so_far: Option<Usage>,
     tier: Option<Arc<str>>,
@@ -83,7 +83,7 @@ impl<C: StreamDecoder> Events<C> {
     ///
     /// # Errors
     ///
-    /// What came instead of a first piece.
+    /// Result in place of a first piece.
     pub(super) async fn begin(mut self) -> Result<ChatStream, Error> {
         match poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             Some(Ok(first)) => {

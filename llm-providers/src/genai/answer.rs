@@ -33,7 +33,7 @@ pub(super) fn response(answer: GenaiResponse) -> Result<ChatResponse, Error> {
 }
 
 /// Tokens in this family's convention, which is `genai`'s own: cached ones are part of the prompt's, reasoning of the
-/// completion's or beside it. None where the vendor told none, a prompt of zero or a negative count.
+/// completion's or beside it. None where the vendor stated none, a prompt of zero or a negative count.
 pub(super) fn usage(told: &GenaiUsage) -> Option<Usage> {
     let count = |told: Option<i32>| told.and_then(|told| u64::try_from(told).ok());
     let prompt = count(told.prompt_tokens).filter(|prompt| *prompt > 0)?;
@@ -58,7 +58,7 @@ pub(super) fn usage(told: &GenaiUsage) -> Option<Usage> {
     Some(usage)
 }
 
-/// Why it ended, by the vendor's word: `genai` takes some failures for ends.
+/// Returns the reason of the end, by the vendor's word: `genai` takes some failures for ends.
 pub(super) fn finish(reason: Option<&StopReason>) -> FinishReason {
     reason.map_or(FinishReason::Unknown, |reason| finish_reason(reason.raw()))
 }

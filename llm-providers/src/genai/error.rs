@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use crate::{anthropic, gemini, openai, transport::with_cause};
 
-/// What `genai` cannot express.
+/// Makes the error of a request that `genai` cannot express.
 pub(super) fn unsupported(what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{what} has no place in genai"))
 }
 
-/// What was sent may cost, unless its usage is known.
+/// Sets the charge of a request that was sent: unknown, unless its usage is known.
 pub(super) fn charge(usage: Option<Usage>) -> Charge {
     usage.map_or(Charge::Unknown, Charge::Known)
 }
@@ -28,7 +28,7 @@ pub(super) fn unresolved(error: GenaiError) -> Error {
     }
 }
 
-/// What went wrong, in this family's words. `genai`'s own messages hold prompts, answers and addresses: none of them is
+/// Describes the failure in this family's words. `genai`'s own messages hold prompts, answers and addresses: none of them is
 /// passed on, nor is the error itself kept as the source.
 pub(super) fn classify(error: GenaiError, kind: AdapterKind) -> Error {
     use GenaiError as G;

@@ -41,7 +41,7 @@ impl Genai {
         Self { approximate: on, ..self }
     }
 
-    /// Where a model is, in the client's eyes.
+    /// Returns the vendor of a model, as `genai` resolves it.
     async fn target(&self, model: &str) -> Result<ServiceTarget, Error> {
         self.client.resolve_service_target(model).await.map_err(unresolved)
     }
@@ -125,7 +125,7 @@ impl Provider for Genai {
 }
 
 impl Genai {
-    /// What every call begins with.
+    /// Begins every call.
     async fn begin<T>(&self, call: &Call<T>, model: &str) -> Result<(ServiceTarget, Deadline, Receipt), Error> {
         let deadline = Deadline::of(call);
         runtime::require("genai's client")?;

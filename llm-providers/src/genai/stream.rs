@@ -31,7 +31,7 @@ pub(super) struct Pieces {
     receipt: Receipt,
     span: CallSpan,
     waiting: VecDeque<Result<ChatEvent, Error>>,
-    /// Whether the last piece was reasoning, which a seal may follow.
+    /// True if the last piece was reasoning, which a signature may follow.
     thinking: bool,
     ended: bool,
 }

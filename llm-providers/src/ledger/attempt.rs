@@ -2,54 +2,54 @@ use std::sync::Arc;
 
 use llm_core::{Labels, Tenant, Usage, Usd, price::UnknownCost};
 
-/// One attempt at a vendor, as [`Ledger::on_attempt`](super::Ledger::on_attempt) tells of it when it has ended.
+/// One finished attempt at a vendor, as [`Ledger::on_attempt`](super::Ledger::on_attempt) reports it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// Who asked.
+    /// Tenant of the call.
     pub tenant: Tenant,
-    /// What for.
+    /// Labels of the call.
     pub labels: Labels,
-    /// The model asked.
+    /// Requested model.
     pub model: Arc<str>,
-    /// The model that answered, if it did.
+    /// Model that answered, if one did.
     pub answered_by: Option<Arc<str>>,
-    /// The vendor, where the client named it.
+    /// Vendor, where the client names it.
     pub provider: Option<Arc<str>>,
-    /// The vendor's id of the request, if one arrived: it matches this attempt to the vendor's bill.
+    /// Vendor's id of the request, if one arrived: it matches this attempt to the vendor's bill.
     pub request_id: Option<Arc<str>>,
-    /// How it ended.
+    /// End of the attempt.
     pub outcome: Outcome,
-    /// What it used, if the vendor said so and it can be.
+    /// Usage, if the vendor stated a plausible one.
     pub usage: Option<Usage>,
-    /// What it costs.
+    /// Cost of the attempt.
     pub charged: Charged,
-    /// The most it could cost, as estimated before it was sent; `None` for a model without a known price.
+    /// Upper bound of the cost, as estimated before it was sent; `None` for a model without a known price.
     pub bound: Option<Usd>,
 }
 
-/// How an attempt ended.
+/// Ends of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// With a whole answer.
+    /// A whole response arrived.
     Complete,
-    /// With an error, at its head or later.
+    /// An error arrived, in place of a response or within it.
     Failed,
-    /// Given up before its end.
+    /// The caller dropped it before its end.
     Abandoned,
 }
 
-/// What an attempt costs.
+/// Costs of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Charged {
     /// Nothing: it was not sent, or the vendor refused it.
     Nothing,
-    /// What its usage costs.
+    /// Its usage costs this amount.
     Paid(Usd),
-    /// Its usage is known, its cost is not, for this reason.
+    /// Its usage is known, but its cost is not, for this cause.
     Unpriced(UnknownCost),
-    /// It was sent and its usage never came: at most this, where a bound is known.
+    /// It was sent and its usage never came: it cost at most this, where a bound is known.
     Unconfirmed(Option<Usd>),
 }

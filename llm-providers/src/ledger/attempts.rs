@@ -9,15 +9,15 @@ use tower_service::Service;
 
 use super::{Ledger, keys::Keys, running::RunningAttempt, terms::Terms};
 
-/// Makes [`Attempts`]: see [`Ledger::attempts`].
+/// Layer that makes [`Attempts`]: see [`Ledger::attempts`].
 #[derive(Clone, Debug)]
 pub struct AttemptsLayer {
     ledger: Ledger,
 }
 
-/// Books every attempt at a vendor, however it ends, and puts cost and [`CostShare`](llm_core::layer::CostShare) on the receipt.
+/// Service that books every attempt at a vendor, with every end, and puts cost and [`CostShare`](llm_core::layer::CostShare) on the receipt.
 ///
-/// Stands right above the client. Always ready; each call waits for its own clone of the inner service. Clones share
+/// Its place is right above the client. Always ready; each call waits for its own clone of the inner service. Clones share
 /// the ledger.
 #[derive(Clone, Debug)]
 pub struct Attempts<S> {

@@ -2,10 +2,10 @@ use llm_core::Usd;
 
 use super::Row;
 
-/// By how much a row's books are off; the [module's docs](crate::ledger) state the identities.
+/// Differences in a row's account; the [module's docs](crate::ledger) state the identities.
 ///
-/// NOTE: an answer that ends is booked in two steps, so a snapshot taken at that very moment can find `between` off by
-/// that answer's amount. When no call is running, the books must be even.
+/// NOTE: a response that ends is booked in two steps, so a snapshot taken at that very moment can find `between` off by
+/// that response's amount. When no call is running, the account must be balanced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Balance {
@@ -13,20 +13,20 @@ pub struct Balance {
     pub attempts: Usd,
     /// `list − useful − saved`: zero in every row.
     pub responses: Usd,
-    /// `used − useful`: zero in the total. In the row of a label or a model: what its purchases gave to answers of
-    /// other rows, less what its answers got from them.
+    /// `used − useful`: zero in the total. In the row of a label or a model: the amount of its attempts that responses
+    /// of other rows used, less the amount that its responses used of theirs.
     pub between: Usd,
 }
 
 impl Balance {
-    /// Whether nothing is off.
+    /// Returns true if all differences are zero.
     pub fn is_balanced(&self) -> bool {
         *self == Self::default()
     }
 }
 
 impl Row {
-    /// By how much the books of this row are off.
+    /// Returns the differences in the account of this row.
     pub fn balance(&self) -> Balance {
         Balance {
             attempts: self.paid - self.used - self.wasted.total() - self.open,

@@ -22,7 +22,7 @@ pub(super) struct Books {
     label: String,
 }
 
-/// How often a cost was unknown, by cause. Bounded: causes hold names that callers and vendors choose.
+/// Numbers of unknown costs, by cause. Bounded, because causes hold names that callers and vendors choose.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unknown {
     pub(super) causes: BTreeMap<UnknownCost, Counts>,
@@ -44,12 +44,12 @@ const MAX_CAUSES: usize = 100;
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
     pub(super) known: HashMap<Arc<str>, Row>,
-    /// What belongs to names beyond the bound.
+    /// Sum of the names beyond the bound.
     pub(super) other: Option<Row>,
     pub(super) most: usize,
 }
 
-/// How a call ended, as its caller saw it.
+/// End of a call, as its caller saw it.
 #[derive(Debug)]
 pub(super) enum Ended {
     Answered(Box<Answer>),
@@ -97,7 +97,7 @@ impl Books {
         self.each(keys, |row| row.attempt(attempt));
     }
 
-    /// Settles an open amount: somebody used the answer, or nobody ever will.
+    /// Settles an open amount: a caller used the response, or none ever will.
     pub(super) fn settle(&mut self, keys: &Keys, amount: Usd, lost: Usd) {
         self.each(keys, |row| {
             row.open -= amount;

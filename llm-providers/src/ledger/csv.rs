@@ -23,7 +23,7 @@ const COLUMNS: [&str; 12] = [
 ];
 
 impl Snapshot {
-    /// Writes the books as comma-separated values (RFC 4180): a line of names, then one line for each tenant, model and
+    /// Writes the accounts as comma-separated values (RFC 4180): a line of names, then one line for each tenant, model and
     /// label, and the total. Amounts are whole nano-dollars, in columns that say so; the other columns count calls,
     /// attempts, units and tokens. New columns may follow in later versions: read them by name.
     ///

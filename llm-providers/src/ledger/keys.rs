@@ -9,7 +9,7 @@ pub(super) struct Keys {
     pub(super) labels: Labels,
     /// The model asked, not the one that answered: both taps know it, whatever happens.
     pub(super) model: Arc<str>,
-    /// Why the call is made, if nobody who asked waits for it.
+    /// Purpose of a call that no caller waits for.
     pub(super) purpose: Option<Purpose>,
 }
 

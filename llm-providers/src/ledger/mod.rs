@@ -1,10 +1,10 @@
-//! Books of what calls cost and what they were worth: per tenant, label and model, and in all.
+//! Accounts of the cost of attempts and the value of responses: per tenant, label and model, and in total.
 //!
-//! # Two taps
+//! # Two layers
 //!
-//! [`Ledger::requests`] stands on top of a stack and books what callers got; [`Ledger::attempts`] stands right above
-//! the client, below everything that retries, coalesces or caches, and books every attempt at a vendor, also those that
-//! nobody waited for. Both write into one [`Ledger`].
+//! [`Ledger::requests`] is the top layer of a stack and books the responses that callers got. [`Ledger::attempts`] is the
+//! layer right above the client, below everything that retries, coalesces or caches, and books every attempt at a vendor,
+//! also those without a waiting caller. Both write into one [`Ledger`].
 //!
 //! ```
 //! use llm_core::{Call, ChatRequest, into_provider};
@@ -43,24 +43,23 @@
 //!
 //! # Terms
 //!
-//! Attempts, one attempt at a time:
+//! Of attempts, one try at a vendor each:
 //!
-//! - **paid**: what attempts cost whose usage arrived, at the price table's prices for the service class it got.
-//! - **unconfirmed**: attempts that were sent and whose usage never came: no part of `paid`, counted apart at their
-//!   *upper bound* ([`PriceTable::bound`](llm_core::price::PriceTable::bound)). The vendor bills some of them.
-//! - **used**: the part of `paid` whose answer somebody used.
-//! - **wasted**: the part of `paid` whose answer nobody used, by [cause](Waste).
-//! - **open**: the part of `paid` of which that is not settled yet: its answer is still on the way up.
-//! - **unpriced purchases**: usage arrived, but its cost is unknown, for a [cause](llm_core::price::UnknownCost) that the books name
-//!   ([`Snapshot::unknown_costs`]). An amount that such attempts or answers are part of prints as `unknown`, or as a lower
-//!   bound (`≥ $0.12`).
+//! - **paid**: cost of the attempts whose usage arrived, at the table's prices for the service class they got.
+//! - **unconfirmed**: attempts that were sent and whose usage never came. They are no part of `paid` and are counted
+//!   apart at their *upper bound* ([`PriceTable::bound`](llm_core::price::PriceTable::bound)). The vendor bills some of them.
+//! - **used**: the part of `paid` whose response a caller used.
+//! - **wasted**: the part of `paid` whose response no caller used, by [cause](Waste).
+//! - **open**: the part of `paid` that is not settled yet, because the response has not reached its caller.
+//! - **unpriced attempts**: usage arrived, but its cost is unknown for a [cause](llm_core::price::UnknownCost) that
+//!   [`Snapshot::unknown_costs`] names. An amount with such a part prints as `unknown` or as a lower bound (`≥ $0.12`).
 //!
-//! Answers, one call at a time, only those that arrived whole:
+//! Of responses, one call each, only those that arrived whole:
 //!
-//! - **list**: what the answers cost at list price for the service class they got, each as if bought alone.
-//! - **useful**: what was paid for these answers. Of all answers that come of one purchase, the first to end takes it.
-//! - **saved**: what did not have to be paid for them, by [cause](llm_core::Cause).
-//! - **unpriced answers**: those whose cost is unknown. They are in none of the amounts.
+//! - **list**: cost of the responses at list price for the service class they got, each as if bought alone.
+//! - **useful**: amount paid for these responses. Of all responses that come of one attempt, the first to end takes it.
+//! - **saved**: amount that did not have to be paid for them, by [cause](llm_core::Cause).
+//! - **unpriced responses**: those whose cost is unknown. They are in none of the amounts.
 //!
 //! # Identities
 //!
@@ -68,14 +67,14 @@
 //!
 //! ```text
 //! paid = used + wasted + open        in every row
-//! list = useful + saved                   in every row
-//! used = useful                        in the total, so that   paid = useful + wasted + open
+//! list = useful + saved              in every row
+//! used = useful                      in the total, so that   paid = useful + wasted + open
 //! ```
 //!
-//! In the row of a label or a model `used` and `useful` can differ: a purchase is booked under the labels of the
-//! call that made it, and an answer under those of the call that got it.
+//! In the row of a label or a model `used` and `useful` can differ: an attempt is booked under the labels of the call
+//! that made it, and a response under those of the call that got it.
 //!
-//! # How it decides
+//! # Behaviour
 //!
 //! - A call known not to have been sent costs nothing. An error that was sent costs what its
 //!   [`Charge`](llm_core::Charge) says; a stream that broke off costs the usage that arrived, else it is unconfirmed.
@@ -96,12 +95,12 @@
 //!   [`Ledger::default_tier`]. Surcharges that a request asks for (`inference_geo`, `speed`) raise it, and so does
 //!   [`Ledger::default_surcharge`].
 //! - A call keeps the prices it began with, whatever [`Ledger::replace_prices`] does meanwhile.
-//! - A reply that says it came from a cache or another call is no purchase, wherever the tap stands.
-//! - One ledger to a stack: of two, the upper purchases tap takes the lower one's claims, and both are off.
-//! - With [`Tasks`](llm_core::Tasks), put the purchases below them: there the question is the one that is sent, and its
-//!   bound is known.
+//! - A reply that came from a cache or another call is no attempt, wherever the layer is.
+//! - A stack has one ledger: of two, the upper attempts layer takes the lower one's cost shares, and both are off.
+//! - With [`Tasks`](llm_core::Tasks), put the attempts layer below them: there the request is the one that is sent, and
+//!   its bound is known.
 //!
-//! # Readiness and cloning
+//! # Cloning and readiness
 //!
 //! Both services are always ready; each call waits for its own clone of the inner service. Clones of a ledger, its
 //! layers and its services share the same books. They are kept in memory only, under one lock that is never held while

@@ -14,15 +14,15 @@ use super::{
     keys::Keys,
 };
 
-/// Makes [`Requests`]: see [`Ledger::requests`].
+/// Layer that makes [`Requests`]: see [`Ledger::requests`].
 #[derive(Clone, Debug)]
 pub struct RequestsLayer {
     ledger: Ledger,
 }
 
-/// Books what each call was worth, and makes `paid` and `saved` on its receipt final.
+/// Service that books the value of each call's response, and makes `paid` and `saved` on its receipt final.
 ///
-/// Stands on top of a stack. Always ready; each call waits for its own clone of the inner service. Clones share the
+/// Its place is the top of a stack. Always ready; each call waits for its own clone of the inner service. Clones share the
 /// ledger.
 #[derive(Clone, Debug)]
 pub struct Requests<S> {
@@ -30,7 +30,7 @@ pub struct Requests<S> {
     ledger: Ledger,
 }
 
-/// A call while it runs. If it is dropped, the caller went away.
+/// A running call. If it is dropped, the caller dropped the call.
 #[derive(Debug)]
 struct Pending {
     ledger: Ledger,
@@ -97,7 +97,7 @@ impl Pending {
         let taken = claim.as_ref().map(|claim| claim.take().ok_or(claim.amount()));
         let useful = match taken {
             Some(Ok(amount)) => amount,
-            // Another answer of the same purchase was first.
+            // Another response of the same attempt was first.
             Some(Err(amount)) => {
                 if saved.of(Cause::Coalesced).is_zero() {
                     saved.add(Cause::Coalesced, amount);

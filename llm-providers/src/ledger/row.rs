@@ -2,72 +2,84 @@ use std::fmt;
 
 use llm_core::{Savings, Usage, Usd, layer::Purpose};
 
-/// What was booked for a tenant, a label, a model, or in all. The [module's docs](crate::ledger) define each term.
+/// Account of a tenant, a label, a model, or in total. The [module's docs](crate::ledger) define each term.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Row {
     /// Calls that ended: answered, failed or dropped.
     pub calls: u64,
-    /// Calls whose answer arrived whole.
+    /// Calls whose response arrived whole.
     pub answered: u64,
-    /// Those answered by a vendor, for that call.
+    /// Those that a vendor answered, for that call.
     pub vendor: u64,
-    /// Those answered from a cache.
+    /// Those that a cache answered.
     pub hits: u64,
-    /// Those answered by a call that was already running.
+    /// Those that joined a call that was already running.
     pub coalesced: u64,
     /// Calls that ended with an error, at the head or later.
     pub failed: u64,
-    /// Calls given up by the caller.
+    /// Calls that their caller dropped.
     pub dropped: u64,
-    /// What the application sold: the units of the answered calls.
+    /// Units of the answered calls, which the application sold.
     pub units: u64,
-    /// Tokens that producing the answers took, whenever and for whomever that was.
+    /// Tokens that the responses took when they were produced.
     pub usage: Usage,
-    /// What the answers cost at list price, each bought alone.
+    /// Cost of the responses at list price, each bought alone.
     pub list: Usd,
-    /// What was paid for the answers.
+    /// Amount paid for the responses.
     pub useful: Usd,
-    /// What did not have to be paid for the answers.
+    /// Amounts that did not have to be paid for the responses.
     pub saved: Savings,
-    /// Answers whose cost is unknown.
+    /// Responses whose cost is unknown.
     pub unpriced_responses: u64,
     /// Attempts at a vendor that ended, also those that were not sent.
     pub attempts: u64,
     /// Tokens of all attempts whose usage arrived.
     pub usage_paid: Usage,
-    /// What attempts cost whose usage arrived.
+    /// Cost of the attempts whose usage arrived.
     pub paid: Usd,
-    /// The part of `paid` whose answer was used.
+    /// Part of `paid` whose response was used.
     pub used: Usd,
-    /// The part of `paid` whose answer is still on the way.
+    /// Part of `paid` whose response has not reached its caller yet.
     pub open: Usd,
-    /// The part of `paid` whose answer nobody used.
+    /// Part of `paid` whose response no caller used.
     pub wasted: WastedSpend,
     /// Attempts that were sent and whose usage never came.
     pub unconfirmed: Unconfirmed,
     /// Attempts whose usage arrived and whose cost is unknown: [`Snapshot::unknown_costs`](super::Snapshot::unknown_costs)
     /// names the causes.
     pub unpriced_attempts: u64,
-    /// Those of `unpriced_attempts` that failed or were given up.
+    /// Those of `unpriced_attempts` that failed or were abandoned.
     pub unpriced_wasted: u64,
 }
 
-/// Why something was paid for an answer that nobody used.
+/// Causes of paying for a response that no caller used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Waste {
     /// The attempt failed, and the vendor charged it.
     Failed,
-    /// The caller went away, or a layer above did not pass the answer on.
+    /// The caller dropped the call, or a layer above did not return the response.
     Abandoned,
-    /// It was asked to replace a stored answer, whoever is served that later.
+    /// A cache made the call to replace a stored response.
     Revalidated,
-    /// It was asked to check a stored answer.
+    /// A cache made the call to check a stored response.
     Verified,
 }
 
-/// Amounts paid for nothing, by cause.
+/// Amounts of wasted spend, by cause.
+///
+/// ```
+/// use llm_core::Usd;
+/// use llm_providers::{Waste, WastedSpend};
+///
+/// let mut wasted = WastedSpend::default();
+/// wasted.add(Waste::Failed, Usd::from_nanos(2_000));
+/// wasted.add(Waste::Abandoned, Usd::from_nanos(500));
+/// assert_eq!(wasted.of(Waste::Failed), Usd::from_nanos(2_000));
+/// assert_eq!(wasted.total(), Usd::from_nanos(2_500));
+/// assert_eq!(wasted.iter().count(), 2);
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct WastedSpend([Usd; Waste::ALL.len()]);
 
@@ -75,9 +87,9 @@ pub struct WastedSpend([Usd; Waste::ALL.len()]);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unconfirmed {
-    /// How many.
+    /// Number of these attempts.
     pub count: u64,
-    /// The most that they cost together, those `unpriced` not included.
+    /// Upper bound of their cost, those `unpriced` not included.
     pub amount: Usd,
     /// Those of `count` of which not even a bound is known.
     pub unpriced: u64,
@@ -87,7 +99,7 @@ impl Waste {
     /// All causes.
     pub const ALL: [Self; 4] = [Self::Failed, Self::Abandoned, Self::Revalidated, Self::Verified];
 
-    /// The cause in one word, for tables and metrics.
+    /// Returns the cause in one word, for tables and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -99,7 +111,7 @@ impl Waste {
 }
 
 impl Waste {
-    /// What an answer is to whoever pays for it, if nobody who asked uses it.
+    /// Returns the cause of a complete response that no caller used.
     pub(super) fn unused(purpose: Option<Purpose>) -> Self {
         match purpose {
             Some(Purpose::Revalidation) => Self::Revalidated,
@@ -115,17 +127,17 @@ impl WastedSpend {
         self.0[cause as usize] += amount;
     }
 
-    /// The amount of one cause.
+    /// Returns the amount of one cause.
     pub fn of(&self, cause: Waste) -> Usd {
         self.0[cause as usize]
     }
 
-    /// The causes that cost something, with their amounts.
+    /// Returns the causes with an amount, and their amounts.
     pub fn iter(&self) -> impl Iterator<Item = (Waste, Usd)> + '_ {
         Waste::ALL.into_iter().map(|cause| (cause, self.of(cause))).filter(|(_, amount)| !amount.is_zero())
     }
 
-    /// All amounts together.
+    /// Returns the sum.
     pub fn total(&self) -> Usd {
         self.0.iter().copied().sum()
     }

@@ -28,12 +28,12 @@ impl RunningAttempt {
         Self { ledger: ledger.clone(), keys, dispatch, terms, ended: false }
     }
 
-    /// It was no attempt: somebody below had the answer already.
+    /// Ends it without an entry: a layer below had the response already.
     pub(super) fn spared(mut self) {
         self.ended = true;
     }
 
-    /// It ended without a reply.
+    /// Ends it without a reply.
     pub(super) fn refused(mut self, error: &Error) {
         let facts = error.accounting().cloned().unwrap_or_default();
         let (usage, charged) = match error.charge() {
@@ -49,7 +49,7 @@ impl RunningAttempt {
         self.book(attempt);
     }
 
-    /// The reply ended.
+    /// Ends it with the end of its reply.
     pub(super) fn ended<C>(mut self, end: &End<'_, C>, receipt: &Receipt) {
         let outcome = match end {
             End::Complete(_) => Outcome::Complete,
@@ -106,7 +106,7 @@ impl RunningAttempt {
         CostShare::new(amount, move |lost| open.settle(lost))
     }
 
-    /// What a call that ended without usage costs.
+    /// Returns the charge of an attempt that ended without usage.
     fn unknown(&self) -> Charged {
         match self.dispatch.is_sent() {
             true => Charged::Unconfirmed(self.terms.bound.clone().ok()),
@@ -143,7 +143,7 @@ impl RunningAttempt {
 }
 
 impl Open {
-    /// All of it is settled now: nobody took `lost`.
+    /// Settles all of it: no caller used `lost`.
     fn settle(self, lost: Usd) {
         self.ledger.books().settle(&self.keys, self.amount, lost);
     }

@@ -7,9 +7,9 @@ use llm_core::price::{PriceOptions, PriceTable, Prices, ServiceTier};
 
 use super::{Attempt, AttemptsLayer, RequestsLayer, Snapshot, books::Books};
 
-/// The books of a stack: see the [module's docs](crate::ledger) for terms and an example.
+/// The ledger of a stack: see the [module's docs](crate::ledger) for terms and an example.
 ///
-/// Clones share the same books.
+/// Clones share the same accounts.
 #[derive(Clone)]
 pub struct Ledger(Arc<Inner>);
 
@@ -23,7 +23,7 @@ struct Inner {
 type Hooks = Arc<Vec<Arc<dyn Fn(&Attempt) + Send + Sync>>>;
 
 impl Ledger {
-    /// Empty books that value usage by `prices`: a table, or a [`Prices`] shared with others.
+    /// Makes an empty ledger that values usage by `prices`: a table, or a [`Prices`] shared with others.
     pub fn new(prices: impl Into<Prices>) -> Self {
         Self(Arc::new(Inner {
             prices: prices.into(),
@@ -33,14 +33,14 @@ impl Ledger {
         }))
     }
 
-    /// The service class that a request may get which asks for none (standard unless set): that of your project's
-    /// settings at the vendor. It raises the bound of such requests, not their cost, which is what the vendor says.
+    /// Sets the service class of requests that name none, as in your project's settings at the vendor. Default:
+    /// standard. It raises the bound of such requests, not their cost, which is what the vendor says.
     pub fn default_tier(self, tier: ServiceTier) -> Self {
         self.0.usual.lock().unwrap_or_else(PoisonError::into_inner).tier = tier;
         self
     }
 
-    /// Adds a surcharge that a request may get which does not ask for it, such as `regional`, where your project at the
+    /// Adds a surcharge of requests that do not name it, such as `regional`, where your project at the
     /// vendor has it. It raises the bound of requests whose model has it, not their cost, which is what the vendor says.
     pub fn default_surcharge(self, way: impl Into<Arc<str>>) -> Self {
         let mut usual = self.0.usual.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,7 +49,7 @@ impl Ledger {
         self
     }
 
-    /// At most so many tenants get a row of their own (10,000 unless set); the rest share the row `(other)`.
+    /// Sets the number of tenants with a row of their own; the others share the row `(other)`. Default: 10,000.
     ///
     /// Rows are never dropped, so the first come keep theirs. Set it before the first call.
     pub fn max_tenants(self, most: usize) -> Self {
@@ -57,20 +57,31 @@ impl Ledger {
         self
     }
 
-    /// At most so many pairs of a label and its value get a row of their own (1,000 unless set), as with tenants.
+    /// Sets the number of pairs of a label and its value with a row of their own, as with tenants. Default: 1,000.
     pub fn max_labels(self, most: usize) -> Self {
         self.books().labels.most = most;
         self
     }
 
-    /// At most so many models get a row of their own (1,000 unless set), as with tenants.
+    /// Sets the number of models with a row of their own, as with tenants. Default: 1,000.
     pub fn max_models(self, most: usize) -> Self {
         self.books().models.most = most;
         self
     }
 
-    /// Tells of every attempt at a vendor, once, when it has ended and is booked: to log it, or to match it with the
-    /// vendor's bill.
+    /// Calls `f` with every attempt at a vendor, once, when it has ended and is booked: to log it, or to match it with
+    /// the vendor's bill.
+    ///
+    /// ```
+    /// use llm_providers::{Charged, Ledger, prices};
+    ///
+    /// let ledger = Ledger::new(prices::openai()).on_attempt(|attempt| {
+    ///     if let Charged::Paid(cost) = attempt.charged {
+    ///         println!("{}: {cost} for {:?}", attempt.tenant, attempt.request_id);
+    ///     }
+    /// });
+    /// # let _ = ledger;
+    /// ```
     ///
     /// `f` runs where the attempt ends, which may be a `drop`: it must not block or panic. It may use this ledger.
     pub fn on_attempt(self, f: impl Fn(&Attempt) + Send + Sync + 'static) -> Self {
@@ -78,17 +89,17 @@ impl Ledger {
         self
     }
 
-    /// The tap for the top of a stack, which books what callers get.
+    /// Returns the layer for the top of a stack, which books the responses that callers get.
     pub fn requests(&self) -> RequestsLayer {
         RequestsLayer::new(self.clone())
     }
 
-    /// The tap right above a client, which books every attempt at a vendor.
+    /// Returns the layer right above a client, which books every attempt at a vendor.
     pub fn attempts(&self) -> AttemptsLayer {
         AttemptsLayer::new(self.clone())
     }
 
-    /// The books as they are now.
+    /// Returns a copy of the accounts.
     pub fn snapshot(&self) -> Snapshot {
         let (total, rows, unknown) = {
             let books = self.books();
@@ -98,12 +109,12 @@ impl Ledger {
         Snapshot::new(self.prices().as_of(), total, rows, unknown)
     }
 
-    /// The prices that usage is valued by, as they are now.
+    /// Returns the current prices, which usage is valued by.
     pub fn prices(&self) -> PriceTable {
         self.0.prices.current()
     }
 
-    /// Values calls from now on by `table`, and gives back the table until now.
+    /// Values calls from now on by `table`, and returns the previous table.
     ///
     /// A call that is running keeps the prices it began with, so its bound and its cost are of one table. What is booked
     /// stays. If the ledger was made of a [`Prices`], all who share it see the new table.
@@ -111,7 +122,7 @@ impl Ledger {
         self.0.prices.replace(table)
     }
 
-    /// What a request may get that asks for nothing.
+    /// Returns the service of requests that name none.
     pub(super) fn usual(&self) -> PriceOptions {
         self.0.usual.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

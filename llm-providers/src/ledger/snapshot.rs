@@ -8,7 +8,7 @@ use super::{
     table,
 };
 
-/// The books at one moment. Prints as a table.
+/// Copy of a ledger's accounts at one time. Prints as a table.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     prices_as_of: String,
@@ -23,7 +23,7 @@ pub struct Snapshot {
 type Named = Vec<(Arc<str>, Row)>;
 
 impl Snapshot {
-    /// The name of the row that holds whatever is beyond the bound of a map: it stands last.
+    /// Name of the row of all names beyond the bound of a map. It is the last.
     pub const OTHER: &str = "(other)";
 
     pub(super) fn new(prices_as_of: &str, total: Row, [tenants, labels, models]: [Rows; 3], unknown: Unknown) -> Self {
@@ -37,38 +37,38 @@ impl Snapshot {
         }
     }
 
-    /// The day of the prices that usage is valued by.
+    /// Returns the day of the prices that usage is valued by.
     pub fn prices_as_of(&self) -> &str {
         &self.prices_as_of
     }
 
-    /// Everything.
+    /// Returns the account of all calls.
     pub fn total(&self) -> &Row {
         &self.total
     }
 
-    /// By how much the books are off in all: see [`Row::balance`].
+    /// Returns the differences in the account of all calls: see [`Row::balance`].
     pub fn balance(&self) -> Balance {
         self.total.balance()
     }
 
-    /// Why costs are unknown, with how many attempts and how many answers each cause concerns. At most 100 causes are
+    /// Returns the causes of unknown costs, each with its number of attempts and of responses. At most 100 causes are
     /// counted apart.
     pub fn unknown_costs(&self) -> impl Iterator<Item = (&UnknownCost, u64, u64)> {
         self.unknown.causes.iter().map(|(cause, counts)| (cause, counts.attempts, counts.answers))
     }
 
-    /// The rows of the tenants, by name.
+    /// Returns the rows of the tenants, by name.
     pub fn tenants(&self) -> impl Iterator<Item = (&str, &Row)> {
         self.tenants.iter().map(|(name, row)| (&**name, row))
     }
 
-    /// A tenant's row.
+    /// Returns a tenant's row.
     pub fn tenant(&self, name: &str) -> Option<&Row> {
         self.tenants().find(|(known, _)| *known == name).map(|(_, row)| row)
     }
 
-    /// The rows of the labels: name, value, row. A call with several labels is in several rows.
+    /// Returns the rows of the labels: name, value, row. A call with several labels is in several rows.
     pub fn labels(&self) -> impl Iterator<Item = (&str, &str, &Row)> {
         self.labels.iter().map(|(label, row)| {
             let (name, value) = label.split_once(SEPARATOR).unwrap_or((label, ""));
@@ -76,17 +76,17 @@ impl Snapshot {
         })
     }
 
-    /// A label's row.
+    /// Returns a label's row.
     pub fn label(&self, name: &str, value: &str) -> Option<&Row> {
         self.labels().find(|(n, v, _)| (*n, *v) == (name, value)).map(|(.., row)| row)
     }
 
-    /// The rows of the models that were asked, by name.
+    /// Returns the rows of the requested models, by name.
     pub fn models(&self) -> impl Iterator<Item = (&str, &Row)> {
         self.models.iter().map(|(name, row)| (&**name, row))
     }
 
-    /// A model's row.
+    /// Returns a model's row.
     pub fn model(&self, name: &str) -> Option<&Row> {
         self.models().find(|(known, _)| *known == name).map(|(_, row)| row)
     }

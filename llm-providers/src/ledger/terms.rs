@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Ledger;
 use crate::protocol::Settings;
 
-/// What an attempt is valued by: the prices it began with, and how it asked to be served.
+/// Terms of an attempt: the prices it began with, and the service it requested.
 #[derive(Debug)]
 pub(super) struct Terms {
     prices: PriceTable,
@@ -18,7 +18,7 @@ pub(super) struct Terms {
     pub(super) bound: Result<Usd, UnknownCost>,
 }
 
-/// How a request asks to be served, as far as that changes the price.
+/// Service that a request asks for, as far as that changes the price.
 #[derive(Debug, Default)]
 struct Asked {
     /// The class that it names, unless it leaves that to the vendor.

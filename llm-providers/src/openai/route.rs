@@ -3,7 +3,7 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 use llm_core::Error;
 
-/// Where the parts of the API are below the base URL.
+/// Paths of the API below the base URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Route {
     /// `chat/completions`.

@@ -53,7 +53,7 @@ impl Client<OpenAiProtocol> {
     }
 
     /// vLLM at an address such as `http://localhost:8000/v1`: [`Dialect::VLLM`]. If it wants a key, begin with
-    /// [`of`](Client::of).
+    /// [`with_dialect`](Client::with_dialect).
     ///
     /// # Errors
     ///

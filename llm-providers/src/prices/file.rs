@@ -14,7 +14,7 @@ pub enum LoadError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
     /// It holds no usable price table.
@@ -22,7 +22,7 @@ pub enum LoadError {
     Table {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the mistake.
         source: PriceTableError,
     },
 }

@@ -73,7 +73,7 @@
 //!
 //! # Surcharges
 //!
-//! What some ways of processing cost on top, as [`ModelPrice::surcharges`](llm_core::price::ModelPrice::surcharges): `us` and `fast`
+//! Surcharges of some ways of processing, as [`ModelPrice::surcharges`](llm_core::price::ModelPrice::surcharges): `us` and `fast`
 //! from the same source, `regional` from notes on the vendor's documentation of the same day, not checked model by model.
 //! Put your own over them where they matter:
 //!

@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value, value::RawValue};
 pub(super) struct Exact<'n> {
     pub(super) within: &'n [&'n str],
     pub(super) field: &'n str,
-    /// Whether this value is under such a key.
+    /// True if this value is under such a key.
     pub(super) here: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Taking known fields out of a JSON object; what stays is somebody's extra.
+//! Taking known fields out of a JSON object; the rest becomes an `extra`.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(crate) fn charged(error: Error, stated: &StatedUsage, mut facts: Accounting)
     }
 }
 
-/// What decides the price of an answer: the model, if it is named, and how it was served.
+/// Makes accounting data of what decides the price: the model, if it is named, and the service class.
 pub(crate) fn served(model: Option<&Value>, tier: Option<Arc<str>>, surcharges: &[Arc<str>]) -> Accounting {
     let mut facts = Accounting::default();
     facts.model = model.and_then(Value::as_str).filter(|model| !model.is_empty()).map(Arc::from);

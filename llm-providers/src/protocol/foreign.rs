@@ -1,4 +1,4 @@
-//! What one vendor's answers leave in a conversation, and another vendor would refuse or misread.
+//! Cross-vendor fields: one vendor's responses leave them in a conversation, another vendor would refuse or misread them.
 //!
 //! Such fields are known by their names: fields without a name here are the user's, and pass through.
 
@@ -19,7 +19,7 @@ const MARKS: [(&str, &str); 11] = [
     (THOUGHT_SIGNATURES, "genai"),
     ("thoughtSignature", "gemini"),
 ];
-/// What Gemini's sealed reasoning has in its further fields.
+/// Unknown fields of Gemini's signed reasoning.
 const THOUGHT: &str = "thought";
 const THOUGHT_SIGNATURES: &str = "thought_signatures";
 /// Claude's seal.
@@ -29,7 +29,7 @@ const SIGNATURE: &str = "signature";
 const ANTHROPIC: [&str; 5] = ["redacted_thinking", "server_tool_use", "mcp_tool_use", "container_upload", "compaction"];
 /// Kinds of parts in OpenAI's format, Mistral's among them.
 const OPENAI: [&str; 4] = ["image_url", "input_audio", "refusal", "reference"];
-/// What a part of Gemini's holds one of. Its parts have no `type`.
+/// Fields of which a part of Gemini's holds one. Its parts have no `type`.
 const GEMINI: [&str; 6] =
     ["codeExecutionResult", "executableCode", "fileData", "functionCall", "functionResponse", "inlineData"];
 
@@ -74,7 +74,7 @@ pub(crate) fn refuse_other(value: &Value, here: &str, mine: &str) -> Result<(), 
     }
 }
 
-/// Whose a part without a name here is, as far as its shape tells.
+/// Returns the origin vendor of a part without a name here, by its shape.
 fn maker(value: &Value) -> Option<&'static str> {
     match value.get("type").and_then(Value::as_str) {
         Some(kind) if ANTHROPIC.contains(&kind) || kind.ends_with("_tool_result") => Some("anthropic"),

@@ -10,18 +10,18 @@ use secrecy::SecretString;
 
 use super::{Model, usage::StatedUsage};
 
-/// A vendor's wire format: questions to requests, bytes to answers, refusals to errors.
+/// A vendor's format: requests to bytes, bytes to responses and errors.
 ///
 /// Nothing here waits, sends or reads a clock. What the format cannot say is refused with
 /// [`ErrorKind::Unsupported`], naming the field. What an answer costs but its vendor did not say is
 /// [`Charge::Unknown`](llm_core::Charge::Unknown).
 pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
-    /// Reads streamed answers.
+    /// Decoder of streamed responses.
     type StreamDecoder: StreamDecoder;
 
-    /// The vendor's name on receipts and spans, unless the client is told another.
+    /// Vendor's name on receipts and spans, unless [`Client::name`](crate::Client::name) sets another.
     const NAME: &'static str;
-    /// Where the vendor is, unless the client is told another.
+    /// Vendor's address, unless [`Client::base_url`](crate::Client::base_url) sets another.
     const BASE_URL: &'static str;
 
     /// Adds the headers that hold the key. Values must be marked sensitive; no key goes into a URL.
@@ -31,21 +31,21 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
     /// [`ErrorKind::InvalidRequest`] if the key has characters that cannot be in a header; never quoting it.
     fn authorize(&self, key: &SecretString, headers: &mut HeaderMap) -> Result<(), Error>;
 
-    /// Writes a chat request, for a whole or a streamed answer.
+    /// Writes a chat request, for a whole or a streamed response.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidRequest`] and [`ErrorKind::Unsupported`], naming the field.
     fn chat(&self, request: &ChatRequest, streamed: bool) -> Result<EncodedRequest, Error>;
 
-    /// Reads a whole answer.
+    /// Reads a whole response.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Malformed`], or the error that the answer holds in spite of its status.
     fn read_chat(&self, body: &[u8]) -> Result<Decoded<ChatResponse>, Error>;
 
-    /// As [`read_chat`](Self::read_chat), for a vendor that may leave out of an answer what its request tells of the price.
+    /// As [`read_chat`](Self::read_chat), for a vendor that may leave out of a response what its request says of the price.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
         self.read_chat(body)
     }
 
-    /// Begins to read the streamed answer to a request, which says how many choices there must be.
+    /// Returns a decoder of the streamed response to a request, which says how many choices there must be.
     fn stream_decoder(&self, request: &ChatRequest) -> Self::StreamDecoder;
 
     /// Writes an embeddings request.
@@ -112,14 +112,14 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
         Err(Error::new(ErrorKind::Unsupported, format!("{} does not list its models", Self::NAME)))
     }
 
-    /// What the vendor charges a factor for at this host, whatever its answers say: names as in price tables'
+    /// Returns what the vendor charges a factor for at this host, beside what its responses state: names as in price tables'
     /// [`surcharges`](llm_core::price::ModelPrice::surcharges). None by default.
     fn surcharges(&self, host: &str) -> Vec<Arc<str>> {
         let _ = host;
         Vec::new()
     }
 
-    /// Makes an error of an HTTP answer that is none. Its message holds neither `key` nor what looks like one.
+    /// Makes an error of a response with an error status. Its message holds neither `key` nor anything like a key.
     fn classify(
         &self,
         status: StatusCode,
@@ -129,18 +129,18 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
         key: Option<&str>,
     ) -> Error;
 
-    /// The limits that the headers of an answer tell, for the model that was asked.
+    /// Reads the limits that the headers of a response state, for the requested model.
     fn limits(&self, headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits>;
 
-    /// The vendor's id of a request.
+    /// Reads the vendor's id of a request.
     fn request_id<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str>;
 }
 
-/// Reads the events of a streamed answer, one at a time.
+/// Decoder of a streamed response, one event at a time.
 pub trait StreamDecoder: Send + Unpin + 'static {
-    /// The pieces in one server-sent event. After the vendor's own end there are none.
+    /// Decodes one server-sent event. After the vendor's own end it returns no pieces.
     ///
-    /// A [`ChatEvent::Usage`] is the whole answer's: what is told before the end, and will still grow, is only for
+    /// A [`ChatEvent::Usage`] is the whole response's: a usage that may still grow is only in
     /// [`usage`](Self::usage).
     ///
     /// # Errors
@@ -148,40 +148,40 @@ pub trait StreamDecoder: Send + Unpin + 'static {
     /// [`ErrorKind::Malformed`], or the error that the event holds.
     fn event(&mut self, name: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error>;
 
-    /// Says that the stream has ended, and gives what was held back for the end.
+    /// Ends the stream and returns the pieces that were held back for the end.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Incomplete`] unless the vendor's own end was seen.
     fn finish(&mut self) -> Result<Vec<ChatEvent>, Error>;
 
-    /// Whether the vendor's own end was seen, so that nothing more can come.
+    /// Returns true if the vendor's own end was seen, so that nothing more can come.
     fn is_done(&self) -> bool;
 
-    /// What is known so far of the tokens that the answer took, also while it grows. Of an answer that breaks off it
+    /// Returns the usage that is known so far, also while it grows. Of a response that breaks off it
     /// is what is known at least: [`Accounting::usage_so_far`](llm_core::layer::Accounting::usage_so_far).
     fn usage(&self) -> Option<Usage>;
 
-    /// The vendor's service class, if it has said so yet.
+    /// Returns the vendor's service class, if it has stated one.
     fn service_tier(&self) -> Option<&Arc<str>>;
 
-    /// What the vendor charges a factor for, as far as is known yet; none by default. What it says later may change it.
+    /// Returns what the vendor charges a factor for, as known so far; none by default. Later events may change it.
     fn surcharges(&self) -> &[Arc<str>] {
         &[]
     }
 
-    /// Calls that the vendor made beside the answer's own, as far as it has said so yet; none by default. Their tokens
+    /// Returns the calls that the vendor made beside the response's own, as stated so far; none by default. Their tokens
     /// are part of [`usage`](Self::usage).
     fn side_calls(&self) -> &[SideCall] {
         &[]
     }
 
-    /// First count of the usage that cannot be one, by its name and value; none by default.
+    /// Returns the first count of the usage that cannot be one, by its name and value; none by default.
     fn unusable_usage(&self) -> Option<&Arc<str>> {
         None
     }
 
-    /// Amount that the vendor states it billed, if it has said so yet; none by default.
+    /// Returns the amount that the vendor states it billed; none by default.
     fn billed(&self) -> Option<Usd> {
         None
     }
@@ -195,38 +195,38 @@ pub struct EncodedRequest {
     pub method: Method,
     /// The path below the base URL, without a slash at its beginning; it may have a query, but no key in it.
     pub path: String,
-    /// Further headers. A header that the client was told to send replaces one of the same name.
+    /// Further headers. One that [`Client::header`](crate::Client::header) sets replaces one of the same name.
     pub headers: HeaderMap,
     /// The body, JSON; empty with GET.
     pub body: Bytes,
 }
 
 impl EncodedRequest {
-    /// A POST of a JSON body.
+    /// Returns a POST of a JSON body.
     pub fn post(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
         Self { method: Method::POST, path: path.into(), headers: HeaderMap::new(), body: body.into() }
     }
 
-    /// A GET.
+    /// Returns a GET.
     pub fn get(path: impl Into<String>) -> Self {
         Self { method: Method::GET, path: path.into(), headers: HeaderMap::new(), body: Bytes::new() }
     }
 }
 
-/// An answer, with what came beside it.
+/// A decoded response, with what came beside it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Decoded<A> {
-    /// The answer.
+    /// The response.
     pub output: A,
-    /// What it took; `None` if the vendor did not say.
+    /// Usage; `None` if the vendor stated none.
     pub usage: Option<Usage>,
-    /// The vendor's service class, which decides the price; `None` if it did not say.
+    /// Vendor's service class, which decides the price; `None` if it stated none.
     pub service_tier: Option<Arc<str>>,
-    /// What the vendor charges a factor for: see
+    /// Surcharges, which the vendor charges a factor for: see
     /// [`PriceOptions::surcharges`](llm_core::price::PriceOptions::surcharges).
     pub surcharges: Vec<Arc<str>>,
-    /// Calls that the vendor made beside the answer's own. Their tokens are part of `usage`.
+    /// Calls that the vendor made beside the response's own. Their tokens are part of `usage`.
     pub side_calls: Vec<SideCall>,
     /// First count of the usage that cannot be one, by its name and value: `prompt_tokens: -5`.
     pub unusable_usage: Option<Arc<str>>,
@@ -235,24 +235,24 @@ pub struct Decoded<A> {
 }
 
 impl<A> Decoded<A> {
-    /// An answer with what its vendor said of it.
+    /// Returns a response with its usage and service class.
     pub fn new(output: A, usage: Option<Usage>, service_tier: Option<Arc<str>>) -> Self {
         let (surcharges, side_calls, unusable_usage) = Default::default();
         Self { output, usage, service_tier, surcharges, side_calls, unusable_usage, billed: None }
     }
 
-    /// An answer with everything that its vendor stated of its usage.
+    /// Returns a response with everything that its vendor stated of its usage.
     pub(crate) fn stated(output: A, stated: &StatedUsage, service_tier: Option<Arc<str>>) -> Self {
         let (side_calls, unusable_usage) = (stated.side_calls().to_vec(), stated.unusable().cloned());
         Self { side_calls, unusable_usage, ..Self::new(output, stated.usage(), service_tier) }
     }
 
-    /// Adds what the vendor charges a factor for.
+    /// Sets the surcharges.
     pub fn with_surcharges(self, surcharges: Vec<Arc<str>>) -> Self {
         Self { surcharges, ..self }
     }
 
-    /// Adds the amount that the vendor states it billed.
+    /// Sets the amount that the vendor states it billed.
     pub fn with_billed(self, billed: Option<Usd>) -> Self {
         Self { billed, ..self }
     }

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-/// How much of a vendor's message is kept, in characters.
+/// Longest vendor's message that is kept, in characters.
 const MOST: usize = 1_000;
-/// What stands in a key's place.
+/// Text in place of a key.
 const GAP: &str = "[key]";
-/// How vendors' keys begin.
+/// Beginnings of vendors' keys.
 const BEGINNINGS: [&str; 9] = ["sk-", "sk_", "pk-", "gsk_", "xai-", "hf_", "nvapi-", "AIza", "eyJ"];
 
 /// `text` without `key`, without anything that looks like one, and not too long.
@@ -20,7 +20,7 @@ pub(crate) fn redact(text: &str, key: Option<&str>) -> String {
     clean
 }
 
-/// `text` without `key` and without anything that looks like one. For those who do not know the key yet: whoever does
+/// Removes `key` and anything like a key from `text`. For code that does not know the key yet; the client, which does
 /// goes over it again, so nothing may have been cut.
 pub(crate) fn clean(text: &str, key: Option<&str>) -> String {
     let text = match key.filter(|key| key.len() >= 4) {

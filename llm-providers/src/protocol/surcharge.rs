@@ -1,4 +1,4 @@
-//! Settings that a vendor charges a factor for: asked for in a request, and told of in an answer's usage.
+//! Settings that a vendor charges a factor for: set in a request, and stated in a response's usage.
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// How long to wait where the vendor does not say: a random time below a bound that doubles.
+/// Waiting times where the vendor states none: random times below a bound that doubles.
 #[derive(Clone, Debug)]
 pub(super) struct Backoff {
     pub(super) first: Duration,
@@ -15,7 +15,7 @@ pub(super) struct Backoff {
     random: Random,
 }
 
-/// Numbers that nobody needs to be unable to guess. Clones share the sequence.
+/// Random numbers, not for secrets. Clones share the sequence.
 #[derive(Clone, Debug)]
 struct Random(Arc<AtomicU64>);
 

@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// How many retries there may be beside calls. Clones share it, so several clients can have one.
+/// Bound on retries in proportion to calls. Clones share it, so several clients can have one.
 ///
 /// Every call adds a share of a retry, every retry takes a whole one. It begins with a few, so that a service with few
 /// calls can retry at all, and never holds more than these and what a hundred calls add.
@@ -21,13 +21,13 @@ struct Bucket {
 const RETRY: u64 = 100;
 
 impl RetryBudget {
-    /// A budget of `percent` retries for a hundred calls, that begins with `reserve` retries.
+    /// Returns a budget of `percent` retries for a hundred calls, which begins with `reserve` retries.
     pub fn new(percent: u32, reserve: u32) -> Self {
         let (each, reserve) = (u64::from(percent), u64::from(reserve) * RETRY);
         Self(Arc::new(Bucket { left: AtomicU64::new(reserve), each, most: reserve + 100 * each }))
     }
 
-    /// How many retries there are left.
+    /// Returns the number of retries that are left.
     pub fn remaining(&self) -> u64 {
         self.0.left.load(Ordering::Relaxed) / RETRY
     }

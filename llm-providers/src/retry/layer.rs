@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{Retry, RetryBudget, backoff::Backoff};
 
-/// Makes [`Retry`]: asks again after failures that may pass. See the [module](super) for when and how.
+/// Layer that retries failed calls. The docs of the [module](super) say when and how.
 ///
 /// | | default |
 /// |---|---|
@@ -12,7 +12,7 @@ use super::{Retry, RetryBudget, backoff::Backoff};
 /// | wait, where the vendor does not say | up to 0.5 s, doubling up to 8 s |
 /// | longest wait that a vendor may ask for | 60 s |
 /// | budget | 20 retries for a hundred calls, 10 to begin with |
-/// | pay twice | off |
+/// | retry of charged attempts | off |
 ///
 /// All services that one layer makes, and their clones, share its budget.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct RetryLayer {
 }
 
 impl RetryLayer {
-    /// Retries with the defaults.
+    /// Returns a layer with the defaults.
     pub fn new() -> Self {
         Self {
             attempts: NonZeroU32::new(3).expect("three is not zero"),
@@ -36,12 +36,12 @@ impl RetryLayer {
         }
     }
 
-    /// Sets how often to ask at most, the first time included.
+    /// Sets the largest number of attempts, the first included.
     pub fn attempts(self, attempts: NonZeroU32) -> Self {
         Self { attempts, ..self }
     }
 
-    /// Sets how long to wait where the vendor does not say: a random time up to `first` after the first attempt, up to
+    /// Sets the wait where the vendor states none: a random time up to `first` after the first attempt, up to
     /// twice that after the second, and so on up to `most`.
     pub fn backoff(self, first: Duration, most: Duration) -> Self {
         Self { backoff: Backoff::new(first, most), ..self }
@@ -52,7 +52,7 @@ impl RetryLayer {
         Self { backoff: self.backoff.seeded(seed), ..self }
     }
 
-    /// Sets the longest wait that a vendor may ask for. Who is asked to wait longer gets the error at once.
+    /// Sets the longest wait that a vendor may ask for. A call that would wait longer returns the error at once.
     pub fn max_retry_after(self, longest_wait: Duration) -> Self {
         Self { longest_wait, ..self }
     }
@@ -62,7 +62,7 @@ impl RetryLayer {
         Self { budget, ..self }
     }
 
-    /// Asks again also where the failed attempt may be charged: a vendor's 5xx, an answer that broke off, a time-out.
+    /// Retries also where the failed attempt may be charged: a vendor's 5xx, an answer that broke off, a time-out.
     pub fn retry_charged(self, pay_twice: bool) -> Self {
         Self { pay_twice, ..self }
     }

@@ -1,4 +1,4 @@
-//! Asking again after a failure that may pass: for those who use one client and no key pool.
+//! Retries of failed calls, within a budget: for an application with one client and no key pool.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -18,30 +18,30 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # When it asks again
+//! # Behaviour
 //!
-//! If all of these hold:
+//! A call is retried if all of these hold:
 //!
 //! - the error [is retryable](llm_core::Error::is_retryable), and the operation [repeatable](llm_core::Operation::is_repeatable);
 //! - nothing is charged for the failed attempt, or [`retry_charged`](RetryLayer::retry_charged) is on: a 429, a 503 and a
-//!   connection that never came about cost nothing; of a 500 or a connection that broke off nobody knows;
+//!   connection that never came about cost nothing; of a 500 or a connection that broke off the charge is unknown;
 //! - there are [attempts](RetryLayer::attempts) left, and the [budget](RetryBudget) has a retry left: where most calls
 //!   fail, retries are the load that keeps a vendor down;
 //! - what the vendor asks to wait is at most [`max_retry_after`](RetryLayer::max_retry_after), and ends before the call's
 //!   deadline;
-//! - who minds a budget above has room for one more attempt ([`AttemptPermit`](llm_core::layer::AttemptPermit)).
+//! - the layers above permit one more attempt ([`AttemptPermit`](llm_core::layer::AttemptPermit)).
 //!
-//! A stream is asked for again up to its first event, never after it. Otherwise the error is given back, with the charge
+//! A stream is retried up to its first event, never after it. Otherwise the error is returned, with the charge
 //! of all attempts together.
 //!
-//! # How long it waits
+//! # Waiting times
 //!
-//! Exactly as long as the vendor asked to. Without that, a random time between nothing and a bound that doubles with
+//! The time that the vendor states. Without one, a random time between zero and a bound that doubles with
 //! each attempt ("full jitter"), so that callers who failed together do not come back together.
 //!
-//! # Where it stands
+//! # Position in the stack
 //!
-//! Above the [purchases tap](crate::Ledger::attempts), which then books every attempt, and below caches and limits. Not
+//! Above the ledger's [attempts layer](crate::Ledger::attempts), which then books every attempt, and below caches and limits. Not
 //! above or below another that retries: it marks calls with [`NestedRetry`](llm_core::layer::NestedRetry), and passes marked
 //! ones on untouched. A key pool marks them too.
 

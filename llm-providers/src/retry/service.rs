@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::{RetryLayer, budget::Taken};
 use crate::runtime;
 
-/// Asks again after failures that may pass. See the [module](super) for when and how.
+/// Service that retries failed calls. The docs of the [module](super) say when and how.
 ///
 /// Always ready; each attempt waits for its own clone of the inner service. Clones share the budget. A call that is
 /// dropped while it waits is not asked again.
@@ -70,7 +70,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Retry<S> {
 }
 
 impl RetryLayer {
-    /// How long to wait before the next attempt; `None` if there is none.
+    /// Returns the wait before the next attempt; `None` if there is none.
     fn wait<T: Operation>(&self, call: &Call<T>, error: &Error, attempt: u32) -> Option<(Duration, Taken)> {
         let free = self.pay_twice || error.charge() == Charge::None;
         // Nothing can wait outside a runtime.
@@ -92,14 +92,14 @@ impl RetryLayer {
     }
 }
 
-/// Whether whoever minds a budget above has room for one more attempt.
+/// Returns true if the layers above permit one more attempt.
 fn is_allowed<T>(call: &Call<T>, failed: Charge) -> bool {
     let allowance = call.extensions.get::<AttemptPermit>();
     let asked = allowance.map_or(Ok(()), |allowance| allowance.ask(failed));
     asked.inspect_err(|refusal| tracing::debug!(%refusal, "the call is not asked again")).is_ok()
 }
 
-/// What two attempts cost together.
+/// Adds the charges of two attempts.
 fn both(one: Charge, other: Charge) -> Charge {
     match (one, other) {
         (Charge::Unknown, _) | (_, Charge::Unknown) => Charge::Unknown,

@@ -1,4 +1,4 @@
-//! What comes of a rule.
+//! Responses that rules make.
 
 use std::{
     collections::VecDeque,

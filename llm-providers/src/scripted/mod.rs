@@ -1,4 +1,4 @@
-//! A provider that answers by rules, for your own tests: no network, no key, no waiting but where a rule says so.
+//! A provider that responds by rules, for your own tests: no network, no key, no waiting except where a rule says so.
 //!
 //! ```
 //! use std::time::Duration;
@@ -20,7 +20,7 @@
 //! # }
 //! ```
 //!
-//! It is not a vendor: it bills nothing, limits nothing and speaks no wire format. Its receipts name no provider, so that the
+//! It is not a vendor: it bills nothing, limits nothing and speaks no vendor's format. Its receipts name no provider, so that the
 //! rows of any price table price them.
 
 mod answer;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::deadline::Deadline;
 
-/// A provider that answers by [`Rule`]s; without one that fits, chat repeats the user's last message, and embeddings
+/// A provider that responds by [`Rule`]s. Without a matching one, chat repeats the user's last message, and embeddings
 /// give vectors that follow from the texts.
 ///
 /// It is a [`Provider`] and a tower service for chat, streamed chat and embeddings. Always ready. Clones share rules
@@ -31,7 +31,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// A provider without rules.
+    /// Returns a provider without rules.
     pub fn new() -> Self {
         Self::default()
     }
@@ -47,12 +47,12 @@ impl Scripted {
         self.state().rules.push(rule);
     }
 
-    /// How many calls came, of all kinds, whatever became of them.
+    /// Returns the number of calls of all kinds, failed ones included.
     pub fn calls(&self) -> u64 {
         self.counts().total()
     }
 
-    /// How many calls of each kind came.
+    /// Returns the number of calls of each kind.
     pub fn counts(&self) -> Counts {
         self.state().counts
     }

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use llm_core::{ChatEvent, ChatRequest, ChatResponse, Choice, Error, FinishReason, Message, Part, Usage};
 
-/// What to answer, and to which calls: to all unless narrowed. The first rule that fits a call decides.
+/// A response, and the calls that it is for: all unless narrowed. The first rule that matches a call decides.
 #[derive(Clone)]
 pub struct Rule {
     pub(super) act: Act,
@@ -18,7 +18,7 @@ pub struct Rule {
 type Test = Arc<dyn Fn(&Asked<'_>) -> bool + Send + Sync>;
 type Reply = Arc<dyn Fn(&ChatRequest) -> Result<ChatResponse, Error> + Send + Sync>;
 
-/// What a rule does.
+/// Actions of a rule.
 #[derive(Clone)]
 pub(super) enum Act {
     Answer(Reply),
@@ -28,7 +28,7 @@ pub(super) enum Act {
     Hang,
 }
 
-/// What rules can tell calls apart by.
+/// Properties of a call that rules distinguish.
 pub(super) struct Asked<'a> {
     pub(super) model: &'a str,
     pub(super) text: &'a str,
@@ -36,18 +36,18 @@ pub(super) struct Asked<'a> {
 }
 
 impl Rule {
-    /// Answers with a text.
+    /// Responds with a text.
     pub fn say(text: impl Into<Arc<str>>) -> Self {
         let text = text.into();
         Self::answer(move |request| Ok(spoken(request, Arc::clone(&text))))
     }
 
-    /// Answers with a whole answer.
+    /// Responds with a whole response.
     pub fn respond(answer: ChatResponse) -> Self {
         Self::answer(move |_| Ok(answer.clone()))
     }
 
-    /// Answers what `answer` makes of the question.
+    /// Responds with what `answer` makes of the request.
     pub fn answer(answer: impl Fn(&ChatRequest) -> Result<ChatResponse, Error> + Send + Sync + 'static) -> Self {
         Self::new(Act::Answer(Arc::new(answer)))
     }
@@ -58,7 +58,7 @@ impl Rule {
         Self::new(Act::Events(Arc::new(events.into_iter().collect())))
     }
 
-    /// Answers embeddings with these vectors.
+    /// Responds to embeddings with these vectors.
     pub fn vectors(vectors: impl IntoIterator<Item = Vec<f32>>) -> Self {
         Self::new(Act::Vectors(Arc::new(vectors.into_iter().map(Arc::from).collect())))
     }
@@ -105,7 +105,7 @@ impl Rule {
         self
     }
 
-    /// Answers, or fails, after a time.
+    /// Responds, or fails, after a time.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -128,7 +128,7 @@ impl Rule {
         Self { act, delay, pace, usage: None, fits: Vec::new(), first: 0, most: None, seen: 0 }
     }
 
-    /// Whether it decides this call; counts it if it fits.
+    /// Returns true if it decides this call, and counts a call that it matches.
     pub(super) fn takes(&mut self, asked: &Asked<'_>) -> bool {
         let chats = matches!(self.act, Act::Answer(_) | Act::Events(_));
         let embeds = matches!(self.act, Act::Vectors(_));

@@ -1,6 +1,6 @@
 use super::rule::{Asked, Rule};
 
-/// How many calls came, whatever became of them.
+/// Numbers of calls, failed ones included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -13,7 +13,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// All together.
+    /// Returns the sum.
     pub fn total(&self) -> u64 {
         self.chat + self.streamed + self.embed
     }

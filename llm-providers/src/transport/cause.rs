@@ -1,4 +1,4 @@
-//! Why a connection failed, in words that say what to do. An error's own words may hold addresses.
+//! Causes of failed connections, in words that say what to do. An error's own words may hold addresses.
 
 use std::{error::Error as StdError, io, iter::successors};
 

@@ -1,4 +1,4 @@
-//! How requests reach a vendor.
+//! Transports: the services that send requests to a vendor.
 
 mod cause;
 #[cfg(feature = "reqwest")]
@@ -16,7 +16,7 @@ pub(crate) use self::cause::with_cause;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{Reqwest, ReqwestBody};
 
-/// A tower service that sends an HTTP request and streams the answer's body.
+/// A tower service that sends an HTTP request and streams the response's body.
 ///
 /// Every `Service<http::Request<Bytes>, Response = http::Response<B>>` with `B: http_body::Body<Data = Bytes>` that is
 /// `Clone + Send + Sync` is one; there is nothing to implement. An error that is an [`llm_core::Error`] keeps its kind

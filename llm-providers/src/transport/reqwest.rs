@@ -73,7 +73,7 @@ impl Reqwest {
         })
     }
 
-    /// Sets how long a connection may take to come about.
+    /// Sets the longest time to connect.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl Reqwest {
         Self::build(Settings { connect, ..self.settings })
     }
 
-    /// Sets how long to wait for each next piece of an answer.
+    /// Sets the longest wait for each next piece of a response.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl Reqwest {
         Self::build(Settings { read, ..self.settings })
     }
 
-    /// Sets how long a whole call may take, from the connection to the answer's last byte.
+    /// Sets the longest time of a whole call, from the connection to the response's last byte.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Reqwest {
         Self::build(Settings { total: Some(total), ..self.settings })
     }
 
-    /// Sets how long a connection is kept that nobody uses; `None` for as long as the server does.
+    /// Sets the time that an idle connection is kept; with `None` the server decides.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl Reqwest {
         Self::build(Settings { idle, ..self.settings })
     }
 
-    /// Sets how many connections to one host are kept that nobody uses; 0 for a new one with every call.
+    /// Sets the number of idle connections that are kept to one host; 0 for a new one with every call.
     ///
     /// # Errors
     ///
@@ -225,7 +225,7 @@ impl Service<Request<Bytes>> for Reqwest {
     }
 }
 
-/// The body of an answer, as it arrives.
+/// Body of a response, as it arrives.
 pub struct ReqwestBody(Pin<Box<reqwest::Body>>);
 
 impl Body for ReqwestBody {

@@ -1,4 +1,4 @@
-//! What response headers tell about limits.
+//! Limits in response headers.
 
 use std::{sync::Arc, time::SystemTime};
 

@@ -1,4 +1,4 @@
-/// What a request leaves open, and this format does not.
+/// Values of settings that a request leaves open and this format requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Options {

@@ -1,6 +1,6 @@
 use llm_core::Error;
 
-/// How many models a page of the list holds; the most that Gemini allows.
+/// Number of models in a page of the list; the most that Gemini allows.
 const PAGE: u32 = 1_000;
 
 /// The path of a model's method below the base URL: `models/gemini-3-flash:generateContent`.

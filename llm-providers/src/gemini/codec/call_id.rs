@@ -1,6 +1,6 @@
-/// How ids that were made here begin.
+/// Beginning of ids that were made here.
 const MADE: &str = "gemini_";
-/// How much of an answer's id is in the ids of its calls.
+/// Length of a response's id within the ids of its calls.
 const MOST: usize = 24;
 
 /// Ids for the tool calls of a candidate that came without one.
@@ -11,7 +11,7 @@ const MOST: usize = 24;
 pub(super) struct CallIds {
     candidate: u32,
     calls: u32,
-    /// Whether a function call came that has no name.
+    /// True after a function call without a name.
     malformed: bool,
 }
 
@@ -44,7 +44,7 @@ impl CallIds {
         self.malformed
     }
 
-    /// How many calls there were.
+    /// Returns the number of calls so far.
     pub(super) fn calls(&self) -> u32 {
         self.calls
     }

@@ -1,4 +1,4 @@
-/// How requests are written.
+/// Options of writing requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Dialect {
     /// Asks for summaries of the model's thoughts: `includeThoughts`. They come as

@@ -1,4 +1,4 @@
-/// How a server differs from OpenAI: a row of the table of those that speak its format.
+/// Differences of a server from OpenAI: a row of the table of those that speak its format.
 ///
 /// Every such server is served by one codec and one of these. Rows are constants; change a field for a server that is
 /// like one of them but for that. A message of [`Role::Developer`](llm_core::Role::Developer) goes as `system` where
@@ -8,9 +8,9 @@
 pub struct Dialect {
     /// The server's name, on receipts and in messages.
     pub name: &'static str,
-    /// Where it is.
+    /// The server's address.
     pub base_url: &'static str,
-    /// Which header holds the key.
+    /// Header that holds the key.
     pub key: KeyHeader,
     /// Sends the bound on output tokens as `max_tokens`, for servers that do not know `max_completion_tokens`.
     pub legacy_max_tokens: bool,
@@ -21,24 +21,24 @@ pub struct Dialect {
     pub base64_embeddings: bool,
     /// Asks streams for their usage by `stream_options`; for servers that tell it unasked and refuse the field, not.
     pub stream_options: bool,
-    /// Whether messages of the role `developer` are known.
+    /// True if the server knows messages of the role `developer`.
     pub developer: bool,
-    /// What `seed` is called.
+    /// Name of the field `seed`.
     pub seed: &'static str,
-    /// What the length of vectors is called.
+    /// Name of the field for the length of vectors.
     pub dimensions: &'static str,
-    /// What it is called that a tool must be called.
+    /// Word of `tool_choice` that requires a call of a tool.
     pub required: &'static str,
     /// Sends ids of tool calls as this many letters and digits, the only ones the server takes. Other ids are replaced
     /// by ones computed from them, in calls and results alike.
     pub call_id_len: Option<usize>,
-    /// How reasoning of the conversation so far is sent back.
+    /// Form in which reasoning of the conversation so far is sent back.
     pub reasoning: ReasoningFormat,
     /// Counts as reasoning what `total_tokens` is more than input and output: a server that hides its thinking there
     /// bills it all the same.
     pub hidden_reasoning: bool,
     /// Fields that its own answers leave in parts, and that go back to it. Those of other vendors' answers are refused:
-    /// Gemini's `thoughtSignature`, Claude's `citations`, and their like. Fields that nobody's answers leave pass.
+    /// Gemini's `thoughtSignature`, Claude's `citations`, and their like. Fields that no vendor's responses leave are sent as they are.
     pub own_fields: &'static [&'static str],
     /// Sends what is nearest where the server has no place for a wish that only steers the answer, or for what another
     /// vendor's answer left in the conversation, in place of an error:
@@ -50,11 +50,11 @@ pub struct Dialect {
     /// | reasoning that cannot be sent back, or has another vendor's seal | left out |
     /// | further fields of parts that another vendor's answer left | left out |
     pub approximate: bool,
-    /// What the server cannot do. A request that asks for it is refused before it is sent.
+    /// Features that the server does not have. A request that needs one is refused before it is sent.
     pub missing: &'static [MissingFeature],
 }
 
-/// Which header holds the key.
+/// Header that holds the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyHeader {
@@ -64,7 +64,7 @@ pub enum KeyHeader {
     ApiKey,
 }
 
-/// How reasoning of the conversation so far is sent back.
+/// Form in which reasoning of the conversation so far is sent back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReasoningFormat {
@@ -79,7 +79,7 @@ pub enum ReasoningFormat {
     Parts,
 }
 
-/// Something that OpenAI does and another server does not.
+/// Feature of OpenAI that another server does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MissingFeature {
@@ -131,7 +131,7 @@ impl Dialect {
     /// [`OpenAi::azure`](crate::OpenAi#method.azure).
     pub const AZURE: Self = Self { name: "azure", key: KeyHeader::ApiKey, ..Self::OPENAI };
 
-    /// Ollama's own server: it fetches no images, and ignores what it should be told to refuse.
+    /// Ollama's own server: it fetches no images, and ignores settings that it does not know.
     pub const OLLAMA: Self = Self {
         name: "ollama",
         base_url: "http://localhost:11434/v1",

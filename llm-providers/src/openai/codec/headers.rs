@@ -1,4 +1,4 @@
-//! What response headers tell about limits and waiting.
+//! Limits and waiting times in response headers.
 
 use std::{sync::Arc, time::SystemTime};
 

@@ -121,18 +121,18 @@ impl ErrorBody {
         body
     }
 
-    /// Whether the code, the type or the reason is one of these.
+    /// Returns true if the code, the type or the reason is one of these.
     pub(crate) fn is(&self, names: &[&str]) -> bool {
         [&self.code, &self.kind, &self.reason].into_iter().flatten().any(|name| names.contains(&name.as_str()))
     }
 
-    /// Whether the message has one of these in it, in any case.
+    /// Returns true if the message contains one of these, in any case.
     pub(crate) fn says(&self, words: &[&str]) -> bool {
         let message = self.message.as_deref().unwrap_or_default().to_ascii_lowercase();
         words.iter().any(|words| message.contains(words))
     }
 
-    /// Whether it says that the prompt is longer than the model's context.
+    /// Returns true if the prompt is longer than the model's context.
     pub(crate) fn is_too_long(&self) -> bool {
         [&self.code, &self.kind].into_iter().flatten().any(|name| words::is_too_long_name(name))
             || self.message.as_deref().is_some_and(words::says_too_long)
@@ -167,7 +167,7 @@ impl ErrorBody {
     }
 }
 
-/// Whether a field states an error: servers put null, false and empty ones beside good responses.
+/// Returns true if a field states an error: servers put null, false and empty ones beside good responses.
 fn states_error(value: &Value) -> bool {
     match value {
         Value::Null => false,

@@ -56,12 +56,12 @@ const KINDS: [(&[&str], ErrorKind); 19] = [
     (&["timeout"], ErrorKind::Timeout),
 ];
 
-/// Whether a code or a type says that the prompt is too long.
+/// Returns true if a code or a type says that the prompt is too long.
 pub(super) fn is_too_long_name(name: &str) -> bool {
     TOO_LONG_NAMES.contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// Whether a message says that the prompt is too long.
+/// Returns true if a message says that the prompt is too long.
 pub(super) fn says_too_long(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|words| message.contains(words));

@@ -52,7 +52,7 @@ pub(super) fn longest_used_up<'a, 'v>(
     resets.max().filter(|wait| !wait.is_zero())
 }
 
-/// Whether the vendor says to try again, or not to.
+/// Reads the vendor's advice to retry or not to.
 pub(crate) fn should_retry(headers: &HeaderMap) -> Option<bool> {
     headers.get("x-should-retry")?.to_str().ok()?.trim().parse().ok()
 }

@@ -34,7 +34,7 @@ pub fn time_until(text: &str, now: SystemTime) -> Option<Duration> {
     }
 }
 
-/// Whether a vendor may ask a caller to wait for so long.
+/// Returns true if a vendor may ask a caller to wait for so long.
 pub(super) fn is_believable(wait: &Duration) -> bool {
     wait.as_secs() < TIMESTAMP
 }

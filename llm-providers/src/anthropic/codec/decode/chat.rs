@@ -29,7 +29,7 @@ pub(in crate::anthropic) fn decode_answer(request: &ChatRequest, body: &[u8]) ->
     decode(body, Told::asked(request))
 }
 
-/// Takes why an answer ended, and what more is told of that. A reason that shares its name here with another stays.
+/// Takes the reason of a response's end, and its details. A reason that shares its name here with another stays.
 pub(in super::super) fn settle(fields: &mut Fields) -> (FinishReason, Extra) {
     let reason = take_word(fields, "stop_reason");
     let mut further = Fields::new();

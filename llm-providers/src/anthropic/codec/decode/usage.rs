@@ -10,7 +10,7 @@ use crate::protocol::{
     usage::{StatedUsage, Unusable, strip},
 };
 
-/// What an answer says it took and how it was served, as far as it has said so yet.
+/// Usage and service that a response has stated so far.
 #[derive(Debug, Default)]
 pub(in super::super) struct Told {
     stated: StatedUsage,

@@ -7,7 +7,7 @@ use serde_json::{Value, value::RawValue};
 use super::{super::Options, entry, image, no_shadow, unsupported};
 use crate::protocol::{arguments, call_id, foreign};
 
-/// What this vendor's answers leave in parts.
+/// Fields that this vendor's responses leave in parts.
 pub(super) const OWN: [&str; 3] = ["caller", "citations", "signature"];
 
 /// A part as it is sent.
@@ -83,13 +83,13 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Whether it is a text without any.
+    /// Returns true for an empty text.
     pub(super) fn is_empty(&self) -> bool {
         self.plain() == Some("")
     }
 }
 
-/// What a part is, in words.
+/// Returns the kind of a part, in words.
 pub(super) fn kind(part: &Part) -> &'static str {
     match part {
         Part::Text { .. } => "text",

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{super::Options, block::further, unsupported};
 
-/// Where an image is, as it is sent. A `data:` address is sent as the bytes that it holds.
+/// Source of an image, as it is sent. A `data:` address is sent as the bytes that it holds.
 pub(super) struct Source<'a>(pub(super) &'a ImageSource);
 
 pub(super) fn check(image: &Image, here: &str, options: Options) -> Result<(), Error> {

@@ -22,7 +22,7 @@ fn no_shadow(of: &str, extra: &Extra, taken: &[&str]) -> Result<(), Error> {
     }
 }
 
-/// What the request asks for has no place in this format.
+/// Makes the error of a request that this format cannot express.
 fn unsupported(what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{what} in anthropic's messages format"))
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{super::Options, unsupported};
 
-/// How the model thinks, and the form of its answer.
+/// Settings of the model's thinking and of the form of its response.
 #[derive(Debug, Default)]
 pub(super) struct Plan<'a> {
     pub(super) thinking: Option<Cow<'a, Value>>,

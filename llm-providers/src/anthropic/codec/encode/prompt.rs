@@ -15,7 +15,7 @@ pub(super) struct Prompt<'a> {
     pub(super) turns: Vec<Turn<'a>>,
 }
 
-/// What one side says, in one or several messages.
+/// Turn of one side, of one or several messages.
 pub(super) struct Turn<'a> {
     role: &'static str,
     blocks: Vec<Block<'a>>,

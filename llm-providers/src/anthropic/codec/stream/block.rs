@@ -13,7 +13,7 @@ pub(super) const CHOICE: u32 = 0;
 #[derive(Debug)]
 pub(super) struct OpenBlock {
     kind: Kind,
-    /// Whether a piece of it was given.
+    /// True if a piece of it was returned.
     shown: bool,
     /// The block without what was given in pieces.
     fields: Fields,

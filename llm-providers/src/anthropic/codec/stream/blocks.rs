@@ -15,7 +15,7 @@ pub(super) struct Blocks {
     waiting: BTreeMap<u32, Waiting>,
     /// The kind of the part before, if more of that kind would flow into it.
     last: Option<Kind>,
-    /// How many tool calls have begun.
+    /// Number of tool calls that have begun.
     calls: u32,
 }
 

@@ -23,7 +23,7 @@ use crate::protocol::{
 ///
 /// Put together, they give the answer that comes whole, but for the spaces in tool arguments, which stay as the model
 /// wrote them. Blocks that have no pieces here (a vendor's own tools) come whole, and the answer's further fields come
-/// at its end. Usage is cumulative: the largest figures count, and what is told before the end is at least.
+/// at its end. Usage is cumulative: the largest figures count, and those before the end are lower bounds.
 #[derive(Debug, Default)]
 pub struct EventDecoder {
     started: bool,
@@ -71,7 +71,7 @@ impl EventDecoder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Incomplete`] unless `message_stop` came, or the answer has told why it ended.
+    /// [`ErrorKind::Incomplete`] unless `message_stop` came, or the response has a reason of its end.
     pub(crate) fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
         if !self.done && !self.is_finished() {
             let what = if self.started { "before its end" } else { "before it began" };
@@ -85,12 +85,12 @@ impl EventDecoder {
         Ok(events)
     }
 
-    /// Whether `message_stop` came.
+    /// Returns true after `message_stop`.
     pub(crate) fn is_done(&self) -> bool {
         self.done
     }
 
-    /// What the answer took as far as it is known: of an answer that is not whole, at least.
+    /// Returns the usage that is known so far: of a response that is not whole, a lower bound.
     pub(crate) fn usage(&self) -> Option<Usage> {
         self.usage
     }
@@ -100,7 +100,7 @@ impl EventDecoder {
         self.told.service_tier()
     }
 
-    /// What the vendor charges a factor for: where it is processed, and how fast.
+    /// Returns the surcharges: of the region and of the speed.
     pub(crate) fn surcharges(&self) -> &[Arc<str>] {
         self.told.surcharges()
     }

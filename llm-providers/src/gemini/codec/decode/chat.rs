@@ -13,11 +13,11 @@ use super::{
 };
 use crate::protocol::{Decoded, error::ErrorBody};
 
-/// What the answer of a candidate rests on, the searches for it among that.
+/// Field of the sources of a candidate, its searches included.
 pub(in super::super) const GROUNDS: &str = "groundingMetadata";
 
 /// Reads the answer to `generateContent`; also the list of pieces that `streamGenerateContent` answers with where
-/// nobody heeds its `alt=sse`.
+/// a proxy drops its `alt=sse`.
 ///
 /// Fields without a name in [`ChatResponse`] stay in the `extra` of the answer, the choice or the message they came
 /// with: `safetyRatings` in the choice's, what [`Usage`](llm_core::Usage) has no place for under the answer's
@@ -27,7 +27,7 @@ pub(in super::super) const GROUNDS: &str = "groundingMetadata";
 /// # Errors
 ///
 /// [`ErrorKind::ContentFiltered`], with the reason as code, if the prompt was blocked: there is no answer then. Its charge
-/// is known if the usage is told. [`ErrorKind::Malformed`] if it is not UTF-8, not JSON, or no answer; its charge is
+/// is known if the usage is stated. [`ErrorKind::Malformed`] if it is not UTF-8, not JSON, or no answer; its charge is
 /// unknown, or known if it says its usage. If it holds an `error` instead, that. [`ErrorKind::Incomplete`] for a list of
 /// pieces without an end.
 pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {

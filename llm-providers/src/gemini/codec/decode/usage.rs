@@ -9,7 +9,7 @@ use crate::protocol::{
     usage::{StatedUsage, discard, number},
 };
 
-/// What an answer says it took, as far as it has said so yet: what a later piece leaves out stays as it was told.
+/// Usage that a response has stated so far: a count that a later piece leaves out stays as it was.
 #[derive(Debug, Default)]
 pub(in super::super) struct Told {
     counts: [u64; 5],
@@ -99,13 +99,13 @@ impl Told {
     }
 }
 
-/// How many searches a candidate's further fields tell of.
+/// Returns the number of searches in a candidate's unknown fields.
 pub(in super::super) fn searches(grounds: Option<&Value>) -> u64 {
     let queries = grounds.and_then(|told| told.get("webSearchQueries")?.as_array());
     queries.map_or(0, |queries| queries.len() as u64)
 }
 
-/// How many tokens of a kind the details tell.
+/// Returns the number of tokens of a kind in the details.
 fn modality(rows: &[Value], kind: &str) -> u64 {
     let counts = rows.iter().filter(|row| row["modality"] == kind).filter_map(|row| number(row.get("tokenCount")?));
     counts.fold(0, u64::saturating_add)

@@ -81,7 +81,7 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// Whether there is nothing to it but its contents.
+    /// Returns true if it has only contents.
     pub(super) fn is_bare(&self) -> bool {
         self.system_instruction.is_none()
             && self.tools.is_empty()

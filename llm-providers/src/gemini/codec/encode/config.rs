@@ -6,11 +6,11 @@ use serde_json::{Map, Value, json};
 
 use super::{super::Dialect, no_shadow, unsupported};
 
-/// What the object is called, in requests and among further fields.
+/// Name of the object, in requests and among unknown fields.
 pub(super) const NAME: &str = "generationConfig";
 const THINKING: &str = "thinkingConfig";
 
-/// How to answer: ours, and the further fields that are meant for here.
+/// Settings of the response: ours, and the unknown fields that belong here.
 pub(super) fn generation(request: &ChatRequest, dialect: Dialect) -> Result<Map<String, Value>, Error> {
     let mut ours = sampling(&request.sampling);
     if let Some(format) = &request.response_format {
@@ -103,7 +103,7 @@ fn described(schema: &Value, description: Option<&str>) -> Result<Value, Error> 
     }
 }
 
-/// How hard to think: a budget in tokens, or a level.
+/// Effort of thinking: a budget in tokens, or a level.
 fn effort(effort: &str) -> Map<String, Value> {
     let config = match (effort, effort.parse::<i64>()) {
         ("none", _) => json!({"thinkingBudget": 0}),

@@ -14,9 +14,9 @@ use super::{
 };
 use crate::protocol::{arguments, foreign, is_blank_instruction};
 
-/// What this vendor's answers leave in parts.
+/// Fields that this vendor's responses leave in parts.
 pub(super) const OWN: [&str; 3] = ["functionCall", "thought", "thoughtSignature"];
-/// What a part holds one of, so that its further fields cannot.
+/// Fields of which a part holds one, so that its unknown fields cannot.
 const KINDS: [&str; 5] = ["text", "inlineData", "fileData", "functionCall", "functionResponse"];
 
 /// A turn of the conversation.
@@ -27,7 +27,7 @@ pub(super) struct Content<'a> {
     parts: Vec<WirePart<'a>>,
     #[serde(flatten)]
     extra: Extra,
-    /// Whether it holds answers of tools, which stand together.
+    /// True if it holds results of tools, which stand together.
     #[serde(skip)]
     answers: bool,
 }

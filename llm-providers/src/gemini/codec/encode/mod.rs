@@ -27,7 +27,7 @@ fn names(extra: &Extra) -> impl Iterator<Item = &str> {
     extra.iter().map(|(name, _)| name)
 }
 
-/// What the request asks for has no place in this format.
+/// Makes the error of a request that this format cannot express.
 fn unsupported(what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{what} in gemini's format"))
 }

@@ -76,7 +76,7 @@ pub(super) struct Answered<'a> {
     pub(super) extra: Map<String, Value>,
 }
 
-/// What a tool said, as the object that it must be: as it is, or under a name.
+/// Result of a tool, as the object that it must be: as it is, or under a name.
 pub(super) struct Response {
     pub(super) under: Option<&'static str>,
     pub(super) said: Said,
@@ -154,7 +154,7 @@ fn inline(url: &str) -> Option<(&str, &str)> {
     Some((kind.split(';').next().filter(|kind| !kind.is_empty())?, data))
 }
 
-/// Whether an address is that of a file uploaded to Gemini.
+/// Returns true for the address of a file uploaded to Gemini.
 fn is_uploaded(url: &str) -> bool {
     let path = url.strip_prefix("https://generativelanguage.googleapis.com/");
     path.is_some_and(|path| path.split_once('/').is_some_and(|(_, file)| file.starts_with("files/")))

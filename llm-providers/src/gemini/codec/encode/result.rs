@@ -8,7 +8,7 @@ use super::{
     unsupported,
 };
 
-/// What a tool answered. Gemini wants the function's name, which the call before holds.
+/// Result of a tool. Gemini wants the function's name, which the call before holds.
 pub(super) fn answered<'a>(result: &'a ToolResult, before: &'a [Message], here: &str) -> Result<WirePart<'a>, Error> {
     let ToolResult { call_id, content, is_error, extra } = result;
     no_shadow(&format!("{here}.extra."), names(extra), &["id", "name", "response", "parts"])?;

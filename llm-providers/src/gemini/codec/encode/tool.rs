@@ -56,7 +56,7 @@ pub(super) fn entries(tools: &[Tool], dialect: Dialect) -> Result<Vec<ToolEntry<
     Ok(entries)
 }
 
-/// Whether tools must be called. Another form is the whole `toolConfig`.
+/// Choice of tools. Another form is the whole `toolConfig`.
 pub(super) fn config(choice: &ToolChoice) -> Value {
     let mode = |mode: &str| json!({"functionCallingConfig": {"mode": mode}});
     match choice {

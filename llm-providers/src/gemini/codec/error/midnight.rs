@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 
-/// How long until the next midnight in California, where quotas of a day begin anew.
+/// Returns the time to the next midnight in California, where quotas of a day begin anew.
 pub(super) fn until_midnight(now: SystemTime) -> Duration {
     let utc = now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
     let local = |utc: i64| utc - if is_summer(utc - 8 * HOUR) { 7 * HOUR } else { 8 * HOUR };
@@ -13,7 +13,7 @@ pub(super) fn until_midnight(now: SystemTime) -> Duration {
     Duration::from_secs(u64::try_from(next - utc).unwrap_or(0))
 }
 
-/// Whether summer time holds at this many seconds of Pacific standard time since 1970: from the second Sunday of March
+/// Returns true during summer time, at this many seconds of Pacific standard time since 1970: from the second Sunday of March
 /// to the first of November, two in the morning.
 fn is_summer(standard: i64) -> bool {
     let year = year_of(standard.div_euclid(DAY));

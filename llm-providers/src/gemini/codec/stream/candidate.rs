@@ -44,7 +44,7 @@ impl OpenCandidate {
         self.finish != FinishReason::Unknown
     }
 
-    /// How many searches it has told of.
+    /// Number of searches it has stated.
     pub(super) fn searches(&self) -> u64 {
         searches(self.further.get(GROUNDS))
     }

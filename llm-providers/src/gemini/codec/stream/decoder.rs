@@ -21,7 +21,7 @@ const CALL: &str = "functionCall";
 /// Turns the data of a stream's events into pieces of the answer, one `data:` field at a time.
 ///
 /// Every chunk is an answer of its own; put together they are the unary one. Function calls are given whole, also those whose arguments come in pieces (`partialArgs`). Fields without a
-/// name, and the usage, are told at the [end](Self::finish): of what several chunks tell of the usage, the last counts.
+/// name, and the usage, are returned at the [end](Self::finish): of several usages the last counts.
 #[derive(Debug, Default)]
 pub struct ChunkDecoder {
     started: Option<(String, String)>,
@@ -30,7 +30,7 @@ pub struct ChunkDecoder {
     halves: Halves,
     done: bool,
     told: Told,
-    /// How many candidates were asked for.
+    /// Number of candidates that were requested.
     asked: usize,
 }
 
@@ -45,7 +45,7 @@ impl ChunkDecoder {
     /// # Errors
     ///
     /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; [`ErrorKind::ContentFiltered`] if the prompt was
-    /// blocked, its charge known if the usage is told; if it is an `error`, that.
+    /// blocked, its charge known if the usage is stated; if it is an `error`, that.
     pub(crate) fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let mut events = Vec::new();
         let data = &*self.halves.join(data);
@@ -69,7 +69,7 @@ impl ChunkDecoder {
     /// # Errors
     ///
     /// [`ErrorKind::Incomplete`] unless there was a candidate, or as many as were [asked for](Self::candidates), and each
-    /// that began has told why it ended.
+    /// that began has a reason of its end.
     pub(crate) fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
         if self.candidates.len() < self.asked.max(1) || !self.candidates.values().all(OpenCandidate::is_finished) {
             let what = if self.started.is_none() { "before it began" } else { "before its end" };
@@ -83,12 +83,12 @@ impl ChunkDecoder {
         Ok(events)
     }
 
-    /// Whether nothing more can come. Gemini's streams end with their connection alone.
+    /// Returns false: Gemini's streams end with their connection alone.
     pub(crate) fn is_done(&self) -> bool {
         self.done
     }
 
-    /// What the answer took, as far as the vendor has said so yet: of one that broke off, at least.
+    /// Returns the usage that the vendor has stated so far: of a response that broke off, a lower bound.
     pub(crate) fn usage(&self) -> Option<Usage> {
         self.told.usage()
     }
@@ -136,7 +136,7 @@ impl ChunkDecoder {
         Ok(())
     }
 
-    /// Begins the answer; what was not told at first may come later.
+    /// Begins the response; fields that are missing at first may come later.
     fn start(&mut self, fields: &mut Fields, speaks: bool, events: &mut Vec<ChatEvent>) {
         let id = take_text(fields, "responseId").unwrap_or_default();
         let model = take_text(fields, "modelVersion").unwrap_or_default();

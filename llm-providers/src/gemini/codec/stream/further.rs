@@ -8,7 +8,7 @@ const RETOLD: &str = "safetyRatings";
 /// One of which pieces tell parts anew.
 const PARTLY: &str = "usageMetadata";
 
-/// Further fields as the pieces of a stream bring them; they are told once, at the end.
+/// Unknown fields as the pieces of a stream bring them; they are returned once, at the end.
 #[derive(Debug, Default)]
 pub(super) struct Further(Fields);
 

@@ -158,7 +158,7 @@ impl Body<'_> {
     }
 }
 
-/// The usage is always asked for: without it nobody knows what a stream cost.
+/// The usage is always asked for: without it the cost of a stream is unknown.
 fn stream_options(given: Option<&Value>) -> Value {
     let mut options = match given {
         Some(Value::Object(options)) => options.clone(),

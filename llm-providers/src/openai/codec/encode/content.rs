@@ -27,12 +27,12 @@ struct Function<'a> {
     input: &'a str,
 }
 
-/// Where a call's name and input stand, and what the input is called.
+/// Place of a call's name and input, and the name of the input.
 pub(super) fn form(call: &ToolCall) -> (&'static str, &'static str) {
     if is_custom(call) { ("custom", "input") } else { ("function", "arguments") }
 }
 
-/// Whether it calls a tool whose input is free text.
+/// Returns true for a call of a tool whose input is free text.
 pub(super) fn is_custom(call: &ToolCall) -> bool {
     call.extra.get("type").is_some_and(|kind| kind == "custom")
 }

@@ -1,4 +1,4 @@
-//! What only some servers take: reasoning of the conversation so far, ids of a fixed length.
+//! Parts that only some servers take: reasoning of the conversation so far, ids of a fixed length.
 
 use std::borrow::Cow;
 
@@ -48,7 +48,7 @@ pub(super) fn check(reasoning: &Reasoning, here: &str, dialect: &Dialect) -> Res
     Ok(())
 }
 
-/// Whether it has a text that may be sent: one that no other vendor sealed.
+/// Returns true if it has a text that may be sent: one that no other vendor signed.
 pub(super) fn says(reasoning: &Reasoning, dialect: &Dialect) -> bool {
     !reasoning.text.is_empty() && is_own(reasoning, dialect)
 }

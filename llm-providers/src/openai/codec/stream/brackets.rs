@@ -1,4 +1,4 @@
-/// How far a JSON text has come, as its brackets tell.
+/// Progress of a JSON text, by its brackets.
 #[derive(Debug, Default)]
 pub(super) struct Brackets {
     depth: u32,

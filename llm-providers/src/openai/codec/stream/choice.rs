@@ -16,7 +16,7 @@ use super::{
 pub(super) struct OpenChoice {
     /// The reason for its end that counts so far.
     finish: FinishReason,
-    /// Whether content came after a reason: this server's reasons are no ends.
+    /// True if content came after a reason: this server's reasons are no ends.
     went_on: bool,
     /// Names of further fields that were passed on: of the choice, of the message.
     choice_names: BTreeSet<String>,
@@ -26,12 +26,12 @@ pub(super) struct OpenChoice {
 }
 
 impl OpenChoice {
-    /// Returns whether it has told why it ended.
+    /// Returns true if it has a reason of its end.
     pub(super) fn is_finished(&self) -> bool {
         self.finish != FinishReason::Unknown
     }
 
-    /// Returns whether it ends with the reason that it has told. Some servers tell one in every chunk.
+    /// Returns true if it ends with the reason that it has. Some servers send one in every chunk.
     pub(super) fn is_ended(&self) -> bool {
         self.is_finished() && !self.went_on
     }

@@ -26,11 +26,11 @@ pub struct ChunkDecoder {
     /// The answer's further fields as they were last.
     known: Fields,
     choices: BTreeMap<u32, OpenChoice>,
-    /// How many were asked for.
+    /// Number of choices that were requested.
     asked: usize,
     halves: Halves,
     done: bool,
-    /// Whether what was held back for the end was given.
+    /// True after the pieces that were held back for the end were returned.
     closed: bool,
     stated: StatedUsage,
     /// Usage that was given as the whole answer's.
@@ -60,7 +60,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// Says how many choices were asked for; one unless told. A stream that is cut before so many have come is not
+    /// Sets the number of requested choices. Default: 1. A stream that is cut before so many have come is not
     /// whole.
     pub(crate) fn choices(mut self, asked: u32) -> Self {
         self.asked = usize::try_from(asked).unwrap_or(usize::MAX).max(1);
@@ -71,7 +71,7 @@ impl ChunkDecoder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; if it is an `error`, that, unless every choice had told
+    /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; if it is an `error`, that, unless every choice had said
     /// why it ended: then the answer is whole, and keeps the error as a further field. The charge is unknown, or known
     /// if the usage came before.
     pub(crate) fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
@@ -97,7 +97,7 @@ impl ChunkDecoder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Incomplete`] unless every choice that began has told why it ended, and either so many choices came
+    /// [`ErrorKind::Incomplete`] unless every choice that began has a reason of its end, and either so many choices came
     /// as were asked for, or `[DONE]`: with that, fewer are what the vendor gave, as in an answer that is not streamed.
     /// With `[DONE]` and a usage, an answer whose server tells no reasons is complete as well; it ends with
     /// [`FinishReason::Unknown`](llm_core::FinishReason::Unknown).
@@ -128,12 +128,12 @@ impl ChunkDecoder {
         events
     }
 
-    /// Whether `[DONE]` came.
+    /// Returns true after `[DONE]`.
     pub(crate) fn is_done(&self) -> bool {
         self.done
     }
 
-    /// What the answer took, as far as the vendor has said so yet. Some servers tell it piece by piece.
+    /// Returns the usage that the vendor has stated so far. Some servers state it piece by piece.
     pub(crate) fn usage(&self) -> Option<Usage> {
         self.stated.usage()
     }
@@ -246,7 +246,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// Whether all that was asked for has come.
+    /// Returns true if all requested choices have come.
     fn is_told(&self) -> bool {
         self.choices.len() >= self.asked.max(1) && self.choices.values().all(OpenChoice::is_ended)
     }

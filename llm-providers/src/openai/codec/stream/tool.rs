@@ -19,7 +19,7 @@ struct OpenCall {
     number: u32,
     id: String,
     name: String,
-    /// How far its arguments have come.
+    /// Progress of its arguments.
     arguments: Brackets,
     /// The call so far, if it must come whole: it has fields that pieces have no room for, or no name yet.
     held: Option<Held>,
