@@ -29,6 +29,13 @@ pub type Anthropic<T> = Client<AnthropicProtocol, T>;
 
 impl<T> Client<AnthropicProtocol, T> {
     /// Sets the bound on output tokens of requests that have none. Default: 4,096. The vendor wants one in each.
+    ///
+    /// ```
+    /// use llm_providers::Anthropic;
+    ///
+    /// let client = Anthropic::new("sk-ant-secret")?.default_max_tokens(1_000);
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     pub fn default_max_tokens(self, most: u64) -> Self {
         self.edit_protocol(|protocol| protocol.options.max_tokens = most)
     }
@@ -39,6 +46,13 @@ impl<T> Client<AnthropicProtocol, T> {
     }
 
     /// Takes part in a beta, by the name that the vendor gave it. Once for each.
+    ///
+    /// ```
+    /// use llm_providers::Anthropic;
+    ///
+    /// let client = Anthropic::new("sk-ant-secret")?.beta("context-1m-2025-08-07")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -67,6 +67,13 @@ impl<W: VendorProtocol + Default> Client<W> {
     /// Makes a client without a key, for your own servers. Set its [`base_url`](Self::base_url). As that of
     /// [`new`](Self::new), its calls need a tokio runtime.
     ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let client = OpenAi::keyless()?.base_url("http://localhost:8080/v1")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Reqwest::new`].
@@ -98,6 +105,13 @@ impl<W: VendorProtocol + Default, T> Client<W, T> {
 impl<W: VendorProtocol, T> Client<W, T> {
     /// Makes a client of any format, with or without a key, over any transport.
     ///
+    /// ```
+    /// use llm_providers::{Client, openai::OpenAiProtocol, transport::Reqwest};
+    ///
+    /// let client = Client::with_protocol(OpenAiProtocol::default(), Some("sk-secret".to_owned().into()), Reqwest::new()?)?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the key, or the format's own base URL,
@@ -126,6 +140,14 @@ impl<W: VendorProtocol, T> Client<W, T> {
 
     /// Sets the address below which the vendor's paths are.
     ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let client = OpenAi::new("sk-secret")?.base_url("https://eu.api.openai.com/v1")?;
+    /// assert!(client.base_url("ftp://example.com").is_err());
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if it is not a whole `http` or `https` URL, or
@@ -136,12 +158,26 @@ impl<W: VendorProtocol, T> Client<W, T> {
     }
 
     /// Sets the vendor's name on receipts and spans, for compatible servers. Default: the format's own.
+    ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let client = OpenAi::keyless()?.base_url("http://localhost:8080/v1")?.name("own");
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.config().name = name.into();
         self
     }
 
     /// Sends a further header with every call, in place of one of the same name. Its value is treated as a secret.
+    ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let client = OpenAi::new("sk-secret")?.header("x-team", "billing")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -160,12 +196,26 @@ impl<W: VendorProtocol, T> Client<W, T> {
     }
 
     /// Sets the bound on one event of a stream, in bytes. Default: 1 MiB. A longer one ends the stream with an error.
+    ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let client = OpenAi::new("sk-secret")?.max_event_bytes(4 << 20);
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     pub fn max_event_bytes(mut self, most: usize) -> Self {
         self.config().max_event_bytes = most;
         self
     }
 
     /// Sets the bound on a whole response, in bytes. Default: 64 MiB. A longer one is an error.
+    ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let client = OpenAi::new("sk-secret")?.max_body_bytes(8 << 20);
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     pub fn max_body_bytes(mut self, most: usize) -> Self {
         self.config().max_body_bytes = most;
         self
@@ -178,6 +228,14 @@ impl<W: VendorProtocol, T> Client<W, T> {
     }
 
     /// Returns the vendor's format, with the settings of this client.
+    ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let client = OpenAi::new("sk-secret")?;
+    /// assert!(format!("{:?}", client.protocol()).contains("openai"));
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     pub fn protocol(&self) -> &W {
         &self.config.protocol
     }

@@ -30,6 +30,15 @@ impl Snapshot {
     /// Names are written as they are. A spreadsheet takes a name that begins with `=`, `+`, `-` or `@` for a formula:
     /// import such columns as text.
     ///
+    /// ```
+    /// use llm_providers::{Ledger, prices};
+    ///
+    /// let mut csv = Vec::new();
+    /// Ledger::new(prices::openai()).snapshot().write_csv(&mut csv)?;
+    /// assert!(csv.starts_with(b"kind,name,value,calls,"));
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of `out`.

@@ -42,6 +42,12 @@ impl Ledger {
 
     /// Adds a surcharge of requests that do not name it, such as `regional`, where your project at the
     /// vendor has it. It raises the bound of requests whose model has it, not their cost, which is what the vendor says.
+    ///
+    /// ```
+    /// use llm_providers::{Ledger, prices};
+    ///
+    /// let ledger = Ledger::new(prices::openai()).default_surcharge("regional");
+    /// ```
     pub fn default_surcharge(self, way: impl Into<Arc<str>>) -> Self {
         let mut usual = self.0.usual.lock().unwrap_or_else(PoisonError::into_inner);
         *usual = usual.clone().surcharge(way);
@@ -52,18 +58,36 @@ impl Ledger {
     /// Sets the number of tenants with a row of their own; the others share the row `(other)`. Default: 10,000.
     ///
     /// Rows are never dropped, so the first come keep theirs. Set it before the first call.
+    ///
+    /// ```
+    /// use llm_providers::{Ledger, prices};
+    ///
+    /// let ledger = Ledger::new(prices::openai()).max_tenants(100);
+    /// ```
     pub fn max_tenants(self, most: usize) -> Self {
         self.books().tenants.most = most;
         self
     }
 
     /// Sets the number of pairs of a label and its value with a row of their own, as with tenants. Default: 1,000.
+    ///
+    /// ```
+    /// use llm_providers::{Ledger, prices};
+    ///
+    /// let ledger = Ledger::new(prices::openai()).max_labels(100);
+    /// ```
     pub fn max_labels(self, most: usize) -> Self {
         self.books().labels.most = most;
         self
     }
 
     /// Sets the number of models with a row of their own, as with tenants. Default: 1,000.
+    ///
+    /// ```
+    /// use llm_providers::{Ledger, prices};
+    ///
+    /// let ledger = Ledger::new(prices::openai()).max_models(20);
+    /// ```
     pub fn max_models(self, most: usize) -> Self {
         self.books().models.most = most;
         self
@@ -100,6 +124,13 @@ impl Ledger {
     }
 
     /// Returns a copy of the accounts.
+    ///
+    /// ```
+    /// use llm_providers::{Ledger, prices};
+    ///
+    /// let ledger = Ledger::new(prices::openai());
+    /// assert_eq!(ledger.snapshot().total().calls, 0);
+    /// ```
     pub fn snapshot(&self) -> Snapshot {
         let (total, rows, unknown) = {
             let books = self.books();
@@ -118,6 +149,14 @@ impl Ledger {
     ///
     /// A call that is running keeps the prices it began with, so its bound and its cost are of one table. What is booked
     /// stays. If the ledger was made of a [`Prices`], all who share it see the new table.
+    ///
+    /// ```
+    /// use llm_providers::{Ledger, prices};
+    ///
+    /// let ledger = Ledger::new(prices::openai());
+    /// let previous = ledger.replace_prices(prices::all());
+    /// assert_eq!(previous.as_of(), prices::openai().as_of());
+    /// ```
     pub fn replace_prices(&self, table: PriceTable) -> PriceTable {
         self.0.prices.replace(table)
     }

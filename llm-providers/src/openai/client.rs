@@ -29,6 +29,13 @@ pub type OpenAi<T> = Client<OpenAiProtocol, T>;
 impl<T> Client<OpenAiProtocol, T> {
     /// Sends every call in the name of an organisation.
     ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let client = OpenAi::new("sk-secret")?.organization("org-1")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`header`](Self::header).
@@ -37,6 +44,13 @@ impl<T> Client<OpenAiProtocol, T> {
     }
 
     /// Sends every call in the name of a project.
+    ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let client = OpenAi::new("sk-secret")?.project("proj-1")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -13,6 +13,13 @@ impl Client<OpenAiProtocol> {
     /// Azure OpenAI by its newer addresses: `{endpoint}/openai/v1`, with the deployment's name as the model. The
     /// endpoint is such as `https://example.openai.azure.com`.
     ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let azure = OpenAi::azure("https://example.openai.azure.com", "the-key")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`new`](Client::new) and [`base_url`](Client::base_url).
@@ -22,6 +29,13 @@ impl Client<OpenAiProtocol> {
 
     /// Azure OpenAI by the addresses of deployments: `{endpoint}/openai/deployments/{model}/…?api-version={version}`,
     /// with the deployment's name as the model.
+    ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let azure = OpenAi::azure_deployments("https://example.openai.azure.com", "2024-10-21", "the-key")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -34,6 +48,13 @@ impl Client<OpenAiProtocol> {
     /// Models of any maker at Azure: `{endpoint}/models/…?api-version={version}`, with an endpoint such as
     /// `https://example.services.ai.azure.com`.
     ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let azure = OpenAi::azure_foundry("https://example.services.ai.azure.com", "2024-05-01-preview", "the-key")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`azure_deployments`](Self::azure_deployments).
@@ -45,6 +66,14 @@ impl Client<OpenAiProtocol> {
     /// Ollama on this machine, port 11434: [`Dialect::OLLAMA`]. For another place, set its
     /// [`base_url`](Client::base_url).
     ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let local = OpenAi::ollama()?;
+    /// let remote = OpenAi::ollama()?.base_url("http://ollama.internal:11434/v1")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Reqwest::new`].
@@ -55,6 +84,13 @@ impl Client<OpenAiProtocol> {
     /// vLLM at an address such as `http://localhost:8000/v1`: [`Dialect::VLLM`]. If it wants a key, begin with
     /// [`with_dialect`](Client::with_dialect).
     ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let vllm = OpenAi::vllm("http://localhost:8000/v1")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`base_url`](Client::base_url).
@@ -63,6 +99,13 @@ impl Client<OpenAiProtocol> {
     }
 
     /// Mistral: [`Dialect::MISTRAL`].
+    ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let mistral = OpenAi::mistral("the-key")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -73,6 +116,13 @@ impl Client<OpenAiProtocol> {
 
     /// Groq: [`Dialect::GROQ`].
     ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let groq = OpenAi::groq("the-key")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`new`](Client::new).
@@ -81,6 +131,13 @@ impl Client<OpenAiProtocol> {
     }
 
     /// DeepSeek: [`Dialect::DEEPSEEK`].
+    ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let deepseek = OpenAi::deepseek("the-key")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -91,6 +148,13 @@ impl Client<OpenAiProtocol> {
 
     /// OpenRouter: [`Dialect::OPENROUTER`].
     ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let openrouter = OpenAi::openrouter("the-key")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`new`](Client::new).
@@ -99,6 +163,13 @@ impl Client<OpenAiProtocol> {
     }
 
     /// Gemini behind OpenAI's format: [`Dialect::GEMINI`].
+    ///
+    /// ```
+    /// use llm_providers::OpenAi;
+    ///
+    /// let gemini = OpenAi::gemini("the-key")?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -110,6 +181,13 @@ impl Client<OpenAiProtocol> {
 
 impl<T> Client<OpenAiProtocol, T> {
     /// A client of a server that speaks OpenAI's format in its own way, with or without a key, over any transport.
+    ///
+    /// ```
+    /// use llm_providers::{OpenAi, openai::Dialect, transport::Reqwest};
+    ///
+    /// let client = OpenAi::with_dialect(Dialect::VLLM, Some("the-key".into()), Reqwest::new()?)?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -43,6 +43,12 @@ pub fn groq() -> PriceTable {
 }
 
 /// All of these tables in one; no name stands in two of them.
+///
+/// ```
+/// use llm_providers::prices;
+///
+/// assert!(!prices::all().as_of().is_empty());
+/// ```
 pub fn all() -> PriceTable {
     static TABLE: OnceLock<PriceTable> = OnceLock::new();
     let others = || [anthropic(), gemini(), mistral(), deepseek(), groq()];

@@ -7,6 +7,13 @@ use std::sync::{
 ///
 /// Every call adds a share of a retry, every retry takes a whole one. It begins with a few, so that a service with few
 /// calls can retry at all, and never holds more than these and what a hundred calls add.
+///
+/// ```
+/// use llm_providers::retry::RetryBudget;
+///
+/// let budget = RetryBudget::new(20, 10);
+/// assert_eq!(budget.remaining(), 10);
+/// ```
 #[derive(Clone, Debug)]
 pub struct RetryBudget(Arc<Bucket>);
 

@@ -15,6 +15,16 @@ use super::{Retry, RetryBudget, backoff::Backoff};
 /// | retry of charged attempts | off |
 ///
 /// All services that one layer makes, and their clones, share its budget.
+///
+/// ```
+/// use std::{num::NonZeroU32, time::Duration};
+/// use llm_providers::retry::{RetryBudget, RetryLayer};
+///
+/// let layer = RetryLayer::new()
+///     .attempts(NonZeroU32::MIN.saturating_add(4))
+///     .backoff(Duration::from_millis(200), Duration::from_secs(4))
+///     .budget(RetryBudget::new(10, 5));
+/// ```
 #[derive(Clone, Debug)]
 pub struct RetryLayer {
     pub(super) attempts: NonZeroU32,
@@ -37,12 +47,26 @@ impl RetryLayer {
     }
 
     /// Sets the largest number of attempts, the first included.
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    /// use llm_providers::retry::RetryLayer;
+    ///
+    /// let once = RetryLayer::new().attempts(NonZeroU32::MIN);
+    /// ```
     pub fn attempts(self, attempts: NonZeroU32) -> Self {
         Self { attempts, ..self }
     }
 
     /// Sets the wait where the vendor states none: a random time up to `first` after the first attempt, up to
     /// twice that after the second, and so on up to `most`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_providers::retry::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new().backoff(Duration::from_millis(200), Duration::from_secs(4));
+    /// ```
     pub fn backoff(self, first: Duration, most: Duration) -> Self {
         Self { backoff: Backoff::new(first, most), ..self }
     }
@@ -53,16 +77,36 @@ impl RetryLayer {
     }
 
     /// Sets the longest wait that a vendor may ask for. A call that would wait longer returns the error at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_providers::retry::RetryLayer;
+    ///
+    /// let impatient = RetryLayer::new().max_retry_after(Duration::from_secs(5));
+    /// ```
     pub fn max_retry_after(self, longest_wait: Duration) -> Self {
         Self { longest_wait, ..self }
     }
 
     /// Sets the budget, also one that others share.
+    ///
+    /// ```
+    /// use llm_providers::retry::{RetryBudget, RetryLayer};
+    ///
+    /// let shared = RetryBudget::new(10, 5);
+    /// let (chat, embeddings) = (RetryLayer::new().budget(shared.clone()), RetryLayer::new().budget(shared));
+    /// ```
     pub fn budget(self, budget: RetryBudget) -> Self {
         Self { budget, ..self }
     }
 
     /// Retries also where the failed attempt may be charged: a vendor's 5xx, an answer that broke off, a time-out.
+    ///
+    /// ```
+    /// use llm_providers::retry::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new().retry_charged(true);
+    /// ```
     pub fn retry_charged(self, pay_twice: bool) -> Self {
         Self { pay_twice, ..self }
     }

@@ -37,6 +37,12 @@ pub(super) struct Asked<'a> {
 
 impl Rule {
     /// Responds with a text.
+    ///
+    /// ```
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// Scripted::new().rule(Rule::say("yes"));
+    /// ```
     pub fn say(text: impl Into<Arc<str>>) -> Self {
         let text = text.into();
         Self::answer(move |request| Ok(spoken(request, Arc::clone(&text))))
@@ -59,27 +65,58 @@ impl Rule {
     }
 
     /// Responds to embeddings with these vectors.
+    ///
+    /// ```
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// Scripted::new().rule(Rule::vectors([vec![0.5, 0.5]]));
+    /// ```
     pub fn vectors(vectors: impl IntoIterator<Item = Vec<f32>>) -> Self {
         Self::new(Act::Vectors(Arc::new(vectors.into_iter().map(Arc::from).collect())))
     }
 
     /// Fails.
+    ///
+    /// ```
+    /// use llm_core::{Error, ErrorKind};
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// Scripted::new().rule(Rule::fail(Error::new(ErrorKind::RateLimited, "slow down")).times(1));
+    /// ```
     pub fn fail(error: Error) -> Self {
         Self::new(Act::Fail(error))
     }
 
     /// Never answers.
+    ///
+    /// ```
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// Scripted::new().rule(Rule::hang().containing("slow"));
+    /// ```
     pub fn hang() -> Self {
         Self::new(Act::Hang)
     }
 
     /// Only calls whose text contains `part`: the texts of all messages, or of all inputs, one a line.
+    ///
+    /// ```
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// Scripted::new().rule(Rule::say("4").containing("2 + 2"));
+    /// ```
     pub fn containing(self, part: impl Into<String>) -> Self {
         let part = part.into();
         self.test(move |asked| asked.text.contains(&part))
     }
 
     /// Only calls for a model.
+    ///
+    /// ```
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// Scripted::new().rule(Rule::say("large").model("gpt-4o"));
+    /// ```
     pub fn model(self, model: impl Into<String>) -> Self {
         let model = model.into();
         self.test(move |asked| asked.model == model)
@@ -88,11 +125,23 @@ impl Rule {
     /// Only chat, streamed or not, for which `conforms` says so.
     ///
     /// NOTE: it runs while the provider's rules are locked, so it must not use that provider.
+    ///
+    /// ```
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// Scripted::new().rule(Rule::say("tools").when(|request| !request.tools.is_empty()));
+    /// ```
     pub fn when(self, fits: impl Fn(&ChatRequest) -> bool + Send + Sync + 'static) -> Self {
         self.test(move |asked| asked.chat.is_some_and(&fits))
     }
 
     /// Only the call of this number, from 1, among those that fit.
+    ///
+    /// ```
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// Scripted::new().rule(Rule::say("the second time").nth(2));
+    /// ```
     pub fn nth(mut self, number: u64) -> Self {
         self.first = number.saturating_sub(1);
         self.most = Some(1);
@@ -100,24 +149,51 @@ impl Rule {
     }
 
     /// Only so many calls among those that fit.
+    ///
+    /// ```
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// Scripted::new().rule(Rule::say("at most twice").times(2));
+    /// ```
     pub fn times(mut self, calls: u64) -> Self {
         self.most = Some(calls);
         self
     }
 
     /// Responds, or fails, after a time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// Scripted::new().rule(Rule::say("late").after(Duration::from_secs(2)));
+    /// ```
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
     /// Lets each piece of a stream but the first take this long.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// Scripted::new().rule(Rule::say("one word a second").pace(Duration::from_secs(1)));
+    /// ```
     pub fn pace(mut self, each: Duration) -> Self {
         self.pace = each;
         self
     }
 
     /// Says what the answer took; otherwise a token for every four bytes.
+    ///
+    /// ```
+    /// use llm_core::Usage;
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// Scripted::new().rule(Rule::say("yes").usage(Usage::new(1_000, 10)));
+    /// ```
     pub fn usage(mut self, usage: Usage) -> Self {
         self.usage = Some(usage);
         self

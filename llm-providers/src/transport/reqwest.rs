@@ -32,6 +32,15 @@ use crate::runtime;
 ///
 /// Its calls need a tokio runtime with its drivers enabled (`#[tokio::main]`, `Builder::enable_all`). Outside of a runtime
 /// they fail with [`ErrorKind::Other`].
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_providers::{OpenAi, transport::Reqwest};
+///
+/// let transport = Reqwest::new()?.read_timeout(Duration::from_secs(600))?;
+/// let openai = OpenAi::with_transport("sk-secret", transport)?;
+/// # Ok::<_, llm_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Reqwest {
     settings: Settings,
@@ -75,6 +84,14 @@ impl Reqwest {
 
     /// Sets the longest time to connect.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_providers::transport::Reqwest;
+    ///
+    /// let transport = Reqwest::new()?.connect_timeout(Duration::from_secs(2))?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`new`](Self::new).
@@ -83,6 +100,14 @@ impl Reqwest {
     }
 
     /// Sets the longest wait for each next piece of a response.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_providers::transport::Reqwest;
+    ///
+    /// let transport = Reqwest::new()?.read_timeout(Duration::from_secs(600))?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -93,6 +118,14 @@ impl Reqwest {
 
     /// Sets the longest time of a whole call, from the connection to the response's last byte.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_providers::transport::Reqwest;
+    ///
+    /// let transport = Reqwest::new()?.total_timeout(Duration::from_secs(900))?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`new`](Self::new).
@@ -101,6 +134,14 @@ impl Reqwest {
     }
 
     /// Sets the time that an idle connection is kept; with `None` the server decides.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_providers::transport::Reqwest;
+    ///
+    /// let transport = Reqwest::new()?.idle_timeout(Some(Duration::from_secs(30)))?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -111,6 +152,13 @@ impl Reqwest {
 
     /// Sets the number of idle connections that are kept to one host; 0 for a new one with every call.
     ///
+    /// ```
+    /// use llm_providers::transport::Reqwest;
+    ///
+    /// let transport = Reqwest::new()?.max_idle_connections(8)?;
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`new`](Self::new).
@@ -120,6 +168,14 @@ impl Reqwest {
 
     /// Sends everything through a proxy, such as `http://proxy.example:3128`. A user and a password may be in its URL;
     /// it is shown nowhere.
+    ///
+    /// ```
+    /// use llm_providers::transport::Reqwest;
+    ///
+    /// let transport = Reqwest::new()?.proxy("http://proxy.example:3128")?;
+    /// assert!(Reqwest::new()?.proxy("not a URL").is_err());
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 mod anthropic;
+mod azure;
 mod blank_instructions;
 mod codec;
 mod compat;

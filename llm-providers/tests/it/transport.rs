@@ -4,6 +4,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
+use std::time::Duration;
 
 use llm_providers::{
     OpenAi,
@@ -82,6 +83,33 @@ async fn connections(transport: Reqwest) -> usize {
 async fn connections_are_used_again_unless_told_otherwise() {
     assert_eq!(connections(Reqwest::new().unwrap()).await, 1);
     assert_eq!(connections(Reqwest::new().unwrap().max_idle_connections(0).unwrap()).await, 2);
+}
+
+/// Returns the error of a response that stalls after its first byte, until its client closes the connection.
+async fn stalled_response(transport: Reqwest) -> ErrorKind {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = client(transport, &format!("http://{}/v1", listener.local_addr().unwrap()));
+    let serve = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"}") && socket.read_buf(&mut seen).await.unwrap() > 0 {}
+        let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{").await;
+        let _ = socket.read_to_end(&mut seen).await;
+    };
+    let (reply, ()) = tokio::join!(client.chat(question()), serve);
+    reply.unwrap_err().kind()
+}
+
+#[tokio::test]
+async fn total_timeout_ends_a_stalled_response() {
+    let transport = Reqwest::new().unwrap().total_timeout(Duration::from_millis(50)).unwrap();
+    assert_eq!(stalled_response(transport).await, ErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn idle_timeout_of_zero_reuses_no_connection() {
+    assert_eq!(connections(Reqwest::new().unwrap().idle_timeout(Some(Duration::ZERO)).unwrap()).await, 2);
+    assert_eq!(connections(Reqwest::new().unwrap().idle_timeout(None).unwrap()).await, 1);
 }
 
 #[cfg(feature = "http2")]

@@ -1,4 +1,10 @@
 /// Values of settings that a request leaves open and this format requires.
+///
+/// ```
+/// use llm_providers::anthropic::{AnthropicProtocol, Options};
+///
+/// let protocol = AnthropicProtocol::new(Options::default().max_tokens(1_000));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Options {

@@ -1,4 +1,12 @@
 /// Options of writing requests.
+///
+/// ```
+/// use llm_providers::gemini::{Dialect, GeminiProtocol};
+///
+/// let mut dialect = Dialect::default();
+/// dialect.include_thoughts = true;
+/// let protocol = GeminiProtocol::new(dialect);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Dialect {
     /// Asks for summaries of the model's thoughts: `includeThoughts`. They come as

@@ -3,6 +3,15 @@
 /// Every such server is served by one codec and one of these. Rows are constants; change a field for a server that is
 /// like one of them but for that. A message of [`Role::Developer`](llm_core::Role::Developer) goes as `system` where
 /// the server does not know the newer name: both mean the same.
+///
+/// ```
+/// use llm_providers::openai::{Dialect, OpenAiProtocol};
+///
+/// let mut own = Dialect::VLLM;
+/// own.name = "own";
+/// own.top_k = false;
+/// let protocol = OpenAiProtocol::new(own);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Dialect {

@@ -6,6 +6,13 @@ const NANOS: u128 = 1_000_000_000;
 ///
 /// `None` if it is neither, negative, or beyond 64 bits of seconds. Digits below a nanosecond are cut off. A bare number
 /// may be a timestamp: [`time_until`](super::time_until) tells them apart.
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_providers::protocol::duration;
+///
+/// assert_eq!(duration("1m30s"), Some(Duration::from_secs(90)));
+/// ```
 pub fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     let mut rest = text;
