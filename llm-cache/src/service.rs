@@ -57,7 +57,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
             }
             return ResponseFuture::waiting(telemetry::run(T::NAME, bypass(context(directive), call)));
         }
-        if let Some(parts) = call.body.parts().filter(|parts| parts.len() > 1) {
+        if let Some(parts) = call.body.items().filter(|parts| parts.len() > 1) {
             let items = Items::divided(cache, &call, &directive, parts);
             let found = cache.peek_all(&items.keys, &directive);
             return waiting(context(directive), call, items, found);

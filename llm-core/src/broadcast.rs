@@ -9,21 +9,38 @@ use std::{
 
 use futures_core::Stream;
 
-/// One stream for many readers, each of whom gets every item from the first on.
+/// One stream for many readers. Each reader gets every item from the first on.
 ///
-/// No task runs it: the readers do, one at a time, and the cancellation of any of them leaves the others unharmed. When
-/// the source wakes, two readers are woken (one to go on, one in case that one is held but not polled); when an item
-/// arrives, all who wait are. When the last reader leaves, the source is dropped.
+/// No task polls the source. One of the readers does, and dropping any of them leaves the others unharmed. If the source
+/// wakes, two readers are woken: one to poll, one in case the first is held but not polled. If an item arrives, all waiting
+/// readers are woken. The source is dropped with its last reader.
 ///
-/// A stream of one item makes a single flight: a call that many wait for.
+/// A stream of one item is a single flight: one call with many waiters.
+///
+/// # Example
+///
+/// ```
+/// use futures_util::{StreamExt, stream};
+/// use llm_core::layer::Broadcast;
+///
+/// # tokio_test::block_on(async {
+/// let shared = Broadcast::new(stream::iter([1, 2, 3]));
+/// let mut early = shared.subscribe().expect("it is open");
+/// assert_eq!(early.next().await, Some(1));
+/// let late = shared.subscribe().expect("a reader is left");
+/// assert_eq!(late.collect::<Vec<_>>().await, [1, 2, 3]);
+/// # });
+/// ```
+///
+/// # Behaviour
 ///
 /// A source that panics ends the stream for all readers, without an item. That includes a source whose timers belong to a
 /// tokio runtime that has ended while a reader in another runtime polls it.
 ///
-/// All items are held for those who join later, until [`close`](Self::close) says that nobody will.
+/// All items are held for later readers, until [`close`](Self::close) says that none will join.
 ///
-/// NOTE: somebody has to poll. If both woken readers are kept but not polled, the others wait until the source wakes
-/// again, or another reader polls, joins or leaves; spawn calls, or poll them together, as with any future.
+/// NOTE: a reader has to poll. If both woken readers are kept but not polled, the others wait until the source wakes
+/// again, or another reader polls, joins or leaves. Spawn calls, or poll them together, as with any future.
 pub struct Broadcast<S: Stream> {
     state: Mutex<State<S>>,
     waker: Waker,
@@ -38,18 +55,18 @@ pub struct Reader<S: Stream> {
 
 struct State<S: Stream> {
     source: Source<S>,
-    /// The source has something to say, or was never asked.
+    /// True if the source has woken since its last poll, or was never polled.
     awake: bool,
     items: VecDeque<S::Item>,
-    /// How many items came before `items` and are gone.
+    /// Number of items that came before `items` and are gone.
     gone: usize,
-    /// The most items to hold, once nobody can join any more.
+    /// The most items to hold, once it is closed to new readers.
     most: Option<usize>,
-    /// Those to be woken by the next item. Whoever is woken is taken out, and comes back if there is nothing for him: so
-    /// one who is held and not polled is not asked twice.
+    /// Readers to be woken by the next item. A woken reader is taken out, and comes back if it finds nothing. So a reader
+    /// that is held and not polled is not woken twice.
     waiting: BTreeMap<u64, Waker>,
-    /// Those to be woken by the end alone, or to go on where nobody else waits.
-    patient: BTreeMap<u64, Waker>,
+    /// Readers to be woken by the end alone, or to poll the source if no other reader waits.
+    end_only: BTreeMap<u64, Waker>,
     readers: usize,
     next_id: u64,
 }
@@ -61,14 +78,14 @@ enum Source<S> {
     Ended,
 }
 
-struct Rouse<S: Stream>(Weak<Broadcast<S>>);
+struct SourceWaker<S: Stream>(Weak<Broadcast<S>>);
 
 impl<S> Broadcast<S>
 where
     S: Stream + Send + 'static,
     S::Item: Clone + Send + 'static,
 {
-    /// Shares a stream. Nothing happens until somebody reads.
+    /// Shares a stream. It is not polled before its first reader is.
     pub fn new(source: S) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             state: Mutex::new(State {
@@ -78,16 +95,16 @@ where
                 gone: 0,
                 most: None,
                 waiting: BTreeMap::new(),
-                patient: BTreeMap::new(),
+                end_only: BTreeMap::new(),
                 readers: 0,
                 next_id: 0,
             }),
-            waker: Arc::new(Rouse(this.clone())).into(),
+            waker: Arc::new(SourceWaker(this.clone())).into(),
         })
     }
 
-    /// A reader from the first item; `None` if all readers have left, so that the stream is gone, or it is closed.
-    pub fn read(self: &Arc<Self>) -> Option<Reader<S>> {
+    /// Adds a reader from the first item; `None` if all readers have left, so that the stream is gone, or if it is closed.
+    pub fn subscribe(self: &Arc<Self>) -> Option<Reader<S>> {
         let mut state = self.lock();
         if state.readers == 0 && state.next_id > 0 || state.most.is_some() {
             return None;
@@ -98,19 +115,19 @@ where
         Some(Reader { of: Arc::clone(self), id, next: 0 })
     }
 
-    /// Lets nobody join any more. From here on as many items are held as there are now: a reader who falls further
-    /// behind than that [has missed](Reader::has_missed) some, and gets no more.
+    /// Refuses further readers. From here on as many items are held as there are now: a reader that falls further
+    /// behind [has missed](Reader::has_missed) some, and gets no more.
     pub fn close(&self) {
         let mut state = self.lock();
         state.most = state.most.or(Some(state.items.len().max(1)));
     }
 
-    /// How many items are held.
-    pub fn held(&self) -> usize {
+    /// Number of items that are held.
+    pub fn buffered(&self) -> usize {
         self.lock().items.len()
     }
 
-    /// The item at a place, or, without one, the last item once the stream has ended.
+    /// Returns the item at an index, or, without one, the last item once the stream has ended.
     fn poll_item(&self, id: u64, at: Option<usize>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         loop {
             let (source, stale) = {
@@ -154,7 +171,7 @@ impl<S: Stream> Broadcast<S> {
         // Declared before the lock, so dropped after it.
         let _own;
         let mut state = self.lock();
-        _own = (state.waiting.remove(&id), state.patient.remove(&id));
+        _own = (state.waiting.remove(&id), state.end_only.remove(&id));
         state.readers -= 1;
         if state.readers == 0 {
             let source = std::mem::replace(&mut state.source, Source::Ended);
@@ -163,7 +180,7 @@ impl<S: Stream> Broadcast<S> {
             // What these drop may come back here.
             drop((source, items));
         } else if state.awake {
-            // The one who left may have been the one woken to go on.
+            // The reader that left may have been the one woken to poll.
             let next = state.drivers();
             drop(state);
             wake(next);
@@ -172,9 +189,9 @@ impl<S: Stream> Broadcast<S> {
 }
 
 impl<S: Stream> State<S> {
-    /// Has a reader woken from now on. Gives back what it was known by before, to be dropped outside the lock.
-    fn wait(&mut self, id: u64, patient: bool, waker: &Waker) -> Option<Waker> {
-        let list = if patient { &mut self.patient } else { &mut self.waiting };
+    /// Registers a reader's waker. Returns the one before it, to be dropped outside the lock.
+    fn wait(&mut self, id: u64, end_only: bool, waker: &Waker) -> Option<Waker> {
+        let list = if end_only { &mut self.end_only } else { &mut self.waiting };
         if list.get(&id).is_some_and(|known| known.will_wake(waker)) {
             return None;
         }
@@ -192,10 +209,10 @@ impl<S: Stream> State<S> {
         }
     }
 
-    /// The reader who goes on, and one of another task in case that one is held but not polled.
+    /// Takes the waker of the reader to poll next, and one of another task in case the first is held but not polled.
     fn drivers(&mut self) -> Vec<Waker> {
         let mut drivers = Vec::with_capacity(2);
-        for list in [&mut self.waiting, &mut self.patient] {
+        for list in [&mut self.waiting, &mut self.end_only] {
             while drivers.len() < 2 {
                 let other = |waker: &Waker| drivers.iter().all(|driver: &Waker| !driver.will_wake(waker));
                 let Some(id) = list.iter().find(|(_, waker)| other(waker)).map(|(id, _)| *id) else { break };
@@ -218,15 +235,14 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
     rest.0.by_ref().for_each(Waker::wake);
 }
 
-/// The source while a reader polls it outside the lock.
+/// Source that a reader polls outside the lock.
 struct Lease<'a, S: Stream> {
     of: &'a Broadcast<S>,
     source: Option<Pin<Box<S>>>,
 }
 
 impl<S: Stream> Lease<'_, S> {
-    /// Polls the source. A source that panics has ended: the reader that polls it is any of them, so the panic is not that
-    /// reader's.
+    /// Polls the source. A source that panics has ended: any reader may be the one that polls it, so none gets the panic.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let source = self.source.as_mut().expect("a lease holds its source until it is given back");
         catch_unwind(AssertUnwindSafe(|| source.as_mut().poll_next(cx))).unwrap_or(Poll::Ready(None))
@@ -244,7 +260,7 @@ impl<S: Stream> Lease<'_, S> {
         wake(next);
     }
 
-    /// Adds an item, or the end, and wakes all who wait but `by`, who polls.
+    /// Adds an item, or the end, and wakes all waiting readers but `by`, which polls.
     fn deliver(mut self, item: Option<S::Item>, by: u64) {
         let source = self.source.take();
         let mut state = self.of.lock();
@@ -266,15 +282,15 @@ impl<S: Stream> Lease<'_, S> {
             }
         };
         let mut waiting = std::mem::take(&mut state.waiting);
-        let patient = if ended.is_some() { std::mem::take(&mut state.patient) } else { BTreeMap::new() };
+        let end_only = if ended.is_some() { std::mem::take(&mut state.end_only) } else { BTreeMap::new() };
         drop(state);
         waiting.remove(&by);
         drop((ended, oldest));
-        wake(waiting.into_values().chain(patient.into_values()));
+        wake(waiting.into_values().chain(end_only.into_values()));
     }
 }
 
-impl<S> Wake for Rouse<S>
+impl<S> Wake for SourceWaker<S>
 where
     S: Stream + Send + 'static,
     S::Item: Send,
@@ -290,7 +306,7 @@ where
             state.awake = true;
             match state.source {
                 Source::Idle(_) => state.drivers(),
-                // Whoever polls it now looks at `awake` when it gives it back.
+                // The reader that polls it now looks at `awake` when it gives it back.
                 Source::Taken | Source::Ended => return,
             }
         };
@@ -303,18 +319,18 @@ where
     S: Stream + Send + 'static,
     S::Item: Clone + Send + 'static,
 {
-    /// Waits for the end of the stream and gives its last item. It is not woken by the items before, unless nobody else
-    /// is there to go on.
+    /// Waits for the end of the stream and returns its last item. Earlier items do not wake it, unless no other reader
+    /// waits.
     pub async fn last(self) -> Option<S::Item> {
         std::future::poll_fn(|cx| self.of.poll_item(self.id, None, cx)).await
     }
 
-    /// Another reader of the same stream, from the first item; `None` if it is closed.
+    /// Adds another reader of the same stream, from the first item; `None` if it is closed.
     pub fn resubscribe(&self) -> Option<Self> {
-        self.of.read()
+        self.of.subscribe()
     }
 
-    /// Whether items that this reader has not read are gone, so that he gets no more.
+    /// Returns `true` if items that this reader has not read are gone, so that it gets no more.
     pub fn has_missed(&self) -> bool {
         self.next < self.of.lock().gone
     }

@@ -15,7 +15,7 @@ pub use self::sent_flag::SentFlag;
 pub use self::tenant::Tenant;
 use crate::{Error, extensions::Extensions};
 
-/// A question with everything around it that is not part of the question.
+/// A request with its envelope: tenant, labels, units, priority, deadline, extensions.
 ///
 /// ```
 /// use llm_core::{Call, ChatRequest, Priority};
@@ -29,36 +29,36 @@ use crate::{Error, extensions::Extensions};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Call<T> {
-    /// The question.
+    /// The request.
     pub body: T,
-    /// Who asks: whose cache entries are used, whose limits count, who pays.
+    /// Tenant whose cache entries and limits apply, and which pays.
     pub tenant: Tenant,
-    /// What it is asked for: feature, user, prompt version, …
+    /// Labels that say which feature, user or prompt version the call is for.
     pub labels: Labels,
-    /// How much of what the application sells this call is: test cases, photos, proposals. One by default.
+    /// Number of things that the application sells and this call makes: test cases, photos, proposals. One by default.
     pub units: u32,
-    /// What goes first where calls must wait.
+    /// Order in which waiting calls are sent.
     pub priority: Priority,
-    /// When the answer is no longer wanted. In tests: `tokio::time::Instant::now().into_std()` and later.
+    /// Time after which the response is not wanted. In tests: `tokio::time::Instant::now().into_std()` and later.
     pub deadline: Option<Instant>,
-    /// What one layer alone understands.
+    /// Values for one layer alone.
     pub extensions: Extensions,
-    dispatch: Option<SentFlag>,
+    sent: Option<SentFlag>,
 }
 
-/// What goes first where calls must wait.
+/// Order in which waiting calls are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Priority {
-    /// Nobody is waiting: refreshes, imports, nightly jobs.
+    /// No user is waiting: revalidations, imports, nightly jobs.
     Background,
-    /// Somebody is waiting.
+    /// A user is waiting.
     #[default]
     Interactive,
 }
 
 impl<T> Call<T> {
-    /// A question of a tenant.
+    /// Creates a call of a tenant.
     pub fn new(tenant: impl Into<Tenant>, body: T) -> Self {
         Self {
             body,
@@ -68,7 +68,7 @@ impl<T> Call<T> {
             priority: Priority::default(),
             deadline: None,
             extensions: Extensions::new(),
-            dispatch: None,
+            sent: None,
         }
     }
 
@@ -82,7 +82,7 @@ impl<T> Call<T> {
         Ok(self)
     }
 
-    /// Says how many of what the application sells this call is.
+    /// Sets the number of things that the application sells and this call makes.
     pub fn with_units(mut self, units: u32) -> Self {
         self.units = units;
         self
@@ -94,31 +94,41 @@ impl<T> Call<T> {
         self
     }
 
-    /// Sets when the answer is no longer wanted.
+    /// Sets the time after which the response is not wanted.
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// The same call with another question.
+    /// Replaces the request.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Call<U> {
-        let Self { body, tenant, labels, units, priority, deadline, extensions, dispatch } = self;
-        Call { body: change(body), tenant, labels, units, priority, deadline, extensions, dispatch }
+        let Self { body, tenant, labels, units, priority, deadline, extensions, sent } = self;
+        Call { body: change(body), tenant, labels, units, priority, deadline, extensions, sent }
     }
 
-    /// Follows whether this call is sent to a vendor: for a layer that must know it when the call is dropped.
+    /// Adds a flag that reads `true` once this call is sent to a vendor. A layer reads it if the call is dropped.
     ///
-    /// Marks below this layer reach the handles of all layers above it.
+    /// [`mark_sent`](Self::mark_sent) in a layer below sets the flags of all layers above.
+    ///
+    /// ```
+    /// use llm_core::Call;
+    ///
+    /// let mut call = Call::new("acme", "a request");
+    /// let sent = call.track();
+    /// assert!(!sent.is_sent());
+    /// call.mark_sent();
+    /// assert!(sent.is_sent());
+    /// ```
     pub fn track(&mut self) -> SentFlag {
-        let dispatch = SentFlag::below(self.dispatch.take());
-        self.dispatch = Some(dispatch.clone());
-        dispatch
+        let sent = SentFlag::below(self.sent.take());
+        self.sent = Some(sent.clone());
+        sent
     }
 
-    /// Says that the request is being handed to the vendor: from here on it may be charged. For clients.
+    /// Marks the call as sent. A client does so before it hands the request to the vendor, which may charge it from then on.
     pub fn mark_sent(&self) {
-        if let Some(dispatch) = &self.dispatch {
-            dispatch.mark_sent();
+        if let Some(sent) = &self.sent {
+            sent.mark_sent();
         }
     }
 }

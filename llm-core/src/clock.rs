@@ -9,7 +9,7 @@ use std::{
 
 /// Wall time, for expiry and calendar windows. Waiting is done with tokio's timers, not with this.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time now.
+    /// Returns the time now.
     fn now(&self) -> SystemTime;
 }
 
@@ -40,7 +40,7 @@ impl Clock for SystemClock {
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// A clock that shows a number of seconds since 1970.
+    /// Creates a clock that shows a number of seconds since 1970.
     pub fn at_unix(seconds: u64) -> Self {
         let clock = Self::default();
         clock.set_unix(Duration::from_secs(seconds));

@@ -6,7 +6,7 @@ use crate::{Error, ErrorKind, Estimate, Extra, Operation, fingerprint::Fingerpri
 
 /// Texts to turn into vectors. Cheap to clone.
 ///
-/// It is divisible: each input is a question of its own, so that known ones need not be asked again.
+/// It is divisible: each input is an item of its own, so that a cache sends only unknown ones.
 ///
 /// ```
 /// use llm_core::EmbedRequest;
@@ -18,7 +18,7 @@ use crate::{Error, ErrorKind, Estimate, Extra, Operation, fingerprint::Fingerpri
 pub struct EmbedRequest {
     /// The model, as the vendor names it.
     pub model: Arc<str>,
-    /// What to turn into vectors, one each.
+    /// Inputs to turn into vectors, one each.
     pub inputs: Arc<Vec<EmbedInput>>,
     /// The length of the vectors, where the model lets one choose.
     pub dimensions: Option<u32>,
@@ -26,7 +26,16 @@ pub struct EmbedRequest {
     pub extra: Extra,
 }
 
-/// Something to turn into a vector.
+/// An input to turn into a vector.
+///
+/// ```
+/// use std::sync::Arc;
+/// use llm_core::{EmbedInput, EmbedRequest};
+///
+/// let inputs = Arc::new(vec![EmbedInput::Text("a text".into()), EmbedInput::Tokens([17, 4].into())]);
+/// let request = EmbedRequest { model: "m".into(), inputs, ..EmbedRequest::default() };
+/// assert!(request.validate().is_ok());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EmbedInput {
     /// A text.
@@ -52,7 +61,7 @@ impl EmbedRequest {
     /// Fields among `extra` that do not decide the vectors: how they are sent, whom they are for.
     pub const TRANSPORT_FIELDS: [&'static str; 2] = ["encoding_format", "user"];
 
-    /// Texts for a model.
+    /// Creates a request of texts.
     pub fn new<T: Into<Arc<str>>>(model: impl Into<Arc<str>>, texts: impl IntoIterator<Item = T>) -> Self {
         let inputs = texts.into_iter().map(|text| EmbedInput::Text(text.into())).collect();
         Self { model: model.into(), inputs: Arc::new(inputs), ..Self::default() }
@@ -85,13 +94,20 @@ impl EmbedRequest {
 }
 
 impl Embeddings {
-    /// Vectors of a model.
+    /// Creates a response from the vectors of a model.
+    ///
+    /// ```
+    /// use llm_core::Embeddings;
+    ///
+    /// let embeddings = Embeddings::new("m", vec![[0.6, 0.8].into()]);
+    /// assert_eq!(embeddings.vectors[0].len(), 2);
+    /// ```
     pub fn new(model: impl Into<Arc<str>>, vectors: Vec<Arc<[f32]>>) -> Self {
         Self { model: model.into(), vectors, extra: Extra::default() }
     }
 }
 
-/// Whether two vectors point the same way: the cosine between them is at least 0.999.
+/// Returns `true` if the cosine between two vectors is at least 0.999.
 fn alike(a: &[f32], b: &[f32]) -> bool {
     let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
     a == b || a.len() == b.len() && dot(a, b) >= 0.999 * (dot(a, a) * dot(b, b)).sqrt()
@@ -139,7 +155,7 @@ impl Operation for EmbedRequest {
 
     fn estimate(&self) -> Estimate {
         let (likely, most) = self.inputs.iter().map(EmbedInput::tokens).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
-        Estimate { input: likely, input_bound: Some(most), output: 0, output_bound: Some(0), answers: 1 }
+        Estimate { input: likely, input_bound: Some(most), output: 0, output_bound: Some(0), choices: 1 }
     }
 
     /// They do if each pair of vectors points the same way; vendors' last digits differ from call to call.
@@ -147,23 +163,23 @@ impl Operation for EmbedRequest {
         one.vectors.len() == other.vectors.len() && one.vectors.iter().zip(&other.vectors).all(|(a, b)| alike(a, b))
     }
 
-    fn weight(answer: &Embeddings) -> Option<u64> {
+    fn memory_size(answer: &Embeddings) -> Option<u64> {
         let numbers: usize = answer.vectors.iter().map(|vector| 32 + 4 * vector.len()).sum();
         Some(numbers as u64 + 16 * answer.extra.json_bytes())
     }
 
-    fn parts(&self) -> Option<Vec<Self>> {
+    fn items(&self) -> Option<Vec<Self>> {
         Some(self.inputs.iter().map(|input| self.with_inputs(vec![input.clone()])).collect())
     }
 
-    fn merge(parts: &[Self]) -> Option<Self> {
-        let first = parts.first()?;
-        let alike = |part: &Self| {
-            let Self { model, inputs: _, dimensions, extra } = part;
+    fn merge(items: &[Self]) -> Option<Self> {
+        let first = items.first()?;
+        let alike = |item: &Self| {
+            let Self { model, inputs: _, dimensions, extra } = item;
             *model == first.model && *dimensions == first.dimensions && *extra == first.extra
         };
-        let inputs = || parts.iter().flat_map(|part| part.inputs.iter().cloned()).collect();
-        parts.iter().all(alike).then(|| first.with_inputs(inputs()))
+        let inputs = || items.iter().flat_map(|item| item.inputs.iter().cloned()).collect();
+        items.iter().all(alike).then(|| first.with_inputs(inputs()))
     }
 
     fn split(&self, whole: Embeddings) -> Result<Vec<Embeddings>, Error> {

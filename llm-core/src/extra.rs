@@ -5,12 +5,19 @@ use serde_json::{Map, Value};
 
 use crate::fingerprint::Fingerprinter;
 
-/// Fields that this library has no name for: they pass through in requests and survive in answers. Cheap to clone.
+/// Fields that this library has no name for. They pass through in requests and responses. Cheap to clone.
+///
+/// ```
+/// use llm_core::ChatRequest;
+///
+/// let request = ChatRequest::new("m").user("hello").extra("service_tier", "flex");
+/// assert_eq!(request.extra.get("service_tier").and_then(|tier| tier.as_str()), Some("flex"));
+/// ```
 #[derive(Clone, Default, PartialEq)]
 pub struct Extra(Option<Arc<Map<String, Value>>>);
 
 impl Extra {
-    /// Whether there are none.
+    /// Returns `true` if there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -69,7 +76,7 @@ impl Extra {
     }
 }
 
-/// Whether a further field of a part, a message or a tool decides the answer. Marks for a vendor's prompt cache do not:
+/// Returns `true` if an unknown field of a part, a message or a tool decides the response. Marks for a vendor's prompt cache do not:
 /// they say what is kept there, and for how long.
 pub(crate) fn counts(name: &str) -> bool {
     !matches!(name, "cache_control" | "prompt_cache_breakpoint")

@@ -1,5 +1,3 @@
-//! The future of our layers.
-
 use std::{
     fmt,
     future::Future,
@@ -9,7 +7,17 @@ use std::{
 
 use crate::{Error, Reply};
 
-/// A reply that is there already, or one to wait for. It takes one allocation to wait, none to be ready.
+/// Future of a layer's reply. It boxes a future to wait for, and allocates nothing for a reply that is ready.
+///
+/// ```
+/// use llm_core::{Error, Receipt, Reply, layer::ResponseFuture};
+///
+/// # tokio_test::block_on(async {
+/// let ready = ResponseFuture::ready(Ok(Reply::new(1, Receipt::default())));
+/// let waiting = ResponseFuture::waiting(async { Ok::<_, Error>(ready.await?.map(|one| one + 1)) });
+/// assert_eq!(waiting.await?.output, 2);
+/// # Ok::<_, Error>(()) }).unwrap();
+/// ```
 pub struct ResponseFuture<O>(State<O>);
 
 enum State<O> {
@@ -18,12 +26,12 @@ enum State<O> {
 }
 
 impl<O> ResponseFuture<O> {
-    /// A reply that is there already.
+    /// Creates a future of a reply that is ready. Allocates nothing.
     pub fn ready(reply: Result<Reply<O>, Error>) -> Self {
         Self(State::Ready(Some(reply)))
     }
 
-    /// A reply to wait for.
+    /// Creates a future of a reply to wait for. Boxes it.
     pub fn waiting(reply: impl Future<Output = Result<Reply<O>, Error>> + Send + 'static) -> Self {
         Self(State::Waiting(Box::pin(reply)))
     }

@@ -1,6 +1,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// What a vendor told about its limits, with an answer or an error. Read by the client, used by the key pool.
+/// A vendor's limits, as it sent them with a response or an error. The client reads them for the key pool.
+///
+/// ```
+/// use llm_core::layer::{VendorLimit, VendorLimits};
+///
+/// let mut limits = VendorLimits::default();
+/// limits.requests = VendorLimit::new(Some(500), Some(499), None);
+/// assert!(!limits.is_empty());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VendorLimits {
@@ -20,29 +28,29 @@ pub struct VendorLimits {
     pub group: Option<Arc<str>>,
 }
 
-/// One limit as a vendor told it.
+/// One limit of a vendor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VendorLimit {
-    /// How much the window allows.
+    /// Amount that the window allows.
     pub limit: Option<u64>,
-    /// How much of it is left.
+    /// Amount that is left.
     pub remaining: Option<u64>,
-    /// How long until it is full again, counted from the answer.
+    /// Time until it is full again, counted from the response.
     pub reset: Option<Duration>,
 }
 
 impl VendorLimits {
-    /// Whether the vendor told nothing.
+    /// Returns `true` if there is no limit.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
 impl VendorLimit {
-    /// A limit from its three parts; `None` if the vendor told none of them.
+    /// Creates a limit from its three parts; `None` if the vendor sent none of them.
     pub fn new(limit: Option<u64>, remaining: Option<u64>, reset: Option<Duration>) -> Option<Self> {
-        let told = Self { limit, remaining, reset };
-        (told != Self::default()).then_some(told)
+        let limit = Self { limit, remaining, reset };
+        (limit != Self::default()).then_some(limit)
     }
 }

@@ -4,10 +4,10 @@ use tower_service::Service;
 
 use crate::{Call, Error, Operation, Reply};
 
-/// A service that answers one operation: one bound instead of five.
+/// A tower service of one operation: one bound instead of five.
 ///
-/// Every tower service of that form is one; there is nothing to implement. Its error may be a box, so tower's own layers
-/// can stand between ours.
+/// Every tower service of that form is one, so that there is nothing to implement. Its error may be a box, so that tower's
+/// own layers can stand between.
 pub trait LlmService<T: Operation>:
     Service<Call<T>, Response = Reply<T::Output>, Error: Into<Error>, Future: Send> + Clone + Send + 'static
 {
@@ -18,11 +18,23 @@ impl<T: Operation, S> LlmService<T> for S where
 {
 }
 
-/// Makes one call on a service of its own: waits until it is ready, then calls that same instance.
+/// Sends one call: waits until the service is ready, then calls that same instance.
+///
+/// ```
+/// use llm_core::{Call, ChatRequest, ChatResponse, Error, Receipt, Reply, layer::oneshot};
+///
+/// # tokio_test::block_on(async {
+/// let service = tower::service_fn(|call: Call<ChatRequest>| async move {
+///     Ok::<_, Error>(Reply::new(ChatResponse::new("1", call.body.model, vec![]), Receipt::default()))
+/// });
+/// let reply = oneshot(service, Call::new("acme", ChatRequest::new("m"))).await?;
+/// assert_eq!(&*reply.output.model, "m");
+/// # Ok::<_, Error>(()) }).unwrap();
+/// ```
 ///
 /// # Errors
 ///
-/// What the service reports, from readiness or from the call.
+/// As the service, from readiness or from the call.
 pub async fn oneshot<T: Operation, S: LlmService<T>>(mut service: S, call: Call<T>) -> Result<Reply<T::Output>, Error> {
     poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
     service.call(call).await.map_err(Into::into)

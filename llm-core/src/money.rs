@@ -32,28 +32,35 @@ pub struct Usd(i64);
 pub struct ParseUsdError(String);
 
 impl Usd {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(0);
-    /// The largest amount that can be told.
+    /// The largest amount.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// An amount of nano-dollars.
+    /// Creates an amount of nano-dollars.
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 
-    /// The amount in nano-dollars.
+    /// Returns the amount in nano-dollars.
     pub const fn nanos(self) -> i64 {
         self.0
     }
 
-    /// Whether this is exactly nothing.
+    /// Returns `true` if this is exactly zero.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
 
     /// Splits this amount in proportion to `weights`, so that the shares add up to it exactly: each share is rounded
     /// toward zero and the remainder goes to the last. Equal shares if all weights are zero; no shares without weights.
+    ///
+    /// ```
+    /// use llm_core::Usd;
+    ///
+    /// let shares = Usd::from_nanos(10).split(&[1, 2]);
+    /// assert_eq!(shares, [Usd::from_nanos(3), Usd::from_nanos(7)]);
+    /// ```
     pub fn split(self, weights: &[u64]) -> Vec<Self> {
         let total: u128 = weights.iter().map(|w| u128::from(*w)).sum();
         let mut shares: Vec<Self> = weights
@@ -176,7 +183,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn text_and_back() {
+    fn usd_text_is_read_as_written() {
         for (text, nanos, shown) in [
             ("0", 0, "$0.00"),
             ("$1", 1_000_000_000, "$1.00"),
@@ -193,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn precision_rounds_half_away_from_zero() {
+    fn usd_precision_rounds_half_away_from_zero() {
         assert_eq!(format!("{:.2}", Usd::from_nanos(1_005_000_000)), "$1.01");
         assert_eq!(format!("{:.4}", Usd::from_nanos(-49_999)), "-$0.0000");
         assert_eq!(format!("{:>8.2}", Usd::from_nanos(1)), "   $0.00");
@@ -201,7 +208,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shares_add_up(amount in any::<i64>(), weights in prop::collection::vec(0u64..1_000_000, 1..20)) {
+        fn usd_shares_add_up(amount in any::<i64>(), weights in prop::collection::vec(0u64..1_000_000, 1..20)) {
             let amount = Usd::from_nanos(amount);
             prop_assert_eq!(amount.split(&weights).into_iter().map(|s| i128::from(s.nanos())).sum::<i128>(), i128::from(amount.nanos()));
         }

@@ -2,14 +2,14 @@ use std::sync::Arc;
 
 use crate::{Error, ErrorKind, Output, fingerprint::Fingerprinter};
 
-/// The complete answer of an operation: what is stored and shared.
+/// The complete response of an operation, which is stored and shared.
 pub type Complete<T> = <<T as Operation>::Output as Output>::Complete;
 
-/// A kind of question: chat, embeddings, or one of your own.
+/// A kind of request: chat, embeddings, or an application's own.
 ///
-/// Layers know nothing else of a question than this. Cheap to clone: text in `Arc`s, images in `Bytes`.
+/// Layers know a request only by this. Cheap to clone: text in `Arc`s, images in `Bytes`.
 ///
-/// A user's own operation also implements [`Task`](crate::Task), which says how to ask a chat model:
+/// An operation of an application also implements [`Task`](crate::Task), which makes a chat request of it:
 ///
 /// ```
 /// use llm_core::{Estimate, Operation, layer::Fingerprinter};
@@ -33,22 +33,22 @@ pub type Complete<T> = <<T as Operation>::Output as Output>::Complete;
 /// }
 /// ```
 pub trait Operation: Clone + Send + Sync + 'static {
-    /// The answer, as a caller gets it.
+    /// The response, as a caller gets it.
     type Output: Output;
 
-    /// The operation's name: in every key, so two operations never share an answer. A streamed operation has the name
-    /// of the unary one, so they do.
+    /// The operation's name. It is in every key, so two operations never share a response. A streamed operation has the
+    /// name of the unary one, so that they do.
     const NAME: &'static str;
 
-    /// The model asked, as the vendor names it.
+    /// Returns the model, as the vendor names it.
     fn model(&self) -> &str;
 
-    /// Returns the model as text that layers can hold without a copy of their own, where the operation has that.
+    /// Returns the model as shared text, which layers hold without a copy if the operation has it.
     fn shared_model(&self) -> Arc<str> {
         self.model().into()
     }
 
-    /// Writes all that decides the answer, and nothing that does not.
+    /// Writes all that decides the response, and nothing else.
     fn fingerprint(&self, h: &mut Fingerprinter);
 
     /// Returns how many tokens it may take: what a limiter reserves for it before it is sent. Without an estimate of its
@@ -57,99 +57,106 @@ pub trait Operation: Clone + Send + Sync + 'static {
         Estimate::default()
     }
 
-    /// A number that is equal for questions that begin alike, so that a vendor's prompt cache can be hit. 0: unknown.
+    /// Returns a number that is equal for requests with the same beginning, so that a vendor's prompt cache can be hit. 0:
+    /// unknown.
     fn affinity(&self) -> u64 {
         0
     }
 
-    /// Whether it may be asked twice: retried, hedged, refreshed.
+    /// Returns `true` if it may be sent twice: retried, hedged, revalidated.
     fn is_repeatable(&self) -> bool {
         true
     }
 
-    /// Whether an answer may be kept for the next who asks. Not one that is spoiled: cut short, filtered, refused, or
-    /// with tool arguments that are no JSON. Asked again, the model may do better.
+    /// Returns `true` if a cache may store the response. A response that is cut short, filtered or refused, or that has
+    /// tool arguments that are no JSON, is not stored, because another attempt may do better.
     fn is_cacheable(answer: &Complete<Self>) -> bool {
         let _ = answer;
         true
     }
 
-    /// Whether an answer has the form that this question asked for, as far as that can be told. One that has not is not
-    /// kept.
+    /// Returns `true` if the response has the form that this request asked for, as far as the operation can check it.
+    /// Another response is not stored.
     fn conforms(&self, answer: &Complete<Self>) -> bool {
         let _ = answer;
         true
     }
 
-    /// Whether the question is meant to have several different answers, as with a temperature above zero.
+    /// Returns `true` if the request is meant to have different responses, as with a temperature above zero.
     fn is_sampled(&self) -> bool {
         false
     }
 
-    /// Whether two answers to one question say the same. They do if their JSON is equal, unless the operation knows what
-    /// of an answer does not matter.
+    /// Returns `true` if two responses to one request are equivalent. By default they are if their JSON is equal.
     fn equivalent(one: &Complete<Self>, other: &Complete<Self>) -> bool {
         let json = |answer| serde_json::to_value(answer).ok();
         json(one) == json(other)
     }
 
-    /// What an answer takes in memory, in bytes, where the operation knows that better than its JSON text tells.
-    fn weight(answer: &Complete<Self>) -> Option<u64> {
+    /// Returns the size of a response in memory, in bytes, if the operation knows it better than its JSON text shows.
+    fn memory_size(answer: &Complete<Self>) -> Option<u64> {
         let _ = answer;
         None
     }
 
-    /// Whether the question holds all that decides its answer. Not one that names something outside which may change: an
-    /// address, a file, an earlier answer, a search. Its answer is not kept.
+    /// Returns `true` if the request holds all that decides its response. The response to a request that names something
+    /// outside (an address, a file, an earlier response, a search) is not stored.
     fn is_self_contained(&self) -> bool {
         true
     }
 
-    /// The independent questions inside, in order; `None` if it is one question.
-    fn parts(&self) -> Option<Vec<Self>> {
+    /// Returns the independent requests inside, in order; `None` if it is one request.
+    fn items(&self) -> Option<Vec<Self>> {
         None
     }
 
-    /// One request that asks all of `parts`; `None` if they cannot be asked together.
-    fn merge(parts: &[Self]) -> Option<Self> {
-        let _ = parts;
+    /// Merges several requests into one; `None` if they cannot be sent together.
+    fn merge(items: &[Self]) -> Option<Self> {
+        let _ = items;
         None
     }
 
-    /// Splits the answer to this request into the answers to its [`parts`](Self::parts).
+    /// Splits the response to this request into the responses to its [`items`](Self::items).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if it has not one answer for each part; [`ErrorKind::Unsupported`] unless overridden.
+    /// [`ErrorKind::Malformed`] if it has not one response for each item; [`ErrorKind::Unsupported`] unless overridden.
     fn split(&self, whole: Complete<Self>) -> Result<Vec<Complete<Self>>, Error> {
         let _ = whole;
         Err(indivisible(Self::NAME))
     }
 
-    /// Joins the answers to this request's [`parts`](Self::parts) into its answer.
+    /// Joins the responses to this request's [`items`](Self::items) into its response.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Malformed`] if their number is wrong; [`ErrorKind::Unsupported`] unless overridden.
-    fn join(&self, parts: Vec<Complete<Self>>) -> Result<Complete<Self>, Error> {
-        let _ = parts;
+    fn join(&self, responses: Vec<Complete<Self>>) -> Result<Complete<Self>, Error> {
+        let _ = responses;
         Err(indivisible(Self::NAME))
     }
 }
 
-/// How many tokens a request may take.
+/// Tokens that a request may take.
+///
+/// ```
+/// use llm_core::{ChatRequest, Operation};
+///
+/// let estimate = ChatRequest::new("m").user("hello").max_output_tokens(50).estimate();
+/// assert_eq!((estimate.output_bound, estimate.choices), (Some(50), 1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Estimate {
     /// Input tokens, likely.
     pub input: u64,
     /// Input tokens, at most; `None` if nothing bounds them (images, a vendor's own tools).
     pub input_bound: Option<u64>,
-    /// Output tokens, likely, all answers together.
+    /// Output tokens, likely, all choices together.
     pub output: u64,
-    /// Output tokens, at most, all answers together; `None` if the request does not bound them.
+    /// Output tokens, at most, all choices together; `None` if the request does not bound them.
     pub output_bound: Option<u64>,
-    /// How many answers are asked for.
-    pub answers: u32,
+    /// Number of responses that are asked for.
+    pub choices: u32,
 }
 
 impl Estimate {
@@ -161,11 +168,11 @@ impl Estimate {
 /// without a bound. It is never nothing, so that limits on tokens and money hold for such operations too.
 impl Default for Estimate {
     fn default() -> Self {
-        Self { input: 100, input_bound: None, output: Self::OUTPUT, output_bound: None, answers: 1 }
+        Self { input: 100, input_bound: None, output: Self::OUTPUT, output_bound: None, choices: 1 }
     }
 }
 
-/// Asks for the answer as a stream. The question, and so its key, is the same.
+/// A request whose response is a stream. Its key is that of the request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Streamed<T>(pub T);
 

@@ -4,43 +4,43 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Error, Usage};
 
-/// How an answer ended. A hook gets it exactly once.
+/// End of a response. A hook gets it exactly once.
 #[derive(Debug)]
 pub enum End<'a, C> {
-    /// Whole.
+    /// The whole response.
     Complete(&'a C),
     /// Broken off by an error, with what had arrived.
     Failed(&'a C, &'a Error),
-    /// Given up by its reader, or in his place, with what had arrived.
+    /// Dropped by its reader, or cut off, with what had arrived.
     Dropped(&'a C),
 }
 
-/// How a watcher cuts an answer off: see [`Output::watch`].
+/// Ways for a watcher to cut a response off: see [`Output::watch`].
 #[derive(Debug)]
 pub enum StreamCut {
     /// It fails with this error, which should say what it cost until then ([`with_charge`](crate::Error::with_charge)).
     Fail(Error),
     /// Its reader gets a clean end there, as when the longest length is reached. Hooks learn that it was
-    /// [given up](End::Dropped), so nobody takes it for the whole.
+    /// [dropped](End::Dropped), so that a part is not taken for the whole.
     Finish,
 }
 
-/// An answer as a caller gets it: whole, or a stream.
+/// A response as a caller gets it: whole, or a stream.
 ///
-/// Every serializable type is an answer that arrives whole, users' own too; [`ChatStream`](crate::ChatStream) is one
+/// Every serializable type is a response that arrives whole; [`ChatStream`](crate::ChatStream) is one
 /// that does not.
 pub trait Output: Sized + Send + 'static {
-    /// The whole answer: what is stored, and what unary callers get.
+    /// The whole response, which is stored and which unary callers get.
     type Complete: Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
 
     /// Calls `f` once, when the answer has ended; at once if it has ended already. Hooks run in the order in which they
     /// were added, so those of inner layers first; by then, what the answer was read from is released.
     fn on_end(self, f: impl FnOnce(End<'_, Self::Complete>) + Send + 'static) -> Self;
 
-    /// The answer again, from a stored one. A stream ends with `usage`, if it is known.
+    /// Replays a stored response. A stream ends with `usage`, if it is known.
     fn replay(done: Arc<Self::Complete>, usage: Option<Usage>) -> Self;
 
-    /// Makes the answer one that several callers can take.
+    /// Turns the response into one that several callers can take.
     fn share(self) -> Shared<Self::Complete>;
 
     /// Takes a shared answer: a stream from its first event, a unary answer when it is whole.
@@ -55,24 +55,34 @@ pub trait Output: Sized + Send + 'static {
     fn watch(self, f: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) -> Self;
 }
 
-/// An answer that several callers can take: whole, or still running.
+/// A response that several callers can take: whole, or still running.
+///
+/// ```
+/// use llm_core::{Embeddings, Output};
+///
+/// # tokio_test::block_on(async {
+/// let shared = Embeddings::new("m", vec![[0.6, 0.8].into()]).share();
+/// let (one, other) = (Embeddings::join(shared.clone()).await?, Embeddings::join(shared).await?);
+/// assert_eq!(one, other);
+/// # Ok::<_, llm_core::Error>(()) }).unwrap();
+/// ```
 pub enum Shared<C> {
     /// Whole.
     Whole(Arc<C>),
-    /// Still running. It runs while somebody reads it, whoever that is.
+    /// Still running. It runs while a caller reads it.
     Live(Arc<dyn Live<C>>),
 }
 
-/// A running answer.
+/// A running response.
 pub trait Live<C>: Send + Sync + 'static {
-    /// Waits for the whole answer, driving it if nobody else does.
+    /// Waits for the whole response, and polls it if no other caller does.
     fn wait(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Result<Arc<C>, Error>> + Send>>;
 
-    /// Lets nobody join any more, so that what has been read need not be held for those who come later. A reader who
-    /// then falls far behind the others may be cut off with an error.
+    /// Refuses further callers, so that items that were read need not be held. A reader that then falls far behind the
+    /// others may be cut off with an error.
     fn close(&self) {}
 
-    /// For the type that made it, to find its own kind again.
+    /// Returns itself, for the type that made it to downcast.
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 

@@ -14,19 +14,20 @@ use crate::{
     operation::Streamed,
 };
 
-/// What an application holds: something that answers, whatever is stacked below.
+/// An LLM provider as an application holds it, with any stack of layers below.
 ///
-/// [`into_provider`] makes one of any stack; [`into_service`] puts layers on top of one.
+/// [`into_provider`] makes one of any stack; [`into_service`] puts layers on top of one. The crate's documentation has an
+/// example of one's own.
 #[async_trait]
 pub trait Provider: Send + Sync + 'static {
-    /// Answers whole.
+    /// Returns the whole response.
     ///
     /// # Errors
     ///
-    /// See [`Error`]: of the question, of the vendor, or of a layer on the way.
+    /// See [`Error`]: of the request, of the vendor, or of a layer in between.
     async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error>;
 
-    /// Answers as a stream.
+    /// Returns the response as a stream.
     ///
     /// # Errors
     ///
@@ -41,7 +42,7 @@ pub trait Provider: Send + Sync + 'static {
     async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error>;
 }
 
-/// Makes a provider of a stack of services.
+/// Turns a stack of services into a provider.
 pub fn into_provider<S>(stack: S) -> Arc<dyn Provider>
 where
     S: LlmService<ChatRequest> + LlmService<Streamed<ChatRequest>> + LlmService<EmbedRequest> + Sync,
@@ -49,7 +50,7 @@ where
     Arc::new(Stack(stack))
 }
 
-/// Makes a service of a provider, for layers to stand on.
+/// Turns a provider into a service, for layers on top.
 pub fn into_service<P: Provider + ?Sized>(provider: Arc<P>) -> ProviderService<P> {
     ProviderService(provider)
 }

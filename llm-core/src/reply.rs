@@ -2,39 +2,47 @@ use std::sync::Arc;
 
 use crate::{Output, Receipt, extensions::Extensions, limits::VendorLimits, output::End};
 
-/// An answer with everything around it that is not part of the answer.
+/// A response with its envelope: receipt, vendor's limits, extensions.
+///
+/// ```
+/// use llm_core::{Embeddings, Receipt, Reply};
+///
+/// let reply = Reply::new(Embeddings::new("m", vec![]), Receipt::default());
+/// let count = reply.map(|embeddings| embeddings.vectors.len());
+/// assert_eq!(count.output, 0);
+/// ```
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Reply<O> {
-    /// The answer.
+    /// The response.
     pub output: O,
-    /// Who gave it, what it took, what it cost, what it saved.
+    /// Its origin, usage, cost and savings.
     pub receipt: Receipt,
-    /// What the vendor told about its limits, if this call reached one.
+    /// The vendor's limits, if this call reached one.
     pub limits: Option<Arc<VendorLimits>>,
-    /// What one layer alone understands.
+    /// Values of one layer alone.
     pub extensions: Extensions,
 }
 
 impl<O> Reply<O> {
-    /// An answer with its receipt.
+    /// Creates a reply from a response and its receipt.
     pub fn new(output: O, receipt: Receipt) -> Self {
         Self { output, receipt, limits: None, extensions: Extensions::new() }
     }
 
-    /// Adds what the vendor told about its limits.
+    /// Adds the vendor's limits.
     pub fn with_limits(mut self, limits: Option<Arc<VendorLimits>>) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The same reply with another answer.
+    /// Replaces the response.
     pub fn map<U>(self, change: impl FnOnce(O) -> U) -> Reply<U> {
         let Self { output, receipt, limits, extensions } = self;
         Reply { output: change(output), receipt, limits, extensions }
     }
 
-    /// The same reply with another answer, if there is one.
+    /// Replaces the response, or fails.
     ///
     /// # Errors
     ///

@@ -9,20 +9,43 @@ use crate::{
     operation::Streamed,
 };
 
-/// An operation that a chat model can answer: how to ask, and how to read what it says.
+/// An operation that a chat model can answer.
+///
+/// ```
+/// use llm_core::{ChatRequest, ChatResponse, Error, ErrorKind, Operation, Task, layer::Fingerprinter};
+///
+/// #[derive(Clone)]
+/// struct CountWords { text: String }
+///
+/// impl Operation for CountWords {
+///     type Output = u32;
+///     const NAME: &'static str = "count_words";
+///     fn model(&self) -> &str { "gpt-4o-mini" }
+///     fn fingerprint(&self, h: &mut Fingerprinter) { h.text(&self.text); }
+/// }
+///
+/// impl Task for CountWords {
+///     fn to_request(&self) -> ChatRequest {
+///         ChatRequest::new(self.model()).system("Count the words.").user(&*self.text)
+///     }
+///     fn parse_response(&self, response: ChatResponse) -> Result<u32, Error> {
+///         response.text().trim().parse().map_err(|_| Error::new(ErrorKind::Malformed, "no number"))
+///     }
+/// }
+/// ```
 pub trait Task: Operation {
-    /// The question for the model.
-    fn ask(&self) -> ChatRequest;
+    /// Returns the request for the model.
+    fn to_request(&self) -> ChatRequest;
 
-    /// Reads the model's answer.
+    /// Parses the model's response.
     ///
     /// # Errors
     ///
-    /// The answer is not what was asked for.
-    fn read(&self, answer: ChatResponse) -> Result<Self::Output, Error>;
+    /// The response is not of the form that was asked for.
+    fn parse_response(&self, response: ChatResponse) -> Result<Self::Output, Error>;
 }
 
-/// Puts users' own operations on top of a chat model. Stands at the bottom of a stack, right above the client; chat,
+/// A service that answers [`Task`]s by a chat model. It stands at the bottom of a stack, right above the client. Chat,
 /// streamed chat and embeddings pass through.
 ///
 /// Always ready; each call waits for its own clone of the inner service. Clones are as cheap as the inner service's.
@@ -32,7 +55,7 @@ pub struct Tasks<S> {
 }
 
 impl<S> Tasks<S> {
-    /// Puts tasks on top of `inner`.
+    /// Creates a service on top of `inner`.
     pub fn new(inner: S) -> Self {
         Self { inner }
     }
@@ -50,10 +73,10 @@ impl<T: Task, S: LlmService<ChatRequest>> Service<Call<T>> for Tasks<S> {
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let (inner, task) = (self.inner.clone(), call.body.clone());
         ResponseFuture::waiting(async move {
-            let reply = oneshot(inner, call.map(|task| task.ask())).await?;
+            let reply = oneshot(inner, call.map(|task| task.to_request())).await?;
             let usage = reply.receipt.usage();
             // An answer that cannot be read was paid all the same.
-            reply.try_map(|answer| task.read(answer)).map_err(|error| match (error.charge(), usage) {
+            reply.try_map(|answer| task.parse_response(answer)).map_err(|error| match (error.charge(), usage) {
                 (Charge::None, Some(usage)) => error.with_charge(Charge::Known(usage)),
                 (Charge::None, None) => error.with_charge(Charge::Unknown),
                 _ => error,

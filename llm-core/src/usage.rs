@@ -48,7 +48,14 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Input and output tokens without any detail.
+    /// Creates a usage without any detail.
+    ///
+    /// ```
+    /// use llm_core::Usage;
+    ///
+    /// let usage = Usage { cache_read: 800, ..Usage::new(1_000, 50) };
+    /// assert_eq!((usage.uncached_input(), usage.total()), (200, 1_050));
+    /// ```
     pub fn new(input: u64, output: u64) -> Self {
         Self { input, output, ..Self::default() }
     }
@@ -71,7 +78,7 @@ impl Usage {
     pub const MAX_PLAUSIBLE: u64 = 1_000_000_000;
 
     /// Returns `false` if a count is more than [`MAX_PLAUSIBLE`](Self::MAX_PLAUSIBLE), so that the usage is an error of
-    /// whoever stated it. Such a usage has no cost, and no total includes it.
+    /// its source. Such a usage has no cost, and no total includes it.
     pub fn is_plausible(&self) -> bool {
         self.fields().into_iter().all(|count| count <= Self::MAX_PLAUSIBLE)
     }
@@ -229,7 +236,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn max_each_never_smaller_than_either(a in prop::array::uniform13(0u64..9), b in prop::array::uniform13(0u64..9)) {
+        fn usage_max_each_never_smaller_than_either(a in prop::array::uniform13(0u64..9), b in prop::array::uniform13(0u64..9)) {
             let (a, b) = (Usage::from_fields(a), Usage::from_fields(b));
             let both = a.max_each(b);
             for one in [a, b] {
@@ -239,14 +246,14 @@ mod tests {
         }
 
         #[test]
-        fn shares_add_up(input in any::<u64>(), output in 0u64..1_000, weights in prop::collection::vec(0u64..1_000, 1..9)) {
+        fn usage_shares_add_up(input in any::<u64>(), output in 0u64..1_000, weights in prop::collection::vec(0u64..1_000, 1..9)) {
             let usage = Usage { reasoning: output / 3, ..Usage::new(input, output) };
             let sum = usage.split(&weights).into_iter().fold(Usage::default(), Add::add);
             prop_assert_eq!(sum, usage);
         }
 
         #[test]
-        fn a_share_holds_its_own_parts(parts in prop::array::uniform6(0u64..50), weights in prop::collection::vec(0u64..9, 1..6)) {
+        fn usage_share_holds_its_own_parts(parts in prop::array::uniform6(0u64..50), weights in prop::collection::vec(0u64..9, 1..6)) {
             let [plain, cache_read, cache_write, cache_write_long, shown, reasoning] = parts;
             let input = plain + cache_read + cache_write + cache_write_long;
             let usage =

@@ -121,7 +121,7 @@ impl UpperBound {
 
 impl Estimator for UpperBound {
     fn estimate(&self, question: &EstimateInput<'_>) -> (u64, u64) {
-        let Estimate { input_bound, output_bound, answers, .. } = question.estimate;
+        let Estimate { input_bound, output_bound, choices: answers, .. } = question.estimate;
         let unbounded = self.unbounded_output.saturating_mul(answers.into());
         (input_bound.unwrap_or(self.unbounded_input), output_bound.unwrap_or(unbounded))
     }
@@ -163,7 +163,7 @@ impl<E: Estimator + ?Sized> Estimator for Arc<E> {
 
 impl Estimator for Learned {
     fn estimate(&self, question: &EstimateInput<'_>) -> (u64, u64) {
-        let Estimate { input, input_bound, output, output_bound, answers } = question.estimate;
+        let Estimate { input, input_bound, output, output_bound, choices: answers } = question.estimate;
         let models = self.lock();
         let Some(model) = models.get(question.model) else { return (input, output_bound.unwrap_or(output)) };
         let corrected = u128::from(input) * u128::from(model.taken) / u128::from(model.guessed.max(1));
@@ -191,7 +191,7 @@ impl Estimator for Learned {
                 (known.guessed, known.taken) = (known.guessed / 2, known.taken / 2);
             }
         }
-        let each = usage.output.div_ceil(u64::from(estimate.answers.max(1)));
+        let each = usage.output.div_ceil(u64::from(estimate.choices.max(1)));
         known.all.add(each);
         let is_full = known.tenants.len() >= Self::TENANTS;
         match known.tenants.get_mut(tenant) {

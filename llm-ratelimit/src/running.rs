@@ -134,7 +134,7 @@ impl Running {
 impl Asked {
     /// Counts an attempt that failed and allows the next one, if there is room for it here and above.
     fn allow(&self, failed: Charge, above: Option<&AttemptPermit>) -> Result<(), Error> {
-        let ask_above = || above.map_or(Ok(()), |above| above.ask(failed));
+        let ask_above = || above.map_or(Ok(()), |above| above.request(failed));
         let settlement = match failed {
             Charge::None => return ask_above(),
             Charge::Known(usage) => Settlement::Used { usage, cost: None },

@@ -270,7 +270,7 @@ pub(super) fn storing<T: Operation>(
             if facts.fallback && !cache.keep_fallbacks {
                 return;
             }
-            let stay = Stay { ttl, weight: T::weight(answer), source };
+            let stay = Stay { ttl, weight: T::memory_size(answer), source };
             cache.store(key, Arc::new(answer.clone()), facts, stay);
         }
     }

@@ -89,7 +89,7 @@ fn share_out<T: Operation, S: LlmService<T>>(leader: Leader<T, S>) -> Vec<Start<
     // Each flight takes its own result out of the list, which is not copied for it.
     let call = Broadcast::new(Once::new(Box::pin(async move { Arc::new(leader.run().await) })));
     let start = |at| {
-        let mut handle = call.read()?;
+        let mut handle = call.subscribe()?;
         Some(Box::pin(async move {
             let results = result_of(&mut handle).await.ok_or_else(lost)?;
             results.get(at).cloned().unwrap_or_else(|| Err(lost()))
@@ -144,7 +144,7 @@ mod tests {
         oneshot(Cached::new(inner, cache.clone()), call(&["good"])).await.unwrap();
 
         let (cache, call, directive) = (Arc::clone(&cache.0), call(&["good", "bad"]), Directive::new());
-        let items = Items::divided(&cache, &call, &directive, call.body.parts().unwrap());
+        let items = Items::divided(&cache, &call, &directive, call.body.items().unwrap());
         let cx = CallContext::new(cache, inner, directive);
         let all = join_or_lead(&cx, &call, &items, &[0, 1]);
         let mut results = Vec::new();

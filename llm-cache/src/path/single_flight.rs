@@ -159,7 +159,7 @@ impl SingleFlights {
             let own = is_being_polled(self, &name);
             let running = table.running.get(&name).filter(|running| !own && (terms.joins)(&running.source));
             let flight = running.and_then(Running::flight::<V>);
-            let reader = flight.as_ref().and_then(Broadcast::read);
+            let reader = flight.as_ref().and_then(Broadcast::subscribe);
             let joined = reader.zip(running).map(|(reader, running)| Joined {
                 handle: WaiterHandle::new(reader, running.waiters.clone()),
                 led: false,
@@ -179,7 +179,7 @@ impl SingleFlights {
             let flight = Broadcast::new(Once { call: Some(call), name: Some((Arc::downgrade(self), name.clone())) });
             let waiters = detached.as_ref().map(|detached| WaiterCount::new(detached, self, &name, id));
             let handle = |reader| WaiterHandle::new(reader, waiters.clone());
-            joined_all[at] = flight.read().map(|reader| Joined { handle: handle(reader), led: true, batch });
+            joined_all[at] = flight.subscribe().map(|reader| Joined { handle: handle(reader), led: true, batch });
             let flight = Box::new(Arc::downgrade(&flight));
             let running = Running { id, batch, source: terms.source.clone(), flight, waiters };
             table.running.insert(name, running);
@@ -239,7 +239,7 @@ impl<V: Completion> WaiterHandle<V> {
 
     /// A handle on a call that is in no table.
     pub(crate) fn alone(call: Start<V>) -> Option<Self> {
-        Broadcast::new(Once::new(call)).read().map(|reader| Self::new(reader, None))
+        Broadcast::new(Once::new(call)).subscribe().map(|reader| Self::new(reader, None))
     }
 
     /// Awaits the result; `None` if the call panicked.

@@ -2,8 +2,9 @@ use std::{fmt, sync::Arc};
 
 use crate::{Charge, Error};
 
-/// In [`Call::extensions`](super::Call::extensions): whoever makes a further attempt for a call asks here first, so that a
-/// budget above covers it. The first attempt is covered.
+/// Permission for further attempts of a call, in its [`extensions`](super::Call::extensions).
+///
+/// A layer that retries requests it first, so that a budget above covers the attempt. The first attempt is covered.
 ///
 /// ```
 /// use llm_core::{Call, Charge, Error, ErrorKind, layer::AttemptPermit};
@@ -14,26 +15,26 @@ use crate::{Charge, Error};
 ///     _ => Err(Error::new(ErrorKind::OverBudget, "no room for another attempt")),
 /// }));
 /// // A layer below, before it tries again what failed and may have been charged:
-/// let allowance = call.extensions.get::<AttemptPermit>();
-/// assert!(allowance.is_some_and(|allowance| allowance.ask(Charge::Unknown).is_err()));
+/// let permit = call.extensions.get::<AttemptPermit>();
+/// assert!(permit.is_some_and(|permit| permit.request(Charge::Unknown).is_err()));
 /// ```
 #[derive(Clone)]
-pub struct AttemptPermit(Arc<Ask>);
+pub struct AttemptPermit(Arc<Grant>);
 
-type Ask = dyn Fn(Charge) -> Result<(), Error> + Send + Sync;
+type Grant = dyn Fn(Charge) -> Result<(), Error> + Send + Sync;
 
 impl AttemptPermit {
-    /// An allowance that is given by a function of what the attempt before is charged with.
-    pub fn new(ask: impl Fn(Charge) -> Result<(), Error> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(ask))
+    /// Creates a permit from a function of the charge of the attempt that failed.
+    pub fn new(grant: impl Fn(Charge) -> Result<(), Error> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(grant))
     }
 
-    /// Asks for one more attempt, after one that failed and is charged like this.
+    /// Requests one more attempt, after one that failed with this charge.
     ///
     /// # Errors
     ///
-    /// There is no room for it. The failed attempt's own error says more to the caller.
-    pub fn ask(&self, failed: Charge) -> Result<(), Error> {
+    /// The budget does not cover it. Return the failed attempt's own error to the caller, which says more.
+    pub fn request(&self, failed: Charge) -> Result<(), Error> {
         (self.0)(failed)
     }
 }

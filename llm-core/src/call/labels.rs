@@ -2,10 +2,20 @@ use std::{fmt, sync::Arc};
 
 use crate::Error;
 
-/// What a call is for: at most [`MAX`](Self::MAX) names with a value each. Cheap to clone.
+/// Names with values that describe a call, at most [`MAX`](Self::MAX). Cheap to clone.
 ///
 /// The ledger reports by them, cache tags and limits can be scoped to them. A name has at most
 /// [`MAX_NAME`](Self::MAX_NAME) bytes, a value at most [`MAX_VALUE`](Self::MAX_VALUE).
+///
+/// ```
+/// use llm_core::Labels;
+///
+/// let mut labels = Labels::default();
+/// labels.insert("feature", "test-cases")?;
+/// assert_eq!(labels.get("feature"), Some("test-cases"));
+/// assert!(labels.insert("feature", &"x".repeat(257)).is_err());
+/// # Ok::<_, llm_core::Error>(())
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Labels(Option<Arc<Vec<Label>>>);
 
@@ -54,7 +64,7 @@ impl Labels {
         Ok(())
     }
 
-    /// The value of a label.
+    /// Returns the value of a label.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
@@ -76,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn are_bounded() {
+    fn labels_beyond_bounds_are_refused() {
         let mut labels = Labels::default();
         for i in 0..Labels::MAX {
             labels.insert(&format!("n{i}"), "v").unwrap();

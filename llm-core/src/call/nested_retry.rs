@@ -1,7 +1,14 @@
-/// A marker in [`Call::extensions`](super::Call::extensions): a layer above asks again where it makes sense, so layers
-/// below must not.
+/// Marker in [`Call::extensions`](super::Call::extensions) of a layer above that retries, so that layers below do not.
 ///
 /// Retries under retries multiply: three under three are nine calls for one question, just when the vendor has no room.
-/// Whoever retries or fails over sets this before it hands a call down, and passes a call on untouched that has it.
+/// A layer that retries or fails over inserts it before it sends a call down, and sends a call that has it only once.
+///
+/// ```
+/// use llm_core::{Call, layer::NestedRetry};
+///
+/// let mut call = Call::new("acme", "a request");
+/// call.extensions.insert(NestedRetry);
+/// assert!(call.extensions.get::<NestedRetry>().is_some());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NestedRetry;

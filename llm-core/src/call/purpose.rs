@@ -1,10 +1,19 @@
-/// A marker in [`Call::extensions`](super::Call::extensions): nobody waits for the answer to this call, and what it costs
-/// is an overhead of its own. Calls without it are made for somebody who asked.
+/// Marker in [`Call::extensions`](super::Call::extensions) of a call without a caller, which a layer made on its own.
+///
+/// A ledger counts its cost as an overhead of its own.
+///
+/// ```
+/// use llm_core::{Call, layer::Purpose};
+///
+/// let mut call = Call::new("acme", "a request");
+/// call.extensions.insert(Purpose::Revalidation);
+/// assert_eq!(call.extensions.get(), Some(&Purpose::Revalidation));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// To replace a stored answer that is past its time.
+    /// Replaces an expired entry.
     Revalidation,
-    /// To see whether a stored answer is still the one that would be given.
+    /// Compares an entry with a new response.
     Verification,
 }

@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// Whether a call was sent to a vendor. Given out by [`Call::track`](super::Call::track); clones tell the same.
+/// Flag that is set once a call is sent to a vendor, from [`Call::track`](super::Call::track). Clones share it.
 #[derive(Clone, Debug)]
 pub struct SentFlag(Arc<Node>);
 
@@ -18,16 +18,16 @@ impl SentFlag {
         Self(Arc::new(Node { sent: AtomicBool::new(false), above }))
     }
 
-    /// Whether the request was handed to a vendor, and so may be charged.
+    /// Returns `true` if the request was handed to a vendor, which may charge it.
     pub fn is_sent(&self) -> bool {
         self.0.sent.load(Ordering::Acquire)
     }
 
     pub(super) fn mark_sent(&self) {
         let mut next = Some(self);
-        while let Some(dispatch) = next {
-            dispatch.0.sent.store(true, Ordering::Release);
-            next = dispatch.0.above.as_ref();
+        while let Some(flag) = next {
+            flag.0.sent.store(true, Ordering::Release);
+            next = flag.0.above.as_ref();
         }
     }
 }
@@ -37,7 +37,7 @@ mod tests {
     use crate::Call;
 
     #[test]
-    fn each_attempt_is_told_apart_and_the_layers_above_hear_of_both() {
+    fn sent_flag_is_per_attempt_and_reaches_layers_above() {
         let mut call = Call::new("t", ());
         let above = call.track();
         let (mut first, mut second) = (call.clone(), call);

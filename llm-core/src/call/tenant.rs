@@ -2,13 +2,20 @@ use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// Who asks: a customer, an organisation, a team. Cheap to clone.
+/// Name of a customer, an organisation or a team. Cheap to clone.
+///
+/// ```
+/// use llm_core::Tenant;
+///
+/// let tenant = Tenant::from("acme");
+/// assert_eq!(tenant.as_str(), "acme");
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tenant(Arc<str>);
 
 impl Tenant {
-    /// The tenant's name.
+    /// Returns the tenant's name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{ChatEvent, ChatResponse, Choice, ExtraOf, FinishReason, Part, Reasoning, ToolCall};
 use crate::{Extra, Usage};
 
-/// Puts the pieces of a streamed answer together.
+/// Aggregate of the pieces of a streamed response.
 #[derive(Debug, Default)]
 pub(super) struct Aggregate {
     id: Arc<str>,
@@ -21,8 +21,8 @@ struct Open {
     finish: FinishReason,
     extra: Extra,
     message_extra: Extra,
-    /// Whether the last part is whole, so that more of its kind begins a new one.
-    sealed: bool,
+    /// True if the last part is complete, so that more of its kind begins a new one.
+    last_is_complete: bool,
 }
 
 #[derive(Debug)]
@@ -60,7 +60,9 @@ impl Aggregate {
                 self.open(*choice, OpenPart::ToolCall { index: *index, id, name, arguments, extra });
             }
             ChatEvent::ToolArguments { choice, index, fragment } => self.arguments(*choice, *index, fragment),
-            ChatEvent::PartEnd { choice, signature, extra } => self.choice(*choice).seal(signature.as_ref(), extra),
+            ChatEvent::PartEnd { choice, signature, extra } => {
+                self.choice(*choice).complete_part(signature.as_ref(), extra)
+            }
             ChatEvent::Part { choice, part } => self.open(*choice, OpenPart::Whole(part.clone())),
             ChatEvent::Finish { choice, reason } => self.choice(*choice).finish.update(reason),
             ChatEvent::Extra { of, fields } => match *of {
@@ -91,7 +93,7 @@ impl Aggregate {
         .collect()
     }
 
-    /// The answer as far as it came. What is counted stays.
+    /// Takes the response as far as it came. The counts stay.
     pub(super) fn take(&mut self) -> ChatResponse {
         let Self { id, model, extra, choices, usage: _, output_bytes: _ } = self;
         let choices = std::mem::take(choices).into_values().map(Open::close).collect();
@@ -116,7 +118,7 @@ impl Aggregate {
 
     fn open(&mut self, choice: u32, part: OpenPart) {
         let choice = self.choice(choice);
-        choice.sealed = false;
+        choice.last_is_complete = false;
         choice.parts.push(part);
     }
 
@@ -126,14 +128,14 @@ impl Aggregate {
 }
 
 impl Open {
-    /// The last part, unless it is whole.
+    /// Returns the last part, unless it is complete.
     fn growing(&mut self) -> Option<&mut OpenPart> {
-        if self.sealed { None } else { self.parts.last_mut() }
+        if self.last_is_complete { None } else { self.parts.last_mut() }
     }
 
-    /// The last part is whole. What it has no place for stays with the message.
-    fn seal(&mut self, signature: Option<&Arc<str>>, extra: &Extra) {
-        self.sealed = true;
+    /// Completes the last part. Fields that it has no place for stay with the message.
+    fn complete_part(&mut self, signature: Option<&Arc<str>>, extra: &Extra) {
+        self.last_is_complete = true;
         let further = match self.parts.last_mut() {
             Some(OpenPart::ToolCall { extra, .. }) => extra,
             Some(part @ (OpenPart::Text(_) | OpenPart::Reasoning(_))) if signature.is_some() || !extra.is_empty() => {
@@ -149,14 +151,14 @@ impl Open {
     }
 
     fn close(self) -> Choice {
-        let Self { index, parts, finish, extra, message_extra, sealed: _ } = self;
+        let Self { index, parts, finish, extra, message_extra, last_is_complete: _ } = self;
         let parts = parts.into_iter().map(OpenPart::close).collect();
         Choice { index, parts, finish, extra, message_extra }
     }
 }
 
 impl OpenPart {
-    /// Makes text or reasoning whole, with its seal.
+    /// Completes text or reasoning with its signature.
     fn settle(&mut self, signature: Option<&Arc<str>>) {
         let mut whole = std::mem::replace(self, Self::Text(String::new())).close();
         if let Part::Reasoning(reasoning) = &mut whole {

@@ -74,7 +74,7 @@ pub enum ChatEvent {
         /// The part.
         part: Part,
     },
-    /// Why a choice ended. A later reason [replaces](FinishReason::update) an earlier one.
+    /// The reason why a choice ended. A later reason [replaces](FinishReason::update) an earlier one.
     Finish {
         /// The choice.
         choice: u32,
@@ -83,16 +83,16 @@ pub enum ChatEvent {
     },
     /// Further fields of the answer, a choice of it, or the message in that.
     Extra {
-        /// Whose they are.
+        /// The part of the response that they belong to.
         of: ExtraOf,
         /// The fields.
         fields: Extra,
     },
-    /// What the answer took. Later figures replace earlier ones.
+    /// Tokens that the response took. Later figures replace earlier ones.
     Usage(Usage),
 }
 
-/// What further fields belong to.
+/// Part of a response that unknown fields belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtraOf {
     /// The answer.

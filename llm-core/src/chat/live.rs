@@ -1,6 +1,7 @@
 use std::{
     any::Any,
     future::Future,
+    ops::ControlFlow,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
@@ -10,16 +11,16 @@ use futures_core::Stream;
 
 use super::{ChatEvent, ChatResponse, ChatStream};
 use crate::{
-    Charge, Error, ErrorKind, Output,
+    Charge, Error, ErrorKind, Output, Usage,
     broadcast::{Broadcast, Reader},
-    output::{Live, Shared},
+    output::{End, Live, Shared, StreamCut},
 };
 
 /// The pieces of a stored answer, all there at once.
-pub(super) struct Replay(std::vec::IntoIter<ChatEvent>);
+struct Replay(std::vec::IntoIter<ChatEvent>);
 
 impl Replay {
-    pub(super) fn new(events: Vec<ChatEvent>) -> Self {
+    fn new(events: Vec<ChatEvent>) -> Self {
         Self(events.into_iter())
     }
 }
@@ -32,18 +33,43 @@ impl Stream for Replay {
     }
 }
 
-/// A running stream that several callers read. It keeps the whole answer at its end, so that callers who want only that
-/// need not put it together again.
+impl Output for ChatStream {
+    type Complete = ChatResponse;
+
+    fn on_end(self, f: impl FnOnce(End<'_, ChatResponse>) + Send + 'static) -> Self {
+        self.when_ended(|ended| f(ended.end()))
+    }
+
+    fn replay(done: Arc<ChatResponse>, usage: Option<Usage>) -> Self {
+        Self::new(Replay::new(ChatEvent::replay(&done, usage)))
+    }
+
+    fn share(self) -> Shared<ChatResponse> {
+        Shared::Live(LiveChat::new(self))
+    }
+
+    async fn join(shared: Shared<ChatResponse>) -> Result<Self, Error> {
+        join(shared).await
+    }
+
+    fn watch(mut self, f: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) -> Self {
+        self.add_watcher(f);
+        self
+    }
+}
+
+/// A running stream with several readers. It keeps the whole response at its end, so that unary callers need not
+/// aggregate it again.
 ///
-/// It reads along without looking, so that the stream goes on while somebody holds this and may still join.
-pub(super) struct LiveChat {
+/// It holds a reader of its own, so that the stream stays open to new readers while this is held.
+struct LiveChat {
     events: Arc<Broadcast<ChatStream>>,
     whole: Arc<OnceLock<Arc<ChatResponse>>>,
     _anchor: Option<Reader<ChatStream>>,
 }
 
 impl LiveChat {
-    pub(super) fn new(stream: ChatStream) -> Arc<Self> {
+    fn new(stream: ChatStream) -> Arc<Self> {
         let whole = Arc::new(OnceLock::new());
         let kept = Arc::clone(&whole);
         let stream = stream.when_ended(move |ended| {
@@ -53,19 +79,19 @@ impl LiveChat {
             }
         });
         let events = Broadcast::new(stream);
-        let _anchor = events.read();
+        let _anchor = events.subscribe();
         Arc::new(Self { events, whole, _anchor })
     }
 
-    fn read(&self) -> Result<Reader<ChatStream>, Error> {
+    fn subscribe(&self) -> Result<Reader<ChatStream>, Error> {
         self.events
-            .read()
+            .subscribe()
             .ok_or_else(|| Error::new(ErrorKind::Cancelled, "the shared answer was given up by all its readers"))
     }
 }
 
-/// One reader's pieces. A shared stream also ends, without a word, where it panicked; here that is an error, so that what
-/// came is not taken for the whole.
+/// The pieces of one reader. A shared stream that panicked ends without an error. This one ends with an error, so that
+/// a part is not taken for the whole.
 struct Joined {
     events: Reader<ChatStream>,
     whole: Arc<OnceLock<Arc<ChatResponse>>>,
@@ -95,7 +121,7 @@ fn lost() -> Error {
     Error::new(ErrorKind::Incomplete, reason).with_charge(Charge::Unknown)
 }
 
-/// The reader was so slow that what he had not read yet is gone.
+/// The error of a reader that was so slow that items it had not read are gone.
 fn behind() -> Error {
     Error::new(
         ErrorKind::Incomplete,
@@ -107,7 +133,7 @@ fn behind() -> Error {
 impl Live<ChatResponse> for LiveChat {
     fn wait(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Result<Arc<ChatResponse>, Error>> + Send>> {
         Box::pin(async move {
-            match self.read()?.last().await {
+            match self.subscribe()?.last().await {
                 Some(Err(error)) => Err(error),
                 _ => self.whole.get().cloned().ok_or_else(lost),
             }
@@ -123,14 +149,14 @@ impl Live<ChatResponse> for LiveChat {
     }
 }
 
-pub(super) async fn join(shared: Shared<ChatResponse>) -> Result<ChatStream, Error> {
+async fn join(shared: Shared<ChatResponse>) -> Result<ChatStream, Error> {
     let live = match shared {
         Shared::Whole(whole) => return Ok(ChatStream::replay(whole, None)),
         Shared::Live(live) => live,
     };
     match Arc::clone(&live).as_any().downcast::<LiveChat>() {
         Ok(chat) => {
-            let (events, whole) = (chat.read()?, Arc::clone(&chat.whole));
+            let (events, whole) = (chat.subscribe()?, Arc::clone(&chat.whole));
             Ok(ChatStream::new(Joined { events, whole, failed: false }))
         }
         // Another kind of running answer: its pieces cannot be had, its whole can.

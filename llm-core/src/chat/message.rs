@@ -6,11 +6,19 @@ use super::{Choice, Part, ToolResult};
 use crate::{Extra, extra::counts, fingerprint::Fingerprinter};
 
 /// One message of a conversation.
+///
+/// ```
+/// use llm_core::{Message, Part, Role};
+///
+/// let message = Message::new(Role::User, vec![Part::text("Rate this photo."), Part::image("image/png", &b"..."[..])]);
+/// assert_eq!(message.role.name(), "user");
+/// assert_eq!(Message::user("hello").parts, [Part::text("hello")]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Message {
-    /// Whose it is.
+    /// The role of its speaker.
     pub role: Role,
-    /// What it says. A [`Role::Tool`] message holds one [`Part::ToolResult`].
+    /// Its content. A [`Role::Tool`] message holds one [`Part::ToolResult`].
     pub parts: Vec<Part>,
     /// The speaker's name, where the vendor has that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -20,7 +28,7 @@ pub struct Message {
     pub extra: Extra,
 }
 
-/// Whose message it is.
+/// Role of a message's speaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -37,27 +45,27 @@ pub enum Role {
 }
 
 impl Message {
-    /// A message of one role.
+    /// Creates a message of a role.
     pub fn new(role: Role, parts: Vec<Part>) -> Self {
         Self { role, parts, name: None, extra: Extra::default() }
     }
 
-    /// Instructions.
+    /// Creates a message with instructions.
     pub fn system(text: impl Into<Arc<str>>) -> Self {
         Self::new(Role::System, vec![Part::text(text)])
     }
 
-    /// What the user says.
+    /// Creates a message of the user.
     pub fn user(text: impl Into<Arc<str>>) -> Self {
         Self::new(Role::User, vec![Part::text(text)])
     }
 
-    /// What the model said.
+    /// Creates a message of the model.
     pub fn assistant(text: impl Into<Arc<str>>) -> Self {
         Self::new(Role::Assistant, vec![Part::text(text)])
     }
 
-    /// What a tool answered to a call.
+    /// Creates a message with the result of a tool call.
     pub fn tool(call_id: impl Into<Arc<str>>, answer: impl Into<Arc<str>>) -> Self {
         let content = vec![Part::text(answer)];
         let result = ToolResult { call_id: call_id.into(), content, is_error: false, extra: Extra::default() };
@@ -81,7 +89,7 @@ impl Message {
 }
 
 impl Role {
-    /// The role in one word.
+    /// Returns the role in one word.
     pub fn name(self) -> &'static str {
         match self {
             Self::System => "system",

@@ -9,7 +9,15 @@ use serde_json::Value;
 
 use crate::{Error, ErrorKind, Extra, fingerprint::Fingerprinter};
 
-/// A piece of a message or an answer.
+/// A piece of a message or a response.
+///
+/// ```
+/// use llm_core::Part;
+///
+/// let photo = Part::image("image/png", &b"..."[..]);
+/// let cached = Part::text("Score photos from 1 to 10.").with_extra("cache_control", "ephemeral");
+/// assert!(matches!(photo, Part::Image(_)) && matches!(cached, Part::Text { .. }));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Part {
@@ -25,7 +33,7 @@ pub enum Part {
     Image(Image),
     /// The model wants a tool called.
     ToolCall(ToolCall),
-    /// What a tool answered.
+    /// The result of a tool call.
     ToolResult(ToolResult),
     /// The model's reasoning, as far as the vendor shows it.
     Reasoning(Reasoning),
@@ -44,9 +52,9 @@ pub enum Part {
 /// An image in a message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Image {
-    /// Where it is.
+    /// Its bytes or address.
     pub source: ImageSource,
-    /// How closely the model should look (`low`, `high`, `auto`), where the vendor has that.
+    /// Resolution at which the model should look (`low`, `high`, `auto`), where the vendor has that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Arc<str>>,
     /// Further fields (`cache_control`).
@@ -54,7 +62,7 @@ pub struct Image {
     pub extra: Extra,
 }
 
-/// Where an image is.
+/// Bytes or address of an image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageSource {
@@ -86,14 +94,26 @@ pub struct ToolCall {
     pub extra: Extra,
 }
 
-/// What a tool answered.
+/// The result of a tool call.
+///
+/// ```
+/// use llm_core::{Extra, Part, ToolResult};
+///
+/// let result = ToolResult {
+///     call_id: "call_1".into(),
+///     content: vec![Part::text("21 °C")],
+///     is_error: false,
+///     extra: Extra::default(),
+/// };
+/// assert_eq!(result.content.len(), 1);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolResult {
     /// The id of the call that this answers.
     pub call_id: Arc<str>,
     /// The answer.
     pub content: Vec<Part>,
-    /// Whether the tool failed.
+    /// True if the tool failed.
     #[serde(default)]
     pub is_error: bool,
     /// Further fields (`cache_control`).
@@ -106,7 +126,7 @@ pub struct ToolResult {
 pub struct Reasoning {
     /// Its text; empty where the vendor hides it.
     pub text: Arc<str>,
-    /// The vendor's seal, to be sent back unchanged.
+    /// The vendor's signature, to be sent back unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Arc<str>>,
     /// Further fields.
@@ -115,7 +135,19 @@ pub struct Reasoning {
 }
 
 impl ToolCall {
-    /// Reads the arguments, which the model wrote.
+    /// Parses the arguments, which the model wrote.
+    ///
+    /// ```
+    /// use llm_core::ToolCall;
+    /// use serde::Deserialize;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Weather { city: String }
+    ///
+    /// let call = ToolCall { name: "weather".into(), arguments: r#"{"city": "Paris"}"#.into(), ..ToolCall::default() };
+    /// assert_eq!(call.parse::<Weather>()?.city, "Paris");
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -140,18 +172,18 @@ impl ToolCall {
 }
 
 impl Part {
-    /// A piece of text.
+    /// Creates a piece of text.
     pub fn text(text: impl Into<Arc<str>>) -> Self {
         Self::Text { text: text.into(), extra: Extra::default() }
     }
 
-    /// An image, by its bytes.
+    /// Creates an image from its bytes.
     pub fn image(media_type: impl Into<Arc<str>>, data: impl Into<Bytes>) -> Self {
         let source = ImageSource::Bytes { media_type: media_type.into(), data: data.into() };
         Self::Image(Image { source, detail: None, extra: Extra::default() })
     }
 
-    /// An image at an address that the vendor fetches.
+    /// Creates an image from an address that the vendor fetches.
     pub fn image_url(url: impl Into<Arc<str>>) -> Self {
         let source = ImageSource::Url { url: url.into() };
         Self::Image(Image { source, detail: None, extra: Extra::default() })
@@ -166,7 +198,7 @@ impl Part {
         }
     }
 
-    /// Whether it holds all of itself: no address to fetch, nothing that this library cannot read.
+    /// Returns `true` if it holds all of its content: no address to fetch, nothing that this library cannot read.
     pub(super) fn is_self_contained(&self) -> bool {
         match self {
             Self::Image(Image { source: ImageSource::Url { url }, .. }) => url.starts_with("data:"),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{ChatResponse, ChatStream, Choice, Message, Part, ResponseFormat, Sampling, Tool, ToolChoice};
 use crate::{Estimate, Extra, Operation, fingerprint::Fingerprinter, operation::Streamed};
 
-/// A conversation to go on with.
+/// A conversation for a model to continue.
 ///
 /// Cheap to clone. Its fields decide the answer and are all part of the cache key, but for the transport fields among
 /// `extra`: [`TRANSPORT_FIELDS`](Self::TRANSPORT_FIELDS).
@@ -24,23 +24,23 @@ pub struct ChatRequest {
     pub model: Arc<str>,
     /// The conversation so far.
     pub messages: Arc<Vec<Message>>,
-    /// What the model may call. Their order counts.
+    /// Tools that the model may call. Their order counts.
     pub tools: Arc<Vec<Tool>>,
-    /// Whether it must.
+    /// Tools that the model must call.
     pub tool_choice: Option<ToolChoice>,
-    /// Whether it may call several at once.
+    /// True if it may call several at once.
     pub parallel_tool_calls: Option<bool>,
     /// The form of the answer.
     pub response_format: Option<ResponseFormat>,
-    /// How hard to think: `none`, `minimal`, `low`, `medium`, `high`, … as the vendor names it.
+    /// Effort of reasoning: `none`, `minimal`, `low`, `medium`, `high`, … as the vendor names it.
     pub reasoning_effort: Option<Arc<str>>,
-    /// How the model picks its words, and how many.
+    /// Sampling of the output, and its length.
     pub sampling: Sampling,
     /// Further fields, sent as they are.
     pub extra: Extra,
 }
 
-/// What an image likely takes, in tokens; vendors' own figures run from 85 to 1,600.
+/// Likely tokens of an image; vendors' own figures run from 85 to 1,600.
 const IMAGE_TOKENS: u64 = 1_000;
 /// Tokens that vendors add around a message, a tool or the request itself; real ones are 3 to 8.
 const FRAME_TOKENS: u64 = 16;
@@ -75,7 +75,7 @@ impl ChatRequest {
         "web_search_options",
     ];
 
-    /// An empty conversation with a model.
+    /// Creates an empty conversation with a model.
     pub fn new(model: impl Into<Arc<str>>) -> Self {
         Self { model: model.into(), ..Self::default() }
     }
@@ -102,7 +102,7 @@ impl ChatRequest {
         self
     }
 
-    /// Says whether tools must be called.
+    /// Sets the tools that the model must call.
     pub fn tool_choice(mut self, choice: ToolChoice) -> Self {
         self.tool_choice = Some(choice);
         self
@@ -126,7 +126,7 @@ impl ChatRequest {
         self
     }
 
-    /// Sets how the model picks its words.
+    /// Sets the sampling of the output.
     pub fn sampling(mut self, sampling: Sampling) -> Self {
         self.sampling = sampling;
         self
@@ -148,7 +148,7 @@ impl ChatRequest {
         self.extra.iter().any(|(name, _)| Self::OUTSIDE_FIELDS.contains(&name))
     }
 
-    /// Whether all that the vendor reads is in the text: no images, no finds of its own tools, nothing from outside.
+    /// Returns `true` if all input is text of the request: no images, no results of the vendor's tools, nothing from outside.
     fn is_bounded(&self) -> bool {
         let parts = self.messages.iter().flat_map(|message| &message.parts);
         let own_tools = self.tools.iter().any(|tool| matches!(tool, Tool::Other(_)));
@@ -198,15 +198,15 @@ impl Operation for ChatRequest {
         let frames = FRAME_TOKENS * (self.messages.len() + self.tools.len() + 1) as u64;
         let opaque =
             self.messages.iter().flat_map(|m| &m.parts).filter(|part| part.text_bytes().is_none()).count() as u64;
-        let answers = self.sampling.n.unwrap_or(1).max(1);
-        let output_bound = self.sampling.max_output_tokens.map(|most| most.saturating_mul(answers.into()));
+        let choices = self.sampling.n.unwrap_or(1).max(1);
+        let output_bound = self.sampling.max_output_tokens.map(|most| most.saturating_mul(choices.into()));
         Estimate {
             input: bytes / 4 + frames / 4 + opaque * IMAGE_TOKENS,
             // A further field may be read as well (older forms of tools, a predicted answer).
             input_bound: self.is_bounded().then(|| bytes + frames + self.extra.json_bytes()),
-            output: (Estimate::OUTPUT * u64::from(answers)).min(output_bound.unwrap_or(u64::MAX)),
+            output: (Estimate::OUTPUT * u64::from(choices)).min(output_bound.unwrap_or(u64::MAX)),
             output_bound,
-            answers,
+            choices,
         }
     }
 

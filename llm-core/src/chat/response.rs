@@ -5,7 +5,15 @@ use serde::{Deserialize, Serialize};
 use super::{Part, ToolCall};
 use crate::Extra;
 
-/// What the model answered. Usage is on the receipt. Cheap to clone.
+/// The response of a chat model. Usage is on the receipt. Cheap to clone.
+///
+/// ```
+/// use llm_core::{ChatResponse, Choice, FinishReason, Part};
+///
+/// let response = ChatResponse::new("1", "m", vec![Choice::new(0, vec![Part::text("yes")], FinishReason::Stop)]);
+/// assert_eq!(response.text(), "yes");
+/// assert_eq!(*response.finish(), FinishReason::Stop);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChatResponse {
@@ -26,9 +34,9 @@ pub struct ChatResponse {
 pub struct Choice {
     /// Its number.
     pub index: u32,
-    /// What it says.
+    /// Its content.
     pub parts: Vec<Part>,
-    /// Why it ended.
+    /// The reason why it ended.
     pub finish: FinishReason,
     /// Further fields.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
@@ -38,7 +46,7 @@ pub struct Choice {
     pub message_extra: Extra,
 }
 
-/// Why an answer ended.
+/// Reason why a response ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -61,34 +69,42 @@ pub enum FinishReason {
 }
 
 impl ChatResponse {
-    /// An answer with its choices.
+    /// Creates a response from its choices.
     pub fn new(id: impl Into<Arc<str>>, model: impl Into<Arc<str>>, choices: Vec<Choice>) -> Self {
         Self { id: id.into(), model: model.into(), choices, extra: Extra::default() }
     }
 
-    /// The text of the first choice; empty if there is none.
+    /// Returns the text of the first choice; empty if there is none.
     pub fn text(&self) -> Cow<'_, str> {
         self.choices.first().map_or(Cow::Borrowed(""), Choice::text)
     }
 
-    /// The tool calls of the first choice.
+    /// Returns the tool calls of the first choice.
     pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
         self.choices.first().into_iter().flat_map(Choice::tool_calls)
     }
 
-    /// Why the first choice ended.
+    /// Returns the reason why the first choice ended.
     pub fn finish(&self) -> &FinishReason {
         self.choices.first().map_or(&FinishReason::Unknown, |choice| &choice.finish)
     }
 }
 
 impl Choice {
-    /// An answer that says `parts`.
+    /// Creates a choice with the content `parts`.
+    ///
+    /// ```
+    /// use llm_core::{Choice, FinishReason, Part};
+    ///
+    /// let choice = Choice::new(0, vec![Part::text("yes")], FinishReason::Stop);
+    /// assert!(choice.is_sound());
+    /// assert!(!Choice::new(0, vec![], FinishReason::Stop).is_sound());
+    /// ```
     pub fn new(index: u32, parts: Vec<Part>, finish: FinishReason) -> Self {
         Self { index, parts, finish, extra: Extra::default(), message_extra: Extra::default() }
     }
 
-    /// Its text, without reasoning and refusals. Borrowed if it is in one piece.
+    /// Returns its text, without reasoning and refusals. Borrowed if it is in one piece.
     pub fn text(&self) -> Cow<'_, str> {
         let mut texts = self.parts.iter().filter_map(|part| match part {
             Part::Text { text, .. } => Some(&**text),
@@ -101,7 +117,7 @@ impl Choice {
         }
     }
 
-    /// Its reasoning, as far as the vendor shows it.
+    /// Returns its reasoning, as far as the vendor shows it.
     pub fn reasoning(&self) -> String {
         let texts = self.parts.iter().filter_map(|part| match part {
             Part::Reasoning(reasoning) => Some(&*reasoning.text),
@@ -110,7 +126,7 @@ impl Choice {
         texts.collect()
     }
 
-    /// The refusal, if it is one.
+    /// Returns the refusal, if it is one.
     pub fn refusal(&self) -> Option<&str> {
         self.parts.iter().find_map(|part| match part {
             Part::Refusal { text } => Some(&**text),
@@ -130,7 +146,7 @@ impl Choice {
             && self.refusal().is_none()
     }
 
-    /// Whether two say the same, call the same tools and end the same way. Reasoning and the ids of calls do not count.
+    /// Returns `true` if two have the same text, tool calls and end. Reasoning and the ids of calls do not count.
     pub(super) fn agrees(&self, other: &Self) -> bool {
         let calls = |choice: &Self| -> Vec<_> {
             let arguments = |call: &ToolCall| match call.parse::<serde_json::Value>() {

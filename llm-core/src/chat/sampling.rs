@@ -2,7 +2,14 @@ use std::sync::Arc;
 
 use crate::fingerprint::Fingerprinter;
 
-/// How the model picks its words, and how many.
+/// Sampling of a model's output, and its length.
+///
+/// ```
+/// use llm_core::{ChatRequest, chat::Sampling};
+///
+/// let sampling = Sampling { temperature: Some(0.7), n: Some(3), ..Sampling::default() };
+/// assert!(ChatRequest::new("m").user("A name for a cat?").sampling(sampling).validate().is_ok());
+/// ```
 ///
 /// Not `#[non_exhaustive]`: the cache key takes it apart field by field, so that a new field that a key would forget
 /// breaks the build.
@@ -18,17 +25,17 @@ pub struct Sampling {
     pub frequency_penalty: Option<f64>,
     /// Penalty for words that came at all, −2 to 2.
     pub presence_penalty: Option<f64>,
-    /// For answers that can be had again, as far as the vendor manages.
+    /// Seed for repeatable responses, as far as the vendor supports it.
     pub seed: Option<i64>,
     /// Texts that end the answer.
     pub stop: Vec<Arc<str>>,
-    /// How many answers to give.
+    /// Number of responses to give.
     pub n: Option<u32>,
     /// The most output tokens of each answer, reasoning included.
     pub max_output_tokens: Option<u64>,
-    /// Whether to tell the words' probabilities.
+    /// True to return the probabilities of tokens.
     pub logprobs: Option<bool>,
-    /// For how many alternatives to tell them.
+    /// Number of alternatives to return them for.
     pub top_logprobs: Option<u32>,
 }
 

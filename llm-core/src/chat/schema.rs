@@ -1,20 +1,20 @@
-//! Whether a value follows a JSON schema, as far as its structure goes.
+//! Check of a value against the structure of a JSON schema.
 
 use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
-/// How deep references and values may nest. What goes deeper does not follow the schema.
+/// Deepest nesting of references and values. A deeper value does not follow the schema.
 const DEEPEST: u32 = 64;
-/// How many rules are looked at: schemas that refer to themselves several times would not end otherwise. What takes more
-/// does not follow the schema.
+/// The most rules that are checked, because schemas that refer to themselves several times would not end otherwise. A
+/// value that takes more does not follow the schema.
 const MOST_RULES: u32 = 100_000;
 
-/// Whether a value follows a schema.
+/// Returns `true` if a value follows a schema.
 ///
-/// It minds what vendors enforce of a schema: `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`,
-/// `items`, `anyOf`, `oneOf`, `allOf` and local `$ref`s. What it does not mind (`pattern`, `format`, bounds of numbers and
-/// lengths) a value may break and still fit.
+/// It checks what vendors enforce of a schema: `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`,
+/// `items`, `anyOf`, `oneOf`, `allOf` and local `$ref`s. It ignores the rest (`pattern`, `format`, bounds of numbers and
+/// lengths).
 pub(super) fn conforms(schema: &Value, value: &Value) -> bool {
     let left = Cell::new(MOST_RULES);
     Schema { root: schema, depth: DEEPEST, left: &left }.allows(schema, value)
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn structure_is_minded() {
+    fn json_schema_structure_is_checked() {
         let schema = json!({
             "type": "object",
             "properties": {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_and_missing_references_end() {
+    fn json_schema_endless_reference_is_refused() {
         assert!(!conforms(&json!({"$ref": "#"}), &json!(1)));
         assert!(!conforms(&json!({"$ref": "#/$defs/none"}), &json!(1)));
         let doubling = json!({"anyOf": [{"$ref": "#"}, {"$ref": "#"}]});
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn combined_schemas_count_as_they_say() {
+    fn json_schema_combinators_are_checked() {
         let one = json!({"oneOf": [{"type": "integer"}, {"type": "number"}]});
         assert!(conforms(&one, &json!(1.5)) && !conforms(&one, &json!(1)));
         let all = json!({"allOf": [{"type": "number"}, {"const": 1}]});

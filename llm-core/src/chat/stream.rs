@@ -2,22 +2,21 @@ use std::{
     fmt,
     ops::ControlFlow,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use futures_core::Stream;
 
-use super::{ChatEvent, ChatResponse, aggregate::Aggregate, live};
+use super::{ChatEvent, ChatResponse, aggregate::Aggregate};
 use crate::{
-    Error, Output, Usage,
-    output::{End, Shared, StreamCut},
+    Error, Usage,
+    output::{End, StreamCut},
 };
 
-/// A streamed answer: pieces as they come, then the end.
+/// A streamed response: pieces as they arrive, then the end.
 ///
-/// It puts the pieces together as they pass, once for all layers, and keeps one list of hooks that run when it ends: at
-/// its end, at an error, or when it is dropped. After an error, and after the end, it yields nothing more.
+/// It aggregates the pieces once for all layers, and keeps one list of hooks. They run when it ends: at its end, at an
+/// error, or when it is dropped. After an error, and after the end, it yields nothing more.
 ///
 /// ```
 /// # tokio_test::block_on(async {
@@ -38,7 +37,7 @@ pub struct ChatStream {
     hooks: Vec<Hook>,
     watchers: Vec<Watcher>,
     ended: Option<Ended>,
-    /// What its reader still gets after a clean cut, last first.
+    /// Events that its reader still gets after a clean cut, last first.
     tail: Vec<ChatEvent>,
 }
 
@@ -46,7 +45,7 @@ type Source = Pin<Box<dyn Stream<Item = Result<ChatEvent, Error>> + Send>>;
 type Hook = Box<dyn FnOnce(&Ended) + Send>;
 type Watcher = Box<dyn FnMut(u64) -> ControlFlow<StreamCut> + Send>;
 
-/// How it ended, for hooks, also those that come late.
+/// The end, for hooks, also those that are added later.
 pub(super) struct Ended {
     answer: ChatResponse,
     ending: Ending,
@@ -56,13 +55,23 @@ enum Ending {
     Whole,
     Failed(Error),
     /// Its reader got a clean end.
-    StreamCut,
+    Cut,
     Dropped,
 }
 
 impl ChatStream {
-    /// A streamed answer made of these pieces. The source's end means that the answer is whole; a source that breaks
-    /// off must yield an error.
+    /// Creates a streamed response from its pieces. The source's end means that the response is whole; a source that
+    /// breaks off must yield an error.
+    ///
+    /// ```
+    /// use llm_core::{ChatEvent, ChatStream};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let pieces = [Ok(ChatEvent::Text { choice: 0, text: "yes".into() })];
+    /// let response = ChatStream::new(futures_util::stream::iter(pieces)).complete().await?;
+    /// assert_eq!(response.text(), "yes");
+    /// # Ok::<_, llm_core::Error>(()) }).unwrap();
+    /// ```
     pub fn new(source: impl Stream<Item = Result<ChatEvent, Error>> + Send + 'static) -> Self {
         Self {
             source: Some(Box::pin(source)),
@@ -74,16 +83,16 @@ impl ChatStream {
         }
     }
 
-    /// What the answer took, if the vendor has said so yet.
+    /// Returns the usage, if it has arrived.
     pub fn usage(&self) -> Option<Usage> {
         self.aggregate.usage()
     }
 
-    /// Reads to the end. Gives the whole answer, also the pieces that were read before.
+    /// Reads to the end and returns the whole response, also the pieces that were read before.
     ///
     /// # Errors
     ///
-    /// What broke the stream off.
+    /// The error that broke the stream off.
     pub async fn complete(mut self) -> Result<ChatResponse, Error> {
         while let Some(event) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             event?;
@@ -91,7 +100,7 @@ impl ChatStream {
         let Ended { answer, ending } = self.ended.take().expect("a stream that yields nothing more has ended");
         match ending {
             Ending::Failed(error) => Err(error),
-            Ending::Whole | Ending::StreamCut | Ending::Dropped => Ok(answer),
+            Ending::Whole | Ending::Cut | Ending::Dropped => Ok(answer),
         }
     }
 
@@ -102,6 +111,11 @@ impl ChatStream {
             None => self.hooks.push(Box::new(f)),
         }
         self
+    }
+
+    /// Calls `f` with the bytes of output so far whenever more arrive.
+    pub(super) fn add_watcher(&mut self, f: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) {
+        self.watchers.push(Box::new(f));
     }
 
     fn pass(&mut self, event: &ChatEvent) -> Option<StreamCut> {
@@ -118,7 +132,7 @@ impl ChatStream {
         // The source first: if it is the last reader of a shared stream, hooks further in run now.
         self.source = None;
         self.watchers.clear();
-        if let Ending::StreamCut = ending {
+        if let Ending::Cut = ending {
             self.tail = self.aggregate.finish_open();
         }
         let ended = Ended { answer: self.aggregate.take(), ending };
@@ -128,16 +142,17 @@ impl ChatStream {
 }
 
 impl Ended {
-    /// What its reader got, if that ended well: the whole, or what came until it was cut off.
+    /// Returns what its reader got, if it ended well: the whole, or what came until it was cut off.
     pub(super) fn read_out(&self) -> Option<&ChatResponse> {
-        matches!(self.ending, Ending::Whole | Ending::StreamCut).then_some(&self.answer)
+        matches!(self.ending, Ending::Whole | Ending::Cut).then_some(&self.answer)
     }
 
-    fn how(&self) -> End<'_, ChatResponse> {
+    /// Returns the end as hooks get it.
+    pub(super) fn end(&self) -> End<'_, ChatResponse> {
         match &self.ending {
             Ending::Whole => End::Complete(&self.answer),
             Ending::Failed(error) => End::Failed(&self.answer, error),
-            Ending::StreamCut | Ending::Dropped => End::Dropped(&self.answer),
+            Ending::Cut | Ending::Dropped => End::Dropped(&self.answer),
         }
     }
 }
@@ -150,7 +165,7 @@ impl Stream for ChatStream {
         let (event, ending) = match ready!(source.as_mut().poll_next(cx)) {
             Some(Ok(event)) => match self.pass(&event) {
                 Some(StreamCut::Fail(error)) => (Some(Err(error.clone())), Ending::Failed(error)),
-                Some(StreamCut::Finish) => (Some(Ok(event)), Ending::StreamCut),
+                Some(StreamCut::Finish) => (Some(Ok(event)), Ending::Cut),
                 None => return Poll::Ready(Some(Ok(event))),
             },
             Some(Err(error)) => (Some(Err(error.clone())), Ending::Failed(error)),
@@ -174,30 +189,5 @@ impl Drop for ChatStream {
 impl fmt::Debug for ChatStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChatStream").field("output_bytes", &self.aggregate.output_bytes()).finish_non_exhaustive()
-    }
-}
-
-impl Output for ChatStream {
-    type Complete = ChatResponse;
-
-    fn on_end(self, f: impl FnOnce(End<'_, ChatResponse>) + Send + 'static) -> Self {
-        self.when_ended(|ended| f(ended.how()))
-    }
-
-    fn replay(done: Arc<ChatResponse>, usage: Option<Usage>) -> Self {
-        Self::new(live::Replay::new(ChatEvent::replay(&done, usage)))
-    }
-
-    fn share(self) -> Shared<ChatResponse> {
-        Shared::Live(live::LiveChat::new(self))
-    }
-
-    async fn join(shared: Shared<ChatResponse>) -> Result<Self, Error> {
-        live::join(shared).await
-    }
-
-    fn watch(mut self, f: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) -> Self {
-        self.watchers.push(Box::new(f));
-        self
     }
 }

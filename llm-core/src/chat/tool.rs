@@ -8,7 +8,7 @@ use crate::{
     fingerprint::Fingerprinter,
 };
 
-/// Something that the model may call.
+/// A tool that a model may call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tool {
     /// A function of the application.
@@ -22,24 +22,35 @@ pub enum Tool {
 pub struct FunctionTool {
     /// Its name.
     pub name: Arc<str>,
-    /// What it does, for the model.
+    /// A description for the model.
     pub description: Option<Arc<str>>,
     /// Its parameters, as a JSON schema.
     pub parameters: Option<Arc<Value>>,
-    /// Whether the arguments must follow the schema exactly.
+    /// True if the arguments must follow the schema exactly.
     pub strict: Option<bool>,
     /// Further fields, sent as they are.
     pub extra: Extra,
 }
 
-/// Whether the model must call tools.
+/// Tools that a model must call.
+///
+/// ```
+/// use llm_core::{ChatRequest, Tool, chat::ToolChoice};
+/// use serde_json::json;
+///
+/// let request = ChatRequest::new("m")
+///     .user("Is it raining in Paris?")
+///     .tool(Tool::function("weather", "The weather of a city.", json!({"type": "object"})))
+///     .tool_choice(ToolChoice::Function("weather".into()));
+/// assert!(request.validate().is_ok());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToolChoice {
-    /// As it likes.
+    /// The model decides.
     Auto,
-    /// Never.
+    /// No tool.
     None,
-    /// At least one.
+    /// At least one tool.
     Required,
     /// This function.
     Function(Arc<str>),
@@ -47,7 +58,18 @@ pub enum ToolChoice {
     Other(Arc<Value>),
 }
 
-/// The form of the answer.
+/// Form of a response.
+///
+/// ```
+/// use std::sync::Arc;
+/// use llm_core::{ChatRequest, chat::{JsonSchema, ResponseFormat}};
+/// use serde_json::json;
+///
+/// let schema = Arc::new(json!({"type": "object", "required": ["stars"]}));
+/// let format = JsonSchema { name: "score".into(), description: None, schema, strict: Some(true) };
+/// let request = ChatRequest::new("m").user("Score it.").response_format(ResponseFormat::JsonSchema(format));
+/// assert!(request.validate().is_ok());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum ResponseFormat {
     /// Text.
@@ -63,16 +85,24 @@ pub enum ResponseFormat {
 pub struct JsonSchema {
     /// Its name.
     pub name: Arc<str>,
-    /// What the answer is for, for the model.
+    /// A description for the model.
     pub description: Option<Arc<str>>,
     /// The JSON schema.
     pub schema: Arc<Value>,
-    /// Whether the answer must follow it exactly.
+    /// True if the response must follow it exactly.
     pub strict: Option<bool>,
 }
 
 impl Tool {
-    /// A function with a description and a JSON schema of its parameters.
+    /// Creates a function with a description and a JSON schema of its parameters.
+    ///
+    /// ```
+    /// use llm_core::Tool;
+    /// use serde_json::json;
+    ///
+    /// let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
+    /// assert!(matches!(Tool::function("weather", "The weather of a city.", schema), Tool::Function(_)));
+    /// ```
     pub fn function(name: impl Into<Arc<str>>, description: impl Into<Arc<str>>, parameters: Value) -> Self {
         Self::Function(FunctionTool {
             name: name.into(),
@@ -131,7 +161,7 @@ impl ResponseFormat {
         })
     }
 
-    /// Whether a text has this form, as far as [`schema::conforms`](super::schema::conforms) can tell.
+    /// Returns `true` if a text has this form, as far as [`schema::conforms`](super::schema::conforms) can tell.
     pub(super) fn conforms(&self, text: &str) -> bool {
         match self {
             Self::Text => true,

@@ -8,7 +8,7 @@ impl From<BoxError> for Error {
     fn from(error: BoxError) -> Self {
         match error.downcast::<Self>() {
             Ok(error) => *error,
-            Err(foreign) => adopt(foreign),
+            Err(other) => classify(other),
         }
     }
 }
@@ -20,25 +20,25 @@ impl From<Infallible> for Error {
 }
 
 #[cfg(feature = "tower")]
-fn adopt(foreign: BoxError) -> Error {
+fn classify(other: BoxError) -> Error {
     use tower::{buffer::error::Closed, load_shed::error::Overloaded, timeout::error::Elapsed};
 
     // The inner call of an elapsed time-out was dropped, perhaps after it was sent.
-    let (kind, charge) = if foreign.is::<Elapsed>() {
+    let (kind, charge) = if other.is::<Elapsed>() {
         (ErrorKind::Timeout, Charge::Unknown)
-    } else if foreign.is::<Overloaded>() {
+    } else if other.is::<Overloaded>() {
         (ErrorKind::Overloaded, Charge::None)
-    } else if foreign.is::<Closed>() {
+    } else if other.is::<Closed>() {
         (ErrorKind::Closed, Charge::None)
     } else {
         (ErrorKind::Other, Charge::Unknown)
     };
-    Error::new(kind, foreign.to_string()).with_charge(charge).with_source(foreign)
+    Error::new(kind, other.to_string()).with_charge(charge).with_source(other)
 }
 
 #[cfg(not(feature = "tower"))]
-fn adopt(foreign: BoxError) -> Error {
-    Error::new(ErrorKind::Other, foreign.to_string()).with_charge(Charge::Unknown).with_source(foreign)
+fn classify(other: BoxError) -> Error {
+    Error::new(ErrorKind::Other, other.to_string()).with_charge(Charge::Unknown).with_source(other)
 }
 
 #[cfg(test)]
@@ -46,14 +46,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn survives_the_way_through_a_box() {
+    fn error_boxed_and_unboxed_is_the_same() {
         let error: BoxError = Error::new(ErrorKind::OverBudget, "no money").with_status(402).into();
         let error = Error::from(error);
         assert_eq!((error.kind(), error.status()), (ErrorKind::OverBudget, Some(402)));
     }
 
     #[test]
-    fn a_foreign_error_keeps_its_text_and_source() {
+    fn error_of_another_type_keeps_text_and_source() {
         let error = Error::from(BoxError::from("disk on fire"));
         assert_eq!((error.kind(), error.message()), (ErrorKind::Other, "disk on fire"));
         assert_eq!(error.charge(), Charge::Unknown);

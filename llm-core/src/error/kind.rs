@@ -48,19 +48,19 @@ pub enum ErrorKind {
     Other,
 }
 
-/// What a failed call may have cost all the same.
+/// Tokens that a failed call may be charged for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Charge {
-    /// It is known that nothing is charged: it was not sent, or the vendor refused it.
+    /// No tokens: it was not sent, or the vendor refused it.
     #[default]
     None,
-    /// It was sent, and nobody said what it used.
+    /// It was sent, and its usage is unknown.
     Unknown,
-    /// It was sent and used this much.
+    /// This usage.
     Known(Usage),
 }
 
-/// For whom a vendor's limit counts.
+/// Scope of a vendor's limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitScope {
@@ -72,7 +72,7 @@ pub enum LimitScope {
     Group(LimitWindow),
 }
 
-/// Over what a vendor's limit counts.
+/// Window of a vendor's limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitWindow {

@@ -1,4 +1,4 @@
-//! One opaque error for the whole family, with facts to act on.
+//! The error of all crates.
 
 mod convert;
 mod kind;
@@ -11,9 +11,9 @@ use crate::{limits::VendorLimits, receipt::Accounting};
 /// A boxed error of any type, as tower's layers return it.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// What went wrong with a call.
+/// Error of a call.
 ///
-/// Cheap to clone, so that everybody who waited for one answer gets it. Its text holds no key and no URL with one.
+/// Cheap to clone, so that all waiters of a shared call get it. Its text holds no key and no URL with one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,12 +40,12 @@ struct Inner {
     scope: Option<LimitScope>,
     charge: Charge,
     limits: Option<Arc<VendorLimits>>,
-    facts: Option<Arc<Accounting>>,
+    accounting: Option<Arc<Accounting>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
-    /// An error of a kind, with a message that says what happened and, where there is one, the way out.
+    /// Creates an error of a kind, with a message that says what happened and, if there is one, the remedy.
     ///
     /// Its charge is [`Charge::None`] until [`with_charge`](Self::with_charge) says otherwise.
     pub fn new(kind: ErrorKind, message: impl Into<Arc<str>>) -> Self {
@@ -60,12 +60,12 @@ impl Error {
             scope: None,
             charge: Charge::None,
             limits: None,
-            facts: None,
+            accounting: None,
             source: None,
         }))
     }
 
-    /// A request that cannot be right, found before it was sent.
+    /// Creates the error of a request that is refused before it is sent.
     pub fn invalid(message: impl Into<Arc<str>>) -> Self {
         Self::new(ErrorKind::InvalidRequest, message)
     }
@@ -80,12 +80,12 @@ impl Error {
         self.edit(|inner| inner.source = Some(source.into().into()))
     }
 
-    /// Says when the call may be tried again.
+    /// Sets the time to wait before a retry.
     pub fn with_retry_after(self, after: Duration) -> Self {
         self.edit(|inner| inner.retry_after = Some(after))
     }
 
-    /// Says what the vendor itself said about trying again, in place of what its kind says.
+    /// Sets whether the call is retryable by the vendor's own statement, in place of the kind.
     pub fn with_retryable(self, retryable: bool) -> Self {
         self.edit(|inner| inner.retryable = Some(retryable))
     }
@@ -105,78 +105,79 @@ impl Error {
         self.edit(|inner| inner.request_id = Some(id.into()))
     }
 
-    /// Says what the limit that was hit counts, and for whom.
+    /// Sets the scope of the limit that was hit.
     pub fn with_scope(self, scope: LimitScope) -> Self {
         self.edit(|inner| inner.scope = Some(scope))
     }
 
-    /// Says what the call may have cost all the same.
+    /// Sets the tokens that the failed call may be charged for.
     pub fn with_charge(self, charge: Charge) -> Self {
         self.edit(|inner| inner.charge = charge)
     }
 
-    /// Adds the limits that the vendor told with the error.
+    /// Adds the limits that the vendor sent with the error.
     pub fn with_limits(self, limits: impl Into<Arc<VendorLimits>>) -> Self {
         self.edit(|inner| inner.limits = Some(limits.into()))
     }
 
-    /// Says what is known of the answer that failed, as far as it decides its price: its model, service class, surcharges.
-    pub fn with_accounting(self, facts: impl Into<Arc<Accounting>>) -> Self {
-        self.edit(|inner| inner.facts = Some(facts.into()))
+    /// Adds the accounting data of the response that failed, as far as it decides the price: model, service class,
+    /// surcharges.
+    pub fn with_accounting(self, accounting: impl Into<Arc<Accounting>>) -> Self {
+        self.edit(|inner| inner.accounting = Some(accounting.into()))
     }
 
-    /// What kind of error this is.
+    /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What happened, without the kind.
+    /// Returns the message, without the kind.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The vendor's HTTP status, if it answered.
+    /// Returns the vendor's HTTP status, if it responded.
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
-    /// The vendor's own code, such as `insufficient_quota`.
+    /// Returns the vendor's own code, such as `insufficient_quota`.
     pub fn code(&self) -> Option<&str> {
         self.0.code.as_deref()
     }
 
-    /// The vendor's id of the request, for its support.
+    /// Returns the vendor's id of the request, for its support.
     pub fn request_id(&self) -> Option<&str> {
         self.0.request_id.as_deref()
     }
 
-    /// How long to wait before trying again, if somebody said so.
+    /// Returns the time to wait before a retry, if the vendor or a layer stated it.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// What the limit that was hit counts, and for whom.
+    /// Returns the scope of the limit that was hit.
     pub fn scope(&self) -> Option<LimitScope> {
         self.0.scope
     }
 
-    /// What the call may have cost all the same.
+    /// Returns the tokens that the failed call may be charged for.
     pub fn charge(&self) -> Charge {
         self.0.charge
     }
 
-    /// The limits that the vendor told with the error.
+    /// Returns the limits that the vendor sent with the error.
     pub fn limits(&self) -> Option<&VendorLimits> {
         self.0.limits.as_deref()
     }
 
-    /// What is known of the answer that failed, where one had begun.
+    /// Returns the accounting data of the response that failed, if one had begun.
     pub fn accounting(&self) -> Option<&Accounting> {
-        self.0.facts.as_deref()
+        self.0.accounting.as_deref()
     }
 
-    /// Whether the same call may succeed later without any change to it, the key or the account: what the vendor said,
-    /// otherwise what its kind says.
+    /// Returns `true` if the same call may succeed later without any change to it, the key or the account. The vendor's
+    /// statement counts, otherwise the kind.
     pub fn is_retryable(&self) -> bool {
         use ErrorKind::{Incomplete, Malformed, Overloaded, RateLimited, Server, Timeout, Transport};
         self.0.retryable.unwrap_or(matches!(
@@ -209,7 +210,7 @@ impl fmt::Debug for Error {
             scope,
             charge,
             limits: _,
-            facts: _,
+            accounting: _,
             source,
             retryable,
         } = &*self.0;
@@ -250,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_vendor_says_about_trying_again_counts_before_the_kind() {
+    fn retryable_by_vendor_statement_overrides_kind() {
         let error = Error::new(ErrorKind::Server, "failed");
         assert!(error.is_retryable());
         assert!(!error.clone().with_retryable(false).is_retryable());

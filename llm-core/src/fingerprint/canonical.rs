@@ -1,7 +1,4 @@
-use serde::Serialize;
 use serde_json::Value;
-
-use super::serializer::{self, SerializeError};
 
 /// Writes the canonical bytes of a question.
 ///
@@ -23,7 +20,7 @@ use super::serializer::{self, SerializeError};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprinter {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 pub(super) mod tag {
@@ -45,7 +42,7 @@ pub(super) mod tag {
 }
 
 impl Fingerprinter {
-    /// An empty one.
+    /// Creates an empty fingerprinter.
     pub fn new() -> Self {
         Self::default()
     }
@@ -56,17 +53,17 @@ impl Fingerprinter {
         Self { bytes: buffer }
     }
 
-    /// The canonical bytes so far.
+    /// Returns the canonical bytes so far.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The canonical bytes.
+    /// Returns the canonical bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// The blake3 digest of the canonical bytes: 32 bytes that name this question outside the process.
+    /// Returns the BLAKE3 digest of the canonical bytes: 32 bytes that name this request outside the process.
     pub fn digest(&self) -> [u8; 32] {
         *blake3::hash(&self.bytes).as_bytes()
     }
@@ -95,7 +92,7 @@ impl Fingerprinter {
 
     /// Writes a floating-point number as the JSON text that would be sent.
     ///
-    /// Infinities and NaN have no JSON text; they are told apart from each other and from every number.
+    /// Infinities and NaN have no JSON text; they differ from each other and from every number.
     pub fn float(&mut self, value: f64) -> &mut Self {
         match serde_json::Number::from_f64(value) {
             Some(number) => self.float_text(&number.to_string()),
@@ -103,7 +100,7 @@ impl Fingerprinter {
         }
     }
 
-    /// Writes whether a value is there and, if so, the value.
+    /// Writes an optional value.
     pub fn option<T>(
         &mut self,
         value: Option<T>,
@@ -157,22 +154,6 @@ impl Fingerprinter {
             self.text(name).json(value);
         }
         self.tag(tag::END)
-    }
-
-    /// Writes any serializable value: typed, length-prefixed, map keys sorted.
-    ///
-    /// # Errors
-    ///
-    /// What the value's own `Serialize` reports. Nothing is written then.
-    pub fn serialize(&mut self, value: &(impl Serialize + ?Sized)) -> Result<&mut Self, SerializeError> {
-        let start = self.bytes.len();
-        match serializer::write(self, value) {
-            Ok(()) => Ok(self),
-            Err(error) => {
-                self.bytes.truncate(start);
-                Err(error)
-            }
-        }
     }
 
     pub(super) fn tag(&mut self, tag: u8) -> &mut Self {

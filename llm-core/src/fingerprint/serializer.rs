@@ -9,7 +9,25 @@ use super::canonical::{Fingerprinter, tag};
 #[error("the value cannot be serialized into a cache key: {0}")]
 pub struct SerializeError(String);
 
-pub(super) fn write(out: &mut Fingerprinter, value: &(impl Serialize + ?Sized)) -> Result<(), SerializeError> {
+impl Fingerprinter {
+    /// Writes any serializable value: typed, length-prefixed, map keys sorted.
+    ///
+    /// # Errors
+    ///
+    /// What the value's own `Serialize` reports. Nothing is written then.
+    pub fn serialize(&mut self, value: &(impl Serialize + ?Sized)) -> Result<&mut Self, SerializeError> {
+        let start = self.bytes.len();
+        match write(self, value) {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.bytes.truncate(start);
+                Err(error)
+            }
+        }
+    }
+}
+
+fn write(out: &mut Fingerprinter, value: &(impl Serialize + ?Sized)) -> Result<(), SerializeError> {
     value.serialize(Canonical(out))
 }
 

@@ -1,9 +1,9 @@
 use std::{fmt, sync::Arc};
 
-use super::{PriceOptions, PriceRow, Rate, ServiceTier, TokenKind};
+use super::{PriceOptions, PriceRow, Rate, ServiceTier, TokenKind, sum::Sum};
 use crate::{Usage, Usd};
 
-/// What a usage costs, line by line. Prints as a small table.
+/// Cost of a usage, line by line. Prints as a small table.
 ///
 /// The total is Σ tokens × rate × factors, rounded up once to the next nano-dollar. A line's amount is what the total
 /// rises by through that line, so lines and surcharges add up to the total exactly, none is negative, and each is less
@@ -28,9 +28,9 @@ pub struct Bill {
     pub lines: Vec<BillLine>,
     /// One for each surcharge, on the lines of tokens and the surcharges before it; searches have none.
     pub surcharges: Vec<SurchargeLine>,
-    /// What was used of kinds that have no known price, and how much.
+    /// Kinds that were used and have no known price, with their amounts.
     pub unpriced: Vec<(TokenKind, u64)>,
-    /// What all of it costs that has a price.
+    /// Sum of all lines and surcharges.
     pub total: Usd,
 }
 
@@ -38,9 +38,9 @@ pub struct Bill {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BillLine {
-    /// Which tokens.
+    /// Kind of tokens.
     pub kind: TokenKind,
-    /// How many.
+    /// Number of tokens.
     pub tokens: u64,
     /// Their list price, before the bill's factor.
     pub rate: Rate,
@@ -52,23 +52,12 @@ pub struct BillLine {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SurchargeLine {
-    /// What for, by the vendor's word.
+    /// The vendor's word for the surcharge.
     pub way: Arc<str>,
     /// The factor, in thousandths.
     pub per_mille: u32,
-    /// What the total rises by through it.
+    /// Amount that it adds to the total.
     pub amount: Usd,
-}
-
-/// A rate is per million tokens, a factor in thousandths.
-const UNIT: u128 = 1_000_000_000;
-
-/// Tokens × rates × factors, exactly.
-pub(super) struct Sum {
-    /// In nano-dollars divided by `unit`.
-    amount: u128,
-    unit: u128,
-    per_mille: u32,
 }
 
 impl Bill {
@@ -106,30 +95,6 @@ impl Bill {
             surcharges,
             unpriced,
             total: sum.rounded_up(),
-        }
-    }
-}
-
-impl Sum {
-    pub(super) fn new(per_mille: u32) -> Self {
-        Self { amount: 0, unit: UNIT, per_mille }
-    }
-
-    pub(super) fn add(&mut self, tokens: u64, rate: Rate) {
-        let amount = (u128::from(tokens) * u128::from(rate.nanos())).saturating_mul(self.per_mille.into());
-        self.amount = self.amount.saturating_add(amount.saturating_mul(self.unit / UNIT));
-    }
-
-    /// Multiplies by a factor in thousandths.
-    pub(super) fn times(&mut self, per_mille: u32) {
-        self.amount = self.amount.saturating_mul(per_mille.into());
-        self.unit = self.unit.saturating_mul(1_000);
-    }
-
-    pub(super) fn rounded_up(&self) -> Usd {
-        match self.amount {
-            u128::MAX => Usd::MAX,
-            amount => i64::try_from(amount.div_ceil(self.unit)).map_or(Usd::MAX, Usd::from_nanos),
         }
     }
 }

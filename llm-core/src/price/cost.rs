@@ -101,7 +101,7 @@ impl PriceTable {
         let input = estimate.input_bound.unwrap_or(estimate.input);
         let output = match (estimate.output_bound, price.max_output) {
             (Some(asked), _) => asked,
-            (None, Some(most)) => most.saturating_mul(estimate.answers.into()),
+            (None, Some(most)) => most.saturating_mul(estimate.choices.into()),
             (None, None) => estimate.output,
         };
         let bound = |tier| bound_of(model, price, tier, [input, output], options);
@@ -218,7 +218,7 @@ fn bound_of(
     Ok(bounds.max().unwrap_or(Usd::ZERO))
 }
 
-/// Whether the vendor's name for the model that answered is the name asked for and more: `m-0125` for `m`, `m-2512` for
+/// Returns `true` if the vendor's name for the model that answered extends the name asked for: `m-0125` for `m`, `m-2512` for
 /// `m-latest`.
 fn extends(answered: &str, asked: &str) -> bool {
     let asked = asked.strip_suffix("-latest").unwrap_or(asked);

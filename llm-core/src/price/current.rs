@@ -4,7 +4,7 @@ use super::PriceTable;
 
 /// The prices of now: a table that can be replaced while calls run.
 ///
-/// Clones share it, so one replacement reaches the ledger, the limits, and whoever else holds a clone.
+/// Clones share it, so one replacement reaches the ledger, the limits, and every other holder of a clone.
 ///
 /// ```
 /// use llm_core::price::{PriceTable, Prices};

@@ -1,12 +1,14 @@
-//! What tokens cost: prices as integers, and tables of them.
+//! Prices of tokens as integers, and tables of them.
 
 mod bill;
 mod cost;
 mod current;
+mod distinct_names;
 mod lookup;
 mod model;
 mod rate;
 mod read;
+mod sum;
 mod table;
 #[cfg(test)]
 mod tests;

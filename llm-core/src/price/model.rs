@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Price, Rate, ServiceTier, read};
+use super::{Price, Rate, ServiceTier, distinct_names::distinct_names};
 
 /// One model's prices and limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,11 +19,11 @@ pub struct ModelPrice {
     pub rows: Vec<PriceRow>,
     /// Prices of other service classes, in rows of the same kind. A class that is not here is unknown, never priced as
     /// standard; so is one whose rows end at a shorter prompt than those of standard service, beyond that length.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "read::unique")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "distinct_names")]
     pub tiers: BTreeMap<ServiceTier, Vec<PriceRow>>,
     /// Factors on all prices of tokens, in thousandths, for ways of processing that the vendor charges for, by its own words:
     /// `{"us": 1100}`. A way that is not here is unknown, never free.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "read::unique")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "distinct_names")]
     pub surcharges: BTreeMap<String, u32>,
 }
 

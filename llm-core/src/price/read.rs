@@ -1,11 +1,8 @@
 //! Reads price tables, and says what is wrong with those it refuses.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData, ops::RangeInclusive};
+use std::ops::RangeInclusive;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, Error as _, MapAccess, Visitor},
-};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{ModelPrice, PriceRow, Rate, ServiceTier};
@@ -40,9 +37,9 @@ pub enum PriceTableError {
     Field {
         /// The model.
         model: String,
-        /// Where, such as `tiers.batch[0].input`.
+        /// The field, such as `tiers.batch[0].input`.
         field: String,
-        /// What is wrong there.
+        /// The problem.
         problem: String,
     },
     /// The rows of a model are not in rising order of `above`, starting at 0.
@@ -123,37 +120,6 @@ pub(super) fn locate(json: &str) -> Option<PriceTableError> {
         let (field, problem) = wrong_field(value).unwrap_or_else(|| ("the entry".to_owned(), whole));
         Some(PriceTableError::Field { model: model.clone(), field, problem })
     })
-}
-
-/// A map that refuses a name that stands twice: the second would silently replace the first.
-pub(super) fn unique<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
-where
-    K: Deserialize<'de> + Ord + fmt::Display,
-    V: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    deserializer.deserialize_map(Unique(PhantomData))
-}
-
-struct Unique<K, V>(PhantomData<(K, V)>);
-
-impl<'de, K: Deserialize<'de> + Ord + fmt::Display, V: Deserialize<'de>> Visitor<'de> for Unique<K, V> {
-    type Value = BTreeMap<K, V>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut map = BTreeMap::new();
-        while let Some(name) = entries.next_key::<K>()? {
-            if map.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("{name} is listed twice")));
-            }
-            map.insert(name, entries.next_value()?);
-        }
-        Ok(map)
-    }
 }
 
 fn wrong_field(model: &Value) -> Option<(String, String)> {

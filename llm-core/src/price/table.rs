@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::{
     ModelPrice, PriceTableError,
+    distinct_names::distinct_names,
     read::{self, check},
 };
 
@@ -43,16 +44,16 @@ struct Form {
     source: String,
     #[serde(default)]
     provider: Option<Arc<str>>,
-    #[serde(deserialize_with = "read::unique")]
+    #[serde(deserialize_with = "distinct_names")]
     models: BTreeMap<String, ModelPrice>,
-    #[serde(default, deserialize_with = "read::unique")]
+    #[serde(default, deserialize_with = "distinct_names")]
     aliases: BTreeMap<String, String>,
-    #[serde(default, deserialize_with = "read::unique")]
+    #[serde(default, deserialize_with = "distinct_names")]
     provider_aliases: BTreeMap<String, String>,
 }
 
 impl PriceTable {
-    /// An empty table: every model is unknown.
+    /// Creates an empty table: every model is unknown.
     pub fn new(as_of: impl Into<String>) -> Self {
         Self(Arc::new(Content { as_of: as_of.into(), ..Content::default() }))
     }
@@ -158,17 +159,17 @@ impl PriceTable {
         self
     }
 
-    /// The day the prices were true, as written in the table.
+    /// Returns the day of the prices, as written in the table.
     pub fn as_of(&self) -> &str {
         &self.0.as_of
     }
 
-    /// Where the prices come from, as written in the table.
+    /// Returns the source of the prices, as written in the table.
     pub fn source(&self) -> &str {
         &self.0.source
     }
 
-    /// The names of the models, sorted.
+    /// Returns the names of the models, sorted.
     pub fn models(&self) -> impl Iterator<Item = &str> {
         self.0.models.keys().map(String::as_str)
     }

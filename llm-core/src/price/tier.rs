@@ -15,11 +15,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// | any other (`scale`, `ultrafast`, …) | [`Other`](Self::Other) |
 ///
 /// OpenAI says `default`, `flex` or `priority`; Groq `on_demand` or `flex`; Anthropic `standard`, `priority` or `batch`; Gemini `standard`,
-/// `flex` or `priority`. Gemini and OpenAI do not say `batch` in a batch's results: whoever reads those must.
+/// `flex` or `priority`. Gemini and OpenAI do not say `batch` in a batch's results, so that the reader of those must.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ServiceTier {
-    /// What a vendor does unless asked otherwise.
+    /// The vendor's default.
     #[default]
     Standard,
     /// Answers within a day or so.
@@ -32,7 +32,7 @@ pub enum ServiceTier {
     Other(Arc<str>),
 }
 
-/// How a request is served, as far as it changes the price.
+/// Circumstances of a request that change its price.
 ///
 /// ```
 /// use llm_core::price::{PriceOptions, ServiceTier};

@@ -2,10 +2,20 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Rate, bill::Sum};
+use super::{Rate, sum::Sum};
 use crate::{Usage, Usd};
 
-/// What one model's tokens cost, by kind.
+/// Prices of one model's tokens, by kind.
+///
+/// ```
+/// use llm_core::{Usage, price::{ModelPrice, Price, PriceTable, Rate}};
+///
+/// let dollars = |dollars: u64| Rate::from_nanos(dollars * 1_000_000_000);
+/// let price = Price { input: dollars(2), output: dollars(8), ..Price::default() };
+/// let table = PriceTable::new("2026-12-01").with("m", ModelPrice::flat(price))?;
+/// assert_eq!(table.cost("m", &Usage::new(1_000, 100))?.to_string(), "$0.0028");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// Where a vendor has no price of its own for a kind of input, there is `None`: cached tokens and audio then cost what
 /// plain input costs, tokens written for long what other written tokens cost, cached audio what other cached tokens cost.
@@ -58,13 +68,13 @@ pub struct Price {
     /// Searches of the vendor's own tools, for a million of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Rate>,
-    /// Whether `search` is the price of a request in which the vendor searched, however often, instead of that of each
+    /// True if `search` is the price of a request in which the vendor searched, however often, instead of that of each
     /// search.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub search_per_request: bool,
 }
 
-/// What can have a price of its own: a kind of tokens, or searches. Each token of a [`Usage`] is of exactly one kind.
+/// A kind of tokens, or searches, with a price of its own. Each token of a [`Usage`] is of exactly one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum TokenKind {
@@ -107,14 +117,14 @@ impl TokenKind {
         }
     }
 
-    /// Whether this is searches, which surcharges on tokens do not apply to.
+    /// Returns `true` for searches, which surcharges on tokens do not apply to.
     pub(super) fn is_search(self) -> bool {
         self == Self::Search
     }
 }
 
 impl Price {
-    /// What `usage` costs: Σ tokens × rate ÷ 10⁶, computed exactly and rounded up to the next nano-dollar. `None` if it
+    /// Returns the cost of `usage`: Σ tokens × rate ÷ 10⁶, computed exactly and rounded up to the next nano-dollar. `None` if it
     /// has something that this has no price for.
     pub fn cost(&self, usage: &Usage) -> Option<Usd> {
         Some(self.sum(usage, 1_000, &[]).ok()?.rounded_up())
@@ -128,9 +138,9 @@ impl Price {
         self.bound_sum(input, output, 1_000).rounded_up()
     }
 
-    /// How many tokens of each kind `usage` has, and what they cost, `None` if that is unknown; in the order of a bill.
+    /// Returns each kind of tokens of `usage` with its count and rate, `None` if that is unknown; in the order of a bill.
     ///
-    /// Not every vendor tells how many of the cached tokens were audio. Beyond what is told, as much of the audio as can
+    /// Not every vendor states how many of the cached tokens were audio. Beyond what is stated, as much of the audio as can
     /// be counts as not cached, which is the dearer reading.
     pub fn items(&self, usage: &Usage) -> [(TokenKind, u64, Option<Rate>); 10] {
         let plain = usage.uncached_input();

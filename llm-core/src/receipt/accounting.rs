@@ -5,18 +5,19 @@ use serde::{Deserialize, Serialize};
 use super::{Amount, CostShare, Savings, SideCall};
 use crate::{Usage, Usd, price::UnknownCost};
 
-/// The facts on a [`Receipt`](super::Receipt). Serialized, they are what the answer is, not how a call came by it.
+/// Accounting data of a [`Receipt`](super::Receipt). Serialized, it holds what is true of the response, not of the call
+/// that got it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Accounting {
-    /// Who gave the answer.
+    /// Origin of the response.
     #[serde(skip)]
     pub origin: Origin,
     /// Tokens that producing the answer took; `None` while unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// What the vendor has told of the usage while the answer came: of one that broke off, what it took at least.
+    /// Usage that the vendor stated while the response came: the least that a response took that broke off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_so_far: Option<Usage>,
     /// Calls that the vendor made beside the one that produced the answer. Their tokens are part of `usage`.
@@ -32,8 +33,7 @@ pub struct Accounting {
     /// The model that produced it, as the vendor named it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Arc<str>>,
-    /// Whether another model answered than the one asked for, because that one could not. Said by the layer that fell
-    /// back on it; that a vendor names a model with its date is none.
+    /// True if a fallback model answered. The layer that fell back sets it; a vendor's name with a date is no fallback.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fallback: bool,
     /// The vendor's service class, where it named one (`default`, `flex`, …); it decides the price.
@@ -50,13 +50,13 @@ pub struct Accounting {
     /// attempts replaces it by the list price if the price table lists the model at this provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Usd>,
-    /// Why the cost is unknown, where the layer that prices attempts found it so.
+    /// Cause of an unknown cost, from the layer that prices attempts.
     #[serde(skip)]
     pub unpriced: Option<UnknownCost>,
-    /// What was paid for it in this call; `None` unless a layer said so. See [`paid`](Self::paid()).
+    /// Amount paid for it in this call; `None` unless a layer stated it. See [`paid`](Self::paid()).
     #[serde(skip)]
     pub paid: Option<Amount>,
-    /// What did not have to be paid in this call, by cause.
+    /// Amounts saved in this call, by cause.
     #[serde(skip)]
     pub saved: Savings,
     /// The paid amount that this answer may count as its own.
@@ -64,7 +64,7 @@ pub struct Accounting {
     pub cost_share: Option<CostShare>,
 }
 
-/// Who gave an answer.
+/// Origin of a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
@@ -75,7 +75,7 @@ pub enum Origin {
     Cache {
         /// The tier that had it, such as `memory`.
         tier: &'static str,
-        /// How long ago it was stored.
+        /// Age of the entry.
         age: Duration,
     },
     /// A call that was already running for an equal question.

@@ -6,7 +6,7 @@ use std::{
 
 use crate::{Usd, price::UnknownCost};
 
-/// Amount of money that says if a part of it is unknown, and why.
+/// Amount of money, of which a part may be unknown for a cause.
 ///
 /// An unknown amount never reads as $0.00.
 ///
@@ -28,25 +28,25 @@ pub struct Amount {
 }
 
 impl Amount {
-    /// Nothing, exactly.
+    /// Zero, exactly.
     pub const ZERO: Self = Self { known: Usd::ZERO, unknown: None };
 
-    /// An amount of which nothing is known.
+    /// Creates an unknown amount.
     pub fn unknown(cause: UnknownCost) -> Self {
         Self { known: Usd::ZERO, unknown: Some(cause) }
     }
 
-    /// The amount; `None` if a part of it is unknown.
+    /// Returns the amount; `None` if a part of it is unknown.
     pub fn exact(&self) -> Option<Usd> {
         self.unknown.is_none().then_some(self.known)
     }
 
-    /// The part that is known.
+    /// Returns the part that is known.
     pub fn at_least(&self) -> Usd {
         self.known
     }
 
-    /// Why a part of it is unknown; of several causes, the first.
+    /// Returns the cause if a part of it is unknown; of several, the first.
     pub fn cause(&self) -> Option<&UnknownCost> {
         self.unknown.as_ref()
     }

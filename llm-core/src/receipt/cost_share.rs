@@ -8,12 +8,26 @@ use std::{
 
 use crate::Usd;
 
-/// A paid amount that exactly one answer counts as its own.
+/// Paid amount that exactly one response takes as its own.
 ///
-/// Whoever pays a vendor puts a claim on the receipt. Of all answers that come of that purchase (a coalesced call has
-/// many) the first that takes it was the useful one; what none takes was spent in vain. The payer is told when that is known
-/// of all of it. So every purchase is counted once, whoever is cancelled. A purchase that answers several questions at
-/// once is [split](Self::split) among them.
+/// The layer that pays a vendor puts a share of the attempt's cost on the receipt. A coalesced call has many responses of
+/// one attempt. The first that takes the share was useful spend; a share that none takes was wasted. Once the whole cost
+/// is known to be one or the other, the paying layer gets the wasted amount. So every attempt is counted once, even if
+/// callers are cancelled. The cost of an attempt with several items is [split](Self::split) among them.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use llm_core::{Usd, layer::CostShare};
+///
+/// let wasted = Arc::new(Mutex::new(None));
+/// let seen = Arc::clone(&wasted);
+/// let share = CostShare::new(Usd::from_nanos(30), move |lost| *seen.lock().unwrap() = Some(lost));
+/// let [one, other] = share.split(&[1, 2]).expect("it is not taken").try_into().expect("two weights");
+/// assert_eq!(one.take(), Some(Usd::from_nanos(10)));
+/// assert_eq!(one.clone().take(), None);
+/// drop(other);
+/// assert_eq!(*wasted.lock().unwrap(), Some(Usd::from_nanos(20)));
+/// ```
 #[derive(Clone)]
 pub struct CostShare(Form);
 
@@ -26,12 +40,12 @@ enum Form {
 struct Share {
     amount: Usd,
     taken: AtomicBool,
-    purchase: Arc<Purchase>,
+    attempt: Arc<Attempt>,
 }
 
-struct Purchase(Mutex<Open>);
+struct Attempt(Mutex<Open>);
 
-/// What is not known yet of a purchase.
+/// State of an attempt whose shares are not all taken or lost.
 struct Open {
     shares: usize,
     lost: Usd,
@@ -41,52 +55,51 @@ struct Open {
 type Settle = Box<dyn FnOnce(Usd) + Send>;
 
 impl CostShare {
-    /// A claim on `amount`. `settle` is called once, with the part of it that is lost: as soon as all is taken, or when the
-    /// last copy of the last share goes.
+    /// Creates a share of the whole `amount`. `settle` is called once, with the wasted part: as soon as all is taken, or
+    /// when the last clone of the last share is dropped.
     pub fn new(amount: Usd, settle: impl FnOnce(Usd) + Send + 'static) -> Self {
         let open = Open { shares: 1, lost: Usd::ZERO, settle: Some(Box::new(settle)) };
-        Self::share(amount, &Arc::new(Purchase(Mutex::new(open))))
+        Self::share(amount, &Arc::new(Attempt(Mutex::new(open))))
     }
 
-    /// One claim on all that several claims are on.
-    pub fn all(claims: Vec<Self>) -> Self {
-        Self(Form::All(claims.into()))
+    /// Combines several shares into one.
+    pub fn all(shares: Vec<Self>) -> Self {
+        Self(Form::All(shares.into()))
     }
 
-    /// Takes the amount, or what is left of several; `None` if other answers have taken it.
+    /// Takes the amount, or the rest of a combined share; `None` if other responses have taken it.
     pub fn take(&self) -> Option<Usd> {
         match &self.0 {
             Form::Share(share) => share.take().then(|| {
-                share.purchase.settle(Usd::ZERO);
+                share.attempt.settle(Usd::ZERO);
                 share.amount
             }),
-            Form::All(claims) => claims.iter().filter_map(Self::take).reduce(|a, b| a + b),
+            Form::All(shares) => shares.iter().filter_map(Self::take).reduce(|a, b| a + b),
         }
     }
 
-    /// Splits what is left among several questions, in proportion to `weights`; the shares add up exactly. This claim
-    /// and its copies then count as taken. `None` if other answers have taken it, for a claim on several, and without
-    /// weights.
+    /// Splits the share among several items, in proportion to `weights`; the parts add up exactly. This share and its clones
+    /// then count as taken. `None` if another response has taken it, for a combined share, and without weights.
     pub fn split(&self, weights: &[u64]) -> Option<Vec<Self>> {
         let Form::Share(share) = &self.0 else { return None };
         if weights.is_empty() || !share.take() {
             return None;
         }
-        share.purchase.open().shares += weights.len() - 1;
-        Some(share.amount.split(weights).into_iter().map(|part| Self::share(part, &share.purchase)).collect())
+        share.attempt.open().shares += weights.len() - 1;
+        Some(share.amount.split(weights).into_iter().map(|part| Self::share(part, &share.attempt)).collect())
     }
 
-    /// The amount, whether taken or not.
+    /// Returns the amount, whether taken or not.
     pub fn amount(&self) -> Usd {
         match &self.0 {
             Form::Share(share) => share.amount,
-            Form::All(claims) => claims.iter().map(Self::amount).sum(),
+            Form::All(shares) => shares.iter().map(Self::amount).sum(),
         }
     }
 
-    fn share(amount: Usd, purchase: &Arc<Purchase>) -> Self {
-        let purchase = Arc::clone(purchase);
-        Self(Form::Share(Arc::new(Share { amount, taken: AtomicBool::new(false), purchase })))
+    fn share(amount: Usd, attempt: &Arc<Attempt>) -> Self {
+        let attempt = Arc::clone(attempt);
+        Self(Form::Share(Arc::new(Share { amount, taken: AtomicBool::new(false), attempt })))
     }
 }
 
@@ -96,7 +109,7 @@ impl Share {
     }
 }
 
-impl Purchase {
+impl Attempt {
     /// One share more is known to be taken, or to be lost.
     fn settle(&self, lost: Usd) {
         let told = {
@@ -122,7 +135,7 @@ impl Purchase {
 impl Drop for Share {
     fn drop(&mut self) {
         if self.take() {
-            self.purchase.settle(self.amount);
+            self.attempt.settle(self.amount);
         }
     }
 }
@@ -145,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn is_counted_exactly_once() {
+    fn cost_share_is_counted_exactly_once() {
         let told = Told::default();
         let taken = claim(1, &told);
         let copy = taken.clone();
@@ -158,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_taken_and_lost_each_on_its_own() {
+    fn cost_share_parts_are_taken_and_lost_separately() {
         let told = Told::default();
         let whole = claim(10, &told);
         let copy = whole.clone();

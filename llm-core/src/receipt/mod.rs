@@ -1,4 +1,4 @@
-//! What an answer was worth: who gave it, what it took, what it cost, what it saved.
+//! Accounting data of a response: origin, usage, cost, savings.
 
 mod accounting;
 mod amount;
@@ -15,58 +15,70 @@ pub use self::savings::{Cause, Savings};
 pub use self::side_call::SideCall;
 use crate::{Usage, Usd};
 
-/// A shared handle to the facts about one answer. Cheap to clone; clones see the same facts.
+/// Shared handle to the accounting data of one response. Cheap to clone; clones share the data.
 ///
-/// At the head of a reply it says who answers; usage, cost and savings are final when the answer has ended, before the
-/// hooks of outer layers run. It lives in the reply, not in the answer: a user's own answer type has no room for it,
-/// and a stream's usage is not known at its head.
+/// The origin is known when the reply arrives. Usage, cost and savings are final when the response has ended, before the
+/// hooks of outer layers run. It is in the reply, not in the response, because an application's own response type has no
+/// room for it, and the usage of a stream is not known at its start.
+///
+/// ```
+/// use llm_core::{Receipt, Usage, Usd};
+///
+/// let receipt = Receipt::default();
+/// receipt.edit(|accounting| {
+///     accounting.usage = Some(Usage::new(1_000, 50));
+///     accounting.cost = Some(Usd::from_nanos(1_500));
+/// });
+/// assert_eq!(receipt.clone().cost(), Some(Usd::from_nanos(1_500)));
+/// assert_eq!(receipt.saved(), Usd::ZERO);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Receipt(Arc<Mutex<Accounting>>);
 
 impl Receipt {
-    /// A receipt that starts with these facts.
-    pub fn new(facts: Accounting) -> Self {
-        Self(Arc::new(Mutex::new(facts)))
+    /// Creates a receipt from accounting data.
+    pub fn new(accounting: Accounting) -> Self {
+        Self(Arc::new(Mutex::new(accounting)))
     }
 
-    /// The facts as they are now.
+    /// Returns the accounting data as it is now.
     pub fn accounting(&self) -> Accounting {
         self.lock().clone()
     }
 
-    /// Changes the facts. `change` must not use this receipt: the facts are locked meanwhile.
+    /// Changes the accounting data. `change` must not use this receipt, which is locked meanwhile.
     pub fn edit<R>(&self, change: impl FnOnce(&mut Accounting) -> R) -> R {
         change(&mut self.lock())
     }
 
-    /// Tokens that producing the answer took, whenever and for whomever that was; `None` while unknown.
+    /// Returns the tokens that the response took when it was produced; `None` while unknown.
     pub fn usage(&self) -> Option<Usage> {
         self.lock().usage
     }
 
-    /// Who gave the answer.
+    /// Returns the origin of the response.
     pub fn origin(&self) -> Origin {
         self.lock().origin
     }
 
-    /// The cost of the answer; `None` while unknown, or if no layer of the stack prices attempts.
+    /// Returns the cost of the response; `None` while unknown, or if no layer of the stack prices attempts.
     pub fn cost(&self) -> Option<Usd> {
         self.lock().cost
     }
 
-    /// The amount paid to a vendor for this answer, in this call. It says if it is unknown, and why: see
+    /// Returns the amount paid to a vendor for this response, in this call, or the cause if it is unknown: see
     /// [`Accounting::paid`](Accounting::paid()).
     pub fn paid(&self) -> Amount {
         self.lock().paid()
     }
 
-    /// What did not have to be paid.
+    /// Returns the amounts that were saved.
     pub fn saved(&self) -> Usd {
         self.lock().saved.total()
     }
 
     fn lock(&self) -> MutexGuard<'_, Accounting> {
-        // Accounting are plain data, whole after every statement, so a panic elsewhere does not spoil them.
+        // Accounting is plain data and whole after every statement, so a panic elsewhere does not corrupt it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

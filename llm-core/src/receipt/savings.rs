@@ -2,17 +2,26 @@ use std::fmt;
 
 use crate::Usd;
 
-/// Why an answer, or a part of it, did not have to be paid.
+/// Cause of a saving: a response, or a part of it, that did not have to be paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Cause {
-    /// It was stored.
+    /// A cache hit.
     CacheHit,
-    /// An equal question was being asked already.
+    /// A shared call: an equal one was running already.
     Coalesced,
 }
 
 /// Amounts that did not have to be paid, by cause.
+///
+/// ```
+/// use llm_core::{Cause, Savings, Usd};
+///
+/// let mut savings = Savings::default();
+/// savings.add(Cause::CacheHit, Usd::from_nanos(5));
+/// savings.add(Cause::Coalesced, Usd::from_nanos(2));
+/// assert_eq!((savings.of(Cause::CacheHit), savings.total()), (Usd::from_nanos(5), Usd::from_nanos(7)));
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Savings([Usd; Cause::ALL.len()]);
 
@@ -20,7 +29,7 @@ impl Cause {
     /// All causes.
     pub const ALL: [Self; 2] = [Self::CacheHit, Self::Coalesced];
 
-    /// The cause in one word, for tables and metrics.
+    /// Returns the cause in one word, for tables and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::CacheHit => "cache_hit",
@@ -35,17 +44,17 @@ impl Savings {
         self.0[cause as usize] += amount;
     }
 
-    /// The amount of one cause.
+    /// Returns the amount of one cause.
     pub fn of(&self, cause: Cause) -> Usd {
         self.0[cause as usize]
     }
 
-    /// The causes that saved something, with their amounts.
+    /// Returns the causes that saved something, with their amounts.
     pub fn iter(&self) -> impl Iterator<Item = (Cause, Usd)> + '_ {
         Cause::ALL.into_iter().map(|cause| (cause, self.of(cause))).filter(|(_, amount)| !amount.is_zero())
     }
 
-    /// All amounts together.
+    /// Returns the sum of all amounts.
     pub fn total(&self) -> Usd {
         self.0.iter().copied().sum()
     }

@@ -32,7 +32,7 @@ fn answer(vectors: usize) -> Embeddings {
 proptest! {
     #[test]
     fn parts_gathered_are_the_request_again(request in request()) {
-        let parts = request.parts().unwrap();
+        let parts = request.items().unwrap();
         prop_assert_eq!(parts.len(), request.inputs.len());
         prop_assert!(parts.iter().all(|part| part.inputs.len() == 1));
         prop_assert_eq!(EmbedRequest::merge(&parts).unwrap(), request);
@@ -55,7 +55,7 @@ proptest! {
             part.fingerprint(&mut h);
             h.into_bytes()
         };
-        let (a, b) = (&a.parts().unwrap()[0], &b.parts().unwrap()[0]);
+        let (a, b) = (&a.items().unwrap()[0], &b.items().unwrap()[0]);
         prop_assert_eq!(key(a) == key(b), a == b);
     }
 

@@ -64,7 +64,7 @@ fn what_the_vendor_fetches_or_finds_is_not_bounded() {
 fn the_output_bound_is_of_all_answers_together() {
     let sampling = Sampling { n: Some(3), max_output_tokens: Some(100), ..Sampling::default() };
     let estimate = ChatRequest::new("m").user("x").sampling(sampling).estimate();
-    assert_eq!((estimate.output_bound, estimate.output, estimate.answers), (Some(300), 300, 3));
+    assert_eq!((estimate.output_bound, estimate.output, estimate.choices), (Some(300), 300, 3));
 }
 
 fn price() -> impl Strategy<Value = Price> {
@@ -120,7 +120,7 @@ proptest! {
             input_bound: Some(usage.input + spare),
             output: 0,
             output_bound: asked.then_some(usage.output + spare),
-            answers,
+            choices: answers,
         };
         let table = PriceTable::new("2026-01-01").with("m", model).unwrap();
         prop_assert!(table.bound("m", &estimate).unwrap() >= table.cost("m", &usage).unwrap());

@@ -195,11 +195,11 @@ impl Operation for ScorePhoto {
 }
 
 impl Task for ScorePhoto {
-    fn ask(&self) -> ChatRequest {
+    fn to_request(&self) -> ChatRequest {
         ChatRequest::new(self.model()).user(self.says)
     }
 
-    fn read(&self, answer: ChatResponse) -> Result<Score, Error> {
+    fn parse_response(&self, answer: ChatResponse) -> Result<Score, Error> {
         let stars = answer.text().parse().map_err(|_| Error::new(ErrorKind::Malformed, "not a number of stars"))?;
         Ok(Score { stars })
     }
@@ -280,11 +280,11 @@ impl Operation for Draft {
 }
 
 impl Task for Draft {
-    fn ask(&self) -> ChatRequest {
+    fn to_request(&self) -> ChatRequest {
         ChatRequest::new("m").user("one ").user("two")
     }
 
-    fn read(&self, answer: ChatResponse) -> Result<Pages, Error> {
+    fn parse_response(&self, answer: ChatResponse) -> Result<Pages, Error> {
         let texts = answer.choices[0].parts.iter().filter_map(|part| match part {
             Part::Text { text, .. } => Some(text.clone()),
             _ => None,

@@ -95,7 +95,7 @@ impl RetryLayer {
 /// Returns true if the layers above permit one more attempt.
 fn is_allowed<T>(call: &Call<T>, failed: Charge) -> bool {
     let allowance = call.extensions.get::<AttemptPermit>();
-    let asked = allowance.map_or(Ok(()), |allowance| allowance.ask(failed));
+    let asked = allowance.map_or(Ok(()), |permit| permit.request(failed));
     asked.inspect_err(|refusal| tracing::debug!(%refusal, "the call is not asked again")).is_ok()
 }
 

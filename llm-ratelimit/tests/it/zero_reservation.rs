@@ -108,11 +108,11 @@ impl Operation for ScorePhoto {
 }
 
 impl Task for ScorePhoto {
-    fn ask(&self) -> ChatRequest {
+    fn to_request(&self) -> ChatRequest {
         ChatRequest::new(MODEL).user("How many stars?")
     }
 
-    fn read(&self, answer: ChatResponse) -> Result<Score, Error> {
+    fn parse_response(&self, answer: ChatResponse) -> Result<Score, Error> {
         let stars = answer.text().parse().map_err(|_| Error::new(ErrorKind::Malformed, "no number"))?;
         Ok(Score { stars })
     }

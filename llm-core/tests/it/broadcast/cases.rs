@@ -18,15 +18,15 @@ use super::source::{Flag, Source, Step};
 fn a_late_reader_gets_everything_from_the_first_item_on() {
     let (source, _) = Source::new(&[Step::Item(1), Step::Item(2)]);
     let shared = Broadcast::new(source);
-    let first: Vec<u32> = shared.read().unwrap().collect().now_or_never().unwrap();
+    let first: Vec<u32> = shared.subscribe().unwrap().collect().now_or_never().unwrap();
     assert_eq!(first, [1, 2]);
-    assert!(shared.read().is_none(), "all readers have left");
+    assert!(shared.subscribe().is_none(), "all readers have left");
 
     let (source, _) = Source::new(&[Step::Item(1), Step::Item(2)]);
     let shared = Broadcast::new(source);
-    let mut first = shared.read().unwrap();
+    let mut first = shared.subscribe().unwrap();
     while first.next().now_or_never().unwrap().is_some() {}
-    let late: Vec<u32> = shared.read().unwrap().collect().now_or_never().unwrap();
+    let late: Vec<u32> = shared.subscribe().unwrap().collect().now_or_never().unwrap();
     assert_eq!(late, [1, 2]);
 }
 
@@ -34,7 +34,7 @@ fn a_late_reader_gets_everything_from_the_first_item_on() {
 fn nothing_happens_until_somebody_reads() {
     let (source, knob) = Source::new(&[Step::Item(1)]);
     let shared = Broadcast::new(source);
-    let reader = shared.read().unwrap();
+    let reader = shared.subscribe().unwrap();
     assert_eq!(knob.polls(), 0);
     drop((reader, shared));
     assert_eq!(knob.polls(), 0);
@@ -44,7 +44,7 @@ fn nothing_happens_until_somebody_reads() {
 fn the_source_is_dropped_with_its_last_reader_though_the_broadcast_is_kept() {
     let (source, knob) = Source::new(&[Step::Wait]);
     let shared = Broadcast::new(source);
-    let (first, second) = (shared.read().unwrap(), shared.read().unwrap());
+    let (first, second) = (shared.subscribe().unwrap(), shared.subscribe().unwrap());
     drop(first);
     assert!(!knob.is_dropped());
     drop(second);
@@ -55,7 +55,7 @@ fn the_source_is_dropped_with_its_last_reader_though_the_broadcast_is_kept() {
 fn the_end_is_told_again_and_again() {
     let (source, knob) = Source::new(&[]);
     let shared = Broadcast::new(source);
-    let mut reader = task::spawn(shared.read().unwrap());
+    let mut reader = task::spawn(shared.subscribe().unwrap());
     for _ in 0..3 {
         assert_ready_eq!(reader.poll_next(), None);
     }
@@ -66,7 +66,7 @@ fn the_end_is_told_again_and_again() {
 fn the_waker_of_the_last_poll_is_the_one_woken() {
     let (source, knob) = Source::new(&[Step::Wait, Step::Item(1)]);
     let shared = Broadcast::new(source);
-    let mut reader = shared.read().unwrap();
+    let mut reader = shared.subscribe().unwrap();
     let flags: [Arc<Flag>; 3] = Default::default();
     for flag in &flags {
         let waker = Waker::from(Arc::clone(flag));
@@ -80,7 +80,7 @@ fn the_waker_of_the_last_poll_is_the_one_woken() {
 fn the_source_is_polled_once_more_than_it_wakes() {
     let (source, knob) = Source::new(&[Step::Wait, Step::Item(1)]);
     let shared = Broadcast::new(source);
-    let mut readers: Vec<_> = (0..5).map(|_| task::spawn(shared.read().unwrap())).collect();
+    let mut readers: Vec<_> = (0..5).map(|_| task::spawn(shared.subscribe().unwrap())).collect();
     let poll_all = |readers: &mut [task::Spawn<Reader<Source>>]| {
         readers.iter_mut().for_each(|reader| assert_pending!(reader.poll_next()));
     };
@@ -101,7 +101,7 @@ fn the_source_is_polled_once_more_than_it_wakes() {
 fn a_source_that_wakes_itself_lets_others_run_first() {
     let (source, knob) = Source::new(&[Step::WakeSelf, Step::WakeSelf, Step::Item(1)]);
     let shared = Broadcast::new(source);
-    let mut reader = task::spawn(shared.read().unwrap());
+    let mut reader = task::spawn(shared.subscribe().unwrap());
     for polls in 1..=2 {
         assert_pending!(reader.poll_next());
         assert!(reader.is_woken());
@@ -114,7 +114,7 @@ fn a_source_that_wakes_itself_lets_others_run_first() {
 fn source_that_panics_ends_for_all_readers() {
     let (source, knob) = Source::new(&[Step::Item(1), Step::Wait, Step::Panic]);
     let shared = Broadcast::new(source);
-    let mut readers: Vec<_> = (0..4).map(|_| task::spawn(shared.read().unwrap())).collect();
+    let mut readers: Vec<_> = (0..4).map(|_| task::spawn(shared.subscribe().unwrap())).collect();
     for reader in &mut readers {
         assert_ready_eq!(reader.poll_next(), Some(1));
         assert_pending!(reader.poll_next());
@@ -126,7 +126,7 @@ fn source_that_panics_ends_for_all_readers() {
         assert_ready_eq!(reader.poll_next(), None);
     }
     assert!(knob.is_dropped());
-    let mut late = task::spawn(shared.read().unwrap());
+    let mut late = task::spawn(shared.subscribe().unwrap());
     assert_ready_eq!(late.poll_next(), Some(1));
     assert_ready_eq!(late.poll_next(), None);
 }
@@ -135,7 +135,7 @@ fn source_that_panics_ends_for_all_readers() {
 fn when_the_one_woken_leaves_another_goes_on() {
     let (source, knob) = Source::new(&[Step::Wait, Step::Item(1)]);
     let shared = Broadcast::new(source);
-    let mut readers: Vec<_> = (0..5).map(|_| task::spawn(shared.read().unwrap())).collect();
+    let mut readers: Vec<_> = (0..5).map(|_| task::spawn(shared.subscribe().unwrap())).collect();
     readers.iter_mut().for_each(|reader| assert_pending!(reader.poll_next()));
     knob.wake();
     while readers.len() > 1 {
@@ -157,9 +157,9 @@ impl std::task::Wake for Holds {
 fn a_waker_whose_end_drops_a_reader_does_not_deadlock() {
     let (source, _) = Source::new(&[Step::Wait]);
     let shared = Broadcast::new(source);
-    let mut reader = shared.read().unwrap();
+    let mut reader = shared.subscribe().unwrap();
     for _ in 0..2 {
-        let waker = Waker::from(Arc::new(Holds(shared.read().unwrap())));
+        let waker = Waker::from(Arc::new(Holds(shared.subscribe().unwrap())));
         assert_pending!(Pin::new(&mut reader).poll_next(&mut Context::from_waker(&waker)));
     }
     drop(reader);
@@ -188,7 +188,7 @@ fn a_source_that_looks_back_at_its_end_does_not_deadlock() {
         let (back, looked) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let shared = Broadcast::new(LooksBack(Arc::clone(&back), Arc::clone(&looked)));
         back.set(Arc::downgrade(&shared)).expect("set once");
-        let mut reader = shared.read().unwrap();
+        let mut reader = shared.subscribe().unwrap();
         if polled {
             assert_eq!(reader.next().now_or_never(), Some(None));
         }
@@ -201,17 +201,18 @@ fn a_source_that_looks_back_at_its_end_does_not_deadlock() {
 fn a_closed_stream_is_joined_by_nobody_and_holds_no_more_than_when_it_was_closed() {
     let (source, _) = Source::new(&(0..100).map(Step::Item).collect::<Vec<_>>());
     let shared = Broadcast::new(source);
-    let (mut quick, mut slow, mut late) = (shared.read().unwrap(), shared.read().unwrap(), shared.read().unwrap());
+    let (mut quick, mut slow, mut late) =
+        (shared.subscribe().unwrap(), shared.subscribe().unwrap(), shared.subscribe().unwrap());
     let next = |reader: &mut Reader<Source>| reader.next().now_or_never().flatten();
     for n in 0..10 {
         assert_eq!(next(&mut quick), Some(n));
     }
     assert_eq!(next(&mut slow), Some(0));
     shared.close();
-    assert!(shared.read().is_none() && quick.resubscribe().is_none());
+    assert!(shared.subscribe().is_none() && quick.resubscribe().is_none());
     for n in 10..100 {
         assert_eq!(next(&mut quick), Some(n));
-        assert_eq!(shared.held(), 10);
+        assert_eq!(shared.buffered(), 10);
         if n == 10 {
             assert_eq!(next(&mut slow), Some(1), "not further behind than that");
         }

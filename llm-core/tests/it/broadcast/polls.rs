@@ -24,7 +24,7 @@ async fn ten_thousand_readers_of_one_item_are_polled_three_times_at_most() {
     let polls = Arc::new(AtomicU64::new(0));
     let readers: Vec<_> = (0..READERS)
         .map(|_| {
-            let mut reader = shared.read().unwrap();
+            let mut reader = shared.subscribe().unwrap();
             tokio::spawn(CountPolls::new(async move { reader.next().await }, Arc::clone(&polls)))
         })
         .collect();
@@ -45,7 +45,7 @@ async fn a_stream_of_many_events_polls_each_reader_once_an_event() {
     let polls = Arc::new(AtomicU64::new(0));
     let readers: Vec<_> = (0..READERS)
         .map(|_| {
-            let all = shared.read().unwrap().collect::<Vec<u32>>();
+            let all = shared.subscribe().unwrap().collect::<Vec<u32>>();
             tokio::spawn(CountPolls::new(all, Arc::clone(&polls)))
         })
         .collect();
@@ -66,7 +66,7 @@ async fn a_stream_that_is_there_at_once_polls_each_reader_once() {
     let shared = Broadcast::new(source);
     let polls = Arc::new(AtomicU64::new(0));
     let readers: Vec<_> = (0..READERS)
-        .map(|_| tokio::spawn(CountPolls::new(shared.read().unwrap().count(), Arc::clone(&polls))))
+        .map(|_| tokio::spawn(CountPolls::new(shared.subscribe().unwrap().count(), Arc::clone(&polls))))
         .collect();
     for reader in readers {
         assert_eq!(reader.await.unwrap(), 50);

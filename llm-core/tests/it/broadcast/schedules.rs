@@ -46,7 +46,7 @@ impl World {
     fn new(script: &[Step]) -> Self {
         let (source, knob) = Source::new(script);
         let shared = Broadcast::new(source);
-        let tasks = (0..READERS).map(|_| Task::new(shared.read().expect("nobody has left"))).collect();
+        let tasks = (0..READERS).map(|_| Task::new(shared.subscribe().expect("nobody has left"))).collect();
         Self { shared, knob, tasks, drops: 0, vain: 0 }
     }
 
@@ -90,7 +90,7 @@ impl World {
                 self.knob.wake_in_vain();
             }
             Action::Join => {
-                if let Some(reader) = self.shared.read() {
+                if let Some(reader) = self.shared.subscribe() {
                     self.tasks.push(Task::new(reader));
                 }
             }

@@ -102,7 +102,7 @@ fn nobody_hangs_on_real_threads() {
         let shared = Broadcast::new(Outlet(pipe.clone(), 0));
         thread::scope(|scope| {
             for thread in 0..3 {
-                let readers: Vec<_> = (0..4).map(|_| shared.read().unwrap()).collect();
+                let readers: Vec<_> = (0..4).map(|_| shared.subscribe().unwrap()).collect();
                 let complete = &complete;
                 scope.spawn(move || {
                     let reads = readers.into_iter().zip(0..).map(|(reader, n)| {

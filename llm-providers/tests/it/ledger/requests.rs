@@ -214,10 +214,10 @@ impl Operation for Rate {
 }
 
 impl Task for Rate {
-    fn ask(&self) -> ChatRequest {
+    fn to_request(&self) -> ChatRequest {
         ChatRequest::new("m").user(self.0)
     }
-    fn read(&self, answer: ChatResponse) -> Result<Stars, Error> {
+    fn parse_response(&self, answer: ChatResponse) -> Result<Stars, Error> {
         match (self.0, &*answer.text()) {
             ("good", "yes") => Ok(Stars(5)),
             _ => Err(Error::new(ErrorKind::Malformed, "no stars in it")),

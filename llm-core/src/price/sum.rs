@@ -1,0 +1,37 @@
+use super::Rate;
+use crate::Usd;
+
+/// A rate is per million tokens, a factor in thousandths.
+const UNIT: u128 = 1_000_000_000;
+
+/// Tokens × rates × factors, exactly.
+pub(super) struct Sum {
+    /// In nano-dollars divided by `unit`.
+    amount: u128,
+    unit: u128,
+    per_mille: u32,
+}
+
+impl Sum {
+    pub(super) fn new(per_mille: u32) -> Self {
+        Self { amount: 0, unit: UNIT, per_mille }
+    }
+
+    pub(super) fn add(&mut self, tokens: u64, rate: Rate) {
+        let amount = (u128::from(tokens) * u128::from(rate.nanos())).saturating_mul(self.per_mille.into());
+        self.amount = self.amount.saturating_add(amount.saturating_mul(self.unit / UNIT));
+    }
+
+    /// Multiplies by a factor in thousandths.
+    pub(super) fn times(&mut self, per_mille: u32) {
+        self.amount = self.amount.saturating_mul(per_mille.into());
+        self.unit = self.unit.saturating_mul(1_000);
+    }
+
+    pub(super) fn rounded_up(&self) -> Usd {
+        match self.amount {
+            u128::MAX => Usd::MAX,
+            amount => i64::try_from(amount.div_ceil(self.unit)).map_or(Usd::MAX, Usd::from_nanos),
+        }
+    }
+}
