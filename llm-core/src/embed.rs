@@ -22,7 +22,7 @@ pub struct EmbedRequest {
     pub inputs: Arc<Vec<EmbedInput>>,
     /// The length of the vectors, where the model lets one choose.
     pub dimensions: Option<u32>,
-    /// Further fields, sent as they are.
+    /// Unknown fields, sent as they are.
     pub extra: Extra,
 }
 
@@ -52,7 +52,7 @@ pub struct Embeddings {
     pub model: Arc<str>,
     /// The vectors.
     pub vectors: Vec<Arc<[f32]>>,
-    /// Further fields.
+    /// Unknown fields.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
 }

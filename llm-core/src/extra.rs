@@ -28,6 +28,14 @@ impl Extra {
     }
 
     /// Adds a field, or replaces its value.
+    ///
+    /// ```
+    /// use llm_core::Extra;
+    ///
+    /// let mut extra = Extra::default();
+    /// extra.insert("user", "u-17");
+    /// assert_eq!(extra.iter().count(), 1);
+    /// ```
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) {
         Arc::make_mut(self.0.get_or_insert_default()).insert(name.into(), value.into());
     }
@@ -137,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_a_stream_merge() {
+    fn extra_pieces_merge() {
         let mut all = extra(json!({"tier": "default", "logprobs": {"content": [1]}, "kept": 1}));
         all.merge(&extra(
             json!({"tier": "flex", "logprobs": {"content": [2], "refusal": null}, "kept": null, "new": true}),

@@ -160,11 +160,11 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Output tokens of an answer of unknown length, likely.
+    /// Output tokens of a response of unknown length, likely.
     pub(crate) const OUTPUT: u64 = 512;
 }
 
-/// The estimate of an operation that says nothing of itself: 100 input tokens and one answer of 512 output tokens, both
+/// The estimate of an operation that says nothing of itself: 100 input tokens and one response of 512 output tokens, both
 /// without a bound. It is never nothing, so that limits on tokens and money hold for such operations too.
 impl Default for Estimate {
     fn default() -> Self {

@@ -16,6 +16,20 @@ pub enum End<'a, C> {
 }
 
 /// Ways for a watcher to cut a response off: see [`Output::watch`].
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use llm_core::{ChatEvent, ChatStream, Output, layer::StreamCut};
+///
+/// # tokio_test::block_on(async {
+/// let events = ["12345", "67890"].map(|text| Ok(ChatEvent::Text { choice: 0, text: text.into() }));
+/// let stream = ChatStream::new(futures_util::stream::iter(events)).watch(|bytes| match bytes {
+///     0..5 => ControlFlow::Continue(()),
+///     _ => ControlFlow::Break(StreamCut::Finish),
+/// });
+/// assert_eq!(stream.complete().await?.text(), "12345");
+/// # Ok::<_, llm_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 pub enum StreamCut {
     /// It fails with this error, which should say what it cost until then ([`with_charge`](crate::Error::with_charge)).
@@ -33,8 +47,8 @@ pub trait Output: Sized + Send + 'static {
     /// The whole response, which is stored and which unary callers get.
     type Complete: Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
 
-    /// Calls `f` once, when the answer has ended; at once if it has ended already. Hooks run in the order in which they
-    /// were added, so those of inner layers first; by then, what the answer was read from is released.
+    /// Calls `f` once, when the response has ended; at once if it has ended already. Hooks run in the order in which they
+    /// were added, so those of inner layers first; by then, what the response was read from is released.
     fn on_end(self, f: impl FnOnce(End<'_, Self::Complete>) + Send + 'static) -> Self;
 
     /// Replays a stored response. A stream ends with `usage`, if it is known.
@@ -43,15 +57,15 @@ pub trait Output: Sized + Send + 'static {
     /// Turns the response into one that several callers can take.
     fn share(self) -> Shared<Self::Complete>;
 
-    /// Takes a shared answer: a stream from its first event, a unary answer when it is whole.
+    /// Takes a shared response: a stream from its first event, a unary answer when it is whole.
     ///
     /// # Errors
     ///
-    /// What ended the shared answer.
+    /// What ended the shared response.
     fn join(shared: Shared<Self::Complete>) -> impl Future<Output = Result<Self, Error>> + Send;
 
     /// Calls `f` with the bytes of output so far (text, reasoning, tool arguments) whenever more arrive; it may cut the
-    /// answer off. A whole answer is past cutting: `f` is not called.
+    /// answer off. A whole response is past cutting: `f` is not called.
     fn watch(self, f: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) -> Self;
 }
 

@@ -43,6 +43,19 @@ pub trait Provider: Send + Sync + 'static {
 }
 
 /// Turns a stack of services into a provider.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use llm_core::{Call, ChatRequest, Error, Provider, into_provider, into_service};
+///
+/// # async fn example(client: Arc<dyn Provider>) -> Result<(), Error> {
+/// let stack = tower::ServiceBuilder::new().concurrency_limit(8).service(into_service(client));
+/// let provider: Arc<dyn Provider> = into_provider(stack);
+/// let reply = provider.chat(Call::new("acme", ChatRequest::new("m").user("hello"))).await?;
+/// println!("{}", reply.output.text());
+/// # Ok(())
+/// # }
+/// ```
 pub fn into_provider<S>(stack: S) -> Arc<dyn Provider>
 where
     S: LlmService<ChatRequest> + LlmService<Streamed<ChatRequest>> + LlmService<EmbedRequest> + Sync,

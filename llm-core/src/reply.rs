@@ -54,7 +54,7 @@ impl<O> Reply<O> {
 }
 
 impl<O: Output> Reply<O> {
-    /// Calls `f` once, when the answer has ended, with the receipt. Hooks of inner layers have run by then.
+    /// Calls `f` once, when the response has ended, with the receipt. Hooks of inner layers have run by then.
     pub fn on_end(self, f: impl FnOnce(End<'_, O::Complete>, &Receipt) + Send + 'static) -> Self {
         let Self { output, receipt, limits, extensions } = self;
         let seen = receipt.clone();

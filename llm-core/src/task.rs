@@ -48,6 +48,16 @@ pub trait Task: Operation {
 /// A service that answers [`Task`]s by a chat model. It stands at the bottom of a stack, right above the client. Chat,
 /// streamed chat and embeddings pass through.
 ///
+/// ```no_run
+/// use std::sync::Arc;
+/// use llm_core::{Provider, Tasks, into_service};
+///
+/// # fn example(client: Arc<dyn Provider>) {
+/// let service = tower::ServiceBuilder::new().layer_fn(Tasks::new).service(into_service(client));
+/// # drop(service);
+/// # }
+/// ```
+///
 /// Always ready; each call waits for its own clone of the inner service. Clones are as cheap as the inner service's.
 #[derive(Clone, Debug)]
 pub struct Tasks<S> {

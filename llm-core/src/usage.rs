@@ -5,7 +5,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Tokens that one answer took, in one convention for all vendors.
+/// Tokens that one response took, in one convention for all vendors.
 ///
 /// `input` *includes* tokens read from and written to the vendor's prompt cache; `output` *includes* reasoning.
 /// Codecs convert from each vendor's own convention.
@@ -73,7 +73,7 @@ impl Usage {
         self.input.saturating_add(self.output)
     }
 
-    /// Most tokens of a kind, and most searches, that an answer can have taken: a thousand times the longest prompts
+    /// Most tokens of a kind, and most searches, that a response can have taken: a thousand times the longest prompts
     /// that models accept.
     pub const MAX_PLAUSIBLE: u64 = 1_000_000_000;
 

@@ -3,16 +3,28 @@ use std::sync::Arc;
 use super::{ChatResponse, Choice, FinishReason, Part, Reasoning, ToolCall};
 use crate::{Extra, Usage};
 
-/// A piece of a streamed answer.
+/// A piece of a streamed response.
+///
+/// ```
+/// use llm_core::{ChatEvent, FinishReason, Usage};
+///
+/// let events = [
+///     ChatEvent::Start { id: "1".into(), model: "m".into() },
+///     ChatEvent::Text { choice: 0, text: "yes".into() },
+///     ChatEvent::Finish { choice: 0, reason: FinishReason::Stop },
+///     ChatEvent::Usage(Usage::new(10, 1)),
+/// ];
+/// assert_eq!(events.iter().map(ChatEvent::output_bytes).sum::<u64>(), 3);
+/// ```
 ///
 /// Pieces of several choices may interleave; each names its choice.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ChatEvent {
-    /// The answer begins. A later one replaces the id and the model, because the vendor named them late or another model
-    /// went on with the answer.
+    /// The response begins. A later one replaces the id and the model, because the vendor named them late or another model
+    /// went on with the response.
     Start {
-        /// The vendor's id of the answer.
+        /// The vendor's id of the response.
         id: Arc<str>,
         /// The model that answers.
         model: Arc<str>,
@@ -62,9 +74,9 @@ pub enum ChatEvent {
     PartEnd {
         /// The choice it belongs to.
         choice: u32,
-        /// The vendor's seal, if it is reasoning and has one.
+        /// The vendor's signature, if it is reasoning and has one.
         signature: Option<Arc<str>>,
-        /// Further fields of the part.
+        /// Unknown fields of the part.
         extra: Extra,
     },
     /// A part that came whole.
@@ -81,7 +93,7 @@ pub enum ChatEvent {
         /// The reason.
         reason: FinishReason,
     },
-    /// Further fields of the answer, a choice of it, or the message in that.
+    /// Unknown fields of the response, a choice of it, or the message in that.
     Extra {
         /// The part of the response that they belong to.
         of: ExtraOf,
@@ -95,7 +107,7 @@ pub enum ChatEvent {
 /// Part of a response that unknown fields belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtraOf {
-    /// The answer.
+    /// The response.
     Answer,
     /// A choice.
     Choice(u32),
@@ -114,7 +126,7 @@ impl ChatEvent {
         }
     }
 
-    /// The pieces of a whole answer: aggregated, they give it again.
+    /// The pieces of a whole response: aggregated, they give it again.
     pub(super) fn replay(answer: &ChatResponse, usage: Option<Usage>) -> Vec<Self> {
         let ChatResponse { id, model, choices, extra } = answer;
         let mut events = vec![Self::Start { id: id.clone(), model: model.clone() }];

@@ -16,7 +16,7 @@ use crate::{
     output::{End, Live, Shared, StreamCut},
 };
 
-/// The pieces of a stored answer, all there at once.
+/// The pieces of a stored response, all there at once.
 struct Replay(std::vec::IntoIter<ChatEvent>);
 
 impl Replay {

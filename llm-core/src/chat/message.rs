@@ -23,7 +23,7 @@ pub struct Message {
     /// The speaker's name, where the vendor has that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Arc<str>>,
-    /// Further fields, sent as they are.
+    /// Unknown fields, sent as they are.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
 }

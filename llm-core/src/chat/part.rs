@@ -25,7 +25,7 @@ pub enum Part {
     Text {
         /// The text.
         text: Arc<str>,
-        /// Further fields (`citations`, `cache_control`).
+        /// Unknown fields (`citations`, `cache_control`).
         #[serde(default, skip_serializing_if = "Extra::is_empty")]
         extra: Extra,
     },
@@ -57,7 +57,7 @@ pub struct Image {
     /// Resolution at which the model should look (`low`, `high`, `auto`), where the vendor has that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Arc<str>>,
-    /// Further fields (`cache_control`).
+    /// Unknown fields (`cache_control`).
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
 }
@@ -89,7 +89,7 @@ pub struct ToolCall {
     pub name: Arc<str>,
     /// Its arguments, as the JSON text that the model wrote. It may be invalid.
     pub arguments: Arc<str>,
-    /// Further fields.
+    /// Unknown fields.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
 }
@@ -111,12 +111,12 @@ pub struct ToolCall {
 pub struct ToolResult {
     /// The id of the call that this answers.
     pub call_id: Arc<str>,
-    /// The answer.
+    /// The response.
     pub content: Vec<Part>,
     /// True if the tool failed.
     #[serde(default)]
     pub is_error: bool,
-    /// Further fields (`cache_control`).
+    /// Unknown fields (`cache_control`).
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
 }
@@ -129,7 +129,7 @@ pub struct Reasoning {
     /// The vendor's signature, to be sent back unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Arc<str>>,
-    /// Further fields.
+    /// Unknown fields.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
 }
@@ -189,7 +189,7 @@ impl Part {
         Self::Image(Image { source, detail: None, extra: Extra::default() })
     }
 
-    /// Returns whether it is content of an answer: reasoning and empty text are none.
+    /// Returns whether it is content of a response: reasoning and empty text are none.
     pub(super) fn is_content(&self) -> bool {
         match self {
             Self::Text { text, .. } => !text.is_empty(),
@@ -208,7 +208,7 @@ impl Part {
         }
     }
 
-    /// Adds a further field, such as `cache_control`, to a part that takes some: every kind but a refusal, and
+    /// Adds a unknown field, such as `cache_control`, to a part that takes some: every kind but a refusal, and
     /// [`Other`](Self::Other), which has them in its value. Those stay as they are.
     pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         match &mut self {

@@ -5,7 +5,7 @@ use crate::{Estimate, Extra, Operation, fingerprint::Fingerprinter, operation::S
 
 /// A conversation for a model to continue.
 ///
-/// Cheap to clone. Its fields decide the answer and are all part of the cache key, but for the transport fields among
+/// Cheap to clone. Its fields decide the response and are all part of the cache key, but for the transport fields among
 /// `extra`: [`TRANSPORT_FIELDS`](Self::TRANSPORT_FIELDS).
 ///
 /// ```
@@ -30,13 +30,13 @@ pub struct ChatRequest {
     pub tool_choice: Option<ToolChoice>,
     /// True if it may call several at once.
     pub parallel_tool_calls: Option<bool>,
-    /// The form of the answer.
+    /// The form of the response.
     pub response_format: Option<ResponseFormat>,
     /// Effort of reasoning: `none`, `minimal`, `low`, `medium`, `high`, … as the vendor names it.
     pub reasoning_effort: Option<Arc<str>>,
     /// Sampling of the output, and its length.
     pub sampling: Sampling,
-    /// Further fields, sent as they are.
+    /// Unknown fields, sent as they are.
     pub extra: Extra,
 }
 
@@ -46,7 +46,7 @@ const IMAGE_TOKENS: u64 = 1_000;
 const FRAME_TOKENS: u64 = 16;
 
 impl ChatRequest {
-    /// Fields among `extra` that say how to send, whom to bill or what to log, and do not decide the answer: two
+    /// Fields among `extra` that say how to send, whom to bill or what to log, and do not decide the response: two
     /// requests that differ in them alone have one cache key.
     pub const TRANSPORT_FIELDS: [&'static str; 9] = [
         "cache_control",
@@ -60,7 +60,7 @@ impl ChatRequest {
         "user",
     ];
 
-    /// Fields among `extra` that bring in what is outside the request: an earlier answer, a conversation or a prompt kept by
+    /// Fields among `extra` that bring in what is outside the request: an earlier response, a conversation or a prompt kept by
     /// the vendor, a search, a container, tools of others. Answers to such requests are not kept by a cache.
     pub const OUTSIDE_FIELDS: [&'static str; 10] = [
         "cachedContent",
@@ -108,7 +108,7 @@ impl ChatRequest {
         self
     }
 
-    /// Sets the form of the answer.
+    /// Sets the form of the response.
     pub fn response_format(mut self, format: ResponseFormat) -> Self {
         self.response_format = Some(format);
         self
@@ -120,7 +120,7 @@ impl ChatRequest {
         self
     }
 
-    /// Bounds each answer, in tokens, reasoning included.
+    /// Bounds each response, in tokens, reasoning included.
     pub fn max_output_tokens(mut self, most: u64) -> Self {
         self.sampling.max_output_tokens = Some(most);
         self
@@ -221,7 +221,7 @@ impl Operation for ChatRequest {
         said.all(|choice| format.conforms(&choice.text()))
     }
 
-    /// A question that leaves the temperature to the vendor, or fixes the seed, has one answer.
+    /// A request that leaves the temperature to the vendor, or fixes the seed, has one response.
     fn is_sampled(&self) -> bool {
         self.sampling.seed.is_none() && self.sampling.temperature.is_some_and(|temperature| temperature > 0.0)
     }

@@ -17,18 +17,18 @@ use crate::Extra;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChatResponse {
-    /// The vendor's id of the answer.
+    /// The vendor's id of the response.
     pub id: Arc<str>,
     /// The model that answered, as the vendor names it.
     pub model: Arc<str>,
-    /// One for each answer asked for; mostly one.
+    /// One for each response asked for; mostly one.
     pub choices: Vec<Choice>,
-    /// Further fields.
+    /// Unknown fields.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
 }
 
-/// One answer.
+/// One response.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Choice {
@@ -38,10 +38,10 @@ pub struct Choice {
     pub parts: Vec<Part>,
     /// The reason why it ended.
     pub finish: FinishReason,
-    /// Further fields.
+    /// Unknown fields.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
-    /// Further fields of the message in it.
+    /// Unknown fields of the message in it.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub message_extra: Extra,
 }
@@ -59,7 +59,7 @@ pub enum FinishReason {
     ToolCalls,
     /// A filter stopped it.
     ContentFilter,
-    /// The vendor failed, cancelled the answer, or could not use what the model wrote. Holds the vendor's word.
+    /// The vendor failed, cancelled the response, or could not use what the model wrote. Holds the vendor's word.
     Failed(Arc<str>),
     /// A reason that this library has no name for.
     Other(Arc<str>),
@@ -171,13 +171,13 @@ impl Choice {
 }
 
 impl FinishReason {
-    /// Returns whether it is the end of a complete answer: [`Stop`](Self::Stop) or [`ToolCalls`](Self::ToolCalls).
+    /// Returns whether it is the end of a complete response: [`Stop`](Self::Stop) or [`ToolCalls`](Self::ToolCalls).
     pub fn is_complete(&self) -> bool {
         matches!(self, Self::Stop | Self::ToolCalls)
     }
 
-    /// Replaces it by a later reason of the same answer. [`Unknown`](Self::Unknown) replaces nothing, and
-    /// [`Stop`](Self::Stop) does not replace [`ToolCalls`](Self::ToolCalls): some servers send it after every answer.
+    /// Replaces it by a later reason of the same response. [`Unknown`](Self::Unknown) replaces nothing, and
+    /// [`Stop`](Self::Stop) does not replace [`ToolCalls`](Self::ToolCalls): some servers send it after every response.
     ///
     /// ```
     /// use llm_core::FinishReason::{Length, Stop, ToolCalls, Unknown};

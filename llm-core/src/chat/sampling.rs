@@ -27,11 +27,11 @@ pub struct Sampling {
     pub presence_penalty: Option<f64>,
     /// Seed for repeatable responses, as far as the vendor supports it.
     pub seed: Option<i64>,
-    /// Texts that end the answer.
+    /// Texts that end the response.
     pub stop: Vec<Arc<str>>,
     /// Number of responses to give.
     pub n: Option<u32>,
-    /// The most output tokens of each answer, reasoning included.
+    /// The most output tokens of each response, reasoning included.
     pub max_output_tokens: Option<u64>,
     /// True to return the probabilities of tokens.
     pub logprobs: Option<bool>,

@@ -28,7 +28,7 @@ pub struct FunctionTool {
     pub parameters: Option<Arc<Value>>,
     /// True if the arguments must follow the schema exactly.
     pub strict: Option<bool>,
-    /// Further fields, sent as they are.
+    /// Unknown fields, sent as they are.
     pub extra: Extra,
 }
 
@@ -80,7 +80,7 @@ pub enum ResponseFormat {
     JsonSchema(JsonSchema),
 }
 
-/// A schema that an answer must follow.
+/// A schema that a response must follow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JsonSchema {
     /// Its name.

@@ -59,7 +59,7 @@ mod tests {
     use crate::{ErrorKind, Message, chat::Sampling};
 
     #[test]
-    fn refuses_what_no_vendor_accepts() {
+    fn validate_refuses_invalid_requests() {
         let good = ChatRequest::new("m").user("hello");
         let sampled = |sampling| good.clone().sampling(sampling);
         let cases = [

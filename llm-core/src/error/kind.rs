@@ -2,15 +2,22 @@ use std::fmt;
 
 use crate::Usage;
 
-/// The kinds of errors, by what a caller can do about them.
+/// Kind of an error, by the remedy that a caller has.
+///
+/// ```
+/// use llm_core::{Error, ErrorKind};
+///
+/// let error = Error::new(ErrorKind::ContextTooLong, "the prompt has 200,000 tokens");
+/// assert!(matches!(error.kind(), ErrorKind::ContextTooLong) && !error.is_retryable());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The request is wrong; change it.
     InvalidRequest,
-    /// The request, or the answer it asks for, does not fit the model's context; shorten it.
+    /// The request, or the response it asks for, does not fit the model's context; shorten it.
     ContextTooLong,
-    /// The vendor's filter stopped the question or the answer.
+    /// The vendor's filter stopped the request or the response.
     ContentFiltered,
     /// This vendor or this stack cannot do what the request asks.
     Unsupported,
@@ -32,13 +39,13 @@ pub enum ErrorKind {
     Server,
     /// The connection failed.
     Transport,
-    /// No answer in time.
+    /// No response in time.
     Timeout,
     /// The call's own deadline passed.
     DeadlineExceeded,
-    /// The answer is not what the protocol says: no JSON, no UTF-8, too large.
+    /// The response is not what the protocol says: no JSON, no UTF-8, too large.
     Malformed,
-    /// The answer broke off before its end.
+    /// The response broke off before its end.
     Incomplete,
     /// The caller, or what it waited for, went away.
     Cancelled,
@@ -49,6 +56,13 @@ pub enum ErrorKind {
 }
 
 /// Tokens that a failed call may be charged for.
+///
+/// ```
+/// use llm_core::{Charge, Error, ErrorKind, Usage};
+///
+/// let error = Error::new(ErrorKind::Incomplete, "the stream broke off").with_charge(Charge::Known(Usage::new(900, 12)));
+/// assert_eq!(error.charge(), Charge::Known(Usage::new(900, 12)));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Charge {
     /// No tokens: it was not sent, or the vendor refused it.
@@ -61,6 +75,14 @@ pub enum Charge {
 }
 
 /// Scope of a vendor's limit.
+///
+/// ```
+/// use llm_core::{Error, ErrorKind, layer::{LimitScope, LimitWindow}};
+///
+/// let error = Error::new(ErrorKind::RateLimited, "too many requests a day")
+///     .with_scope(LimitScope::Model(LimitWindow::Day));
+/// assert_eq!(error.scope(), Some(LimitScope::Model(LimitWindow::Day)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitScope {

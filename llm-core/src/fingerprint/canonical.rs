@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-/// Writes the canonical bytes of a question.
+/// Writes the canonical bytes of a request.
 ///
 /// The encoding is typed (each value begins with a tag byte) and length-prefixed, so two different sequences of writes
 /// never give the same bytes. Object keys are sorted. Integers keep all their digits, floating-point numbers are written

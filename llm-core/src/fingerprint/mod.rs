@@ -1,4 +1,4 @@
-//! Canonical bytes of a question: what a cache key is made of.
+//! Canonical bytes of a request: what a cache key is made of.
 
 mod canonical;
 mod serializer;

@@ -11,6 +11,15 @@ use crate::{Usage, Usd};
 ///
 /// What has no known price is in no line but among `unpriced`; the cost is then unknown, and the total the least that it
 /// can be.
+///
+/// ```
+/// use llm_core::{Usage, price::{PriceOptions, PriceTable}};
+///
+/// let json = r#"{"as_of": "2026-12-01", "models": {"m": {"rows": [{"input": "2", "output": "8"}]}}}"#;
+/// let bill = PriceTable::from_json(json)?.bill("m", &Usage::new(1_000, 100), &PriceOptions::new())?;
+/// assert_eq!((bill.lines.len(), bill.total.to_string().as_str()), (2, "$0.0028"));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bill {

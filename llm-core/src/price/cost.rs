@@ -9,7 +9,7 @@ use crate::{Estimate, Usage, Usd, receipt::Accounting};
 type Lookup = for<'t> fn(&'t PriceTable, Name<'_>) -> Result<&'t ModelPrice, UnknownCost>;
 
 impl PriceTable {
-    /// The cost of `usage` of `model` at standard service.
+    /// Returns the cost of `usage` of `model` at standard service.
     ///
     /// # Errors
     ///
@@ -18,7 +18,7 @@ impl PriceTable {
         self.cost_with(model, usage, &PriceOptions::new())
     }
 
-    /// The cost of `usage` of `model` as it was served.
+    /// Returns the cost of `usage` of `model` as it was served.
     ///
     /// # Errors
     ///
@@ -29,7 +29,7 @@ impl PriceTable {
         cost(model, price, usage, options)
     }
 
-    /// The cost of an answer to a request for the model `asked`, by the facts on its receipt. Where the vendor named no
+    /// Returns the cost of a response to a request for the model `asked`, by the accounting data on its receipt. Where the vendor named no
     /// service class, `tier` counts, which is that of the request.
     ///
     /// The model is the one that answered; if the table does not list it and its name only extends the one asked
@@ -45,7 +45,7 @@ impl PriceTable {
     ///
     /// # Errors
     ///
-    /// As [`cost_with`](Self::cost_with), and a usage that no answer can have taken.
+    /// As [`cost_with`](Self::cost_with), and a usage that no response can have taken.
     pub fn cost_of(
         &self,
         asked: &str,
@@ -64,7 +64,7 @@ impl PriceTable {
         })
     }
 
-    /// The cost of `usage` line by line; also of a usage that has something without a known price, which it names.
+    /// Returns the cost of `usage` line by line; also of a usage that has something without a known price, which it names.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl PriceTable {
         Ok(Bill::of((model, self.as_of()), row, usage, options, &factors))
     }
 
-    /// The most that a request estimated at `estimate` can cost at standard service.
+    /// Returns the most that a request estimated at `estimate` can cost at standard service.
     ///
     /// It is a true upper bound where [`Estimate::input_bound`] is given and the output is bounded by the request or
     /// by the model; otherwise it is the likely amount.
@@ -88,7 +88,7 @@ impl PriceTable {
         self.bound_with(model, estimate, &PriceOptions::new())
     }
 
-    /// The most that such a request can cost if it asks for this service class.
+    /// Returns the most that such a request can cost if it asks for this service class.
     ///
     /// A vendor that has no room in the class that was asked for may serve and bill standard service, so the dearer of
     /// the two counts; of a batch, the batch alone. See [`bound`](Self::bound) for when it is a true bound.
@@ -147,7 +147,7 @@ impl PriceTable {
     }
 }
 
-/// An answer that is to be priced.
+/// A response that is to be priced.
 struct Answer<'a> {
     asked: &'a str,
     facts: &'a Accounting,
@@ -186,7 +186,7 @@ fn row<'t>(
     })
 }
 
-/// Refuses a usage that no answer can have taken.
+/// Refuses a usage that no response can have taken.
 fn check(usage: &Usage) -> Result<(), UnknownCost> {
     match usage.is_plausible() {
         true => Ok(()),

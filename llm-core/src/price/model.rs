@@ -5,13 +5,22 @@ use serde::{Deserialize, Serialize};
 use super::{Price, Rate, ServiceTier, distinct_names::distinct_names};
 
 /// One model's prices and limits.
+///
+/// ```
+/// use llm_core::price::{ModelPrice, Price, PriceRow, Rate};
+///
+/// let price = |dollars: u64| Price { input: Rate::from_nanos(dollars * 1_000_000_000), ..Price::default() };
+/// let rows = vec![PriceRow { above: 0, price: price(2) }, PriceRow { above: 200_000, price: price(4) }];
+/// let model = ModelPrice { rows, ..ModelPrice::default() };
+/// assert_eq!(model.at(200_001), Some(&price(4)));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelPrice {
     /// The most input tokens that one request may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_input: Option<u64>,
-    /// The most output tokens that one answer may have.
+    /// The most output tokens that one response may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output: Option<u64>,
     /// Prices of standard service by the length of the prompt, in rising order of `above`; the last that applies prices
@@ -59,17 +68,17 @@ struct FlatRow {
 }
 
 impl ModelPrice {
-    /// One standard price for prompts of every length.
+    /// Creates one standard price for prompts of every length.
     pub fn flat(price: Price) -> Self {
         Self { rows: vec![PriceRow { above: 0, price }], ..Self::default() }
     }
 
-    /// The standard price of a request with this many input tokens.
+    /// Returns the standard price of a request with this many input tokens.
     pub fn at(&self, input: u64) -> Option<&Price> {
         self.row(&ServiceTier::Standard, input).map(|row| &row.price)
     }
 
-    /// The row that prices a request with this many input tokens at this service class; `None` where that is unknown.
+    /// Returns the row that prices a request with this many input tokens at this service class; `None` where that is unknown.
     pub fn row(&self, tier: &ServiceTier, input: u64) -> Option<&PriceRow> {
         let row = applying(self.tier(tier)?, input)?;
         let standard = applying(&self.rows, input).map_or(0, |row| row.above);
@@ -85,7 +94,7 @@ impl ModelPrice {
         surcharges.iter().map(|way| Ok((way, *self.surcharges.get(&**way).ok_or(way)?))).collect()
     }
 
-    /// The rows of a service class.
+    /// Returns the rows of a service class.
     pub fn tier(&self, tier: &ServiceTier) -> Option<&[PriceRow]> {
         match tier {
             ServiceTier::Standard => Some(&self.rows),

@@ -5,6 +5,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::Usd;
 
 /// Nano-dollars per million tokens. In JSON: a string of dollars per million tokens, such as `"2.5"`.
+///
+/// ```
+/// use llm_core::price::Rate;
+///
+/// let rate = Rate::per_million("2.5".parse()?)?;
+/// assert_eq!(rate.nanos(), 2_500_000_000);
+/// assert_eq!(rate.to_string(), "$2.50 per million tokens");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rate(u64);
 
@@ -14,12 +23,12 @@ pub struct Rate(u64);
 pub struct NegativePrice;
 
 impl Rate {
-    /// A rate of nano-dollars per million tokens.
+    /// Creates a rate of nano-dollars per million tokens.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// A rate of dollars per million tokens.
+    /// Creates a rate of dollars per million tokens.
     ///
     /// # Errors
     ///
@@ -28,7 +37,7 @@ impl Rate {
         u64::try_from(price.nanos()).map(Self).map_err(|_| NegativePrice)
     }
 
-    /// Nano-dollars per million tokens.
+    /// Returns nano-dollars per million tokens.
     pub const fn nanos(self) -> u64 {
         self.0
     }

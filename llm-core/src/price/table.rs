@@ -12,7 +12,7 @@ use super::{
 ///
 /// A row is a provider's, or counts for any provider. A model is found by its exact name, else by its name without a
 /// trailing date (`gpt-4o-2024-08-06` → `gpt-4o`, `claude-opus-5-20260301` → `claude-opus-5`); a table that must tell a
-/// dated version apart lists it. Where the provider of an answer is known, only its own rows and those for any provider
+/// dated version apart lists it. Where the provider of a response is known, only its own rows and those for any provider
 /// apply: no provider's row prices another's answer, unless an [alias](Self::alias) or a
 /// [provider alias](Self::provider_alias) says so. A model that is not found is unknown: its cost is an
 /// [`UnknownCost`](super::UnknownCost), never zero.
@@ -212,7 +212,7 @@ mod tests {
         "m-2024-05-13": {"rows": []}}}"#;
 
     #[test]
-    fn a_long_prompt_reprices_the_whole_request() {
+    fn price_table_long_prompt_reprices_request() {
         let table = PriceTable::from_json(TABLE).unwrap();
         let cost = |input, output| table.cost("m", &Usage::new(input, output)).unwrap().nanos();
         assert_eq!(cost(1_000, 10), 1_000 * 1_000 + 10 * 2_000);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_stays_unknown() {
+    fn price_table_unknown_model_is_unknown() {
         let table = PriceTable::from_json(TABLE).unwrap();
         assert!(table.cost("m-mini", &Usage::new(1, 1)).is_err());
         assert!(table.cost("m-2024-05-13", &Usage::new(1, 1)).is_err(), "listed without a price");
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_tables_are_refused() {
+    fn price_table_wrong_json_is_refused() {
         for (json, what) in [
             (r#"{"as_of": "", "models": {"m": {"rows": [{"input": "-1", "output": "1"}]}}}"#, "negative"),
             (r#"{"as_of": "", "models": {"m": {"rows": [{"input": "1e3", "output": "1"}]}}}"#, "dollars"),
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_written_as_they_are_read() {
+    fn price_row_json_round_trip_is_equal() {
         let table = PriceTable::from_json(TABLE).unwrap();
         let json = serde_json::to_string(table.model("m").unwrap()).unwrap();
         assert_eq!(serde_json::from_str::<ModelPrice>(&json).unwrap(), *table.model("m").unwrap());
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_covers_every_row_that_may_apply() {
+    fn price_bound_covers_every_row() {
         let table = PriceTable::from_json(TABLE).unwrap();
         let estimate = Estimate { input: 300, input_bound: Some(1_200), ..Estimate::default() };
         assert_eq!(table.bound("m", &estimate).unwrap().nanos(), 1_200 * 2_000 + 100 * 4_000);

@@ -27,7 +27,7 @@ fn cost(tier: ServiceTier, input: u64) -> Option<i64> {
 }
 
 #[test]
-fn each_class_has_its_own_rows() {
+fn price_tier_has_its_own_rows() {
     assert_eq!(cost(ServiceTier::Standard, 1_000), Some(1_000 * 1_000 + 10 * 2_000));
     assert_eq!(cost(ServiceTier::Batch, 1_000), Some(1_000 * 500 + 10 * 1_000));
     assert_eq!(cost(ServiceTier::Batch, 1_001), Some(1_001 * 1_000 + 10 * 2_000));
@@ -36,20 +36,20 @@ fn each_class_has_its_own_rows() {
 }
 
 #[test]
-fn a_class_that_is_not_listed_is_unknown() {
+fn price_unlisted_tier_is_unknown() {
     assert_eq!(cost(ServiceTier::named("scale"), 1), None);
     assert!(table().cost_with("other", &Usage::new(1, 1), &PriceOptions::new()).is_err());
     assert!(table().bill("m", &Usage::new(1, 1), &ServiceTier::named("scale").into()).is_err());
 }
 
 #[test]
-fn a_class_is_unknown_beyond_its_own_rows() {
+fn price_tier_beyond_rows_is_unknown() {
     assert_eq!(cost(ServiceTier::Flex, 1_000), Some(1_000 * 500 + 10 * 1_000));
     assert_eq!(cost(ServiceTier::Flex, 1_001), None);
 }
 
 #[test]
-fn vendors_words_are_read_in_any_case() {
+fn service_tier_is_read_in_any_case() {
     for word in ["standard", "default", "auto", "standard_only", "on_demand", "", "STANDARD"] {
         assert_eq!(ServiceTier::named(word), ServiceTier::Standard, "{word}");
     }
@@ -60,7 +60,7 @@ fn vendors_words_are_read_in_any_case() {
 }
 
 #[test]
-fn a_factor_is_on_every_price_and_rounded_once() {
+fn price_factor_is_rounded_once() {
     let options = PriceOptions::new().per_mille(1_100);
     let usage = Usage { cache_read: 3, ..Usage::new(4, 1) };
     // (1 × 1,000 + 3 × 100 + 1 × 2,000) × 1.1
@@ -71,7 +71,7 @@ fn a_factor_is_on_every_price_and_rounded_once() {
 }
 
 #[test]
-fn each_surcharge_is_on_every_price_and_has_a_line() {
+fn bill_has_line_per_surcharge() {
     let usage = Usage { cache_read: 3, ..Usage::new(4, 1) };
     let options = PriceOptions::from(ServiceTier::Standard).surcharge("us").surcharge("fast").surcharge("us");
     // (1 × 1,000 + 3 × 100 + 1 × 2,000) × 1.1 × 2
@@ -86,7 +86,7 @@ fn each_surcharge_is_on_every_price_and_has_a_line() {
 }
 
 #[test]
-fn a_surcharge_that_is_not_listed_is_unknown() {
+fn price_unlisted_surcharge_is_unknown() {
     let options = PriceOptions::new().surcharge("eu");
     let unknown = UnknownCost::Surcharge { model: "m".into(), way: "eu".into() };
     assert_eq!(table().cost_with("m", &Usage::new(1, 1), &options), Err(unknown.clone()));
@@ -96,7 +96,7 @@ fn a_surcharge_that_is_not_listed_is_unknown() {
 }
 
 #[test]
-fn a_bill_names_what_it_cannot_price() {
+fn bill_names_unpriced_kinds() {
     let usage = Usage { searches: 3, image_output: 4, ..Usage::new(10, 10) };
     let unknown = UnknownCost::Kind { model: "m".into(), kind: TokenKind::ImageOutput };
     assert_eq!(table().cost("m", &usage), Err(unknown), "never as if it were free");
@@ -113,7 +113,7 @@ fn a_bill_names_what_it_cannot_price() {
 }
 
 #[test]
-fn the_bound_is_of_the_dearer_of_what_was_asked_and_standard() {
+fn price_bound_is_of_dearer_tier() {
     let estimate = Estimate { input_bound: Some(1_000), output_bound: Some(10), ..Estimate::default() };
     let bound = |tier: &str, most| {
         let estimate = Estimate { input_bound: Some(most), ..estimate };
@@ -130,7 +130,7 @@ fn the_bound_is_of_the_dearer_of_what_was_asked_and_standard() {
 }
 
 #[test]
-fn a_bill_says_what_it_is_made_of() {
+fn bill_prints_its_lines() {
     let usage = Usage { cache_read: 600, ..Usage::new(1_000, 10) };
     let bill = table().bill("m-2026-02-03", &usage, &PriceOptions::new().per_mille(1_100)).unwrap();
     assert_eq!(bill.total.nanos(), (400 * 1_000 + 600 * 100 + 10 * 2_000) * 11 / 10);
@@ -151,7 +151,7 @@ m-2026-02-03, standard service, prices of 2026-01-02, times 1.100
 }
 
 #[test]
-fn a_refused_table_is_told_by_model_and_field() {
+fn price_table_error_names_model_and_field() {
     let with = |model: &str| format!(r#"{{"as_of": "", "models": {{"ok": {{"rows": []}}, "m": {model}}}}}"#);
     let row = |row: &str| with(&format!(r#"{{"rows": [{{"input": "1", "output": "1"}}, {row}]}}"#));
     let batch =
@@ -186,21 +186,21 @@ fn a_refused_table_is_told_by_model_and_field() {
 }
 
 #[test]
-fn a_model_is_written_as_it_is_read() {
+fn model_price_json_round_trip_is_equal() {
     let table = table();
     let json = serde_json::to_string(table.model("m").unwrap()).unwrap();
     assert_eq!(serde_json::from_str::<ModelPrice>(&json).unwrap(), *table.model("m").unwrap());
 }
 
 #[test]
-fn dates_of_both_forms_are_left_out_of_a_name() {
+fn price_model_name_ignores_date() {
     let known = |name| table().model(name).is_some();
     assert!(known("m-2026-02-03") && known("m-20260203"));
     assert!(!known("m-2026023") && !known("m-202602030") && !known("m-2026x203") && !known("-20260203"));
 }
 
 #[test]
-fn replaced_prices_reach_all_who_share_them_but_not_what_was_taken() {
+fn prices_replace_reaches_all_clones() {
     let prices = Prices::from(table());
     let (shared, taken) = (prices.clone(), prices.current());
     assert_eq!(prices.replace(PriceTable::new("2027-01-01")).as_of(), "2026-01-02");
@@ -209,7 +209,7 @@ fn replaced_prices_reach_all_who_share_them_but_not_what_was_taken() {
 
 proptest! {
     #[test]
-    fn the_lines_of_a_bill_add_up_to_its_total(
+    fn bill_lines_add_up_to_total(
         rates in prop::array::uniform10(0u64..3_000_000), parts in prop::array::uniform7(0u64..2_000), per_mille in 1u32..3_000,
         ways in prop::collection::vec(1_000u32..7_000, 0..3),
     ) {

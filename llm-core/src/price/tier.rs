@@ -16,17 +16,24 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// OpenAI says `default`, `flex` or `priority`; Groq `on_demand` or `flex`; Anthropic `standard`, `priority` or `batch`; Gemini `standard`,
 /// `flex` or `priority`. Gemini and OpenAI do not say `batch` in a batch's results, so that the reader of those must.
+///
+/// ```
+/// use llm_core::price::ServiceTier;
+///
+/// assert_eq!(ServiceTier::named("FLEX"), ServiceTier::Flex);
+/// assert_eq!(ServiceTier::named("scale").name(), "scale");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ServiceTier {
     /// The vendor's default.
     #[default]
     Standard,
-    /// Answers within a day or so.
+    /// Responses within a day or so.
     Batch,
-    /// Answers when there is room.
+    /// Responses when the vendor has room.
     Flex,
-    /// Answers before others.
+    /// Responses before those of other classes.
     Priority,
     /// A vendor's own class, by its name in lower case.
     Other(Arc<str>),
@@ -54,7 +61,7 @@ pub struct PriceOptions {
 }
 
 impl ServiceTier {
-    /// The tier that a vendor means by this word: see the [table](Self).
+    /// Returns the tier that a vendor means by this word: see the [table](Self).
     pub fn named(word: &str) -> Self {
         match word.to_ascii_lowercase().as_str() {
             "" | "standard" | "default" | "auto" | "standard_only" | "on_demand" => Self::Standard,
@@ -65,7 +72,7 @@ impl ServiceTier {
         }
     }
 
-    /// Its name, as in price tables.
+    /// Returns its name, as in price tables.
     pub fn name(&self) -> &str {
         match self {
             Self::Standard => "standard",

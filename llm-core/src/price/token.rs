@@ -130,7 +130,7 @@ impl Price {
         Some(self.sum(usage, 1_000, &[]).ok()?.rounded_up())
     }
 
-    /// The most that `input` and `output` tokens can cost, whichever of the prices apply.
+    /// Returns the most that `input` and `output` tokens can cost, whichever of the prices apply.
     ///
     /// Prices of audio input and of searches do not count: a request that may hold audio, or lets the vendor search, has
     /// no [`input_bound`](crate::Estimate::input_bound) to begin with.
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn costs_round_up() {
+    fn price_cost_rounds_up() {
         let price = Price { input: rate(1), ..Price::default() };
         assert_eq!(price.cost(&Usage::new(1, 0)).unwrap().nanos(), 1);
         assert_eq!(price.cost(&Usage::new(1_000_001, 0)).unwrap().nanos(), 2);
@@ -250,14 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn cached_tokens_are_part_of_the_input() {
+    fn price_cached_tokens_are_input() {
         let price = Price { input: rate(1_000_000), cache_read: Some(rate(100_000)), ..Price::default() };
         let usage = Usage { input: 100, cache_read: 90, ..Usage::default() };
         assert_eq!(price.cost(&usage).unwrap().nanos(), 10 + 9);
     }
 
     #[test]
-    fn audio_is_part_of_the_input_and_counts_as_cached_only_where_it_must() {
+    fn price_audio_counts_as_uncached_first() {
         let price = Price {
             input: rate(1_000_000),
             cache_read: Some(rate(100_000)),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_price_of_its_own_is_unknown_unless_it_is_input() {
+    fn price_of_unlisted_kind_is_unknown() {
         let text = Price { input: rate(1_000_000), output: rate(2_000_000), ..Price::default() };
         let (drawn, spoken) =
             (Usage { image_output: 4, ..Usage::new(0, 10) }, Usage { audio_output: 4, ..Usage::new(0, 10) });
@@ -296,14 +296,14 @@ mod tests {
     }
 
     #[test]
-    fn absurd_amounts_saturate() {
+    fn price_of_absurd_amounts_saturates() {
         let price = Price { input: rate(u64::MAX), output: rate(u64::MAX), ..Price::default() };
         assert_eq!(price.sum(&Usage::new(u64::MAX, u64::MAX), u32::MAX, &[]).unwrap().rounded_up(), Usd::MAX);
     }
 
     proptest! {
         #[test]
-        fn more_tokens_never_cost_less(a in 0u64..1 << 40, b in 0u64..1 << 20, i in 0u64..1 << 45, o in 0u64..1 << 45) {
+        fn price_of_more_tokens_is_higher(a in 0u64..1 << 40, b in 0u64..1 << 20, i in 0u64..1 << 45, o in 0u64..1 << 45) {
             let price = Price { input: rate(i), output: rate(o), ..Price::default() };
             prop_assert!(price.cost(&Usage::new(a + b, a)) >= price.cost(&Usage::new(a, a)));
             prop_assert!(price.cost(&Usage::new(a, a)) >= Some(Usd::ZERO));
@@ -312,7 +312,7 @@ mod tests {
         }
 
         #[test]
-        fn each_token_is_of_one_kind(
+        fn price_each_token_is_one_kind(
             parts in prop::array::uniform4(0u64..50), audio in prop::array::uniform2(0u64..300), shown in prop::array::uniform2(0u64..9),
         ) {
             let [plain, cache_read, cache_write, cache_write_long] = parts;

@@ -3,6 +3,13 @@ use std::sync::Arc;
 use super::{ServiceTier, TokenKind};
 
 /// Reason why a cost is unknown. Its message names the cause and, where there is one, the remedy.
+///
+/// ```
+/// use llm_core::{Usage, price::{PriceTable, UnknownCost}};
+///
+/// let cost = PriceTable::new("2026-12-01").cost("m", &Usage::new(1_000, 100));
+/// assert!(matches!(cost, Err(UnknownCost::Model { .. })));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnknownCost {
@@ -62,7 +69,7 @@ pub enum UnknownCost {
         /// The first kind that has no price.
         kind: TokenKind,
     },
-    /// The vendor stated a usage that no answer can have taken.
+    /// The vendor stated a usage that no response can have taken.
     #[error("the vendor stated a usage that no answer can have taken: {stated}")]
     UnusableUsage {
         /// The unusable count.
@@ -74,7 +81,7 @@ pub enum UnknownCost {
     /// No layer of the stack prices attempts.
     #[error("no layer prices attempts at the vendor: put the ledger's `attempts` layer right above the client")]
     NoAttemptsLayer,
-    /// A stored answer was stored without its cost.
+    /// A stored response was stored without its cost.
     #[error("the answer was stored without its cost")]
     Stored,
 }

@@ -7,6 +7,15 @@ use crate::{Usage, Usd, price::UnknownCost};
 
 /// Accounting data of a [`Receipt`](super::Receipt). Serialized, it holds what is true of the response, not of the call
 /// that got it.
+///
+/// ```
+/// use llm_core::{Receipt, Usage, layer::Accounting};
+///
+/// let mut accounting = Accounting::default();
+/// accounting.usage = Some(Usage::new(1_000, 50));
+/// accounting.provider = Some("openai".into());
+/// assert_eq!(Receipt::new(accounting).usage(), Some(Usage::new(1_000, 50)));
+/// ```
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -14,13 +23,13 @@ pub struct Accounting {
     /// Origin of the response.
     #[serde(skip)]
     pub origin: Origin,
-    /// Tokens that producing the answer took; `None` while unknown.
+    /// Tokens that producing the response took; `None` while unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// Usage that the vendor stated while the response came: the least that a response took that broke off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_so_far: Option<Usage>,
-    /// Calls that the vendor made beside the one that produced the answer. Their tokens are part of `usage`.
+    /// Calls that the vendor made beside the one that produced the response. Their tokens are part of `usage`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub side_calls: Vec<SideCall>,
     /// First count in the vendor's usage that cannot be one, by its name and value: `prompt_tokens: -5`. A statement whose
@@ -46,7 +55,7 @@ pub struct Accounting {
     /// The vendor's id of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<Arc<str>>,
-    /// The cost of the answer. A client puts here the amount that the vendor states it billed; the layer that prices
+    /// The cost of the response. A client puts here the amount that the vendor states it billed; the layer that prices
     /// attempts replaces it by the list price if the price table lists the model at this provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Usd>,
@@ -59,7 +68,7 @@ pub struct Accounting {
     /// Amounts saved in this call, by cause.
     #[serde(skip)]
     pub saved: Savings,
-    /// The paid amount that this answer may count as its own.
+    /// The paid amount that this response may count as its own.
     #[serde(skip)]
     pub cost_share: Option<CostShare>,
 }
@@ -71,19 +80,19 @@ pub enum Origin {
     /// A vendor, for this call.
     #[default]
     Vendor,
-    /// A stored answer.
+    /// A stored response.
     Cache {
         /// The tier that had it, such as `memory`.
         tier: &'static str,
         /// Age of the entry.
         age: Duration,
     },
-    /// A call that was already running for an equal question.
+    /// A call that was already running for an equal request.
     Coalesced,
 }
 
 impl Accounting {
-    /// The amount paid to a vendor for this answer, in this call. If no layer said so, it is unknown for an answer that a
+    /// Returns the amount paid to a vendor for this response, in this call. If no layer said so, it is unknown for a response that a
     /// vendor gave, and nothing for one that was stored or shared.
     pub fn paid(&self) -> Amount {
         match (&self.paid, self.origin) {
@@ -93,7 +102,7 @@ impl Accounting {
         }
     }
 
-    /// Copies what the answer itself is (usage, vendor, model, cost), not how this call came by it.
+    /// Copies what the response itself is (usage, vendor, model, cost), not how this call came by it.
     pub fn copy_response(&mut self, from: &Self) {
         let Self {
             origin: _,

@@ -31,7 +31,7 @@ fn answer(vectors: usize) -> Embeddings {
 
 proptest! {
     #[test]
-    fn parts_gathered_are_the_request_again(request in request()) {
+    fn embed_merge_of_items_is_the_request(request in request()) {
         let parts = request.items().unwrap();
         prop_assert_eq!(parts.len(), request.inputs.len());
         prop_assert!(parts.iter().all(|part| part.inputs.len() == 1));
@@ -39,7 +39,7 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_scattered_and_united_is_the_same(request in request()) {
+    fn embed_split_and_join_is_identity(request in request()) {
         let whole = answer(request.inputs.len());
         let parts = request.split(whole.clone()).unwrap();
         for (n, part) in parts.iter().enumerate() {
@@ -49,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn equal_parts_are_equal_questions(a in request(), b in request()) {
+    fn embed_equal_items_have_equal_keys(a in request(), b in request()) {
         let key = |part: &EmbedRequest| {
             let mut h = llm_core::layer::Fingerprinter::new();
             part.fingerprint(&mut h);
@@ -60,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn a_wrong_number_of_vectors_is_malformed(request in request(), came in 0usize..8) {
+    fn embed_wrong_number_of_vectors_is_malformed(request in request(), came in 0usize..8) {
         prop_assume!(came != request.inputs.len());
         let scattered = request.split(answer(came)).unwrap_err();
         let united = request.join((0..came).map(|_| answer(1)).collect()).unwrap_err();
@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn the_bytes_of_a_text_bound_its_tokens(request in request()) {
+    fn embed_bytes_bound_tokens(request in request()) {
         let estimate = request.estimate();
         prop_assert!(estimate.input <= estimate.input_bound.unwrap());
         prop_assert_eq!(estimate.output_bound, Some(0));
@@ -76,14 +76,14 @@ proptest! {
 }
 
 #[test]
-fn a_part_without_its_vector_is_malformed_even_if_another_has_two() {
+fn embed_item_without_vector_is_malformed() {
     let request = EmbedRequest::new("m", ["a", "b"]);
     let error = request.join(vec![answer(2), answer(0)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Malformed);
 }
 
 #[test]
-fn what_differs_in_more_than_its_input_is_not_asked_together() {
+fn embed_merge_refuses_different_requests() {
     let base = EmbedRequest::new("m", ["a"]);
     let mut with_extra = base.clone();
     with_extra.extra.insert("input_type", "query");
@@ -95,7 +95,7 @@ fn what_differs_in_more_than_its_input_is_not_asked_together() {
 }
 
 #[test]
-fn vectors_that_point_the_same_way_agree() {
+fn embed_vectors_of_same_direction_are_equivalent() {
     let of = |vectors: &[&[f32]]| Embeddings::new("m", vectors.iter().map(|vector| Arc::from(*vector)).collect());
     let agree = |a, b| EmbedRequest::equivalent(&a, &b);
     assert!(agree(of(&[&[0.6, 0.8]]), of(&[&[0.600_01, 0.799_99]])));

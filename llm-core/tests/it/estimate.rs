@@ -13,7 +13,7 @@ use serde_json::json;
 const LONG: usize = 4_000;
 
 #[test]
-fn whatever_text_a_request_holds_is_within_its_input_bound() {
+fn estimate_input_bound_covers_any_text() {
     let long = "x".repeat(LONG);
     let text: Arc<str> = long.as_str().into();
     let mut named = Message::user("x");
@@ -50,7 +50,7 @@ fn whatever_text_a_request_holds_is_within_its_input_bound() {
 }
 
 #[test]
-fn what_the_vendor_fetches_or_finds_is_not_bounded() {
+fn estimate_of_fetched_input_has_no_bound() {
     let base = ChatRequest::new("m").user("x");
     let image = base.clone().message(Message::new(Role::User, vec![Part::image("image/png", &b"x"[..])]));
     let search = base.clone().tool(Tool::Other(json!({"type": "web_search"}).into()));
@@ -61,7 +61,7 @@ fn what_the_vendor_fetches_or_finds_is_not_bounded() {
 }
 
 #[test]
-fn the_output_bound_is_of_all_answers_together() {
+fn estimate_output_bound_covers_all_choices() {
     let sampling = Sampling { n: Some(3), max_output_tokens: Some(100), ..Sampling::default() };
     let estimate = ChatRequest::new("m").user("x").sampling(sampling).estimate();
     assert_eq!((estimate.output_bound, estimate.output, estimate.choices), (Some(300), 300, 3));
@@ -110,7 +110,7 @@ fn usage() -> impl Strategy<Value = Usage> {
 
 proptest! {
     #[test]
-    fn no_usage_within_the_estimate_costs_more_than_the_bound(
+    fn price_bound_covers_usage_within_estimate(
         model in model(), usage in usage(), spare in 0u64..500, answers in 1u32..4, asked in any::<bool>(),
     ) {
         let most = model.max_output.unwrap_or(3_000) * u64::from(answers);
@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn a_text_of_any_length_fits_its_own_bound(text in "\\PC{0,40}") {
+    fn estimate_text_of_any_length_fits_bound(text in "\\PC{0,40}") {
         let estimate = ChatRequest::new("m").user(text.as_str()).estimate();
         prop_assert!(estimate.input <= estimate.input_bound.unwrap());
         prop_assert!(estimate.input_bound.unwrap() >= text.len() as u64);

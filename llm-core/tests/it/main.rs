@@ -4,10 +4,10 @@
 
 mod arbitrary;
 mod broadcast;
-mod cacheable_answers;
 mod embed;
 mod estimate;
 mod fingerprint;
+mod is_cacheable;
 mod provider_prices;
 mod stack;
 mod stream;

@@ -108,7 +108,7 @@ macro_rules! stack {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stack_with_towers_layers_between_ours_answers_as_a_provider() {
+async fn into_provider_with_tower_layers_responds() {
     let (calls, ended) = (Counter::default(), Counter::default());
     let provider: Arc<dyn Provider> = into_provider(stack!(Vendor::Echoes, &calls, &ended));
     assert_eq!(provider.chat(hello()).await.unwrap().output.text(), "hello");
@@ -121,7 +121,7 @@ async fn a_stack_with_towers_layers_between_ours_answers_as_a_provider() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_can_stand_under_further_layers() {
+async fn into_service_under_further_layers_responds() {
     let (calls, ended) = (Counter::default(), Counter::default());
     let below: Arc<dyn Provider> = Arc::new(Vendor::Echoes);
     let above = into_provider(ServiceBuilder::new().layer_fn(counts(&calls, &ended)).service(into_service(below)));
@@ -130,7 +130,7 @@ async fn a_provider_can_stand_under_further_layers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn our_error_survives_the_boxes_of_towers_layers() {
+async fn error_survives_boxes_of_tower() {
     let provider = into_provider(stack!(Vendor::OverBudget, &Counter::default(), &Counter::default()));
     for error in [provider.chat(hello()).await.unwrap_err(), provider.chat_stream(hello()).await.unwrap_err()] {
         assert_eq!((error.kind(), error.status(), error.charge()), (ErrorKind::OverBudget, Some(402), Charge::None));
@@ -139,7 +139,7 @@ async fn our_error_survives_the_boxes_of_towers_layers() {
 
 #[cfg(feature = "tower")]
 #[tokio::test(start_paused = true)]
-async fn towers_time_out_is_a_timeout_that_may_have_cost() {
+async fn tower_timeout_may_have_cost() {
     let provider = into_provider(stack!(Vendor::Hangs, &Counter::default(), &Counter::default()));
     let error = provider.chat(hello()).await.unwrap_err();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Timeout, Charge::Unknown));
@@ -148,7 +148,7 @@ async fn towers_time_out_is_a_timeout_that_may_have_cost() {
 
 #[cfg(feature = "tower")]
 #[tokio::test(start_paused = true)]
-async fn towers_load_shed_is_an_overload_that_cost_nothing() {
+async fn tower_load_shed_cost_nothing() {
     let provider = into_provider(stack!(Vendor::Hangs, &Counter::default(), &Counter::default()));
     let busy = tokio::spawn({
         let provider = Arc::clone(&provider);
@@ -162,7 +162,7 @@ async fn towers_load_shed_is_an_overload_that_cost_nothing() {
 
 #[cfg(not(feature = "tower"))]
 #[tokio::test(start_paused = true)]
-async fn without_the_feature_towers_errors_have_no_kind() {
+async fn tower_errors_without_feature_have_no_kind() {
     let provider = into_provider(stack!(Vendor::Hangs, &Counter::default(), &Counter::default()));
     let error = provider.chat(hello()).await.unwrap_err();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Other, Charge::Unknown));
@@ -210,7 +210,7 @@ fn photo(says: &'static str) -> Call<ScorePhoto> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_users_operation_goes_through_all_layers() {
+async fn task_passes_all_layers() {
     let (calls, ended) = (Counter::default(), Counter::default());
     let reply = oneshot(stack!(Vendor::Echoes, &calls, &ended), photo("7")).await.unwrap();
     assert_eq!((reply.output, reply.receipt.usage()), (Score { stars: 7 }, Some(Usage::new(7, 3))));
@@ -218,14 +218,14 @@ async fn a_users_operation_goes_through_all_layers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_a_task_cannot_read_was_paid_all_the_same() {
+async fn task_parse_failure_is_charged() {
     let tasks = Tasks::new(into_service(Arc::new(Vendor::Echoes)));
     let error = oneshot(tasks, photo("many")).await.unwrap_err();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Malformed, Charge::Known(Usage::new(7, 3))));
 }
 
 #[tokio::test(start_paused = true)]
-async fn chat_streams_and_embeddings_pass_through_tasks() {
+async fn tasks_pass_other_operations_through() {
     let tasks = Tasks::new(into_service(Arc::new(Vendor::Echoes)));
     assert_eq!(oneshot(tasks.clone(), hello()).await.unwrap().output.text(), "hello");
     let stream = oneshot(tasks.clone(), hello().map(Streamed)).await.unwrap().output;
@@ -294,7 +294,7 @@ impl Task for Draft {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_of_a_users_own_kind_goes_through_all_layers_and_can_be_shared() {
+async fn output_of_own_type_is_shared() {
     let (calls, ended) = (Counter::default(), Counter::default());
     let reply = oneshot(stack!(Vendor::Echoes, &calls, &ended), Call::new("acme", Draft)).await.unwrap();
     assert_eq!((reply.output.0.len(), ended.load(Ordering::Relaxed)), (2, 3));

@@ -15,7 +15,7 @@ use tokio_test::{assert_pending, assert_ready_eq, task};
 use super::source::{Flag, Source, Step};
 
 #[test]
-fn a_late_reader_gets_everything_from_the_first_item_on() {
+fn broadcast_late_reader_gets_all_items() {
     let (source, _) = Source::new(&[Step::Item(1), Step::Item(2)]);
     let shared = Broadcast::new(source);
     let first: Vec<u32> = shared.subscribe().unwrap().collect().now_or_never().unwrap();
@@ -31,7 +31,7 @@ fn a_late_reader_gets_everything_from_the_first_item_on() {
 }
 
 #[test]
-fn nothing_happens_until_somebody_reads() {
+fn broadcast_without_reader_is_not_polled() {
     let (source, knob) = Source::new(&[Step::Item(1)]);
     let shared = Broadcast::new(source);
     let reader = shared.subscribe().unwrap();
@@ -41,7 +41,7 @@ fn nothing_happens_until_somebody_reads() {
 }
 
 #[test]
-fn the_source_is_dropped_with_its_last_reader_though_the_broadcast_is_kept() {
+fn broadcast_source_is_dropped_with_last_reader() {
     let (source, knob) = Source::new(&[Step::Wait]);
     let shared = Broadcast::new(source);
     let (first, second) = (shared.subscribe().unwrap(), shared.subscribe().unwrap());
@@ -52,7 +52,7 @@ fn the_source_is_dropped_with_its_last_reader_though_the_broadcast_is_kept() {
 }
 
 #[test]
-fn the_end_is_told_again_and_again() {
+fn broadcast_end_is_repeated() {
     let (source, knob) = Source::new(&[]);
     let shared = Broadcast::new(source);
     let mut reader = task::spawn(shared.subscribe().unwrap());
@@ -63,7 +63,7 @@ fn the_end_is_told_again_and_again() {
 }
 
 #[test]
-fn the_waker_of_the_last_poll_is_the_one_woken() {
+fn broadcast_wakes_waker_of_last_poll() {
     let (source, knob) = Source::new(&[Step::Wait, Step::Item(1)]);
     let shared = Broadcast::new(source);
     let mut reader = shared.subscribe().unwrap();
@@ -77,7 +77,7 @@ fn the_waker_of_the_last_poll_is_the_one_woken() {
 }
 
 #[test]
-fn the_source_is_polled_once_more_than_it_wakes() {
+fn broadcast_polls_source_once_per_wake() {
     let (source, knob) = Source::new(&[Step::Wait, Step::Item(1)]);
     let shared = Broadcast::new(source);
     let mut readers: Vec<_> = (0..5).map(|_| task::spawn(shared.subscribe().unwrap())).collect();
@@ -98,7 +98,7 @@ fn the_source_is_polled_once_more_than_it_wakes() {
 }
 
 #[test]
-fn a_source_that_wakes_itself_lets_others_run_first() {
+fn broadcast_self_waking_source_yields() {
     let (source, knob) = Source::new(&[Step::WakeSelf, Step::WakeSelf, Step::Item(1)]);
     let shared = Broadcast::new(source);
     let mut reader = task::spawn(shared.subscribe().unwrap());
@@ -111,7 +111,7 @@ fn a_source_that_wakes_itself_lets_others_run_first() {
 }
 
 #[test]
-fn source_that_panics_ends_for_all_readers() {
+fn broadcast_panic_ends_all_readers() {
     let (source, knob) = Source::new(&[Step::Item(1), Step::Wait, Step::Panic]);
     let shared = Broadcast::new(source);
     let mut readers: Vec<_> = (0..4).map(|_| task::spawn(shared.subscribe().unwrap())).collect();
@@ -132,7 +132,7 @@ fn source_that_panics_ends_for_all_readers() {
 }
 
 #[test]
-fn when_the_one_woken_leaves_another_goes_on() {
+fn broadcast_woken_reader_dropped_wakes_another() {
     let (source, knob) = Source::new(&[Step::Wait, Step::Item(1)]);
     let shared = Broadcast::new(source);
     let mut readers: Vec<_> = (0..5).map(|_| task::spawn(shared.subscribe().unwrap())).collect();
@@ -154,7 +154,7 @@ impl std::task::Wake for Holds {
 }
 
 #[test]
-fn a_waker_whose_end_drops_a_reader_does_not_deadlock() {
+fn broadcast_waker_dropping_reader_does_not_deadlock() {
     let (source, _) = Source::new(&[Step::Wait]);
     let shared = Broadcast::new(source);
     let mut reader = shared.subscribe().unwrap();
@@ -183,7 +183,7 @@ impl Drop for LooksBack {
 }
 
 #[test]
-fn a_source_that_looks_back_at_its_end_does_not_deadlock() {
+fn broadcast_source_reading_itself_does_not_deadlock() {
     for polled in [true, false] {
         let (back, looked) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let shared = Broadcast::new(LooksBack(Arc::clone(&back), Arc::clone(&looked)));
@@ -198,7 +198,7 @@ fn a_source_that_looks_back_at_its_end_does_not_deadlock() {
 }
 
 #[test]
-fn a_closed_stream_is_joined_by_nobody_and_holds_no_more_than_when_it_was_closed() {
+fn broadcast_closed_refuses_readers_and_bounds_items() {
     let (source, _) = Source::new(&(0..100).map(Step::Item).collect::<Vec<_>>());
     let shared = Broadcast::new(source);
     let (mut quick, mut slow, mut late) =

@@ -16,7 +16,7 @@ const READERS: u64 = 10_000;
 const WAKES: u64 = 20;
 
 #[tokio::test]
-async fn ten_thousand_readers_of_one_item_are_polled_three_times_at_most() {
+async fn broadcast_reader_of_one_item_polls_thrice() {
     let mut script = vec![Step::Wait; WAKES as usize];
     script.push(Step::Item(7));
     let (source, knob) = Source::new(&script);
@@ -36,7 +36,7 @@ async fn ten_thousand_readers_of_one_item_are_polled_three_times_at_most() {
 }
 
 #[tokio::test]
-async fn a_stream_of_many_events_polls_each_reader_once_an_event() {
+async fn broadcast_polls_reader_once_per_event() {
     const EVENTS: u64 = 50;
     const READERS: u64 = 200;
     let script: Vec<Step> = (0..EVENTS as u32).flat_map(|event| [Step::Wait, Step::Item(event)]).collect();
@@ -59,7 +59,7 @@ async fn a_stream_of_many_events_polls_each_reader_once_an_event() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_there_at_once_polls_each_reader_once() {
+async fn broadcast_ready_stream_polls_reader_once() {
     const READERS: u64 = 100;
     let script: Vec<Step> = (0..50).map(Step::Item).collect();
     let (source, knob) = Source::new(&script);

@@ -191,22 +191,22 @@ fn all_schedules(script: &[Step], depth: usize) {
 }
 
 #[test]
-fn nobody_hangs_in_any_schedule_of_a_source_that_waits() {
+fn broadcast_waiting_source_never_hangs() {
     all_schedules(&[Step::Wait, Step::Item(1)], 5);
 }
 
 #[test]
-fn nobody_hangs_in_any_schedule_of_a_source_that_wakes_itself() {
+fn broadcast_self_waking_source_never_hangs() {
     all_schedules(&[Step::WakeSelf, Step::Item(1)], 5);
 }
 
 #[test]
-fn nobody_hangs_in_any_schedule_of_a_source_that_is_ready_at_once() {
+fn broadcast_ready_source_never_hangs() {
     all_schedules(&[Step::Item(1), Step::Item(2)], 5);
 }
 
 #[test]
-fn nobody_hangs_in_any_schedule_of_an_empty_source() {
+fn broadcast_empty_source_never_hangs() {
     all_schedules(&[], 5);
 }
 
@@ -221,7 +221,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn nobody_hangs_in_a_random_schedule(script in script(), choices in vec(0usize..24, 0..40)) {
+    fn broadcast_random_schedule_never_hangs(script in script(), choices in vec(0usize..24, 0..40)) {
         run(&script, &choices, choices.len());
     }
 }

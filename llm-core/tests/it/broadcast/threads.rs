@@ -93,7 +93,7 @@ async fn read(mut reader: Reader<Outlet>, polls: u64) -> Option<Vec<u32>> {
 }
 
 #[test]
-fn nobody_hangs_on_real_threads() {
+fn broadcast_on_real_threads_never_hangs() {
     const ROUNDS: u32 = 200;
     const ITEMS: u32 = 20;
     let complete = AtomicU64::new(0);

@@ -129,7 +129,7 @@ const EMBED_CHANGES: &[Change<EmbedRequest>] = &[
 ];
 
 #[test]
-fn every_field_that_decides_an_answer_counts_and_no_two_changes_are_confused() {
+fn fingerprint_of_chat_counts_every_field() {
     let base = with_all(ChatRequest::new("m"));
     let mut encoded = vec![("the unchanged request", of(&base))];
     encoded.extend(CHANGES.iter().map(|(name, change)| (*name, of(&changed(&base, *change)))));
@@ -137,7 +137,7 @@ fn every_field_that_decides_an_answer_counts_and_no_two_changes_are_confused() {
 }
 
 #[test]
-fn every_field_of_an_embedding_counts_and_no_two_changes_are_confused() {
+fn fingerprint_of_embed_counts_every_field() {
     let mut base = EmbedRequest::new("m", ["a", "b"]);
     Arc::make_mut(&mut base.inputs).push(tokens(&[97, 98]));
     base.dimensions = Some(256);
@@ -150,7 +150,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_field_counts_in_any_request(request in arbitrary::request()) {
+    fn fingerprint_counts_fields_of_any_request(request in arbitrary::request()) {
         let base = with_all(request);
         let before = of(&base);
         for (name, change) in CHANGES {
@@ -159,7 +159,7 @@ proptest! {
     }
 
     #[test]
-    fn a_change_of_the_question_changes_its_name_outside_the_process(request in arbitrary::request()) {
+    fn digest_of_changed_request_differs(request in arbitrary::request()) {
         let digest = |request: &ChatRequest| super::digest(request);
         let base = with_all(request);
         prop_assert_ne!(digest(&changed(&base, CHANGES[0].1)), digest(&base));

@@ -33,7 +33,7 @@ const TEXTS: [&str; 24] = [
 ];
 
 #[test]
-fn numbers_compare_by_the_json_text_sent() {
+fn fingerprint_numbers_compare_by_json_text() {
     let in_extra = TEXTS.map(|text| {
         let value: Value = serde_json::from_str(text).unwrap();
         (text, of(&ChatRequest::new("m").user("x").extra("field", value)))
@@ -42,7 +42,7 @@ fn numbers_compare_by_the_json_text_sent() {
 }
 
 #[test]
-fn numbers_compare_by_the_json_text_sent_inside_a_schema() {
+fn fingerprint_schema_numbers_compare_by_json_text() {
     let in_schema = TEXTS.map(|text| {
         let schema: Value =
             serde_json::from_str(&format!(r#"{{"properties": {{"a": {{"const": {text}}}}}}}"#)).unwrap();
@@ -52,7 +52,7 @@ fn numbers_compare_by_the_json_text_sent_inside_a_schema() {
 }
 
 #[test]
-fn seeds_past_two_to_the_53_differ() {
+fn fingerprint_large_seeds_differ() {
     let seeds = [1i64 << 53, (1 << 53) + 1, -(1 << 53), i64::MAX, i64::MIN, 0];
     let names = ["2^53", "2^53 + 1", "-2^53", "the largest", "the smallest", "0"];
     let encoded: Vec<_> = std::iter::zip(names, seeds)
@@ -64,7 +64,7 @@ fn seeds_past_two_to_the_53_differ() {
 }
 
 #[test]
-fn floats_differ_as_their_texts_do() {
+fn fingerprint_floats_differ_as_texts() {
     let floats = [0.0, -0.0, 1.0, 0.1 + 0.2, 0.3, 0.1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE];
     let names = floats.map(|float| format!("{float:?}"));
     let encoded: Vec<_> =
@@ -73,7 +73,7 @@ fn floats_differ_as_their_texts_do() {
 }
 
 #[test]
-fn an_integer_is_the_same_whatever_its_width() {
+fn fingerprint_integer_of_any_width_is_equal() {
     let one = written(|h| h.integer(1u8));
     assert_eq!(one, written(|h| h.integer(1i64)));
     assert_eq!(one, written(|h| h.json(&Value::from(1u64))));
@@ -83,13 +83,13 @@ fn an_integer_is_the_same_whatever_its_width() {
 
 proptest! {
     #[test]
-    fn integers_keep_all_their_digits(a in any::<u64>(), b in any::<u64>()) {
+    fn fingerprint_integer_keeps_all_digits(a in any::<u64>(), b in any::<u64>()) {
         let json = |value: u64| written(|h| h.json(&Value::from(value)));
         prop_assert_eq!(json(a) == json(b), a == b);
     }
 
     #[test]
-    fn a_float_is_its_json_text(x in any::<f64>().prop_filter("finite", |x| x.is_finite()), y in any::<f64>()) {
+    fn fingerprint_float_is_json_text(x in any::<f64>().prop_filter("finite", |x| x.is_finite()), y in any::<f64>()) {
         let float = |x: f64| written(|h: &mut Fingerprinter| h.float(x));
         prop_assert_eq!(float(x), written(|h| h.json(&Value::from(x))));
         let same = serde_json::to_string(&x).unwrap() == serde_json::to_string(&y).unwrap();

@@ -12,7 +12,7 @@ use super::of;
 use crate::arbitrary;
 
 #[test]
-fn transport_fields_do_not_count() {
+fn fingerprint_ignores_transport_fields() {
     let base = ChatRequest::new("m").user("hello").extra("store", false);
     for field in [
         "cache_control",
@@ -30,7 +30,7 @@ fn transport_fields_do_not_count() {
 }
 
 #[test]
-fn marks_for_a_prompt_cache_do_not_count_but_other_fields_of_a_part_do() {
+fn fingerprint_ignores_cache_marks_of_parts() {
     let text = |field: &str| Part::text("hello").with_extra(field, "x");
     let marked = |part| ChatRequest::new("m").message(Message::new(Role::User, vec![part]));
     let base = ChatRequest::new("m").user("hello");
@@ -50,7 +50,7 @@ fn marks_for_a_prompt_cache_do_not_count_but_other_fields_of_a_part_do() {
 }
 
 #[test]
-fn transport_fields_of_embeddings_do_not_count() {
+fn fingerprint_ignores_embed_transport_fields() {
     let base = EmbedRequest::new("m", ["hello"]);
     for field in ["encoding_format", "user"] {
         let mut request = base.clone();
@@ -60,13 +60,13 @@ fn transport_fields_of_embeddings_do_not_count() {
 }
 
 #[test]
-fn a_transport_field_of_embeddings_counts_in_chat() {
+fn fingerprint_of_chat_counts_embed_fields() {
     let base = ChatRequest::new("m").user("hello");
     assert_ne!(of(&base.clone().extra("encoding_format", "base64")), of(&base));
 }
 
 #[test]
-fn reordered_keys_of_a_request_do_not_count() {
+fn fingerprint_ignores_key_order_of_request() {
     let request = |flip: bool| {
         let value = |text: &str| -> Value {
             let value = serde_json::from_str(text).unwrap();
@@ -92,13 +92,13 @@ fn reordered_keys_of_a_request_do_not_count() {
 
 proptest! {
     #[test]
-    fn the_order_of_keys_never_counts(value in arbitrary::json()) {
+    fn fingerprint_never_depends_on_key_order(value in arbitrary::json()) {
         let field = |value: Value| of(&ChatRequest::new("m").extra("field", value));
         prop_assert_eq!(field(reversed(&value)), field(value));
     }
 
     #[test]
-    fn a_streamed_question_is_the_same_question(request in arbitrary::request()) {
+    fn fingerprint_of_streamed_request_is_equal(request in arbitrary::request()) {
         prop_assert_eq!(of(&Streamed(request.clone())), of(&request));
         prop_assert_eq!(Streamed::<ChatRequest>::NAME, ChatRequest::NAME);
         prop_assert_eq!(Streamed(request.clone()).affinity(), request.affinity());
@@ -106,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn affinity_is_of_what_stands_first(request in arbitrary::request(), later in "[a-z]{0,3}") {
+    fn affinity_depends_on_beginning_only(request in arbitrary::request(), later in "[a-z]{0,3}") {
         prop_assert_eq!(request.clone().user(later).affinity(), request.clone().user("").affinity());
         let other = ChatRequest { model: format!("{}x", request.model).into(), ..request.clone() };
         prop_assert_ne!(other.affinity(), request.affinity());
@@ -118,7 +118,7 @@ proptest! {
 
     /// Texts are few, so pairs that differ only in where one field ends and the next begins are common.
     #[test]
-    fn equal_bytes_are_equal_questions((a, b) in like_requests()) {
+    fn fingerprint_equal_bytes_are_equal_requests((a, b) in like_requests()) {
         prop_assert_eq!(of(&a) == of(&b), without_transport(&a) == without_transport(&b), "{:?}\n{:?}", a, b);
     }
 }

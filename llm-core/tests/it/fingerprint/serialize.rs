@@ -49,7 +49,7 @@ impl Serialize for Fails {
 }
 
 #[test]
-fn values_of_different_meaning_differ() {
+fn serialize_values_of_different_meaning_differ() {
     assert_all_differ(&[
         ("1", ser(&1)),
         ("-1", ser(&-1)),
@@ -101,7 +101,7 @@ fn values_of_different_meaning_differ() {
 }
 
 #[test]
-fn the_order_of_a_map_does_not_count() {
+fn serialize_ignores_map_order() {
     let names: Vec<String> = (0..50).map(|i| format!("name {i}")).collect();
     let map = |names: &mut dyn Iterator<Item = &String>| names.map(|n| (n.clone(), n.len())).collect::<HashMap<_, _>>();
     let (forth, back) = (map(&mut names.iter()), map(&mut names.iter().rev()));
@@ -111,7 +111,7 @@ fn the_order_of_a_map_does_not_count() {
 }
 
 #[test]
-fn the_order_of_a_structs_fields_does_not_count() {
+fn serialize_ignores_field_order() {
     #[derive(Serialize)]
     struct Turned {
         y: i32,
@@ -122,7 +122,7 @@ fn the_order_of_a_structs_fields_does_not_count() {
 }
 
 #[test]
-fn what_wraps_without_a_trace_in_json_does_not_count() {
+fn serialize_ignores_transparent_wrappers() {
     assert_eq!(ser(&Wrapped(7)), ser(&7));
     assert_eq!(ser(&(1, 2)), ser(&vec![1, 2]));
     assert_eq!(ser(&'x'), ser(&"x"));
@@ -130,14 +130,14 @@ fn what_wraps_without_a_trace_in_json_does_not_count() {
 }
 
 #[test]
-fn a_short_float_is_its_own_json_text() {
+fn serialize_f32_is_its_json_text() {
     assert_eq!(ser(&0.1f32), ser(&0.1f64));
     assert_ne!(ser(&0.1f32), ser(&f64::from(0.1f32)));
     assert_eq!(ser(&f32::NAN), ser(&f64::NAN));
 }
 
 #[test]
-fn a_value_that_fails_leaves_nothing_behind() {
+fn serialize_failure_writes_nothing() {
     let mut h = Fingerprinter::new();
     h.text("before");
     let before = h.as_bytes().to_vec();
@@ -150,7 +150,7 @@ fn a_value_that_fails_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_reused_buffer_changes_nothing() {
+fn fingerprint_with_reused_buffer_is_equal() {
     let mut h = Fingerprinter::with_buffer(b"left over".to_vec());
     h.json(&json!({"a": 1}));
     assert_eq!(h.into_bytes(), written(|h| h.json(&json!({"a": 1}))));
@@ -182,7 +182,7 @@ const WRITES: [Write; 18] = [
 ];
 
 #[test]
-fn two_sequences_of_writes_never_give_the_same_bytes() {
+fn fingerprint_different_writes_have_different_bytes() {
     let mut known = HashMap::from([(Vec::new(), Vec::new())]);
     let mut latest = vec![(Fingerprinter::new(), Vec::new())];
     for _ in 0..3 {
@@ -204,7 +204,7 @@ fn two_sequences_of_writes_never_give_the_same_bytes() {
 
 proptest! {
     #[test]
-    fn nested_texts_are_never_confused(a in nested(), b in nested()) {
+    fn fingerprint_nested_texts_differ(a in nested(), b in nested()) {
         prop_assert_eq!(ser(&a) == ser(&b), a == b);
     }
 }

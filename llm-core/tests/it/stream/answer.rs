@@ -27,26 +27,26 @@ fn replayed(answer: &ChatResponse, usage: Option<Usage>) -> Vec<ChatEvent> {
 
 proptest! {
     #[test]
-    fn an_answer_replayed_and_put_together_is_the_same(answer in arbitrary::response()) {
+    fn stream_replay_aggregates_to_same_response(answer in arbitrary::response()) {
         prop_assert_eq!(aggregate(replayed(&answer, Some(Usage::new(1, 2)))), answer);
     }
 
     #[test]
-    fn a_replay_ends_with_its_usage(answer in arbitrary::response()) {
+    fn stream_replay_ends_with_usage(answer in arbitrary::response()) {
         prop_assert_eq!(replayed(&answer, Some(Usage::new(1, 2))).pop(), Some(ChatEvent::Usage(Usage::new(1, 2))));
         let usages = replayed(&answer, None).into_iter().filter(|event| matches!(event, ChatEvent::Usage(_)));
         prop_assert_eq!(usages.count(), 0);
     }
 
     #[test]
-    fn an_answer_stored_as_json_comes_back_the_same(answer in arbitrary::response()) {
+    fn response_json_round_trip_is_equal(answer in arbitrary::response()) {
         let json = serde_json::to_string(&answer).unwrap();
         prop_assert_eq!(serde_json::from_str::<ChatResponse>(&json).unwrap(), answer);
     }
 }
 
 #[test]
-fn fragments_of_tool_calls_interleave_over_calls_and_choices() {
+fn aggregate_interleaved_tool_calls_are_separated() {
     let open = |choice, index, id: &str| ChatEvent::ToolCall { choice, index, id: id.into(), name: "f".into() };
     let more = |choice, index, fragment: &str| ChatEvent::ToolArguments { choice, index, fragment: fragment.into() };
     let answer = aggregate([
@@ -66,14 +66,14 @@ fn fragments_of_tool_calls_interleave_over_calls_and_choices() {
 }
 
 #[test]
-fn arguments_of_a_call_that_was_never_opened_are_kept() {
+fn aggregate_keeps_arguments_of_unopened_call() {
     let answer = aggregate([ChatEvent::ToolArguments { choice: 0, index: 3, fragment: "{}".into() }]);
     let lost = ToolCall { arguments: "{}".into(), ..ToolCall::default() };
     assert_eq!(answer.choices[0].parts, [Part::ToolCall(lost)]);
 }
 
 #[test]
-fn pieces_of_one_kind_flow_together_and_others_do_not() {
+fn aggregate_joins_pieces_of_one_kind() {
     let thought = |text: &str| ChatEvent::Reasoning { choice: 0, text: text.into() };
     let refused = |text: &str| ChatEvent::Refusal { choice: 0, text: text.into() };
     let answer = aggregate([thought("h"), thought("m"), text("a"), text("b"), refused("n"), refused("o"), text("c")]);
@@ -87,7 +87,7 @@ fn pieces_of_one_kind_flow_together_and_others_do_not() {
 }
 
 #[test]
-fn a_part_that_is_whole_takes_its_seal_and_no_more_pieces() {
+fn aggregate_complete_part_takes_signature_only() {
     let thought = |text: &str| ChatEvent::Reasoning { choice: 0, text: text.into() };
     let fields = |name: &str| serde_json::from_value::<Extra>(json!({name: 1})).unwrap();
     let end = |seal: Option<&str>, extra| ChatEvent::PartEnd { choice: 0, signature: seal.map(Arc::from), extra };
@@ -123,7 +123,7 @@ fn a_part_that_is_whole_takes_its_seal_and_no_more_pieces() {
 }
 
 #[test]
-fn further_fields_find_their_owners() {
+fn aggregate_unknown_fields_reach_their_part() {
     let fields = |value| serde_json::from_value::<Extra>(value).unwrap();
     let event = |of, value| ChatEvent::Extra { of, fields: fields(value) };
     let answer = aggregate([

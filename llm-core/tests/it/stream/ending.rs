@@ -23,7 +23,7 @@ fn from_inner_to_outer(how: &str) -> Vec<String> {
 }
 
 #[test]
-fn at_the_end_each_hook_runs_once_innermost_first() {
+fn on_end_runs_once_innermost_first() {
     let (feed, log) = (Feed::default(), Log::default());
     let mut stream = three_hooks(&feed, &log);
     feed.push(Some(Ok(text("ab"))));
@@ -38,7 +38,7 @@ fn at_the_end_each_hook_runs_once_innermost_first() {
 }
 
 #[test]
-fn at_an_error_each_hook_sees_what_had_arrived() {
+fn on_end_after_error_sees_partial_response() {
     let (feed, log) = (Feed::default(), Log::default());
     let mut stream = three_hooks(&feed, &log);
     feed.push(Some(Ok(text("par"))));
@@ -53,7 +53,7 @@ fn at_an_error_each_hook_sees_what_had_arrived() {
 }
 
 #[test]
-fn when_dropped_each_hook_sees_what_had_arrived() {
+fn on_end_after_drop_sees_partial_response() {
     let (feed, log) = (Feed::default(), Log::default());
     let mut stream = three_hooks(&feed, &log);
     feed.push(Some(Ok(text("par"))));
@@ -63,14 +63,14 @@ fn when_dropped_each_hook_sees_what_had_arrived() {
 }
 
 #[test]
-fn when_never_polled_each_hook_sees_nothing() {
+fn on_end_without_poll_sees_empty_response() {
     let (feed, log) = (Feed::default(), Log::default());
     drop(three_hooks(&feed, &log));
     assert_eq!(lines(&log), from_inner_to_outer(r#"dropped """#));
 }
 
 #[test]
-fn a_watcher_sees_bytes_and_can_cut() {
+fn watch_sees_bytes_and_cuts() {
     let (feed, log) = (Feed::default(), Log::default());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let watched = Arc::clone(&seen);
@@ -94,7 +94,7 @@ fn a_watcher_sees_bytes_and_can_cut() {
 }
 
 #[test]
-fn a_clean_cut_is_a_short_answer_to_its_reader_and_a_given_up_one_to_hooks() {
+fn watch_clean_cut_is_dropped_to_hooks() {
     let (feed, log) = (Feed::default(), Log::default());
     let cut = |bytes| if bytes > 1 { ControlFlow::Break(StreamCut::Finish) } else { ControlFlow::Continue(()) };
     let mut stream = three_hooks(&feed, &log).watch(cut);
@@ -114,7 +114,7 @@ fn a_clean_cut_is_a_short_answer_to_its_reader_and_a_given_up_one_to_hooks() {
 }
 
 #[test]
-fn a_hook_that_comes_after_the_end_runs_at_once() {
+fn on_end_after_end_runs_at_once() {
     for (last, how) in [(None, r#"late: complete "ab""#), (Some(Err(broken())), r#"late: failed "ab" Incomplete"#)] {
         let (feed, log) = (Feed::default(), Log::default());
         let mut stream = feed.stream(&Log::default());
@@ -127,7 +127,7 @@ fn a_hook_that_comes_after_the_end_runs_at_once() {
 }
 
 #[test]
-fn the_usage_is_known_as_soon_as_it_came_and_stays_known() {
+fn stream_usage_is_known_once_arrived() {
     let (feed, log) = (Feed::default(), Log::default());
     let mut stream = three_hooks(&feed, &log);
     feed.push(Some(Ok(ChatEvent::Usage(Usage::new(3, 4)))));
@@ -141,7 +141,7 @@ fn the_usage_is_known_as_soon_as_it_came_and_stays_known() {
 }
 
 #[test]
-fn complete_gives_the_whole_also_what_was_read_before() {
+fn complete_includes_pieces_read_before() {
     let (feed, log) = (Feed::default(), Log::default());
     let mut stream = three_hooks(&feed, &log);
     for event in [Some(Ok(text("a"))), Some(Ok(text("b"))), None] {
@@ -153,7 +153,7 @@ fn complete_gives_the_whole_also_what_was_read_before() {
 }
 
 #[test]
-fn complete_fails_with_what_broke_the_stream_off() {
+fn complete_fails_with_stream_error() {
     let (feed, log) = (Feed::default(), Log::default());
     feed.push(Some(Ok(text("a"))));
     feed.push(Some(Err(broken())));

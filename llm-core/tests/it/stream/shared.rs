@@ -27,7 +27,7 @@ fn all(stream: ChatStream) -> Result<String, ErrorKind> {
 }
 
 #[test]
-fn a_late_reader_gets_every_event_from_the_first() {
+fn shared_stream_late_reader_gets_all_events() {
     let (feed, log) = (Feed::default(), Log::default());
     let shared = shared(&feed, &log);
     let mut early = join(&shared);
@@ -42,7 +42,7 @@ fn a_late_reader_gets_every_event_from_the_first() {
 }
 
 #[test]
-fn when_the_first_reader_leaves_the_others_go_on() {
+fn shared_stream_survives_first_reader() {
     let (feed, log) = (Feed::default(), Log::default());
     let shared = shared(&feed, &log);
     let (mut leader, mut follower) = (task::spawn(join(&shared)), task::spawn(join(&shared)));
@@ -58,7 +58,7 @@ fn when_the_first_reader_leaves_the_others_go_on() {
 }
 
 #[test]
-fn when_the_last_reader_leaves_the_source_goes_and_inner_hooks_hear_of_it_before_outer_ones() {
+fn shared_stream_last_reader_drops_source() {
     let (feed, log) = (Feed::default(), Log::default());
     let shared = shared(&feed, &log);
     let [mut first, second] = ["first", "second"].map(|name| hooked(join(&shared), name, &log));
@@ -72,7 +72,7 @@ fn when_the_last_reader_leaves_the_source_goes_and_inner_hooks_hear_of_it_before
 }
 
 #[test]
-fn while_the_shared_answer_is_held_one_may_still_join() {
+fn shared_stream_held_accepts_readers() {
     let (feed, log) = (Feed::default(), Log::default());
     let shared = shared(&feed, &log);
     drop(join(&shared));
@@ -83,7 +83,7 @@ fn while_the_shared_answer_is_held_one_may_still_join() {
 }
 
 #[test]
-fn an_error_reaches_everybody_also_those_who_come_late() {
+fn shared_stream_error_reaches_all_readers() {
     let (feed, log) = (Feed::default(), Log::default());
     let shared = shared(&feed, &log);
     let readers = [join(&shared), join(&shared)];
@@ -98,7 +98,7 @@ fn an_error_reaches_everybody_also_those_who_come_late() {
 }
 
 #[test]
-fn a_shared_stream_that_panics_is_never_taken_for_whole() {
+fn shared_stream_panic_is_an_error() {
     let (feed, log) = (Feed::default(), Log::default());
     let shared = shared(&feed, &log);
     let (mut unlucky, other) = (join(&shared), hooked(join(&shared), "other", &log));
@@ -114,7 +114,7 @@ fn a_shared_stream_that_panics_is_never_taken_for_whole() {
 }
 
 #[test]
-fn waiting_for_the_whole_drives_the_stream() {
+fn shared_stream_wait_polls_the_stream() {
     let (feed, log) = (Feed::default(), Log::default());
     let shared = shared(&feed, &log);
     let mut whole = task::spawn(wait(&shared));
@@ -127,7 +127,7 @@ fn waiting_for_the_whole_drives_the_stream() {
 }
 
 #[test]
-fn a_unary_caller_joins_a_running_stream() {
+fn shared_stream_unary_caller_joins() {
     let (feed, log) = (Feed::default(), Log::default());
     let shared = shared(&feed, &log);
     feed.push(Some(Ok(text("a"))));
@@ -137,7 +137,7 @@ fn a_unary_caller_joins_a_running_stream() {
 }
 
 #[test]
-fn a_stream_joins_a_whole_answer() {
+fn shared_whole_response_is_streamed() {
     let shared = answer("whole").share();
     assert_eq!(all(join(&shared)), Ok("whole".into()));
 }
@@ -156,7 +156,7 @@ impl Live<ChatResponse> for Elsewhere {
 }
 
 #[test]
-fn a_stream_joins_a_running_answer_of_another_make() {
+fn shared_response_of_another_type_is_streamed() {
     assert_eq!(all(join(&Shared::Live(Arc::new(Elsewhere(Ok(answer("whole"))))))), Ok("whole".into()));
     let failing = ChatStream::join(Shared::Live(Arc::new(Elsewhere(Err(broken())))));
     assert_eq!(failing.now_or_never().unwrap().unwrap_err().kind(), ErrorKind::Incomplete);

@@ -15,7 +15,7 @@ fn is_cacheable(parts: Vec<Part>, finish: FinishReason) -> bool {
 }
 
 #[test]
-fn answer_is_kept_after_complete_end_only() {
+fn is_cacheable_after_complete_end_only() {
     use FinishReason::{ContentFilter, Failed, Length, Other, Stop, ToolCalls, Unknown};
     let ends = [
         (Stop, true),
@@ -33,7 +33,7 @@ fn answer_is_kept_after_complete_end_only() {
 }
 
 #[test]
-fn answer_without_content_is_not_kept() {
+fn is_cacheable_refuses_empty_response() {
     let thought = || Part::Reasoning(Reasoning { text: "hm".into(), ..Reasoning::default() });
     let cases = [
         (vec![], false),
@@ -50,7 +50,7 @@ fn answer_without_content_is_not_kept() {
 }
 
 #[test]
-fn torn_tool_call_is_not_kept() {
+fn is_cacheable_refuses_torn_tool_call() {
     let custom = |name| call(name, "free text").with_extra("type", "custom");
     let cases = [
         (call("f", "{}"), true),
@@ -76,7 +76,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn later_finish_reason_counts(reasons in prop::collection::vec(arbitrary::finish(), 0..6)) {
+    fn finish_reason_later_one_counts(reasons in prop::collection::vec(arbitrary::finish(), 0..6)) {
         let mut expected = FinishReason::Unknown;
         for reason in &reasons {
             let is_bare_stop = expected == FinishReason::ToolCalls && *reason == FinishReason::Stop;
