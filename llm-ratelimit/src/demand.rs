@@ -39,7 +39,7 @@ pub struct Demand {
     pub(crate) units: u64,
     unit: Option<Arc<str>>,
     /// Further models that the call may reach.
-    fallback_models: Arc<[Arc<str>]>,
+    pub(crate) fallback_models: Arc<[Arc<str>]>,
     /// It holds what is no text (images, audio, files), or has the vendor find some.
     pub(crate) opaque: bool,
     /// It can take no input tokens: further output of a running stream.

@@ -74,10 +74,21 @@ impl Queue {
     /// Reserves, waiting if it must and may.
     pub(crate) async fn reserve(inner: &Arc<Inner>, demand: &Demand) -> Result<Reservation, Refusal> {
         let outcome = inner.try_reserve(demand, false);
-        let Some(settings) = inner.queue.settings else { return outcome };
-        if !outcome.as_ref().is_err_and(Refusal::may_wait) {
-            return outcome;
-        }
+        Self::wait(inner, demand, outcome).await
+    }
+
+    /// Returns true if a call with this outcome waits.
+    pub(crate) fn waits_after(&self, outcome: &Result<Reservation, Refusal>) -> bool {
+        self.settings.is_some() && outcome.as_ref().is_err_and(Refusal::may_wait)
+    }
+
+    /// Waits after an outcome at once, if it must and may.
+    pub(crate) async fn wait(
+        inner: &Arc<Inner>,
+        demand: &Demand,
+        outcome: Result<Reservation, Refusal>,
+    ) -> Result<Reservation, Refusal> {
+        let Some(settings) = inner.queue.settings.filter(|_| inner.queue.waits_after(&outcome)) else { return outcome };
         let ticket = match Self::join(inner, demand, &settings)? {
             Ok(reservation) => return Ok(reservation),
             Err(ticket) => ticket,

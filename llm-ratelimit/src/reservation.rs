@@ -48,8 +48,12 @@ impl Reservation {
 
     /// Learns from the call itself whether it was sent.
     pub fn follow(mut self, dispatch: SentFlag) -> Self {
-        self.dispatch = Some(dispatch);
+        self.set_flag(dispatch);
         self
+    }
+
+    pub(crate) fn set_flag(&mut self, dispatch: SentFlag) {
+        self.dispatch = Some(dispatch);
     }
 
     /// Returns true if the call may be charged, as far as is known.

@@ -1,6 +1,5 @@
 use std::{
     fmt,
-    num::NonZeroU32,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -10,9 +9,11 @@ use llm_core::{
     layer::{LlmService, ResponseFuture, oneshot},
 };
 use tower_service::Service;
+use tracing::Instrument;
 
 use crate::{
-    Demand, EstimateInput, Limiter, OverrunPolicy, RateLimitLayer, Refusal, Reservation, running::Running, telemetry,
+    Demand, EstimateInput, Limiter, OverrunPolicy, RateLimitLayer, Refusal, Reservation, queue::Queue,
+    running::Running, telemetry,
 };
 
 /// A service with a limiter in front of it: see [`RateLimitLayer`].
@@ -47,9 +48,12 @@ impl RateLimitLayer {
     /// Returns the demand of a call.
     pub(crate) fn demand<T: Operation>(&self, call: &Call<T>, estimate: Estimate) -> Demand {
         let (input, output) = self.estimator.estimate(&EstimateInput::of(call, estimate));
-        let attempts = self.attempts.map_or(1, NonZeroU32::get);
-        let mut demand =
-            Demand::of(call).tokens(input, output).times(attempts).fallback_models(Arc::clone(&self.fallback_models));
+        let mut demand = Demand::of(call);
+        (demand.input, demand.output) = (input, output);
+        if let Some(attempts) = self.attempts {
+            demand = demand.times(attempts.get());
+        }
+        demand.fallback_models.clone_from(&self.fallback_models);
         demand.provider.clone_from(&self.provider);
         demand.opaque = estimate.input_bound.is_none();
         demand.no_input = estimate.input_bound == Some(0);
@@ -57,11 +61,17 @@ impl RateLimitLayer {
         demand
     }
 
-    async fn admit(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        if self.limiter.is_shadow() {
-            return self.limiter.try_reserve(demand);
-        }
-        let reservation = self.limiter.reserve(demand).await?;
+    /// Returns true if a call with this outcome waits: for room, or for its reservation to be written.
+    fn waits_after(&self, demand: &Demand, outcome: &Result<Reservation, Refusal>) -> bool {
+        let is_written = || self.records.is_some() && outcome.is_ok() && self.limiter.counts_windows(&demand.tenant);
+        !self.limiter.is_shadow() && (self.limiter.0.queue.waits_after(outcome) || is_written())
+    }
+
+    /// Waits after an outcome at once.
+    async fn admit(&self, demand: &Demand, outcome: Result<Reservation, Refusal>) -> Result<Reservation, Refusal> {
+        let mut outcome = Queue::wait(&self.limiter.0, demand, outcome).await;
+        self.limiter.0.report(&mut outcome);
+        let reservation = outcome?;
         match &self.records {
             Some(recorder) if self.limiter.counts_windows(&demand.tenant) => {
                 let outcome = recorder.record().await;
@@ -88,9 +98,20 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
             let estimate = call.body.estimate();
             let demand = settings.demand(&call, estimate);
             let (shadow, plan) = (settings.limiter.is_shadow(), || settings.limiter.plan_of(&demand.tenant));
-            let admitted = telemetry::admitted(T::NAME, shadow, plan, settings.admit(&demand)).await;
+            let span = telemetry::admission(T::NAME, shadow);
+            let mut admitted = span.in_scope(|| settings.limiter.0.try_reserve(&demand, false));
+            if settings.waits_after(&demand, &admitted) {
+                // In a box, so that calls that do not wait do not carry its size.
+                admitted = Box::pin(settings.admit(&demand, admitted)).instrument(span.clone()).await;
+            } else {
+                span.in_scope(|| settings.limiter.0.report(&mut admitted));
+            }
+            telemetry::admitted(&span, &admitted, plan);
             let reservation = match admitted {
-                Ok(reservation) => reservation.follow(call.track()),
+                Ok(mut reservation) => {
+                    reservation.set_flag(call.track());
+                    reservation
+                }
                 Err(refusal) if !shadow => return Err(refusal.into()),
                 Err(refusal) => {
                     let statuses = refusal.limit_statuses().clone();

@@ -1,26 +1,24 @@
 //! Spans and events of `tracing` and, with feature `metrics`, metrics of the `metrics` facade. No tenant is a label.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tracing::{Instrument, debug_span, field::Empty};
+use tracing::{Span, debug_span, field::Empty};
 
 use crate::{Refusal, rules::Kind};
 
-/// Runs what leads to a reservation in a span that tells what came of it.
-pub(crate) async fn admitted<R>(
-    operation: &'static str,
-    shadow: bool,
-    plan: impl FnOnce() -> Arc<str>,
-    outcome: impl Future<Output = Result<R, Refusal>>,
-) -> Result<R, Refusal> {
-    let span = debug_span!(
+/// Returns the span in which a call gets its reservation.
+pub(crate) fn admission(operation: &'static str, shadow: bool) -> Span {
+    debug_span!(
         "llm.ratelimit",
         llm.operation = operation,
         llm.ratelimit.shadow = shadow,
         llm.ratelimit.plan = Empty,
         llm.ratelimit.outcome = Empty
-    );
-    let outcome = outcome.instrument(span.clone()).await;
+    )
+}
+
+/// Records the outcome of an admission in its span.
+pub(crate) fn admitted<R>(span: &Span, outcome: &Result<R, Refusal>, plan: impl FnOnce() -> Arc<str>) {
     if !span.is_disabled() {
         span.record("llm.ratelimit.plan", &*plan());
         span.record(
@@ -28,7 +26,6 @@ pub(crate) async fn admitted<R>(
             outcome.as_ref().map_or_else(|refusal| refusal.reason().name(), |_| "granted"),
         );
     }
-    outcome
 }
 
 pub(crate) fn granted(plan: &Arc<str>) {
