@@ -9,7 +9,7 @@ use http::{
 };
 use http_body::Body;
 use llm_core::{
-    BoxError, Call, Charge, Error, ErrorKind, Receipt,
+    BoxError, Call, Charge, Clock, Error, ErrorKind, Receipt,
     layer::{Accounting, VendorLimits},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -20,7 +20,12 @@ use super::{
 };
 use crate::{
     deadline::Deadline,
-    protocol::{Decoded, EncodedRequest, VendorProtocol, clean, redact},
+    protocol::{
+        Decoded, EncodedRequest, VendorProtocol, clean,
+        error::{ErrorBody, may_pass},
+        redact,
+        wait::stated_wait,
+    },
     transport::{Transport, with_cause},
 };
 
@@ -31,6 +36,7 @@ pub(super) struct Head {
     facts: Accounting,
     pub(super) limits: Option<Arc<VendorLimits>>,
     pub(super) deadline: Deadline,
+    clock: Arc<dyn Clock>,
     /// Kept to take them out of errors inside the answer.
     secrets: Vec<SecretString>,
 }
@@ -65,7 +71,8 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
             facts.request_id = self.config.protocol.request_id(&parts.headers).map(Arc::from);
             facts.surcharges = self.config.protocol.surcharges(self.config.base_url.host());
             let secrets = self.config.secrets();
-            return Ok((Head { headers: parts.headers, facts, limits, deadline, secrets }, body));
+            let clock = Arc::clone(&self.config.clock);
+            return Ok((Head { headers: parts.headers, facts, limits, deadline, clock, secrets }, body));
         }
         let answer = Response::from_parts(parts, body);
         Err(self.refusal(answer, limits, deadline).await)
@@ -80,7 +87,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
     ) -> Result<A, Error> {
         let most = self.config.max_body_bytes;
         let decoded = match head.deadline.bound(body::read(body, most)).await {
-            Ok(Ok(bytes)) => decode(&bytes),
+            Ok(Ok(bytes)) => decode(&bytes).map_err(|error| head.with_wait(error, &bytes)),
             Ok(Err(error)) | Err(error) => Err(error),
         };
         decoded.map_err(|error| head.blame(error))
@@ -111,6 +118,17 @@ impl Head {
         let mut all = self.facts.surcharges.clone();
         add(&mut all, told);
         all
+    }
+
+    /// Adds to an error inside the response the waiting time that its own text or the headers state.
+    pub(super) fn with_wait(&self, error: Error, text: &[u8]) -> Error {
+        if !may_pass(error.kind()) {
+            return error;
+        }
+        match stated_wait(&self.headers, &ErrorBody::read(text), self.clock.now()) {
+            Some(wait) => error.with_retry_after(wait),
+            None => error,
+        }
     }
 
     /// Adds to an error what is known of the answer that it is about.

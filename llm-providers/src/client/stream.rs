@@ -102,7 +102,7 @@ impl<C: StreamDecoder> Events<C> {
     fn take(&mut self, name: Option<&str>, data: &str) -> Result<(), Error> {
         let events = self.chunks.event(name, data);
         self.note(events.as_deref().unwrap_or_default());
-        self.queue.extend(events?);
+        self.queue.extend(events.map_err(|error| self.head.with_wait(error, data.as_bytes()))?);
         Ok(())
     }
 

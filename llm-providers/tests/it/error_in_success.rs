@@ -3,18 +3,22 @@
 use bytes::Bytes;
 use llm_providers::{
     Anthropic, Gemini, OpenAi,
-    llm_core::{Call, Charge, EmbedRequest, Error, ErrorKind, Provider},
+    llm_core::{Call, Charge, EmbedRequest, Error, ErrorKind, ManualClock, Provider},
 };
 use serde_json::{Value, json};
 
 use crate::streaming::{Canned, block_on, play_to, question};
 
+/// The clients' time: 2026-08-19T14:34:15Z.
+const NOW: u64 = 1_787_150_055;
+
 /// A client of each format over the same response.
 fn clients(canned: &Canned) -> [(&'static str, Box<dyn Provider>); 3] {
+    let clock = ManualClock::at_unix(NOW);
     [
-        ("openai", Box::new(OpenAi::with_transport("sk-test", canned.clone()).unwrap())),
-        ("anthropic", Box::new(Anthropic::with_transport("sk-test", canned.clone()).unwrap())),
-        ("gemini", Box::new(Gemini::with_transport("sk-test", canned.clone()).unwrap())),
+        ("openai", Box::new(OpenAi::with_transport("sk-test", canned.clone()).unwrap().clock(clock.clone()))),
+        ("anthropic", Box::new(Anthropic::with_transport("sk-test", canned.clone()).unwrap().clock(clock.clone()))),
+        ("gemini", Box::new(Gemini::with_transport("sk-test", canned.clone()).unwrap().clock(clock))),
     ]
 }
 
@@ -68,6 +72,36 @@ fn error_in_success_keeps_words_and_kind() {
         for (form, error) in errors(&body) {
             assert_eq!((error.message(), error.kind()), (message, kind), "{form}: {body}");
         }
+    }
+}
+
+#[test]
+fn error_in_success_states_waiting_time() {
+    let limited = |message: &str| json!({"message": message, "type": "rate_limit_error", "code": 429});
+    let reset = |at: &str| {
+        let headers = json!({"X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": at});
+        json!({"error": {"message": "Rate limit exceeded", "code": 429, "metadata": {"headers": headers}}})
+    };
+    for (body, seconds) in [
+        (json!({"error": limited("Please retry after 33 seconds.")}), Some(33)),
+        (json!({"error": limited("Retry after 1787150099000")}), Some(44)),
+        (reset(&format!("{}000", NOW + 20)), Some(20)),
+        (reset(&(NOW + 20).to_string()), Some(20)),
+        (json!({"error": limited("Slow down.")}), None),
+        (json!({"error": {"message": "bad, retry after 33 seconds", "code": 400}}), None),
+    ] {
+        for (form, error) in errors(&body) {
+            assert_eq!(error.retry_after().map(|wait| wait.as_secs()), seconds, "{form}: {body}: {error:?}");
+        }
+    }
+}
+
+#[test]
+fn error_in_success_inside_array_states_waiting_time() {
+    let body = json!([{"error": {"status": "RESOURCE_EXHAUSTED", "message": "Please retry in 1.5s."}}]);
+    for (form, error) in errors(&body).into_iter().filter(|(form, _)| form == "gemini, whole") {
+        let found = (error.kind(), error.retry_after().map(|wait| wait.as_millis()));
+        assert_eq!(found, (ErrorKind::RateLimited, Some(1_500)), "{form}");
     }
 }
 

@@ -60,7 +60,7 @@ fn build(body: &ErrorBody, found: Classification, status: Option<StatusCode>, ke
 }
 
 /// Returns true if waiting may help against an error of this kind.
-fn may_pass(kind: ErrorKind) -> bool {
+pub(crate) fn may_pass(kind: ErrorKind) -> bool {
     use ErrorKind::{Overloaded, QuotaExhausted, RateLimited, Server, Timeout};
     matches!(kind, Overloaded | QuotaExhausted | RateLimited | Server | Timeout)
 }

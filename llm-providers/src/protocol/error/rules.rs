@@ -10,7 +10,7 @@ use llm_core::{
 use super::{Classification, ErrorBody, build, may_pass, with_should_retry};
 use crate::protocol::{
     redact,
-    wait::{NO_CLOCK, body_wait, should_retry, stated_wait},
+    wait::{should_retry, stated_wait},
 };
 
 /// Status of an error that comes without one, inside a successful response.
@@ -123,14 +123,12 @@ impl Rules {
         }
     }
 
-    /// Makes an error of one inside a successful response. `begun` says that output came before it.
+    /// Makes an error of one inside a successful response. `begun` says that output came before it. The client adds the
+    /// waiting time, because a decoder has no clock.
     pub(crate) fn classify_inner(&self, body: &ErrorBody, begun: bool) -> Error {
         let found = self.find(body.status.unwrap_or(NO_STATUS), body);
         let charge = if found.is_refusal() && !begun { Charge::None } else { Charge::Unknown };
-        let mut error = build(body, found, None, None).with_charge(charge);
-        if let Some(wait) = body_wait(body, NO_CLOCK).filter(|_| may_pass(found.kind)) {
-            error = error.with_retry_after(wait);
-        }
+        let error = build(body, found, None, None).with_charge(charge);
         match &body.request_id {
             Some(id) => error.with_request_id(redact(id, None)),
             None => error,

@@ -7,7 +7,7 @@ mod instant;
 mod until;
 mod words;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
@@ -17,9 +17,6 @@ pub use self::headers::retry_after;
 pub(crate) use self::headers::should_retry;
 pub use self::until::time_until;
 use super::error::ErrorBody;
-
-/// Stands for `now` where no clock is at hand: every timestamp is then too far away to state a waiting time.
-pub(crate) const NO_CLOCK: SystemTime = UNIX_EPOCH;
 
 /// Returns how long a vendor asks the caller of a refused request to wait.
 ///
@@ -31,7 +28,7 @@ pub(crate) fn stated_wait(headers: &HeaderMap, body: &ErrorBody, now: SystemTime
 }
 
 /// Returns the waiting time that the body of an error states by itself, in its fields or its message.
-pub(crate) fn body_wait(body: &ErrorBody, now: SystemTime) -> Option<Duration> {
+fn body_wait(body: &ErrorBody, now: SystemTime) -> Option<Duration> {
     let words = body.message.as_deref().and_then(|message| words::wait_in_words(message, now));
     let wait = body::field_wait(&body.waits, now).max(words).or_else(|| body::used_up_reset(&body.waits, now));
     wait.filter(until::is_believable)

