@@ -255,6 +255,7 @@ impl CacheBuilder {
     /// An empty namespace, a cache that could hold nothing (less than 1 KiB, a time to live of zero, zero
     /// [`variants`](Self::variants)), or a store that cannot be opened.
     pub fn build(self) -> Result<Cache, BuildError> {
+        self.check()?;
         let Self {
             namespace,
             mut freshness,
@@ -268,23 +269,8 @@ impl CacheBuilder {
             place,
             ..
         } = self;
-        if namespace.is_empty() {
-            return Err(BuildError::Namespace);
-        }
         freshness.max_stale = caps.max_stale;
         freshness.revalidate = asking.background.as_ref().map_or(Duration::ZERO, |background| background.revalidate);
-        if freshness.ttl.all().chain(asking.refusal_ttl).any(|ttl| ttl.is_zero()) {
-            return Err(BuildError::Ttl);
-        }
-        if max_bytes.min(max_answer_bytes) < MIN_BYTES {
-            return Err(BuildError::Capacity);
-        }
-        if asking.samples == 0 {
-            return Err(BuildError::Samples);
-        }
-        if freshness.ttl.jitter_percent > 100 {
-            return Err(BuildError::Jitter);
-        }
         let background = asking.tasks()?;
         let opening = Opening {
             max_bytes,
@@ -305,8 +291,7 @@ impl CacheBuilder {
         };
         generations.advance(store.latest());
         let counts = Arc::new(Counts::new(&namespace));
-        let settings = asking.background;
-        let completes = settings.as_ref().is_some_and(|settings| settings.complete_on_disconnect);
+        let completes = asking.background.as_ref().is_some_and(|settings| settings.complete_on_disconnect);
         let finish = background.clone().filter(|_| completes);
         let inner = Inner {
             namespace,
@@ -323,11 +308,31 @@ impl CacheBuilder {
             observe: asking.observe,
             keep_fallbacks: asking.keep_fallbacks,
             background,
-            audit: settings.and_then(|settings| settings.verification).map(Auditor::new),
+            audit: asking.background.and_then(|settings| settings.verification).map(Auditor::new),
             samples: Samples::new(asking.samples),
             refusals: asking.refusal_ttl.map(Refusals::new),
         };
         Ok(Cache(Arc::new(inner)))
+    }
+
+    /// Refuses settings with which nothing would be stored.
+    fn check(&self) -> Result<(), BuildError> {
+        if self.namespace.is_empty() {
+            return Err(BuildError::Namespace);
+        }
+        if self.freshness.ttl.all().chain(self.asking.refusal_ttl).any(|ttl| ttl.is_zero()) {
+            return Err(BuildError::Ttl);
+        }
+        if self.max_bytes.min(self.max_answer_bytes) < MIN_BYTES {
+            return Err(BuildError::Capacity);
+        }
+        if self.asking.samples == 0 {
+            return Err(BuildError::Samples);
+        }
+        if self.freshness.ttl.jitter_percent > 100 {
+            return Err(BuildError::Jitter);
+        }
+        Ok(())
     }
 }
 

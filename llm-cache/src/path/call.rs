@@ -15,7 +15,7 @@ use super::{
     items::Items,
     join_gate::JoinGate,
     lookup::{Claimed, Found, Stored},
-    reply::split,
+    split::split,
 };
 use crate::{
     Directive, Key, Tag,

@@ -14,6 +14,7 @@ mod outcome;
 mod reply;
 mod shadow;
 pub(crate) mod single_flight;
+mod split;
 
 use std::{future::Future, ops::ControlFlow, time::Instant};
 

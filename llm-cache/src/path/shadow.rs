@@ -11,7 +11,7 @@ use super::{
     items::Items,
     lookup::Found,
     outcome::{ItemOutcome, record},
-    reply::split,
+    split::split,
 };
 use crate::{
     CacheStatus, Miss, ShadowStatus, Tag,

@@ -1,0 +1,49 @@
+//! The accounting of a call, split among its items.
+
+use llm_core::layer::Accounting;
+
+/// Splits the accounting of a call exactly among its items, by their estimated input.
+pub(super) fn split(facts: &Accounting, weights: &[u64]) -> Vec<Accounting> {
+    let usages = facts.usage.map(|usage| usage.split(weights));
+    let costs = facts.cost.map(|cost| cost.split(weights));
+    let paid = facts.paid.as_ref().map(|paid| paid.split(weights));
+    let saved: Vec<_> = facts.saved.iter().map(|(cause, amount)| (cause, amount.split(weights))).collect();
+    let mut claims = facts.cost_share.as_ref().and_then(|claim| claim.split(weights)).unwrap_or_default().into_iter();
+    (0..weights.len())
+        .map(|at| {
+            let mut share = Accounting::default();
+            share.copy_response(facts);
+            share.origin = facts.origin;
+            share.usage = usages.as_ref().map(|usages| usages[at]);
+            share.cost = costs.as_ref().map(|costs| costs[at]);
+            share.paid = paid.as_ref().map(|paid| paid[at].clone());
+            // What the shares cost is known or unknown already.
+            share.side_calls = Vec::new();
+            saved.iter().for_each(|(cause, amounts)| share.saved.add(*cause, amounts[at]));
+            share.cost_share = claims.next();
+            share
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use llm_core::{Cause, Usage, Usd};
+
+    use super::*;
+
+    #[test]
+    fn the_remainder_of_what_a_call_took_goes_to_the_last_item() {
+        let mut facts = Accounting::default();
+        facts.usage = Some(Usage::new(10, 0));
+        (facts.cost, facts.paid) = (Some(Usd::from_nanos(11)), Some(Usd::from_nanos(8).into()));
+        facts.saved.add(Cause::CacheHit, Usd::from_nanos(4));
+        let shares = split(&facts, &[1, 1, 1]);
+        let each = |of: fn(&Accounting) -> Usd| shares.iter().map(|share| of(share).nanos()).collect::<Vec<_>>();
+        let input: Vec<_> = shares.iter().filter_map(|share| share.usage).map(|usage| usage.input).collect();
+        assert_eq!(input, [3, 3, 4]);
+        assert_eq!(each(|share| share.cost.unwrap_or_default()), [3, 3, 5]);
+        assert_eq!(each(|share| share.paid().at_least()), [2, 2, 4]);
+        assert_eq!(each(|share| share.saved.of(Cause::CacheHit)), [1, 1, 2]);
+    }
+}
