@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_has_the_columns_of_the_first() {
+    fn write_csv_lines_have_equal_columns() {
         let mut text = Vec::new();
         books().write_csv(&mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_fails_is_told() {
+    fn write_csv_returns_errors_of_writer() {
         struct Full;
         impl Write for Full {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_its_makers_and_nobody_elses() {
+    fn cross_vendor_field_has_one_origin() {
         let mut extra = Extra::default();
         extra.insert("thoughtSignature", "S");
         extra.insert("mine", 1);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_tells_whose_it_is() {
+    fn cross_vendor_signature_names_its_origin() {
         let of = |mark: Option<&str>, signature: Option<&str>| {
             let mut extra = Extra::default();
             mark.into_iter().for_each(|mark| extra.insert(mark, true));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_without_a_name_are_told_by_their_shape() {
+    fn cross_vendor_part_without_name_has_origin() {
         let cases = [
             (json!({"type": "server_tool_use", "id": "1"}), Some("anthropic")),
             (json!({"type": "web_search_tool_result"}), Some("anthropic")),

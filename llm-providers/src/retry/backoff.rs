@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_fill_a_bound_that_doubles_up_to_its_end() {
+    fn backoff_waits_stay_below_doubling_bound() {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(1_000)).seeded(7);
         for (failed, bound) in [(1, 100), (2, 200), (3, 400), (4, 800), (5, 1_000), (40, 1_000), (u32::MAX, 1_000)] {
             let waits: Vec<_> = (0..1_000).map(|_| backoff.wait(failed)).collect();

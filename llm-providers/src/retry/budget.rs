@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_is_what_calls_earn_within_its_bounds() {
+    fn retry_budget_grows_with_calls_within_bounds() {
         let budget = RetryBudget::new(20, 2);
         assert!(spend(&budget) && spend(&budget) && !spend(&budget));
         (0..4).for_each(|_| budget.earn());
@@ -100,7 +100,7 @@ mod tests {
         assert!(RetryBudget::new(0, 0).take().is_none());
     }
     #[test]
-    fn a_retry_that_is_not_made_goes_back() {
+    fn retry_budget_refunds_dropped_retry() {
         let budget = RetryBudget::new(0, 1);
         drop(budget.take());
         assert_eq!(budget.remaining(), 1);

@@ -2,7 +2,7 @@
 
 mod answers;
 mod asked;
-mod foreign;
+mod cross_vendor;
 mod listing;
 mod recordings;
 mod refusals;

@@ -1,7 +1,7 @@
-//! The ledger's two taps on stacks over a vendor that does what each test says.
+//! The ledger's two layers on stacks over a vendor that does what each test says.
 
 mod attempts;
-mod books;
+mod balance;
 mod clients;
 mod requests;
 mod stated_cost;

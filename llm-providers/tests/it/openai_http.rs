@@ -66,7 +66,7 @@ async fn failures_of_the_connection_have_their_kinds() {
 }
 
 #[tokio::test]
-async fn a_huge_event_is_cut_off() {
+async fn max_event_bytes_ends_stream() {
     let vendor = Vendor::new();
     vendor.script(Rule::new(Fault::HugeEvent(10_000_000)));
     let (_server, client) = served(&vendor).await;
@@ -80,7 +80,7 @@ async fn a_huge_event_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_caller_who_leaves_closes_the_connection() {
+async fn dropped_call_closes_http_connection() {
     let vendor = Vendor::new();
     let (_server, client) = served(&vendor).await;
     vendor.script(Rule::new(Fault::NoResponse).once());
@@ -103,7 +103,7 @@ async fn a_caller_who_leaves_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn a_silent_server_runs_into_the_read_time_out() {
+async fn read_timeout_ends_silent_response() {
     let vendor = Vendor::new();
     let server = vendor.serve().await;
     let transport = Reqwest::new().unwrap().read_timeout(Duration::from_millis(20)).unwrap();
@@ -121,7 +121,7 @@ async fn a_silent_server_runs_into_the_read_time_out() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_costs_nothing() {
+async fn unreachable_server_costs_nothing() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let client = OpenAi::keyless().unwrap().base_url(&format!("http://{gone}/v1")).unwrap();
     let error = client.chat(question()).await.unwrap_err();
@@ -130,7 +130,7 @@ async fn a_server_that_is_not_there_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_and_no_key_is_sent_without_one() {
+async fn redirect_is_not_followed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let client = OpenAi::keyless().unwrap().base_url(&format!("http://{address}")).unwrap();

@@ -82,7 +82,7 @@ fn answers_receipts_and_books_agree() {
 }
 
 #[test]
-fn headers_say_who_asks_and_hide_it() {
+fn headers_hold_key_marked_sensitive() {
     block_on(async {
         let vendor = Vendor::builder().keys(["sk-test"]).build();
         let client = client(&vendor).organization("org-1").unwrap().project("proj-1").unwrap();
@@ -105,7 +105,7 @@ fn headers_say_who_asks_and_hide_it() {
 }
 
 #[test]
-fn a_key_that_cannot_be_one_is_refused_without_being_shown() {
+fn key_with_invalid_characters_is_refused() {
     for (key, why) in [("sk-secret\nx", "characters"), ("sk-\u{0}secret", "characters"), (" ", "empty"), ("", "empty")]
     {
         let error = OpenAi::with_transport(key, Vendor::new().transport()).unwrap_err();
@@ -119,7 +119,7 @@ fn a_key_that_cannot_be_one_is_refused_without_being_shown() {
 }
 
 #[test]
-fn a_wrong_key_and_a_wrong_model_are_told() {
+fn wrong_key_and_model_are_named() {
     block_on(async {
         let vendor = Vendor::builder().keys(["sk-other"]).build();
         let (unary, streamed) = both(&vendor).await;
@@ -193,7 +193,7 @@ fn every_way_to_fail_has_its_kind() {
 }
 
 #[test]
-fn a_huge_event_ends_the_stream_and_a_huge_body_the_call() {
+fn max_body_bytes_and_event_bytes_apply() {
     block_on(async {
         let vendor = failing(Fault::HugeEvent(10_000_000));
         let (unary, streamed) = both(&vendor).await;
@@ -274,7 +274,7 @@ fn embeddings_come_in_both_encodings() {
 }
 
 #[test]
-fn a_deadline_bounds_the_head_the_body_and_every_piece() {
+fn deadline_bounds_head_body_and_pieces() {
     let second = Duration::from_secs(1);
     block_on(async {
         for fault in [Fault::NoResponse, Fault::StallAfter(0), Fault::StallAfter(2), Fault::Slow(60 * second)] {
@@ -318,7 +318,7 @@ fn a_bad_request_is_not_sent() {
 }
 
 #[test]
-fn a_caller_who_leaves_closes_the_connection() {
+fn dropped_call_closes_connection() {
     block_on(async {
         let vendor = Vendor::builder().latency(Latency::fixed(Duration::from_secs(5), Duration::from_secs(1))).build();
         let client = client(&vendor);

@@ -66,7 +66,7 @@ fn a_vendors_wait_is_kept_exactly() {
 }
 
 #[test]
-fn without_one_it_waits_a_random_time_within_a_bound_that_doubles() {
+fn backoff_is_random_below_doubling_bound() {
     block_on(async {
         let mut waits = Vec::new();
         for seed in 0..50 {
@@ -95,7 +95,7 @@ fn attempts_end() {
 }
 
 #[test]
-fn what_cannot_pass_or_may_be_charged_is_not_asked_again() {
+fn retry_skips_permanent_and_charged_errors() {
     block_on(async {
         for (fault, kind) in [
             (Fault::Refused(RefusalKind::ContextTooLong), ErrorKind::ContextTooLong),
@@ -117,7 +117,7 @@ fn what_cannot_pass_or_may_be_charged_is_not_asked_again() {
 }
 
 #[test]
-fn who_will_pay_twice_is_asked_again_and_the_error_tells_it() {
+fn retry_charged_repeats_charged_attempts() {
     block_on(async {
         let vendor = failing(Fault::Refused(RefusalKind::ServerError), 1);
         vendor.script(Rule::new(limited(SECOND)));
@@ -129,7 +129,7 @@ fn who_will_pay_twice_is_asked_again_and_the_error_tells_it() {
 }
 
 #[test]
-fn nothing_is_waited_for_that_ends_after_the_deadline_or_takes_too_long() {
+fn max_retry_after_and_deadline_end_retries() {
     block_on(async {
         let vendor = failing(limited(7 * SECOND), u64::MAX);
         let provider = stack(&vendor, RetryLayer::new());
@@ -147,7 +147,7 @@ fn nothing_is_waited_for_that_ends_after_the_deadline_or_takes_too_long() {
 }
 
 #[test]
-fn a_vendor_that_is_down_gets_no_more_than_the_budget() {
+fn retry_budget_bounds_retries_during_outage() {
     block_on(async {
         let vendor = failing(limited(SECOND), u64::MAX);
         let budget = RetryBudget::new(20, 10);
@@ -165,7 +165,7 @@ fn a_vendor_that_is_down_gets_no_more_than_the_budget() {
 }
 
 #[test]
-fn a_stream_is_asked_for_again_up_to_its_first_event() {
+fn retry_repeats_stream_until_first_event() {
     block_on(async {
         let vendor = failing(limited(SECOND), 1);
         let reply = stack(&vendor, RetryLayer::new()).chat_stream(question()).await.unwrap();
@@ -180,7 +180,7 @@ fn a_stream_is_asked_for_again_up_to_its_first_event() {
 }
 
 #[test]
-fn each_further_attempt_is_asked_for_after_the_wait_and_with_what_the_one_before_cost() {
+fn retry_asks_attempt_permit_after_wait() {
     block_on(async {
         let vendor = failing(overloaded(), 5);
         let provider = stack(&vendor, RetryLayer::new().attempts(NonZeroU32::new(5).expect("five is not zero")));
@@ -215,7 +215,7 @@ fn retries_do_not_stack() {
 }
 
 #[test]
-fn the_ledger_books_every_attempt() {
+fn retry_books_every_attempt() {
     block_on(async {
         let vendor = failing(Fault::Refused(RefusalKind::ServerError), 1);
         vendor.script(Rule::new(limited(SECOND)).once());

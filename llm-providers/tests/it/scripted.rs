@@ -22,7 +22,7 @@ fn text(text: &str) -> Result<ChatEvent, Error> {
 }
 
 #[test]
-fn without_rules_it_repeats_the_question_in_every_form() {
+fn scripted_without_rules_repeats_request() {
     block_on(async {
         let scripted = Scripted::new();
         let provider = into_provider(scripted.clone());
@@ -63,7 +63,7 @@ fn the_first_rule_that_fits_decides() {
 }
 
 #[test]
-fn streams_play_their_pieces_at_their_pace_and_break_off() {
+fn scripted_stream_plays_pieces_at_pace() {
     let second = Duration::from_secs(1);
     block_on(async {
         let usage = Usage::new(7, 3);
@@ -101,7 +101,7 @@ fn deadlines_and_bad_requests_are_honoured() {
 }
 
 #[test]
-fn vectors_and_usage_are_as_told() {
+fn scripted_returns_set_vectors_and_usage() {
     block_on(async {
         let scripted = Scripted::new().rule(Rule::vectors([vec![1.0, 2.0]]).usage(Usage::new(5, 0)));
         let reply = scripted.embed(Call::new("t", EmbedRequest::new("e", ["x"]))).await.unwrap();

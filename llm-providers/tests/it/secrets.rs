@@ -71,7 +71,7 @@ fn no_key_is_in_a_refusal() {
 }
 
 #[test]
-fn no_key_is_in_an_error_inside_an_answer_or_a_stream() {
+fn secrets_are_redacted_in_inner_errors() {
     block_on(async {
         for body in error_bodies() {
             all_fail_cleanly(Canned::answer("application/json", [body.clone()])).await;
@@ -83,7 +83,7 @@ fn no_key_is_in_an_error_inside_an_answer_or_a_stream() {
 }
 
 #[test]
-fn a_flood_of_calls_in_one_event_is_refused_and_not_searched_through() {
+fn secrets_search_refuses_flood_of_calls() {
     block_on(async {
         let call = |n| format!(r#"{{"index":{n},"id":"c{n}","function":{{"name":"f","arguments":"{{}}"}}}}"#);
         let calls: Vec<String> = (0..2_000).map(call).collect();
@@ -97,7 +97,7 @@ fn a_flood_of_calls_in_one_event_is_refused_and_not_searched_through() {
 }
 
 #[test]
-fn no_secret_header_and_no_key_in_a_request_id_is_told() {
+fn secrets_are_redacted_in_request_ids() {
     block_on(async {
         let body = format!(r#"{{"error":{{"message":"bad {KEY}"}}}}"#);
         let refusal = Canned { status: StatusCode::UNAUTHORIZED, ..Canned::answer("application/json", [body]) };
@@ -128,7 +128,7 @@ fn an_event_named_error_ends_a_stream_whatever_is_in_it() {
 }
 
 #[test]
-fn an_answer_with_an_error_in_its_choice_or_a_vector_that_is_none_is_no_answer() {
+fn error_in_choice_fails_response() {
     block_on(async {
         let choice =
             r#"{"index":0,"message":{"content":""},"finish_reason":null,"error":{"code":429,"message":"limited"}}"#;

@@ -110,7 +110,7 @@ impl Secured {
 }
 
 #[tokio::test]
-async fn http2_is_agreed_upon_and_one_connection_serves_all_calls() {
+async fn http2_shares_one_connection() {
     let secured = Secured::new(&["h2", "http/1.1"]).await;
     let transport = Reqwest::new().unwrap().root_certificates(secured.root.as_bytes()).unwrap();
     assert_eq!(secured.asked(transport).await, ["h2"]);
@@ -118,14 +118,14 @@ async fn http2_is_agreed_upon_and_one_connection_serves_all_calls() {
 }
 
 #[tokio::test]
-async fn a_server_without_http2_is_asked_by_http1() {
+async fn http2_falls_back_to_http1() {
     let secured = Secured::new(&["http/1.1"]).await;
     let transport = Reqwest::new().unwrap().root_certificates(secured.root.as_bytes()).unwrap();
     assert_eq!(secured.asked(transport).await, ["http/1.1"]);
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_knows_is_not_trusted() {
+async fn root_certificates_unknown_is_not_trusted() {
     let secured = Secured::new(&["h2"]).await;
     let other = Secured::new(&["h2"]).await;
     let stranger = Reqwest::new().unwrap().root_certificates(other.root.as_bytes()).unwrap();

@@ -24,7 +24,7 @@ fn client(transport: Reqwest, base: &str) -> OpenAi {
 }
 
 #[tokio::test]
-async fn a_proxy_gets_everything() {
+async fn proxy_receives_every_call() {
     let vendor = Vendor::new();
     let server = vendor.serve().await;
     let transport = Reqwest::new().unwrap().proxy(&server.origin()).unwrap();
@@ -34,7 +34,7 @@ async fn a_proxy_gets_everything() {
 }
 
 #[test]
-fn a_proxys_password_is_shown_nowhere() {
+fn proxy_password_is_never_shown() {
     let transport = Reqwest::new().unwrap().proxy("http://user:secret@127.0.0.1:1").unwrap();
     assert!(!format!("{transport:?}").contains("secret"));
     let error = Reqwest::new().unwrap().proxy("http://secret:x:y:z").unwrap_err();
@@ -80,7 +80,7 @@ async fn connections(transport: Reqwest) -> usize {
 }
 
 #[tokio::test]
-async fn connections_are_used_again_unless_told_otherwise() {
+async fn max_idle_connections_zero_reuses_no_connection() {
     assert_eq!(connections(Reqwest::new().unwrap()).await, 1);
     assert_eq!(connections(Reqwest::new().unwrap().max_idle_connections(0).unwrap()).await, 2);
 }

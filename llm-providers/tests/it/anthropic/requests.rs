@@ -159,7 +159,7 @@ fn images_go_by_bytes_or_address_and_nothing_is_fetched() {
 }
 
 #[test]
-fn marks_for_the_prompt_cache_pass() {
+fn cache_control_is_sent() {
     let mark = json!({"type": "ephemeral", "ttl": "1h"});
     let mut last = Message::new(Role::User, vec![Part::text("a"), Part::text("b")]);
     last.extra.insert("cache_control", mark.clone());

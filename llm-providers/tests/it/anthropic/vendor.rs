@@ -78,7 +78,7 @@ fn answers_receipts_and_books_agree() {
 }
 
 #[test]
-fn headers_say_who_asks_and_hide_it() {
+fn headers_hold_key_marked_sensitive() {
     block_on(async {
         let vendor = Vendor::builder().keys(["sk-ant-test"]).build();
         let client = client(&vendor).beta("one-2026-01-01").unwrap().beta("two-2026-01-01").unwrap();
@@ -191,7 +191,7 @@ fn every_way_to_fail_has_its_kind() {
 }
 
 #[test]
-fn a_stream_that_breaks_off_tells_what_it_took_at_least() {
+fn usage_so_far_of_broken_stream() {
     block_on(async {
         let vendor = failing(Fault::CutAfter(4));
         let reply = client(&vendor).chat_stream(question()).await.unwrap();

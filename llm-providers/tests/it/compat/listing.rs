@@ -12,7 +12,7 @@ use crate::streaming::{Canned, block_on};
 use crate::codec::openai::Dialect;
 
 #[test]
-fn models_are_listed_with_what_is_told_of_them() {
+fn models_are_listed_with_details() {
     let list = json!({"object": "list", "data": [
         {"id": "a", "object": "model", "created": 1, "owned_by": "x"},
         {"id": "b", "name": "B", "context_length": 1_000, "top_provider": {"max_completion_tokens": 100}},
@@ -45,7 +45,7 @@ async fn a_list_is_asked_for_with_the_key_and_without_a_body() {
 }
 
 #[test]
-fn nobody_counts_the_tokens_of_a_chat_in_this_format() {
+fn count_tokens_is_unsupported() {
     for dialect in [Dialect::OPENAI, Dialect::MISTRAL] {
         let client = OpenAi::with_dialect(dialect, None, Canned::answer("application/json", ["{}"])).unwrap();
         let error = block_on(client.count_tokens(&ChatRequest::new("m").user("hi"), None)).unwrap_err();
@@ -54,7 +54,7 @@ fn nobody_counts_the_tokens_of_a_chat_in_this_format() {
 }
 
 #[test]
-fn azures_addresses_have_its_header_version_and_deployment() {
+fn azure_calls_have_header_and_version() {
     block_on(async {
         let vendor = Vendor::builder().flavor(llm_testkit::Flavor::Azure).build();
         let client = OpenAi::with_dialect(Dialect::AZURE, Some("the-key".into()), vendor.transport()).unwrap();

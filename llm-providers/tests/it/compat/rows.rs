@@ -46,7 +46,7 @@ fn refusing(request: &ChatRequest, field: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn what_a_server_cannot_do_is_refused_by_name() {
+fn missing_feature_is_refused_by_name() {
     let with = |change: fn(&mut ChatRequest)| {
         let mut request = asked();
         change(&mut request);

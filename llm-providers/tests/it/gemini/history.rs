@@ -57,7 +57,7 @@ fn a_call_that_is_none_stays_as_it_was() {
 }
 
 #[test]
-fn its_own_seals_go_back() {
+fn signature_of_own_response_is_sent() {
     let parts = json!([{"text": "hm", "thought": true, "thoughtSignature": "S1"}, {"text": "yes", "thoughtSignature": "S2"},
         {"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "S3"}]);
     let body = json!({"candidates": [{"content": {"parts": parts.clone()}, "finishReason": "STOP"}]}).to_string();

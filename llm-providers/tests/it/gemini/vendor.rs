@@ -203,7 +203,7 @@ fn spoiled_answers_have_their_kinds() {
 }
 
 #[test]
-fn tools_go_round_with_their_seals() {
+fn tools_are_sent_with_signatures() {
     block_on(async {
         let vendor = Vendor::builder().keys([KEY]).reasoning_tokens(5).build();
         let client = client(&vendor);

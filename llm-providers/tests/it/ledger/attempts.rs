@@ -44,7 +44,7 @@ fn nothing_spent(row: &Row) -> bool {
 }
 
 #[tokio::test]
-async fn a_call_that_is_never_polled_costs_nothing() {
+async fn attempts_unpolled_call_costs_nothing() {
     let ledger = ledger();
     let inner = into_service(Arc::new(Vendor::default()));
     let mut stack =
@@ -59,14 +59,14 @@ async fn a_call_that_is_never_polled_costs_nothing() {
 }
 
 #[tokio::test]
-async fn given_up_before_it_was_sent_costs_nothing() {
+async fn attempts_abandoned_before_sending_costs_nothing() {
     let row = unary(Plan { sent: false, head: Head::Hangs, ..Plan::default() }).await;
     assert!(nothing_spent(&row));
     assert_eq!((row.calls, row.dropped, row.failed), (1, 1, 0));
 }
 
 #[tokio::test]
-async fn given_up_after_it_was_sent_stays_unconfirmed_at_its_bound() {
+async fn attempts_abandoned_after_sending_is_unconfirmed() {
     for row in [
         unary(Plan { head: Head::Hangs, ..Plan::default() }).await,
         streamed(Plan { head: Head::Hangs, ..Plan::default() }).await,
@@ -114,7 +114,7 @@ async fn a_whole_answer_without_usage_is_unconfirmed() {
 }
 
 #[tokio::test]
-async fn a_broken_stream_is_overhead_if_its_usage_came() {
+async fn attempts_broken_stream_with_usage_is_wasted() {
     let fails = |charge| Tail::Fails(failure(charge));
     let row = streamed(Plan { tail: fails(Charge::Unknown), ..Plan::default() }).await;
     assert_eq!((row.paid, row.wasted.of(Waste::Failed), row.failed), (COST, COST, 1));
@@ -126,7 +126,7 @@ async fn a_broken_stream_is_overhead_if_its_usage_came() {
 }
 
 #[tokio::test]
-async fn a_broken_stream_is_unconfirmed_if_its_usage_did_not_come() {
+async fn attempts_broken_stream_without_usage_is_unconfirmed() {
     // `None` may be the charge of a layer above that cut the stream off: it knows nothing of the vendor's bill.
     for charge in [Charge::None, Charge::Unknown] {
         let tail = Tail::Fails(failure(charge));
@@ -136,7 +136,7 @@ async fn a_broken_stream_is_unconfirmed_if_its_usage_did_not_come() {
 }
 
 #[tokio::test]
-async fn what_has_no_known_price_is_counted_apart() {
+async fn attempts_without_price_are_counted_apart() {
     let tier = |tier| Plan { tier: Some(tier), ..Plan::default() };
     let model = |model| Plan { model: Some(model), ..Plan::default() };
     for plan in [tier("flex"), tier("priority"), model("other"), model("m-2020-01-01"), model("mm")] {
@@ -151,7 +151,7 @@ async fn what_has_no_known_price_is_counted_apart() {
 }
 
 #[tokio::test]
-async fn an_unknown_model_that_was_given_up_has_no_bound() {
+async fn attempts_abandoned_unknown_model_has_no_bound() {
     let ledger = ledger();
     let call = llm_core::Call::new("acme", ChatRequest::new("unheard-of").user("?"));
     let _ = stack(&ledger, [Plan { head: Head::Hangs, ..Plan::default() }]).chat(call).now_or_never();
@@ -160,7 +160,7 @@ async fn an_unknown_model_that_was_given_up_has_no_bound() {
 }
 
 #[tokio::test]
-async fn every_attempt_is_told_once_with_what_matches_it_to_a_bill() {
+async fn on_attempt_reports_each_attempt_once() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&seen);
     let ledger = ledger().on_attempt(move |attempt| kept.lock().unwrap().push(attempt.clone()));
@@ -191,7 +191,7 @@ async fn every_attempt_is_told_once_with_what_matches_it_to_a_bill() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_out_between_the_taps_is_a_failed_call_and_an_unconfirmed_attempt() {
+async fn attempts_timeout_above_is_unconfirmed() {
     let ledger = ledger();
     let vendor = Vendor::default();
     vendor.0.lock().unwrap().push_back(Plan { head: Head::Hangs, ..Plan::default() });

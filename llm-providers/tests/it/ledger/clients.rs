@@ -61,7 +61,7 @@ fn claudes_surcharges_are_paid() {
 }
 
 #[test]
-fn claudes_surcharges_are_as_asked_where_the_answer_is_silent() {
+fn surcharge_of_request_counts_if_unstated() {
     let list = 2 * (1_000 * 4_000 + 100 * 20_000);
     let paid = |told: Value| {
         let mut usage = json!({"input_tokens": 1_000, "output_tokens": 100});
@@ -87,7 +87,7 @@ fn claudes_surcharges_are_as_asked_where_the_answer_is_silent() {
 }
 
 #[test]
-fn an_unknown_surcharge_is_unpriced_and_never_free() {
+fn surcharge_unknown_makes_attempt_unpriced() {
     for more in [json!({"inference_geo": "eu"}), json!({"speed": "ludicrous"})] {
         let mut usage = json!({"input_tokens": 1, "output_tokens": 1});
         usage.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -108,7 +108,7 @@ fn openais_regional_hosts_cost_a_tenth_more() {
 }
 
 #[test]
-fn an_answer_that_failed_is_paid_at_its_own_service_class() {
+fn attempts_failed_response_costs_own_tier() {
     let blocked = json!({"promptFeedback": {"blockReason": "SAFETY"}, "modelVersion": "gemini-2.5-flash",
         "usageMetadata": {"promptTokenCount": 1_000, "serviceTier": "priority"}});
     let row = booked(Gemini::with_transport("key", unary(&blocked)).unwrap(), "gemini-2.5-flash");

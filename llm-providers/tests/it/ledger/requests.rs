@@ -60,7 +60,7 @@ pub(super) fn joined(bought: &Receipt) -> Reply<ChatResponse> {
 }
 
 #[tokio::test]
-async fn the_first_of_a_flight_takes_the_purchase_and_the_others_save_it() {
+async fn requests_first_coalesced_response_is_useful() {
     let ledger = ledger();
     let leader = buy(&ledger, call("acme")).await;
     assert_eq!(ledger.snapshot().total().open, COST, "nobody has it yet");
@@ -87,7 +87,7 @@ async fn the_first_of_a_flight_takes_the_purchase_and_the_others_save_it() {
 }
 
 #[tokio::test]
-async fn a_joined_answer_without_a_claim_saves_its_list_price() {
+async fn requests_coalesced_response_saves_list_price() {
     let ledger = ledger();
     let leader = buy(&ledger, call("acme")).await;
     assert_eq!(
@@ -104,7 +104,7 @@ async fn a_joined_answer_without_a_claim_saves_its_list_price() {
 }
 
 #[tokio::test]
-async fn a_cost_that_the_client_tells_counts_where_the_table_has_none() {
+async fn requests_stated_cost_counts_without_row() {
     for (model, expected) in [("unheard-of", 7), ("m", COST.nanos())] {
         let ledger = ledger();
         let receipt = Receipt::default();
@@ -122,7 +122,7 @@ async fn a_cost_that_the_client_tells_counts_where_the_table_has_none() {
 }
 
 #[tokio::test]
-async fn a_purchase_that_nobody_takes_is_overhead_when_its_last_holder_goes() {
+async fn attempts_unused_response_is_wasted() {
     let ledger = ledger();
     let leader = buy(&ledger, call("acme")).await;
     let follower = joined(&leader.receipt);
@@ -138,7 +138,7 @@ async fn a_purchase_that_nobody_takes_is_overhead_when_its_last_holder_goes() {
 }
 
 #[tokio::test]
-async fn a_hit_costs_nothing_and_saves_its_list_price() {
+async fn requests_hit_saves_list_price() {
     let ledger = ledger();
     let receipt = Receipt::default();
     receipt.edit(|facts| {
@@ -156,7 +156,7 @@ async fn a_hit_costs_nothing_and_saves_its_list_price() {
 }
 
 #[tokio::test]
-async fn a_cache_below_the_purchases_is_no_vendor() {
+async fn attempts_above_cache_book_no_hit() {
     let ledger = ledger();
     let given = Given(Mutex::new([joined(&Receipt::default())].into()));
     let bottom = ledger.attempts().layer(into_service(Arc::new(given)));
@@ -186,7 +186,7 @@ async fn labels_balance_also_where_another_label_paid() {
 }
 
 #[tokio::test]
-async fn a_list_price_without_a_purchase_shows_in_the_balance() {
+async fn balance_shows_list_price_without_attempt() {
     let ledger = ledger();
     let receipt = Receipt::default();
     receipt.edit(|facts| facts.cost = Some(COST));
@@ -226,7 +226,7 @@ impl Task for Rate {
 }
 
 #[tokio::test]
-async fn a_users_own_operation_is_booked_and_an_unreadable_answer_is_overhead() {
+async fn requests_books_custom_operation() {
     let ledger = ledger();
     let stack = ServiceBuilder::new()
         .layer(ledger.requests())
@@ -249,7 +249,7 @@ async fn a_users_own_operation_is_booked_and_an_unreadable_answer_is_overhead() 
 }
 
 #[tokio::test]
-async fn taps_answer_every_request_type_of_a_provider() {
+async fn requests_layer_serves_every_operation() {
     let ledger = ledger();
     let provider = into_provider(ledger.requests().layer(into_service(Arc::new(Vendor::default()))));
     assert!(provider.embed(Call::new("acme", EmbedRequest::new("e", ["a"]))).await.is_err());

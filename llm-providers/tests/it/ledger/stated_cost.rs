@@ -65,7 +65,7 @@ fn usage(further: Value) -> Value {
 }
 
 #[test]
-fn stated_cost_counts_where_no_row_is_the_providers() {
+fn stated_cost_counts_without_providers_row() {
     let all = prices::all();
     let openrouter = |further| paid(&all, Dialect::OPENROUTER, &usage(further));
     assert_eq!(openrouter(json!({"cost": 0.000049})), Some(49_000), "not by Groq's row");

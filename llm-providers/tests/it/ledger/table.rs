@@ -6,7 +6,7 @@ use llm_core::{Charge, Error, ErrorKind, Usage};
 use super::vendor::{Head, Plan, bound, call, ledger, stack};
 
 #[tokio::test]
-async fn prints_an_aligned_table_and_what_needs_a_word() {
+async fn snapshot_prints_aligned_table_with_notes() {
     let ledger = ledger();
     let usage = Usage::new(1_200, 300);
     let failed = Error::new(ErrorKind::Malformed, "no JSON").with_charge(Charge::Known(usage));

@@ -46,7 +46,7 @@ fn bound(ledger: &Ledger, request: ChatRequest) -> Option<i64> {
 }
 
 #[test]
-fn an_attempt_costs_what_the_class_costs_that_the_vendor_names() {
+fn tier_named_by_vendor_sets_cost() {
     let half = Usd::from_nanos(COST.nanos() / 2);
     assert_eq!(paid(request(), Some("flex")), (half, 0));
     assert_eq!(paid(request(), Some("batch")), (half, 0));
@@ -56,7 +56,7 @@ fn an_attempt_costs_what_the_class_costs_that_the_vendor_names() {
 }
 
 #[test]
-fn what_the_vendor_names_counts_and_not_what_was_asked() {
+fn tier_of_vendor_outweighs_requested() {
     let asked = request().extra("service_tier", "priority");
     assert_eq!(paid(asked.clone(), Some("default")), (COST, 0));
     assert_eq!(paid(asked, None), (Usd::from_nanos(COST.nanos() * 2), 0), "unless it names none");
@@ -64,7 +64,7 @@ fn what_the_vendor_names_counts_and_not_what_was_asked() {
 }
 
 #[test]
-fn the_bound_is_of_the_class_that_may_be_charged() {
+fn bound_is_of_dearest_possible_tier() {
     let asking = |tier: &str| bound(&Ledger::new(table()), request().extra("service_tier", tier));
     let of_standard = bound(&Ledger::new(table()), request());
     assert_eq!(of_standard, Some(100));
@@ -75,7 +75,7 @@ fn the_bound_is_of_the_class_that_may_be_charged() {
 }
 
 #[test]
-fn a_projects_usual_class_raises_the_bound_of_requests_that_ask_for_none() {
+fn default_tier_raises_bound_of_other_requests() {
     let ledger = || Ledger::new(table()).default_tier(ServiceTier::Priority);
     assert_eq!(bound(&ledger(), request()), Some(200));
     assert_eq!(bound(&ledger(), request().extra("service_tier", "auto")), Some(200));
@@ -96,7 +96,7 @@ fn surcharges_are_those_that_the_vendor_names() {
 }
 
 #[test]
-fn the_bound_has_the_surcharges_that_may_be_charged() {
+fn default_surcharge_raises_bound() {
     let asking = |name: &str, word: &str| bound(&Ledger::new(table()), request().extra(name, word));
     assert_eq!(asking("inference_geo", "us"), Some(110));
     assert_eq!(asking("inference_geo", "global"), Some(100));
@@ -110,7 +110,7 @@ fn the_bound_has_the_surcharges_that_may_be_charged() {
 }
 
 #[test]
-fn a_failed_attempt_costs_what_its_answer_says_of_model_class_and_surcharges() {
+fn tier_of_failed_attempt_sets_cost() {
     let failed = |change: fn(&mut Accounting)| {
         let mut facts = Accounting::default();
         change(&mut facts);
@@ -127,7 +127,7 @@ fn a_failed_attempt_costs_what_its_answer_says_of_model_class_and_surcharges() {
 }
 
 #[tokio::test]
-async fn a_running_call_keeps_the_prices_it_began_with() {
+async fn replace_prices_leaves_running_calls_unchanged() {
     let dearer = PriceTable::from_json(&PRICES.replace("\"input\": \"1\"", "\"input\": \"100\"")).unwrap();
     let prices = Prices::new(table());
     let ledger = Ledger::new(prices.clone());

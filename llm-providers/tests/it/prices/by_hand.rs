@@ -63,7 +63,7 @@ fn written_tokens_are_plain_input_where_writing_has_no_price() {
 }
 
 #[test]
-fn a_long_prompt_reprices_the_whole_request_from_one_token_above_the_threshold() {
+fn price_of_long_prompt_covers_whole_request() {
     assert_eq!(standard("gpt-5.4", Usage::new(272_000, 1)), Some(272_000 * 2_500 + 15_000));
     assert_eq!(standard("gpt-5.4", Usage::new(272_001, 1)), Some(272_001 * 5_000 + 22_500));
     assert_eq!(standard("gemini-2.5-pro", Usage::new(200_000, 1)), Some(200_000 * 1_250 + 10_000));
@@ -200,7 +200,7 @@ fn processing_in_one_region_costs_a_tenth_more() {
 }
 
 #[test]
-fn what_these_tables_have_no_price_for_is_told() {
+fn price_missing_is_unknown_cost() {
     let usage = Usage { searches: 2, image_output: 3, ..Usage::new(1_000, 100) };
     assert_eq!(standard("gemini-3.8-flash", usage), None);
     let bill = prices::gemini().bill("gemini-3.8-flash", &usage, &PriceOptions::new()).unwrap();
@@ -209,7 +209,7 @@ fn what_these_tables_have_no_price_for_is_told() {
 }
 
 #[test]
-fn cached_audio_that_is_told_is_billed_as_such() {
+fn price_of_cached_audio_is_its_own() {
     // 600 of 1,000 tokens were cached, 500 of these audio; 200 of the fresh ones were audio.
     let usage = Usage { cache_read: 600, audio_input: 700, audio_cache_read: 500, ..Usage::new(1_000, 10) };
     let fresh = 200 * 300 + 200 * 1_000;

@@ -28,7 +28,7 @@ impl Drop for File {
 const DEARER: &str = r#"{"as_of": "2027-01-01", "models": {"gpt-4o": {"rows": [{"input": "9", "output": "9"}]}}}"#;
 
 #[test]
-fn a_file_replaces_the_prices_of_a_ledger_at_work() {
+fn replace_prices_from_loaded_file() {
     let file = File::new("good", DEARER);
     let ledger = Ledger::new(prices::openai());
     let before = ledger.replace_prices(prices::load(&file.0).unwrap());
@@ -38,7 +38,7 @@ fn a_file_replaces_the_prices_of_a_ledger_at_work() {
 }
 
 #[test]
-fn a_refused_file_says_where_and_changes_nothing() {
+fn load_invalid_file_names_place() {
     let file = File::new("bad", &DEARER.replace("\"output\": \"9\"", "\"output\": \"-9\""));
     let error = prices::load(&file.0).unwrap_err();
     assert!(matches!(error, LoadError::Table { .. }));
@@ -47,7 +47,7 @@ fn a_refused_file_says_where_and_changes_nothing() {
 }
 
 #[test]
-fn a_missing_file_is_told_by_its_name() {
+fn load_missing_file_names_it() {
     let error = prices::load("no-such-prices.json").unwrap_err();
     assert!(matches!(error, LoadError::Read { .. }) && error.to_string().contains("no-such-prices.json"));
 }

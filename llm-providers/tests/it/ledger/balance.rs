@@ -95,7 +95,7 @@ proptest! {
 
     /// Whoever of a flight is answered or cancelled, in whatever order.
     #[test]
-    fn agree_whoever_of_a_flight_is_cancelled(
+    fn balance_holds_after_any_cancellation(
         flights in prop::collection::vec(prop::collection::vec((any::<bool>(), any::<u16>()), 1..8), 1..6),
     ) {
         let ledger = ledger();
@@ -164,7 +164,7 @@ async fn agree_after_64_concurrent_calls() {
 }
 
 #[tokio::test]
-async fn maps_are_bounded_and_the_rest_shares_a_row() {
+async fn max_tenants_puts_others_in_one_row() {
     let ledger = ledger().max_tenants(2).max_models(1).max_labels(1);
     let provider = stack(&ledger, []);
     for i in 0..5 {

@@ -35,7 +35,7 @@ fn thought(signature: Option<&str>) -> Part {
 }
 
 #[test]
-fn what_another_vendor_left_is_named_or_left_out() {
+fn cross_vendor_field_is_refused_or_approximated() {
     let called = json!({"role": "assistant", "content": null,
         "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
     let text = json!({"role": "assistant", "content": "4"});
@@ -63,7 +63,7 @@ fn what_another_vendor_left_is_named_or_left_out() {
 }
 
 #[test]
-fn reasoning_with_another_vendors_seal_goes_nowhere() {
+fn cross_vendor_signed_reasoning_is_refused() {
     let claudes = thought(Some("S"));
     let geminis = thought(Some("S")).with_extra("thought", true);
     let routed = thought(None).with_extra("reasoning_details", json!([{"type": "reasoning.text", "signature": "S"}]));
@@ -93,7 +93,7 @@ fn reasoning_with_another_vendors_seal_goes_nowhere() {
 }
 
 #[test]
-fn reasoning_without_a_seal_goes_where_there_is_a_place() {
+fn unsigned_reasoning_is_sent_if_supported() {
     let request = said(thought(None));
     for dialect in [Dialect::OPENAI, Dialect::AZURE, Dialect::OLLAMA, Dialect::VLLM, Dialect::GEMINI] {
         let error = refused(&request, dialect);
@@ -111,7 +111,7 @@ fn reasoning_without_a_seal_goes_where_there_is_a_place() {
 }
 
 #[test]
-fn a_part_of_another_vendors_kind_is_refused_with_every_option() {
+fn cross_vendor_part_is_always_refused() {
     for part in [
         json!({"type": "server_tool_use", "id": "1", "name": "web_search", "input": {}}),
         json!({"type": "web_search_tool_result", "tool_use_id": "1", "content": []}),
@@ -129,7 +129,7 @@ fn a_part_of_another_vendors_kind_is_refused_with_every_option() {
 }
 
 #[test]
-fn wishes_that_only_steer_are_left_out_by_option() {
+fn approximate_leaves_out_steering_settings() {
     let mut request = ChatRequest::new("m").message(Message::user("hi")).user("x");
     std::sync::Arc::make_mut(&mut request.messages)[0].name = Some("ann".into());
     request.sampling.seed = Some(7);
