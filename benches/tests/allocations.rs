@@ -1,7 +1,6 @@
 //! Counted, not timed.
 
 use benches::{
-    filled::Filled,
     hit::{Warm, at_once, question},
     ratelimit::Gate,
     vendor::AtOnce,
@@ -86,22 +85,4 @@ fn tenant_takes_documented_memory() {
     let each = counted.bytes_current / 100_000;
     println!("{each} bytes a tenant");
     assert!((100..=300).contains(&each), "{each} bytes a tenant");
-}
-
-/// With `LLM_FULL` at a million entries, else at 1,500.
-#[test]
-fn an_entry_takes_no_more_than_it_counts_for_however_many_there_are() {
-    #[expect(clippy::disallowed_methods, reason = "a test's edge")]
-    let full = std::env::var_os("LLM_FULL").is_some();
-    let sizes = if full { [1_000, 1_000_000] } else { [300, 1_500] };
-    let taken = sizes.map(|entries| {
-        let mut filled = None;
-        let counted = allocation_counter::measure(|| filled = Some(Filled::new(entries)));
-        let filled = filled.expect("it was filled");
-        let taken = u64::try_from(counted.bytes_current).expect("it holds something") / entries;
-        println!("{entries} entries: {taken} bytes each, which count for {}", filled.counted());
-        assert!(taken <= filled.counted(), "{taken} bytes an entry, counted as {}", filled.counted());
-        taken
-    });
-    assert!(taken[1] * 2 <= taken[0] * 3, "{taken:?} bytes an entry");
 }
