@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Estimate, Extra, Operation, fingerprint::Fingerprinter};
+use crate::{Error, ErrorKind, Estimate, Extra, Operation, fingerprint::Fingerprinter, heap_size::shared_size};
 
 /// Texts to turn into vectors. Cheap to clone.
 ///
@@ -163,9 +163,8 @@ impl Operation for EmbedRequest {
         one.vectors.len() == other.vectors.len() && one.vectors.iter().zip(&other.vectors).all(|(a, b)| alike(a, b))
     }
 
-    fn memory_size(answer: &Embeddings) -> Option<u64> {
-        let numbers: usize = answer.vectors.iter().map(|vector| 32 + 4 * vector.len()).sum();
-        Some(numbers as u64 + 16 * answer.extra.json_bytes())
+    fn memory_size(response: &Embeddings) -> Option<u64> {
+        Some(shared_size(response))
     }
 
     fn items(&self) -> Option<Vec<Self>> {

@@ -45,6 +45,11 @@ impl Extra {
         self.0.iter().flat_map(|map| map.iter()).map(|(name, value)| (name.as_str(), value))
     }
 
+    /// Returns the fields; `None` if there are none.
+    pub(crate) fn fields(&self) -> Option<&Map<String, Value>> {
+        self.0.as_deref()
+    }
+
     /// Takes later fields in, as pieces of a stream carry them: objects merge, arrays grow, other values replace; null
     /// replaces nothing.
     pub fn merge(&mut self, later: &Self) {

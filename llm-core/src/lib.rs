@@ -11,6 +11,7 @@ mod extensions;
 mod extra;
 mod fingerprint;
 mod future;
+mod heap_size;
 pub mod layer;
 mod limits;
 mod llm_service;

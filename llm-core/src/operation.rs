@@ -93,9 +93,10 @@ pub trait Operation: Clone + Send + Sync + 'static {
         json(one) == json(other)
     }
 
-    /// Returns the size of a response in memory, in bytes, if the operation knows it better than its JSON text shows.
-    fn memory_size(answer: &Complete<Self>) -> Option<u64> {
-        let _ = answer;
+    /// Returns the bytes that a response takes in memory, by which a cache counts it. `None` has the cache estimate them
+    /// from the response's JSON text, which takes a pass over all of it.
+    fn memory_size(response: &Complete<Self>) -> Option<u64> {
+        let _ = response;
         None
     }
 

@@ -45,6 +45,12 @@ impl From<&Tenant> for Tenant {
     }
 }
 
+impl From<&Tenant> for Arc<str> {
+    fn from(tenant: &Tenant) -> Self {
+        Self::clone(&tenant.0)
+    }
+}
+
 impl Deref for Tenant {
     type Target = str;
     fn deref(&self) -> &str {

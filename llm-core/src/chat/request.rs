@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{ChatResponse, ChatStream, Choice, Message, Part, ResponseFormat, Sampling, Tool, ToolChoice};
-use crate::{Estimate, Extra, Operation, fingerprint::Fingerprinter, operation::Streamed};
+use crate::{Estimate, Extra, Operation, fingerprint::Fingerprinter, heap_size::shared_size, operation::Streamed};
 
 /// A conversation for a model to continue.
 ///
@@ -214,6 +214,10 @@ impl Operation for ChatRequest {
         !answer.choices.is_empty() && answer.choices.iter().all(Choice::is_sound)
     }
 
+    fn memory_size(response: &ChatResponse) -> Option<u64> {
+        Some(shared_size(response))
+    }
+
     fn conforms(&self, answer: &ChatResponse) -> bool {
         let Some(format) = &self.response_format else { return true };
         // A choice that calls tools is not in the form yet.
@@ -290,6 +294,10 @@ impl Operation for Streamed<ChatRequest> {
 
     fn is_sampled(&self) -> bool {
         self.0.is_sampled()
+    }
+
+    fn memory_size(response: &ChatResponse) -> Option<u64> {
+        ChatRequest::memory_size(response)
     }
 
     fn equivalent(one: &ChatResponse, other: &ChatResponse) -> bool {

@@ -1,0 +1,141 @@
+//! Heap memory of responses, for caches that are bounded in bytes.
+
+use std::{mem::size_of, sync::Arc};
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::{
+    Choice, Extra, FinishReason, Part, ToolCall, ToolResult,
+    chat::{Image, ImageSource, Reasoning},
+};
+
+/// A value that knows its bytes on the heap. The figure is an upper estimate: shared texts count in full.
+pub(crate) trait HeapSize {
+    /// Returns the bytes on the heap, without the value itself.
+    fn heap_size(&self) -> usize;
+}
+
+/// Bytes that an allocator adds to an allocation by rounding and bookkeeping, at most.
+const ALLOCATION: usize = 16;
+/// Bytes of an `Arc`'s two counters and its allocation.
+const SHARED: usize = ALLOCATION + 16;
+/// Bytes of a node of a map of JSON fields, which holds at least five fields if it is not the only one.
+const MAP_NODE: usize = ALLOCATION + 640;
+/// Fields in a node, at least.
+const FIELDS_IN_NODE: usize = 5;
+/// Bytes of a JSON number's text, which it has if serde_json keeps every digit.
+const NUMBER: usize = ALLOCATION + 16;
+
+/// Returns the bytes of a response that is allocated on its own.
+pub(crate) fn shared_size<T: HeapSize>(response: &T) -> u64 {
+    (SHARED + size_of::<T>() + response.heap_size()) as u64
+}
+
+/// Implements [`HeapSize`] as the sum of the fields that own heap memory.
+macro_rules! heap_size_of_fields {
+    ($($type:ty: $($field:ident)+;)+) => { $(
+        impl HeapSize for $type {
+            fn heap_size(&self) -> usize {
+                0 $(+ self.$field.heap_size())+
+            }
+        }
+    )+ };
+}
+
+heap_size_of_fields! {
+    crate::ChatResponse: id model choices extra;
+    crate::Embeddings: model vectors extra;
+    Choice: parts finish extra message_extra;
+    Image: source detail extra;
+    Reasoning: text signature extra;
+    ToolCall: id name arguments extra;
+    ToolResult: call_id content extra;
+}
+
+impl HeapSize for Part {
+    fn heap_size(&self) -> usize {
+        match self {
+            Self::Text { text, extra } => text.heap_size() + extra.heap_size(),
+            Self::Image(image) => image.heap_size(),
+            Self::ToolCall(call) => call.heap_size(),
+            Self::ToolResult(result) => result.heap_size(),
+            Self::Reasoning(reasoning) => reasoning.heap_size(),
+            Self::Refusal { text } => text.heap_size(),
+            Self::Other { value } => SHARED + size_of::<Value>() + value.heap_size(),
+        }
+    }
+}
+
+impl HeapSize for ImageSource {
+    fn heap_size(&self) -> usize {
+        match self {
+            Self::Bytes { media_type, data } => media_type.heap_size() + data.heap_size(),
+            Self::Url { url } => url.heap_size(),
+        }
+    }
+}
+
+impl HeapSize for FinishReason {
+    fn heap_size(&self) -> usize {
+        match self {
+            Self::Failed(word) | Self::Other(word) => word.heap_size(),
+            Self::Stop | Self::Length | Self::ToolCalls | Self::ContentFilter | Self::Unknown => 0,
+        }
+    }
+}
+
+impl HeapSize for Extra {
+    fn heap_size(&self) -> usize {
+        self.fields().map_or(0, |fields| SHARED + size_of::<Map<String, Value>>() + fields.heap_size())
+    }
+}
+
+impl HeapSize for Map<String, Value> {
+    fn heap_size(&self) -> usize {
+        let fields = self.iter().map(|(name, value)| ALLOCATION + name.len() + value.heap_size());
+        self.len().div_ceil(FIELDS_IN_NODE) * MAP_NODE + fields.sum::<usize>()
+    }
+}
+
+impl HeapSize for Value {
+    fn heap_size(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) => 0,
+            Self::Number(_) => NUMBER,
+            Self::String(text) => ALLOCATION + text.capacity(),
+            Self::Array(values) => values.heap_size(),
+            Self::Object(fields) => fields.heap_size(),
+        }
+    }
+}
+
+impl HeapSize for Arc<str> {
+    fn heap_size(&self) -> usize {
+        SHARED + self.len()
+    }
+}
+
+impl HeapSize for Arc<[f32]> {
+    fn heap_size(&self) -> usize {
+        SHARED + size_of::<f32>() * self.len()
+    }
+}
+
+impl HeapSize for Bytes {
+    fn heap_size(&self) -> usize {
+        SHARED + self.len()
+    }
+}
+
+impl<T: HeapSize> HeapSize for Option<T> {
+    fn heap_size(&self) -> usize {
+        self.as_ref().map_or(0, T::heap_size)
+    }
+}
+
+impl<T: HeapSize> HeapSize for Vec<T> {
+    fn heap_size(&self) -> usize {
+        ALLOCATION + self.capacity() * size_of::<T>() + self.iter().map(T::heap_size).sum::<usize>()
+    }
+}
