@@ -20,70 +20,104 @@ use crate::Directive;
 /// ([`Directive::tag`]). They are the buyer's: whoever asks the same under other labels or tags is served that answer, and
 /// adds none. Where a label shall tell answers apart, let the question differ too: a new version of a prompt does.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Tag(Arc<str>);
+pub struct Tag {
+    kind: Kind,
+    name: Arc<str>,
+}
+
+/// Kind of a tag.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Tenant,
+    Model,
+    Label,
+    Named,
+    /// A kind that another version wrote. The name is the whole text.
+    #[cfg(feature = "at-rest")]
+    Unknown,
+}
 
 impl Tag {
     /// All answers to a tenant.
     pub fn tenant(name: &str) -> Self {
-        Self(format!("tenant:{name}").into())
+        Self::new(Kind::Tenant, name)
     }
 
     /// All answers of a model, as the calls named it.
     pub fn model(name: &str) -> Self {
-        Self(format!("model:{name}").into())
+        Self::new(Kind::Model, name)
     }
 
     /// All answers to calls with this label, such as a version of a prompt.
     pub fn label(name: &str, value: &str) -> Self {
         // The length keeps apart what a separator could not.
-        Self(format!("label:{}:{name}={value}", name.len()).into())
+        Self::new(Kind::Label, format!("{}:{name}={value}", name.len()))
     }
 
     /// All answers to calls that named this tag.
     pub fn named(name: &str) -> Self {
-        Self(format!("tag:{name}").into())
+        Self::new(Kind::Named, name)
+    }
+
+    fn new(kind: Kind, name: impl Into<Arc<str>>) -> Self {
+        Self { kind, name: name.into() }
     }
 
     /// The tags of the answer to a call.
     pub(crate) fn of<T: Operation>(call: &Call<T>, directive: &Directive) -> Arc<[Self]> {
+        let tenant = || Self::new(Kind::Tenant, &call.tenant);
         let model = Some(call.body.model()).filter(|model| !model.is_empty()).map(Self::model);
-        let own = [Self::tenant(&call.tenant)].into_iter().chain(model);
+        let model = match model {
+            // The most calls have these two only, which take one allocation.
+            Some(model) if call.labels.iter().next().is_none() && directive.tags.is_empty() => {
+                return Arc::new([tenant(), model]);
+            }
+            model => model,
+        };
         let labels = call.labels.iter().map(|(name, value)| Self::label(name, value));
-        own.chain(labels).chain(directive.tags.iter().cloned()).collect()
+        [tenant()].into_iter().chain(model).chain(labels).chain(directive.tags.iter().cloned()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.name.len()
+    }
+}
+
+impl Kind {
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::Tenant, "tenant:"), (Self::Model, "model:"), (Self::Label, "label:"), (Self::Named, "tag:")];
+
+    /// Returns the text before the name.
+    fn prefix(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, prefix)| *prefix)
     }
 }
 
 #[cfg(feature = "at-rest")]
 impl Tag {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// As it is written at rest.
+    /// Returns the tag as it is written at rest.
     pub(crate) fn text(&self) -> Arc<str> {
-        Arc::clone(&self.0)
+        self.to_string().into()
     }
 
-    /// A tag that was written.
+    /// Reads a tag that was written.
     pub(crate) fn from_text(text: Arc<str>) -> Self {
-        Self(text)
+        let known = |(kind, prefix): &(Kind, &str)| Some(Self::new(*kind, text.strip_prefix(prefix)?));
+        Kind::ALL.iter().find_map(known).unwrap_or(Self { kind: Kind::Unknown, name: text })
     }
 }
 
 /// What kind of tag it is, a colon, and its name.
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.kind.prefix())?;
+        f.write_str(&self.name)
     }
 }
 
 impl fmt::Debug for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tag({})", self.0)
+        write!(f, "Tag({self})")
     }
 }
 
@@ -199,6 +233,18 @@ mod tests {
         }
         assert!(!generations.allow(&[Tag::named("mine")], old));
         assert!(generations.table.read().unwrap().tags.len() <= Generations::MOST);
+    }
+
+    #[test]
+    #[cfg(feature = "at-rest")]
+    fn tag_written_and_read_is_equal() {
+        let tags = [Tag::tenant("a:b"), Tag::model(""), Tag::label("k", "v"), Tag::named("tenant:a")];
+        let unknown = Tag::from_text("other:x".into());
+        for (tag, text) in
+            tags.iter().chain([&unknown]).zip(["tenant:a:b", "model:", "label:1:k=v", "tag:tenant:a", "other:x"])
+        {
+            assert_eq!((tag.to_string().as_str(), &Tag::from_text(text.into())), (text, tag));
+        }
     }
 
     #[test]

@@ -174,12 +174,14 @@ impl SingleFlights {
             joined_all.push(joined);
         }
         let batch = Batch { first, flights: guards.len() };
-        let names: Vec<_> = guards.iter().map(|(at, guard)| (*at, guard.name.clone(), guard.id)).collect();
-        for ((at, name, id), call) in names.into_iter().zip(calls(guards)) {
+        // Guards have been numbered in this order.
+        let led = joined_all.iter_mut().zip(keys).filter(|(joined, _)| joined.is_none()).zip(first..);
+        for (((joined, key), id), call) in led.zip(calls(guards)) {
+            let name = (key.clone(), terms.priority);
             let flight = Broadcast::new(Once { call: Some(call), name: Some((Arc::downgrade(self), name.clone())) });
             let waiters = detached.as_ref().map(|detached| WaiterCount::new(detached, self, &name, id));
             let handle = |reader| WaiterHandle::new(reader, waiters.clone());
-            joined_all[at] = flight.subscribe().map(|reader| Joined { handle: handle(reader), led: true, batch });
+            *joined = flight.subscribe().map(|reader| Joined { handle: handle(reader), led: true, batch });
             let flight = Box::new(Arc::downgrade(&flight));
             let running = Running { id, batch, source: terms.source.clone(), flight, waiters };
             table.running.insert(name, running);

@@ -71,7 +71,7 @@ type Encode = fn(&(dyn Any + Send + Sync)) -> Option<Vec<u8>>;
 /// structs.
 const ENTRY_BYTES: usize = 768;
 /// What a tag takes beside its text, in bytes.
-const TAG_BYTES: usize = 40;
+const TAG_BYTES: usize = 48;
 
 impl Entry {
     /// An answer that is complete. `weight` is what it takes in memory, where that is known. `None` if it cannot be

@@ -73,7 +73,7 @@ impl Names {
 
     /// What a tag is remembered as.
     pub(crate) fn tag(&self, tag: &Tag) -> [u8; 32] {
-        *self.hash(b'g', tag.as_str().as_bytes()).as_bytes()
+        *self.hash(b'g', tag.text().as_bytes()).as_bytes()
     }
 
     fn hash(&self, kind: u8, bytes: &[u8]) -> blake3::Hash {
