@@ -1,12 +1,14 @@
 //! Counted, not timed.
 
+use std::sync::Arc;
+
 use benches::{
-    hit::{Warm, at_once, question},
+    hit::{Warm, at_once, of_2_kb, question},
     ratelimit::Gate,
     vendor::AtOnce,
 };
 use llm_cache::{Cache, Cached};
-use llm_core::{Call, EmbedRequest};
+use llm_core::{Call, ChatRequest, ChatResponse, EmbedRequest, Operation};
 use llm_ratelimit::Demand;
 
 #[test]
@@ -19,6 +21,60 @@ fn a_memory_hit_takes_at_most_four_allocations() {
     assert_eq!(reply.expect("it was asked").output, warm.answer);
     println!("{} allocations, {} bytes", counted.count_total, counted.bytes_total);
     assert!(counted.count_total <= 4, "{} allocations", counted.count_total);
+}
+
+/// Misses of unique prompts of 2 KB, each of which evicts another response of 2 KB, beside the service below.
+#[test]
+fn miss_of_full_cache_allocates_within_bound() {
+    const MISSES: u64 = 200;
+    /// Allocations above those of the service below, at most.
+    const MOST: u64 = 53;
+    let text = of_2_kb("a login form ");
+    let calls = |name: &str| -> Vec<_> {
+        let prompt = |n| ChatRequest::new("gpt-4o-mini").user(format!("{name} {n} {text}"));
+        (0..MISSES).map(|n| Call::new("acme", prompt(n))).collect()
+    };
+    let vendor = AtOnce::saying(&of_2_kb("given a user when "));
+    let cache = Cache::builder("bench").max_bytes(500_000).build().expect("the settings are right");
+    let (mut layer, mut bare) = (Cached::new(vendor.clone(), cache.clone()), vendor.clone());
+    calls("fill").into_iter().for_each(|call| drop(at_once(&mut layer, call)));
+    let evicted = cache.stats().evictions;
+    let (misses, calls) = (calls("miss"), calls("bare"));
+    let layer = allocation_counter::measure(|| misses.into_iter().for_each(|call| drop(at_once(&mut layer, call))));
+    let bare = allocation_counter::measure(|| calls.into_iter().for_each(|call| drop(at_once(&mut bare, call))));
+    let added = (layer.count_total - bare.count_total).div_ceil(MISSES);
+    println!("{added} allocations a miss beside those of the service below");
+    assert_eq!((cache.stats().evictions - evicted, vendor.calls()), (MISSES, 3 * MISSES));
+    assert!(added <= MOST, "{added} allocations");
+}
+
+/// Of every kind of part, with further fields, from JSON as a store reads it.
+#[test]
+fn memory_size_covers_allocated_bytes_of_responses() {
+    let long = "x".repeat(3_000);
+    let fields = r#""a": {"b": [1, 2.5, "three", null, true], "c": {}}, "d": "e""#;
+    let parts = [
+        format!(r#"{{"type": "text", "text": "{long}", "extra": {{{fields}}}}}"#),
+        r#"{"type": "text", "text": ""}"#.to_owned(),
+        r#"{"type": "tool_call", "id": "1", "name": "f", "arguments": "{}"}"#.to_owned(),
+        r#"{"type": "reasoning", "text": "because", "signature": "abc"}"#.to_owned(),
+        r#"{"type": "refusal", "text": "no"}"#.to_owned(),
+        r#"{"type": "image", "source": {"url": {"url": "https://example.com"}}, "detail": "low"}"#.to_owned(),
+        r#"{"type": "tool_result", "call_id": "1", "content": [{"type": "text", "text": "ok"}]}"#.to_owned(),
+        format!(r#"{{"type": "other", "value": {{{fields}}}}}"#),
+    ];
+    for parts in parts.iter().map(String::as_str).chain([parts.join(",").as_str()]) {
+        let choice =
+            format!(r#"{{"index": 0, "parts": [{parts}], "finish": {{"other": "pause"}}, "extra": {{{fields}}}}}"#);
+        let text = format!(r#"{{"id": "1", "model": "m", "choices": [{choice}]}}"#);
+        let mut response = None;
+        let counted = allocation_counter::measure(|| {
+            response = Some(Arc::new(serde_json::from_str::<ChatResponse>(&text).expect("it is a response")));
+        });
+        let size = ChatRequest::memory_size(&response.expect("it was read")).expect("chat knows its size");
+        let allocated = u64::try_from(counted.bytes_current).expect("it holds something");
+        assert!((allocated..=4 * allocated).contains(&size), "{size} bytes, {allocated} allocated: {text}");
+    }
 }
 
 /// Four times the texts take four times the bytes, not sixteen times: no list is copied for each text.

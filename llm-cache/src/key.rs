@@ -277,6 +277,12 @@ impl Key {
     pub(crate) fn lent(&self) -> Lent<'_> {
         Lent { hash: self.hash, bytes: &self.bytes }
     }
+
+    /// The same key with another hash, so that tests can make hashes collide.
+    #[cfg(test)]
+    pub(crate) fn with_hash(self, hash: u64) -> Self {
+        Self { hash, ..self }
+    }
 }
 
 impl Hash for Key {

@@ -1,0 +1,225 @@
+use std::{
+    hash::{BuildHasherDefault, Hasher},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use equivalent::Equivalent;
+use hashlink::{LinkedHashMap, linked_hash_map::RawEntryMut};
+
+use super::{Arc, Entry, Key, Lent, Table};
+
+/// Table that evicts the least recently used entry first.
+///
+/// It is sharded by the keys' hashes, so that hits seldom wait for one another. The order of use is that of the whole table:
+/// each shard publishes the tick of its oldest slot, and eviction takes the oldest of them.
+pub(super) struct Lru {
+    shards: [Shard; SHARDS],
+    max_bytes: u64,
+    bytes: AtomicU64,
+    ticks: AtomicU64,
+    evictions: AtomicU64,
+    /// Held while entries are evicted, so that two callers do not evict more than is needed.
+    evicting: Mutex<()>,
+}
+
+/// Number of shards, a power of two.
+const SHARDS: usize = 16;
+
+/// On cache lines of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard {
+    slots: Mutex<Slots>,
+    /// Tick of the first slot; [`EMPTY`] without one. Changed under the lock.
+    oldest: AtomicU64,
+}
+
+/// Tick of a shard without slots.
+const EMPTY: u64 = u64::MAX;
+
+/// Slots in the order of their use, the oldest first.
+type Slots = LinkedHashMap<Key, Slot, BuildHasherDefault<CarriedHash>>;
+
+struct Slot {
+    entry: Arc<Entry>,
+    /// Tick of its last use.
+    used: u64,
+}
+
+impl Lru {
+    pub(super) fn new(max_bytes: u64) -> Self {
+        let shards = std::array::from_fn(|_| Shard { oldest: AtomicU64::new(EMPTY), ..Shard::default() });
+        let [bytes, ticks, evictions] = [const { AtomicU64::new(0) }; 3];
+        Self { shards, max_bytes, bytes, ticks, evictions, evicting: Mutex::default() }
+    }
+
+    /// Returns the shard of a hash, by bits that place no slot within it.
+    fn shard(&self, hash: u64) -> &Shard {
+        let at = usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or_default();
+        &self.shards[at]
+    }
+
+    fn tick(&self) -> u64 {
+        self.ticks.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn count(&self, added: &Entry) {
+        self.bytes.fetch_add(added.bytes().into(), Ordering::Relaxed);
+    }
+
+    fn discount(&self, removed: &Entry) {
+        self.bytes.fetch_sub(removed.bytes().into(), Ordering::Relaxed);
+    }
+
+    /// Evicts the oldest entries until the others conform to the bound.
+    fn make_room(&self) {
+        if self.bytes.load(Ordering::Relaxed) <= self.max_bytes {
+            return;
+        }
+        let _alone = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.bytes.load(Ordering::Relaxed) > self.max_bytes {
+            let oldest = self.shards.iter().min_by_key(|shard| shard.oldest.load(Ordering::Relaxed));
+            let Some(shard) = oldest else { return };
+            let evicted = {
+                let mut slots = shard.lock();
+                let evicted = slots.pop_front();
+                evicted.iter().for_each(|(_, slot)| self.discount(&slot.entry));
+                shard.publish(&slots);
+                evicted
+            };
+            self.evictions.fetch_add(u64::from(evicted.is_some()), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Table for Lru {
+    fn get(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+        let shard = self.shard(key.hash());
+        let mut slots = shard.lock();
+        let RawEntryMut::Occupied(mut found) = find(&mut slots, key) else { return None };
+        found.to_back();
+        let slot = found.get_mut();
+        let entry = Arc::clone(&slot.entry);
+        let used = std::mem::replace(&mut slot.used, self.tick());
+        if used == shard.oldest.load(Ordering::Relaxed) {
+            shard.publish(&slots);
+        }
+        Some(entry)
+    }
+
+    fn put_if(&self, key: Key, entry: Arc<Entry>, may: &dyn Fn(Option<&Entry>) -> bool) -> bool {
+        let shard = self.shard(key.lent().hash());
+        // Dropped outside the lock.
+        let _replaced = {
+            let mut slots = shard.lock();
+            let mut found = find(&mut slots, key.lent());
+            let known = match &mut found {
+                RawEntryMut::Occupied(known) => Some(&*known.get().entry),
+                RawEntryMut::Vacant(_) => None,
+            };
+            if !may(known) {
+                return false;
+            }
+            self.count(&entry);
+            let slot = Slot { entry, used: self.tick() };
+            let replaced = match found {
+                RawEntryMut::Occupied(mut known) => {
+                    known.to_back();
+                    Some(known.replace_value(slot))
+                }
+                RawEntryMut::Vacant(vacant) => {
+                    vacant.insert_hashed_nocheck(key.lent().hash(), key, slot);
+                    None
+                }
+            };
+            replaced.iter().for_each(|slot| self.discount(&slot.entry));
+            shard.publish(&slots);
+            replaced
+        };
+        self.make_room();
+        true
+    }
+
+    fn remove_if(&self, key: Lent<'_>, may: &dyn Fn(&Entry) -> bool) {
+        let shard = self.shard(key.hash());
+        let _removed = {
+            let mut slots = shard.lock();
+            let RawEntryMut::Occupied(known) = find(&mut slots, key) else { return };
+            if !may(&known.get().entry) {
+                return;
+            }
+            let removed = known.remove();
+            self.discount(&removed.entry);
+            shard.publish(&slots);
+            removed
+        };
+    }
+
+    fn remove_all_if(&self, may: &dyn Fn(&Key, &Entry) -> bool) {
+        for shard in &self.shards {
+            let mut slots = shard.lock();
+            slots.retain(|key, slot| {
+                let removed = may(key, &slot.entry);
+                if removed {
+                    self.discount(&slot.entry);
+                }
+                !removed
+            });
+            shard.publish(&slots);
+        }
+    }
+
+    fn clear(&self) {
+        for shard in &self.shards {
+            let mut slots = shard.lock();
+            let removed = std::mem::take(&mut *slots);
+            removed.values().for_each(|slot| self.discount(&slot.entry));
+            shard.publish(&slots);
+            drop(slots);
+        }
+    }
+
+    fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
+    }
+
+    fn size(&self) -> (u64, u64) {
+        let entries: usize = self.shards.iter().map(|shard| shard.lock().len()).sum();
+        (entries as u64, self.bytes.load(Ordering::Relaxed))
+    }
+}
+
+impl Shard {
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, slots: &Slots) {
+        let oldest = slots.front().map_or(EMPTY, |(_, slot)| slot.used);
+        self.oldest.store(oldest, Ordering::Relaxed);
+    }
+}
+
+fn find<'a>(slots: &'a mut Slots, key: Lent<'_>) -> RawEntryMut<'a, Key, Slot, BuildHasherDefault<CarriedHash>> {
+    slots.raw_entry_mut().from_hash(key.hash(), |known| key.equivalent(known))
+}
+
+/// Hasher that takes the hash that a key carries as it is.
+#[derive(Default)]
+struct CarriedHash(u64);
+
+impl Hasher for CarriedHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    /// Keys write one integer only.
+    fn write(&mut self, _: &[u8]) {}
+}

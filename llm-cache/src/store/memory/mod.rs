@@ -1,0 +1,266 @@
+mod lru;
+mod tiny_lfu;
+
+use std::sync::Arc;
+
+use self::{lru::Lru, tiny_lfu::TinyLfu};
+use super::{Census, Entry, Far, Policy, Store, at_once};
+use crate::{Key, Tag, key::Lent};
+
+/// The memory tier: typed responses, so that a hit decodes nothing; bounded in bytes.
+///
+/// It evicts by size alone. The wall time in an entry decides whether that is fresh.
+pub(crate) struct Memory {
+    table: Box<dyn Table>,
+    max_bytes: u64,
+}
+
+/// Table of entries that a policy keeps below a bound in bytes.
+trait Table: Send + Sync {
+    /// Returns the entry of a key, and counts that as a use of it.
+    fn get(&self, key: Lent<'_>) -> Option<Arc<Entry>>;
+
+    /// Puts an entry, which must not be larger than the table, if `may` allows it beside the entry that it would replace.
+    /// Nothing changes this key meanwhile. Evicts what no longer fits before it returns. Returns whether it put the entry.
+    fn put_if(&self, key: Key, entry: Arc<Entry>, may: &dyn Fn(Option<&Entry>) -> bool) -> bool;
+
+    /// Removes the entry of a key if `may` allows it.
+    fn remove_if(&self, key: Lent<'_>, may: &dyn Fn(&Entry) -> bool);
+
+    /// Removes all entries that `may` allows. It visits every entry.
+    fn remove_all_if(&self, may: &dyn Fn(&Key, &Entry) -> bool);
+
+    /// Removes all entries.
+    fn clear(&self);
+
+    /// Returns how many entries it has evicted.
+    fn evictions(&self) -> u64;
+
+    /// Returns the number of entries and their bytes.
+    fn size(&self) -> (u64, u64);
+}
+
+impl Memory {
+    pub(crate) fn new(max_bytes: u64, policy: Policy) -> Self {
+        let table: Box<dyn Table> = match policy {
+            Policy::Lru => Box::new(Lru::new(max_bytes)),
+            Policy::TinyLfu => Box::new(TinyLfu::new(max_bytes)),
+        };
+        Self { table, max_bytes }
+    }
+
+    /// Puts an entry that conforms, unless `may` forbids it or there is an entry whose call began later. Returns whether it
+    /// put the entry.
+    pub(crate) fn put_if(&self, key: Key, entry: Arc<Entry>, may: impl Fn() -> bool) -> bool {
+        let begun = entry.source.begun;
+        // A removal of this key happens before all of this or after it.
+        self.table.put_if(key, entry, &|known| may() && known.is_none_or(|known| known.source.begun <= begun))
+    }
+
+    /// Returns whether an entry is smaller than the whole tier.
+    pub(crate) fn conforms(&self, entry: &Entry) -> bool {
+        u64::from(entry.bytes()) <= self.max_bytes
+    }
+}
+
+impl Store for Memory {
+    fn peek(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+        self.table.get(key)
+    }
+
+    fn max_entry_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    /// An entry larger than the whole tier is not stored.
+    fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
+        self.conforms(&entry) && self.put_if(key, entry, || true)
+    }
+
+    fn discard(&self, key: Lent<'_>, entry: &Entry) {
+        self.table.remove_if(key, &|known| known.source.begun <= entry.source.begun);
+    }
+
+    fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
+        self.table.remove_if(key.lent(), &|_| true);
+        at_once(())
+    }
+
+    fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
+        let tag = Tag::tenant(tenant);
+        let is_own = |key: &Key| key.scope().is_none() && key.tenant() == tenant;
+        // A shared entry has the tag of the tenant that paid for it.
+        self.table.remove_all_if(&|key, entry| is_own(key) || entry.source.tags.contains(&tag));
+        at_once(())
+    }
+
+    fn clear(&self) -> Far<'_, ()> {
+        self.table.clear();
+        at_once(())
+    }
+
+    fn evictions(&self) -> u64 {
+        self.table.evictions()
+    }
+
+    fn census(&self) -> Census {
+        let (entries, bytes) = self.table.size();
+        Census { entries, bytes, ..Census::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use llm_core::layer::Accounting;
+
+    use super::*;
+    use crate::{
+        generations::Moment,
+        store::{Life, Source},
+    };
+
+    fn entry(key: &Key, text: &str) -> Arc<Entry> {
+        entry_of(key, text, Moment::default())
+    }
+
+    fn entry_of(key: &Key, text: &str, begun: Moment) -> Arc<Entry> {
+        let life = Life { stored_at: SystemTime::UNIX_EPOCH, fresh_until: None };
+        let source = Source { begun, tags: Arc::default() };
+        let entry = Entry::new(key, Arc::new(text.to_owned()), None, Accounting::default(), life, source);
+        Arc::new(entry.expect("text can be written"))
+    }
+
+    fn key(n: u32) -> Key {
+        Key::of("ns", "t", "op", &n).expect("a number can be written")
+    }
+
+    const POLICIES: [Policy; 2] = [Policy::Lru, Policy::TinyLfu];
+
+    #[test]
+    fn memory_keeps_entries_of_colliding_hashes_apart() {
+        for memory in POLICIES.map(|policy| Memory::new(1 << 20, policy)) {
+            let key = |n| key(n).with_hash(7);
+            for n in 0..50 {
+                memory.put(key(n), entry(&key(n), &n.to_string()));
+            }
+            for n in 0..50 {
+                let found = memory.peek(key(n).lent()).unwrap();
+                assert_eq!(*found.answer::<String>().unwrap(), n.to_string());
+            }
+            assert!(memory.peek(key(50).lent()).is_none());
+        }
+    }
+
+    /// Against a list in the order of use: the same entries are there after each step, and their bytes are counted.
+    #[test]
+    fn lru_agrees_with_a_list_in_order_of_use() {
+        let (memory, mut list) = (Memory::new(30_000, Policy::Lru), Vec::<(u32, u32)>::new());
+        let mut seed = 7_u32;
+        for _ in 0..5_000 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let (n, size) = (seed >> 8 & 31, seed >> 16 & 4_095);
+            let known = list.iter().position(|(known, _)| *known == n);
+            match seed >> 29 {
+                0..4 => {
+                    assert_eq!(memory.peek(key(n).lent()).is_some(), known.is_some());
+                    if let Some(at) = known {
+                        let used = list.remove(at);
+                        list.push(used);
+                    }
+                }
+                4 => {
+                    drop(memory.remove(&key(n)));
+                    known.map(|at| list.remove(at));
+                }
+                _ => {
+                    let entry = entry(&key(n), &"x".repeat(size as usize));
+                    known.map(|at| list.remove(at));
+                    list.push((n, entry.bytes()));
+                    assert!(memory.put(key(n), entry));
+                    while list.iter().map(|(_, bytes)| bytes).sum::<u32>() > 30_000 {
+                        list.remove(0);
+                    }
+                }
+            }
+            let bytes = list.iter().map(|(_, bytes)| u64::from(*bytes)).sum::<u64>();
+            let Census { entries, bytes: counted, .. } = memory.census();
+            assert_eq!((entries, counted), (list.len() as u64, bytes));
+        }
+        assert!(memory.evictions() > 100);
+    }
+
+    #[test]
+    fn memory_put_and_removed_by_many_threads_counts_exactly() {
+        for memory in POLICIES.map(|policy| Memory::new(60_000, policy)) {
+            std::thread::scope(|scope| {
+                for thread in 0..4_u32 {
+                    let memory = &memory;
+                    scope.spawn(move || {
+                        for n in 0..500_u32 {
+                            let key = key((n * 7 + thread) % 97);
+                            memory.put(key.clone(), entry(&key, &"x".repeat((n % 50) as usize * 40)));
+                            match n % 10 {
+                                0 => drop(memory.remove(&key)),
+                                _ => drop(memory.peek(key.lent())),
+                            }
+                        }
+                    });
+                }
+            });
+            let Census { entries, bytes, .. } = memory.census();
+            assert!(bytes <= 60_000 && entries > 10, "{entries} entries, {bytes} bytes");
+            drop(memory.clear());
+            let Census { entries, bytes, .. } = memory.census();
+            assert_eq!((entries, bytes), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_call_that_began_earlier_replaces_nothing() {
+        let (memory, generations) = (Memory::new(1 << 20, Policy::Lru), crate::generations::Generations::default());
+        let [first, second] = [(); 2].map(|()| generations.moment(SystemTime::UNIX_EPOCH));
+        let said = || memory.peek(key(1).lent()).and_then(|entry| entry.answer::<String>()).unwrap();
+        for (begun, text, kept) in [(first, "a", true), (second, "b", true), (first, "late", false)] {
+            assert_eq!(memory.put(key(1), entry_of(&key(1), text, begun)), kept, "{text}");
+        }
+        assert_eq!((&**said(), memory.census().entries), ("b", 1));
+    }
+
+    #[test]
+    fn is_bounded_in_bytes_not_entries() {
+        let memory = Memory::new(100_000, Policy::Lru);
+        for n in 0..256 {
+            memory.put(key(n), entry(&key(n), &"x".repeat(10_000)));
+        }
+        let Census { entries, bytes, .. } = memory.census();
+        assert!(entries <= 9 && bytes <= 100_000, "{entries} entries, {bytes} bytes");
+        memory.put(key(999), entry(&key(999), &"x".repeat(200_000)));
+        assert!(memory.peek(key(999).lent()).is_none(), "larger than the whole tier");
+        assert_eq!(memory.census().entries, entries, "and it evicts nothing");
+    }
+
+    #[test]
+    fn fresh_keys_find_room_in_a_warm_full_cache_or_not_as_the_policy_says() {
+        assert_eq!(fresh_keys_kept(Policy::Lru), 20);
+        assert!(fresh_keys_kept(Policy::TinyLfu) < 20, "it admits by frequency");
+    }
+
+    fn fresh_keys_kept(policy: Policy) -> usize {
+        let memory = Memory::new(100 * 1_000, policy);
+        let put = |n| memory.put(key(n), entry(&key(n), &"x".repeat(100)));
+        for round in 0..5 {
+            for n in 0..100 {
+                put(n);
+                let _ = memory.peek(key(n).lent());
+            }
+            let _ = (round, memory.census());
+        }
+        for n in 1_000..1_020 {
+            put(n);
+        }
+        let _ = memory.census();
+        (1_000..1_020).filter(|n| memory.peek(key(*n).lent()).is_some()).count()
+    }
+}
