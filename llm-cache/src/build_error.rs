@@ -15,7 +15,7 @@ pub enum BuildError {
     Capacity,
     /// The number of answers to a question is zero.
     #[error("zero samples store nothing: set `variants` to one or more, or leave the cache out")]
-    Samples,
+    Variants,
     /// The background has room for no call.
     #[error("calls in the background need room: give `Background::new` one or more, or leave the background out")]
     Background,

@@ -327,7 +327,7 @@ impl CacheBuilder {
             return Err(BuildError::Capacity);
         }
         if self.asking.samples == 0 {
-            return Err(BuildError::Samples);
+            return Err(BuildError::Variants);
         }
         if self.freshness.ttl.jitter_percent > 100 {
             return Err(BuildError::Jitter);

@@ -102,7 +102,7 @@ fn settings_that_make_no_cache_are_refused() {
         assert_eq!(Cache::builder("a").max_bytes(bytes).build().unwrap_err(), BuildError::Capacity);
         assert_eq!(Cache::builder("a").max_response_bytes(bytes).build().unwrap_err(), BuildError::Capacity);
     }
-    assert_eq!(Cache::builder("a").variants(0).build().unwrap_err(), BuildError::Samples);
+    assert_eq!(Cache::builder("a").variants(0).build().unwrap_err(), BuildError::Variants);
     assert!(Cache::builder("a").max_bytes(1_024).max_response_bytes(1_024).variants(1).build().is_ok());
 }
 
