@@ -104,17 +104,18 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
             if let Some(leased) = next.take() {
                 match self.send(leased).await {
                     Ok(sent) => sent.into_iter().for_each(|(at, reply)| results[at] = Some(Sent::Shared(reply))),
-                    Err(error) => break error,
+                    Err(error) => break Some(error),
                 }
             }
-            let Some(at) = taken.next() else { break lost() };
+            let Some(at) = taken.next() else { break None };
             match self.cx.cache.claim(&self.keys[at], &self.cx.directive, self.call.priority, wait).await {
                 Claimed::Stored(stored) => results[at] = Some(Sent::Stored(stored)),
                 Claimed::Lead(lease) => next = Some(vec![(at, lease)]),
                 Claimed::Taken => next = Some(vec![(at, Lease::free())]),
             }
         };
-        results.into_iter().map(|result| result.ok_or_else(|| failed.clone())).collect()
+        let error = || failed.clone().unwrap_or_else(lost);
+        results.into_iter().map(|result| result.ok_or_else(error)).collect()
     }
 
     /// Sends one call for some items, by their leases.

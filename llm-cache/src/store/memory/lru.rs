@@ -79,19 +79,20 @@ impl Lru {
         if self.bytes.load(Ordering::Relaxed) <= self.max_bytes {
             return;
         }
-        let _alone = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+        // Dropped outside the locks: an entry's drop may come back here.
+        let mut dropped = Vec::new();
+        let alone = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
         while self.bytes.load(Ordering::Relaxed) > self.max_bytes {
             let oldest = self.shards.iter().min_by_key(|shard| shard.oldest.load(Ordering::Relaxed));
-            let Some(shard) = oldest else { return };
-            let evicted = {
-                let mut slots = shard.lock();
-                let evicted = slots.pop_front();
-                evicted.iter().for_each(|(_, slot)| self.discount(&slot.entry));
-                shard.publish(&slots);
-                evicted
-            };
+            let Some(shard) = oldest else { break };
+            let mut slots = shard.lock();
+            let evicted = slots.pop_front();
+            evicted.iter().for_each(|(_, slot)| self.discount(&slot.entry));
+            shard.publish(&slots);
             self.evictions.fetch_add(u64::from(evicted.is_some()), Ordering::Relaxed);
+            dropped.extend(evicted);
         }
+        drop(alone);
     }
 }
 
