@@ -100,7 +100,7 @@ pub struct Stats {
 pub struct Resolved<T> {
     /// The answer, shared with the cache.
     pub value: Arc<T>,
-    /// Whether it was stored, how long ago, or whose call it came of.
+    /// True if it was stored, how long ago, or whose call it came of.
     pub origin: Origin,
 }
 

@@ -26,18 +26,18 @@ pub(crate) fn lost() -> Error {
     Error::new(ErrorKind::Other, reason).with_charge(Charge::Unknown)
 }
 
-/// Whether an error is about one caller, and not about the question.
+/// True if an error is about one caller, and not about the question.
 fn is_personal(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Cancelled)
 }
 
-/// Whether an error is about somebody else's call: about him, or about all that he asked for together, of which only some
+/// True if an error is about somebody else's call: about him, or about all that he asked for together, of which only some
 /// is asked for here.
 pub(crate) fn is_anothers(error: &Error, batch: Batch, asked_here: usize) -> bool {
     is_personal(error) || asked_here < batch.flights && !excuses(error)
 }
 
-/// Whether an error lets an old answer be served.
+/// True if an error lets an old answer be served.
 pub(crate) fn excuses(error: &Error) -> bool {
     use ErrorKind::{DeadlineExceeded as Late, OverBudget, Overloaded, QuotaExhausted, RateLimited};
     use ErrorKind::{Server, Timeout, Transport};

@@ -166,7 +166,7 @@ impl RedisOptions {
         RedisStore::spawn(RedisSettings { redis, codec, clock, front, grace, lease, claim, patience, bound })
     }
 
-    /// Whether there is a handle.
+    /// True if there is a handle.
     pub(crate) fn is_given(&self) -> bool {
         self.redis.is_some()
     }

@@ -193,7 +193,7 @@ impl Generations {
         moment
     }
 
-    /// Whether what has these tags and began at a moment is still good.
+    /// True if what has these tags and began at a moment is still good.
     pub(crate) fn allow(&self, tags: &[Tag], begun: Moment) -> bool {
         if !self.any.load(Ordering::Acquire) {
             return true;

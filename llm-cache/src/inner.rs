@@ -113,7 +113,7 @@ impl Inner {
         Source { begun: self.generations.moment(self.moment()), tags }
     }
 
-    /// Whether what has these tags and began at a moment has not been invalidated since.
+    /// True if what has these tags and began at a moment has not been invalidated since.
     pub(crate) fn allows(&self, source: &Source, begun: Moment) -> bool {
         self.generations.allow(&source.tags, begun) && self.store.allows(&source.tags, begun)
     }

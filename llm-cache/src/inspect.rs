@@ -27,7 +27,7 @@ pub struct StoredEntry {
     pub facts: Accounting,
     /// What it takes, in bytes.
     pub bytes: u64,
-    /// Whether it is of use yet: within its time, and not invalidated.
+    /// True if it is of use yet: within its time, and not invalidated.
     pub live: bool,
 }
 

@@ -224,7 +224,7 @@ fn feature_of(scheme: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a text can be shown: it looks like a name, and not like a password.
+/// True if a text can be shown: it looks like a name, and not like a password.
 fn is_plain(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || matches!(c, '_' | '+');
     (1..=16).contains(&text.len()) && text.chars().all(plain)

@@ -80,7 +80,7 @@ impl Auditor {
         Self { audit, drawn: AtomicU64::new(0) }
     }
 
-    /// Whether this hit is asked again.
+    /// True if this hit is asked again.
     pub(crate) fn draws(&self) -> bool {
         let nth = self.drawn.fetch_add(1, Ordering::Relaxed);
         FixedState::with_seed(self.audit.seed).hash_one(nth) % 100 < u64::from(self.audit.percent)

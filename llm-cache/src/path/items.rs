@@ -41,7 +41,7 @@ impl<T: Operation> Items<T> {
         items
     }
 
-    /// Whether the request is its own one item.
+    /// True if the request is its own one item.
     pub(crate) fn is_one(&self) -> bool {
         self.parts.is_empty()
     }

@@ -155,7 +155,7 @@ impl Inner {
         }
     }
 
-    /// Whether an entry has not been invalidated since it was found.
+    /// True if an entry has not been invalidated since it was found.
     pub(crate) fn holds<C>(&self, stored: &Stored<C>) -> bool {
         let source = &stored.entry.source;
         self.allows(source, source.begun)
@@ -203,12 +203,12 @@ impl Inner {
 }
 
 impl<C> Found<C> {
-    /// Whether it is an entry to serve.
+    /// True if it is an entry to serve.
     pub(crate) fn is_served(&self) -> bool {
         self.served().is_some()
     }
 
-    /// Whether it is an expired entry that is served while a call replaces it.
+    /// True if it is an expired entry that is served while a call replaces it.
     pub(crate) fn is_revalidated(&self) -> bool {
         matches!(self, Self::Stale(_, Stale::Revalidating))
     }

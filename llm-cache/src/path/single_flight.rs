@@ -109,7 +109,7 @@ pub(crate) struct JoinTerms<'a> {
 /// Result of [`SingleFlights::join_or_lead`] for one key.
 pub(crate) struct Joined<V: Completion> {
     pub(crate) handle: WaiterHandle<V>,
-    /// Whether the caller leads the call.
+    /// True if the caller leads the call.
     pub(crate) led: bool,
     pub(crate) batch: Batch,
 }
@@ -207,7 +207,7 @@ impl SingleFlights {
         Some(Guard { flights: Arc::clone(self), name, id })
     }
 
-    /// Whether a call runs under `key`, of whatever priority.
+    /// True if a call runs under `key`, of whatever priority.
     pub(crate) fn is_running(&self, key: &Key) -> bool {
         let table = self.lock();
         [Priority::Interactive, Priority::Background]

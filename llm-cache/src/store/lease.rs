@@ -19,7 +19,7 @@ pub(crate) struct Claimant<'a> {
     pub(crate) keys: &'a Keys,
     pub(crate) priority: Priority,
     pub(crate) wait: MaxWait,
-    /// Whether a stored answer will do.
+    /// True if a stored answer will do.
     pub(crate) serves: &'a (dyn Fn(&Arc<Entry>) -> bool + Sync),
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Claimant<'a> {
 pub(crate) struct MaxWait {
     /// When it waits no longer, whatever it waits for.
     pub(crate) until: Instant,
-    /// Whether it waits for the response to a call of another process.
+    /// True if it waits for the response to a call of another process.
     pub(crate) for_others: bool,
 }
 

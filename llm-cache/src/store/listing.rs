@@ -21,7 +21,7 @@ pub(crate) struct Listed {
     pub(crate) name: Name,
     pub(crate) record: Record,
     pub(crate) bytes: u64,
-    /// Whether it is of use yet: not past its end, and not invalidated.
+    /// True if it is of use yet: not past its end, and not invalidated.
     pub(crate) live: bool,
 }
 

@@ -56,7 +56,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// What is at hand, without waiting.
     fn peek(&self, key: Lent<'_>) -> Option<Arc<Entry>>;
 
-    /// Whether there may be more than what is at hand.
+    /// True if there may be more than what is at hand.
     fn is_far(&self) -> bool {
         false
     }
@@ -104,12 +104,12 @@ pub(crate) trait Store: Send + Sync + 'static {
         None
     }
 
-    /// Whether what has these tags and began at a moment has not been invalidated elsewhere, as far as that is known here.
+    /// True if what has these tags and began at a moment has not been invalidated elsewhere, as far as that is known here.
     fn allows(&self, _tags: &[Tag], _begun: Moment) -> bool {
         true
     }
 
-    /// Whether calls are made by leases, so that each question is asked once among all who share the store.
+    /// True if calls are made by leases, so that each question is asked once among all who share the store.
     fn leases(&self) -> bool {
         false
     }

@@ -63,7 +63,7 @@ impl AtRest {
         self.names.tag(tag)
     }
 
-    /// Whether anything of an owner may be stored.
+    /// True if anything of an owner may be stored.
     pub(crate) fn takes(&self, owner: &Partition) -> bool {
         self.keys.as_ref().is_none_or(|keys| keys.key(owner).is_some())
     }

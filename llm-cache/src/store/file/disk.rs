@@ -60,7 +60,7 @@ impl Fault {
             || matches!(error, TableTypeMismatch { .. } | TypeDefinitionChanged { .. })
     }
 
-    /// Whether the disk failed, after which redb does nothing more.
+    /// True if the disk failed, after which redb does nothing more.
     pub(super) fn is_of_the_disk(&self) -> bool {
         matches!(*self.0, redb::Error::Io(_) | redb::Error::PreviousIo)
     }
@@ -75,7 +75,7 @@ impl<E: Into<redb::Error>> From<E> for Fault {
 /// A file that is open.
 pub(super) struct Disk {
     db: Database,
-    /// Whether the file turned out to be damaged.
+    /// True if the file turned out to be damaged.
     pub(super) is_damaged: AtomicBool,
 }
 
@@ -197,7 +197,7 @@ impl Disk {
         Ok((listed, None))
     }
 
-    /// Whether anything is past its end.
+    /// True if anything is past its end.
     pub(super) fn has_ended(&self, now: u64) -> Result<bool, Fault> {
         let ends = self.db.begin_read()?.open_table(ENDS)?;
         let first = ends.first()?;

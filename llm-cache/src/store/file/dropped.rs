@@ -37,7 +37,7 @@ impl Dropped {
         self.tags.is_empty() && self.floor == Moment::default()
     }
 
-    /// Whether what has these tags and began at a moment is still good.
+    /// True if what has these tags and began at a moment is still good.
     pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, begun: Moment) -> bool {
         begun > self.floor && tags.into_iter().all(|tag| self.tags.get(&tag).is_none_or(|dropped| begun > *dropped))
     }

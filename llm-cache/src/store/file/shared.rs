@@ -28,7 +28,7 @@ pub(super) struct Shared {
     pub(super) path: PathBuf,
     /// `None` once the store is closed, or if it could not be opened anew.
     pub(super) disk: RwLock<Option<Disk>>,
-    /// Whether the disk failed since the file was opened.
+    /// True if the disk failed since the file was opened.
     pub(super) broken: AtomicBool,
     pub(super) pending: Pending,
     pub(super) dropped: RwLock<Dropped>,
@@ -155,7 +155,7 @@ impl Shared {
         life.fresh_until.and_then(|until| until.checked_add(self.grace)).map_or(u64::MAX, nanos)
     }
 
-    /// Whether an entry has not been invalidated.
+    /// True if an entry has not been invalidated.
     pub(super) fn allows(&self, source: &Source) -> bool {
         let dropped = self.dropped.read().unwrap_or_else(PoisonError::into_inner);
         dropped.is_empty() || dropped.allow(source.tags.iter().map(|tag| self.codec.tag(tag)), source.begun)

@@ -68,12 +68,12 @@ impl Dropped {
         Self { bound, start, known_until, excused_until, table }
     }
 
-    /// Whether all that was invalidated longer ago than the bound is known.
+    /// True if all that was invalidated longer ago than the bound is known.
     pub(super) fn is_current(&self, now: Instant) -> bool {
         self.micros(now) < self.known_until.load(Ordering::Acquire)
     }
 
-    /// Whether what is in memory may be served without asking: it is current, or there is nobody to ask.
+    /// True if what is in memory may be served without asking: it is current, or there is nobody to ask.
     pub(super) fn vouches(&self, now: Instant) -> bool {
         self.is_current(now) || self.micros(now) < self.excused_until.load(Ordering::Acquire)
     }
@@ -131,7 +131,7 @@ impl Dropped {
         self.read().last.is_some()
     }
 
-    /// Whether what has these tags and began at a moment is still good. What began before the server told anything is good
+    /// True if what has these tags and began at a moment is still good. What began before the server told anything is good
     /// until it does.
     pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, begun: Moment) -> bool {
         let table = self.read();
