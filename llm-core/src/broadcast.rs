@@ -3,7 +3,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker},
 };
 
@@ -43,7 +43,6 @@ use futures_core::Stream;
 /// again, or another reader polls, joins or leaves. Spawn calls, or poll them together, as with any future.
 pub struct Broadcast<S: Stream> {
     state: Mutex<State<S>>,
-    waker: Waker,
 }
 
 /// Reads a [`Broadcast`] from its first item.
@@ -72,24 +71,23 @@ struct State<S: Stream> {
 }
 
 enum Source<S> {
-    Idle(Pin<Box<S>>),
+    Idle(S),
     /// A reader is polling it, outside the lock.
     Taken,
     Ended,
 }
 
-struct SourceWaker<S: Stream>(Weak<Broadcast<S>>);
-
 impl<S> Broadcast<S>
 where
-    S: Stream + Send + 'static,
+    S: Stream + Unpin + Send + 'static,
     S::Item: Clone + Send + 'static,
 {
-    /// Shares a stream. It is not polled before its first reader is.
+    /// Shares a stream. It is not polled before its first reader is. A stream that must not move is boxed first, by
+    /// [`Box::pin`].
     pub fn new(source: S) -> Arc<Self> {
-        Arc::new_cyclic(|this| Self {
+        Arc::new(Self {
             state: Mutex::new(State {
-                source: Source::Idle(Box::pin(source)),
+                source: Source::Idle(source),
                 awake: true,
                 items: VecDeque::new(),
                 gone: 0,
@@ -99,7 +97,6 @@ where
                 readers: 0,
                 next_id: 0,
             }),
-            waker: Arc::new(SourceWaker(this.clone())).into(),
         })
     }
 
@@ -128,9 +125,11 @@ where
     }
 
     /// Returns the item at an index, or, without one, the last item once the stream has ended.
-    fn poll_item(&self, id: u64, at: Option<usize>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+    fn poll_item(self: &Arc<Self>, id: u64, at: Option<usize>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         loop {
-            let (source, stale) = {
+            let source = {
+                // Declared before the lock, so dropped after it.
+                let _stale;
                 let mut state = self.lock();
                 let gone = state.gone;
                 if at.is_some_and(|at| at < gone) {
@@ -143,16 +142,18 @@ where
                     let last = if at.is_none() { state.items.back().cloned() } else { None };
                     return Poll::Ready(last);
                 }
-                let stale = state.wait(id, at.is_none(), cx.waker());
-                (state.take(), stale)
+                let Some(source) = state.take() else {
+                    _stale = state.wait(id, at.is_none(), cx.waker());
+                    return Poll::Pending;
+                };
+                source
             };
-            drop(stale);
-            let Some(source) = source else { return Poll::Pending };
             let mut lease = Lease { of: self, source: Some(source) };
-            match lease.poll(&mut Context::from_waker(&self.waker)) {
+            let waker = Waker::from(Arc::clone(self));
+            match lease.poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(item) => lease.deliver(item, id),
                 Poll::Pending => {
-                    lease.give_back();
+                    lease.give_back(id, at.is_none(), cx.waker());
                     return Poll::Pending;
                 }
             }
@@ -198,7 +199,7 @@ impl<S: Stream> State<S> {
         list.insert(id, waker.clone())
     }
 
-    fn take(&mut self) -> Option<Pin<Box<S>>> {
+    fn take(&mut self) -> Option<S> {
         if !self.awake || !matches!(self.source, Source::Idle(_)) {
             return None;
         }
@@ -238,23 +239,26 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
 /// Source that a reader polls outside the lock.
 struct Lease<'a, S: Stream> {
     of: &'a Broadcast<S>,
-    source: Option<Pin<Box<S>>>,
+    source: Option<S>,
 }
 
-impl<S: Stream> Lease<'_, S> {
+impl<S: Stream + Unpin> Lease<'_, S> {
     /// Polls the source. A source that panics has ended: any reader may be the one that polls it, so none gets the panic.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let source = self.source.as_mut().expect("a lease holds its source until it is given back");
-        catch_unwind(AssertUnwindSafe(|| source.as_mut().poll_next(cx))).unwrap_or(Poll::Ready(None))
+        catch_unwind(AssertUnwindSafe(|| Pin::new(source).poll_next(cx))).unwrap_or(Poll::Ready(None))
     }
 
-    /// Puts the source back. One that woke meanwhile is not polled again at once: like any future that wakes itself, it
-    /// lets others run first.
-    fn give_back(mut self) {
+    /// Puts the source back, and registers the reader that polled it. A source that woke meanwhile is not polled again at
+    /// once: like any future that wakes itself, it lets others run first.
+    fn give_back(mut self, id: u64, end_only: bool, waker: &Waker) {
+        // Declared before the lock, so dropped after it.
+        let _stale;
         let mut state = self.of.lock();
         if let Some(source) = self.source.take() {
             state.source = Source::Idle(source);
         }
+        _stale = state.wait(id, end_only, waker);
         let next = if state.awake { state.drivers() } else { Vec::new() };
         drop(state);
         wake(next);
@@ -290,7 +294,8 @@ impl<S: Stream> Lease<'_, S> {
     }
 }
 
-impl<S> Wake for SourceWaker<S>
+/// The source's waker. It keeps the state, but not the source, which is dropped with the last reader.
+impl<S> Wake for Broadcast<S>
 where
     S: Stream + Send + 'static,
     S::Item: Send,
@@ -300,9 +305,8 @@ where
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let Some(broadcast) = self.0.upgrade() else { return };
         let next = {
-            let mut state = broadcast.lock();
+            let mut state = self.lock();
             state.awake = true;
             match state.source {
                 Source::Idle(_) => state.drivers(),
@@ -316,7 +320,7 @@ where
 
 impl<S> Reader<S>
 where
-    S: Stream + Send + 'static,
+    S: Stream + Unpin + Send + 'static,
     S::Item: Clone + Send + 'static,
 {
     /// Waits for the end of the stream and returns its last item. Earlier items do not wake it, unless no other reader
@@ -338,7 +342,7 @@ where
 
 impl<S> Stream for Reader<S>
 where
-    S: Stream + Send + 'static,
+    S: Stream + Unpin + Send + 'static,
     S::Item: Clone + Send + 'static,
 {
     type Item = S::Item;
@@ -350,7 +354,7 @@ where
     }
 }
 
-// Nothing in it is pinned: the source is boxed, behind the lock.
+// Nothing in it is pinned.
 impl<S: Stream> Unpin for Reader<S> {}
 
 impl<S: Stream> Drop for Reader<S> {

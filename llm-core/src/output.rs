@@ -54,6 +54,15 @@ pub trait Output: Sized + Send + 'static {
     /// Replays a stored response. A stream ends with `usage`, if it is known.
     fn replay(done: Arc<Self::Complete>, usage: Option<Usage>) -> Self;
 
+    /// Returns the response if it arrived whole, so that its hooks have run.
+    ///
+    /// # Errors
+    ///
+    /// The response itself, if it may still run.
+    fn into_whole(self) -> Result<Self::Complete, Self> {
+        Err(self)
+    }
+
     /// Turns the response into one that several callers can take.
     fn share(self) -> Shared<Self::Complete>;
 
@@ -128,6 +137,10 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Output for
 
     fn replay(done: Arc<T>, _usage: Option<Usage>) -> Self {
         Arc::unwrap_or_clone(done)
+    }
+
+    fn into_whole(self) -> Result<T, Self> {
+        Ok(self)
     }
 
     fn share(self) -> Shared<T> {

@@ -63,9 +63,9 @@ impl Output for ChatStream {
 ///
 /// It holds a reader of its own, so that the stream stays open to new readers while this is held.
 struct LiveChat {
-    events: Arc<Broadcast<ChatStream>>,
+    events: Arc<Broadcast<Box<ChatStream>>>,
     whole: Arc<OnceLock<Arc<ChatResponse>>>,
-    _anchor: Option<Reader<ChatStream>>,
+    _anchor: Option<Reader<Box<ChatStream>>>,
 }
 
 impl LiveChat {
@@ -78,12 +78,12 @@ impl LiveChat {
                 let _ = kept.set(Arc::new(answer.clone()));
             }
         });
-        let events = Broadcast::new(stream);
+        let events = Broadcast::new(Box::new(stream));
         let _anchor = events.subscribe();
         Arc::new(Self { events, whole, _anchor })
     }
 
-    fn subscribe(&self) -> Result<Reader<ChatStream>, Error> {
+    fn subscribe(&self) -> Result<Reader<Box<ChatStream>>, Error> {
         self.events
             .subscribe()
             .ok_or_else(|| Error::new(ErrorKind::Cancelled, "the shared answer was given up by all its readers"))
@@ -93,7 +93,7 @@ impl LiveChat {
 /// The pieces of one reader. A shared stream that panicked ends without an error. This one ends with an error, so that
 /// a part is not taken for the whole.
 struct Joined {
-    events: Reader<ChatStream>,
+    events: Reader<Box<ChatStream>>,
     whole: Arc<OnceLock<Arc<ChatResponse>>>,
     failed: bool,
 }

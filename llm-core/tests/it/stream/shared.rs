@@ -142,6 +142,13 @@ fn shared_whole_response_is_streamed() {
     assert_eq!(all(join(&shared)), Ok("whole".into()));
 }
 
+#[test]
+fn into_whole_returns_running_stream_itself() {
+    assert_eq!(answer("whole").into_whole(), Ok(answer("whole")));
+    let (feed, log) = (Feed::default(), Log::default());
+    assert!(feed.stream(&log).into_whole().is_err());
+}
+
 /// A running answer of another make.
 struct Elsewhere(Result<ChatResponse, Error>);
 
