@@ -23,7 +23,7 @@ pub enum End<'a, C> {
 ///
 /// # tokio_test::block_on(async {
 /// let events = ["12345", "67890"].map(|text| Ok(ChatEvent::Text { choice: 0, text: text.into() }));
-/// let stream = ChatStream::new(futures_util::stream::iter(events)).watch(|bytes| match bytes {
+/// let stream = ChatStream::new(futures_util::stream::iter(events)).watch(async |bytes| match bytes {
 ///     0..5 => ControlFlow::Continue(()),
 ///     _ => ControlFlow::Break(StreamCut::Finish),
 /// });
@@ -74,8 +74,12 @@ pub trait Output: Sized + Send + 'static {
     fn join(shared: Shared<Self::Complete>) -> impl Future<Output = Result<Self, Error>> + Send;
 
     /// Calls `f` with the bytes of output so far (text, reasoning, tool arguments) whenever more arrive; it may cut the
-    /// answer off. A whole response is past cutting: `f` is not called.
-    fn watch(self, f: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) -> Self;
+    /// response off. Its decision may need a round trip: the piece that arrived waits for it, and watchers are asked one
+    /// after the other, in the order in which they were added. A decision that is not made when the response is dropped is
+    /// dropped, too. A whole response is past cutting: `f` is not called.
+    fn watch<D>(self, f: impl FnMut(u64) -> D + Send + 'static) -> Self
+    where
+        D: Future<Output = ControlFlow<StreamCut>> + Send + 'static;
 }
 
 /// A response that several callers can take: whole, or still running.
@@ -155,7 +159,10 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Output for
         Ok(Arc::unwrap_or_clone(whole))
     }
 
-    fn watch(self, _f: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) -> Self {
+    fn watch<D>(self, _f: impl FnMut(u64) -> D + Send + 'static) -> Self
+    where
+        D: Future<Output = ControlFlow<StreamCut>> + Send + 'static,
+    {
         self
     }
 }

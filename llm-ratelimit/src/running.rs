@@ -2,7 +2,10 @@
 
 use std::{
     ops::ControlFlow,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use llm_core::{
@@ -34,8 +37,8 @@ pub(crate) struct Meter {
     call: Arc<Asked>,
     /// One more portion.
     portion: Demand,
-    /// Output tokens that are paid for.
-    reserved: u64,
+    /// Output tokens that are paid for. Only one decision runs at a time.
+    reserved: AtomicU64,
 }
 
 /// Bytes of text in a token, likely: the length of a stream is known in bytes.
@@ -59,7 +62,7 @@ impl Running {
     }
 
     pub(crate) fn meter(&self) -> Meter {
-        Meter { call: Arc::clone(&self.call), portion: self.call.portion(), reserved: self.call.demand.output }
+        Meter { call: Arc::clone(&self.call), portion: self.call.portion(), reserved: self.call.demand.output.into() }
     }
 
     /// Returns the status of all limits right after the call reserved.
@@ -76,7 +79,7 @@ impl Running {
             return above;
         }
         let call = Arc::clone(&self.call);
-        Some(AttemptPermit::new(move |failed| call.allow(failed, above.as_ref())))
+        Some(AttemptPermit::new(move |failed| Arc::clone(&call).allow(failed, above.clone())))
     }
 
     /// It ended without a reply.
@@ -133,10 +136,15 @@ impl Running {
 
 impl Asked {
     /// Counts an attempt that failed and allows the next one, if there is room for it here and above.
-    fn allow(&self, failed: Charge, above: Option<&AttemptPermit>) -> Result<(), Error> {
-        let ask_above = || above.map_or(Ok(()), |above| above.request(failed));
+    ///
+    /// If it is dropped before it is ready, nothing is counted.
+    async fn allow(self: Arc<Self>, failed: Charge, above: Option<AttemptPermit>) -> Result<(), Error> {
+        let ask_above = async || match &above {
+            Some(above) => above.request(failed).await,
+            None => Ok(()),
+        };
         let settlement = match failed {
-            Charge::None => return ask_above(),
+            Charge::None => return ask_above().await,
             Charge::Known(usage) => Settlement::Used { usage, cost: None },
             Charge::Unknown => Settlement::Unknown,
         };
@@ -147,7 +155,7 @@ impl Asked {
             Err(refusal) => return Err(refusal.into()),
         };
         // Refused there, it is given back here.
-        ask_above()?;
+        ask_above().await?;
         reservation.into_iter().for_each(|reservation| reservation.settle(settlement));
         if let Charge::Known(usage) = failed {
             *lock(&self.before) += usage;
@@ -185,13 +193,13 @@ impl Asked {
 
 impl Meter {
     /// The stream has said so many bytes.
-    pub(crate) fn pass(&mut self, bytes: u64) -> ControlFlow<StreamCut> {
-        while bytes / BYTES > self.reserved {
+    pub(crate) async fn pass(self: Arc<Self>, bytes: u64) -> ControlFlow<StreamCut> {
+        while bytes / BYTES > self.reserved.load(Relaxed) {
             match self.call.settings.limiter.reserve_more(&self.portion) {
                 Ok(mut reservation) => {
                     reservation.mark_sent();
                     lock(&self.call.more).push(reservation);
-                    self.reserved = self.reserved.saturating_add(self.portion.output);
+                    self.reserved.fetch_add(self.portion.output, Relaxed);
                 }
                 Err(_) if self.call.settings.overrun == OverrunPolicy::Truncate => {
                     return ControlFlow::Break(StreamCut::Finish);

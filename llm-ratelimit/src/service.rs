@@ -144,8 +144,8 @@ fn watch<O: Output>(reply: Reply<O>, running: Running) -> Reply<O> {
     let reply = match running.overrun() {
         OverrunPolicy::Finish => reply,
         _ => {
-            let mut meter = running.meter();
-            reply.map(|output| output.watch(move |bytes| meter.pass(bytes)))
+            let meter = Arc::new(running.meter());
+            reply.map(|output| output.watch(move |bytes| Arc::clone(&meter).pass(bytes)))
         }
     };
     reply.on_end(move |end, receipt| running.ended(&end, receipt))

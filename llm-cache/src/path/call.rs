@@ -176,7 +176,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
         if let Some(renew) = renew {
             output = output.watch(move |_| {
                 renew();
-                ControlFlow::Continue(())
+                std::future::ready(ControlFlow::Continue(()))
             });
         }
         let answer = output.watch(JoinGate::watcher(&gate, cache.max_answer_bytes)).share();

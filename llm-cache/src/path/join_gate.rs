@@ -1,4 +1,5 @@
 use std::{
+    future::{Ready, ready},
     ops::ControlFlow,
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
@@ -29,7 +30,10 @@ impl<C: 'static> JoinGate<C> {
     }
 
     /// Closes the gate of a response that takes more than `most` bytes.
-    pub(crate) fn watcher(this: &Arc<Self>, most: u64) -> impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static {
+    pub(crate) fn watcher(
+        this: &Arc<Self>,
+        most: u64,
+    ) -> impl FnMut(u64) -> Ready<ControlFlow<StreamCut>> + Send + 'static {
         let mut gate = Some(Arc::clone(this));
         let mut pieces = 0;
         move |text| {
@@ -42,7 +46,7 @@ impl<C: 'static> JoinGate<C> {
                     live.close();
                 }
             }
-            ControlFlow::Continue(())
+            ready(ControlFlow::Continue(()))
         }
     }
 

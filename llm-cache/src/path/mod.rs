@@ -107,9 +107,11 @@ where
     }
     let reply = reply::make(cache, &call, &items, known.into_items(), miss)?;
     let Some(deadline) = call.deadline.map(tokio::time::Instant::from_std) else { return Ok(reply) };
-    let on_time = move |_| match tokio::time::Instant::now() < deadline {
-        true => ControlFlow::Continue(()),
-        false => ControlFlow::Break(StreamCut::Fail(late())),
+    let on_time = move |_| {
+        std::future::ready(match tokio::time::Instant::now() < deadline {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(StreamCut::Fail(late())),
+        })
     };
     Ok(reply.map(|output| output.watch(on_time)))
 }

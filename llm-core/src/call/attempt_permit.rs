@@ -1,32 +1,40 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use crate::{Charge, Error};
 
 /// Permission for further attempts of a call, in its [`extensions`](super::Call::extensions).
 ///
-/// A layer that retries requests it first, so that a budget above covers the attempt. The first attempt is covered.
+/// A layer that retries requests it first, so that a budget above covers the attempt. The first attempt is covered. The
+/// decision may need a round trip, so a request is awaited.
 ///
 /// ```
 /// use llm_core::{Call, Charge, Error, ErrorKind, layer::AttemptPermit};
 ///
+/// # tokio_test::block_on(async {
 /// let mut call = Call::new("acme", ());
-/// call.extensions.insert(AttemptPermit::new(|failed| match failed {
+/// call.extensions.insert(AttemptPermit::new(async |failed| match failed {
 ///     Charge::None => Ok(()),
 ///     _ => Err(Error::new(ErrorKind::OverBudget, "no room for another attempt")),
 /// }));
 /// // A layer below, before it tries again what failed and may have been charged:
-/// let permit = call.extensions.get::<AttemptPermit>();
-/// assert!(permit.is_some_and(|permit| permit.request(Charge::Unknown).is_err()));
+/// let permit = call.extensions.get::<AttemptPermit>().expect("it was inserted");
+/// assert!(permit.request(Charge::Unknown).await.is_err());
+/// # });
 /// ```
 #[derive(Clone)]
 pub struct AttemptPermit(Arc<Grant>);
 
-type Grant = dyn Fn(Charge) -> Result<(), Error> + Send + Sync;
+type Grant = dyn Fn(Charge) -> Decision + Send + Sync;
+type Decision = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 impl AttemptPermit {
-    /// Creates a permit from a function of the charge of the attempt that failed.
-    pub fn new(grant: impl Fn(Charge) -> Result<(), Error> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(grant))
+    /// Creates a permit from an asynchronous function of the charge of the attempt that failed. If its future is dropped
+    /// before it is ready, it must have granted nothing.
+    pub fn new<D>(grant: impl Fn(Charge) -> D + Send + Sync + 'static) -> Self
+    where
+        D: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        Self(Arc::new(move |failed| Box::pin(grant(failed))))
     }
 
     /// Requests one more attempt, after one that failed with this charge.
@@ -34,8 +42,8 @@ impl AttemptPermit {
     /// # Errors
     ///
     /// The budget does not cover it. Return the failed attempt's own error to the caller, which says more.
-    pub fn request(&self, failed: Charge) -> Result<(), Error> {
-        (self.0)(failed)
+    pub async fn request(&self, failed: Charge) -> Result<(), Error> {
+        (self.0)(failed).await
     }
 }
 

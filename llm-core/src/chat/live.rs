@@ -52,7 +52,10 @@ impl Output for ChatStream {
         join(shared).await
     }
 
-    fn watch(mut self, f: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) -> Self {
+    fn watch<D>(mut self, f: impl FnMut(u64) -> D + Send + 'static) -> Self
+    where
+        D: Future<Output = ControlFlow<StreamCut>> + Send + 'static,
+    {
         self.add_watcher(f);
         self
     }

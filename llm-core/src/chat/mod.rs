@@ -12,6 +12,7 @@ mod schema;
 mod stream;
 mod tool;
 mod validate;
+mod watchers;
 
 pub use self::event::{ChatEvent, ExtraOf};
 pub use self::message::{Message, Role};

@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    future::Future,
     ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -7,7 +8,7 @@ use std::{
 
 use futures_core::Stream;
 
-use super::{ChatEvent, ChatResponse, aggregate::Aggregate};
+use super::{ChatEvent, ChatResponse, aggregate::Aggregate, watchers::Watchers};
 use crate::{
     Error, Usage,
     output::{End, StreamCut},
@@ -35,15 +36,18 @@ pub struct ChatStream {
     source: Option<Source>,
     aggregate: Aggregate,
     hooks: Vec<Hook>,
-    watchers: Vec<Watcher>,
+    watchers: Watchers,
+    /// An event that is aggregated and waits for the watchers' decision.
+    held: Option<ChatEvent>,
     ended: Option<Ended>,
     /// Events that its reader still gets after a clean cut, last first.
     tail: Vec<ChatEvent>,
 }
 
 type Source = Pin<Box<dyn Stream<Item = Result<ChatEvent, Error>> + Send>>;
+/// The next event, and the end if it is that.
+type Next = (Option<Result<ChatEvent, Error>>, Option<Ending>);
 type Hook = Box<dyn FnOnce(&Ended) + Send>;
-type Watcher = Box<dyn FnMut(u64) -> ControlFlow<StreamCut> + Send>;
 
 /// The end, for hooks, also those that are added later.
 pub(super) struct Ended {
@@ -77,7 +81,8 @@ impl ChatStream {
             source: Some(Box::pin(source)),
             aggregate: Aggregate::default(),
             hooks: Vec::new(),
-            watchers: Vec::new(),
+            watchers: Watchers::default(),
+            held: None,
             ended: None,
             tail: Vec::new(),
         }
@@ -114,18 +119,38 @@ impl ChatStream {
     }
 
     /// Calls `f` with the bytes of output so far whenever more arrive.
-    pub(super) fn add_watcher(&mut self, f: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) {
-        self.watchers.push(Box::new(f));
+    pub(super) fn add_watcher<D>(&mut self, f: impl FnMut(u64) -> D + Send + 'static)
+    where
+        D: Future<Output = ControlFlow<StreamCut>> + Send + 'static,
+    {
+        self.watchers.add(f);
     }
 
-    fn pass(&mut self, event: &ChatEvent) -> Option<StreamCut> {
+    /// Aggregates an event. Returns true if the watchers are to decide on it.
+    fn is_watched(&mut self, event: &ChatEvent) -> bool {
         let before = self.aggregate.output_bytes();
         self.aggregate.push(event);
-        let bytes = self.aggregate.output_bytes();
-        if bytes == before {
-            return None;
+        self.aggregate.output_bytes() != before && !self.watchers.is_empty()
+    }
+
+    /// Polls for the next event that the watchers have decided on.
+    fn poll_decided(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        if self.held.is_none() {
+            let Some(source) = &mut self.source else { return Poll::Ready((self.tail.pop().map(Ok), None)) };
+            match ready!(source.as_mut().poll_next(cx)) {
+                Some(Ok(event)) if self.is_watched(&event) => self.held = Some(event),
+                Some(Ok(event)) => return Poll::Ready((Some(Ok(event)), None)),
+                Some(Err(error)) => return Poll::Ready((Some(Err(error.clone())), Some(Ending::Failed(error)))),
+                None => return Poll::Ready((None, Some(Ending::Whole))),
+            }
         }
-        self.watchers.iter_mut().find_map(|watch| watch(bytes).break_value())
+        let cut = ready!(self.watchers.poll_decide(self.aggregate.output_bytes(), cx));
+        let event = self.held.take().map(Ok);
+        Poll::Ready(match cut {
+            Some(StreamCut::Fail(error)) => (Some(Err(error.clone())), Some(Ending::Failed(error))),
+            Some(StreamCut::Finish) => (event, Some(Ending::Cut)),
+            None => (event, None),
+        })
     }
 
     fn end(&mut self, ending: Ending) {
@@ -161,23 +186,17 @@ impl Stream for ChatStream {
     type Item = Result<ChatEvent, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(source) = &mut self.source else { return Poll::Ready(self.tail.pop().map(Ok)) };
-        let (event, ending) = match ready!(source.as_mut().poll_next(cx)) {
-            Some(Ok(event)) => match self.pass(&event) {
-                Some(StreamCut::Fail(error)) => (Some(Err(error.clone())), Ending::Failed(error)),
-                Some(StreamCut::Finish) => (Some(Ok(event)), Ending::Cut),
-                None => return Poll::Ready(Some(Ok(event))),
-            },
-            Some(Err(error)) => (Some(Err(error.clone())), Ending::Failed(error)),
-            None => (None, Ending::Whole),
-        };
-        self.end(ending);
+        let (event, ending) = ready!(self.poll_decided(cx));
+        if let Some(ending) = ending {
+            self.end(ending);
+        }
         Poll::Ready(event)
     }
 }
 
 impl Drop for ChatStream {
     fn drop(&mut self) {
+        self.watchers.clear();
         if self.source.take().is_none() || self.hooks.is_empty() {
             return;
         }

@@ -257,7 +257,10 @@ impl Output for Pages {
         Ok(Self(vec![String::join(shared).await?.into()]))
     }
 
-    fn watch(self, _: impl FnMut(u64) -> ControlFlow<StreamCut> + Send + 'static) -> Self {
+    fn watch<D>(self, _: impl FnMut(u64) -> D + Send + 'static) -> Self
+    where
+        D: Future<Output = ControlFlow<StreamCut>> + Send + 'static,
+    {
         self
     }
 }

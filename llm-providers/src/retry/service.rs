@@ -59,7 +59,8 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Retry<S> {
                 };
                 tracing::debug!(attempt, kind = %error.kind(), ?wait, "the call failed and is asked again");
                 sleep(wait).await;
-                if !is_allowed(&call, error.charge()) {
+                let permit = call.extensions.get::<AttemptPermit>().cloned();
+                if !is_allowed(permit, error.charge()).await {
                     return Err(error.with_charge(charge));
                 }
                 retry.spend();
@@ -93,10 +94,10 @@ impl RetryLayer {
 }
 
 /// Returns true if the layers above permit one more attempt.
-fn is_allowed<T>(call: &Call<T>, failed: Charge) -> bool {
-    let allowance = call.extensions.get::<AttemptPermit>();
-    let asked = allowance.map_or(Ok(()), |permit| permit.request(failed));
-    asked.inspect_err(|refusal| tracing::debug!(%refusal, "the call is not asked again")).is_ok()
+async fn is_allowed(permit: Option<AttemptPermit>, failed: Charge) -> bool {
+    let Some(permit) = permit else { return true };
+    let decision = permit.request(failed).await;
+    decision.inspect_err(|refusal| tracing::debug!(%refusal, "the call is not retried")).is_ok()
 }
 
 /// Adds the charges of two attempts.

@@ -188,9 +188,13 @@ fn retry_asks_attempt_permit_after_wait() {
         let (began, log) = (Instant::now(), Arc::clone(&asked));
         let mut call = question();
         call.extensions.insert(AttemptPermit::new(move |failed| {
-            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-            log.push((failed, began.elapsed() > Duration::ZERO));
-            if log.len() < 3 { Ok(()) } else { Err(Error::new(ErrorKind::OverBudget, "no more")) }
+            let log = Arc::clone(&log);
+            async move {
+                tokio::time::sleep(SECOND).await;
+                let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push((failed, began.elapsed() > SECOND));
+                if log.len() < 3 { Ok(()) } else { Err(Error::new(ErrorKind::OverBudget, "no more")) }
+            }
         }));
         let error = provider.chat(call).await.unwrap_err();
         assert_eq!((vendor.calls(), error.kind()), (3, ErrorKind::Overloaded), "the attempt's own error");

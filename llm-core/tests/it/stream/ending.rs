@@ -1,10 +1,13 @@
 use std::{
+    future::ready,
     ops::ControlFlow,
     sync::{Arc, Mutex},
 };
 
 use futures_util::{FutureExt, StreamExt};
 use llm_core::{ChatEvent, ChatStream, Error, ErrorKind, FinishReason, Output, Usage, layer::StreamCut};
+
+use tokio::sync::Semaphore;
 
 use super::{Feed, Log, broken, hooked, lines, text};
 
@@ -76,11 +79,11 @@ fn watch_sees_bytes_and_cuts() {
     let watched = Arc::clone(&seen);
     let mut stream = three_hooks(&feed, &log).watch(move |bytes| {
         watched.lock().unwrap().push(bytes);
-        if bytes > 3 {
+        ready(if bytes > 3 {
             ControlFlow::Break(StreamCut::Fail(Error::new(ErrorKind::OverBudget, "enough")))
         } else {
             ControlFlow::Continue(())
-        }
+        })
     });
     let fragment = ChatEvent::ToolArguments { choice: 1, index: 0, fragment: "é".into() };
     let silent = [ChatEvent::Start { id: "1".into(), model: "m".into() }, ChatEvent::Usage(Usage::new(1, 1)), text("")];
@@ -96,7 +99,7 @@ fn watch_sees_bytes_and_cuts() {
 #[test]
 fn watch_clean_cut_is_dropped_to_hooks() {
     let (feed, log) = (Feed::default(), Log::default());
-    let cut = |bytes| if bytes > 1 { ControlFlow::Break(StreamCut::Finish) } else { ControlFlow::Continue(()) };
+    let cut = async |bytes| if bytes > 1 { ControlFlow::Break(StreamCut::Finish) } else { ControlFlow::Continue(()) };
     let mut stream = three_hooks(&feed, &log).watch(cut);
     let finish = |choice, reason| ChatEvent::Finish { choice, reason };
     let other = ChatEvent::Text { choice: 1, text: "z".into() };
@@ -111,6 +114,70 @@ fn watch_clean_cut_is_dropped_to_hooks() {
     assert_eq!(lines(&log), from_inner_to_outer(r#"dropped "a""#));
     drop(hooked(stream, "late", &log));
     assert_eq!(lines(&log).last().unwrap(), r#"late: dropped "a""#);
+}
+
+/// A watcher whose decisions come when it is told, and the bytes that it was asked about.
+fn slow_watcher(stream: ChatStream) -> (ChatStream, Arc<Semaphore>, Arc<Mutex<Vec<u64>>>) {
+    let (rounds, asked) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let (trips, log) = (Arc::clone(&rounds), Arc::clone(&asked));
+    let stream = stream.watch(move |bytes| {
+        log.lock().expect("no test panics with it").push(bytes);
+        let trips = Arc::clone(&trips);
+        async move {
+            trips.acquire().await.expect("it is never closed").forget();
+            if bytes > 3 { ControlFlow::Break(StreamCut::Finish) } else { ControlFlow::Continue(()) }
+        }
+    });
+    (stream, rounds, asked)
+}
+
+#[test]
+fn watch_slow_decision_holds_event() {
+    let (feed, log) = (Feed::default(), Log::default());
+    let (stream, trips, asked) = slow_watcher(three_hooks(&feed, &log));
+    let later = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&later);
+    let mut stream = stream.watch(move |bytes| {
+        seen.lock().unwrap().push(bytes);
+        ready(ControlFlow::Continue(()))
+    });
+    [text("ab"), text("cd")].into_iter().for_each(|event| feed.push(Some(Ok(event))));
+    for _ in 0..3 {
+        assert!(stream.next().now_or_never().is_none(), "the decision is awaited");
+    }
+    trips.add_permits(1);
+    assert_eq!(next(&mut stream).unwrap().unwrap(), text("ab"));
+    assert!(stream.next().now_or_never().is_none());
+    assert!(lines(&log).is_empty(), "nothing has ended");
+    trips.add_permits(1);
+    assert_eq!(next(&mut stream).unwrap().unwrap(), text("cd"));
+    assert_eq!(*asked.lock().unwrap(), [2, 4], "each piece is asked about once");
+    assert_eq!(*later.lock().unwrap(), [2], "a watcher is asked after the one before it");
+    assert_eq!(lines(&log), from_inner_to_outer(r#"dropped "abcd""#));
+}
+
+#[test]
+fn watch_pending_decision_dropped_before_hooks() {
+    struct Gone(Log);
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            self.0.lock().unwrap().push("decision dropped".to_owned());
+        }
+    }
+    let (feed, log) = (Feed::default(), Log::default());
+    let stream = hooked(feed.stream(&Log::default()), "hook", &log);
+    let told = log.clone();
+    let mut stream = stream.watch(move |_| {
+        let gone = Gone(told.clone());
+        async move {
+            let _gone = gone;
+            std::future::pending().await
+        }
+    });
+    feed.push(Some(Ok(text("ab"))));
+    assert!(stream.next().now_or_never().is_none());
+    drop(stream);
+    assert_eq!(lines(&log), ["decision dropped", r#"hook: dropped "ab""#]);
 }
 
 #[test]

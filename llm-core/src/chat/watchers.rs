@@ -1,0 +1,57 @@
+//! Watchers of a running stream.
+
+use std::{
+    future::Future,
+    ops::ControlFlow,
+    task::{Context, Poll, ready},
+};
+
+use crate::output::StreamCut;
+
+/// Functions that are asked one after the other whether the stream goes on.
+#[derive(Default)]
+pub(super) struct Watchers {
+    all: Vec<Watcher>,
+    /// The one whose decision is awaited.
+    asked: usize,
+}
+
+type Watcher = Box<dyn FnMut(u64, &mut Context<'_>) -> Poll<ControlFlow<StreamCut>> + Send>;
+
+impl Watchers {
+    pub(super) fn add<D>(&mut self, mut f: impl FnMut(u64) -> D + Send + 'static)
+    where
+        D: Future<Output = ControlFlow<StreamCut>> + Send + 'static,
+    {
+        // One place for all decisions, so that a piece allocates nothing.
+        let mut decision = Box::pin(None);
+        self.all.push(Box::new(move |bytes, cx| {
+            if decision.is_none() {
+                decision.set(Some(f(bytes)));
+            }
+            let running = decision.as_mut().as_pin_mut().expect("it was set above");
+            let decided = ready!(running.poll(cx));
+            decision.set(None);
+            Poll::Ready(decided)
+        }));
+    }
+
+    /// Asks all of them about the bytes of output so far. While this is pending, it is to be polled with the same bytes.
+    pub(super) fn poll_decide(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<Option<StreamCut>> {
+        let mut cut = None;
+        while let (None, Some(watcher)) = (&cut, self.all.get_mut(self.asked)) {
+            cut = ready!(watcher(bytes, cx)).break_value();
+            self.asked += 1;
+        }
+        self.asked = 0;
+        Poll::Ready(cut)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+    }
+}
