@@ -11,8 +11,8 @@ use crate::{
     asking::Asking,
     counts::Counts,
     freshness::Freshness,
-    generations::Generations,
     inner::Inner,
+    invalidation::InvalidationEpochs,
     keep::Keep,
     opening::{Opening, open},
     path::single_flight::SingleFlights,
@@ -284,12 +284,12 @@ impl CacheBuilder {
             #[cfg(feature = "redis")]
             fleet: self.fleet,
         };
-        let (store, generations) = match place {
-            Place::With(cache) => (Arc::clone(&cache.0.store), Arc::clone(&cache.0.generations)),
+        let (store, epochs) = match place {
+            Place::With(cache) => (Arc::clone(&cache.0.store), Arc::clone(&cache.0.epochs)),
             Place::Memory => (open(None, opening)?, Arc::default()),
-            Place::Url(url) => (open(Some(url), opening)?, Arc::<Generations>::default()),
+            Place::Url(url) => (open(Some(url), opening)?, Arc::<InvalidationEpochs>::default()),
         };
-        generations.advance(store.latest());
+        epochs.advance(store.latest());
         let counts = Arc::new(Counts::new(&namespace));
         let completes = asking.background.as_ref().is_some_and(|settings| settings.complete_on_disconnect);
         let finish = background.clone().filter(|_| completes);
@@ -298,7 +298,7 @@ impl CacheBuilder {
             flights: SingleFlights::new(finish, Arc::clone(&counts)),
             caps,
             store,
-            generations,
+            epochs,
             freshness,
             max_answer_bytes,
             keep,

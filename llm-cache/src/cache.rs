@@ -10,7 +10,7 @@ use crate::{
     key::Keys,
     keyed::{Closure, Keyed, Value, failure},
     path::{CallContext, Found, Items, answer, from_entry, shadow},
-    store::Census,
+    store::StoreStats,
 };
 
 /// The cache itself, with or without a stack: answers by key, and one running call for all who ask the same.
@@ -63,7 +63,7 @@ pub struct Stats {
     pub store_errors: u64,
     /// Entries at rest that could not be read: tampered with, cut off, of another library, of a newer version, or without
     /// their key. Each was a miss.
-    pub spoilt: u64,
+    pub corrupt: u64,
     /// Answers that were to be written further away and were not: too many waited, too large, or the store failed.
     pub unwritten: u64,
     /// Calls made while all other processes that share the store waited for their answers.
@@ -179,7 +179,8 @@ impl Cache {
     /// What the cache has done so far. It settles moka's books, so it is not for hot paths.
     pub fn stats(&self) -> Stats {
         let Inner { store, counts, flights, .. } = &*self.0;
-        let Census { entries, bytes, spoilt, lost, failed, leases: [leased, awaited, lost_leases] } = store.census();
+        let StoreStats { entries, bytes, corrupt, dropped_writes, failed, leases: [leased, awaited, lost_leases] } =
+            store.stats();
         let load = Counter::get;
         Stats {
             hits: load(&counts.hits),
@@ -192,8 +193,8 @@ impl Cache {
             stored: load(&counts.stored),
             too_large: load(&counts.too_large),
             store_errors: load(&counts.store_errors) + failed,
-            spoilt,
-            unwritten: lost,
+            corrupt,
+            unwritten: dropped_writes,
             leased,
             awaited,
             lost_leases,
@@ -239,8 +240,8 @@ impl Cache {
     ///
     /// If a store further away than memory fails to remember it.
     pub async fn invalidate(&self, tag: Tag) -> Result<(), StoreError> {
-        let moment = self.0.generations.invalidate(tag.clone(), self.0.moment());
-        self.0.store.invalidate(Some(&tag), moment).await
+        let timestamp = self.0.epochs.invalidate(tag.clone(), self.0.store_time());
+        self.0.store.invalidate(Some(&tag), timestamp).await
     }
 
     /// Drops all answers to a tenant, and empties the room they take, in every tier. It looks at every entry in memory.
@@ -263,8 +264,8 @@ impl Cache {
     ///
     /// If a store further away than memory fails.
     pub async fn clear(&self) -> Result<(), StoreError> {
-        let moment = self.0.generations.invalidate_all(self.0.moment());
-        let remembered = self.0.store.invalidate(None, moment).await;
+        let timestamp = self.0.epochs.invalidate_all(self.0.store_time());
+        let remembered = self.0.store.invalidate(None, timestamp).await;
         if let Some(refusals) = &self.0.refusals {
             refusals.clear();
         }

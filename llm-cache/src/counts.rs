@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::store::Census;
+use crate::store::StoreStats;
 
 /// A number that only grows.
 #[derive(Default)]
@@ -108,7 +108,7 @@ pub(crate) struct Meters {
 #[cfg(feature = "metrics")]
 struct Known {
     failed: metrics::Counter,
-    spoilt: metrics::Counter,
+    corrupt: metrics::Counter,
     unwritten: metrics::Counter,
     near: metrics::Histogram,
     far: metrics::Histogram,
@@ -150,10 +150,10 @@ impl Meters {
     }
 
     /// What a store holds now, and what went wrong in it so far. `told` tells that, evictions, and the failures counted here.
-    pub(crate) fn census(&self, told: impl FnOnce() -> (Census, u64, u64)) {
+    pub(crate) fn stats(&self, told: impl FnOnce() -> (StoreStats, u64, u64)) {
         #[cfg(feature = "metrics")]
         if let Some(known) = &self.known {
-            let (Census { entries, bytes, spoilt, lost, failed, .. }, evictions, failures) = told();
+            let (StoreStats { entries, bytes, corrupt, dropped_writes, failed, .. }, evictions, failures) = told();
             #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
             {
                 known.entries.set(entries as f64);
@@ -161,8 +161,8 @@ impl Meters {
             }
             known.evictions.absolute(evictions);
             known.failed.absolute(failures + failed);
-            known.spoilt.absolute(spoilt);
-            known.unwritten.absolute(lost);
+            known.corrupt.absolute(corrupt);
+            known.unwritten.absolute(dropped_writes);
             return;
         }
         drop(told);
@@ -181,7 +181,7 @@ impl Meters {
                 bytes: metrics::gauge!("llm_cache_bytes", "cache" => cache()),
                 evictions: counter("llm_cache_evictions_total"),
                 failed: counter("llm_cache_store_errors_total"),
-                spoilt: counter("llm_cache_spoilt_total"),
+                corrupt: counter("llm_cache_spoilt_total"),
                 unwritten: counter("llm_cache_unwritten_total"),
             }),
         }
@@ -200,10 +200,10 @@ mod tests {
     fn a_recorder_is_told_what_a_store_could_not_do() {
         let recorder = DebuggingRecorder::new();
         let counts = metrics::with_local_recorder(&recorder, || Counts::new(&"ns".into()));
-        let census = Census { spoilt: 3, lost: 4, failed: 2, ..Census::default() };
+        let stats = StoreStats { corrupt: 3, dropped_writes: 4, failed: 2, ..StoreStats::default() };
         counts.store_errors.one();
         for _ in 0..2 {
-            counts.meters.census(|| (census, 5, counts.store_errors.get()));
+            counts.meters.stats(|| (stats, 5, counts.store_errors.get()));
         }
         counts.store_errors.one();
         let told = recorder.snapshotter().snapshot().into_vec().into_iter();

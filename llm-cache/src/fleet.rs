@@ -7,7 +7,7 @@ use llm_redis::Redis;
 use crate::{
     CacheBuilder, StoreError, StoreUrl,
     opening::Opening,
-    store::{AtRest, Front, Memory, RedisSettings, RedisStore},
+    store::{AtRest, LocalTier, Memory, RedisSettings, RedisStore},
     url::Place,
 };
 
@@ -43,7 +43,7 @@ pub(crate) struct RedisUrl(pub(crate) Arc<str>);
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// The longest that each step takes of what an application itself asks for, such as an invalidation.
-const PATIENCE: Duration = Duration::from_secs(5);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The shortest lease: waiters look no more often.
 const LEAST_LEASE: Duration = Duration::from_secs(1);
@@ -142,7 +142,7 @@ impl RedisOptions {
         let bound = url.as_ref().and_then(|url| url.invalidated_within).unwrap_or(self.bound);
         let claim = url.as_ref().and_then(|url| url.claim_timeout).unwrap_or(self.claim_timeout);
         let lookup = url.as_ref().and_then(|url| url.call_timeout).unwrap_or(self.call_timeout);
-        let patience = lookup.max(PATIENCE);
+        let operation_timeout = lookup.max(OPERATION_TIMEOUT);
         let redis = match (self.redis, url) {
             (Some(redis), _) => redis,
             (None, Some(StoreUrl { place: Place::Redis(address), prefix, .. })) => {
@@ -162,8 +162,8 @@ impl RedisOptions {
             (None, _) => unreachable!("there is a handle or an address"),
         };
         let codec = AtRest::new(secret.as_ref(), keys);
-        let front = Front::new(Memory::new(bytes, policy), Some(memory_ttl), Arc::clone(&clock));
-        RedisStore::spawn(RedisSettings { redis, codec, clock, front, grace, lease, claim, patience, bound })
+        let local = LocalTier::new(Memory::new(bytes, policy), Some(memory_ttl), Arc::clone(&clock));
+        RedisStore::spawn(RedisSettings { redis, codec, clock, local, grace, lease, claim, operation_timeout, bound })
     }
 
     /// True if there is a handle.

@@ -8,7 +8,7 @@ use std::{
 
 use llm_core::{Call, Operation};
 
-use crate::{Directive, store::Life};
+use crate::{Directive, store::Expiry};
 
 /// Says how long the answers to some calls are kept. All that it names must fit.
 ///
@@ -173,10 +173,10 @@ impl Freshness {
     }
 
     /// What an answer is worth at `now`.
-    pub(crate) fn judge(&self, life: &Life, now: SystemTime, directive: &Directive) -> Verdict {
+    pub(crate) fn judge(&self, expiry: &Expiry, now: SystemTime, directive: &Directive) -> Verdict {
         // A clock that was set back tells nothing of how old an answer is.
-        let Ok(age) = now.duration_since(life.stored_at) else { return Verdict::Expired };
-        let past = life.fresh_until.and_then(|until| now.duration_since(until).ok());
+        let Ok(age) = now.duration_since(expiry.stored_at) else { return Verdict::Expired };
+        let past = expiry.fresh_until.and_then(|until| now.duration_since(until).ok());
         let old = directive.max_age.is_some_and(|most| age > most);
         match past {
             None if old && self.stale_if_error.is_zero() => Verdict::TooOld,
@@ -205,8 +205,8 @@ mod tests {
         Freshness { ttl: Ttl::new(HOUR), stale_if_error: HOUR / 2, revalidate: Duration::ZERO, max_stale: HOUR }
     }
 
-    fn life(stored_at: SystemTime) -> Life {
-        Life { stored_at, fresh_until: Some(stored_at + HOUR) }
+    fn expiry(stored_at: SystemTime) -> Expiry {
+        Expiry { stored_at, fresh_until: Some(stored_at + HOUR) }
     }
 
     #[test]
@@ -229,13 +229,13 @@ mod tests {
 
     #[test]
     fn an_answer_is_fresh_then_spare_then_gone() {
-        let judge = |after, directive| freshness().judge(&life(NOON), NOON + after, &directive);
+        let judge = |after, directive| freshness().judge(&expiry(NOON), NOON + after, &directive);
         let plain = Directive::new;
         assert_eq!(judge(HOUR - Duration::from_nanos(1), plain()), Verdict::Fresh);
         assert_eq!(judge(HOUR, plain()), Verdict::Spare);
         assert_eq!(judge(HOUR * 3 / 2, plain()), Verdict::TooOld);
         assert_eq!(judge(HOUR * 2, plain()), Verdict::Expired);
-        let set_back = freshness().judge(&life(NOON + HOUR), NOON, &plain());
+        let set_back = freshness().judge(&expiry(NOON + HOUR), NOON, &plain());
         assert_eq!(set_back, Verdict::Expired);
         assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR)), Verdict::Stale);
         assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR / 4)), Verdict::TooOld);
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn an_answer_is_replaced_behind_the_back_only_of_those_who_bear_it_stale() {
         let freshness = Freshness { revalidate: HOUR / 4, ..freshness() };
-        let judge = |after, directive| freshness.judge(&life(NOON), NOON + after, &directive);
+        let judge = |after, directive| freshness.judge(&expiry(NOON), NOON + after, &directive);
         let plain = Directive::new;
         assert_eq!(judge(HOUR, plain()), Verdict::Aging);
         assert_eq!(judge(HOUR * 5 / 4, plain()), Verdict::Spare);

@@ -13,13 +13,13 @@ use crate::{
     background::Tasks,
     counts::Counts,
     freshness::Freshness,
-    generations::{Generations, Moment},
+    invalidation::{InvalidationEpochs, Timestamp},
     keep::Keep,
     key::{Frame, Keys},
     path::single_flight::SingleFlights,
     refusal::Refusals,
     samples::Samples,
-    store::{Entry, Life, Source, Store},
+    store::{Entry, Expiry, Provenance, Store},
     verification::Auditor,
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Inner {
     pub(crate) flights: Arc<SingleFlights>,
     pub(crate) caps: DirectivePolicy,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) generations: Arc<Generations>,
+    pub(crate) epochs: Arc<InvalidationEpochs>,
     pub(crate) freshness: Freshness,
     pub(crate) max_answer_bytes: u64,
     pub(crate) keep: Keep,
@@ -46,11 +46,11 @@ pub(crate) struct Inner {
 }
 
 /// How an answer is kept.
-pub(crate) struct Stay {
+pub(crate) struct StoreOptions {
     pub(crate) ttl: Option<Duration>,
     /// What it takes in memory, in bytes, where that is known.
-    pub(crate) weight: Option<u64>,
-    pub(crate) source: Source,
+    pub(crate) memory_size: Option<u64>,
+    pub(crate) provenance: Provenance,
 }
 
 impl Inner {
@@ -76,7 +76,7 @@ impl Inner {
     pub(crate) fn refusal(&self, keys: &Keys) -> Option<Error> {
         let (refusals, now) = (self.refusals.as_ref()?, self.now());
         let refusal = refusals.get(&keys.flight, now)?;
-        if !self.allows(&refusal.source, refusal.source.begun) {
+        if !self.allows(&refusal.provenance, refusal.provenance.started_at) {
             refusals.remove(&keys.flight);
             return None;
         }
@@ -85,9 +85,9 @@ impl Inner {
     }
 
     /// A question failed: remembered if that is due to the question alone.
-    pub(crate) fn refuse(&self, keys: &Keys, error: &Error, source: Source) {
+    pub(crate) fn refuse(&self, keys: &Keys, error: &Error, provenance: Provenance) {
         if let Some(refusals) = &self.refusals {
-            refusals.put(&keys.flight, error, source, self.now());
+            refusals.put(&keys.flight, error, provenance, self.now());
         }
     }
 
@@ -109,34 +109,34 @@ impl Inner {
     }
 
     /// A call begins, whose answer will have these tags.
-    pub(crate) fn begin(&self, tags: Arc<[Tag]>) -> Source {
-        Source { begun: self.generations.moment(self.moment()), tags }
+    pub(crate) fn begin(&self, tags: Arc<[Tag]>) -> Provenance {
+        Provenance { started_at: self.epochs.timestamp(self.store_time()), tags }
     }
 
     /// True if what has these tags and began at a moment has not been invalidated since.
-    pub(crate) fn allows(&self, source: &Source, begun: Moment) -> bool {
-        self.generations.allow(&source.tags, begun) && self.store.allows(&source.tags, begun)
+    pub(crate) fn allows(&self, provenance: &Provenance, started_at: Timestamp) -> bool {
+        self.epochs.allow(&provenance.tags, started_at) && self.store.allows(&provenance.tags, started_at)
     }
 
     /// Returns the test of whether a caller may join a running call: neither the caller's tags nor the leader's were
     /// invalidated since the call began.
-    pub(crate) fn joins<'a>(&'a self, own: &'a Source) -> impl Fn(&Source) -> bool + Sync + 'a {
-        |leader| self.allows(own, leader.begun) && self.allows(leader, leader.begun)
+    pub(crate) fn joins<'a>(&'a self, own: &'a Provenance) -> impl Fn(&Provenance) -> bool + Sync + 'a {
+        |leader| self.allows(own, leader.started_at) && self.allows(leader, leader.started_at)
     }
 
     /// Stores an answer, if the application would keep it, it is not too large, and it has not been invalidated.
-    pub(crate) fn store<C>(&self, key: Key, answer: Arc<C>, facts: Accounting, stay: Stay)
+    pub(crate) fn store<C>(&self, key: Key, answer: Arc<C>, facts: Accounting, options: StoreOptions)
     where
         C: Serialize + Send + Sync + 'static,
     {
-        let Stay { ttl, weight, source } = stay;
-        if !self.keep.allows(&*answer) || !self.allows(&source, source.begun) {
+        let StoreOptions { ttl, memory_size, provenance } = options;
+        if !self.keep.allows(&*answer) || !self.allows(&provenance, provenance.started_at) {
             return;
         }
         let stored_at = self.clock.now();
         let fresh_until = self.freshness.fresh_until(stored_at, ttl, key.as_bytes());
-        let life = Life { stored_at, fresh_until };
-        let Some(entry) = Entry::new(&key, answer, weight, facts, life, source) else { return };
+        let expiry = Expiry { stored_at, fresh_until };
+        let Some(entry) = Entry::new(&key, answer, memory_size, facts, expiry, provenance) else { return };
         let most = self.max_answer_bytes.min(self.store.max_entry_bytes());
         if u64::from(entry.bytes()) > most {
             self.too_large(entry.bytes(), most);
@@ -144,8 +144,8 @@ impl Inner {
         }
         if self.store.put(key, Arc::new(entry)) {
             self.counts.stored.one();
-            let told = || (self.store.census(), self.store.evictions(), self.counts.store_errors.get());
-            self.counts.meters.census(told);
+            let told = || (self.store.stats(), self.store.evictions(), self.counts.store_errors.get());
+            self.counts.meters.stats(told);
         }
     }
 
@@ -168,7 +168,7 @@ impl Inner {
     }
 
     /// The time that moments are told by.
-    pub(crate) fn moment(&self) -> SystemTime {
+    pub(crate) fn store_time(&self) -> SystemTime {
         self.store.time().unwrap_or_else(|| self.now())
     }
 

@@ -16,7 +16,7 @@ pub struct StoredEntry {
     /// What it is stored under, in hexadecimal digits: it tells nothing of the question.
     pub name: String,
     /// Whose answer it is.
-    pub owner: Partition,
+    pub partition: Partition,
     /// When it was stored.
     pub stored_at: SystemTime,
     /// Until when it is fresh; `None` for ever.
@@ -56,7 +56,7 @@ impl Cache {
     pub async fn list(&self, after: Option<Cursor>, most: usize) -> Result<Listing, StoreError> {
         let page = self.0.store.scan(after, most).await?;
         let entries = page.found.into_iter().map(StoredEntry::from).collect();
-        Ok(Listing { entries, unreadable: page.spoilt.len() as u64, next: page.next })
+        Ok(Listing { entries, unreadable: page.corrupt.len() as u64, next: page.next })
     }
 
     /// Removes the entry of this [name](StoredEntry::name) from the store outside the process, not from memory; tells
@@ -102,10 +102,10 @@ impl From<Listed> for StoredEntry {
         let Listed { name, record, bytes, live } = listed;
         Self {
             name: name.to_string(),
-            owner: record.owner,
-            stored_at: record.life.stored_at,
-            fresh_until: record.life.fresh_until,
-            tags: record.source.tags,
+            partition: record.partition,
+            stored_at: record.expiry.stored_at,
+            fresh_until: record.expiry.fresh_until,
+            tags: record.provenance.tags,
             facts: record.facts,
             bytes,
             live,

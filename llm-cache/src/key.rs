@@ -131,7 +131,7 @@ impl Key {
 
     /// Whose answer it is.
     #[cfg(feature = "at-rest")]
-    pub(crate) fn owner(&self) -> Partition {
+    pub(crate) fn partition(&self) -> Partition {
         self.scope().map_or_else(|| Partition::tenant(self.tenant()), Partition::scope)
     }
 

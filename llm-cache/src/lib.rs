@@ -113,7 +113,7 @@
 //! store can find the answer to a question that he guesses.
 //!
 //! Whatever cannot be read, because it was changed, cut off, moved, written by another program or a newer format, is a miss,
-//! counted in [`Stats::spoilt`]. A check over name and entry finds damage always, malice if there is a secret.
+//! counted in [`Stats::corrupt`]. A check over name and entry finds damage always, malice if there is a secret.
 //!
 //! With `CacheBuilder::keys` each tenant's entries are sealed with his own key, and what is shared with that of its scope
 //! (XChaCha20-Poly1305, a random nonce, the name as associated data). Without a key nothing of him is stored or read there:
@@ -223,7 +223,7 @@ mod freshness;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod generations;
+mod invalidation;
 mod verification;
 #[doc = include_str!("../docs/hit-rates.md")]
 pub mod hit_rates {}
@@ -264,7 +264,7 @@ pub use self::directive::{Directive, DirectivePolicy};
 #[cfg(feature = "redis")]
 pub use self::fleet::RedisOptions;
 pub use self::freshness::{Ttl, TtlRule};
-pub use self::generations::Tag;
+pub use self::invalidation::Tag;
 pub use self::key::Key;
 pub use self::layer::CacheLayer;
 pub use self::service::Cached;

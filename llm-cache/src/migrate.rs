@@ -1,6 +1,6 @@
 use std::num::NonZeroUsize;
 
-use crate::{Cache, Cursor, StoreError, generations::Moment, store::Page};
+use crate::{Cache, Cursor, StoreError, invalidation::Timestamp, store::Page};
 
 /// How far a migration has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,20 +39,20 @@ pub async fn migrate(
     from.close().await?;
     let mut done = MigrationReport { next: after, ..MigrationReport::default() };
     loop {
-        let Page { found, spoilt, next } = from.0.store.scan(done.next.take(), batch.get()).await?;
+        let Page { found, corrupt, next } = from.0.store.scan(done.next.take(), batch.get()).await?;
         let listed = found.len() as u64;
         let live: Vec<_> = found.into_iter().filter(|entry| entry.live).map(|entry| entry.record).collect();
         let wanted = live.len() as u64;
-        let latest = live.iter().map(|record| record.source.begun).max();
+        let latest = live.iter().map(|record| record.provenance.started_at).max();
         // What is invalidated there from now on must be later than what comes; a store with its own time sees to that.
         if to.0.store.time().is_none() {
-            to.0.generations.advance(latest.unwrap_or(Moment::default()));
+            to.0.epochs.advance(latest.unwrap_or(Timestamp::default()));
         }
         let copied = to.0.store.write_records(live).await?;
         done.copied += copied;
         done.not_taken += wanted - copied;
         done.over += listed - wanted;
-        done.unreadable += spoilt.len() as u64;
+        done.unreadable += corrupt.len() as u64;
         done.next = next;
         progress(&done);
         if done.next.is_none() {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use llm_core::Clock;
 
 #[cfg(feature = "file")]
-use crate::store::{AtRest, FileSettings, FileStore, Front, Tiered};
+use crate::store::{AtRest, FileSettings, FileStore, LocalTier, Tiered};
 #[cfg(feature = "at-rest")]
 use crate::{Keys, Secret};
 use crate::{
@@ -54,8 +54,8 @@ pub(crate) fn open(url: Option<StoreUrl>, opening: Opening) -> Result<Arc<dyn St
             Ok(match url.memory.filter(|bytes| *bytes > 0) {
                 None => Arc::new(file),
                 Some(bytes) => {
-                    let front = Front::new(Memory::new(bytes, policy), url.memory_ttl, clock);
-                    Arc::new(Tiered::new(front, Arc::new(file)))
+                    let local = LocalTier::new(Memory::new(bytes, policy), url.memory_ttl, clock);
+                    Arc::new(Tiered::new(local, Arc::new(file)))
                 }
             })
         }

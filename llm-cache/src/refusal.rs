@@ -11,7 +11,7 @@ use foldhash::quality::RandomState;
 use llm_core::{Charge, Error, ErrorKind};
 use moka::{policy::EvictionPolicy, sync::Cache};
 
-use crate::{Key, store::Source};
+use crate::{Key, store::Provenance};
 
 /// Questions that a vendor refused because of what they are. In memory only, whatever the store.
 pub(crate) struct Refusals {
@@ -22,7 +22,7 @@ pub(crate) struct Refusals {
 pub(crate) struct Refusal {
     error: Error,
     at: SystemTime,
-    pub(crate) source: Source,
+    pub(crate) provenance: Provenance,
 }
 
 /// The source of an error that was remembered, not made by a call: how long ago a call brought it.
@@ -41,18 +41,18 @@ const REFUSAL_BYTES: usize = 512;
 
 impl Refusals {
     pub(crate) fn new(ttl: Duration) -> Self {
-        let weigh = |key: &Key, refusal: &Arc<Refusal>| {
+        let size = |key: &Key, refusal: &Arc<Refusal>| {
             let bytes = REFUSAL_BYTES + key.as_bytes().len() + refusal.error.message().len();
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
-        let known = Cache::builder().max_capacity(MOST_BYTES).weigher(weigh).eviction_policy(EvictionPolicy::lru());
+        let known = Cache::builder().max_capacity(MOST_BYTES).weigher(size).eviction_policy(EvictionPolicy::lru());
         Self { ttl, known: known.build_with_hasher(RandomState::default()) }
     }
 
     /// Remembers an error, if it is one of the question and of nothing else.
-    pub(crate) fn put(&self, key: &Key, error: &Error, source: Source, now: SystemTime) {
+    pub(crate) fn put(&self, key: &Key, error: &Error, provenance: Provenance, now: SystemTime) {
         if matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::ContextTooLong) {
-            self.known.insert(key.clone(), Arc::new(Refusal { error: error.clone(), at: now, source }));
+            self.known.insert(key.clone(), Arc::new(Refusal { error: error.clone(), at: now, provenance }));
             self.known.run_pending_tasks();
         }
     }
@@ -74,7 +74,7 @@ impl Refusals {
 
     pub(crate) fn forget(&self, tenant: &str) {
         for (key, refusal) in &self.known {
-            if refusal.source.tags.contains(&crate::Tag::tenant(tenant)) {
+            if refusal.provenance.tags.contains(&crate::Tag::tenant(tenant)) {
                 self.remove(&key);
             }
         }
@@ -98,11 +98,11 @@ impl Remembered {
     /// What an error remembers, if it does.
     pub(crate) fn of(error: &Error) -> Option<&Self> {
         let mut next = error.source();
-        while let Some(source) = next {
-            if let Some(remembered) = source.downcast_ref() {
+        while let Some(cause) = next {
+            if let Some(remembered) = cause.downcast_ref() {
                 return Some(remembered);
             }
-            next = source.source();
+            next = cause.source();
         }
         None
     }

@@ -85,7 +85,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
                 }
                 ResponseFuture::ready(Ok(telemetry::told(T::NAME, from_entry(cache, stored, Some(why)))))
             }
-            _ if directive.only_if_cached && !cache.store.is_far() => ResponseFuture::ready(Err(unanswered())),
+            _ if directive.only_if_cached && !cache.store.has_remote_tier() => ResponseFuture::ready(Err(unanswered())),
             (found, items) => {
                 let items = items.expect("the key is kept unless the call is answered here");
                 waiting(context(directive), call, items, vec![found])

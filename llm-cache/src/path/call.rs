@@ -20,10 +20,10 @@ use super::{
 use crate::{
     Directive, Key, Tag,
     failure::{lost, outcome},
-    inner::{Inner, Stay},
+    inner::{Inner, StoreOptions},
     key::Keys,
     path::single_flight::{Completion, Guard, Start},
-    store::{Lease, MaxWait, Outcome, Source},
+    store::{Lease, MaxWait, Outcome, Provenance},
 };
 
 /// Result of a single flight: one item's response.
@@ -121,7 +121,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
     /// Sends one call for some items, by their leases.
     async fn send(&mut self, leased: Vec<Leased>) -> Result<Vec<(usize, SharedReply<Complete<T>>)>, Error> {
         // It starts now. What was invalidated while it waited for the leases does not concern it.
-        let source = self.cx.cache.begin(Tag::of(&self.call, &self.cx.directive));
+        let provenance = self.cx.cache.begin(Tag::of(&self.call, &self.cx.directive));
         let held: Vec<&Lease> = leased.iter().map(|(_, lease)| lease).collect();
         let at: Vec<usize> = leased.iter().map(|(at, _)| *at).collect();
         let replies = match Lease::all_during(&held, self.replies(&at)).await {
@@ -134,13 +134,13 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
             Err(error) => {
                 leased.into_iter().for_each(|(_, lease)| lease.end(outcome(&error)));
                 if let ([keys], true) = (&self.keys[..], self.parts.is_empty() && !self.cx.directive.no_cache) {
-                    self.cx.cache.refuse(keys, &error, source);
+                    self.cx.cache.refuse(keys, &error, provenance);
                 }
                 return Err(error);
             }
         };
         let replies = leased.into_iter().zip(replies);
-        Ok(replies.map(|((at, lease), reply)| (at, self.share(at, lease, reply, source.clone()))).collect())
+        Ok(replies.map(|((at, lease), reply)| (at, self.share(at, lease, reply, provenance.clone()))).collect())
     }
 
     /// Calls the service below, and returns one reply for each item.
@@ -158,10 +158,16 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
 
     /// Shares one item's reply among those who await it. When it ends, it is stored, its lease is released, and its item
     /// leaves the table of running calls.
-    fn share(&mut self, at: usize, lease: Lease, reply: Reply<T::Output>, source: Source) -> SharedReply<Complete<T>> {
+    fn share(
+        &mut self,
+        at: usize,
+        lease: Lease,
+        reply: Reply<T::Output>,
+        provenance: Provenance,
+    ) -> SharedReply<Complete<T>> {
         let CallContext { cache, directive, .. } = &self.cx;
-        let store = storing::<T>(cache, self.keys[at].answer.clone(), &self.call, directive, source);
-        let renew = lease.keeper();
+        let store = storing::<T>(cache, self.keys[at].answer.clone(), &self.call, directive, provenance);
+        let renew = lease.renewer();
         let gate = Arc::new(JoinGate::new(self.guards[at].take()));
         let reply = reply.on_end({
             let gate = Arc::clone(&gate);
@@ -256,7 +262,7 @@ pub(super) fn storing<T: Operation>(
     key: Key,
     call: &Call<T>,
     directive: &Directive,
-    source: Source,
+    provenance: Provenance,
 ) -> impl FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static {
     let (cache, ttl) = (Arc::clone(cache), cache.ttl(call, directive));
     let question = call.body.is_self_contained().then(|| call.body.clone());
@@ -271,8 +277,8 @@ pub(super) fn storing<T: Operation>(
             if facts.fallback && !cache.keep_fallbacks {
                 return;
             }
-            let stay = Stay { ttl, weight: T::memory_size(answer), source };
-            cache.store(key, Arc::new(answer.clone()), facts, stay);
+            let options = StoreOptions { ttl, memory_size: T::memory_size(answer), provenance };
+            cache.store(key, Arc::new(answer.clone()), facts, options);
         }
     }
 }

@@ -62,7 +62,7 @@ where
     T: Operation,
     S: LlmService<T>,
 {
-    let source = cx.cache.begin(Tag::of(call, &cx.directive));
+    let provenance = cx.cache.begin(Tag::of(call, &cx.directive));
     let lead = |guards: Vec<(usize, Option<Guard>)>| {
         let led = guards.into_iter().map(|(at, guard)| (missing[at], guard)).collect();
         share_out(Leader::new(cx.clone(), call.clone(), items, led))
@@ -73,8 +73,8 @@ where
             |call| WaiterHandle::alone(call).map(|handle| Joined { handle, led: true, batch: Batch::default() });
         return starts.into_iter().filter_map(alone).collect();
     }
-    let joins = cx.cache.joins(&source);
-    let terms = JoinTerms { priority: call.priority, source: &source, joins: &joins };
+    let joins = cx.cache.joins(&provenance);
+    let terms = JoinTerms { priority: call.priority, provenance: &provenance, joins: &joins };
     let flights: Vec<_> = missing.iter().map(|at| items.keys[*at].flight.clone()).collect();
     let lead = |guards: Vec<(usize, Guard)>| lead(guards.into_iter().map(|(at, guard)| (at, Some(guard))).collect());
     cx.cache.flights.join_or_lead(&flights, &terms, lead)

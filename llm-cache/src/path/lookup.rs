@@ -89,7 +89,7 @@ impl Inner {
         directive: &Directive,
         mut found: Vec<Found<C>>,
     ) -> Vec<Found<C>> {
-        if !self.store.is_far() {
+        if !self.store.has_remote_tier() {
             return found;
         }
         let far: Vec<usize> = (0..keys.len()).filter(|at| !found[*at].is_served()).collect();
@@ -100,7 +100,7 @@ impl Inner {
             let Some(entry) = entry else { continue };
             let further = self.judge(key, Arc::clone(&entry), directive);
             if further.is_served() {
-                self.store.promote(key, &entry, removals);
+                self.store.fill(key, &entry, removals);
             }
             // An entry of the remote tier is never older than that of the local one.
             if !matches!(further, Found::Nothing) {
@@ -142,11 +142,11 @@ impl Inner {
             Found::Fresh(stored) => Some(stored),
             _ => None,
         };
-        let serves = |entry: &Arc<Entry>| fresh(entry).is_some();
+        let is_usable = |entry: &Arc<Entry>| fresh(entry).is_some();
         let removals = self.store.removals();
-        match self.store.claim(Claimant { keys, priority, wait, serves: &serves }).await {
+        match self.store.claim(Claimant { keys, priority, wait, is_usable: &is_usable }).await {
             Ok(Claim::Found(entry)) => {
-                self.store.promote(key, &entry, removals);
+                self.store.fill(key, &entry, removals);
                 fresh(&entry).map_or_else(|| Claimed::Lead(Lease::free()), Claimed::Stored)
             }
             Ok(Claim::Lead(lease)) => Claimed::Lead(lease),
@@ -157,8 +157,8 @@ impl Inner {
 
     /// True if an entry has not been invalidated since it was found.
     pub(crate) fn holds<C>(&self, stored: &Stored<C>) -> bool {
-        let source = &stored.entry.source;
-        self.allows(source, source.begun)
+        let provenance = &stored.entry.provenance;
+        self.allows(provenance, provenance.started_at)
     }
 
     /// Fetches entries from the remote tier. A store that fails has none.
@@ -184,18 +184,18 @@ impl Inner {
         directive: &Directive,
     ) -> Found<C> {
         let Some(answer) = entry.answer() else { return Found::Nothing };
-        if !self.allows(&entry.source, entry.source.begun) {
-            self.store.discard(key, &entry);
+        if !self.allows(&entry.provenance, entry.provenance.started_at) {
+            self.store.evict_unless_newer(key, &entry);
             return Found::Gone;
         }
-        match self.freshness.judge(&entry.life, self.clock.now(), directive) {
+        match self.freshness.judge(&entry.expiry, self.clock.now(), directive) {
             Verdict::Fresh => Found::Fresh(Stored { answer, entry }),
             Verdict::Stale => Found::Stale(Stored { answer, entry }, Stale::Allowed),
             Verdict::Aging => Found::Stale(Stored { answer, entry }, Stale::Revalidating),
             Verdict::Spare => Found::Spare(Stored { answer, entry }),
             Verdict::TooOld => Found::TooOld,
             Verdict::Expired => {
-                self.store.discard(key, &entry);
+                self.store.evict_unless_newer(key, &entry);
                 Found::Gone
             }
         }
@@ -227,7 +227,7 @@ impl<C> Found<C> {
         match self {
             Self::TooOld => Miss::TooOld,
             // For this call only: its time is not over.
-            Self::Spare(stored) if stored.entry.life.is_fresh(now) => Miss::TooOld,
+            Self::Spare(stored) if stored.entry.expiry.is_fresh(now) => Miss::TooOld,
             Self::Spare(_) | Self::Gone => Miss::Gone,
             _ => Miss::Unknown,
         }

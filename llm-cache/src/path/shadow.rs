@@ -44,10 +44,10 @@ where
         false => cache.look_further(&items.answers(), &directive, found).await,
     };
     let miss = items.miss(&cache, &directive, &found);
-    let source = cache.begin(Tag::of(&call, &directive));
+    let provenance = cache.begin(Tag::of(&call, &directive));
     let refusal = if found[0].is_served() { None } else { items.negative(&cache, &directive) };
-    let joins = cache.joins(&source);
-    let terms = JoinTerms { priority: call.priority, source: &source, joins: &joins };
+    let joins = cache.joins(&provenance);
+    let terms = JoinTerms { priority: call.priority, provenance: &provenance, joins: &joins };
     let place_of = items.first_places();
     let mut sent = Vec::new();
     for at in (0..found.len()).filter(|at| refusal.is_none() && !found[*at].is_served()) {
@@ -55,7 +55,7 @@ where
         let guard = cache.flights.enter(&keys.flight, &terms);
         if guard.is_some() || directive.no_cache {
             let place = place_of[at];
-            let store = storing::<T>(&cache, keys.answer.clone(), &call, &directive, source.clone());
+            let store = storing::<T>(&cache, keys.answer.clone(), &call, &directive, provenance.clone());
             sent.push(Sent { place, guard, store });
         }
     }
@@ -70,7 +70,7 @@ where
     }
     if let (Err(error), [keys], None, true) = (&reply, &items.keys[..], refusal, items.is_one() && !directive.no_cache)
     {
-        cache.refuse(keys, error, source.clone());
+        cache.refuse(keys, error, provenance.clone());
     }
     let mut reply = reply?.on_end(store);
     reply.extensions.insert(CacheStatus::Miss(Miss::Observing));

@@ -29,7 +29,7 @@ use crate::{
     Key,
     background::{Place, Tasks},
     counts::Counts,
-    store::Source,
+    store::Provenance,
 };
 
 /// Table of running calls.
@@ -53,7 +53,7 @@ type Name = (Key, Priority);
 struct Running {
     id: u64,
     batch: Batch,
-    source: Source,
+    provenance: Provenance,
     /// A `Weak<Broadcast<Once<V>>>` of the type that this key's calls have.
     flight: Box<dyn Any + Send>,
     waiters: Option<Arc<WaiterCount>>,
@@ -101,9 +101,9 @@ pub(crate) type Start<V> = Pin<Box<dyn Future<Output = V> + Send>>;
 /// Terms on which a caller joins a running call.
 pub(crate) struct JoinTerms<'a> {
     pub(crate) priority: Priority,
-    pub(crate) source: &'a Source,
+    pub(crate) provenance: &'a Provenance,
     /// Decides whether the caller may join a call of this provenance: see [`Inner::joins`](crate::inner::Inner::joins).
-    pub(crate) joins: &'a (dyn Fn(&Source) -> bool + Sync),
+    pub(crate) joins: &'a (dyn Fn(&Provenance) -> bool + Sync),
 }
 
 /// Result of [`SingleFlights::join_or_lead`] for one key.
@@ -157,7 +157,7 @@ impl SingleFlights {
             let name = (key.clone(), terms.priority);
             // A call that asks for its own response would wait for itself.
             let own = is_being_polled(self, &name);
-            let running = table.running.get(&name).filter(|running| !own && (terms.joins)(&running.source));
+            let running = table.running.get(&name).filter(|running| !own && (terms.joins)(&running.provenance));
             let flight = running.and_then(Running::flight::<V>);
             let reader = flight.as_ref().and_then(Broadcast::subscribe);
             let joined = reader.zip(running).map(|(reader, running)| Joined {
@@ -183,7 +183,7 @@ impl SingleFlights {
             let handle = |reader| WaiterHandle::new(reader, waiters.clone());
             *joined = flight.subscribe().map(|reader| Joined { handle: handle(reader), led: true, batch });
             let flight = Box::new(Arc::downgrade(&flight));
-            let running = Running { id, batch, source: terms.source.clone(), flight, waiters };
+            let running = Running { id, batch, provenance: terms.provenance.clone(), flight, waiters };
             table.running.insert(name, running);
         }
         drop(table);
@@ -194,13 +194,13 @@ impl SingleFlights {
     pub(crate) fn enter(self: &Arc<Self>, key: &Key, terms: &JoinTerms<'_>) -> Option<Guard> {
         let name = (key.clone(), terms.priority);
         let mut table = self.lock();
-        if table.running.get(&name).is_some_and(|running| (terms.joins)(&running.source)) {
+        if table.running.get(&name).is_some_and(|running| (terms.joins)(&running.provenance)) {
             return None;
         }
         let id = table.next_id;
         table.next_id += 1;
-        let source = terms.source.clone();
-        let running = Running { id, batch: Batch::default(), source, flight: Box::new(()), waiters: None };
+        let provenance = terms.provenance.clone();
+        let running = Running { id, batch: Batch::default(), provenance, flight: Box::new(()), waiters: None };
         // Dropped outside the lock.
         let _replaced = table.running.insert(name.clone(), running);
         drop(table);

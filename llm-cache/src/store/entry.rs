@@ -8,20 +8,20 @@ use bytes::Bytes;
 use llm_core::layer::Accounting;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::weight::weigh;
+use super::memory_size::json_memory_size;
 #[cfg(feature = "at-rest")]
-use super::{Record, weight::weigh_text};
+use super::{Record, memory_size::text_memory_size};
 use crate::{
     Key,
-    generations::{Moment, Tag},
+    invalidation::{Tag, Timestamp},
 };
 
 /// A stored answer and what is known about it.
 pub(crate) struct Entry {
     answer: Mutex<Answer>,
     pub(crate) facts: Accounting,
-    pub(crate) life: Life,
-    pub(crate) source: Source,
+    pub(crate) expiry: Expiry,
+    pub(crate) provenance: Provenance,
     /// Where it was found.
     pub(crate) tier: &'static str,
     /// When a tier in front of another lets go of it.
@@ -31,12 +31,12 @@ pub(crate) struct Entry {
 
 /// When an answer was stored, and until when it is fresh; `None` for ever.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Life {
+pub(crate) struct Expiry {
     pub(crate) stored_at: SystemTime,
     pub(crate) fresh_until: Option<SystemTime>,
 }
 
-impl Life {
+impl Expiry {
     pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
         self.fresh_until.is_none_or(|until| now < until)
     }
@@ -44,9 +44,9 @@ impl Life {
 
 /// What an answer came of.
 #[derive(Clone)]
-pub(crate) struct Source {
+pub(crate) struct Provenance {
     /// When its call began.
-    pub(crate) begun: Moment,
+    pub(crate) started_at: Timestamp,
     /// What it can be dropped by.
     pub(crate) tags: Arc<[Tag]>,
 }
@@ -74,36 +74,36 @@ const ENTRY_BYTES: usize = 768;
 const TAG_BYTES: usize = 48;
 
 impl Entry {
-    /// An answer that is complete. `weight` is what it takes in memory, where that is known. `None` if it cannot be
+    /// An answer that is complete. `memory_size` is what it takes in memory, where that is known. `None` if it cannot be
     /// serialized, and so neither weighed nor written.
     pub(crate) fn new<C: Serialize + Send + Sync + 'static>(
         key: &Key,
         answer: Arc<C>,
-        weight: Option<u64>,
+        memory_size: Option<u64>,
         facts: Accounting,
-        life: Life,
-        source: Source,
+        expiry: Expiry,
+        provenance: Provenance,
     ) -> Option<Self> {
-        let weight = weight.or_else(|| weigh(&*answer))?;
-        let bytes = bytes(key, &source, weight);
+        let memory_size = memory_size.or_else(|| json_memory_size(&*answer))?;
+        let bytes = bytes(key, &provenance, memory_size);
         let encode: Encode = |answer| serde_json::to_vec(answer.downcast_ref::<C>()?).ok();
         let answer = Mutex::new(Answer::Typed(answer, Some(encode)));
-        Some(Self { answer, facts, life, source, tier: "memory", leaves_at: None, bytes })
+        Some(Self { answer, facts, expiry, provenance, tier: "memory", leaves_at: None, bytes })
     }
 
     /// An answer that was found as text.
     #[cfg(feature = "at-rest")]
     pub(crate) fn found(key: &Key, record: Record, tier: &'static str) -> Self {
-        let Record { facts, life, source, text, weight, .. } = record;
-        let bytes = weight.unwrap_or_else(|| bytes(key, &source, weigh_text(&text)));
-        Self { answer: Mutex::new(Answer::Text(text)), facts, life, source, tier, leaves_at: None, bytes }
+        let Record { facts, expiry, provenance, text, memory_size, .. } = record;
+        let bytes = memory_size.unwrap_or_else(|| bytes(key, &provenance, text_memory_size(&text)));
+        Self { answer: Mutex::new(Answer::Text(text)), facts, expiry, provenance, tier, leaves_at: None, bytes }
     }
 
     /// Another entry with the same answer, for another tier: each evicts its own.
     #[cfg(feature = "at-rest")]
     pub(crate) fn copy(&self, tier: &'static str, leaves_at: Option<SystemTime>) -> Self {
-        let (answer, facts, source) = (self.lock().clone(), self.facts.clone(), self.source.clone());
-        Self { answer: Mutex::new(answer), facts, life: self.life, source, tier, leaves_at, bytes: self.bytes }
+        let (answer, facts, provenance) = (self.lock().clone(), self.facts.clone(), self.provenance.clone());
+        Self { answer: Mutex::new(answer), facts, expiry: self.expiry, provenance, tier, leaves_at, bytes: self.bytes }
     }
 
     /// The answer, if it is of this type, and has not just been evicted. Text is read once.
@@ -143,7 +143,7 @@ impl Entry {
 
     /// How long ago it was stored.
     pub(crate) fn age(&self, now: SystemTime) -> Duration {
-        now.duration_since(self.life.stored_at).unwrap_or_default()
+        now.duration_since(self.expiry.stored_at).unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Answer> {
@@ -151,8 +151,8 @@ impl Entry {
     }
 }
 
-fn bytes(key: &Key, source: &Source, weight: u64) -> u32 {
-    let tags: usize = source.tags.iter().map(|tag| TAG_BYTES + tag.len()).sum();
+fn bytes(key: &Key, provenance: &Provenance, memory_size: u64) -> u32 {
+    let tags: usize = provenance.tags.iter().map(|tag| TAG_BYTES + tag.len()).sum();
     let around = (ENTRY_BYTES + key.as_bytes().len() + tags) as u64;
-    u32::try_from(around.saturating_add(weight)).unwrap_or(u32::MAX)
+    u32::try_from(around.saturating_add(memory_size)).unwrap_or(u32::MAX)
 }

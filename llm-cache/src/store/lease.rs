@@ -20,7 +20,7 @@ pub(crate) struct Claimant<'a> {
     pub(crate) priority: Priority,
     pub(crate) wait: MaxWait,
     /// True if a stored answer will do.
-    pub(crate) serves: &'a (dyn Fn(&Arc<Entry>) -> bool + Sync),
+    pub(crate) is_usable: &'a (dyn Fn(&Arc<Entry>) -> bool + Sync),
 }
 
 /// Longest that a call waits before it is made.
@@ -47,7 +47,7 @@ pub(crate) enum Claim {
 /// The right to make a call, alone among all who share a store. Where nobody shares it, or it cannot be asked, everybody
 /// has it.
 ///
-/// Whoever holds it keeps it by [`keep`](Self::keep). Stored under it, an answer ends it; dropped, it goes to the next.
+/// Whoever holds it keeps it by [`renew`](Self::keep). Stored under it, an answer ends it; dropped, it goes to the next.
 pub(crate) struct Lease(Option<Arc<dyn Hold>>);
 
 /// A lease in a store.
@@ -56,7 +56,7 @@ pub(crate) trait Hold: Send + Sync {
     fn pace(&self) -> Duration;
 
     /// Keeps it, if it is time to. It never waits.
-    fn keep(&self);
+    fn renew(&self);
 
     /// The call is over. It never waits.
     fn end(&self, outcome: Outcome);
@@ -92,7 +92,7 @@ impl Lease {
                 return Poll::Ready(value);
             }
             while alarm.as_mut().poll(cx).is_ready() {
-                holds.iter().for_each(|hold| hold.keep());
+                holds.iter().for_each(|hold| hold.renew());
                 alarm.as_mut().reset(Instant::now() + pace);
             }
             Poll::Pending
@@ -101,11 +101,11 @@ impl Lease {
     }
 
     /// What keeps the lease while an answer arrives; nothing if there is nothing to keep.
-    pub(crate) fn keeper(&self) -> Option<impl Fn() + Send + 'static> {
+    pub(crate) fn renewer(&self) -> Option<impl Fn() + Send + 'static> {
         let hold = Arc::downgrade(self.0.as_ref()?);
         Some(move || {
             if let Some(hold) = hold.upgrade() {
-                hold.keep();
+                hold.renew();
             }
         })
     }

@@ -11,7 +11,7 @@ pub struct Cursor(Arc<str>);
 pub(crate) struct Page {
     pub(crate) found: Vec<Listed>,
     /// Those that could not be read.
-    pub(crate) spoilt: Vec<Name>,
+    pub(crate) corrupt: Vec<Name>,
     /// Where to go on; `None` at the end.
     pub(crate) next: Option<Cursor>,
 }

@@ -1,115 +1,115 @@
 use std::sync::Arc;
 
-use super::{Census, Cursor, Entry, Far, Front, Name, Page, Record, Store};
-use crate::{Key, Tag, generations::Moment, key::Lent};
+use super::{Cursor, Entry, LocalTier, Name, Page, Record, Store, StoreFuture, StoreStats};
+use crate::{Key, Tag, invalidation::Timestamp, key::Lent};
 
 /// Memory in front of another store: typed answers, for a short time if one is set. It holds what was stored or fetched
 /// here of late; the store behind it holds everything.
 pub(crate) struct Tiered {
-    front: Front,
-    back: Arc<dyn Store>,
+    local: LocalTier,
+    remote: Arc<dyn Store>,
 }
 
 impl Tiered {
-    pub(crate) fn new(front: Front, back: Arc<dyn Store>) -> Self {
-        Self { front, back }
+    pub(crate) fn new(local: LocalTier, remote: Arc<dyn Store>) -> Self {
+        Self { local, remote }
     }
 }
 
 impl Store for Tiered {
     fn peek(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
-        self.front.peek(key)
+        self.local.peek(key)
     }
 
-    fn is_far(&self) -> bool {
+    fn has_remote_tier(&self) -> bool {
         true
     }
 
-    fn fetch<'a>(&'a self, keys: &'a [Key]) -> Far<'a, Vec<Option<Arc<Entry>>>> {
+    fn fetch<'a>(&'a self, keys: &'a [Key]) -> StoreFuture<'a, Vec<Option<Arc<Entry>>>> {
         // What is at hand in a store further away was not looked for.
-        let at_hand: Vec<_> = keys.iter().map(|key| self.back.peek(key.lent())).collect();
+        let at_hand: Vec<_> = keys.iter().map(|key| self.remote.peek(key.lent())).collect();
         if at_hand.iter().all(Option::is_some) {
-            return super::at_once(at_hand);
+            return super::ready(at_hand);
         }
         Box::pin(async move {
             let missing: Vec<Key> =
                 keys.iter().zip(&at_hand).filter(|(_, entry)| entry.is_none()).map(|(key, _)| key.clone()).collect();
-            let mut fetched = self.back.fetch(&missing).await?.into_iter();
+            let mut fetched = self.remote.fetch(&missing).await?.into_iter();
             Ok(at_hand.into_iter().map(|entry| entry.or_else(|| fetched.next().flatten())).collect())
         })
     }
 
     fn removals(&self) -> u64 {
-        self.front.removals()
+        self.local.removals()
     }
 
-    fn promote(&self, key: Lent<'_>, entry: &Entry, removals: u64) {
-        self.front.promote(key, entry, removals);
+    fn fill(&self, key: Lent<'_>, entry: &Entry, removals: u64) {
+        self.local.fill(key, entry, removals);
     }
 
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
-        let kept = self.front.put(key.clone(), &entry);
-        self.back.put(key, entry) || kept
+        let is_stored = self.local.put(key.clone(), &entry);
+        self.remote.put(key, entry) || is_stored
     }
 
-    fn discard(&self, key: Lent<'_>, entry: &Entry) {
-        self.front.memory.discard(key, entry);
-        self.back.discard(key, entry);
+    fn evict_unless_newer(&self, key: Lent<'_>, entry: &Entry) {
+        self.local.memory.evict_unless_newer(key, entry);
+        self.remote.evict_unless_newer(key, entry);
     }
 
-    fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
-        self.front.remove(key);
+    fn remove<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, ()> {
+        self.local.remove(key);
         Box::pin(async move {
-            let removed = self.back.remove(key).await;
-            self.front.remove(key);
+            let removed = self.remote.remove(key).await;
+            self.local.remove(key);
             removed
         })
     }
 
-    fn invalidate(&self, tag: Option<&Tag>, at: Moment) -> Far<'_, ()> {
-        self.back.invalidate(tag, at)
+    fn invalidate(&self, tag: Option<&Tag>, at: Timestamp) -> StoreFuture<'_, ()> {
+        self.remote.invalidate(tag, at)
     }
 
-    fn latest(&self) -> Moment {
-        self.back.latest()
+    fn latest(&self) -> Timestamp {
+        self.remote.latest()
     }
 
-    fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
+    fn forget<'a>(&'a self, tenant: &'a str) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            self.front.forget(tenant).await?;
-            self.back.forget(tenant).await
+            self.local.forget(tenant).await?;
+            self.remote.forget(tenant).await
         })
     }
 
-    fn clear(&self) -> Far<'_, ()> {
+    fn clear(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            self.front.clear().await?;
-            self.back.clear().await
+            self.local.clear().await?;
+            self.remote.clear().await
         })
     }
 
     /// That of the store behind, which has all that memory has.
-    fn census(&self) -> Census {
-        self.back.census()
+    fn stats(&self) -> StoreStats {
+        self.remote.stats()
     }
 
     fn evictions(&self) -> u64 {
-        self.front.memory.evictions() + self.back.evictions()
+        self.local.memory.evictions() + self.remote.evictions()
     }
 
-    fn close(&self) -> Far<'_, ()> {
-        self.back.close()
+    fn close(&self) -> StoreFuture<'_, ()> {
+        self.remote.close()
     }
 
-    fn scan(&self, after: Option<Cursor>, most: usize) -> Far<'_, Page> {
-        self.back.scan(after, most)
+    fn scan(&self, after: Option<Cursor>, most: usize) -> StoreFuture<'_, Page> {
+        self.remote.scan(after, most)
     }
 
-    fn write_records(&self, records: Vec<Record>) -> Far<'_, u64> {
-        self.back.write_records(records)
+    fn write_records(&self, records: Vec<Record>) -> StoreFuture<'_, u64> {
+        self.remote.write_records(records)
     }
 
-    fn remove_named(&self, names: Vec<Name>) -> Far<'_, u64> {
-        self.back.remove_named(names)
+    fn remove_named(&self, names: Vec<Name>) -> StoreFuture<'_, u64> {
+        self.remote.remove_named(names)
     }
 }

@@ -160,7 +160,7 @@ async fn survive(seed: u64, world: &World) -> [u64; 5] {
     audit(world, seed);
     world.cache.clear().await.expect("the store does not fail");
     assert_eq!((world.cache.stats().entries, world.cache.stats().bytes), (0, 0), "seed {seed}");
-    assert_eq!((stats.store_errors, stats.unwritten, stats.spoilt), (0, 0, 0), "seed {seed}");
+    assert_eq!((stats.store_errors, stats.unwritten, stats.corrupt), (0, 0, 0), "seed {seed}");
     [stats.hits, stats.coalesced, stats.refreshed, stats.finished, stats.audited]
 }
 

@@ -168,7 +168,7 @@ async fn a_tenant_whose_key_is_gone_is_erased() {
     let after = provider(&upstream, &cache);
     assert!(matches!(origin(&after, call("umbrella")).await, Origin::Cache { .. }));
     assert_eq!(origin(&after, call("acme")).await, Origin::Vendor);
-    assert!(cache.stats().spoilt > 0);
+    assert!(cache.stats().corrupt > 0);
     assert_eq!(cache.stats().store_errors, 0);
 }
 
@@ -179,7 +179,7 @@ async fn a_file_of_another_secret_is_a_file_of_misses() {
     put(&cache, 1).await;
     drop(cache);
     let cache = place.open_with(|builder| builder.secret(Secret::new([3; 32])));
-    assert_eq!((tier(&cache, 1).await, cache.stats().spoilt), (None, 0), "its name is another");
+    assert_eq!((tier(&cache, 1).await, cache.stats().corrupt), (None, 0), "its name is another");
     let listing = cache.list(None, 10).await.unwrap();
     assert_eq!((listing.entries.len(), listing.unreadable), (0, 1));
 }
@@ -248,8 +248,12 @@ async fn entries_can_be_listed_and_dropped_one_by_one_or_by_a_tag() {
     let first = cache.list(None, 4).await.unwrap();
     let rest = cache.list(first.next.clone(), 4).await.unwrap();
     assert_eq!((first.entries.len(), rest.entries.len(), rest.next), (4, 2, None));
-    let of_acme: Vec<_> =
-        first.entries.iter().chain(&rest.entries).filter(|entry| entry.owner == Partition::tenant("acme")).collect();
+    let of_acme: Vec<_> = first
+        .entries
+        .iter()
+        .chain(&rest.entries)
+        .filter(|entry| entry.partition == Partition::tenant("acme"))
+        .collect();
     assert_eq!(of_acme.len(), 5);
     assert!(of_acme.iter().all(|entry| entry.live && entry.facts.usage.is_some()));
     assert!(of_acme[0].tags.contains(&Tag::model("m")));
@@ -307,12 +311,12 @@ async fn what_is_shared_is_sealed_with_the_key_of_its_scope_and_moves_with_it() 
     let new = open(&to);
     let done = migrate(&old, &new, None, BATCH, |_| {}).await.unwrap();
     assert_eq!((done.copied, done.unreadable), (1, 0));
-    assert_eq!(new.list(None, 9).await.unwrap().entries[0].owner, Partition::scope("public"));
+    assert_eq!(new.list(None, 9).await.unwrap().entries[0].partition, Partition::scope("public"));
     keys.remove(&Partition::tenant("acme"));
     assert!(matches!(origin(&provider(&upstream, &new), call("umbrella")).await, Origin::Cache { .. }));
     keys.remove(&Partition::scope("public"));
     assert_eq!(origin(&provider(&upstream, &new), call("umbrella")).await, Origin::Vendor);
-    assert_eq!(new.stats().spoilt, 2, "it was looked for before the call and once more when it began");
+    assert_eq!(new.stats().corrupt, 2, "it was looked for before the call and once more when it began");
 }
 
 #[tokio::test(start_paused = true)]

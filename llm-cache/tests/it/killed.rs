@@ -93,7 +93,7 @@ fn a_killed_process_leaves_a_file_that_opens_and_whole_answers() {
                 served += 1;
             }
             let stats = cache.stats();
-            assert_eq!((stats.spoilt, stats.store_errors), (0, 0), "kill {kill}");
+            assert_eq!((stats.corrupt, stats.store_errors), (0, 0), "kill {kill}");
             assert!(stats.bytes <= 300 << 10, "kill {kill}: {stats:?}");
         });
     }

@@ -115,5 +115,5 @@ fn line(entry: &StoredEntry, now: SystemTime) -> String {
     let age = seconds(now.duration_since(entry.stored_at));
     let model = entry.facts.model.as_deref().unwrap_or("-");
     let tags: Vec<String> = entry.tags.iter().map(ToString::to_string).collect();
-    format!("{} {} {model} {} bytes {age}s old {left} [{}]", entry.name, entry.owner, entry.bytes, tags.join(" "))
+    format!("{} {} {model} {} bytes {age}s old {left} [{}]", entry.name, entry.partition, entry.bytes, tags.join(" "))
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{
-    Keys, Name, OWNER_BYTES, Record, Secret,
+    Keys, Name, PARTITION_BYTES, Record, Secret,
     frame::Framing,
     name::{Names, digest},
 };
@@ -18,7 +18,7 @@ pub(crate) struct AtRest {
 
 /// Why something stored is no entry: to whoever looks, a miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spoilt {
+pub(crate) enum CorruptEntry {
     /// It is nothing of ours.
     Foreign,
     /// It is in a format that this version does not know.
@@ -45,17 +45,17 @@ impl AtRest {
 
     /// What a question's entry is stored under.
     pub(crate) fn name(&self, key: &Key) -> Name {
-        self.names.name(&key.owner(), &digest(key))
+        self.names.name(&key.partition(), &digest(key))
     }
 
     /// What a record is stored under.
     pub(crate) fn name_of(&self, record: &Record) -> Name {
-        self.names.name(&record.owner, &record.digest)
+        self.names.name(&record.partition, &record.digest)
     }
 
     /// What the names of an owner's entries begin with.
-    pub(crate) fn owner(&self, owner: &Partition) -> [u8; OWNER_BYTES] {
-        self.names.owner(owner)
+    pub(crate) fn partition(&self, partition: &Partition) -> [u8; PARTITION_BYTES] {
+        self.names.partition(partition)
     }
 
     /// What a tag is remembered as.
@@ -64,18 +64,18 @@ impl AtRest {
     }
 
     /// True if anything of an owner may be stored.
-    pub(crate) fn takes(&self, owner: &Partition) -> bool {
-        self.keys.as_ref().is_none_or(|keys| keys.key(owner).is_some())
+    pub(crate) fn can_store(&self, partition: &Partition) -> bool {
+        self.keys.as_ref().is_none_or(|keys| keys.key(partition).is_some())
     }
 
     /// A record's name and bytes. `None` if its owner has no key, or it is too large.
     pub(crate) fn write(&self, record: &Record) -> Option<(Name, Vec<u8>)> {
         let key = match &self.keys {
-            Some(keys) => Some(keys.key(&record.owner)?),
+            Some(keys) => Some(keys.key(&record.partition)?),
             None => None,
         };
         let name = self.name_of(record);
-        Some((name, self.framing.close(&name, &record.owner, &record.body()?, key.as_ref())?))
+        Some((name, self.framing.close(&name, &record.partition, &record.body()?, key.as_ref())?))
     }
 
     /// An entry's name and bytes, as of [`write`](Self::write).
@@ -85,9 +85,9 @@ impl AtRest {
     }
 
     /// The record in some bytes that lie under a name.
-    pub(crate) fn read(&self, name: &Name, bytes: &[u8]) -> Result<Record, Spoilt> {
+    pub(crate) fn read(&self, name: &Name, bytes: &[u8]) -> Result<Record, CorruptEntry> {
         let opened = self.framing.open(name, bytes, self.keys.as_deref())?;
-        let record = Record::read(opened.owner, opened.body)?;
-        if self.name_of(&record) == *name { Ok(record) } else { Err(Spoilt::Damaged) }
+        let record = Record::read(opened.partition, opened.body)?;
+        if self.name_of(&record) == *name { Ok(record) } else { Err(CorruptEntry::Damaged) }
     }
 }

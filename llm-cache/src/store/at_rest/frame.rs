@@ -22,7 +22,7 @@ use chacha20poly1305::{
 };
 use zstd::bulk::Decompressor;
 
-use super::{Keys, Name, Secret, codec::Spoilt};
+use super::{Keys, Name, Secret, codec::CorruptEntry};
 use crate::Partition;
 
 const MAGIC: [u8; 4] = *b"LLMC";
@@ -47,7 +47,7 @@ pub(super) struct Framing {
 
 /// A frame that was opened.
 pub(super) struct Opened {
-    pub(super) owner: Partition,
+    pub(super) partition: Partition,
     pub(super) body: Vec<u8>,
 }
 
@@ -57,13 +57,19 @@ impl Framing {
     }
 
     /// Puts a frame around a body; `None` if it cannot be read back: too large a body or a name.
-    pub(super) fn close(&self, name: &Name, owner: &Partition, body: &[u8], key: Option<&Secret>) -> Option<Vec<u8>> {
+    pub(super) fn close(
+        &self,
+        name: &Name,
+        partition: &Partition,
+        body: &[u8],
+        key: Option<&Secret>,
+    ) -> Option<Vec<u8>> {
         let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= MOST)?;
         let packed = match body.len() < WORTH_PACKING {
             true => None,
             false => zstd::bulk::compress(body, PACKING_LEVEL).ok().filter(|packed| packed.len() < body.len()),
         };
-        let (shared, text) = match owner {
+        let (shared, text) = match partition {
             Partition::Tenant(name) => (0, name),
             Partition::Scope(name) => (SHARED, name),
         };
@@ -95,58 +101,58 @@ impl Framing {
     }
 
     /// Takes a body out of its frame.
-    pub(super) fn open(&self, name: &Name, frame: &[u8], keys: Option<&dyn Keys>) -> Result<Opened, Spoilt> {
-        let (&magic, rest) = frame.split_first_chunk::<4>().ok_or(Spoilt::Foreign)?;
+    pub(super) fn open(&self, name: &Name, frame: &[u8], keys: Option<&dyn Keys>) -> Result<Opened, CorruptEntry> {
+        let (&magic, rest) = frame.split_first_chunk::<4>().ok_or(CorruptEntry::Foreign)?;
         match rest.first() {
-            _ if magic != MAGIC => return Err(Spoilt::Foreign),
+            _ if magic != MAGIC => return Err(CorruptEntry::Foreign),
             Some(&VERSION) => {}
-            _ => return Err(Spoilt::Newer),
+            _ => return Err(CorruptEntry::Newer),
         }
-        let (frame, check) = frame.split_last_chunk::<CHECK_BYTES>().ok_or(Spoilt::Damaged)?;
+        let (frame, check) = frame.split_last_chunk::<CHECK_BYTES>().ok_or(CorruptEntry::Damaged)?;
         // Compared in constant time.
         if self.check(name, frame) != *check {
-            return Err(Spoilt::Damaged);
+            return Err(CorruptEntry::Damaged);
         }
         self.unseal(name, frame, keys)
     }
 
     /// What [`open`](Self::open) does to a frame that is whole.
-    fn unseal(&self, name: &Name, frame: &[u8], keys: Option<&dyn Keys>) -> Result<Opened, Spoilt> {
-        let (head, rest) = frame.split_at_checked(HEAD_BYTES).ok_or(Spoilt::Damaged)?;
+    fn unseal(&self, name: &Name, frame: &[u8], keys: Option<&dyn Keys>) -> Result<Opened, CorruptEntry> {
+        let (head, rest) = frame.split_at_checked(HEAD_BYTES).ok_or(CorruptEntry::Damaged)?;
         let flags = head[5];
         if flags & !(PACKED | SEALED | SHARED) != 0 {
-            return Err(Spoilt::Newer);
+            return Err(CorruptEntry::Newer);
         }
         let name_bytes = usize::from(u16::from_le_bytes([head[6], head[7]]));
         let length = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
-        let length = usize::try_from(length).ok().filter(|length| *length <= MOST).ok_or(Spoilt::Damaged)?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= MOST).ok_or(CorruptEntry::Damaged)?;
         let sealed = flags & SEALED != 0;
-        let (nonce, rest) = rest.split_at_checked(if sealed { NONCE_BYTES } else { 0 }).ok_or(Spoilt::Damaged)?;
-        let (owner, body) = rest.split_at_checked(name_bytes).ok_or(Spoilt::Damaged)?;
-        let read = |owner| {
-            let name = String::from_utf8(owner).map_err(|_| Spoilt::Damaged)?;
+        let (nonce, rest) = rest.split_at_checked(if sealed { NONCE_BYTES } else { 0 }).ok_or(CorruptEntry::Damaged)?;
+        let (partition, body) = rest.split_at_checked(name_bytes).ok_or(CorruptEntry::Damaged)?;
+        let read = |partition| {
+            let name = String::from_utf8(partition).map_err(|_| CorruptEntry::Damaged)?;
             Ok(if flags & SHARED == 0 { Partition::tenant(name) } else { Partition::scope(name) })
         };
-        let (owner, body) = match XNonce::try_from(nonce).ok() {
-            None if sealed => return Err(Spoilt::Damaged),
+        let (partition, body) = match XNonce::try_from(nonce).ok() {
+            None if sealed => return Err(CorruptEntry::Damaged),
             // Who seals reads nothing that is not: anybody could have written it.
-            None if keys.is_some() => return Err(Spoilt::NoKey),
-            None => (read(owner.to_vec())?, Cow::Borrowed(body)),
+            None if keys.is_some() => return Err(CorruptEntry::NoKey),
+            None => (read(partition.to_vec())?, Cow::Borrowed(body)),
             Some(nonce) => {
                 let bound = bound(name, head);
                 let unseal = |key: &Secret, msg| {
-                    cipher(key).decrypt(&nonce, Payload { msg, aad: &bound }).map_err(|_| Spoilt::NoKey)
+                    cipher(key).decrypt(&nonce, Payload { msg, aad: &bound }).map_err(|_| CorruptEntry::NoKey)
                 };
-                let owner = read(unseal(&self.owners, owner)?)?;
-                let key = keys.and_then(|keys| keys.key(&owner)).ok_or(Spoilt::NoKey)?;
-                (owner, Cow::Owned(unseal(&key, body)?))
+                let partition = read(unseal(&self.owners, partition)?)?;
+                let key = keys.and_then(|keys| keys.key(&partition)).ok_or(CorruptEntry::NoKey)?;
+                (partition, Cow::Owned(unseal(&key, body)?))
             }
         };
         let body = match flags & PACKED {
             0 => body.into_owned(),
-            _ => unpack(&body, length).ok_or(Spoilt::Damaged)?,
+            _ => unpack(&body, length).ok_or(CorruptEntry::Damaged)?,
         };
-        if body.len() == length { Ok(Opened { owner, body }) } else { Err(Spoilt::Damaged) }
+        if body.len() == length { Ok(Opened { partition, body }) } else { Err(CorruptEntry::Damaged) }
     }
 
     fn check(&self, name: &Name, frame: &[u8]) -> blake3::Hash {

@@ -15,7 +15,7 @@ mod tests;
 pub use self::secret::{KeyRing, Keys, Secret};
 pub(crate) use self::{
     codec::AtRest,
-    name::{Name, OWNER_BYTES},
+    name::{Name, PARTITION_BYTES},
     record::{Record, nanos},
 };
 #[cfg(feature = "fuzzing")]

@@ -10,7 +10,7 @@ use super::Secret;
 pub(crate) struct Name([u8; Name::BYTES]);
 
 /// How many bytes of a name are its owner's.
-pub(crate) const OWNER_BYTES: usize = 16;
+pub(crate) const PARTITION_BYTES: usize = 16;
 
 /// Set in the first byte of what is shared.
 const SHARED: u8 = 0x80;
@@ -19,7 +19,7 @@ const SHARED: u8 = 0x80;
 pub(crate) struct Names(Secret);
 
 impl Name {
-    pub(crate) const BYTES: usize = OWNER_BYTES + 32;
+    pub(crate) const BYTES: usize = PARTITION_BYTES + 32;
 
     /// A name after those of all that is not shared.
     pub(crate) const BEFORE_SHARED: Self = {
@@ -52,21 +52,21 @@ impl Names {
     }
 
     /// The name of the question with this digest.
-    pub(crate) fn name(&self, owner: &Partition, digest: &[u8; 32]) -> Name {
+    pub(crate) fn name(&self, partition: &Partition, digest: &[u8; 32]) -> Name {
         let mut name = [0; Name::BYTES];
-        name[..OWNER_BYTES].copy_from_slice(&self.owner(owner));
-        name[OWNER_BYTES..].copy_from_slice(self.hash(b'q', digest).as_bytes());
+        name[..PARTITION_BYTES].copy_from_slice(&self.partition(partition));
+        name[PARTITION_BYTES..].copy_from_slice(self.hash(b'q', digest).as_bytes());
         Name(name)
     }
 
     /// What the names of an owner's entries begin with.
-    pub(crate) fn owner(&self, owner: &Partition) -> [u8; OWNER_BYTES] {
-        let (kind, text, shared) = match owner {
+    pub(crate) fn partition(&self, partition: &Partition) -> [u8; PARTITION_BYTES] {
+        let (kind, text, shared) = match partition {
             Partition::Tenant(name) => (b't', name, 0),
             Partition::Scope(name) => (b's', name, SHARED),
         };
-        let mut name = [0; OWNER_BYTES];
-        name.copy_from_slice(&self.hash(kind, text.as_bytes()).as_bytes()[..OWNER_BYTES]);
+        let mut name = [0; PARTITION_BYTES];
+        name.copy_from_slice(&self.hash(kind, text.as_bytes()).as_bytes()[..PARTITION_BYTES]);
         name[0] = name[0] & !SHARED | shared;
         name
     }

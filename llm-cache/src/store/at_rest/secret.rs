@@ -22,7 +22,7 @@ pub struct Secret(Zeroizing<[u8; 32]>);
 pub trait Keys: fmt::Debug + Send + Sync + 'static {
     /// The key of a tenant or a scope. It is asked whenever an answer is stored, written or read, on threads that run
     /// other calls too, so whoever fetches keys from elsewhere must remember them.
-    fn key(&self, owner: &Partition) -> Option<Secret>;
+    fn key(&self, partition: &Partition) -> Option<Secret>;
 }
 
 /// [`Keys`] in memory. Clones share them.
@@ -70,19 +70,19 @@ impl KeyRing {
     }
 
     /// Adds a key, or replaces it: what was sealed with the one before can then not be read.
-    pub fn insert(&self, owner: Partition, key: Secret) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(owner, key);
+    pub fn insert(&self, partition: Partition, key: Secret) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(partition, key);
     }
 
     /// Drops a key, and with it all that was sealed with it.
-    pub fn remove(&self, owner: &Partition) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(owner);
+    pub fn remove(&self, partition: &Partition) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(partition);
     }
 }
 
 impl Keys for KeyRing {
-    fn key(&self, owner: &Partition) -> Option<Secret> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(owner).cloned()
+    fn key(&self, partition: &Partition) -> Option<Secret> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(partition).cloned()
     }
 }
 

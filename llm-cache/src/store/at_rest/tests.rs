@@ -8,11 +8,11 @@ use llm_core::{Usage, Usd, layer::Accounting};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{codec::Spoilt, frame::Framing, *};
+use super::{codec::CorruptEntry, frame::Framing, *};
 use crate::{
     Key, Partition, Tag,
-    generations::Moment,
-    store::{Life, Source},
+    invalidation::Timestamp,
+    store::{Expiry, Provenance},
 };
 
 const NOON: SystemTime = UNIX_EPOCH;
@@ -34,13 +34,13 @@ fn record(key: &Key, text: &str) -> Record {
     facts.request_id = Some("r-1".into());
     let tags = [Tag::tenant("acme"), Tag::named("import")].into();
     Record {
-        owner: key.owner(),
+        partition: key.partition(),
         digest: name::digest(key),
         facts,
-        life: Life { stored_at: NOON + Duration::from_nanos(5), fresh_until: Some(NOON + Duration::from_secs(9)) },
-        source: Source { begun: Moment::from_nanos(4), tags },
+        expiry: Expiry { stored_at: NOON + Duration::from_nanos(5), fresh_until: Some(NOON + Duration::from_secs(9)) },
+        provenance: Provenance { started_at: Timestamp::from_nanos(4), tags },
         text: Bytes::copy_from_slice(text.as_bytes()),
-        weight: Some(1_000),
+        memory_size: Some(1_000),
     }
 }
 
@@ -73,9 +73,12 @@ fn what_is_written_is_read_whole() {
         let was = record(&key(1), &text);
         assert_eq!(read.text, was.text);
         assert_eq!(format!("{:?}", read.facts), format!("{:?}", was.facts));
-        assert_eq!((read.life.stored_at, read.life.fresh_until), (was.life.stored_at, was.life.fresh_until));
-        assert_eq!((read.source.begun, &read.source.tags), (was.source.begun, &was.source.tags));
-        assert_eq!((read.owner, read.weight), (acme(), Some(1_000)));
+        assert_eq!((read.expiry.stored_at, read.expiry.fresh_until), (was.expiry.stored_at, was.expiry.fresh_until));
+        assert_eq!(
+            (read.provenance.started_at, &read.provenance.tags),
+            (was.provenance.started_at, &was.provenance.tags)
+        );
+        assert_eq!((read.partition, read.memory_size), (acme(), Some(1_000)));
         assert_eq!(name, codec.name(&key(1)));
         assert!(bytes.len() < text.len() / 2 + 900, "long texts are packed: {} bytes", bytes.len());
     }
@@ -116,22 +119,26 @@ proptest! {
 #[test]
 fn entries_under_other_names_secrets_and_keys_are_not_read() {
     for (codec, _, bytes, _) in written() {
-        assert_eq!(codec.read(&codec.name(&key(2)), &bytes).err(), Some(Spoilt::Damaged), "moved to another question");
+        assert_eq!(
+            codec.read(&codec.name(&key(2)), &bytes).err(),
+            Some(CorruptEntry::Damaged),
+            "moved to another question"
+        );
     }
     let secret = Secret::new([1; 32]);
     let (ring, keys) = ring();
     let codec = AtRest::new(Some(&secret), Some(keys));
     let (name, bytes) = codec.write(&record(&key(1), "1")).unwrap();
     let other_secret = AtRest::new(Some(&Secret::new([2; 32])), Some(Arc::new(ring.clone())));
-    assert_eq!(other_secret.read(&name, &bytes).err(), Some(Spoilt::Damaged));
-    assert_eq!(AtRest::new(Some(&secret), None).read(&name, &bytes).err(), Some(Spoilt::NoKey));
+    assert_eq!(other_secret.read(&name, &bytes).err(), Some(CorruptEntry::Damaged));
+    assert_eq!(AtRest::new(Some(&secret), None).read(&name, &bytes).err(), Some(CorruptEntry::NoKey));
     ring.insert(acme(), Secret::new([8; 32]));
-    assert_eq!(codec.read(&name, &bytes).err(), Some(Spoilt::NoKey), "another key");
+    assert_eq!(codec.read(&name, &bytes).err(), Some(CorruptEntry::NoKey), "another key");
     ring.remove(&acme());
-    assert_eq!(codec.read(&name, &bytes).err(), Some(Spoilt::NoKey), "the tenant was erased");
-    assert!(!codec.takes(&acme()) && codec.write(&record(&key(1), "1")).is_none(), "and is not stored");
+    assert_eq!(codec.read(&name, &bytes).err(), Some(CorruptEntry::NoKey), "the tenant was erased");
+    assert!(!codec.can_store(&acme()) && codec.write(&record(&key(1), "1")).is_none(), "and is not stored");
     let (name, plain) = AtRest::new(Some(&secret), None).write(&record(&key(1), "1")).unwrap();
-    assert_eq!(codec.read(&name, &plain).err(), Some(Spoilt::NoKey), "who seals reads nothing unsealed");
+    assert_eq!(codec.read(&name, &plain).err(), Some(CorruptEntry::NoKey), "who seals reads nothing unsealed");
 }
 
 /// Whoever has the store's secret and not the tenants' keys can make checks that hold: for him there is the seal.
@@ -150,9 +157,9 @@ fn a_seal_holds_for_its_own_name_and_head_alone() {
         codec.read(name, &forged).err()
     };
     assert_eq!(forge(&name, 0, 0), None, "the check is made as the store makes it");
-    assert_eq!(forge(&codec.name(&key(2)), 0, 0), Some(Spoilt::NoKey), "moved to another question");
-    assert_eq!(forge(&name, 8, 1), Some(Spoilt::NoKey), "of another length");
-    assert_eq!(forge(&name, 5, 4), Some(Spoilt::NoKey), "a tenant's for a scope's of the same name");
+    assert_eq!(forge(&codec.name(&key(2)), 0, 0), Some(CorruptEntry::NoKey), "moved to another question");
+    assert_eq!(forge(&name, 8, 1), Some(CorruptEntry::NoKey), "of another length");
+    assert_eq!(forge(&name, 5, 4), Some(CorruptEntry::NoKey), "a tenant's for a scope's of the same name");
 }
 
 #[test]
@@ -166,7 +173,7 @@ fn sealed_entries_and_names_show_nothing() {
     assert_eq!(format!("{secret:?} {keys:?}"), "Secret(..) KeyRing { keys: 1 }");
     let (one, other) = (AtRest::new(Some(&secret), None), AtRest::new(None, None));
     assert_ne!(one.name(&key(1)), other.name(&key(1)), "names depend on the secret");
-    assert_eq!(one.name(&key(1)).as_bytes()[..OWNER_BYTES], one.owner(&acme()));
+    assert_eq!(one.name(&key(1)).as_bytes()[..PARTITION_BYTES], one.partition(&acme()));
 }
 
 #[test]
@@ -184,23 +191,23 @@ fn how_a_call_came_by_an_answer_is_not_written() {
 #[test]
 fn what_is_shared_is_named_and_sealed_apart_from_what_a_tenant_of_the_same_name_has() {
     let public = Partition::scope("public");
-    let record = Record { owner: public.clone(), ..record(&key(1), "1") };
+    let record = Record { partition: public.clone(), ..record(&key(1), "1") };
     let keys = KeyRing::new();
     keys.insert(Partition::tenant("public"), Secret::new([1; 32]));
     let codec = AtRest::new(None, Some(Arc::new(keys.clone())));
-    assert!(!codec.takes(&public) && codec.write(&record).is_none(), "the tenant's key is none of the scope's");
+    assert!(!codec.can_store(&public) && codec.write(&record).is_none(), "the tenant's key is none of the scope's");
     keys.insert(public.clone(), Secret::new([2; 32]));
     let (name, bytes) = codec.write(&record).unwrap();
-    assert_eq!(codec.read(&name, &bytes).unwrap().owner, public);
-    assert_eq!(name.as_bytes()[..OWNER_BYTES], codec.owner(&public));
+    assert_eq!(codec.read(&name, &bytes).unwrap().partition, public);
+    assert_eq!(name.as_bytes()[..PARTITION_BYTES], codec.partition(&public));
     for n in 0..50 {
         let (tenant, scope) =
-            (codec.owner(&Partition::tenant(n.to_string())), codec.owner(&Partition::scope(n.to_string())));
-        let last = &Name::BEFORE_SHARED.as_bytes()[..OWNER_BYTES];
+            (codec.partition(&Partition::tenant(n.to_string())), codec.partition(&Partition::scope(n.to_string())));
+        let last = &Name::BEFORE_SHARED.as_bytes()[..PARTITION_BYTES];
         assert!(tenant[..] < *last && *last < scope[..], "what is shared comes last");
     }
     keys.remove(&public);
-    assert_eq!(codec.read(&name, &bytes).err(), Some(Spoilt::NoKey));
+    assert_eq!(codec.read(&name, &bytes).err(), Some(CorruptEntry::NoKey));
 }
 
 #[test]
@@ -233,13 +240,13 @@ fn other_versions_entries_are_read_or_missed() {
     let read = codec.read(&name, &write(richer)).unwrap();
     assert_eq!((&*read.text, read.facts.usage), (&b"\"an answer\""[..], Some(Usage::new(7, 9))));
     let poorer = codec.read(&name, &write(json!({"stored_at": 5, "begun": 4}))).unwrap();
-    assert_eq!((poorer.life.fresh_until, poorer.facts.usage, poorer.source.tags.len()), (None, None, 0));
-    assert_eq!(codec.read(&name, &write(json!({"begun": 4}))).err(), Some(Spoilt::Damaged), "without its time");
+    assert_eq!((poorer.expiry.fresh_until, poorer.facts.usage, poorer.provenance.tags.len()), (None, None, 0));
+    assert_eq!(codec.read(&name, &write(json!({"begun": 4}))).err(), Some(CorruptEntry::Damaged), "without its time");
 
     let mut newer = write(json!({"stored_at": 5, "begun": 4}));
     newer[4] = 2;
-    assert_eq!(codec.read(&name, &newer).err(), Some(Spoilt::Newer));
-    assert_eq!(codec.read(&name, b"{\"answer\": 1}").err(), Some(Spoilt::Foreign));
+    assert_eq!(codec.read(&name, &newer).err(), Some(CorruptEntry::Newer));
+    assert_eq!(codec.read(&name, b"{\"answer\": 1}").err(), Some(CorruptEntry::Foreign));
 }
 
 #[test]
@@ -273,7 +280,7 @@ fn an_unknown_flag_and_a_body_that_unpacks_to_more_are_not_read() {
         forged.extend(hash.as_bytes());
         codec.read(&name, &forged).err()
     };
-    assert_eq!(forge(5, 0x81), Some(Spoilt::Newer));
-    assert_eq!(forge(10, 0), Some(Spoilt::Damaged), "it says that it is shorter");
-    assert_eq!(forge(11, 0xff), Some(Spoilt::Damaged), "it says that it is larger than any");
+    assert_eq!(forge(5, 0x81), Some(CorruptEntry::Newer));
+    assert_eq!(forge(10, 0), Some(CorruptEntry::Damaged), "it says that it is shorter");
+    assert_eq!(forge(11, 0xff), Some(CorruptEntry::Damaged), "it says that it is larger than any");
 }

@@ -14,8 +14,8 @@ use redb::{
 use super::foreign::foreign;
 use crate::{
     StoreError,
-    generations::Moment,
-    store::{Name, OWNER_BYTES},
+    invalidation::Timestamp,
+    store::{Name, PARTITION_BYTES},
 };
 
 /// By name: number, end and beginning of an entry, and its record.
@@ -25,8 +25,8 @@ const ORDER: TableDefinition<'_, u64, NameBytes> = TableDefinition::new("order")
 /// Names by when they are of no use any more, and number.
 const ENDS: TableDefinition<'_, (u64, u64), NameBytes> = TableDefinition::new("ends");
 /// When a tag was invalidated last.
-const DROPPED: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("dropped");
-const BOOKS: TableDefinition<'_, &str, u64> = TableDefinition::new("books");
+const INVALIDATED: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("dropped");
+const TOTALS: TableDefinition<'_, &str, u64> = TableDefinition::new("books");
 
 type NameBytes = &'static [u8; Name::BYTES];
 
@@ -81,19 +81,19 @@ pub(super) struct Disk {
 
 /// What the file counts.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Books {
+pub(super) struct Totals {
     pub(super) entries: u64,
     pub(super) bytes: u64,
     /// The number of the next entry.
     next: u64,
     /// The last moment of anything in it.
-    pub(super) last: Moment,
+    pub(super) last: Timestamp,
     /// Everything before is invalid.
-    pub(super) floor: Moment,
+    pub(super) floor: Timestamp,
 }
 
 /// What was invalidated: tags and moments.
-pub(super) type Drops = Vec<([u8; 32], Moment)>;
+pub(super) type InvalidatedTags = Vec<([u8; 32], Timestamp)>;
 
 /// Names and records, and the name after which to go on, if there are more.
 pub(super) type Rows = (Vec<(Name, Vec<u8>)>, Option<Name>);
@@ -103,7 +103,7 @@ pub(super) struct Row {
     pub(super) name: Name,
     /// When it is of no use any more, in nanoseconds since 1970.
     pub(super) ends: u64,
-    pub(super) begun: Moment,
+    pub(super) started_at: Timestamp,
     pub(super) record: Vec<u8>,
 }
 
@@ -112,13 +112,13 @@ pub(super) struct Batch<'t> {
     entries: Table<'t, NameBytes, &'static [u8]>,
     order: Table<'t, u64, NameBytes>,
     ends: Table<'t, (u64, u64), NameBytes>,
-    dropped: Table<'t, &'static [u8; 32], u64>,
-    pub(super) books: Books,
+    invalidated: Table<'t, &'static [u8; 32], u64>,
+    pub(super) totals: Totals,
 }
 
 impl Disk {
     /// Opens a file, or makes one that only its owner can read.
-    pub(super) fn open(path: &Path) -> Result<(Self, Books, Drops), StoreError> {
+    pub(super) fn open(path: &Path) -> Result<(Self, Totals, InvalidatedTags), StoreError> {
         let failed = |reason: String| StoreError::new("file", format!("{}: {reason}", path.display()));
         let file = open_file(path).map_err(|error| failed(format!("cannot be opened: {error}")))?;
         let none = |error: String| failed(format!("is no cache file, or a damaged one ({error}): move it away"));
@@ -134,17 +134,17 @@ impl Disk {
             }
             error => none(error.to_string()),
         })?;
-        let begun = catch_unwind(AssertUnwindSafe(|| match disk.foreign()? {
+        let tables = catch_unwind(AssertUnwindSafe(|| match disk.foreign()? {
             Some(foreign) => Ok(Err(foreign)),
             None => disk.begin().map(Ok),
         }));
-        let begun = begun.map_err(|_| damaged())?.map_err(|error| none(error.to_string()))?;
-        let (format, books, drops) =
-            begun.map_err(|foreign| failed(format!("{foreign} and is no cache: use another file")))?;
+        let tables = tables.map_err(|_| damaged())?.map_err(|error| none(error.to_string()))?;
+        let (format, totals, invalidated_tags) =
+            tables.map_err(|foreign| failed(format!("{foreign} and is no cache: use another file")))?;
         if format != FORMAT {
             return Err(failed(format!("has format {format}, and this version knows {FORMAT}: use another file")));
         }
-        Ok((disk, books, drops))
+        Ok((disk, totals, invalidated_tags))
     }
 
     fn new(db: Database) -> Self {
@@ -168,9 +168,9 @@ impl Disk {
     }
 
     /// When the call of an entry began.
-    pub(super) fn begun(&self, name: &Name) -> Result<Option<Moment>, Fault> {
+    pub(super) fn started_at(&self, name: &Name) -> Result<Option<Timestamp>, Fault> {
         let row = self.db.begin_read()?.open_table(ENTRIES)?.get(name.as_bytes())?;
-        Ok(row.and_then(|row| begun(row.value())))
+        Ok(row.and_then(|row| started_at(row.value())))
     }
 
     /// Names and records after a name, and after which to go on.
@@ -210,39 +210,39 @@ impl Disk {
         transaction.set_durability(Durability::Immediate);
         let mut batch = Batch::open(&transaction)?;
         let result = change(&mut batch)?;
-        let books = batch.books;
+        let totals = batch.totals;
         drop(batch);
-        books.save(&transaction)?;
+        totals.save(&transaction)?;
         transaction.commit()?;
         Ok(result)
     }
 
     /// Names the contents of another program's database.
     fn foreign(&self) -> Result<Option<String>, Fault> {
-        Ok(foreign(self.db.begin_read()?.list_tables()?, BOOKS.name()))
+        Ok(foreign(self.db.begin_read()?.list_tables()?, TOTALS.name()))
     }
 
     /// What a file has in its books; those of a new file are begun.
-    fn begin(&self) -> Result<(u64, Books, Drops), Fault> {
+    fn begin(&self) -> Result<(u64, Totals, InvalidatedTags), Fault> {
         let read = self.db.begin_read()?;
-        let books = match read.open_table(BOOKS) {
-            Ok(books) => books,
+        let totals = match read.open_table(TOTALS) {
+            Ok(totals) => totals,
             Err(TableError::TableDoesNotExist(_)) => {
                 self.change(|_| Ok(()))?;
-                return Ok((FORMAT, Books::default(), Drops::new()));
+                return Ok((FORMAT, Totals::default(), InvalidatedTags::new()));
             }
             Err(error) => return Err(error.into()),
         };
-        let format = books.get("format")?.map_or(0, |format| format.value());
+        let format = totals.get("format")?.map_or(0, |format| format.value());
         if format != FORMAT {
-            return Ok((format, Books::default(), Drops::new()));
+            return Ok((format, Totals::default(), InvalidatedTags::new()));
         }
-        let mut drops = Drops::new();
-        for row in read.open_table(DROPPED)?.iter()? {
+        let mut invalidated_tags = InvalidatedTags::new();
+        for row in read.open_table(INVALIDATED)?.iter()? {
             let (tag, at) = row?;
-            drops.push((*tag.value(), Moment::from_nanos(at.value())));
+            invalidated_tags.push((*tag.value(), Timestamp::from_nanos(at.value())));
         }
-        Ok((format, Books::load(&books)?, drops))
+        Ok((format, Totals::load(&totals)?, invalidated_tags))
     }
 }
 
@@ -252,28 +252,28 @@ impl<'t> Batch<'t> {
             entries: transaction.open_table(ENTRIES)?,
             order: transaction.open_table(ORDER)?,
             ends: transaction.open_table(ENDS)?,
-            dropped: transaction.open_table(DROPPED)?,
-            books: Books::load(&transaction.open_table(BOOKS)?)?,
+            invalidated: transaction.open_table(INVALIDATED)?,
+            totals: Totals::load(&transaction.open_table(TOTALS)?)?,
         })
     }
 
     /// Writes an entry in place of another of its name, unless that one's call began later.
     pub(super) fn put(&mut self, row: &Row) -> Result<(), Fault> {
         // One later than all that was ever written is damage.
-        if self.begun(&row.name)?.is_some_and(|known| known > row.begun && known <= self.books.last) {
+        if self.started_at(&row.name)?.is_some_and(|known| known > row.started_at && known <= self.totals.last) {
             return Ok(());
         }
         self.remove(&row.name)?;
-        let (number, name) = (self.books.next, row.name.as_bytes());
-        let head = [number, row.ends, row.begun.nanos()].map(u64::to_le_bytes);
+        let (number, name) = (self.totals.next, row.name.as_bytes());
+        let head = [number, row.ends, row.started_at.nanos()].map(u64::to_le_bytes);
         let value = [head.as_flattened(), row.record.as_slice()].concat();
         self.entries.insert(name, value.as_slice())?;
         self.order.insert(number, name)?;
         self.ends.insert((row.ends, number), name)?;
-        self.books.next += 1;
-        self.books.entries += 1;
-        self.books.bytes += row.bytes();
-        self.books.last = self.books.last.max(row.begun);
+        self.totals.next += 1;
+        self.totals.entries += 1;
+        self.totals.bytes += row.bytes();
+        self.totals.last = self.totals.last.max(row.started_at);
         Ok(())
     }
 
@@ -286,28 +286,28 @@ impl<'t> Batch<'t> {
             self.ends.remove((ends, number))?;
         }
         let bytes = ROW_BYTES + row.len().saturating_sub(PREFIX) as u64;
-        self.books.entries = self.books.entries.saturating_sub(1);
-        self.books.bytes = self.books.bytes.saturating_sub(bytes);
+        self.totals.entries = self.totals.entries.saturating_sub(1);
+        self.totals.bytes = self.totals.bytes.saturating_sub(bytes);
         Ok(true)
     }
 
     /// Removes an entry, unless its call began after a moment.
-    pub(super) fn discard(&mut self, name: &Name, judged: Moment) -> Result<(), Fault> {
-        if self.begun(name)?.is_some_and(|begun| begun <= judged) {
+    pub(super) fn evict_unless_newer(&mut self, name: &Name, judged: Timestamp) -> Result<(), Fault> {
+        if self.started_at(name)?.is_some_and(|started_at| started_at <= judged) {
             self.remove(name)?;
         }
         Ok(())
     }
 
     /// When the call of an entry began.
-    fn begun(&self, name: &Name) -> Result<Option<Moment>, Fault> {
-        Ok(self.entries.get(name.as_bytes())?.and_then(|row| begun(row.value())))
+    fn started_at(&self, name: &Name) -> Result<Option<Timestamp>, Fault> {
+        Ok(self.entries.get(name.as_bytes())?.and_then(|row| started_at(row.value())))
     }
 
     /// Removes what was stored first until no more than `most` bytes are left; tells how many entries went.
     pub(super) fn shrink(&mut self, most: u64) -> Result<u64, Fault> {
         let mut gone = 0;
-        while self.books.bytes > most {
+        while self.totals.bytes > most {
             let first = self.order.first()?.map(|(number, name)| (number.value(), Name::read(name.value())));
             let Some((number, name)) = first else { break };
             match name {
@@ -332,10 +332,10 @@ impl<'t> Batch<'t> {
     }
 
     /// Removes entries whose names begin so, some at a time; tells whether there may be more.
-    pub(super) fn forget(&mut self, owner: &[u8; OWNER_BYTES], most: usize) -> Result<bool, Fault> {
+    pub(super) fn forget(&mut self, partition: &[u8; PARTITION_BYTES], most: usize) -> Result<bool, Fault> {
         let (mut from, mut to) = ([0; Name::BYTES], [u8::MAX; Name::BYTES]);
-        from[..OWNER_BYTES].copy_from_slice(owner);
-        to[..OWNER_BYTES].copy_from_slice(owner);
+        from[..PARTITION_BYTES].copy_from_slice(partition);
+        to[..PARTITION_BYTES].copy_from_slice(partition);
         let mut names = Vec::new();
         for row in self.entries.range::<&[u8; Name::BYTES]>(&from..=&to)?.take(most) {
             names.extend(Name::read(row?.0.value()));
@@ -347,17 +347,17 @@ impl<'t> Batch<'t> {
     }
 
     /// Remembers that a tag was invalidated.
-    pub(super) fn invalidate(&mut self, tag: &[u8; 32], at: Moment) -> Result<(), Fault> {
-        self.dropped.insert(tag, at.nanos())?;
-        self.books.last = self.books.last.max(at);
+    pub(super) fn invalidate(&mut self, tag: &[u8; 32], at: Timestamp) -> Result<(), Fault> {
+        self.invalidated.insert(tag, at.nanos())?;
+        self.totals.last = self.totals.last.max(at);
         Ok(())
     }
 
     /// Remembers that everything was invalidated.
-    pub(super) fn invalidate_all(&mut self, at: Moment) -> Result<(), Fault> {
-        self.dropped.retain(|_, _| false)?;
-        self.books.floor = self.books.floor.max(at);
-        self.books.last = self.books.last.max(at);
+    pub(super) fn invalidate_all(&mut self, at: Timestamp) -> Result<(), Fault> {
+        self.invalidated.retain(|_, _| false)?;
+        self.totals.floor = self.totals.floor.max(at);
+        self.totals.last = self.totals.last.max(at);
         Ok(())
     }
 
@@ -366,26 +366,26 @@ impl<'t> Batch<'t> {
         self.entries.retain(|_, _| false)?;
         self.order.retain(|_, _| false)?;
         self.ends.retain(|_, _| false)?;
-        (self.books.entries, self.books.bytes) = (0, 0);
+        (self.totals.entries, self.totals.bytes) = (0, 0);
         Ok(())
     }
 }
 
-impl Books {
-    fn load(books: &impl ReadableTable<&'static str, u64>) -> Result<Self, Fault> {
-        let of = |name: &str| books.get(name).map(|found| found.map_or(0, |found| found.value()));
+impl Totals {
+    fn load(totals: &impl ReadableTable<&'static str, u64>) -> Result<Self, Fault> {
+        let of = |name: &str| totals.get(name).map(|found| found.map_or(0, |found| found.value()));
         Ok(Self {
             entries: of("entries")?,
             bytes: of("bytes")?,
             next: of("next")?,
-            last: Moment::from_nanos(of("last")?),
-            floor: Moment::from_nanos(of("floor")?),
+            last: Timestamp::from_nanos(of("last")?),
+            floor: Timestamp::from_nanos(of("floor")?),
         })
     }
 
     fn save(self, transaction: &WriteTransaction) -> Result<(), Fault> {
         let Self { entries, bytes, next, last, floor } = self;
-        let mut books = transaction.open_table(BOOKS)?;
+        let mut totals = transaction.open_table(TOTALS)?;
         let fields = [
             ("format", FORMAT),
             ("entries", entries),
@@ -395,7 +395,7 @@ impl Books {
             ("floor", floor.nanos()),
         ];
         for (name, value) in fields {
-            books.insert(name, value)?;
+            totals.insert(name, value)?;
         }
         Ok(())
     }
@@ -414,8 +414,8 @@ fn number(row: &[u8], nth: usize) -> Option<u64> {
 }
 
 /// When the call of the entry in a row began.
-fn begun(row: &[u8]) -> Option<Moment> {
-    number(row, 2).map(Moment::from_nanos)
+fn started_at(row: &[u8]) -> Option<Timestamp> {
+    number(row, 2).map(Timestamp::from_nanos)
 }
 
 /// Returns true if redb complains about what it read, not about reading it.

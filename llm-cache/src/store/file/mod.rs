@@ -6,8 +6,8 @@
 //! a bounded number of them.
 
 mod disk;
-mod dropped;
 mod foreign;
+mod invalidations;
 mod pending;
 mod shared;
 mod store;

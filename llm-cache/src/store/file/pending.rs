@@ -6,7 +6,7 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-use crate::{Key, StoreError, generations::Moment, key::Lent, store::Entry};
+use crate::{Key, StoreError, invalidation::Timestamp, key::Lent, store::Entry};
 
 /// What is to be written, readable until it is.
 #[derive(Default)]
@@ -22,7 +22,7 @@ struct State {
     next: u64,
     bytes: u64,
     /// Entries of no use, to be removed before the others are written.
-    discards: Vec<Discard>,
+    evictions: Vec<Eviction>,
     closed: bool,
     /// All numbers below this are being written, or were.
     taken: u64,
@@ -33,12 +33,12 @@ struct State {
 }
 
 /// An entry of no use: its key, and when its call began.
-type Discard = (Key, Moment);
+type Eviction = (Key, Timestamp);
 
 /// What is written together.
 #[derive(Default)]
 pub(super) struct Work {
-    pub(super) discards: Vec<Discard>,
+    pub(super) evictions: Vec<Eviction>,
     pub(super) entries: Vec<(Key, Arc<Entry>)>,
 }
 
@@ -54,13 +54,17 @@ impl Pending {
     /// The most that waits to be written, in bytes.
     const MOST: u64 = 16 << 20;
     /// The most entries of no use that wait to be removed. More are left to their end.
-    const MOST_DISCARDS: usize = 1024;
+    const MAX_EVICTIONS: usize = 1024;
 
     /// Adds an entry, unless one whose call began later is waiting; `false` if too much is.
     pub(super) fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         let replaced = {
             let mut state = self.lock();
-            if state.entries.get(&key).is_some_and(|(_, known)| known.source.begun > entry.source.begun) {
+            if state
+                .entries
+                .get(&key)
+                .is_some_and(|(_, known)| known.provenance.started_at > entry.provenance.started_at)
+            {
                 return true;
             }
             let bytes = u64::from(entry.bytes());
@@ -100,14 +104,14 @@ impl Pending {
     }
 
     /// Has an entry of no use removed, here at once, unless one whose call began later has taken its place.
-    pub(super) fn discard(&self, key: Key, judged: Moment) {
+    pub(super) fn evict_unless_newer(&self, key: Key, judged: Timestamp) {
         let removed = {
             let mut state = self.lock();
-            let is_newer = state.entries.get(&key).is_some_and(|(_, entry)| entry.source.begun > judged);
+            let is_newer = state.entries.get(&key).is_some_and(|(_, entry)| entry.provenance.started_at > judged);
             let removed = if is_newer { None } else { state.remove(&key) };
-            if state.discards.len() < Self::MOST_DISCARDS {
+            if state.evictions.len() < Self::MAX_EVICTIONS {
                 state.next += 1;
-                state.discards.push((key, judged));
+                state.evictions.push((key, judged));
             }
             removed
         };
@@ -139,10 +143,10 @@ impl Pending {
         state.taken = state.next;
         let entry = |(key, (number, entry)): (&Key, &(u64, Arc<Entry>))| (*number, key.clone(), Arc::clone(entry));
         let mut entries: Vec<_> = state.entries.iter().map(entry).collect();
-        let discards = std::mem::take(&mut state.discards);
+        let evictions = std::mem::take(&mut state.evictions);
         drop(state);
         entries.sort_by_key(|(number, ..)| *number);
-        Work { discards, entries: entries.into_iter().map(|(_, key, entry)| (key, entry)).collect() }
+        Work { evictions, entries: entries.into_iter().map(|(_, key, entry)| (key, entry)).collect() }
     }
 
     /// Work was done, or failed.
@@ -171,9 +175,9 @@ impl Pending {
     /// # Errors
     ///
     /// The failure of the last batch, once.
-    pub(super) fn drained(&self, next: u64, patience: Duration) -> Result<(), StoreError> {
+    pub(super) fn drained(&self, next: u64, max_wait: Duration) -> Result<(), StoreError> {
         let busy = |state: &mut State| state.done < next && (state.has_work() || state.done < state.taken);
-        let state = self.changed.wait_timeout_while(self.lock(), patience, busy);
+        let state = self.changed.wait_timeout_while(self.lock(), max_wait, busy);
         let (mut state, timeout) = state.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() {
             return Err(StoreError::new("file", "what was stored has not been written in time"));
@@ -194,7 +198,7 @@ impl Pending {
 
 impl State {
     fn has_work(&self) -> bool {
-        !self.entries.is_empty() || !self.discards.is_empty()
+        !self.entries.is_empty() || !self.evictions.is_empty()
     }
 
     fn remove(&mut self, key: &Key) -> Option<Arc<Entry>> {

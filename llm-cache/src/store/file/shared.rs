@@ -13,14 +13,14 @@ use llm_core::Clock;
 use tokio::sync::Semaphore;
 
 use super::{
-    disk::{Batch, Books, Disk, Fault, Row},
-    dropped::Dropped,
+    disk::{Batch, Disk, Fault, Row, Totals},
+    invalidations::Invalidations,
     pending::Pending,
 };
 use crate::{
     Key, Partition, StoreError, Tag,
-    generations::Moment,
-    store::{AtRest, Cursor, Entry, Life, Listed, Name, Page, Record, Source, at_rest::nanos},
+    invalidation::Timestamp,
+    store::{AtRest, Cursor, Entry, Expiry, Listed, Name, Page, Provenance, Record, at_rest::nanos},
 };
 
 /// What the store, its readers and its writer share.
@@ -31,8 +31,8 @@ pub(super) struct Shared {
     /// True if the disk failed since the file was opened.
     pub(super) broken: AtomicBool,
     pub(super) pending: Pending,
-    pub(super) dropped: RwLock<Dropped>,
-    pub(super) latest: Moment,
+    pub(super) invalidations: RwLock<Invalidations>,
+    pub(super) latest: Timestamp,
     pub(super) codec: AtRest,
     pub(super) max_bytes: u64,
     pub(super) clock: Arc<dyn Clock>,
@@ -48,9 +48,9 @@ pub(super) struct Shared {
 pub(super) struct Counts {
     pub(super) entries: AtomicU64,
     pub(super) bytes: AtomicU64,
-    pub(super) spoilt: AtomicU64,
+    pub(super) corrupt: AtomicU64,
     /// Entries that were not written.
-    pub(super) lost: AtomicU64,
+    pub(super) dropped_writes: AtomicU64,
     /// Commits that failed.
     pub(super) failed: AtomicU64,
     /// Entries that had to make room.
@@ -58,7 +58,7 @@ pub(super) struct Counts {
 }
 
 /// How long after a failure of the disk the file is opened anew, in nanoseconds.
-const MENDING: u64 = 5_000_000_000;
+const REOPEN_INTERVAL: u64 = 5_000_000_000;
 /// How many entries of a tenant go with one commit.
 const FORGET: usize = 1024;
 
@@ -104,9 +104,9 @@ impl Shared {
     }
 
     /// Opens the file anew if the disk failed, for redb does nothing more then. `last` is when that was tried last.
-    pub(super) fn mend(&self, last: &mut Option<u64>) {
+    pub(super) fn reopen_if_broken(&self, last: &mut Option<u64>) {
         let now = self.now();
-        let is_early = last.is_some_and(|last| (last..last.saturating_add(MENDING)).contains(&now));
+        let is_early = last.is_some_and(|last| (last..last.saturating_add(REOPEN_INTERVAL)).contains(&now));
         if is_early || !self.broken.load(Ordering::Relaxed) {
             return;
         }
@@ -118,8 +118,8 @@ impl Shared {
 
     fn reopen(&self, disk: &mut Option<Disk>) {
         match Disk::open(&self.path) {
-            Ok((opened, books, _)) => {
-                self.counted(&books);
+            Ok((opened, totals, _)) => {
+                self.counted(&totals);
                 *disk = Some(opened);
                 self.broken.store(false, Ordering::Relaxed);
             }
@@ -130,19 +130,19 @@ impl Shared {
     /// Changes the file, and the books.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, Fault>) -> Result<R, StoreError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (result, books) = self.with(|disk| {
+        let (result, totals) = self.with(|disk| {
             disk.change(|batch| {
                 let result = change(batch)?;
-                Ok((result, batch.books))
+                Ok((result, batch.totals))
             })
         })?;
-        self.counted(&books);
+        self.counted(&totals);
         Ok(result)
     }
 
-    fn counted(&self, books: &Books) {
-        self.counts.entries.store(books.entries, Ordering::Relaxed);
-        self.counts.bytes.store(books.bytes, Ordering::Relaxed);
+    fn counted(&self, totals: &Totals) {
+        self.counts.entries.store(totals.entries, Ordering::Relaxed);
+        self.counts.bytes.store(totals.bytes, Ordering::Relaxed);
     }
 
     /// The time now, in nanoseconds since 1970.
@@ -151,14 +151,15 @@ impl Shared {
     }
 
     /// When an entry is of no use any more.
-    pub(super) fn ends(&self, life: &Life) -> u64 {
-        life.fresh_until.and_then(|until| until.checked_add(self.grace)).map_or(u64::MAX, nanos)
+    pub(super) fn ends(&self, expiry: &Expiry) -> u64 {
+        expiry.fresh_until.and_then(|until| until.checked_add(self.grace)).map_or(u64::MAX, nanos)
     }
 
     /// True if an entry has not been invalidated.
-    pub(super) fn allows(&self, source: &Source) -> bool {
-        let dropped = self.dropped.read().unwrap_or_else(PoisonError::into_inner);
-        dropped.is_empty() || dropped.allow(source.tags.iter().map(|tag| self.codec.tag(tag)), source.begun)
+    pub(super) fn allows(&self, provenance: &Provenance) -> bool {
+        let invalidations = self.invalidations.read().unwrap_or_else(PoisonError::into_inner);
+        invalidations.is_empty()
+            || invalidations.allow(provenance.tags.iter().map(|tag| self.codec.tag(tag)), provenance.started_at)
     }
 
     pub(super) fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Arc<Entry>>>, StoreError> {
@@ -166,7 +167,7 @@ impl Shared {
         let records = self.with(|disk| disk.read(&names))?;
         let entry = |((key, name), bytes): ((&Key, &Name), Option<Vec<u8>>)| {
             let record = self.read(name, &bytes?)?;
-            self.allows(&record.source).then(|| Arc::new(Entry::found(key, record, "file")))
+            self.allows(&record.provenance).then(|| Arc::new(Entry::found(key, record, "file")))
         };
         Ok(keys.iter().zip(&names).zip(records).map(entry).collect())
     }
@@ -175,18 +176,18 @@ impl Shared {
     fn read(&self, name: &Name, bytes: &[u8]) -> Option<Record> {
         let record = self.codec.read(name, bytes);
         if record.is_err() {
-            self.counts.spoilt.fetch_add(1, Ordering::Relaxed);
+            self.counts.corrupt.fetch_add(1, Ordering::Relaxed);
         }
         record.ok()
     }
 
-    pub(super) fn invalidate(&self, tag: Option<[u8; 32]>, at: Moment) -> Result<(), StoreError> {
+    pub(super) fn invalidate(&self, tag: Option<[u8; 32]>, at: Timestamp) -> Result<(), StoreError> {
         let tag = {
-            let mut dropped = self.dropped.write().unwrap_or_else(PoisonError::into_inner);
+            let mut invalidations = self.invalidations.write().unwrap_or_else(PoisonError::into_inner);
             match tag {
-                Some(tag) if !dropped.tag(tag, at) => Some(tag),
+                Some(tag) if !invalidations.tag(tag, at) => Some(tag),
                 _ => {
-                    dropped.all(at);
+                    invalidations.all(at);
                     None
                 }
             }
@@ -198,18 +199,18 @@ impl Shared {
     }
 
     pub(super) fn forget(&self, tenant: &str) -> Result<(), StoreError> {
-        let (owner, tag) = (Partition::tenant(tenant), Tag::tenant(tenant));
-        self.pending.remove_if(|key, entry| key.owner() == owner || entry.source.tags.contains(&tag));
-        let named = self.codec.owner(&owner);
+        let (partition, tag) = (Partition::tenant(tenant), Tag::tenant(tenant));
+        self.pending.remove_if(|key, entry| key.partition() == partition || entry.provenance.tags.contains(&tag));
+        let named = self.codec.partition(&partition);
         while self.change(|batch| batch.forget(&named, FORGET))? {}
         let mut next = Some(Name::BEFORE_SHARED);
         while let Some(after) = next {
             let (rows, more) = self.with(|disk| disk.list(Some(&after), FORGET))?;
-            let is_his = |record: Record| record.source.tags.contains(&tag);
-            let his = rows.iter().filter(|(name, bytes)| self.codec.read(name, bytes).is_ok_and(is_his));
-            let his: Vec<Name> = his.map(|(name, _)| *name).collect();
-            if !his.is_empty() {
-                self.change(|batch| his.iter().try_for_each(|name| batch.remove(name).map(drop)))?;
+            let is_own = |record: Record| record.provenance.tags.contains(&tag);
+            let own = rows.iter().filter(|(name, bytes)| self.codec.read(name, bytes).is_ok_and(is_own));
+            let own: Vec<Name> = own.map(|(name, _)| *name).collect();
+            if !own.is_empty() {
+                self.change(|batch| own.iter().try_for_each(|name| batch.remove(name).map(drop)))?;
             }
             next = more;
         }
@@ -228,10 +229,10 @@ impl Shared {
         for (name, bytes) in rows {
             match self.read(&name, &bytes) {
                 Some(record) => {
-                    let live = self.allows(&record.source) && self.ends(&record.life) > self.now();
+                    let live = self.allows(&record.provenance) && self.ends(&record.expiry) > self.now();
                     page.found.push(Listed { name, bytes: bytes.len() as u64, live, record });
                 }
-                None => page.spoilt.push(name),
+                None => page.corrupt.push(name),
             }
         }
         Ok(page)
@@ -240,12 +241,12 @@ impl Shared {
     /// Writes records that are still good, and newer than what lies there. Tells how many.
     pub(super) fn write_records(&self, records: &[Record]) -> Result<u64, StoreError> {
         let mut rows = Vec::new();
-        for record in records.iter().filter(|record| self.allows(&record.source)) {
-            let (ends, begun) = (self.ends(&record.life), record.source.begun);
+        for record in records.iter().filter(|record| self.allows(&record.provenance)) {
+            let (ends, started_at) = (self.ends(&record.expiry), record.provenance.started_at);
             let Some((name, bytes)) = self.codec.write(record) else { continue };
-            let known = self.with(|disk| disk.begun(&name))?;
-            let row = Row { name, ends, begun, record: bytes };
-            if row.bytes() <= self.max_bytes && known.is_none_or(|known| known < begun) {
+            let known = self.with(|disk| disk.started_at(&name))?;
+            let row = Row { name, ends, started_at, record: bytes };
+            if row.bytes() <= self.max_bytes && known.is_none_or(|known| known < started_at) {
                 rows.push(row);
             }
         }

@@ -13,16 +13,16 @@ use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
 use super::{
     disk::Disk,
-    dropped::Dropped,
+    invalidations::Invalidations,
     pending::Pending,
     shared::{Counts, Shared, close},
     writer,
 };
 use crate::{
     Key, StoreError, Tag,
-    generations::Moment,
+    invalidation::Timestamp,
     key::Lent,
-    store::{AtRest, Census, Cursor, Entry, Far, Name, Page, Record, Store},
+    store::{AtRest, Cursor, Entry, Name, Page, Record, Store, StoreFuture, StoreStats},
 };
 
 /// What a file store needs to know.
@@ -46,25 +46,25 @@ const READERS: usize = 16;
 /// How many threads change something at once, or wait for what is written.
 const CHANGERS: usize = 16;
 /// How long a reader waits for the file.
-const READ_PATIENCE: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long whoever changes something waits for the file.
-const WRITE_PATIENCE: Duration = Duration::from_secs(60);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl FileStore {
     /// Opens a file, and starts the thread that writes it.
     pub(crate) fn open(settings: FileSettings) -> Result<Self, StoreError> {
         let FileSettings { path, max_bytes, codec, clock, grace } = settings;
-        let (disk, books, drops) = Disk::open(&path)?;
+        let (disk, totals, invalidated_tags) = Disk::open(&path)?;
         let counts = Counts::default();
-        counts.entries.store(books.entries, Ordering::Relaxed);
-        counts.bytes.store(books.bytes, Ordering::Relaxed);
+        counts.entries.store(totals.entries, Ordering::Relaxed);
+        counts.bytes.store(totals.bytes, Ordering::Relaxed);
         let shared = Arc::new(Shared {
             path,
             broken: AtomicBool::new(false),
             disk: RwLock::new(Some(disk)),
             pending: Pending::default(),
-            latest: books.last,
-            dropped: RwLock::new(Dropped::new(&books, drops)),
+            latest: totals.last,
+            invalidations: RwLock::new(Invalidations::new(&totals, invalidated_tags)),
             codec,
             max_bytes,
             clock,
@@ -99,14 +99,14 @@ impl FileStore {
         &self,
         work: impl FnOnce(&Shared) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        self.apart(&self.shared.changers, WRITE_PATIENCE, work).await
+        self.apart(&self.shared.changers, WRITE_TIMEOUT, work).await
     }
 
     /// Has something done where waiting is allowed, when there is room.
     async fn apart<R: Send + 'static>(
         &self,
         room: &Arc<Semaphore>,
-        patience: Duration,
+        max_wait: Duration,
         work: impl FnOnce(&Shared) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
         let (shared, room) = (Arc::clone(&self.shared), Arc::clone(room));
@@ -120,7 +120,7 @@ impl FileStore {
                 })
                 .await
         };
-        match timeout(patience, done).await {
+        match timeout(max_wait, done).await {
             Ok(Ok(result)) => result,
             Ok(Err(error)) if error.is_cancelled() => {
                 Err(StoreError::new("file", "the tokio runtime is shutting down"))
@@ -136,32 +136,32 @@ impl Store for FileStore {
         self.shared.pending.get(key)
     }
 
-    fn is_far(&self) -> bool {
+    fn has_remote_tier(&self) -> bool {
         true
     }
 
-    fn fetch<'a>(&'a self, keys: &'a [Key]) -> Far<'a, Vec<Option<Arc<Entry>>>> {
+    fn fetch<'a>(&'a self, keys: &'a [Key]) -> StoreFuture<'a, Vec<Option<Arc<Entry>>>> {
         let keys = keys.to_vec();
-        Box::pin(self.apart(&self.shared.readers, READ_PATIENCE, move |shared| shared.fetch(&keys)))
+        Box::pin(self.apart(&self.shared.readers, READ_TIMEOUT, move |shared| shared.fetch(&keys)))
     }
 
     /// It is written soon: what is pending is at hand meanwhile.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
-        if !self.shared.codec.takes(&key.owner()) {
+        if !self.shared.codec.can_store(&key.partition()) {
             return false;
         }
         let taken = self.shared.pending.put(key, Arc::new(entry.copy("file", None)));
         if !taken {
-            self.shared.counts.lost.fetch_add(1, Ordering::Relaxed);
+            self.shared.counts.dropped_writes.fetch_add(1, Ordering::Relaxed);
         }
         taken
     }
 
-    fn discard(&self, key: Lent<'_>, entry: &Entry) {
-        self.shared.pending.discard(key.to_key(), entry.source.begun);
+    fn evict_unless_newer(&self, key: Lent<'_>, entry: &Entry) {
+        self.shared.pending.evict_unless_newer(key.to_key(), entry.provenance.started_at);
     }
 
-    fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
+    fn remove<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, ()> {
         let key = key.clone();
         Box::pin(self.changed(move |shared| {
             shared.pending.remove(&key);
@@ -170,38 +170,38 @@ impl Store for FileStore {
         }))
     }
 
-    fn invalidate(&self, tag: Option<&Tag>, at: Moment) -> Far<'_, ()> {
+    fn invalidate(&self, tag: Option<&Tag>, at: Timestamp) -> StoreFuture<'_, ()> {
         let tag = tag.map(|tag| self.shared.codec.tag(tag));
         Box::pin(self.changed(move |shared| shared.invalidate(tag, at)))
     }
 
-    fn latest(&self) -> Moment {
+    fn latest(&self) -> Timestamp {
         self.shared.latest
     }
 
-    fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
+    fn forget<'a>(&'a self, tenant: &'a str) -> StoreFuture<'a, ()> {
         let tenant = tenant.to_owned();
         Box::pin(self.changed(move |shared| shared.forget(&tenant)))
     }
 
-    fn clear(&self) -> Far<'_, ()> {
+    fn clear(&self) -> StoreFuture<'_, ()> {
         Box::pin(self.changed(|shared| {
             shared.pending.remove_if(|_, _| true);
             shared.change(|batch| batch.clear())
         }))
     }
 
-    fn census(&self) -> Census {
-        let Counts { entries, bytes, spoilt, lost, failed, evicted: _ } = &self.shared.counts;
+    fn stats(&self) -> StoreStats {
+        let Counts { entries, bytes, corrupt, dropped_writes, failed, evicted: _ } = &self.shared.counts;
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (pending, pending_bytes) = self.shared.pending.size();
-        Census {
+        StoreStats {
             entries: load(entries) + pending,
             bytes: load(bytes) + pending_bytes,
-            spoilt: load(spoilt),
-            lost: load(lost),
+            corrupt: load(corrupt),
+            dropped_writes: load(dropped_writes),
             failed: load(failed),
-            ..Census::default()
+            ..StoreStats::default()
         }
     }
 
@@ -209,20 +209,20 @@ impl Store for FileStore {
         self.shared.counts.evicted.load(Ordering::Relaxed)
     }
 
-    fn close(&self) -> Far<'_, ()> {
+    fn close(&self) -> StoreFuture<'_, ()> {
         let next = self.shared.pending.next();
-        Box::pin(self.changed(move |shared| shared.pending.drained(next, WRITE_PATIENCE)))
+        Box::pin(self.changed(move |shared| shared.pending.drained(next, WRITE_TIMEOUT)))
     }
 
-    fn scan(&self, after: Option<Cursor>, most: usize) -> Far<'_, Page> {
+    fn scan(&self, after: Option<Cursor>, most: usize) -> StoreFuture<'_, Page> {
         Box::pin(self.changed(move |shared| shared.page(after.as_ref(), most)))
     }
 
-    fn write_records(&self, records: Vec<Record>) -> Far<'_, u64> {
+    fn write_records(&self, records: Vec<Record>) -> StoreFuture<'_, u64> {
         Box::pin(self.changed(move |shared| shared.write_records(&records)))
     }
 
-    fn remove_named(&self, names: Vec<Name>) -> Far<'_, u64> {
+    fn remove_named(&self, names: Vec<Name>) -> StoreFuture<'_, u64> {
         Box::pin(self.changed(move |shared| {
             shared.change(|batch| names.iter().try_fold(0, |gone, name| Ok(gone + u64::from(batch.remove(name)?))))
         }))

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     Key, StoreError,
-    generations::Moment,
-    store::{AtRest, Entry, Front, Life, Memory, Policy, Source, Store, Tiered},
+    invalidation::Timestamp,
+    store::{AtRest, Entry, Expiry, LocalTier, Memory, Policy, Provenance, Store, Tiered},
 };
 
 /// A disk that asks before it writes.
@@ -73,11 +73,12 @@ fn key(n: u32) -> Key {
     Key::of("ns", "acme", "op", &n).expect("a number can be written")
 }
 
-fn entry(n: u32, begun: u64) -> Arc<Entry> {
-    let source = Source { begun: Moment::from_nanos(begun), tags: Arc::default() };
-    let life = Life { stored_at: SystemTime::UNIX_EPOCH, fresh_until: None };
+fn entry(n: u32, started_at: u64) -> Arc<Entry> {
+    let provenance = Provenance { started_at: Timestamp::from_nanos(started_at), tags: Arc::default() };
+    let expiry = Expiry { stored_at: SystemTime::UNIX_EPOCH, fresh_until: None };
     Arc::new(
-        Entry::new(&key(n), Arc::new(n), None, Accounting::default(), life, source).expect("a number can be written"),
+        Entry::new(&key(n), Arc::new(n), None, Accounting::default(), expiry, provenance)
+            .expect("a number can be written"),
     )
 }
 
@@ -91,13 +92,13 @@ fn store(clock: &ManualClock) -> (tempfile::TempDir, FileStore) {
 }
 
 /// Looked for as calls do: what is written meanwhile is in one of both.
-async fn begun(store: &impl Store, n: u32) -> Option<u64> {
+async fn started_at(store: &impl Store, n: u32) -> Option<u64> {
     let near = store.peek(key(n).lent());
     let found = match near {
         Some(_) => near,
         None => store.fetch(&[key(n)]).await.ok()?.pop().flatten(),
     };
-    found.map(|entry| entry.source.begun.nanos())
+    found.map(|entry| entry.provenance.started_at.nanos())
 }
 
 #[tokio::test]
@@ -117,14 +118,14 @@ async fn a_disk_that_was_full_costs_what_was_put_meanwhile_and_no_more() {
     assert!(store.put(key(2), entry(2, 2)));
     let error = store.close().await.unwrap_err();
     assert!(error.to_string().starts_with("the cache's file store: "), "{error}");
-    assert_eq!((store.census().lost, store.census().failed), (1, 1));
+    assert_eq!((store.stats().dropped_writes, store.stats().failed), (1, 1));
 
     // It is opened anew at once, and then every five seconds: here at the first try.
     is_full.store(false, Ordering::Relaxed);
     assert!(store.put(key(3), entry(3, 3)));
     store.close().await.unwrap();
-    let found = [begun(&store, 1).await, begun(&store, 2).await, begun(&store, 3).await];
-    assert_eq!((found, store.census().entries), ([Some(1), None, Some(3)], 2));
+    let found = [started_at(&store, 1).await, started_at(&store, 2).await, started_at(&store, 3).await];
+    assert_eq!((found, store.stats().entries), ([Some(1), None, Some(3)], 2));
 }
 
 /// A moment that a test cannot wait for longer.
@@ -159,15 +160,15 @@ async fn nobody_waits_for_the_disk_but_who_closes() {
     for n in 1..3 {
         assert!(store.peek(key(n).lent()).is_some(), "what is being written is at hand");
     }
-    assert_eq!(begun(&store, 0).await, Some(1), "what lies there is read meanwhile");
-    assert_eq!((store.census().entries, store.census().failed), (3, 0), "no write has ended");
+    assert_eq!(started_at(&store, 0).await, Some(1), "what lies there is read meanwhile");
+    assert_eq!((store.stats().entries, store.stats().failed), (3, 0), "no write has ended");
 
     is_slow.store(false, Ordering::Relaxed);
     drop(go);
     store.close().await.unwrap();
-    assert_eq!(store.census().failed, 0);
+    assert_eq!(store.stats().failed, 0);
     assert!(store.peek(key(1).lent()).is_none(), "it was written");
-    assert_eq!((begun(&store, 1).await, begun(&store, 2).await), (Some(2), Some(3)));
+    assert_eq!((started_at(&store, 1).await, started_at(&store, 2).await), (Some(2), Some(3)));
 }
 
 #[tokio::test]
@@ -193,50 +194,50 @@ async fn a_record_that_cannot_be_read_is_a_counted_miss_and_no_failure() {
     let replaced = |record: Vec<u8>| {
         store.replace(|| {
             let (disk, ..) = Disk::open(&directory.path().join("answers")).expect("it was made before");
-            let row = Row { name, ends: u64::MAX, begun: Moment::from_nanos(7), record };
+            let row = Row { name, ends: u64::MAX, started_at: Timestamp::from_nanos(7), record };
             disk.change(|batch| batch.put(&row)).map_err(|fault| fault.to_string()).expect("the disk has room");
             disk
         });
     };
-    for (spoilt, (what, record)) in (1..).zip(records) {
+    for (corrupt, (what, record)) in (1..).zip(records) {
         replaced(record);
         let found = store.fetch(&[key(1)]).await.expect("no error");
         assert!(matches!(found[..], [None]), "{what}");
-        assert_eq!((store.census().spoilt, store.census().failed), (spoilt, 0), "{what}");
+        assert_eq!((store.stats().corrupt, store.stats().failed), (corrupt, 0), "{what}");
     }
     replaced(whole);
-    assert_eq!((begun(&store, 1).await, store.census().spoilt), (Some(7), 7), "and the whole one is read");
+    assert_eq!((started_at(&store, 1).await, store.stats().corrupt), (Some(7), 7), "and the whole one is read");
 }
 
 #[tokio::test]
 async fn what_was_judged_goes_and_what_came_in_its_place_stays() {
     let clock = ManualClock::at_unix(1_000);
     let (_directory, back) = store(&clock);
-    let front = Front::new(Memory::new(1 << 20, Policy::Lru), None, Arc::new(clock));
-    let store = Tiered::new(front, Arc::new(back));
+    let local = LocalTier::new(Memory::new(1 << 20, Policy::Lru), None, Arc::new(clock));
+    let store = Tiered::new(local, Arc::new(back));
     let old = entry(1, 1);
     for is_written in [false, true] {
         store.put(key(1), entry(1, 2));
         if is_written {
             store.close().await.unwrap();
         }
-        store.discard(key(1).lent(), &old);
-        store.promote(key(1).lent(), &old, 0);
+        store.evict_unless_newer(key(1).lent(), &old);
+        store.fill(key(1).lent(), &old, 0);
         store.close().await.unwrap();
-        assert_eq!(begun(&store, 1).await, Some(2));
+        assert_eq!(started_at(&store, 1).await, Some(2));
     }
-    store.discard(key(1).lent(), &entry(1, 2));
+    store.evict_unless_newer(key(1).lent(), &entry(1, 2));
     store.close().await.unwrap();
-    assert_eq!(begun(&store, 1).await, None);
+    assert_eq!(started_at(&store, 1).await, None);
 }
 
 #[tokio::test]
 async fn a_tenant_is_forgotten_in_front_and_behind() {
     let clock = ManualClock::at_unix(1_000);
     let (_directory, back) = store(&clock);
-    let front = Front::new(Memory::new(1 << 20, Policy::Lru), None, Arc::new(clock));
+    let local = LocalTier::new(Memory::new(1 << 20, Policy::Lru), None, Arc::new(clock));
     let back = Arc::new(back);
-    let store = Tiered::new(front, Arc::clone(&back) as _);
+    let store = Tiered::new(local, Arc::clone(&back) as _);
     for n in 0..3 {
         store.put(key(n), entry(n, 1));
     }
@@ -248,9 +249,9 @@ async fn a_tenant_is_forgotten_in_front_and_behind() {
     store.forget("acme").await.unwrap();
     assert!((0..4).all(|n| store.peek(key(n).lent()).is_none()), "in front");
     store.close().await.unwrap();
-    assert_eq!((back.census().entries, back.census().bytes), (0, 0), "behind");
+    assert_eq!((back.stats().entries, back.stats().bytes), (0, 0), "behind");
     for n in 0..4 {
-        assert_eq!(begun(&store, n).await, None);
+        assert_eq!(started_at(&store, n).await, None);
     }
 }
 
@@ -293,8 +294,8 @@ async fn a_call_that_began_earlier_replaces_nothing() {
             store.close().await.unwrap();
         }
         store.put(key(1), entry(1, 1));
-        assert_eq!(begun(&store, 1).await.filter(|_| !is_written), Some(2).filter(|_| !is_written));
+        assert_eq!(started_at(&store, 1).await.filter(|_| !is_written), Some(2).filter(|_| !is_written));
         store.close().await.unwrap();
-        assert_eq!((begun(&store, 1).await, store.census().entries, store.census().lost), (Some(2), 1, 0));
+        assert_eq!((started_at(&store, 1).await, store.stats().entries, store.stats().dropped_writes), (Some(2), 1, 0));
     }
 }

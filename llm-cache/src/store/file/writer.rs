@@ -18,10 +18,10 @@ const SWEEP: usize = 256;
 
 /// Writes what is pending, until the store closes.
 pub(super) fn run(shared: &Shared) {
-    let mut mended = None;
+    let mut reopened = None;
     loop {
         let wake = shared.pending.wait(IDLE);
-        shared.mend(&mut mended);
+        shared.reopen_if_broken(&mut reopened);
         match wake {
             Wake::Work => shared.write_pending(),
             Wake::Idle => shared.sweep(),
@@ -50,10 +50,10 @@ impl Shared {
             Err(_) => Some(StoreError::new("file", "writing panicked: the file may be damaged")),
         };
         if failed.is_some() {
-            if work.entries.is_empty() && work.discards.is_empty() {
+            if work.entries.is_empty() && work.evictions.is_empty() {
                 work = self.pending.take();
             }
-            self.counts.lost.fetch_add(work.entries.len() as u64, Ordering::Relaxed);
+            self.counts.dropped_writes.fetch_add(work.entries.len() as u64, Ordering::Relaxed);
             self.counts.failed.fetch_add(1, Ordering::Relaxed);
         }
         self.pending.done(&work, failed);
@@ -61,13 +61,13 @@ impl Shared {
 
     /// Tells how many entries had to make room.
     fn write(&self, batch: &mut Batch<'_>, work: &Work) -> Result<u64, Fault> {
-        for (key, judged) in &work.discards {
-            batch.discard(&self.codec.name(key), *judged)?;
+        for (key, judged) in &work.evictions {
+            batch.evict_unless_newer(&self.codec.name(key), *judged)?;
         }
         for (key, entry) in &work.entries {
             match self.row(key, entry) {
                 Some(row) => batch.put(&row)?,
-                None => drop(self.counts.lost.fetch_add(1, Ordering::Relaxed)),
+                None => drop(self.counts.dropped_writes.fetch_add(1, Ordering::Relaxed)),
             }
         }
         batch.sweep(self.now(), SWEEP)?;
@@ -76,12 +76,12 @@ impl Shared {
 
     /// An entry as it is written, if it can be, and is still good.
     fn row(&self, key: &Key, entry: &Arc<Entry>) -> Option<Row> {
-        if !self.allows(&entry.source) {
+        if !self.allows(&entry.provenance) {
             return None;
         }
         // The application's own code writes its answers.
         let (name, record) = catch_unwind(AssertUnwindSafe(|| self.codec.write_entry(key, entry))).ok()??;
-        let row = Row { name, ends: self.ends(&entry.life), begun: entry.source.begun, record };
+        let row = Row { name, ends: self.ends(&entry.expiry), started_at: entry.provenance.started_at, record };
         (row.bytes() <= self.max_bytes).then_some(row)
     }
 

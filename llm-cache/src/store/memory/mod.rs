@@ -4,7 +4,7 @@ mod tiny_lfu;
 use std::sync::Arc;
 
 use self::{lru::Lru, tiny_lfu::TinyLfu};
-use super::{Census, Entry, Far, Policy, Store, at_once};
+use super::{Entry, Policy, Store, StoreFuture, StoreStats, ready};
 use crate::{Key, Tag, key::Lent};
 
 /// The memory tier: typed responses, so that a hit decodes nothing; bounded in bytes.
@@ -52,9 +52,10 @@ impl Memory {
     /// Puts an entry that conforms, unless `may` forbids it or there is an entry whose call began later. Returns whether it
     /// put the entry.
     pub(crate) fn put_if(&self, key: Key, entry: Arc<Entry>, may: impl Fn() -> bool) -> bool {
-        let begun = entry.source.begun;
+        let started_at = entry.provenance.started_at;
         // A removal of this key happens before all of this or after it.
-        self.table.put_if(key, entry, &|known| may() && known.is_none_or(|known| known.source.begun <= begun))
+        self.table
+            .put_if(key, entry, &|known| may() && known.is_none_or(|known| known.provenance.started_at <= started_at))
     }
 
     /// Returns whether an entry is smaller than the whole tier.
@@ -77,35 +78,35 @@ impl Store for Memory {
         self.conforms(&entry) && self.put_if(key, entry, || true)
     }
 
-    fn discard(&self, key: Lent<'_>, entry: &Entry) {
-        self.table.remove_if(key, &|known| known.source.begun <= entry.source.begun);
+    fn evict_unless_newer(&self, key: Lent<'_>, entry: &Entry) {
+        self.table.remove_if(key, &|known| known.provenance.started_at <= entry.provenance.started_at);
     }
 
-    fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
+    fn remove<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, ()> {
         self.table.remove_if(key.lent(), &|_| true);
-        at_once(())
+        ready(())
     }
 
-    fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
+    fn forget<'a>(&'a self, tenant: &'a str) -> StoreFuture<'a, ()> {
         let tag = Tag::tenant(tenant);
         let is_own = |key: &Key| key.scope().is_none() && key.tenant() == tenant;
         // A shared entry has the tag of the tenant that paid for it.
-        self.table.remove_all_if(&|key, entry| is_own(key) || entry.source.tags.contains(&tag));
-        at_once(())
+        self.table.remove_all_if(&|key, entry| is_own(key) || entry.provenance.tags.contains(&tag));
+        ready(())
     }
 
-    fn clear(&self) -> Far<'_, ()> {
+    fn clear(&self) -> StoreFuture<'_, ()> {
         self.table.clear();
-        at_once(())
+        ready(())
     }
 
     fn evictions(&self) -> u64 {
         self.table.evictions()
     }
 
-    fn census(&self) -> Census {
+    fn stats(&self) -> StoreStats {
         let (entries, bytes) = self.table.size();
-        Census { entries, bytes, ..Census::default() }
+        StoreStats { entries, bytes, ..StoreStats::default() }
     }
 }
 
@@ -117,18 +118,18 @@ mod tests {
 
     use super::*;
     use crate::{
-        generations::Moment,
-        store::{Life, Source},
+        invalidation::Timestamp,
+        store::{Expiry, Provenance},
     };
 
     fn entry(key: &Key, text: &str) -> Arc<Entry> {
-        entry_of(key, text, Moment::default())
+        entry_of(key, text, Timestamp::default())
     }
 
-    fn entry_of(key: &Key, text: &str, begun: Moment) -> Arc<Entry> {
-        let life = Life { stored_at: SystemTime::UNIX_EPOCH, fresh_until: None };
-        let source = Source { begun, tags: Arc::default() };
-        let entry = Entry::new(key, Arc::new(text.to_owned()), None, Accounting::default(), life, source);
+    fn entry_of(key: &Key, text: &str, started_at: Timestamp) -> Arc<Entry> {
+        let expiry = Expiry { stored_at: SystemTime::UNIX_EPOCH, fresh_until: None };
+        let provenance = Provenance { started_at, tags: Arc::default() };
+        let entry = Entry::new(key, Arc::new(text.to_owned()), None, Accounting::default(), expiry, provenance);
         Arc::new(entry.expect("text can be written"))
     }
 
@@ -185,7 +186,7 @@ mod tests {
                 }
             }
             let bytes = list.iter().map(|(_, bytes)| u64::from(*bytes)).sum::<u64>();
-            let Census { entries, bytes: counted, .. } = memory.census();
+            let StoreStats { entries, bytes: counted, .. } = memory.stats();
             assert_eq!((entries, counted), (list.len() as u64, bytes));
         }
         assert!(memory.evictions() > 100);
@@ -209,23 +210,23 @@ mod tests {
                     });
                 }
             });
-            let Census { entries, bytes, .. } = memory.census();
+            let StoreStats { entries, bytes, .. } = memory.stats();
             assert!(bytes <= 60_000 && entries > 10, "{entries} entries, {bytes} bytes");
             drop(memory.clear());
-            let Census { entries, bytes, .. } = memory.census();
+            let StoreStats { entries, bytes, .. } = memory.stats();
             assert_eq!((entries, bytes), (0, 0));
         }
     }
 
     #[test]
     fn a_call_that_began_earlier_replaces_nothing() {
-        let (memory, generations) = (Memory::new(1 << 20, Policy::Lru), crate::generations::Generations::default());
-        let [first, second] = [(); 2].map(|()| generations.moment(SystemTime::UNIX_EPOCH));
+        let (memory, epochs) = (Memory::new(1 << 20, Policy::Lru), crate::invalidation::InvalidationEpochs::default());
+        let [first, second] = [(); 2].map(|()| epochs.timestamp(SystemTime::UNIX_EPOCH));
         let said = || memory.peek(key(1).lent()).and_then(|entry| entry.answer::<String>()).unwrap();
-        for (begun, text, kept) in [(first, "a", true), (second, "b", true), (first, "late", false)] {
-            assert_eq!(memory.put(key(1), entry_of(&key(1), text, begun)), kept, "{text}");
+        for (started_at, text, kept) in [(first, "a", true), (second, "b", true), (first, "late", false)] {
+            assert_eq!(memory.put(key(1), entry_of(&key(1), text, started_at)), kept, "{text}");
         }
-        assert_eq!((&**said(), memory.census().entries), ("b", 1));
+        assert_eq!((&**said(), memory.stats().entries), ("b", 1));
     }
 
     #[test]
@@ -234,11 +235,11 @@ mod tests {
         for n in 0..256 {
             memory.put(key(n), entry(&key(n), &"x".repeat(10_000)));
         }
-        let Census { entries, bytes, .. } = memory.census();
+        let StoreStats { entries, bytes, .. } = memory.stats();
         assert!(entries <= 9 && bytes <= 100_000, "{entries} entries, {bytes} bytes");
         memory.put(key(999), entry(&key(999), &"x".repeat(200_000)));
         assert!(memory.peek(key(999).lent()).is_none(), "larger than the whole tier");
-        assert_eq!(memory.census().entries, entries, "and it evicts nothing");
+        assert_eq!(memory.stats().entries, entries, "and it evicts nothing");
     }
 
     #[test]
@@ -255,12 +256,12 @@ mod tests {
                 put(n);
                 let _ = memory.peek(key(n).lent());
             }
-            let _ = (round, memory.census());
+            let _ = (round, memory.stats());
         }
         for n in 1_000..1_020 {
             put(n);
         }
-        let _ = memory.census();
+        let _ = memory.stats();
         (1_000..1_020).filter(|n| memory.peek(key(*n).lent()).is_some()).count()
     }
 }

@@ -41,11 +41,11 @@ struct Held {
     ticket: Ticket,
     since: Instant,
     /// When it was kept last, in milliseconds since then.
-    kept: AtomicU64,
+    renewed: AtomicU64,
 }
 
 /// What the server says to a claim.
-enum Said {
+enum ClaimReply {
     Granted,
     Value(Bytes),
     /// It is somebody else's yet, for so long.
@@ -57,20 +57,20 @@ pub(super) async fn claim(shared: &Arc<Shared>, queue: &Arc<Queue>, claimant: Cl
     let ticket = shared.ticket(claimant.keys, claimant.priority);
     let (mut seen, mut looks, mut wakes) = (Bytes::new(), 0, None);
     let mut by = claim_by(shared, &claimant.wait);
-    if !shared.dropped.knows_time() {
+    if !shared.invalidations.knows_time() {
         // Other processes trust no answer whose call began before this one knew the server's time. A failure is counted.
         let _ = shared.sync(Some(time_to(by))).await;
     }
     loop {
-        let said = ask(shared, queue, &ticket, &seen, by).await;
-        let left = match said {
-            Ok(Said::Granted) => {
+        let reply = ask(shared, queue, &ticket, &seen, by).await;
+        let left = match reply {
+            Ok(ClaimReply::Granted) => {
                 shared.counts.granted.fetch_add(1, Ordering::Relaxed);
                 return Claim::Lead(held(shared, queue, &claimant.keys.answer, ticket));
             }
-            Ok(Said::Value(found)) => {
+            Ok(ClaimReply::Value(found)) => {
                 if let Some(entry) = current(shared, &claimant.keys.answer, &found, by).await
-                    && (claimant.serves)(&entry)
+                    && (claimant.is_usable)(&entry)
                 {
                     return Claim::Found(entry);
                 }
@@ -81,7 +81,7 @@ pub(super) async fn claim(shared: &Arc<Shared>, queue: &Arc<Queue>, claimant: Cl
                 seen = found.slice_ref(value::stamp(&found));
                 continue;
             }
-            Ok(Said::Taken(left)) => left,
+            Ok(ClaimReply::Taken(left)) => left,
             Err(error) => {
                 shared.fail(&error);
                 // It may have been granted all the same.
@@ -131,16 +131,16 @@ async fn ask(
     ticket: &Ticket,
     seen: &Bytes,
     by: Instant,
-) -> Result<Said, llm_redis::Error> {
+) -> Result<ClaimReply, llm_redis::Error> {
     let millis = millis(shared.lease);
     let call = CLAIM.with_keys(&[&ticket.entry, &ticket.lease]).arg(ticket.token.clone()).arg(millis).arg(seen.clone());
     let mut unanswered = Unanswered { queue, ticket: Some(ticket.clone()) };
-    let said = shared.redis.run_with_timeout(time_to(by), call).await;
+    let reply = shared.redis.run_with_timeout(time_to(by), call).await;
     unanswered.ticket = None;
-    Ok(match said? {
-        Value::Int(0) => Said::Granted,
-        Value::Int(left) => Said::Taken(Duration::from_millis(u64::try_from(left).unwrap_or_default())),
-        other => other.into_bytes()?.map_or(Said::Granted, Said::Value),
+    Ok(match reply? {
+        Value::Int(0) => ClaimReply::Granted,
+        Value::Int(left) => ClaimReply::Taken(Duration::from_millis(u64::try_from(left).unwrap_or_default())),
+        other => other.into_bytes()?.map_or(ClaimReply::Granted, ClaimReply::Value),
     })
 }
 
@@ -174,7 +174,7 @@ async fn wait(
 
 /// The entry in a value, judged by what is known now.
 async fn current(shared: &Shared, key: &Key, found: &Bytes, by: Instant) -> Option<Arc<crate::store::Entry>> {
-    if !shared.dropped.is_current(Instant::now()) {
+    if !shared.invalidations.is_current(Instant::now()) {
         shared.sync(Some(time_to(by))).await.ok()?;
     }
     shared.entry(key, &shared.codec.name(key), found)
@@ -183,7 +183,7 @@ async fn current(shared: &Shared, key: &Key, found: &Bytes, by: Instant) -> Opti
 fn held(shared: &Arc<Shared>, queue: &Arc<Queue>, key: &Key, ticket: Ticket) -> Lease {
     shared.leases.hold(key, &ticket);
     let (shared, queue, key, since) = (Arc::clone(shared), Arc::clone(queue), key.clone(), Instant::now());
-    Lease::new(Held { shared, queue, key, ticket, since, kept: AtomicU64::new(0) })
+    Lease::new(Held { shared, queue, key, ticket, since, renewed: AtomicU64::new(0) })
 }
 
 pub(super) fn millis(time: Duration) -> u64 {
@@ -195,11 +195,11 @@ impl Hold for Held {
         self.shared.lease / 3
     }
 
-    fn keep(&self) {
+    fn renew(&self) {
         let (now, pace) = (millis(self.since.elapsed()), millis(self.pace()));
-        let due = |kept: u64| (now >= kept + pace * 3 / 4).then_some(now);
-        if self.kept.fetch_update(Ordering::AcqRel, Ordering::Acquire, due).is_ok() {
-            self.queue.add(Job::Keep(self.key.clone(), self.ticket.clone()));
+        let due = |renewed: u64| (now >= renewed + pace * 3 / 4).then_some(now);
+        if self.renewed.fetch_update(Ordering::AcqRel, Ordering::Acquire, due).is_ok() {
+            self.queue.add(Job::Renew(self.key.clone(), self.ticket.clone()));
         }
     }
 

@@ -141,8 +141,8 @@ mod tests {
     fn ticket(n: u8) -> Ticket {
         // Nothing connects: only names are made.
         let redis = Redis::builder("redis://127.0.0.1:1").spawn().unwrap();
-        let place = redis.key_space().tag("p");
-        let [entry, lease, channel] = ["entry", "lease", "wake"].map(|name| place.key(name));
+        let hash_tag = redis.key_space().tag("p");
+        let [entry, lease, channel] = ["entry", "lease", "wake"].map(|name| hash_tag.key(name));
         Ticket { entry, lease, channel, token: vec![n].into() }
     }
 

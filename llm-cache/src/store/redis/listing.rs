@@ -1,7 +1,7 @@
 //! Walks over all entries: to list, copy, forget and clear them.
 
 use bytes::Bytes;
-use llm_redis::{Command, Key as Spot};
+use llm_redis::{Command, Key as RedisKey};
 
 use super::{
     scripts::COPY,
@@ -10,13 +10,13 @@ use super::{
 };
 use crate::{
     Partition, StoreError, Tag,
-    generations::Moment,
-    store::{Cursor, Name, OWNER_BYTES, Page, Record},
+    invalidation::Timestamp,
+    store::{Cursor, Name, PARTITION_BYTES, Page, Record},
 };
 
 impl Shared {
     pub(super) async fn page(&self, after: Option<&Cursor>, most: usize) -> Result<Page, StoreError> {
-        self.sync(Some(self.patience)).await.map_err(|error| failed(&error))?;
+        self.sync(Some(self.operation_timeout)).await.map_err(|error| failed(&error))?;
         let mut after = after.map(|cursor| cursor.as_str().to_owned());
         loop {
             let scanned = self.redis.scan(ENTRY, after.as_deref(), most).await.map_err(|error| failed(&error))?;
@@ -28,23 +28,23 @@ impl Shared {
             for found in self.values(&scanned.keys, Command::get).await?.into_iter().flatten() {
                 match self.listed(&found) {
                     Some(listed) => page.found.push(listed),
-                    None => page.spoilt.extend(super::value::read(&found).map(|(name, _)| name)),
+                    None => page.corrupt.extend(super::value::read(&found).map(|(name, _)| name)),
                 }
             }
             return Ok(page);
         }
     }
 
-    pub(super) async fn copy(&self, records: Vec<Record>, begun: Moment) -> Result<u64, StoreError> {
+    pub(super) async fn copy(&self, records: Vec<Record>, started_at: Timestamp) -> Result<u64, StoreError> {
         let mut copied = 0;
         for mut record in records {
             // It is good now, as whoever has it says; when its call began by that store's time says nothing here.
-            record.source.begun = begun;
+            record.provenance.started_at = started_at;
             let Some((name, value)) = self.value(&record) else { continue };
-            let call = COPY.with_keys(&[&self.spot(&name)]).arg(value).arg(self.expiry(&record.life));
+            let call = COPY.with_keys(&[&self.redis_key(&name)]).arg(value).arg(self.ttl_millis(&record.expiry));
             let stored = self
                 .redis
-                .run_with_timeout(self.patience, call)
+                .run_with_timeout(self.operation_timeout, call)
                 .await
                 .and_then(llm_redis::Value::into_int)
                 .map_err(|error| failed(&error))?;
@@ -54,8 +54,8 @@ impl Shared {
     }
 
     pub(super) async fn remove_named(&self, names: &[Name]) -> Result<u64, StoreError> {
-        let spots: Vec<Spot> = names.iter().map(|name| self.spot(name)).collect();
-        self.remove_all(&spots).await
+        let redis_keys: Vec<RedisKey> = names.iter().map(|name| self.redis_key(name)).collect();
+        self.remove_all(&redis_keys).await
     }
 
     /// Removes what is a tenant's, and what he bought for a scope, or everything.
@@ -63,11 +63,11 @@ impl Shared {
         let mut after = None;
         loop {
             let scanned = self.redis.scan(ENTRY, after.as_deref(), PAGE).await.map_err(|error| failed(&error))?;
-            let spots = match tenant {
-                Some(tenant) => self.his(scanned.keys, tenant).await?,
+            let redis_keys = match tenant {
+                Some(tenant) => self.own_entries(scanned.keys, tenant).await?,
                 None => scanned.keys,
             };
-            self.remove_all(&spots).await?;
+            self.remove_all(&redis_keys).await?;
             after = scanned.cursor;
             if after.is_none() {
                 return Ok(());
@@ -76,30 +76,31 @@ impl Shared {
     }
 
     /// Those entries that are a tenant's by their name, or, of shared ones, by their tags.
-    async fn his(&self, spots: Vec<Spot>, tenant: &str) -> Result<Vec<Spot>, StoreError> {
-        let (owner, tag) = (self.codec.owner(&Partition::tenant(tenant)), Tag::tenant(tenant));
-        let whose = |spot: &Spot| {
-            let (from, to) = (NAME_AT.to_string(), (NAME_AT + OWNER_BYTES - 1).to_string());
-            Command::new("GETRANGE", spot).arg(from).arg(to)
+    async fn own_entries(&self, redis_keys: Vec<RedisKey>, tenant: &str) -> Result<Vec<RedisKey>, StoreError> {
+        let (partition, tag) = (self.codec.partition(&Partition::tenant(tenant)), Tag::tenant(tenant));
+        let whose = |redis_key: &RedisKey| {
+            let (from, to) = (NAME_AT.to_string(), (NAME_AT + PARTITION_BYTES - 1).to_string());
+            Command::new("GETRANGE", redis_key).arg(from).arg(to)
         };
-        let owners = self.values(&spots, whose).await?;
-        let (mut his, mut shared) = (Vec::new(), Vec::new());
-        for (spot, found) in spots.into_iter().zip(owners) {
+        let owners = self.values(&redis_keys, whose).await?;
+        let (mut own_entries, mut shared) = (Vec::new(), Vec::new());
+        for (redis_key, found) in redis_keys.into_iter().zip(owners) {
             match found {
-                Some(found) if *found == owner => his.push(spot),
-                Some(found) if *found > Name::BEFORE_SHARED.as_bytes()[..OWNER_BYTES] => shared.push(spot),
+                Some(found) if *found == partition => own_entries.push(redis_key),
+                Some(found) if *found > Name::BEFORE_SHARED.as_bytes()[..PARTITION_BYTES] => shared.push(redis_key),
                 _ => {}
             }
         }
         let values = self.values(&shared, Command::get).await?;
-        let bought = |found: &Bytes| self.record(found).is_some_and(|(_, record)| record.source.tags.contains(&tag));
+        let bought =
+            |found: &Bytes| self.record(found).is_some_and(|(_, record)| record.provenance.tags.contains(&tag));
         let bought = shared.into_iter().zip(values).filter(|(_, found)| found.as_ref().is_some_and(bought));
-        his.extend(bought.map(|(spot, _)| spot));
-        Ok(his)
+        own_entries.extend(bought.map(|(redis_key, _)| redis_key));
+        Ok(own_entries)
     }
 
-    async fn remove_all(&self, spots: &[Spot]) -> Result<u64, StoreError> {
-        let replies = self.redis.run_pipeline(spots.iter().map(Command::del).collect()).await;
+    async fn remove_all(&self, redis_keys: &[RedisKey]) -> Result<u64, StoreError> {
+        let replies = self.redis.run_pipeline(redis_keys.iter().map(Command::del).collect()).await;
         let gone = replies.into_iter().map(|reply| reply.and_then(llm_redis::Value::into_int));
         let gone: Result<i64, _> = gone.sum();
         gone.map(|gone| u64::try_from(gone).unwrap_or_default()).map_err(|error| failed(&error))
@@ -107,10 +108,10 @@ impl Shared {
 
     async fn values(
         &self,
-        spots: &[Spot],
-        command: impl Fn(&Spot) -> Command,
+        redis_keys: &[RedisKey],
+        command: impl Fn(&RedisKey) -> Command,
     ) -> Result<Vec<Option<Bytes>>, StoreError> {
-        let replies = self.redis.run_pipeline(spots.iter().map(command).collect()).await;
+        let replies = self.redis.run_pipeline(redis_keys.iter().map(command).collect()).await;
         let values: Result<_, _> =
             replies.into_iter().map(|reply| reply.and_then(llm_redis::Value::into_bytes)).collect();
         values.map_err(|error| failed(&error))

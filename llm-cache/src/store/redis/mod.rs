@@ -4,11 +4,11 @@
 //! invalidate. Both end with the store.
 //!
 //! A stored value is a [head](value) and an entry as it lies at rest. It, the lease on its question and the channel on
-//! which waiters are woken have one hash tag. What was invalidated is one sorted set for all ([`dropped`](dropped)): should
+//! which waiters are woken have one hash tag. What was invalidated is one sorted set for all ([`invalidations`](dropped)): should
 //! the server lose it, a new epoch begins, and everything older is a miss.
 
 mod claim;
-mod dropped;
+mod invalidations;
 mod leases;
 mod listing;
 mod queue;

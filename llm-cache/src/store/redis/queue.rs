@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use llm_redis::Key as Spot;
+use llm_redis::Key as RedisKey;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{leases::Leases, shared::Ticket};
@@ -27,11 +27,11 @@ pub(super) enum Job {
     /// Write an entry, and end the lease that it was bought by.
     Store { key: Key, entry: Arc<Entry>, ticket: Option<Ticket>, _room: Room },
     /// Keep a lease.
-    Keep(Key, Ticket),
+    Renew(Key, Ticket),
     /// Give a lease back, and say why.
     Release { ticket: Ticket, message: &'static str },
     /// Remove a value, after all that came before, and say what became of it.
-    Remove(Spot, oneshot::Sender<Result<(), StoreError>>),
+    Remove(RedisKey, oneshot::Sender<Result<(), StoreError>>),
     /// Say when all that came before is done.
     Done(oneshot::Sender<()>),
 }
@@ -73,9 +73,9 @@ impl Queue {
     }
 
     /// Removes a value, after all that was added before.
-    pub(super) async fn remove(&self, spot: Spot) -> Result<(), StoreError> {
+    pub(super) async fn remove(&self, redis_key: RedisKey) -> Result<(), StoreError> {
         let (done, waiting) = oneshot::channel();
-        self.jobs.send(Job::Remove(spot, done)).await.map_err(|_| Ended)?;
+        self.jobs.send(Job::Remove(redis_key, done)).await.map_err(|_| Ended)?;
         waiting.await.map_err(|_| Ended)?
     }
 

@@ -54,7 +54,7 @@ pub(super) static COPY: LazyLock<Script> = LazyLock::new(|| {
 /// Keeps a lease; tells whether it was still there.
 ///
 /// Lease; token, milliseconds.
-pub(super) static KEEP: LazyLock<Script> = LazyLock::new(|| {
+pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
          return redis.call('PEXPIRE', KEYS[1], ARGV[2])",
@@ -98,7 +98,7 @@ pub(super) static SYNC: LazyLock<Script> = LazyLock::new(|| {
 /// Drops a tag, or everything where there is none, or where there are too many; tells everybody.
 ///
 /// Set, channel; tag or nothing, most tags, number of a new epoch.
-pub(super) static DROP: LazyLock<Script> = LazyLock::new(|| {
+pub(super) static INVALIDATE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local at = now()
          local kind = redis.call('TYPE', KEYS[1]).ok

@@ -11,36 +11,36 @@ use std::{
 
 use bytes::Bytes;
 use llm_core::{Clock, Priority};
-use llm_redis::{Command, Error, ErrorKind, HashTag, Key as Spot, Redis, Value};
+use llm_redis::{Command, Error, ErrorKind, HashTag, Key as RedisKey, Redis, Value};
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    dropped::{Dropped, News},
+    invalidations::{Invalidations, News},
     leases::Leases,
     scripts::SYNC,
     value,
 };
 use crate::{
     Key, StoreError,
-    generations::Moment,
+    invalidation::Timestamp,
     key::{Keys, Lent},
-    store::{AtRest, Census, Entry, Front, Life, Listed, Name, Record, Source, Store, at_rest::nanos},
+    store::{AtRest, Entry, Expiry, Listed, LocalTier, Name, Provenance, Record, Store, StoreStats, at_rest::nanos},
 };
 
 pub(super) struct Shared {
     pub(super) redis: Redis,
     pub(super) codec: AtRest,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) front: Front,
+    pub(super) local: LocalTier,
     /// For how long past its time an entry can be of use.
     pub(super) grace: Duration,
     pub(super) lease: Duration,
     /// How long the claim of a lease may take.
     pub(super) claim: Duration,
     /// How long each step may take of what the application itself asks for and waits for.
-    pub(super) patience: Duration,
+    pub(super) operation_timeout: Duration,
     pub(super) bound: Duration,
-    pub(super) dropped: Dropped,
+    pub(super) invalidations: Invalidations,
     pub(super) counts: Counts,
     /// Somebody has looked something up since what is invalidated was asked for last.
     pub(super) used: AtomicBool,
@@ -55,8 +55,8 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 pub(super) struct Counts {
-    pub(super) spoilt: AtomicU64,
-    pub(super) lost: AtomicU64,
+    pub(super) corrupt: AtomicU64,
+    pub(super) dropped_writes: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) granted: AtomicU64,
     pub(super) awaited: AtomicU64,
@@ -66,9 +66,9 @@ pub(super) struct Counts {
 /// A lease: where it lies, and what shows that it is this one's.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Ticket {
-    pub(super) entry: Spot,
-    pub(super) lease: Spot,
-    pub(super) channel: Spot,
+    pub(super) entry: RedisKey,
+    pub(super) lease: RedisKey,
+    pub(super) channel: RedisKey,
     pub(super) token: Bytes,
 }
 
@@ -82,22 +82,22 @@ pub(super) const PAGE: usize = 256;
 const TOGETHER: usize = 64;
 
 impl Shared {
-    pub(super) fn new(redis: Redis, codec: AtRest, clock: Arc<dyn Clock>, front: Front, rest: Rest) -> Self {
-        let Rest { grace, lease, claim, patience, bound } = rest;
-        let dropped = Dropped::new(bound, Instant::now());
+    pub(super) fn new(redis: Redis, codec: AtRest, clock: Arc<dyn Clock>, local: LocalTier, rest: Timing) -> Self {
+        let Timing { grace, lease, claim, operation_timeout, bound } = rest;
+        let invalidations = Invalidations::new(bound, Instant::now());
         let (counts, used, queued, ended) = Default::default();
         let (leases, sending) = (Arc::new(Leases::new(lease)), Semaphore::new(TOGETHER));
         Self {
             redis,
             codec,
             clock,
-            front,
+            local,
             grace,
             lease,
             claim,
-            patience,
+            operation_timeout,
             bound,
-            dropped,
+            invalidations,
             counts,
             used,
             leases,
@@ -108,24 +108,24 @@ impl Shared {
     }
 
     /// Where everything about a question lies.
-    pub(super) fn place(&self, name: &Name) -> HashTag {
+    pub(super) fn hash_tag(&self, name: &Name) -> HashTag {
         self.redis.key_space().hashed_tag(&[b"llm-cache", name.as_bytes()])
     }
 
-    pub(super) fn spot(&self, name: &Name) -> Spot {
-        self.place(name).key(ENTRY)
+    pub(super) fn redis_key(&self, name: &Name) -> RedisKey {
+        self.hash_tag(name).key(ENTRY)
     }
 
     /// A lease on asking a question, not taken yet. Calls that fly apart in a process do so among processes too.
     pub(super) fn ticket(&self, keys: &Keys, priority: Priority) -> Ticket {
-        let place = self.place(&self.codec.name(&keys.answer));
+        let hash_tag = self.hash_tag(&self.codec.name(&keys.answer));
         let class: &[u8] = if priority == Priority::Background { b"background" } else { b"interactive" };
         let flight = self.codec.name(&keys.flight);
         let token = [value::random().to_le_bytes(), value::random().to_le_bytes()].concat().into();
         Ticket {
-            entry: place.key(ENTRY),
-            lease: place.hashed_key("lease", &[flight.as_bytes(), class]),
-            channel: place.key("wake"),
+            entry: hash_tag.key(ENTRY),
+            lease: hash_tag.hashed_key("lease", &[flight.as_bytes(), class]),
+            channel: hash_tag.key("wake"),
             token,
         }
     }
@@ -133,9 +133,9 @@ impl Shared {
     /// Learns what was invalidated, within a bound or as fast as a look-up; where nobody can be asked, remembers that.
     pub(super) async fn sync(&self, bound: Option<Duration>) -> Result<(), Error> {
         self.used.store(false, Ordering::Relaxed);
-        let (asked, (epoch, since)) = (Instant::now(), self.dropped.known());
+        let (asked, (epoch, since)) = (Instant::now(), self.invalidations.known());
         let candidate = self.new_epoch();
-        let call = SYNC.with_keys(&[&self.generations()]).arg(epoch).arg(since).arg(candidate);
+        let call = SYNC.with_keys(&[&self.epochs_key()]).arg(epoch).arg(since).arg(candidate);
         let told = match bound {
             Some(bound) => self.redis.run_with_timeout(bound, call).await,
             None => self.redis.run(call).await,
@@ -143,11 +143,11 @@ impl Shared {
         let told = told.and_then(news);
         let now = Instant::now();
         match &told {
-            Ok(news) => self.dropped.learn(news, asked, now),
+            Ok(news) => self.invalidations.learn(news, asked, now),
             Err(error) => {
                 // One that is too slow may be there, and tell others what this process does not hear.
                 if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Closed) || !error.is_outage() {
-                    self.dropped.excuse(now);
+                    self.invalidations.excuse(now);
                 }
                 self.fail(error);
             }
@@ -155,11 +155,11 @@ impl Shared {
         told.map(drop)
     }
 
-    pub(super) fn generations(&self) -> Spot {
+    pub(super) fn epochs_key(&self) -> RedisKey {
         self.redis.key_space().tag("llm-cache-generations").key("dropped")
     }
 
-    pub(super) fn drops(&self) -> Spot {
+    pub(super) fn invalidation_channel(&self) -> RedisKey {
         self.redis.key_space().tag("llm-cache-generations").key("wake")
     }
 
@@ -169,10 +169,10 @@ impl Shared {
     }
 
     /// The values of some names, in one round trip.
-    pub(super) async fn get(&self, spots: &[Spot]) -> Vec<Result<Value, Error>> {
-        let replies = match spots {
-            [spot] => vec![self.redis.run(Command::get(spot)).await],
-            spots => self.redis.run_pipeline(spots.iter().map(Command::get).collect()).await,
+    pub(super) async fn get(&self, redis_keys: &[RedisKey]) -> Vec<Result<Value, Error>> {
+        let replies = match redis_keys {
+            [redis_key] => vec![self.redis.run(Command::get(redis_key)).await],
+            redis_keys => self.redis.run_pipeline(redis_keys.iter().map(Command::get).collect()).await,
         };
         if let Some(error) = replies.iter().find_map(|reply| reply.as_ref().err()) {
             self.fail(error);
@@ -183,13 +183,13 @@ impl Shared {
     /// The entry of a key in what was found under its name, if it has not been invalidated.
     pub(super) fn entry(&self, key: &Key, name: &Name, found: &Bytes) -> Option<Arc<Entry>> {
         let mut record = self.record(found).filter(|(known, _)| known == name)?.1;
-        if !self.allows(&record.source) {
+        if !self.allows(&record.provenance) {
             return None;
         }
         // Another machine's clock may be a little ahead.
         let now = self.clock.now();
-        if record.life.stored_at.duration_since(now).is_ok_and(|ahead| ahead <= SKEW) {
-            record.life.stored_at = now;
+        if record.expiry.stored_at.duration_since(now).is_ok_and(|ahead| ahead <= SKEW) {
+            record.expiry.stored_at = now;
         }
         Some(Arc::new(Entry::found(key, record, "redis")))
     }
@@ -198,29 +198,30 @@ impl Shared {
     pub(super) fn record(&self, found: &Bytes) -> Option<(Name, Record)> {
         let read = value::read(found).and_then(|(name, sealed)| Some((name, self.codec.read(&name, &sealed).ok()?)));
         if read.is_none() {
-            self.counts.spoilt.fetch_add(1, Ordering::Relaxed);
+            self.counts.corrupt.fetch_add(1, Ordering::Relaxed);
         }
         read
     }
 
     pub(super) fn listed(&self, found: &Bytes) -> Option<Listed> {
         let (name, record) = self.record(found)?;
-        let live = self.allows(&record.source) && self.ends(&record.life).is_none_or(|end| end > self.clock.now());
+        let live =
+            self.allows(&record.provenance) && self.ends(&record.expiry).is_none_or(|end| end > self.clock.now());
         Some(Listed { name, bytes: found.len() as u64, live, record })
     }
 
-    pub(super) fn allows(&self, source: &Source) -> bool {
-        self.dropped.allow(source.tags.iter().map(|tag| self.codec.tag(tag)), source.begun)
+    pub(super) fn allows(&self, provenance: &Provenance) -> bool {
+        self.invalidations.allow(provenance.tags.iter().map(|tag| self.codec.tag(tag)), provenance.started_at)
     }
 
     /// When an entry is of no use any more.
-    fn ends(&self, life: &Life) -> Option<SystemTime> {
-        life.fresh_until?.checked_add(self.grace)
+    fn ends(&self, expiry: &Expiry) -> Option<SystemTime> {
+        expiry.fresh_until?.checked_add(self.grace)
     }
 
     /// How long the server keeps an entry, in milliseconds; 0 is for ever.
-    pub(super) fn expiry(&self, life: &Life) -> u64 {
-        let Some(end) = self.ends(life) else { return 0 };
+    pub(super) fn ttl_millis(&self, expiry: &Expiry) -> u64 {
+        let Some(end) = self.ends(expiry) else { return 0 };
         let left = end.duration_since(self.clock.now()).unwrap_or_default().saturating_add(SLACK);
         u64::try_from(left.as_millis()).unwrap_or_default()
     }
@@ -228,7 +229,7 @@ impl Shared {
     /// A value of an entry; `None` if it cannot be written.
     pub(super) fn value(&self, record: &Record) -> Option<(Name, Vec<u8>)> {
         let (name, sealed) = self.codec.write(record)?;
-        Some((name, value::write(&name, nanos(record.life.stored_at), &sealed)))
+        Some((name, value::write(&name, nanos(record.expiry.stored_at), &sealed)))
     }
 
     pub(super) fn fail(&self, error: &Error) {
@@ -236,22 +237,23 @@ impl Shared {
         tracing::debug!(%error, "the cache's redis failed");
     }
 
-    pub(super) fn census(&self) -> Census {
-        let Counts { spoilt, lost, failed, granted, awaited, expired } = &self.counts;
+    pub(super) fn stats(&self) -> StoreStats {
+        let Counts { corrupt, dropped_writes, failed, granted, awaited, expired } = &self.counts;
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Census {
-            spoilt: load(spoilt),
-            lost: self.unwritten_at_end().map_or(0, |_| self.queued().len() as u64) + load(lost),
+        StoreStats {
+            corrupt: load(corrupt),
+            dropped_writes: self.dropped_writes_at_end().map_or(0, |_| self.queued().len() as u64)
+                + load(dropped_writes),
             failed: load(failed),
             leases: [load(granted), load(awaited), load(expired)],
-            ..self.front.memory.census()
+            ..self.local.memory.stats()
         }
     }
 
     /// Number of entries that were not written because the writing task's runtime has ended, if it has.
-    pub(super) fn unwritten_at_end(&self) -> Option<u64> {
+    pub(super) fn dropped_writes_at_end(&self) -> Option<u64> {
         let before = self.ended.get()?;
-        Some(self.queued().len() as u64 + self.counts.lost.load(Ordering::Relaxed) - before)
+        Some(self.queued().len() as u64 + self.counts.dropped_writes.load(Ordering::Relaxed) - before)
     }
 
     /// An entry is about to be written.
@@ -280,8 +282,8 @@ impl Shared {
     }
 
     /// What is queued under a key is of no use, unless its call began later than that of what was judged.
-    pub(super) fn discard(&self, key: &Key, judged: Moment) {
-        self.dequeue_if(key, |known| known.source.begun <= judged);
+    pub(super) fn evict_unless_newer(&self, key: &Key, judged: Timestamp) {
+        self.dequeue_if(key, |known| known.provenance.started_at <= judged);
     }
 
     fn dequeue_if(&self, key: &Key, is_it: impl FnOnce(&Arc<Entry>) -> bool) {
@@ -298,11 +300,11 @@ impl Shared {
 
 /// The times of a store.
 #[derive(Clone, Copy)]
-pub(super) struct Rest {
+pub(super) struct Timing {
     pub(super) grace: Duration,
     pub(super) lease: Duration,
     pub(super) claim: Duration,
-    pub(super) patience: Duration,
+    pub(super) operation_timeout: Duration,
     pub(super) bound: Duration,
 }
 
@@ -319,10 +321,10 @@ fn news(told: Value) -> Result<News, Error> {
     let micros = |value: Value| value.into_int().map(|micros| u64::try_from(micros).unwrap_or_default());
     let (epoch, floor, at) = (next().into_int()?, micros(next())?, micros(next())?);
     let (mut tags, mut pairs) = (Vec::new(), next().into_list()?.into_iter());
-    while let (Some(tag), Some(dropped)) = (pairs.next(), pairs.next()) {
+    while let (Some(tag), Some(invalidations)) = (pairs.next(), pairs.next()) {
         // The floor is among them.
         if let Some(tag) = tag.into_bytes()?.and_then(|tag| tag.as_ref().try_into().ok()) {
-            tags.push((tag, micros(dropped)?));
+            tags.push((tag, micros(invalidations)?));
         }
     }
     Ok(News { epoch, floor, at, tags })

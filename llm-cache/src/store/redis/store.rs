@@ -14,15 +14,18 @@ use tokio::{
 use super::{
     claim::{LEFT, claim},
     queue::Queue,
-    scripts::DROP,
-    shared::{Rest, Shared, failed},
+    scripts::INVALIDATE,
+    shared::{Shared, Timing, failed},
     writer::{follow, write},
 };
 use crate::{
     Key, StoreError, Tag,
-    generations::Moment,
+    invalidation::Timestamp,
     key::Lent,
-    store::{AtRest, Census, Claim, Claimant, Cursor, Entry, Far, Front, Name, Page, Record, Store, at_rest::nanos},
+    store::{
+        AtRest, Claim, Claimant, Cursor, Entry, LocalTier, Name, Page, Record, Store, StoreFuture, StoreStats,
+        at_rest::nanos,
+    },
 };
 
 /// What a Redis store needs to know.
@@ -30,7 +33,7 @@ pub(crate) struct RedisSettings {
     pub(crate) redis: Redis,
     pub(crate) codec: AtRest,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) front: Front,
+    pub(crate) local: LocalTier,
     /// For how long past its time an entry can be of use.
     pub(crate) grace: Duration,
     /// How long a lease lasts that is not kept.
@@ -38,7 +41,7 @@ pub(crate) struct RedisSettings {
     /// How long the claim of a lease may take.
     pub(crate) claim: Duration,
     /// How long each step may take of what the application itself asks for and waits for.
-    pub(crate) patience: Duration,
+    pub(crate) operation_timeout: Duration,
     /// How soon what one process invalidates is served by none.
     pub(crate) bound: Duration,
 }
@@ -59,36 +62,38 @@ impl RedisStore {
     pub(crate) fn spawn(settings: RedisSettings) -> Result<Self, StoreError> {
         let runtime = Handle::try_current()
             .map_err(|_| StoreError::new("redis", "it spawns tasks: build the cache in a tokio runtime"))?;
-        let RedisSettings { redis, codec, clock, front, grace, lease, claim, patience, bound } = settings;
-        let rest = Rest { grace, lease, claim, patience, bound };
-        let shared = Arc::new(Shared::new(redis, codec, clock, front, rest));
+        let RedisSettings { redis, codec, clock, local, grace, lease, claim, operation_timeout, bound } = settings;
+        let rest = Timing { grace, lease, claim, operation_timeout, bound };
+        let shared = Arc::new(Shared::new(redis, codec, clock, local, rest));
         let (queue, jobs) = Queue::new(Arc::clone(&shared.leases));
-        let drops = shared.redis.subscribe(&shared.drops()).map_err(|error| failed(&error))?;
+        let invalidation_channel =
+            shared.redis.subscribe(&shared.invalidation_channel()).map_err(|error| failed(&error))?;
         runtime.spawn(write(Arc::clone(&shared), jobs));
-        runtime.spawn(follow(Arc::downgrade(&shared), drops));
+        runtime.spawn(follow(Arc::downgrade(&shared), invalidation_channel));
         Ok(Self { shared, queue: Arc::new(queue) })
     }
 
     /// What memory has, whether it can be trusted or not.
     fn in_memory(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
-        self.shared.front.peek(key).or_else(|| self.shared.queued_entry(key))
+        self.shared.local.peek(key).or_else(|| self.shared.queued_entry(key))
     }
 
     async fn find(&self, keys: &[Key]) -> Vec<Option<Arc<Entry>>> {
         let shared = &self.shared;
         let names: Vec<_> = keys.iter().map(|key| shared.codec.name(key)).collect();
-        let spots: Vec<_> = names.iter().map(|name| shared.spot(name)).collect();
-        let replies = match shared.dropped.is_current(Instant::now()) {
-            true => shared.get(&spots).await,
-            false => tokio::join!(shared.sync(None), shared.get(&spots)).1,
+        let redis_keys: Vec<_> = names.iter().map(|name| shared.redis_key(name)).collect();
+        let replies = match shared.invalidations.is_current(Instant::now()) {
+            true => shared.get(&redis_keys).await,
+            false => tokio::join!(shared.sync(None), shared.get(&redis_keys)).1,
         };
         let now = Instant::now();
-        let (is_current, vouches) = (shared.dropped.is_current(now), shared.dropped.vouches(now));
+        let (is_current, can_serve_memory) =
+            (shared.invalidations.is_current(now), shared.invalidations.can_serve_memory(now));
         let find = |((key, name), reply): ((&Key, &Name), Result<Value, _>)| {
             let found: Option<Bytes> =
                 reply.ok().filter(|_| is_current).and_then(|value| value.into_bytes().ok().flatten());
             let entry = found.and_then(|found| shared.entry(key, name, &found));
-            entry.or_else(|| self.in_memory(key.lent()).filter(|_| vouches))
+            entry.or_else(|| self.in_memory(key.lent()).filter(|_| can_serve_memory))
         };
         keys.iter().zip(&names).zip(replies).map(find).collect()
     }
@@ -96,15 +101,15 @@ impl RedisStore {
     async fn invalidate(&self, tag: Option<&Tag>) -> Result<(), StoreError> {
         let shared = &self.shared;
         let digest = tag.map(|tag| shared.codec.tag(tag));
-        let call = DROP.with_keys(&[&shared.generations(), &shared.drops()]);
+        let call = INVALIDATE.with_keys(&[&shared.epochs_key(), &shared.invalidation_channel()]);
         let call = call.arg(digest.as_ref().map_or(&[][..], |digest| digest.as_slice())).arg(MOST_TAGS);
         shared
             .redis
-            .run_with_timeout(shared.patience, call.arg(shared.new_epoch()))
+            .run_with_timeout(shared.operation_timeout, call.arg(shared.new_epoch()))
             .await
             .map_err(|error| failed(&error))?;
         // What begins from now on began after it.
-        shared.sync(Some(shared.patience)).await.map_err(|error| failed(&error))
+        shared.sync(Some(shared.operation_timeout)).await.map_err(|error| failed(&error))
     }
 
     /// Waits until no lease is open that is open now, and all that is queued is done.
@@ -140,7 +145,7 @@ impl RedisStore {
     }
 
     fn report_end(&self) -> Result<(), StoreError> {
-        let unwritten = self.shared.unwritten_at_end().unwrap_or_default();
+        let unwritten = self.shared.dropped_writes_at_end().unwrap_or_default();
         let leases = self.shared.leases.count();
         match (unwritten, leases) {
             (0, 0) => Ok(()),
@@ -160,38 +165,38 @@ impl Store for RedisStore {
         if !self.shared.used.load(Ordering::Relaxed) {
             self.shared.used.store(true, Ordering::Relaxed);
         }
-        if self.shared.dropped.vouches(Instant::now()) { self.in_memory(key) } else { None }
+        if self.shared.invalidations.can_serve_memory(Instant::now()) { self.in_memory(key) } else { None }
     }
 
-    fn is_far(&self) -> bool {
+    fn has_remote_tier(&self) -> bool {
         true
     }
 
     /// A failure is counted, and finds what memory has, if nobody can be asked what was invalidated, or nothing.
-    fn fetch<'a>(&'a self, keys: &'a [Key]) -> Far<'a, Vec<Option<Arc<Entry>>>> {
+    fn fetch<'a>(&'a self, keys: &'a [Key]) -> StoreFuture<'a, Vec<Option<Arc<Entry>>>> {
         Box::pin(async move { Ok(self.find(keys).await) })
     }
 
     fn removals(&self) -> u64 {
-        self.shared.front.removals()
+        self.shared.local.removals()
     }
 
-    fn promote(&self, key: Lent<'_>, entry: &Entry, removals: u64) {
+    fn fill(&self, key: Lent<'_>, entry: &Entry, removals: u64) {
         if entry.tier != "memory" {
-            self.shared.front.promote(key, entry, removals);
+            self.shared.local.fill(key, entry, removals);
         }
     }
 
     /// It is at hand at once, and in Redis soon.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
-        let kept = self.shared.front.put(key.clone(), &entry);
+        let renewed = self.shared.local.put(key.clone(), &entry);
         let mut tickets = self.shared.leases.take_all(&key).into_iter();
         let ticket = tickets.next();
         // Two calls of different priority have the same answer.
         tickets.for_each(|other| self.queue.release(other, "stored"));
-        if !self.shared.codec.takes(&key.owner()) {
+        if !self.shared.codec.can_store(&key.partition()) {
             ticket.into_iter().for_each(|ticket| self.queue.release(ticket, super::claim::OVER));
-            return kept;
+            return renewed;
         }
         let entry = Arc::new(entry.copy("redis", None));
         self.shared.enqueue(key.clone(), Arc::clone(&entry));
@@ -199,50 +204,50 @@ impl Store for RedisStore {
         if !taken {
             self.shared.dequeue(&key, Some(&entry));
             ticket.into_iter().for_each(|ticket| self.queue.release(ticket, super::claim::OVER));
-            self.shared.counts.lost.fetch_add(1, Ordering::Relaxed);
+            self.shared.counts.dropped_writes.fetch_add(1, Ordering::Relaxed);
         }
-        taken || kept
+        taken || renewed
     }
 
     /// In memory alone: what another process has put into Redis since may be of use. The server lets go of it in time.
-    fn discard(&self, key: Lent<'_>, entry: &Entry) {
-        self.shared.front.memory.discard(key, entry);
-        self.shared.discard(&key.to_key(), entry.source.begun);
+    fn evict_unless_newer(&self, key: Lent<'_>, entry: &Entry) {
+        self.shared.local.memory.evict_unless_newer(key, entry);
+        self.shared.evict_unless_newer(&key.to_key(), entry.provenance.started_at);
     }
 
-    fn remove<'a>(&'a self, key: &'a Key) -> Far<'a, ()> {
-        self.shared.front.remove(key);
+    fn remove<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, ()> {
+        self.shared.local.remove(key);
         self.shared.dequeue(key, None);
         Box::pin(async move {
-            let removed = self.queue.remove(self.shared.spot(&self.shared.codec.name(key))).await;
-            self.shared.front.remove(key);
+            let removed = self.queue.remove(self.shared.redis_key(&self.shared.codec.name(key))).await;
+            self.shared.local.remove(key);
             removed
         })
     }
 
-    fn invalidate(&self, tag: Option<&Tag>, _: Moment) -> Far<'_, ()> {
+    fn invalidate(&self, tag: Option<&Tag>, _: Timestamp) -> StoreFuture<'_, ()> {
         let tag = tag.cloned();
         Box::pin(async move { self.invalidate(tag.as_ref()).await })
     }
 
     fn time(&self) -> Option<SystemTime> {
-        Some(self.shared.dropped.time(Instant::now()))
+        Some(self.shared.invalidations.time(Instant::now()))
     }
 
-    fn allows(&self, tags: &[Tag], begun: Moment) -> bool {
-        self.shared.dropped.allow(tags.iter().map(|tag| self.shared.codec.tag(tag)), begun)
+    fn allows(&self, tags: &[Tag], started_at: Timestamp) -> bool {
+        self.shared.invalidations.allow(tags.iter().map(|tag| self.shared.codec.tag(tag)), started_at)
     }
 
     fn leases(&self) -> bool {
         true
     }
 
-    fn claim<'a>(&'a self, claimant: Claimant<'a>) -> Far<'a, Claim> {
+    fn claim<'a>(&'a self, claimant: Claimant<'a>) -> StoreFuture<'a, Claim> {
         Box::pin(async move { Ok(claim(&self.shared, &self.queue, claimant).await) })
     }
 
-    fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
-        let forgotten = self.shared.front.forget(tenant);
+    fn forget<'a>(&'a self, tenant: &'a str) -> StoreFuture<'a, ()> {
+        let forgotten = self.shared.local.forget(tenant);
         Box::pin(async move {
             forgotten.await?;
             self.queue.drained().await?;
@@ -250,40 +255,40 @@ impl Store for RedisStore {
         })
     }
 
-    fn clear(&self) -> Far<'_, ()> {
+    fn clear(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            self.shared.front.clear().await?;
+            self.shared.local.clear().await?;
             self.queue.drained().await?;
             self.shared.sweep(None).await
         })
     }
 
     /// Entries and bytes are those in memory: what lies in Redis, many processes have put there.
-    fn census(&self) -> Census {
-        self.shared.census()
+    fn stats(&self) -> StoreStats {
+        self.shared.stats()
     }
 
     fn evictions(&self) -> u64 {
-        self.shared.front.memory.evictions()
+        self.shared.local.memory.evictions()
     }
 
-    fn close(&self) -> Far<'_, ()> {
+    fn close(&self) -> StoreFuture<'_, ()> {
         Box::pin(self.close())
     }
 
-    fn scan(&self, after: Option<Cursor>, most: usize) -> Far<'_, Page> {
+    fn scan(&self, after: Option<Cursor>, most: usize) -> StoreFuture<'_, Page> {
         Box::pin(async move { self.shared.page(after.as_ref(), most).await })
     }
 
-    fn write_records(&self, records: Vec<Record>) -> Far<'_, u64> {
+    fn write_records(&self, records: Vec<Record>) -> StoreFuture<'_, u64> {
         Box::pin(async move {
-            self.shared.sync(Some(self.shared.patience)).await.map_err(|error| failed(&error))?;
-            let begun = Moment::from_nanos(nanos(self.shared.dropped.time(Instant::now())));
-            self.shared.copy(records, begun).await
+            self.shared.sync(Some(self.shared.operation_timeout)).await.map_err(|error| failed(&error))?;
+            let started_at = Timestamp::from_nanos(nanos(self.shared.invalidations.time(Instant::now())));
+            self.shared.copy(records, started_at).await
         })
     }
 
-    fn remove_named(&self, names: Vec<Name>) -> Far<'_, u64> {
+    fn remove_named(&self, names: Vec<Name>) -> StoreFuture<'_, u64> {
         Box::pin(async move { self.shared.remove_named(&names).await })
     }
 }

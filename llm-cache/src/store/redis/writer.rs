@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     claim::{LEFT, OVER, millis},
     queue::{Job, MOST},
-    scripts::{KEEP, RELEASE, STORE},
+    scripts::{RELEASE, RENEW, STORE},
     shared::{Shared, Ticket, failed},
 };
 use crate::{
@@ -35,13 +35,13 @@ const TRY: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-type Doing<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+type Running<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Does what is queued, until nobody can queue anything more. A job that must be tried again holds up no other.
 pub(super) async fn write(shared: Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
     let _ends = Ends(&shared);
     let mut batch = Batch::new();
-    let mut running: FuturesUnordered<Doing<'_>> = FuturesUnordered::new();
+    let mut running: FuturesUnordered<Running<'_>> = FuturesUnordered::new();
     loop {
         tokio::select! {
             Some(()) = running.next() => {}
@@ -60,7 +60,7 @@ struct Ends<'a>(&'a Shared);
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
         // It ends once.
-        let _ = self.0.ended.set(self.0.counts.lost.load(Ordering::Relaxed));
+        let _ = self.0.ended.set(self.0.counts.dropped_writes.load(Ordering::Relaxed));
     }
 }
 
@@ -87,10 +87,10 @@ impl Batch {
 }
 
 /// Keeps up with what others invalidate: at each message, and while somebody looks things up twice within the bound.
-pub(super) async fn follow(shared: Weak<Shared>, mut drops: Subscription) {
+pub(super) async fn follow(shared: Weak<Shared>, mut invalidation_channel: Subscription) {
     loop {
         let Some(bound) = shared.upgrade().map(|shared| shared.bound) else { return };
-        let woken = match timeout(bound / 2, drops.next()).await {
+        let woken = match timeout(bound / 2, invalidation_channel.next()).await {
             Ok(Some(_)) => true,
             Ok(None) => return,
             Err(_) => false,
@@ -104,7 +104,7 @@ pub(super) async fn follow(shared: Weak<Shared>, mut drops: Subscription) {
 }
 
 impl Shared {
-    fn start<'a>(&'a self, job: Job, batch: &mut Batch) -> Doing<'a> {
+    fn start<'a>(&'a self, job: Job, batch: &mut Batch) -> Running<'a> {
         match job {
             Job::Store { key, entry, ticket, _room } => {
                 let running = batch.running.clone();
@@ -114,11 +114,11 @@ impl Shared {
                     self.dequeue(&key, Some(&entry));
                 })
             }
-            Job::Keep(key, ticket) => {
+            Job::Renew(key, ticket) => {
                 let running = batch.running.clone();
                 Box::pin(async move {
                     let _done = running;
-                    self.keep(&key, ticket).await;
+                    self.renew(&key, ticket).await;
                 })
             }
             Job::Release { ticket, message } => {
@@ -128,12 +128,12 @@ impl Shared {
                     self.release(ticket, message).await;
                 })
             }
-            Job::Remove(spot, done) => {
+            Job::Remove(redis_key, done) => {
                 let (before, running) = (batch.next(), batch.running.clone());
                 Box::pin(async move {
                     let _done = running;
                     before.await;
-                    let removed = self.insist(Command::del(&spot), || true).await;
+                    let removed = self.insist(Command::del(&redis_key), || true).await;
                     // Whoever wanted to know may have left.
                     let _ = done.send(removed.map(drop).map_err(|error| failed(&error)));
                 })
@@ -152,11 +152,11 @@ impl Shared {
     async fn store(&self, key: &Key, entry: &Arc<Entry>, ticket: Option<Ticket>) {
         // The application's own code writes its answers.
         let written = catch_unwind(AssertUnwindSafe(|| {
-            let record = Record::of(key, entry).filter(|record| self.allows(&record.source))?;
-            Some((self.value(&record)?, self.expiry(&record.life)))
+            let record = Record::of(key, entry).filter(|record| self.allows(&record.provenance))?;
+            Some((self.value(&record)?, self.ttl_millis(&record.expiry)))
         }));
-        let Some(((name, value), expiry)) = written.ok().flatten() else {
-            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+        let Some(((name, value), ttl_millis)) = written.ok().flatten() else {
+            self.counts.dropped_writes.fetch_add(1, Ordering::Relaxed);
             if let Some(ticket) = ticket {
                 self.release(ticket, OVER).await;
             }
@@ -164,12 +164,12 @@ impl Shared {
         };
         let is_wanted = || self.is_queued(key, entry);
         let Some(ticket) = ticket else {
-            let set = Command::set(&self.spot(&name), value);
-            let set = if expiry == 0 { set } else { set.expires_in(Duration::from_millis(expiry)) };
+            let set = Command::set(&self.redis_key(&name), value);
+            let set = if ttl_millis == 0 { set } else { set.expires_in(Duration::from_millis(ttl_millis)) };
             return self.stored(self.insist(set, is_wanted).await, is_wanted());
         };
         let call = STORE.with_keys(&[&ticket.entry, &ticket.lease, &ticket.channel]);
-        let call = call.arg(value).arg(expiry).arg(ticket.token.clone());
+        let call = call.arg(value).arg(ttl_millis).arg(ticket.token.clone());
         let stored = self.insist(call, is_wanted).await;
         let is_wanted = is_wanted();
         match &stored {
@@ -187,18 +187,18 @@ impl Shared {
         if let Err(error) = stored
             && is_wanted
         {
-            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+            self.counts.dropped_writes.fetch_add(1, Ordering::Relaxed);
             self.fail(&error);
         }
     }
 
-    async fn keep(&self, key: &Key, ticket: Ticket) {
-        let call = KEEP.with_keys(&[&ticket.lease]).arg(ticket.token.clone()).arg(millis(self.lease));
+    async fn renew(&self, key: &Key, ticket: Ticket) {
+        let call = RENEW.with_keys(&[&ticket.lease]).arg(ticket.token.clone()).arg(millis(self.lease));
         let is_held = || self.leases.is_held(key, &ticket);
-        let kept = self.insist(call, is_held).await.and_then(Value::into_int);
-        match kept {
+        let renewed = self.insist(call, is_held).await.and_then(Value::into_int);
+        match renewed {
             _ if !is_held() => {}
-            Ok(kept) => drop(self.counts.expired.fetch_add(u64::from(kept == 0), Ordering::Relaxed)),
+            Ok(renewed) => drop(self.counts.expired.fetch_add(u64::from(renewed == 0), Ordering::Relaxed)),
             Err(error) => self.fail(&error),
         }
     }

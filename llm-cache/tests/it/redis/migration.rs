@@ -65,7 +65,7 @@ async fn listed_purged_and_sealed() {
     assert_eq!(listed, 30);
     let unsealed = open(&server, |builder| builder);
     assert!(!has(&unsealed, 1).await);
-    assert!(unsealed.stats().spoilt > 0);
+    assert!(unsealed.stats().corrupt > 0);
     assert_eq!(sealed.purge(Tag::tenant("acme")).await.unwrap(), 30);
     assert_eq!(sealed.list(None, 8).await.unwrap().entries.len(), 0);
 }

@@ -4,22 +4,22 @@ use serde::Serialize;
 
 /// What an answer takes in memory, at a guess that is rather too high: its JSON text, and what a tree of its values would
 /// take beside that.
-pub(crate) fn weigh(answer: &impl Serialize) -> Option<u64> {
-    let mut weight = Weight::default();
-    serde_json::to_writer(&mut weight, answer).ok()?;
-    Some(weight.bytes)
+pub(crate) fn json_memory_size(answer: &impl Serialize) -> Option<u64> {
+    let mut memory_size = JsonSize::default();
+    serde_json::to_writer(&mut memory_size, answer).ok()?;
+    Some(memory_size.bytes)
 }
 
-/// As [`weigh`], of the JSON text itself.
+/// As [`json_memory_size`], of the JSON text itself.
 #[cfg(feature = "at-rest")]
-pub(crate) fn weigh_text(text: &[u8]) -> u64 {
-    let mut weight = Weight::default();
-    text.iter().map(|byte| weight.byte(*byte)).sum()
+pub(crate) fn text_memory_size(text: &[u8]) -> u64 {
+    let mut memory_size = JsonSize::default();
+    text.iter().map(|byte| memory_size.byte(*byte)).sum()
 }
 
 /// Reads JSON text as it is written.
 #[derive(Default)]
-struct Weight {
+struct JsonSize {
     bytes: u64,
     in_text: bool,
     escaped: bool,
@@ -30,7 +30,7 @@ const VALUE_BYTES: u64 = 32;
 /// What a field of an object takes beside its text, in bytes: a name on the heap and a place in a tree.
 const FIELD_BYTES: u64 = 224;
 
-impl Weight {
+impl JsonSize {
     fn byte(&mut self, byte: u8) -> u64 {
         if self.in_text {
             let ends = byte == b'"' && !self.escaped;
@@ -48,7 +48,7 @@ impl Weight {
     }
 }
 
-impl io::Write for Weight {
+impl io::Write for JsonSize {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.bytes += bytes.iter().map(|byte| self.byte(*byte)).sum::<u64>();
         Ok(bytes.len())

@@ -8,18 +8,18 @@ use std::{
 
 use llm_core::Clock;
 
-use super::{Entry, Far, Memory, Store};
+use super::{Entry, Memory, Store, StoreFuture};
 use crate::{Key, key::Lent};
 
 /// Memory in front of a store further away: what was stored or fetched here of late, for a short time if one is set.
-pub(crate) struct Front {
+pub(crate) struct LocalTier {
     pub(crate) memory: Memory,
     ttl: Option<Duration>,
     clock: Arc<dyn Clock>,
     removals: AtomicU64,
 }
 
-impl Front {
+impl LocalTier {
     pub(crate) fn new(memory: Memory, ttl: Option<Duration>, clock: Arc<dyn Clock>) -> Self {
         Self { memory, ttl, clock, removals: AtomicU64::new(0) }
     }
@@ -43,7 +43,7 @@ impl Front {
     }
 
     /// Puts an entry that was fetched when there were so many removals, unless there is one whose call began later.
-    pub(crate) fn promote(&self, key: Lent<'_>, entry: &Entry, removals: u64) {
+    pub(crate) fn fill(&self, key: Lent<'_>, entry: &Entry, removals: u64) {
         if self.memory.conforms(entry) {
             self.memory.put_if(key.to_key(), self.own(entry), || self.removals() == removals);
         }
@@ -56,13 +56,13 @@ impl Front {
     }
 
     /// Removes what is a tenant's.
-    pub(crate) fn forget<'a>(&'a self, tenant: &'a str) -> Far<'a, ()> {
+    pub(crate) fn forget<'a>(&'a self, tenant: &'a str) -> StoreFuture<'a, ()> {
         self.removing();
         self.memory.forget(tenant)
     }
 
     /// Removes everything.
-    pub(crate) fn clear(&self) -> Far<'_, ()> {
+    pub(crate) fn clear(&self) -> StoreFuture<'_, ()> {
         self.removing();
         self.memory.clear()
     }

@@ -123,10 +123,10 @@ impl fmt::Debug for Tag {
 
 /// A moment: nanoseconds since 1970, and later than every moment told before, whatever the clock does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(u64);
+pub(crate) struct Timestamp(u64);
 
 #[cfg(feature = "at-rest")]
-impl Moment {
+impl Timestamp {
     pub(crate) fn nanos(self) -> u64 {
         self.0
     }
@@ -138,7 +138,7 @@ impl Moment {
 
 /// When what was invalidated last. An answer is good if its call began after that of each of its tags.
 #[derive(Default)]
-pub(crate) struct Generations {
+pub(crate) struct InvalidationEpochs {
     last: AtomicU64,
     /// Nothing was ever invalidated, so that hits need not look.
     any: AtomicBool,
@@ -148,58 +148,59 @@ pub(crate) struct Generations {
 #[derive(Default)]
 struct Table {
     /// Everything before this is invalid.
-    floor: Moment,
-    tags: HashMap<Tag, Moment>,
+    floor: Timestamp,
+    tags: HashMap<Tag, Timestamp>,
 }
 
-impl Generations {
+impl InvalidationEpochs {
     /// The most tags that are remembered one by one. One more, and everything before it counts as invalidated.
     const MOST: usize = 10_000;
 
     /// A moment now.
-    pub(crate) fn moment(&self, now: SystemTime) -> Moment {
+    pub(crate) fn timestamp(&self, now: SystemTime) -> Timestamp {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let now = u64::try_from(now).unwrap_or(u64::MAX - 1);
         let next = |last: u64| Some(now.max(last.saturating_add(1)));
         let last = self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).unwrap_or_default();
-        Moment(now.max(last.saturating_add(1)))
+        Timestamp(now.max(last.saturating_add(1)))
     }
 
     /// No moment from now on is before this one, which a store remembers.
-    pub(crate) fn advance(&self, to: Moment) {
+    pub(crate) fn advance(&self, to: Timestamp) {
         self.last.fetch_max(to.0, Ordering::AcqRel);
     }
 
     /// Drops whatever has this tag and began before now.
-    pub(crate) fn invalidate(&self, tag: Tag, now: SystemTime) -> Moment {
-        let moment = self.moment(now);
+    pub(crate) fn invalidate(&self, tag: Tag, now: SystemTime) -> Timestamp {
+        let timestamp = self.timestamp(now);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if table.tags.len() >= Self::MOST && !table.tags.contains_key(&tag) {
             table.tags.clear();
-            table.floor = moment;
+            table.floor = timestamp;
         }
-        table.tags.insert(tag, moment);
+        table.tags.insert(tag, timestamp);
         self.any.store(true, Ordering::Release);
-        moment
+        timestamp
     }
 
     /// Drops whatever began before now.
-    pub(crate) fn invalidate_all(&self, now: SystemTime) -> Moment {
-        let moment = self.moment(now);
+    pub(crate) fn invalidate_all(&self, now: SystemTime) -> Timestamp {
+        let timestamp = self.timestamp(now);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.tags.clear();
-        table.floor = moment;
+        table.floor = timestamp;
         self.any.store(true, Ordering::Release);
-        moment
+        timestamp
     }
 
     /// True if what has these tags and began at a moment is still good.
-    pub(crate) fn allow(&self, tags: &[Tag], begun: Moment) -> bool {
+    pub(crate) fn allow(&self, tags: &[Tag], started_at: Timestamp) -> bool {
         if !self.any.load(Ordering::Acquire) {
             return true;
         }
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        begun > table.floor && tags.iter().filter_map(|tag| table.tags.get(tag)).all(|dropped| begun > *dropped)
+        started_at > table.floor
+            && tags.iter().filter_map(|tag| table.tags.get(tag)).all(|dropped| started_at > *dropped)
     }
 }
 
@@ -211,28 +212,28 @@ mod tests {
 
     #[test]
     fn what_began_before_is_gone_and_what_began_after_is_not_whatever_the_clock_shows() {
-        let generations = Generations::default();
+        let epochs = InvalidationEpochs::default();
         let tags = [Tag::tenant("a"), Tag::model("m")];
-        let before = generations.moment(NOW);
-        assert!(generations.allow(&tags, before));
-        generations.invalidate(Tag::model("m"), NOW);
-        let after = generations.moment(NOW);
-        assert!(!generations.allow(&tags, before) && generations.allow(&tags, after));
-        assert!(generations.allow(&[Tag::tenant("a")], before), "other tags are not touched");
-        generations.invalidate_all(NOW);
-        assert!(!generations.allow(&[], after));
+        let before = epochs.timestamp(NOW);
+        assert!(epochs.allow(&tags, before));
+        epochs.invalidate(Tag::model("m"), NOW);
+        let after = epochs.timestamp(NOW);
+        assert!(!epochs.allow(&tags, before) && epochs.allow(&tags, after));
+        assert!(epochs.allow(&[Tag::tenant("a")], before), "other tags are not touched");
+        epochs.invalidate_all(NOW);
+        assert!(!epochs.allow(&[], after));
     }
 
     #[test]
     fn a_flood_of_tags_is_bounded_and_drops_too_much_rather_than_too_little() {
-        let generations = Generations::default();
-        let old = generations.moment(NOW);
-        generations.invalidate(Tag::named("mine"), NOW);
-        for n in 0..2 * Generations::MOST {
-            generations.invalidate(Tag::named(&n.to_string()), NOW);
+        let epochs = InvalidationEpochs::default();
+        let old = epochs.timestamp(NOW);
+        epochs.invalidate(Tag::named("mine"), NOW);
+        for n in 0..2 * InvalidationEpochs::MOST {
+            epochs.invalidate(Tag::named(&n.to_string()), NOW);
         }
-        assert!(!generations.allow(&[Tag::named("mine")], old));
-        assert!(generations.table.read().unwrap().tags.len() <= Generations::MOST);
+        assert!(!epochs.allow(&[Tag::named("mine")], old));
+        assert!(epochs.table.read().unwrap().tags.len() <= InvalidationEpochs::MOST);
     }
 
     #[test]

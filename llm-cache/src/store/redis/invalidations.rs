@@ -11,13 +11,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::generations::Moment;
+use crate::invalidation::Timestamp;
 
 /// A copy of the server's generations: an answer is good if its call began after each of its tags was dropped last.
 ///
 /// All moments are the server's time. This process knows it from what the server last told, when that arrived, and what
 /// has passed since: never later than it is. So a call that began before a tag was dropped never looks younger.
-pub(super) struct Dropped {
+pub(super) struct Invalidations {
     /// How long a copy is good.
     bound: Duration,
     start: Instant,
@@ -34,10 +34,10 @@ struct Table {
     /// `None` until the server has told something.
     last: Option<Last>,
     /// Everything before is invalid.
-    floor: Moment,
+    floor: Timestamp,
     /// The last moment of anything below.
-    newest: Moment,
-    tags: HashMap<[u8; 32], Moment>,
+    newest: Timestamp,
+    tags: HashMap<[u8; 32], Timestamp>,
 }
 
 /// What the server told last.
@@ -62,7 +62,7 @@ pub(super) struct News {
 /// For how long nobody is asked after nobody could be.
 const EXCUSE: Duration = Duration::from_millis(100);
 
-impl Dropped {
+impl Invalidations {
     pub(super) fn new(bound: Duration, start: Instant) -> Self {
         let (known_until, excused_until, table) = Default::default();
         Self { bound, start, known_until, excused_until, table }
@@ -74,7 +74,7 @@ impl Dropped {
     }
 
     /// True if what is in memory may be served without asking: it is current, or there is nobody to ask.
-    pub(super) fn vouches(&self, now: Instant) -> bool {
+    pub(super) fn can_serve_memory(&self, now: Instant) -> bool {
         self.is_current(now) || self.micros(now) < self.excused_until.load(Ordering::Acquire)
     }
 
@@ -99,10 +99,10 @@ impl Dropped {
         if !same {
             table.tags.clear();
         }
-        table.floor = moment(news.floor);
+        table.floor = timestamp(news.floor);
         for (tag, at) in &news.tags {
             let known = table.tags.entry(*tag).or_default();
-            *known = moment(*at).max(*known);
+            *known = timestamp(*at).max(*known);
         }
         let floor = table.floor;
         table.tags.retain(|_, at| *at > floor);
@@ -133,12 +133,13 @@ impl Dropped {
 
     /// True if what has these tags and began at a moment is still good. What began before the server told anything is good
     /// until it does.
-    pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, begun: Moment) -> bool {
+    pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, started_at: Timestamp) -> bool {
         let table = self.read();
-        if table.last.is_none() || begun > table.newest {
+        if table.last.is_none() || started_at > table.newest {
             return true;
         }
-        begun > table.floor && tags.into_iter().all(|tag| table.tags.get(&tag).is_none_or(|dropped| begun > *dropped))
+        started_at > table.floor
+            && tags.into_iter().all(|tag| table.tags.get(&tag).is_none_or(|invalidations| started_at > *invalidations))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Table> {
@@ -150,8 +151,8 @@ impl Dropped {
     }
 }
 
-fn moment(micros: u64) -> Moment {
-    Moment::from_nanos(micros.saturating_mul(1_000))
+fn timestamp(micros: u64) -> Timestamp {
+    Timestamp::from_nanos(micros.saturating_mul(1_000))
 }
 
 #[cfg(test)]
@@ -165,60 +166,67 @@ mod tests {
         News { epoch, floor, at, tags: tags.iter().map(|(tag, at)| ([*tag; 32], *at)).collect() }
     }
 
-    fn told(dropped: &Dropped, now: Instant) -> Moment {
-        Moment::from_nanos(u64::try_from(dropped.time(now).duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap())
+    fn told(invalidations: &Invalidations, now: Instant) -> Timestamp {
+        Timestamp::from_nanos(
+            u64::try_from(invalidations.time(now).duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap(),
+        )
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_is_current_for_the_bound_after_it_was_asked_for() {
         let start = Instant::now();
-        let dropped = Dropped::new(SECOND, start);
-        assert!(!dropped.vouches(start));
-        dropped.learn(&news(-1, 5, 5, &[]), start + MILLI, start + 300 * MILLI);
-        assert!(dropped.is_current(start + SECOND) && !dropped.vouches(start + SECOND + MILLI));
-        dropped.excuse(start + 2 * SECOND);
-        assert!(dropped.vouches(start + 2 * SECOND + 99 * MILLI) && !dropped.is_current(start + 2 * SECOND));
-        assert!(!dropped.vouches(start + 2 * SECOND + 100 * MILLI));
+        let invalidations = Invalidations::new(SECOND, start);
+        assert!(!invalidations.can_serve_memory(start));
+        invalidations.learn(&news(-1, 5, 5, &[]), start + MILLI, start + 300 * MILLI);
+        assert!(invalidations.is_current(start + SECOND) && !invalidations.can_serve_memory(start + SECOND + MILLI));
+        invalidations.excuse(start + 2 * SECOND);
+        assert!(
+            invalidations.can_serve_memory(start + 2 * SECOND + 99 * MILLI)
+                && !invalidations.is_current(start + 2 * SECOND)
+        );
+        assert!(!invalidations.can_serve_memory(start + 2 * SECOND + 100 * MILLI));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_began_before_a_drop_never_looks_younger_and_one_after_it_is_good() {
         let start = Instant::now();
-        let dropped = Dropped::new(SECOND, start);
+        let invalidations = Invalidations::new(SECOND, start);
         // It said 1 s when 100 ms of the way were behind, and that arrived after 300 ms.
-        dropped.learn(&news(-1, 7, 1_000_000, &[]), start, start + 300 * MILLI);
-        let before = told(&dropped, start + 400 * MILLI);
-        assert!(before <= moment(1_300_000) && before > moment(1_099_000));
-        dropped.learn(&news(-1, 7, 1_400_000, &[(3, 1_350_000)]), start + 450 * MILLI, start + 500 * MILLI);
-        let after = told(&dropped, start + 500 * MILLI);
+        invalidations.learn(&news(-1, 7, 1_000_000, &[]), start, start + 300 * MILLI);
+        let before = told(&invalidations, start + 400 * MILLI);
+        assert!(before <= timestamp(1_300_000) && before > timestamp(1_099_000));
+        invalidations.learn(&news(-1, 7, 1_400_000, &[(3, 1_350_000)]), start + 450 * MILLI, start + 500 * MILLI);
+        let after = told(&invalidations, start + 500 * MILLI);
         assert!(
-            !dropped.allow([[3; 32]], before) && dropped.allow([[4; 32]], before) && dropped.allow([[3; 32]], after)
+            !invalidations.allow([[3; 32]], before)
+                && invalidations.allow([[4; 32]], before)
+                && invalidations.allow([[3; 32]], after)
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_dropped_is_before_now_even_if_the_server_was_quicker() {
         let start = Instant::now();
-        let dropped = Dropped::new(SECOND, start);
-        dropped.learn(&news(-1, 7, 1_000, &[(3, 1_500)]), start, start);
-        assert!(dropped.allow([[3; 32]], told(&dropped, start)));
+        let invalidations = Invalidations::new(SECOND, start);
+        invalidations.learn(&news(-1, 7, 1_000, &[(3, 1_500)]), start, start);
+        assert!(invalidations.allow([[3; 32]], told(&invalidations, start)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn another_epoch_forgets_the_tags_and_drops_what_was_before_it() {
         let start = Instant::now();
-        let dropped = Dropped::new(SECOND, start);
-        assert!(dropped.allow([], Moment::from_nanos(1)), "nothing is known yet");
-        dropped.learn(&news(-1, 7, 10, &[(3, 9)]), start, start);
-        assert!(!dropped.allow([], Moment::from_nanos(1)));
-        assert_eq!(dropped.known(), (-1, 9));
-        dropped.learn(&news(-1, 7, 12, &[]), start + MILLI, start + MILLI);
-        assert_eq!(dropped.known(), (-1, 9));
-        dropped.learn(&news(-2, 20, 20, &[]), start + SECOND, start + SECOND);
-        assert_eq!(dropped.known(), (-2, 0));
-        assert!(!dropped.allow([], moment(20)) && dropped.allow([[3; 32]], moment(21)));
+        let invalidations = Invalidations::new(SECOND, start);
+        assert!(invalidations.allow([], Timestamp::from_nanos(1)), "nothing is known yet");
+        invalidations.learn(&news(-1, 7, 10, &[(3, 9)]), start, start);
+        assert!(!invalidations.allow([], Timestamp::from_nanos(1)));
+        assert_eq!(invalidations.known(), (-1, 9));
+        invalidations.learn(&news(-1, 7, 12, &[]), start + MILLI, start + MILLI);
+        assert_eq!(invalidations.known(), (-1, 9));
+        invalidations.learn(&news(-2, 20, 20, &[]), start + SECOND, start + SECOND);
+        assert_eq!(invalidations.known(), (-2, 0));
+        assert!(!invalidations.allow([], timestamp(20)) && invalidations.allow([[3; 32]], timestamp(21)));
         // An answer that was long on its way.
-        dropped.learn(&news(-1, 7, 13, &[(4, 13)]), start + 2 * MILLI, start + 2 * SECOND);
-        assert_eq!(dropped.known(), (-2, 0));
+        invalidations.learn(&news(-1, 7, 13, &[(4, 13)]), start + 2 * MILLI, start + 2 * SECOND);
+        assert_eq!(invalidations.known(), (-2, 0));
     }
 }

@@ -1,0 +1,68 @@
+use std::collections::HashMap;
+
+use super::disk::{InvalidatedTags, Totals};
+use crate::invalidation::Timestamp;
+
+/// What was invalidated, in this process or before it, as the file remembers it.
+pub(super) struct Invalidations {
+    floor: Timestamp,
+    tags: HashMap<[u8; 32], Timestamp>,
+}
+
+impl Invalidations {
+    /// The most tags that are remembered one by one.
+    const MOST: usize = 10_000;
+
+    pub(super) fn new(totals: &Totals, invalidated_tags: InvalidatedTags) -> Self {
+        Self { floor: totals.floor, tags: invalidated_tags.into_iter().collect() }
+    }
+
+    /// Drops a tag; tells whether everything had to go instead, because there are too many tags.
+    pub(super) fn tag(&mut self, tag: [u8; 32], at: Timestamp) -> bool {
+        let full = self.tags.len() >= Self::MOST && !self.tags.contains_key(&tag);
+        if full {
+            self.all(at);
+        }
+        let known = self.tags.entry(tag).or_insert(at);
+        *known = at.max(*known);
+        full
+    }
+
+    pub(super) fn all(&mut self, at: Timestamp) {
+        self.tags.clear();
+        self.floor = self.floor.max(at);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tags.is_empty() && self.floor == Timestamp::default()
+    }
+
+    /// True if what has these tags and began at a moment is still good.
+    pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, started_at: Timestamp) -> bool {
+        started_at > self.floor
+            && tags.into_iter().all(|tag| self.tags.get(&tag).is_none_or(|invalidations| started_at > *invalidations))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_tags_is_bounded_and_drops_too_much_rather_than_too_little() {
+        let tag = |n: usize| *blake3::hash(&n.to_le_bytes()).as_bytes();
+        let at = |n: usize| Timestamp::from_nanos(n as u64 + 1);
+        let mut invalidations = Invalidations::new(&Totals::default(), InvalidatedTags::new());
+        for n in 0..Invalidations::MOST {
+            assert!(!invalidations.tag(tag(n), at(n)), "there is room for it");
+        }
+        assert!(invalidations.allow([tag(9)], at(10)) && !invalidations.allow([tag(9)], at(9)));
+        assert!(!invalidations.tag(tag(0), at(Invalidations::MOST)), "it is known");
+        assert!(invalidations.tag(tag(Invalidations::MOST), at(Invalidations::MOST)), "everything goes");
+        assert!(
+            !invalidations.allow([], at(Invalidations::MOST))
+                && invalidations.allow([tag(9)], at(Invalidations::MOST + 1))
+        );
+        assert_eq!(invalidations.tags.len(), 1);
+    }
+}
