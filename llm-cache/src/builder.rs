@@ -8,17 +8,17 @@ use llm_core::{Clock, SystemClock};
 
 use crate::{
     Background, BuildError, Cache, DirectivePolicy, Policy, StoreUrl, Ttl,
-    asking::Asking,
+    cache_if::CacheIf,
     counts::Counts,
     freshness::Freshness,
     inner::Inner,
     invalidation::InvalidationEpochs,
-    keep::Keep,
-    opening::{Opening, open},
+    negative_cache::NegativeCache,
+    open_store::{StoreConfig, open},
     path::single_flight::SingleFlights,
-    refusal::Refusals,
-    samples::Samples,
-    verification::Auditor,
+    settings::Settings,
+    variants::Variants,
+    verification::VerificationSampler,
 };
 #[cfg(feature = "at-rest")]
 use crate::{Keys, Secret};
@@ -29,16 +29,16 @@ use crate::{Keys, Secret};
 pub struct CacheBuilder {
     namespace: Arc<str>,
     freshness: Freshness,
-    caps: DirectivePolicy,
+    directive_policy: DirectivePolicy,
     max_bytes: u64,
     policy: Policy,
     max_answer_bytes: u64,
-    keep: Keep,
+    cache_if: CacheIf,
     clock: Arc<dyn Clock>,
-    asking: Asking,
-    place: Place,
+    settings: Settings,
+    store_choice: StoreChoice,
     #[cfg(feature = "redis")]
-    pub(crate) fleet: crate::fleet::RedisOptions,
+    pub(crate) redis_options: crate::redis_options::RedisOptions,
     #[cfg(feature = "at-rest")]
     secret: Option<Secret>,
     #[cfg(feature = "at-rest")]
@@ -50,7 +50,7 @@ pub(crate) const MIN_BYTES: u64 = 1024;
 
 /// Where the answers are kept.
 #[derive(Clone)]
-enum Place {
+enum StoreChoice {
     /// Memory of the builder's own size.
     Memory,
     Url(StoreUrl),
@@ -69,16 +69,16 @@ impl CacheBuilder {
         Self {
             namespace,
             freshness,
-            caps: DirectivePolicy::none(),
+            directive_policy: DirectivePolicy::none(),
             max_bytes: 64 << 20,
             policy: Policy::default(),
             max_answer_bytes: 8 << 20,
-            keep: Keep::default(),
+            cache_if: CacheIf::default(),
             clock: Arc::new(SystemClock),
-            asking: Asking { samples: 1, ..Asking::default() },
-            place: Place::Memory,
+            settings: Settings { variants: 1, ..Settings::default() },
+            store_choice: StoreChoice::Memory,
             #[cfg(feature = "redis")]
-            fleet: crate::fleet::RedisOptions::default(),
+            redis_options: crate::redis_options::RedisOptions::default(),
             #[cfg(feature = "at-rest")]
             secret: None,
             #[cfg(feature = "at-rest")]
@@ -107,7 +107,7 @@ impl CacheBuilder {
     /// Lets the cache make calls that no caller waits for, such as revalidations: see [`Background`]. Without this setting it
     /// makes none.
     pub fn background(mut self, background: Background) -> Self {
-        self.asking.background = Some(background);
+        self.settings.background = Some(background);
         self
     }
 
@@ -115,7 +115,7 @@ impl CacheBuilder {
     /// ([`Operation::is_sampled`](llm_core::Operation::is_sampled): a temperature above zero), and gives them out in turn. One by
     /// default. Whose turn it is is remembered for the 32,768 questions asked last.
     pub fn variants(mut self, most: u32) -> Self {
-        self.asking.samples = most;
+        self.settings.variants = most;
         self
     }
 
@@ -123,27 +123,27 @@ impl CacheBuilder {
     /// again and again. In memory only, and off by default. [`CacheStatus::of_error`](crate::CacheStatus::of_error) tells
     /// such an error. Requests that are answered item by item are not remembered. A time of zero is refused.
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
-        self.asking.refusal_ttl = Some(ttl);
+        self.settings.negative_ttl = Some(ttl);
         self
     }
 
     /// Stores answers of models other than those asked for too. By default an answer that a lower layer says it fell back
     /// on ([`Accounting::fallback`](llm_core::layer::Accounting::fallback)) is served once and not stored.
     pub fn cache_fallbacks(mut self) -> Self {
-        self.asking.keep_fallbacks = true;
+        self.settings.cache_fallbacks = true;
         self
     }
 
     /// Observes only: every call goes up as it is, and its reply says what the cache would have done
     /// ([`ShadowStatus`](crate::ShadowStatus)). Answers are stored and counted as if they were served.
     pub fn shadow(mut self) -> Self {
-        self.asking.observe = true;
+        self.settings.shadow = true;
         self
     }
 
     /// How far calls may go with their directives: as far as they like by default.
-    pub fn directive_policy(mut self, caps: DirectivePolicy) -> Self {
-        self.caps = caps;
+    pub fn directive_policy(mut self, directive_policy: DirectivePolicy) -> Self {
+        self.directive_policy = directive_policy;
         self
     }
 
@@ -173,7 +173,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Stores answers of type `C` only if `keep` says so, besides what the operation itself says
+    /// Stores answers of type `C` only if `cache_if` says so, besides what the operation itself says
     /// ([`Operation::is_cacheable`](llm_core::Operation::is_cacheable)).
     ///
     /// ```
@@ -183,8 +183,8 @@ impl CacheBuilder {
     /// let cache = Cache::builder("support").cache_if(|answer: &ChatResponse| !answer.text().contains("I am not sure"));
     /// # cache.build().unwrap();
     /// ```
-    pub fn cache_if<C: 'static>(mut self, keep: impl Fn(&C) -> bool + Send + Sync + 'static) -> Self {
-        self.keep.only_if(keep);
+    pub fn cache_if<C: 'static>(mut self, predicate: impl Fn(&C) -> bool + Send + Sync + 'static) -> Self {
+        self.cache_if.add(predicate);
         self
     }
 
@@ -197,7 +197,7 @@ impl CacheBuilder {
     /// Keeps the answers where an address says, such as `memory:?max_bytes=64mb` or `file:///var/cache/answers`; what it
     /// sets counts before what the builder sets. In memory by default.
     pub fn store(mut self, url: StoreUrl) -> Self {
-        self.place = Place::Url(url);
+        self.store_choice = StoreChoice::Url(url);
         self
     }
 
@@ -209,7 +209,7 @@ impl CacheBuilder {
     /// [`Background::revalidate`] to say: what is longer here has no effect there.
     pub fn share_store_with(mut self, cache: &Cache) -> Self {
         self.clock = Arc::clone(&cache.0.clock);
-        self.place = Place::With(cache.clone());
+        self.store_choice = StoreChoice::With(cache.clone());
         self
     }
 
@@ -259,20 +259,20 @@ impl CacheBuilder {
         let Self {
             namespace,
             mut freshness,
-            caps,
+            directive_policy,
             max_bytes,
             policy,
             max_answer_bytes,
-            keep,
+            cache_if,
             clock,
-            asking,
-            place,
+            settings,
+            store_choice,
             ..
         } = self;
-        freshness.max_stale = caps.max_stale;
-        freshness.revalidate = asking.background.as_ref().map_or(Duration::ZERO, |background| background.revalidate);
-        let background = asking.tasks()?;
-        let opening = Opening {
+        freshness.max_stale = directive_policy.max_stale;
+        freshness.revalidate = settings.background.as_ref().map_or(Duration::ZERO, |background| background.revalidate);
+        let background = settings.tasks()?;
+        let config = StoreConfig {
             max_bytes,
             policy,
             clock: Arc::clone(&clock),
@@ -282,35 +282,35 @@ impl CacheBuilder {
             #[cfg(feature = "at-rest")]
             keys: self.keys,
             #[cfg(feature = "redis")]
-            fleet: self.fleet,
+            redis_options: self.redis_options,
         };
-        let (store, epochs) = match place {
-            Place::With(cache) => (Arc::clone(&cache.0.store), Arc::clone(&cache.0.epochs)),
-            Place::Memory => (open(None, opening)?, Arc::default()),
-            Place::Url(url) => (open(Some(url), opening)?, Arc::<InvalidationEpochs>::default()),
+        let (store, epochs) = match store_choice {
+            StoreChoice::With(cache) => (Arc::clone(&cache.0.store), Arc::clone(&cache.0.epochs)),
+            StoreChoice::Memory => (open(None, config)?, Arc::default()),
+            StoreChoice::Url(url) => (open(Some(url), config)?, Arc::<InvalidationEpochs>::default()),
         };
         epochs.advance(store.latest());
         let counts = Arc::new(Counts::new(&namespace));
-        let completes = asking.background.as_ref().is_some_and(|settings| settings.complete_on_disconnect);
+        let completes = settings.background.as_ref().is_some_and(|settings| settings.complete_on_disconnect);
         let finish = background.clone().filter(|_| completes);
         let inner = Inner {
             namespace,
-            flights: SingleFlights::new(finish, Arc::clone(&counts)),
-            caps,
+            single_flights: SingleFlights::new(finish, Arc::clone(&counts)),
+            directive_policy,
             store,
             epochs,
             freshness,
             max_answer_bytes,
-            keep,
+            cache_if,
             clock,
             counts,
             too_large: Once::new(),
-            observe: asking.observe,
-            keep_fallbacks: asking.keep_fallbacks,
+            is_shadow: settings.shadow,
+            cache_fallbacks: settings.cache_fallbacks,
             background,
-            audit: asking.background.and_then(|settings| settings.verification).map(Auditor::new),
-            samples: Samples::new(asking.samples),
-            refusals: asking.refusal_ttl.map(Refusals::new),
+            verification: settings.background.and_then(|settings| settings.verification).map(VerificationSampler::new),
+            variants: Variants::new(settings.variants),
+            negative_cache: settings.negative_ttl.map(NegativeCache::new),
         };
         Ok(Cache(Arc::new(inner)))
     }
@@ -320,13 +320,13 @@ impl CacheBuilder {
         if self.namespace.is_empty() {
             return Err(BuildError::Namespace);
         }
-        if self.freshness.ttl.all().chain(self.asking.refusal_ttl).any(|ttl| ttl.is_zero()) {
+        if self.freshness.ttl.all().chain(self.settings.negative_ttl).any(|ttl| ttl.is_zero()) {
             return Err(BuildError::Ttl);
         }
         if self.max_bytes.min(self.max_answer_bytes) < MIN_BYTES {
             return Err(BuildError::Capacity);
         }
-        if self.asking.samples == 0 {
+        if self.settings.variants == 0 {
             return Err(BuildError::Variants);
         }
         if self.freshness.ttl.jitter_percent > 100 {
@@ -338,9 +338,9 @@ impl CacheBuilder {
 
 impl fmt::Debug for CacheBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, freshness, caps, max_bytes, .. } = self;
+        let Self { namespace, freshness, directive_policy, max_bytes, .. } = self;
         let mut out = f.debug_struct("CacheBuilder");
-        out.field("namespace", namespace).field("freshness", freshness).field("caps", caps);
+        out.field("namespace", namespace).field("freshness", freshness).field("directive_policy", directive_policy);
         out.field("max_bytes", max_bytes).finish_non_exhaustive()
     }
 }

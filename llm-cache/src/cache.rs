@@ -7,7 +7,7 @@ use crate::{
     CacheBuilder, Directive, Key, StoreError, Tag,
     counts::Counter,
     inner::Inner,
-    key::Keys,
+    key::CallKeys,
     keyed::{Closure, Keyed, Value, failure},
     path::{CallContext, Found, Items, answer, from_entry, shadow},
     store::StoreStats,
@@ -151,14 +151,14 @@ impl Cache {
         let (cache, closure) = (&self.0, Closure::new(call));
         let directive = Directive::only_fresh(cache.freshness.ttl.default);
         loop {
-            let found = cache.peek::<Value<T>>(key.lent(), &directive);
+            let found = cache.peek::<Value<T>>(key.borrowed(), &directive);
             let reply = match found {
-                Found::Fresh(stored) if !cache.observe => Ok(from_entry(cache, stored, None)),
+                Found::Fresh(stored) if !cache.is_shadow => Ok(from_entry(cache, stored, None)),
                 found => {
                     let cx = CallContext::new(Arc::clone(cache), closure.clone(), directive.clone());
                     let call = Call::new(key.tenant(), Keyed::<T>::new());
-                    let items = Items::one(Keys { answer: key.clone(), flight: key.clone() });
-                    match cache.observe {
+                    let items = Items::one(CallKeys { answer: key.clone(), single_flight: key.clone() });
+                    match cache.is_shadow {
                         true => shadow(cx, call, items, vec![found]).await,
                         false => answer(cx, call, items, vec![found]).await,
                     }
@@ -178,7 +178,7 @@ impl Cache {
 
     /// What the cache has done so far. It settles moka's books, so it is not for hot paths.
     pub fn stats(&self) -> Stats {
-        let Inner { store, counts, flights, .. } = &*self.0;
+        let Inner { store, counts, single_flights, .. } = &*self.0;
         let StoreStats { entries, bytes, corrupt, dropped_writes, failed, leases: [leased, awaited, lost_leases] } =
             store.stats();
         let load = Counter::get;
@@ -208,7 +208,7 @@ impl Cache {
             evictions: store.evictions(),
             entries,
             bytes,
-            running: flights.count() as u64,
+            running: single_flights.count() as u64,
         }
     }
 
@@ -222,8 +222,8 @@ impl Cache {
     ///
     /// If a store further away than memory fails. The answer is then gone from memory only.
     pub async fn remove(&self, key: &Key) -> Result<(), StoreError> {
-        if let Some(refusals) = &self.0.refusals {
-            refusals.remove(key);
+        if let Some(negative_cache) = &self.0.negative_cache {
+            negative_cache.remove(key);
         }
         self.0.store.remove(key).await
     }
@@ -251,8 +251,8 @@ impl Cache {
     /// If a store further away than memory fails.
     pub async fn forget(&self, tenant: &str) -> Result<(), StoreError> {
         let remembered = self.invalidate(Tag::tenant(tenant)).await;
-        if let Some(refusals) = &self.0.refusals {
-            refusals.forget(tenant);
+        if let Some(negative_cache) = &self.0.negative_cache {
+            negative_cache.forget(tenant);
         }
         // Memory is emptied even if a store further away fails.
         remembered.and(self.0.store.forget(tenant).await)
@@ -266,8 +266,8 @@ impl Cache {
     pub async fn clear(&self) -> Result<(), StoreError> {
         let timestamp = self.0.epochs.invalidate_all(self.0.store_time());
         let remembered = self.0.store.invalidate(None, timestamp).await;
-        if let Some(refusals) = &self.0.refusals {
-            refusals.clear();
+        if let Some(negative_cache) = &self.0.negative_cache {
+            negative_cache.clear();
         }
         remembered.and(self.0.store.clear().await)
     }

@@ -109,9 +109,9 @@ pub(crate) struct Meters {
 struct Known {
     failed: metrics::Counter,
     corrupt: metrics::Counter,
-    unwritten: metrics::Counter,
-    near: metrics::Histogram,
-    far: metrics::Histogram,
+    dropped_writes: metrics::Counter,
+    local: metrics::Histogram,
+    remote: metrics::Histogram,
     entries: metrics::Gauge,
     bytes: metrics::Gauge,
     evictions: metrics::Counter,
@@ -119,9 +119,9 @@ struct Known {
 
 /// When something began; nothing without a recorder to be told of it.
 #[derive(Clone, Copy)]
-pub(crate) struct Began(#[cfg(feature = "metrics")] tokio::time::Instant);
+pub(crate) struct LookupTimer(#[cfg(feature = "metrics")] tokio::time::Instant);
 
-impl Began {
+impl LookupTimer {
     pub(crate) fn now() -> Self {
         Self(
             #[cfg(feature = "metrics")]
@@ -132,28 +132,29 @@ impl Began {
 
 impl Meters {
     /// A look-up in memory has ended.
-    pub(crate) fn looked_near(&self, began: Began) {
+    pub(crate) fn record_local_lookup(&self, timer: LookupTimer) {
         #[cfg(feature = "metrics")]
         if let Some(known) = &self.known {
-            known.near.record(began.0.elapsed());
+            known.local.record(timer.0.elapsed());
         }
-        let _ = began;
+        let _ = timer;
     }
 
     /// A look-up further away has ended.
-    pub(crate) fn looked_far(&self, began: Began) {
+    pub(crate) fn record_remote_lookup(&self, timer: LookupTimer) {
         #[cfg(feature = "metrics")]
         if let Some(known) = &self.known {
-            known.far.record(began.0.elapsed());
+            known.remote.record(timer.0.elapsed());
         }
-        let _ = began;
+        let _ = timer;
     }
 
-    /// What a store holds now, and what went wrong in it so far. `told` tells that, evictions, and the failures counted here.
-    pub(crate) fn stats(&self, told: impl FnOnce() -> (StoreStats, u64, u64)) {
+    /// What a store holds now, and what went wrong in it so far. `read_stats` tells that, evictions, and the failures counted here.
+    pub(crate) fn stats(&self, read_stats: impl FnOnce() -> (StoreStats, u64, u64)) {
         #[cfg(feature = "metrics")]
         if let Some(known) = &self.known {
-            let (StoreStats { entries, bytes, corrupt, dropped_writes, failed, .. }, evictions, failures) = told();
+            let (StoreStats { entries, bytes, corrupt, dropped_writes, failed, .. }, evictions, failures) =
+                read_stats();
             #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
             {
                 known.entries.set(entries as f64);
@@ -162,10 +163,10 @@ impl Meters {
             known.evictions.absolute(evictions);
             known.failed.absolute(failures + failed);
             known.corrupt.absolute(corrupt);
-            known.unwritten.absolute(dropped_writes);
+            known.dropped_writes.absolute(dropped_writes);
             return;
         }
-        drop(told);
+        drop(read_stats);
     }
 
     #[cfg(feature = "metrics")]
@@ -175,14 +176,14 @@ impl Meters {
         let lookups = |tier| metrics::histogram!("llm_cache_lookup_seconds", "cache" => cache(), "tier" => tier);
         Self {
             known: Some(Known {
-                near: lookups("memory"),
-                far: lookups("far"),
+                local: lookups("memory"),
+                remote: lookups("far"),
                 entries: metrics::gauge!("llm_cache_entries", "cache" => cache()),
                 bytes: metrics::gauge!("llm_cache_bytes", "cache" => cache()),
                 evictions: counter("llm_cache_evictions_total"),
                 failed: counter("llm_cache_store_errors_total"),
                 corrupt: counter("llm_cache_spoilt_total"),
-                unwritten: counter("llm_cache_unwritten_total"),
+                dropped_writes: counter("llm_cache_unwritten_total"),
             }),
         }
     }
@@ -206,11 +207,11 @@ mod tests {
             counts.meters.stats(|| (stats, 5, counts.store_errors.get()));
         }
         counts.store_errors.one();
-        let told = recorder.snapshotter().snapshot().into_vec().into_iter();
-        let told: HashMap<_, _> = told
+        let recorded = recorder.snapshotter().snapshot().into_vec().into_iter();
+        let recorded: HashMap<_, _> = recorded
             .map(|(key, _, _, value)| (key.key().name().trim_start_matches("llm_cache_").to_owned(), value))
             .collect();
         let names = ["store_errors_total", "spoilt_total", "unwritten_total", "evictions_total"];
-        assert_eq!(names.map(|name| &told[name]), [4, 3, 4, 5].map(DebugValue::Counter).each_ref());
+        assert_eq!(names.map(|name| &recorded[name]), [4, 3, 4, 5].map(DebugValue::Counter).each_ref());
     }
 }

@@ -118,17 +118,17 @@ impl Directive {
     }
 
     /// What a call wants, as far as it may.
-    pub(crate) fn of<T>(call: &Call<T>, caps: &DirectivePolicy) -> Self {
+    pub(crate) fn of<T>(call: &Call<T>, policy: &DirectivePolicy) -> Self {
         let Some(wanted) = call.extensions.get::<Self>() else { return Self::default() };
         Self {
-            no_store: wanted.no_store && caps.bypass,
-            no_cache: wanted.no_cache && caps.bypass,
+            no_store: wanted.no_store && policy.bypass,
+            no_cache: wanted.no_cache && policy.bypass,
             only_if_cached: wanted.only_if_cached,
-            max_age: wanted.max_age.filter(|_| caps.bypass),
-            max_stale: wanted.max_stale.map(|by| by.min(caps.max_stale)),
-            ttl: wanted.ttl.map(|ttl| caps.max_ttl.map_or(ttl, |most| ttl.min(most))),
+            max_age: wanted.max_age.filter(|_| policy.bypass),
+            max_stale: wanted.max_stale.map(|by| by.min(policy.max_stale)),
+            ttl: wanted.ttl.map(|ttl| policy.max_ttl.map_or(ttl, |most| ttl.min(most))),
             tags: wanted.tags.clone(),
-            shared: wanted.shared.clone().filter(|_| caps.sharing),
+            shared: wanted.shared.clone().filter(|_| policy.sharing),
         }
     }
 }

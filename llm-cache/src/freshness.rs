@@ -64,9 +64,9 @@ pub(crate) enum Verdict {
     /// It is past its time, by no more than this call allows: it is served, and said to be stale.
     Stale,
     /// It is past its time, by little: it is served, and replaced meanwhile.
-    Aging,
+    Revalidating,
     /// A call is made; should it fail, this is better than nothing.
-    Spare,
+    StaleIfError,
     /// It is too old for this call, not for others.
     TooOld,
     /// It is of no use to anybody.
@@ -180,13 +180,13 @@ impl Freshness {
         let old = directive.max_age.is_some_and(|most| age > most);
         match past {
             None if old && self.stale_if_error.is_zero() => Verdict::TooOld,
-            None if old => Verdict::Spare,
+            None if old => Verdict::StaleIfError,
             None => Verdict::Fresh,
-            Some(past) if past < directive.revalidates_within(self.revalidate) && !old => Verdict::Aging,
+            Some(past) if past < directive.revalidates_within(self.revalidate) && !old => Verdict::Revalidating,
             Some(past) if !old && directive.max_stale.is_some_and(|by| past < by) && past < self.max_stale => {
                 Verdict::Stale
             }
-            Some(past) if past < self.stale_if_error => Verdict::Spare,
+            Some(past) if past < self.stale_if_error => Verdict::StaleIfError,
             Some(past) if past < self.max_stale.max(self.revalidate) => Verdict::TooOld,
             Some(_) => Verdict::Expired,
         }
@@ -232,14 +232,18 @@ mod tests {
         let judge = |after, directive| freshness().judge(&expiry(NOON), NOON + after, &directive);
         let plain = Directive::new;
         assert_eq!(judge(HOUR - Duration::from_nanos(1), plain()), Verdict::Fresh);
-        assert_eq!(judge(HOUR, plain()), Verdict::Spare);
+        assert_eq!(judge(HOUR, plain()), Verdict::StaleIfError);
         assert_eq!(judge(HOUR * 3 / 2, plain()), Verdict::TooOld);
         assert_eq!(judge(HOUR * 2, plain()), Verdict::Expired);
         let set_back = freshness().judge(&expiry(NOON + HOUR), NOON, &plain());
         assert_eq!(set_back, Verdict::Expired);
         assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR)), Verdict::Stale);
         assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR / 4)), Verdict::TooOld);
-        assert_eq!(judge(HOUR / 2, plain().max_age(HOUR / 4)), Verdict::Spare, "as it will be when its time is over");
+        assert_eq!(
+            judge(HOUR / 2, plain().max_age(HOUR / 4)),
+            Verdict::StaleIfError,
+            "as it will be when its time is over"
+        );
         assert_eq!(judge(HOUR / 2, plain().max_age(HOUR / 2)), Verdict::Fresh);
     }
 
@@ -248,14 +252,14 @@ mod tests {
         let freshness = Freshness { revalidate: HOUR / 4, ..freshness() };
         let judge = |after, directive| freshness.judge(&expiry(NOON), NOON + after, &directive);
         let plain = Directive::new;
-        assert_eq!(judge(HOUR, plain()), Verdict::Aging);
-        assert_eq!(judge(HOUR * 5 / 4, plain()), Verdict::Spare);
-        assert_eq!(judge(HOUR, plain().max_age(HOUR * 9)), Verdict::Spare);
-        assert_eq!(judge(HOUR, plain().max_age(HOUR * 9).max_stale(HOUR)), Verdict::Aging);
-        assert_eq!(judge(HOUR, plain().max_age(HOUR / 2).max_stale(HOUR)), Verdict::Spare);
-        assert_eq!(judge(HOUR * 9 / 8, plain().max_stale(HOUR / 16)), Verdict::Spare);
+        assert_eq!(judge(HOUR, plain()), Verdict::Revalidating);
+        assert_eq!(judge(HOUR * 5 / 4, plain()), Verdict::StaleIfError);
+        assert_eq!(judge(HOUR, plain().max_age(HOUR * 9)), Verdict::StaleIfError);
+        assert_eq!(judge(HOUR, plain().max_age(HOUR * 9).max_stale(HOUR)), Verdict::Revalidating);
+        assert_eq!(judge(HOUR, plain().max_age(HOUR / 2).max_stale(HOUR)), Verdict::StaleIfError);
+        assert_eq!(judge(HOUR * 9 / 8, plain().max_stale(HOUR / 16)), Verdict::StaleIfError);
         assert_eq!(judge(HOUR * 11 / 8, plain().max_stale(HOUR)), Verdict::Stale);
-        assert_eq!(judge(HOUR, plain().revalidating()), Verdict::Spare);
+        assert_eq!(judge(HOUR, plain().revalidating()), Verdict::StaleIfError);
     }
 
     #[test]

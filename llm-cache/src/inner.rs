@@ -10,39 +10,39 @@ use serde::Serialize;
 
 use crate::{
     Directive, DirectivePolicy, Key, Mismatch, Tag,
-    background::Tasks,
+    cache_if::CacheIf,
     counts::Counts,
     freshness::Freshness,
     invalidation::{InvalidationEpochs, Timestamp},
-    keep::Keep,
-    key::{Frame, Keys},
+    key::{CallKeys, KeyPrefix},
+    negative_cache::NegativeCache,
     path::single_flight::SingleFlights,
-    refusal::Refusals,
-    samples::Samples,
     store::{Entry, Expiry, Provenance, Store},
-    verification::Auditor,
+    tasks::Tasks,
+    variants::Variants,
+    verification::VerificationSampler,
 };
 
 pub(crate) struct Inner {
     pub(crate) namespace: Arc<str>,
-    pub(crate) flights: Arc<SingleFlights>,
-    pub(crate) caps: DirectivePolicy,
+    pub(crate) single_flights: Arc<SingleFlights>,
+    pub(crate) directive_policy: DirectivePolicy,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) epochs: Arc<InvalidationEpochs>,
     pub(crate) freshness: Freshness,
     pub(crate) max_answer_bytes: u64,
-    pub(crate) keep: Keep,
+    pub(crate) cache_if: CacheIf,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counts: Arc<Counts>,
     /// Done once the first answer that was too large to store is logged.
     pub(crate) too_large: Once,
     /// Calls terms unchanged, whatever is decided.
-    pub(crate) observe: bool,
-    pub(crate) keep_fallbacks: bool,
+    pub(crate) is_shadow: bool,
+    pub(crate) cache_fallbacks: bool,
     pub(crate) background: Option<Arc<Tasks>>,
-    pub(crate) audit: Option<Auditor>,
-    pub(crate) samples: Option<Samples>,
-    pub(crate) refusals: Option<Refusals>,
+    pub(crate) verification: Option<VerificationSampler>,
+    pub(crate) variants: Option<Variants>,
+    pub(crate) negative_cache: Option<NegativeCache>,
 }
 
 /// How an answer is kept.
@@ -55,52 +55,52 @@ pub(crate) struct StoreOptions {
 
 impl Inner {
     /// What a call's answer is kept under, and what its call runs under.
-    pub(crate) fn keys<T: Operation>(&self, frame: &Frame<'_>, question: &T) -> Keys {
-        frame.keys(question, Key::lend(frame, question, |key| key.to_key()))
+    pub(crate) fn keys<T: Operation>(&self, prefix: &KeyPrefix<'_>, question: &T) -> CallKeys {
+        prefix.keys(question, Key::with_borrowed(prefix, question, |key| key.to_key()))
     }
 
     /// Which answer a call is about: where a question has several, each call is about the next.
-    pub(crate) fn frame<'a, T: Operation>(&'a self, call: &'a Call<T>, directive: &'a Directive) -> Frame<'a> {
-        let frame = Frame::of(&self.namespace, call, directive);
-        match &self.samples {
+    pub(crate) fn prefix<'a, T: Operation>(&'a self, call: &'a Call<T>, directive: &'a Directive) -> KeyPrefix<'a> {
+        let prefix = KeyPrefix::of(&self.namespace, call, directive);
+        match &self.variants {
             // Whoever takes only what is stored gets the first answer, which is there before any other.
-            Some(samples) if call.body.is_sampled() && !directive.only_if_cached => {
-                let sample = Key::lend(&frame, &call.body, |key| samples.next(key));
-                Frame { sample, ..frame }
+            Some(variants) if call.body.is_sampled() && !directive.only_if_cached => {
+                let variant = Key::with_borrowed(&prefix, &call.body, |key| variants.next(key));
+                KeyPrefix { variant, ..prefix }
             }
-            _ => frame,
+            _ => prefix,
         }
     }
 
     /// The error with which this question was refused a short time ago.
-    pub(crate) fn refusal(&self, keys: &Keys) -> Option<Error> {
-        let (refusals, now) = (self.refusals.as_ref()?, self.now());
-        let refusal = refusals.get(&keys.flight, now)?;
-        if !self.allows(&refusal.provenance, refusal.provenance.started_at) {
-            refusals.remove(&keys.flight);
+    pub(crate) fn negative_error(&self, keys: &CallKeys) -> Option<Error> {
+        let (negative_cache, now) = (self.negative_cache.as_ref()?, self.now());
+        let entry = negative_cache.get(&keys.single_flight, now)?;
+        if !self.allows(&entry.provenance, entry.provenance.started_at) {
+            negative_cache.remove(&keys.single_flight);
             return None;
         }
         self.counts.refused.one();
-        Some(refusal.told(now))
+        Some(entry.to_error(now))
     }
 
     /// A question failed: remembered if that is due to the question alone.
-    pub(crate) fn refuse(&self, keys: &Keys, error: &Error, provenance: Provenance) {
-        if let Some(refusals) = &self.refusals {
-            refusals.put(&keys.flight, error, provenance, self.now());
+    pub(crate) fn remember_error(&self, keys: &CallKeys, error: &Error, provenance: Provenance) {
+        if let Some(negative_cache) = &self.negative_cache {
+            negative_cache.put(&keys.single_flight, error, provenance, self.now());
         }
     }
 
     /// Reports an audit of which the answer has come.
-    pub(crate) fn audited<T: Operation>(&self, agrees: bool, question: &T, tenant: Tenant, age: Duration) {
+    pub(crate) fn report_verification<T: Operation>(&self, agrees: bool, question: &T, tenant: Tenant, age: Duration) {
         if agrees {
             return;
         }
         self.counts.disagreed.one();
         let (operation, model) = (T::NAME, question.model().into());
         tracing::warn!(llm.operation = operation, age_s = age.as_secs(), "a stored answer and a new one disagree");
-        if let Some(audit) = &self.audit {
-            audit.tell(&Mismatch { operation, model, tenant, age });
+        if let Some(verification) = &self.verification {
+            verification.report(&Mismatch { operation, model, tenant, age });
         }
     }
 
@@ -130,7 +130,7 @@ impl Inner {
         C: Serialize + Send + Sync + 'static,
     {
         let StoreOptions { ttl, memory_size, provenance } = options;
-        if !self.keep.allows(&*answer) || !self.allows(&provenance, provenance.started_at) {
+        if !self.cache_if.allows(&*answer) || !self.allows(&provenance, provenance.started_at) {
             return;
         }
         let stored_at = self.clock.now();
@@ -144,8 +144,8 @@ impl Inner {
         }
         if self.store.put(key, Arc::new(entry)) {
             self.counts.stored.one();
-            let told = || (self.store.stats(), self.store.evictions(), self.counts.store_errors.get());
-            self.counts.meters.stats(told);
+            let read_stats = || (self.store.stats(), self.store.evictions(), self.counts.store_errors.get());
+            self.counts.meters.stats(read_stats);
         }
     }
 

@@ -34,27 +34,27 @@ pub struct Key {
 
 /// A key that is lent: bytes that lie somewhere else.
 #[derive(Clone, Copy)]
-pub(crate) struct Lent<'a> {
+pub(crate) struct BorrowedKey<'a> {
     hash: u64,
     bytes: &'a [u8],
 }
 
 /// The name of a question's answer in the store, and that of its call while it runs.
 #[derive(Clone)]
-pub(crate) struct Keys {
+pub(crate) struct CallKeys {
     pub(crate) answer: Key,
-    pub(crate) flight: Key,
+    pub(crate) single_flight: Key,
 }
 
 /// Whose question it is, and which of its answers is meant.
 #[derive(Clone, Copy)]
-pub(crate) struct Frame<'a> {
+pub(crate) struct KeyPrefix<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) tenant: &'a str,
     /// Whoever names this scope too shares the answer.
     pub(crate) scope: Option<&'a str>,
     /// Which of several answers to the question; 0 where there is only one.
-    pub(crate) sample: u32,
+    pub(crate) variant: u32,
 }
 
 /// Keyed at random for each process. It finds a key's place in a table; what is found there is compared whole.
@@ -105,16 +105,16 @@ impl Key {
         question: &(impl Serialize + ?Sized),
     ) -> Result<Self, SerializeError> {
         let mut h = Fingerprinter::new();
-        Frame { namespace, tenant, scope: None, sample: 0 }.write(&mut h, name);
+        KeyPrefix { namespace, tenant, scope: None, variant: 0 }.write(&mut h, name);
         let envelope = h.as_bytes().len();
         h.serialize(question)?;
-        Ok(Lent::new(&shortened(h, envelope)).to_key())
+        Ok(BorrowedKey::new(&shortened(h, envelope)).to_key())
     }
 
     /// The key under which a [`Cached`](crate::Cached) service in this namespace keeps the answer to an operation, unless
     /// the call shares it or the question has several answers.
     pub fn of_operation<T: Operation>(namespace: &str, tenant: &str, question: &T) -> Self {
-        Self::lend(&Frame { namespace, tenant, scope: None, sample: 0 }, question, |key| key.to_key())
+        Self::with_borrowed(&KeyPrefix { namespace, tenant, scope: None, variant: 0 }, question, |key| key.to_key())
     }
 
     /// The tenant whose question it is; empty for one whose answer is shared.
@@ -164,14 +164,18 @@ impl Key {
     }
 
     /// The key of an operation, lent to `use_it` without an allocation of its own.
-    pub(crate) fn lend<T: Operation, R>(frame: &Frame<'_>, question: &T, use_it: impl FnOnce(Lent<'_>) -> R) -> R {
-        Self::lend_with(|h| frame.write(h, T::NAME), question, use_it)
+    pub(crate) fn with_borrowed<T: Operation, R>(
+        prefix: &KeyPrefix<'_>,
+        question: &T,
+        use_it: impl FnOnce(BorrowedKey<'_>) -> R,
+    ) -> R {
+        Self::with_envelope(|h| prefix.write(h, T::NAME), question, use_it)
     }
 
-    fn lend_with<T: Operation, R>(
+    fn with_envelope<T: Operation, R>(
         envelope: impl FnOnce(&mut Fingerprinter),
         question: &T,
-        use_it: impl FnOnce(Lent<'_>) -> R,
+        use_it: impl FnOnce(BorrowedKey<'_>) -> R,
     ) -> R {
         thread_local! {
             static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -182,7 +186,7 @@ impl Key {
         let length = h.as_bytes().len();
         question.fingerprint(&mut h);
         let mut buffer = shortened(h, length);
-        let result = use_it(Lent::new(&buffer));
+        let result = use_it(BorrowedKey::new(&buffer));
         buffer.clear();
         buffer.shrink_to(LARGEST_BUFFER);
         BUFFER.set(buffer);
@@ -212,19 +216,19 @@ fn shortened(h: Fingerprinter, envelope: usize) -> Vec<u8> {
 /// What a thread keeps for its next key, in bytes; longer questions (images) give their memory back.
 const LARGEST_BUFFER: usize = 64 * 1024;
 
-impl<'a> Frame<'a> {
+impl<'a> KeyPrefix<'a> {
     /// The frame of a call's only answer, or of its first.
     pub(crate) fn of<T>(namespace: &'a str, call: &'a Call<T>, directive: &'a Directive) -> Self {
-        Self { namespace, tenant: &call.tenant, scope: directive.shared.as_deref(), sample: 0 }
+        Self { namespace, tenant: &call.tenant, scope: directive.shared.as_deref(), variant: 0 }
     }
 
     /// The name of the running call for an answer. A shared answer has one name for all tenants; its calls have not.
-    pub(crate) fn keys<T: Operation>(&self, question: &T, answer: Key) -> Keys {
-        let flight = match self.scope {
+    pub(crate) fn keys<T: Operation>(&self, question: &T, answer: Key) -> CallKeys {
+        let single_flight = match self.scope {
             None => answer.clone(),
-            Some(_) => Key::lend_with(|h| self.write_flight(h, T::NAME), question, |key| key.to_key()),
+            Some(_) => Key::with_envelope(|h| self.write_single_flight(h, T::NAME), question, |key| key.to_key()),
         };
-        Keys { answer, flight }
+        CallKeys { answer, single_flight }
     }
 
     fn write(&self, h: &mut Fingerprinter, name: &str) {
@@ -236,15 +240,15 @@ impl<'a> Frame<'a> {
         self.write_name(h, name);
     }
 
-    fn write_flight(&self, h: &mut Fingerprinter, name: &str) {
+    fn write_single_flight(&self, h: &mut Fingerprinter, name: &str) {
         h.integer(VERSION).text(self.namespace).bytes(self.scope.unwrap_or_default().as_bytes()).text(self.tenant);
         self.write_name(h, name);
     }
 
     /// The first answer's key is that of a question with one answer.
     fn write_name(&self, h: &mut Fingerprinter, name: &str) {
-        if self.sample > 0 {
-            h.integer(self.sample);
+        if self.variant > 0 {
+            h.integer(self.variant);
         }
         h.text(name);
     }
@@ -257,7 +261,7 @@ fn tag_of(write: impl FnOnce(&mut Fingerprinter) -> &mut Fingerprinter) -> u8 {
     h.as_bytes()[0]
 }
 
-impl<'a> Lent<'a> {
+impl<'a> BorrowedKey<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         Self { hash: HASHER.hash_one(bytes), bytes }
     }
@@ -274,8 +278,8 @@ impl<'a> Lent<'a> {
 }
 
 impl Key {
-    pub(crate) fn lent(&self) -> Lent<'_> {
-        Lent { hash: self.hash, bytes: &self.bytes }
+    pub(crate) fn borrowed(&self) -> BorrowedKey<'_> {
+        BorrowedKey { hash: self.hash, bytes: &self.bytes }
     }
 
     /// The same key with another hash, so that tests can make hashes collide.
@@ -291,13 +295,13 @@ impl Hash for Key {
     }
 }
 
-impl Hash for Lent<'_> {
+impl Hash for BorrowedKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);
     }
 }
 
-impl Equivalent<Key> for Lent<'_> {
+impl Equivalent<Key> for BorrowedKey<'_> {
     fn equivalent(&self, key: &Key) -> bool {
         self.hash == key.hash && *self.bytes == *key.bytes
     }
@@ -340,15 +344,15 @@ mod tests {
     #[test]
     fn a_shared_key_knows_its_scope_and_is_no_tenants() {
         let question = llm_core::ChatRequest::new("m").user("x");
-        let of = |tenant, scope, sample| {
-            let frame = Frame { namespace: "ns", tenant, scope, sample };
-            frame.keys(&question, Key::lend(&frame, &question, |key| key.to_key()))
+        let of = |tenant, scope, variant| {
+            let prefix = KeyPrefix { namespace: "ns", tenant, scope, variant };
+            prefix.keys(&question, Key::with_borrowed(&prefix, &question, |key| key.to_key()))
         };
         let (a, b, own) = (of("a", Some("s"), 0), of("b", Some("s"), 0), of("s", None, 0));
         assert_eq!((a.answer.tenant(), a.answer.scope()), ("", Some("s")));
         assert!(a.answer == b.answer && a.answer != own.answer && a.answer != of("a", Some("t"), 0).answer);
-        assert!(a.flight != b.flight && a.flight != of("a", None, 0).flight);
-        assert!(own.answer == own.flight && own.answer != of("s", None, 1).answer);
-        assert!(of("a", Some("s"), 1).answer != a.answer && of("a", Some("s"), 1).flight != a.flight);
+        assert!(a.single_flight != b.single_flight && a.single_flight != of("a", None, 0).single_flight);
+        assert!(own.answer == own.single_flight && own.answer != of("s", None, 1).answer);
+        assert!(of("a", Some("s"), 1).answer != a.answer && of("a", Some("s"), 1).single_flight != a.single_flight);
     }
 }

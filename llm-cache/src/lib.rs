@@ -209,40 +209,37 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod asking;
-mod background;
 mod build_error;
 mod builder;
 mod cache;
+mod cache_if;
 mod counts;
 mod directive;
 mod failure;
-#[cfg(feature = "redis")]
-mod fleet;
 mod freshness;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod invalidation;
-mod verification;
 #[doc = include_str!("../docs/hit-rates.md")]
 pub mod hit_rates {}
 mod inner;
 #[cfg(feature = "at-rest")]
 mod inspect;
-mod keep;
+mod invalidation;
 mod key;
 mod keyed;
 mod layer;
 #[cfg(feature = "at-rest")]
 mod migrate;
-mod opening;
+mod negative_cache;
+mod open_store;
 #[cfg(feature = "at-rest")]
 mod partition;
 mod path;
-mod refusal;
-mod samples;
+#[cfg(feature = "redis")]
+mod redis_options;
 mod service;
+mod settings;
 mod status;
 #[cfg_attr(
     not(any(feature = "file", feature = "redis")),
@@ -253,21 +250,24 @@ mod status;
     expect(unused_imports, reason = "what stores outside the process need")
 )]
 mod store;
+mod tasks;
 mod telemetry;
 mod url;
+mod variants;
+mod verification;
 
-pub use self::asking::Background;
 pub use self::build_error::BuildError;
 pub use self::builder::CacheBuilder;
 pub use self::cache::{Cache, CallError, Resolved, Stats};
 pub use self::directive::{Directive, DirectivePolicy};
-#[cfg(feature = "redis")]
-pub use self::fleet::RedisOptions;
 pub use self::freshness::{Ttl, TtlRule};
 pub use self::invalidation::Tag;
 pub use self::key::Key;
 pub use self::layer::CacheLayer;
+#[cfg(feature = "redis")]
+pub use self::redis_options::RedisOptions;
 pub use self::service::Cached;
+pub use self::settings::Background;
 pub use self::status::{CacheStatus, Miss, ShadowStatus, Stale};
 pub use self::store::{Policy, StoreError};
 pub use self::url::{StoreUrl, UrlError};

@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use crate::{
     Cache, Directive, Key,
-    failure::unanswered,
+    failure::not_cached,
     path::{CallContext, Found, Items, answer, bypass, from_entry, is_drawn, revalidate, shadow, verify},
     telemetry,
 };
@@ -49,11 +49,11 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
 
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let cache = &self.cache.0;
-        let directive = Directive::of(&call, &cache.caps);
+        let directive = Directive::of(&call, &cache.directive_policy);
         let context = |directive| CallContext::new(Arc::clone(cache), self.inner.clone(), directive);
         if directive.no_store {
-            if directive.only_if_cached && !cache.observe {
-                return ResponseFuture::ready(Err(unanswered()));
+            if directive.only_if_cached && !cache.is_shadow {
+                return ResponseFuture::ready(Err(not_cached()));
             }
             return ResponseFuture::waiting(telemetry::run(T::NAME, bypass(context(directive), call)));
         }
@@ -62,30 +62,30 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
             let found = cache.peek_all(&items.keys, &directive);
             return waiting(context(directive), call, items, found);
         }
-        let frame = cache.frame(&call, &directive);
+        let prefix = cache.prefix(&call, &directive);
         // The request is serialized once. Its key is compared as it lies, and copied only if the call goes on from here.
-        let (found, is_drawn, key) = Key::lend(&frame, &call.body, |key| {
+        let (found, is_drawn, key) = Key::with_borrowed(&prefix, &call.body, |key| {
             let found = if directive.no_cache { Found::Nothing } else { cache.peek::<Complete<T>>(key, &directive) };
-            let is_drawn = !cache.observe && is_drawn(cache, &found);
-            let is_done = !cache.observe && found.is_served() && !is_drawn && !found.is_revalidated();
+            let is_drawn = !cache.is_shadow && is_drawn(cache, &found);
+            let is_done = !cache.is_shadow && found.is_served() && !is_drawn && !found.is_revalidated();
             (found, is_drawn, (!is_done).then(|| key.to_key()))
         });
-        let items = key.map(|key| Items::one(frame.keys(&call.body, key)));
+        let items = key.map(|key| Items::one(prefix.keys(&call.body, key)));
         match (found, items) {
-            (found, Some(items)) if cache.observe => waiting(context(directive), call, items, vec![found]),
+            (found, Some(items)) if cache.is_shadow => waiting(context(directive), call, items, vec![found]),
             (Found::Fresh(stored), items) => {
                 if let (Some(items), true) = (items, is_drawn) {
                     verify(&context(directive.clone()), &call, &items, &stored);
                 }
-                ResponseFuture::ready(Ok(telemetry::told(T::NAME, from_entry(cache, stored, None))))
+                ResponseFuture::ready(Ok(telemetry::emit(T::NAME, from_entry(cache, stored, None))))
             }
             (Found::Stale(stored, why), items) => {
                 if let Some(items) = items {
                     revalidate(&context(directive.clone()), &call, &items, vec![0]);
                 }
-                ResponseFuture::ready(Ok(telemetry::told(T::NAME, from_entry(cache, stored, Some(why)))))
+                ResponseFuture::ready(Ok(telemetry::emit(T::NAME, from_entry(cache, stored, Some(why)))))
             }
-            _ if directive.only_if_cached && !cache.store.has_remote_tier() => ResponseFuture::ready(Err(unanswered())),
+            _ if directive.only_if_cached && !cache.store.has_remote_tier() => ResponseFuture::ready(Err(not_cached())),
             (found, items) => {
                 let items = items.expect("the key is kept unless the call is answered here");
                 waiting(context(directive), call, items, vec![found])
@@ -100,7 +100,7 @@ fn waiting<T: Operation, S: LlmService<T>>(
     items: Items<T>,
     found: Vec<Found<Complete<T>>>,
 ) -> ResponseFuture<T::Output> {
-    match cx.cache.observe {
+    match cx.cache.is_shadow {
         true => ResponseFuture::waiting(telemetry::run(T::NAME, shadow(cx, call, items, found))),
         false => ResponseFuture::waiting(telemetry::run(T::NAME, answer(cx, call, items, found))),
     }

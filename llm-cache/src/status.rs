@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use llm_core::{Error, Origin, Reply, Usd};
 
-use crate::refusal::Remembered;
+use crate::negative_cache::Remembered;
 
 /// How a cache took part in a reply. Prints as the value of an RFC 9211 `Cache-Status` header.
 ///
@@ -92,8 +92,8 @@ pub enum Miss {
 impl CacheStatus {
     /// How a cache took part in a reply.
     pub fn of<O>(reply: &Reply<O>) -> Self {
-        let told = reply.extensions.get::<Self>().copied();
-        told.unwrap_or_else(|| match reply.receipt.origin() {
+        let status = reply.extensions.get::<Self>().copied();
+        status.unwrap_or_else(|| match reply.receipt.origin() {
             Origin::Cache { tier, age } => Self::Hit { tier, age, stale: None },
             Origin::Coalesced => Self::Coalesced,
             _ => Self::Unseen,

@@ -8,7 +8,7 @@ use tracing::{Instrument, Span, debug, debug_span, field::Empty};
 use crate::CacheStatus;
 
 /// Tells how a reply that was at hand was come by.
-pub(crate) fn told<O>(operation: &'static str, reply: Reply<O>) -> Reply<O> {
+pub(crate) fn emit<O>(operation: &'static str, reply: Reply<O>) -> Reply<O> {
     let status = || CacheStatus::of(&reply);
     debug!(llm.operation = operation, llm.cache.status = status().word(), llm.cache.detail = %status(), "looked up");
     reply

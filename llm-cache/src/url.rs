@@ -11,7 +11,7 @@ use std::{
 };
 
 #[cfg(feature = "redis")]
-use crate::fleet::RedisUrl;
+use crate::redis_options::RedisUrl;
 use crate::{Policy, builder::MIN_BYTES};
 
 /// Where a cache keeps its answers, as text: in one environment variable, for example.
@@ -38,7 +38,7 @@ use crate::{Policy, builder::MIN_BYTES};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreUrl {
-    pub(crate) place: Place,
+    pub(crate) location: Location,
     pub(crate) max_bytes: Option<u64>,
     pub(crate) policy: Option<Policy>,
     /// The bytes of memory in front.
@@ -52,7 +52,7 @@ pub struct StoreUrl {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     Memory,
     File(PathBuf),
     #[cfg(feature = "redis")]
@@ -75,8 +75,8 @@ impl FromStr for StoreUrl {
 impl StoreUrl {
     /// The file it is the address of, if it is one's.
     pub fn path(&self) -> Option<&Path> {
-        match &self.place {
-            Place::File(path) => Some(path),
+        match &self.location {
+            Location::File(path) => Some(path),
             _ => None,
         }
     }
@@ -99,16 +99,16 @@ impl StoreUrl {
         if let Some(feature) = feature_of(scheme).filter(|feature| !features.contains(feature)) {
             return Err(UrlError::feature(scheme, feature));
         }
-        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (place, allowed): (_, &[&str]) = match scheme {
-            "memory" if matches!(place, "" | "//") => (Place::Memory, &["max_bytes", "policy"]),
+        let (location, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (location, allowed): (_, &[&str]) = match scheme {
+            "memory" if matches!(location, "" | "//") => (Location::Memory, &["max_bytes", "policy"]),
             "memory" => return Err(UrlError::new("`memory:` has no path and no host: only `?` and parameters follow")),
-            "file" => (Place::File(path(place)?), &["max_bytes", "memory", "memory_ttl", "policy"]),
+            "file" => (Location::File(path(location)?), &["max_bytes", "memory", "memory_ttl", "policy"]),
             #[cfg(feature = "redis")]
-            "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => (redis(scheme, place)?, REDIS_PARAMETERS),
+            "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => (redis(scheme, location)?, REDIS_PARAMETERS),
             scheme => return Err(UrlError::scheme(scheme)),
         };
-        let mut url = Self::at(place);
+        let mut url = Self::at(location);
         let mut known = Vec::new();
         for (at, parameter) in query.split('&').enumerate().filter(|(_, parameter)| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -122,18 +122,18 @@ impl StoreUrl {
             url.set(name, value)?;
         }
         match (url.memory, url.memory_ttl.is_some() || url.policy.is_some()) {
-            (None | Some(0), true) if matches!(url.place, Place::File(_)) => Err(UrlError::new(
+            (None | Some(0), true) if matches!(url.location, Location::File(_)) => Err(UrlError::new(
                 "`memory_ttl` and `policy` are about memory in front: set `memory`, such as `memory=64mb`",
             )),
             _ => Ok(url),
         }
     }
 
-    fn at(place: Place) -> Self {
+    fn at(location: Location) -> Self {
         let (max_bytes, policy, memory, memory_ttl) = Default::default();
         let (prefix, call_timeout, claim_timeout, lease, invalidated_within) = Default::default();
         Self {
-            place,
+            location,
             max_bytes,
             policy,
             memory,
@@ -237,17 +237,17 @@ const REDIS_PARAMETERS: &[&str] =
 
 /// A Redis URL without parameters. The rest of it is read when it is opened.
 #[cfg(feature = "redis")]
-fn redis(scheme: &str, place: &str) -> Result<Place, UrlError> {
-    match place.starts_with("//") && place.len() > 2 {
-        true => Ok(Place::Redis(RedisUrl(format!("{scheme}:{place}").into()))),
+fn redis(scheme: &str, location: &str) -> Result<Location, UrlError> {
+    match location.starts_with("//") && location.len() > 2 {
+        true => Ok(Location::Redis(RedisUrl(format!("{scheme}:{location}").into()))),
         false => Err(UrlError(format!("`{scheme}:` has no host: write `{scheme}://host:port`"))),
     }
 }
 
 /// The path behind `file:`.
-fn path(place: &str) -> Result<PathBuf, UrlError> {
+fn path(location: &str) -> Result<PathBuf, UrlError> {
     let relative = || UrlError::new("the path of the file is relative: write `file:///` and the path from the root");
-    let path = match place.strip_prefix("//") {
+    let path = match location.strip_prefix("//") {
         Some(rest) => match rest.split_at(rest.find('/').unwrap_or(rest.len())) {
             ("" | "localhost", path) => path,
             (host, _) if host.contains('@') => {
@@ -255,7 +255,7 @@ fn path(place: &str) -> Result<PathBuf, UrlError> {
             }
             _ => return Err(relative()),
         },
-        None => place,
+        None => location,
     };
     let path = decoded(path)?;
     match path.strip_prefix('/') {
@@ -321,11 +321,11 @@ fn measure(value: &str, units: &[(&str, u64)]) -> Option<u64> {
 /// As an address, that reads back as the same.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Memory => f.write_str("memory:")?,
+        match &self.location {
+            Location::Memory => f.write_str("memory:")?,
             #[cfg(feature = "redis")]
-            Place::Redis(url) => write!(f, "{url}")?,
-            Place::File(path) => {
+            Location::Redis(url) => write!(f, "{url}")?,
+            Location::File(path) => {
                 f.write_str("file://")?;
                 for byte in path.to_string_lossy().bytes() {
                     match byte {

@@ -29,7 +29,7 @@ use llm_core::Tenant;
 pub struct Verification {
     percent: u8,
     seed: u64,
-    tell: Arc<dyn Fn(&Mismatch) + Send + Sync>,
+    on_mismatch: Arc<dyn Fn(&Mismatch) + Send + Sync>,
 }
 
 /// A stored answer and a new one to the same question say different things.
@@ -49,7 +49,7 @@ pub struct Mismatch {
 impl Verification {
     /// Asks this many percent of the hits again.
     pub fn percent(percent: u8) -> Self {
-        Self { percent, seed: RandomState::default().hash_one(0), tell: Arc::new(|_| ()) }
+        Self { percent, seed: RandomState::default().hash_one(0), on_mismatch: Arc::new(|_| ()) }
     }
 
     /// Draws the same hits each time: for tests. At random by default.
@@ -58,9 +58,9 @@ impl Verification {
         self
     }
 
-    /// Calls `tell` at each disagreement. They are counted and traced in any case.
-    pub fn on_mismatch(mut self, tell: impl Fn(&Mismatch) + Send + Sync + 'static) -> Self {
-        self.tell = Arc::new(tell);
+    /// Calls `on_mismatch` at each disagreement. They are counted and traced in any case.
+    pub fn on_mismatch(mut self, on_mismatch: impl Fn(&Mismatch) + Send + Sync + 'static) -> Self {
+        self.on_mismatch = Arc::new(on_mismatch);
         self
     }
 
@@ -70,24 +70,24 @@ impl Verification {
 }
 
 /// Draws hits, one after the other.
-pub(crate) struct Auditor {
-    audit: Verification,
+pub(crate) struct VerificationSampler {
+    verification: Verification,
     drawn: AtomicU64,
 }
 
-impl Auditor {
-    pub(crate) fn new(audit: Verification) -> Self {
-        Self { audit, drawn: AtomicU64::new(0) }
+impl VerificationSampler {
+    pub(crate) fn new(verification: Verification) -> Self {
+        Self { verification, drawn: AtomicU64::new(0) }
     }
 
     /// True if this hit is asked again.
     pub(crate) fn draws(&self) -> bool {
         let nth = self.drawn.fetch_add(1, Ordering::Relaxed);
-        FixedState::with_seed(self.audit.seed).hash_one(nth) % 100 < u64::from(self.audit.percent)
+        FixedState::with_seed(self.verification.seed).hash_one(nth) % 100 < u64::from(self.verification.percent)
     }
 
-    pub(crate) fn tell(&self, told: &Mismatch) {
-        (self.audit.tell)(told);
+    pub(crate) fn report(&self, mismatch: &Mismatch) {
+        (self.verification.on_mismatch)(mismatch);
     }
 }
 
@@ -104,8 +104,8 @@ mod tests {
     #[test]
     fn the_share_is_drawn_and_the_seed_decides_which() {
         let draws = |percent, seed| {
-            let auditor = Auditor::new(Verification::percent(percent).seed(seed));
-            (0..10_000).map(|_| auditor.draws()).collect::<Vec<_>>()
+            let sampler = VerificationSampler::new(Verification::percent(percent).seed(seed));
+            (0..10_000).map(|_| sampler.draws()).collect::<Vec<_>>()
         };
         let count = |draws: Vec<bool>| draws.into_iter().filter(|drawn| *drawn).count();
         assert_eq!((count(draws(0, 1)), count(draws(100, 1))), (0, 10_000));

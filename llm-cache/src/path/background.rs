@@ -15,15 +15,15 @@ use super::{
 };
 use crate::{
     Key,
-    background::{Denied, Place},
     failure::lost,
     inner::Inner,
-    verification::Auditor,
+    tasks::{Denied, Slot},
+    verification::VerificationSampler,
 };
 
 /// Draws whether a hit is verified.
 pub(crate) fn is_drawn<C>(cache: &Inner, found: &Found<C>) -> bool {
-    matches!(found, Found::Fresh(_)) && cache.audit.as_ref().is_some_and(Auditor::draws)
+    matches!(found, Found::Fresh(_)) && cache.verification.as_ref().is_some_and(VerificationSampler::draws)
 }
 
 /// Replaces the entries of some items with one call in the background.
@@ -32,13 +32,13 @@ where
     T: Operation,
     S: LlmService<T>,
 {
-    let Some(place) = place(cx, call, items, &stale) else { return };
-    let claimed: HashSet<&Key> = place.keys().iter().collect();
+    let Some(slot) = slot(cx, call, items, &stale) else { return };
+    let claimed: HashSet<&Key> = slot.keys().iter().collect();
     stale.retain(|at| claimed.contains(&items.keys[*at].answer));
     let directive = cx.directive.revalidating();
     let own = CallContext { directive, counter: |counts| &counts.refreshed, ..cx.clone() };
     let obtained = obtain(&own, &unattended(call, Purpose::Revalidation), items, &stale, false);
-    start(cx, place, async move {
+    start(cx, slot, async move {
         let items: Result<Vec<_>, Error> = obtained.await.into_iter().flatten().collect();
         items.map(drop)
     });
@@ -50,16 +50,16 @@ where
     T: Operation,
     S: LlmService<T>,
 {
-    let Some(place) = place(cx, call, items, &[0]) else { return };
+    let Some(slot) = slot(cx, call, items, &[0]) else { return };
     let directive = cx.directive.clone().no_cache();
     let own = CallContext { directive, counter: |counts| &counts.audited, ..cx.clone() };
     let call = unattended(call, Purpose::Verification);
     let obtained = obtain(&own, &call, items, &[0], false);
     let (cache, known, age) = (Arc::clone(&cx.cache), Arc::clone(&stored.answer), stored.entry.age(cx.cache.now()));
-    start(cx, place, async move {
+    start(cx, slot, async move {
         let item = obtained.await.into_iter().flatten().next().unwrap_or_else(|| Err(lost()))?;
         let answer = item.into_whole().ok_or_else(lost)?;
-        cache.audited::<T>(T::equivalent(&known, &answer), &call.body, call.tenant, age);
+        cache.report_verification::<T>(T::equivalent(&known, &answer), &call.body, call.tenant, age);
         Ok(())
     });
 }
@@ -77,22 +77,23 @@ fn unattended<T: Clone>(call: &Call<T>, purpose: Purpose) -> Call<T> {
 
 /// A place for a call for some items, unless calls for all of them run already, the question may not be sent again, or the
 /// caller wants no call. A shared entry is one, for all tenants.
-fn place<T: Operation, S>(cx: &CallContext<S>, call: &Call<T>, items: &Items<T>, at: &[usize]) -> Option<Place> {
+fn slot<T: Operation, S>(cx: &CallContext<S>, call: &Call<T>, items: &Items<T>, at: &[usize]) -> Option<Slot> {
     let CallContext { cache, directive, .. } = cx;
     let tasks = cache.background.as_ref()?;
     if directive.only_if_cached || !call.body.is_repeatable() {
         return None;
     }
-    let idle = at.iter().map(|at| &items.keys[*at]).filter(|keys| !cache.flights.is_running(&keys.flight));
-    let place = tasks.place(idle.map(|keys| keys.answer.clone()).collect());
-    if let Err(Denied::Full) = place {
+    let idle =
+        at.iter().map(|at| &items.keys[*at]).filter(|keys| !cache.single_flights.is_running(&keys.single_flight));
+    let slot = tasks.slot(idle.map(|keys| keys.answer.clone()).collect());
+    if let Err(Denied::Full) = slot {
         cache.counts.skipped.one();
     }
-    place.ok()
+    slot.ok()
 }
 
-fn start<S>(cx: &CallContext<S>, place: Place, call: impl Future<Output = Result<(), Error>> + Send + 'static) {
+fn start<S>(cx: &CallContext<S>, slot: Slot, call: impl Future<Output = Result<(), Error>> + Send + 'static) {
     if let Some(tasks) = &cx.cache.background {
-        tasks.run(place, call);
+        tasks.run(slot, call);
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     Directive, Key, Tag,
     failure::{lost, outcome},
     inner::{Inner, StoreOptions},
-    key::Keys,
+    key::CallKeys,
     path::single_flight::{Completion, Guard, Start},
     store::{Lease, MaxWait, Outcome, Provenance},
 };
@@ -51,7 +51,7 @@ pub(super) struct Leader<T, S> {
     call: Call<T>,
     /// The parts to send; none where the request is its own one item.
     parts: Vec<T>,
-    keys: Vec<Keys>,
+    keys: Vec<CallKeys>,
     guards: Vec<Option<Guard>>,
 }
 
@@ -134,7 +134,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
             Err(error) => {
                 leased.into_iter().for_each(|(_, lease)| lease.end(outcome(&error)));
                 if let ([keys], true) = (&self.keys[..], self.parts.is_empty() && !self.cx.directive.no_cache) {
-                    self.cx.cache.refuse(keys, &error, provenance);
+                    self.cx.cache.remember_error(keys, &error, provenance);
                 }
                 return Err(error);
             }
@@ -197,7 +197,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
 async fn claim_all<C: DeserializeOwned + Send + Sync + 'static>(
     cache: &Inner,
     directive: &Directive,
-    keys: &[Keys],
+    keys: &[CallKeys],
     priority: Priority,
     wait: MaxWait,
 ) -> Vec<Claimed<C>> {
@@ -274,7 +274,7 @@ pub(super) fn storing<T: Operation>(
             // The accounting of the response, not of how one caller got it.
             let mut facts = Accounting::default();
             facts.copy_response(&receipt.accounting());
-            if facts.fallback && !cache.keep_fallbacks {
+            if facts.fallback && !cache.cache_fallbacks {
                 return;
             }
             let options = StoreOptions { ttl, memory_size: T::memory_size(answer), provenance };

@@ -6,37 +6,37 @@ use super::lookup::Found;
 use crate::{
     Directive, Key, Miss,
     inner::Inner,
-    key::{Frame, Keys},
+    key::{CallKeys, KeyPrefix},
 };
 
 /// The different items of a request, and their places in it.
 pub(crate) struct Items<T> {
     /// The items; none where the request is its own one item.
     parts: Vec<T>,
-    pub(crate) keys: Vec<Keys>,
+    pub(crate) keys: Vec<CallKeys>,
     /// For each place in the request, its item.
-    pub(crate) places: Vec<usize>,
+    pub(crate) positions: Vec<usize>,
 }
 
 impl<T: Operation> Items<T> {
     /// A request that is not divided.
-    pub(crate) fn one(keys: Keys) -> Self {
-        Self { parts: Vec::new(), keys: vec![keys], places: vec![0] }
+    pub(crate) fn one(keys: CallKeys) -> Self {
+        Self { parts: Vec::new(), keys: vec![keys], positions: vec![0] }
     }
 
     /// The items of a request that has these parts.
     pub(crate) fn divided(cache: &Inner, call: &Call<T>, directive: &Directive, parts: Vec<T>) -> Self {
-        let frame = Frame::of(&cache.namespace, call, directive);
-        let mut items = Self { parts: Vec::new(), keys: Vec::new(), places: Vec::new() };
+        let prefix = KeyPrefix::of(&cache.namespace, call, directive);
+        let mut items = Self { parts: Vec::new(), keys: Vec::new(), positions: Vec::new() };
         let mut known = HashMap::new();
         for part in parts {
-            let keys = cache.keys(&frame, &part);
+            let keys = cache.keys(&prefix, &part);
             let at = *known.entry(keys.answer.clone()).or_insert(items.keys.len());
             if at == items.keys.len() {
                 items.keys.push(keys);
                 items.parts.push(part);
             }
-            items.places.push(at);
+            items.positions.push(at);
         }
         items
     }
@@ -52,9 +52,9 @@ impl<T: Operation> Items<T> {
     }
 
     /// The place in the request where each item stands first.
-    pub(super) fn first_places(&self) -> Vec<usize> {
+    pub(super) fn first_positions(&self) -> Vec<usize> {
         let mut first = vec![0; self.keys.len()];
-        self.places.iter().enumerate().rev().for_each(|(place, item)| first[*item] = place);
+        self.positions.iter().enumerate().rev().for_each(|(position, item)| first[*item] = position);
         first
     }
 
@@ -66,7 +66,7 @@ impl<T: Operation> Items<T> {
     /// The error with which the vendor refused the request a short time ago. Divided requests are not remembered.
     pub(super) fn negative(&self, cache: &Inner, directive: &Directive) -> Option<Error> {
         match &self.keys[..] {
-            [keys] if self.is_one() && !directive.no_cache => cache.refusal(keys),
+            [keys] if self.is_one() && !directive.no_cache => cache.negative_error(keys),
             _ => None,
         }
     }

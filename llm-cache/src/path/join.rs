@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Tag,
-    failure::{is_anothers, lost},
+    failure::{is_of_other_call, lost},
     inner::Inner,
     path::single_flight::{Batch, Guard, JoinTerms, Joined, Once, Start, WaiterHandle, result_of},
 };
@@ -75,9 +75,9 @@ where
     }
     let joins = cx.cache.joins(&provenance);
     let terms = JoinTerms { priority: call.priority, provenance: &provenance, joins: &joins };
-    let flights: Vec<_> = missing.iter().map(|at| items.keys[*at].flight.clone()).collect();
+    let single_flights: Vec<_> = missing.iter().map(|at| items.keys[*at].single_flight.clone()).collect();
     let lead = |guards: Vec<(usize, Guard)>| lead(guards.into_iter().map(|(at, guard)| (at, Some(guard))).collect());
-    cx.cache.flights.join_or_lead(&flights, &terms, lead)
+    cx.cache.single_flights.join_or_lead(&single_flights, &terms, lead)
 }
 
 /// Returns one start for each item that the leader calls for.
@@ -113,7 +113,7 @@ async fn await_result<T: Operation>(
         Err(error) => Err(error),
     };
     match item {
-        Err(error) if !led && is_anothers(&error, batch, joined) => None,
+        Err(error) if !led && is_of_other_call(&error, batch, joined) => None,
         // The leader was charged.
         Err(error) if !led => Some(Err(error.with_charge(Charge::None))),
         item => Some(item),
@@ -149,7 +149,7 @@ mod tests {
         let all = join_or_lead(&cx, &call, &items, &[0, 1]);
         let mut results = Vec::new();
         for Joined { mut handle, led, batch } in all {
-            assert!(led && batch.flights == 2);
+            assert!(led && batch.items == 2);
             results.push(handle.result().await.unwrap().map(|sent| matches!(sent, Sent::Stored(_))));
         }
         let kinds: Vec<_> = results.into_iter().map(|result| result.map_err(|error| error.kind())).collect();

@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Directive, Key, Miss, Stale,
-    counts::Began,
+    counts::LookupTimer,
     freshness::Verdict,
     inner::Inner,
-    key::{Keys, Lent},
+    key::{BorrowedKey, CallKeys},
     store::{Claim, Claimant, Entry, Lease, MaxWait},
 };
 
@@ -27,7 +27,7 @@ pub(crate) enum Found<C> {
     /// A stale entry to serve, and why it is served.
     Stale(Stored<C>, Stale),
     /// A stale entry kept for `stale_if_error`.
-    Spare(Stored<C>),
+    StaleIfError(Stored<C>),
     /// An entry that is too old for this call.
     TooOld,
     /// An entry that had expired or was invalidated, and was removed.
@@ -50,24 +50,24 @@ impl Inner {
     /// Looks a key up in the local tier.
     pub(crate) fn peek<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
-        key: Lent<'_>,
+        key: BorrowedKey<'_>,
         directive: &Directive,
     ) -> Found<C> {
-        let began = Began::now();
+        let timer = LookupTimer::now();
         let found = self.store.peek(key).map_or(Found::Nothing, |entry| self.judge(key, entry, directive));
-        self.counts.meters.looked_near(began);
+        self.counts.meters.record_local_lookup(timer);
         found
     }
 
     /// Looks items up in the local tier; with `no_cache`, nothing is found.
     pub(crate) fn peek_all<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
-        keys: &[Keys],
+        keys: &[CallKeys],
         directive: &Directive,
     ) -> Vec<Found<C>> {
-        let peek = |keys: &Keys| match directive.no_cache {
+        let peek = |keys: &CallKeys| match directive.no_cache {
             true => Found::Nothing,
-            false => self.peek(keys.answer.lent(), directive),
+            false => self.peek(keys.answer.borrowed(), directive),
         };
         keys.iter().map(peek).collect()
     }
@@ -78,7 +78,7 @@ impl Inner {
         keys: &[Key],
         directive: &Directive,
     ) -> Vec<Found<C>> {
-        let found = keys.iter().map(|key| self.peek(key.lent(), directive)).collect();
+        let found = keys.iter().map(|key| self.peek(key.borrowed(), directive)).collect();
         self.look_further(keys, directive, found).await
     }
 
@@ -92,11 +92,11 @@ impl Inner {
         if !self.store.has_remote_tier() {
             return found;
         }
-        let far: Vec<usize> = (0..keys.len()).filter(|at| !found[*at].is_served()).collect();
-        let wanted: Vec<Key> = far.iter().map(|at| keys[*at].clone()).collect();
+        let remote: Vec<usize> = (0..keys.len()).filter(|at| !found[*at].is_served()).collect();
+        let wanted: Vec<Key> = remote.iter().map(|at| keys[*at].clone()).collect();
         let removals = self.store.removals();
-        for (at, entry) in far.into_iter().zip(self.fetch(&wanted).await) {
-            let key = keys[at].lent();
+        for (at, entry) in remote.into_iter().zip(self.fetch(&wanted).await) {
+            let key = keys[at].borrowed();
             let Some(entry) = entry else { continue };
             let further = self.judge(key, Arc::clone(&entry), directive);
             if further.is_served() {
@@ -125,12 +125,12 @@ impl Inner {
     /// Returns the fresh entry under a key, or a lease on the call. It may wait for another process that is calling.
     pub(crate) async fn claim<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
-        keys: &Keys,
+        keys: &CallKeys,
         directive: &Directive,
         priority: Priority,
         wait: MaxWait,
     ) -> Claimed<C> {
-        let key = keys.answer.lent();
+        let key = keys.answer.borrowed();
         if !self.store.leases() {
             let stored = self.fresh(&keys.answer, directive).await;
             return stored.map_or_else(|| Claimed::Lead(Lease::free()), Claimed::Stored);
@@ -166,9 +166,9 @@ impl Inner {
         if keys.is_empty() {
             return Vec::new();
         }
-        let began = Began::now();
+        let timer = LookupTimer::now();
         let fetched = self.store.fetch(keys).await;
-        self.counts.meters.looked_far(began);
+        self.counts.meters.record_remote_lookup(timer);
         fetched.unwrap_or_else(|error| {
             self.counts.store_errors.one();
             tracing::warn!(%error, "the cache's store failed and counts as empty");
@@ -179,7 +179,7 @@ impl Inner {
     /// Decides what an entry is good for. An entry that is good for no call is removed.
     fn judge<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
-        key: Lent<'_>,
+        key: BorrowedKey<'_>,
         entry: Arc<Entry>,
         directive: &Directive,
     ) -> Found<C> {
@@ -191,8 +191,8 @@ impl Inner {
         match self.freshness.judge(&entry.expiry, self.clock.now(), directive) {
             Verdict::Fresh => Found::Fresh(Stored { answer, entry }),
             Verdict::Stale => Found::Stale(Stored { answer, entry }, Stale::Allowed),
-            Verdict::Aging => Found::Stale(Stored { answer, entry }, Stale::Revalidating),
-            Verdict::Spare => Found::Spare(Stored { answer, entry }),
+            Verdict::Revalidating => Found::Stale(Stored { answer, entry }, Stale::Revalidating),
+            Verdict::StaleIfError => Found::StaleIfError(Stored { answer, entry }),
             Verdict::TooOld => Found::TooOld,
             Verdict::Expired => {
                 self.store.evict_unless_newer(key, &entry);
@@ -218,7 +218,7 @@ impl<C> Found<C> {
         match self {
             Self::Fresh(stored) => Some((stored, None)),
             Self::Stale(stored, why) => Some((stored, Some(*why))),
-            Self::Spare(_) | Self::TooOld | Self::Gone | Self::Nothing => None,
+            Self::StaleIfError(_) | Self::TooOld | Self::Gone | Self::Nothing => None,
         }
     }
 
@@ -227,8 +227,8 @@ impl<C> Found<C> {
         match self {
             Self::TooOld => Miss::TooOld,
             // For this call only: its time is not over.
-            Self::Spare(stored) if stored.entry.expiry.is_fresh(now) => Miss::TooOld,
-            Self::Spare(_) | Self::Gone => Miss::Gone,
+            Self::StaleIfError(stored) if stored.entry.expiry.is_fresh(now) => Miss::TooOld,
+            Self::StaleIfError(_) | Self::Gone => Miss::Gone,
             _ => Miss::Unknown,
         }
     }

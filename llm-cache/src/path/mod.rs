@@ -38,7 +38,7 @@ use self::{
 };
 use crate::{
     Miss, Stale,
-    failure::{excuses, late, unanswered},
+    failure::{allows_stale, deadline_exceeded, not_cached},
     inner::Inner,
 };
 
@@ -70,7 +70,7 @@ where
     }
     if !found.iter().all(Found::is_served) {
         if directive.only_if_cached {
-            return Err(unanswered());
+            return Err(not_cached());
         }
         if let Some(error) = items.negative(cache, directive) {
             return Err(error);
@@ -110,7 +110,7 @@ where
     let on_time = move |_| {
         std::future::ready(match tokio::time::Instant::now() < deadline {
             true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(StreamCut::Fail(late())),
+            false => ControlFlow::Break(StreamCut::Fail(deadline_exceeded())),
         })
     };
     Ok(reply.map(|output| output.watch(on_time)))
@@ -123,7 +123,7 @@ async fn within<V>(deadline: Option<Instant>, something: impl Future<Output = V>
             let message = "a deadline needs a tokio runtime: call it within one, such as that of #[tokio::main]";
             Err(Error::new(ErrorKind::Other, message).with_charge(Charge::None))
         }
-        Some(deadline) => timeout_at(deadline.into(), something).await.map_err(|_| late()),
+        Some(deadline) => timeout_at(deadline.into(), something).await.map_err(|_| deadline_exceeded()),
         None => Ok(something.await),
     }
 }
@@ -140,7 +140,7 @@ impl<O: Output> Known<O> {
         let sort = |found| match found {
             Found::Fresh(stored) => (Some(Item::stored(cache, stored, None)), None),
             Found::Stale(stored, why) => (Some(Item::stored(cache, stored, Some(why))), None),
-            Found::Spare(stored) => (None, Some(stored)),
+            Found::StaleIfError(stored) => (None, Some(stored)),
             Found::TooOld | Found::Gone | Found::Nothing => (None, None),
         };
         let (items, stale) = found.into_iter().map(sort).unzip();
@@ -168,7 +168,7 @@ impl<O: Output> Known<O> {
                 }
                 Some(Err(error)) => error,
             };
-            match self.stale[at].take().filter(|stale| excuses(&error) && cache.holds(stale)) {
+            match self.stale[at].take().filter(|stale| allows_stale(&error) && cache.holds(stale)) {
                 Some(stale) => self.items[at] = Some(Item::stored(cache, stale, Some(Stale::Error))),
                 // An error that was charged comes first.
                 None => failed = failed.filter(|first| first.charge() != Charge::None).or(Some(error)),

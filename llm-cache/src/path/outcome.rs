@@ -74,18 +74,18 @@ mod tests {
     #[test]
     fn cache_status_reports_worst_item_outcome() {
         let stored = |seconds, stale| ItemOutcome::Stored { tier: "memory", age: Duration::from_secs(seconds), stale };
-        let (new, aging, spare) =
+        let (new, revalidating, stale_if_error) =
             (stored(1, None), stored(9, Some(Stale::Revalidating)), stored(5, Some(Stale::Error)));
-        let told = |fates: &[ItemOutcome]| status(fates.iter().copied(), Miss::TooOld);
+        let of = |outcomes: &[ItemOutcome]| status(outcomes.iter().copied(), Miss::TooOld);
         let hit = |age, stale| CacheStatus::Hit { tier: "memory", age: Duration::from_secs(age), stale };
         let items = |asked, stale| CacheStatus::Miss(Miss::Items { asked, stale });
-        assert_eq!(told(&[new, new]), hit(1, None));
-        assert_eq!(told(&[aging, new, spare]), hit(9, Some(Stale::Error)));
-        assert_eq!(told(&[ItemOutcome::Led, ItemOutcome::Led]), CacheStatus::Miss(Miss::TooOld));
-        assert_eq!(told(&[ItemOutcome::Led, new]), items(1, None));
-        assert_eq!(told(&[ItemOutcome::Led, ItemOutcome::Joined]), items(1, None));
-        assert_eq!(told(&[new, ItemOutcome::Joined]), CacheStatus::Coalesced);
-        assert_eq!(told(&[aging, ItemOutcome::Joined]), items(0, Some(Stale::Revalidating)));
-        assert_eq!(told(&[aging, ItemOutcome::Led]), items(1, Some(Stale::Revalidating)));
+        assert_eq!(of(&[new, new]), hit(1, None));
+        assert_eq!(of(&[revalidating, new, stale_if_error]), hit(9, Some(Stale::Error)));
+        assert_eq!(of(&[ItemOutcome::Led, ItemOutcome::Led]), CacheStatus::Miss(Miss::TooOld));
+        assert_eq!(of(&[ItemOutcome::Led, new]), items(1, None));
+        assert_eq!(of(&[ItemOutcome::Led, ItemOutcome::Joined]), items(1, None));
+        assert_eq!(of(&[new, ItemOutcome::Joined]), CacheStatus::Coalesced);
+        assert_eq!(of(&[revalidating, ItemOutcome::Joined]), items(0, Some(Stale::Revalidating)));
+        assert_eq!(of(&[revalidating, ItemOutcome::Led]), items(1, Some(Stale::Revalidating)));
     }
 }

@@ -201,7 +201,7 @@ fn join<T: Operation>(question: &T, items: &Items<T>, found: Vec<Item<T::Output>
         extensions.extend(item.extensions.clone());
         wholes.push(item.into_whole().ok_or_else(lost)?);
     }
-    let answers = items.places.iter().map(|at| wholes[*at].as_ref().clone()).collect();
+    let answers = items.positions.iter().map(|at| wholes[*at].as_ref().clone()).collect();
     let whole = question.join(answers)?;
     let mut reply = Reply::new(T::Output::replay(Arc::new(whole), None), Receipt::new(facts)).with_limits(limits);
     reply.extensions = extensions;

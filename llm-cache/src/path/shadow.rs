@@ -22,7 +22,7 @@ use crate::{
 /// An item that a cache would have sent a call for: its place in the request, its place in the table of running calls, and
 /// the hook that stores its response.
 struct Sent<F> {
-    place: usize,
+    position: usize,
     guard: Option<Guard>,
     store: F,
 }
@@ -45,36 +45,37 @@ where
     };
     let miss = items.miss(&cache, &directive, &found);
     let provenance = cache.begin(Tag::of(&call, &directive));
-    let refusal = if found[0].is_served() { None } else { items.negative(&cache, &directive) };
+    let negative_error = if found[0].is_served() { None } else { items.negative(&cache, &directive) };
     let joins = cache.joins(&provenance);
     let terms = JoinTerms { priority: call.priority, provenance: &provenance, joins: &joins };
-    let place_of = items.first_places();
+    let position_of = items.first_positions();
     let mut sent = Vec::new();
-    for at in (0..found.len()).filter(|at| refusal.is_none() && !found[*at].is_served()) {
+    for at in (0..found.len()).filter(|at| negative_error.is_none() && !found[*at].is_served()) {
         let keys = &items.keys[at];
-        let guard = cache.flights.enter(&keys.flight, &terms);
+        let guard = cache.single_flights.enter(&keys.single_flight, &terms);
         if guard.is_some() || directive.no_cache {
-            let place = place_of[at];
+            let position = position_of[at];
             let store = storing::<T>(&cache, keys.answer.clone(), &call, &directive, provenance.clone());
-            sent.push(Sent { place, guard, store });
+            sent.push(Sent { position, guard, store });
         }
     }
-    let observed = match &refusal {
+    let shadow_status = match &negative_error {
         Some(error) => ShadowStatus { status: CacheStatus::of_error(error), saves: None },
         None => decide(&cache, &found, sent.len(), miss),
     };
     let store = storing_each(&call, &items, sent);
     let mut reply = oneshot(service, call).await;
-    if let CacheStatus::Miss(_) = observed.status {
+    if let CacheStatus::Miss(_) = shadow_status.status {
         reply = count_failure(&cache.counts, reply);
     }
-    if let (Err(error), [keys], None, true) = (&reply, &items.keys[..], refusal, items.is_one() && !directive.no_cache)
+    if let (Err(error), [keys], None, true) =
+        (&reply, &items.keys[..], negative_error, items.is_one() && !directive.no_cache)
     {
-        cache.refuse(keys, error, provenance.clone());
+        cache.remember_error(keys, error, provenance.clone());
     }
     let mut reply = reply?.on_end(store);
     reply.extensions.insert(CacheStatus::Miss(Miss::Observing));
-    reply.extensions.insert(observed);
+    reply.extensions.insert(shadow_status);
     Ok(reply)
 }
 
@@ -107,7 +108,7 @@ where
     F: FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static,
 {
     let question = call.body.clone();
-    let weights: Vec<u64> = items.places.iter().map(|at| items.part(call, *at).estimate().input.max(1)).collect();
+    let weights: Vec<u64> = items.positions.iter().map(|at| items.part(call, *at).estimate().input.max(1)).collect();
     move |end, receipt| {
         if let [_] = weights[..] {
             if let Some(Sent { store, guard, .. }) = sent.pop() {
@@ -122,8 +123,8 @@ where
         let mut facts = Accounting::default();
         facts.copy_response(&receipt.accounting());
         let shares = split(&facts, &weights);
-        for Sent { place, guard, store } in sent {
-            if let (Some(answer), Some(share)) = (answers.get(place), shares.get(place)) {
+        for Sent { position, guard, store } in sent {
+            if let (Some(answer), Some(share)) = (answers.get(position), shares.get(position)) {
                 store(End::Complete(answer), &Receipt::new(share.clone()));
             }
             drop(guard);

@@ -27,9 +27,9 @@ use tokio::{
 
 use crate::{
     Key,
-    background::{Place, Tasks},
     counts::Counts,
     store::Provenance,
+    tasks::{Slot, Tasks},
 };
 
 /// Table of running calls.
@@ -55,7 +55,7 @@ struct Running {
     batch: Batch,
     provenance: Provenance,
     /// A `Weak<Broadcast<Once<V>>>` of the type that this key's calls have.
-    flight: Box<dyn Any + Send>,
+    broadcast: Box<dyn Any + Send>,
     waiters: Option<Arc<WaiterCount>>,
 }
 
@@ -71,7 +71,7 @@ struct WaiterCount {
 /// Place in the background for all items of one detached call.
 struct DetachedCall {
     background: Arc<Tasks>,
-    place: Mutex<Weak<Place>>,
+    slot: Mutex<Weak<Slot>>,
     counts: Arc<Counts>,
 }
 
@@ -120,7 +120,7 @@ pub(crate) struct Batch {
     /// Number of the first.
     first: u64,
     /// Number of items.
-    pub(crate) flights: usize,
+    pub(crate) items: usize,
 }
 
 impl SingleFlights {
@@ -145,7 +145,7 @@ impl SingleFlights {
         let detached = self.finish.as_ref().map(|background| {
             Arc::new(DetachedCall {
                 background: Arc::clone(background),
-                place: Mutex::default(),
+                slot: Mutex::default(),
                 counts: Arc::clone(&self.counts),
             })
         });
@@ -158,14 +158,14 @@ impl SingleFlights {
             // A call that asks for its own response would wait for itself.
             let own = is_being_polled(self, &name);
             let running = table.running.get(&name).filter(|running| !own && (terms.joins)(&running.provenance));
-            let flight = running.and_then(Running::flight::<V>);
-            let reader = flight.as_ref().and_then(Broadcast::subscribe);
+            let broadcast = running.and_then(Running::broadcast::<V>);
+            let reader = broadcast.as_ref().and_then(Broadcast::subscribe);
             let joined = reader.zip(running).map(|(reader, running)| Joined {
                 handle: WaiterHandle::new(reader, running.waiters.clone()),
                 led: false,
                 batch: running.batch,
             });
-            known.extend(flight);
+            known.extend(broadcast);
             if joined.is_none() {
                 let id = table.next_id;
                 table.next_id += 1;
@@ -173,17 +173,17 @@ impl SingleFlights {
             }
             joined_all.push(joined);
         }
-        let batch = Batch { first, flights: guards.len() };
+        let batch = Batch { first, items: guards.len() };
         // Guards have been numbered in this order.
         let led = joined_all.iter_mut().zip(keys).filter(|(joined, _)| joined.is_none()).zip(first..);
         for (((joined, key), id), call) in led.zip(calls(guards)) {
             let name = (key.clone(), terms.priority);
-            let flight = Broadcast::new(Once { call: Some(call), name: Some((Arc::downgrade(self), name.clone())) });
+            let broadcast = Broadcast::new(Once { call: Some(call), name: Some((Arc::downgrade(self), name.clone())) });
             let waiters = detached.as_ref().map(|detached| WaiterCount::new(detached, self, &name, id));
             let handle = |reader| WaiterHandle::new(reader, waiters.clone());
-            *joined = flight.subscribe().map(|reader| Joined { handle: handle(reader), led: true, batch });
-            let flight = Box::new(Arc::downgrade(&flight));
-            let running = Running { id, batch, provenance: terms.provenance.clone(), flight, waiters };
+            *joined = broadcast.subscribe().map(|reader| Joined { handle: handle(reader), led: true, batch });
+            let broadcast = Box::new(Arc::downgrade(&broadcast));
+            let running = Running { id, batch, provenance: terms.provenance.clone(), broadcast, waiters };
             table.running.insert(name, running);
         }
         drop(table);
@@ -200,7 +200,7 @@ impl SingleFlights {
         let id = table.next_id;
         table.next_id += 1;
         let provenance = terms.provenance.clone();
-        let running = Running { id, batch: Batch::default(), provenance, flight: Box::new(()), waiters: None };
+        let running = Running { id, batch: Batch::default(), provenance, broadcast: Box::new(()), waiters: None };
         // Dropped outside the lock.
         let _replaced = table.running.insert(name.clone(), running);
         drop(table);
@@ -226,8 +226,8 @@ impl SingleFlights {
 }
 
 impl Running {
-    fn flight<V: Completion>(&self) -> Option<Arc<Broadcast<Once<V>>>> {
-        self.flight.downcast_ref::<Weak<Broadcast<Once<V>>>>()?.upgrade()
+    fn broadcast<V: Completion>(&self) -> Option<Arc<Broadcast<Once<V>>>> {
+        self.broadcast.downcast_ref::<Weak<Broadcast<Once<V>>>>()?.upgrade()
     }
 }
 
@@ -258,12 +258,12 @@ impl<V: Completion> Drop for WaiterHandle<V> {
             return;
         }
         // The reader goes on in the background, and holds the call as a waiter would, so that later callers join it.
-        let Some(place) = waiters.detached.place() else { return };
-        waiters.detached.background.keep(place, async move {
+        let Some(slot) = waiters.detached.slot() else { return };
+        waiters.detached.background.complete(slot, async move {
             // This one may have read the result.
             let Some(mut again) = reader.resubscribe() else { return };
-            if let Some(rest) = result_of(&mut again).await.and_then(V::completion) {
-                rest.await;
+            if let Some(completion) = result_of(&mut again).await.and_then(V::completion) {
+                completion.await;
             }
         });
     }
@@ -284,19 +284,19 @@ impl WaiterCount {
 
 impl DetachedCall {
     /// The place of the call, if it has one or there is room.
-    fn place(&self) -> Option<Arc<Place>> {
-        let mut known = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = known.upgrade() {
-            return Some(place);
+    fn slot(&self) -> Option<Arc<Slot>> {
+        let mut known = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = known.upgrade() {
+            return Some(slot);
         }
-        let Some(place) = self.background.adopt() else {
+        let Some(slot) = self.background.detached_slot() else {
             self.counts.skipped.one();
             return None;
         };
         self.counts.finished.one();
-        let place = Arc::new(place);
-        *known = Arc::downgrade(&place);
-        Some(place)
+        let slot = Arc::new(slot);
+        *known = Arc::downgrade(&slot);
+        Some(slot)
     }
 }
 

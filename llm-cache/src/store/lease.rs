@@ -10,13 +10,13 @@ use llm_core::Priority;
 use tokio::time::{Instant, sleep};
 
 use super::Entry;
-use crate::key::Keys;
+use crate::key::CallKeys;
 
 /// Who is about to make a call.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
 pub(crate) struct Claimant<'a> {
-    pub(crate) keys: &'a Keys,
+    pub(crate) keys: &'a CallKeys,
     pub(crate) priority: Priority,
     pub(crate) wait: MaxWait,
     /// True if a stored answer will do.

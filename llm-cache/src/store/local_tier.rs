@@ -9,7 +9,7 @@ use std::{
 use llm_core::Clock;
 
 use super::{Entry, Memory, Store, StoreFuture};
-use crate::{Key, key::Lent};
+use crate::{Key, key::BorrowedKey};
 
 /// Memory in front of a store further away: what was stored or fetched here of late, for a short time if one is set.
 pub(crate) struct LocalTier {
@@ -24,7 +24,7 @@ impl LocalTier {
         Self { memory, ttl, clock, removals: AtomicU64::new(0) }
     }
 
-    pub(crate) fn peek(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+    pub(crate) fn peek(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         let entry = self.memory.peek(key)?;
         match entry.leaves_at {
             Some(leaves_at) if leaves_at <= self.clock.now() => None,
@@ -43,7 +43,7 @@ impl LocalTier {
     }
 
     /// Puts an entry that was fetched when there were so many removals, unless there is one whose call began later.
-    pub(crate) fn fill(&self, key: Lent<'_>, entry: &Entry, removals: u64) {
+    pub(crate) fn fill(&self, key: BorrowedKey<'_>, entry: &Entry, removals: u64) {
         if self.memory.conforms(entry) {
             self.memory.put_if(key.to_key(), self.own(entry), || self.removals() == removals);
         }

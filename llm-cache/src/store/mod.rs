@@ -47,14 +47,14 @@ pub(crate) use self::{
     file::{FileSettings, FileStore},
     tiered::Tiered,
 };
-use crate::{Key, Tag, invalidation::Timestamp, key::Lent};
+use crate::{Key, Tag, invalidation::Timestamp, key::BorrowedKey};
 
 /// A place for entries. It knows their keys, sizes and times, not what they are worth: that is the cache's to judge.
 ///
 /// A store that fails is a store that has nothing: the error is for the books.
 pub(crate) trait Store: Send + Sync + 'static {
     /// What is at hand, without waiting.
-    fn peek(&self, key: Lent<'_>) -> Option<Arc<Entry>>;
+    fn peek(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>>;
 
     /// True if there may be more than what is at hand.
     fn has_remote_tier(&self) -> bool {
@@ -77,14 +77,14 @@ pub(crate) trait Store: Send + Sync + 'static {
     }
 
     /// Puts an entry that was fetched, and was of use, where it is at hand. It was fetched when there were so many removals.
-    fn fill(&self, _key: Lent<'_>, _entry: &Entry, _removals: u64) {}
+    fn fill(&self, _key: BorrowedKey<'_>, _entry: &Entry, _removals: u64) {}
 
     /// Stores an entry, unless one whose call began later is at hand; tells whether it did. It is at hand when this returns, and further away soon.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool;
 
     /// Removes an entry that turned out to be of no use, unless one whose call began later has taken its place: at once
     /// where it is at hand, soon where it is not.
-    fn evict_unless_newer(&self, key: Lent<'_>, entry: &Entry);
+    fn evict_unless_newer(&self, key: BorrowedKey<'_>, entry: &Entry);
 
     /// Removes an entry everywhere.
     fn remove<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, ()>;

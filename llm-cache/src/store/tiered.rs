@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{Cursor, Entry, LocalTier, Name, Page, Record, Store, StoreFuture, StoreStats};
-use crate::{Key, Tag, invalidation::Timestamp, key::Lent};
+use crate::{Key, Tag, invalidation::Timestamp, key::BorrowedKey};
 
 /// Memory in front of another store: typed answers, for a short time if one is set. It holds what was stored or fetched
 /// here of late; the store behind it holds everything.
@@ -17,7 +17,7 @@ impl Tiered {
 }
 
 impl Store for Tiered {
-    fn peek(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+    fn peek(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         self.local.peek(key)
     }
 
@@ -27,7 +27,7 @@ impl Store for Tiered {
 
     fn fetch<'a>(&'a self, keys: &'a [Key]) -> StoreFuture<'a, Vec<Option<Arc<Entry>>>> {
         // What is at hand in a store further away was not looked for.
-        let at_hand: Vec<_> = keys.iter().map(|key| self.remote.peek(key.lent())).collect();
+        let at_hand: Vec<_> = keys.iter().map(|key| self.remote.peek(key.borrowed())).collect();
         if at_hand.iter().all(Option::is_some) {
             return super::ready(at_hand);
         }
@@ -43,7 +43,7 @@ impl Store for Tiered {
         self.local.removals()
     }
 
-    fn fill(&self, key: Lent<'_>, entry: &Entry, removals: u64) {
+    fn fill(&self, key: BorrowedKey<'_>, entry: &Entry, removals: u64) {
         self.local.fill(key, entry, removals);
     }
 
@@ -52,7 +52,7 @@ impl Store for Tiered {
         self.remote.put(key, entry) || is_stored
     }
 
-    fn evict_unless_newer(&self, key: Lent<'_>, entry: &Entry) {
+    fn evict_unless_newer(&self, key: BorrowedKey<'_>, entry: &Entry) {
         self.local.memory.evict_unless_newer(key, entry);
         self.remote.evict_unless_newer(key, entry);
     }

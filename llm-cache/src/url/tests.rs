@@ -17,7 +17,7 @@ fn memory_and_its_parameters() {
 #[test]
 fn a_file_and_its_parameters() {
     let url = read("file:///var/my%20cache/a%3Fb?max_bytes=2gb&memory=1kb&memory_ttl=5m").unwrap();
-    assert_eq!(url.place, Place::File("/var/my cache/a?b".into()));
+    assert_eq!(url.location, Location::File("/var/my cache/a?b".into()));
     assert_eq!((url.max_bytes, url.memory), (Some(2 << 30), Some(1 << 10)));
     assert_eq!(url.memory_ttl, Some(Duration::from_secs(300)));
     assert_eq!(read("file:/a").unwrap(), read("file://localhost/a").unwrap());
@@ -128,7 +128,7 @@ proptest! {
             claim_timeout: None,
             lease: None,
             invalidated_within: None,
-            place: if cfg!(feature = "file") { Place::File(path.into()) } else { Place::Memory },
+            location: if cfg!(feature = "file") { Location::File(path.into()) } else { Location::Memory },
             max_bytes: Some(max),
             policy: memory.map(|_| Policy::Lru),
             memory: memory.filter(|_| cfg!(feature = "file")),

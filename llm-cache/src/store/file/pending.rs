@@ -6,7 +6,7 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-use crate::{Key, StoreError, invalidation::Timestamp, key::Lent, store::Entry};
+use crate::{Key, StoreError, invalidation::Timestamp, key::BorrowedKey, store::Entry};
 
 /// What is to be written, readable until it is.
 #[derive(Default)]
@@ -84,7 +84,7 @@ impl Pending {
         true
     }
 
-    pub(super) fn get(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+    pub(super) fn get(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         if self.lock().entries.is_empty() {
             return None;
         }

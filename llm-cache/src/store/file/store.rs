@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Key, StoreError, Tag,
     invalidation::Timestamp,
-    key::Lent,
+    key::BorrowedKey,
     store::{AtRest, Cursor, Entry, Name, Page, Record, Store, StoreFuture, StoreStats},
 };
 
@@ -132,7 +132,7 @@ impl FileStore {
 }
 
 impl Store for FileStore {
-    fn peek(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+    fn peek(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         self.shared.pending.get(key)
     }
 
@@ -157,7 +157,7 @@ impl Store for FileStore {
         taken
     }
 
-    fn evict_unless_newer(&self, key: Lent<'_>, entry: &Entry) {
+    fn evict_unless_newer(&self, key: BorrowedKey<'_>, entry: &Entry) {
         self.shared.pending.evict_unless_newer(key.to_key(), entry.provenance.started_at);
     }
 

@@ -93,7 +93,7 @@ fn store(clock: &ManualClock) -> (tempfile::TempDir, FileStore) {
 
 /// Looked for as calls do: what is written meanwhile is in one of both.
 async fn started_at(store: &impl Store, n: u32) -> Option<u64> {
-    let near = store.peek(key(n).lent());
+    let near = store.peek(key(n).borrowed());
     let found = match near {
         Some(_) => near,
         None => store.fetch(&[key(n)]).await.ok()?.pop().flatten(),
@@ -158,7 +158,7 @@ async fn nobody_waits_for_the_disk_but_who_closes() {
     begun_writes.recv_timeout(PATIENCE).expect("it is being written");
     assert!(store.put(key(2), entry(2, 3)), "and takes more meanwhile");
     for n in 1..3 {
-        assert!(store.peek(key(n).lent()).is_some(), "what is being written is at hand");
+        assert!(store.peek(key(n).borrowed()).is_some(), "what is being written is at hand");
     }
     assert_eq!(started_at(&store, 0).await, Some(1), "what lies there is read meanwhile");
     assert_eq!((store.stats().entries, store.stats().failed), (3, 0), "no write has ended");
@@ -167,7 +167,7 @@ async fn nobody_waits_for_the_disk_but_who_closes() {
     drop(go);
     store.close().await.unwrap();
     assert_eq!(store.stats().failed, 0);
-    assert!(store.peek(key(1).lent()).is_none(), "it was written");
+    assert!(store.peek(key(1).borrowed()).is_none(), "it was written");
     assert_eq!((started_at(&store, 1).await, started_at(&store, 2).await), (Some(2), Some(3)));
 }
 
@@ -221,12 +221,12 @@ async fn what_was_judged_goes_and_what_came_in_its_place_stays() {
         if is_written {
             store.close().await.unwrap();
         }
-        store.evict_unless_newer(key(1).lent(), &old);
-        store.fill(key(1).lent(), &old, 0);
+        store.evict_unless_newer(key(1).borrowed(), &old);
+        store.fill(key(1).borrowed(), &old, 0);
         store.close().await.unwrap();
         assert_eq!(started_at(&store, 1).await, Some(2));
     }
-    store.evict_unless_newer(key(1).lent(), &entry(1, 2));
+    store.evict_unless_newer(key(1).borrowed(), &entry(1, 2));
     store.close().await.unwrap();
     assert_eq!(started_at(&store, 1).await, None);
 }
@@ -245,9 +245,9 @@ async fn a_tenant_is_forgotten_in_front_and_behind() {
     store.close().await.unwrap();
     store.put(key(3), entry(3, 1));
     store.forget("umbrella").await.unwrap();
-    assert!((0..4).all(|n| store.peek(key(n).lent()).is_some()), "another tenant");
+    assert!((0..4).all(|n| store.peek(key(n).borrowed()).is_some()), "another tenant");
     store.forget("acme").await.unwrap();
-    assert!((0..4).all(|n| store.peek(key(n).lent()).is_none()), "in front");
+    assert!((0..4).all(|n| store.peek(key(n).borrowed()).is_none()), "in front");
     store.close().await.unwrap();
     assert_eq!((back.stats().entries, back.stats().bytes), (0, 0), "behind");
     for n in 0..4 {

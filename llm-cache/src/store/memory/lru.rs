@@ -9,7 +9,7 @@ use std::{
 use equivalent::Equivalent;
 use hashlink::{LinkedHashMap, linked_hash_map::RawEntryMut};
 
-use super::{Arc, Entry, Key, Lent, Table};
+use super::{Arc, BorrowedKey, Entry, Key, Table};
 
 /// Table that evicts the least recently used entry first.
 ///
@@ -97,7 +97,7 @@ impl Lru {
 }
 
 impl Table for Lru {
-    fn get(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+    fn get(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         let shard = self.shard(key.hash());
         let mut slots = shard.lock();
         let RawEntryMut::Occupied(mut found) = find(&mut slots, key) else { return None };
@@ -112,11 +112,11 @@ impl Table for Lru {
     }
 
     fn put_if(&self, key: Key, entry: Arc<Entry>, may: &dyn Fn(Option<&Entry>) -> bool) -> bool {
-        let shard = self.shard(key.lent().hash());
+        let shard = self.shard(key.borrowed().hash());
         // Dropped outside the lock.
         let _replaced = {
             let mut slots = shard.lock();
-            let mut found = find(&mut slots, key.lent());
+            let mut found = find(&mut slots, key.borrowed());
             let known = match &mut found {
                 RawEntryMut::Occupied(known) => Some(&*known.get().entry),
                 RawEntryMut::Vacant(_) => None,
@@ -132,7 +132,7 @@ impl Table for Lru {
                     Some(known.replace_value(slot))
                 }
                 RawEntryMut::Vacant(vacant) => {
-                    vacant.insert_hashed_nocheck(key.lent().hash(), key, slot);
+                    vacant.insert_hashed_nocheck(key.borrowed().hash(), key, slot);
                     None
                 }
             };
@@ -144,7 +144,7 @@ impl Table for Lru {
         true
     }
 
-    fn remove_if(&self, key: Lent<'_>, may: &dyn Fn(&Entry) -> bool) {
+    fn remove_if(&self, key: BorrowedKey<'_>, may: &dyn Fn(&Entry) -> bool) {
         let shard = self.shard(key.hash());
         let _removed = {
             let mut slots = shard.lock();
@@ -204,7 +204,7 @@ impl Shard {
     }
 }
 
-fn find<'a>(slots: &'a mut Slots, key: Lent<'_>) -> RawEntryMut<'a, Key, Slot, BuildHasherDefault<CarriedHash>> {
+fn find<'a>(slots: &'a mut Slots, key: BorrowedKey<'_>) -> RawEntryMut<'a, Key, Slot, BuildHasherDefault<CarriedHash>> {
     slots.raw_entry_mut().from_hash(key.hash(), |known| key.equivalent(known))
 }
 

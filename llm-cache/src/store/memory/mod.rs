@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use self::{lru::Lru, tiny_lfu::TinyLfu};
 use super::{Entry, Policy, Store, StoreFuture, StoreStats, ready};
-use crate::{Key, Tag, key::Lent};
+use crate::{Key, Tag, key::BorrowedKey};
 
 /// The memory tier: typed responses, so that a hit decodes nothing; bounded in bytes.
 ///
@@ -18,14 +18,14 @@ pub(crate) struct Memory {
 /// Table of entries that a policy keeps below a bound in bytes.
 trait Table: Send + Sync {
     /// Returns the entry of a key, and counts that as a use of it.
-    fn get(&self, key: Lent<'_>) -> Option<Arc<Entry>>;
+    fn get(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>>;
 
     /// Puts an entry, which must not be larger than the table, if `may` allows it beside the entry that it would replace.
     /// Nothing changes this key meanwhile. Evicts what no longer fits before it returns. Returns whether it put the entry.
     fn put_if(&self, key: Key, entry: Arc<Entry>, may: &dyn Fn(Option<&Entry>) -> bool) -> bool;
 
     /// Removes the entry of a key if `may` allows it.
-    fn remove_if(&self, key: Lent<'_>, may: &dyn Fn(&Entry) -> bool);
+    fn remove_if(&self, key: BorrowedKey<'_>, may: &dyn Fn(&Entry) -> bool);
 
     /// Removes all entries that `may` allows. It visits every entry.
     fn remove_all_if(&self, may: &dyn Fn(&Key, &Entry) -> bool);
@@ -65,7 +65,7 @@ impl Memory {
 }
 
 impl Store for Memory {
-    fn peek(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+    fn peek(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         self.table.get(key)
     }
 
@@ -78,12 +78,12 @@ impl Store for Memory {
         self.conforms(&entry) && self.put_if(key, entry, || true)
     }
 
-    fn evict_unless_newer(&self, key: Lent<'_>, entry: &Entry) {
+    fn evict_unless_newer(&self, key: BorrowedKey<'_>, entry: &Entry) {
         self.table.remove_if(key, &|known| known.provenance.started_at <= entry.provenance.started_at);
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, ()> {
-        self.table.remove_if(key.lent(), &|_| true);
+        self.table.remove_if(key.borrowed(), &|_| true);
         ready(())
     }
 
@@ -147,10 +147,10 @@ mod tests {
                 memory.put(key(n), entry(&key(n), &n.to_string()));
             }
             for n in 0..50 {
-                let found = memory.peek(key(n).lent()).unwrap();
+                let found = memory.peek(key(n).borrowed()).unwrap();
                 assert_eq!(*found.answer::<String>().unwrap(), n.to_string());
             }
-            assert!(memory.peek(key(50).lent()).is_none());
+            assert!(memory.peek(key(50).borrowed()).is_none());
         }
     }
 
@@ -165,7 +165,7 @@ mod tests {
             let known = list.iter().position(|(known, _)| *known == n);
             match seed >> 29 {
                 0..4 => {
-                    assert_eq!(memory.peek(key(n).lent()).is_some(), known.is_some());
+                    assert_eq!(memory.peek(key(n).borrowed()).is_some(), known.is_some());
                     if let Some(at) = known {
                         let used = list.remove(at);
                         list.push(used);
@@ -204,7 +204,7 @@ mod tests {
                             memory.put(key.clone(), entry(&key, &"x".repeat((n % 50) as usize * 40)));
                             match n % 10 {
                                 0 => drop(memory.remove(&key)),
-                                _ => drop(memory.peek(key.lent())),
+                                _ => drop(memory.peek(key.borrowed())),
                             }
                         }
                     });
@@ -222,7 +222,7 @@ mod tests {
     fn a_call_that_began_earlier_replaces_nothing() {
         let (memory, epochs) = (Memory::new(1 << 20, Policy::Lru), crate::invalidation::InvalidationEpochs::default());
         let [first, second] = [(); 2].map(|()| epochs.timestamp(SystemTime::UNIX_EPOCH));
-        let said = || memory.peek(key(1).lent()).and_then(|entry| entry.answer::<String>()).unwrap();
+        let said = || memory.peek(key(1).borrowed()).and_then(|entry| entry.answer::<String>()).unwrap();
         for (started_at, text, kept) in [(first, "a", true), (second, "b", true), (first, "late", false)] {
             assert_eq!(memory.put(key(1), entry_of(&key(1), text, started_at)), kept, "{text}");
         }
@@ -238,7 +238,7 @@ mod tests {
         let StoreStats { entries, bytes, .. } = memory.stats();
         assert!(entries <= 9 && bytes <= 100_000, "{entries} entries, {bytes} bytes");
         memory.put(key(999), entry(&key(999), &"x".repeat(200_000)));
-        assert!(memory.peek(key(999).lent()).is_none(), "larger than the whole tier");
+        assert!(memory.peek(key(999).borrowed()).is_none(), "larger than the whole tier");
         assert_eq!(memory.stats().entries, entries, "and it evicts nothing");
     }
 
@@ -254,7 +254,7 @@ mod tests {
         for round in 0..5 {
             for n in 0..100 {
                 put(n);
-                let _ = memory.peek(key(n).lent());
+                let _ = memory.peek(key(n).borrowed());
             }
             let _ = (round, memory.stats());
         }
@@ -262,6 +262,6 @@ mod tests {
             put(n);
         }
         let _ = memory.stats();
-        (1_000..1_020).filter(|n| memory.peek(key(*n).lent()).is_some()).count()
+        (1_000..1_020).filter(|n| memory.peek(key(*n).borrowed()).is_some()).count()
     }
 }

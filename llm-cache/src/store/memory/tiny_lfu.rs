@@ -7,7 +7,7 @@ use moka::{
     sync::Cache,
 };
 
-use super::{Arc, Entry, Key, Lent, Table};
+use super::{Arc, BorrowedKey, Entry, Key, Table};
 
 /// Table that keeps the entries asked for most often of late.
 ///
@@ -35,7 +35,7 @@ impl TinyLfu {
 }
 
 impl Table for TinyLfu {
-    fn get(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+    fn get(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         self.entries.get(&key)
     }
 
@@ -48,7 +48,7 @@ impl Table for TinyLfu {
         matches!(result, CompResult::Inserted(_) | CompResult::ReplacedWith(_))
     }
 
-    fn remove_if(&self, key: Lent<'_>, may: &dyn Fn(&Entry) -> bool) {
+    fn remove_if(&self, key: BorrowedKey<'_>, may: &dyn Fn(&Entry) -> bool) {
         self.entries.entry(key.to_key()).and_compute_with(|known| match known {
             Some(known) if may(known.value()) => Op::Remove,
             _ => Op::Nop,
@@ -58,7 +58,7 @@ impl Table for TinyLfu {
     fn remove_all_if(&self, may: &dyn Fn(&Key, &Entry) -> bool) {
         for (key, entry) in &self.entries {
             if may(&key, &entry) {
-                self.entries.invalidate(&key.lent());
+                self.entries.invalidate(&key.borrowed());
             }
         }
     }

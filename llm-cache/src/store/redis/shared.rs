@@ -23,7 +23,7 @@ use super::{
 use crate::{
     Key, StoreError,
     invalidation::Timestamp,
-    key::{Keys, Lent},
+    key::{BorrowedKey, CallKeys},
     store::{AtRest, Entry, Expiry, Listed, LocalTier, Name, Provenance, Record, Store, StoreStats, at_rest::nanos},
 };
 
@@ -117,14 +117,14 @@ impl Shared {
     }
 
     /// A lease on asking a question, not taken yet. Calls that fly apart in a process do so among processes too.
-    pub(super) fn ticket(&self, keys: &Keys, priority: Priority) -> Ticket {
+    pub(super) fn ticket(&self, keys: &CallKeys, priority: Priority) -> Ticket {
         let hash_tag = self.hash_tag(&self.codec.name(&keys.answer));
         let class: &[u8] = if priority == Priority::Background { b"background" } else { b"interactive" };
-        let flight = self.codec.name(&keys.flight);
+        let single_flight = self.codec.name(&keys.single_flight);
         let token = [value::random().to_le_bytes(), value::random().to_le_bytes()].concat().into();
         Ticket {
             entry: hash_tag.key(ENTRY),
-            lease: hash_tag.hashed_key("lease", &[flight.as_bytes(), class]),
+            lease: hash_tag.hashed_key("lease", &[single_flight.as_bytes(), class]),
             channel: hash_tag.key("wake"),
             token,
         }
@@ -263,7 +263,7 @@ impl Shared {
     }
 
     /// What is about to be written.
-    pub(super) fn queued_entry(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+    pub(super) fn queued_entry(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         if self.queued().is_empty() {
             return None;
         }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Key, StoreError, Tag,
     invalidation::Timestamp,
-    key::Lent,
+    key::BorrowedKey,
     store::{
         AtRest, Claim, Claimant, Cursor, Entry, LocalTier, Name, Page, Record, Store, StoreFuture, StoreStats,
         at_rest::nanos,
@@ -74,7 +74,7 @@ impl RedisStore {
     }
 
     /// What memory has, whether it can be trusted or not.
-    fn in_memory(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+    fn in_memory(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         self.shared.local.peek(key).or_else(|| self.shared.queued_entry(key))
     }
 
@@ -93,7 +93,7 @@ impl RedisStore {
             let found: Option<Bytes> =
                 reply.ok().filter(|_| is_current).and_then(|value| value.into_bytes().ok().flatten());
             let entry = found.and_then(|found| shared.entry(key, name, &found));
-            entry.or_else(|| self.in_memory(key.lent()).filter(|_| can_serve_memory))
+            entry.or_else(|| self.in_memory(key.borrowed()).filter(|_| can_serve_memory))
         };
         keys.iter().zip(&names).zip(replies).map(find).collect()
     }
@@ -161,7 +161,7 @@ impl RedisStore {
 }
 
 impl Store for RedisStore {
-    fn peek(&self, key: Lent<'_>) -> Option<Arc<Entry>> {
+    fn peek(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         if !self.shared.used.load(Ordering::Relaxed) {
             self.shared.used.store(true, Ordering::Relaxed);
         }
@@ -181,7 +181,7 @@ impl Store for RedisStore {
         self.shared.local.removals()
     }
 
-    fn fill(&self, key: Lent<'_>, entry: &Entry, removals: u64) {
+    fn fill(&self, key: BorrowedKey<'_>, entry: &Entry, removals: u64) {
         if entry.tier != "memory" {
             self.shared.local.fill(key, entry, removals);
         }
@@ -210,7 +210,7 @@ impl Store for RedisStore {
     }
 
     /// In memory alone: what another process has put into Redis since may be of use. The server lets go of it in time.
-    fn evict_unless_newer(&self, key: Lent<'_>, entry: &Entry) {
+    fn evict_unless_newer(&self, key: BorrowedKey<'_>, entry: &Entry) {
         self.shared.local.memory.evict_unless_newer(key, entry);
         self.shared.evict_unless_newer(&key.to_key(), entry.provenance.started_at);
     }

@@ -26,7 +26,7 @@ pub(crate) struct Tasks {
 }
 
 /// Room for one call, about some questions.
-pub(crate) struct Place {
+pub(crate) struct Slot {
     of: Arc<Tasks>,
     keys: Vec<Key>,
     _permit: OwnedSemaphorePermit,
@@ -58,7 +58,7 @@ impl Tasks {
     }
 
     /// A place for a call about those of some questions that no call here is about yet.
-    pub(crate) fn place(self: &Arc<Self>, mut keys: Vec<Key>) -> Result<Place, Denied> {
+    pub(crate) fn slot(self: &Arc<Self>, mut keys: Vec<Key>) -> Result<Slot, Denied> {
         let mut busy = self.busy();
         keys.retain(|key| !busy.contains(key));
         if keys.is_empty() {
@@ -67,30 +67,30 @@ impl Tasks {
         let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Denied::Full)?;
         busy.extend(keys.iter().cloned());
         drop(busy);
-        Ok(Place { of: Arc::clone(self), keys, _permit: permit })
+        Ok(Slot { of: Arc::clone(self), keys, _permit: permit })
     }
 
     /// A place for a call that runs already.
-    pub(crate) fn adopt(self: &Arc<Self>) -> Option<Place> {
+    pub(crate) fn detached_slot(self: &Arc<Self>) -> Option<Slot> {
         let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
-        Some(Place { of: Arc::clone(self), keys: Vec::new(), _permit: permit })
+        Some(Slot { of: Arc::clone(self), keys: Vec::new(), _permit: permit })
     }
 
     /// Runs a call in its place.
-    pub(crate) fn run(&self, place: Place, call: impl Future<Output = Result<(), Error>> + Send + 'static) {
+    pub(crate) fn run(&self, slot: Slot, call: impl Future<Output = Result<(), Error>> + Send + 'static) {
         self.runtime.spawn(async move {
             if let Ok(Err(error)) = timeout(LONGEST, call).await {
                 sleep(error.retry_after().unwrap_or(PAUSE).min(MOST_PAUSE)).await;
             }
-            drop(place);
+            drop(slot);
         });
     }
 
     /// Drives something to its end while a place is held.
-    pub(crate) fn keep(&self, place: Arc<Place>, rest: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn complete(&self, slot: Arc<Slot>, completion: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(async move {
-            let _ = timeout(LONGEST, rest).await;
-            drop(place);
+            let _ = timeout(LONGEST, completion).await;
+            drop(slot);
         });
     }
 
@@ -109,14 +109,14 @@ impl Tasks {
     }
 }
 
-impl Place {
+impl Slot {
     /// What the call is about.
     pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut busy = self.of.busy();
         for key in &self.keys {

@@ -11,12 +11,12 @@ use crate::{Keys, Secret};
 use crate::{
     Policy, StoreError, StoreUrl,
     store::{Memory, Store},
-    url::Place,
+    url::Location,
 };
 
 /// What a store needs to know besides its address.
 #[cfg_attr(not(any(feature = "file", feature = "redis")), expect(dead_code, reason = "memory needs less"))]
-pub(crate) struct Opening {
+pub(crate) struct StoreConfig {
     pub(crate) max_bytes: u64,
     pub(crate) policy: Policy,
     pub(crate) clock: Arc<dyn Clock>,
@@ -27,7 +27,7 @@ pub(crate) struct Opening {
     #[cfg(feature = "at-rest")]
     pub(crate) keys: Option<Arc<dyn Keys>>,
     #[cfg(feature = "redis")]
-    pub(crate) fleet: crate::fleet::RedisOptions,
+    pub(crate) redis_options: crate::redis_options::RedisOptions,
 }
 
 /// How many bytes a file holds where nothing is said.
@@ -35,19 +35,19 @@ pub(crate) struct Opening {
 const FILE_BYTES: u64 = 1 << 30;
 
 /// Opens the store of an address; memory without one.
-pub(crate) fn open(url: Option<StoreUrl>, opening: Opening) -> Result<Arc<dyn Store>, StoreError> {
+pub(crate) fn open(url: Option<StoreUrl>, config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     #[cfg(feature = "redis")]
-    if opening.fleet.is_given() || matches!(&url, Some(StoreUrl { place: Place::Redis(_), .. })) {
-        let fleet = opening.fleet.clone();
-        return Ok(Arc::new(fleet.open(url, opening)?));
+    if config.redis_options.is_given() || matches!(&url, Some(StoreUrl { location: Location::Redis(_), .. })) {
+        let redis_options = config.redis_options.clone();
+        return Ok(Arc::new(redis_options.open(url, config)?));
     }
-    let Some(url) = url else { return Ok(Arc::new(Memory::new(opening.max_bytes, opening.policy))) };
-    let policy = url.policy.unwrap_or(opening.policy);
-    match url.place {
-        Place::Memory => Ok(Arc::new(Memory::new(url.max_bytes.unwrap_or(opening.max_bytes), policy))),
+    let Some(url) = url else { return Ok(Arc::new(Memory::new(config.max_bytes, config.policy))) };
+    let policy = url.policy.unwrap_or(config.policy);
+    match url.location {
+        Location::Memory => Ok(Arc::new(Memory::new(url.max_bytes.unwrap_or(config.max_bytes), policy))),
         #[cfg(feature = "file")]
-        Place::File(path) => {
-            let Opening { clock, grace, secret, keys, .. } = opening;
+        Location::File(path) => {
+            let StoreConfig { clock, grace, secret, keys, .. } = config;
             let codec = AtRest::new(secret.as_ref(), keys);
             let max_bytes = url.max_bytes.unwrap_or(FILE_BYTES);
             let file = FileStore::open(FileSettings { path, max_bytes, codec, clock: Arc::clone(&clock), grace })?;
@@ -60,8 +60,8 @@ pub(crate) fn open(url: Option<StoreUrl>, opening: Opening) -> Result<Arc<dyn St
             })
         }
         #[cfg(feature = "redis")]
-        Place::Redis(_) => unreachable!("it was opened before"),
+        Location::Redis(_) => unreachable!("it was opened before"),
         #[cfg(not(feature = "file"))]
-        Place::File(_) => unreachable!("no such address is read without the feature"),
+        Location::File(_) => unreachable!("no such address is read without the feature"),
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-use crate::{BuildError, Verification, background::Tasks};
+use crate::{BuildError, Verification, tasks::Tasks};
 
 /// Settings of the calls that no caller waits for.
 ///
@@ -32,13 +32,13 @@ pub struct Background {
 
 /// When to ask, beside when nothing is stored.
 #[derive(Clone, Default)]
-pub(crate) struct Asking {
-    pub(crate) observe: bool,
-    pub(crate) keep_fallbacks: bool,
+pub(crate) struct Settings {
+    pub(crate) shadow: bool,
+    pub(crate) cache_fallbacks: bool,
     pub(crate) background: Option<Background>,
     /// The most answers to a question, at least one.
-    pub(crate) samples: u32,
-    pub(crate) refusal_ttl: Option<Duration>,
+    pub(crate) variants: u32,
+    pub(crate) negative_ttl: Option<Duration>,
 }
 
 impl Background {
@@ -80,7 +80,7 @@ impl Background {
     }
 }
 
-impl Asking {
+impl Settings {
     /// Returns the tasks that the settings need.
     pub(crate) fn tasks(&self) -> Result<Option<Arc<Tasks>>, BuildError> {
         let Some(background) = &self.background else { return Ok(None) };

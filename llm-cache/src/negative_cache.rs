@@ -14,12 +14,12 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 use crate::{Key, store::Provenance};
 
 /// Questions that a vendor refused because of what they are. In memory only, whatever the store.
-pub(crate) struct Refusals {
+pub(crate) struct NegativeCache {
     ttl: Duration,
-    known: Cache<Key, Arc<Refusal>, RandomState>,
+    known: Cache<Key, Arc<NegativeEntry>, RandomState>,
 }
 
-pub(crate) struct Refusal {
+pub(crate) struct NegativeEntry {
     error: Error,
     at: SystemTime,
     pub(crate) provenance: Provenance,
@@ -37,12 +37,12 @@ pub(crate) struct Remembered {
 /// What is held, in bytes of keys and messages.
 const MOST_BYTES: u64 = 4 << 20;
 /// What a refusal takes beside its key and its message, in bytes.
-const REFUSAL_BYTES: usize = 512;
+const NEGATIVE_ENTRY_BYTES: usize = 512;
 
-impl Refusals {
+impl NegativeCache {
     pub(crate) fn new(ttl: Duration) -> Self {
-        let size = |key: &Key, refusal: &Arc<Refusal>| {
-            let bytes = REFUSAL_BYTES + key.as_bytes().len() + refusal.error.message().len();
+        let size = |key: &Key, entry: &Arc<NegativeEntry>| {
+            let bytes = NEGATIVE_ENTRY_BYTES + key.as_bytes().len() + entry.error.message().len();
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         let known = Cache::builder().max_capacity(MOST_BYTES).weigher(size).eviction_policy(EvictionPolicy::lru());
@@ -52,29 +52,29 @@ impl Refusals {
     /// Remembers an error, if it is one of the question and of nothing else.
     pub(crate) fn put(&self, key: &Key, error: &Error, provenance: Provenance, now: SystemTime) {
         if matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::ContextTooLong) {
-            self.known.insert(key.clone(), Arc::new(Refusal { error: error.clone(), at: now, provenance }));
+            self.known.insert(key.clone(), Arc::new(NegativeEntry { error: error.clone(), at: now, provenance }));
             self.known.run_pending_tasks();
         }
     }
 
     /// The refusal of a question, if it is not past its time.
-    pub(crate) fn get(&self, key: &Key, now: SystemTime) -> Option<Arc<Refusal>> {
-        let refusal = self.known.get(&key.lent())?;
-        let age = now.duration_since(refusal.at).ok();
+    pub(crate) fn get(&self, key: &Key, now: SystemTime) -> Option<Arc<NegativeEntry>> {
+        let entry = self.known.get(&key.borrowed())?;
+        let age = now.duration_since(entry.at).ok();
         if age.is_some_and(|age| age < self.ttl) {
-            return Some(refusal);
+            return Some(entry);
         }
-        self.known.invalidate(&key.lent());
+        self.known.invalidate(&key.borrowed());
         None
     }
 
     pub(crate) fn remove(&self, key: &Key) {
-        self.known.invalidate(&key.lent());
+        self.known.invalidate(&key.borrowed());
     }
 
     pub(crate) fn forget(&self, tenant: &str) {
-        for (key, refusal) in &self.known {
-            if refusal.provenance.tags.contains(&crate::Tag::tenant(tenant)) {
+        for (key, entry) in &self.known {
+            if entry.provenance.tags.contains(&crate::Tag::tenant(tenant)) {
                 self.remove(&key);
             }
         }
@@ -85,9 +85,9 @@ impl Refusals {
     }
 }
 
-impl Refusal {
+impl NegativeEntry {
     /// The error for another caller, whom it costs nothing.
-    pub(crate) fn told(&self, now: SystemTime) -> Error {
+    pub(crate) fn to_error(&self, now: SystemTime) -> Error {
         let age = now.duration_since(self.at).unwrap_or_default();
         let remembered = Remembered { age, first: self.error.clone() };
         self.error.clone().with_charge(Charge::None).with_source(remembered)

@@ -6,9 +6,9 @@ use llm_redis::Redis;
 
 use crate::{
     CacheBuilder, StoreError, StoreUrl,
-    opening::Opening,
+    open_store::StoreConfig,
     store::{AtRest, LocalTier, Memory, RedisSettings, RedisStore},
-    url::Place,
+    url::Location,
 };
 
 /// Settings of a cache that shares its entries through Redis.
@@ -65,7 +65,7 @@ impl CacheBuilder {
     /// Shares entries through Redis as these options say, with memory of [`max_bytes`](Self::max_bytes) in front of it. A
     /// [`Redis`] handle instead of options comes with the default ones, and takes the place of the store of an address.
     pub fn redis(mut self, redis: impl Into<RedisOptions>) -> Self {
-        self.fleet = redis.into();
+        self.redis_options = redis.into();
         self
     }
 }
@@ -133,8 +133,8 @@ impl RedisOptions {
     }
 
     /// Opens the store of an address, or of the handle that was given.
-    pub(crate) fn open(self, url: Option<StoreUrl>, opening: Opening) -> Result<RedisStore, StoreError> {
-        let Opening { max_bytes, policy, clock, grace, secret, keys, .. } = opening;
+    pub(crate) fn open(self, url: Option<StoreUrl>, config: StoreConfig) -> Result<RedisStore, StoreError> {
+        let StoreConfig { max_bytes, policy, clock, grace, secret, keys, .. } = config;
         let bytes = url.as_ref().and_then(|url| url.memory).unwrap_or(max_bytes);
         let policy = url.as_ref().and_then(|url| url.policy).unwrap_or(policy);
         let memory_ttl = url.as_ref().and_then(|url| url.memory_ttl).unwrap_or(self.memory_ttl);
@@ -145,7 +145,7 @@ impl RedisOptions {
         let operation_timeout = lookup.max(OPERATION_TIMEOUT);
         let redis = match (self.redis, url) {
             (Some(redis), _) => redis,
-            (None, Some(StoreUrl { place: Place::Redis(address), prefix, .. })) => {
+            (None, Some(StoreUrl { location: Location::Redis(address), prefix, .. })) => {
                 let silence = claim.max(SILENCE);
                 let builder = Redis::builder(&*address.0).call_timeout(lookup);
                 let builder = builder.connect_timeout(silence).probe_timeout(silence);
