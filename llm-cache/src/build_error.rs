@@ -14,7 +14,7 @@ pub enum BuildError {
     #[error("a capacity of less than 1024 bytes stores nothing: set a larger one, or leave the cache out")]
     Capacity,
     /// The number of answers to a question is zero.
-    #[error("zero samples store nothing: set `variants` to one or more, or leave the cache out")]
+    #[error("zero variants store nothing: set `variants` to one or more, or leave the cache out")]
     Variants,
     /// The background has room for no call.
     #[error("calls in the background need room: give `Background::new` one or more, or leave the background out")]
@@ -22,8 +22,8 @@ pub enum BuildError {
     /// The cache is to spawn tasks, and is not built in a tokio runtime.
     #[error("a cache that spawns tasks must be built in a tokio runtime")]
     Runtime,
-    /// The share of hits to audit is more than the whole.
-    #[error("an audit of more than 100 percent is more than all hits")]
+    /// The share of hits to verify is more than 100 percent.
+    #[error("more than 100 percent of the hits cannot be verified: give `Verification::percent` at most 100")]
     Verification,
     /// The jitter is more than the whole.
     #[error("a jitter of more than 100 percent is more than the whole time to live")]

@@ -21,7 +21,7 @@ use crate::{
     verification::VerificationSampler,
 };
 #[cfg(feature = "at-rest")]
-use crate::{Keys, Secret};
+use crate::{EncryptionKeys, Secret};
 
 /// Settings of a [`Cache`].
 #[derive(Clone)]
@@ -42,7 +42,7 @@ pub struct CacheBuilder {
     #[cfg(feature = "at-rest")]
     secret: Option<Secret>,
     #[cfg(feature = "at-rest")]
-    keys: Option<Arc<dyn Keys>>,
+    keys: Option<Arc<dyn EncryptionKeys>>,
 }
 
 /// The smallest capacity, in bytes: no entry is smaller.
@@ -224,7 +224,7 @@ impl CacheBuilder {
     /// Seals each tenant's entries outside the process with his key, and what is shared with that of its scope
     /// (XChaCha20-Poly1305). Whoever has no key has nothing stored there.
     #[cfg(feature = "at-rest")]
-    pub fn keys(mut self, keys: impl Keys) -> Self {
+    pub fn encryption_keys(mut self, keys: impl EncryptionKeys) -> Self {
         self.keys = Some(Arc::new(keys));
         self
     }

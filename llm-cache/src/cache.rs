@@ -41,19 +41,19 @@ pub struct Stats {
     /// Answers that were stored already, stale ones included.
     pub hits: u64,
     /// Those of `hits` that came of a store further away than memory.
-    pub far_hits: u64,
+    pub remote_hits: u64,
     /// Those of `hits` that were past their time.
     pub stale: u64,
     /// Calls made because there was no answer, counted when they are made, so those that fail too.
     pub misses: u64,
     /// Calls made because they wanted the cache to keep out of it.
     pub bypassed: u64,
-    /// Calls that failed, of all that the cache made: `misses`, `bypassed`, `refreshed` and `audited`.
+    /// Calls that failed, of all that the cache made: `misses`, `bypassed`, `revalidated` and `verified`.
     pub failed_calls: u64,
     /// Answers that came of a call that was running already.
     pub coalesced: u64,
     /// Questions that were refused a short time ago and so were refused again.
-    pub refused: u64,
+    pub negative_hits: u64,
     /// Answers stored.
     pub stored: u64,
     /// Answers that were too large to store: larger than [`CacheBuilder::max_response_bytes`], or than the whole memory where
@@ -65,7 +65,7 @@ pub struct Stats {
     /// their key. Each was a miss.
     pub corrupt: u64,
     /// Answers that were to be written further away and were not: too many waited, too large, or the store failed.
-    pub unwritten: u64,
+    pub dropped_writes: u64,
     /// Calls made while all other processes that share the store waited for their answers.
     pub leased: u64,
     /// Times that this process waited for the answer to another's call.
@@ -73,15 +73,15 @@ pub struct Stats {
     /// Leases that ran out before the call that they were for was over.
     pub lost_leases: u64,
     /// Calls made in the background to replace answers past their time.
-    pub refreshed: u64,
+    pub revalidated: u64,
     /// Calls that the background had no room for.
     pub skipped: u64,
     /// Calls that went on in the background when their last caller had left.
-    pub finished: u64,
+    pub detached: u64,
     /// Hits that were asked again, by [`Verification`](crate::Verification).
-    pub audited: u64,
-    /// Those of `audited` with another answer.
-    pub disagreed: u64,
+    pub verified: u64,
+    /// Those of `verified` with another answer.
+    pub mismatched: u64,
     /// List price of the answers that did not have to be bought, as far as it is known.
     pub saved: Usd,
     /// Entries that had to make room for others, in any tier.
@@ -184,7 +184,7 @@ impl Cache {
         let load = Counter::get;
         Stats {
             hits: load(&counts.hits),
-            far_hits: load(&counts.far_hits),
+            remote_hits: load(&counts.remote_hits),
             stale: load(&counts.stale),
             misses: load(&counts.misses),
             bypassed: load(&counts.bypassed),
@@ -194,16 +194,16 @@ impl Cache {
             too_large: load(&counts.too_large),
             store_errors: load(&counts.store_errors) + failed,
             corrupt,
-            unwritten: dropped_writes,
+            dropped_writes,
             leased,
             awaited,
             lost_leases,
-            refused: load(&counts.refused),
-            refreshed: load(&counts.refreshed),
+            negative_hits: load(&counts.negative_hits),
+            revalidated: load(&counts.revalidated),
             skipped: load(&counts.skipped),
-            finished: load(&counts.finished),
-            audited: load(&counts.audited),
-            disagreed: load(&counts.disagreed),
+            detached: load(&counts.detached),
+            verified: load(&counts.verified),
+            mismatched: load(&counts.mismatched),
             saved: Usd::from_nanos(i64::try_from(load(&counts.saved)).unwrap_or(i64::MAX)),
             evictions: store.evictions(),
             entries,

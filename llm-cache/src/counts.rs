@@ -65,7 +65,7 @@ counts! {
     /// Stored answers served.
     hits => "llm_cache_hits_total",
     /// Those of `hits` that lay further away than memory.
-    far_hits => "llm_cache_far_hits_total",
+    remote_hits => "llm_cache_remote_hits_total",
     /// Those of `hits` past their time.
     stale => "llm_cache_stale_total",
     /// Calls made for want of an answer.
@@ -77,7 +77,7 @@ counts! {
     /// Answers that came of a call that was running already.
     coalesced => "llm_cache_coalesced_total",
     /// Refusals that were remembered.
-    refused => "llm_cache_refused_total",
+    negative_hits => "llm_cache_negative_hits_total",
     /// Answers stored.
     stored => "llm_cache_stored_total",
     /// Answers that were too large to store.
@@ -85,15 +85,15 @@ counts! {
     /// Failures of a store.
     store_errors => "llm_cache_store_errors_total",
     /// Calls made to replace answers past their time.
-    refreshed => "llm_cache_refreshed_total",
+    revalidated => "llm_cache_revalidated_total",
     /// Calls that the background had no room for.
     skipped => "llm_cache_skipped_total",
     /// Calls that went on when their last caller had left.
-    finished => "llm_cache_finished_total",
+    detached => "llm_cache_detached_total",
     /// Hits that were asked again.
-    audited => "llm_cache_audited_total",
-    /// Those of `audited` with another answer.
-    disagreed => "llm_cache_disagreed_total",
+    verified => "llm_cache_verified_total",
+    /// Those of `verified` with another answer.
+    mismatched => "llm_cache_mismatched_total",
     /// List price of the answers that did not have to be bought, in nano-dollars.
     saved => "llm_cache_saved_nano_usd_total",
 }
@@ -177,13 +177,13 @@ impl Meters {
         Self {
             known: Some(Known {
                 local: lookups("memory"),
-                remote: lookups("far"),
+                remote: lookups("remote"),
                 entries: metrics::gauge!("llm_cache_entries", "cache" => cache()),
                 bytes: metrics::gauge!("llm_cache_bytes", "cache" => cache()),
                 evictions: counter("llm_cache_evictions_total"),
                 failed: counter("llm_cache_store_errors_total"),
-                corrupt: counter("llm_cache_spoilt_total"),
-                dropped_writes: counter("llm_cache_unwritten_total"),
+                corrupt: counter("llm_cache_corrupt_total"),
+                dropped_writes: counter("llm_cache_dropped_writes_total"),
             }),
         }
     }
@@ -211,7 +211,7 @@ mod tests {
         let recorded: HashMap<_, _> = recorded
             .map(|(key, _, _, value)| (key.key().name().trim_start_matches("llm_cache_").to_owned(), value))
             .collect();
-        let names = ["store_errors_total", "spoilt_total", "unwritten_total", "evictions_total"];
+        let names = ["store_errors_total", "corrupt_total", "dropped_writes_total", "evictions_total"];
         assert_eq!(names.map(|name| &recorded[name]), [4, 3, 4, 5].map(DebugValue::Counter).each_ref());
     }
 }

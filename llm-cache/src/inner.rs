@@ -80,7 +80,7 @@ impl Inner {
             negative_cache.remove(&keys.single_flight);
             return None;
         }
-        self.counts.refused.one();
+        self.counts.negative_hits.one();
         Some(entry.to_error(now))
     }
 
@@ -96,7 +96,7 @@ impl Inner {
         if agrees {
             return;
         }
-        self.counts.disagreed.one();
+        self.counts.mismatched.one();
         let (operation, model) = (T::NAME, question.model().into());
         tracing::warn!(llm.operation = operation, age_s = age.as_secs(), "a stored answer and a new one disagree");
         if let Some(verification) = &self.verification {

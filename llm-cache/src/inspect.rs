@@ -24,7 +24,7 @@ pub struct StoredEntry {
     /// What it can be dropped by.
     pub tags: Arc<[Tag]>,
     /// Usage, vendor, model and cost of the answer.
-    pub facts: Accounting,
+    pub accounting: Accounting,
     /// What it takes, in bytes.
     pub bytes: u64,
     /// True if it is of use yet: within its time, and not invalidated.
@@ -106,7 +106,7 @@ impl From<Listed> for StoredEntry {
             stored_at: record.expiry.stored_at,
             fresh_until: record.expiry.fresh_until,
             tags: record.provenance.tags,
-            facts: record.facts,
+            accounting: record.facts,
             bytes,
             live,
         }

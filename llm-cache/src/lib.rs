@@ -90,7 +90,7 @@
 //!
 //! - **Writing** is off the answer's path: one thread, which [`CacheBuilder::build`] starts, writes all that is pending with
 //!   one durable commit; what is pending is served from memory. At most 16 MiB wait; what comes while they do is not
-//!   written, and counted ([`Stats::unwritten`]). [`Cache::close`] waits until all that was stored before is written; dropping
+//!   written, and counted ([`Stats::dropped_writes`]). [`Cache::close`] waits until all that was stored before is written; dropping
 //!   the last clone of a cache does that too, and closes the file.
 //! - **Reading** is done on tokio's threads for blocking work, at most 16 at once, each for at most 5 seconds. Without a
 //!   tokio runtime it is done where the cache is asked. A store that fails has nothing: calls go up.
@@ -115,7 +115,7 @@
 //! Whatever cannot be read, because it was changed, cut off, moved, written by another program or a newer format, is a miss,
 //! counted in [`Stats::corrupt`]. A check over name and entry finds damage always, malice if there is a secret.
 //!
-//! With `CacheBuilder::keys` each tenant's entries are sealed with his own key, and what is shared with that of its scope
+//! With `CacheBuilder::encryption_keys` each tenant's entries are sealed with his own key, and what is shared with that of its scope
 //! (XChaCha20-Poly1305, a random nonce, the name as associated data). Without a key nothing of him is stored or read there:
 //! dropping a key erases what it sealed, in backups too. Memory holds answers in the clear.
 //!
@@ -147,24 +147,24 @@
 //! | Name | Kind | What |
 //! |---|---|---|
 //! | `llm_cache_hits_total` | counter | stored answers served, stale ones included |
-//! | `llm_cache_far_hits_total` | counter | those that lay further away than memory |
+//! | `llm_cache_remote_hits_total` | counter | those that lay further away than memory |
 //! | `llm_cache_stale_total` | counter | those past their time |
 //! | `llm_cache_misses_total` | counter | calls made for want of an answer, those that failed too |
 //! | `llm_cache_bypassed_total` | counter | calls that wanted the cache to keep out of it |
 //! | `llm_cache_failed_calls_total` | counter | calls made that failed |
 //! | `llm_cache_coalesced_total` | counter | answers that came of a call that was running |
-//! | `llm_cache_refused_total` | counter | refusals that were remembered |
+//! | `llm_cache_negative_hits_total` | counter | refusals that were remembered |
 //! | `llm_cache_stored_total` | counter | answers stored |
 //! | `llm_cache_too_large_total` | counter | answers that were too large to store |
 //! | `llm_cache_evictions_total` | counter | entries that had to make room, in any tier |
 //! | `llm_cache_store_errors_total` | counter | failures of a store, those behind its callers too |
-//! | `llm_cache_spoilt_total` | counter | entries at rest that could not be read |
-//! | `llm_cache_unwritten_total` | counter | answers that were to be written further away and were not |
-//! | `llm_cache_refreshed_total` | counter | calls made to replace answers past their time |
+//! | `llm_cache_corrupt_total` | counter | entries at rest that could not be read |
+//! | `llm_cache_dropped_writes_total` | counter | answers that were to be written further away and were not |
+//! | `llm_cache_revalidated_total` | counter | calls made to replace answers past their time |
 //! | `llm_cache_skipped_total` | counter | calls that the background had no room for |
-//! | `llm_cache_finished_total` | counter | calls that went on when all had left |
-//! | `llm_cache_audited_total` | counter | hits that were asked again |
-//! | `llm_cache_disagreed_total` | counter | those with another answer |
+//! | `llm_cache_detached_total` | counter | calls that went on when all had left |
+//! | `llm_cache_verified_total` | counter | hits that were asked again |
+//! | `llm_cache_mismatched_total` | counter | those with another answer |
 //! | `llm_cache_saved_nano_usd_total` | counter | list price of what did not have to be bought, nano-dollars |
 //! | `llm_cache_entries`, `llm_cache_bytes` | gauge | what the store furthest away holds, after each answer stored |
 //! | `llm_cache_lookup_seconds` | histogram | time of a look-up, by `tier`: `memory`, or `far` |
@@ -277,7 +277,7 @@ pub use self::{
     inspect::{Listing, StoredEntry},
     migrate::{MigrationReport, migrate},
     partition::Partition,
-    store::{Cursor, KeyRing, Keys, Secret},
+    store::{Cursor, EncryptionKeys, KeyRing, Secret},
 };
 pub use llm_core;
 #[cfg(feature = "redis")]

@@ -9,7 +9,7 @@ pub struct MigrationReport {
     /// Entries that were copied.
     pub copied: u64,
     /// Entries past their time, or invalidated, that were left behind.
-    pub over: u64,
+    pub expired: u64,
     /// Entries that could not be read.
     pub unreadable: u64,
     /// Entries that the other store did not take: it has them or newer ones, they are too large for it, or their tenant
@@ -51,7 +51,7 @@ pub async fn migrate(
         let copied = to.0.store.write_records(live).await?;
         done.copied += copied;
         done.not_taken += wanted - copied;
-        done.over += listed - wanted;
+        done.expired += listed - wanted;
         done.unreadable += corrupt.len() as u64;
         done.next = next;
         progress(&done);

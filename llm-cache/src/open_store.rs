@@ -7,7 +7,7 @@ use llm_core::Clock;
 #[cfg(feature = "file")]
 use crate::store::{AtRest, FileSettings, FileStore, LocalTier, Tiered};
 #[cfg(feature = "at-rest")]
-use crate::{Keys, Secret};
+use crate::{EncryptionKeys, Secret};
 use crate::{
     Policy, StoreError, StoreUrl,
     store::{Memory, Store},
@@ -25,7 +25,7 @@ pub(crate) struct StoreConfig {
     #[cfg(feature = "at-rest")]
     pub(crate) secret: Option<Secret>,
     #[cfg(feature = "at-rest")]
-    pub(crate) keys: Option<Arc<dyn Keys>>,
+    pub(crate) keys: Option<Arc<dyn EncryptionKeys>>,
     #[cfg(feature = "redis")]
     pub(crate) redis_options: crate::redis_options::RedisOptions,
 }

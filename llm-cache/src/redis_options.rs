@@ -31,7 +31,7 @@ pub struct RedisOptions {
     memory_ttl: Duration,
     lease: Duration,
     bound: Duration,
-    call_timeout: Duration,
+    redis_timeout: Duration,
     claim_timeout: Duration,
 }
 
@@ -55,7 +55,7 @@ impl Default for RedisOptions {
             memory_ttl: Duration::from_secs(60),
             lease: Duration::from_secs(10),
             bound: Duration::from_secs(1),
-            call_timeout: Duration::from_millis(50),
+            redis_timeout: Duration::from_millis(50),
             claim_timeout: SILENCE,
         }
     }
@@ -117,7 +117,7 @@ impl RedisOptions {
     /// It is all that a hit can cost. A call that found nothing, and is about to be paid, then claims the lease on it, which
     /// has a bound of its own: [`claim_timeout`](Self::claim_timeout).
     pub fn redis_timeout(mut self, timeout: Duration) -> Self {
-        self.call_timeout = timeout.max(Duration::from_millis(1));
+        self.redis_timeout = timeout.max(Duration::from_millis(1));
         self
     }
 
@@ -139,9 +139,9 @@ impl RedisOptions {
         let policy = url.as_ref().and_then(|url| url.policy).unwrap_or(policy);
         let memory_ttl = url.as_ref().and_then(|url| url.memory_ttl).unwrap_or(self.memory_ttl);
         let lease = url.as_ref().and_then(|url| url.lease).unwrap_or(self.lease).max(LEAST_LEASE);
-        let bound = url.as_ref().and_then(|url| url.invalidated_within).unwrap_or(self.bound);
+        let bound = url.as_ref().and_then(|url| url.invalidation_bound).unwrap_or(self.bound);
         let claim = url.as_ref().and_then(|url| url.claim_timeout).unwrap_or(self.claim_timeout);
-        let lookup = url.as_ref().and_then(|url| url.call_timeout).unwrap_or(self.call_timeout);
+        let lookup = url.as_ref().and_then(|url| url.redis_timeout).unwrap_or(self.redis_timeout);
         let operation_timeout = lookup.max(OPERATION_TIMEOUT);
         let redis = match (self.redis, url) {
             (Some(redis), _) => redis,

@@ -31,7 +31,7 @@ pub enum CacheStatus {
     /// A call that was running already brought the answer.
     Coalesced,
     /// The question had been refused a short time ago, and so was refused again.
-    Refused {
+    NegativeHit {
         /// How long ago.
         age: Duration,
     },
@@ -86,7 +86,7 @@ pub enum Miss {
     /// The call wanted the cache to keep out of it.
     NoStore,
     /// The cache only observes.
-    Observing,
+    Shadow,
 }
 
 impl CacheStatus {
@@ -100,9 +100,9 @@ impl CacheStatus {
         })
     }
 
-    /// How a cache took part in a failure: [`Refused`](Self::Refused), or unseen.
+    /// How a cache took part in a failure: [`NegativeHit`](Self::Refused), or unseen.
     pub fn of_error(error: &Error) -> Self {
-        Remembered::of(error).map_or(Self::Unseen, |remembered| Self::Refused { age: remembered.age })
+        Remembered::of(error).map_or(Self::Unseen, |remembered| Self::NegativeHit { age: remembered.age })
     }
 
     /// The status in one word, for traces.
@@ -110,10 +110,10 @@ impl CacheStatus {
         match self {
             Self::Hit { stale: None, .. } => "hit",
             Self::Hit { stale: Some(_), .. } => "stale",
-            Self::Miss(Miss::NoCache | Miss::NoStore | Miss::Observing) => "bypass",
+            Self::Miss(Miss::NoCache | Miss::NoStore | Miss::Shadow) => "bypass",
             Self::Miss(_) => "miss",
             Self::Coalesced => "coalesced",
-            Self::Refused { .. } => "refused",
+            Self::NegativeHit { .. } => "negative",
             Self::Unseen => "unseen",
         }
     }
@@ -129,7 +129,7 @@ impl fmt::Display for CacheStatus {
                 stale.map_or(Ok(()), |why| write!(f, ", {why}"))?;
                 f.write_str("\"")
             }
-            Self::Refused { age } => write!(f, "llm-cache; hit; detail=\"refused, {} s ago\"", age.as_secs()),
+            Self::NegativeHit { age } => write!(f, "llm-cache; hit; detail=\"negative, {} s ago\"", age.as_secs()),
             Self::Coalesced => f.write_str("llm-cache; fwd=miss; collapsed"),
             Self::Miss(Miss::Unknown) => f.write_str("llm-cache; fwd=uri-miss"),
             Self::Miss(Miss::Gone) => f.write_str("llm-cache; fwd=stale"),
@@ -142,7 +142,7 @@ impl fmt::Display for CacheStatus {
             Self::Miss(Miss::TooOld) => f.write_str("llm-cache; fwd=request; detail=too-old"),
             Self::Miss(Miss::NoCache) => f.write_str("llm-cache; fwd=request; detail=no-cache"),
             Self::Miss(Miss::NoStore) => f.write_str("llm-cache; fwd=bypass; detail=no-store"),
-            Self::Miss(Miss::Observing) => f.write_str("llm-cache; fwd=bypass; detail=observing"),
+            Self::Miss(Miss::Shadow) => f.write_str("llm-cache; fwd=bypass; detail=shadow"),
             Self::Unseen => f.write_str("llm-cache; fwd=bypass; detail=unseen"),
         }
     }
@@ -152,7 +152,7 @@ impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Allowed => "stale: allowed",
-            Self::Revalidating => "stale: refreshing",
+            Self::Revalidating => "stale: revalidating",
             Self::Error => "stale: the call failed",
         })
     }

@@ -20,12 +20,12 @@ use crate::{Policy, builder::MIN_BYTES};
 /// |---|---|
 /// | `memory:` | `max_bytes`, `policy` |
 /// | `file:///path` | `max_bytes`, `memory`, `memory_ttl`, `policy` |
-/// | `redis://user:password@host:port/db` | `memory`, `memory_ttl`, `policy`, `prefix`, `call_timeout`, `claim_timeout`, `lease`, `invalidation_bound` |
+/// | `redis://user:password@host:port/db` | `memory`, `memory_ttl`, `policy`, `prefix`, `redis_timeout`, `claim_timeout`, `lease`, `invalidation_bound` |
 ///
 /// `max_bytes` (`500000`, `64mb`, `2gb`; powers of 1024) bounds the place itself; `memory` puts that much memory in front of
 /// a file or Redis, for at most `memory_ttl` (`30s`, `5m`, `12h`, `7d`) an answer; `policy` is `lru` or `tinylfu` and the memory's.
 /// Paths are absolute; `%20` is a space. `rediss://` is Redis with TLS, `redis+cluster://host:port,host:port` a Cluster; what its
-/// parameters mean is told at [`CacheBuilder`](crate::CacheBuilder)'s setters (`call_timeout` is `redis_timeout` there), and `prefix`
+/// parameters mean is told at [`CacheBuilder`](crate::CacheBuilder)'s setters, and `prefix`
 /// is what its keys begin with. A URL of Redis is never shown with its user and password, so what is shown does not read back.
 ///
 /// ```
@@ -45,10 +45,10 @@ pub struct StoreUrl {
     pub(crate) memory: Option<u64>,
     pub(crate) memory_ttl: Option<Duration>,
     pub(crate) prefix: Option<String>,
-    pub(crate) call_timeout: Option<Duration>,
+    pub(crate) redis_timeout: Option<Duration>,
     pub(crate) claim_timeout: Option<Duration>,
     pub(crate) lease: Option<Duration>,
-    pub(crate) invalidated_within: Option<Duration>,
+    pub(crate) invalidation_bound: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl StoreUrl {
 
     fn at(location: Location) -> Self {
         let (max_bytes, policy, memory, memory_ttl) = Default::default();
-        let (prefix, call_timeout, claim_timeout, lease, invalidated_within) = Default::default();
+        let (prefix, redis_timeout, claim_timeout, lease, invalidation_bound) = Default::default();
         Self {
             location,
             max_bytes,
@@ -139,10 +139,10 @@ impl StoreUrl {
             memory,
             memory_ttl,
             prefix,
-            call_timeout,
+            redis_timeout,
             claim_timeout,
             lease,
-            invalidated_within,
+            invalidation_bound,
         }
     }
 
@@ -171,10 +171,10 @@ impl StoreUrl {
                 });
             }
             "prefix" => self.prefix = Some(plain(name, value)?),
-            "call_timeout" => self.call_timeout = Some(time(name, value)?),
+            "redis_timeout" => self.redis_timeout = Some(time(name, value)?),
             "claim_timeout" => self.claim_timeout = Some(time(name, value)?),
             "lease" => self.lease = Some(time(name, value)?),
-            "invalidated_within" => self.invalidated_within = Some(time(name, value)?),
+            "invalidation_bound" => self.invalidation_bound = Some(time(name, value)?),
             _ => {}
         }
         Ok(())
@@ -233,7 +233,7 @@ fn is_plain(text: &str) -> bool {
 /// What a Redis URL may have behind its `?`.
 #[cfg(feature = "redis")]
 const REDIS_PARAMETERS: &[&str] =
-    &["memory", "memory_ttl", "policy", "prefix", "call_timeout", "claim_timeout", "lease", "invalidated_within"];
+    &["memory", "memory_ttl", "policy", "prefix", "redis_timeout", "claim_timeout", "lease", "invalidation_bound"];
 
 /// A Redis URL without parameters. The rest of it is read when it is opened.
 #[cfg(feature = "redis")]
@@ -347,10 +347,10 @@ impl fmt::Display for StoreUrl {
             ("memory_ttl", millis(self.memory_ttl)),
             ("policy", policy),
             ("prefix", self.prefix.clone()),
-            ("call_timeout", millis(self.call_timeout)),
+            ("redis_timeout", millis(self.redis_timeout)),
             ("claim_timeout", millis(self.claim_timeout)),
             ("lease", millis(self.lease)),
-            ("invalidated_within", millis(self.invalidated_within)),
+            ("invalidation_bound", millis(self.invalidation_bound)),
         ];
         let set = parameters.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
         for (at, (name, value)) in set.enumerate() {

@@ -36,7 +36,7 @@ where
     let claimed: HashSet<&Key> = slot.keys().iter().collect();
     stale.retain(|at| claimed.contains(&items.keys[*at].answer));
     let directive = cx.directive.revalidating();
-    let own = CallContext { directive, counter: |counts| &counts.refreshed, ..cx.clone() };
+    let own = CallContext { directive, counter: |counts| &counts.revalidated, ..cx.clone() };
     let obtained = obtain(&own, &unattended(call, Purpose::Revalidation), items, &stale, false);
     start(cx, slot, async move {
         let items: Result<Vec<_>, Error> = obtained.await.into_iter().flatten().collect();
@@ -52,7 +52,7 @@ where
 {
     let Some(slot) = slot(cx, call, items, &[0]) else { return };
     let directive = cx.directive.clone().no_cache();
-    let own = CallContext { directive, counter: |counts| &counts.audited, ..cx.clone() };
+    let own = CallContext { directive, counter: |counts| &counts.verified, ..cx.clone() };
     let call = unattended(call, Purpose::Verification);
     let obtained = obtain(&own, &call, items, &[0], false);
     let (cache, known, age) = (Arc::clone(&cx.cache), Arc::clone(&stored.answer), stored.entry.age(cx.cache.now()));

@@ -29,7 +29,7 @@ pub(super) fn record(cache: &Inner, items: impl Iterator<Item = ItemOutcome> + C
     match status {
         CacheStatus::Hit { tier, stale, .. } => {
             counts.hits.one();
-            counts.far_hits.add(u64::from(tier != "memory"));
+            counts.remote_hits.add(u64::from(tier != "memory"));
             counts.stale.add(u64::from(stale.is_some()));
         }
         CacheStatus::Coalesced | CacheStatus::Miss(Miss::Items { asked: 0, .. }) => counts.coalesced.one(),

@@ -74,7 +74,7 @@ where
         cache.remember_error(keys, error, provenance.clone());
     }
     let mut reply = reply?.on_end(store);
-    reply.extensions.insert(CacheStatus::Miss(Miss::Observing));
+    reply.extensions.insert(CacheStatus::Miss(Miss::Shadow));
     reply.extensions.insert(shadow_status);
     Ok(reply)
 }

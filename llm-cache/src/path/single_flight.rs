@@ -293,7 +293,7 @@ impl DetachedCall {
             self.counts.skipped.one();
             return None;
         };
-        self.counts.finished.one();
+        self.counts.detached.one();
         let slot = Arc::new(slot);
         *known = Arc::downgrade(&slot);
         Some(slot)

@@ -34,7 +34,7 @@ pub(crate) use self::{
 };
 #[cfg(feature = "at-rest")]
 pub use self::{
-    at_rest::{KeyRing, Keys, Secret},
+    at_rest::{EncryptionKeys, KeyRing, Secret},
     listing::Cursor,
 };
 pub(crate) use self::{

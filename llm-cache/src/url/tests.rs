@@ -26,7 +26,7 @@ fn a_file_and_its_parameters() {
 #[cfg(feature = "file")]
 #[test]
 fn an_error_names_the_bad_part_and_what_is_allowed() {
-    for (url, told) in [
+    for (url, message) in [
         ("/tmp/x", "no scheme"),
         ("http://host", "`http:`"),
         ("memory:x", "no path"),
@@ -54,7 +54,7 @@ fn an_error_names_the_bad_part_and_what_is_allowed() {
         ("file:///a?hunter2=1", "parameter 1"),
     ] {
         let error = read(url).unwrap_err();
-        assert!(error.contains(told), "{url}: {error}");
+        assert!(error.contains(message), "{url}: {error}");
         assert!(!error.contains("hunter2"), "{url}: {error}");
     }
 }
@@ -85,7 +85,7 @@ fn a_store_whose_feature_is_off_names_it() {
 #[test]
 fn redis_and_its_parameters() {
     let url =
-        read("redis://user:hunter2@host:1/2?memory=1mb&prefix=shop&claim_timeout=2s&lease=5s&invalidated_within=2s")
+        read("redis://user:hunter2@host:1/2?memory=1mb&prefix=shop&claim_timeout=2s&lease=5s&invalidation_bound=2s")
             .unwrap();
     assert_eq!((url.prefix.as_deref(), url.lease), (Some("shop"), Some(Duration::from_secs(5))));
     let shown = format!("{url} {url:?}");
@@ -94,7 +94,7 @@ fn redis_and_its_parameters() {
         "{shown}"
     );
     assert!(!shown.contains("hunter2") && !shown.contains("user"), "{shown}");
-    for (url, told) in [
+    for (url, message) in [
         ("redis:", "no host"),
         ("redis://:hunter2@h?max_bytes=1", "`max_bytes` is no parameter"),
         ("redis://:hunter2@h?prefix=a:b", "`prefix`"),
@@ -106,7 +106,7 @@ fn redis_and_its_parameters() {
         ("redis://:x#hunter2@h", "password"),
     ] {
         let error = read(url).unwrap_err();
-        assert!(error.contains(told) && !error.contains("hunter2"), "{url}: {error}");
+        assert!(error.contains(message) && !error.contains("hunter2"), "{url}: {error}");
     }
 }
 
@@ -124,10 +124,10 @@ proptest! {
     fn what_is_shown_reads_back(path in "(/[^\0/]{1,8}){1,4}", max in 1u64.., memory in proptest::option::of(1u64..), seconds in 1u64..1_000_000) {
         let url = StoreUrl {
             prefix: None,
-            call_timeout: None,
+            redis_timeout: None,
             claim_timeout: None,
             lease: None,
-            invalidated_within: None,
+            invalidation_bound: None,
             location: if cfg!(feature = "file") { Location::File(path.into()) } else { Location::Memory },
             max_bytes: Some(max),
             policy: memory.map(|_| Policy::Lru),

@@ -96,7 +96,7 @@ async fn a_thousand_readers_of_an_old_answer_get_it_at_once_and_one_call_replace
         cache.close().await.unwrap();
         assert_eq!(status(&provider.chat(call()).await.unwrap()), None, "it is fresh again");
         let stats = cache.stats();
-        assert_eq!((upstream.0.calls(), stats.refreshed, stats.skipped, stats.running), (2, 1, 0, 0));
+        assert_eq!((upstream.0.calls(), stats.revalidated, stats.skipped, stats.running), (2, 1, 0, 0));
 
         let calls = upstream.1.lock().unwrap();
         let refresh = &calls[1];
@@ -124,7 +124,7 @@ async fn two_tenants_who_share_an_old_answer_have_it_replaced_once() {
     assert_eq!(read, (Some(Stale::Revalidating), Some(Stale::Revalidating)));
     cache.close().await.unwrap();
     let paid: Vec<_> = upstream.1.lock().unwrap().iter().map(|call| call.tenant.to_string()).collect();
-    assert_eq!((cache.stats().refreshed, paid), (1, vec!["acme".to_owned(), "umbrella".to_owned()]));
+    assert_eq!((cache.stats().revalidated, paid), (1, vec!["acme".to_owned(), "umbrella".to_owned()]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,7 +139,7 @@ async fn refreshes_are_bounded_in_number_and_what_finds_no_room_is_counted() {
     tokio::task::yield_now().await;
     assert_eq!(upstream.alive.load(Ordering::SeqCst), 2);
     cache.close().await.unwrap();
-    assert_eq!((cache.stats().refreshed, cache.stats().skipped, upstream.calls()), (2, 3, 7));
+    assert_eq!((cache.stats().revalidated, cache.stats().skipped, upstream.calls()), (2, 3, 7));
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,7 +199,7 @@ async fn old_items_of_a_request_are_replaced_with_one_call() {
     assert_eq!(started.elapsed(), Duration::ZERO);
     cache.close().await.unwrap();
     let stats = cache.stats();
-    assert_eq!((upstream.calls(), stats.refreshed, stats.skipped, stats.stale), (2, 1, 0, 3));
+    assert_eq!((upstream.calls(), stats.revalidated, stats.skipped, stats.stale), (2, 1, 0, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,7 +241,7 @@ async fn a_call_goes_on_when_all_have_left_and_whoever_asks_then_joins_it() {
             assert_eq!(say(&*provider, "a b c d", streamed).await.unwrap(), "a b c d");
             cache.close().await.unwrap();
             let stats = cache.stats();
-            assert_eq!((upstream.calls(), stats.finished, stats.entries), (1, 1, 1));
+            assert_eq!((upstream.calls(), stats.detached, stats.entries), (1, 1, 1));
             assert_eq!((upstream.alive.load(Ordering::SeqCst), stats.running), (0, 0));
         }
     }
@@ -259,7 +259,7 @@ async fn only_as_many_calls_go_on_as_there_is_room_for() {
     assert_eq!(upstream.alive.load(Ordering::SeqCst), 1, "three items are one call, and take one place");
     cache.close().await.unwrap();
     let stats = cache.stats();
-    assert_eq!((stats.finished, stats.skipped, stats.entries, stats.running), (1, 1, 3, 0));
+    assert_eq!((stats.detached, stats.skipped, stats.entries, stats.running), (1, 1, 3, 0));
     assert!(matches!(provider.embed(texts(&["b"])).await.unwrap().receipt.origin(), Origin::Cache { .. }));
 }
 
@@ -275,7 +275,7 @@ async fn whoever_stays_until_the_end_leaves_nothing_to_finish() {
     }
     *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
     say(&*provider, "e f", true).await.unwrap_err();
-    assert_eq!((cache.stats().finished, cache.stats().skipped, cache.stats().running), (0, 0, 0));
+    assert_eq!((cache.stats().detached, cache.stats().skipped, cache.stats().running), (0, 0, 0));
 }
 
 /// A cache over a vendor whose answers have a new id each time, and a new text whenever `texts` changes.
@@ -309,10 +309,10 @@ async fn an_audited_hit_is_served_as_it_was_and_a_disagreement_is_reported() {
         said
     };
     assert_eq!((said().await, said().await), ("old".into(), "old".into()));
-    assert_eq!((cache.stats().audited, cache.stats().disagreed), (1, 0), "another id is no other answer");
+    assert_eq!((cache.stats().verified, cache.stats().mismatched), (1, 0), "another id is no other answer");
     *text.lock().unwrap() = "new";
     assert_eq!((said().await, said().await), ("old".into(), "new".into()));
-    assert_eq!((cache.stats().audited, cache.stats().disagreed), (3, 1));
+    assert_eq!((cache.stats().verified, cache.stats().mismatched), (3, 1));
     let told = told.lock().unwrap();
     assert_eq!((told.len(), told[0].operation, &*told[0].model, &*told[0].tenant), (1, "chat", "m", "acme"));
 }
@@ -324,7 +324,7 @@ async fn a_share_of_the_hits_is_audited() {
         provider.chat(ask("q")).await.unwrap();
         cache.close().await.unwrap();
     }
-    let audited = cache.stats().audited;
+    let audited = cache.stats().verified;
     assert!((160..240).contains(&audited), "{audited} of 1,000");
 }
 

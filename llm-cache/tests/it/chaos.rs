@@ -160,8 +160,8 @@ async fn survive(seed: u64, world: &World) -> [u64; 5] {
     audit(world, seed);
     world.cache.clear().await.expect("the store does not fail");
     assert_eq!((world.cache.stats().entries, world.cache.stats().bytes), (0, 0), "seed {seed}");
-    assert_eq!((stats.store_errors, stats.unwritten, stats.corrupt), (0, 0, 0), "seed {seed}");
-    [stats.hits, stats.coalesced, stats.refreshed, stats.finished, stats.audited]
+    assert_eq!((stats.store_errors, stats.dropped_writes, stats.corrupt), (0, 0, 0), "seed {seed}");
+    [stats.hits, stats.coalesced, stats.revalidated, stats.detached, stats.verified]
 }
 
 /// What is switched on, by seed.
@@ -199,7 +199,7 @@ async fn so_it_is_over_a_file_with_memory_in_front() {
         let world = world(seed, |builder| settings(seed, builder).open(place.url()).expect("the settings are right"));
         let counts = survive(seed, &world).await;
         told.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-        far += world.cache.stats().far_hits;
+        far += world.cache.stats().remote_hits;
     }
     assert!(told.iter().all(|count| *count > 0) && far > 0, "all of it happened: {told:?}, {far} from the file");
 }

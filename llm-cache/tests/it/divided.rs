@@ -248,7 +248,7 @@ async fn an_old_item_beside_new_ones_is_marked() {
     provider.embed(texts(&["a"])).await.unwrap();
     clock.advance(HOUR);
     let reply = provider.embed(texts(&["a", "bb"])).await.unwrap();
-    assert_eq!(status(&reply), "llm-cache; fwd=partial; detail=\"1 items, stale: refreshing\"");
+    assert_eq!(status(&reply), "llm-cache; fwd=partial; detail=\"1 items, stale: revalidating\"");
     let stats = cache.stats();
     assert_eq!((stats.misses, stats.hits, stats.stale), (2, 0, 0), "it was a miss");
     cache.close().await.unwrap();
@@ -292,7 +292,7 @@ async fn whoever_wants_only_what_is_stored_starts_no_refresh() {
     clock.advance(HOUR);
     provider.embed(only).await.unwrap();
     cache.close().await.unwrap();
-    assert_eq!((upstream.calls(), cache.stats().refreshed), (1, 0));
+    assert_eq!((upstream.calls(), cache.stats().revalidated), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -372,5 +372,5 @@ async fn old_shared_items_are_replaced_once_for_all_tenants() {
     }
     assert_eq!((started.elapsed(), cache.stats().stale), (Duration::ZERO, 2));
     cache.close().await.unwrap();
-    assert_eq!((upstream.calls(), cache.stats().refreshed), (2, 1));
+    assert_eq!((upstream.calls(), cache.stats().revalidated), (2, 1));
 }

@@ -147,7 +147,7 @@ async fn a_tenant_whose_key_is_gone_is_erased() {
     for tenant in ["acme", "umbrella"] {
         keys.insert(Partition::tenant(tenant), Secret::new([tenant.len() as u8; 32]));
     }
-    let open = || place.open_with(|builder| builder.secret(Secret::new([3; 32])).keys(keys.clone()));
+    let open = || place.open_with(|builder| builder.secret(Secret::new([3; 32])).encryption_keys(keys.clone()));
     let upstream = Upstream::default();
     let call = |tenant: &str| Call::new(tenant, ChatRequest::new("m").user("a secret question"));
     let cache = open();
@@ -203,7 +203,7 @@ async fn live_entries_move_with_what_is_left_of_their_time() {
     let sealed = || {
         let keys = KeyRing::new();
         keys.insert(Partition::tenant("acme"), Secret::new([6; 32]));
-        to.open_with(|builder| builder.secret(secret.clone()).keys(keys))
+        to.open_with(|builder| builder.secret(secret.clone()).encryption_keys(keys))
     };
     let (mut batches, mut stopped) = (0, MigrationReport::default());
     let target = sealed();
@@ -220,8 +220,8 @@ async fn live_entries_move_with_what_is_left_of_their_time() {
     let target = sealed();
     let mut batches = 0;
     let done = migrate(&old, &target, stopped.next, BATCH, |_| batches += 1).await.unwrap();
-    assert_eq!((done.copied + stopped.copied, done.over + stopped.over), (80, 1));
-    assert_eq!((stopped.copied + stopped.over, batches), (21, 9), "it goes on where it stopped");
+    assert_eq!((done.copied + stopped.copied, done.expired + stopped.expired), (80, 1));
+    assert_eq!((stopped.copied + stopped.expired, batches), (21, 9), "it goes on where it stopped");
     assert_eq!((done.unreadable, done.not_taken, done.next), (0, 0, None));
     assert_eq!(target.stats().entries, 80);
     let again = migrate(&old, &target, None, BATCH, |_| {}).await.unwrap();
@@ -255,7 +255,7 @@ async fn entries_can_be_listed_and_dropped_one_by_one_or_by_a_tag() {
         .filter(|entry| entry.partition == Partition::tenant("acme"))
         .collect();
     assert_eq!(of_acme.len(), 5);
-    assert!(of_acme.iter().all(|entry| entry.live && entry.facts.usage.is_some()));
+    assert!(of_acme.iter().all(|entry| entry.live && entry.accounting.usage.is_some()));
     assert!(of_acme[0].tags.contains(&Tag::model("m")));
     assert!(cache.remove_stored(&of_acme[0].name).await.unwrap());
     assert!(!cache.remove_stored(&of_acme[0].name).await.unwrap());
@@ -293,7 +293,9 @@ async fn what_is_shared_is_sealed_with_the_key_of_its_scope_and_moves_with_it() 
     let (from, to, keys) = (Place::file(), Place::file(), KeyRing::new());
     let open = |place: &Place| {
         let sharing = DirectivePolicy::none().allow_sharing();
-        place.open_with(|builder| builder.directive_policy(sharing).secret(Secret::new([3; 32])).keys(keys.clone()))
+        place.open_with(|builder| {
+            builder.directive_policy(sharing).secret(Secret::new([3; 32])).encryption_keys(keys.clone())
+        })
     };
     let call = |tenant: &str| {
         let mut call = Call::new(tenant, ChatRequest::new("m").user("a"));

@@ -109,11 +109,11 @@ async fn what_a_vendor_refuses_for_the_questions_sake_is_remembered_for_a_short_
         let second = fail().await;
         assert_eq!(second.kind(), kind);
         if !is_remembered {
-            assert_eq!((upstream.calls(), cache.stats().refused), (2, 0), "{kind}");
+            assert_eq!((upstream.calls(), cache.stats().negative_hits), (2, 0), "{kind}");
             continue;
         }
         let age = Duration::from_secs(7);
-        assert_eq!(CacheStatus::of_error(&second), CacheStatus::Refused { age });
+        assert_eq!(CacheStatus::of_error(&second), CacheStatus::NegativeHit { age });
         assert_eq!((second.charge(), upstream.calls()), (Charge::None, 1));
         assert!(provider.chat(Call::new("umbrella", ask("a").body)).await.is_err());
         assert_eq!(upstream.calls(), 2, "another tenant's is another question");
@@ -125,7 +125,7 @@ async fn what_a_vendor_refuses_for_the_questions_sake_is_remembered_for_a_short_
         cache.forget("acme").await.unwrap();
         *upstream.fail.lock().unwrap() = None;
         assert_eq!(provider.chat(ask("a")).await.unwrap().receipt.origin(), Origin::Vendor);
-        assert_eq!((upstream.calls(), cache.stats().refused), (5, 1));
+        assert_eq!((upstream.calls(), cache.stats().negative_hits), (5, 1));
     }
 }
 

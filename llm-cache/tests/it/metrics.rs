@@ -165,19 +165,19 @@ mod file {
         for (cache, stats) in &caches {
             let counts = [
                 ("hits_total", stats.hits),
-                ("far_hits_total", stats.far_hits),
+                ("remote_hits_total", stats.remote_hits),
                 ("stale_total", stats.stale),
                 ("misses_total", stats.misses),
                 ("bypassed_total", stats.bypassed),
                 ("coalesced_total", stats.coalesced),
-                ("refused_total", stats.refused),
+                ("negative_hits_total", stats.negative_hits),
                 ("stored_total", stats.stored),
                 ("store_errors_total", stats.store_errors),
-                ("refreshed_total", stats.refreshed),
+                ("revalidated_total", stats.revalidated),
                 ("skipped_total", stats.skipped),
-                ("finished_total", stats.finished),
-                ("audited_total", stats.audited),
-                ("disagreed_total", stats.disagreed),
+                ("detached_total", stats.detached),
+                ("verified_total", stats.verified),
+                ("mismatched_total", stats.mismatched),
                 ("saved_nano_usd_total", stats.saved.nanos().unsigned_abs()),
             ];
             for ((name, count), most) in counts.iter().zip(&mut most) {
@@ -187,7 +187,7 @@ mod file {
         }
         assert!(most.iter().all(|count| *count > 0), "each was counted: {most:?}");
         let (live, looked) = (&caches[0].1, |tier| told.of_tier("tests", "lookup_seconds", tier));
-        assert!(live.hits > live.far_hits && live.hits > live.stale, "{live:?}");
-        assert!(looked("memory") >= looked("far") && looked("far") >= live.far_hits, "{live:?}");
+        assert!(live.hits > live.remote_hits && live.hits > live.stale, "{live:?}");
+        assert!(looked("memory") >= looked("remote") && looked("remote") >= live.remote_hits, "{live:?}");
     }
 }

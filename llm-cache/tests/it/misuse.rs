@@ -58,7 +58,7 @@ async fn a_report_that_panics_costs_no_place_in_the_background() {
         cache.close().await.unwrap();
     }
     let stats = cache.stats();
-    assert_eq!((stats.audited, stats.disagreed, stats.skipped, stats.running), (3, 3, 0, 0));
+    assert_eq!((stats.verified, stats.mismatched, stats.skipped, stats.running), (3, 3, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,7 +102,7 @@ async fn an_answer_with_ten_thousand_tags_goes_with_each_of_them() {
 
 #[cfg(feature = "file")]
 mod file {
-    use llm_cache::{CallError, KeyRing, Keys, Partition, Secret};
+    use llm_cache::{CallError, EncryptionKeys, KeyRing, Partition, Secret};
 
     use super::*;
     use crate::conformance::Place;
@@ -194,14 +194,14 @@ mod file {
             || async { Ok::<_, io::Error>((0..2_000u64).map(|n| n * n * 7_919 % 65_537).collect::<Vec<_>>()) };
         cache.get_or_call(&key, numbers).await.unwrap();
         cache.close().await.unwrap();
-        assert_eq!((cache.stats().unwritten, cache.stats().entries), (1, 0));
+        assert_eq!((cache.stats().dropped_writes, cache.stats().entries), (1, 0));
     }
 
     /// Keys that panic for one tenant.
     #[derive(Debug)]
     struct Brittle(KeyRing);
 
-    impl Keys for Brittle {
+    impl EncryptionKeys for Brittle {
         fn key(&self, owner: &Partition) -> Option<Secret> {
             assert_ne!(*owner, Partition::tenant("bad"), "as asked");
             self.0.key(owner)
@@ -212,7 +212,7 @@ mod file {
     async fn keys_that_panic_reach_the_tenant_whose_they_are_and_nobody_else() {
         let (place, keys) = (Place::file(), KeyRing::new());
         keys.insert(Partition::tenant("acme"), Secret::new([1; 32]));
-        let cache = place.open_with(|builder| builder.keys(Brittle(keys)));
+        let cache = place.open_with(|builder| builder.encryption_keys(Brittle(keys)));
         for _ in 0..2 {
             let bad = cache.key("bad", "op", "q").unwrap();
             let call = cache.get_or_call(&bad, || async { Ok::<_, io::Error>(1u32) });

@@ -94,7 +94,7 @@ fn copies_a_store_and_seals_the_copy() {
     let keys = write("keys", &format!("{} tenant:acme\n{0} scope:umbrella\n", "0b".repeat(32)));
     let sealed = ["--to-secret", &secret, "--to-keys", &keys];
     let copied = says(&[&["migrate", from.url(), to.url()], &sealed[..]].concat());
-    assert_eq!(copied, "copied 3, past their time 0, unreadable 0, not taken 1\n", "the tenant umbrella has no key");
+    assert_eq!(copied, "copied 3, expired 0, unreadable 0, not taken 1\n", "the tenant umbrella has no key");
     let read = ["--secret", &secret, "--keys", &keys];
     assert_eq!(says(&[&["inspect", to.url()], &read[..]].concat()).lines().count(), 3);
     assert_eq!(says(&["inspect", to.url()]), "unreadable: 3\n");
@@ -153,10 +153,10 @@ fn looks_after_a_redis_too() {
     let (server, from, back) = (llm_testkit::redis::RedisServer::spawn(), filled(), Place::file());
     let url = format!("{}?prefix=shop", server.url());
     let copied = |from: &str, to: &str| says(&["migrate", from, to]);
-    assert_eq!(copied(from.url(), &url), "copied 4, past their time 0, unreadable 0, not taken 0\n");
+    assert_eq!(copied(from.url(), &url), "copied 4, expired 0, unreadable 0, not taken 0\n");
     assert_eq!(says(&["inspect", &url]).lines().count(), 4);
     assert_eq!(says(&["purge", &url, "--tenant", "umbrella"]), "removed 1\n");
     assert!(says(&["stats", &url]).contains("live        3"));
-    assert_eq!(copied(&url, back.url()), "copied 3, past their time 0, unreadable 0, not taken 0\n");
+    assert_eq!(copied(&url, back.url()), "copied 3, expired 0, unreadable 0, not taken 0\n");
     assert_eq!(says(&["purge", &url, "--all"]), "removed 3\n");
 }

@@ -115,7 +115,7 @@ async fn every_status_that_occurs_is_a_cache_status_header() {
     let partial = provider.embed(texts(&["a", "b"])).await.unwrap();
     assert_eq!(check(CacheStatus::of(&partial)), "llm-cache; fwd=partial; detail=\"1 items\"");
     clock.advance(HOUR);
-    assert_eq!(status(plain()).await, "llm-cache; hit; detail=\"memory, 3600 s old, stale: refreshing\"");
+    assert_eq!(status(plain()).await, "llm-cache; hit; detail=\"memory, 3600 s old, stale: revalidating\"");
     cache.close().await.unwrap();
     clock.advance(3 * HOUR);
     let allowed = plain().max_stale(3 * HOUR);
@@ -126,12 +126,12 @@ async fn every_status_that_occurs_is_a_cache_status_header() {
     let unseen = CacheStatus::of_error(&provider.chat(ask("s")).await.unwrap_err());
     assert_eq!(check(unseen), "llm-cache; fwd=bypass; detail=unseen");
     let refused = CacheStatus::of_error(&provider.chat(ask("s")).await.unwrap_err());
-    assert_eq!(check(refused), "llm-cache; hit; detail=\"refused, 0 s ago\"");
+    assert_eq!(check(refused), "llm-cache; hit; detail=\"negative, 0 s ago\"");
     *upstream.fail.lock().unwrap() = None;
     assert_eq!(status(plain()).await, "llm-cache; fwd=stale", "it was no more than a spare");
     cache.invalidate(Tag::tenant("acme")).await.unwrap();
     assert_eq!(status(plain()).await, "llm-cache; fwd=stale", "it was invalidated");
-    assert_eq!(check(CacheStatus::Miss(Miss::Observing)), "llm-cache; fwd=bypass; detail=observing");
+    assert_eq!(check(CacheStatus::Miss(Miss::Shadow)), "llm-cache; fwd=bypass; detail=shadow");
     assert!(parameters("llm-cache; Hit").is_none() && parameters("llm-cache; detail=a b").is_none());
 }
 
@@ -148,7 +148,7 @@ async fn observing_lets_every_call_pass_and_says_what_would_have_become_of_it() 
     let would = async |call| {
         let reply = provider.chat(call).await.unwrap();
         assert_eq!((reply.receipt.origin(), reply.output.text()), (Origin::Vendor, "x".into()));
-        assert_eq!(CacheStatus::of(&reply), CacheStatus::Miss(Miss::Observing));
+        assert_eq!(CacheStatus::of(&reply), CacheStatus::Miss(Miss::Shadow));
         reply.extensions.get::<ShadowStatus>().unwrap().status
     };
     let hit = |age| CacheStatus::Hit { tier: "memory", age, stale: None };

@@ -62,7 +62,7 @@ fn a_subscriber_learns_how_each_answer_was_come_by_and_nothing_of_it() {
         told("chat", "coalesced", "fwd=miss; collapsed");
         clock.advance(HOUR);
         provider.chat(ask()).await.unwrap();
-        told("chat", "stale", "hit; detail=\"memory, 3600 s old, stale: refreshing\"");
+        told("chat", "stale", "hit; detail=\"memory, 3600 s old, stale: revalidating\"");
         cache.close().await.unwrap();
         clock.advance(2 * HOUR);
         *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
@@ -76,7 +76,7 @@ fn a_subscriber_learns_how_each_answer_was_come_by_and_nothing_of_it() {
         told("embed", "unseen", "fwd=bypass; detail=unseen");
         cache.clear().await.unwrap();
         for (status, detail) in
-            [("unseen", "fwd=bypass; detail=unseen"), ("refused", "hit; detail=\"refused, 0 s ago\"")]
+            [("unseen", "fwd=bypass; detail=unseen"), ("negative", "hit; detail=\"negative, 0 s ago\"")]
         {
             provider.chat(ask()).await.unwrap_err();
             told("chat", status, detail);

@@ -145,7 +145,7 @@ impl Access {
             builder = builder.secret(secret.ok_or_else(|| format!("{}: no 64 hexadecimal digits", file.display()))?);
         }
         if let Some(file) = &self.keys {
-            builder = builder.keys(keys(file)?);
+            builder = builder.encryption_keys(keys(file)?);
         }
         Ok(builder.build()?)
     }
@@ -154,17 +154,17 @@ impl Access {
 fn keys(file: &PathBuf) -> Result<KeyRing, Failure> {
     let keys = KeyRing::new();
     for (at, line) in read(file)?.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
-        let key = line.split_once(' ').and_then(|(digits, name)| Some((owner(name)?, Secret::from_hex(digits)?)));
-        let (owner, key) = key.ok_or_else(|| {
-            let told = "not 64 digits, a space, and tenant:NAME or scope:NAME";
-            format!("{}: line {}: {told}", file.display(), at + 1)
+        let key = line.split_once(' ').and_then(|(digits, name)| Some((partition(name)?, Secret::from_hex(digits)?)));
+        let (partition, key) = key.ok_or_else(|| {
+            let reason = "not 64 digits, a space, and tenant:NAME or scope:NAME";
+            format!("{}: line {}: {reason}", file.display(), at + 1)
         })?;
-        keys.insert(owner, key);
+        keys.insert(partition, key);
     }
     Ok(keys)
 }
 
-fn owner(text: &str) -> Option<Partition> {
+fn partition(text: &str) -> Option<Partition> {
     match text.split_once(':')? {
         ("tenant", name) => Some(Partition::tenant(name)),
         ("scope", name) => Some(Partition::scope(name)),

@@ -28,8 +28,8 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             let done = done.await?;
             to.close().await?;
             println!(
-                "copied {}, past their time {}, unreadable {}, not taken {}",
-                done.copied, done.over, done.unreadable, done.not_taken
+                "copied {}, expired {}, unreadable {}, not taken {}",
+                done.copied, done.expired, done.unreadable, done.not_taken
             );
         }
         Command::Inspect { store, limit, after } => {
@@ -85,7 +85,7 @@ async fn count(cache: &Cache) -> Result<Count, Failure> {
         for entry in &listing.entries {
             count.bytes += entry.bytes;
             count.live += u64::from(entry.live);
-            count.cost += entry.facts.cost.filter(|_| entry.live).unwrap_or_default();
+            count.cost += entry.accounting.cost.filter(|_| entry.live).unwrap_or_default();
         }
         count.entries += listing.entries.len() as u64 + listing.unreadable;
         count.unreadable += listing.unreadable;
@@ -98,9 +98,9 @@ async fn count(cache: &Cache) -> Result<Count, Failure> {
 
 async fn stats(cache: &Cache) -> Result<(), Failure> {
     let Count { entries, bytes, live, unreadable, cost } = count(cache).await?;
-    let over = entries - live - unreadable;
+    let expired = entries - live - unreadable;
     println!("entries     {entries}\nbytes       {bytes}");
-    println!("live        {live}\nover        {over}\nunreadable  {unreadable}\nlist price  {cost}");
+    println!("live        {live}\nexpired     {expired}\nunreadable  {unreadable}\nlist price  {cost}");
     Ok(())
 }
 
@@ -108,12 +108,12 @@ async fn stats(cache: &Cache) -> Result<(), Failure> {
 fn line(entry: &StoredEntry, now: SystemTime) -> String {
     let seconds = |time: Result<Duration, _>| time.unwrap_or_default().as_secs();
     let left = match entry.fresh_until {
-        _ if !entry.live => "over".to_owned(),
+        _ if !entry.live => "expired".to_owned(),
         Some(until) => format!("{}s left", seconds(until.duration_since(now))),
         None => "no end".to_owned(),
     };
     let age = seconds(now.duration_since(entry.stored_at));
-    let model = entry.facts.model.as_deref().unwrap_or("-");
+    let model = entry.accounting.model.as_deref().unwrap_or("-");
     let tags: Vec<String> = entry.tags.iter().map(ToString::to_string).collect();
     format!("{} {} {model} {} bytes {age}s old {left} [{}]", entry.name, entry.partition, entry.bytes, tags.join(" "))
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{
-    Keys, Name, PARTITION_BYTES, Record, Secret,
+    EncryptionKeys, Name, PARTITION_BYTES, Record, Secret,
     frame::Framing,
     name::{Names, digest},
 };
@@ -13,7 +13,7 @@ use crate::{Key, Partition, Tag};
 pub(crate) struct AtRest {
     names: Names,
     framing: Framing,
-    keys: Option<Arc<dyn Keys>>,
+    keys: Option<Arc<dyn EncryptionKeys>>,
 }
 
 /// Why something stored is no entry: to whoever looks, a miss.
@@ -35,7 +35,7 @@ const NO_SECRET: [u8; 32] = [0; 32];
 
 impl AtRest {
     /// `secret` makes names and checks. With `keys`, each owner's entries are sealed with his.
-    pub(crate) fn new(secret: Option<&Secret>, keys: Option<Arc<dyn Keys>>) -> Self {
+    pub(crate) fn new(secret: Option<&Secret>, keys: Option<Arc<dyn EncryptionKeys>>) -> Self {
         let secret = secret.cloned().unwrap_or_else(|| Secret::new(NO_SECRET));
         let names = Names::new(secret.derive("llm-cache 2026-11 stored names v1"));
         let check = secret.derive("llm-cache 2026-11 check of stored entries v1");

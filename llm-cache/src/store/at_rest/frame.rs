@@ -22,7 +22,7 @@ use chacha20poly1305::{
 };
 use zstd::bulk::Decompressor;
 
-use super::{Keys, Name, Secret, codec::CorruptEntry};
+use super::{EncryptionKeys, Name, Secret, codec::CorruptEntry};
 use crate::Partition;
 
 const MAGIC: [u8; 4] = *b"LLMC";
@@ -101,7 +101,12 @@ impl Framing {
     }
 
     /// Takes a body out of its frame.
-    pub(super) fn open(&self, name: &Name, frame: &[u8], keys: Option<&dyn Keys>) -> Result<Opened, CorruptEntry> {
+    pub(super) fn open(
+        &self,
+        name: &Name,
+        frame: &[u8],
+        keys: Option<&dyn EncryptionKeys>,
+    ) -> Result<Opened, CorruptEntry> {
         let (&magic, rest) = frame.split_first_chunk::<4>().ok_or(CorruptEntry::Foreign)?;
         match rest.first() {
             _ if magic != MAGIC => return Err(CorruptEntry::Foreign),
@@ -117,7 +122,7 @@ impl Framing {
     }
 
     /// What [`open`](Self::open) does to a frame that is whole.
-    fn unseal(&self, name: &Name, frame: &[u8], keys: Option<&dyn Keys>) -> Result<Opened, CorruptEntry> {
+    fn unseal(&self, name: &Name, frame: &[u8], keys: Option<&dyn EncryptionKeys>) -> Result<Opened, CorruptEntry> {
         let (head, rest) = frame.split_at_checked(HEAD_BYTES).ok_or(CorruptEntry::Damaged)?;
         let flags = head[5];
         if flags & !(PACKED | SEALED | SHARED) != 0 {
@@ -180,11 +185,11 @@ fn cipher(key: &Secret) -> XChaCha20Poly1305 {
 
 /// For fuzzing: the bytes as a frame whose check holds.
 #[cfg(feature = "fuzzing")]
-pub(crate) fn fuzz_frame(data: &[u8], keys: Option<&dyn Keys>) {
+pub(crate) fn fuzz_frame(data: &[u8], keys: Option<&dyn EncryptionKeys>) {
     let framing = Framing::new(Secret::new([1; 32]), Secret::new([2; 32]));
     let name = Name::read(&[3; Name::BYTES]).expect("as long as a name");
     if let Ok(opened) = framing.unseal(&name, data, keys) {
         assert!(opened.body.len() <= MOST);
     }
-    assert!(framing.open(&name, data, keys).is_err(), "nobody guesses the check");
+    assert!(framing.open(&name, data, keys).is_err(), "the check cannot be guessed");
 }

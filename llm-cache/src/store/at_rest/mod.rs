@@ -12,7 +12,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
-pub use self::secret::{KeyRing, Keys, Secret};
+pub use self::secret::{EncryptionKeys, KeyRing, Secret};
 pub(crate) use self::{
     codec::AtRest,
     name::{Name, PARTITION_BYTES},

@@ -19,16 +19,16 @@ pub struct Secret(Zeroizing<[u8; 32]>);
 /// Whoever has no key has nothing stored outside the process, and nothing of his is read. So a key that is dropped erases
 /// all that was sealed with it, wherever copies of it lie. Answers in memory stay until they are dropped there:
 /// see [`Cache::forget`](crate::Cache::forget).
-pub trait Keys: fmt::Debug + Send + Sync + 'static {
+pub trait EncryptionKeys: fmt::Debug + Send + Sync + 'static {
     /// The key of a tenant or a scope. It is asked whenever an answer is stored, written or read, on threads that run
     /// other calls too, so whoever fetches keys from elsewhere must remember them.
     fn key(&self, partition: &Partition) -> Option<Secret>;
 }
 
-/// [`Keys`] in memory. Clones share them.
+/// [`EncryptionKeys`] in memory. Clones share them.
 ///
 /// ```
-/// use llm_cache::{KeyRing, Keys, Partition, Secret};
+/// use llm_cache::{KeyRing, EncryptionKeys, Partition, Secret};
 ///
 /// let keys = KeyRing::new();
 /// let acme = Partition::tenant("acme");
@@ -80,7 +80,7 @@ impl KeyRing {
     }
 }
 
-impl Keys for KeyRing {
+impl EncryptionKeys for KeyRing {
     fn key(&self, partition: &Partition) -> Option<Secret> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(partition).cloned()
     }

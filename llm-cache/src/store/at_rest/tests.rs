@@ -48,7 +48,7 @@ fn acme() -> Partition {
     Partition::tenant("acme")
 }
 
-fn ring() -> (KeyRing, Arc<dyn Keys>) {
+fn ring() -> (KeyRing, Arc<dyn EncryptionKeys>) {
     let keys = KeyRing::new();
     keys.insert(acme(), Secret::new([9; 32]));
     (keys.clone(), Arc::new(keys))

@@ -37,7 +37,7 @@ impl Checked {
     /// The file in a directory, by way of such a disk.
     fn disk(directory: &tempfile::TempDir, check: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Disk {
         let file = File::options().read(true).write(true).open(directory.path().join("answers"));
-        let file = FileBackend::new(file.expect("it was made before")).expect("nobody else has it open");
+        let file = FileBackend::new(file.expect("it was made before")).expect("it is open nowhere else");
         Disk::over(Self { file, check: Box::new(check) })
     }
 }
@@ -93,9 +93,9 @@ fn store(clock: &ManualClock) -> (tempfile::TempDir, FileStore) {
 
 /// Looked for as calls do: what is written meanwhile is in one of both.
 async fn started_at(store: &impl Store, n: u32) -> Option<u64> {
-    let near = store.peek(key(n).borrowed());
-    let found = match near {
-        Some(_) => near,
+    let pending = store.peek(key(n).borrowed());
+    let found = match pending {
+        Some(_) => pending,
         None => store.fetch(&[key(n)]).await.ok()?.pop().flatten(),
     };
     found.map(|entry| entry.provenance.started_at.nanos())

@@ -223,8 +223,8 @@ mod tests {
         let (memory, epochs) = (Memory::new(1 << 20, Policy::Lru), crate::invalidation::InvalidationEpochs::default());
         let [first, second] = [(); 2].map(|()| epochs.timestamp(SystemTime::UNIX_EPOCH));
         let said = || memory.peek(key(1).borrowed()).and_then(|entry| entry.answer::<String>()).unwrap();
-        for (started_at, text, kept) in [(first, "a", true), (second, "b", true), (first, "late", false)] {
-            assert_eq!(memory.put(key(1), entry_of(&key(1), text, started_at)), kept, "{text}");
+        for (started_at, text, is_stored) in [(first, "a", true), (second, "b", true), (first, "late", false)] {
+            assert_eq!(memory.put(key(1), entry_of(&key(1), text, started_at)), is_stored, "{text}");
         }
         assert_eq!((&**said(), memory.stats().entries), ("b", 1));
     }

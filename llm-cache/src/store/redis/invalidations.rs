@@ -52,7 +52,7 @@ struct Last {
 
 /// What the server tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct News {
+pub(super) struct Update {
     pub(super) epoch: i64,
     pub(super) floor: u64,
     pub(super) at: u64,
@@ -89,27 +89,27 @@ impl Invalidations {
     }
 
     /// Takes in what the server told between two moments.
-    pub(super) fn learn(&self, news: &News, asked: Instant, received: Instant) {
+    pub(super) fn learn(&self, update: &Update, asked: Instant, received: Instant) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        let is_late = |last: &Last| asked < last.received && news.at < last.at;
+        let is_late = |last: &Last| asked < last.received && update.at < last.at;
         if table.last.as_ref().is_some_and(is_late) {
             return;
         }
-        let same = table.last.as_ref().is_some_and(|last| last.epoch == news.epoch);
+        let same = table.last.as_ref().is_some_and(|last| last.epoch == update.epoch);
         if !same {
             table.tags.clear();
         }
-        table.floor = timestamp(news.floor);
-        for (tag, at) in &news.tags {
+        table.floor = timestamp(update.floor);
+        for (tag, at) in &update.tags {
             let known = table.tags.entry(*tag).or_default();
             *known = timestamp(*at).max(*known);
         }
         let floor = table.floor;
         table.tags.retain(|_, at| *at > floor);
         table.newest = table.tags.values().copied().max().unwrap_or_default().max(floor);
-        let since = news.tags.iter().map(|(_, at)| *at).max().unwrap_or_default();
+        let since = update.tags.iter().map(|(_, at)| *at).max().unwrap_or_default();
         let since = since.max(table.last.as_ref().filter(|_| same).map_or(0, |last| last.since));
-        table.last = Some(Last { epoch: news.epoch, at: news.at, received, since });
+        table.last = Some(Last { epoch: update.epoch, at: update.at, received, since });
         drop(table);
         self.known_until.fetch_max(self.micros(asked + self.bound), Ordering::AcqRel);
     }
@@ -121,9 +121,9 @@ impl Invalidations {
         let passed = now.saturating_duration_since(last.received);
         // Clocks differ in their pace by less than 500 in a million.
         let passed = passed - passed / 2_000;
-        let told = UNIX_EPOCH + Duration::from_micros(last.at) + passed;
+        let time = UNIX_EPOCH + Duration::from_micros(last.at) + passed;
         // What is known to have been dropped was dropped before now.
-        told.max(UNIX_EPOCH + Duration::from_nanos(table.newest.nanos().saturating_add(1)))
+        time.max(UNIX_EPOCH + Duration::from_nanos(table.newest.nanos().saturating_add(1)))
     }
 
     /// Returns whether the server has told its time.
@@ -162,11 +162,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const MILLI: Duration = Duration::from_millis(1);
 
-    fn news(epoch: i64, floor: u64, at: u64, tags: &[(u8, u64)]) -> News {
-        News { epoch, floor, at, tags: tags.iter().map(|(tag, at)| ([*tag; 32], *at)).collect() }
+    fn update(epoch: i64, floor: u64, at: u64, tags: &[(u8, u64)]) -> Update {
+        Update { epoch, floor, at, tags: tags.iter().map(|(tag, at)| ([*tag; 32], *at)).collect() }
     }
 
-    fn told(invalidations: &Invalidations, now: Instant) -> Timestamp {
+    fn server_time(invalidations: &Invalidations, now: Instant) -> Timestamp {
         Timestamp::from_nanos(
             u64::try_from(invalidations.time(now).duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap(),
         )
@@ -177,7 +177,7 @@ mod tests {
         let start = Instant::now();
         let invalidations = Invalidations::new(SECOND, start);
         assert!(!invalidations.can_serve_memory(start));
-        invalidations.learn(&news(-1, 5, 5, &[]), start + MILLI, start + 300 * MILLI);
+        invalidations.learn(&update(-1, 5, 5, &[]), start + MILLI, start + 300 * MILLI);
         assert!(invalidations.is_current(start + SECOND) && !invalidations.can_serve_memory(start + SECOND + MILLI));
         invalidations.excuse(start + 2 * SECOND);
         assert!(
@@ -192,11 +192,11 @@ mod tests {
         let start = Instant::now();
         let invalidations = Invalidations::new(SECOND, start);
         // It said 1 s when 100 ms of the way were behind, and that arrived after 300 ms.
-        invalidations.learn(&news(-1, 7, 1_000_000, &[]), start, start + 300 * MILLI);
-        let before = told(&invalidations, start + 400 * MILLI);
+        invalidations.learn(&update(-1, 7, 1_000_000, &[]), start, start + 300 * MILLI);
+        let before = server_time(&invalidations, start + 400 * MILLI);
         assert!(before <= timestamp(1_300_000) && before > timestamp(1_099_000));
-        invalidations.learn(&news(-1, 7, 1_400_000, &[(3, 1_350_000)]), start + 450 * MILLI, start + 500 * MILLI);
-        let after = told(&invalidations, start + 500 * MILLI);
+        invalidations.learn(&update(-1, 7, 1_400_000, &[(3, 1_350_000)]), start + 450 * MILLI, start + 500 * MILLI);
+        let after = server_time(&invalidations, start + 500 * MILLI);
         assert!(
             !invalidations.allow([[3; 32]], before)
                 && invalidations.allow([[4; 32]], before)
@@ -208,8 +208,8 @@ mod tests {
     async fn what_was_dropped_is_before_now_even_if_the_server_was_quicker() {
         let start = Instant::now();
         let invalidations = Invalidations::new(SECOND, start);
-        invalidations.learn(&news(-1, 7, 1_000, &[(3, 1_500)]), start, start);
-        assert!(invalidations.allow([[3; 32]], told(&invalidations, start)));
+        invalidations.learn(&update(-1, 7, 1_000, &[(3, 1_500)]), start, start);
+        assert!(invalidations.allow([[3; 32]], server_time(&invalidations, start)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,16 +217,16 @@ mod tests {
         let start = Instant::now();
         let invalidations = Invalidations::new(SECOND, start);
         assert!(invalidations.allow([], Timestamp::from_nanos(1)), "nothing is known yet");
-        invalidations.learn(&news(-1, 7, 10, &[(3, 9)]), start, start);
+        invalidations.learn(&update(-1, 7, 10, &[(3, 9)]), start, start);
         assert!(!invalidations.allow([], Timestamp::from_nanos(1)));
         assert_eq!(invalidations.known(), (-1, 9));
-        invalidations.learn(&news(-1, 7, 12, &[]), start + MILLI, start + MILLI);
+        invalidations.learn(&update(-1, 7, 12, &[]), start + MILLI, start + MILLI);
         assert_eq!(invalidations.known(), (-1, 9));
-        invalidations.learn(&news(-2, 20, 20, &[]), start + SECOND, start + SECOND);
+        invalidations.learn(&update(-2, 20, 20, &[]), start + SECOND, start + SECOND);
         assert_eq!(invalidations.known(), (-2, 0));
         assert!(!invalidations.allow([], timestamp(20)) && invalidations.allow([[3; 32]], timestamp(21)));
         // An answer that was long on its way.
-        invalidations.learn(&news(-1, 7, 13, &[(4, 13)]), start + 2 * MILLI, start + 2 * SECOND);
+        invalidations.learn(&update(-1, 7, 13, &[(4, 13)]), start + 2 * MILLI, start + 2 * SECOND);
         assert_eq!(invalidations.known(), (-2, 0));
     }
 }

@@ -15,7 +15,7 @@ use llm_redis::{Command, Error, ErrorKind, HashTag, Key as RedisKey, Redis, Valu
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    invalidations::{Invalidations, News},
+    invalidations::{Invalidations, Update},
     leases::Leases,
     scripts::SYNC,
     value,
@@ -136,14 +136,14 @@ impl Shared {
         let (asked, (epoch, since)) = (Instant::now(), self.invalidations.known());
         let candidate = self.new_epoch();
         let call = SYNC.with_keys(&[&self.epochs_key()]).arg(epoch).arg(since).arg(candidate);
-        let told = match bound {
+        let reply = match bound {
             Some(bound) => self.redis.run_with_timeout(bound, call).await,
             None => self.redis.run(call).await,
         };
-        let told = told.and_then(news);
+        let reply = reply.and_then(update);
         let now = Instant::now();
-        match &told {
-            Ok(news) => self.invalidations.learn(news, asked, now),
+        match &reply {
+            Ok(update) => self.invalidations.learn(update, asked, now),
             Err(error) => {
                 // One that is too slow may be there, and tell others what this process does not hear.
                 if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Closed) || !error.is_outage() {
@@ -152,7 +152,7 @@ impl Shared {
                 self.fail(error);
             }
         }
-        told.map(drop)
+        reply.map(drop)
     }
 
     pub(super) fn epochs_key(&self) -> RedisKey {
@@ -315,9 +315,9 @@ pub(super) fn failed(error: &Error) -> StoreError {
     StoreError::new("redis", error.to_string())
 }
 
-fn news(told: Value) -> Result<News, Error> {
-    let mut told = told.into_list()?.into_iter();
-    let mut next = || told.next().unwrap_or(Value::Nil);
+fn update(reply: Value) -> Result<Update, Error> {
+    let mut reply = reply.into_list()?.into_iter();
+    let mut next = || reply.next().unwrap_or(Value::Nil);
     let micros = |value: Value| value.into_int().map(|micros| u64::try_from(micros).unwrap_or_default());
     let (epoch, floor, at) = (next().into_int()?, micros(next())?, micros(next())?);
     let (mut tags, mut pairs) = (Vec::new(), next().into_list()?.into_iter());
@@ -327,5 +327,5 @@ fn news(told: Value) -> Result<News, Error> {
             tags.push((tag, micros(invalidations)?));
         }
     }
-    Ok(News { epoch, floor, at, tags })
+    Ok(Update { epoch, floor, at, tags })
 }

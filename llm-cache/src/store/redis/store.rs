@@ -145,14 +145,14 @@ impl RedisStore {
     }
 
     fn report_end(&self) -> Result<(), StoreError> {
-        let unwritten = self.shared.dropped_writes_at_end().unwrap_or_default();
+        let dropped_writes = self.shared.dropped_writes_at_end().unwrap_or_default();
         let leases = self.shared.leases.count();
-        match (unwritten, leases) {
+        match (dropped_writes, leases) {
             (0, 0) => Ok(()),
             _ => Err(StoreError::new(
                 "redis",
                 format!(
-                    "the runtime that the cache was opened on has ended: {unwritten} answers were not written, and \
+                    "the runtime that the cache was opened on has ended: {dropped_writes} answers were not written, and \
                      {leases} leases were not given back; close the cache before its runtime ends"
                 ),
             )),

@@ -29,7 +29,7 @@ pub(crate) async fn an_old_answer_is_served_while_one_call_replaces_it(place: Pl
     assert!(matches!(status, CacheStatus::Hit { stale: Some(Stale::Revalidating), .. }), "{status:?}");
     let status = asked("a").await;
     assert!(matches!(status, CacheStatus::Hit { stale: None, .. }), "{status:?}");
-    assert_eq!((upstream.calls(), cache.stats().refreshed), (3, 1));
+    assert_eq!((upstream.calls(), cache.stats().revalidated), (3, 1));
 }
 
 pub(crate) async fn hits_wherever_they_lie_are_audited(place: Place) {
@@ -41,7 +41,7 @@ pub(crate) async fn hits_wherever_they_lie_are_audited(place: Place) {
         // Past what a tier in front keeps.
         place.clock.advance(Duration::from_secs(11));
     }
-    assert_eq!((upstream.calls(), cache.stats().audited, cache.stats().hits), (3, 2, 2));
+    assert_eq!((upstream.calls(), cache.stats().verified, cache.stats().hits), (3, 2, 2));
 }
 
 pub(crate) async fn a_question_with_a_temperature_has_several_answers_in_turn(place: Place) {
@@ -62,7 +62,7 @@ pub(crate) async fn what_a_vendor_refused_is_remembered_and_never_written(place:
     *upstream.fail.lock().unwrap() = Some(ErrorKind::ContextTooLong);
     let fail = async || provider(&upstream, &cache).chat(ask("a")).await.unwrap_err();
     fail().await;
-    assert!(matches!(CacheStatus::of_error(&fail().await), CacheStatus::Refused { .. }));
+    assert!(matches!(CacheStatus::of_error(&fail().await), CacheStatus::NegativeHit { .. }));
     cache.close().await.unwrap();
     assert_eq!((upstream.calls(), cache.stats().entries), (1, 0));
     cache.invalidate(Tag::tenant("acme")).await.unwrap();
@@ -94,7 +94,7 @@ pub(crate) async fn whoever_only_observes_is_told_of_what_would_have_been_refuse
         place.clock.advance(HOUR / 3);
         let error = provider(&upstream, &cache).chat(ask("a")).await.unwrap_err();
         assert_eq!(CacheStatus::of_error(&error), CacheStatus::Unseen, "it was made");
-        assert_eq!(cache.stats().refused, refused);
+        assert_eq!(cache.stats().negative_hits, refused);
     }
     fail(None);
     let told = async || {
@@ -102,7 +102,7 @@ pub(crate) async fn whoever_only_observes_is_told_of_what_would_have_been_refuse
         cache.close().await.unwrap();
         reply.extensions.get::<ShadowStatus>().unwrap().status
     };
-    assert_eq!(told().await, CacheStatus::Refused { age: HOUR / 3 });
+    assert_eq!(told().await, CacheStatus::NegativeHit { age: HOUR / 3 });
     assert_eq!((upstream.calls(), cache.stats().entries), (3, 0), "what would not have been bought is not stored");
     place.clock.advance(HOUR);
     assert_eq!(told().await, CacheStatus::Miss(Miss::Unknown), "it is not remembered for longer");

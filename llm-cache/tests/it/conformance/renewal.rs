@@ -56,7 +56,7 @@ pub(crate) async fn whoever_takes_only_what_is_stored_pays_for_nothing(place: Pl
         let CacheStatus::Hit { stale: told, .. } = CacheStatus::of(&reply) else { panic!("{reply:?}") };
         assert_eq!(told.is_some(), stale);
         cache.close().await.unwrap();
-        assert_eq!((upstream.calls(), cache.stats().audited, cache.stats().refreshed), (1, 0, 0));
+        assert_eq!((upstream.calls(), cache.stats().verified, cache.stats().revalidated), (1, 0, 0));
     }
 }
 

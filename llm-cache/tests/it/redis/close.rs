@@ -87,7 +87,7 @@ fn close_reports_answers_and_leases_of_an_ended_runtime() {
     drop(first);
     let error = runtime().block_on(cache.close()).unwrap_err().to_string();
     assert!(error.contains("3 answers were not written") && error.contains("leases were not given back"), "{error}");
-    assert_eq!(cache.stats().unwritten, 3);
+    assert_eq!(cache.stats().dropped_writes, 3);
     runtime().block_on(async {
         tokio::time::timeout(PATIENCE, put(&cache, 5)).await.expect("nobody waits for what has ended");
     });

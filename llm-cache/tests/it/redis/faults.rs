@@ -61,7 +61,7 @@ impl Load {
             "{fault}: {} calls, 0 failed, longest wait {longest:?}, {} failures of Redis, {} unwritten",
             self.done.load(Ordering::SeqCst),
             stats.store_errors,
-            stats.unwritten
+            stats.dropped_writes
         );
         assert!(longest < BOUND + ALLOWANCE, "{fault}: somebody waited {longest:?}");
         self.cache
@@ -96,7 +96,7 @@ async fn recovers(cache: &Cache, url: &str) {
             // Leases of the time of the fault may be left to their end.
             let _ = cache.close().await;
             let other = Cache::builder("tests")
-                .open(&format!("{url}?call_timeout=5s&claim_timeout=5s"))
+                .open(&format!("{url}?redis_timeout=5s&claim_timeout=5s"))
                 .expect("the settings are right");
             let got = other.get_or_call(&key, move || async move { Ok::<_, io::Error>(n) }).await;
             if matches!(got.expect("no call fails").origin, Origin::Cache { tier: "redis", .. }) {

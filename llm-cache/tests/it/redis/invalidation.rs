@@ -30,7 +30,7 @@ fn now() -> u64 {
 /// A child's part: drops all answers again and again, while it asks for them all the time. An answer is the moment when
 /// its call was made.
 pub(super) async fn race(redis: &str, rounds: u32) {
-    let url = format!("{redis}?call_timeout=20s&claim_timeout=20s&invalidated_within={}ms", BOUND.as_millis());
+    let url = format!("{redis}?redis_timeout=20s&claim_timeout=20s&invalidation_bound={}ms", BOUND.as_millis());
     let cache = Cache::builder("tests").open(&url).expect("the address is right");
     // When somebody asked, and the answer; when an invalidation began, and when it was done.
     let (reads, drops, racing) = (RefCell::new(Vec::<Pair>::new()), RefCell::new(Vec::<Pair>::new()), Cell::new(true));

@@ -39,7 +39,7 @@ async fn from_a_file_to_redis_and_back() {
     put(&redis, 77).await;
     redis.close().await.unwrap();
     let done = migrate(&redis, &back, None, BATCH, |_| ()).await.unwrap();
-    assert_eq!((done.copied, done.over), (1, 50));
+    assert_eq!((done.copied, done.expired), (1, 50));
     assert!(has(&back, 77).await && !has(&back, 1).await);
 }
 
@@ -48,7 +48,7 @@ async fn listed_purged_and_sealed() {
     let server = RedisServer::spawn();
     let keys = KeyRing::new();
     keys.insert(llm_cache::Partition::tenant("acme"), Secret::new([2; 32]));
-    let sealed = open(&server, |builder| builder.keys(keys.clone()));
+    let sealed = open(&server, |builder| builder.encryption_keys(keys.clone()));
     for n in 0..30 {
         put(&sealed, n).await;
     }

@@ -24,7 +24,7 @@ use super::{
 const LEASE: Duration = Duration::from_secs(1);
 
 /// Settings of a process that waits for Redis as long as it takes.
-const PATIENT: &str = "call_timeout=20s&claim_timeout=20s";
+const PATIENT: &str = "redis_timeout=20s&claim_timeout=20s";
 
 fn asker(server: &RedisServer, parameters: &str, vendor: &str, calls: u32) -> Child {
     Child::spawn(&format!("ask {}?{parameters} {vendor} {calls}", server.url()))

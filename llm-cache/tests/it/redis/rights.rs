@@ -15,7 +15,7 @@ async fn the_documented_user_may_do_all_that_a_cache_needs() {
     let server = RedisServer::spawn();
     server.command(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
     let url =
-        format!("redis://shop:password@127.0.0.1:{}?prefix=shop&call_timeout=20s&claim_timeout=20s", server.port());
+        format!("redis://shop:password@127.0.0.1:{}?prefix=shop&redis_timeout=20s&claim_timeout=20s", server.port());
     let [one, other] = [0, 1].map(|_| Cache::builder("tests").open(&url).unwrap());
     put(&one, 1).await;
     one.close().await.unwrap();
