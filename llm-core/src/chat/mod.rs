@@ -1,5 +1,6 @@
 //! Chat: questions, answers, streams.
 
+mod affinity;
 mod aggregate;
 mod event;
 mod live;

@@ -242,16 +242,10 @@ impl Operation for ChatRequest {
             && !self.names_outside()
     }
 
-    /// Of the model, the tools and the leading instructions: what a vendor's prompt cache would find again.
+    /// Of the first 4 KiB (about 1,024 tokens) of what comes before the last part: the tools, the form of the response, and
+    /// the messages, with their images. So it stays the same while a conversation grows.
     fn affinity(&self) -> u64 {
-        let mut h = Fingerprinter::new();
-        h.text(&self.model);
-        h.list(self.tools.iter(), |h, tool| tool.fingerprint(h));
-        let leading =
-            self.messages.iter().take_while(|m| matches!(m.role, super::Role::System | super::Role::Developer));
-        h.list(leading.flat_map(|m| &m.parts), |h, part| part.fingerprint(h));
-        let digest = h.digest();
-        u64::from_le_bytes(std::array::from_fn(|i| digest[i]))
+        super::affinity::of(self)
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers")]
 
+mod affinity;
 mod arbitrary;
 mod broadcast;
 mod embed;

@@ -1,0 +1,117 @@
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use foldhash::quality::{FixedState, FoldHasher};
+
+use super::{ChatRequest, FunctionTool, Image, ImageSource, JsonSchema, Part, ResponseFormat, Role, Tool, ToolCall};
+
+/// Bytes of a beginning that a vendor's prompt cache keeps: 1,024 tokens, of four bytes each.
+const PREFIX_BYTES: usize = 4_096;
+/// Bytes that an image counts for: most take about 1,000 tokens.
+const IMAGE_BYTES: usize = 4_000;
+
+/// Returns a number for the first [`PREFIX_BYTES`] before the request's last part, in the order in which vendors read a
+/// request; 0 if there are fewer.
+///
+/// The last part is the new question. All before it comes again with the next one.
+pub(super) fn of(request: &ChatRequest) -> u64 {
+    let mut prefix = Prefix::new(&request.model);
+    request.tools.iter().for_each(|tool| prefix.tool(tool));
+    if let Some(ResponseFormat::JsonSchema(JsonSchema { name, schema, .. })) = &request.response_format {
+        prefix.text(name);
+        prefix.value(schema);
+    }
+    let Some((last, earlier)) = request.messages.split_last() else { return prefix.finish() };
+    earlier.iter().for_each(|message| prefix.message(message.role, &message.parts));
+    let new = usize::from(!matches!(last.role, Role::System | Role::Developer));
+    prefix.message(last.role, &last.parts[..last.parts.len().saturating_sub(new)]);
+    prefix.finish()
+}
+
+/// Hash of the beginning of a request. What comes after [`PREFIX_BYTES`] is ignored.
+struct Prefix {
+    hash: FoldHasher<'static>,
+    left: usize,
+}
+
+impl Prefix {
+    fn new(model: &str) -> Self {
+        let mut hash = FixedState::with_seed(0).build_hasher();
+        hash.write(model.as_bytes());
+        Self { hash, left: PREFIX_BYTES }
+    }
+
+    fn tool(&mut self, tool: &Tool) {
+        match tool {
+            Tool::Other(value) => self.value(value),
+            Tool::Function(FunctionTool { name, description, parameters, strict: _, extra: _ }) => {
+                self.text(name);
+                self.text(description.as_deref().unwrap_or_default());
+                self.value(parameters);
+            }
+        }
+    }
+
+    fn message(&mut self, role: Role, parts: &[Part]) {
+        self.mark(role as u8);
+        parts.iter().for_each(|part| self.part(part));
+    }
+
+    fn part(&mut self, part: &Part) {
+        match part {
+            Part::Text { text, .. } | Part::Refusal { text } => self.text(text),
+            Part::Reasoning(reasoning) => self.text(&reasoning.text),
+            Part::ToolCall(ToolCall { name, arguments, .. }) => {
+                self.text(name);
+                self.text(arguments);
+            }
+            Part::ToolResult(result) => result.content.iter().for_each(|part| self.part(part)),
+            Part::Image(image) => self.image(image),
+            Part::Other { value } => self.value(value),
+        }
+    }
+
+    /// Images of one camera begin alike, so their ends are read.
+    fn image(&mut self, image: &Image) {
+        let bytes = match &image.source {
+            ImageSource::Bytes { data, .. } => &data[..],
+            ImageSource::Url { url } => url.as_bytes(),
+        };
+        let rest = self.left.saturating_sub(IMAGE_BYTES);
+        self.mark(u8::MAX);
+        self.write(&bytes[bytes.len().saturating_sub(self.left)..]);
+        self.left = rest;
+    }
+
+    fn text(&mut self, text: &str) {
+        self.mark(u8::MAX);
+        self.write(text.as_bytes());
+    }
+
+    fn value(&mut self, value: &impl Hash) {
+        if self.left > 0 {
+            value.hash(self);
+        }
+    }
+
+    /// Writes a byte that counts for nothing, between two pieces.
+    fn mark(&mut self, byte: u8) {
+        if self.left > 0 {
+            self.hash.write_u8(byte);
+        }
+    }
+}
+
+impl Hasher for Prefix {
+    fn write(&mut self, bytes: &[u8]) {
+        // Writing nothing changes the hash too.
+        if self.left > 0 {
+            let bytes = &bytes[..bytes.len().min(self.left)];
+            self.hash.write(bytes);
+            self.left -= bytes.len();
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        if self.left > 0 { 0 } else { self.hash.finish().max(1) }
+    }
+}
