@@ -142,6 +142,10 @@ impl Operation for EmbedRequest {
         Arc::clone(&self.model)
     }
 
+    fn with_model(&self, model: Arc<str>) -> Option<Self> {
+        Some(Self { model, ..self.clone() })
+    }
+
     fn fingerprint(&self, h: &mut Fingerprinter) {
         let Self { model, inputs, dimensions, extra } = self;
         h.text(model);

@@ -48,6 +48,22 @@ pub trait Operation: Clone + Send + Sync + 'static {
         self.model().into()
     }
 
+    /// Returns this request with another name of the model, as a key pool sends it to a member that has its own name for the
+    /// model, or to one whose model stands in. `None`, as here by default: it cannot be renamed, so that it is only sent
+    /// where its model has the name that it was asked by.
+    ///
+    /// ```
+    /// use llm_core::{ChatRequest, Operation};
+    ///
+    /// let request = ChatRequest::new("gpt-4o-mini").user("hello");
+    /// let renamed = request.with_model("our-deployment".into());
+    /// assert_eq!(renamed, Some(ChatRequest::new("our-deployment").user("hello")));
+    /// ```
+    fn with_model(&self, model: Arc<str>) -> Option<Self> {
+        let _ = model;
+        None
+    }
+
     /// Writes all that decides the response, and nothing else.
     fn fingerprint(&self, h: &mut Fingerprinter);
 

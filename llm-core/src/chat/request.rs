@@ -169,6 +169,10 @@ impl Operation for ChatRequest {
         Arc::clone(&self.model)
     }
 
+    fn with_model(&self, model: Arc<str>) -> Option<Self> {
+        Some(Self { model, ..self.clone() })
+    }
+
     fn fingerprint(&self, h: &mut Fingerprinter) {
         let Self {
             model,
@@ -260,6 +264,10 @@ impl Operation for Streamed<ChatRequest> {
 
     fn shared_model(&self) -> Arc<str> {
         self.0.shared_model()
+    }
+
+    fn with_model(&self, model: Arc<str>) -> Option<Self> {
+        self.0.with_model(model).map(Self)
     }
 
     fn fingerprint(&self, h: &mut Fingerprinter) {

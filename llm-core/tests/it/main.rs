@@ -12,3 +12,4 @@ mod is_cacheable;
 mod provider_prices;
 mod stack;
 mod stream;
+mod with_model;
