@@ -22,3 +22,4 @@ pub use crate::operation::{Complete, Streamed};
 pub use crate::output::{End, Live, Shared, StreamCut};
 pub use crate::provider::ProviderService;
 pub use crate::receipt::{Accounting, CostShare, SideCall};
+pub use crate::retry::{Backoff, RetryBudget, RetryToken};

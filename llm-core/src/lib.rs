@@ -22,6 +22,7 @@ pub mod price;
 mod provider;
 mod receipt;
 mod reply;
+mod retry;
 mod task;
 mod usage;
 

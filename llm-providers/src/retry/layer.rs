@@ -1,8 +1,9 @@
 use std::{num::NonZeroU32, time::Duration};
 
+use llm_core::layer::Backoff;
 use tower_layer::Layer;
 
-use super::{Retry, RetryBudget, backoff::Backoff};
+use super::{Retry, RetryBudget};
 
 /// Layer that retries failed calls. The docs of the [module](super) say when and how.
 ///

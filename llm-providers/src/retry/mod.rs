@@ -42,14 +42,13 @@
 //! # Position in the stack
 //!
 //! Above the ledger's [attempts layer](crate::Ledger::attempts), which then books every attempt, and below caches and limits. Not
-//! above or below another that retries: it marks calls with [`NestedRetry`](llm_core::layer::NestedRetry), and passes marked
-//! ones on untouched. A key pool marks them too.
+//! above or below another that retries: it marks calls with [`NestedRetry`](llm_core::layer::NestedRetry), and sends a marked
+//! call once. A key pool below it may still move a marked call to another key.
 
-mod backoff;
-mod budget;
 mod layer;
 mod service;
 
-pub use self::budget::RetryBudget;
+pub use llm_core::layer::RetryBudget;
+
 pub use self::layer::RetryLayer;
 pub use self::service::Retry;

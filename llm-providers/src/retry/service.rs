@@ -5,12 +5,12 @@ use std::{
 
 use llm_core::{
     Call, Charge, Error, Operation, Reply,
-    layer::{AttemptPermit, LlmService, NestedRetry, ResponseFuture, oneshot},
+    layer::{AttemptPermit, LlmService, NestedRetry, ResponseFuture, RetryToken, oneshot},
 };
 use tokio::time::{Instant, sleep};
 use tower_service::Service;
 
-use super::{RetryLayer, budget::Taken};
+use super::RetryLayer;
 use crate::runtime;
 
 /// Service that retries failed calls. The docs of the [module](super) say when and how.
@@ -44,7 +44,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Retry<S> {
             return ResponseFuture::waiting(oneshot(inner, call));
         }
         let settings = self.settings.clone();
-        settings.budget.earn();
+        settings.budget.deposit();
         ResponseFuture::waiting(async move {
             let mut charge = Charge::None;
             let mut attempt = 1;
@@ -72,7 +72,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Retry<S> {
 
 impl RetryLayer {
     /// Returns the wait before the next attempt; `None` if there is none.
-    fn wait<T: Operation>(&self, call: &Call<T>, error: &Error, attempt: u32) -> Option<(Duration, Taken)> {
+    fn wait<T: Operation>(&self, call: &Call<T>, error: &Error, attempt: u32) -> Option<(Duration, RetryToken)> {
         let free = self.pay_twice || error.charge() == Charge::None;
         // Nothing can wait outside a runtime.
         if !runtime::is_running() {
@@ -89,7 +89,7 @@ impl RetryLayer {
         let in_time =
             call.deadline.is_none_or(|at| Instant::now().into_std().checked_add(wait).is_some_and(|then| then < at));
         // The budget last: what is not tried again takes nothing from it.
-        if in_time { Some((wait, self.budget.take()?)) } else { None }
+        if in_time { Some((wait, self.budget.withdraw()?)) } else { None }
     }
 }
 

@@ -6,13 +6,18 @@ use std::sync::{
 /// Bound on retries in proportion to calls. Clones share it, so several clients can have one.
 ///
 /// Every call adds a share of a retry, every retry takes a whole one. It begins with a few, so that a service with few
-/// calls can retry at all, and never holds more than these and what a hundred calls add.
+/// calls can retry at all, and never holds more than these and what a hundred calls add. It counts calls and reads no
+/// clock.
 ///
 /// ```
-/// use llm_providers::retry::RetryBudget;
+/// use llm_core::layer::RetryBudget;
 ///
-/// let budget = RetryBudget::new(20, 10);
-/// assert_eq!(budget.remaining(), 10);
+/// let budget = RetryBudget::new(20, 1);
+/// // The first call fails, and is retried once.
+/// budget.deposit();
+/// budget.withdraw().expect("it begins with one retry").spend();
+/// assert!(budget.withdraw().is_none());
+/// assert_eq!(budget.remaining(), 0);
 /// ```
 #[derive(Clone, Debug)]
 pub struct RetryBudget(Arc<Bucket>);
@@ -39,32 +44,44 @@ impl RetryBudget {
         self.0.left.load(Ordering::Relaxed) / RETRY
     }
 
-    /// A call was made.
-    pub(super) fn earn(&self) {
+    /// Adds the share of a call. A layer calls it once for each call, not for each attempt.
+    pub fn deposit(&self) {
         let Bucket { left, each, most } = &*self.0;
         // The closure always gives a value.
         let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some((left + each).min(*most)));
     }
 
-    /// Takes a retry, if there is one.
-    pub(super) fn take(&self) -> Option<Taken> {
+    /// Takes a retry; `None` if there is none left.
+    pub fn withdraw(&self) -> Option<RetryToken> {
         let take = |left: u64| left.checked_sub(RETRY);
         let taken = self.0.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
-        taken.then(|| Taken(Some(self.clone())))
+        taken.then(|| RetryToken(Some(self.clone())))
     }
 }
 
-/// A retry that is to be made. If it is dropped before it is, the budget has it back.
-pub(super) struct Taken(Option<RetryBudget>);
+/// Retry that is to be made, from [`RetryBudget::withdraw`]. If it is dropped before it is [spent](Self::spend), the
+/// budget has it back.
+///
+/// ```
+/// use llm_core::layer::RetryBudget;
+///
+/// let budget = RetryBudget::new(0, 1);
+/// // The call is dropped while it waits for its retry.
+/// drop(budget.withdraw());
+/// assert_eq!(budget.remaining(), 1);
+/// ```
+#[derive(Debug)]
+#[must_use = "a retry that is dropped goes back to the budget"]
+pub struct RetryToken(Option<RetryBudget>);
 
-impl Taken {
-    /// The retry is being made.
-    pub(super) fn spend(mut self) {
+impl RetryToken {
+    /// Spends it: the retry is being made.
+    pub fn spend(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Taken {
+impl Drop for RetryToken {
     fn drop(&mut self) {
         if let Some(RetryBudget(bucket)) = self.0.take() {
             bucket.left.fetch_add(RETRY, Ordering::Relaxed);
@@ -84,25 +101,26 @@ mod tests {
     use super::*;
 
     fn spend(budget: &RetryBudget) -> bool {
-        budget.take().map(Taken::spend).is_some()
+        budget.withdraw().map(RetryToken::spend).is_some()
     }
 
     #[test]
     fn retry_budget_grows_with_calls_within_bounds() {
         let budget = RetryBudget::new(20, 2);
         assert!(spend(&budget) && spend(&budget) && !spend(&budget));
-        (0..4).for_each(|_| budget.earn());
-        assert!(budget.take().is_none());
-        budget.earn();
+        (0..4).for_each(|_| budget.deposit());
+        assert!(budget.withdraw().is_none());
+        budget.deposit();
         assert!(spend(&budget) && !spend(&budget));
-        (0..1_000).for_each(|_| budget.earn());
+        (0..1_000).for_each(|_| budget.deposit());
         assert_eq!(budget.remaining(), 22);
-        assert!(RetryBudget::new(0, 0).take().is_none());
+        assert!(RetryBudget::new(0, 0).withdraw().is_none());
     }
+
     #[test]
     fn retry_budget_refunds_dropped_retry() {
         let budget = RetryBudget::new(0, 1);
-        drop(budget.take());
+        drop(budget.withdraw());
         assert_eq!(budget.remaining(), 1);
         assert!(spend(&budget) && budget.remaining() == 0);
     }

@@ -7,11 +7,22 @@ use std::{
     time::Duration,
 };
 
-/// Waiting times where the vendor states none: random times below a bound that doubles.
+/// Waiting times where the vendor states none: random times below a bound that doubles ("full jitter"), so that callers
+/// who failed together do not come back together. It reads no clock. Clones share the sequence of random numbers.
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_core::layer::Backoff;
+///
+/// let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).seeded(7);
+/// assert_eq!(backoff.bound(3), Duration::from_secs(4));
+/// assert_eq!(backoff.bound(40), Duration::from_secs(60));
+/// assert!(backoff.wait(3) < Duration::from_secs(4));
+/// ```
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
-    pub(super) first: Duration,
-    pub(super) most: Duration,
+pub struct Backoff {
+    first: Duration,
+    most: Duration,
     random: Random,
 }
 
@@ -20,20 +31,28 @@ pub(super) struct Backoff {
 struct Random(Arc<AtomicU64>);
 
 impl Backoff {
-    pub(super) fn new(first: Duration, most: Duration) -> Self {
+    /// Creates a backoff whose bound is `first` after the first failure, twice that after the second, and so on up to
+    /// `most`.
+    pub fn new(first: Duration, most: Duration) -> Self {
         // The standard library seeds its hashes at random.
         Self { first, most, random: Random::new(RandomState::new().build_hasher().finish()) }
     }
 
-    pub(super) fn seeded(self, seed: u64) -> Self {
+    /// Makes the random times repeatable, for tests.
+    #[must_use]
+    pub fn seeded(self, seed: u64) -> Self {
         Self { random: Random::new(seed), ..self }
     }
 
-    /// The wait after a number of failed attempts.
-    pub(super) fn wait(&self, failed: u32) -> Duration {
+    /// Returns the bound of the wait after this number of failures in a row.
+    pub fn bound(&self, failed: u32) -> Duration {
         let doubled = 1u32.checked_shl(failed.saturating_sub(1)).and_then(|factor| self.first.checked_mul(factor));
-        let bound = doubled.unwrap_or(self.most).min(self.most);
-        let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+        doubled.unwrap_or(self.most).min(self.most)
+    }
+
+    /// Returns a random wait after this number of failures in a row, from zero up to its [bound](Self::bound).
+    pub fn wait(&self, failed: u32) -> Duration {
+        let nanos = u64::try_from(self.bound(failed).as_nanos()).unwrap_or(u64::MAX);
         // Of a product of two 64-bit numbers the upper half is below either.
         Duration::from_nanos(((u128::from(nanos) * u128::from(self.random.next())) >> 64) as u64)
     }
