@@ -22,10 +22,15 @@ pub struct VendorLimits {
     pub output_tokens: Option<VendorLimit>,
     /// Those of service classes that the vendor counts apart (`priority`, `fast`), by its name for them.
     pub classes: BTreeMap<Arc<str>, VendorLimits>,
+    /// Limits of the same amounts over further windows, where the vendor counts several at once (a minute and a day).
+    pub further_windows: Vec<VendorLimits>,
     /// The model that the limits are for, where they are per model.
     pub model: Option<Arc<str>>,
-    /// The account, organisation or project that shares them, where the vendor names it.
+    /// The account or organisation whose keys share them, where the vendor names it: keys with equal groups have one quota.
     pub group: Option<Arc<str>>,
+    /// The project within the group that the key belongs to, where the vendor names it. It is for operators to read: limits
+    /// count for the group.
+    pub project: Option<Arc<str>>,
 }
 
 /// One limit of a vendor.
@@ -38,19 +43,40 @@ pub struct VendorLimit {
     pub remaining: Option<u64>,
     /// Time until it is full again, counted from the response.
     pub reset: Option<Duration>,
+    /// Time over which the limit counts, such as a minute or a day; `None` if the codec does not know it. Then only that
+    /// nothing is left until the reset can be relied on.
+    pub window: Option<Duration>,
 }
 
 impl VendorLimits {
-    /// Returns `true` if there is no limit.
+    /// Returns `true` if the vendor stated nothing: no limit, and no group.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
 impl VendorLimit {
-    /// Creates a limit from its three parts; `None` if the vendor sent none of them.
+    /// A minute, over which most vendors' limits count.
+    pub const MINUTE: Duration = Duration::from_secs(60);
+    /// A day.
+    pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// Creates a limit over an unknown window from its three parts; `None` if the vendor sent none of them.
     pub fn new(limit: Option<u64>, remaining: Option<u64>, reset: Option<Duration>) -> Option<Self> {
-        let limit = Self { limit, remaining, reset };
+        let limit = Self { limit, remaining, reset, window: None };
         (limit != Self::default()).then_some(limit)
+    }
+
+    /// Sets the time over which the limit counts.
+    ///
+    /// ```
+    /// use llm_core::layer::VendorLimit;
+    ///
+    /// let a_day = VendorLimit::new(Some(14_400), Some(14_370), None).map(|limit| limit.with_window(VendorLimit::DAY));
+    /// assert_eq!(a_day.and_then(|limit| limit.window), Some(VendorLimit::DAY));
+    /// ```
+    #[must_use]
+    pub fn with_window(self, window: Duration) -> Self {
+        Self { window: Some(window), ..self }
     }
 }

@@ -129,7 +129,8 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
         key: Option<&str>,
     ) -> Error;
 
-    /// Reads the limits that the headers of a response state, for the requested model.
+    /// Reads the limits that the headers of a response state, for the requested model, and the account that shares them
+    /// ([`VendorLimits::group`]), with or without limits. A limit whose window the format does not know has none.
     fn limits(&self, headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits>;
 
     /// Reads the vendor's id of a request.

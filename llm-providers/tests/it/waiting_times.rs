@@ -125,8 +125,8 @@ fn limits_read_resets_in_every_form() {
         llm_providers::openai::OpenAiProtocol::default().limits(&headers(pairs), &"m".into(), now())
     };
     let minute = [("x-ratelimit-remaining-tokens-minute", "0"), ("x-ratelimit-reset-tokens-minute", "11.38")];
-    let tokens = VendorLimit::new(None, Some(0), Some(Duration::from_millis(11_380)));
-    assert_eq!(limits(&minute).unwrap().tokens, tokens);
+    let tokens = VendorLimit::new(None, Some(0), Some(Duration::from_millis(11_380))).unwrap();
+    assert_eq!(limits(&minute).unwrap().tokens, Some(tokens.with_window(VendorLimit::MINUTE)));
     for reset in ["44", "44s", "1787150099", "1787150099000", "2026-08-19T14:34:59Z"] {
         let requests = VendorLimit::new(None, None, Some(Duration::from_secs(44)));
         assert_eq!(limits(&[("x-ratelimit-reset-requests", reset)]).unwrap().requests, requests, "{reset}");

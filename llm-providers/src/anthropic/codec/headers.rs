@@ -5,26 +5,24 @@ use std::{sync::Arc, time::SystemTime};
 use http::HeaderMap;
 use llm_core::layer::{VendorLimit, VendorLimits};
 
-use crate::protocol::time_until;
+use crate::protocol::{identity, time_until};
 
 /// Service classes that have limits of their own.
 const CLASSES: [&str; 2] = ["fast", "priority"];
 
 /// The limits that `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}` tell, for
-/// the model that was asked, and under their classes those of `anthropic-priority-…` and `anthropic-fast-…`; `None`
-/// without any.
+/// the model that was asked, under their classes those of `anthropic-priority-…` and `anthropic-fast-…`, and the
+/// organisation of the key, which is the group; `None` without any.
 ///
 /// Resets are instants (RFC 3339), counted here from `now`; one that has passed is no time at all. `tokens` is the
-/// tightest of the vendor's token limits.
+/// tightest of the vendor's token limits. All of them count over a minute, as the vendor documents.
 pub(crate) fn vendor_limits(headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
     let mut limits = read(headers, "ratelimit", now);
     let classes = CLASSES.into_iter().map(|class| (class.into(), read(headers, class, now)));
     limits.classes = classes.filter(|(_, limits)| !limits.is_empty()).collect();
-    if limits.is_empty() {
-        return None;
-    }
-    limits.model = Some(Arc::clone(model));
-    Some(limits)
+    limits.model = (!limits.is_empty()).then(|| Arc::clone(model));
+    limits.group = identity(headers, "anthropic-organization-id");
+    (!limits.is_empty()).then_some(limits)
 }
 
 fn read(headers: &HeaderMap, of: &str, now: SystemTime) -> VendorLimits {
@@ -40,7 +38,7 @@ fn limit(headers: &HeaderMap, of: &str, what: &str, now: SystemTime) -> Option<V
     let text = |part: &str| headers.get(format!("anthropic-{of}-{what}-{part}"))?.to_str().ok().map(str::trim);
     let number = |part| text(part).and_then(|text| text.parse().ok());
     let reset = text("reset").and_then(|text| time_until(text, now));
-    VendorLimit::new(number("limit"), number("remaining"), reset)
+    Some(VendorLimit::new(number("limit"), number("remaining"), reset)?.with_window(VendorLimit::MINUTE))
 }
 
 #[cfg(test)]
@@ -51,6 +49,10 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn minute(limit: Option<u64>, remaining: Option<u64>, reset: Option<Duration>) -> Option<VendorLimit> {
+        Some(VendorLimit::new(limit, remaining, reset)?.with_window(VendorLimit::MINUTE))
     }
 
     #[test]
@@ -66,10 +68,10 @@ mod tests {
         // 1994-11-06T08:49:37Z, less 30 s.
         let now = UNIX_EPOCH + Duration::from_secs(784_111_747);
         let limits = vendor_limits(&told, &"m".into(), now).unwrap();
-        assert_eq!(limits.requests, VendorLimit::new(Some(4_000), Some(3_999), Some(Duration::from_secs(30))));
-        assert_eq!(limits.input_tokens, VendorLimit::new(None, Some(19_998_000), None));
-        assert_eq!(limits.output_tokens, VendorLimit::new(None, None, Some(Duration::ZERO)));
-        assert_eq!(limits.tokens, VendorLimit::new(Some(480_000), None, None));
+        assert_eq!(limits.requests, minute(Some(4_000), Some(3_999), Some(Duration::from_secs(30))));
+        assert_eq!(limits.input_tokens, minute(None, Some(19_998_000), None));
+        assert_eq!(limits.output_tokens, minute(None, None, Some(Duration::ZERO)));
+        assert_eq!(limits.tokens, minute(Some(480_000), None, None));
         assert_eq!(limits.model.as_deref(), Some("m"));
     }
 
@@ -84,10 +86,22 @@ mod tests {
         let limits = vendor_limits(&told, &"m".into(), UNIX_EPOCH + Duration::from_secs(784_111_747)).unwrap();
         assert_eq!((limits.input_tokens, limits.output_tokens), (None, None), "not those of other calls");
         let of = |class: &str| limits.classes.get(class).unwrap();
-        assert_eq!(of("priority").input_tokens, VendorLimit::new(Some(10_000), Some(9_618), None));
-        assert_eq!(of("priority").output_tokens, VendorLimit::new(None, None, Some(Duration::from_secs(30))));
-        assert_eq!(of("fast").output_tokens, VendorLimit::new(None, Some(0), None));
+        assert_eq!(of("priority").input_tokens, minute(Some(10_000), Some(9_618), None));
+        assert_eq!(of("priority").output_tokens, minute(None, None, Some(Duration::from_secs(30))));
+        assert_eq!(of("fast").output_tokens, minute(None, Some(0), None));
         assert_eq!(limits.classes.len(), 2);
+    }
+
+    #[test]
+    fn organization_is_group_also_without_limits() {
+        let limits = |pairs: &[_]| vendor_limits(&headers(pairs), &"m".into(), UNIX_EPOCH);
+        let group = [("anthropic-organization-id", "5f0c7d1e-0000-4000-8000-000000000000")];
+        let stated = limits(&group).unwrap();
+        assert_eq!(stated.group.as_deref(), Some("5f0c7d1e-0000-4000-8000-000000000000"));
+        assert_eq!((stated.requests, stated.model), (None, None));
+        let both = limits(&[group[0], ("anthropic-ratelimit-requests-remaining", "3")]).unwrap();
+        assert_eq!((both.group, both.model.as_deref()), (stated.group, Some("m")));
+        assert_eq!(limits(&[("anthropic-organization-id", "")]), None);
     }
 
     #[test]
