@@ -40,6 +40,9 @@ pub(crate) fn is_of_other_call(error: &Error, batch: Batch, asked_here: usize) -
 /// True if an error lets an old answer be served.
 pub(crate) fn allows_stale(error: &Error) -> bool {
     use ErrorKind::{DeadlineExceeded as Late, OverBudget, Overloaded, QuotaExhausted, RateLimited};
-    use ErrorKind::{Server, Timeout, Transport};
-    matches!(error.kind(), Late | RateLimited | QuotaExhausted | OverBudget | Overloaded | Server | Timeout | Transport)
+    use ErrorKind::{Server, Timeout, Transport, Unavailable};
+    matches!(
+        error.kind(),
+        Late | RateLimited | QuotaExhausted | OverBudget | Overloaded | Server | Timeout | Transport | Unavailable
+    )
 }

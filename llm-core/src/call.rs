@@ -1,7 +1,9 @@
 mod attempt_permit;
 mod labels;
+mod member;
 mod nested_retry;
 mod purpose;
+mod routing;
 mod sent_flag;
 mod tenant;
 
@@ -9,8 +11,10 @@ use std::time::Instant;
 
 pub use self::attempt_permit::AttemptPermit;
 pub use self::labels::Labels;
+pub use self::member::MemberId;
 pub use self::nested_retry::NestedRetry;
 pub use self::purpose::Purpose;
+pub use self::routing::{NoFallback, Pinned};
 pub use self::sent_flag::SentFlag;
 pub use self::tenant::Tenant;
 use crate::{Error, extensions::Extensions};

@@ -7,11 +7,13 @@
 //! | share one response among callers | [`Shared`], [`Live`], [`Broadcast`], [`Reader`], [`Complete`] |
 //! | write what decides a response | [`Fingerprinter`], [`SerializeError`] |
 //! | speak to other layers of a call | [`SentFlag`], [`AttemptPermit`], [`NestedRetry`], [`Purpose`], [`Extensions`] |
+//! | send a call to one of several keys or vendors | [`MemberId`], [`NoFallback`], [`Pinned`] |
+//! | retry a call | [`RetryBudget`], [`RetryToken`], [`Backoff`] |
 //! | account for a call | [`Accounting`], [`CostShare`], [`SideCall`] |
 //! | report a vendor's limits | [`VendorLimits`], [`VendorLimit`], [`LimitScope`], [`LimitWindow`] |
 
 pub use crate::broadcast::{Broadcast, Reader};
-pub use crate::call::{AttemptPermit, NestedRetry, Purpose, SentFlag};
+pub use crate::call::{AttemptPermit, MemberId, NestedRetry, NoFallback, Pinned, Purpose, SentFlag};
 pub use crate::error::{LimitScope, LimitWindow};
 pub use crate::extensions::Extensions;
 pub use crate::fingerprint::{Fingerprinter, SerializeError};

@@ -38,7 +38,7 @@ pub use self::extra::Extra;
 pub use self::money::Usd;
 pub use self::operation::{Estimate, Operation};
 pub use self::output::Output;
-pub use self::provider::{Provider, into_provider, into_service};
+pub use self::provider::{Provider, erase, into_provider, into_service};
 pub use self::receipt::{Amount, Cause, Origin, Receipt, Savings};
 pub use self::reply::Reply;
 pub use self::task::{Task, Tasks};

@@ -68,6 +68,42 @@ pub fn into_service<P: Provider + ?Sized>(provider: Arc<P>) -> ProviderService<P
     ProviderService(provider)
 }
 
+/// Turns a stack of services into one that does not show its type, so that stacks on different vendors have one type: as
+/// members of a pool, or in a list.
+///
+/// ```
+/// use llm_core::{Call, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, Provider, Receipt, Reply, erase};
+/// use llm_core::layer::{ProviderService, oneshot};
+/// # use llm_core::{ChatStream, into_service};
+/// # use std::sync::Arc;
+/// # struct Named(&'static str);
+/// # #[async_trait::async_trait]
+/// # impl Provider for Named {
+/// #     async fn chat(&self, _: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
+/// #         Ok(Reply::new(ChatResponse::new("1", self.0, vec![]), Receipt::default()))
+/// #     }
+/// #     async fn chat_stream(&self, _: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> { unimplemented!() }
+/// #     async fn embed(&self, _: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> { unimplemented!() }
+/// # }
+/// # let (openai, anthropic) = (into_service(Arc::new(Named("a"))), into_service(Arc::new(Named("b"))));
+///
+/// # tokio_test::block_on(async {
+/// // Two clients of different vendors, one of them below another layer.
+/// let anthropic = tower::ServiceBuilder::new().concurrency_limit(8).service(anthropic);
+/// let members: Vec<ProviderService<dyn Provider>> = vec![erase(openai), erase(anthropic)];
+/// for member in members {
+///     let reply = oneshot(member, Call::new("acme", ChatRequest::new("m").user("hello"))).await?;
+///     assert!(["a", "b"].contains(&&*reply.output.model));
+/// }
+/// # Ok::<_, Error>(()) }).unwrap();
+/// ```
+pub fn erase<S>(stack: S) -> ProviderService<dyn Provider>
+where
+    S: LlmService<ChatRequest> + LlmService<Streamed<ChatRequest>> + LlmService<EmbedRequest> + Sync,
+{
+    into_service(into_provider(stack))
+}
+
 /// A [`Provider`] as a tower service. Always ready; clones share the provider.
 pub struct ProviderService<P: ?Sized>(Arc<P>);
 

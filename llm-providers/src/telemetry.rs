@@ -58,6 +58,7 @@ fn word(kind: ErrorKind) -> &'static str {
         ErrorKind::RateLimited => "rate_limited",
         ErrorKind::QuotaExhausted => "quota_exhausted",
         ErrorKind::Overloaded => "overloaded",
+        ErrorKind::Unavailable => "unavailable",
         ErrorKind::Server => "server",
         ErrorKind::Transport => "transport",
         ErrorKind::Timeout => "timeout",

@@ -35,6 +35,8 @@ pub enum ErrorKind {
     OverBudget,
     /// The vendor, or a queue before it, has no room now.
     Overloaded,
+    /// No member of a key pool can serve the call, and none returns by waiting: an operator must act (keys, money, models).
+    Unavailable,
     /// The vendor failed.
     Server,
     /// The connection failed.
@@ -122,6 +124,7 @@ impl fmt::Display for ErrorKind {
             Self::QuotaExhausted => "quota exhausted",
             Self::OverBudget => "over budget",
             Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
             Self::Server => "vendor failure",
             Self::Transport => "connection failure",
             Self::Timeout => "timed out",

@@ -251,6 +251,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn unavailable_costs_nothing_and_is_not_retryable() {
+        let error = Error::new(ErrorKind::Unavailable, "2 of 2 members have no money: add credit");
+        assert_eq!((error.is_retryable(), error.charge()), (false, Charge::None));
+        assert_eq!(error.to_string(), "unavailable: 2 of 2 members have no money: add credit");
+    }
+
+    #[test]
     fn retryable_by_vendor_statement_overrides_kind() {
         let error = Error::new(ErrorKind::Server, "failed");
         assert!(error.is_retryable());

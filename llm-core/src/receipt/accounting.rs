@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{Amount, CostShare, Savings, SideCall};
-use crate::{Usage, Usd, price::UnknownCost};
+use crate::{Usage, Usd, call::MemberId, price::UnknownCost};
 
 /// Accounting data of a [`Receipt`](super::Receipt). Serialized, it holds what is true of the response, not of the call
 /// that got it.
@@ -39,6 +39,9 @@ pub struct Accounting {
     /// The vendor that produced it, such as `openai`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Arc<str>>,
+    /// The key pool's member that produced it; `None` without a pool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<MemberId>,
     /// The model that produced it, as the vendor named it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Arc<str>>,
@@ -111,6 +114,7 @@ impl Accounting {
             side_calls,
             unusable_usage,
             provider,
+            member,
             model,
             fallback,
             service_tier,
@@ -127,6 +131,7 @@ impl Accounting {
         self.side_calls.clone_from(side_calls);
         self.unusable_usage.clone_from(unusable_usage);
         self.provider.clone_from(provider);
+        self.member.clone_from(member);
         self.model.clone_from(model);
         self.fallback = *fallback;
         self.service_tier.clone_from(service_tier);

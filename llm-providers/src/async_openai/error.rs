@@ -41,7 +41,9 @@ fn status(error: &Error) -> StatusCode {
         ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::RateLimited | ErrorKind::QuotaExhausted | ErrorKind::OverBudget => StatusCode::TOO_MANY_REQUESTS,
-        ErrorKind::Overloaded | ErrorKind::Closed | ErrorKind::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Overloaded | ErrorKind::Unavailable | ErrorKind::Closed | ErrorKind::Cancelled => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ErrorKind::Transport | ErrorKind::Malformed | ErrorKind::Incomplete => StatusCode::BAD_GATEWAY,
         ErrorKind::Timeout | ErrorKind::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use llm_core::{Labels, Tenant, Usage, Usd, price::UnknownCost};
+use llm_core::{Labels, Tenant, Usage, Usd, layer::MemberId, price::UnknownCost};
 
 /// One finished attempt at a vendor, as [`Ledger::on_attempt`](super::Ledger::on_attempt) reports it.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Attempt {
     pub answered_by: Option<Arc<str>>,
     /// Vendor, where the client names it.
     pub provider: Option<Arc<str>>,
+    /// Key pool's member that the attempt was sent to; `None` without a pool.
+    pub member: Option<MemberId>,
     /// Vendor's id of the request, if one arrived: it matches this attempt to the vendor's bill.
     pub request_id: Option<Arc<str>>,
     /// End of the attempt.

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use llm_core::{Call, Labels, Operation, Tenant, layer::Purpose};
+use llm_core::{
+    Call, Labels, Operation, Tenant,
+    layer::{MemberId, Purpose},
+};
 
 /// The rows that a call is booked in.
 #[derive(Clone, Debug)]
@@ -11,6 +14,8 @@ pub(super) struct Keys {
     pub(super) model: Arc<str>,
     /// Purpose of a call that no caller waits for.
     pub(super) purpose: Option<Purpose>,
+    /// Key pool's member that it is sent to.
+    pub(super) member: Option<MemberId>,
 }
 
 impl Keys {
@@ -20,6 +25,7 @@ impl Keys {
             labels: call.labels.clone(),
             model: call.body.model().into(),
             purpose: call.extensions.get().copied(),
+            member: call.extensions.get().cloned(),
         }
     }
 }

@@ -115,13 +115,14 @@ impl RunningAttempt {
     }
 
     fn finished(&self, outcome: Outcome, usage: Option<Usage>, charged: Charged, facts: &Accounting) -> Attempt {
-        let Keys { tenant, labels, model, purpose: _ } = self.keys.clone();
+        let Keys { tenant, labels, model, purpose: _, member } = self.keys.clone();
         Attempt {
             tenant,
             labels,
             model,
             answered_by: facts.model.clone(),
             provider: facts.provider.clone(),
+            member,
             request_id: facts.request_id.clone(),
             outcome,
             usage,
