@@ -66,6 +66,9 @@ pub enum Fault {
         /// Events before the error.
         after: usize,
     },
+    /// A stream carries this refusal in place of its first token, after the events that come before that (the chunk with
+    /// the role, `message_start`), and ends; any other response is a 200 with the refusal for a body. It is not billed.
+    RefusedInStream(RefusalKind),
     /// A stream ends without its last event: `[DONE]`, `message_stop`, the chunk with a `finishReason`.
     NoDone,
     /// The response does not state its usage. It is billed all the same.

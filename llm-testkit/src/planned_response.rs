@@ -84,7 +84,7 @@ impl ResponseWriter<'_> {
             model: response.model.clone(),
         };
         let error = |before| {
-            let (_, error) = self.protocol.refuse(&Refusal::of_kind(RefusalKind::ServerError), "");
+            let error = self.refusal();
             (self.protocol.error_event(&error, &response, before), error)
         };
         PlannedResponse::new(frames, charge).with_fault(self.fault, error)
@@ -105,8 +105,17 @@ impl ResponseWriter<'_> {
             output: 0,
             model: embed.model,
         };
-        let error = |_| (Bytes::new(), self.protocol.refuse(&Refusal::of_kind(RefusalKind::ServerError), "").1);
+        let error = |_| (Bytes::new(), self.refusal());
         PlannedResponse::new(frames, charge).with_fault(self.fault, error)
+    }
+
+    /// Returns the error that a fault puts into a response.
+    fn refusal(&self) -> Value {
+        let kind = match self.fault {
+            Some(Fault::RefusedInStream(kind)) => *kind,
+            _ => RefusalKind::ServerError,
+        };
+        self.protocol.refuse(&Refusal::of_kind(kind), "").1
     }
 }
 
@@ -124,6 +133,10 @@ impl PlannedResponse {
             Some(Fault::InvalidUtf8) => self.edit(1, invalidate),
             Some(Fault::TruncatedJson) => self.edit(self.frames.len() / 2, truncate),
             Some(Fault::ErrorEvent { after }) => self.fail(*after, error),
+            Some(Fault::RefusedInStream(_)) => {
+                self.fail(self.frames.iter().take_while(|frame| frame.tokens == 0).count(), error);
+                self.charge = None;
+            }
             Some(Fault::NoDone) if self.streamed => drop(self.frames.pop()),
             Some(Fault::Shred(size)) => self.frames = shred(&self.frames, size.get()),
             Some(Fault::Slow(delay)) => self.delay(*delay),

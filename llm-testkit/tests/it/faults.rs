@@ -5,7 +5,7 @@ use crate::formats::{anthropic, events, gemini};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::client::conn::http1;
-use llm_testkit::{ConnectionClosed, Fault, Rule, Vendor};
+use llm_testkit::{ConnectionClosed, Fault, RefusalKind, Rule, Vendor};
 use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 use tower::ServiceExt;
@@ -86,6 +86,19 @@ async fn fault_error_event_ends_stream() {
         let last: Value = serde_json::from_str(&data[after]).expect("JSON");
         assert_eq!(last["error"]["type"], "server_error");
         assert_eq!(vendor.bills()[0].output_tokens, after.saturating_sub(1) as u64);
+    }
+}
+
+#[tokio::test]
+async fn fault_refused_in_stream_precedes_content() {
+    for (name, (plain, stream, ..)) in ["choices", "message_start", "candidates"].into_iter().zip(formats()) {
+        let vendor = suffering(Fault::RefusedInStream(RefusalKind::Overloaded));
+        let answer = ask(&vendor, stream).await;
+        let text = String::from_utf8(answer.bytes().to_vec()).expect("UTF-8");
+        assert!(answer.whole && text.contains("overloaded") && !text.contains("[DONE]"), "{text}");
+        assert_eq!(text.contains(name), name != "candidates", "{text}");
+        assert!(ask(&vendor, plain).await.json()["error"].is_object());
+        assert!(vendor.bills().is_empty() && vendor.statuses()[&200] == 2);
     }
 }
 
