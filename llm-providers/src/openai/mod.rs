@@ -38,8 +38,8 @@
 //! | `content_filter`, `content_policy_violation` | `ContentFiltered` | |
 //! | 429 `insufficient_quota` and its like, 402 | `QuotaExhausted` | group, money |
 //! | `tool_use_failed` (Groq: the model called a tool wrongly) | `Malformed` | |
-//! | 429, 413 of a request larger than the limit itself | `InvalidRequest` | group, request |
-//! | 429 of type `requests` or `tokens`, `slow_down` | `RateLimited` | group, minute or day |
+//! | 429, 413 of a request larger than the limit itself | `InvalidRequest` | model, request |
+//! | 429 of type `requests` or `tokens`, `slow_down` | `RateLimited` | model, minute or day |
 //! | any other 429 | `RateLimited` | |
 //! | 401 · 403 · 404, 405, 410 | `Authentication` · `PermissionDenied` · `NotFound` | |
 //! | 3xx (never followed, so that a key goes nowhere else) | `NotFound` | |
@@ -49,7 +49,8 @@
 //! | any other 4xx | `InvalidRequest` | |
 //!
 //! A request that is larger than the limit never succeeds, so it is not `RateLimited`: waiting does not help, a smaller
-//! request does. Limits of OpenAI hold for an organisation or project, so their scope is the group and never the key.
+//! request does. OpenAI counts each model of an organisation or project apart, so the scope of a rate limit is the model,
+//! for all keys of the account; money is the group's.
 //!
 //! A status below 500, a 503 or a 529 is a refusal and costs nothing; of any other the charge is unknown. The message is the
 //! vendor's, at most 1,000 characters, without `key` and anything that looks like a key. The waiting time is that of

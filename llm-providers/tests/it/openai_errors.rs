@@ -64,13 +64,25 @@ fn codes_and_statuses_have_their_kinds() {
 }
 
 #[test]
-fn limits_have_their_scopes() {
-    let group = |window| Some(LimitScope::Group(window));
-    let rate = |kind, message| openai(429, kind, "rate_limit_exceeded", message);
-    assert_eq!(rate("tokens", "Limit 30000, Used 29500, Requested 1200.").scope(), group(LimitWindow::Minute));
-    assert_eq!(rate("requests", "on requests per day (RPD): Limit 200, Used 200").scope(), group(LimitWindow::Day));
-    assert_eq!(openai(429, "rate_limit_error", "slow_down", "x").scope(), group(LimitWindow::Minute));
-    assert_eq!(openai(429, "insufficient_quota", "insufficient_quota", "x").scope(), group(LimitWindow::Money));
+fn rate_limit_scope_is_the_model() {
+    use LimitScope::{Group, Model};
+    use LimitWindow::{Day, Minute, Money};
+    for (kind, code, message, scope) in [
+        ("tokens", "rate_limit_exceeded", "Limit 30000, Used 29500, Requested 1200.", Model(Minute)),
+        ("requests", "rate_limit_exceeded", "Limit 3 / min. Please try again in 20s.", Model(Minute)),
+        ("requests", "rate_limit_exceeded", "on requests per day (RPD): Limit 200, Used 200", Model(Day)),
+        ("x", "rate_limit_exceeded", "model `m` on tokens per minute (TPM): Limit 6000, Used 6000", Model(Minute)),
+        ("x", "429", "have exceeded call rate limit of your current pricing tier", Model(Minute)),
+        ("x", "RateLimitReached", "x", Model(Minute)),
+        ("rate_limit_error", "slow_down", "x", Model(Minute)),
+        ("x", "429", "Rate limit exceeded: free-models-per-day-high-balance.", Group(Day)),
+        ("x", "429", "Rate limit exceeded: free-models-per-min.", Group(Minute)),
+        ("insufficient_quota", "insufficient_quota", "x", Group(Money)),
+        ("insufficient_quota", "insufficient_quota", "on tokens per min", Group(Money)),
+        ("x", "organization_spend_limit_exceeded", "x", Group(Money)),
+    ] {
+        assert_eq!(openai(429, kind, code, message).scope(), Some(scope), "{kind} {code} {message}");
+    }
     assert_eq!(refused(429, "").scope(), None);
 }
 
@@ -79,7 +91,7 @@ fn a_request_larger_than_the_limit_is_not_to_be_repeated() {
     for message in ["Request too large for m", "on tokens per min (TPM): Limit 30,000, Requested 40000."] {
         let error = openai(429, "tokens", "rate_limit_exceeded", message);
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
-        assert_eq!(error.scope(), Some(LimitScope::Group(LimitWindow::Request)));
+        assert_eq!(error.scope(), Some(LimitScope::Model(LimitWindow::Request)));
         assert!(!error.is_retryable());
     }
 }

@@ -155,7 +155,7 @@ fn a_refusal_for_limits_says_when_to_come_back_in_every_form() {
             let error = client.chat(question()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::RateLimited);
             assert_eq!(error.retry_after(), told.map(Duration::from_millis), "{form:?}");
-            assert_eq!(error.scope(), Some(LimitScope::Group(LimitWindow::Minute)));
+            assert_eq!(error.scope(), Some(LimitScope::Model(LimitWindow::Minute)));
             assert_eq!(error.limits().unwrap().requests.unwrap().remaining, Some(0));
             assert!(vendor.bills().is_empty());
         }

@@ -33,6 +33,8 @@ const RATE: &[&str] = &[
     "requests",
     "tokens",
 ];
+/// Names of limits on one model.
+const BY_MODEL: &[&str] = &["requests", "tokens", "slow_down", "RateLimitReached"];
 const BUSY: &[&str] = &[
     "server_is_overloaded",
     "service_unavailable_error",
@@ -71,9 +73,13 @@ const RULES: Rules = Rules {
         row(300..=499, Sign::Named(TOOL_USE), ErrorKind::Malformed),
         limit(429..=429, Sign::Says(&["request too large"]), ErrorKind::InvalidRequest, REQUEST),
         limit(429..=429, Sign::Test(requests_more_than_limit), ErrorKind::InvalidRequest, REQUEST),
+        // OpenRouter counts all of its free models together.
+        limit(429..=429, Sign::Says(&["free-models-per-day"]), ErrorKind::RateLimited, GROUP_DAY),
+        limit(429..=429, Sign::Says(&["free-models-per-min"]), ErrorKind::RateLimited, GROUP_MINUTE),
+        // OpenAI counts each model of an organisation apart, Azure each deployment, Groq each model.
         limit(429..=429, Sign::Says(&["per day", "per-day", "perday"]), ErrorKind::RateLimited, DAY),
-        limit(429..=429, Sign::Says(&["per minute"]), ErrorKind::RateLimited, MINUTE),
-        limit(429..=429, Sign::Named(&["requests", "tokens", "slow_down"]), ErrorKind::RateLimited, MINUTE),
+        limit(429..=429, Sign::Says(&["per min", "rate limit of your current"]), ErrorKind::RateLimited, MINUTE),
+        limit(429..=429, Sign::Named(BY_MODEL), ErrorKind::RateLimited, MINUTE),
         row(429..=429, Sign::Any, ErrorKind::RateLimited),
         // Local servers say it with a 500 too.
         row(300..=u16::MAX, Sign::TooLong, ErrorKind::ContextTooLong),
@@ -85,9 +91,11 @@ const RULES: Rules = Rules {
     waits_below_500: true,
     fixed_wait: |_, _| None,
 };
-const REQUEST: LimitScope = LimitScope::Group(LimitWindow::Request);
-const DAY: LimitScope = LimitScope::Group(LimitWindow::Day);
-const MINUTE: LimitScope = LimitScope::Group(LimitWindow::Minute);
+const REQUEST: LimitScope = LimitScope::Model(LimitWindow::Request);
+const DAY: LimitScope = LimitScope::Model(LimitWindow::Day);
+const MINUTE: LimitScope = LimitScope::Model(LimitWindow::Minute);
+const GROUP_DAY: LimitScope = LimitScope::Group(LimitWindow::Day);
+const GROUP_MINUTE: LimitScope = LimitScope::Group(LimitWindow::Minute);
 
 /// Makes an error of a response with an error status; the docs of [`openai`](crate::openai) have the table.
 pub(crate) fn classify(
@@ -100,7 +108,7 @@ pub(crate) fn classify(
     RULES.classify(status, headers, body, now, key)
 }
 
-/// Makes an error of one inside a successful response. `begun` says that output came before it.
+/// Makes an error of one inside a successful response. `begun` says that content came before it.
 pub(super) fn classify_inner(body: &ErrorBody, begun: bool) -> Error {
     RULES.classify_inner(body, begun)
 }

@@ -74,13 +74,13 @@ fn refusals_have_their_kinds() {
             429,
             r#"{"error": {"message": "Rate limit reached on requests per day (RPD): Limit 10, Used 10, Requested 1.", "type": "requests", "code": "rate_limit_exceeded"}}"#,
             RateLimited,
-            group(LimitWindow::Day),
+            Some(LimitScope::Model(LimitWindow::Day)),
         ),
         (
             413,
             r#"{"error": {"message": "Request too large on tokens per minute (TPM): Limit 6000, Requested 8000", "type": "tokens", "code": "rate_limit_exceeded"}}"#,
             InvalidRequest,
-            group(LimitWindow::Request),
+            Some(LimitScope::Model(LimitWindow::Request)),
         ),
         (
             400,
