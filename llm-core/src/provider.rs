@@ -31,7 +31,8 @@ pub trait Provider: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As [`chat`](Self::chat), up to the stream's first event; later ones come in the stream.
+    /// As [`chat`](Self::chat), up to the stream's first [content](crate::ChatEvent::is_content). Later ones come in the
+    /// stream.
     async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error>;
 
     /// Turns texts into vectors.

@@ -13,8 +13,10 @@
 //! - The usage of a response is the largest that its vendor stated of each part. Without a prompt in it, or with a count
 //!   that cannot be one, it is unknown; [`Accounting::unusable_usage`](llm_core::layer::Accounting::unusable_usage) names the count.
 //! - A stream is whole if every choice has a reason of its end, and as many came as were requested or the vendor's own end
-//!   (`[DONE]`); otherwise it ends with an error. A streamed reply resolves at its first piece, so an error before that
-//!   comes at once.
+//!   (`[DONE]`); otherwise it ends with an error.
+//! - A streamed call resolves at its first [content](llm_core::ChatEvent::is_content). The events before it are held back, at
+//!   most 64 and at most 10 s, and the stream begins with them. An error before the content is the call's, so that a retry
+//!   or another vendor may follow, and costs nothing if the vendor refused the request.
 //! - What another vendor's response left in a conversation (signatures, citations, parts of its own kinds) is refused by
 //!   name, or, where it only proves or annotates, left out with `approximate`.
 //! - A call's deadline bounds connecting, waiting and every piece of the response.

@@ -126,6 +126,16 @@ impl ChatEvent {
         }
     }
 
+    /// Returns true for text, reasoning, a refusal, a tool call, any other part, or the end of a choice. A streamed call
+    /// resolves at its first content; other events only accompany it.
+    pub fn is_content(&self) -> bool {
+        match self {
+            Self::Text { text, .. } | Self::Reasoning { text, .. } | Self::Refusal { text, .. } => !text.is_empty(),
+            Self::ToolCall { .. } | Self::ToolArguments { .. } | Self::Part { .. } | Self::Finish { .. } => true,
+            Self::Start { .. } | Self::PartEnd { .. } | Self::Extra { .. } | Self::Usage(_) => false,
+        }
+    }
+
     /// The pieces of a whole response: aggregated, they give it again.
     pub(super) fn replay(answer: &ChatResponse, usage: Option<Usage>) -> Vec<Self> {
         let ChatResponse { id, model, choices, extra } = answer;

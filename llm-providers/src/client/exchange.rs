@@ -136,6 +136,7 @@ impl Head {
         let mut facts = self.facts.clone();
         if let Some(told) = error.accounting() {
             facts.model = told.model.clone().or(facts.model);
+            facts.usage_so_far = told.usage_so_far;
             facts.service_tier.clone_from(&told.service_tier);
             facts.surcharges = self.surcharges(&told.surcharges);
             facts.side_calls.clone_from(&told.side_calls);

@@ -27,6 +27,10 @@ use crate::{protocol::StreamDecoder, runtime, telemetry::CallSpan};
 
 /// Longest wait for the body's end after the vendor's own end (`[DONE]`, `message_stop`), so that the connection can be reused.
 const LINGER: Duration = Duration::from_millis(100);
+/// Most events that are held back before the first content.
+const MAX_HELD_EVENTS: usize = 64;
+/// Longest time that an event is held back before the first content. The stream goes on after it, however long it takes.
+const MAX_HOLD: Duration = Duration::from_secs(10);
 
 /// The pieces of a streamed answer. Its receipt is filled in as they pass.
 pub(super) struct Events<C> {
@@ -79,23 +83,36 @@ impl<C: StreamDecoder> Events<C> {
         }
     }
 
-    /// The answer, from its first piece on.
+    /// Waits for the first content and returns the stream with the events that came before it.
     ///
     /// # Errors
     ///
-    /// Result in place of a first piece.
+    /// The error that came before any content: it is the call's, and the stream never was.
     pub(super) async fn begin(mut self) -> Result<ChatStream, Error> {
-        match poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
-            Some(Ok(first)) => {
-                self.queue.push_front(first);
-                Ok(ChatStream::new(self))
+        let mut limit = None;
+        match poll_fn(|cx| self.poll_begun(&mut limit, cx)).await {
+            Ok(()) => Ok(ChatStream::new(self)),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Ready when content is in the queue, as many events as may be, or the first of them for as long as it may be.
+    fn poll_begun(&mut self, limit: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while self.queue.len() < MAX_HELD_EVENTS && !self.queue.iter().any(ChatEvent::is_content) {
+            if let Source::Ended = self.source {
+                let error = || Error::new(ErrorKind::Malformed, "the stream ended without an answer");
+                let is_empty = self.queue.is_empty();
+                return Poll::Ready(if is_empty { Err(error().with_charge(Charge::Unknown)) } else { Ok(()) });
             }
-            Some(Err(error)) => Err(error),
-            None => {
-                let error = Error::new(ErrorKind::Malformed, "the stream ended without an answer");
-                Err(self.fail(error.with_charge(Charge::Unknown)))
+            match self.poll_source(cx) {
+                Poll::Ready(read) => read?,
+                Poll::Pending if self.queue.is_empty() || !runtime::is_running() => return Poll::Pending,
+                Poll::Pending => {
+                    return limit.get_or_insert_with(|| Box::pin(sleep(MAX_HOLD))).as_mut().poll(cx).map(Ok);
+                }
             }
         }
+        Poll::Ready(Ok(()))
     }
 
     /// Reads one event of the stream into pieces.

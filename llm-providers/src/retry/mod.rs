@@ -31,7 +31,7 @@
 //!   deadline;
 //! - the layers above permit one more attempt ([`AttemptPermit`](llm_core::layer::AttemptPermit)).
 //!
-//! A stream is retried up to its first event, never after it. Otherwise the error is returned, with the charge
+//! A stream is retried up to its first content, never after it. Otherwise the error is returned, with the charge
 //! of all attempts together.
 //!
 //! # Waiting times

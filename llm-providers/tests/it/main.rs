@@ -36,6 +36,7 @@ mod retry;
 #[cfg(feature = "scripted")]
 mod scripted;
 mod secrets;
+mod stream_hold;
 mod streaming;
 #[cfg(all(feature = "rustls", feature = "http2"))]
 mod tls;

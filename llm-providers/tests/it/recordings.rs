@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::streaming::{Canned, block_on, cuts, is_full, play};
 
-use crate::codec::openai::{classify, decode_chat, decode_embeddings};
+use crate::codec::openai::{ChunkDecoder, classify, decode_chat, decode_embeddings};
 
 struct Recording {
     id: String,
@@ -170,6 +170,11 @@ fn stream(recording: &Recording) {
     }
     assert_eq!(whole.receipt.usage(), chunks.iter().rev().find_map(|chunk| usage(&chunk["usage"])), "{id}");
     further_fields(id, &answer, &chunks[0]);
+    let mut decoder = ChunkDecoder::default();
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let mut decoded: Vec<_> = data.flat_map(|data| decoder.decode(data).unwrap()).collect();
+    decoded.extend(decoder.finish().unwrap());
+    assert_eq!(whole.events, decoded, "{id}: nothing is lost that was held back");
     let bytes = (0..body.len()).map(|at| body.slice(at..=at));
     assert_eq!(block_on(play(Canned::events(bytes))).unwrap().events, whole.events, "{id} byte by byte");
     block_on(cut_everywhere(id, body));

@@ -57,7 +57,7 @@ pub(crate) fn classify(
     RULES.classify(status, headers, body, now, key)
 }
 
-/// Makes an error of one inside a successful response. `begun` says that output came before it.
+/// Makes an error of one inside a successful response. `begun` says that content came before it.
 pub(super) fn classify_inner(body: &ErrorBody, begun: bool) -> Error {
     RULES.classify_inner(body, begun)
 }

@@ -123,7 +123,7 @@ impl Rules {
         }
     }
 
-    /// Makes an error of one inside a successful response. `begun` says that output came before it. The client adds the
+    /// Makes an error of one inside a successful response. `begun` says that content came before it. The client adds the
     /// waiting time, because a decoder has no clock.
     pub(crate) fn classify_inner(&self, body: &ErrorBody, begun: bool) -> Error {
         let found = self.find(body.status.unwrap_or(NO_STATUS), body);

@@ -208,15 +208,18 @@ fn data_may_have_many_lines_padding_and_comments() {
 }
 
 #[test]
-fn a_stream_that_ends_early_is_incomplete_and_says_what_is_known() {
+fn stream_broken_off_states_known_usage() {
     let events = typical();
     for told in 1..events.len() - 2 {
-        let read = whole(bytes(&events[..told]));
-        let error = read.error.unwrap();
+        let (error, facts) = match block_on(play(Canned::events([bytes(&events[..told])]))) {
+            Ok(read) => (read.error.unwrap(), read.receipt.accounting()),
+            // Before any content.
+            Err(error) => (error.clone(), error.accounting().unwrap().clone()),
+        };
         assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown), "after {told}");
-        assert_eq!(read.receipt.usage(), None);
+        assert_eq!(facts.usage, None);
         let known = Usage { cache_read: 100, cache_write: 10, cache_write_long: 20, ..Usage::new(137, 1) };
-        assert_eq!(read.receipt.accounting().usage_so_far, Some(known));
+        assert_eq!(facts.usage_so_far, Some(known), "after {told}");
     }
     // The reason and the usage came: nothing is missing but a mark. So it is with an end without a line's end.
     let marked = bytes(&events);
@@ -264,7 +267,7 @@ fn what_comes_twice_or_late_changes_nothing() {
     assert_eq!((finishes, read.receipt.usage().unwrap().output), (1, 9));
     assert_eq!(read.answer.unwrap(), answer(&typical()));
     let twice = [start(), start()];
-    assert_eq!(whole(bytes(&twice)).error.unwrap().kind(), ErrorKind::Malformed);
+    assert_eq!(block_on(play(Canned::events([bytes(&twice)]))).unwrap_err().kind(), ErrorKind::Malformed);
 }
 
 #[test]

@@ -27,6 +27,8 @@ use crate::protocol::{
 #[derive(Debug, Default)]
 pub struct EventDecoder {
     started: bool,
+    /// True if content came, also if it is held back.
+    begun: bool,
     id: Arc<str>,
     model: Arc<str>,
     done: bool,
@@ -62,7 +64,10 @@ impl EventDecoder {
         let mut events = Vec::new();
         let data = self.halves.join(data);
         match self.event(&data, &mut events) {
-            Ok(()) => Ok(events),
+            Ok(()) => {
+                self.begun |= events.iter().any(ChatEvent::is_content);
+                Ok(events)
+            }
             Err(error) => Err(self.charged(error)),
         }
     }
@@ -125,12 +130,12 @@ impl EventDecoder {
             "content_block_stop" => self.blocks.stop(take_index(&mut fields, "index"), events),
             "message_delta" => self.message_delta(fields, events),
             "message_stop" => self.stop(events),
-            "error" => Err(classify_inner(&ErrorBody::of(&serde_json::Value::Object(fields)), self.started)),
+            "error" => Err(classify_inner(&ErrorBody::of(&serde_json::Value::Object(fields)), self.begun)),
             // A kind of event that is not known yet may have a message of its own.
             kind => {
                 let nameless = || ErrorBody::in_chunk(&fields, "content").filter(|_| kind.is_empty());
                 let error = ErrorBody::in_event(&fields).or_else(nameless);
-                error.map_or(Ok(()), |error| Err(classify_inner(&error, self.started)))
+                error.map_or(Ok(()), |error| Err(classify_inner(&error, self.begun)))
             }
         }
     }
@@ -158,6 +163,8 @@ impl EventDecoder {
             .ok_or_else(|| malformed("a content_block_start of the stream has no content_block"))?;
         self.started = true;
         self.answer_by(fallback_model(&block), events);
+        // An empty text says nothing yet; a block that comes whole has no piece to show.
+        self.begun |= !block.get("type").is_some_and(|kind| kind == "text" || kind == "thinking");
         self.blocks.start(index, block, events)
     }
 
@@ -165,6 +172,7 @@ impl EventDecoder {
         let index = take_index(&mut fields, "index").unwrap_or_default();
         let delta = take_object(&mut fields, "delta")
             .ok_or_else(|| malformed("a content_block_delta of the stream has no delta"))?;
+        self.begun = true;
         self.blocks.delta(index, delta, events)
     }
 

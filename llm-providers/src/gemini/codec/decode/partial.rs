@@ -49,6 +49,11 @@ impl PartialCall {
         Ok(if continues { None } else { self.0.take().map(|open| open.close(Value::to_string)) })
     }
 
+    /// Returns true while a call is open.
+    pub(in super::super) fn is_open(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns the call that is open at the end of an answer. Its arguments lack their end, so that nothing takes them for
     /// all there are.
     pub(in super::super) fn broken_off(&mut self) -> Option<Value> {

@@ -27,6 +27,8 @@ enum Growing {
 pub(super) struct OpenCandidate {
     index: u32,
     ids: CallIds,
+    /// True if content came.
+    begun: bool,
     growing: Option<Growing>,
     partial: PartialCall,
     finish: FinishReason,
@@ -36,12 +38,17 @@ pub(super) struct OpenCandidate {
 
 impl OpenCandidate {
     pub(super) fn new(index: u32) -> Self {
-        let (growing, partial, finish, further, message_further) = Default::default();
-        Self { index, ids: CallIds::new(index), growing, partial, finish, further, message_further }
+        let (begun, growing, partial, finish, further, message_further) = Default::default();
+        Self { index, ids: CallIds::new(index), begun, growing, partial, finish, further, message_further }
     }
 
     pub(super) fn is_finished(&self) -> bool {
         self.finish != FinishReason::Unknown
+    }
+
+    /// Returns true if content came, or the reason of its end.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun || self.partial.is_open() || self.is_finished()
     }
 
     /// Number of searches it has stated.
@@ -62,6 +69,7 @@ impl OpenCandidate {
                 self.part(answer, part, events);
             }
         }
+        self.begun |= events.iter().any(ChatEvent::is_content);
         if fields.get("finishReason").is_some_and(|word| !word.is_null())
             && let Some(part) = self.partial.broken_off()
         {

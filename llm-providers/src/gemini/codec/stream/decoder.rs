@@ -110,7 +110,7 @@ impl ChunkDecoder {
 
     fn chunk(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         if let Some(error) = ErrorBody::in_chunk(&fields, "candidates") {
-            return Err(classify_inner(&error, !self.candidates.is_empty()));
+            return Err(classify_inner(&error, self.candidates.values().any(OpenCandidate::has_begun)));
         }
         self.told.take(&mut fields);
         if let Some(error) = blocked(&fields) {

@@ -18,6 +18,8 @@ pub(super) struct OpenChoice {
     finish: FinishReason,
     /// True if content came after a reason: this server's reasons are no ends.
     went_on: bool,
+    /// True if content came.
+    begun: bool,
     /// Names of further fields that were passed on: of the choice, of the message.
     choice_names: BTreeSet<String>,
     message_names: BTreeSet<String>,
@@ -29,6 +31,11 @@ impl OpenChoice {
     /// Returns true if it has a reason of its end.
     pub(super) fn is_finished(&self) -> bool {
         self.finish != FinishReason::Unknown
+    }
+
+    /// Returns true if content came, or the reason of its end.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun || self.is_finished()
     }
 
     /// Returns true if it ends with the reason that it has. Some servers send one in every chunk.
@@ -46,6 +53,7 @@ impl OpenChoice {
         let details = take_list(&mut delta, "reasoning_details").unwrap_or_default();
         let has_content = !(parts.is_empty() && calls.is_empty() && function.is_none() && details.is_empty());
         self.went_on |= has_content && self.is_finished();
+        self.begun |= has_content;
         events.extend(parts.into_iter().map(|part| piece(choice, part)));
         for (call, at) in calls.into_iter().zip(0..) {
             self.calls.fragment(choice, at, call, events)?;

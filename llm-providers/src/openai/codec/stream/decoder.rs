@@ -90,7 +90,7 @@ impl ChunkDecoder {
     pub(in crate::openai) fn decode_error(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let fields = object(data.as_bytes()).unwrap_or_default();
         let body = ErrorBody::of(&Value::Object(fields));
-        Err(self.charged(classify_inner(&body, self.started.is_some())))
+        Err(self.charged(classify_inner(&body, self.has_begun())))
     }
 
     /// Says that the stream has ended, and gives what was held back for the end.
@@ -164,7 +164,7 @@ impl ChunkDecoder {
         {
             // What comes with an error is all there will be.
             self.settled = self.stated.usage().filter(|_| stated);
-            return Err(classify_inner(&error, self.started.is_some()));
+            return Err(classify_inner(&error, self.has_begun()));
         }
         let choices = take_list(&mut fields, "choices").unwrap_or_default();
         let last = choices.is_empty();
@@ -244,6 +244,11 @@ impl ChunkDecoder {
         if !new.is_empty() {
             events.push(ChatEvent::Extra { of: ExtraOf::Answer, fields: Extra::from(new) });
         }
+    }
+
+    /// Returns true if content came, also if it is held back.
+    fn has_begun(&self) -> bool {
+        self.choices.values().any(OpenChoice::has_begun)
     }
 
     /// Returns true if all requested choices have come.
