@@ -1,4 +1,5 @@
 mod attempt_permit;
+mod deadline;
 mod labels;
 mod member;
 mod nested_retry;
@@ -10,12 +11,14 @@ mod tenant;
 use std::time::Instant;
 
 pub use self::attempt_permit::AttemptPermit;
+pub use self::deadline::{CallDeadline, DeadlineHandle, SharedDeadline};
 pub use self::labels::Labels;
 pub use self::member::MemberId;
 pub use self::nested_retry::NestedRetry;
 pub use self::purpose::Purpose;
 pub use self::routing::{NoFallback, Pinned};
-pub use self::sent_flag::SentFlag;
+pub(crate) use self::sent_flag::MergedPart;
+pub use self::sent_flag::{LateEnd, SentFlag};
 pub use self::tenant::Tenant;
 use crate::{Error, extensions::Extensions};
 
@@ -44,6 +47,9 @@ pub struct Call<T> {
     /// Order in which waiting calls are sent.
     pub priority: Priority,
     /// Time after which the response is not wanted. In tests: `tokio::time::Instant::now().into_std()` and later.
+    ///
+    /// A call that a layer above shares among several callers has none here: layers read it by
+    /// [`CallDeadline`](crate::layer::CallDeadline).
     pub deadline: Option<Instant>,
     /// Values for one layer alone.
     pub extensions: Extensions,
@@ -127,6 +133,11 @@ impl<T> Call<T> {
         let sent = SentFlag::below(self.sent.take());
         self.sent = Some(sent.clone());
         sent
+    }
+
+    /// Sets the flags of the members when this call is sent.
+    pub(crate) fn merged_from(&mut self, members: Vec<SentFlag>) {
+        self.sent = Some(SentFlag::below_members(members));
     }
 
     /// Marks the call as sent. A client does so before it hands the request to the vendor, which may charge it from then on.

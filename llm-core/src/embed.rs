@@ -175,6 +175,16 @@ impl Operation for EmbedRequest {
         Some(self.inputs.iter().map(|input| self.with_inputs(vec![input.clone()])).collect())
     }
 
+    /// All but the inputs. A request that is not valid fails alone.
+    fn merge_key(&self) -> Option<Vec<u8>> {
+        self.validate().ok()?;
+        let Self { model, inputs: _, dimensions, extra } = self;
+        let mut h = Fingerprinter::new();
+        h.text(model).option(*dimensions, |h, dimensions| h.integer(dimensions));
+        extra.fingerprint(&mut h, |_| true);
+        Some(h.into_bytes())
+    }
+
     fn merge(items: &[Self]) -> Option<Self> {
         let first = items.first()?;
         let alike = |item: &Self| {

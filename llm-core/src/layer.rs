@@ -9,17 +9,23 @@
 //! | speak to other layers of a call | [`SentFlag`], [`AttemptPermit`], [`NestedRetry`], [`Purpose`], [`Extensions`] |
 //! | send a call to one of several keys or vendors | [`MemberId`], [`NoFallback`], [`Pinned`] |
 //! | retry a call | [`RetryBudget`], [`RetryToken`], [`Backoff`] |
+//! | share a deadline among callers | [`SharedDeadline`], [`DeadlineHandle`], [`CallDeadline`] |
+//! | send several calls as one | [`call_merged`], [`call_items`], [`Members`], [`Member`], [`LateEnd`] |
 //! | account for a call | [`Accounting`], [`CostShare`], [`SideCall`] |
 //! | report a vendor's limits | [`VendorLimits`], [`VendorLimit`], [`LimitScope`], [`LimitWindow`] |
 
 pub use crate::broadcast::{Broadcast, Reader};
-pub use crate::call::{AttemptPermit, MemberId, NestedRetry, NoFallback, Pinned, Purpose, SentFlag};
+pub use crate::call::{
+    AttemptPermit, CallDeadline, DeadlineHandle, LateEnd, MemberId, NestedRetry, NoFallback, Pinned, Purpose, SentFlag,
+    SharedDeadline,
+};
 pub use crate::error::{LimitScope, LimitWindow};
 pub use crate::extensions::Extensions;
 pub use crate::fingerprint::{Fingerprinter, SerializeError};
 pub use crate::future::ResponseFuture;
 pub use crate::limits::{VendorLimit, VendorLimits};
 pub use crate::llm_service::{LlmService, oneshot};
+pub use crate::merged::{Member, Members, call_items, call_merged};
 pub use crate::operation::{Complete, Streamed};
 pub use crate::output::{End, Live, Shared, StreamCut};
 pub use crate::provider::ProviderService;

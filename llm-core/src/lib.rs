@@ -15,6 +15,7 @@ mod heap_size;
 pub mod layer;
 mod limits;
 mod llm_service;
+mod merged;
 mod money;
 mod operation;
 mod output;

@@ -128,6 +128,22 @@ pub trait Operation: Clone + Send + Sync + 'static {
         None
     }
 
+    /// Returns bytes that are equal for two requests if they can be [merged](Self::merge) into one: all that both must have
+    /// in common, such as the model, written with a [`Fingerprinter`]. `None`, the default, if the request is to be sent
+    /// alone.
+    ///
+    /// ```
+    /// use llm_core::{EmbedRequest, Operation};
+    ///
+    /// let (one, other) = (EmbedRequest::new("m", ["a"]), EmbedRequest::new("m", ["b", "c"]));
+    /// assert_eq!(one.merge_key(), other.merge_key());
+    /// assert_ne!(one.merge_key(), EmbedRequest::new("another", ["a"]).merge_key());
+    /// assert_eq!(EmbedRequest::merge(&[one, other]), Some(EmbedRequest::new("m", ["a", "b", "c"])));
+    /// ```
+    fn merge_key(&self) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Merges several requests into one; `None` if they cannot be sent together.
     fn merge(items: &[Self]) -> Option<Self> {
         let _ = items;

@@ -113,6 +113,20 @@ pub trait Live<C>: Send + Sync + 'static {
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
+impl<C: 'static> Shared<C> {
+    /// Waits for the whole response.
+    ///
+    /// # Errors
+    ///
+    /// What ended the response.
+    pub async fn whole(self) -> Result<Arc<C>, Error> {
+        match self {
+            Self::Whole(whole) => Ok(whole),
+            Self::Live(live) => live.wait().await,
+        }
+    }
+}
+
 impl<C> Clone for Shared<C> {
     fn clone(&self) -> Self {
         match self {
@@ -152,11 +166,7 @@ impl<T: Clone + Serialize + DeserializeOwned + Send + Sync + 'static> Output for
     }
 
     async fn join(shared: Shared<T>) -> Result<Self, Error> {
-        let whole = match shared {
-            Shared::Whole(whole) => whole,
-            Shared::Live(live) => live.wait().await?,
-        };
-        Ok(Arc::unwrap_or_clone(whole))
+        Ok(Arc::unwrap_or_clone(shared.whole().await?))
     }
 
     fn watch<D>(self, _f: impl FnMut(u64) -> D + Send + 'static) -> Self

@@ -1,21 +1,97 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    iter::successors,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use crate::{Error, Receipt};
+
 /// Flag that is set once a call is sent to a vendor, from [`Call::track`](super::Call::track). Clones share it.
-#[derive(Clone, Debug)]
+///
+/// A call that is [merged](crate::layer::call_merged) with others goes on when its own caller has left. A layer that holds
+/// something for the call, such as a reservation, [leaves](Self::leave) it with the flag then, and settles it when the call
+/// ends.
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+/// use llm_core::{Call, layer::LateEnd};
+///
+/// let mut call = Call::new("acme", "a request");
+/// let flag = call.track();
+/// drop(call);
+/// let settled = Arc::new(AtomicBool::new(false));
+/// let seen = Arc::clone(&settled);
+/// // No merged call goes on, so that it ends here.
+/// flag.leave(move |end| seen.store(matches!(end, LateEnd::Dropped), Ordering::Release));
+/// assert!(settled.load(Ordering::Acquire));
+/// ```
+#[derive(Clone)]
 pub struct SentFlag(Arc<Node>);
 
-#[derive(Debug)]
+/// End of a call whose caller may have left it.
+///
+/// ```
+/// use llm_core::layer::LateEnd;
+///
+/// fn usage(end: &LateEnd) -> Option<u64> {
+///     match end {
+///         LateEnd::Complete(receipt) => Some(receipt.usage()?.total()),
+///         _ => None,
+///     }
+/// }
+/// assert_eq!(usage(&LateEnd::Dropped), None);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum LateEnd {
+    /// The response arrived. The receipt has the call's share of a merged call's usage and cost.
+    Complete(Receipt),
+    /// The call failed. The error has the call's share of the charge.
+    Failed(Error),
+    /// The call was dropped with all of its callers.
+    Dropped,
+}
+
 struct Node {
     sent: AtomicBool,
-    above: Option<SentFlag>,
+    above: Above,
+    /// The merged calls that this call is a part of; empty for most calls.
+    merged: OnceLock<Box<Mutex<Merged>>>,
 }
+
+enum Above {
+    Nothing,
+    Layer(SentFlag),
+    /// The calls that were merged into this one.
+    Members(Vec<SentFlag>),
+}
+
+#[derive(Default)]
+struct Merged {
+    running: usize,
+    /// End of the last one.
+    ended: Option<LateEnd>,
+    left: Vec<Box<dyn FnOnce(LateEnd) + Send>>,
+}
+
+/// A call's part in a merged call. Dropped without an end, the merged call was dropped.
+pub(crate) struct MergedPart(Option<SentFlag>);
 
 impl SentFlag {
     pub(super) fn below(above: Option<Self>) -> Self {
-        Self(Arc::new(Node { sent: AtomicBool::new(false), above }))
+        Self::with(above.map_or(Above::Nothing, Above::Layer))
+    }
+
+    /// Returns the flag of a call that was merged from others: it sets those of all members.
+    pub(crate) fn below_members(members: Vec<Self>) -> Self {
+        Self::with(Above::Members(members))
+    }
+
+    fn with(above: Above) -> Self {
+        Self(Arc::new(Node { sent: AtomicBool::new(false), above, merged: OnceLock::new() }))
     }
 
     /// Returns `true` if the request was handed to a vendor, which may charge it.
@@ -23,17 +99,100 @@ impl SentFlag {
         self.0.sent.load(Ordering::Acquire)
     }
 
+    /// Leaves the call, whose caller no longer waits for it. `settle` is called once, with the call's end: as soon as it
+    /// ends if it goes on as a part of a merged call, and at once if it does not.
+    pub fn leave(&self, settle: impl FnOnce(LateEnd) + Send + 'static) {
+        let ended = match self.0.merged.get() {
+            None => None,
+            Some(merged) => {
+                let mut merged = lock(merged);
+                if merged.running > 0 {
+                    merged.left.push(Box::new(settle));
+                    return;
+                }
+                merged.ended.clone()
+            }
+        };
+        settle(ended.unwrap_or(LateEnd::Dropped));
+    }
+
     pub(super) fn mark_sent(&self) {
-        let mut next = Some(self);
-        while let Some(flag) = next {
+        for flag in self.upwards() {
             flag.0.sent.store(true, Ordering::Release);
-            next = flag.0.above.as_ref();
+            if let Some(merged) = flag.0.merged.get() {
+                let mut merged = lock(merged);
+                // An attempt beside the merged one: the end of that one says nothing of it.
+                let outdated = if merged.running == 0 { merged.ended.take() } else { None };
+                drop((merged, outdated));
+            }
+            if let Above::Members(members) = &flag.0.above {
+                members.iter().for_each(Self::mark_sent);
+            }
+        }
+    }
+
+    /// Says that the call goes on as a part of a merged call, also if its caller leaves it.
+    pub(crate) fn merge(&self) -> MergedPart {
+        for flag in self.upwards() {
+            let mut merged = lock(flag.0.merged.get_or_init(Box::default));
+            merged.running += 1;
+            let outdated = merged.ended.take();
+            drop((merged, outdated));
+        }
+        MergedPart(Some(self.clone()))
+    }
+
+    /// This flag and those of the layers above, up to where calls were merged.
+    fn upwards(&self) -> impl Iterator<Item = &Self> {
+        successors(Some(self), |flag| match &flag.0.above {
+            Above::Layer(above) => Some(above),
+            Above::Nothing | Above::Members(_) => None,
+        })
+    }
+}
+
+impl MergedPart {
+    /// Ends the call, and settles it for the layers that have left it.
+    pub(crate) fn end(mut self, end: &LateEnd) {
+        self.settle(end);
+    }
+
+    fn settle(&mut self, end: &LateEnd) {
+        let Some(part) = self.0.take() else { return };
+        for flag in part.upwards() {
+            let Some(merged) = flag.0.merged.get() else { continue };
+            let left = {
+                let mut merged = lock(merged);
+                merged.running -= 1;
+                merged.ended = Some(end.clone());
+                if merged.running == 0 { std::mem::take(&mut merged.left) } else { Vec::new() }
+            };
+            // Outside of the lock: a layer's settlement may come back here.
+            left.into_iter().for_each(|settle| settle(end.clone()));
         }
     }
 }
 
+impl Drop for MergedPart {
+    fn drop(&mut self) {
+        self.settle(&LateEnd::Dropped);
+    }
+}
+
+impl fmt::Debug for SentFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SentFlag").field(&self.is_sent()).finish()
+    }
+}
+
+fn lock(merged: &Mutex<Merged>) -> MutexGuard<'_, Merged> {
+    // Plain data, whole after every statement.
+    merged.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::Call;
 
     #[test]
@@ -45,5 +204,51 @@ mod tests {
         assert!(!above.is_sent());
         second.mark_sent();
         assert!(above.is_sent() && second_attempt.is_sent() && !first_attempt.is_sent());
+    }
+
+    #[test]
+    fn sent_flag_of_merged_call_reaches_all_members() {
+        let tracked = || {
+            let mut call = Call::new("t", ());
+            let limiter = call.track();
+            (limiter, call.track())
+        };
+        let (members, others) = ([tracked(), tracked()], tracked());
+        let inner = SentFlag::below_members(members.iter().map(|(_, flag)| flag.clone()).collect());
+        let outer = SentFlag::below_members(vec![SentFlag::below(Some(inner)), others.1.clone()]);
+        SentFlag::below(Some(outer)).mark_sent();
+        assert!(members.iter().chain([&others]).all(|(limiter, flag)| limiter.is_sent() && flag.is_sent()));
+    }
+
+    /// Leaves the call, and returns where its end will be.
+    fn left(flag: &SentFlag) -> Arc<Mutex<Vec<LateEnd>>> {
+        let ends = Arc::<Mutex<Vec<LateEnd>>>::default();
+        let seen = Arc::clone(&ends);
+        flag.leave(move |end| seen.lock().unwrap().push(end));
+        ends
+    }
+
+    fn count(ends: &Mutex<Vec<LateEnd>>) -> (usize, usize) {
+        let ends = ends.lock().unwrap();
+        (ends.len(), ends.iter().filter(|end| matches!(end, LateEnd::Complete(_))).count())
+    }
+
+    #[test]
+    fn leave_waits_for_end_of_merged_call() {
+        let mut call = Call::new("t", ());
+        let (limiter, own) = (call.track(), call.track());
+        assert_eq!(count(&left(&limiter)), (1, 0), "nothing goes on");
+        let part = own.merge();
+        let early = left(&limiter);
+        assert_eq!(count(&early), (0, 0));
+        part.end(&LateEnd::Complete(Receipt::default()));
+        assert_eq!((count(&early), count(&left(&limiter))), ((1, 1), (1, 1)), "also after the end");
+        // A retry that is not merged: the earlier end is not its own.
+        call.mark_sent();
+        assert_eq!(count(&left(&limiter)), (1, 0));
+        let part = own.merge();
+        let early = left(&limiter);
+        drop(part);
+        assert_eq!(count(&early), (1, 0));
     }
 }

@@ -140,4 +140,56 @@ impl Accounting {
         self.cost = *cost;
         self.unpriced.clone_from(unpriced);
     }
+
+    /// Divides the accounting of a call among its parts, exactly: what cannot be divided goes to the last. The cost share is
+    /// [taken](CostShare::split) by the parts' own.
+    pub(crate) fn split(&self, weights: &[u64]) -> Vec<Self> {
+        let usages = self.usage.map(|usage| usage.split(weights));
+        let so_far = self.usage_so_far.map(|usage| usage.split(weights));
+        let costs = self.cost.map(|cost| cost.split(weights));
+        let paid = self.paid.as_ref().map(|paid| paid.split(weights));
+        let saved: Vec<_> = self.saved.iter().map(|(cause, amount)| (cause, amount.split(weights))).collect();
+        let mut cost_shares =
+            self.cost_share.as_ref().and_then(|share| share.split(weights)).unwrap_or_default().into_iter();
+        (0..weights.len())
+            .map(|at| {
+                let mut part = Self::default();
+                part.copy_response(self);
+                part.origin = self.origin;
+                part.usage = usages.as_ref().map(|usages| usages[at]);
+                part.usage_so_far = so_far.as_ref().map(|usages| usages[at]);
+                part.cost = costs.as_ref().map(|costs| costs[at]);
+                part.paid = paid.as_ref().map(|paid| paid[at].clone());
+                // The cost of a part is known or unknown already.
+                part.side_calls = Vec::new();
+                saved.iter().for_each(|(cause, amounts)| part.saved.add(*cause, amounts[at]));
+                part.cost_share = cost_shares.next();
+                part
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cause;
+
+    #[test]
+    fn accounting_split_gives_remainder_to_last_part() {
+        let mut whole = Accounting::default();
+        (whole.usage, whole.usage_so_far) = (Some(Usage::new(10, 0)), Some(Usage::new(0, 5)));
+        (whole.cost, whole.paid) = (Some(Usd::from_nanos(11)), Some(Usd::from_nanos(8).into()));
+        whole.saved.add(Cause::CacheHit, Usd::from_nanos(4));
+        let parts = whole.split(&[1, 1, 1]);
+        let each = |of: fn(&Accounting) -> Usd| parts.iter().map(|part| of(part).nanos()).collect::<Vec<_>>();
+        let usage = |of: fn(&Accounting) -> Option<Usage>| {
+            parts.iter().filter_map(of).map(|usage| usage.total()).collect::<Vec<_>>()
+        };
+        assert_eq!(usage(|part| part.usage), [3, 3, 4]);
+        assert_eq!(usage(|part| part.usage_so_far), [1, 1, 3]);
+        assert_eq!(each(|part| part.cost.unwrap_or_default()), [3, 3, 5]);
+        assert_eq!(each(|part| part.paid().at_least()), [2, 2, 4]);
+        assert_eq!(each(|part| part.saved.of(Cause::CacheHit)), [1, 1, 2]);
+    }
 }

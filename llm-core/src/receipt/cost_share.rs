@@ -35,7 +35,11 @@ pub struct CostShare(Form);
 enum Form {
     Share(Arc<Share>),
     All(Arc<[CostShare]>),
+    Each(Arc<Each>),
 }
+
+/// The shares of a merged call's members, until they are handed out.
+struct Each(Mutex<Vec<CostShare>>);
 
 struct Share {
     amount: Usd,
@@ -67,6 +71,11 @@ impl CostShare {
         Self(Form::All(shares.into()))
     }
 
+    /// Combines the shares of a merged call's members. [Splitting](Self::split) it among as many hands each its own out.
+    pub fn each(shares: Vec<Self>) -> Self {
+        Self(Form::Each(Arc::new(Each(Mutex::new(shares)))))
+    }
+
     /// Takes the amount, or the rest of a combined share; `None` if other responses have taken it.
     pub fn take(&self) -> Option<Usd> {
         match &self.0 {
@@ -75,18 +84,30 @@ impl CostShare {
                 share.amount
             }),
             Form::All(shares) => shares.iter().filter_map(Self::take).reduce(|a, b| a + b),
+            Form::Each(each) => each.take().iter().filter_map(Self::take).reduce(|a, b| a + b),
         }
     }
 
-    /// Splits the share among several items, in proportion to `weights`; the parts add up exactly. This share and its clones
-    /// then count as taken. `None` if another response has taken it, for a combined share, and without weights.
+    /// Splits the share among several items, in proportion to `weights`; the parts add up exactly. Of a combined share each
+    /// is split. This share and its clones then count as taken. `None` if other responses have taken it, and without weights.
     pub fn split(&self, weights: &[u64]) -> Option<Vec<Self>> {
-        let Form::Share(share) = &self.0 else { return None };
-        if weights.is_empty() || !share.take() {
+        if weights.is_empty() {
             return None;
         }
-        share.attempt.open().shares += weights.len() - 1;
-        Some(share.amount.split(weights).into_iter().map(|part| Self::share(part, &share.attempt)).collect())
+        match &self.0 {
+            Form::Share(share) => {
+                if !share.take() {
+                    return None;
+                }
+                share.attempt.open().shares += weights.len() - 1;
+                Some(share.amount.split(weights).into_iter().map(|part| Self::share(part, &share.attempt)).collect())
+            }
+            Form::All(shares) => split_all(shares, weights),
+            Form::Each(each) => {
+                let shares = each.take();
+                if shares.len() == weights.len() { Some(shares) } else { split_all(&shares, weights) }
+            }
+        }
     }
 
     /// Returns the amount, whether taken or not.
@@ -94,12 +115,33 @@ impl CostShare {
         match &self.0 {
             Form::Share(share) => share.amount,
             Form::All(shares) => shares.iter().map(Self::amount).sum(),
+            Form::Each(each) => each.open().iter().map(Self::amount).sum(),
         }
     }
 
     fn share(amount: Usd, attempt: &Arc<Attempt>) -> Self {
         let attempt = Arc::clone(attempt);
         Self(Form::Share(Arc::new(Share { amount, taken: AtomicBool::new(false), attempt })))
+    }
+}
+
+/// Splits each of several shares, and combines the parts of each item.
+fn split_all(shares: &[CostShare], weights: &[u64]) -> Option<Vec<CostShare>> {
+    let mut items = vec![Vec::new(); weights.len()];
+    for parts in shares.iter().filter_map(|share| share.split(weights)) {
+        items.iter_mut().zip(parts).for_each(|(item, part)| item.push(part));
+    }
+    let is_taken = items.iter().all(Vec::is_empty);
+    (!is_taken).then(|| items.into_iter().map(CostShare::all).collect())
+}
+
+impl Each {
+    fn take(&self) -> Vec<CostShare> {
+        std::mem::take(&mut *self.open())
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<CostShare>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -168,6 +210,34 @@ mod tests {
         drop((taken, copy));
         drop(claim(2, &told));
         assert_eq!(*told.lock().unwrap(), [0, 2]);
+    }
+
+    #[test]
+    fn cost_share_of_members_hands_each_its_own() {
+        let told = [Told::default(), Told::default()];
+        let nanos = |share: &CostShare| share.amount().nanos();
+        let whole = || CostShare::each(vec![claim(3, &told[0]), claim(7, &told[1])]);
+        let shares = whole().split(&[1, 1]).unwrap();
+        assert_eq!((nanos(&shares[0]), nanos(&shares[1])), (3, 7));
+        assert_eq!(shares[0].take(), Some(Usd::from_nanos(3)));
+        drop(shares);
+        assert_eq!(whole().take(), Some(Usd::from_nanos(10)));
+        let taken = whole();
+        let copy = taken.clone();
+        assert_eq!(taken.amount(), Usd::from_nanos(10));
+        drop((taken.split(&[1, 2, 3]).unwrap(), taken));
+        assert!(copy.take().is_none() && copy.split(&[1, 1]).is_none());
+        assert_eq!((&*told[0].lock().unwrap(), &*told[1].lock().unwrap()), (&vec![0, 0, 3], &vec![7, 0, 7]));
+    }
+
+    #[test]
+    fn cost_share_combined_is_split_among_items() {
+        let told = Told::default();
+        let shares = CostShare::all(vec![claim(3, &told), claim(8, &told)]).split(&[1, 1]).unwrap();
+        assert_eq!(shares.iter().map(|share| share.amount().nanos()).collect::<Vec<_>>(), [1 + 4, 2 + 4]);
+        assert_eq!(shares[1].take(), Some(Usd::from_nanos(6)));
+        drop(shares);
+        assert_eq!(*told.lock().unwrap(), [1, 4], "each attempt learns its own wasted part");
     }
 
     #[test]

@@ -1,0 +1,306 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::{Future, poll_fn},
+    mem,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use super::Call;
+
+/// Deadlines of the callers that wait for one shared call, in its [`extensions`](Call::extensions).
+///
+/// The layer that shares a call keeps it. Each caller [joins](Self::join) when it begins to wait, and leaves by dropping its
+/// handle. The shared call's deadline is the latest of its callers'; it has none if one of them has none, or if all have
+/// left a call that goes on. Layers below read it by [`CallDeadline`]. Clones share the callers.
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_core::{Call, layer::{CallDeadline, SharedDeadline}};
+///
+/// # let now = tokio::time::Instant::now().into_std();
+/// let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(9));
+/// let deadlines = SharedDeadline::new();
+/// let first = deadlines.join(CallDeadline::of(&Call::new("acme", "a request").with_deadline(soon)));
+/// let mut shared = Call::new("acme", "a request");
+/// shared.extensions.insert(deadlines.clone());
+///
+/// let below = CallDeadline::of(&shared);
+/// assert_eq!(below.latest(), Some(soon));
+/// let second = deadlines.join(CallDeadline::from(Some(later)));
+/// assert_eq!((below.earliest(), below.latest()), (Some(soon), Some(later)));
+/// let unbounded = deadlines.join(CallDeadline::default());
+/// assert_eq!((deadlines.callers(), below.latest()), (3, None));
+/// drop((second, unbounded));
+/// assert_eq!(below.latest(), Some(soon));
+/// # drop(first);
+/// ```
+#[derive(Clone, Default)]
+pub struct SharedDeadline(Arc<Mutex<State>>);
+
+/// Place of one caller in a [`SharedDeadline`]. Dropped, the caller has left.
+#[derive(Debug)]
+#[must_use = "dropped at once, the caller has left"]
+pub struct DeadlineHandle {
+    of: SharedDeadline,
+    entry: Entry,
+}
+
+/// Deadline of a call as layers below see it: its own [`deadline`](Call::deadline), or the [moving one](SharedDeadline) of
+/// the callers that share it; if it has both, the earlier one.
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_core::{Call, layer::CallDeadline};
+///
+/// # tokio_test::block_on(async {
+/// let now = tokio::time::Instant::now();
+/// let call = Call::new("acme", "a request").with_deadline((now + Duration::from_millis(1)).into_std());
+/// let deadline = CallDeadline::of(&call);
+/// assert_eq!(deadline.latest(), call.deadline);
+/// // The timer is the layer's own.
+/// deadline.passed(|at| tokio::time::sleep_until(at.into())).await;
+/// # });
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct CallDeadline {
+    own: Option<Instant>,
+    shared: Option<SharedDeadline>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Number of callers without a deadline.
+    unbounded: usize,
+    /// Numbers of callers by deadline.
+    fixed: BTreeMap<Instant, usize>,
+    /// Callers that are shared calls themselves.
+    moving: BTreeMap<u64, CallDeadline>,
+    /// Readers that wait for a change.
+    listeners: BTreeMap<u64, Waker>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Unbounded,
+    Fixed(Instant),
+    Moving(u64),
+}
+
+/// Numbers of moving callers and of listeners: unique, so that one listener can wait at several cells.
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+impl SharedDeadline {
+    /// Creates one without callers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a caller, until its handle is dropped.
+    pub fn join(&self, caller: CallDeadline) -> DeadlineHandle {
+        let CallDeadline { own, shared } = caller;
+        // It is no caller of itself.
+        let shared = shared.filter(|shared| !Arc::ptr_eq(&shared.0, &self.0));
+        let entry = match (shared, own) {
+            (Some(shared), own) => {
+                let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+                self.change(|state| state.moving.insert(id, CallDeadline { own, shared: Some(shared) }));
+                Entry::Moving(id)
+            }
+            (None, Some(at)) => {
+                self.change(|state| *state.fixed.entry(at).or_default() += 1);
+                Entry::Fixed(at)
+            }
+            (None, None) => {
+                self.change(|state| state.unbounded += 1);
+                Entry::Unbounded
+            }
+        };
+        DeadlineHandle { of: self.clone(), entry }
+    }
+
+    /// Returns the earliest deadline of a caller; `None` if none has one.
+    pub fn earliest(&self) -> Option<Instant> {
+        let state = self.lock();
+        let fixed = state.fixed.first_key_value().map(|(at, _)| *at);
+        state.moving.values().filter_map(CallDeadline::earliest).chain(fixed).min()
+    }
+
+    /// Returns the deadline of the shared call: the latest of its callers'. `None` if a caller has none, or none is left.
+    pub fn latest(&self) -> Option<Instant> {
+        self.lock().latest()
+    }
+
+    /// Number of callers that wait.
+    pub fn callers(&self) -> usize {
+        let state = self.lock();
+        state.unbounded + state.moving.len() + state.fixed.values().sum::<usize>()
+    }
+
+    /// Changes the callers, and wakes the listeners if that moved the deadline.
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) {
+        let (changed, listeners) = {
+            let mut state = self.lock();
+            let before = state.latest();
+            let changed = change(&mut state);
+            let moved = state.latest() != before;
+            (changed, if moved { mem::take(&mut state.listeners) } else { BTreeMap::new() })
+        };
+        // Outside of the lock: a waker, or what was removed, may come back here.
+        listeners.into_values().for_each(Waker::wake);
+        drop(changed);
+    }
+
+    /// Has a listener woken once by the next change, also by one of a caller that is a shared call itself.
+    fn listen(&self, id: u64, waker: &Waker) {
+        let (replaced, moving) = {
+            let mut state = self.lock();
+            (state.listeners.insert(id, waker.clone()), state.moving())
+        };
+        drop(replaced);
+        moving.iter().for_each(|shared| shared.listen(id, waker));
+    }
+
+    fn unlisten(&self, id: u64) {
+        let (removed, moving) = {
+            let mut state = self.lock();
+            (state.listeners.remove(&id), state.moving())
+        };
+        drop(removed);
+        moving.iter().for_each(|shared| shared.unlisten(id));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing foreign runs inside; the cells of callers are locked after this one, never the other way around.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn latest(&self) -> Option<Instant> {
+        if self.unbounded > 0 {
+            return None;
+        }
+        let fixed = self.fixed.last_key_value().map(|(at, _)| *at);
+        let mut latest = fixed;
+        for caller in self.moving.values() {
+            latest = latest.max(Some(caller.latest()?));
+        }
+        latest
+    }
+
+    fn moving(&self) -> Vec<SharedDeadline> {
+        self.moving.values().filter_map(|caller| caller.shared.clone()).collect()
+    }
+}
+
+impl Drop for DeadlineHandle {
+    fn drop(&mut self) {
+        match self.entry {
+            Entry::Unbounded => self.of.change(|state| state.unbounded -= 1),
+            Entry::Fixed(at) => self.of.change(|state| {
+                let callers = state.fixed.get_mut(&at).map(|callers| {
+                    *callers -= 1;
+                    *callers
+                });
+                if callers == Some(0) {
+                    state.fixed.remove(&at);
+                }
+            }),
+            Entry::Moving(id) => self.of.change(|state| state.moving.remove(&id)),
+        }
+    }
+}
+
+impl CallDeadline {
+    /// Returns the deadline of a call.
+    pub fn of<T>(call: &Call<T>) -> Self {
+        Self { own: call.deadline, shared: call.extensions.get().cloned() }
+    }
+
+    /// Returns `true` if the call has no deadline and will get none.
+    pub fn is_unbounded(&self) -> bool {
+        self.own.is_none() && self.shared.is_none()
+    }
+
+    /// Returns the earliest deadline of a caller; `None` if none has one. A layer that gathers calls sends them before it.
+    pub fn earliest(&self) -> Option<Instant> {
+        let shared = self.shared.as_ref().and_then(SharedDeadline::earliest);
+        self.own.into_iter().chain(shared).min()
+    }
+
+    /// Returns the time after which no caller wants the response, as of now; `None` if a caller has no deadline.
+    pub fn latest(&self) -> Option<Instant> {
+        let shared = self.shared.as_ref().and_then(SharedDeadline::latest);
+        self.own.into_iter().chain(shared).min()
+    }
+
+    /// Waits until the deadline has passed, while it moves. Without one it waits until there is one.
+    ///
+    /// `sleep` makes the timer of a time, such as tokio's. A call without any deadline waits for ever.
+    pub async fn passed<F: Future<Output = ()>>(&self, mut sleep: impl FnMut(Instant) -> F) {
+        loop {
+            let latest = self.latest();
+            let mut changed = pin!(Changed { of: self, from: latest, id: None });
+            let Some(at) = latest else {
+                changed.await;
+                continue;
+            };
+            let mut slept = pin!(sleep(at));
+            let is_over = poll_fn(|cx| match changed.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(false),
+                Poll::Pending => slept.as_mut().poll(cx).map(|()| true),
+            });
+            if is_over.await && self.latest().is_some_and(|latest| latest <= at) {
+                return;
+            }
+        }
+    }
+}
+
+impl From<Option<Instant>> for CallDeadline {
+    fn from(own: Option<Instant>) -> Self {
+        Self { own, shared: None }
+    }
+}
+
+/// Ready when the deadline is no longer `from`.
+struct Changed<'a> {
+    of: &'a CallDeadline,
+    from: Option<Instant>,
+    id: Option<u64>,
+}
+
+impl Future for Changed<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(shared) = &self.of.shared {
+            let id = *self.id.get_or_insert_with(|| NEXT_ID.fetch_add(1, Ordering::Relaxed));
+            // Listens first, so that no change between the two is missed.
+            shared.listen(id, cx.waker());
+        }
+        if self.of.latest() == self.from { Poll::Pending } else { Poll::Ready(()) }
+    }
+}
+
+impl Drop for Changed<'_> {
+    fn drop(&mut self) {
+        if let (Some(id), Some(shared)) = (self.id, &self.of.shared) {
+            shared.unlisten(id);
+        }
+    }
+}
+
+impl fmt::Debug for SharedDeadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (latest, callers) = (self.latest(), self.callers());
+        f.debug_struct("SharedDeadline").field("latest", &latest).field("callers", &callers).finish()
+    }
+}

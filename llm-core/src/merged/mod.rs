@@ -1,0 +1,288 @@
+//! Several requests in one call: merge, call, split, divide the accounting.
+
+mod members;
+
+use std::sync::Arc;
+
+use self::members::weight;
+pub use self::members::{Member, Members};
+use crate::{
+    Charge, Error, ErrorKind, Labels, Operation, Output, Receipt, Reply,
+    call::{AttemptPermit, Call, LateEnd, MergedPart, NestedRetry, NoFallback, Purpose, SharedDeadline},
+    extensions::Extensions,
+    llm_service::{LlmService, oneshot},
+    operation::Complete,
+    receipt::Accounting,
+};
+
+/// Sends the calls of several callers as one, and returns the reply to each, in order.
+///
+/// The merged call has the tenant and the extensions of the first, the labels that all calls share, the sum of their units,
+/// the deadline of `deadline`, [`NestedRetry`] and [`NoFallback`] if one call has it, and the callers as [`Members`].
+/// It is permitted a further attempt only if each caller's [`AttemptPermit`] grants it. Usage, cost and charge are divided by the callers' estimated input tokens; the parts add up
+/// exactly, and the last caller gets the remainder.
+///
+/// A caller that leaves meanwhile keeps its part: the item is sent, and paid. What a layer above has
+/// [left](crate::layer::SentFlag::leave) with the call's flag is settled by the caller's share when the call ends. Drop this future when
+/// the last caller has left.
+///
+/// ```
+/// use llm_core::{
+///     Call, EmbedRequest, Embeddings, Error, Receipt, Reply, Usage,
+///     layer::{Accounting, CallDeadline, SharedDeadline, call_merged},
+/// };
+///
+/// # tokio_test::block_on(async {
+/// let vendor = tower::service_fn(|call: Call<EmbedRequest>| async move {
+///     let vectors = call.body.inputs.iter().map(|_| [1.0].into()).collect();
+///     let mut accounting = Accounting::default();
+///     accounting.usage = Some(Usage::new(10 * call.body.inputs.len() as u64, 0));
+///     Ok::<_, Error>(Reply::new(Embeddings::new("m", vectors), Receipt::new(accounting)))
+/// });
+/// let calls = [&["one text"][..], &["two", "three"]].map(|texts| {
+///     Call::new("acme", EmbedRequest::new("m", texts.iter().copied()))
+/// });
+/// let deadline = SharedDeadline::new();
+/// let callers = calls.each_ref().map(|call| deadline.join(CallDeadline::of(call)));
+/// let replies = call_merged(vendor, calls.into(), deadline).await;
+/// let vectors: Vec<_> = replies.iter().flatten().map(|reply| reply.output.vectors.len()).collect();
+/// assert_eq!(vectors, [1, 2]);
+/// let tokens: u64 = replies.iter().flatten().filter_map(|reply| reply.receipt.usage()).map(|usage| usage.input).sum();
+/// assert_eq!(tokens, 30);
+/// # drop(callers);
+/// # });
+/// ```
+///
+/// # Errors
+///
+/// Each caller gets the error of the merged call, with its share of the charge; [`ErrorKind::Unsupported`] if the requests
+/// cannot be [merged](Operation::merge), which is tried before the call is sent.
+pub async fn call_merged<T, S>(
+    service: S,
+    mut calls: Vec<Call<T>>,
+    deadline: SharedDeadline,
+) -> Vec<Result<Reply<T::Output>, Error>>
+where
+    T: Operation,
+    S: LlmService<T>,
+{
+    if calls.len() > 1 {
+        return Box::pin(call_members(service, calls, deadline)).await;
+    }
+    let Some(mut only) = calls.pop() else { return Vec::new() };
+    let part = only.track().merge();
+    let reply = oneshot(service, only).await;
+    end(part, &reply);
+    vec![reply]
+}
+
+/// Sends several items of one caller's request as one call, and returns the reply to each item, in order.
+///
+/// The call's own body is replaced. Usage and cost are divided by the items' estimated input tokens; the parts add up
+/// exactly, and the last item gets the remainder. The first reply has the extensions of the call's reply. A single item is
+/// sent as it is, so that its reply may be a running stream.
+///
+/// ```
+/// use llm_core::{Call, EmbedRequest, Embeddings, Error, Operation, Receipt, Reply, layer::call_items};
+///
+/// # tokio_test::block_on(async {
+/// let vendor = tower::service_fn(|call: Call<EmbedRequest>| async move {
+///     let vectors = call.body.inputs.iter().map(|_| [1.0].into()).collect();
+///     Ok::<_, Error>(Reply::new(Embeddings::new("m", vectors), Receipt::default()))
+/// });
+/// let call = Call::new("acme", EmbedRequest::new("m", ["known already", "one text", "another"]));
+/// let items = call.body.items().expect("texts are independent").split_off(1);
+/// assert_eq!(call_items(vendor, call, items).await?.len(), 2);
+/// # Ok::<_, Error>(()) }).unwrap();
+/// ```
+///
+/// # Errors
+///
+/// As the service; [`ErrorKind::Unsupported`] if the items cannot be [merged](Operation::merge), and
+/// [`ErrorKind::Malformed`], charged, if the response has not one part for each.
+pub async fn call_items<T, S>(service: S, mut call: Call<T>, mut items: Vec<T>) -> Result<Vec<Reply<T::Output>>, Error>
+where
+    T: Operation,
+    S: LlmService<T>,
+{
+    if items.len() > 1 {
+        let weights: Vec<u64> = items.iter().map(weight).collect();
+        let each_one = vec![1; items.len()];
+        let (mut replies, extensions) = send(service, call, &items, &each_one, &weights).await?;
+        if let Some(first) = replies.first_mut() {
+            first.extensions = extensions;
+        }
+        return Ok(replies);
+    }
+    let Some(only) = items.pop() else { return Ok(Vec::new()) };
+    call.body = only;
+    Ok(vec![oneshot(service, call).await?])
+}
+
+async fn call_members<T, S>(
+    service: S,
+    mut calls: Vec<Call<T>>,
+    deadline: SharedDeadline,
+) -> Vec<Result<Reply<T::Output>, Error>>
+where
+    T: Operation,
+    S: LlmService<T>,
+{
+    let members = Members::of(&mut calls);
+    let parts: Vec<MergedPart> = members.iter().map(|member| member.sent.merge()).collect();
+    let (envelope, bodies) = envelope(calls, &members, deadline);
+    let sizes: Vec<usize> = bodies.iter().map(|body| body.items().map_or(1, |items| items.len())).collect();
+    let weights = members.weights();
+    let replies: Vec<_> = match send(service, envelope, &bodies, &sizes, &weights).await {
+        Ok((replies, extensions)) => {
+            let with_extensions = |mut reply: Reply<_>| {
+                reply.extensions = extensions.clone();
+                Ok(reply)
+            };
+            replies.into_iter().map(with_extensions).collect()
+        }
+        Err(error) => split_error(&error, &weights).into_iter().map(Err).collect(),
+    };
+    parts.into_iter().zip(&replies).for_each(|(part, reply)| end(part, reply));
+    replies
+}
+
+/// Merges several requests, sends them, and divides response and accounting among them. `sizes` are their numbers of items.
+/// The extensions of the reply are returned apart.
+async fn send<T, S>(
+    service: S,
+    mut call: Call<T>,
+    parts: &[T],
+    sizes: &[usize],
+    weights: &[u64],
+) -> Result<(Vec<Reply<T::Output>>, Extensions), Error>
+where
+    T: Operation,
+    S: LlmService<T>,
+{
+    let merged = T::merge(parts).ok_or_else(|| {
+        let message =
+            format!("these {} requests {:?} cannot be sent as one: send them one by one", parts.len(), T::NAME);
+        Error::new(ErrorKind::Unsupported, message)
+    })?;
+    call.body = merged.clone();
+    let Reply { output, receipt, limits, extensions } = oneshot(service, call).await?;
+    let whole = Arc::unwrap_or_clone(output.share().whole().await?);
+    let responses = merged.split(whole).and_then(|items| join(parts, sizes, items));
+    let accounting = receipt.accounting();
+    let responses = responses.map_err(|error| charged(error, &accounting))?;
+    let reply = |(response, accounting): (_, Accounting)| {
+        let output = T::Output::replay(Arc::new(response), accounting.usage);
+        Reply::new(output, Receipt::new(accounting)).with_limits(limits.clone())
+    };
+    Ok((responses.into_iter().zip(accounting.split(weights)).map(reply).collect(), extensions))
+}
+
+/// Joins the responses to all items into those to the parts.
+fn join<T: Operation>(parts: &[T], sizes: &[usize], items: Vec<Complete<T>>) -> Result<Vec<Complete<T>>, Error> {
+    let (found, expected) = (items.len(), sizes.iter().sum::<usize>());
+    if found != expected {
+        return Err(Error::new(ErrorKind::Malformed, format!("{found} responses came for {expected} items")));
+    }
+    let mut items = items.into_iter();
+    let part = |(part, size): (&T, &usize)| match (*size, items.next()) {
+        (1, Some(only)) => Ok(only),
+        (size, first) => part.join(first.into_iter().chain(items.by_ref()).take(size).collect()),
+    };
+    parts.iter().zip(sizes).map(part).collect()
+}
+
+/// Returns the envelope of the merged call, and the requests to merge.
+fn envelope<T: Operation>(calls: Vec<Call<T>>, members: &Members, deadline: SharedDeadline) -> (Call<T>, Vec<T>) {
+    let first = &calls[0];
+    let mut merged = Call::new(first.tenant.clone(), first.body.clone());
+    merged.labels = common_labels(&calls);
+    merged.units = calls.iter().fold(0, |units, call| units.saturating_add(call.units));
+    merged.priority = calls.iter().map(|call| call.priority).max().unwrap_or_default();
+    merged.extensions = first.extensions.clone();
+    merged.extensions.remove::<AttemptPermit>();
+    if members.iter().any(|member| member.permit.is_some()) {
+        merged.extensions.insert(permit(members.clone()));
+    }
+    if members.iter().any(|member| member.purpose != members[0].purpose) {
+        merged.extensions.remove::<Purpose>();
+    }
+    if calls.iter().any(|call| call.extensions.get::<NestedRetry>().is_some()) {
+        merged.extensions.insert(NestedRetry);
+    }
+    if calls.iter().any(|call| call.extensions.get::<NoFallback>().is_some()) {
+        merged.extensions.insert(NoFallback);
+    }
+    merged.extensions.insert(deadline);
+    merged.extensions.insert(members.clone());
+    merged.merged_from(members.iter().map(|member| member.sent.clone()).collect());
+    (merged, calls.into_iter().map(|call| call.body).collect())
+}
+
+/// Returns the labels that all calls have, with the same values.
+fn common_labels<T>(calls: &[Call<T>]) -> Labels {
+    let mut common = Labels::default();
+    for (name, value) in calls[0].labels.iter() {
+        if calls.iter().all(|call| call.labels.get(name) == Some(value)) {
+            // Within the bounds of a call that has it.
+            let _ = common.insert(name, value);
+        }
+    }
+    common
+}
+
+/// Returns the permit of all members: each is asked with its share of the failed attempt's charge, one after the other. What
+/// one has granted before another refused stays counted.
+fn permit(members: Members) -> AttemptPermit {
+    AttemptPermit::new(move |failed| {
+        let members = members.clone();
+        async move {
+            for (member, share) in members.iter().zip(split_charge(failed, &members.weights())) {
+                if let Some(permit) = &member.permit {
+                    permit.request(share).await?;
+                }
+            }
+            Ok(())
+        }
+    })
+}
+
+/// Divides the charge of an error.
+fn split_error(error: &Error, weights: &[u64]) -> Vec<Error> {
+    let accountings = error.accounting().map(|accounting| accounting.split(weights));
+    let share = |(at, charge): (usize, Charge)| {
+        let error = error.clone().with_charge(charge);
+        match &accountings {
+            Some(accountings) => error.with_accounting(accountings[at].clone()),
+            None => error,
+        }
+    };
+    split_charge(error.charge(), weights).into_iter().enumerate().map(share).collect()
+}
+
+fn split_charge(charge: Charge, weights: &[u64]) -> Vec<Charge> {
+    match charge {
+        Charge::Known(usage) => usage.split(weights).into_iter().map(Charge::Known).collect(),
+        Charge::None | Charge::Unknown => weights.iter().map(|_| charge).collect(),
+    }
+}
+
+/// Adds to the error of a response that arrived what it cost.
+fn charged(error: Error, response: &Accounting) -> Error {
+    let mut accounting = Accounting::default();
+    accounting.copy_response(response);
+    error.with_charge(response.usage.map_or(Charge::Unknown, Charge::Known)).with_accounting(accounting)
+}
+
+/// Ends a caller's part, for the layers that have left it.
+fn end<O>(part: MergedPart, reply: &Result<Reply<O>, Error>) {
+    part.end(&match reply {
+        Ok(reply) => {
+            let mut accounting = reply.receipt.accounting();
+            // It is the response's own to take.
+            accounting.cost_share = None;
+            LateEnd::Complete(Receipt::new(accounting))
+        }
+        Err(error) => LateEnd::Failed(error.clone()),
+    });
+}
