@@ -1,8 +1,13 @@
 use std::sync::Arc;
 
-use llm_core::{Labels, Tenant, Usage, Usd, layer::MemberId, price::UnknownCost};
+use llm_core::{
+    Labels, Tenant, Usage, Usd,
+    layer::{Member, MemberId, Members},
+    price::UnknownCost,
+};
 
-/// One finished attempt at a vendor, as [`Ledger::on_attempt`](super::Ledger::on_attempt) reports it.
+/// One finished attempt at a vendor, as [`Ledger::on_attempt`](super::Ledger::on_attempt) reports it; of a
+/// [merged call](llm_core::layer::Members) one member's share of it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Attempt {
@@ -28,6 +33,29 @@ pub struct Attempt {
     pub charged: Charged,
     /// Upper bound of the cost, as estimated before it was sent; `None` for a model without a known price.
     pub bound: Option<Usd>,
+    /// Number of members of the call, each of which is reported with its share: 1 unless calls were merged. The shares have
+    /// one request id, and their usages, costs and bounds add up to the attempt's.
+    pub members: usize,
+}
+
+impl Attempt {
+    /// Divides the attempt among the members of its call.
+    pub(super) fn split(&self, members: &Members) -> Vec<Self> {
+        let weights = members.weights();
+        let usages = self.usage.map(|usage| usage.split(&weights));
+        let bounds = self.bound.map(|bound| bound.split(&weights));
+        let charges = self.charged.split(&weights);
+        let share = |(at, (member, charged)): (usize, (&Member, Charged))| Self {
+            tenant: member.tenant.clone(),
+            labels: member.labels.clone(),
+            usage: usages.as_ref().map(|usages| usages[at]),
+            bound: bounds.as_ref().map(|bounds| bounds[at]),
+            charged,
+            members: weights.len(),
+            ..self.clone()
+        };
+        members.iter().zip(charges).enumerate().map(share).collect()
+    }
 }
 
 /// Ends of an attempt.
@@ -54,4 +82,16 @@ pub enum Charged {
     Unpriced(UnknownCost),
     /// It was sent and its usage never came: it cost at most this, where a bound is known.
     Unconfirmed(Option<Usd>),
+}
+
+impl Charged {
+    fn split(&self, weights: &[u64]) -> Vec<Self> {
+        match self {
+            Self::Paid(cost) => cost.split(weights).into_iter().map(Self::Paid).collect(),
+            Self::Unconfirmed(Some(bound)) => {
+                bound.split(weights).into_iter().map(|bound| Self::Unconfirmed(Some(bound))).collect()
+            }
+            Self::Nothing | Self::Unpriced(_) | Self::Unconfirmed(None) => vec![self.clone(); weights.len()],
+        }
+    }
 }

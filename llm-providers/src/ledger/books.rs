@@ -18,6 +18,8 @@ pub(super) struct Books {
     pub(super) labels: Rows,
     pub(super) models: Rows,
     pub(super) unknown: Unknown,
+    /// Number of the last attempt.
+    last_attempt: u64,
     /// Reused, so that looking up a label's row allocates nothing.
     label: String,
 }
@@ -76,6 +78,7 @@ impl Books {
             labels: Rows::new(1_000),
             models: Rows::new(1_000),
             unknown: Unknown::default(),
+            last_attempt: 0,
             label: String::new(),
         }
     }
@@ -89,12 +92,17 @@ impl Books {
         self.each(keys, |row| row.call(ended));
     }
 
-    /// Books an attempt; `cause` is why its cost, or the bound of it, is unknown.
-    pub(super) fn attempt(&mut self, keys: &Keys, attempt: &Attempt, cause: Option<&UnknownCost>) {
+    /// Books an attempt by the shares of its members; `cause` is why its cost, or the bound of it, is unknown. Each row
+    /// counts it once.
+    pub(super) fn attempt(&mut self, shares: &[(&Keys, &Attempt)], cause: Option<&UnknownCost>) {
         if let Some(cause) = cause {
             self.unknown.of(cause).attempts += 1;
         }
-        self.each(keys, |row| row.attempt(attempt));
+        self.last_attempt += 1;
+        let id = self.last_attempt;
+        for (keys, share) in shares {
+            self.each(keys, |row| row.attempt(share, id));
+        }
     }
 
     /// Settles an open amount: a caller used the response, or none ever will.
@@ -175,16 +183,19 @@ impl Row {
         }
     }
 
-    fn attempt(&mut self, attempt: &Attempt) {
-        self.attempts += 1;
+    fn attempt(&mut self, attempt: &Attempt, id: u64) {
+        // The shares of one attempt come one after the other.
+        let count = u64::from(self.last_attempt != id);
+        self.last_attempt = id;
+        self.attempts += count;
         self.usage_paid += attempt.usage.unwrap_or_default();
         match attempt.charged {
             Charged::Nothing => {}
             Charged::Unpriced(_) => {
-                self.unpriced_attempts += 1;
-                self.unpriced_wasted += u64::from(attempt.outcome != Outcome::Complete);
+                self.unpriced_attempts += count;
+                self.unpriced_wasted += if attempt.outcome == Outcome::Complete { 0 } else { count };
             }
-            Charged::Unconfirmed(bound) => self.unconfirmed.add(bound),
+            Charged::Unconfirmed(bound) => self.unconfirmed.add(bound, count),
             Charged::Paid(cost) => {
                 self.paid += cost;
                 match attempt.outcome {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use llm_core::{
     Call, Labels, Operation, Tenant,
-    layer::{MemberId, Purpose},
+    layer::{Member, MemberId, Purpose},
 };
 
 /// The rows that a call is booked in.
@@ -27,5 +27,11 @@ impl Keys {
             purpose: call.extensions.get().copied(),
             member: call.extensions.get().cloned(),
         }
+    }
+
+    /// Returns the rows that a caller's share of a merged call is booked in.
+    pub(super) fn of_caller(&self, caller: &Member) -> Self {
+        let Member { tenant, labels, purpose, .. } = caller.clone();
+        Self { tenant, labels, purpose, ..self.clone() }
     }
 }

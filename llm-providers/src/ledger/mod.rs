@@ -96,6 +96,8 @@
 //!   [`Ledger::default_surcharge`].
 //! - A call keeps the prices it began with, whatever [`Ledger::replace_prices`] does meanwhile.
 //! - A reply that came from a cache or another call is no attempt, wherever the layer is.
+//! - An attempt of a [merged call](llm_core::layer::call_merged) is divided among its members by their estimated input. Each
+//!   share is booked under the member's tenant and labels, also if its caller has left. A row counts the attempt once.
 //! - A stack has one ledger: of two, the upper attempts layer takes the lower one's cost shares, and both are off.
 //! - With [`Tasks`](llm_core::Tasks), put the attempts layer below them: there the request is the one that is sent, and
 //!   its bound is known.

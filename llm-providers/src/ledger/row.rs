@@ -51,6 +51,8 @@ pub struct Row {
     pub unpriced_attempts: u64,
     /// Those of `unpriced_attempts` that failed or were abandoned.
     pub unpriced_wasted: u64,
+    /// Number of the last attempt that was counted here.
+    pub(super) last_attempt: u64,
 }
 
 /// Causes of paying for a response that no caller used.
@@ -144,11 +146,12 @@ impl WastedSpend {
 }
 
 impl Unconfirmed {
-    pub(super) fn add(&mut self, bound: Option<Usd>) {
-        self.count += 1;
+    /// Adds a share of an attempt; `count` is 1 for the first share of each attempt.
+    pub(super) fn add(&mut self, bound: Option<Usd>, count: u64) {
+        self.count += count;
         match bound {
             Some(bound) => self.amount += bound,
-            None => self.unpriced += 1,
+            None => self.unpriced += count,
         }
     }
 }

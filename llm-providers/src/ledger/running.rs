@@ -1,6 +1,6 @@
 use llm_core::{
     Amount, Charge, Error, Receipt, Usage, Usd,
-    layer::{Accounting, CostShare, End, SentFlag},
+    layer::{Accounting, CostShare, End, Members, SentFlag},
     price::UnknownCost,
 };
 
@@ -11,6 +11,8 @@ use super::{Attempt, Charged, Ledger, Outcome, keys::Keys, terms::Terms};
 pub(super) struct RunningAttempt {
     ledger: Ledger,
     keys: Keys,
+    /// The callers of a merged call.
+    members: Option<Members>,
     dispatch: SentFlag,
     terms: Terms,
     ended: bool,
@@ -24,8 +26,8 @@ struct Open {
 }
 
 impl RunningAttempt {
-    pub(super) fn new(ledger: &Ledger, keys: Keys, dispatch: SentFlag, terms: Terms) -> Self {
-        Self { ledger: ledger.clone(), keys, dispatch, terms, ended: false }
+    pub(super) fn new(ledger: &Ledger, keys: Keys, members: Option<Members>, dispatch: SentFlag, terms: Terms) -> Self {
+        Self { ledger: ledger.clone(), keys, members, dispatch, terms, ended: false }
     }
 
     /// Ends it without an entry: a layer below had the response already.
@@ -101,9 +103,20 @@ impl RunningAttempt {
         }
     }
 
-    fn claim(&self, amount: Usd) -> CostShare {
-        let open = Open { ledger: self.ledger.clone(), keys: self.keys.clone(), amount };
-        CostShare::new(amount, move |lost| open.settle(lost))
+    /// Returns the share of the cost that the response may take: of a merged call each member's own.
+    fn claim(&self, cost: Usd) -> CostShare {
+        let share = |keys: Keys, amount: Usd| {
+            let open = Open { ledger: self.ledger.clone(), keys, amount };
+            CostShare::new(amount, move |lost| open.settle(lost))
+        };
+        match &self.members {
+            None => share(self.keys.clone(), cost),
+            Some(members) => {
+                let amounts = cost.split(&members.weights());
+                let shares = members.iter().zip(amounts);
+                CostShare::each(shares.map(|(member, amount)| share(self.keys.of_caller(member), amount)).collect())
+            }
+        }
     }
 
     /// Returns the charge of an attempt that ended without usage.
@@ -128,6 +141,7 @@ impl RunningAttempt {
             usage,
             charged,
             bound: self.terms.bound.clone().ok(),
+            members: 1,
         }
     }
 
@@ -138,8 +152,14 @@ impl RunningAttempt {
             Charged::Unconfirmed(None) => self.terms.bound.as_ref().err(),
             _ => None,
         };
-        self.ledger.books().attempt(&self.keys, &attempt, cause);
-        self.ledger.report(&attempt);
+        let Some(members) = &self.members else {
+            self.ledger.books().attempt(&[(&self.keys, &attempt)], cause);
+            return self.ledger.report(&attempt);
+        };
+        let keys: Vec<Keys> = members.iter().map(|member| self.keys.of_caller(member)).collect();
+        let shares = attempt.split(members);
+        self.ledger.books().attempt(&keys.iter().zip(&shares).collect::<Vec<_>>(), cause);
+        shares.iter().for_each(|share| self.ledger.report(share));
     }
 }
 
