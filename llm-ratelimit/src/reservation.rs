@@ -56,6 +56,10 @@ impl Reservation {
         self.dispatch = Some(dispatch);
     }
 
+    pub(crate) fn flag(&self) -> Option<&SentFlag> {
+        self.dispatch.as_ref()
+    }
+
     /// Returns true if the call may be charged, as far as is known.
     pub fn is_sent(&self) -> bool {
         self.sent || self.dispatch.as_ref().is_some_and(SentFlag::is_sent)

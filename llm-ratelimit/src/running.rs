@@ -10,7 +10,7 @@ use std::{
 
 use llm_core::{
     Charge, Error, ErrorKind, Estimate, Origin, Receipt, Usage, Usd,
-    layer::{Accounting, AttemptPermit, End, StreamCut},
+    layer::{Accounting, AttemptPermit, End, LateEnd, StreamCut},
 };
 
 use crate::{Demand, LimitStatuses, OverrunPolicy, RateLimitLayer, Reservation, Settlement, telemetry};
@@ -21,6 +21,9 @@ pub(crate) struct Running {
     estimate: Estimate,
     reservation: Reservation,
 }
+
+/// A running call whose caller waits for its reply. Dropped, the caller has left.
+pub(crate) struct Awaited(Option<Running>);
 
 /// The part of a running call that its further attempts and its meter share.
 pub(crate) struct Asked {
@@ -113,6 +116,18 @@ impl Running {
         self.settle(settlement);
     }
 
+    /// Its caller has left it. If it goes on as a part of a merged call, it settles by its share when that ends.
+    fn leave(self) {
+        if let Some(flag) = self.reservation.flag().cloned() {
+            flag.leave(move |end| match end {
+                LateEnd::Complete(receipt) => self.ended(&End::Complete(&()), &receipt),
+                LateEnd::Failed(error) => self.refused(&error),
+                // Its reservation settles by whether it was sent.
+                _ => drop(self),
+            });
+        }
+    }
+
     fn used(&self, facts: &Accounting, usage: Usage) -> Settlement {
         let Asked { settings, demand, .. } = &*self.call;
         if facts.origin == Origin::Vendor {
@@ -131,6 +146,23 @@ impl Running {
             _ => Settlement::Unsent,
         };
         more.into_iter().for_each(|reservation| reservation.settle(rest));
+    }
+}
+
+impl Awaited {
+    pub(crate) fn new(running: Running) -> Self {
+        Self(Some(running))
+    }
+
+    /// Returns the running call, whose reply has come.
+    pub(crate) fn arrived(mut self) -> Running {
+        self.0.take().expect("only its end and its drop take it")
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Running::leave);
     }
 }
 

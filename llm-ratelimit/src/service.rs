@@ -12,8 +12,10 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use crate::{
-    Demand, EstimateInput, Limiter, OverrunPolicy, RateLimitLayer, Refusal, Reservation, queue::Queue,
-    running::Running, telemetry,
+    Demand, EstimateInput, Limiter, OverrunPolicy, RateLimitLayer, Refusal, Reservation,
+    queue::Queue,
+    running::{Awaited, Running},
+    telemetry,
 };
 
 /// A service with a limiter in front of it: see [`RateLimitLayer`].
@@ -126,7 +128,10 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
             if let Some(permit) = running.permit(above) {
                 call.extensions.insert(permit);
             }
-            let mut reply = match oneshot(inner, call).await {
+            let awaited = Awaited::new(running);
+            let reply = oneshot(inner, call).await;
+            let running = awaited.arrived();
+            let mut reply = match reply {
                 Ok(reply) => reply,
                 Err(error) => {
                     running.refused(&error);

@@ -16,6 +16,7 @@ mod kill;
 mod late_debt;
 mod layer;
 mod limits;
+mod merged_calls;
 mod model;
 mod observability;
 mod overrun_budget;
