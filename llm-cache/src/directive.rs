@@ -1,6 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
-use llm_core::Call;
+use llm_core::{
+    Call,
+    layer::{NoFallback, Pinned},
+};
 
 use crate::Tag;
 
@@ -26,6 +29,10 @@ pub struct Directive {
     pub(crate) ttl: Option<Duration>,
     pub(crate) tags: Vec<Tag>,
     pub(crate) shared: Option<Arc<str>>,
+    /// Only the requested model may answer.
+    pub(crate) no_fallback: bool,
+    /// Where a key pool below must send the call.
+    pub(crate) pinned: Option<Pinned>,
 }
 
 /// How far calls may go with their [`Directive`]s.
@@ -103,8 +110,8 @@ impl Directive {
 
     /// The directive of a call that replaces an entry: it takes fresh entries only.
     pub(crate) fn revalidating(&self) -> Self {
-        let (tags, shared) = (self.tags.clone(), self.shared.clone());
-        Self { ttl: self.ttl, tags, shared, max_age: Some(Duration::MAX), ..Self::default() }
+        let Self { ttl, tags, shared, no_fallback, pinned, .. } = self.clone();
+        Self { ttl, tags, shared, no_fallback, pinned, max_age: Some(Duration::MAX), ..Self::default() }
     }
 
     /// By how much an answer may be past its time while it is being replaced, of what the cache allows. A call that
@@ -119,8 +126,14 @@ impl Directive {
 
     /// What a call wants, as far as it may.
     pub(crate) fn of<T>(call: &Call<T>, policy: &DirectivePolicy) -> Self {
-        let Some(wanted) = call.extensions.get::<Self>() else { return Self::default() };
+        let no_fallback = call.extensions.get::<NoFallback>().is_some();
+        let pinned = call.extensions.get::<Pinned>().cloned();
+        let Some(wanted) = call.extensions.get::<Self>() else {
+            return Self { no_fallback, pinned, ..Self::default() };
+        };
         Self {
+            no_fallback,
+            pinned,
             no_store: wanted.no_store && policy.bypass,
             no_cache: wanted.no_cache && policy.bypass,
             only_if_cached: wanted.only_if_cached,

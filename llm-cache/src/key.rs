@@ -55,6 +55,8 @@ pub(crate) struct KeyPrefix<'a> {
     pub(crate) scope: Option<&'a str>,
     /// Which of several answers to the question; 0 where there is only one.
     pub(crate) variant: u32,
+    /// What decides where a layer below may send the call, if anything does. It is in the name of the running call alone.
+    pub(crate) routing: Option<&'a Directive>,
 }
 
 /// Keyed at random for each process. It finds a key's place in a table; what is found there is compared whole.
@@ -105,7 +107,7 @@ impl Key {
         question: &(impl Serialize + ?Sized),
     ) -> Result<Self, SerializeError> {
         let mut h = Fingerprinter::new();
-        KeyPrefix { namespace, tenant, scope: None, variant: 0 }.write(&mut h, name);
+        KeyPrefix { namespace, tenant, scope: None, variant: 0, routing: None }.write(&mut h, name);
         let envelope = h.as_bytes().len();
         h.serialize(question)?;
         Ok(BorrowedKey::new(&shortened(h, envelope)).to_key())
@@ -114,7 +116,9 @@ impl Key {
     /// The key under which a [`Cached`](crate::Cached) service in this namespace keeps the answer to an operation, unless
     /// the call shares it or the question has several answers.
     pub fn of_operation<T: Operation>(namespace: &str, tenant: &str, question: &T) -> Self {
-        Self::with_borrowed(&KeyPrefix { namespace, tenant, scope: None, variant: 0 }, question, |key| key.to_key())
+        Self::with_borrowed(&KeyPrefix { namespace, tenant, scope: None, variant: 0, routing: None }, question, |key| {
+            key.to_key()
+        })
     }
 
     /// The tenant whose question it is; empty for one whose answer is shared.
@@ -219,14 +223,15 @@ const LARGEST_BUFFER: usize = 64 * 1024;
 impl<'a> KeyPrefix<'a> {
     /// The frame of a call's only answer, or of its first.
     pub(crate) fn of<T>(namespace: &'a str, call: &'a Call<T>, directive: &'a Directive) -> Self {
-        Self { namespace, tenant: &call.tenant, scope: directive.shared.as_deref(), variant: 0 }
+        let routing = (directive.no_fallback || directive.pinned.is_some()).then_some(directive);
+        Self { namespace, tenant: &call.tenant, scope: directive.shared.as_deref(), variant: 0, routing }
     }
 
     /// The name of the running call for an answer. A shared answer has one name for all tenants; its calls have not.
     pub(crate) fn keys<T: Operation>(&self, question: &T, answer: Key) -> CallKeys {
-        let single_flight = match self.scope {
-            None => answer.clone(),
-            Some(_) => Key::with_envelope(|h| self.write_single_flight(h, T::NAME), question, |key| key.to_key()),
+        let single_flight = match (self.scope, self.routing) {
+            (None, None) => answer.clone(),
+            _ => Key::with_envelope(|h| self.write_single_flight(h, T::NAME), question, |key| key.to_key()),
         };
         CallKeys { answer, single_flight }
     }
@@ -242,6 +247,9 @@ impl<'a> KeyPrefix<'a> {
 
     fn write_single_flight(&self, h: &mut Fingerprinter, name: &str) {
         h.integer(VERSION).text(self.namespace).bytes(self.scope.unwrap_or_default().as_bytes()).text(self.tenant);
+        if let Some(Directive { no_fallback, pinned, .. }) = self.routing {
+            h.boolean(*no_fallback).option(pinned.as_ref(), |h, pinned| h.text(pinned.group()));
+        }
         self.write_name(h, name);
     }
 
@@ -345,7 +353,7 @@ mod tests {
     fn a_shared_key_knows_its_scope_and_is_no_tenants() {
         let question = llm_core::ChatRequest::new("m").user("x");
         let of = |tenant, scope, variant| {
-            let prefix = KeyPrefix { namespace: "ns", tenant, scope, variant };
+            let prefix = KeyPrefix { namespace: "ns", tenant, scope, variant, routing: None };
             prefix.keys(&question, Key::with_borrowed(&prefix, &question, |key| key.to_key()))
         };
         let (a, b, own) = (of("a", Some("s"), 0), of("b", Some("s"), 0), of("s", None, 0));

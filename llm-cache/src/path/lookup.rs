@@ -188,6 +188,9 @@ impl Inner {
             self.store.evict_unless_newer(key, &entry);
             return Found::Gone;
         }
+        if directive.no_fallback && entry.facts.fallback {
+            return Found::Nothing;
+        }
         match self.freshness.judge(&entry.expiry, self.clock.now(), directive) {
             Verdict::Fresh => Found::Fresh(Stored { answer, entry }),
             Verdict::Stale => Found::Stale(Stored { answer, entry }, Stale::Allowed),

@@ -34,6 +34,7 @@ mod policy;
 mod program;
 #[cfg(all(feature = "redis", unix))]
 mod redis;
+mod routing;
 mod runtimes;
 mod sharing;
 mod tags;
