@@ -88,6 +88,7 @@ impl RateLimitLayer {
     }
 
     /// Sets further models that the stack below may ask in place of a call's own: the price of the dearest is reserved.
+    /// A call with [`NoFallback`](llm_core::layer::NoFallback) in its extensions reserves that of its own model.
     pub fn fallback_models<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
         self.fallback_models = models.into_iter().map(Into::into).collect();
         self

@@ -6,7 +6,7 @@ use std::{
 
 use llm_core::{
     Call, Error, Estimate, Operation, Output, Reply,
-    layer::{LlmService, ResponseFuture, oneshot},
+    layer::{LlmService, NoFallback, ResponseFuture, oneshot},
 };
 use tower_service::Service;
 use tracing::Instrument;
@@ -55,7 +55,9 @@ impl RateLimitLayer {
         if let Some(attempts) = self.attempts {
             demand = demand.times(attempts.get());
         }
-        demand.fallback_models.clone_from(&self.fallback_models);
+        if call.extensions.get::<NoFallback>().is_none() {
+            demand.fallback_models.clone_from(&self.fallback_models);
+        }
         demand.provider.clone_from(&self.provider);
         demand.opaque = estimate.input_bound.is_none();
         demand.no_input = estimate.input_bound == Some(0);

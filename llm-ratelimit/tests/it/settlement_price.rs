@@ -1,8 +1,8 @@
 //! Settlements without a price: the limiter's own prices say it.
 
 use llm_core::{
-    Call, ChatRequest, Usage, Usd,
-    layer::oneshot,
+    Call, ChatRequest, ErrorKind, Usage, Usd,
+    layer::{NoFallback, oneshot},
     price::{Price, Rate},
 };
 use llm_providers::{
@@ -83,6 +83,24 @@ async fn settlement_of_fallback_uses_answering_model() {
         oneshot(fallback, Call::new("t", ChatRequest::new(MINI).user("a"))).await.unwrap();
         assert_eq!(limiter.usage("t").iter().next().unwrap().used, listed(priced_as), "{answered}");
     }
+}
+
+/// Of a budget that the dearer model alone would exceed.
+#[tokio::test(start_paused = true)]
+async fn no_fallback_reserves_price_of_own_model() {
+    let ask = async |call: Call<ChatRequest>| {
+        let limiter = limits(["$0.001/day"]).clock(noon()).prices(prices::openai()).build().unwrap();
+        let layer = RateLimitLayer::new(limiter).fallback_models(["gpt-4o"]);
+        let client = Scripted::new().rule(Rule::say("x").usage(Usage::new(10, 10)));
+        oneshot(tower::ServiceBuilder::new().layer(layer).service(client), call)
+            .await
+            .map(|reply| reply.output.text().into_owned())
+    };
+    let call = || Call::new("t", ChatRequest::new(MINI).user("a").max_output_tokens(100));
+    assert_eq!(ask(call()).await.unwrap_err().kind(), ErrorKind::OverBudget);
+    let mut own = call();
+    own.extensions.insert(NoFallback);
+    assert_eq!(ask(own).await.unwrap(), "x");
 }
 
 /// A reservation that had to wait is priced alike.
