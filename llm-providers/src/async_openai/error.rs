@@ -65,3 +65,17 @@ fn names(kind: ErrorKind) -> (&'static str, Option<&'static str>) {
         _ => ("server_error", None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_of_missing_capacity_is_503() {
+        for kind in [ErrorKind::Overloaded, ErrorKind::Unavailable, ErrorKind::Closed] {
+            let error = Error::new(kind, "no member of the pool can serve gpt-4o");
+            assert_eq!(status(&error), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(body(&error)["error"]["type"], "server_error");
+        }
+    }
+}

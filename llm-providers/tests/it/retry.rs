@@ -11,7 +11,7 @@ use llm_providers::{
     ledger::Charged,
     llm_core::{
         Call, Charge, ChatRequest, Error, ErrorKind, Provider, into_provider,
-        layer::{AttemptPermit, NestedRetry},
+        layer::{AttemptPermit, NestedRetry, oneshot},
     },
     prices,
     retry::{RetryBudget, RetryLayer},
@@ -215,6 +215,33 @@ fn retries_do_not_stack() {
         marked.extensions.insert(NestedRetry);
         provider.chat(marked).await.unwrap_err();
         assert_eq!(vendor.calls(), 4, "under a pool, none");
+    });
+}
+
+/// Two members, each with a retry layer of its own: a call that the first refuses moves to the second.
+#[test]
+fn nested_retry_moves_call_without_retries() {
+    block_on(async {
+        for (marked, calls) in [(false, 3), (true, 1)] {
+            let vendors = [failing(limited(SECOND), u64::MAX), failing(overloaded(), u64::MAX)];
+            let members = vendors.each_ref().map(|vendor| stack(vendor, RetryLayer::new()));
+            let pool = tower::service_fn(move |call: Call<ChatRequest>| {
+                let [first, second] = members.clone();
+                async move {
+                    match first.chat(call.clone()).await {
+                        Err(error) if error.kind() == ErrorKind::RateLimited => second.chat(call).await,
+                        reply => reply,
+                    }
+                }
+            });
+            let retry = ServiceBuilder::new().layer(RetryLayer::new()).service(pool);
+            let mut call = question();
+            if marked {
+                call.extensions.insert(NestedRetry);
+            }
+            oneshot(retry, call).await.unwrap_err();
+            assert_eq!(vendors.map(|vendor| vendor.calls()), [calls; 2], "moved each time, and never retried below");
+        }
     });
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt};
-use llm_core::{Charge, ChatRequest, Error, ErrorKind, Usage, Usd, into_provider, into_service};
+use llm_core::{Charge, ChatRequest, Error, ErrorKind, Usage, Usd, into_provider, into_service, layer::MemberId};
 use llm_providers::ledger::{Charged, Outcome, Row, Waste};
 
 use super::vendor::{COST, Head, Plan, Tail, Vendor, bound, call, ledger, stack};
@@ -188,6 +188,33 @@ async fn on_attempt_reports_each_attempt_once() {
     );
     assert_eq!((&*seen[0].model, seen[0].answered_by.as_deref()), ("m", Some("m-2021-01-01")));
     assert_eq!((seen[0].labels.get("feature"), seen[0].usage), (Some("x"), Some(Usage::new(10, 5))));
+}
+
+/// Of every outcome: the member is in the call, because an attempt that is abandoned has no reply.
+#[tokio::test]
+async fn attempts_record_member_of_call() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    let ledger =
+        ledger().on_attempt(move |attempt| kept.lock().unwrap().push((attempt.outcome, attempt.member.clone())));
+    let plans = || {
+        [Head::Answers, Head::Fails(failure(Charge::Unknown)), Head::Hangs].map(|head| Plan { head, ..Plan::default() })
+    };
+    let provider = stack(&ledger, plans().into_iter().chain(plans()));
+    let member = |name| Some(MemberId::from(name));
+    for member in [member("openai-eu"), None] {
+        for _ in 0..3 {
+            let mut call = call("acme");
+            member.clone().map(|member| call.extensions.insert(member));
+            let _ = provider.chat(call).now_or_never();
+        }
+    }
+    let outcomes = [Outcome::Complete, Outcome::Failed, Outcome::Abandoned];
+    let expected: Vec<_> = [member("openai-eu"), None]
+        .iter()
+        .flat_map(|member| outcomes.map(|outcome| (outcome, member.clone())))
+        .collect();
+    assert_eq!(*seen.lock().unwrap(), expected);
 }
 
 #[tokio::test(start_paused = true)]
