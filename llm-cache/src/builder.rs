@@ -128,7 +128,8 @@ impl CacheBuilder {
     }
 
     /// Stores answers of models other than those asked for too. By default an answer that a lower layer says it fell back
-    /// on ([`Accounting::fallback`](llm_core::layer::Accounting::fallback)) is served once and not stored.
+    /// on ([`Accounting::fallback`](llm_core::layer::Accounting::fallback)) is served once and not stored. A call with
+    /// [`NoFallback`](llm_core::layer::NoFallback) in its extensions gets none of them.
     pub fn cache_fallbacks(mut self) -> Self {
         self.settings.cache_fallbacks = true;
         self

@@ -70,7 +70,9 @@ async fn an_old_answer_is_better_than_a_vendors_failure_and_is_marked() {
     let provider = provider(&upstream, &cache(&clock, stale_allowed()));
     provider.chat(ask("a question")).await.unwrap();
     let fail = |kind| *upstream.fail.lock().unwrap() = kind;
-    for kind in [ErrorKind::RateLimited, ErrorKind::Server, ErrorKind::Timeout, ErrorKind::OverBudget] {
+    for kind in
+        [ErrorKind::RateLimited, ErrorKind::Server, ErrorKind::Timeout, ErrorKind::OverBudget, ErrorKind::Unavailable]
+    {
         clock.set_unix(HOUR * 3 / 2);
         fail(Some(kind));
         let reply = provider.chat(ask("a question")).await.unwrap();

@@ -184,7 +184,9 @@ pub(crate) async fn old_items_are_better_than_a_vendors_failure_and_are_marked(p
     let embed = |of: &[&str]| provider.embed(texts(of));
     embed(&["a", "bb"]).await.expect("there is an answer");
     place.clock.advance(HOUR * 3 / 2);
-    for kind in [ErrorKind::RateLimited, ErrorKind::Server, ErrorKind::Timeout, ErrorKind::OverBudget] {
+    for kind in
+        [ErrorKind::RateLimited, ErrorKind::Server, ErrorKind::Timeout, ErrorKind::OverBudget, ErrorKind::Unavailable]
+    {
         upstream.fail(Some(kind));
         let reply = embed(&["bb", "a", "bb"]).await.expect("there is an answer");
         assert_eq!(lengths(&reply), [2.0, 1.0, 2.0], "{kind}");

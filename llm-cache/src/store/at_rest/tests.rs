@@ -27,6 +27,7 @@ fn record(key: &Key, text: &str) -> Record {
     facts.usage_so_far = Some(Usage::new(1, 2));
     facts.cost = Some(Usd::from_nanos(11));
     facts.provider = Some("openai".into());
+    facts.member = Some("key-1".into());
     facts.model = Some("m-2026".into());
     facts.fallback = true;
     facts.service_tier = Some("flex".into());
