@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 
+mod affinity;
 mod codec;
 mod contention;
 mod embed;
@@ -30,6 +31,7 @@ criterion::criterion_main!(
     scan::benches,
     codec::benches,
     ratelimit::benches,
+    affinity::benches,
     fleet,
 );
 
