@@ -2,6 +2,7 @@ use std::{fmt, future::Future, sync::Arc};
 
 use llm_core::{Call, Origin, Usd, layer::SerializeError};
 use serde::{Serialize, de::DeserializeOwned};
+use smallvec::smallvec;
 
 use crate::{
     CacheBuilder, Directive, Key, StoreError, Tag,
@@ -9,7 +10,7 @@ use crate::{
     inner::Inner,
     key::CallKeys,
     keyed::{Closure, Keyed, Value, failure},
-    path::{CallContext, Found, Items, answer, from_entry, shadow},
+    path::{Found, Items, Request, answer, from_entry, shadow},
     store::StoreStats,
 };
 
@@ -155,12 +156,12 @@ impl Cache {
             let reply = match found {
                 Found::Fresh(stored) if !cache.is_shadow => Ok(from_entry(cache, stored, None)),
                 found => {
-                    let cx = CallContext::new(Arc::clone(cache), closure.clone(), directive.clone());
                     let call = Call::new(key.tenant(), Keyed::<T>::new());
                     let items = Items::one(CallKeys { answer: key.clone(), single_flight: key.clone() });
+                    let request = Arc::new(Request::new(Arc::clone(cache), directive.clone(), call, items));
                     match cache.is_shadow {
-                        true => shadow(cx, call, items, vec![found]).await,
-                        false => answer(cx, call, items, vec![found]).await,
+                        true => shadow(request, closure.clone(), smallvec![found]).await,
+                        false => answer(request, closure.clone(), smallvec![found]).await,
                     }
                 }
             };

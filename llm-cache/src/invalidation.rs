@@ -66,7 +66,7 @@ impl Tag {
     /// The tags of the answer to a call.
     pub(crate) fn of<T: Operation>(call: &Call<T>, directive: &Directive) -> Arc<[Self]> {
         let tenant = || Self::new(Kind::Tenant, &call.tenant);
-        let model = Some(call.body.model()).filter(|model| !model.is_empty()).map(Self::model);
+        let model = (!call.body.model().is_empty()).then(|| Self::new(Kind::Model, call.body.shared_model()));
         let model = match model {
             // The most calls have these two only, which take one allocation.
             Some(model) if call.labels.iter().next().is_none() && directive.tags.is_empty() => {

@@ -7,12 +7,13 @@ use llm_core::{
     Call, Error, Operation, Reply,
     layer::{Complete, LlmService, ResponseFuture},
 };
+use smallvec::smallvec;
 use tower_service::Service;
 
 use crate::{
     Cache, Directive, Key,
     failure::not_cached,
-    path::{CallContext, Found, Items, answer, bypass, from_entry, is_drawn, revalidate, shadow, verify},
+    path::{Found, Items, List, Request, answer, bypass, from_entry, is_drawn, revalidate, shadow, verify},
     telemetry,
 };
 
@@ -50,17 +51,17 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let cache = &self.cache.0;
         let directive = Directive::of(&call, &cache.directive_policy);
-        let context = |directive| CallContext::new(Arc::clone(cache), self.inner.clone(), directive);
         if directive.no_store {
             if directive.only_if_cached && !cache.is_shadow {
                 return ResponseFuture::ready(Err(not_cached()));
             }
-            return ResponseFuture::waiting(telemetry::run(T::NAME, bypass(context(directive), call)));
+            let reply = bypass(Arc::clone(cache), self.inner.clone(), call);
+            return ResponseFuture::waiting(telemetry::run(T::NAME, reply));
         }
         if let Some(parts) = call.body.items().filter(|parts| parts.len() > 1) {
             let items = Items::divided(cache, &call, &directive, parts);
             let found = cache.peek_all(&items.keys, &directive);
-            return waiting(context(directive), call, items, found);
+            return self.wait(Request::new(Arc::clone(cache), directive, call, items), found);
         }
         let prefix = cache.prefix(&call, &directive);
         // The request is serialized once. Its key is compared as it lies, and copied only if the call goes on from here.
@@ -71,37 +72,42 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
             (found, is_drawn, (!is_done).then(|| key.to_key()))
         });
         let items = key.map(|key| Items::one(prefix.keys(&call.body, key)));
-        match (found, items) {
-            (found, Some(items)) if cache.is_shadow => waiting(context(directive), call, items, vec![found]),
+        let request = |directive, items| Request::new(Arc::clone(cache), directive, call, items);
+        let reply = match (found, items) {
+            (found, Some(items)) if cache.is_shadow => return self.wait(request(directive, items), smallvec![found]),
             (Found::Fresh(stored), items) => {
                 if let (Some(items), true) = (items, is_drawn) {
-                    verify(&context(directive.clone()), &call, &items, &stored);
+                    verify(&request(directive, items), &self.inner, &stored);
                 }
-                ResponseFuture::ready(Ok(telemetry::emit(T::NAME, from_entry(cache, stored, None))))
+                Ok(from_entry(cache, stored, None))
             }
             (Found::Stale(stored, why), items) => {
                 if let Some(items) = items {
-                    revalidate(&context(directive.clone()), &call, &items, vec![0]);
+                    revalidate(&request(directive, items), &self.inner, smallvec![0]);
                 }
-                ResponseFuture::ready(Ok(telemetry::emit(T::NAME, from_entry(cache, stored, Some(why)))))
+                Ok(from_entry(cache, stored, Some(why)))
             }
-            _ if directive.only_if_cached && !cache.store.has_remote_tier() => ResponseFuture::ready(Err(not_cached())),
+            _ if directive.only_if_cached && !cache.store.has_remote_tier() => Err(not_cached()),
             (found, items) => {
                 let items = items.expect("the key is kept unless the call is answered here");
-                waiting(context(directive), call, items, vec![found])
+                return self.wait(request(directive, items), smallvec![found]);
             }
-        }
+        };
+        ResponseFuture::ready(reply.map(|reply| telemetry::emit(T::NAME, reply)))
     }
 }
 
-fn waiting<T: Operation, S: LlmService<T>>(
-    cx: CallContext<S>,
-    call: Call<T>,
-    items: Items<T>,
-    found: Vec<Found<Complete<T>>>,
-) -> ResponseFuture<T::Output> {
-    match cx.cache.is_shadow {
-        true => ResponseFuture::waiting(telemetry::run(T::NAME, shadow(cx, call, items, found))),
-        false => ResponseFuture::waiting(telemetry::run(T::NAME, answer(cx, call, items, found))),
+impl<S> Cached<S> {
+    /// Returns the reply to a request that may have to wait; `found` is what the local tier has.
+    fn wait<T>(&self, request: Request<T>, found: List<Found<Complete<T>>>) -> ResponseFuture<T::Output>
+    where
+        T: Operation,
+        S: LlmService<T>,
+    {
+        let (request, service) = (Arc::new(request), self.inner.clone());
+        match self.cache.0.is_shadow {
+            true => ResponseFuture::waiting(telemetry::run(T::NAME, shadow(request, service, found))),
+            false => ResponseFuture::waiting(telemetry::run(T::NAME, answer(request, service, found))),
+        }
     }
 }

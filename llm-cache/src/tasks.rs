@@ -87,7 +87,7 @@ impl Tasks {
     }
 
     /// Drives something to its end while a place is held.
-    pub(crate) fn complete(&self, slot: Arc<Slot>, completion: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn complete(&self, slot: Slot, completion: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(async move {
             let _ = timeout(LONGEST, completion).await;
             drop(slot);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use futures_util::FutureExt;
 use llm_core::{Error, Reply};
 use tracing::{Instrument, Span, debug, debug_span, field::Empty};
 
@@ -15,18 +16,18 @@ pub(crate) fn emit<O>(operation: &'static str, reply: Reply<O>) -> Reply<O> {
 }
 
 /// Runs what has to be waited for in a span that tells how it was come by.
-pub(crate) async fn run<O>(
-    operation: &'static str,
-    reply: impl Future<Output = Result<Reply<O>, Error>>,
-) -> Result<Reply<O>, Error> {
+pub(crate) fn run<O, F>(operation: &'static str, reply: F) -> impl Future<Output = Result<Reply<O>, Error>> + use<O, F>
+where
+    F: Future<Output = Result<Reply<O>, Error>>,
+{
     let span = debug_span!("llm.cache", llm.operation = operation, llm.cache.status = Empty, llm.cache.detail = Empty);
-    let reply = reply.instrument(span.clone()).await;
-    let status = match &reply {
-        Ok(reply) => CacheStatus::of(reply),
-        Err(error) => CacheStatus::of_error(error),
-    };
-    record(&span, &status);
-    reply
+    reply.instrument(span.clone()).inspect(move |reply| {
+        let status = match reply {
+            Ok(reply) => CacheStatus::of(reply),
+            Err(error) => CacheStatus::of_error(error),
+        };
+        record(&span, &status);
+    })
 }
 
 fn record(span: &Span, status: &CacheStatus) {

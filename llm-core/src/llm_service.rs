@@ -1,4 +1,4 @@
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 
 use tower_service::Service;
 
@@ -35,7 +35,14 @@ impl<T: Operation, S> LlmService<T> for S where
 /// # Errors
 ///
 /// As the service, from readiness or from the call.
-pub async fn oneshot<T: Operation, S: LlmService<T>>(mut service: S, call: Call<T>) -> Result<Reply<T::Output>, Error> {
-    poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
-    service.call(call).await.map_err(Into::into)
+pub fn oneshot<T: Operation, S: LlmService<T>>(
+    service: S,
+    call: Call<T>,
+) -> impl Future<Output = Result<Reply<T::Output>, Error>> + Send {
+    // A block holds each argument once, an async function twice.
+    let mut service = service;
+    async move {
+        poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
+        service.call(call).await.map_err(Into::into)
+    }
 }

@@ -3,15 +3,15 @@
 use std::{collections::HashSet, sync::Arc};
 
 use llm_core::{
-    Call, Error, Operation, Priority,
-    layer::{Complete, LlmService, NestedRetry, Purpose},
+    Error, Operation,
+    layer::{Complete, LlmService, Purpose},
 };
 
 use super::{
-    context::CallContext,
-    items::Items,
-    join::obtain,
+    List,
+    join::{Obtained, obtain},
     lookup::{Found, Stored},
+    request::Request,
 };
 use crate::{
     Key,
@@ -27,58 +27,60 @@ pub(crate) fn is_drawn<C>(cache: &Inner, found: &Found<C>) -> bool {
 }
 
 /// Replaces the entries of some items with one call in the background.
-pub(crate) fn revalidate<T, S>(cx: &CallContext<S>, call: &Call<T>, items: &Items<T>, mut stale: Vec<usize>)
+pub(crate) fn revalidate<T, S>(request: &Request<T>, service: &S, mut stale: List<usize>)
 where
     T: Operation,
     S: LlmService<T>,
 {
-    let Some(slot) = slot(cx, call, items, &stale) else { return };
+    let Some(slot) = slot(request, &stale) else { return };
     let claimed: HashSet<&Key> = slot.keys().iter().collect();
-    stale.retain(|at| claimed.contains(&items.keys[*at].answer));
-    let directive = cx.directive.revalidating();
-    let own = CallContext { directive, counter: |counts| &counts.revalidated, ..cx.clone() };
-    let obtained = obtain(&own, &unattended(call, Purpose::Revalidation), items, &stale, false);
-    start(cx, slot, async move {
+    stale.retain(|at| claimed.contains(&request.items.keys[*at].answer));
+    let directive = request.directive.revalidating();
+    let own = request.unattended(Purpose::Revalidation, &stale, directive, |counts| &counts.revalidated);
+    let obtained = obtain_all(&own, service);
+    start(&request.cache, slot, async move {
         let items: Result<Vec<_>, Error> = obtained.await.into_iter().flatten().collect();
         items.map(drop)
     });
 }
 
 /// Sends the call of a hit again in the background, and reports whether the responses agree. The new one is stored.
-pub(crate) fn verify<T, S>(cx: &CallContext<S>, call: &Call<T>, items: &Items<T>, stored: &Stored<Complete<T>>)
+pub(crate) fn verify<T, S>(request: &Request<T>, service: &S, stored: &Stored<Complete<T>>)
 where
     T: Operation,
     S: LlmService<T>,
 {
-    let Some(slot) = slot(cx, call, items, &[0]) else { return };
-    let directive = cx.directive.clone().no_cache();
-    let own = CallContext { directive, counter: |counts| &counts.verified, ..cx.clone() };
-    let call = unattended(call, Purpose::Verification);
-    let obtained = obtain(&own, &call, items, &[0], false);
-    let (cache, known, age) = (Arc::clone(&cx.cache), Arc::clone(&stored.answer), stored.entry.age(cx.cache.now()));
-    start(cx, slot, async move {
+    let Some(slot) = slot(request, &[0]) else { return };
+    let directive = request.directive.clone().no_cache();
+    let own = request.unattended(Purpose::Verification, &[0], directive, |counts| &counts.verified);
+    let obtained = obtain_all(&own, service);
+    let (known, age) = (Arc::clone(&stored.answer), stored.entry.age(request.cache.now()));
+    start(&request.cache, slot, async move {
         let item = obtained.await.into_iter().flatten().next().unwrap_or_else(|| Err(lost()))?;
         let answer = item.into_whole().ok_or_else(lost)?;
-        cache.report_verification::<T>(T::equivalent(&known, &answer), &call.body, call.tenant, age);
+        let Request { cache, call, .. } = &*own;
+        cache.report_verification::<T>(T::equivalent(&known, &answer), &call.body, call.tenant.clone(), age);
         Ok(())
     });
 }
 
-/// A call like this one that no caller waits for: of the same tenant, in the background, and no sale.
-fn unattended<T: Clone>(call: &Call<T>, purpose: Purpose) -> Call<T> {
-    let mut own = Call::new(call.tenant.clone(), call.body.clone()).with_units(0).with_priority(Priority::Background);
-    own.labels = call.labels.clone();
-    own.extensions = call.extensions.clone();
-    // A retry layer above the cache does not see this call.
-    own.extensions.remove::<NestedRetry>();
-    own.extensions.insert(purpose);
-    own
+/// Obtains all items of a request that no caller waits for.
+fn obtain_all<T, S>(
+    request: &Arc<Request<T>>,
+    service: &S,
+) -> impl Future<Output = List<Obtained<T::Output>>> + Send + use<T, S>
+where
+    T: Operation,
+    S: LlmService<T>,
+{
+    let all: List<usize> = (0..request.items.keys.len()).collect();
+    obtain(request, service, &all, false)
 }
 
-/// A place for a call for some items, unless calls for all of them run already, the question may not be sent again, or the
-/// caller wants no call. A shared entry is one, for all tenants.
-fn slot<T: Operation, S>(cx: &CallContext<S>, call: &Call<T>, items: &Items<T>, at: &[usize]) -> Option<Slot> {
-    let CallContext { cache, directive, .. } = cx;
+/// Returns a slot for a call for some items. `None` if calls for all of them run already, if the request must not be sent
+/// again, or if the caller wants no call.
+fn slot<T: Operation>(request: &Request<T>, at: &[usize]) -> Option<Slot> {
+    let Request { cache, directive, call, items, .. } = request;
     let tasks = cache.background.as_ref()?;
     if directive.only_if_cached || !call.body.is_repeatable() {
         return None;
@@ -92,8 +94,8 @@ fn slot<T: Operation, S>(cx: &CallContext<S>, call: &Call<T>, items: &Items<T>, 
     slot.ok()
 }
 
-fn start<S>(cx: &CallContext<S>, slot: Slot, call: impl Future<Output = Result<(), Error>> + Send + 'static) {
-    if let Some(tasks) = &cx.cache.background {
+fn start(cache: &Inner, slot: Slot, call: impl Future<Output = Result<(), Error>> + Send + 'static) {
+    if let Some(tasks) = &cache.background {
         tasks.run(slot, call);
     }
 }

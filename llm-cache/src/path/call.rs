@@ -1,28 +1,37 @@
 //! The call of a leader: claim, send, store, release.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    future::{Future, ready},
+    ops::ControlFlow,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
-use futures_util::future::join_all;
+use futures_util::{
+    TryFutureExt,
+    future::{Either, join_all},
+};
 use llm_core::{
-    Call, Error, ErrorKind, Operation, Output, Priority, Receipt, Reply,
+    Call, Error, ErrorKind, Operation, Output, Receipt, Reply,
     layer::{Accounting, Complete, End, Extensions, LlmService, Shared, VendorLimits},
 };
-use serde::de::DeserializeOwned;
+use smallvec::smallvec;
 use tokio::time::Instant;
 
 use super::{
-    context::CallContext,
-    items::Items,
+    List,
     join_gate::JoinGate,
     lookup::{Claimed, Found, Stored},
+    request::{Count, Request, send},
+    single_flight::{Completion, Guard},
     split::split,
 };
 use crate::{
-    Directive, Key, Tag,
+    Key, Tag,
+    counts::Counts,
     failure::{lost, outcome},
-    inner::{Inner, StoreOptions},
-    key::CallKeys,
-    path::single_flight::{Completion, Guard, Start},
+    inner::StoreOptions,
     store::{Lease, MaxWait, Outcome, Provenance},
 };
 
@@ -45,33 +54,27 @@ pub(super) struct SharedReply<C> {
     pub(super) extensions: Extensions,
 }
 
-/// The leader of one call, and the items that the call is for.
+/// The leader of one call for some items of a request.
 pub(super) struct Leader<T, S> {
-    cx: CallContext<S>,
-    call: Call<T>,
-    /// The parts to send; none where the request is its own one item.
-    parts: Vec<T>,
-    keys: Vec<CallKeys>,
-    guards: Vec<Option<Guard>>,
+    request: Arc<Request<T>>,
+    service: S,
+    tags: Arc<[Tag]>,
+    led: List<Led>,
 }
 
-/// An item by its index, and the lease on calling for it.
+/// An item that a leader calls for, by its index in the request, and its place in the table of running calls.
+pub(super) struct Led {
+    pub(super) at: usize,
+    pub(super) guard: Option<Guard>,
+}
+
+/// An item by its index among those of the leader, and the lease on calling for it.
 type Leased = (usize, Lease);
 
 impl<T: Operation, S> Leader<T, S> {
-    /// Creates the leader of a call for these items, each with its place in the table of running calls.
-    pub(super) fn new(cx: CallContext<S>, call: Call<T>, items: &Items<T>, led: Vec<(usize, Option<Guard>)>) -> Self {
-        let keys = led.iter().map(|(at, _)| items.keys[*at].clone()).collect();
-        let parts = match items.is_one() {
-            true => Vec::new(),
-            false => led.iter().map(|(at, _)| items.part(&call, *at).clone()).collect(),
-        };
-        Self { cx, call, parts, keys, guards: led.into_iter().map(|(_, guard)| guard).collect() }
-    }
-
-    /// Number of items.
-    pub(super) fn len(&self) -> usize {
-        self.keys.len()
+    /// Creates the leader of a call whose responses get these tags.
+    pub(super) fn new(request: Arc<Request<T>>, service: S, tags: Arc<[Tag]>, led: List<Led>) -> Self {
+        Self { request, service, tags, led }
     }
 }
 
@@ -79,80 +82,79 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
     /// Claims the items, sends one call for those that no other process calls for, and stores each response before its
     /// item leaves the table of running calls. Items that another process calls for are awaited last, one by one, so that
     /// the leader waits while it holds no lease that others wait for. If a call fails, all items without a response fail.
-    ///
-    /// The call is sent without the caller's deadline if others can join it: each caller minds its own.
-    pub(super) async fn run(mut self) -> Vec<FlightResult<T>> {
-        let wait = max_wait(self.call.deadline);
-        if !self.cx.directive.no_cache {
-            self.call.deadline = None;
-        }
-        let mut results: Vec<Option<Sent<Complete<T>>>> = self.keys.iter().map(|_| None).collect();
-        let (mut leased, mut taken) = (Vec::new(), Vec::new());
-        let claims = claim_all(&self.cx.cache, &self.cx.directive, &self.keys, self.call.priority, wait).await;
-        for (at, claim) in claims.into_iter().enumerate() {
+    pub(super) async fn run(&mut self) -> List<FlightResult<T>> {
+        let wait = max_wait(self.request.call.deadline);
+        let mut results: List<Option<Sent<Complete<T>>>> = self.led.iter().map(|_| None).collect();
+        let (mut leased, mut taken) = (List::new(), List::new());
+        for (nth, claim) in claim_all(&self.request, &self.led, wait).await.into_iter().enumerate() {
             match claim {
-                Claimed::Stored(stored) => results[at] = Some(Sent::Stored(stored)),
-                Claimed::Lead(lease) => leased.push((at, lease)),
+                Claimed::Stored(stored) => results[nth] = Some(Sent::Stored(stored)),
+                Claimed::Lead(lease) => leased.push((nth, lease)),
                 // A leader of one item has waited for the other process already.
-                Claimed::Taken if self.keys.len() == 1 => leased.push((at, Lease::free())),
-                Claimed::Taken => taken.push(at),
+                Claimed::Taken if self.led.len() == 1 => leased.push((nth, Lease::free())),
+                Claimed::Taken => taken.push(nth),
             }
         }
-        let mut next = Some(leased).filter(|leased| !leased.is_empty());
         let mut taken = taken.into_iter();
         let failed = loop {
-            if let Some(leased) = next.take() {
-                match self.send(leased).await {
-                    Ok(sent) => sent.into_iter().for_each(|(at, reply)| results[at] = Some(Sent::Shared(reply))),
-                    Err(error) => break Some(error),
-                }
+            if !leased.is_empty()
+                && let Err(error) = self.send(std::mem::take(&mut leased), &mut results).await
+            {
+                break Some(error);
             }
-            let Some(at) = taken.next() else { break None };
-            match self.cx.cache.claim(&self.keys[at], &self.cx.directive, self.call.priority, wait).await {
-                Claimed::Stored(stored) => results[at] = Some(Sent::Stored(stored)),
-                Claimed::Lead(lease) => next = Some(vec![(at, lease)]),
-                Claimed::Taken => next = Some(vec![(at, Lease::free())]),
+            let Some(nth) = taken.next() else { break None };
+            match claim(&self.request, &self.led[nth], wait).await {
+                Claimed::Stored(stored) => results[nth] = Some(Sent::Stored(stored)),
+                Claimed::Lead(lease) => leased.push((nth, lease)),
+                Claimed::Taken => leased.push((nth, Lease::free())),
             }
         };
         let error = || failed.clone().unwrap_or_else(lost);
         results.into_iter().map(|result| result.ok_or_else(error)).collect()
     }
 
-    /// Sends one call for some items, by their leases.
-    async fn send(&mut self, leased: Vec<Leased>) -> Result<Vec<(usize, SharedReply<Complete<T>>)>, Error> {
+    /// Sends one call for some items, by their leases, and puts the responses among the results.
+    async fn send(&mut self, leased: List<Leased>, results: &mut [Option<Sent<Complete<T>>>]) -> Result<(), Error> {
         // It starts now. What was invalidated while it waited for the leases does not concern it.
-        let provenance = self.cx.cache.begin(Tag::of(&self.call, &self.cx.directive));
-        let held: Vec<&Lease> = leased.iter().map(|(_, lease)| lease).collect();
-        let at: Vec<usize> = leased.iter().map(|(at, _)| *at).collect();
-        let replies = match Lease::all_during(&held, self.replies(&at)).await {
-            Ok(replies) if replies.len() == leased.len() => Ok(replies),
-            Ok(_) => Err(lost()),
-            Err(error) => Err(error),
+        let provenance = self.request.cache.begin(Arc::clone(&self.tags));
+        let replies = {
+            let replies = pin!(self.replies(&leased));
+            Lease::all_during(leased.iter().map(|(_, lease)| lease), replies).await
         };
+        let replies = replies.and_then(|replies| if replies.len() == leased.len() { Ok(replies) } else { Err(lost()) });
         let replies = match replies {
             Ok(replies) => replies,
             Err(error) => {
                 leased.into_iter().for_each(|(_, lease)| lease.end(outcome(&error)));
-                if let ([keys], true) = (&self.keys[..], self.parts.is_empty() && !self.cx.directive.no_cache) {
-                    self.cx.cache.remember_error(keys, &error, provenance);
+                let Request { cache, directive, items, .. } = &*self.request;
+                if let ([keys], true) = (&items.keys[..], items.is_one() && !directive.no_cache) {
+                    cache.remember_error(keys, &error, provenance);
                 }
                 return Err(error);
             }
         };
-        let replies = leased.into_iter().zip(replies);
-        Ok(replies.map(|((at, lease), reply)| (at, self.share(at, lease, reply, provenance.clone()))).collect())
+        for ((nth, lease), reply) in leased.into_iter().zip(replies) {
+            results[nth] = Some(Sent::Shared(self.share(nth, lease, reply, provenance.clone())));
+        }
+        Ok(())
     }
 
     /// Calls the service below, and returns one reply for each item.
-    fn replies(&self, at: &[usize]) -> impl Future<Output = Result<Vec<Reply<T::Output>>, Error>> + Send + use<T, S> {
-        let (cx, call) = (self.cx.clone(), self.call.clone());
-        let parts: Option<Vec<T>> =
-            (!self.parts.is_empty()).then(|| at.iter().map(|at| self.parts[*at].clone()).collect());
-        async move {
-            match parts {
-                None => cx.send(call).await.map(|reply| vec![reply]),
-                Some(parts) => send_merged(cx, call, parts).await,
-            }
+    ///
+    /// The call is sent without the caller's deadline if others can join it: each caller minds its own.
+    fn replies(
+        &self,
+        leased: &[Leased],
+    ) -> impl Future<Output = Result<List<Reply<T::Output>>, Error>> + Send + use<T, S> {
+        let Request { cache, directive, call, items, counter } = &*self.request;
+        let mut call = call.clone();
+        if !directive.no_cache {
+            call.deadline = None;
+        }
+        let (counts, service) = (&cache.counts, self.service.clone());
+        match items.parts(leased.iter().map(|(nth, _)| self.led[*nth].at)) {
+            None => Either::Left(send(counts, *counter, service, call).map_ok(|reply| smallvec![reply])),
+            Some(parts) => Either::Right(Box::pin(send_merged(Arc::clone(counts), *counter, service, call, parts))),
         }
     }
 
@@ -160,69 +162,126 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
     /// leaves the table of running calls.
     fn share(
         &mut self,
-        at: usize,
+        nth: usize,
         lease: Lease,
         reply: Reply<T::Output>,
         provenance: Provenance,
     ) -> SharedReply<Complete<T>> {
-        let CallContext { cache, directive, .. } = &self.cx;
-        let store = storing::<T>(cache, self.keys[at].answer.clone(), &self.call, directive, provenance);
-        let renew = lease.renewer();
-        let gate = Arc::new(JoinGate::new(self.guards[at].take()));
-        let reply = reply.on_end({
-            let gate = Arc::clone(&gate);
-            move |end, receipt| {
-                let outcome = if let End::Dropped(_) = end { Outcome::Left } else { Outcome::Over };
-                store(end, receipt);
-                lease.end(outcome);
-                gate.close();
+        let storing = Storing { request: Arc::clone(&self.request), at: self.led[nth].at, provenance };
+        let guard = self.led[nth].guard.take();
+        let Reply { output, receipt, limits, extensions, .. } = reply;
+        let answer = match output.into_whole() {
+            Ok(whole) => {
+                let whole = Arc::new(whole);
+                storing.store(&whole, || Arc::clone(&whole), &receipt);
+                lease.end(Outcome::Over);
+                drop(guard);
+                Shared::Whole(whole)
             }
-        });
-        let Reply { mut output, receipt, limits, extensions, .. } = reply;
-        if let Some(renew) = renew {
-            output = output.watch(move |_| {
-                renew();
-                std::future::ready(ControlFlow::Continue(()))
-            });
-        }
-        let answer = output.watch(JoinGate::watcher(&gate, cache.max_answer_bytes)).share();
-        if let Shared::Live(live) = &answer {
-            gate.guards(live);
-        }
+            Err(output) => share_running(storing, guard, lease, output, &receipt),
+        };
         SharedReply { answer, receipt, limits, extensions }
     }
 }
 
 /// Looks once more for stored entries, and claims the other items. Only a leader of one item waits for another process.
-async fn claim_all<C: DeserializeOwned + Send + Sync + 'static>(
-    cache: &Inner,
-    directive: &Directive,
-    keys: &[CallKeys],
-    priority: Priority,
-    wait: MaxWait,
-) -> Vec<Claimed<C>> {
+async fn claim_all<T: Operation>(request: &Request<T>, led: &[Led], wait: MaxWait) -> List<Claimed<Complete<T>>> {
+    let Request { cache, directive, items, .. } = request;
     if directive.no_cache {
-        return keys.iter().map(|_| Claimed::Lead(Lease::free())).collect();
+        return led.iter().map(|_| Claimed::Lead(Lease::free())).collect();
     }
     if !cache.store.leases() {
         let claim = |found| match found {
             Found::Fresh(stored) => Claimed::Stored(stored),
             _ => Claimed::Lead(Lease::free()),
         };
-        let answers: Vec<Key> = keys.iter().map(|keys| keys.answer.clone()).collect();
-        return cache.look(&answers, directive).await.into_iter().map(claim).collect();
+        let keys: List<&Key> = led.iter().map(|led| &items.keys[led.at].answer).collect();
+        return cache.look(&keys, directive).await.into_iter().map(claim).collect();
     }
-    let mut claimed = Vec::with_capacity(keys.len());
-    let wait = MaxWait { for_others: keys.len() == 1, ..wait };
-    for some in keys.chunks(CLAIMS) {
-        let claims = some.iter().map(|keys| cache.claim(keys, directive, priority, wait));
-        claimed.extend(join_all(claims).await);
+    let wait = MaxWait { for_others: led.len() == 1, ..wait };
+    let mut claimed = List::with_capacity(led.len());
+    for some in led.chunks(CLAIMS) {
+        claimed.extend(join_all(some.iter().map(|led| claim(request, led, wait))).await);
     }
     claimed
 }
 
+/// Claims one item. In a box, since most stores know no claims.
+fn claim<'a, T: Operation>(
+    request: &'a Request<T>,
+    led: &Led,
+    wait: MaxWait,
+) -> Pin<Box<dyn Future<Output = Claimed<Complete<T>>> + Send + 'a>> {
+    let Request { cache, directive, call, items, .. } = request;
+    Box::pin(cache.claim(&items.keys[led.at], directive, call.priority, wait))
+}
+
+/// Shares a response that still runs.
+fn share_running<T: Operation>(
+    storing: Storing<T>,
+    guard: Option<Guard>,
+    lease: Lease,
+    mut output: T::Output,
+    receipt: &Receipt,
+) -> Shared<Complete<T>> {
+    let most = storing.request.cache.max_answer_bytes;
+    let gate = Arc::new(JoinGate::new(guard));
+    if let Some(renew) = lease.renewer() {
+        output = output.watch(move |_| {
+            renew();
+            ready(ControlFlow::Continue(()))
+        });
+    }
+    let (own, receipt) = (Arc::clone(&gate), receipt.clone());
+    let output = output.on_end(move |end| {
+        if let End::Complete(answer) = end {
+            storing.store(answer, || Arc::new(answer.clone()), &receipt);
+        }
+        lease.end(if let End::Dropped(_) = end { Outcome::Left } else { Outcome::Over });
+        own.close();
+    });
+    let answer = output.watch(JoinGate::watcher(&gate, most)).share();
+    if let Shared::Live(live) = &answer {
+        gate.guards(live);
+    }
+    answer
+}
+
+/// Stores the response to one item of a request, by the item's index.
+pub(super) struct Storing<T> {
+    pub(super) request: Arc<Request<T>>,
+    pub(super) at: usize,
+    pub(super) provenance: Provenance,
+}
+
+impl<T: Operation> Storing<T> {
+    /// Stores a complete response if it is cacheable. `shared` returns it as the entry holds it.
+    pub(super) fn store(self, answer: &Complete<T>, shared: impl FnOnce() -> Arc<Complete<T>>, receipt: &Receipt) {
+        let Self { request, at, provenance } = self;
+        let Request { cache, directive, call, items, .. } = &*request;
+        let question = items.part(call, at);
+        if !question.is_self_contained() || !T::is_cacheable(answer) || !question.conforms(answer) {
+            return;
+        }
+        // The accounting of the response, not of how one caller got it.
+        let mut facts = Accounting::default();
+        receipt.edit(|receipt| facts.copy_response(receipt));
+        if facts.fallback && !cache.cache_fallbacks {
+            return;
+        }
+        let options = StoreOptions { ttl: cache.ttl(call, directive), memory_size: T::memory_size(answer), provenance };
+        cache.store(items.keys[at].answer.clone(), shared(), facts, options);
+    }
+}
+
 /// Sends one call for several parts, and returns one reply for each.
-async fn send_merged<T, S>(cx: CallContext<S>, mut call: Call<T>, parts: Vec<T>) -> Result<Vec<Reply<T::Output>>, Error>
+async fn send_merged<T, S>(
+    counts: Arc<Counts>,
+    counter: Count,
+    service: S,
+    mut call: Call<T>,
+    parts: Vec<T>,
+) -> Result<List<Reply<T::Output>>, Error>
 where
     T: Operation,
     S: LlmService<T>,
@@ -232,7 +291,7 @@ where
     })?;
     let weights: Vec<u64> = parts.iter().map(|part| part.estimate().input.max(1)).collect();
     call.body = merged.clone();
-    let Reply { output, receipt, limits, mut extensions, .. } = cx.send(call).await?;
+    let Reply { output, receipt, limits, mut extensions, .. } = send(&counts, counter, service, call).await?;
     let answers = merged.split(Arc::unwrap_or_clone(whole(output.share()).await?))?;
     let shares = split(&receipt.accounting(), &weights);
     let reply = |(answer, facts): (_, Accounting)| {
@@ -256,33 +315,6 @@ pub(super) async fn whole<C: 'static>(answer: Shared<C>) -> Result<Arc<C>, Error
     }
 }
 
-/// Returns the hook that stores a response, if it is complete and cacheable.
-pub(super) fn storing<T: Operation>(
-    cache: &Arc<Inner>,
-    key: Key,
-    call: &Call<T>,
-    directive: &Directive,
-    provenance: Provenance,
-) -> impl FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static {
-    let (cache, ttl) = (Arc::clone(cache), cache.ttl(call, directive));
-    let question = call.body.is_self_contained().then(|| call.body.clone());
-    move |end, receipt| {
-        if let (End::Complete(answer), Some(question)) = (end, question)
-            && T::is_cacheable(answer)
-            && question.conforms(answer)
-        {
-            // The accounting of the response, not of how one caller got it.
-            let mut facts = Accounting::default();
-            facts.copy_response(&receipt.accounting());
-            if facts.fallback && !cache.cache_fallbacks {
-                return;
-            }
-            let options = StoreOptions { ttl, memory_size: T::memory_size(answer), provenance };
-            cache.store(key, Arc::new(answer.clone()), facts, options);
-        }
-    }
-}
-
 /// The longest that a call waits for the response to another process's call.
 const MAX_WAIT: Duration = Duration::from_secs(600);
 
@@ -294,14 +326,13 @@ fn max_wait(deadline: Option<std::time::Instant>) -> MaxWait {
 }
 
 impl<C: Send + Sync + 'static> Completion for Result<Sent<C>, Error> {
-    fn completion(self) -> Option<Start<()>> {
-        match self {
-            Ok(Sent::Shared(SharedReply { answer: Shared::Live(live), .. })) => Some(Box::pin(async move {
-                // Callers that are still there get the error too.
-                let _ = live.wait().await;
-            })),
-            _ => None,
-        }
+    fn completion(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let Ok(Sent::Shared(SharedReply { answer: Shared::Live(live), .. })) = self else { return None };
+        let live = Arc::clone(live);
+        Some(Box::pin(async move {
+            // Callers that are still there get the error too.
+            let _ = live.wait().await;
+        }))
     }
 }
 

@@ -1,33 +1,34 @@
 use std::collections::HashMap;
 
-use llm_core::{Call, Error, Operation, layer::Complete};
+use llm_core::{Call, Operation};
+use smallvec::smallvec;
 
-use super::lookup::Found;
+use super::List;
 use crate::{
-    Directive, Key, Miss,
+    Directive, Key,
     inner::Inner,
     key::{CallKeys, KeyPrefix},
 };
 
-/// The different items of a request, and their places in it.
+/// The different items of a request, and their positions in it.
 pub(crate) struct Items<T> {
     /// The items; none where the request is its own one item.
     parts: Vec<T>,
-    pub(crate) keys: Vec<CallKeys>,
-    /// For each place in the request, its item.
-    pub(crate) positions: Vec<usize>,
+    pub(crate) keys: List<CallKeys>,
+    /// For each position in the request, its item.
+    pub(crate) positions: List<usize>,
 }
 
 impl<T: Operation> Items<T> {
     /// A request that is not divided.
     pub(crate) fn one(keys: CallKeys) -> Self {
-        Self { parts: Vec::new(), keys: vec![keys], positions: vec![0] }
+        Self { parts: Vec::new(), keys: smallvec![keys], positions: smallvec![0] }
     }
 
     /// The items of a request that has these parts.
     pub(crate) fn divided(cache: &Inner, call: &Call<T>, directive: &Directive, parts: Vec<T>) -> Self {
         let prefix = KeyPrefix::of(&cache.namespace, call, directive);
-        let mut items = Self { parts: Vec::new(), keys: Vec::new(), positions: Vec::new() };
+        let mut items = Self { parts: Vec::new(), keys: List::new(), positions: List::new() };
         let mut known = HashMap::new();
         for part in parts {
             let keys = cache.keys(&prefix, &part);
@@ -41,6 +42,12 @@ impl<T: Operation> Items<T> {
         items
     }
 
+    /// Some of the items, as those of a request of its own.
+    pub(super) fn only(&self, at: &[usize]) -> Self {
+        let keys = at.iter().map(|at| self.keys[*at].clone()).collect();
+        Self { parts: self.parts(at.iter().copied()).unwrap_or_default(), keys, positions: (0..at.len()).collect() }
+    }
+
     /// True if the request is its own one item.
     pub(crate) fn is_one(&self) -> bool {
         self.parts.is_empty()
@@ -51,35 +58,20 @@ impl<T: Operation> Items<T> {
         self.parts.get(at).unwrap_or(&call.body)
     }
 
-    /// The place in the request where each item stands first.
-    pub(super) fn first_positions(&self) -> Vec<usize> {
-        let mut first = vec![0; self.keys.len()];
-        self.positions.iter().enumerate().rev().for_each(|(position, item)| first[*item] = position);
-        first
+    /// Some of the items; `None` if the request is its own one item.
+    pub(super) fn parts(&self, at: impl Iterator<Item = usize>) -> Option<Vec<T>> {
+        (!self.is_one()).then(|| at.map(|at| self.parts[at].clone()).collect())
     }
 
     /// The keys of the items' entries.
-    pub(super) fn answers(&self) -> Vec<Key> {
-        self.keys.iter().map(|keys| keys.answer.clone()).collect()
+    pub(super) fn answers(&self) -> List<&Key> {
+        self.keys.iter().map(|keys| &keys.answer).collect()
     }
 
-    /// The error with which the vendor refused the request a short time ago. Divided requests are not remembered.
-    pub(super) fn negative(&self, cache: &Inner, directive: &Directive) -> Option<Error> {
-        match &self.keys[..] {
-            [keys] if self.is_one() && !directive.no_cache => cache.negative_error(keys),
-            _ => None,
-        }
-    }
-
-    /// The reason for a call, if no item is served.
-    pub(super) fn miss(&self, cache: &Inner, directive: &Directive, found: &[Found<Complete<T>>]) -> Miss {
-        if directive.no_cache {
-            return Miss::NoCache;
-        }
-        let now = cache.now();
-        let mut whys = found.iter().map(|found| found.miss(now));
-        // One reason if all have the same.
-        let first = whys.next().unwrap_or(Miss::Unknown);
-        if whys.all(|why| why == first) { first } else { Miss::Unknown }
+    /// Returns the first position of each item.
+    pub(super) fn first_positions(&self) -> Vec<usize> {
+        let mut first = vec![0; self.keys.len()];
+        self.positions.iter().enumerate().rev().for_each(|(slot, item)| first[*item] = slot);
+        first
     }
 }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use llm_core::Priority;
 use serde::de::DeserializeOwned;
 
+use super::List;
 use crate::{
     Directive, Key, Miss, Stale,
     counts::LookupTimer,
@@ -64,7 +65,7 @@ impl Inner {
         &self,
         keys: &[CallKeys],
         directive: &Directive,
-    ) -> Vec<Found<C>> {
+    ) -> List<Found<C>> {
         let peek = |keys: &CallKeys| match directive.no_cache {
             true => Found::Nothing,
             false => self.peek(keys.answer.borrowed(), directive),
@@ -75,9 +76,9 @@ impl Inner {
     /// Looks keys up in both tiers, in their order.
     pub(crate) async fn look<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
-        keys: &[Key],
+        keys: &[&Key],
         directive: &Directive,
-    ) -> Vec<Found<C>> {
+    ) -> List<Found<C>> {
         let found = keys.iter().map(|key| self.peek(key.borrowed(), directive)).collect();
         self.look_further(keys, directive, found).await
     }
@@ -85,15 +86,15 @@ impl Inner {
     /// Looks those keys up in the remote tier for which the local tier had no entry to serve.
     pub(crate) async fn look_further<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
-        keys: &[Key],
+        keys: &[&Key],
         directive: &Directive,
-        mut found: Vec<Found<C>>,
-    ) -> Vec<Found<C>> {
+        mut found: List<Found<C>>,
+    ) -> List<Found<C>> {
         if !self.store.has_remote_tier() {
             return found;
         }
         let remote: Vec<usize> = (0..keys.len()).filter(|at| !found[*at].is_served()).collect();
-        let wanted: Vec<Key> = remote.iter().map(|at| keys[*at].clone()).collect();
+        let wanted: Vec<Key> = remote.iter().map(|at| Key::clone(keys[*at])).collect();
         let removals = self.store.removals();
         for (at, entry) in remote.into_iter().zip(self.fetch(&wanted).await) {
             let key = keys[at].borrowed();
@@ -110,18 +111,6 @@ impl Inner {
         found
     }
 
-    /// Returns the fresh entry under a key.
-    pub(crate) async fn fresh<C: DeserializeOwned + Send + Sync + 'static>(
-        &self,
-        key: &Key,
-        directive: &Directive,
-    ) -> Option<Stored<C>> {
-        match self.look(std::slice::from_ref(key), directive).await.pop() {
-            Some(Found::Fresh(stored)) => Some(stored),
-            _ => None,
-        }
-    }
-
     /// Returns the fresh entry under a key, or a lease on the call. It may wait for another process that is calling.
     pub(crate) async fn claim<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
@@ -131,10 +120,6 @@ impl Inner {
         wait: MaxWait,
     ) -> Claimed<C> {
         let key = keys.answer.borrowed();
-        if !self.store.leases() {
-            let stored = self.fresh(&keys.answer, directive).await;
-            return stored.map_or_else(|| Claimed::Lead(Lease::free()), Claimed::Stored);
-        }
         if let Found::Fresh(stored) = self.peek(key, directive) {
             return Claimed::Stored(stored);
         }

@@ -5,31 +5,38 @@
 
 mod background;
 mod call;
-mod context;
 mod items;
 mod join;
 mod join_gate;
 mod lookup;
 mod outcome;
 mod reply;
+mod request;
 mod shadow;
 pub(crate) mod single_flight;
 mod split;
 
-use std::{future::Future, ops::ControlFlow, time::Instant};
+use std::{
+    future::{Future, ready},
+    ops::ControlFlow,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Instant,
+};
 
 use llm_core::{
-    Call, Charge, Error, ErrorKind, Operation, Output, Reply,
+    Charge, Error, ErrorKind, Operation, Output, Reply,
     layer::{Complete, LlmService, StreamCut},
 };
+use smallvec::SmallVec;
 use tokio::{runtime::Handle, time::timeout_at};
 
 pub(crate) use self::{
     background::{is_drawn, revalidate, verify},
-    context::{CallContext, bypass},
     items::Items,
     lookup::{Found, Stored},
     reply::from_entry,
+    request::{Request, bypass},
     shadow::shadow,
 };
 use self::{
@@ -42,82 +49,74 @@ use crate::{
     inner::Inner,
 };
 
-/// Answers a call of which some items are not served from the local tier; `found` is what that tier has.
+/// List that allocates nothing for one element: most requests have one item.
+pub(crate) type List<T> = SmallVec<[T; 1]>;
+
+/// Answers a request of which some items are not served from the local tier; `found` is what that tier has.
 pub(crate) async fn answer<T, S>(
-    cx: CallContext<S>,
-    call: Call<T>,
-    items: Items<T>,
-    found: Vec<Found<Complete<T>>>,
+    request: Arc<Request<T>>,
+    service: S,
+    found: List<Found<Complete<T>>>,
 ) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
     S: LlmService<T>,
 {
-    let CallContext { cache, directive, .. } = &cx;
+    let Request { cache, directive, call, items, .. } = &*request;
     let found = match directive.no_cache {
         true => found,
-        false => within(call.deadline, cache.look_further(&items.answers(), directive, found)).await?,
+        false => within(call.deadline, pin!(cache.look_further(&items.answers(), directive, found))).await?,
     };
     if let (true, [only]) = (items.is_one(), &found[..])
         && is_drawn(cache, only)
         && let Some((stored, _)) = only.served()
     {
-        verify(&cx, &call, &items, stored);
+        verify(&request, &service, stored);
     }
-    let stale: Vec<usize> = (0..found.len()).filter(|at| found[*at].is_revalidated()).collect();
+    let stale: List<usize> = (0..found.len()).filter(|at| found[*at].is_revalidated()).collect();
     if !stale.is_empty() {
-        revalidate(&cx, &call, &items, stale);
+        revalidate(&request, &service, stale);
     }
-    if !found.iter().all(Found::is_served) {
-        if directive.only_if_cached {
-            return Err(not_cached());
-        }
-        if let Some(error) = items.negative(cache, directive) {
-            return Err(error);
-        }
-        // In a box of its own: a remote hit has no use for the room that a call takes.
-        return Box::pin(complete(cx, call, items, found)).await;
+    if found.iter().all(Found::is_served) {
+        let known = Known::new(cache, found);
+        return reply::make(&request, known.into_items(), Miss::Unknown);
     }
-    let known = Known::new(cache, found);
-    reply::make(cache, &call, &items, known.into_items(), Miss::Unknown)
-}
-
-/// Obtains the items that are not served, and makes the reply of all.
-async fn complete<T, S>(
-    cx: CallContext<S>,
-    call: Call<T>,
-    items: Items<T>,
-    found: Vec<Found<Complete<T>>>,
-) -> Result<Reply<T::Output>, Error>
-where
-    T: Operation,
-    S: LlmService<T>,
-{
-    let cache = &cx.cache;
-    let miss = items.miss(cache, &cx.directive, &found);
+    if directive.only_if_cached {
+        return Err(not_cached());
+    }
+    if let Some(error) = request.negative() {
+        return Err(error);
+    }
+    let miss = request.miss(&found);
     let mut known = Known::new(cache, found);
     loop {
         let missing = known.missing();
         if missing.is_empty() {
             break;
         }
-        let results = within(call.deadline, obtain(&cx, &call, &items, &missing, items.is_one())).await;
+        let obtained = obtain(&request, &service, &missing, items.is_one());
+        let results = within(call.deadline, pin!(obtained)).await;
         let results = results.unwrap_or_else(|late| missing.iter().map(|_| Some(Err(late.clone()))).collect());
         known.take(cache, missing, results)?;
     }
-    let reply = reply::make(cache, &call, &items, known.into_items(), miss)?;
-    let Some(deadline) = call.deadline.map(tokio::time::Instant::from_std) else { return Ok(reply) };
+    let reply = reply::make(&request, known.into_items(), miss)?;
+    Ok(on_time(reply, call.deadline))
+}
+
+/// Cuts a streamed reply off at the caller's deadline.
+fn on_time<O: Output>(reply: Reply<O>, deadline: Option<Instant>) -> Reply<O> {
+    let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else { return reply };
     let on_time = move |_| {
-        std::future::ready(match tokio::time::Instant::now() < deadline {
+        ready(match tokio::time::Instant::now() < deadline {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(StreamCut::Fail(deadline_exceeded())),
         })
     };
-    Ok(reply.map(|output| output.watch(on_time)))
+    reply.map(|output| output.watch(on_time))
 }
 
 /// Awaits something until one caller's deadline.
-async fn within<V>(deadline: Option<Instant>, something: impl Future<Output = V>) -> Result<V, Error> {
+async fn within<V>(deadline: Option<Instant>, something: Pin<&mut impl Future<Output = V>>) -> Result<V, Error> {
     match deadline {
         Some(_) if Handle::try_current().is_err() => {
             let message = "a deadline needs a tokio runtime: call it within one, such as that of #[tokio::main]";
@@ -130,13 +129,13 @@ async fn within<V>(deadline: Option<Instant>, something: impl Future<Output = V>
 
 /// The items of a request, some of them not obtained yet.
 struct Known<O: Output> {
-    items: Vec<Option<Item<O>>>,
+    items: List<Option<Item<O>>>,
     /// Stale entries kept for `stale_if_error`.
-    stale: Vec<Option<Stored<O::Complete>>>,
+    stale: List<Option<Stored<O::Complete>>>,
 }
 
 impl<O: Output> Known<O> {
-    fn new(cache: &Inner, found: Vec<Found<O::Complete>>) -> Self {
+    fn new(cache: &Inner, found: List<Found<O::Complete>>) -> Self {
         let sort = |found| match found {
             Found::Fresh(stored) => (Some(Item::stored(cache, stored, None)), None),
             Found::Stale(stored, why) => (Some(Item::stored(cache, stored, Some(why))), None),
@@ -147,17 +146,17 @@ impl<O: Output> Known<O> {
         Self { items, stale }
     }
 
-    fn missing(&self) -> Vec<usize> {
+    fn missing(&self) -> List<usize> {
         (0..self.items.len()).filter(|at| self.items[*at].is_none()).collect()
     }
 
-    fn into_items(self) -> Vec<Item<O>> {
+    fn into_items(self) -> List<Item<O>> {
         self.items.into_iter().map(|item| item.expect("none is missing")).collect()
     }
 
     /// Takes the results for the missing items. If a call failed because of the vendor, a budget or the deadline, a stale
     /// entry takes the place of its result.
-    fn take(&mut self, cache: &Inner, missing: Vec<usize>, results: Vec<Obtained<O>>) -> Result<(), Error> {
+    fn take(&mut self, cache: &Inner, missing: List<usize>, results: List<Obtained<O>>) -> Result<(), Error> {
         let mut failed: Option<Error> = None;
         for (at, result) in missing.into_iter().zip(results) {
             let error = match result {

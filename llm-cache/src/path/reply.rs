@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use llm_core::{
-    Call, Cause, Error, Operation, Origin, Output, Receipt, Reply, Savings, Usage, Usd,
+    Cause, Error, Operation, Origin, Output, Receipt, Reply, Savings, Usage, Usd,
     layer::{Accounting, CostShare, End, Extensions, Shared, VendorLimits},
 };
 
 use super::{
+    List,
     call::{Sent, SharedReply, whole},
     items::Items,
     lookup::Stored,
     outcome::{self, ItemOutcome},
+    request::Request,
+    single_flight::WaiterHandle,
 };
-use crate::{Miss, Stale, failure::lost, inner::Inner, path::single_flight::WaiterHandle};
+use crate::{Miss, Stale, failure::lost, inner::Inner};
 
 /// One item of a request, obtained.
 pub(super) struct Item<O: Output> {
@@ -76,12 +79,15 @@ impl<O: Output> Item<O> {
     /// caller's own reply has ended, so that later callers find the running response.
     pub(super) async fn live(shared: SharedReply<O::Complete>, led: bool, handle: Hold<O>) -> Result<Self, Error> {
         let SharedReply { answer, receipt, limits, extensions } = shared;
-        let output = match answer {
-            Shared::Whole(whole) => O::replay(whole, receipt.usage()),
-            live => O::join(live).await?,
-        };
-        let mut facts = Accounting::default();
-        write_live(&mut facts, &receipt.accounting(), led);
+        let (shared, mut facts) = (receipt.accounting(), Accounting::default());
+        write_live(&mut facts, &shared, led);
+        if let Shared::Whole(whole) = answer {
+            // Its call has ended, so that its accounting is final.
+            let saved = facts.cost.filter(|_| !led).unwrap_or_default();
+            facts.cost_share = shared.cost_share;
+            return Ok(Self::sent(Answer::Whole(whole), facts, led, saved, limits, extensions));
+        }
+        let output = O::join(answer).await?;
         let ended = move |is_complete: bool, own: &Receipt, cache: &Inner| {
             // The last hold ends the call. Only then is its accounting final.
             drop(handle);
@@ -165,12 +171,11 @@ fn write(facts: &mut Accounting, shared: &Accounting, led: bool, is_saved: bool)
 /// Makes the reply to a request of its items, and counts its outcome. `miss` is the reason for a call, if no item was
 /// served.
 pub(super) fn make<T: Operation>(
-    cache: &Arc<Inner>,
-    call: &Call<T>,
-    items: &Items<T>,
-    mut found: Vec<Item<T::Output>>,
+    request: &Request<T>,
+    mut found: List<Item<T::Output>>,
     miss: Miss,
 ) -> Result<Reply<T::Output>, Error> {
+    let Request { cache, call, items, .. } = request;
     let status = outcome::record(cache, found.iter().map(|item| item.outcome), miss);
     cache.saved(Some(found.iter().map(|item| item.saved).sum()));
     let one = if items.is_one() { found.pop() } else { None };
@@ -193,7 +198,7 @@ pub(crate) fn from_entry<O: Output>(cache: &Arc<Inner>, stored: Stored<O::Comple
 }
 
 /// Joins the items' responses to that of the whole request.
-fn join<T: Operation>(question: &T, items: &Items<T>, found: Vec<Item<T::Output>>) -> Result<Reply<T::Output>, Error> {
+fn join<T: Operation>(question: &T, items: &Items<T>, found: List<Item<T::Output>>) -> Result<Reply<T::Output>, Error> {
     let (facts, mut limits, mut extensions) = (sum(&found), None, Extensions::new());
     let mut wholes = Vec::with_capacity(found.len());
     for item in found {

@@ -1,81 +1,74 @@
 //! Shadow mode: calls are sent as they are while the cache reports what it would have done.
 
+use std::sync::Arc;
+
 use llm_core::{
-    Call, Error, Operation, Receipt, Reply,
+    Error, Operation, Receipt, Reply,
     layer::{Accounting, Complete, End, LlmService, oneshot},
 };
 
 use super::{
-    call::storing,
-    context::{CallContext, count_failure},
-    items::Items,
+    List,
+    call::Storing,
     lookup::Found,
     outcome::{ItemOutcome, record},
+    request::{Request, count_failure},
+    single_flight::{Guard, JoinTerms},
     split::split,
 };
-use crate::{
-    CacheStatus, Miss, ShadowStatus, Tag,
-    inner::Inner,
-    path::single_flight::{Guard, JoinTerms},
-};
+use crate::{CacheStatus, Miss, ShadowStatus, Tag, inner::Inner};
 
-/// An item that a cache would have sent a call for: its place in the request, its place in the table of running calls, and
-/// the hook that stores its response.
-struct Sent<F> {
-    position: usize,
+/// An item that a cache would have sent a call for, and its place in the table of running calls.
+struct Sent<T> {
+    storing: Storing<T>,
     guard: Option<Guard>,
-    store: F,
 }
 
 /// Sends a call as it is, stores its response, and reports what the cache would have done.
 pub(crate) async fn shadow<T, S>(
-    cx: CallContext<S>,
-    call: Call<T>,
-    items: Items<T>,
-    found: Vec<Found<Complete<T>>>,
+    request: Arc<Request<T>>,
+    service: S,
+    found: List<Found<Complete<T>>>,
 ) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
     S: LlmService<T>,
 {
-    let CallContext { cache, service, directive, .. } = cx;
+    let Request { cache, directive, call, items, .. } = &*request;
     let found = match directive.no_cache {
         true => found,
-        false => cache.look_further(&items.answers(), &directive, found).await,
+        false => cache.look_further(&items.answers(), directive, found).await,
     };
-    let miss = items.miss(&cache, &directive, &found);
-    let provenance = cache.begin(Tag::of(&call, &directive));
-    let negative_error = if found[0].is_served() { None } else { items.negative(&cache, &directive) };
+    let miss = request.miss(&found);
+    let provenance = cache.begin(Tag::of(call, directive));
+    let negative_error = if found[0].is_served() { None } else { request.negative() };
     let joins = cache.joins(&provenance);
     let terms = JoinTerms { priority: call.priority, provenance: &provenance, joins: &joins };
-    let position_of = items.first_positions();
     let mut sent = Vec::new();
     for at in (0..found.len()).filter(|at| negative_error.is_none() && !found[*at].is_served()) {
-        let keys = &items.keys[at];
-        let guard = cache.single_flights.enter(&keys.single_flight, &terms);
+        let guard = cache.single_flights.enter(&items.keys[at].single_flight, &terms);
         if guard.is_some() || directive.no_cache {
-            let position = position_of[at];
-            let store = storing::<T>(&cache, keys.answer.clone(), &call, &directive, provenance.clone());
-            sent.push(Sent { position, guard, store });
+            let storing = Storing { request: Arc::clone(&request), at, provenance: provenance.clone() };
+            sent.push(Sent { storing, guard });
         }
     }
-    let shadow_status = match &negative_error {
+    let observed = match &negative_error {
         Some(error) => ShadowStatus { status: CacheStatus::of_error(error), saves: None },
-        None => decide(&cache, &found, sent.len(), miss),
+        None => decide(cache, &found, sent.len(), miss),
     };
-    let store = storing_each(&call, &items, sent);
-    let mut reply = oneshot(service, call).await;
-    if let CacheStatus::Miss(_) = shadow_status.status {
-        reply = count_failure(&cache.counts, reply);
+    let mut reply = oneshot(service, call.clone()).await;
+    if let CacheStatus::Miss(_) = observed.status {
+        reply = count_failure(Arc::clone(&cache.counts), reply);
     }
     if let (Err(error), [keys], None, true) =
         (&reply, &items.keys[..], negative_error, items.is_one() && !directive.no_cache)
     {
         cache.remember_error(keys, error, provenance.clone());
     }
-    let mut reply = reply?.on_end(store);
+    let stored = Arc::clone(&request);
+    let mut reply = reply?.on_end(move |end, receipt| store_each(&stored, sent, &end, receipt));
     reply.extensions.insert(CacheStatus::Miss(Miss::Shadow));
-    reply.extensions.insert(shadow_status);
+    reply.extensions.insert(observed);
     Ok(reply)
 }
 
@@ -98,36 +91,28 @@ fn decide<C>(cache: &Inner, found: &[Found<C>], sent: usize, miss: Miss) -> Shad
     ShadowStatus { status, saves }
 }
 
-/// Returns the hook that stores the response to each item.
-fn storing_each<T: Operation, F>(
-    call: &Call<T>,
-    items: &Items<T>,
-    mut sent: Vec<Sent<F>>,
-) -> impl FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static
-where
-    F: FnOnce(End<'_, Complete<T>>, &Receipt) + Send + 'static,
-{
-    let question = call.body.clone();
-    let weights: Vec<u64> = items.positions.iter().map(|at| items.part(call, *at).estimate().input.max(1)).collect();
-    move |end, receipt| {
-        if let [_] = weights[..] {
-            if let Some(Sent { store, guard, .. }) = sent.pop() {
-                store(end, receipt);
-                drop(guard);
-            }
-            return;
-        }
-        let End::Complete(whole) = end else { return };
-        let Ok(answers) = question.split(whole.clone()) else { return };
-        // The claim on the cost is the caller's.
-        let mut facts = Accounting::default();
-        facts.copy_response(&receipt.accounting());
-        let shares = split(&facts, &weights);
-        for Sent { position, guard, store } in sent {
-            if let (Some(answer), Some(share)) = (answers.get(position), shares.get(position)) {
-                store(End::Complete(answer), &Receipt::new(share.clone()));
-            }
+/// Stores the response to each item.
+fn store_each<T: Operation>(request: &Request<T>, sent: Vec<Sent<T>>, end: &End<'_, Complete<T>>, receipt: &Receipt) {
+    let (End::Complete(whole), false) = (end, sent.is_empty()) else { return };
+    let Request { call, items, .. } = request;
+    if items.is_one() {
+        for Sent { storing, guard } in sent {
+            storing.store(whole, || Arc::new(Complete::<T>::clone(whole)), receipt);
             drop(guard);
         }
+        return;
+    }
+    let Ok(answers) = call.body.split(Complete::<T>::clone(whole)) else { return };
+    let weights: Vec<u64> = items.positions.iter().map(|at| items.part(call, *at).estimate().input.max(1)).collect();
+    // The claim on the cost is the caller's.
+    let mut facts = Accounting::default();
+    facts.copy_response(&receipt.accounting());
+    let (shares, position_of) = (split(&facts, &weights), items.first_positions());
+    for Sent { storing, guard } in sent {
+        let position = position_of[storing.at];
+        if let (Some(answer), Some(share)) = (answers.get(position), shares.get(position)) {
+            storing.store(answer, || Arc::new(answer.clone()), &Receipt::new(share.clone()));
+        }
+        drop(guard);
     }
 }

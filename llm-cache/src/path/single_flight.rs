@@ -4,11 +4,11 @@ use std::{
     any::Any,
     cell::RefCell,
     collections::HashMap,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -25,6 +25,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::List;
 use crate::{
     Key,
     counts::Counts,
@@ -44,59 +45,59 @@ pub(crate) struct SingleFlights {
 #[derive(Default)]
 struct Table {
     running: HashMap<Name, Running, RandomState>,
-    next_id: u64,
+    last_id: u64,
 }
 
-/// Name of a running call. Calls of different priority are separate because one in the background may have to wait.
+/// Name of an item of a running call. Calls of different priority are separate because one in the background may have to
+/// wait.
 type Name = (Key, Priority);
 
+/// An item of a running call.
 struct Running {
     id: u64,
     batch: Batch,
     provenance: Provenance,
-    /// A `Weak<Broadcast<Once<V>>>` of the type that this key's calls have.
-    broadcast: Box<dyn Any + Send>,
+    /// A `Broadcast<Once<V>>` of the type that this key's calls have; `None` if no caller can join it.
+    call: Option<Weak<dyn Any + Send + Sync>>,
     waiters: Option<Arc<WaiterCount>>,
 }
 
 /// Waiter count of a call that is completed when all waiters have left.
 struct WaiterCount {
-    count: AtomicUsize,
-    detached: Arc<DetachedCall>,
-    flights: Weak<SingleFlights>,
-    name: Name,
-    id: u64,
-}
-
-/// Place in the background for all items of one detached call.
-struct DetachedCall {
+    waiters: AtomicUsize,
+    /// Number of items that are in the table of running calls.
+    running: AtomicUsize,
+    /// True if the call has a slot in the background.
+    is_detached: AtomicBool,
     background: Arc<Tasks>,
-    slot: Mutex<Weak<Slot>>,
     counts: Arc<Counts>,
 }
 
-/// Keeps a call in the table of running calls until it is dropped. Later callers then send calls of their own.
+/// Keeps an item in the table of running calls until it is dropped. Later callers then send calls of their own.
 pub(crate) struct Guard {
-    flights: Arc<SingleFlights>,
+    single_flights: Arc<SingleFlights>,
     name: Name,
     id: u64,
-}
-
-/// Waiter handle: the call runs while there is one. If the last is dropped before the call has ended, the call is
-/// cancelled or goes on in the background.
-pub(crate) struct WaiterHandle<V: Completion> {
-    reader: Option<Reader<Once<V>>>,
     waiters: Option<Arc<WaiterCount>>,
 }
 
-/// Result of a call. A response may be shared before it has ended.
-pub(crate) trait Completion: Clone + Send + 'static {
-    /// Returns a future that completes the response, if it has not ended.
-    fn completion(self) -> Option<Start<()>>;
+/// Waiter handle on one item of a call: the call runs while there is one. If the last is dropped before the call has ended,
+/// the call is cancelled or goes on in the background.
+pub(crate) struct WaiterHandle<V: Completion> {
+    reader: Option<Reader<Once<V>>>,
+    /// Index of the item among those of the call.
+    at: usize,
+    waiters: Option<Arc<WaiterCount>>,
 }
 
-/// A call that has not begun.
-pub(crate) type Start<V> = Pin<Box<dyn Future<Output = V> + Send>>;
+/// Result for an item. A response may be shared before it has ended.
+pub(crate) trait Completion: Clone + Send + Sync + 'static {
+    /// Returns a future that completes the response, if it has not ended.
+    fn completion(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
+}
+
+/// A call that has not begun. It returns a result for each of its items.
+pub(crate) type Start<V> = Pin<Box<dyn Future<Output = List<V>> + Send>>;
 
 /// Terms on which a caller joins a running call.
 pub(crate) struct JoinTerms<'a> {
@@ -129,65 +130,73 @@ impl SingleFlights {
         Arc::new(Self { table: Mutex::default(), finish, counts })
     }
 
-    /// Joins the running call of each key, or starts one. `calls` makes all calls to start at once, in the order given, so
-    /// that one request upstream can serve several keys. It runs while the table is locked.
+    /// Joins the running call of each key, or starts one call for all keys without. `call` makes that call, for the keys at
+    /// these indices. It runs while the table is locked.
     ///
-    /// A call that is started looks the entry up first: a call that ran before stores its response before it leaves the
+    /// A call that is started looks the entries up first: a call that ran before stores its response before it leaves the
     /// table, so a caller that finds no running call finds the entry.
-    pub(crate) fn join_or_lead<V: Completion>(
+    pub(crate) fn join_or_lead<'k, V: Completion>(
         self: &Arc<Self>,
-        keys: &[Key],
+        keys: impl Iterator<Item = &'k Key>,
         terms: &JoinTerms<'_>,
-        calls: impl FnOnce(Vec<(usize, Guard)>) -> Vec<Start<V>>,
-    ) -> Vec<Joined<V>> {
+        call: impl FnOnce(List<(usize, Guard)>) -> Start<V>,
+    ) -> List<Joined<V>> {
         // The last reference to a call must not be dropped while the table is locked, so these outlive the lock.
-        let mut known = Vec::new();
-        let detached = self.finish.as_ref().map(|background| {
-            Arc::new(DetachedCall {
-                background: Arc::clone(background),
-                slot: Mutex::default(),
-                counts: Arc::clone(&self.counts),
-            })
-        });
+        let mut known = List::new();
         let mut table = self.lock();
-        let first = table.next_id;
-        let mut joined_all: Vec<Option<Joined<V>>> = Vec::with_capacity(keys.len());
-        let mut guards = Vec::new();
-        for (at, key) in keys.iter().enumerate() {
+        let (mut all, mut led) = (List::new(), List::new());
+        for (at, key) in keys.enumerate() {
             let name = (key.clone(), terms.priority);
-            // A call that asks for its own response would wait for itself.
-            let own = is_being_polled(self, &name);
-            let running = table.running.get(&name).filter(|running| !own && (terms.joins)(&running.provenance));
-            let broadcast = running.and_then(Running::broadcast::<V>);
-            let reader = broadcast.as_ref().and_then(Broadcast::subscribe);
-            let joined = reader.zip(running).map(|(reader, running)| Joined {
-                handle: WaiterHandle::new(reader, running.waiters.clone()),
-                led: false,
-                batch: running.batch,
+            let running = table.running.get(&name).filter(|running| {
+                // A call that asks for its own response would wait for itself.
+                (terms.joins)(&running.provenance) && !is_being_polled(self, running.batch)
             });
-            known.extend(broadcast);
+            let joined = running.and_then(|running| {
+                let (call, waiters) = (running.call()?, running.waiters.clone());
+                let reader = call.subscribe();
+                known.push(call);
+                let at = usize::try_from(running.id - running.batch.first).unwrap_or_default();
+                Some(Joined { handle: WaiterHandle::new(reader?, at, waiters), led: false, batch: running.batch })
+            });
             if joined.is_none() {
-                let id = table.next_id;
-                table.next_id += 1;
-                guards.push((at, Guard { flights: Arc::clone(self), name, id }));
+                led.push((at, name));
             }
-            joined_all.push(joined);
+            all.push(joined);
         }
-        let batch = Batch { first, items: guards.len() };
-        // Guards have been numbered in this order.
-        let led = joined_all.iter_mut().zip(keys).filter(|(joined, _)| joined.is_none()).zip(first..);
-        for (((joined, key), id), call) in led.zip(calls(guards)) {
-            let name = (key.clone(), terms.priority);
-            let broadcast = Broadcast::new(Once { call: Some(call), name: Some((Arc::downgrade(self), name.clone())) });
-            let waiters = detached.as_ref().map(|detached| WaiterCount::new(detached, self, &name, id));
-            let handle = |reader| WaiterHandle::new(reader, waiters.clone());
-            *joined = broadcast.subscribe().map(|reader| Joined { handle: handle(reader), led: true, batch });
-            let broadcast = Box::new(Arc::downgrade(&broadcast));
-            let running = Running { id, batch, provenance: terms.provenance.clone(), broadcast, waiters };
-            table.running.insert(name, running);
+        if !led.is_empty() {
+            self.lead(&mut table, led, terms.provenance, call, &mut all);
         }
         drop(table);
-        joined_all.into_iter().map(|joined| joined.expect("a call is started for each key without one")).collect()
+        all.into_iter().map(|joined| joined.expect("a call is started for each key without one")).collect()
+    }
+
+    /// Starts one call for some keys, and adds its items to the table.
+    fn lead<V: Completion>(
+        self: &Arc<Self>,
+        table: &mut Table,
+        names: List<(usize, Name)>,
+        provenance: &Provenance,
+        call: impl FnOnce(List<(usize, Guard)>) -> Start<V>,
+        all: &mut [Option<Joined<V>>],
+    ) {
+        let batch = Batch { first: table.last_id + 1, items: names.len() };
+        let waiters = self.finish.as_ref().map(|background| WaiterCount::new(background, &self.counts, batch.items));
+        let guard = |((at, name), id): ((usize, Name), u64)| {
+            (at, Guard { single_flights: Arc::clone(self), name, id, waiters: waiters.clone() })
+        };
+        let guards = names.iter().cloned().zip(batch.first..).map(guard).collect();
+        let call = Once { call: Some(call(guards)), polled: Some((Arc::downgrade(self), batch)) };
+        let call = Broadcast::new(call);
+        for (nth, (at, name)) in names.into_iter().enumerate() {
+            table.last_id += 1;
+            let handle = |reader| WaiterHandle::new(reader, nth, waiters.clone());
+            all[at] = call.subscribe().map(|reader| Joined { handle: handle(reader), led: true, batch });
+            let call: Arc<dyn Any + Send + Sync> = Arc::clone(&call) as _;
+            let (call, provenance) = (Some(Arc::downgrade(&call)), provenance.clone());
+            table
+                .running
+                .insert(name, Running { id: table.last_id, batch, provenance, call, waiters: waiters.clone() });
+        }
     }
 
     /// Adds a call to the table that no caller can join. `None` if a call runs that the caller might join.
@@ -197,14 +206,13 @@ impl SingleFlights {
         if table.running.get(&name).is_some_and(|running| (terms.joins)(&running.provenance)) {
             return None;
         }
-        let id = table.next_id;
-        table.next_id += 1;
-        let provenance = terms.provenance.clone();
-        let running = Running { id, batch: Batch::default(), provenance, broadcast: Box::new(()), waiters: None };
+        table.last_id += 1;
+        let (id, provenance) = (table.last_id, terms.provenance.clone());
+        let running = Running { id, batch: Batch::default(), provenance, call: None, waiters: None };
         // Dropped outside the lock.
         let _replaced = table.running.insert(name.clone(), running);
         drop(table);
-        Some(Guard { flights: Arc::clone(self), name, id })
+        Some(Guard { single_flights: Arc::clone(self), name, id, waiters: None })
     }
 
     /// True if a call runs under `key`, of whatever priority.
@@ -225,162 +233,176 @@ impl SingleFlights {
     }
 }
 
+/// Starts a call for several items that is in no table, so that no other caller can join it.
+pub(crate) fn lead_alone<V: Completion>(items: usize, call: Start<V>) -> List<Joined<V>> {
+    let call = Broadcast::new(Once { call: Some(call), polled: None });
+    let joined =
+        |(at, reader)| Joined { handle: WaiterHandle::new(reader, at, None), led: true, batch: Batch::default() };
+    (0..items).filter_map(|at| Some((at, call.subscribe()?))).map(joined).collect()
+}
+
 impl Running {
-    fn broadcast<V: Completion>(&self) -> Option<Arc<Broadcast<Once<V>>>> {
-        self.broadcast.downcast_ref::<Weak<Broadcast<Once<V>>>>()?.upgrade()
+    fn call<V: Completion>(&self) -> Option<Arc<Broadcast<Once<V>>>> {
+        self.call.as_ref()?.upgrade()?.downcast().ok()
     }
 }
 
 impl<V: Completion> WaiterHandle<V> {
-    fn new(reader: Reader<Once<V>>, waiters: Option<Arc<WaiterCount>>) -> Self {
+    fn new(reader: Reader<Once<V>>, at: usize, waiters: Option<Arc<WaiterCount>>) -> Self {
         if let Some(waiters) = &waiters {
-            waiters.count.fetch_add(1, Ordering::AcqRel);
+            waiters.waiters.fetch_add(1, Ordering::AcqRel);
         }
-        Self { reader: Some(reader), waiters }
-    }
-
-    /// A handle on a call that is in no table.
-    pub(crate) fn alone(call: Start<V>) -> Option<Self> {
-        Broadcast::new(Once::new(call)).subscribe().map(|reader| Self::new(reader, None))
-    }
-
-    /// Awaits the result; `None` if the call panicked.
-    pub(crate) async fn result(&mut self) -> Option<V> {
-        result_of(self.reader.as_mut()?).await
+        Self { reader: Some(reader), at, waiters }
     }
 }
 
 impl<V: Completion> Drop for WaiterHandle<V> {
     fn drop(&mut self) {
         let (Some(reader), Some(waiters)) = (self.reader.take(), &self.waiters) else { return };
-        let is_last = waiters.count.fetch_sub(1, Ordering::AcqRel) == 1;
-        if !is_last || !waiters.is_running() {
-            return;
-        }
         // The reader goes on in the background, and holds the call as a waiter would, so that later callers join it.
-        let Some(slot) = waiters.detached.slot() else { return };
-        waiters.detached.background.complete(slot, async move {
-            // This one may have read the result.
+        let Some(slot) = waiters.leave() else { return };
+        waiters.background.complete(slot, async move {
+            // This one may have read the results.
             let Some(mut again) = reader.resubscribe() else { return };
-            if let Some(completion) = result_of(&mut again).await.and_then(V::completion) {
-                completion.await;
+            let mut results = None;
+            await_calls(|cx| Pin::new(&mut again).poll_next(cx).map(|values| results = values)).await;
+            for rest in results.iter().flat_map(|results| results.iter()).filter_map(V::completion) {
+                rest.await;
             }
         });
     }
 }
 
 impl WaiterCount {
-    fn new(detached: &Arc<DetachedCall>, flights: &Arc<SingleFlights>, name: &Name, id: u64) -> Arc<Self> {
-        let (detached, flights, name) = (Arc::clone(detached), Arc::downgrade(flights), name.clone());
-        Arc::new(Self { count: AtomicUsize::new(0), detached, flights, name, id })
+    fn new(background: &Arc<Tasks>, counts: &Arc<Counts>, items: usize) -> Arc<Self> {
+        Arc::new(Self {
+            waiters: AtomicUsize::new(0),
+            running: AtomicUsize::new(items),
+            is_detached: AtomicBool::new(false),
+            background: Arc::clone(background),
+            counts: Arc::clone(counts),
+        })
     }
 
-    fn is_running(&self) -> bool {
-        let Some(flights) = self.flights.upgrade() else { return false };
-        let table = flights.lock();
-        table.running.get(&self.name).is_some_and(|running| running.id == self.id)
-    }
-}
-
-impl DetachedCall {
-    /// The place of the call, if it has one or there is room.
-    fn slot(&self) -> Option<Arc<Slot>> {
-        let mut known = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = known.upgrade() {
-            return Some(slot);
+    /// Counts a waiter less. Returns a slot for the call if that was the last, the call has not ended, and a slot is free.
+    fn leave(&self) -> Option<Slot> {
+        let is_last = self.waiters.fetch_sub(1, Ordering::AcqRel) == 1;
+        if !is_last || self.running.load(Ordering::Acquire) == 0 || self.is_detached.load(Ordering::Acquire) {
+            return None;
         }
         let Some(slot) = self.background.detached_slot() else {
             self.counts.skipped.one();
             return None;
         };
+        self.is_detached.store(true, Ordering::Release);
         self.counts.detached.one();
-        let slot = Arc::new(slot);
-        *known = Arc::downgrade(&slot);
         Some(slot)
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let mut table = self.flights.lock();
+        if let Some(waiters) = &self.waiters {
+            waiters.running.fetch_sub(1, Ordering::AcqRel);
+        }
+        let mut table = self.single_flights.lock();
         // A call that all waiters left may have a successor by now.
         if table.running.get(&self.name).is_some_and(|running| running.id == self.id) {
-            table.running.remove(&self.name);
+            // Dropped outside the lock.
+            let _ended = table.running.remove(&self.name);
+            drop(table);
         }
     }
 }
 
-/// Stream of one value, the result of a call.
+/// Stream of one value, the results of a call.
 pub(crate) struct Once<V> {
     call: Option<Start<V>>,
-    name: Option<(Weak<SingleFlights>, Name)>,
+    /// The call in its table; `None` if it is in no table.
+    polled: Option<Polled>,
 }
 
-impl<V> Once<V> {
-    /// A call that is in no table.
-    pub(crate) fn new(call: Start<V>) -> Self {
-        Self { call: Some(call), name: None }
-    }
-}
+impl<V: Completion> Stream for Once<V> {
+    type Item = Arc<List<V>>;
 
-impl<V> Stream for Once<V> {
-    type Item = V;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<V>> {
-        let Self { call: slot, name } = &mut *self;
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { call: slot, polled } = &mut *self;
         let Some(call) = slot else { return Poll::Ready(None) };
-        let value = {
-            let _polled = name.as_ref().map(|(flights, name)| Polled::new(flights, name));
+        let results = {
+            let _polled = polled.as_ref().map(PolledHere::new);
             ready!(call.as_mut().poll(cx))
         };
         *slot = None;
-        Poll::Ready(Some(value))
+        Poll::Ready(Some(Arc::new(results)))
     }
 }
 
+/// A call, and the table that it is in.
+type Polled = (Weak<SingleFlights>, Batch);
+
 thread_local! {
     /// The calls that this thread is polling, the innermost last.
-    static POLLED: RefCell<Vec<(Weak<SingleFlights>, Name)>> = const { RefCell::new(Vec::new()) };
+    static POLLED: RefCell<Vec<Polled>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Says that this thread is polling a call.
-struct Polled;
+struct PolledHere;
 
-impl Polled {
-    fn new(flights: &Weak<SingleFlights>, name: &Name) -> Self {
-        POLLED.with_borrow_mut(|polled| polled.push((flights.clone(), name.clone())));
+impl PolledHere {
+    fn new(call: &Polled) -> Self {
+        POLLED.with_borrow_mut(|polled| polled.push(call.clone()));
         Self
     }
 }
 
-impl Drop for Polled {
+impl Drop for PolledHere {
     fn drop(&mut self) {
         // Dropped outside the cell: it may be the last of its kind.
         let _last = POLLED.with_borrow_mut(Vec::pop);
     }
 }
 
-fn is_being_polled(flights: &Arc<SingleFlights>, name: &Name) -> bool {
-    let is = |(table, known): &(Weak<SingleFlights>, Name)| table.as_ptr() == Arc::as_ptr(flights) && known == name;
+fn is_being_polled(single_flights: &Arc<SingleFlights>, batch: Batch) -> bool {
+    let is = |(table, known): &Polled| table.as_ptr() == Arc::as_ptr(single_flights) && *known == batch;
     POLLED.with_borrow(|polled| polled.iter().any(is))
 }
 
-/// Time until a waiter polls the call itself for the first time. It doubles each time after.
+/// Time until a waiter polls the calls itself for the first time. It doubles each time after.
 const FIRST_POLL: Duration = Duration::from_secs(1);
-/// Longest time until a waiter polls the call itself.
+/// Longest time until a waiter polls the calls itself.
 const MAX_POLL: Duration = Duration::from_secs(60);
 
-/// Awaits the result of a call; `None` if it panicked.
+/// Awaits the results of some items, in their order; `None` for one whose call panicked.
+pub(crate) async fn await_all<V: Completion>(joined: &mut [Joined<V>]) -> List<Option<V>> {
+    let mut results: List<Option<Option<V>>> = joined.iter().map(|_| None).collect();
+    await_calls(|cx| {
+        let mut all = Poll::Ready(());
+        for (result, Joined { handle, .. }) in
+            results.iter_mut().zip(&mut *joined).filter(|(result, _)| result.is_none())
+        {
+            let Some(reader) = &mut handle.reader else { continue };
+            match Pin::new(reader).poll_next(cx) {
+                Poll::Ready(values) => *result = Some(values.and_then(|values| values.get(handle.at).cloned())),
+                Poll::Pending => all = Poll::Pending,
+            }
+        }
+        all
+    })
+    .await;
+    results.into_iter().map(Option::flatten).collect()
+}
+
+/// Polls running calls until `poll` is ready.
 ///
-/// The waiter that is woken to drive the call may be held by its caller and not polled. Therefore each waiter polls the call
+/// The waiter that is woken to drive a call may be held by its caller and not polled. Therefore each waiter polls the calls
 /// itself now and then, if there is a tokio runtime whose timers it can use.
-pub(crate) async fn result_of<V: Clone + Send + 'static>(handle: &mut Reader<Once<V>>) -> Option<V> {
+async fn await_calls(mut poll: impl FnMut(&mut Context<'_>) -> Poll<()>) {
     let mut interval = FIRST_POLL;
     let mut alarm: Option<Pin<Box<Sleep>>> = None;
-    std::future::poll_fn(|cx| {
+    poll_fn(|cx| {
         loop {
-            if let Poll::Ready(value) = Pin::new(&mut *handle).poll_next(cx) {
-                return Poll::Ready(value);
+            if poll(cx).is_ready() {
+                return Poll::Ready(());
             }
             if alarm.is_none() && Handle::try_current().is_err() {
                 return Poll::Pending;
@@ -390,5 +412,5 @@ pub(crate) async fn result_of<V: Clone + Send + 'static>(handle: &mut Reader<Onc
             alarm = None;
         }
     })
-    .await
+    .await;
 }

@@ -1,6 +1,6 @@
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::Pin,
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -82,11 +82,14 @@ impl Lease {
         Self(Some(Arc::new(hold)))
     }
 
-    /// Makes a call by several leases, and keeps them as long as it is polled.
-    pub(crate) async fn all_during<V>(leases: &[&Self], call: impl Future<Output = V>) -> V {
-        let holds: Vec<&Arc<dyn Hold>> = leases.iter().filter_map(|lease| lease.0.as_ref()).collect();
+    /// Awaits a call by several leases, and keeps them meanwhile.
+    pub(crate) async fn all_during<'a, V>(
+        leases: impl Iterator<Item = &'a Self>,
+        mut call: Pin<&mut impl Future<Output = V>>,
+    ) -> V {
+        let holds: Vec<&Arc<dyn Hold>> = leases.filter_map(|lease| lease.0.as_ref()).collect();
         let Some(pace) = holds.iter().map(|hold| hold.pace()).min() else { return call.await };
-        let (mut call, mut alarm) = (pin!(call), pin!(sleep(pace)));
+        let mut alarm = Box::pin(sleep(pace));
         poll_fn(|cx| {
             if let Poll::Ready(value) = call.as_mut().poll(cx) {
                 return Poll::Ready(value);

@@ -8,6 +8,7 @@ use std::{
 
 use equivalent::Equivalent;
 use hashlink::{LinkedHashMap, linked_hash_map::RawEntryMut};
+use smallvec::SmallVec;
 
 use super::{Arc, BorrowedKey, Entry, Key, Table};
 
@@ -80,7 +81,7 @@ impl Lru {
             return;
         }
         // Dropped outside the locks: an entry's drop may come back here.
-        let mut dropped = Vec::new();
+        let mut dropped = SmallVec::<[_; 1]>::new();
         let alone = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
         while self.bytes.load(Ordering::Relaxed) > self.max_bytes {
             let oldest = self.shards.iter().min_by_key(|shard| shard.oldest.load(Ordering::Relaxed));
