@@ -1,0 +1,83 @@
+use std::sync::Arc;
+
+/// Limits of a group: of an account, organisation or project whose keys share them.
+///
+/// A group needs no entry if its vendor states its limits in response headers, or if the pool is to learn them.
+///
+/// ```
+/// use llm_keypool::{Group, requests_per_minute, tokens_per_minute};
+///
+/// // The account may make 2,000 requests a minute, and this pool uses four fifths of them.
+/// let group = Group::new("acme")
+///     .limit("gpt-4o", requests_per_minute(2_000))
+///     .limit("gpt-4o", tokens_per_minute(450_000))
+///     .share(80);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub(crate) name: Arc<str>,
+    pub(crate) limits: Vec<(Arc<str>, GroupLimit)>,
+    pub(crate) share: u8,
+}
+
+/// Limit of a group for a model, in a sliding minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupLimit {
+    pub(crate) unit: Unit,
+    pub(crate) amount: u64,
+}
+
+/// Amount that a vendor limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Requests,
+    /// Input and stated largest output together, as they are when a request arrives.
+    Tokens,
+    InputTokens,
+    OutputTokens,
+}
+
+impl Unit {
+    pub(crate) const ALL: [Self; 4] = [Self::Requests, Self::Tokens, Self::InputTokens, Self::OutputTokens];
+}
+
+impl Group {
+    /// Creates a group without limits, of which the pool uses all.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), limits: Vec::new(), share: 100 }
+    }
+
+    /// Adds a limit for a model, named as the vendor names it. All limits of a model hold together.
+    #[must_use]
+    pub fn limit(mut self, model: impl Into<Arc<str>>, limit: GroupLimit) -> Self {
+        self.limits.push((model.into(), limit));
+        self
+    }
+
+    /// Sets the share of every limit that the pool uses, in percent (1 to 100), where other processes use the rest.
+    #[must_use]
+    pub fn share(self, percent: u8) -> Self {
+        Self { share: percent.clamp(1, 100), ..self }
+    }
+}
+
+/// Returns a limit of requests a minute.
+pub fn requests_per_minute(amount: u64) -> GroupLimit {
+    GroupLimit { unit: Unit::Requests, amount }
+}
+
+/// Returns a limit of tokens a minute, counted as OpenAI does: the input and the largest output that a request states, when
+/// it arrives, whatever its response takes.
+pub fn tokens_per_minute(amount: u64) -> GroupLimit {
+    GroupLimit { unit: Unit::Tokens, amount }
+}
+
+/// Returns a limit of input tokens a minute, without those that the vendor reads from its prompt cache.
+pub fn input_tokens_per_minute(amount: u64) -> GroupLimit {
+    GroupLimit { unit: Unit::InputTokens, amount }
+}
+
+/// Returns a limit of output tokens a minute, counted when a response has ended.
+pub fn output_tokens_per_minute(amount: u64) -> GroupLimit {
+    GroupLimit { unit: Unit::OutputTokens, amount }
+}

@@ -1,0 +1,240 @@
+//! Count of one unit of a quota, beside the limit that is known of it.
+
+use crate::{
+    time::{MINUTE, SECOND, Time},
+    window::Window,
+};
+
+/// Own use in the window, use by others, and the limit: given, stated by the vendor, or learned at a refusal.
+#[derive(Clone, Debug)]
+pub(crate) struct Counter {
+    given: Option<u64>,
+    stated: Option<u64>,
+    learned: Option<Learned>,
+    /// Share of the limit that may be used, in percent.
+    share: u8,
+    own: Window,
+    others: Others,
+    /// Last time at which the vendor said that little is left.
+    scarce_at: Time,
+    /// The vendor said that nothing is left until then, of a limit whose window is unknown or long.
+    exhausted_until: Time,
+}
+
+/// Limit that was learned at a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Learned {
+    pub(crate) amount: u64,
+    pub(crate) at: Time,
+    /// The refusal may have had a common cause, and nothing has confirmed the limit.
+    pub(crate) is_doubtful: bool,
+    /// Others used what the group did not.
+    pub(crate) is_shared: bool,
+    /// Attempts beyond it that were served, one after the other.
+    pub(crate) trials: u32,
+}
+
+/// Use by others, which leaves the window evenly after it was seen.
+#[derive(Clone, Copy, Debug, Default)]
+struct Others {
+    amount: u64,
+    at: Time,
+}
+
+/// Room of a counter for an amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Time from which the amount fits if no other attempt takes anything; not later than now if it fits.
+    pub(crate) at: Time,
+    /// Share of the limit that is left, of [`WHOLE`].
+    pub(crate) share: u32,
+}
+
+/// Whole of a limit.
+pub(crate) const WHOLE: u32 = 1 << 16;
+
+/// Time after which a counter that others fill is looked at again.
+const OTHERS_RECHECK: Time = SECOND;
+
+/// A refusal at less than one part in this many below a limit is one at the limit.
+const TOLERANCE: u64 = 20;
+
+/// Time of slow growth of a learned limit.
+const SLOW_GROWTH: Time = 10 * MINUTE;
+
+impl Room {
+    /// Room without any limit.
+    pub(crate) const OPEN: Self = Self { at: 0, share: WHOLE };
+
+    /// Returns the room under both limits.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { at: self.at.max(other.at), share: self.share.min(other.share) }
+    }
+}
+
+impl Learned {
+    /// Returns the limit after its growth: after a minute without a refusal by 0.5 % a minute. After ten of them it doubles
+    /// each minute, because a refusal that had another cause than use must not throttle the group for good.
+    fn amount(self, now: Time) -> u64 {
+        let quiet = now.saturating_sub(self.at).saturating_sub(MINUTE);
+        let slow = quiet.min(SLOW_GROWTH) / SECOND;
+        let fast = (quiet.saturating_sub(SLOW_GROWTH) / MINUTE).min(63);
+        let grown = self.amount.saturating_add(self.amount.saturating_mul(slow) / (200 * 60));
+        grown.saturating_mul(1 << fast)
+    }
+}
+
+impl Counter {
+    pub(crate) fn new(given: Option<u64>, share: u8) -> Self {
+        let (own, others) = (Window::new(MINUTE), Others::default());
+        Self { given, stated: None, learned: None, share, own, others, scarce_at: 0, exhausted_until: 0 }
+    }
+
+    /// Sets what an operator gave, and keeps the rest.
+    pub(crate) fn give(&mut self, given: Option<u64>, share: u8) {
+        (self.given, self.share) = (given, share);
+    }
+
+    /// Returns the limit in force.
+    pub(crate) fn limit(&self, now: Time) -> Option<u64> {
+        self.known_limit().into_iter().chain(self.learned.map(|learned| learned.amount(now))).min()
+    }
+
+    /// Returns the limit that was given or stated, as far as it may be used.
+    fn known_limit(&self) -> Option<u64> {
+        let known = [self.given, self.stated].into_iter().flatten().min()?;
+        Some(((u128::from(known) * u128::from(self.share) / 100) as u64).max(1))
+    }
+
+    /// Returns the amount that counts for an attempt: none if it is larger than the whole limit, which the vendor then says
+    /// itself.
+    pub(crate) fn counted(&self, amount: u64) -> u64 {
+        if self.known_limit().is_some_and(|limit| amount > limit) { 0 } else { amount }
+    }
+
+    /// Returns the room for an amount: under the known limit beside the use by others, and under the learned one, unless
+    /// `over_learned`, beside the own use alone.
+    pub(crate) fn room(&mut self, amount: u64, over_learned: bool, now: Time) -> Room {
+        let amount = self.counted(amount);
+        let mut room = Room { at: self.exhausted_until, share: WHOLE };
+        if let Some(limit) = self.known_limit() {
+            let others = self.others(now);
+            room = room.and(self.room_under(limit, amount, others, now));
+        }
+        if let Some(learned) = self.learned.filter(|_| !over_learned) {
+            let limit = learned.amount(now);
+            // An attempt that is larger than a learned limit is sent once the window is empty.
+            room = room.and(self.room_under(limit, amount.min(limit), 0, now));
+        }
+        room
+    }
+
+    fn room_under(&mut self, limit: u64, amount: u64, others: u64, now: Time) -> Room {
+        let used = self.own.total(now).saturating_add(others);
+        let left = limit.saturating_sub(used);
+        let share = (u128::from(left) * u128::from(WHOLE) / u128::from(limit)) as u32;
+        let over = used.saturating_add(amount).saturating_sub(limit);
+        let at = match over {
+            0 => 0,
+            _ if others == 0 => self.own.frees(over).unwrap_or(now),
+            _ => self.own.frees(over).unwrap_or(Time::MAX).min(now + OTHERS_RECHECK),
+        };
+        Room { at, share }
+    }
+
+    /// Counts an attempt. Returns the slice and the own use, with this one.
+    pub(crate) fn take(&mut self, amount: u64, now: Time) -> (u64, u64) {
+        let slice = self.own.add(amount, now);
+        (slice, self.own.total(now))
+    }
+
+    /// Changes the amount of an attempt in the slice in which it was sent.
+    pub(crate) fn change(&mut self, slice: u64, from: u64, to: u64) {
+        self.own.change(slice, from, to);
+    }
+
+    /// Takes the vendor's statement with a response, to an attempt at whose time the own use was `own`.
+    pub(crate) fn observe(&mut self, limit: Option<u64>, remaining: Option<u64>, own: u64, now: Time) {
+        self.stated = limit.or(self.stated);
+        if let Some((limit, remaining)) = self.stated.zip(remaining) {
+            self.others = Others { amount: limit.saturating_sub(remaining).saturating_sub(own), at: now };
+            if remaining <= limit / 5 {
+                self.scarce_at = now;
+            }
+            // Others use less than they did.
+            let is_over = now.saturating_sub(self.scarce_at) > 2 * MINUTE;
+            self.learned = self.learned.filter(|learned| !(learned.is_shared && is_over));
+        }
+    }
+
+    /// Takes that nothing is left until a time.
+    pub(crate) fn exhaust(&mut self, until: Time) {
+        self.exhausted_until = self.exhausted_until.max(until);
+    }
+
+    /// Learns from a refusal of which this unit is the cause, once the refused attempt no longer counts: the own use is the
+    /// limit, unless it is about the known one.
+    ///
+    /// If the refusal may have a common cause, the limit is doubtful, unless it is about the one before.
+    pub(crate) fn learn(&mut self, may_be_common: bool, now: Time) {
+        let own = self.own.total(now);
+        let used = own.saturating_add(self.others(now));
+        let is_below = |limit: u64, used: u64| used < limit - limit / TOLERANCE;
+        let known = self.known_limit();
+        let before = self.learned.map(|learned| learned.amount(now));
+        if known.is_none_or(|limit| is_below(limit, own)) && before.is_none_or(|limit| own < limit) {
+            let is_like_before = before.is_some_and(|limit| !is_below(limit, own));
+            let is_certain = is_like_before && self.learned.is_some_and(|learned| !learned.is_doubtful);
+            let is_doubtful = may_be_common && !is_certain;
+            let is_shared = known.is_some_and(|limit| !is_below(limit, used));
+            self.learned = Some(Learned { amount: own.max(1), at: now, is_doubtful, is_shared, trials: 0 });
+        } else if let Some(learned) = &mut self.learned {
+            learned.at = now;
+        }
+    }
+
+    /// Takes that an attempt beyond the learned limit was refused.
+    pub(crate) fn confirm_learned(&mut self) {
+        if let Some(learned) = &mut self.learned {
+            (learned.is_doubtful, learned.trials) = (false, 0);
+        }
+    }
+
+    /// Takes that an attempt beyond the learned limit was served: a doubtful limit is none, and another one is raised, by twice
+    /// as much each time.
+    pub(crate) fn raise_learned(&mut self) {
+        self.learned = self.learned.filter(|learned| !learned.is_doubtful).map(|learned| {
+            let step = (learned.amount / 100).max(1).saturating_mul(1 << learned.trials.min(32));
+            Learned { amount: learned.amount.saturating_add(step), trials: learned.trials + 1, ..learned }
+        });
+    }
+
+    pub(crate) fn learned(&self) -> Option<Learned> {
+        self.learned
+    }
+
+    pub(crate) fn stated(&self) -> Option<u64> {
+        self.stated
+    }
+
+    /// Sets what an earlier pool had learned.
+    pub(crate) fn restore(&mut self, stated: Option<u64>, learned: Option<Learned>) {
+        (self.stated, self.learned) = (stated.or(self.stated), learned.or(self.learned));
+    }
+
+    /// Returns the own use in the window.
+    pub(crate) fn own(&mut self, now: Time) -> u64 {
+        self.own.total(now)
+    }
+
+    /// Adds the own use of another counter, whose group turned out to be the same.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        self.own.absorb(&other.own);
+    }
+
+    fn others(&self, now: Time) -> u64 {
+        let age = now.saturating_sub(self.others.at);
+        let left = self.own.length().saturating_sub(age);
+        (u128::from(self.others.amount) * u128::from(left) / u128::from(self.own.length())) as u64
+    }
+}

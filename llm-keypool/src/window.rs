@@ -1,0 +1,150 @@
+//! Sliding window that counts in slices. Pure: callers pass the time.
+
+use std::collections::VecDeque;
+
+use crate::time::Time;
+
+/// Slices of a window. A longer slice gives back late, a shorter one takes memory.
+const SLICES: u64 = 240;
+
+/// Amounts of the last window, each in the slice in which its attempt was sent.
+///
+/// A slice leaves one slice length after its end has left the window: a vendor counts an attempt when it arrives, and two
+/// attempts do not take equally long. An idle window takes no memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    length: Time,
+    slice: Time,
+    total: u64,
+    slices: VecDeque<Slice>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slice {
+    number: u64,
+    amount: u64,
+}
+
+impl Window {
+    pub(crate) fn new(length: Time) -> Self {
+        Self { length, slice: (length / SLICES).max(1), total: 0, slices: VecDeque::new() }
+    }
+
+    pub(crate) fn length(&self) -> Time {
+        self.length
+    }
+
+    /// Adds an amount and returns the number of its slice.
+    pub(crate) fn add(&mut self, amount: u64, now: Time) -> u64 {
+        let number = now / self.slice;
+        if amount == 0 {
+            return number;
+        }
+        match self.slices.back_mut() {
+            Some(last) if last.number >= number => last.amount = last.amount.saturating_add(amount),
+            _ => self.slices.push_back(Slice { number, amount }),
+        }
+        self.total = self.total.saturating_add(amount);
+        number
+    }
+
+    /// Changes an amount that was added, unless it has left.
+    pub(crate) fn change(&mut self, number: u64, from: u64, to: u64) {
+        let Ok(at) = self.slices.binary_search_by_key(&number, |slice| slice.number) else { return };
+        let slice = &mut self.slices[at];
+        let changed = slice.amount.saturating_add(to).saturating_sub(from);
+        self.total = self.total.saturating_sub(slice.amount).saturating_add(changed);
+        slice.amount = changed;
+    }
+
+    /// Returns the amount in the window.
+    pub(crate) fn total(&mut self, now: Time) -> u64 {
+        while let Some(first) = self.slices.front() {
+            if self.leaves(first.number) > now {
+                break;
+            }
+            self.total = self.total.saturating_sub(first.amount);
+            self.slices.pop_front();
+        }
+        self.total
+    }
+
+    /// Returns the time at which this amount will have left; `None` if it is more than the window has.
+    pub(crate) fn frees(&self, amount: u64) -> Option<Time> {
+        let mut left = 0_u64;
+        self.slices.iter().find_map(|slice| {
+            left = left.saturating_add(slice.amount);
+            (left >= amount).then(|| self.leaves(slice.number))
+        })
+    }
+
+    /// Adds the amounts of another window of the same length.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        let mut slices: Vec<Slice> = self.slices.drain(..).chain(other.slices.iter().copied()).collect();
+        slices.sort_by_key(|slice| slice.number);
+        slices.dedup_by(|next, slice| {
+            let is_same = next.number == slice.number;
+            slice.amount = if is_same { slice.amount.saturating_add(next.amount) } else { slice.amount };
+            is_same
+        });
+        self.total = slices.iter().fold(0, |sum, slice| sum.saturating_add(slice.amount));
+        self.slices = slices.into();
+    }
+
+    fn leaves(&self, number: u64) -> Time {
+        number.saturating_add(2).saturating_mul(self.slice).saturating_add(self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::time::{MINUTE, SECOND};
+
+    proptest! {
+        /// The window counts nothing less than a log of each amount, and each for at most two slices longer.
+        #[test]
+        fn window_counts_between_two_logs(steps in prop::collection::vec((0..4 * SECOND, 0_u64..9), 1..300)) {
+            let (mut window, mut log, mut now) = (Window::new(MINUTE), Vec::new(), 0);
+            for (wait, amount) in steps {
+                now += wait;
+                log.push((now, amount));
+                window.add(amount, now);
+                let within = |length: Time| log.iter().filter(|(at, _)| at + length > now).map(|(_, amount)| amount).sum();
+                let (least, most): (u64, u64) = (within(MINUTE), within(MINUTE + 2 * (MINUTE / SLICES)));
+                let total = window.total(now);
+                prop_assert!((least..=most).contains(&total), "{least} {total} {most}");
+                if total > 0 {
+                    let at = window.frees(total).unwrap();
+                    let mut then = window.clone();
+                    prop_assert_eq!((then.total(at - 1) > 0, then.total(at)), (true, 0));
+                }
+                prop_assert_eq!(window.frees(total + 1), None);
+            }
+        }
+
+        #[test]
+        fn window_change_equals_adding_another_amount(steps in prop::collection::vec((0..2 * SECOND, 0_u64..9, 0_u64..9), 1..99)) {
+            let (mut changed, mut added, mut now) = (Window::new(MINUTE), Window::new(MINUTE), 0);
+            for (wait, from, to) in steps {
+                now += wait;
+                let number = changed.add(from, now);
+                changed.change(number, from, if from == 0 { 0 } else { to });
+                added.add(if from == 0 { 0 } else { to }, now);
+                prop_assert_eq!(changed.total(now), added.total(now));
+            }
+        }
+    }
+
+    #[test]
+    fn window_absorb_adds_slice_by_slice() {
+        let (mut one, mut other) = (Window::new(MINUTE), Window::new(MINUTE));
+        one.add(1, 0);
+        one.add(2, 30 * SECOND);
+        other.add(4, 30 * SECOND);
+        one.absorb(&other);
+        assert_eq!((one.total(30 * SECOND), one.total(61 * SECOND), one.total(91 * SECOND)), (7, 6, 0));
+    }
+}
