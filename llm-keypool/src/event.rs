@@ -1,0 +1,81 @@
+use std::{sync::Arc, time::Duration};
+
+use crate::state::parking::Reason;
+
+/// Automatic change of a pool: a member or a group was removed from the choice, or is back, or the whole pool paused.
+///
+/// Each removal has one event, however often the vendor refuses meanwhile, and so has each return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A part of the pool was parked.
+    Parked {
+        /// The part.
+        part: Parked,
+        /// Reason of the parking.
+        reason: Reason,
+        /// Time until one call tries again.
+        retry_in: Duration,
+    },
+    /// A part of the pool is back.
+    Returned {
+        /// The part.
+        part: Parked,
+        /// Reason of the parking that ended.
+        reason: Reason,
+        /// Time for which it was away.
+        away: Duration,
+    },
+    /// Groups were refused together, so that the whole pool pauses.
+    Paused {
+        /// Time until one call tests.
+        length: Duration,
+    },
+    /// The whole pool is back.
+    Resumed,
+}
+
+/// Part of a pool that is parked: a member, a group, or either for one model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Parked {
+    /// The member; `None` if it is a whole group.
+    pub member: Option<Arc<str>>,
+    /// The group.
+    pub group: Arc<str>,
+    /// The model, as the vendor names it; `None` if it is all of them.
+    pub model: Option<Arc<str>>,
+}
+
+/// Receiver of events. Called outside of all locks while a call runs, so it must not wait.
+///
+/// ```
+/// use llm_keypool::{Event, KeyPool, Member};
+///
+/// let pool = KeyPool::builder()
+///     .member(Member::new("a", "sk-a"))
+///     .on_event(|event: &Event| println!("{event:?}"))
+///     .build()?;
+/// # let _ = pool;
+/// # Ok::<_, llm_keypool::BuildError>(())
+/// ```
+pub trait Sink: Send + Sync + 'static {
+    /// Takes one event.
+    fn emit(&self, event: &Event);
+}
+
+impl<F: Fn(&Event) + Send + Sync + 'static> Sink for F {
+    fn emit(&self, event: &Event) {
+        self(event);
+    }
+}
+
+impl Event {
+    pub(crate) fn parked(part: Parked, reason: Reason, retry_in: Duration) -> Self {
+        Self::Parked { part, reason, retry_in }
+    }
+
+    pub(crate) fn returned(part: Parked, reason: Reason, away: Duration) -> Self {
+        Self::Returned { part, reason, away }
+    }
+}

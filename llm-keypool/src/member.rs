@@ -1,0 +1,181 @@
+use std::{fmt, num::NonZeroU32, sync::Arc};
+
+/// Member of a pool: a service or a key, with its name and all that the pool needs to know of it.
+///
+/// | setting | default |
+/// |---|---|
+/// | [`group`](Self::group) | a group of its own |
+/// | [`tier`](Self::tier) | 0, the first |
+/// | [`weight`](Self::weight) | 1 |
+/// | [`max_in_flight`](Self::max_in_flight) | no limit |
+/// | [`serves`](Self::serves) | every model, by the name it is asked by |
+///
+/// ```
+/// use llm_keypool::Member;
+///
+/// let member = Member::new("acme-1", "sk-secret").group("acme").serves(["gpt-4o"]).weight(2);
+/// assert!(!format!("{member:?}").contains("secret"));
+/// ```
+#[derive(Clone)]
+pub struct Member<S> {
+    pub(crate) spec: MemberSpec,
+    pub(crate) service: S,
+}
+
+/// All of a member but its service.
+#[derive(Clone, Debug)]
+pub(crate) struct MemberSpec {
+    pub(crate) name: Arc<str>,
+    /// `None`: a group of its own, unless the vendor says that it is another member's.
+    pub(crate) group: Option<Arc<str>>,
+    pub(crate) tier: u32,
+    pub(crate) weight: u32,
+    pub(crate) max_in_flight: u32,
+    serves: Option<Vec<Arc<str>>>,
+    names: Vec<ModelName>,
+    pub(crate) fingerprint: Option<Arc<str>>,
+}
+
+/// Name that a member has for a model, or for another one that stands in.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelName {
+    asked: Arc<str>,
+    pub(crate) own: Arc<str>,
+    pub(crate) stand_in: bool,
+}
+
+/// Largest weight of a member.
+pub(crate) const MAX_WEIGHT: u32 = 100;
+
+impl<S> Member<S> {
+    /// Creates a member. Its name is in statuses, snapshots, events, spans and errors, so it must not be the key.
+    pub fn new(name: impl Into<Arc<str>>, service: S) -> Self {
+        let spec = MemberSpec {
+            name: name.into(),
+            group: None,
+            tier: 0,
+            weight: 1,
+            max_in_flight: u32::MAX,
+            serves: None,
+            names: Vec::new(),
+            fingerprint: None,
+        };
+        Self { spec, service }
+    }
+
+    /// Sets the group: the account, organisation or project whose quota, money and prompt cache the member shares.
+    #[must_use]
+    pub fn group(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.spec.group = Some(name.into());
+        self
+    }
+
+    /// Sets the tier. Members of a tier are used if all earlier tiers have no member left, or would let a call wait for long
+    /// ([`overflow_after`](crate::KeyPoolBuilder::overflow_after)).
+    #[must_use]
+    pub fn tier(mut self, tier: u32) -> Self {
+        self.spec.tier = tier;
+        self
+    }
+
+    /// Sets the weight, from 1 to 100: a group is chosen in proportion to the weights of its members.
+    #[must_use]
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.spec.weight = weight.clamp(1, MAX_WEIGHT);
+        self
+    }
+
+    /// Sets the largest number of attempts that run at one time. The attempt of a stream runs until the stream ends.
+    #[must_use]
+    pub fn max_in_flight(mut self, attempts: u32) -> Self {
+        self.spec.max_in_flight = NonZeroU32::new(attempts).map_or(1, NonZeroU32::get);
+        self
+    }
+
+    /// Limits the member to models that it serves by the names that they are asked by.
+    #[must_use]
+    pub fn serves<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
+        self.spec.serves.get_or_insert_default().extend(models.into_iter().map(Into::into));
+        self
+    }
+
+    /// States the member's own name for a model, such as a deployment's. A member with names of its own serves the models
+    /// that it names and those of [`serves`](Self::serves), and no others.
+    #[must_use]
+    pub fn serves_as(self, asked: impl Into<Arc<str>>, own: impl Into<Arc<str>>) -> Self {
+        self.named(asked.into(), own.into(), false)
+    }
+
+    /// States the member's model that may stand in for another one. Replies are marked as fallbacks, and a call with
+    /// [`NoFallback`](llm_core::layer::NoFallback) in its extensions is not sent to it.
+    #[must_use]
+    pub fn stands_in(self, asked: impl Into<Arc<str>>, own: impl Into<Arc<str>>) -> Self {
+        self.named(asked.into(), own.into(), true)
+    }
+
+    /// Sets the fingerprint of the member's key ([`fingerprint`](crate::fingerprint)), by which a later member of the same
+    /// name is known to have the same key.
+    #[must_use]
+    pub fn fingerprint(mut self, fingerprint: impl Into<Arc<str>>) -> Self {
+        self.spec.fingerprint = Some(fingerprint.into());
+        self
+    }
+
+    fn named(mut self, asked: Arc<str>, own: Arc<str>, stand_in: bool) -> Self {
+        self.spec.names.push(ModelName { asked, own, stand_in });
+        self
+    }
+}
+
+impl MemberSpec {
+    /// Returns the name of the group, of a member without one its own name.
+    pub(crate) fn group_name(&self) -> &Arc<str> {
+        self.group.as_ref().unwrap_or(&self.name)
+    }
+
+    /// Returns the member's name for a model, and if it stands in; `None` if it does not serve it.
+    pub(crate) fn serves(&self, model: &Arc<str>) -> Option<(Arc<str>, bool)> {
+        if let Some(name) = self.names.iter().find(|name| name.asked == *model) {
+            return Some((Arc::clone(&name.own), name.stand_in));
+        }
+        let is_named = || self.names.iter().any(|name| name.own == *model);
+        let serves = match &self.serves {
+            Some(models) => models.contains(model) || is_named(),
+            None => self.names.is_empty() || is_named(),
+        };
+        serves.then(|| (Arc::clone(model), false))
+    }
+
+    /// Returns the models that it names.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &Arc<str>> {
+        let named = self.names.iter().flat_map(|name| [&name.asked, &name.own]);
+        self.serves.iter().flatten().chain(named)
+    }
+}
+
+impl<S> fmt::Debug for Member<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn member_serves_named_models_by_their_names() {
+        let serves = |member: &Member<()>, model: &str| {
+            member.spec.serves(&model.into()).map(|(own, stand_in)| (own.to_string(), stand_in))
+        };
+        let any = Member::new("a", ());
+        assert_eq!(serves(&any, "m"), Some(("m".into(), false)));
+        let some = any.serves(["m"]).serves_as("n", "our-n").stands_in("o", "p");
+        assert_eq!(serves(&some, "m"), Some(("m".into(), false)));
+        assert_eq!(serves(&some, "n"), Some(("our-n".into(), false)));
+        assert_eq!(serves(&some, "o"), Some(("p".into(), true)));
+        assert_eq!(serves(&some, "p"), Some(("p".into(), false)));
+        assert_eq!(serves(&some, "q"), None);
+        assert_eq!(serves(&Member::new("a", ()).stands_in("o", "p"), "q"), None);
+    }
+}

@@ -1,0 +1,217 @@
+use std::{sync::Arc, time::Duration};
+
+use llm_core::{
+    Charge, Error, ErrorKind, Usage,
+    layer::{LimitScope, LimitWindow, VendorLimits},
+};
+
+/// Outcome of an attempt with a leased key: what the caller's own client learned from the vendor.
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_core::Usage;
+/// use llm_keypool::Outcome;
+///
+/// let served = Outcome::success().usage(Usage::new(900, 120));
+/// let limited = Outcome::status(429, Some(Duration::from_secs(7)));
+/// assert!(served.error().is_none());
+/// assert_eq!(limited.error().and_then(|error| error.retry_after()), Some(Duration::from_secs(7)));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    error: Option<Error>,
+    usage: Option<Usage>,
+    limits: Option<Arc<VendorLimits>>,
+}
+
+/// Meaning of an error for the pool.
+///
+/// The pool reads it from the error's kind and scope. A function of the application may replace it
+/// ([`KeyPoolBuilder::verdict`](crate::KeyPoolBuilder::verdict)).
+///
+/// ```
+/// use llm_core::{Error, ErrorKind};
+/// use llm_keypool::Verdict;
+///
+/// let error = Error::new(ErrorKind::Authentication, "no such key");
+/// assert_eq!(Verdict::of(&error), Verdict::Unauthorized);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// A rate limit of the group for the model (429): it waits for the vendor's hint, else for a backoff.
+    RateLimited,
+    /// A rate limit of the group for all models.
+    GroupLimited,
+    /// A rate limit of the key alone.
+    KeyLimited,
+    /// The key is wrong (401).
+    Unauthorized,
+    /// The group has no money (402).
+    Unpaid,
+    /// The key may not use the model (403).
+    Forbidden,
+    /// The member does not know the model (404).
+    NotFound,
+    /// The vendor or the connection failed (5xx, 529, a reset, a broken stream).
+    Failed,
+    /// No response in time.
+    TimedOut,
+    /// The request or its caller is the cause: the error is returned, and nothing is parked.
+    Request,
+}
+
+impl Outcome {
+    /// Creates the outcome of an attempt that was served.
+    pub fn success() -> Self {
+        Self::default()
+    }
+
+    /// Creates the outcome of an attempt that failed.
+    pub fn failed(error: Error) -> Self {
+        Self { error: Some(error), ..Self::default() }
+    }
+
+    /// Creates the outcome of a response with this HTTP status, and with what its `retry-after` states. A status below 400
+    /// is a success.
+    pub fn status(status: u16, retry_after: Option<Duration>) -> Self {
+        let kind = match status {
+            0..=399 => return Self::success(),
+            401 => ErrorKind::Authentication,
+            402 => ErrorKind::QuotaExhausted,
+            403 => ErrorKind::PermissionDenied,
+            404 | 405 | 410 => ErrorKind::NotFound,
+            408 | 504 => ErrorKind::Timeout,
+            429 => ErrorKind::RateLimited,
+            498 | 503 | 529 => ErrorKind::Overloaded,
+            409 | 500.. => ErrorKind::Server,
+            _ => ErrorKind::InvalidRequest,
+        };
+        let is_refused = status < 500 || matches!(status, 503 | 529);
+        let charge = if is_refused { Charge::None } else { Charge::Unknown };
+        let error = Error::new(kind, format!("the vendor responded with status {status}"));
+        let error = error.with_status(status).with_charge(charge);
+        Self::failed(match retry_after {
+            Some(after) => error.with_retry_after(after),
+            None => error,
+        })
+    }
+
+    /// Sets the usage, by which tokens are settled.
+    #[must_use]
+    pub fn usage(self, usage: Usage) -> Self {
+        Self { usage: Some(usage), ..self }
+    }
+
+    /// Sets the limits that the vendor stated, from which the pool learns.
+    #[must_use]
+    pub fn limits(self, limits: impl Into<Arc<VendorLimits>>) -> Self {
+        Self { limits: Some(limits.into()), ..self }
+    }
+
+    /// Returns the error, if the attempt failed.
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
+
+    pub(crate) fn into_parts(self) -> (Option<Error>, Option<Usage>, Option<Arc<VendorLimits>>) {
+        (self.error, self.usage, self.limits)
+    }
+}
+
+impl From<Error> for Outcome {
+    fn from(error: Error) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl Verdict {
+    /// Returns the meaning of an error, by its scope, else by its kind.
+    pub fn of(error: &Error) -> Self {
+        match (error.kind(), error.scope()) {
+            (_, Some(scope)) if window(scope) == Some(LimitWindow::Request) => Self::Request,
+            (ErrorKind::RateLimited | ErrorKind::QuotaExhausted, Some(scope))
+                if window(scope) == Some(LimitWindow::Money) =>
+            {
+                Self::Unpaid
+            }
+            (ErrorKind::RateLimited, Some(LimitScope::Key(_))) => Self::KeyLimited,
+            (ErrorKind::RateLimited, Some(LimitScope::Group(_))) => Self::GroupLimited,
+            (ErrorKind::RateLimited, _) => Self::RateLimited,
+            (ErrorKind::QuotaExhausted, _) => Self::Unpaid,
+            (ErrorKind::Authentication, _) => Self::Unauthorized,
+            (ErrorKind::PermissionDenied, _) => Self::Forbidden,
+            (ErrorKind::NotFound, _) => Self::NotFound,
+            (ErrorKind::Timeout, _) => Self::TimedOut,
+            (
+                ErrorKind::Overloaded
+                | ErrorKind::Server
+                | ErrorKind::Transport
+                | ErrorKind::Incomplete
+                | ErrorKind::Malformed,
+                _,
+            ) => Self::Failed,
+            _ => Self::Request,
+        }
+    }
+
+    /// Returns `true` if the refusal costs nothing and concerns a member or group, so that another one may serve the call.
+    pub(crate) fn moves(self) -> bool {
+        !matches!(self, Self::Failed | Self::TimedOut | Self::Request)
+    }
+
+    /// Returns `true` if it is a failure of the vendor or the connection.
+    pub(crate) fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
+    }
+}
+
+/// Returns the window of a scope.
+pub(crate) fn window(scope: LimitScope) -> Option<LimitWindow> {
+    match scope {
+        LimitScope::Key(window) | LimitScope::Model(window) | LimitScope::Group(window) => Some(window),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdict_of_status_follows_table() {
+        let verdict = |status| Outcome::status(status, None).error().map(Verdict::of);
+        for (status, expected) in [
+            (200, None),
+            (304, None),
+            (400, Some(Verdict::Request)),
+            (401, Some(Verdict::Unauthorized)),
+            (402, Some(Verdict::Unpaid)),
+            (403, Some(Verdict::Forbidden)),
+            (404, Some(Verdict::NotFound)),
+            (408, Some(Verdict::TimedOut)),
+            (413, Some(Verdict::Request)),
+            (422, Some(Verdict::Request)),
+            (429, Some(Verdict::RateLimited)),
+            (500, Some(Verdict::Failed)),
+            (502, Some(Verdict::Failed)),
+            (503, Some(Verdict::Failed)),
+            (504, Some(Verdict::TimedOut)),
+            (529, Some(Verdict::Failed)),
+        ] {
+            assert_eq!(verdict(status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn verdict_of_scope_beats_kind() {
+        let verdict = |scope| Verdict::of(&Error::new(ErrorKind::RateLimited, "no").with_scope(scope));
+        assert_eq!(verdict(LimitScope::Group(LimitWindow::Request)), Verdict::Request);
+        assert_eq!(verdict(LimitScope::Model(LimitWindow::Money)), Verdict::Unpaid);
+        assert_eq!(verdict(LimitScope::Key(LimitWindow::Day)), Verdict::KeyLimited);
+        assert_eq!(verdict(LimitScope::Group(LimitWindow::Minute)), Verdict::GroupLimited);
+        assert_eq!(verdict(LimitScope::Model(LimitWindow::Minute)), Verdict::RateLimited);
+        let error = Error::new(ErrorKind::InvalidRequest, "too large");
+        assert_eq!(Verdict::of(&error.with_scope(LimitScope::Group(LimitWindow::Request))), Verdict::Request);
+    }
+}
