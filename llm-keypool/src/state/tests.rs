@@ -1,0 +1,387 @@
+//! The state machine against a naive model, and its indexes against their definition.
+
+use std::{collections::HashMap, time::Duration};
+
+use llm_core::Priority;
+use proptest::prelude::*;
+
+use super::{
+    choice::{Attempt, Turn, Want},
+    report::Failure,
+    *,
+};
+use crate::{
+    group::requests_per_minute,
+    member::Member,
+    outcome::Verdict,
+    time::{MINUTE, SECOND},
+};
+
+const MODELS: [&str; 2] = ["m", "n"];
+const LIMIT: u64 = 12;
+
+/// Two members of one group, which has a limit for the first model, and two of their own.
+fn members() -> Vec<MemberSpec> {
+    let member = |name: &str| Member::new(name, ());
+    let members = [member("a").group("g"), member("b").group("g").max_in_flight(3), member("c"), member("d").weight(5)];
+    members.into_iter().map(|member| member.spec).collect()
+}
+
+fn state(round_robin: bool, seed: u64) -> State {
+    let groups = vec![Group::new("g").limit("m", requests_per_minute(LIMIT))];
+    State::new(Settings { groups, round_robin, overflow_after: SECOND, max_waiting: 10 }, seed, members())
+}
+
+fn want(state: &mut State, model: &str, now: Time) -> Want {
+    Want {
+        model: state.model_id(&model.into(), now),
+        amounts: [1, 0, 0, 0],
+        priority: Priority::Interactive,
+        arrived: now,
+        affinity: 0,
+        pinned: None,
+        no_fallback: false,
+        exclude: Vec::new(),
+        avoid: None,
+    }
+}
+
+fn failure(verdict: Verdict, hint: Option<u64>) -> Failure<'static> {
+    let hint = hint.map(Duration::from_secs);
+    Failure { verdict, hint, limits: None, may_be_common: false, teaches: false, message: None }
+}
+
+fn go(state: &mut State, model: &str, now: Time) -> Attempt {
+    let want = want(state, model, now);
+    match state.choose(&want, 0, now) {
+        Turn::Go(attempt) => attempt,
+        turn => panic!("{turn:?}"),
+    }
+}
+
+/// One parking of the naive model: attempts up to a number were sent before it.
+#[derive(Clone, Copy, Debug)]
+struct Away {
+    until: Time,
+    sent: u64,
+    tried: Option<Time>,
+}
+
+/// Naive model: a log of attempts, and a table of what is away, by text.
+#[derive(Default)]
+struct Naive {
+    away: HashMap<String, Away>,
+    log: Vec<Time>,
+    in_flight: HashMap<String, u32>,
+    sent: u64,
+}
+
+impl Naive {
+    fn keys(member: &str, model: &str) -> [String; 4] {
+        let group = if "ab".contains(member) { "g" } else { member };
+        [member.into(), format!("{member} {model}"), format!("group {group}"), format!("group {group} {model}")]
+    }
+
+    fn is_away(&self, member: &str, model: &str, now: Time) -> bool {
+        let is_away = |away: &Away| now < away.until || away.tried.is_some_and(|at| now < at + SECOND);
+        Self::keys(member, model).iter().any(|key| self.away.get(key).is_some_and(is_away))
+            || (member == "b" && self.in_flight.get("b").is_some_and(|attempts| *attempts >= 3))
+    }
+
+    /// True if the limit certainly has room, or certainly has none.
+    fn room(&self, margin: Time, now: Time) -> bool {
+        self.log.iter().filter(|at| *at + MINUTE + margin > now).count() < LIMIT as usize
+    }
+
+    fn send(&mut self, member: &str, model: &str, now: Time) {
+        self.sent += 1;
+        *self.in_flight.entry(member.into()).or_default() += 1;
+        for key in Self::keys(member, model) {
+            if let Some(away) = self.away.get_mut(&key) {
+                away.tried.get_or_insert(now);
+            }
+        }
+        if "ab".contains(member) && model == "m" {
+            self.log.push(now);
+        }
+    }
+
+    fn park(&mut self, key: usize, member: &str, model: &str, attempt: u64, length: Time, now: Time) {
+        let key = Self::keys(member, model)[key].clone();
+        let away = Away { until: now + length, sent: self.sent, tried: None };
+        if self.away.get(&key).is_none_or(|known| attempt > known.sent) {
+            self.away.insert(key, away);
+        }
+    }
+
+    fn end(&mut self, member: &str, model: &str, attempt: u64, outcome: &Outcome, sent_at: Time, now: Time) {
+        *self.in_flight.entry(member.into()).or_default() -= 1;
+        let keys = Self::keys(member, model);
+        match outcome {
+            Outcome::Success => {
+                for key in keys {
+                    if self.away.get(&key).is_some_and(|away| attempt > away.sent) {
+                        self.away.remove(&key);
+                    }
+                }
+                return;
+            }
+            Outcome::Limited(hint) => self.park(3, member, model, attempt, hint * SECOND, now),
+            Outcome::Unpaid(hint) => self.park(2, member, model, attempt, hint * SECOND, now),
+            Outcome::Unauthorized => self.park(0, member, model, attempt, 10 * MINUTE, now),
+            Outcome::Dropped => {}
+        }
+        if !matches!(outcome, Outcome::Dropped) && "ab".contains(member) && model == "m" {
+            let at = self.log.iter().rposition(|at| *at == sent_at).unwrap();
+            self.log.remove(at);
+        }
+    }
+
+    /// A turn that an attempt took and returned is free again.
+    fn return_turns(&mut self, member: &str, model: &str, sent_at: Time) {
+        for key in Self::keys(member, model) {
+            if let Some(away) = self.away.get_mut(&key) {
+                away.tried = away.tried.filter(|at| *at != sent_at);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Outcome {
+    Success,
+    Limited(u64),
+    Unpaid(u64),
+    Unauthorized,
+    Dropped,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Wait(Time),
+    Send(usize),
+    End(usize, Outcome),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let outcome = prop_oneof![
+        6 => Just(Outcome::Success),
+        2 => (1_u64..100).prop_map(Outcome::Limited),
+        1 => (1_u64..100).prop_map(Outcome::Unpaid),
+        1 => Just(Outcome::Unauthorized),
+        1 => Just(Outcome::Dropped),
+    ];
+    let step = prop_oneof![
+        2 => (1..20 * SECOND).prop_map(Step::Wait),
+        1 => (1..11 * MINUTE).prop_map(Step::Wait),
+        6 => (0..MODELS.len()).prop_map(Step::Send),
+        6 => (any::<usize>(), outcome).prop_map(|(which, outcome)| Step::End(which, outcome)),
+    ];
+    prop::collection::vec(step, 1..200)
+}
+
+/// Compares each index with its definition.
+fn check_indexes(state: &mut State, now: Time) {
+    state.find_returned(now);
+    for model in &state.models {
+        for tier in &model.tiers {
+            for (at, lane) in tier.lanes.iter().enumerate() {
+                let lane = &state.lanes[*lane as usize];
+                let (group, quota) = (&state.groups[lane.group as usize], &state.quotas[lane.quota as usize]);
+                let mut weight = 0;
+                for (position, member) in lane.members.iter().enumerate() {
+                    let member = &state.members[*member as usize];
+                    let can_take = member.is_open(now) && member.may_use(&quota.model, now);
+                    assert_eq!(lane.open.contains(position as u32), can_take, "{} at {now}", member.spec.name);
+                    weight += if can_take { member.spec.weight } else { 0 };
+                }
+                let is_open =
+                    [&group.money, &group.limit, &quota.quota.parking].iter().all(|parking| is_open(parking, now));
+                assert_eq!(lane.weight, weight);
+                assert_eq!(tier.open.contains(at as u32), is_open && weight > 0, "{} at {now}", group.name);
+            }
+        }
+    }
+}
+
+/// Plays steps against the state machine and the naive model.
+fn play(round_robin: bool, seed: u64, steps: Vec<Step>) {
+    let (mut state, mut naive, mut now) = (state(round_robin, seed), Naive::default(), 0);
+    let mut running: Vec<(Attempt, &str)> = Vec::new();
+    for step in steps {
+        // No two things happen at one time, so that the naive model can tell attempts apart.
+        now += 1;
+        match step {
+            Step::Wait(time) => now += time,
+            Step::Send(model) => {
+                let (model, margin) = (MODELS[model], MINUTE / 120);
+                let want = want(&mut state, model, now);
+                let can_serve = |member: &str, margin| {
+                    !naive.is_away(member, model, now)
+                        && (!"ab".contains(member) || model == "n" || naive.room(margin, now))
+                };
+                match state.choose(&want, 0, now) {
+                    Turn::Go(attempt) => {
+                        assert!(can_serve(&attempt.member, 0), "{} for {model} at {now}", attempt.member);
+                        naive.send(&attempt.member.clone(), model, now);
+                        assert_eq!(attempt.number, naive.sent);
+                        running.push((attempt, model));
+                    }
+                    _ => assert!(
+                        ["a", "b", "c", "d"].iter().all(|member| !can_serve(member, margin)),
+                        "{model} at {now}"
+                    ),
+                }
+            }
+            Step::End(_, _) if running.is_empty() => {}
+            Step::End(which, outcome) => {
+                let (mut attempt, model) = running.swap_remove(which % running.len());
+                let member = attempt.member.clone();
+                naive.return_turns(&member, model, attempt.sent_at);
+                naive.end(&member, model, attempt.number, &outcome, attempt.sent_at, now);
+                match outcome {
+                    Outcome::Success => state.succeeded(&attempt, None, now),
+                    Outcome::Limited(hint) => {
+                        state.failed(&mut attempt, &failure(Verdict::RateLimited, Some(hint)), now);
+                    }
+                    Outcome::Unpaid(hint) => {
+                        state.failed(&mut attempt, &failure(Verdict::Unpaid, Some(hint)), now);
+                    }
+                    Outcome::Unauthorized => {
+                        state.failed(&mut attempt, &failure(Verdict::Unauthorized, None), now);
+                    }
+                    Outcome::Dropped => state.return_turns(&attempt, now),
+                }
+                state.release(&attempt, None, now);
+                for known in &state.members {
+                    assert_eq!(known.in_flight, naive.in_flight.get(&*known.spec.name).copied().unwrap_or(0));
+                }
+            }
+        }
+        check_indexes(&mut state, now);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50))]
+
+    #[test]
+    fn state_agrees_with_naive_model(round_robin in any::<bool>(), seed in any::<u64>(), steps in steps()) {
+        play(round_robin, seed, steps);
+    }
+}
+
+#[test]
+fn choice_follows_weights() {
+    let mut state = state(false, 7);
+    let mut counts: HashMap<Arc<str>, u32> = HashMap::new();
+    for step in 0..9_000 {
+        let attempt = go(&mut state, "n", step);
+        state.release(&attempt, None, step);
+        *counts.entry(attempt.member).or_default() += 1;
+    }
+    // Without limits the two random groups are equally good: a and b together weigh 2, c weighs 1 and d weighs 5.
+    let of = |names: [&str; 2]| names.iter().map(|name| counts.get(*name).copied().unwrap_or(0)).sum::<u32>();
+    assert!((1_900..2_600).contains(&of(["a", "b"])), "{counts:?}");
+    assert!((800..1_500).contains(&of(["c", "c"]).div_ceil(2)), "{counts:?}");
+    assert!(counts["a"].abs_diff(counts["b"]) < 300, "{counts:?}");
+}
+
+#[test]
+fn choice_prefers_group_with_more_room() {
+    let mut state = state(false, 7);
+    for step in 0..6 {
+        let attempt = go(&mut state, "m", step);
+        state.release(&attempt, None, step);
+    }
+    let used = state.quotas.iter_mut().find(|quota| &*quota.model == "m" && quota.group == 0).unwrap();
+    assert!(used.quota.levels(10)[0].unwrap().1 <= 3, "groups without a limit have all of their room");
+}
+
+#[test]
+fn replace_keeps_verdict_of_same_key_alone() {
+    let named = |fingerprint: &str| Member::new("a", ()).fingerprint(fingerprint).spec;
+    for (given, stays) in [(Some("k1"), true), (Some("k2"), false), (None, false)] {
+        let mut state = state(false, 7);
+        state.replace(vec![named("k1")], 0);
+        let mut attempt = go(&mut state, "m", 1);
+        state.failed(&mut attempt, &failure(Verdict::Unauthorized, None), 2);
+        let spec = given.map_or_else(|| Member::new("a", ()).spec, named);
+        state.replace(vec![spec], 3);
+        // The attempt was sent before the members changed.
+        assert_eq!(state.members[0].in_flight, 1);
+        state.release(&attempt, None, 4);
+        assert_eq!((state.members[0].in_flight, state.members[0].verdict.is_some()), (0, stays), "{given:?}");
+        check_indexes(&mut state, 5);
+    }
+}
+
+#[test]
+fn replace_gives_added_member_one_call_at_a_time() {
+    let mut state = state(false, 7);
+    state.replace(vec![Member::new("new", ()).spec], SECOND);
+    let first = go(&mut state, "m", SECOND + 1);
+    let again = want(&mut state, "m", SECOND + 2);
+    assert!(matches!(state.choose(&again, 0, SECOND + 2), Turn::Wait(at) if at == 2 * SECOND));
+    let second = go(&mut state, "m", 2 * SECOND);
+    assert_eq!((first.number, second.number), (1, 2));
+}
+
+#[test]
+fn vendor_group_joins_members_and_their_counts() {
+    let mut state = state(false, 7);
+    state.replace(vec![Member::new("x", ()).spec, Member::new("y", ()).spec], 0);
+    let mut limits = llm_core::layer::VendorLimits::default();
+    limits.group = Some("org".into());
+    for now in 2 * SECOND..2 * SECOND + 20 {
+        let attempt = go(&mut state, "m", now);
+        state.succeeded(&attempt, Some(&limits), now);
+        state.release(&attempt, None, now);
+        check_indexes(&mut state, now);
+    }
+    assert_eq!(state.groups.len(), 1, "{:?}", state.groups);
+    assert_eq!(state.groups[0].in_flight, 0);
+    assert_eq!(state.quotas[0].quota.levels(3 * SECOND)[0].unwrap().1, 20, "no attempt is forgotten");
+}
+
+#[test]
+fn forbidden_twice_by_model_parks_member() {
+    let mut state = state(false, 7);
+    state.replace(vec![Member::new("x", ()).spec, Member::new("y", ()).spec], 0);
+    let refuse = |state: &mut State, model: &str, now: Time| {
+        let mut attempt = go(state, model, now);
+        let member = attempt.member.clone();
+        let is_x = &*member == "x";
+        if is_x {
+            state.failed(&mut attempt, &failure(Verdict::Forbidden, None), now);
+        } else {
+            state.succeeded(&attempt, None, now);
+        }
+        state.release(&attempt, None, now);
+    };
+    for now in 2 * SECOND..2 * SECOND + 40 {
+        refuse(&mut state, "m", now);
+    }
+    assert!(state.members[0].verdict.is_none());
+    for now in 3 * SECOND..3 * SECOND + 40 {
+        refuse(&mut state, "n", now);
+    }
+    assert_eq!(state.members[0].verdict.as_ref().map(|parking| parking.reason), Some(parking::Reason::Forbidden));
+}
+
+#[test]
+fn not_found_of_last_member_needs_second_one() {
+    let mut state = state(false, 7);
+    state.replace(vec![Member::new("x", ()).spec], 0);
+    let mut refuse = |now: Time| {
+        let mut attempt = go(&mut state, "m", now);
+        let is_doubted = state.failed(&mut attempt, &failure(Verdict::NotFound, None), now);
+        state.release(&attempt, None, now);
+        is_doubted
+    };
+    assert!(refuse(2 * SECOND));
+    assert!(refuse(2 * SECOND + MINUTE + 1), "the first one is too long ago");
+    assert!(!refuse(4 * SECOND + MINUTE));
+    let again = want(&mut state, "m", 5 * SECOND + MINUTE);
+    assert!(matches!(state.choose(&again, 0, 5 * SECOND + MINUTE), Turn::Never));
+}
