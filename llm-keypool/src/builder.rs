@@ -1,0 +1,217 @@
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use llm_core::{
+    Clock, Error, SystemClock,
+    layer::{Backoff, RetryBudget},
+};
+
+use crate::{
+    BuildError, Group, KeyPool, Member, Sink, Verdict,
+    pool::PoolSettings,
+    state::{Settings, State},
+    time::nanos,
+};
+
+/// Builder of a [`KeyPool`].
+///
+/// | setting | default |
+/// |---|---|
+/// | [`max_moves`](Self::max_moves) | 32 |
+/// | [`retry_budget`](Self::retry_budget) | 10 retries for a hundred calls, 10 to begin with |
+/// | [`retry_charged`](Self::retry_charged) | on |
+/// | [`first_content_timeout`](Self::first_content_timeout) | 60 s |
+/// | [`response_timeout`](Self::response_timeout) | none |
+/// | [`max_wait`](Self::max_wait) | 30 s |
+/// | [`max_waiting`](Self::max_waiting) | 10,000 |
+/// | [`overflow_after`](Self::overflow_after) | 1 s |
+/// | [`affinity`](Self::affinity), [`round_robin`](Self::round_robin) | off |
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_keypool::{Group, KeyPool, Member, requests_per_minute};
+///
+/// let pool = KeyPool::builder()
+///     .member(Member::new("a", "sk-a").group("acme"))
+///     .member(Member::new("b", "sk-b").group("acme"))
+///     .group(Group::new("acme").limit("gpt-4o", requests_per_minute(2_000)))
+///     .max_wait(Duration::from_secs(10))
+///     .build()?;
+/// # let _ = pool;
+/// # Ok::<_, llm_keypool::BuildError>(())
+/// ```
+#[must_use = "a builder does nothing until it is built"]
+pub struct KeyPoolBuilder<S> {
+    pub(crate) members: Vec<Member<S>>,
+    groups: Vec<Group>,
+    round_robin: bool,
+    max_waiting: usize,
+    seed: Option<u64>,
+    settings: PoolSettings,
+}
+
+impl<S> KeyPoolBuilder<S> {
+    pub(crate) fn new() -> Self {
+        let settings = PoolSettings {
+            max_moves: 32,
+            max_wait: Duration::from_secs(30),
+            overflow_after: Duration::from_secs(1),
+            budget: RetryBudget::new(10, 10),
+            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(8)),
+            retry_charged: true,
+            first_content_timeout: Some(Duration::from_secs(60)),
+            response_timeout: None,
+            affinity: false,
+            verdict: None,
+            sink: None,
+            clock: Arc::new(SystemClock),
+        };
+        let (members, groups) = (Vec::new(), Vec::new());
+        Self { members, groups, round_robin: false, max_waiting: 10_000, seed: None, settings }
+    }
+
+    /// Adds a member.
+    pub fn member(mut self, member: Member<S>) -> Self {
+        self.members.push(member);
+        self
+    }
+
+    /// Adds members.
+    pub fn members(mut self, members: impl IntoIterator<Item = Member<S>>) -> Self {
+        self.members.extend(members);
+        self
+    }
+
+    /// Adds what is known of a group: limits, and the share of them that the pool uses.
+    pub fn group(mut self, group: Group) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    /// Chooses groups in turn, instead of the one with more room of two random ones.
+    pub fn round_robin(mut self, on: bool) -> Self {
+        self.round_robin = on;
+        self
+    }
+
+    /// Sets the largest number of moves and retries of a call.
+    pub fn max_moves(mut self, moves: u32) -> Self {
+        self.settings.max_moves = moves;
+        self
+    }
+
+    /// Sets the budget of retries, also one that others share. Moves take nothing from it.
+    pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
+        self.settings.budget = budget;
+        self
+    }
+
+    /// Retries also what the vendor may charge for: a 5xx, a time-out, a connection that broke off.
+    pub fn retry_charged(mut self, on: bool) -> Self {
+        self.settings.retry_charged = on;
+        self
+    }
+
+    /// Sets the time within which a stream must have content. A stream without is retried, and counts as a time-out of its
+    /// member. `None` waits until the deadline.
+    pub fn first_content_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.first_content_timeout = timeout.into();
+        self
+    }
+
+    /// Sets the time within which a response that is no stream must arrive, as
+    /// [`first_content_timeout`](Self::first_content_timeout) does for streams.
+    pub fn response_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.response_timeout = timeout.into();
+        self
+    }
+
+    /// Sets the longest time that a call waits for a member, also if its deadline is later.
+    pub fn max_wait(mut self, time: Duration) -> Self {
+        self.settings.max_wait = time;
+        self
+    }
+
+    /// Sets the largest number of calls that wait at one time. Further ones fail at once.
+    pub fn max_waiting(mut self, calls: usize) -> Self {
+        self.max_waiting = calls;
+        self
+    }
+
+    /// Sets the time that a call waits for a tier before it uses the next one.
+    pub fn overflow_after(mut self, time: Duration) -> Self {
+        self.settings.overflow_after = time;
+        self
+    }
+
+    /// Prefers the group that served the same beginning of the same tenant last, whose vendor may have it cached. See
+    /// [`Operation::affinity`](llm_core::Operation::affinity).
+    pub fn affinity(mut self, on: bool) -> Self {
+        self.settings.affinity = on;
+        self
+    }
+
+    /// Replaces the pool's reading of errors. `None` leaves it as it is.
+    ///
+    /// ```
+    /// use llm_keypool::{KeyPool, Member, Verdict};
+    ///
+    /// // This proxy sends a 400 with a code of its own when a key is exhausted.
+    /// let builder = KeyPool::builder()
+    ///     .member(Member::new("a", "sk-a"))
+    ///     .verdict(|error| (error.code() == Some("KEY_EXHAUSTED")).then_some(Verdict::RateLimited));
+    /// # let _ = builder;
+    /// ```
+    pub fn verdict(mut self, read: impl Fn(&Error) -> Option<Verdict> + Send + Sync + 'static) -> Self {
+        self.settings.verdict = Some(Box::new(read));
+        self
+    }
+
+    /// Sets the receiver of events.
+    pub fn on_event(mut self, sink: impl Sink) -> Self {
+        self.settings.sink = Some(Box::new(sink));
+        self
+    }
+
+    /// Sets the wall clock of snapshots.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.settings.clock = Arc::new(clock);
+        self
+    }
+
+    /// Makes the random choice repeatable, for tests.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self.settings.backoff = self.settings.backoff.seeded(seed);
+        self
+    }
+
+    /// Creates the pool.
+    ///
+    /// # Errors
+    ///
+    /// There is no member, or two have one name.
+    pub fn build(self) -> Result<KeyPool<S>, BuildError> {
+        BuildError::check(&self.members)?;
+        let (specs, services) = self.members.into_iter().map(|member| (member.spec, Arc::new(member.service))).unzip();
+        let settings = Settings {
+            groups: self.groups,
+            round_robin: self.round_robin,
+            overflow_after: nanos(self.settings.overflow_after),
+            max_waiting: self.max_waiting,
+        };
+        // The standard library seeds its hashes at random.
+        let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+        Ok(KeyPool::new(State::new(settings, seed, specs), services, self.settings))
+    }
+}
+
+impl<S> fmt::Debug for KeyPoolBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyPoolBuilder").field("members", &self.members).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,179 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use llm_core::{
+    Clock, Error,
+    layer::{Backoff, RetryBudget},
+};
+use tokio::time::Instant;
+
+use crate::{
+    BuildError, KeyPoolBuilder, Member, Sink, Verdict,
+    state::{State, choice::Attempt},
+    telemetry,
+    time::{Time, nanos},
+};
+
+/// Pool of members: services of one vendor or several, or keys for any client. Clones share it.
+///
+/// As a tower service it sends each call to a member that has room, and moves or retries what a member refuses. Without
+/// tower, [`run`](Self::run) and [`lease`](Self::lease) do the same with keys.
+///
+/// ```
+/// use llm_keypool::{KeyPool, Member};
+///
+/// let pool = KeyPool::builder().member(Member::new("a", "sk-a")).member(Member::new("b", "sk-b")).build()?;
+/// assert_eq!(pool.status().members.len(), 2);
+/// # Ok::<_, llm_keypool::BuildError>(())
+/// ```
+pub struct KeyPool<S>(pub(crate) Arc<Inner<S>>);
+
+pub(crate) struct Inner<S> {
+    shared: Mutex<Shared<S>>,
+    start: Instant,
+    pub(crate) settings: PoolSettings,
+}
+
+/// The application's reading of an error.
+type ReadError = dyn Fn(&Error) -> Option<Verdict> + Send + Sync;
+
+/// Settings of calls.
+pub(crate) struct PoolSettings {
+    pub(crate) max_moves: u32,
+    pub(crate) max_wait: Duration,
+    pub(crate) overflow_after: Duration,
+    pub(crate) budget: RetryBudget,
+    pub(crate) backoff: Backoff,
+    pub(crate) retry_charged: bool,
+    pub(crate) first_content_timeout: Option<Duration>,
+    pub(crate) response_timeout: Option<Duration>,
+    pub(crate) affinity: bool,
+    pub(crate) verdict: Option<Box<ReadError>>,
+    pub(crate) sink: Option<Box<dyn Sink>>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// State machine, and the services of its members at the same places.
+pub(crate) struct Shared<S> {
+    pub(crate) state: State,
+    services: Vec<Arc<S>>,
+}
+
+impl<S> KeyPool<S> {
+    /// Creates a builder.
+    pub fn builder() -> KeyPoolBuilder<S> {
+        KeyPoolBuilder::new()
+    }
+
+    pub(crate) fn new(state: State, services: Vec<Arc<S>>, settings: PoolSettings) -> Self {
+        let shared = Mutex::new(Shared { state, services });
+        Self(Arc::new(Inner { shared, start: Instant::now(), settings }))
+    }
+
+    /// Replaces the members while the pool runs, by name.
+    ///
+    /// What is in flight ends. Added members begin with one call at a time for a second. A member of a known name keeps its
+    /// use and its failures; what is known of its key is kept only if both fingerprints are known and equal
+    /// ([`Member::fingerprint`]). Groups keep their quota and money.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyPoolBuilder::build`]. The pool then stays as it is.
+    pub fn replace(&self, members: impl IntoIterator<Item = Member<S>>) -> Result<(), BuildError> {
+        let members: Vec<_> = members.into_iter().collect();
+        BuildError::check(&members)?;
+        let (specs, services) = members.into_iter().map(|member| (member.spec, Arc::new(member.service))).unzip();
+        let _before: Vec<Arc<S>> = self.0.with(|shared, now| {
+            shared.state.replace(specs, now);
+            std::mem::replace(&mut shared.services, services)
+        });
+        Ok(())
+    }
+
+    /// Forgets what keeps a member away: verdicts on its key, missing permissions, failures. Returns `false` if there is no
+    /// such member.
+    pub fn reset(&self, member: &str) -> bool {
+        self.0.with(|shared, now| shared.state.reset(member, now))
+    }
+
+    /// Disables a member for a time. Its attempts in flight end. Returns `false` if there is no such member.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_keypool::{KeyPool, Member};
+    ///
+    /// let pool = KeyPool::builder().member(Member::new("a", "sk-a")).build()?;
+    /// assert!(pool.disable_for("a", Duration::from_secs(3_600)));
+    /// assert!(pool.enable("a") && !pool.enable("b"));
+    /// # Ok::<_, llm_keypool::BuildError>(())
+    /// ```
+    pub fn disable_for(&self, member: &str, time: Duration) -> bool {
+        self.0.with(|shared, now| shared.state.disable(member, now.saturating_add(nanos(time)), now))
+    }
+
+    /// Enables a member that was disabled. Returns `false` if there is no such member.
+    pub fn enable(&self, member: &str) -> bool {
+        self.0.with(|shared, now| shared.state.enable(member, now))
+    }
+}
+
+impl<S> Inner<S> {
+    /// Changes the state, then emits events and wakes waiting calls outside of the lock.
+    pub(crate) fn with<R>(&self, change: impl FnOnce(&mut Shared<S>, Time) -> R) -> R {
+        let now = self.now();
+        let (result, effects) = {
+            let mut shared = self.lock();
+            (change(&mut shared, now), shared.state.take_effects())
+        };
+        for event in &effects.events {
+            telemetry::event(event);
+            if let Some(sink) = &self.settings.sink {
+                sink.emit(event);
+            }
+        }
+        effects.wakes.iter().for_each(|waiter| waiter.notify_one());
+        result
+    }
+
+    /// Returns the time since the pool was built.
+    pub(crate) fn now(&self) -> Time {
+        nanos(self.start.elapsed())
+    }
+
+    /// Returns the pool's time of an instant.
+    pub(crate) fn time_of(&self, instant: std::time::Instant) -> Time {
+        nanos(instant.saturating_duration_since(self.start.into_std()))
+    }
+
+    /// Returns the instant of a time; `None` if it is too far away.
+    pub(crate) fn instant(&self, time: Time) -> Option<Instant> {
+        self.start.checked_add(Duration::from_nanos(time))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared<S>> {
+        // The state machine calls nothing of the application, and its parts are whole after every statement.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Shared<S> {
+    /// Returns the service of an attempt that was just chosen.
+    pub(crate) fn service(&self, attempt: &Attempt) -> Arc<S> {
+        Arc::clone(&self.services[attempt.member_id()])
+    }
+}
+
+impl<S> Clone for KeyPool<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> fmt::Debug for KeyPool<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyPool").field("members", &self.0.lock().state.members.len()).finish_non_exhaustive()
+    }
+}

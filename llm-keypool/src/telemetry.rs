@@ -1,0 +1,72 @@
+//! Spans and events of `tracing` and, with feature `metrics`, metrics of the `metrics` facade. No tenant and no key is in
+//! any of them.
+
+use std::sync::Arc;
+
+use llm_core::Error;
+use tracing::{Span, debug_span, field::Empty};
+
+use crate::Event;
+
+/// Returns the span of a call.
+pub(crate) fn call(operation: &'static str) -> Span {
+    debug_span!(
+        "llm.keypool",
+        llm.operation = operation,
+        llm.keypool.member = Empty,
+        llm.keypool.failures = Empty,
+        llm.keypool.outcome = Empty
+    )
+}
+
+/// Records the outcome of a call in its span.
+pub(crate) fn ended(failures: u32, member: Option<&Arc<str>>, error: Option<&Error>) {
+    let outcome = error.map_or("served", |error| outcome(error));
+    let span = Span::current();
+    if !span.is_disabled() {
+        span.record("llm.keypool.failures", failures);
+        span.record("llm.keypool.outcome", outcome);
+        if let Some(member) = member {
+            span.record("llm.keypool.member", &**member);
+        }
+    }
+    #[cfg(feature = "metrics")]
+    {
+        metrics::counter!("llm_keypool_calls_total", "outcome" => outcome).increment(1);
+        metrics::counter!("llm_keypool_failed_attempts_total").increment(failures.into());
+    }
+}
+
+fn outcome(error: &Error) -> &'static str {
+    use llm_core::ErrorKind::{Overloaded, RateLimited, Unavailable};
+    match error.kind() {
+        RateLimited => "rate_limited",
+        Unavailable => "unavailable",
+        Overloaded => "overloaded",
+        _ => "failed",
+    }
+}
+
+/// Reports an automatic change.
+pub(crate) fn event(event: &Event) {
+    match event {
+        Event::Parked { part, reason, retry_in } => {
+            let (member, model) = (part.member.as_deref(), part.model.as_deref());
+            tracing::warn!(member, group = &*part.group, model, reason = reason.as_str(), ?retry_in, "parked");
+            #[cfg(feature = "metrics")]
+            metrics::counter!("llm_keypool_parked_total", "reason" => reason.as_str()).increment(1);
+        }
+        Event::Returned { part, reason, away } => {
+            let (member, model) = (part.member.as_deref(), part.model.as_deref());
+            tracing::info!(member, group = &*part.group, model, reason = reason.as_str(), ?away, "returned");
+            #[cfg(feature = "metrics")]
+            metrics::counter!("llm_keypool_returned_total", "reason" => reason.as_str()).increment(1);
+        }
+        Event::Paused { length } => {
+            tracing::warn!(?length, "the pool pauses: its groups are refused together");
+            #[cfg(feature = "metrics")]
+            metrics::counter!("llm_keypool_pauses_total").increment(1);
+        }
+        Event::Resumed => tracing::info!("the pool resumed"),
+    }
+}
