@@ -1,0 +1,164 @@
+use std::{
+    any::TypeId,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use llm_core::{
+    Call, Charge, Error, ErrorKind, Operation, Output, Reply,
+    layer::{Complete, End, LlmService, MemberId, NestedRetry, NoFallback, Pinned, ResponseFuture, oneshot},
+};
+use tokio::time::timeout_at;
+use tower_service::Service;
+use tracing::Instrument;
+
+use crate::{
+    KeyPool,
+    pool::Inner,
+    running::{Course, Failed, Running},
+    state::choice::Want,
+    telemetry,
+    time::{Time, nanos},
+};
+
+/// Always ready: a call waits inside its future, because what it needs is known from the call alone. It then waits for its
+/// own clone of a member's service. Clones share the pool.
+impl<T: Operation, S: LlmService<T> + Sync> Service<Call<T>> for KeyPool<S> {
+    type Response = Reply<T::Output>;
+    type Error = Error;
+    type Future = ResponseFuture<T::Output>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<T>) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        ResponseFuture::waiting(async move {
+            let span = telemetry::call(T::NAME);
+            match span.is_disabled() {
+                true => send(inner, call).await,
+                false => send(inner, call).instrument(span).await,
+            }
+        })
+    }
+}
+
+/// Sends a call to one member after the other, as long as that may help.
+async fn send<T: Operation, S: LlmService<T> + Sync>(
+    inner: Arc<Inner<S>>,
+    mut call: Call<T>,
+) -> Result<Reply<T::Output>, Error> {
+    let is_nested = call.extensions.insert(NestedRetry).is_some();
+    if !is_nested {
+        inner.settings.budget.deposit();
+    }
+    let mut course = Course::new(is_nested, call.body.is_repeatable(), call.extensions.get().cloned());
+    let deadline = call.deadline.map(|deadline| inner.time_of(deadline));
+    let mut want = want(&inner, &call);
+    loop {
+        let (running, service) = match inner.acquire(&mut want, deadline).await {
+            Ok(acquired) => acquired,
+            Err(error) => {
+                telemetry::ended(course.failures(), None, Some(&error));
+                return Err(course.ended(error));
+            }
+        };
+        let (member, stand_in) = (Arc::clone(&running.attempt().member), running.attempt().stand_in);
+        let (verdict, is_doubted, error) = match attempt(&inner, &call, &running, &service, deadline).await {
+            Ok(reply) => {
+                telemetry::ended(course.failures(), Some(&member), None);
+                return Ok(served(reply, running, member, stand_in));
+            }
+            Err(error) => {
+                let (verdict, is_doubted) = running.fail(&error);
+                (verdict, is_doubted, error)
+            }
+        };
+        let failed = Failed { member, stand_in, verdict, is_doubted, error };
+        if let Err(error) = course.next(&inner, &mut want, failed).await {
+            telemetry::ended(course.failures(), None, Some(&error));
+            return Err(error);
+        }
+    }
+}
+
+/// Returns what a call wants.
+fn want<T: Operation, S>(inner: &Inner<S>, call: &Call<T>) -> Want {
+    let estimate = call.body.estimate();
+    let bound = estimate.output_bound;
+    let output = bound.map_or(estimate.output, |bound| estimate.output.min(bound));
+    let amounts = [1, estimate.input.saturating_add(bound.unwrap_or(0)), estimate.input, output];
+    let beginning = if inner.settings.affinity { call.body.affinity() } else { 0 };
+    let want = inner.want_of(&call.body.shared_model(), amounts, &call.tenant, beginning);
+    let pinned = call.extensions.get::<Pinned>().cloned();
+    let no_fallback = call.extensions.get::<NoFallback>().is_some();
+    Want { priority: call.priority, pinned, no_fallback, ..want }
+}
+
+/// Sends a call to one member.
+async fn attempt<T: Operation, S: LlmService<T>>(
+    inner: &Inner<S>,
+    call: &Call<T>,
+    running: &Running<S>,
+    service: &S,
+    deadline: Option<Time>,
+) -> Result<Reply<T::Output>, Error> {
+    let mut call = call.clone();
+    if let Some(own) = &running.attempt().renamed {
+        call.body = call
+            .body
+            .with_model(Arc::clone(own))
+            .ok_or_else(|| Error::new(ErrorKind::Unsupported, "the operation cannot take another name of its model"))?;
+    }
+    call.extensions.insert(MemberId::from(Arc::clone(&running.attempt().member)));
+    let timeout = inner.timeout::<T>();
+    let times_out = timeout.map(|timeout| inner.now().saturating_add(nanos(timeout)));
+    let until = times_out.into_iter().chain(deadline).min();
+    let Some(instant) = until.and_then(|until| inner.instant(until)) else {
+        return oneshot(service.clone(), call).await;
+    };
+    let sent = call.track();
+    match timeout_at(instant, oneshot(service.clone(), call)).await {
+        Ok(result) => result,
+        Err(_) => {
+            let charge = if sent.is_sent() { Charge::Unknown } else { Charge::None };
+            let error = match times_out == until {
+                true => Error::new(ErrorKind::Timeout, "the member sent no content in time"),
+                false => Error::new(ErrorKind::DeadlineExceeded, "the call's deadline passed while a member served it"),
+            };
+            Err(error.with_charge(charge))
+        }
+    }
+}
+
+/// Marks a reply, and ends the attempt when the response does.
+fn served<O: Output, S: Send + Sync + 'static>(
+    reply: Reply<O>,
+    mut running: Running<S>,
+    member: Arc<str>,
+    stand_in: bool,
+) -> Reply<O> {
+    running.begin(reply.limits.as_deref());
+    let member = MemberId::from(member);
+    reply.receipt.edit(|accounting| {
+        accounting.member = Some(member.clone());
+        accounting.fallback |= stand_in;
+    });
+    let mut reply = reply.on_end(move |end, receipt| match end {
+        End::Failed(_, error) => drop(running.fail(error)),
+        End::Complete(_) | End::Dropped(_) => running.end(receipt.usage().as_ref()),
+    });
+    reply.extensions.insert(member);
+    reply
+}
+
+impl<S> Inner<S> {
+    /// Returns the time within which an operation must have content.
+    fn timeout<T: Operation>(&self) -> Option<Duration> {
+        // A response that arrives whole is its own complete form.
+        let is_whole = TypeId::of::<T::Output>() == TypeId::of::<Complete<T>>();
+        if is_whole { self.settings.response_timeout } else { self.settings.first_content_timeout }
+    }
+}
