@@ -1,2 +1,40 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod acquire;
+mod build_error;
+mod builder;
+mod env;
+mod error;
+mod event;
+mod group;
+mod lease;
+mod member;
+mod outcome;
+mod pool;
+mod random;
+mod running;
+mod service;
+mod snapshot;
+mod sparse_set;
+mod state;
+mod status;
+mod telemetry;
+mod time;
+mod window;
+
+pub use self::build_error::BuildError;
+pub use self::builder::KeyPoolBuilder;
+pub use self::env::fingerprint;
+pub use self::event::{Event, Parked, Sink};
+pub use self::group::{
+    Group, GroupLimit, input_tokens_per_minute, output_tokens_per_minute, requests_per_minute, tokens_per_minute,
+};
+pub use self::lease::{Lease, LeaseRequest};
+pub use self::member::Member;
+pub use self::outcome::{Outcome, Verdict};
+pub use self::pool::KeyPool;
+pub use self::snapshot::Snapshot;
+pub use self::state::parking::Reason;
+pub use self::status::{GroupStatus, MemberStatus, ParkedStatus, PoolStatus, QuotaStatus};
+pub use llm_core;

@@ -1,0 +1,152 @@
+//! No member can take a call.
+
+use std::time::Duration;
+
+use llm_core::{
+    ErrorKind, Priority,
+    layer::{Pinned, RetryBudget},
+};
+use llm_keypool::{Group, KeyPool, LeaseRequest, Member, Outcome, requests_per_minute};
+use tokio::time::Instant;
+
+use crate::{
+    support::{pool, run_calls, status},
+    vendor::{Headers, Key, Vendor},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn keys(vendor: &Vendor) -> [Key; 3] {
+    ["a", "b", "c"].map(|name| vendor.key(name, name, None))
+}
+
+#[tokio::test(start_paused = true)]
+async fn unavailable_counts_reasons_when_all_keys_are_rejected() {
+    let vendor = Vendor::new((1, 5), Headers::None);
+    let pool = pool(keys(&vendor)).build().unwrap();
+    for name in ["a", "b", "c"] {
+        vendor.fault(name, |_| Some(status(401)));
+    }
+    let failed = run_calls(&pool, 1, SECOND).await;
+    let now = Instant::now();
+    let failed: Vec<_> = failed.into_iter().chain(run_calls(&pool, 1, Duration::ZERO).await).collect();
+    assert_eq!(now.elapsed(), Duration::ZERO, "at once");
+    for error in &failed {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.message().contains("3 with a rejected key (a, b, c)"), "{error}");
+    }
+    assert_eq!(failed.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn common_cause_sends_one_attempt_per_pause() {
+    let vendor = Vendor::new((1, 5), Headers::None);
+    let pool = pool(keys(&vendor)).max_wait(Duration::from_secs(300)).build().unwrap();
+    let heals = Duration::from_secs(100);
+    for name in ["a", "b", "c"] {
+        vendor.fault(name, move |at| Some(status(429)).filter(|_| at < heals));
+    }
+    let failed = run_calls(&pool, 2_000, Duration::from_millis(100)).await;
+    assert!(failed.is_empty(), "{} {:?}", failed.len(), failed.first());
+    let mut attempts: Vec<_> = ["a", "b", "c"].iter().flat_map(|name| vendor.attempts(name)).collect();
+    attempts.sort();
+    let during: Vec<_> = attempts.iter().filter(|at| **at < heals).collect();
+    // Some until the cause is known, then after 1, 2, 4, … 60 s.
+    let gaps: Vec<_> = during.windows(2).map(|pair| *pair[1] - *pair[0]).filter(|gap| *gap > SECOND / 2).collect();
+    assert!(during.len() <= 6 + gaps.len(), "{during:?}");
+    assert!(gaps.windows(2).all(|pair| pair[1] >= pair[0]), "{gaps:?}");
+    let back = attempts.iter().find(|at| **at >= heals).unwrap();
+    assert!(*back <= heals + *gaps.last().unwrap() * 2, "{back:?} {gaps:?}");
+    assert!(attempts.last().unwrap() < &Duration::from_secs(215), "all are served soon: {:?}", attempts.last());
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_budget_bounds_attempts_in_outage() {
+    let vendor = Vendor::new((1, 5), Headers::None);
+    let pool = pool(keys(&vendor)).build().unwrap();
+    for name in ["a", "b", "c"] {
+        vendor.fault(name, |_| Some(status(500)));
+    }
+    let calls = 3_000;
+    let failed = run_calls(&pool, calls, Duration::from_millis(20)).await;
+    assert_eq!(failed.len(), calls as usize);
+    let attempts: usize = ["a", "b", "c"].iter().map(|name| vendor.attempts(name).len()).sum();
+    assert!(attempts <= 3_310, "{attempts}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn moves_try_every_key_in_outage_of_two() {
+    for code in [401, 429] {
+        let vendor = Vendor::new((1, 5), Headers::None);
+        let pool = pool(keys(&vendor)).retry_budget(RetryBudget::new(0, 0)).build().unwrap();
+        for name in ["a", "b"] {
+            vendor.fault(name, move |_| Some(status(code)));
+        }
+        let failed = run_calls(&pool, 3_000, Duration::from_millis(20)).await;
+        assert!(failed.is_empty(), "{code} {} {:?}", failed.len(), failed.first());
+        assert_eq!(vendor.attempts("c").len(), 3_000, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_calls_are_served_in_order_of_arrival() {
+    let limit = Group::new("a").limit("m", requests_per_minute(10));
+    let pool = KeyPool::builder().member(Member::new("a", "key")).group(limit).max_wait(200 * SECOND).build().unwrap();
+    let mut order = tokio::task::JoinSet::new();
+    let (sender, mut served) = tokio::sync::mpsc::unbounded_channel();
+    for call in 0..30 {
+        let (pool, sender) = (pool.clone(), sender.clone());
+        let priority = if call % 3 == 0 { Priority::Background } else { Priority::Interactive };
+        order.spawn(async move {
+            let lease = pool.lease(&LeaseRequest::new("m").priority(priority)).await.unwrap();
+            sender.send((priority, call)).unwrap();
+            lease.report(Outcome::success());
+        });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Another model has its own room.
+    assert!(pool.try_lease(&LeaseRequest::new("n")).is_ok());
+    order.join_all().await;
+    drop(sender);
+    let mut all = Vec::new();
+    while let Some(one) = served.recv().await {
+        all.push(one);
+    }
+    let waited = &all[10..];
+    let sorted = |priority| waited.iter().filter(|one| one.0 == priority).is_sorted();
+    assert!(sorted(Priority::Interactive) && sorted(Priority::Background), "{waited:?}");
+    assert!(waited.iter().map(|one| one.0).is_sorted_by(|one, next| one >= next), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limited_call_fails_at_once_if_return_is_late() {
+    let limit = Group::new("a").limit("m", requests_per_minute(1));
+    let pool = KeyPool::builder().member(Member::new("a", "key")).group(limit).build().unwrap();
+    let request = LeaseRequest::new("m");
+    drop(pool.lease(&request).await.unwrap());
+    let start = Instant::now();
+    let error = pool.lease(&request).await.unwrap_err();
+    assert_eq!((start.elapsed(), error.kind()), (Duration::ZERO, ErrorKind::RateLimited));
+    assert!(error.retry_after().is_some_and(|after| (60 * SECOND..61 * SECOND).contains(&after)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn max_waiting_sheds_further_calls() {
+    let pool = KeyPool::builder().member(Member::new("a", "key").max_in_flight(1)).max_waiting(1).build().unwrap();
+    let request = LeaseRequest::new("m");
+    let held = pool.lease(&request).await.unwrap();
+    let mut waiting = tokio_test::task::spawn(pool.lease(&request));
+    assert!(waiting.poll().is_pending());
+    assert_eq!(pool.lease(&request).await.unwrap_err().kind(), ErrorKind::Overloaded);
+    drop(held);
+    assert!(waiting.is_woken() && waiting.poll().is_ready());
+    assert_eq!(pool.status().waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pinned_call_names_missing_group() {
+    let pool = KeyPool::builder().member(Member::new("a", "key")).build().unwrap();
+    let error = pool.lease(&LeaseRequest::new("m").pinned(Pinned::to("gone"))).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.message().contains("gone"), "{error}");
+    assert_eq!(pool.lease(&LeaseRequest::new("m").pinned(Pinned::to("a"))).await.unwrap().member(), "a");
+}

@@ -1,0 +1,63 @@
+//! Pools over the vendor of the tests.
+
+use std::time::Duration;
+
+use llm_core::{
+    Call, ChatRequest, ChatResponse, Choice, Error, ErrorKind, FinishReason, Part, Receipt, Reply,
+    layer::ResponseFuture,
+};
+use llm_keypool::{KeyPool, KeyPoolBuilder, LeaseRequest, Member, Outcome};
+use tokio::task::JoinSet;
+use tower::Service;
+
+use crate::vendor::Key;
+
+impl Service<Call<ChatRequest>> for Key {
+    type Response = Reply<ChatResponse>;
+    type Error = Error;
+    type Future = ResponseFuture<ChatResponse>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<ChatRequest>) -> Self::Future {
+        let key = self.clone();
+        ResponseFuture::waiting(async move {
+            call.mark_sent();
+            let limits = key.send().await?;
+            let choice = Choice::new(0, vec![Part::text("hello")], FinishReason::Stop);
+            let reply = Reply::new(ChatResponse::new("1", call.body.model, vec![choice]), Receipt::default());
+            Ok(reply.with_limits(limits.map(Into::into)))
+        })
+    }
+}
+
+/// Returns a builder of a pool over keys, each a member of its own.
+pub(crate) fn pool<const N: usize>(keys: [Key; N]) -> KeyPoolBuilder<Key> {
+    KeyPool::builder().members(keys.map(|key| Member::new(key.name, key))).seed(7)
+}
+
+/// Returns the error of a status.
+pub(crate) fn status(status: u16) -> Error {
+    Outcome::status(status, None).error().unwrap().clone()
+}
+
+pub(crate) fn reset() -> Error {
+    Error::new(ErrorKind::Transport, "connection reset")
+}
+
+/// Runs calls at a rate, and returns the errors of those that failed.
+pub(crate) async fn run_calls(pool: &KeyPool<Key>, calls: u32, every: Duration) -> Vec<Error> {
+    let mut running = JoinSet::new();
+    for _ in 0..calls {
+        let pool = pool.clone();
+        running.spawn(async move {
+            let request = LeaseRequest::new("gpt-4o");
+            pool.run(&request, |key: Key| async move { key.send().await.map_err(Outcome::failed) }).await
+        });
+        tokio::time::sleep(every).await;
+    }
+    let outcomes = running.join_all().await;
+    outcomes.into_iter().filter_map(Result::err).collect()
+}
