@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recorder_is_told_what_a_store_could_not_do() {
+    fn metrics_record_failures_of_a_store() {
         let recorder = DebuggingRecorder::new();
         let counts = metrics::with_local_recorder(&recorder, || Counts::new(&"ns".into()));
         let stats = StoreStats { corrupt: 3, dropped_writes: 4, failed: 2, ..StoreStats::default() };

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_fits_counts_and_a_calls_own_wish_before_it() {
+    fn ttl_of_directive_precedes_first_matching_rule() {
         let minutes = |n: u64| Duration::from_secs(60 * n);
         let freshness = Freshness {
             ttl: Ttl::new(HOUR)
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_fresh_then_spare_then_gone() {
+    fn freshness_turns_from_fresh_to_stale_to_expired() {
         let judge = |after, directive| freshness().judge(&expiry(NOON), NOON + after, &directive);
         let plain = Directive::new;
         assert_eq!(judge(HOUR - Duration::from_nanos(1), plain()), Verdict::Fresh);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_replaced_behind_the_back_only_of_those_who_bear_it_stale() {
+    fn revalidate_applies_only_to_calls_that_accept_stale() {
         let freshness = Freshness { revalidate: HOUR / 4, ..freshness() };
         let judge = |after, directive| freshness.judge(&expiry(NOON), NOON + after, &directive);
         let plain = Directive::new;
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_spreads_expiry_and_never_lengthens_it() {
+    fn ttl_jitter_spreads_expiry_and_never_lengthens_it() {
         let freshness = Freshness { ttl: Ttl::new(HOUR).jitter(10), ..freshness() };
         let ends: Vec<_> =
             (0..200u32).filter_map(|n| freshness.fresh_until(NOON, Some(HOUR), &n.to_le_bytes())).collect();

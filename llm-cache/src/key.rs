@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_knows_its_tenant() {
+    fn key_returns_its_tenant() {
         for (namespace, tenant) in [("ns", "acme"), ("", ""), ("a longer namespace", "Ω")] {
             let key = Key::of(namespace, tenant, "n", "q").unwrap();
             assert_eq!((key.tenant(), key.scope()), (tenant, None));
@@ -337,7 +337,7 @@ mod tests {
     /// A digest under the key of this process would be found in no other.
     #[cfg(feature = "at-rest")]
     #[test]
-    fn digest_at_rest_is_that_of_all_canonical_bytes() {
+    fn key_digest_at_rest_covers_all_bytes() {
         for length in [0, 1, LONGEST_WHOLE - 9, LONGEST_WHOLE - 8, 10 * LONGEST_WHOLE] {
             let text = "x".repeat(length);
             let key = Key::of("ns", "acme", "op", &text).unwrap();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_key_knows_its_scope_and_is_no_tenants() {
+    fn key_of_shared_entry_returns_scope() {
         let question = llm_core::ChatRequest::new("m").user("x");
         let of = |tenant, scope, variant| {
             let prefix = KeyPrefix { namespace: "ns", tenant, scope, variant, routing: None };

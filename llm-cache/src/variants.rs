@@ -40,7 +40,7 @@ mod tests {
     use crate::Key;
 
     #[test]
-    fn turns_go_round_by_question_and_hold_nothing_of_it() {
+    fn variants_rotate_per_request_without_holding_it() {
         let variants = Variants::new(3).unwrap();
         let text = "x".repeat(100_000);
         let keys: Vec<Key> = (0..20).map(|n| Key::of("ns", "acme", "op", &(n, &text)).unwrap()).collect();

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_share_is_drawn_and_the_seed_decides_which() {
+    fn verification_draws_share_by_seed() {
         let draws = |percent, seed| {
             let sampler = VerificationSampler::new(Verification::percent(percent).seed(seed));
             (0..10_000).map(|_| sampler.draws()).collect::<Vec<_>>()

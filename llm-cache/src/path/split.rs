@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_remainder_of_what_a_call_took_goes_to_the_last_item() {
+    fn split_gives_remainder_to_last_item() {
         let mut facts = Accounting::default();
         facts.usage = Some(Usage::new(10, 0));
         (facts.cost, facts.paid) = (Some(Usd::from_nanos(11)), Some(Usd::from_nanos(8).into()));

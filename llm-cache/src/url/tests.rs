@@ -7,7 +7,7 @@ fn read(url: &str) -> Result<StoreUrl, String> {
 }
 
 #[test]
-fn memory_and_its_parameters() {
+fn store_url_parses_memory_and_parameters() {
     let url = read("memory:?max_bytes=64mb&policy=tinylfu").unwrap();
     assert_eq!((url.max_bytes, url.policy), (Some(64 << 20), Some(Policy::TinyLfu)));
     assert_eq!(read("memory:").unwrap(), read("memory://?").unwrap());
@@ -15,7 +15,7 @@ fn memory_and_its_parameters() {
 
 #[cfg(feature = "file")]
 #[test]
-fn a_file_and_its_parameters() {
+fn store_url_parses_file_and_parameters() {
     let url = read("file:///var/my%20cache/a%3Fb?max_bytes=2gb&memory=1kb&memory_ttl=5m").unwrap();
     assert_eq!(url.location, Location::File("/var/my cache/a?b".into()));
     assert_eq!((url.max_bytes, url.memory), (Some(2 << 30), Some(1 << 10)));
@@ -25,7 +25,7 @@ fn a_file_and_its_parameters() {
 
 #[cfg(feature = "file")]
 #[test]
-fn an_error_names_the_bad_part_and_what_is_allowed() {
+fn store_url_error_names_part_and_choices() {
     for (url, message) in [
         ("/tmp/x", "no scheme"),
         ("http://host", "`http:`"),
@@ -60,7 +60,7 @@ fn an_error_names_the_bad_part_and_what_is_allowed() {
 }
 
 #[test]
-fn a_store_whose_feature_is_off_names_it() {
+fn store_url_without_feature_names_it() {
     let secret = "user:hunter2@host";
     for (url, on, off) in [
         ("file:///var/answers".to_owned(), "redis", "file"),
@@ -83,7 +83,7 @@ fn a_store_whose_feature_is_off_names_it() {
 
 #[cfg(feature = "redis")]
 #[test]
-fn redis_and_its_parameters() {
+fn store_url_parses_redis_and_parameters() {
     let url =
         read("redis://user:hunter2@host:1/2?memory=1mb&prefix=shop&claim_timeout=2s&lease=5s&invalidation_bound=2s")
             .unwrap();
@@ -112,7 +112,7 @@ fn redis_and_its_parameters() {
 
 proptest! {
     #[test]
-    fn no_text_panics_and_no_password_is_shown(before in "(memory|file|redis|[a-z]{0,9}):(//)?", text in "\\PC{0,40}", after in "\\PC{0,20}") {
+    fn store_url_hides_password_and_never_panics(before in "(memory|file|redis|[a-z]{0,9}):(//)?", text in "\\PC{0,40}", after in "\\PC{0,20}") {
         let url = format!("{before}user:hunter2{text}@host/{after}?password=hunter2&hunter2");
         if let Err(error) = read(&url) {
             prop_assert!(!error.contains("hunter2"), "{}", error);
@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_shown_reads_back(path in "(/[^\0/]{1,8}){1,4}", max in 1u64.., memory in proptest::option::of(1u64..), seconds in 1u64..1_000_000) {
+    fn store_url_round_trips_as_text(path in "(/[^\0/]{1,8}){1,4}", max in 1u64.., memory in proptest::option::of(1u64..), seconds in 1u64..1_000_000) {
         let url = StoreUrl {
             prefix: None,
             redis_timeout: None,

@@ -68,7 +68,7 @@ impl Provider for Kept {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_readers_of_an_old_answer_get_it_at_once_and_one_call_replaces_it() {
+async fn revalidate_serves_stale_and_calls_once() {
     for streamed in [false, true] {
         let (upstream, clock) = (Kept::default(), ManualClock::default());
         let cache = cache(&clock, 8);
@@ -107,7 +107,7 @@ async fn a_thousand_readers_of_an_old_answer_get_it_at_once_and_one_call_replace
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_tenants_who_share_an_old_answer_have_it_replaced_once() {
+async fn revalidate_shared_entry_once_for_two_tenants() {
     let (upstream, clock) = (Kept::default(), ManualClock::default());
     let policy = DirectivePolicy::none().allow_sharing();
     let cache = builder(&clock, Background::new(8)).directive_policy(policy).build().unwrap();
@@ -128,7 +128,7 @@ async fn two_tenants_who_share_an_old_answer_have_it_replaced_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refreshes_are_bounded_in_number_and_what_finds_no_room_is_counted() {
+async fn background_limit_skips_and_counts_revalidations() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let cache = cache(&clock, 2);
     let provider = provider(&upstream, &cache);
@@ -143,7 +143,7 @@ async fn refreshes_are_bounded_in_number_and_what_finds_no_room_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_vendor_in_trouble_is_not_asked_for_each_old_answer_that_is_served() {
+async fn revalidate_pauses_after_vendor_failure() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let cache = cache(&clock, 4);
     let provider = provider(&upstream, &cache);
@@ -158,7 +158,7 @@ async fn a_vendor_in_trouble_is_not_asked_for_each_old_answer_that_is_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_invalidated_is_not_served_while_it_is_replaced_and_a_refresh_that_began_before_is_not_stored() {
+async fn invalidate_during_revalidation_serves_and_stores_nothing() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let cache = cache(&clock, 4);
     let provider = provider(&upstream, &cache);
@@ -173,7 +173,7 @@ async fn what_was_invalidated_is_not_served_while_it_is_replaced_and_a_refresh_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_bounds_the_age_waits_for_a_new_answer() {
+async fn max_age_call_waits_instead_of_revalidating() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let provider = provider(&upstream, &cache(&clock, 4));
     provider.chat(ask("a")).await.unwrap();
@@ -184,7 +184,7 @@ async fn a_call_that_bounds_the_age_waits_for_a_new_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn old_items_of_a_request_are_replaced_with_one_call() {
+async fn revalidate_replaces_stale_items_with_one_call() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let cache = cache(&clock, 1);
     let provider = provider(&upstream, &cache);
@@ -203,7 +203,7 @@ async fn old_items_of_a_request_are_replaced_with_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_background_spends_is_an_overhead_of_its_own_and_the_books_balance() {
+async fn background_spending_is_overhead_in_balanced_ledger() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let ledger = Ledger::new(prices());
     let audit = Verification::percent(100);
@@ -227,7 +227,7 @@ async fn what_the_background_spends_is_an_overhead_of_its_own_and_the_books_bala
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_goes_on_when_all_have_left_and_whoever_asks_then_joins_it() {
+async fn complete_on_disconnect_finishes_call_and_admits_joiners() {
     for streamed in [false, true] {
         // Before the head, and in the middle of the stream.
         for leave in [HEAD / 2, HEAD + STEP * 5 / 2] {
@@ -248,7 +248,7 @@ async fn a_call_goes_on_when_all_have_left_and_whoever_asks_then_joins_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_as_many_calls_go_on_as_there_is_room_for() {
+async fn complete_on_disconnect_respects_background_limit() {
     let upstream = Upstream::default();
     let cache = Cache::builder("t").background(Background::new(1).complete_on_disconnect()).build().unwrap();
     let provider = provider(&upstream, &cache);
@@ -264,7 +264,7 @@ async fn only_as_many_calls_go_on_as_there_is_room_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_stays_until_the_end_leaves_nothing_to_finish() {
+async fn complete_on_disconnect_ignores_callers_that_stay() {
     let upstream = Upstream::default();
     let cache = Cache::builder("t").background(Background::new(1).complete_on_disconnect()).build().unwrap();
     let provider = provider(&upstream, &cache);
@@ -296,7 +296,7 @@ fn changing(audit: Verification) -> (Cache, Arc<Mutex<&'static str>>, Arc<dyn Pr
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_audited_hit_is_served_as_it_was_and_a_disagreement_is_reported() {
+async fn verification_reports_mismatch_and_serves_hit() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let audit = Verification::percent(100).on_mismatch({
         let told = Arc::clone(&told);
@@ -318,7 +318,7 @@ async fn an_audited_hit_is_served_as_it_was_and_a_disagreement_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_share_of_the_hits_is_audited() {
+async fn verification_samples_share_of_hits() {
     let (cache, _, provider) = changing(Verification::percent(20).seed(7));
     for _ in 0..1_000 {
         provider.chat(ask("q")).await.unwrap();
@@ -329,7 +329,7 @@ async fn a_share_of_the_hits_is_audited() {
 }
 
 #[test]
-fn a_background_that_cannot_be_is_refused() {
+fn background_invalid_settings_are_build_errors() {
     let build = |background| Cache::builder("t").background(background).build().map(drop).unwrap_err();
     assert_eq!(build(Background::new(0).complete_on_disconnect()), BuildError::Background);
     assert_eq!(build(Background::new(1).verify(Verification::percent(101))), BuildError::Verification);

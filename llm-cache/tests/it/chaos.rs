@@ -22,8 +22,8 @@ use proptest::{
 use tower::ServiceBuilder;
 
 use crate::{
-    edges::{Made, answer},
-    flights::full,
+    single_flight::full,
+    single_flight_edges::{Made, answer},
     upstream::{prices, read},
 };
 
@@ -178,7 +178,7 @@ fn settings(seed: u64, builder: CacheBuilder) -> CacheBuilder {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_cancelled_nothing_leaks_nobody_hangs_and_the_books_agree() {
+async fn chaos_of_cancellations_leaks_nothing() {
     let seeds = if full() { 1_000 } else { 100 };
     let mut told = [0; 5];
     for seed in 0..seeds {
@@ -191,7 +191,7 @@ async fn whoever_is_cancelled_nothing_leaks_nobody_hangs_and_the_books_agree() {
 
 #[cfg(feature = "file")]
 #[tokio::test(start_paused = true)]
-async fn so_it_is_over_a_file_with_memory_in_front() {
+async fn chaos_over_tiered_file_leaks_nothing() {
     let seeds = if full() { 100 } else { 3 };
     let (mut told, mut far) = ([0; 5], 0);
     for seed in 0..seeds {
@@ -206,7 +206,7 @@ async fn so_it_is_over_a_file_with_memory_in_front() {
 
 /// Many callers ask for one answer without end, while it expires again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn joins_on_one_hot_key_never_fail() {
+async fn single_flight_on_hot_key_never_fails() {
     let (callers, calls) = if full() { (50, 20_000) } else { (50, 1_000) };
     for settings in [
         |builder: CacheBuilder| builder,

@@ -45,7 +45,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Priced<S> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_only_what_it_made_ready_and_leaves_nothing_behind() {
+async fn layer_calls_only_ready_service() {
     let upstream = Upstream::default();
     let (probe, handle) = Probe::new(into_service(Arc::new(upstream)));
     let service = Cached::new(probe, cache(&ManualClock::default()));
@@ -61,7 +61,7 @@ async fn calls_only_what_it_made_ready_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stands_between_towers_own_layers() {
+async fn layer_composes_with_tower_layers() {
     let upstream = Upstream::default();
     let stack = ServiceBuilder::new()
         .timeout(std::time::Duration::from_secs(5))
@@ -77,7 +77,7 @@ async fn stands_between_towers_own_layers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn exactly_one_of_many_answers_of_a_purchase_can_claim_it() {
+async fn cost_share_is_claimed_once_per_call() {
     let upstream = Upstream::default();
     let provider = into_provider(Cached::new(priced(&upstream), cache(&ManualClock::default())));
     let replies = futures_util::future::join_all((0..20).map(|_| provider.chat(ask("a")))).await;

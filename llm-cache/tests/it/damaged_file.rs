@@ -8,7 +8,7 @@ use std::{
 
 use llm_cache::{BuildError, Cache};
 
-use crate::flights::full;
+use crate::single_flight::full;
 
 const PAGE: usize = 4096;
 const ENTRIES: u32 = 8;
@@ -81,7 +81,7 @@ async fn outcome(path: &Path) -> Outcome {
 
 /// All pages that hold entries at once; with `LLM_FULL` each page of the file in turn.
 #[tokio::test]
-async fn damaged_page_is_replaced_after_first_failure() {
+async fn file_with_damaged_page_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let whole = whole(&directory.path().join("whole")).await;
     let pages = || whole.chunks(PAGE).enumerate().skip(1);

@@ -27,7 +27,7 @@ fn cache(clock: &ManualClock, caps: DirectivePolicy) -> Cache {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_store_keeps_the_cache_out_and_no_cache_replaces_what_is_stored() {
+async fn directive_no_store_bypasses_no_cache_replaces() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let cache = cache(&clock, stale_allowed());
     let provider = provider(&upstream, &cache);
@@ -45,7 +45,7 @@ async fn no_store_keeps_the_cache_out_and_no_cache_replaces_what_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn max_age_and_max_stale_and_only_if_cached_mean_what_they_mean_in_http() {
+async fn directive_max_age_max_stale_only_if_cached() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let provider = provider(&upstream, &cache(&clock, stale_allowed()));
     let only = || Directive::new().only_if_cached();
@@ -65,47 +65,7 @@ async fn max_age_and_max_stale_and_only_if_cached_mean_what_they_mean_in_http() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_answer_is_better_than_a_vendors_failure_and_is_marked() {
-    let (upstream, clock) = (Upstream::default(), ManualClock::default());
-    let provider = provider(&upstream, &cache(&clock, stale_allowed()));
-    provider.chat(ask("a question")).await.unwrap();
-    let fail = |kind| *upstream.fail.lock().unwrap() = kind;
-    for kind in
-        [ErrorKind::RateLimited, ErrorKind::Server, ErrorKind::Timeout, ErrorKind::OverBudget, ErrorKind::Unavailable]
-    {
-        clock.set_unix(HOUR * 3 / 2);
-        fail(Some(kind));
-        let reply = provider.chat(ask("a question")).await.unwrap();
-        let spared = CacheStatus::Hit { tier: "memory", age: HOUR * 3 / 2, stale: Some(Stale::Error) };
-        assert_eq!(CacheStatus::of(&reply), spared, "{kind}");
-        let streamed = provider.chat_stream(ask("a question")).await.unwrap();
-        assert_eq!(read(streamed.output).await.unwrap().0, "a question");
-    }
-    fail(Some(ErrorKind::InvalidRequest));
-    let error = provider.chat(ask("a question")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidRequest, "an error of the question is told");
-    clock.set_unix(HOUR * 2);
-    fail(Some(ErrorKind::Server));
-    assert!(provider.chat(ask("a question")).await.is_err(), "not for ever");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_old_answer_is_better_than_none_in_time() {
-    let (upstream, clock) = (Upstream::default(), ManualClock::default());
-    let provider = provider(&upstream, &cache(&clock, stale_allowed()));
-    provider.chat(ask("a question")).await.unwrap();
-    clock.advance(HOUR * 3 / 2);
-    let started = Instant::now();
-    let hasty = || ask("a question").with_deadline((started + HEAD / 2).into_std());
-    let (leader, follower) = tokio::join!(provider.chat(hasty()), provider.chat_stream(hasty()));
-    for status in [CacheStatus::of(&leader.unwrap()), CacheStatus::of(&follower.unwrap())] {
-        assert!(matches!(status, CacheStatus::Hit { stale: Some(Stale::Error), .. }), "{status:?}");
-    }
-    assert_eq!(started.elapsed().as_millis(), (HEAD / 2).as_millis());
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_operator_can_cap_what_calls_ask() {
+async fn directive_policy_no_bypass_max_ttl_limit_directives() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let caps = stale_allowed().no_bypass().max_stale(HOUR / 4).max_ttl(HOUR * 2);
     let provider = provider(&upstream, &cache(&clock, caps));
@@ -122,7 +82,7 @@ async fn an_operator_can_cap_what_calls_ask() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_callers_deadline_is_not_the_others() {
+async fn deadline_of_one_caller_spares_others() {
     let upstream = Upstream::default();
     let provider = provider(&upstream, &cache(&ManualClock::default(), stale_allowed()));
     let hasty = ask("a b c").with_deadline((Instant::now() + HEAD / 2).into_std());
@@ -139,7 +99,7 @@ async fn one_callers_deadline_is_not_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn flights_do_not_cross_priority_classes_but_answers_do() {
+async fn single_flight_separates_priorities_but_shares_entries() {
     let upstream = Upstream::default();
     let provider = provider(&upstream, &cache(&ManualClock::default(), stale_allowed()));
     let background = || ask("a").with_priority(Priority::Background);
@@ -151,7 +111,7 @@ async fn flights_do_not_cross_priority_classes_but_answers_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_names_the_world_outside_is_asked_each_time() {
+async fn is_self_contained_false_requests_are_not_cached() {
     let upstream = Upstream::default();
     let cache = cache(&ManualClock::default(), stale_allowed());
     let provider = provider(&upstream, &cache);
@@ -176,7 +136,7 @@ async fn what_names_the_world_outside_is_asked_each_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_application_and_the_size_bound_decide_what_is_kept() {
+async fn cache_if_and_max_response_bytes_reject_responses() {
     let upstream = Upstream::default();
     let cache = Cache::builder("tests")
         .cache_if(|answer: &ChatResponse| !answer.text().contains("not sure"))
@@ -193,7 +153,7 @@ async fn the_application_and_the_size_bound_decide_what_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_status_prints_as_a_header() {
+async fn cache_status_prints_as_header() {
     let upstream = Upstream::default();
     let provider = provider(&upstream, &cache(&ManualClock::default(), stale_allowed()));
     let printed = async || CacheStatus::of(&provider.chat(ask("a")).await.unwrap()).to_string();

@@ -38,7 +38,7 @@ async fn origin(provider: &Arc<dyn Provider>, call: Call<ChatRequest>) -> Origin
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_outlive_the_cache_even_one_that_is_not_closed() {
+async fn file_keeps_entries_across_restart() {
     for place in [Place::file(), Place::tiered()] {
         for close in [true, false] {
             let cache = place.open();
@@ -54,7 +54,7 @@ async fn answers_outlive_the_cache_even_one_that_is_not_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fetched_answer_is_at_hand_for_a_short_time() {
+async fn memory_ttl_limits_fetched_entry_in_memory() {
     let place = Place::tiered();
     let cache = place.open();
     put(&cache, 1).await;
@@ -67,7 +67,7 @@ async fn a_fetched_answer_is_at_hand_for_a_short_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_invalidated_stays_so_whatever_the_clock_shows_later() {
+async fn file_invalidation_survives_restart_and_clock() {
     let place = Place::file();
     let upstream = Upstream::default();
     let other = || Call::new("umbrella", ChatRequest::new("m").user("a"));
@@ -98,7 +98,7 @@ async fn what_was_invalidated_stays_so_whatever_the_clock_shows_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_was_set_back_does_not_make_new_answers_old() {
+async fn file_survives_clock_set_back() {
     let place = Place::file();
     let cache = place.open();
     cache.invalidate(Tag::tenant("acme")).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_clock_that_was_set_back_does_not_make_new_answers_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_is_open_or_none_or_nowhere_is_named() {
+async fn file_open_error_names_path() {
     let place = Place::file();
     let first = place.open();
     let path = place.url().trim_start_matches("file://").trim_end_matches('?').to_owned();
@@ -133,7 +133,7 @@ async fn a_file_that_is_open_or_none_or_nowhere_is_named() {
 
 #[cfg(unix)]
 #[tokio::test(start_paused = true)]
-async fn only_the_owner_can_read_a_file() {
+async fn file_is_readable_by_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::file();
     let _cache = place.open();
@@ -142,7 +142,7 @@ async fn only_the_owner_can_read_a_file() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenant_whose_key_is_gone_is_erased() {
+async fn encryption_keys_removed_key_erases_tenant() {
     let (place, keys) = (Place::file(), KeyRing::new());
     for tenant in ["acme", "umbrella"] {
         keys.insert(Partition::tenant(tenant), Secret::new([tenant.len() as u8; 32]));
@@ -173,7 +173,7 @@ async fn a_tenant_whose_key_is_gone_is_erased() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_of_another_secret_is_a_file_of_misses() {
+async fn secret_of_other_store_misses_all_entries() {
     let place = Place::file();
     let cache = place.open();
     put(&cache, 1).await;
@@ -185,7 +185,7 @@ async fn a_file_of_another_secret_is_a_file_of_misses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn live_entries_move_with_what_is_left_of_their_time() {
+async fn migrate_copies_live_entries_with_remaining_ttl() {
     let (from, to) = (Place::file(), Place::tiered());
     let (old, secret) = (from.open(), Secret::new([5; 32]));
     for n in 0..50 {
@@ -236,7 +236,7 @@ async fn live_entries_move_with_what_is_left_of_their_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn entries_can_be_listed_and_dropped_one_by_one_or_by_a_tag() {
+async fn list_remove_stored_and_purge_entries() {
     let place = Place::file();
     let cache = place.open();
     let provider = provider(&Upstream::default(), &cache);
@@ -265,7 +265,7 @@ async fn entries_can_be_listed_and_dropped_one_by_one_or_by_a_tag() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changed_bytes_in_a_file_cost_answers_and_never_change_one() {
+async fn file_with_changed_bytes_misses() {
     let place = Place::file();
     let path = place.url().trim_start_matches("file://").trim_end_matches('?').to_owned();
     let cache = place.open();
@@ -289,7 +289,7 @@ async fn changed_bytes_in_a_file_cost_answers_and_never_change_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_shared_is_sealed_with_the_key_of_its_scope_and_moves_with_it() {
+async fn encryption_keys_seal_shared_entry_by_scope() {
     let (from, to, keys) = (Place::file(), Place::file(), KeyRing::new());
     let open = |place: &Place| {
         let sharing = DirectivePolicy::none().allow_sharing();
@@ -322,7 +322,7 @@ async fn what_is_shared_is_sealed_with_the_key_of_its_scope_and_moves_with_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_copied_onto_itself_stays_as_it_is() {
+async fn migrate_onto_same_store_changes_nothing() {
     let place = Place::file();
     let cache = place.open();
     for n in 0..20 {
@@ -333,7 +333,7 @@ async fn a_store_that_is_copied_onto_itself_stays_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_makes_room_in_a_file_is_counted() {
+async fn file_evictions_are_counted() {
     for place in [Place::file(), Place::tiered()] {
         let cache = place.open_small(2_000);
         for n in 0..20 {

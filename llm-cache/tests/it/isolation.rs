@@ -161,21 +161,21 @@ fn check<T: Operation + PartialEq>(
 }
 
 #[test]
-fn every_field_of_a_chat_separates_or_is_transport() {
+fn key_separates_by_every_chat_field() {
     let base = ChatRequest::new("m").user("q");
     check(&base, &chat_fields(&base), CHAT, &ChatRequest::TRANSPORT_FIELDS, |request| &mut request.extra);
     assert_eq!(key(&Streamed(base.clone())), key(&base), "asked as a stream, it is the same question");
 }
 
 #[test]
-fn every_field_of_an_embedding_separates_or_is_transport() {
+fn key_separates_by_every_embedding_field() {
     let base = EmbedRequest::new("m", ["q"]);
     check(&base, &embed_fields(&base), EMBED, &EmbedRequest::TRANSPORT_FIELDS, |request| &mut request.extra);
     assert_ne!(key(&base), key(&ChatRequest::new("m").user("q")), "operations are apart");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_separates_keys_separates_answers() {
+async fn key_difference_separates_entries() {
     let upstream = Scripted::new();
     let cache = Cache::builder("ns").build().unwrap();
     let provider = into_provider(ServiceBuilder::new().layer(CacheLayer::new(cache)).service(upstream.clone()));
@@ -188,7 +188,7 @@ async fn what_separates_keys_separates_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tenants_and_namespaces_over_one_vendor_share_nothing() {
+async fn tenants_and_namespaces_share_no_entry() {
     let upstream = Scripted::new();
     let stack = |namespace: &str| {
         let cache = Cache::builder(namespace).build().expect("the settings are right");

@@ -72,7 +72,7 @@ impl Stack {
     }
 }
 
-pub(crate) async fn of_a_hundred_texts_of_which_97_are_known_three_are_asked(place: Place) {
+pub(crate) async fn items_send_only_unknown_texts(place: Place) {
     let stack = stack_over(place.open(), Latency::zero());
     let all = stack.embed(0..97).await;
     let reply = stack.embed(0..100).await;
@@ -87,7 +87,7 @@ pub(crate) async fn of_a_hundred_texts_of_which_97_are_known_three_are_asked(pla
     stack.check();
 }
 
-pub(crate) async fn duplicates_inside_a_request_are_asked_once_and_stand_in_both_places(place: Place) {
+pub(crate) async fn items_duplicates_are_sent_once(place: Place) {
     let stack = stack_over(place.open(), Latency::zero());
     let reply = stack.embed([7, 8, 7, 9, 8]).await;
     let vectors = &reply.output.vectors;
@@ -99,7 +99,7 @@ pub(crate) async fn duplicates_inside_a_request_are_asked_once_and_stand_in_both
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_that_are_being_asked_for_are_awaited_and_not_asked_again() {
+async fn items_in_flight_are_awaited() {
     let stack = stack(Latency::fixed(Duration::from_millis(50), Duration::ZERO));
     let (a, b, c) = tokio::join!(stack.embed(0..60), stack.embed(40..100), stack.embed([50, 70]));
     assert_eq!(stack.asked(), [40, 60], "the third found all of its texts under way");
@@ -111,7 +111,7 @@ async fn items_that_are_being_asked_for_are_awaited_and_not_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_of_one_text_and_an_item_of_many_share_a_flight() {
+async fn items_join_single_flight_of_one_text() {
     let stack = stack(Latency::fixed(Duration::from_millis(50), Duration::ZERO));
     let (one, many) = tokio::join!(stack.embed([3]), stack.embed(0..5));
     assert_eq!(stack.asked(), [4, 1]);
@@ -121,7 +121,7 @@ async fn a_call_of_one_text_and_an_item_of_many_share_a_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_wants_new_ones_gets_them_and_they_replace_the_old() {
+async fn items_with_no_cache_replace_entries() {
     let stack = stack(Latency::zero());
     stack.embed(0..4).await;
     let mut call = texts(0..3);
@@ -133,7 +133,7 @@ async fn whoever_wants_new_ones_gets_them_and_they_replace_the_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn usage_and_cost_of_the_items_add_up_to_those_of_the_call() {
+async fn items_usage_and_cost_sum_to_call() {
     let stack = stack(Latency::zero());
     let whole = stack.embed(0..7).await;
     let (mut usage, mut cost) = (llm_core::Usage::default(), llm_core::Usd::ZERO);
@@ -149,7 +149,7 @@ async fn usage_and_cost_of_the_items_add_up_to_those_of_the_call() {
 
 /// Random overlapping requests, some given up at random moments.
 #[tokio::test(start_paused = true)]
-async fn overlapping_requests_survive_cancellation_and_the_books_agree() {
+async fn items_of_overlapping_requests_survive_cancellation() {
     for seed in 0..30u8 {
         let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
         let stack = stack(Latency::fixed(Duration::from_millis(40), Duration::ZERO));

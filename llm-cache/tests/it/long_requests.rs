@@ -44,7 +44,7 @@ fn photo(bytes: usize, number: u8) -> Call<ChatRequest> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn photos_fit_into_default_memory() {
+async fn max_bytes_default_holds_photos() {
     let (upstream, cache) = (Upstream::default(), Cache::builder("photos").build().unwrap());
     let provider = provider(&upstream, &cache);
     let photos: Vec<_> = (0..12).map(|number| photo(5 * MIB, number)).chain([photo(9 * MIB, 0)]).collect();
@@ -60,7 +60,7 @@ async fn photos_fit_into_default_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn long_requests_are_forgotten_and_invalidated_like_others() {
+async fn forget_and_invalidate_reach_long_requests() {
     for place in [
         Place::memory(),
         #[cfg(feature = "file")]

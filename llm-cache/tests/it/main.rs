@@ -3,44 +3,50 @@
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers")]
 
 mod background;
-mod bounds;
+mod cache_fallbacks;
 mod cache_status;
+mod cache_status_header;
+mod cacheable;
 mod chaos;
+#[cfg(feature = "admin")]
+mod cli;
 mod conformance;
+mod conforms;
 mod contract;
-mod core;
-mod counters;
 #[cfg(feature = "file")]
 mod damaged_file;
 mod directives;
-mod divided;
-mod edges;
 #[cfg(feature = "file")]
 mod file;
-mod flights;
+mod get_or_call;
 mod invalidation;
 mod isolation;
+mod item_outcomes;
 mod items;
-mod kept;
 #[cfg(feature = "file")]
-mod killed;
-mod lifetimes;
+mod killed_process;
 mod long_requests;
+mod max_response_bytes;
 #[cfg(feature = "metrics")]
 mod metrics;
-mod misuse;
+mod negative_cache;
+mod observability;
 mod policy;
-#[cfg(feature = "admin")]
-mod program;
 #[cfg(all(feature = "redis", unix))]
 mod redis;
+mod replay;
+mod robustness;
 mod routing;
 mod runtimes;
-mod sharing;
+mod shadow;
+mod shared_scope;
+mod single_flight;
+mod single_flight_edges;
+mod stale_if_error;
+mod stats;
 mod tags;
-mod telling;
-mod traces;
+mod tenants;
+mod ttl;
 mod upstream;
-mod vendor;
-mod vendors;
-mod worth;
+mod variants;
+mod vendor_errors;

@@ -49,7 +49,7 @@ impl Told {
 }
 
 #[test]
-fn a_recorder_learns_what_is_held_and_what_had_to_make_room() {
+fn metrics_record_entries_bytes_and_evictions() {
     let mut stats = None;
     let told = Told::by(async {
         let upstream = Upstream::default();
@@ -154,7 +154,7 @@ mod file {
     }
 
     #[test]
-    fn a_recorder_is_told_what_the_stats_tell() {
+    fn metrics_agree_with_stats() {
         let mut caches = Vec::new();
         let told = Told::by(async {
             caches.push(("tests", live().await));

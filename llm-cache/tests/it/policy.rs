@@ -33,7 +33,7 @@ async fn fresh_kept(cache: Cache) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_builder_and_the_address_say_which_and_the_address_first() {
+async fn policy_of_url_precedes_builder() {
     let (lru, tiny) = (Policy::Lru, Policy::TinyLfu);
     let sized = || Cache::builder("t").max_bytes(BYTES);
     assert_eq!(fresh_kept(sized().build().unwrap()).await, 20, "by default the least recently used goes");
@@ -49,7 +49,7 @@ async fn the_builder_and_the_address_say_which_and_the_address_first() {
 
 #[cfg(feature = "file")]
 #[tokio::test(start_paused = true)]
-async fn memory_in_front_of_a_file_goes_by_it_too() {
+async fn policy_applies_to_memory_before_file() {
     for (policy, keeps_all) in [("lru", true), ("tinylfu", false)] {
         let place = crate::conformance::Place::file();
         let cache = Cache::builder("t").open(&format!("{}memory={BYTES}&policy={policy}", place.url())).unwrap();

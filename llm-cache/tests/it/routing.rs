@@ -11,7 +11,7 @@ use llm_core::{
 };
 use tower::ServiceBuilder;
 
-use crate::{edges::Made, upstream::ask};
+use crate::{single_flight_edges::Made, upstream::ask};
 
 /// A pool whose first choice has failed, so that a stand-in answers every call that allows it, after a second.
 fn over_pool(cache: &Cache) -> Arc<dyn Provider> {

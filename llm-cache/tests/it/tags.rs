@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn what_is_invalidated_lies_there_until_somebody_looks() {
+async fn invalidate_removes_entries_at_lookup() {
     for place in [
         Place::memory(),
         #[cfg(feature = "file")]

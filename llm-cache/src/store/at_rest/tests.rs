@@ -68,7 +68,7 @@ fn written() -> Vec<(AtRest, Name, Vec<u8>, String)> {
 }
 
 #[test]
-fn what_is_written_is_read_whole() {
+fn at_rest_round_trips_entry() {
     for (codec, name, bytes, text) in written() {
         let read = codec.read(&name, &bytes).unwrap();
         let was = record(&key(1), &text);
@@ -86,7 +86,7 @@ fn what_is_written_is_read_whole() {
 }
 
 #[test]
-fn no_changed_byte_and_no_cut_is_read() {
+fn at_rest_rejects_changed_or_truncated_bytes() {
     for (codec, name, bytes, _) in written() {
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
@@ -102,7 +102,7 @@ fn no_changed_byte_and_no_cut_is_read() {
 
 proptest! {
     #[test]
-    fn nothing_else_is_read(changes in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..6), cut in any::<prop::sample::Index>()) {
+    fn at_rest_rejects_foreign_bytes(changes in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..6), cut in any::<prop::sample::Index>()) {
         for (codec, name, bytes, text) in written() {
             let mut changed = bytes.clone();
             for (at, flip) in &changes {
@@ -118,7 +118,7 @@ proptest! {
 }
 
 #[test]
-fn entries_under_other_names_secrets_and_keys_are_not_read() {
+fn at_rest_rejects_other_name_secret_or_key() {
     for (codec, _, bytes, _) in written() {
         assert_eq!(
             codec.read(&codec.name(&key(2)), &bytes).err(),
@@ -144,7 +144,7 @@ fn entries_under_other_names_secrets_and_keys_are_not_read() {
 
 /// Whoever has the store's secret and not the tenants' keys can make checks that hold: for him there is the seal.
 #[test]
-fn a_seal_holds_for_its_own_name_and_head_alone() {
+fn seal_fails_under_other_name_or_head() {
     let (secret, (ring, keys)) = (Secret::new([1; 32]), ring());
     ring.insert(Partition::scope("acme"), Secret::new([9; 32]));
     let codec = AtRest::new(Some(&secret), Some(keys));
@@ -164,7 +164,7 @@ fn a_seal_holds_for_its_own_name_and_head_alone() {
 }
 
 #[test]
-fn sealed_entries_and_names_show_nothing() {
+fn seal_hides_entry_and_name() {
     let (_, name, bytes, _) = written().remove(1);
     let shows = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
     for text in ["acme", "short", "openai", "import"] {
@@ -178,7 +178,7 @@ fn sealed_entries_and_names_show_nothing() {
 }
 
 #[test]
-fn how_a_call_came_by_an_answer_is_not_written() {
+fn at_rest_omits_origin_and_payment() {
     let mut record = record(&key(1), "1");
     record.facts.paid = Some(Usd::from_nanos(11).into());
     record.facts.saved.add(llm_core::Cause::CacheHit, Usd::from_nanos(11));
@@ -190,7 +190,7 @@ fn how_a_call_came_by_an_answer_is_not_written() {
 }
 
 #[test]
-fn what_is_shared_is_named_and_sealed_apart_from_what_a_tenant_of_the_same_name_has() {
+fn seal_separates_scope_from_tenant_of_same_name() {
     let public = Partition::scope("public");
     let record = Record { partition: public.clone(), ..record(&key(1), "1") };
     let keys = KeyRing::new();
@@ -212,7 +212,7 @@ fn what_is_shared_is_named_and_sealed_apart_from_what_a_tenant_of_the_same_name_
 }
 
 #[test]
-fn names_as_text_and_back() {
+fn stored_name_round_trips_as_text() {
     let name = AtRest::new(None, None).name(&key(1));
     assert_eq!(Name::from_hex(&name.to_string()), Some(name));
     assert_eq!(Name::from_hex("zz"), None);
@@ -221,7 +221,7 @@ fn names_as_text_and_back() {
 
 /// What another version of this library, with more to tell and less, would have written.
 #[test]
-fn other_versions_entries_are_read_or_missed() {
+fn at_rest_reads_or_misses_other_versions() {
     let secret = Secret::new([0; 32]);
     let framing = Framing::new(
         secret.derive("llm-cache 2026-11 check of stored entries v1"),
@@ -251,7 +251,7 @@ fn other_versions_entries_are_read_or_missed() {
 }
 
 #[test]
-fn a_hand_written_entry_of_this_version_is_read() {
+fn at_rest_reads_handwritten_entry_of_version() {
     let codec = AtRest::new(None, None);
     let (name, digest) = (codec.name(&key(1)), name::digest(&key(1)));
     let head = br#"{"stored_at":5,"begun":4}"#;
@@ -269,7 +269,7 @@ fn a_hand_written_entry_of_this_version_is_read() {
 }
 
 #[test]
-fn an_unknown_flag_and_a_body_that_unpacks_to_more_are_not_read() {
+fn at_rest_rejects_unknown_flag_and_oversized_body() {
     let (secret, codec) = (Secret::new([0; 32]), AtRest::new(None, None));
     let check = secret.derive("llm-cache 2026-11 check of stored entries v1");
     let long = format!("\"{}\"", "x".repeat(1 << 20));

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_tags_is_bounded_and_drops_too_much_rather_than_too_little() {
+    fn invalidation_with_too_many_tags_drops_everything() {
         let tag = |n: usize| *blake3::hash(&n.to_le_bytes()).as_bytes();
         let at = |n: usize| Timestamp::from_nanos(n as u64 + 1);
         let mut invalidations = Invalidations::new(&Totals::default(), InvalidatedTags::new());

@@ -102,7 +102,7 @@ async fn started_at(store: &impl Store, n: u32) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn a_disk_that_was_full_costs_what_was_put_meanwhile_and_no_more() {
+async fn file_full_disk_drops_only_pending_writes() {
     let clock = ManualClock::at_unix(1_000);
     let (directory, store) = store(&clock);
     let is_full = Arc::new(AtomicBool::new(false));
@@ -132,7 +132,7 @@ async fn a_disk_that_was_full_costs_what_was_put_meanwhile_and_no_more() {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn nobody_waits_for_the_disk_but_who_closes() {
+async fn file_writes_delay_only_close() {
     let (directory, store) = store(&ManualClock::at_unix(1_000));
     assert!(store.put(key(0), entry(0, 1)));
     store.close().await.unwrap();
@@ -172,7 +172,7 @@ async fn nobody_waits_for_the_disk_but_who_closes() {
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_is_a_counted_miss_and_no_failure() {
+async fn file_corrupt_record_is_counted_miss() {
     let (directory, store) = store(&ManualClock::at_unix(1_000));
     let (name, whole) = AtRest::new(None, None).write_entry(&key(1), &entry(1, 7)).unwrap();
     let (_, foreign) = AtRest::new(None, None).write_entry(&key(2), &entry(2, 7)).unwrap();
@@ -210,7 +210,7 @@ async fn a_record_that_cannot_be_read_is_a_counted_miss_and_no_failure() {
 }
 
 #[tokio::test]
-async fn what_was_judged_goes_and_what_came_in_its_place_stays() {
+async fn file_eviction_spares_newer_entry() {
     let clock = ManualClock::at_unix(1_000);
     let (_directory, back) = store(&clock);
     let local = LocalTier::new(Memory::new(1 << 20, Policy::Lru), None, Arc::new(clock));
@@ -232,7 +232,7 @@ async fn what_was_judged_goes_and_what_came_in_its_place_stays() {
 }
 
 #[tokio::test]
-async fn a_tenant_is_forgotten_in_front_and_behind() {
+async fn forget_removes_tenant_from_both_tiers() {
     let clock = ManualClock::at_unix(1_000);
     let (_directory, back) = store(&clock);
     let local = LocalTier::new(Memory::new(1 << 20, Policy::Lru), None, Arc::new(clock));
@@ -256,7 +256,7 @@ async fn a_tenant_is_forgotten_in_front_and_behind() {
 }
 
 #[test]
-fn whoever_waits_for_what_is_written_does_not_wait_for_what_comes_later() {
+fn close_waits_only_for_earlier_writes() {
     let pending = Pending::default();
     assert!(pending.put(key(1), entry(1, 1)));
     let mine = pending.next();
@@ -285,7 +285,7 @@ fn close_reports_no_failure_that_healed() {
 }
 
 #[tokio::test]
-async fn a_call_that_began_earlier_replaces_nothing() {
+async fn file_put_of_earlier_call_replaces_nothing() {
     let clock = ManualClock::at_unix(1_000);
     for is_written in [false, true] {
         let (_directory, store) = store(&clock);

@@ -156,7 +156,7 @@ mod tests {
 
     /// Against a list in the order of use: the same entries are there after each step, and their bytes are counted.
     #[test]
-    fn lru_agrees_with_a_list_in_order_of_use() {
+    fn policy_lru_matches_list_in_order_of_use() {
         let (memory, mut list) = (Memory::new(30_000, Policy::Lru), Vec::<(u32, u32)>::new());
         let mut seed = 7_u32;
         for _ in 0..5_000 {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_began_earlier_replaces_nothing() {
+    fn memory_put_of_earlier_call_replaces_nothing() {
         let (memory, epochs) = (Memory::new(1 << 20, Policy::Lru), crate::invalidation::InvalidationEpochs::default());
         let [first, second] = [(); 2].map(|()| epochs.timestamp(SystemTime::UNIX_EPOCH));
         let said = || memory.peek(key(1).borrowed()).and_then(|entry| entry.answer::<String>()).unwrap();
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn is_bounded_in_bytes_not_entries() {
+    fn max_bytes_bounds_bytes_and_not_entries() {
         let memory = Memory::new(100_000, Policy::Lru);
         for n in 0..256 {
             memory.put(key(n), entry(&key(n), &"x".repeat(10_000)));
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn fresh_keys_find_room_in_a_warm_full_cache_or_not_as_the_policy_says() {
+    fn policy_decides_whether_full_memory_admits_keys() {
         assert_eq!(fresh_keys_kept(Policy::Lru), 20);
         assert!(fresh_keys_kept(Policy::TinyLfu) < 20, "it admits by frequency");
     }

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_current_for_the_bound_after_it_was_asked_for() {
+    async fn invalidation_bound_limits_age_of_local_copy() {
         let start = Instant::now();
         let invalidations = Invalidations::new(SECOND, start);
         assert!(!invalidations.can_serve_memory(start));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_began_before_a_drop_never_looks_younger_and_one_after_it_is_good() {
+    async fn redis_invalidation_orders_calls_by_server_time() {
         let start = Instant::now();
         let invalidations = Invalidations::new(SECOND, start);
         // It said 1 s when 100 ms of the way were behind, and that arrived after 300 ms.
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_dropped_is_before_now_even_if_the_server_was_quicker() {
+    async fn redis_invalidation_precedes_now_despite_fast_server() {
         let start = Instant::now();
         let invalidations = Invalidations::new(SECOND, start);
         invalidations.learn(&update(-1, 7, 1_000, &[(3, 1_500)]), start, start);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_epoch_forgets_the_tags_and_drops_what_was_before_it() {
+    async fn redis_invalidation_new_epoch_drops_older_entries() {
         let start = Instant::now();
         let invalidations = Invalidations::new(SECOND, start);
         assert!(invalidations.allow([], Timestamp::from_nanos(1)), "nothing is known yet");

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_large_job_may_wait_alone_and_others_share_the_room() {
+    fn redis_queue_admits_one_large_job_alone() {
         let taken = Arc::default();
         let large = Room::take(&taken, 2 * MOST_BYTES);
         assert!(large.is_some() && Room::take(&taken, 1).is_none());

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_reads_back_and_no_two_have_the_same_stamp() {
+    fn redis_value_round_trips_with_unique_stamp() {
         let name = Name::read(&[7; Name::BYTES]).unwrap();
         let values: Vec<Bytes> = (0..2).map(|_| write(&name, 5_000, b"sealed").into()).collect();
         assert_eq!(read(&values[0]), Some((name, Bytes::from_static(b"sealed"))));

@@ -16,7 +16,7 @@ fn age(origin: Origin) -> Option<Duration> {
     }
 }
 
-pub(crate) async fn a_week_passes_in_milliseconds(place: Place) {
+pub(crate) async fn ttl_expires_entry_after_a_week(place: Place) {
     let clock = &place.clock;
     let week = Duration::from_secs(7 * 24 * 3600);
     let cache = place.open_with(|builder| builder.ttl(week));
@@ -33,7 +33,7 @@ pub(crate) async fn a_week_passes_in_milliseconds(place: Place) {
     assert_eq!(origin().await, Origin::Vendor, "a clock that was set back prolongs no answer's life");
 }
 
-pub(crate) async fn an_entry_of_either_kind_serves_both(place: Place) {
+pub(crate) async fn entry_serves_unary_and_streamed_calls(place: Place) {
     let cache = place.open();
     for first_streamed in [false, true] {
         cache.clear().await.unwrap();
@@ -52,7 +52,7 @@ pub(crate) async fn an_entry_of_either_kind_serves_both(place: Place) {
     }
 }
 
-pub(crate) async fn tenants_models_namespaces_and_words_are_kept_apart(place: Place) {
+pub(crate) async fn tenants_models_and_namespaces_are_separate(place: Place) {
     let upstream = Upstream::default();
     let shared = place.open();
     let provider = provider(&upstream, &shared);
@@ -76,7 +76,7 @@ pub(crate) async fn tenants_models_namespaces_and_words_are_kept_apart(place: Pl
     assert_ne!(key("a", "bc"), key("ab", "c"));
 }
 
-pub(crate) async fn envelope_and_transport_fields_do_not_part_equal_questions(place: Place) {
+pub(crate) async fn key_ignores_envelope_and_transport_fields(place: Place) {
     let upstream = Upstream::default();
     let provider = provider(&upstream, &place.open());
     provider.chat(ask("a")).await.unwrap();
@@ -85,7 +85,7 @@ pub(crate) async fn envelope_and_transport_fields_do_not_part_equal_questions(pl
     assert!(age(provider.chat(other).await.unwrap().receipt.origin()).is_some());
 }
 
-pub(crate) async fn errors_are_not_remembered(place: Place) {
+pub(crate) async fn errors_are_not_stored(place: Place) {
     let upstream = Upstream::default();
     let cache = place.open();
     let provider = provider(&upstream, &cache);
@@ -101,7 +101,7 @@ pub(crate) async fn errors_are_not_remembered(place: Place) {
     assert_eq!(upstream.calls(), 3);
 }
 
-pub(crate) async fn a_broken_or_forsaken_stream_leaves_no_entry(place: Place) {
+pub(crate) async fn broken_or_dropped_stream_leaves_no_entry(place: Place) {
     let cache = place.open();
     let broken = Upstream { break_after: Some(3), ..Upstream::default() };
     let error = crate::upstream::say(&*provider(&broken, &cache), "one two three", true).await.unwrap_err();
@@ -118,7 +118,7 @@ pub(crate) async fn a_broken_or_forsaken_stream_leaves_no_entry(place: Place) {
     assert_eq!(whole.alive.load(std::sync::atomic::Ordering::SeqCst), 0, "the vendor's stream was closed");
 }
 
-pub(crate) async fn a_hit_says_what_it_saved(place: Place) {
+pub(crate) async fn hit_reports_savings(place: Place) {
     let upstream = Upstream::default();
     let cache = place.open();
     let service = crate::contract::priced(&upstream);
@@ -131,7 +131,7 @@ pub(crate) async fn a_hit_says_what_it_saved(place: Place) {
     assert!(second.receipt.accounting().cost_share.is_none());
 }
 
-pub(crate) async fn an_old_answer_serves_who_allows_it_and_who_gets_no_other(place: Place) {
+pub(crate) async fn max_stale_and_stale_if_error_serve_expired_entry(place: Place) {
     let (upstream, clock, hour) = (Upstream::default(), &place.clock, Duration::from_secs(3600));
     let cache = place.open_with(|builder| {
         builder.ttl(hour).stale_if_error(hour).directive_policy(DirectivePolicy::none().max_stale(hour))
@@ -149,7 +149,7 @@ pub(crate) async fn an_old_answer_serves_who_allows_it_and_who_gets_no_other(pla
     assert!(status(ask("a")).await.is_err(), "it is of no use to anybody any more");
 }
 
-pub(crate) async fn a_call_can_keep_the_cache_out_renew_an_answer_or_want_no_other(place: Place) {
+pub(crate) async fn directives_no_store_no_cache_only_if_cached(place: Place) {
     let upstream = Upstream::default();
     let cache = place.open();
     let provider = provider(&upstream, &cache);
@@ -173,7 +173,7 @@ fn wish(directive: Directive) -> Call<ChatRequest> {
     call
 }
 
-pub(crate) async fn many_who_ask_at_once_make_one_call(place: Place) {
+pub(crate) async fn single_flight_coalesces_callers(place: Place) {
     let upstream = Upstream::default();
     let provider = provider(&upstream, &place.open());
     for _ in 0..2 {
@@ -186,7 +186,7 @@ pub(crate) async fn many_who_ask_at_once_make_one_call(place: Place) {
     assert_eq!(upstream.calls(), 1);
 }
 
-pub(crate) async fn another_type_under_the_same_key_is_no_hit(place: Place) {
+pub(crate) async fn get_or_call_misses_entry_of_other_type(place: Place) {
     let cache = place.open();
     let key = cache.key("acme", "op", "q").unwrap();
     for _ in 0..2 {

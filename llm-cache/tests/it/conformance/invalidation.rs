@@ -13,7 +13,7 @@ fn labelled(version: &str) -> Call<ChatRequest> {
     ask(&format!("question of {version}")).with_label("prompt", version).expect("a short label")
 }
 
-pub(crate) async fn a_tenant_a_model_a_label_or_a_tag_is_dropped_at_once_and_nothing_else(place: Place) {
+pub(crate) async fn invalidate_drops_by_tenant_model_label_tag(place: Place) {
     let upstream = Upstream::default();
     let cache = place.open();
     let provider = provider(&upstream, &cache);
@@ -42,7 +42,7 @@ pub(crate) async fn a_tenant_a_model_a_label_or_a_tag_is_dropped_at_once_and_not
     }
 }
 
-pub(crate) async fn an_answer_whose_call_began_before_is_neither_joined_nor_stored(place: Place) {
+pub(crate) async fn invalidate_bars_running_call(place: Place) {
     let cache = place.open();
     for streamed in [false, true] {
         cache.clear().await.unwrap();
@@ -66,7 +66,7 @@ pub(crate) async fn an_answer_whose_call_began_before_is_neither_joined_nor_stor
     }
 }
 
-pub(crate) async fn a_running_stream_of_what_was_invalidated_ends_for_its_readers_alone(place: Place) {
+pub(crate) async fn invalidate_leaves_running_stream_to_readers(place: Place) {
     let (upstream, cache) = (Upstream::default(), place.open());
     let provider = provider(&upstream, &cache);
     for asks_anew in [false, true] {
@@ -95,7 +95,7 @@ pub(crate) async fn a_running_stream_of_what_was_invalidated_ends_for_its_reader
     }
 }
 
-pub(crate) async fn what_was_invalidated_is_not_served_to_who_takes_stale_answers(place: Place) {
+pub(crate) async fn invalidate_precedes_max_stale(place: Place) {
     let (upstream, hour) = (Upstream::default(), Duration::from_secs(3600));
     let cache = place.open_with(|builder| builder.ttl(hour).directive_policy(DirectivePolicy::none().max_stale(hour)));
     let provider = provider(&upstream, &cache);
@@ -112,7 +112,7 @@ pub(crate) async fn what_was_invalidated_is_not_served_to_who_takes_stale_answer
     assert_eq!(upstream.calls(), 2);
 }
 
-pub(crate) async fn what_was_invalidated_is_no_spare_either(place: Place) {
+pub(crate) async fn invalidate_precedes_stale_if_error(place: Place) {
     let upstream = Upstream::default();
     let clock = &place.clock;
     let hour = Duration::from_secs(3600);
@@ -127,7 +127,7 @@ pub(crate) async fn what_was_invalidated_is_no_spare_either(place: Place) {
     assert_eq!(provider.chat(ask("a")).await.unwrap_err().kind(), ErrorKind::Server);
 }
 
-pub(crate) async fn a_forgotten_tenant_leaves_no_bytes_and_others_stay(place: Place) {
+pub(crate) async fn forget_frees_bytes_of_one_tenant(place: Place) {
     let upstream = Upstream::default();
     let cache = place.open();
     let provider = provider(&upstream, &cache);
@@ -147,7 +147,7 @@ pub(crate) async fn a_forgotten_tenant_leaves_no_bytes_and_others_stay(place: Pl
     assert_eq!(provider.chat(ask("1")).await.unwrap().receipt.origin(), Origin::Vendor);
 }
 
-pub(crate) async fn one_answer_can_be_dropped(place: Place) {
+pub(crate) async fn remove_drops_one_entry(place: Place) {
     let cache = place.open();
     let key = cache.key("acme", "own", "x").unwrap();
     let ask = || cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(7u8) });

@@ -1,19 +1,19 @@
 //! What holds for every store: the same cases over each.
 #![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
-mod asking;
 mod entries;
 mod invalidation;
-mod pace;
-mod renewal;
-mod room;
+mod max_bytes;
+mod policies;
+mod stale_if_error;
+mod stream_pace;
 
 use std::time::Duration;
 
 use llm_cache::{Cache, CacheBuilder};
 use llm_core::ManualClock;
 
-use crate::{divided, items};
+use crate::{item_outcomes, items};
 
 /// Somewhere to keep answers.
 pub(crate) struct Place {
@@ -154,7 +154,7 @@ macro_rules! conformance {
             let mut cases: Vec<futures_util::future::LocalBoxFuture<'_, ()>> = Vec::new();
             $($(
                 let name = stringify!($case);
-                if !["room", "pace"].contains(&stringify!($module)) {
+                if !["max_bytes", "stream_pace"].contains(&stringify!($module)) {
                     let place = &place;
                     cases.push(Box::pin(async move { named(name, $module::$case(place(name).await)).await }));
                 }
@@ -178,49 +178,49 @@ macro_rules! conformance {
 
 conformance! {
     entries:
-        a_week_passes_in_milliseconds
-        an_entry_of_either_kind_serves_both
-        tenants_models_namespaces_and_words_are_kept_apart
-        envelope_and_transport_fields_do_not_part_equal_questions
-        errors_are_not_remembered
-        a_broken_or_forsaken_stream_leaves_no_entry
-        a_hit_says_what_it_saved
-        an_old_answer_serves_who_allows_it_and_who_gets_no_other
-        a_call_can_keep_the_cache_out_renew_an_answer_or_want_no_other
-        many_who_ask_at_once_make_one_call
-        another_type_under_the_same_key_is_no_hit;
-    asking:
-        an_old_answer_is_served_while_one_call_replaces_it
-        hits_wherever_they_lie_are_audited
-        a_question_with_a_temperature_has_several_answers_in_turn
-        what_a_vendor_refused_is_remembered_and_never_written
-        whoever_only_observes_is_told_of_what_lies_anywhere
-        whoever_only_observes_is_told_of_what_would_have_been_refused
-        what_a_tenant_bought_for_a_scope_goes_with_him_and_not_with_his_namesake
-        two_namespaces_over_one_store_share_its_room_and_no_answer
-        odd_tenants_are_kept_apart_and_can_be_forgotten;
+        ttl_expires_entry_after_a_week
+        entry_serves_unary_and_streamed_calls
+        tenants_models_and_namespaces_are_separate
+        key_ignores_envelope_and_transport_fields
+        errors_are_not_stored
+        broken_or_dropped_stream_leaves_no_entry
+        hit_reports_savings
+        max_stale_and_stale_if_error_serve_expired_entry
+        directives_no_store_no_cache_only_if_cached
+        single_flight_coalesces_callers
+        get_or_call_misses_entry_of_other_type;
+    policies:
+        revalidate_serves_stale_entry_and_replaces_it
+        verification_covers_every_tier
+        variants_rotate_across_tiers
+        negative_ttl_keeps_errors_in_memory_only
+        shadow_reports_hits_of_every_tier
+        shadow_reports_negative_hits
+        forget_removes_shared_entries_of_paying_tenant
+        share_store_with_separates_namespaces
+        forget_handles_odd_tenant_names;
     invalidation:
-        a_tenant_a_model_a_label_or_a_tag_is_dropped_at_once_and_nothing_else
-        an_answer_whose_call_began_before_is_neither_joined_nor_stored
-        a_running_stream_of_what_was_invalidated_ends_for_its_readers_alone
-        what_was_invalidated_is_no_spare_either
-        what_was_invalidated_is_not_served_to_who_takes_stale_answers
-        a_forgotten_tenant_leaves_no_bytes_and_others_stay
-        one_answer_can_be_dropped;
-    divided:
-        old_items_are_better_than_a_vendors_failure_and_are_marked;
+        invalidate_drops_by_tenant_model_label_tag
+        invalidate_bars_running_call
+        invalidate_leaves_running_stream_to_readers
+        invalidate_precedes_stale_if_error
+        invalidate_precedes_max_stale
+        forget_frees_bytes_of_one_tenant
+        remove_drops_one_entry;
+    item_outcomes:
+        stale_if_error_serves_items_on_vendor_failure;
     items:
-        of_a_hundred_texts_of_which_97_are_known_three_are_asked
-        duplicates_inside_a_request_are_asked_once_and_stand_in_both_places;
-    pace:
-        a_stream_takes_no_longer_through_the_cache;
-    renewal:
-        what_is_invalidated_while_a_call_fails_is_no_spare
-        whoever_takes_only_what_is_stored_pays_for_nothing
-        an_answer_too_old_for_its_caller_is_better_than_a_failure
-        whoever_only_observes_is_told_that_an_answer_was_too_old;
-    room:
-        what_is_held_is_bounded_in_bytes_and_the_newest_stay
-        an_answer_larger_than_all_room_is_not_stored
-        what_is_past_its_time_makes_room;
+        items_send_only_unknown_texts
+        items_duplicates_are_sent_once;
+    stream_pace:
+        stream_keeps_its_pace_through_cache;
+    stale_if_error:
+        stale_if_error_skips_entry_invalidated_meanwhile
+        only_if_cached_sends_no_call
+        stale_if_error_covers_max_age
+        shadow_reports_too_old_entries;
+    max_bytes:
+        max_bytes_bounds_store_and_keeps_newest
+        max_bytes_rejects_response_larger_than_store
+        expired_entries_make_room;
 }

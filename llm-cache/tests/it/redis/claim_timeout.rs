@@ -66,7 +66,7 @@ async fn claim_timeout_bounds_calls_while_redis_stalls() {
 }
 
 #[tokio::test]
-async fn claim_of_a_caller_that_left_is_given_back() {
+async fn lease_of_departed_caller_is_released() {
     let server = RedisServer::spawn();
     let redis = Redis::builder(server.url()).call_timeout(HASTE).probe_timeout(PATIENCE).spawn().unwrap();
     let options = RedisOptions::from(redis.clone()).claim_timeout(10 * PATIENCE).invalidation_bound(60 * PATIENCE);

@@ -109,7 +109,7 @@ async fn recovers(cache: &Cache, url: &str) {
 }
 
 #[tokio::test]
-async fn down_at_the_start() {
+async fn redis_down_at_start_fails_open() {
     let mut server = RedisServer::spawn();
     server.kill();
     let load = Load::on(&server.url());
@@ -120,7 +120,7 @@ async fn down_at_the_start() {
 }
 
 #[tokio::test]
-async fn down_later_and_empty_when_it_is_back() {
+async fn redis_restarted_empty_recovers() {
     let mut server = RedisServer::spawn();
     let load = Load::on(&server.url());
     load.calls(100).await;
@@ -133,7 +133,7 @@ async fn down_later_and_empty_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn stalled() {
+async fn redis_stalled_is_bounded_by_redis_timeout() {
     let server = RedisServer::spawn();
     let load = Load::on(&server.url());
     load.calls(100).await;
@@ -146,7 +146,7 @@ async fn stalled() {
 }
 
 #[tokio::test]
-async fn slow() {
+async fn redis_slow_is_bounded_by_redis_timeout() {
     let server = RedisServer::spawn();
     // Each look-up is too slow, and no claim is.
     let proxy = Proxy::spawn(&server, Duration::from_millis(40)).await;
@@ -159,7 +159,7 @@ async fn slow() {
 }
 
 #[tokio::test]
-async fn full() {
+async fn redis_full_fails_open() {
     let server = RedisServer::builder().max_memory(1, "noeviction").spawn();
     let load = Load::on(&server.url());
     load.calls(200).await;
@@ -171,7 +171,7 @@ async fn full() {
 }
 
 #[tokio::test]
-async fn a_read_only_replica() {
+async fn redis_read_only_replica_fails_open() {
     let primary = RedisServer::spawn();
     let server = RedisServer::builder().replica_of(&primary).spawn();
     let load = Load::on(&server.url());
@@ -185,7 +185,7 @@ async fn a_read_only_replica() {
 
 #[cfg(feature = "redis-cluster")]
 #[tokio::test(flavor = "multi_thread")]
-async fn one_node_of_a_cluster_down() {
+async fn redis_cluster_node_down_fails_open() {
     let mut cluster = llm_testkit::redis::RedisCluster::spawn();
     let load = Load::on(&cluster.url());
     load.calls(200).await;
@@ -198,7 +198,7 @@ async fn one_node_of_a_cluster_down() {
 }
 
 #[tokio::test]
-async fn flushed() {
+async fn redis_flushed_recovers() {
     let server = RedisServer::spawn();
     let load = Load::on(&server.url());
     for _ in 0..4 {
@@ -211,7 +211,7 @@ async fn flushed() {
 }
 
 #[tokio::test]
-async fn another_program_on_its_port() {
+async fn redis_port_of_other_program_fails_open() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let garbage = tokio::spawn(async move {
@@ -231,7 +231,7 @@ async fn another_program_on_its_port() {
 }
 
 #[tokio::test]
-async fn garbage_under_its_names() {
+async fn redis_foreign_values_are_misses() {
     let server = RedisServer::spawn();
     let load = Load::on(&server.url());
     load.calls(100).await;

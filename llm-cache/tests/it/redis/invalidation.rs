@@ -71,13 +71,13 @@ fn pairs(line: &str) -> Vec<Pair> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_invalidated_is_served_after_the_bound_by_either_of_two_processes() {
+async fn invalidation_bound_holds_across_two_processes() {
     let server = RedisServer::spawn();
     two_race(&server.url()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_invalidated_is_served_after_the_bound_even_if_no_message_arrives() {
+async fn invalidation_bound_holds_without_messages() {
     let server = RedisServer::spawn();
     server.command(&["ACL", "SETUSER", "deaf", "on", ">password", "~*", "&*", "+@all", "-subscribe"]).unwrap();
     two_race(&server.url().replace("//", "//deaf:password@")).await;
@@ -109,7 +109,7 @@ async fn two_race(url: &str) {
 }
 
 #[tokio::test]
-async fn a_lost_set_of_what_was_invalidated_makes_everything_older_a_miss() {
+async fn redis_invalidation_state_lost_drops_older_entries() {
     let server = RedisServer::spawn();
     let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
     put(&one, 1).await;
@@ -129,7 +129,7 @@ async fn a_lost_set_of_what_was_invalidated_makes_everything_older_a_miss() {
 }
 
 #[tokio::test]
-async fn a_clear_and_a_tag_reach_another_process() {
+async fn redis_invalidation_reaches_other_process() {
     let server = RedisServer::spawn();
     let bound = Duration::from_millis(50);
     let [one, other] =
@@ -152,7 +152,7 @@ async fn a_clear_and_a_tag_reach_another_process() {
 }
 
 #[tokio::test]
-async fn whoever_fetches_what_is_being_removed_does_not_keep_it() {
+async fn remove_races_fetch_without_keeping_entry() {
     let server = RedisServer::spawn();
     let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
     for n in 0..50 {

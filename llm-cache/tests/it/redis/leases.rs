@@ -15,7 +15,7 @@ use super::{PATIENCE, key, leases, not_asked, open, options, until};
 use crate::upstream::{Upstream, ask, provider, say};
 
 #[tokio::test]
-async fn a_running_stream_is_waited_for_elsewhere_and_paid_once() {
+async fn lease_covers_running_stream() {
     let server = RedisServer::spawn();
     let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
     let upstream = Upstream::default();
@@ -33,7 +33,7 @@ async fn a_running_stream_is_waited_for_elsewhere_and_paid_once() {
 }
 
 #[tokio::test]
-async fn whoever_has_no_time_to_wait_makes_a_call_of_his_own() {
+async fn lease_wait_ends_at_deadline() {
     let server = RedisServer::spawn();
     let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
     let key_of_ask = llm_cache::Key::of_operation("tests", "acme", &ask("a").body);
@@ -57,7 +57,7 @@ async fn whoever_has_no_time_to_wait_makes_a_call_of_his_own() {
 }
 
 #[tokio::test]
-async fn a_failed_call_lets_each_process_ask_once_at_once() {
+async fn lease_after_failed_call_frees_all_processes() {
     let server = RedisServer::spawn();
     let upstream = Upstream::default();
     *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
@@ -75,7 +75,7 @@ async fn a_failed_call_lets_each_process_ask_once_at_once() {
 }
 
 #[tokio::test]
-async fn whoever_has_lost_his_lease_sends_nobody_away_from_the_next() {
+async fn lease_lost_does_not_end_successor() {
     let server = RedisServer::spawn();
     let [one, two, three] = [0, 1, 2].map(|_| open(&server, |builder| builder));
     let ask = |cache: &llm_cache::Cache, answer: oneshot::Receiver<Result<u32, io::Error>>| {
@@ -103,7 +103,7 @@ async fn whoever_has_lost_his_lease_sends_nobody_away_from_the_next() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_hands_the_call_to_the_next() {
+async fn lease_passes_on_when_leader_leaves() {
     let server = RedisServer::spawn();
     let [one, other] = [0, 1].map(|_| open(&server, |builder| builder.redis(options(&server).lease(60 * PATIENCE))));
     let leaver = tokio::spawn({
@@ -122,7 +122,7 @@ async fn whoever_leaves_hands_the_call_to_the_next() {
 }
 
 #[tokio::test]
-async fn a_long_call_keeps_its_lease() {
+async fn lease_of_long_call_is_renewed() {
     let server = RedisServer::spawn();
     let lease = Duration::from_secs(2);
     let (one, other) = (
@@ -145,7 +145,7 @@ async fn a_long_call_keeps_its_lease() {
 }
 
 #[tokio::test]
-async fn different_questions_never_wait_for_each_other() {
+async fn lease_separates_requests() {
     let server = RedisServer::spawn();
     let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
     let stuck = tokio::spawn({
@@ -161,7 +161,7 @@ async fn different_questions_never_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn a_batch_waits_for_one_item_and_asks_for_the_others() {
+async fn lease_of_item_awaited_others_sent() {
     let server = RedisServer::spawn();
     let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
     let upstream = Upstream::default();

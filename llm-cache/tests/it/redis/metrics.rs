@@ -8,7 +8,7 @@ use metrics_util::debugging::DebuggingRecorder;
 use super::{open, put};
 
 #[test]
-fn metrics_of_redis_come_with_those_of_the_cache() {
+fn metrics_include_those_of_redis() {
     let (server, recorder) = (RedisServer::spawn(), DebuggingRecorder::new());
     let snapshots = recorder.snapshotter();
     metrics::with_local_recorder(&recorder, || {

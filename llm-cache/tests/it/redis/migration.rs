@@ -15,7 +15,7 @@ async fn has(cache: &Cache, n: u32) -> bool {
 
 #[cfg(feature = "file")]
 #[tokio::test]
-async fn from_a_file_to_redis_and_back() {
+async fn migrate_from_file_to_redis_and_back() {
     let server = RedisServer::spawn();
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| {
@@ -44,7 +44,7 @@ async fn from_a_file_to_redis_and_back() {
 }
 
 #[tokio::test]
-async fn listed_purged_and_sealed() {
+async fn redis_lists_purges_and_seals() {
     let server = RedisServer::spawn();
     let keys = KeyRing::new();
     keys.insert(llm_cache::Partition::tenant("acme"), Secret::new([2; 32]));

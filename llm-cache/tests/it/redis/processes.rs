@@ -46,7 +46,7 @@ pub(super) async fn ask(redis: &str, vendor: &str, calls: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_equal_calls_in_four_processes_are_paid_once() {
+async fn lease_coalesces_calls_of_four_processes() {
     let (server, vendor) = (RedisServer::spawn(), Vendor::new());
     vendor.set_latency(Latency::fixed(Duration::from_millis(300), Duration::ZERO));
     let face = vendor.serve().await;
@@ -106,7 +106,7 @@ async fn claim_timeout_keeps_one_payment_beside_busy_loops() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_killed_is_replaced_within_its_lease() {
+async fn lease_of_killed_leader_expires() {
     let (server, vendor) = (RedisServer::spawn(), Vendor::new());
     vendor.set_latency(Latency::fixed(Duration::from_secs(60), Duration::ZERO));
     let face = vendor.serve().await;

@@ -8,7 +8,7 @@ use llm_testkit::redis::RedisServer;
 use super::{key, not_asked, put};
 
 #[tokio::test]
-async fn the_documented_user_may_do_all_that_a_cache_needs() {
+async fn redis_documented_acl_user_suffices() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/fleet.md")).unwrap();
     let from = page.find("ACL SETUSER shop").unwrap();
     let line = page[from..].split("```").next().unwrap();

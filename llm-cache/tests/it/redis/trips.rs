@@ -39,7 +39,7 @@ fn command(line: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn one_for_a_hit_two_for_a_miss_and_one_behind_it() {
+async fn round_trips_one_hit_two_miss() {
     let server = RedisServer::spawn();
     let ((one, _), (other, _)) = (quiet(&server, 100).await, quiet(&server, 200).await);
     put(&one, 1).await;
@@ -68,7 +68,7 @@ async fn one_for_a_hit_two_for_a_miss_and_one_behind_it() {
 }
 
 #[tokio::test]
-async fn one_for_whoever_waits_in_the_process() {
+async fn round_trips_one_for_local_waiter() {
     let server = RedisServer::spawn();
     let (cache, redis) = quiet(&server, 100).await;
     done(&server);
@@ -87,7 +87,7 @@ async fn one_for_whoever_waits_in_the_process() {
 }
 
 #[tokio::test]
-async fn four_for_whoever_waits_for_another_process() {
+async fn round_trips_four_for_waiter_elsewhere() {
     let server = RedisServer::spawn();
     let ((one, _), (other, redis)) = (quiet(&server, 100).await, quiet(&server, 200).await);
     let (answer, answered) = oneshot::channel();

@@ -86,7 +86,7 @@ impl Provider for Made {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leaders_deadline_fails_nobody_else_and_a_joiners_is_minded() {
+async fn deadline_of_leader_spares_waiters() {
     let provider = slow(10);
     let soon = (Instant::now() + Duration::from_secs(5)).into_std();
     let calls = (0..100).map(|n| provider.chat(if n == 0 { ask("a").with_deadline(soon) } else { ask("a") }));
@@ -104,7 +104,7 @@ async fn a_leaders_deadline_fails_nobody_else_and_a_joiners_is_minded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_asks_for_an_answer_while_he_makes_it_does_not_wait_for_himself() {
+async fn single_flight_reentrant_call_does_not_deadlock() {
     let twice = cache();
     let layers = ServiceBuilder::new().layer(CacheLayer::new(twice.clone())).layer(CacheLayer::new(twice));
     let provider = into_provider(layers.service(Scripted::new()));
@@ -122,7 +122,7 @@ async fn whoever_asks_for_an_answer_while_he_makes_it_does_not_wait_for_himself(
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_who_hold_still_do_not_stop_the_others_for_long() {
+async fn single_flight_proceeds_despite_unpolled_callers() {
     for callers_of_a_task in [1, 8] {
         let provider = slow(1);
         for _ in 0..2 {
@@ -144,7 +144,7 @@ async fn callers_who_hold_still_do_not_stop_the_others_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unary_callers_behind_a_stream_sleep_until_its_end() {
+async fn single_flight_unary_waiters_sleep_behind_stream() {
     const CALLERS: u64 = 1_000;
     let words = Rule::say("w ".repeat(40)).after(Duration::from_millis(50)).pace(Duration::from_millis(5));
     let provider = into_provider(CacheLayer::new(cache()).layer(Scripted::new().rule(words)));
@@ -170,7 +170,7 @@ async fn unary_callers_behind_a_stream_sleep_until_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cache_above_a_cache_tells_the_truth_and_the_books_balance() {
+async fn nested_caches_keep_ledger_balanced() {
     let ledger = Ledger::new(prices());
     let back = CacheLayer::new(Cache::builder("back").build().unwrap());
     let bottom = ServiceBuilder::new().layer(back).layer(ledger.attempts()).service(into_service(Made::at_once()));
@@ -186,7 +186,7 @@ async fn a_cache_above_a_cache_tells_the_truth_and_the_books_balance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn types_that_differ_under_one_key_are_not_paid_twice_for_the_same() {
+async fn get_or_call_shares_call_despite_error_types() {
     let (cache, calls, key) = (cache(), Arc::new(AtomicU64::new(0)), key(1));
     let counted = |calls: &Arc<AtomicU64>| {
         let calls = Arc::clone(calls);
@@ -209,7 +209,7 @@ async fn types_that_differ_under_one_key_are_not_paid_twice_for_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shared_failure_is_charged_to_whoever_led_it() {
+async fn single_flight_charges_failure_to_leader() {
     let ledger = Ledger::new(prices());
     let upstream = Made::of(|call| async move {
         call.mark_sent();
@@ -223,7 +223,7 @@ async fn a_shared_failure_is_charged_to_whoever_led_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shared_call_that_panics_charges_its_leader() {
+async fn single_flight_panic_charges_leader() {
     let upstream = Made::of(|call| async move {
         call.mark_sent();
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -244,7 +244,7 @@ async fn shared_call_that_panics_charges_its_leader() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_miss_passes_on_what_lower_layers_told() {
+async fn miss_returns_extensions_of_lower_layers() {
     #[derive(Clone)]
     struct Mark;
     let ledger = Ledger::new(prices());
@@ -286,7 +286,7 @@ impl serde::Serialize for Large {
 }
 
 #[test]
-fn evicted_answers_are_gone_at_once() {
+fn max_bytes_frees_evicted_responses_at_once() {
     let cache = Cache::builder("ns").max_bytes(410_000).build().unwrap();
     for n in 0..300 {
         let call = || async { Ok::<_, io::Error>(Large::new()) };
@@ -296,7 +296,7 @@ fn evicted_answers_are_gone_at_once() {
 }
 
 #[test]
-fn what_was_too_large_is_not_counted_as_stored() {
+fn too_large_response_is_not_counted_stored() {
     let cache = Cache::builder("ns").max_bytes(1_024).build().unwrap();
     let call = || async { Ok::<_, io::Error>("x".repeat(1_024)) };
     cache.get_or_call(&key(1), call).now_or_never().expect("nothing waits").unwrap();
@@ -348,7 +348,7 @@ fn without_deadlock(test: impl FnOnce() + Send + 'static) {
 }
 
 #[test]
-fn an_answers_end_and_a_clock_may_use_the_cache() {
+fn drop_of_response_and_clock_may_reenter() {
     without_deadlock(|| {
         let cache = Cache::builder("ns").max_bytes(50_000).build().unwrap();
         assert!(ASKED.set(cache.clone()).is_ok());

@@ -47,7 +47,7 @@ async fn next(stream: &mut ChatStream, pieces: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_past_the_size_bound_is_joined_by_nobody_held_for_nobody_and_not_stored() {
+async fn max_response_bytes_closes_large_stream_to_joiners() {
     let word: Arc<str> = WORD.into();
     // A piece counts as 138 bytes here.
     let cache = Cache::builder("t").max_response_bytes(13_800).build().unwrap();
@@ -85,7 +85,7 @@ async fn a_stream_past_the_size_bound_is_joined_by_nobody_held_for_nobody_and_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_unary_caller_gets_the_whole_of_a_stream_past_the_bound() {
+async fn max_response_bytes_leaves_unary_waiter_whole_response() {
     let cache = Cache::builder("t").max_response_bytes(13_800).build().unwrap();
     let layers = ServiceBuilder::new().layer(CacheLayer::new(cache));
     let provider = into_provider(layers.service(into_service(Arc::new(Repeats(WORD.into())))));

@@ -19,7 +19,7 @@ fn ask() -> Call<ChatRequest> {
 }
 
 #[test]
-fn a_subscriber_learns_how_each_answer_was_come_by_and_nothing_of_it() {
+fn spans_record_status_without_content() {
     let traces = Traces::record();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let mut all = Vec::new();

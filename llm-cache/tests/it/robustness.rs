@@ -22,7 +22,7 @@ fn wish(directive: Directive) -> Call<ChatRequest> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keep_if_that_panics_fails_its_callers_alone() {
+async fn cache_if_panic_fails_its_callers_alone() {
     let cache = Cache::builder("t").cache_if(|answer: &ChatResponse| {
         assert!(!answer.text().contains("bad"), "as asked");
         true
@@ -40,7 +40,7 @@ async fn keep_if_that_panics_fails_its_callers_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_that_panics_costs_no_place_in_the_background() {
+async fn on_mismatch_panic_frees_background_slot() {
     let clock = ManualClock::default();
     let audit = Verification::percent(100).on_mismatch(|_| panic!("as asked"));
     let builder = Cache::builder("t").clock(clock.clone()).background(Background::new(1).verify(audit));
@@ -62,7 +62,7 @@ async fn a_report_that_panics_costs_no_place_in_the_background() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn times_that_are_nothing_or_endless_neither_panic_nor_prolong() {
+async fn ttl_extremes_neither_panic_nor_prolong() {
     for age in [Duration::ZERO, Duration::MAX] {
         let (clock, upstream) = (ManualClock::default(), Upstream::default());
         let builder = Cache::builder("t").ttl(Ttl::new(Duration::MAX).jitter(100)).stale_if_error(age);
@@ -87,7 +87,7 @@ async fn times_that_are_nothing_or_endless_neither_panic_nor_prolong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_with_ten_thousand_tags_goes_with_each_of_them() {
+async fn tag_each_of_ten_thousand_invalidates_entry() {
     let (upstream, cache) = (Upstream::default(), Cache::builder("t").build().unwrap());
     let provider = provider(&upstream, &cache);
     let directive = (0..10_000).fold(Directive::new(), |all, n| all.tag(Tag::named(&n.to_string())));
@@ -119,7 +119,7 @@ mod file {
     }
 
     #[test]
-    fn a_cache_needs_no_runtime_and_outlives_those_that_it_was_used_in() {
+    fn runtime_is_optional_and_may_end_first() {
         let place = Place::tiered();
         let cache = place.open();
         put(&cache, 1).now_or_never().expect("nothing is waited for in a task");
@@ -145,7 +145,7 @@ mod file {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_that_is_removed_under_its_cache_still_answers_and_is_begun_anew_by_the_next() {
+    async fn file_removed_while_open_still_serves() {
         let place = Place::file();
         let path = place.url().trim_start_matches("file://").trim_end_matches('?');
         let cache = place.open();
@@ -162,7 +162,7 @@ mod file {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_place_that_is_no_file_is_named() {
+    async fn file_url_of_directory_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().display().to_string();
         for (place, told) in [(path.clone(), "cannot be opened"), ("/dev/null".to_owned(), "/dev/null")] {
@@ -172,7 +172,7 @@ mod file {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_reads_while_others_close_does_not_wait_for_them() {
+    async fn close_does_not_delay_readers() {
         let place = Place::file();
         let cache = place.open();
         put(&cache, 1).await;
@@ -186,7 +186,7 @@ mod file {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn max_bytes_smaller_than_answer_counts_unwritten() {
+    async fn max_bytes_smaller_than_response_counts_dropped_writes() {
         let place = Place::file();
         let cache = place.open_small(1_024);
         let key = cache.key("acme", "op", "q").unwrap();
@@ -209,7 +209,7 @@ mod file {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn keys_that_panic_reach_the_tenant_whose_they_are_and_nobody_else() {
+    async fn encryption_keys_panic_fails_one_tenant() {
         let (place, keys) = (Place::file(), KeyRing::new());
         keys.insert(Partition::tenant("acme"), Secret::new([1; 32]));
         let cache = place.open_with(|builder| builder.encryption_keys(Brittle(keys)));

@@ -53,7 +53,7 @@ async fn stampede(leader_streams: bool, words: &str) -> (Polls, u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_mixed_cold_calls_behind_a_unary_leader_make_one_and_sleep_until_it_answers() {
+async fn single_flight_mixed_callers_behind_unary_leader() {
     let (polls, calls) = stampede(false, "one two three").await;
     assert_eq!(calls, 1);
     // The upstream call wakes once. A streamed reader finds the answer whole, so it is polled as often as a unary one.
@@ -64,7 +64,7 @@ async fn ten_thousand_mixed_cold_calls_behind_a_unary_leader_make_one_and_sleep_
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_mixed_cold_calls_behind_a_streaming_leader_make_one_and_are_polled_once_an_event() {
+async fn single_flight_mixed_callers_behind_streaming_leader() {
     let words = "w ".repeat(7);
     let events = 7 + 3;
     let (polls, calls) = stampede(true, &words).await;
@@ -77,7 +77,7 @@ async fn ten_thousand_mixed_cold_calls_behind_a_streaming_leader_make_one_and_ar
 }
 
 #[tokio::test(start_paused = true)]
-async fn unary_callers_are_polled_at_most_three_times_each() {
+async fn single_flight_polls_unary_callers_thrice() {
     const CALLERS: u64 = 10_000;
     let upstream = Upstream::default();
     let provider = provider(&upstream, &cache(&ManualClock::default()));
@@ -98,7 +98,7 @@ async fn unary_callers_are_polled_at_most_three_times_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_caller_joins_a_running_stream_from_its_first_event() {
+async fn single_flight_late_caller_gets_whole_stream() {
     let upstream = Upstream::default();
     let provider = provider(&upstream, &cache(&ManualClock::default()));
     let mut first = provider.chat_stream(ask("a b c d")).await.unwrap().output;
@@ -127,7 +127,7 @@ async fn a_late_caller_joins_a_running_stream_from_its_first_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_last_caller_leaves_the_call_ends_and_the_next_asks_anew() {
+async fn single_flight_cancels_call_without_waiters() {
     let upstream = Upstream::default();
     let cache = cache(&ManualClock::default());
     let provider = provider(&upstream, &cache);
@@ -141,7 +141,7 @@ async fn when_the_last_caller_leaves_the_call_ends_and_the_next_asks_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_who_dawdles_does_not_hold_up_the_others() {
+async fn single_flight_slow_reader_delays_no_other() {
     let upstream = Upstream::default();
     let provider = provider(&upstream, &cache(&ManualClock::default()));
     let mut dawdler = provider.chat_stream(ask("a b c d e f")).await.unwrap().output;
@@ -155,7 +155,7 @@ async fn a_reader_who_dawdles_does_not_hold_up_the_others() {
 
 /// Some callers are cut off at random moments, the first always; the rest get the whole answer of one upstream call.
 #[tokio::test(start_paused = true)]
-async fn survives_the_cancellation_of_anybody_at_any_moment() {
+async fn single_flight_survives_cancellation_of_any_caller() {
     let (seeds, callers) = if full() { (1_000, 10_000) } else { (100, 200) };
     for seed in 0..seeds {
         let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed as u8, (seed >> 8) as u8].repeat(16));

@@ -62,7 +62,7 @@ async fn work(cache: Cache, task: u32) {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the number of kills is set from outside")]
-fn a_killed_process_leaves_a_file_that_opens_and_whole_answers() {
+fn file_of_killed_process_opens_with_whole_entries() {
     let kills = if std::env::var("LLM_FULL").is_ok_and(|full| full == "1") { 100 } else { 20 };
     let place = Place::file();
     let url = format!("{}max_bytes=300kb", place.url());
@@ -70,7 +70,7 @@ fn a_killed_process_leaves_a_file_that_opens_and_whole_answers() {
     let (mut served, mut random) = (0, blake3::Hasher::new().finalize_xof());
     for kill in 0..kills {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["killed::child", "--exact", "--nocapture"])
+            .args(["killed_process::child", "--exact", "--nocapture"])
             .env(CHILD, &url)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -19,7 +19,7 @@ fn key(n: u32) -> Key {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_equal_calls_make_one() {
+async fn get_or_call_coalesces_ten_thousand_callers() {
     let cache = cache(&ManualClock::default());
     let calls = Arc::new(AtomicU64::new(0));
     let tasks: Vec<_> = (0..10_000)
@@ -47,7 +47,7 @@ async fn ten_thousand_equal_calls_make_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_reaches_all_who_waited_and_is_not_stored() {
+async fn get_or_call_shares_error_without_storing() {
     let cache = cache(&ManualClock::default());
     let fail = || async {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -64,7 +64,7 @@ async fn an_error_reaches_all_who_waited_and_is_not_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shared_call_that_panics_fails_for_all_callers() {
+async fn get_or_call_panic_fails_all_callers() {
     let cache = cache(&ManualClock::default());
     let panics = || async {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -86,7 +86,7 @@ async fn shared_call_that_panics_fails_for_all_callers() {
 }
 
 #[tokio::test]
-async fn another_type_under_the_same_key_is_no_hit() {
+async fn get_or_call_misses_entry_of_other_type() {
     let cache = cache(&ManualClock::default());
     cache.get_or_call(&key(1), || async { Ok::<_, io::Error>(1u64) }).await.unwrap();
     let text = cache.get_or_call(&key(1), || async { Ok::<_, io::Error>("one".to_owned()) }).await.unwrap();
@@ -94,7 +94,7 @@ async fn another_type_under_the_same_key_is_no_hit() {
 }
 
 #[test]
-fn settings_that_make_no_cache_are_refused() {
+fn build_error_for_settings_that_store_nothing() {
     assert_eq!(Cache::builder("").build().unwrap_err(), BuildError::Namespace);
     assert_eq!(Cache::builder("a").ttl(Duration::ZERO).build().unwrap_err(), BuildError::Ttl);
     assert_eq!(Cache::builder("a").negative_ttl(Duration::ZERO).build().unwrap_err(), BuildError::Ttl);
@@ -107,7 +107,7 @@ fn settings_that_make_no_cache_are_refused() {
 }
 
 #[test]
-fn debug_shows_no_question() {
+fn key_debug_hides_request() {
     let key = Key::of("ns", "acme", "ask", "my secret diary").unwrap();
     assert!(!format!("{key:?}").contains("diary"));
 }

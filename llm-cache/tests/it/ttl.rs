@@ -17,7 +17,7 @@ fn is_hit(status: CacheStatus) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_answer_lives_as_long_as_the_first_rule_that_fits_says() {
+async fn ttl_rule_that_matches_first_decides() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let ttl = Ttl::new(5 * MINUTE)
         .rule(TtlRule::new(15 * MINUTE).label("feature", "news"))
@@ -66,7 +66,7 @@ async fn each_answer_lives_as_long_as_the_first_rule_that_fits_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_jitter_what_was_written_together_ends_at_different_times_and_never_late() {
+async fn ttl_jitter_spreads_expiry_of_entries() {
     for (percent, spread) in [(0, false), (10, true)] {
         let (upstream, clock) = (Upstream::default(), ManualClock::default());
         let cache = Cache::builder("t").ttl(Ttl::new(HOUR).jitter(percent)).clock(clock.clone()).build().unwrap();

@@ -16,7 +16,7 @@ fn wish(directive: Directive) -> Call<ChatRequest> {
     call
 }
 
-pub(crate) async fn what_is_invalidated_while_a_call_fails_is_no_spare(place: Place) {
+pub(crate) async fn stale_if_error_skips_entry_invalidated_meanwhile(place: Place) {
     let upstream = Upstream::default();
     let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR));
     let provider = provider(&upstream, &cache);
@@ -36,7 +36,7 @@ pub(crate) async fn what_is_invalidated_while_a_call_fails_is_no_spare(place: Pl
     assert_eq!(failing.await.unwrap().unwrap_err().kind(), ErrorKind::Server);
 }
 
-pub(crate) async fn whoever_takes_only_what_is_stored_pays_for_nothing(place: Place) {
+pub(crate) async fn only_if_cached_sends_no_call(place: Place) {
     let upstream = Upstream::default();
     let cache = place.open_with(|builder| {
         builder.background(Background::new(2).verify(Verification::percent(100)).revalidate(HOUR))
@@ -60,7 +60,7 @@ pub(crate) async fn whoever_takes_only_what_is_stored_pays_for_nothing(place: Pl
     }
 }
 
-pub(crate) async fn an_answer_too_old_for_its_caller_is_better_than_a_failure(place: Place) {
+pub(crate) async fn stale_if_error_covers_max_age(place: Place) {
     let upstream = Upstream::default();
     let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR));
     let provider = provider(&upstream, &cache);
@@ -77,7 +77,7 @@ pub(crate) async fn an_answer_too_old_for_its_caller_is_better_than_a_failure(pl
     assert_eq!(upstream.calls(), 3);
 }
 
-pub(crate) async fn whoever_only_observes_is_told_that_an_answer_was_too_old(place: Place) {
+pub(crate) async fn shadow_reports_too_old_entries(place: Place) {
     let upstream = Upstream::default();
     let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR).shadow());
     let provider = provider(&upstream, &cache);

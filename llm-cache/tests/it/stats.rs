@@ -36,7 +36,7 @@ async fn ask_in_an_outage(provider: &dyn Provider, cache: &Cache) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn misses_count_failed_calls_in_an_outage() {
+async fn stats_count_failed_calls_during_outage() {
     for observes in [false, true] {
         let cache = build(|builder| if observes { builder.shadow() } else { builder });
         let upstream = Upstream::default();
@@ -56,7 +56,7 @@ async fn misses_count_failed_calls_in_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn misses_count_streams_that_break_off() {
+async fn stats_count_broken_streams_as_failed_calls() {
     let upstream = Upstream { break_after: Some(2), ..Upstream::default() };
     let cache = build(|builder| builder);
     let provider = provider(&upstream, &cache);
@@ -65,7 +65,7 @@ async fn misses_count_streams_that_break_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn misses_are_counted_when_calls_are_made() {
+async fn stats_count_misses_when_calls_are_sent() {
     let (upstream, cache) = (Upstream::default(), build(|builder| builder));
     let provider = provider(&upstream, &cache);
     let calls: Vec<_> = (0..3)

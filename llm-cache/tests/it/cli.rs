@@ -44,7 +44,7 @@ fn filled() -> Place {
 }
 
 #[test]
-fn lists_and_counts_without_showing_answers() {
+fn cli_inspect_and_stats_hide_responses() {
     let place = filled();
     let listed = says(&["inspect", place.url()]);
     assert_eq!(listed.lines().count(), 4, "{listed}");
@@ -60,7 +60,7 @@ fn lists_and_counts_without_showing_answers() {
 }
 
 #[test]
-fn drops_one_a_tenant_a_tag_or_all() {
+fn cli_purge_by_key_tag_tenant_all() {
     let place = filled();
     let listed = says(&["inspect", place.url()]);
     let of_acme = listed.lines().find(|line| line.contains(" tenant:acme ")).unwrap();
@@ -82,7 +82,7 @@ fn drops_one_a_tenant_a_tag_or_all() {
 }
 
 #[test]
-fn copies_a_store_and_seals_the_copy() {
+fn cli_migrate_copies_and_seals() {
     let (from, to) = (filled(), Place::file());
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
@@ -109,7 +109,7 @@ fn copies_a_store_and_seals_the_copy() {
 }
 
 #[test]
-fn a_file_that_another_process_has_open_is_named_and_left_alone() {
+fn cli_names_file_open_elsewhere() {
     let place = filled();
     let cache = place.open();
     let path = place.url().trim_start_matches("file://").trim_end_matches('?');
@@ -122,7 +122,7 @@ fn a_file_that_another_process_has_open_is_named_and_left_alone() {
 }
 
 #[test]
-fn complains_clearly_and_with_a_code() {
+fn cli_errors_are_clear_with_exit_code() {
     assert!(says(&["--help"]).starts_with("usage:"));
     for (args, code, told) in [
         (vec![], 2, "no command"),
@@ -149,7 +149,7 @@ fn complains_clearly_and_with_a_code() {
 
 #[cfg(all(feature = "redis", unix))]
 #[test]
-fn looks_after_a_redis_too() {
+fn cli_works_on_redis() {
     let (server, from, back) = (llm_testkit::redis::RedisServer::spawn(), filled(), Place::file());
     let url = format!("{}?prefix=shop", server.url());
     let copied = |from: &str, to: &str| says(&["migrate", from, to]);

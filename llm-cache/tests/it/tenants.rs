@@ -79,7 +79,7 @@ async fn fails_alone(upstream: &Partial, acme: impl Fn() -> Call<ChatRequest>, s
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_tenants_budget_is_not_anothers() {
+async fn tenant_budget_failure_spares_other_tenant() {
     for streamed in [false, true] {
         let upstream = Partial::default();
         *upstream.acme.fail.lock().unwrap() = Some(ErrorKind::OverBudget);
@@ -88,13 +88,13 @@ async fn one_tenants_budget_is_not_anothers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_one_tenant_is_cut_off_another_reads_on() {
+async fn tenant_cut_off_spares_other_reader() {
     let upstream = Partial { acme: Upstream { break_after: Some(2), ..Upstream::default() }, ..Partial::default() };
     fails_alone(&upstream, || shared("acme"), true, ErrorKind::Incomplete).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_tenants_deadline_is_not_anothers() {
+async fn tenant_deadline_spares_other_tenant() {
     for (streamed, patience) in [(false, HEAD / 2), (true, HEAD / 2), (true, HEAD + STEP * 5 / 2)] {
         let hasty = || shared("acme").with_deadline((Instant::now() + patience).into_std());
         fails_alone(&Partial::default(), hasty, streamed, ErrorKind::DeadlineExceeded).await;

@@ -48,7 +48,7 @@ async fn outcome(provider: &dyn Provider, call: Call<ChatRequest>, streamed: boo
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_wrong_gets_its_own_error_and_leaves_no_entry() {
+async fn vendor_error_leaves_no_entry() {
     let nan = Sampling { temperature: Some(f64::NAN), ..Sampling::default() };
     let negative = Sampling { top_p: Some(-0.5), ..Sampling::default() };
     let question = || ChatRequest::new(MODEL).user("hello");
@@ -78,7 +78,7 @@ async fn what_is_wrong_gets_its_own_error_and_leaves_no_entry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn streams_that_break_off_in_any_way_leave_no_entry() {
+async fn vendor_broken_stream_leaves_no_entry() {
     for fault in [Fault::CutAfter(3), Fault::ErrorEvent { after: 2 }] {
         let (vendor, cache) = (Vendor::new(), cache(&ManualClock::default()));
         vendor.script(Rule::new(fault.clone()));
@@ -89,7 +89,7 @@ async fn streams_that_break_off_in_any_way_leave_no_entry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tool_arguments_that_are_no_json_are_told_and_not_kept() {
+async fn is_cacheable_false_for_broken_tool_arguments() {
     let (vendor, cache) = (Vendor::new(), cache(&ManualClock::default()));
     vendor.script(Rule::new(Fault::InvalidToolJson).times(2));
     let provider = stack(&vendor, &cache);
@@ -113,7 +113,7 @@ async fn tool_arguments_that_are_no_json_are_told_and_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_vanishes_leaves_no_entry_and_no_call() {
+async fn vendor_client_disconnect_leaves_no_entry() {
     let (vendor, cache) = (Vendor::new(), cache(&ManualClock::default()));
     vendor.set_latency(Latency::fixed(Duration::from_millis(100), Duration::from_millis(10)));
     let provider = stack(&vendor, &cache);
@@ -131,7 +131,7 @@ async fn a_client_that_vanishes_leaves_no_entry_and_no_call() {
 /// Attempt by attempt, what the ledger calls paid is what the vendor billed, to the nano-dollar; what the vendor billed
 /// and never told is covered by what the ledger calls unconfirmed.
 #[tokio::test(start_paused = true)]
-async fn the_books_agree_also_with_cancelled_calls() {
+async fn ledger_agrees_with_vendor_despite_cancellations() {
     let mut told = (0, Usd::ZERO, Usd::ZERO);
     for seed in 0..20u8 {
         let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);

@@ -12,7 +12,7 @@ use crate::upstream::{Upstream, ask, provider};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-pub(crate) async fn an_old_answer_is_served_while_one_call_replaces_it(place: Place) {
+pub(crate) async fn revalidate_serves_stale_entry_and_replaces_it(place: Place) {
     let set = |builder: llm_cache::CacheBuilder| builder.background(Background::new(2).revalidate(HOUR));
     let upstream = Upstream::default();
     let cache = place.open_with(set);
@@ -32,7 +32,7 @@ pub(crate) async fn an_old_answer_is_served_while_one_call_replaces_it(place: Pl
     assert_eq!((upstream.calls(), cache.stats().revalidated), (3, 1));
 }
 
-pub(crate) async fn hits_wherever_they_lie_are_audited(place: Place) {
+pub(crate) async fn verification_covers_every_tier(place: Place) {
     let cache = place.open_with(|builder| builder.background(Background::new(2).verify(Verification::percent(100))));
     let upstream = Upstream::default();
     for _ in 0..3 {
@@ -44,7 +44,7 @@ pub(crate) async fn hits_wherever_they_lie_are_audited(place: Place) {
     assert_eq!((upstream.calls(), cache.stats().verified, cache.stats().hits), (3, 2, 2));
 }
 
-pub(crate) async fn a_question_with_a_temperature_has_several_answers_in_turn(place: Place) {
+pub(crate) async fn variants_rotate_across_tiers(place: Place) {
     let cache = place.open_with(|builder| builder.variants(3));
     let upstream = Upstream::default();
     for _ in 0..9 {
@@ -56,7 +56,7 @@ pub(crate) async fn a_question_with_a_temperature_has_several_answers_in_turn(pl
     assert_eq!((upstream.calls(), cache.stats().entries, cache.stats().hits), (3, 3, 6));
 }
 
-pub(crate) async fn what_a_vendor_refused_is_remembered_and_never_written(place: Place) {
+pub(crate) async fn negative_ttl_keeps_errors_in_memory_only(place: Place) {
     let cache = place.open_with(|builder| builder.negative_ttl(HOUR));
     let upstream = Upstream::default();
     *upstream.fail.lock().unwrap() = Some(ErrorKind::ContextTooLong);
@@ -70,7 +70,7 @@ pub(crate) async fn what_a_vendor_refused_is_remembered_and_never_written(place:
     assert_eq!(upstream.calls(), 2);
 }
 
-pub(crate) async fn whoever_only_observes_is_told_of_what_lies_anywhere(place: Place) {
+pub(crate) async fn shadow_reports_hits_of_every_tier(place: Place) {
     let cache = place.open_with(llm_cache::CacheBuilder::shadow);
     let upstream = Upstream::default();
     let mut told = Vec::new();
@@ -85,7 +85,7 @@ pub(crate) async fn whoever_only_observes_is_told_of_what_lies_anywhere(place: P
     assert!(matches!(told[1], CacheStatus::Hit { .. }), "{told:?}");
 }
 
-pub(crate) async fn whoever_only_observes_is_told_of_what_would_have_been_refused(place: Place) {
+pub(crate) async fn shadow_reports_negative_hits(place: Place) {
     let cache = place.open_with(|builder| builder.shadow().negative_ttl(HOUR));
     let upstream = Upstream::default();
     let fail = |kind| *upstream.fail.lock().unwrap() = kind;
@@ -114,7 +114,7 @@ fn sharing(tenant: &str) -> Call<llm_core::ChatRequest> {
     call
 }
 
-pub(crate) async fn what_a_tenant_bought_for_a_scope_goes_with_him_and_not_with_his_namesake(place: Place) {
+pub(crate) async fn forget_removes_shared_entries_of_paying_tenant(place: Place) {
     let cache = place.open_with(|builder| builder.directive_policy(DirectivePolicy::none().allow_sharing()));
     let upstream = Upstream::default();
     let origin = async |tenant| {
@@ -133,7 +133,7 @@ pub(crate) async fn what_a_tenant_bought_for_a_scope_goes_with_him_and_not_with_
     assert_eq!(origin("umbrella").await, Origin::Vendor);
 }
 
-pub(crate) async fn two_namespaces_over_one_store_share_its_room_and_no_answer(place: Place) {
+pub(crate) async fn share_store_with_separates_namespaces(place: Place) {
     let upstream = Upstream::default();
     let cache = place.open();
     let other = Cache::builder("other").ttl(HOUR).share_store_with(&cache).build().unwrap();
@@ -151,7 +151,7 @@ pub(crate) async fn two_namespaces_over_one_store_share_its_room_and_no_answer(p
     assert_eq!(origin(&other).await, Origin::Vendor);
 }
 
-pub(crate) async fn odd_tenants_are_kept_apart_and_can_be_forgotten(place: Place) {
+pub(crate) async fn forget_handles_odd_tenant_names(place: Place) {
     let cache = place.open();
     let upstream = Upstream::default();
     let tenants = ["", " ", "\0", "a\0", "a", "Ω≈ç√", "../../etc", "tenant:a", &"x".repeat(10_000)];

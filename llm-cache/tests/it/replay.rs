@@ -100,7 +100,7 @@ async fn replays_exactly(name: &str, provider: Arc<dyn Provider>, vendor: &Vendo
 }
 
 #[tokio::test(start_paused = true)]
-async fn streams_of_each_vendor_are_replayed_exactly_with_thoughts_and_tool_calls() {
+async fn replay_matches_stream_of_each_vendor() {
     for tools in [false, true] {
         let (cache, ledger) = (|| Cache::builder("vendors").build().expect("it is right"), Ledger::new(prices::all()));
 

@@ -26,7 +26,7 @@ fn answer(choices: Vec<(Vec<Part>, FinishReason)>) -> ChatResponse {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_whole_answers_that_say_what_was_asked_for_are_kept() {
+async fn is_cacheable_only_for_complete_responses() {
     use FinishReason::{ContentFilter, Failed, Length, Other, Stop, ToolCalls, Unknown};
     let said = || vec![Part::text("x")];
     let refusal = || Part::Refusal { text: "no".into() };
@@ -73,7 +73,7 @@ async fn only_whole_answers_that_say_what_was_asked_for_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_without_a_choice_is_not_kept() {
+async fn is_cacheable_false_without_choices() {
     let upstream = Scripted::new().rule(Rule::respond(answer(vec![])));
     let (cache, provider) = over(&upstream);
     for _ in 0..2 {
@@ -83,7 +83,7 @@ async fn an_answer_without_a_choice_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn questions_that_name_what_lies_outside_are_asked_each_time() {
+async fn is_self_contained_false_is_never_stored() {
     for field in ChatRequest::OUTSIDE_FIELDS {
         for streamed in [false, true] {
             let upstream = Scripted::new();

@@ -33,7 +33,7 @@ async fn has(cache: &Cache, n: u32, bytes: usize) -> bool {
     })
 }
 
-pub(crate) async fn what_is_held_is_bounded_in_bytes_and_the_newest_stay(place: Place) {
+pub(crate) async fn max_bytes_bounds_store_and_keeps_newest(place: Place) {
     let cache = place.open_small(100_000);
     for n in 0..100 {
         put(&cache, n, 10_000).await;
@@ -49,7 +49,7 @@ pub(crate) async fn what_is_held_is_bounded_in_bytes_and_the_newest_stay(place: 
     }
 }
 
-pub(crate) async fn an_answer_larger_than_all_room_is_not_stored(place: Place) {
+pub(crate) async fn max_bytes_rejects_response_larger_than_store(place: Place) {
     let cache = place.open_small(50_000);
     put(&cache, 1, 10_000).await;
     put(&cache, 2, 300_000).await;
@@ -59,7 +59,7 @@ pub(crate) async fn an_answer_larger_than_all_room_is_not_stored(place: Place) {
     assert!(!has(&cache, 2, 300_000).await);
 }
 
-pub(crate) async fn what_is_past_its_time_makes_room(place: Place) {
+pub(crate) async fn expired_entries_make_room(place: Place) {
     let cache = place.open();
     for n in 0..20 {
         put(&cache, n, 1_000).await;

@@ -102,7 +102,7 @@ fn status<O>(reply: &Reply<O>) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_other_texts_does_not_reach_who_waits_for_a_good_one() {
+async fn items_of_failed_batch_are_retried_alone() {
     let (cache, upstream, provider) = plain();
     let embed = |of: &[&str]| provider.embed(texts(of));
     let (bad, one, many) = tokio::join!(embed(&["good", "bad"]), embed(&["good"]), embed(&["good", "other"]));
@@ -113,7 +113,7 @@ async fn an_error_of_other_texts_does_not_reach_who_waits_for_a_good_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_ones_own_texts_or_of_the_vendor_is_not_asked_for_twice() {
+async fn items_with_own_error_are_not_retried() {
     let (_, upstream, provider) = plain();
     let both = || provider.embed(texts(&["bad", "good"]));
     let (one, other, more) = tokio::join!(both(), both(), provider.embed(texts(&["good", "bad", "more"])));
@@ -161,7 +161,7 @@ impl Provider for Cancelling {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_the_leaders_envelope_makes_a_waiter_lead_again() {
+async fn single_flight_waiter_leads_after_leader_cancelled() {
     for what in ["unary", "streamed", "one text", "two texts"] {
         let (upstream, cache) = (Cancelling::default(), Cache::builder("t").build().unwrap());
         let layer = CacheLayer::new(cache.clone());
@@ -178,7 +178,7 @@ async fn an_error_of_the_leaders_envelope_makes_a_waiter_lead_again() {
     }
 }
 
-pub(crate) async fn old_items_are_better_than_a_vendors_failure_and_are_marked(place: Place) {
+pub(crate) async fn stale_if_error_serves_items_on_vendor_failure(place: Place) {
     let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR));
     let (upstream, provider) = over(&cache);
     let embed = |of: &[&str]| provider.embed(texts(of));
@@ -210,7 +210,7 @@ pub(crate) async fn old_items_are_better_than_a_vendors_failure_and_are_marked(p
 }
 
 #[tokio::test(start_paused = true)]
-async fn old_items_are_better_than_a_missed_deadline_and_too_old_ones_are_told_so() {
+async fn stale_if_error_serves_items_at_deadline() {
     let clock = ManualClock::default();
     let cache = Cache::builder("t").ttl(HOUR).stale_if_error(HOUR).clock(clock.clone()).build().unwrap();
     let (_, provider) = over(&cache);
@@ -226,7 +226,7 @@ async fn old_items_are_better_than_a_missed_deadline_and_too_old_ones_are_told_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_that_are_dropped_while_a_call_runs_are_no_spares() {
+async fn stale_if_error_skips_items_invalidated_meanwhile() {
     let clock = ManualClock::default();
     let cache = Cache::builder("t").ttl(HOUR).stale_if_error(HOUR).clock(clock.clone()).build().unwrap();
     let (upstream, provider) = over(&cache);
@@ -242,7 +242,7 @@ async fn items_that_are_dropped_while_a_call_runs_are_no_spares() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_item_beside_new_ones_is_marked() {
+async fn items_status_marks_stale_item_beside_new() {
     let clock = ManualClock::default();
     let builder = Cache::builder("t").ttl(HOUR).background(Background::new(1).revalidate(HOUR));
     let cache = builder.clock(clock.clone()).build().unwrap();
@@ -257,7 +257,7 @@ async fn an_old_item_beside_new_ones_is_marked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_status_of_several_texts_says_what_became_of_them() {
+async fn cache_status_summarizes_items() {
     let clock = ManualClock::default();
     let cache = Cache::builder("t").ttl(HOUR).clock(clock.clone()).build().unwrap();
     let (upstream, provider) = over(&cache);
@@ -282,7 +282,7 @@ async fn the_status_of_several_texts_says_what_became_of_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_wants_only_what_is_stored_starts_no_refresh() {
+async fn only_if_cached_starts_no_revalidation() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let builder = Cache::builder("t").ttl(HOUR).background(Background::new(1).revalidate(HOUR));
     let cache = builder.clock(clock.clone()).build().unwrap();
@@ -298,7 +298,7 @@ async fn whoever_wants_only_what_is_stored_starts_no_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_lower_layers_told_is_told_on_with_several_texts() {
+async fn items_leader_gets_extensions_of_lower_layers() {
     let (_, _, provider) = plain();
     let (led, joined) = tokio::join!(provider.embed(texts(&["a", "b"])), provider.embed(texts(&["b", "a"])));
     let told = |reply: &Reply<Embeddings>| (reply.extensions.get().cloned(), reply.limits.is_some());
@@ -309,7 +309,7 @@ async fn what_lower_layers_told_is_told_on_with_several_texts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_texts_from_a_cache_below_cost_nothing_and_the_books_balance() {
+async fn items_from_cache_below_cost_nothing() {
     let ledger = Ledger::new(prices());
     let back = CacheLayer::new(Cache::builder("back").build().unwrap());
     let upstream = into_service(Arc::new(Lengths::default()));
@@ -331,7 +331,7 @@ async fn several_texts_from_a_cache_below_cost_nothing_and_the_books_balance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn usage_is_split_by_estimate_and_the_remainder_goes_to_the_last() {
+async fn items_split_usage_by_estimate() {
     let (_, _, provider) = plain();
     let of = [4, 400, 4_000].map(|length| "x".repeat(length));
     let whole = provider.embed(texts(&of.each_ref().map(String::as_str))).await.unwrap();
@@ -351,7 +351,7 @@ async fn usage_is_split_by_estimate_and_the_remainder_goes_to_the_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn old_shared_items_are_replaced_once_for_all_tenants() {
+async fn revalidate_shared_items_once_for_all_tenants() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let builder = Cache::builder("t").ttl(HOUR).background(Background::new(4).revalidate(HOUR));
     let cache = builder

@@ -16,7 +16,7 @@ async fn times(provider: &dyn Provider) -> Vec<Duration> {
     events.map(|event| event.map(|_| began.elapsed()).unwrap()).collect().await
 }
 
-pub(crate) async fn a_stream_takes_no_longer_through_the_cache(place: Place) {
+pub(crate) async fn stream_keeps_its_pace_through_cache(place: Place) {
     let upstream = Upstream::default();
     let cache = place.open();
     let provider = provider(&upstream, &cache);
