@@ -1,6 +1,6 @@
 use crate::{StoreError, UrlError};
 
-/// Settings that make no cache.
+/// Reasons why a cache cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -10,16 +10,16 @@ pub enum BuildError {
     /// A time to live is zero.
     #[error("a time to live of zero stores nothing: set a longer one, or leave the setting out")]
     Ttl,
-    /// The capacity, or the largest answer, is smaller than any entry.
+    /// The capacity, or the largest response, is smaller than any entry.
     #[error("a capacity of less than 1024 bytes stores nothing: set a larger one, or leave the cache out")]
     Capacity,
-    /// The number of answers to a question is zero.
+    /// The number of responses to a request is zero.
     #[error("zero variants store nothing: set `variants` to one or more, or leave the cache out")]
     Variants,
     /// The background has room for no call.
     #[error("calls in the background need room: give `Background::new` one or more, or leave the background out")]
     Background,
-    /// The cache is to spawn tasks, and is not built in a tokio runtime.
+    /// The cache spawns tasks, and is built outside a tokio runtime.
     #[error("a cache that spawns tasks must be built in a tokio runtime")]
     Runtime,
     /// The share of hits to verify is more than 100 percent.
@@ -28,7 +28,7 @@ pub enum BuildError {
     /// The jitter is more than the whole.
     #[error("a jitter of more than 100 percent is more than the whole time to live")]
     Jitter,
-    /// The address of the store is wrong.
+    /// The URL of the store is wrong.
     #[error(transparent)]
     Url(#[from] UrlError),
     /// The store cannot be opened.

@@ -23,7 +23,19 @@ use crate::{
 #[cfg(feature = "at-rest")]
 use crate::{EncryptionKeys, Secret};
 
-/// Settings of a [`Cache`].
+/// Settings of a [`Cache`]: begins with [`Cache::builder`], ends with [`build`](Self::build) or [`open`](Self::open).
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_cache::Cache;
+///
+/// let cache = Cache::builder("support")
+///     .ttl(Duration::from_secs(7 * 24 * 3600))
+///     .stale_if_error(Duration::from_secs(24 * 3600))
+///     .max_bytes(256 << 20)
+///     .build()?;
+/// # Ok::<_, llm_cache::BuildError>(())
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct CacheBuilder {
@@ -45,16 +57,16 @@ pub struct CacheBuilder {
     keys: Option<Arc<dyn EncryptionKeys>>,
 }
 
-/// The smallest capacity, in bytes: no entry is smaller.
+/// Smallest capacity, in bytes. No entry is smaller.
 pub(crate) const MIN_BYTES: u64 = 1024;
 
-/// Where the answers are kept.
+/// Choice of the store.
 #[derive(Clone)]
 enum StoreChoice {
     /// Memory of the builder's own size.
     Memory,
     Url(StoreUrl),
-    /// Where another cache keeps them.
+    /// The store of another cache.
     With(Cache),
 }
 
@@ -92,89 +104,147 @@ impl CacheBuilder {
         self
     }
 
-    /// Serves an expired answer for this long after its time, if the call that was to replace it fails because of the vendor
-    /// (a limit, an overload, a failure, a time-out) or a budget, or if its caller's deadline passes. Not at all by default,
-    /// and never by [`Cache::get_or_call`].
+    /// Serves an expired entry for this long past its time if the call that was to replace it fails because of the
+    /// vendor (a limit, an overload, a failure, a time-out) or a budget, or if its caller's deadline passes. Not at all
+    /// by default, and never by [`Cache::get_or_call`].
     ///
-    /// A stream is served from the expired answer only if it fails before its first piece. After that the caller has read a
-    /// part of another answer, which no stored one continues: the stream ends with the vendor's error, and what to do with
-    /// the part is the caller's decision. A caller that needs a whole answer in any case asks for one that is not streamed.
+    /// A stream is served from the expired entry only if it fails before its first piece. After that the caller has
+    /// read a part of another response, which no stored one continues. The stream then ends with the vendor's error,
+    /// and the caller decides what to do with the part. A caller that needs a whole response in any case sends a call
+    /// that is not streamed.
+    ///
+    /// The reply of a stale entry says so:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_cache::{Cache, CacheLayer, CacheStatus, Directive, Stale};
+    /// use llm_core::{Call, ChatRequest, Error, ErrorKind, ManualClock, into_provider};
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let (hour, clock) = (Duration::from_secs(3600), ManualClock::default());
+    /// let cache = Cache::builder("support").ttl(hour).stale_if_error(24 * hour).clock(clock.clone()).build()?;
+    /// let vendor = Scripted::new().rule(Rule::say("Yes.").times(1)).rule(Rule::fail(Error::new(ErrorKind::Server, "down")));
+    /// let provider = into_provider(tower::ServiceBuilder::new().layer(CacheLayer::new(cache)).service(vendor));
+    /// let call = || Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Are you open?"));
+    /// provider.chat(call()).await?;
+    /// clock.advance(2 * hour);
+    /// let reply = provider.chat(call()).await?;
+    /// assert!(matches!(CacheStatus::of(&reply), CacheStatus::Hit { stale: Some(Stale::Error), .. }));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn stale_if_error(mut self, by: Duration) -> Self {
         self.freshness.stale_if_error = by;
         self
     }
 
-    /// Lets the cache make calls that no caller waits for, such as revalidations: see [`Background`]. Without this setting it
-    /// makes none.
+    /// Lets the cache make calls that no caller waits for, such as revalidations: see [`Background`]. Without this
+    /// setting it makes none.
     pub fn background(mut self, background: Background) -> Self {
         self.settings.background = Some(background);
         self
     }
 
-    /// Keeps up to `most` answers to a question that is meant to have several
-    /// ([`Operation::is_sampled`](llm_core::Operation::is_sampled): a temperature above zero), and gives them out in turn. One by
-    /// default. Whose turn it is is remembered for the 32,768 questions asked last.
+    /// Keeps up to `most` responses to a request that is meant to have several
+    /// ([`Operation::is_sampled`](llm_core::Operation::is_sampled): a temperature above zero), and serves them round
+    /// robin. One by default. The cache remembers the next response of the 32,768 requests that were sent last.
+    ///
+    /// ```
+    /// use llm_cache::Cache;
+    ///
+    /// let cache = Cache::builder("slogans").variants(5).build()?;
+    /// # Ok::<_, llm_cache::BuildError>(())
+    /// ```
     pub fn variants(mut self, most: u32) -> Self {
         self.settings.variants = most;
         self
     }
 
-    /// Remembers for so long that a vendor refused a question because it is invalid or too long, so that it is not asked
-    /// again and again. In memory only, and off by default. [`CacheStatus::of_error`](crate::CacheStatus::of_error) tells
-    /// such an error. Requests that are answered item by item are not remembered. A time of zero is refused.
+    /// Turns the negative cache on: remembers for this long that a vendor refused a request because it is invalid or
+    /// too long, so that the request is not sent again and again. Off by default; zero is a [`BuildError`].
+    ///
+    /// The negative cache is in memory only. Its errors cost nothing, and
+    /// [`CacheStatus::of_error`](crate::CacheStatus::of_error) recognizes them. Requests that are divided into items
+    /// are not remembered.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_cache::Cache;
+    ///
+    /// let cache = Cache::builder("support").negative_ttl(Duration::from_secs(60)).build()?;
+    /// # Ok::<_, llm_cache::BuildError>(())
+    /// ```
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.settings.negative_ttl = Some(ttl);
         self
     }
 
-    /// Stores answers of models other than those asked for too. By default an answer that a lower layer says it fell back
-    /// on ([`Accounting::fallback`](llm_core::layer::Accounting::fallback)) is served once and not stored. A call with
+    /// Stores responses of fallback models too. By default a response that a lower layer reports as one of a fallback
+    /// model ([`Accounting::fallback`](llm_core::layer::Accounting::fallback)) is served once and not stored. A call with
     /// [`NoFallback`](llm_core::layer::NoFallback) in its extensions gets none of them.
     pub fn cache_fallbacks(mut self) -> Self {
         self.settings.cache_fallbacks = true;
         self
     }
 
-    /// Observes only: every call goes up as it is, and its reply says what the cache would have done
-    /// ([`ShadowStatus`](crate::ShadowStatus)). Answers are stored and counted as if they were served.
+    /// Turns shadow mode on: sends every call as it is, and reports on its reply what the cache would have done
+    /// ([`ShadowStatus`](crate::ShadowStatus)). Responses are stored and counted as if they were served.
+    ///
+    /// ```
+    /// use llm_cache::{Cache, CacheLayer, ShadowStatus};
+    /// use llm_core::{Call, ChatRequest, into_provider};
+    /// # use llm_providers::scripted::Scripted;
+    ///
+    /// # tokio_test::block_on(async {
+    /// # let client = Scripted::new();
+    /// let cache = Cache::builder("support").shadow().build()?;
+    /// let provider = into_provider(tower::ServiceBuilder::new().layer(CacheLayer::new(cache.clone())).service(client));
+    /// let reply = provider.chat(Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Hello!"))).await?;
+    /// let shadow = reply.extensions.get::<ShadowStatus>().expect("the cache is in shadow mode");
+    /// println!("would have been: {}", shadow.status);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn shadow(mut self) -> Self {
         self.settings.shadow = true;
         self
     }
 
-    /// How far calls may go with their directives: as far as they like by default.
+    /// Limits the directives of calls. By default calls may use all of them, except stale entries and sharing: see
+    /// [`DirectivePolicy`].
     pub fn directive_policy(mut self, directive_policy: DirectivePolicy) -> Self {
         self.directive_policy = directive_policy;
         self
     }
 
-    /// How many bytes of answers and keys to hold: 64 MiB by default, at least 1 KiB. An answer counts as the length of its
-    /// JSON text, its key's bytes (4 KiB and the envelope at most: see [`Key`](crate::Key)) and a fixed amount for the entry,
-    /// which is about what it allocates. This is for memory alone, that in front of Redis too: a
-    /// file holds what `max_bytes` in its address says ([`StoreUrl`]), 1 GiB by default.
+    /// Sets the capacity of the memory, in bytes: 64 MiB by default, at least 1 KiB. An entry counts the JSON text of
+    /// its response, its key (4 KiB and the envelope at most: see [`Key`](crate::Key)) and a fixed amount, which
+    /// together are about what it allocates.
+    ///
+    /// This is for memory alone, also for the local tier of Redis. The capacity of a file is `max_bytes` in its URL
+    /// ([`StoreUrl`]), 1 GiB by default.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// Which answers go first when the memory is full: the least recently used by default.
+    /// Sets the eviction policy of the memory: least recently used by default.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// The largest answer to store, counted as for [`max_bytes`](Self::max_bytes): 8 MiB by default, at least 1 KiB. What is
-    /// larger is counted ([`Stats::too_large`](crate::Stats::too_large)), and the first is logged.
+    /// Sets the size of the largest response to store, counted as for [`max_bytes`](Self::max_bytes): 8 MiB by default,
+    /// at least 1 KiB. Larger responses are counted ([`Stats::too_large`](crate::Stats::too_large)), and the first is
+    /// logged.
     ///
-    /// A stream that grows larger while it runs is held no longer for those who would join it: whoever asks then makes a
-    /// call of his own, and a reader who falls as far behind the others is cut off. Here each piece counts as its text
-    /// and 128 bytes.
+    /// A stream that grows larger while it runs is closed to new waiters: later callers send calls of their own, and a
+    /// reader that falls as far behind the others is cut off. Here each piece counts its text and 128 bytes.
     pub fn max_response_bytes(mut self, bytes: u64) -> Self {
         self.max_answer_bytes = bytes;
         self
     }
 
-    /// Stores answers of type `C` only if `cache_if` says so, besides what the operation itself says
+    /// Stores responses of type `C` only if `predicate` is true for them, besides what the operation itself says
     /// ([`Operation::is_cacheable`](llm_core::Operation::is_cacheable)).
     ///
     /// ```
@@ -189,48 +259,66 @@ impl CacheBuilder {
         self
     }
 
-    /// The clock that expiry goes by; the machine's own by default.
+    /// Sets the clock that expiry goes by: the machine's own by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Keeps the answers where an address says, such as `memory:?max_bytes=64mb` or `file:///var/cache/answers`; what it
-    /// sets counts before what the builder sets. In memory by default.
+    /// Stores entries where a URL says, such as `memory:?max_bytes=64mb` or `file:///var/cache/answers`. Its parameters
+    /// come before the builder's settings. In memory by default.
     pub fn store(mut self, url: StoreUrl) -> Self {
         self.store_choice = StoreChoice::Url(url);
         self
     }
 
-    /// Keeps the answers where another cache keeps them, each cache in its own namespace: two stacks with different vendors
-    /// over one file, for example. Room, secret and keys are that cache's, its clock too, and invalidation reaches both.
+    /// Stores entries in the store of another cache, each cache in its own namespace: two stacks with different vendors
+    /// over one file, for example. Capacity, secret and keys are that cache's, its clock too, and invalidation reaches
+    /// both.
     ///
-    /// How long past its time an answer stays in a file or in Redis is for the longest of that cache's
-    /// [`DirectivePolicy::max_stale`], [`stale_if_error`](Self::stale_if_error) and
-    /// [`Background::revalidate`] to say: what is longer here has no effect there.
+    /// A file or Redis keeps an expired entry for the longest of that cache's [`DirectivePolicy::max_stale`],
+    /// [`stale_if_error`](Self::stale_if_error) and [`Background::revalidate`]. Longer settings of this cache have no
+    /// effect there.
+    ///
+    /// ```
+    /// use llm_cache::Cache;
+    ///
+    /// let support = Cache::builder("support").build()?;
+    /// let sales = Cache::builder("sales").share_store_with(&support).build()?;
+    /// # Ok::<_, llm_cache::BuildError>(())
+    /// ```
     pub fn share_store_with(mut self, cache: &Cache) -> Self {
         self.clock = Arc::clone(&cache.0.clock);
         self.store_choice = StoreChoice::With(cache.clone());
         self
     }
 
-    /// The secret that names and checks of entries outside the process are made with. With none, who reads the store can
-    /// find an answer by guessing its question, and who writes it can forge entries.
+    /// Sets the secret for the names and checks of entries outside the process. Without one, a reader of the store can
+    /// find the response to a request that it guesses, and a writer can forge entries.
     #[cfg(feature = "at-rest")]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
         self
     }
 
-    /// Seals each tenant's entries outside the process with his key, and what is shared with that of its scope
-    /// (XChaCha20-Poly1305). Whoever has no key has nothing stored there.
+    /// Seals each tenant's entries outside the process with the tenant's key, and shared entries with the key of their
+    /// scope (XChaCha20-Poly1305). Without a key, nothing of a tenant is stored there: see [`EncryptionKeys`].
+    ///
+    /// ```
+    /// use llm_cache::{Cache, KeyRing, Partition, Secret};
+    ///
+    /// let keys = KeyRing::new();
+    /// keys.insert(Partition::tenant("acme"), Secret::new([7; 32]));
+    /// let cache = Cache::builder("support").secret(Secret::new([1; 32])).encryption_keys(keys).build()?;
+    /// # Ok::<_, llm_cache::BuildError>(())
+    /// ```
     #[cfg(feature = "at-rest")]
     pub fn encryption_keys(mut self, keys: impl EncryptionKeys) -> Self {
         self.keys = Some(Arc::new(keys));
         self
     }
 
-    /// Makes the cache with the store of an address: see [`StoreUrl`].
+    /// Builds the cache with the store of a URL: see [`StoreUrl`].
     ///
     /// ```
     /// use llm_cache::Cache;
@@ -242,19 +330,19 @@ impl CacheBuilder {
     ///
     /// # Errors
     ///
-    /// As of [`build`](Self::build), and if the address is wrong.
+    /// Those of [`build`](Self::build), and [`BuildError::Url`] if the URL is wrong.
     pub fn open(self, url: &str) -> Result<Cache, BuildError> {
         let url = url.parse()?;
         self.store(url).build()
     }
 
-    /// Makes the cache. One with a file opens it, which takes milliseconds, and starts a thread that writes it. One with Redis
-    /// waits for nothing, and **spawns tasks** on the tokio runtime that this is called in, which connect and write.
+    /// Builds the cache. One with a file opens it, which takes milliseconds, and starts a thread that writes it. One
+    /// with Redis waits for nothing, and **spawns tasks** on the current tokio runtime, which connect and write.
     ///
     /// # Errors
     ///
-    /// An empty namespace, a cache that could hold nothing (less than 1 KiB, a time to live of zero, zero
-    /// [`variants`](Self::variants)), or a store that cannot be opened.
+    /// [`BuildError`] if the namespace is empty, if the cache could hold nothing (less than 1 KiB, a time to live of
+    /// zero, zero [`variants`](Self::variants)), or if the store cannot be opened.
     pub fn build(self) -> Result<Cache, BuildError> {
         self.check()?;
         let Self {
@@ -316,7 +404,7 @@ impl CacheBuilder {
         Ok(Cache(Arc::new(inner)))
     }
 
-    /// Refuses settings with which nothing would be stored.
+    /// Refuses settings that would store nothing.
     fn check(&self) -> Result<(), BuildError> {
         if self.namespace.is_empty() {
             return Err(BuildError::Namespace);

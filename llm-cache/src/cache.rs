@@ -14,7 +14,7 @@ use crate::{
     store::StoreStats,
 };
 
-/// The cache itself, with or without a stack: answers by key, and one running call for all who ask the same.
+/// A cache, with or without a stack: responses by key, and one running call for equal requests.
 ///
 /// Clones share everything. For the layer around a service see [`CacheLayer`](crate::CacheLayer).
 ///
@@ -35,81 +35,107 @@ use crate::{
 #[derive(Clone)]
 pub struct Cache(pub(crate) Arc<Inner>);
 
-/// What the cache has done so far.
+/// Counters of a cache since it was built, and its present size.
+///
+/// ```
+/// use llm_cache::Cache;
+///
+/// # tokio_test::block_on(async {
+/// let cache = Cache::builder("support").build()?;
+/// let key = cache.key("acme", "greet", "Hello!")?;
+/// for _ in 0..2 {
+///     cache.get_or_call(&key, || async { Ok::<_, std::io::Error>("Hi.".to_owned()) }).await?;
+/// }
+/// let stats = cache.stats();
+/// assert_eq!((stats.hits, stats.misses, stats.entries), (1, 1, 1));
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Answers that were stored already, stale ones included.
+    /// Entries served, stale ones included.
     pub hits: u64,
-    /// Those of `hits` that came of a store further away than memory.
+    /// Number of `hits` from the remote tier: a file or Redis.
     pub remote_hits: u64,
-    /// Those of `hits` that were past their time.
+    /// Number of `hits` that were stale.
     pub stale: u64,
-    /// Calls made because there was no answer, counted when they are made, so those that fail too.
+    /// Calls sent because no entry could be served. They are counted when they are sent, so failed ones count too.
     pub misses: u64,
-    /// Calls made because they wanted the cache to keep out of it.
+    /// Calls sent because of [`Directive::no_store`] or [`Directive::no_cache`].
     pub bypassed: u64,
-    /// Calls that failed, of all that the cache made: `misses`, `bypassed`, `revalidated` and `verified`.
+    /// Failed calls, of all that the cache sent: `misses`, `bypassed`, `revalidated` and `verified`.
     pub failed_calls: u64,
-    /// Answers that came of a call that was running already.
+    /// Responses of calls that were running already.
     pub coalesced: u64,
-    /// Questions that were refused a short time ago and so were refused again.
+    /// Errors served from the negative cache.
     pub negative_hits: u64,
-    /// Answers stored.
+    /// Responses stored.
     pub stored: u64,
-    /// Answers that were too large to store: larger than [`CacheBuilder::max_response_bytes`], or than the whole memory where
-    /// answers are in memory only. The first is logged.
+    /// Responses that were too large to store: larger than [`CacheBuilder::max_response_bytes`], or than the whole
+    /// memory where there is no other store. The first is logged.
     pub too_large: u64,
-    /// Failures of a store further away than memory; each counted as a miss there.
+    /// Failures of a file or of Redis. Each counts as a miss there.
     pub store_errors: u64,
-    /// Entries at rest that could not be read: tampered with, cut off, of another library, of a newer version, or without
-    /// their key. Each was a miss.
+    /// Entries at rest that could not be read: tampered with, truncated, written by another library or a newer version,
+    /// or sealed with a missing key. Each was a miss.
     pub corrupt: u64,
-    /// Answers that were to be written further away and were not: too many waited, too large, or the store failed.
+    /// Entries that were not written to the file or Redis, because too many were waiting, the entry was too large, or
+    /// the store failed.
     pub dropped_writes: u64,
-    /// Calls made while all other processes that share the store waited for their answers.
+    /// Calls sent under a lease, for which other processes that share the store wait.
     pub leased: u64,
-    /// Times that this process waited for the answer to another's call.
+    /// Times that this process waited for the call of another.
     pub awaited: u64,
-    /// Leases that ran out before the call that they were for was over.
+    /// Leases that expired before their call ended.
     pub lost_leases: u64,
-    /// Calls made in the background to replace answers past their time.
+    /// Calls sent in the background to replace stale entries.
     pub revalidated: u64,
-    /// Calls that the background had no room for.
+    /// Background calls that were not sent for want of room.
     pub skipped: u64,
-    /// Calls that went on in the background when their last caller had left.
+    /// Calls completed in the background after their last caller had left.
     pub detached: u64,
-    /// Hits that were asked again, by [`Verification`](crate::Verification).
+    /// Hits whose request was sent again for [`Verification`](crate::Verification).
     pub verified: u64,
-    /// Those of `verified` with another answer.
+    /// Number of `verified` hits with another response.
     pub mismatched: u64,
-    /// List price of the answers that did not have to be bought, as far as it is known.
+    /// List price of the responses that were not paid for again, as far as it is known.
     pub saved: Usd,
-    /// Entries that had to make room for others, in any tier.
+    /// Entries evicted from any tier.
     pub evictions: u64,
-    /// Entries now, in the store that is furthest away.
+    /// Entries now, in the remote tier if there is one. With Redis, those of the local tier.
     pub entries: u64,
-    /// Bytes they count for now.
+    /// Bytes that these entries count.
     pub bytes: u64,
     /// Calls running now.
     pub running: u64,
 }
 
-/// An answer from [`Cache::get_or_call`].
+/// Response from [`Cache::get_or_call`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Resolved<T> {
-    /// The answer, shared with the cache.
+    /// The response, shared with the cache.
     pub value: Arc<T>,
-    /// True if it was stored, how long ago, or whose call it came of.
+    /// Origin of the response: an entry with its age, another caller's call, or an own one.
     pub origin: Origin,
 }
 
-/// Why there is no answer.
+/// Reason why [`Cache::get_or_call`] has no response.
+///
+/// ```
+/// use llm_cache::{Cache, CallError};
+///
+/// # tokio_test::block_on(async {
+/// let cache = Cache::builder("support").build()?;
+/// let key = cache.key("acme", "greet", "Hello!")?;
+/// let failed = cache.get_or_call(&key, || async { Err::<String, _>(std::io::Error::other("down")) }).await;
+/// assert!(matches!(failed, Err(CallError::Failed(error)) if error.to_string() == "down"));
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError<E> {
-    /// The call failed; everybody who waited for it gets this. It is not remembered.
+    /// The call failed. All its waiters get this error, and it is not stored.
     #[error(transparent)]
     Failed(Arc<E>),
     /// The call panicked, or it needs a tokio runtime that has ended.
@@ -118,30 +144,31 @@ pub enum CallError<E> {
 }
 
 impl Cache {
-    /// Begins a cache. The namespace tells apart what else might be stored in the same place: another service, another
+    /// Begins a cache. The namespace separates it from other contents of the same store: another service, another
     /// vendor, another version of the prompts.
     pub fn builder(namespace: impl Into<Arc<str>>) -> CacheBuilder {
         CacheBuilder::new(namespace.into())
     }
 
-    /// The key of a question of any serializable type, in this cache's namespace: see [`Key::of`].
+    /// Returns the key of a serializable request in this cache's namespace: see [`Key::of`].
     ///
     /// # Errors
     ///
-    /// What the question's own `Serialize` reports.
+    /// The error that the request's own `Serialize` reports.
     pub fn key(&self, tenant: &str, name: &str, question: &(impl Serialize + ?Sized)) -> Result<Key, SerializeError> {
         Key::of(&self.0.namespace, tenant, name, question)
     }
 
-    /// The stored answer, or that of the call that runs under this key, or that of a `call` made now and then stored.
+    /// Returns the stored response, or that of the call that runs under this key, or that of `call`, which is then
+    /// stored.
     ///
-    /// The call survives the cancellation of everybody but the last who waits for it. Only fresh answers are served: what a
-    /// foreign error says of the vendor is not known here, so [`CacheBuilder::stale_if_error`] has no part in this. It is
-    /// stored for [`CacheBuilder::ttl`]: no [`TtlRule`](crate::TtlRule) applies.
+    /// The call ends only if all its waiters are cancelled. Fresh entries alone are served: the cache does not know
+    /// what a caller's own error says of the vendor, so [`CacheBuilder::stale_if_error`] does not apply. The response
+    /// is stored for the default time to live of [`CacheBuilder::ttl`]; no [`TtlRule`](crate::TtlRule) applies.
     ///
     /// # Errors
     ///
-    /// What `call` reports, to all who waited for it; it is not stored.
+    /// [`CallError::Failed`] with the error of `call`, for all its waiters. It is not stored.
     pub async fn get_or_call<T, E, F, Fut>(&self, key: &Key, call: F) -> Result<Resolved<T>, CallError<E>>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -177,7 +204,7 @@ impl Cache {
         }
     }
 
-    /// What the cache has done so far. It settles moka's books, so it is not for hot paths.
+    /// Returns the counters and the present size. It completes pending evictions first, so it is not for hot paths.
     pub fn stats(&self) -> Stats {
         let Inner { store, counts, single_flights, .. } = &*self.0;
         let StoreStats { entries, bytes, corrupt, dropped_writes, failed, leases: [leased, awaited, lost_leases] } =
@@ -213,15 +240,15 @@ impl Cache {
         }
     }
 
-    /// Drops one answer, if it is stored. What is running is not touched: who asks meanwhile joins it, and its answer is
-    /// stored; [`invalidate`](Self::invalidate) keeps that from happening.
+    /// Removes one entry. Running calls go on: a later caller joins one, and its response is stored.
+    /// [`invalidate`](Self::invalidate) prevents that.
     ///
-    /// Of a question with several answers ([`CacheBuilder::variants`]) this is the first, and what is shared by scope has no
-    /// such key: drop these by a tag.
+    /// Of a request with several responses ([`CacheBuilder::variants`]) this removes the first. Entries that are shared
+    /// by scope have no such key: invalidate them by a tag.
     ///
     /// # Errors
     ///
-    /// If a store further away than memory fails. The answer is then gone from memory only.
+    /// [`StoreError`] if the file or Redis fails. The entry is then gone from memory only.
     pub async fn remove(&self, key: &Key) -> Result<(), StoreError> {
         if let Some(negative_cache) = &self.0.negative_cache {
             negative_cache.remove(key);
@@ -229,27 +256,37 @@ impl Cache {
         self.0.store.remove(key).await
     }
 
-    /// Drops all answers with a tag, at once, however many they are. No call made from now on gets an answer with it whose
-    /// call began before: neither a stored nor a stale nor a running one. This holds in this process as soon as the
-    /// future is first polled.
+    /// Invalidates all entries with a tag at once, however many they are. No call that is made from now on gets a
+    /// response with this tag whose call began before: neither a stored, nor a stale, nor a running one. This holds in
+    /// this process as soon as the future is first polled.
     ///
-    /// Up to 10,000 tags are remembered one by one, by a file over restarts too. One more, and everything stored before is
-    /// dropped. So tag by what changes together (a version, a tenant), not each answer with a tag of its own:
+    /// Up to 10,000 tags are remembered one by one, by a file over restarts too. One more, and all entries stored
+    /// before are invalid. So tag by what changes together (a version, a tenant), not each entry with a tag of its own:
     /// [`remove`](Self::remove) is for one.
+    ///
+    /// ```
+    /// use llm_cache::{Cache, Tag};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let cache = Cache::builder("support").build()?;
+    /// cache.invalidate(Tag::label("prompt", "v1")).await?;
+    /// cache.invalidate(Tag::model("gpt-4o-mini")).await?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
-    /// If a store further away than memory fails to remember it.
+    /// [`StoreError`] if the file or Redis fails to remember it.
     pub async fn invalidate(&self, tag: Tag) -> Result<(), StoreError> {
         let timestamp = self.0.epochs.invalidate(tag.clone(), self.0.store_time());
         self.0.store.invalidate(Some(&tag), timestamp).await
     }
 
-    /// Drops all answers to a tenant, and empties the room they take, in every tier. It looks at every entry in memory.
+    /// Removes all entries of a tenant from every tier, and frees their bytes. It visits every entry in memory.
     ///
     /// # Errors
     ///
-    /// If a store further away than memory fails.
+    /// [`StoreError`] if the file or Redis fails. The memory is emptied in any case.
     pub async fn forget(&self, tenant: &str) -> Result<(), StoreError> {
         let remembered = self.invalidate(Tag::tenant(tenant)).await;
         if let Some(negative_cache) = &self.0.negative_cache {
@@ -259,11 +296,11 @@ impl Cache {
         remembered.and(self.0.store.forget(tenant).await)
     }
 
-    /// Drops all answers, those of calls that run now too.
+    /// Removes all entries. Running calls go on, and their responses are not stored.
     ///
     /// # Errors
     ///
-    /// If a store further away than memory fails.
+    /// [`StoreError`] if the file or Redis fails.
     pub async fn clear(&self) -> Result<(), StoreError> {
         let timestamp = self.0.epochs.invalidate_all(self.0.store_time());
         let remembered = self.0.store.invalidate(None, timestamp).await;
@@ -273,14 +310,26 @@ impl Cache {
         remembered.and(self.0.store.clear().await)
     }
 
-    /// Waits until the calls in the background have ended, for a minute at most, and all answers that were stored are
-    /// where they shall be. With Redis it also waits, for a minute at most, until this process holds no lease any more: of
-    /// the calls that run when it is called, and of those that have ended. The cache can still be used.
+    /// Waits until all background calls have ended, for a minute at most, and all stored entries are written. With
+    /// Redis it also waits, for a minute at most, until this process holds no lease: neither of calls that run now nor
+    /// of those that have ended. The cache can still be used.
+    ///
+    /// Call it before the process ends:
+    ///
+    /// ```
+    /// use llm_cache::Cache;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let cache = Cache::builder("support").build()?;
+    /// // Serve.
+    /// cache.close().await?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
-    /// If a store further away than memory fails. With Redis, the error says how many leases are still held, or how many
-    /// answers were not written because the runtime that the cache was opened on has ended.
+    /// [`StoreError`] if the file or Redis fails. With Redis, the error says how many leases are still held, or how
+    /// many entries were not written because the cache's runtime has ended.
     pub async fn close(&self) -> Result<(), StoreError> {
         if let Some(background) = &self.0.background {
             background.idle().await;

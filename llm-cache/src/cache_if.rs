@@ -6,14 +6,14 @@ use std::{
 
 use crate::keyed::Value;
 
-/// What the application says of answers, by their types.
+/// Predicates of the application, by types of responses.
 #[derive(Clone, Default)]
 pub(crate) struct CacheIf(HashMap<TypeId, Arc<Predicate>>);
 
 type Predicate = dyn Fn(&dyn Any) -> bool + Send + Sync;
 
 impl CacheIf {
-    /// Keeps answers of this type only if `predicate` says so.
+    /// Stores responses of this type only if `predicate` is true for them.
     pub(crate) fn add<C: 'static>(&mut self, predicate: impl Fn(&C) -> bool + Send + Sync + 'static) {
         let predicate = move |answer: &dyn Any| {
             let keyed = || answer.downcast_ref::<Value<C>>().map(|value| &*value.0);

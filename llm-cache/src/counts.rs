@@ -1,4 +1,4 @@
-//! What the cache counts: for [`Stats`](crate::Stats), and with feature `metrics` for the recorder of that facade too.
+//! Counters of the cache: for [`Stats`](crate::Stats), and with feature `metrics` for the recorder of that facade too.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -62,43 +62,43 @@ macro_rules! counts {
 }
 
 counts! {
-    /// Stored answers served.
+    /// Entries served.
     hits => "llm_cache_hits_total",
-    /// Those of `hits` that lay further away than memory.
+    /// Number of `hits` from the remote tier.
     remote_hits => "llm_cache_remote_hits_total",
-    /// Those of `hits` past their time.
+    /// Number of `hits` that were stale.
     stale => "llm_cache_stale_total",
-    /// Calls made for want of an answer.
+    /// Calls sent because no entry could be served.
     misses => "llm_cache_misses_total",
-    /// Calls made that wanted the cache to keep out of it.
+    /// Calls sent because of `no_store` or `no_cache`.
     bypassed => "llm_cache_bypassed_total",
-    /// Calls made that failed.
+    /// Calls that failed.
     failed_calls => "llm_cache_failed_calls_total",
-    /// Answers that came of a call that was running already.
+    /// Responses of calls that were running already.
     coalesced => "llm_cache_coalesced_total",
-    /// Refusals that were remembered.
+    /// Errors served from the negative cache.
     negative_hits => "llm_cache_negative_hits_total",
-    /// Answers stored.
+    /// Responses stored.
     stored => "llm_cache_stored_total",
-    /// Answers that were too large to store.
+    /// Responses that were too large to store.
     too_large => "llm_cache_too_large_total",
     /// Failures of a store.
     store_errors => "llm_cache_store_errors_total",
-    /// Calls made to replace answers past their time.
+    /// Calls sent to replace stale entries.
     revalidated => "llm_cache_revalidated_total",
-    /// Calls that the background had no room for.
+    /// Background calls that were not sent for want of room.
     skipped => "llm_cache_skipped_total",
-    /// Calls that went on when their last caller had left.
+    /// Calls completed after their last caller had left.
     detached => "llm_cache_detached_total",
-    /// Hits that were asked again.
+    /// Hits whose request was sent again.
     verified => "llm_cache_verified_total",
-    /// Those of `verified` with another answer.
+    /// Number of `verified` hits with another response.
     mismatched => "llm_cache_mismatched_total",
-    /// List price of the answers that did not have to be bought, in nano-dollars.
+    /// List price of the responses that were not paid for again, in nano-dollars.
     saved => "llm_cache_saved_nano_usd_total",
 }
 
-/// What only a recorder is told.
+/// Metrics that have no counter of their own here.
 #[derive(Default)]
 pub(crate) struct Meters {
     #[cfg(feature = "metrics")]
@@ -117,7 +117,7 @@ struct Known {
     evictions: metrics::Counter,
 }
 
-/// When something began; nothing without a recorder to be told of it.
+/// Start of a lookup. Nothing without a recorder.
 #[derive(Clone, Copy)]
 pub(crate) struct LookupTimer(#[cfg(feature = "metrics")] tokio::time::Instant);
 
@@ -131,7 +131,7 @@ impl LookupTimer {
 }
 
 impl Meters {
-    /// A look-up in memory has ended.
+    /// Records a lookup in the local tier.
     pub(crate) fn record_local_lookup(&self, timer: LookupTimer) {
         #[cfg(feature = "metrics")]
         if let Some(known) = &self.known {
@@ -140,7 +140,7 @@ impl Meters {
         let _ = timer;
     }
 
-    /// A look-up further away has ended.
+    /// Records a lookup in the remote tier.
     pub(crate) fn record_remote_lookup(&self, timer: LookupTimer) {
         #[cfg(feature = "metrics")]
         if let Some(known) = &self.known {
@@ -149,7 +149,8 @@ impl Meters {
         let _ = timer;
     }
 
-    /// What a store holds now, and what went wrong in it so far. `read_stats` tells that, evictions, and the failures counted here.
+    /// Records the size and the failures of a store. `read_stats` returns them, its evictions, and the failures counted
+    /// here.
     pub(crate) fn stats(&self, read_stats: impl FnOnce() -> (StoreStats, u64, u64)) {
         #[cfg(feature = "metrics")]
         if let Some(known) = &self.known {

@@ -7,7 +7,7 @@ use llm_core::{
 
 use crate::Tag;
 
-/// What one call wants of the cache, with HTTP's meaning (RFC 9111, section 5.2.1). Put it into the call's extensions:
+/// Wishes of one call, with HTTP's meaning (RFC 9111, section 5.2.1). They go into the call's extensions:
 ///
 /// ```
 /// use std::time::Duration;
@@ -18,7 +18,8 @@ use crate::Tag;
 /// call.extensions.insert(Directive::new().max_age(Duration::from_secs(900)));
 /// ```
 ///
-/// What the operator of the cache caps ([`CacheBuilder::directive_policy`](crate::CacheBuilder::directive_policy)) is cut down to the cap.
+/// The operator's [`DirectivePolicy`] limits them
+/// ([`CacheBuilder::directive_policy`](crate::CacheBuilder::directive_policy)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directive {
     pub(crate) no_store: bool,
@@ -35,7 +36,17 @@ pub struct Directive {
     pub(crate) pinned: Option<Pinned>,
 }
 
-/// How far calls may go with their [`Directive`]s.
+/// Limits on the [`Directive`]s of calls.
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_cache::{Cache, DirectivePolicy};
+///
+/// let hour = Duration::from_secs(3600);
+/// let policy = DirectivePolicy::none().no_bypass().max_stale(hour).max_ttl(24 * hour);
+/// let cache = Cache::builder("support").directive_policy(policy).build()?;
+/// # Ok::<_, llm_cache::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectivePolicy {
     pub(crate) bypass: bool,
@@ -45,77 +56,92 @@ pub struct DirectivePolicy {
 }
 
 impl Directive {
-    /// Nothing special.
+    /// Creates a directive without wishes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The cache keeps out of it: nothing is looked up, shared or stored.
+    /// Bypasses the cache: no lookup, no sharing, no storing.
     pub fn no_store(mut self) -> Self {
         self.no_store = true;
         self
     }
 
-    /// A call is made whatever is stored or running; its answer is stored.
+    /// Sends a call whatever is stored or running, and stores its response.
     pub fn no_cache(mut self) -> Self {
         self.no_cache = true;
         self
     }
 
-    /// No call is made, in the background either: what is not stored is an error.
+    /// Sends no call, not even in the background. A request without a stored response is an error of kind `NotFound`.
+    ///
+    /// ```
+    /// use llm_cache::{Cache, CacheLayer, Directive};
+    /// use llm_core::{Call, ChatRequest, ErrorKind, into_provider};
+    /// # use llm_providers::scripted::Scripted;
+    ///
+    /// # tokio_test::block_on(async {
+    /// # let client = Scripted::new();
+    /// let cache = Cache::builder("support").build()?;
+    /// let provider = into_provider(tower::ServiceBuilder::new().layer(CacheLayer::new(cache)).service(client));
+    /// let mut call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Hello!"));
+    /// call.extensions.insert(Directive::new().only_if_cached());
+    /// assert_eq!(provider.chat(call).await.unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn only_if_cached(mut self) -> Self {
         self.only_if_cached = true;
         self
     }
 
-    /// A stored answer may be at most this old. Should the call that this leads to fail, an older one is served and marked,
-    /// as far as [`CacheBuilder::stale_if_error`](crate::CacheBuilder::stale_if_error) goes.
+    /// Accepts entries of at most this age. If the call that this leads to fails, an older entry is served and marked
+    /// as stale, as far as [`CacheBuilder::stale_if_error`](crate::CacheBuilder::stale_if_error) allows.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// A stored answer may be past its time by at most this much.
+    /// Accepts entries that have expired by at most this much.
     pub fn max_stale(mut self, by: Duration) -> Self {
         self.max_stale = Some(by);
         self
     }
 
-    /// The answer, if one is bought, is kept for this long, whatever the rules say.
+    /// Stores the response, if a call is sent, for this long, whatever the rules say.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// The answer, if one is bought, gets this tag too.
+    /// Adds a tag to the response, if a call is sent.
     pub fn tag(mut self, tag: Tag) -> Self {
         self.tags.push(tag);
         self
     }
 
-    /// The answer is shared with all calls that name this scope, whatever their tenant: looked for there, and stored
-    /// there. Their running calls stay apart. Without effect unless the operator allows it
-    /// ([`DirectivePolicy::allow_sharing`]).
+    /// Shares the entry with all calls that name this scope, whatever their tenant: it is looked up and stored there.
+    /// Running calls stay separate. Without effect unless the operator allows it ([`DirectivePolicy::allow_sharing`]).
     ///
-    /// A shared answer has the tags of the call that bought it, its tenant's too: dropping that tenant drops it.
+    /// A shared entry has the tags of the call that paid for it, its tenant's too: invalidating that tenant removes it.
     pub fn shared(mut self, scope: impl Into<Arc<str>>) -> Self {
         self.shared = Some(scope.into());
         self
     }
 
-    /// The directive of a call without a stack: it takes fresh entries only, and no [`TtlRule`](crate::TtlRule) applies.
+    /// Returns the directive of a call without a stack: it takes fresh entries only, and no [`TtlRule`](crate::TtlRule)
+    /// applies.
     pub(crate) fn only_fresh(ttl: Option<Duration>) -> Self {
         Self { ttl: Some(ttl.unwrap_or(Duration::MAX)), max_age: Some(Duration::MAX), ..Self::default() }
     }
 
-    /// The directive of a call that replaces an entry: it takes fresh entries only.
+    /// Returns the directive of a call that replaces an entry: it takes fresh entries only.
     pub(crate) fn revalidating(&self) -> Self {
         let Self { ttl, tags, shared, no_fallback, pinned, .. } = self.clone();
         Self { ttl, tags, shared, no_fallback, pinned, max_age: Some(Duration::MAX), ..Self::default() }
     }
 
-    /// By how much an answer may be past its time while it is being replaced, of what the cache allows. A call that
-    /// bounds an answer's age wants it fresh (RFC 9111, section 5.2.1.1).
+    /// Returns for how long after its time an entry may be served while a call replaces it, of what the cache allows. A
+    /// call that bounds the age of entries wants a fresh one (RFC 9111, section 5.2.1.1).
     pub(crate) fn revalidates_within(&self, most: Duration) -> Duration {
         match (self.max_stale, self.max_age) {
             (Some(by), _) => by.min(most),
@@ -124,7 +150,7 @@ impl Directive {
         }
     }
 
-    /// What a call wants, as far as it may.
+    /// Returns the directive of a call, limited by the policy.
     pub(crate) fn of<T>(call: &Call<T>, policy: &DirectivePolicy) -> Self {
         let no_fallback = call.extensions.get::<NoFallback>().is_some();
         let pinned = call.extensions.get::<Pinned>().cloned();
@@ -147,32 +173,32 @@ impl Directive {
 }
 
 impl DirectivePolicy {
-    /// Allows every directive but stale answers ([`max_stale`](Self::max_stale)) and sharing across tenants
+    /// Allows every directive but stale entries ([`max_stale`](Self::max_stale)) and sharing across tenants
     /// ([`allow_sharing`](Self::allow_sharing)).
     pub fn none() -> Self {
         Self { bypass: true, max_stale: Duration::ZERO, max_ttl: None, sharing: false }
     }
 
-    /// No call may go past a fresh stored answer: `no_store`, `no_cache` and `max_age` have no effect.
+    /// Makes `no_store`, `no_cache` and `max_age` have no effect, so that no call bypasses a fresh entry.
     pub fn no_bypass(mut self) -> Self {
         self.bypass = false;
         self
     }
 
-    /// Keeps entries for this long past their time for calls that allow it ([`Directive::max_stale`]). No call gets an answer
-    /// that is past its time by more than this. Not at all by default.
+    /// Keeps entries for this long past their time for calls that accept them ([`Directive::max_stale`]). No call gets
+    /// an entry that has expired by more. Zero by default.
     pub fn max_stale(mut self, by: Duration) -> Self {
         self.max_stale = by;
         self
     }
 
-    /// No call may have its answer kept for longer than this.
+    /// Limits the time to live that calls ask for ([`Directive::ttl`]).
     pub fn max_ttl(mut self, ttl: Duration) -> Self {
         self.max_ttl = Some(ttl);
         self
     }
 
-    /// Calls may share answers across tenants ([`Directive::shared`]).
+    /// Lets calls share entries across tenants ([`Directive::shared`]).
     pub fn allow_sharing(mut self) -> Self {
         self.sharing = true;
         self

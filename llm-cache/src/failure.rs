@@ -1,43 +1,43 @@
-//! Errors, and what they mean for whom.
+//! Errors, and their meaning for leaders and waiters.
 
 use llm_core::{Charge, Error, ErrorKind};
 
 use crate::{path::single_flight::Batch, store::Outcome};
 
-/// The answer to a call that wanted no other than a stored one.
+/// Returns the error of a call with `only_if_cached` that finds no entry.
 pub(crate) fn not_cached() -> Error {
     Error::new(ErrorKind::NotFound, "no stored answer, and the call wanted no other (only-if-cached)")
 }
 
-/// What a failed call means for other processes that wait for its answer.
+/// Returns how a failed call ends for waiters in other processes.
 pub(crate) fn outcome(error: &Error) -> Outcome {
     if is_of_one_caller(error) { Outcome::Left } else { Outcome::Over }
 }
 
-/// The caller's deadline passed first.
+/// Returns the error of a caller whose deadline passed first.
 pub(crate) fn deadline_exceeded() -> Error {
     Error::new(ErrorKind::DeadlineExceeded, "the call's deadline passed before its answer came")
         .with_charge(Charge::Unknown)
 }
 
-/// The error of a call that panicked after it may have been sent.
+/// Returns the error of a call that panicked after it may have been sent.
 pub(crate) fn lost() -> Error {
     let reason = "the shared call panicked, or the runtime that it began in has ended";
     Error::new(ErrorKind::Other, reason).with_charge(Charge::Unknown)
 }
 
-/// True if an error is about one caller, and not about the question.
+/// True if an error is about one caller, and not about the request.
 fn is_of_one_caller(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Cancelled)
 }
 
-/// True if an error is about somebody else's call: about him, or about all that he asked for together, of which only some
-/// is asked for here.
+/// True if an error is about another caller's call: about that caller, or about a batch of items of which this caller
+/// wants only some.
 pub(crate) fn is_of_other_call(error: &Error, batch: Batch, asked_here: usize) -> bool {
     is_of_one_caller(error) || asked_here < batch.items && !allows_stale(error)
 }
 
-/// True if an error lets an old answer be served.
+/// True if a stale entry may be served in place of an error.
 pub(crate) fn allows_stale(error: &Error) -> bool {
     use ErrorKind::{DeadlineExceeded as Late, OverBudget, Overloaded, QuotaExhausted, RateLimited};
     use ErrorKind::{Server, Timeout, Transport, Unavailable};

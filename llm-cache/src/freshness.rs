@@ -1,4 +1,4 @@
-//! How long answers are good for. Pure: it is told the time.
+//! Freshness of entries. Pure: callers pass the time.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -10,7 +10,7 @@ use llm_core::{Call, Operation};
 
 use crate::{Directive, store::Expiry};
 
-/// Says how long the answers to some calls are kept. All that it names must fit.
+/// Time to live of the entries of some calls. A call must match all that the rule names.
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,48 +56,48 @@ pub(crate) struct Freshness {
     pub(crate) max_stale: Duration,
 }
 
-/// What a stored answer is worth to a call.
+/// Verdict on an entry for one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is served.
+    /// The entry is served.
     Fresh,
-    /// It is past its time, by no more than this call allows: it is served, and said to be stale.
+    /// The entry has expired, by no more than the call accepts. It is served as stale.
     Stale,
-    /// It is past its time, by little: it is served, and replaced meanwhile.
+    /// The entry has expired by little. It is served while a call replaces it.
     Revalidating,
-    /// A call is made; should it fail, this is better than nothing.
+    /// A call is sent. If it fails, the entry is served as stale.
     StaleIfError,
-    /// It is too old for this call, not for others.
+    /// The entry is too old for this call, not for others.
     TooOld,
-    /// It is of no use to anybody.
+    /// The entry is of use to no call.
     Expired,
 }
 
 impl TtlRule {
-    /// A rule for all calls, until it is narrowed down.
+    /// Creates a rule that matches every call until it is narrowed down.
     pub fn new(ttl: Duration) -> Self {
         Self { ttl, operation: None, model: None, tenant: None, label: None }
     }
 
-    /// Only for the operation of this name, such as `chat` or `embed`.
+    /// Matches only the operation of this name, such as `chat` or `embed`.
     pub fn operation(mut self, name: impl Into<Arc<str>>) -> Self {
         self.operation = Some(name.into());
         self
     }
 
-    /// Only for this model.
+    /// Matches only this model.
     pub fn model(mut self, model: impl Into<Arc<str>>) -> Self {
         self.model = Some(model.into());
         self
     }
 
-    /// Only for this tenant.
+    /// Matches only this tenant.
     pub fn tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
         self.tenant = Some(tenant.into());
         self
     }
 
-    /// Only for calls with this label.
+    /// Matches only calls with this label.
     pub fn label(mut self, name: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
         self.label = Some((name.into(), value.into()));
         self
@@ -151,14 +151,14 @@ impl From<Duration> for Ttl {
 }
 
 impl Freshness {
-    /// How long the answer to a call is fresh, without jitter; `None` for ever.
+    /// Returns the time to live of a call's response, without jitter. `None` is without end.
     pub(crate) fn ttl<T: Operation>(&self, call: &Call<T>, directive: &Directive) -> Option<Duration> {
         let by_rule = || self.ttl.rules.iter().find(|rule| rule.conforms(call)).map(|rule| rule.ttl);
         directive.ttl.or_else(by_rule).or(self.ttl.default)
     }
 
-    /// When an answer of `now` stops being fresh: its time, less up to `jitter_percent` of it, so that entries that were
-    /// written together do not expire together. Never later than the time asked for.
+    /// Returns when a response stored at `now` expires: after its time to live, less up to `jitter_percent` of it, so
+    /// that entries that were written together do not expire together. Never later than the time asked for.
     pub(crate) fn fresh_until(&self, now: SystemTime, ttl: Option<Duration>, key: &[u8]) -> Option<SystemTime> {
         let ttl = ttl?;
         let share = u128::from(RandomState::new().hash_one(key) % 1_001) * u128::from(self.ttl.jitter_percent);
@@ -167,12 +167,12 @@ impl Freshness {
         now.checked_add(ttl.saturating_sub(early))
     }
 
-    /// For how long past its time an answer can be of use.
+    /// Returns for how long past its time an entry can be of use.
     pub(crate) fn grace(&self) -> Duration {
         self.stale_if_error.max(self.max_stale).max(self.revalidate)
     }
 
-    /// What an answer is worth at `now`.
+    /// Judges an entry for one call at `now`.
     pub(crate) fn judge(&self, expiry: &Expiry, now: SystemTime, directive: &Directive) -> Verdict {
         // A clock that was set back tells nothing of how old an answer is.
         let Ok(age) = now.duration_since(expiry.stored_at) else { return Verdict::Expired };

@@ -1,4 +1,4 @@
-//! What fuzz targets and benchmarks reach for. No part of the public interface.
+//! Entry points of fuzz targets and benchmarks. No part of the public interface.
 
 #[cfg(feature = "redis")]
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ use crate::{
     store::{fuzz_body, fuzz_frame},
 };
 
-/// The bytes as a stored entry: whole, behind its check, and within its frame.
+/// Reads the bytes as a stored entry: whole, behind its check, and within its frame.
 pub fn entry(data: &[u8]) {
     let keys = KeyRing::new();
     keys.insert(Partition::tenant("acme"), Secret::new([1; 32]));
@@ -24,7 +24,7 @@ pub fn entry(data: &[u8]) {
     fuzz_body(data);
 }
 
-/// The answer in a value of a Redis store without a secret: checked, unpacked and read.
+/// Reads the response in a value of a Redis store without a secret.
 #[cfg(feature = "redis")]
 pub fn answer<C: DeserializeOwned>(value: &Bytes) -> Option<C> {
     static CODEC: LazyLock<AtRest> = LazyLock::new(|| AtRest::new(None, None));
@@ -33,7 +33,7 @@ pub fn answer<C: DeserializeOwned>(value: &Bytes) -> Option<C> {
     serde_json::from_slice(&record.text).ok()
 }
 
-/// The bytes as the address of a store.
+/// Parses the bytes as the URL of a store.
 pub fn url(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let Ok(url) = text.parse::<StoreUrl>() else { return };

@@ -1,4 +1,4 @@
-//! What the clones of a cache share.
+//! State that the clones of a cache share.
 
 use std::{
     sync::{Arc, Once},
@@ -36,7 +36,7 @@ pub(crate) struct Inner {
     pub(crate) counts: Arc<Counts>,
     /// Done once the first answer that was too large to store is logged.
     pub(crate) too_large: Once,
-    /// Calls terms unchanged, whatever is decided.
+    /// Shadow mode: calls are sent unchanged, whatever is decided.
     pub(crate) is_shadow: bool,
     pub(crate) cache_fallbacks: bool,
     pub(crate) background: Option<Arc<Tasks>>,
@@ -45,16 +45,16 @@ pub(crate) struct Inner {
     pub(crate) negative_cache: Option<NegativeCache>,
 }
 
-/// How an answer is kept.
+/// Options of storing a response.
 pub(crate) struct StoreOptions {
     pub(crate) ttl: Option<Duration>,
-    /// What it takes in memory, in bytes, where that is known.
+    /// Size in memory, in bytes, if it is known.
     pub(crate) memory_size: Option<u64>,
     pub(crate) provenance: Provenance,
 }
 
 impl Inner {
-    /// What a call's answer is kept under, and what its call runs under.
+    /// Returns the keys of a request: that of its entry, and that of its running call.
     pub(crate) fn keys<T: Operation>(&self, prefix: &KeyPrefix<'_>, question: &T) -> CallKeys {
         prefix.keys(question, Key::with_borrowed(prefix, question, |key| key.to_key()))
     }
@@ -72,7 +72,7 @@ impl Inner {
         }
     }
 
-    /// The error with which this question was refused a short time ago.
+    /// Returns the remembered error of this request.
     pub(crate) fn negative_error(&self, keys: &CallKeys) -> Option<Error> {
         let (negative_cache, now) = (self.negative_cache.as_ref()?, self.now());
         let entry = negative_cache.get(&keys.single_flight, now)?;
@@ -91,7 +91,7 @@ impl Inner {
         }
     }
 
-    /// Reports an audit of which the answer has come.
+    /// Reports a verification whose response has come.
     pub(crate) fn report_verification<T: Operation>(&self, agrees: bool, question: &T, tenant: Tenant, age: Duration) {
         if agrees {
             return;
@@ -108,12 +108,12 @@ impl Inner {
         self.freshness.ttl(call, directive)
     }
 
-    /// A call begins, whose answer will have these tags.
+    /// Returns the provenance of a call that begins now, whose response will have these tags.
     pub(crate) fn begin(&self, tags: Arc<[Tag]>) -> Provenance {
         Provenance { started_at: self.epochs.timestamp(self.store_time()), tags }
     }
 
-    /// True if what has these tags and began at a moment has not been invalidated since.
+    /// True if an entry of this provenance, of a call that began at this timestamp, is still valid.
     pub(crate) fn allows(&self, provenance: &Provenance, started_at: Timestamp) -> bool {
         self.epochs.allow(&provenance.tags, started_at) && self.store.allows(&provenance.tags, started_at)
     }
@@ -161,13 +161,13 @@ impl Inner {
         });
     }
 
-    /// An answer of this list price did not have to be bought.
+    /// Counts the list price of a response that was not paid for again.
     pub(crate) fn saved(&self, cost: Option<Usd>) {
         let nanos = cost.map_or(0, |cost| u64::try_from(cost.nanos()).unwrap_or_default());
         self.counts.saved.add(nanos);
     }
 
-    /// The time that moments are told by.
+    /// Returns the time of timestamps: the store's own, or this machine's.
     pub(crate) fn store_time(&self) -> SystemTime {
         self.store.time().unwrap_or_else(|| self.now())
     }

@@ -1,4 +1,4 @@
-//! What lies in a store outside the process, for operators.
+//! Contents of a store outside the process, for operators.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -9,62 +9,82 @@ use crate::{
     store::{Listed, Name},
 };
 
-/// An entry as it lies in a store, without its answer.
+/// Entry of a store outside the process, without its response.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StoredEntry {
-    /// What it is stored under, in hexadecimal digits: it tells nothing of the question.
+    /// Name of the entry, in hexadecimal digits. It reveals nothing of the request.
     pub name: String,
-    /// Whose answer it is.
+    /// Partition that the entry belongs to.
     pub partition: Partition,
-    /// When it was stored.
+    /// Time at which the entry was stored.
     pub stored_at: SystemTime,
-    /// Until when it is fresh; `None` for ever.
+    /// Time at which it expires. `None` is without end.
     pub fresh_until: Option<SystemTime>,
-    /// What it can be dropped by.
+    /// Tags by which it can be invalidated.
     pub tags: Arc<[Tag]>,
-    /// Usage, vendor, model and cost of the answer.
+    /// Usage, vendor, model and cost of the response.
     pub accounting: Accounting,
-    /// What it takes, in bytes.
+    /// Size in the store, in bytes.
     pub bytes: u64,
-    /// True if it is of use yet: within its time, and not invalidated.
+    /// True if a cache may still serve it: not expired for too long, and not invalidated.
     pub live: bool,
 }
 
-/// Some entries of a store.
+/// Page of a store's entries.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Listing {
-    /// The entries that can be read.
+    /// Entries that can be read.
     pub entries: Vec<StoredEntry>,
-    /// How many could not be.
+    /// Number of entries that cannot be read.
     pub unreadable: u64,
-    /// Where to go on; `None` at the end.
+    /// Cursor of the next page; `None` at the end.
     pub next: Option<Cursor>,
 }
 
-/// How many entries are looked at together.
+/// Number of entries that are read together.
 const PAGE: usize = 256;
 
 impl Cache {
-    /// At most so many entries of the store outside the process, after a place in it. What has just been stored and is not
-    /// written yet is not among them: see [`close`](Self::close).
+    /// Lists at most `most` entries of the store outside the process, after a cursor. Entries that are not written yet
+    /// are not listed: see [`close`](Self::close).
+    ///
+    /// ```
+    /// # #[cfg(feature = "file")]
+    /// # tokio_test::block_on(async {
+    /// use llm_cache::Cache;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let url = format!("file://{}/answers", directory.path().display());
+    /// let cache = Cache::builder("support").open(&url)?;
+    /// let mut next = None;
+    /// loop {
+    ///     let page = cache.list(next, 100).await?;
+    ///     page.entries.iter().for_each(|entry| println!("{} {} {} bytes", entry.name, entry.partition, entry.bytes));
+    ///     next = page.next;
+    ///     if next.is_none() {
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
-    /// If the store fails, or there is none outside the process.
+    /// [`StoreError`] if the store fails, or if there is none outside the process.
     pub async fn list(&self, after: Option<Cursor>, most: usize) -> Result<Listing, StoreError> {
         let page = self.0.store.scan(after, most).await?;
         let entries = page.found.into_iter().map(StoredEntry::from).collect();
         Ok(Listing { entries, unreadable: page.corrupt.len() as u64, next: page.next })
     }
 
-    /// Removes the entry of this [name](StoredEntry::name) from the store outside the process, not from memory; tells
+    /// Removes the entry of this [name](StoredEntry::name) from the store outside the process, not from memory. Returns
     /// whether there was one.
     ///
     /// # Errors
     ///
-    /// If the store fails, or the name is none.
+    /// [`StoreError`] if the store fails, or if no entry can have this name.
     pub async fn remove_stored(&self, name: &str) -> Result<bool, StoreError> {
         let name = Name::from_hex(name).ok_or_else(|| {
             StoreError::new(
@@ -75,13 +95,13 @@ impl Cache {
         Ok(self.0.store.remove_named(vec![name]).await? > 0)
     }
 
-    /// [Invalidates](Self::invalidate) a tag, and empties the room of all that cannot be served any more in the store
-    /// outside the process. It looks at every entry; tells how many went. What it cannot read stays, for want of a key
-    /// perhaps.
+    /// [Invalidates](Self::invalidate) a tag, and removes all entries that cannot be served any more from the store
+    /// outside the process. Returns how many. It visits every entry; those that it cannot read stay, perhaps for want
+    /// of a key.
     ///
     /// # Errors
     ///
-    /// If the store fails, or there is none outside the process.
+    /// [`StoreError`] if the store fails, or if there is none outside the process.
     pub async fn purge(&self, tag: Tag) -> Result<u64, StoreError> {
         self.invalidate(tag).await?;
         let (mut gone, mut after) = (0, None);

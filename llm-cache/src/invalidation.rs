@@ -1,4 +1,4 @@
-//! What was invalidated, and when.
+//! Tags, and the times at which they were invalidated.
 
 use std::{
     collections::HashMap,
@@ -14,11 +14,20 @@ use llm_core::{Call, Operation};
 
 use crate::Directive;
 
-/// A name that answers can be dropped by, all at once: [`Cache::invalidate`](crate::Cache::invalidate).
+/// Tag of entries, by which they are invalidated together: [`Cache::invalidate`](crate::Cache::invalidate).
 ///
-/// Every answer has the tags of its tenant, its model and the labels of the call that bought it; a call can add more
-/// ([`Directive::tag`]). They are the buyer's: whoever asks the same under other labels or tags is served that answer, and
-/// adds none. Where a label shall tell answers apart, let the question differ too: a new version of a prompt does.
+/// Every entry has the tags of its tenant, its model and the labels of the call that paid for it. A call can add more
+/// ([`Directive::tag`]). A later call with other labels or tags gets the same entry, and adds none. Where labels must
+/// separate entries, make the requests differ too: a new version of a prompt does.
+///
+/// ```
+/// use llm_cache::{Directive, Tag};
+/// use llm_core::{Call, ChatRequest};
+///
+/// let mut call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Summarize ticket 7."));
+/// call.extensions.insert(Directive::new().tag(Tag::named("ticket-7")));
+/// assert_eq!(Tag::named("ticket-7").to_string(), "tag:ticket-7");
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Tag {
     kind: Kind,
@@ -38,23 +47,23 @@ enum Kind {
 }
 
 impl Tag {
-    /// All answers to a tenant.
+    /// Tags all entries of a tenant.
     pub fn tenant(name: &str) -> Self {
         Self::new(Kind::Tenant, name)
     }
 
-    /// All answers of a model, as the calls named it.
+    /// Tags all entries of a model, as the calls name it.
     pub fn model(name: &str) -> Self {
         Self::new(Kind::Model, name)
     }
 
-    /// All answers to calls with this label, such as a version of a prompt.
+    /// Tags all entries of calls with this label, such as a version of a prompt.
     pub fn label(name: &str, value: &str) -> Self {
         // The length keeps apart what a separator could not.
         Self::new(Kind::Label, format!("{}:{name}={value}", name.len()))
     }
 
-    /// All answers to calls that named this tag.
+    /// Tags all entries of calls that named this tag.
     pub fn named(name: &str) -> Self {
         Self::new(Kind::Named, name)
     }
@@ -63,7 +72,7 @@ impl Tag {
         Self { kind, name: name.into() }
     }
 
-    /// The tags of the answer to a call.
+    /// Returns the tags of a call's response.
     pub(crate) fn of<T: Operation>(call: &Call<T>, directive: &Directive) -> Arc<[Self]> {
         let tenant = || Self::new(Kind::Tenant, &call.tenant);
         let model = (!call.body.model().is_empty()).then(|| Self::new(Kind::Model, call.body.shared_model()));
@@ -107,7 +116,7 @@ impl Tag {
     }
 }
 
-/// What kind of tag it is, a colon, and its name.
+/// Kind of the tag, a colon, and its name.
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.prefix())?;
@@ -121,7 +130,7 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// A moment: nanoseconds since 1970, and later than every moment told before, whatever the clock does.
+/// Timestamp: nanoseconds since 1970, and later than every timestamp issued before, whatever the clock does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timestamp(u64);
 
@@ -136,27 +145,27 @@ impl Timestamp {
     }
 }
 
-/// When what was invalidated last. An answer is good if its call began after that of each of its tags.
+/// Times of the last invalidations. An entry is valid if its call began after that of each of its tags.
 #[derive(Default)]
 pub(crate) struct InvalidationEpochs {
     last: AtomicU64,
-    /// Nothing was ever invalidated, so that hits need not look.
+    /// False until something is invalidated, so that hits need no lock.
     any: AtomicBool,
     table: RwLock<Table>,
 }
 
 #[derive(Default)]
 struct Table {
-    /// Everything before this is invalid.
+    /// Entries of calls that began before are invalid.
     floor: Timestamp,
     tags: HashMap<Tag, Timestamp>,
 }
 
 impl InvalidationEpochs {
-    /// The most tags that are remembered one by one. One more, and everything before it counts as invalidated.
+    /// Largest number of tags that are remembered one by one. One more invalidates all entries before it.
     const MOST: usize = 10_000;
 
-    /// A moment now.
+    /// Issues a timestamp.
     pub(crate) fn timestamp(&self, now: SystemTime) -> Timestamp {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let now = u64::try_from(now).unwrap_or(u64::MAX - 1);
@@ -165,12 +174,12 @@ impl InvalidationEpochs {
         Timestamp(now.max(last.saturating_add(1)))
     }
 
-    /// No moment from now on is before this one, which a store remembers.
+    /// Makes all later timestamps later than this one, which a store remembers.
     pub(crate) fn advance(&self, to: Timestamp) {
         self.last.fetch_max(to.0, Ordering::AcqRel);
     }
 
-    /// Drops whatever has this tag and began before now.
+    /// Invalidates the entries with this tag whose calls began before now.
     pub(crate) fn invalidate(&self, tag: Tag, now: SystemTime) -> Timestamp {
         let timestamp = self.timestamp(now);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
@@ -183,7 +192,7 @@ impl InvalidationEpochs {
         timestamp
     }
 
-    /// Drops whatever began before now.
+    /// Invalidates all entries whose calls began before now.
     pub(crate) fn invalidate_all(&self, now: SystemTime) -> Timestamp {
         let timestamp = self.timestamp(now);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
@@ -193,7 +202,7 @@ impl InvalidationEpochs {
         timestamp
     }
 
-    /// True if what has these tags and began at a moment is still good.
+    /// True if an entry with these tags, of a call that began at this timestamp, is still valid.
     pub(crate) fn allow(&self, tags: &[Tag], started_at: Timestamp) -> bool {
         if !self.any.load(Ordering::Acquire) {
             return true;

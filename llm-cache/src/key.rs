@@ -17,13 +17,14 @@ use crate::Directive;
 #[cfg(feature = "at-rest")]
 use crate::Partition;
 
-/// The name of an answer in a store: the namespace, the tenant, the operation and the request.
+/// Key of an entry: the namespace, the tenant, the operation and the request.
 ///
 /// It holds the canonical bytes of these (see [`Fingerprinter`]). Two keys are equal only if all their bytes are, so a
-/// collision of the table's hash hands out no other answer.
+/// collision of the table's hash returns no other entry.
 ///
-/// A request longer than 4 KiB (a photo, a document) is held as its 256-bit BLAKE3 digest under a random key of the process,
-/// so the memory that a key takes does not grow with its request. Namespace, tenant and operation stay as they are.
+/// A request longer than 4 KiB (a photo, a document) is held as its 256-bit BLAKE3 digest under a random key of the
+/// process, so that the memory of a key does not grow with its request. Namespace, tenant and operation stay as they
+/// are.
 ///
 /// Cheap to clone. `Debug` shows a digest, never the request.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,58 +33,58 @@ pub struct Key {
     bytes: Arc<[u8]>,
 }
 
-/// A key that is lent: bytes that lie somewhere else.
+/// Borrowed key: bytes that are stored somewhere else.
 #[derive(Clone, Copy)]
 pub(crate) struct BorrowedKey<'a> {
     hash: u64,
     bytes: &'a [u8],
 }
 
-/// The name of a question's answer in the store, and that of its call while it runs.
+/// Keys of one request: that of its entry, and that of its call while it runs.
 #[derive(Clone)]
 pub(crate) struct CallKeys {
     pub(crate) answer: Key,
     pub(crate) single_flight: Key,
 }
 
-/// Whose question it is, and which of its answers is meant.
+/// Prefix of a key: the partition of a request, and the variant of its response.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyPrefix<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) tenant: &'a str,
-    /// Whoever names this scope too shares the answer.
+    /// Sharing scope, whose calls share the entry.
     pub(crate) scope: Option<&'a str>,
-    /// Which of several answers to the question; 0 where there is only one.
+    /// Number of the variant; 0 where there is only one.
     pub(crate) variant: u32,
     /// What decides where a layer below may send the call, if anything does. It is in the name of the running call alone.
     pub(crate) routing: Option<&'a Directive>,
 }
 
-/// Keyed at random for each process. It finds a key's place in a table; what is found there is compared whole.
+/// Hasher with a random seed for each process. It finds a key's slot in a table; the keys are then compared whole.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
-/// The key of the digests that stand for long requests: another in each process, so that nobody can prepare two requests
-/// with one digest.
+/// Key of the digests of long requests: random in each process, so that no attacker can prepare two requests with one
+/// digest.
 static DIGEST_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| {
     let seeded = std::hash::RandomState::new();
     let words = [0_u8, 1, 2, 3].map(|word| seeded.hash_one(word).to_le_bytes());
     *blake3::hash(words.as_flattened()).as_bytes()
 });
 
-/// The longest request that a key holds whole, in canonical bytes.
+/// Longest request that a key holds whole, in canonical bytes.
 const LONGEST_WHOLE: usize = 4 * 1024;
 
 /// First byte of a key that holds the digest of its request. Canonical bytes begin with the tag of an integer.
 const DIGESTED: u8 = 254;
 
-/// Counts up when the meaning of the bytes changes, so that no version reads another's entries.
+/// Version of the meaning of the bytes, so that no version reads another's entries.
 const VERSION: u8 = 1;
 
 impl Key {
-    /// The key of a question of any serializable type, for clients other than ours.
+    /// Creates the key of a serializable request, for clients other than ours.
     ///
-    /// `name` says what kind of question it is (and which version of the prompt); `question` must hold everything that
-    /// decides the answer, the model too.
+    /// `name` is the kind of request (and the version of the prompt). `question` must hold everything that decides the
+    /// response, the model too.
     ///
     /// ```
     /// use llm_cache::Key;
@@ -99,7 +100,7 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// What the question's own `Serialize` reports.
+    /// The error that the request's own `Serialize` reports.
     pub fn of(
         namespace: &str,
         tenant: &str,
@@ -113,33 +114,33 @@ impl Key {
         Ok(BorrowedKey::new(&shortened(h, envelope)).to_key())
     }
 
-    /// The key under which a [`Cached`](crate::Cached) service in this namespace keeps the answer to an operation, unless
-    /// the call shares it or the question has several answers.
+    /// Creates the key under which a [`Cached`](crate::Cached) service in this namespace stores the response to an
+    /// operation, unless the call shares it or the request has several responses.
     pub fn of_operation<T: Operation>(namespace: &str, tenant: &str, question: &T) -> Self {
         Self::with_borrowed(&KeyPrefix { namespace, tenant, scope: None, variant: 0, routing: None }, question, |key| {
             key.to_key()
         })
     }
 
-    /// The tenant whose question it is; empty for one whose answer is shared.
+    /// Returns the tenant of the request; empty for a shared entry.
     pub(crate) fn tenant(&self) -> &str {
         static TEXT: LazyLock<u8> = LazyLock::new(|| tag_of(|h| h.text("")));
         self.text_behind(*TEXT).unwrap_or_default()
     }
 
-    /// The scope in which its answer is shared.
+    /// Returns the scope in which the entry is shared.
     pub(crate) fn scope(&self) -> Option<&str> {
         static BYTES: LazyLock<u8> = LazyLock::new(|| tag_of(|h| h.bytes(b"")));
         self.text_behind(*BYTES)
     }
 
-    /// Whose answer it is.
+    /// Returns the partition of the entry.
     #[cfg(feature = "at-rest")]
     pub(crate) fn partition(&self) -> Partition {
         self.scope().map_or_else(|| Partition::tenant(self.tenant()), Partition::scope)
     }
 
-    /// The text that follows the namespace, if it lies behind this tag.
+    /// Returns the text that follows the namespace, if this tag precedes it.
     fn text_behind(&self, tag: u8) -> Option<&str> {
         // The envelope: a tag byte and 16 bytes of version, then namespace and tenant or scope, each behind a tag byte and 8 bytes
         // of length.
@@ -167,7 +168,7 @@ impl Key {
         }
     }
 
-    /// The key of an operation, lent to `use_it` without an allocation of its own.
+    /// Calls `use_it` with the key of an operation, without an allocation.
     pub(crate) fn with_borrowed<T: Operation, R>(
         prefix: &KeyPrefix<'_>,
         question: &T,
@@ -217,17 +218,18 @@ fn shortened(h: Fingerprinter, envelope: usize) -> Vec<u8> {
     bytes
 }
 
-/// What a thread keeps for its next key, in bytes; longer questions (images) give their memory back.
+/// Bytes that a thread keeps for its next key. Longer requests (images) give their memory back.
 const LARGEST_BUFFER: usize = 64 * 1024;
 
 impl<'a> KeyPrefix<'a> {
-    /// The frame of a call's only answer, or of its first.
+    /// Returns the prefix of a call's only response, or of its first.
     pub(crate) fn of<T>(namespace: &'a str, call: &'a Call<T>, directive: &'a Directive) -> Self {
         let routing = (directive.no_fallback || directive.pinned.is_some()).then_some(directive);
         Self { namespace, tenant: &call.tenant, scope: directive.shared.as_deref(), variant: 0, routing }
     }
 
-    /// The name of the running call for an answer. A shared answer has one name for all tenants; its calls have not.
+    /// Returns the keys of a request, given that of its entry. A shared entry has one key for all tenants; its running
+    /// calls have one for each.
     pub(crate) fn keys<T: Operation>(&self, question: &T, answer: Key) -> CallKeys {
         let single_flight = match (self.scope, self.routing) {
             (None, None) => answer.clone(),
@@ -253,7 +255,7 @@ impl<'a> KeyPrefix<'a> {
         self.write_name(h, name);
     }
 
-    /// The first answer's key is that of a question with one answer.
+    /// Writes the operation's name. The first variant has the key of a request with one response.
     fn write_name(&self, h: &mut Fingerprinter, name: &str) {
         if self.variant > 0 {
             h.integer(self.variant);
@@ -262,7 +264,7 @@ impl<'a> KeyPrefix<'a> {
     }
 }
 
-/// The tag that a write begins with.
+/// Returns the tag that a write begins with.
 fn tag_of(write: impl FnOnce(&mut Fingerprinter) -> &mut Fingerprinter) -> u8 {
     let mut h = Fingerprinter::new();
     write(&mut h);
@@ -274,12 +276,12 @@ impl<'a> BorrowedKey<'a> {
         Self { hash: HASHER.hash_one(bytes), bytes }
     }
 
-    /// A hash of all its bytes, keyed at random for each process.
+    /// Returns the hash of all its bytes, seeded at random for each process.
     pub(crate) fn hash(self) -> u64 {
         self.hash
     }
 
-    /// A key of its own.
+    /// Copies the key.
     pub(crate) fn to_key(self) -> Key {
         Key { hash: self.hash, bytes: self.bytes.into() }
     }

@@ -38,7 +38,7 @@ impl<F> Closure<F> {
         Self(Arc::new(Mutex::new(Some(call))))
     }
 
-    /// True if it was not called yet.
+    /// True if the closure was not called yet.
     pub(crate) fn is_left(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }

@@ -2,16 +2,27 @@ use tower_layer::Layer;
 
 use crate::{Cache, Cached};
 
-/// Puts a [`Cache`] in front of a service.
+/// Layer that puts a [`Cache`] in front of a service.
 ///
-/// Services made by clones of one layer, or by layers over clones of one cache, share its answers and running calls.
+/// Services made by clones of one layer, or by layers over clones of one cache, share its entries and running calls.
+///
+/// ```
+/// use llm_cache::{Cache, CacheLayer};
+/// use llm_core::into_provider;
+/// # use llm_providers::scripted::Scripted;
+///
+/// # let client = Scripted::new();
+/// let cache = Cache::builder("support").build()?;
+/// let provider = into_provider(tower::ServiceBuilder::new().layer(CacheLayer::new(cache)).service(client));
+/// # Ok::<_, llm_cache::BuildError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct CacheLayer {
     cache: Cache,
 }
 
 impl CacheLayer {
-    /// A layer over a cache.
+    /// Creates a layer over a cache.
     pub fn new(cache: Cache) -> Self {
         Self { cache }
     }

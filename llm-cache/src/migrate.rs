@@ -2,33 +2,48 @@ use std::num::NonZeroUsize;
 
 use crate::{Cache, Cursor, StoreError, invalidation::Timestamp, store::Page};
 
-/// How far a migration has come.
+/// Progress of a migration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MigrationReport {
     /// Entries that were copied.
     pub copied: u64,
-    /// Entries past their time, or invalidated, that were left behind.
+    /// Entries that were left behind because they had expired or were invalidated.
     pub expired: u64,
     /// Entries that could not be read.
     pub unreadable: u64,
-    /// Entries that the other store did not take: it has them or newer ones, they are too large for it, or their tenant
-    /// has no key there.
+    /// Entries that the other store did not accept: it has them or newer ones, they are too large for it, or their
+    /// tenant has no key there.
     pub not_taken: u64,
-    /// Where to go on after an interruption; `None` when all is done.
+    /// Cursor to go on from after an interruption; `None` when all is copied.
     pub next: Option<Cursor>,
 }
 
-/// Copies the live entries of one cache's store to another's, with what is left of their time.
+/// Copies the live entries of one cache's store to another's, with the rest of their time to live.
 ///
-/// Names and seals are those of the store they come to, so both may have different secrets and keys; namespaces stay as
-/// they are. `progress` is told after each batch of at most `batch` entries, which is then where it shall be. An
-/// interrupted migration goes on `after` the last [`MigrationReport::next`]; begun anew, it skips what has been copied.
-/// Both caches can be used meanwhile; what is stored in the first one after the walk has passed its place is not copied.
+/// Names and seals are those of the target, so that both stores may have different secrets and keys. Namespaces stay as
+/// they are. `progress` is called after each batch of at most `batch` entries, which is then written. An interrupted
+/// migration goes on `after` the last [`MigrationReport::next`]. One that begins anew skips what is copied already.
+/// Both caches can be used meanwhile. Entries that are stored in the first one behind the cursor are not copied.
+///
+/// ```
+/// # #[cfg(feature = "file")]
+/// # tokio_test::block_on(async {
+/// use std::num::NonZeroUsize;
+/// use llm_cache::{Cache, migrate};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let url = |name: &str| format!("file://{}/{name}", directory.path().display());
+/// let (from, to) = (Cache::builder("a").open(&url("old"))?, Cache::builder("a").open(&url("new"))?);
+/// let batch = NonZeroUsize::new(256).expect("not zero");
+/// let report = migrate(&from, &to, None, batch, |so_far| println!("{} copied", so_far.copied)).await?;
+/// assert!(report.next.is_none());
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 ///
 /// # Errors
 ///
-/// If one of the stores fails, or lies in memory only.
+/// [`StoreError`] if one of the stores fails, or is in memory only.
 pub async fn migrate(
     from: &Cache,
     to: &Cache,

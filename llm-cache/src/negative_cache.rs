@@ -1,4 +1,4 @@
-//! Errors of questions, remembered for a short time.
+//! The negative cache: errors of requests, remembered for a short time.
 
 use std::{
     error::Error as StdError,
@@ -13,7 +13,7 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 
 use crate::{Key, store::Provenance};
 
-/// Questions that a vendor refused because of what they are. In memory only, whatever the store.
+/// Errors of requests that a vendor refused for what they are. In memory only, whatever the store.
 pub(crate) struct NegativeCache {
     ttl: Duration,
     known: Cache<Key, Arc<NegativeEntry>, RandomState>,
@@ -25,7 +25,7 @@ pub(crate) struct NegativeEntry {
     pub(crate) provenance: Provenance,
 }
 
-/// The source of an error that was remembered, not made by a call: how long ago a call brought it.
+/// Source of an error that was served from the negative cache, with its age.
 ///
 /// [`CacheStatus::of_error`](crate::CacheStatus::of_error) finds it.
 #[derive(Clone, Debug)]
@@ -34,9 +34,9 @@ pub(crate) struct Remembered {
     first: Error,
 }
 
-/// What is held, in bytes of keys and messages.
+/// Capacity, in bytes of keys and messages.
 const MOST_BYTES: u64 = 4 << 20;
-/// What a refusal takes beside its key and its message, in bytes.
+/// Bytes of an entry besides its key and its message.
 const NEGATIVE_ENTRY_BYTES: usize = 512;
 
 impl NegativeCache {
@@ -49,7 +49,7 @@ impl NegativeCache {
         Self { ttl, known: known.build_with_hasher(RandomState::default()) }
     }
 
-    /// Remembers an error, if it is one of the question and of nothing else.
+    /// Remembers an error that is due to the request alone.
     pub(crate) fn put(&self, key: &Key, error: &Error, provenance: Provenance, now: SystemTime) {
         if matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::ContextTooLong) {
             self.known.insert(key.clone(), Arc::new(NegativeEntry { error: error.clone(), at: now, provenance }));
@@ -57,7 +57,7 @@ impl NegativeCache {
         }
     }
 
-    /// The refusal of a question, if it is not past its time.
+    /// Returns the entry of a request, if it has not expired.
     pub(crate) fn get(&self, key: &Key, now: SystemTime) -> Option<Arc<NegativeEntry>> {
         let entry = self.known.get(&key.borrowed())?;
         let age = now.duration_since(entry.at).ok();
@@ -86,7 +86,7 @@ impl NegativeCache {
 }
 
 impl NegativeEntry {
-    /// The error for another caller, whom it costs nothing.
+    /// Returns the error for another caller, which costs nothing.
     pub(crate) fn to_error(&self, now: SystemTime) -> Error {
         let age = now.duration_since(self.at).unwrap_or_default();
         let remembered = Remembered { age, first: self.error.clone() };
@@ -95,7 +95,7 @@ impl NegativeEntry {
 }
 
 impl Remembered {
-    /// What an error remembers, if it does.
+    /// Returns the source of an error that was remembered.
     pub(crate) fn of(error: &Error) -> Option<&Self> {
         let mut next = error.source();
         while let Some(cause) = next {

@@ -1,4 +1,4 @@
-//! Stores, opened as their addresses say.
+//! Stores, opened as their URLs say.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,13 +14,13 @@ use crate::{
     url::Location,
 };
 
-/// What a store needs to know besides its address.
+/// Settings of a store besides its URL.
 #[cfg_attr(not(any(feature = "file", feature = "redis")), expect(dead_code, reason = "memory needs less"))]
 pub(crate) struct StoreConfig {
     pub(crate) max_bytes: u64,
     pub(crate) policy: Policy,
     pub(crate) clock: Arc<dyn Clock>,
-    /// For how long past its time an entry can be of use.
+    /// Time for which an expired entry can be of use.
     pub(crate) grace: Duration,
     #[cfg(feature = "at-rest")]
     pub(crate) secret: Option<Secret>,
@@ -30,11 +30,11 @@ pub(crate) struct StoreConfig {
     pub(crate) redis_options: crate::redis_options::RedisOptions,
 }
 
-/// How many bytes a file holds where nothing is said.
+/// Capacity of a file whose URL has none, in bytes.
 #[cfg(feature = "file")]
 const FILE_BYTES: u64 = 1 << 30;
 
-/// Opens the store of an address; memory without one.
+/// Opens the store of a URL; memory without one.
 pub(crate) fn open(url: Option<StoreUrl>, config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     #[cfg(feature = "redis")]
     if config.redis_options.is_given() || matches!(&url, Some(StoreUrl { location: Location::Redis(_), .. })) {

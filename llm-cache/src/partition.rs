@@ -1,22 +1,29 @@
 use std::{fmt, sync::Arc};
 
-/// Whose a stored answer is. What seals it belongs to the same.
+/// Partition of a store: the entries of one tenant, or of one sharing scope. Each has an encryption key of its own.
+///
+/// ```
+/// use llm_cache::Partition;
+///
+/// assert_eq!(Partition::tenant("acme").to_string(), "tenant:acme");
+/// assert_ne!(Partition::tenant("acme"), Partition::scope("acme"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Partition {
-    /// One tenant's.
+    /// Entries of one tenant.
     Tenant(Arc<str>),
-    /// That of all who name a scope: see [`Directive::shared`](crate::Directive::shared).
+    /// Entries of a sharing scope: see [`Directive::shared`](crate::Directive::shared).
     Scope(Arc<str>),
 }
 
 impl Partition {
-    /// The tenant of this name.
+    /// Returns the partition of this tenant.
     pub fn tenant(name: impl Into<Arc<str>>) -> Self {
         Self::Tenant(name.into())
     }
 
-    /// The scope of this name.
+    /// Returns the partition of this scope.
     pub fn scope(name: impl Into<Arc<str>>) -> Self {
         Self::Scope(name.into())
     }

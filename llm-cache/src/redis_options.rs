@@ -1,4 +1,4 @@
-//! Settings of caches that share their answers through Redis.
+//! Settings of caches that share their entries through Redis.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -39,13 +39,13 @@ pub struct RedisOptions {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RedisUrl(pub(crate) Arc<str>);
 
-/// A server that is silent for less than this is not away, however short the time-outs are.
+/// Silence for which a server does not count as unavailable, however short the time-outs are.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// The longest that each step takes of what an application itself asks for, such as an invalidation.
+/// Time-out of each step of an operation that the application itself starts, such as an invalidation.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The shortest lease: waiters look no more often.
+/// Shortest lease. Waiters check no more often.
 const LEAST_LEASE: Duration = Duration::from_secs(1);
 
 impl Default for RedisOptions {
@@ -91,48 +91,48 @@ impl RedisOptions {
         self
     }
 
-    /// How long memory in front of Redis keeps an answer: a minute by default. An answer that one process
+    /// Keeps entries in the local tier in front of Redis for this long: a minute by default. An entry that one process
     /// [removes](crate::Cache::remove) may be served by the others for as long.
     pub fn memory_ttl(mut self, ttl: Duration) -> Self {
         self.memory_ttl = ttl;
         self
     }
 
-    /// How long the other processes wait for one that makes a call and says nothing more: ten seconds by default, a second
-    /// at least. Whoever makes a call says each third of that time that he still does.
+    /// Sets how long the other processes wait for a leader that does not renew its lease: ten seconds by default, a
+    /// second at least. A leader renews its lease each third of that time.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease.max(LEAST_LEASE);
         self
     }
 
-    /// How soon what one process invalidates is served by none: one second by default. A process that looks things up asks
-    /// Redis twice in that time what was invalidated.
+    /// Sets how soon no process serves what one of them has invalidated: one second by default. A process that looks
+    /// entries up asks Redis twice in that time for new invalidations.
     pub fn invalidation_bound(mut self, bound: Duration) -> Self {
         self.bound = bound.max(Duration::from_millis(1));
         self
     }
 
-    /// The longest that a look-up waits for a Redis of an address: 50 ms by default.
+    /// Sets the longest that a lookup waits for the Redis of a URL: 50 ms by default.
     ///
-    /// It is all that a hit can cost. A call that found nothing, and is about to be paid, then claims the lease on it, which
-    /// has a bound of its own: [`claim_timeout`](Self::claim_timeout).
+    /// This is all that a hit can cost. A call that finds no entry then claims the lease on its request, which has a
+    /// bound of its own: [`claim_timeout`](Self::claim_timeout).
     pub fn redis_timeout(mut self, timeout: Duration) -> Self {
         self.redis_timeout = timeout.max(Duration::from_millis(1));
         self
     }
 
-    /// The longest that a call which is about to be paid waits until Redis grants or refuses the lease on it: one second by
-    /// default. It waits only while Redis is there: not at all once Redis is known to be away, which is so after a second
-    /// or this time of silence, whichever is longer.
+    /// Sets the longest that a call waits until Redis grants or refuses the lease on its request: one second by
+    /// default. It waits only while Redis is available: not at all once Redis has been silent for a second or for this
+    /// time, whichever is longer.
     ///
-    /// Where Redis answers a claim within this time, a question is paid once in the fleet. Where it does not, each process
-    /// pays for itself.
+    /// If Redis answers a claim within this time, the processes pay for a request once. If it does not, each pays for
+    /// itself.
     pub fn claim_timeout(mut self, timeout: Duration) -> Self {
         self.claim_timeout = timeout.max(Duration::from_millis(1));
         self
     }
 
-    /// Opens the store of an address, or of the handle that was given.
+    /// Opens the store of a URL, or of the handle that was given.
     pub(crate) fn open(self, url: Option<StoreUrl>, config: StoreConfig) -> Result<RedisStore, StoreError> {
         let StoreConfig { max_bytes, policy, clock, grace, secret, keys, .. } = config;
         let bytes = url.as_ref().and_then(|url| url.memory).unwrap_or(max_bytes);
@@ -179,7 +179,7 @@ impl fmt::Debug for RedisOptions {
     }
 }
 
-/// With stars for user and password.
+/// The URL with stars for user and password.
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once("://").unwrap_or((&self.0, ""));

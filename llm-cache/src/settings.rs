@@ -1,4 +1,4 @@
-//! Calls that the cache makes beside those of its callers, and the settings of how it asks.
+//! Settings of a cache that decide which calls it sends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,13 +30,13 @@ pub struct Background {
     pub(crate) complete_on_disconnect: bool,
 }
 
-/// When to ask, beside when nothing is stored.
+/// Settings that decide which calls are sent.
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) shadow: bool,
     pub(crate) cache_fallbacks: bool,
     pub(crate) background: Option<Background>,
-    /// The most answers to a question, at least one.
+    /// Largest number of responses to a request, at least one.
     pub(crate) variants: u32,
     pub(crate) negative_ttl: Option<Duration>,
 }
@@ -47,12 +47,12 @@ impl Background {
         Self { max_calls, revalidate: Duration::ZERO, verification: None, complete_on_disconnect: false }
     }
 
-    /// Serves an expired answer for this long past its time while a call in the background replaces it. Not at all by
-    /// default. An answer to a question that may not be asked twice
-    /// ([`Operation::is_repeatable`](llm_core::Operation::is_repeatable)) is served for as long, and only the call of the
-    /// first caller after that replaces it.
+    /// Serves an expired entry for this long past its time while a call in the background replaces it. Not at all by
+    /// default. An entry of a request that may not be sent twice
+    /// ([`Operation::is_repeatable`](llm_core::Operation::is_repeatable)) is served for as long, and only the first
+    /// call after that replaces it.
     ///
-    /// The first caller that gets the expired answer triggers the call. It is made for the caller's tenant, at
+    /// The first caller that gets the expired entry triggers the call. It is sent for the caller's tenant, at
     /// [`Priority::Background`](llm_core::Priority), through the layers below.
     #[doc(alias = "stale_while_revalidate")]
     pub fn revalidate(mut self, by: Duration) -> Self {
@@ -60,17 +60,17 @@ impl Background {
         self
     }
 
-    /// Sends a share of the hits again, to compare the stored answers with new ones.
+    /// Sends the requests of a share of the hits again, to compare the stored responses with new ones.
     pub fn verify(mut self, verification: Verification) -> Self {
         self.verification = Some(verification);
         self
     }
 
-    /// Completes calls in the background that their last caller has cancelled, so that the answer is stored. The leader's
-    /// tenant pays. Off by default: such calls are cancelled.
+    /// Completes calls in the background that their last caller has cancelled, so that the response is stored. The
+    /// leader's tenant pays. Off by default: such calls are cancelled.
     ///
-    /// A call that is shared with no other caller ([`Directive::no_cache`], [`Directive::no_store`]) is cancelled in any
-    /// case.
+    /// A call that is shared with no other caller ([`Directive::no_cache`], [`Directive::no_store`]) is cancelled in
+    /// any case.
     ///
     /// [`Directive::no_cache`]: crate::Directive::no_cache
     /// [`Directive::no_store`]: crate::Directive::no_store

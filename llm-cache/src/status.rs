@@ -4,7 +4,7 @@ use llm_core::{Error, Origin, Reply, Usd};
 
 use crate::negative_cache::Remembered;
 
-/// How a cache took part in a reply. Prints as the value of an RFC 9211 `Cache-Status` header.
+/// Part of a cache in a reply. Prints as the value of an RFC 9211 `Cache-Status` header.
 ///
 /// ```
 /// # use llm_core::{Receipt, Reply};
@@ -17,80 +17,80 @@ use crate::negative_cache::Remembered;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CacheStatus {
-    /// The answer was stored.
+    /// The response was stored.
     Hit {
-        /// The tier that had it.
+        /// Tier of the entry: `memory`, `file` or `redis`.
         tier: &'static str,
-        /// How long ago it was stored.
+        /// Age of the entry.
         age: Duration,
-        /// Why it was served past its time, if it was.
+        /// Reason for serving an expired entry; `None` for a fresh one.
         stale: Option<Stale>,
     },
-    /// A call was made.
+    /// A call was sent.
     Miss(Miss),
-    /// A call that was running already brought the answer.
+    /// The response came from a call that was running already.
     Coalesced,
-    /// The question had been refused a short time ago, and so was refused again.
+    /// The error came from the negative cache.
     NegativeHit {
-        /// How long ago.
+        /// Age of the error.
         age: Duration,
     },
     /// No cache saw the call.
     Unseen,
 }
 
-/// What a cache that only observes would have done: in the extensions of the replies that it lets pass
+/// Status that a call would have had, in the extensions of the replies of a cache in shadow mode
 /// ([`CacheBuilder::shadow`](crate::CacheBuilder::shadow)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShadowStatus {
-    /// How it would have taken part.
+    /// Status that the reply would have had.
     pub status: CacheStatus,
-    /// List price of the stored answers that it would have served; `None` while unknown, and where it would have served
-    /// none.
+    /// List price of the entries that would have been served; `None` if it is unknown, or if none would have been
+    /// served.
     pub saves: Option<Usd>,
 }
 
-/// Why an answer was served past its time.
+/// Reason for serving an expired entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stale {
-    /// The call allowed it.
+    /// The call accepts stale entries.
     Allowed,
-    /// It is being replaced in the background, if there is room, and unless its question may not be asked twice or the call
-    /// wanted none made.
+    /// A call in the background replaces it, if there is room, unless its request may not be sent twice or the call
+    /// wanted no call to be sent.
     Revalidating,
     /// The call that was to replace it failed.
     Error,
 }
 
-/// Why a call was made.
+/// Reason for sending a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Miss {
-    /// Nothing was stored, as far as is known: a store may have let go of what was past its time.
+    /// No entry was found. The store may have removed an expired one.
     Unknown,
-    /// What was stored was past its time, or invalidated.
+    /// The entry had expired, or was invalidated.
     Gone,
-    /// What was stored was too old for this call.
+    /// The entry was too old for this call.
     TooOld,
-    /// Some items of the request were not stored, and were asked for or awaited.
+    /// Some items of the request had no entry, and were sent or awaited.
     Items {
-        /// How many were asked for.
+        /// Number of items that were sent.
         asked: u64,
-        /// Why others were served past their time, if they were.
+        /// Reason for serving expired entries of other items.
         stale: Option<Stale>,
     },
-    /// The call wanted a new answer.
+    /// The call wanted a new response ([`Directive::no_cache`](crate::Directive::no_cache)).
     NoCache,
-    /// The call wanted the cache to keep out of it.
+    /// The call bypassed the cache ([`Directive::no_store`](crate::Directive::no_store)).
     NoStore,
-    /// The cache only observes.
+    /// The cache is in shadow mode.
     Shadow,
 }
 
 impl CacheStatus {
-    /// How a cache took part in a reply.
+    /// Returns how a cache took part in a reply.
     pub fn of<O>(reply: &Reply<O>) -> Self {
         let status = reply.extensions.get::<Self>().copied();
         status.unwrap_or_else(|| match reply.receipt.origin() {
@@ -100,12 +100,12 @@ impl CacheStatus {
         })
     }
 
-    /// How a cache took part in a failure: [`NegativeHit`](Self::Refused), or unseen.
+    /// Returns how a cache took part in a failure: [`NegativeHit`](Self::NegativeHit), or [`Unseen`](Self::Unseen).
     pub fn of_error(error: &Error) -> Self {
         Remembered::of(error).map_or(Self::Unseen, |remembered| Self::NegativeHit { age: remembered.age })
     }
 
-    /// The status in one word, for traces.
+    /// Returns the status in one word, for spans.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Hit { stale: None, .. } => "hit",
@@ -119,7 +119,8 @@ impl CacheStatus {
     }
 }
 
-/// Whoever was answered without a call has a `hit`; where a call was made, or was being made, `fwd` says why.
+/// The value of a `Cache-Status` header: `hit` if no call was sent, or `fwd` with the reason why a call was sent or
+/// awaited.
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Calls that nobody waits for: a bounded number of them.
+//! Calls that no caller waits for: a bounded number of them.
 
 use std::{
     collections::HashSet,
@@ -16,39 +16,39 @@ use tokio::{
 
 use crate::Key;
 
-/// Runs calls in tasks of their own, a bounded number at a time, none of them for long.
+/// Runs background calls in tasks, a bounded number at a time, none of them for long.
 pub(crate) struct Tasks {
     runtime: Handle,
     room: Arc<Semaphore>,
     most: u32,
-    /// What is being asked for; no more names than there are places.
+    /// Keys of the requests that are being sent; no more than there are slots.
     busy: Mutex<HashSet<Key>>,
 }
 
-/// Room for one call, about some questions.
+/// Slot of one call for some requests.
 pub(crate) struct Slot {
     of: Arc<Tasks>,
     keys: Vec<Key>,
     _permit: OwnedSemaphorePermit,
 }
 
-/// Why there is no place.
+/// Reasons why there is no slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// All of it is being asked for already.
+    /// Calls for all of these requests run already.
     Busy,
-    /// All places are taken.
+    /// All slots are taken.
     Full,
 }
 
-/// How long a call may run.
+/// Longest time that a call may run.
 const LONGEST: Duration = Duration::from_secs(600);
-/// How long a call that failed keeps its place, so that a vendor in trouble is not asked again for each stale answer
-/// that is served.
+/// Time that a failed call keeps its slot, so that a vendor in trouble is not called for each stale entry that is
+/// served.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The same at most, where the vendor said how long to wait.
+/// Longest such time, where the vendor said how long to wait.
 const MOST_PAUSE: Duration = Duration::from_secs(30);
-/// How long [`Tasks::idle`] waits.
+/// Longest time that [`Tasks::idle`] waits.
 const LAST_WAIT: Duration = Duration::from_secs(60);
 
 impl Tasks {
@@ -57,7 +57,7 @@ impl Tasks {
         Arc::new(Self { runtime, room, most, busy: Mutex::default() })
     }
 
-    /// A place for a call about those of some questions that no call here is about yet.
+    /// Returns a slot for a call for those of some requests for which no call runs here.
     pub(crate) fn slot(self: &Arc<Self>, mut keys: Vec<Key>) -> Result<Slot, Denied> {
         let mut busy = self.busy();
         keys.retain(|key| !busy.contains(key));
@@ -70,13 +70,13 @@ impl Tasks {
         Ok(Slot { of: Arc::clone(self), keys, _permit: permit })
     }
 
-    /// A place for a call that runs already.
+    /// Returns a slot for a call that runs already.
     pub(crate) fn detached_slot(self: &Arc<Self>) -> Option<Slot> {
         let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
         Some(Slot { of: Arc::clone(self), keys: Vec::new(), _permit: permit })
     }
 
-    /// Runs a call in its place.
+    /// Runs a call in its slot.
     pub(crate) fn run(&self, slot: Slot, call: impl Future<Output = Result<(), Error>> + Send + 'static) {
         self.runtime.spawn(async move {
             if let Ok(Err(error)) = timeout(LONGEST, call).await {
@@ -86,7 +86,7 @@ impl Tasks {
         });
     }
 
-    /// Drives something to its end while a place is held.
+    /// Drives a detached call to its end while its slot is held.
     pub(crate) fn complete(&self, slot: Slot, completion: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(async move {
             let _ = timeout(LONGEST, completion).await;
@@ -94,7 +94,7 @@ impl Tasks {
         });
     }
 
-    /// Waits until nothing runs, but not for ever.
+    /// Waits until no call runs, but not for ever.
     pub(crate) async fn idle(&self) {
         // Its own runtime has the timer: the caller may have none.
         let idle = {
@@ -110,7 +110,7 @@ impl Tasks {
 }
 
 impl Slot {
-    /// What the call is about.
+    /// Returns the keys of the requests that the call is for.
     pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
     }

@@ -1,4 +1,4 @@
-//! Spans and events. They hold no question, no answer, no key and no tenant.
+//! Spans and events. They hold no request, no response, no key and no tenant.
 
 use std::future::Future;
 
@@ -8,14 +8,14 @@ use tracing::{Instrument, Span, debug, debug_span, field::Empty};
 
 use crate::CacheStatus;
 
-/// Tells how a reply that was at hand was come by.
+/// Emits an event about a reply that was served at once.
 pub(crate) fn emit<O>(operation: &'static str, reply: Reply<O>) -> Reply<O> {
     let status = || CacheStatus::of(&reply);
     debug!(llm.operation = operation, llm.cache.status = status().word(), llm.cache.detail = %status(), "looked up");
     reply
 }
 
-/// Runs what has to be waited for in a span that tells how it was come by.
+/// Runs a reply that must be awaited in a span that records its status.
 pub(crate) fn run<O, F>(operation: &'static str, reply: F) -> impl Future<Output = Result<Reply<O>, Error>> + use<O, F>
 where
     F: Future<Output = Result<Reply<O>, Error>>,

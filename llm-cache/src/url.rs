@@ -1,4 +1,4 @@
-//! Stores by address. Pure: nothing is opened here.
+//! Stores by URL. Pure: nothing is opened here.
 
 #[cfg(test)]
 mod tests;
@@ -14,19 +14,21 @@ use std::{
 use crate::redis_options::RedisUrl;
 use crate::{Policy, builder::MIN_BYTES};
 
-/// Where a cache keeps its answers, as text: in one environment variable, for example.
+/// Location of a cache's entries as text, for one environment variable, say.
 ///
-/// | address | parameters |
+/// | URL | parameters |
 /// |---|---|
 /// | `memory:` | `max_bytes`, `policy` |
 /// | `file:///path` | `max_bytes`, `memory`, `memory_ttl`, `policy` |
 /// | `redis://user:password@host:port/db` | `memory`, `memory_ttl`, `policy`, `prefix`, `redis_timeout`, `claim_timeout`, `lease`, `invalidation_bound` |
 ///
-/// `max_bytes` (`500000`, `64mb`, `2gb`; powers of 1024) bounds the place itself; `memory` puts that much memory in front of
-/// a file or Redis, for at most `memory_ttl` (`30s`, `5m`, `12h`, `7d`) an answer; `policy` is `lru` or `tinylfu` and the memory's.
-/// Paths are absolute; `%20` is a space. `rediss://` is Redis with TLS, `redis+cluster://host:port,host:port` a Cluster; what its
-/// parameters mean is told at [`CacheBuilder`](crate::CacheBuilder)'s setters, and `prefix`
-/// is what its keys begin with. A URL of Redis is never shown with its user and password, so what is shown does not read back.
+/// `max_bytes` (`500000`, `64mb`, `2gb`; powers of 1024) is the capacity of the store itself. `memory` is the capacity
+/// of the local tier in front of a file or Redis, which keeps an entry for at most `memory_ttl` (`30s`, `5m`, `12h`,
+/// `7d`). `policy` is that of the memory: `lru` or `tinylfu`. `prefix` is that of the keys in Redis. The other
+/// parameters are those of [`CacheBuilder`](crate::CacheBuilder) and `RedisOptions`.
+///
+/// Paths are absolute; `%20` is a space. `rediss://` is Redis with TLS, `redis+cluster://host:port,host:port` a
+/// Cluster. `Display` never shows the user and password of a Redis URL, so its text cannot be parsed again.
 ///
 /// ```
 /// use llm_cache::StoreUrl;
@@ -41,7 +43,7 @@ pub struct StoreUrl {
     pub(crate) location: Location,
     pub(crate) max_bytes: Option<u64>,
     pub(crate) policy: Option<Policy>,
-    /// The bytes of memory in front.
+    /// Capacity of the local tier, in bytes.
     pub(crate) memory: Option<u64>,
     pub(crate) memory_ttl: Option<Duration>,
     pub(crate) prefix: Option<String>,
@@ -59,7 +61,7 @@ pub(crate) enum Location {
     Redis(RedisUrl),
 }
 
-/// What is wrong with an address. It names the part, and shows none that may hold a password.
+/// Error in a store's URL. It names the part, and shows none that may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UrlError(String);
@@ -73,7 +75,7 @@ impl FromStr for StoreUrl {
 }
 
 impl StoreUrl {
-    /// The file it is the address of, if it is one's.
+    /// Returns the path of a file's URL.
     pub fn path(&self) -> Option<&Path> {
         match &self.location {
             Location::File(path) => Some(path),
@@ -81,7 +83,7 @@ impl StoreUrl {
         }
     }
 
-    /// Reads an address where these features are on.
+    /// Parses a URL where these features are on.
     fn read(url: &str, features: &[&str]) -> Result<Self, UrlError> {
         let (scheme, rest) = url.split_once(':').ok_or_else(|| {
             UrlError::new("the address of the store has no scheme: begin it with `memory:` or `file:///`")
@@ -207,7 +209,7 @@ impl UrlError {
     }
 }
 
-/// The features of this build that stores need.
+/// Features of this build that stores need.
 const FEATURES: &[&str] = &[
     #[cfg(feature = "file")]
     "file",
@@ -215,7 +217,7 @@ const FEATURES: &[&str] = &[
     "redis",
 ];
 
-/// The feature that the store of a scheme needs.
+/// Returns the feature that the store of a scheme needs.
 fn feature_of(scheme: &str) -> Option<&'static str> {
     match scheme {
         "file" => Some("file"),
@@ -230,12 +232,12 @@ fn is_plain(text: &str) -> bool {
     (1..=16).contains(&text.len()) && text.chars().all(plain)
 }
 
-/// What a Redis URL may have behind its `?`.
+/// Parameters of a Redis URL.
 #[cfg(feature = "redis")]
 const REDIS_PARAMETERS: &[&str] =
     &["memory", "memory_ttl", "policy", "prefix", "redis_timeout", "claim_timeout", "lease", "invalidation_bound"];
 
-/// A Redis URL without parameters. The rest of it is read when it is opened.
+/// Returns the location of a Redis URL without parameters. The rest of it is parsed when it is opened.
 #[cfg(feature = "redis")]
 fn redis(scheme: &str, location: &str) -> Result<Location, UrlError> {
     match location.starts_with("//") && location.len() > 2 {
@@ -244,7 +246,7 @@ fn redis(scheme: &str, location: &str) -> Result<Location, UrlError> {
     }
 }
 
-/// The path behind `file:`.
+/// Parses the path of a `file:` URL.
 fn path(location: &str) -> Result<PathBuf, UrlError> {
     let relative = || UrlError::new("the path of the file is relative: write `file:///` and the path from the root");
     let path = match location.strip_prefix("//") {
@@ -294,7 +296,7 @@ fn bytes(name: &str, value: &str) -> Result<u64, UrlError> {
         .ok_or_else(|| UrlError(format!("`{name}` is no number of bytes, such as `500000`, `64mb` or `2gb`")))
 }
 
-/// What keys begin with.
+/// Parses the prefix of keys.
 fn plain(name: &str, value: &str) -> Result<String, UrlError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     match !value.is_empty() && value.bytes().all(is_plain) {
@@ -311,14 +313,14 @@ fn time(name: &str, value: &str) -> Result<Duration, UrlError> {
     Ok(Duration::from_millis(millis))
 }
 
-/// A whole number and one of some units.
+/// Parses a whole number with a unit.
 fn measure(value: &str, units: &[(&str, u64)]) -> Option<u64> {
     let (number, unit) = value.split_at(value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len()));
     let (_, factor) = units.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name))?;
     number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
-/// As an address, that reads back as the same.
+/// The URL, which parses back as the same.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {

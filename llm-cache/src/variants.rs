@@ -8,26 +8,26 @@ use moka::sync::Cache;
 
 use crate::key::BorrowedKey;
 
-/// Which of several answers to a question is whose turn.
+/// Round robin over the variants of a request's response.
 ///
-/// The turns of the questions asked last are remembered, by the keyed hashes of their keys: questions of one hash, which are
-/// rare, take turns together. Where a turn was forgotten, the first answer is next.
+/// It remembers the next variant of the requests sent last, by the hashes of their keys. Requests of one hash, which
+/// are rare, share a counter. A request whose counter was evicted begins again with the first variant.
 pub(crate) struct Variants {
     max_variants: u32,
     counters: Cache<u64, Arc<AtomicU32>, RandomState>,
 }
 
-/// How many questions' turns are remembered: some 200 bytes each.
+/// Largest number of requests whose next variant is remembered: some 200 bytes each.
 const MAX_COUNTERS: u64 = 32_768;
 
 impl Variants {
-    /// Up to `max_variants` answers each; `None` if that is one.
+    /// Creates the round robin over up to `max_variants` responses each; `None` if that is one.
     pub(crate) fn new(max_variants: u32) -> Option<Self> {
         let counters = || Cache::builder().max_capacity(MAX_COUNTERS).build_with_hasher(RandomState::default());
         (max_variants > 1).then(|| Self { max_variants, counters: counters() })
     }
 
-    /// The number of the answer that is next for the question whose first answer has this key.
+    /// Returns the number of the next variant of a request; `first` is the key of its first.
     pub(crate) fn next(&self, first: BorrowedKey<'_>) -> u32 {
         let counter = self.counters.get_with(first.hash(), Arc::default);
         counter.fetch_add(1, Ordering::Relaxed) % self.max_variants

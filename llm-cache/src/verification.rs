@@ -11,18 +11,18 @@ use std::{
 use foldhash::quality::{FixedState, RandomState};
 use llm_core::Tenant;
 
-/// A share of the hits that are asked again, to see whether the stored answers still hold.
+/// Share of the hits whose requests are sent again, to see whether the stored responses still hold.
 ///
-/// The caller gets the stored answer at once. The question goes up again in the background, paid by his tenant, and
-/// [`Operation::equivalent`](llm_core::Operation::equivalent) compares the two. The new answer replaces the old one. Requests that
-/// are answered item by item are not audited.
+/// The caller gets the stored response at once. The request is sent again in the background, paid by the caller's
+/// tenant, and [`Operation::equivalent`](llm_core::Operation::equivalent) compares the responses. The new one replaces
+/// the old one. Requests that are divided into items are not verified.
 ///
 /// ```
 /// use llm_cache::{Background, Cache, Verification};
 ///
 /// # tokio_test::block_on(async {
-/// let audit = Verification::percent(5).on_mismatch(|told| println!("{}: {:?} old", told.model, told.age));
-/// let cache = Cache::builder("support").background(Background::new(4).verify(audit)).build()?;
+/// let verification = Verification::percent(5).on_mismatch(|mismatch| println!("{}: {:?} old", mismatch.model, mismatch.age));
+/// let cache = Cache::builder("support").background(Background::new(4).verify(verification)).build()?;
 /// # Ok::<_, llm_cache::BuildError>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
@@ -32,33 +32,33 @@ pub struct Verification {
     on_mismatch: Arc<dyn Fn(&Mismatch) + Send + Sync>,
 }
 
-/// A stored answer and a new one to the same question say different things.
+/// Report that a stored response and a new one to the same request differ.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Mismatch {
-    /// The operation's name.
+    /// Name of the operation.
     pub operation: &'static str,
-    /// The model asked.
+    /// Model of the request.
     pub model: Arc<str>,
-    /// Who asked.
+    /// Tenant of the caller.
     pub tenant: Tenant,
-    /// How old the stored answer was.
+    /// Age of the stored response.
     pub age: Duration,
 }
 
 impl Verification {
-    /// Asks this many percent of the hits again.
+    /// Verifies this many percent of the hits.
     pub fn percent(percent: u8) -> Self {
         Self { percent, seed: RandomState::default().hash_one(0), on_mismatch: Arc::new(|_| ()) }
     }
 
-    /// Draws the same hits each time: for tests. At random by default.
+    /// Draws the same hits each time, for tests. At random by default.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Calls `on_mismatch` at each disagreement. They are counted and traced in any case.
+    /// Calls `on_mismatch` for each mismatch. Mismatches are counted and logged in any case.
     pub fn on_mismatch(mut self, on_mismatch: impl Fn(&Mismatch) + Send + Sync + 'static) -> Self {
         self.on_mismatch = Arc::new(on_mismatch);
         self
@@ -80,7 +80,7 @@ impl VerificationSampler {
         Self { verification, drawn: AtomicU64::new(0) }
     }
 
-    /// True if this hit is asked again.
+    /// True if this hit is verified.
     pub(crate) fn draws(&self) -> bool {
         let nth = self.drawn.fetch_add(1, Ordering::Relaxed);
         FixedState::with_seed(self.verification.seed).hash_one(nth) % 100 < u64::from(self.verification.percent)

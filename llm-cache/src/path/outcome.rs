@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{CacheStatus, Miss, Stale, inner::Inner, store::Entry};
 
-/// How a request got one of its items.
+/// Outcome of one item of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ItemOutcome {
     /// From an entry.

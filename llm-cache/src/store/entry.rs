@@ -16,20 +16,20 @@ use crate::{
     invalidation::{Tag, Timestamp},
 };
 
-/// A stored answer and what is known about it.
+/// Stored response, with its accounting, expiry and provenance.
 pub(crate) struct Entry {
     answer: Mutex<Answer>,
     pub(crate) facts: Accounting,
     pub(crate) expiry: Expiry,
     pub(crate) provenance: Provenance,
-    /// Where it was found.
+    /// Tier in which the entry was found.
     pub(crate) tier: &'static str,
-    /// When a tier in front of another lets go of it.
+    /// Time at which the local tier lets go of it.
     pub(crate) leaves_at: Option<SystemTime>,
     bytes: u32,
 }
 
-/// When an answer was stored, and until when it is fresh; `None` for ever.
+/// Time of storing, and end of freshness; `None` is without end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expiry {
     pub(crate) stored_at: SystemTime,
@@ -42,19 +42,19 @@ impl Expiry {
     }
 }
 
-/// What an answer came of.
+/// Provenance of a response.
 #[derive(Clone)]
 pub(crate) struct Provenance {
-    /// When its call began.
+    /// Start of its call.
     pub(crate) started_at: Timestamp,
-    /// What it can be dropped by.
+    /// Tags by which it can be invalidated.
     pub(crate) tags: Arc<[Tag]>,
 }
 
-/// An answer, as it was put or as it was found.
+/// Response, as it was put or found.
 #[derive(Clone)]
 enum Answer {
-    /// And how it is written, if it was put.
+    /// Typed value, with its encoder if it was put.
     Typed(Typed, Option<Encode>),
     /// Its JSON text.
     Text(Bytes),
@@ -64,18 +64,17 @@ enum Answer {
 
 type Typed = Arc<dyn Any + Send + Sync>;
 
-/// Writes an answer of the type it was put with.
+/// Encodes a response of the type that it was put with.
 type Encode = fn(&(dyn Any + Send + Sync)) -> Option<Vec<u8>>;
 
-/// What an entry takes beside its key and its answer's text, in bytes: the table's own nodes, the entry, the answer's
-/// structs.
+/// Bytes of an entry besides its key and its response's text: nodes of the table, the entry, the response's structs.
 const ENTRY_BYTES: usize = 768;
-/// What a tag takes beside its text, in bytes.
+/// Bytes of a tag besides its text.
 const TAG_BYTES: usize = 48;
 
 impl Entry {
-    /// An answer that is complete. `memory_size` is what it takes in memory, where that is known. `None` if it cannot be
-    /// serialized, and so neither weighed nor written.
+    /// Creates the entry of a complete response. `memory_size` is its size in memory, if it is known. `None` if the
+    /// response cannot be serialized, and so neither measured nor written.
     pub(crate) fn new<C: Serialize + Send + Sync + 'static>(
         key: &Key,
         answer: Arc<C>,
@@ -91,7 +90,7 @@ impl Entry {
         Some(Self { answer, facts, expiry, provenance, tier: "memory", leaves_at: None, bytes })
     }
 
-    /// An answer that was found as text.
+    /// Creates an entry of a record found in a store.
     #[cfg(feature = "at-rest")]
     pub(crate) fn found(key: &Key, record: Record, tier: &'static str) -> Self {
         let Record { facts, expiry, provenance, text, memory_size, .. } = record;
@@ -99,14 +98,14 @@ impl Entry {
         Self { answer: Mutex::new(Answer::Text(text)), facts, expiry, provenance, tier, leaves_at: None, bytes }
     }
 
-    /// Another entry with the same answer, for another tier: each evicts its own.
+    /// Copies the entry for another tier. Each tier evicts its own.
     #[cfg(feature = "at-rest")]
     pub(crate) fn copy(&self, tier: &'static str, leaves_at: Option<SystemTime>) -> Self {
         let (answer, facts, provenance) = (self.lock().clone(), self.facts.clone(), self.provenance.clone());
         Self { answer: Mutex::new(answer), facts, expiry: self.expiry, provenance, tier, leaves_at, bytes: self.bytes }
     }
 
-    /// The answer, if it is of this type, and has not just been evicted. Text is read once.
+    /// Returns the response, if it is of this type and was not evicted meanwhile. Text is decoded once.
     pub(crate) fn answer<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<Arc<C>> {
         let text = match &*self.lock() {
             Answer::Typed(answer, _) => return Arc::clone(answer).downcast().ok(),
@@ -119,7 +118,7 @@ impl Entry {
         Some(answer)
     }
 
-    /// The answer's JSON text, if it was put or has not been read.
+    /// Returns the response's JSON text, if it was put or has not been decoded.
     #[cfg(feature = "at-rest")]
     pub(crate) fn text(&self) -> Option<Bytes> {
         let (answer, encode) = match &*self.lock() {
@@ -130,18 +129,18 @@ impl Entry {
         encode(&*answer).map(Bytes::from)
     }
 
-    /// Lets go of the answer.
+    /// Drops the response.
     pub(crate) fn evict(&self) {
         let answer = std::mem::replace(&mut *self.lock(), Answer::Gone);
         drop(answer);
     }
 
-    /// What it takes in memory, in bytes.
+    /// Returns the size in memory, in bytes.
     pub(crate) fn bytes(&self) -> u32 {
         self.bytes
     }
 
-    /// How long ago it was stored.
+    /// Returns the age.
     pub(crate) fn age(&self, now: SystemTime) -> Duration {
         now.duration_since(self.expiry.stored_at).unwrap_or_default()
     }

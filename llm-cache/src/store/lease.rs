@@ -12,14 +12,14 @@ use tokio::time::{Instant, sleep};
 use super::Entry;
 use crate::key::CallKeys;
 
-/// Who is about to make a call.
+/// A caller that is about to send a call.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
 pub(crate) struct Claimant<'a> {
     pub(crate) keys: &'a CallKeys,
     pub(crate) priority: Priority,
     pub(crate) wait: MaxWait,
-    /// True if a stored answer will do.
+    /// True if an entry can be served instead of sending the call.
     pub(crate) is_usable: &'a (dyn Fn(&Arc<Entry>) -> bool + Sync),
 }
 
@@ -27,52 +27,53 @@ pub(crate) struct Claimant<'a> {
 #[derive(Clone, Copy)]
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
 pub(crate) struct MaxWait {
-    /// When it waits no longer, whatever it waits for.
+    /// Time at which the wait ends, whatever it is for.
     pub(crate) until: Instant,
     /// True if it waits for the response to a call of another process.
     pub(crate) for_others: bool,
 }
 
-/// What becomes of somebody who is about to make a call.
+/// Result of a claim.
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
 pub(crate) enum Claim {
-    /// The answer has been stored meanwhile.
+    /// The entry was stored meanwhile.
     Found(Arc<Entry>),
-    /// He makes the call.
+    /// The claimant leads: it sends the call.
     Lead(Lease),
-    /// Somebody else is making it still.
+    /// Another process is still calling.
     Taken,
 }
 
-/// The right to make a call, alone among all who share a store. Where nobody shares it, or it cannot be asked, everybody
-/// has it.
+/// Right to send a call, held by one of the processes that share a store. Where no other process shares it, or the
+/// store does not answer, every process has this right.
 ///
-/// Whoever holds it keeps it by [`renew`](Self::keep). Stored under it, an answer ends it; dropped, it goes to the next.
+/// The holder keeps it by [`renew`](Hold::renew). An entry stored under it ends it. If it is dropped, the next waiter
+/// gets it.
 pub(crate) struct Lease(Option<Arc<dyn Hold>>);
 
-/// A lease in a store.
+/// Lease in a store.
 pub(crate) trait Hold: Send + Sync {
-    /// How often it must be kept.
+    /// Returns how often it must be renewed.
     fn pace(&self) -> Duration;
 
-    /// Keeps it, if it is time to. It never waits.
+    /// Renews it, if it is time to. It never waits.
     fn renew(&self);
 
-    /// The call is over. It never waits.
+    /// Ends it with its call. It never waits.
     fn end(&self, outcome: Outcome);
 }
 
-/// How a call ended for those who wait for its answer elsewhere.
+/// End of a call, for waiters in other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It has failed, or its answer is kept for nobody: each makes a call of his own.
+    /// It failed, or its response is not stored. Each waiter sends a call of its own.
     Over,
-    /// Its callers left: the next makes it again.
+    /// Its callers left. The next waiter sends it again.
     Left,
 }
 
 impl Lease {
-    /// The right of everybody.
+    /// Returns a lease that every process has.
     pub(crate) fn free() -> Self {
         Self(None)
     }
@@ -82,7 +83,7 @@ impl Lease {
         Self(Some(Arc::new(hold)))
     }
 
-    /// Awaits a call by several leases, and keeps them meanwhile.
+    /// Sends a call under several leases, and renews them as long as it is polled.
     pub(crate) async fn all_during<'a, V>(
         leases: impl Iterator<Item = &'a Self>,
         mut call: Pin<&mut impl Future<Output = V>>,
@@ -103,7 +104,7 @@ impl Lease {
         .await
     }
 
-    /// What keeps the lease while an answer arrives; nothing if there is nothing to keep.
+    /// Returns the renewal of the lease while a response arrives; `None` if there is nothing to renew.
     pub(crate) fn renewer(&self) -> Option<impl Fn() + Send + 'static> {
         let hold = Arc::downgrade(self.0.as_ref()?);
         Some(move || {
@@ -113,7 +114,7 @@ impl Lease {
         })
     }
 
-    /// The call is over, and its answer is stored if it is to be.
+    /// Ends the lease after its call, whose response is stored if it is to be.
     pub(crate) fn end(mut self, outcome: Outcome) {
         if let Some(hold) = self.0.take() {
             hold.end(outcome);

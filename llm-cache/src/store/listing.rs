@@ -2,26 +2,33 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{Name, Record};
 
-/// How far a walk through a store has come. It prints as text, and that can be read again in another process.
+/// Position in a listing of a store. It prints as text that another process can parse.
+///
+/// ```
+/// use llm_cache::Cursor;
+///
+/// let cursor: Cursor = "00ff".parse().expect("any text is a cursor");
+/// assert_eq!(cursor.to_string(), "00ff");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(Arc<str>);
 
-/// Some entries of a store.
+/// Page of a store's entries.
 #[derive(Default)]
 pub(crate) struct Page {
     pub(crate) found: Vec<Listed>,
-    /// Those that could not be read.
+    /// Names of entries that could not be read.
     pub(crate) corrupt: Vec<Name>,
-    /// Where to go on; `None` at the end.
+    /// Cursor of the next page; `None` at the end.
     pub(crate) next: Option<Cursor>,
 }
 
-/// An entry as it lies in a store.
+/// Entry in a listing.
 pub(crate) struct Listed {
     pub(crate) name: Name,
     pub(crate) record: Record,
     pub(crate) bytes: u64,
-    /// True if it is of use yet: not past its end, and not invalidated.
+    /// True if a cache may still serve it: not expired for too long, and not invalidated.
     pub(crate) live: bool,
 }
 

@@ -11,7 +11,8 @@ use llm_core::Clock;
 use super::{Entry, Memory, Store, StoreFuture};
 use crate::{Key, key::BorrowedKey};
 
-/// Memory in front of a store further away: what was stored or fetched here of late, for a short time if one is set.
+/// Local tier: memory in front of a remote store. It holds entries that were stored or fetched lately, for a short time
+/// if one is set.
 pub(crate) struct LocalTier {
     pub(crate) memory: Memory,
     ttl: Option<Duration>,
@@ -32,30 +33,31 @@ impl LocalTier {
         }
     }
 
-    /// Puts an entry that was bought just now.
+    /// Puts an entry that has just been stored.
     pub(crate) fn put(&self, key: Key, entry: &Entry) -> bool {
         self.memory.put(key, self.own(entry))
     }
 
-    /// How many removals there were: see [`Store::removals`].
+    /// Returns the number of removals: see [`Store::removals`].
     pub(crate) fn removals(&self) -> u64 {
         self.removals.load(Ordering::Acquire)
     }
 
-    /// Puts an entry that was fetched when there were so many removals, unless there is one whose call began later.
+    /// Puts an entry that was fetched when there were this many removals, unless there is one whose call began later.
     pub(crate) fn fill(&self, key: BorrowedKey<'_>, entry: &Entry, removals: u64) {
         if self.memory.conforms(entry) {
             self.memory.put_if(key.to_key(), self.own(entry), || self.removals() == removals);
         }
     }
 
-    /// Removes an entry. Once before the store behind removes it, and once after that: in between it may be fetched.
+    /// Removes an entry. It is called before the remote store removes it and again after that, because it may be
+    /// fetched in between.
     pub(crate) fn remove(&self, key: &Key) {
         self.removing();
         drop(self.memory.remove(key));
     }
 
-    /// Removes what is a tenant's.
+    /// Removes the entries of a tenant.
     pub(crate) fn forget<'a>(&'a self, tenant: &'a str) -> StoreFuture<'a, ()> {
         self.removing();
         self.memory.forget(tenant)
@@ -67,12 +69,12 @@ impl LocalTier {
         self.memory.clear()
     }
 
-    /// From now on nothing is put that was fetched before.
+    /// Keeps entries that were fetched before from being put.
     fn removing(&self) {
         self.removals.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The entry as memory holds it.
+    /// Copies an entry for memory.
     fn own(&self, entry: &Entry) -> Arc<Entry> {
         let leaves_at = self.ttl.and_then(|ttl| self.clock.now().checked_add(ttl));
         Arc::new(entry.copy("memory", leaves_at))

@@ -2,22 +2,22 @@ use std::io;
 
 use serde::Serialize;
 
-/// What an answer takes in memory, at a guess that is rather too high: its JSON text, and what a tree of its values would
-/// take beside that.
+/// Estimates the size of a response in memory, rather too high: its JSON text, and what a tree of its values takes
+/// besides.
 pub(crate) fn json_memory_size(answer: &impl Serialize) -> Option<u64> {
     let mut memory_size = JsonSize::default();
     serde_json::to_writer(&mut memory_size, answer).ok()?;
     Some(memory_size.bytes)
 }
 
-/// As [`json_memory_size`], of the JSON text itself.
+/// Estimates the size of a response from its JSON text, as [`json_memory_size`] does.
 #[cfg(feature = "at-rest")]
 pub(crate) fn text_memory_size(text: &[u8]) -> u64 {
     let mut memory_size = JsonSize::default();
     text.iter().map(|byte| memory_size.byte(*byte)).sum()
 }
 
-/// Reads JSON text as it is written.
+/// Counter that reads JSON text as it is written.
 #[derive(Default)]
 struct JsonSize {
     bytes: u64,
@@ -25,9 +25,9 @@ struct JsonSize {
     escaped: bool,
 }
 
-/// What a value in a list takes beside its text, in bytes.
+/// Bytes of a value in a list besides its text.
 const VALUE_BYTES: u64 = 32;
-/// What a field of an object takes beside its text, in bytes: a name on the heap and a place in a tree.
+/// Bytes of a field of an object besides its text: a name on the heap and a place in a tree.
 const FIELD_BYTES: u64 = 224;
 
 impl JsonSize {

@@ -1,4 +1,4 @@
-//! Where entries lie: in memory, or further away.
+//! Stores of entries: the local tier in memory, and remote tiers.
 
 #[cfg(feature = "at-rest")]
 mod at_rest;
@@ -49,115 +49,117 @@ pub(crate) use self::{
 };
 use crate::{Key, Tag, invalidation::Timestamp, key::BorrowedKey};
 
-/// A place for entries. It knows their keys, sizes and times, not what they are worth: that is the cache's to judge.
+/// Store of entries. It knows their keys, sizes and times. The cache decides which of them it serves.
 ///
-/// A store that fails is a store that has nothing: the error is for the books.
+/// A store that fails has no entries; the error is counted.
 pub(crate) trait Store: Send + Sync + 'static {
-    /// What is at hand, without waiting.
+    /// Returns the entry in the local tier, without waiting.
     fn peek(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>>;
 
-    /// True if there may be more than what is at hand.
+    /// True if there is a remote tier.
     fn has_remote_tier(&self) -> bool {
         false
     }
 
-    /// Size of the largest entry that it can hold, in bytes, where that is known before an entry is written.
+    /// Returns the size of the largest entry that it can hold, in bytes, if that is known before an entry is written.
     fn max_entry_bytes(&self) -> u64 {
         u64::MAX
     }
 
-    /// What lies further away, in the order of the keys.
+    /// Fetches entries from the remote tier, in the order of the keys.
     fn fetch<'a>(&'a self, keys: &'a [Key]) -> StoreFuture<'a, Vec<Option<Arc<Entry>>>> {
         ready(vec![None; keys.len()])
     }
 
-    /// How many removals there were so far. What was fetched before the last of them may have been removed since.
+    /// Returns the number of removals so far. An entry fetched before the last of them may have been removed since.
     fn removals(&self) -> u64 {
         0
     }
 
-    /// Puts an entry that was fetched, and was of use, where it is at hand. It was fetched when there were so many removals.
+    /// Fills the local tier with an entry that was fetched, when there were this many removals, and was served.
     fn fill(&self, _key: BorrowedKey<'_>, _entry: &Entry, _removals: u64) {}
 
-    /// Stores an entry, unless one whose call began later is at hand; tells whether it did. It is at hand when this returns, and further away soon.
+    /// Stores an entry, unless there is one in the local tier whose call began later. Returns whether it did. The entry
+    /// is in the local tier when this returns, and soon in the remote one.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool;
 
-    /// Removes an entry that turned out to be of no use, unless one whose call began later has taken its place: at once
-    /// where it is at hand, soon where it is not.
+    /// Removes an entry that is of no use any more, unless one whose call began later has taken its place: at once from
+    /// the local tier, soon from the remote one.
     fn evict_unless_newer(&self, key: BorrowedKey<'_>, entry: &Entry);
 
-    /// Removes an entry everywhere.
+    /// Removes an entry from both tiers.
     fn remove<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, ()>;
 
-    /// Remembers for those who open the store later that a tag (or, for none, everything) was invalidated.
+    /// Remembers over restarts that a tag (or, for `None`, everything) was invalidated.
     fn invalidate(&self, _tag: Option<&Tag>, _at: Timestamp) -> StoreFuture<'_, ()> {
         ready(())
     }
 
-    /// The last moment that is remembered here: none told from now on may be before it.
+    /// Returns the last timestamp that the store remembers. No later one may be before it.
     fn latest(&self) -> Timestamp {
         Timestamp::default()
     }
 
-    /// The time that moments are told by, where it is not this machine's.
+    /// Returns the store's own time for timestamps, if it has one.
     fn time(&self) -> Option<SystemTime> {
         None
     }
 
-    /// True if what has these tags and began at a moment has not been invalidated elsewhere, as far as that is known here.
-    fn allows(&self, _tags: &[Tag], _begun: Timestamp) -> bool {
+    /// True if an entry with these tags, of a call that began at this timestamp, has not been invalidated elsewhere, as
+    /// far as the store knows.
+    fn allows(&self, _tags: &[Tag], _started_at: Timestamp) -> bool {
         true
     }
 
-    /// True if calls are made by leases, so that each question is asked once among all who share the store.
+    /// True if calls are sent under leases, so that the processes that share the store send each request once.
     fn leases(&self) -> bool {
         false
     }
 
-    /// Looks once more for what a call is about to be made for, and asks for the lease on making it.
+    /// Looks an entry up once more, and claims the lease on the call for it.
     fn claim<'a>(&'a self, _claimant: Claimant<'a>) -> StoreFuture<'a, Claim> {
         ready(Claim::Lead(Lease::free()))
     }
 
-    /// Removes all entries of a tenant, and those that he bought for a scope. It may look at every entry.
+    /// Removes all entries of a tenant, and the shared ones that the tenant paid for. It may visit every entry.
     fn forget<'a>(&'a self, tenant: &'a str) -> StoreFuture<'a, ()>;
 
-    /// Removes everything.
+    /// Removes all entries.
     fn clear(&self) -> StoreFuture<'_, ()>;
 
-    /// What it holds, and what went wrong.
+    /// Returns its size and its failures.
     fn stats(&self) -> StoreStats;
 
-    /// Entries that had to make room so far.
+    /// Returns the number of evicted entries.
     fn evictions(&self) -> u64 {
         0
     }
 
-    /// Waits until all that was put is where it shall be.
+    /// Waits until all entries that were put are written.
     fn close(&self) -> StoreFuture<'_, ()> {
         ready(())
     }
 
-    /// The entries after a place, at most so many.
+    /// Lists at most `most` entries after a cursor.
     #[cfg(feature = "at-rest")]
     fn scan(&self, _after: Option<Cursor>, _most: usize) -> StoreFuture<'_, Page> {
         unlisted()
     }
 
-    /// Writes records that are still good, and newer than what lies there. Tells how many.
+    /// Writes records that are still valid, and newer than stored ones. Returns how many.
     #[cfg(feature = "at-rest")]
     fn write_records(&self, _records: Vec<Record>) -> StoreFuture<'_, u64> {
         unlisted()
     }
 
-    /// Removes entries by their names; tells how many there were.
+    /// Removes entries by their names. Returns how many there were.
     #[cfg(feature = "at-rest")]
     fn remove_named(&self, _names: Vec<Name>) -> StoreFuture<'_, u64> {
         unlisted()
     }
 }
 
-/// What a store holds now, and what went wrong in it so far.
+/// Size of a store, and its failures so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StoreStats {
     pub(crate) entries: u64,
@@ -166,13 +168,13 @@ pub(crate) struct StoreStats {
     pub(crate) corrupt: u64,
     /// Entries that were put and not written.
     pub(crate) dropped_writes: u64,
-    /// What it could not do behind its callers.
+    /// Failures that no caller waited for.
     pub(crate) failed: u64,
-    /// Leases that this process was granted, waited for, and lost before its call was over.
+    /// Leases that were granted to this process, that it waited for, and that it lost before its call ended.
     pub(crate) leases: [u64; 3],
 }
 
-/// What comes of a place further away.
+/// Future of an operation on a remote tier.
 pub(crate) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 fn ready<'a, T: Send + 'a>(value: T) -> StoreFuture<'a, T> {
@@ -184,19 +186,26 @@ fn unlisted<'a, T: Send + 'a>() -> StoreFuture<'a, T> {
     Box::pin(std::future::ready(Err(StoreError::new("memory", "what only lies in memory is not listed or copied"))))
 }
 
-/// Which entries go first when the memory is full.
+/// Eviction policy of a full memory.
+///
+/// ```
+/// use llm_cache::{Cache, Policy};
+///
+/// let cache = Cache::builder("support").policy(Policy::TinyLfu).build()?;
+/// # Ok::<_, llm_cache::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {
-    /// The least recently used. What was just stored stays, which regenerated and slowly changing work needs.
+    /// Evicts the least recently used entry. New entries stay, which suits requests that change slowly.
     #[default]
     Lru,
-    /// The least frequently used of late (W-TinyLFU). It withstands scans, and keeps new keys out of a warm full cache
-    /// until they have been asked for several times.
+    /// Evicts the least frequently used entry (W-TinyLFU). It withstands scans, and admits a new key to a full cache
+    /// only after several requests for it.
     TinyLfu,
 }
 
-/// Why a store could not do what it was asked to.
+/// Failure of a store: its tier, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the cache's {tier} store: {reason}")]
 pub struct StoreError {

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use super::{Cursor, Entry, LocalTier, Name, Page, Record, Store, StoreFuture, StoreStats};
 use crate::{Key, Tag, invalidation::Timestamp, key::BorrowedKey};
 
-/// Memory in front of another store: typed answers, for a short time if one is set. It holds what was stored or fetched
-/// here of late; the store behind it holds everything.
+/// Store of two tiers: typed responses in memory, for a short time if one is set, in front of a store that holds all
+/// entries.
 pub(crate) struct Tiered {
     local: LocalTier,
     remote: Arc<dyn Store>,
@@ -88,7 +88,7 @@ impl Store for Tiered {
         })
     }
 
-    /// That of the store behind, which has all that memory has.
+    /// Returns the figures of the remote store, which has all entries.
     fn stats(&self) -> StoreStats {
         self.remote.stats()
     }

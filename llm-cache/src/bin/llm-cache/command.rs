@@ -26,7 +26,7 @@ NAME of a key is what inspect shows.
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is to be done.
+/// Command of the program.
 pub(crate) enum Command {
     Help,
     Migrate { from: Access, to: Access, after: Option<Cursor> },
@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Stats { store: Access },
 }
 
-/// What is to go.
+/// Entries to remove.
 pub(crate) enum Purge {
     Tenant(String),
     Tag(Tag),
@@ -43,7 +43,7 @@ pub(crate) enum Purge {
     All,
 }
 
-/// A store, and what it takes to read it.
+/// Store, with the files that are needed to read it.
 #[derive(Clone)]
 pub(crate) struct Access {
     url: StoreUrl,
@@ -60,7 +60,7 @@ struct Options {
     files: [Option<PathBuf>; 4],
 }
 
-/// Places in [`Options::files`].
+/// Indices of [`Options::files`].
 const SECRET: usize = 0;
 const KEYS: usize = 1;
 const TO_SECRET: usize = 2;
@@ -98,7 +98,7 @@ impl Command {
 }
 
 impl Options {
-    /// `None` if help was asked for.
+    /// Parses the arguments; `None` if the user asks for help.
     fn parse(mut args: Parser) -> Result<Option<Self>, Failure> {
         let mut options = Self::default();
         while let Some(arg) = args.next()? {
@@ -123,7 +123,7 @@ impl Options {
 }
 
 impl Access {
-    /// Opens a store that is there already.
+    /// Opens a store that exists.
     pub(crate) fn open(&self) -> Result<Cache, Failure> {
         match self.url.path() {
             Some(path) if !path.exists() => Err(format!("{} does not exist", path.display()).into()),
@@ -131,7 +131,7 @@ impl Access {
         }
     }
 
-    /// Opens a store, or makes it.
+    /// Opens a store, or creates it.
     pub(crate) fn create(&self) -> Result<Cache, Failure> {
         let mut builder: CacheBuilder = Cache::builder("llm-cache admin").store(self.url.clone());
         #[cfg(feature = "redis")]

@@ -1,4 +1,4 @@
-//! Looks after the stores of caches: copies, lists, empties and counts them.
+//! Copies, lists, empties and counts the stores of caches.
 
 mod command;
 mod report;
@@ -7,7 +7,7 @@ use std::{env, process::ExitCode};
 
 use command::{Command, USAGE};
 
-/// What was asked for cannot be understood.
+/// Exit code for arguments that cannot be understood.
 const USAGE_ERROR: u8 = 2;
 
 fn main() -> ExitCode {

@@ -12,7 +12,7 @@ use llm_cache::{
 
 use crate::command::{Command, Failure, Purge, USAGE};
 
-/// How many entries are read or copied together.
+/// Number of entries that are read or copied together.
 const PAGE: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 pub(crate) async fn run(command: Command) -> Result<(), Failure> {
@@ -45,7 +45,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints lines, as far as anybody reads them.
+/// Prints lines, until the reader closes the pipe.
 fn say(lines: &[String]) -> io::Result<()> {
     let said = lines.iter().try_for_each(|line| writeln!(io::stdout(), "{line}"));
     said.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
@@ -67,7 +67,7 @@ async fn purge(cache: &Cache, what: Purge) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What lies in a store.
+/// Counts of a store's entries.
 #[derive(Default)]
 struct Count {
     entries: u64,
@@ -77,7 +77,7 @@ struct Count {
     cost: Usd,
 }
 
-/// Looks at every entry: a store that many processes fill knows no number.
+/// Counts the entries of a store. It visits each, because a store that many processes fill knows no number.
 async fn count(cache: &Cache) -> Result<Count, Failure> {
     let (mut count, mut after) = (Count::default(), None);
     loop {
@@ -104,7 +104,7 @@ async fn stats(cache: &Cache) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An entry on one line; not its answer.
+/// Formats an entry on one line, without its response.
 fn line(entry: &StoredEntry, now: SystemTime) -> String {
     let seconds = |time: Result<Duration, _>| time.unwrap_or_default().as_secs();
     let left = match entry.fresh_until {

@@ -1,16 +1,16 @@
-//! The outside of a stored entry:
+//! Frame of a stored entry:
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
 //! | 4 | `LLMC` |
 //! | 1 | version of the format |
-//! | 1 | flags: 1 packed with zstd, 2 sealed, 4 shared: the owner is a scope, and no tenant |
-//! | 2 | length of the owner's name |
+//! | 1 | flags: 1 packed with zstd, 2 sealed, 4 shared: the partition is a scope, not a tenant |
+//! | 2 | length of the partition's name |
 //! | 4 | length of the body, unpacked |
 //! | 24 | nonce, if sealed |
-//! | … | the owner's name, sealed with the store's own key if the body is sealed |
-//! | … | the body, packed and then sealed with the owner's key |
-//! | 32 | keyed hash of the name and of all before |
+//! | … | the partition's name, sealed with the store's own key if the body is sealed |
+//! | … | the body, packed and then sealed with the partition's key |
+//! | 32 | keyed hash of the entry's name and of all bytes before |
 //!
 //! Numbers are little-endian. The seal is XChaCha20-Poly1305; name and head are its associated data.
 
@@ -36,16 +36,16 @@ const CHECK_BYTES: usize = 32;
 /// Bodies of fewer bytes are not packed.
 const WORTH_PACKING: usize = 1024;
 const PACKING_LEVEL: i32 = 1;
-/// The largest body that is written or read, in bytes.
+/// Largest body that is written or read, in bytes.
 const MOST: usize = 64 << 20;
 
-/// What a frame is made and checked with.
+/// Secrets for the checks of frames and for the names of partitions.
 pub(super) struct Framing {
     check: Secret,
     owners: Secret,
 }
 
-/// A frame that was opened.
+/// Contents of a frame.
 pub(super) struct Opened {
     pub(super) partition: Partition,
     pub(super) body: Vec<u8>,
@@ -121,7 +121,7 @@ impl Framing {
         self.unseal(name, frame, keys)
     }
 
-    /// What [`open`](Self::open) does to a frame that is whole.
+    /// Opens a frame that is whole, as [`open`](Self::open) does.
     fn unseal(&self, name: &Name, frame: &[u8], keys: Option<&dyn EncryptionKeys>) -> Result<Opened, CorruptEntry> {
         let (head, rest) = frame.split_at_checked(HEAD_BYTES).ok_or(CorruptEntry::Damaged)?;
         let flags = head[5];
@@ -168,13 +168,13 @@ impl Framing {
 /// Unpacks a body of a known length.
 fn unpack(body: &[u8], length: usize) -> Option<Vec<u8>> {
     thread_local! {
-        /// Making one takes longer than unpacking what is usual.
+        /// Kept because making one takes longer than unpacking an entry of the usual size.
         static UNPACKER: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
     }
     UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(body, length).ok())
 }
 
-/// What a seal is bound to besides its content.
+/// Returns the associated data of a seal.
 fn bound(name: &Name, head: &[u8]) -> Vec<u8> {
     [name.as_bytes(), head].concat()
 }
@@ -183,7 +183,7 @@ fn cipher(key: &Secret) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new(key.expose().into())
 }
 
-/// For fuzzing: the bytes as a frame whose check holds.
+/// Opens the bytes as a frame whose check holds, for fuzzing.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_frame(data: &[u8], keys: Option<&dyn EncryptionKeys>) {
     let framing = Framing::new(Secret::new([1; 32]), Secret::new([2; 32]));

@@ -1,8 +1,7 @@
-//! How entries are written outside the process: versioned, checked, packed, and sealed if there are keys.
+//! Format of entries outside the process: versioned, checked, packed, and sealed if there are keys.
 //!
-//! A stored entry is a [frame](frame) around a [record](record). Its [name] is made of keyed hashes: it tells nothing of
-//! the tenant or the question to whoever has not the store's secret. Whatever cannot be read, for whatever reason, is a
-//! miss.
+//! A stored entry is a [frame](frame) around a [record](record). Its [name] is made of keyed hashes: without the
+//! store's secret it reveals nothing of the tenant or the request. A value that cannot be read is a miss.
 
 mod codec;
 mod frame;

@@ -4,24 +4,24 @@ use crate::{Key, Partition, Tag};
 
 use super::Secret;
 
-/// What an entry is stored under: a keyed hash of its owner, then one of its question. All of an owner's entries begin
-/// alike, and what is shared comes after all that is not.
+/// Name of a stored entry: a keyed hash of its partition, then one of its request. The names of a partition have one
+/// prefix, and those of scopes come after those of tenants.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Name([u8; Name::BYTES]);
 
-/// How many bytes of a name are its owner's.
+/// Bytes of a name that are its partition's.
 pub(crate) const PARTITION_BYTES: usize = 16;
 
-/// Set in the first byte of what is shared.
+/// Flag of scopes, in the first byte.
 const SHARED: u8 = 0x80;
 
-/// Makes names.
+/// Source of names.
 pub(crate) struct Names(Secret);
 
 impl Name {
     pub(crate) const BYTES: usize = PARTITION_BYTES + 32;
 
-    /// A name after those of all that is not shared.
+    /// A name after those of all tenants' entries.
     pub(crate) const BEFORE_SHARED: Self = {
         let mut name = [u8::MAX; Self::BYTES];
         name[0] = !SHARED;
@@ -32,12 +32,12 @@ impl Name {
         &self.0
     }
 
-    /// The name that these bytes are.
+    /// Returns the name with these bytes.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// As an operator sees it.
+    /// Parses the name that an operator sees.
     pub(crate) fn from_hex(digits: &str) -> Option<Self> {
         let digit = |byte: u8| char::from(byte).to_digit(16);
         let byte = |pair: &[u8]| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok();
@@ -51,7 +51,7 @@ impl Names {
         Self(secret)
     }
 
-    /// The name of the question with this digest.
+    /// Returns the name of the request with this digest.
     pub(crate) fn name(&self, partition: &Partition, digest: &[u8; 32]) -> Name {
         let mut name = [0; Name::BYTES];
         name[..PARTITION_BYTES].copy_from_slice(&self.partition(partition));
@@ -59,7 +59,7 @@ impl Names {
         Name(name)
     }
 
-    /// What the names of an owner's entries begin with.
+    /// Returns the first bytes of the names of a partition's entries.
     pub(crate) fn partition(&self, partition: &Partition) -> [u8; PARTITION_BYTES] {
         let (kind, text, shared) = match partition {
             Partition::Tenant(name) => (b't', name, 0),
@@ -71,7 +71,7 @@ impl Names {
         name
     }
 
-    /// What a tag is remembered as.
+    /// Returns the hash under which a tag is remembered.
     pub(crate) fn tag(&self, tag: &Tag) -> [u8; 32] {
         *self.hash(b'g', tag.text().as_bytes()).as_bytes()
     }
@@ -81,8 +81,7 @@ impl Names {
     }
 }
 
-/// The digest that stands for a question outside the process, so that an entry can be given another name without its
-/// question.
+/// Returns the digest of a request outside the process, by which an entry can be renamed without its request.
 pub(crate) fn digest(key: &Key) -> [u8; 32] {
     key.digest()
 }

@@ -14,22 +14,21 @@ use crate::{
     store::{Entry, Expiry, Provenance},
 };
 
-/// An entry as it is written: without its question, with its answer's JSON text.
+/// Content of a stored entry: without its request, with its response's JSON text.
 #[derive(Clone)]
 pub(crate) struct Record {
     pub(crate) partition: Partition,
-    /// The digest of its key.
+    /// Digest of its key.
     pub(crate) digest: [u8; 32],
     pub(crate) facts: Accounting,
     pub(crate) expiry: Expiry,
     pub(crate) provenance: Provenance,
     pub(crate) text: Bytes,
-    /// What it takes in memory, in bytes.
+    /// Size in memory, in bytes.
     pub(crate) memory_size: Option<u32>,
 }
 
-/// What stands before the answer's text, as JSON. Readers skip fields that they do not know, and do without those that
-/// they miss.
+/// Head before the response's text, as JSON. Readers skip fields that they do not know, and do without missing ones.
 #[derive(Serialize, Deserialize)]
 struct Head {
     /// Nanoseconds since 1970, as all times.
@@ -42,13 +41,13 @@ struct Head {
     tags: Vec<Arc<str>>,
     #[serde(rename = "weight", default, skip_serializing_if = "Option::is_none")]
     memory_size: Option<u32>,
-    /// What the answer is, not how a call came by it.
+    /// Accounting of the response, not of how a call got it.
     #[serde(default)]
     facts: Accounting,
 }
 
 impl Record {
-    /// The record of an entry; `None` if it has just been evicted.
+    /// Returns the record of an entry; `None` if it has just been evicted.
     pub(crate) fn of(key: &Key, entry: &Entry) -> Option<Self> {
         Some(Self {
             partition: key.partition(),
@@ -61,7 +60,7 @@ impl Record {
         })
     }
 
-    /// Digest, length of the head, head, text.
+    /// Encodes the record: digest, length of the head, head, text.
     pub(super) fn body(&self) -> Option<Vec<u8>> {
         let head = Head {
             stored_at: nanos(self.expiry.stored_at),
@@ -98,7 +97,7 @@ impl Record {
     }
 }
 
-/// Nanoseconds since 1970; times beyond what they hold are the first or the last of them.
+/// Returns nanoseconds since 1970, cut off at the ends of their range.
 pub(crate) fn nanos(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
@@ -108,7 +107,7 @@ fn time(nanos: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_nanos(nanos)
 }
 
-/// For fuzzing: the bytes as a body.
+/// Reads the bytes as a body, for fuzzing.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_body(data: &[u8]) {
     let Ok(record) = Record::read(Partition::tenant("acme"), data.to_vec()) else { return };

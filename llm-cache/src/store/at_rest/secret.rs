@@ -8,20 +8,26 @@ use zeroize::Zeroizing;
 
 use crate::Partition;
 
-/// 32 secret bytes: a key. They are wiped from memory when the last copy goes, and `Debug` does not show them.
+/// Key of 32 secret bytes. They are wiped from memory with the last copy, and `Debug` does not show them.
 ///
-/// They must come of a good source of randomness or a key management service; a password is none.
+/// They must come from a good source of randomness or a key management service, not from a password.
+///
+/// ```
+/// use llm_cache::Secret;
+///
+/// let secret = Secret::from_hex("0f0e0d0c0b0a090807060504030201000f0e0d0c0b0a09080706050403020100");
+/// assert!(secret.is_some() && Secret::from_hex("a password").is_none());
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<[u8; 32]>);
 
-/// The keys under which answers are sealed at rest, one for each tenant and each scope in which answers are shared.
+/// Encryption keys of entries at rest, one for each partition: each tenant, and each scope in which entries are shared.
 ///
-/// Whoever has no key has nothing stored outside the process, and nothing of his is read. So a key that is dropped erases
-/// all that was sealed with it, wherever copies of it lie. Answers in memory stay until they are dropped there:
-/// see [`Cache::forget`](crate::Cache::forget).
+/// Without a key, nothing of a partition is stored outside the process, and nothing is read. So dropping a key erases
+/// all entries that it sealed, in backups too. Entries in memory stay until [`Cache::forget`](crate::Cache::forget).
 pub trait EncryptionKeys: fmt::Debug + Send + Sync + 'static {
-    /// The key of a tenant or a scope. It is asked whenever an answer is stored, written or read, on threads that run
-    /// other calls too, so whoever fetches keys from elsewhere must remember them.
+    /// Returns the key of a tenant or a scope. It is called for each entry that is stored, written or read, on threads
+    /// that run other calls too: an implementation that fetches keys from elsewhere must remember them.
     fn key(&self, partition: &Partition) -> Option<Secret>;
 }
 
@@ -41,40 +47,40 @@ pub trait EncryptionKeys: fmt::Debug + Send + Sync + 'static {
 pub struct KeyRing(Arc<RwLock<HashMap<Partition, Secret>>>);
 
 impl Secret {
-    /// A secret of these bytes.
+    /// Creates a secret of these bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// A secret of 64 hexadecimal digits.
+    /// Parses a secret of 64 hexadecimal digits.
     pub fn from_hex(digits: &str) -> Option<Self> {
         let bytes = Zeroizing::new(blake3::Hash::from_hex(digits).ok()?.into());
         Some(Self(bytes))
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub(crate) fn expose(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Another secret, for one purpose.
+    /// Derives another secret for one purpose.
     pub(crate) fn derive(&self, purpose: &str) -> Self {
         Self::new(blake3::derive_key(purpose, &*self.0))
     }
 }
 
 impl KeyRing {
-    /// No keys.
+    /// Creates an empty key ring.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a key, or replaces it: what was sealed with the one before can then not be read.
+    /// Adds or replaces the key of a partition. Entries that were sealed with the one before can then not be read.
     pub fn insert(&self, partition: Partition, key: Secret) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(partition, key);
     }
 
-    /// Drops a key, and with it all that was sealed with it.
+    /// Removes the key of a partition. Entries that were sealed with it can then not be read.
     pub fn remove(&self, partition: &Partition) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(partition);
     }

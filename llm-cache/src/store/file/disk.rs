@@ -18,13 +18,13 @@ use crate::{
     store::{Name, PARTITION_BYTES},
 };
 
-/// By name: number, end and beginning of an entry, and its record.
+/// Entries by name: number, end and start of each, and its record.
 const ENTRIES: TableDefinition<'_, NameBytes, &[u8]> = TableDefinition::new("entries");
 /// Names in the order of storing.
 const ORDER: TableDefinition<'_, u64, NameBytes> = TableDefinition::new("order");
-/// Names by when they are of no use any more, and number.
+/// Names by the end of their use, and number.
 const ENDS: TableDefinition<'_, (u64, u64), NameBytes> = TableDefinition::new("ends");
-/// When a tag was invalidated last.
+/// Time of each tag's last invalidation.
 const INVALIDATED: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("dropped");
 const TOTALS: TableDefinition<'_, &str, u64> = TableDefinition::new("books");
 
@@ -35,22 +35,22 @@ const OPEN_ALREADY: &str = "is open already, in another process or another cache
 
 /// The version of these tables.
 const FORMAT: u64 = 1;
-/// What an entry takes beside its record, in bytes: its name in three tables, numbers, the tree around them.
+/// Bytes of an entry besides its record: its name in three tables, numbers, the tree around them.
 const ROW_BYTES: u64 = 256;
-/// What stands before a record, in bytes.
+/// Bytes before a record.
 const PREFIX: usize = 24;
-/// The most of records that are listed together, in bytes, if it is more than one.
+/// Largest total size of records that are listed together, in bytes, if they are more than one.
 const LISTED: usize = 16 << 20;
-/// What redb may hold of the file in memory, in bytes.
+/// Memory that redb may use for pages of the file, in bytes.
 const PAGES: usize = 16 << 20;
 
-/// What redb reports.
+/// Error of redb.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Fault(Box<redb::Error>);
 
 impl Fault {
-    /// Returns whether the file does not hold what a cache wrote.
+    /// True if the file does not hold what a cache wrote.
     pub(super) fn is_damage(&self) -> bool {
         use redb::Error::{
             Corrupted, TableDoesNotExist, TableIsMultimap, TableIsNotMultimap, TableTypeMismatch, TypeDefinitionChanged,
@@ -72,36 +72,36 @@ impl<E: Into<redb::Error>> From<E> for Fault {
     }
 }
 
-/// A file that is open.
+/// Open file.
 pub(super) struct Disk {
     db: Database,
     /// True if the file turned out to be damaged.
     pub(super) is_damaged: AtomicBool,
 }
 
-/// What the file counts.
+/// Totals of a file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
     pub(super) entries: u64,
     pub(super) bytes: u64,
-    /// The number of the next entry.
+    /// Number of the next entry.
     next: u64,
-    /// The last moment of anything in it.
+    /// Last timestamp in the file.
     pub(super) last: Timestamp,
-    /// Everything before is invalid.
+    /// Entries of calls that began before are invalid.
     pub(super) floor: Timestamp,
 }
 
-/// What was invalidated: tags and moments.
+/// Invalidated tags with their timestamps.
 pub(super) type InvalidatedTags = Vec<([u8; 32], Timestamp)>;
 
-/// Names and records, and the name after which to go on, if there are more.
+/// Names and records, and the name to go on after, if there are more.
 pub(super) type Rows = (Vec<(Name, Vec<u8>)>, Option<Name>);
 
 /// An entry to write.
 pub(super) struct Row {
     pub(super) name: Name,
-    /// When it is of no use any more, in nanoseconds since 1970.
+    /// End of its use, in nanoseconds since 1970.
     pub(super) ends: u64,
     pub(super) started_at: Timestamp,
     pub(super) record: Vec<u8>,
@@ -117,7 +117,7 @@ pub(super) struct Batch<'t> {
 }
 
 impl Disk {
-    /// Opens a file, or makes one that only its owner can read.
+    /// Opens a file, or creates one that only its owner can read.
     pub(super) fn open(path: &Path) -> Result<(Self, Totals, InvalidatedTags), StoreError> {
         let failed = |reason: String| StoreError::new("file", format!("{}: {reason}", path.display()));
         let file = open_file(path).map_err(|error| failed(format!("cannot be opened: {error}")))?;
@@ -151,13 +151,13 @@ impl Disk {
         Self { db, is_damaged: AtomicBool::new(false) }
     }
 
-    /// On a storage that a test made.
+    /// Opens a storage that a test made.
     #[cfg(test)]
     pub(super) fn over(backend: impl redb::StorageBackend) -> Self {
         Self::new(Builder::new().create_with_backend(backend).expect("a whole file"))
     }
 
-    /// The records under some names.
+    /// Returns the records under these names.
     pub(super) fn read(&self, names: &[Name]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
         let entries = self.db.begin_read()?.open_table(ENTRIES)?;
         let record = |name: &Name| {
@@ -167,13 +167,13 @@ impl Disk {
         names.iter().map(record).collect()
     }
 
-    /// When the call of an entry began.
+    /// Returns the start of an entry's call.
     pub(super) fn started_at(&self, name: &Name) -> Result<Option<Timestamp>, Fault> {
         let row = self.db.begin_read()?.open_table(ENTRIES)?.get(name.as_bytes())?;
         Ok(row.and_then(|row| started_at(row.value())))
     }
 
-    /// Names and records after a name, and after which to go on.
+    /// Lists names and records after a name, and the name to go on after.
     pub(super) fn list(&self, after: Option<&Name>, most: usize) -> Result<Rows, Fault> {
         let entries = self.db.begin_read()?.open_table(ENTRIES)?;
         let bytes = after.map(Name::as_bytes);
@@ -197,7 +197,7 @@ impl Disk {
         Ok((listed, None))
     }
 
-    /// True if anything is past its end.
+    /// True if any entry has reached the end of its use.
     pub(super) fn has_ended(&self, now: u64) -> Result<bool, Fault> {
         let ends = self.db.begin_read()?.open_table(ENDS)?;
         let first = ends.first()?;
@@ -222,7 +222,7 @@ impl Disk {
         Ok(foreign(self.db.begin_read()?.list_tables()?, TOTALS.name()))
     }
 
-    /// What a file has in its books; those of a new file are begun.
+    /// Returns the totals of a file, which are created for a new one.
     fn begin(&self) -> Result<(u64, Totals, InvalidatedTags), Fault> {
         let read = self.db.begin_read()?;
         let totals = match read.open_table(TOTALS) {
@@ -277,7 +277,7 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Removes an entry; tells whether there was one.
+    /// Removes an entry. Returns whether there was one.
     pub(super) fn remove(&mut self, name: &Name) -> Result<bool, Fault> {
         let Some(row) = self.entries.remove(name.as_bytes())? else { return Ok(false) };
         let row = row.value();
@@ -291,7 +291,7 @@ impl<'t> Batch<'t> {
         Ok(true)
     }
 
-    /// Removes an entry, unless its call began after a moment.
+    /// Removes an entry, unless its call began after a timestamp.
     pub(super) fn evict_unless_newer(&mut self, name: &Name, judged: Timestamp) -> Result<(), Fault> {
         if self.started_at(name)?.is_some_and(|started_at| started_at <= judged) {
             self.remove(name)?;
@@ -299,12 +299,12 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// When the call of an entry began.
+    /// Returns the start of an entry's call.
     fn started_at(&self, name: &Name) -> Result<Option<Timestamp>, Fault> {
         Ok(self.entries.get(name.as_bytes())?.and_then(|row| started_at(row.value())))
     }
 
-    /// Removes what was stored first until no more than `most` bytes are left; tells how many entries went.
+    /// Removes the oldest entries until no more than `most` bytes are left. Returns how many.
     pub(super) fn shrink(&mut self, most: u64) -> Result<u64, Fault> {
         let mut gone = 0;
         while self.totals.bytes > most {
@@ -318,7 +318,7 @@ impl<'t> Batch<'t> {
         Ok(gone)
     }
 
-    /// Removes what is past its end, some at a time; tells whether there may be more.
+    /// Removes up to `most` entries that have reached the end of their use. Returns whether there may be more.
     pub(super) fn sweep(&mut self, now: u64, most: usize) -> Result<bool, Fault> {
         for _ in 0..most {
             let first = self.ends.first()?.map(|(end, name)| (end.value(), Name::read(name.value())));
@@ -331,7 +331,7 @@ impl<'t> Batch<'t> {
         Ok(true)
     }
 
-    /// Removes entries whose names begin so, some at a time; tells whether there may be more.
+    /// Removes up to `most` entries of a partition. Returns whether there may be more.
     pub(super) fn forget(&mut self, partition: &[u8; PARTITION_BYTES], most: usize) -> Result<bool, Fault> {
         let (mut from, mut to) = ([0; Name::BYTES], [u8::MAX; Name::BYTES]);
         from[..PARTITION_BYTES].copy_from_slice(partition);
@@ -402,23 +402,23 @@ impl Totals {
 }
 
 impl Row {
-    /// What it counts for.
+    /// Returns the bytes that the entry counts.
     pub(super) fn bytes(&self) -> u64 {
         ROW_BYTES + self.record.len() as u64
     }
 }
 
-/// One of the numbers before a record.
+/// Reads one of the numbers before a record.
 fn number(row: &[u8], nth: usize) -> Option<u64> {
     row.get(nth * 8..nth * 8 + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes)
 }
 
-/// When the call of the entry in a row began.
+/// Reads the start of the call of the entry in a row.
 fn started_at(row: &[u8]) -> Option<Timestamp> {
     number(row, 2).map(Timestamp::from_nanos)
 }
 
-/// Returns true if redb complains about what it read, not about reading it.
+/// True if redb reports what it read, not a failure of reading.
 fn is_of_contents(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }

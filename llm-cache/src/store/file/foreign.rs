@@ -2,7 +2,7 @@
 
 use redb::TableHandle;
 
-/// Tables of a file of `llm-ratelimit`'s balances, by which it is named.
+/// Tables of `llm-ratelimit`'s balances, which identify such a file.
 const BALANCE_TABLES: [&str; 2] = ["balances", "facts"];
 
 /// Names the contents of a database that has tables, but none that is called `own`.

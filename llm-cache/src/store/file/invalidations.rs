@@ -3,21 +3,21 @@ use std::collections::HashMap;
 use super::disk::{InvalidatedTags, Totals};
 use crate::invalidation::Timestamp;
 
-/// What was invalidated, in this process or before it, as the file remembers it.
+/// Invalidations that the file remembers, of this process or an earlier one.
 pub(super) struct Invalidations {
     floor: Timestamp,
     tags: HashMap<[u8; 32], Timestamp>,
 }
 
 impl Invalidations {
-    /// The most tags that are remembered one by one.
+    /// Largest number of tags that are remembered one by one.
     const MOST: usize = 10_000;
 
     pub(super) fn new(totals: &Totals, invalidated_tags: InvalidatedTags) -> Self {
         Self { floor: totals.floor, tags: invalidated_tags.into_iter().collect() }
     }
 
-    /// Drops a tag; tells whether everything had to go instead, because there are too many tags.
+    /// Invalidates a tag. Returns true if everything is invalidated instead, because there are too many tags.
     pub(super) fn tag(&mut self, tag: [u8; 32], at: Timestamp) -> bool {
         let full = self.tags.len() >= Self::MOST && !self.tags.contains_key(&tag);
         if full {
@@ -37,7 +37,7 @@ impl Invalidations {
         self.tags.is_empty() && self.floor == Timestamp::default()
     }
 
-    /// True if what has these tags and began at a moment is still good.
+    /// True if an entry with these tags, of a call that began at this timestamp, is still valid.
     pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, started_at: Timestamp) -> bool {
         started_at > self.floor
             && tags.into_iter().all(|tag| self.tags.get(&tag).is_none_or(|invalidations| started_at > *invalidations))

@@ -1,9 +1,9 @@
 //! Entries in a file, by the embedded store `redb`.
 //!
-//! Writing is one thread's, which opening a store starts: it writes all that is pending with one durable commit, so the
-//! more there is to write, the more goes into one. What is pending is read from memory. Reading a file takes
-//! microseconds if the system holds its pages and milliseconds if not, so it is done on tokio's threads for blocking work,
-//! a bounded number of them.
+//! One thread writes, which opening a store starts. It writes all pending entries with one durable commit, so that a
+//! commit holds more if there is more to write. Pending entries are read from memory. Reading a file takes microseconds
+//! if the system holds its pages and milliseconds if not, so a bounded number of tokio's threads for blocking work do
+//! it.
 
 mod disk;
 mod foreign;

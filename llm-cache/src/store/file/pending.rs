@@ -8,7 +8,7 @@ use foldhash::quality::RandomState;
 
 use crate::{Key, StoreError, invalidation::Timestamp, key::BorrowedKey, store::Entry};
 
-/// What is to be written, readable until it is.
+/// Pending writes, which can be read until they are written.
 #[derive(Default)]
 pub(super) struct Pending {
     state: Mutex<State>,
@@ -17,32 +17,32 @@ pub(super) struct Pending {
 
 #[derive(Default)]
 struct State {
-    /// By their keys, with numbers in the order in which they were put.
+    /// Entries by key, with numbers in the order in which they were put.
     entries: HashMap<Key, (u64, Arc<Entry>), RandomState>,
     next: u64,
     bytes: u64,
-    /// Entries of no use, to be removed before the others are written.
+    /// Entries to remove before the others are written.
     evictions: Vec<Eviction>,
     closed: bool,
     /// All numbers below this are being written, or were.
     taken: u64,
     /// All numbers below this were written, or failed.
     done: u64,
-    /// Why the last batch was not written.
+    /// Reason why the last batch was not written.
     failed: Option<StoreError>,
 }
 
-/// An entry of no use: its key, and when its call began.
+/// Entry to remove: its key, and the start of its call.
 type Eviction = (Key, Timestamp);
 
-/// What is written together.
+/// One batch of the writer.
 #[derive(Default)]
 pub(super) struct Work {
     pub(super) evictions: Vec<Eviction>,
     pub(super) entries: Vec<(Key, Arc<Entry>)>,
 }
 
-/// Why the writer goes on.
+/// Reason why the writer wakes up.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wake {
     Work,
@@ -51,12 +51,12 @@ pub(super) enum Wake {
 }
 
 impl Pending {
-    /// The most that waits to be written, in bytes.
+    /// Largest total size of pending entries, in bytes.
     const MOST: u64 = 16 << 20;
-    /// The most entries of no use that wait to be removed. More are left to their end.
+    /// Largest number of pending removals. More are left to expiry.
     const MAX_EVICTIONS: usize = 1024;
 
-    /// Adds an entry, unless one whose call began later is waiting; `false` if too much is.
+    /// Adds an entry, unless a pending one's call began later. Returns `false` if too much is pending.
     pub(super) fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         let replaced = {
             let mut state = self.lock();
@@ -103,7 +103,7 @@ impl Pending {
         known.iter().filter(|(key, entry)| gone(key, entry)).for_each(|(key, _)| self.remove(key));
     }
 
-    /// Has an entry of no use removed, here at once, unless one whose call began later has taken its place.
+    /// Removes an entry here and soon from the file, unless one whose call began later has taken its place.
     pub(super) fn evict_unless_newer(&self, key: Key, judged: Timestamp) {
         let removed = {
             let mut state = self.lock();
@@ -119,13 +119,13 @@ impl Pending {
         self.changed.notify_all();
     }
 
-    /// Entries and bytes that wait.
+    /// Returns the number of pending entries and their bytes.
     pub(super) fn size(&self) -> (u64, u64) {
         let state = self.lock();
         (state.entries.len() as u64, state.bytes)
     }
 
-    /// The writer waits for work, or for `idle` without any.
+    /// Waits for work, or for `idle` without any.
     pub(super) fn wait(&self, idle: Duration) -> Wake {
         let nothing = |state: &mut State| !state.has_work() && !state.closed;
         let state = self.changed.wait_timeout_while(self.lock(), idle, nothing);
@@ -137,7 +137,7 @@ impl Pending {
         }
     }
 
-    /// All that waits, in the order in which it was put. Entries can be read until they are [done](Self::done).
+    /// Takes all pending work, in the order in which it was put. Entries can be read until they are [done](Self::done).
     pub(super) fn take(&self) -> Work {
         let mut state = self.lock();
         state.taken = state.next;
@@ -149,7 +149,7 @@ impl Pending {
         Work { evictions, entries: entries.into_iter().map(|(_, key, entry)| (key, entry)).collect() }
     }
 
-    /// Work was done, or failed.
+    /// Completes work that was written, or failed.
     pub(super) fn done(&self, work: &Work, failed: Option<StoreError>) {
         let mut state = self.lock();
         state.done = state.taken;
@@ -165,7 +165,7 @@ impl Pending {
         self.changed.notify_all();
     }
 
-    /// The number after that of all that waits now.
+    /// Returns the number after those of all pending work.
     pub(super) fn next(&self) -> u64 {
         self.lock().next
     }
@@ -185,7 +185,7 @@ impl Pending {
         state.failed.take().map_or(Ok(()), Err)
     }
 
-    /// Nothing is taken any more; what waits is still written.
+    /// Refuses further entries. Pending ones are still written.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();

@@ -23,10 +23,10 @@ use crate::{
     store::{AtRest, Cursor, Entry, Expiry, Listed, Name, Page, Provenance, Record, at_rest::nanos},
 };
 
-/// What the store, its readers and its writer share.
+/// State that the store, its readers and its writer share.
 pub(super) struct Shared {
     pub(super) path: PathBuf,
-    /// `None` once the store is closed, or if it could not be opened anew.
+    /// `None` once the store is closed, or if it could not be opened again.
     pub(super) disk: RwLock<Option<Disk>>,
     /// True if the disk failed since the file was opened.
     pub(super) broken: AtomicBool,
@@ -39,7 +39,7 @@ pub(super) struct Shared {
     pub(super) grace: Duration,
     pub(super) readers: Arc<Semaphore>,
     pub(super) changers: Arc<Semaphore>,
-    /// Held from the beginning of a change until it is counted, so that the last change is what is counted last.
+    /// Held from the beginning of a change until it is counted, so that counts follow the order of changes.
     pub(super) changing: Mutex<()>,
     pub(super) counts: Counts,
 }
@@ -53,13 +53,13 @@ pub(super) struct Counts {
     pub(super) dropped_writes: AtomicU64,
     /// Commits that failed.
     pub(super) failed: AtomicU64,
-    /// Entries that had to make room.
+    /// Entries that were evicted.
     pub(super) evicted: AtomicU64,
 }
 
-/// How long after a failure of the disk the file is opened anew, in nanoseconds.
+/// Time from a failure of the disk until the file is opened again, in nanoseconds.
 const REOPEN_INTERVAL: u64 = 5_000_000_000;
-/// How many entries of a tenant go with one commit.
+/// Entries of a tenant that are removed with one commit.
 const FORGET: usize = 1024;
 
 impl Shared {
@@ -103,7 +103,8 @@ impl Shared {
         self.reopen(&mut disk);
     }
 
-    /// Opens the file anew if the disk failed, for redb does nothing more then. `last` is when that was tried last.
+    /// Opens the file again if the disk failed, because redb does nothing more then. `last` is the time of the last
+    /// attempt.
     pub(super) fn reopen_if_broken(&self, last: &mut Option<u64>) {
         let now = self.now();
         let is_early = last.is_some_and(|last| (last..last.saturating_add(REOPEN_INTERVAL)).contains(&now));
@@ -127,7 +128,7 @@ impl Shared {
         }
     }
 
-    /// Changes the file, and the books.
+    /// Changes the file, and the counts.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, Fault>) -> Result<R, StoreError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let (result, totals) = self.with(|disk| {
@@ -145,12 +146,12 @@ impl Shared {
         self.counts.bytes.store(totals.bytes, Ordering::Relaxed);
     }
 
-    /// The time now, in nanoseconds since 1970.
+    /// Returns the time, in nanoseconds since 1970.
     pub(super) fn now(&self) -> u64 {
         nanos(self.clock.now())
     }
 
-    /// When an entry is of no use any more.
+    /// Returns the end of an entry's use.
     pub(super) fn ends(&self, expiry: &Expiry) -> u64 {
         expiry.fresh_until.and_then(|until| until.checked_add(self.grace)).map_or(u64::MAX, nanos)
     }
@@ -172,7 +173,7 @@ impl Shared {
         Ok(keys.iter().zip(&names).zip(records).map(entry).collect())
     }
 
-    /// A record, if it can be read.
+    /// Reads a record, and counts a corrupt one.
     fn read(&self, name: &Name, bytes: &[u8]) -> Option<Record> {
         let record = self.codec.read(name, bytes);
         if record.is_err() {
@@ -238,7 +239,7 @@ impl Shared {
         Ok(page)
     }
 
-    /// Writes records that are still good, and newer than what lies there. Tells how many.
+    /// Writes records that are still valid, and newer than stored ones. Returns how many.
     pub(super) fn write_records(&self, records: &[Record]) -> Result<u64, StoreError> {
         let mut rows = Vec::new();
         for record in records.iter().filter(|record| self.allows(&record.provenance)) {
@@ -259,7 +260,7 @@ impl Shared {
     }
 }
 
-/// Some damage makes redb panic.
+/// Closes the file. Some damage makes redb panic.
 pub(super) fn close(disk: Option<Disk>) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(disk)));
 }

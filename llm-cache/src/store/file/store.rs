@@ -25,29 +25,30 @@ use crate::{
     store::{AtRest, Cursor, Entry, Name, Page, Record, Store, StoreFuture, StoreStats},
 };
 
-/// What a file store needs to know.
+/// Settings of a file store.
 pub(crate) struct FileSettings {
     pub(crate) path: PathBuf,
     pub(crate) max_bytes: u64,
     pub(crate) codec: AtRest,
     pub(crate) clock: Arc<dyn Clock>,
-    /// For how long past its time an entry can be of use.
+    /// Time for which an expired entry can be of use.
     pub(crate) grace: Duration,
 }
 
-/// Entries in a file. Dropping it writes what is pending and closes the file, which may take as long as one commit.
+/// Store of entries in a file. Dropping it writes pending entries and closes the file, which may take as long as one
+/// commit.
 pub(crate) struct FileStore {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// How many threads read at once.
+/// Number of threads that read at once.
 const READERS: usize = 16;
-/// How many threads change something at once, or wait for what is written.
+/// Number of threads that change the file at once, or wait for a commit.
 const CHANGERS: usize = 16;
-/// How long a reader waits for the file.
+/// Longest time that a reader waits for the file.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long whoever changes something waits for the file.
+/// Longest time that a change waits for the file.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl FileStore {
@@ -94,7 +95,7 @@ impl FileStore {
         })
     }
 
-    /// Has something changed where waiting is allowed.
+    /// Changes the file on a thread for blocking work.
     async fn changed<R: Send + 'static>(
         &self,
         work: impl FnOnce(&Shared) -> Result<R, StoreError> + Send + 'static,
@@ -102,7 +103,7 @@ impl FileStore {
         self.apart(&self.shared.changers, WRITE_TIMEOUT, work).await
     }
 
-    /// Has something done where waiting is allowed, when there is room.
+    /// Runs work on a thread for blocking work, when there is room.
     async fn apart<R: Send + 'static>(
         &self,
         room: &Arc<Semaphore>,
@@ -145,7 +146,7 @@ impl Store for FileStore {
         Box::pin(self.apart(&self.shared.readers, READ_TIMEOUT, move |shared| shared.fetch(&keys)))
     }
 
-    /// It is written soon: what is pending is at hand meanwhile.
+    /// Puts an entry, which is written soon. It is served from memory meanwhile.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         if !self.shared.codec.can_store(&key.partition()) {
             return false;

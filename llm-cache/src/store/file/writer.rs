@@ -11,12 +11,12 @@ use super::{
 };
 use crate::{Key, StoreError, store::Entry};
 
-/// How long the writer has nothing to do before it looks for what is past its end.
+/// Idle time after which the writer looks for entries that have reached the end of their use.
 const IDLE: Duration = Duration::from_secs(60);
-/// How many entries that are past their end go with one commit.
+/// Number of such entries that are removed with one commit.
 const SWEEP: usize = 256;
 
-/// Writes what is pending, until the store closes.
+/// Writes pending entries, until the store closes.
 pub(super) fn run(shared: &Shared) {
     let mut reopened = None;
     loop {
@@ -59,7 +59,7 @@ impl Shared {
         self.pending.done(&work, failed);
     }
 
-    /// Tells how many entries had to make room.
+    /// Writes a batch. Returns how many entries were evicted.
     fn write(&self, batch: &mut Batch<'_>, work: &Work) -> Result<u64, Fault> {
         for (key, judged) in &work.evictions {
             batch.evict_unless_newer(&self.codec.name(key), *judged)?;
@@ -74,7 +74,7 @@ impl Shared {
         batch.shrink(self.max_bytes)
     }
 
-    /// An entry as it is written, if it can be, and is still good.
+    /// Encodes an entry, if it is still valid.
     fn row(&self, key: &Key, entry: &Arc<Entry>) -> Option<Row> {
         if !self.allows(&entry.provenance) {
             return None;

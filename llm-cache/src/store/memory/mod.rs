@@ -73,7 +73,7 @@ impl Store for Memory {
         self.max_bytes
     }
 
-    /// An entry larger than the whole tier is not stored.
+    /// Puts an entry, unless it is larger than the whole tier.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         self.conforms(&entry) && self.put_if(key, entry, || true)
     }

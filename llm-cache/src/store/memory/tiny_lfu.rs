@@ -9,9 +9,9 @@ use moka::{
 
 use super::{Arc, BorrowedKey, Entry, Key, Table};
 
-/// Table that keeps the entries asked for most often of late.
+/// Table that keeps the entries used most often of late.
 ///
-/// moka lets go of evicted entries late, so a listener takes their responses out at once.
+/// moka drops evicted entries late, so a listener takes their responses out at once.
 pub(super) struct TinyLfu {
     entries: Cache<Key, Arc<Entry>, RandomState>,
     evictions: Arc<AtomicU64>,
@@ -39,7 +39,7 @@ impl Table for TinyLfu {
         self.entries.get(&key)
     }
 
-    /// Makes room at once: moka would put that off, and hold more than it may meanwhile.
+    /// Makes room at once. moka would delay that, and hold more than its bound meanwhile.
     fn put_if(&self, key: Key, entry: Arc<Entry>, may: &dyn Fn(Option<&Entry>) -> bool) -> bool {
         let result = self.entries.entry(key).and_compute_with(|known| {
             if may(known.as_ref().map(|known| &**known.value())) { Op::Put(entry) } else { Op::Nop }

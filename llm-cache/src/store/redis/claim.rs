@@ -1,4 +1,4 @@
-//! One process makes a call, and the others wait for its answer.
+//! Claims: one process sends a call, and the others wait for its response.
 
 use std::{
     sync::{
@@ -23,36 +23,36 @@ use crate::{
     store::{Claim, Claimant, Lease, MaxWait, Outcome, lease::Hold},
 };
 
-/// How long a waiter sleeps at least before he looks himself: messages may be lost.
+/// Shortest sleep of a waiter before it checks itself, because messages may be lost.
 const CHECK: Duration = Duration::from_secs(1);
-/// How often a value is looked at that does not serve, because another took its place.
+/// Largest number of looks at a value that cannot be served because another took its place.
 const LOOKS: u32 = 4;
 
-/// Says to waiters that each is to make a call of its own. Whatever else they hear, they look again.
+/// Message that each waiter is to send a call of its own. On any other message, waiters look again.
 pub(super) const OVER: &str = "over";
-/// Says to waiters that the lease is free.
+/// Message that the lease is free.
 pub(super) const LEFT: &str = "left";
 
-/// The lease that this process holds on a call.
+/// Lease that this process holds on a call.
 struct Held {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     key: Key,
     ticket: Ticket,
     since: Instant,
-    /// When it was kept last, in milliseconds since then.
+    /// Time of the last renewal, in milliseconds since then.
     renewed: AtomicU64,
 }
 
-/// What the server says to a claim.
+/// Reply of the server to a claim.
 enum ClaimReply {
     Granted,
     Value(Bytes),
-    /// It is somebody else's yet, for so long.
+    /// Another process has the lease, for at most this time.
     Taken(Duration),
 }
 
-/// Looks for an answer, takes the lease on the call that brings it, or waits for whoever has it.
+/// Looks an entry up, takes the lease on the call for it, or waits for the process that has it.
 pub(super) async fn claim(shared: &Arc<Shared>, queue: &Arc<Queue>, claimant: Claimant<'_>) -> Claim {
     let ticket = shared.ticket(claimant.keys, claimant.priority);
     let (mut seen, mut looks, mut wakes) = (Bytes::new(), 0, None);
@@ -102,7 +102,7 @@ pub(super) async fn claim(shared: &Arc<Shared>, queue: &Arc<Queue>, claimant: Cl
     }
 }
 
-/// When a claim that is made now must be answered.
+/// Returns the deadline of a claim that is made now.
 fn claim_by(shared: &Shared, wait: &MaxWait) -> Instant {
     wait.until.min(Instant::now() + shared.claim)
 }
@@ -111,7 +111,7 @@ fn time_to(by: Instant) -> Duration {
     by.saturating_duration_since(Instant::now())
 }
 
-/// Gives a lease back whose claim is not answered, because its caller has left.
+/// Guard that releases a lease whose claim is not answered because its caller has left.
 struct Unanswered<'a> {
     queue: &'a Queue,
     ticket: Option<Ticket>,
@@ -144,8 +144,8 @@ async fn ask(
     })
 }
 
-/// Waits for a message, or for the time to look. Tells whether to wait no more: the call that was waited for is over, and
-/// has brought nothing.
+/// Waits for a message, or for the time to look. Returns true if there is nothing to wait for: the awaited call is
+/// over, and has stored nothing.
 async fn wait(
     shared: &Shared,
     ticket: &Ticket,
@@ -172,7 +172,7 @@ async fn wait(
     }
 }
 
-/// The entry in a value, judged by what is known now.
+/// Returns the entry in a value, if it is valid by what is known now.
 async fn current(shared: &Shared, key: &Key, found: &Bytes, by: Instant) -> Option<Arc<crate::store::Entry>> {
     if !shared.invalidations.is_current(Instant::now()) {
         shared.sync(Some(time_to(by))).await.ok()?;

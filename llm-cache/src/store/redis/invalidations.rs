@@ -1,4 +1,4 @@
-//! What was invalidated, as far as this process knows, and how far it may be trusted. It is told the time.
+//! Invalidations that this process knows, and for how long it may rely on them. Callers pass the time.
 
 use std::{
     collections::HashMap,
@@ -13,44 +13,44 @@ use tokio::time::Instant;
 
 use crate::invalidation::Timestamp;
 
-/// A copy of the server's generations: an answer is good if its call began after each of its tags was dropped last.
+/// Copy of the server's invalidations. An entry is valid if its call began after each of its tags was invalidated last.
 ///
-/// All moments are the server's time. This process knows it from what the server last told, when that arrived, and what
-/// has passed since: never later than it is. So a call that began before a tag was dropped never looks younger.
+/// All timestamps are in the server's time. This process knows it from the server's last reply, the arrival of that,
+/// and the time since: never later than it is. So a call that began before an invalidation never looks younger.
 pub(super) struct Invalidations {
-    /// How long a copy is good.
+    /// Time for which a copy can be used.
     bound: Duration,
     start: Instant,
-    /// In microseconds since the start: until then nothing can have been invalidated for longer than the bound and not be
-    /// known here.
+    /// End of the copy's use, in microseconds since the start. Until then, every invalidation that is older than the
+    /// bound is known here.
     known_until: AtomicU64,
-    /// The same, but because nobody can be asked.
+    /// The same, while the server cannot be asked.
     excused_until: AtomicU64,
     table: RwLock<Table>,
 }
 
 #[derive(Default)]
 struct Table {
-    /// `None` until the server has told something.
+    /// `None` until the server has replied.
     last: Option<Last>,
-    /// Everything before is invalid.
+    /// Entries of calls that began before are invalid.
     floor: Timestamp,
-    /// The last moment of anything below.
+    /// Last timestamp of any invalidation below.
     newest: Timestamp,
     tags: HashMap<[u8; 32], Timestamp>,
 }
 
-/// What the server told last.
+/// Last reply of the server.
 struct Last {
     epoch: i64,
-    /// Its time, in microseconds since 1970.
+    /// Time of the server, in microseconds since 1970.
     at: u64,
     received: Instant,
-    /// The last moment that it told all of, in microseconds.
+    /// Last timestamp up to which all invalidations are known, in microseconds.
     since: u64,
 }
 
-/// What the server tells.
+/// Reply of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Update {
     pub(super) epoch: i64,
@@ -59,7 +59,7 @@ pub(super) struct Update {
     pub(super) tags: Vec<([u8; 32], u64)>,
 }
 
-/// For how long nobody is asked after nobody could be.
+/// Time for which the server is not asked again after it could not be reached.
 const EXCUSE: Duration = Duration::from_millis(100);
 
 impl Invalidations {
@@ -68,27 +68,27 @@ impl Invalidations {
         Self { bound, start, known_until, excused_until, table }
     }
 
-    /// True if all that was invalidated longer ago than the bound is known.
+    /// True if all invalidations that are older than the bound are known.
     pub(super) fn is_current(&self, now: Instant) -> bool {
         self.micros(now) < self.known_until.load(Ordering::Acquire)
     }
 
-    /// True if what is in memory may be served without asking: it is current, or there is nobody to ask.
+    /// True if entries in memory may be served without asking: the copy is current, or the server cannot be reached.
     pub(super) fn can_serve_memory(&self, now: Instant) -> bool {
         self.is_current(now) || self.micros(now) < self.excused_until.load(Ordering::Acquire)
     }
 
-    /// Nobody can be asked.
+    /// Notes that the server cannot be reached.
     pub(super) fn excuse(&self, now: Instant) {
         self.excused_until.fetch_max(self.micros(now + EXCUSE.min(self.bound)), Ordering::AcqRel);
     }
 
-    /// What to ask for: the epoch and the moment that are known.
+    /// Returns the arguments of the next request: the epoch and the timestamp that are known.
     pub(super) fn known(&self) -> (i64, u64) {
         self.read().last.as_ref().map_or((0, 0), |last| (last.epoch, last.since))
     }
 
-    /// Takes in what the server told between two moments.
+    /// Applies a reply of the server, asked and received at these times.
     pub(super) fn learn(&self, update: &Update, asked: Instant, received: Instant) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         let is_late = |last: &Last| asked < last.received && update.at < last.at;
@@ -114,7 +114,7 @@ impl Invalidations {
         self.known_until.fetch_max(self.micros(asked + self.bound), Ordering::AcqRel);
     }
 
-    /// The server's time, or a little before; 1970 as long as it has told nothing.
+    /// Returns the server's time, or a little before; 1970 until it has replied.
     pub(super) fn time(&self, now: Instant) -> SystemTime {
         let table = self.read();
         let Some(last) = &table.last else { return UNIX_EPOCH };
@@ -126,13 +126,13 @@ impl Invalidations {
         time.max(UNIX_EPOCH + Duration::from_nanos(table.newest.nanos().saturating_add(1)))
     }
 
-    /// Returns whether the server has told its time.
+    /// True if the server's time is known.
     pub(super) fn knows_time(&self) -> bool {
         self.read().last.is_some()
     }
 
-    /// True if what has these tags and began at a moment is still good. What began before the server told anything is good
-    /// until it does.
+    /// True if an entry with these tags, of a call that began at this timestamp, is still valid. Entries from before
+    /// the server's first reply are valid until then.
     pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, started_at: Timestamp) -> bool {
         let table = self.read();
         if table.last.is_none() || started_at > table.newest {

@@ -16,10 +16,10 @@ use super::shared::Ticket;
 use crate::Key;
 
 pub(super) struct Leases {
-    /// How long the server keeps a lease that nobody renews.
+    /// Time for which the server keeps a lease that is not renewed.
     ttl: Duration,
     table: Mutex<Table>,
-    /// Told when a lease is taken out of `open`.
+    /// Notified when a lease is taken out of `open`.
     closed: Notify,
 }
 
@@ -67,13 +67,13 @@ impl Leases {
         was_held
     }
 
-    /// The server has taken a lease back.
+    /// Removes a lease that the server has taken back.
     pub(super) fn close(&self, ticket: &Ticket) {
         self.table().open.remove(&ticket.token);
         self.closed.notify_waiters();
     }
 
-    /// A lease could not be given back.
+    /// Notes that a lease could not be given back.
     pub(super) fn leave(&self, ticket: Ticket) {
         let now = Instant::now();
         let mut table = self.table();

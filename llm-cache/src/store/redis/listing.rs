@@ -58,7 +58,7 @@ impl Shared {
         self.remove_all(&redis_keys).await
     }
 
-    /// Removes what is a tenant's, and what he bought for a scope, or everything.
+    /// Removes the entries of a tenant and the shared ones that the tenant paid for, or all entries.
     pub(super) async fn sweep(&self, tenant: Option<&str>) -> Result<(), StoreError> {
         let mut after = None;
         loop {
@@ -75,7 +75,7 @@ impl Shared {
         }
     }
 
-    /// Those entries that are a tenant's by their name, or, of shared ones, by their tags.
+    /// Returns the entries that are a tenant's by their name, or by their tags if they are shared.
     async fn own_entries(&self, redis_keys: Vec<RedisKey>, tenant: &str) -> Result<Vec<RedisKey>, StoreError> {
         let (partition, tag) = (self.codec.partition(&Partition::tenant(tenant)), Tag::tenant(tenant));
         let whose = |redis_key: &RedisKey| {

@@ -1,11 +1,11 @@
-//! Entries in Redis, with memory in front, and one payment for each question among all processes that share it.
+//! Entries in Redis, with a local tier, and one payment for each request among all processes that share it.
 //!
-//! Opening a store spawns two tasks: one does what is [queued](queue) behind the callers, the other listens to what others
-//! invalidate. Both end with the store.
+//! Opening a store spawns two tasks: one does the jobs that are [queued](queue), the other follows the invalidations of
+//! other processes. Both end with the store.
 //!
-//! A stored value is a [head](value) and an entry as it lies at rest. It, the lease on its question and the channel on
-//! which waiters are woken have one hash tag. What was invalidated is one sorted set for all ([`invalidations`](dropped)): should
-//! the server lose it, a new epoch begins, and everything older is a miss.
+//! A stored value is a [head](value) and an entry at rest. The value, the lease on its request and the channel on which
+//! waiters are woken have one hash tag. Invalidations are one sorted set for all processes ([`invalidations`]). If the
+//! server loses it, a new epoch begins, and every older entry is a miss.
 
 mod claim;
 mod invalidations;

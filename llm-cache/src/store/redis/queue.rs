@@ -1,4 +1,4 @@
-//! What is to be done behind the callers' backs: a bounded number of jobs of a bounded size.
+//! Queue of the writing task: a bounded number of jobs of a bounded size.
 
 use std::sync::{
     Arc,
@@ -11,40 +11,40 @@ use tokio::sync::{mpsc, oneshot};
 use super::{leases::Leases, shared::Ticket};
 use crate::{Key, StoreError, store::Entry};
 
-/// The way to the writer. Nothing here waits.
+/// Sender of jobs. Adding never waits.
 pub(super) struct Queue {
     jobs: mpsc::Sender<Job>,
     bytes: Arc<AtomicU64>,
     leases: Arc<Leases>,
 }
 
-/// The task that does the jobs has ended, because its runtime has.
+/// Error that the writing task has ended with its runtime.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended;
 
-/// Something to do.
+/// Job of the writing task.
 pub(super) enum Job {
-    /// Write an entry, and end the lease that it was bought by.
+    /// Writes an entry, and ends the lease under which its call was sent.
     Store { key: Key, entry: Arc<Entry>, ticket: Option<Ticket>, _room: Room },
-    /// Keep a lease.
+    /// Renews a lease.
     Renew(Key, Ticket),
-    /// Give a lease back, and say why.
+    /// Releases a lease with a message to its waiters.
     Release { ticket: Ticket, message: &'static str },
-    /// Remove a value, after all that came before, and say what became of it.
+    /// Removes a value after all earlier jobs, and reports the result.
     Remove(RedisKey, oneshot::Sender<Result<(), StoreError>>),
-    /// Say when all that came before is done.
+    /// Reports that all earlier jobs are done.
     Done(oneshot::Sender<()>),
 }
 
-/// Room for the bytes of a job.
+/// Permit for the bytes of a job.
 pub(super) struct Room {
     bytes: u64,
     taken: Arc<AtomicU64>,
 }
 
-/// The most jobs that wait.
+/// Largest number of waiting jobs.
 pub(super) const MOST: usize = 8_192;
-/// The most that waits to be written, in bytes.
+/// Largest total size of waiting jobs, in bytes.
 const MOST_BYTES: u64 = 16 << 20;
 
 impl Queue {
@@ -53,7 +53,7 @@ impl Queue {
         (Self { jobs, bytes: Arc::default(), leases }, receiver)
     }
 
-    /// Adds an entry; `false` if too much waits already.
+    /// Adds an entry. Returns `false` if too much is waiting already.
     pub(super) fn store(&self, key: Key, entry: Arc<Entry>, ticket: Option<Ticket>) -> bool {
         let Some(room) = Room::take(&self.bytes, u64::from(entry.bytes())) else { return false };
         self.add(Job::Store { key, entry, ticket, _room: room })
@@ -63,7 +63,7 @@ impl Queue {
         self.jobs.try_send(job).is_ok()
     }
 
-    /// Gives a lease back, and says why. What finds no room is left to the lease's end.
+    /// Releases a lease. If there is no room, the lease is left to its expiry.
     pub(super) fn release(&self, ticket: Ticket, message: &'static str) {
         if let Err(full) = self.jobs.try_send(Job::Release { ticket, message })
             && let Job::Release { ticket, .. } = full.into_inner()
@@ -72,21 +72,21 @@ impl Queue {
         }
     }
 
-    /// Removes a value, after all that was added before.
+    /// Removes a value after all earlier jobs.
     pub(super) async fn remove(&self, redis_key: RedisKey) -> Result<(), StoreError> {
         let (done, waiting) = oneshot::channel();
         self.jobs.send(Job::Remove(redis_key, done)).await.map_err(|_| Ended)?;
         waiting.await.map_err(|_| Ended)?
     }
 
-    /// Waits until all that was added before is done.
+    /// Waits until all earlier jobs are done.
     pub(super) async fn drained(&self) -> Result<(), Ended> {
         let (done, waiting) = oneshot::channel();
         self.jobs.send(Job::Done(done)).await.map_err(|_| Ended)?;
         waiting.await.map_err(|_| Ended)
     }
 
-    /// Waits until nothing is done any more.
+    /// Waits until the writing task has ended.
     pub(super) async fn ended(&self) {
         self.jobs.closed().await;
     }

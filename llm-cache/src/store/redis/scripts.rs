@@ -1,12 +1,13 @@
-//! What runs on the server. Each is right when it runs twice.
+//! Scripts of the server. Each may run twice.
 
 use std::sync::LazyLock;
 
 use llm_redis::Script;
 
-/// The value, if it is another than the one seen; else the lease, or how long somebody else has it yet, in milliseconds.
+/// Returns the value, if it is another than the one seen. Otherwise takes the lease, or returns for how long another
+/// process still has it, in milliseconds.
 ///
-/// Entry, lease; token, milliseconds, stamp of the value seen.
+/// Keys: entry, lease. Arguments: token, milliseconds, stamp of the value seen.
 pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local stamp = redis.call('GETRANGE', KEYS[1], 0, 15)
@@ -17,10 +18,10 @@ pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Stores a value, and ends the lease that it was bought by, even if it cannot be stored. That it cannot is told unless
-/// somebody else has the lease by now: those who wait, wait for him.
+/// Stores a value, and ends the lease under which its call was sent, even if the value cannot be stored. The waiters
+/// hear of a failure unless another process has the lease by now, for which they wait.
 ///
-/// Entry, lease, channel; value, milliseconds or 0, token.
+/// Keys: entry, lease, channel. Arguments: value, milliseconds or 0, token.
 pub(super) static STORE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local stored
@@ -34,9 +35,9 @@ pub(super) static STORE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Stores a value that was copied from elsewhere, unless one is there that was stored no earlier.
+/// Stores a value that was copied from another store, unless there is one that was stored no earlier.
 ///
-/// Entry; value, milliseconds or 0.
+/// Keys: entry. Arguments: value, milliseconds or 0.
 pub(super) static COPY: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local known = redis.call('GETRANGE', KEYS[1], 0, 7)
@@ -51,9 +52,9 @@ pub(super) static COPY: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Keeps a lease; tells whether it was still there.
+/// Renews a lease. Returns whether it was still there.
 ///
-/// Lease; token, milliseconds.
+/// Keys: lease. Arguments: token, milliseconds.
 pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -61,9 +62,9 @@ pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Gives a lease back, and tells those who wait why, unless somebody else has it by now.
+/// Releases a lease, and sends its waiters the message, unless another process has it by now.
 ///
-/// Lease, channel; token, message.
+/// Keys: lease, channel. Arguments: token, message.
 pub(super) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local holder = redis.call('GET', KEYS[1])
@@ -73,10 +74,10 @@ pub(super) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// What was invalidated since, and the time now. Begins an epoch if there is none, or something foreign in its place;
-/// another epoch tells everything.
+/// Returns the invalidations since a timestamp, and the time. Begins an epoch if there is none, or a foreign value in
+/// its place. In another epoch than the one known, returns all invalidations.
 ///
-/// Set; epoch known, moment known, number of a new epoch.
+/// Keys: set. Arguments: epoch known, timestamp known, number of a new epoch.
 pub(super) static SYNC: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local at = string.format('%d', now())
@@ -95,9 +96,9 @@ pub(super) static SYNC: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Drops a tag, or everything where there is none, or where there are too many; tells everybody.
+/// Invalidates a tag, or everything if there is no tag or there are too many, and notifies all processes.
 ///
-/// Set, channel; tag or nothing, most tags, number of a new epoch.
+/// Keys: set, channel. Arguments: tag or nothing, most tags, number of a new epoch.
 pub(super) static INVALIDATE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local at = now()

@@ -1,4 +1,4 @@
-//! What the store, its tasks and its leases share.
+//! State that the store, its tasks and its leases share.
 
 use std::{
     collections::HashMap,
@@ -32,24 +32,24 @@ pub(super) struct Shared {
     pub(super) codec: AtRest,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) local: LocalTier,
-    /// For how long past its time an entry can be of use.
+    /// Time for which an expired entry can be of use.
     pub(super) grace: Duration,
     pub(super) lease: Duration,
-    /// How long the claim of a lease may take.
+    /// Longest time of a claim.
     pub(super) claim: Duration,
-    /// How long each step may take of what the application itself asks for and waits for.
+    /// Longest time of each step of an operation that the application itself starts.
     pub(super) operation_timeout: Duration,
     pub(super) bound: Duration,
     pub(super) invalidations: Invalidations,
     pub(super) counts: Counts,
-    /// Somebody has looked something up since what is invalidated was asked for last.
+    /// True if an entry was looked up since the last request for invalidations.
     pub(super) used: AtomicBool,
     pub(super) leases: Arc<Leases>,
-    /// Room for what is sent at the same time behind the callers.
+    /// Permits of jobs that are sent at the same time.
     pub(super) sending: Semaphore,
-    /// Set when nothing is written any more: how many entries were lost by then.
+    /// Number of dropped writes at the end of the writing task. Unset while it runs.
     pub(super) ended: OnceLock<u64>,
-    /// What is queued to be written, and can be read until it is.
+    /// Entries that are queued to be written, and can be read until they are.
     queued: Mutex<HashMap<Key, Arc<Entry>>>,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Counts {
     pub(super) expired: AtomicU64,
 }
 
-/// A lease: where it lies, and what shows that it is this one's.
+/// Lease: its keys, and the token that identifies its holder.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Ticket {
     pub(super) entry: RedisKey,
@@ -72,13 +72,13 @@ pub(super) struct Ticket {
     pub(super) token: Bytes,
 }
 
-/// What an entry's time on the server is longer than its use, so that no clock's error cuts it short.
+/// Time that the server keeps an entry after its use, so that no clock's error cuts it short.
 const SLACK: Duration = Duration::from_secs(60);
-/// Clocks of the fleet's machines differ by less than this.
+/// Largest difference between the clocks of the machines.
 const SKEW: Duration = Duration::from_secs(60);
-/// How many values are asked for together.
+/// Number of values that are asked for together.
 pub(super) const PAGE: usize = 256;
-/// How much is sent at the same time behind the callers.
+/// Number of jobs that are sent at the same time.
 const TOGETHER: usize = 64;
 
 impl Shared {
@@ -107,7 +107,7 @@ impl Shared {
         }
     }
 
-    /// Where everything about a question lies.
+    /// Returns the hash tag of all keys of a request.
     pub(super) fn hash_tag(&self, name: &Name) -> HashTag {
         self.redis.key_space().hashed_tag(&[b"llm-cache", name.as_bytes()])
     }
@@ -116,7 +116,8 @@ impl Shared {
         self.hash_tag(name).key(ENTRY)
     }
 
-    /// A lease on asking a question, not taken yet. Calls that fly apart in a process do so among processes too.
+    /// Creates a lease on the call for a request, which is not taken yet. Calls of different priority have different
+    /// leases.
     pub(super) fn ticket(&self, keys: &CallKeys, priority: Priority) -> Ticket {
         let hash_tag = self.hash_tag(&self.codec.name(&keys.answer));
         let class: &[u8] = if priority == Priority::Background { b"background" } else { b"interactive" };
@@ -130,7 +131,7 @@ impl Shared {
         }
     }
 
-    /// Learns what was invalidated, within a bound or as fast as a look-up; where nobody can be asked, remembers that.
+    /// Learns of invalidations, within a bound or as fast as a lookup. Notes it if the server cannot be reached.
     pub(super) async fn sync(&self, bound: Option<Duration>) -> Result<(), Error> {
         self.used.store(false, Ordering::Relaxed);
         let (asked, (epoch, since)) = (Instant::now(), self.invalidations.known());
@@ -163,12 +164,12 @@ impl Shared {
         self.redis.key_space().tag("llm-cache-generations").key("wake")
     }
 
-    /// A number for a new epoch: below every moment.
+    /// Returns a number for a new epoch, below every timestamp.
     pub(super) fn new_epoch(&self) -> i64 {
         -1 - i64::try_from(value::random() >> 24).expect("40 bits")
     }
 
-    /// The values of some names, in one round trip.
+    /// Returns the values of these keys, in one round trip.
     pub(super) async fn get(&self, redis_keys: &[RedisKey]) -> Vec<Result<Value, Error>> {
         let replies = match redis_keys {
             [redis_key] => vec![self.redis.run(Command::get(redis_key)).await],
@@ -180,7 +181,7 @@ impl Shared {
         replies
     }
 
-    /// The entry of a key in what was found under its name, if it has not been invalidated.
+    /// Returns the entry in the value found under its name, if it has not been invalidated.
     pub(super) fn entry(&self, key: &Key, name: &Name, found: &Bytes) -> Option<Arc<Entry>> {
         let mut record = self.record(found).filter(|(known, _)| known == name)?.1;
         if !self.allows(&record.provenance) {
@@ -194,7 +195,7 @@ impl Shared {
         Some(Arc::new(Entry::found(key, record, "redis")))
     }
 
-    /// What a value says, if it can be read.
+    /// Reads a value, and counts a corrupt one.
     pub(super) fn record(&self, found: &Bytes) -> Option<(Name, Record)> {
         let read = value::read(found).and_then(|(name, sealed)| Some((name, self.codec.read(&name, &sealed).ok()?)));
         if read.is_none() {
@@ -214,19 +215,19 @@ impl Shared {
         self.invalidations.allow(provenance.tags.iter().map(|tag| self.codec.tag(tag)), provenance.started_at)
     }
 
-    /// When an entry is of no use any more.
+    /// Returns the end of an entry's use.
     fn ends(&self, expiry: &Expiry) -> Option<SystemTime> {
         expiry.fresh_until?.checked_add(self.grace)
     }
 
-    /// How long the server keeps an entry, in milliseconds; 0 is for ever.
+    /// Returns how long the server keeps an entry, in milliseconds; 0 is without end.
     pub(super) fn ttl_millis(&self, expiry: &Expiry) -> u64 {
         let Some(end) = self.ends(expiry) else { return 0 };
         let left = end.duration_since(self.clock.now()).unwrap_or_default().saturating_add(SLACK);
         u64::try_from(left.as_millis()).unwrap_or_default()
     }
 
-    /// A value of an entry; `None` if it cannot be written.
+    /// Returns the value of a record; `None` if it cannot be written.
     pub(super) fn value(&self, record: &Record) -> Option<(Name, Vec<u8>)> {
         let (name, sealed) = self.codec.write(record)?;
         Some((name, value::write(&name, nanos(record.expiry.stored_at), &sealed)))
@@ -250,19 +251,19 @@ impl Shared {
         }
     }
 
-    /// Number of entries that were not written because the writing task's runtime has ended, if it has.
+    /// Returns the number of entries that were not written because the writing task's runtime has ended, if it has.
     pub(super) fn dropped_writes_at_end(&self) -> Option<u64> {
         let before = self.ended.get()?;
         Some(self.queued().len() as u64 + self.counts.dropped_writes.load(Ordering::Relaxed) - before)
     }
 
-    /// An entry is about to be written.
+    /// Adds an entry that is about to be written.
     pub(super) fn enqueue(&self, key: Key, entry: Arc<Entry>) {
         let replaced = self.queued().insert(key, entry);
         drop(replaced);
     }
 
-    /// What is about to be written.
+    /// Returns the entry that is about to be written.
     pub(super) fn queued_entry(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         if self.queued().is_empty() {
             return None;
@@ -271,17 +272,17 @@ impl Shared {
         self.queued().get(&key).cloned()
     }
 
-    /// Returns whether an entry is still to be written: no other has taken its place, and it was not removed.
+    /// True if an entry is still to be written: no other has taken its place, and it was not removed.
     pub(super) fn is_queued(&self, key: &Key, entry: &Arc<Entry>) -> bool {
         self.queued().get(key).is_some_and(|known| Arc::ptr_eq(known, entry))
     }
 
-    /// An entry has been written, or is not to be; any of this key, if none is named.
+    /// Removes an entry that was written, or is not to be; any of this key if none is given.
     pub(super) fn dequeue(&self, key: &Key, entry: Option<&Arc<Entry>>) {
         self.dequeue_if(key, |known| entry.is_none_or(|entry| Arc::ptr_eq(known, entry)));
     }
 
-    /// What is queued under a key is of no use, unless its call began later than that of what was judged.
+    /// Removes a queued entry, unless its call began later than the judged one's.
     pub(super) fn evict_unless_newer(&self, key: &Key, judged: Timestamp) {
         self.dequeue_if(key, |known| known.provenance.started_at <= judged);
     }
@@ -298,7 +299,7 @@ impl Shared {
     }
 }
 
-/// The times of a store.
+/// Times of a store.
 #[derive(Clone, Copy)]
 pub(super) struct Timing {
     pub(super) grace: Duration,
@@ -308,7 +309,7 @@ pub(super) struct Timing {
     pub(super) bound: Duration,
 }
 
-/// What entries are called on the server.
+/// Name of the keys of entries.
 pub(super) const ENTRY: &str = "entry";
 
 pub(super) fn failed(error: &Error) -> StoreError {

@@ -28,37 +28,38 @@ use crate::{
     },
 };
 
-/// What a Redis store needs to know.
+/// Settings of a Redis store.
 pub(crate) struct RedisSettings {
     pub(crate) redis: Redis,
     pub(crate) codec: AtRest,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) local: LocalTier,
-    /// For how long past its time an entry can be of use.
+    /// Time for which an expired entry can be of use.
     pub(crate) grace: Duration,
-    /// How long a lease lasts that is not kept.
+    /// Time to live of a lease that is not renewed.
     pub(crate) lease: Duration,
-    /// How long the claim of a lease may take.
+    /// Longest time of a claim.
     pub(crate) claim: Duration,
-    /// How long each step may take of what the application itself asks for and waits for.
+    /// Longest time of each step of an operation that the application itself starts.
     pub(crate) operation_timeout: Duration,
-    /// How soon what one process invalidates is served by none.
+    /// Time within which no process serves what one of them has invalidated.
     pub(crate) bound: Duration,
 }
 
-/// Entries in Redis, and memory in front of it.
+/// Store of entries in Redis, with a local tier.
 pub(crate) struct RedisStore {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
 }
 
-/// The most tags that are remembered one by one.
+/// Largest number of tags that are remembered one by one.
 const MOST_TAGS: usize = 10_000;
-/// How long whoever closes a store waits until all is written.
+/// Longest time that closing waits until all is written.
 const LAST_WAIT: Duration = Duration::from_secs(60);
 
 impl RedisStore {
-    /// Opens a store, and spawns its two tasks. It waits for nothing; whether there is a server shows later.
+    /// Opens a store, and spawns its two tasks. It waits for nothing; the first operation finds out if the server is
+    /// there.
     pub(crate) fn spawn(settings: RedisSettings) -> Result<Self, StoreError> {
         let runtime = Handle::try_current()
             .map_err(|_| StoreError::new("redis", "it spawns tasks: build the cache in a tokio runtime"))?;
@@ -73,7 +74,7 @@ impl RedisStore {
         Ok(Self { shared, queue: Arc::new(queue) })
     }
 
-    /// What memory has, whether it can be trusted or not.
+    /// Returns the entry in memory, whether it can be trusted or not.
     fn in_memory(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         self.shared.local.peek(key).or_else(|| self.shared.queued_entry(key))
     }
@@ -112,7 +113,7 @@ impl RedisStore {
         shared.sync(Some(shared.operation_timeout)).await.map_err(|error| failed(&error))
     }
 
-    /// Waits until no lease is open that is open now, and all that is queued is done.
+    /// Waits until the leases that are open now are closed, and all queued jobs are done.
     async fn close(&self) -> Result<(), StoreError> {
         Handle::try_current()
             .map_err(|_| StoreError::new("redis", "it waits with timers: close it in a tokio runtime"))?;
@@ -172,7 +173,8 @@ impl Store for RedisStore {
         true
     }
 
-    /// A failure is counted, and finds what memory has, if nobody can be asked what was invalidated, or nothing.
+    /// Fetches entries from Redis. After a failure, which is counted, it returns those in memory if the server cannot
+    /// be reached, or none.
     fn fetch<'a>(&'a self, keys: &'a [Key]) -> StoreFuture<'a, Vec<Option<Arc<Entry>>>> {
         Box::pin(async move { Ok(self.find(keys).await) })
     }
@@ -187,7 +189,7 @@ impl Store for RedisStore {
         }
     }
 
-    /// It is at hand at once, and in Redis soon.
+    /// Puts an entry in the local tier at once, and in Redis soon.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         let renewed = self.shared.local.put(key.clone(), &entry);
         let mut tickets = self.shared.leases.take_all(&key).into_iter();
@@ -209,7 +211,8 @@ impl Store for RedisStore {
         taken || renewed
     }
 
-    /// In memory alone: what another process has put into Redis since may be of use. The server lets go of it in time.
+    /// Removes an entry from memory alone, because another process may have stored a newer one in Redis. The server
+    /// lets it expire.
     fn evict_unless_newer(&self, key: BorrowedKey<'_>, entry: &Entry) {
         self.shared.local.memory.evict_unless_newer(key, entry);
         self.shared.evict_unless_newer(&key.to_key(), entry.provenance.started_at);
@@ -263,7 +266,7 @@ impl Store for RedisStore {
         })
     }
 
-    /// Entries and bytes are those in memory: what lies in Redis, many processes have put there.
+    /// Counts the entries and bytes in memory. Those in Redis are of many processes.
     fn stats(&self) -> StoreStats {
         self.shared.stats()
     }

@@ -1,4 +1,4 @@
-//! A value as it lies in Redis: when it was stored, a number of its own, its name, and the entry at rest.
+//! Value in Redis: the time of storing, a random number, its name, and the entry at rest.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -9,30 +9,31 @@ use bytes::Bytes;
 
 use crate::store::Name;
 
-/// The bytes that tell one value of a question from another: the microsecond since 1970 when it was stored, and a number.
+/// Bytes that tell the values of one request apart: the microsecond since 1970 at which a value was stored, and a
+/// random number.
 pub(super) const STAMP_BYTES: usize = 16;
-/// Where the name is, which begins with the tenant's.
+/// Position of the name, which begins with the partition's.
 pub(super) const NAME_AT: usize = STAMP_BYTES;
 const HEAD_BYTES: usize = STAMP_BYTES + Name::BYTES;
 
-/// A value. `stored_at` is in nanoseconds since 1970.
+/// Encodes a value. `stored_at` is in nanoseconds since 1970.
 pub(super) fn write(name: &Name, stored_at: u64, sealed: &[u8]) -> Vec<u8> {
     let stamp = [(stored_at / 1_000).to_be_bytes(), random().to_be_bytes()].concat();
     [&stamp, name.as_bytes().as_slice(), sealed].concat()
 }
 
-/// What makes out a value, if it is one of ours.
+/// Decodes a value to its name and entry, if it is one of ours.
 pub(crate) fn read(value: &Bytes) -> Option<(Name, Bytes)> {
     let name = Name::read(value.get(NAME_AT..HEAD_BYTES)?)?;
     Some((name, value.slice(HEAD_BYTES..)))
 }
 
-/// What tells a value from the next one of its question.
+/// Returns the bytes that tell a value from the next one of its request.
 pub(super) fn stamp(value: &[u8]) -> &[u8] {
     &value[..value.len().min(STAMP_BYTES)]
 }
 
-/// A number that no other process is likely to have.
+/// Returns a number that no other process is likely to have.
 pub(super) fn random() -> u64 {
     static DRAWN: AtomicU64 = AtomicU64::new(0);
     RandomState::new().hash_one(DRAWN.fetch_add(1, Ordering::Relaxed))

@@ -27,17 +27,17 @@ use crate::{
     store::{Entry, Record},
 };
 
-/// The longest that something is tried behind the callers.
+/// Longest time that a job is retried.
 pub(super) const BEHIND: Duration = Duration::from_secs(5);
-/// The longest that one try waits for its answer: a connection may be dead without a sign.
+/// Longest time that one attempt waits for its reply, because a connection may break without a sign.
 const TRY: Duration = Duration::from_secs(1);
-/// The first pause between two tries. Each is twice as long as the one before, up to the longest.
+/// First pause between two attempts. Each further one is twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 type Running<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// Does what is queued, until nobody can queue anything more. A job that must be tried again holds up no other.
+/// Does the queued jobs until the queue is closed. A job that must be retried delays no other.
 pub(super) async fn write(shared: Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
     let _ends = Ends(&shared);
     let mut batch = Batch::new();
@@ -54,7 +54,7 @@ pub(super) async fn write(shared: Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
     while running.next().await.is_some() {}
 }
 
-/// Remembers that nothing is written any more, also when the task's runtime ends under it.
+/// Guard that records the end of the task, also if its runtime ends first.
 struct Ends<'a>(&'a Shared);
 
 impl Drop for Ends<'_> {
@@ -64,7 +64,7 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// The jobs since the last one that waits for all before it. Each has a sender; when all are gone, the batch is done.
+/// Jobs since the last one that waits for all before it. Each has a sender. When all are dropped, the batch is done.
 struct Batch {
     running: mpsc::Sender<Infallible>,
     done: mpsc::Receiver<Infallible>,
@@ -76,7 +76,7 @@ impl Batch {
         Self { running, done }
     }
 
-    /// Begins another batch. What is returned ends when this one is done.
+    /// Begins another batch. The returned future ends when this one is done.
     fn next(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let Self { running, mut done } = mem::replace(self, Self::new());
         drop(running);
@@ -86,7 +86,8 @@ impl Batch {
     }
 }
 
-/// Keeps up with what others invalidate: at each message, and while somebody looks things up twice within the bound.
+/// Follows the invalidations of other processes: asks for them at each message, and twice within the bound while
+/// entries are looked up.
 pub(super) async fn follow(shared: Weak<Shared>, mut invalidation_channel: Subscription) {
     loop {
         let Some(bound) = shared.upgrade().map(|shared| shared.bound) else { return };
@@ -182,7 +183,7 @@ impl Shared {
         self.stored(stored, is_wanted);
     }
 
-    /// Counts what became of an entry.
+    /// Counts the result of writing an entry.
     fn stored(&self, stored: Result<Value, Error>, is_wanted: bool) {
         if let Err(error) = stored
             && is_wanted
@@ -214,7 +215,7 @@ impl Shared {
         }
     }
 
-    /// Tries something until Redis answers, as long as it is wanted, and not for ever. It must be right when it runs
+    /// Retries a request until Redis answers, as long as it is wanted, for a bounded time. It must be right if it runs
     /// twice.
     async fn insist(&self, request: impl Into<Request>, is_wanted: impl Fn() -> bool) -> Result<Value, Error> {
         let (request, until, mut pause) = (request.into(), Instant::now() + BEHIND, FIRST_PAUSE);
@@ -233,7 +234,7 @@ impl Shared {
     }
 }
 
-/// Returns whether the same may succeed a little later.
+/// True if the same request may succeed a little later.
 fn may_pass(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Closed => false,
