@@ -7,7 +7,7 @@ usage: cargo xtask <task>
 tasks:
   test [--full] [--dry-run]  every test: units, integration, binaries, examples, documentation,
                              and those of a package outside the workspace with the README's dependency lines
-  ci [--dry-run]             format, clippy, docs, crate arrows, each feature on its own, then test
+  ci [--dry-run]             format, clippy, docs, prose, crate arrows, each feature on its own, then test
   prose [--all]              words and first lines of documentation that do not follow the project's language
   shape                      figures of each crate's sources: sizes, documentation, surface, imports
   help                       this text
@@ -15,7 +15,7 @@ tasks:
 options:
   --full     large seeds and sizes (LLM_FULL=1), built with --release: the figures that docs quote
   --all      name each place in private documentation too
-  --dry-run  print the commands instead of running them; of ci, the crate arrows are still checked
+  --dry-run  print the commands instead of running them; of ci, prose and crate arrows are still checked
 
 a redis-server is needed: root and users of brew get it installed, others are told the command
 

@@ -1,7 +1,7 @@
 //! Workspace tasks, reached as `cargo xtask`.
 //!
 //! `cargo xtask test` runs every test there is; `cargo xtask ci` does what the continuous integration does: format,
-//! lints, docs of the whole and of each published crate alone, crate arrows, features one by one, tests. `--dry-run`
+//! lints, docs of the whole and of each published crate alone, prose, crate arrows, features one by one, tests. `--dry-run`
 //! prints the commands instead of running them.
 //!
 //! Redis tests are never skipped: where there is no `redis-server`, it is installed if that needs no `sudo`, and otherwise

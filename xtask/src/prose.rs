@@ -1,6 +1,6 @@
 //! Words and first lines of documentation that do not follow the project's language.
 
-use std::fmt;
+use std::{fmt, ops::AddAssign};
 
 use crate::{documented::documented, source::SourceFile};
 
@@ -56,6 +56,23 @@ impl Count {
             } += 1;
         }
         count
+    }
+
+    /// Refuses findings in public documentation.
+    pub(crate) fn verdict(self) -> Result<(), String> {
+        match self.public_clauses + self.public_words {
+            0 => Ok(()),
+            public => Err(format!("{public} places in public documentation want rewording: see the list above")),
+        }
+    }
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.public_clauses += other.public_clauses;
+        self.public_words += other.public_words;
+        self.private_clauses += other.private_clauses;
+        self.private_words += other.private_words;
     }
 }
 
@@ -123,6 +140,18 @@ mod tests {
         ] {
             assert_eq!(begins_with_clause(line), is_clause, "{line}");
         }
+    }
+
+    #[test]
+    fn verdict_refuses_findings_in_public_docs_only() {
+        let count = |is_public| {
+            let kind = Kind::Word("told");
+            Count::of(&[Finding { place: "any.rs:1".into(), is_public, kind }])
+        };
+        let mut total = count(false);
+        assert_eq!(total.verdict(), Ok(()));
+        total += count(true);
+        assert!(total.verdict().is_err_and(|message| message.starts_with("1 places in public documentation")));
     }
 
     #[test]
