@@ -1,4 +1,4 @@
-//! Calls that nobody waits for: refreshes, audits, and what its last caller has left.
+//! Background calls: revalidation, verification and completion of detached calls.
 
 use std::{
     sync::{Arc, Mutex, atomic::Ordering},

@@ -1,4 +1,4 @@
-//! What the cache tells: on replies, as a header, in observe mode.
+//! `CacheStatus` as an RFC 9211 header.
 
 use std::time::Duration;
 

@@ -150,7 +150,7 @@ fn audit(world: &World, seed: u64) {
     assert!(books.total().open.is_zero(), "seed {seed}\n{books}");
 }
 
-/// Has a storm pass over a cache, and checks what it leaves; with the cache's numbers.
+/// Runs a storm of calls over a cache, and checks its state afterwards. Returns the cache's counters.
 async fn survive(seed: u64, world: &World) -> [u64; 5] {
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     storm(world, seed).await;
@@ -164,7 +164,7 @@ async fn survive(seed: u64, world: &World) -> [u64; 5] {
     [stats.hits, stats.coalesced, stats.revalidated, stats.detached, stats.verified]
 }
 
-/// What is switched on, by seed.
+/// Settings that are on, by seed.
 fn settings(seed: u64, builder: CacheBuilder) -> CacheBuilder {
     match seed % 3 {
         0 => builder.directive_policy(DirectivePolicy::none().allow_sharing()),

@@ -14,14 +14,14 @@ fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_llm-cache")).args(args).output().expect("the program was built")
 }
 
-/// What it says, if it succeeds.
+/// Runs the program, and returns its output if it succeeds.
 fn says(args: &[&str]) -> String {
     let output = run(args);
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// With what code it fails, and what it complains of.
+/// Runs the program, and returns its exit code and complaint.
 fn fails(args: &[&str]) -> (i32, String) {
     let output = run(args);
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())

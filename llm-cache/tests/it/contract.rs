@@ -1,4 +1,4 @@
-//! How the layer treats the service below it.
+//! The layer's contract with the service below it.
 
 use std::sync::Arc;
 

@@ -43,7 +43,7 @@ async fn whole(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
-/// What became of a file with a damaged page.
+/// Outcome for a file with a damaged page.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Refused,

@@ -1,4 +1,4 @@
-//! What calls and operators can ask of the cache.
+//! Directives of calls, and the policy that limits them.
 
 use std::time::Duration;
 

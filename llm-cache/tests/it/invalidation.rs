@@ -16,7 +16,7 @@ enum Way {
     EmbeddedApart,
 }
 
-/// Asks one question in one way. Returns where the answer came from.
+/// Sends one request in one way. Returns the origin of its response.
 async fn origin(provider: &dyn Provider, way: Way, like: &Call<()>) -> Origin {
     let like = like.clone();
     match way {

@@ -1,4 +1,4 @@
-//! What a call for several texts has to do with those who wait for some of them.
+//! Items of a divided request: errors, stale items, status and accounting.
 
 use std::{
     sync::{
@@ -24,11 +24,11 @@ use crate::{
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Told by a lower layer.
+/// Extension of a lower layer.
 #[derive(Clone, Debug, PartialEq)]
 struct Mark(&'static str);
 
-/// Embeds a text as its length, slowly. Refuses a request with the word "bad" in it, and fails as it is told to.
+/// Embeds a text as its length, slowly. Refuses a request with the word "bad" in it, and fails on demand.
 #[derive(Clone, Default)]
 struct Lengths {
     asked: Arc<Mutex<Vec<Vec<String>>>>,

@@ -50,7 +50,7 @@ impl Stack {
         self.provider.embed(texts(numbers)).await.expect("the vendor answers")
     }
 
-    /// How many texts the vendor was asked for, call by call, newest first.
+    /// Numbers of texts sent to the vendor, call by call, newest first.
     fn asked(&self) -> Vec<usize> {
         let count = |body: &[u8]| -> usize {
             let body: serde_json::Value = serde_json::from_slice(body).expect("requests are JSON");

@@ -10,7 +10,7 @@ use llm_core::Origin;
 
 use crate::conformance::Place;
 
-/// Says to the child what it is.
+/// Variable that makes a process the child.
 const CHILD: &str = "LLM_CACHE_TEST_CHILD";
 const KEYS: u32 = 200;
 

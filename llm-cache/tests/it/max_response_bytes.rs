@@ -12,7 +12,7 @@ use tower::ServiceBuilder;
 
 use crate::upstream::ask;
 
-/// Says one word 2,000 times. The word's own count tells how many pieces are held anywhere.
+/// Says one word 2,000 times. The word's own count is the number of pieces held anywhere.
 struct Repeats(Arc<str>);
 
 const PIECES: usize = 2_000;

@@ -1,4 +1,4 @@
-//! What the cache tells a recorder of metrics.
+//! Metrics of the cache.
 
 use std::collections::HashMap;
 

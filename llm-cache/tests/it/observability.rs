@@ -1,4 +1,4 @@
-//! What the cache tells a subscriber of traces, and what it must not.
+//! Spans and events of the cache, and their limits.
 
 use std::time::Duration;
 

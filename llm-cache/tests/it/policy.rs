@@ -1,4 +1,4 @@
-//! Which answers go first when memory is full: what is set reaches the memory.
+//! Eviction policy: the settings reach the memory.
 #![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
 use llm_cache::{Cache, Key, Policy};
@@ -7,7 +7,7 @@ use llm_core::Origin;
 /// Memory for fewer than the hundred answers that are asked for again and again.
 const BYTES: u64 = 50_000;
 
-/// Of 20 answers that nobody asked for before, how many find room in memory beside those that are asked for often.
+/// Number of 20 new entries that find room in memory beside those that are served often.
 async fn fresh_kept(cache: Cache) -> usize {
     let ask = async |n: u32| {
         let key = Key::of("ns", "acme", "op", &n).unwrap();

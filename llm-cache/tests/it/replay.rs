@@ -1,4 +1,4 @@
-//! The whole stack on each vendor: what came of a stream is replayed exactly, to streamed and unary callers alike.
+//! The whole stack on each vendor: a stream is replayed exactly, to streamed and unary callers alike.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What nobody should do to a cache, and somebody will.
+//! Hostile settings, predicates, keys and files.
 #![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
 use std::{

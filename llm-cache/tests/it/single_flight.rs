@@ -1,4 +1,4 @@
-//! One payment per question, whoever is cancelled when.
+//! Single flight: one payment for each request, whichever caller is cancelled.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! What once went wrong, or would in a cache that is less careful.
+//! Single flight and `get_or_call` under unusual callers: reentrant, unpolled, panicking.
 
 use std::{
     future::Future,
@@ -262,7 +262,7 @@ async fn miss_returns_extensions_of_lower_layers() {
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
-/// A large answer that knows how many of it there are.
+/// A large response that counts its instances.
 #[derive(serde::Deserialize)]
 struct Large(String);
 

@@ -1,4 +1,4 @@
-//! Expired entries served when the call that was to replace them fails.
+//! Stale entries, served when the call that was to replace them fails.
 
 use std::time::Duration;
 

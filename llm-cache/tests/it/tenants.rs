@@ -1,4 +1,4 @@
-//! Tenants who share answers share nothing that runs: no budget, no connection, no deadline.
+//! Tenants that share entries share no running call: no budget, no connection, no deadline.
 #![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
 use std::{sync::Arc, time::Duration};
@@ -38,7 +38,7 @@ impl Provider for Partial {
     }
 }
 
-/// A question whose answer is everybody's.
+/// A request whose response all tenants share.
 fn shared(tenant: &str) -> Call<ChatRequest> {
     let mut call = Call::new(tenant, ask("a b c").body);
     call.extensions.insert(Directive::new().shared("all"));

@@ -1,4 +1,4 @@
-//! How long answers are kept, as the operator says.
+//! Time to live: rules and jitter.
 
 use std::time::Duration;
 

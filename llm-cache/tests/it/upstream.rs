@@ -32,7 +32,7 @@ pub(crate) struct Upstream {
     pub(crate) signals: Arc<Signals>,
 }
 
-/// What tests wait for instead of a time, and what they hold calls by.
+/// Signals that tests await instead of a time, and a gate that holds calls.
 #[derive(Default)]
 pub(crate) struct Signals {
     called: Notify,
@@ -176,7 +176,7 @@ pub(crate) fn ask(text: &str) -> Call<ChatRequest> {
     Call::new("acme", ChatRequest::new("m").message(Message::user(text)))
 }
 
-/// What a streamed reply says, and what its stream said of its usage.
+/// Returns the text of a streamed reply, and the usage that its stream reports.
 pub(crate) async fn read(mut stream: ChatStream) -> Result<(String, Option<Usage>), Error> {
     let mut text = String::new();
     while let Some(event) = stream.next().await {
@@ -187,7 +187,7 @@ pub(crate) async fn read(mut stream: ChatStream) -> Result<(String, Option<Usage
     Ok((text, stream.usage()))
 }
 
-/// What a provider says to a question, asked one way or the other.
+/// Returns the text of a provider's response, unary or streamed.
 pub(crate) async fn say(provider: &dyn Provider, text: &str, streamed: bool) -> Result<String, Error> {
     if streamed {
         return Ok(read(provider.chat_stream(ask(text)).await?.output).await?.0);

@@ -1,4 +1,4 @@
-//! What may be stored, for whom, and how many answers of it.
+//! Variants: several responses to one request.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! The cache in front of a real client and a simulated vendor: what must leave no entry, and whether the books agree.
+//! The cache in front of a real client and a simulated vendor: errors leave no entry, and the ledger agrees.
 
 use std::{
     collections::HashMap,
@@ -128,8 +128,8 @@ async fn vendor_client_disconnect_leaves_no_entry() {
 
 /// Random calls, unary and streamed, equal and not, some cut off at random moments, some attempts failing.
 ///
-/// Attempt by attempt, what the ledger calls paid is what the vendor billed, to the nano-dollar; what the vendor billed
-/// and never told is covered by what the ledger calls unconfirmed.
+/// The ledger's paid amount equals the vendor's bill attempt by attempt, to the nano-dollar. Its unconfirmed amount covers
+/// bills that the vendor never reported.
 #[tokio::test(start_paused = true)]
 async fn ledger_agrees_with_vendor_despite_cancellations() {
     let mut told = (0, Usd::ZERO, Usd::ZERO);
@@ -195,7 +195,7 @@ async fn ledger_agrees_with_vendor_despite_cancellations() {
     println!("{} attempts; unconfirmed {} covers {} billed and never told", told.0, told.2, told.1);
 }
 
-/// What the vendor billed for attempts whose usage never arrived, and the ledger's bound for them.
+/// Bill of the vendor for attempts whose usage never arrived, and the ledger's bound for them.
 fn compare(vendor: &Vendor, purchases: &[Attempt]) -> (Usd, Usd) {
     let billed = |nanos: u64| Usd::from_nanos(i64::try_from(nanos).expect("a small bill"));
     let mut bills: HashMap<String, Usd> =

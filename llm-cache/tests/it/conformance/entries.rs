@@ -1,4 +1,4 @@
-//! What is stored, for whom, how long.
+//! Entries in every store: keys, expiry, directives, errors.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What was invalidated is never served.
+//! Invalidation in every store.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! How much is held.
+//! Capacity of every store.
 
 use std::{io, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What holds for every store: the same cases over each.
+//! Cases that hold for every store, run over each.
 #![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
 mod entries;

@@ -1,4 +1,4 @@
-//! When something is asked again, not asked again, or asked for more answers.
+//! Revalidation, verification, variants, negative cache, shadow mode and sharing in every store.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What becomes of an old answer while a new one is wanted.
+//! Stale entries in every store.
 
 use std::{sync::Arc, time::Duration};
 

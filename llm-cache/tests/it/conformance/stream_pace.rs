@@ -1,4 +1,4 @@
-//! When answers come, in simulated time.
+//! Pace of streams through the cache, in simulated time.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Place;
 use crate::upstream::{HEAD, STEP, Upstream, ask, provider};
 
-/// When each event of a stream comes, from the call on.
+/// Arrival of each event of a stream, from the call on.
 async fn times(provider: &dyn Provider) -> Vec<Duration> {
     let began = Instant::now();
     let events = provider.chat_stream(ask("a b c d")).await.unwrap().output;

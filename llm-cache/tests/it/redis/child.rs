@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 
 use super::{invalidation, processes};
 
-/// Tells a child what to do.
+/// Variable with the part of a child.
 const CHILD: &str = "LLM_CACHE_TEST_PROCESS";
 
 /// Another process; killed on drop.
@@ -20,7 +20,7 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// A process that is ready for its part: the name of one, and what that is told.
+    /// Spawns a process that is ready for its part, with its arguments.
     pub(super) fn spawn(part: &str) -> Self {
         let mut process = Command::new(std::env::current_exe().expect("this program has a path"))
             .args(["redis::child::child", "--exact", "--nocapture"])
@@ -61,7 +61,7 @@ impl Drop for Child {
     }
 }
 
-/// What a child says first; then it waits until it is told to go.
+/// Reports that the child is ready, and waits for the signal to go.
 pub(super) fn ready() {
     println!("child ready");
     std::io::stdin().read_line(&mut String::new()).expect("the parent writes");

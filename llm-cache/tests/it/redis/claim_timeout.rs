@@ -1,4 +1,4 @@
-//! How long a call that is about to be paid waits for its lease.
+//! Claims of leases, within `claim_timeout`.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! What a process leaves behind that closes its cache.
+//! `Cache::close` with Redis: writes and leases of a process that ends.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! What one process invalidates is served by none, within the bound.
+//! Invalidation across processes, within `invalidation_bound`.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,7 +16,7 @@ use super::{
     is_full, key, not_asked, open, options, put,
 };
 
-/// How soon what is invalidated in the race is served by nobody.
+/// Bound of the race, after which no process serves an invalidated entry.
 const BOUND: Duration = Duration::from_millis(100);
 
 /// Two moments, in microseconds since 1970, by the one clock of all processes of this machine.

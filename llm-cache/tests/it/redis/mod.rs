@@ -1,4 +1,4 @@
-//! The cache over real Redis servers. No virtual time: what is asserted of waiting has generous bounds.
+//! The cache over real Redis servers. No virtual time: assertions about waiting have generous bounds.
 
 mod child;
 mod claim_timeout;
@@ -19,7 +19,7 @@ use std::{io, time::Duration};
 use llm_cache::{Cache, CacheBuilder, Key, RedisOptions, llm_redis::Redis};
 use llm_testkit::redis::RedisServer;
 
-/// What a busy machine may add to a bound before a test calls it broken.
+/// Time that a busy machine may add to a bound.
 const ALLOWANCE: Duration = Duration::from_secs(3);
 
 /// A time that a busy machine keeps.

@@ -1,4 +1,4 @@
-//! What the server's user must be allowed to do.
+//! Rights of the server's user, as documented.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How often Redis is asked, by its own count. A script that was called counts as `evalsha`, and what it does counts too.
+//! Round trips to Redis, by its own count. A script counts as `evalsha`, and so do its commands.
 
 use std::{io, time::Duration};
 
@@ -22,7 +22,7 @@ async fn quiet(server: &RedisServer, first: u32) -> (Cache, Redis) {
     (cache, redis)
 }
 
-/// What the server did since it was asked last.
+/// Commands of the server since the last count.
 fn done(server: &RedisServer) -> String {
     let stats = server.command(&["INFO", "commandstats"]).expect("it answers");
     server.command(&["CONFIG", "RESETSTAT"]).expect("it may be asked");
