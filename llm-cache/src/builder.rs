@@ -7,18 +7,10 @@ use std::{
 use llm_core::{Clock, SystemClock};
 
 use crate::{
-    Background, BuildError, Cache, DirectivePolicy, Policy, StoreUrl, Ttl,
-    cache_if::CacheIf,
-    counts::Counts,
-    freshness::Freshness,
-    inner::Inner,
-    invalidation::InvalidationEpochs,
-    negative_cache::NegativeCache,
-    open_store::{StoreConfig, open},
-    path::single_flight::SingleFlights,
-    settings::Settings,
-    variants::Variants,
-    verification::VerificationSampler,
+    Background, BuildError, Cache, DirectivePolicy, Policy, StoreUrl, Ttl, cache_if::CacheIf, counts::Counts,
+    freshness::Freshness, inner::Inner, invalidation::InvalidationEpochs, negative_cache::NegativeCache,
+    open_store::open, path::single_flight::SingleFlights, settings::Settings, store_config::StoreConfig,
+    url::MIN_BYTES, variants::Variants, verification::VerificationSampler,
 };
 #[cfg(feature = "at-rest")]
 use crate::{EncryptionKeys, Secret};
@@ -57,9 +49,6 @@ pub struct CacheBuilder {
     keys: Option<Arc<dyn EncryptionKeys>>,
 }
 
-/// Smallest capacity, in bytes. No entry is smaller.
-pub(crate) const MIN_BYTES: u64 = 1024;
-
 /// Choice of the store.
 #[derive(Clone)]
 enum StoreChoice {
@@ -68,6 +57,14 @@ enum StoreChoice {
     Url(StoreUrl),
     /// The store of another cache.
     With(Cache),
+}
+
+impl Cache {
+    /// Begins a cache. The namespace separates it from other contents of the same store: another service, another
+    /// vendor, another version of the prompts.
+    pub fn builder(namespace: impl Into<Arc<str>>) -> CacheBuilder {
+        CacheBuilder::new(namespace.into())
+    }
 }
 
 impl CacheBuilder {
@@ -290,6 +287,14 @@ impl CacheBuilder {
     pub fn share_store_with(mut self, cache: &Cache) -> Self {
         self.clock = Arc::clone(&cache.0.clock);
         self.store_choice = StoreChoice::With(cache.clone());
+        self
+    }
+
+    /// Shares entries through Redis as these options say, with memory of [`max_bytes`](Self::max_bytes) in front of it. A
+    /// [`Redis`](llm_redis::Redis) handle instead of options comes with the default ones, and takes the place of the store of an address.
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, redis: impl Into<crate::RedisOptions>) -> Self {
+        self.redis_options = redis.into();
         self
     }
 

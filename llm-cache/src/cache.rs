@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use smallvec::smallvec;
 
 use crate::{
-    CacheBuilder, Directive, Key, StoreError, Tag,
+    Directive, Key, StoreError, Tag,
     counts::Counter,
     inner::Inner,
     key::CallKeys,
@@ -71,7 +71,7 @@ pub struct Stats {
     pub negative_hits: u64,
     /// Responses stored.
     pub stored: u64,
-    /// Responses that were too large to store: larger than [`CacheBuilder::max_response_bytes`], or than the whole
+    /// Responses that were too large to store: larger than [`CacheBuilder::max_response_bytes`](crate::CacheBuilder::max_response_bytes), or than the whole
     /// memory where there is no other store. The first is logged.
     pub too_large: u64,
     /// Failures of a file or of Redis. Each counts as a miss there.
@@ -111,6 +111,18 @@ pub struct Stats {
 }
 
 /// Response from [`Cache::get_or_call`].
+///
+/// ```
+/// use llm_cache::Cache;
+/// use llm_core::Origin;
+///
+/// # tokio_test::block_on(async {
+/// let cache = Cache::builder("support").build()?;
+/// let key = cache.key("acme", "greet", "Hello!")?;
+/// let resolved = cache.get_or_call(&key, || async { Ok::<_, std::io::Error>("Hi.".to_owned()) }).await?;
+/// assert_eq!((resolved.value.as_str(), resolved.origin), ("Hi.", Origin::Vendor));
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Resolved<T> {
@@ -144,12 +156,6 @@ pub enum CallError<E> {
 }
 
 impl Cache {
-    /// Begins a cache. The namespace separates it from other contents of the same store: another service, another
-    /// vendor, another version of the prompts.
-    pub fn builder(namespace: impl Into<Arc<str>>) -> CacheBuilder {
-        CacheBuilder::new(namespace.into())
-    }
-
     /// Returns the key of a serializable request in this cache's namespace: see [`Key::of`].
     ///
     /// # Errors
@@ -163,8 +169,8 @@ impl Cache {
     /// stored.
     ///
     /// The call ends only if all its waiters are cancelled. Fresh entries alone are served: the cache does not know
-    /// what a caller's own error says of the vendor, so [`CacheBuilder::stale_if_error`] does not apply. The response
-    /// is stored for the default time to live of [`CacheBuilder::ttl`]; no [`TtlRule`](crate::TtlRule) applies.
+    /// what a caller's own error says of the vendor, so [`CacheBuilder::stale_if_error`](crate::CacheBuilder::stale_if_error) does not apply. The response
+    /// is stored for the default time to live of [`CacheBuilder::ttl`](crate::CacheBuilder::ttl); no [`TtlRule`](crate::TtlRule) applies.
     ///
     /// # Errors
     ///
@@ -243,7 +249,7 @@ impl Cache {
     /// Removes one entry. Running calls go on: a later caller joins one, and its response is stored.
     /// [`invalidate`](Self::invalidate) prevents that.
     ///
-    /// Of a request with several responses ([`CacheBuilder::variants`]) this removes the first. Entries that are shared
+    /// Of a request with several responses ([`CacheBuilder::variants`](crate::CacheBuilder::variants)) this removes the first. Entries that are shared
     /// by scope have no such key: invalidate them by a tag.
     ///
     /// # Errors
@@ -292,7 +298,7 @@ impl Cache {
         if let Some(negative_cache) = &self.0.negative_cache {
             negative_cache.forget(tenant);
         }
-        // Memory is emptied even if a store further away fails.
+        // Memory is emptied even if the file or Redis fails.
         remembered.and(self.0.store.forget(tenant).await)
     }
 

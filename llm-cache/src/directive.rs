@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use llm_core::{
-    Call,
+    Call, Operation,
     layer::{NoFallback, Pinned},
 };
 
@@ -32,7 +32,7 @@ pub struct Directive {
     pub(crate) shared: Option<Arc<str>>,
     /// Only the requested model may answer.
     pub(crate) no_fallback: bool,
-    /// Where a key pool below must send the call.
+    /// Group or member to which a key pool below must send the call.
     pub(crate) pinned: Option<Pinned>,
 }
 
@@ -172,6 +172,23 @@ impl Directive {
     }
 }
 
+impl Tag {
+    /// Returns the tags of a call's response.
+    pub(crate) fn of<T: Operation>(call: &Call<T>, directive: &Directive) -> Arc<[Self]> {
+        let tenant = || Self::of_tenant(&call.tenant);
+        let model = (!call.body.model().is_empty()).then(|| Self::of_model(call.body.shared_model()));
+        let model = match model {
+            // The most calls have these two only, which take one allocation.
+            Some(model) if call.labels.iter().next().is_none() && directive.tags.is_empty() => {
+                return Arc::new([tenant(), model]);
+            }
+            model => model,
+        };
+        let labels = call.labels.iter().map(|(name, value)| Self::label(name, value));
+        [tenant()].into_iter().chain(model).chain(labels).chain(directive.tags.iter().cloned()).collect()
+    }
+}
+
 impl DirectivePolicy {
     /// Allows every directive but stale entries ([`max_stale`](Self::max_stale)) and sharing across tenants
     /// ([`allow_sharing`](Self::allow_sharing)).
@@ -199,6 +216,16 @@ impl DirectivePolicy {
     }
 
     /// Lets calls share entries across tenants ([`Directive::shared`]).
+    ///
+    /// ```
+    /// use llm_cache::{Cache, Directive, DirectivePolicy};
+    /// use llm_core::{Call, ChatRequest};
+    ///
+    /// let cache = Cache::builder("faq").directive_policy(DirectivePolicy::none().allow_sharing()).build()?;
+    /// let mut call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user("What is a refund?"));
+    /// call.extensions.insert(Directive::new().shared("public questions"));
+    /// # Ok::<_, llm_cache::BuildError>(())
+    /// ```
     pub fn allow_sharing(mut self) -> Self {
         self.sharing = true;
         self

@@ -174,7 +174,7 @@ impl Freshness {
 
     /// Judges an entry for one call at `now`.
     pub(crate) fn judge(&self, expiry: &Expiry, now: SystemTime, directive: &Directive) -> Verdict {
-        // A clock that was set back tells nothing of how old an answer is.
+        // With a clock that was set back, the age of an entry is unknown.
         let Ok(age) = now.duration_since(expiry.stored_at) else { return Verdict::Expired };
         let past = expiry.fresh_until.and_then(|until| now.duration_since(until).ok());
         let old = directive.max_age.is_some_and(|most| age > most);

@@ -1,134 +1,15 @@
-//! Tags, and the times at which they were invalidated.
+//! Times at which tags were invalidated.
 
 use std::{
     collections::HashMap,
-    fmt,
     sync::{
-        Arc, PoisonError, RwLock,
+        PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use llm_core::{Call, Operation};
-
-use crate::Directive;
-
-/// Tag of entries, by which they are invalidated together: [`Cache::invalidate`](crate::Cache::invalidate).
-///
-/// Every entry has the tags of its tenant, its model and the labels of the call that paid for it. A call can add more
-/// ([`Directive::tag`]). A later call with other labels or tags gets the same entry, and adds none. Where labels must
-/// separate entries, make the requests differ too: a new version of a prompt does.
-///
-/// ```
-/// use llm_cache::{Directive, Tag};
-/// use llm_core::{Call, ChatRequest};
-///
-/// let mut call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Summarize ticket 7."));
-/// call.extensions.insert(Directive::new().tag(Tag::named("ticket-7")));
-/// assert_eq!(Tag::named("ticket-7").to_string(), "tag:ticket-7");
-/// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Tag {
-    kind: Kind,
-    name: Arc<str>,
-}
-
-/// Kind of a tag.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
-    Tenant,
-    Model,
-    Label,
-    Named,
-    /// A kind that another version wrote. The name is the whole text.
-    #[cfg(feature = "at-rest")]
-    Unknown,
-}
-
-impl Tag {
-    /// Tags all entries of a tenant.
-    pub fn tenant(name: &str) -> Self {
-        Self::new(Kind::Tenant, name)
-    }
-
-    /// Tags all entries of a model, as the calls name it.
-    pub fn model(name: &str) -> Self {
-        Self::new(Kind::Model, name)
-    }
-
-    /// Tags all entries of calls with this label, such as a version of a prompt.
-    pub fn label(name: &str, value: &str) -> Self {
-        // The length keeps apart what a separator could not.
-        Self::new(Kind::Label, format!("{}:{name}={value}", name.len()))
-    }
-
-    /// Tags all entries of calls that named this tag.
-    pub fn named(name: &str) -> Self {
-        Self::new(Kind::Named, name)
-    }
-
-    fn new(kind: Kind, name: impl Into<Arc<str>>) -> Self {
-        Self { kind, name: name.into() }
-    }
-
-    /// Returns the tags of a call's response.
-    pub(crate) fn of<T: Operation>(call: &Call<T>, directive: &Directive) -> Arc<[Self]> {
-        let tenant = || Self::new(Kind::Tenant, &call.tenant);
-        let model = (!call.body.model().is_empty()).then(|| Self::new(Kind::Model, call.body.shared_model()));
-        let model = match model {
-            // The most calls have these two only, which take one allocation.
-            Some(model) if call.labels.iter().next().is_none() && directive.tags.is_empty() => {
-                return Arc::new([tenant(), model]);
-            }
-            model => model,
-        };
-        let labels = call.labels.iter().map(|(name, value)| Self::label(name, value));
-        [tenant()].into_iter().chain(model).chain(labels).chain(directive.tags.iter().cloned()).collect()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.name.len()
-    }
-}
-
-impl Kind {
-    const ALL: [(Self, &'static str); 4] =
-        [(Self::Tenant, "tenant:"), (Self::Model, "model:"), (Self::Label, "label:"), (Self::Named, "tag:")];
-
-    /// Returns the text before the name.
-    fn prefix(self) -> &'static str {
-        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, prefix)| *prefix)
-    }
-}
-
-#[cfg(feature = "at-rest")]
-impl Tag {
-    /// Returns the tag as it is written at rest.
-    pub(crate) fn text(&self) -> Arc<str> {
-        self.to_string().into()
-    }
-
-    /// Reads a tag that was written.
-    pub(crate) fn from_text(text: Arc<str>) -> Self {
-        let known = |(kind, prefix): &(Kind, &str)| Some(Self::new(*kind, text.strip_prefix(prefix)?));
-        Kind::ALL.iter().find_map(known).unwrap_or(Self { kind: Kind::Unknown, name: text })
-    }
-}
-
-/// Kind of the tag, a colon, and its name.
-impl fmt::Display for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.prefix())?;
-        f.write_str(&self.name)
-    }
-}
-
-impl fmt::Debug for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tag({self})")
-    }
-}
+use crate::Tag;
 
 /// Timestamp: nanoseconds since 1970, and later than every timestamp issued before, whatever the clock does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -243,23 +124,5 @@ mod tests {
         }
         assert!(!epochs.allow(&[Tag::named("mine")], old));
         assert!(epochs.table.read().unwrap().tags.len() <= InvalidationEpochs::MOST);
-    }
-
-    #[test]
-    #[cfg(feature = "at-rest")]
-    fn tag_written_and_read_is_equal() {
-        let tags = [Tag::tenant("a:b"), Tag::model(""), Tag::label("k", "v"), Tag::named("tenant:a")];
-        let unknown = Tag::from_text("other:x".into());
-        for (tag, text) in
-            tags.iter().chain([&unknown]).zip(["tenant:a:b", "model:", "label:1:k=v", "tag:tenant:a", "other:x"])
-        {
-            assert_eq!((tag.to_string().as_str(), &Tag::from_text(text.into())), (text, tag));
-        }
-    }
-
-    #[test]
-    fn tag_of_label_cannot_be_forged_by_value() {
-        assert_ne!(Tag::label("a", "b=c"), Tag::label("a=b", "c"));
-        assert_ne!(Tag::named("x"), Tag::tenant("x"));
     }
 }

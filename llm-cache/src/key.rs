@@ -56,7 +56,7 @@ pub(crate) struct KeyPrefix<'a> {
     pub(crate) scope: Option<&'a str>,
     /// Number of the variant; 0 where there is only one.
     pub(crate) variant: u32,
-    /// What decides where a layer below may send the call, if anything does. It is in the name of the running call alone.
+    /// Routing of the call by the layers below, if it has any. It is in the key of the running call alone.
     pub(crate) routing: Option<&'a Directive>,
 }
 

@@ -24,12 +24,16 @@ mod layer;
 #[cfg(feature = "at-rest")]
 mod migrate;
 mod negative_cache;
+#[cfg(feature = "redis")]
+mod open_redis;
 mod open_store;
 #[cfg(feature = "at-rest")]
 mod partition;
 mod path;
 #[cfg(feature = "redis")]
 mod redis_options;
+#[cfg(feature = "redis")]
+mod redis_url;
 mod service;
 mod settings;
 mod status;
@@ -42,6 +46,8 @@ mod status;
     expect(unused_imports, reason = "needed by stores outside the process")
 )]
 mod store;
+mod store_config;
+mod tag;
 mod tasks;
 mod telemetry;
 mod url;
@@ -53,7 +59,6 @@ pub use self::builder::CacheBuilder;
 pub use self::cache::{Cache, CallError, Resolved, Stats};
 pub use self::directive::{Directive, DirectivePolicy};
 pub use self::freshness::{Ttl, TtlRule};
-pub use self::invalidation::Tag;
 pub use self::key::Key;
 pub use self::layer::CacheLayer;
 #[cfg(feature = "redis")]
@@ -62,6 +67,7 @@ pub use self::service::Cached;
 pub use self::settings::Background;
 pub use self::status::{CacheStatus, Miss, ShadowStatus, Stale};
 pub use self::store::{Policy, StoreError};
+pub use self::tag::Tag;
 pub use self::url::{StoreUrl, UrlError};
 pub use self::verification::{Mismatch, Verification};
 #[cfg(feature = "at-rest")]

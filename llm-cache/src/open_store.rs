@@ -1,34 +1,15 @@
 //! Stores, opened as their URLs say.
 
-use std::{sync::Arc, time::Duration};
-
-use llm_core::Clock;
+use std::sync::Arc;
 
 #[cfg(feature = "file")]
 use crate::store::{AtRest, FileSettings, FileStore, LocalTier, Tiered};
-#[cfg(feature = "at-rest")]
-use crate::{EncryptionKeys, Secret};
 use crate::{
-    Policy, StoreError, StoreUrl,
+    StoreError, StoreUrl,
     store::{Memory, Store},
+    store_config::StoreConfig,
     url::Location,
 };
-
-/// Settings of a store besides its URL.
-#[cfg_attr(not(any(feature = "file", feature = "redis")), expect(dead_code, reason = "memory needs less"))]
-pub(crate) struct StoreConfig {
-    pub(crate) max_bytes: u64,
-    pub(crate) policy: Policy,
-    pub(crate) clock: Arc<dyn Clock>,
-    /// Time for which an expired entry can be of use.
-    pub(crate) grace: Duration,
-    #[cfg(feature = "at-rest")]
-    pub(crate) secret: Option<Secret>,
-    #[cfg(feature = "at-rest")]
-    pub(crate) keys: Option<Arc<dyn EncryptionKeys>>,
-    #[cfg(feature = "redis")]
-    pub(crate) redis_options: crate::redis_options::RedisOptions,
-}
 
 /// Capacity of a file whose URL has none, in bytes.
 #[cfg(feature = "file")]
@@ -38,8 +19,7 @@ const FILE_BYTES: u64 = 1 << 30;
 pub(crate) fn open(url: Option<StoreUrl>, config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     #[cfg(feature = "redis")]
     if config.redis_options.is_given() || matches!(&url, Some(StoreUrl { location: Location::Redis(_), .. })) {
-        let redis_options = config.redis_options.clone();
-        return Ok(Arc::new(redis_options.open(url, config)?));
+        return Ok(Arc::new(crate::open_redis::open_redis(url, config)?));
     }
     let Some(url) = url else { return Ok(Arc::new(Memory::new(config.max_bytes, config.policy))) };
     let policy = url.policy.unwrap_or(config.policy);

@@ -1,19 +1,12 @@
 //! Settings of caches that share their entries through Redis.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use llm_redis::Redis;
 
-use crate::{
-    CacheBuilder, StoreError, StoreUrl,
-    open_store::StoreConfig,
-    store::{AtRest, LocalTier, Memory, RedisSettings, RedisStore},
-    url::Location,
-};
-
 /// Settings of a cache that shares its entries through Redis.
 ///
-/// Each also has a parameter of the address ([`StoreUrl`]), which comes first.
+/// Each also has a parameter of the URL ([`StoreUrl`](crate::StoreUrl)), which comes first.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,26 +20,19 @@ use crate::{
 #[derive(Clone)]
 #[must_use]
 pub struct RedisOptions {
-    redis: Option<Redis>,
-    memory_ttl: Duration,
-    lease: Duration,
-    bound: Duration,
-    redis_timeout: Duration,
-    claim_timeout: Duration,
+    pub(crate) redis: Option<Redis>,
+    pub(crate) memory_ttl: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) bound: Duration,
+    pub(crate) redis_timeout: Duration,
+    pub(crate) claim_timeout: Duration,
 }
 
-/// A Redis URL without our parameters. It is shown without user and password.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct RedisUrl(pub(crate) Arc<str>);
-
 /// Silence for which a server does not count as unavailable, however short the time-outs are.
-const SILENCE: Duration = Duration::from_secs(1);
-
-/// Time-out of each step of an operation that the application itself starts, such as an invalidation.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
 /// Shortest lease. Waiters check no more often.
-const LEAST_LEASE: Duration = Duration::from_secs(1);
+pub(crate) const LEAST_LEASE: Duration = Duration::from_secs(1);
 
 impl Default for RedisOptions {
     fn default() -> Self {
@@ -58,15 +44,6 @@ impl Default for RedisOptions {
             redis_timeout: Duration::from_millis(50),
             claim_timeout: SILENCE,
         }
-    }
-}
-
-impl CacheBuilder {
-    /// Shares entries through Redis as these options say, with memory of [`max_bytes`](Self::max_bytes) in front of it. A
-    /// [`Redis`] handle instead of options comes with the default ones, and takes the place of the store of an address.
-    pub fn redis(mut self, redis: impl Into<RedisOptions>) -> Self {
-        self.redis_options = redis.into();
-        self
     }
 }
 
@@ -132,40 +109,6 @@ impl RedisOptions {
         self
     }
 
-    /// Opens the store of a URL, or of the handle that was given.
-    pub(crate) fn open(self, url: Option<StoreUrl>, config: StoreConfig) -> Result<RedisStore, StoreError> {
-        let StoreConfig { max_bytes, policy, clock, grace, secret, keys, .. } = config;
-        let bytes = url.as_ref().and_then(|url| url.memory).unwrap_or(max_bytes);
-        let policy = url.as_ref().and_then(|url| url.policy).unwrap_or(policy);
-        let memory_ttl = url.as_ref().and_then(|url| url.memory_ttl).unwrap_or(self.memory_ttl);
-        let lease = url.as_ref().and_then(|url| url.lease).unwrap_or(self.lease).max(LEAST_LEASE);
-        let bound = url.as_ref().and_then(|url| url.invalidation_bound).unwrap_or(self.bound);
-        let claim = url.as_ref().and_then(|url| url.claim_timeout).unwrap_or(self.claim_timeout);
-        let lookup = url.as_ref().and_then(|url| url.redis_timeout).unwrap_or(self.redis_timeout);
-        let operation_timeout = lookup.max(OPERATION_TIMEOUT);
-        let redis = match (self.redis, url) {
-            (Some(redis), _) => redis,
-            (None, Some(StoreUrl { location: Location::Redis(address), prefix, .. })) => {
-                let silence = claim.max(SILENCE);
-                let builder = Redis::builder(&*address.0).call_timeout(lookup);
-                let builder = builder.connect_timeout(silence).probe_timeout(silence);
-                let mut builder = builder.instance("llm-cache");
-                if let Some(prefix) = prefix {
-                    builder = builder.prefix(&*prefix);
-                }
-                if let Some(secret) = &secret {
-                    builder =
-                        builder.hash_secret(secret.derive("llm-cache 2026-11 names in redis v1").expose().to_vec());
-                }
-                builder.spawn().map_err(|error| StoreError::new("redis", error.to_string()))?
-            }
-            (None, _) => unreachable!("there is a handle or an address"),
-        };
-        let codec = AtRest::new(secret.as_ref(), keys);
-        let local = LocalTier::new(Memory::new(bytes, policy), Some(memory_ttl), Arc::clone(&clock));
-        RedisStore::spawn(RedisSettings { redis, codec, clock, local, grace, lease, claim, operation_timeout, bound })
-    }
-
     /// True if there is a handle.
     pub(crate) fn is_given(&self) -> bool {
         self.redis.is_some()
@@ -176,22 +119,5 @@ impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("RedisOptions");
         out.field("lease", &self.lease).field("memory_ttl", &self.memory_ttl).finish_non_exhaustive()
-    }
-}
-
-/// The URL with stars for user and password.
-impl fmt::Display for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or((&self.0, ""));
-        match rest.rsplit_once('@') {
-            Some((_, hosts)) => write!(f, "{scheme}://***@{hosts}"),
-            None => write!(f, "{scheme}://{rest}"),
-        }
-    }
-}
-
-impl fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RedisUrl({self})")
     }
 }

@@ -17,10 +17,22 @@ use crate::{
     telemetry,
 };
 
-/// A service with a cache in front of it: see [`CacheLayer`](crate::CacheLayer).
+/// Service with a cache in front of it: see [`CacheLayer`](crate::CacheLayer).
 ///
-/// Always ready: a hit needs nothing of the inner service. A call that must be made waits for its own clone of it.
+/// Always ready, because a hit needs nothing of the inner service. A call that is sent waits for its own clone of it.
 /// Clones share the cache.
+///
+/// ```
+/// use llm_cache::{Cache, Cached};
+/// use llm_core::into_provider;
+/// # use llm_providers::scripted::Scripted;
+///
+/// # let client = Scripted::new();
+/// let cached = Cached::new(client, Cache::builder("support").build()?);
+/// println!("{} hits", cached.cache().stats().hits);
+/// let provider = into_provider(cached);
+/// # Ok::<_, llm_cache::BuildError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cached<S> {
     inner: S,
@@ -33,7 +45,7 @@ impl<S> Cached<S> {
         Self { inner, cache }
     }
 
-    /// The cache.
+    /// Returns the cache.
     pub fn cache(&self) -> &Cache {
         &self.cache
     }

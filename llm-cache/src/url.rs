@@ -10,9 +10,12 @@ use std::{
     time::Duration,
 };
 
+use crate::Policy;
 #[cfg(feature = "redis")]
-use crate::redis_options::RedisUrl;
-use crate::{Policy, builder::MIN_BYTES};
+use crate::redis_url::RedisUrl;
+
+/// Smallest capacity, in bytes. No entry is smaller.
+pub(crate) const MIN_BYTES: u64 = 1024;
 
 /// Location of a cache's entries as text, for one environment variable, say.
 ///

@@ -10,11 +10,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::memory_size::json_memory_size;
 #[cfg(feature = "at-rest")]
-use super::{Record, memory_size::text_memory_size};
-use crate::{
-    Key,
-    invalidation::{Tag, Timestamp},
-};
+use super::memory_size::text_memory_size;
+use crate::{Key, Tag, invalidation::Timestamp};
 
 /// Stored response, with its accounting, expiry and provenance.
 pub(crate) struct Entry {
@@ -90,11 +87,18 @@ impl Entry {
         Some(Self { answer, facts, expiry, provenance, tier: "memory", leaves_at: None, bytes })
     }
 
-    /// Creates an entry of a record found in a store.
+    /// Creates an entry of a response's JSON text. `bytes` is its size in memory, if it is known.
     #[cfg(feature = "at-rest")]
-    pub(crate) fn found(key: &Key, record: Record, tier: &'static str) -> Self {
-        let Record { facts, expiry, provenance, text, memory_size, .. } = record;
-        let bytes = memory_size.unwrap_or_else(|| bytes(key, &provenance, text_memory_size(&text)));
+    pub(crate) fn from_text(
+        key: &Key,
+        text: Bytes,
+        bytes: Option<u32>,
+        facts: Accounting,
+        expiry: Expiry,
+        provenance: Provenance,
+        tier: &'static str,
+    ) -> Self {
+        let bytes = bytes.unwrap_or_else(|| self::bytes(key, &provenance, text_memory_size(&text)));
         Self { answer: Mutex::new(Answer::Text(text)), facts, expiry, provenance, tier, leaves_at: None, bytes }
     }
 

@@ -26,16 +26,16 @@ impl Store for Tiered {
     }
 
     fn fetch<'a>(&'a self, keys: &'a [Key]) -> StoreFuture<'a, Vec<Option<Arc<Entry>>>> {
-        // What is at hand in a store further away was not looked for.
-        let at_hand: Vec<_> = keys.iter().map(|key| self.remote.peek(key.borrowed())).collect();
-        if at_hand.iter().all(Option::is_some) {
-            return super::ready(at_hand);
+        // Pending writes of the remote store were not looked up.
+        let pending: Vec<_> = keys.iter().map(|key| self.remote.peek(key.borrowed())).collect();
+        if pending.iter().all(Option::is_some) {
+            return super::store_trait::ready(pending);
         }
         Box::pin(async move {
             let missing: Vec<Key> =
-                keys.iter().zip(&at_hand).filter(|(_, entry)| entry.is_none()).map(|(key, _)| key.clone()).collect();
+                keys.iter().zip(&pending).filter(|(_, entry)| entry.is_none()).map(|(key, _)| key.clone()).collect();
             let mut fetched = self.remote.fetch(&missing).await?.into_iter();
-            Ok(at_hand.into_iter().map(|entry| entry.or_else(|| fetched.next().flatten())).collect())
+            Ok(pending.into_iter().map(|entry| entry.or_else(|| fetched.next().flatten())).collect())
         })
     }
 

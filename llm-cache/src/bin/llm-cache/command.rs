@@ -136,7 +136,7 @@ impl Access {
         let mut builder: CacheBuilder = Cache::builder("llm-cache admin").store(self.url.clone());
         #[cfg(feature = "redis")]
         {
-            // Nobody waits for an answer here.
+            // No caller waits for a response here.
             builder = builder.redis(llm_cache::RedisOptions::new().redis_timeout(std::time::Duration::from_secs(20)));
         }
         if let Some(file) = &self.secret {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::{
     EncryptionKeys, Name, PARTITION_BYTES, Record, Secret,
+    corrupt_entry::CorruptEntry,
     frame::Framing,
     name::{Names, digest},
 };
@@ -14,19 +15,6 @@ pub(crate) struct AtRest {
     names: Names,
     framing: Framing,
     keys: Option<Arc<dyn EncryptionKeys>>,
-}
-
-/// Reasons why a stored value is a miss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CorruptEntry {
-    /// It is no value of ours.
-    Foreign,
-    /// It is in a format that this version does not know.
-    Newer,
-    /// It was changed or truncated, it is under another name, or the store has another secret.
-    Damaged,
-    /// Its key is missing or another, or it is not sealed and should be.
-    NoKey,
 }
 
 /// Secret of stores that have none. Their names do not hide a request from a reader that guesses it, and their checks

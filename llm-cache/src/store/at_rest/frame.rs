@@ -22,7 +22,7 @@ use chacha20poly1305::{
 };
 use zstd::bulk::Decompressor;
 
-use super::{EncryptionKeys, Name, Secret, codec::CorruptEntry};
+use super::{EncryptionKeys, Name, Secret, corrupt_entry::CorruptEntry};
 use crate::Partition;
 
 const MAGIC: [u8; 4] = *b"LLMC";

@@ -4,6 +4,7 @@
 //! store's secret it reveals nothing of the tenant or the request. A value that cannot be read is a miss.
 
 mod codec;
+mod corrupt_entry;
 mod frame;
 mod name;
 mod record;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use llm_core::layer::Accounting;
 use serde::{Deserialize, Serialize};
 
-use super::{codec::CorruptEntry, name::digest};
+use super::{corrupt_entry::CorruptEntry, name::digest};
 use crate::{
     Key, Partition, Tag,
     invalidation::Timestamp,
@@ -58,6 +58,12 @@ impl Record {
             text: entry.text()?,
             memory_size: Some(entry.bytes()),
         })
+    }
+
+    /// Returns the entry of a record that was found in a tier.
+    pub(crate) fn into_entry(self, key: &Key, tier: &'static str) -> Entry {
+        let Self { facts, expiry, provenance, text, memory_size, .. } = self;
+        Entry::from_text(key, text, memory_size, facts, expiry, provenance, tier)
     }
 
     /// Encodes the record: digest, length of the head, head, text.

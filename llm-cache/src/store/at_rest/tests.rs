@@ -8,7 +8,7 @@ use llm_core::{Usage, Usd, layer::Accounting};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{codec::CorruptEntry, frame::Framing, *};
+use super::{corrupt_entry::CorruptEntry, frame::Framing, *};
 use crate::{
     Key, Partition, Tag,
     invalidation::Timestamp,

@@ -168,7 +168,7 @@ impl Shared {
         let records = self.with(|disk| disk.read(&names))?;
         let entry = |((key, name), bytes): ((&Key, &Name), Option<Vec<u8>>)| {
             let record = self.read(name, &bytes?)?;
-            self.allows(&record.provenance).then(|| Arc::new(Entry::found(key, record, "file")))
+            self.allows(&record.provenance).then(|| Arc::new(record.into_entry(key, "file")))
         };
         Ok(keys.iter().zip(&names).zip(records).map(entry).collect())
     }

@@ -136,7 +136,7 @@ async fn file_writes_delay_only_close() {
     let (directory, store) = store(&ManualClock::at_unix(1_000));
     assert!(store.put(key(0), entry(0, 1)));
     store.close().await.unwrap();
-    // Each write tells that it begins, and then waits until it may.
+    // Each write signals that it begins, and then waits for permission.
     let (begins, begun_writes) = mpsc::channel();
     let (go, may) = mpsc::channel::<()>();
     let (is_slow, may) = (Arc::new(AtomicBool::new(false)), Mutex::new(may));

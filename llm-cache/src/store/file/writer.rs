@@ -32,7 +32,7 @@ pub(super) fn run(shared: &Shared) {
 
 impl Shared {
     fn write_pending(&self) {
-        // The work is taken when no other change can be under way: whoever removes an entry here and then in the file
+        // The work is taken when no other change can be under way: a caller that removes an entry here and then in the file
         // finds it in one of both.
         let mut work = Work::default();
         let written = catch_unwind(AssertUnwindSafe(|| {

@@ -1,7 +1,7 @@
 use std::{
     hash::{BuildHasherDefault, Hasher},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -10,7 +10,8 @@ use equivalent::Equivalent;
 use hashlink::{LinkedHashMap, linked_hash_map::RawEntryMut};
 use smallvec::SmallVec;
 
-use super::{Arc, BorrowedKey, Entry, Key, Table};
+use super::table::Table;
+use crate::{Key, key::BorrowedKey, store::Entry};
 
 /// Table that evicts the least recently used entry first.
 ///

@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use foldhash::quality::RandomState;
 use moka::{
@@ -7,7 +10,8 @@ use moka::{
     sync::Cache,
 };
 
-use super::{Arc, BorrowedKey, Entry, Key, Table};
+use super::table::Table;
+use crate::{Key, key::BorrowedKey, store::Entry};
 
 /// Table that keeps the entries used most often of late.
 ///

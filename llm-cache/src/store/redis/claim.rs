@@ -15,7 +15,8 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     queue::{Job, Queue},
     scripts::CLAIM,
-    shared::{Shared, Ticket},
+    shared::Shared,
+    ticket::Ticket,
     value,
 };
 use crate::{

@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::shared::Ticket;
+use super::ticket::Ticket;
 use crate::Key;
 
 pub(super) struct Leases {

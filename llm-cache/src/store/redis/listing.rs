@@ -38,7 +38,7 @@ impl Shared {
     pub(super) async fn copy(&self, records: Vec<Record>, started_at: Timestamp) -> Result<u64, StoreError> {
         let mut copied = 0;
         for mut record in records {
-            // It is good now, as whoever has it says; when its call began by that store's time says nothing here.
+            // It is valid now in its own store, whose timestamps mean nothing here.
             record.provenance.started_at = started_at;
             let Some((name, value)) = self.value(&record) else { continue };
             let call = COPY.with_keys(&[&self.redis_key(&name)]).arg(value).arg(self.ttl_millis(&record.expiry));

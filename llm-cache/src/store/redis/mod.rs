@@ -15,6 +15,7 @@ mod queue;
 mod scripts;
 mod shared;
 mod store;
+mod ticket;
 mod value;
 mod writer;
 

@@ -8,7 +8,7 @@ use std::sync::{
 use llm_redis::Key as RedisKey;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{leases::Leases, shared::Ticket};
+use super::{leases::Leases, ticket::Ticket};
 use crate::{Key, StoreError, store::Entry};
 
 /// Sender of jobs. Adding never waits.

@@ -18,6 +18,7 @@ use super::{
     invalidations::{Invalidations, Update},
     leases::Leases,
     scripts::SYNC,
+    ticket::Ticket,
     value,
 };
 use crate::{
@@ -61,15 +62,6 @@ pub(super) struct Counts {
     pub(super) granted: AtomicU64,
     pub(super) awaited: AtomicU64,
     pub(super) expired: AtomicU64,
-}
-
-/// Lease: its keys, and the token that identifies its holder.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Ticket {
-    pub(super) entry: RedisKey,
-    pub(super) lease: RedisKey,
-    pub(super) channel: RedisKey,
-    pub(super) token: Bytes,
 }
 
 /// Time that the server keeps an entry after its use, so that no clock's error cuts it short.
@@ -192,7 +184,7 @@ impl Shared {
         if record.expiry.stored_at.duration_since(now).is_ok_and(|ahead| ahead <= SKEW) {
             record.expiry.stored_at = now;
         }
-        Some(Arc::new(Entry::found(key, record, "redis")))
+        Some(Arc::new(record.into_entry(key, "redis")))
     }
 
     /// Reads a value, and counts a corrupt one.

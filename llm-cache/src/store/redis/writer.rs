@@ -20,7 +20,8 @@ use super::{
     claim::{LEFT, OVER, millis},
     queue::{Job, MOST},
     scripts::{RELEASE, RENEW, STORE},
-    shared::{Shared, Ticket, failed},
+    shared::{Shared, failed},
+    ticket::Ticket,
 };
 use crate::{
     Key,
@@ -135,7 +136,7 @@ impl Shared {
                     let _done = running;
                     before.await;
                     let removed = self.insist(Command::del(&redis_key), || true).await;
-                    // Whoever wanted to know may have left.
+                    // The caller may have left.
                     let _ = done.send(removed.map(drop).map_err(|error| failed(&error)));
                 })
             }

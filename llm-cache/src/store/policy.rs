@@ -1,0 +1,18 @@
+/// Eviction policy of a full memory.
+///
+/// ```
+/// use llm_cache::{Cache, Policy};
+///
+/// let cache = Cache::builder("support").policy(Policy::TinyLfu).build()?;
+/// # Ok::<_, llm_cache::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Policy {
+    /// Evicts the least recently used entry. New entries stay, which suits requests that change slowly.
+    #[default]
+    Lru,
+    /// Evicts the least frequently used entry (W-TinyLFU). It withstands scans, and admits a new key to a full cache
+    /// only after several requests for it.
+    TinyLfu,
+}

@@ -1,0 +1,23 @@
+use std::{sync::Arc, time::Duration};
+
+use llm_core::Clock;
+
+use crate::Policy;
+#[cfg(feature = "at-rest")]
+use crate::{EncryptionKeys, Secret};
+
+/// Settings of a store besides its URL.
+#[cfg_attr(not(any(feature = "file", feature = "redis")), expect(dead_code, reason = "memory needs less"))]
+pub(crate) struct StoreConfig {
+    pub(crate) max_bytes: u64,
+    pub(crate) policy: Policy,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Time for which an expired entry can be of use.
+    pub(crate) grace: Duration,
+    #[cfg(feature = "at-rest")]
+    pub(crate) secret: Option<Secret>,
+    #[cfg(feature = "at-rest")]
+    pub(crate) keys: Option<Arc<dyn EncryptionKeys>>,
+    #[cfg(feature = "redis")]
+    pub(crate) redis_options: crate::redis_options::RedisOptions,
+}
