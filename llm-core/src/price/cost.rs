@@ -64,6 +64,35 @@ impl PriceTable {
         })
     }
 
+    /// Returns the list price of a response: the price of `usage` at the standard service class, by the table alone. The
+    /// surcharges on the receipt apply. The model is found as for [`cost_of`](Self::cost_of).
+    ///
+    /// An amount that the vendor stated does not count, because it is for the class that was served. For a response that
+    /// was served alone and at the standard class, the list price is its cost.
+    ///
+    /// ```
+    /// use llm_core::{Usage, layer::Accounting, price::{PriceTable, ServiceTier}};
+    ///
+    /// let json = r#"{"as_of": "2026-12-01", "models": {"m": {"rows": [{"input": "2", "output": "8"}],
+    ///     "tiers": {"flex": [{"input": "1", "output": "4"}]}}}}"#;
+    /// let (table, usage) = (PriceTable::from_json(json)?, Usage::new(1_000, 100));
+    /// let mut accounting = Accounting::default();
+    /// accounting.service_tier = Some("flex".into());
+    /// let cost = table.cost_of("m", &ServiceTier::Standard, &accounting, &usage)?;
+    /// let list = table.list_of("m", &accounting, &usage)?;
+    /// assert_eq!((cost.to_string().as_str(), list.to_string().as_str()), ("$0.0014", "$0.0028"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`cost_with`](Self::cost_with), and a usage that no response can have taken.
+    pub fn list_of(&self, asked: &str, facts: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
+        let options = surcharged(ServiceTier::Standard, facts);
+        let answer = Answer { asked, facts, usage, options };
+        self.sum(&answer, Self::listed).or_else(|_| self.sum(&answer, Self::resolve))
+    }
+
     /// Returns the cost of `usage` line by line; also of a usage that has something without a known price, which it names.
     ///
     /// # Errors
@@ -163,6 +192,10 @@ impl<'a> Answer<'a> {
 
 fn options(tier: &ServiceTier, facts: &Accounting) -> PriceOptions {
     let tier = facts.service_tier.as_deref().map_or_else(|| tier.clone(), ServiceTier::named);
+    surcharged(tier, facts)
+}
+
+fn surcharged(tier: ServiceTier, facts: &Accounting) -> PriceOptions {
     facts.surcharges.iter().cloned().fold(tier.into(), PriceOptions::surcharge)
 }
 

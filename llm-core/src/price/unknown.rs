@@ -81,8 +81,8 @@ pub enum UnknownCost {
     /// No layer of the stack prices attempts.
     #[error("no layer prices attempts at the vendor: put the ledger's `attempts` layer right above the client")]
     NoAttemptsLayer,
-    /// A stored response was stored without its cost.
-    #[error("the answer was stored without its cost")]
+    /// A stored response was stored without its cost or its list price.
+    #[error("the answer was stored without its cost or list price")]
     Stored,
 }
 

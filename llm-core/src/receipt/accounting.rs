@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Amount, CostShare, Savings, SideCall};
+use super::{Amount, Cause, CostShare, Savings, SideCall, savings};
 use crate::{Usage, Usd, call::MemberId, price::UnknownCost};
 
 /// Accounting data of a [`Receipt`](super::Receipt). Serialized, it holds what is true of the response, not of the call
@@ -58,18 +58,26 @@ pub struct Accounting {
     /// The vendor's id of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<Arc<str>>,
-    /// The cost of the response. A client puts here the amount that the vendor states it billed; the layer that prices
-    /// attempts replaces it by the list price if the price table lists the model at this provider.
+    /// True if a packed request produced it: one request with several prompts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub packed: bool,
+    /// The cost of the response: price of its usage as it was served. A client puts here the amount that the vendor states
+    /// it billed; the layer that prices attempts replaces it by the table's price if the table lists the model at this
+    /// provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Usd>,
-    /// Cause of an unknown cost, from the layer that prices attempts.
+    /// The list price: price of the same response alone at the standard service class; an estimate if it was packed.
+    /// `None` while unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list: Option<Usd>,
+    /// Cause of an unknown cost or list price, from the layer that prices attempts.
     #[serde(skip)]
     pub unpriced: Option<UnknownCost>,
     /// Amount paid for it in this call; `None` unless a layer stated it. See [`paid`](Self::paid()).
     #[serde(skip)]
     pub paid: Option<Amount>,
-    /// Amounts saved in this call, by cause.
-    #[serde(skip)]
+    /// Amounts saved, by cause: those [of the response](Savings::of_response), which stay with it, and those of this call.
+    #[serde(with = "savings::of_response", skip_serializing_if = "savings::of_response::is_none")]
     pub saved: Savings,
     /// The paid amount that this response may count as its own.
     #[serde(skip)]
@@ -105,7 +113,57 @@ impl Accounting {
         }
     }
 
-    /// Copies what the response itself is (usage, vendor, model, cost), not how this call came by it.
+    /// Sets the cost, the list price of the same usage, and the saving of the service class, which is their difference.
+    ///
+    /// Without a known cost there is no list price, because the difference is unknown too.
+    ///
+    /// ```
+    /// use llm_core::{Cause, Usd, layer::Accounting};
+    ///
+    /// let mut accounting = Accounting::default();
+    /// accounting.set_prices(Ok(Usd::from_nanos(40)), Ok(Usd::from_nanos(25)));
+    /// assert_eq!(accounting.saved.of(Cause::Tier), Usd::from_nanos(-15));
+    /// assert_eq!(accounting.list, Some(Usd::from_nanos(25)));
+    /// ```
+    pub fn set_prices(&mut self, cost: Result<Usd, UnknownCost>, list: Result<Usd, UnknownCost>) {
+        let list = cost.as_ref().map_err(UnknownCost::clone).and(list);
+        let saved = list.as_ref().ok().zip(cost.as_ref().ok()).map(|(list, cost)| *list - *cost);
+        self.saved.set(Cause::Tier, saved.unwrap_or_default());
+        self.cost = cost.ok();
+        (self.list, self.unpriced) = known(list);
+    }
+
+    /// Marks the response as packed. Its list price becomes `alone`, which is the estimated price of the same response
+    /// requested alone at the standard class; the difference to the list price of its share of the packed request is saved.
+    ///
+    /// Call it with the accounting of the share: `cost`, `list` and `saved` are this response's part of the packed request.
+    /// The usage to estimate by is the whole prefix and the response's own item as input and its own part of the output,
+    /// without reasoning: `Usage::new(prefix + item, output)`, at
+    /// [`PriceTable::list_of`](crate::price::PriceTable::list_of).
+    ///
+    /// ```
+    /// use llm_core::{Cause, Usd, layer::Accounting};
+    ///
+    /// let mut share = Accounting::default();
+    /// share.set_prices(Ok(Usd::from_nanos(10)), Ok(Usd::from_nanos(20)));
+    /// share.set_packed(Ok(Usd::from_nanos(50)));
+    /// assert_eq!((share.saved.of(Cause::Tier), share.saved.of(Cause::Packed)), (Usd::from_nanos(10), Usd::from_nanos(30)));
+    /// assert_eq!(share.list, Some(Usd::from_nanos(10 + 10 + 30)));
+    /// ```
+    pub fn set_packed(&mut self, alone: Result<Usd, UnknownCost>) {
+        let share = self.list;
+        self.packed = true;
+        self.saved.set(Cause::Packed, Usd::ZERO);
+        // Without the share's own list price the saving is unknown, and so is the sum.
+        let Some(share) = share else { return };
+        if let Ok(alone) = alone {
+            self.saved.set(Cause::Packed, alone - share);
+        }
+        (self.list, self.unpriced) = known(alone);
+    }
+
+    /// Copies what the response itself is (usage, vendor, model, cost, list price and its own savings), not how this call
+    /// came by it.
     pub fn copy_response(&mut self, from: &Self) {
         let Self {
             origin: _,
@@ -120,10 +178,12 @@ impl Accounting {
             service_tier,
             surcharges,
             request_id,
+            packed,
             cost,
+            list,
             unpriced,
             paid: _,
-            saved: _,
+            saved,
             cost_share: _,
         } = from;
         self.usage = *usage;
@@ -137,8 +197,11 @@ impl Accounting {
         self.service_tier.clone_from(service_tier);
         self.surcharges.clone_from(surcharges);
         self.request_id.clone_from(request_id);
+        self.packed = *packed;
         self.cost = *cost;
+        self.list = *list;
         self.unpriced.clone_from(unpriced);
+        self.saved = saved.of_response();
     }
 
     /// Divides the accounting of a call among its parts, exactly: what cannot be divided goes to the last. The cost share is
@@ -149,6 +212,8 @@ impl Accounting {
         let costs = self.cost.map(|cost| cost.split(weights));
         let paid = self.paid.as_ref().map(|paid| paid.split(weights));
         let saved: Vec<_> = self.saved.iter().map(|(cause, amount)| (cause, amount.split(weights))).collect();
+        // Each amount is rounded on its own. A part's list price follows from its other amounts, so that they add up.
+        let rest = self.list.map(|list| (list - self.cost_and_savings()).split(weights));
         let mut cost_shares =
             self.cost_share.as_ref().and_then(|share| share.split(weights)).unwrap_or_default().into_iter();
         (0..weights.len())
@@ -162,11 +227,25 @@ impl Accounting {
                 part.paid = paid.as_ref().map(|paid| paid[at].clone());
                 // The cost of a part is known or unknown already.
                 part.side_calls = Vec::new();
-                saved.iter().for_each(|(cause, amounts)| part.saved.add(*cause, amounts[at]));
+                part.saved = saved.iter().map(|(cause, amounts)| (*cause, amounts[at])).collect();
+                part.list = rest.as_ref().map(|rest| rest[at] + part.cost_and_savings());
                 part.cost_share = cost_shares.next();
                 part
             })
             .collect()
+    }
+
+    /// Returns the list price that the other amounts make up.
+    fn cost_and_savings(&self) -> Usd {
+        self.cost.unwrap_or_default() + self.saved.of_response().total()
+    }
+}
+
+/// The amount, and the cause if it is unknown.
+fn known(amount: Result<Usd, UnknownCost>) -> (Option<Usd>, Option<UnknownCost>) {
+    match amount {
+        Ok(amount) => (Some(amount), None),
+        Err(cause) => (None, Some(cause)),
     }
 }
 
@@ -191,5 +270,20 @@ mod tests {
         assert_eq!(each(|part| part.cost.unwrap_or_default()), [3, 3, 5]);
         assert_eq!(each(|part| part.paid().at_least()), [2, 2, 4]);
         assert_eq!(each(|part| part.saved.of(Cause::CacheHit)), [1, 1, 2]);
+    }
+
+    #[test]
+    fn accounting_split_list_price_adds_up_in_every_part() {
+        for (cost, list) in [(11, 25), (25, 11), (7, 7)] {
+            let mut whole = Accounting::default();
+            whole.set_prices(Ok(Usd::from_nanos(cost)), Ok(Usd::from_nanos(list)));
+            whole.saved.add(Cause::CacheHit, Usd::from_nanos(4));
+            let parts = whole.split(&[1, 2, 4]);
+            for part in &parts {
+                let saved = part.saved.of(Cause::Tier);
+                assert_eq!(part.list, part.cost.map(|cost| cost + saved), "{cost} for {list}");
+            }
+            assert_eq!(parts.iter().filter_map(|part| part.list).sum::<Usd>(), Usd::from_nanos(list));
+        }
     }
 }

@@ -61,9 +61,16 @@ impl Receipt {
         self.lock().origin
     }
 
-    /// Returns the cost of the response; `None` while unknown, or if no layer of the stack prices attempts.
+    /// Returns the cost of the response as it was served; `None` while unknown, or if no layer of the stack prices
+    /// attempts.
     pub fn cost(&self) -> Option<Usd> {
         self.lock().cost
+    }
+
+    /// Returns the list price of the response: its price alone at the standard service class. `None` while unknown, or if
+    /// no layer of the stack prices attempts.
+    pub fn list(&self) -> Option<Usd> {
+        self.lock().list
     }
 
     /// Returns the amount paid to a vendor for this response, in this call, or the cause if it is unknown: see
@@ -72,7 +79,7 @@ impl Receipt {
         self.lock().paid()
     }
 
-    /// Returns the amounts that were saved.
+    /// Returns the sum of the amounts that were saved; negative if a dearer service class cost more than was saved.
     pub fn saved(&self) -> Usd {
         self.lock().saved.total()
     }

@@ -1,39 +1,58 @@
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Usd;
 
-/// Cause of a saving: a response, or a part of it, that did not have to be paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Cause of a saving: a response, or a part of its list price, that did not have to be paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cause {
-    /// A cache hit.
+    /// A cache hit saves the cost of the stored response.
     CacheHit,
-    /// A shared call: an equal one was running already.
+    /// A shared call saves the cost of the response: an equal call was running already.
     Coalesced,
+    /// A packed request, which produced several responses, saves the difference to the estimated price of this one alone.
+    Packed,
+    /// A service class saves the difference to the standard one. It is negative for a class that is dearer.
+    Tier,
 }
 
-/// Amounts that did not have to be paid, by cause.
+/// Amounts that did not have to be paid, by cause. An amount is negative where more had to be paid.
 ///
 /// ```
 /// use llm_core::{Cause, Savings, Usd};
 ///
 /// let mut savings = Savings::default();
 /// savings.add(Cause::CacheHit, Usd::from_nanos(5));
-/// savings.add(Cause::Coalesced, Usd::from_nanos(2));
-/// assert_eq!((savings.of(Cause::CacheHit), savings.total()), (Usd::from_nanos(5), Usd::from_nanos(7)));
+/// savings.add(Cause::Tier, Usd::from_nanos(-2));
+/// assert_eq!((savings.of(Cause::CacheHit), savings.total()), (Usd::from_nanos(5), Usd::from_nanos(3)));
+/// assert_eq!(savings.of_response().total(), Usd::from_nanos(-2));
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Savings([Usd; Cause::ALL.len()]);
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Self; 2] = [Self::CacheHit, Self::Coalesced];
+    pub const ALL: [Self; 4] = [Self::CacheHit, Self::Coalesced, Self::Packed, Self::Tier];
 
     /// Returns the cause in one word, for tables and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::CacheHit => "cache_hit",
             Self::Coalesced => "coalesced",
+            Self::Packed => "packed",
+            Self::Tier => "tier",
+        }
+    }
+
+    /// Returns true for a saving of the response itself, which every call that gets the response has; false for a saving
+    /// of one call.
+    pub fn is_of_response(self) -> bool {
+        match self {
+            Self::CacheHit | Self::Coalesced => false,
+            Self::Packed | Self::Tier => true,
         }
     }
 }
@@ -44,12 +63,22 @@ impl Savings {
         self.0[cause as usize] += amount;
     }
 
+    /// Replaces the amount of one cause.
+    pub fn set(&mut self, cause: Cause, amount: Usd) {
+        self.0[cause as usize] = amount;
+    }
+
     /// Returns the amount of one cause.
     pub fn of(&self, cause: Cause) -> Usd {
         self.0[cause as usize]
     }
 
-    /// Returns the causes that saved something, with their amounts.
+    /// Returns the savings of the response itself, without those of the call that got it.
+    pub fn of_response(&self) -> Self {
+        self.iter().filter(|(cause, _)| cause.is_of_response()).collect()
+    }
+
+    /// Returns the causes with an amount other than zero, and their amounts.
     pub fn iter(&self) -> impl Iterator<Item = (Cause, Usd)> + '_ {
         Cause::ALL.into_iter().map(|cause| (cause, self.of(cause))).filter(|(_, amount)| !amount.is_zero())
     }
@@ -60,8 +89,41 @@ impl Savings {
     }
 }
 
+impl FromIterator<(Cause, Usd)> for Savings {
+    fn from_iter<I: IntoIterator<Item = (Cause, Usd)>>(amounts: I) -> Self {
+        amounts.into_iter().fold(Self::default(), |mut savings, (cause, amount)| {
+            savings.add(cause, amount);
+            savings
+        })
+    }
+}
+
 impl fmt::Debug for Savings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// Serialized form of [`Savings`]: those of the response, by the causes' names.
+pub(super) mod of_response {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{Cause, Savings};
+    use crate::Usd;
+
+    pub(crate) fn is_none(savings: &Savings) -> bool {
+        savings.of_response() == Savings::default()
+    }
+
+    pub(crate) fn serialize<S: Serializer>(savings: &Savings, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(savings.of_response().iter())
+    }
+
+    /// Reads the amounts. An unknown cause is an error, because the others alone would not add up to the list price.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Savings, D::Error> {
+        let amounts = BTreeMap::<Cause, Usd>::deserialize(deserializer)?;
+        Ok(amounts.into_iter().collect::<Savings>().of_response())
     }
 }
