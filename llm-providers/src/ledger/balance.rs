@@ -11,7 +11,7 @@ use super::Row;
 pub struct Balance {
     /// `paid − used − wasted − open`: zero in every row.
     pub attempts: Usd,
-    /// `list − useful − saved`: zero in every row.
+    /// `list + unlisted − useful − saved`: zero in every row.
     pub responses: Usd,
     /// `used − useful`: zero in the total. In the row of a label or a model: the amount of its attempts that responses
     /// of other rows used, less the amount that its responses used of theirs.
@@ -30,7 +30,7 @@ impl Row {
     pub fn balance(&self) -> Balance {
         Balance {
             attempts: self.paid - self.used - self.wasted.total() - self.open,
-            responses: self.list - self.useful - self.saved.total(),
+            responses: self.list + self.unlisted - self.useful - self.saved.total(),
             between: self.used - self.useful,
         }
     }

@@ -32,7 +32,7 @@ pub(super) struct Unknown {
     pub(super) other: Counts,
 }
 
-/// Attempts and answers whose cost is unknown.
+/// Attempts whose cost is unknown, and responses whose cost or list price is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) attempts: u64,
@@ -65,6 +65,8 @@ pub(super) struct Answer {
     pub(super) origin: Origin,
     pub(super) units: u32,
     pub(super) usage: Option<Usage>,
+    /// True if its cost is known.
+    pub(super) is_priced: bool,
     pub(super) list: Result<Usd, UnknownCost>,
     pub(super) useful: Usd,
     pub(super) saved: Savings,
@@ -173,9 +175,13 @@ impl Row {
         self.units += u64::from(answer.units);
         // One that no answer can have taken would make the total wrong for good.
         self.usage += answer.usage.filter(Usage::is_plausible).unwrap_or_default();
+        self.unpriced_responses += u64::from(!answer.is_priced);
         match answer.list {
             Ok(list) => self.list += list,
-            Err(_) => self.unpriced_responses += 1,
+            Err(_) => {
+                self.unlisted_responses += 1;
+                self.unlisted += answer.useful + answer.saved.total();
+            }
         }
         self.useful += answer.useful;
         for (cause, amount) in answer.saved.iter() {

@@ -7,7 +7,7 @@ use llm_core::{Cause, Usd};
 
 use super::{Row, Snapshot, Waste};
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "calls",
     "answered",
     "vendor",
@@ -17,6 +17,7 @@ const COLUMNS: [&str; 12] = [
     "dropped",
     "units",
     "unpriced_responses",
+    "unlisted_responses",
     "attempts",
     "unpriced_attempts",
     "unconfirmed",
@@ -78,6 +79,7 @@ fn counts(row: &Row) -> [u64; COLUMNS.len()] {
         row.dropped,
         row.units,
         row.unpriced_responses,
+        row.unlisted_responses,
         row.attempts,
         row.unpriced_attempts,
         row.unconfirmed.count,
@@ -95,7 +97,7 @@ fn tokens(row: &Row) -> [(&'static str, u64); 4] {
 
 fn amounts(row: &Row) -> Vec<(String, Usd)> {
     let named = |name: &str, amount| (name.to_owned(), amount);
-    let mut amounts = vec![named("list", row.list), named("useful", row.useful)];
+    let mut amounts = vec![named("list", row.list), named("unlisted", row.unlisted), named("useful", row.useful)];
     amounts.extend(Cause::ALL.into_iter().map(|cause| (format!("saved_{}", cause.name()), row.saved.of(cause))));
     amounts.extend([named("paid", row.paid), named("used", row.used), named("open", row.open)]);
     let wastes = Waste::ALL.into_iter();

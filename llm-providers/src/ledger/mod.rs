@@ -56,10 +56,16 @@
 //!
 //! Of responses, one call each, only those that arrived whole:
 //!
-//! - **list**: cost of the responses at list price for the service class they got, each as if bought alone.
+//! - **list**: list price of the responses, which is the table's price of each as if bought alone at the standard service
+//!   class. That of a packed response is an estimate.
 //! - **useful**: amount paid for these responses. Of all responses that come of one attempt, the first to end takes it.
-//! - **saved**: amount that did not have to be paid for them, by [cause](llm_core::Cause).
-//! - **unpriced responses**: those whose cost is unknown. They are in none of the amounts.
+//! - **saved**: amount that did not have to be paid for them, by [cause](llm_core::Cause). A cache hit or a coalesced call
+//!   saves the *cost* of the response, which is its price as it was served. A packed request and a cheaper service class
+//!   save the difference between that cost and the list price, for each response that comes of them. A dearer class, such
+//!   as priority, saves a negative amount.
+//! - **unpriced responses**: those whose cost is unknown.
+//! - **unlisted**: useful and saved amounts of the responses whose list price is unknown. `saved` then prints as `unknown`
+//!   or with `+ ?`, because the missing part may be negative.
 //!
 //! # Identities
 //!
@@ -67,7 +73,7 @@
 //!
 //! ```text
 //! paid = used + wasted + open        in every row
-//! list = useful + saved              in every row
+//! list + unlisted = useful + saved   in every row
 //! used = useful                      in the total, so that   paid = useful + wasted + open
 //! ```
 //!

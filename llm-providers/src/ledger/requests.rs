@@ -93,7 +93,7 @@ impl Pending {
         let facts = receipt.accounting();
         // An answer that a vendor gave and that no layer below priced keeps saying so.
         let paid = (facts.origin == Origin::Vendor).then_some(facts.paid.clone());
-        let Accounting { origin, usage, cost, unpriced, mut saved, cost_share: claim, .. } = facts;
+        let Accounting { origin, usage, cost, list, unpriced, mut saved, cost_share: claim, .. } = facts;
         let taken = claim.as_ref().map(|claim| claim.take().ok_or(claim.amount()));
         let useful = match taken {
             Some(Ok(amount)) => amount,
@@ -105,7 +105,7 @@ impl Pending {
                 Usd::ZERO
             }
             None => {
-                if origin == Origin::Coalesced && saved.total().is_zero() {
+                if origin == Origin::Coalesced && saved.of(Cause::Coalesced).is_zero() {
                     saved.add(Cause::Coalesced, cost.unwrap_or_default());
                 }
                 Usd::ZERO
@@ -123,7 +123,9 @@ impl Pending {
             (None, Origin::Cache { .. }) => UnknownCost::Stored,
             (None, _) => UnknownCost::NoAttemptsLayer,
         };
-        Answer { origin, units: self.units, usage, list: cost.ok_or_else(cause), useful, saved }
+        let is_priced = cost.is_some();
+        let list = cost.and(list).ok_or_else(cause);
+        Answer { origin, units: self.units, usage, is_priced, list, useful, saved }
     }
 
     fn book(&mut self, ended: &Ended) {

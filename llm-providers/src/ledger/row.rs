@@ -24,14 +24,18 @@ pub struct Row {
     pub units: u64,
     /// Tokens that the responses took when they were produced.
     pub usage: Usage,
-    /// Cost of the responses at list price, each bought alone.
+    /// List price of the responses: each alone, at the standard service class.
     pub list: Usd,
     /// Amount paid for the responses.
     pub useful: Usd,
-    /// Amounts that did not have to be paid for the responses.
+    /// Amounts that did not have to be paid for the responses; negative for a service class that is dearer than standard.
     pub saved: Savings,
     /// Responses whose cost is unknown.
     pub unpriced_responses: u64,
+    /// Responses whose list price is unknown, those of `unpriced_responses` included.
+    pub unlisted_responses: u64,
+    /// Part of `useful` and `saved` that is of `unlisted_responses`.
+    pub unlisted: Usd,
     /// Attempts at a vendor that ended, also those that were not sent.
     pub attempts: u64,
     /// Tokens of all attempts whose usage arrived.

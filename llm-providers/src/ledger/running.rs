@@ -68,13 +68,10 @@ impl RunningAttempt {
         let cost = self.cost(&facts, usage);
         self.book(self.finished(outcome, usage, self.charged(usage, &cost), &facts));
         let claim = cost.as_ref().ok().filter(|_| outcome == Outcome::Complete).map(|cost| self.claim(*cost));
+        let list = cost.clone().and_then(|cost| self.terms.list(&self.keys.model, &facts, usage.as_ref(), cost));
         let replaced = receipt.edit(|facts| {
-            let paid = match cost {
-                Ok(cost) => Amount::from(cost),
-                Err(cause) => Amount::unknown(cause),
-            };
-            (facts.cost, facts.unpriced) = (paid.exact(), paid.cause().cloned());
-            facts.paid = Some(paid);
+            facts.paid = Some(cost.clone().map_or_else(Amount::unknown, Amount::from));
+            facts.set_prices(cost, list);
             std::mem::replace(&mut facts.cost_share, claim)
         });
         // Only now, when the receipt is free: its callback may want to see it.

@@ -53,7 +53,6 @@ pub(super) fn write(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result
 }
 
 fn cells(name: &str, row: &Row) -> Cells {
-    let shared = row.hits + row.coalesced;
     [
         printable(name, MAX_NAME),
         row.calls.to_string(),
@@ -65,9 +64,9 @@ fn cells(name: &str, row: &Row) -> Cells {
         row.units.to_string(),
         row.usage.input.to_string(),
         row.usage.output.to_string(),
-        money(row.list, row.unpriced_responses),
+        money(row.list, row.unlisted_responses),
         money(row.useful, row.unpriced_responses.min(row.vendor)),
-        money(row.saved.total(), row.unpriced_responses.min(shared)),
+        signed(row.saved.total(), row.unlisted_responses),
         money(row.paid, row.unpriced_attempts),
         money(row.wasted.total(), row.unpriced_wasted),
         money(row.unconfirmed.amount, row.unconfirmed.unpriced),
@@ -80,6 +79,15 @@ fn money(amount: Usd, unpriced: u64) -> String {
         0 => format!("{amount:.6}"),
         _ if amount.is_zero() => "unknown".to_owned(),
         _ => format!("≥ {amount:.6}"),
+    }
+}
+
+/// As [`money`], for an amount that its unknown part may lower too.
+fn signed(amount: Usd, unknown: u64) -> String {
+    match unknown {
+        0 => format!("{amount:.6}"),
+        _ if amount.is_zero() => "unknown".to_owned(),
+        _ => format!("{amount:.6} + ?"),
     }
 }
 
@@ -104,6 +112,9 @@ fn notes(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     if unconfirmed.unpriced > 0 {
         write!(f, ", of unknown price {}", unconfirmed.unpriced)?;
+    }
+    if !total.unlisted.is_zero() {
+        write!(f, "\nwithout list price: responses {}, useful and saved {}", total.unlisted_responses, total.unlisted)?;
     }
     let other = books.unknown.other;
     for (cause, attempts, answers) in books.unknown_costs() {

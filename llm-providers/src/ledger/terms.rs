@@ -54,6 +54,23 @@ impl Terms {
         let tier = self.asked.tier.clone().unwrap_or_default();
         self.prices.cost_of(asked_model, &tier, facts, usage)
     }
+
+    /// Returns the list price of a response that cost `cost`: the same at the standard class, else the table's price of
+    /// its usage.
+    pub(super) fn list(
+        &self,
+        asked_model: &str,
+        facts: &Accounting,
+        usage: Option<&Usage>,
+        cost: Usd,
+    ) -> Result<Usd, UnknownCost> {
+        let named = facts.service_tier.as_deref().map(ServiceTier::named);
+        match (named.or_else(|| self.asked.tier.clone()).unwrap_or_default(), usage) {
+            (ServiceTier::Standard, _) => Ok(cost),
+            (_, Some(usage)) => self.prices.list_of(asked_model, facts, usage),
+            (_, None) => Err(UnknownCost::NoUsage),
+        }
+    }
 }
 
 impl Asked {

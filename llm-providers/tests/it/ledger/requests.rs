@@ -144,7 +144,7 @@ async fn requests_hit_saves_list_price() {
     receipt.edit(|facts| {
         facts.origin = Origin::Cache { tier: "memory", age: Duration::from_secs(1) };
         facts.usage = Some(Usage::new(10, 5));
-        facts.cost = Some(COST);
+        facts.set_prices(Ok(COST), Ok(COST));
         facts.saved.add(Cause::CacheHit, COST);
     });
     let hit = answered(&ledger, call("acme").with_units(7), Reply::new(answer(), receipt)).await;
@@ -189,7 +189,7 @@ async fn labels_balance_also_where_another_label_paid() {
 async fn balance_shows_list_price_without_attempt() {
     let ledger = ledger();
     let receipt = Receipt::default();
-    receipt.edit(|facts| facts.cost = Some(COST));
+    receipt.edit(|facts| facts.set_prices(Ok(COST), Ok(COST)));
     answered(&ledger, call("acme"), Reply::new(answer(), receipt)).await;
     let books = ledger.snapshot();
     assert_eq!(books.balance().responses, COST);

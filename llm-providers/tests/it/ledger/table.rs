@@ -30,10 +30,10 @@ async fn snapshot_prints_aligned_table_with_notes() {
 const EXPECTED: &str = "\
 \x20                calls  vendor  hits  coalesced  failed  dropped  units  input  output         list       useful      saved         paid     wasted  unconfirmed
 tenant acme          3       1     0          0       1        1      2   1200     300    $0.001800    $0.001800  $0.000000    $0.003600  $0.001800    {bound:.6}
-tenant b\u{fffd}            1       1     0          0       0        0      2     10       5      unknown      unknown  $0.000000      unknown  $0.000000    $0.000000
-model m              4       2     0          0       1        1      4   1210     305  ≥ $0.001800  ≥ $0.001800  $0.000000  ≥ $0.003600  $0.001800    {bound:.6}
-label feature=x      4       2     0          0       1        1      4   1210     305  ≥ $0.001800  ≥ $0.001800  $0.000000  ≥ $0.003600  $0.001800    {bound:.6}
-in all               4       2     0          0       1        1      4   1210     305  ≥ $0.001800  ≥ $0.001800  $0.000000  ≥ $0.003600  $0.001800    {bound:.6}
+tenant b\u{fffd}            1       1     0          0       0        0      2     10       5      unknown      unknown    unknown      unknown  $0.000000    $0.000000
+model m              4       2     0          0       1        1      4   1210     305  ≥ $0.001800  ≥ $0.001800    unknown  ≥ $0.003600  $0.001800    {bound:.6}
+label feature=x      4       2     0          0       1        1      4   1210     305  ≥ $0.001800  ≥ $0.001800    unknown  ≥ $0.003600  $0.001800    {bound:.6}
+in all               4       2     0          0       1        1      4   1210     305  ≥ $0.001800  ≥ $0.001800    unknown  ≥ $0.003600  $0.001800    {bound:.6}
 prices of 2026-01-02
 wasted: failed $0.0018
 unconfirmed: attempts 1, at most {bound}

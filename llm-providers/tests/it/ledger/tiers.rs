@@ -17,7 +17,7 @@ const PRICES: &str = r#"{"as_of": "2026-01-02", "models": {"m": {
         "batch": [{"input": "0.5", "output": "1"}]},
     "surcharges": {"us": 1100, "fast": 2000}}}}"#;
 
-fn table() -> PriceTable {
+pub(super) fn table() -> PriceTable {
     PriceTable::from_json(PRICES).unwrap()
 }
 
