@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use llm_core::{
-    Cause, Error, Operation, Origin, Output, Receipt, Reply, Savings, Usage, Usd,
+    Cause, Error, Operation, Origin, Output, Receipt, Reply, Usage, Usd,
     layer::{Accounting, CostShare, End, Extensions, Shared, VendorLimits},
 };
 
@@ -23,7 +23,7 @@ pub(super) struct Item<O: Output> {
     answer: Answer<O>,
     facts: Accounting,
     outcome: ItemOutcome,
-    /// List price of what this cache saved the request; lower layers may have saved more.
+    /// Cost of what this cache saved the request; lower layers may have saved more.
     saved: Usd,
     limits: Option<Arc<VendorLimits>>,
     extensions: Extensions,
@@ -161,7 +161,7 @@ fn write(facts: &mut Accounting, shared: &Accounting, led: bool, is_saved: bool)
     facts.copy_response(shared);
     match led {
         true => (facts.origin, facts.paid, facts.saved) = (shared.origin, shared.paid.clone(), shared.saved),
-        false => (facts.origin, facts.saved) = (Origin::Coalesced, Savings::default()),
+        false => facts.origin = Origin::Coalesced,
     }
     if let (true, Some(cost)) = (is_saved, shared.cost) {
         facts.saved.add(Cause::Coalesced, cost);
@@ -222,14 +222,14 @@ fn sum<O: Output>(items: &[Item<O>]) -> Accounting {
     }
     facts.usage = items.iter().map(|item| item.facts.usage).sum::<Option<Usage>>();
     facts.cost = items.iter().map(|item| item.facts.cost).sum::<Option<Usd>>();
+    facts.list = items.iter().map(|item| item.facts.list).sum::<Option<Usd>>();
+    facts.packed = items.iter().any(|item| item.facts.packed);
     facts.unpriced = items.iter().find_map(|item| item.facts.unpriced.clone());
     facts.paid = Some(items.iter().map(|item| item.facts.paid()).sum());
     facts.side_calls = Vec::new();
     let claims: Vec<CostShare> = items.iter().filter_map(|item| item.facts.cost_share.clone()).collect();
     facts.cost_share = (!claims.is_empty()).then(|| CostShare::all(claims));
-    for (cause, amount) in items.iter().flat_map(|item| item.facts.saved.iter()) {
-        facts.saved.add(cause, amount);
-    }
+    facts.saved = items.iter().flat_map(|item| item.facts.saved.iter()).collect();
     let ages = items.iter().map(|item| match item.facts.origin {
         Origin::Cache { age, tier } => Some((age, tier)),
         _ => None,

@@ -1,12 +1,14 @@
 //! The accounting of a call, split among its items.
 
-use llm_core::layer::Accounting;
+use llm_core::{Usd, layer::Accounting};
 
 /// Splits the accounting of a call exactly among its items, by their estimated input.
 pub(super) fn split(facts: &Accounting, weights: &[u64]) -> Vec<Accounting> {
     let usages = facts.usage.map(|usage| usage.split(weights));
     let costs = facts.cost.map(|cost| cost.split(weights));
     let paid = facts.paid.as_ref().map(|paid| paid.split(weights));
+    // Each amount is rounded on its own. An item's list price follows from its other amounts, so that they add up.
+    let rest = facts.list.map(|list| (list - identity(facts)).split(weights));
     let saved: Vec<_> = facts.saved.iter().map(|(cause, amount)| (cause, amount.split(weights))).collect();
     let mut claims = facts.cost_share.as_ref().and_then(|claim| claim.split(weights)).unwrap_or_default().into_iter();
     (0..weights.len())
@@ -19,16 +21,22 @@ pub(super) fn split(facts: &Accounting, weights: &[u64]) -> Vec<Accounting> {
             share.paid = paid.as_ref().map(|paid| paid[at].clone());
             // What the shares cost is known or unknown already.
             share.side_calls = Vec::new();
-            saved.iter().for_each(|(cause, amounts)| share.saved.add(*cause, amounts[at]));
+            share.saved = saved.iter().map(|(cause, amounts)| (*cause, amounts[at])).collect();
+            share.list = rest.as_ref().map(|rest| rest[at] + identity(&share));
             share.cost_share = claims.next();
             share
         })
         .collect()
 }
 
+/// The list price that the other amounts of a response make up.
+fn identity(facts: &Accounting) -> Usd {
+    facts.cost.unwrap_or_default() + facts.saved.of_response().total()
+}
+
 #[cfg(test)]
 mod tests {
-    use llm_core::{Cause, Usage, Usd};
+    use llm_core::{Cause, Usage};
 
     use super::*;
 
@@ -45,5 +53,20 @@ mod tests {
         assert_eq!(each(|share| share.cost.unwrap_or_default()), [3, 3, 5]);
         assert_eq!(each(|share| share.paid().at_least()), [2, 2, 4]);
         assert_eq!(each(|share| share.saved.of(Cause::CacheHit)), [1, 1, 2]);
+    }
+
+    #[test]
+    fn split_list_price_adds_up_in_every_item() {
+        for (cost, list) in [(11, 25), (25, 11), (7, 7)] {
+            let mut facts = Accounting::default();
+            facts.set_prices(Ok(Usd::from_nanos(cost)), Ok(Usd::from_nanos(list)));
+            facts.saved.add(Cause::CacheHit, Usd::from_nanos(4));
+            let shares = split(&facts, &[1, 2, 4]);
+            for share in &shares {
+                let saved = share.saved.of(Cause::Tier);
+                assert_eq!(share.list, share.cost.map(|cost| cost + saved), "{cost} for {list}");
+            }
+            assert_eq!(shares.iter().filter_map(|share| share.list).sum::<Usd>(), Usd::from_nanos(list));
+        }
     }
 }

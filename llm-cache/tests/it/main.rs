@@ -15,6 +15,7 @@ mod conforms;
 mod contract;
 #[cfg(feature = "file")]
 mod damaged_file;
+mod dearer_tiers;
 mod directives;
 #[cfg(feature = "file")]
 mod file;

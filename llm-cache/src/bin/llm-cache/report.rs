@@ -100,7 +100,7 @@ async fn stats(cache: &Cache) -> Result<(), Failure> {
     let Count { entries, bytes, live, unreadable, cost } = count(cache).await?;
     let expired = entries - live - unreadable;
     println!("entries     {entries}\nbytes       {bytes}");
-    println!("live        {live}\nexpired     {expired}\nunreadable  {unreadable}\nlist price  {cost}");
+    println!("live        {live}\nexpired     {expired}\nunreadable  {unreadable}\ncost        {cost}");
     Ok(())
 }
 

@@ -25,7 +25,8 @@ fn record(key: &Key, text: &str) -> Record {
     let mut facts = Accounting::default();
     facts.usage = Some(Usage { reasoning: 3, ..Usage::new(7, 9) });
     facts.usage_so_far = Some(Usage::new(1, 2));
-    facts.cost = Some(Usd::from_nanos(11));
+    facts.set_prices(Ok(Usd::from_nanos(11)), Ok(Usd::from_nanos(22)));
+    facts.set_packed(Ok(Usd::from_nanos(40)));
     facts.provider = Some("openai".into());
     facts.member = Some("key-1".into());
     facts.model = Some("m-2026".into());
@@ -186,7 +187,9 @@ fn at_rest_omits_origin_and_payment() {
     let codec = AtRest::new(None, None);
     let (name, bytes) = codec.write(&record).unwrap();
     let read = codec.read(&name, &bytes).unwrap().facts;
-    assert!(read.paid.is_none() && read.saved.total().is_zero() && read.cost_share.is_none());
+    assert!(read.paid.is_none() && read.cost_share.is_none());
+    assert_eq!(read.saved, record.facts.saved.of_response(), "what the response itself saved stays with it");
+    assert_eq!(read.saved.total(), Usd::from_nanos(29));
 }
 
 #[test]
@@ -240,6 +243,12 @@ fn at_rest_reads_or_misses_other_versions() {
     let richer = json!({"stored_at": 5, "fresh_until": 6, "begun": 4, "votes": [1, 2], "facts": facts});
     let read = codec.read(&name, &write(richer)).unwrap();
     assert_eq!((&*read.text, read.facts.usage), (&b"\"an answer\""[..], Some(Usage::new(7, 9))));
+    let older = json!({"stored_at": 5, "begun": 4, "facts": {"cost": 11, "model": "m"}});
+    let older = codec.read(&name, &write(older)).unwrap().facts;
+    assert_eq!((older.cost, older.list, older.packed), (Some(Usd::from_nanos(11)), None, false), "unknown, not zero");
+    let other_cause = json!({"cost": 11, "list": 22, "saved": {"tier": 4, "barter": 7}});
+    let other_cause = write(json!({"stored_at": 5, "begun": 4, "facts": other_cause}));
+    assert_eq!(codec.read(&name, &other_cause).err(), Some(CorruptEntry::Damaged), "the rest would not add up");
     let poorer = codec.read(&name, &write(json!({"stored_at": 5, "begun": 4}))).unwrap();
     assert_eq!((poorer.expiry.fresh_until, poorer.facts.usage, poorer.provenance.tags.len()), (None, None, 0));
     assert_eq!(codec.read(&name, &write(json!({"begun": 4}))).err(), Some(CorruptEntry::Damaged), "without its time");
