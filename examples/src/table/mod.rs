@@ -12,8 +12,8 @@ use cells::{count, dollars, millis, rate};
 pub const SHOWN: usize = 20;
 
 /// Renders `rows`, most calls first, then their sum with the latency of all calls, `in_all`. One line for each, with
-/// aligned columns; amounts in dollars, latencies in milliseconds. Causes of saving have a column each, in the order
-/// in which the rows name them.
+/// aligned columns; amounts in dollars, latencies in milliseconds. Each cause that saved an amount in some row has a
+/// column, in the order in which the rows name the causes.
 ///
 /// The hit rate is (hits + coalesced) ÷ calls.
 #[must_use]
@@ -41,6 +41,7 @@ fn causes(rows: &[Row]) -> Vec<&str> {
             causes.push(cause);
         }
     }
+    causes.retain(|cause| rows.iter().any(|row| row.saved_by(cause) != 0));
     causes
 }
 
@@ -112,18 +113,22 @@ mod tests {
                 tokens_out: 70,
                 paid: 1_234_567_890_000,
                 unconfirmed: 50_000,
-                saved: vec![("exact hit".to_owned(), 49_999), ("coalesced".to_owned(), -2_500_000_000)],
+                saved: vec![
+                    ("exact hit".to_owned(), 49_999),
+                    ("packed".to_owned(), 0),
+                    ("tier".to_owned(), -2_500_000_000),
+                ],
                 latency: latency(1_500, 2_000_400),
                 ..Row::new("bakery")
             },
         ];
         let expected = "\
-organisation      calls       hits  coalesced  hit rate  tokens in  tokens out         paid  unconfirmed  saved: exact hit  saved: coalesced  p50 ms     p95 ms
----------------------------------------------------------------------------------------------------------------------------------------------------------------
-bakery        1,234,567  1,000,000          3   81.00 %      5,000          70  $1,234.5679      $0.0001           $0.0000          -$2.5000   1.500  2,000.400
-ñandú                 9          0          0    0.00 %         10           0      $0.0000      $0.0000           $0.0000           $0.0000       -          -
----------------------------------------------------------------------------------------------------------------------------------------------------------------
-in all        1,234,576  1,000,000          3   81.00 %      5,010          70  $1,234.5679      $0.0001           $0.0000          -$2.5000   0.002      3.000
+organisation      calls       hits  coalesced  hit rate  tokens in  tokens out         paid  unconfirmed  saved: exact hit  saved: tier  p50 ms     p95 ms
+----------------------------------------------------------------------------------------------------------------------------------------------------------
+bakery        1,234,567  1,000,000          3   81.00 %      5,000          70  $1,234.5679      $0.0001           $0.0000     -$2.5000   1.500  2,000.400
+ñandú                 9          0          0    0.00 %         10           0      $0.0000      $0.0000           $0.0000      $0.0000       -          -
+----------------------------------------------------------------------------------------------------------------------------------------------------------
+in all        1,234,576  1,000,000          3   81.00 %      5,010          70  $1,234.5679      $0.0001           $0.0000     -$2.5000   0.002      3.000
 ";
         assert_eq!(render(&rows, latency(2, 3_000)), expected);
     }
