@@ -96,7 +96,7 @@ impl Stated<'_> {
             // Resets are rounded to milliseconds.
             refill.abs_diff(reset.as_micros()) <= 1_000 + refill / 100
         };
-        let mut windows = [VendorLimit::MINUTE, HOUR, VendorLimit::DAY].into_iter().filter(agrees);
+        let mut windows = [VendorLimit::MINUTE, VendorLimit::DAY].into_iter().filter(agrees);
         windows.next().filter(|_| windows.next().is_none())
     }
 }
@@ -159,7 +159,9 @@ mod tests {
             ("500", "499", "31s", None),
             // Other forms of a reset are not OpenAI's, though the times agree.
             ("60", "30", "30", None),
-            // So many that a minute and an hour cannot be told apart.
+            // As recorded: little of a large limit, which refills in less than the rounding.
+            ("180000000", "179999990", "0s", Some(VendorLimit::MINUTE)),
+            // So large that a minute and a day cannot be told apart.
             ("90000000000", "89999999999", "0s", None),
             ("0", "0", "1s", None),
             ("5", "9", "1s", None),
