@@ -162,6 +162,10 @@ impl Operation for EmbedRequest {
         Estimate { input: likely, input_bound: Some(most), output: 0, output_bound: Some(0), choices: 1 }
     }
 
+    fn answered_by(response: &Embeddings) -> Option<&Arc<str>> {
+        Some(&response.model).filter(|model| !model.is_empty())
+    }
+
     /// They do if each pair of vectors points the same way; vendors' last digits differ from call to call.
     fn equivalent(one: &Embeddings, other: &Embeddings) -> bool {
         one.vectors.len() == other.vectors.len() && one.vectors.iter().zip(&other.vectors).all(|(a, b)| alike(a, b))

@@ -6,7 +6,7 @@
 //! | observe how a response ends | [`End`], [`StreamCut`] |
 //! | share one response among callers | [`Shared`], [`Live`], [`Broadcast`], [`Reader`], [`Complete`] |
 //! | write what decides a response | [`Fingerprinter`], [`SerializeError`] |
-//! | speak to other layers of a call | [`SentFlag`], [`AttemptPermit`], [`NestedRetry`], [`Purpose`], [`Extensions`] |
+//! | speak to other layers of a call | [`SentFlag`], [`AttemptPermit`], [`FailedAttempt`], [`NestedRetry`], [`Purpose`], [`Extensions`] |
 //! | send a call to one of several keys or vendors | [`MemberId`], [`NoFallback`], [`Pinned`] |
 //! | retry a call | [`RetryBudget`], [`RetryToken`], [`Backoff`] |
 //! | share a deadline among callers | [`SharedDeadline`], [`DeadlineHandle`], [`CallDeadline`] |
@@ -19,7 +19,7 @@ pub use crate::call::{
     AttemptPermit, CallDeadline, DeadlineHandle, LateEnd, MemberId, NestedRetry, NoFallback, Pinned, Purpose, SentFlag,
     SharedDeadline,
 };
-pub use crate::error::{LimitScope, LimitWindow};
+pub use crate::error::{FailedAttempt, LimitScope, LimitWindow};
 pub use crate::extensions::Extensions;
 pub use crate::fingerprint::{Fingerprinter, SerializeError};
 pub use crate::future::ResponseFuture;

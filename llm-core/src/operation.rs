@@ -85,6 +85,13 @@ pub trait Operation: Clone + Send + Sync + 'static {
         true
     }
 
+    /// Returns the model that gave the response, by the response itself, so that it has its price where no receipt names the
+    /// model. `None`, as here by default: the response does not say.
+    fn answered_by(response: &Complete<Self>) -> Option<&Arc<str>> {
+        let _ = response;
+        None
+    }
+
     /// Returns `true` if a cache may store the response. A response that is cut short, filtered or refused, or that has
     /// tool arguments that are no JSON, is not stored, because another attempt may do better.
     fn is_cacheable(answer: &Complete<Self>) -> bool {

@@ -15,6 +15,15 @@ pub enum End<'a, C> {
     Dropped(&'a C),
 }
 
+impl<C> End<'_, C> {
+    /// Returns the response, as far as it had arrived.
+    pub fn response(&self) -> &C {
+        match self {
+            Self::Complete(response) | Self::Failed(response, _) | Self::Dropped(response) => response,
+        }
+    }
+}
+
 /// Ways for a watcher to cut a response off: see [`Output::watch`].
 ///
 /// ```

@@ -84,11 +84,10 @@ impl<T: Task, S: LlmService<ChatRequest>> Service<Call<T>> for Tasks<S> {
         let (inner, task) = (self.inner.clone(), call.body.clone());
         ResponseFuture::waiting(async move {
             let reply = oneshot(inner, call.map(|task| task.to_request())).await?;
-            let usage = reply.receipt.usage();
+            let receipt = reply.receipt.clone();
             // An answer that cannot be read was paid all the same.
-            reply.try_map(|answer| task.parse_response(answer)).map_err(|error| match (error.charge(), usage) {
-                (Charge::None, Some(usage)) => error.with_charge(Charge::Known(usage)),
-                (Charge::None, None) => error.with_charge(Charge::Unknown),
+            reply.try_map(|answer| task.parse_response(answer)).map_err(|error| match error.charge() {
+                Charge::None => error.with_response(&receipt.accounting()),
                 _ => error,
             })
         })

@@ -109,7 +109,8 @@ impl<S> Drop for Running<S> {
 pub(crate) struct Course {
     moves: u32,
     retries: u32,
-    charge: Charge,
+    /// Error of the last attempt, with the charges of all.
+    failed: Option<Error>,
     /// Error of the first choice, while stand-ins that cannot express the request are skipped.
     first: Option<Error>,
     /// A layer above retries.
@@ -129,7 +130,7 @@ pub(crate) struct Failed {
 
 impl Course {
     pub(crate) fn new(is_nested: bool, is_repeatable: bool, permit: Option<AttemptPermit>) -> Self {
-        Self { moves: 0, retries: 0, charge: Charge::None, first: None, is_nested, is_repeatable, permit }
+        Self { moves: 0, retries: 0, failed: None, first: None, is_nested, is_repeatable, permit }
     }
 
     /// Returns the number of attempts that failed.
@@ -137,11 +138,11 @@ impl Course {
         self.moves + self.retries
     }
 
-    /// Returns an error with the charge of all attempts.
+    /// Returns an error with the charges of all attempts, each with its model.
     pub(crate) fn charged(&self, error: Error) -> Error {
-        match self.charge {
-            Charge::None => error,
-            charge => error.with_charge(charge),
+        match &self.failed {
+            Some(failed) => error.with_charge(Charge::None).with_earlier_attempts(failed),
+            None => error,
         }
     }
 
@@ -156,14 +157,13 @@ impl Course {
     ///
     /// The error that the caller gets.
     pub(crate) async fn next<S>(&mut self, inner: &Inner<S>, want: &mut Want, failed: Failed) -> Result<(), Error> {
-        let charge = failed.error.charge();
-        self.charge = both(self.charge, charge);
+        self.failed = Some(self.failed.iter().fold(failed.error.clone(), Error::with_earlier_attempts));
         let may_go_on = self.failures() < inner.settings.max_moves;
         if failed.stand_in && may_go_on && cannot_express(&failed.error) {
             want.exclude.push(failed.member);
         } else if !failed.verdict.moves() {
             return self.retry(inner, want, may_go_on, failed).await;
-        } else if failed.is_doubted || !may_go_on || !self.permits(charge).await {
+        } else if failed.is_doubted || !may_go_on || !self.permits(&failed.error).await {
             return Err(self.charged(hide(inner, want, failed.verdict, failed.error)));
         }
         self.moves += 1;
@@ -178,8 +178,7 @@ impl Course {
         failed: Failed,
     ) -> Result<(), Error> {
         let Failed { member, stand_in, verdict, error, .. } = failed;
-        let charge = error.charge();
-        let is_free = inner.settings.retry_charged || charge == Charge::None;
+        let is_free = inner.settings.retry_charged || error.charge() == Charge::None;
         let may_retry = verdict.is_failure() && may_go_on && !self.is_nested && self.is_repeatable && is_free;
         let is_over = error.kind() == ErrorKind::DeadlineExceeded;
         let Some(token) = (may_retry && !is_over).then(|| inner.settings.budget.withdraw()).flatten() else {
@@ -188,7 +187,7 @@ impl Course {
         if self.retries > 0 || inner.with(|shared, _| shared.state.members.len() == 1) {
             tokio::time::sleep(inner.settings.backoff.wait(self.retries + 1)).await;
         }
-        if !self.permits(charge).await {
+        if !self.permits(&error).await {
             return Err(self.charged(error));
         }
         token.spend();
@@ -199,7 +198,7 @@ impl Course {
     }
 
     /// Returns `true` if the layers above permit one more attempt.
-    async fn permits(&self, failed: Charge) -> bool {
+    async fn permits(&self, failed: &Error) -> bool {
         match &self.permit {
             Some(permit) => permit.request(failed).await.is_ok(),
             None => true,
@@ -221,14 +220,5 @@ fn hide<S>(inner: &Inner<S>, want: &Want, verdict: Verdict, error: Error) -> Err
             inner.with(|shared, _| error::unavailable(&shared.state, want.model, None))
         }
         _ => error,
-    }
-}
-
-/// Adds the charges of two attempts.
-fn both(one: Charge, other: Charge) -> Charge {
-    match (one, other) {
-        (Charge::Unknown, _) | (_, Charge::Unknown) => Charge::Unknown,
-        (Charge::None, charge) | (charge, Charge::None) => charge,
-        (Charge::Known(one), Charge::Known(other)) => Charge::Known(one + other),
     }
 }

@@ -1,4 +1,4 @@
-use std::{fmt, num::NonZeroU32, sync::Arc};
+use std::{collections::HashMap, fmt, num::NonZeroU32, sync::Arc};
 
 use tower_layer::Layer;
 
@@ -33,12 +33,15 @@ pub struct RateLimitLayer {
     pub(crate) limiter: Limiter,
     pub(crate) estimator: Arc<dyn Estimator>,
     pub(crate) attempts: Option<NonZeroU32>,
-    pub(crate) fallback_models: Arc<[Arc<str>]>,
+    pub(crate) fallback_models: Arc<Fallbacks>,
     pub(crate) provider: Option<Arc<str>>,
     pub(crate) overrun: OverrunPolicy,
     pub(crate) charge_cache_hits: bool,
     pub(crate) records: Option<Recorder>,
 }
+
+/// The models that may answer in place of each.
+type Fallbacks = HashMap<Arc<str>, Arc<[Arc<str>]>>;
 
 /// Treatment of a stream that exceeds its reservation when no budget is left for more.
 ///
@@ -87,10 +90,28 @@ impl RateLimitLayer {
         self
     }
 
-    /// Sets further models that the stack below may ask in place of a call's own: the price of the dearest is reserved.
-    /// A call with [`NoFallback`](llm_core::layer::NoFallback) in its extensions reserves that of its own model.
-    pub fn fallback_models<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
-        self.fallback_models = models.into_iter().map(Into::into).collect();
+    /// Sets the models that the stack below may ask in place of `model`. A call of that model reserves the price of the
+    /// dearest, and settles by the model that answered; a call
+    /// with [`NoFallback`](llm_core::layer::NoFallback) in its extensions reserves that of its own model. In place of a model
+    /// without an entry no other answers.
+    ///
+    /// ```
+    /// use llm_ratelimit::{Limiter, Plans, RateLimitLayer};
+    ///
+    /// let limiter = Limiter::builder(Plans::uniform(["100k tokens/day"])?).build()?;
+    /// let layer = RateLimitLayer::new(limiter)
+    ///     .fallback_models("gpt-4o-mini", ["gpt-4o"])
+    ///     .fallback_models("gpt-4o", ["claude-sonnet-5", "gemini-2.5-pro"]);
+    /// # let _ = layer;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fallback_models<M: Into<Arc<str>>>(
+        mut self,
+        model: impl Into<Arc<str>>,
+        others: impl IntoIterator<Item = M>,
+    ) -> Self {
+        let others = others.into_iter().map(Into::into).collect();
+        Arc::make_mut(&mut self.fallback_models).insert(model.into(), others);
         self
     }
 

@@ -9,8 +9,8 @@ use std::{
 };
 
 use llm_core::{
-    Charge, Error, ErrorKind, Estimate, Origin, Receipt, Usage, Usd,
-    layer::{Accounting, AttemptPermit, End, LateEnd, StreamCut},
+    Charge, Error, ErrorKind, Estimate, Operation, Origin, Receipt, Usage, Usd,
+    layer::{Accounting, AttemptPermit, Complete, End, LateEnd, StreamCut},
 };
 
 use crate::{Demand, LimitStatuses, OverrunPolicy, RateLimitLayer, Reservation, Settlement, telemetry};
@@ -31,8 +31,15 @@ pub(crate) struct Asked {
     demand: Demand,
     /// Reservations that a stream asked for beyond its first.
     more: Mutex<Vec<Reservation>>,
-    /// Usage of attempts before the last one, as far as it is known. It is counted already.
-    before: Mutex<Usage>,
+    /// Usage and cost of attempts before the last one, as far as they are known. They are counted already.
+    before: Mutex<Spent>,
+}
+
+/// Known usage of failed attempts, and its cost; `None` if that is unknown of one of them.
+#[derive(Clone, Copy)]
+struct Spent {
+    usage: Usage,
+    cost: Option<Usd>,
 }
 
 /// Watches how much a stream says.
@@ -87,31 +94,38 @@ impl Running {
 
     /// It ended without a reply.
     pub(crate) fn refused(self, error: &Error) {
-        let sent = self.reservation.is_sent();
-        let before = *lock(&self.call.before);
-        let settlement = match error.charge() {
-            Charge::Known(usage) => self.call.used_beyond(&before, usage),
-            Charge::None if sent => Settlement::Refused,
-            Charge::Unknown if sent => Settlement::Unknown,
-            Charge::None | Charge::Unknown => Settlement::Unsent,
+        let settlement = match self.call.failed(error) {
+            Settlement::Used { usage, cost } => {
+                let before = *lock(&self.call.before);
+                let cost = cost.zip(before.cost).map(|(all, before)| all - before);
+                Settlement::Used { usage: usage.saturating_sub(before.usage), cost }
+            }
+            settlement if self.reservation.is_sent() => settlement,
+            _ => Settlement::Unsent,
         };
         self.settle(settlement);
     }
 
     /// The answer ended.
-    pub(crate) fn ended<C>(self, end: &End<'_, C>, receipt: &Receipt) {
-        let facts = receipt.accounting();
-        let usage = facts.usage.or_else(|| match end {
+    pub(crate) fn ended<T: Operation>(self, end: &End<'_, Complete<T>>, receipt: &Receipt) {
+        let mut facts = receipt.accounting();
+        facts.model = facts.model.or_else(|| T::answered_by(end.response()).cloned());
+        facts.usage = facts.usage.or_else(|| match end {
             End::Failed(_, error) => known(error.charge()),
             End::Complete(_) | End::Dropped(_) => None,
         });
-        let settlement = match usage {
+        self.answered(&facts);
+    }
+
+    /// It ended with a reply of this accounting.
+    fn answered(self, facts: &Accounting) {
+        let settlement = match facts.usage {
             _ if facts.origin != Origin::Vendor && !self.call.settings.charge_cache_hits => {
                 Settlement::Used { usage: Usage::default(), cost: Some(Usd::ZERO) }
             }
-            Some(usage) => self.used(&facts, usage),
+            Some(usage) => self.used(facts, usage),
             // An answer began, so it was sent, whether its client said so or not.
-            None => facts.usage_so_far.map_or(Settlement::Unknown, |usage| self.call.broke_off(&facts, usage)),
+            None => facts.usage_so_far.map_or(Settlement::Unknown, |usage| self.call.broke_off(facts, usage)),
         };
         self.settle(settlement);
     }
@@ -120,7 +134,7 @@ impl Running {
     fn leave(self) {
         if let Some(flag) = self.reservation.flag().cloned() {
             flag.leave(move |end| match end {
-                LateEnd::Complete(receipt) => self.ended(&End::Complete(&()), &receipt),
+                LateEnd::Complete(receipt) => self.answered(&receipt.accounting()),
                 LateEnd::Failed(error) => self.refused(&error),
                 // Its reservation settles by whether it was sent.
                 _ => drop(self),
@@ -170,15 +184,14 @@ impl Asked {
     /// Counts an attempt that failed and allows the next one, if there is room for it here and above.
     ///
     /// If it is dropped before it is ready, nothing is counted.
-    async fn allow(self: Arc<Self>, failed: Charge, above: Option<AttemptPermit>) -> Result<(), Error> {
+    async fn allow(self: Arc<Self>, failed: Error, above: Option<AttemptPermit>) -> Result<(), Error> {
         let ask_above = async || match &above {
-            Some(above) => above.request(failed).await,
+            Some(above) => above.request(&failed).await,
             None => Ok(()),
         };
-        let settlement = match failed {
-            Charge::None => return ask_above().await,
-            Charge::Known(usage) => Settlement::Used { usage, cost: None },
-            Charge::Unknown => Settlement::Unknown,
+        let settlement = match self.failed(&failed) {
+            Settlement::Refused => return ask_above().await,
+            settlement => settlement,
         };
         let limiter = &self.settings.limiter;
         let reservation = match limiter.reserve_more(&self.demand.more(self.demand.input, self.demand.output)) {
@@ -189,10 +202,28 @@ impl Asked {
         // Refused there, it is given back here.
         ask_above().await?;
         reservation.into_iter().for_each(|reservation| reservation.settle(settlement));
-        if let Charge::Known(usage) = failed {
-            *lock(&self.before) += usage;
+        if let Settlement::Used { usage, cost } = settlement {
+            let mut before = lock(&self.before);
+            *before = before.and(usage, cost);
         }
         Ok(())
+    }
+
+    /// Returns the settlement of attempts that failed, each priced by its own model and service class.
+    fn failed(&self, error: &Error) -> Settlement {
+        let so_far = || Some((error.accounting()?, error.accounting()?.usage_so_far?));
+        match error.charge() {
+            Charge::None => Settlement::Refused,
+            Charge::Unknown => so_far().map_or(Settlement::Unknown, |(facts, usage)| self.broke_off(facts, usage)),
+            Charge::Known(_) => {
+                let Spent { usage, cost } = error.attempts().fold(Spent::default(), |spent, attempt| {
+                    let Some(usage) = known(attempt.charge) else { return spent };
+                    let own = attempt.accounting.and_then(|facts| self.listed_cost(&facts, &usage));
+                    spent.and(usage, own.or_else(|| self.highest_cost(&usage)))
+                });
+                Settlement::Used { usage, cost }
+            }
+        }
     }
 
     /// It broke off after it used this much. What more it used is unknown, so what it reserved counts as used.
@@ -206,20 +237,37 @@ impl Asked {
     /// Returns the cost by the model that answered. Where that is not known, the reservation prices the usage.
     fn listed_cost(&self, facts: &Accounting, usage: &Usage) -> Option<Usd> {
         let is_known = facts.model.is_some() || !self.demand.has_fallbacks();
-        self.settings.limiter.0.cost_of(&self.demand.model, facts, usage).filter(|_| is_known)
+        let cost = |facts: &Accounting| self.settings.limiter.0.cost_of(&self.demand.model, facts, usage);
+        // A provider that the table does not know has the prices by which the call was reserved.
+        let reserved = || {
+            let mut facts = facts.clone();
+            facts.provider.clone_from(&self.demand.provider);
+            cost(&facts)
+        };
+        is_known.then(|| cost(facts).or_else(reserved)).flatten()
     }
 
-    /// All attempts failed and used this much together.
-    fn used_beyond(&self, before: &Usage, all: Usage) -> Settlement {
-        let (models, limiter) = (self.demand.priced_as(), &self.settings.limiter.0);
-        let cost = |usage: &Usage| models.highest_cost(|model, options| limiter.cost(model, options, usage));
-        let cost = cost(&all).zip(cost(before)).map(|(all, before)| Usd::from_nanos(all.nanos() - before.nanos()));
-        Settlement::Used { usage: all.saturating_sub(*before), cost }
+    /// Returns the highest cost at any of the models that may have answered.
+    fn highest_cost(&self, usage: &Usage) -> Option<Usd> {
+        self.demand.priced_as().highest_cost(|model, options| self.settings.limiter.0.cost(model, options, usage))
     }
 
     /// Returns the demand of a stream for one more portion.
     fn portion(&self) -> Demand {
         self.demand.portion(self.demand.output.max(1))
+    }
+}
+
+impl Spent {
+    /// Adds an attempt.
+    fn and(self, usage: Usage, cost: Option<Usd>) -> Self {
+        Self { usage: self.usage + usage, cost: self.cost.zip(cost).map(|(all, one)| all + one) }
+    }
+}
+
+impl Default for Spent {
+    fn default() -> Self {
+        Self { usage: Usage::default(), cost: Some(Usd::ZERO) }
     }
 }
 

@@ -55,8 +55,8 @@ impl RateLimitLayer {
         if let Some(attempts) = self.attempts {
             demand = demand.times(attempts.get());
         }
-        if call.extensions.get::<NoFallback>().is_none() {
-            demand.fallback_models.clone_from(&self.fallback_models);
+        if let (Some(models), None) = (self.fallback_models.get(&demand.model), call.extensions.get::<NoFallback>()) {
+            demand.fallback_models = Arc::clone(models);
         }
         demand.provider.clone_from(&self.provider);
         demand.opaque = estimate.input_bound.is_none();
@@ -141,13 +141,13 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
                 }
             };
             reply.extensions.insert(running.limit_statuses().clone());
-            Ok(watch(reply, running))
+            Ok(watch::<T>(reply, running))
         })
     }
 }
 
 /// Settles when the answer has ended, and cuts it off where it must be.
-fn watch<O: Output>(reply: Reply<O>, running: Running) -> Reply<O> {
+fn watch<T: Operation>(reply: Reply<T::Output>, running: Running) -> Reply<T::Output> {
     let reply = match running.overrun() {
         OverrunPolicy::Finish => reply,
         _ => {
@@ -155,7 +155,7 @@ fn watch<O: Output>(reply: Reply<O>, running: Running) -> Reply<O> {
             reply.map(|output| output.watch(move |bytes| Arc::clone(&meter).pass(bytes)))
         }
     };
-    reply.on_end(move |end, receipt| running.ended(&end, receipt))
+    reply.on_end(move |end, receipt| running.ended::<T>(&end, receipt))
 }
 
 impl<S> fmt::Debug for RateLimit<S> {

@@ -214,6 +214,10 @@ impl Operation for ChatRequest {
         }
     }
 
+    fn answered_by(response: &ChatResponse) -> Option<&Arc<str>> {
+        Some(&response.model).filter(|model| !model.is_empty())
+    }
+
     fn is_cacheable(answer: &ChatResponse) -> bool {
         !answer.choices.is_empty() && answer.choices.iter().all(Choice::is_sound)
     }
@@ -284,6 +288,10 @@ impl Operation for Streamed<ChatRequest> {
 
     fn is_repeatable(&self) -> bool {
         self.0.is_repeatable()
+    }
+
+    fn answered_by(response: &ChatResponse) -> Option<&Arc<str>> {
+        ChatRequest::answered_by(response)
     }
 
     fn is_cacheable(answer: &ChatResponse) -> bool {

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, ops::Add};
 
 use crate::Usage;
 
@@ -74,6 +74,19 @@ pub enum Charge {
     Unknown,
     /// This usage.
     Known(Usage),
+}
+
+/// Charges of two attempts: unknown if one of them is.
+impl Add for Charge {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::None, charge) | (charge, Self::None) => charge,
+            (Self::Known(one), Self::Known(other)) => Self::Known(one + other),
+        }
+    }
 }
 
 /// Scope of a vendor's limit.

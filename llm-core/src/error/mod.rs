@@ -1,10 +1,12 @@
 //! The error of all crates.
 
+mod attempt;
 mod convert;
 mod kind;
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
+pub use self::attempt::FailedAttempt;
 pub use self::kind::{Charge, ErrorKind, LimitScope, LimitWindow};
 use crate::{limits::VendorLimits, receipt::Accounting};
 
@@ -41,6 +43,8 @@ struct Inner {
     charge: Charge,
     limits: Option<Arc<VendorLimits>>,
     accounting: Option<Arc<Accounting>>,
+    /// Charged attempts of the same call before the one that this error is of.
+    earlier: Vec<FailedAttempt>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -61,6 +65,7 @@ impl Error {
             charge: Charge::None,
             limits: None,
             accounting: None,
+            earlier: Vec::new(),
             source: None,
         }))
     }
@@ -110,9 +115,20 @@ impl Error {
         self.edit(|inner| inner.scope = Some(scope))
     }
 
-    /// Sets the tokens that the failed call may be charged for.
+    /// Sets the tokens that the failed call may be charged for, in place of all its attempts.
     pub fn with_charge(self, charge: Charge) -> Self {
-        self.edit(|inner| inner.charge = charge)
+        self.edit(|inner| {
+            inner.charge = charge;
+            inner.earlier.clear();
+        })
+    }
+
+    /// Adds the attempts of another error of the same call, which were made before. Layers that try again add them to the
+    /// error that they return, so that each attempt is priced by its own model and service class.
+    pub fn with_earlier_attempts(self, earlier: &Self) -> Self {
+        let charged = earlier.attempts().filter(|attempt| attempt.charge != Charge::None);
+        let attempts: Vec<_> = charged.chain(self.0.earlier.iter().cloned()).collect();
+        self.edit(|inner| inner.earlier = attempts)
     }
 
     /// Adds the limits that the vendor sent with the error.
@@ -161,9 +177,16 @@ impl Error {
         self.0.scope
     }
 
-    /// Returns the tokens that the failed call may be charged for.
+    /// Returns the tokens that the failed call may be charged for, all its attempts together.
     pub fn charge(&self) -> Charge {
-        self.0.charge
+        self.0.earlier.iter().fold(self.0.charge, |sum, attempt| sum + attempt.charge)
+    }
+
+    /// Returns the call's failed attempts, as far as they may be charged, in the order in which they were made. The last one
+    /// is this error's own.
+    pub fn attempts(&self) -> impl Iterator<Item = FailedAttempt> + '_ {
+        let own = FailedAttempt { charge: self.0.charge, accounting: self.0.accounting.clone() };
+        self.0.earlier.iter().cloned().chain([own])
     }
 
     /// Returns the limits that the vendor sent with the error.
@@ -184,6 +207,28 @@ impl Error {
             self.kind(),
             RateLimited | Overloaded | Server | Transport | Timeout | Malformed | Incomplete
         ))
+    }
+
+    /// Splits the error among the members of a merged call: each gets its share of every attempt.
+    pub(crate) fn split(&self, weights: &[u64]) -> Vec<Self> {
+        let mut shares = vec![Vec::new(); weights.len()];
+        for attempt in self.attempts() {
+            shares.iter_mut().zip(attempt.split(weights)).for_each(|(share, part)| share.push(part));
+        }
+        let error = |mut attempts: Vec<FailedAttempt>| match attempts.pop() {
+            Some(FailedAttempt { charge, accounting }) => self.clone().edit(|inner| {
+                (inner.charge, inner.accounting, inner.earlier) = (charge, accounting, attempts);
+            }),
+            None => self.clone(),
+        };
+        shares.into_iter().map(error).collect()
+    }
+
+    /// Adds what a response cost that arrived and cannot be used.
+    pub(crate) fn with_response(self, response: &Accounting) -> Self {
+        let mut accounting = Accounting::default();
+        accounting.copy_response(response);
+        self.with_charge(response.usage.map_or(Charge::Unknown, Charge::Known)).with_accounting(accounting)
     }
 
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -208,14 +253,15 @@ impl fmt::Debug for Error {
             request_id,
             retry_after,
             scope,
-            charge,
+            charge: _,
             limits: _,
             accounting: _,
+            earlier: _,
             source,
             retryable,
         } = &*self.0;
         let mut out = f.debug_struct("Error");
-        out.field("kind", kind).field("message", message).field("charge", charge);
+        out.field("kind", kind).field("message", message).field("charge", &self.charge());
         for (name, text) in [("code", code), ("request_id", request_id)] {
             if let Some(text) = text {
                 out.field(name, text);

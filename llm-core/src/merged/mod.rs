@@ -7,7 +7,7 @@ use std::sync::Arc;
 use self::members::weight;
 pub use self::members::{Member, Members};
 use crate::{
-    Charge, Error, ErrorKind, Labels, Operation, Output, Receipt, Reply,
+    Error, ErrorKind, Labels, Operation, Output, Receipt, Reply,
     call::{AttemptPermit, Call, LateEnd, MergedPart, NestedRetry, NoFallback, Purpose, SharedDeadline},
     extensions::Extensions,
     llm_service::{LlmService, oneshot},
@@ -141,7 +141,7 @@ where
             };
             replies.into_iter().map(with_extensions).collect()
         }
-        Err(error) => split_error(&error, &weights).into_iter().map(Err).collect(),
+        Err(error) => error.split(&weights).into_iter().map(Err).collect(),
     };
     parts.into_iter().zip(&replies).for_each(|(part, reply)| end(part, reply));
     replies
@@ -170,7 +170,7 @@ where
     let whole = Arc::unwrap_or_clone(output.share().whole().await?);
     let responses = merged.split(whole).and_then(|items| join(parts, sizes, items));
     let accounting = receipt.accounting();
-    let responses = responses.map_err(|error| charged(error, &accounting))?;
+    let responses = responses.map_err(|error| error.with_response(&accounting))?;
     let reply = |(response, accounting): (_, Accounting)| {
         let output = T::Output::replay(Arc::new(response), accounting.usage);
         Reply::new(output, Receipt::new(accounting)).with_limits(limits.clone())
@@ -234,44 +234,17 @@ fn common_labels<T>(calls: &[Call<T>]) -> Labels {
 /// Returns the permit of all members: each is asked with its share of the failed attempt's charge, one after the other. What
 /// one has granted before another refused stays counted.
 fn permit(members: Members) -> AttemptPermit {
-    AttemptPermit::new(move |failed| {
+    AttemptPermit::new(move |failed: Error| {
         let members = members.clone();
         async move {
-            for (member, share) in members.iter().zip(split_charge(failed, &members.weights())) {
+            for (member, share) in members.iter().zip(failed.split(&members.weights())) {
                 if let Some(permit) = &member.permit {
-                    permit.request(share).await?;
+                    permit.request(&share).await?;
                 }
             }
             Ok(())
         }
     })
-}
-
-/// Divides the charge of an error.
-fn split_error(error: &Error, weights: &[u64]) -> Vec<Error> {
-    let accountings = error.accounting().map(|accounting| accounting.split(weights));
-    let share = |(at, charge): (usize, Charge)| {
-        let error = error.clone().with_charge(charge);
-        match &accountings {
-            Some(accountings) => error.with_accounting(accountings[at].clone()),
-            None => error,
-        }
-    };
-    split_charge(error.charge(), weights).into_iter().enumerate().map(share).collect()
-}
-
-fn split_charge(charge: Charge, weights: &[u64]) -> Vec<Charge> {
-    match charge {
-        Charge::Known(usage) => usage.split(weights).into_iter().map(Charge::Known).collect(),
-        Charge::None | Charge::Unknown => weights.iter().map(|_| charge).collect(),
-    }
-}
-
-/// Adds to the error of a response that arrived what it cost.
-fn charged(error: Error, response: &Accounting) -> Error {
-    let mut accounting = Accounting::default();
-    accounting.copy_response(response);
-    error.with_charge(response.usage.map_or(Charge::Unknown, Charge::Known)).with_accounting(accounting)
 }
 
 /// Ends a caller's part, for the layers that have left it.

@@ -107,9 +107,9 @@ async fn merged_call_asks_each_member_for_an_attempt() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let permit = |name: &'static str, budget: u64| {
         let asked = Arc::clone(&asked);
-        AttemptPermit::new(move |failed| {
-            asked.lock().unwrap().push((name, failed));
-            let within = matches!(failed, Charge::Known(usage) if usage.input <= budget);
+        AttemptPermit::new(move |failed: Error| {
+            asked.lock().unwrap().push((name, failed.charge()));
+            let within = matches!(failed.charge(), Charge::Known(usage) if usage.input <= budget);
             std::future::ready(if within { Ok(()) } else { Err(Error::new(ErrorKind::OverBudget, "no room")) })
         })
     };
@@ -120,8 +120,9 @@ async fn merged_call_asks_each_member_for_an_attempt() {
         async move {
             let permit = call.extensions.get::<AttemptPermit>().unwrap();
             for tokens in [10, 100] {
-                let failed = Charge::Known(Usage::new(tokens, 0));
-                let is_granted = permit.request(failed).await.is_ok();
+                let failed =
+                    Error::new(ErrorKind::Server, "it broke").with_charge(Charge::Known(Usage::new(tokens, 0)));
+                let is_granted = permit.request(&failed).await.is_ok();
                 kept.lock().unwrap().push(is_granted);
             }
             Err::<Reply<Embeddings>, _>(Error::new(ErrorKind::Server, "it broke"))
@@ -132,11 +133,37 @@ async fn merged_call_asks_each_member_for_an_attempt() {
     calls[2].extensions.insert(permit("last", 20));
     merged(service, calls).await;
     assert_eq!(*granted.lock().unwrap(), [true, false]);
-    let known = |tokens| Charge::Known(Usage::new(tokens, 0));
     assert_eq!(
         *asked.lock().unwrap(),
         [("first", known(3)), ("last", known(4)), ("first", known(33)), ("last", known(34))]
     );
+}
+
+#[tokio::test]
+async fn merged_call_splits_each_failed_attempt() {
+    let failed = |model: &str, tokens| {
+        let mut accounting = Accounting::default();
+        accounting.model = Some(model.into());
+        let error = Error::new(ErrorKind::Server, "it broke").with_charge(Charge::Known(Usage::new(tokens, 0)));
+        error.with_accounting(accounting)
+    };
+    let service = tower::service_fn(move |call: Call<EmbedRequest>| async move {
+        call.mark_sent();
+        Err::<Reply<Embeddings>, _>(failed("large", 30).with_earlier_attempts(&failed("small", 11)))
+    });
+    let replies = merged(service, vec![call(&["a"]), call(&["b", "c"])]).await;
+    for (reply, shares) in replies.into_iter().zip([[3, 10], [8, 20]]) {
+        let error = reply.unwrap_err();
+        assert_eq!(error.charge(), Charge::Known(Usage::new(shares[0] + shares[1], 0)));
+        let attempts: Vec<_> = error.attempts().collect();
+        assert_eq!(attempts.iter().map(|attempt| attempt.charge).collect::<Vec<_>>(), shares.map(known));
+        let models = attempts.iter().filter_map(|attempt| attempt.accounting.as_ref()?.model.as_deref());
+        assert!(models.eq(["small", "large"]));
+    }
+}
+
+fn known(tokens: u64) -> Charge {
+    Charge::Known(Usage::new(tokens, 0))
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Attempts<S> {
         ResponseFuture::waiting(async move {
             match oneshot(inner, call).await {
                 Ok(reply) if reply.receipt.origin() == Origin::Vendor => {
-                    Ok(reply.on_end(move |end, receipt| attempt.ended(&end, receipt)))
+                    Ok(reply.on_end(move |end, receipt| attempt.ended::<T>(&end, receipt)))
                 }
                 Ok(reply) => {
                     attempt.spared();

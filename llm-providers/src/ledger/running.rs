@@ -1,6 +1,8 @@
+use std::sync::Arc;
+
 use llm_core::{
-    Amount, Charge, Error, Receipt, Usage, Usd,
-    layer::{Accounting, CostShare, End, Members, SentFlag},
+    Amount, Charge, Error, Operation, Receipt, Usage, Usd,
+    layer::{Accounting, Complete, CostShare, End, Members, SentFlag},
     price::UnknownCost,
 };
 
@@ -43,7 +45,7 @@ impl RunningAttempt {
             Charge::Unknown => (None, self.unknown()),
             Charge::Known(usage) => {
                 let usage = Some(usage).filter(Usage::is_plausible);
-                (usage, self.charged(usage, &self.cost(&facts, usage)))
+                (usage, self.charged(usage, &self.cost_of_attempts(error)))
             }
         };
         let mut attempt = self.finished(Outcome::Failed, usage, charged, &facts);
@@ -52,13 +54,14 @@ impl RunningAttempt {
     }
 
     /// Ends it with the end of its reply.
-    pub(super) fn ended<C>(mut self, end: &End<'_, C>, receipt: &Receipt) {
+    pub(super) fn ended<T: Operation>(mut self, end: &End<'_, Complete<T>>, receipt: &Receipt) {
         let outcome = match end {
             End::Complete(_) => Outcome::Complete,
             End::Failed(..) => Outcome::Failed,
             End::Dropped(_) => Outcome::Abandoned,
         };
-        let facts = receipt.accounting();
+        let mut facts = receipt.accounting();
+        facts.model = facts.model.or_else(|| T::answered_by(end.response()).cloned());
         // An error in mid-answer may come from a layer above that cut it off, so its charge counts only if it knows.
         let usage = facts.usage.or_else(|| match end {
             End::Failed(_, error) => known(error.charge()),
@@ -76,6 +79,15 @@ impl RunningAttempt {
         });
         // Only now, when the receipt is free: its callback may want to see it.
         drop(replaced);
+    }
+
+    /// Cost of failed attempts, each by its own model and service class.
+    fn cost_of_attempts(&self, error: &Error) -> Result<Usd, UnknownCost> {
+        let known = error.attempts().filter_map(|attempt| Some((known(attempt.charge)?, attempt.accounting)));
+        let costs = known.map(|(usage, facts)| {
+            self.cost(&facts.map(Arc::unwrap_or_clone).unwrap_or_default(), Some(usage).filter(Usage::is_plausible))
+        });
+        costs.sum()
     }
 
     /// The cost of an attempt that used this much.

@@ -31,8 +31,8 @@
 //!   deadline;
 //! - the layers above permit one more attempt ([`AttemptPermit`](llm_core::layer::AttemptPermit)).
 //!
-//! A stream is retried up to its first content, never after it. Otherwise the error is returned, with the charge
-//! of all attempts together.
+//! A stream is retried up to its first content, never after it. Otherwise the error is returned, with the
+//! charges of all attempts ([`Error::attempts`](llm_core::Error::attempts)).
 //!
 //! # Waiting times
 //!

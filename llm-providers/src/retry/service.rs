@@ -46,23 +46,22 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Retry<S> {
         let settings = self.settings.clone();
         settings.budget.deposit();
         ResponseFuture::waiting(async move {
-            let mut charge = Charge::None;
+            let mut earlier: Option<Error> = None;
             let mut attempt = 1;
             loop {
                 let error = match oneshot(inner.clone(), call.clone()).await {
                     Ok(reply) => return Ok(reply),
                     Err(error) => error,
                 };
-                charge = both(charge, error.charge());
-                let Some((wait, retry)) = settings.wait(&call, &error, attempt) else {
-                    return Err(error.with_charge(charge));
-                };
+                let all = earlier.iter().fold(error.clone(), Error::with_earlier_attempts);
+                let Some((wait, retry)) = settings.wait(&call, &error, attempt) else { return Err(all) };
                 tracing::debug!(attempt, kind = %error.kind(), ?wait, "the call failed and is asked again");
                 sleep(wait).await;
                 let permit = call.extensions.get::<AttemptPermit>().cloned();
-                if !is_allowed(permit, error.charge()).await {
-                    return Err(error.with_charge(charge));
+                if !is_allowed(permit, &error).await {
+                    return Err(all);
                 }
+                earlier = Some(all);
                 retry.spend();
                 attempt += 1;
             }
@@ -94,17 +93,8 @@ impl RetryLayer {
 }
 
 /// Returns true if the layers above permit one more attempt.
-async fn is_allowed(permit: Option<AttemptPermit>, failed: Charge) -> bool {
+async fn is_allowed(permit: Option<AttemptPermit>, failed: &Error) -> bool {
     let Some(permit) = permit else { return true };
     let decision = permit.request(failed).await;
     decision.inspect_err(|refusal| tracing::debug!(%refusal, "the call is not retried")).is_ok()
-}
-
-/// Adds the charges of two attempts.
-fn both(one: Charge, other: Charge) -> Charge {
-    match (one, other) {
-        (Charge::Unknown, _) | (_, Charge::Unknown) => Charge::Unknown,
-        (Charge::None, charge) | (charge, Charge::None) => charge,
-        (Charge::Known(one), Charge::Known(other)) => Charge::Known(one + other),
-    }
 }

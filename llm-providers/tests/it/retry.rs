@@ -187,12 +187,12 @@ fn retry_asks_attempt_permit_after_wait() {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (began, log) = (Instant::now(), Arc::clone(&asked));
         let mut call = question();
-        call.extensions.insert(AttemptPermit::new(move |failed| {
+        call.extensions.insert(AttemptPermit::new(move |failed: Error| {
             let log = Arc::clone(&log);
             async move {
                 tokio::time::sleep(SECOND).await;
                 let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-                log.push((failed, began.elapsed() > SECOND));
+                log.push((failed.charge(), began.elapsed() > SECOND));
                 if log.len() < 3 { Ok(()) } else { Err(Error::new(ErrorKind::OverBudget, "no more")) }
             }
         }));

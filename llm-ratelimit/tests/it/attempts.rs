@@ -93,19 +93,21 @@ async fn attempts_usage_is_counted_once() {
 
 #[tokio::test(start_paused = true)]
 async fn fallback_models_reserve_the_dearest_price() {
-    let reserved = async |reaches: &[&'static str]| {
+    let reserved_by = async |asked: &'static str, fallbacks: &[&'static str]| {
         let limiter = limiter(["$1/day"]);
-        let layer = RateLimitLayer::new(limiter.clone()).fallback_models(reaches.iter().copied());
+        let layer = RateLimitLayer::new(limiter.clone()).fallback_models("gpt-4o-mini", fallbacks.iter().copied());
         let mut service = layer.layer(Scripted::new());
-        let running = service.call(question().map(Streamed)).await;
+        let running = service.call(question().map(|body| Streamed(ChatRequest { model: asked.into(), ..body }))).await;
         let reserved = limiter.usage("acme").iter().next().unwrap().reserved;
         drop(running);
         reserved
     };
+    let reserved = async |fallbacks| reserved_by("gpt-4o-mini", fallbacks).await;
     let (cheap, dear) = (reserved(&[]).await, reserved(&["gpt-4o"]).await);
     assert!(cheap > 0 && dear > 10 * cheap, "{cheap} {dear}");
     assert_eq!(reserved(&["gpt-4o", "gpt-4o-mini"]).await, dear);
     assert_eq!(reserved(&["gpt-4o", "a model without a price"]).await, 0, "refused");
+    assert_eq!(reserved_by("gpt-4o-mini-2024-07-18", &["gpt-4o"]).await, cheap, "no other answers for this one");
 }
 
 #[tokio::test(start_paused = true)]

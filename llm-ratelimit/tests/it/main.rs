@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers and look at how large they are to be")]
 
+mod answering_model;
 mod attempts;
 mod broken_stream;
 mod conformance;

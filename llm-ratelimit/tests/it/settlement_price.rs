@@ -74,7 +74,7 @@ async fn settlement_of_fallback_uses_answering_model() {
         let limiter = builder().prices(prices::openai()).build().unwrap();
         let client = Scripted::new().rule(Rule::say("x").usage(Usage::new(1_000, 10)));
         let fallback = tower::ServiceBuilder::new()
-            .layer(RateLimitLayer::new(limiter.clone()).fallback_models(["gpt-4o"]))
+            .layer(RateLimitLayer::new(limiter.clone()).fallback_models(MINI, ["gpt-4o"]))
             .map_request(|mut call: Call<ChatRequest>| {
                 call.body.model = answered.into();
                 call
@@ -90,7 +90,7 @@ async fn settlement_of_fallback_uses_answering_model() {
 async fn no_fallback_reserves_price_of_own_model() {
     let ask = async |call: Call<ChatRequest>| {
         let limiter = limits(["$0.001/day"]).clock(noon()).prices(prices::openai()).build().unwrap();
-        let layer = RateLimitLayer::new(limiter).fallback_models(["gpt-4o"]);
+        let layer = RateLimitLayer::new(limiter).fallback_models(MINI, ["gpt-4o"]);
         let client = Scripted::new().rule(Rule::say("x").usage(Usage::new(10, 10)));
         oneshot(tower::ServiceBuilder::new().layer(layer).service(client), call)
             .await

@@ -6,7 +6,10 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt};
-use llm_core::{Charge, ChatRequest, Error, ErrorKind, Usage, Usd, into_provider, into_service, layer::MemberId};
+use llm_core::{
+    Charge, ChatRequest, Error, ErrorKind, Usage, Usd, into_provider, into_service,
+    layer::{Accounting, MemberId},
+};
 use llm_providers::ledger::{Charged, Outcome, Row, Waste};
 
 use super::vendor::{COST, Head, Plan, Tail, Vendor, bound, call, ledger, stack};
@@ -91,6 +94,23 @@ async fn an_error_costs_what_its_charge_says() {
     let row = unary(fail(Charge::Known(Usage::new(10, 5)), true)).await;
     assert_eq!((row.paid, row.wasted.of(Waste::Failed), row.failed), (COST, COST, 1));
     assert_eq!(row.usage_paid, Usage::new(10, 5));
+}
+
+/// Where the layer is above one that tries again, the error holds several attempts.
+#[tokio::test]
+async fn error_of_several_attempts_costs_each_models_price() {
+    let failed = |model: &str| {
+        let mut facts = Accounting::default();
+        facts.model = Some(model.into());
+        failure(Charge::Known(Usage::new(42, 30))).with_accounting(facts)
+    };
+    let error = failed("gpt-4o").with_earlier_attempts(&failed("gpt-4o-mini"));
+    let ledger = llm_providers::Ledger::new(llm_providers::prices::openai());
+    let plan = Plan { sent: true, head: Head::Fails(error), ..Plan::default() };
+    let _ = stack(&ledger, [plan]).chat(call("acme")).now_or_never();
+    let row = ledger.snapshot().total().clone();
+    assert_eq!((row.paid, row.wasted.of(Waste::Failed)), (Usd::from_nanos(429_300), Usd::from_nanos(429_300)));
+    assert_eq!((row.attempts, row.usage_paid), (1, Usage::new(84, 60)));
 }
 
 #[tokio::test]

@@ -96,7 +96,9 @@ fn reply<O: llm_core::Output>(output: O, plan: Plan) -> Reply<O> {
 #[async_trait::async_trait]
 impl Provider for Vendor {
     async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
-        Ok(reply(answer(), self.head(&call).await?))
+        let mut answer = answer();
+        answer.model.clone_from(&call.body.model);
+        Ok(reply(answer, self.head(&call).await?))
     }
 
     async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
