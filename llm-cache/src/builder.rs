@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use llm_core::{Clock, SystemClock};
+use llm_core::{Clock, SystemClock, layer::Accounting};
 
 use crate::{
     Background, BuildError, Cache, DirectivePolicy, Policy, StoreUrl, Ttl, cache_if::CacheIf, counts::Counts,
@@ -241,17 +241,22 @@ impl CacheBuilder {
         self
     }
 
-    /// Stores responses of type `C` only if `predicate` is true for them, besides what the operation itself says
-    /// ([`Operation::is_cacheable`](llm_core::Operation::is_cacheable)).
+    /// Stores and serves responses of type `C` only if `predicate` returns true for the response and its accounting, besides
+    /// what the operation itself says ([`Operation::is_cacheable`](llm_core::Operation::is_cacheable)).
+    ///
+    /// It is asked before a response is stored, and at each lookup that finds one, because another cache may have stored
+    /// it. What it refuses is a miss.
     ///
     /// ```
     /// use llm_cache::Cache;
     /// use llm_core::ChatResponse;
     ///
-    /// let cache = Cache::builder("support").cache_if(|answer: &ChatResponse| !answer.text().contains("I am not sure"));
+    /// let cache = Cache::builder("support").cache_if(|response: &ChatResponse, accounting| {
+    ///     !accounting.packed && !response.text().contains("I am not sure")
+    /// });
     /// # cache.build().unwrap();
     /// ```
-    pub fn cache_if<C: 'static>(mut self, predicate: impl Fn(&C) -> bool + Send + Sync + 'static) -> Self {
+    pub fn cache_if<C: 'static>(mut self, predicate: impl Fn(&C, &Accounting) -> bool + Send + Sync + 'static) -> Self {
         self.cache_if.add(predicate);
         self
     }

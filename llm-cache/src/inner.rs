@@ -130,7 +130,7 @@ impl Inner {
         C: Serialize + Send + Sync + 'static,
     {
         let StoreOptions { ttl, memory_size, provenance } = options;
-        if !self.cache_if.allows(&*answer) || !self.allows(&provenance, provenance.started_at) {
+        if !self.cache_if.allows(&*answer, &facts) || !self.allows(&provenance, provenance.started_at) {
             return;
         }
         let stored_at = self.clock.now();
@@ -161,7 +161,7 @@ impl Inner {
         });
     }
 
-    /// Counts the list price of a response that was not paid for again.
+    /// Counts the cost of a response that was not paid for again, as it was served.
     pub(crate) fn saved(&self, cost: Option<Usd>) {
         let nanos = cost.map_or(0, |cost| u64::try_from(cost.nanos()).unwrap_or_default());
         self.counts.saved.add(nanos);

@@ -169,6 +169,10 @@ impl Inner {
         directive: &Directive,
     ) -> Found<C> {
         let Some(answer) = entry.answer() else { return Found::Nothing };
+        // It stays in the store, where a cache with another predicate may serve it.
+        if !self.cache_if.allows::<C>(&answer, &entry.facts) {
+            return Found::Nothing;
+        }
         if !self.allows(&entry.provenance, entry.provenance.started_at) {
             self.store.evict_unless_newer(key, &entry);
             return Found::Gone;

@@ -15,7 +15,6 @@ mod conforms;
 mod contract;
 #[cfg(feature = "file")]
 mod damaged_file;
-mod dearer_tiers;
 mod directives;
 #[cfg(feature = "file")]
 mod file;
@@ -26,6 +25,7 @@ mod item_outcomes;
 mod items;
 #[cfg(feature = "file")]
 mod killed_process;
+mod list_price;
 mod long_requests;
 mod max_response_bytes;
 #[cfg(feature = "metrics")]

@@ -23,7 +23,7 @@ fn wish(directive: Directive) -> Call<ChatRequest> {
 
 #[tokio::test(start_paused = true)]
 async fn cache_if_panic_fails_its_callers_alone() {
-    let cache = Cache::builder("t").cache_if(|answer: &ChatResponse| {
+    let cache = Cache::builder("t").cache_if(|answer: &ChatResponse, _| {
         assert!(!answer.text().contains("bad"), "as asked");
         true
     });

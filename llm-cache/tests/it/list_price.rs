@@ -9,7 +9,8 @@ use std::{
 
 use llm_cache::{Cache, CacheLayer};
 use llm_core::{
-    Call, Cause, ChatRequest, EmbedRequest, Error, Operation, Provider, Receipt, Reply, Usage, Usd, into_provider,
+    Call, Cause, ChatRequest, ChatResponse, EmbedRequest, Error, Operation, Origin, Provider, Receipt, Reply, Usage,
+    Usd, into_provider,
     layer::{LlmService, ResponseFuture, oneshot},
     price::PriceTable,
 };
@@ -174,5 +175,24 @@ async fn list_price_of_items_adds_up() {
         let books = ledger.snapshot();
         assert!(books.balance().is_balanced(), "{served:?}\n{books}");
         assert!(!books.total().list.is_zero() && books.total().unlisted_responses == 0, "{books}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cache_if_refuses_packed_responses() {
+    for served in SERVED {
+        let ledger = ledger();
+        let strict = || Cache::builder("t").cache_if(|_: &ChatResponse, accounting| !accounting.packed);
+        let cache = strict().build().unwrap();
+        ask(&*served.provider(&ledger, &cache), false).await;
+        assert_eq!(cache.stats().entries, u64::from(!served.packed), "{served:?}");
+        // One that another cache has stored is a miss.
+        let tolerant = Cache::builder("t").build().unwrap();
+        ask(&*served.provider(&ledger, &tolerant), false).await;
+        let strict = strict().share_store_with(&tolerant).build().unwrap();
+        let origin = ask(&*served.provider(&ledger, &strict), false).await.origin();
+        assert_eq!(origin == Origin::Vendor, served.packed, "{served:?}");
+        assert!(matches!(ask(&*served.provider(&ledger, &tolerant), false).await.origin(), Origin::Cache { .. }));
+        assert!(ledger.snapshot().balance().is_balanced(), "{served:?}");
     }
 }
