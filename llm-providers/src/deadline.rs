@@ -1,58 +1,83 @@
-//! The call's own deadline.
+//! Deadline of a call, its own or that of the callers who share it.
 
 use std::{
-    future::Future,
-    pin::Pin,
+    future::{Future, pending, poll_fn},
+    pin::{Pin, pin},
     task::{Context, Poll},
+    time::Instant as StdInstant,
 };
 
-use llm_core::{Call, Charge, Error, ErrorKind};
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use llm_core::{Call, Charge, Error, ErrorKind, layer::CallDeadline};
+use tokio::time::{Instant, sleep_until};
 
 use crate::runtime;
 
-/// Time after which the response is no longer wanted, if there is one.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline(Option<Instant>);
+/// Time after which the response is no longer wanted, if there is one. It moves while callers of a shared call come and go.
+#[derive(Clone, Debug)]
+pub(crate) struct Deadline(CallDeadline);
 
 impl Deadline {
     pub(crate) fn of<T>(call: &Call<T>) -> Self {
-        Self(call.deadline.map(Instant::from_std))
+        Self(CallDeadline::of(call))
+    }
+
+    /// Returns true if the deadline is `wait` from now, or sooner.
+    pub(crate) fn is_within(&self, wait: std::time::Duration) -> bool {
+        let then = Instant::now().into_std().checked_add(wait);
+        self.0.latest().is_some_and(|at| then.is_none_or(|then| at <= then))
     }
 
     /// Refuses a call whose deadline has passed before it was sent, or cannot be kept.
-    pub(crate) fn check(self) -> Result<(), Error> {
-        match self.0 {
-            Some(at) if at <= Instant::now() => Err(passed().with_charge(Charge::None)),
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self.0.latest() {
+            Some(at) if at <= Instant::now().into_std() => Err(passed().with_charge(Charge::None)),
             Some(_) => runtime::require("a call with a deadline"),
             None => Ok(()),
         }
     }
 
     /// Waits for something that follows from a call that was sent.
-    pub(crate) async fn bound<F: Future>(self, future: F) -> Result<F::Output, Error> {
-        match self.0 {
-            Some(at) => timeout_at(at, future).await.map_err(|_| passed()),
-            None => Ok(future.await),
+    pub(crate) async fn bound<F: Future>(&self, future: F) -> Result<F::Output, Error> {
+        if self.0.is_unbounded() {
+            return Ok(future.await);
         }
+        let (mut future, mut passing) = (pin!(future), pin!(self.0.passed(timer)));
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            Poll::Pending => passing.as_mut().poll(cx).map(|()| Err(passed())),
+        })
+        .await
     }
 
     /// For a stream.
-    pub(crate) fn alarm(self) -> Alarm {
-        Alarm(self.0.map(|at| Box::pin(sleep_until(at))))
+    pub(crate) fn alarm(&self) -> Alarm {
+        let deadline = self.0.clone();
+        Alarm((!deadline.is_unbounded()).then(|| -> Passing { Box::pin(async move { deadline.passed(timer).await }) }))
     }
 }
 
 /// Goes off at the deadline.
-pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Alarm(Option<Passing>);
+
+type Passing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Alarm {
     /// Ready when the deadline has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         match &mut self.0 {
-            Some(sleep) => sleep.as_mut().poll(cx).map(|()| passed()),
+            Some(passing) => passing.as_mut().poll(cx).map(|()| passed()),
             None => Poll::Pending,
         }
+    }
+}
+
+/// A timer, where there can be one. A caller with a deadline that shares the call may be in a runtime while another polls
+/// it outside.
+async fn timer(at: StdInstant) {
+    if runtime::is_running() {
+        sleep_until(at.into()).await;
+    } else {
+        pending().await
     }
 }
 

@@ -75,7 +75,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
             return Ok((Head { headers: parts.headers, facts, limits, deadline, clock, secrets }, body));
         }
         let answer = Response::from_parts(parts, body);
-        Err(self.refusal(answer, limits, deadline).await)
+        Err(self.refusal(answer, limits, &deadline).await)
     }
 
     /// Reads a whole answer.
@@ -93,7 +93,12 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         decoded.map_err(|error| head.blame(error))
     }
 
-    async fn refusal(&self, answer: Response<T::Body>, limits: Option<Arc<VendorLimits>>, deadline: Deadline) -> Error {
+    async fn refusal(
+        &self,
+        answer: Response<T::Body>,
+        limits: Option<Arc<VendorLimits>>,
+        deadline: &Deadline,
+    ) -> Error {
         let (parts, body) = answer.into_parts();
         // The status alone says what matters, should the deadline pass meanwhile.
         let body = deadline.bound(read_refusal(body)).await.unwrap_or_default();

@@ -28,7 +28,7 @@
 //! - there are [attempts](RetryLayer::attempts) left, and the [budget](RetryBudget) has a retry left: where most calls
 //!   fail, retries are the load that keeps a vendor down;
 //! - what the vendor asks to wait is at most [`max_retry_after`](RetryLayer::max_retry_after), and ends before the call's
-//!   deadline;
+//!   deadline, which may be that of several callers ([`CallDeadline`](llm_core::layer::CallDeadline));
 //! - the layers above permit one more attempt ([`AttemptPermit`](llm_core::layer::AttemptPermit)).
 //!
 //! A stream is retried up to its first content, never after it. Otherwise the error is returned, with the

@@ -7,11 +7,11 @@ use llm_core::{
     Call, Charge, Error, Operation, Reply,
     layer::{AttemptPermit, LlmService, NestedRetry, ResponseFuture, RetryToken, oneshot},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tower_service::Service;
 
 use super::RetryLayer;
-use crate::runtime;
+use crate::{deadline::Deadline, runtime};
 
 /// Service that retries failed calls. The docs of the [module](super) say when and how.
 ///
@@ -46,6 +46,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Retry<S> {
         let settings = self.settings.clone();
         settings.budget.deposit();
         ResponseFuture::waiting(async move {
+            let deadline = Deadline::of(&call);
             let mut earlier: Option<Error> = None;
             let mut attempt = 1;
             loop {
@@ -56,7 +57,10 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Retry<S> {
                 let all = earlier.iter().fold(error.clone(), Error::with_earlier_attempts);
                 let Some((wait, retry)) = settings.wait(&call, &error, attempt) else { return Err(all) };
                 tracing::debug!(attempt, kind = %error.kind(), ?wait, "the call failed and is asked again");
-                sleep(wait).await;
+                // The deadline may have moved nearer: callers of a shared call leave it.
+                if deadline.bound(sleep(wait)).await.is_err() {
+                    return Err(all);
+                }
                 let permit = call.extensions.get::<AttemptPermit>().cloned();
                 if !is_allowed(permit, &error).await {
                     return Err(all);
@@ -85,10 +89,8 @@ impl RetryLayer {
             Some(asked) => asked,
             None => self.backoff.wait(attempt),
         };
-        let in_time =
-            call.deadline.is_none_or(|at| Instant::now().into_std().checked_add(wait).is_some_and(|then| then < at));
         // The budget last: what is not tried again takes nothing from it.
-        if in_time { Some((wait, self.budget.withdraw()?)) } else { None }
+        if Deadline::of(call).is_within(wait) { None } else { Some((wait, self.budget.withdraw()?)) }
     }
 }
 

@@ -33,9 +33,10 @@ mod outside_tokio;
 mod prices;
 mod recordings;
 mod retry;
-#[cfg(feature = "scripted")]
 mod scripted;
 mod secrets;
+#[cfg(feature = "scripted")]
+mod shared_deadline;
 mod stream_hold;
 mod streaming;
 #[cfg(all(feature = "rustls", feature = "http2"))]
