@@ -13,8 +13,10 @@ use futures_util::{
     future::{Either, join_all},
 };
 use llm_core::{
-    Call, Error, ErrorKind, Operation, Output, Receipt, Reply,
-    layer::{Accounting, Complete, End, Extensions, LlmService, Shared, VendorLimits},
+    Call, Error, Operation, Output, Receipt, Reply,
+    layer::{
+        Accounting, Complete, End, Extensions, LlmService, Members, Shared, SharedDeadline, VendorLimits, call_items,
+    },
 };
 use smallvec::smallvec;
 use tokio::time::Instant;
@@ -23,9 +25,8 @@ use super::{
     List,
     join_gate::JoinGate,
     lookup::{Claimed, Found, Stored},
-    request::{Count, Request, send},
+    request::{Count, Request, count_failure, send},
     single_flight::{Completion, Guard},
-    split::split,
 };
 use crate::{
     Key, Tag,
@@ -60,6 +61,8 @@ pub(super) struct Leader<T, S> {
     service: S,
     tags: Arc<[Tag]>,
     led: List<Led>,
+    /// Deadline of all waiters; `None` if no other caller can join the call, or if it goes on without them.
+    deadline: Option<SharedDeadline>,
 }
 
 /// An item that a leader calls for, by its index in the request, and its place in the table of running calls.
@@ -73,8 +76,14 @@ type Leased = (usize, Lease);
 
 impl<T: Operation, S> Leader<T, S> {
     /// Creates the leader of a call whose responses get these tags.
-    pub(super) fn new(request: Arc<Request<T>>, service: S, tags: Arc<[Tag]>, led: List<Led>) -> Self {
-        Self { request, service, tags, led }
+    pub(super) fn new(
+        request: Arc<Request<T>>,
+        service: S,
+        tags: Arc<[Tag]>,
+        led: List<Led>,
+        deadline: Option<SharedDeadline>,
+    ) -> Self {
+        Self { request, service, tags, led, deadline }
     }
 }
 
@@ -141,7 +150,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
 
     /// Calls the service below, and returns one reply for each item.
     ///
-    /// The call is sent without the caller's deadline if others can join it: each caller minds its own.
+    /// The call is sent with the deadline of all its waiters if others can join it: each caller minds its own.
     fn replies(
         &self,
         leased: &[Leased],
@@ -150,11 +159,20 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
         let mut call = call.clone();
         if !directive.no_cache {
             call.deadline = None;
+            let above = match &self.deadline {
+                Some(deadline) => call.extensions.insert(deadline.clone()),
+                None => call.extensions.remove(),
+            };
+            drop(above);
         }
         let (counts, service) = (&cache.counts, self.service.clone());
         match items.parts(leased.iter().map(|(nth, _)| self.led[*nth].at)) {
             None => Either::Left(send(counts, *counter, service, call).map_ok(|reply| smallvec![reply])),
-            Some(parts) => Either::Right(Box::pin(send_merged(Arc::clone(counts), *counter, service, call, parts))),
+            Some(parts) => {
+                // What is sent is not what the callers of a merged call asked for.
+                call.extensions.remove::<Members>();
+                Either::Right(Box::pin(send_items(Arc::clone(counts), *counter, service, call, parts)))
+            }
         }
     }
 
@@ -275,45 +293,24 @@ impl<T: Operation> Storing<T> {
 }
 
 /// Sends one call for several parts, and returns one reply for each.
-async fn send_merged<T, S>(
+async fn send_items<T, S>(
     counts: Arc<Counts>,
     counter: Count,
     service: S,
-    mut call: Call<T>,
+    call: Call<T>,
     parts: Vec<T>,
 ) -> Result<List<Reply<T::Output>>, Error>
 where
     T: Operation,
     S: LlmService<T>,
 {
-    let merged = T::merge(&parts).ok_or_else(|| {
-        Error::new(ErrorKind::Unsupported, format!("parts of one {:?} request cannot be asked together", T::NAME))
-    })?;
-    let weights: Vec<u64> = parts.iter().map(|part| part.estimate().input.max(1)).collect();
-    call.body = merged.clone();
-    let Reply { output, receipt, limits, mut extensions, .. } = send(&counts, counter, service, call).await?;
-    let answers = merged.split(Arc::unwrap_or_clone(whole(output.share()).await?))?;
-    let shares = split(&receipt.accounting(), &weights);
-    let reply = |(answer, facts): (_, Accounting)| {
-        let output = T::Output::replay(Arc::new(answer), facts.usage);
-        let mut reply = Reply::new(output, Receipt::new(facts)).with_limits(limits.clone());
-        // The leader has the call's first item too.
-        reply.extensions = std::mem::take(&mut extensions);
-        reply
-    };
-    Ok(answers.into_iter().zip(shares).map(reply).collect())
+    counter(&counts).one();
+    let replies = call_items(service, call, parts).await.inspect_err(|_| counts.failed_calls.one())?;
+    replies.into_iter().map(|reply| count_failure(Arc::clone(&counts), Ok(reply))).collect()
 }
 
 /// Number of items claimed at a time.
 const CLAIMS: usize = 256;
-
-/// Awaits a response to its end.
-pub(super) async fn whole<C: 'static>(answer: Shared<C>) -> Result<Arc<C>, Error> {
-    match answer {
-        Shared::Whole(whole) => Ok(whole),
-        Shared::Live(live) => live.wait().await,
-    }
-}
 
 /// The longest that a call waits for the response to another process's call.
 const MAX_WAIT: Duration = Duration::from_secs(600);

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, future::Future, sync::Arc};
 
-use llm_core::{Charge, Error, Operation, layer::LlmService};
+use llm_core::{
+    Charge, Error, Operation,
+    layer::{CallDeadline, LlmService, SharedDeadline},
+};
 
 use super::{
     List,
@@ -60,18 +63,22 @@ where
 {
     let Request { cache, directive, call, items, .. } = &**request;
     let provenance = cache.begin(Tag::of(call, directive));
-    let lead = |items: List<Led>| -> Start<FlightResult<T>> {
-        let mut leader = Leader::new(Arc::clone(request), service.clone(), Arc::clone(&provenance.tags), items);
+    let lead = |items: List<Led>, deadline: Option<SharedDeadline>| -> Start<FlightResult<T>> {
+        let (request, tags) = (Arc::clone(request), Arc::clone(&provenance.tags));
+        let mut leader = Leader::new(request, service.clone(), tags, items, deadline);
         Box::pin(async move { leader.run().await })
     };
     if directive.no_cache {
-        return lead_alone(missing.len(), lead(missing.iter().map(|at| Led { at: *at, guard: None }).collect()));
+        return lead_alone(missing.len(), lead(missing.iter().map(|at| Led { at: *at, guard: None }).collect(), None));
     }
     let joins = cache.joins(&provenance);
-    let terms = JoinTerms { priority: call.priority, provenance: &provenance, joins: &joins };
+    let deadline = &CallDeadline::of(call);
+    let terms = JoinTerms { priority: call.priority, deadline, provenance: &provenance, joins: &joins };
     let led = |(nth, guard): (usize, Guard)| Led { at: missing[nth], guard: Some(guard) };
     let keys = missing.iter().map(|at| &items.keys[*at].single_flight);
-    cache.single_flights.join_or_lead(keys, &terms, |guards| lead(guards.into_iter().map(led).collect()))
+    cache
+        .single_flights
+        .join_or_lead(keys, &terms, |guards, deadline| lead(guards.into_iter().map(led).collect(), deadline))
 }
 
 /// Returns an item from the result of a call in which `joined` items of this request take part.

@@ -14,7 +14,6 @@ mod reply;
 mod request;
 mod shadow;
 pub(crate) mod single_flight;
-mod split;
 
 use std::{
     future::{Future, ready},

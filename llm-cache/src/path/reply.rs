@@ -9,7 +9,7 @@ use llm_core::{
 
 use super::{
     List,
-    call::{Sent, SharedReply, whole},
+    call::{Sent, SharedReply},
     items::Items,
     lookup::Stored,
     outcome::{self, ItemOutcome},
@@ -64,7 +64,7 @@ impl<O: Output> Item<O> {
     /// An item of a call's response, awaited to its end.
     pub(super) async fn whole(shared: SharedReply<O::Complete>, led: bool) -> Result<Self, Error> {
         let SharedReply { answer, receipt, limits, extensions } = shared;
-        let answer = Answer::Whole(whole(answer).await?);
+        let answer = Answer::Whole(answer.whole().await?);
         let (shared, mut facts) = (receipt.accounting(), Accounting::default());
         // The first request takes the claim. For the others the item is a saving.
         let own = shared.cost_share.as_ref().and_then(|claim| claim.split(&[1])).and_then(|mut own| own.pop());

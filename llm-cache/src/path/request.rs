@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc};
 use futures_util::FutureExt;
 use llm_core::{
     Call, Error, Operation, Output, Priority, Reply,
-    layer::{Complete, End, LlmService, NestedRetry, Purpose, oneshot},
+    layer::{Complete, End, LlmService, Members, NestedRetry, Purpose, SharedDeadline, oneshot},
 };
 
 use super::{items::Items, lookup::Found};
@@ -47,6 +47,9 @@ impl<T: Operation> Request<T> {
         own.extensions = call.extensions.clone();
         // A retry layer above the cache does not see this call.
         own.extensions.remove::<NestedRetry>();
+        // Nor do the callers that wait for the call that it is like.
+        own.extensions.remove::<SharedDeadline>();
+        own.extensions.remove::<Members>();
         own.extensions.insert(purpose);
         Arc::new(Self { cache: Arc::clone(cache), directive, call: own, items: items.only(at), counter })
     }

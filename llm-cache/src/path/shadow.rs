@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use llm_core::{
     Error, Operation, Receipt, Reply,
-    layer::{Accounting, Complete, End, LlmService, oneshot},
+    layer::{Accounting, CallDeadline, Complete, End, LlmService, oneshot},
 };
 
 use super::{
@@ -14,7 +14,6 @@ use super::{
     outcome::{ItemOutcome, record},
     request::{Request, count_failure},
     single_flight::{Guard, JoinTerms},
-    split::split,
 };
 use crate::{CacheStatus, Miss, ShadowStatus, Tag, inner::Inner};
 
@@ -43,7 +42,8 @@ where
     let provenance = cache.begin(Tag::of(call, directive));
     let negative_error = if found[0].is_served() { None } else { request.negative() };
     let joins = cache.joins(&provenance);
-    let terms = JoinTerms { priority: call.priority, provenance: &provenance, joins: &joins };
+    let deadline = &CallDeadline::default();
+    let terms = JoinTerms { priority: call.priority, deadline, provenance: &provenance, joins: &joins };
     let mut sent = Vec::new();
     for at in (0..found.len()).filter(|at| negative_error.is_none() && !found[*at].is_served()) {
         let guard = cache.single_flights.enter(&items.keys[at].single_flight, &terms);
@@ -107,7 +107,7 @@ fn store_each<T: Operation>(request: &Request<T>, sent: Vec<Sent<T>>, end: &End<
     // The claim on the cost is the caller's.
     let mut facts = Accounting::default();
     facts.copy_response(&receipt.accounting());
-    let (shares, position_of) = (split(&facts, &weights), items.first_positions());
+    let (shares, position_of) = (facts.split(&weights), items.first_positions());
     for Sent { storing, guard } in sent {
         let position = position_of[storing.at];
         if let (Some(answer), Some(share)) = (answers.get(position), shares.get(position)) {

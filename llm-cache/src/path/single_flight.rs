@@ -18,7 +18,7 @@ use foldhash::quality::RandomState;
 use futures_core::Stream;
 use llm_core::{
     Priority,
-    layer::{Broadcast, Reader},
+    layer::{Broadcast, CallDeadline, DeadlineHandle, Reader, SharedDeadline},
 };
 use tokio::{
     runtime::Handle,
@@ -60,6 +60,8 @@ struct Running {
     /// A `Broadcast<Once<V>>` of the type that this key's calls have; `None` if no caller can join it.
     call: Option<Weak<dyn Any + Send + Sync>>,
     waiters: Option<Arc<WaiterCount>>,
+    /// Deadlines of the waiters; `None` for a call that goes on without them.
+    deadline: Option<SharedDeadline>,
 }
 
 /// Waiter count of a call that is completed when all waiters have left.
@@ -88,6 +90,8 @@ pub(crate) struct WaiterHandle<V: Completion> {
     /// Index of the item among those of the call.
     at: usize,
     waiters: Option<Arc<WaiterCount>>,
+    /// Place of the waiter's deadline among those of the call.
+    _deadline: Option<DeadlineHandle>,
 }
 
 /// Result for an item. A response may be shared before it has ended.
@@ -102,6 +106,7 @@ pub(crate) type Start<V> = Pin<Box<dyn Future<Output = List<V>> + Send>>;
 /// Terms on which a caller joins a running call.
 pub(crate) struct JoinTerms<'a> {
     pub(crate) priority: Priority,
+    pub(crate) deadline: &'a CallDeadline,
     pub(crate) provenance: &'a Provenance,
     /// Decides whether the caller may join a call of this provenance: see [`Inner::joins`](crate::inner::Inner::joins).
     pub(crate) joins: &'a (dyn Fn(&Provenance) -> bool + Sync),
@@ -131,7 +136,7 @@ impl SingleFlights {
     }
 
     /// Joins the running call of each key, or starts one call for all keys without. `call` makes that call, for the keys at
-    /// these indices. It runs while the table is locked.
+    /// these indices and with the deadline of its waiters. It runs while the table is locked.
     ///
     /// A call that is started looks the entries up first: a call that ran before stores its response before it leaves the
     /// table, so a caller that finds no running call finds the entry.
@@ -139,7 +144,7 @@ impl SingleFlights {
         self: &Arc<Self>,
         keys: impl Iterator<Item = &'k Key>,
         terms: &JoinTerms<'_>,
-        call: impl FnOnce(List<(usize, Guard)>) -> Start<V>,
+        call: impl FnOnce(List<(usize, Guard)>, Option<SharedDeadline>) -> Start<V>,
     ) -> List<Joined<V>> {
         // The last reference to a call must not be dropped while the table is locked, so these outlive the lock.
         let mut known = List::new();
@@ -156,7 +161,9 @@ impl SingleFlights {
                 let reader = call.subscribe();
                 known.push(call);
                 let at = usize::try_from(running.id - running.batch.first).unwrap_or_default();
-                Some(Joined { handle: WaiterHandle::new(reader?, at, waiters), led: false, batch: running.batch })
+                let deadline = running.deadline.as_ref().map(|deadline| deadline.join(terms.deadline.clone()));
+                let handle = WaiterHandle::new(reader?, at, waiters, deadline);
+                Some(Joined { handle, led: false, batch: running.batch })
             });
             if joined.is_none() {
                 led.push((at, name));
@@ -164,7 +171,7 @@ impl SingleFlights {
             all.push(joined);
         }
         if !led.is_empty() {
-            self.lead(&mut table, led, terms.provenance, call, &mut all);
+            self.lead(&mut table, led, terms, call, &mut all);
         }
         drop(table);
         all.into_iter().map(|joined| joined.expect("a call is started for each key without one")).collect()
@@ -175,8 +182,8 @@ impl SingleFlights {
         self: &Arc<Self>,
         table: &mut Table,
         names: List<(usize, Name)>,
-        provenance: &Provenance,
-        call: impl FnOnce(List<(usize, Guard)>) -> Start<V>,
+        terms: &JoinTerms<'_>,
+        call: impl FnOnce(List<(usize, Guard)>, Option<SharedDeadline>) -> Start<V>,
         all: &mut [Option<Joined<V>>],
     ) {
         let batch = Batch { first: table.last_id + 1, items: names.len() };
@@ -185,17 +192,20 @@ impl SingleFlights {
             (at, Guard { single_flights: Arc::clone(self), name, id, waiters: waiters.clone() })
         };
         let guards = names.iter().cloned().zip(batch.first..).map(guard).collect();
-        let call = Once { call: Some(call(guards)), polled: Some((Arc::downgrade(self), batch)) };
+        // A call that goes on when its waiters have left has no deadline.
+        let deadline = self.finish.is_none().then(SharedDeadline::new);
+        let call = Once { call: Some(call(guards, deadline.clone())), polled: Some((Arc::downgrade(self), batch)) };
         let call = Broadcast::new(call);
         for (nth, (at, name)) in names.into_iter().enumerate() {
             table.last_id += 1;
-            let handle = |reader| WaiterHandle::new(reader, nth, waiters.clone());
+            // The leader is one caller, of however many items.
+            let own = deadline.as_ref().filter(|_| nth == 0).map(|deadline| deadline.join(terms.deadline.clone()));
+            let handle = |reader| WaiterHandle::new(reader, nth, waiters.clone(), own);
             all[at] = call.subscribe().map(|reader| Joined { handle: handle(reader), led: true, batch });
             let call: Arc<dyn Any + Send + Sync> = Arc::clone(&call) as _;
-            let (call, provenance) = (Some(Arc::downgrade(&call)), provenance.clone());
-            table
-                .running
-                .insert(name, Running { id: table.last_id, batch, provenance, call, waiters: waiters.clone() });
+            let (call, provenance) = (Some(Arc::downgrade(&call)), terms.provenance.clone());
+            let (waiters, deadline) = (waiters.clone(), deadline.clone());
+            table.running.insert(name, Running { id: table.last_id, batch, provenance, call, waiters, deadline });
         }
     }
 
@@ -208,7 +218,7 @@ impl SingleFlights {
         }
         table.last_id += 1;
         let (id, provenance) = (table.last_id, terms.provenance.clone());
-        let running = Running { id, batch: Batch::default(), provenance, call: None, waiters: None };
+        let running = Running { id, batch: Batch::default(), provenance, call: None, waiters: None, deadline: None };
         // Dropped outside the lock.
         let _replaced = table.running.insert(name.clone(), running);
         drop(table);
@@ -237,7 +247,7 @@ impl SingleFlights {
 pub(crate) fn lead_alone<V: Completion>(items: usize, call: Start<V>) -> List<Joined<V>> {
     let call = Broadcast::new(Once { call: Some(call), polled: None });
     let joined =
-        |(at, reader)| Joined { handle: WaiterHandle::new(reader, at, None), led: true, batch: Batch::default() };
+        |(at, reader)| Joined { handle: WaiterHandle::new(reader, at, None, None), led: true, batch: Batch::default() };
     (0..items).filter_map(|at| Some((at, call.subscribe()?))).map(joined).collect()
 }
 
@@ -248,11 +258,16 @@ impl Running {
 }
 
 impl<V: Completion> WaiterHandle<V> {
-    fn new(reader: Reader<Once<V>>, at: usize, waiters: Option<Arc<WaiterCount>>) -> Self {
+    fn new(
+        reader: Reader<Once<V>>,
+        at: usize,
+        waiters: Option<Arc<WaiterCount>>,
+        deadline: Option<DeadlineHandle>,
+    ) -> Self {
         if let Some(waiters) = &waiters {
             waiters.waiters.fetch_add(1, Ordering::AcqRel);
         }
-        Self { reader: Some(reader), at, waiters }
+        Self { reader: Some(reader), at, waiters, _deadline: deadline }
     }
 }
 

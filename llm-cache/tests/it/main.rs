@@ -40,6 +40,7 @@ mod robustness;
 mod routing;
 mod runtimes;
 mod shadow;
+mod shared_deadline;
 mod shared_scope;
 mod single_flight;
 mod single_flight_edges;

@@ -204,9 +204,18 @@ impl Accounting {
         self.saved = saved.of_response();
     }
 
-    /// Divides the accounting of a call among its parts, exactly: what cannot be divided goes to the last. The cost share is
-    /// [taken](CostShare::split) by the parts' own.
-    pub(crate) fn split(&self, weights: &[u64]) -> Vec<Self> {
+    /// Divides the accounting of a call among its parts in proportion to `weights`. Usage and money add up exactly, and what
+    /// cannot be divided goes to the last. The cost share is [taken](CostShare::split) by the parts' own.
+    ///
+    /// ```
+    /// use llm_core::{Usage, layer::Accounting};
+    ///
+    /// let mut whole = Accounting::default();
+    /// whole.usage = Some(Usage::new(10, 0));
+    /// let parts = whole.split(&[1, 2]);
+    /// assert_eq!([parts[0].usage, parts[1].usage], [Some(Usage::new(3, 0)), Some(Usage::new(7, 0))]);
+    /// ```
+    pub fn split(&self, weights: &[u64]) -> Vec<Self> {
         let usages = self.usage.map(|usage| usage.split(weights));
         let so_far = self.usage_so_far.map(|usage| usage.split(weights));
         let costs = self.cost.map(|cost| cost.split(weights));
