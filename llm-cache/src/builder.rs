@@ -7,10 +7,10 @@ use std::{
 use llm_core::{Clock, SystemClock, layer::Accounting};
 
 use crate::{
-    Background, BuildError, Cache, DirectivePolicy, Policy, StoreUrl, Ttl, cache_if::CacheIf, counts::Counts,
-    freshness::Freshness, inner::Inner, invalidation::InvalidationEpochs, negative_cache::NegativeCache,
-    open_store::open, path::single_flight::SingleFlights, settings::Settings, store_config::StoreConfig,
-    url::MIN_BYTES, variants::Variants, verification::VerificationSampler,
+    Background, BuildError, Cache, DirectivePolicy, Policy, StoreUrl, Ttl, counts::Counts,
+    inner::Inner,     open_store::open, path::single_flight::SingleFlights, settings::Settings, store_config::StoreConfig,
+    url::MIN_BYTES,
+    policy::{CacheIf, Freshness, InvalidationEpochs, NegativeCache, Variants, VerificationSampler},
 };
 #[cfg(feature = "at-rest")]
 use crate::{EncryptionKeys, Secret};

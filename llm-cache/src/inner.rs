@@ -10,17 +10,12 @@ use serde::Serialize;
 
 use crate::{
     Directive, DirectivePolicy, Key, Mismatch, Tag,
-    cache_if::CacheIf,
-    counts::Counts,
-    freshness::Freshness,
-    invalidation::{InvalidationEpochs, Timestamp},
-    key::{CallKeys, KeyPrefix},
-    negative_cache::NegativeCache,
-    path::single_flight::SingleFlights,
+        counts::Counts,
+            key::{CallKeys, KeyPrefix},
+        path::single_flight::SingleFlights,
     store::{Entry, Expiry, Provenance, Store},
     tasks::Tasks,
-    variants::Variants,
-    verification::VerificationSampler,
+    policy::{CacheIf, Freshness, InvalidationEpochs, NegativeCache, Timestamp, Variants, VerificationSampler},
 };
 
 pub(crate) struct Inner {

@@ -1,35 +1,29 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "at-rest")]
+mod admin;
 mod build_error;
 mod builder;
 mod cache;
-mod cache_if;
 mod counts;
-mod directive;
 mod failure;
-mod freshness;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 #[doc = include_str!("../docs/hit-rates.md")]
 pub mod hit_rates {}
 mod inner;
-#[cfg(feature = "at-rest")]
-mod inspect;
-mod invalidation;
 mod key;
 mod keyed;
 mod layer;
-#[cfg(feature = "at-rest")]
-mod migrate;
-mod negative_cache;
 #[cfg(feature = "redis")]
 mod open_redis;
 mod open_store;
 #[cfg(feature = "at-rest")]
 mod partition;
 mod path;
+mod policy;
 #[cfg(feature = "redis")]
 mod redis_options;
 #[cfg(feature = "redis")]
@@ -47,33 +41,26 @@ mod status;
 )]
 mod store;
 mod store_config;
-mod tag;
 mod tasks;
 mod telemetry;
 mod url;
-mod variants;
-mod verification;
 
 pub use self::build_error::BuildError;
 pub use self::builder::CacheBuilder;
 pub use self::cache::{Cache, CallError, Resolved, Stats};
-pub use self::directive::{Directive, DirectivePolicy};
-pub use self::freshness::{Ttl, TtlRule};
 pub use self::key::Key;
 pub use self::layer::CacheLayer;
 #[cfg(feature = "redis")]
 pub use self::redis_options::RedisOptions;
+pub use self::policy::{Directive, DirectivePolicy, Mismatch, Tag, Ttl, TtlRule, Verification};
 pub use self::service::Cached;
 pub use self::settings::Background;
 pub use self::status::{CacheStatus, Miss, ShadowStatus, Stale};
 pub use self::store::{Policy, StoreError};
-pub use self::tag::Tag;
 pub use self::url::{StoreUrl, UrlError};
-pub use self::verification::{Mismatch, Verification};
 #[cfg(feature = "at-rest")]
 pub use self::{
-    inspect::{Listing, StoredEntry},
-    migrate::{MigrationReport, migrate},
+    admin::{Listing, MigrationReport, StoredEntry, migrate},
     partition::Partition,
     store::{Cursor, EncryptionKeys, KeyRing, Secret},
 };

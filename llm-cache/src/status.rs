@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use llm_core::{Error, Origin, Reply, Usd};
 
-use crate::negative_cache::Remembered;
+use crate::policy::Remembered;
 
 /// Part of a cache in a reply. Prints as the value of an RFC 9211 `Cache-Status` header.
 ///

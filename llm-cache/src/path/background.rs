@@ -18,7 +18,7 @@ use crate::{
     failure::lost,
     inner::Inner,
     tasks::{Denied, Slot},
-    verification::VerificationSampler,
+    policy::VerificationSampler,
 };
 
 /// Draws whether a hit is verified.

@@ -9,7 +9,7 @@ use super::List;
 use crate::{
     Directive, Key, Miss, Stale,
     counts::LookupTimer,
-    freshness::Verdict,
+    policy::Verdict,
     inner::Inner,
     key::{BorrowedKey, CallKeys},
     store::{Claim, Claimant, Entry, Lease, MaxWait},

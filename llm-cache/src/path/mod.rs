@@ -1,13 +1,14 @@
 //! The path of a call, from top to bottom: lookup, join or lead, await, reply.
 //!
 //! A request has one item or more. Each item is looked up, joined, claimed and stored on its own; the items that a leader
-//! calls for are sent together. Revalidation, verification and `no_cache` are a [`CallContext`] of the same path.
+//! calls for are sent together. Revalidation, verification and `no_cache` are a [`Request`] on the same path.
 
 mod background;
 mod call;
 mod items;
 mod join;
 mod join_gate;
+mod list;
 mod lookup;
 mod outcome;
 mod reply;
@@ -27,12 +28,12 @@ use llm_core::{
     Charge, Error, ErrorKind, Operation, Output, Reply,
     layer::{Complete, LlmService, StreamCut},
 };
-use smallvec::SmallVec;
 use tokio::{runtime::Handle, time::timeout_at};
 
 pub(crate) use self::{
     background::{is_drawn, revalidate, verify},
     items::Items,
+    list::List,
     lookup::{Found, Stored},
     reply::from_entry,
     request::{Request, bypass},
@@ -47,9 +48,6 @@ use crate::{
     failure::{allows_stale, deadline_exceeded, not_cached},
     inner::Inner,
 };
-
-/// List that allocates nothing for one element: most requests have one item.
-pub(crate) type List<T> = SmallVec<[T; 1]>;
 
 /// Answers a request of which some items are not served from the local tier; `found` is what that tier has.
 pub(crate) async fn answer<T, S>(

@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::memory_size::json_memory_size;
 #[cfg(feature = "at-rest")]
 use super::memory_size::text_memory_size;
-use crate::{Key, Tag, invalidation::Timestamp};
+use crate::{Key, Tag, policy::Timestamp};
 
 /// Stored response, with its accounting, expiry and provenance.
 pub(crate) struct Entry {

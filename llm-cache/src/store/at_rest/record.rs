@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{corrupt_entry::CorruptEntry, name::digest};
 use crate::{
     Key, Partition, Tag,
-    invalidation::Timestamp,
+    policy::Timestamp,
     store::{Entry, Expiry, Provenance},
 };
 

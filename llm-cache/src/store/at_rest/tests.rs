@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{corrupt_entry::CorruptEntry, frame::Framing, *};
 use crate::{
     Key, Partition, Tag,
-    invalidation::Timestamp,
+    policy::Timestamp,
     store::{Expiry, Provenance},
 };
 

@@ -14,7 +14,7 @@ use redb::{
 use super::foreign::foreign;
 use crate::{
     StoreError,
-    invalidation::Timestamp,
+    policy::Timestamp,
     store::{Name, PARTITION_BYTES},
 };
 

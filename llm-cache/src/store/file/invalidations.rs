@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::disk::{InvalidatedTags, Totals};
-use crate::invalidation::Timestamp;
+use crate::policy::Timestamp;
 
 /// Invalidations that the file remembers, of this process or an earlier one.
 pub(super) struct Invalidations {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Key, Partition, StoreError, Tag,
-    invalidation::Timestamp,
+    policy::Timestamp,
     store::{AtRest, Cursor, Entry, Expiry, Listed, Name, Page, Provenance, Record, at_rest::nanos},
 };
 

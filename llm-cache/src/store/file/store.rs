@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Key, StoreError, Tag,
-    invalidation::Timestamp,
+    policy::Timestamp,
     key::BorrowedKey,
     store::{AtRest, Cursor, Entry, Name, Page, Record, Store, StoreFuture, StoreStats},
 };

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Key, StoreError,
-    invalidation::Timestamp,
+    policy::Timestamp,
     store::{AtRest, Entry, Expiry, LocalTier, Memory, Policy, Provenance, Store, Tiered},
 };
 

@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        invalidation::Timestamp,
+        policy::Timestamp,
         store::{Expiry, Provenance},
     };
 
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn memory_put_of_earlier_call_replaces_nothing() {
-        let (memory, epochs) = (Memory::new(1 << 20, Policy::Lru), crate::invalidation::InvalidationEpochs::default());
+        let (memory, epochs) = (Memory::new(1 << 20, Policy::Lru), crate::policy::InvalidationEpochs::default());
         let [first, second] = [(); 2].map(|()| epochs.timestamp(SystemTime::UNIX_EPOCH));
         let said = || memory.peek(key(1).borrowed()).and_then(|entry| entry.answer::<String>()).unwrap();
         for (started_at, text, is_stored) in [(first, "a", true), (second, "b", true), (first, "late", false)] {

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::invalidation::Timestamp;
+use crate::policy::Timestamp;
 
 /// Copy of the server's invalidations. An entry is valid if its call began after each of its tags was invalidated last.
 ///

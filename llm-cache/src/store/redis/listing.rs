@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Partition, StoreError, Tag,
-    invalidation::Timestamp,
+    policy::Timestamp,
     store::{Cursor, Name, PARTITION_BYTES, Page, Record},
 };
 

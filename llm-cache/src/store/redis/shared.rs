@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Key, StoreError,
-    invalidation::Timestamp,
+    policy::Timestamp,
     key::{BorrowedKey, CallKeys},
     store::{AtRest, Entry, Expiry, Listed, LocalTier, Name, Provenance, Record, Store, StoreStats, at_rest::nanos},
 };

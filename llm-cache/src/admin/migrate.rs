@@ -1,6 +1,6 @@
 use std::num::NonZeroUsize;
 
-use crate::{Cache, Cursor, StoreError, invalidation::Timestamp, store::Page};
+use crate::{Cache, Cursor, StoreError, policy::Timestamp, store::Page};
 
 /// Progress of a migration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

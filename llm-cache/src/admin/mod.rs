@@ -1,0 +1,9 @@
+//! Operations on stores for operators: listing, removal, migration.
+
+mod inspect;
+mod migrate;
+
+pub use self::{
+    inspect::{Listing, StoredEntry},
+    migrate::{MigrationReport, migrate},
+};

@@ -1,0 +1,4 @@
+use smallvec::SmallVec;
+
+/// List that allocates nothing for one element: most requests have one item.
+pub(crate) type List<T> = SmallVec<[T; 1]>;
