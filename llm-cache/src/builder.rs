@@ -7,10 +7,15 @@ use std::{
 use llm_core::{Clock, SystemClock, layer::Accounting};
 
 use crate::{
-    Background, BuildError, Cache, DirectivePolicy, Policy, StoreUrl, Ttl, counts::Counts,
-    inner::Inner,     open_store::open, path::single_flight::SingleFlights, settings::Settings, store_config::StoreConfig,
-    url::MIN_BYTES,
+    Background, BuildError, Cache, DirectivePolicy, Policy, StoreUrl, Ttl,
+    counts::Counts,
+    inner::Inner,
+    open_store::open,
+    path::single_flight::SingleFlights,
     policy::{CacheIf, Freshness, InvalidationEpochs, NegativeCache, Variants, VerificationSampler},
+    settings::Settings,
+    store_config::StoreConfig,
+    url::MIN_BYTES,
 };
 #[cfg(feature = "at-rest")]
 use crate::{EncryptionKeys, Secret};

@@ -161,8 +161,8 @@ impl Cache {
     /// # Errors
     ///
     /// The error that the request's own `Serialize` reports.
-    pub fn key(&self, tenant: &str, name: &str, question: &(impl Serialize + ?Sized)) -> Result<Key, SerializeError> {
-        Key::of(&self.0.namespace, tenant, name, question)
+    pub fn key(&self, tenant: &str, name: &str, request: &(impl Serialize + ?Sized)) -> Result<Key, SerializeError> {
+        Key::of(&self.0.namespace, tenant, name, request)
     }
 
     /// Returns the stored response, or that of the call that runs under this key, or that of `call`, which is then

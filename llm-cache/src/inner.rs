@@ -10,12 +10,12 @@ use serde::Serialize;
 
 use crate::{
     Directive, DirectivePolicy, Key, Mismatch, Tag,
-        counts::Counts,
-            key::{CallKeys, KeyPrefix},
-        path::single_flight::SingleFlights,
+    counts::Counts,
+    key::{CallKeys, KeyPrefix},
+    path::single_flight::SingleFlights,
+    policy::{CacheIf, Freshness, InvalidationEpochs, NegativeCache, Timestamp, Variants, VerificationSampler},
     store::{Entry, Expiry, Provenance, Store},
     tasks::Tasks,
-    policy::{CacheIf, Freshness, InvalidationEpochs, NegativeCache, Timestamp, Variants, VerificationSampler},
 };
 
 pub(crate) struct Inner {

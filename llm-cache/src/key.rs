@@ -83,7 +83,7 @@ const VERSION: u8 = 1;
 impl Key {
     /// Creates the key of a serializable request, for clients other than ours.
     ///
-    /// `name` is the kind of request (and the version of the prompt). `question` must hold everything that decides the
+    /// `name` is the kind of request (and the version of the prompt). `request` must hold everything that decides the
     /// response, the model too.
     ///
     /// ```
@@ -105,19 +105,19 @@ impl Key {
         namespace: &str,
         tenant: &str,
         name: &str,
-        question: &(impl Serialize + ?Sized),
+        request: &(impl Serialize + ?Sized),
     ) -> Result<Self, SerializeError> {
         let mut h = Fingerprinter::new();
         KeyPrefix { namespace, tenant, scope: None, variant: 0, routing: None }.write(&mut h, name);
         let envelope = h.as_bytes().len();
-        h.serialize(question)?;
+        h.serialize(request)?;
         Ok(BorrowedKey::new(&shortened(h, envelope)).to_key())
     }
 
     /// Creates the key under which a [`Cached`](crate::Cached) service in this namespace stores the response to an
     /// operation, unless the call shares it or the request has several responses.
-    pub fn of_operation<T: Operation>(namespace: &str, tenant: &str, question: &T) -> Self {
-        Self::with_borrowed(&KeyPrefix { namespace, tenant, scope: None, variant: 0, routing: None }, question, |key| {
+    pub fn of_operation<T: Operation>(namespace: &str, tenant: &str, request: &T) -> Self {
+        Self::with_borrowed(&KeyPrefix { namespace, tenant, scope: None, variant: 0, routing: None }, request, |key| {
             key.to_key()
         })
     }
@@ -171,25 +171,25 @@ impl Key {
     /// Calls `use_it` with the key of an operation, without an allocation.
     pub(crate) fn with_borrowed<T: Operation, R>(
         prefix: &KeyPrefix<'_>,
-        question: &T,
+        request: &T,
         use_it: impl FnOnce(BorrowedKey<'_>) -> R,
     ) -> R {
-        Self::with_envelope(|h| prefix.write(h, T::NAME), question, use_it)
+        Self::with_envelope(|h| prefix.write(h, T::NAME), request, use_it)
     }
 
     fn with_envelope<T: Operation, R>(
         envelope: impl FnOnce(&mut Fingerprinter),
-        question: &T,
+        request: &T,
         use_it: impl FnOnce(BorrowedKey<'_>) -> R,
     ) -> R {
         thread_local! {
             static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
         }
-        // A question written inside another one's finds no buffer and makes one.
+        // A request written inside another one's finds no buffer and makes one.
         let mut h = Fingerprinter::with_buffer(BUFFER.take());
         envelope(&mut h);
         let length = h.as_bytes().len();
-        question.fingerprint(&mut h);
+        request.fingerprint(&mut h);
         let mut buffer = shortened(h, length);
         let result = use_it(BorrowedKey::new(&buffer));
         buffer.clear();
@@ -230,10 +230,10 @@ impl<'a> KeyPrefix<'a> {
 
     /// Returns the keys of a request, given that of its entry. A shared entry has one key for all tenants; its running
     /// calls have one for each.
-    pub(crate) fn keys<T: Operation>(&self, question: &T, answer: Key) -> CallKeys {
+    pub(crate) fn keys<T: Operation>(&self, request: &T, answer: Key) -> CallKeys {
         let single_flight = match (self.scope, self.routing) {
             (None, None) => answer.clone(),
-            _ => Key::with_envelope(|h| self.write_single_flight(h, T::NAME), question, |key| key.to_key()),
+            _ => Key::with_envelope(|h| self.write_single_flight(h, T::NAME), request, |key| key.to_key()),
         };
         CallKeys { answer, single_flight }
     }
@@ -353,10 +353,10 @@ mod tests {
 
     #[test]
     fn key_of_shared_entry_returns_scope() {
-        let question = llm_core::ChatRequest::new("m").user("x");
+        let request = llm_core::ChatRequest::new("m").user("x");
         let of = |tenant, scope, variant| {
             let prefix = KeyPrefix { namespace: "ns", tenant, scope, variant, routing: None };
-            prefix.keys(&question, Key::with_borrowed(&prefix, &question, |key| key.to_key()))
+            prefix.keys(&request, Key::with_borrowed(&prefix, &request, |key| key.to_key()))
         };
         let (a, b, own) = (of("a", Some("s"), 0), of("b", Some("s"), 0), of("s", None, 0));
         assert_eq!((a.answer.tenant(), a.answer.scope()), ("", Some("s")));

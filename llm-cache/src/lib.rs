@@ -50,9 +50,9 @@ pub use self::builder::CacheBuilder;
 pub use self::cache::{Cache, CallError, Resolved, Stats};
 pub use self::key::Key;
 pub use self::layer::CacheLayer;
+pub use self::policy::{Directive, DirectivePolicy, Mismatch, Tag, Ttl, TtlRule, Verification};
 #[cfg(feature = "redis")]
 pub use self::redis_options::RedisOptions;
-pub use self::policy::{Directive, DirectivePolicy, Mismatch, Tag, Ttl, TtlRule, Verification};
 pub use self::service::Cached;
 pub use self::settings::Background;
 pub use self::status::{CacheStatus, Miss, ShadowStatus, Stale};

@@ -17,8 +17,8 @@ use crate::{
     Key,
     failure::lost,
     inner::Inner,
-    tasks::{Denied, Slot},
     policy::VerificationSampler,
+    tasks::{Denied, Slot},
 };
 
 /// Draws whether a hit is verified.

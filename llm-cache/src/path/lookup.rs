@@ -9,9 +9,9 @@ use super::List;
 use crate::{
     Directive, Key, Miss, Stale,
     counts::LookupTimer,
-    policy::Verdict,
     inner::Inner,
     key::{BorrowedKey, CallKeys},
+    policy::Verdict,
     store::{Claim, Claimant, Entry, Lease, MaxWait},
 };
 

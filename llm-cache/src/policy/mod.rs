@@ -9,12 +9,6 @@ mod tag;
 mod variants;
 mod verification;
 
-pub use self::{
-    directive::{Directive, DirectivePolicy},
-    freshness::{Ttl, TtlRule},
-    tag::Tag,
-    verification::{Mismatch, Verification},
-};
 pub(crate) use self::{
     cache_if::CacheIf,
     freshness::{Freshness, Verdict},
@@ -22,4 +16,10 @@ pub(crate) use self::{
     negative_cache::{NegativeCache, Remembered},
     variants::Variants,
     verification::VerificationSampler,
+};
+pub use self::{
+    directive::{Directive, DirectivePolicy},
+    freshness::{Ttl, TtlRule},
+    tag::Tag,
+    verification::{Mismatch, Verification},
 };

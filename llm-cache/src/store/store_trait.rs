@@ -7,7 +7,7 @@ use super::{
     entry::Entry,
     lease::{Claim, Claimant, Lease},
 };
-use crate::{Key, Tag, policy::Timestamp, key::BorrowedKey};
+use crate::{Key, Tag, key::BorrowedKey, policy::Timestamp};
 
 /// Store of entries. It knows their keys, sizes and times. The cache decides which of them it serves.
 ///

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{Cursor, Entry, LocalTier, Name, Page, Record, Store, StoreFuture, StoreStats};
-use crate::{Key, Tag, policy::Timestamp, key::BorrowedKey};
+use crate::{Key, Tag, key::BorrowedKey, policy::Timestamp};
 
 /// Store of two tiers: typed responses in memory, for a short time if one is set, in front of a store that holds all
 /// entries.

@@ -195,8 +195,8 @@ async fn chaos_over_tiered_file_leaks_nothing() {
     let seeds = if full() { 100 } else { 3 };
     let (mut told, mut far) = ([0; 5], 0);
     for seed in 0..seeds {
-        let place = crate::conformance::Place::tiered();
-        let world = world(seed, |builder| settings(seed, builder).open(place.url()).expect("the settings are right"));
+        let store = crate::conformance::TestStore::tiered();
+        let world = world(seed, |builder| settings(seed, builder).open(store.url()).expect("the settings are right"));
         let counts = survive(seed, &world).await;
         told.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         far += world.cache.stats().remote_hits;

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use llm_core::{Call, ChatRequest};
 
 use crate::{
-    conformance::Place,
+    conformance::TestStore,
     upstream::{Upstream, ask, provider},
 };
 
@@ -28,11 +28,11 @@ fn fails(args: &[&str]) -> (i32, String) {
 }
 
 /// A file with three answers of `acme` and one of `umbrella`, that last for ever.
-fn filled() -> Place {
-    let place = Place::file();
+fn filled() -> TestStore {
+    let store = TestStore::file();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let cache = place.open_with(|builder| builder.ttl(llm_cache::Ttl::unlimited()));
+        let cache = store.open_with(|builder| builder.ttl(llm_cache::Ttl::unlimited()));
         let provider = provider(&Upstream::default(), &cache);
         for text in ["a", "b", "c"] {
             provider.chat(ask(text)).await.unwrap();
@@ -40,29 +40,29 @@ fn filled() -> Place {
         let other = Call::new("umbrella", ChatRequest::new("m2").user("a"));
         provider.chat(other.with_label("prompt", "v1").unwrap()).await.unwrap();
     });
-    place
+    store
 }
 
 #[test]
 fn cli_inspect_and_stats_hide_responses() {
-    let place = filled();
-    let listed = says(&["inspect", place.url()]);
+    let store = filled();
+    let listed = says(&["inspect", store.url()]);
     assert_eq!(listed.lines().count(), 4, "{listed}");
     assert!(
         listed.contains(" tenant:umbrella ") && listed.contains("no end") && listed.contains("label:6:prompt=v1"),
         "{listed}"
     );
-    let page = says(&["inspect", place.url(), "--limit", "3"]);
+    let page = says(&["inspect", store.url(), "--limit", "3"]);
     let after = page.lines().last().unwrap().trim_start_matches("more: --after ").to_owned();
-    assert_eq!(says(&["inspect", place.url(), "--after", &after]).lines().count(), 1);
-    let stats = says(&["stats", place.url()]);
+    assert_eq!(says(&["inspect", store.url(), "--after", &after]).lines().count(), 1);
+    let stats = says(&["stats", store.url()]);
     assert!(stats.contains("entries     4") && stats.contains("live        4"), "{stats}");
 }
 
 #[test]
 fn cli_purge_by_key_tag_tenant_all() {
-    let place = filled();
-    let listed = says(&["inspect", place.url()]);
+    let store = filled();
+    let listed = says(&["inspect", store.url()]);
     let of_acme = listed.lines().find(|line| line.contains(" tenant:acme ")).unwrap();
     let name = of_acme.split(' ').next().unwrap();
     for (what, gone, left) in [
@@ -73,17 +73,17 @@ fn cli_purge_by_key_tag_tenant_all() {
         (vec!["--tenant", "acme"], 2, 0),
         (vec!["--all"], 0, 0),
     ] {
-        let args = [vec!["purge", place.url()], what].concat();
+        let args = [vec!["purge", store.url()], what].concat();
         assert_eq!(says(&args), format!("removed {gone}\n"), "{args:?}");
-        assert_eq!(says(&["inspect", place.url()]).lines().count(), left);
+        assert_eq!(says(&["inspect", store.url()]).lines().count(), left);
     }
-    let (code, told) = fails(&["purge", place.url(), "--key", name]);
+    let (code, told) = fails(&["purge", store.url(), "--key", name]);
     assert!(code == 1 && told.contains("no entry"), "{told}");
 }
 
 #[test]
 fn cli_migrate_copies_and_seals() {
-    let (from, to) = (filled(), Place::file());
+    let (from, to) = (filled(), TestStore::file());
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = directory.path().join(name);
@@ -110,15 +110,15 @@ fn cli_migrate_copies_and_seals() {
 
 #[test]
 fn cli_names_file_open_elsewhere() {
-    let place = filled();
-    let cache = place.open();
-    let path = place.url().trim_start_matches("file://").trim_end_matches('?');
-    for args in [vec!["stats", place.url()], vec!["purge", place.url(), "--all"]] {
+    let store = filled();
+    let cache = store.open();
+    let path = store.url().trim_start_matches("file://").trim_end_matches('?');
+    for args in [vec!["stats", store.url()], vec!["purge", store.url(), "--all"]] {
         let (code, told) = fails(&args);
         assert!(code == 1 && told.contains("is open already, in another process") && told.contains(path), "{told}");
     }
     drop(cache);
-    assert!(says(&["stats", place.url()]).contains("entries     4"));
+    assert!(says(&["stats", store.url()]).contains("entries     4"));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn cli_errors_are_clear_with_exit_code() {
 #[cfg(all(feature = "redis", unix))]
 #[test]
 fn cli_works_on_redis() {
-    let (server, from, back) = (llm_testkit::redis::RedisServer::spawn(), filled(), Place::file());
+    let (server, from, back) = (llm_testkit::redis::RedisServer::spawn(), filled(), TestStore::file());
     let url = format!("{}?prefix=shop", server.url());
     let copied = |from: &str, to: &str| says(&["migrate", from, to]);
     assert_eq!(copied(from.url(), &url), "copied 4, expired 0, unreadable 0, not taken 0\n");

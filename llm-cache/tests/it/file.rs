@@ -10,7 +10,7 @@ use llm_cache::{
 use llm_core::{Call, ChatRequest, Origin, Provider};
 
 use crate::{
-    conformance::Place,
+    conformance::TestStore,
     upstream::{Upstream, ask, provider},
 };
 
@@ -39,40 +39,40 @@ async fn origin(provider: &Arc<dyn Provider>, call: Call<ChatRequest>) -> Origin
 
 #[tokio::test(start_paused = true)]
 async fn file_keeps_entries_across_restart() {
-    for place in [Place::file(), Place::tiered()] {
+    for store in [TestStore::file(), TestStore::tiered()] {
         for close in [true, false] {
-            let cache = place.open();
+            let cache = store.open();
             put(&cache, u32::from(close)).await;
             assert!(tier(&cache, u32::from(close)).await.is_some(), "before it is written");
             if close {
                 cache.close().await.unwrap();
             }
             drop(cache);
-            assert_eq!(tier(&place.open(), u32::from(close)).await, Some("file"));
+            assert_eq!(tier(&store.open(), u32::from(close)).await, Some("file"));
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn memory_ttl_limits_fetched_entry_in_memory() {
-    let place = Place::tiered();
-    let cache = place.open();
+    let store = TestStore::tiered();
+    let cache = store.open();
     put(&cache, 1).await;
     assert_eq!(tier(&cache, 1).await, Some("memory"));
     drop(cache);
-    let cache = place.open();
+    let cache = store.open();
     assert_eq!((tier(&cache, 1).await, tier(&cache, 1).await), (Some("file"), Some("memory")));
-    place.clock.advance(Duration::from_secs(10));
+    store.clock.advance(Duration::from_secs(10));
     assert_eq!((tier(&cache, 1).await, tier(&cache, 1).await), (Some("file"), Some("memory")));
 }
 
 #[tokio::test(start_paused = true)]
 async fn file_invalidation_survives_restart_and_clock() {
-    let place = Place::file();
+    let store = TestStore::file();
     let upstream = Upstream::default();
     let other = || Call::new("umbrella", ChatRequest::new("m").user("a"));
     {
-        let cache = place.open();
+        let cache = store.open();
         let provider = provider(&upstream, &cache);
         for call in [ask("a"), other()] {
             assert_eq!(origin(&provider, call).await, Origin::Vendor);
@@ -81,50 +81,50 @@ async fn file_invalidation_survives_restart_and_clock() {
         cache.invalidate(Tag::tenant("acme")).await.unwrap();
     }
     // Set back by less than an entry's age: its time tells nothing.
-    place.clock.set_unix(Duration::from_secs(1_700_000_000));
-    let cache = place.open();
+    store.clock.set_unix(Duration::from_secs(1_700_000_000));
+    let cache = store.open();
     let provider = provider(&upstream, &cache);
     assert!(matches!(origin(&provider, other()).await, Origin::Cache { .. }), "nobody invalidated it");
     assert_eq!(origin(&provider, ask("a")).await, Origin::Vendor);
     cache.close().await.unwrap();
     drop((cache, provider));
-    let cache = place.open();
+    let cache = store.open();
     let provider = crate::upstream::provider(&upstream, &cache);
     assert!(matches!(origin(&provider, ask("a")).await, Origin::Cache { .. }), "it began after");
     cache.clear().await.unwrap();
     drop((cache, provider));
-    let cache = place.open();
+    let cache = store.open();
     assert_eq!((cache.stats().entries, cache.stats().bytes), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn file_survives_clock_set_back() {
-    let place = Place::file();
-    let cache = place.open();
+    let store = TestStore::file();
+    let cache = store.open();
     cache.invalidate(Tag::tenant("acme")).await.unwrap();
     drop(cache);
-    place.clock.set_unix(Duration::from_secs(1_000_000_000));
-    let cache = place.open();
+    store.clock.set_unix(Duration::from_secs(1_000_000_000));
+    let cache = store.open();
     put(&cache, 1).await;
     cache.close().await.unwrap();
     drop(cache);
-    assert_eq!(tier(&place.open(), 1).await, Some("file"));
+    assert_eq!(tier(&store.open(), 1).await, Some("file"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn file_open_error_names_path() {
-    let place = Place::file();
-    let first = place.open();
-    let path = place.url().trim_start_matches("file://").trim_end_matches('?').to_owned();
+    let store = TestStore::file();
+    let first = store.open();
+    let path = store.url().trim_start_matches("file://").trim_end_matches('?').to_owned();
     let fails = |url: &str| Cache::builder("tests").open(url).unwrap_err();
-    let error = fails(place.url());
+    let error = fails(store.url());
     assert!(matches!(error, BuildError::Store(_)), "{error:?}");
     assert!(error.to_string().contains(&path) && error.to_string().contains("open already"), "{error}");
     drop(first);
-    place.open();
+    store.open();
 
     fs::write(&path, "this is somebody's diary, and long enough to be taken for one".repeat(1_000)).unwrap();
-    let error = fails(place.url()).to_string();
+    let error = fails(store.url()).to_string();
     assert!(error.contains(&path) && error.contains("no cache file"), "{error}");
     assert!(fs::read(&path).unwrap().starts_with(b"this is"), "it is left as it was");
     let error = fails("file:///no/such/directory/answers").to_string();
@@ -135,19 +135,19 @@ async fn file_open_error_names_path() {
 #[tokio::test(start_paused = true)]
 async fn file_is_readable_by_owner_only() {
     use std::os::unix::fs::PermissionsExt;
-    let place = Place::file();
-    let _cache = place.open();
-    let path = place.url().trim_start_matches("file://").trim_end_matches('?');
+    let store = TestStore::file();
+    let _cache = store.open();
+    let path = store.url().trim_start_matches("file://").trim_end_matches('?');
     assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o077, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn encryption_keys_removed_key_erases_tenant() {
-    let (place, keys) = (Place::file(), KeyRing::new());
+    let (store, keys) = (TestStore::file(), KeyRing::new());
     for tenant in ["acme", "umbrella"] {
         keys.insert(Partition::tenant(tenant), Secret::new([tenant.len() as u8; 32]));
     }
-    let open = || place.open_with(|builder| builder.secret(Secret::new([3; 32])).encryption_keys(keys.clone()));
+    let open = || store.open_with(|builder| builder.secret(Secret::new([3; 32])).encryption_keys(keys.clone()));
     let upstream = Upstream::default();
     let call = |tenant: &str| Call::new(tenant, ChatRequest::new("m").user("a secret question"));
     let cache = open();
@@ -158,7 +158,7 @@ async fn encryption_keys_removed_key_erases_tenant() {
     cache.close().await.unwrap();
     assert_eq!(cache.stats().entries, 2, "who has no key has nothing stored");
     drop((cache, before));
-    let path = place.url().trim_start_matches("file://").trim_end_matches('?');
+    let path = store.url().trim_start_matches("file://").trim_end_matches('?');
     let bytes = fs::read(path).unwrap();
     for told in ["acme", "umbrella", "secret question", "words"] {
         assert!(!bytes.windows(told.len()).any(|window| window == told.as_bytes()), "{told}");
@@ -174,11 +174,11 @@ async fn encryption_keys_removed_key_erases_tenant() {
 
 #[tokio::test(start_paused = true)]
 async fn secret_of_other_store_misses_all_entries() {
-    let place = Place::file();
-    let cache = place.open();
+    let store = TestStore::file();
+    let cache = store.open();
     put(&cache, 1).await;
     drop(cache);
-    let cache = place.open_with(|builder| builder.secret(Secret::new([3; 32])));
+    let cache = store.open_with(|builder| builder.secret(Secret::new([3; 32])));
     assert_eq!((tier(&cache, 1).await, cache.stats().corrupt), (None, 0), "its name is another");
     let listing = cache.list(None, 10).await.unwrap();
     assert_eq!((listing.entries.len(), listing.unreadable), (0, 1));
@@ -186,7 +186,7 @@ async fn secret_of_other_store_misses_all_entries() {
 
 #[tokio::test(start_paused = true)]
 async fn migrate_copies_live_entries_with_remaining_ttl() {
-    let (from, to) = (Place::file(), Place::tiered());
+    let (from, to) = (TestStore::file(), TestStore::tiered());
     let (old, secret) = (from.open(), Secret::new([5; 32]));
     for n in 0..50 {
         put(&old, n).await;
@@ -237,8 +237,8 @@ async fn migrate_copies_live_entries_with_remaining_ttl() {
 
 #[tokio::test(start_paused = true)]
 async fn list_remove_stored_and_purge_entries() {
-    let place = Place::file();
-    let cache = place.open();
+    let store = TestStore::file();
+    let cache = store.open();
     let provider = provider(&Upstream::default(), &cache);
     for n in 0..5 {
         origin(&provider, ask(&format!("{n}"))).await;
@@ -266,9 +266,9 @@ async fn list_remove_stored_and_purge_entries() {
 
 #[tokio::test(start_paused = true)]
 async fn file_with_changed_bytes_misses() {
-    let place = Place::file();
-    let path = place.url().trim_start_matches("file://").trim_end_matches('?').to_owned();
-    let cache = place.open();
+    let store = TestStore::file();
+    let path = store.url().trim_start_matches("file://").trim_end_matches('?').to_owned();
+    let cache = store.open();
     for n in 0..20 {
         put(&cache, n).await;
     }
@@ -279,7 +279,7 @@ async fn file_with_changed_bytes_misses() {
         let mut changed = whole.clone();
         changed[at..].iter_mut().take(64).for_each(|byte| *byte ^= 0x55);
         fs::write(&path, &changed).unwrap();
-        let Ok(cache) = Cache::builder("tests").clock(place.clock.clone()).open(place.url()) else { continue };
+        let Ok(cache) = Cache::builder("tests").clock(store.clock.clone()).open(store.url()) else { continue };
         opened += 1;
         for n in 0..20 {
             served += u32::from(tier(&cache, n).await.is_some());
@@ -290,10 +290,10 @@ async fn file_with_changed_bytes_misses() {
 
 #[tokio::test(start_paused = true)]
 async fn encryption_keys_seal_shared_entry_by_scope() {
-    let (from, to, keys) = (Place::file(), Place::file(), KeyRing::new());
-    let open = |place: &Place| {
+    let (from, to, keys) = (TestStore::file(), TestStore::file(), KeyRing::new());
+    let open = |store: &TestStore| {
         let sharing = DirectivePolicy::none().allow_sharing();
-        place.open_with(|builder| {
+        store.open_with(|builder| {
             builder.directive_policy(sharing).secret(Secret::new([3; 32])).encryption_keys(keys.clone())
         })
     };
@@ -323,8 +323,8 @@ async fn encryption_keys_seal_shared_entry_by_scope() {
 
 #[tokio::test(start_paused = true)]
 async fn migrate_onto_same_store_changes_nothing() {
-    let place = Place::file();
-    let cache = place.open();
+    let store = TestStore::file();
+    let cache = store.open();
     for n in 0..20 {
         put(&cache, n).await;
     }
@@ -334,8 +334,8 @@ async fn migrate_onto_same_store_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn file_evictions_are_counted() {
-    for place in [Place::file(), Place::tiered()] {
-        let cache = place.open_small(2_000);
+    for store in [TestStore::file(), TestStore::tiered()] {
+        let cache = store.open_small(2_000);
         for n in 0..20 {
             put(&cache, n).await;
         }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceBuilder};
 
 use crate::{
-    conformance::Place,
+    conformance::TestStore,
     upstream::{HEAD, Upstream, prices, provider, say},
 };
 
@@ -178,12 +178,12 @@ async fn single_flight_waiter_leads_after_leader_cancelled() {
     }
 }
 
-pub(crate) async fn stale_if_error_serves_items_on_vendor_failure(place: Place) {
-    let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR));
+pub(crate) async fn stale_if_error_serves_items_on_vendor_failure(store: TestStore) {
+    let cache = store.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR));
     let (upstream, provider) = over(&cache);
     let embed = |of: &[&str]| provider.embed(texts(of));
     embed(&["a", "bb"]).await.expect("there is an answer");
-    place.clock.advance(HOUR * 3 / 2);
+    store.clock.advance(HOUR * 3 / 2);
     for kind in
         [ErrorKind::RateLimited, ErrorKind::Server, ErrorKind::Timeout, ErrorKind::Unavailable, ErrorKind::OverBudget]
     {

@@ -13,7 +13,7 @@ use proptest::{
 use tower::ServiceBuilder;
 
 use crate::{
-    conformance::Place,
+    conformance::TestStore,
     upstream::{cache, prices},
 };
 
@@ -72,8 +72,8 @@ impl Stack {
     }
 }
 
-pub(crate) async fn items_send_only_unknown_texts(place: Place) {
-    let stack = stack_over(place.open(), Latency::zero());
+pub(crate) async fn items_send_only_unknown_texts(store: TestStore) {
+    let stack = stack_over(store.open(), Latency::zero());
     let all = stack.embed(0..97).await;
     let reply = stack.embed(0..100).await;
     assert_eq!(stack.asked(), [3, 97]);
@@ -87,8 +87,8 @@ pub(crate) async fn items_send_only_unknown_texts(place: Place) {
     stack.check();
 }
 
-pub(crate) async fn items_duplicates_are_sent_once(place: Place) {
-    let stack = stack_over(place.open(), Latency::zero());
+pub(crate) async fn items_duplicates_are_sent_once(store: TestStore) {
+    let stack = stack_over(store.open(), Latency::zero());
     let reply = stack.embed([7, 8, 7, 9, 8]).await;
     let vectors = &reply.output.vectors;
     assert_eq!((&vectors[0], &vectors[1]), (&vectors[2], &vectors[4]));

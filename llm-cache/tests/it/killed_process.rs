@@ -8,7 +8,7 @@ use std::{
 use llm_cache::{Cache, Key};
 use llm_core::Origin;
 
-use crate::conformance::Place;
+use crate::conformance::TestStore;
 
 /// Variable that makes a process the child.
 const CHILD: &str = "LLM_CACHE_TEST_CHILD";
@@ -64,8 +64,8 @@ async fn work(cache: Cache, task: u32) {
 #[expect(clippy::disallowed_methods, reason = "the number of kills is set from outside")]
 fn file_of_killed_process_opens_with_whole_entries() {
     let kills = if std::env::var("LLM_FULL").is_ok_and(|full| full == "1") { 100 } else { 20 };
-    let place = Place::file();
-    let url = format!("{}max_bytes=300kb", place.url());
+    let store = TestStore::file();
+    let url = format!("{}max_bytes=300kb", store.url());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mut served, mut random) = (0, blake3::Hasher::new().finalize_xof());
     for kill in 0..kills {

@@ -20,7 +20,7 @@ use llm_providers::{
 };
 use tower::{Service, ServiceBuilder};
 
-use crate::{conformance::Place, upstream::read};
+use crate::{conformance::TestStore, upstream::read};
 
 /// Nano-dollars for a token: 1,000 of input and 2,000 of output, half of that as flex, twice as priority.
 const PRICES: &str = r#"{"as_of": "2026-01-02", "models": {"m": {"rows": [{"input": "1", "output": "2"}], "tiers": {
@@ -149,12 +149,12 @@ async fn saved_by_every_cause_adds_up_to_list_price() {
 #[tokio::test(start_paused = true)]
 async fn list_price_and_packed_survive_the_file() {
     for served in SERVED {
-        let (place, ledger) = (Place::file(), ledger());
-        let cache = place.open();
+        let (store, ledger) = (TestStore::file(), ledger());
+        let cache = store.open();
         ask(&*served.provider(&ledger, &cache), false).await;
         cache.close().await.unwrap();
         drop(cache);
-        let hit = ask(&*served.provider(&ledger, &place.open()), false).await.accounting();
+        let hit = ask(&*served.provider(&ledger, &store.open()), false).await.accounting();
         assert_eq!((hit.list, hit.packed), (Some(Usd::from_nanos(served.list())), served.packed), "{served:?}");
         let books = ledger.snapshot();
         assert!(books.balance().is_balanced(), "{served:?}\n{books}");

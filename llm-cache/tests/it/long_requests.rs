@@ -7,7 +7,7 @@ use llm_cache::{Cache, Directive, DirectivePolicy, Key, Tag};
 use llm_core::{Call, ChatRequest, Message, Origin, Part, Role};
 
 use crate::{
-    conformance::Place,
+    conformance::TestStore,
     upstream::{Upstream, provider},
 };
 
@@ -61,15 +61,15 @@ async fn max_bytes_default_holds_photos() {
 
 #[tokio::test(start_paused = true)]
 async fn forget_and_invalidate_reach_long_requests() {
-    for place in [
-        Place::memory(),
+    for store in [
+        TestStore::memory(),
         #[cfg(feature = "file")]
-        Place::file(),
+        TestStore::file(),
         #[cfg(feature = "file")]
-        Place::tiered(),
+        TestStore::tiered(),
     ] {
         let upstream = Upstream::default();
-        let cache = place.open_with(|builder| builder.directive_policy(DirectivePolicy::none().allow_sharing()));
+        let cache = store.open_with(|builder| builder.directive_policy(DirectivePolicy::none().allow_sharing()));
         let provider = provider(&upstream, &cache);
         let text: Arc<str> = "word ".repeat(20 * KIB).into();
         let ask = |tenant: &str, scope: Option<&str>| {

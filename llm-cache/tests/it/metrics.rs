@@ -79,7 +79,7 @@ mod file {
     use tower::Layer;
 
     use super::*;
-    use crate::{conformance::Place, upstream::HEAD};
+    use crate::{conformance::TestStore, upstream::HEAD};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -91,8 +91,8 @@ mod file {
 
     /// Has everything happen that is counted, but audits and failures of the store.
     async fn live() -> Stats {
-        let (place, upstream) = (Place::tiered(), Upstream::default());
-        let cache = place.open_with(|builder| {
+        let (store, upstream) = (TestStore::tiered(), Upstream::default());
+        let cache = store.open_with(|builder| {
             let background = Background::new(1).revalidate(60 * MINUTE).complete_on_disconnect();
             builder.background(background).negative_ttl(MINUTE)
         });
@@ -101,13 +101,13 @@ mod file {
         assert!(led.is_ok() && joined.is_ok());
         provider.chat(ask("b")).await.unwrap();
         cache.close().await.unwrap();
-        place.clock.advance(MINUTE / 3);
+        store.clock.advance(MINUTE / 3);
         provider.chat(ask("a")).await.unwrap();
         provider.chat(ask("a")).await.unwrap();
         provider.chat(wish("a", Directive::new().no_store())).await.unwrap();
         provider.chat(wish("a", Directive::new().no_cache())).await.unwrap();
         cache.close().await.unwrap();
-        place.clock.advance(2 * MINUTE);
+        store.clock.advance(2 * MINUTE);
         provider.chat(ask("a")).await.unwrap();
         provider.chat(ask("b")).await.unwrap();
         cache.close().await.unwrap();
@@ -142,11 +142,11 @@ mod file {
 
     /// Reads a file that loses its end after it was opened.
     async fn failing() -> Stats {
-        let (place, upstream) = (Place::file(), Upstream::default());
-        let open = |name| Cache::builder(name).clock(place.clock.clone()).open(place.url()).unwrap();
+        let (store, upstream) = (TestStore::file(), Upstream::default());
+        let open = |name| Cache::builder(name).clock(store.clock.clone()).open(store.url()).unwrap();
         into_provider(Cached::new(priced(&upstream), open("whole"))).chat(ask("a")).await.unwrap();
         let cache = open("failing");
-        let path = place.url().trim_start_matches("file://").trim_end_matches('?');
+        let path = store.url().trim_start_matches("file://").trim_end_matches('?');
         OpenOptions::new().write(true).open(path).unwrap().set_len(4096).unwrap();
         let provider = into_provider(Cached::new(priced(&upstream), cache.clone()));
         provider.chat(wish("a", Directive::new().only_if_cached())).await.unwrap_err();

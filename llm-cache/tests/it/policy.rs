@@ -51,8 +51,8 @@ async fn policy_of_url_precedes_builder() {
 #[tokio::test(start_paused = true)]
 async fn policy_applies_to_memory_before_file() {
     for (policy, keeps_all) in [("lru", true), ("tinylfu", false)] {
-        let place = crate::conformance::Place::file();
-        let cache = Cache::builder("t").open(&format!("{}memory={BYTES}&policy={policy}", place.url())).unwrap();
+        let store = crate::conformance::TestStore::file();
+        let cache = Cache::builder("t").open(&format!("{}memory={BYTES}&policy={policy}", store.url())).unwrap();
         assert_eq!(fresh_kept(cache).await == 20, keeps_all, "{policy}");
     }
 }

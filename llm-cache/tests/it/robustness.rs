@@ -105,7 +105,7 @@ mod file {
     use llm_cache::{CallError, EncryptionKeys, KeyRing, Partition, Secret};
 
     use super::*;
-    use crate::conformance::Place;
+    use crate::conformance::TestStore;
 
     async fn put(cache: &Cache, n: u32) {
         let key = cache.key("acme", "op", &n).unwrap();
@@ -120,8 +120,8 @@ mod file {
 
     #[test]
     fn runtime_is_optional_and_may_end_first() {
-        let place = Place::tiered();
-        let cache = place.open();
+        let store = TestStore::tiered();
+        let cache = store.open();
         put(&cache, 1).now_or_never().expect("nothing is waited for in a task");
         cache.close().now_or_never().unwrap().unwrap();
         for n in 2..4 {
@@ -137,25 +137,25 @@ mod file {
         drop(cache);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let cache = place.open();
+            let cache = store.open();
             assert!(has(&cache, 3).await);
             drop(cache);
-            place.open();
+            store.open();
         });
     }
 
     #[tokio::test(start_paused = true)]
     async fn file_removed_while_open_still_serves() {
-        let place = Place::file();
-        let path = place.url().trim_start_matches("file://").trim_end_matches('?');
-        let cache = place.open();
+        let store = TestStore::file();
+        let path = store.url().trim_start_matches("file://").trim_end_matches('?');
+        let cache = store.open();
         put(&cache, 1).await;
         cache.close().await.unwrap();
         std::fs::remove_file(path).unwrap();
         put(&cache, 2).await;
         cache.close().await.unwrap();
         assert!(has(&cache, 1).await && has(&cache, 2).await);
-        let next = place.open();
+        let next = store.open();
         assert!(!has(&next, 1).await);
         put(&next, 3).await;
         assert!(has(&next, 3).await && !has(&cache, 3).await);
@@ -165,16 +165,16 @@ mod file {
     async fn file_url_of_directory_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().display().to_string();
-        for (place, told) in [(path.clone(), "cannot be opened"), ("/dev/null".to_owned(), "/dev/null")] {
-            let error = Cache::builder("t").open(&format!("file://{place}")).unwrap_err().to_string();
-            assert!(error.contains(&place) && error.contains(told), "{error}");
+        for (store, told) in [(path.clone(), "cannot be opened"), ("/dev/null".to_owned(), "/dev/null")] {
+            let error = Cache::builder("t").open(&format!("file://{store}")).unwrap_err().to_string();
+            assert!(error.contains(&store) && error.contains(told), "{error}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn close_does_not_delay_readers() {
-        let place = Place::file();
-        let cache = place.open();
+        let store = TestStore::file();
+        let cache = store.open();
         put(&cache, 1).await;
         cache.close().await.unwrap();
         // More than there are threads for either.
@@ -187,8 +187,8 @@ mod file {
 
     #[tokio::test(start_paused = true)]
     async fn max_bytes_smaller_than_response_counts_dropped_writes() {
-        let place = Place::file();
-        let cache = place.open_small(1_024);
+        let store = TestStore::file();
+        let cache = store.open_small(1_024);
         let key = cache.key("acme", "op", "q").unwrap();
         let numbers =
             || async { Ok::<_, io::Error>((0..2_000u64).map(|n| n * n * 7_919 % 65_537).collect::<Vec<_>>()) };
@@ -210,9 +210,9 @@ mod file {
 
     #[tokio::test(start_paused = true)]
     async fn encryption_keys_panic_fails_one_tenant() {
-        let (place, keys) = (Place::file(), KeyRing::new());
+        let (store, keys) = (TestStore::file(), KeyRing::new());
         keys.insert(Partition::tenant("acme"), Secret::new([1; 32]));
-        let cache = place.open_with(|builder| builder.encryption_keys(Brittle(keys)));
+        let cache = store.open_with(|builder| builder.encryption_keys(Brittle(keys)));
         for _ in 0..2 {
             let bad = cache.key("bad", "op", "q").unwrap();
             let call = cache.get_or_call(&bad, || async { Ok::<_, io::Error>(1u32) });

@@ -5,20 +5,20 @@ use llm_cache::Tag;
 use llm_core::Origin;
 
 use crate::{
-    conformance::Place,
+    conformance::TestStore,
     upstream::{Upstream, ask, provider},
 };
 
 #[tokio::test(start_paused = true)]
 async fn invalidate_removes_entries_at_lookup() {
-    for place in [
-        Place::memory(),
+    for store in [
+        TestStore::memory(),
         #[cfg(feature = "file")]
-        Place::file(),
+        TestStore::file(),
         #[cfg(feature = "file")]
-        Place::tiered(),
+        TestStore::tiered(),
     ] {
-        let (upstream, cache) = (Upstream::default(), place.open());
+        let (upstream, cache) = (Upstream::default(), store.open());
         let provider = provider(&upstream, &cache);
         join_all((0..1_000).map(|n| provider.chat(ask(&n.to_string())))).await;
         cache.close().await.unwrap();

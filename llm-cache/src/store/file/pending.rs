@@ -6,7 +6,7 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-use crate::{Key, StoreError, policy::Timestamp, key::BorrowedKey, store::Entry};
+use crate::{Key, StoreError, key::BorrowedKey, policy::Timestamp, store::Entry};
 
 /// Pending writes, which can be read until they are written.
 #[derive(Default)]

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     Key, StoreError, Tag,
-    policy::Timestamp,
     key::BorrowedKey,
+    policy::Timestamp,
     store::{AtRest, Cursor, Entry, Name, Page, Record, Store, StoreFuture, StoreStats},
 };
 

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     Key, StoreError,
-    policy::Timestamp,
     key::{BorrowedKey, CallKeys},
+    policy::Timestamp,
     store::{AtRest, Entry, Expiry, Listed, LocalTier, Name, Provenance, Record, Store, StoreStats, at_rest::nanos},
 };
 

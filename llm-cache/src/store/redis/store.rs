@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     Key, StoreError, Tag,
-    policy::Timestamp,
     key::BorrowedKey,
+    policy::Timestamp,
     store::{
         AtRest, Claim, Claimant, Cursor, Entry, LocalTier, Name, Page, Record, Store, StoreFuture, StoreStats,
         at_rest::nanos,

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use llm_cache::{CacheStatus, Directive, DirectivePolicy, Stale};
 use llm_core::{Call, Cause, ChatRequest, ErrorKind, Message, Origin, Usage, Usd};
 
-use super::Place;
+use super::TestStore;
 use crate::upstream::{Upstream, ask, provider, read};
 
 fn age(origin: Origin) -> Option<Duration> {
@@ -16,10 +16,10 @@ fn age(origin: Origin) -> Option<Duration> {
     }
 }
 
-pub(crate) async fn ttl_expires_entry_after_a_week(place: Place) {
-    let clock = &place.clock;
+pub(crate) async fn ttl_expires_entry_after_a_week(store: TestStore) {
+    let clock = &store.clock;
     let week = Duration::from_secs(7 * 24 * 3600);
-    let cache = place.open_with(|builder| builder.ttl(week));
+    let cache = store.open_with(|builder| builder.ttl(week));
     let upstream = Upstream::default();
     let provider = provider(&upstream, &cache);
     let origin = async || provider.chat(ask("a question")).await.unwrap().receipt.origin();
@@ -33,8 +33,8 @@ pub(crate) async fn ttl_expires_entry_after_a_week(place: Place) {
     assert_eq!(origin().await, Origin::Vendor, "a clock that was set back prolongs no answer's life");
 }
 
-pub(crate) async fn entry_serves_unary_and_streamed_calls(place: Place) {
-    let cache = place.open();
+pub(crate) async fn entry_serves_unary_and_streamed_calls(store: TestStore) {
+    let cache = store.open();
     for first_streamed in [false, true] {
         cache.clear().await.unwrap();
         let upstream = Upstream::default();
@@ -52,9 +52,9 @@ pub(crate) async fn entry_serves_unary_and_streamed_calls(place: Place) {
     }
 }
 
-pub(crate) async fn tenants_models_and_namespaces_are_separate(place: Place) {
+pub(crate) async fn tenants_models_and_namespaces_are_separate(store: TestStore) {
     let upstream = Upstream::default();
-    let shared = place.open();
+    let shared = store.open();
     let provider = provider(&upstream, &shared);
     let calls = [
         ask("a"),
@@ -76,18 +76,18 @@ pub(crate) async fn tenants_models_and_namespaces_are_separate(place: Place) {
     assert_ne!(key("a", "bc"), key("ab", "c"));
 }
 
-pub(crate) async fn key_ignores_envelope_and_transport_fields(place: Place) {
+pub(crate) async fn key_ignores_envelope_and_transport_fields(store: TestStore) {
     let upstream = Upstream::default();
-    let provider = provider(&upstream, &place.open());
+    let provider = provider(&upstream, &store.open());
     provider.chat(ask("a")).await.unwrap();
     let mut other = ask("a").with_label("feature", "x").unwrap().with_units(7);
     other.body.extra.insert("user", "u1");
     assert!(age(provider.chat(other).await.unwrap().receipt.origin()).is_some());
 }
 
-pub(crate) async fn errors_are_not_stored(place: Place) {
+pub(crate) async fn errors_are_not_stored(store: TestStore) {
     let upstream = Upstream::default();
-    let cache = place.open();
+    let cache = store.open();
     let provider = provider(&upstream, &cache);
     *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
     for streamed in [false, true] {
@@ -101,8 +101,8 @@ pub(crate) async fn errors_are_not_stored(place: Place) {
     assert_eq!(upstream.calls(), 3);
 }
 
-pub(crate) async fn broken_or_dropped_stream_leaves_no_entry(place: Place) {
-    let cache = place.open();
+pub(crate) async fn broken_or_dropped_stream_leaves_no_entry(store: TestStore) {
+    let cache = store.open();
     let broken = Upstream { break_after: Some(3), ..Upstream::default() };
     let error = crate::upstream::say(&*provider(&broken, &cache), "one two three", true).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Incomplete);
@@ -118,9 +118,9 @@ pub(crate) async fn broken_or_dropped_stream_leaves_no_entry(place: Place) {
     assert_eq!(whole.alive.load(std::sync::atomic::Ordering::SeqCst), 0, "the vendor's stream was closed");
 }
 
-pub(crate) async fn hit_reports_savings(place: Place) {
+pub(crate) async fn hit_reports_savings(store: TestStore) {
     let upstream = Upstream::default();
-    let cache = place.open();
+    let cache = store.open();
     let service = crate::contract::priced(&upstream);
     let provider = llm_core::into_provider(llm_cache::Cached::new(service, cache));
     let first = provider.chat(ask("one two")).await.unwrap();
@@ -131,9 +131,9 @@ pub(crate) async fn hit_reports_savings(place: Place) {
     assert!(second.receipt.accounting().cost_share.is_none());
 }
 
-pub(crate) async fn max_stale_and_stale_if_error_serve_expired_entry(place: Place) {
-    let (upstream, clock, hour) = (Upstream::default(), &place.clock, Duration::from_secs(3600));
-    let cache = place.open_with(|builder| {
+pub(crate) async fn max_stale_and_stale_if_error_serve_expired_entry(store: TestStore) {
+    let (upstream, clock, hour) = (Upstream::default(), &store.clock, Duration::from_secs(3600));
+    let cache = store.open_with(|builder| {
         builder.ttl(hour).stale_if_error(hour).directive_policy(DirectivePolicy::none().max_stale(hour))
     });
     let provider = provider(&upstream, &cache);
@@ -149,9 +149,9 @@ pub(crate) async fn max_stale_and_stale_if_error_serve_expired_entry(place: Plac
     assert!(status(ask("a")).await.is_err(), "it is of no use to anybody any more");
 }
 
-pub(crate) async fn directives_no_store_no_cache_only_if_cached(place: Place) {
+pub(crate) async fn directives_no_store_no_cache_only_if_cached(store: TestStore) {
     let upstream = Upstream::default();
-    let cache = place.open();
+    let cache = store.open();
     let provider = provider(&upstream, &cache);
     let origin = async |directive| provider.chat(wish(directive)).await.map(|reply| reply.receipt.origin());
     let only = Directive::new().only_if_cached();
@@ -159,7 +159,7 @@ pub(crate) async fn directives_no_store_no_cache_only_if_cached(place: Place) {
     assert_eq!(origin(Directive::new().no_store()).await.unwrap(), Origin::Vendor);
     assert!(origin(only.clone()).await.is_err(), "nothing was stored");
     assert_eq!(origin(Directive::new().ttl(Duration::from_secs(5))).await.unwrap(), Origin::Vendor);
-    place.clock.advance(Duration::from_secs(4));
+    store.clock.advance(Duration::from_secs(4));
     assert_eq!(age(origin(only.clone()).await.unwrap()), Some(Duration::from_secs(4)));
     assert_eq!(origin(Directive::new().max_age(Duration::from_secs(3))).await.unwrap(), Origin::Vendor);
     assert_eq!(origin(Directive::new().no_cache()).await.unwrap(), Origin::Vendor);
@@ -173,9 +173,9 @@ fn wish(directive: Directive) -> Call<ChatRequest> {
     call
 }
 
-pub(crate) async fn single_flight_coalesces_callers(place: Place) {
+pub(crate) async fn single_flight_coalesces_callers(store: TestStore) {
     let upstream = Upstream::default();
-    let provider = provider(&upstream, &place.open());
+    let provider = provider(&upstream, &store.open());
     for _ in 0..2 {
         let answers = futures_util::future::join_all((0..50).map(|n| {
             let provider = provider.clone();
@@ -186,8 +186,8 @@ pub(crate) async fn single_flight_coalesces_callers(place: Place) {
     assert_eq!(upstream.calls(), 1);
 }
 
-pub(crate) async fn get_or_call_misses_entry_of_other_type(place: Place) {
-    let cache = place.open();
+pub(crate) async fn get_or_call_misses_entry_of_other_type(store: TestStore) {
+    let cache = store.open();
     let key = cache.key("acme", "op", "q").unwrap();
     for _ in 0..2 {
         cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(1u64) }).await.unwrap();

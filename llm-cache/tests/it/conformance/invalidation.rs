@@ -6,16 +6,16 @@ use futures_util::StreamExt;
 use llm_cache::{Directive, DirectivePolicy, Tag};
 use llm_core::{Call, ChatRequest, ErrorKind, Origin};
 
-use super::Place;
+use super::TestStore;
 use crate::upstream::{Upstream, ask, provider, read, say};
 
 fn labelled(version: &str) -> Call<ChatRequest> {
     ask(&format!("question of {version}")).with_label("prompt", version).expect("a short label")
 }
 
-pub(crate) async fn invalidate_drops_by_tenant_model_label_tag(place: Place) {
+pub(crate) async fn invalidate_drops_by_tenant_model_label_tag(store: TestStore) {
     let upstream = Upstream::default();
-    let cache = place.open();
+    let cache = store.open();
     let provider = provider(&upstream, &cache);
     let tagged = || {
         let mut call = ask("tagged");
@@ -42,8 +42,8 @@ pub(crate) async fn invalidate_drops_by_tenant_model_label_tag(place: Place) {
     }
 }
 
-pub(crate) async fn invalidate_bars_running_call(place: Place) {
-    let cache = place.open();
+pub(crate) async fn invalidate_bars_running_call(store: TestStore) {
+    let cache = store.open();
     for streamed in [false, true] {
         cache.clear().await.unwrap();
         let upstream = Upstream::default();
@@ -66,8 +66,8 @@ pub(crate) async fn invalidate_bars_running_call(place: Place) {
     }
 }
 
-pub(crate) async fn invalidate_leaves_running_stream_to_readers(place: Place) {
-    let (upstream, cache) = (Upstream::default(), place.open());
+pub(crate) async fn invalidate_leaves_running_stream_to_readers(store: TestStore) {
+    let (upstream, cache) = (Upstream::default(), store.open());
     let provider = provider(&upstream, &cache);
     for asks_anew in [false, true] {
         let before = upstream.calls();
@@ -95,9 +95,9 @@ pub(crate) async fn invalidate_leaves_running_stream_to_readers(place: Place) {
     }
 }
 
-pub(crate) async fn invalidate_precedes_max_stale(place: Place) {
+pub(crate) async fn invalidate_precedes_max_stale(store: TestStore) {
     let (upstream, hour) = (Upstream::default(), Duration::from_secs(3600));
-    let cache = place.open_with(|builder| builder.ttl(hour).directive_policy(DirectivePolicy::none().max_stale(hour)));
+    let cache = store.open_with(|builder| builder.ttl(hour).directive_policy(DirectivePolicy::none().max_stale(hour)));
     let provider = provider(&upstream, &cache);
     let lenient = || {
         let mut call = ask("a");
@@ -105,18 +105,18 @@ pub(crate) async fn invalidate_precedes_max_stale(place: Place) {
         call
     };
     provider.chat(lenient()).await.unwrap();
-    place.clock.advance(hour * 3 / 2);
+    store.clock.advance(hour * 3 / 2);
     assert!(matches!(provider.chat(lenient()).await.unwrap().receipt.origin(), Origin::Cache { .. }));
     cache.invalidate(Tag::model("m")).await.unwrap();
     assert_eq!(provider.chat(lenient()).await.unwrap().receipt.origin(), Origin::Vendor);
     assert_eq!(upstream.calls(), 2);
 }
 
-pub(crate) async fn invalidate_precedes_stale_if_error(place: Place) {
+pub(crate) async fn invalidate_precedes_stale_if_error(store: TestStore) {
     let upstream = Upstream::default();
-    let clock = &place.clock;
+    let clock = &store.clock;
     let hour = Duration::from_secs(3600);
-    let cache = place.open_with(|builder| {
+    let cache = store.open_with(|builder| {
         builder.ttl(hour).stale_if_error(hour).directive_policy(DirectivePolicy::none().max_stale(hour))
     });
     let provider = provider(&upstream, &cache);
@@ -127,9 +127,9 @@ pub(crate) async fn invalidate_precedes_stale_if_error(place: Place) {
     assert_eq!(provider.chat(ask("a")).await.unwrap_err().kind(), ErrorKind::Server);
 }
 
-pub(crate) async fn forget_frees_bytes_of_one_tenant(place: Place) {
+pub(crate) async fn forget_frees_bytes_of_one_tenant(store: TestStore) {
     let upstream = Upstream::default();
-    let cache = place.open();
+    let cache = store.open();
     let provider = provider(&upstream, &cache);
     let question = |n| ChatRequest::new("m").user(format!("{n}"));
     let calls = (0..20).flat_map(|n| ["acme", "umbrella"].map(|tenant| provider.chat(Call::new(tenant, question(n)))));
@@ -147,8 +147,8 @@ pub(crate) async fn forget_frees_bytes_of_one_tenant(place: Place) {
     assert_eq!(provider.chat(ask("1")).await.unwrap().receipt.origin(), Origin::Vendor);
 }
 
-pub(crate) async fn remove_drops_one_entry(place: Place) {
-    let cache = place.open();
+pub(crate) async fn remove_drops_one_entry(store: TestStore) {
+    let cache = store.open();
     let key = cache.key("acme", "own", "x").unwrap();
     let ask = || cache.get_or_call(&key, || async { Ok::<_, std::io::Error>(7u8) });
     ask().await.unwrap();

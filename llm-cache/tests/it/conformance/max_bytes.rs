@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use llm_cache::{Cache, Key};
 use llm_core::Origin;
 
-use super::Place;
+use super::TestStore;
 
 fn key(n: u32) -> Key {
     Key::of("ns", "acme", "op", &n).expect("a number serializes")
@@ -33,8 +33,8 @@ async fn has(cache: &Cache, n: u32, bytes: usize) -> bool {
     })
 }
 
-pub(crate) async fn max_bytes_bounds_store_and_keeps_newest(place: Place) {
-    let cache = place.open_small(100_000);
+pub(crate) async fn max_bytes_bounds_store_and_keeps_newest(store: TestStore) {
+    let cache = store.open_small(100_000);
     for n in 0..100 {
         put(&cache, n, 10_000).await;
     }
@@ -43,29 +43,29 @@ pub(crate) async fn max_bytes_bounds_store_and_keeps_newest(place: Place) {
     assert!(stats.bytes <= 100_000 && stats.entries >= 5, "{stats:?}");
     assert_eq!(stats.dropped_writes, 0, "{stats:?}");
     drop(cache);
-    let cache = place.open_small(100_000);
+    let cache = store.open_small(100_000);
     if cache.stats().entries > 0 {
         assert!(has(&cache, 99, 10_000).await && !has(&cache, 0, 10_000).await);
     }
 }
 
-pub(crate) async fn max_bytes_rejects_response_larger_than_store(place: Place) {
-    let cache = place.open_small(50_000);
+pub(crate) async fn max_bytes_rejects_response_larger_than_store(store: TestStore) {
+    let cache = store.open_small(50_000);
     put(&cache, 1, 10_000).await;
     put(&cache, 2, 300_000).await;
     cache.close().await.unwrap();
-    place.clock.advance(Duration::from_secs(30));
+    store.clock.advance(Duration::from_secs(30));
     assert!(has(&cache, 1, 10_000).await, "it makes no room for what does not fit");
     assert!(!has(&cache, 2, 300_000).await);
 }
 
-pub(crate) async fn expired_entries_make_room(place: Place) {
-    let cache = place.open();
+pub(crate) async fn expired_entries_make_room(store: TestStore) {
+    let cache = store.open();
     for n in 0..20 {
         put(&cache, n, 1_000).await;
     }
     cache.close().await.unwrap();
-    place.clock.advance(Duration::from_secs(61));
+    store.clock.advance(Duration::from_secs(61));
     for n in 0..20 {
         assert!(!has(&cache, n, 1_000).await);
     }

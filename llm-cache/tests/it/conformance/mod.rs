@@ -16,7 +16,7 @@ use llm_core::ManualClock;
 use crate::{item_outcomes, items};
 
 /// Somewhere to keep answers.
-pub(crate) struct Place {
+pub(crate) struct TestStore {
     pub(crate) clock: ManualClock,
     /// An address without a bound on its bytes.
     url: String,
@@ -37,7 +37,7 @@ struct Redis {
     memory_ttl: Duration,
 }
 
-impl Place {
+impl TestStore {
     pub(crate) fn memory() -> Self {
         Self {
             clock: noon(),
@@ -150,26 +150,26 @@ macro_rules! conformance {
 
         /// All cases but those on how much is held, which is the server's to say, and on simulated time, which it has not.
         #[cfg(all(feature = "redis", unix))]
-        pub(crate) async fn over_redis(place: impl AsyncFn(&str) -> Place) {
+        pub(crate) async fn over_redis(store: impl AsyncFn(&str) -> TestStore) {
             let mut cases: Vec<futures_util::future::LocalBoxFuture<'_, ()>> = Vec::new();
             $($(
                 let name = stringify!($case);
                 if !["max_bytes", "stream_pace"].contains(&stringify!($module)) {
-                    let place = &place;
-                    cases.push(Box::pin(async move { named(name, $module::$case(place(name).await)).await }));
+                    let store = &store;
+                    cases.push(Box::pin(async move { named(name, $module::$case(store(name).await)).await }));
                 }
             )*)*
             futures_util::future::join_all(cases).await;
         }
     };
-    (@over $place:ident: $($module:ident $case:ident)*) => {
-        mod $place {
+    (@over $store:ident: $($module:ident $case:ident)*) => {
+        mod $store {
             use super::*;
 
             $(
                 #[tokio::test(start_paused = true)]
                 async fn $case() {
-                    $module::$case(Place::$place()).await;
+                    $module::$case(TestStore::$store()).await;
                 }
             )*
         }

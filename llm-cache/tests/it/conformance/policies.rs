@@ -7,22 +7,22 @@ use llm_cache::{
 };
 use llm_core::{Call, ErrorKind, Origin};
 
-use super::Place;
+use super::TestStore;
 use crate::upstream::{Upstream, ask, provider};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-pub(crate) async fn revalidate_serves_stale_entry_and_replaces_it(place: Place) {
+pub(crate) async fn revalidate_serves_stale_entry_and_replaces_it(store: TestStore) {
     let set = |builder: llm_cache::CacheBuilder| builder.background(Background::new(2).revalidate(HOUR));
     let upstream = Upstream::default();
-    let cache = place.open_with(set);
+    let cache = store.open_with(set);
     let asked = async |text: &str| {
         let reply = provider(&upstream, &cache).chat(ask(text)).await.unwrap();
         cache.close().await.unwrap();
         CacheStatus::of(&reply)
     };
     asked("a").await;
-    place.clock.advance(Duration::from_secs(90));
+    store.clock.advance(Duration::from_secs(90));
     // Whatever is written sweeps what is of no use any more.
     asked("b").await;
     let status = asked("a").await;
@@ -32,20 +32,20 @@ pub(crate) async fn revalidate_serves_stale_entry_and_replaces_it(place: Place) 
     assert_eq!((upstream.calls(), cache.stats().revalidated), (3, 1));
 }
 
-pub(crate) async fn verification_covers_every_tier(place: Place) {
-    let cache = place.open_with(|builder| builder.background(Background::new(2).verify(Verification::percent(100))));
+pub(crate) async fn verification_covers_every_tier(store: TestStore) {
+    let cache = store.open_with(|builder| builder.background(Background::new(2).verify(Verification::percent(100))));
     let upstream = Upstream::default();
     for _ in 0..3 {
         provider(&upstream, &cache).chat(ask("a")).await.unwrap();
         cache.close().await.unwrap();
         // Past what a tier in front keeps.
-        place.clock.advance(Duration::from_secs(11));
+        store.clock.advance(Duration::from_secs(11));
     }
     assert_eq!((upstream.calls(), cache.stats().verified, cache.stats().hits), (3, 2, 2));
 }
 
-pub(crate) async fn variants_rotate_across_tiers(place: Place) {
-    let cache = place.open_with(|builder| builder.variants(3));
+pub(crate) async fn variants_rotate_across_tiers(store: TestStore) {
+    let cache = store.open_with(|builder| builder.variants(3));
     let upstream = Upstream::default();
     for _ in 0..9 {
         let mut call = ask("a");
@@ -56,8 +56,8 @@ pub(crate) async fn variants_rotate_across_tiers(place: Place) {
     assert_eq!((upstream.calls(), cache.stats().entries, cache.stats().hits), (3, 3, 6));
 }
 
-pub(crate) async fn negative_ttl_keeps_errors_in_memory_only(place: Place) {
-    let cache = place.open_with(|builder| builder.negative_ttl(HOUR));
+pub(crate) async fn negative_ttl_keeps_errors_in_memory_only(store: TestStore) {
+    let cache = store.open_with(|builder| builder.negative_ttl(HOUR));
     let upstream = Upstream::default();
     *upstream.fail.lock().unwrap() = Some(ErrorKind::ContextTooLong);
     let fail = async || provider(&upstream, &cache).chat(ask("a")).await.unwrap_err();
@@ -70,8 +70,8 @@ pub(crate) async fn negative_ttl_keeps_errors_in_memory_only(place: Place) {
     assert_eq!(upstream.calls(), 2);
 }
 
-pub(crate) async fn shadow_reports_hits_of_every_tier(place: Place) {
-    let cache = place.open_with(llm_cache::CacheBuilder::shadow);
+pub(crate) async fn shadow_reports_hits_of_every_tier(store: TestStore) {
+    let cache = store.open_with(llm_cache::CacheBuilder::shadow);
     let upstream = Upstream::default();
     let mut told = Vec::new();
     for _ in 0..2 {
@@ -79,19 +79,19 @@ pub(crate) async fn shadow_reports_hits_of_every_tier(place: Place) {
         assert_eq!(reply.receipt.origin(), Origin::Vendor);
         told.push(reply.extensions.get::<ShadowStatus>().unwrap().status);
         cache.close().await.unwrap();
-        place.clock.advance(Duration::from_secs(11));
+        store.clock.advance(Duration::from_secs(11));
     }
     assert_eq!(told[0], CacheStatus::Miss(Miss::Unknown));
     assert!(matches!(told[1], CacheStatus::Hit { .. }), "{told:?}");
 }
 
-pub(crate) async fn shadow_reports_negative_hits(place: Place) {
-    let cache = place.open_with(|builder| builder.shadow().negative_ttl(HOUR));
+pub(crate) async fn shadow_reports_negative_hits(store: TestStore) {
+    let cache = store.open_with(|builder| builder.shadow().negative_ttl(HOUR));
     let upstream = Upstream::default();
     let fail = |kind| *upstream.fail.lock().unwrap() = kind;
     fail(Some(ErrorKind::InvalidRequest));
     for refused in [0, 1] {
-        place.clock.advance(HOUR / 3);
+        store.clock.advance(HOUR / 3);
         let error = provider(&upstream, &cache).chat(ask("a")).await.unwrap_err();
         assert_eq!(CacheStatus::of_error(&error), CacheStatus::Unseen, "it was made");
         assert_eq!(cache.stats().negative_hits, refused);
@@ -104,7 +104,7 @@ pub(crate) async fn shadow_reports_negative_hits(place: Place) {
     };
     assert_eq!(told().await, CacheStatus::NegativeHit { age: HOUR / 3 });
     assert_eq!((upstream.calls(), cache.stats().entries), (3, 0), "what would not have been bought is not stored");
-    place.clock.advance(HOUR);
+    store.clock.advance(HOUR);
     assert_eq!(told().await, CacheStatus::Miss(Miss::Unknown), "it is not remembered for longer");
 }
 
@@ -114,8 +114,8 @@ fn sharing(tenant: &str) -> Call<llm_core::ChatRequest> {
     call
 }
 
-pub(crate) async fn forget_removes_shared_entries_of_paying_tenant(place: Place) {
-    let cache = place.open_with(|builder| builder.directive_policy(DirectivePolicy::none().allow_sharing()));
+pub(crate) async fn forget_removes_shared_entries_of_paying_tenant(store: TestStore) {
+    let cache = store.open_with(|builder| builder.directive_policy(DirectivePolicy::none().allow_sharing()));
     let upstream = Upstream::default();
     let origin = async |tenant| {
         let origin = provider(&upstream, &cache).chat(sharing(tenant)).await.unwrap().receipt.origin();
@@ -133,9 +133,9 @@ pub(crate) async fn forget_removes_shared_entries_of_paying_tenant(place: Place)
     assert_eq!(origin("umbrella").await, Origin::Vendor);
 }
 
-pub(crate) async fn share_store_with_separates_namespaces(place: Place) {
+pub(crate) async fn share_store_with_separates_namespaces(store: TestStore) {
     let upstream = Upstream::default();
-    let cache = place.open();
+    let cache = store.open();
     let other = Cache::builder("other").ttl(HOUR).share_store_with(&cache).build().unwrap();
     let origin = async |cache: &Cache| {
         let origin = provider(&upstream, cache).chat(ask("a")).await.unwrap().receipt.origin();
@@ -151,8 +151,8 @@ pub(crate) async fn share_store_with_separates_namespaces(place: Place) {
     assert_eq!(origin(&other).await, Origin::Vendor);
 }
 
-pub(crate) async fn forget_handles_odd_tenant_names(place: Place) {
-    let cache = place.open();
+pub(crate) async fn forget_handles_odd_tenant_names(store: TestStore) {
+    let cache = store.open();
     let upstream = Upstream::default();
     let tenants = ["", " ", "\0", "a\0", "a", "Ω≈ç√", "../../etc", "tenant:a", &"x".repeat(10_000)];
     let origin = async |tenant: &str| {

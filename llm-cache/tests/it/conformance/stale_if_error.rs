@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use llm_cache::{Background, CacheStatus, Directive, Miss, ShadowStatus, Stale, Tag, Verification};
 use llm_core::{Call, ChatRequest, ErrorKind, Origin};
 
-use super::Place;
+use super::TestStore;
 use crate::upstream::{Upstream, ask, provider};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -16,12 +16,12 @@ fn wish(directive: Directive) -> Call<ChatRequest> {
     call
 }
 
-pub(crate) async fn stale_if_error_skips_entry_invalidated_meanwhile(place: Place) {
+pub(crate) async fn stale_if_error_skips_entry_invalidated_meanwhile(store: TestStore) {
     let upstream = Upstream::default();
-    let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR));
+    let cache = store.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR));
     let provider = provider(&upstream, &cache);
     provider.chat(ask("a")).await.unwrap();
-    place.clock.advance(HOUR * 3 / 2);
+    store.clock.advance(HOUR * 3 / 2);
     *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
     let spared = provider.chat(ask("a")).await.unwrap();
     assert!(matches!(CacheStatus::of(&spared), CacheStatus::Hit { stale: Some(Stale::Error), .. }));
@@ -36,9 +36,9 @@ pub(crate) async fn stale_if_error_skips_entry_invalidated_meanwhile(place: Plac
     assert_eq!(failing.await.unwrap().unwrap_err().kind(), ErrorKind::Server);
 }
 
-pub(crate) async fn only_if_cached_sends_no_call(place: Place) {
+pub(crate) async fn only_if_cached_sends_no_call(store: TestStore) {
     let upstream = Upstream::default();
-    let cache = place.open_with(|builder| {
+    let cache = store.open_with(|builder| {
         builder.background(Background::new(2).verify(Verification::percent(100)).revalidate(HOUR))
     });
     let provider = provider(&upstream, &cache);
@@ -51,7 +51,7 @@ pub(crate) async fn only_if_cached_sends_no_call(place: Place) {
     cache.close().await.unwrap();
     // At hand, then past what a tier in front keeps, then past its time, there and here.
     for (seconds, stale) in [(0, false), (11, false), (60, true), (0, true)] {
-        place.clock.advance(Duration::from_secs(seconds));
+        store.clock.advance(Duration::from_secs(seconds));
         let reply = provider.chat(wish(only())).await.unwrap();
         let CacheStatus::Hit { stale: told, .. } = CacheStatus::of(&reply) else { panic!("{reply:?}") };
         assert_eq!(told.is_some(), stale);
@@ -60,15 +60,15 @@ pub(crate) async fn only_if_cached_sends_no_call(place: Place) {
     }
 }
 
-pub(crate) async fn stale_if_error_covers_max_age(place: Place) {
+pub(crate) async fn stale_if_error_covers_max_age(store: TestStore) {
     let upstream = Upstream::default();
-    let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR));
+    let cache = store.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR));
     let provider = provider(&upstream, &cache);
     let young = || wish(Directive::new().max_age(HOUR / 4));
     provider.chat(ask("a")).await.unwrap();
     *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
     for minutes in [30, 40] {
-        place.clock.advance(Duration::from_secs(60 * minutes));
+        store.clock.advance(Duration::from_secs(60 * minutes));
         let reply = provider.chat(young()).await.unwrap();
         let status = CacheStatus::of(&reply);
         assert!(matches!(status, CacheStatus::Hit { stale: Some(Stale::Error), .. }), "{status:?}");
@@ -77,13 +77,13 @@ pub(crate) async fn stale_if_error_covers_max_age(place: Place) {
     assert_eq!(upstream.calls(), 3);
 }
 
-pub(crate) async fn shadow_reports_too_old_entries(place: Place) {
+pub(crate) async fn shadow_reports_too_old_entries(store: TestStore) {
     let upstream = Upstream::default();
-    let cache = place.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR).shadow());
+    let cache = store.open_with(|builder| builder.ttl(HOUR).stale_if_error(HOUR).shadow());
     let provider = provider(&upstream, &cache);
     provider.chat(ask("a")).await.unwrap();
     cache.close().await.unwrap();
-    place.clock.advance(HOUR / 2);
+    store.clock.advance(HOUR / 2);
     let reply = provider.chat(wish(Directive::new().max_age(HOUR / 4))).await.unwrap();
     assert_eq!(reply.extensions.get::<ShadowStatus>().unwrap().status, CacheStatus::Miss(Miss::TooOld));
 }

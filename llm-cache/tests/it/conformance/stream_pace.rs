@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use llm_core::Provider;
 use tokio::time::Instant;
 
-use super::Place;
+use super::TestStore;
 use crate::upstream::{HEAD, STEP, Upstream, ask, provider};
 
 /// Arrival of each event of a stream, from the call on.
@@ -16,9 +16,9 @@ async fn times(provider: &dyn Provider) -> Vec<Duration> {
     events.map(|event| event.map(|_| began.elapsed()).unwrap()).collect().await
 }
 
-pub(crate) async fn stream_keeps_its_pace_through_cache(place: Place) {
+pub(crate) async fn stream_keeps_its_pace_through_cache(store: TestStore) {
     let upstream = Upstream::default();
-    let cache = place.open();
+    let cache = store.open();
     let provider = provider(&upstream, &cache);
     let bare = times(&upstream).await;
     let steps: Vec<_> = (1..=7).map(|n| HEAD + n * STEP).collect();
@@ -38,7 +38,7 @@ pub(crate) async fn stream_keeps_its_pace_through_cache(place: Place) {
         assert!(stored.len() > 2 && stored.iter().all(Duration::is_zero), "what is stored comes at once: {stored:?}");
         cache.close().await.unwrap();
         // Then it is no longer in memory in front.
-        place.clock.advance(Duration::from_secs(11));
+        store.clock.advance(Duration::from_secs(11));
     }
     assert_eq!(upstream.calls(), 2);
 }
