@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llm_core::Error;
+use llm_core::{Error, layer::CallDeadline};
 use tokio::time::timeout_at;
 
 use crate::{
@@ -25,15 +25,6 @@ enum Step<S> {
     Refused(Error),
 }
 
-/// Bounds of one wait.
-#[derive(Clone, Copy)]
-struct Bounds {
-    /// Time at which the wait ends.
-    gives_up: Time,
-    /// Deadline of the call.
-    deadline: Option<Time>,
-}
-
 /// Place in a queue, which is left when it is dropped.
 struct Queued<'a, S> {
     inner: &'a Inner<S>,
@@ -45,26 +36,28 @@ impl<S> Inner<S> {
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         want: &mut Want,
-        deadline: Option<Time>,
+        deadline: &CallDeadline,
     ) -> Result<(Running<S>, Arc<S>), Error> {
-        want.arrived = self.now();
-        let gives_up = want.arrived.saturating_add(nanos(self.settings.max_wait)).min(deadline.unwrap_or(Time::MAX));
-        let bounds = Bounds { gives_up, deadline };
-        match self.with(|shared, now| self.admit(shared, want, bounds, now)) {
+        let step = self.with(|shared, now| {
+            want.arrived = now;
+            shared.state.resolve(want, now);
+            self.admit(shared, want, deadline, now)
+        });
+        match step {
             Step::Go(running, service) => Ok((running, service)),
             Step::Refused(error) => Err(error),
             // In a box, so that calls that do not wait do not carry its size.
-            step => Box::pin(self.wait(step, want, bounds)).await,
+            step => Box::pin(self.wait(step, want, deadline)).await,
         }
     }
 
     /// Chooses a member at once, or a place in the queue.
-    fn admit(self: &Arc<Self>, shared: &mut Shared<S>, want: &Want, bounds: Bounds, now: Time) -> Step<S> {
+    fn admit(self: &Arc<Self>, shared: &mut Shared<S>, want: &Want, deadline: &CallDeadline, now: Time) -> Step<S> {
         let turn = match shared.state.queued(want.model, want.priority) {
             Some(first) => Turn::Wait(first),
             None => shared.state.choose(want, 0, now),
         };
-        match self.answer(shared, turn, want, bounds, now) {
+        match self.answer(shared, turn, want, deadline, now) {
             Step::Wait(at) => match shared.state.enqueue(want.model, want.priority) {
                 Some(ticket) => Step::Queued(ticket, at),
                 None => Step::Refused(error::crowded(shared.state.waiting())),
@@ -73,12 +66,19 @@ impl<S> Inner<S> {
         }
     }
 
-    fn answer(self: &Arc<Self>, shared: &mut Shared<S>, turn: Turn, want: &Want, bounds: Bounds, now: Time) -> Step<S> {
-        let Bounds { gives_up, deadline } = bounds;
+    fn answer(
+        self: &Arc<Self>,
+        shared: &mut Shared<S>,
+        turn: Turn,
+        want: &Want,
+        deadline: &CallDeadline,
+        now: Time,
+    ) -> Step<S> {
+        let gives_up = self.gives_up(want, deadline);
         match turn {
             Turn::Go(attempt) => {
                 let service = shared.service(&attempt);
-                Step::Go(Running::new(Arc::clone(self), attempt, deadline), service)
+                Step::Go(Running::new(Arc::clone(self), attempt, deadline.clone()), service)
             }
             Turn::Never => Step::Refused(error::unavailable(&shared.state, want.model, want.pinned.as_ref())),
             Turn::Prefer(at) => Step::Prefer(at),
@@ -93,15 +93,14 @@ impl<S> Inner<S> {
         self: &Arc<Self>,
         mut step: Step<S>,
         want: &mut Want,
-        bounds: Bounds,
+        deadline: &CallDeadline,
     ) -> Result<(Running<S>, Arc<S>), Error> {
-        let gives_up = bounds.gives_up;
         if let Step::Prefer(at) = step {
-            self.sleep_until(at.min(gives_up)).await;
-            step = self.with(|shared, now| self.admit(shared, want, bounds, now));
+            self.sleep_until(at.min(self.gives_up(want, deadline))).await;
+            step = self.with(|shared, now| self.admit(shared, want, deadline, now));
             if let Step::Prefer(_) = step {
                 want.affinity = 0;
-                step = self.with(|shared, now| self.admit(shared, want, bounds, now));
+                step = self.with(|shared, now| self.admit(shared, want, deadline, now));
             }
         }
         let (queued, mut at) = match step {
@@ -113,7 +112,7 @@ impl<S> Inner<S> {
         let period = nanos(self.settings.overflow_after).max(1);
         let mut overflows = want.arrived.saturating_add(period);
         loop {
-            let until = at.min(gives_up).min(overflows);
+            let until = at.min(self.gives_up(want, deadline)).min(overflows);
             if let Some(until) = self.instant(until) {
                 // Woken or not: the state says if it is this call's turn.
                 let _ = timeout_at(until, queued.ticket.notify.notified()).await;
@@ -124,7 +123,7 @@ impl<S> Inner<S> {
             if is_late {
                 overflows = overflows.saturating_add(period);
             }
-            match self.with(|shared, now| self.retry(shared, &queued.ticket, want, is_late, bounds, now)) {
+            match self.with(|shared, now| self.retry(shared, &queued.ticket, want, is_late, deadline, now)) {
                 Step::Go(running, service) => return Ok((running, service)),
                 Step::Refused(error) => return Err(error),
                 Step::Wait(next) | Step::Prefer(next) | Step::Queued(_, next) => at = next,
@@ -139,10 +138,10 @@ impl<S> Inner<S> {
         ticket: &Ticket,
         want: &Want,
         is_late: bool,
-        bounds: Bounds,
+        deadline: &CallDeadline,
         now: Time,
     ) -> Step<S> {
-        let gives_up = bounds.gives_up;
+        let gives_up = self.gives_up(want, deadline);
         let is_next = shared.state.is_next(ticket);
         let turn = match is_next {
             true => shared.state.choose(want, 0, now),
@@ -160,11 +159,17 @@ impl<S> Inner<S> {
             Turn::Wait(at) if !is_next => Turn::Wait(at.min(gives_up)),
             turn => turn,
         };
-        let step = self.answer(shared, turn, want, bounds, now);
+        let step = self.answer(shared, turn, want, deadline, now);
         if matches!(step, Step::Go(..)) {
             shared.state.leave_queue(ticket);
         }
         step
+    }
+
+    /// Returns the time at which a wait ends.
+    fn gives_up(&self, want: &Want, deadline: &CallDeadline) -> Time {
+        let latest = deadline.latest().map_or(Time::MAX, |deadline| self.time_of(deadline));
+        want.arrived.saturating_add(nanos(self.settings.max_wait)).min(latest)
     }
 
     async fn sleep_until(&self, time: Time) {

@@ -2,7 +2,7 @@ use std::{fmt, future::Future, hash::BuildHasher, sync::Arc, time::Instant};
 
 use llm_core::{
     Error, Priority, Tenant,
-    layer::{NoFallback, Pinned},
+    layer::{CallDeadline, NoFallback, Pinned},
 };
 
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
     pool::Inner,
     running::{Course, Failed, Running},
     state::choice::{Turn, Want},
-    time::Time,
 };
 
 /// Request for a key: the model, and what else decides the choice.
@@ -173,7 +172,7 @@ impl<K> KeyPool<K> {
     /// `RateLimited` if no key returns in time, `Unavailable` if none returns by time.
     pub async fn lease(&self, request: &LeaseRequest) -> Result<Lease<K>, Error> {
         let (mut want, deadline) = self.0.want(request);
-        let (running, key) = self.0.acquire(&mut want, deadline).await?;
+        let (running, key) = self.0.acquire(&mut want, &deadline).await?;
         Ok(Lease { key, running })
     }
 
@@ -183,8 +182,10 @@ impl<K> KeyPool<K> {
     ///
     /// `RateLimited` if none has room now, `Unavailable` if none returns by time.
     pub fn try_lease(&self, request: &LeaseRequest) -> Result<Lease<K>, Error> {
-        let (want, deadline) = self.0.want(request);
+        let (mut want, deadline) = self.0.want(request);
         self.0.with(|shared, now| {
+            want.arrived = now;
+            shared.state.resolve(&mut want, now);
             let turn = match shared.state.queued(want.model, want.priority) {
                 Some(first) => Turn::Wait(first),
                 None => shared.state.choose(&want, 0, now),
@@ -229,7 +230,7 @@ impl<K> KeyPool<K> {
         let mut course = Course::new(false, request.repeatable, None);
         self.0.settings.budget.deposit();
         loop {
-            let (running, key) = match self.0.acquire(&mut want, deadline).await {
+            let (running, key) = match self.0.acquire(&mut want, &deadline).await {
                 Ok(acquired) => acquired,
                 Err(error) => return Err(course.ended(error)),
             };
@@ -251,13 +252,13 @@ impl<K> KeyPool<K> {
 }
 
 impl<K> Inner<K> {
-    fn want(&self, request: &LeaseRequest) -> (Want, Option<Time>) {
+    fn want(&self, request: &LeaseRequest) -> (Want, CallDeadline) {
         let LeaseRequest { input, output, .. } = *request;
         let tenant = request.tenant.as_ref().map_or("", Tenant::as_str);
         let want = self.want_of(&request.model, [1, input + output, input, output], tenant, request.affinity);
         let (pinned, no_fallback) = (request.pinned.clone(), request.no_fallback);
         let want = Want { priority: request.priority, pinned, no_fallback, ..want };
-        (want, request.deadline.map(|deadline| self.time_of(deadline)))
+        (want, request.deadline.into())
     }
 
     /// Returns what a call of default priority wants.
@@ -267,16 +268,17 @@ impl<K> Inner<K> {
             _ if !self.settings.affinity => 0,
             _ => foldhash::fast::FixedState::default().hash_one((tenant, &**model, beginning)) | 1,
         };
-        self.with(|shared, now| Want {
-            model: shared.state.model_id(model, now),
+        Want {
+            name: Arc::clone(model),
+            model: Want::UNRESOLVED,
             amounts,
             priority: Priority::default(),
-            arrived: now,
+            arrived: 0,
             affinity,
             pinned: None,
             no_fallback: false,
             exclude: Vec::new(),
             avoid: None,
-        })
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use llm_core::{
     Charge, Error, ErrorKind, Usage,
-    layer::{AttemptPermit, VendorLimits},
+    layer::{AttemptPermit, CallDeadline, VendorLimits},
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) struct Running<S> {
     inner: Arc<Inner<S>>,
     attempt: Option<Attempt>,
-    deadline: Option<Time>,
+    deadline: CallDeadline,
     /// Content has come.
     has_begun: bool,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Running<S> {
 const TIMED_OUT: Time = 10 * SECOND;
 
 impl<S> Running<S> {
-    pub(crate) fn new(inner: Arc<Inner<S>>, attempt: Attempt, deadline: Option<Time>) -> Self {
+    pub(crate) fn new(inner: Arc<Inner<S>>, attempt: Attempt, deadline: CallDeadline) -> Self {
         Self { inner, attempt: Some(attempt), deadline, has_begun: false }
     }
 
@@ -46,9 +46,16 @@ impl<S> Running<S> {
         }
     }
 
-    /// Ends it after it was served.
-    pub(crate) fn end(mut self, usage: Option<&Usage>) {
-        self.release(usage);
+    /// Ends it after it was served, perhaps not to its end.
+    pub(crate) fn end(mut self, is_complete: bool, usage: Option<&Usage>) {
+        if let Some(attempt) = self.attempt.take() {
+            self.inner.with(|shared, now| {
+                if is_complete {
+                    shared.state.completed(&attempt, now);
+                }
+                shared.state.release(&attempt, usage, now);
+            });
+        }
     }
 
     /// Takes that the vendor served it, and ends it.
@@ -56,6 +63,7 @@ impl<S> Running<S> {
         if let Some(attempt) = self.attempt.take() {
             self.inner.with(|shared, now| {
                 shared.state.succeeded(&attempt, limits, now);
+                shared.state.completed(&attempt, now);
                 shared.state.release(&attempt, usage, now);
             });
         }
@@ -80,18 +88,13 @@ impl<S> Running<S> {
             (verdict, is_doubted)
         })
     }
-
-    fn release(&mut self, usage: Option<&Usage>) {
-        if let Some(attempt) = self.attempt.take() {
-            self.inner.with(|shared, now| shared.state.release(&attempt, usage, now));
-        }
-    }
 }
 
 impl<S> Drop for Running<S> {
     fn drop(&mut self) {
         let Some(mut attempt) = self.attempt.take() else { return };
-        let (deadline, has_begun) = (self.deadline, self.has_begun);
+        let has_begun = self.has_begun;
+        let deadline = self.deadline.latest().map(|deadline| self.inner.time_of(deadline));
         self.inner.with(|shared, now| {
             let is_over = deadline.is_some_and(|deadline| now >= deadline);
             if is_over && !has_begun && now.saturating_sub(attempt.sent_at) >= TIMED_OUT {

@@ -1,5 +1,7 @@
 use std::{
     any::TypeId,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -7,9 +9,11 @@ use std::{
 
 use llm_core::{
     Call, Charge, Error, ErrorKind, Operation, Output, Reply,
-    layer::{Complete, End, LlmService, MemberId, NestedRetry, NoFallback, Pinned, ResponseFuture, oneshot},
+    layer::{
+        CallDeadline, Complete, End, LlmService, MemberId, NestedRetry, NoFallback, Pinned, ResponseFuture, oneshot,
+    },
 };
-use tokio::time::timeout_at;
+use tokio::time::{sleep, sleep_until};
 use tower_service::Service;
 use tracing::Instrument;
 
@@ -19,7 +23,6 @@ use crate::{
     running::{Course, Failed, Running},
     state::choice::Want,
     telemetry,
-    time::{Time, nanos},
 };
 
 /// Always ready: a call waits inside its future, because what it needs is known from the call alone. It then waits for its
@@ -55,10 +58,10 @@ async fn send<T: Operation, S: LlmService<T> + Sync>(
         inner.settings.budget.deposit();
     }
     let mut course = Course::new(is_nested, call.body.is_repeatable(), call.extensions.get().cloned());
-    let deadline = call.deadline.map(|deadline| inner.time_of(deadline));
+    let deadline = CallDeadline::of(&call);
     let mut want = want(&inner, &call);
     loop {
-        let (running, service) = match inner.acquire(&mut want, deadline).await {
+        let (running, service) = match inner.acquire(&mut want, &deadline).await {
             Ok(acquired) => acquired,
             Err(error) => {
                 telemetry::ended(course.failures(), None, Some(&error));
@@ -66,7 +69,7 @@ async fn send<T: Operation, S: LlmService<T> + Sync>(
             }
         };
         let (member, stand_in) = (Arc::clone(&running.attempt().member), running.attempt().stand_in);
-        let (verdict, is_doubted, error) = match attempt(&inner, &call, &running, &service, deadline).await {
+        let (verdict, is_doubted, error) = match attempt(&inner, &call, &running, &service, &deadline).await {
             Ok(reply) => {
                 telemetry::ended(course.failures(), Some(&member), None);
                 return Ok(served(reply, running, member, stand_in));
@@ -103,7 +106,7 @@ async fn attempt<T: Operation, S: LlmService<T>>(
     call: &Call<T>,
     running: &Running<S>,
     service: &S,
-    deadline: Option<Time>,
+    deadline: &CallDeadline,
 ) -> Result<Reply<T::Output>, Error> {
     let mut call = call.clone();
     if let Some(own) = &running.attempt().renamed {
@@ -114,23 +117,27 @@ async fn attempt<T: Operation, S: LlmService<T>>(
     }
     call.extensions.insert(MemberId::from(Arc::clone(&running.attempt().member)));
     let timeout = inner.timeout::<T>();
-    let times_out = timeout.map(|timeout| inner.now().saturating_add(nanos(timeout)));
-    let until = times_out.into_iter().chain(deadline).min();
-    let Some(instant) = until.and_then(|until| inner.instant(until)) else {
+    if timeout.is_none() && deadline.is_unbounded() {
         return oneshot(service.clone(), call).await;
-    };
-    let sent = call.track();
-    match timeout_at(instant, oneshot(service.clone(), call)).await {
-        Ok(result) => result,
-        Err(_) => {
-            let charge = if sent.is_sent() { Charge::Unknown } else { Charge::None };
-            let error = match times_out == until {
-                true => Error::new(ErrorKind::Timeout, "the member sent no content in time"),
-                false => Error::new(ErrorKind::DeadlineExceeded, "the call's deadline passed while a member served it"),
-            };
-            Err(error.with_charge(charge))
-        }
     }
+    let sent = call.track();
+    let mut reply = pin!(oneshot(service.clone(), call));
+    let mut timer = pin!(timeout.map(sleep));
+    let mut passed = pin!(deadline.passed(|at| sleep_until(at.into())));
+    let late = poll_fn(|cx| {
+        if let Poll::Ready(result) = reply.as_mut().poll(cx) {
+            return Poll::Ready(Ok(result));
+        }
+        if timer.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready()) {
+            return Poll::Ready(Err((ErrorKind::Timeout, "the member sent no content in time")));
+        }
+        let message = "the call's deadline passed while a member served it";
+        passed.as_mut().poll(cx).map(|()| Err((ErrorKind::DeadlineExceeded, message)))
+    });
+    late.await.unwrap_or_else(|(kind, message)| {
+        let charge = if sent.is_sent() { Charge::Unknown } else { Charge::None };
+        Err(Error::new(kind, message).with_charge(charge))
+    })
 }
 
 /// Marks a reply, and ends the attempt when the response does.
@@ -148,7 +155,8 @@ fn served<O: Output, S: Send + Sync + 'static>(
     });
     let mut reply = reply.on_end(move |end, receipt| match end {
         End::Failed(_, error) => drop(running.fail(error)),
-        End::Complete(_) | End::Dropped(_) => running.end(receipt.usage().as_ref()),
+        End::Complete(_) => running.end(true, receipt.usage().as_ref()),
+        End::Dropped(_) => running.end(false, receipt.usage().as_ref()),
     });
     reply.extensions.insert(member);
     reply

@@ -152,9 +152,9 @@ impl State {
         MemberSnapshot { name: Arc::clone(&member.spec.name), fingerprint: member.spec.fingerprint.clone(), parked }
     }
 
-    fn group_snapshot(&self, id: u32, clocks: Clocks) -> GroupSnapshot {
+    fn group_snapshot(&mut self, id: u32, clocks: Clocks) -> GroupSnapshot {
         let group = &self.groups[id as usize];
-        let quotas = self.quotas.iter().filter(|quota| quota.group == id).map(|known| QuotaSnapshot {
+        let quotas = self.quotas.iter_mut().filter(|quota| quota.group == id).map(|known| QuotaSnapshot {
             model: Arc::clone(&known.model),
             parked: known.quota.parking.as_ref().map(|parking| clocks.save(parking, None)),
             limits: known.quota.known().map(|(stated, learned)| LimitSnapshot {

@@ -16,6 +16,8 @@ pub(crate) struct Window {
     length: Time,
     slice: Time,
     total: u64,
+    /// Time at which the first slice leaves.
+    first_leaves: Time,
     slices: VecDeque<Slice>,
 }
 
@@ -27,7 +29,7 @@ struct Slice {
 
 impl Window {
     pub(crate) fn new(length: Time) -> Self {
-        Self { length, slice: (length / SLICES).max(1), total: 0, slices: VecDeque::new() }
+        Self { length, slice: (length / SLICES).max(1), total: 0, first_leaves: 0, slices: VecDeque::new() }
     }
 
     pub(crate) fn length(&self) -> Time {
@@ -42,7 +44,12 @@ impl Window {
         }
         match self.slices.back_mut() {
             Some(last) if last.number >= number => last.amount = last.amount.saturating_add(amount),
-            _ => self.slices.push_back(Slice { number, amount }),
+            _ => {
+                if self.slices.is_empty() {
+                    self.first_leaves = self.leaves(number);
+                }
+                self.slices.push_back(Slice { number, amount });
+            }
         }
         self.total = self.total.saturating_add(amount);
         number
@@ -59,8 +66,11 @@ impl Window {
 
     /// Returns the amount in the window.
     pub(crate) fn total(&mut self, now: Time) -> u64 {
-        while let Some(first) = self.slices.front() {
-            if self.leaves(first.number) > now {
+        while self.first_leaves <= now
+            && let Some(first) = self.slices.front()
+        {
+            self.first_leaves = self.leaves(first.number);
+            if self.first_leaves > now {
                 break;
             }
             self.total = self.total.saturating_sub(first.amount);
@@ -87,6 +97,7 @@ impl Window {
             slice.amount = if is_same { slice.amount.saturating_add(next.amount) } else { slice.amount };
             is_same
         });
+        self.first_leaves = 0;
         self.total = slices.iter().fold(0, |sum, slice| sum.saturating_add(slice.amount));
         self.slices = slices.into();
     }

@@ -9,11 +9,17 @@ use super::{
     parking::Parking,
     quota::{Amounts, Taken},
 };
-use crate::time::{MINUTE, SECOND, Time};
+use crate::{
+    member::MemberSpec,
+    random::Random,
+    time::{MINUTE, SECOND, Time},
+};
 
 /// What a call wants.
 #[derive(Clone, Debug)]
 pub(crate) struct Want {
+    pub(crate) name: Arc<str>,
+    /// Id of the model, once [`State::resolve`] found it.
     pub(crate) model: u32,
     pub(crate) amounts: Amounts,
     pub(crate) priority: Priority,
@@ -26,6 +32,10 @@ pub(crate) struct Want {
     pub(crate) exclude: Vec<Arc<str>>,
     /// Member that failed last, which others are preferred to.
     pub(crate) avoid: Option<Arc<str>>,
+}
+
+impl Want {
+    pub(crate) const UNRESOLVED: u32 = u32::MAX;
 }
 
 /// Attempt at a member. It is reported or dropped, and then released.
@@ -148,6 +158,13 @@ impl State {
         })
     }
 
+    /// Finds the id of a call's model.
+    pub(crate) fn resolve(&mut self, want: &mut Want, now: Time) {
+        if want.model == Want::UNRESOLVED {
+            want.model = self.model_id(&want.name, now);
+        }
+    }
+
     /// Returns the number of tiers of a model.
     pub(crate) fn tiers(&self, model: u32) -> usize {
         self.models[model as usize].tiers.len()
@@ -230,22 +247,11 @@ impl State {
             return None;
         }
         let avoid = want.avoid.as_ref().filter(|_| prefer_others);
-        let members = lane.open.items();
-        let start = if members.len() > 1 { self.random.below(members.len()) } else { 0 };
-        let mut best: Option<(u64, u32)> = None;
-        for step in 0..members.len().min(COMPARED) {
-            let at = start + step;
-            let id = lane.members[members[if at < members.len() { at } else { at - members.len() }] as usize];
-            let MemberState { spec, in_flight, .. } = &self.members[id as usize];
-            if avoid == Some(&spec.name) || want.exclude.contains(&spec.name) {
-                continue;
-            }
-            let load = u64::from(*in_flight) * 1_024 / u64::from(spec.weight);
-            if best.is_none_or(|(least, _)| load < least) {
-                best = Some((load, id));
-            }
-        }
-        let (_, member) = best?;
+        let is_wanted = |spec: &MemberSpec| avoid != Some(&spec.name) && !want.exclude.contains(&spec.name);
+        let member = match lane.only {
+            Some(only) => is_wanted(&self.members[only as usize].spec).then_some(only),
+            None => Self::least_loaded(&self.members, lane, &mut self.random, is_wanted),
+        }?;
         let is_paused = self.is_paused();
         let quota = &mut self.quotas[lane.quota as usize].quota;
         let (room, over_learned) = match !is_paused && quota.may_try_more(now) {
@@ -253,6 +259,28 @@ impl State {
             false => (quota.room(&want.amounts, false, now), false),
         };
         Some(Candidate { lane: lane_id, member, at: room.at, share: room.share, over_learned })
+    }
+
+    /// Returns the member of a lane with the fewest attempts in flight.
+    fn least_loaded(
+        of: &[MemberState],
+        lane: &Lane,
+        random: &mut Random,
+        is_wanted: impl Fn(&MemberSpec) -> bool,
+    ) -> Option<u32> {
+        let members = lane.open.items();
+        let start = if members.len() > 1 { random.below(members.len()) } else { 0 };
+        let mut best: Option<(u64, u32)> = None;
+        for step in 0..members.len().min(COMPARED) {
+            let at = start + step;
+            let id = lane.members[members[if at < members.len() { at } else { at - members.len() }] as usize];
+            let MemberState { spec, in_flight, .. } = &of[id as usize];
+            let load = u64::from(*in_flight) * 1_024 / u64::from(spec.weight);
+            if is_wanted(spec) && best.is_none_or(|(least, _)| load < least) {
+                best = Some((load, id));
+            }
+        }
+        best.map(|(_, id)| id)
     }
 
     fn is_allowed(&self, lane: &Lane, want: &Want) -> bool {

@@ -85,9 +85,9 @@ impl Learned {
 }
 
 impl Counter {
-    pub(crate) fn new(given: Option<u64>, share: u8) -> Self {
+    pub(crate) fn new(share: u8) -> Self {
         let (own, others) = (Window::new(MINUTE), Others::default());
-        Self { given, stated: None, learned: None, share, own, others, scarce_at: 0, exhausted_until: 0 }
+        Self { given: None, stated: None, learned: None, share, own, others, scarce_at: 0, exhausted_until: 0 }
     }
 
     /// Sets what an operator gave, and keeps the rest.
@@ -207,6 +207,11 @@ impl Counter {
             let step = (learned.amount / 100).max(1).saturating_mul(1 << learned.trials.min(32));
             Learned { amount: learned.amount.saturating_add(step), trials: learned.trials + 1, ..learned }
         });
+    }
+
+    /// Returns `true` if the learned limit is doubtful.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.learned.is_some_and(|learned| learned.is_doubtful)
     }
 
     pub(crate) fn learned(&self) -> Option<Learned> {

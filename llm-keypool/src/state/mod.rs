@@ -155,6 +155,8 @@ struct Lane {
     quota: u32,
     stand_in: bool,
     members: Vec<u32>,
+    /// The member, if it is the only one.
+    only: Option<u32>,
     /// Positions of members that can take calls.
     open: SparseSet,
     /// Their weights together.

@@ -19,8 +19,10 @@ use crate::{
 /// Requests are always counted, tokens once a limit of them is known.
 #[derive(Debug)]
 pub(crate) struct Quota {
-    counters: [Option<Box<Counter>>; 4],
+    requests: Counter,
     pub(crate) parking: Option<Parking>,
+    /// Of tokens of all kinds, by [`Unit`] without the first.
+    tokens: [Option<Box<Counter>>; 3],
     share: u8,
 }
 
@@ -36,15 +38,15 @@ pub(crate) struct Taken {
     own: [u64; 4],
 }
 
-/// Longest window that is counted. Of longer ones only that nothing is left is used.
-const LONGEST_WINDOW: Time = 60 * MINUTE;
+/// Longest time for which nothing is left of a limit whose window is not counted.
+const LONGEST_RESET: Time = 24 * 60 * MINUTE;
 
 /// A learned limit may be tried by a first call after a parking if it has no room for this long.
 const RETRY_LEARNED: Time = 5 * crate::time::SECOND;
 
 impl Quota {
     pub(crate) fn new(limits: &[GroupLimit], share: u8) -> Self {
-        let mut quota = Self { counters: Default::default(), parking: None, share };
+        let mut quota = Self { requests: Counter::new(share), tokens: Default::default(), parking: None, share };
         quota.give(limits, share);
         quota
     }
@@ -54,32 +56,44 @@ impl Quota {
         self.share = share;
         for unit in Unit::ALL {
             let given = limits.iter().filter(|limit| limit.unit == unit).map(|limit| limit.amount).min();
-            match &mut self.counters[unit as usize] {
-                Some(counter) => counter.give(given, share),
-                none if given.is_some() || unit == Unit::Requests => *none = Some(Counter::new(given, share).into()),
-                _ => {}
+            if given.is_some() {
+                self.counter(unit as usize);
             }
+            for (_, counter) in self.counters().filter(|(of, _)| *of == unit as usize) {
+                counter.give(given, share);
+            }
+        }
+    }
+
+    /// Returns the counters that there are, by unit.
+    fn counters(&mut self) -> impl Iterator<Item = (usize, &mut Counter)> {
+        let tokens = self.tokens.iter_mut().enumerate();
+        let tokens = tokens.filter_map(|(at, counter)| Some((at + 1, &mut **counter.as_mut()?)));
+        std::iter::once((0, &mut self.requests)).chain(tokens)
+    }
+
+    /// Returns a counter, which is created if there is none.
+    fn counter(&mut self, unit: usize) -> &mut Counter {
+        match unit.checked_sub(1) {
+            None => &mut self.requests,
+            Some(at) => self.tokens[at].get_or_insert_with(|| Counter::new(self.share).into()),
         }
     }
 
     /// Returns the room for an attempt. Learned limits do not count if `over_learned`.
     pub(crate) fn room(&mut self, amounts: &Amounts, over_learned: bool, now: Time) -> Room {
-        let mut room = Room::OPEN;
-        for (counter, amount) in self.counters.iter_mut().zip(amounts) {
-            if let Some(counter) = counter {
-                room = room.and(counter.room(*amount, over_learned, now));
-            }
-        }
-        room
+        self.counters().fold(Room::OPEN, |room, (unit, it)| room.and(it.room(amounts[unit], over_learned, now)))
     }
 
     /// Returns `true` if the next attempt may exceed a learned limit: it is the first after a parking, or the limit is
     /// doubtful.
     pub(crate) fn may_try_more(&self, now: Time) -> bool {
-        let is_doubtful = |counter: &Counter| counter.learned().is_some_and(|learned| learned.is_doubtful);
         match &self.parking {
             Some(parking) => parking.awaits_probe(now),
-            None => self.counters.iter().flatten().any(|counter| is_doubtful(counter)),
+            None => {
+                let mut counters = self.tokens.iter().flatten().map(|counter| &**counter).chain([&self.requests]);
+                counters.any(Counter::is_doubtful)
+            }
         }
     }
 
@@ -97,29 +111,25 @@ impl Quota {
     /// Counts an attempt.
     pub(crate) fn take(&mut self, amounts: &Amounts, now: Time) -> Taken {
         let mut taken = Taken::default();
-        for (unit, counter) in self.counters.iter_mut().enumerate() {
-            if let Some(counter) = counter {
-                taken.amounts[unit] = counter.counted(amounts[unit]);
-                (taken.slices[unit], taken.own[unit]) = counter.take(taken.amounts[unit], now);
-            }
+        for (unit, counter) in self.counters() {
+            taken.amounts[unit] = counter.counted(amounts[unit]);
+            (taken.slices[unit], taken.own[unit]) = counter.take(taken.amounts[unit], now);
         }
         taken
     }
 
     /// Takes an attempt back that the vendor refused, and so did not count.
     pub(crate) fn give_back(&mut self, taken: &mut Taken) {
-        for (unit, counter) in self.counters.iter_mut().enumerate() {
-            if let Some(counter) = counter {
-                counter.change(taken.slices[unit], taken.amounts[unit], 0);
-                taken.amounts[unit] = 0;
-            }
+        for (unit, counter) in self.counters() {
+            counter.change(taken.slices[unit], taken.amounts[unit], 0);
         }
+        taken.amounts = Amounts::default();
     }
 
     /// Settles the tokens of an attempt by its usage. `tokens` stay as they were reserved; input counts without cached
     /// reads, where it was sent; output counts when it has ended.
     pub(crate) fn settle(&mut self, taken: &Taken, usage: &Usage, now: Time) {
-        let [_, _, input, output] = &mut self.counters;
+        let [_, input, output] = &mut self.tokens;
         if let Some(counter) = input {
             let unit = Unit::InputTokens as usize;
             counter.change(taken.slices[unit], taken.amounts[unit], usage.input.saturating_sub(usage.cache_read));
@@ -138,25 +148,13 @@ impl Quota {
             let Some(limit) = limit else { continue };
             let window = limit.window.map(nanos);
             if window == Some(MINUTE) {
-                let own = taken.own[unit];
-                let share = self.share;
-                let counter = self.counters[unit].get_or_insert_with(|| Counter::new(None, share).into());
-                counter.observe(limit.limit, limit.remaining, own, now);
-            } else if window.is_none_or(|window| window > 0) {
-                self.observe_exhausted(unit, limit, now);
+                self.counter(unit).observe(limit.limit, limit.remaining, taken.own[unit], now);
+            } else if let (Some(0), Some(reset)) = (limit.remaining, limit.reset) {
+                self.counter(unit).exhaust(now.saturating_add(nanos(reset).min(LONGEST_RESET)));
             }
         }
         for further in &limits.further_windows {
             self.observe(further, taken, now);
-        }
-    }
-
-    /// Takes that nothing is left of a limit whose window is not counted.
-    fn observe_exhausted(&mut self, unit: usize, limit: VendorLimit, now: Time) {
-        if let (Some(0), Some(reset)) = (limit.remaining, limit.reset) {
-            let share = self.share;
-            let counter = self.counters[unit].get_or_insert_with(|| Counter::new(None, share).into());
-            counter.exhaust(now.saturating_add(nanos(reset).min(24 * LONGEST_WINDOW)));
         }
     }
 
@@ -166,9 +164,8 @@ impl Quota {
         let stated = stated.unwrap_or_default();
         let is_exhausted = |limit: &Option<VendorLimit>| limit.is_some_and(|limit| limit.remaining == Some(0));
         let any = stated.iter().any(is_exhausted);
-        for (unit, counter) in self.counters.iter_mut().enumerate() {
-            let is_cause = if any { is_exhausted(&stated[unit]) } else { unit == Unit::Requests as usize };
-            if let (true, Some(counter)) = (is_cause, counter) {
+        for (unit, counter) in self.counters() {
+            if if any { is_exhausted(&stated[unit]) } else { unit == Unit::Requests as usize } {
                 counter.learn(may_be_common, now);
             }
         }
@@ -176,22 +173,18 @@ impl Quota {
 
     /// Takes that an attempt beyond the learned limits was served.
     pub(crate) fn raise_learned(&mut self) {
-        self.counters.iter_mut().flatten().for_each(|counter| counter.raise_learned());
+        self.counters().for_each(|(_, counter)| counter.raise_learned());
     }
 
     /// Takes that an attempt beyond the learned limits was refused.
     pub(crate) fn confirm_learned(&mut self) {
-        self.counters.iter_mut().flatten().for_each(|counter| counter.confirm_learned());
+        self.counters().for_each(|(_, counter)| counter.confirm_learned());
     }
 
     /// Adds the own use of the same quota under another group.
-    pub(crate) fn absorb(&mut self, other: &Self) {
-        for (counter, other) in self.counters.iter_mut().zip(&other.counters) {
-            match (counter, other) {
-                (Some(counter), Some(other)) => counter.absorb(other),
-                (none @ None, Some(other)) => *none = Some(other.clone()),
-                (_, None) => {}
-            }
+    pub(crate) fn absorb(&mut self, other: &mut Self) {
+        for (unit, counter) in other.counters() {
+            self.counter(unit).absorb(counter);
         }
     }
 
@@ -202,21 +195,23 @@ impl Quota {
 
     /// Returns limit and own use of each unit.
     pub(crate) fn levels(&mut self, now: Time) -> [Option<(Option<u64>, u64)>; 4] {
-        self.counters.each_mut().map(|counter| counter.as_mut().map(|it| (it.limit(now), it.own(now))))
+        let mut levels = [None; 4];
+        self.counters().for_each(|(unit, it)| levels[unit] = Some((it.limit(now), it.own(now))));
+        levels
     }
 
     /// Returns what is known of the limits: stated and learned ones.
-    pub(crate) fn known(&self) -> [(Option<u64>, Option<Learned>); 4] {
-        let known = |counter: &Option<Box<Counter>>| counter.as_ref().map(|it| (it.stated(), it.learned()));
-        self.counters.each_ref().map(|counter| known(counter).unwrap_or_default())
+    pub(crate) fn known(&mut self) -> [(Option<u64>, Option<Learned>); 4] {
+        let mut known = [(None, None); 4];
+        self.counters().for_each(|(unit, it)| known[unit] = (it.stated(), it.learned()));
+        known
     }
 
     /// Sets what an earlier pool knew of the limits.
     pub(crate) fn restore(&mut self, known: [(Option<u64>, Option<Learned>); 4]) {
-        for (counter, (stated, learned)) in self.counters.iter_mut().zip(known) {
+        for (unit, (stated, learned)) in known.into_iter().enumerate() {
             if stated.is_some() || learned.is_some() {
-                let share = self.share;
-                counter.get_or_insert_with(|| Counter::new(None, share).into()).restore(stated, learned);
+                self.counter(unit).restore(stated, learned);
             }
         }
     }

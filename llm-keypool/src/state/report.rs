@@ -70,7 +70,6 @@ impl State {
         self.causes.served = self.causes.served.max(attempt.number);
         self.end_pause(attempt.number, now);
         let Some(place) = self.locate(attempt) else { return };
-        self.members[place.member as usize].breaker.responded(now);
         for slot in self.slots(place) {
             let parking = self.slot(slot).as_ref();
             let ends = |parking: &Parking| parking.concerns(attempt.number) && parking.reason != Reason::Disabled;
@@ -112,6 +111,13 @@ impl State {
             {
                 self.refresh(slot.part(), now);
             }
+        }
+    }
+
+    /// Takes that the response to an attempt is complete.
+    pub(crate) fn completed(&mut self, attempt: &Attempt, now: Time) {
+        if let Some(place) = self.locate(attempt) {
+            self.members[place.member as usize].breaker.responded(now);
         }
     }
 

@@ -34,6 +34,7 @@ fn state(round_robin: bool, seed: u64) -> State {
 
 fn want(state: &mut State, model: &str, now: Time) -> Want {
     Want {
+        name: model.into(),
         model: state.model_id(&model.into(), now),
         amounts: [1, 0, 0, 0],
         priority: Priority::Interactive,

@@ -69,9 +69,9 @@ impl State {
         let name = &self.group_name_of(&earlier, member);
         let of_member: Vec<_> = earlier.quotas.keys().filter(|(of, _)| of == name).cloned().collect();
         for (of, model) in of_member {
-            let Some(quota) = earlier.quotas.remove(&(of, Arc::clone(&model))) else { continue };
+            let Some(mut quota) = earlier.quotas.remove(&(of, Arc::clone(&model))) else { continue };
             match earlier.quotas.get_mut(&(Arc::clone(group), Arc::clone(&model))) {
-                Some(known) => known.absorb(&quota),
+                Some(known) => known.absorb(&mut quota),
                 None => drop(earlier.quotas.insert((Arc::clone(group), model), quota)),
             }
         }
@@ -240,7 +240,18 @@ impl State {
             let quota = self.quota_id_with(group, &own, earlier);
             let at = *ids.entry((tier, quota, stand_in)).or_insert_with(|| {
                 let (open, members) = (SparseSet::default(), Vec::new());
-                lanes.push(Lane { model, tier, position: 0, group, quota, stand_in, members, open, weight: 0 });
+                lanes.push(Lane {
+                    model,
+                    tier,
+                    position: 0,
+                    group,
+                    quota,
+                    stand_in,
+                    members,
+                    only: None,
+                    open,
+                    weight: 0,
+                });
                 lanes.len() as u32 - 1
             });
             lanes[at as usize].members.push(member);
@@ -266,6 +277,7 @@ impl State {
         tier.lanes.push(id);
         tier.open.grow(tier.lanes.len());
         lane.open = SparseSet::new(lane.members.len());
+        lane.only = Some(lane.members[0]).filter(|_| lane.members.len() == 1);
         let weights = lane.members.iter().map(|member| self.members[*member as usize].spec.weight);
         tier.max_weight = tier.max_weight.max(weights.sum());
         for (position, member) in lane.members.iter().enumerate() {
