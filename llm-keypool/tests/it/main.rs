@@ -2,8 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
+mod affinity;
+mod chaos;
+mod drops;
 mod exhaustion;
+mod http;
 mod parking;
 mod saturation;
+mod snapshot;
+mod stand_in;
+mod streams;
 mod support;
+mod token_limits;
 mod vendor;

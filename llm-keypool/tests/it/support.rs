@@ -61,3 +61,15 @@ pub(crate) async fn run_calls(pool: &KeyPool<Key>, calls: u32, every: Duration) 
     let outcomes = running.join_all().await;
     outcomes.into_iter().filter_map(Result::err).collect()
 }
+
+/// Random numbers: SplitMix64.
+pub(crate) struct Prng(pub(crate) u64);
+
+impl Prng {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end.max(1)
+    }
+}

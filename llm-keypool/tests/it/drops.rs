@@ -1,0 +1,67 @@
+//! Calls that are dropped at each of their await points.
+
+use std::{future::Future, pin::pin, task::Poll, time::Duration};
+
+use llm_core::{Call, ChatRequest, layer::oneshot};
+use llm_keypool::{Group, KeyPool, requests_per_minute};
+
+use crate::{
+    support::{pool, reset, status},
+    vendor::{Headers, Key, Vendor},
+};
+
+/// Polls a future so many times, and lets time pass in between. Returns `true` if it ended.
+async fn poll_times(future: impl Future, polls: usize) -> bool {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        let polled = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
+        if polled {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    false
+}
+
+fn check_idle(pool: &KeyPool<Key>) {
+    let status = pool.status();
+    assert!(status.members.iter().all(|member| member.in_flight == 0), "{status:?}");
+    assert!(status.groups.iter().all(|group| group.in_flight == 0) && status.waiting == 0, "{status:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_call_leaves_nothing_behind() {
+    for polls in 1..12 {
+        let vendor = Vendor::new((300, 900), Headers::None);
+        let keys = ["a", "b"].map(|name| vendor.key(name, name, None));
+        let groups = ["a", "b"].map(|name| Group::new(name).limit("gpt-4o", requests_per_minute(2)));
+        let builder = groups.into_iter().fold(pool(keys), |builder, group| builder.group(group));
+        let pool = builder.max_wait(Duration::from_secs(90)).build().unwrap();
+        vendor.fault("a", |at| Some(if at.as_millis() % 2 == 0 { status(429) } else { reset() }));
+        for _ in 0..6 {
+            let call = Call::new("t", ChatRequest::new("gpt-4o").user("hello"));
+            poll_times(oneshot(pool.clone(), call), polls).await;
+        }
+        check_idle(&pool);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_first_call_returns_its_turn() {
+    let vendor = Vendor::new((300, 900), Headers::None);
+    let budget = llm_core::layer::RetryBudget::new(0, 0);
+    let pool = pool([vendor.key("a", "a", None)]).retry_budget(budget).build().unwrap();
+    vendor.fault("a", |at| Some(reset()).filter(|_| at < Duration::from_secs(6)));
+    let call = || oneshot(pool.clone(), Call::new("t", ChatRequest::new("gpt-4o").user("hello")));
+    while pool.status().members[0].parked.is_empty() {
+        call().await.unwrap_err();
+    }
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    // The half-open call is dropped while the vendor serves it.
+    assert!(!poll_times(call(), 1).await);
+    check_idle(&pool);
+    // Its turn is free at once, not after a minute.
+    let start = tokio::time::Instant::now();
+    call().await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(1) && pool.status().members[0].parked.is_empty());
+}
