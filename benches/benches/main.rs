@@ -9,6 +9,7 @@ mod codec;
 mod contention;
 mod embed;
 mod join;
+mod keypool;
 mod memory_hit;
 mod miss;
 mod ratelimit;
@@ -31,6 +32,7 @@ criterion::criterion_main!(
     scan::benches,
     codec::benches,
     ratelimit::benches,
+    keypool::benches,
     affinity::benches,
     fleet,
 );

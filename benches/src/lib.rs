@@ -8,6 +8,7 @@ pub mod crowd;
 pub mod filled;
 pub mod hit;
 pub mod hit_rate;
+pub mod keypool;
 pub mod ratelimit;
 #[cfg(unix)]
 pub mod redis;

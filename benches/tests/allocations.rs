@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use benches::{
     hit::{Warm, at_once, of_2_kb, question},
+    keypool::{Keys, three},
     ratelimit::Gate,
     vendor::AtOnce,
 };
@@ -141,4 +142,26 @@ fn tenant_takes_documented_memory() {
     let each = counted.bytes_current / 100_000;
     println!("{each} bytes a tenant");
     assert!((100..=300).contains(&each), "{each} bytes a tenant");
+}
+
+#[test]
+fn choice_of_key_allocates_nothing() {
+    for keys in [Keys::open(3), Keys::limited(1_000, 500)] {
+        // Windows reach their size.
+        (0..10_000).for_each(|_| keys.serve());
+        let counted = allocation_counter::measure(|| (0..100).for_each(|_| keys.serve()));
+        assert_eq!(counted.count_total, 0);
+    }
+}
+
+#[test]
+fn pool_adds_at_most_six_allocations() {
+    let mut client = AtOnce::saying("x");
+    let mut pool = three(&client);
+    (0..100).for_each(|_| drop(at_once(&mut pool, question("acme"))));
+    let (bare, pooled) = (question("acme"), question("acme"));
+    let below = allocation_counter::measure(|| drop(at_once(&mut client, bare))).count_total;
+    let all = allocation_counter::measure(|| drop(at_once(&mut pool, pooled))).count_total;
+    println!("{} allocations above the {below} of the client", all - below);
+    assert!(all - below <= 6, "{all} allocations, {below} of them below");
 }
