@@ -137,7 +137,7 @@ impl SharedDeadline {
         self.lock().latest()
     }
 
-    /// Number of callers that wait.
+    /// Number of callers that wait. One that joined several times, as with several items of a request, counts as often.
     pub fn callers(&self) -> usize {
         let state = self.lock();
         state.unbounded + state.moving.len() + state.fixed.values().sum::<usize>()
