@@ -4,8 +4,8 @@ use llm_core::Error;
 
 use crate::{BuildError, KeyPool, KeyPoolBuilder, Member};
 
-/// Returns the fingerprint of a key: the first eight hexadecimal digits of its BLAKE3 hash, by which a key can be told from
-/// others and not be found out.
+/// Returns the fingerprint of a key: the first eight hexadecimal digits of its BLAKE3 hash, which tells keys apart and
+/// reveals none.
 ///
 /// ```
 /// assert_eq!(llm_keypool::fingerprint("sk-a").len(), 8);

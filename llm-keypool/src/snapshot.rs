@@ -11,7 +11,7 @@ use crate::{
     time::{Time, nanos},
 };
 
-/// What a pool knows of its members and groups, for a later pool of the same application. It holds names and no key; the
+/// Knowledge of a pool about its members and groups, for a later pool of the same application. It holds names and no key; the
 /// application keeps it where it likes.
 ///
 /// ```
