@@ -1,18 +1,15 @@
-use std::{
-    fmt,
-    sync::{Arc, Once},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use llm_core::{Clock, SystemClock, layer::Accounting};
 
 use crate::{
     Background, BuildError, Cache, DirectivePolicy, Policy, StoreUrl, Ttl,
     counts::Counts,
+    entries::{Admission, Entries},
     inner::Inner,
     open_store::open,
     path::single_flight::SingleFlights,
-    policy::{CacheIf, Freshness, InvalidationEpochs, NegativeCache, Variants, VerificationSampler},
+    policy::{Freshness, NegativeCache, Variants, VerificationSampler},
     settings::Settings,
     store_config::StoreConfig,
     url::MIN_BYTES,
@@ -41,8 +38,7 @@ pub struct CacheBuilder {
     directive_policy: DirectivePolicy,
     max_bytes: u64,
     policy: Policy,
-    max_answer_bytes: u64,
-    cache_if: CacheIf,
+    admission: Admission,
     clock: Arc<dyn Clock>,
     settings: Settings,
     store_choice: StoreChoice,
@@ -86,8 +82,7 @@ impl CacheBuilder {
             directive_policy: DirectivePolicy::none(),
             max_bytes: 64 << 20,
             policy: Policy::default(),
-            max_answer_bytes: 8 << 20,
-            cache_if: CacheIf::default(),
+            admission: Admission { max_bytes: 8 << 20, ..Admission::default() },
             clock: Arc::new(SystemClock),
             settings: Settings { variants: 1, ..Settings::default() },
             store_choice: StoreChoice::Memory,
@@ -185,7 +180,7 @@ impl CacheBuilder {
     /// model ([`Accounting::fallback`](llm_core::layer::Accounting::fallback)) is served once and not stored. A call with
     /// [`NoFallback`](llm_core::layer::NoFallback) in its extensions gets none of them.
     pub fn cache_fallbacks(mut self) -> Self {
-        self.settings.cache_fallbacks = true;
+        self.admission.cache_fallbacks = true;
         self
     }
 
@@ -242,7 +237,7 @@ impl CacheBuilder {
     /// A stream that grows larger while it runs is closed to new waiters: later callers send calls of their own, and a
     /// reader that falls as far behind the others is cut off. Here each piece counts its text and 128 bytes.
     pub fn max_response_bytes(mut self, bytes: u64) -> Self {
-        self.max_answer_bytes = bytes;
+        self.admission.max_bytes = bytes;
         self
     }
 
@@ -262,7 +257,7 @@ impl CacheBuilder {
     /// # cache.build().unwrap();
     /// ```
     pub fn cache_if<C: 'static>(mut self, predicate: impl Fn(&C, &Accounting) -> bool + Send + Sync + 'static) -> Self {
-        self.cache_if.add(predicate);
+        self.admission.cache_if.add(predicate);
         self
     }
 
@@ -295,7 +290,7 @@ impl CacheBuilder {
     /// # Ok::<_, llm_cache::BuildError>(())
     /// ```
     pub fn share_store_with(mut self, cache: &Cache) -> Self {
-        self.clock = Arc::clone(&cache.0.clock);
+        self.clock = Arc::clone(cache.0.entries.clock());
         self.store_choice = StoreChoice::With(cache.clone());
         self
     }
@@ -366,8 +361,7 @@ impl CacheBuilder {
             directive_policy,
             max_bytes,
             policy,
-            max_answer_bytes,
-            cache_if,
+            admission,
             clock,
             settings,
             store_choice,
@@ -388,33 +382,25 @@ impl CacheBuilder {
             #[cfg(feature = "redis")]
             redis_options: self.redis_options,
         };
-        let (store, epochs) = match store_choice {
-            StoreChoice::With(cache) => (Arc::clone(&cache.0.store), Arc::clone(&cache.0.epochs)),
+        let store = match store_choice {
+            StoreChoice::With(cache) => cache.0.entries.shared(),
             StoreChoice::Memory => (open(None, config)?, Arc::default()),
-            StoreChoice::Url(url) => (open(Some(url), config)?, Arc::<InvalidationEpochs>::default()),
+            StoreChoice::Url(url) => (open(Some(url), config)?, Arc::default()),
         };
-        epochs.advance(store.latest());
         let counts = Arc::new(Counts::new(&namespace));
         let completes = settings.background.as_ref().is_some_and(|settings| settings.complete_on_disconnect);
         let finish = background.clone().filter(|_| completes);
         let inner = Inner {
             namespace,
+            entries: Entries::new(store, freshness, admission, clock, Arc::clone(&counts)),
             single_flights: SingleFlights::new(finish, Arc::clone(&counts)),
-            directive_policy,
-            store,
-            epochs,
-            freshness,
-            max_answer_bytes,
-            cache_if,
-            clock,
-            counts,
-            too_large: Once::new(),
-            is_shadow: settings.shadow,
-            cache_fallbacks: settings.cache_fallbacks,
+            negative_cache: settings.negative_ttl.map(NegativeCache::new),
+            variants: Variants::new(settings.variants),
             background,
             verification: settings.background.and_then(|settings| settings.verification).map(VerificationSampler::new),
-            variants: Variants::new(settings.variants),
-            negative_cache: settings.negative_ttl.map(NegativeCache::new),
+            directive_policy,
+            is_shadow: settings.shadow,
+            counts,
         };
         Ok(Cache(Arc::new(inner)))
     }
@@ -427,7 +413,7 @@ impl CacheBuilder {
         if self.freshness.ttl.all().chain(self.settings.negative_ttl).any(|ttl| ttl.is_zero()) {
             return Err(BuildError::Ttl);
         }
-        if self.max_bytes.min(self.max_answer_bytes) < MIN_BYTES {
+        if self.max_bytes.min(self.admission.max_bytes) < MIN_BYTES {
             return Err(BuildError::Capacity);
         }
         if self.settings.variants == 0 {

@@ -7,10 +7,11 @@ use smallvec::smallvec;
 use crate::{
     Directive, Key, StoreError, Tag,
     counts::Counter,
+    entries::Found,
     inner::Inner,
     key::CallKeys,
     keyed::{Closure, Keyed, Value, failure},
-    path::{Found, Items, Request, answer, from_entry, shadow},
+    path::{Items, Request, answer, from_entry, shadow},
     store::StoreStats,
 };
 
@@ -183,9 +184,9 @@ impl Cache {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         let (cache, closure) = (&self.0, Closure::new(call));
-        let directive = Directive::only_fresh(cache.freshness.ttl.default);
+        let directive = Directive::only_fresh(cache.entries.freshness().ttl.default);
         loop {
-            let found = cache.peek::<Value<T>>(key.borrowed(), &directive);
+            let found = cache.entries.peek::<Value<T>>(key.borrowed(), &directive);
             let reply = match found {
                 Found::Fresh(stored) if !cache.is_shadow => Ok(from_entry(cache, stored, None)),
                 found => {
@@ -212,7 +213,8 @@ impl Cache {
 
     /// Returns the counters and the present size. It completes pending evictions first, so it is not for hot paths.
     pub fn stats(&self) -> Stats {
-        let Inner { store, counts, single_flights, .. } = &*self.0;
+        let Inner { entries, counts, single_flights, .. } = &*self.0;
+        let store = entries.store();
         let StoreStats { entries, bytes, corrupt, dropped_writes, failed, leases: [leased, awaited, lost_leases] } =
             store.stats();
         let load = Counter::get;
@@ -259,7 +261,7 @@ impl Cache {
         if let Some(negative_cache) = &self.0.negative_cache {
             negative_cache.remove(key);
         }
-        self.0.store.remove(key).await
+        self.0.entries.store().remove(key).await
     }
 
     /// Invalidates all entries with a tag at once, however many they are. No call that is made from now on gets a
@@ -284,8 +286,7 @@ impl Cache {
     ///
     /// [`StoreError`] if the file or Redis fails to remember it.
     pub async fn invalidate(&self, tag: Tag) -> Result<(), StoreError> {
-        let timestamp = self.0.epochs.invalidate(tag.clone(), self.0.store_time());
-        self.0.store.invalidate(Some(&tag), timestamp).await
+        self.0.entries.invalidate(Some(tag)).await
     }
 
     /// Removes all entries of a tenant from every tier, and frees their bytes. It visits every entry in memory.
@@ -299,7 +300,7 @@ impl Cache {
             negative_cache.forget(tenant);
         }
         // Memory is emptied even if the file or Redis fails.
-        remembered.and(self.0.store.forget(tenant).await)
+        remembered.and(self.0.entries.store().forget(tenant).await)
     }
 
     /// Removes all entries. Running calls go on, and their responses are not stored.
@@ -308,12 +309,11 @@ impl Cache {
     ///
     /// [`StoreError`] if the file or Redis fails.
     pub async fn clear(&self) -> Result<(), StoreError> {
-        let timestamp = self.0.epochs.invalidate_all(self.0.store_time());
-        let remembered = self.0.store.invalidate(None, timestamp).await;
+        let remembered = self.0.entries.invalidate(None).await;
         if let Some(negative_cache) = &self.0.negative_cache {
             negative_cache.clear();
         }
-        remembered.and(self.0.store.clear().await)
+        remembered.and(self.0.entries.store().clear().await)
     }
 
     /// Waits until all background calls have ended, for a minute at most, and all stored entries are written. With
@@ -340,7 +340,7 @@ impl Cache {
         if let Some(background) = &self.0.background {
             background.idle().await;
         }
-        self.0.store.close().await
+        self.0.entries.store().close().await
     }
 }
 
@@ -354,7 +354,7 @@ impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
             .field("namespace", &self.0.namespace)
-            .field("freshness", &self.0.freshness)
+            .field("freshness", self.0.entries.freshness())
             .finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@ mod build_error;
 mod builder;
 mod cache;
 mod counts;
+mod entries;
 mod failure;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -17,6 +18,7 @@ mod inner;
 mod key;
 mod keyed;
 mod layer;
+mod list;
 #[cfg(feature = "redis")]
 mod open_redis;
 mod open_store;

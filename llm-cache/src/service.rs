@@ -12,8 +12,10 @@ use tower_service::Service;
 
 use crate::{
     Cache, Directive, Key,
+    entries::Found,
     failure::not_cached,
-    path::{Found, Items, List, Request, answer, bypass, from_entry, is_drawn, revalidate, shadow, verify},
+    list::List,
+    path::{Items, Request, answer, bypass, from_entry, is_drawn, revalidate, shadow, verify},
     telemetry,
 };
 
@@ -72,13 +74,14 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
         }
         if let Some(parts) = call.body.items().filter(|parts| parts.len() > 1) {
             let items = Items::divided(cache, &call, &directive, parts);
-            let found = cache.peek_all(&items.keys, &directive);
+            let found = cache.entries.peek_all(&items.keys, &directive);
             return self.wait(Request::new(Arc::clone(cache), directive, call, items), found);
         }
         let prefix = cache.prefix(&call, &directive);
         // The request is serialized once. Its key is compared as it lies, and copied only if the call goes on from here.
         let (found, is_drawn, key) = Key::with_borrowed(&prefix, &call.body, |key| {
-            let found = if directive.no_cache { Found::Nothing } else { cache.peek::<Complete<T>>(key, &directive) };
+            let found =
+                if directive.no_cache { Found::Nothing } else { cache.entries.peek::<Complete<T>>(key, &directive) };
             let is_drawn = !cache.is_shadow && is_drawn(cache, &found);
             let is_done = !cache.is_shadow && found.is_served() && !is_drawn && !found.is_revalidated();
             (found, is_drawn, (!is_done).then(|| key.to_key()))
@@ -99,7 +102,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
                 }
                 Ok(from_entry(cache, stored, Some(why)))
             }
-            _ if directive.only_if_cached && !cache.store.has_remote_tier() => Err(not_cached()),
+            _ if directive.only_if_cached && !cache.entries.store().has_remote_tier() => Err(not_cached()),
             (found, items) => {
                 let items = items.expect("the key is kept unless the call is answered here");
                 return self.wait(request(directive, items), smallvec![found]);

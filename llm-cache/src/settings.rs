@@ -34,7 +34,6 @@ pub struct Background {
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) shadow: bool,
-    pub(crate) cache_fallbacks: bool,
     pub(crate) background: Option<Background>,
     /// Largest number of responses to a request, at least one.
     pub(crate) variants: u32,

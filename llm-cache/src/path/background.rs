@@ -10,11 +10,11 @@ use llm_core::{
 use super::{
     List,
     join::{Obtained, obtain},
-    lookup::{Found, Stored},
     request::Request,
 };
 use crate::{
     Key,
+    entries::{Found, Stored},
     failure::lost,
     inner::Inner,
     policy::VerificationSampler,
@@ -54,7 +54,7 @@ where
     let directive = request.directive.clone().no_cache();
     let own = request.unattended(Purpose::Verification, &[0], directive, |counts| &counts.verified);
     let obtained = obtain_all(&own, service);
-    let (known, age) = (Arc::clone(&stored.answer), stored.entry.age(request.cache.now()));
+    let (known, age) = (Arc::clone(&stored.answer), stored.entry.age(request.cache.entries.now()));
     start(&request.cache, slot, async move {
         let item = obtained.await.into_iter().flatten().next().unwrap_or_else(|| Err(lost()))?;
         let answer = item.into_whole().ok_or_else(lost)?;

@@ -24,15 +24,14 @@ use tokio::time::Instant;
 use super::{
     List,
     join_gate::JoinGate,
-    lookup::{Claimed, Found, Stored},
     request::{Count, Request, count_failure, send},
     single_flight::{Completion, Guard},
 };
 use crate::{
     Key, Tag,
     counts::Counts,
+    entries::{Claimed, Found, StoreOptions, Stored},
     failure::{lost, outcome},
-    inner::StoreOptions,
     store::{Lease, MaxWait, Outcome, Provenance},
 };
 
@@ -125,7 +124,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
     /// Sends one call for some items, by their leases, and puts the responses among the results.
     async fn send(&mut self, leased: List<Leased>, results: &mut [Option<Sent<Complete<T>>>]) -> Result<(), Error> {
         // It starts now. What was invalidated while it waited for the leases does not concern it.
-        let provenance = self.request.cache.begin(Arc::clone(&self.tags));
+        let provenance = self.request.cache.entries.begin(Arc::clone(&self.tags));
         let replies = {
             let replies = pin!(self.replies(&leased));
             Lease::all_during(leased.iter().map(|(_, lease)| lease), replies).await
@@ -208,13 +207,13 @@ async fn claim_all<T: Operation>(request: &Request<T>, led: &[Led], wait: MaxWai
     if directive.no_cache {
         return led.iter().map(|_| Claimed::Lead(Lease::free())).collect();
     }
-    if !cache.store.leases() {
+    if !cache.entries.store().leases() {
         let claim = |found| match found {
             Found::Fresh(stored) => Claimed::Stored(stored),
             _ => Claimed::Lead(Lease::free()),
         };
         let keys: List<&Key> = led.iter().map(|led| &items.keys[led.at].answer).collect();
-        return cache.look(&keys, directive).await.into_iter().map(claim).collect();
+        return cache.entries.look(&keys, directive).await.into_iter().map(claim).collect();
     }
     let wait = MaxWait { for_others: led.len() == 1, ..wait };
     let mut claimed = List::with_capacity(led.len());
@@ -231,7 +230,7 @@ fn claim<'a, T: Operation>(
     wait: MaxWait,
 ) -> Pin<Box<dyn Future<Output = Claimed<Complete<T>>> + Send + 'a>> {
     let Request { cache, directive, call, items, .. } = request;
-    Box::pin(cache.claim(&items.keys[led.at], directive, call.priority, wait))
+    Box::pin(cache.entries.claim(&items.keys[led.at], directive, call.priority, wait))
 }
 
 /// Shares a response that still runs.
@@ -242,7 +241,7 @@ fn share_running<T: Operation>(
     mut output: T::Output,
     receipt: &Receipt,
 ) -> Shared<Complete<T>> {
-    let most = storing.request.cache.max_answer_bytes;
+    let most = storing.request.cache.entries.max_bytes();
     let gate = Arc::new(JoinGate::new(guard));
     if let Some(renew) = lease.renewer() {
         output = output.watch(move |_| {
@@ -277,18 +276,16 @@ impl<T: Operation> Storing<T> {
     pub(super) fn store(self, answer: &Complete<T>, shared: impl FnOnce() -> Arc<Complete<T>>, receipt: &Receipt) {
         let Self { request, at, provenance } = self;
         let Request { cache, directive, call, items, .. } = &*request;
-        let question = items.part(call, at);
-        if !question.is_self_contained() || !T::is_cacheable(answer) || !question.conforms(answer) {
-            return;
-        }
+        let (entries, question) = (&cache.entries, items.part(call, at));
         // The accounting of the response, not of how one caller got it.
         let mut facts = Accounting::default();
         receipt.edit(|receipt| facts.copy_response(receipt));
-        if facts.fallback && !cache.cache_fallbacks {
-            return;
+        let is_cacheable = question.is_self_contained() && T::is_cacheable(answer) && question.conforms(answer);
+        if is_cacheable && entries.admits(answer, &facts) {
+            let ttl = entries.freshness().ttl(call, directive);
+            let options = StoreOptions { ttl, memory_size: T::memory_size(answer), provenance };
+            entries.put(&items.keys[at].answer, shared(), facts, options);
         }
-        let options = StoreOptions { ttl: cache.ttl(call, directive), memory_size: T::memory_size(answer), provenance };
-        cache.store(items.keys[at].answer.clone(), shared(), facts, options);
     }
 }
 

@@ -62,7 +62,7 @@ where
     S: LlmService<T>,
 {
     let Request { cache, directive, call, items, .. } = &**request;
-    let provenance = cache.begin(Tag::of(call, directive));
+    let provenance = cache.entries.begin(Tag::of(call, directive));
     let lead = |items: List<Led>, deadline: Option<SharedDeadline>| -> Start<FlightResult<T>> {
         let (request, tags) = (Arc::clone(request), Arc::clone(&provenance.tags));
         let mut leader = Leader::new(request, service.clone(), tags, items, deadline);
@@ -71,7 +71,7 @@ where
     if directive.no_cache {
         return lead_alone(missing.len(), lead(missing.iter().map(|at| Led { at: *at, guard: None }).collect(), None));
     }
-    let joins = cache.joins(&provenance);
+    let joins = cache.entries.joins(&provenance);
     let deadline = &CallDeadline::of(call);
     let terms = JoinTerms { priority: call.priority, deadline, provenance: &provenance, joins: &joins };
     let led = |(nth, guard): (usize, Guard)| Led { at: missing[nth], guard: Some(guard) };

@@ -8,8 +8,6 @@ mod call;
 mod items;
 mod join;
 mod join_gate;
-mod list;
-mod lookup;
 mod outcome;
 mod reply;
 mod request;
@@ -33,8 +31,6 @@ use tokio::{runtime::Handle, time::timeout_at};
 pub(crate) use self::{
     background::{is_drawn, revalidate, verify},
     items::Items,
-    list::List,
-    lookup::{Found, Stored},
     reply::from_entry,
     request::{Request, bypass},
     shadow::shadow,
@@ -45,8 +41,10 @@ use self::{
 };
 use crate::{
     Miss, Stale,
+    entries::{Found, Stored},
     failure::{allows_stale, deadline_exceeded, not_cached},
     inner::Inner,
+    list::List,
 };
 
 /// Answers a request of which some items are not served from the local tier; `found` is what that tier has.
@@ -62,7 +60,7 @@ where
     let Request { cache, directive, call, items, .. } = &*request;
     let found = match directive.no_cache {
         true => found,
-        false => within(call.deadline, pin!(cache.look_further(&items.answers(), directive, found))).await?,
+        false => within(call.deadline, pin!(cache.entries.look_further(&items.answers(), directive, found))).await?,
     };
     if let (true, [only]) = (items.is_one(), &found[..])
         && is_drawn(cache, only)
@@ -164,7 +162,7 @@ impl<O: Output> Known<O> {
                 }
                 Some(Err(error)) => error,
             };
-            match self.stale[at].take().filter(|stale| allows_stale(&error) && cache.holds(stale)) {
+            match self.stale[at].take().filter(|stale| allows_stale(&error) && cache.entries.holds(stale)) {
                 Some(stale) => self.items[at] = Some(Item::stored(cache, stale, Some(Stale::Error))),
                 // An error that was charged comes first.
                 None => failed = failed.filter(|first| first.charge() != Charge::None).or(Some(error)),

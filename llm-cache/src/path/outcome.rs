@@ -17,7 +17,7 @@ pub(super) enum ItemOutcome {
 
 impl ItemOutcome {
     pub(super) fn stored(cache: &Inner, entry: &Entry, stale: Option<Stale>) -> Self {
-        Self::Stored { tier: entry.tier, age: entry.age(cache.now()), stale }
+        Self::Stored { tier: entry.tier, age: entry.age(cache.entries.now()), stale }
     }
 }
 

@@ -11,12 +11,11 @@ use super::{
     List,
     call::{Sent, SharedReply},
     items::Items,
-    lookup::Stored,
     outcome::{self, ItemOutcome},
     request::Request,
     single_flight::WaiterHandle,
 };
-use crate::{Miss, Stale, failure::lost, inner::Inner};
+use crate::{Miss, Stale, entries::Stored, failure::lost, inner::Inner};
 
 /// One item of a request, obtained.
 pub(super) struct Item<O: Output> {
@@ -48,7 +47,7 @@ enum Answer<O: Output> {
 impl<O: Output> Item<O> {
     /// An item of an entry; `stale` says why the entry is served if it has expired.
     pub(super) fn stored(cache: &Inner, stored: Stored<O::Complete>, stale: Option<Stale>) -> Self {
-        let age = stored.entry.age(cache.now());
+        let age = stored.entry.age(cache.entries.now());
         let tier = stored.entry.tier;
         let outcome = ItemOutcome::Stored { tier, age, stale };
         let mut facts = stored.entry.facts.clone();

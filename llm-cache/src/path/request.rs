@@ -8,10 +8,11 @@ use llm_core::{
     layer::{Complete, End, LlmService, Members, NestedRetry, Purpose, SharedDeadline, oneshot},
 };
 
-use super::{items::Items, lookup::Found};
+use super::items::Items;
 use crate::{
     CacheStatus, Directive, Miss,
     counts::{Counter, Counts},
+    entries::Found,
     inner::Inner,
 };
 
@@ -67,7 +68,7 @@ impl<T: Operation> Request<T> {
         if self.directive.no_cache {
             return Miss::NoCache;
         }
-        let now = self.cache.now();
+        let now = self.cache.entries.now();
         let mut whys = found.iter().map(|found| found.miss(now));
         // One reason if all have the same.
         let first = whys.next().unwrap_or(Miss::Unknown);

@@ -10,12 +10,11 @@ use llm_core::{
 use super::{
     List,
     call::Storing,
-    lookup::Found,
     outcome::{ItemOutcome, record},
     request::{Request, count_failure},
     single_flight::{Guard, JoinTerms},
 };
-use crate::{CacheStatus, Miss, ShadowStatus, Tag, inner::Inner};
+use crate::{CacheStatus, Miss, ShadowStatus, Tag, entries::Found, inner::Inner};
 
 /// An item that a cache would have sent a call for, and its place in the table of running calls.
 struct Sent<T> {
@@ -36,12 +35,12 @@ where
     let Request { cache, directive, call, items, .. } = &*request;
     let found = match directive.no_cache {
         true => found,
-        false => cache.look_further(&items.answers(), directive, found).await,
+        false => cache.entries.look_further(&items.answers(), directive, found).await,
     };
     let miss = request.miss(&found);
-    let provenance = cache.begin(Tag::of(call, directive));
+    let provenance = cache.entries.begin(Tag::of(call, directive));
     let negative_error = if found[0].is_served() { None } else { request.negative() };
-    let joins = cache.joins(&provenance);
+    let joins = cache.entries.joins(&provenance);
     let deadline = &CallDeadline::default();
     let terms = JoinTerms { priority: call.priority, deadline, provenance: &provenance, joins: &joins };
     let mut sent = Vec::new();

@@ -5,12 +5,12 @@ use std::{sync::Arc, time::SystemTime};
 use llm_core::Priority;
 use serde::de::DeserializeOwned;
 
-use super::List;
+use super::Entries;
 use crate::{
     Directive, Key, Miss, Stale,
     counts::LookupTimer,
-    inner::Inner,
     key::{BorrowedKey, CallKeys},
+    list::List,
     policy::Verdict,
     store::{Claim, Claimant, Entry, Lease, MaxWait},
 };
@@ -47,7 +47,7 @@ pub(crate) enum Claimed<C> {
     Taken,
 }
 
-impl Inner {
+impl Entries {
     /// Looks a key up in the local tier.
     pub(crate) fn peek<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
@@ -140,12 +140,6 @@ impl Inner {
         }
     }
 
-    /// True if an entry has not been invalidated since it was found.
-    pub(crate) fn holds<C>(&self, stored: &Stored<C>) -> bool {
-        let provenance = &stored.entry.provenance;
-        self.allows(provenance, provenance.started_at)
-    }
-
     /// Fetches entries from the remote tier. A store that fails has none.
     async fn fetch(&self, keys: &[Key]) -> Vec<Option<Arc<Entry>>> {
         if keys.is_empty() {
@@ -170,7 +164,7 @@ impl Inner {
     ) -> Found<C> {
         let Some(answer) = entry.answer() else { return Found::Nothing };
         // It stays in the store, where a cache with another predicate may serve it.
-        if !self.cache_if.allows::<C>(&answer, &entry.facts) {
+        if !self.admission.cache_if.allows::<C>(&answer, &entry.facts) {
             return Found::Nothing;
         }
         if !self.allows(&entry.provenance, entry.provenance.started_at) {
