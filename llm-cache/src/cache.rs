@@ -11,7 +11,7 @@ use crate::{
     inner::Inner,
     key::CallKeys,
     keyed::{Closure, Keyed, Value, failure},
-    path::{Items, Request, answer, from_entry, shadow},
+    path::{Items, Request, answer, from_entry},
     store::StoreStats,
 };
 
@@ -193,10 +193,7 @@ impl Cache {
                     let call = Call::new(key.tenant(), Keyed::<T>::new());
                     let items = Items::one(CallKeys { answer: key.clone(), single_flight: key.clone() });
                     let request = Arc::new(Request::new(Arc::clone(cache), directive.clone(), call, items));
-                    match cache.is_shadow {
-                        true => shadow(request, closure.clone(), smallvec![found]).await,
-                        false => answer(request, closure.clone(), smallvec![found]).await,
-                    }
+                    answer(request, closure.clone(), smallvec![found]).await
                 }
             };
             match reply {

@@ -15,7 +15,7 @@ use crate::{
     entries::Found,
     failure::not_cached,
     list::List,
-    path::{Items, Request, answer, bypass, from_entry, is_drawn, revalidate, shadow, verify},
+    path::{Items, Request, answer, bypass, from_entry, is_drawn, revalidate, verify},
     telemetry,
 };
 
@@ -119,10 +119,7 @@ impl<S> Cached<S> {
         T: Operation,
         S: LlmService<T>,
     {
-        let (request, service) = (Arc::new(request), self.inner.clone());
-        match self.cache.0.is_shadow {
-            true => ResponseFuture::waiting(telemetry::run(T::NAME, shadow(request, service, found))),
-            false => ResponseFuture::waiting(telemetry::run(T::NAME, answer(request, service, found))),
-        }
+        let reply = answer(Arc::new(request), self.inner.clone(), found);
+        ResponseFuture::waiting(telemetry::run(T::NAME, reply))
     }
 }

@@ -33,11 +33,11 @@ pub(crate) use self::{
     items::Items,
     reply::from_entry,
     request::{Request, bypass},
-    shadow::shadow,
 };
 use self::{
     join::{Obtained, obtain},
     reply::Item,
+    shadow::shadow,
 };
 use crate::{
     Miss, Stale,
@@ -58,10 +58,15 @@ where
     S: LlmService<T>,
 {
     let Request { cache, directive, call, items, .. } = &*request;
+    // In shadow mode no lookup fails a call.
+    let deadline = call.deadline.filter(|_| !cache.is_shadow);
     let found = match directive.no_cache {
         true => found,
-        false => within(call.deadline, pin!(cache.entries.look_further(&items.answers(), directive, found))).await?,
+        false => within(deadline, pin!(cache.entries.look_further(&items.answers(), directive, found))).await?,
     };
+    if cache.is_shadow {
+        return Box::pin(shadow(&request, service, &found)).await;
+    }
     if let (true, [only]) = (items.is_one(), &found[..])
         && is_drawn(cache, only)
         && let Some((stored, _)) = only.served()

@@ -8,7 +8,6 @@ use llm_core::{
 };
 
 use super::{
-    List,
     call::Storing,
     outcome::{ItemOutcome, record},
     request::{Request, count_failure},
@@ -22,22 +21,18 @@ struct Sent<T> {
     guard: Option<Guard>,
 }
 
-/// Sends a call as it is, stores its response, and reports what the cache would have done.
-pub(crate) async fn shadow<T, S>(
-    request: Arc<Request<T>>,
+/// Sends a call as it is, stores its response, and reports what the cache would have done; `found` is what it has.
+pub(super) async fn shadow<T, S>(
+    request: &Arc<Request<T>>,
     service: S,
-    found: List<Found<Complete<T>>>,
+    found: &[Found<Complete<T>>],
 ) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
     S: LlmService<T>,
 {
-    let Request { cache, directive, call, items, .. } = &*request;
-    let found = match directive.no_cache {
-        true => found,
-        false => cache.entries.look_further(&items.answers(), directive, found).await,
-    };
-    let miss = request.miss(&found);
+    let Request { cache, directive, call, items, .. } = &**request;
+    let miss = request.miss(found);
     let provenance = cache.entries.begin(Tag::of(call, directive));
     let negative_error = if found[0].is_served() { None } else { request.negative() };
     let joins = cache.entries.joins(&provenance);
@@ -47,13 +42,13 @@ where
     for at in (0..found.len()).filter(|at| negative_error.is_none() && !found[*at].is_served()) {
         let guard = cache.single_flights.enter(&items.keys[at].single_flight, &terms);
         if guard.is_some() || directive.no_cache {
-            let storing = Storing { request: Arc::clone(&request), at, provenance: provenance.clone() };
+            let storing = Storing { request: Arc::clone(request), at, provenance: provenance.clone() };
             sent.push(Sent { storing, guard });
         }
     }
     let observed = match &negative_error {
         Some(error) => ShadowStatus { status: CacheStatus::of_error(error), saves: None },
-        None => decide(cache, &found, sent.len(), miss),
+        None => decide(cache, found, sent.len(), miss),
     };
     let mut reply = oneshot(service, call.clone()).await;
     if let CacheStatus::Miss(_) = observed.status {
@@ -64,7 +59,7 @@ where
     {
         cache.remember_error(keys, error, provenance.clone());
     }
-    let stored = Arc::clone(&request);
+    let stored = Arc::clone(request);
     let mut reply = reply?.on_end(move |end, receipt| store_each(&stored, sent, &end, receipt));
     reply.extensions.insert(CacheStatus::Miss(Miss::Shadow));
     reply.extensions.insert(observed);
