@@ -7,8 +7,9 @@ use smallvec::SmallVec;
 
 use crate::{
     Demand,
-    account_table::{AccountRef, Hold, Holds},
+    account_ref::AccountRef,
     counter::{Counter, DecisionTime},
+    hold::{Hold, Holds},
     rules::{Group, Rule},
 };
 

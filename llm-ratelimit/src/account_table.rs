@@ -4,7 +4,7 @@ mod requirement;
 mod shard;
 
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
@@ -13,11 +13,14 @@ use smallvec::SmallVec;
 
 use self::{requirement::Requirement, shard::Shard};
 use crate::{
-    Balance, Demand, Settlement,
+    Balance, Demand, Dimension, LimitStatuses, Settlement,
     account::Account,
-    bucket::Mark,
-    counter::{Counter, DecisionTime, Level, State, Wait},
-    rules::{Kind, Names, PlanRules},
+    account_ref::AccountRef,
+    accounts::{Accounts, Decision, DecisionRequest, RoundTrip, Settled, ThresholdReached},
+    blocked::Blocked,
+    counter::{Counter, DecisionTime, Level, Levels, State},
+    hold::{Hold, Holds},
+    rules::{Names, PlanRules},
     scope::Scope,
 };
 
@@ -35,79 +38,10 @@ pub(crate) struct AccountTable {
     sweep_cursor: AtomicUsize,
 }
 
-/// Position of an account. It stays there while it has open reservations or is awaited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct AccountRef {
-    shard: u8,
-    index: u32,
-}
-
-/// A call's share of one counter.
-#[derive(Clone, Debug)]
-pub(crate) struct Hold {
-    pub(crate) account_ref: AccountRef,
-    pub(crate) counter: u32,
-    pub(crate) kind: Kind,
-    pub(crate) amount: u64,
-    pub(crate) mark: Mark,
-}
-
-pub(crate) type Holds = SmallVec<[Hold; 2]>;
-
-/// The levels of all of a plan's rules, in their order.
-pub(crate) type Levels = SmallVec<[Level; 4]>;
-
-/// Reason why a call cannot have what it asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Blocked {
-    pub(crate) wait: Wait,
-    /// The account that has no room; `None` if there is no such account yet.
-    pub(crate) account_ref: Option<AccountRef>,
-    /// Which of the plan's groups.
-    pub(crate) group: u16,
-    /// Which of the group's rules; `None` if others wait for that account.
-    pub(crate) rule: Option<u16>,
-}
-
-/// A counter that passed thresholds.
-#[derive(Debug)]
-pub(crate) struct ThresholdReached {
-    pub(crate) group: u32,
-    pub(crate) counter: u32,
-    pub(crate) values: Vec<String>,
-    /// One bit for each of [`THRESHOLDS`](crate::window::THRESHOLDS).
-    pub(crate) bits: u8,
-    pub(crate) used: u64,
-    pub(crate) until: u64,
-}
-
-/// Consequences of a settlement.
-#[derive(Debug, Default)]
-pub(crate) struct Settled {
-    pub(crate) reached_thresholds: Vec<ThresholdReached>,
-    /// Debt that was made, of what kind.
-    pub(crate) debts: SmallVec<[(Kind, u64); 1]>,
-    /// Accounts that others wait for.
-    pub(crate) awaited: SmallVec<[AccountRef; 2]>,
-}
-
 type Requirements<'a> = SmallVec<[Requirement<'a>; 4]>;
 type Guards<'a> = SmallVec<[(usize, MutexGuard<'a, Shard>); 4]>;
 
 const SHARDS: usize = 64;
-
-impl Hold {
-    /// Returns true if this changes the amount that counts.
-    pub(crate) fn is_moved_by(&self, settlement: &Settlement) -> bool {
-        settlement.amount(self.kind, self.amount) != self.amount
-    }
-}
-
-impl AccountRef {
-    fn new(shard: usize, index: u32) -> Self {
-        Self { shard: u8::try_from(shard).expect("there are 64"), index }
-    }
-}
 
 impl AccountTable {
     /// A table of at most so many accounts.
@@ -124,17 +58,8 @@ impl AccountTable {
         }
     }
 
-    /// Takes all that a call needs, or nothing; then it returns the reason. Adds the levels of all of the plan's rules right
-    /// after that. A call that has waited for an account is not blocked by those that wait for it.
-    pub(crate) fn decide(
-        &self,
-        demand: &Demand,
-        plan: &PlanRules,
-        at: DecisionTime,
-        waited: bool,
-        holds: &mut Holds,
-        levels: &mut Levels,
-    ) -> Option<Blocked> {
+    fn decide_at_once(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
+        let DecisionRequest { demand, plan, at, waited } = *request;
         let mut requirements = Requirements::new();
         self.add_requirements(demand, plan, &mut requirements);
         let mut guards = Guards::new();
@@ -151,17 +76,17 @@ impl AccountTable {
         }
         let mut sweeps = false;
         if worst.is_none() {
-            self.take(&mut requirements, &mut guards, demand, plan, at, holds);
+            self.take(&mut requirements, &mut guards, request, &mut decision.holds);
             for (_, shard) in &mut guards {
                 sweeps |= shard.count_use();
             }
         }
-        add_levels(&requirements, &mut guards, plan, at, levels);
+        add_levels(&requirements, &mut guards, plan, at, &mut decision.statuses.levels);
         drop(guards);
         if sweeps {
             self.sweep_some(at.now);
         }
-        worst
+        decision.blocked = worst;
     }
 
     #[inline]
@@ -169,11 +94,10 @@ impl AccountTable {
         &self,
         requirements: &mut Requirements<'_>,
         guards: &mut Guards<'_>,
-        demand: &Demand,
-        plan: &PlanRules,
-        at: DecisionTime,
+        request: &DecisionRequest<'_>,
         holds: &mut Holds,
     ) {
+        let DecisionRequest { demand, plan, at, .. } = *request;
         let is_persisted = self.is_persisted.load(Relaxed);
         for requirement in requirements.iter_mut().filter(|requirement| requirement.holds(demand)) {
             let shard = guard(guards, requirement.shard);
@@ -185,73 +109,16 @@ impl AccountTable {
         }
     }
 
-    /// Turns what a call holds into what it used.
-    pub(crate) fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64) -> Settled {
-        let mut settled = Settled::default();
-        for holds in holds.chunk_by(|a, b| a.account_ref == b.account_ref) {
-            let account_ref = holds[0].account_ref;
-            let mut shard = self.shard(account_ref.shard.into());
-            let Some(account) = shard.slots[account_ref.index as usize].as_mut() else { continue };
-            for hold in holds {
-                let used = settlement.amount(hold.kind, hold.amount);
-                let counters = &mut account.counters;
-                let Some(counter) = counters.iter_mut().find(|counter| counter.id == hold.counter) else { continue };
-                let (bits, debt) = counter.settle(hold.mark, hold.amount, used, now);
-                if debt > 0 {
-                    settled.debts.push((hold.kind, debt));
-                }
-                if bits != 0
-                    && let State::Window(window) = &counter.state
-                {
-                    let (used, until) = (window.carried.saturating_add(window.spent), window.until);
-                    let (group, counter) = (account.group, hold.counter);
-                    let values = match account.catch_all {
-                        true => vec!["(all others)".to_owned()],
-                        false => account.values().map(str::to_owned).collect(),
-                    };
-                    settled.reached_thresholds.push(ThresholdReached { group, counter, values, bits, used, until });
-                }
-            }
-            account.open -= 1;
-            let is_persisted = self.is_persisted.load(Relaxed);
-            account.changed |= is_persisted;
-            if account.awaited {
-                settled.awaited.push(account_ref);
-            }
-            shard.changed |= is_persisted;
-        }
-        settled
-    }
-
-    /// Adds the levels of a call's limits.
-    pub(crate) fn levels(&self, demand: &Demand, plan: &PlanRules, at: DecisionTime, levels: &mut Levels) {
-        let mut requirements = Requirements::new();
-        self.add_requirements(demand, plan, &mut requirements);
-        let mut guards = Guards::new();
-        self.lock(&requirements, &mut guards);
-        for requirement in &mut requirements {
-            let shard = guard(&mut guards, requirement.shard);
-            requirement.find(shard, self.most, demand, &plan.name, at);
-            requirement.advance(shard, at);
-        }
-        add_levels(&requirements, &mut guards, plan, at, levels);
-    }
-
-    /// Says that calls wait for an account, or do no longer.
-    pub(crate) fn set_awaited(&self, account_ref: AccountRef, awaited: bool) {
-        if let Some(account) = &mut self.shard(account_ref.shard.into()).slots[account_ref.index as usize] {
-            account.awaited = awaited;
-        }
-    }
-
-    /// Forgets all accounts of scopes and values for which `whose` returns true. An account with open reservations keeps
-    /// those, and nothing else.
-    pub(crate) fn forget(&self, names: &Names, whose: impl Fn(&Scope, &mut dyn Iterator<Item = &str>) -> bool) {
+    fn forget_tenant(&self, tenant: &str, names: &Names) {
+        let is_theirs = |account: &Account| {
+            let scope = names.scopes.get(account.group);
+            scope.value_of(&Dimension::Tenant, account.values()) == Some(tenant)
+        };
         for number in 0..self.shards.len() {
             let mut shard = self.shard(number);
             for index in 0..shard.slots.len() {
                 let Some(account) = &mut shard.slots[index] else { continue };
-                if account.catch_all || !whose(&names.scopes.get(account.group), &mut account.values()) {
+                if account.catch_all || !is_theirs(account) {
                     continue;
                 }
                 // A persister has to write this, so the account stays until it has.
@@ -266,9 +133,7 @@ impl AccountTable {
         }
     }
 
-    /// Returns the balances of calendar windows: of all accounts, or of those that changed since the last call. The first
-    /// call returns all.
-    pub(crate) fn balances(&self, changed: bool, names: &Names) -> Vec<Balance> {
+    fn balances(&self, changed: bool, names: &Names) -> Vec<Balance> {
         let mut balances = Vec::new();
         let only_changed = changed && self.is_persisted.swap(true, Relaxed);
         for number in 0..self.shards.len() {
@@ -298,50 +163,25 @@ impl AccountTable {
         balances
     }
 
-    /// Puts balances back. Their reservations count as spent, because their usage is unknown.
-    pub(crate) fn restore(&self, balances: impl IntoIterator<Item = Balance>, names: &Names) {
-        for balance in balances {
-            let Balance { scope, values, catch_all, counter, mut window } = balance;
-            window.lose_reservations();
-            let (group, id) = (names.scopes.id(&scope), names.counters.id(&counter));
-            let account = match catch_all {
-                true => Account::catch_all(group),
-                false => Account::named(group, values.iter().map(String::as_str)),
-            };
-            let hash = account.rehash(&self.hasher);
-            let mut shard = self.shard(shard_of(hash));
-            let same = |index: &u32| {
-                let known = shard.slots[*index as usize].as_ref().expect("the table names what there is");
-                known.group == group && known.catch_all == catch_all && known.values().eq(account.values())
-            };
-            let index = shard.table.find(hash, same).copied();
-            let index = index.unwrap_or_else(|| shard.insert(account));
-            let account = shard.slots[index as usize].as_mut().expect("it was found or inserted");
-            account.counters.retain(|counter| counter.id != id);
-            account.counters.push(Counter { id, state: State::Window(window) });
-        }
-    }
-
-    /// Returns the number of open reservations, each counted once for every account it is in.
-    pub(crate) fn open(&self) -> usize {
-        let open =
-            |number| self.shard(number).slots.iter().flatten().map(|account| account.open as usize).sum::<usize>();
-        (0..self.shards.len()).map(open).sum()
-    }
-
-    /// Returns the number of accounts.
-    pub(crate) fn len(&self) -> usize {
-        (0..self.shards.len()).map(|number| self.shard(number).table.len()).sum()
-    }
-
-    /// Forgets what has been idle, all at once.
-    pub(crate) fn sweep(&self, now: u64) {
-        for number in 0..self.shards.len() {
-            let mut shard = self.shard(number);
-            for index in 0..shard.slots.len() {
-                shard.forget_idle(index, now, 0);
-            }
-        }
+    fn restore(&self, balance: Balance, names: &Names) {
+        let Balance { scope, values, catch_all, counter, mut window } = balance;
+        window.lose_reservations();
+        let (group, id) = (names.scopes.id(&scope), names.counters.id(&counter));
+        let account = match catch_all {
+            true => Account::catch_all(group),
+            false => Account::named(group, values.iter().map(String::as_str)),
+        };
+        let hash = account.rehash(&self.hasher);
+        let mut shard = self.shard(shard_of(hash));
+        let same = |index: &u32| {
+            let known = shard.slots[*index as usize].as_ref().expect("the table names what there is");
+            known.group == group && known.catch_all == catch_all && known.values().eq(account.values())
+        };
+        let index = shard.table.find(hash, same).copied();
+        let index = index.unwrap_or_else(|| shard.insert(account));
+        let account = shard.slots[index as usize].as_mut().expect("it was found or inserted");
+        account.counters.retain(|counter| counter.id != id);
+        account.counters.push(Counter { id, state: State::Window(window) });
     }
 
     /// Looks at a few accounts of one shard after the other, so that idle ones do not stay for long.
@@ -375,6 +215,109 @@ impl AccountTable {
     fn shard(&self, number: usize) -> MutexGuard<'_, Shard> {
         // Nothing foreign runs under this lock, and nothing in it panics half way.
         self.shards[number].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Accounts for AccountTable {
+    fn try_decide(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
+        self.decide_at_once(request, decision);
+    }
+
+    fn decide<'a>(&'a self, request: &'a DecisionRequest<'a>, decision: &'a mut Decision) -> Option<RoundTrip<'a, ()>> {
+        self.decide_at_once(request, decision);
+        None
+    }
+
+    fn levels<'a>(&'a self, request: DecisionRequest<'a>) -> RoundTrip<'a, LimitStatuses> {
+        Box::pin(async move {
+            let DecisionRequest { demand, plan, at, .. } = request;
+            let mut statuses = LimitStatuses::new(Arc::clone(plan), at);
+            let mut requirements = Requirements::new();
+            self.add_requirements(demand, plan, &mut requirements);
+            let mut guards = Guards::new();
+            self.lock(&requirements, &mut guards);
+            for requirement in &mut requirements {
+                let shard = guard(&mut guards, requirement.shard);
+                requirement.find(shard, self.most, demand, &plan.name, at);
+                requirement.advance(shard, at);
+            }
+            add_levels(&requirements, &mut guards, plan, at, &mut statuses.levels);
+            statuses
+        })
+    }
+
+    fn forget<'a>(&'a self, tenant: &'a str, names: &'a Names) -> RoundTrip<'a, ()> {
+        Box::pin(async move { self.forget_tenant(tenant, names) })
+    }
+
+    fn export<'a>(&'a self, changed: bool, names: &'a Names) -> RoundTrip<'a, Vec<Balance>> {
+        Box::pin(async move { self.balances(changed, names) })
+    }
+
+    fn import<'a>(&'a self, balances: Vec<Balance>, names: &'a Names) -> RoundTrip<'a, ()> {
+        Box::pin(async move { balances.into_iter().for_each(|balance| self.restore(balance, names)) })
+    }
+
+    fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64) -> Settled {
+        let mut settled = Settled::default();
+        for holds in holds.chunk_by(|a, b| a.account_ref == b.account_ref) {
+            let account_ref = holds[0].account_ref;
+            let mut shard = self.shard(account_ref.part());
+            let Some(account) = shard.slots[account_ref.index()].as_mut() else { continue };
+            for hold in holds {
+                let used = settlement.amount(hold.kind, hold.amount);
+                let counters = &mut account.counters;
+                let Some(counter) = counters.iter_mut().find(|counter| counter.id == hold.counter) else { continue };
+                let (bits, debt) = counter.settle(hold.mark, hold.amount, used, now);
+                if debt > 0 {
+                    settled.debts.push((hold.kind, debt));
+                }
+                if bits != 0
+                    && let State::Window(window) = &counter.state
+                {
+                    let (used, until) = (window.carried.saturating_add(window.spent), window.until);
+                    let (group, counter) = (account.group, hold.counter);
+                    let values = match account.catch_all {
+                        true => vec!["(all others)".to_owned()],
+                        false => account.values().map(str::to_owned).collect(),
+                    };
+                    settled.reached_thresholds.push(ThresholdReached { group, counter, values, bits, used, until });
+                }
+            }
+            account.open -= 1;
+            let is_persisted = self.is_persisted.load(Relaxed);
+            account.changed |= is_persisted;
+            if account.awaited {
+                settled.awaited.push(account_ref);
+            }
+            shard.changed |= is_persisted;
+        }
+        settled
+    }
+
+    fn set_awaited(&self, account_ref: AccountRef, awaited: bool) {
+        if let Some(account) = &mut self.shard(account_ref.part()).slots[account_ref.index()] {
+            account.awaited = awaited;
+        }
+    }
+
+    fn open(&self) -> usize {
+        let open =
+            |number| self.shard(number).slots.iter().flatten().map(|account| account.open as usize).sum::<usize>();
+        (0..self.shards.len()).map(open).sum()
+    }
+
+    fn len(&self) -> usize {
+        (0..self.shards.len()).map(|number| self.shard(number).table.len()).sum()
+    }
+
+    fn sweep(&self, now: u64) {
+        for number in 0..self.shards.len() {
+            let mut shard = self.shard(number);
+            for index in 0..shard.slots.len() {
+                shard.forget_idle(index, now, 0);
+            }
+        }
     }
 }
 

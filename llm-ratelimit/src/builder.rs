@@ -7,6 +7,7 @@ use llm_core::{
 
 use crate::{
     BuildError, Demand, Limiter, Plans, Sink, UnitName,
+    accounts::Accounts,
     build_error::{check, check_unit},
     inner::Inner,
 };
@@ -37,6 +38,8 @@ pub struct LimiterBuilder {
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
     pub(crate) max_accounts: usize,
     pub(crate) close_within: Duration,
+    /// Accounts other than those in memory.
+    pub(crate) accounts: Option<Box<dyn Accounts>>,
 }
 
 /// Cost of a call whose model has no price, where a limit counts money. Never nothing.
@@ -104,6 +107,7 @@ impl LimiterBuilder {
             sinks: Vec::new(),
             max_accounts: 250_000,
             close_within: Duration::from_secs(30),
+            accounts: None,
         }
     }
 

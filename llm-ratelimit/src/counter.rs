@@ -1,5 +1,7 @@
 //! One counter: a bucket, a window, or slots.
 
+use smallvec::SmallVec;
+
 use crate::{
     bucket::{Bucket, Mark, Volume},
     quota::{Span, scaled},
@@ -59,6 +61,9 @@ pub(crate) enum Level {
     /// Number of slots that are held.
     Slots(u64),
 }
+
+/// The levels of all of a plan's rules, in their order.
+pub(crate) type Levels = SmallVec<[Level; 4]>;
 
 impl Counter {
     /// A counter of now.

@@ -62,11 +62,12 @@ pub(crate) struct Models {
 /// use llm_core::Usage;
 /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
 ///
+/// # tokio_test::block_on(async {
 /// let limiter = Limiter::builder(Plans::uniform(["10k tokens/day"])?).build()?;
 /// let reservation = limiter.try_reserve(&Demand::new("acme", "gpt-4o-mini").tokens(900, 100))?;
 /// reservation.settle(Settlement::Used { usage: Usage::new(850, 20), cost: None });
-/// assert_eq!(limiter.usage("acme").iter().map(|status| status.used).sum::<u64>(), 870);
-/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// assert_eq!(limiter.usage("acme").await.iter().map(|status| status.used).sum::<u64>(), 870);
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,6 +1,7 @@
 //! The state that all clones of a limiter share.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::{
         Arc,
@@ -11,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use llm_core::{
-    Priority, Usage, Usd,
+    Usage, Usd,
     layer::Accounting,
     price::{PriceOptions, Prices, ServiceTier},
 };
@@ -20,12 +21,16 @@ use tokio::sync::Notify;
 use crate::{
     BuildError, Demand, Event, LimitStatuses, LimiterBuilder, Plans, Reason, Refusal, Reservation, Settlement, Sink,
     UnitName, UnknownPrice,
-    account_table::{AccountRef, AccountTable, Blocked, Hold, Holds, Settled, ThresholdReached},
+    account_ref::AccountRef,
+    account_table::AccountTable,
+    accounts::{Accounts, Decision, DecisionRequest, Settled, ThresholdReached},
+    blocked::Blocked,
     build_error::check,
     builder::is_free,
     counter::{DecisionTime, Wait},
     emergency::Controls,
     flush_watchdog::FlushWatchdog,
+    hold::Hold,
     queue::Queue,
     quota::Span,
     rules::{Names, PlanRules, Rules},
@@ -36,7 +41,7 @@ use crate::{
 
 /// All of a limiter.
 pub(crate) struct Inner {
-    pub(crate) accounts: AccountTable,
+    pub(crate) accounts: Box<dyn Accounts>,
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) names: Names,
     /// The units that the application declared.
@@ -75,10 +80,11 @@ impl Inner {
             sinks,
             max_accounts,
             close_within,
+            accounts,
         } = builder;
         let names = Names::default();
         Self {
-            accounts: AccountTable::new(max_accounts),
+            accounts: accounts.unwrap_or_else(|| Box::new(AccountTable::new(max_accounts))),
             rules: ArcSwap::from_pointee(Rules::new(&plans, &names)),
             names,
             units,
@@ -102,35 +108,88 @@ impl Inner {
         check(plans, &self.units, self.unknown_price.has_prices(self.prices.as_ref()))
     }
 
-    /// Reserves at once or not at all. A call that runs already is not blocked by those that wait.
+    /// Reserves by what is known here, at once or not at all. A call that runs already is not blocked by those that wait.
     #[inline]
     pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand, runs: bool) -> Result<Reservation, Refusal> {
-        let rules = self.rules.load();
-        let plan = rules.of(&demand.tenant);
-        let priced;
-        let demand = match self.price(demand, plan)? {
-            None => demand,
-            Some(cost) => {
-                priced = demand.clone().cost(cost);
-                &priced
-            }
-        };
-        self.decide_beside_queue(demand, plan, runs)
+        let outcome = self.reserve_by(demand, runs, |request, decision| {
+            self.accounts.try_decide(request, decision);
+            true
+        });
+        outcome.expect("it was decided")
     }
 
-    /// As [`decide`](Self::decide). A refusal states the time that those who wait will take, so the queue must not be locked.
+    /// Reserves at once or not at all; `None` if the decision needs a round trip.
     #[inline]
-    fn decide_beside_queue(
+    pub(crate) fn reserve_at_once(
         self: &Arc<Self>,
         demand: &Demand,
-        plan: &Arc<PlanRules>,
-        waited: bool,
-    ) -> Result<Reservation, Refusal> {
-        let mut outcome = self.decide(demand, plan, waited);
-        if let Err(refusal) = &mut outcome {
-            self.add_queue(demand, refusal);
+        runs: bool,
+    ) -> Option<Result<Reservation, Refusal>> {
+        // A decision that is not polled has not begun.
+        self.reserve_by(demand, runs, |request, decision| self.accounts.decide(request, decision).is_none())
+    }
+
+    /// As [`reserve_at_once`](Self::reserve_at_once), after a round trip if the decision needs one.
+    pub(crate) async fn reserve(self: &Arc<Self>, demand: &Demand, runs: bool) -> Result<Reservation, Refusal> {
+        let plan = self.plan_of(&demand.tenant);
+        let demand = &*self.priced(demand, &plan)?;
+        if let Some(reason) = self.always_refuses(demand, &plan) {
+            return Err(self.refuse(reason, &plan));
         }
-        outcome
+        let request = DecisionRequest { demand, plan: &plan, at: self.decision_time(), waited: runs };
+        let mut decision = Decision::new(&request);
+        if let Some(round_trip) = self.accounts.decide(&request, &mut decision) {
+            round_trip.await;
+        }
+        self.conclude(&request, decision)
+    }
+
+    /// Reserves by a function that decides; `None` if it does not.
+    #[inline]
+    fn reserve_by(
+        self: &Arc<Self>,
+        demand: &Demand,
+        runs: bool,
+        decide: impl FnOnce(&DecisionRequest<'_>, &mut Decision) -> bool,
+    ) -> Option<Result<Reservation, Refusal>> {
+        let rules = self.rules.load();
+        let plan = rules.of(&demand.tenant);
+        let priced = match self.priced(demand, plan) {
+            Ok(priced) => priced,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        if let Some(reason) = self.always_refuses(&priced, plan) {
+            return Some(Err(self.refuse(reason, plan)));
+        }
+        let request = DecisionRequest { demand: &priced, plan, at: self.decision_time(), waited: runs };
+        let mut decision = Decision::new(&request);
+        decide(&request, &mut decision).then(|| self.conclude(&request, decision))
+    }
+
+    /// Turns a decision into its outcome. A refusal states the time that those who wait will take, so the queue must not
+    /// be locked. Money needs the models that price it.
+    #[inline]
+    fn conclude(self: &Arc<Self>, request: &DecisionRequest<'_>, decision: Decision) -> Result<Reservation, Refusal> {
+        let DecisionRequest { demand, plan, .. } = *request;
+        let Some(blocked) = decision.blocked else {
+            self.counts.granted.fetch_add(1, Relaxed);
+            telemetry::granted(&plan.name);
+            let models = plan.priced.then(|| demand.priced_as());
+            return Ok(Reservation::new(Arc::clone(self), decision, models));
+        };
+        let reason = match blocked.wait {
+            Wait::Ever if demand.is_unbounded() => Reason::Unbounded,
+            Wait::Ever => Reason::TooLarge,
+            Wait::Nanos(_) | Wait::Unknown | Wait::Not => Reason::UsedUp,
+        };
+        let mut refusal = Refusal::new(reason, decision.statuses).blocked(blocked);
+        self.add_queue(demand, &mut refusal);
+        Err(refusal)
+    }
+
+    /// Returns the rules for a tenant.
+    pub(crate) fn plan_of(&self, tenant: &str) -> Arc<PlanRules> {
+        Arc::clone(self.rules.load().of(tenant))
     }
 
     /// Counts what is refused. What was taken while the limiter was being closed goes back, because `close` does not wait for it.
@@ -146,54 +205,22 @@ impl Inner {
         }
     }
 
-    /// Returns the price of a demand that states none, where a limit counts money.
+    /// Adds the price to a demand that states none, where a limit counts money.
     #[inline]
-    pub(crate) fn price(&self, demand: &Demand, plan: &Arc<PlanRules>) -> Result<Option<Usd>, Refusal> {
+    pub(crate) fn priced<'a>(&self, demand: &'a Demand, plan: &Arc<PlanRules>) -> Result<Cow<'a, Demand>, Refusal> {
         match demand.cost {
             Some(cost) if cost.nanos() < 0 => Err(self.refuse(Reason::Negative, plan)),
-            None if plan.priced => {
-                let cost = self.unknown_price.bound(self.prices.as_ref(), demand);
-                cost.map(Some).map_err(|cause| self.refuse(Reason::Unpriced, plan).with_unknown_cost(cause))
-            }
-            _ => Ok(None),
+            None if plan.priced => match self.unknown_price.bound(self.prices.as_ref(), demand) {
+                Ok(cost) => Ok(Cow::Owned(demand.clone().cost(cost))),
+                Err(cause) => Err(self.refuse(Reason::Unpriced, plan).with_unknown_cost(cause)),
+            },
+            _ => Ok(Cow::Borrowed(demand)),
         }
     }
 
     /// Returns a refusal that has nothing to do with what is left.
     pub(crate) fn refuse(&self, reason: Reason, plan: &Arc<PlanRules>) -> Refusal {
         Refusal::new(reason, LimitStatuses::new(Arc::clone(plan), self.decision_time()))
-    }
-
-    /// Takes all of it or nothing. A call that has waited is not blocked by those that wait. Money needs the models that
-    /// price it.
-    #[inline]
-    pub(crate) fn decide(
-        self: &Arc<Self>,
-        demand: &Demand,
-        plan: &Arc<PlanRules>,
-        waited: bool,
-    ) -> Result<Reservation, Refusal> {
-        if let Some(reason) = self.always_refuses(demand, plan) {
-            return Err(self.refuse(reason, plan));
-        }
-        let at = self.decision_time();
-        let (mut holds, mut statuses) = (Holds::new(), LimitStatuses::new(Arc::clone(plan), at));
-        match self.accounts.decide(demand, plan, at, waited, &mut holds, &mut statuses.levels) {
-            None => {
-                self.counts.granted.fetch_add(1, Relaxed);
-                telemetry::granted(&plan.name);
-                let models = plan.priced.then(|| demand.priced_as());
-                Ok(Reservation::new(Arc::clone(self), holds, statuses, models))
-            }
-            Some(blocked) => {
-                let reason = match blocked.wait {
-                    Wait::Ever if demand.is_unbounded() => Reason::Unbounded,
-                    Wait::Ever => Reason::TooLarge,
-                    Wait::Nanos(_) | Wait::Unknown | Wait::Not => Reason::UsedUp,
-                };
-                Err(Refusal::new(reason, statuses).blocked(blocked))
-            }
-        }
     }
 
     /// Returns the reason to refuse a call whatever is left.
@@ -216,12 +243,9 @@ impl Inner {
         }
     }
 
-    pub(crate) fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
-        let (rules, at) = (self.rules.load(), self.decision_time());
-        let plan = rules.of(&demand.tenant);
-        let mut statuses = LimitStatuses::new(Arc::clone(plan), at);
-        self.accounts.levels(demand, plan, at, &mut statuses.levels);
-        statuses
+    pub(crate) async fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
+        let (plan, at) = (self.plan_of(&demand.tenant), self.decision_time());
+        self.accounts.levels(DecisionRequest { demand, plan: &plan, at, waited: false }).await
     }
 
     pub(crate) fn settle(self: &Arc<Self>, holds: &[Hold], settlement: &Settlement) {
@@ -321,11 +345,6 @@ impl Inner {
             self.sinks.iter().for_each(|sink| sink.emit(&event));
         }
     }
-}
-
-/// The classes of waiting calls: those of interactive priority go first.
-pub(crate) fn class_of(priority: Priority) -> usize {
-    usize::from(priority != Priority::Interactive)
 }
 
 impl fmt::Debug for Inner {

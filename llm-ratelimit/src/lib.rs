@@ -2,9 +2,12 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod account;
+mod account_ref;
 mod account_table;
+mod accounts;
 mod balance;
 mod balance_persister;
+mod blocked;
 mod bucket;
 mod build_error;
 mod builder;
@@ -15,6 +18,7 @@ mod emergency;
 mod estimate;
 mod event;
 mod flush_watchdog;
+mod hold;
 mod inner;
 mod layer;
 mod limit;

@@ -4,8 +4,7 @@ use llm_core::Reply;
 
 use crate::{
     Limit, Quota, Unit,
-    account_table::Levels,
-    counter::{DecisionTime, Level},
+    counter::{DecisionTime, Level, Levels},
     quota::{Span, scaled},
     rules::{PlanRules, Rule},
 };
@@ -40,11 +39,12 @@ pub struct LimitStatus {
 /// ```
 /// use llm_ratelimit::{Limiter, Plans, Unit};
 ///
+/// # tokio_test::block_on(async {
 /// let limiter = Limiter::builder(Plans::uniform(["10/minute", "5k tokens/day"])?).build()?;
-/// let statuses = limiter.usage("acme");
+/// let statuses = limiter.usage("acme").await;
 /// assert_eq!(statuses.tightest(&Unit::Tokens).map(|status| status.remaining), Some(5_000));
 /// assert!(statuses.headers().contains(&("x-ratelimit-limit-requests".to_owned(), "10".to_owned())));
-/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct LimitStatuses {

@@ -13,7 +13,6 @@ use crate::{
     queue::Queue,
     rules::Rules,
     runtime::timers,
-    scope::Scope,
 };
 
 /// Limits and budgets: reserve before a call, settle after it. Clones share all of it.
@@ -22,13 +21,14 @@ use crate::{
 /// use llm_core::Usage;
 /// use llm_ratelimit::{Settlement, Demand, Limiter, Plans};
 ///
+/// # tokio_test::block_on(async {
 /// let limiter = Limiter::builder(Plans::uniform(["10/minute", "10k tokens/day"])?).build()?;
-/// let reservation = limiter.try_reserve(&Demand::new("acme", "gpt-4o-mini").tokens(1_000, 500))?;
+/// let reservation = limiter.reserve(&Demand::new("acme", "gpt-4o-mini").tokens(1_000, 500)).await?;
 /// // … the call, by whatever client …
 /// reservation.settle(Settlement::Used { usage: Usage::new(900, 120), cost: None });
-/// let left: Vec<u64> = limiter.usage("acme").iter().map(|standing| standing.remaining).collect();
+/// let left: Vec<u64> = limiter.usage("acme").await.iter().map(|status| status.remaining).collect();
 /// assert_eq!(left, [9, 8_980]);
-/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct Limiter(pub(crate) Arc<Inner>);
@@ -57,6 +57,8 @@ impl Limiter {
 
     /// Reserves all that a call may take, or nothing. It does not wait, and takes no room that others wait for.
     ///
+    /// The decision is local: it is made by what this process knows. With accounts in memory that is everything.
+    ///
     /// # Errors
     ///
     /// A limit has no room for it, or it can never pass: see [`Reason`].
@@ -67,8 +69,8 @@ impl Limiter {
     }
 
     /// Reserves more for a call that runs, at once: those who wait do not hold it up.
-    pub(crate) fn reserve_more(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        let mut outcome = self.0.try_reserve(demand, true);
+    pub(crate) async fn reserve_more(&self, demand: &Demand) -> Result<Reservation, Refusal> {
+        let mut outcome = self.0.reserve(demand, true).await;
         self.0.report(&mut outcome);
         outcome
     }
@@ -98,17 +100,17 @@ impl Limiter {
     }
 
     /// Returns the status of a call's limits, without reserving anything.
-    pub fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
-        self.0.limit_statuses(demand)
+    pub async fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
+        self.0.limit_statuses(demand).await
     }
 
     /// Returns the status of a tenant's limits, as far as they are counted by tenant and plan alone or for all tenants.
-    pub fn usage(&self, tenant: &str) -> LimitStatuses {
+    pub async fn usage(&self, tenant: &str) -> LimitStatuses {
         let is_broad = |limit: &Limit| {
             let mut dimensions = limit.dimensions().iter();
             limit.scope().filters().is_empty() && dimensions.all(|by| matches!(by, Dimension::Tenant | Dimension::Plan))
         };
-        self.limit_statuses(&Demand::new(tenant, "")).retain(is_broad)
+        self.limit_statuses(&Demand::new(tenant, "")).await.retain(is_broad)
     }
 
     /// Returns the plan of a tenant.
@@ -157,11 +159,8 @@ impl Limiter {
     /// Forgets what a tenant has used, everywhere it was counted apart. What its running calls have reserved stays until
     /// they settle. It looks at every account. What estimators know of it is theirs to forget: see
     /// [`Learned::forget`](crate::Learned::forget).
-    pub fn forget(&self, tenant: &str) {
-        let is_theirs = |scope: &Scope, values: &mut dyn Iterator<Item = &str>| {
-            scope.value_of(&Dimension::Tenant, values) == Some(tenant)
-        };
-        self.0.accounts.forget(&self.0.names, is_theirs);
+    pub async fn forget(&self, tenant: &str) {
+        self.0.accounts.forget(tenant, &self.0.names).await;
         self.0.drain_all();
     }
 
@@ -171,18 +170,18 @@ impl Limiter {
     }
 
     /// Returns the balances of all calendar windows, to be kept elsewhere.
-    pub fn balances(&self) -> Vec<Balance> {
-        self.0.accounts.balances(false, &self.0.names)
+    pub async fn balances(&self) -> Vec<Balance> {
+        self.0.accounts.export(false, &self.0.names).await
     }
 
     /// Returns the balances of all accounts that have changed since this was last called.
-    pub fn changed_balances(&self) -> Vec<Balance> {
-        self.0.accounts.balances(true, &self.0.names)
+    pub async fn changed_balances(&self) -> Vec<Balance> {
+        self.0.accounts.export(true, &self.0.names).await
     }
 
     /// Puts balances back that were kept elsewhere, in place of what is known. What was reserved in them counts as spent.
-    pub fn restore(&self, balances: impl IntoIterator<Item = Balance>) {
-        self.0.accounts.restore(balances, &self.0.names);
+    pub async fn restore(&self, balances: impl IntoIterator<Item = Balance>) {
+        self.0.accounts.import(balances.into_iter().collect(), &self.0.names).await;
     }
 
     /// Refuses all further calls and all that wait, and waits until every reservation is settled, or until the builder's

@@ -5,8 +5,11 @@
 //! with ten thousand calls does not delay another's first. Interactive calls go first, but every sixteenth turn is a
 //! background call's. Only the first call of a queue has a timer for the queue. A call that gives something back to the
 //! account drains the queue, too.
+//!
+//! Decisions are made outside of the queues' lock, one at a time for each queue: see [`Turn`].
 
 mod ticket;
+mod turn;
 mod wait_queue;
 
 use std::{
@@ -22,11 +25,13 @@ use tokio::time::Instant;
 
 use self::{
     ticket::{Ticket, Waiter},
+    turn::Turn,
     wait_queue::{Place, WaitQueue},
 };
 use crate::{
-    Demand, Reason, Refusal, Reservation, Waiting,
-    account_table::{AccountRef, Blocked},
+    Demand, NoRuntime, Reason, Refusal, Reservation, Waiting,
+    account_ref::AccountRef,
+    blocked::Blocked,
     counter::Wait,
     inner::Inner,
     rules::{PlanRules, Rule},
@@ -60,7 +65,11 @@ struct Volume {
 #[derive(Default)]
 struct After {
     wake: Vec<Waker>,
+    /// Queues that are to be drained.
+    drain: AccountRefs,
 }
+
+type AccountRefs = SmallVec<[AccountRef; 4]>;
 
 impl Queue {
     pub(crate) fn new(settings: Option<Waiting>) -> Self {
@@ -73,7 +82,7 @@ impl Queue {
 
     /// Reserves, waiting if it must and may.
     pub(crate) async fn reserve(inner: &Arc<Inner>, demand: &Demand) -> Result<Reservation, Refusal> {
-        let outcome = inner.try_reserve(demand, false);
+        let outcome = inner.reserve(demand, false).await;
         Self::wait(inner, demand, outcome).await
     }
 
@@ -88,65 +97,49 @@ impl Queue {
         demand: &Demand,
         outcome: Result<Reservation, Refusal>,
     ) -> Result<Reservation, Refusal> {
-        let Some(settings) = inner.queue.settings.filter(|_| inner.queue.waits_after(&outcome)) else { return outcome };
-        let ticket = match Self::join(inner, demand, &settings)? {
+        let Some(settings) = inner.queue.settings else { return outcome };
+        let (refusal, blocked) = match outcome {
             Ok(reservation) => return Ok(reservation),
-            Err(ticket) => ticket,
-        };
-        inner.counts.waited.fetch_add(1, Relaxed);
-        let began = Instant::now();
-        let outcome = ticket.wait(inner).await;
-        telemetry::waited(&inner.rules.load().of(&demand.tenant).name, began.elapsed());
-        outcome
-    }
-
-    /// A reservation, or a place in a line.
-    fn join(inner: &Arc<Inner>, demand: &Demand, settings: &Waiting) -> Result<Result<Reservation, Ticket>, Refusal> {
-        let rules = inner.rules.load();
-        let plan = rules.of(&demand.tenant);
-        let cost = inner.price(demand, plan)?;
-        let demand = cost.into_iter().fold(demand.clone(), Demand::cost);
-        let mut lines = inner.queue.lock();
-        // Once more under the lock: a call that gives room back finds this one in its queue.
-        let (mut refusal, blocked) = match inner.decide(&demand, plan, false) {
-            Ok(reservation) => {
-                drop(lines);
-                return Ok(Ok(reservation));
-            }
             Err(refusal) => match refusal.blocked.filter(|_| refusal.may_wait()) {
                 Some(blocked) => (refusal, blocked),
                 None => return Err(refusal),
             },
         };
-        let mut refuse = |reason| {
-            inner.add_queue(&demand, &mut refusal);
-            Err(refusal.clone().because(reason))
-        };
-        if timers().is_err() {
-            drop(lines);
-            return refuse(Reason::NoRuntime);
-        }
+        let ticket = Self::join(inner, demand, &settings, &blocked, refusal.statuses.plan())
+            .map_err(|reason| refusal.because(reason))?;
+        inner.counts.waited.fetch_add(1, Relaxed);
+        let began = Instant::now();
+        let outcome = ticket.wait(inner).await;
+        telemetry::waited(&inner.plan_of(&demand.tenant).name, began.elapsed());
+        outcome
+    }
+
+    /// Takes a place in a queue, or returns the reason why there is none.
+    fn join(
+        inner: &Arc<Inner>,
+        demand: &Demand,
+        settings: &Waiting,
+        blocked: &Blocked,
+        plan: &PlanRules,
+    ) -> Result<Ticket, Reason> {
+        timers().map_err(|NoRuntime| Reason::NoRuntime)?;
         let now = Instant::now();
         let timeout = now.checked_add(settings.longest).unwrap_or_else(|| now + Duration::from_secs(30 * 86_400));
         let deadline = demand.deadline.map_or(timeout, |deadline| timeout.min(deadline.into()));
-        let place = lines.place(&demand, plan, &blocked);
-        if now + lines.least(&blocked, plan, &place) > deadline {
-            drop(lines);
-            return refuse(Reason::TooLate);
+        let mut lines = inner.queue.lock();
+        let place = lines.place(demand, plan, blocked);
+        if now + lines.least(blocked, plan, &place) > deadline {
+            return Err(Reason::TooLate);
         }
         let mut after = After::default();
-        let Some(shed) = lines.make_room(inner, &demand, settings, &mut after) else {
-            drop(lines);
-            return refuse(Reason::QueueFull);
-        };
-        let (waiter, account_ref) = (Arc::new(Waiter::new(demand, deadline)), place.account_ref);
-        if lines.enter(inner, &waiter, place, &blocked, &mut after) {
-            lines.drain(inner, account_ref, &mut after);
-        }
+        let shed = lines.make_room(demand, settings, &mut after).ok_or(Reason::QueueFull)?;
+        let waiter = Arc::new(Waiter::new(demand.clone(), deadline));
+        lines.enter(inner, &waiter, place, blocked, &mut after);
         drop(lines);
-        after.run();
-        shed.into_iter().for_each(|waiter| waiter.leave(inner, Reason::QueueFull));
-        Ok(Err(Ticket::new(Arc::clone(inner), waiter)))
+        let ticket = Ticket::new(Arc::clone(inner), Arc::clone(&waiter));
+        after.wake.extend(shed.into_iter().filter_map(|waiter| waiter.leave(Reason::QueueFull)));
+        after.run(inner);
+        Ok(ticket)
     }
 
     /// Returns true if a call waits for an account.
@@ -159,16 +152,30 @@ impl Queue {
         self.lock().lines.get(&account_ref).map_or(0, |wait_queue| wait_queue.wanted(rule))
     }
 
-    /// LlmService a line, as far as there is room.
+    /// Serves a queue as far as there is room, and those that its calls go on to. Where a decision needs a round trip, the
+    /// first call's own task goes on.
     pub(crate) fn drain(&self, inner: &Arc<Inner>, account_ref: AccountRef) {
-        let mut after = After::default();
-        let mut lines = self.lock();
-        lines.drain(inner, account_ref, &mut after);
-        drop(lines);
-        after.run();
+        let mut due = AccountRefs::from_slice(&[account_ref]);
+        while let Some(account_ref) = due.pop() {
+            let Some(turn) = Turn::begin(inner, account_ref) else { continue };
+            match inner.reserve_at_once(turn.demand(), true) {
+                Some(outcome) => turn.conclude(outcome, &mut due),
+                None => turn.hand_over(),
+            }
+        }
     }
 
-    /// LlmService all lines.
+    /// As [`drain`](Self::drain), and awaits decisions.
+    async fn serve(&self, inner: &Arc<Inner>, account_ref: AccountRef) {
+        let mut due = AccountRefs::from_slice(&[account_ref]);
+        while let Some(account_ref) = due.pop() {
+            let Some(turn) = Turn::begin(inner, account_ref) else { continue };
+            let outcome = inner.reserve(turn.demand(), true).await;
+            turn.conclude(outcome, &mut due);
+        }
+    }
+
+    /// Drains all queues.
     pub(crate) fn drain_all(&self, inner: &Arc<Inner>) {
         let account_refs: Vec<AccountRef> = self.lock().lines.keys().copied().collect();
         account_refs.into_iter().for_each(|account_ref| self.drain(inner, account_ref));
@@ -188,7 +195,7 @@ impl Queue {
             after.wake.extend(waiter.end(Err(refusal)));
         }
         drop(lines);
-        after.run();
+        after.run(inner);
     }
 
     /// Refuses all calls that wait.
@@ -204,7 +211,7 @@ impl Queue {
             }
         }
         drop(lines);
-        after.run();
+        after.run(inner);
     }
 
     /// Takes a call out of its queue whose caller has gone.
@@ -216,11 +223,11 @@ impl Queue {
             lines.leave(&waiter.demand);
             waiter.set_place(None);
             if first {
-                lines.drain(inner, place.account_ref, &mut after);
+                after.drain.push(place.account_ref);
             }
         }
         drop(lines);
-        after.run();
+        after.run(inner);
     }
 
     fn lock(&self) -> MutexGuard<'_, WaitQueues> {
@@ -250,27 +257,19 @@ impl WaitQueues {
         Duration::from_nanos(nanos.saturating_add(ahead().unwrap_or(0)))
     }
 
-    /// Puts a call into a line. Says whether the line is new: room that came back before it was there woke no call, so it
-    /// is to be drained once.
-    fn enter(
-        &mut self,
-        inner: &Inner,
-        waiter: &Arc<Waiter>,
-        place: Place,
-        blocked: &Blocked,
-        after: &mut After,
-    ) -> bool {
+    /// Puts a call into a queue. If it is the first, the queue is to be drained: room that came back since the call was
+    /// refused woke no call that it is the turn of.
+    fn enter(&mut self, inner: &Inner, waiter: &Arc<Waiter>, place: Place, blocked: &Blocked, after: &mut After) {
         self.all.add(&waiter.demand);
         self.each.entry(waiter.demand.tenant.clone()).or_default().add(&waiter.demand);
         waiter.set_place(Some(place.clone()));
-        let is_new = !self.lines.contains_key(&place.account_ref);
-        if is_new {
+        if !self.lines.contains_key(&place.account_ref) {
             inner.accounts.set_awaited(place.account_ref, true);
         }
         if self.lines.entry(place.account_ref).or_default().insert(&place, Arc::clone(waiter)) {
             after.wake.extend(waiter.alarm(alarm(blocked.wait)));
+            after.drain.push(place.account_ref);
         }
-        is_new
     }
 
     fn leave(&mut self, demand: &Demand) {
@@ -285,13 +284,7 @@ impl WaitQueues {
 
     /// Takes out the last calls of the tenant with the most waiting, until there is room for one more. `None` if that tenant
     /// would have less left than the tenant of the new call: no tenant fills the queue for others.
-    fn make_room(
-        &mut self,
-        inner: &Arc<Inner>,
-        demand: &Demand,
-        settings: &Waiting,
-        after: &mut After,
-    ) -> Option<Vec<Arc<Waiter>>> {
+    fn make_room(&mut self, demand: &Demand, settings: &Waiting, after: &mut After) -> Option<Vec<Arc<Waiter>>> {
         let mut gone = Vec::new();
         let tokens_over = self.all.tokens.saturating_add(demand.volume()).saturating_sub(settings.max_tokens);
         let calls_over = (self.all.calls + 1).saturating_sub(settings.max_calls) as u64;
@@ -316,63 +309,11 @@ impl WaitQueues {
             self.leave(&waiter.demand);
             waiter.set_place(None);
             if was_first {
-                self.drain(inner, place.account_ref, after);
+                after.drain.push(place.account_ref);
             }
             gone.push(waiter);
         }
         Some(gone)
-    }
-
-    /// LlmService a line, and the new lines that its calls go on to.
-    fn drain(&mut self, inner: &Arc<Inner>, account_ref: AccountRef, after: &mut After) {
-        let mut account_refs = SmallVec::<[AccountRef; 4]>::from_slice(&[account_ref]);
-        while let Some(account_ref) = account_refs.pop() {
-            self.serve(inner, account_ref, after, &mut account_refs);
-        }
-    }
-
-    fn serve(
-        &mut self,
-        inner: &Arc<Inner>,
-        account_ref: AccountRef,
-        after: &mut After,
-        new: &mut SmallVec<[AccountRef; 4]>,
-    ) {
-        let rules = inner.rules.load();
-        while let Some(wait_queue) = self.lines.get_mut(&account_ref) {
-            let Some((place, waiter)) = wait_queue.first() else {
-                self.lines.remove(&account_ref);
-                inner.accounts.set_awaited(account_ref, false);
-                return;
-            };
-            let plan = rules.of(&waiter.demand.tenant);
-            // Plans may have changed, so that what it costs matters only now.
-            let outcome = inner.price(&waiter.demand, plan).and_then(|cost| match cost {
-                None => inner.decide(&waiter.demand, plan, true),
-                Some(cost) => inner.decide(&waiter.demand.clone().cost(cost), plan, true),
-            });
-            match outcome.as_ref().err().and_then(|refusal| refusal.blocked) {
-                Some(blocked) if blocked.account_ref == Some(account_ref) && blocked.wait != Wait::Ever => {
-                    after.wake.extend(waiter.alarm(alarm(blocked.wait)));
-                    return;
-                }
-                Some(blocked) if blocked.account_ref.is_some() && blocked.wait != Wait::Ever => {
-                    // It has its turn here, but another account has no room: it goes on to that line.
-                    wait_queue.remove(&place);
-                    self.leave(&waiter.demand);
-                    let place = self.place(&waiter.demand, plan, &blocked);
-                    let to = place.account_ref;
-                    if self.enter(inner, &waiter, place, &blocked, after) {
-                        new.push(to);
-                    }
-                    continue;
-                }
-                _ => {}
-            }
-            wait_queue.serve(&place);
-            self.leave(&waiter.demand);
-            after.wake.extend(waiter.end(outcome));
-        }
     }
 }
 
@@ -389,7 +330,9 @@ impl Volume {
 }
 
 impl After {
-    fn run(self) {
+    /// The queues must not be locked.
+    fn run(self, inner: &Arc<Inner>) {
+        self.drain.into_iter().for_each(|account_ref| inner.queue.drain(inner, account_ref));
         self.wake.into_iter().for_each(Waker::wake);
     }
 }

@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use llm_core::{Error, ErrorKind, price::UnknownCost};
 
-use crate::{Limit, LimitStatuses, NoRuntime, account_table::Blocked, counter::Wait, limit_status::Reset};
+use crate::{Limit, LimitStatuses, NoRuntime, blocked::Blocked, counter::Wait, limit_status::Reset};
 
 /// Refusal of a call, as data. As an [`Error`], it is that error's source: [`Refusal::of`].
 ///

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use llm_core::layer::SentFlag;
 
-use crate::{LimitStatuses, Settlement, account_table::Holds, demand::Models, inner::Inner};
+use crate::{LimitStatuses, Settlement, accounts::Decision, demand::Models, inner::Inner};
 
 /// Amounts reserved for a call. Settle it when the call has ended.
 ///
@@ -13,18 +13,18 @@ use crate::{LimitStatuses, Settlement, account_table::Holds, demand::Models, inn
 /// ```
 /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
 ///
+/// # tokio_test::block_on(async {
 /// let limiter = Limiter::builder(Plans::uniform(["10k tokens/day"])?).build()?;
 /// let mut reservation = limiter.try_reserve(&Demand::new("acme", "gpt-4o-mini").tokens(900, 100))?;
 /// reservation.mark_sent();
 /// reservation.settle(Settlement::Unknown); // all of it counts
-/// assert_eq!(limiter.usage("acme").iter().map(|status| status.used).sum::<u64>(), 1_000);
-/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// assert_eq!(limiter.usage("acme").await.iter().map(|status| status.used).sum::<u64>(), 1_000);
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 #[must_use = "dropped at once, it gives everything back"]
 pub struct Reservation {
     limiter: Option<Arc<Inner>>,
-    holds: Holds,
-    statuses: LimitStatuses,
+    decision: Decision,
     /// The models that price the call, where it holds money.
     models: Option<Models>,
     sent: bool,
@@ -32,13 +32,13 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    pub(crate) fn new(limiter: Arc<Inner>, holds: Holds, statuses: LimitStatuses, models: Option<Models>) -> Self {
-        Self { limiter: Some(limiter), holds, statuses, models, sent: false, dispatch: None }
+    pub(crate) fn new(limiter: Arc<Inner>, decision: Decision, models: Option<Models>) -> Self {
+        Self { limiter: Some(limiter), decision, models, sent: false, dispatch: None }
     }
 
     /// Returns the status of all limits of the call, right after it reserved.
     pub fn limit_statuses(&self) -> &LimitStatuses {
-        &self.statuses
+        &self.decision.statuses
     }
 
     /// Says that the call is being sent, so that it may be charged from here on.
@@ -79,7 +79,7 @@ impl Reservation {
             let models = self.models.as_ref();
             *cost = models.and_then(|models| models.highest_cost(|model, options| limiter.cost(model, options, usage)));
         }
-        limiter.settle(&self.holds, &settlement);
+        limiter.settle(&self.decision.holds, &settlement);
     }
 }
 
@@ -94,6 +94,9 @@ impl Drop for Reservation {
 
 impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation").field("holds", &self.holds).field("sent", &self.is_sent()).finish_non_exhaustive()
+        f.debug_struct("Reservation")
+            .field("holds", &self.decision.holds)
+            .field("sent", &self.is_sent())
+            .finish_non_exhaustive()
     }
 }

@@ -194,7 +194,7 @@ impl Asked {
             settlement => settlement,
         };
         let limiter = &self.settings.limiter;
-        let reservation = match limiter.reserve_more(&self.demand.more(self.demand.input, self.demand.output)) {
+        let reservation = match limiter.reserve_more(&self.demand.more(self.demand.input, self.demand.output)).await {
             Ok(reservation) => Some(reservation),
             Err(_) if limiter.is_shadow() => None,
             Err(refusal) => return Err(refusal.into()),
@@ -275,7 +275,7 @@ impl Meter {
     /// The stream has said so many bytes.
     pub(crate) async fn pass(self: Arc<Self>, bytes: u64) -> ControlFlow<StreamCut> {
         while bytes / BYTES > self.reserved.load(Relaxed) {
-            match self.call.settings.limiter.reserve_more(&self.portion) {
+            match self.call.settings.limiter.reserve_more(&self.portion).await {
                 Ok(mut reservation) => {
                     reservation.mark_sent();
                     lock(&self.call.more).push(reservation);

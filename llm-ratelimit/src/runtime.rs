@@ -1,6 +1,14 @@
 //! Timers of the current tokio runtime.
 
-use std::{panic::catch_unwind, time::Duration};
+use std::{
+    future::Future,
+    panic::catch_unwind,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Wake},
+    thread::{self, Thread},
+    time::Duration,
+};
 
 use tokio::{runtime::Handle, time::sleep};
 
@@ -14,4 +22,25 @@ pub(crate) fn timers() -> Result<(), NoRuntime> {
     // A runtime does not tell whether it has timers. Without them, making one panics.
     let has_timers = || catch_unwind(|| drop(sleep(Duration::ZERO))).is_ok();
     if Handle::try_current().is_ok() && has_timers() { Ok(()) } else { Err(NoRuntime) }
+}
+
+/// Waits for a future on a thread that may block.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }

@@ -71,13 +71,24 @@ impl RateLimitLayer {
         !self.limiter.is_shadow() && (self.limiter.0.queue.waits_after(outcome) || is_written())
     }
 
-    /// Waits after an outcome at once.
-    async fn admit(&self, demand: &Demand, outcome: Result<Reservation, Refusal>) -> Result<Reservation, Refusal> {
-        let mut outcome = Queue::wait(&self.limiter.0, demand, outcome).await;
-        self.limiter.0.report(&mut outcome);
+    /// Waits after an outcome at once, or for the decision if there is none.
+    async fn admit(
+        &self,
+        demand: &Demand,
+        outcome: Option<Result<Reservation, Refusal>>,
+    ) -> Result<Reservation, Refusal> {
+        let limiter = &self.limiter.0;
+        let mut outcome = match outcome {
+            Some(outcome) => outcome,
+            None => limiter.reserve(demand, false).await,
+        };
+        if !self.limiter.is_shadow() {
+            outcome = Queue::wait(limiter, demand, outcome).await;
+        }
+        limiter.report(&mut outcome);
         let reservation = outcome?;
         match &self.records {
-            Some(recorder) if self.limiter.counts_windows(&demand.tenant) => {
+            Some(recorder) if !self.limiter.is_shadow() && self.limiter.counts_windows(&demand.tenant) => {
                 let outcome = recorder.record().await;
                 outcome.map_err(|reason| self.limiter.refuse(demand, reason))?;
             }
@@ -103,13 +114,15 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
             let demand = settings.demand(&call, estimate);
             let (shadow, plan) = (settings.limiter.is_shadow(), || settings.limiter.plan_of(&demand.tenant));
             let span = telemetry::admission(T::NAME, shadow);
-            let mut admitted = span.in_scope(|| settings.limiter.0.try_reserve(&demand, false));
-            if settings.waits_after(&demand, &admitted) {
+            let at_once = span.in_scope(|| settings.limiter.0.reserve_at_once(&demand, false));
+            let admitted = match at_once {
+                Some(mut outcome) if !settings.waits_after(&demand, &outcome) => {
+                    span.in_scope(|| settings.limiter.0.report(&mut outcome));
+                    outcome
+                }
                 // In a box, so that calls that do not wait do not carry its size.
-                admitted = Box::pin(settings.admit(&demand, admitted)).instrument(span.clone()).await;
-            } else {
-                span.in_scope(|| settings.limiter.0.report(&mut admitted));
-            }
+                outcome => Box::pin(settings.admit(&demand, outcome)).instrument(span.clone()).await,
+            };
             telemetry::admitted(&span, &admitted, plan);
             let reservation = match admitted {
                 Ok(mut reservation) => {

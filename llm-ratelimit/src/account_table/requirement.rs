@@ -1,9 +1,11 @@
 //! The requirements of a call on one account.
 
-use super::{AccountRef, Blocked, shard::Shard};
+use super::shard::Shard;
 use crate::{
     Demand,
     account::Account,
+    account_ref::AccountRef,
+    blocked::Blocked,
     counter::{Counter, DecisionTime, Level, Wait},
     quota::scaled,
     rules::{Group, Rule},

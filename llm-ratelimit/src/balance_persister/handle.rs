@@ -1,7 +1,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{flush_loop::FlushLoop, thread};
-use crate::{Balance, Limiter, NoRuntime, Reason, Store, StoreError, runtime::timers};
+use crate::{
+    Balance, Limiter, NoRuntime, Reason, Store, StoreError,
+    runtime::{block_on, timers},
+};
 
 /// Keeps a limiter's calendar windows in a [`Store`]: quotas and budgets of days, weeks and months outlive the process.
 /// Buckets and slots do not; they would be full again soon.
@@ -80,7 +83,7 @@ impl BalancePersister {
     /// As [`flush`](Self::flush): then the limiter has forgotten, and the store will.
     pub async fn forget(&self, tenant: &str) -> Result<(), StoreError> {
         let _one = self.forgetting.lock().await;
-        self.limiter.forget(tenant);
+        self.limiter.forget(tenant).await;
         self.flush_loop.forget(tenant);
         self.flush_loop.next().await
     }
@@ -135,7 +138,7 @@ impl BalancePersisterBuilder {
         // What is over and owes nothing holds nobody up, and need not be in memory.
         let now = limiter.0.now();
         let counts = |balance: &Balance| !balance.window.is_blank_at(now);
-        limiter.restore(self.store.balances()?.into_iter().filter(counts));
+        block_on(limiter.restore(self.store.balances()?.into_iter().filter(counts)));
         let (flush_loop, within) = (Arc::new(FlushLoop::default()), self.within);
         thread::start(self, limiter.clone(), Arc::clone(&flush_loop))?;
         Ok(BalancePersister { limiter: limiter.clone(), flush_loop, within, forgetting: tokio::sync::Mutex::default() })

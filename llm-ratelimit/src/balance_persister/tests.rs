@@ -152,7 +152,7 @@ async fn durable_reservations_are_stored_before_sending() {
     disk.broken.store(true, SeqCst);
     let refused = provider.chat(ask()).await.unwrap_err();
     assert_eq!((refused.code(), client.calls()), (Some("unrecorded"), 3));
-    let month = limiter.usage("acme").iter().next().unwrap().clone();
+    let month = limiter.usage("acme").await.iter().next().unwrap().clone();
     assert_eq!((month.used, month.reserved), (3, 0), "what is not sent costs nothing");
     into_provider(layer.layer(client)).chat(ask()).await.unwrap();
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{BalancePersisterBuilder, flush_loop::FlushLoop};
-use crate::{Limiter, Store, StoreError, store::Changes};
+use crate::{Limiter, Store, StoreError, runtime::block_on, store::Changes};
 
 struct Writer {
     limiter: Limiter,
@@ -75,7 +75,7 @@ impl Writer {
             self.pending.forget(tenant);
             self.pending.remove(self.store.balances_of(tenant)?);
         }
-        self.pending.put(self.limiter.changed_balances());
+        self.pending.put(block_on(self.limiter.changed_balances()));
         self.store.write(&self.pending)?;
         self.pending.clear();
         self.forgotten.clear();

@@ -26,7 +26,15 @@ struct State {
     waker: Option<Waker>,
     /// Time at which there may be room, if it is the first of its queue.
     alarm: Option<Instant>,
-    outcome: Option<Result<Reservation, Refusal>>,
+    /// It is to look now.
+    is_summoned: bool,
+    outcome: Option<Outcome>,
+}
+
+enum Outcome {
+    Decided(Result<Reservation, Refusal>),
+    /// It was taken out for this reason.
+    TakenOut(Reason),
 }
 
 /// The place of one that waits. Dropped, it leaves its line.
@@ -64,18 +72,26 @@ impl Waiter {
     pub(super) fn end(&self, outcome: Result<Reservation, Refusal>) -> Option<Waker> {
         let mut state = self.lock();
         state.place = None;
-        state.outcome = Some(outcome);
+        state.outcome = Some(Outcome::Decided(outcome));
         state.waker.take()
     }
 
-    /// It is out of its queue and gets this reason, unless there is room at last.
-    pub(super) fn leave(&self, inner: &Arc<Inner>, why: Reason) {
-        let outcome = self.last_try(inner, why);
-        self.end(outcome).into_iter().for_each(Waker::wake);
+    /// It is out of its queue and gets this reason, unless there is room at last. Returns the waker to be woken.
+    pub(super) fn leave(&self, reason: Reason) -> Option<Waker> {
+        let mut state = self.lock();
+        state.outcome = Some(Outcome::TakenOut(reason));
+        state.waker.take()
     }
 
-    fn last_try(&self, inner: &Arc<Inner>, why: Reason) -> Result<Reservation, Refusal> {
-        inner.try_reserve(&self.demand, false).map_err(|refusal| match refusal.reason() {
+    /// Has its task look whether there is room. Returns the waker to be woken.
+    pub(super) fn summon(&self) -> Option<Waker> {
+        let mut state = self.lock();
+        state.is_summoned = true;
+        state.waker.take()
+    }
+
+    async fn last_try(&self, inner: &Arc<Inner>, why: Reason) -> Result<Reservation, Refusal> {
+        inner.reserve(&self.demand, false).await.map_err(|refusal| match refusal.reason() {
             Reason::UsedUp => refusal.because(why),
             _ => refusal,
         })
@@ -99,11 +115,13 @@ impl Ticket {
         let mut timeout = Duration::from_secs(1);
         loop {
             let look = Instant::now() + timeout;
-            if let Some(outcome) = self.sleep(look).await {
-                return outcome;
+            match self.sleep(look).await {
+                Some(Outcome::Decided(outcome)) => return outcome,
+                Some(Outcome::TakenOut(reason)) => return self.waiter.last_try(inner, reason).await,
+                None => {}
             }
             if Instant::now() >= self.waiter.deadline {
-                return self.give_up(inner);
+                return self.give_up(inner).await;
             }
             if Instant::now() >= look {
                 timeout = (timeout * 2).min(Duration::from_secs(60));
@@ -111,13 +129,13 @@ impl Ticket {
             // An alarm that has rung is over; serving the line sets it again for whoever is first then.
             self.waiter.lock().alarm = None;
             if let Some(place) = self.waiter.place() {
-                inner.queue.drain(inner, place.account_ref);
+                inner.queue.serve(inner, place.account_ref).await;
             }
         }
     }
 
     /// Sleeps until there is an outcome, or it is time to look.
-    async fn sleep(&self, look: Instant) -> Option<Result<Reservation, Refusal>> {
+    async fn sleep(&self, look: Instant) -> Option<Outcome> {
         let wake_at = |alarm: Option<Instant>| alarm.unwrap_or(look).min(look).min(self.waiter.deadline);
         let mut sleep = pin!(sleep_until(look.min(self.waiter.deadline)));
         poll_fn(|cx| {
@@ -125,6 +143,9 @@ impl Ticket {
                 let mut state = self.waiter.lock();
                 if let Some(outcome) = state.outcome.take() {
                     return Poll::Ready(Some(outcome));
+                }
+                if std::mem::take(&mut state.is_summoned) {
+                    return Poll::Ready(None);
                 }
                 if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                     state.waker = Some(cx.waker().clone());
@@ -140,12 +161,14 @@ impl Ticket {
     }
 
     /// It is too late, unless it was served at the last moment.
-    fn give_up(self, inner: &Arc<Inner>) -> Result<Reservation, Refusal> {
+    async fn give_up(self, inner: &Arc<Inner>) -> Result<Reservation, Refusal> {
         inner.queue.abandon(inner, &self.waiter);
-        if let Some(outcome) = self.waiter.lock().outcome.take() {
-            return outcome;
+        let outcome = self.waiter.lock().outcome.take();
+        match outcome {
+            Some(Outcome::Decided(outcome)) => outcome,
+            Some(Outcome::TakenOut(reason)) => self.waiter.last_try(inner, reason).await,
+            None => self.waiter.last_try(inner, Reason::TooLate).await,
         }
-        self.waiter.last_try(inner, Reason::TooLate)
     }
 }
 

@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use llm_core::Tenant;
+use llm_core::{Priority, Tenant};
 
 use super::ticket::Waiter;
-use crate::{Demand, account_table::AccountRef, inner::class_of, rules::Rule};
+use crate::{Demand, account_ref::AccountRef, rules::Rule};
 
 #[derive(Debug, Default)]
 pub(super) struct WaitQueue {
@@ -16,6 +16,17 @@ pub(super) struct WaitQueue {
     classes: [Class; 2],
     /// Interactive calls that were served while background ones waited.
     streak: u32,
+    turn: TurnState,
+}
+
+/// State of a queue's turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum TurnState {
+    #[default]
+    Free,
+    Runs,
+    /// It runs, and there may be room that its decision has not seen.
+    LooksAgain,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +86,18 @@ impl WaitQueue {
         self.streak = if place.class == 0 && background_waits { self.streak + 1 } else { 0 };
     }
 
+    /// Begins a turn. Returns false if another runs, which then looks again.
+    pub(super) fn begin_turn(&mut self) -> bool {
+        let is_free = self.turn == TurnState::Free;
+        self.turn = if is_free { TurnState::Runs } else { TurnState::LooksAgain };
+        is_free
+    }
+
+    /// Ends the turn that runs. Returns true if it is to look again.
+    pub(super) fn end_turn(&mut self) -> bool {
+        std::mem::take(&mut self.turn) == TurnState::LooksAgain
+    }
+
     /// Returns the call that is served next.
     pub(super) fn first(&self) -> Option<(Place, Arc<Waiter>)> {
         let order = if self.streak + 1 < TURNS { [0, 1] } else { [1, 0] };
@@ -121,6 +144,11 @@ impl WaitQueue {
     pub(super) fn into_waiters(self) -> impl Iterator<Item = Arc<Waiter>> {
         self.classes.into_iter().flat_map(|class| class.order.into_values())
     }
+}
+
+/// The classes of waiting calls: those of interactive priority go first.
+fn class_of(priority: Priority) -> usize {
+    usize::from(priority != Priority::Interactive)
 }
 
 impl Place {

@@ -15,7 +15,7 @@ use llm_ratelimit::{Limiter, RateLimitLayer};
 use llm_testkit::Vendor;
 use tower::ServiceBuilder;
 
-use crate::support::{limits, noon};
+use crate::support::{AtOnce, limits, noon};
 
 const MINI: &str = "gpt-4o-mini";
 
@@ -45,7 +45,7 @@ where
 }
 
 fn spent(limiter: &Limiter) -> u64 {
-    limiter.usage("t").iter().map(|status| status.used + status.reserved).sum()
+    limiter.usage("t").at_once().iter().map(|status| status.used + status.reserved).sum()
 }
 
 /// A service whose receipt names no model, as an application's own may.

@@ -11,7 +11,7 @@ use llm_providers::{
 use llm_ratelimit::{Limiter, RateLimitLayer, UpperBound, Waiting};
 use tower::{Layer, Service, ServiceBuilder};
 
-use crate::support::{DAY, ask, limits, noon, used};
+use crate::support::{AtOnce, DAY, ask, limits, noon, used};
 
 fn limiter<'a>(quotas: impl IntoIterator<Item = &'a str>) -> Limiter {
     limits(quotas).clock(noon()).prices(prices::openai()).build().expect("the limits are right")
@@ -36,7 +36,7 @@ fn stack(limiter: &Limiter, client: &Scripted) -> Arc<dyn Provider> {
 }
 
 fn spent(limiter: &Limiter) -> Vec<u64> {
-    limiter.usage("acme").iter().map(|status| status.used + status.reserved).collect()
+    limiter.usage("acme").at_once().iter().map(|status| status.used + status.reserved).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +98,7 @@ async fn fallback_models_reserve_the_dearest_price() {
         let layer = RateLimitLayer::new(limiter.clone()).fallback_models("gpt-4o-mini", fallbacks.iter().copied());
         let mut service = layer.layer(Scripted::new());
         let running = service.call(question().map(|body| Streamed(ChatRequest { model: asked.into(), ..body }))).await;
-        let reserved = limiter.usage("acme").iter().next().unwrap().reserved;
+        let reserved = limiter.usage("acme").at_once().iter().next().unwrap().reserved;
         drop(running);
         reserved
     };

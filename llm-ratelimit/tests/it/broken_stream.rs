@@ -12,7 +12,7 @@ use llm_providers::{
 use llm_ratelimit::{Demand, EstimateInput, Estimator, Limiter, OverrunPolicy, RateLimitLayer, Settlement};
 use tower::ServiceBuilder;
 
-use crate::support::{limits, noon};
+use crate::support::{AtOnce, limits, noon};
 
 const MODEL: &str = "gpt-4o-mini";
 const QUOTAS: [&str; 5] =
@@ -32,7 +32,7 @@ fn limiter() -> Limiter {
 }
 
 fn counted(limiter: &Limiter) -> Vec<u64> {
-    let usage = limiter.usage("acme");
+    let usage = limiter.usage("acme").at_once();
     assert!(usage.iter().all(|status| status.reserved == 0), "{usage:?}");
     usage.iter().map(|status| status.used).collect()
 }

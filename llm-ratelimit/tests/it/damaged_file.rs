@@ -5,7 +5,7 @@ use std::path::Path;
 use llm_core::ManualClock;
 use llm_ratelimit::{Balance, Demand, Limiter, Plans, Store, StoreError};
 
-use crate::scratch::Scratch;
+use crate::{scratch::Scratch, support::AtOnce};
 
 const NOVEMBER: u64 = 1_794_700_800;
 
@@ -24,7 +24,7 @@ fn written(path: &Path) -> (Vec<u8>, Vec<Balance>) {
             .mark_sent();
     }
     let store = Store::file(path).expect("the disk works");
-    store.put(limiter.balances()).expect("the disk works");
+    store.put(limiter.balances().at_once()).expect("the disk works");
     let balances = store.balances().expect("the disk works");
     drop(store);
     (std::fs::read(path).expect("the disk works"), balances)

@@ -3,7 +3,7 @@
 use llm_core::Labels;
 use llm_ratelimit::{Demand, Dimension, Limit, Limiter, Plans, Quota};
 
-use crate::support::{noon, used};
+use crate::support::{AtOnce, noon, used};
 
 const NAMES: [&str; 7] =
     ["developer", "developer tenant", "per tenant", "x per tenant", "tenant", "a for label x=y", "label tenant"];
@@ -38,9 +38,9 @@ fn forget_leaves_labels_named_like_dimensions() {
         let limiter = limiter([daily(1).per(label(name)).per(label("zone"))]);
         let call = demand("other", [(name, "v"), ("zone", "acme")]);
         assert!(spend(&limiter, &call), "{name}");
-        limiter.forget("acme");
+        limiter.forget("acme").at_once();
         assert!(!spend(&limiter, &call), "{name}: acme is a zone here, not a tenant");
-        assert_eq!(limiter.balances().iter().find_map(|balance| balance.tenant()), None, "{name}");
+        assert_eq!(limiter.balances().at_once().iter().find_map(|balance| balance.tenant()), None, "{name}");
     }
 }
 
@@ -50,10 +50,10 @@ fn forget_finds_tenants_beside_labels_named_like_dimensions() {
         let limiter = limiter([daily(1).per(label(name)).per(Dimension::Tenant)]);
         let call = demand("acme", [(name, "other")]);
         assert!(spend(&limiter, &call), "{name}");
-        assert_eq!(limiter.balances()[0].tenant(), Some("acme"), "{name}");
-        limiter.forget("other");
+        assert_eq!(limiter.balances().at_once()[0].tenant(), Some("acme"), "{name}");
+        limiter.forget("other").at_once();
         assert!(!spend(&limiter, &call), "{name}");
-        limiter.forget("acme");
+        limiter.forget("acme").at_once();
         assert!(spend(&limiter, &call), "{name}");
     }
 }
@@ -75,10 +75,10 @@ fn balances_restore_scopes_of_odd_names() {
         let (first, second) = (limiter(limits()), limiter(limits()));
         let call = demand("acme", [(name, "v"), ("x", "per tenant ")]);
         assert!(spend(&first, &call));
-        let json = serde_json::to_string(&first.balances()).unwrap();
-        second.restore(serde_json::from_str::<Vec<llm_ratelimit::Balance>>(&json).unwrap());
+        let json = serde_json::to_string(&first.balances().at_once()).unwrap();
+        second.restore(serde_json::from_str::<Vec<llm_ratelimit::Balance>>(&json).unwrap()).at_once();
         assert!(spend(&second, &call) && !spend(&second, &call), "{name}: one of two was spent before");
-        let balance = &second.balances()[0];
+        let balance = &second.balances().at_once()[0];
         assert_eq!(balance.dimensions(), [label(name)]);
         assert_eq!(balance.filters().collect::<Vec<_>>(), [(&label("x"), "per tenant ")]);
     }

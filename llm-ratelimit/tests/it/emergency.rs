@@ -5,14 +5,14 @@ use std::time::Duration;
 use llm_core::{Error, ErrorKind, Labels, Priority};
 use llm_ratelimit::{Reason, Shed, Waiting};
 
-use crate::support::{DAY, HOUR, Paused, ask, limits, noon, used};
+use crate::support::{AtOnce, DAY, HOUR, Paused, ask, limits, noon, used};
 
 #[test]
 fn emergency_scale_changes_limits_and_restores() {
     let clock = noon();
     let limiter = limits(["10/day", "60/minute burst 10", "2 concurrent"]).clock(clock.clone()).build().unwrap();
     let emergency = limiter.emergency();
-    let amounts = || limiter.usage("a").iter().map(|s| s.amount).collect::<Vec<_>>();
+    let amounts = || limiter.usage("a").at_once().iter().map(|s| s.amount).collect::<Vec<_>>();
     emergency.scale(2_500);
     assert_eq!(amounts(), [25, 25, 5]);
     for _ in 0..25 {
@@ -26,7 +26,7 @@ fn emergency_scale_changes_limits_and_restores() {
     emergency.restore();
     assert_eq!(amounts(), [10, 10, 2]);
     clock.advance(DAY);
-    assert_eq!(limiter.usage("a").iter().next().unwrap().remaining, 10, "the spike made no debt");
+    assert_eq!(limiter.usage("a").at_once().iter().next().unwrap().remaining, 10, "the spike made no debt");
 }
 
 #[test]
@@ -84,6 +84,6 @@ fn emergency_scale_does_not_overflow() {
         limiter.emergency().scale(factor);
         limiter.try_reserve(&ask("a").tokens(1, 0)).unwrap().settle(used(1, 0));
         limiter.emergency().restore();
-        limiter.forget("a");
+        limiter.forget("a").at_once();
     }
 }

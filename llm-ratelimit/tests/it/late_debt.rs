@@ -6,7 +6,7 @@ use llm_core::{ManualClock, Usage};
 use llm_ratelimit::{Demand, Limit, LimitStatus, Limiter, Plans, Reservation, Settlement};
 use proptest::prelude::*;
 
-use crate::support::{DAY, HOUR, NOON, ask, cost, limits, nanos, noon, unpriced, used};
+use crate::support::{AtOnce, DAY, HOUR, NOON, ask, cost, limits, nanos, noon, unpriced, used};
 
 #[test]
 fn late_excess_is_paid_by_next_window() {
@@ -14,7 +14,7 @@ fn late_excess_is_paid_by_next_window() {
         let clock = noon();
         let limiter = limits([quota]).clock(clock.clone()).build().unwrap();
         let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0));
-        let status = || limiter.usage("a").iter().next().unwrap().clone();
+        let status = || limiter.usage("a").at_once().iter().next().unwrap().clone();
         let running = take(10).unwrap();
         take(90).unwrap().settle(used(90, 0));
         clock.advance(status().reset);
@@ -41,9 +41,9 @@ fn late_debt_survives_restart() {
     clock.advance(DAY);
     take(&limiter, 1_000_000_000).unwrap().settle(cost(1_000_000_000));
     running.settle(cost(600_000_000));
-    let json = serde_json::to_string(&limiter.balances()).unwrap();
+    let json = serde_json::to_string(&limiter.balances().at_once()).unwrap();
     let after = limits(["$1/day"]).prices(unpriced()).clock(clock.clone()).build().unwrap();
-    after.restore(serde_json::from_str::<Vec<_>>(&json).unwrap());
+    after.restore(serde_json::from_str::<Vec<_>>(&json).unwrap()).at_once();
     clock.advance(DAY);
     assert!(take(&after, 500_000_001).is_err());
     take(&after, 500_000_000).unwrap().settle(cost(500_000_000));
@@ -57,9 +57,9 @@ fn late_refund_cancels_debt_of_its_window() {
     let (large, small) = (take(50), take(50));
     small.settle(used(100, 0));
     clock.advance(DAY);
-    assert_eq!(limiter.usage("a").iter().next().unwrap().remaining, 50);
+    assert_eq!(limiter.usage("a").at_once().iter().next().unwrap().remaining, 50);
     large.settle(Settlement::Unsent);
-    assert_eq!(limiter.usage("a").iter().next().unwrap().remaining, 100, "yesterday took 100 in all");
+    assert_eq!(limiter.usage("a").at_once().iter().next().unwrap().remaining, 100, "yesterday took 100 in all");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn raised_limit_covers_debt_of_its_window() {
     let clock = noon();
     let plans = |tokens: u64| Plans::uniform([format!("{tokens} tokens/day").as_str()]).unwrap();
     let limiter = Limiter::builder(plans(100)).clock(clock.clone()).build().unwrap();
-    let status = || limiter.usage("a").iter().next().unwrap().clone();
+    let status = || limiter.usage("a").at_once().iter().next().unwrap().clone();
     limiter.try_reserve(&ask("a").tokens(50, 0)).unwrap().settle(used(150, 0));
     assert_eq!(status().debt, 50);
     limiter.replace(&plans(200)).unwrap();
@@ -87,7 +87,7 @@ fn raised_limit_pays_no_debt_of_windows_before() {
     limiter.try_reserve(&ask("a").tokens(10, 0)).unwrap().settle(used(100, 0));
     clock.advance(2 * DAY);
     limiter.replace(&plans(1_000)).unwrap();
-    let status = limiter.usage("a").iter().next().unwrap().clone();
+    let status = limiter.usage("a").at_once().iter().next().unwrap().clone();
     assert_eq!((status.debt, status.remaining), (80, 920), "the first window and one more paid 10 each");
 }
 
@@ -104,7 +104,7 @@ fn catch_all_account_keeps_late_debt() {
     tenants.iter().for_each(|tenant| drop(limiter.try_reserve(&ask(tenant))));
     limiter.sweep();
     running.into_iter().for_each(|reservation| reservation.settle(used(150, 0)));
-    assert_eq!(limiter.balances().iter().map(llm_ratelimit::Balance::used).sum::<u64>(), 200 * 150);
+    assert_eq!(limiter.balances().at_once().iter().map(llm_ratelimit::Balance::used).sum::<u64>(), 200 * 150);
     clock.advance(DAY);
     assert!(tenants.iter().all(|tenant| limiter.try_reserve(&ask(tenant).tokens(60, 0)).is_err()));
 }
@@ -234,7 +234,8 @@ impl History {
     }
 
     fn limit_statuses(&self, tenant: &str) -> Vec<LimitStatus> {
-        let statuses = self.limiter.limit_statuses(&Demand::new(tenant, if tenant == "nobody" { "none" } else { "m" }));
+        let statuses =
+            self.limiter.limit_statuses(&Demand::new(tenant, if tenant == "nobody" { "none" } else { "m" })).at_once();
         statuses.iter().collect()
     }
 
@@ -314,13 +315,13 @@ impl History {
 
     /// What was reserved counts as spent.
     fn restart(&mut self) {
-        let balances = serde_json::to_string(&self.limiter.balances()).expect("they can be written");
+        let balances = serde_json::to_string(&self.limiter.balances().at_once()).expect("they can be written");
         self.limiter = Limiter::builder(plans(self.tokens))
             .prices(unpriced())
             .clock(self.clock.clone())
             .build()
             .expect("they are right");
-        self.limiter.restore(serde_json::from_str::<Vec<_>>(&balances).expect("they can be read"));
+        self.limiter.restore(serde_json::from_str::<Vec<_>>(&balances).expect("they can be read")).at_once();
         self.open.clear();
         self.anchor = self.anchor.take().and_then(|_| self.limiter.try_reserve(&free()).ok());
         (self.recent, self.passed) = Default::default();

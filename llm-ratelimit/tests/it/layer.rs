@@ -21,7 +21,7 @@ use llm_testkit::{Vendor, probe::Probe};
 use serde_json::json;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
-use crate::support::{limits, noon};
+use crate::support::{AtOnce, limits, noon};
 
 fn question(text: &str) -> Call<ChatRequest> {
     Call::new("acme", ChatRequest::new("gpt-4o-mini").user(text).max_output_tokens(100))
@@ -32,7 +32,7 @@ fn limiter<'a>(quotas: impl IntoIterator<Item = &'a str>) -> Limiter {
 }
 
 fn spent(limiter: &Limiter) -> Vec<u64> {
-    limiter.usage("acme").iter().map(|status| status.used + status.reserved).collect()
+    limiter.usage("acme").at_once().iter().map(|status| status.used + status.reserved).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,7 +64,7 @@ async fn layer_settles_the_vendors_bill_exactly() {
     let used: u64 = vendor.bills().iter().map(|bill| bill.input_tokens + bill.output_tokens).sum();
     assert_eq!(spent(&limiter), [billed, used, 2]);
     let dropped = provider.chat_stream(question("three")).await.unwrap();
-    let reserved = limiter.usage("acme").iter().next().unwrap().reserved;
+    let reserved = limiter.usage("acme").at_once().iter().next().unwrap().reserved;
     drop(dropped);
     assert_eq!(spent(&limiter)[0], billed + reserved, "given up and never told: the whole reservation");
     let all: u64 = vendor.bills().iter().map(|bill| bill.nano_usd).sum();
@@ -90,7 +90,7 @@ async fn layer_failed_call_counts_its_charge() {
     let hanging = tokio::time::timeout(Duration::from_secs(1), provider.chat(question("hang"))).await;
     assert!(hanging.is_err());
     assert_eq!(
-        limiter.usage("acme").iter().map(|s| s.reserved).sum::<u64>(),
+        limiter.usage("acme").at_once().iter().map(|s| s.reserved).sum::<u64>(),
         0,
         "slots and the rest came back or are spent"
     );
@@ -192,7 +192,7 @@ async fn overrun_finishes_truncates_or_aborts_stream() {
         let provider = into_provider(layer.layer(Scripted::new().rule(long)));
         let (words, error) = read(&*provider).await;
         assert_eq!(error.map(|error| error.kind()), kind);
-        let status = limiter.usage("acme").iter().next().unwrap().clone();
+        let status = limiter.usage("acme").at_once().iter().next().unwrap().clone();
         assert_eq!(status.reserved, 0);
         match cut_off {
             OverrunPolicy::Finish => assert_eq!((words, status.used, status.debt), (100, 100, 70)),
@@ -297,7 +297,7 @@ async fn attempts_reserves_several_and_settles_one() {
     let layer = RateLimitLayer::new(limiter.clone()).attempts(3.try_into().unwrap());
     let mut service = layer.layer(Scripted::new().rule(Rule::say("x").usage(Usage::new(1, 5))));
     let running = service.call(question("a").map(llm_core::layer::Streamed)).await.unwrap();
-    assert_eq!(limiter.usage("acme").iter().map(|s| s.reserved).collect::<Vec<_>>(), [300, 1]);
+    assert_eq!(limiter.usage("acme").at_once().iter().map(|s| s.reserved).collect::<Vec<_>>(), [300, 1]);
     running.output.complete().await.unwrap();
     assert_eq!(spent(&limiter), [5, 1]);
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use llm_core::{Error, ErrorKind, Labels, ManualClock};
 use llm_ratelimit::{Demand, Limiter, Plans, Reason, Refusal, Settlement, Unit};
 
-use crate::support::{DAY, HOUR, NOON, ask, cost, limits, nanos, noon, unpriced, used};
+use crate::support::{AtOnce, DAY, HOUR, NOON, ask, cost, limits, nanos, noon, unpriced, used};
 
 fn left(limiter: &Limiter, tenant: &str) -> Vec<u64> {
-    limiter.usage(tenant).iter().map(|status| status.remaining).collect()
+    limiter.usage(tenant).at_once().iter().map(|status| status.remaining).collect()
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn settlement_counts_every_outcome() {
         .unwrap();
     let take = || limiter.try_reserve(&ask("a").tokens(60, 40).cost(nanos(1_000)).units(5, "photo")).unwrap();
     let spent = || {
-        let statuses = limiter.usage("a");
+        let statuses = limiter.usage("a").at_once();
         let each: Vec<_> = statuses.iter().map(|s| (s.used, s.reserved)).collect();
         assert!(each.iter().all(|(_, reserved)| *reserved == 0), "nothing stays reserved: {each:?}");
         [each[0].0, each[1].0, each[2].0, each[3].0]
@@ -72,7 +72,7 @@ fn debt_of_excess_is_paid_by_next_window() {
     let limiter = limits(["1000 tokens/day"]).clock(clock.clone()).build().unwrap();
     let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0));
     take(800).unwrap().settle(used(1_300, 0));
-    let status = limiter.usage("a").iter().next().unwrap().clone();
+    let status = limiter.usage("a").at_once().iter().next().unwrap().clone();
     assert_eq!((status.used, status.debt, status.remaining), (1_300, 300, 0));
     // 700 of tomorrow are left, so 800 fit the day after.
     assert_eq!(take(800).unwrap_err().retry_after(), Some(12 * HOUR + DAY));
@@ -89,7 +89,7 @@ fn window_counts_calls_where_they_began() {
     let clock = noon();
     let limiter = limits(["1000 tokens/day"]).clock(clock.clone()).build().unwrap();
     let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0)).unwrap();
-    let used_now = || limiter.usage("a").iter().next().unwrap().used;
+    let used_now = || limiter.usage("a").at_once().iter().next().unwrap().used;
     let (cheap, dear) = (take(500), take(500));
     clock.advance(13 * HOUR);
     assert_eq!(used_now(), 0);
@@ -204,8 +204,9 @@ fn forget_keeps_running_calls_settling() {
     let running = limiter.try_reserve(&ask("a").tokens(400, 0)).unwrap();
     limiter.try_reserve(&ask("a").tokens(600, 0)).unwrap().settle(used(600, 0));
     limiter.try_reserve(&ask("b")).unwrap().settle(used(0, 0));
-    limiter.forget("a");
-    let whole = |tenant: &str| limiter.limit_statuses(&ask(tenant)).iter().map(|s| s.remaining).collect::<Vec<_>>();
+    limiter.forget("a").at_once();
+    let whole =
+        |tenant: &str| limiter.limit_statuses(&ask(tenant)).at_once().iter().map(|s| s.remaining).collect::<Vec<_>>();
     assert_eq!(whole("a"), [9, 1_000, 1, 4]);
     running.settle(used(400, 0));
     assert_eq!(whole("a"), [9, 1_000, 2, 4]);

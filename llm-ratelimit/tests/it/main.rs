@@ -4,8 +4,8 @@
 
 mod answering_model;
 mod attempts;
+mod balances;
 mod broken_stream;
-mod conformance;
 #[cfg(feature = "file")]
 mod damaged_file;
 mod dimensions;
@@ -18,7 +18,6 @@ mod late_debt;
 mod layer;
 mod limits;
 mod merged_calls;
-mod model;
 mod observability;
 mod overrun_budget;
 mod plans;

@@ -30,7 +30,7 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
-use crate::support::{limits, noon};
+use crate::support::{AtOnce, limits, noon};
 
 const MODEL: &str = "text-embedding-3-small";
 /// Estimated tokens of each call.
@@ -166,7 +166,7 @@ fn vendor(seed: u64) -> Vendor {
 }
 
 fn tokens_used(limiter: &Limiter, tenant: &str) -> u64 {
-    limiter.usage(tenant).iter().map(|status| status.used + status.reserved).sum()
+    limiter.usage(tenant).at_once().iter().map(|status| status.used + status.reserved).sum()
 }
 
 /// Two calls of 1,001 estimated tokens each are sent as one, and the second caller leaves. The vendor charges both.

@@ -16,7 +16,7 @@ use proptest::{
 };
 use tokio::time::sleep;
 
-use crate::support::{Paused, ask, cost, limits, nanos, noon, unpriced};
+use crate::support::{AtOnce, Paused, ask, cost, limits, nanos, noon, unpriced};
 
 const PRICE: i64 = 1_000_000;
 
@@ -24,7 +24,7 @@ const PRICE: i64 = 1_000_000;
 async fn budget_admits_exactly_a_thousand_calls() {
     let limiter = limits(["$1/day", "9k/day", "1m tokens/day"]).prices(unpriced()).clock(noon()).build().unwrap();
     ask_ten_thousand_times(&limiter).await;
-    let usage = limiter.usage("acme");
+    let usage = limiter.usage("acme").at_once();
     let budget = usage.iter().next().unwrap();
     assert_eq!((budget.used, budget.reserved, budget.debt, budget.remaining), (1_000_000_000, 0, 0, 0));
     assert_eq!(usage.iter().nth(1).unwrap().used, 1_000, "what was refused took nothing of the rest");
@@ -35,7 +35,7 @@ async fn budget_admits_exactly_a_thousand_calls() {
 async fn token_limit_admits_exactly_a_thousand_calls() {
     let limiter = limits(["20k tokens/day", "9k/day"]).clock(noon()).build().unwrap();
     ask_ten_thousand_times(&limiter).await;
-    let used: Vec<u64> = limiter.usage("acme").iter().map(|status| status.used + status.reserved).collect();
+    let used: Vec<u64> = limiter.usage("acme").at_once().iter().map(|status| status.used + status.reserved).collect();
     assert_eq!(used, [20_000, 1_000]);
 }
 
@@ -98,7 +98,7 @@ async fn cancelled_calls_return_slots_and_count_money() {
     for call in calls {
         call.await.unwrap();
     }
-    let usage = limiter.usage("acme");
+    let usage = limiter.usage("acme").at_once();
     let [budget, slots] = &usage.iter().collect::<Vec<_>>()[..] else { panic!("two limits") };
     assert_eq!((slots.remaining, budget.reserved, limiter.stats().waiting), (50, 0, 0));
     let billed = billed.load(SeqCst);

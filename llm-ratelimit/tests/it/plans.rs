@@ -6,7 +6,7 @@ use llm_core::Usage;
 use llm_ratelimit::{Demand, Limiter, Plans, Settlement, Waiting};
 use tokio::time::sleep;
 
-use crate::support::{DAY, HOUR, Paused, ask, limits, noon, used};
+use crate::support::{AtOnce, DAY, HOUR, Paused, ask, limits, noon, used};
 
 fn plans(json: &str) -> Plans {
     serde_json::from_str(json).expect("the plans are right")
@@ -17,7 +17,7 @@ fn replace_keeps_usage() {
     let free = |month| plans(&format!(r#"{{"plans": {{"default": {{"limits": ["{month}/month", "10/minute"]}}}}}}"#));
     let limiter = Limiter::builder(free(5)).clock(noon()).build().unwrap();
     let go = || limiter.try_reserve(&ask("a")).map(|r| r.settle(used(0, 0)));
-    let left = || limiter.usage("a").iter().map(|s| s.remaining).collect::<Vec<_>>();
+    let left = || limiter.usage("a").at_once().iter().map(|s| s.remaining).collect::<Vec<_>>();
     let held = limiter.try_reserve(&ask("a")).unwrap();
     go().unwrap();
     go().unwrap();
@@ -54,7 +54,7 @@ fn replace_at_once_does_not_mix_plans() {
         });
         let tenant = round.to_string();
         limiter.try_reserve(&ask(&tenant)).unwrap().settle(used(0, 0));
-        let amount = limiter.usage(&tenant).iter().next().unwrap().amount;
+        let amount = limiter.usage(&tenant).at_once().iter().next().unwrap().amount;
         let second = limiter.try_reserve(&ask(&tenant)).map(|call| call.settle(used(0, 0)));
         assert_eq!(second.is_ok(), amount > 1, "round {round}: the limit is {amount}");
     }
@@ -70,7 +70,7 @@ fn replace_with_lower_limit_makes_no_debt() {
     limiter.replace(&Plans::uniform(["10/day"]).unwrap()).unwrap();
     assert!(limiter.try_reserve(&ask("a")).is_err());
     clock.advance(DAY);
-    assert_eq!(limiter.usage("a").iter().next().unwrap().remaining, 10);
+    assert_eq!(limiter.usage("a").at_once().iter().next().unwrap().remaining, 10);
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,11 +105,11 @@ fn max_accounts_bounds_memory_and_keeps_debt() {
     let accounts = limiter.stats().accounts;
     assert!(accounts <= 640 + 64, "{accounts} accounts");
     assert!(passed <= 640 + 64 * 2, "{passed} passed: those without room share");
-    assert_eq!(limiter.usage("owes").iter().nth(1).unwrap().debt, 500);
+    assert_eq!(limiter.usage("owes").at_once().iter().nth(1).unwrap().debt, 500);
     clock.advance(31 * DAY);
     limiter.sweep();
     assert_eq!(limiter.stats().accounts, 1, "all but who still owes");
-    assert_eq!(limiter.usage("owes").iter().nth(1).unwrap().remaining, 500);
+    assert_eq!(limiter.usage("owes").at_once().iter().nth(1).unwrap().remaining, 500);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn sweep_forgets_idle_tenants() {
 #[test]
 fn headers_of_unused_tenant_are_full() {
     let limiter = limits(["10/minute", "3 concurrent", "5k tokens/day"]).clock(noon()).build().unwrap();
-    let headers = limiter.usage("new here").headers();
+    let headers = limiter.usage("new here").at_once().headers();
     let value = |name: &str| headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str());
     assert_eq!(value("x-ratelimit-remaining-requests"), Some("10"), "{headers:?}");
     assert_eq!(value("x-ratelimit-remaining-tokens"), Some("5000"), "{headers:?}");

@@ -12,7 +12,7 @@ use llm_providers::prices;
 use llm_ratelimit::{Limiter, RateLimitLayer, Reason, Refusal, UnknownPrice};
 use tower::Layer;
 
-use crate::support::{ask, limits, noon};
+use crate::support::{AtOnce, ask, limits, noon};
 
 const MINI: &str = "gpt-4o-mini";
 const NAMES: [&str; 2] = ["my-deployment", "openai/gpt-4o-mini"];
@@ -26,7 +26,7 @@ fn table() -> PriceTable {
 }
 
 fn spent(limiter: &Limiter) -> u64 {
-    limiter.usage("a").iter().next().expect("the budget").used
+    limiter.usage("a").at_once().iter().next().expect("the budget").used
 }
 
 /// Answers with these facts.
@@ -66,7 +66,7 @@ fn alias_reserves_price_of_listed_model() {
         let mut demand = ask("a").tokens(1_000, 100);
         (demand.model, demand.provider) = (name.into(), provider.map(Into::into));
         let reservation = limiter.try_reserve(&demand).unwrap();
-        assert_eq!(limiter.usage("a").iter().next().unwrap().reserved, 1_000 * 150 + 100 * 600, "{name}");
+        assert_eq!(limiter.usage("a").at_once().iter().next().unwrap().reserved, 1_000 * 150 + 100 * 600, "{name}");
         drop(reservation);
     }
 }

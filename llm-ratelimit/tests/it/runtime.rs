@@ -10,7 +10,7 @@ use llm_ratelimit::{
 };
 use tower_layer::Layer;
 
-use crate::support::{ask, limits, noon};
+use crate::support::{AtOnce, ask, limits, noon};
 
 /// Runs a check without a runtime, and in a runtime without timers.
 fn without_timers(check: impl Fn(&str)) {
@@ -45,7 +45,11 @@ fn reserve_without_timers_refuses_only_waiting() {
         assert_eq!(refused.reason(), Reason::NoRuntime);
         assert!(refused.to_string().contains("tokio runtime"), "{refused}");
         drop(held);
-        assert_eq!((limiter.stats().waiting, limiter.usage("a").iter().all(|s| s.reserved == 0)), (0, true), "{place}");
+        assert_eq!(
+            (limiter.stats().waiting, limiter.usage("a").at_once().iter().all(|s| s.reserved == 0)),
+            (0, true),
+            "{place}"
+        );
     });
 }
 

@@ -11,7 +11,7 @@ use llm_providers::{
 };
 use llm_ratelimit::{Demand, Limiter, LimiterBuilder, RateLimitLayer, Settlement, UnknownPrice};
 
-use crate::support::{limits, nanos, noon, unpriced};
+use crate::support::{AtOnce, limits, nanos, noon, unpriced};
 
 const MINI: &str = "gpt-4o-mini";
 
@@ -23,7 +23,7 @@ fn builder() -> LimiterBuilder {
 fn settled(limiter: &Limiter, demand: Demand) -> u64 {
     let reservation = limiter.try_reserve(&demand.tokens(1_000, 100_000)).expect("there is room");
     reservation.settle(Settlement::Used { usage: Usage::new(1_000, 10), cost: None });
-    let status = limiter.usage("t").iter().next().expect("the budget").clone();
+    let status = limiter.usage("t").at_once().iter().next().expect("the budget").clone();
     assert_eq!(status.reserved, 0);
     status.used
 }
@@ -64,7 +64,7 @@ fn settlement_with_cost_believes_it() {
     let limiter = builder().prices(prices::openai()).build().unwrap();
     let reservation = limiter.try_reserve(&Demand::new("t", MINI).tokens(1_000, 100)).unwrap();
     reservation.settle(Settlement::Used { usage: Usage::new(1_000, 10), cost: Some(Usd::from_nanos(3)) });
-    assert_eq!(limiter.usage("t").iter().next().unwrap().used, 3);
+    assert_eq!(limiter.usage("t").at_once().iter().next().unwrap().used, 3);
 }
 
 /// The layer knows which model answered, and prices that one, where nothing below it knows prices.
@@ -81,7 +81,7 @@ async fn settlement_of_fallback_uses_answering_model() {
             })
             .service(client);
         oneshot(fallback, Call::new("t", ChatRequest::new(MINI).user("a"))).await.unwrap();
-        assert_eq!(limiter.usage("t").iter().next().unwrap().used, listed(priced_as), "{answered}");
+        assert_eq!(limiter.usage("t").at_once().iter().next().unwrap().used, listed(priced_as), "{answered}");
     }
 }
 
@@ -119,5 +119,5 @@ async fn settlement_after_waiting_uses_own_prices() {
     let settlement = Settlement::Used { usage: Usage::new(1_000, 10), cost: None };
     first.settle(settlement);
     second.await.unwrap().unwrap().settle(settlement);
-    assert_eq!(limiter.usage("t").iter().next().unwrap().used, 2 * 156_000);
+    assert_eq!(limiter.usage("t").at_once().iter().next().unwrap().used, 2 * 156_000);
 }

@@ -8,6 +8,8 @@ use std::{
 use llm_core::ManualClock;
 use llm_ratelimit::{Balance, BalancePersister, Demand, Event, Limiter, Plans, Store, StoreError};
 
+use crate::support::AtOnce;
+
 const NOVEMBER: u64 = 1_794_700_800;
 
 struct Case {
@@ -40,7 +42,7 @@ fn balances(limits: &[&str], calls: &[(&str, u64)]) -> Vec<Balance> {
             spend(&limiter, tenant);
         }
     }
-    limiter.balances()
+    limiter.balances().at_once()
 }
 
 fn limiter(limits: &[&str]) -> Limiter {
@@ -121,7 +123,7 @@ fn store_prune_keeps_debt() {
         let reservation = limiter.try_reserve(&Demand::new("debtor", "m").tokens(5, 5)).unwrap();
         let usage = llm_core::Usage::new(5, 8);
         reservation.settle(llm_ratelimit::Settlement::Used { usage, cost: None });
-        store.put(limiter.balances()).unwrap();
+        store.put(limiter.balances().at_once()).unwrap();
         let tomorrow = (NOVEMBER + 2 * 86_400) * 1_000_000_000;
         assert_eq!(store.prune(tomorrow), Ok(1));
         assert_eq!((spent(&store, "acme").len(), store.balances_of("debtor").unwrap()[0].debt()), (1, 3));
@@ -151,7 +153,10 @@ async fn persister_restart_keeps_spent_month() {
         // The process dies here.
         let second = limiter(&["3/month"]);
         let persister = BalancePersister::builder(store.clone()).start(&second).unwrap();
-        assert_eq!(second.usage("acme").iter().map(|status| (status.used, status.remaining)).next(), Some((2, 1)));
+        assert_eq!(
+            second.usage("acme").at_once().iter().map(|status| (status.used, status.remaining)).next(),
+            Some((2, 1))
+        );
         spend(&second, "acme");
         assert!(second.try_reserve(&Demand::new("acme", "m")).is_err());
         assert!(second.try_reserve(&Demand::new("other", "m")).is_ok());

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::FutureExt;
 use llm_core::{Clock, ManualClock, Usage, Usd, price::PriceTable};
 use llm_ratelimit::{Demand, Limiter, LimiterBuilder, Plans, Settlement};
 use tokio::time::Instant;
@@ -10,6 +11,15 @@ use tokio::time::Instant;
 pub(crate) const NOON: u64 = 1_795_262_400;
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+
+/// A future that is ready when it is first polled, as those of accounts in memory are.
+pub(crate) trait AtOnce: Future + Sized {
+    fn at_once(self) -> Self::Output {
+        self.now_or_never().expect("accounts in memory never wait")
+    }
+}
+
+impl<F: Future> AtOnce for F {}
 
 /// A wall clock that goes with tokio's paused time.
 #[derive(Clone, Copy, Debug)]

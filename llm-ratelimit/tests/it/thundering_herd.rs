@@ -11,7 +11,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     full,
-    support::{HOUR, Paused, ask, used},
+    support::{
+        AtOnce, {HOUR, Paused, ask, used},
+    },
 };
 
 fn limiter() -> Limiter {
@@ -70,7 +72,7 @@ async fn concurrent_slots_survive_thundering_herd() {
         }
         assert_eq!((limiter.stats().waiting, limiter.close().await), (0, Ok(0)), "seed {seed}");
         for tenant in ["a", "b", "c"] {
-            for status in limiter.usage(tenant).iter() {
+            for status in limiter.usage(tenant).at_once().iter() {
                 assert_eq!(status.reserved, 0, "seed {seed}: {}", status.limit);
             }
         }

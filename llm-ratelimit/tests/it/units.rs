@@ -3,7 +3,7 @@
 use llm_core::price::{ModelPrice, Price, PriceTable, Rate};
 use llm_ratelimit::{BuildError, Limit, Limiter, Plan, Plans, Quota, QuotaError, Unit, UnknownPrice};
 
-use crate::support::{ask, cost, nanos, used};
+use crate::support::{AtOnce, ask, cost, nanos, used};
 
 /// Quotas as people write them, what each counts, and how it is printed.
 const WRITTEN: [(&str, Unit, u64, &str); 17] = [
@@ -79,7 +79,7 @@ fn misspelt_unit_is_refused_by_build_and_replace() {
             assert_eq!(builder.build().expect_err(text), refused);
             assert!(refused.to_string().contains(expected) && refused.to_string().contains(".unit("), "{refused}");
         }
-        assert_eq!(limiter.usage("a").iter().count(), 1, "the plans in force stay");
+        assert_eq!(limiter.usage("a").at_once().iter().count(), 1, "the plans in force stay");
     }
 }
 
@@ -92,10 +92,10 @@ fn declared_unit_is_printed_as_written() {
         ("pass", ["3 pass/day", "3 PASS/week"]),
     ] {
         let limiter = Limiter::builder(Plans::uniform(limits).unwrap()).unit(declared).build().unwrap();
-        let printed: Vec<_> = limiter.usage("a").iter().map(|status| status.limit.to_string()).collect();
+        let printed: Vec<_> = limiter.usage("a").at_once().iter().map(|status| status.limit.to_string()).collect();
         assert_eq!(printed, limits.map(|limit| format!("{limit} per tenant")));
         let _held = limiter.try_reserve(&ask("a").units(1, declared)).unwrap();
-        assert!(limiter.usage("a").iter().all(|status| status.remaining < status.amount), "{declared}");
+        assert!(limiter.usage("a").at_once().iter().all(|status| status.remaining < status.amount), "{declared}");
     }
 }
 

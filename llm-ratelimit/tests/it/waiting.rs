@@ -12,7 +12,7 @@ use llm_ratelimit::{Demand, Limiter, Plans, Reason, Waiting};
 use llm_testkit::probe::CountPolls;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{HOUR, NOON, Paused, ask, limits, noon, used};
+use crate::support::{AtOnce, HOUR, NOON, Paused, ask, limits, noon, used};
 
 fn patient() -> Waiting {
     Waiting::at_most(HOUR)
@@ -237,7 +237,7 @@ async fn close_admits_no_call_afterwards() {
     limiter.try_reserve(&ask("a")).unwrap().settle(used(0, 0));
     *clock.0.lock().unwrap() = Some(limiter.clone());
     assert_eq!(limiter.try_reserve(&ask("a")).map(drop).unwrap_err().reason(), Reason::Closed);
-    assert_eq!(limiter.usage("a").iter().map(|status| (status.used, status.reserved)).next(), Some((1, 0)));
+    assert_eq!(limiter.usage("a").at_once().iter().map(|status| (status.used, status.reserved)).next(), Some((1, 0)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -253,7 +253,7 @@ async fn waiting_pays_by_replaced_plans() {
     limiter.replace(&Plans::uniform(["1 concurrent", "$1/day"]).unwrap()).unwrap();
     drop(held);
     let _running = waits.await.unwrap().unwrap();
-    let reserved = limiter.usage("a").iter().nth(1).unwrap().reserved;
+    let reserved = limiter.usage("a").at_once().iter().nth(1).unwrap().reserved;
     assert_eq!(reserved, 1_000 * 150 + 1_000 * 600);
 }
 

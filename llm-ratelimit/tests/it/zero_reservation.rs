@@ -17,7 +17,7 @@ use llm_ratelimit::{Demand, Limit, Limiter, Plans, RateLimitLayer, Reason, Settl
 use serde::{Deserialize, Serialize};
 use tower::{Layer, ServiceBuilder};
 
-use crate::support::{DAY, ask, limits, nanos, noon, used};
+use crate::support::{AtOnce, DAY, ask, limits, nanos, noon, used};
 
 const MODEL: &str = "gpt-4o-mini";
 
@@ -48,7 +48,7 @@ fn zero_reservation_is_settled_in_every_limit() {
                 let demand = Demand::new("t", MODEL);
                 let granted: Vec<bool> = (0..5).map(|_| go(&limiter, &demand)).collect();
                 assert_eq!(granted, [true, true, false, false, false], "{quota}");
-                let statuses = limiter.limit_statuses(&demand);
+                let statuses = limiter.limit_statuses(&demand).at_once();
                 let status = statuses.iter().find(|status| status.limit.quota().unit() != &Unit::Requests).unwrap();
                 assert_eq!((status.used, status.reserved, status.remaining), (2 * each, 0, 0), "{quota}");
                 let windows = status.limit.quota().windows().is_some();
@@ -70,7 +70,7 @@ fn zero_reservation_waits_until_debt_is_paid() {
     assert!(limiter.try_reserve(&ask("a")).is_err());
     clock.advance(Duration::from_secs(1));
     limiter.try_reserve(&ask("a")).unwrap().settle(Settlement::Unsent);
-    assert_eq!(limiter.usage("a").iter().next().unwrap().remaining, 500);
+    assert_eq!(limiter.usage("a").at_once().iter().next().unwrap().remaining, 500);
 }
 
 /// Requests, units and slots are known beforehand, so a call that takes none of them is not held up.
@@ -135,14 +135,14 @@ async fn operation_without_estimate_reserves_stated_default() {
     {
         let limiter = limits([quota]).clock(noon()).prices(prices::openai()).build().unwrap();
         let calls = score_a_hundred(&limiter, usage).await;
-        let status = limiter.usage("acme").iter().next().unwrap().clone();
+        let status = limiter.usage("acme").at_once().iter().next().unwrap().clone();
         assert_eq!(calls, status.amount / reserved, "{quota}");
         assert!(status.used > 0 && status.used <= status.amount && status.debt == 0, "{quota}: {status:?}");
     }
     let limiter = limits(["$0.001/day"]).clock(noon()).prices(prices::openai()).build().unwrap();
     let calls = score_a_hundred(&limiter, usage).await;
     let paid = u64::try_from(prices::openai().cost(MODEL, &usage).unwrap().nanos()).unwrap() * calls;
-    assert_eq!(limiter.usage("acme").iter().next().unwrap().used, paid);
+    assert_eq!(limiter.usage("acme").at_once().iter().next().unwrap().used, paid);
     assert!(calls > 0 && paid <= 1_000_000, "{paid} nano-dollars for {calls} calls");
 }
 
@@ -173,7 +173,7 @@ async fn failed_attempt_with_zero_reservation_is_counted() {
     let limit = RateLimitLayer::new(limiter.clone()).estimator(Nothing);
     let provider = into_provider(ServiceBuilder::new().layer(limit).layer(retry).service(client));
     provider.chat(Call::new("acme", ChatRequest::new(MODEL).user("a"))).await.unwrap();
-    let counted: Vec<u64> = limiter.usage("acme").iter().map(|status| status.used).collect();
+    let counted: Vec<u64> = limiter.usage("acme").at_once().iter().map(|status| status.used).collect();
     assert_eq!(counted, [7 + 7 + 5, 10 + 10 + 6]);
 }
 

@@ -1,11 +1,11 @@
-//! What books must do, wherever they are kept: each store of balances has to pass this.
+//! Balances that outlive a limiter: another one that gets them decides as the first would.
 
 use std::time::Duration;
 
 use llm_core::ManualClock;
 use llm_ratelimit::{Balance, Limiter};
 
-use crate::support::{DAY, HOUR, ask, limits, noon, used};
+use crate::support::{AtOnce, DAY, HOUR, ask, limits, noon, used};
 
 /// Makes a limiter over what another one left behind.
 type Reopen = fn(&ManualClock, Option<Limiter>) -> Limiter;
@@ -16,7 +16,8 @@ fn suite(reopen: Reopen) {
     let clock = noon();
     let limiter = reopen(&clock, None);
     let take = |limiter: &Limiter, tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0).units(1, "proposal"));
-    let used_up = |limiter: &Limiter| limiter.usage("a").iter().map(|s| (s.used, s.debt)).take(2).collect::<Vec<_>>();
+    let used_up =
+        |limiter: &Limiter| limiter.usage("a").at_once().iter().map(|s| (s.used, s.debt)).take(2).collect::<Vec<_>>();
     take(&limiter, 400).expect("there is room").settle(used(300, 0));
     let running = take(&limiter, 600).expect("there is room");
     let limiter = reopen(&clock, Some(limiter));
@@ -33,7 +34,7 @@ fn suite(reopen: Reopen) {
         limiter.try_reserve(&ask("a").tokens(751, 0).units(0, "proposal")).expect_err("it is too much").retry_after(),
         Some(DAY)
     );
-    limiter.forget("a");
+    limiter.forget("a").at_once();
     let limiter = reopen(&clock, Some(limiter));
     assert_eq!(used_up(&limiter), [(0, 0), (0, 0)]);
     clock.advance(Duration::from_secs(1));
@@ -44,7 +45,7 @@ fn suite(reopen: Reopen) {
 fn balances_restored_decide_as_before() {
     suite(|clock, before| {
         let limiter = limits(LIMITS).clock(clock.clone()).build().unwrap();
-        limiter.restore(before.into_iter().flat_map(|before| before.balances()));
+        limiter.restore(before.into_iter().flat_map(|before| before.balances().at_once())).at_once();
         limiter
     });
 }
@@ -53,8 +54,9 @@ fn balances_restored_decide_as_before() {
 fn balances_stored_decide_as_before() {
     suite(|clock, before| {
         let limiter = limits(LIMITS).clock(clock.clone()).build().unwrap();
-        let json = serde_json::to_string(&before.map(|before| before.balances()).unwrap_or_default()).unwrap();
-        limiter.restore(serde_json::from_str::<Vec<Balance>>(&json).unwrap());
+        let json =
+            serde_json::to_string(&before.map(|before| before.balances().at_once()).unwrap_or_default()).unwrap();
+        limiter.restore(serde_json::from_str::<Vec<Balance>>(&json).unwrap()).at_once();
         limiter
     });
 }
@@ -64,11 +66,11 @@ fn changed_balances_returns_only_changes() {
     let limiter = limits(LIMITS).clock(noon()).build().unwrap();
     limiter.try_reserve(&ask("a").tokens(1, 0)).unwrap().settle(used(1, 0));
     limiter.try_reserve(&ask("b").tokens(1, 0)).unwrap().settle(used(1, 0));
-    assert_eq!(limiter.changed_balances().len(), 4);
-    assert!(limiter.changed_balances().is_empty());
+    assert_eq!(limiter.changed_balances().at_once().len(), 4);
+    assert!(limiter.changed_balances().at_once().is_empty());
     limiter.try_reserve(&ask("b").tokens(2, 0)).unwrap().settle(used(2, 0));
-    let changed = limiter.changed_balances();
+    let changed = limiter.changed_balances().at_once();
     let told: Vec<_> = changed.iter().map(|b| (b.values().collect::<Vec<_>>(), b.counter(), b.spent())).collect();
     assert_eq!(told[0], (vec!["b"], "tokens/calendar day", 3));
-    assert_eq!(limiter.balances().len(), 4);
+    assert_eq!(limiter.balances().at_once().len(), 4);
 }

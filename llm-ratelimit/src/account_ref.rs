@@ -1,0 +1,20 @@
+//! Position of an account.
+
+/// Position of an account among those of its implementation. It stays there while it has open reservations or is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct AccountRef(u64);
+
+impl AccountRef {
+    /// Position in a part of the accounts, such as a shard.
+    pub(crate) fn new(part: usize, index: u32) -> Self {
+        Self((part as u64) << 32 | u64::from(index))
+    }
+
+    pub(crate) fn part(self) -> usize {
+        usize::try_from(self.0 >> 32).expect("it was given as one")
+    }
+
+    pub(crate) fn index(self) -> usize {
+        usize::try_from(self.0 & u64::from(u32::MAX)).expect("it was given as 32 bits")
+    }
+}

@@ -1,0 +1,110 @@
+//! The trait behind which all accounts are kept.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+use smallvec::SmallVec;
+
+use crate::{
+    Balance, Demand, LimitStatuses, Settlement,
+    account_ref::AccountRef,
+    blocked::Blocked,
+    counter::DecisionTime,
+    hold::{Hold, Holds},
+    rules::{Kind, Names, PlanRules},
+};
+
+/// The accounts of all limits: all decisions of a limiter are made here.
+///
+/// An implementation holds the accounts and nothing else: each method receives all that it needs, the time among it. A
+/// decision may need a round trip, so some methods return futures. Nothing happens before such a future is polled, and
+/// one that is dropped before it is ready has taken nothing.
+pub(crate) trait Accounts: fmt::Debug + Send + Sync {
+    /// Takes all that a call needs, or nothing, by what is known here, without waiting.
+    fn try_decide(&self, request: &DecisionRequest<'_>, decision: &mut Decision);
+
+    /// Takes all that a call needs, or nothing. `None` if it has decided at once; otherwise the decision is made when the
+    /// future is ready.
+    fn decide<'a>(&'a self, request: &'a DecisionRequest<'a>, decision: &'a mut Decision) -> Option<RoundTrip<'a, ()>>;
+
+    /// Turns what a call holds into what it used. It never waits: what has to be sent is sent afterwards.
+    fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64) -> Settled;
+
+    /// Reads the levels of a call's limits, and takes nothing.
+    fn levels<'a>(&'a self, request: DecisionRequest<'a>) -> RoundTrip<'a, LimitStatuses>;
+
+    /// Forgets what a tenant has used, wherever it was counted apart. An account with open reservations keeps those.
+    fn forget<'a>(&'a self, tenant: &'a str, names: &'a Names) -> RoundTrip<'a, ()>;
+
+    /// Returns the balances of calendar windows: all, or those that changed since changes were last exported. The first
+    /// export of changes is one of all.
+    fn export<'a>(&'a self, changed: bool, names: &'a Names) -> RoundTrip<'a, Vec<Balance>>;
+
+    /// Puts balances in place of what is known. Their reservations count as spent, because their usage is unknown.
+    fn import<'a>(&'a self, balances: Vec<Balance>, names: &'a Names) -> RoundTrip<'a, ()>;
+
+    /// Marks that calls wait for an account, so that no other takes its room first, or that they do no longer.
+    fn set_awaited(&self, account_ref: AccountRef, awaited: bool);
+
+    /// Returns the number of open reservations, each counted once for every account it is in.
+    fn open(&self) -> usize;
+
+    /// Returns the number of accounts.
+    fn len(&self) -> usize;
+
+    /// Forgets what has been idle, all at once.
+    fn sweep(&self, now: u64);
+}
+
+/// The result of a method that may need a round trip.
+pub(crate) type RoundTrip<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// All that a decision needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DecisionRequest<'a> {
+    pub(crate) demand: &'a Demand,
+    pub(crate) plan: &'a Arc<PlanRules>,
+    pub(crate) at: DecisionTime,
+    /// It has waited for an account, so it is not blocked by others that do.
+    pub(crate) waited: bool,
+}
+
+/// A decision, with the levels of all of the plan's rules after it.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    /// The shares that the call took; none if it is blocked.
+    pub(crate) holds: Holds,
+    pub(crate) statuses: LimitStatuses,
+    /// The obstacle, of several the one that lasts longest.
+    pub(crate) blocked: Option<Blocked>,
+}
+
+/// A counter that passed thresholds.
+#[derive(Debug)]
+pub(crate) struct ThresholdReached {
+    pub(crate) group: u32,
+    pub(crate) counter: u32,
+    pub(crate) values: Vec<String>,
+    /// One bit for each of [`THRESHOLDS`](crate::window::THRESHOLDS).
+    pub(crate) bits: u8,
+    pub(crate) used: u64,
+    pub(crate) until: u64,
+}
+
+/// Consequences of a settlement.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    pub(crate) reached_thresholds: Vec<ThresholdReached>,
+    /// Debt that was made, of what kind.
+    pub(crate) debts: SmallVec<[(Kind, u64); 1]>,
+    /// Accounts that others wait for.
+    pub(crate) awaited: SmallVec<[AccountRef; 2]>,
+}
+
+impl Decision {
+    /// A decision that is still to be made.
+    #[inline]
+    pub(crate) fn new(request: &DecisionRequest<'_>) -> Self {
+        let statuses = LimitStatuses::new(Arc::clone(request.plan), request.at);
+        Self { holds: Holds::new(), statuses, blocked: None }
+    }
+}

@@ -1,0 +1,103 @@
+//! A decision for a call that waits.
+
+use std::sync::Arc;
+
+use super::{AccountRefs, After, alarm, ticket::Waiter, wait_queue::Place};
+use crate::{Demand, Refusal, Reservation, account_ref::AccountRef, counter::Wait, inner::Inner};
+
+/// The turn of the first call in a queue. Its decision is made outside of the queues' lock, which others may take
+/// meanwhile: calls may join and leave, this one too. There is one turn at a time in each queue. Dropped without a
+/// conclusion, it goes to the call that is first then.
+pub(super) struct Turn<'a> {
+    inner: &'a Arc<Inner>,
+    account_ref: AccountRef,
+    place: Place,
+    waiter: Arc<Waiter>,
+    is_over: bool,
+}
+
+impl<'a> Turn<'a> {
+    /// Begins the turn of the first call in a queue. `None` if there is none, or if another turn runs: that one then
+    /// looks again.
+    pub(super) fn begin(inner: &'a Arc<Inner>, account_ref: AccountRef) -> Option<Self> {
+        let mut queues = inner.queue.lock();
+        let queue = queues.lines.get_mut(&account_ref)?;
+        let Some((place, waiter)) = queue.first() else {
+            queues.lines.remove(&account_ref);
+            inner.accounts.set_awaited(account_ref, false);
+            return None;
+        };
+        queue.begin_turn().then(|| Self { inner, account_ref, place, waiter, is_over: false })
+    }
+
+    pub(super) fn demand(&self) -> &Demand {
+        &self.waiter.demand
+    }
+
+    /// Gives the call its outcome, or puts it where it has to wait. Adds the queues that are to be served next: this one,
+    /// unless its first call has no room.
+    pub(super) fn conclude(mut self, outcome: Result<Reservation, Refusal>, due: &mut AccountRefs) {
+        self.is_over = true;
+        let mut after = After::default();
+        // What is not needed any more is dropped outside of the lock, because it gives room back.
+        let _unneeded = self.apply(outcome, &mut after);
+        due.append(&mut after.drain);
+        after.run(self.inner);
+    }
+
+    fn apply(&self, outcome: Result<Reservation, Refusal>, after: &mut After) -> Option<Result<Reservation, Refusal>> {
+        let Self { inner, account_ref, place, waiter, .. } = self;
+        let mut queues = inner.queue.lock();
+        let Some(queue) = queues.lines.get_mut(account_ref) else { return Some(outcome) };
+        let looks_again = queue.end_turn();
+        if waiter.place().as_ref() != Some(place) {
+            after.drain.push(*account_ref);
+            return Some(outcome);
+        }
+        let blocked = outcome.as_ref().err().and_then(|refusal| refusal.blocked).filter(|to| to.wait != Wait::Ever);
+        match blocked.and_then(|blocked| Some((blocked.account_ref?, blocked))) {
+            Some((at, blocked)) if at == *account_ref => {
+                after.wake.extend(waiter.alarm(alarm(blocked.wait)));
+                after.drain.extend(looks_again.then_some(at));
+                return Some(outcome);
+            }
+            Some((_, blocked)) => {
+                // It had its turn here, but another account has no room: it goes on to that queue.
+                queue.remove(place);
+                queues.leave(&waiter.demand);
+                let plan = inner.plan_of(&waiter.demand.tenant);
+                let place = queues.place(&waiter.demand, &plan, &blocked);
+                queues.enter(inner, waiter, place, &blocked, after);
+                after.drain.push(*account_ref);
+                return Some(outcome);
+            }
+            None => {}
+        }
+        queue.serve(place);
+        queues.leave(&waiter.demand);
+        after.wake.extend(waiter.end(outcome));
+        after.drain.push(*account_ref);
+        None
+    }
+
+    /// Leaves the decision to the call's own task, which can wait for a round trip.
+    pub(super) fn hand_over(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let mut after = After::default();
+        let mut queues = self.inner.queue.lock();
+        if let Some(queue) = queues.lines.get_mut(&self.account_ref) {
+            queue.end_turn();
+            after.wake.extend(queue.first().and_then(|(_, waiter)| waiter.summon()));
+        }
+        drop(queues);
+        after.run(self.inner);
+    }
+}
