@@ -12,6 +12,8 @@ mod bucket;
 mod build_error;
 mod builder;
 mod calendar;
+#[cfg(test)]
+mod conformance;
 mod counter;
 mod demand;
 mod emergency;

@@ -1,0 +1,289 @@
+//! Random quotas, demands, settlements, cancellations, plan changes and leaps of time, back and forth, against a model that keeps a log of
+//! all calls and adds it up anew for every decision. Through every implementation of accounts.
+
+use std::time::Duration;
+
+use llm_core::{Clock, ManualClock};
+
+use proptest::prelude::*;
+
+use super::{IMPLEMENTATIONS, Make, NOON, ask, noon, used};
+use crate::{
+    Calendar, CalendarUnit, Limit, Limiter, Plans, Quota, Refusal, Reservation, Settlement, runtime::block_on,
+};
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Ask {
+        tenant: usize,
+        tokens: u64,
+    },
+    /// Settles with so many percent of the reserved tokens.
+    Settle {
+        which: usize,
+        percent: u64,
+    },
+    Cancel {
+        which: usize,
+    },
+    Lose {
+        which: usize,
+    },
+    Pass {
+        millis: u64,
+    },
+    /// The clock is set back.
+    Back {
+        millis: u64,
+    },
+    Plan {
+        tokens: u64,
+        slots: usize,
+    },
+}
+
+/// A call as the log has it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    tenant: usize,
+    /// When, as its bucket counts.
+    at: u64,
+    /// The day whose books have it.
+    day: u64,
+    /// What it takes of tokens: reserved, or used once it has ended.
+    tokens: u64,
+    /// What it takes of requests.
+    requests: u64,
+    running: bool,
+}
+
+const TENANTS: [&str; 2] = ["a", "b"];
+const DAY: u64 = 86_400_000;
+
+/// What the model knows of a tenant beside the log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tenant {
+    /// When it was last looked at, in milliseconds since the test began.
+    seen: u64,
+    /// How long its bucket has drained: time that was set back counts once more.
+    drained: u64,
+    /// The latest day that it has seen.
+    day: u64,
+}
+
+impl Tenant {
+    fn look(&mut self, now: u64) {
+        match now.checked_sub(self.seen) {
+            Some(passed) => self.drained += passed,
+            // Another thread's clock may be that late.
+            None if self.seen - now < 1_000 => return,
+            None => {}
+        }
+        self.seen = now;
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..2usize, 0..400u64).prop_map(|(tenant, tokens)| Step::Ask { tenant, tokens }),
+        3 => (any::<usize>(), 0..=100u64).prop_map(|(which, percent)| Step::Settle { which, percent }),
+        1 => any::<usize>().prop_map(|which| Step::Cancel { which }),
+        1 => any::<usize>().prop_map(|which| Step::Lose { which }),
+        3 => (0..6_000u64).prop_map(|millis| Step::Pass { millis }),
+        1 => (0..3 * DAY).prop_map(|millis| Step::Pass { millis }),
+        1 => prop_oneof![0..5_000u64, 0..2 * DAY].prop_map(|millis| Step::Back { millis }),
+        1 => (1..2_000u64, 1..6usize).prop_map(|(tokens, slots)| Step::Plan { tokens, slots }),
+    ]
+}
+
+/// With a limit for all together, which is never reached, calls are decided in several accounts and not in one.
+fn plans(tokens: u64, slots: usize, (rate, burst): (u64, u64), several: bool) -> Plans {
+    let each = [format!("{tokens} tokens/day"), format!("{slots} concurrent"), format!("{rate}/minute burst {burst}")];
+    let plans = Plans::uniform(each.iter().map(String::as_str)).expect("they are right");
+    let wide = Limit::from("1000000/day".parse::<Quota>().expect("it is right"));
+    if several { plans.limit(wide).expect("it is right") } else { plans }
+}
+
+/// Whether a bucket that drains as it should has room for one more, in hindsight. In thousandths of a request.
+fn bucket_has_room(log: &[Entry], tenant: usize, now: u64, (rate, burst): (u64, u64)) -> bool {
+    let (mut level, mut at) = (0u64, 0);
+    let drained = |from: u64, to: u64| (to - from) * rate;
+    for entry in log.iter().filter(|entry| entry.tenant == tenant) {
+        level = level.saturating_sub(drained(at, entry.at)) + entry.requests * 60_000;
+        at = entry.at;
+    }
+    level.saturating_sub(drained(at, now)) + 60_000 <= burst * 60_000
+}
+
+/// The day of a moment: noon is when the test began.
+fn day(at: u64) -> u64 {
+    (at + DAY / 2) / DAY
+}
+
+fn cases() -> ProptestConfig {
+    let is_full = std::env::var("LLM_FULL").is_ok_and(|full| full == "1");
+    ProptestConfig::with_cases(if is_full { 2_000 } else { 48 })
+}
+
+fn limiter(make: Make, plans: Plans, clock: &ManualClock) -> Limiter {
+    let mut builder = Limiter::builder(plans).clock(clock.clone());
+    builder.accounts = Some(make());
+    builder.build().expect("the plans are right")
+}
+
+fn reserve(limiter: &Limiter, tenant: &str, tokens: u64) -> Result<Reservation, Refusal> {
+    block_on(limiter.reserve(&ask(tenant).tokens(tokens, 0)))
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn model_log_decides_alike(
+        (_, make) in prop::sample::select(IMPLEMENTATIONS.to_vec()),
+        steps in prop::collection::vec(step(), 1..150),
+        rate in (1..90u64, 2..9u64),
+        several: bool,
+    ) {
+        let clock = noon();
+        let (mut tokens_limit, mut slots_limit) = (1_000, 3);
+        let limiter = limiter(make, plans(tokens_limit, slots_limit, rate, several), &clock);
+        // Each tenant has one call that runs throughout, so that nobody is forgotten.
+        let mut tenants = [Tenant::default(); 2];
+        let mut log: Vec<Entry> = Vec::new();
+        let mut open: Vec<(usize, Reservation)> = Vec::new();
+        for (tenant, name) in TENANTS.into_iter().enumerate() {
+            open.push((tenant, reserve(&limiter, name, 1).expect("there is room")));
+            log.push(Entry { tenant, at: 0, day: 0, tokens: 1, requests: 1, running: true });
+        }
+        let (mut now, mut latest, mut gave_back) = (0u64, 0, false);
+        for step in steps {
+            match step {
+                Step::Ask { tenant, tokens } => {
+                    let state = &mut tenants[tenant];
+                    state.look(now);
+                    state.day = state.day.max(day(now));
+                    let mine = || log.iter().filter(|entry| entry.tenant == tenant);
+                    let today: u64 = mine().filter(|entry| entry.day == state.day).map(|entry| entry.tokens).sum();
+                    let room = today + tokens <= tokens_limit;
+                    let slot = mine().filter(|entry| entry.running).count() < slots_limit;
+                    let bucket = bucket_has_room(&log, tenant, state.drained, rate);
+                    let granted = reserve(&limiter, TENANTS[tenant], tokens);
+                    if granted.is_ok() {
+                        prop_assert!(room && slot && bucket, "granted with {today} of {tokens_limit} spent");
+                    } else if !gave_back {
+                        // A bucket may take back less than hindsight would: what has drained may be somebody else's.
+                        prop_assert!(!(room && slot && bucket), "refused: {}", granted.unwrap_err());
+                        continue;
+                    }
+                    if let Ok(reservation) = granted {
+                        open.push((log.len(), reservation));
+                        let (at, day) = (state.drained, state.day);
+                        log.push(Entry { tenant, at, day, tokens, requests: 1, running: true });
+                    }
+                }
+                Step::Pass { millis } => now += millis,
+                // Further back, a window is brought back.
+                Step::Back { millis } => {
+                    latest = now.max(latest);
+                    now = now.saturating_sub(millis).max(latest.saturating_sub(3 * DAY));
+                }
+                Step::Plan { tokens, slots } => {
+                    (tokens_limit, slots_limit) = (tokens, slots);
+                    limiter.replace(&plans(tokens, slots, rate, several)).unwrap();
+                }
+                Step::Settle { which, .. } | Step::Cancel { which } | Step::Lose { which } if open.len() > 2 => {
+                    let (at, mut reservation) = open.swap_remove(2 + which % (open.len() - 2));
+                    log[at].running = false;
+                    match step {
+                        Step::Settle { percent, .. } => {
+                            log[at].tokens = log[at].tokens * percent / 100;
+                            reservation.settle(used(log[at].tokens, 0));
+                        }
+                        Step::Cancel { .. } => {
+                            tenants[log[at].tenant].look(now);
+                            (log[at].tokens, log[at].requests, gave_back) = (0, 0, true);
+                            drop(reservation);
+                        }
+                        _ => {
+                            reservation.mark_sent();
+                            drop(reservation);
+                        }
+                    }
+                }
+                Step::Settle { .. } | Step::Cancel { .. } | Step::Lose { .. } => {}
+            }
+            clock.set_unix(Duration::from_secs(NOON) + Duration::from_millis(now));
+        }
+        for (at, reservation) in open {
+            log[at].tokens = 0;
+            reservation.settle(Settlement::Unsent);
+        }
+        for (tenant, name) in TENANTS.into_iter().enumerate() {
+            let last = tenants[tenant].day.max(day(now));
+            let today = log.iter().filter(|entry| entry.tenant == tenant && entry.day == last);
+            let usage = block_on(limiter.usage(name));
+            let status = usage.iter().nth(several.into()).expect("the tokens of a day");
+            prop_assert_eq!((status.used, status.reserved), (today.map(|entry| entry.tokens).sum(), 0));
+        }
+    }
+
+    /// As long as a refusal says, the call does not fit, and then it does.
+    #[test]
+    fn retry_after_is_the_time_that_fits(
+        (_, make) in prop::sample::select(IMPLEMENTATIONS.to_vec()),
+        calls in prop::collection::vec((0..300u64, 0..200u64, 0..40_000u64), 1..40),
+        (rate, burst) in (60..2_000u64, 300..600u64),
+        tokens in 0..300u64,
+    ) {
+        let clock = noon();
+        let each = [format!("{rate} tokens/minute burst {burst}"), "5000 tokens/day".to_owned(), "7/minute burst 3".to_owned()];
+        let plans = Plans::uniform(each.iter().map(String::as_str)).expect("they are right");
+        let limiter = limiter(make, plans, &clock);
+        let take = |tokens| reserve(&limiter, "a", tokens);
+        for (tokens, percent, pause) in calls {
+            if let Ok(reservation) = take(tokens) {
+                reservation.settle(used(tokens * percent / 100, 0));
+            }
+            clock.advance(Duration::from_millis(pause));
+        }
+        if let Err(refusal) = take(tokens) {
+            let after = refusal.retry_after().expect("it will fit");
+            // The clock shows whole microseconds.
+            let early = Duration::from_micros(u64::try_from(after.as_micros()).expect("soon").saturating_sub(1));
+            clock.advance(early);
+            prop_assert!(take(tokens).is_err() || after < Duration::from_micros(2), "it fits {after:?} too early");
+            clock.advance(Duration::from_micros(2));
+            prop_assert!(take(tokens).is_ok(), "it does not fit after {after:?}");
+        }
+    }
+
+    /// Nothing that is used more than reserved is lost: the windows after pay for it, to the last token.
+    #[test]
+    fn debt_every_excess_is_paid(
+        (_, make) in prop::sample::select(IMPLEMENTATIONS.to_vec()),
+        calls in prop::collection::vec((1..100u64, 0..300u64, 0..30u64), 1..60),
+    ) {
+        let clock = noon();
+        let limiter = limiter(make, plans(100, 5, (30, 5), false), &clock);
+        let (mut spent, mut excess, mut hours) = (0, 0, 0);
+        for (tokens, actual, pause) in calls {
+            if let Ok(reservation) = reserve(&limiter, "a", tokens) {
+                reservation.settle(used(actual, 0));
+                spent += actual;
+                excess = excess.max(actual.saturating_sub(tokens));
+            }
+            let days = (12 + hours) / 24 + 1;
+            prop_assert!(spent <= days * 100 + excess, "{spent} in {days} days, at most {excess} beyond one reservation");
+            hours += pause;
+            clock.advance(Duration::from_secs(3_600 * pause));
+        }
+    }
+}
+
+#[test]
+fn model_days_are_calendar_days() {
+    let day_of = Calendar::utc(CalendarUnit::Day);
+    assert_eq!((day_of.unit(), day_of.zone(), NOON % 86_400), (CalendarUnit::Day, "UTC", 43_200));
+    assert!(noon().now() > std::time::UNIX_EPOCH);
+}

@@ -1,0 +1,99 @@
+//! Accounts behind a round trip, as those of another process are.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    Balance, LimitStatuses, Settlement,
+    account_ref::AccountRef,
+    account_table::AccountTable,
+    accounts::{Accounts, Decision, DecisionRequest, RoundTrip, Settled},
+    hold::Hold,
+    rules::Names,
+};
+
+/// Accounts in memory, whose decisions and other answers come only after a permit of the line.
+#[derive(Debug)]
+pub(super) struct RoundTrips {
+    table: AccountTable,
+    line: Arc<Semaphore>,
+}
+
+impl RoundTrips {
+    /// The line is always free.
+    pub(super) fn new() -> Self {
+        Self::over(Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)))
+    }
+
+    /// Each answer takes a permit of this line.
+    pub(super) fn over(line: Arc<Semaphore>) -> Self {
+        Self { table: AccountTable::new(1_000), line }
+    }
+
+    async fn trip(&self) {
+        tokio::task::yield_now().await;
+        self.line.acquire().await.expect("it is never closed").forget();
+    }
+}
+
+impl Accounts for RoundTrips {
+    fn try_decide(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
+        self.table.try_decide(request, decision);
+    }
+
+    fn decide<'a>(&'a self, request: &'a DecisionRequest<'a>, decision: &'a mut Decision) -> Option<RoundTrip<'a, ()>> {
+        Some(Box::pin(async move {
+            self.trip().await;
+            self.table.try_decide(request, decision);
+        }))
+    }
+
+    fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64) -> Settled {
+        self.table.settle(holds, settlement, now)
+    }
+
+    fn levels<'a>(&'a self, request: DecisionRequest<'a>) -> RoundTrip<'a, LimitStatuses> {
+        Box::pin(async move {
+            self.trip().await;
+            self.table.levels(request).await
+        })
+    }
+
+    fn forget<'a>(&'a self, tenant: &'a str, names: &'a Names) -> RoundTrip<'a, ()> {
+        Box::pin(async move {
+            self.trip().await;
+            self.table.forget(tenant, names).await;
+        })
+    }
+
+    fn export<'a>(&'a self, changed: bool, names: &'a Names) -> RoundTrip<'a, Vec<Balance>> {
+        Box::pin(async move {
+            self.trip().await;
+            self.table.export(changed, names).await
+        })
+    }
+
+    fn import<'a>(&'a self, balances: Vec<Balance>, names: &'a Names) -> RoundTrip<'a, ()> {
+        Box::pin(async move {
+            self.trip().await;
+            self.table.import(balances, names).await;
+        })
+    }
+
+    fn set_awaited(&self, account_ref: AccountRef, awaited: bool) {
+        self.table.set_awaited(account_ref, awaited);
+    }
+
+    fn open(&self) -> usize {
+        self.table.open()
+    }
+
+    fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    fn sweep(&self, now: u64) {
+        self.table.sweep(now);
+    }
+}

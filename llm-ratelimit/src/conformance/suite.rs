@@ -1,0 +1,245 @@
+//! Random demands (of nothing, too), settlements of every kind and however late, leaps of time over windows, plan changes,
+//! tenants that are forgotten and restarts: an implementation does at each step what the accounts in memory do.
+
+use llm_core::{Usage, Usd};
+use proptest::prelude::*;
+
+use super::{IMPLEMENTATIONS, Make, NOON, ask};
+use crate::{
+    Balance, Demand, Limit, LimitStatuses, Plan, Plans, Settlement, Store,
+    account_table::AccountTable,
+    accounts::{Accounts, Decision, DecisionRequest},
+    blocked::Blocked,
+    counter::DecisionTime,
+    hold::Holds,
+    rules::{Names, Rules},
+    runtime::block_on,
+};
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Ask { tenant: usize, tokens: u64, cost: i64, units: u64, waited: bool },
+    Settle { which: usize, settlement: Settlement },
+    Pass { nanos: u64 },
+    Plans { which: usize },
+    Scale { per_mille: u32 },
+    Forget { tenant: usize },
+    Restart,
+}
+
+/// Carries balances over a restart.
+type Carry = fn(Vec<Balance>) -> Vec<Balance>;
+
+const TENANTS: [&str; 3] = ["a", "b", "c"];
+const HOUR: u64 = 3_600_000_000_000;
+
+/// Plans one after the other: limits change, come and go, over several scopes and all kinds of windows.
+const PLANS: [(&[&str], &[&str]); 3] = [
+    (&["100 tokens/hour", "$1/day", "2 concurrent", "30/minute burst 5"], &["400 tokens/hour per model"]),
+    (&["250 tokens/hour", "3 concurrent", "500 input tokens/week", "4 photos/month"], &["$3/day"]),
+    (&["50 tokens/hour", "$2/day", "900 tokens/minute", "1 photo/month"], &[]),
+];
+
+/// Accounts of one implementation, and the calls that run over them.
+struct Subject {
+    make: Make,
+    carry: Carry,
+    accounts: Box<dyn Accounts>,
+    names: Names,
+    rules: Rules,
+    running: Vec<Holds>,
+}
+
+/// All that a decision shows, but for where it is kept.
+type Shown = (Option<Blocked>, Vec<(u32, u64)>, LimitStatuses);
+
+fn plans(which: usize) -> Plans {
+    let (each, global) = PLANS[which];
+    let limit = |text: &&str| text.parse::<Limit>().expect("it is right");
+    let plan = each.iter().map(limit).fold(Plan::new(), Plan::limit);
+    let plans = Plans::new("default", plan).expect("they are right");
+    global.iter().map(limit).fold(plans, |plans, limit| plans.limit(limit).expect("it is right"))
+}
+
+fn demand(tenant: usize, tokens: u64, cost: i64, units: u64) -> Demand {
+    ask(TENANTS[tenant]).tokens(tokens, 0).cost(Usd::from_nanos(cost)).units(units, "photo")
+}
+
+impl Subject {
+    fn new(make: Make, carry: Carry) -> Self {
+        let names = Names::default();
+        let rules = Rules::new(&plans(0), &names);
+        Self { make, carry, accounts: make(), names, rules, running: Vec::new() }
+    }
+
+    fn decide(&mut self, demand: &Demand, at: DecisionTime, waited: bool) -> Shown {
+        let request = DecisionRequest { demand, plan: self.rules.of(&demand.tenant), at, waited };
+        let mut decision = Decision::new(&request);
+        if let Some(round_trip) = self.accounts.decide(&request, &mut decision) {
+            block_on(round_trip);
+        }
+        let held = decision.holds.iter().map(|hold| (hold.counter, hold.amount)).collect();
+        // Where accounts are kept is an implementation's own affair.
+        let blocked = decision.blocked.map(|blocked| Blocked { account_ref: None, ..blocked });
+        if blocked.is_none() {
+            self.running.push(decision.holds);
+        }
+        (blocked, held, decision.statuses)
+    }
+
+    fn settle(&mut self, which: usize, settlement: &Settlement, now: u64) -> Vec<u64> {
+        if self.running.is_empty() {
+            return Vec::new();
+        }
+        let holds = self.running.swap_remove(which % self.running.len());
+        let settled = self.accounts.settle(&holds, settlement, now);
+        let reached = settled.reached_thresholds.iter().map(|reached| u64::from(reached.bits));
+        settled.debts.iter().map(|(_, debt)| *debt).chain(reached).collect()
+    }
+
+    fn levels(&self, tenant: usize, at: DecisionTime) -> LimitStatuses {
+        let (demand, plan) = (demand(tenant, 0, 0, 0), self.rules.of(TENANTS[tenant]));
+        block_on(self.accounts.levels(DecisionRequest { demand: &demand, plan, at, waited: false }))
+    }
+
+    /// What the accounts hold, in an order of its own.
+    fn balances(&self) -> Vec<String> {
+        let balances = block_on(self.accounts.export(false, &self.names));
+        let holds = balances.iter().filter(|balance| balance.used() > 0 || balance.debt() > 0);
+        let mut texts: Vec<String> = holds.map(|balance| format!("{balance:?}")).collect();
+        texts.sort();
+        texts
+    }
+
+    /// Calls that run lose what they hold.
+    fn restart(&mut self) {
+        let kept = (self.carry)(block_on(self.accounts.export(false, &self.names)));
+        self.accounts = (self.make)();
+        self.running.clear();
+        block_on(self.accounts.import(kept, &self.names));
+    }
+}
+
+fn settlement() -> impl Strategy<Value = Settlement> {
+    let amounts = || (0..300u64, prop_oneof![Just(None), (0..2_000_000_000i64).prop_map(Some)]);
+    let usage = |(tokens, cost): (u64, Option<i64>)| (Usage::new(tokens, 0), cost.map(Usd::from_nanos));
+    prop_oneof![
+        Just(Settlement::Unsent),
+        Just(Settlement::Refused),
+        Just(Settlement::Unknown),
+        amounts().prop_map(usage).prop_map(|(usage, cost)| Settlement::Used { usage, cost }),
+        amounts().prop_map(usage).prop_map(|(usage, cost)| Settlement::AtLeast { usage, cost }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let tokens = prop_oneof![1 => Just(0u64), 3 => 0..120u64];
+    let cost = prop_oneof![1 => Just(0i64), 2 => 0..700_000_000i64];
+    prop_oneof![
+        8 => (0..3usize, tokens, cost, 0..3u64, any::<bool>())
+            .prop_map(|(tenant, tokens, cost, units, waited)| Step::Ask { tenant, tokens, cost, units, waited }),
+        6 => (any::<usize>(), settlement()).prop_map(|(which, settlement)| Step::Settle { which, settlement }),
+        3 => prop_oneof![0..HOUR / 60, 0..3 * HOUR, 0..40 * 24 * HOUR].prop_map(|nanos| Step::Pass { nanos }),
+        1 => (0..PLANS.len()).prop_map(|which| Step::Plans { which }),
+        1 => (0..3_000u32).prop_map(|per_mille| Step::Scale { per_mille }),
+        1 => (0..3usize).prop_map(|tenant| Step::Forget { tenant }),
+        1 => Just(Step::Restart),
+    ]
+}
+
+fn in_memory() -> Box<dyn Accounts> {
+    Box::new(AccountTable::new(1_000))
+}
+
+/// Through the store of balances, as a persister does it.
+fn stored(store: &Store, balances: Vec<Balance>) -> Vec<Balance> {
+    store.put(balances).expect("it can be written");
+    store.balances().expect("it can be read")
+}
+
+fn carried_by_memory(balances: Vec<Balance>) -> Vec<Balance> {
+    stored(&Store::memory(), balances)
+}
+
+#[cfg(feature = "file")]
+fn carried_by_file(balances: Vec<Balance>) -> Vec<Balance> {
+    let directory = tempfile::tempdir().expect("there is room");
+    let path = directory.path().join("balances");
+    let write = Store::file(&path).expect("it can be opened");
+    write.put(balances).expect("it can be written");
+    drop(write);
+    Store::file(&path).expect("it can be opened").balances().expect("it can be read")
+}
+
+/// Does the same with both, and compares all that shows.
+fn compare(mut ours: Subject, mut theirs: Subject, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut at = DecisionTime { now: NOON * 1_000_000_000, per_mille: 1_000 };
+    for step in steps {
+        match step {
+            Step::Ask { tenant, tokens, cost, units, waited } => {
+                let demand = demand(tenant, tokens, cost, units);
+                prop_assert_eq!(ours.decide(&demand, at, waited), theirs.decide(&demand, at, waited));
+            }
+            Step::Settle { which, settlement } => {
+                let outcome = ours.settle(which, &settlement, at.now);
+                prop_assert_eq!(outcome, theirs.settle(which, &settlement, at.now));
+            }
+            Step::Pass { nanos } => at.now += nanos,
+            Step::Scale { per_mille } => at.per_mille = per_mille,
+            Step::Plans { which } => [&mut ours, &mut theirs]
+                .into_iter()
+                .for_each(|subject| subject.rules = Rules::new(&plans(which), &subject.names)),
+            Step::Forget { tenant } => [&ours, &theirs]
+                .into_iter()
+                .for_each(|subject| block_on(subject.accounts.forget(TENANTS[tenant], &subject.names))),
+            Step::Restart => [&mut ours, &mut theirs].into_iter().for_each(Subject::restart),
+        }
+        for tenant in 0..TENANTS.len() {
+            prop_assert_eq!(ours.levels(tenant, at), theirs.levels(tenant, at));
+        }
+        prop_assert_eq!(ours.balances(), theirs.balances());
+        prop_assert_eq!(ours.accounts.open(), theirs.accounts.open());
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn conformance_accounts_decide_as_memory(
+        (_, make) in prop::sample::select(IMPLEMENTATIONS.to_vec()),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        compare(Subject::new(in_memory, carried_by_memory), Subject::new(make, carried_by_memory), steps)?;
+    }
+
+    /// Nothing that is spent, reserved or owed is lost or doubled on the way through a store.
+    #[test]
+    fn conformance_import_keeps_all_that_counts(steps in prop::collection::vec(step(), 1..60)) {
+        let mut subject = Subject::new(in_memory, carried_by_memory);
+        let at = DecisionTime { now: NOON * 1_000_000_000, per_mille: 1_000 };
+        for step in steps {
+            if let Step::Ask { tenant, tokens, cost, units, waited } = step {
+                let _ = subject.decide(&demand(tenant, tokens, cost, units), at, waited);
+            }
+        }
+        let counted = |subject: &Subject| {
+            let balances = block_on(subject.accounts.export(false, &subject.names));
+            balances.iter().map(|balance| balance.used() + balance.debt()).sum::<u64>()
+        };
+        let before = counted(&subject);
+        subject.restart();
+        prop_assert_eq!(counted(&subject), before);
+    }
+}
+
+#[cfg(feature = "file")]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    #[test]
+    fn conformance_file_decides_as_memory(steps in prop::collection::vec(step(), 1..40)) {
+        compare(Subject::new(in_memory, carried_by_memory), Subject::new(in_memory, carried_by_file), steps)?;
+    }
+}
