@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limit, QuotaError};
+use crate::{Dimension, Limit, QuotaError};
 
 /// Limits of each plan, the plans of tenants, and the limits for all tenants together.
 ///
@@ -68,6 +68,16 @@ pub enum PlanError {
     /// A plan is named that does not exist.
     #[error("there is no plan {0:?}: add it to the plans, or name one of them")]
     NoSuchPlan(String),
+    /// A limit is for the tenants of a plan that does not exist, so no call would count in it.
+    #[error(
+        "the limit {limit:?} is for plan {plan:?}, which does not exist: add the plan first, or name one that exists"
+    )]
+    UnknownFilter {
+        /// The plan.
+        plan: String,
+        /// The limit.
+        limit: String,
+    },
     /// A weight of zero.
     #[error("plan {0:?} has a weight of zero, so its tenants would wait for ever: give it at least 1")]
     Weight(String),
@@ -164,6 +174,15 @@ impl Plans {
     /// # Errors
     ///
     /// As [`new`](Self::new).
+    ///
+    /// ```
+    /// use llm_ratelimit::{Limit, Plans};
+    ///
+    /// let all_together: Limit = "$500/month".parse()?;
+    /// let plans = Plans::uniform(["10/minute"])?.limit(all_together)?;
+    /// # let _ = plans;
+    /// # Ok::<_, llm_ratelimit::PlanError>(())
+    /// ```
     pub fn limit(mut self, limit: impl Into<Limit>) -> Result<Self, PlanError> {
         self.limits.push(limit.into());
         self.checked()
@@ -236,6 +255,10 @@ impl Plans {
             }
             let mut seen = BTreeSet::new();
             for limit in plan.everything(&self.limits) {
+                let plans = limit.scope().filters().iter().filter(|(dimension, _)| *dimension == Dimension::Plan);
+                if let Some((_, unknown)) = plans.into_iter().find(|(_, named)| !self.plans.contains_key(&**named)) {
+                    return Err(PlanError::UnknownFilter { plan: unknown.to_string(), limit: limit.to_string() });
+                }
                 let counter = (limit.scope().clone(), limit.quota().identity());
                 if !seen.insert(counter) {
                     return Err(PlanError::Twice { plan: name.clone(), limit: limit.to_string() });
@@ -249,7 +272,7 @@ impl Plans {
 impl Plan {
     /// All limits that a call of this plan meets, with what they are counted apart by.
     pub(crate) fn everything<'a>(&'a self, global: &'a [Limit]) -> impl Iterator<Item = Limit> + 'a {
-        use crate::Dimension::{Plan, Tenant};
+        use Dimension::{Plan, Tenant};
         let own = self.limits.iter().map(|limit| limit.clone().per(Tenant));
         let shared = self.shared.iter().map(|limit| limit.clone().per(Plan));
         global.iter().cloned().chain(shared).chain(own)
@@ -304,6 +327,9 @@ mod tests {
                 "count the same",
             ),
             (r#"{"plan": {}}"#, "unknown field"),
+            (r#"{"limits": ["5/minute for plan default"]}"#, ""),
+            (r#"{"limits": ["5/minute for plan gold"]}"#, "for plan \"gold\", which does not exist"),
+            (r#"{"plans": {"default": {"shared": ["5/minute for plan gold"]}}}"#, "for plan \"gold\""),
         ] {
             match serde_json::from_str::<Plans>(json) {
                 Ok(plans) => assert!(what.is_empty(), "{json} made {plans:?}"),

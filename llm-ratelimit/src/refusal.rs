@@ -6,7 +6,8 @@ use crate::{Limit, LimitStatuses, NoRuntime, blocked::Blocked, counter::Wait, li
 
 /// Refusal of a call, as data. As an [`Error`], it is that error's source: [`Refusal::of`].
 ///
-/// It holds data alone: refusing a call of up to four limits allocates nothing, and texts are built when they are read.
+/// It holds data alone: refusing a call of up to four limits allocates nothing, and texts are built when they are read,
+/// those of its error too.
 ///
 /// ```
 /// use llm_ratelimit::{Demand, Limiter, Plans, Reason};
@@ -194,11 +195,11 @@ impl From<Refusal> for Error {
             Reason::Closed => ErrorKind::Closed,
             Reason::NoRuntime => ErrorKind::Other,
         };
-        let error = Self::new(kind, refusal.to_string()).with_code(refusal.reason().name());
-        let error = match refusal.retry_after() {
+        let (reason, retry_after) = (refusal.reason(), refusal.retry_after());
+        let error = Self::from_cause(kind, refusal).with_static_code(reason.name());
+        match retry_after {
             Some(after) => error.with_retry_after(after),
             None => error,
-        };
-        error.with_source(refusal)
+        }
     }
 }

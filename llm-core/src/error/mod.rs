@@ -3,11 +3,13 @@
 mod attempt;
 mod convert;
 mod kind;
+mod text;
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 pub use self::attempt::FailedAttempt;
 pub use self::kind::{Charge, ErrorKind, LimitScope, LimitWindow};
+use self::text::Text;
 use crate::{limits::VendorLimits, receipt::Accounting};
 
 /// A boxed error of any type, as tower's layers return it.
@@ -33,9 +35,9 @@ pub struct Error(Arc<Inner>);
 #[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
-    message: Arc<str>,
+    message: Text,
     status: Option<u16>,
-    code: Option<Arc<str>>,
+    code: Option<Text>,
     request_id: Option<Arc<str>>,
     retry_after: Option<Duration>,
     retryable: Option<bool>,
@@ -53,9 +55,28 @@ impl Error {
     ///
     /// Its charge is [`Charge::None`] until [`with_charge`](Self::with_charge) says otherwise.
     pub fn new(kind: ErrorKind, message: impl Into<Arc<str>>) -> Self {
+        Self::with_text(kind, Text::Shared(message.into()))
+    }
+
+    /// Creates an error of a kind whose message is the text of its cause, which is also its
+    /// [`source`](std::error::Error::source). The text is built when it is first read, so an error that is only counted
+    /// needs none.
+    ///
+    /// ```
+    /// use llm_core::{Error, ErrorKind};
+    ///
+    /// let parsed: Result<u32, Error> = "many".parse().map_err(|cause| Error::from_cause(ErrorKind::InvalidRequest, cause));
+    /// assert_eq!(parsed.unwrap_err().message(), "invalid digit found in string");
+    /// ```
+    pub fn from_cause(kind: ErrorKind, cause: impl StdError + Send + Sync + 'static) -> Self {
+        let cause: Arc<dyn StdError + Send + Sync> = Arc::new(cause);
+        Self::with_text(kind, Text::of(&cause)).edit(|inner| inner.source = Some(cause))
+    }
+
+    fn with_text(kind: ErrorKind, message: Text) -> Self {
         Self(Arc::new(Inner {
             kind,
-            message: message.into(),
+            message,
             status: None,
             code: None,
             request_id: None,
@@ -77,7 +98,7 @@ impl Error {
 
     /// Replaces the message.
     pub fn with_message(self, message: impl Into<Arc<str>>) -> Self {
-        self.edit(|inner| inner.message = message.into())
+        self.edit(|inner| inner.message = Text::Shared(message.into()))
     }
 
     /// Adds the error that caused this one.
@@ -102,7 +123,12 @@ impl Error {
 
     /// Adds the vendor's own code.
     pub fn with_code(self, code: impl Into<Arc<str>>) -> Self {
-        self.edit(|inner| inner.code = Some(code.into()))
+        self.edit(|inner| inner.code = Some(Text::Shared(code.into())))
+    }
+
+    /// Sets a code that is a constant, as [`with_code`](Self::with_code) does, without an allocation.
+    pub fn with_static_code(self, code: &'static str) -> Self {
+        self.edit(|inner| inner.code = Some(Text::Static(code)))
     }
 
     /// Adds the vendor's id of the request.
@@ -262,10 +288,11 @@ impl fmt::Debug for Error {
         } = &*self.0;
         let mut out = f.debug_struct("Error");
         out.field("kind", kind).field("message", message).field("charge", &self.charge());
-        for (name, text) in [("code", code), ("request_id", request_id)] {
-            if let Some(text) = text {
-                out.field(name, text);
-            }
+        if let Some(code) = code {
+            out.field("code", code);
+        }
+        if let Some(id) = request_id {
+            out.field("request_id", id);
         }
         if let Some(status) = status {
             out.field("status", status);
@@ -295,6 +322,31 @@ impl StdError for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A cause that counts how often it is read.
+    #[derive(Debug, Default)]
+    struct Cause(Arc<std::sync::atomic::AtomicUsize>);
+
+    impl fmt::Display for Cause {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            f.write_str("it broke")
+        }
+    }
+
+    impl StdError for Cause {}
+
+    #[test]
+    fn message_of_cause_is_built_once_read() {
+        let cause = Cause::default();
+        let reads = Arc::clone(&cause.0);
+        let count = || reads.load(std::sync::atomic::Ordering::Relaxed);
+        let error = Error::from_cause(ErrorKind::OverBudget, cause).with_static_code("used_up").with_status(429);
+        assert_eq!((error.kind(), error.code(), count()), (ErrorKind::OverBudget, Some("used_up"), 0));
+        assert!(error.source().is_some_and(|source| source.is::<Cause>()));
+        assert_eq!((error.message(), error.to_string().as_str(), count()), ("it broke", "over budget: it broke", 1));
+        assert_eq!((error.clone().message(), count()), ("it broke", 1));
+    }
 
     #[test]
     fn unavailable_costs_nothing_and_is_not_retryable() {

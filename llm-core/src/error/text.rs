@@ -1,0 +1,47 @@
+//! Texts of an error.
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
+
+/// A text, which may be built only when it is first read.
+#[derive(Clone)]
+pub(super) enum Text {
+    Static(&'static str),
+    Shared(Arc<str>),
+    /// That of a cause.
+    Of(Arc<dyn StdError + Send + Sync>, OnceLock<Arc<str>>),
+}
+
+impl Text {
+    pub(super) fn of(cause: &Arc<dyn StdError + Send + Sync>) -> Self {
+        Self::Of(Arc::clone(cause), OnceLock::new())
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Static(text) => text,
+            Self::Shared(text) => text,
+            Self::Of(cause, text) => text.get_or_init(|| cause.to_string().into()),
+        }
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
