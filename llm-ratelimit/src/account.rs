@@ -104,7 +104,7 @@ impl Account {
         self.used_at = at.now;
         self.counters.reserve_exact(group.rules.len().saturating_sub(self.counters.len()));
         for rule in &group.rules {
-            if let Some(amount) = demand.amount(rule) {
+            if let Some(amount) = rule.amount(demand) {
                 let mark = self.ensure(rule, at).take(amount);
                 holds.push(Hold { account_ref, counter: rule.id, kind: rule.kind, amount, mark });
             }

@@ -10,7 +10,8 @@ use crate::{
     blocked::Blocked,
     counter::DecisionTime,
     hold::{Hold, Holds},
-    rules::{Kind, Names, PlanRules},
+    kind::Kind,
+    rules::{Names, PlanRules},
 };
 
 /// The accounts of all limits: all decisions of a limiter are made here.

@@ -138,6 +138,14 @@ impl LimiterBuilder {
     }
 
     /// Decides and counts, but sends every call of the layer at once: see [`RateLimit`](crate::RateLimit).
+    ///
+    /// ```
+    /// use llm_ratelimit::{Limiter, Plans};
+    ///
+    /// let limiter = Limiter::builder(Plans::uniform(["1/day"])?).shadow().build()?;
+    /// assert!(limiter.is_shadow());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shadow(mut self) -> Self {
         self.shadow = true;
         self

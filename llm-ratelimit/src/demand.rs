@@ -2,10 +2,7 @@ use std::{sync::Arc, time::Instant};
 
 use llm_core::{Call, Labels, Operation, Priority, Tenant, Usage, Usd, price::PriceOptions};
 
-use crate::{
-    Unit,
-    rules::{Kind, Rule},
-};
+use crate::{Unit, kind::Kind};
 
 /// Amounts that a call may take of what is limited, and the caller.
 ///
@@ -199,12 +196,12 @@ impl Demand {
     /// Requests, units and slots are known beforehand, so zero of them is nothing. Tokens and money are known only
     /// afterwards, so zero of them is held too, and settled by what the call used. Money that is not known is zero here;
     /// a call without a price is refused before.
-    pub(crate) fn amount(&self, rule: &Rule) -> Option<u64> {
+    pub(crate) fn amount(&self, kind: Kind, unit: Option<&Arc<str>>) -> Option<u64> {
         let known = |amount: u64| (amount > 0).then_some(amount);
-        match rule.kind {
+        match kind {
             Kind::Requests => known(self.requests),
             Kind::Slots => known(self.slots),
-            Kind::Units if self.unit.is_some() && self.unit != rule.unit => None,
+            Kind::Units if self.unit.is_some() && self.unit.as_ref() != unit => None,
             Kind::Units => known(self.units),
             Kind::Input => Some(self.input),
             Kind::Output => Some(self.output),
@@ -215,8 +212,8 @@ impl Demand {
 
     /// Returns the amount for which a rule must have room now. Zero needs a limit that is not exceeded; tokens that the
     /// call cannot take need nothing.
-    pub(crate) fn needed(&self, rule: &Rule) -> Option<u64> {
-        self.amount(rule).filter(|amount| match rule.kind {
+    pub(crate) fn needed(&self, kind: Kind, unit: Option<&Arc<str>>) -> Option<u64> {
+        self.amount(kind, unit).filter(|amount| match kind {
             Kind::Input => *amount > 0 || !self.no_input,
             Kind::Output => *amount > 0 || !self.no_output,
             _ => true,

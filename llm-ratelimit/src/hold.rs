@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::{Settlement, account_ref::AccountRef, bucket::Mark, rules::Kind};
+use crate::{Settlement, account_ref::AccountRef, bucket::Mark, kind::Kind};
 
 /// A call's share of one counter.
 #[derive(Clone, Debug)]

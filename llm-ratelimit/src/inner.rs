@@ -319,7 +319,7 @@ impl Inner {
         let group = &statuses.plan().groups[group];
         let waits = group.rules.iter().enumerate().filter_map(|(number, rule)| {
             let status = statuses.get(group.first + number)?;
-            let wanted = self.queue.wanted(account_ref, rule).saturating_add(demand.amount(rule).unwrap_or(0));
+            let wanted = self.queue.wanted(account_ref, rule).saturating_add(rule.amount(demand).unwrap_or(0));
             let taken = status.used.saturating_add(status.reserved);
             let over = taken.saturating_add(wanted).saturating_sub(status.amount);
             match rule.limit.quota().span() {

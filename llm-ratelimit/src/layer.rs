@@ -1,8 +1,6 @@
 use std::{collections::HashMap, fmt, num::NonZeroU32, sync::Arc};
 
-use tower_layer::Layer;
-
-use crate::{BalancePersister, Estimator, Learned, Limiter, RateLimit, balance_persister::Recorder};
+use crate::{BalancePersister, Estimator, Learned, Limiter, balance_persister::Recorder};
 
 /// Puts a [`Limiter`] in front of a service.
 ///
@@ -85,6 +83,16 @@ impl RateLimitLayer {
     ///
     /// By default each call carries an [`AttemptPermit`](llm_core::layer::AttemptPermit): a layer that tries again asks there first, what the
     /// failed attempt may have cost is then counted, and another is made only if there is room for it.
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    /// use llm_ratelimit::{Limiter, Plans, RateLimitLayer};
+    ///
+    /// let limiter = Limiter::builder(Plans::uniform(["100k tokens/day"])?).build()?;
+    /// let layer = RateLimitLayer::new(limiter).attempts(NonZeroU32::new(3).expect("three is not zero"));
+    /// # let _ = layer;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn attempts(mut self, most: NonZeroU32) -> Self {
         self.attempts = Some(most);
         self
@@ -116,6 +124,15 @@ impl RateLimitLayer {
     }
 
     /// Sets the provider below, for limits that count by provider.
+    ///
+    /// ```
+    /// use llm_ratelimit::{Limiter, Plans, RateLimitLayer};
+    ///
+    /// let limiter = Limiter::builder(Plans::uniform(["100/minute per provider"])?).build()?;
+    /// let layer = RateLimitLayer::new(limiter).provider("openai");
+    /// # let _ = layer;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn provider(mut self, name: impl Into<Arc<str>>) -> Self {
         self.provider = Some(name.into());
         self
@@ -142,17 +159,19 @@ impl RateLimitLayer {
     ///
     /// Further attempts, and what a stream asks for beyond its reservation, are written as other changes are: set
     /// [`attempts`](Self::attempts) to have them all recorded first. A limiter in shadow mode waits for nothing.
+    ///
+    /// ```
+    /// use llm_ratelimit::{BalancePersister, Limiter, Plans, RateLimitLayer, Store};
+    ///
+    /// let limiter = Limiter::builder(Plans::uniform(["5/month"])?).build()?;
+    /// let persister = BalancePersister::builder(Store::open("memory:")?).start(&limiter)?;
+    /// let layer = RateLimitLayer::new(limiter).durable_reservations(&persister);
+    /// # let _ = layer;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn durable_reservations(mut self, persister: &BalancePersister) -> Self {
         self.records = Some(persister.recorder());
         self
-    }
-}
-
-impl<S> Layer<S> for RateLimitLayer {
-    type Service = RateLimit<S>;
-
-    fn layer(&self, inner: S) -> RateLimit<S> {
-        RateLimit::new(inner, self.clone())
     }
 }
 

@@ -62,6 +62,18 @@ impl Limiter {
     /// # Errors
     ///
     /// A limit has no room for it, or it can never pass: see [`Reason`].
+    ///
+    /// ```
+    /// use llm_ratelimit::{Demand, Limiter, Plans, Reason};
+    ///
+    /// let limiter = Limiter::builder(Plans::uniform(["1/minute"])?).build()?;
+    /// let demand = Demand::new("acme", "gpt-4o-mini");
+    /// let reservation = limiter.try_reserve(&demand)?;
+    /// assert_eq!(limiter.try_reserve(&demand).unwrap_err().reason(), Reason::UsedUp);
+    /// drop(reservation); // it was not sent, so it costs nothing
+    /// assert!(limiter.try_reserve(&demand).is_ok());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
         let mut outcome = self.0.try_reserve(demand, false);
         self.0.report(&mut outcome);
@@ -100,6 +112,16 @@ impl Limiter {
     }
 
     /// Returns the status of a call's limits, without reserving anything.
+    ///
+    /// ```
+    /// use llm_ratelimit::{Demand, Limiter, Plans};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let limiter = Limiter::builder(Plans::uniform(["10/minute per model"])?).build()?;
+    /// let statuses = limiter.limit_statuses(&Demand::new("acme", "gpt-4o-mini")).await;
+    /// assert_eq!(statuses.iter().map(|status| status.remaining).collect::<Vec<_>>(), [10]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub async fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
         self.0.limit_statuses(demand).await
     }
@@ -127,6 +149,17 @@ impl Limiter {
     ///
     /// [`BuildError::UnknownUnit`] and [`BuildError::NoPrices`], as from [`LimiterBuilder::build`]. Then nothing has
     /// changed.
+    ///
+    /// ```
+    /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let limiter = Limiter::builder(Plans::uniform(["5/month"])?).build()?;
+    /// limiter.reserve(&Demand::new("acme", "gpt-4o-mini")).await?.settle(Settlement::Unknown);
+    /// limiter.replace(&Plans::uniform(["50/month"])?)?;
+    /// assert_eq!(limiter.usage("acme").await.iter().next().map(|status| status.remaining), Some(49));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn replace(&self, plans: &Plans) -> Result<(), BuildError> {
         self.0.check(plans)?;
         self.0.rules.store(Arc::new(Rules::new(plans, &self.0.names)));
@@ -159,6 +192,17 @@ impl Limiter {
     /// Forgets what a tenant has used, everywhere it was counted apart. What its running calls have reserved stays until
     /// they settle. It looks at every account. What estimators know of it is theirs to forget: see
     /// [`Learned::forget`](crate::Learned::forget).
+    ///
+    /// ```
+    /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let limiter = Limiter::builder(Plans::uniform(["5/month"])?).build()?;
+    /// limiter.reserve(&Demand::new("acme", "gpt-4o-mini")).await?.settle(Settlement::Unknown);
+    /// limiter.forget("acme").await;
+    /// assert_eq!(limiter.usage("acme").await.iter().next().map(|status| status.remaining), Some(5));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub async fn forget(&self, tenant: &str) {
         self.0.accounts.forget(tenant, &self.0.names).await;
         self.0.drain_all();
@@ -180,6 +224,19 @@ impl Limiter {
     }
 
     /// Puts balances back that were kept elsewhere, in place of what is known. What was reserved in them counts as spent.
+    ///
+    /// ```
+    /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let plans = Plans::uniform(["5/month"])?;
+    /// let before = Limiter::builder(plans.clone()).build()?;
+    /// before.reserve(&Demand::new("acme", "gpt-4o-mini")).await?.settle(Settlement::Unknown);
+    /// let after = Limiter::builder(plans).build()?;
+    /// after.restore(before.balances().await).await;
+    /// assert_eq!(after.usage("acme").await.iter().next().map(|status| status.remaining), Some(4));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub async fn restore(&self, balances: impl IntoIterator<Item = Balance>) {
         self.0.accounts.import(balances.into_iter().collect(), &self.0.names).await;
     }
@@ -190,6 +247,16 @@ impl Limiter {
     /// # Errors
     ///
     /// [`NoRuntime`] outside of a tokio runtime with timers. Then the limiter stays open.
+    ///
+    /// ```
+    /// use llm_ratelimit::{Demand, Limiter, Plans, Reason};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let limiter = Limiter::builder(Plans::uniform(["10/minute"])?).build()?;
+    /// assert_eq!(limiter.close().await?, 0);
+    /// assert_eq!(limiter.try_reserve(&Demand::new("acme", "gpt-4o-mini")).unwrap_err().reason(), Reason::Closed);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub async fn close(&self) -> Result<usize, NoRuntime> {
         timers()?;
         self.0.closed.store(true, SeqCst);

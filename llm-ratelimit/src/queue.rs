@@ -350,6 +350,6 @@ fn alarm(wait: Wait) -> Option<Instant> {
 fn share_of(demand: &Demand, plan: &PlanRules, blocked: &Blocked) -> u64 {
     let rules = &plan.groups[usize::from(blocked.group)].rules;
     let Some(rule) = rules.get(usize::from(blocked.rule.unwrap_or(0))) else { return 1 };
-    let share = (u128::from(demand.amount(rule).unwrap_or(0)) << 32) / u128::from(rule.limit.quota().amount());
+    let share = (u128::from(rule.amount(demand).unwrap_or(0)) << 32) / u128::from(rule.limit.quota().amount());
     u64::try_from(share / u128::from(plan.weight)).unwrap_or(u64::MAX).max(1)
 }

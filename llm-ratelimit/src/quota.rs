@@ -5,8 +5,7 @@ use std::{fmt, time::Duration};
 use llm_core::Usd;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use self::parse::QuotaError;
-use crate::{Calendar, CalendarUnit, Unit, bucket::Rate};
+use crate::{Calendar, CalendarUnit, QuotaError, Unit, bucket::Rate};
 
 /// So much of something, in so much time.
 ///
@@ -67,6 +66,14 @@ impl Quota {
     /// # Errors
     ///
     /// An amount of zero, a period of zero or of more than a year.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_ratelimit::{Quota, Unit};
+    ///
+    /// assert_eq!(Quota::bucket(10, Unit::Requests, Duration::from_secs(60))?, "10/minute".parse()?);
+    /// # Ok::<_, llm_ratelimit::QuotaError>(())
+    /// ```
     pub fn bucket(amount: u64, unit: Unit, period: Duration) -> Result<Self, QuotaError> {
         if period.is_zero() || period > LONGEST {
             return Err(QuotaError::Period);
@@ -80,6 +87,14 @@ impl Quota {
     /// # Errors
     ///
     /// An amount of zero.
+    ///
+    /// ```
+    /// use llm_ratelimit::{Calendar, CalendarUnit, Quota, Unit};
+    ///
+    /// let month = Calendar::utc(CalendarUnit::Month);
+    /// assert_eq!(Quota::calendar(5, Unit::units("proposal"), month)?, "5 proposals/month".parse()?);
+    /// # Ok::<_, llm_ratelimit::QuotaError>(())
+    /// ```
     pub fn calendar(amount: u64, unit: Unit, calendar: Calendar) -> Result<Self, QuotaError> {
         Self::new(amount, unit, Span::Calendar(calendar))
     }
@@ -89,6 +104,13 @@ impl Quota {
     /// # Errors
     ///
     /// None at all.
+    ///
+    /// ```
+    /// use llm_ratelimit::Quota;
+    ///
+    /// assert_eq!(Quota::concurrent(20)?, "20 concurrent".parse()?);
+    /// # Ok::<_, llm_ratelimit::QuotaError>(())
+    /// ```
     pub fn concurrent(calls: u64) -> Result<Self, QuotaError> {
         Self::new(calls, Unit::Requests, Span::Concurrent)
     }
@@ -98,6 +120,14 @@ impl Quota {
     /// # Errors
     ///
     /// Nothing, or less than nothing.
+    ///
+    /// ```
+    /// use llm_ratelimit::{Calendar, CalendarUnit, Quota};
+    ///
+    /// let day = Calendar::utc(CalendarUnit::Day).in_zone("Europe/Berlin")?;
+    /// assert_eq!(Quota::budget("$3".parse()?, day)?, "$3/day in Europe/Berlin".parse()?);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn budget(amount: Usd, calendar: Calendar) -> Result<Self, QuotaError> {
         Self::calendar(u64::try_from(amount.nanos()).map_err(|_| QuotaError::Negative)?, Unit::Money, calendar)
     }
@@ -107,6 +137,14 @@ impl Quota {
     /// # Errors
     ///
     /// A burst of zero, or a quota that is no bucket.
+    ///
+    /// ```
+    /// use llm_ratelimit::Quota;
+    ///
+    /// let quota: Quota = "100k input tokens/minute".parse()?;
+    /// assert_eq!(quota.with_burst(20_000)?, "100k input tokens/minute burst 20k".parse()?);
+    /// # Ok::<_, llm_ratelimit::QuotaError>(())
+    /// ```
     pub fn with_burst(mut self, most: u64) -> Result<Self, QuotaError> {
         match &mut self.span {
             _ if most == 0 => Err(QuotaError::Zero),

@@ -7,7 +7,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use crate::{Limit, Plans, Unit, quota::Span, scope::Scope};
+use crate::{Demand, Limit, Plans, Unit, kind::Kind, scope::Scope};
 
 /// All plans. Replaced as a whole.
 #[derive(Debug)]
@@ -45,18 +45,6 @@ pub(crate) struct Rule {
     pub(crate) kind: Kind,
     /// Which units, where it counts units.
     pub(crate) unit: Option<Arc<str>>,
-}
-
-/// Unit of a counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Requests,
-    Input,
-    Output,
-    Tokens,
-    Money,
-    Units,
-    Slots,
 }
 
 /// Numbers for scopes and counters, for as long as the limiter lives: a changed plan finds its counters again. As many as
@@ -164,40 +152,28 @@ impl PlanRules {
 }
 
 impl Rule {
+    /// Returns the amount that a call reserves; `None` if the rule counts nothing of it.
+    #[inline]
+    pub(crate) fn amount(&self, demand: &Demand) -> Option<u64> {
+        demand.amount(self.kind, self.unit.as_ref())
+    }
+
+    /// Returns the amount for which there must be room now; `None` if the call needs none.
+    #[inline]
+    pub(crate) fn needed(&self, demand: &Demand) -> Option<u64> {
+        demand.needed(self.kind, self.unit.as_ref())
+    }
+
     fn new(limit: Limit, names: &Names) -> Self {
         let unit = match limit.quota().unit() {
             Unit::Units(unit) => Some(Arc::clone(unit.key())),
             _ => None,
         };
-        Self { id: names.counters.id(&limit.quota().identity()), kind: Kind::of(&limit), unit, limit: Arc::new(limit) }
-    }
-}
-
-impl Kind {
-    /// In one word, for metrics. What the application sells has no name of its own here: there may be many.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Requests => "requests",
-            Self::Input => "input tokens",
-            Self::Output => "output tokens",
-            Self::Tokens => "tokens",
-            Self::Money => "money",
-            Self::Units => "units",
-            Self::Slots => "calls at one time",
-        }
-    }
-
-    fn of(limit: &Limit) -> Self {
-        if let Span::Concurrent = limit.quota().span() {
-            return Self::Slots;
-        }
-        match limit.quota().unit() {
-            Unit::Requests => Self::Requests,
-            Unit::Input => Self::Input,
-            Unit::Output => Self::Output,
-            Unit::Tokens => Self::Tokens,
-            Unit::Money => Self::Money,
-            Unit::Units(_) => Self::Units,
+        Self {
+            id: names.counters.id(&limit.quota().identity()),
+            kind: Kind::of(limit.quota()),
+            unit,
+            limit: Arc::new(limit),
         }
     }
 }

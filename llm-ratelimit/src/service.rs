@@ -8,6 +8,7 @@ use llm_core::{
     Call, Error, Estimate, Operation, Output, Reply,
     layer::{LlmService, NoFallback, ResponseFuture, oneshot},
 };
+use tower_layer::Layer;
 use tower_service::Service;
 use tracing::Instrument;
 
@@ -95,6 +96,14 @@ impl RateLimitLayer {
             _ => {}
         }
         Ok(reservation)
+    }
+}
+
+impl<S> Layer<S> for RateLimitLayer {
+    type Service = RateLimit<S>;
+
+    fn layer(&self, inner: S) -> RateLimit<S> {
+        RateLimit::new(inner, self.clone())
     }
 }
 

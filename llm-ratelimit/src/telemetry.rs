@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{Span, debug_span, field::Empty};
 
-use crate::{Refusal, rules::Kind};
+use crate::{Refusal, kind::Kind};
 
 /// Returns the span in which a call gets its reservation.
 pub(crate) fn admission(operation: &'static str, shadow: bool) -> Span {

@@ -49,12 +49,12 @@ impl Requirement<'_> {
     /// Returns true if the call holds anything of it.
     #[inline]
     pub(super) fn holds(&self, demand: &Demand) -> bool {
-        self.group.rules.iter().any(|rule| demand.amount(rule).is_some())
+        self.group.rules.iter().any(|rule| rule.amount(demand).is_some())
     }
 
     /// Returns true if the call needs room in it.
     fn asks(&self, demand: &Demand) -> bool {
-        self.group.rules.iter().any(|rule| demand.needed(rule).is_some())
+        self.group.rules.iter().any(|rule| rule.needed(demand).is_some())
     }
 
     /// Returns the obstacle, if there is one. Brings the counters of its account to now.
@@ -70,7 +70,7 @@ impl Requirement<'_> {
         let mut worst = None;
         for (number, rule) in self.group.rules.iter().enumerate() {
             let counter = account.as_mut().and_then(|account| account.counter(rule, at));
-            let Some(amount) = demand.needed(rule) else { continue };
+            let Some(amount) = rule.needed(demand) else { continue };
             let wait = match counter {
                 Some(counter) => counter.wait(rule, amount, at),
                 None if amount > rule.limit.quota().most() => Wait::Ever,

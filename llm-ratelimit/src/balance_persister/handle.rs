@@ -53,9 +53,9 @@ pub(crate) struct Recorder {
 #[derive(Debug)]
 #[must_use]
 pub struct BalancePersisterBuilder {
-    pub(super) store: Store,
-    pub(super) every: Duration,
-    pub(super) within: Duration,
+    store: Store,
+    every: Duration,
+    within: Duration,
 }
 
 /// Windows that ended so long ago, and owe nothing, are removed at a start.
@@ -139,8 +139,9 @@ impl BalancePersisterBuilder {
         let now = limiter.0.now();
         let counts = |balance: &Balance| !balance.window.is_blank_at(now);
         block_on(limiter.restore(self.store.balances()?.into_iter().filter(counts)));
-        let (flush_loop, within) = (Arc::new(FlushLoop::default()), self.within);
-        thread::start(self, limiter.clone(), Arc::clone(&flush_loop))?;
+        let Self { store, every, within } = self;
+        let flush_loop = Arc::new(FlushLoop::default());
+        thread::start(store, limiter.clone(), Arc::clone(&flush_loop), every, within)?;
         Ok(BalancePersister { limiter: limiter.clone(), flush_loop, within, forgetting: tokio::sync::Mutex::default() })
     }
 }

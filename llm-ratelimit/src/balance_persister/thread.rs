@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{BalancePersisterBuilder, flush_loop::FlushLoop};
+use super::flush_loop::FlushLoop;
 use crate::{Limiter, Store, StoreError, runtime::block_on, store::Changes};
 
 struct Writer {
@@ -26,11 +26,12 @@ struct End {
 
 /// Starts it.
 pub(super) fn start(
-    settings: BalancePersisterBuilder,
+    store: Store,
     limiter: Limiter,
     flush_loop: Arc<FlushLoop>,
+    every: Duration,
+    within: Duration,
 ) -> Result<(), StoreError> {
-    let BalancePersisterBuilder { store, every, within } = settings;
     let end = End { limiter: limiter.clone(), flush_loop: Arc::clone(&flush_loop) };
     let writer = Writer {
         limiter,

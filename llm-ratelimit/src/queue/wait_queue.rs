@@ -110,13 +110,13 @@ impl WaitQueue {
     /// Returns the amount that the calls before a place in its class want: of the first hundred, at least.
     pub(super) fn before(&self, place: &Place, rule: &Rule) -> u64 {
         let before = self.classes[place.class].order.range(..place.key()).take(100);
-        before.filter_map(|(_, waiter)| waiter.demand.amount(rule)).fold(0, u64::saturating_add)
+        before.filter_map(|(_, waiter)| rule.amount(&waiter.demand)).fold(0, u64::saturating_add)
     }
 
     /// Returns the amount that all want: the first hundred of each class, at least.
     pub(super) fn wanted(&self, rule: &Rule) -> u64 {
         let first = self.classes.iter().flat_map(|class| class.order.values().take(100));
-        first.filter_map(|waiter| waiter.demand.amount(rule)).fold(0, u64::saturating_add)
+        first.filter_map(|waiter| rule.amount(&waiter.demand)).fold(0, u64::saturating_add)
     }
 
     /// The call of a tenant whose turn would come last.
