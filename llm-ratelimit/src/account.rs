@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::{
     Demand,
     account_ref::AccountRef,
+    accounts::DecisionRequest,
     counter::{Counter, DecisionTime},
     hold::{Hold, Holds},
     rules::{Group, Rule},
@@ -97,14 +98,14 @@ impl Account {
         &mut self,
         account_ref: AccountRef,
         group: &Group,
-        demand: &Demand,
-        at: DecisionTime,
+        request: &DecisionRequest<'_>,
         holds: &mut Holds,
     ) {
+        let at = request.at;
         self.used_at = at.now;
         self.counters.reserve_exact(group.rules.len().saturating_sub(self.counters.len()));
         for rule in &group.rules {
-            if let Some(amount) = rule.amount(demand) {
+            if let Some(amount) = request.takes(rule) {
                 let mark = self.ensure(rule, at).take(amount);
                 holds.push(Hold { account_ref, counter: rule.id, kind: rule.kind, amount, mark });
             }

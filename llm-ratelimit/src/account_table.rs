@@ -59,7 +59,7 @@ impl AccountTable {
     }
 
     fn decide_at_once(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
-        let DecisionRequest { demand, plan, at, waited } = *request;
+        let DecisionRequest { demand, plan, at, standing } = *request;
         let mut requirements = Requirements::new();
         self.add_requirements(demand, plan, &mut requirements);
         let mut guards = Guards::new();
@@ -68,7 +68,7 @@ impl AccountTable {
         for requirement in &mut requirements {
             let shard = guard(&mut guards, requirement.shard);
             requirement.find(shard, self.most, demand, &plan.name, at);
-            if let Some(blocked) = requirement.check(shard, demand, at, waited)
+            if let Some(blocked) = requirement.check(shard, demand, at, standing)
                 && worst.is_none_or(|worst| blocked.wait >= worst.wait)
             {
                 worst = Some(blocked);
@@ -97,14 +97,14 @@ impl AccountTable {
         request: &DecisionRequest<'_>,
         holds: &mut Holds,
     ) {
-        let DecisionRequest { demand, plan, at, .. } = *request;
+        let DecisionRequest { demand, plan, .. } = *request;
         let is_persisted = self.is_persisted.load(Relaxed);
-        for requirement in requirements.iter_mut().filter(|requirement| requirement.holds(demand)) {
+        for requirement in requirements.iter_mut().filter(|requirement| requirement.holds(request)) {
             let shard = guard(guards, requirement.shard);
             shard.changed |= is_persisted;
             let account = requirement.account(shard, self.most, demand, &plan.name);
             let account_ref = AccountRef::new(requirement.shard, requirement.index.expect("the account is there"));
-            account.take(account_ref, requirement.group, demand, at, holds);
+            account.take(account_ref, requirement.group, request, holds);
             account.changed |= is_persisted;
         }
     }

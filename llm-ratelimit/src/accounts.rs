@@ -11,7 +11,7 @@ use crate::{
     counter::DecisionTime,
     hold::{Hold, Holds},
     kind::Kind,
-    rules::{Names, PlanRules},
+    rules::{Names, PlanRules, Rule},
 };
 
 /// The accounts of all limits: all decisions of a limiter are made here.
@@ -65,8 +65,19 @@ pub(crate) struct DecisionRequest<'a> {
     pub(crate) demand: &'a Demand,
     pub(crate) plan: &'a Arc<PlanRules>,
     pub(crate) at: DecisionTime,
-    /// It has waited for an account, so it is not blocked by others that do.
-    pub(crate) waited: bool,
+    pub(crate) standing: Standing,
+}
+
+/// The call's right to room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It comes after those that wait.
+    New,
+    /// It has waited for an account, or it runs already, so it is not blocked by others that wait.
+    Waited,
+    /// It is sent whatever the limits say. It counts in calendar windows, so that they show what was used. It does not count
+    /// in buckets and slots, in which it would have had no place.
+    Regardless,
 }
 
 /// A decision, with the levels of all of the plan's rules after it.
@@ -99,6 +110,15 @@ pub(crate) struct Settled {
     pub(crate) debts: SmallVec<[(Kind, u64); 1]>,
     /// Accounts that others wait for.
     pub(crate) awaited: SmallVec<[AccountRef; 2]>,
+}
+
+impl DecisionRequest<'_> {
+    /// Returns the amount that the call takes of what a rule counts, if it may.
+    #[inline]
+    pub(crate) fn takes(&self, rule: &Rule) -> Option<u64> {
+        let counts = self.standing != Standing::Regardless || rule.limit.quota().windows().is_some();
+        rule.amount(self.demand).filter(|_| counts)
+    }
 }
 
 impl Decision {

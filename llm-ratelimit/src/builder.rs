@@ -137,7 +137,9 @@ impl LimiterBuilder {
         self
     }
 
-    /// Decides and counts, but sends every call of the layer at once: see [`RateLimit`](crate::RateLimit).
+    /// Decides and counts, but sends every call of the layer at once: see [`RateLimit`](crate::RateLimit). A call that would
+    /// be refused counts in calendar windows, so that they show what was used, and in no bucket and no slot, so that later
+    /// calls are decided as if it had been refused there.
     ///
     /// ```
     /// use llm_ratelimit::{Limiter, Plans};

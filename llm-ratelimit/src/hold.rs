@@ -1,4 +1,4 @@
-//! What a call holds of its limits.
+//! Shares of limits that a call holds.
 
 use smallvec::SmallVec;
 

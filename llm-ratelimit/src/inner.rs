@@ -23,7 +23,7 @@ use crate::{
     UnitName, UnknownPrice,
     account_ref::AccountRef,
     account_table::AccountTable,
-    accounts::{Accounts, Decision, DecisionRequest, Settled, ThresholdReached},
+    accounts::{Accounts, Decision, DecisionRequest, Settled, Standing, ThresholdReached},
     blocked::Blocked,
     build_error::check,
     builder::is_free,
@@ -108,10 +108,10 @@ impl Inner {
         check(plans, &self.units, self.unknown_price.has_prices(self.prices.as_ref()))
     }
 
-    /// Reserves by what is known here, at once or not at all. A call that runs already is not blocked by those that wait.
+    /// Reserves by what is known here, at once or not at all.
     #[inline]
-    pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand, runs: bool) -> Result<Reservation, Refusal> {
-        let outcome = self.reserve_by(demand, runs, |request, decision| {
+    pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand, standing: Standing) -> Result<Reservation, Refusal> {
+        let outcome = self.reserve_by(demand, standing, |request, decision| {
             self.accounts.try_decide(request, decision);
             true
         });
@@ -123,20 +123,20 @@ impl Inner {
     pub(crate) fn reserve_at_once(
         self: &Arc<Self>,
         demand: &Demand,
-        runs: bool,
+        standing: Standing,
     ) -> Option<Result<Reservation, Refusal>> {
         // A decision that is not polled has not begun.
-        self.reserve_by(demand, runs, |request, decision| self.accounts.decide(request, decision).is_none())
+        self.reserve_by(demand, standing, |request, decision| self.accounts.decide(request, decision).is_none())
     }
 
     /// As [`reserve_at_once`](Self::reserve_at_once), after a round trip if the decision needs one.
-    pub(crate) async fn reserve(self: &Arc<Self>, demand: &Demand, runs: bool) -> Result<Reservation, Refusal> {
+    pub(crate) async fn reserve(self: &Arc<Self>, demand: &Demand, standing: Standing) -> Result<Reservation, Refusal> {
         let plan = self.plan_of(&demand.tenant);
         let demand = &*self.priced(demand, &plan)?;
         if let Some(reason) = self.always_refuses(demand, &plan) {
             return Err(self.refuse(reason, &plan));
         }
-        let request = DecisionRequest { demand, plan: &plan, at: self.decision_time(), waited: runs };
+        let request = DecisionRequest { demand, plan: &plan, at: self.decision_time(), standing };
         let mut decision = Decision::new(&request);
         if let Some(round_trip) = self.accounts.decide(&request, &mut decision) {
             round_trip.await;
@@ -144,12 +144,26 @@ impl Inner {
         self.conclude(&request, decision)
     }
 
+    /// Counts a call that is sent although it was refused.
+    pub(crate) async fn record(self: &Arc<Self>, demand: &Demand) -> Reservation {
+        let plan = self.plan_of(&demand.tenant);
+        let priced = self.priced(demand, &plan).unwrap_or(Cow::Borrowed(demand));
+        let (at, standing) = (self.decision_time(), Standing::Regardless);
+        let request = DecisionRequest { demand: &priced, plan: &plan, at, standing };
+        let mut decision = Decision::new(&request);
+        if let Some(round_trip) = self.accounts.decide(&request, &mut decision) {
+            round_trip.await;
+        }
+        let models = plan.priced.then(|| demand.priced_as());
+        Reservation::new(Arc::clone(self), decision, models)
+    }
+
     /// Reserves by a function that decides; `None` if it does not.
     #[inline]
     fn reserve_by(
         self: &Arc<Self>,
         demand: &Demand,
-        runs: bool,
+        standing: Standing,
         decide: impl FnOnce(&DecisionRequest<'_>, &mut Decision) -> bool,
     ) -> Option<Result<Reservation, Refusal>> {
         let rules = self.rules.load();
@@ -161,7 +175,7 @@ impl Inner {
         if let Some(reason) = self.always_refuses(&priced, plan) {
             return Some(Err(self.refuse(reason, plan)));
         }
-        let request = DecisionRequest { demand: &priced, plan, at: self.decision_time(), waited: runs };
+        let request = DecisionRequest { demand: &priced, plan, at: self.decision_time(), standing };
         let mut decision = Decision::new(&request);
         decide(&request, &mut decision).then(|| self.conclude(&request, decision))
     }
@@ -245,7 +259,7 @@ impl Inner {
 
     pub(crate) async fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
         let (plan, at) = (self.plan_of(&demand.tenant), self.decision_time());
-        self.accounts.levels(DecisionRequest { demand, plan: &plan, at, waited: false }).await
+        self.accounts.levels(DecisionRequest { demand, plan: &plan, at, standing: Standing::New }).await
     }
 
     pub(crate) fn settle(self: &Arc<Self>, holds: &[Hold], settlement: &Settlement) {

@@ -1,4 +1,4 @@
-//! What a counter counts.
+//! Units that counters count.
 
 use crate::{Quota, Unit, quota::Span};
 

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     Balance, BuildError, Demand, Dimension, Emergency, Limit, LimitStatuses, LimiterBuilder, NoRuntime, Plans, Reason,
     Refusal, Reservation,
+    accounts::Standing,
     inner::{Counts, Inner},
     queue::Queue,
     rules::Rules,
@@ -75,14 +76,14 @@ impl Limiter {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        let mut outcome = self.0.try_reserve(demand, false);
+        let mut outcome = self.0.try_reserve(demand, Standing::New);
         self.0.report(&mut outcome);
         outcome
     }
 
     /// Reserves more for a call that runs, at once: those who wait do not hold it up.
     pub(crate) async fn reserve_more(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        let mut outcome = self.0.reserve(demand, true).await;
+        let mut outcome = self.0.reserve(demand, Standing::Waited).await;
         self.0.report(&mut outcome);
         outcome
     }

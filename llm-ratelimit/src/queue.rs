@@ -31,6 +31,7 @@ use self::{
 use crate::{
     Demand, NoRuntime, Reason, Refusal, Reservation, Waiting,
     account_ref::AccountRef,
+    accounts::Standing,
     blocked::Blocked,
     counter::Wait,
     inner::Inner,
@@ -82,7 +83,7 @@ impl Queue {
 
     /// Reserves, waiting if it must and may.
     pub(crate) async fn reserve(inner: &Arc<Inner>, demand: &Demand) -> Result<Reservation, Refusal> {
-        let outcome = inner.reserve(demand, false).await;
+        let outcome = inner.reserve(demand, Standing::New).await;
         Self::wait(inner, demand, outcome).await
     }
 
@@ -158,7 +159,7 @@ impl Queue {
         let mut due = AccountRefs::from_slice(&[account_ref]);
         while let Some(account_ref) = due.pop() {
             let Some(turn) = Turn::begin(inner, account_ref) else { continue };
-            match inner.reserve_at_once(turn.demand(), true) {
+            match inner.reserve_at_once(turn.demand(), Standing::Waited) {
                 Some(outcome) => turn.conclude(outcome, &mut due),
                 None => turn.hand_over(),
             }
@@ -170,7 +171,7 @@ impl Queue {
         let mut due = AccountRefs::from_slice(&[account_ref]);
         while let Some(account_ref) = due.pop() {
             let Some(turn) = Turn::begin(inner, account_ref) else { continue };
-            let outcome = inner.reserve(turn.demand(), true).await;
+            let outcome = inner.reserve(turn.demand(), Standing::Waited).await;
             turn.conclude(outcome, &mut due);
         }
     }

@@ -14,6 +14,7 @@ use tracing::Instrument;
 
 use crate::{
     Demand, EstimateInput, Limiter, OverrunPolicy, RateLimitLayer, Refusal, Reservation,
+    accounts::Standing,
     queue::Queue,
     running::{Awaited, Running},
     telemetry,
@@ -81,7 +82,7 @@ impl RateLimitLayer {
         let limiter = &self.limiter.0;
         let mut outcome = match outcome {
             Some(outcome) => outcome,
-            None => limiter.reserve(demand, false).await,
+            None => limiter.reserve(demand, Standing::New).await,
         };
         if !self.limiter.is_shadow() {
             outcome = Queue::wait(limiter, demand, outcome).await;
@@ -123,7 +124,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
             let demand = settings.demand(&call, estimate);
             let (shadow, plan) = (settings.limiter.is_shadow(), || settings.limiter.plan_of(&demand.tenant));
             let span = telemetry::admission(T::NAME, shadow);
-            let at_once = span.in_scope(|| settings.limiter.0.reserve_at_once(&demand, false));
+            let at_once = span.in_scope(|| settings.limiter.0.reserve_at_once(&demand, Standing::New));
             let admitted = match at_once {
                 Some(mut outcome) if !settings.waits_after(&demand, &outcome) => {
                     span.in_scope(|| settings.limiter.0.report(&mut outcome));
@@ -133,20 +134,12 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
                 outcome => Box::pin(settings.admit(&demand, outcome)).instrument(span.clone()).await,
             };
             telemetry::admitted(&span, &admitted, plan);
-            let reservation = match admitted {
-                Ok(mut reservation) => {
-                    reservation.set_flag(call.track());
-                    reservation
-                }
+            let (mut reservation, refusal) = match admitted {
+                Ok(reservation) => (reservation, None),
                 Err(refusal) if !shadow => return Err(refusal.into()),
-                Err(refusal) => {
-                    let statuses = refusal.limit_statuses().clone();
-                    let mut reply = oneshot(inner, call).await?;
-                    reply.extensions.insert(ShadowRefusal(refusal));
-                    reply.extensions.insert(statuses);
-                    return Ok(reply);
-                }
+                Err(refusal) => (Box::pin(settings.limiter.0.record(&demand)).await, Some(Box::new(refusal))),
             };
+            reservation.set_flag(call.track());
             let running = Running::new(settings, demand, estimate, reservation);
             let above = call.extensions.remove();
             if let Some(permit) = running.permit(above) {
@@ -162,7 +155,12 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
                     return Err(error);
                 }
             };
-            reply.extensions.insert(running.limit_statuses().clone());
+            let statuses =
+                refusal.as_ref().map_or_else(|| running.limit_statuses(), |refusal| refusal.limit_statuses());
+            reply.extensions.insert(statuses.clone());
+            if let Some(refusal) = refusal {
+                reply.extensions.insert(ShadowRefusal(*refusal));
+            }
             Ok(watch::<T>(reply, running))
         })
     }

@@ -5,6 +5,7 @@ use crate::{
     Demand,
     account::Account,
     account_ref::AccountRef,
+    accounts::{DecisionRequest, Standing},
     blocked::Blocked,
     counter::{Counter, DecisionTime, Level, Wait},
     quota::scaled,
@@ -48,8 +49,8 @@ impl Requirement<'_> {
 
     /// Returns true if the call holds anything of it.
     #[inline]
-    pub(super) fn holds(&self, demand: &Demand) -> bool {
-        self.group.rules.iter().any(|rule| rule.amount(demand).is_some())
+    pub(super) fn holds(&self, request: &DecisionRequest<'_>) -> bool {
+        self.group.rules.iter().any(|rule| request.takes(rule).is_some())
     }
 
     /// Returns true if the call needs room in it.
@@ -59,7 +60,13 @@ impl Requirement<'_> {
 
     /// Returns the obstacle, if there is one. Brings the counters of its account to now.
     #[inline]
-    pub(super) fn check(&self, shard: &mut Shard, demand: &Demand, at: DecisionTime, waited: bool) -> Option<Blocked> {
+    pub(super) fn check(
+        &self,
+        shard: &mut Shard,
+        demand: &Demand,
+        at: DecisionTime,
+        standing: Standing,
+    ) -> Option<Blocked> {
         let account_ref = self.index.map(|index| AccountRef::new(self.shard, index));
         let mut account = self.index.and_then(|index| shard.slots[index as usize].as_mut());
         if let Some(account) = &mut account {
@@ -81,7 +88,10 @@ impl Requirement<'_> {
                 worst = blocked(Some(small(number)), wait);
             }
         }
-        let queued = !waited && account.is_some_and(|account| account.awaited) && self.asks(demand);
+        if standing == Standing::Regardless {
+            return None;
+        }
+        let queued = standing == Standing::New && account.is_some_and(|account| account.awaited) && self.asks(demand);
         if worst.is_none() && queued { blocked(None, Wait::Unknown) } else { worst }
     }
 

@@ -8,7 +8,7 @@ use super::{IMPLEMENTATIONS, Make, NOON, ask};
 use crate::{
     Balance, Demand, Limit, LimitStatuses, Plan, Plans, Settlement, Store,
     account_table::AccountTable,
-    accounts::{Accounts, Decision, DecisionRequest},
+    accounts::{Accounts, Decision, DecisionRequest, Standing},
     blocked::Blocked,
     counter::DecisionTime,
     hold::Holds,
@@ -18,7 +18,7 @@ use crate::{
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Ask { tenant: usize, tokens: u64, cost: i64, units: u64, waited: bool },
+    Ask { tenant: usize, tokens: u64, cost: i64, units: u64, standing: Standing },
     Settle { which: usize, settlement: Settlement },
     Pass { nanos: u64 },
     Plans { which: usize },
@@ -72,8 +72,8 @@ impl Subject {
         Self { make, carry, accounts: make(), names, rules, running: Vec::new() }
     }
 
-    fn decide(&mut self, demand: &Demand, at: DecisionTime, waited: bool) -> Shown {
-        let request = DecisionRequest { demand, plan: self.rules.of(&demand.tenant), at, waited };
+    fn decide(&mut self, demand: &Demand, at: DecisionTime, standing: Standing) -> Shown {
+        let request = DecisionRequest { demand, plan: self.rules.of(&demand.tenant), at, standing };
         let mut decision = Decision::new(&request);
         if let Some(round_trip) = self.accounts.decide(&request, &mut decision) {
             block_on(round_trip);
@@ -99,7 +99,7 @@ impl Subject {
 
     fn levels(&self, tenant: usize, at: DecisionTime) -> LimitStatuses {
         let (demand, plan) = (demand(tenant, 0, 0, 0), self.rules.of(TENANTS[tenant]));
-        block_on(self.accounts.levels(DecisionRequest { demand: &demand, plan, at, waited: false }))
+        block_on(self.accounts.levels(DecisionRequest { demand: &demand, plan, at, standing: Standing::New }))
     }
 
     /// What the accounts hold, in an order of its own.
@@ -132,12 +132,16 @@ fn settlement() -> impl Strategy<Value = Settlement> {
     ]
 }
 
+fn standing() -> impl Strategy<Value = Standing> {
+    prop::sample::select(vec![Standing::New, Standing::Waited, Standing::Regardless])
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let tokens = prop_oneof![1 => Just(0u64), 3 => 0..120u64];
     let cost = prop_oneof![1 => Just(0i64), 2 => 0..700_000_000i64];
     prop_oneof![
-        8 => (0..3usize, tokens, cost, 0..3u64, any::<bool>())
-            .prop_map(|(tenant, tokens, cost, units, waited)| Step::Ask { tenant, tokens, cost, units, waited }),
+        8 => (0..3usize, tokens, cost, 0..3u64, standing())
+            .prop_map(|(tenant, tokens, cost, units, standing)| Step::Ask { tenant, tokens, cost, units, standing }),
         6 => (any::<usize>(), settlement()).prop_map(|(which, settlement)| Step::Settle { which, settlement }),
         3 => prop_oneof![0..HOUR / 60, 0..3 * HOUR, 0..40 * 24 * HOUR].prop_map(|nanos| Step::Pass { nanos }),
         1 => (0..PLANS.len()).prop_map(|which| Step::Plans { which }),
@@ -176,9 +180,9 @@ fn compare(mut ours: Subject, mut theirs: Subject, steps: Vec<Step>) -> Result<(
     let mut at = DecisionTime { now: NOON * 1_000_000_000, per_mille: 1_000 };
     for step in steps {
         match step {
-            Step::Ask { tenant, tokens, cost, units, waited } => {
+            Step::Ask { tenant, tokens, cost, units, standing } => {
                 let demand = demand(tenant, tokens, cost, units);
-                prop_assert_eq!(ours.decide(&demand, at, waited), theirs.decide(&demand, at, waited));
+                prop_assert_eq!(ours.decide(&demand, at, standing), theirs.decide(&demand, at, standing));
             }
             Step::Settle { which, settlement } => {
                 let outcome = ours.settle(which, &settlement, at.now);
@@ -220,8 +224,8 @@ proptest! {
         let mut subject = Subject::new(in_memory, carried_by_memory);
         let at = DecisionTime { now: NOON * 1_000_000_000, per_mille: 1_000 };
         for step in steps {
-            if let Step::Ask { tenant, tokens, cost, units, waited } = step {
-                let _ = subject.decide(&demand(tenant, tokens, cost, units), at, waited);
+            if let Step::Ask { tenant, tokens, cost, units, standing } = step {
+                let _ = subject.decide(&demand(tenant, tokens, cost, units), at, standing);
             }
         }
         let counted = |subject: &Subject| {

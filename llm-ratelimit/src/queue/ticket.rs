@@ -11,7 +11,7 @@ use std::{
 use tokio::time::{Instant, sleep_until};
 
 use super::wait_queue::Place;
-use crate::{Demand, Reason, Refusal, Reservation, inner::Inner};
+use crate::{Demand, Reason, Refusal, Reservation, accounts::Standing, inner::Inner};
 
 pub(super) struct Waiter {
     pub(super) demand: Demand,
@@ -91,7 +91,7 @@ impl Waiter {
     }
 
     async fn last_try(&self, inner: &Arc<Inner>, why: Reason) -> Result<Reservation, Refusal> {
-        inner.reserve(&self.demand, false).await.map_err(|refusal| match refusal.reason() {
+        inner.reserve(&self.demand, Standing::New).await.map_err(|refusal| match refusal.reason() {
             Reason::UsedUp => refusal.because(why),
             _ => refusal,
         })

@@ -149,7 +149,7 @@ async fn shadow_counts_and_admits() {
     assert!(provider.chat(question("a")).await.unwrap().extensions.get::<ShadowRefusal>().is_none());
     let passed = provider.chat(question("b")).await.unwrap();
     assert_eq!(passed.extensions.get::<ShadowRefusal>().unwrap().0.reason(), Reason::UsedUp);
-    assert_eq!((limiter.stats().granted, limiter.stats().refused, spent(&limiter)), (1, 1, vec![1]));
+    assert_eq!((limiter.stats().granted, limiter.stats().refused, spent(&limiter)), (1, 1, vec![2]));
 }
 
 async fn read(provider: &dyn Provider) -> (usize, Option<Error>) {
@@ -300,4 +300,18 @@ async fn attempts_reserves_several_and_settles_one() {
     assert_eq!(limiter.usage("acme").at_once().iter().map(|s| s.reserved).collect::<Vec<_>>(), [300, 1]);
     running.output.complete().await.unwrap();
     assert_eq!(spent(&limiter), [5, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shadow_refused_call_counts_in_windows() {
+    let limiter = limits(["250 output tokens/day", "2/minute", "1 concurrent"]).clock(noon()).shadow().build().unwrap();
+    let client = Scripted::new().rule(Rule::say("x").usage(Usage::new(3, 70)));
+    let provider = into_provider(RateLimitLayer::new(limiter.clone()).layer(client));
+    for call in 1..=4u64 {
+        let reply = provider.chat(question("a")).await.unwrap();
+        assert_eq!(reply.extensions.get::<ShadowRefusal>().is_some(), call > 2, "call {call}");
+        let used: Vec<u64> = limiter.usage("acme").at_once().iter().map(|status| status.used).collect();
+        assert_eq!(used, [70 * call, call.min(2), 0], "what is refused fills no bucket");
+    }
+    assert_eq!((limiter.stats().granted, limiter.stats().refused), (2, 2));
 }

@@ -138,9 +138,10 @@ fn metrics_count_shadow_refusals_and_excess() {
     });
     assert_eq!(told.count("llm_ratelimit_granted_total plan=default"), 1);
     assert_eq!(told.count("llm_ratelimit_refused_total plan=default reason=used_up"), 2);
-    let reserved = told.count("llm_ratelimit_reserved_tokens_total");
-    assert_eq!(told.count("llm_ratelimit_excess_tokens_total"), 80 - reserved);
-    assert_eq!(told.count("llm_ratelimit_refunded_tokens_total"), 0);
+    assert_eq!(told.count("llm_ratelimit_used_tokens_total"), 3 * 80, "all of them were sent");
+    let counted = |name: &str| told.count(&format!("llm_ratelimit_{name}_tokens_total"));
+    assert!(counted("excess") > 0);
+    assert_eq!(counted("reserved") + counted("excess"), counted("used") + counted("refunded"));
 }
 
 #[cfg(feature = "metrics")]
