@@ -1,5 +1,7 @@
 //! The suite that every implementation of [`Accounts`] has to pass. A new one is added to [`IMPLEMENTATIONS`].
 
+#![expect(clippy::disallowed_methods, reason = "tests spawn callers and look at how large they are to be")]
+
 mod model;
 mod round_trip;
 mod suite;

@@ -32,7 +32,7 @@ struct State {
 }
 
 enum Outcome {
-    Decided(Result<Reservation, Refusal>),
+    Decided(Box<Result<Reservation, Refusal>>),
     /// It was taken out for this reason.
     TakenOut(Reason),
 }
@@ -72,7 +72,7 @@ impl Waiter {
     pub(super) fn end(&self, outcome: Result<Reservation, Refusal>) -> Option<Waker> {
         let mut state = self.lock();
         state.place = None;
-        state.outcome = Some(Outcome::Decided(outcome));
+        state.outcome = Some(Outcome::Decided(Box::new(outcome)));
         state.waker.take()
     }
 
@@ -116,7 +116,7 @@ impl Ticket {
         loop {
             let look = Instant::now() + timeout;
             match self.sleep(look).await {
-                Some(Outcome::Decided(outcome)) => return outcome,
+                Some(Outcome::Decided(outcome)) => return *outcome,
                 Some(Outcome::TakenOut(reason)) => return self.waiter.last_try(inner, reason).await,
                 None => {}
             }
@@ -165,7 +165,7 @@ impl Ticket {
         inner.queue.abandon(inner, &self.waiter);
         let outcome = self.waiter.lock().outcome.take();
         match outcome {
-            Some(Outcome::Decided(outcome)) => outcome,
+            Some(Outcome::Decided(outcome)) => *outcome,
             Some(Outcome::TakenOut(reason)) => self.waiter.last_try(inner, reason).await,
             None => self.waiter.last_try(inner, Reason::TooLate).await,
         }
