@@ -64,7 +64,7 @@ async fn stand_in_serves_marked_and_priced_replies() {
         assert_eq!(stack.anthropic.bills().len(), call, "nothing is stored");
     }
     // The limiter counts what the answering model cost, the ledger what each attempt did.
-    let counted = stack.limiter.usage("acme").iter().next().unwrap().used;
+    let counted = stack.limiter.usage("acme").await.iter().next().unwrap().used;
     assert_eq!(counted, u64::try_from(cost.nanos()).unwrap());
     let ledger = stack.ledger.snapshot();
     assert_eq!((ledger.total().paid, ledger.balance().is_balanced()), (cost, true));
