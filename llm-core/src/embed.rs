@@ -166,7 +166,7 @@ impl Operation for EmbedRequest {
         Some(&response.model).filter(|model| !model.is_empty())
     }
 
-    /// They do if each pair of vectors points the same way; vendors' last digits differ from call to call.
+    /// Returns `true` if each pair of vectors points the same way: vendors' last digits differ from call to call.
     fn equivalent(one: &Embeddings, other: &Embeddings) -> bool {
         one.vectors.len() == other.vectors.len() && one.vectors.iter().zip(&other.vectors).all(|(a, b)| alike(a, b))
     }

@@ -41,7 +41,7 @@ impl<C> End<'_, C> {
 /// ```
 #[derive(Debug)]
 pub enum StreamCut {
-    /// It fails with this error, which should say what it cost until then ([`with_charge`](crate::Error::with_charge)).
+    /// Ends the stream with this error, which should state its cost ([`with_charge`](crate::Error::with_charge)).
     Fail(Error),
     /// Its reader gets a clean end there, as when the longest length is reached. Hooks learn that it was
     /// [dropped](End::Dropped), so that a part is not taken for the whole.
@@ -105,7 +105,7 @@ pub trait Output: Sized + Send + 'static {
 pub enum Shared<C> {
     /// Whole.
     Whole(Arc<C>),
-    /// Still running. It runs while a caller reads it.
+    /// A response that still arrives. It runs while a caller reads it.
     Live(Arc<dyn Live<C>>),
 }
 

@@ -49,7 +49,7 @@ impl Deadline {
         .await
     }
 
-    /// For a stream.
+    /// Creates the alarm of a stream.
     pub(crate) fn alarm(&self) -> Alarm {
         let deadline = self.0.clone();
         Alarm((!deadline.is_unbounded()).then(|| -> Passing { Box::pin(async move { deadline.passed(timer).await }) }))

@@ -109,7 +109,7 @@ pub enum RetryForm {
     Millis,
     /// `retry-after` in seconds and `retry-after-ms`.
     Both,
-    /// Not at all.
+    /// States no waiting time.
     Silent,
 }
 

@@ -33,7 +33,7 @@ pub enum Head {
     At(Duration),
     /// Never: the call hangs until the client cancels it.
     Never,
-    /// Not at all: the connection is closed after this time.
+    /// Closes the connection after this time, without a response.
     Reset(Duration),
 }
 

@@ -30,7 +30,7 @@ pub struct Directive {
     pub(crate) ttl: Option<Duration>,
     pub(crate) tags: Vec<Tag>,
     pub(crate) shared: Option<Arc<str>>,
-    /// Only the requested model may answer.
+    /// Requires a response of the requested model.
     pub(crate) no_fallback: bool,
     /// Group or member to which a key pool below must send the call.
     pub(crate) pinned: Option<Pinned>,

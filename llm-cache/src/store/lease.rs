@@ -66,7 +66,7 @@ pub(crate) trait Hold: Send + Sync {
 /// End of a call, for waiters in other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It failed, or its response is not stored. Each waiter sends a call of its own.
+    /// The call failed, or its response is not stored. Each waiter sends a call of its own.
     Over,
     /// Its callers left. The next waiter sends it again.
     Left,

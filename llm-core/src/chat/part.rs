@@ -73,7 +73,7 @@ pub enum ImageSource {
         /// The file's content.
         data: Bytes,
     },
-    /// At an address that the vendor fetches. This library never does.
+    /// Address that the vendor fetches. This library never does.
     Url {
         /// The address.
         url: Arc<str>,

@@ -238,7 +238,7 @@ impl Operation for ChatRequest {
         self.sampling.seed.is_none() && self.sampling.temperature.is_some_and(|temperature| temperature > 0.0)
     }
 
-    /// They do if all choices say the same, call the same tools and end the same way.
+    /// Returns `true` if all choices say the same, call the same tools and end the same way.
     fn equivalent(one: &ChatResponse, other: &ChatResponse) -> bool {
         one.choices.len() == other.choices.len() && one.choices.iter().zip(&other.choices).all(|(a, b)| a.agrees(b))
     }

@@ -51,11 +51,11 @@ pub struct Choice {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FinishReason {
-    /// It was complete, or a stop text came.
+    /// The response was complete, or a stop text came.
     Stop,
-    /// It reached its longest length.
+    /// The response reached its longest length.
     Length,
-    /// It wants tools called.
+    /// The model wants tools called.
     ToolCalls,
     /// A filter stopped it.
     ContentFilter,

@@ -50,7 +50,7 @@ pub enum ToolChoice {
     Auto,
     /// No tool.
     None,
-    /// At least one tool.
+    /// The model calls at least one tool.
     Required,
     /// This function.
     Function(Arc<str>),

@@ -70,7 +70,7 @@ pub enum Charge {
     /// No tokens: it was not sent, or the vendor refused it.
     #[default]
     None,
-    /// It was sent, and its usage is unknown.
+    /// The call was sent, and its usage is unknown.
     Unknown,
     /// This usage.
     Known(Usage),

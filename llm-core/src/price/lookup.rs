@@ -69,7 +69,7 @@ impl PriceTable {
     }
 }
 
-/// Of the prices listed under a name, those that apply at the provider.
+/// Chooses those of the prices listed under a name that apply at the provider.
 fn choose<'t>(
     listed: &'t [Listed],
     provider: Option<&str>,

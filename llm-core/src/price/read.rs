@@ -29,7 +29,7 @@ const FACTORS: RangeInclusive<u32> = 1_000..=100_000;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PriceTableError {
-    /// Not JSON, or not of a price table's form.
+    /// The text is not JSON, or does not have a price table's form.
     #[error("the price table cannot be read: {0}")]
     Format(#[from] serde_json::Error),
     /// A model's prices cannot be read: a price is negative or no decimal number, a field is unknown or missing.

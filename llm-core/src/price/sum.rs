@@ -6,7 +6,7 @@ const UNIT: u128 = 1_000_000_000;
 
 /// Tokens × rates × factors, exactly.
 pub(super) struct Sum {
-    /// In nano-dollars divided by `unit`.
+    /// Nano-dollars divided by `unit`.
     amount: u128,
     unit: u128,
     per_mille: u32,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{Estimate, Usage, Usd};
 
-/// In nano-dollars: standard 1,000 and 2,000, above 1,000 tokens twice that; batch half of it; flex only for short
+/// Prices in nano-dollars: standard 1,000 and 2,000, above 1,000 tokens twice that; batch half of it; flex only for short
 /// prompts; priority thrice.
 const TABLE: &str = r#"{"as_of": "2026-01-02", "models": {"m": {
     "max_output": 100,

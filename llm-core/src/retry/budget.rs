@@ -24,7 +24,7 @@ pub struct RetryBudget(Arc<Bucket>);
 
 #[derive(Debug)]
 struct Bucket {
-    /// In hundredths of a retry.
+    /// Balance in hundredths of a retry.
     left: AtomicU64,
     each: u64,
     most: u64,

@@ -19,7 +19,7 @@ pub(super) struct StreamDecoder {
 }
 
 impl StreamDecoder {
-    /// With the usage at the end, if it is wanted.
+    /// Wraps a stream, with the usage at the end if it is wanted.
     pub(super) fn new(source: ChatStream, usage: bool) -> Self {
         Self { source: Some(source), chunker: Chunker::default(), usage }
     }

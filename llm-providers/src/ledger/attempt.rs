@@ -80,7 +80,7 @@ pub enum Charged {
     Paid(Usd),
     /// Its usage is known, but its cost is not, for this cause.
     Unpriced(UnknownCost),
-    /// It was sent and its usage never came: it cost at most this, where a bound is known.
+    /// The attempt was sent and its usage never came: it cost at most this, where a bound is known.
     Unconfirmed(Option<Usd>),
 }
 

@@ -82,7 +82,7 @@ fn money(amount: Usd, unpriced: u64) -> String {
     }
 }
 
-/// As [`money`], for an amount that its unknown part may lower too.
+/// Formats like [`money`], for an amount that its unknown part may lower too.
 fn signed(amount: Usd, unknown: u64) -> String {
     match unknown {
         0 => format!("{amount:.6}"),

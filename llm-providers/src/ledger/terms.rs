@@ -74,7 +74,7 @@ impl Terms {
 }
 
 impl Asked {
-    /// Of a chat request, where it asks in a form that this crate knows.
+    /// Reads the terms of a chat request, where it asks in a form that this crate knows.
     fn of<T: Operation>(body: &T) -> Self {
         let body: &dyn Any = body;
         let streamed = || body.downcast_ref::<Streamed<ChatRequest>>().map(|streamed| &streamed.0);

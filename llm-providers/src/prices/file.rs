@@ -17,7 +17,7 @@ pub enum LoadError {
         /// Cause.
         source: io::Error,
     },
-    /// It holds no usable price table.
+    /// The file holds no usable price table.
     #[error("in the price file {path:?}: {source}")]
     Table {
         /// The file.

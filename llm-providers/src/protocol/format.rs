@@ -45,7 +45,7 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
     /// [`ErrorKind::Malformed`], or the error that the answer holds in spite of its status.
     fn read_chat(&self, body: &[u8]) -> Result<Decoded<ChatResponse>, Error>;
 
-    /// As [`read_chat`](Self::read_chat), for a vendor that may leave out of a response what its request says of the price.
+    /// Reads a response like [`read_chat`](Self::read_chat), for a vendor that may leave out what the request says of the price.
     ///
     /// # Errors
     ///

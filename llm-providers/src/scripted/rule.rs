@@ -98,7 +98,7 @@ impl Rule {
         Self::new(Act::Hang)
     }
 
-    /// Only calls whose text contains `part`: the texts of all messages, or of all inputs, one a line.
+    /// Restricts the rule to calls whose text contains `part`: the texts of all messages, or of all inputs, one a line.
     ///
     /// ```
     /// use llm_providers::scripted::{Rule, Scripted};
@@ -110,7 +110,7 @@ impl Rule {
         self.test(move |asked| asked.text.contains(&part))
     }
 
-    /// Only calls for a model.
+    /// Restricts the rule to calls for a model.
     ///
     /// ```
     /// use llm_providers::scripted::{Rule, Scripted};
@@ -122,7 +122,7 @@ impl Rule {
         self.test(move |asked| asked.model == model)
     }
 
-    /// Only chat, streamed or not, for which `conforms` says so.
+    /// Restricts the rule to chat, streamed or not, for which the function returns `true`.
     ///
     /// NOTE: it runs while the provider's rules are locked, so it must not use that provider.
     ///
@@ -135,7 +135,7 @@ impl Rule {
         self.test(move |asked| asked.chat.is_some_and(&fits))
     }
 
-    /// Only the call of this number, from 1, among those that fit.
+    /// Restricts the rule to the call of this number, from 1, among those that fit.
     ///
     /// ```
     /// use llm_providers::scripted::{Rule, Scripted};
@@ -148,7 +148,7 @@ impl Rule {
         self
     }
 
-    /// Only so many calls among those that fit.
+    /// Restricts the rule to so many calls among those that fit.
     ///
     /// ```
     /// use llm_providers::scripted::{Rule, Scripted};

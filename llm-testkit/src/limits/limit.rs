@@ -73,7 +73,7 @@ impl Limit {
         Self { measure: Measure::Output, ..Self::requests(most, per) }
     }
 
-    /// Also enforces the limit in each `slice` of the window, as vendors do.
+    /// Enforces the limit in each `slice` of the window too, as vendors do.
     ///
     /// 60 requests a minute in slices of a second admit one request in any second. A slice admits at least 1.
     #[must_use]

@@ -26,11 +26,11 @@ pub(crate) struct Dialect {
 /// Position of the usage in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UsageChunk {
-    /// In a chunk of its own, if requested.
+    /// A chunk of its own carries it, if requested.
     Own,
-    /// In the chunk that finishes the last choice, if requested.
+    /// The chunk that finishes the last choice carries it, if requested.
     Finish,
-    /// In that chunk, requested or not.
+    /// The chunk that finishes the last choice carries it, requested or not.
     Unasked,
 }
 
@@ -38,9 +38,9 @@ pub(super) enum UsageChunk {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Thoughts {
     Hidden,
-    /// In a field beside `content`.
+    /// A field beside `content` holds it.
     Field(&'static str),
-    /// As parts of `content`.
+    /// Parts of `content` hold it.
     Parts,
 }
 

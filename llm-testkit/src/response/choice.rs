@@ -38,7 +38,7 @@ pub(crate) enum Finish {
     Stop,
     Length,
     Tool,
-    /// At this stop sequence of the request.
+    /// The text reached this stop sequence of the request.
     Sequence(String),
     Filtered,
 }
@@ -129,7 +129,7 @@ fn stopped(mut text: String, finish: Finish, sequences: &[String]) -> (Content, 
     (Content::Text(text), Finish::Sequence(sequence.clone()))
 }
 
-/// At most `budget` tokens of `text`, and why it ends.
+/// Cuts `text` to at most `budget` tokens; returns it with the reason of its end.
 fn cut(text: &str, budget: u64, whole: Finish) -> (String, Finish) {
     if tokens::count(text) <= budget {
         return (text.to_owned(), whole);

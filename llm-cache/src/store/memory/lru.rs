@@ -30,7 +30,7 @@ pub(super) struct Lru {
 /// Number of shards, a power of two.
 const SHARDS: usize = 16;
 
-/// On cache lines of its own.
+/// Value on cache lines of its own.
 #[derive(Default)]
 #[repr(align(128))]
 struct Shard {

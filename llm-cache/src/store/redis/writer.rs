@@ -38,7 +38,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 type Running<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// Does the queued jobs until the queue is closed. A job that must be retried delays no other.
+/// Runs the queued jobs until the queue is closed. A job that must be retried delays no other.
 pub(super) async fn write(shared: Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
     let _ends = Ends(&shared);
     let mut batch = Batch::new();

@@ -77,14 +77,14 @@ pub enum KeyHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReasoningFormat {
-    /// Not at all: the format has no field for it. It is refused, or with [`Dialect::approximate`] left out.
+    /// The format has no field for it. It is refused, or with [`Dialect::approximate`] left out.
     Refused,
-    /// As `reasoning_content` of messages that call tools, whose server wants it there. In other messages it refuses or
+    /// `reasoning_content` of messages that call tools, whose server wants it there. In other messages it refuses or
     /// ignores it, so there it is left out.
     WithCalls,
-    /// As `reasoning`, and `reasoning_details` with the seals of the model's vendor where the server has them.
+    /// `reasoning`, and `reasoning_details` with the signatures of the model's vendor where the server has them.
     Details,
-    /// As parts of the content of type `thinking`.
+    /// Parts of the content of type `thinking`.
     Parts,
 }
 

@@ -15,7 +15,7 @@ pub(super) struct WireTool<'a>(pub(super) &'a Tool);
 /// The choice of tools as it is sent.
 pub(super) struct WireChoice<'a> {
     choice: &'a ToolChoice,
-    /// At most one call.
+    /// Allows at most one call.
     single: bool,
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn encode_chat(request: &ChatRequest, dialect: Dialect) -> Result<Byt
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Body<'a> {
-    /// Only where the request stands inside another.
+    /// Model, written where the request stands inside another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) model: Option<String>,
     pub(super) contents: Vec<Content<'a>>,

@@ -42,7 +42,7 @@ pub struct ChunkDecoder {
 }
 
 impl ChunkDecoder {
-    /// For the stream of a server that differs from OpenAI.
+    /// Creates the decoder of a server that differs from OpenAI.
     pub(crate) fn new(dialect: Dialect) -> Self {
         Self {
             started: None,
@@ -271,7 +271,7 @@ impl ChunkDecoder {
 }
 
 impl Default for ChunkDecoder {
-    /// For OpenAI's own stream.
+    /// Creates the decoder of OpenAI's own stream.
     fn default() -> Self {
         Self::new(Dialect::OPENAI)
     }
