@@ -42,4 +42,5 @@ pub mod workload;
 #[doc = include_str!("../../docs/migration/async-openai.md")]
 #[doc = include_str!("../../docs/migration/reqwest.md")]
 #[doc = include_str!("../../docs/migration/redis.md")]
+#[doc = include_str!("../../docs/migration/keys.md")]
 pub struct Migration;

@@ -59,7 +59,12 @@ impl<S> Inner<S> {
         };
         match self.answer(shared, turn, want, deadline, now) {
             Step::Wait(at) => match shared.state.enqueue(want.model, want.priority) {
-                Some(ticket) => Step::Queued(ticket, at),
+                Some(ticket) => {
+                    if shared.state.is_next(&ticket) {
+                        shared.state.set_first_return(want.model, at);
+                    }
+                    Step::Queued(ticket, at)
+                }
                 None => Step::Refused(error::crowded(shared.state.waiting())),
             },
             step => step,

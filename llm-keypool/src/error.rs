@@ -35,6 +35,7 @@ pub(crate) fn unavailable(state: &State, model: u32, pinned: Option<&Pinned>) ->
     let (counts, names) = state.reasons(model);
     let counts: Vec<_> = counts.iter().map(|(reason, count)| format!("{count} {}", reason.of_members())).collect();
     let why = match counts.is_empty() {
+        true if state.tiers(model) > 0 => "the last one was refused".to_owned(),
         true => "no member serves it".to_owned(),
         false => format!("{} ({})", counts.join(", "), names.join(", ")),
     };

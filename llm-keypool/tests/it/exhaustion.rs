@@ -150,3 +150,40 @@ async fn pinned_call_names_missing_group() {
     assert!(error.kind() == ErrorKind::Unavailable && error.message().contains("gone"), "{error}");
     assert_eq!(pool.lease(&LeaseRequest::new("m").pinned(Pinned::to("a"))).await.unwrap().member(), "a");
 }
+
+/// A thousand members of one request a minute each, and bursts of twice as many calls.
+#[tokio::test(start_paused = true)]
+async fn waiting_call_takes_first_return_of_thousand_members() {
+    const MEMBERS: usize = 1_000;
+    /// Length of a slice of a minute: what was sent in one leaves two of them after its begin and a minute.
+    const SLICE: Duration = Duration::from_millis(250);
+    let names: Vec<String> = (0..MEMBERS).map(|member| format!("key-{member}")).collect();
+    let groups = names.iter().map(|name| Group::new(&**name).limit("m", requests_per_minute(1)));
+    let members = names.iter().map(|name| Member::new(&**name, ()));
+    let builder = groups.fold(KeyPool::builder().members(members), |builder, group| builder.group(group));
+    let pool = builder.seed(7).max_wait(120 * SECOND).build().unwrap();
+    let (start, mut prng) = (Instant::now(), crate::support::Prng(1));
+    let mut calls = tokio::task::JoinSet::new();
+    for call in 0..2 * MEMBERS {
+        if call % 50 == 0 {
+            tokio::time::sleep(Duration::from_millis(prng.below(2_000))).await;
+        }
+        let pool = pool.clone();
+        let arrived = start.elapsed();
+        calls.spawn(async move {
+            pool.lease(&LeaseRequest::new("m")).await.unwrap().report(Outcome::success());
+            (call, arrived, start.elapsed())
+        });
+        tokio::task::yield_now().await;
+    }
+    let mut calls = calls.join_all().await;
+    calls.sort_unstable();
+    let returns = |sent: Duration| SLICE * (sent.as_millis() / SLICE.as_millis()) as u32 + 2 * SLICE + 60 * SECOND;
+    for (call, arrived, served) in &calls {
+        let expected = match call.checked_sub(MEMBERS) {
+            None => *arrived,
+            Some(before) => returns(calls[before].2).max(*arrived),
+        };
+        assert!(*served <= expected + Duration::from_millis(10), "call {call}: {expected:?}, served at {served:?}");
+    }
+}
