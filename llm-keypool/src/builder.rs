@@ -54,6 +54,13 @@ pub struct KeyPoolBuilder<S> {
     settings: PoolSettings,
 }
 
+impl<S> KeyPool<S> {
+    /// Creates a builder.
+    pub fn builder() -> KeyPoolBuilder<S> {
+        KeyPoolBuilder::new()
+    }
+}
+
 impl<S> KeyPoolBuilder<S> {
     pub(crate) fn new() -> Self {
         let settings = PoolSettings {

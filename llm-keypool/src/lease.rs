@@ -261,7 +261,7 @@ impl<K> Inner<K> {
         (want, request.deadline.into())
     }
 
-    /// Returns what a call of default priority wants.
+    /// Returns the demand of a call of default priority.
     pub(crate) fn want_of(&self, model: &Arc<str>, amounts: [u64; 4], tenant: &str, beginning: u64) -> Want {
         let affinity = match beginning {
             0 => 0,

@@ -11,7 +11,7 @@ use llm_core::{
 use tokio::time::Instant;
 
 use crate::{
-    BuildError, KeyPoolBuilder, Member, Sink, Verdict,
+    BuildError, Member, Sink, Verdict,
     state::{State, choice::Attempt},
     telemetry,
     time::{Time, nanos},
@@ -63,11 +63,6 @@ pub(crate) struct Shared<S> {
 }
 
 impl<S> KeyPool<S> {
-    /// Creates a builder.
-    pub fn builder() -> KeyPoolBuilder<S> {
-        KeyPoolBuilder::new()
-    }
-
     pub(crate) fn new(state: State, services: Vec<Arc<S>>, settings: PoolSettings) -> Self {
         let shared = Mutex::new(Shared { state, services });
         Self(Arc::new(Inner { shared, start: Instant::now(), settings }))

@@ -40,10 +40,11 @@ impl<T: Operation, S: LlmService<T> + Sync> Service<Call<T>> for KeyPool<S> {
         let inner = Arc::clone(&self.0);
         ResponseFuture::waiting(async move {
             let span = telemetry::call(T::NAME);
-            match span.is_disabled() {
-                true => send(inner, call).await,
-                false => send(inner, call).instrument(span).await,
-            }
+            let mut failures = 0;
+            let sent = send(inner, call, &mut failures);
+            let result = if span.is_disabled() { sent.await } else { sent.instrument(span.clone()).await };
+            telemetry::ended(&span, failures, result.as_ref().map(|reply| reply.extensions.get()));
+            result
         })
     }
 }
@@ -52,6 +53,7 @@ impl<T: Operation, S: LlmService<T> + Sync> Service<Call<T>> for KeyPool<S> {
 async fn send<T: Operation, S: LlmService<T> + Sync>(
     inner: Arc<Inner<S>>,
     mut call: Call<T>,
+    failures: &mut u32,
 ) -> Result<Reply<T::Output>, Error> {
     let is_nested = call.extensions.insert(NestedRetry).is_some();
     if !is_nested {
@@ -63,27 +65,18 @@ async fn send<T: Operation, S: LlmService<T> + Sync>(
     loop {
         let (running, service) = match inner.acquire(&mut want, &deadline).await {
             Ok(acquired) => acquired,
-            Err(error) => {
-                telemetry::ended(course.failures(), None, Some(&error));
-                return Err(course.ended(error));
-            }
+            Err(error) => return Err(course.ended(error)),
         };
         let (member, stand_in) = (Arc::clone(&running.attempt().member), running.attempt().stand_in);
         let (verdict, is_doubted, error) = match attempt(&inner, &call, &running, &service, &deadline).await {
-            Ok(reply) => {
-                telemetry::ended(course.failures(), Some(&member), None);
-                return Ok(served(reply, running, member, stand_in));
-            }
+            Ok(reply) => return Ok(served(reply, running, member, stand_in)),
             Err(error) => {
                 let (verdict, is_doubted) = running.fail(&error);
                 (verdict, is_doubted, error)
             }
         };
-        let failed = Failed { member, stand_in, verdict, is_doubted, error };
-        if let Err(error) = course.next(&inner, &mut want, failed).await {
-            telemetry::ended(course.failures(), None, Some(&error));
-            return Err(error);
-        }
+        *failures += 1;
+        course.next(&inner, &mut want, Failed { member, stand_in, verdict, is_doubted, error }).await?;
     }
 }
 

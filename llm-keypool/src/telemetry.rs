@@ -1,9 +1,7 @@
 //! Spans and events of `tracing` and, with feature `metrics`, metrics of the `metrics` facade. No tenant and no key is in
 //! any of them.
 
-use std::sync::Arc;
-
-use llm_core::Error;
+use llm_core::{Error, layer::MemberId};
 use tracing::{Span, debug_span, field::Empty};
 
 use crate::Event;
@@ -19,15 +17,14 @@ pub(crate) fn call(operation: &'static str) -> Span {
     )
 }
 
-/// Records the outcome of a call in its span.
-pub(crate) fn ended(failures: u32, member: Option<&Arc<str>>, error: Option<&Error>) {
-    let outcome = error.map_or("served", |error| outcome(error));
-    let span = Span::current();
+/// Records the outcome of a call: the member that served it, or the error.
+pub(crate) fn ended(span: &Span, failures: u32, result: Result<Option<&MemberId>, &Error>) {
+    let outcome = result.map_or_else(outcome, |_| "served");
     if !span.is_disabled() {
         span.record("llm.keypool.failures", failures);
         span.record("llm.keypool.outcome", outcome);
-        if let Some(member) = member {
-            span.record("llm.keypool.member", &**member);
+        if let Ok(Some(member)) = result {
+            span.record("llm.keypool.member", member.as_str());
         }
     }
     #[cfg(feature = "metrics")]

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{State, parking::Parking};
+use super::{State, choice::RELEASE, parking::Parking};
 use crate::{
     event::Event,
     time::{MINUTE, SECOND, Time, nanos},
@@ -51,11 +51,11 @@ impl Causes {
 }
 
 impl State {
-    /// Returns the time until which the pool is paused, if it is.
+    /// Returns the time until which the pool is paused, if it is; [`RELEASE`] while one call tests.
     pub(super) fn paused_until(&self, now: Time) -> Option<Time> {
         let pause = self.causes.pause.as_ref()?;
-        let tested_until = pause.test.map_or(0, |(_, at)| at + TEST_TIMEOUT);
-        Some(pause.until.max(tested_until)).filter(|until| *until > now)
+        let is_tested = pause.test.is_some_and(|(_, at)| now < at + TEST_TIMEOUT);
+        if is_tested { Some(RELEASE) } else { Some(pause.until).filter(|until| *until > now) }
     }
 
     /// Returns `true` if the pool is paused for a common cause, or one call tests.

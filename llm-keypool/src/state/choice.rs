@@ -15,7 +15,7 @@ use crate::{
     time::{MINUTE, SECOND, Time},
 };
 
-/// What a call wants.
+/// Demand of a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Want {
     pub(crate) name: Arc<str>,
@@ -85,7 +85,7 @@ pub(crate) enum Turn {
     Never,
 }
 
-/// When an attempt ends.
+/// Time of a return that is known only when an attempt ends.
 pub(crate) const RELEASE: Time = Time::MAX - 1;
 const NEVER: Time = Time::MAX;
 /// Longest wait for the group that has the beginning cached.
@@ -432,17 +432,11 @@ impl MemberState {
 /// Returns the time at which a parking ends; [`NEVER`] if not by time.
 fn return_of(parking: &Option<Parking>, now: Time) -> Time {
     match parking {
-        Some(parking) if !is_open_parking(parking, now) => {
-            if parking.is_timed {
-                parking.opens_at()
-            } else {
-                NEVER
-            }
-        }
+        Some(parking) if parking.opens_at() > now => match parking.is_timed {
+            true if parking.awaits_response(now) => RELEASE,
+            true => parking.opens_at(),
+            false => NEVER,
+        },
         _ => 0,
     }
-}
-
-fn is_open_parking(parking: &Parking, now: Time) -> bool {
-    parking.opens_at() <= now
 }

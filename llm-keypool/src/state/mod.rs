@@ -340,7 +340,7 @@ impl State {
     }
 }
 
-/// What a change of the state causes outside of it.
+/// Effects of a change of the state outside of it.
 #[must_use]
 pub(crate) struct Effects {
     pub(crate) events: Vec<Event>,

@@ -137,6 +137,12 @@ impl Parking {
         }
     }
 
+    /// Returns `true` if others wait for the response to the first call, which may come at any time.
+    pub(crate) fn awaits_response(&self, now: Time) -> bool {
+        let is_waited_for = self.is_exclusive() || self.step == 0;
+        is_waited_for && self.probe.is_some_and(|probe| now < probe.at + self.probe_bound())
+    }
+
     /// Returns `true` if the next call would be the first.
     pub(crate) fn awaits_probe(&self, now: Time) -> bool {
         self.until <= now && self.probe.is_none_or(|probe| self.is_exclusive() && probe.at + PROBE_TIMEOUT <= now)

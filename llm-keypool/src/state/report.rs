@@ -255,10 +255,10 @@ impl State {
     /// Forgets all that keeps a member away: its verdicts, permissions and failures. Its group stays as it is.
     pub(crate) fn reset(&mut self, name: &str, now: Time) -> bool {
         let Some(member) = self.member_ids.get(name).copied() else { return false };
-        let permissions = std::mem::take(&mut self.members[member as usize].permissions);
-        self.members[member as usize].breaker.reset();
-        self.members[member as usize].doubt = None;
-        drop(permissions);
+        let known = &mut self.members[member as usize];
+        known.permissions.clear();
+        known.breaker.reset();
+        known.doubt = None;
         self.unpark(Slot::Verdict(member), now);
         self.refresh(Part::Member(member), now);
         true

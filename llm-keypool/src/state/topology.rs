@@ -52,7 +52,7 @@ impl State {
             queues: Queues::default(),
             events: Vec::new(),
         };
-        state.rebuild(specs, Earlier::default(), 0);
+        state.rebuild(specs, Earlier::default(), false, 0);
         state.members.iter_mut().for_each(|member| member.starting_until = 0);
         state
     }
@@ -60,14 +60,16 @@ impl State {
     /// Replaces the members, by name. What is known of a key is kept only if both fingerprints are known and equal.
     pub(crate) fn replace(&mut self, specs: Vec<MemberSpec>, now: Time) {
         let earlier = self.take_parts();
-        self.rebuild(specs, earlier, now);
+        self.rebuild(specs, earlier, false, now);
     }
 
     /// Joins a member without a group to a group, because the vendor says that it is in it.
     pub(super) fn join_group(&mut self, member: u32, group: &Arc<str>, now: Time) {
+        let name = Arc::clone(self.members[member as usize].spec.group_name());
+        let mut specs: Vec<MemberSpec> = self.members.iter().map(|known| known.spec.clone()).collect();
+        specs[member as usize].group = Some(Arc::clone(group));
         let mut earlier = self.take_parts();
-        let name = &self.group_name_of(&earlier, member);
-        let of_member: Vec<_> = earlier.quotas.keys().filter(|(of, _)| of == name).cloned().collect();
+        let of_member: Vec<_> = earlier.quotas.keys().filter(|(of, _)| *of == name).cloned().collect();
         for (of, model) in of_member {
             let Some(mut quota) = earlier.quotas.remove(&(of, Arc::clone(&model))) else { continue };
             match earlier.quotas.get_mut(&(Arc::clone(group), Arc::clone(&model))) {
@@ -75,18 +77,8 @@ impl State {
                 None => drop(earlier.quotas.insert((Arc::clone(group), model), quota)),
             }
         }
-        let mut specs: Vec<(u32, MemberSpec)> =
-            earlier.members.values().map(|known| (self.member_ids[&known.spec.name], known.spec.clone())).collect();
-        specs.sort_by_key(|(id, _)| *id);
-        specs[member as usize].1.group = Some(Arc::clone(group));
         // A key stays the key that it was.
-        let specs = specs.into_iter().map(|(_, spec)| spec).collect();
-        self.rebuild_with(specs, earlier, true, now);
-    }
-
-    fn group_name_of(&self, earlier: &Earlier, member: u32) -> Arc<str> {
-        let of = earlier.members.values().find(|known| self.member_ids[&known.spec.name] == member);
-        of.map_or_else(|| "".into(), |known| Arc::clone(known.spec.group_name()))
+        self.rebuild(specs, earlier, true, now);
     }
 
     /// Returns the id of a model, which may be new.
@@ -123,11 +115,7 @@ impl State {
         }
     }
 
-    fn rebuild(&mut self, specs: Vec<MemberSpec>, earlier: Earlier, now: Time) {
-        self.rebuild_with(specs, earlier, false, now);
-    }
-
-    fn rebuild_with(&mut self, specs: Vec<MemberSpec>, mut earlier: Earlier, same_keys: bool, now: Time) {
+    fn rebuild(&mut self, specs: Vec<MemberSpec>, mut earlier: Earlier, same_keys: bool, now: Time) {
         self.epoch += 1;
         self.valid_groups = 0;
         self.returns.clear();
