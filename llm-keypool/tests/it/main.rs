@@ -4,9 +4,11 @@
 
 mod affinity;
 mod chaos;
+mod contract;
 mod drops;
 mod exhaustion;
 mod http;
+mod observability;
 mod parking;
 mod saturation;
 mod snapshot;
