@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn status_of_missing_capacity_is_503() {
+    fn error_status_of_missing_capacity_is_503() {
         for kind in [ErrorKind::Overloaded, ErrorKind::Unavailable, ErrorKind::Closed] {
             let error = Error::new(kind, "no member of the pool can serve gpt-4o");
             assert_eq!(status(&error), StatusCode::SERVICE_UNAVAILABLE);

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_sent_again_as_it_was() {
+    fn async_openai_request_round_trips() {
         let bodies = [
             json!({"model": "m", "messages": [
                 {"role": "developer", "content": "Be short."},
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_in_the_request_stands_alone_and_one_elsewhere_does_not() {
+    fn async_openai_remote_image_is_dependent() {
         for (url, alone) in [("data:image/png;base64,cG5n", true), ("https://example.com/a.png", false)] {
             let part = json!({"type": "image_url", "image_url": {"url": url}});
             let body = json!({"model": "m", "messages": [{"role": "user", "content": [part]}]});
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn async_openai_invalid_request_is_named() {
         let user = json!([{"role": "user", "content": "x"}]);
         for (body, field) in [
             (json!({"messages": user}), "model"),

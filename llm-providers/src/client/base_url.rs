@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_stand_below_the_base() {
+    fn base_url_prefixes_every_path() {
         for (base, chat) in [
             ("https://api.openai.com/v1", "https://api.openai.com/v1/chat/completions"),
             ("http://localhost:11434/v1/", "http://localhost:11434/v1/chat/completions"),
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_has_no_port() {
+    fn base_url_host_has_no_port() {
         for (base, host) in
             [("https://eu.api.openai.com/v1", "eu.api.openai.com"), ("http://h:80", "h"), ("http://[::1]/a:b", "[::1]")]
         {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_one_is_refused_without_being_quoted() {
+    fn base_url_invalid_is_refused_unquoted() {
         for (base, why) in [
             ("", "not a URL"),
             ("api.openai.com/v1", "is not"),

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_counted_from_blank_line_to_blank_line() {
+    fn max_event_bytes_counts_between_blank_lines() {
         for end in ["\n", "\r", "\r\n"] {
             let event = format!("data: 12345{end}data: 12345{end}{end}");
             let mut size = EventSize::default();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_count_too() {
+    fn max_event_bytes_counts_comments() {
         let mut size = EventSize::default();
         assert!((0..100).all(|_| size.pass(b": waiting\n\n", 16)));
         assert!(!size.pass(&[b':'; 17], 16));

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn finish_reason_is_read_from_the_vendors_word() {
+    fn finish_reason_of_genai_is_vendors_word() {
         let read = |word: &str| finish(Some(&StopReason::from(word.to_owned())));
         for (word, meant) in [
             ("completed", FinishReason::Stop),

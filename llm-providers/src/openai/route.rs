@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stay_one_segment() {
+    fn route_escapes_name_to_one_segment() {
         let route = Route::deployment("2024-10-21").unwrap();
         assert_eq!(
             route.path("embeddings", "a/../b c?"),

@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_keep_apart_and_fit() {
+    fn call_ids_fit_and_stay_distinct() {
         let nine = |id: &str| id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let ids = ["", "call_1", "call_2", "call_00_rGGuLWLHvYxVPMtiENE41150", "123456789", "12345678_"];
         let short: Vec<_> = ids.iter().map(|id| call_id(id, 9, nine)).collect();

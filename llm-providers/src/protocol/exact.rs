@@ -96,7 +96,7 @@ mod tests {
     use super::super::fields::{object, object_with};
 
     #[test]
-    fn one_field_keeps_its_digits_and_all_else_is_as_ever() {
+    fn exact_keeps_digits_of_one_field() {
         let digits = "123456789012345678901234567890.12345678901234567890";
         let answer = format!(
             r#"{{"a": [true, -1, 18446744073709551615, 1.5, null, "x\u00e9"], "args": {{"n": 1}},
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_told_as_ever() {
+    fn exact_reports_invalid_json_as_serde() {
         let deep = "[".repeat(10_000);
         for text in ["", "<html>", "[1]", "{\"a\":1} x", "{\"a\":", &format!("{{\"a\":{deep}"), "{\"f\":{\"g\":[}}"] {
             let (one, other) =

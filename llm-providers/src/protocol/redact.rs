@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_go_whole_or_masked() {
+    fn redact_removes_whole_or_masked_keys() {
         let cases = [
             ("Incorrect API key provided: sk-abcd1234. You can", "Incorrect API key provided: [key]. You can"),
             ("key sk-proj-********wxyz, see", "key [key], see"),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_at_the_cut_goes_whole() {
+    fn redact_removes_key_at_cut() {
         let key = "plain-words-of-mine";
         for before in MOST - 25..MOST + 5 {
             let clean = redact(&format!("{}{key} {key}", "x ".repeat(before / 2)), Some(key));
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_bounded() {
+    fn redact_bounds_messages() {
         let clean = redact(&"ñ ".repeat(5_000), None);
         assert_eq!(clean.chars().count(), MOST + 1);
         assert!(clean.ends_with('…'));

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lone_halves_are_joined_or_replaced() {
+    fn surrogate_halves_are_joined_or_replaced() {
         let cases: [(&[&str], &[&str]); 7] = [
             (&[r#"{"t":"hi \ud83d"}"#, r#"{"t":"\ude00 you"}"#], &[r#"{"t":"hi "}"#, r#"{"t":"\ud83d\ude00 you"}"#]),
             (&[r#"{"t":"\uD83D\uDE00"}"#], &[r#"{"t":"\uD83D\uDE00"}"#]),

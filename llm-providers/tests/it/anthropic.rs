@@ -1,10 +1,10 @@
-//! Anthropic: what is sent, what is read, and the client between.
+//! Anthropic: encoding, decoding and the client.
 
 mod blocks;
-mod fixtures;
+mod client;
 mod history;
-mod property;
+mod properties;
 mod recordings;
 mod requests;
+mod responses;
 mod stream;
-mod vendor;

@@ -1,4 +1,4 @@
-//! Azure's three kinds of addresses, over loopback.
+//! Azure's three kinds of URLs, over loopback.
 
 use llm_providers::{
     OpenAi,
@@ -30,14 +30,14 @@ async fn head(client: impl FnOnce(&str) -> Result<OpenAi, Error>) -> String {
 }
 
 #[tokio::test]
-async fn azure_sends_to_the_newer_address() {
+async fn azure_sends_to_v1_url() {
     let head = head(|endpoint| OpenAi::azure(endpoint, "the-key")).await;
     assert!(head.starts_with("post /openai/v1/chat/completions http/1.1\r\n"), "{head}");
     assert!(head.contains("\r\napi-key: the-key\r\n"), "{head}");
 }
 
 #[tokio::test]
-async fn azure_deployments_sends_to_the_deployment() {
+async fn azure_deployments_sends_to_deployment_url() {
     let model = question().body.model.to_lowercase();
     let head = head(|endpoint| OpenAi::azure_deployments(endpoint, "2024-10-21", "the-key")).await;
     let line = format!("post /openai/deployments/{model}/chat/completions?api-version=2024-10-21 http/1.1\r\n");
@@ -46,7 +46,7 @@ async fn azure_deployments_sends_to_the_deployment() {
 }
 
 #[tokio::test]
-async fn azure_foundry_sends_to_models() {
+async fn azure_foundry_sends_to_models_url() {
     let head = head(|endpoint| OpenAi::azure_foundry(endpoint, "2024-05-01-preview", "the-key")).await;
     let line = "post /models/chat/completions?api-version=2024-05-01-preview http/1.1\r\n";
     assert!(head.starts_with(line), "{head}");
@@ -54,7 +54,7 @@ async fn azure_foundry_sends_to_models() {
 }
 
 #[test]
-fn azure_deployments_refuses_a_wrong_version() {
+fn azure_deployments_refuses_invalid_api_version() {
     for version in ["", "2024 10", "2024-10-21&x=1", "../v1"] {
         assert!(
             OpenAi::azure_deployments("https://example.openai.azure.com", version, "the-key").is_err(),

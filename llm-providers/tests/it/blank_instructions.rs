@@ -14,7 +14,7 @@ fn sent(request: &ChatRequest) -> [Vec<u8>; 3] {
 }
 
 #[test]
-fn blank_instructions_are_left_out() {
+fn blank_instructions_are_omitted() {
     let plain = || ChatRequest::new("m").max_output_tokens(9);
     let expected = sent(&plain().user("hi"));
     let marked = Part::text("").with_extra("cache_control", serde_json::json!({"type": "ephemeral"}));

@@ -1,9 +1,9 @@
-//! The servers that speak OpenAI's format: what is sent to each, what each answers, and what it cannot do.
+//! Servers that speak OpenAI's format: requests, responses and missing features of each.
 
-mod answers;
-mod asked;
 mod cross_vendor;
+mod dialects;
+mod errors;
 mod listing;
+mod recorded_requests;
+mod recorded_responses;
 mod recordings;
-mod refusals;
-mod rows;

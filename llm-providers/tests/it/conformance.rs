@@ -1,4 +1,4 @@
-//! What every provider keeps, over real HTTP on loopback. No test here waits for a clock or asserts a time.
+//! Contract of every provider, over real HTTP on loopback. No test here waits for a clock or asserts a time.
 //!
 //! A provider joins with one line in `conforms!`.
 
@@ -38,10 +38,10 @@ macro_rules! conforms {
     ($($name:ident: $subject:expr;)*) => { $(
         mod $name {
             use super::*;
-            conforms!(@checks $subject; unary_and_streamed_answers_say_the_same, tools_go_round, images_are_seen,
-                structured_output_follows_its_schema, embeddings_come_or_are_refused, refusals_have_their_kinds,
-                wrong_keys_and_models_are_told, spoiled_answers_have_their_kinds, who_leaves_closes_the_connection,
-                silence_runs_into_the_time_out);
+            conforms!(@checks $subject; unary_and_streamed_responses_agree, tool_calls_round_trip, images_are_sent,
+                structured_output_follows_schema, embeddings_are_returned_or_refused, errors_have_kinds,
+                wrong_key_and_model_are_named, damaged_response_has_error_kind, dropped_call_closes_connection,
+                read_timeout_ends_silent_response);
         }
     )* };
     (@checks $subject:expr; $($check:ident),*) => { $(
@@ -154,7 +154,7 @@ async fn errors(client: &Held) -> [Error; 2] {
     [unary, streamed]
 }
 
-async fn unary_and_streamed_answers_say_the_same(subject: &Subject) {
+async fn unary_and_streamed_responses_agree(subject: &Subject) {
     let vendor = subject.vendor();
     let (_server, client) = subject.held(&vendor).await;
     let whole = client.chat(call(question())).await.unwrap();
@@ -173,7 +173,7 @@ async fn unary_and_streamed_answers_say_the_same(subject: &Subject) {
     assert_eq!(vendor.keys_in_urls(), 0);
 }
 
-async fn tools_go_round(subject: &Subject) {
+async fn tool_calls_round_trip(subject: &Subject) {
     let vendor = subject.vendor();
     let (_server, client) = subject.held(&vendor).await;
     let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
@@ -198,7 +198,7 @@ async fn tools_go_round(subject: &Subject) {
     assert_eq!(*answer.text(), *vendor.responses_to(&vendor.requests()[0])[0]);
 }
 
-async fn images_are_seen(subject: &Subject) {
+async fn images_are_sent(subject: &Subject) {
     let vendor = subject.vendor();
     let (_server, client) = subject.held(&vendor).await;
     let parts = vec![Part::text("what is this?"), Part::image("image/png", &b"\x89PNG"[..])];
@@ -214,7 +214,7 @@ async fn images_are_seen(subject: &Subject) {
     }
 }
 
-async fn structured_output_follows_its_schema(subject: &Subject) {
+async fn structured_output_follows_schema(subject: &Subject) {
     let vendor = subject.vendor();
     let (_server, client) = subject.held(&vendor).await;
     let schema = json!({"type": "object", "properties": {"stars": {"type": "integer"}}, "required": ["stars"],
@@ -229,7 +229,7 @@ async fn structured_output_follows_its_schema(subject: &Subject) {
     }
 }
 
-async fn embeddings_come_or_are_refused(subject: &Subject) {
+async fn embeddings_are_returned_or_refused(subject: &Subject) {
     let vendor = subject.vendor();
     let (_server, client) = subject.held(&vendor).await;
     let answer = client.embed(Call::new("t", EmbedRequest::new("model-a", ["a", "b"]))).await;
@@ -241,7 +241,7 @@ async fn embeddings_come_or_are_refused(subject: &Subject) {
     }
 }
 
-async fn refusals_have_their_kinds(subject: &Subject) {
+async fn errors_have_kinds(subject: &Subject) {
     let limited = Fault::rate_limited(Duration::from_secs(7), RetryForm::Both);
     for (fault, kind) in [
         (limited, ErrorKind::RateLimited),
@@ -269,7 +269,7 @@ async fn refusals_have_their_kinds(subject: &Subject) {
     }
 }
 
-async fn wrong_keys_and_models_are_told(subject: &Subject) {
+async fn wrong_key_and_model_are_named(subject: &Subject) {
     let other = Vendor::builder().flavor(subject.flavor).keys(["another"]).build();
     let (_server, client) = subject.held(&other).await;
     for error in errors(&client).await {
@@ -283,7 +283,7 @@ async fn wrong_keys_and_models_are_told(subject: &Subject) {
     assert!(!other.statuses().contains_key(&StatusCode::OK.as_u16()));
 }
 
-async fn spoiled_answers_have_their_kinds(subject: &Subject) {
+async fn damaged_response_has_error_kind(subject: &Subject) {
     use ErrorKind::{Incomplete, Malformed, Transport};
     for (fault, unary, streamed) in [
         (Fault::Reset, Transport, Transport),
@@ -315,7 +315,7 @@ async fn spoiled_answers_have_their_kinds(subject: &Subject) {
     }
 }
 
-async fn who_leaves_closes_the_connection(subject: &Subject) {
+async fn dropped_call_closes_connection(subject: &Subject) {
     let vendor = subject.vendor();
     let (_server, client) = subject.held(&vendor).await;
     vendor.script(Rule::new(Fault::NoResponse).once());
@@ -337,7 +337,7 @@ async fn who_leaves_closes_the_connection(subject: &Subject) {
     assert!(vendor.bills().iter().all(|bill| bill.cancelled));
 }
 
-async fn silence_runs_into_the_time_out(subject: &Subject) {
+async fn read_timeout_ends_silent_response(subject: &Subject) {
     for fault in [Fault::NoResponse, Fault::StallAfter(1)] {
         let vendor = subject.vendor();
         vendor.script(Rule::new(fault));

@@ -1,4 +1,4 @@
-//! Prompts that are too long, as servers say it: never retried, with whatever status they say it.
+//! Prompts that are too long, in the words of each server: never retried, whatever their status.
 
 use std::time::UNIX_EPOCH;
 
@@ -89,7 +89,7 @@ fn context_too_long_is_not_retried_on_request() {
 }
 
 #[test]
-fn other_errors_are_not_too_long() {
+fn context_too_long_is_not_other_errors() {
     for (status, message) in [
         (429, "Too many tokens, please wait before trying again."),
         (429, "Request would exceed the maximum context length of your tier per minute"),

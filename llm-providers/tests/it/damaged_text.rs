@@ -43,7 +43,7 @@ fn streamed(texts: &[&str], mark: &str) -> [String; 3] {
 }
 
 #[test]
-fn half_characters_are_joined_across_deltas() {
+fn damaged_text_half_characters_are_joined() {
     for (texts, expected) in [
         (vec![r"hi \ud83d", r"\ude00 you"], "hi 😀 you"),
         (vec![r"hi \uD83D", "", r"\uDE00"], "hi 😀"),
@@ -59,7 +59,7 @@ fn half_characters_are_joined_across_deltas() {
 }
 
 #[test]
-fn byte_order_mark_is_skipped() {
+fn damaged_text_byte_order_mark_is_skipped() {
     assert_eq!(streamed(&["a", "b"], "\u{feff}"), ["ab", "ab", "ab"]);
     for mark in ["", "\u{feff}"] {
         let whole = |body: &str| format!("{mark}{body}").into_bytes();
@@ -77,7 +77,7 @@ fn byte_order_mark_is_skipped() {
 }
 
 #[test]
-fn damaged_error_keeps_its_words() {
+fn damaged_text_of_error_keeps_words() {
     let body = "\u{feff}{\"error\":{\"message\":\"no \\ud83d\",\"code\":\"context_length_exceeded\"}}";
     let canned = Canned { status: http::StatusCode::BAD_REQUEST, ..Canned::answer("application/json", [body]) };
     let error = block_on(play_to(&canned.client())).unwrap_err();
@@ -85,7 +85,7 @@ fn damaged_error_keeps_its_words() {
 }
 
 #[test]
-fn damaged_arguments_stay_readable() {
+fn damaged_text_of_arguments_stays_readable() {
     let call = r#"{"functionCall":{"name":"f","args":{"x":"a\ud83d!"}}}"#;
     let body = format!(r#"{{"candidates":[{{"content":{{"parts":[{call}]}},"finishReason":"STOP"}}]}}"#);
     let answer = codec::gemini::decode_chat(body.as_bytes()).unwrap().output;

@@ -1,4 +1,4 @@
-//! Numbers of vectors as servers write them.
+//! Indexes of embeddings as servers write them.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn vectors(indexes: &[Value]) -> Vec<f32> {
 }
 
 #[test]
-fn embedding_index_is_read_or_by_position() {
+fn embedding_index_missing_falls_back_to_position() {
     for indexes in [
         [json!(0), json!(1)],
         [json!(null), json!(null)],

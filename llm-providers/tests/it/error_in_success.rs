@@ -171,7 +171,7 @@ fn good_response_beside_empty_error_stands() {
 }
 
 #[test]
-fn stream_is_told_from_whole_response_by_its_beginning() {
+fn error_in_success_knows_streams_by_beginning() {
     let kinds = ["text/event-stream", "application/json", "text/plain", "application/octet-stream"];
     let chunk = json!({"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]});
     let whole = json!({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]});

@@ -1,4 +1,4 @@
-//! Words for why an answer ended: what they mean in every format, and which answers a cache may keep.
+//! Finish reasons: their words in every format, and the responses that a cache may keep.
 
 use llm_providers::{
     Anthropic, Gemini,
@@ -39,7 +39,7 @@ fn answers(reason: &Value) -> [ChatResponse; 6] {
 }
 
 #[test]
-fn finish_words_mean_the_same_everywhere() {
+fn finish_reason_reads_alike_across_vendors() {
     use FinishReason::{ContentFilter, Failed, Length, Other, Stop};
     let named = |make: fn(std::sync::Arc<str>) -> FinishReason, words: &[&'static str]| -> Vec<_> {
         words.iter().map(|word| (*word, make((*word).into()))).collect()
@@ -112,7 +112,7 @@ fn streamed_finish_reason_is_the_last() {
 }
 
 #[test]
-fn broken_stream_with_auxiliary_reasons_fails() {
+fn finish_reason_auxiliary_does_not_end_stream() {
     for reason in ["", "stop"] {
         let chunks = [("a", Some(reason)), ("b", Some(reason))];
         assert_eq!(stream(&chunks, false), Err(ErrorKind::Incomplete), "{reason:?}");
@@ -126,7 +126,7 @@ fn broken_stream_with_auxiliary_reasons_fails() {
 }
 
 #[test]
-fn reasoning_without_content_is_not_kept() {
+fn finish_reason_without_content_is_not_cacheable() {
     let message = json!({"content": null, "reasoning_content": "hm"});
     let body = json!({"choices": [{"message": message, "finish_reason": "stop"}]});
     let block = json!({"type": "thinking", "thinking": "hm", "signature": "s"});

@@ -1,11 +1,11 @@
 //! Gemini's codec and its client.
 
+mod client;
 mod errors;
-mod fixtures;
 mod history;
 mod partial_args;
-mod property;
+mod properties;
 mod recordings;
 mod requests;
+mod responses;
 mod stream;
-mod vendor;

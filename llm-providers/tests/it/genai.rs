@@ -60,7 +60,7 @@ fn billed(vendor: &Vendor) -> Vec<Usage> {
 }
 
 #[tokio::test]
-async fn whole_and_streamed_answers_are_the_vendors_and_so_is_their_usage() {
+async fn genai_returns_response_and_usage_of_vendor() {
     let vendor = Vendor::builder().cached_percent(50).build();
     let server = vendor.serve().await;
     let provider = at(&server, AdapterKind::OpenAI);
@@ -82,7 +82,7 @@ async fn whole_and_streamed_answers_are_the_vendors_and_so_is_their_usage() {
 }
 
 #[tokio::test]
-async fn other_adapters_answer_whole_and_streamed_and_call_tools() {
+async fn genai_adapters_stream_and_call_tools() {
     for kind in [AdapterKind::Anthropic, AdapterKind::Gemini] {
         let vendor = Vendor::new();
         let server = vendor.serve().await;
@@ -109,7 +109,7 @@ async fn other_adapters_answer_whole_and_streamed_and_call_tools() {
 }
 
 #[tokio::test]
-async fn sealed_reasoning_goes_back_through_its_own_adapter_only() {
+async fn genai_signed_reasoning_returns_to_own_adapter() {
     let vendor = Vendor::new();
     let server = vendor.serve().await;
     let thought = |adapter: Option<&str>| {
@@ -140,7 +140,7 @@ async fn sealed_reasoning_goes_back_through_its_own_adapter_only() {
 }
 
 #[tokio::test]
-async fn a_stream_comes_in_pieces() {
+async fn genai_stream_arrives_in_pieces() {
     let vendor = Vendor::new();
     let server = vendor.serve().await;
     let reply = at(&server, AdapterKind::OpenAI).chat_stream(call(question())).await.unwrap();
@@ -152,7 +152,7 @@ async fn a_stream_comes_in_pieces() {
 }
 
 #[tokio::test]
-async fn tools_go_round_whole_and_streamed() {
+async fn genai_tool_calls_round_trip() {
     let vendor = Vendor::new();
     let server = vendor.serve().await;
     let provider = at(&server, AdapterKind::OpenAI);
@@ -176,7 +176,7 @@ async fn tools_go_round_whole_and_streamed() {
 }
 
 #[tokio::test]
-async fn every_option_that_genai_has_is_sent() {
+async fn genai_sends_every_supported_option() {
     let vendor = Vendor::new();
     let server = vendor.serve().await;
     let image = Message::new(Role::User, vec![Part::text("And this?"), Part::image("image/png", &b"png"[..])]);
@@ -205,7 +205,7 @@ async fn every_option_that_genai_has_is_sent() {
 }
 
 #[tokio::test]
-async fn what_genai_cannot_say_is_refused_before_the_call_and_named() {
+async fn genai_unsupported_field_is_refused_by_name() {
     let vendor = Vendor::new();
     let server = vendor.serve().await;
     let provider = at(&server, AdapterKind::OpenAI);
@@ -246,7 +246,7 @@ async fn what_genai_cannot_say_is_refused_before_the_call_and_named() {
 }
 
 #[tokio::test]
-async fn refusals_have_their_kind_status_and_waiting_time_whole_and_streamed() {
+async fn genai_error_keeps_kind_status_retry_after() {
     let vendor = Vendor::new();
     let server = vendor.serve().await;
     let provider = at(&server, AdapterKind::OpenAI);
@@ -270,7 +270,7 @@ async fn refusals_have_their_kind_status_and_waiting_time_whole_and_streamed() {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_off_ends_with_an_error() {
+async fn genai_broken_stream_ends_with_error() {
     for (fault, kind) in [
         (Fault::CutAfter(3), ErrorKind::Incomplete),
         (Fault::NoDone, ErrorKind::Incomplete),
@@ -287,7 +287,7 @@ async fn a_stream_that_breaks_off_ends_with_an_error() {
 }
 
 #[tokio::test]
-async fn embeddings_come_in_order_with_their_usage() {
+async fn genai_embeddings_keep_order_and_usage() {
     let vendor = Vendor::new();
     let server = vendor.serve().await;
     let provider = at(&server, AdapterKind::OpenAI);
@@ -303,7 +303,7 @@ async fn embeddings_come_in_order_with_their_usage() {
 }
 
 #[tokio::test]
-async fn a_vendor_that_is_not_there_costs_nothing() {
+async fn genai_unreachable_vendor_costs_nothing() {
     let vendor = Vendor::new();
     let server = vendor.serve().await;
     let provider = at(&server, AdapterKind::OpenAI);

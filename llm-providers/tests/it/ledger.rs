@@ -1,4 +1,4 @@
-//! The ledger's two layers on stacks over a vendor that does what each test says.
+//! The ledger's two layers on stacks over a planned vendor.
 
 mod attempts;
 mod balance;

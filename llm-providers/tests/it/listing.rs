@@ -1,4 +1,4 @@
-//! What a client asks beside answers: counts and models. Each has a deadline and a span.
+//! Token counts and lists of models: deadlines and spans.
 
 use std::{
     future::pending,
@@ -24,7 +24,7 @@ fn asked() -> ChatRequest {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_bounds_counts_and_lists() {
+async fn deadline_bounds_counts_and_lists() {
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);
     let silent = tower::service_fn(move |_: Request<Bytes>| {
@@ -46,7 +46,7 @@ async fn a_deadline_bounds_counts_and_lists() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn counts_and_lists_have_spans() {
+async fn telemetry_spans_cover_counts_and_lists() {
     let traces = Traces::record();
     let vendor = Vendor::new();
     let client = Anthropic::with_transport("sk-test", vendor.transport()).unwrap();

@@ -1,5 +1,5 @@
 //! The shipped price tables: examples worked by hand, properties of all of them, files.
 
-mod by_hand;
 mod files;
 mod properties;
+mod rates;

@@ -1,4 +1,4 @@
-//! Recorded traffic, where `LLM_CASSETTES` says where it is. Each answer is compared with a naive reading of its JSON.
+//! Recorded traffic in the directory `LLM_CASSETTES`. Each response is compared with a naive reading of its JSON.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +31,7 @@ pub(crate) fn place() -> Option<PathBuf> {
 }
 
 #[test]
-fn all_of_openai_decode_as_a_naive_reading_says() {
+fn recordings_of_openai_decode_like_naive_reading() {
     let Some(place) = place() else {
         println!("skipped: LLM_CASSETTES is not set");
         return;

@@ -55,7 +55,7 @@ async fn timed(provider: &dyn Provider, call: Call<ChatRequest>) -> (Result<Stri
 }
 
 #[test]
-fn a_vendors_wait_is_kept_exactly() {
+fn retry_after_is_waited_exactly() {
     block_on(async {
         let vendor = failing(limited(7 * SECOND), 2);
         let provider = stack(&vendor, RetryLayer::new());
@@ -85,7 +85,7 @@ fn backoff_is_random_below_doubling_bound() {
 }
 
 #[test]
-fn attempts_end() {
+fn max_attempts_ends_retries() {
     block_on(async {
         let vendor = failing(limited(SECOND), u64::MAX);
         let provider = stack(&vendor, RetryLayer::new().attempts(NonZeroU32::new(5).unwrap()));
@@ -203,7 +203,7 @@ fn retry_asks_attempt_permit_after_wait() {
 }
 
 #[test]
-fn retries_do_not_stack() {
+fn nested_retry_does_not_multiply_attempts() {
     block_on(async {
         let vendor = failing(limited(SECOND), u64::MAX);
         let client = OpenAi::with_transport("sk-test", vendor.transport()).unwrap();

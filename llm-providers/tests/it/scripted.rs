@@ -41,7 +41,7 @@ fn scripted_without_rules_repeats_request() {
 }
 
 #[test]
-fn the_first_rule_that_fits_decides() {
+fn scripted_applies_first_matching_rule() {
     block_on(async {
         let scripted = Scripted::new()
             .rule(Rule::fail(Error::new(ErrorKind::Server, "first")).containing("red").nth(2))
@@ -86,7 +86,7 @@ fn scripted_stream_plays_pieces_at_pace() {
 }
 
 #[test]
-fn deadlines_and_bad_requests_are_honoured() {
+fn scripted_honours_deadline_and_refuses_bad_request() {
     block_on(async {
         let scripted =
             Scripted::new().rule(Rule::hang().containing("hang")).rule(Rule::say("slow").pace(Duration::from_secs(9)));

@@ -1,4 +1,4 @@
-//! A vendor may echo a key anywhere; ours pass it on nowhere.
+//! Keys that a vendor echoes: they are redacted everywhere.
 
 use std::error::Error as _;
 
@@ -58,7 +58,7 @@ fn error_bodies() -> Vec<String> {
 }
 
 #[test]
-fn no_key_is_in_a_refusal() {
+fn secrets_are_redacted_in_errors() {
     block_on(async {
         for body in error_bodies() {
             for status in [400, 401, 403, 429, 500] {
@@ -116,7 +116,7 @@ fn secrets_are_redacted_in_request_ids() {
 }
 
 #[test]
-fn an_event_named_error_ends_a_stream_whatever_is_in_it() {
+fn error_event_always_ends_stream() {
     block_on(async {
         let half = r#"data: {"id":"a","model":"m","choices":[{"index":0,"delta":{"content":"half"}}]}"#;
         let error = "event: error\ndata: {\"message\":\"boom\",\"code\":500}";
@@ -145,7 +145,7 @@ fn error_in_choice_fails_response() {
 }
 
 #[test]
-fn numbers_past_every_bound_are_no_panic() {
+fn numbers_beyond_bounds_do_not_panic() {
     block_on(async {
         let usage = r#"{"prompt_tokens":18446744073709551615,"completion_tokens":2,"total_tokens":7}"#;
         let body = format!(
@@ -159,7 +159,7 @@ fn numbers_past_every_bound_are_no_panic() {
 }
 
 #[test]
-fn an_error_beside_an_answer_of_null_is_that_error() {
+fn error_beside_null_response_is_error() {
     block_on(async {
         let body =
             |field: &str, kind: &str| format!(r#"{{"{field}":null,"error":{{"type":"{kind}","message":"slow"}}}}"#);

@@ -1,4 +1,4 @@
-//! Streamed calls resolve at their first content: what comes before it is held back.
+//! Streamed calls resolve at their first content: the client holds earlier events back.
 
 use std::{
     collections::VecDeque,

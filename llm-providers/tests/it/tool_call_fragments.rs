@@ -1,4 +1,4 @@
-//! Tool calls in streams of servers that number them in ways of their own.
+//! Fragments of tool calls in streams of servers that number them oddly.
 
 use llm_providers::llm_core::{ChatRequest, ChatResponse, Operation};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ const X: &str = r#"{"x":1}"#;
 const Y: &str = r#"{"y":2}"#;
 
 #[test]
-fn numbered_oddly_tool_calls_come_whole() {
+fn tool_call_fragments_of_odd_index_join() {
     let (x1, x2) = X.split_at(3);
     let (y1, y2) = Y.split_at(3);
     let two = [("f", X), ("g", Y)];
@@ -107,7 +107,7 @@ fn numbered_oddly_tool_calls_come_whole() {
 }
 
 #[test]
-fn held_tool_call_survives_auxiliary_reasons() {
+fn tool_call_fragments_survive_auxiliary_reasons() {
     for reason in [None, Some(""), Some("stop"), Some("tool_calls")] {
         let (x1, x2) = X.split_at(3);
         let answer = answer(&[held(head(0, "f", x1)), more(0, x2), head(1, "g", Y)], reason);
@@ -118,7 +118,7 @@ fn held_tool_call_survives_auxiliary_reasons() {
 }
 
 #[test]
-fn torn_tool_calls_are_not_kept() {
+fn tool_call_fragments_torn_are_not_kept() {
     let cases: Vec<(&str, Vec<Value>)> = vec![
         ("no name", vec![more(0, X)]),
         ("no name beside a whole call", vec![head(0, "f", X), more(1, Y)]),

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_read_and_resets_counted_from_now() {
+    fn vendor_limits_count_resets_from_now() {
         let told = headers(&[
             ("anthropic-ratelimit-requests-limit", "4000"),
             ("anthropic-ratelimit-requests-remaining", "3999"),
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_have_limits_of_their_own() {
+    fn vendor_limits_of_tiers_are_separate() {
         let told = headers(&[
             ("anthropic-priority-input-tokens-limit", "10000"),
             ("anthropic-priority-input-tokens-remaining", "9618"),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn organization_is_group_also_without_limits() {
+    fn vendor_limits_group_is_organization() {
         let limits = |pairs: &[_]| vendor_limits(&headers(pairs), &"m".into(), UNIX_EPOCH);
         let group = [("anthropic-organization-id", "5f0c7d1e-0000-4000-8000-000000000000")];
         let stated = limits(&group).unwrap();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_limit_tells_nothing() {
+    fn vendor_limits_ignore_other_headers() {
         let odd = headers(&[
             ("anthropic-ratelimit-requests-limit", "many"),
             ("anthropic-ratelimit-requests-reset", "soon"),

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn models_stand_in_their_directory() {
+    fn model_path_has_prefix() {
         for (model, path) in [
             ("gemini-3-flash", "models/gemini-3-flash:generateContent"),
             ("models/gemini-2.0-flash-001", "models/gemini-2.0-flash-001:generateContent"),
@@ -59,14 +59,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_stands_in_an_address() {
+    fn model_path_refuses_other_characters() {
         for model in ["a b", "a?key=1", "a#b", "../files", "models/../x", "a:b", "/a", "a//b", "é", "a%2F"] {
             assert!(address(model, "generateContent").is_err(), "{model}");
         }
     }
 
     #[test]
-    fn tokens_of_pages_are_escaped() {
+    fn page_token_is_escaped() {
         assert_eq!(models_path(None), "models?pageSize=1000");
         assert_eq!(models_path(Some("a/b+c=&é")), "models?pageSize=1000&pageToken=a%2Fb%2Bc%3D%26%C3%A9");
     }

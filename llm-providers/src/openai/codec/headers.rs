@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_read_in_all_three_forms() {
+    fn vendor_limits_read_three_forms() {
         let limits = read(&[
             ("x-ratelimit-limit-requests", "10000"),
             ("x-ratelimit-remaining-requests", "9999"),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn window_is_known_only_from_name_or_refill() {
+    fn vendor_limits_window_from_name_or_refill() {
         let window = |limit: &'static str, remaining: &'static str, reset: &'static str| {
             let limits = read(&[
                 ("x-ratelimit-limit-requests", limit),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_over_several_windows_are_all_read() {
+    fn vendor_limits_of_several_windows_are_read() {
         let limits = read(&[
             ("x-ratelimit-limit-requests-day", "14400"),
             ("x-ratelimit-remaining-requests-day", "13693"),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn organization_is_group_and_project_is_not() {
+    fn vendor_limits_group_is_organization_not_project() {
         let limits = read(&[("openai-organization", "org-acme"), ("openai-project", "proj_7")]).unwrap();
         assert_eq!((limits.group.as_deref(), limits.project.as_deref()), (Some("org-acme"), Some("proj_7")));
         assert_eq!(limits.model, None, "no limit was stated");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_tells_nothing() {
+    fn vendor_limits_ignore_invalid_numbers() {
         assert_eq!(read(&[("x-ratelimit-limit-requests", "many"), ("x-ratelimit-remaining-requests", "-1")]), None);
         assert_eq!(read(&[("x-ratelimit-limit-input-images", "5"), ("x-ratelimit-limit", "5")]), None);
         assert_eq!(read(&[]), None);

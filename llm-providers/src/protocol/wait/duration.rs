@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_vendors_write() {
+    fn duration_reads_vendor_forms() {
         let cases = [
             ("0s", 0),
             ("4ms", 4_000_000),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_duration() {
+    fn duration_refuses_other_text() {
         for text in ["", " ", "s", "ms", "-1s", "1x", "1s2", "1 s", "1..2s", "NaN", "inf", "1e3", "12:00", "1s ms"] {
             assert_eq!(duration(text), None, "{text:?}");
         }
@@ -110,12 +110,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(text in "\\PC{0,24}") {
+        fn duration_never_panics(text in "\\PC{0,24}") {
             let _ = duration(&text);
         }
 
         #[test]
-        fn sums_its_parts(h in 0u64..100_000, m in 0u64..60, s in 0u64..60, ms in 0u64..1_000) {
+        fn duration_sums_its_parts(h in 0u64..100_000, m in 0u64..60, s in 0u64..60, ms in 0u64..1_000) {
             let text = format!("{h}h{m}m{s}.{ms:03}s");
             prop_assert_eq!(duration(&text), Some(Duration::from_millis(((h * 60 + m) * 60 + s) * 1_000 + ms)));
         }

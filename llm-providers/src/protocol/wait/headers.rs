@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_read() {
+    fn retry_after_reads_every_form() {
         assert_eq!(told(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
         assert_eq!(told(&[("retry-after", "1.25")]), Some(Duration::from_millis(1_250)));
         assert_eq!(told(&[("retry-after-ms", "1400")]), Some(Duration::from_millis(1_400)));
@@ -79,13 +79,13 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_win_unless_they_are_zero() {
+    fn retry_after_prefers_nonzero_milliseconds() {
         assert_eq!(told(&[("retry-after", "2"), ("retry-after-ms", "1500")]), Some(Duration::from_millis(1_500)));
         assert_eq!(told(&[("retry-after", "1"), ("retry-after-ms", "0")]), Some(Duration::from_secs(1)));
     }
 
     #[test]
-    fn the_past_and_nonsense_tell_nothing() {
+    fn retry_after_ignores_past_and_invalid() {
         for text in ["0", "-3", "soon", "NaN", "5 s", "Sun, 06 Nov 1994 08:49:06 GMT", "99999999999999999999999"] {
             assert_eq!(told(&[("retry-after", text)]), None, "{text}");
         }

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_instants() {
+    fn instant_reads_vendor_forms() {
         let cases = [
             ("1970-01-01T00:00:00Z", 0.0),
             ("1994-11-06T08:49:37Z", 784_111_777.0),
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_instant() {
+    fn instant_refuses_other_text() {
         for text in [
             "",
             "soon",
@@ -91,12 +91,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(text in "\\PC{0,32}", odd in "[0-9]{0,4}-[0-9]{0,2}-[0-9]{0,2}T[0-9:.Z+-]{0,16}") {
+        fn instant_never_panics(text in "\\PC{0,32}", odd in "[0-9]{0,4}-[0-9]{0,2}-[0-9]{0,2}T[0-9:.Z+-]{0,16}") {
             let _ = (instant(&text), instant(&odd));
         }
 
         #[test]
-        fn a_day_is_a_day_later(days in 0u64..60_000) {
+        fn instant_day_later_is_one_day(days in 0u64..60_000) {
             let at = UNIX_EPOCH + Duration::from_secs(days * 86_400 + 3);
             let text = httpdate::fmt_http_date(at);
             let mut words = text.split([' ', ',']).filter(|word| !word.is_empty()).skip(1);

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_in_words_are_read() {
+    fn wait_in_words_is_read() {
         for (message, millis) in [
             ("Rate limit reached. Please try again in 1.4s. See the docs", 1_400),
             ("Please try again in 7m12s.", 432_000),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn words_without_wait_state_none() {
+    fn wait_in_words_missing_is_none() {
         for message in [
             "",
             "slow down",
@@ -125,7 +125,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn waits_in_words_never_panic(text in "(retry after |try again in |wait )?\\PC{0,32}") {
+        fn wait_in_words_never_panics(text in "(retry after |try again in |wait )?\\PC{0,32}") {
             let _ = told(&text);
         }
     }

@@ -60,7 +60,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn interleaved_blocks_equal_sequential_ones((blocks, order) in blocks(), ends in any::<bool>()) {
+    fn anthropic_blocks_interleaved_equal_sequential((blocks, order) in blocks(), ends in any::<bool>()) {
         let expected = answer(&framed(blocks.iter().flatten().cloned())).unwrap();
         let mut rest: Vec<_> = blocks.iter().map(|events| events.iter().peekable()).collect();
         let mut begun = 0;
@@ -83,7 +83,7 @@ proptest! {
 }
 
 #[test]
-fn open_blocks_give_text_at_once() {
+fn anthropic_blocks_open_give_text_immediately() {
     let texts = |pieces: &[&str]| pieces.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let (first, second) = (block(0, 0, &texts(&["a", "b"])), block(1, 0, &texts(&["c"])));
     let mut decoder = EventDecoder::default();
@@ -100,7 +100,7 @@ fn open_blocks_give_text_at_once() {
 }
 
 #[test]
-fn pieces_of_no_open_block_are_malformed() {
+fn anthropic_blocks_unopened_are_malformed() {
     let piece = json!({"type": "content_block_delta", "index": 3, "delta": {"type": "text_delta", "text": "x"}});
     let text = block(0, 0, &["a".to_owned()]);
     for events in [

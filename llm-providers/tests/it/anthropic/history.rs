@@ -1,4 +1,4 @@
-//! What goes back to the vendor: its own seals, other vendors', ids, and every digit of a number.
+//! Conversations sent back to the vendor: signatures of each origin, ids, and every digit of a number.
 
 use llm_providers::llm_core::{
     ChatEvent, ChatRequest, Error, ErrorKind, Extra, Message, Part, Role, ToolCall, chat::Reasoning,
@@ -30,7 +30,7 @@ fn arguments(events: &[ChatEvent]) -> String {
 }
 
 #[test]
-fn arguments_keep_their_digits_there_and_back() {
+fn anthropic_arguments_keep_digits() {
     let body = format!(r#"{{"content": [{}], "stop_reason": "tool_use"}}"#, block(DIGITS));
     let whole = decode_chat(body.as_bytes()).unwrap().output;
     assert_eq!(&*whole.tool_calls().next().unwrap().arguments, DIGITS);
@@ -67,7 +67,7 @@ fn arguments_keep_their_digits_there_and_back() {
 }
 
 #[test]
-fn the_input_of_a_vendors_own_tool_stays_as_it_was() {
+fn anthropic_server_tool_input_is_unchanged() {
     let search = json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "q", "n": [1]}});
     let body = json!({"content": [search.clone()], "stop_reason": "end_turn"}).to_string();
     let parts = &decode_chat(body.as_bytes()).unwrap().output.choices[0].parts;
@@ -75,7 +75,7 @@ fn the_input_of_a_vendors_own_tool_stays_as_it_was() {
 }
 
 #[test]
-fn ids_of_other_vendors_fit_and_still_find_each_other() {
+fn cross_vendor_ids_to_anthropic_still_match() {
     let call = |id: &str| {
         let (id, name, arguments) = (id.into(), "f".into(), "{}".into());
         Part::ToolCall(ToolCall { id, name, arguments, ..ToolCall::default() })
@@ -98,7 +98,7 @@ fn ids_of_other_vendors_fit_and_still_find_each_other() {
 }
 
 #[test]
-fn what_another_vendors_answer_left_is_refused_or_left_out() {
+fn cross_vendor_history_to_anthropic_is_refused() {
     let mut seal = Extra::default();
     seal.insert("thoughtSignature", "S");
     let call = ToolCall { id: "t".into(), name: "f".into(), arguments: "{}".into(), extra: seal.clone() };
@@ -124,7 +124,7 @@ fn what_another_vendors_answer_left_is_refused_or_left_out() {
 }
 
 #[test]
-fn what_another_vendor_said_is_never_left_out() {
+fn cross_vendor_text_to_anthropic_is_kept() {
     let code = Part::Other { value: json!({"executableCode": {"code": "1"}}).into() };
     for approximate in [false, true] {
         let error = sent(&asking(vec![code.clone()]), Options::default().approximate(approximate)).unwrap_err();

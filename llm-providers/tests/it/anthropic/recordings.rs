@@ -38,7 +38,7 @@ fn place() -> Option<PathBuf> {
 }
 
 #[test]
-fn all_of_anthropic_encode_and_decode_as_recorded() {
+fn anthropic_recordings_encode_and_decode_as_recorded() {
     let Some(place) = place() else {
         println!("skipped: LLM_CASSETTES is not set");
         return;

@@ -1,4 +1,4 @@
-//! What is sent to Anthropic.
+//! Requests to Anthropic.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn result(id: &str, content: Vec<Part>) -> ToolResult {
 }
 
 #[test]
-fn every_field_has_its_place() {
+fn anthropic_request_fields_have_fixed_places() {
     let sampling = Sampling {
         temperature: Some(0.5),
         top_p: Some(0.25),
@@ -76,14 +76,14 @@ fn every_field_has_its_place() {
 }
 
 #[test]
-fn an_answer_is_always_bounded() {
+fn max_tokens_is_always_sent() {
     assert_eq!(sent(&asking())["max_tokens"], 4_096);
     let own = encode_chat(&asking(), Options::default().max_tokens(77), false).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&own).unwrap()["max_tokens"], 77);
 }
 
 #[test]
-fn choices_of_tools_are_named() {
+fn tool_choice_of_anthropic_is_named() {
     let with = |choice: Option<ToolChoice>, parallel| {
         let mut request = asking().tool(Tool::Function(Default::default()));
         (request.tool_choice, request.parallel_tool_calls) = (choice, parallel);
@@ -110,7 +110,7 @@ fn choices_of_tools_are_named() {
 }
 
 #[test]
-fn results_of_parallel_calls_come_together_and_turns_alternate() {
+fn anthropic_parallel_results_share_one_message() {
     let call = |id: &str| {
         Part::ToolCall(ToolCall {
             id: id.into(),
@@ -145,7 +145,7 @@ fn results_of_parallel_calls_come_together_and_turns_alternate() {
 }
 
 #[test]
-fn images_go_by_bytes_or_address_and_nothing_is_fetched() {
+fn anthropic_image_is_bytes_or_url() {
     let parts = vec![
         Part::image_url("https://a.test/1.png"),
         Part::image_url("data:image/gif;base64,R0lG"),
@@ -178,7 +178,7 @@ fn cache_control_is_sent() {
 }
 
 #[test]
-fn instructions_later_on_stay_where_they_are() {
+fn anthropic_later_instructions_keep_position() {
     let body = sent(
         &ChatRequest::new("m")
             .system("a")
@@ -193,7 +193,7 @@ fn instructions_later_on_stay_where_they_are() {
 }
 
 #[test]
-fn an_answer_goes_back_as_it_came() {
+fn anthropic_response_is_sent_back_unchanged() {
     let whole = rich_whole();
     let answer = decode_chat(whole.to_string().as_bytes()).unwrap().output;
     let back = asking().message(Message::from(answer.choices[0].clone())).user("go on");
@@ -209,7 +209,7 @@ fn an_answer_goes_back_as_it_came() {
 }
 
 #[test]
-fn thinking_and_form_have_one_place() {
+fn anthropic_thinking_and_format_are_set_once() {
     let effort = |model: &str, effort: &str| {
         let mut request = ChatRequest::new(model).user("hello");
         request.reasoning_effort = Some(effort.into());
@@ -287,7 +287,7 @@ fn beyond() -> Vec<(ChatRequest, &'static str, bool)> {
 }
 
 #[test]
-fn what_cannot_be_said_is_an_error_or_left_out_by_option() {
+fn approximate_omits_unsupported_fields() {
     for (request, what, optional) in beyond() {
         let error = refused(&request);
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unsupported, false), "{what}");
@@ -298,7 +298,7 @@ fn what_cannot_be_said_is_an_error_or_left_out_by_option() {
 }
 
 #[test]
-fn what_cannot_be_right_is_refused() {
+fn anthropic_invalid_request_is_refused() {
     let call = |arguments: &str| {
         Message::new(
             Role::Assistant,

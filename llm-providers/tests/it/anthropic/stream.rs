@@ -152,7 +152,7 @@ fn compact(mut answer: ChatResponse) -> ChatResponse {
 }
 
 #[test]
-fn pieces_give_the_answer_that_comes_whole() {
+fn anthropic_stream_equals_unary_response() {
     let unary = decode_chat(rich_whole().to_string().as_bytes()).unwrap();
     let read = whole(bytes(&rich()));
     let answer = read.answer.unwrap();
@@ -168,7 +168,7 @@ fn pieces_give_the_answer_that_comes_whole() {
 }
 
 #[test]
-fn the_text_flows_while_it_comes() {
+fn anthropic_stream_gives_text_immediately() {
     let read = whole(bytes(&typical()));
     let texts = read.events.iter().filter_map(|event| match event {
         ChatEvent::Text { text, .. } => Some(&**text),
@@ -178,7 +178,7 @@ fn the_text_flows_while_it_comes() {
 }
 
 #[test]
-fn a_cut_between_any_two_bytes_changes_nothing() {
+fn anthropic_stream_reads_any_byte_splits() {
     for (name, separator) in [("LF", "\n"), ("CR", "\r"), ("CRLF", "\r\n")] {
         let text = format!("\u{feff}: waiting\n\n{}", bytes(&typical())).replace('\n', separator);
         let text = Bytes::from(text);
@@ -201,14 +201,14 @@ fn a_cut_between_any_two_bytes_changes_nothing() {
 }
 
 #[test]
-fn data_may_have_many_lines_padding_and_comments() {
+fn anthropic_stream_reads_multiline_data_and_comments() {
     let text = bytes(&typical()).replace(",\"usage\"", "\ndata: ,\"usage\"").replace("}\n\n", "}      \n: alive\n\n");
     let read = whole(text);
     assert_eq!(read.answer.unwrap(), answer(&typical()));
 }
 
 #[test]
-fn stream_broken_off_states_known_usage() {
+fn anthropic_stream_broken_states_known_usage() {
     let events = typical();
     for told in 1..events.len() - 2 {
         let (error, facts) = match block_on(play(Canned::events([bytes(&events[..told])]))) {
@@ -235,7 +235,7 @@ fn stream_broken_off_states_known_usage() {
 }
 
 #[test]
-fn an_error_in_the_stream_ends_it() {
+fn anthropic_stream_ends_at_error() {
     let error = |kind: &str| json!({"type": "error", "error": {"type": kind, "message": "no"}});
     for (kind, expected, charge) in [
         ("overloaded_error", ErrorKind::Overloaded, Charge::None),
@@ -258,7 +258,7 @@ fn an_error_in_the_stream_ends_it() {
 }
 
 #[test]
-fn what_comes_twice_or_late_changes_nothing() {
+fn anthropic_stream_ignores_repeated_or_late_events() {
     let mut events = typical();
     events.insert(6, end("end_turn", 9));
     events.extend([end("max_tokens", 99), stop(), json!({"type": "error", "error": {"type": "api_error"}})]);
@@ -271,7 +271,7 @@ fn what_comes_twice_or_late_changes_nothing() {
 }
 
 #[test]
-fn usage_grows_and_the_later_figures_count() {
+fn anthropic_stream_usage_is_latest() {
     let mut events = typical();
     events.insert(6, json!({"type": "message_delta", "delta": {"stop_reason": null}, "usage": {"output_tokens": 4}}));
     events.insert(
@@ -286,7 +286,7 @@ fn usage_grows_and_the_later_figures_count() {
 }
 
 #[test]
-fn unknown_kinds_are_kept_or_passed_over() {
+fn anthropic_stream_keeps_or_skips_unknown_kinds() {
     let events = [
         start(),
         json!({"type": "news_of_next_year", "x": 1}),
@@ -308,7 +308,7 @@ fn unknown_kinds_are_kept_or_passed_over() {
 }
 
 #[test]
-fn what_is_no_stream_is_malformed() {
+fn anthropic_stream_invalid_events_are_malformed() {
     for (data, why) in [
         ("nonsense", "not JSON"),
         ("[1]", "not an object"),

@@ -1,4 +1,4 @@
-//! A conversation that another vendor took part in: what its answers left is refused by name, or left out by option.
+//! Cross-vendor conversations: fields of another vendor are refused by name, or omitted by option.
 
 use llm_providers::llm_core::{ChatRequest, Error, ErrorKind, Message, Part, Role, ToolCall, chat::Reasoning};
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ fn cross_vendor_signed_reasoning_is_refused() {
 }
 
 #[test]
-fn unsigned_reasoning_is_sent_if_supported() {
+fn cross_vendor_unsigned_reasoning_sent_if_supported() {
     let request = said(thought(None));
     for dialect in [Dialect::OPENAI, Dialect::AZURE, Dialect::OLLAMA, Dialect::VLLM, Dialect::GEMINI] {
         let error = refused(&request, dialect);
@@ -129,7 +129,7 @@ fn cross_vendor_part_is_always_refused() {
 }
 
 #[test]
-fn approximate_leaves_out_steering_settings() {
+fn cross_vendor_approximation_drops_steering_settings() {
     let mut request = ChatRequest::new("m").message(Message::user("hi")).user("x");
     std::sync::Arc::make_mut(&mut request.messages)[0].name = Some("ann".into());
     request.sampling.seed = Some(7);

@@ -12,7 +12,7 @@ use crate::streaming::{Canned, block_on};
 use crate::codec::openai::Dialect;
 
 #[test]
-fn models_are_listed_with_details() {
+fn list_models_reads_details() {
     let list = json!({"object": "list", "data": [
         {"id": "a", "object": "model", "created": 1, "owned_by": "x"},
         {"id": "b", "name": "B", "context_length": 1_000, "top_provider": {"max_completion_tokens": 100}},
@@ -30,7 +30,7 @@ fn models_are_listed_with_details() {
 }
 
 #[tokio::test]
-async fn a_list_is_asked_for_with_the_key_and_without_a_body() {
+async fn list_models_sends_key_without_body() {
     let vendor = Vendor::builder().keys(["sk-test"]).models(["m-1", "m-2"]).build();
     let server = vendor.serve().await;
     let client = OpenAi::new("sk-test").unwrap().base_url(&server.base_url()).unwrap();

@@ -1,4 +1,4 @@
-//! Recorded traffic of compatible servers, where `LLM_CASSETTES` says where it is.
+//! Recorded traffic of compatible servers in the directory `LLM_CASSETTES`.
 
 use std::{fs, path::Path, time::UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use llm_providers::{
 };
 use serde_json::{Value, json};
 
-use super::{answers, asked};
+use super::{recorded_requests, recorded_responses};
 use crate::{recordings::place, streaming::Canned};
 
 /// One recorded pair.
@@ -92,19 +92,19 @@ fn each(check: impl Fn(&Pair)) {
 }
 
 #[test]
-fn every_answer_says_what_a_naive_reading_says() {
+fn compat_recordings_decode_like_naive_reading() {
     each(|pair| match pair {
         // OpenAI's own answers have a module of their own.
         Pair { id, .. } if id.starts_with("openai/") => {}
         Pair { status: 400.., .. } => refusal(pair),
-        Pair { embeds: true, .. } => answers::vectors(pair),
-        Pair { streamed: true, .. } => answers::stream(pair),
-        _ => answers::whole(pair),
+        Pair { embeds: true, .. } => recorded_responses::vectors(pair),
+        Pair { streamed: true, .. } => recorded_responses::stream(pair),
+        _ => recorded_responses::whole(pair),
     });
 }
 
 #[test]
-fn every_request_is_written_as_it_was_recorded() {
+fn compat_recordings_encode_as_recorded() {
     each(|pair| {
         let (path, written) = written(pair);
         let mut recorded = pair.asked.clone();
@@ -128,9 +128,9 @@ fn written(pair: &Pair) -> (String, Value) {
         asked["model"] = model.into();
     }
     let outgoing = if pair.embeds {
-        client.protocol().embed(&asked::embed(&asked))
+        client.protocol().embed(&recorded_requests::embed(&asked))
     } else {
-        let (request, streamed) = asked::chat(&asked);
+        let (request, streamed) = recorded_requests::chat(&asked);
         // A refusal is no stream, whatever was asked.
         assert!(streamed == pair.streamed || pair.status >= 400, "{}", pair.id);
         client.protocol().chat(&request, streamed)

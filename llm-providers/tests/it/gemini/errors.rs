@@ -1,4 +1,4 @@
-//! What refusals mean.
+//! Classification of errors.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -36,7 +36,7 @@ fn quota(id: &str, value: &str, delay: Option<&str>) -> Value {
 }
 
 #[test]
-fn each_status_has_its_kind() {
+fn gemini_error_kind_follows_status() {
     use ErrorKind::*;
     for (code, status, message, kind) in [
         (400, "INVALID_ARGUMENT", "Invalid value at 'contents'", InvalidRequest),
@@ -75,7 +75,7 @@ fn each_status_has_its_kind() {
 }
 
 #[test]
-fn a_bad_key_in_a_400_is_about_the_key() {
+fn gemini_invalid_key_400_is_authentication() {
     let details = json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"},
         {"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "r-1"}]);
     let error = of(400, &error(400, "INVALID_ARGUMENT", "key-of-mine is not one, nor is AIzaSyA-1234", details));
@@ -85,7 +85,7 @@ fn a_bad_key_in_a_400_is_about_the_key() {
 }
 
 #[test]
-fn quotas_tell_window_and_wait() {
+fn gemini_quota_states_window_and_wait() {
     let limited = |id: &str, delay: Option<&str>, message: &str| {
         let error = of(429, &error(429, "RESOURCE_EXHAUSTED", message, quota(id, "10", delay)));
         assert_eq!(error.kind(), ErrorKind::RateLimited);
@@ -109,7 +109,7 @@ fn quotas_tell_window_and_wait() {
 }
 
 #[test]
-fn a_day_outweighs_a_minute_and_nothing_outweighs_zero() {
+fn gemini_quota_daily_outweighs_minute() {
     let violation = |id: &str, value: &str| json!({"quotaId": id, "quotaValue": value});
     let both = |violations: Value| {
         let details = json!([{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}]);
@@ -125,7 +125,7 @@ fn a_day_outweighs_a_minute_and_nothing_outweighs_zero() {
 }
 
 #[test]
-fn what_a_proxy_says_is_no_secret_and_no_page() {
+fn gemini_proxy_page_shows_no_secret() {
     let at = |status: u16, body: &[u8]| {
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", "7".parse().unwrap());

@@ -1,4 +1,4 @@
-//! What goes back to the vendor: its own seals, other vendors', and every digit of a number.
+//! Conversations sent back to the vendor: signatures of each origin, and every digit of a number.
 
 use llm_providers::llm_core::{
     ChatEvent, ChatRequest, Error, ErrorKind, Extra, Message, Part, Role, ToolCall, chat::Reasoning,
@@ -23,7 +23,7 @@ fn answer(args: &str) -> String {
 }
 
 #[test]
-fn arguments_keep_their_digits_there_and_back() {
+fn gemini_arguments_keep_digits() {
     let whole = decode_chat(answer(DIGITS).as_bytes()).unwrap().output;
     assert_eq!(&*whole.tool_calls().next().unwrap().arguments, DIGITS);
     for data in [answer(DIGITS), format!("[{}]", answer(DIGITS))] {
@@ -40,7 +40,7 @@ fn arguments_keep_their_digits_there_and_back() {
 }
 
 #[test]
-fn results_keep_their_digits() {
+fn gemini_tool_results_keep_digits() {
     let call = ToolCall { id: "c".into(), name: "f".into(), arguments: "{}".into(), ..ToolCall::default() };
     let request = ChatRequest::new("m").user("hi").message(Message::new(Role::Assistant, vec![Part::ToolCall(call)]));
     let body = encode_chat(&request.message(Message::tool("c", DIGITS)), Dialect::default()).unwrap();
@@ -49,7 +49,7 @@ fn results_keep_their_digits() {
 }
 
 #[test]
-fn a_call_that_is_none_stays_as_it_was() {
+fn gemini_malformed_call_is_sent_unchanged() {
     let nameless = json!({"functionCall": {"args": {"a": [1]}}});
     let body = json!({"candidates": [{"content": {"parts": [nameless]}, "finishReason": "STOP"}]}).to_string();
     let parts = &decode_chat(body.as_bytes()).unwrap().output.choices[0].parts;
@@ -57,7 +57,7 @@ fn a_call_that_is_none_stays_as_it_was() {
 }
 
 #[test]
-fn signature_of_own_response_is_sent() {
+fn gemini_signature_of_own_response_is_sent() {
     let parts = json!([{"text": "hm", "thought": true, "thoughtSignature": "S1"}, {"text": "yes", "thoughtSignature": "S2"},
         {"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "S3"}]);
     let body = json!({"candidates": [{"content": {"parts": parts.clone()}, "finishReason": "STOP"}]}).to_string();
@@ -67,7 +67,7 @@ fn signature_of_own_response_is_sent() {
 }
 
 #[test]
-fn what_another_vendors_answer_left_is_refused_or_left_out() {
+fn cross_vendor_history_to_gemini_is_refused() {
     let mut citations = Extra::default();
     citations.insert("citations", json!([{"cited_text": "x"}]));
     let mut caller = Extra::default();
@@ -94,7 +94,7 @@ fn what_another_vendors_answer_left_is_refused_or_left_out() {
 }
 
 #[test]
-fn what_another_vendor_said_is_never_left_out() {
+fn cross_vendor_text_to_gemini_is_kept() {
     let search = Part::Other { value: json!({"type": "server_tool_use", "id": "s", "input": {}}).into() };
     for approximate in [false, true] {
         let error = sent(vec![search.clone()], Dialect { approximate, ..Dialect::default() }).unwrap_err();

@@ -30,7 +30,7 @@ fn arguments(answer: &ChatResponse) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn partial_args_are_put_together() {
+fn partial_args_are_joined() {
     let begin = json!({"name": "book", "id": "c1", "willContinue": true});
     let calls = [
         begin,
@@ -56,7 +56,7 @@ fn partial_args_are_put_together() {
 }
 
 #[test]
-fn partial_args_that_break_off_are_not_kept() {
+fn partial_args_broken_off_are_not_kept() {
     for calls in [
         vec![json!({"name": "f", "willContinue": true})],
         vec![json!({"name": "f", "willContinue": true}), piece("$.x", "stringValue", "y")],
@@ -70,7 +70,7 @@ fn partial_args_that_break_off_are_not_kept() {
 }
 
 #[test]
-fn partial_args_without_a_place_are_refused() {
+fn partial_args_without_path_are_refused() {
     let begin = json!({"name": "f", "willContinue": true});
     let deep = format!("${}", ".a".repeat(1_000));
     for path in ["", "x", "$", "$.x[", "$.x[y]", "$.x[100000]", "$['x", "$.x.y", &deep] {

@@ -80,7 +80,7 @@ fn load(place: &Path, id: &str) -> Recording {
 }
 
 #[test]
-fn all_requests_are_sent_as_recorded() {
+fn gemini_recordings_encode_as_recorded() {
     let mut sent = 0;
     for recording in recordings() {
         let Recording { id, api, url, request, .. } = &recording;
@@ -244,7 +244,7 @@ fn naive_embed(model: &str, body: &Value) -> EmbedRequest {
 }
 
 #[test]
-fn all_answers_decode_as_a_naive_reading_says() {
+fn gemini_recordings_decode_like_naive_reading() {
     for recording in recordings() {
         let Recording { id, api, request, status, kind, body, .. } = &recording;
         match api.as_str() {

@@ -1,4 +1,4 @@
-//! What is sent.
+//! Requests to Gemini.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn refused(request: &ChatRequest) -> (ErrorKind, String) {
 }
 
 #[test]
-fn a_conversation_with_everything() {
+fn gemini_conversation_has_every_message_form() {
     let call = ToolCall { id: "c1".into(), name: "f".into(), arguments: r#"{"a":1}"#.into(), ..ToolCall::default() };
     let mut thought = Reasoning { text: "hm".into(), signature: Some("S".into()), ..Reasoning::default() };
     thought.extra.insert("thought", true);
@@ -57,7 +57,7 @@ fn a_conversation_with_everything() {
 }
 
 #[test]
-fn sampling_has_its_names() {
+fn gemini_sampling_has_vendor_names() {
     let sampling = Sampling {
         temperature: Some(0.5),
         top_p: Some(0.9),
@@ -79,7 +79,7 @@ fn sampling_has_its_names() {
 }
 
 #[test]
-fn further_fields_stand_at_the_top_or_in_the_configuration() {
+fn gemini_extra_fields_keep_their_level() {
     let request = hello()
         .temperature(0.0)
         .extra("cachedContent", "cachedContents/x")
@@ -94,7 +94,7 @@ fn further_fields_stand_at_the_top_or_in_the_configuration() {
 }
 
 #[test]
-fn efforts_are_levels_or_budgets() {
+fn gemini_reasoning_effort_is_level_or_budget() {
     for (effort, config) in [
         ("minimal", json!({"thinkingLevel": "MINIMAL"})),
         ("high", json!({"thinkingLevel": "HIGH"})),
@@ -111,7 +111,7 @@ fn efforts_are_levels_or_budgets() {
 }
 
 #[test]
-fn schemas_go_as_json_schemas_or_as_openapi() {
+fn gemini_schema_is_json_schema_or_openapi() {
     let schema = json!({"type": "object", "additionalProperties": false});
     let request = hello().response_format(ResponseFormat::json_schema("s", schema.clone()));
     let request = request.tool(Tool::function("f", "", schema.clone()));
@@ -138,7 +138,7 @@ fn schemas_go_as_json_schemas_or_as_openapi() {
 }
 
 #[test]
-fn tools_keep_their_order_and_choices_their_mode() {
+fn gemini_tools_keep_order_and_mode() {
     let search = json!({"googleSearch": {}});
     let function = |name: &str| Tool::Function(FunctionTool { name: name.into(), ..FunctionTool::default() });
     let request =
@@ -157,7 +157,7 @@ fn tools_keep_their_order_and_choices_their_mode() {
 }
 
 #[test]
-fn answers_of_tools_stand_together_and_find_their_names() {
+fn gemini_tool_results_are_grouped_and_named() {
     let call =
         |id: &str, name: &str| Part::ToolCall(ToolCall { id: id.into(), name: name.into(), ..ToolCall::default() });
     let failed =
@@ -188,7 +188,7 @@ fn answers_of_tools_stand_together_and_find_their_names() {
 }
 
 #[test]
-fn images_are_bytes_or_uploaded_files() {
+fn gemini_image_is_bytes_or_file() {
     let of = |url: &str| sent(&ChatRequest::new("m").message(Message::new(Role::User, vec![Part::image_url(url)])));
     let file = "https://generativelanguage.googleapis.com/v1beta/files/abc";
     assert_eq!(of(file)["contents"][0]["parts"][0], json!({"fileData": {"fileUri": file}}));
@@ -208,7 +208,7 @@ fn images_are_bytes_or_uploaded_files() {
 }
 
 #[test]
-fn what_the_format_cannot_say_is_refused_by_name() {
+fn gemini_unsupported_field_is_refused_by_name() {
     let user = |part: Part| ChatRequest::new("m").message(Message::new(Role::User, vec![part]));
     let model = |part: Part| hello().message(Message::new(Role::Assistant, vec![part]));
     let named = Message { name: Some("bob".into()), ..Message::user("x") };
@@ -237,7 +237,7 @@ fn what_the_format_cannot_say_is_refused_by_name() {
 }
 
 #[test]
-fn what_cannot_be_right_is_refused_by_name() {
+fn gemini_invalid_request_is_refused_by_name() {
     let model = |call: ToolCall| hello().message(Message::new(Role::Assistant, vec![Part::ToolCall(call)]));
     let torn = ToolCall { name: "f".into(), arguments: "{".into(), ..ToolCall::default() };
     let list = ToolCall { arguments: "[1]".into(), ..torn.clone() };
@@ -272,7 +272,7 @@ fn what_cannot_be_right_is_refused_by_name() {
 }
 
 #[test]
-fn an_answer_goes_back_as_it_came() {
+fn gemini_response_is_sent_back_unchanged() {
     let parts = json!([
         {"text": "hm", "thought": true, "thoughtSignature": "S0"},
         {"text": "yes", "thoughtSignature": "S1"},
@@ -293,7 +293,7 @@ fn an_answer_goes_back_as_it_came() {
 }
 
 #[test]
-fn counting_asks_with_the_whole_request_if_there_is_more_to_it() {
+fn count_tokens_of_gemini_sends_needed_request() {
     let count = |request: &ChatRequest| -> Value {
         serde_json::from_slice(&encode_count(request, Dialect::default()).unwrap()).unwrap()
     };
@@ -305,7 +305,7 @@ fn counting_asks_with_the_whole_request_if_there_is_more_to_it() {
 }
 
 #[test]
-fn embeddings_are_asked_for_in_a_batch() {
+fn gemini_embeddings_are_requested_in_batch() {
     let mut request = EmbedRequest::new("e", ["a", "b"]);
     request.dimensions = Some(8);
     request.extra.insert("taskType", "RETRIEVAL_QUERY");

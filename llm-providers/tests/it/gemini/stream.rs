@@ -37,7 +37,7 @@ fn text(text: &str, finish: Option<&str>) -> String {
 }
 
 #[test]
-fn pieces_make_the_unary_answer() {
+fn gemini_stream_equals_unary_response() {
     let ratings = json!([{"category": "C", "probability": "LOW"}]);
     let call = json!({"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": "S2"});
     let mut chunks = [
@@ -81,7 +81,7 @@ fn pieces_make_the_unary_answer() {
 }
 
 #[test]
-fn candidates_interleave() {
+fn gemini_stream_candidates_interleave() {
     let piece = |index: u32, text: &str, finish: Option<&str>| {
         let mut piece = chunk(json!([{"text": text}]), finish);
         piece["candidates"][0]["index"] = json!(index);
@@ -95,7 +95,7 @@ fn candidates_interleave() {
 }
 
 #[test]
-fn a_stream_is_whole_when_every_candidate_has_ended() {
+fn gemini_stream_ends_with_last_candidate() {
     let two = json!({"candidates": [{"index": 0, "finishReason": "STOP"}, {"index": 1}]});
     for (events, error) in [
         (vec![text("a", None), text("b", Some("STOP"))], None),
@@ -118,7 +118,7 @@ fn a_stream_is_whole_when_every_candidate_has_ended() {
 }
 
 #[test]
-fn a_broken_connection_leaves_what_was_told() {
+fn gemini_stream_broken_keeps_known_usage() {
     let read = played(Canned::events([text("a", None)]).broken());
     let error = read.error.unwrap();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown));
@@ -126,7 +126,7 @@ fn a_broken_connection_leaves_what_was_told() {
 }
 
 #[test]
-fn a_list_instead_of_events_is_one_answer() {
+fn gemini_stream_reads_json_list() {
     let list = json!([chunk(json!([{"text": "Hel"}]), None), chunk(json!([{"text": "lo"}]), Some("STOP"))]).to_string();
     let list = list.replace("},{", "},\r\n{");
     let read = played(Canned::answer("application/json; charset=UTF-8", [list]));
@@ -136,7 +136,7 @@ fn a_list_instead_of_events_is_one_answer() {
 }
 
 #[test]
-fn errors_and_blocked_prompts_come_at_the_head_or_within() {
+fn gemini_stream_reads_errors_and_blocked_prompts() {
     let busy = event(&json!({"error": {"code": 503, "message": "later", "status": "UNAVAILABLE"}}));
     let error = block_on(play_to(&client(Canned::events([busy.clone()])))).unwrap_err();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Overloaded, Charge::None));
@@ -150,7 +150,7 @@ fn errors_and_blocked_prompts_come_at_the_head_or_within() {
 }
 
 #[test]
-fn a_call_after_the_end_is_why_it_ended() {
+fn gemini_stream_late_call_sets_finish_reason() {
     let late = event(&chunk(json!([{"functionCall": {"name": "f"}}]), None));
     let answer = played(Canned::events([text("a", Some("STOP")), late])).answer.unwrap();
     assert_eq!((answer.finish(), answer.tool_calls().count()), (&FinishReason::ToolCalls, 1));
@@ -160,7 +160,7 @@ fn a_call_after_the_end_is_why_it_ended() {
 }
 
 #[test]
-fn lines_end_as_they_like_and_say_what_they_like() {
+fn gemini_stream_reads_any_line_ends() {
     let good = [text("aé", None), text("b", Some("STOP"))].concat();
     let expected = played(Canned::events([good.clone()]));
     let unix = good.replace("\r\n", "\n");
@@ -186,7 +186,7 @@ fn lines_end_as_they_like_and_say_what_they_like() {
 }
 
 #[test]
-fn what_is_no_chunk_ends_the_stream() {
+fn gemini_stream_invalid_chunk_ends_it() {
     for (data, kind) in [
         (&b"data: nonsense\r\n\r\n"[..], ErrorKind::Malformed),
         (b"data: 7\r\n\r\n", ErrorKind::Malformed),
@@ -202,7 +202,7 @@ fn what_is_no_chunk_ends_the_stream() {
 }
 
 #[test]
-fn an_endless_event_is_cut_off() {
+fn max_event_bytes_ends_gemini_stream() {
     let endless = std::iter::repeat_n("x".repeat(1_000), 100);
     let pieces = [text("a", None), "data: ".to_owned()].into_iter().chain(endless);
     let client = client(Canned::events(pieces)).max_event_bytes(4_000);
@@ -211,7 +211,7 @@ fn an_endless_event_is_cut_off() {
 }
 
 #[test]
-fn nothing_comes_after_done() {
+fn gemini_stream_ignores_chunks_after_done() {
     let mut chunks = ChunkDecoder::default();
     assert!(!chunks.is_done());
     chunks.decode(&chunk(json!([{"text": "a"}]), Some("STOP")).to_string()).unwrap();
@@ -223,7 +223,7 @@ fn nothing_comes_after_done() {
 }
 
 #[test]
-fn what_a_later_chunk_leaves_out_of_the_usage_stays_told() {
+fn gemini_stream_usage_keeps_earlier_fields() {
     let with = |usage: Value, finish: Option<&str>| {
         let mut chunk = chunk(json!([{"text": "a"}]), finish);
         chunk["usageMetadata"] = usage;
@@ -248,7 +248,7 @@ fn what_a_later_chunk_leaves_out_of_the_usage_stays_told() {
 }
 
 #[test]
-fn a_stream_that_ends_before_all_candidates_is_not_whole() {
+fn gemini_stream_missing_candidate_is_incomplete() {
     let candidate = |index: u32| {
         let mut chunk = chunk(json!([{"text": "a"}]), Some("STOP"));
         chunk["candidates"][0]["index"] = json!(index);
@@ -264,7 +264,7 @@ fn a_stream_that_ends_before_all_candidates_is_not_whole() {
 }
 
 #[test]
-fn searches_are_counted_once_each() {
+fn gemini_stream_counts_each_search_once() {
     let with = |queries: &[&str], finish: Option<&str>| {
         let mut chunk = chunk(json!([{"text": "a"}]), finish);
         chunk["candidates"][0]["groundingMetadata"] = json!({"webSearchQueries": queries});
@@ -278,7 +278,7 @@ fn searches_are_counted_once_each() {
 }
 
 #[test]
-fn a_failed_answer_says_how_it_was_served() {
+fn gemini_stream_failure_keeps_service_tier() {
     let blocked = json!({"promptFeedback": {"blockReason": "SAFETY"}, "modelVersion": "gemini-x",
         "usageMetadata": {"promptTokenCount": 8, "serviceTier": "priority"}});
     let whole = decode_chat(blocked.to_string().as_bytes()).unwrap_err();

@@ -1,4 +1,4 @@
-//! What each way out of an attempt costs.
+//! Cost of each end of an attempt.
 
 use std::{
     sync::{Arc, Mutex},
@@ -82,7 +82,7 @@ async fn attempts_abandoned_after_sending_is_unconfirmed() {
 }
 
 #[tokio::test]
-async fn an_error_costs_what_its_charge_says() {
+async fn attempts_error_costs_its_charge() {
     let fail = |charge, sent| Plan { sent, head: Head::Fails(failure(charge)), ..Plan::default() };
     for refused in [fail(Charge::None, true), fail(Charge::None, false), fail(Charge::Unknown, false)] {
         let row = unary(refused).await;
@@ -98,7 +98,7 @@ async fn an_error_costs_what_its_charge_says() {
 
 /// Where the layer is above one that tries again, the error holds several attempts.
 #[tokio::test]
-async fn error_of_several_attempts_costs_each_models_price() {
+async fn attempts_failed_cost_each_models_price() {
     let failed = |model: &str| {
         let mut facts = Accounting::default();
         facts.model = Some(model.into());
@@ -114,7 +114,7 @@ async fn error_of_several_attempts_costs_each_models_price() {
 }
 
 #[tokio::test]
-async fn a_whole_answer_is_useful() {
+async fn attempts_complete_response_is_useful() {
     for row in [unary(Plan::default()).await, streamed(Plan::default()).await] {
         assert_eq!((row.paid, row.used, row.useful, row.list), (COST, COST, COST, COST));
         assert_eq!((row.calls, row.answered, row.vendor, row.attempts), (1, 1, 1, 1));
@@ -123,7 +123,7 @@ async fn a_whole_answer_is_useful() {
 }
 
 #[tokio::test]
-async fn a_whole_answer_without_usage_is_unconfirmed() {
+async fn attempts_response_without_usage_is_unconfirmed() {
     for row in [
         unary(Plan { usage: None, ..Plan::default() }).await,
         streamed(Plan { usage: None, sent: false, ..Plan::default() }).await,

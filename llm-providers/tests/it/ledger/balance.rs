@@ -1,4 +1,4 @@
-//! The books as a whole: they agree whatever happens, stay bounded, and are shared.
+//! The ledger as a whole: it balances after any calls, stays bounded, and is shared.
 
 use futures_util::{FutureExt, StreamExt};
 use llm_core::{Charge, Error, ErrorKind, Reply, Usage, Usd};
@@ -57,7 +57,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn agree_after_any_sequence_of_calls(
+    fn balance_holds_after_any_calls(
         steps in prop::collection::vec((plans(), 0usize..3, any::<bool>(), 0usize..3), 1..40),
     ) {
         let told = Arc::new(Mutex::new((0, Usd::ZERO, Usd::ZERO)));
@@ -129,7 +129,7 @@ proptest! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn agree_after_64_concurrent_calls() {
+async fn balance_holds_after_64_concurrent_calls() {
     let paid = Arc::new(AtomicI64::new(0));
     let seen = Arc::clone(&paid);
     let ledger = ledger().on_attempt(move |attempt| {
@@ -186,7 +186,7 @@ async fn max_tenants_puts_others_in_one_row() {
 }
 
 #[tokio::test]
-async fn a_hook_may_use_the_ledger() {
+async fn on_attempt_may_use_the_ledger() {
     let ledger = ledger();
     let (seen, same) = (Arc::new(AtomicI64::new(0)), ledger.clone());
     let kept = Arc::clone(&seen);

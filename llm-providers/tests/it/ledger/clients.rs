@@ -1,4 +1,4 @@
-//! What vendors' answers say of their price reaches the books, through the clients that read them.
+//! Price data in vendors' responses reaches the ledger through the clients.
 
 use llm_providers::{
     Anthropic, Gemini, Ledger,
@@ -44,7 +44,7 @@ fn message(usage: &Value) -> Value {
 }
 
 #[test]
-fn claudes_surcharges_are_paid() {
+fn surcharges_of_anthropic_are_booked() {
     let usage = json!({"input_tokens": 1_000, "output_tokens": 100, "inference_geo": "us", "speed": "fast"});
     // (1,000 × $4 + 100 × $20) per million, × 1.1 × 2, for each of two calls.
     let list = 2 * (1_000 * 4_000 + 100 * 20_000);
@@ -97,7 +97,7 @@ fn surcharge_unknown_makes_attempt_unpriced() {
 }
 
 #[test]
-fn openais_regional_hosts_cost_a_tenth_more() {
+fn surcharges_of_openai_regional_host_are_booked() {
     let answer = json!({"id": "1", "model": "gpt-5.6", "choices": [{"index": 0, "finish_reason": "stop",
         "message": {"role": "assistant", "content": "yes"}}], "usage": {"prompt_tokens": 1_000, "completion_tokens": 100}});
     let list = 2 * (1_000 * 4_000 + 100 * 20_000);

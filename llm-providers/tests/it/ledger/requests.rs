@@ -1,4 +1,4 @@
-//! What answers are worth when several come of one purchase, or none had to be made.
+//! Value of responses: several from one attempt, and those without one.
 
 use std::{
     collections::VecDeque,
@@ -165,7 +165,7 @@ async fn attempts_above_cache_book_no_hit() {
 }
 
 #[tokio::test]
-async fn labels_balance_also_where_another_label_paid() {
+async fn requests_of_other_label_keep_balance() {
     let ledger = ledger();
     let label = |value| call("acme").with_label("feature", value).unwrap().with_label("user", "u").unwrap();
     let leader = buy(&ledger, label("a")).await;

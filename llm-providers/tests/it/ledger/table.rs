@@ -1,4 +1,4 @@
-//! What a snapshot prints.
+//! Table printed by a snapshot.
 
 use futures_util::FutureExt;
 use llm_core::{Charge, Error, ErrorKind, Usage};

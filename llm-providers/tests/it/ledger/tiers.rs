@@ -64,7 +64,7 @@ fn tier_of_vendor_outweighs_requested() {
 }
 
 #[test]
-fn bound_is_of_dearest_possible_tier() {
+fn tier_unknown_bound_is_dearest() {
     let asking = |tier: &str| bound(&Ledger::new(table()), request().extra("service_tier", tier));
     let of_standard = bound(&Ledger::new(table()), request());
     assert_eq!(of_standard, Some(100));
@@ -85,7 +85,7 @@ fn default_tier_raises_bound_of_other_requests() {
 }
 
 #[test]
-fn surcharges_are_those_that_the_vendor_names() {
+fn surcharges_of_vendor_outweigh_request() {
     let paid = |surcharges| {
         let row = book(&Ledger::new(table()), request(), Plan { surcharges, ..Plan::default() });
         (row.paid.nanos(), row.unpriced_attempts)

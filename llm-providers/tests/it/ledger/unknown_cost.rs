@@ -1,4 +1,4 @@
-//! Costs that are unknown look unknown, on receipts and in the books, and name their cause.
+//! Unknown costs: visible on receipts and in the ledger, with their cause.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ fn receipt(ledger: &Ledger, plan: Plan) -> Receipt {
 }
 
 #[test]
-fn unpriced_attempt_names_cause_on_receipt_and_in_table() {
+fn unknown_cost_is_named_everywhere() {
     for (plan, cause, unknown) in [
         (Plan { tier: Some("platinum"), ..Plan::default() }, "the service class \"platinum\"", 4),
         (Plan { surcharges: &["mars"], ..Plan::default() }, "no surcharge \"mars\"", 4),
@@ -37,7 +37,7 @@ fn unpriced_attempt_names_cause_on_receipt_and_in_table() {
 }
 
 #[test]
-fn known_part_reads_as_lower_bound() {
+fn unknown_cost_keeps_known_part() {
     let ledger = ledger();
     let provider = stack(&ledger, [Plan::default(), Plan { tier: Some("platinum"), ..Plan::default() }]);
     for _ in 0..2 {
@@ -49,7 +49,7 @@ fn known_part_reads_as_lower_bound() {
 }
 
 #[test]
-fn missing_attempts_layer_is_named() {
+fn unknown_cost_names_missing_attempts_layer() {
     let ledger = ledger();
     let layers = ServiceBuilder::new().layer(ledger.requests()).service(into_service(Arc::new(Vendor::default())));
     let reply = into_provider(layers).chat(call("acme")).now_or_never().unwrap().unwrap();
@@ -60,7 +60,7 @@ fn missing_attempts_layer_is_named() {
 }
 
 #[test]
-fn bound_of_unlisted_model_is_unknown_not_zero() {
+fn unknown_cost_of_unlisted_model_is_unbounded() {
     let ledger = ledger();
     let request = Call::new("acme", ChatRequest::new("my-deployment").user("is it safe?"));
     let _ = stack(&ledger, [Plan { head: Head::Hangs, ..Plan::default() }]).chat(request).now_or_never();
@@ -70,7 +70,7 @@ fn bound_of_unlisted_model_is_unknown_not_zero() {
 }
 
 #[test]
-fn absurd_usage_leaves_totals_right() {
+fn unknown_cost_of_absurd_usage_leaves_totals() {
     let absurd = [
         Usage::new(u64::MAX, 5),
         Usage::new(10, u64::MAX),
@@ -94,7 +94,7 @@ fn absurd_usage_leaves_totals_right() {
 }
 
 #[test]
-fn causes_are_counted_up_to_a_bound() {
+fn unknown_cost_causes_are_bounded() {
     let ledger = ledger();
     for n in 0..120 {
         let request = ChatRequest::new(format!("m{n}\n")).user("is it safe?");
@@ -108,7 +108,7 @@ fn causes_are_counted_up_to_a_bound() {
 }
 
 #[test]
-fn attempt_hook_learns_the_cause() {
+fn on_attempt_reports_unknown_cost_cause() {
     let (tell, told) = std::sync::mpsc::channel();
     let ledger = ledger().on_attempt(move |attempt| tell.send(attempt.charged.clone()).unwrap());
     receipt(&ledger, Plan { tier: Some("platinum"), ..Plan::default() });

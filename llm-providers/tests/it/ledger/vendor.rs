@@ -1,4 +1,4 @@
-//! A vendor in this process that does as planned, and the stack of the two taps over it.
+//! An in-process vendor that follows a plan, and the stack of both ledger layers over it.
 
 use std::{
     collections::VecDeque,

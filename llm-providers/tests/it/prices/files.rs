@@ -1,4 +1,4 @@
-//! Price files: read, refused, and taken into use.
+//! Price files: reading, refusal and replacement.
 
 use std::{fs, path::PathBuf};
 

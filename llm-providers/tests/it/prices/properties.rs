@@ -1,4 +1,4 @@
-//! What holds for every model, service class and usage.
+//! Properties of prices for every model, service tier and usage.
 
 use llm_core::{
     Estimate, Usage, Usd,
@@ -63,7 +63,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn no_cost_is_negative_and_more_tokens_never_cost_less(usage in usage(), by in 1u64..100_000) {
+    fn cost_never_falls_with_tokens(usage in usage(), by in 1u64..100_000) {
         let table = all();
         for (model, tier) in offers(&table) {
             let list = table.cost_with(&model, &usage, &tier.clone().into());
@@ -79,7 +79,7 @@ proptest! {
     }
 
     #[test]
-    fn a_batch_never_costs_more_than_standard_service(usage in usage()) {
+    fn batch_cost_is_at_most_standard(usage in usage()) {
         let table = all();
         let mut batches = 0;
         for (model, tier) in offers(&table) {
@@ -97,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn no_usage_within_an_estimate_costs_more_than_its_bound(usage in usage(), spare in 0u64..5_000) {
+    fn estimate_bound_covers_every_usage(usage in usage(), spare in 0u64..5_000) {
         // Audio has no bound of input to begin with.
         let usage = Usage { audio_input: 0, audio_cache_read: 0, ..usage };
         let table = all();
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn a_bill_adds_up(usage in usage()) {
+    fn bill_lines_add_up(usage in usage()) {
         let table = all();
         for (model, tier) in offers(&table) {
             let [_, options] = ways(&table, &model, &tier);

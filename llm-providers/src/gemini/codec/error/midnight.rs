@@ -54,21 +54,21 @@ mod tests {
     }
 
     #[test]
-    fn midnight_is_at_eight_in_winter_and_seven_in_summer() {
+    fn midnight_follows_daylight_saving() {
         // 2026-01-15 and 2026-07-15, 12:00 UTC.
         assert_eq!(wait(1_768_478_400), 20 * 3_600);
         assert_eq!(wait(1_784_116_800), 19 * 3_600);
     }
 
     #[test]
-    fn a_whole_day_is_left_at_midnight() {
+    fn midnight_is_a_day_after_midnight() {
         assert_eq!(wait(1_768_464_000), 24 * 3_600);
         assert_eq!(wait(1_768_463_999), 1);
         assert_eq!(wait(1_784_098_800), 24 * 3_600);
     }
 
     #[test]
-    fn days_of_the_change_have_an_hour_less_or_more() {
+    fn midnight_of_change_shifts_by_hour() {
         // 2026-03-08 and 2026-11-01, 0:00 in California.
         assert_eq!(wait(1_772_956_800), 23 * 3_600);
         assert_eq!(wait(1_793_516_400), 25 * 3_600);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn every_hour_of_years_is_followed_by_a_midnight() {
+    fn midnight_follows_every_hour_of_years() {
         for hour in 0..60_000u64 {
             let now = 1_700_000_000 + hour * 3_600;
             let wait = wait(now);

@@ -1,4 +1,4 @@
-//! Whatever comes, the codec does not panic; and pieces make the whole.
+//! Properties of the codec: no panic on any input, and pieces make the whole.
 
 use std::time::UNIX_EPOCH;
 
@@ -141,14 +141,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn gemini_decodes_any_bytes_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         try_all(&bytes);
         let client = Gemini::with_transport("key", Canned::events([Bytes::from(bytes)])).unwrap();
         let _ = block_on(play_to(&client));
     }
 
     #[test]
-    fn any_json_decodes_or_fails(values in prop::collection::vec(value(), 1..5)) {
+    fn gemini_decodes_any_json_without_panic(values in prop::collection::vec(value(), 1..5)) {
         let mut chunks = ChunkDecoder::default();
         for value in &values {
             for shape in [
@@ -171,7 +171,7 @@ proptest! {
     }
 
     #[test]
-    fn pieces_make_the_whole_and_go_back_as_they_came(parts in parts()) {
+    fn gemini_stream_equals_whole_and_round_trips(parts in parts()) {
         let whole = decode_chat(chunk(&parts, Some("STOP")).to_string().as_bytes()).unwrap();
         let mut chunks: Vec<_> = pieces(&parts).into_iter().map(|piece| chunk(&[piece], None)).collect();
         chunks.push(chunk(&[], Some("STOP")));

@@ -1,4 +1,4 @@
-//! Recorded answers against a naive reading of their JSON.
+//! Recorded responses against a naive reading of their JSON.
 
 use bytes::Bytes;
 use llm_providers::{

@@ -1,4 +1,4 @@
-//! Recorded requests as our types say them.
+//! Recorded requests as `ChatRequest` and `EmbedRequest`.
 
 use std::sync::Arc;
 

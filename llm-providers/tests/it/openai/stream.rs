@@ -55,7 +55,7 @@ fn typical() -> Vec<Value> {
 }
 
 #[test]
-fn pieces_give_the_answer_that_comes_whole() {
+fn openai_stream_equals_unary_response() {
     let read = whole(bytes(&typical(), true));
     let unary = json!({"id": "c1", "object": "chat.completion", "created": 7, "model": "m-1", "service_tier": "default",
         "system_fingerprint": null, "choices": [{"index": 0, "logprobs": null, "finish_reason": "stop",
@@ -70,7 +70,7 @@ fn pieces_give_the_answer_that_comes_whole() {
 }
 
 #[test]
-fn a_cut_between_any_two_bytes_changes_nothing() {
+fn openai_stream_reads_any_byte_splits() {
     for (name, separator) in [("LF", "\n"), ("CR", "\r"), ("CRLF", "\r\n")] {
         let text = format!("\u{feff}: waiting\n\n{}", bytes(&typical(), true)).replace('\n', separator);
         let text = Bytes::from(text);
@@ -90,7 +90,7 @@ fn a_cut_between_any_two_bytes_changes_nothing() {
 }
 
 #[test]
-fn a_stream_that_ends_early_is_incomplete_and_one_that_told_its_end_is_not() {
+fn openai_stream_ended_early_is_incomplete() {
     let text = Bytes::from(bytes(&typical(), true));
     // After this byte the choice has told why it ended; a line's end may be missing.
     let told = text.windows(6).position(|window| window == b"\"stop\"").unwrap();
@@ -116,7 +116,7 @@ fn a_stream_that_ends_early_is_incomplete_and_one_that_told_its_end_is_not() {
 }
 
 #[test]
-fn a_broken_connection_is_no_end_but_after_done_it_does_not_matter() {
+fn openai_stream_broken_before_done_fails() {
     let text = bytes(&typical(), false);
     let read = block_on(play(Canned::events([text.clone()]).broken())).unwrap();
     let error = read.error.unwrap();
@@ -129,7 +129,7 @@ fn a_broken_connection_is_no_end_but_after_done_it_does_not_matter() {
 }
 
 #[test]
-fn tool_calls_come_in_fragments() {
+fn openai_stream_joins_tool_call_fragments() {
     let call = |index: u32, fields: Value| {
         let mut call = fields;
         call["index"] = json!(index);
@@ -153,7 +153,7 @@ fn tool_calls_come_in_fragments() {
 }
 
 #[test]
-fn odd_servers_tool_calls_are_told_apart() {
+fn openai_stream_keeps_odd_tool_calls_apart() {
     let of = |call: Value| delta(0, json!({"tool_calls": [call]}));
     // One number for all calls, whole calls, no number at all.
     let same = answer(&[
@@ -188,7 +188,7 @@ fn odd_servers_tool_calls_are_told_apart() {
 }
 
 #[test]
-fn late_fields_of_a_call_stay_with_the_message() {
+fn openai_stream_keeps_late_call_fields() {
     let of = |call: Value| delta(0, json!({"tool_calls": [call]}));
     let answer = answer(&[
         of(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}})),
@@ -200,7 +200,7 @@ fn late_fields_of_a_call_stay_with_the_message() {
 }
 
 #[test]
-fn choices_interleave() {
+fn openai_stream_choices_interleave() {
     let text = |index, text: &str| delta(index, json!({"content": text}));
     let answer = answer(&[text(1, "b"), text(0, "a"), text(1, "B"), text(0, "A"), end(1, "length"), end(0, "stop")]);
     let seen: Vec<_> =
@@ -211,7 +211,7 @@ fn choices_interleave() {
 }
 
 #[test]
-fn reasoning_refusals_and_parts_flow() {
+fn openai_stream_gives_reasoning_refusals_and_parts() {
     let answer = answer(&[
         delta(0, json!({"reasoning_content": "2 and"})),
         delta(0, json!({"reasoning_content": " 2"})),
@@ -226,7 +226,7 @@ fn reasoning_refusals_and_parts_flow() {
 }
 
 #[test]
-fn logprobs_and_unknown_fields_are_put_together() {
+fn openai_stream_joins_logprobs_and_unknown_fields() {
     let with = |token: &str| {
         let mut chunk = delta(0, json!({"content": token, "mood": "calm"}));
         chunk["choices"][0]["logprobs"] = json!({"content": [{"token": token}], "refusal": null});
@@ -243,7 +243,7 @@ fn logprobs_and_unknown_fields_are_put_together() {
 }
 
 #[test]
-fn compatible_servers_shapes_are_read() {
+fn openai_stream_reads_compatible_servers() {
     // Azure: an empty first chunk. Mistral, Groq: usage with the last choice. Groq's older streams: in a corner.
     let azure =
         json!({"id": "", "model": "", "object": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]});
@@ -261,7 +261,7 @@ fn compatible_servers_shapes_are_read() {
 }
 
 #[test]
-fn an_error_in_the_stream_ends_it() {
+fn openai_stream_ends_at_error() {
     let error = json!({"error": {"message": "failed", "type": "server_error", "code": null}});
     let head = block_on(play(Canned::events([bytes(std::slice::from_ref(&error), true)]))).unwrap_err();
     assert_eq!((head.kind(), head.charge()), (ErrorKind::Server, Charge::Unknown));
@@ -275,7 +275,7 @@ fn an_error_in_the_stream_ends_it() {
 }
 
 #[test]
-fn what_is_no_stream_is_malformed_at_the_head() {
+fn openai_stream_invalid_beginning_is_malformed() {
     for (kind, body, why) in [
         ("text/event-stream", "data: nonsense\n\ndata: [DONE]\n\n", "not JSON"),
         ("text/event-stream", "data: {\"choices\": [3]}\n\n", "not an object"),
@@ -291,7 +291,7 @@ fn what_is_no_stream_is_malformed_at_the_head() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_malformed() {
+fn openai_stream_invalid_utf8_is_malformed() {
     let mut text = bytes(&typical()[..2], false).into_bytes();
     text.extend_from_slice(b"data: {\"a\": \"\xff\"}\n\n");
     let error = whole(text).error.unwrap();
@@ -300,7 +300,7 @@ fn bytes_that_are_no_text_are_malformed() {
 }
 
 #[test]
-fn a_server_that_does_not_stream_is_understood() {
+fn openai_stream_reads_unary_response() {
     let unary = json!({"id": "c", "model": "m", "choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 2}});
     let read = block_on(play(Canned::answer("application/json", [unary.to_string()]))).unwrap();
@@ -308,7 +308,7 @@ fn a_server_that_does_not_stream_is_understood() {
 }
 
 #[test]
-fn sizes_are_bounded() {
+fn openai_stream_sizes_are_bounded() {
     let long = |length: usize| bytes(&[delta(0, json!({"content": "x".repeat(length)})), end(0, "stop")], true);
     let run = |text: String, change: fn(llm_providers::OpenAi<Canned>) -> llm_providers::OpenAi<Canned>| {
         let pieces: Vec<_> = text.into_bytes().chunks(999).map(Bytes::copy_from_slice).collect();
@@ -332,7 +332,7 @@ fn sizes_are_bounded() {
 }
 
 #[test]
-fn a_limit_told_in_a_stream_tells_how_long_to_wait() {
+fn openai_stream_rate_limit_states_wait() {
     let error = json!({"error": {"message": "Limit reached. Please try again in 1.4s.", "type": "tokens",
         "code": "rate_limit_exceeded"}});
     let error = block_on(play(Canned::events([format!("data: {error}\n\n")]))).unwrap_err();

@@ -50,7 +50,7 @@ fn sent(vendor: &Vendor) -> Value {
 }
 
 #[test]
-fn answers_receipts_and_books_agree() {
+fn openai_response_receipt_and_ledger_agree() {
     block_on(async {
         let vendor = Vendor::builder().cached_percent(50).reasoning_tokens(3).build();
         let client = client(&vendor);
@@ -82,7 +82,7 @@ fn answers_receipts_and_books_agree() {
 }
 
 #[test]
-fn headers_hold_key_marked_sensitive() {
+fn openai_key_header_is_sensitive() {
     block_on(async {
         let vendor = Vendor::builder().keys(["sk-test"]).build();
         let client = client(&vendor).organization("org-1").unwrap().project("proj-1").unwrap();
@@ -105,7 +105,7 @@ fn headers_hold_key_marked_sensitive() {
 }
 
 #[test]
-fn key_with_invalid_characters_is_refused() {
+fn openai_key_with_invalid_characters_is_refused() {
     for (key, why) in [("sk-secret\nx", "characters"), ("sk-\u{0}secret", "characters"), (" ", "empty"), ("", "empty")]
     {
         let error = OpenAi::with_transport(key, Vendor::new().transport()).unwrap_err();
@@ -119,7 +119,7 @@ fn key_with_invalid_characters_is_refused() {
 }
 
 #[test]
-fn wrong_key_and_model_are_named() {
+fn openai_wrong_key_and_model_are_named() {
     block_on(async {
         let vendor = Vendor::builder().keys(["sk-other"]).build();
         let (unary, streamed) = both(&vendor).await;
@@ -137,7 +137,7 @@ fn wrong_key_and_model_are_named() {
 }
 
 #[test]
-fn a_refusal_for_limits_says_when_to_come_back_in_every_form() {
+fn openai_rate_limit_states_wait() {
     block_on(async {
         let clock = ManualClock::at_unix(784_111_776);
         for (form, told) in [
@@ -167,7 +167,7 @@ fn a_refusal_for_limits_says_when_to_come_back_in_every_form() {
 }
 
 #[test]
-fn every_way_to_fail_has_its_kind() {
+fn openai_failures_have_error_kinds() {
     block_on(async {
         let unknown = Charge::Unknown;
         let server = |status: u16| Fault::status(StatusCode::from_u16(status).unwrap(), "<html>oops</html>");
@@ -208,7 +208,7 @@ fn max_body_bytes_and_event_bytes_apply() {
 }
 
 #[test]
-fn faults_that_leave_the_answer_whole_do_not_matter() {
+fn openai_harmless_faults_keep_response() {
     block_on(async {
         for fault in [Fault::Shred(NonZeroUsize::MIN), Fault::NoDone, Fault::NoUsage] {
             let silent = matches!(fault, Fault::NoUsage);
@@ -224,7 +224,7 @@ fn faults_that_leave_the_answer_whole_do_not_matter() {
 }
 
 #[test]
-fn tool_arguments_pass_as_they_are() {
+fn openai_tool_arguments_are_unchanged() {
     block_on(async {
         let vendor = failing(Fault::InvalidToolJson);
         let tool = Tool::function("f", "does f", json!({"type": "object", "properties": {"a": {"type": "string"}}}));
@@ -238,7 +238,7 @@ fn tool_arguments_pass_as_they_are() {
 }
 
 #[test]
-fn structured_answers_and_several_choices_come_through() {
+fn openai_serves_schemas_and_several_choices() {
     block_on(async {
         let schema = json!({"type": "object", "properties": {"stars": {"type": "integer"}}});
         let call = question().map(|request| request.response_format(ResponseFormat::json_schema("score", schema)));
@@ -257,7 +257,7 @@ fn structured_answers_and_several_choices_come_through() {
 }
 
 #[test]
-fn embeddings_come_in_both_encodings() {
+fn embed_encoding_format_reads_both() {
     block_on(async {
         let vendor = Vendor::new();
         let call = || Call::new("t", EmbedRequest::new("e", ["first", "second"]));
@@ -306,7 +306,7 @@ fn deadline_bounds_head_body_and_pieces() {
 }
 
 #[test]
-fn a_bad_request_is_not_sent() {
+fn openai_invalid_request_is_not_sent() {
     block_on(async {
         let vendor = Vendor::new();
         let mut call = Call::new("t", ChatRequest::new("m"));
@@ -318,7 +318,7 @@ fn a_bad_request_is_not_sent() {
 }
 
 #[test]
-fn dropped_call_closes_connection() {
+fn openai_dropped_call_closes_connection() {
     block_on(async {
         let vendor = Vendor::builder().latency(Latency::fixed(Duration::from_secs(5), Duration::from_secs(1))).build();
         let client = client(&vendor);
@@ -337,7 +337,7 @@ fn dropped_call_closes_connection() {
 }
 
 #[test]
-fn the_receipt_is_final_before_outer_hooks_run() {
+fn receipt_is_final_before_outer_hooks() {
     block_on(async {
         let (tell, told) = std::sync::mpsc::channel();
         let reply = client(&Vendor::new()).chat_stream(question()).await.unwrap();
@@ -348,7 +348,7 @@ fn the_receipt_is_final_before_outer_hooks_run() {
 }
 
 #[test]
-fn it_stands_at_the_bottom_of_a_stack() {
+fn openai_serves_a_whole_stack() {
     block_on(async {
         let vendor = Vendor::new();
         let stack = tower::ServiceBuilder::new().timeout(Duration::from_secs(9)).load_shed().service(client(&vendor));

@@ -23,7 +23,7 @@ async fn served(vendor: &Vendor) -> (Server, OpenAi) {
 }
 
 #[tokio::test]
-async fn unary_streamed_and_embedded_answers_arrive() {
+async fn http_serves_unary_streamed_and_embeddings() {
     let vendor = Vendor::new();
     let (_server, client) = served(&vendor).await;
     let whole = client.chat(question()).await.unwrap();
@@ -43,7 +43,7 @@ async fn unary_streamed_and_embedded_answers_arrive() {
 }
 
 #[tokio::test]
-async fn failures_of_the_connection_have_their_kinds() {
+async fn http_connection_failures_have_error_kinds() {
     let vendor = Vendor::new();
     let (_server, client) = served(&vendor).await;
     for (fault, unary, streamed) in [
@@ -121,7 +121,7 @@ async fn read_timeout_ends_silent_response() {
 }
 
 #[tokio::test]
-async fn unreachable_server_costs_nothing() {
+async fn http_unreachable_server_costs_nothing() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let client = OpenAi::keyless().unwrap().base_url(&format!("http://{gone}/v1")).unwrap();
     let error = client.chat(question()).await.unwrap_err();
@@ -130,7 +130,7 @@ async fn unreachable_server_costs_nothing() {
 }
 
 #[tokio::test]
-async fn redirect_is_not_followed() {
+async fn http_redirect_is_not_followed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let client = OpenAi::keyless().unwrap().base_url(&format!("http://{address}")).unwrap();

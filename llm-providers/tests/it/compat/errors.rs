@@ -1,4 +1,4 @@
-//! What compatible servers answer that no recording shows: errors, streams that fail, usage that grows.
+//! Behaviour of compatible servers that no recording shows: errors, failing streams, growing usage.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -25,7 +25,7 @@ fn group(window: LimitWindow) -> Option<LimitScope> {
 }
 
 #[test]
-fn refusals_have_their_kinds() {
+fn compat_errors_have_kinds() {
     use ErrorKind::{
         Authentication, ContentFiltered, ContextTooLong, InvalidRequest, Malformed, QuotaExhausted, RateLimited,
     };
@@ -130,7 +130,7 @@ fn refusals_have_their_kinds() {
 }
 
 #[test]
-fn limits_of_every_server_are_read() {
+fn vendor_limits_of_compatible_servers_are_read() {
     let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     };
@@ -152,7 +152,7 @@ fn delta(text: &str, usage: u64) -> serde_json::Value {
 }
 
 #[test]
-fn usage_that_grows_is_final_at_the_end_only() {
+fn usage_growing_is_final_at_stream_end() {
     let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
     let read = played(Dialect::VLLM, &[delta("a", 1), delta("b", 2), end], true).unwrap();
     let usages: Vec<_> = read.events.iter().filter(|event| matches!(event, ChatEvent::Usage(_))).collect();
@@ -165,7 +165,7 @@ fn usage_that_grows_is_final_at_the_end_only() {
 }
 
 #[test]
-fn an_error_in_a_chunk_ends_the_stream_unless_the_answer_was_whole() {
+fn error_chunk_ends_incomplete_stream() {
     let failed = json!({"id": "1", "error": {"code": 502, "message": "upstream failed"}, "choices": [],
         "usage": {"prompt_tokens": 3, "completion_tokens": 1}});
     let read = played(Dialect::OPENROUTER, &[delta("a", 1), failed.clone()], true).unwrap();
@@ -178,7 +178,7 @@ fn an_error_in_a_chunk_ends_the_stream_unless_the_answer_was_whole() {
 }
 
 #[test]
-fn an_answer_that_the_server_gave_up_is_none() {
+fn abandoned_response_is_error() {
     for (reason, kind) in [("insufficient_system_resource", ErrorKind::Overloaded), ("error", ErrorKind::Server)] {
         let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]});
         let error = played(Dialect::DEEPSEEK, &[delta("a", 1), end], true).unwrap().error.unwrap();
@@ -191,7 +191,7 @@ fn an_answer_that_the_server_gave_up_is_none() {
 }
 
 #[test]
-fn details_of_reasoning_are_put_together() {
+fn reasoning_details_are_joined() {
     let detail =
         |of: serde_json::Value| json!({"choices": [{"index": 0, "delta": {"reasoning_details": [of]}}]}).to_string();
     let mut chunks = ChunkDecoder::new(Dialect::OPENROUTER);

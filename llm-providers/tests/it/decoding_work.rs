@@ -1,4 +1,4 @@
-//! The work that hostile streams make: what is allocated for them grows as they do, not with its square.
+//! Work of decoding hostile streams: allocations grow linearly with the input.
 
 use llm_providers::llm_core::{ChatEvent, ChatStream};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ fn in_one_block(pieces: u32, block: &Value, piece: &Value) -> Vec<ChatEvent> {
 }
 
 #[test]
-fn claudes_pieces_are_linear_work() {
+fn decoding_work_of_anthropic_stream_is_linear() {
     let blocks = [
         ("text", json!({"type": "text", "text": ""}), json!({"type": "text_delta", "text": "a"})),
         ("thinking", json!({"type": "thinking", "thinking": ""}), json!({"type": "thinking_delta", "thinking": "a"})),
@@ -100,7 +100,7 @@ fn part(part: Value) -> Value {
 }
 
 #[test]
-fn geminis_pieces_are_linear_work() {
+fn decoding_work_of_gemini_stream_is_linear() {
     grows_as_its_input("text", |pieces| gemini(pieces, |_| part(json!({"text": "a"}))));
     grows_as_its_input("thoughts", |pieces| gemini(pieces, |_| part(json!({"text": "a", "thought": true}))));
     grows_as_its_input("seals", |pieces| gemini(pieces, |_| part(json!({"text": "a", "thoughtSignature": "S"}))));
@@ -115,7 +115,7 @@ fn geminis_pieces_are_linear_work() {
 }
 
 #[test]
-fn geminis_candidates_of_one_index_are_linear_work() {
+fn decoding_work_of_gemini_candidates_is_linear() {
     let whole = |pieces: u32| {
         let candidate = json!({"index": 0, "content": {"parts": [{"text": "a"}]}, "safetyRatings": [1]});
         let body = json!({"candidates": vec![candidate; pieces as usize]}).to_string();

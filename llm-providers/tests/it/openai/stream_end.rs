@@ -1,4 +1,4 @@
-//! When a streamed answer is whole: several choices, `[DONE]`, errors beside choices.
+//! End of a stream: several choices, `[DONE]`, errors beside choices.
 
 use llm_providers::{
     OpenAi,
@@ -36,7 +36,7 @@ fn texts(read: &Read) -> Vec<String> {
 }
 
 #[test]
-fn a_stream_is_cut_until_every_choice_that_was_asked_for_has_ended() {
+fn stream_end_requires_every_requested_choice() {
     let all = [
         chunk(0, "a", None),
         chunk(1, "b", None),
@@ -60,7 +60,7 @@ fn a_stream_is_cut_until_every_choice_that_was_asked_for_has_ended() {
 }
 
 #[test]
-fn an_error_in_place_of_a_later_choice_is_the_streams() {
+fn stream_end_takes_error_of_choice() {
     let failed = json!({"error": {"message": "overloaded", "type": "server_error", "code": "server_is_overloaded"}});
     for done in [false, true] {
         let error = played(2, &[chunk(0, "a", Some("stop")), failed.clone()], done).unwrap().error.unwrap();
@@ -71,7 +71,7 @@ fn an_error_in_place_of_a_later_choice_is_the_streams() {
 }
 
 #[test]
-fn fewer_choices_than_asked_for_are_what_the_vendor_gave_if_it_says_that_it_is_done() {
+fn stream_end_accepts_fewer_choices_after_done() {
     let read = played(3, &[chunk(0, "a", Some("stop")), usage()], true).unwrap();
     assert_eq!((texts(&read), read.receipt.usage()), (vec!["a".to_owned()], Some(Usage::new(3, 2))));
     let body = json!({"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]});
@@ -79,7 +79,7 @@ fn fewer_choices_than_asked_for_are_what_the_vendor_gave_if_it_says_that_it_is_d
 }
 
 #[test]
-fn done_without_reason_needs_usage() {
+fn stream_end_without_reason_needs_usage() {
     let error = played(1, &[chunk(0, "a", None)], true).unwrap().error.unwrap();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown));
     // With a usage all is said: the server tells no reasons.
@@ -99,7 +99,7 @@ fn done_without_reason_needs_usage() {
 }
 
 #[test]
-fn groqs_error_beside_its_own_facts_ends_the_stream() {
+fn stream_end_reads_error_of_groq() {
     let failed = json!({"id": "1", "model": "m", "choices": [], "x_groq": {"id": "req_1", "error": "over capacity",
         "usage": {"prompt_tokens": 3, "completion_tokens": 1}}});
     let error = played(1, &[chunk(0, "a", None), failed.clone()], true).unwrap().error.unwrap();
@@ -113,7 +113,7 @@ fn groqs_error_beside_its_own_facts_ends_the_stream() {
 }
 
 #[test]
-fn numbers_in_arguments_keep_their_digits_as_text_and_as_objects() {
+fn arguments_keep_digits_as_text_and_object() {
     let digits = r#"{"id": 123456789012345678901234567890, "x": 0.12345678901234567890123456789, "e": 1e400}"#;
     let call = |arguments: &str| {
         format!(r#"{{"index":0,"id":"c","type":"function","function":{{"name":"f","arguments":{arguments}}}}}"#)

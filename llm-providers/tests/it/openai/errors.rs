@@ -1,4 +1,4 @@
-//! What refusals mean.
+//! Classification of errors.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ fn openai(status: u16, kind: &str, code: &str, message: &str) -> Error {
 }
 
 #[test]
-fn codes_and_statuses_have_their_kinds() {
+fn openai_error_kind_follows_code_and_status() {
     use ErrorKind::*;
     let request = "invalid_request_error";
     for (status, kind, code, meant) in [
@@ -87,7 +87,7 @@ fn rate_limit_scope_is_the_model() {
 }
 
 #[test]
-fn a_request_larger_than_the_limit_is_not_to_be_repeated() {
+fn rate_limit_below_request_is_not_retryable() {
     for message in ["Request too large for m", "on tokens per min (TPM): Limit 30,000, Requested 40000."] {
         let error = openai(429, "tokens", "rate_limit_exceeded", message);
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
@@ -97,7 +97,7 @@ fn a_request_larger_than_the_limit_is_not_to_be_repeated() {
 }
 
 #[test]
-fn waiting_times_come_from_headers_or_from_the_message() {
+fn retry_after_reads_header_or_message() {
     let headers = HeaderMap::from_iter([("retry-after".parse().unwrap(), "7".parse().unwrap())]);
     let body = br#"{"error": {"message": "Please try again in 1.4s. See", "type": "tokens"}}"#;
     let told = |status: u16, headers: &HeaderMap| {
@@ -110,7 +110,7 @@ fn waiting_times_come_from_headers_or_from_the_message() {
 }
 
 #[test]
-fn messages_are_found_in_every_form() {
+fn error_message_is_read_from_every_form() {
     for (body, message, code) in [
         (r#"{"error": "model 'x' not found"}"#, "model 'x' not found", None),
         (r#"{"detail": "Invalid API Key"}"#, "Invalid API Key", None),
@@ -129,13 +129,13 @@ fn messages_are_found_in_every_form() {
 }
 
 #[test]
-fn a_proxys_page_is_a_failure_of_its_status() {
+fn error_page_of_proxy_is_server_error() {
     let error = refused(502, "<html><h1>502 Bad Gateway</h1></html>");
     assert_eq!((error.kind(), error.charge(), error.is_retryable()), (ErrorKind::Server, Charge::Unknown, true));
 }
 
 #[test]
-fn no_key_is_in_a_message_and_none_is_long() {
+fn error_message_is_redacted_and_bounded() {
     let body =
         json!({"error": {"message": "Incorrect API key provided: sk-ab*****wxyz. Yours: my-own-key", "code": "k"}});
     let status = StatusCode::UNAUTHORIZED;
@@ -146,7 +146,7 @@ fn no_key_is_in_a_message_and_none_is_long() {
 }
 
 #[test]
-fn the_vendor_says_whether_to_try_again() {
+fn should_retry_header_of_openai_decides() {
     let told = |status, again: &str, kind: &str| {
         let headers = [("x-should-retry".parse().unwrap(), again.parse().unwrap())].into_iter().collect();
         let body = json!({"error": {"message": "why", "type": kind}}).to_string();

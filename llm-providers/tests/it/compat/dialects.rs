@@ -1,4 +1,4 @@
-//! Each row of the table: what is sent differently, and what is refused before it is sent.
+//! Each dialect: its differences in requests, and the features that it refuses before sending.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ fn refusing(request: &ChatRequest, field: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn missing_feature_is_refused_by_name() {
+fn dialect_refuses_missing_feature_by_name() {
     let with = |change: fn(&mut ChatRequest)| {
         let mut request = asked();
         change(&mut request);
@@ -88,7 +88,7 @@ fn missing_feature_is_refused_by_name() {
 }
 
 #[test]
-fn fields_have_the_names_that_the_server_knows() {
+fn dialect_fields_have_server_names() {
     let mut request = asked().tool_choice(ToolChoice::Required);
     request.sampling.seed = Some(7);
     request.sampling.max_output_tokens = Some(9);
@@ -107,14 +107,14 @@ fn fields_have_the_names_that_the_server_knows() {
 }
 
 #[test]
-fn a_developer_is_the_system_where_that_is_all_there_is() {
+fn dialect_without_developer_role_sends_system() {
     let request = ChatRequest::new("m").message(Message::new(Role::Developer, vec![Part::text("be brief")])).user("hi");
     let role = |dialect| sent(dialect, &request)["messages"][0]["role"].take();
     assert_eq!((role(Dialect::OPENAI), role(Dialect::MISTRAL)), ("developer".into(), "system".into()));
 }
 
 #[test]
-fn a_stream_is_asked_for_its_usage_where_it_does_not_tell_unasked() {
+fn dialect_requests_stream_usage_if_needed() {
     let streamed = |dialect: Dialect| {
         let body = OpenAiProtocol::new(dialect).chat(&asked(), true).unwrap().body;
         serde_json::from_slice::<Value>(&body).unwrap()
@@ -127,7 +127,7 @@ fn a_stream_is_asked_for_its_usage_where_it_does_not_tell_unasked() {
 }
 
 #[test]
-fn ids_of_calls_fit_and_still_agree() {
+fn dialect_fits_tool_call_ids() {
     let call = ToolCall { id: "call_abc".into(), name: "f".into(), arguments: "{}".into(), ..ToolCall::default() };
     let request = asked()
         .message(Message::new(Role::Assistant, vec![Part::ToolCall(call)]))
@@ -147,7 +147,7 @@ fn again(dialect: Dialect, message: Value) -> Value {
 }
 
 #[test]
-fn reasoning_goes_back_as_the_server_wants_it() {
+fn dialect_sends_reasoning_in_server_form() {
     let call = json!([{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
     let thought = json!({"role": "assistant", "content": "4", "reasoning_content": "2+2"});
     let acted = json!({"role": "assistant", "content": null, "reasoning_content": "2+2", "tool_calls": call});

@@ -45,7 +45,7 @@ async fn each(fault: Fault) -> [Error; 2] {
 }
 
 #[test]
-fn answers_receipts_and_books_agree() {
+fn gemini_response_receipt_and_ledger_agree() {
     block_on(async {
         let vendor = Vendor::builder().keys([KEY]).cached_percent(50).reasoning_tokens(3).build();
         let client = client(&vendor).include_thoughts(true);
@@ -72,7 +72,7 @@ fn answers_receipts_and_books_agree() {
 }
 
 #[test]
-fn no_address_ever_holds_the_key() {
+fn gemini_url_never_holds_key() {
     block_on(async {
         let vendor = Vendor::builder().keys([KEY]).build();
         for base in
@@ -112,7 +112,7 @@ fn no_address_ever_holds_the_key() {
 }
 
 #[test]
-fn a_key_that_cannot_be_one_is_refused_without_being_shown() {
+fn gemini_invalid_key_is_refused_unshown() {
     for (key, why) in [("secret\nx", "characters"), ("secret\u{0}", "characters"), (" ", "empty")] {
         let error = Gemini::with_transport(key, Vendor::new().transport()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
@@ -121,7 +121,7 @@ fn a_key_that_cannot_be_one_is_refused_without_being_shown() {
 }
 
 #[test]
-fn refusals_tell_what_is_wrong() {
+fn gemini_errors_name_their_cause() {
     block_on(async {
         let vendor = Vendor::builder().keys(["another"]).build();
         let error = client(&vendor).chat(question()).await.unwrap_err();
@@ -145,7 +145,7 @@ fn refusals_tell_what_is_wrong() {
 }
 
 #[test]
-fn limits_tell_their_window_and_their_wait() {
+fn gemini_rate_limit_states_window_and_wait() {
     block_on(async {
         let wait = Duration::from_millis(34_400);
         for error in each(Fault::rate_limited(wait, RetryForm::Seconds)).await {
@@ -164,7 +164,7 @@ fn limits_tell_their_window_and_their_wait() {
 }
 
 #[test]
-fn a_blocked_prompt_is_billed_as_the_books_say() {
+fn gemini_blocked_prompt_is_billed_as_booked() {
     block_on(async {
         let vendor = failing(Fault::Filtered);
         let client = client(&vendor);
@@ -178,7 +178,7 @@ fn a_blocked_prompt_is_billed_as_the_books_say() {
 }
 
 #[test]
-fn spoiled_answers_have_their_kinds() {
+fn gemini_damaged_response_has_error_kind() {
     block_on(async {
         for (fault, unary, streamed) in [
             (Fault::Html, ErrorKind::Malformed, ErrorKind::Malformed),
@@ -203,7 +203,7 @@ fn spoiled_answers_have_their_kinds() {
 }
 
 #[test]
-fn tools_are_sent_with_signatures() {
+fn gemini_tool_calls_keep_signatures() {
     block_on(async {
         let vendor = Vendor::builder().keys([KEY]).reasoning_tokens(5).build();
         let client = client(&vendor);
@@ -235,7 +235,7 @@ fn tools_are_sent_with_signatures() {
 }
 
 #[test]
-fn schemas_images_and_vectors_pass() {
+fn gemini_schemas_images_and_embeddings_round_trip() {
     block_on(async {
         let vendor = Vendor::builder().keys([KEY]).build();
         let client = client(&vendor);

@@ -1,4 +1,4 @@
-//! What is sent.
+//! Requests to OpenAI.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn refused(request: &ChatRequest) -> Error {
 }
 
 #[test]
-fn every_field_has_its_place() {
+fn openai_request_fields_have_fixed_places() {
     let mut function = FunctionTool { name: "f".into(), strict: Some(true), ..FunctionTool::default() };
     function.parameters = Some(Arc::new(json!({"type": "object"})));
     let mut request = ChatRequest::new("m")
@@ -65,7 +65,7 @@ fn every_field_has_its_place() {
 }
 
 #[test]
-fn messages_of_every_role_have_their_form() {
+fn openai_message_form_follows_role() {
     let mut named = Message::user("hi");
     named.name = Some("ann".into());
     named.extra.insert("prompt_cache", 1);
@@ -104,7 +104,7 @@ fn messages_of_every_role_have_their_form() {
 }
 
 #[test]
-fn images_go_by_address_or_as_data() {
+fn openai_image_is_url_or_data() {
     let mut near = Part::image("image/png", &b"\x89PNG"[..]);
     if let Part::Image(image) = &mut near {
         image.detail = Some("low".into());
@@ -119,7 +119,7 @@ fn images_go_by_address_or_as_data() {
 }
 
 #[test]
-fn streams_always_ask_for_their_usage() {
+fn stream_options_always_include_usage() {
     let request = ChatRequest::new("m").user("hi").extra("stream_options", json!({"include_obfuscation": false}));
     let streamed = encode_chat(&request, Dialect::default(), true).unwrap();
     let streamed: Value = serde_json::from_slice(&streamed).unwrap();
@@ -129,7 +129,7 @@ fn streams_always_ask_for_their_usage() {
 }
 
 #[test]
-fn dialects_change_names() {
+fn dialect_sets_field_names() {
     let request = ChatRequest::new("m").user("hi");
     let mut request = request.max_output_tokens(5);
     request.sampling.top_k = Some(40);
@@ -144,7 +144,7 @@ fn dialects_change_names() {
 }
 
 #[test]
-fn what_the_format_cannot_say_is_refused_by_name() {
+fn unsupported_field_is_refused_by_name() {
     let with = |role, part| ChatRequest::new("m").message(Message::new(role, vec![part]));
     let result = |content, is_error| {
         Part::ToolResult(ToolResult { call_id: "c".into(), content, is_error, extra: Extra::default() })
@@ -163,7 +163,7 @@ fn what_the_format_cannot_say_is_refused_by_name() {
 }
 
 #[test]
-fn further_fields_shadow_nothing() {
+fn extra_field_shadowing_known_one_is_refused() {
     let base = || ChatRequest::new("m").user("hi");
     for name in ["model", "messages", "temperature", "max_tokens", "max_completion_tokens", "stream", "top_k", "n"] {
         let error = refused(&base().extra(name, 1));
@@ -183,7 +183,7 @@ fn further_fields_shadow_nothing() {
 }
 
 #[test]
-fn further_fields_of_results_and_parts_shadow_nothing() {
+fn extra_of_result_or_part_shadows_nothing() {
     let tool = |result: Part| {
         let mut message = Message::new(Role::Tool, vec![result]);
         message.extra.insert("mine", 1);
@@ -225,13 +225,13 @@ fn further_fields_of_results_and_parts_shadow_nothing() {
 }
 
 #[test]
-fn what_no_vendor_accepts_is_refused_before_it_is_sent() {
+fn invalid_request_is_refused_before_sending() {
     assert_eq!(refused(&ChatRequest::new("m")).kind(), ErrorKind::InvalidRequest);
     assert_eq!(refused(&ChatRequest::new("m").user("hi").temperature(f64::NAN)).kind(), ErrorKind::InvalidRequest);
 }
 
 #[test]
-fn embeddings_ask_for_numbers_unless_told() {
+fn embed_encoding_format_defaults_to_float() {
     let sent = |request: &EmbedRequest, dialect| -> Value {
         serde_json::from_slice(&encode_embed(request, dialect).unwrap()).unwrap()
     };

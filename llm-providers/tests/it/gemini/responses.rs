@@ -1,4 +1,4 @@
-//! Every documented shape of a whole answer, written for these tests.
+//! Every documented shape of a whole response, written for these tests.
 
 use llm_providers::llm_core::{
     Charge, ChatResponse, ChatStream, ErrorKind, FinishReason, Output, Part, Usage,
@@ -21,7 +21,7 @@ fn answer(parts: Value) -> ChatResponse {
 }
 
 #[test]
-fn a_text_with_everything_around_it() {
+fn gemini_response_text_keeps_every_field() {
     let decoded = decode(json!({
         "candidates": [{"content": {"role": "model", "parts": [{"text": "Hola"}], "x": 1}, "finishReason": "STOP", "index": 0,
             "safetyRatings": [{"category": "C", "probability": "LOW"}], "avgLogprobs": -0.5}],
@@ -58,7 +58,7 @@ fn a_text_with_everything_around_it() {
 }
 
 #[test]
-fn thoughts_are_reasoning_and_seals_stay_where_they_were() {
+fn gemini_thoughts_are_reasoning_with_signature() {
     let answer =
         answer(json!([{"text": "hm", "thought": true}, {"text": "mm", "thought": true, "thoughtSignature": "S1"},
         {"text": "yes", "thoughtSignature": "S2"}, {"text": "", "thoughtSignature": "S3"}, {"text": ""},
@@ -80,7 +80,7 @@ fn thoughts_are_reasoning_and_seals_stay_where_they_were() {
 }
 
 #[test]
-fn function_calls_have_ids_and_end_for_their_sake() {
+fn gemini_function_calls_get_ids_and_reason() {
     let answer =
         answer(json!([{"functionCall": {"id": "c1", "name": "f", "args": {"a": [1, 2.5]}}, "thoughtSignature": "S"},
         {"functionCall": {"name": "g"}}, {"functionCall": {"name": "h", "args": null, "mood": "calm"}}]));
@@ -94,7 +94,7 @@ fn function_calls_have_ids_and_end_for_their_sake() {
 }
 
 #[test]
-fn images_are_images_in_either_alphabet_and_the_rest_stays_as_it_is() {
+fn gemini_images_decode_from_either_base64() {
     let code = json!({"executableCode": {"language": "PYTHON", "code": "1"}, "thoughtSignature": "S"});
     let sound = json!({"inlineData": {"mimeType": "audio/L16", "data": "AA=="}});
     let torn = json!({"inlineData": {"mimeType": "image/png", "data": "!"}});
@@ -114,7 +114,7 @@ fn images_are_images_in_either_alphabet_and_the_rest_stays_as_it_is() {
 }
 
 #[test]
-fn every_finish_reason_has_its_meaning() {
+fn finish_reason_of_gemini_is_mapped() {
     use FinishReason::{ContentFilter, Failed, Length, Other, Stop, Unknown};
     let unary = |word: Value| {
         let body = json!({"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": word}]});
@@ -142,7 +142,7 @@ fn every_finish_reason_has_its_meaning() {
 }
 
 #[test]
-fn several_candidates_keep_their_numbers() {
+fn gemini_candidates_keep_their_index() {
     let one = |text: &str| json!({"content": {"parts": [{"text": text}]}, "finishReason": "STOP"});
     let mut second = one("a");
     second["index"] = json!(0);
@@ -156,7 +156,7 @@ fn several_candidates_keep_their_numbers() {
 }
 
 #[test]
-fn a_candidate_that_repeats_an_index_goes_on_with_it() {
+fn gemini_candidates_of_one_index_are_joined() {
     let call = json!({"functionCall": {"name": "f", "args": {}}});
     let candidates = json!([
         {"index": 1, "content": {"parts": [{"text": "b"}]}, "finishReason": "STOP"},
@@ -174,7 +174,7 @@ fn a_candidate_that_repeats_an_index_goes_on_with_it() {
 }
 
 #[test]
-fn searches_are_counted() {
+fn gemini_searches_are_counted() {
     let grounds =
         |queries: &[&str]| json!({"groundingMetadata": {"webSearchQueries": queries}, "finishReason": "STOP"});
     let usage = json!({"promptTokenCount": 5, "candidatesTokenCount": 1});
@@ -184,7 +184,7 @@ fn searches_are_counted() {
 }
 
 #[test]
-fn candidates_and_parts_may_be_missing() {
+fn gemini_candidates_or_parts_may_be_missing() {
     let eaten = decode(json!({"usageMetadata": {"promptTokenCount": 5, "thoughtsTokenCount": 9}, "modelVersion": "m"}));
     assert!(eaten.output.choices.is_empty());
     assert_eq!(eaten.usage, Some(Usage { reasoning: 9, ..Usage::new(5, 9) }));
@@ -200,7 +200,7 @@ fn candidates_and_parts_may_be_missing() {
 }
 
 #[test]
-fn a_blocked_prompt_is_an_error_with_its_reason() {
+fn gemini_blocked_prompt_is_error_with_reason() {
     let blocked = |mut body: Value, usage: Option<Value>| {
         if let Some(usage) = usage {
             body["usageMetadata"] = usage;
@@ -216,7 +216,7 @@ fn a_blocked_prompt_is_an_error_with_its_reason() {
 }
 
 #[test]
-fn usage_is_tolerant() {
+fn gemini_usage_reads_partial_counts() {
     let with = |usage: Value| decode(json!({"candidates": [], "usageMetadata": usage})).usage;
     assert_eq!(with(json!({})), None);
     assert_eq!(with(Value::Null), None);
@@ -225,7 +225,7 @@ fn usage_is_tolerant() {
 }
 
 #[test]
-fn what_is_no_answer_is_malformed_and_may_be_charged() {
+fn gemini_invalid_response_is_malformed_unknown_charge() {
     for (body, why) in [
         (&b""[..], "empty"),
         (b"<!DOCTYPE html><html></html>", "HTML"),
@@ -248,7 +248,7 @@ fn what_is_no_answer_is_malformed_and_may_be_charged() {
 }
 
 #[test]
-fn an_error_in_an_answer_is_that_error() {
+fn error_in_success_of_gemini_is_error() {
     for wrap in [|error: Value| error, |error: Value| json!([error])] {
         let error = |error: Value| decode_chat(wrap(json!({"error": error})).to_string().as_bytes()).unwrap_err();
         let busy = error(json!({"code": 503, "message": "try later", "status": "UNAVAILABLE"}));
@@ -261,7 +261,7 @@ fn an_error_in_an_answer_is_that_error() {
 }
 
 #[test]
-fn a_list_of_pieces_is_one_answer() {
+fn gemini_response_list_is_joined() {
     let piece = |parts: Value| json!({"candidates": [{"content": {"parts": parts}, "index": 0}], "responseId": "R"});
     let mut last = piece(json!([{"text": "lo"}]));
     last["candidates"][0]["finishReason"] = json!("STOP");
@@ -276,7 +276,7 @@ fn a_list_of_pieces_is_one_answer() {
 }
 
 #[test]
-fn vectors_come_in_the_order_of_the_inputs() {
+fn gemini_embeddings_keep_input_order() {
     let body = json!({"embeddings": [{"values": [0.25, -1]}, {"values": [1, 2]}], "x": 1,
         "usageMetadata": {"promptTokenCount": 7, "promptTokenDetails": [{"modality": "IMAGE", "tokenCount": 5}]}});
     let decoded = decode_embeddings(body.to_string().as_bytes(), 2).unwrap();
@@ -288,7 +288,7 @@ fn vectors_come_in_the_order_of_the_inputs() {
 }
 
 #[test]
-fn vectors_that_do_not_fit_the_inputs_are_refused() {
+fn gemini_embeddings_of_wrong_count_are_refused() {
     for embeddings in [
         json!([]),
         json!([{"values": [1]}]),
@@ -305,7 +305,7 @@ fn vectors_that_do_not_fit_the_inputs_are_refused() {
 }
 
 #[test]
-fn counts_and_lists_of_models_are_read() {
+fn gemini_token_counts_and_models_are_read() {
     assert_eq!(decode_count(br#"{"totalTokens": 12, "promptTokensDetails": []}"#).unwrap(), 12);
     assert_eq!(decode_count(b"{}").unwrap_err().kind(), ErrorKind::Malformed);
     assert_eq!(decode_count(br#"{"error": {"code": 404}}"#).unwrap_err().kind(), ErrorKind::NotFound);

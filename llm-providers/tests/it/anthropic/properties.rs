@@ -1,4 +1,4 @@
-//! Whatever comes, Anthropic's codec does not panic, and a stream says what its pieces say.
+//! Properties of Anthropic's codec: no panic on any input, and a stream keeps every piece.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -91,14 +91,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn anthropic_decodes_any_bytes_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = (decode_chat(&bytes), decode_count(&bytes), decode_models(&bytes));
         let _ = classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), &bytes, std::time::UNIX_EPOCH, Some("key-1"));
         let _ = block_on(play(Canned::events([Bytes::from(bytes)])));
     }
 
     #[test]
-    fn any_json_decodes_or_fails(value in value()) {
+    fn anthropic_decodes_any_json_without_panic(value in value()) {
         let text = json!({"content": value, "usage": value, "data": [value], "error": value}).to_string();
         let _ = (decode_chat(text.as_bytes()), decode_count(text.as_bytes()), decode_models(text.as_bytes()));
         let text = json!({"error": value}).to_string();
@@ -106,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn any_events_decode_or_fail(events in prop::collection::vec(event(), 1..12)) {
+    fn anthropic_decodes_any_events_without_panic(events in prop::collection::vec(event(), 1..12)) {
         let mut decoder = EventDecoder::default();
         for event in &events {
             let _ = decoder.decode(&event.to_string());
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn blocks_come_out_as_many_as_they_went_in(kinds in prop::collection::vec((0u8..3, "[a-c]{0,2}"), 0..6)) {
+    fn anthropic_stream_keeps_number_of_blocks(kinds in prop::collection::vec((0u8..3, "[a-c]{0,2}"), 0..6)) {
         let mut decoder = EventDecoder::default();
         let (mut events, mut content) = (Vec::new(), Vec::new());
         for ((kind, text), index) in kinds.iter().zip(0u32..) {

@@ -44,7 +44,7 @@ fn tool() -> Tool {
 }
 
 #[test]
-fn answers_receipts_and_books_agree() {
+fn anthropic_response_receipt_and_ledger_agree() {
     block_on(async {
         let vendor = Vendor::builder().cached_percent(50).cache_write_percent(20).reasoning_tokens(3).build();
         let client = client(&vendor);
@@ -78,7 +78,7 @@ fn answers_receipts_and_books_agree() {
 }
 
 #[test]
-fn headers_hold_key_marked_sensitive() {
+fn anthropic_key_header_is_sensitive() {
     block_on(async {
         let vendor = Vendor::builder().keys(["sk-ant-test"]).build();
         let client = client(&vendor).beta("one-2026-01-01").unwrap().beta("two-2026-01-01").unwrap();
@@ -99,7 +99,7 @@ fn headers_hold_key_marked_sensitive() {
 }
 
 #[test]
-fn a_conversation_with_tools_goes_round() {
+fn anthropic_tool_conversation_round_trips() {
     block_on(async {
         let vendor = Vendor::builder().reasoning_tokens(3).build();
         let client = client(&vendor);
@@ -128,7 +128,7 @@ fn a_conversation_with_tools_goes_round() {
 }
 
 #[test]
-fn structured_answers_and_counts_come_through_and_embeddings_are_refused() {
+fn anthropic_serves_schemas_and_counts_not_embeddings() {
     block_on(async {
         let vendor = Vendor::new();
         let client = client(&vendor);
@@ -147,7 +147,7 @@ fn structured_answers_and_counts_come_through_and_embeddings_are_refused() {
 }
 
 #[test]
-fn a_refusal_for_limits_says_when_to_come_back_and_money_never_does() {
+fn anthropic_rate_limit_states_wait() {
     block_on(async {
         let clock = ManualClock::at_unix(784_111_776);
         let vendor = failing(Fault::rate_limited(Duration::from_secs(2), RetryForm::Seconds));
@@ -163,7 +163,7 @@ fn a_refusal_for_limits_says_when_to_come_back_and_money_never_does() {
 }
 
 #[test]
-fn every_way_to_fail_has_its_kind() {
+fn anthropic_failures_have_error_kinds() {
     block_on(async {
         let unknown = Charge::Unknown;
         let server = |status: u16| Fault::status(StatusCode::from_u16(status).unwrap(), "<html>oops</html>");
@@ -191,7 +191,7 @@ fn every_way_to_fail_has_its_kind() {
 }
 
 #[test]
-fn usage_so_far_of_broken_stream() {
+fn anthropic_broken_stream_states_known_usage() {
     block_on(async {
         let vendor = failing(Fault::CutAfter(4));
         let reply = client(&vendor).chat_stream(question()).await.unwrap();
@@ -204,7 +204,7 @@ fn usage_so_far_of_broken_stream() {
 }
 
 #[test]
-fn faults_that_leave_the_answer_whole_do_not_matter() {
+fn anthropic_harmless_faults_keep_response() {
     block_on(async {
         for fault in [Fault::Shred(NonZeroUsize::MIN), Fault::NoDone] {
             let vendor = failing(fault);
@@ -217,7 +217,7 @@ fn faults_that_leave_the_answer_whole_do_not_matter() {
 }
 
 #[test]
-fn a_deadline_bounds_the_head_and_every_piece() {
+fn deadline_of_anthropic_bounds_every_piece() {
     let second = Duration::from_secs(1);
     block_on(async {
         for fault in [Fault::NoResponse, Fault::StallAfter(2)] {

@@ -1,4 +1,4 @@
-//! Every field of a request, with every vendor and server: it is in what is sent, or the request is refused.
+//! Every field of a request, with every vendor and server: it is sent, or the request is refused.
 
 use std::sync::Arc;
 
@@ -173,7 +173,7 @@ fn sent_or_refused(wishes: &[Wish], without: &ChatRequest) -> usize {
 }
 
 #[test]
-fn no_vendor_drops_a_field_without_a_word() {
+fn request_field_is_sent_or_refused() {
     assert!(wires().iter().all(|(_, write)| write(&plain()).is_ok()));
     let sent = sent_or_refused(&WISHES, &plain());
     assert!(sent > 11 * WISHES.len() * 2 / 3, "most of them have a place nearly everywhere: {sent}");

@@ -1,4 +1,4 @@
-//! Every documented shape of a whole answer, written for these tests.
+//! Every documented shape of a whole response, written for these tests.
 
 use llm_providers::llm_core::{Charge, ChatResponse, ErrorKind, FinishReason, Part, Usage};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn answer(message: Value) -> ChatResponse {
 }
 
 #[test]
-fn a_text_with_everything_around_it() {
+fn openai_response_text_keeps_every_field() {
     let decoded = decode(json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1_700_000_000, "model": "gpt-x-2026",
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hola", "refusal": null, "annotations": []},
@@ -42,7 +42,7 @@ fn a_text_with_everything_around_it() {
 }
 
 #[test]
-fn tool_calls_keep_their_arguments_as_they_are() {
+fn tool_call_arguments_are_kept_verbatim() {
     let answer = answer(json!({"content": null, "tool_calls": [
         {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1"}},
         {"id": "call_2", "type": "function", "function": {"name": "g", "arguments": {"b": 2}}, "extra_content": {"s": "x"}},
@@ -56,7 +56,7 @@ fn tool_calls_keep_their_arguments_as_they_are() {
 }
 
 #[test]
-fn the_deprecated_function_call_is_a_tool_call() {
+fn function_call_deprecated_is_tool_call() {
     let body = choice(json!({"content": null, "function_call": {"name": "f", "arguments": "{}"}}), "function_call");
     let answer = decode(body).output;
     assert_eq!(answer.tool_calls().map(|call| (&*call.name, &*call.id)).collect::<Vec<_>>(), [("f", "")]);
@@ -64,7 +64,7 @@ fn the_deprecated_function_call_is_a_tool_call() {
 }
 
 #[test]
-fn every_finish_reason_has_its_meaning() {
+fn finish_reason_of_openai_is_mapped() {
     for (said, meant) in [
         ("stop", FinishReason::Stop),
         ("length", FinishReason::Length),
@@ -83,7 +83,7 @@ fn every_finish_reason_has_its_meaning() {
 }
 
 #[test]
-fn refusals_and_reasoning_are_parts() {
+fn openai_refusals_and_reasoning_are_parts() {
     let refused = answer(json!({"content": null, "refusal": "I would rather not"}));
     assert_eq!(refused.choices[0].refusal(), Some("I would rather not"));
     for field in ["reasoning_content", "reasoning"] {
@@ -98,7 +98,7 @@ fn refusals_and_reasoning_are_parts() {
 }
 
 #[test]
-fn content_may_be_a_list_of_parts() {
+fn openai_content_may_be_part_list() {
     let answer = answer(json!({"content": [
         {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}, {"type": "text", "text": "m"}]},
         {"type": "text", "text": "yes"}, {"type": "reference", "reference_ids": [1]}]}));
@@ -108,7 +108,7 @@ fn content_may_be_a_list_of_parts() {
 }
 
 #[test]
-fn several_choices_keep_their_numbers() {
+fn openai_choices_keep_their_index() {
     let one = |index: u32, text: &str| json!({"index": index, "message": {"content": text}, "finish_reason": "stop"});
     let answer = decode(json!({"choices": [one(1, "b"), one(0, "a")]})).output;
     let seen: Vec<_> = answer.choices.iter().map(|choice| (choice.index, choice.text())).collect();
@@ -116,7 +116,7 @@ fn several_choices_keep_their_numbers() {
 }
 
 #[test]
-fn unknown_fields_survive_at_every_level() {
+fn openai_unknown_fields_survive_at_every_level() {
     let decoded = decode(json!({"citations": ["u"], "choices": [{"message": {"content": "x", "audio": {"id": "a"}},
         "finish_reason": "stop", "content_filter_results": {"hate": {"filtered": false}}}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 2, "cost": 0.5, "prompt_tokens_details": {"image_tokens": 4}}}));
@@ -128,7 +128,7 @@ fn unknown_fields_survive_at_every_level() {
 }
 
 #[test]
-fn usage_may_be_missing_or_in_another_dialect() {
+fn openai_usage_may_be_missing_or_dialect() {
     let with = |usage: Value| decode(json!({"choices": [{"message": {"content": "x"}}], "usage": usage})).usage;
     assert_eq!(with(Value::Null), None);
     assert_eq!(with(json!({})), None);
@@ -143,7 +143,7 @@ fn usage_may_be_missing_or_in_another_dialect() {
 }
 
 #[test]
-fn what_is_no_answer_is_malformed_and_may_be_charged() {
+fn openai_invalid_response_is_malformed_unknown_charge() {
     for (body, why) in [
         (&b""[..], "empty"),
         (b"<!DOCTYPE html><html></html>", "HTML"),
@@ -166,7 +166,7 @@ fn what_is_no_answer_is_malformed_and_may_be_charged() {
 }
 
 #[test]
-fn an_error_in_an_answer_is_that_error() {
+fn error_in_success_of_openai_is_error() {
     let error = |error: Value| decode_chat(json!({"error": error}).to_string().as_bytes()).unwrap_err();
     let busy = error(json!({"code": 503, "message": "try later", "metadata": {"provider_name": "p"}}));
     assert_eq!((busy.kind(), busy.message(), busy.charge()), (ErrorKind::Overloaded, "try later", Charge::None));
@@ -177,7 +177,7 @@ fn an_error_in_an_answer_is_that_error() {
 }
 
 #[test]
-fn vectors_come_in_the_order_of_the_inputs() {
+fn openai_embeddings_keep_input_order() {
     let body = json!({"object": "list", "model": "e", "usage": {"prompt_tokens": 7, "total_tokens": 7}, "data": [
         {"object": "embedding", "index": 1, "embedding": "AACAPwAAAMA="},
         {"object": "embedding", "index": 0, "embedding": [0.25, -1]}]});
@@ -188,7 +188,7 @@ fn vectors_come_in_the_order_of_the_inputs() {
 }
 
 #[test]
-fn vectors_that_do_not_fit_the_inputs_are_refused() {
+fn openai_embeddings_of_wrong_count_are_refused() {
     let of = |index: usize, vector: Value| json!({"index": index, "embedding": vector});
     let good = of(0, json!([1.0]));
     for data in [

@@ -15,7 +15,7 @@ fn standard(model: &str, usage: Usage) -> Option<i64> {
 }
 
 #[test]
-fn plain_tokens() {
+fn price_of_plain_tokens() {
     assert_eq!(standard("gpt-4o-mini", Usage::new(1_000, 100)), Some(1_000 * 150 + 100 * 600));
     assert_eq!(standard("claude-sonnet-4-5", Usage::new(1_000, 100)), Some(1_000 * 3_000 + 100 * 15_000));
     assert_eq!(standard("gemini-3.8-flash", Usage::new(1_000, 100)), Some(1_000 * 750 + 100 * 3_750));
@@ -25,7 +25,7 @@ fn plain_tokens() {
 }
 
 #[test]
-fn embeddings() {
+fn price_of_embeddings() {
     assert_eq!(standard("text-embedding-3-small", Usage::new(50, 0)), Some(50 * 20));
     assert_eq!(standard("gemini-embedding-001", Usage::new(50, 0)), Some(50 * 150));
     assert_eq!(at("batch", "gemini-embedding-001", Usage::new(50, 0)), Some(50 * 75));
@@ -33,7 +33,7 @@ fn embeddings() {
 }
 
 #[test]
-fn a_cached_read_is_part_of_the_input() {
+fn cached_read_is_part_of_input() {
     let usage = Usage { cache_read: 600, ..Usage::new(1_000, 10) };
     assert_eq!(standard("gpt-4o-2024-08-06", usage), Some(400 * 2_500 + 600 * 1_250 + 10 * 10_000));
     assert_eq!(standard("claude-opus-5-5", usage), Some(400 * 4_000 + 600 * 200 + 10 * 20_000));
@@ -41,13 +41,13 @@ fn a_cached_read_is_part_of_the_input() {
 }
 
 #[test]
-fn reasoning_is_part_of_the_output() {
+fn reasoning_is_part_of_output() {
     let usage = Usage { reasoning: 90, ..Usage::new(10, 100) };
     assert_eq!(standard("gemini-2.5-flash", usage), Some(10 * 300 + 100 * 2_500));
 }
 
 #[test]
-fn a_cache_write_costs_more_for_an_hour_than_for_minutes() {
+fn cache_write_costs_more_for_hour() {
     let short = Usage { cache_write: 100, ..Usage::new(100, 0) };
     let long = Usage { cache_write_long: 100, ..Usage::new(100, 0) };
     assert_eq!(standard("claude-sonnet-4-5", short), Some(100 * 3_750));
@@ -57,7 +57,7 @@ fn a_cache_write_costs_more_for_an_hour_than_for_minutes() {
 }
 
 #[test]
-fn written_tokens_are_plain_input_where_writing_has_no_price() {
+fn cache_write_without_price_is_input() {
     let written = Usage { cache_write: 100, ..Usage::new(100, 0) };
     assert_eq!(standard("deepseek-chat", written), Some(100 * 280));
 }
@@ -73,26 +73,26 @@ fn price_of_long_prompt_covers_whole_request() {
 }
 
 #[test]
-fn cached_tokens_count_for_the_length_of_the_prompt() {
+fn long_prompt_length_includes_cached_tokens() {
     let usage = Usage { cache_read: 200_000, ..Usage::new(200_001, 0) };
     assert_eq!(standard("gemini-3.1-pro-preview", usage), Some(4_000 + 200_000 * 400));
 }
 
 #[test]
-fn batch() {
+fn batch_halves_price() {
     assert_eq!(at("batch", "gpt-5", Usage::new(1_000, 100)), Some(1_000 * 625 + 100 * 5_000));
     assert_eq!(at("batch", "claude-haiku-4-5", Usage::new(1_000, 100)), Some(1_000 * 500 + 100 * 2_500));
     assert_eq!(at("batch", "claude-haiku-5-5", Usage::new(100_001, 0)), Some(100_001 * 250));
 }
 
 #[test]
-fn a_cache_write_in_a_batch_is_halved_for_both_life_times() {
+fn batch_halves_cache_writes_of_both_lifetimes() {
     let usage = Usage { cache_write: 100, cache_write_long: 10, ..Usage::new(110, 0) };
     assert_eq!(at("batch", "claude-opus-5", usage), Some(100 * 3_125 + 10 * 5_000));
 }
 
 #[test]
-fn a_cached_read_in_a_batch_is_halved_by_some_and_not_by_others() {
+fn batch_cached_read_price_depends_on_vendor() {
     let usage = Usage { cache_read: 900, ..Usage::new(1_000, 0) };
     assert_eq!(at("batch", "claude-sonnet-5", usage), Some(100 * 1_000 + 900 * 100), "half of 200");
     assert_eq!(at("batch", "gemini-3.1-flash-lite", usage), Some(100 * 125 + 9 * 1_250), "half of 25");
@@ -101,14 +101,14 @@ fn a_cached_read_in_a_batch_is_halved_by_some_and_not_by_others() {
 }
 
 #[test]
-fn flex() {
+fn tier_flex_has_own_price() {
     let usage = Usage { cache_read: 400, ..Usage::new(1_000, 100) };
     assert_eq!(at("flex", "o4-mini", usage), Some(600 * 550 + 400 * 138 + 100 * 2_200));
     assert_eq!(at("flex", "gemini-3.5-flash", usage), Some(600 * 750 + 400 * 80 + 100 * 4_500));
 }
 
 #[test]
-fn priority() {
+fn tier_priority_has_own_price() {
     let usage = Usage { cache_read: 400, ..Usage::new(1_000, 100) };
     assert_eq!(at("priority", "gpt-4o-mini", usage), Some(600 * 250 + 400 * 125 + 100 * 1_000));
     assert_eq!(at("priority", "gpt-6-sol", Usage::new(272_001, 1)), Some(272_001 * 8_000 + 30_000));
@@ -116,13 +116,13 @@ fn priority() {
 }
 
 #[test]
-fn a_class_with_a_vendors_own_name() {
+fn tier_vendor_name_has_own_price() {
     assert_eq!(at("ultrafast", "gpt-6-astra", Usage::new(1_000, 100)), Some(1_000 * 60_000 + 100 * 300_000));
     assert_eq!(at("decisions", "gpt-6-luna", Usage::new(1_000, 100)), Some(1_000 * 100));
 }
 
 #[test]
-fn audio() {
+fn price_of_audio() {
     let usage = Usage { audio_input: 700, ..Usage::new(1_000, 10) };
     assert_eq!(standard("gemini-2.5-flash", usage), Some(300 * 300 + 700 * 1_000 + 10 * 2_500));
     assert_eq!(at("batch", "gemini-2.5-flash", usage), Some(300 * 150 + 700 * 500 + 10 * 1_250));
@@ -133,7 +133,7 @@ fn audio() {
 }
 
 #[test]
-fn unknown_models_stay_unknown() {
+fn price_of_unknown_model_is_unknown() {
     for model in ["gpt-4o-2024-05-13", "gpt-4o-audio-preview", "claude", "gemini", "gpt-oss-20b", ""] {
         assert_eq!(standard(model, Usage::new(1, 1)), None, "{model}");
     }
@@ -141,7 +141,7 @@ fn unknown_models_stay_unknown() {
 }
 
 #[test]
-fn unknown_classes_stay_unknown() {
+fn price_of_unknown_tier_is_unknown() {
     for (tier, model) in [("scale", "gpt-5"), ("priority", "claude-opus-5"), ("batch", "deepseek-chat")] {
         assert_eq!(at(tier, model, Usage::new(1, 1)), None, "{tier} {model}");
     }
@@ -154,7 +154,7 @@ fn unknown_classes_stay_unknown() {
 }
 
 #[test]
-fn dated_names_have_the_price_of_the_name_without_a_date() {
+fn dated_name_has_undated_price() {
     let cost = |model| standard(model, Usage::new(10, 10));
     assert_eq!(cost("claude-opus-4-8-20260601"), cost("claude-opus-4-8"));
     assert_eq!(cost("gpt-4o-mini-2024-07-18"), cost("gpt-4o-mini"));
@@ -165,7 +165,7 @@ fn with(model: &str, usage: Usage, options: PriceOptions) -> Option<i64> {
 }
 
 #[test]
-fn processing_in_the_united_states_costs_a_tenth_more() {
+fn surcharge_of_us_processing_is_tenth() {
     let usage = Usage { cache_read: 400, ..Usage::new(1_000, 100) };
     let list = 600 * 4_000 + 400 * 200 + 100 * 20_000;
     let us = PriceOptions::new().surcharge("us");
@@ -175,7 +175,7 @@ fn processing_in_the_united_states_costs_a_tenth_more() {
 }
 
 #[test]
-fn a_fast_mode_costs_twice_as_much_and_both_multiply() {
+fn surcharge_of_fast_mode_multiplies() {
     let list = 1_000 * 4_000 + 100 * 20_000;
     let fast = PriceOptions::new().surcharge("fast");
     assert_eq!(with("claude-opus-5-5", Usage::new(1_000, 100), fast.clone()), Some(list * 2));
@@ -189,7 +189,7 @@ fn a_fast_mode_costs_twice_as_much_and_both_multiply() {
 }
 
 #[test]
-fn processing_in_one_region_costs_a_tenth_more() {
+fn surcharge_of_regional_processing_is_tenth() {
     let regional = |tier: ServiceTier| PriceOptions::from(tier).surcharge("regional");
     let list = 1_000 * 4_000 + 100 * 20_000;
     assert_eq!(with("gpt-5.6", Usage::new(1_000, 100), regional(ServiceTier::Standard)), Some(list / 10 * 11));
@@ -218,7 +218,7 @@ fn price_of_cached_audio_is_its_own() {
 }
 
 #[test]
-fn a_bill_names_each_price_it_used() {
+fn bill_names_each_price() {
     let usage = Usage { cache_read: 100_000, ..Usage::new(300_000, 1_000) };
     let bill = prices::openai().bill("gpt-6-sol", &usage, &ServiceTier::Batch.into()).unwrap();
     let lines: Vec<_> = bill.lines.iter().map(|l| (l.kind, l.tokens, l.rate.nanos(), l.amount.nanos())).collect();
@@ -234,7 +234,7 @@ fn a_bill_names_each_price_it_used() {
 }
 
 #[test]
-fn all_tables_are_there() {
+fn shipped_tables_are_complete() {
     let each: [(PriceTable, usize); 6] = [
         (prices::openai(), 34),
         (prices::anthropic(), 22),
@@ -254,7 +254,7 @@ fn all_tables_are_there() {
 }
 
 #[test]
-fn search_price_is_that_of_the_model() {
+fn search_price_follows_model() {
     let search = |model: &str, searches| {
         let usage = Usage { searches, ..Usage::new(0, 0) };
         standard(model, usage).map(|nanos| nanos / 1_000)

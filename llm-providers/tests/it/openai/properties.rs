@@ -1,4 +1,4 @@
-//! Whatever comes, the codecs do not panic, and what is sent can be told apart.
+//! Properties of the codecs: no panic on any input, and different requests are sent differently.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -64,7 +64,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn openai_decodes_any_bytes_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode_chat(&bytes);
         let _ = decode_embeddings(&bytes, 1);
         let _ = classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), &bytes, std::time::UNIX_EPOCH, Some("key-1"));
@@ -72,7 +72,7 @@ proptest! {
     }
 
     #[test]
-    fn any_json_decodes_or_fails(values in prop::collection::vec(value(), 1..5), inputs in 0usize..3) {
+    fn openai_decodes_any_json_without_panic(values in prop::collection::vec(value(), 1..5), inputs in 0usize..3) {
         let mut chunks = ChunkDecoder::default();
         for value in &values {
             let text = value.to_string();
@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn conversations_that_differ_are_sent_differently(a in conversation(), b in conversation()) {
+    fn openai_encodes_different_conversations_differently(a in conversation(), b in conversation()) {
         let sent = |request: &ChatRequest| encode_chat(request, Dialect::default(), false).unwrap();
         prop_assert_eq!(a == b, sent(&a) == sent(&b));
     }

@@ -1,4 +1,4 @@
-//! Whatever a server sends chunk by chunk, an answer that a cache may keep is all of it, and the usage is not too small.
+//! Complete streams: however a server cuts its chunks, a cacheable response has everything and its full usage.
 
 use llm_providers::llm_core::{ChatRequest, FinishReason, Operation, Usage};
 use proptest::prelude::*;
@@ -213,7 +213,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(if is_full() { 4096 } else { 128 }))]
 
     #[test]
-    fn kept_stream_is_all_that_was_sent(
+    fn complete_keeps_everything_sent(
         chunks in chunks(),
         cut in any::<prop::sample::Index>(),
         ending in prop::sample::select(vec![Ending::Done, Ending::Done, Ending::Closed, Ending::Broken]),

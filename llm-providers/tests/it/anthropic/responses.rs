@@ -33,7 +33,7 @@ fn usage(told: Value) -> (Option<Usage>, Extra) {
 }
 
 #[test]
-fn input_includes_what_was_cached() {
+fn anthropic_usage_input_includes_cached_tokens() {
     let plain = Usage::new(9, 5);
     assert_eq!(usage(json!({"input_tokens": 9, "output_tokens": 5})).0, Some(plain));
     // Without a split, what was written was written for minutes.
@@ -51,7 +51,7 @@ fn input_includes_what_was_cached() {
 }
 
 #[test]
-fn what_usage_has_no_place_for_survives() {
+fn anthropic_usage_keeps_unknown_fields() {
     let (_, extra) = usage(json!({"input_tokens": 9, "output_tokens": 5, "service_tier": "priority", "speed": null,
         "server_tool_use": {"web_search_requests": 2}, "cache_creation": {"ephemeral_9d_input_tokens": 1}}));
     let kept = json!({"service_tier": "priority", "server_tool_use": {"web_search_requests": 2},
@@ -60,7 +60,7 @@ fn what_usage_has_no_place_for_survives() {
 }
 
 #[test]
-fn reasons_to_end_are_told_apart() {
+fn finish_reason_of_anthropic_is_mapped() {
     for (reason, finish) in [
         ("end_turn", FinishReason::Stop),
         ("stop_sequence", FinishReason::Stop),
@@ -85,7 +85,7 @@ fn reasons_to_end_are_told_apart() {
 }
 
 #[test]
-fn blocks_without_a_name_stay_as_they_are() {
+fn anthropic_blocks_of_unknown_type_are_kept() {
     let odd = json!([{"type": "song", "notes": [1]}, 3, {"type": "text", "text": 5}, {"type": "tool_use"}]);
     let answer = decode_chat(json!({"content": odd}).to_string().as_bytes()).unwrap().output;
     let kept = answer.choices[0].parts.iter().map(|part| match part {
@@ -97,7 +97,7 @@ fn blocks_without_a_name_stay_as_they_are() {
 }
 
 #[test]
-fn what_is_no_answer_is_malformed() {
+fn anthropic_invalid_response_is_malformed() {
     for (body, why) in [
         ("", "empty"),
         ("<html></html>", "HTML"),
@@ -118,7 +118,7 @@ fn what_is_no_answer_is_malformed() {
 }
 
 #[test]
-fn kinds_of_refusals() {
+fn anthropic_error_kind_follows_type() {
     use ErrorKind::*;
     let group = |window| Some(LimitScope::Group(window));
     let model = |window| Some(LimitScope::Model(window));
@@ -186,7 +186,7 @@ fn kinds_of_refusals() {
 }
 
 #[test]
-fn waiting_times_count_where_the_vendor_refuses() {
+fn retry_after_of_anthropic_counts_for_refusals() {
     let wait = [("retry-after", "7"), ("request-id", "req_h")];
     let limited = refusal(429, &wait, &told("rate_limit_error", "slow", None));
     assert_eq!((limited.retry_after(), limited.request_id()), (Some(Duration::from_secs(7)), Some("req_h")));
@@ -195,7 +195,7 @@ fn waiting_times_count_where_the_vendor_refuses() {
 }
 
 #[test]
-fn the_vendor_says_whether_to_try_again() {
+fn should_retry_header_of_anthropic_decides() {
     let (again, never) = ([("x-should-retry", "true")], [("x-should-retry", "false")]);
     assert!(!refusal(500, &never, "").is_retryable());
     assert!(refusal(500, &again, "").is_retryable());
@@ -206,7 +206,7 @@ fn the_vendor_says_whether_to_try_again() {
 }
 
 #[test]
-fn foreign_bodies_are_understood_and_keys_taken_out() {
+fn anthropic_error_body_of_proxy_is_redacted() {
     let page = refusal(502, &[], "<html>bad gateway</html>");
     assert!(page.message().contains("HTML") && page.kind() == ErrorKind::Server);
     assert!(refusal(503, &[], "").message().contains("503"));
@@ -220,7 +220,7 @@ fn foreign_bodies_are_understood_and_keys_taken_out() {
 }
 
 #[test]
-fn counts_and_lists_are_read() {
+fn anthropic_token_counts_and_models_are_read() {
     assert_eq!(decode_count(br#"{"input_tokens": 16}"#).unwrap(), 16);
     let error = decode_count(br#"{"tokens": 16}"#).unwrap_err();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Malformed, Charge::None));
@@ -240,7 +240,7 @@ fn counts_and_lists_are_read() {
 }
 
 #[test]
-fn surcharges_are_those_that_cost_something() {
+fn surcharges_of_anthropic_are_listed_if_charged() {
     let of =
         |told: Value| decode_chat(json!({"content": [], "usage": told}).to_string().as_bytes()).unwrap().surcharges;
     assert!(of(json!({"inference_geo": "not_available", "speed": "standard"})).is_empty());
@@ -250,7 +250,7 @@ fn surcharges_are_those_that_cost_something() {
 }
 
 #[test]
-fn a_failed_answer_says_how_it_was_served() {
+fn anthropic_failed_response_keeps_service_tier() {
     let usage = json!({"input_tokens": 9, "output_tokens": 5, "service_tier": "priority", "inference_geo": "us"});
     let error = decode_chat(json!({"model": "claude-x", "usage": usage}).to_string().as_bytes()).unwrap_err();
     assert_eq!(error.charge(), Charge::Known(Usage::new(9, 5)));

@@ -1,0 +1,10 @@
+//! OpenAI's codec and its client.
+
+mod client;
+mod errors;
+mod http;
+mod properties;
+mod requests;
+mod responses;
+mod stream;
+mod stream_end;
