@@ -16,6 +16,8 @@ pub(crate) struct Queues {
     busy: Vec<u32>,
     waiting: usize,
     last: u64,
+    /// Wakes the first call of each model.
+    wakes_heads: bool,
     wakes: Vec<Arc<Notify>>,
 }
 
@@ -52,11 +54,9 @@ impl Queues {
         self.models.push(ModelQueues::default());
     }
 
-    /// Wakes the first call of each model.
+    /// Has the first call of each model woken.
     pub(super) fn wake_heads(&mut self) {
-        for at in 0..self.busy.len() {
-            self.wake_head(self.busy[at]);
-        }
+        self.wakes_heads = true;
     }
 
     fn wake_head(&mut self, model: u32) {
@@ -66,6 +66,11 @@ impl Queues {
     }
 
     pub(super) fn take_wakes(&mut self) -> Vec<Arc<Notify>> {
+        if std::mem::take(&mut self.wakes_heads) {
+            for at in 0..self.busy.len() {
+                self.wake_head(self.busy[at]);
+            }
+        }
         std::mem::take(&mut self.wakes)
     }
 }

@@ -2,10 +2,14 @@
 
 use std::{
     collections::VecDeque,
+    fs::File,
+    io::Read,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use flate2::read::GzDecoder;
 use llm_core::{Error, Usage};
 use llm_keypool::{
     Group, KeyPool, LeaseRequest, Member, Outcome, input_tokens_per_minute, output_tokens_per_minute, tokens_per_minute,
@@ -56,6 +60,23 @@ struct Size {
 }
 
 impl Size {
+    /// Returns the sizes of the public trace, where there is one.
+    #[expect(clippy::disallowed_methods, reason = "a test's edge: where the public traces lie")]
+    fn of_trace() -> Option<Vec<Self>> {
+        let Some(directory) = std::env::var_os("LLM_TRACES").map(PathBuf::from) else {
+            eprintln!("skipped: LLM_TRACES names no directory");
+            return None;
+        };
+        let (mut text, path) = (String::new(), directory.join("azure2023_conv.csv.gz"));
+        GzDecoder::new(File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+        let size = |line: &str| {
+            let mut fields = line.split(',').skip(1).map(|field| field.parse().unwrap());
+            let (input, output) = (fields.next()?, fields.next()?);
+            Some(Self { input, most: 1_500, output })
+        };
+        text.lines().skip(1).map(size).collect()
+    }
+
     /// Returns a size as those of conversations are: most are short, some are long.
     fn draw(prng: &mut Prng) -> Self {
         let input = 50 + prng.below(400) * (1 + prng.below(12)) / (1 + prng.below(4));
@@ -97,7 +118,8 @@ async fn serve(pool: &KeyPool<Arc<Mutex<Vendor>>>, size: Size, latency: Duration
 }
 
 /// Calls without end. Returns the shares of what the vendor would admit, and of attempts that it refused, both in permille.
-async fn saturate(reserves: bool, group: Group) -> (u64, u64) {
+async fn saturate(reserves: bool, group: Group, sizes: Option<Vec<Size>>) -> (u64, u64) {
+    let sizes = sizes.map(Arc::new);
     let (input, output) = (Log::default(), Log::default());
     let vendor = Arc::new(Mutex::new(Vendor { reserves, input, output, refused: 0, attempts: 0 }));
     let member = Member::new("a", Arc::clone(&vendor));
@@ -106,10 +128,14 @@ async fn saturate(reserves: bool, group: Group) -> (u64, u64) {
     let end = Instant::now() + Duration::from_secs(60 * MINUTES);
     let mut workers = JoinSet::new();
     for worker in 0..60 {
-        let (pool, mut prng) = (pool.clone(), Prng(worker));
+        let (pool, mut prng, sizes) = (pool.clone(), Prng(worker), sizes.clone());
         workers.spawn(async move {
             while Instant::now() < end {
-                let (size, latency) = (Size::draw(&mut prng), Duration::from_millis(200 + prng.below(2_800)));
+                let latency = Duration::from_millis(200 + prng.below(2_800));
+                let size = match &sizes {
+                    Some(sizes) => sizes[prng.below(sizes.len() as u64) as usize],
+                    None => Size::draw(&mut prng),
+                };
                 if let Ok(served) = tokio::time::timeout_at(end, serve(&pool, size, latency)).await {
                     served.unwrap();
                 }
@@ -127,15 +153,34 @@ async fn saturate(reserves: bool, group: Group) -> (u64, u64) {
     figures
 }
 
-#[tokio::test(start_paused = true)]
-async fn token_limit_of_reserved_tokens_is_used_up() {
-    let (served, refused) = saturate(true, Group::new("a").limit("m", tokens_per_minute(LIMIT))).await;
+fn reserved() -> Group {
+    Group::new("a").limit("m", tokens_per_minute(LIMIT))
+}
+
+fn used() -> Group {
+    let group = Group::new("a").limit("m", input_tokens_per_minute(LIMIT));
+    group.limit("m", output_tokens_per_minute(LIMIT / 5))
+}
+
+fn check((served, refused): (u64, u64)) {
+    println!("{served} ‰ served, {refused} ‰ refused");
     assert!(served >= 950 && refused <= 5, "{served} ‰ served, {refused} ‰ refused");
 }
 
 #[tokio::test(start_paused = true)]
+async fn token_limit_of_reserved_tokens_is_used_up() {
+    check(saturate(true, reserved(), None).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn token_limits_of_used_tokens_are_used_up() {
-    let group = Group::new("a").limit("m", input_tokens_per_minute(LIMIT));
-    let (served, refused) = saturate(false, group.limit("m", output_tokens_per_minute(LIMIT / 5))).await;
-    assert!(served >= 950 && refused <= 5, "{served} ‰ served, {refused} ‰ refused");
+    check(saturate(false, used(), None).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_limits_of_azure_trace_are_used_up() {
+    if let Some(sizes) = Size::of_trace() {
+        check(saturate(true, reserved(), Some(sizes.clone())).await);
+        check(saturate(false, used(), Some(sizes)).await);
+    }
 }
