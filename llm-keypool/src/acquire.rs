@@ -53,15 +53,15 @@ impl<S> Inner<S> {
 
     /// Chooses a member at once, or a place in the queue.
     fn admit(self: &Arc<Self>, shared: &mut Shared<S>, want: &Want, deadline: &CallDeadline, now: Time) -> Step<S> {
-        let turn = match shared.state.queued(want.model, want.priority) {
+        let turn = match shared.state.queued(want) {
             Some(first) => Turn::Wait(first),
             None => shared.state.choose(want, 0, now),
         };
         match self.answer(shared, turn, want, deadline, now) {
-            Step::Wait(at) => match shared.state.enqueue(want.model, want.priority) {
+            Step::Wait(at) => match shared.state.enqueue(want) {
                 Some(ticket) => {
                     if shared.state.is_next(&ticket) {
-                        shared.state.set_first_return(want.model, at);
+                        shared.state.set_first_return(&ticket, at);
                     }
                     Step::Queued(ticket, at)
                 }
@@ -157,7 +157,7 @@ impl<S> Inner<S> {
             false => Turn::Wait(gives_up),
         };
         if let (true, Turn::Wait(at)) = (is_next, &turn) {
-            shared.state.set_first_return(want.model, *at);
+            shared.state.set_first_return(ticket, *at);
         }
         // One that is not the next waits to its end, whatever the first return is.
         let turn = match turn {

@@ -186,7 +186,7 @@ impl<K> KeyPool<K> {
         self.0.with(|shared, now| {
             want.arrived = now;
             shared.state.resolve(&mut want, now);
-            let turn = match shared.state.queued(want.model, want.priority) {
+            let turn = match shared.state.queued(&want) {
                 Some(first) => Turn::Wait(first),
                 None => shared.state.choose(&want, 0, now),
             };

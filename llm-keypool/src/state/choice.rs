@@ -36,6 +36,11 @@ pub(crate) struct Want {
 
 impl Want {
     pub(crate) const UNRESOLVED: u32 = u32::MAX;
+
+    /// Returns the line in which it waits: of its model, or that beside it for calls that not every member may serve.
+    pub(super) fn line(&self) -> u32 {
+        2 * self.model + u32::from(self.pinned.is_some() || self.no_fallback || !self.exclude.is_empty())
+    }
 }
 
 /// Attempt at a member. It is reported or dropped, and then released.
@@ -112,6 +117,7 @@ impl State {
             return Turn::Wait(until);
         }
         if want.affinity != 0
+            && want.pinned.is_none()
             && let Some(turn) = self.preferred(want, now)
         {
             return turn;
@@ -335,6 +341,9 @@ impl State {
         let lanes = &self.groups[group as usize].lanes;
         let lane = *lanes.iter().find(|lane| self.lanes[**lane as usize].model == want.model)?;
         let of_lane = &self.lanes[lane as usize];
+        if of_lane.tier > 0 {
+            return None;
+        }
         let is_in = self.models[want.model as usize].tiers[of_lane.tier as usize].open.contains(of_lane.position);
         let candidate = if is_in { self.candidate(lane, want, false, now) } else { None };
         let at = match candidate {

@@ -1,28 +1,29 @@
-//! Queues of calls that wait for a member: one for each model and priority, in order of arrival.
+//! Queues of calls that wait for a member: one for each model and priority, in order of arrival. Calls that may not be sent
+//! to every member of their model wait in a line of their own, so that they delay no other.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use llm_core::Priority;
 use tokio::sync::Notify;
 
-use super::State;
+use super::{State, choice::Want};
 use crate::time::Time;
 
-/// Queues of all models.
+/// Queues of all lines: two for each model.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
-    models: Vec<ModelQueues>,
-    /// Models with a queue that is not empty.
+    lines: Vec<Line>,
+    /// Lines with a queue that is not empty.
     busy: Vec<u32>,
     waiting: usize,
     last: u64,
-    /// Wakes the first call of each model.
+    /// Wakes the first call of each line.
     wakes_heads: bool,
     wakes: Vec<Arc<Notify>>,
 }
 
 #[derive(Debug, Default)]
-struct ModelQueues {
+struct Line {
     /// By [`rank`], in the order of their ids.
     queues: [VecDeque<Waiter>; 2],
     /// First return that the first call knows.
@@ -38,7 +39,7 @@ struct Waiter {
 /// Place of a call in a queue.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    pub(crate) model: u32,
+    line: u32,
     rank: usize,
     id: u64,
     pub(crate) notify: Arc<Notify>,
@@ -51,16 +52,16 @@ fn rank(priority: Priority) -> usize {
 
 impl Queues {
     pub(super) fn add_model(&mut self) {
-        self.models.push(ModelQueues::default());
+        self.lines.extend([Line::default(), Line::default()]);
     }
 
-    /// Has the first call of each model woken.
+    /// Has the first call of each line woken.
     pub(super) fn wake_heads(&mut self) {
         self.wakes_heads = true;
     }
 
-    fn wake_head(&mut self, model: u32) {
-        if let Some(first) = self.models[model as usize].queues.iter().find_map(VecDeque::front) {
+    fn wake_head(&mut self, line: u32) {
+        if let Some(first) = self.lines[line as usize].queues.iter().find_map(VecDeque::front) {
             self.wakes.push(Arc::clone(&first.notify));
         }
     }
@@ -81,57 +82,57 @@ impl State {
         self.queues.waiting
     }
 
-    /// Returns the first return that the first call of a model waits for; `None` if no call of this priority or a higher one
-    /// waits, so that another may try at once.
-    pub(crate) fn queued(&self, model: u32, priority: Priority) -> Option<Time> {
-        let of_model = &self.queues.models[model as usize];
-        let waits = of_model.queues[..=rank(priority)].iter().any(|queue| !queue.is_empty());
-        waits.then_some(of_model.first_return)
+    /// Returns the first return that the first call of a call's line waits for; `None` if none of its priority or a higher
+    /// one waits, so that it may try at once.
+    pub(crate) fn queued(&self, want: &Want) -> Option<Time> {
+        let line = &self.queues.lines[want.line() as usize];
+        let waits = line.queues[..=rank(want.priority)].iter().any(|queue| !queue.is_empty());
+        waits.then_some(line.first_return)
     }
 
     /// Puts a call at the end of its queue; `None` if too many wait.
-    pub(crate) fn enqueue(&mut self, model: u32, priority: Priority) -> Option<Ticket> {
+    pub(crate) fn enqueue(&mut self, want: &Want) -> Option<Ticket> {
         if self.queues.waiting >= self.settings.max_waiting {
             return None;
         }
         let queues = &mut self.queues;
-        let rank = rank(priority);
-        let of_model = &mut queues.models[model as usize];
-        if of_model.queues.iter().all(VecDeque::is_empty) {
-            queues.busy.push(model);
+        let (line, rank) = (want.line(), rank(want.priority));
+        let of_line = &mut queues.lines[line as usize];
+        if of_line.queues.iter().all(VecDeque::is_empty) {
+            queues.busy.push(line);
         }
         queues.last += 1;
         queues.waiting += 1;
         let notify = Arc::new(Notify::new());
-        of_model.queues[rank].push_back(Waiter { id: queues.last, notify: Arc::clone(&notify) });
-        Some(Ticket { model, rank, id: queues.last, notify })
+        of_line.queues[rank].push_back(Waiter { id: queues.last, notify: Arc::clone(&notify) });
+        Some(Ticket { line, rank, id: queues.last, notify })
     }
 
-    /// Returns `true` if a call is the next of its model.
+    /// Returns `true` if a call is the next of its line.
     pub(crate) fn is_next(&self, ticket: &Ticket) -> bool {
-        let first = self.queues.models[ticket.model as usize].queues.iter().find_map(VecDeque::front);
+        let first = self.queues.lines[ticket.line as usize].queues.iter().find_map(VecDeque::front);
         first.is_some_and(|first| first.id == ticket.id)
     }
 
     /// Takes the first return that the first call found.
-    pub(crate) fn set_first_return(&mut self, model: u32, at: Time) {
-        self.queues.models[model as usize].first_return = at;
+    pub(crate) fn set_first_return(&mut self, ticket: &Ticket, at: Time) {
+        self.queues.lines[ticket.line as usize].first_return = at;
     }
 
     /// Takes a call out of its queue, and wakes the one after it if it was the first.
     pub(crate) fn leave_queue(&mut self, ticket: &Ticket) {
         let was_next = self.is_next(ticket);
         let queues = &mut self.queues;
-        let of_model = &mut queues.models[ticket.model as usize];
-        let queue = &mut of_model.queues[ticket.rank];
+        let of_line = &mut queues.lines[ticket.line as usize];
+        let queue = &mut of_line.queues[ticket.rank];
         if let Ok(at) = queue.binary_search_by_key(&ticket.id, |waiter| waiter.id) {
             queue.remove(at);
             queues.waiting -= 1;
-            if of_model.queues.iter().all(VecDeque::is_empty) {
-                of_model.first_return = 0;
-                queues.busy.retain(|busy| *busy != ticket.model);
+            if of_line.queues.iter().all(VecDeque::is_empty) {
+                of_line.first_return = 0;
+                queues.busy.retain(|busy| *busy != ticket.line);
             } else if was_next {
-                queues.wake_head(ticket.model);
+                queues.wake_head(ticket.line);
             }
         }
     }

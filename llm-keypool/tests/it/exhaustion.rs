@@ -187,3 +187,20 @@ async fn waiting_call_takes_first_return_of_thousand_members() {
         assert!(*served <= expected + Duration::from_millis(10), "call {call}: {expected:?}, served at {served:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn pinned_call_that_waits_delays_no_other() {
+    let limit = Group::new("a").limit("m", requests_per_minute(1));
+    let members = ["a", "b"].map(|name| Member::new(name, name));
+    let pool = KeyPool::builder().members(members).group(limit).max_wait(90 * SECOND).build().unwrap();
+    let pinned = LeaseRequest::new("m").pinned(Pinned::to("a"));
+    drop(pool.lease(&pinned).await.unwrap());
+    let mut waiting = tokio_test::task::spawn(pool.lease(&pinned));
+    assert!(waiting.poll().is_pending());
+    let start = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(pool.lease(&LeaseRequest::new("m")).await.unwrap().member(), "b");
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(waiting.await.unwrap().member(), "a");
+}
