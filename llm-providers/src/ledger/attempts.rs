@@ -51,8 +51,13 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Attempts<S> {
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
         let dispatch = call.track();
         let terms = Terms::of(&self.ledger, &call.body);
-        let attempt =
-            RunningAttempt::new(&self.ledger, Keys::of(&call), call.extensions.get().cloned(), dispatch, terms);
+        let attempt = RunningAttempt::new(
+            &self.ledger,
+            Keys::of(&self.ledger, &call),
+            call.extensions.get().cloned(),
+            dispatch,
+            terms,
+        );
         let inner = self.inner.clone();
         ResponseFuture::waiting(async move {
             match oneshot(inner, call).await {

@@ -1,27 +1,21 @@
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use llm_core::{Origin, Savings, Usage, Usd, price::UnknownCost};
 
-use super::{Attempt, Charged, Outcome, Row, Waste, keys::Keys};
-
-/// Between a label's name and its value in the key of its row.
-pub(super) const SEPARATOR: &str = "\0";
+use super::{
+    Attempt, Charged, Outcome, Row, Waste, accounts::Accounts, keys::Keys, months::MonthBooks, request_log::RequestLog,
+};
 
 /// The rows behind the ledger's lock.
 #[derive(Debug)]
 pub(super) struct Books {
-    pub(super) total: Row,
-    pub(super) tenants: Rows,
-    pub(super) labels: Rows,
-    pub(super) models: Rows,
+    pub(super) accounts: Accounts,
     pub(super) unknown: Unknown,
+    /// With a file: the accounts of each month, and lines about requests.
+    pub(super) months: Option<MonthBooks>,
+    pub(super) log: Option<RequestLog>,
     /// Number of the last attempt.
     last_attempt: u64,
-    /// Reused, so that looking up a label's row allocates nothing.
-    label: String,
 }
 
 /// Numbers of unknown costs, by cause. Bounded, because causes hold names that callers and vendors choose.
@@ -42,15 +36,6 @@ pub(super) struct Counts {
 /// Most causes of unknown costs that are counted apart.
 const MAX_CAUSES: usize = 100;
 
-/// A bounded map of rows.
-#[derive(Clone, Debug)]
-pub(super) struct Rows {
-    pub(super) known: HashMap<Arc<str>, Row>,
-    /// Sum of the names beyond the bound.
-    pub(super) other: Option<Row>,
-    pub(super) most: usize,
-}
-
 /// End of a call, as its caller saw it.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -70,19 +55,15 @@ pub(super) struct Answer {
     pub(super) list: Result<Usd, UnknownCost>,
     pub(super) useful: Usd,
     pub(super) saved: Savings,
+    /// Model that answered, vendor and the vendor's id of the request, where they are known.
+    pub(super) answered_by: Option<Arc<str>>,
+    pub(super) provider: Option<Arc<str>>,
+    pub(super) request_id: Option<Arc<str>>,
 }
 
 impl Books {
     pub(super) fn new() -> Self {
-        Self {
-            total: Row::default(),
-            tenants: Rows::new(10_000),
-            labels: Rows::new(1_000),
-            models: Rows::new(1_000),
-            unknown: Unknown::default(),
-            last_attempt: 0,
-            label: String::new(),
-        }
+        Self { accounts: Accounts::new(), unknown: Unknown::default(), months: None, log: None, last_attempt: 0 }
     }
 
     pub(super) fn call(&mut self, keys: &Keys, ended: &Ended) {
@@ -117,13 +98,9 @@ impl Books {
     }
 
     fn each(&mut self, keys: &Keys, mut book: impl FnMut(&mut Row)) {
-        book(&mut self.total);
-        book(self.tenants.row(&keys.tenant));
-        book(self.models.row(&keys.model));
-        for (name, value) in keys.labels.iter() {
-            self.label.clear();
-            self.label.extend([name, SEPARATOR, value]);
-            book(self.labels.row(&self.label));
+        self.accounts.each(keys, None, &mut book);
+        if let Some(months) = &mut self.months {
+            months.each(keys, &self.accounts, &mut book);
         }
     }
 }
@@ -134,22 +111,6 @@ impl Unknown {
             return &mut self.other;
         }
         self.causes.entry(cause.clone()).or_default()
-    }
-}
-
-impl Rows {
-    fn new(most: usize) -> Self {
-        Self { known: HashMap::new(), other: None, most }
-    }
-
-    fn row(&mut self, name: &str) -> &mut Row {
-        if !self.known.contains_key(name) {
-            if self.known.len() >= self.most {
-                return self.other.get_or_insert_default();
-            }
-            self.known.insert(name.into(), Row::default());
-        }
-        self.known.get_mut(name).expect("it was found or added just now")
     }
 }
 

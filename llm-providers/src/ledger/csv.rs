@@ -44,28 +44,39 @@ impl Snapshot {
     ///
     /// Those of `out`.
     pub fn write_csv(&self, mut out: impl Write) -> io::Result<()> {
-        let amounts = amounts(self.total()).into_iter().map(|(name, _)| name + "_nano_usd");
-        let tokens = tokens(self.total()).into_iter().map(|(name, _)| name.to_owned());
-        let counts = COLUMNS.iter().map(|name| (*name).to_owned());
-        line(&mut out, ["kind", "name", "value"], counts.chain(tokens).chain(amounts))?;
+        header(&mut out, None)?;
+        self.write_lines(&mut out, None)
+    }
+
+    /// Writes the lines of the rows, each with `first` before its columns.
+    pub(super) fn write_lines(&self, out: &mut impl Write, first: Option<&str>) -> io::Result<()> {
         for (name, row) in self.tenants() {
-            cells(&mut out, ["tenant", name, ""], row)?;
+            cells(out, first, ["tenant", name, ""], row)?;
         }
         for (name, row) in self.models() {
-            cells(&mut out, ["model", name, ""], row)?;
+            cells(out, first, ["model", name, ""], row)?;
         }
         for (name, value, row) in self.labels() {
-            cells(&mut out, ["label", name, value], row)?;
+            cells(out, first, ["label", name, value], row)?;
         }
-        cells(&mut out, ["total", "", ""], self.total())
+        cells(out, first, ["total", "", ""], self.total())
     }
 }
 
-fn cells(out: &mut impl Write, key: [&str; 3], row: &Row) -> io::Result<()> {
+/// Writes the names of the columns, with `first` before them.
+pub(super) fn header(out: &mut impl Write, first: Option<&str>) -> io::Result<()> {
+    let row = Row::default();
+    let amounts = amounts(&row).into_iter().map(|(name, _)| name + "_nano_usd");
+    let tokens = tokens(&row).into_iter().map(|(name, _)| name.to_owned());
+    let counts = COLUMNS.iter().map(|name| (*name).to_owned());
+    line(out, first, ["kind", "name", "value"], counts.chain(tokens).chain(amounts))
+}
+
+fn cells(out: &mut impl Write, first: Option<&str>, key: [&str; 3], row: &Row) -> io::Result<()> {
     let counts = counts(row).map(|count| count.to_string());
     let tokens = tokens(row).into_iter().map(|(_, count)| count.to_string());
     let amounts = amounts(row).into_iter().map(|(_, amount)| amount.nanos().to_string());
-    line(out, key, counts.into_iter().chain(tokens).chain(amounts))
+    line(out, first, key, counts.into_iter().chain(tokens).chain(amounts))
 }
 
 fn counts(row: &Row) -> [u64; COLUMNS.len()] {
@@ -106,8 +117,13 @@ fn amounts(row: &Row) -> Vec<(String, Usd)> {
     amounts
 }
 
-fn line(out: &mut impl Write, key: [&str; 3], cells: impl Iterator<Item = String>) -> io::Result<()> {
-    let key = key.map(quoted).join(",");
+fn line(
+    out: &mut impl Write,
+    first: Option<&str>,
+    key: [&str; 3],
+    cells: impl Iterator<Item = String>,
+) -> io::Result<()> {
+    let key = first.into_iter().chain(key).map(quoted).collect::<Vec<_>>().join(",");
     let cells: String = cells.flat_map(|cell| [",".to_owned(), cell]).collect();
     write!(out, "{key}{cells}\r\n")
 }
@@ -122,18 +138,17 @@ fn quoted(name: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
-    use crate::ledger::books::{Rows, Unknown};
+    use crate::ledger::{accounts::Accounts, books::Unknown};
 
     fn books() -> Snapshot {
         let mut row = Row { calls: 3, units: 7, paid: Usd::from_nanos(1_234_567), ..Row::default() };
         row.saved.add(Cause::ALL[0], Usd::from_nanos(5));
         row.usage.input = u64::MAX;
-        let rows = |known| Rows { known, other: None, most: 1 };
-        let tenants = rows(HashMap::from([("acme, \"north\"".into(), row.clone())]));
-        Snapshot::new("2026-11-01", row, [tenants, rows(HashMap::new()), rows(HashMap::new())], Unknown::default())
+        let mut accounts = Accounts::new();
+        accounts.tenants.known.insert("acme, \"north\"".into(), row.clone());
+        accounts.total = row;
+        Snapshot::new("2026-11-01", accounts, Unknown::default())
     }
 
     #[test]

@@ -1,9 +1,11 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use llm_core::{
     Call, Labels, Operation, Tenant,
     layer::{Member, MemberId, Purpose},
 };
+
+use super::Ledger;
 
 /// The rows that a call is booked in.
 #[derive(Clone, Debug)]
@@ -16,16 +18,19 @@ pub(super) struct Keys {
     pub(super) purpose: Option<Purpose>,
     /// Key pool's member that it is sent to.
     pub(super) member: Option<MemberId>,
+    /// With a file: time at which the call reached the ledger.
+    pub(super) began: Option<SystemTime>,
 }
 
 impl Keys {
-    pub(super) fn of<T: Operation>(call: &Call<T>) -> Self {
+    pub(super) fn of<T: Operation>(ledger: &Ledger, call: &Call<T>) -> Self {
         Self {
             tenant: call.tenant.clone(),
             labels: call.labels.clone(),
             model: call.body.model().into(),
             purpose: call.extensions.get().copied(),
             member: call.extensions.get().cloned(),
+            began: ledger.time(),
         }
     }
 

@@ -111,15 +111,21 @@
 //! # Cloning and readiness
 //!
 //! Both services are always ready; each call waits for its own clone of the inner service. Clones of a ledger, its
-//! layers and its services share the same books. They are kept in memory only, under one lock that is never held while
-//! anything else runs; a call costs a few map look-ups. Maps are bounded: see [`Ledger::max_tenants`].
+//! layers and its services share the same books. They are kept in memory, under one lock that is never held while
+//! anything else runs; a call costs a few map look-ups. A [`LedgerFile`] keeps the totals of each month over restarts. Maps are bounded: see [`Ledger::max_tenants`].
 
+mod accounts;
+mod amounts;
 mod attempt;
 mod attempts;
 mod balance;
 mod books;
 mod csv;
+mod file;
 mod keys;
+mod month;
+mod months;
+mod request_log;
 mod requests;
 mod row;
 mod running;
@@ -131,6 +137,9 @@ mod terms;
 pub use self::attempt::{Attempt, Charged, Outcome};
 pub use self::attempts::{Attempts, AttemptsLayer};
 pub use self::balance::Balance;
+pub use self::file::{LedgerFile, LedgerFileBuilder, LedgerFileError};
+pub use self::month::{Month, ParseMonthError};
+pub use self::months::Months;
 pub use self::requests::{Requests, RequestsLayer};
 pub use self::row::{Row, Unconfirmed, Waste, WastedSpend};
 pub use self::shared::Ledger;

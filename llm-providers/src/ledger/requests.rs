@@ -12,6 +12,7 @@ use super::{
     Ledger,
     books::{Answer, Ended},
     keys::Keys,
+    request_log,
 };
 
 /// Layer that makes [`Requests`]: see [`Ledger::requests`].
@@ -64,7 +65,8 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Requests<S> {
 
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let ledger = self.ledger.clone();
-        let mut pending = Pending { ledger, keys: Keys::of(&call), units: call.units, ended: false };
+        let keys = Keys::of(&ledger, &call);
+        let mut pending = Pending { ledger, keys, units: call.units, ended: false };
         let inner = self.inner.clone();
         ResponseFuture::waiting(async move {
             match oneshot(inner, call).await {
@@ -94,6 +96,7 @@ impl Pending {
         // An answer that a vendor gave and that no layer below priced keeps saying so.
         let paid = (facts.origin == Origin::Vendor).then_some(facts.paid.clone());
         let Accounting { origin, usage, cost, list, unpriced, mut saved, cost_share: claim, .. } = facts;
+        let Accounting { model: answered_by, provider, request_id, .. } = facts;
         let taken = claim.as_ref().map(|claim| claim.take().ok_or(claim.amount()));
         let useful = match taken {
             Some(Ok(amount)) => amount,
@@ -125,12 +128,17 @@ impl Pending {
         };
         let is_priced = cost.is_some();
         let list = cost.and(list).ok_or_else(cause);
-        Answer { origin, units: self.units, usage, is_priced, list, useful, saved }
+        Answer { origin, units: self.units, usage, is_priced, list, useful, saved, answered_by, provider, request_id }
     }
 
     fn book(&mut self, ended: &Ended) {
         self.ended = true;
-        self.ledger.books().call(&self.keys, ended);
+        let line = self.ledger.logs_requests().then(|| request_log::line(&self.keys, ended));
+        let mut books = self.ledger.books();
+        books.call(&self.keys, ended);
+        if let (Some(log), Some(line)) = (&mut books.log, line) {
+            log.push(&line);
+        }
     }
 }
 

@@ -137,7 +137,7 @@ impl RunningAttempt {
     }
 
     fn finished(&self, outcome: Outcome, usage: Option<Usage>, charged: Charged, facts: &Accounting) -> Attempt {
-        let Keys { tenant, labels, model, purpose: _, member } = self.keys.clone();
+        let Keys { tenant, labels, model, member, .. } = self.keys.clone();
         Attempt {
             tenant,
             labels,

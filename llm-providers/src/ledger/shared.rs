@@ -1,8 +1,10 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::SystemTime,
 };
 
+use llm_core::Clock;
 use llm_core::price::{PriceOptions, PriceTable, Prices, ServiceTier};
 
 use super::{Attempt, AttemptsLayer, RequestsLayer, Snapshot, books::Books};
@@ -18,6 +20,15 @@ struct Inner {
     books: Mutex<Books>,
     hooks: Mutex<Hooks>,
     usual: Mutex<PriceOptions>,
+    /// With a file.
+    recording: OnceLock<Recording>,
+}
+
+/// Settings of a ledger with a file, which calls read without a lock.
+#[derive(Debug)]
+pub(super) struct Recording {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) logs_requests: bool,
 }
 
 type Hooks = Arc<Vec<Arc<dyn Fn(&Attempt) + Send + Sync>>>;
@@ -30,6 +41,7 @@ impl Ledger {
             books: Mutex::new(Books::new()),
             hooks: Mutex::default(),
             usual: Mutex::default(),
+            recording: OnceLock::new(),
         }))
     }
 
@@ -65,7 +77,7 @@ impl Ledger {
     /// let ledger = Ledger::new(prices::openai()).max_tenants(100);
     /// ```
     pub fn max_tenants(self, most: usize) -> Self {
-        self.books().tenants.most = most;
+        self.books().accounts.tenants.most = most;
         self
     }
 
@@ -77,7 +89,7 @@ impl Ledger {
     /// let ledger = Ledger::new(prices::openai()).max_labels(100);
     /// ```
     pub fn max_labels(self, most: usize) -> Self {
-        self.books().labels.most = most;
+        self.books().accounts.labels.most = most;
         self
     }
 
@@ -89,7 +101,7 @@ impl Ledger {
     /// let ledger = Ledger::new(prices::openai()).max_models(20);
     /// ```
     pub fn max_models(self, most: usize) -> Self {
-        self.books().models.most = most;
+        self.books().accounts.models.most = most;
         self
     }
 
@@ -132,12 +144,11 @@ impl Ledger {
     /// assert_eq!(ledger.snapshot().total().calls, 0);
     /// ```
     pub fn snapshot(&self) -> Snapshot {
-        let (total, rows, unknown) = {
+        let (accounts, unknown) = {
             let books = self.books();
-            let rows = [books.tenants.clone(), books.labels.clone(), books.models.clone()];
-            (books.total.clone(), rows, books.unknown.clone())
+            (books.accounts.clone(), books.unknown.clone())
         };
-        Snapshot::new(self.prices().as_of(), total, rows, unknown)
+        Snapshot::new(self.prices().as_of(), accounts, unknown)
     }
 
     /// Returns the current prices, which usage is valued by.
@@ -161,6 +172,20 @@ impl Ledger {
         self.0.prices.replace(table)
     }
 
+    /// Begins to record for a file. Returns false if it did so before.
+    pub(super) fn record(&self, recording: Recording) -> bool {
+        self.0.recording.set(recording).is_ok()
+    }
+
+    /// Returns the time now, if it is recorded.
+    pub(super) fn time(&self) -> Option<SystemTime> {
+        self.0.recording.get().map(|recording| recording.clock.now())
+    }
+
+    pub(super) fn logs_requests(&self) -> bool {
+        self.0.recording.get().is_some_and(|recording| recording.logs_requests)
+    }
+
     /// Returns the service of requests that name none.
     pub(super) fn usual(&self) -> PriceOptions {
         self.0.usual.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -180,6 +205,6 @@ impl Ledger {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger").field("total", &self.books().total).finish_non_exhaustive()
+        f.debug_struct("Ledger").field("total", &self.books().accounts.total).finish_non_exhaustive()
     }
 }

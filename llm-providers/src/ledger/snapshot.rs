@@ -4,7 +4,8 @@ use llm_core::price::UnknownCost;
 
 use super::{
     Balance, Row,
-    books::{Rows, SEPARATOR, Unknown},
+    accounts::{Accounts, Rows, SEPARATOR},
+    books::Unknown,
     table,
 };
 
@@ -26,18 +27,19 @@ impl Snapshot {
     /// Name of the row of all names beyond the bound of a map. It is the last.
     pub const OTHER: &str = "(other)";
 
-    pub(super) fn new(prices_as_of: &str, total: Row, [tenants, labels, models]: [Rows; 3], unknown: Unknown) -> Self {
+    pub(super) fn new(prices_as_of: &str, accounts: Accounts, unknown: Unknown) -> Self {
         Self {
             prices_as_of: prices_as_of.to_owned(),
-            total,
-            tenants: named(tenants),
-            labels: named(labels),
-            models: named(models),
+            total: accounts.total,
+            tenants: named(accounts.tenants),
+            labels: named(accounts.labels),
+            models: named(accounts.models),
             unknown,
         }
     }
 
-    /// Returns the day of the prices that usage is valued by.
+    /// Returns the day of the prices that usage is valued by. It is empty in the copy of a month, whose calls may have been
+    /// valued by several tables.
     pub fn prices_as_of(&self) -> &str {
         &self.prices_as_of
     }

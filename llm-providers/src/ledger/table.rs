@@ -103,7 +103,10 @@ fn printable(name: &str, most: usize) -> String {
 
 fn notes(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let total = books.total();
-    write!(f, "prices of {}", books.prices_as_of())?;
+    match books.prices_as_of() {
+        "" => f.write_str("amounts of one month")?,
+        day => write!(f, "prices of {day}")?,
+    }
     list(f, "saved", total.saved.iter().map(|(cause, amount)| (cause.name(), amount)))?;
     list(f, "wasted", total.wasted.iter().map(|(cause, amount)| (cause.name(), amount)))?;
     let unconfirmed = total.unconfirmed;

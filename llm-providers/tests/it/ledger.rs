@@ -3,6 +3,7 @@
 mod attempts;
 mod balance;
 mod clients;
+mod file;
 mod list_price;
 mod requests;
 mod stated_cost;

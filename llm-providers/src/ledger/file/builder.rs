@@ -1,0 +1,97 @@
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use llm_core::{Clock, SystemClock};
+
+use super::{Disk, FlushThread, LedgerFile, LedgerFileError, Shared};
+use crate::ledger::{Ledger, accounts::Choice, months::MonthBooks, request_log::RequestLog, shared::Recording};
+
+/// Settings of a [`LedgerFile`].
+#[derive(Debug)]
+#[must_use]
+pub struct LedgerFileBuilder {
+    path: PathBuf,
+    choice: Choice,
+    log: Option<PathBuf>,
+    clock: Arc<dyn Clock>,
+}
+
+impl LedgerFileBuilder {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, choice: Choice::default(), log: None, clock: Arc::new(SystemClock) }
+    }
+
+    /// Adds a row for each month and tenant.
+    pub fn by_tenant(mut self) -> Self {
+        self.choice.tenants = true;
+        self
+    }
+
+    /// Adds a row for each month and requested model.
+    pub fn by_model(mut self) -> Self {
+        self.choice.models = true;
+        self
+    }
+
+    /// Adds a row for each month and value of this label. Can be called for several labels.
+    pub fn by_label(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.choice.labels.push(name.into());
+        self
+    }
+
+    /// Appends a line of JSON for each request to the file at this path; see [the form](LedgerFile#request-log).
+    /// Default: no log.
+    pub fn request_log(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log = Some(path.into());
+        self
+    }
+
+    /// Sets the clock that months are read from. Default: the machine's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Reads the file, or makes it if there is none, and lets the ledger book into it from now on. It blocks for as long
+    /// as the disk takes. Nothing is written before [`LedgerFile::flush`].
+    ///
+    /// Open it before the first call: what was booked before is not in it. Set the ledger's bounds before, too.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerFileError::Open`], [`LedgerFileError::Newer`], [`LedgerFileError::Write`] if a new file or the request log
+    /// cannot be made, and [`LedgerFileError::LedgerInUse`].
+    pub fn open(self, ledger: &Ledger) -> Result<LedgerFile, LedgerFileError> {
+        let (disk, mut months) = Disk::open(self.path, self.log.clone())?;
+        if !ledger.record(Recording { clock: self.clock, logs_requests: self.log.is_some() }) {
+            return Err(LedgerFileError::LedgerInUse);
+        }
+        let mut books = ledger.books();
+        for accounts in months.0.values_mut() {
+            Arc::make_mut(accounts).bound_as(&books.accounts);
+        }
+        books.log = self.log.map(|_| RequestLog::default());
+        books.months = Some(MonthBooks { choice: self.choice, months, is_changed: false });
+        drop(books);
+        let shared = Shared { ledger: ledger.clone(), disk: Mutex::new(disk) };
+        Ok(LedgerFile { shared: Arc::new(shared), thread: None })
+    }
+
+    /// As [`open`](Self::open), and **starts a thread** that flushes at each period. It flushes a last time and ends when
+    /// the file is closed or dropped, which waits for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`LedgerFileError::Write`] if there can be no thread.
+    pub fn start(self, ledger: &Ledger, every: Duration) -> Result<LedgerFile, LedgerFileError> {
+        let path = self.path.clone();
+        let mut file = self.open(ledger)?;
+        let thread = FlushThread::start(Arc::clone(&file.shared), every);
+        let failed = |error| LedgerFileError::Write { path, message: format!("no thread: {error}") };
+        file.thread = Some(thread.map_err(failed)?);
+        Ok(file)
+    }
+}

@@ -1,0 +1,122 @@
+use std::{
+    ffi::OsString,
+    fs::{File, Metadata, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use super::{LedgerFileError, contents};
+use crate::ledger::Months;
+
+/// The files of a ledger. One flush uses them at a time.
+#[derive(Debug)]
+pub(super) struct Disk {
+    path: PathBuf,
+    /// The file as this process left it.
+    stamp: Option<Stamp>,
+    log: Option<PathBuf>,
+}
+
+/// Length, time of the last change, and on Unix the number of the file, which each replacement changes.
+type Stamp = (u64, Option<SystemTime>, u64);
+
+impl Disk {
+    /// Reads the totals, or writes a file without any if there is none.
+    pub(super) fn open(path: PathBuf, log: Option<PathBuf>) -> Result<(Self, Months), LedgerFileError> {
+        let failed = |error: io::Error| LedgerFileError::Open { path: path.clone(), message: error.to_string() };
+        let stamp = stamp(&path).map_err(failed)?;
+        let months = match stamp {
+            Some(_) => contents::read(&path, &std::fs::read(&path).map_err(failed)?)?,
+            None => Months::default(),
+        };
+        let mut disk = Self { path, stamp, log };
+        if stamp.is_none() {
+            disk.replace(&months)?;
+        }
+        disk.append("")?;
+        Ok((disk, months))
+    }
+
+    /// Replaces the file in one step: a process that is killed leaves the old file or the new one.
+    pub(super) fn replace(&mut self, months: &Months) -> Result<(), LedgerFileError> {
+        let failed = |error: io::Error| LedgerFileError::Write { path: self.path.clone(), message: error.to_string() };
+        let found = stamp(&self.path).map_err(failed)?;
+        if found.is_some() && found != self.stamp {
+            return Err(LedgerFileError::Changed { path: self.path.clone() });
+        }
+        self.stamp = write(&self.path, &contents::write(months)).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Appends lines to the request log, if there is one: all of them or none.
+    pub(super) fn append(&self, lines: &str) -> Result<(), LedgerFileError> {
+        let Some(path) = &self.log else { return Ok(()) };
+        append(path, lines.as_bytes())
+            .map_err(|error| LedgerFileError::Write { path: path.clone(), message: error.to_string() })
+    }
+}
+
+fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
+    match path.metadata() {
+        Ok(data) => Ok(Some((data.len(), data.modified().ok(), number(&data)))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(unix)]
+fn number(data: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(data)
+}
+
+#[cfg(not(unix))]
+fn number(_: &Metadata) -> u64 {
+    0
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<Option<Stamp>> {
+    let mut beside = OsString::from(path);
+    beside.push(".new");
+    let mut file = private().truncate(true).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    // So that a power failure does not undo the renaming.
+    #[cfg(unix)]
+    if let Some(directory) = path.parent() {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        File::open(directory)?.sync_all()?;
+    }
+    stamp(path)
+}
+
+/// Appends whole lines: the rest of a line that a killed process left is ended first, and one of a failed write is
+/// removed.
+fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
+    let mut file = private().read(true).open(path)?;
+    let length = file.seek(SeekFrom::End(0))?;
+    let written = end_line(&mut file, length).and_then(|()| file.write_all(lines)).and_then(|()| file.sync_all());
+    if written.is_err() {
+        let _ = file.set_len(length);
+    }
+    written
+}
+
+fn end_line(file: &mut File, length: u64) -> io::Result<()> {
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last == [b'\n'] { Ok(()) } else { file.write_all(b"\n") }
+}
+
+/// Options of a file that only its owner can read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}

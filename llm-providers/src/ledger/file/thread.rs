@@ -1,0 +1,56 @@
+use std::{
+    io,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread::{Builder, JoinHandle},
+    time::Duration,
+};
+
+use super::Shared;
+
+/// Thread that flushes at each period. Dropped, it flushes a last time and ends.
+pub(super) struct FlushThread {
+    /// Dropped first, which ends the thread.
+    end: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FlushThread {
+    pub(super) fn start(shared: Arc<Shared>, every: Duration) -> io::Result<Self> {
+        let (end, ended) = mpsc::channel::<()>();
+        let work = move || {
+            let mut is_failing = false;
+            while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                is_failing = flush(&shared, is_failing);
+            }
+            flush(&shared, false);
+        };
+        let thread = Builder::new().name("llm-ledger-file".into()).spawn(work)?;
+        Ok(Self { end: Some(end), thread: Some(thread) })
+    }
+}
+
+/// Returns true if it failed. Only the first failure of several is logged.
+fn flush(shared: &Shared, was_failing: bool) -> bool {
+    match shared.flush() {
+        Ok(()) => false,
+        Err(error) => {
+            if !was_failing {
+                tracing::error!(%error, "the totals of the ledger are not written, trying again");
+            }
+            true
+        }
+    }
+}
+
+impl Drop for FlushThread {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            // It can only panic where the ledger does, which was seen there.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,101 @@
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use super::{
+    LedgerFileError, Month, Row, Snapshot,
+    accounts::{Accounts, Choice},
+    csv,
+    file::contents,
+    keys::Keys,
+};
+
+/// Accounts of each month, as a [`LedgerFile`](super::LedgerFile) holds them.
+///
+/// ```
+/// use llm_providers::ledger::Months;
+///
+/// let months = Months::default();
+/// assert!(months.of_label("job", "nightly").paid.is_zero());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Months(pub(super) BTreeMap<Month, Arc<Accounts>>);
+
+/// Accounts of each month while calls are booked.
+#[derive(Debug)]
+pub(super) struct MonthBooks {
+    pub(super) choice: Choice,
+    pub(super) months: Months,
+    /// True if a row has changed since this was last set to false.
+    pub(super) is_changed: bool,
+}
+
+impl MonthBooks {
+    /// Books a call in the month that it began in. A month's maps have the bounds of `all`.
+    pub(super) fn each(&mut self, keys: &Keys, all: &Accounts, book: &mut impl FnMut(&mut Row)) {
+        let Some(began) = keys.began else { return };
+        let accounts = self.months.0.entry(Month::of(began)).or_insert_with(|| Arc::new(all.blank()));
+        Arc::make_mut(accounts).each(keys, Some(&self.choice), book);
+        self.is_changed = true;
+    }
+}
+
+impl Months {
+    /// Reads a file, for reports without a ledger.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerFileError::Open`] if it cannot be read or does not exist, [`LedgerFileError::Newer`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, LedgerFileError> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path)
+            .map_err(|error| LedgerFileError::Open { path: path.into(), message: error.to_string() })?;
+        contents::read(path, &bytes)
+    }
+
+    /// Returns the months in order, each with its accounts.
+    pub fn iter(&self) -> impl Iterator<Item = (Month, Snapshot)> + '_ {
+        self.0.iter().map(|(month, accounts)| (*month, snapshot(accounts)))
+    }
+
+    /// Returns the accounts of a month; `None` if no call began in it.
+    pub fn get(&self, month: Month) -> Option<Snapshot> {
+        self.0.get(&month).map(|accounts| snapshot(accounts))
+    }
+
+    /// Returns the account of a label over all months, such as of one job.
+    pub fn of_label(&self, name: &str, value: &str) -> Row {
+        let mut sum = Row::default();
+        let rows = self.iter().filter_map(|(_, snapshot)| snapshot.label(name, value).cloned());
+        rows.for_each(|row| sum.merge(&row));
+        sum
+    }
+
+    /// Writes the accounts as comma-separated values, as [`Snapshot::write_csv`] does, with the column `month` before the
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_csv(&self, mut out: impl Write) -> io::Result<()> {
+        csv::header(&mut out, Some("month"))?;
+        self.iter().try_for_each(|(month, snapshot)| snapshot.write_lines(&mut out, Some(&month.to_string())))
+    }
+
+    /// Writes the accounts as JSON, in the form of the file: an object with a list `rows` of objects with `month`, `kind`,
+    /// `name`, `value` (of a label) and `account`, whose amounts are whole nano-dollars.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_json(&self, mut out: impl Write) -> io::Result<()> {
+        out.write_all(&contents::write(self))
+    }
+}
+
+fn snapshot(accounts: &Accounts) -> Snapshot {
+    Snapshot::new("", accounts.clone(), Default::default())
+}

@@ -1,0 +1,113 @@
+//! Lines of JSON about requests. They hold no text of a request or a response.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use llm_core::{Origin, Usd};
+use serde::Serialize;
+
+use super::{
+    books::{Answer, Ended},
+    keys::Keys,
+    month::timestamp,
+};
+
+/// Most bytes of lines that wait for a flush.
+const MAX_BYTES: usize = 16 << 20;
+
+/// Lines that wait for a flush.
+#[derive(Debug, Default)]
+pub(super) struct RequestLog {
+    pub(super) lines: String,
+    /// Number of lines beyond the bound.
+    pub(super) lost: u64,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: Option<String>,
+    tenant: &'a str,
+    labels: BTreeMap<&'a str, &'a str>,
+    model: &'a str,
+    outcome: &'static str,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    response: Option<Response<'a>>,
+}
+
+#[derive(Serialize)]
+struct Response<'a> {
+    origin: &'static str,
+    answered_by: &'a Option<Arc<str>>,
+    provider: &'a Option<Arc<str>>,
+    request_id: &'a Option<Arc<str>>,
+    units: u32,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    paid_nano_usd: Usd,
+    saved_nano_usd: Usd,
+    list_nano_usd: Option<Usd>,
+}
+
+impl RequestLog {
+    pub(super) fn push(&mut self, line: &str) {
+        if self.lines.len() + line.len() >= MAX_BYTES {
+            self.lost += 1;
+            return;
+        }
+        self.lines.extend([line, "\n"]);
+    }
+
+    /// Puts lines that were taken and not written before those that came meanwhile.
+    pub(super) fn put_back(&mut self, lines: String) {
+        let newer = std::mem::replace(&mut self.lines, lines);
+        newer.lines().for_each(|line| self.push(line));
+    }
+
+    /// Takes the lines; the last one states how many were lost, if any.
+    pub(super) fn take(&mut self) -> String {
+        let Self { mut lines, lost } = std::mem::take(self);
+        if lost > 0 {
+            tracing::error!(lost, "the request log was full between two flushes: flush more often");
+            lines.push_str(&format!("{{\"lost_lines\":{lost}}}\n"));
+        }
+        lines
+    }
+}
+
+/// Returns the line of a request that ended, without the end of the line.
+pub(super) fn line(keys: &Keys, ended: &Ended) -> String {
+    let (outcome, response) = match ended {
+        Ended::Answered(answer) => ("answered", Some(response(answer))),
+        Ended::Failed => ("failed", None),
+        Ended::Dropped => ("dropped", None),
+    };
+    let line = Line {
+        time: keys.began.map(timestamp),
+        tenant: &keys.tenant,
+        labels: keys.labels.iter().collect(),
+        model: &keys.model,
+        outcome,
+        response,
+    };
+    serde_json::to_string(&line).expect("texts and numbers can be written as JSON")
+}
+
+fn response(answer: &Answer) -> Response<'_> {
+    let Answer { answered_by, provider, request_id, .. } = answer;
+    Response {
+        origin: match answer.origin {
+            Origin::Vendor => "vendor",
+            Origin::Cache { .. } => "cache",
+            Origin::Coalesced => "coalesced",
+            _ => "other",
+        },
+        answered_by,
+        provider,
+        request_id,
+        units: answer.units,
+        input_tokens: answer.usage.map(|usage| usage.input),
+        output_tokens: answer.usage.map(|usage| usage.output),
+        paid_nano_usd: answer.useful,
+        saved_nano_usd: answer.saved.total(),
+        list_nano_usd: answer.list.as_ref().ok().copied(),
+    }
+}

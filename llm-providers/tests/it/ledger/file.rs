@@ -1,0 +1,276 @@
+//! Totals of a ledger in a file: restarts, kills, months, wrong files, exports, the request log.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, StreamExt};
+use llm_core::{Error, ErrorKind, ManualClock, Usd};
+use llm_providers::{
+    Ledger,
+    ledger::{LedgerFile, LedgerFileError, Months},
+};
+
+use super::vendor::{COST, Head, Plan, call, ledger, stack};
+
+/// 2026-11-30T23:59:00Z.
+const LATE_IN_NOVEMBER: u64 = 1_796_083_140;
+
+fn open(path: &Path, clock: &ManualClock) -> (Ledger, LedgerFile) {
+    let ledger = ledger();
+    let builder = LedgerFile::builder(path).by_tenant().by_model().by_label("job").clock(clock.clone());
+    let file = builder.open(&ledger).unwrap();
+    (ledger, file)
+}
+
+/// Makes calls of one tenant and job.
+async fn run(ledger: &Ledger, tenant: &str, job: &str, calls: u32) {
+    let provider = stack(ledger, []);
+    for _ in 0..calls {
+        let call = call(tenant).with_label("job", job).unwrap().with_label("user", "u1").unwrap();
+        provider.chat(call).await.unwrap();
+    }
+}
+
+fn times(count: i64) -> Usd {
+    Usd::from_nanos(COST.nanos() * count)
+}
+
+#[tokio::test]
+async fn ledger_file_continues_totals_after_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("costs.json");
+    let clock = ManualClock::at_unix(LATE_IN_NOVEMBER);
+    let (first, file) = open(&path, &clock);
+    run(&first, "acme", "nightly", 2).await;
+    clock.advance(Duration::from_secs(60));
+    run(&first, "acme", "nightly", 1).await;
+    file.flush().unwrap();
+    run(&first, "acme", "nightly", 1).await;
+    drop(file);
+
+    let (second, file) = open(&path, &clock);
+    assert_eq!(second.snapshot().total().calls, 0);
+    run(&second, "b", "nightly", 1).await;
+    run(&second, "b", "other", 1).await;
+    file.close().unwrap();
+
+    let months = Months::read(&path).unwrap();
+    let names: Vec<String> = months.iter().map(|(month, _)| month.to_string()).collect();
+    assert_eq!(names, ["2026-11", "2026-12"]);
+    let (november, december) =
+        (months.get("2026-11".parse().unwrap()).unwrap(), months.get("2026-12".parse().unwrap()).unwrap());
+    assert_eq!((november.total().paid, december.total().paid), (times(2), times(3)));
+    assert_eq!(december.tenant("acme").unwrap().paid, times(1));
+    assert_eq!(december.tenant("b").unwrap().useful, times(2));
+    assert_eq!(december.model("m").unwrap().calls, 3);
+    assert_eq!(months.of_label("job", "nightly").paid, times(4));
+    assert!(december.label("user", "u1").is_none(), "it is not listed");
+    assert!(months.iter().all(|(_, snapshot)| snapshot.balance().is_balanced()));
+    assert!(december.to_string().contains("amounts of one month"));
+}
+
+#[tokio::test]
+async fn ledger_file_settles_in_month_of_attempt() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at_unix(LATE_IN_NOVEMBER);
+    let (ledger, file) = open(&directory.path().join("costs.json"), &clock);
+    let reply = stack(&ledger, []).chat_stream(call("acme")).await.unwrap();
+    clock.advance(Duration::from_secs(3_600));
+    assert!(reply.output.count().await > 0);
+    let months = file.months();
+    let (month, november) = months.iter().next().unwrap();
+    assert_eq!((month.to_string().as_str(), months.iter().count()), ("2026-11", 1));
+    assert_eq!((november.total().used, november.total().open), (COST, Usd::ZERO));
+}
+
+#[tokio::test]
+async fn ledger_file_round_trips_every_row_field() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("costs.json");
+    let (ledger, file) = open(&path, &ManualClock::at_unix(LATE_IN_NOVEMBER));
+    let failed = Error::new(ErrorKind::Malformed, "").with_charge(llm_core::Charge::Known(llm_core::Usage::new(7, 1)));
+    let plans = [
+        Plan { tier: Some("flex"), ..Plan::default() },
+        Plan { head: Head::Fails(failed), ..Plan::default() },
+        Plan { head: Head::Hangs, ..Plan::default() },
+        Plan { usage: None, ..Plan::default() },
+        Plan::default(),
+    ];
+    let provider = stack(&ledger, plans.clone());
+    for _ in &plans {
+        let _ = provider.chat(call("acme, \"north\"\n").with_units(3)).now_or_never();
+    }
+    file.flush().unwrap();
+    let (kept, read) = (file.months(), Months::read(&path).unwrap());
+    let rows = |months: &Months| months.iter().map(|(_, snapshot)| snapshot.total().clone()).collect::<Vec<_>>();
+    let [total] = &rows(&read)[..] else { panic!("one month") };
+    assert_eq!(rows(&kept).len(), 1);
+    // Numbers of attempts are of one process.
+    assert_eq!(serde_json::to_value(total).unwrap(), serde_json::to_value(&rows(&kept)[0]).unwrap());
+    assert!(total.unconfirmed.count > 0 && !total.wasted.total().is_zero() && total.unpriced_attempts > 0);
+    let mut twice = total.clone();
+    twice.merge(total);
+    assert_eq!((twice.calls, twice.paid, twice.usage), (10, total.paid + total.paid, total.usage + total.usage));
+    let json = |months: &Months| {
+        let mut text = Vec::new();
+        months.write_json(&mut text).unwrap();
+        text
+    };
+    assert_eq!(json(&kept), std::fs::read(&path).unwrap());
+    let value: serde_json::Value = serde_json::from_slice(&json(&read)).unwrap();
+    assert_eq!(value["rows"][0]["account"]["paid_nano_usd"], total.paid.nanos());
+}
+
+#[tokio::test]
+async fn months_csv_has_month_and_exact_amounts() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ledger, file) = open(&directory.path().join("costs.json"), &ManualClock::at_unix(LATE_IN_NOVEMBER));
+    run(&ledger, "acme", "nightly", 3).await;
+    let mut text = Vec::new();
+    file.months().write_csv(&mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    let paid = lines[0].iter().position(|name| *name == "paid_nano_usd").unwrap();
+    assert_eq!(lines[0][..5], ["month", "kind", "name", "value", "calls"]);
+    let job = lines.iter().find(|line| line[1..4] == ["label", "job", "nightly"]).unwrap();
+    assert_eq!((job[0], job[paid]), ("2026-11", "60000"));
+    assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+}
+
+#[tokio::test]
+async fn ledger_file_refuses_and_keeps_wrong_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("costs.json");
+    let row = |account: &str| {
+        format!(
+            r#"{{"format":"llm-providers ledger","version":1,"rows":[{{"month":"2026-11","kind":"total","account":{account}}}]}}"#
+        )
+    };
+    let cases = [
+        ("", "damaged"),
+        ("{\"format\":\"llm-providers ledger\",\"version\":1,\"ro", "damaged"),
+        ("{\"format\":\"notes\",\"version\":1,\"rows\":[]}", "its format is \"notes\""),
+        ("[]", "damaged"),
+        ("{\"format\":\"llm-providers ledger\",\"version\":2,\"lines\":[]}", "reads up to 1"),
+        (&row("{\"calls\":1}"), "missing field"),
+        (&row("{\"calls\":1,\"later\":2}"), "unknown field"),
+        ("SQLite format 3\0", "damaged"),
+    ];
+    for (text, expected) in cases {
+        std::fs::write(&path, text).unwrap();
+        let error = LedgerFile::builder(&path).open(&ledger()).unwrap_err();
+        assert!(error.to_string().contains(expected), "{text}: {error}");
+        assert_eq!(Months::read(&path).unwrap_err(), error);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+    let missing = directory.path().join("none").join("costs.json");
+    assert!(matches!(LedgerFile::builder(missing).open(&ledger()), Err(LedgerFileError::Write { .. })));
+}
+
+#[tokio::test]
+async fn ledger_file_refuses_second_writer() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("costs.json");
+    let clock = ManualClock::at_unix(LATE_IN_NOVEMBER);
+    let (first, file) = open(&path, &clock);
+    let (second, other) = open(&path, &clock);
+    run(&second, "b", "x", 1).await;
+    other.flush().unwrap();
+    run(&first, "acme", "x", 1).await;
+    assert_eq!(file.flush(), Err(LedgerFileError::Changed { path: path.clone() }));
+    std::fs::rename(&path, directory.path().join("other.json")).unwrap();
+    file.flush().unwrap();
+    assert_eq!(Months::read(&path).unwrap().of_label("job", "x").calls, 1);
+    let again = LedgerFile::builder(&path).open(&first);
+    assert_eq!(again.unwrap_err(), LedgerFileError::LedgerInUse);
+}
+
+#[tokio::test]
+async fn request_log_has_lines_without_texts() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("requests.jsonl");
+    // The rest of a line that a killed process left.
+    std::fs::write(&log, "{\"time\":\"20").unwrap();
+    let ledger = ledger();
+    let builder = LedgerFile::builder(directory.path().join("costs.json"));
+    let file = builder.request_log(&log).clock(ManualClock::at_unix(LATE_IN_NOVEMBER)).open(&ledger).unwrap();
+    let plans = [
+        Plan { request_id: Some("req_1"), ..Plan::default() },
+        Plan { head: Head::Fails(Error::new(ErrorKind::Server, "a secret")), ..Plan::default() },
+        Plan { head: Head::Hangs, ..Plan::default() },
+    ];
+    let provider = stack(&ledger, plans);
+    for _ in 0..3 {
+        let _ = provider.chat(call("acme").with_label("job", "nightly").unwrap()).now_or_never();
+    }
+    file.flush().unwrap();
+    file.flush().unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.ends_with('\n') && !text.contains("safe") && !text.contains("yes") && !text.contains("secret"));
+    let lines: Vec<serde_json::Value> = text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let outcomes: Vec<&str> = lines.iter().map(|line| line["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["answered", "failed", "dropped"]);
+    assert_eq!(lines[0]["time"], "2026-11-30T23:59:00.000Z");
+    assert_eq!((&lines[0]["request_id"], &lines[0]["labels"]["job"]), (&"req_1".into(), &"nightly".into()));
+    assert_eq!((&lines[0]["paid_nano_usd"], &lines[0]["input_tokens"]), (&COST.nanos().into(), &10.into()));
+}
+
+#[tokio::test]
+async fn ledger_file_thread_flushes_at_close() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("costs.json");
+    let ledger = ledger();
+    let never = Duration::from_secs(3_600);
+    let file = LedgerFile::builder(&path).by_label("job").start(&ledger, never).unwrap();
+    run(&ledger, "acme", "nightly", 1).await;
+    drop(file);
+    assert_eq!(Months::read(&path).unwrap().of_label("job", "nightly").paid, COST);
+}
+
+const PATH: &str = "LLM_PROVIDERS_KILLED_AT";
+
+/// Nothing that was flushed is lost, over several processes and kills.
+#[test]
+fn ledger_file_survives_kill_after_flush() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("costs.json");
+    let mut flushed = 0;
+    for kill in 1..=5 {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["ledger::file::ledger_file_killed_process", "--exact", "--nocapture"]);
+        let mut child = command.env(PATH, &path).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut totals = lines.filter_map(|line| line.rsplit_once("flushed ")?.1.parse::<u64>().ok());
+        let reported = totals.nth(kill * 3).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(reported > flushed, "the next process continues");
+        let row = Months::read(&path).unwrap().of_label("job", "killed");
+        assert!(row.calls >= reported, "{} calls in the file, {reported} were flushed", row.calls);
+        assert_eq!(row.paid, times(row.calls as i64));
+        flushed = row.calls;
+    }
+}
+
+/// Not a test of its own: the process that is killed. Its loop ends only with it.
+#[tokio::test]
+async fn ledger_file_killed_process() {
+    let Some(path) = variable(PATH).map(PathBuf::from) else { return };
+    let (ledger, file) = open(&path, &ManualClock::at_unix(LATE_IN_NOVEMBER));
+    loop {
+        run(&ledger, "acme", "killed", 7).await;
+        let calls = file.months().of_label("job", "killed").calls;
+        file.flush().unwrap();
+        println!("flushed {calls}");
+        run(&ledger, "acme", "killed", 2).await;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's edge: it talks to itself in another process")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
