@@ -141,6 +141,14 @@ impl VendorBuilder {
         self
     }
 
+    /// States the organisation of the key ([`limit_organisation`](Self::limit_organisation)) in a header, as OpenAI and
+    /// Anthropic do; off by default. Of several it is the first by name.
+    #[must_use]
+    pub fn state_organisation(mut self, on: bool) -> Self {
+        self.settings.states_organisation = on;
+        self
+    }
+
     /// Sets the limits that are enforced for each key separately; none by default. All of a key's limits must hold.
     #[must_use]
     pub fn limit_each_key(mut self, limits: impl IntoIterator<Item = Limit>) -> Self {

@@ -28,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) tokens_per_delta: NonZeroUsize,
     pub(crate) latency: Latency,
     pub(crate) limits: Option<RateLimits>,
+    pub(crate) states_organisation: bool,
     pub(crate) recorded_requests: usize,
     pub(crate) wall: Box<dyn Fn() -> SystemTime + Send + Sync>,
 }
@@ -77,6 +78,7 @@ impl Default for Settings {
             tokens_per_delta: NonZeroUsize::MIN,
             latency: Latency::zero(),
             limits: Some(RateLimits::default()),
+            states_organisation: false,
             recorded_requests: 16,
             wall: Box::new(system_time),
         }

@@ -67,6 +67,16 @@ struct Incoming<'a> {
     request: &'a Request<Bytes>,
 }
 
+impl Incoming<'_> {
+    /// Returns the model of the request; empty if it names none.
+    fn model(&self) -> String {
+        let target = self.protocol.route(self.request.method(), self.request.uri()).ok();
+        let body = || serde_json::from_slice::<Value>(self.request.body()).ok();
+        let named = target.and_then(|target| target.model).or_else(|| Some(body()?["model"].as_str()?.to_owned()));
+        named.unwrap_or_default()
+    }
+}
+
 impl State {
     pub(crate) fn new(settings: Settings, limiter: Limiter) -> Self {
         Self {
@@ -101,7 +111,7 @@ impl State {
         let incoming = Incoming { call, now, number, request_id, key, protocol, request };
         let mut draft = self.draft(&incoming).unwrap_or_else(|refusal| self.refused(&incoming, &refusal));
         if let (false, Some(limits)) = (self.limiter.is_open(), &mut draft.limits) {
-            *limits = self.limiter.figures(now, &incoming.key, *limits);
+            *limits = self.limiter.figures(now, &incoming.key, &incoming.model(), *limits);
         }
         let headers = self.headers(&incoming, &draft);
         let Incoming { request_id, key, .. } = incoming;
@@ -126,7 +136,7 @@ impl State {
             }
             None => charge.output,
         };
-        self.limiter.end(now, &running.key, output);
+        self.limiter.end(now, &running.key, &charge.model, output);
         let price = self.settings.prices.row(&charge.model);
         self.bills.push(Bill {
             call,
@@ -237,6 +247,7 @@ impl State {
             }
             Endpoint::Count | Endpoint::Models => return Ok(()),
         };
+        let demand = Demand { model: incoming.model(), ..demand };
         self.limiter.admit(incoming.now, incoming.call, &incoming.key, &demand).map_err(|limited| {
             let format = incoming.protocol.format();
             let form = match (format, self.settings.flavor) {
@@ -253,7 +264,12 @@ impl State {
         let input = tokens::chat_input(body);
         let most = body["max_completion_tokens"].as_u64().or(body["max_tokens"].as_u64()).unwrap_or(0);
         let choices = body["n"].as_u64().unwrap_or(1);
-        Demand { input, cached: self.settings.cached(input), most_output: most.saturating_mul(choices) }
+        Demand {
+            input,
+            cached: self.settings.cached(input),
+            most_output: most.saturating_mul(choices),
+            ..Demand::default()
+        }
     }
 
     fn fault(
@@ -332,6 +348,16 @@ impl State {
         incoming
             .protocol
             .headers(&mut headers, &HeaderContext { request_id, taken, limits: draft.limits.as_ref(), input, wall });
+        if let (true, Some(name)) = (self.settings.states_organisation, self.limiter.organisation(&incoming.key)) {
+            let header = match incoming.protocol.format() {
+                Format::OpenAi => Some("openai-organization"),
+                Format::Anthropic => Some("anthropic-organization-id"),
+                Format::Gemini => None,
+            };
+            if let (Some(header), Ok(name)) = (header, HeaderValue::try_from(name)) {
+                headers.insert(header, name);
+            }
+        }
         if let Some(length) = draft.reply.length {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }

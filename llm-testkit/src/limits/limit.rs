@@ -26,6 +26,7 @@ pub struct Limit {
     pub(crate) most: u64,
     pub(crate) per: Duration,
     pub(crate) slice: Option<Duration>,
+    pub(crate) model: Option<&'static str>,
 }
 
 /// Unit of a limit.
@@ -45,7 +46,7 @@ pub(crate) enum Measure {
 impl Limit {
     /// Allows at most `most` requests in any `per`. Admitted requests count even if they fail, refused ones do not.
     pub fn requests(most: u64, per: Duration) -> Self {
-        Self { measure: Measure::Requests, most, per, slice: None }
+        Self { measure: Measure::Requests, most, per, slice: None, model: None }
     }
 
     /// Allows at most `most` tokens in any `per`, counted when a call is admitted, as OpenAI does.
@@ -79,6 +80,17 @@ impl Limit {
     #[must_use]
     pub fn in_slices_of(self, slice: Duration) -> Self {
         Self { slice: Some(slice.min(self.per)), ..self }
+    }
+
+    /// Limits requests for this model only, as vendors do. All models together by default.
+    #[must_use]
+    pub fn of_model(self, model: &'static str) -> Self {
+        Self { model: Some(model), ..self }
+    }
+
+    /// Returns true if requests for a model count.
+    pub(super) fn counts(&self, model: &str) -> bool {
+        self.model.is_none_or(|of| of == model)
     }
 
     /// Returns the name of the limit in a format.

@@ -25,8 +25,9 @@ pub struct Limited {
 }
 
 /// Amounts that a call requests.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Demand {
+    pub(crate) model: String,
     /// Tokens of the prompt, of which `cached` are read from a cache.
     pub(crate) input: u64,
     pub(crate) cached: u64,
@@ -94,7 +95,8 @@ impl Limiter {
         let scopes = self.scopes(key);
         let refusals = scopes.iter().flat_map(|scope| {
             let of_scope = self.logs.get(scope).into_iter().flatten();
-            of_scope.filter_map(move |log| Some((scope, log.limit, log.wait(now, log.limit.admission(demand))?)))
+            let of_model = of_scope.filter(|log| log.limit.counts(&demand.model));
+            of_model.filter_map(move |log| Some((scope, log.limit, log.wait(now, log.limit.admission(demand))?)))
         });
         // NOTE: a call that can never be admitted counts as the longest wait.
         let longest = refusals.max_by_key(|(.., wait)| wait.unwrap_or(Duration::MAX));
@@ -105,23 +107,24 @@ impl Limiter {
             };
             return Err(Box::new(Limited { call, key: key.into(), organisation, limit, at: now, retry_after }));
         }
-        self.note(now, &scopes, |limit| limit.admission(demand));
+        self.note(now, &scopes, &demand.model, |limit| limit.admission(demand));
         Ok(())
     }
 
     /// Records the output tokens of an admitted call.
-    pub(crate) fn end(&mut self, now: Duration, key: &str, output: u64) {
+    pub(crate) fn end(&mut self, now: Duration, key: &str, model: &str, output: u64) {
         let scopes = self.scopes(key);
-        self.note(now, &scopes, |limit| limit.ending(output));
+        self.note(now, &scopes, model, |limit| limit.ending(output));
     }
 
     /// Returns the figures that headers state for a key at `now`.
     ///
     /// For requests, all tokens, tokens of prompts and tokens of responses, it is the limit with the least remaining
     /// amount, or the `advertised` one if none is enforced.
-    pub(crate) fn figures(&mut self, now: Duration, key: &str, advertised: RateLimits) -> RateLimits {
+    pub(crate) fn figures(&mut self, now: Duration, key: &str, model: &str, advertised: RateLimits) -> RateLimits {
         let scopes = self.scopes(key);
-        let logs: Vec<&Log> = scopes.iter().filter_map(|scope| self.logs.get(scope)).flatten().collect();
+        let logs = scopes.iter().filter_map(|scope| self.logs.get(scope)).flatten();
+        let logs: Vec<&Log> = logs.filter(|log| log.limit.counts(model)).collect();
         let tightest = |is: fn(Measure) -> bool| {
             let windows = logs.iter().filter(|log| is(log.limit.measure)).map(|log| log.window(now));
             windows.min_by_key(|window| u128::from(window.remaining) * 1_000_000 / u128::from(window.limit.max(1)))
@@ -132,6 +135,12 @@ impl Limiter {
             input_tokens: tightest(|measure| measure == Measure::Input).unwrap_or(advertised.input_tokens),
             output_tokens: tightest(|measure| measure == Measure::Output).unwrap_or(advertised.output_tokens),
         }
+    }
+
+    /// Returns the first organisation of a key, by name.
+    pub(crate) fn organisation(&self, key: &str) -> Option<&str> {
+        let of_key = self.organisations.iter().filter(|(_, it)| it.keys.iter().any(|member| member == key));
+        of_key.map(|(name, _)| name.as_str()).min()
     }
 
     /// Returns the scopes of a key, each with its logs.
@@ -152,12 +161,12 @@ impl Limiter {
         scopes.into_iter().map(|(scope, _)| scope).collect()
     }
 
-    fn note(&mut self, now: Duration, scopes: &[Scope], amount: impl Fn(&Limit) -> u64) {
+    fn note(&mut self, now: Duration, scopes: &[Scope], model: &str, amount: impl Fn(&Limit) -> u64) {
         for scope in scopes {
             for log in self.logs.get_mut(scope).into_iter().flatten() {
                 log.entries.retain(|(at, _)| now < *at + log.limit.per);
                 let amount = amount(&log.limit);
-                if amount > 0 {
+                if amount > 0 && log.limit.counts(model) {
                     log.entries.push_back((now, amount));
                 }
             }

@@ -231,3 +231,20 @@ async fn limit_headers_state_each_token_kind() {
         assert_eq!(second[format!("anthropic-ratelimit-{kind}-remaining")], remaining, "{kind}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn limit_of_model_counts_that_model_alone() {
+    let limits = [Limit::requests(1, MINUTE).of_model("one"), Limit::requests(2, MINUTE).of_model("other")];
+    let builder = Vendor::builder().limit_organisation("acme", ["sk-a", "sk-b"], limits);
+    let vendor = builder.state_organisation(true).build();
+    let send = async |key: &'static str, model: &str| {
+        let received = ask(&vendor, as_key(key, chat(&with(prompt("hello"), json!({"model": model}))))).await;
+        assert_eq!(received.headers["openai-organization"], "acme");
+        (received.status.as_u16(), received.headers["x-ratelimit-remaining-requests"].clone())
+    };
+    assert_eq!(send("sk-a", "one").await, (200, "0".parse().unwrap()));
+    assert_eq!(send("sk-b", "one").await.0, 429);
+    assert_eq!(send("sk-b", "other").await, (200, "1".parse().unwrap()));
+    assert_eq!(send("sk-a", "other").await.0, 200);
+    assert_eq!(send("sk-a", "other").await.0, 429);
+}
