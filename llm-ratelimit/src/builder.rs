@@ -1,15 +1,24 @@
-use std::{sync::Arc, time::Duration};
-
-use llm_core::{
-    Clock, Estimate, Usage, Usd,
-    price::{Price, PriceTable, Prices, UnknownCost},
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
+use arc_swap::ArcSwap;
+use llm_core::{Clock, price::Prices};
+use tokio::sync::Notify;
+
 use crate::{
-    BuildError, Demand, Limiter, Plans, Sink, UnitName,
+    BuildError, Limiter, Plans, Sink, UnitName, UnknownPrice, Waiting,
+    account_table::AccountTable,
     accounts::Accounts,
     build_error::{check, check_unit},
-    inner::Inner,
+    controls::Controls,
+    flush_watchdog::FlushWatchdog,
+    inner::{Counts, Inner},
+    queue::Queue,
+    rules::{Names, Rules},
+    time::Time,
 };
 
 /// Settings of a [`Limiter`].
@@ -28,74 +37,29 @@ use crate::{
 /// ```
 #[must_use]
 pub struct LimiterBuilder {
-    pub(crate) plans: Plans,
-    pub(crate) units: Vec<UnitName>,
-    pub(crate) clock: Option<Arc<dyn Clock>>,
-    pub(crate) prices: Option<Prices>,
-    pub(crate) unknown_price: UnknownPrice,
-    pub(crate) waiting: Option<Waiting>,
-    pub(crate) shadow: bool,
-    pub(crate) sinks: Vec<Arc<dyn Sink>>,
-    pub(crate) max_accounts: usize,
-    pub(crate) close_within: Duration,
+    plans: Plans,
+    units: Vec<UnitName>,
+    clock: Option<Arc<dyn Clock>>,
+    prices: Option<Prices>,
+    unknown_price: UnknownPrice,
+    waiting: Option<Waiting>,
+    shadow: bool,
+    sinks: Vec<Arc<dyn Sink>>,
+    max_accounts: usize,
+    close_within: Duration,
     /// Accounts other than those in memory.
     pub(crate) accounts: Option<Box<dyn Accounts>>,
 }
 
-/// Cost of a call whose model has no price, where a limit counts money. Never nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum UnknownPrice {
-    /// It is refused.
-    #[default]
-    Refuse,
-    /// It costs as much as this. If that is nothing, it is refused.
-    Assume(Price),
-}
-
-/// Bounds within which calls may wait for room.
-///
-/// ```
-/// use std::time::Duration;
-///
-/// use llm_ratelimit::{Limiter, Plans, Waiting};
-///
-/// let waiting = Waiting::at_most(Duration::from_secs(10)).max_tokens(200_000);
-/// let limiter = Limiter::builder(Plans::uniform(["10/minute"])?).waiting(waiting).build()?;
-/// # let _ = limiter;
-/// # Ok::<_, Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    pub(crate) max_tokens: u64,
-    pub(crate) max_calls: usize,
-    pub(crate) longest: Duration,
-}
-
-impl Waiting {
-    /// Calls wait for at most this long, or until their deadlines where those are sooner.
-    ///
-    /// At most a million tokens and 10,000 calls wait at once, unless set otherwise. Where no more may, the last calls of
-    /// the tenant of whom most waits make room for one of whom less does, and are refused.
-    pub fn at_most(longest: Duration) -> Self {
-        Self { max_tokens: 1_000_000, max_calls: 10_000, longest }
-    }
-
-    /// At most so many tokens wait at once, as far as the calls say how many they may take.
-    pub fn max_tokens(mut self, tokens: u64) -> Self {
-        self.max_tokens = tokens;
-        self
-    }
-
-    /// At most so many calls wait at once.
-    pub fn max_calls(mut self, calls: usize) -> Self {
-        self.max_calls = calls;
-        self
+impl Limiter {
+    /// Returns the settings of a limiter with these plans.
+    pub fn builder(plans: Plans) -> LimiterBuilder {
+        LimiterBuilder::new(plans)
     }
 }
 
 impl LimiterBuilder {
-    pub(crate) fn new(plans: Plans) -> Self {
+    fn new(plans: Plans) -> Self {
         Self {
             plans,
             units: Vec::new(),
@@ -189,62 +153,47 @@ impl LimiterBuilder {
     pub fn build(self) -> Result<Limiter, BuildError> {
         self.units.iter().try_for_each(check_unit)?;
         check(&self.plans, &self.units, self.unknown_price.has_prices(self.prices.as_ref()))?;
-        Ok(Limiter(Arc::new(Inner::new(self))))
-    }
-}
-
-impl UnknownPrice {
-    /// Returns true if any call can be priced.
-    pub(crate) fn has_prices(self, prices: Option<&Prices>) -> bool {
-        prices.is_some() || matches!(self, Self::Assume(price) if !is_free(&price))
+        Ok(Limiter(Arc::new(self.inner())))
     }
 
-    /// Returns the most that a demand can cost, at the dearest of its models.
-    ///
-    /// # Errors
-    ///
-    /// The cause for the first of them that has no price.
-    pub(crate) fn bound(self, prices: Option<&Prices>, demand: &Demand) -> Result<Usd, UnknownCost> {
-        let prices = prices.map(Prices::current).unwrap_or_default();
-        demand.models().try_fold(Usd::ZERO, |most, model| Ok(most.max(self.bound_of(&prices, model, demand)?)))
-    }
-
-    fn bound_of(self, prices: &PriceTable, model: &str, demand: &Demand) -> Result<Usd, UnknownCost> {
-        let (input, output) = (demand.input, demand.output);
-        let listed = listed_bound(prices, model, demand);
-        match self {
-            Self::Assume(price) if listed.is_err() && !is_free(&price) => Ok(price.bound(input, output)),
-            Self::Refuse | Self::Assume(_) => listed,
+    fn inner(self) -> Inner {
+        let Self {
+            plans,
+            units,
+            clock,
+            prices,
+            unknown_price,
+            waiting,
+            shadow,
+            sinks,
+            max_accounts,
+            close_within,
+            accounts,
+        } = self;
+        let names = Names::default();
+        Inner {
+            accounts: accounts.unwrap_or_else(|| Box::new(AccountTable::new(max_accounts))),
+            rules: ArcSwap::from_pointee(Rules::new(&plans, &names)),
+            names,
+            units,
+            queue: Queue::new(waiting),
+            time: Time::of(clock),
+            prices,
+            unknown_price,
+            controls: Controls::default(),
+            flush_watchdog: FlushWatchdog::default(),
+            shadow,
+            sinks,
+            counts: Counts::default(),
+            closed: AtomicBool::new(false),
+            settled: Notify::new(),
+            close_within,
         }
     }
 }
 
-fn listed_bound(prices: &PriceTable, model: &str, demand: &Demand) -> Result<Usd, UnknownCost> {
-    let (input, output, options) = (demand.input, demand.output, demand.price_options());
-    let estimate = |input, output| Estimate {
-        input,
-        input_bound: Some(input),
-        output,
-        output_bound: Some(output),
-        ..Estimate::default()
-    };
-    let bound = prices.bound_with(model, &estimate(input, output), &options)?;
-    if !demand.opaque {
-        return Ok(bound);
-    }
-    // Any of it may be audio.
-    let heard = prices.cost_with(model, &Usage { audio_input: input, ..Usage::new(input, 0) }, &options)?;
-    let said = prices.bound_with(model, &estimate(0, output), &options)?;
-    Ok(bound.max(heard + said))
-}
-
-/// Returns true if a stated price is none.
-pub(crate) fn is_free(price: &Price) -> bool {
-    price.bound(1_000_000, 1_000_000) == Usd::ZERO
-}
-
-impl std::fmt::Debug for LimiterBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for LimiterBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LimiterBuilder").field("plans", &self.plans).finish_non_exhaustive()
     }
 }

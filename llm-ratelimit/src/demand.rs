@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Instant};
 
-use llm_core::{Call, Labels, Operation, Priority, Tenant, Usage, Usd, price::PriceOptions};
+use llm_core::{Call, Labels, Operation, Priority, Tenant, Usage, Usd, layer::CallDeadline, price::PriceOptions};
 
 use crate::{Unit, kind::Kind};
 
@@ -27,7 +27,7 @@ pub struct Demand {
     /// Order in which waiting calls are served.
     pub priority: Priority,
     /// Time until which to wait, at most.
-    pub deadline: Option<Instant>,
+    pub(crate) deadline: CallDeadline,
     pub(crate) input: u64,
     pub(crate) output: u64,
     pub(crate) cost: Option<Usd>,
@@ -102,7 +102,7 @@ impl Demand {
             provider: None,
             labels: Labels::default(),
             priority: Priority::default(),
-            deadline: None,
+            deadline: CallDeadline::default(),
             input: 0,
             output: 0,
             cost: None,
@@ -124,7 +124,7 @@ impl Demand {
         Self {
             labels: call.labels.clone(),
             priority: call.priority,
-            deadline: call.deadline,
+            deadline: call.deadline.into(),
             units: call.units.into(),
             unit,
             ..Self::new(&call.tenant, call.body.shared_model())
@@ -177,7 +177,7 @@ impl Demand {
 
     /// Sets until when to wait, at most. In tests: `tokio::time::Instant::now().into_std()` and later.
     pub fn deadline(mut self, deadline: Instant) -> Self {
-        self.deadline = Some(deadline);
+        self.deadline = Some(deadline).into();
         self
     }
 

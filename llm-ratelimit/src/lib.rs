@@ -14,6 +14,7 @@ mod builder;
 mod calendar;
 #[cfg(test)]
 mod conformance;
+mod controls;
 mod counter;
 mod demand;
 mod dimension;
@@ -45,17 +46,20 @@ mod time;
 #[cfg(feature = "tokenizer")]
 mod tokenizer;
 mod unit;
+mod unknown_price;
+mod waiting;
 mod webhook;
 mod window;
 
 pub use self::balance::Balance;
 pub use self::balance_persister::{BalancePersister, BalancePersisterBuilder};
 pub use self::build_error::BuildError;
-pub use self::builder::{LimiterBuilder, UnknownPrice, Waiting};
+pub use self::builder::LimiterBuilder;
 pub use self::calendar::{Calendar, CalendarUnit};
+pub use self::controls::Shed;
 pub use self::demand::{Demand, Settlement};
 pub use self::dimension::Dimension;
-pub use self::emergency::{Emergency, Shed};
+pub use self::emergency::Emergency;
 pub use self::estimate::{EstimateInput, Estimator, Learned, UpperBound};
 pub use self::event::{Event, Sink};
 pub use self::layer::{OverrunPolicy, RateLimitLayer};
@@ -73,5 +77,7 @@ pub use self::store::{Store, StoreError};
 #[cfg(feature = "tokenizer")]
 pub use self::tokenizer::OpenAiTokens;
 pub use self::unit::{Unit, UnitName};
+pub use self::unknown_price::UnknownPrice;
+pub use self::waiting::Waiting;
 pub use self::webhook::{Form, Webhook};
 pub use llm_core;

@@ -7,11 +7,10 @@ use std::{
 };
 
 use crate::{
-    Balance, BuildError, Demand, Dimension, Emergency, Limit, LimitStatuses, LimiterBuilder, NoRuntime, Plans, Reason,
-    Refusal, Reservation,
+    Balance, BuildError, Demand, Dimension, Emergency, Limit, LimitStatuses, NoRuntime, Plans, Reason, Refusal,
+    Reservation,
     accounts::Standing,
     inner::{Counts, Inner},
-    queue::Queue,
     rules::Rules,
     runtime::timers,
 };
@@ -51,11 +50,6 @@ pub struct Stats {
 }
 
 impl Limiter {
-    /// Returns the settings of a limiter with these plans.
-    pub fn builder(plans: Plans) -> LimiterBuilder {
-        LimiterBuilder::new(plans)
-    }
-
     /// Reserves all that a call may take, or nothing. It does not wait, and takes no room that others wait for.
     ///
     /// The decision is local: it is made by what this process knows. With accounts in memory that is everything.
@@ -95,7 +89,7 @@ impl Limiter {
     ///
     /// As [`try_reserve`](Self::try_reserve); at once, where it is known that there will be no room in time.
     pub async fn reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        let mut outcome = Queue::reserve(&self.0, demand).await;
+        let mut outcome = self.0.reserve_or_wait(demand).await;
         self.0.report(&mut outcome);
         outcome
     }
@@ -148,7 +142,7 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// [`BuildError::UnknownUnit`] and [`BuildError::NoPrices`], as from [`LimiterBuilder::build`]. Then nothing has
+    /// [`BuildError::UnknownUnit`] and [`BuildError::NoPrices`], as from [`LimiterBuilder::build`](crate::LimiterBuilder::build). Then nothing has
     /// changed.
     ///
     /// ```
@@ -243,7 +237,7 @@ impl Limiter {
     }
 
     /// Refuses all further calls and all that wait, and waits until every reservation is settled, or until the builder's
-    /// [`close_within`](LimiterBuilder::close_within) is over. Returns how many are still open then.
+    /// [`close_within`](crate::LimiterBuilder::close_within) is over. Returns how many are still open then.
     ///
     /// # Errors
     ///
@@ -261,7 +255,7 @@ impl Limiter {
     pub async fn close(&self) -> Result<usize, NoRuntime> {
         timers()?;
         self.0.closed.store(true, SeqCst);
-        self.0.queue.refuse_all(&self.0, Reason::Closed);
+        self.0.refuse_all(Reason::Closed);
         let drained = async {
             loop {
                 let settled = self.0.settled.notified();

@@ -1,20 +1,17 @@
-//! Calls that wait for room.
+//! Wait queues: the calls that wait for room, by the account that has none.
 //!
 //! Each account for which calls wait has a wait queue. The order of a queue follows from start-time fair queueing:
 //! each call starts where its tenant's last one ended, in shares of the limit divided by the plan's weight, so a tenant
 //! with ten thousand calls does not delay another's first. Interactive calls go first, but every sixteenth turn is a
-//! background call's. Only the first call of a queue has a timer for the queue. A call that gives something back to the
-//! account drains the queue, too.
-//!
-//! Decisions are made outside of the queues' lock, one at a time for each queue: see [`Turn`].
+//! background call's. Only the first call of a queue has a timer for the queue.
 
-mod ticket;
-mod turn;
+mod place;
 mod wait_queue;
+mod waiter;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     time::Duration,
 };
@@ -23,32 +20,30 @@ use llm_core::Tenant;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use self::{
-    ticket::{Ticket, Waiter},
-    turn::Turn,
-    wait_queue::{Place, WaitQueue},
+use self::wait_queue::WaitQueue;
+pub(crate) use self::{
+    place::Place,
+    waiter::{Outcome, Waiter},
 };
 use crate::{
-    Demand, NoRuntime, Reason, Refusal, Reservation, Waiting,
+    Demand, Waiting,
     account_ref::AccountRef,
-    accounts::Standing,
+    accounts::Accounts,
     blocked::Blocked,
     counter::Wait,
-    inner::Inner,
     rules::{PlanRules, Rule},
-    runtime::timers,
-    telemetry,
 };
 
+/// All wait queues of a limiter, and the bounds of waiting.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    settings: Option<Waiting>,
+    pub(crate) settings: Option<Waiting>,
     lines: Mutex<WaitQueues>,
 }
 
 #[derive(Debug, Default)]
-struct WaitQueues {
-    lines: HashMap<AccountRef, WaitQueue>,
+pub(crate) struct WaitQueues {
+    pub(crate) lines: HashMap<AccountRef, WaitQueue>,
     /// Volume of all calls that wait.
     all: Volume,
     /// Volume of each tenant that waits.
@@ -64,13 +59,13 @@ struct Volume {
 
 /// Work that is done once the queues are unlocked again.
 #[derive(Default)]
-struct After {
-    wake: Vec<Waker>,
+pub(crate) struct After {
+    pub(crate) wake: Vec<Waker>,
     /// Queues that are to be drained.
-    drain: AccountRefs,
+    pub(crate) drain: AccountRefs,
 }
 
-type AccountRefs = SmallVec<[AccountRef; 4]>;
+pub(crate) type AccountRefs = SmallVec<[AccountRef; 4]>;
 
 impl Queue {
     pub(crate) fn new(settings: Option<Waiting>) -> Self {
@@ -79,68 +74,6 @@ impl Queue {
 
     pub(crate) fn waiting(&self) -> usize {
         self.lock().all.calls
-    }
-
-    /// Reserves, waiting if it must and may.
-    pub(crate) async fn reserve(inner: &Arc<Inner>, demand: &Demand) -> Result<Reservation, Refusal> {
-        let outcome = inner.reserve(demand, Standing::New).await;
-        Self::wait(inner, demand, outcome).await
-    }
-
-    /// Returns true if a call with this outcome waits.
-    pub(crate) fn waits_after(&self, outcome: &Result<Reservation, Refusal>) -> bool {
-        self.settings.is_some() && outcome.as_ref().is_err_and(Refusal::may_wait)
-    }
-
-    /// Waits after an outcome at once, if it must and may.
-    pub(crate) async fn wait(
-        inner: &Arc<Inner>,
-        demand: &Demand,
-        outcome: Result<Reservation, Refusal>,
-    ) -> Result<Reservation, Refusal> {
-        let Some(settings) = inner.queue.settings else { return outcome };
-        let (refusal, blocked) = match outcome {
-            Ok(reservation) => return Ok(reservation),
-            Err(refusal) => match refusal.blocked.filter(|_| refusal.may_wait()) {
-                Some(blocked) => (refusal, blocked),
-                None => return Err(refusal),
-            },
-        };
-        let ticket = Self::join(inner, demand, &settings, &blocked, refusal.statuses.plan())
-            .map_err(|reason| refusal.because(reason))?;
-        inner.counts.waited.fetch_add(1, Relaxed);
-        let began = Instant::now();
-        let outcome = ticket.wait(inner).await;
-        telemetry::waited(&inner.plan_of(&demand.tenant).name, began.elapsed());
-        outcome
-    }
-
-    /// Takes a place in a queue, or returns the reason why there is none.
-    fn join(
-        inner: &Arc<Inner>,
-        demand: &Demand,
-        settings: &Waiting,
-        blocked: &Blocked,
-        plan: &PlanRules,
-    ) -> Result<Ticket, Reason> {
-        timers().map_err(|NoRuntime| Reason::NoRuntime)?;
-        let now = Instant::now();
-        let timeout = now.checked_add(settings.longest).unwrap_or_else(|| now + Duration::from_secs(30 * 86_400));
-        let deadline = demand.deadline.map_or(timeout, |deadline| timeout.min(deadline.into()));
-        let mut lines = inner.queue.lock();
-        let place = lines.place(demand, plan, blocked);
-        if now + lines.least(blocked, plan, &place) > deadline {
-            return Err(Reason::TooLate);
-        }
-        let mut after = After::default();
-        let shed = lines.make_room(demand, settings, &mut after).ok_or(Reason::QueueFull)?;
-        let waiter = Arc::new(Waiter::new(demand.clone(), deadline));
-        lines.enter(inner, &waiter, place, blocked, &mut after);
-        drop(lines);
-        let ticket = Ticket::new(Arc::clone(inner), Arc::clone(&waiter));
-        after.wake.extend(shed.into_iter().filter_map(|waiter| waiter.leave(Reason::QueueFull)));
-        after.run(inner);
-        Ok(ticket)
     }
 
     /// Returns true if a call waits for an account.
@@ -153,85 +86,7 @@ impl Queue {
         self.lock().lines.get(&account_ref).map_or(0, |wait_queue| wait_queue.wanted(rule))
     }
 
-    /// Serves a queue as far as there is room, and those that its calls go on to. Where a decision needs a round trip, the
-    /// first call's own task goes on.
-    pub(crate) fn drain(&self, inner: &Arc<Inner>, account_ref: AccountRef) {
-        let mut due = AccountRefs::from_slice(&[account_ref]);
-        while let Some(account_ref) = due.pop() {
-            let Some(turn) = Turn::begin(inner, account_ref) else { continue };
-            match inner.reserve_at_once(turn.demand(), Standing::Waited) {
-                Some(outcome) => turn.conclude(outcome, &mut due),
-                None => turn.hand_over(),
-            }
-        }
-    }
-
-    /// As [`drain`](Self::drain), and awaits decisions.
-    async fn serve(&self, inner: &Arc<Inner>, account_ref: AccountRef) {
-        let mut due = AccountRefs::from_slice(&[account_ref]);
-        while let Some(account_ref) = due.pop() {
-            let Some(turn) = Turn::begin(inner, account_ref) else { continue };
-            let outcome = inner.reserve(turn.demand(), Standing::Waited).await;
-            turn.conclude(outcome, &mut due);
-        }
-    }
-
-    /// Drains all queues.
-    pub(crate) fn drain_all(&self, inner: &Arc<Inner>) {
-        let account_refs: Vec<AccountRef> = self.lock().lines.keys().copied().collect();
-        account_refs.into_iter().for_each(|account_ref| self.drain(inner, account_ref));
-    }
-
-    /// Refuses waiting calls that an operator sheds.
-    pub(crate) fn shed(&self, inner: &Arc<Inner>) {
-        let (rules, mut after) = (inner.rules.load(), After::default());
-        let mut lines = self.lock();
-        let shed = |waiter: &Waiter| {
-            let plan = rules.of(&waiter.demand.tenant);
-            Some(inner.refuse(inner.controls.refuse(&waiter.demand, &plan.name)?, plan))
-        };
-        let gone: Vec<_> = lines.lines.values_mut().flat_map(|wait_queue| wait_queue.remove_where(shed)).collect();
-        for (waiter, refusal) in gone {
-            lines.leave(&waiter.demand);
-            after.wake.extend(waiter.end(Err(refusal)));
-        }
-        drop(lines);
-        after.run(inner);
-    }
-
-    /// Refuses all calls that wait.
-    pub(crate) fn refuse_all(&self, inner: &Arc<Inner>, reason: Reason) {
-        let mut after = After::default();
-        let mut lines = self.lock();
-        for (account_ref, wait_queue) in std::mem::take(&mut lines.lines) {
-            inner.accounts.set_awaited(account_ref, false);
-            for waiter in wait_queue.into_waiters() {
-                lines.leave(&waiter.demand);
-                let refusal = inner.refuse(reason, inner.rules.load().of(&waiter.demand.tenant));
-                after.wake.extend(waiter.end(Err(refusal)));
-            }
-        }
-        drop(lines);
-        after.run(inner);
-    }
-
-    /// Takes a call out of its queue whose caller has gone.
-    fn abandon(&self, inner: &Arc<Inner>, waiter: &Waiter) {
-        let mut after = After::default();
-        let mut lines = self.lock();
-        if let Some(place) = waiter.place() {
-            let first = lines.lines.get_mut(&place.account_ref).is_some_and(|wait_queue| wait_queue.remove(&place));
-            lines.leave(&waiter.demand);
-            waiter.set_place(None);
-            if first {
-                after.drain.push(place.account_ref);
-            }
-        }
-        drop(lines);
-        after.run(inner);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, WaitQueues> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, WaitQueues> {
         // Nothing foreign runs under this lock but the clock's reading and tenants' comparisons.
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -239,7 +94,7 @@ impl Queue {
 
 impl WaitQueues {
     /// Returns the place of a call in the queue of the account that has no room for it.
-    fn place(&mut self, demand: &Demand, plan: &PlanRules, blocked: &Blocked) -> Place {
+    pub(crate) fn place(&mut self, demand: &Demand, plan: &PlanRules, blocked: &Blocked) -> Place {
         let account_ref = blocked.account_ref.expect("only what exists is waited for");
         self.next += 1;
         let number = self.next;
@@ -248,7 +103,7 @@ impl WaitQueues {
     }
 
     /// The least that a call will wait: until there is room, and what stands before it in line has gone through.
-    fn least(&self, blocked: &Blocked, plan: &PlanRules, place: &Place) -> Duration {
+    pub(crate) fn least(&self, blocked: &Blocked, plan: &PlanRules, place: &Place) -> Duration {
         let Wait::Nanos(nanos) = blocked.wait else { return Duration::ZERO };
         let ahead = || {
             let rule = &plan.groups[usize::from(blocked.group)].rules[usize::from(blocked.rule?)];
@@ -260,12 +115,19 @@ impl WaitQueues {
 
     /// Puts a call into a queue. If it is the first, the queue is to be drained: room that came back since the call was
     /// refused woke no call that it is the turn of.
-    fn enter(&mut self, inner: &Inner, waiter: &Arc<Waiter>, place: Place, blocked: &Blocked, after: &mut After) {
+    pub(crate) fn enter(
+        &mut self,
+        accounts: &dyn Accounts,
+        waiter: &Arc<Waiter>,
+        place: Place,
+        blocked: &Blocked,
+        after: &mut After,
+    ) {
         self.all.add(&waiter.demand);
         self.each.entry(waiter.demand.tenant.clone()).or_default().add(&waiter.demand);
         waiter.set_place(Some(place.clone()));
         if !self.lines.contains_key(&place.account_ref) {
-            inner.accounts.set_awaited(place.account_ref, true);
+            accounts.set_awaited(place.account_ref, true);
         }
         if self.lines.entry(place.account_ref).or_default().insert(&place, Arc::clone(waiter)) {
             after.wake.extend(waiter.alarm(alarm(blocked.wait)));
@@ -273,7 +135,7 @@ impl WaitQueues {
         }
     }
 
-    fn leave(&mut self, demand: &Demand) {
+    pub(crate) fn leave(&mut self, demand: &Demand) {
         self.all.subtract(demand);
         if let Some(volume) = self.each.get_mut(&demand.tenant) {
             volume.subtract(demand);
@@ -285,7 +147,12 @@ impl WaitQueues {
 
     /// Takes out the last calls of the tenant with the most waiting, until there is room for one more. `None` if that tenant
     /// would have less left than the tenant of the new call: no tenant fills the queue for others.
-    fn make_room(&mut self, demand: &Demand, settings: &Waiting, after: &mut After) -> Option<Vec<Arc<Waiter>>> {
+    pub(crate) fn make_room(
+        &mut self,
+        demand: &Demand,
+        settings: &Waiting,
+        after: &mut After,
+    ) -> Option<Vec<Arc<Waiter>>> {
         let mut gone = Vec::new();
         let tokens_over = self.all.tokens.saturating_add(demand.volume()).saturating_sub(settings.max_tokens);
         let calls_over = (self.all.calls + 1).saturating_sub(settings.max_calls) as u64;
@@ -330,16 +197,8 @@ impl Volume {
     }
 }
 
-impl After {
-    /// The queues must not be locked.
-    fn run(self, inner: &Arc<Inner>) {
-        self.drain.into_iter().for_each(|account_ref| inner.queue.drain(inner, account_ref));
-        self.wake.into_iter().for_each(Waker::wake);
-    }
-}
-
 /// Returns the time at which to look again.
-fn alarm(wait: Wait) -> Option<Instant> {
+pub(crate) fn alarm(wait: Wait) -> Option<Instant> {
     match wait {
         // NOTE: tokio's timers are no finer than a millisecond.
         Wait::Nanos(nanos) => Instant::now().checked_add(Duration::from_nanos(nanos)),

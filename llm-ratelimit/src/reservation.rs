@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc};
 
-use llm_core::layer::SentFlag;
+use llm_core::{Usage, Usd, layer::SentFlag, price::PriceOptions};
 
-use crate::{LimitStatuses, Settlement, accounts::Decision, demand::Models, inner::Inner};
+use crate::{LimitStatuses, Settlement, accounts::Decision, demand::Models, hold::Hold};
 
 /// Amounts reserved for a call. Settle it when the call has ended.
 ///
@@ -23,7 +23,7 @@ use crate::{LimitStatuses, Settlement, accounts::Decision, demand::Models, inner
 /// ```
 #[must_use = "dropped at once, it gives everything back"]
 pub struct Reservation {
-    limiter: Option<Arc<Inner>>,
+    limiter: Option<Arc<dyn Settle>>,
     decision: Decision,
     /// The models that price the call, where it holds money.
     models: Option<Models>,
@@ -31,8 +31,17 @@ pub struct Reservation {
     dispatch: Option<SentFlag>,
 }
 
+/// Settlement of reservations, by the limiter that made them.
+pub(crate) trait Settle: Send + Sync {
+    /// Turns what a call holds into what it used.
+    fn settle(self: Arc<Self>, holds: &[Hold], settlement: &Settlement);
+
+    /// Returns the cost of a usage of a model by the table, or as it is assumed.
+    fn cost(&self, model: &str, options: &PriceOptions, usage: &Usage) -> Option<Usd>;
+}
+
 impl Reservation {
-    pub(crate) fn new(limiter: Arc<Inner>, decision: Decision, models: Option<Models>) -> Self {
+    pub(crate) fn new(limiter: Arc<dyn Settle>, decision: Decision, models: Option<Models>) -> Self {
         Self { limiter: Some(limiter), decision, models, sent: false, dispatch: None }
     }
 

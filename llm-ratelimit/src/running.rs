@@ -13,7 +13,9 @@ use llm_core::{
     layer::{Accounting, AttemptPermit, Complete, End, LateEnd, StreamCut},
 };
 
-use crate::{Demand, LimitStatuses, OverrunPolicy, RateLimitLayer, Reservation, Settlement, telemetry};
+use crate::{
+    Demand, LimitStatuses, OverrunPolicy, RateLimitLayer, Reservation, Settlement, reservation::Settle, telemetry,
+};
 
 /// Reservation of a running call. Dropped, it settles as its reservations do.
 pub(crate) struct Running {

@@ -15,7 +15,6 @@ use tracing::Instrument;
 use crate::{
     Demand, EstimateInput, Limiter, OverrunPolicy, RateLimitLayer, Refusal, Reservation,
     accounts::Standing,
-    queue::Queue,
     running::{Awaited, Running},
     telemetry,
 };
@@ -70,7 +69,7 @@ impl RateLimitLayer {
     /// Returns true if a call with this outcome waits: for room, or for its reservation to be written.
     fn waits_after(&self, demand: &Demand, outcome: &Result<Reservation, Refusal>) -> bool {
         let is_written = || self.records.is_some() && outcome.is_ok() && self.limiter.counts_windows(&demand.tenant);
-        !self.limiter.is_shadow() && (self.limiter.0.queue.waits_after(outcome) || is_written())
+        !self.limiter.is_shadow() && (self.limiter.0.waits_after(outcome) || is_written())
     }
 
     /// Waits after an outcome at once, or for the decision if there is none.
@@ -85,7 +84,7 @@ impl RateLimitLayer {
             None => limiter.reserve(demand, Standing::New).await,
         };
         if !self.limiter.is_shadow() {
-            outcome = Queue::wait(limiter, demand, outcome).await;
+            outcome = limiter.wait(demand, outcome).await;
         }
         limiter.report(&mut outcome);
         let reservation = outcome?;

@@ -7,11 +7,11 @@ use std::{
 
 use llm_core::{Priority, Tenant};
 
-use super::ticket::Waiter;
+use super::{place::Place, waiter::Waiter};
 use crate::{Demand, account_ref::AccountRef, rules::Rule};
 
 #[derive(Debug, Default)]
-pub(super) struct WaitQueue {
+pub(crate) struct WaitQueue {
     /// Interactive, background.
     classes: [Class; 2],
     /// Interactive calls that were served while background ones waited.
@@ -38,22 +38,12 @@ struct Class {
     ends: HashMap<Tenant, u64>,
 }
 
-/// Place of a call in a queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) account_ref: AccountRef,
-    class: usize,
-    start: u64,
-    number: u64,
-    share: u64,
-}
-
 /// Of so many turns, one is a background call's.
 const TURNS: u32 = 16;
 
 impl WaitQueue {
     /// Returns the place of a call with such a share of the limit.
-    pub(super) fn place(&self, account_ref: AccountRef, demand: &Demand, share: u64, number: u64) -> Place {
+    pub(crate) fn place(&self, account_ref: AccountRef, demand: &Demand, share: u64, number: u64) -> Place {
         let class = class_of(demand.priority);
         let Class { now, ends, .. } = &self.classes[class];
         let start = ends.get(&demand.tenant).map_or(*now, |end| *now.max(end));
@@ -61,7 +51,7 @@ impl WaitQueue {
     }
 
     /// Puts a call into its place. Says whether it is first.
-    pub(super) fn insert(&mut self, place: &Place, waiter: Arc<Waiter>) -> bool {
+    pub(crate) fn insert(&mut self, place: &Place, waiter: Arc<Waiter>) -> bool {
         let Class { order, now, ends } = &mut self.classes[place.class];
         if ends.len() > 2 * order.len() + 64 {
             ends.retain(|_, end| *end > *now);
@@ -72,14 +62,14 @@ impl WaitQueue {
     }
 
     /// Takes a call out. Says whether it was first.
-    pub(super) fn remove(&mut self, place: &Place) -> bool {
+    pub(crate) fn remove(&mut self, place: &Place) -> bool {
         let first = self.first().is_some_and(|(first, _)| first == *place);
         self.classes[place.class].order.remove(&place.key());
         first
     }
 
     /// Takes a call out that is served.
-    pub(super) fn serve(&mut self, place: &Place) {
+    pub(crate) fn serve(&mut self, place: &Place) {
         self.classes[place.class].order.remove(&place.key());
         self.classes[place.class].now = place.start;
         let background_waits = !self.classes[1].order.is_empty();
@@ -87,19 +77,19 @@ impl WaitQueue {
     }
 
     /// Begins a turn. Returns false if another runs, which then looks again.
-    pub(super) fn begin_turn(&mut self) -> bool {
+    pub(crate) fn begin_turn(&mut self) -> bool {
         let is_free = self.turn == TurnState::Free;
         self.turn = if is_free { TurnState::Runs } else { TurnState::LooksAgain };
         is_free
     }
 
     /// Ends the turn that runs. Returns true if it is to look again.
-    pub(super) fn end_turn(&mut self) -> bool {
+    pub(crate) fn end_turn(&mut self) -> bool {
         std::mem::take(&mut self.turn) == TurnState::LooksAgain
     }
 
     /// Returns the call that is served next.
-    pub(super) fn first(&self) -> Option<(Place, Arc<Waiter>)> {
+    pub(crate) fn first(&self) -> Option<(Place, Arc<Waiter>)> {
         let order = if self.streak + 1 < TURNS { [0, 1] } else { [1, 0] };
         order.into_iter().find_map(|class| {
             let waiter = self.classes[class].order.first_key_value()?.1;
@@ -108,26 +98,26 @@ impl WaitQueue {
     }
 
     /// Returns the amount that the calls before a place in its class want: of the first hundred, at least.
-    pub(super) fn before(&self, place: &Place, rule: &Rule) -> u64 {
+    pub(crate) fn before(&self, place: &Place, rule: &Rule) -> u64 {
         let before = self.classes[place.class].order.range(..place.key()).take(100);
         before.filter_map(|(_, waiter)| rule.amount(&waiter.demand)).fold(0, u64::saturating_add)
     }
 
     /// Returns the amount that all want: the first hundred of each class, at least.
-    pub(super) fn wanted(&self, rule: &Rule) -> u64 {
+    pub(crate) fn wanted(&self, rule: &Rule) -> u64 {
         let first = self.classes.iter().flat_map(|class| class.order.values().take(100));
         first.filter_map(|waiter| rule.amount(&waiter.demand)).fold(0, u64::saturating_add)
     }
 
     /// The call of a tenant whose turn would come last.
-    pub(super) fn last_of(&self, tenant: &Tenant) -> Option<(Place, Arc<Waiter>)> {
+    pub(crate) fn last_of(&self, tenant: &Tenant) -> Option<(Place, Arc<Waiter>)> {
         let last = self.classes.iter().rev().flat_map(|class| class.order.values().rev());
         let waiter = last.into_iter().find(|waiter| waiter.demand.tenant == *tenant)?;
         Some((waiter.place()?, Arc::clone(waiter)))
     }
 
     /// Takes those out for whom there is a reason.
-    pub(super) fn remove_where<R>(&mut self, reason: impl Fn(&Waiter) -> Option<R>) -> Vec<(Arc<Waiter>, R)> {
+    pub(crate) fn remove_where<R>(&mut self, reason: impl Fn(&Waiter) -> Option<R>) -> Vec<(Arc<Waiter>, R)> {
         let mut gone = Vec::new();
         for class in &mut self.classes {
             class.order.retain(|_, waiter| match reason(waiter) {
@@ -141,7 +131,7 @@ impl WaitQueue {
         gone
     }
 
-    pub(super) fn into_waiters(self) -> impl Iterator<Item = Arc<Waiter>> {
+    pub(crate) fn into_waiters(self) -> impl Iterator<Item = Arc<Waiter>> {
         self.classes.into_iter().flat_map(|class| class.order.into_values())
     }
 }
@@ -149,10 +139,4 @@ impl WaitQueue {
 /// The classes of waiting calls: those of interactive priority go first.
 fn class_of(priority: Priority) -> usize {
     usize::from(priority != Priority::Interactive)
-}
-
-impl Place {
-    fn key(&self) -> (u64, u64) {
-        (self.start, self.number)
-    }
 }

@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{AccountRefs, After, alarm, ticket::Waiter, wait_queue::Place};
-use crate::{Demand, Refusal, Reservation, account_ref::AccountRef, counter::Wait, inner::Inner};
+use super::Inner;
+use crate::{
+    Demand, Refusal, Reservation,
+    account_ref::AccountRef,
+    counter::Wait,
+    queue::{AccountRefs, After, Place, Waiter, alarm},
+};
 
 /// The turn of the first call in a queue. Its decision is made outside of the queues' lock, which others may take
 /// meanwhile: calls may join and leave, this one too. There is one turn at a time in each queue. Dropped without a
@@ -42,7 +47,7 @@ impl<'a> Turn<'a> {
         // What is not needed any more is dropped outside of the lock, because it gives room back.
         let _unneeded = self.apply(outcome, &mut after);
         due.append(&mut after.drain);
-        after.run(self.inner);
+        self.inner.finish(after);
     }
 
     fn apply(&self, outcome: Result<Reservation, Refusal>, after: &mut After) -> Option<Result<Reservation, Refusal>> {
@@ -67,7 +72,7 @@ impl<'a> Turn<'a> {
                 queues.leave(&waiter.demand);
                 let plan = inner.plan_of(&waiter.demand.tenant);
                 let place = queues.place(&waiter.demand, &plan, &blocked);
-                queues.enter(inner, waiter, place, &blocked, after);
+                queues.enter(&*inner.accounts, waiter, place, &blocked, after);
                 after.drain.push(*account_ref);
                 return Some(outcome);
             }
@@ -98,6 +103,6 @@ impl Drop for Turn<'_> {
             after.wake.extend(queue.first().and_then(|(_, waiter)| waiter.summon()));
         }
         drop(queues);
-        after.run(self.inner);
+        self.inner.finish(after);
     }
 }

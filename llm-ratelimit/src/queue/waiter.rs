@@ -1,0 +1,128 @@
+//! A call that waits.
+
+use std::{
+    fmt,
+    ops::ControlFlow,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::Waker,
+};
+
+use tokio::time::Instant;
+
+use super::place::Place;
+use crate::{Demand, Reason, Refusal, Reservation};
+
+/// A call that waits, shared by its task and its queue.
+pub(crate) struct Waiter {
+    pub(crate) demand: Demand,
+    /// End of the longest wait, whatever the call's deadline.
+    pub(crate) timeout: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None` once it is out of its queue.
+    place: Option<Place>,
+    waker: Option<Waker>,
+    /// Time at which there may be room, if it is the first of its queue.
+    alarm: Option<Instant>,
+    /// Its task is to look now.
+    is_summoned: bool,
+    outcome: Option<Outcome>,
+}
+
+/// Outcome of waiting.
+pub(crate) enum Outcome {
+    Decided(Box<Result<Reservation, Refusal>>),
+    /// Taken out of its queue for this reason.
+    TakenOut(Reason),
+}
+
+impl Waiter {
+    pub(crate) fn new(demand: Demand, timeout: Instant) -> Self {
+        Self { demand, timeout, state: Mutex::default() }
+    }
+
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.lock().place.clone()
+    }
+
+    pub(crate) fn set_place(&self, place: Option<Place>) {
+        self.lock().place = place;
+    }
+
+    /// Has the first call of a queue look again at this time. Returns the waker to be woken.
+    pub(crate) fn alarm(&self, at: Option<Instant>) -> Option<Waker> {
+        let mut state = self.lock();
+        match state.alarm == at {
+            true => None,
+            false => {
+                state.alarm = at;
+                state.waker.take()
+            }
+        }
+    }
+
+    /// Takes it out of its queue with an outcome. Returns the waker to be woken.
+    pub(crate) fn end(&self, outcome: Result<Reservation, Refusal>) -> Option<Waker> {
+        let mut state = self.lock();
+        state.place = None;
+        state.outcome = Some(Outcome::Decided(Box::new(outcome)));
+        state.waker.take()
+    }
+
+    /// Refuses a call that is out of its queue for this reason, unless there is room at last. Returns the waker to be woken.
+    pub(crate) fn leave(&self, reason: Reason) -> Option<Waker> {
+        let mut state = self.lock();
+        state.outcome = Some(Outcome::TakenOut(reason));
+        state.waker.take()
+    }
+
+    /// Has its task look whether there is room. Returns the waker to be woken.
+    pub(crate) fn summon(&self) -> Option<Waker> {
+        let mut state = self.lock();
+        state.is_summoned = true;
+        state.waker.take()
+    }
+
+    /// Returns true if the longest wait is over, or the call's deadline has passed.
+    pub(crate) fn is_late(&self) -> bool {
+        let now = Instant::now();
+        now >= self.timeout || self.demand.deadline.latest().is_some_and(|deadline| now >= deadline.into())
+    }
+
+    /// Breaks with the outcome, or with `None` if its task is to look. Otherwise has the task woken and returns the time of
+    /// its alarm.
+    pub(crate) fn listen(&self, waker: &Waker) -> ControlFlow<Option<Outcome>, Option<Instant>> {
+        let mut state = self.lock();
+        if let Some(outcome) = state.outcome.take() {
+            return ControlFlow::Break(Some(outcome));
+        }
+        if std::mem::take(&mut state.is_summoned) {
+            return ControlFlow::Break(None);
+        }
+        if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            state.waker = Some(waker.clone());
+        }
+        ControlFlow::Continue(state.alarm)
+    }
+
+    pub(crate) fn clear_alarm(&self) {
+        self.lock().alarm = None;
+    }
+
+    pub(crate) fn take_outcome(&self) -> Option<Outcome> {
+        self.lock().outcome.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiter").field("demand", &self.demand).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,67 @@
+use llm_core::{
+    Estimate, Usage, Usd,
+    price::{Price, PriceTable, Prices, UnknownCost},
+};
+
+use crate::Demand;
+
+/// Cost of a call whose model has no price, where a limit counts money. Never nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnknownPrice {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It costs as much as this. If that is nothing, it is refused.
+    Assume(Price),
+}
+
+impl UnknownPrice {
+    /// Returns true if any call can be priced.
+    pub(crate) fn has_prices(self, prices: Option<&Prices>) -> bool {
+        prices.is_some() || matches!(self, Self::Assume(price) if !is_free(&price))
+    }
+
+    /// Returns the most that a demand can cost, at the dearest of its models.
+    ///
+    /// # Errors
+    ///
+    /// The cause for the first of them that has no price.
+    pub(crate) fn bound(self, prices: Option<&Prices>, demand: &Demand) -> Result<Usd, UnknownCost> {
+        let prices = prices.map(Prices::current).unwrap_or_default();
+        demand.models().try_fold(Usd::ZERO, |most, model| Ok(most.max(self.bound_of(&prices, model, demand)?)))
+    }
+
+    fn bound_of(self, prices: &PriceTable, model: &str, demand: &Demand) -> Result<Usd, UnknownCost> {
+        let (input, output) = (demand.input, demand.output);
+        let listed = listed_bound(prices, model, demand);
+        match self {
+            Self::Assume(price) if listed.is_err() && !is_free(&price) => Ok(price.bound(input, output)),
+            Self::Refuse | Self::Assume(_) => listed,
+        }
+    }
+}
+
+fn listed_bound(prices: &PriceTable, model: &str, demand: &Demand) -> Result<Usd, UnknownCost> {
+    let (input, output, options) = (demand.input, demand.output, demand.price_options());
+    let estimate = |input, output| Estimate {
+        input,
+        input_bound: Some(input),
+        output,
+        output_bound: Some(output),
+        ..Estimate::default()
+    };
+    let bound = prices.bound_with(model, &estimate(input, output), &options)?;
+    if !demand.opaque {
+        return Ok(bound);
+    }
+    // Any of it may be audio.
+    let heard = prices.cost_with(model, &Usage { audio_input: input, ..Usage::new(input, 0) }, &options)?;
+    let said = prices.bound_with(model, &estimate(0, output), &options)?;
+    Ok(bound.max(heard + said))
+}
+
+/// Returns true if a stated price is none.
+pub(crate) fn is_free(price: &Price) -> bool {
+    price.bound(1_000_000, 1_000_000) == Usd::ZERO
+}
