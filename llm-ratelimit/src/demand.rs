@@ -26,7 +26,7 @@ pub struct Demand {
     pub labels: Labels,
     /// Order in which waiting calls are served.
     pub priority: Priority,
-    /// Time until which to wait, at most.
+    /// Time until which to wait, at most: that of the callers of a shared call moves.
     pub(crate) deadline: CallDeadline,
     pub(crate) input: u64,
     pub(crate) output: u64,
@@ -124,7 +124,7 @@ impl Demand {
         Self {
             labels: call.labels.clone(),
             priority: call.priority,
-            deadline: call.deadline.into(),
+            deadline: CallDeadline::of(call),
             units: call.units.into(),
             unit,
             ..Self::new(&call.tenant, call.body.shared_model())

@@ -26,6 +26,7 @@ mod runtime;
 #[cfg(feature = "file")]
 mod scratch;
 mod settlement_price;
+mod shared_deadline;
 mod store;
 mod support;
 mod thundering_herd;
