@@ -22,13 +22,13 @@ pub(crate) struct Account {
     pub(crate) group: u32,
     /// Its values of the group's aspects, each with [`END`] behind it.
     values: SmallVec<[u8; 24]>,
-    /// It stands for all that found no room of their own.
+    /// True for the account of all calls without room for one of their own.
     pub(crate) catch_all: bool,
     /// Reservations that are open.
     pub(crate) open: u32,
-    /// A call waits for room in it, so no other call may take that first.
+    /// True if a call waits for room in it, so that no other call takes that first.
     pub(crate) awaited: bool,
-    /// It changed since changes were last collected.
+    /// True if the account changed since changes were last collected.
     pub(crate) changed: bool,
     /// Time of its last use, in nanoseconds since 1970.
     pub(crate) used_at: u64,

@@ -71,12 +71,12 @@ pub(crate) struct DecisionRequest<'a> {
 /// The call's right to room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It comes after those that wait.
+    /// A new call, which comes after those that wait.
     New,
-    /// It has waited for an account, or it runs already, so it is not blocked by others that wait.
+    /// A call that has waited for an account or runs already, so that waiting calls do not block it.
     Waited,
-    /// It is sent whatever the limits say. It counts in calendar windows, so that they show what was used. It does not count
-    /// in buckets and slots, in which it would have had no place.
+    /// A call that is sent whatever the limits say. It counts in calendar windows, so that they show what was used. It does
+    /// not count in buckets and slots, which had no room for it.
     Regardless,
 }
 
@@ -122,7 +122,7 @@ impl DecisionRequest<'_> {
 }
 
 impl Decision {
-    /// A decision that is still to be made.
+    /// Creates a decision that is still to be made.
     #[inline]
     pub(crate) fn new(request: &DecisionRequest<'_>) -> Self {
         let statuses = LimitStatuses::new(Arc::clone(request.plan), request.at);

@@ -3,11 +3,11 @@
 /// Rate at which a bucket drains and amount that it holds, as they are in force now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
-    /// So much drains in one period.
+    /// Amount that drains in one period.
     pub(crate) amount: u64,
-    /// In nanoseconds.
+    /// Period in nanoseconds.
     pub(crate) period: u64,
-    /// So much it holds.
+    /// Most that the bucket holds.
     pub(crate) burst: u64,
 }
 
@@ -20,7 +20,7 @@ pub(crate) struct Rate {
 #[repr(Rust, packed(8))]
 pub(crate) struct Bucket {
     level: u128,
-    /// All that ever left at the front: by draining, or by being given back.
+    /// Volume that ever left at the front: by draining, or by being given back.
     left: u128,
     at: u64,
     amount: u64,
@@ -58,7 +58,7 @@ impl Bucket {
         Self { level: 0, left: 0, at: now, amount: rate.amount, period: rate.period }
     }
 
-    /// Lets it drain until now, at the rate until now; from here on this rate applies.
+    /// Drains it until now, at the rate until now; from here on this rate applies.
     pub(crate) fn drain(&mut self, rate: Rate, now: u64) {
         self.flow(now);
         self.amount = rate.amount;
@@ -107,7 +107,7 @@ impl Bucket {
         Volume(self.level)
     }
 
-    /// Empties it, as if all had drained.
+    /// Empties the bucket, as if all had drained.
     pub(crate) fn forget(&mut self) {
         self.left = self.left.saturating_add(self.level);
         self.level = 0;

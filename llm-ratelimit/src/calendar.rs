@@ -27,11 +27,11 @@ pub struct Calendar {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CalendarUnit {
-    /// From midnight to midnight.
+    /// A day, from midnight to midnight.
     Day,
-    /// From Monday to Sunday.
+    /// A week, from Monday to Sunday.
     Week,
-    /// From the first to the last.
+    /// A month, from its first day to its last.
     Month,
 }
 

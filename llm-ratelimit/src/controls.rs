@@ -17,11 +17,11 @@ pub(crate) const MAX_SHED: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shed {
-    /// Those of this priority.
+    /// Calls of this priority.
     Priority(Priority),
-    /// Those of this plan's tenants.
+    /// Calls of this plan's tenants.
     Plan(Arc<str>),
-    /// Those with this label.
+    /// Calls with this label.
     Label {
         /// The label's name.
         name: Arc<str>,

@@ -26,13 +26,13 @@ pub(crate) enum State {
 /// Time until an amount fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wait {
-    /// Not at all.
+    /// No wait.
     Not,
-    /// So many nanoseconds, if no other call takes anything meanwhile.
+    /// Nanoseconds, if no other call takes anything meanwhile.
     Nanos(u64),
-    /// Until another call gives something back, or limits are scaled up again.
+    /// Time until another call gives something back, or limits are scaled up again.
     Unknown,
-    /// For ever: it is more than the limit.
+    /// No end: the amount is more than the limit.
     Ever,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Wait {
 pub(crate) struct DecisionTime {
     /// Nanoseconds since 1970.
     pub(crate) now: u64,
-    /// All limits are scaled by so many thousandths.
+    /// Scale of all limits, in thousandths.
     pub(crate) per_mille: u32,
 }
 

@@ -37,11 +37,11 @@ pub struct Demand {
     unit: Option<Arc<str>>,
     /// Further models that the call may reach.
     pub(crate) fallback_models: Arc<[Arc<str>]>,
-    /// It holds what is no text (images, audio, files), or has the vendor find some.
+    /// True if the request holds content other than text (images, audio, files), or has the vendor find some.
     pub(crate) opaque: bool,
-    /// It can take no input tokens: further output of a running stream.
+    /// True if the call cannot take input tokens: further output of a running stream.
     pub(crate) no_input: bool,
-    /// It can take no output tokens: embeddings.
+    /// True if the call cannot take output tokens: embeddings.
     pub(crate) no_output: bool,
 }
 
@@ -69,13 +69,13 @@ pub(crate) struct Models {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Settlement {
-    /// It is known that it was not sent: nothing counts.
+    /// Known not to have been sent: nothing counts.
     Unsent,
-    /// It was sent and refused, so nothing was sold and nothing is charged; the request counts.
+    /// Sent and refused, so that nothing is charged; the request counts.
     Refused,
-    /// It was sent, and its usage is unknown: all that was reserved counts.
+    /// Sent, with unknown usage: all that was reserved counts.
     Unknown,
-    /// It used this much.
+    /// Known usage.
     Used {
         /// The tokens.
         usage: Usage,
@@ -83,8 +83,8 @@ pub enum Settlement {
         /// answered; where they have none, the reserved money counts.
         cost: Option<Usd>,
     },
-    /// It was sent and broke off. It used at least this much, and what it used in all is unknown: of each limit, the
-    /// greater of this and the reservation counts.
+    /// Least usage of a call that was sent and broke off. Its whole usage is unknown: of each limit, the greater of this
+    /// and the reservation counts.
     AtLeast {
         /// The tokens.
         usage: Usage,
@@ -94,7 +94,7 @@ pub enum Settlement {
 }
 
 impl Demand {
-    /// One call.
+    /// Creates the demand of one call, which so far takes one request, one slot and one unit.
     pub fn new(tenant: impl Into<Tenant>, model: impl Into<Arc<str>>) -> Self {
         Self {
             tenant: tenant.into(),
@@ -117,8 +117,8 @@ impl Demand {
         }
     }
 
-    /// One call with what its envelope says. A label `unit` says what its units are; without it, they count in every
-    /// limit on units.
+    /// Creates the demand of a call from its envelope, without tokens. A label `unit` names its units; without it, they
+    /// count in every limit on units.
     pub fn of<T: Operation>(call: &Call<T>) -> Self {
         let unit = call.labels.get("unit").map(|unit| Unit::units(unit).name().into());
         Self {
@@ -131,14 +131,14 @@ impl Demand {
         }
     }
 
-    /// Sets how many input and output tokens it may take. Zero reserves nothing, but what the call used counts all the
+    /// Sets the numbers of input and output tokens that the call may take. Zero reserves nothing, but what the call used counts all the
     /// same, and a limit that is exceeded refuses it.
     pub fn tokens(mut self, input: u64, output: u64) -> Self {
         (self.input, self.output) = (input, output);
         self
     }
 
-    /// Sets what it may cost. A negative amount is refused when it is reserved.
+    /// Sets the most that the call may cost. A negative amount is refused when it is reserved.
     pub fn cost(mut self, cost: Usd) -> Self {
         self.cost = Some(cost);
         self
@@ -175,13 +175,13 @@ impl Demand {
         self
     }
 
-    /// Sets until when to wait, at most. In tests: `tokio::time::Instant::now().into_std()` and later.
+    /// Sets the time until which to wait, at most. In tests: `tokio::time::Instant::now().into_std()` and later.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline).into();
         self
     }
 
-    /// The tokens and the money of so many calls, for one that may be paid several times.
+    /// Multiplies tokens and money, for a call that may be paid several times.
     pub(crate) fn times(mut self, attempts: u32) -> Self {
         let times = u64::from(attempts);
         self.input = self.input.saturating_mul(times);

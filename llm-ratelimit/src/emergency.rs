@@ -29,8 +29,8 @@ impl Emergency {
         self.0.drain_all();
     }
 
-    /// Refuses such calls at once, also those that wait. Rules beyond [`MAX_SHED`](Self::MAX_SHED) are ignored; whether
-    /// this one was taken is the answer.
+    /// Refuses such calls at once, also those that wait. Returns false if there are [`MAX_SHED`](Self::MAX_SHED) rules already;
+    /// then this one is ignored.
     pub fn shed(&self, what: Shed) -> bool {
         let taken = self.0.controls.shed(what);
         self.0.drain_all();
@@ -44,7 +44,7 @@ impl Emergency {
         self.0.drain_all();
     }
 
-    /// Ends all of it.
+    /// Ends the emergency: limits as the plans say, and nothing is shed.
     pub fn restore(&self) {
         self.0.controls.restore();
         self.0.drain_all();

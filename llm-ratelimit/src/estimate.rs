@@ -8,12 +8,12 @@ use std::{
 use foldhash::fast::RandomState;
 use llm_core::{Call, ChatRequest, EmbedRequest, Estimate, Operation, Tenant, Usage, layer::Streamed};
 
-/// Says how many tokens a call is to reserve, and may learn from what it took.
+/// Estimates the tokens that a call is to reserve, and may learn from what it used.
 pub trait Estimator: Send + Sync + 'static {
-    /// Input and output tokens to reserve.
+    /// Returns the input and output tokens to reserve.
     fn estimate(&self, question: &EstimateInput<'_>) -> (u64, u64);
 
-    /// Takes note of what a call took.
+    /// Learns from the usage of a call that has ended. By default it learns nothing.
     fn learn(&self, tenant: &Tenant, model: &str, estimate: &Estimate, usage: &Usage) {
         let _ = (tenant, model, estimate, usage);
     }
@@ -94,25 +94,27 @@ impl<'a> EstimateInput<'a> {
         Self { tenant: &call.tenant, model: call.body.model(), estimate, body: &call.body }
     }
 
-    /// The conversation, if it is one: for those who count its tokens exactly.
+    /// Returns the chat request, if it is one, for estimators that count its tokens exactly.
     pub fn chat(&self) -> Option<&ChatRequest> {
         let streamed = || self.body.downcast_ref::<Streamed<ChatRequest>>().map(|streamed| &streamed.0);
         self.body.downcast_ref::<ChatRequest>().or_else(streamed)
     }
 
-    /// The texts to embed, if it is that.
+    /// Returns the texts to embed, if it is an embedding request.
     pub fn embed(&self) -> Option<&EmbedRequest> {
         self.body.downcast_ref()
     }
 }
 
 impl UpperBound {
-    /// Answers that the request does not bound count as so many output tokens each: what the model can say at most.
+    /// Creates an estimator that reserves so many output tokens for each choice that the request does not bound: the most that
+    /// the model can write.
     pub fn new(unbounded_output: u64) -> Self {
         Self { unbounded_input: u64::MAX, unbounded_output }
     }
 
-    /// Requests whose input nothing bounds count as so many input tokens: what the model can read at most.
+    /// Sets the input tokens of requests whose input nothing bounds: the most that the model can read. By default, such requests
+    /// are refused.
     pub fn unbounded_input(mut self, tokens: u64) -> Self {
         self.unbounded_input = tokens;
         self
@@ -130,10 +132,10 @@ impl Estimator for UpperBound {
 impl Learned {
     const MODELS: usize = 256;
     const TENANTS: usize = 1_000;
-    /// So many tokens weigh what was known before the first call.
+    /// Weight in tokens of the estimate before the first call.
     const PRIOR: u64 = 1_000;
 
-    /// Knows nothing yet.
+    /// Creates an estimator that has learned nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -217,7 +219,7 @@ impl Default for Histogram {
 
 impl Histogram {
     const CLASSES: usize = 48;
-    /// With fewer answers it says nothing.
+    /// Least number of responses that a histogram needs.
     const ENOUGH: u32 = 20;
     const MEMORY: u32 = 1_024;
 

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// By when the write that runs must have ended. What it measures is a disk's real time, whatever a test's clock says.
+/// Time by which the running write must have ended. It is a disk's real time, whatever a test's clock says.
 pub(crate) struct FlushWatchdog {
     base: Instant,
-    /// In nanoseconds since the base; `u64::MAX`: no write runs.
+    /// Nanoseconds since the base; `u64::MAX` if no write runs.
     due: AtomicU64,
 }
 

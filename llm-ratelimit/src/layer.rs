@@ -54,13 +54,13 @@ type Fallbacks = HashMap<Arc<str>, Arc<[Arc<str>]>>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OverrunPolicy {
-    /// It goes on to its end; the excess is debt.
+    /// Lets the stream go on to its end; the excess is debt.
     #[default]
     Finish,
-    /// It ends there as at its longest length ([`FinishReason::Length`](llm_core::FinishReason::Length)): what came may be
-    /// used. No cache stores it.
+    /// Ends the stream as at its longest length ([`FinishReason::Length`](llm_core::FinishReason::Length)): the part that
+    /// came may be used. No cache stores it.
     Truncate,
-    /// It ends there, refused ([`ErrorKind::OverBudget`](llm_core::ErrorKind::OverBudget)).
+    /// Fails the stream ([`ErrorKind::OverBudget`](llm_core::ErrorKind::OverBudget)).
     Abort,
 }
 

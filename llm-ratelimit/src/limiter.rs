@@ -75,7 +75,7 @@ impl Limiter {
         outcome
     }
 
-    /// Reserves more for a call that runs, at once: those who wait do not hold it up.
+    /// Reserves more for a running call, at once: waiting calls do not delay it.
     pub(crate) async fn reserve_more(&self, demand: &Demand) -> Result<Reservation, Refusal> {
         let mut outcome = self.0.reserve(demand, Standing::Waited).await;
         self.0.report(&mut outcome);
@@ -99,7 +99,7 @@ impl Limiter {
         self.0.rules.load().of(tenant).has_windows()
     }
 
-    /// A refusal that has nothing to do with what is left, counted.
+    /// Returns a refusal that has nothing to do with the amounts left, and counts it.
     pub(crate) fn refuse(&self, demand: &Demand, reason: Reason) -> Refusal {
         let refusal = self.0.refuse(reason, self.0.rules.load().of(&demand.tenant));
         self.0.refused(&refusal);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Calendar, CalendarUnit, QuotaError, Unit, bucket::Rate};
 
-/// So much of something, in so much time.
+/// Amount of a unit in a time.
 ///
 /// Written as one would say it:
 ///
@@ -46,14 +46,14 @@ pub struct Quota {
     span: Span,
 }
 
-/// Over what time a quota counts.
+/// Time over which a quota counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Span {
     /// A bucket: the amount drains in a period, in nanoseconds, and at most `burst` go at once.
     Bucket { period: u64, burst: u64 },
     /// A calendar window.
     Calendar(Calendar),
-    /// At one time.
+    /// Calls at one time.
     Concurrent,
 }
 
@@ -82,7 +82,7 @@ impl Quota {
         Self::new(amount, unit, Span::Bucket { period, burst: amount })
     }
 
-    /// So much in each window of a calendar.
+    /// Creates a quota of an amount in each window of a calendar.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl Quota {
         Self::new(amount, unit, Span::Calendar(calendar))
     }
 
-    /// So many calls at one time.
+    /// Creates a quota of calls at one time.
     ///
     /// # Errors
     ///
@@ -178,7 +178,7 @@ impl Quota {
         &self.span
     }
 
-    /// The most that one call can ever have.
+    /// Returns the most that one call can ever have.
     pub(crate) fn most(&self) -> u64 {
         match self.span {
             Span::Bucket { burst, .. } => burst,
@@ -186,7 +186,7 @@ impl Quota {
         }
     }
 
-    /// A bucket's rate when all limits are scaled by so many thousandths.
+    /// Returns a bucket's rate when all limits are scaled by so many thousandths.
     pub(crate) fn rate(&self, period: u64, burst: u64, per_mille: u32) -> Rate {
         Rate { amount: scaled(self.amount, per_mille), period, burst: scaled(burst, per_mille) }
     }
@@ -205,7 +205,7 @@ impl Quota {
     }
 }
 
-/// An amount in thousandths; what is left of something is never nothing.
+/// Scales an amount by thousandths, to at least 1.
 pub(crate) fn scaled(amount: u64, per_mille: u32) -> u64 {
     match per_mille {
         1_000 => amount,

@@ -33,30 +33,29 @@ pub struct Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// A limit is used up for now.
+    /// A limit that is used up for now.
     UsedUp,
-    /// The call takes more than a limit ever allows at once.
+    /// More than a limit ever allows at once.
     TooLarge,
-    /// Nothing bounds what the call takes, so that it may be more than a limit ever allows: see
-    /// [`UpperBound`](crate::UpperBound).
+    /// Unbounded tokens, which may be more than a limit ever allows: see [`UpperBound`](crate::UpperBound).
     Unbounded,
-    /// Too many wait already.
+    /// Too many waiting calls.
     QueueFull,
-    /// There is no room before the call's deadline, or before the longest wait is over.
+    /// No room comes before the call's deadline, or before the longest wait is over.
     TooLate,
-    /// A limit counts money, and the cost of the call is unknown.
+    /// Unknown cost of a call, where a limit counts money.
     Unpriced,
-    /// The call claims a negative cost.
+    /// Negative cost.
     Negative,
-    /// An operator sheds such calls.
+    /// Shed by an operator.
     Shed,
-    /// An operator lets only stored answers out.
+    /// Only stored responses are given out, as an operator says.
     CacheOnly,
-    /// Usage cannot be recorded for now: see [`BalancePersister`](crate::BalancePersister).
+    /// Records that cannot be written for now: see [`BalancePersister`](crate::BalancePersister).
     Unrecorded,
-    /// The limiter was closed.
+    /// A closed limiter.
     Closed,
-    /// The call would have to wait, and there is no tokio runtime with timers: see [`NoRuntime`].
+    /// No tokio runtime with timers, where the call would have to wait: see [`NoRuntime`].
     NoRuntime,
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct PlanRules {
     pub(crate) name: Arc<str>,
     pub(crate) weight: u32,
     pub(crate) groups: Vec<Group>,
-    /// A limit counts money.
+    /// True if a limit counts money.
     pub(crate) priced: bool,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Rule {
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     pub(crate) scopes: Numbers<Scope>,
-    /// By [`Quota::identity`](crate::Quota::identity).
+    /// Counters by [`Quota::identity`](crate::Quota::identity).
     pub(crate) counters: Numbers<str>,
 }
 
@@ -101,14 +101,14 @@ impl Rules {
         Self { default: at(plans.default_name()), tenants, plans: compiled }
     }
 
-    /// The rules for a tenant.
+    /// Returns the rules for a tenant.
     #[inline]
     pub(crate) fn of(&self, tenant: &str) -> &Arc<PlanRules> {
         let known = if self.tenants.is_empty() { None } else { self.tenants.get(tenant) };
         &self.plans[known.copied().unwrap_or(self.default)]
     }
 
-    /// The limit behind a counter, in whichever plan has it.
+    /// Returns the limit behind a counter, from any plan.
     pub(crate) fn limit(&self, group: u32, counter: u32) -> Option<&Arc<Limit>> {
         let groups = self.plans.iter().flat_map(|plan| &plan.groups).filter(|found| found.id == group);
         groups.flat_map(|group| &group.rules).find(|rule| rule.id == counter).map(|rule| &rule.limit)

@@ -94,7 +94,7 @@ impl Running {
         Some(AttemptPermit::new(move |failed| Arc::clone(&call).allow(failed, above.clone())))
     }
 
-    /// It ended without a reply.
+    /// Settles a call that ended without a reply.
     pub(crate) fn refused(self, error: &Error) {
         let settlement = match self.call.failed(error) {
             Settlement::Used { usage, cost } => {
@@ -108,7 +108,7 @@ impl Running {
         self.settle(settlement);
     }
 
-    /// The answer ended.
+    /// Settles a call whose response has ended.
     pub(crate) fn ended<T: Operation>(self, end: &End<'_, Complete<T>>, receipt: &Receipt) {
         let mut facts = receipt.accounting();
         facts.model = facts.model.or_else(|| T::answered_by(end.response()).cloned());
@@ -119,7 +119,7 @@ impl Running {
         self.answered(&facts);
     }
 
-    /// It ended with a reply of this accounting.
+    /// Settles a call that ended with a reply of this accounting.
     fn answered(self, facts: &Accounting) {
         let settlement = match facts.usage {
             _ if facts.origin != Origin::Vendor && !self.call.settings.charge_cache_hits => {
@@ -132,7 +132,7 @@ impl Running {
         self.settle(settlement);
     }
 
-    /// Its caller has left it. If it goes on as a part of a merged call, it settles by its share when that ends.
+    /// Leaves a call without its caller. If it goes on as a part of a merged call, it settles by its share when that ends.
     fn leave(self) {
         if let Some(flag) = self.reservation.flag().cloned() {
             flag.leave(move |end| match end {
@@ -228,7 +228,8 @@ impl Asked {
         }
     }
 
-    /// It broke off after it used this much. What more it used is unknown, so what it reserved counts as used.
+    /// Returns the settlement of a call that broke off after this usage. Its further usage is unknown, so its reservation counts
+    /// as used.
     fn broke_off(&self, facts: &Accounting, so_far: Usage) -> Settlement {
         let portions = lock(&self.more).len() as u64 * self.portion().output;
         let output = so_far.output.saturating_sub(portions).max(self.demand.output);

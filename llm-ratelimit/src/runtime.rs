@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{runtime::Handle, time::sleep};
 
-/// There is no tokio runtime with timers.
+/// Error of a call outside of a tokio runtime with timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no tokio runtime with timers: run this inside of one that is built with enable_all or enable_time")]
 pub struct NoRuntime;

@@ -32,7 +32,7 @@ pub struct RateLimit<S> {
     settings: Arc<RateLimitLayer>,
 }
 
-/// In a reply's extensions: a limiter in shadow mode would have refused the call.
+/// Refusal of a call that was sent by a limiter in shadow mode, in the reply's extensions.
 #[derive(Clone, Debug)]
 pub struct ShadowRefusal(pub Refusal);
 

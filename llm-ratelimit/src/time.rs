@@ -30,7 +30,7 @@ pub(crate) struct Counted {
     offset: AtomicU64,
 }
 
-/// So long a change of the wall clock may go unnoticed, in nanoseconds.
+/// Longest time for which a change of the wall clock goes unnoticed, in nanoseconds.
 const STRETCH: u64 = 10_000_000;
 
 impl Time {

@@ -26,14 +26,15 @@ pub struct OpenAiTokens<E = Learned> {
 const FRAME: u64 = 3;
 
 impl OpenAiTokens {
-    /// With [`Learned`] for the rest. It reads the vocabularies, once in a process, which takes some tens of milliseconds.
+    /// Creates an estimator with [`Learned`] for the rest. It reads the vocabularies, once in a process, which takes some tens of
+    /// milliseconds.
     pub fn new() -> Self {
         Self::over(Learned::new())
     }
 }
 
 impl<E> OpenAiTokens<E> {
-    /// With another estimator for the rest. It reads the vocabularies, as [`new`](OpenAiTokens::new) does.
+    /// Creates an estimator with another one for the rest. It reads the vocabularies, as [`new`](OpenAiTokens::new) does.
     pub fn over(rest: E) -> Self {
         bpe_openai::cl100k_base();
         bpe_openai::o200k_base();

@@ -9,10 +9,10 @@ use crate::Demand;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownPrice {
-    /// It is refused.
+    /// Refuses the call.
     #[default]
     Refuse,
-    /// It costs as much as this. If that is nothing, it is refused.
+    /// Assumes this price. If it is zero, the call is refused.
     Assume(Price),
 }
 

@@ -20,21 +20,22 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Calls wait for at most this long, or until their deadlines where those are sooner.
+    /// Creates bounds with a longest wait. A call waits until its deadline if that is sooner.
     ///
-    /// At most a million tokens and 10,000 calls wait at once, unless set otherwise. Where no more may, the last calls of
-    /// the tenant of whom most waits make room for one of whom less does, and are refused.
+    /// If no more calls may wait, the last calls of the tenant with the most waiting are refused
+    /// ([`Reason::QueueFull`](crate::Reason::QueueFull)) to make room for a tenant with less; a call of the tenant with the most is refused
+    /// itself. A call is refused at once ([`Reason::TooLate`](crate::Reason::TooLate)) if it is known that there will be no room in time.
     pub fn at_most(longest: Duration) -> Self {
         Self { max_tokens: 1_000_000, max_calls: 10_000, longest }
     }
 
-    /// At most so many tokens wait at once, as far as the calls say how many they may take.
+    /// Sets the most tokens that wait at once, in all calls together, by their demands: a million by default.
     pub fn max_tokens(mut self, tokens: u64) -> Self {
         self.max_tokens = tokens;
         self
     }
 
-    /// At most so many calls wait at once.
+    /// Sets the most calls that wait at once: 10,000 by default.
     pub fn max_calls(mut self, calls: usize) -> Self {
         self.max_calls = calls;
         self

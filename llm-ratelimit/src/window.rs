@@ -14,7 +14,7 @@ use crate::calendar::Calendar;
 /// all windows used is at most the sum of their limits and what is owed at the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Window {
-    /// In nanoseconds since 1970; 0: it never began.
+    /// End of the window in nanoseconds since 1970; 0 if it never began.
     pub(crate) until: u64,
     /// The end of the window before, if debt or late settlements may be of it.
     before: u64,
@@ -143,7 +143,7 @@ impl Window {
         self.debt.saturating_add(self.carried.saturating_sub(self.limit))
     }
 
-    /// By how much the limit is exceeded.
+    /// Returns the amount by which the limit is exceeded.
     fn over(&self) -> u64 {
         self.total().saturating_sub(self.limit)
     }

@@ -62,7 +62,7 @@ impl FlushLoop {
         self.until(|done| done.ended, |_| true).await
     }
 
-    /// Has a tenant removed in the next round.
+    /// Asks for the removal of a tenant in the next round.
     pub(super) fn forget(&self, tenant: &str) {
         self.lock().forget.push(tenant.to_owned());
     }
@@ -73,7 +73,7 @@ impl FlushLoop {
         self.changed.notify_all();
     }
 
-    /// For the thread: waits until it is time for the next round.
+    /// Waits until it is time for the next round; for the thread.
     pub(super) fn begin(&self, pause: Duration) -> Round {
         let idle = |requested: &mut Requested| requested.wanted <= requested.begun && !requested.closing;
         let waited = self.changed.wait_timeout_while(self.lock(), pause, idle);
@@ -82,12 +82,12 @@ impl FlushLoop {
         Round { number: requested.begun, forget: std::mem::take(&mut requested.forget), is_last: requested.closing }
     }
 
-    /// For the thread: reports the end of a round.
+    /// Reports the end of a round; for the thread.
     pub(super) fn end(&self, round: &Round, outcome: Result<(), StoreError>) {
         self.done.send_replace(Done { round: round.number, error: outcome.err(), ended: false });
     }
 
-    /// For the thread: there will be no more rounds.
+    /// Ends all waiting for rounds, of which there will be no more; for the thread.
     pub(super) fn stop(&self) {
         self.done.send_modify(|done| done.ended = true);
     }

@@ -96,7 +96,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// With a limit for all together, which is never reached, calls are decided in several accounts and not in one.
+/// Returns plans with a limit for all together, which is never reached, so that several accounts decide.
 fn plans(tokens: u64, slots: usize, (rate, burst): (u64, u64), several: bool) -> Plans {
     let each = [format!("{tokens} tokens/day"), format!("{slots} concurrent"), format!("{rate}/minute burst {burst}")];
     let plans = Plans::uniform(each.iter().map(String::as_str)).expect("they are right");
@@ -228,7 +228,7 @@ proptest! {
         }
     }
 
-    /// As long as a refusal says, the call does not fit, and then it does.
+    /// Checks that a refused call does not fit before the time that the refusal says, and fits then.
     #[test]
     fn retry_after_is_the_time_that_fits(
         (_, make) in prop::sample::select(IMPLEMENTATIONS.to_vec()),

@@ -175,7 +175,7 @@ fn carried_by_file(balances: Vec<Balance>) -> Vec<Balance> {
     Store::file(&path).expect("it can be opened").balances().expect("it can be read")
 }
 
-/// Does the same with both, and compares all that shows.
+/// Takes the same steps with both, and compares all that they show.
 fn compare(mut ours: Subject, mut theirs: Subject, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut at = DecisionTime { now: NOON * 1_000_000_000, per_mille: 1_000 };
     for step in steps {

@@ -45,7 +45,7 @@ impl Inner {
         self.reserve_by(demand, standing, |request, decision| self.accounts.decide(request, decision).is_none())
     }
 
-    /// As [`reserve_at_once`](Self::reserve_at_once), after a round trip if the decision needs one.
+    /// Reserves or refuses, after a round trip if the decision needs one.
     pub(crate) async fn reserve(self: &Arc<Self>, demand: &Demand, standing: Standing) -> Result<Reservation, Refusal> {
         let plan = self.plan_of(&demand.tenant);
         let demand = &*self.priced(demand, &plan)?;

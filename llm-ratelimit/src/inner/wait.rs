@@ -100,7 +100,7 @@ impl Inner {
         }
     }
 
-    /// As [`drain`](Self::drain), and awaits decisions.
+    /// Serves a queue as [`drain`](Self::drain) does, and awaits decisions.
     pub(super) async fn serve(self: &Arc<Self>, account_ref: AccountRef) {
         let mut due = AccountRefs::from_slice(&[account_ref]);
         while let Some(account_ref) = due.pop() {

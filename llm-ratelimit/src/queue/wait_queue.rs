@@ -25,7 +25,7 @@ enum TurnState {
     #[default]
     Free,
     Runs,
-    /// It runs, and there may be room that its decision has not seen.
+    /// Running, with room that its decision may not have seen.
     LooksAgain,
 }
 
@@ -38,7 +38,7 @@ struct Class {
     ends: HashMap<Tenant, u64>,
 }
 
-/// Of so many turns, one is a background call's.
+/// Number of turns of which one is a background call's.
 const TURNS: u32 = 16;
 
 impl WaitQueue {
@@ -50,7 +50,7 @@ impl WaitQueue {
         Place { account_ref, class, start, number, share }
     }
 
-    /// Puts a call into its place. Says whether it is first.
+    /// Puts a call into its place. Returns true if it is first.
     pub(crate) fn insert(&mut self, place: &Place, waiter: Arc<Waiter>) -> bool {
         let Class { order, now, ends } = &mut self.classes[place.class];
         if ends.len() > 2 * order.len() + 64 {
@@ -61,7 +61,7 @@ impl WaitQueue {
         self.first().is_some_and(|(first, _)| first == *place)
     }
 
-    /// Takes a call out. Says whether it was first.
+    /// Takes a call out. Returns true if it was first.
     pub(crate) fn remove(&mut self, place: &Place) -> bool {
         let first = self.first().is_some_and(|(first, _)| first == *place);
         self.classes[place.class].order.remove(&place.key());
@@ -109,14 +109,14 @@ impl WaitQueue {
         first.filter_map(|waiter| rule.amount(&waiter.demand)).fold(0, u64::saturating_add)
     }
 
-    /// The call of a tenant whose turn would come last.
+    /// Returns the call of a tenant whose turn would come last.
     pub(crate) fn last_of(&self, tenant: &Tenant) -> Option<(Place, Arc<Waiter>)> {
         let last = self.classes.iter().rev().flat_map(|class| class.order.values().rev());
         let waiter = last.into_iter().find(|waiter| waiter.demand.tenant == *tenant)?;
         Some((waiter.place()?, Arc::clone(waiter)))
     }
 
-    /// Takes those out for whom there is a reason.
+    /// Takes out the calls for which there is a reason.
     pub(crate) fn remove_where<R>(&mut self, reason: impl Fn(&Waiter) -> Option<R>) -> Vec<(Arc<Waiter>, R)> {
         let mut gone = Vec::new();
         for class in &mut self.classes {

@@ -28,13 +28,13 @@ pub(crate) struct Name {
 }
 
 impl Changes {
-    /// These are the balances from now on. One that holds nothing need not be kept.
+    /// Stores balances in place of the known ones. One that holds nothing need not be kept.
     pub(crate) fn put(&mut self, balances: impl IntoIterator<Item = Balance>) {
         let holds = |balance: &Balance| balance.used() > 0 || balance.debt() > 0;
         self.0.extend(balances.into_iter().map(|balance| (Name::of(&balance), Some(balance).filter(holds))));
     }
 
-    /// These are gone.
+    /// Removes balances.
     pub(crate) fn remove(&mut self, balances: impl IntoIterator<Item = Balance>) {
         self.0.extend(balances.into_iter().map(|balance| (Name::of(&balance), None)));
     }

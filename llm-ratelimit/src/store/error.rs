@@ -48,7 +48,7 @@ pub enum StoreError {
     /// Balances cannot be written.
     #[error("cannot write balances: {0}")]
     Write(String),
-    /// It was closed, or its thread has ended.
+    /// Closed persister, or one whose thread has ended.
     #[error("the balance persister is closed")]
     Closed,
 }

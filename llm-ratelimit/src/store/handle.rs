@@ -24,7 +24,7 @@ use crate::Balance;
 #[derive(Clone, Debug)]
 pub struct Store(pub(crate) Arc<dyn Backend>);
 
-/// So many balances are written at once.
+/// Number of balances that are written at once.
 const BATCH: usize = 1_024;
 
 impl Store {
@@ -155,7 +155,7 @@ impl Store {
     }
 }
 
-/// Of two balances of one name, the greater one shows more.
+/// Returns the rank of a balance: of two of one name, the greater one shows more usage.
 fn rank(balance: &Balance) -> (u64, u64) {
     (balance.until(), balance.used())
 }
