@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use llm_core::{Call, Error, Operation, Tenant, Usd};
 
 use crate::{
-    Directive, DirectivePolicy, Key, Mismatch,
+    CacheStatus, Directive, DirectivePolicy, Key, Mismatch,
     counts::Counts,
     entries::Entries,
     key::{CallKeys, KeyPrefix},
@@ -57,7 +57,7 @@ impl Inner {
             return None;
         }
         self.counts.negative_hits.one();
-        Some(entry.to_error(now))
+        Some(CacheStatus::add_to_error(entry.to_error(now)))
     }
 
     /// Remembers the error of a request, if it is due to the request alone.

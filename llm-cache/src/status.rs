@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use llm_core::{Error, Origin, Reply, Usd};
+use llm_core::{Error, Origin, Reply, Usd, layer::Extensions};
 
 use crate::policy::Remembered;
 
@@ -103,6 +103,16 @@ impl CacheStatus {
     /// Returns how a cache took part in a failure: [`NegativeHit`](Self::NegativeHit), or [`Unseen`](Self::Unseen).
     pub fn of_error(error: &Error) -> Self {
         Remembered::of(error).map_or(Self::Unseen, |remembered| Self::NegativeHit { age: remembered.age })
+    }
+
+    /// Adds the status to a reply's extensions, with its header.
+    pub(crate) fn insert_into(self, extensions: &mut Extensions) {
+        extensions.insert_with_headers(self, |status| vec![("cache-status".to_owned(), status.to_string())]);
+    }
+
+    /// Adds the status of an error from the negative cache to its headers.
+    pub(crate) fn add_to_error(error: Error) -> Error {
+        error.with_header_fields(|error| vec![("cache-status".to_owned(), Self::of_error(error).to_string())])
     }
 
     /// Returns the status in one word, for spans.

@@ -18,13 +18,28 @@ pub struct Extensions {
     others: Vec<Box<dyn Value>>,
 }
 
+/// Header fields of an HTTP response: names and values.
+pub type HeaderFields = Vec<(String, String)>;
+
 trait Value: Any + Send + Sync {
     fn cloned(&self) -> Box<dyn Value>;
+    fn header_fields(&self) -> HeaderFields;
 }
 
-impl<T: Clone + Send + Sync + 'static> Value for T {
+/// A value, and the header fields that say it to an HTTP client.
+#[derive(Clone)]
+struct Entry<T> {
+    value: T,
+    header_fields: Option<fn(&T) -> HeaderFields>,
+}
+
+impl<T: Clone + Send + Sync + 'static> Value for Entry<T> {
     fn cloned(&self) -> Box<dyn Value> {
         Box::new(self.clone())
+    }
+
+    fn header_fields(&self) -> HeaderFields {
+        self.header_fields.map(|fields| fields(&self.value)).unwrap_or_default()
     }
 }
 
@@ -42,30 +57,55 @@ impl Extensions {
 
     /// Adds a value. Returns the value of this type that it replaces.
     pub fn insert<T: Clone + Send + Sync + 'static>(&mut self, value: T) -> Option<T> {
-        let replaced: Box<dyn Any> = self.put(Box::new(value))?;
-        replaced.downcast().ok().map(|value| *value)
+        self.put(Box::new(Entry { value, header_fields: None })).and_then(into_value)
+    }
+
+    /// Adds a value of a reply, and what it says to an HTTP client. Returns the value of this type that it replaces.
+    ///
+    /// ```
+    /// use llm_core::layer::Extensions;
+    ///
+    /// #[derive(Clone)]
+    /// struct Region(&'static str);
+    ///
+    /// let mut extensions = Extensions::new();
+    /// extensions.insert_with_headers(Region("eu"), |region| vec![("x-region".into(), region.0.into())]);
+    /// assert_eq!(extensions.header_fields(), [("x-region".to_owned(), "eu".to_owned())]);
+    /// ```
+    pub fn insert_with_headers<T: Clone + Send + Sync + 'static>(
+        &mut self,
+        value: T,
+        header_fields: fn(&T) -> HeaderFields,
+    ) -> Option<T> {
+        self.put(Box::new(Entry { value, header_fields: Some(header_fields) })).and_then(into_value)
+    }
+
+    /// Returns the header fields of all values.
+    pub fn header_fields(&self) -> HeaderFields {
+        self.first.iter().chain(&self.others).flat_map(|value| value.header_fields()).collect()
     }
 
     /// Returns the value of a type.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.iter().find_map(|value| value.downcast_ref())
+        self.iter().find_map(|value| value.downcast_ref()).map(|entry: &Entry<T>| &entry.value)
     }
 
     /// Returns the value of a type, to be changed.
     pub fn get_mut<T: Send + Sync + 'static>(&mut self) -> Option<&mut T> {
         let values = self.first.iter_mut().chain(&mut self.others);
-        values.map(|value| -> &mut dyn Any { &mut **value }).find_map(<dyn Any>::downcast_mut)
+        let mut values = values.map(|value| -> &mut dyn Any { &mut **value });
+        values.find_map(<dyn Any>::downcast_mut).map(|entry: &mut Entry<T>| &mut entry.value)
     }
 
     /// Takes the value of a type out.
     pub fn remove<T: Send + Sync + 'static>(&mut self) -> Option<T> {
-        let at = self.iter().position(<dyn Any>::is::<T>)?;
+        let at = self.iter().position(<dyn Any>::is::<Entry<T>>)?;
         let others = &mut self.others;
-        let removed: Box<dyn Any> = match at.checked_sub(usize::from(self.first.is_some())) {
+        let removed = match at.checked_sub(usize::from(self.first.is_some())) {
             Some(at) => others.swap_remove(at),
             None => self.first.take()?,
         };
-        removed.downcast().ok().map(|value| *value)
+        into_value(removed)
     }
 
     /// Adds all values of another set, each in place of the value of its type.
@@ -99,6 +139,12 @@ impl Extensions {
         }
         None
     }
+}
+
+/// Returns the value of a type out of its box.
+fn into_value<T: 'static>(value: Box<dyn Value>) -> Option<T> {
+    let value: Box<dyn Any> = value;
+    value.downcast::<Entry<T>>().ok().map(|entry| entry.value)
 }
 
 impl fmt::Debug for Extensions {

@@ -12,6 +12,7 @@
 //! | share a deadline among callers | [`SharedDeadline`], [`DeadlineHandle`], [`CallDeadline`] |
 //! | send several calls as one | [`call_merged`], [`call_items`], [`Members`], [`Member`], [`LateEnd`] |
 //! | account for a call | [`Accounting`], [`CostShare`], [`SideCall`] |
+//! | say something to an HTTP client | [`Extensions::insert_with_headers`], [`Error::with_header_fields`](crate::Error::with_header_fields), [`HeaderFields`] |
 //! | report a vendor's limits | [`VendorLimits`], [`VendorLimit`], [`LimitScope`], [`LimitWindow`] |
 
 pub use crate::broadcast::{Broadcast, Reader};
@@ -20,7 +21,7 @@ pub use crate::call::{
     SharedDeadline,
 };
 pub use crate::error::{FailedAttempt, LimitScope, LimitWindow};
-pub use crate::extensions::Extensions;
+pub use crate::extensions::{Extensions, HeaderFields};
 pub use crate::fingerprint::{Fingerprinter, SerializeError};
 pub use crate::future::ResponseFuture;
 pub use crate::limits::{VendorLimit, VendorLimits};

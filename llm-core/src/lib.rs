@@ -12,6 +12,8 @@ mod extra;
 mod fingerprint;
 mod future;
 mod heap_size;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod layer;
 mod limits;
 mod llm_service;

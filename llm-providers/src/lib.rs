@@ -3,7 +3,8 @@
 //! # Overview
 //!
 //! All clients are one [`Client`] of a [`protocol::VendorProtocol`], a format without input or output. HTTP is behind the
-//! seam [`transport`]. [`openai`] has the table of servers that speak OpenAI's format. [`ledger`] defines its terms, and
+//! seam [`transport`]. [`openai`] has the table of servers that speak OpenAI's format, and [`openai::serve`] answers a service's
+//! own clients in it. [`ledger`] defines its terms, and
 //! [`prices`] says where prices come from.
 //!
 //! # Behaviour

@@ -195,7 +195,8 @@ impl From<Refusal> for Error {
             Reason::NoRuntime => ErrorKind::Other,
         };
         let (reason, retry_after) = (refusal.reason(), refusal.retry_after());
-        let error = Self::from_cause(kind, refusal).with_static_code(reason.name());
+        let headers = |error: &Self| Refusal::of(error).map(|refusal| refusal.statuses.headers()).unwrap_or_default();
+        let error = Self::from_cause(kind, refusal).with_static_code(reason.name()).with_header_fields(headers);
         match retry_after {
             Some(after) => error.with_retry_after(after),
             None => error,

@@ -13,7 +13,7 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use crate::{
-    Demand, EstimateInput, Limiter, OverrunPolicy, RateLimitLayer, Refusal, Reservation,
+    Demand, EstimateInput, LimitStatuses, Limiter, OverrunPolicy, RateLimitLayer, Refusal, Reservation,
     accounts::Standing,
     running::{Awaited, Running},
     telemetry,
@@ -156,7 +156,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
             };
             let statuses =
                 refusal.as_ref().map_or_else(|| running.limit_statuses(), |refusal| refusal.limit_statuses());
-            reply.extensions.insert(statuses.clone());
+            reply.extensions.insert_with_headers(statuses.clone(), LimitStatuses::headers);
             if let Some(refusal) = refusal {
                 reply.extensions.insert(ShadowRefusal(*refusal));
             }

@@ -182,7 +182,7 @@ pub(super) fn make<T: Operation>(
         Some(one) => one.into_reply(cache),
         None => join(&call.body, items, found)?,
     };
-    reply.extensions.insert(status);
+    status.insert_into(&mut reply.extensions);
     Ok(reply)
 }
 
@@ -192,7 +192,7 @@ pub(crate) fn from_entry<O: Output>(cache: &Arc<Inner>, stored: Stored<O::Comple
     let status = outcome::record(cache, [item.outcome].into_iter(), Miss::Unknown);
     cache.saved(Some(item.saved));
     let mut reply = item.into_reply(cache);
-    reply.extensions.insert(status);
+    status.insert_into(&mut reply.extensions);
     reply
 }
 

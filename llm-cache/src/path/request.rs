@@ -105,6 +105,6 @@ where
     S: LlmService<T>,
 {
     let mut reply = send(&cache.counts, |counts| &counts.bypassed, service, call).await?;
-    reply.extensions.insert(CacheStatus::Miss(Miss::NoStore));
+    CacheStatus::Miss(Miss::NoStore).insert_into(&mut reply.extensions);
     Ok(reply)
 }

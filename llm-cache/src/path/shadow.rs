@@ -61,7 +61,7 @@ where
     }
     let stored = Arc::clone(request);
     let mut reply = reply?.on_end(move |end, receipt| store_each(&stored, sent, &end, receipt));
-    reply.extensions.insert(CacheStatus::Miss(Miss::Shadow));
+    CacheStatus::Miss(Miss::Shadow).insert_into(&mut reply.extensions);
     reply.extensions.insert(observed);
     Ok(reply)
 }

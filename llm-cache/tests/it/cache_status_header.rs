@@ -95,7 +95,12 @@ async fn cache_status_conforms_to_rfc_9211() {
         call.extensions.insert(directive);
         provider.chat(call).await.unwrap()
     };
-    let status = async |directive| check(CacheStatus::of(&wish(directive).await));
+    let status = async |directive| {
+        let reply = wish(directive).await;
+        let header = check(CacheStatus::of(&reply));
+        assert_eq!(reply.extensions.header_fields(), [("cache-status".to_owned(), header.clone())]);
+        header
+    };
     let plain = Directive::new;
     let texts = |texts: &[&str]| Call::new("acme", EmbedRequest::new("e", texts.iter().copied()));
 
@@ -121,8 +126,9 @@ async fn cache_status_conforms_to_rfc_9211() {
     *upstream.fail.lock().unwrap() = Some(llm_core::ErrorKind::InvalidRequest);
     let unseen = CacheStatus::of_error(&provider.chat(ask("s")).await.unwrap_err());
     assert_eq!(check(unseen), "llm-cache; fwd=bypass; detail=unseen");
-    let refused = CacheStatus::of_error(&provider.chat(ask("s")).await.unwrap_err());
-    assert_eq!(check(refused), "llm-cache; hit; detail=\"negative, 0 s ago\"");
+    let refused = provider.chat(ask("s")).await.unwrap_err();
+    assert_eq!(refused.header_fields()[0].1, CacheStatus::of_error(&refused).to_string());
+    assert_eq!(check(CacheStatus::of_error(&refused)), "llm-cache; hit; detail=\"negative, 0 s ago\"");
     *upstream.fail.lock().unwrap() = None;
     assert_eq!(status(plain()).await, "llm-cache; fwd=stale", "it was no more than a spare");
     cache.invalidate(Tag::tenant("acme")).await.unwrap();

@@ -10,7 +10,7 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 pub use self::attempt::FailedAttempt;
 pub use self::kind::{Charge, ErrorKind, LimitScope, LimitWindow};
 use self::text::Text;
-use crate::{limits::VendorLimits, receipt::Accounting};
+use crate::{extensions::HeaderFields, limits::VendorLimits, receipt::Accounting};
 
 /// A boxed error of any type, as tower's layers return it.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -48,6 +48,7 @@ struct Inner {
     /// Charged attempts of the same call before the one that this error is of.
     earlier: Vec<FailedAttempt>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    header_fields: Option<fn(&Error) -> HeaderFields>,
 }
 
 impl Error {
@@ -88,6 +89,7 @@ impl Error {
             accounting: None,
             earlier: Vec::new(),
             source: None,
+            header_fields: None,
         }))
     }
 
@@ -166,6 +168,25 @@ impl Error {
     /// surcharges.
     pub fn with_accounting(self, accounting: impl Into<Arc<Accounting>>) -> Self {
         self.edit(|inner| inner.accounting = Some(accounting.into()))
+    }
+
+    /// Sets what the error says to an HTTP client beside its status: a function of the error, which finds its cause in the
+    /// source.
+    ///
+    /// ```
+    /// use llm_core::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::RateLimited, "one call at a time")
+    ///     .with_header_fields(|_| vec![("x-ratelimit-limit-requests".into(), "1".into())]);
+    /// assert_eq!(error.header_fields().len(), 1);
+    /// ```
+    pub fn with_header_fields(self, fields: fn(&Self) -> HeaderFields) -> Self {
+        self.edit(|inner| inner.header_fields = Some(fields))
+    }
+
+    /// Returns what the error says to an HTTP client beside its status.
+    pub fn header_fields(&self) -> HeaderFields {
+        self.0.header_fields.map(|fields| fields(self)).unwrap_or_default()
     }
 
     /// Returns the kind.
@@ -285,6 +306,7 @@ impl fmt::Debug for Error {
             earlier: _,
             source,
             retryable,
+            header_fields: _,
         } = &*self.0;
         let mut out = f.debug_struct("Error");
         out.field("kind", kind).field("message", message).field("charge", &self.charge());

@@ -45,8 +45,6 @@
 //! OpenAI's: a status, a body `{"error": {message, type, param, code}}`, `retry-after` where the waiting time is known.
 //! Of 5xx statuses `async-openai` shows the body as it is.
 
-mod answer;
-mod chunk;
 mod error;
 mod future;
 mod layer;
@@ -54,7 +52,6 @@ mod message;
 mod readable;
 mod request;
 mod service;
-mod stream;
 
 pub use self::future::ResponseFuture;
 pub use self::layer::ProviderLayer;

@@ -10,7 +10,8 @@ use llm_core::{Call, Error, Provider, Tenant};
 use reqwest::{Request, Response};
 use tower_service::Service;
 
-use super::{ProviderLayer, ResponseFuture, answer, error, request, stream};
+use super::{ProviderLayer, ResponseFuture, error, readable::CLIENT, request};
+use crate::openai::serve::{EventStream, response};
 
 /// A service for `Client::with_http_service` that answers with a provider.
 ///
@@ -79,16 +80,16 @@ async fn respond(path: Path, body: &[u8], tenant: Tenant, provider: &Arc<dyn Pro
             let call = Call::new(tenant, asked.request);
             if asked.streamed {
                 let reply = provider.chat_stream(call).await?;
-                let chunks = stream::StreamDecoder::new(reply.output, asked.usage);
+                let chunks = EventStream::with_audience(reply.output, CLIENT).include_usage(asked.usage);
                 return Ok(whole("text/event-stream", reqwest::Body::wrap_stream(chunks)));
             }
             let reply = provider.chat(call).await?;
-            json(answer::chat(&reply.output, reply.receipt.usage())?)
+            json(response::chat(&reply.output, reply.receipt.usage(), CLIENT)?)
         }
         Path::Embeddings => {
             let (asked, base64) = request::embed(body)?;
             let reply = provider.embed(Call::new(tenant, asked)).await?;
-            json(answer::embeddings(&reply.output, reply.receipt.usage(), base64))
+            json(response::embeddings(&reply.output, reply.receipt.usage(), base64))
         }
     }
 }

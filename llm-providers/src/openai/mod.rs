@@ -62,6 +62,7 @@ mod client;
 pub(crate) mod codec;
 mod protocol;
 mod route;
+pub mod serve;
 mod servers;
 
 pub use self::client::OpenAi;

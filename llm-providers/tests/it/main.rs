@@ -30,6 +30,7 @@ mod request_fields;
 mod retry;
 mod scripted;
 mod secrets;
+mod serve;
 #[cfg(feature = "scripted")]
 mod shared_deadline;
 mod stream_hold;

@@ -1,24 +1,20 @@
 use std::collections::BTreeMap;
 
-use ::async_openai::types::chat::{
-    ChatChoiceStream, ChatCompletionMessageToolCallChunk, ChatCompletionStreamResponseDelta,
-    CreateChatCompletionStreamResponse,
-};
 use llm_core::{ChatEvent, Error, Extra, Part, Usage, chat::ExtraOf};
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer::{called, finish, head, native, placeless, told},
-    readable::readable,
-    request::Fields,
+    audience::{Audience, Fields, Object},
+    response::{called, finish, head, native, placeless, usage_fields},
 };
 
 /// Type of a chunk.
 const CHUNK: &str = "chat.completion.chunk";
 
-/// Turns pieces of an answer into OpenAI's chunks.
-#[derive(Debug, Default)]
+/// Turns events of a stream into OpenAI's chunks.
+#[derive(Debug)]
 pub(super) struct Chunker {
+    audience: Audience,
     id: String,
     model: String,
     /// Further fields, and those that stand in every chunk.
@@ -39,6 +35,11 @@ struct Open {
 }
 
 impl Chunker {
+    pub(super) fn new(audience: Audience) -> Self {
+        let (id, model, told, further, choices, usage) = Default::default();
+        Self { audience, id, model, told, further, choices, usage }
+    }
+
     /// The chunk that an event makes, if it makes one.
     pub(super) fn event(&mut self, event: ChatEvent) -> Result<Option<Value>, Error> {
         let (choice, delta) = match event {
@@ -70,7 +71,7 @@ impl Chunker {
                 (false, Some(index)) => {
                     let mut call = Fields::new();
                     call.insert("index".into(), index.into());
-                    call.extend(readable::<ChatCompletionMessageToolCallChunk>(&call, &extra));
+                    call.extend(self.further(Object::ToolCallChunk, &call, &extra));
                     (choice, json!({ "tool_calls": [call] }))
                 }
                 // Seals and marks of text have no place, and no client of this format looks for them.
@@ -84,15 +85,15 @@ impl Chunker {
                 self.told.merge(&fields);
                 let mut required = head(CHUNK, "", "");
                 required.insert("choices".into(), Value::Array(Vec::new()));
-                self.further = readable::<CreateChatCompletionStreamResponse>(&required, &self.told);
+                self.further = self.further(Object::Chunk, &required, &self.told);
                 return Ok(None);
             }
             ChatEvent::Extra { of: ExtraOf::Message(choice), fields } => {
-                (choice, readable::<ChatCompletionStreamResponseDelta>(&Fields::new(), &fields).into())
+                (choice, self.further(Object::Delta, &Fields::new(), &fields).into())
             }
             ChatEvent::Extra { of: ExtraOf::Choice(choice), fields } => {
                 let required = Fields::from_iter([("index".into(), choice.into()), ("delta".into(), json!({}))]);
-                let further = readable::<ChatChoiceStream>(&required, &fields);
+                let further = self.further(Object::ChunkChoice, &required, &fields);
                 return Ok(Some(self.chunk(choice, json!({}), None, further)));
             }
             _ => return Err(placeless("a piece without a name")),
@@ -105,7 +106,7 @@ impl Chunker {
     pub(super) fn usage(&self) -> Option<Value> {
         let mut fields = self.head();
         fields.insert("choices".into(), Value::Array(Vec::new()));
-        fields.insert("usage".into(), told(self.usage?, &self.told));
+        fields.insert("usage".into(), usage_fields(self.usage?, &self.told));
         Some(fields.into())
     }
 
@@ -129,6 +130,10 @@ impl Chunker {
             Part::ToolResult(_) => Err(placeless("a tool's result")),
             Part::Other { .. } => Err(placeless("a part without a name")),
         }
+    }
+
+    fn further(&self, object: Object, required: &Fields, further: &Extra) -> Fields {
+        (self.audience.keep)(object, required, further)
     }
 
     fn last(&self, choice: u32) -> Option<u32> {

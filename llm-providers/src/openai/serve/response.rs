@@ -1,27 +1,26 @@
-use ::async_openai::types::chat::{ChatChoice, ChatCompletionResponseMessage, CreateChatCompletionResponse};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use llm_core::{
     ChatResponse, Choice, Embeddings, Error, ErrorKind, Extra, FinishReason, Part, ToolCall, Usage, chat::Reasoning,
 };
 use serde_json::{Map, Value, json};
 
-use super::{readable::readable, request::Fields};
+use super::audience::{Audience, Fields, Object};
 
-/// The answer to a chat completion.
-pub(super) fn chat(answer: &ChatResponse, usage: Option<Usage>) -> Result<Value, Error> {
-    let choices = answer.choices.iter().map(choice).collect::<Result<Vec<_>, _>>()?;
+/// The response to a chat completion.
+pub(crate) fn chat(answer: &ChatResponse, usage: Option<Usage>, audience: Audience) -> Result<Value, Error> {
+    let choices = answer.choices.iter().map(|one| choice(one, audience)).collect::<Result<Vec<_>, _>>()?;
     let mut fields = head("chat.completion", &answer.id, &answer.model);
     fields.insert("choices".into(), Value::Array(Vec::new()));
-    fields.extend(readable::<CreateChatCompletionResponse>(&fields, &answer.extra));
+    fields.extend((audience.keep)(Object::Response, &fields, &answer.extra));
     fields.insert("choices".into(), choices.into());
     if let Some(usage) = usage {
-        fields.insert("usage".into(), told(usage, &answer.extra));
+        fields.insert("usage".into(), usage_fields(usage, &answer.extra));
     }
     Ok(Value::Object(fields))
 }
 
-/// The answer to a request for embeddings.
-pub(super) fn embeddings(answer: &Embeddings, usage: Option<Usage>, base64: bool) -> Value {
+/// The response to a request for embeddings.
+pub(crate) fn embeddings(answer: &Embeddings, usage: Option<Usage>, base64: bool) -> Value {
     let vector = |vector: &[f32]| match base64 {
         true => STANDARD.encode(vector.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>()).into(),
         false => json!(vector),
@@ -51,7 +50,7 @@ pub(super) fn head(object: &str, id: &str, model: &str) -> Fields {
 }
 
 /// Returns the usage in OpenAI's words, beside what else the vendor stated under `usage`.
-pub(super) fn told(usage: Usage, further: &Extra) -> Value {
+pub(super) fn usage_fields(usage: Usage, further: &Extra) -> Value {
     let told = json!({
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
@@ -118,7 +117,7 @@ pub(super) fn placeless(what: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{what} in the answer has no place in OpenAI's format"))
 }
 
-fn choice(choice: &Choice) -> Result<Value, Error> {
+fn choice(choice: &Choice, audience: Audience) -> Result<Value, Error> {
     let Choice { index, parts, finish: reason, extra, message_extra, .. } = choice;
     let (mut text, mut thoughts, mut refusal) = (None::<String>, String::new(), None::<String>);
     let mut calls = Vec::new();
@@ -135,7 +134,7 @@ fn choice(choice: &Choice) -> Result<Value, Error> {
     }
     let mut message = Map::new();
     message.insert("role".into(), "assistant".into());
-    message.extend(readable::<ChatCompletionResponseMessage>(&message, message_extra));
+    message.extend((audience.keep)(Object::Message, &message, message_extra));
     message.insert("content".into(), json!(text));
     message.insert("refusal".into(), json!(refusal));
     if !thoughts.is_empty() {
@@ -147,7 +146,7 @@ fn choice(choice: &Choice) -> Result<Value, Error> {
     let mut fields = Map::new();
     fields.insert("index".into(), (*index).into());
     fields.insert("message".into(), message.into());
-    fields.extend(readable::<ChatChoice>(&fields, extra));
+    fields.extend((audience.keep)(Object::Choice, &fields, extra));
     fields.insert("finish_reason".into(), json!(finish(reason)));
     fields.extend(native(reason));
     Ok(fields.into())

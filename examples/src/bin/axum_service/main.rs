@@ -1,0 +1,71 @@
+//! A web service on a stack of layers: cache, limits and budgets by organisation, ledger, time-out, streamed responses.
+//!
+//! `cargo run --release -p examples --features axum --bin axum_service`, with no key: the vendor is simulated. Then, as often
+//! as you like:
+//!
+//! ```sh
+//! curl -i localhost:3000/test-cases -H 'content-type: application/json' \
+//!     -d '{"organisation": "acme", "scenario": "a login form", "stream": true}'
+//! curl localhost:3000/costs
+//! ```
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Json, Router, extract::State, http::Response, routing};
+use llm_cache::{Cache, CacheLayer};
+use llm_core::{BoxError, Call, ChatRequest, Provider, into_provider};
+use llm_providers::{Ledger, OpenAi, openai::serve, prices};
+use llm_ratelimit::{Limiter, Plans, RateLimitLayer};
+
+#[derive(Clone)]
+struct Service {
+    provider: Arc<dyn Provider>,
+    ledger: Ledger,
+}
+
+#[derive(serde::Deserialize)]
+struct Question {
+    organisation: String,
+    scenario: String,
+    #[serde(default)]
+    stream: bool,
+}
+
+fn router(base_url: &str, timeout: Duration) -> Result<Router, BoxError> {
+    let ledger = Ledger::new(prices::openai());
+    let plans = Plans::uniform(["3/minute", "$3/day"])?;
+    let stack = tower::ServiceBuilder::new()
+        .layer(ledger.requests())
+        .layer(RateLimitLayer::new(Limiter::builder(plans).prices(prices::openai()).build()?))
+        .layer(CacheLayer::new(Cache::builder("test-cases").build()?))
+        .timeout(timeout)
+        .layer(ledger.attempts())
+        .service(OpenAi::new("no-real-key")?.base_url(base_url)?);
+    let service = Service { provider: into_provider(stack), ledger };
+    let router = Router::new().route("/test-cases", routing::post(test_cases)).route("/costs", routing::get(costs));
+    Ok(router.with_state(service))
+}
+
+async fn test_cases(State(service): State<Service>, Json(question): Json<Question>) -> Response<serve::Body> {
+    let request = ChatRequest::new("gpt-4o-mini").user(format!("Write test cases for: {}", question.scenario));
+    let call = Call::new(question.organisation, request);
+    match question.stream {
+        true => serve::chat_stream(service.provider.chat_stream(call).await),
+        false => serve::chat(service.provider.chat(call).await),
+    }
+}
+
+async fn costs(State(service): State<Service>) -> String {
+    service.ledger.snapshot().to_string()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let vendor = llm_testkit::Vendor::new().serve().await;
+    let router = router(&vendor.base_url(), Duration::from_secs(60))?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    Ok(axum::serve(listener, router).await?)
+}
+
+#[cfg(test)]
+mod tests;
