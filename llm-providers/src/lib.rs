@@ -57,6 +57,8 @@ pub mod anthropic;
 pub mod async_openai;
 mod client;
 mod deadline;
+#[cfg(feature = "reqwest")]
+mod from_url;
 pub mod gemini;
 #[cfg(feature = "genai")]
 pub mod genai;
@@ -76,6 +78,8 @@ pub use secrecy::SecretString;
 
 pub use self::anthropic::Anthropic;
 pub use self::client::Client;
+#[cfg(feature = "reqwest")]
+pub use self::from_url::from_url;
 pub use self::gemini::Gemini;
 pub use self::ledger::{
     Attempt, Attempts, AttemptsLayer, Balance, Charged, Ledger, Outcome, Requests, RequestsLayer, Row, Snapshot,

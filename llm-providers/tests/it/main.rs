@@ -17,6 +17,7 @@ mod empty_arguments;
 mod error_classification;
 mod error_in_success;
 mod finish_reasons;
+mod from_url;
 mod gemini;
 #[cfg(feature = "genai")]
 mod genai;
