@@ -21,8 +21,9 @@ fn message(url: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
 
 #[tokio::test]
 async fn from_url_asks_every_vendor_at_its_address() {
-    let base = |server: &Server| server.base_url();
-    let rows: [(_, _, fn(&Server) -> String, _); 12] = [
+    type Address = fn(&Server) -> String;
+    let base: Address = |server| server.base_url();
+    let rows: [(_, _, Address, _); 12] = [
         ("openai", Flavor::OpenAi, base, ""),
         ("anthropic", Flavor::OpenAi, base, ""),
         ("gemini", Flavor::OpenAi, |server| format!("{}/v1beta", server.origin()), ""),
