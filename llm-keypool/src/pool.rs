@@ -76,7 +76,7 @@ impl<S> KeyPool<S> {
     ///
     /// # Errors
     ///
-    /// As [`KeyPoolBuilder::build`]. The pool then stays as it is.
+    /// As [`KeyPoolBuilder::build`](crate::KeyPoolBuilder::build). The pool then stays as it is.
     pub fn replace(&self, members: impl IntoIterator<Item = Member<S>>) -> Result<(), BuildError> {
         let members: Vec<_> = members.into_iter().collect();
         BuildError::check(&members)?;
