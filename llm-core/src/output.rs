@@ -9,7 +9,8 @@ use crate::{Error, Usage};
 pub enum End<'a, C> {
     /// The whole response.
     Complete(&'a C),
-    /// Broken off by an error, with what had arrived.
+    /// Broken off by an error, with what had arrived. The error of a stream that content had arrived of never has
+    /// [`Charge::None`](crate::Charge::None): that becomes [`Charge::Unknown`](crate::Charge::Unknown).
     Failed(&'a C, &'a Error),
     /// Dropped by its reader, or cut off, with what had arrived.
     Dropped(&'a C),
@@ -42,6 +43,7 @@ impl<C> End<'_, C> {
 #[derive(Debug)]
 pub enum StreamCut {
     /// Ends the stream with this error, which should state its cost ([`with_charge`](crate::Error::with_charge)).
+    /// Otherwise its charge is unknown.
     Fail(Error),
     /// Its reader gets a clean end there, as when the longest length is reached. Hooks learn that it was
     /// [dropped](End::Dropped), so that a part is not taken for the whole.

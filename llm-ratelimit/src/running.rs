@@ -116,7 +116,12 @@ impl Running {
             End::Failed(_, error) => known(error.charge()),
             End::Complete(_) | End::Dropped(_) => None,
         });
-        self.answered(&facts);
+        match end {
+            End::Failed(_, error) if facts.usage.is_none() && error.charge() == Charge::None => {
+                self.settle(Settlement::Refused);
+            }
+            _ => self.answered(&facts),
+        }
     }
 
     /// Settles a call that ended with a reply of this accounting.

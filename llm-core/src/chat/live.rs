@@ -89,7 +89,10 @@ impl LiveChat {
     fn subscribe(&self) -> Result<Reader<Box<ChatStream>>, Error> {
         self.events
             .subscribe()
-            .ok_or_else(|| Error::new(ErrorKind::Cancelled, "the shared answer was given up by all its readers"))
+            .ok_or_else(|| {
+                Error::new(ErrorKind::Cancelled, "all readers of the shared response dropped it")
+                    .with_charge(Charge::Unknown)
+            })
     }
 }
 

@@ -10,7 +10,7 @@ use futures_core::Stream;
 
 use super::{ChatEvent, ChatResponse, aggregate::Aggregate, watchers::Watchers};
 use crate::{
-    Error, Usage,
+    Charge, Error, Usage,
     output::{End, StreamCut},
 };
 
@@ -35,6 +35,8 @@ use crate::{
 pub struct ChatStream {
     source: Option<Source>,
     aggregate: Aggregate,
+    /// Content came, so the vendor did work.
+    has_content: bool,
     hooks: Vec<Hook>,
     watchers: Watchers,
     /// An event that is aggregated and waits for the watchers' decision.
@@ -80,6 +82,7 @@ impl ChatStream {
         Self {
             source: Some(Box::pin(source)),
             aggregate: Aggregate::default(),
+            has_content: false,
             hooks: Vec::new(),
             watchers: Watchers::default(),
             held: None,
@@ -130,6 +133,7 @@ impl ChatStream {
     fn is_watched(&mut self, event: &ChatEvent) -> bool {
         let before = self.aggregate.output_bytes();
         self.aggregate.push(event);
+        self.has_content |= event.is_content();
         self.aggregate.output_bytes() != before && !self.watchers.is_empty()
     }
 
@@ -140,17 +144,27 @@ impl ChatStream {
             match ready!(source.as_mut().poll_next(cx)) {
                 Some(Ok(event)) if self.is_watched(&event) => self.held = Some(event),
                 Some(Ok(event)) => return Poll::Ready((Some(Ok(event)), None)),
-                Some(Err(error)) => return Poll::Ready((Some(Err(error.clone())), Some(Ending::Failed(error)))),
+                Some(Err(error)) => return Poll::Ready(self.failed(error)),
                 None => return Poll::Ready((None, Some(Ending::Whole))),
             }
         }
         let cut = ready!(self.watchers.poll_decide(self.aggregate.output_bytes(), cx));
         let event = self.held.take().map(Ok);
         Poll::Ready(match cut {
-            Some(StreamCut::Fail(error)) => (Some(Err(error.clone())), Some(Ending::Failed(error))),
+            Some(StreamCut::Fail(error)) => self.failed(error),
             Some(StreamCut::Finish) => (event, Some(Ending::Cut)),
             None => (event, None),
         })
+    }
+
+    /// Returns the error as the end. After content it costs something, also if the layer that cut the stream off does not
+    /// say so.
+    fn failed(&self, error: Error) -> Next {
+        let error = match error.charge() {
+            Charge::None if self.has_content => error.with_charge(Charge::Unknown),
+            _ => error,
+        };
+        (Some(Err(error.clone())), Some(Ending::Failed(error)))
     }
 
     fn end(&mut self, ending: Ending) {

@@ -62,14 +62,22 @@ impl RunningAttempt {
         };
         let mut facts = receipt.accounting();
         facts.model = facts.model.or_else(|| T::answered_by(end.response()).cloned());
-        // An error in mid-answer may come from a layer above that cut it off, so its charge counts only if it knows.
         let usage = facts.usage.or_else(|| match end {
             End::Failed(_, error) => known(error.charge()),
             _ => None,
         });
+        let is_free = usage.is_none() && facts.cost.is_none();
+        let is_free = is_free && matches!(end, End::Failed(_, error) if error.charge() == Charge::None);
         let usage = usage.filter(Usage::is_plausible);
-        let cost = self.cost(&facts, usage);
-        self.book(self.finished(outcome, usage, self.charged(usage, &cost), &facts));
+        let (cost, charged) = match is_free {
+            true => (Ok(Usd::ZERO), Charged::Nothing),
+            false => {
+                let cost = self.cost(&facts, usage);
+                let charged = self.charged(usage, &cost);
+                (cost, charged)
+            }
+        };
+        self.book(self.finished(outcome, usage, charged, &facts));
         let claim = cost.as_ref().ok().filter(|_| outcome == Outcome::Complete).map(|cost| self.claim(*cost));
         let list = cost.clone().and_then(|cost| self.terms.list(&self.keys.model, &facts, usage.as_ref(), cost));
         let replaced = receipt.edit(|facts| {

@@ -23,7 +23,7 @@ use llm_providers::{
 };
 use llm_testkit::{self as simulated, Fault, RefusalKind, Rule};
 use tokio::time::{Instant, Sleep, sleep};
-use tower::Service;
+use tower::{Layer, Service};
 
 /// Each attempt that the vendor refuses within its stream costs nothing, and another one follows.
 #[tokio::test(start_paused = true)]
@@ -219,6 +219,25 @@ async fn stream_hold_ends_after_ten_seconds() {
     assert!(matches!(stream.next().await, Some(Ok(ChatEvent::Text { .. }))));
     assert_eq!(start.elapsed().as_secs(), 303);
     assert!(stream.next().await.unwrap().is_err());
+}
+
+/// The call has resolved already, and yet the vendor did no work.
+#[tokio::test(start_paused = true)]
+async fn stream_refused_after_hold_costs_nothing() {
+    for (client, handshake, overload) in VENDORS {
+        let ledger = Ledger::new(PriceTable::default());
+        let timed = Timed::at_once(&handshake[..1]).then(0, handshake[handshake.len() - 1]).then(30, overload);
+        let service = ledger.attempts().layer(into_service::<dyn Provider>(client(timed).into()));
+        let mut stream = into_provider(service).chat_stream(question()).await.expect("the hold ended").output;
+        let error = loop {
+            if let Err(error) = stream.next().await.expect("it does not end well") {
+                break error;
+            }
+        };
+        assert_eq!((error.kind(), error.charge()), (ErrorKind::Overloaded, Charge::None), "{overload}");
+        let row = ledger.snapshot().total().clone();
+        assert_eq!((row.attempts, row.unconfirmed.count, row.unpriced_attempts), (1, 0, 0), "{row:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

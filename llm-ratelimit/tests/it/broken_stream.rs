@@ -2,7 +2,7 @@
 //! reserved.
 
 use llm_core::{
-    Call, ChatEvent, ChatRequest, ChatStream, Error, ErrorKind, Reply, Usage,
+    Call, Charge, ChatEvent, ChatRequest, ChatStream, Error, ErrorKind, Reply, Usage,
     layer::{Streamed, oneshot},
 };
 use llm_providers::{
@@ -86,6 +86,23 @@ async fn broken_stream_counts_later_reservations_once() {
         let layer = RateLimitLayer::new(limiter.clone()).estimator(Guess).overrun(OverrunPolicy::Truncate);
         break_off(layer, 100, [7, told], false).await;
         assert_eq!(counted(&limiter)[2], output, "{told} output tokens were told");
+    }
+}
+
+/// The vendor refused it within the stream, after its handshake was passed on.
+#[tokio::test(start_paused = true)]
+async fn broken_stream_free_before_content_counts_nothing() {
+    for (charge, expected) in [(Charge::None, vec![0; 5]), (Charge::Unknown, amounts(100, 50))] {
+        let limiter = limiter();
+        let start = ChatEvent::Start { id: "1".into(), model: MODEL.into() };
+        let error = Error::new(ErrorKind::Overloaded, "busy").with_charge(charge);
+        let service = ServiceBuilder::new()
+            .layer(RateLimitLayer::new(limiter.clone()).estimator(Guess))
+            .service(Scripted::new().rule(Rule::stream([Ok(start), Err(error)])));
+        let call = Call::new("acme", Streamed(ChatRequest::new(MODEL).user("a")));
+        let reply = oneshot(service, call).await.expect("a stream");
+        assert_eq!(reply.output.complete().await.expect_err("it is busy").charge(), charge);
+        assert_eq!(counted(&limiter), expected, "{charge:?}");
     }
 }
 

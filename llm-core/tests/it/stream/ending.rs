@@ -5,7 +5,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt};
-use llm_core::{ChatEvent, ChatStream, Error, ErrorKind, FinishReason, Output, Usage, layer::StreamCut};
+use llm_core::{Charge, ChatEvent, ChatStream, Error, ErrorKind, FinishReason, Output, Usage, layer::StreamCut};
 
 use tokio::sync::Semaphore;
 
@@ -226,4 +226,27 @@ fn complete_fails_with_stream_error() {
     feed.push(Some(Err(broken())));
     let error = feed.stream(&log).complete().now_or_never().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Incomplete);
+}
+
+/// Content was paid for, whatever the error of the vendor or of a cut says; before it the error decides.
+#[test]
+fn on_end_charge_after_content_is_never_none() {
+    let busy = |charge| Error::new(ErrorKind::Overloaded, "busy").with_charge(charge);
+    let used = Charge::Known(Usage::new(3, 1));
+    let start = || ChatEvent::Start { id: "1".into(), model: "m".into() };
+    for (first, charge, expected) in [
+        (start(), Charge::None, Charge::None),
+        (start(), Charge::Unknown, Charge::Unknown),
+        (text("a"), Charge::None, Charge::Unknown),
+        (text("a"), used, used),
+    ] {
+        let stream = ChatStream::new(futures_util::stream::iter([Ok(first.clone()), Err(busy(charge))]));
+        let error = stream.complete().now_or_never().unwrap().unwrap_err();
+        assert_eq!(error.charge(), expected, "{first:?} {charge:?}");
+    }
+    for (charge, expected) in [(Charge::None, Charge::Unknown), (used, used)] {
+        let stream = ChatStream::new(futures_util::stream::iter([Ok(text("a")), Ok(text("b"))]));
+        let cut = stream.watch(move |_| ready(ControlFlow::Break(StreamCut::Fail(busy(charge)))));
+        assert_eq!(cut.complete().now_or_never().unwrap().unwrap_err().charge(), expected, "{charge:?}");
+    }
 }

@@ -147,7 +147,7 @@ async fn attempts_broken_stream_with_usage_is_wasted() {
 
 #[tokio::test]
 async fn attempts_broken_stream_without_usage_is_unconfirmed() {
-    // `None` may be the charge of a layer above that cut the stream off: it knows nothing of the vendor's bill.
+    // After content, `None` can only be the default of a layer that cut the stream off.
     for charge in [Charge::None, Charge::Unknown] {
         let tail = Tail::Fails(failure(charge));
         let row = streamed(Plan { tail, usage: None, ..Plan::default() }).await;
