@@ -87,12 +87,10 @@ impl LiveChat {
     }
 
     fn subscribe(&self) -> Result<Reader<Box<ChatStream>>, Error> {
-        self.events
-            .subscribe()
-            .ok_or_else(|| {
-                Error::new(ErrorKind::Cancelled, "all readers of the shared response dropped it")
-                    .with_charge(Charge::Unknown)
-            })
+        self.events.subscribe().ok_or_else(|| {
+            Error::new(ErrorKind::Cancelled, "all readers of the shared response dropped it")
+                .with_charge(Charge::Unknown)
+        })
     }
 }
 

@@ -1,19 +1,16 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
-use llm_core::{
-    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage,
-    layer::{SideCall, VendorLimits},
-};
+use llm_core::{ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, layer::VendorLimits};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::codec::{
-    EventDecoder, Options, classify, decode_answer, decode_chat, decode_count, decode_models, encode_chat,
-    encode_count, request_id, vendor_limits,
+    EventDecoder, Options, RULES, decode_answer, decode_chat, decode_count, decode_models, encode_chat, encode_count,
+    request_id, vendor_limits,
 };
 use crate::{
     client::secret,
-    protocol::{Decoded, EncodedRequest, Model, StreamDecoder, VendorProtocol},
+    protocol::{Decoded, EncodedRequest, Model, VendorProtocol},
 };
 
 /// The version of the format, sent with each request.
@@ -108,7 +105,7 @@ impl VendorProtocol for AnthropicProtocol {
         now: SystemTime,
         key: Option<&str>,
     ) -> Error {
-        classify(status, headers, body, now, key)
+        RULES.classify(status, headers, body, now, key)
     }
 
     fn limits(&self, headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
@@ -117,40 +114,6 @@ impl VendorProtocol for AnthropicProtocol {
 
     fn request_id<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
         request_id(headers)
-    }
-}
-
-impl StreamDecoder for EventDecoder {
-    fn event(&mut self, _: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
-        self.decode(data)
-    }
-
-    fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
-        Self::finish(self)
-    }
-
-    fn is_done(&self) -> bool {
-        Self::is_done(self)
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        Self::usage(self)
-    }
-
-    fn service_tier(&self) -> Option<&Arc<str>> {
-        Self::service_tier(self)
-    }
-
-    fn surcharges(&self) -> &[Arc<str>] {
-        Self::surcharges(self)
-    }
-
-    fn side_calls(&self) -> &[SideCall] {
-        Self::side_calls(self)
-    }
-
-    fn unusable_usage(&self) -> Option<&Arc<str>> {
-        Self::unusable_usage(self)
     }
 }
 

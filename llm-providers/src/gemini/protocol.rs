@@ -1,16 +1,16 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
-use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, Usage, layer::VendorLimits};
+use llm_core::{ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, layer::VendorLimits};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::codec::{
-    ChunkDecoder, Dialect, address, classify, decode_chat, decode_count, decode_embeddings, decode_models, encode_chat,
+    ChunkDecoder, Dialect, RULES, address, decode_chat, decode_count, decode_embeddings, decode_models, encode_chat,
     encode_count, encode_embed, models_path,
 };
 use crate::{
     client::secret,
-    protocol::{Decoded, EncodedRequest, Model, StreamDecoder, VendorProtocol},
+    protocol::{Decoded, EncodedRequest, Model, VendorProtocol},
 };
 
 /// Gemini's format.
@@ -85,7 +85,7 @@ impl VendorProtocol for GeminiProtocol {
         now: SystemTime,
         key: Option<&str>,
     ) -> Error {
-        classify(status, headers, body, now, key)
+        RULES.classify(status, headers, body, now, key)
     }
 
     /// None: Gemini tells its limits with refusals alone.
@@ -96,31 +96,5 @@ impl VendorProtocol for GeminiProtocol {
     /// None: Gemini's answers name themselves in their bodies, see [`ChatResponse::id`].
     fn request_id<'h>(&self, _: &'h HeaderMap) -> Option<&'h str> {
         None
-    }
-}
-
-impl StreamDecoder for ChunkDecoder {
-    fn event(&mut self, _: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
-        self.decode(data)
-    }
-
-    fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
-        Self::finish(self)
-    }
-
-    fn is_done(&self) -> bool {
-        Self::is_done(self)
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        Self::usage(self)
-    }
-
-    fn service_tier(&self) -> Option<&Arc<str>> {
-        Self::service_tier(self)
-    }
-
-    fn unusable_usage(&self) -> Option<&Arc<str>> {
-        Self::unusable_usage(self)
     }
 }

@@ -96,11 +96,11 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &str, kind: AdapterKin
     let now = SystemClock.now();
     let body = body.as_bytes();
     match kind {
-        AdapterKind::Anthropic => anthropic::codec::classify(status, headers, body, now, None),
+        AdapterKind::Anthropic => anthropic::codec::RULES.classify(status, headers, body, now, None),
         AdapterKind::Gemini | AdapterKind::GeminiIx | AdapterKind::Vertex => {
-            gemini::codec::classify(status, headers, body, now, None)
+            gemini::codec::RULES.classify(status, headers, body, now, None)
         }
-        _ => openai::codec::classify(status, headers, body, now, None),
+        _ => openai::codec::RULES.classify(status, headers, body, now, None),
     }
 }
 
@@ -108,7 +108,8 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &str, kind: AdapterKin
 fn inside(body: &Value) -> Error {
     let told = serde_json::json!({ "error": body }).to_string();
     let status = StatusCode::OK;
-    openai::codec::classify(status, &HeaderMap::new(), told.as_bytes(), SystemClock.now(), None)
+    openai::codec::RULES
+        .classify(status, &HeaderMap::new(), told.as_bytes(), SystemClock.now(), None)
         .with_charge(Charge::Unknown)
 }
 

@@ -1,18 +1,16 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::AUTHORIZATION};
-use llm_core::{
-    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, Usd, layer::VendorLimits,
-};
+use llm_core::{ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, layer::VendorLimits};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    codec::{ChunkDecoder, Dialect, KeyHeader, classify, decode, encode_chat, encode_embed, request_id, vendor_limits},
+    codec::{ChunkDecoder, Dialect, KeyHeader, RULES, decode, encode_chat, encode_embed, request_id, vendor_limits},
     route::Route,
 };
 use crate::{
     client::secret,
-    protocol::{Decoded, EncodedRequest, Model, StreamDecoder, VendorProtocol},
+    protocol::{Decoded, EncodedRequest, Model, VendorProtocol},
 };
 
 /// OpenAI's format, as one server speaks it.
@@ -100,7 +98,7 @@ impl VendorProtocol for OpenAiProtocol {
         now: SystemTime,
         key: Option<&str>,
     ) -> Error {
-        classify(status, headers, body, now, key)
+        RULES.classify(status, headers, body, now, key)
     }
 
     fn limits(&self, headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
@@ -109,38 +107,5 @@ impl VendorProtocol for OpenAiProtocol {
 
     fn request_id<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
         request_id(headers)
-    }
-}
-
-impl StreamDecoder for ChunkDecoder {
-    fn event(&mut self, name: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
-        match name {
-            Some("error") => self.decode_error(data),
-            _ => self.decode(data),
-        }
-    }
-
-    fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
-        Self::finish(self)
-    }
-
-    fn is_done(&self) -> bool {
-        Self::is_done(self)
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        Self::usage(self)
-    }
-
-    fn service_tier(&self) -> Option<&Arc<str>> {
-        Self::service_tier(self)
-    }
-
-    fn unusable_usage(&self) -> Option<&Arc<str>> {
-        Self::unusable_usage(self)
-    }
-
-    fn billed(&self) -> Option<Usd> {
-        Self::billed(self)
     }
 }

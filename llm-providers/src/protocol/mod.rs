@@ -33,6 +33,7 @@
 mod arguments;
 mod call_id;
 mod dollars;
+pub(crate) mod encode;
 pub(crate) mod error;
 mod exact;
 pub(crate) mod fields;

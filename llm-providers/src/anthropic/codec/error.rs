@@ -1,18 +1,17 @@
-use std::time::SystemTime;
-
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use llm_core::{
-    Error, ErrorKind,
+    ErrorKind,
     layer::{LimitScope, LimitWindow},
 };
 
-use crate::protocol::error::{ErrorBody, NO_STATUS, Rules, Sign, limit, money, row};
+use crate::protocol::error::{NO_STATUS, Rules, Sign, limit, money, row};
 
 /// Words of messages about money that have no code of their own.
 const MONEY: &[&str] =
     &["reached your specified api usage limits", "credit balance is too low", "reached your api usage limits"];
 
-const RULES: Rules = Rules {
+/// Classification of errors; the docs of [`anthropic`](crate::anthropic) have the table.
+pub(crate) const RULES: Rules = Rules {
     restated: &[
         (&[NO_STATUS], Sign::Typed(&["invalid_request_error"]), 400),
         (&[NO_STATUS], Sign::Typed(&["authentication_error"]), 401),
@@ -45,22 +44,6 @@ const RULES: Rules = Rules {
 const RAMP: LimitScope = LimitScope::Group(LimitWindow::Minute);
 const DAY: LimitScope = LimitScope::Model(LimitWindow::Day);
 const MINUTE: LimitScope = LimitScope::Model(LimitWindow::Minute);
-
-/// Makes an error of a response with an error status; the docs of [`anthropic`](crate::anthropic) have the table.
-pub(crate) fn classify(
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &[u8],
-    now: SystemTime,
-    key: Option<&str>,
-) -> Error {
-    RULES.classify(status, headers, body, now, key)
-}
-
-/// Makes an error of one inside a successful response. `begun` says that content came before it.
-pub(super) fn classify_inner(body: &ErrorBody, begun: bool) -> Error {
-    RULES.classify_inner(body, begun)
-}
 
 /// Returns the vendor's id of a request.
 pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {

@@ -10,7 +10,7 @@ mod stream;
 pub(in crate::anthropic) use self::decode::decode_answer;
 pub(crate) use self::decode::{decode_chat, decode_count, decode_models};
 pub(crate) use self::encode::{encode_chat, encode_count};
-pub(crate) use self::error::{classify, request_id};
+pub(crate) use self::error::{RULES, request_id};
 pub(crate) use self::headers::vendor_limits;
 pub use self::options::Options;
 pub(crate) use self::stream::EventDecoder;

@@ -13,6 +13,6 @@ use self::call_id::CallIds;
 pub(crate) use self::decode::{decode_chat, decode_count, decode_embeddings, decode_models};
 pub use self::dialect::Dialect;
 pub(crate) use self::encode::{encode_chat, encode_count, encode_embed};
-pub(crate) use self::error::classify;
+pub(crate) use self::error::RULES;
 pub(crate) use self::stream::ChunkDecoder;
 use crate::protocol::fields;

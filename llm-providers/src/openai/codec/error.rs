@@ -1,8 +1,6 @@
-use std::time::SystemTime;
-
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use llm_core::{
-    Error, ErrorKind,
+    ErrorKind,
     layer::{LimitScope, LimitWindow},
 };
 
@@ -47,7 +45,8 @@ const INVALID: &[&str] = &["invalid_request_error", "BadRequestError"];
 /// Groq's code of a tool call that the model wrote wrongly. Sent again, the request may succeed.
 const TOOL_USE: &[&str] = &["tool_use_failed"];
 
-const RULES: Rules = Rules {
+/// Classification of errors; the docs of [`openai`](crate::openai) have the table.
+pub(crate) const RULES: Rules = Rules {
     restated: &[
         (&[NO_STATUS], Sign::Named(MONEY), 402),
         (&[NO_STATUS], Sign::Named(FILTERED), 400),
@@ -96,22 +95,6 @@ const DAY: LimitScope = LimitScope::Model(LimitWindow::Day);
 const MINUTE: LimitScope = LimitScope::Model(LimitWindow::Minute);
 const GROUP_DAY: LimitScope = LimitScope::Group(LimitWindow::Day);
 const GROUP_MINUTE: LimitScope = LimitScope::Group(LimitWindow::Minute);
-
-/// Makes an error of a response with an error status; the docs of [`openai`](crate::openai) have the table.
-pub(crate) fn classify(
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &[u8],
-    now: SystemTime,
-    key: Option<&str>,
-) -> Error {
-    RULES.classify(status, headers, body, now, key)
-}
-
-/// Makes an error of one inside a successful response. `begun` says that content came before it.
-pub(super) fn classify_inner(body: &ErrorBody, begun: bool) -> Error {
-    RULES.classify_inner(body, begun)
-}
 
 /// Returns the vendor's id of a request.
 pub(in crate::openai) fn request_id(headers: &HeaderMap) -> Option<&str> {

@@ -9,7 +9,7 @@ mod stream;
 
 pub use self::dialect::{Dialect, KeyHeader, MissingFeature, ReasoningFormat};
 pub(crate) use self::encode::{encode_chat, encode_embed};
-pub(crate) use self::error::classify;
+pub(crate) use self::error::RULES;
 pub(super) use self::error::request_id;
 pub(crate) use self::headers::vendor_limits;
 pub(crate) use self::stream::ChunkDecoder;

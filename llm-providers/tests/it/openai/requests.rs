@@ -212,7 +212,7 @@ fn extra_of_result_or_part_shadows_nothing() {
         (asked(text().with_extra("type", "x")), "messages[0].parts[0].extra.type"),
         (asked(Part::image_url("u").with_extra("image_url", "x")), "messages[0].parts[0].extra.image_url"),
         (custom("type", "function".into()), "messages[0].parts[0].extra.type"),
-        (custom("function", json!({"name": "g"})), "messages[0].parts[0].extra.function.extra.name"),
+        (custom("function", json!({"name": "g"})), "messages[0].parts[0].extra.function.name"),
         (custom("function", json!("g")), "messages[0].parts[0].extra.function"),
     ] {
         let error = refused(&request);

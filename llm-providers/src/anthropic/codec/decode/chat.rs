@@ -3,7 +3,7 @@ use std::sync::Arc;
 use llm_core::{ChatRequest, ChatResponse, Choice, Error, Extra, FinishReason};
 use serde_json::Value;
 
-use super::{super::error::classify_inner, Told, read_block};
+use super::{super::error::RULES, Told, read_block};
 use crate::protocol::{
     Decoded,
     error::ErrorBody,
@@ -45,7 +45,7 @@ pub(in super::super) fn settle(fields: &mut Fields) -> (FinishReason, Extra) {
 fn decode(body: &[u8], mut told: Told) -> Result<Decoded<ChatResponse>, Error> {
     let mut fields = object_with(body, &["content"], "input")?;
     if let Some(error) = ErrorBody::in_response(&fields, "content") {
-        return Err(classify_inner(&error, false));
+        return Err(RULES.classify_inner(&error, false));
     }
     if let Some(mut usage) = take_object(&mut fields, "usage") {
         told.read(&usage);

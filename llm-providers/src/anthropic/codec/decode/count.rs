@@ -1,6 +1,6 @@
 use llm_core::{Charge, Error};
 
-use super::super::error::classify_inner;
+use super::super::error::RULES;
 use crate::protocol::{
     error::ErrorBody,
     fields::{malformed, object},
@@ -16,7 +16,7 @@ pub(crate) fn decode_count(body: &[u8]) -> Result<u64, Error> {
     let fields = object(body).map_err(free)?;
     match (fields.get("input_tokens").and_then(number), ErrorBody::in_response(&fields, "input_tokens")) {
         (Some(tokens), _) => Ok(tokens),
-        (None, Some(error)) => Err(free(classify_inner(&error, false))),
+        (None, Some(error)) => Err(free(RULES.classify_inner(&error, false))),
         (None, None) => Err(free(malformed("the count has no input_tokens"))),
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use llm_core::{Charge, Error, Extra};
 use serde_json::Value;
 
-use super::super::error::classify_inner;
+use super::super::error::RULES;
 use crate::protocol::{
     Model,
     error::ErrorBody,
@@ -23,7 +23,7 @@ fn page(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
     let mut fields = object(body)?;
     let Some(list) = take_list(&mut fields, "data") else {
         return Err(match ErrorBody::in_response(&fields, "data") {
-            Some(error) => classify_inner(&error, false),
+            Some(error) => RULES.classify_inner(&error, false),
             None => malformed("the list of models has no data"),
         });
     };

@@ -4,7 +4,8 @@ use llm_core::{Error, Extra, Part, ToolCall, ToolResult, chat::Reasoning};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, value::RawValue};
 
-use super::{super::Options, entry, image, no_shadow, unsupported};
+use super::{super::Options, image, unsupported};
+use crate::protocol::encode::{entry, no_shadow};
 use crate::protocol::{arguments, call_id, foreign};
 
 /// Fields that this vendor's responses leave in parts.

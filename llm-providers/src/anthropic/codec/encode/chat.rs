@@ -4,12 +4,12 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
     super::Options,
-    bytes, entry, no_shadow,
     plan::Plan,
     prompt::Prompt,
     tool::{self, WireChoice, WireTool},
     unsupported,
 };
+use crate::protocol::encode::{bytes, entry, no_shadow};
 
 /// Names that further fields cannot take.
 const TAKEN: [&str; 11] = [

@@ -5,8 +5,9 @@ use serde_json::Value;
 use super::{
     super::Options,
     block::{self, Block},
-    no_shadow, unsupported,
+    unsupported,
 };
+use crate::protocol::encode::no_shadow;
 use crate::protocol::is_blank_instruction;
 
 /// A conversation as it is sent.

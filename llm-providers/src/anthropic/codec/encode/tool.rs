@@ -7,7 +7,7 @@ use llm_core::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
-use super::{entries, entry, no_shadow};
+use crate::protocol::encode::{entries, entry, no_shadow};
 
 /// A tool as it is sent.
 pub(super) struct WireTool<'a>(pub(super) &'a Tool);

@@ -8,13 +8,13 @@ use serde_json::Value;
 use super::{
     super::{
         decode::{Told, read_block, settle},
-        error::classify_inner,
+        error::RULES,
     },
     block::CHOICE,
     blocks::Blocks,
 };
 use crate::protocol::{
-    Halves,
+    Halves, StreamDecoder,
     error::ErrorBody,
     fields::{Fields, malformed, object_with, take_index, take_list, take_object, take_text},
 };
@@ -57,13 +57,13 @@ impl EventDecoder {
     ///
     /// [`ErrorKind::Malformed`] if it is not JSON or not an event, or belongs to no block; if it is an `error`, that. The
     /// charge is unknown, or known if the whole answer's usage came before.
-    pub(crate) fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
+    fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         if self.done {
             return Ok(Vec::new());
         }
         let mut events = Vec::new();
         let data = self.halves.join(data);
-        match self.event(&data, &mut events) {
+        match self.read(&data, &mut events) {
             Ok(()) => {
                 self.begun |= events.iter().any(ChatEvent::is_content);
                 Ok(events)
@@ -72,55 +72,7 @@ impl EventDecoder {
         }
     }
 
-    /// Says that the stream has ended, and gives what was held back for the end.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Incomplete`] unless `message_stop` came, or the response has a reason of its end.
-    pub(crate) fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
-        if !self.done && !self.is_finished() {
-            let what = if self.started { "before its end" } else { "before it began" };
-            let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
-            return Err(self.charged(error.with_charge(Charge::Unknown)));
-        }
-        let mut events = Vec::new();
-        if !self.done {
-            self.stop(&mut events).map_err(|error| self.charged(error))?;
-        }
-        Ok(events)
-    }
-
-    /// Returns true after `message_stop`.
-    pub(crate) fn is_done(&self) -> bool {
-        self.done
-    }
-
-    /// Returns the usage that is known so far: of a response that is not whole, a lower bound.
-    pub(crate) fn usage(&self) -> Option<Usage> {
-        self.usage
-    }
-
-    /// The vendor's service class, if it has said so yet.
-    pub(crate) fn service_tier(&self) -> Option<&Arc<str>> {
-        self.told.service_tier()
-    }
-
-    /// Returns the surcharges: of the region and of the speed.
-    pub(crate) fn surcharges(&self) -> &[Arc<str>] {
-        self.told.surcharges()
-    }
-
-    /// Calls that the vendor made beside the answer's own, as far as it has said so yet.
-    pub(crate) fn side_calls(&self) -> &[SideCall] {
-        self.told.stated().side_calls()
-    }
-
-    /// First count of the usage that cannot be one, by its name and value.
-    pub(crate) fn unusable_usage(&self) -> Option<&Arc<str>> {
-        self.told.stated().unusable()
-    }
-
-    fn event(&mut self, data: &str, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
+    fn read(&mut self, data: &str, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         let mut fields = object_with(data.as_bytes(), &["content", "content_block"], "input")?;
         let kind = take_text(&mut fields, "type").unwrap_or_default();
         match &*kind {
@@ -130,12 +82,12 @@ impl EventDecoder {
             "content_block_stop" => self.blocks.stop(take_index(&mut fields, "index"), events),
             "message_delta" => self.message_delta(fields, events),
             "message_stop" => self.stop(events),
-            "error" => Err(classify_inner(&ErrorBody::of(&serde_json::Value::Object(fields)), self.begun)),
+            "error" => Err(RULES.classify_inner(&ErrorBody::of(&serde_json::Value::Object(fields)), self.begun)),
             // A kind of event that is not known yet may have a message of its own.
             kind => {
                 let nameless = || ErrorBody::in_chunk(&fields, "content").filter(|_| kind.is_empty());
                 let error = ErrorBody::in_event(&fields).or_else(nameless);
-                error.map_or(Ok(()), |error| Err(classify_inner(&error, self.begun)))
+                error.map_or(Ok(()), |error| Err(RULES.classify_inner(&error, self.begun)))
             }
         }
     }
@@ -245,6 +197,54 @@ impl EventDecoder {
             Some(usage) => error.with_charge(Charge::Known(usage)),
             None => error,
         }
+    }
+}
+
+impl StreamDecoder for EventDecoder {
+    fn event(&mut self, _: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
+        self.decode(data)
+    }
+
+    /// Says that the stream has ended, and gives what was held back for the end.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Incomplete`] unless `message_stop` came, or the response has a reason of its end.
+    fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
+        if !self.done && !self.is_finished() {
+            let what = if self.started { "before its end" } else { "before it began" };
+            let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
+            return Err(self.charged(error.with_charge(Charge::Unknown)));
+        }
+        let mut events = Vec::new();
+        if !self.done {
+            self.stop(&mut events).map_err(|error| self.charged(error))?;
+        }
+        Ok(events)
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    fn service_tier(&self) -> Option<&Arc<str>> {
+        self.told.service_tier()
+    }
+
+    fn surcharges(&self) -> &[Arc<str>] {
+        self.told.surcharges()
+    }
+
+    fn side_calls(&self) -> &[SideCall] {
+        self.told.stated().side_calls()
+    }
+
+    fn unusable_usage(&self) -> Option<&Arc<str>> {
+        self.told.stated().unusable()
     }
 }
 

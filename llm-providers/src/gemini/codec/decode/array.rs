@@ -9,6 +9,7 @@ use llm_core::{ChatEvent, ChatResponse, ChatStream, Error};
 
 use super::super::{ChunkDecoder, fields::malformed};
 use crate::protocol::Decoded;
+use crate::protocol::StreamDecoder;
 
 /// Reads the pieces of a streamed answer that came as one list, and puts them together.
 pub(super) fn decode(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     super::{
         CallIds,
-        error::classify_inner,
+        error::RULES,
         fields::{Fields, charged, malformed, object_with, served, take_index, take_list, take_object, take_text},
     },
     PartialCall, Told, array, read_part, searches, take_finish,
@@ -36,7 +36,7 @@ pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     }
     let mut fields = object_with(body, &["functionCall"], "args")?;
     if let Some(error) = ErrorBody::in_chunk(&fields, "candidates") {
-        return Err(classify_inner(&error, false));
+        return Err(RULES.classify_inner(&error, false));
     }
     let mut told = Told::default();
     told.take(&mut fields);

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     super::{
-        error::classify_inner,
+        error::RULES,
         fields::{Fields, charged, malformed, object, served, take_list},
     },
     Told,
@@ -23,7 +23,7 @@ use crate::protocol::{Decoded, error::ErrorBody};
 pub(crate) fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
     let mut fields = object(body)?;
     if let Some(error) = ErrorBody::in_chunk(&fields, "embeddings") {
-        return Err(classify_inner(&error, false));
+        return Err(RULES.classify_inner(&error, false));
     }
     let mut told = Told::default();
     told.take(&mut fields);

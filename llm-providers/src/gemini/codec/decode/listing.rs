@@ -2,7 +2,7 @@ use llm_core::{Error, Extra};
 use serde_json::Value;
 
 use super::super::{
-    error::classify_inner,
+    error::RULES,
     fields::{Fields, malformed, object, take_list, take_text},
 };
 use crate::protocol::{Model, error::ErrorBody, usage::number};
@@ -35,7 +35,7 @@ pub(crate) fn decode_models(body: &[u8]) -> Result<(Vec<Model>, Option<String>),
 fn read(body: &[u8], content: &str) -> Result<Fields, Error> {
     let fields = object(body)?;
     match ErrorBody::in_chunk(&fields, content) {
-        Some(error) => Err(classify_inner(&error, false)),
+        Some(error) => Err(RULES.classify_inner(&error, false)),
         None => Ok(fields),
     }
 }

@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 
 use super::{
     super::Dialect,
-    bytes, config,
+    config,
     message::{self, Content},
-    names, no_shadow,
     tool::{self, ToolEntry},
     unsupported,
 };
+use crate::protocol::encode::{bytes, no_shadow};
 
 /// Names that further fields cannot take.
 const TAKEN: [&str; 8] = [
@@ -65,7 +65,7 @@ impl<'a> Body<'a> {
             sampling: _,
             extra,
         } = request;
-        no_shadow("extra.", names(extra), &TAKEN)?;
+        no_shadow("", extra, &TAKEN)?;
         if *parallel_tool_calls == Some(false) {
             return Err(unsupported("parallel_tool_calls, which cannot be switched off, has no place"));
         }

@@ -4,7 +4,8 @@ use llm_core::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{super::Dialect, no_shadow, unsupported};
+use super::{super::Dialect, unsupported};
+use crate::protocol::encode::no_name_shadows;
 
 /// Name of the object, in requests and among unknown fields.
 pub(super) const NAME: &str = "generationConfig";
@@ -38,7 +39,7 @@ pub(super) fn generation(request: &ChatRequest, dialect: Dialect) -> Result<Map<
 
 fn join(further: &mut Map<String, Value>, ours: Map<String, Value>, of: &str) -> Result<(), Error> {
     let taken: Vec<&str> = ours.keys().map(String::as_str).collect();
-    no_shadow(of, further.keys().map(String::as_str), &taken)?;
+    no_name_shadows(of, further.keys().map(String::as_str), &taken)?;
     further.extend(ours);
     Ok(())
 }

@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::{
     super::{Dialect, address::resource},
-    bytes,
     chat::Body,
     message::Content,
 };
+use crate::protocol::encode::bytes;
 
 /// The body of `countTokens`: the conversation alone, or the whole request if there is more to it.
 ///

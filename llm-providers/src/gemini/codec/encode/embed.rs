@@ -2,7 +2,8 @@ use bytes::Bytes;
 use llm_core::{EmbedInput, EmbedRequest, Error, Extra};
 use serde::Serialize;
 
-use super::{super::address::resource, bytes, names, no_shadow, unsupported};
+use super::{super::address::resource, unsupported};
+use crate::protocol::encode::{bytes, no_shadow};
 
 /// The body of `batchEmbedContents`, one request for each input. Further fields (`taskType`, `title`) stand in each.
 ///
@@ -13,11 +14,7 @@ use super::{super::address::resource, bytes, names, no_shadow, unsupported};
 pub(crate) fn encode_embed(request: &EmbedRequest) -> Result<Bytes, Error> {
     request.validate()?;
     let EmbedRequest { model, inputs, dimensions, extra } = request;
-    no_shadow(
-        "extra.",
-        names(extra),
-        &["model", "content", "outputDimensionality", "output_dimensionality", "requests"],
-    )?;
+    no_shadow("", extra, &["model", "content", "outputDimensionality", "output_dimensionality", "requests"])?;
     let model = resource(model);
     let one = |(at, input): (usize, &'_ EmbedInput)| match input {
         EmbedInput::Text(text) => Ok(text.clone()),

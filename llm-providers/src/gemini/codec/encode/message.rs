@@ -7,11 +7,11 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     super::{Dialect, call_id::sent},
-    names, no_shadow,
     part::{Called, Known, Payload, WirePart, object},
     result::answered,
     unsupported,
 };
+use crate::protocol::encode::{names, no_name_shadows, no_shadow};
 use crate::protocol::{arguments, foreign, is_blank_instruction};
 
 /// Fields that this vendor's responses leave in parts.
@@ -47,7 +47,7 @@ pub(super) fn conversation(
             return Err(unsupported(format!("{of}name has no place")));
         }
         if at < leading {
-            no_shadow(&format!("{of}extra."), names(&message.extra), &["parts"])?;
+            no_shadow(&of, &message.extra, &["parts"])?;
             instruct(system.get_or_insert_with(|| Content::new(None)), message, &of, dialect)?;
             continue;
         }
@@ -57,7 +57,7 @@ pub(super) fn conversation(
                 message.role.name()
             )));
         }
-        no_shadow(&format!("{of}extra."), names(&message.extra), &["role", "parts"])?;
+        no_shadow(&of, &message.extra, &["role", "parts"])?;
         let turn = turn(message, &messages[..at], &of, dialect)?;
         if turn.parts.is_empty() && !message.parts.is_empty() {
             // All of it was left out, and a turn without parts is none.
@@ -129,20 +129,20 @@ fn turn<'a>(message: &'a Message, before: &'a [Message], of: &str, dialect: Dial
 
 /// Refuses further fields of a part that it has itself, and those that another vendor's answer left.
 fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
-    let of = format!("{here}.extra.");
+    let of = format!("{here}.");
     let extra = match part {
         Part::Text { extra, .. } | Part::Image(Image { extra, .. }) => {
-            no_shadow(&of, names(extra), &KINDS)?;
+            no_shadow(&of, extra, &KINDS)?;
             extra
         }
         Part::ToolCall(call) => {
             // What the call itself has further is in an object of that name.
-            no_shadow(&of, names(&call.extra).filter(|name| *name != "functionCall"), &KINDS)?;
+            no_name_shadows(&format!("{of}extra."), names(&call.extra).filter(|name| *name != "functionCall"), &KINDS)?;
             &call.extra
         }
         Part::Reasoning(reasoning) => {
-            no_shadow(&of, names(&reasoning.extra), &KINDS)?;
-            no_shadow(&of, names(&reasoning.extra), &["thoughtSignature"])?;
+            no_shadow(&of, &reasoning.extra, &KINDS)?;
+            no_shadow(&of, &reasoning.extra, &["thoughtSignature"])?;
             if !dialect.approximate {
                 foreign::refuse_seal(reasoning, here, &OWN)?;
             }
@@ -175,7 +175,7 @@ fn called<'a>(call: &'a ToolCall, here: &str) -> Result<WirePart<'a>, Error> {
         None => Map::new(),
         Some(_) => return Err(Error::invalid(format!("{here}.extra.functionCall is not an object"))),
     };
-    no_shadow(&format!("{here}.extra.functionCall."), own.keys().map(String::as_str), &["id", "name", "args"])?;
+    no_name_shadows(&format!("{here}.extra.functionCall."), own.keys().map(String::as_str), &["id", "name", "args"])?;
     let data = Payload::FunctionCall(Called { id: sent(id), name, args, extra: own });
     Ok(WirePart::Known(Box::new(Known { data, thought: false, thought_signature: None, extra })))
 }

@@ -3,15 +3,15 @@ use serde_json::value::RawValue;
 
 use super::{
     super::call_id::sent,
-    names, no_shadow,
     part::{Answered, Payload, Response, Said, WirePart, object},
     unsupported,
 };
+use crate::protocol::encode::no_shadow;
 
 /// Result of a tool. Gemini wants the function's name, which the call before holds.
 pub(super) fn answered<'a>(result: &'a ToolResult, before: &'a [Message], here: &str) -> Result<WirePart<'a>, Error> {
     let ToolResult { call_id, content, is_error, extra } = result;
-    no_shadow(&format!("{here}.extra."), names(extra), &["id", "name", "response", "parts"])?;
+    no_shadow(&format!("{here}."), extra, &["id", "name", "response", "parts"])?;
     let name = called(call_id, before).ok_or_else(|| {
         Error::invalid(format!("{here}.call_id ({call_id:?}) is that of no tool call in the messages before"))
     })?;

@@ -5,7 +5,8 @@ use llm_core::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{super::Dialect, names, no_shadow, unsupported};
+use super::{super::Dialect, unsupported};
+use crate::protocol::encode::no_shadow;
 
 /// Names that a function's further fields cannot take.
 const TAKEN: [&str; 5] = ["name", "description", "parameters", "parametersJsonSchema", "parameters_json_schema"];
@@ -72,7 +73,7 @@ pub(super) fn config(choice: &ToolChoice) -> Value {
 
 fn declaration(function: &FunctionTool, at: usize, dialect: Dialect) -> Result<Declaration<'_>, Error> {
     let FunctionTool { name, description, parameters, strict, extra } = function;
-    no_shadow(&format!("tools[{at}].extra."), names(extra), &TAKEN)?;
+    no_shadow(&format!("tools[{at}]."), extra, &TAKEN)?;
     if *strict == Some(true) {
         return Err(unsupported(format!(
             "tools[{at}].strict has no place (a tool_choice of mode VALIDATED holds for all of them)"

@@ -2,21 +2,21 @@ mod midnight;
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, StatusCode};
 use llm_core::{
-    Error, ErrorKind,
+    ErrorKind,
     layer::{LimitScope, LimitWindow},
 };
 
 use self::midnight::until_midnight;
-use crate::protocol::error::{Classification, ErrorBody, NO_STATUS, Rules, Sign, limit, money, row};
+use crate::protocol::error::{Classification, NO_STATUS, Rules, Sign, limit, money, row};
 
 const KEY: &[&str] = &["API_KEY_INVALID", "API_KEY_EXPIRED", "ACCESS_TOKEN_EXPIRED"];
 const KEY_WORDS: &[&str] =
     &["api key not valid", "api key expired", "api key was reported as leaked", "unregistered callers"];
 const MONEY_WORDS: &[&str] = &["credits are depleted", "spending cap", "spend limit", "billing account is not active"];
 
-const RULES: Rules = Rules {
+/// Classification of errors; the docs of [`gemini`](crate::gemini) have the table.
+pub(crate) const RULES: Rules = Rules {
     restated: &[
         (&[NO_STATUS], Sign::Typed(&["INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"]), 400),
         (&[NO_STATUS], Sign::Typed(&["UNAUTHENTICATED"]), 401),
@@ -54,22 +54,6 @@ const MODEL_DAY: LimitScope = LimitScope::Model(LimitWindow::Day);
 const GROUP_DAY: LimitScope = LimitScope::Group(LimitWindow::Day);
 const MODEL_MINUTE: LimitScope = LimitScope::Model(LimitWindow::Minute);
 const GROUP_MINUTE: LimitScope = LimitScope::Group(LimitWindow::Minute);
-
-/// Makes an error of a response with an error status; the docs of [`gemini`](crate::gemini) have the table.
-pub(crate) fn classify(
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &[u8],
-    now: SystemTime,
-    key: Option<&str>,
-) -> Error {
-    RULES.classify(status, headers, body, now, key)
-}
-
-/// Makes an error of one inside a successful response. `begun` says that content came before it.
-pub(super) fn classify_inner(body: &ErrorBody, begun: bool) -> Error {
-    RULES.classify_inner(body, begun)
-}
 
 /// Returns the time to midnight in California, when quotas of a day begin anew, however soon a retry is advised.
 fn until_new_day(found: Classification, now: SystemTime) -> Option<Duration> {

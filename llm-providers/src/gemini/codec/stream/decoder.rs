@@ -6,13 +6,13 @@ use serde_json::Value;
 use super::{
     super::{
         decode::{Told, blocked},
-        error::classify_inner,
+        error::RULES,
         fields::{Fields, malformed, object_with, take_index, take_list, take_text},
     },
     candidate::OpenCandidate,
     further::Further,
 };
-use crate::protocol::{Halves, error::ErrorBody};
+use crate::protocol::{Halves, StreamDecoder, error::ErrorBody};
 
 /// A field whose text is kept, and the object that it stands in.
 const ARGS: &str = "args";
@@ -46,7 +46,7 @@ impl ChunkDecoder {
     ///
     /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; [`ErrorKind::ContentFiltered`] if the prompt was
     /// blocked, its charge known if the usage is stated; if it is an `error`, that.
-    pub(crate) fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
+    pub(in super::super) fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let mut events = Vec::new();
         let data = &*self.halves.join(data);
         if self.done || data.trim() == "[DONE]" {
@@ -64,45 +64,6 @@ impl ChunkDecoder {
         Ok(events)
     }
 
-    /// Says that the stream has ended, and gives what was held back for the end: further fields and the usage.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Incomplete`] unless there was a candidate, or as many as were [asked for](Self::candidates), and each
-    /// that began has a reason of its end.
-    pub(crate) fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
-        if self.candidates.len() < self.asked.max(1) || !self.candidates.values().all(OpenCandidate::is_finished) {
-            let what = if self.started.is_none() { "before it began" } else { "before its end" };
-            let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
-            return Err(error.with_charge(Charge::Unknown));
-        }
-        let (usage, mut events) = (self.usage(), Vec::new());
-        self.further.tell(ExtraOf::Answer, &mut events);
-        self.candidates.values_mut().for_each(|candidate| candidate.tell(&mut events));
-        events.extend(usage.map(ChatEvent::Usage));
-        Ok(events)
-    }
-
-    /// Returns false: Gemini's streams end with their connection alone.
-    pub(crate) fn is_done(&self) -> bool {
-        self.done
-    }
-
-    /// Returns the usage that the vendor has stated so far: of a response that broke off, a lower bound.
-    pub(crate) fn usage(&self) -> Option<Usage> {
-        self.told.usage()
-    }
-
-    /// The vendor's service class, if it has said so yet.
-    pub(crate) fn service_tier(&self) -> Option<&Arc<str>> {
-        self.told.service_tier()
-    }
-
-    /// First count of the usage that cannot be one, by its name and value.
-    pub(crate) fn unusable_usage(&self) -> Option<&Arc<str>> {
-        self.told.stated().unusable()
-    }
-
     /// Returns what was stated of the usage.
     pub(in super::super) fn told(&self) -> &Told {
         &self.told
@@ -110,7 +71,7 @@ impl ChunkDecoder {
 
     fn chunk(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         if let Some(error) = ErrorBody::in_chunk(&fields, "candidates") {
-            return Err(classify_inner(&error, self.candidates.values().any(OpenCandidate::has_begun)));
+            return Err(RULES.classify_inner(&error, self.candidates.values().any(OpenCandidate::has_begun)));
         }
         self.told.take(&mut fields);
         if let Some(error) = blocked(&fields) {
@@ -160,5 +121,46 @@ impl ChunkDecoder {
         if let Some((id, model)) = self.started.as_ref().filter(|_| new) {
             events.push(ChatEvent::Start { id: id.as_str().into(), model: model.as_str().into() });
         }
+    }
+}
+
+impl StreamDecoder for ChunkDecoder {
+    fn event(&mut self, _: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
+        self.decode(data)
+    }
+
+    /// Says that the stream has ended, and gives what was held back for the end: further fields and the usage.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Incomplete`] unless there was a candidate, or as many as were [asked for](Self::candidates), and each
+    /// that began has a reason of its end.
+    fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
+        if self.candidates.len() < self.asked.max(1) || !self.candidates.values().all(OpenCandidate::is_finished) {
+            let what = if self.started.is_none() { "before it began" } else { "before its end" };
+            let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
+            return Err(error.with_charge(Charge::Unknown));
+        }
+        let (usage, mut events) = (self.usage(), Vec::new());
+        self.further.tell(ExtraOf::Answer, &mut events);
+        self.candidates.values_mut().for_each(|candidate| candidate.tell(&mut events));
+        events.extend(usage.map(ChatEvent::Usage));
+        Ok(events)
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.told.usage()
+    }
+
+    fn service_tier(&self) -> Option<&Arc<str>> {
+        self.told.service_tier()
+    }
+
+    fn unusable_usage(&self) -> Option<&Arc<str>> {
+        self.told.stated().unusable()
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     super::{
         Dialect,
-        error::classify_inner,
+        error::RULES,
         fields::{
             Fields, charged, malformed, object_with, served, take_index, take_list, take_object, take_text, take_word,
         },
@@ -29,7 +29,7 @@ use crate::protocol::{error::ErrorBody, finish_reason, usage::StatedUsage};
 pub(in crate::openai) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatResponse>, Error> {
     let mut fields = object_with(body, &["function"], "arguments")?;
     if let Some(error) = ErrorBody::in_response(&fields, "choices") {
-        return Err(classify_inner(&error, false));
+        return Err(RULES.classify_inner(&error, false));
     }
     let billed = billed(&fields);
     let mut stated = StatedUsage::default();
@@ -81,7 +81,7 @@ fn choice(value: Value, at: u32) -> Result<Choice, Error> {
     let Value::Object(mut fields) = value else { return Err(malformed("a choice of the answer is not an object")) };
     // Some routers tell of a failure in the choice.
     if let Some(error) = fields.get("error").filter(|error| error.is_object()) {
-        return Err(classify_inner(&ErrorBody::of(error), false));
+        return Err(RULES.classify_inner(&ErrorBody::of(error), false));
     }
     let finish = take_finish(&mut fields)?;
     // Azure's filter takes the whole message away.

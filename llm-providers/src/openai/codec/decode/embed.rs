@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     super::{
         Dialect,
-        error::classify_inner,
+        error::RULES,
         fields::{Fields, charged, index, malformed, object, served, take_list, take_text},
     },
     Decoded, billed, service_tier, take_usage,
@@ -24,7 +24,7 @@ use crate::protocol::{error::ErrorBody, usage::StatedUsage};
 pub(in crate::openai) fn vectors(body: &[u8], inputs: usize, dialect: &Dialect) -> Result<Decoded<Embeddings>, Error> {
     let mut fields = object(body)?;
     if let Some(error) = ErrorBody::in_response(&fields, "data") {
-        return Err(classify_inner(&error, false));
+        return Err(RULES.classify_inner(&error, false));
     }
     let billed = billed(&fields);
     let mut stated = StatedUsage::default();

@@ -2,7 +2,7 @@ use llm_core::Error;
 use serde_json::Value;
 
 use super::super::{
-    error::classify_inner,
+    error::RULES,
     fields::{malformed, object, take_list, take_text},
 };
 use crate::protocol::{Model, error::ErrorBody};
@@ -11,7 +11,7 @@ use crate::protocol::{Model, error::ErrorBody};
 pub(in crate::openai) fn models(body: &[u8]) -> Result<Vec<Model>, Error> {
     let mut fields = object(body)?;
     if let Some(error) = ErrorBody::in_response(&fields, "data") {
-        return Err(classify_inner(&error, false));
+        return Err(RULES.classify_inner(&error, false));
     }
     let list = take_list(&mut fields, "data").ok_or_else(|| malformed("the list of models has no data"))?;
     Ok(list.into_iter().filter_map(model).collect())

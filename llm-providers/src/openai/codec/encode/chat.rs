@@ -8,10 +8,11 @@ use serde_json::{Map, Value};
 
 use super::{
     super::{Dialect, MissingFeature},
-    bytes, entry, message, no_shadow,
+    message,
     tool::{WireChoice, WireFormat, WireTool},
     unsupported,
 };
+use crate::protocol::encode::{bytes, entry, no_shadow};
 
 /// Names that further fields cannot take.
 const TAKEN: [&str; 21] = [

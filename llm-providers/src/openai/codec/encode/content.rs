@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::{
     super::Dialect,
-    entry,
     thought::{Thinking, call_id},
 };
+use crate::protocol::encode::entry;
 use crate::protocol::{arguments, foreign::own};
 
 /// The content of a message: one text as itself, anything else as a list of parts.

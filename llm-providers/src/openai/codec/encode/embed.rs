@@ -2,10 +2,8 @@ use bytes::Bytes;
 use llm_core::{EmbedInput, EmbedRequest, Error, ErrorKind};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{
-    super::{Dialect, MissingFeature},
-    bytes, entries, entry, no_shadow,
-};
+use super::super::{Dialect, MissingFeature};
+use crate::protocol::encode::{bytes, entries, entry, no_shadow};
 
 /// The body of an embeddings request.
 ///

@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::{
     super::{Dialect, MissingFeature, ReasoningFormat},
     content::{Called, Content, form, is_custom},
-    entries, entry, no_shadow,
     thought::{self, call_id, thoughts},
     unsupported,
 };
+use crate::protocol::encode::{entries, entry, no_name_shadows, no_shadow};
 use crate::protocol::{foreign, is_blank_instruction};
 
 /// Names that a message's further fields cannot take.
@@ -95,7 +95,7 @@ fn check_call(call: &ToolCall, here: &str, dialect: &Dialect) -> Result<(), Erro
     match call.extra.get(within) {
         None => Ok(()),
         Some(Value::Object(own)) => {
-            no_shadow(&format!("{here}.extra.{within}."), &Extra::from(own.clone()), &["name", input])
+            no_name_shadows(&format!("{here}.extra.{within}."), own.keys().map(String::as_str), &["name", input])
         }
         Some(_) => Err(Error::invalid(format!("{here}.extra.{within} is not an object"))),
     }

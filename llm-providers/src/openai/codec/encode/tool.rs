@@ -4,7 +4,7 @@ use llm_core::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{entry, no_shadow};
+use crate::protocol::encode::{entry, no_shadow};
 
 /// A further field of a function that stands beside it, not within.
 const BESIDE: &str = "cache_control";

@@ -7,12 +7,12 @@ use super::{
     super::{
         Dialect,
         decode::{billed, service_tier, take_usage},
-        error::classify_inner,
+        error::RULES,
         fields::{Fields, malformed, object, object_with, take_index, take_list, take_text},
     },
     choice::OpenChoice,
 };
-use crate::protocol::{Halves, error::ErrorBody, usage::StatedUsage};
+use crate::protocol::{Halves, StreamDecoder, error::ErrorBody, usage::StatedUsage};
 
 /// Turns the data of a stream's events into pieces of the answer, one `data:` field at a time.
 ///
@@ -74,7 +74,7 @@ impl ChunkDecoder {
     /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; if it is an `error`, that, unless every choice had said
     /// why it ended: then the answer is whole, and keeps the error as a further field. The charge is unknown, or known
     /// if the usage came before.
-    pub(crate) fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
+    fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         if self.done {
             return Ok(Vec::new());
         }
@@ -87,31 +87,10 @@ impl ChunkDecoder {
     }
 
     /// Reads the data of an event that says by its name that it is an error, whether there is an `error` in it or not.
-    pub(in crate::openai) fn decode_error(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
+    fn decode_error(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let fields = object(data.as_bytes()).unwrap_or_default();
         let body = ErrorBody::of(&Value::Object(fields));
-        Err(self.charged(classify_inner(&body, self.has_begun())))
-    }
-
-    /// Says that the stream has ended, and gives what was held back for the end.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Incomplete`] unless every choice that began has a reason of its end, and either so many choices came
-    /// as were asked for, or `[DONE]`: with that, fewer are what the vendor gave, as in an answer that is not streamed.
-    /// With `[DONE]` and a usage, an answer whose server tells no reasons is complete as well; it ends with
-    /// [`FinishReason::Unknown`](llm_core::FinishReason::Unknown).
-    pub(crate) fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
-        if !self.is_whole() {
-            let what = match (&self.started, self.done) {
-                (None, _) => "the stream broke off before it began",
-                (_, true) => "the stream ended, but not every choice told why it did",
-                (_, false) => "the stream broke off before its end",
-            };
-            let error = Error::new(ErrorKind::Incomplete, what);
-            return Err(self.charged(error.with_charge(Charge::Unknown)));
-        }
-        Ok(self.close())
+        Err(self.charged(RULES.classify_inner(&body, self.has_begun())))
     }
 
     /// Gives what was held back for the end, once.
@@ -128,31 +107,6 @@ impl ChunkDecoder {
         events
     }
 
-    /// Returns true after `[DONE]`.
-    pub(crate) fn is_done(&self) -> bool {
-        self.done
-    }
-
-    /// Returns the usage that the vendor has stated so far. Some servers state it piece by piece.
-    pub(crate) fn usage(&self) -> Option<Usage> {
-        self.stated.usage()
-    }
-
-    /// First count of the usage that cannot be one, by its name and value.
-    pub(crate) fn unusable_usage(&self) -> Option<&Arc<str>> {
-        self.stated.unusable()
-    }
-
-    /// The vendor's service class, if it has said so yet.
-    pub(crate) fn service_tier(&self) -> Option<&Arc<str>> {
-        self.service_tier.as_ref()
-    }
-
-    /// Amount that the server states it billed, if it has said so yet.
-    pub(crate) fn billed(&self) -> Option<Usd> {
-        self.billed
-    }
-
     fn chunk(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let mut fields = object_with(data.as_bytes(), &["function"], "arguments")?;
         let mut events = Vec::new();
@@ -164,7 +118,7 @@ impl ChunkDecoder {
         {
             // What comes with an error is all there will be.
             self.settled = self.stated.usage().filter(|_| stated);
-            return Err(classify_inner(&error, self.has_begun()));
+            return Err(RULES.classify_inner(&error, self.has_begun()));
         }
         let choices = take_list(&mut fields, "choices").unwrap_or_default();
         let last = choices.is_empty();
@@ -267,6 +221,56 @@ impl ChunkDecoder {
             Some(usage) if self.settled.is_some() => error.with_charge(Charge::Known(usage)),
             _ => error,
         }
+    }
+}
+
+impl StreamDecoder for ChunkDecoder {
+    fn event(&mut self, name: Option<&str>, data: &str) -> Result<Vec<ChatEvent>, Error> {
+        match name {
+            Some("error") => self.decode_error(data),
+            _ => self.decode(data),
+        }
+    }
+
+    /// Says that the stream has ended, and gives what was held back for the end.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Incomplete`] unless every choice that began has a reason of its end, and either so many choices came
+    /// as were asked for, or `[DONE]`: with that, fewer are what the vendor gave, as in an answer that is not streamed.
+    /// With `[DONE]` and a usage, an answer whose server tells no reasons is complete as well; it ends with
+    /// [`FinishReason::Unknown`](llm_core::FinishReason::Unknown).
+    fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
+        if !self.is_whole() {
+            let what = match (&self.started, self.done) {
+                (None, _) => "the stream broke off before it began",
+                (_, true) => "the stream ended, but not every choice told why it did",
+                (_, false) => "the stream broke off before its end",
+            };
+            let error = Error::new(ErrorKind::Incomplete, what);
+            return Err(self.charged(error.with_charge(Charge::Unknown)));
+        }
+        Ok(self.close())
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.stated.usage()
+    }
+
+    fn service_tier(&self) -> Option<&Arc<str>> {
+        self.service_tier.as_ref()
+    }
+
+    fn unusable_usage(&self) -> Option<&Arc<str>> {
+        self.stated.unusable()
+    }
+
+    fn billed(&self) -> Option<Usd> {
+        self.billed
     }
 }
 
