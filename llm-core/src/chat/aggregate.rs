@@ -66,7 +66,7 @@ impl Aggregate {
             ChatEvent::Part { choice, part } => self.open(*choice, OpenPart::Whole(part.clone())),
             ChatEvent::Finish { choice, reason } => self.choice(*choice).finish.update(reason),
             ChatEvent::Extra { of, fields } => match *of {
-                ExtraOf::Answer => self.extra.merge(fields),
+                ExtraOf::Response => self.extra.merge(fields),
                 ExtraOf::Choice(choice) => self.choice(choice).extra.merge(fields),
                 ExtraOf::Message(choice) => self.choice(choice).message_extra.merge(fields),
             },

@@ -107,8 +107,8 @@ pub enum ChatEvent {
 /// Part of a response that unknown fields belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtraOf {
-    /// The response.
-    Answer,
+    /// The whole response.
+    Response,
     /// A choice.
     Choice(u32),
     /// The message in a choice.
@@ -141,7 +141,7 @@ impl ChatEvent {
         let ChatResponse { id, model, choices, extra } = answer;
         let mut events = vec![Self::Start { id: id.clone(), model: model.clone() }];
         if !extra.is_empty() {
-            events.push(Self::Extra { of: ExtraOf::Answer, fields: extra.clone() });
+            events.push(Self::Extra { of: ExtraOf::Response, fields: extra.clone() });
         }
         for choice in choices {
             replay_choice(choice, &mut events);

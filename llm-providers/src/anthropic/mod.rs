@@ -7,13 +7,13 @@
 //! Instructions at the beginning are sent as `system`; later ones as messages of role `system`, which older models
 //! refuse. Messages alternate: neighbours of one role become one, so that the results of parallel calls come together.
 //! A refusal in the conversation is sent as text, an empty text beside other parts is not sent. A message's
-//! `cache_control` among its further fields goes to its last block; parts have their own.
+//! `cache_control` among its unknown fields goes to its last block; parts have their own.
 //!
 //! Ids of tool calls that the vendor would refuse (another vendor's) are replaced by ids computed from them, the same in
 //! calls and results. Arguments go as they were written, to the last digit.
 //!
 //! `reasoning_effort` is sent as `output_config.effort`, but `none` as `thinking` disabled; `thinking` itself passes
-//! among the request's further fields. `response_format` is sent as `output_config.format`: the schema alone, for the
+//! among the request's unknown fields. `response_format` is sent as `output_config.format`: the schema alone, for the
 //! format has no name, and always follows it exactly.
 //!
 //! # Errors

@@ -31,13 +31,13 @@ impl AnthropicProtocol {
         Self { options, betas: Vec::new() }
     }
 
-    fn headed(&self, mut outgoing: EncodedRequest) -> EncodedRequest {
-        outgoing.headers.insert("anthropic-version", VERSION);
+    fn headed(&self, mut encoded: EncodedRequest) -> EncodedRequest {
+        encoded.headers.insert("anthropic-version", VERSION);
         // Each name was checked when it was set.
         if let (false, Ok(betas)) = (self.betas.is_empty(), HeaderValue::try_from(self.betas.join(","))) {
-            outgoing.headers.insert("anthropic-beta", betas);
+            encoded.headers.insert("anthropic-beta", betas);
         }
-        outgoing
+        encoded
     }
 }
 

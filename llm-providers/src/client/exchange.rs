@@ -52,11 +52,11 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         call: &Call<B>,
         model: &Arc<str>,
         accept: &'static str,
-        outgoing: EncodedRequest,
+        encoded: EncodedRequest,
     ) -> Result<(Head, T::Body), Error> {
         let deadline = Deadline::of(call);
         deadline.check()?;
-        let request = self.config.request(outgoing, accept)?;
+        let request = self.config.request(encoded, accept)?;
         let mut transport = self.transport.clone();
         let ready = deadline.bound(transport.ready()).await.map_err(|error| error.with_charge(Charge::None))?;
         ready.map_err(|error| adopt(error).with_charge(Charge::None))?;
@@ -182,8 +182,8 @@ fn scrub(error: Error, secrets: &[SecretString]) -> Error {
 }
 
 impl<W> Config<W> {
-    fn request(&self, outgoing: EncodedRequest, accept: &'static str) -> Result<Request<Bytes>, Error> {
-        let EncodedRequest { method, path, headers, body } = outgoing;
+    fn request(&self, encoded: EncodedRequest, accept: &'static str) -> Result<Request<Bytes>, Error> {
+        let EncodedRequest { method, path, headers, body } = encoded;
         let uri = self.base_url.below(&path)?;
         let with_body = !body.is_empty();
         let mut request = Request::new(body);

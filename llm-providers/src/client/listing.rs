@@ -25,8 +25,8 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         let (span, protocol) =
             (CallSpan::open("count_tokens", &self.config.name, &request.model), &self.config.protocol);
         span.run(async {
-            let outgoing = protocol.count(request)?;
-            self.told(&request.model, deadline, outgoing, |bytes| protocol.read_count(bytes)).await
+            let encoded = protocol.count(request)?;
+            self.told(&request.model, deadline, encoded, |bytes| protocol.read_count(bytes)).await
         })
         .await
     }
@@ -45,8 +45,8 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         let (protocol, model) = (&self.config.protocol, Arc::default());
         let (mut models, mut page) = (Vec::new(), None::<String>);
         for _ in 0..PAGES {
-            let outgoing = protocol.models(page.as_deref())?;
-            let (more, next) = self.told(&model, deadline, outgoing, |bytes| protocol.read_models(bytes)).await?;
+            let encoded = protocol.models(page.as_deref())?;
+            let (more, next) = self.told(&model, deadline, encoded, |bytes| protocol.read_models(bytes)).await?;
             models.extend(more);
             if next.is_some() && next == page {
                 return Err(Error::new(ErrorKind::Malformed, "the list of models goes round in a circle"));
@@ -63,14 +63,14 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         &self,
         model: &Arc<str>,
         deadline: Option<Instant>,
-        outgoing: EncodedRequest,
+        encoded: EncodedRequest,
         read: impl FnOnce(&[u8]) -> Result<A, Error>,
     ) -> Result<A, Error> {
         // Nobody is charged, so nobody needs to know whether it was sent.
         let mut call = Call::new("", ());
         call.deadline = deadline;
         let answer = async {
-            let (head, body) = self.exchange(&call, model, JSON, outgoing).await?;
+            let (head, body) = self.exchange(&call, model, JSON, encoded).await?;
             self.read(&head, body, read).await
         };
         answer.await.map_err(|error| error.with_charge(Charge::None))

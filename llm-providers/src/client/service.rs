@@ -26,8 +26,8 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         let (span, protocol) = (CallSpan::open("chat", &self.config.name, &call.body.model), &self.config.protocol);
         span.run(async {
             let model = &call.body.model;
-            let outgoing = protocol.chat(&call.body, false)?;
-            let (head, body) = self.exchange(&call, model, JSON, outgoing).await?;
+            let encoded = protocol.chat(&call.body, false)?;
+            let (head, body) = self.exchange(&call, model, JSON, encoded).await?;
             let decoded = self.read(&head, body, |bytes| protocol.read_chat_for(&call.body, bytes)).await?;
             decoded.usage.into_iter().for_each(|usage| span.used(usage));
             let receipt = head.receipt();
@@ -41,8 +41,8 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         let (span, protocol) = (CallSpan::open("chat", &self.config.name, &call.body.model), &self.config.protocol);
         span.run(async {
             let model = &call.body.model;
-            let outgoing = protocol.chat(&call.body, true)?;
-            let (head, body) = self.exchange(&call, model, EVENTS, outgoing).await?;
+            let encoded = protocol.chat(&call.body, true)?;
+            let (head, body) = self.exchange(&call, model, EVENTS, encoded).await?;
             let (receipt, limits) = (head.receipt(), head.limits.clone());
             let body = head.deadline.bound(Peeked::new(body)).await.map_err(|error| head.blame(error))?;
             // Some servers do not stream, some proxies answer with a page, and some label what they send wrongly.
@@ -67,8 +67,8 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
             (CallSpan::open("embeddings", &self.config.name, &call.body.model), &self.config.protocol);
         span.run(async {
             let model = &call.body.model;
-            let outgoing = protocol.embed(&call.body)?;
-            let (head, body) = self.exchange(&call, model, JSON, outgoing).await?;
+            let encoded = protocol.embed(&call.body)?;
+            let (head, body) = self.exchange(&call, model, JSON, encoded).await?;
             let inputs = call.body.inputs.len();
             let decoded = self.read(&head, body, |bytes| protocol.read_embeddings(bytes, inputs)).await?;
             decoded.usage.into_iter().for_each(|usage| span.used(usage));

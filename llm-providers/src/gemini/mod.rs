@@ -13,7 +13,7 @@
 //! | [`ImageSource::Url`](llm_core::chat::ImageSource::Url) | `fileData`, if it is a file that was uploaded to Gemini |
 //! | code that was run, files, sounds | [`Part::Other`](llm_core::Part::Other), both ways |
 //!
-//! Further fields of the request stand at the top (`safetySettings`, `cachedContent`, `serviceTier`); those in an object
+//! Unknown fields of the request stand at the top (`safetySettings`, `cachedContent`, `serviceTier`); those in an object
 //! `generationConfig` among them stand there (`mediaResolution`, `responseModalities`, `thinkingConfig`).
 //!
 //! - `reasoning_effort`: `none` is a `thinkingBudget` of 0, a number is that budget, any other word is that
@@ -28,7 +28,7 @@
 //!
 //! # Errors
 //!
-//! Of a request, before it is sent: [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`](llm_core::ChatRequest::validate); if a further field
+//! Of a request, before it is sent: [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`](llm_core::ChatRequest::validate); if an unknown field
 //! shadows one of the request; if a tool result answers no earlier call, whose name it needs; if arguments of a call are
 //! no JSON object. [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for what the format
 //! cannot say: what another vendor's answers left, instructions after the conversation began, names of speakers,

@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use llm_core::{ChatResponse, Choice, Error, ErrorKind, Extra, FinishReason, Part, ToolCall, Usage, chat::Reasoning};
 use serde_json::Value;
 
-use super::{error::charge, message::SEALS};
+use super::{error::charge, message::SIGNATURES};
 use crate::protocol::{finish_reason, usage::output};
 
 /// The answer in this family's words.
@@ -72,16 +72,16 @@ pub(super) fn called(call: GenaiCall) -> ToolCall {
         value => value.to_string(),
     };
     let mut extra = Extra::default();
-    if let Some(seals) = thought_signatures {
-        extra.insert(SEALS, seals);
+    if let Some(signatures) = thought_signatures {
+        extra.insert(SIGNATURES, signatures);
     }
     ToolCall { id: call_id.into(), name: fn_name.into(), arguments: arguments.into(), extra }
 }
 
-/// The further fields of reasoning that was sealed through an adapter.
-pub(super) fn sealed(kind: AdapterKind) -> Extra {
+/// Returns the unknown fields of reasoning that was signed through an adapter.
+pub(super) fn signed_through(kind: AdapterKind) -> Extra {
     let mut extra = Extra::default();
-    extra.insert(SEALS, kind.as_lower_str());
+    extra.insert(SIGNATURES, kind.as_lower_str());
     extra
 }
 
@@ -89,15 +89,17 @@ fn push(content: ContentPart, kind: AdapterKind, parts: &mut Vec<Part>) -> Resul
     let part = match content {
         ContentPart::Text(text) => Part::text(text),
         ContentPart::ToolCall(call) => Part::ToolCall(called(call)),
-        ContentPart::ThoughtSignature(seal) => {
-            Part::Reasoning(Reasoning { text: "".into(), signature: Some(seal.into()), extra: sealed(kind) })
-        }
+        ContentPart::ThoughtSignature(signature) => Part::Reasoning(Reasoning {
+            text: "".into(),
+            signature: Some(signature.into()),
+            extra: signed_through(kind),
+        }),
         ContentPart::ReasoningContent(text) => {
-            // A seal comes right before what it seals.
-            if let Some(Part::Reasoning(sealed)) = parts.last_mut()
-                && sealed.text.is_empty()
+            // A signature comes right before the text that it signs.
+            if let Some(Part::Reasoning(signed)) = parts.last_mut()
+                && signed.text.is_empty()
             {
-                sealed.text = text.into();
+                signed.text = text.into();
                 return Ok(());
             }
             Part::Reasoning(Reasoning { text: text.into(), ..Reasoning::default() })

@@ -12,9 +12,9 @@ use serde_json::Value;
 use super::error::unsupported;
 use crate::protocol;
 
-/// Under this name a call's seals, which some vendors want back, stay among its further fields; and with sealed reasoning
+/// Under this name a call's signatures, which some vendors want back, stay among its unknown fields; and with signed reasoning
 /// the adapter that it came through, which alone takes it back.
-pub(super) const SEALS: &str = "thought_signatures";
+pub(super) const SIGNATURES: &str = "thought_signatures";
 
 /// One message, at its place in the conversation.
 ///
@@ -62,22 +62,22 @@ fn pieces(part: &Part, role: &ChatRole, here: &str, kind: AdapterKind) -> Result
     }
 }
 
-/// A seal, then what it seals: the order that `genai` itself gives them in.
+/// A signature, then the text that it signs: the order that `genai` itself gives them in.
 fn thought(reasoning: &Reasoning, here: &str, kind: AdapterKind) -> Result<Vec<ContentPart>, Error> {
     let Reasoning { text, signature, extra } = reasoning;
-    if let Some((name, _)) = extra.iter().find(|(name, _)| *name != SEALS) {
+    if let Some((name, _)) = extra.iter().find(|(name, _)| *name != SIGNATURES) {
         return Err(unsupported(format!("{here}.{name}")));
     }
-    if signature.is_some() && extra.get(SEALS).is_none_or(|adapter| *adapter != kind.as_lower_str()) {
-        return Err(unsupported(format!("{here}, reasoning that was not sealed through genai's {kind} adapter,")));
+    if signature.is_some() && extra.get(SIGNATURES).is_none_or(|adapter| *adapter != kind.as_lower_str()) {
+        return Err(unsupported(format!("{here}, reasoning that was not signed through genai's {kind} adapter,")));
     }
     // OpenAI's own format has no place for reasoning, and genai would send it to everybody who speaks that format.
     if kind == AdapterKind::OpenAI {
         return Err(unsupported(format!("{here}, reasoning for {kind},")));
     }
-    let seal = signature.as_ref().map(|seal| ContentPart::ThoughtSignature(seal.to_string()));
+    let signature = signature.as_ref().map(|text| ContentPart::ThoughtSignature(text.to_string()));
     let text = (!text.is_empty()).then(|| ContentPart::ReasoningContent(text.to_string()));
-    Ok(seal.into_iter().chain(text).collect())
+    Ok(signature.into_iter().chain(text).collect())
 }
 
 fn binary(image: &Image, here: &str) -> Result<Binary, Error> {
@@ -95,8 +95,8 @@ fn binary(image: &Image, here: &str) -> Result<Binary, Error> {
 
 fn called(call: &ToolCall, here: &str) -> Result<GenaiCall, Error> {
     let ToolCall { id, name, arguments: _, extra } = call;
-    let seals = |value: &Value| serde_json::from_value::<Vec<String>>(value.clone()).ok();
-    if let Some((name, _)) = extra.iter().find(|(name, _)| *name != SEALS) {
+    let signatures = |value: &Value| serde_json::from_value::<Vec<String>>(value.clone()).ok();
+    if let Some((name, _)) = extra.iter().find(|(name, _)| *name != SIGNATURES) {
         return Err(unsupported(format!("{here}.{name}")));
     }
     let fn_arguments = serde_json::from_str(protocol::arguments(call))
@@ -105,7 +105,7 @@ fn called(call: &ToolCall, here: &str) -> Result<GenaiCall, Error> {
         call_id: id.to_string(),
         fn_name: name.to_string(),
         fn_arguments,
-        thought_signatures: extra.get(SEALS).and_then(seals),
+        thought_signatures: extra.get(SIGNATURES).and_then(signatures),
     })
 }
 

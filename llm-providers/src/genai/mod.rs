@@ -29,7 +29,7 @@
 //!   [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported) that names the field: `sampling.n`, `top_k`, the
 //!   penalties, `logprobs`, `parallel_tool_calls`, names of speakers, the developer's role, further fields of parts. So is
 //!   what the vendor's adapter in `genai` would drop without a word: further fields, seeds, the choice of tools; and
-//!   reasoning of the conversation so far for OpenAI, or sealed elsewhere, unless [`Genai::approximate`] leaves it out.
+//!   reasoning of the conversation so far for OpenAI, or signed elsewhere, unless [`Genai::approximate`] leaves it out.
 //! - A tool's arguments are read by `genai` and written again: white space and the order of keys may differ. Those of a
 //!   stream come at its end, whole. Fields of an answer without a name in `genai` are lost.
 //! - Options that are set on the `genai` client itself (`with_chat_options`) decide answers and are in no cache key: leave

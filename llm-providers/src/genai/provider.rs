@@ -35,7 +35,7 @@ impl Genai {
         Self { client, approximate: false }
     }
 
-    /// Leaves reasoning of the conversation so far out where it cannot go, in place of an error: to OpenAI, or with a seal
+    /// Leaves reasoning of the conversation so far out where it cannot go, in place of an error: to OpenAI, or with a signature
     /// that came through another adapter or not through `genai`.
     pub fn approximate(self, on: bool) -> Self {
         Self { approximate: on, ..self }
@@ -149,7 +149,7 @@ fn texts(request: &EmbedRequest) -> Result<Vec<String>, Error> {
     let further =
         request.extra.iter().map(|(name, _)| name).find(|name| !EmbedRequest::TRANSPORT_FIELDS.contains(name));
     if let Some(name) = further {
-        return Err(unsupported(format!("{name:?} among the further fields")));
+        return Err(unsupported(format!("{name:?} among the unknown fields")));
     }
     let text = |(at, input): (usize, &EmbedInput)| match input {
         EmbedInput::Text(text) => Ok(text.to_string()),

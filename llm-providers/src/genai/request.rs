@@ -87,13 +87,13 @@ pub(super) fn options(request: &ChatRequest, kind: AdapterKind) -> Result<ChatOp
     carried(sampling.seed.is_some(), &SEED, "sampling.seed")?;
     let formed = response_format.as_ref().is_some_and(|format| *format != ResponseFormat::Text);
     carried(formed, &FORMAT, "response_format")?;
-    let further = further(extra);
-    carried(further.is_some(), &EXTRA, "a further field")?;
+    let unknown = unknown_fields(extra);
+    carried(unknown.is_some(), &EXTRA, "an unknown field")?;
     let options = ChatOptions {
         tool_choice: tool_choice.as_ref().map(choice).transpose()?,
         response_format: response_format.as_ref().map(format).transpose()?.flatten(),
         reasoning_effort: reasoning_effort.as_deref().map(effort).transpose()?,
-        extra_body: further,
+        extra_body: unknown,
         ..ChatOptions::default()
     };
     sampled(sampling, options)
@@ -182,7 +182,7 @@ fn effort(effort: &str) -> Result<ReasoningEffort, Error> {
 }
 
 /// The further fields, without those that say how to stream, which is genai's own matter.
-fn further(extra: &Extra) -> Option<Value> {
+fn unknown_fields(extra: &Extra) -> Option<Value> {
     let ours = |name: &str| matches!(name, "stream" | "stream_options");
     let fields: Map<_, _> =
         extra.iter().filter(|(name, _)| !ours(name)).map(|(name, value)| (name.to_owned(), value.clone())).collect();

@@ -14,7 +14,7 @@ use futures_core::Stream;
 use llm_core::{Charge, ChatEvent, Error, ErrorKind, Part, Receipt, chat::Reasoning};
 
 use super::{
-    answer::{called, finish, sealed, usage},
+    answer::{called, finish, signed_through, usage},
     error::classify,
 };
 use crate::{
@@ -103,7 +103,7 @@ impl Pieces {
                 self.thinking = true;
                 ChatEvent::Reasoning { choice: 0, text: chunk.content.into() }
             }
-            ChatStreamEvent::ThoughtSignatureChunk(chunk) => seal(chunk.content.into(), self.kind, thinking),
+            ChatStreamEvent::ThoughtSignatureChunk(chunk) => signature(chunk.content.into(), self.kind, thinking),
             ChatStreamEvent::End(end) => return self.end(end),
         };
         self.waiting.push_back(Ok(piece));
@@ -131,9 +131,9 @@ impl Pieces {
     }
 }
 
-/// A seal: of the reasoning that came right before, otherwise of reasoning that is not shown.
-fn seal(seal: Arc<str>, kind: AdapterKind, thinking: bool) -> ChatEvent {
-    let (signature, extra) = (Some(seal), sealed(kind));
+/// A signature: of the reasoning that came right before, otherwise of reasoning that is not shown.
+fn signature(text: Arc<str>, kind: AdapterKind, thinking: bool) -> ChatEvent {
+    let (signature, extra) = (Some(text), signed_through(kind));
     match thinking {
         true => ChatEvent::PartEnd { choice: 0, signature, extra },
         false => {

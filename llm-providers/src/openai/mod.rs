@@ -17,7 +17,7 @@
 //!
 //! # Requests
 //!
-//! A stream is asked for its usage at the end. A `stream_options` among the request's further fields is sent with
+//! A stream is asked for its usage at the end. A `stream_options` among the request's unknown fields is sent with
 //! streams, and not without. Reasoning in the conversation so far goes back as the dialect says: OpenAI's own format has
 //! no field for it. What another vendor's answer left in the conversation does not go: its signatures, its citations, its own
 //! kinds of parts.

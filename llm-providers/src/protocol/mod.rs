@@ -32,13 +32,13 @@
 
 mod arguments;
 mod call_id;
+pub(crate) mod cross_vendor;
 mod dollars;
 pub(crate) mod encode;
 pub(crate) mod error;
 mod exact;
 pub(crate) mod fields;
 mod finish;
-pub(crate) mod foreign;
 mod format;
 mod identity;
 mod instructions;

@@ -14,7 +14,7 @@ pub struct Model {
     pub input_limit: Option<u64>,
     /// The most output tokens, where the vendor tells.
     pub output_limit: Option<u64>,
-    /// Further fields.
+    /// Unknown fields.
     pub extra: Extra,
 }
 

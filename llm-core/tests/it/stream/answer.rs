@@ -128,7 +128,7 @@ fn aggregate_unknown_fields_reach_their_part() {
     let event = |of, value| ChatEvent::Extra { of, fields: fields(value) };
     let answer = aggregate([
         event(ExtraOf::Choice(0), json!({"logprobs": {"content": [1]}})),
-        event(ExtraOf::Answer, json!({"service_tier": "default"})),
+        event(ExtraOf::Response, json!({"service_tier": "default"})),
         event(ExtraOf::Message(0), json!({"annotations": []})),
         event(ExtraOf::Choice(0), json!({"logprobs": {"content": [2]}})),
         ChatEvent::Finish { choice: 0, reason: FinishReason::Stop },

@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn vendor_limits_count_resets_from_now() {
-        let told = headers(&[
+        let received = headers(&[
             ("anthropic-ratelimit-requests-limit", "4000"),
             ("anthropic-ratelimit-requests-remaining", "3999"),
             ("anthropic-ratelimit-requests-reset", "1994-11-06T08:49:37Z"),
@@ -67,7 +67,7 @@ mod tests {
         ]);
         // 1994-11-06T08:49:37Z, less 30 s.
         let now = UNIX_EPOCH + Duration::from_secs(784_111_747);
-        let limits = vendor_limits(&told, &"m".into(), now).unwrap();
+        let limits = vendor_limits(&received, &"m".into(), now).unwrap();
         assert_eq!(limits.requests, minute(Some(4_000), Some(3_999), Some(Duration::from_secs(30))));
         assert_eq!(limits.input_tokens, minute(None, Some(19_998_000), None));
         assert_eq!(limits.output_tokens, minute(None, None, Some(Duration::ZERO)));
@@ -77,13 +77,13 @@ mod tests {
 
     #[test]
     fn vendor_limits_of_tiers_are_separate() {
-        let told = headers(&[
+        let received = headers(&[
             ("anthropic-priority-input-tokens-limit", "10000"),
             ("anthropic-priority-input-tokens-remaining", "9618"),
             ("anthropic-priority-output-tokens-reset", "1994-11-06T08:49:37Z"),
             ("anthropic-fast-output-tokens-remaining", "0"),
         ]);
-        let limits = vendor_limits(&told, &"m".into(), UNIX_EPOCH + Duration::from_secs(784_111_747)).unwrap();
+        let limits = vendor_limits(&received, &"m".into(), UNIX_EPOCH + Duration::from_secs(784_111_747)).unwrap();
         assert_eq!((limits.input_tokens, limits.output_tokens), (None, None), "not those of other calls");
         let of = |class: &str| limits.classes.get(class).unwrap();
         assert_eq!(of("priority").input_tokens, minute(Some(10_000), Some(9_618), None));

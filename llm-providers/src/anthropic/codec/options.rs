@@ -17,8 +17,8 @@ pub struct Options {
     /// |---|---|
     /// | `sampling.seed`, penalties, `logprobs`, `top_logprobs` | left out |
     /// | a message's `name`, an image's `detail` | left out |
-    /// | reasoning without a signature or with another vendor's seal | left out |
-    /// | other further fields that another vendor's answer left in a part | left out |
+    /// | reasoning without a signature or with another vendor's signature | left out |
+    /// | other unknown fields that another vendor's answer left in a part | left out |
     /// | a schema's `description` | left out |
     /// | `reasoning_effort` of a model that has no levels | left out |
     /// | `reasoning_effort` `minimal` | `low` |

@@ -21,10 +21,10 @@ impl CallIds {
     }
 
     /// The id of the next call.
-    pub(super) fn next(&mut self, answer: &str, told: Option<String>) -> String {
+    pub(super) fn next(&mut self, answer: &str, stated: Option<String>) -> String {
         let nth = self.calls;
         self.calls += 1;
-        match told {
+        match stated {
             Some(id) if !id.is_empty() => id,
             _ => {
                 let in_id = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');

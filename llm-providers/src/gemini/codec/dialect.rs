@@ -19,7 +19,7 @@ pub struct Dialect {
     ///
     /// | field | instead |
     /// |---|---|
-    /// | reasoning with another vendor's seal | left out |
-    /// | other further fields of a part that prove or annotate it (`citations`, `caller`) | left out |
+    /// | reasoning with another vendor's signature | left out |
+    /// | other unknown fields of a part that prove or annotate it (`citations`, `caller`) | left out |
     pub approximate: bool,
 }

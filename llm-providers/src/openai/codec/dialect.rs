@@ -57,7 +57,7 @@ pub struct Dialect {
     /// | `sampling.seed`, `top_k`, `logprobs`, `top_logprobs` | left out |
     /// | a message's `name` | left out |
     /// | reasoning that cannot be sent back, or has another vendor's seal | left out |
-    /// | further fields of parts that another vendor's answer left | left out |
+    /// | unknown fields of parts that another vendor's answer left | left out |
     pub approximate: bool,
     /// Features that the server does not have. A request that needs one is refused before it is sent.
     pub missing: &'static [MissingFeature],
@@ -209,7 +209,7 @@ impl Dialect {
     };
 
     /// OpenRouter: it takes `top_k`, and reasoning back with its seals. What one of its models cannot do, it drops or
-    /// refuses itself; `provider: {"require_parameters": true}` among the request's further fields makes it refuse.
+    /// refuses itself; `provider: {"require_parameters": true}` among the request's unknown fields makes it refuse.
     pub const OPENROUTER: Self = Self {
         name: "openrouter",
         base_url: "https://openrouter.ai/api/v1",
@@ -230,7 +230,7 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    pub(in crate::openai) fn is_missing(&self, feature: MissingFeature) -> bool {
+    pub(crate) fn is_missing(&self, feature: MissingFeature) -> bool {
         self.missing.contains(&feature)
     }
 }

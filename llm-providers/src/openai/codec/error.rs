@@ -97,7 +97,7 @@ const GROUP_DAY: LimitScope = LimitScope::Group(LimitWindow::Day);
 const GROUP_MINUTE: LimitScope = LimitScope::Group(LimitWindow::Minute);
 
 /// Returns the vendor's id of a request.
-pub(in crate::openai) fn request_id(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
     let id = headers.get("x-request-id").or_else(|| headers.get("apim-request-id"))?.to_str().ok()?;
     (!id.is_empty() && id.len() <= 200).then_some(id)
 }

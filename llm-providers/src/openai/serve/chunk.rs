@@ -17,7 +17,7 @@ pub(super) struct Chunker {
     audience: Audience,
     id: String,
     model: String,
-    /// Further fields, and those that stand in every chunk.
+    /// Unknown fields, and those that stand in every chunk.
     told: Extra,
     further: Fields,
     choices: BTreeMap<u32, Open>,
@@ -81,7 +81,7 @@ impl Chunker {
                 let native = native(&reason).into_iter().collect();
                 return Ok(Some(self.chunk(choice, json!({}), finish(&reason), native)));
             }
-            ChatEvent::Extra { of: ExtraOf::Answer, fields } => {
+            ChatEvent::Extra { of: ExtraOf::Response, fields } => {
                 self.told.merge(&fields);
                 let mut required = head(CHUNK, "", "");
                 required.insert("choices".into(), Value::Array(Vec::new()));

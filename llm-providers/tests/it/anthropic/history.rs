@@ -112,7 +112,7 @@ fn cross_vendor_history_to_anthropic_is_refused() {
             "parts[0].extra.thoughtSignature",
             json!([{"type": "tool_use", "id": "t", "name": "f", "input": {}}, text]),
         ),
-        (Part::Reasoning(geminis), "parts[0], reasoning with a seal (thought)", json!("4")),
+        (Part::Reasoning(geminis), "parts[0], reasoning with a signature (thought)", json!("4")),
     ];
     for (part, told, without) in left {
         let request = asking(vec![part, Part::text("4")]);

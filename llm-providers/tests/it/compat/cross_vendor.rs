@@ -52,7 +52,7 @@ fn cross_vendor_field_is_refused_or_approximated() {
         for dialect in [Dialect::OPENAI, Dialect::MISTRAL, Dialect::DEEPSEEK, Dialect::OPENROUTER] {
             let error = refused(&request, dialect);
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-            let (field, of) = (format!("messages[1].parts[0].{named}"), format!("answer of {maker}"));
+            let (field, of) = (format!("messages[1].parts[0].{named}"), format!("response of {maker}"));
             assert!(error.message().contains(&field) && error.message().contains(&of), "{error}");
         }
         assert_eq!(&sent(&request, near(Dialect::OPENAI)), rest);
@@ -120,7 +120,7 @@ fn cross_vendor_part_is_always_refused() {
         let request = said(Part::Other { value: part.into() });
         for dialect in [Dialect::OPENAI, near(Dialect::OPENAI)] {
             let error = refused(&request, dialect);
-            let named = error.message().starts_with("messages[1].parts[0], which an answer of");
+            let named = error.message().starts_with("messages[1].parts[0], which a response of");
             assert!(error.kind() == ErrorKind::Unsupported && named, "{error}");
         }
     }

@@ -81,7 +81,7 @@ fn cross_vendor_history_to_gemini_is_refused() {
             "parts[0].extra.caller",
             json!([{"functionCall": {"id": "t", "name": "f", "args": {}}}]),
         ),
-        (Part::Reasoning(claudes), "parts[0], reasoning with a seal (signature)", Value::Null),
+        (Part::Reasoning(claudes), "parts[0], reasoning with a signature (signature)", Value::Null),
     ];
     for (part, told, without) in left {
         let error = sent(vec![part.clone()], Dialect::default()).unwrap_err();

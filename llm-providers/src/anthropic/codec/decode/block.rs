@@ -11,8 +11,8 @@ use crate::protocol::fields::{Fields, take_text};
 ///
 /// A block without a name here (a vendor's own tools, their results) stays as the vendor wrote it, but for digits that a
 /// JSON number here cannot hold (a double, or 64 bits). Redacted thinking is
-/// reasoning whose text is hidden: its data is the seal, and its `type` a further field.
-pub(in super::super) fn read_block(block: Value) -> Option<Part> {
+/// reasoning whose text is hidden: its data is the signature, and its `type` an unknown field.
+pub(crate) fn read_block(block: Value) -> Option<Part> {
     let Value::Object(mut fields) = block else { return Some(Part::Other { value: Arc::new(block) }) };
     let text = |name: &str| fields.get(name).is_some_and(Value::is_string);
     match fields.get("type").and_then(Value::as_str) {
@@ -25,7 +25,8 @@ pub(in super::super) fn read_block(block: Value) -> Option<Part> {
         Some("thinking") if text("thinking") => {
             fields.remove("type");
             let text = take_text(&mut fields, "thinking").unwrap_or_default().into();
-            let signature = take_text(&mut fields, "signature").filter(|seal| !seal.is_empty()).map(Arc::from);
+            let signature =
+                take_text(&mut fields, "signature").filter(|signature| !signature.is_empty()).map(Arc::from);
             Some(Part::Reasoning(Reasoning { text, signature, extra: Extra::from(fields) }))
         }
         Some("redacted_thinking") if text("data") => {
@@ -64,9 +65,9 @@ fn whole(fields: &mut Fields) {
     }
 }
 
-/// Further fields of a text. No citations are none.
+/// Unknown fields of a text. No citations are none.
 fn further(mut fields: Fields) -> Extra {
-    if fields.get("citations").is_some_and(|told| told.is_null() || told.as_array().is_some_and(Vec::is_empty)) {
+    if fields.get("citations").is_some_and(|list| list.is_null() || list.as_array().is_some_and(Vec::is_empty)) {
         fields.remove("citations");
     }
     Extra::from(fields)

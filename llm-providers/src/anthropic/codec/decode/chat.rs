@@ -3,7 +3,7 @@ use std::sync::Arc;
 use llm_core::{ChatRequest, ChatResponse, Choice, Error, Extra, FinishReason};
 use serde_json::Value;
 
-use super::{super::error::RULES, Told, read_block};
+use super::{super::error::RULES, ResponseUsage, read_block};
 use crate::protocol::{
     Decoded,
     error::ErrorBody,
@@ -21,16 +21,16 @@ use crate::protocol::{
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not UTF-8, not JSON (a proxy's page), or has no
 /// content: it was sent, so its charge is unknown, or known if it says its usage. If it holds an `error` instead, that.
 pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
-    decode(body, Told::default())
+    decode(body, ResponseUsage::default())
 }
 
 /// As [`decode_chat`]: what the answer does not tell of surcharges is as the request asked for.
-pub(in crate::anthropic) fn decode_answer(request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
-    decode(body, Told::asked(request))
+pub(crate) fn decode_answer(request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+    decode(body, ResponseUsage::asked(request))
 }
 
 /// Takes the reason of a response's end, and its details. A reason that shares its name here with another stays.
-pub(in super::super) fn settle(fields: &mut Fields) -> (FinishReason, Extra) {
+pub(crate) fn settle(fields: &mut Fields) -> (FinishReason, Extra) {
     let reason = take_word(fields, "stop_reason");
     let mut further = Fields::new();
     for name in ["stop_sequence", "stop_details"] {
@@ -42,22 +42,22 @@ pub(in super::super) fn settle(fields: &mut Fields) -> (FinishReason, Extra) {
     (reason.as_deref().map(finish_reason).unwrap_or_default(), Extra::from(further))
 }
 
-fn decode(body: &[u8], mut told: Told) -> Result<Decoded<ChatResponse>, Error> {
+fn decode(body: &[u8], mut stated: ResponseUsage) -> Result<Decoded<ChatResponse>, Error> {
     let mut fields = object_with(body, &["content"], "input")?;
     if let Some(error) = ErrorBody::in_response(&fields, "content") {
         return Err(RULES.classify_inner(&error, false));
     }
     if let Some(mut usage) = take_object(&mut fields, "usage") {
-        told.read(&usage);
-        told.strip(&mut usage);
+        stated.read(&usage);
+        stated.strip(&mut usage);
         if !usage.is_empty() {
             fields.insert("usage".to_owned(), usage.into());
         }
     }
-    let tier = told.service_tier().cloned();
-    let facts = served(fields.get("model"), tier.clone(), told.surcharges());
-    let answer = response(fields).map_err(|error| charged(error, told.stated(), facts))?;
-    Ok(Decoded::stated(answer, told.stated(), tier).with_surcharges(told.surcharges().to_vec()))
+    let tier = stated.service_tier().cloned();
+    let facts = served(fields.get("model"), tier.clone(), stated.surcharges());
+    let answer = response(fields).map_err(|error| charged(error, stated.stated(), facts))?;
+    Ok(Decoded::stated(answer, stated.stated(), tier).with_surcharges(stated.surcharges().to_vec()))
 }
 
 fn response(mut fields: Fields) -> Result<ChatResponse, Error> {

@@ -27,8 +27,8 @@ enum Kind {
 
 impl Iterations {
     /// Reads the list, if there is one. An iteration without usable counts is left out.
-    pub(super) fn read(told: &Fields, stated: &mut StatedUsage) -> Option<Self> {
-        let list = told.get("iterations")?.as_array()?;
+    pub(super) fn read(fields: &Fields, stated: &mut StatedUsage) -> Option<Self> {
+        let list = fields.get("iterations")?.as_array()?;
         let read = |iteration: &Value| {
             let fields = iteration.as_object()?;
             let text = |name: &str| fields.get(name).and_then(Value::as_str);

@@ -7,8 +7,8 @@ mod iterations;
 mod models;
 mod usage;
 
-pub(in crate::anthropic) use self::chat::decode_answer;
+pub(crate) use self::chat::decode_answer;
 pub(crate) use self::chat::decode_chat;
 pub(crate) use self::count::decode_count;
 pub(crate) use self::models::decode_models;
-pub(super) use self::{block::read_block, chat::settle, usage::Told};
+pub(super) use self::{block::read_block, chat::settle, usage::ResponseUsage};

@@ -12,7 +12,7 @@ use crate::protocol::{
 
 /// Usage and service that a response has stated so far.
 #[derive(Debug, Default)]
-pub(in super::super) struct Told {
+pub(crate) struct ResponseUsage {
     stated: StatedUsage,
     /// Largest counts so far, for statements that leave some out.
     counts: Counts,
@@ -36,30 +36,30 @@ const COUNTS: [&str; 8] = [
     "output_tokens_details.thinking_tokens",
     "server_tool_use.web_search_requests",
 ];
-/// Counts that leave nothing to say once they are read.
-const SAID: usize = 7;
+/// Number of counts that are removed once they are read.
+const READ: usize = 7;
 
-impl Told {
+impl ResponseUsage {
     /// Of the answer to this request: what it does not tell of surcharges is as it was asked for.
-    pub(in super::super) fn asked(request: &ChatRequest) -> Self {
-        let mut told = Self::default();
-        told.settings.take(|name| request.extra.get(name));
-        told.surcharges = told.settings.charged();
-        told
+    pub(crate) fn asked(request: &ChatRequest) -> Self {
+        let mut usage = Self::default();
+        usage.settings.take(|name| request.extra.get(name));
+        usage.surcharges = usage.settings.charged();
+        usage
     }
 
     /// Reads a usage, or a piece of one.
-    pub(in super::super) fn read(&mut self, told: &Fields) {
-        let tier = told.get("service_tier").and_then(Value::as_str).map(Arc::from);
+    pub(crate) fn read(&mut self, fields: &Fields) {
+        let tier = fields.get("service_tier").and_then(Value::as_str).map(Arc::from);
         self.service_tier = tier.or(self.service_tier.take());
-        self.settings.take(|name| told.get(name));
+        self.settings.take(|name| fields.get(name));
         self.surcharges = self.settings.charged();
-        let Ok(counts) = counts(told, &mut self.stated) else { return };
+        let Ok(counts) = counts(fields, &mut self.stated) else { return };
         let known = self.counts;
         self.counts = std::array::from_fn(|i| counts[i].max(known[i]));
         let Some(usage) = usage(std::array::from_fn(|i| counts[i].or(known[i]))) else { return };
         self.stated.merge(usage);
-        if let Some(iterations) = Iterations::read(told, &mut self.stated) {
+        if let Some(iterations) = Iterations::read(fields, &mut self.stated) {
             self.served_by = iterations.served_by().or(self.served_by.take());
             let (side_calls, beside) = iterations.side_calls(&usage);
             self.stated.set_side_calls(side_calls, beside);
@@ -68,31 +68,31 @@ impl Told {
 
     /// Takes out of a usage what is read of it. What has no place in [`Usage`] (the service class, a vendor's own tools)
     /// stays behind; all of it does where the usage is not known.
-    pub(in super::super) fn strip(&self, told: &mut Fields) {
+    pub(crate) fn strip(&self, fields: &mut Fields) {
         if self.usage().is_some() {
-            strip(told, &COUNTS[..SAID]);
+            strip(fields, &COUNTS[..READ]);
         }
-        told.retain(|_, value| !value.is_null());
+        fields.retain(|_, value| !value.is_null());
     }
 
-    pub(in super::super) fn usage(&self) -> Option<Usage> {
+    pub(crate) fn usage(&self) -> Option<Usage> {
         self.stated.usage()
     }
 
-    pub(in super::super) fn stated(&self) -> &StatedUsage {
+    pub(crate) fn stated(&self) -> &StatedUsage {
         &self.stated
     }
 
     /// Fallback model that answered, where the usage names it.
-    pub(in super::super) fn served_by(&self) -> Option<&Arc<str>> {
+    pub(crate) fn served_by(&self) -> Option<&Arc<str>> {
         self.served_by.as_ref()
     }
 
-    pub(in super::super) fn service_tier(&self) -> Option<&Arc<str>> {
+    pub(crate) fn service_tier(&self) -> Option<&Arc<str>> {
         self.service_tier.as_ref()
     }
 
-    pub(in super::super) fn surcharges(&self) -> &[Arc<str>] {
+    pub(crate) fn surcharges(&self) -> &[Arc<str>] {
         &self.surcharges
     }
 }

@@ -4,9 +4,9 @@ use llm_core::{Error, Extra, Part, ToolCall, ToolResult, chat::Reasoning};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, value::RawValue};
 
-use super::{super::Options, image, unsupported};
+use super::{super::Options, image, unsupported::unsupported};
 use crate::protocol::encode::{entry, no_shadow};
-use crate::protocol::{arguments, call_id, foreign};
+use crate::protocol::{arguments, call_id, cross_vendor};
 
 /// Fields that this vendor's responses leave in parts.
 pub(super) const OWN: [&str; 3] = ["caller", "citations", "signature"];
@@ -24,16 +24,16 @@ impl<'a> Block<'a> {
     /// A part, checked; `None` if it is not sent.
     pub(super) fn of(part: &'a Part, here: &str, options: Options) -> Result<Option<Self>, Error> {
         match part {
-            Part::Text { extra, .. } => further(extra, here, &["type", "text"], options)?,
+            Part::Text { extra, .. } => check_fields(extra, here, &["type", "text"], options)?,
             Part::Image(image) => image::check(image, here, options)?,
             Part::ToolCall(call) => {
-                further(&call.extra, here, &["type", "id", "name", "input"], options)?;
+                check_fields(&call.extra, here, &["type", "id", "name", "input"], options)?;
                 input(call).map_err(|why| Error::invalid(format!("{here}.arguments {why}")))?;
             }
             Part::ToolResult(result) => check_result(result, here, options)?,
             Part::Reasoning(reasoning) => return Self::of_reasoning(part, reasoning, here, options),
             Part::Refusal { .. } => {}
-            Part::Other { value } => foreign::refuse_other(value, here, "anthropic")?,
+            Part::Other { value } => cross_vendor::refuse_part(value, here, "anthropic")?,
         }
         Ok(Some(Self { part, mark: None }))
     }
@@ -45,12 +45,12 @@ impl<'a> Block<'a> {
         options: Options,
     ) -> Result<Option<Self>, Error> {
         let Reasoning { text: _, signature, extra } = reasoning;
-        if let Err(error) = foreign::refuse_seal(reasoning, here, &OWN) {
+        if let Err(error) = cross_vendor::refuse_signature(reasoning, here, &OWN) {
             return if options.approximate { Ok(None) } else { Err(error) };
         }
         match signature {
-            Some(_) if is_redacted(extra) => further(extra, here, &["data"], options)?,
-            Some(_) => further(extra, here, &["type", "thinking", "signature"], options)?,
+            Some(_) if is_redacted(extra) => check_fields(extra, here, &["data"], options)?,
+            Some(_) => check_fields(extra, here, &["type", "thinking", "signature"], options)?,
             None if options.approximate => return Ok(None),
             None => {
                 return Err(unsupported(format!(
@@ -158,15 +158,15 @@ impl Serialize for Content<'_> {
     }
 }
 
-/// Writes further fields, without those that another vendor's answer left.
+/// Writes unknown fields, without those that another vendor's answer left.
 fn entries<M: SerializeMap>(map: &mut M, extra: &Extra) -> Result<(), M::Error> {
-    foreign::own(extra, &OWN).try_for_each(|(name, value)| map.serialize_entry(name, value))
+    cross_vendor::own_fields(extra, &OWN).try_for_each(|(name, value)| map.serialize_entry(name, value))
 }
 
 fn write_reasoning<M: SerializeMap>(reasoning: &Reasoning, map: &mut M) -> Result<(), M::Error> {
     let Reasoning { text, signature, extra } = reasoning;
     if is_redacted(extra) {
-        // Its type is among the further fields.
+        // Its type is among the unknown fields.
         map.serialize_entry("data", signature)?;
     } else {
         map.serialize_entry("type", "thinking")?;
@@ -202,14 +202,14 @@ fn sent(id: &str) -> Cow<'_, str> {
     call_id(id, 24, fits)
 }
 
-/// Refuses further fields that stand beside one of the same name, or that another vendor's answer left.
-pub(super) fn further(extra: &Extra, here: &str, taken: &[&str], options: Options) -> Result<(), Error> {
+/// Refuses unknown fields that stand beside one of the same name, or that another vendor's answer left.
+pub(super) fn check_fields(extra: &Extra, here: &str, taken: &[&str], options: Options) -> Result<(), Error> {
     no_shadow(&format!("{here}."), extra, taken)?;
-    if options.approximate { Ok(()) } else { foreign::refuse(extra, here, &OWN) }
+    if options.approximate { Ok(()) } else { cross_vendor::refuse_fields(extra, here, &OWN) }
 }
 
 fn check_result(result: &ToolResult, here: &str, options: Options) -> Result<(), Error> {
-    further(&result.extra, here, &["type", "tool_use_id", "content", "is_error"], options)?;
+    check_fields(&result.extra, here, &["type", "tool_use_id", "content", "is_error"], options)?;
     for (at, part) in result.content.iter().enumerate() {
         let here = format!("{here}.content[{at}]");
         match part {

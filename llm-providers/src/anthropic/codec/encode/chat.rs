@@ -6,12 +6,12 @@ use super::{
     super::Options,
     plan::Plan,
     prompt::Prompt,
-    tool::{self, WireChoice, WireTool},
-    unsupported,
+    tool::{self, EncodedChoice, EncodedTool},
+    unsupported::unsupported,
 };
 use crate::protocol::encode::{bytes, entry, no_shadow};
 
-/// Names that further fields cannot take.
+/// Names that unknown fields cannot take.
 const TAKEN: [&str; 11] = [
     "model",
     "messages",
@@ -25,7 +25,7 @@ const TAKEN: [&str; 11] = [
     "stop_sequences",
     "stream",
 ];
-/// Further fields that decide no input token; counting refuses them.
+/// Unknown fields that decide no input token; counting refuses them.
 const UNCOUNTED: [&str; 5] = ["metadata", "service_tier", "container", "inference_geo", "speed"];
 
 /// Writes a chat request; the module docs of the vendor say in which form.
@@ -125,10 +125,10 @@ impl Serialize for Body<'_> {
         }
         map.serialize_entry("messages", &self.prompt.turns)?;
         if !tools.is_empty() {
-            map.serialize_entry("tools", &tools.iter().map(WireTool).collect::<Vec<_>>())?;
+            map.serialize_entry("tools", &tools.iter().map(EncodedTool).collect::<Vec<_>>())?;
         }
         let single = *parallel_tool_calls == Some(false) && !tools.is_empty();
-        entry(&mut map, "tool_choice", &WireChoice::of(tool_choice.as_ref(), single))?;
+        entry(&mut map, "tool_choice", &EncodedChoice::of(tool_choice.as_ref(), single))?;
         entry(&mut map, "thinking", &self.plan.thinking)?;
         entry(&mut map, "output_config", &self.plan.output_config)?;
         if self.purpose != Purpose::Count {

@@ -5,14 +5,14 @@ use llm_core::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{super::Options, block::further, unsupported};
+use super::{super::Options, block::check_fields, unsupported::unsupported};
 
 /// Source of an image, as it is sent. A `data:` address is sent as the bytes that it holds.
 pub(super) struct Source<'a>(pub(super) &'a ImageSource);
 
 pub(super) fn check(image: &Image, here: &str, options: Options) -> Result<(), Error> {
     let Image { source, detail, extra } = image;
-    further(extra, here, &["type", "source"], options)?;
+    check_fields(extra, here, &["type", "source"], options)?;
     if detail.as_deref().is_some_and(|detail| detail != "auto") && !options.approximate {
         return Err(unsupported(format!("{here}.detail has no place")));
     }

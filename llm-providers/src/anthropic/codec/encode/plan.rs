@@ -6,7 +6,7 @@ use llm_core::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{super::Options, unsupported};
+use super::{super::Options, unsupported::unsupported};
 
 /// Settings of the model's thinking and of the form of its response.
 #[derive(Debug, Default)]
@@ -82,7 +82,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Adds to `output_config`, which may be among the request's further fields too.
+    /// Adds to `output_config`, which may be among the request's unknown fields too.
     fn configure(&mut self, name: &str, field: &str, value: Value) -> Result<(), Error> {
         let config = self.output_config.get_or_insert_with(|| Cow::Owned(Value::Object(Map::new()))).to_mut();
         let Value::Object(config) = config else {

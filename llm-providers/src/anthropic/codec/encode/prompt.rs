@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     super::Options,
     block::{self, Block},
-    unsupported,
+    unsupported::unsupported,
 };
 use crate::protocol::encode::no_shadow;
 use crate::protocol::is_blank_instruction;

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::protocol::encode::{entries, entry, no_shadow};
 
 /// A tool as it is sent.
-pub(super) struct WireTool<'a>(pub(super) &'a Tool);
+pub(super) struct EncodedTool<'a>(pub(super) &'a Tool);
 
 /// The choice of tools as it is sent.
-pub(super) struct WireChoice<'a> {
+pub(super) struct EncodedChoice<'a> {
     choice: &'a ToolChoice,
     /// Allows at most one call.
     single: bool,
@@ -31,7 +31,7 @@ pub(super) fn check(tool: &Tool, at: usize) -> Result<(), Error> {
     }
 }
 
-impl<'a> WireChoice<'a> {
+impl<'a> EncodedChoice<'a> {
     pub(super) fn of(choice: Option<&'a ToolChoice>, single: bool) -> Option<Self> {
         match choice {
             Some(choice) => Some(Self { choice, single }),
@@ -40,7 +40,7 @@ impl<'a> WireChoice<'a> {
     }
 }
 
-impl Serialize for WireTool<'_> {
+impl Serialize for EncodedTool<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let FunctionTool { name, description, parameters, strict, extra } = match self.0 {
             Tool::Function(function) => function,
@@ -56,7 +56,7 @@ impl Serialize for WireTool<'_> {
     }
 }
 
-impl Serialize for WireChoice<'_> {
+impl Serialize for EncodedChoice<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         const SINGLE: &str = "disable_parallel_tool_use";
         let (kind, name) = match self.choice {

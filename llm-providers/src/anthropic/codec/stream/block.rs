@@ -19,8 +19,8 @@ pub(super) struct OpenBlock {
     fields: Fields,
     /// The JSON text of a tool's input so far, where it is not given in pieces.
     input: String,
-    /// The seal so far.
-    seal: String,
+    /// The signature so far.
+    signature: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,12 +45,12 @@ impl OpenBlock {
             }
             _ => Kind::Held,
         };
-        let (mut input, mut seal, mut begun) = (String::new(), String::new(), String::new());
+        let (mut input, mut signature, mut begun) = (String::new(), String::new(), String::new());
         match kind {
             Kind::Text => begun = take_text(&mut fields, "text").unwrap_or_default(),
             Kind::Thinking => {
                 begun = take_text(&mut fields, "thinking").unwrap_or_default();
-                seal = take_text(&mut fields, "signature").unwrap_or_default();
+                signature = take_text(&mut fields, "signature").unwrap_or_default();
             }
             Kind::Tool(index) => {
                 let id = take_text(&mut fields, "id").unwrap_or_default().into();
@@ -64,7 +64,7 @@ impl OpenBlock {
         if kind != Kind::Held {
             fields.remove("type");
         }
-        let mut block = Self { kind, shown: false, fields, input, seal };
+        let mut block = Self { kind, shown: false, fields, input, signature };
         block.show(begun, last, events);
         block
     }
@@ -83,7 +83,7 @@ impl OpenBlock {
         match (&*kind, self.kind) {
             ("text_delta", Kind::Text) => self.show(text("text", &mut delta)?, last, events),
             ("thinking_delta", Kind::Thinking) => self.show(text("thinking", &mut delta)?, last, events),
-            ("signature_delta", Kind::Thinking) => self.seal.push_str(&text("signature", &mut delta)?),
+            ("signature_delta", Kind::Thinking) => self.signature.push_str(&text("signature", &mut delta)?),
             ("input_json_delta", Kind::Tool(_)) => self.show(text("partial_json", &mut delta)?, last, events),
             ("input_json_delta", Kind::Held) => self.input.push_str(&text("partial_json", &mut delta)?),
             ("citations_delta", _) => {
@@ -95,7 +95,7 @@ impl OpenBlock {
             }
             _ => {}
         }
-        self.further(delta);
+        self.keep_unknown(delta);
         Ok(())
     }
 
@@ -109,11 +109,11 @@ impl OpenBlock {
         } else if !self.shown {
             return if self.whole(events) { None } else { last };
         }
-        if self.fields.get("citations").is_some_and(|told| told.is_null() || told.as_array().is_some_and(Vec::is_empty))
+        if self.fields.get("citations").is_some_and(|list| list.is_null() || list.as_array().is_some_and(Vec::is_empty))
         {
             self.fields.remove("citations");
         }
-        let signature: Option<Arc<str>> = (!self.seal.is_empty()).then(|| self.seal.into());
+        let signature: Option<Arc<str>> = (!self.signature.is_empty()).then(|| self.signature.into());
         let extra = Extra::from(self.fields);
         if signature.is_none() && extra.is_empty() {
             return Some(self.kind);
@@ -149,7 +149,7 @@ impl OpenBlock {
             Kind::Thinking => {
                 put("type", "thinking".into());
                 put("thinking", "".into());
-                put("signature", self.seal.into());
+                put("signature", self.signature.into());
             }
             Kind::Held if !self.input.is_empty() => {
                 // What is no JSON stays as its text.
@@ -165,7 +165,7 @@ impl OpenBlock {
     }
 
     /// Keeps fields of a piece that have no name here.
-    fn further(&mut self, delta: Fields) {
+    fn keep_unknown(&mut self, delta: Fields) {
         for (name, value) in delta.into_iter().filter(|(_, value)| !value.is_null()) {
             match (self.fields.get_mut(&name), value) {
                 (Some(Value::String(known)), Value::String(more)) => known.push_str(&more),

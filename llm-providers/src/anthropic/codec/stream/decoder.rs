@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     super::{
-        decode::{Told, read_block, settle},
+        decode::{ResponseUsage, read_block, settle},
         error::RULES,
     },
     block::CHOICE,
@@ -22,7 +22,7 @@ use crate::protocol::{
 /// Turns the data of a stream's events into pieces of the answer, one event at a time.
 ///
 /// Put together, they give the answer that comes whole, but for the spaces in tool arguments, which stay as the model
-/// wrote them. Blocks that have no pieces here (a vendor's own tools) come whole, and the answer's further fields come
+/// wrote them. Blocks that have no pieces here (a vendor's own tools) come whole, and the answer's unknown fields come
 /// at its end. Usage is cumulative: the largest figures count, and those before the end are lower bounds.
 #[derive(Debug, Default)]
 pub struct EventDecoder {
@@ -35,10 +35,10 @@ pub struct EventDecoder {
     halves: Halves,
     blocks: Blocks,
     finish: FinishReason,
-    /// The further fields of the answer and of its usage, and what that tells.
-    further: Fields,
-    further_usage: Fields,
-    told: Told,
+    /// The unknown fields of the answer and of its usage, and what that tells.
+    unknown_fields: Fields,
+    unknown_usage_fields: Fields,
+    response_usage: ResponseUsage,
     usage: Option<Usage>,
     /// The usage of the whole answer, once that is known.
     total: Option<Usage>,
@@ -47,7 +47,7 @@ pub struct EventDecoder {
 impl EventDecoder {
     /// For the answer to this request: what it does not tell of surcharges is as it was asked for.
     pub(crate) fn of(request: &ChatRequest) -> Self {
-        Self { told: Told::asked(request), ..Self::default() }
+        Self { response_usage: ResponseUsage::asked(request), ..Self::default() }
     }
 
     /// The pieces in one event's data. After `message_stop` there are none; kinds of events without a name here are
@@ -141,12 +141,12 @@ impl EventDecoder {
     /// Fields of the message: at its beginning, and as they change.
     fn message(&mut self, mut message: Fields, events: &mut Vec<ChatEvent>) {
         let usage = take_object(&mut message, "usage").unwrap_or_default();
-        let (finish, further) = settle(&mut message);
-        self.tell(usage);
-        self.answer_by(self.told.served_by().cloned(), events);
-        merge(&mut self.further, message);
-        if !further.is_empty() {
-            events.push(ChatEvent::Extra { of: ExtraOf::Choice(CHOICE), fields: further });
+        let (finish, unknown) = settle(&mut message);
+        self.read_usage(usage);
+        self.answer_by(self.response_usage.served_by().cloned(), events);
+        merge(&mut self.unknown_fields, message);
+        if !unknown.is_empty() {
+            events.push(ChatEvent::Extra { of: ExtraOf::Choice(CHOICE), fields: unknown });
         }
         if finish != FinishReason::Unknown && finish != self.finish {
             self.finish.update(&finish);
@@ -167,10 +167,10 @@ impl EventDecoder {
     }
 
     /// Merges a usage, or a piece of one.
-    fn tell(&mut self, told: Fields) {
-        self.told.read(&told);
-        merge(&mut self.further_usage, told);
-        self.usage = self.told.usage();
+    fn read_usage(&mut self, fields: Fields) {
+        self.response_usage.read(&fields);
+        merge(&mut self.unknown_usage_fields, fields);
+        self.usage = self.response_usage.usage();
     }
 
     fn is_finished(&self) -> bool {
@@ -180,14 +180,14 @@ impl EventDecoder {
     fn stop(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         self.blocks.close(events)?;
         self.done = true;
-        let mut further = std::mem::take(&mut self.further);
-        let mut usage = std::mem::take(&mut self.further_usage);
-        self.told.strip(&mut usage);
+        let mut unknown = std::mem::take(&mut self.unknown_fields);
+        let mut usage = std::mem::take(&mut self.unknown_usage_fields);
+        self.response_usage.strip(&mut usage);
         if !usage.is_empty() {
-            further.insert("usage".to_owned(), usage.into());
+            unknown.insert("usage".to_owned(), usage.into());
         }
-        if !further.is_empty() {
-            events.push(ChatEvent::Extra { of: ExtraOf::Answer, fields: Extra::from(further) });
+        if !unknown.is_empty() {
+            events.push(ChatEvent::Extra { of: ExtraOf::Response, fields: Extra::from(unknown) });
         }
         Ok(())
     }
@@ -232,19 +232,19 @@ impl StreamDecoder for EventDecoder {
     }
 
     fn service_tier(&self) -> Option<&Arc<str>> {
-        self.told.service_tier()
+        self.response_usage.service_tier()
     }
 
     fn surcharges(&self) -> &[Arc<str>] {
-        self.told.surcharges()
+        self.response_usage.surcharges()
     }
 
     fn side_calls(&self) -> &[SideCall] {
-        self.told.stated().side_calls()
+        self.response_usage.stated().side_calls()
     }
 
     fn unusable_usage(&self) -> Option<&Arc<str>> {
-        self.told.stated().unusable()
+        self.response_usage.stated().unusable()
     }
 }
 

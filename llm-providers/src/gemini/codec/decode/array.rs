@@ -17,7 +17,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     let mut chunks = ChunkDecoder::default();
     let mut events = chunks.decode(text)?;
     events.extend(chunks.finish()?);
-    Ok(chunks.told().decoded(together(events)?, chunks.service_tier().cloned()))
+    Ok(chunks.response_usage().decoded(together(events)?, chunks.service_tier().cloned()))
 }
 
 /// The whole answer that these pieces make.

@@ -9,12 +9,12 @@ use super::{
         error::RULES,
         fields::{Fields, charged, malformed, object_with, served, take_index, take_list, take_object, take_text},
     },
-    PartialCall, Told, array, read_part, searches, take_finish,
+    PartialCall, ResponseUsage, array, read_part, searches, take_finish,
 };
 use crate::protocol::{Decoded, error::ErrorBody};
 
 /// Field of the sources of a candidate, its searches included.
-pub(in super::super) const GROUNDS: &str = "groundingMetadata";
+pub(crate) const GROUNDS: &str = "groundingMetadata";
 
 /// Reads the answer to `generateContent`; also the list of pieces that `streamGenerateContent` answers with where
 /// a proxy drops its `alt=sse`.
@@ -38,20 +38,20 @@ pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     if let Some(error) = ErrorBody::in_chunk(&fields, "candidates") {
         return Err(RULES.classify_inner(&error, false));
     }
-    let mut told = Told::default();
-    told.take(&mut fields);
-    let tier = told.service_tier().cloned();
+    let mut stated = ResponseUsage::default();
+    stated.take(&mut fields);
+    let tier = stated.service_tier().cloned();
     let facts = served(fields.get("modelVersion"), tier.clone(), &[]);
     if let Some(error) = blocked(&fields) {
-        return Err(charged(error, told.stated(), facts));
+        return Err(charged(error, stated.stated(), facts));
     }
-    let answer = response(fields).map_err(|error| charged(error, told.stated(), facts))?;
-    told.searches = answer.choices.iter().map(|choice| searches(choice.extra.get(GROUNDS))).sum();
-    Ok(told.decoded(answer, tier))
+    let answer = response(fields).map_err(|error| charged(error, stated.stated(), facts))?;
+    stated.searches = answer.choices.iter().map(|choice| searches(choice.extra.get(GROUNDS))).sum();
+    Ok(stated.decoded(answer, tier))
 }
 
 /// The error of a prompt that was blocked, so that there are no candidates.
-pub(in super::super) fn blocked(fields: &Fields) -> Option<Error> {
+pub(crate) fn blocked(fields: &Fields) -> Option<Error> {
     let any = fields.get("candidates").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     let feedback = fields.get("promptFeedback").filter(|_| !any)?;
     let reason = match feedback.get("blockReason")? {

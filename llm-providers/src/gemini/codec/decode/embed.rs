@@ -8,7 +8,7 @@ use super::{
         error::RULES,
         fields::{Fields, charged, malformed, object, served, take_list},
     },
-    Told,
+    ResponseUsage,
 };
 use crate::protocol::{Decoded, error::ErrorBody};
 
@@ -25,14 +25,14 @@ pub(crate) fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Em
     if let Some(error) = ErrorBody::in_chunk(&fields, "embeddings") {
         return Err(RULES.classify_inner(&error, false));
     }
-    let mut told = Told::default();
-    told.take(&mut fields);
-    let tier = told.service_tier().cloned();
+    let mut stated = ResponseUsage::default();
+    stated.take(&mut fields);
+    let tier = stated.service_tier().cloned();
     let facts = served(None, tier.clone(), &[]);
-    let vectors = vectors(&mut fields, inputs).map_err(|error| charged(error, told.stated(), facts))?;
+    let vectors = vectors(&mut fields, inputs).map_err(|error| charged(error, stated.stated(), facts))?;
     let mut answer = Embeddings::new("", vectors);
     answer.extra = Extra::from(fields);
-    Ok(told.decoded(answer, tier))
+    Ok(stated.decoded(answer, tier))
 }
 
 fn vectors(fields: &mut Fields, inputs: usize) -> Result<Vec<Arc<[f32]>>, Error> {

@@ -25,7 +25,7 @@ const NUMBERED: [&str; 12] = [
 
 /// Takes why a candidate ended. One that calls functions ends with `STOP` like any other. The word of a filter stays: it
 /// says which filter it was.
-pub(in super::super) fn take_finish(fields: &mut Fields, calls: &CallIds) -> FinishReason {
+pub(crate) fn take_finish(fields: &mut Fields, calls: &CallIds) -> FinishReason {
     let Some(word) = take_word(fields, "finishReason") else { return FinishReason::Unknown };
     let numbered = word.parse::<usize>().ok().and_then(|number| NUMBERED.get(number).copied());
     match protocol::finish_reason(numbered.unwrap_or(&word)) {

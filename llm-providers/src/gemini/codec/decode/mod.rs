@@ -17,5 +17,5 @@ pub(super) use self::{
     finish::take_finish,
     part::read_part,
     partial::PartialCall,
-    usage::{Told, searches},
+    usage::{ResponseUsage, searches},
 };

@@ -24,7 +24,7 @@ const SIGNATURE: &str = "thoughtSignature";
 ///
 /// A text or thought that is empty and has nothing beside it says nothing and goes. A part of a kind that this library
 /// has no name for stays as the vendor wrote it.
-pub(in super::super) fn read_part(value: Value, answer: &str, ids: &mut CallIds) -> Option<Part> {
+pub(crate) fn read_part(value: Value, answer: &str, ids: &mut CallIds) -> Option<Part> {
     match value {
         Value::Object(fields) if fields.get("functionCall").is_some_and(is_call) => Some(call(fields, answer, ids)),
         Value::Object(fields) if fields.get("text").is_some_and(Value::is_string) => text(fields),
@@ -54,7 +54,7 @@ fn whole(part: &mut Value) {
     }
 }
 
-/// The part's own further fields, its seal among them, are the call's extra; those of the call itself stand there in
+/// The part's own unknown fields, its signature among them, are the call's extra; those of the call itself stand there in
 /// an object `functionCall`.
 fn call(mut part: Fields, answer: &str, ids: &mut CallIds) -> Part {
     let mut call = take_object(&mut part, "functionCall").unwrap_or_default();
@@ -79,7 +79,7 @@ fn text(mut part: Fields) -> Option<Part> {
     if thought {
         let signature = take_text(&mut part, SIGNATURE).map(Into::into);
         if signature.is_some() {
-            // It tells this seal from other vendors'.
+            // It distinguishes this signature from other vendors'.
             part.insert("thought".to_owned(), true.into());
         }
         let says = !text.is_empty() || signature.is_some() || !part.is_empty();

@@ -10,7 +10,7 @@ const MOST: usize = 100;
 /// A function call whose arguments come in pieces, as the vendor streams them if `streamFunctionCallArguments` asks for it:
 /// a call with `willContinue`, pieces of its arguments (`partialArgs`) by JSON path, and a call without `willContinue`.
 #[derive(Debug, Default)]
-pub(in super::super) struct PartialCall(Option<Open>);
+pub(crate) struct PartialCall(Option<Open>);
 
 #[derive(Debug)]
 struct Open {
@@ -31,7 +31,7 @@ impl PartialCall {
     /// # Errors
     ///
     /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if a piece cannot be put into the arguments.
-    pub(in super::super) fn take(&mut self, mut part: Value) -> Result<Option<Value>, Error> {
+    pub(crate) fn take(&mut self, mut part: Value) -> Result<Option<Value>, Error> {
         let Some(call) = part.get_mut(CALL).and_then(Value::as_object_mut) else { return Ok(Some(part)) };
         if self.0.is_none() && !call.contains_key("partialArgs") && !call.contains_key("willContinue") {
             return Ok(Some(part));
@@ -50,13 +50,13 @@ impl PartialCall {
     }
 
     /// Returns true while a call is open.
-    pub(in super::super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.0.is_some()
     }
 
     /// Returns the call that is open at the end of an answer. Its arguments lack their end, so that nothing takes them for
     /// all there are.
-    pub(in super::super) fn broken_off(&mut self) -> Option<Value> {
+    pub(crate) fn broken_off(&mut self) -> Option<Value> {
         self.0.take().map(|open| {
             open.close(|arguments| {
                 let mut text = arguments.to_string();

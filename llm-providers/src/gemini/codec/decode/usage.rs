@@ -11,14 +11,14 @@ use crate::protocol::{
 
 /// Usage that a response has stated so far: a count that a later piece leaves out stays as it was.
 #[derive(Debug, Default)]
-pub(in super::super) struct Told {
+pub(crate) struct ResponseUsage {
     counts: [u64; 5],
     /// Of audio and of images, as each list of details tells it.
     details: [[u64; 2]; 5],
     stated: StatedUsage,
     service_tier: Option<Arc<str>>,
     /// Searches, which the candidates tell.
-    pub(in super::super) searches: u64,
+    pub(crate) searches: u64,
 }
 
 const COUNTS: [&str; 5] = [
@@ -36,24 +36,24 @@ const DETAILS: [&str; 5] = [
     "candidatesTokensDetails",
 ];
 
-impl Told {
+impl ResponseUsage {
     /// Takes the usage out of an answer or a piece of one. Counts that have no place in [`Usage`] (documents, video) stay
     /// behind under `usageMetadata`.
-    pub(in super::super) fn take(&mut self, fields: &mut Fields) {
-        let Some(mut told) = take_object(fields, "usageMetadata") else { return };
-        let tier = told.get("serviceTier").and_then(Value::as_str).map(Arc::from);
+    pub(crate) fn take(&mut self, fields: &mut Fields) {
+        let Some(mut usage) = take_object(fields, "usageMetadata") else { return };
+        let tier = usage.get("serviceTier").and_then(Value::as_str).map(Arc::from);
         self.service_tier = tier.or(self.service_tier.take());
-        let counts = COUNTS.map(|name| self.stated.take(&mut told, name));
+        let counts = COUNTS.map(|name| self.stated.take(&mut usage, name));
         if counts.iter().any(|count| matches!(count, Ok(Some(_)))) {
-            discard(&mut told, "totalTokenCount");
+            discard(&mut usage, "totalTokenCount");
         }
         for (known, name) in self.details.iter_mut().zip(DETAILS) {
-            if let Some(Value::Array(rows)) = told.get(name) {
+            if let Some(Value::Array(rows)) = usage.get(name) {
                 *known = ["AUDIO", "IMAGE"].map(|kind| modality(rows, kind));
             }
         }
         // An empty one stays as well: it tells an answer from something else.
-        fields.insert("usageMetadata".to_owned(), told.into());
+        fields.insert("usageMetadata".to_owned(), usage.into());
         if counts.iter().all(Result::is_ok) {
             for (known, count) in self.counts.iter_mut().zip(counts) {
                 *known = count.ok().flatten().unwrap_or(0).max(*known);
@@ -81,27 +81,27 @@ impl Told {
     }
 
     /// The usage, with the searches. `None` while no prompt was stated.
-    pub(in super::super) fn usage(&self) -> Option<Usage> {
+    pub(crate) fn usage(&self) -> Option<Usage> {
         Some(Usage { searches: self.searches, ..self.stated.usage()? })
     }
 
-    pub(in super::super) fn stated(&self) -> &StatedUsage {
+    pub(crate) fn stated(&self) -> &StatedUsage {
         &self.stated
     }
 
     /// An answer with what was stated of its usage.
-    pub(in super::super) fn decoded<A>(&self, answer: A, tier: Option<Arc<str>>) -> Decoded<A> {
+    pub(crate) fn decoded<A>(&self, answer: A, tier: Option<Arc<str>>) -> Decoded<A> {
         Decoded { usage: self.usage(), ..Decoded::stated(answer, &self.stated, tier) }
     }
 
-    pub(in super::super) fn service_tier(&self) -> Option<&Arc<str>> {
+    pub(crate) fn service_tier(&self) -> Option<&Arc<str>> {
         self.service_tier.as_ref()
     }
 }
 
 /// Returns the number of searches in a candidate's unknown fields.
-pub(in super::super) fn searches(grounds: Option<&Value>) -> u64 {
-    let queries = grounds.and_then(|told| told.get("webSearchQueries")?.as_array());
+pub(crate) fn searches(grounds: Option<&Value>) -> u64 {
+    let queries = grounds.and_then(|grounds| grounds.get("webSearchQueries")?.as_array());
     queries.map_or(0, |queries| queries.len() as u64)
 }
 

@@ -10,11 +10,11 @@ use super::{
     config,
     message::{self, Content},
     tool::{self, ToolEntry},
-    unsupported,
+    unsupported::unsupported,
 };
 use crate::protocol::encode::{bytes, no_shadow};
 
-/// Names that further fields cannot take.
+/// Names that unknown fields cannot take.
 const TAKEN: [&str; 8] = [
     "contents",
     "generation_config",

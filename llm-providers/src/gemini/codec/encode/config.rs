@@ -4,7 +4,7 @@ use llm_core::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{super::Dialect, unsupported};
+use super::{super::Dialect, unsupported::unsupported};
 use crate::protocol::encode::no_name_shadows;
 
 /// Name of the object, in requests and among unknown fields.

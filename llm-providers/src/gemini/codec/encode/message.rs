@@ -7,12 +7,12 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     super::{Dialect, call_id::sent},
-    part::{Called, Known, Payload, WirePart, object},
+    part::{Called, EncodedPart, Known, Payload, object},
     result::answered,
-    unsupported,
+    unsupported::unsupported,
 };
 use crate::protocol::encode::{names, no_name_shadows, no_shadow};
-use crate::protocol::{arguments, foreign, is_blank_instruction};
+use crate::protocol::{arguments, cross_vendor, is_blank_instruction};
 
 /// Fields that this vendor's responses leave in parts.
 pub(super) const OWN: [&str; 3] = ["functionCall", "thought", "thoughtSignature"];
@@ -24,7 +24,7 @@ const KINDS: [&str; 5] = ["text", "inlineData", "fileData", "functionCall", "fun
 pub(super) struct Content<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
-    parts: Vec<WirePart<'a>>,
+    parts: Vec<EncodedPart<'a>>,
     #[serde(flatten)]
     extra: Extra,
     /// True if it holds results of tools, which stand together.
@@ -88,8 +88,8 @@ fn instruct<'a>(system: &mut Content<'a>, message: &'a Message, of: &str, dialec
         let here = format!("{of}parts[{nth}]");
         check(part, &here, dialect)?;
         system.parts.push(match part {
-            Part::Text { text, extra } => WirePart::with(Payload::Text(text), extra),
-            Part::Other { value } => WirePart::Raw(value),
+            Part::Text { text, extra } => EncodedPart::with(Payload::Text(text), extra),
+            Part::Other { value } => EncodedPart::Raw(value),
             part => return Err(misplaced(part, message.role, &here)),
         });
     }
@@ -106,19 +106,19 @@ fn turn<'a>(message: &'a Message, before: &'a [Message], of: &str, dialect: Dial
         check(part, &here, dialect)?;
         let part = match (message.role, part) {
             (Role::Tool, Part::ToolResult(result)) => answered(result, before, &here)?,
-            (Role::User | Role::Assistant, Part::Text { text, extra }) => WirePart::with(Payload::Text(text), extra),
-            (Role::User | Role::Assistant, Part::Image(image)) => WirePart::image(image, &here)?,
-            (Role::User | Role::Assistant, Part::Other { value }) => WirePart::Raw(value),
+            (Role::User | Role::Assistant, Part::Text { text, extra }) => EncodedPart::with(Payload::Text(text), extra),
+            (Role::User | Role::Assistant, Part::Image(image)) => EncodedPart::image(image, &here)?,
+            (Role::User | Role::Assistant, Part::Other { value }) => EncodedPart::Raw(value),
             (Role::Assistant, Part::ToolCall(call)) => called(call, &here)?,
             (Role::Assistant, Part::Reasoning(reasoning)) => {
-                if foreign::refuse_seal(reasoning, &here, &OWN).is_err() {
+                if cross_vendor::refuse_signature(reasoning, &here, &OWN).is_err() {
                     continue;
                 }
                 let Reasoning { text, signature, extra } = reasoning;
                 let (data, thought_signature) = (Payload::Text(text), signature.as_deref());
                 let mut extra = object(extra);
                 extra.remove("thought");
-                WirePart::Known(Box::new(Known { data, thought: true, thought_signature, extra }))
+                EncodedPart::Known(Box::new(Known { data, thought: true, thought_signature, extra }))
             }
             (role, part) => return Err(misplaced(part, role, &here)),
         };
@@ -127,7 +127,7 @@ fn turn<'a>(message: &'a Message, before: &'a [Message], of: &str, dialect: Dial
     Ok(content)
 }
 
-/// Refuses further fields of a part that it has itself, and those that another vendor's answer left.
+/// Refuses unknown fields of a part that it has itself, and those that another vendor's answer left.
 fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
     let of = format!("{here}.");
     let extra = match part {
@@ -144,7 +144,7 @@ fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
             no_shadow(&of, &reasoning.extra, &KINDS)?;
             no_shadow(&of, &reasoning.extra, &["thoughtSignature"])?;
             if !dialect.approximate {
-                foreign::refuse_seal(reasoning, here, &OWN)?;
+                cross_vendor::refuse_signature(reasoning, here, &OWN)?;
             }
             &reasoning.extra
         }
@@ -154,15 +154,15 @@ fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
             }
             &result.extra
         }
-        Part::Other { value } => return foreign::refuse_other(value, here, "gemini"),
+        Part::Other { value } => return cross_vendor::refuse_part(value, here, "gemini"),
         Part::Refusal { .. } => return Ok(()),
     };
-    if dialect.approximate { Ok(()) } else { foreign::refuse(extra, here, &OWN) }
+    if dialect.approximate { Ok(()) } else { cross_vendor::refuse_fields(extra, here, &OWN) }
 }
 
-/// A tool call of the conversation so far. Its further fields are those of its part; those of the call itself are in an
+/// A tool call of the conversation so far. Its unknown fields are those of its part; those of the call itself are in an
 /// object `functionCall` among them.
-fn called<'a>(call: &'a ToolCall, here: &str) -> Result<WirePart<'a>, Error> {
+fn called<'a>(call: &'a ToolCall, here: &str) -> Result<EncodedPart<'a>, Error> {
     let ToolCall { id, name, arguments: _, extra } = call;
     // As the model wrote them, digits and order of fields too.
     let args = match serde_json::from_str::<&RawValue>(arguments(call)) {
@@ -177,7 +177,7 @@ fn called<'a>(call: &'a ToolCall, here: &str) -> Result<WirePart<'a>, Error> {
     };
     no_name_shadows(&format!("{here}.extra.functionCall."), own.keys().map(String::as_str), &["id", "name", "args"])?;
     let data = Payload::FunctionCall(Called { id: sent(id), name, args, extra: own });
-    Ok(WirePart::Known(Box::new(Known { data, thought: false, thought_signature: None, extra })))
+    Ok(EncodedPart::Known(Box::new(Known { data, thought: false, thought_signature: None, extra })))
 }
 
 fn misplaced(part: &Part, role: Role, here: &str) -> Error {

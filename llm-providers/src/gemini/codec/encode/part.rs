@@ -7,13 +7,13 @@ use llm_core::{
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{message::OWN, unsupported};
-use crate::protocol::foreign;
+use super::{message::OWN, unsupported::unsupported};
+use crate::protocol::cross_vendor;
 
 /// A part as it is sent.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(super) enum WirePart<'a> {
+pub(super) enum EncodedPart<'a> {
     Known(Box<Known<'a>>),
     Raw(&'a Value),
 }
@@ -71,7 +71,7 @@ pub(super) struct Answered<'a> {
     pub(super) name: &'a str,
     pub(super) response: Response,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) parts: Vec<WirePart<'a>>,
+    pub(super) parts: Vec<EncodedPart<'a>>,
     #[serde(flatten)]
     pub(super) extra: Map<String, Value>,
 }
@@ -94,8 +94,8 @@ enum Base64<'a> {
     Text(&'a str),
 }
 
-impl<'a> WirePart<'a> {
-    /// A part with further fields.
+impl<'a> EncodedPart<'a> {
+    /// A part with unknown fields.
     pub(super) fn with(data: Payload<'a>, extra: &Extra) -> Self {
         Self::Known(Box::new(Known { data, thought: false, thought_signature: None, extra: object(extra) }))
     }
@@ -144,7 +144,7 @@ impl Serialize for Base64<'_> {
 
 /// Fields as an object that can be changed.
 pub(super) fn object(extra: &Extra) -> Map<String, Value> {
-    foreign::own(extra, &OWN).map(|(name, value)| (name.to_owned(), value.clone())).collect()
+    cross_vendor::own_fields(extra, &OWN).map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }
 
 /// The media type and the base64 of a `data:` address, which holds what it names.

@@ -3,13 +3,17 @@ use serde_json::value::RawValue;
 
 use super::{
     super::call_id::sent,
-    part::{Answered, Payload, Response, Said, WirePart, object},
-    unsupported,
+    part::{Answered, EncodedPart, Payload, Response, Said, object},
+    unsupported::unsupported,
 };
 use crate::protocol::encode::no_shadow;
 
 /// Result of a tool. Gemini wants the function's name, which the call before holds.
-pub(super) fn answered<'a>(result: &'a ToolResult, before: &'a [Message], here: &str) -> Result<WirePart<'a>, Error> {
+pub(super) fn answered<'a>(
+    result: &'a ToolResult,
+    before: &'a [Message],
+    here: &str,
+) -> Result<EncodedPart<'a>, Error> {
     let ToolResult { call_id, content, is_error, extra } = result;
     no_shadow(&format!("{here}."), extra, &["id", "name", "response", "parts"])?;
     let name = called(call_id, before).ok_or_else(|| {
@@ -19,7 +23,7 @@ pub(super) fn answered<'a>(result: &'a ToolResult, before: &'a [Message], here: 
     for (at, part) in content.iter().enumerate() {
         match part {
             Part::Text { text: more, extra } if extra.is_empty() => text.push_str(more),
-            Part::Image(image) => parts.push(WirePart::image(image, &format!("{here}.content[{at}]"))?),
+            Part::Image(image) => parts.push(EncodedPart::image(image, &format!("{here}.content[{at}]"))?),
             _ => {
                 let what = "which is neither plain text nor an image";
                 return Err(unsupported(format!("{here}.content[{at}], {what}, has no place")));
@@ -28,7 +32,7 @@ pub(super) fn answered<'a>(result: &'a ToolResult, before: &'a [Message], here: 
     }
     let response = response(text, *is_error);
     let answered = Answered { id: sent(call_id), name, response, parts, extra: object(extra) };
-    Ok(WirePart::with(Payload::FunctionResponse(answered), &Extra::default()))
+    Ok(EncodedPart::with(Payload::FunctionResponse(answered), &Extra::default()))
 }
 
 /// The name of the function that the latest call with this id calls.

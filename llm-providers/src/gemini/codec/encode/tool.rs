@@ -5,10 +5,10 @@ use llm_core::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{super::Dialect, unsupported};
+use super::{super::Dialect, unsupported::unsupported};
 use crate::protocol::encode::no_shadow;
 
-/// Names that a function's further fields cannot take.
+/// Names that a function's unknown fields cannot take.
 const TAKEN: [&str; 5] = ["name", "description", "parameters", "parametersJsonSchema", "parameters_json_schema"];
 
 /// An entry of `tools`: functions that stand side by side, or a tool of the vendor's own.

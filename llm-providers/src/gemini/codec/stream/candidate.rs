@@ -12,7 +12,7 @@ use super::{
         decode::{GROUNDS, PartialCall, read_part, searches, take_finish},
         fields::{Fields, take_list, take_object},
     },
-    further::Further,
+    unknown_fields::UnknownFields,
 };
 
 /// A kind of part that pieces of more than one chunk make up.
@@ -32,14 +32,23 @@ pub(super) struct OpenCandidate {
     growing: Option<Growing>,
     partial: PartialCall,
     finish: FinishReason,
-    further: Further,
-    message_further: Further,
+    unknown_fields: UnknownFields,
+    unknown_message_fields: UnknownFields,
 }
 
 impl OpenCandidate {
     pub(super) fn new(index: u32) -> Self {
-        let (begun, growing, partial, finish, further, message_further) = Default::default();
-        Self { index, ids: CallIds::new(index), begun, growing, partial, finish, further, message_further }
+        let (begun, growing, partial, finish, unknown_fields, unknown_message_fields) = Default::default();
+        Self {
+            index,
+            ids: CallIds::new(index),
+            begun,
+            growing,
+            partial,
+            finish,
+            unknown_fields,
+            unknown_message_fields,
+        }
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -53,7 +62,7 @@ impl OpenCandidate {
 
     /// Number of searches it has stated.
     pub(super) fn searches(&self) -> u64 {
-        searches(self.further.get(GROUNDS))
+        searches(self.unknown_fields.get(GROUNDS))
     }
 
     /// The pieces in one chunk's candidate, of the answer with this id.
@@ -76,16 +85,16 @@ impl OpenCandidate {
             self.part(answer, part, events);
         }
         let finish = take_finish(&mut fields, &self.ids);
-        self.further.take(fields);
-        self.message_further.take(message);
+        self.unknown_fields.take(fields);
+        self.unknown_message_fields.take(message);
         self.end(finish, events);
         Ok(())
     }
 
     /// Tells what was held back for the end.
-    pub(super) fn tell(&mut self, events: &mut Vec<ChatEvent>) {
-        self.further.tell(ExtraOf::Choice(self.index), events);
-        self.message_further.tell(ExtraOf::Message(self.index), events);
+    pub(super) fn emit(&mut self, events: &mut Vec<ChatEvent>) {
+        self.unknown_fields.emit(ExtraOf::Choice(self.index), events);
+        self.unknown_message_fields.emit(ExtraOf::Message(self.index), events);
     }
 
     /// Notes why it ended. A call that comes after its end is why, too.
@@ -107,7 +116,7 @@ impl OpenCandidate {
         }
     }
 
-    /// The pieces of a part; `number` is a call's. A part with a seal or further fields is a part of its own.
+    /// The pieces of a part; `number` is a call's. A part with a signature or unknown fields is a part of its own.
     fn piece(&mut self, number: u32, part: Part, events: &mut Vec<ChatEvent>) {
         let choice = self.index;
         let before = self.growing.take();
@@ -138,7 +147,7 @@ impl OpenCandidate {
     }
 }
 
-/// Ends a part that has a seal or further fields.
+/// Ends a part that has a signature or unknown fields.
 fn end(choice: u32, signature: Option<Arc<str>>, extra: Extra, events: &mut Vec<ChatEvent>) {
     if signature.is_some() || !extra.is_empty() {
         events.push(ChatEvent::PartEnd { choice, signature, extra });

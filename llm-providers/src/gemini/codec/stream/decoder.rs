@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use super::{
     super::{
-        decode::{Told, blocked},
+        decode::{ResponseUsage, blocked},
         error::RULES,
         fields::{Fields, malformed, object_with, take_index, take_list, take_text},
     },
     candidate::OpenCandidate,
-    further::Further,
+    unknown_fields::UnknownFields,
 };
 use crate::protocol::{Halves, StreamDecoder, error::ErrorBody};
 
@@ -26,10 +26,10 @@ const CALL: &str = "functionCall";
 pub struct ChunkDecoder {
     started: Option<(String, String)>,
     candidates: BTreeMap<u32, OpenCandidate>,
-    further: Further,
+    unknown_fields: UnknownFields,
     halves: Halves,
     done: bool,
-    told: Told,
+    response_usage: ResponseUsage,
     /// Number of candidates that were requested.
     asked: usize,
 }
@@ -46,7 +46,7 @@ impl ChunkDecoder {
     ///
     /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; [`ErrorKind::ContentFiltered`] if the prompt was
     /// blocked, its charge known if the usage is stated; if it is an `error`, that.
-    pub(in super::super) fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
+    pub(crate) fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let mut events = Vec::new();
         let data = &*self.halves.join(data);
         if self.done || data.trim() == "[DONE]" {
@@ -65,24 +65,24 @@ impl ChunkDecoder {
     }
 
     /// Returns what was stated of the usage.
-    pub(in super::super) fn told(&self) -> &Told {
-        &self.told
+    pub(crate) fn response_usage(&self) -> &ResponseUsage {
+        &self.response_usage
     }
 
     fn chunk(&mut self, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         if let Some(error) = ErrorBody::in_chunk(&fields, "candidates") {
             return Err(RULES.classify_inner(&error, self.candidates.values().any(OpenCandidate::has_begun)));
         }
-        self.told.take(&mut fields);
+        self.response_usage.take(&mut fields);
         if let Some(error) = blocked(&fields) {
-            return Err(match self.told.usage() {
+            return Err(match self.response_usage.usage() {
                 Some(usage) => error.with_charge(Charge::Known(usage)),
                 None => error,
             });
         }
         let candidates = take_list(&mut fields, "candidates").unwrap_or_default();
         self.start(&mut fields, !candidates.is_empty(), events);
-        self.further.take(fields);
+        self.unknown_fields.take(fields);
         let answer = self.started.as_ref().map_or("", |(id, _)| id);
         for (value, at) in candidates.into_iter().zip(0..) {
             let Value::Object(mut fields) = value else {
@@ -92,7 +92,7 @@ impl ChunkDecoder {
             let open = self.candidates.entry(index).or_insert_with(|| OpenCandidate::new(index));
             let before = open.searches();
             open.chunk(answer, fields, events)?;
-            self.told.searches += open.searches().saturating_sub(before);
+            self.response_usage.searches += open.searches().saturating_sub(before);
         }
         Ok(())
     }
@@ -109,9 +109,9 @@ impl ChunkDecoder {
             None => false,
             Some((known_id, known_model)) => {
                 let mut new = false;
-                for (known, told) in [(known_id, id), (known_model, model)] {
-                    if known.is_empty() && !told.is_empty() {
-                        *known = told;
+                for (known, new_value) in [(known_id, id), (known_model, model)] {
+                    if known.is_empty() && !new_value.is_empty() {
+                        *known = new_value;
                         new = true;
                     }
                 }
@@ -129,7 +129,7 @@ impl StreamDecoder for ChunkDecoder {
         self.decode(data)
     }
 
-    /// Says that the stream has ended, and gives what was held back for the end: further fields and the usage.
+    /// Says that the stream has ended, and gives what was held back for the end: unknown fields and the usage.
     ///
     /// # Errors
     ///
@@ -142,8 +142,8 @@ impl StreamDecoder for ChunkDecoder {
             return Err(error.with_charge(Charge::Unknown));
         }
         let (usage, mut events) = (self.usage(), Vec::new());
-        self.further.tell(ExtraOf::Answer, &mut events);
-        self.candidates.values_mut().for_each(|candidate| candidate.tell(&mut events));
+        self.unknown_fields.emit(ExtraOf::Response, &mut events);
+        self.candidates.values_mut().for_each(|candidate| candidate.emit(&mut events));
         events.extend(usage.map(ChatEvent::Usage));
         Ok(events)
     }
@@ -153,14 +153,14 @@ impl StreamDecoder for ChunkDecoder {
     }
 
     fn usage(&self) -> Option<Usage> {
-        self.told.usage()
+        self.response_usage.usage()
     }
 
     fn service_tier(&self) -> Option<&Arc<str>> {
-        self.told.service_tier()
+        self.response_usage.service_tier()
     }
 
     fn unusable_usage(&self) -> Option<&Arc<str>> {
-        self.told.stated().unusable()
+        self.response_usage.stated().unusable()
     }
 }

@@ -2,6 +2,6 @@
 
 mod candidate;
 mod decoder;
-mod further;
+mod unknown_fields;
 
 pub(crate) use self::decoder::ChunkDecoder;

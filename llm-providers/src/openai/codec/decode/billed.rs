@@ -5,7 +5,7 @@ use crate::protocol::{dollars, fields::Fields};
 
 /// Returns the amount that the server states it billed, in `usage.cost`, as OpenRouter and gateways like it do. `None`
 /// where it does not say, or where the caller's own key was billed an unknown rest.
-pub(in super::super) fn billed(fields: &Fields) -> Option<Usd> {
+pub(crate) fn billed(fields: &Fields) -> Option<Usd> {
     let usage = fields.get("usage")?;
     let cost = dollars(usage.get("cost")?)?;
     match usage.get("is_byok") {

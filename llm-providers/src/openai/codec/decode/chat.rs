@@ -26,7 +26,7 @@ use crate::protocol::{error::ErrorBody, finish_reason, usage::StatedUsage};
 ///
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not UTF-8, not JSON (a proxy's page), or has no
 /// choices: it was sent, so its charge is unknown, or known if it says its usage. If it holds an `error` instead, that.
-pub(in crate::openai) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatResponse>, Error> {
+pub(crate) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatResponse>, Error> {
     let mut fields = object_with(body, &["function"], "arguments")?;
     if let Some(error) = ErrorBody::in_response(&fields, "choices") {
         return Err(RULES.classify_inner(&error, false));
@@ -42,7 +42,7 @@ pub(in crate::openai) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<
 }
 
 /// The service class: OpenAI tells it beside the usage, Mistral within.
-pub(in super::super) fn service_tier<'f>(field: impl Fn(&str) -> Option<&'f Value>) -> Option<&'f str> {
+pub(crate) fn service_tier<'f>(field: impl Fn(&str) -> Option<&'f Value>) -> Option<&'f str> {
     let beside = field("service_tier").and_then(Value::as_str);
     beside.or_else(|| field("usage")?.get("service_tier")?.as_str())
 }
@@ -52,7 +52,7 @@ pub(in super::super) fn service_tier<'f>(field: impl Fn(&str) -> Option<&'f Valu
 /// # Errors
 ///
 /// The error of a server that failed: such an answer is not whole.
-pub(in super::super) fn take_finish(choice: &mut Fields) -> Result<FinishReason, Error> {
+pub(crate) fn take_finish(choice: &mut Fields) -> Result<FinishReason, Error> {
     let Some(word) = take_word(choice, "finish_reason") else { return Ok(FinishReason::Unknown) };
     let kind = match word.as_str() {
         "insufficient_system_resource" => ErrorKind::Overloaded,

@@ -9,7 +9,7 @@ use super::super::fields::{Fields, malformed, take_list, take_text};
 ///
 /// Reasoning is `reasoning_content` (DeepSeek, vLLM) or `reasoning` (OpenRouter, Groq); a server that sends both sends
 /// the same twice. `content` is a text, or a list of parts (Mistral). Empty texts say nothing and give no part.
-pub(in super::super) fn split_content(message: &mut Fields) -> Result<Vec<Part>, Error> {
+pub(crate) fn split_content(message: &mut Fields) -> Result<Vec<Part>, Error> {
     let mut parts = Vec::new();
     let reasoning = take_text(message, "reasoning_content");
     if reasoning.is_none() || message.get("reasoning").and_then(Value::as_str) == reasoning.as_deref() {
@@ -68,12 +68,12 @@ fn only(part: &Value, names: &[&str]) -> bool {
 
 /// Takes OpenRouter's `reasoning_details`, the reasoning with the seals of the model's vendor: a part without a text, for
 /// its text came beside it.
-pub(in super::super) fn take_details(message: &mut Fields) -> Option<Part> {
+pub(crate) fn take_details(message: &mut Fields) -> Option<Part> {
     let list = take_list(message, "reasoning_details")?;
     (!list.is_empty()).then(|| details_part(list))
 }
 
-pub(in super::super) fn details_part(list: Vec<Value>) -> Part {
+pub(crate) fn details_part(list: Vec<Value>) -> Part {
     let mut extra = Extra::default();
     extra.insert("reasoning_details", list);
     Part::Reasoning(Reasoning { extra, ..Reasoning::default() })

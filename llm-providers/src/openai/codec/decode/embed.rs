@@ -21,7 +21,7 @@ use crate::protocol::{error::ErrorBody, usage::StatedUsage};
 ///
 /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not JSON, if a vector is missing, doubled or no
 /// vector; its charge is known if it says its usage. If it holds an `error` instead, that.
-pub(in crate::openai) fn vectors(body: &[u8], inputs: usize, dialect: &Dialect) -> Result<Decoded<Embeddings>, Error> {
+pub(crate) fn vectors(body: &[u8], inputs: usize, dialect: &Dialect) -> Result<Decoded<Embeddings>, Error> {
     let mut fields = object(body)?;
     if let Some(error) = ErrorBody::in_response(&fields, "data") {
         return Err(RULES.classify_inner(&error, false));

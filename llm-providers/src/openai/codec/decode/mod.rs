@@ -15,5 +15,5 @@ pub(super) use self::{
     tool::arguments,
     usage::take_usage,
 };
-pub(in crate::openai) use self::{chat::chat, embed::vectors, models::models};
+pub(crate) use self::{chat::chat, embed::vectors, models::models};
 use crate::protocol::Decoded;

@@ -8,7 +8,7 @@ use super::super::{
 use crate::protocol::{Model, error::ErrorBody};
 
 /// Reads a list of models. Those without an id are none.
-pub(in crate::openai) fn models(body: &[u8]) -> Result<Vec<Model>, Error> {
+pub(crate) fn models(body: &[u8]) -> Result<Vec<Model>, Error> {
     let mut fields = object(body)?;
     if let Some(error) = ErrorBody::in_response(&fields, "data") {
         return Err(RULES.classify_inner(&error, false));

@@ -18,7 +18,7 @@ pub(super) fn take_tool_calls(message: &mut Fields) -> Vec<Part> {
 }
 
 /// The arguments as JSON text. Some servers send them as an object.
-pub(in super::super) fn arguments(function: &mut Fields) -> String {
+pub(crate) fn arguments(function: &mut Fields) -> String {
     match function.remove("arguments") {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text,

@@ -33,7 +33,7 @@ const REPEATED: [&str; 3] = [
 ///
 /// Cached and cache-written tokens are part of `prompt_tokens`. Reasoning is part of `completion_tokens` or stands beside
 /// it, as `total_tokens` says. Where the server hides its thinking, the excess of `total_tokens` is reasoning too.
-pub(in super::super) fn take_usage(fields: &mut Fields, dialect: &Dialect, stated: &mut StatedUsage) -> bool {
+pub(crate) fn take_usage(fields: &mut Fields, dialect: &Dialect, stated: &mut StatedUsage) -> bool {
     let mut any = take_from(fields, dialect, stated);
     // Groq's streams.
     if let Some(Value::Object(groq)) = fields.get_mut("x_groq") {

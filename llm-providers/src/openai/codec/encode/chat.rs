@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 use super::{
     super::{Dialect, MissingFeature},
     message,
-    tool::{WireChoice, WireFormat, WireTool},
-    unsupported,
+    tool::{EncodedChoice, EncodedFormat, EncodedTool},
+    unsupported::unsupported,
 };
 use crate::protocol::encode::{bytes, entry, no_shadow};
 
-/// Names that further fields cannot take.
+/// Names that unknown fields cannot take.
 const TAKEN: [&str; 21] = [
     "model",
     "messages",
@@ -48,7 +48,7 @@ pub(crate) fn encode_chat(request: &ChatRequest, dialect: Dialect, streamed: boo
         message::check(message, at, &dialect)?;
     }
     for (at, tool) in request.tools.iter().enumerate() {
-        WireTool(tool).check(at)?;
+        EncodedTool(tool).check(at)?;
     }
     bytes(&Body { request, dialect, streamed })
 }
@@ -100,11 +100,15 @@ impl Serialize for Body<'_> {
         map.serialize_entry("model", model)?;
         map.serialize_entry("messages", &message::VendorProtocol(messages, &self.dialect))?;
         if !tools.is_empty() {
-            map.serialize_entry("tools", &tools.iter().map(WireTool).collect::<Vec<_>>())?;
+            map.serialize_entry("tools", &tools.iter().map(EncodedTool).collect::<Vec<_>>())?;
         }
-        entry(&mut map, "tool_choice", &tool_choice.as_ref().map(|choice| WireChoice(choice, self.dialect.required)))?;
+        entry(
+            &mut map,
+            "tool_choice",
+            &tool_choice.as_ref().map(|choice| EncodedChoice(choice, self.dialect.required)),
+        )?;
         entry(&mut map, "parallel_tool_calls", parallel_tool_calls)?;
-        entry(&mut map, "response_format", &response_format.as_ref().map(WireFormat))?;
+        entry(&mut map, "response_format", &response_format.as_ref().map(EncodedFormat))?;
         entry(&mut map, "reasoning_effort", reasoning_effort)?;
         self.sampling(&mut map)?;
         for (name, value) in extra.iter().filter(|(name, _)| *name != "stream_options") {

@@ -11,7 +11,7 @@ use super::{
     thought::{Thinking, call_id},
 };
 use crate::protocol::encode::entry;
-use crate::protocol::{arguments, foreign::own};
+use crate::protocol::{arguments, cross_vendor::own_fields};
 
 /// The content of a message: one text as itself, anything else as a list of parts.
 pub(super) struct Content<'a>(pub(super) Vec<&'a Part>, pub(super) &'a Dialect);
@@ -41,7 +41,7 @@ impl Serialize for Content<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.as_slice() {
             [] => serializer.serialize_str(""),
-            [Part::Text { text, extra }] if own(extra, self.1.own_fields).next().is_none() => {
+            [Part::Text { text, extra }] if own_fields(extra, self.1.own_fields).next().is_none() => {
                 text.serialize(serializer)
             }
             parts => serializer.collect_seq(parts.iter().map(|part| Piece(part, self.1))),
@@ -62,7 +62,7 @@ impl Serialize for Piece<'_> {
     }
 }
 
-/// `{"type": kind, kind: value}` and further fields.
+/// `{"type": kind, kind: value}` and unknown fields.
 fn piece<S: Serializer>(
     serializer: S,
     kind: &str,
@@ -73,7 +73,7 @@ fn piece<S: Serializer>(
     let mut map = serializer.serialize_map(None)?;
     map.serialize_entry("type", kind)?;
     map.serialize_entry(kind, value)?;
-    own(extra, dialect.own_fields).try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+    own_fields(extra, dialect.own_fields).try_for_each(|(name, value)| map.serialize_entry(name, value))?;
     map.end()
 }
 
@@ -105,7 +105,7 @@ impl Serialize for Called<'_> {
             map.serialize_entry("type", "function")?;
         }
         map.serialize_entry(within, &Function { call, within, input })?;
-        let further = own(&call.extra, dialect.own_fields).filter(|(name, _)| *name != within);
+        let further = own_fields(&call.extra, dialect.own_fields).filter(|(name, _)| *name != within);
         further.into_iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()
     }

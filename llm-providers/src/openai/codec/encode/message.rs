@@ -11,12 +11,12 @@ use super::{
     super::{Dialect, MissingFeature, ReasoningFormat},
     content::{Called, Content, form, is_custom},
     thought::{self, call_id, thoughts},
-    unsupported,
+    unsupported::unsupported,
 };
 use crate::protocol::encode::{entries, entry, no_name_shadows, no_shadow};
-use crate::protocol::{foreign, is_blank_instruction};
+use crate::protocol::{cross_vendor, is_blank_instruction};
 
-/// Names that a message's further fields cannot take.
+/// Names that a message's unknown fields cannot take.
 const TAKEN: [&str; 6] = ["role", "content", "name", "tool_calls", "tool_call_id", "refusal"];
 
 /// Messages as they are sent: a tool's message once for each result in it.
@@ -45,7 +45,7 @@ pub(super) fn check(message: &Message, at: usize, dialect: &Dialect) -> Result<(
                 check_image(image, &here, dialect)?;
                 check_extra(&image.extra, &here, &["type", "image_url"], dialect)?;
             }
-            (_, Part::Other { value }) => foreign::refuse_other(value, &here, "openai")?,
+            (_, Part::Other { value }) => cross_vendor::refuse_part(value, &here, "openai")?,
             (Role::Assistant, Part::Reasoning(reasoning)) => thought::check(reasoning, &here, dialect)?,
             (Role::Assistant, Part::Refusal { .. }) => {}
             (role, part) => {
@@ -71,7 +71,7 @@ fn check_image(image: &Image, here: &str, dialect: &Dialect) -> Result<(), Error
 fn check_result(message: &Message, result: &ToolResult, here: &str, dialect: &Dialect) -> Result<(), Error> {
     check_extra(&result.extra, here, &TAKEN, dialect)?;
     if let Some((name, _)) = result.extra.iter().find(|(name, _)| message.extra.get(name).is_some()) {
-        return Err(Error::invalid(format!("{here}.extra.{name} is a further field of its message too: set one")));
+        return Err(Error::invalid(format!("{here}.extra.{name} is an unknown field of its message too: set one")));
     }
     if result.is_error {
         return Err(unsupported(dialect, format!("{here}.is_error has no place (say it in the text)")));
@@ -101,10 +101,10 @@ fn check_call(call: &ToolCall, here: &str, dialect: &Dialect) -> Result<(), Erro
     }
 }
 
-/// Refuses further fields of a part that stand beside a field of the same name, or that another vendor's answer left.
+/// Refuses unknown fields of a part that stand beside a field of the same name, or that another vendor's answer left.
 fn check_extra(extra: &Extra, here: &str, taken: &[&str], dialect: &Dialect) -> Result<(), Error> {
     no_shadow(&format!("{here}."), extra, taken)?;
-    if dialect.approximate { Ok(()) } else { foreign::refuse(extra, here, dialect.own_fields) }
+    if dialect.approximate { Ok(()) } else { cross_vendor::refuse_fields(extra, here, dialect.own_fields) }
 }
 
 fn kind(part: &Part) -> &'static str {
@@ -149,7 +149,8 @@ impl Serialize for Answered<'_> {
         map.serialize_entry("content", &Content(content.iter().collect(), dialect))?;
         entry(&mut map, "name", &name(message, dialect))?;
         entries(&mut map, &message.extra)?;
-        foreign::own(extra, dialect.own_fields).try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        cross_vendor::own_fields(extra, dialect.own_fields)
+            .try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()
     }
 }

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::{
     super::{Dialect, ReasoningFormat},
-    unsupported,
+    unsupported::unsupported,
 };
-use crate::protocol::foreign;
+use crate::protocol::cross_vendor;
 
 const DETAILS: &str = "reasoning_details";
 
@@ -38,7 +38,7 @@ pub(super) fn check(reasoning: &Reasoning, here: &str, dialect: &Dialect) -> Res
     if dialect.approximate {
         return Ok(());
     }
-    foreign::refuse_seal(reasoning, here, dialect.own_fields)?;
+    cross_vendor::refuse_signature(reasoning, here, dialect.own_fields)?;
     if let Some((name, _)) = extra.iter().find(|(name, _)| *name != DETAILS) {
         return Err(unsupported(dialect, format!("{here}.extra.{name}, a field of reasoning, has no place")));
     }
@@ -90,7 +90,7 @@ fn reasonings<'a>(parts: &'a [Part], dialect: &'a Dialect) -> impl Iterator<Item
 }
 
 fn is_own(reasoning: &Reasoning, dialect: &Dialect) -> bool {
-    foreign::sealed(reasoning).is_none_or(|mark| dialect.own_fields.contains(&mark))
+    cross_vendor::signature_field(reasoning).is_none_or(|mark| dialect.own_fields.contains(&mark))
 }
 
 /// The id of a tool call as the server takes it.

@@ -10,11 +10,11 @@ use crate::protocol::encode::{entry, no_shadow};
 const BESIDE: &str = "cache_control";
 
 /// A tool as it is sent.
-pub(super) struct WireTool<'a>(pub(super) &'a Tool);
+pub(super) struct EncodedTool<'a>(pub(super) &'a Tool);
 /// The choice of tools as it is sent, with the server's word for "any of them".
-pub(super) struct WireChoice<'a>(pub(super) &'a ToolChoice, pub(super) &'a str);
+pub(super) struct EncodedChoice<'a>(pub(super) &'a ToolChoice, pub(super) &'a str);
 /// The form of the answer as it is sent.
-pub(super) struct WireFormat<'a>(pub(super) &'a ResponseFormat);
+pub(super) struct EncodedFormat<'a>(pub(super) &'a ResponseFormat);
 
 struct Function<'a>(&'a FunctionTool);
 struct Schema<'a>(&'a JsonSchema);
@@ -24,7 +24,7 @@ struct Name<'a> {
     name: &'a str,
 }
 
-impl WireTool<'_> {
+impl EncodedTool<'_> {
     pub(super) fn check(&self, at: usize) -> Result<(), Error> {
         match self.0 {
             Tool::Function(function) => {
@@ -35,7 +35,7 @@ impl WireTool<'_> {
     }
 }
 
-impl Serialize for WireTool<'_> {
+impl Serialize for EncodedTool<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Tool::Function(function) => {
@@ -66,7 +66,7 @@ impl Serialize for Function<'_> {
     }
 }
 
-impl Serialize for WireChoice<'_> {
+impl Serialize for EncodedChoice<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             ToolChoice::Auto => serializer.serialize_str("auto"),
@@ -78,7 +78,7 @@ impl Serialize for WireChoice<'_> {
     }
 }
 
-impl Serialize for WireFormat<'_> {
+impl Serialize for EncodedFormat<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let simple = |serializer: S, kind| {
             let mut map = serializer.serialize_map(Some(1))?;

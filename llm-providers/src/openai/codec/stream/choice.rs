@@ -20,7 +20,7 @@ pub(super) struct OpenChoice {
     went_on: bool,
     /// True if content came.
     begun: bool,
-    /// Names of further fields that were passed on: of the choice, of the message.
+    /// Names of unknown fields that were passed on: of the choice, of the message.
     choice_names: BTreeSet<String>,
     message_names: BTreeSet<String>,
     calls: OpenCalls,
@@ -87,7 +87,7 @@ fn piece(choice: u32, part: Part) -> ChatEvent {
     }
 }
 
-/// Passes further fields on. Null says something only the first time.
+/// Passes unknown fields on. Null says something only the first time.
 fn further(of: ExtraOf, mut fields: Fields, names: &mut BTreeSet<String>, events: &mut Vec<ChatEvent>) {
     fields.retain(|name, value| !(value.is_null() && names.contains(name)));
     names.extend(fields.keys().cloned());

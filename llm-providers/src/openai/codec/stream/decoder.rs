@@ -23,7 +23,7 @@ use crate::protocol::{Halves, StreamDecoder, error::ErrorBody, usage::StatedUsag
 #[derive(Debug)]
 pub struct ChunkDecoder {
     started: Option<(String, String)>,
-    /// The answer's further fields as they were last.
+    /// The answer's unknown fields as they were last.
     known: Fields,
     choices: BTreeMap<u32, OpenChoice>,
     /// Number of choices that were requested.
@@ -72,7 +72,7 @@ impl ChunkDecoder {
     /// # Errors
     ///
     /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; if it is an `error`, that, unless every choice had said
-    /// why it ended: then the answer is whole, and keeps the error as a further field. The charge is unknown, or known
+    /// why it ended: then the answer is whole, and keeps the error as an unknown field. The charge is unknown, or known
     /// if the usage came before.
     fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         if self.done {
@@ -128,7 +128,7 @@ impl ChunkDecoder {
         if fields.get("p").is_some_and(Value::is_string) {
             fields.remove("p");
         }
-        self.further(fields, &mut events);
+        self.emit_unknown(fields, &mut events);
         for (value, at) in choices.into_iter().zip(0..) {
             let Value::Object(mut fields) = value else {
                 return Err(malformed("a choice of a chunk is not an object"));
@@ -180,8 +180,8 @@ impl ChunkDecoder {
         }
     }
 
-    /// Passes on what is new among the answer's further fields.
-    fn further(&mut self, fields: Fields, events: &mut Vec<ChatEvent>) {
+    /// Passes on what is new among the answer's unknown fields.
+    fn emit_unknown(&mut self, fields: Fields, events: &mut Vec<ChatEvent>) {
         let mut new = Fields::new();
         for (name, value) in fields {
             let known = self.known.get(&name);
@@ -196,7 +196,7 @@ impl ChunkDecoder {
             self.service_tier = Some(tier.into());
         }
         if !new.is_empty() {
-            events.push(ChatEvent::Extra { of: ExtraOf::Answer, fields: Extra::from(new) });
+            events.push(ChatEvent::Extra { of: ExtraOf::Response, fields: Extra::from(new) });
         }
     }
 

@@ -3,16 +3,16 @@ use serde_json::Value;
 
 use super::super::fields::Fields;
 
-/// Fields of which every piece tells the whole anew.
-const RETOLD: &str = "safetyRatings";
-/// One of which pieces tell parts anew.
+/// Field that every piece repeats in full.
+const REPEATED: &str = "safetyRatings";
+/// Field of which pieces repeat parts.
 const PARTLY: &str = "usageMetadata";
 
-/// Unknown fields as the pieces of a stream bring them; they are returned once, at the end.
+/// Unknown fields of the pieces of a stream. They are emitted once, at the end.
 #[derive(Debug, Default)]
-pub(super) struct Further(Fields);
+pub(super) struct UnknownFields(Fields);
 
-impl Further {
+impl UnknownFields {
     /// Takes the fields of a piece. Objects merge; a list that does not repeat what is known goes on with it.
     pub(super) fn take(&mut self, fields: Fields) {
         for (name, value) in fields {
@@ -21,19 +21,19 @@ impl Further {
                 (Some(Value::Object(known)), Value::Object(later)) if name == PARTLY => {
                     known.extend(later.into_iter().filter(|(_, value)| !value.is_null()));
                 }
-                (Some(known), value) if name != RETOLD => merge(known, value),
+                (Some(known), value) if name != REPEATED => merge(known, value),
                 (_, value) => drop(self.0.insert(name, value)),
             }
         }
     }
 
-    /// A field as far as it came.
+    /// Returns a field as far as it has arrived.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
-    /// Tells them, if there are any.
-    pub(super) fn tell(&mut self, of: ExtraOf, events: &mut Vec<ChatEvent>) {
+    /// Emits them, if there are any.
+    pub(super) fn emit(&mut self, of: ExtraOf, events: &mut Vec<ChatEvent>) {
         let fields = std::mem::take(&mut self.0);
         if !fields.is_empty() {
             events.push(ChatEvent::Extra { of, fields: Extra::from(fields) });
