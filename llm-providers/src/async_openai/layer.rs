@@ -2,11 +2,8 @@ use std::{fmt, sync::Arc};
 
 use http::HeaderName;
 use llm_core::{Provider, Tenant};
-use tower_layer::Layer;
 
-use super::ProviderService;
-
-/// Puts a provider under `async-openai`. See [`ProviderService`].
+/// Puts a provider under `async-openai`. See [`ProviderService`](super::ProviderService).
 #[derive(Clone)]
 pub struct ProviderLayer {
     pub(super) provider: Arc<dyn Provider>,
@@ -31,14 +28,6 @@ impl ProviderLayer {
     pub fn tenant_header(mut self, name: HeaderName) -> Self {
         self.tenant_header = Some(name);
         self
-    }
-}
-
-impl<S> Layer<S> for ProviderLayer {
-    type Service = ProviderService<S>;
-
-    fn layer(&self, inner: S) -> ProviderService<S> {
-        ProviderService { layer: self.clone(), inner }
     }
 }
 

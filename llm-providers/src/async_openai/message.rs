@@ -7,7 +7,7 @@ use llm_core::{
 };
 use serde_json::Value;
 
-use super::request::{Fields, given, some, take, wrong};
+use super::fields::{Fields, given, some, take, wrong};
 
 /// Reads one message, at its place in the conversation.
 pub(super) fn read(value: Value, at: usize) -> Result<Message, Error> {

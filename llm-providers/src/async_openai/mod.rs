@@ -46,6 +46,7 @@
 //! Of 5xx statuses `async-openai` shows the body as it is.
 
 mod error;
+mod fields;
 mod future;
 mod layer;
 mod message;

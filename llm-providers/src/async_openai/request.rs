@@ -4,12 +4,12 @@ use llm_core::{
     ChatRequest, EmbedInput, EmbedRequest, Error, Extra, Tool,
     chat::{FunctionTool, JsonSchema, ResponseFormat, Sampling, ToolChoice},
 };
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::message;
-
-pub(super) type Fields = Map<String, Value>;
+use super::{
+    fields::{Fields, given, some, take, wrong},
+    message,
+};
 
 /// A question and how it is to be answered.
 pub(super) struct Asked {
@@ -67,25 +67,6 @@ pub(super) fn embed(body: &[u8]) -> Result<(EmbedRequest, bool), Error> {
     };
     request.validate()?;
     Ok((request, base64))
-}
-
-/// Takes a field out, if it is there and not null.
-pub(super) fn take<T: DeserializeOwned>(fields: &mut Fields, name: &str) -> Result<Option<T>, Error> {
-    some(fields, name).map(|value| serde_json::from_value(value).map_err(|_| wrong(name))).transpose()
-}
-
-pub(super) fn some(fields: &mut Fields, name: &str) -> Option<Value> {
-    fields.remove(name).filter(|value| !value.is_null())
-}
-
-pub(super) fn wrong(name: &str) -> Error {
-    Error::invalid(format!("{name} is not what it has to be"))
-}
-
-/// The fields that say something: null says what a missing field does.
-pub(super) fn given(mut fields: Fields) -> Fields {
-    fields.retain(|_, value| !value.is_null());
-    fields
 }
 
 fn parse(body: &[u8]) -> Result<Fields, Error> {

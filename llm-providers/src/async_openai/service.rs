@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderName, Method};
 use llm_core::{Call, Error, Provider, Tenant};
 use reqwest::{Request, Response};
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{ProviderLayer, ResponseFuture, error, readable::CLIENT, request};
@@ -20,6 +21,14 @@ use crate::openai::serve::{EventStream, response};
 pub struct ProviderService<S> {
     pub(super) layer: ProviderLayer,
     pub(super) inner: S,
+}
+
+impl<S> Layer<S> for ProviderLayer {
+    type Service = ProviderService<S>;
+
+    fn layer(&self, inner: S) -> ProviderService<S> {
+        ProviderService { layer: self.clone(), inner }
+    }
 }
 
 /// Operations that are served here.

@@ -130,7 +130,7 @@ impl Head {
         if !may_pass(error.kind()) {
             return error;
         }
-        match stated_wait(&self.headers, &ErrorBody::read(text), self.clock.now()) {
+        match stated_wait(&self.headers, &ErrorBody::read(text).waits(), self.clock.now()) {
             Some(wait) => error.with_retry_after(wait),
             None => error,
         }

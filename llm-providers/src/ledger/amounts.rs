@@ -22,11 +22,11 @@ pub(super) mod saved {
 
     use super::{Deserializer, Serializer, read};
 
-    pub(in crate::ledger) fn serialize<S: Serializer>(saved: &Savings, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(saved: &Savings, to: S) -> Result<S::Ok, S::Error> {
         to.collect_map(saved.iter().map(|(cause, amount)| (cause.name(), amount)))
     }
 
-    pub(in crate::ledger) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Savings, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Savings, D::Error> {
         let mut saved = Savings::default();
         let cause = |name: &str| Cause::ALL.into_iter().find(|cause| cause.name() == name);
         read(from, cause, |cause, amount| saved.add(cause, amount))?;
@@ -38,11 +38,11 @@ pub(super) mod wasted {
     use super::{Deserializer, Serializer, read};
     use crate::ledger::{Waste, WastedSpend};
 
-    pub(in crate::ledger) fn serialize<S: Serializer>(wasted: &WastedSpend, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(wasted: &WastedSpend, to: S) -> Result<S::Ok, S::Error> {
         to.collect_map(wasted.iter().map(|(cause, amount)| (cause.name(), amount)))
     }
 
-    pub(in crate::ledger) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<WastedSpend, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<WastedSpend, D::Error> {
         let mut wasted = WastedSpend::default();
         let cause = |name: &str| Waste::ALL.into_iter().find(|cause| cause.name() == name);
         read(from, cause, |cause, amount| wasted.add(cause, amount))?;

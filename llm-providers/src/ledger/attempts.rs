@@ -25,9 +25,10 @@ pub struct Attempts<S> {
     ledger: Ledger,
 }
 
-impl AttemptsLayer {
-    pub(super) fn new(ledger: Ledger) -> Self {
-        Self { ledger }
+impl Ledger {
+    /// Returns the layer right above a client, which books every attempt at a vendor.
+    pub fn attempts(&self) -> AttemptsLayer {
+        AttemptsLayer { ledger: self.clone() }
     }
 }
 

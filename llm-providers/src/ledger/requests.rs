@@ -40,9 +40,10 @@ struct Pending {
     ended: bool,
 }
 
-impl RequestsLayer {
-    pub(super) fn new(ledger: Ledger) -> Self {
-        Self { ledger }
+impl Ledger {
+    /// Returns the layer for the top of a stack, which books the responses that callers get.
+    pub fn requests(&self) -> RequestsLayer {
+        RequestsLayer { ledger: self.clone() }
     }
 }
 

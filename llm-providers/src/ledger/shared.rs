@@ -7,7 +7,7 @@ use std::{
 use llm_core::Clock;
 use llm_core::price::{PriceOptions, PriceTable, Prices, ServiceTier};
 
-use super::{Attempt, AttemptsLayer, RequestsLayer, Snapshot, books::Books};
+use super::{Attempt, Snapshot, books::Books};
 
 /// The ledger of a stack: see the [module's docs](crate::ledger) for terms and an example.
 ///
@@ -123,16 +123,6 @@ impl Ledger {
     pub fn on_attempt(self, f: impl Fn(&Attempt) + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut *self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner)).push(Arc::new(f));
         self
-    }
-
-    /// Returns the layer for the top of a stack, which books the responses that callers get.
-    pub fn requests(&self) -> RequestsLayer {
-        RequestsLayer::new(self.clone())
-    }
-
-    /// Returns the layer right above a client, which books every attempt at a vendor.
-    pub fn attempts(&self) -> AttemptsLayer {
-        AttemptsLayer::new(self.clone())
     }
 
     /// Returns a copy of the accounts.

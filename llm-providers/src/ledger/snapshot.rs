@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use llm_core::price::UnknownCost;
 
@@ -6,7 +6,6 @@ use super::{
     Balance, Row,
     accounts::{Accounts, Rows, SEPARATOR},
     books::Unknown,
-    table,
 };
 
 /// Copy of a ledger's accounts at one time. Prints as a table.
@@ -91,12 +90,6 @@ impl Snapshot {
     /// Returns a model's row.
     pub fn model(&self, name: &str) -> Option<&Row> {
         self.models().find(|(known, _)| *known == name).map(|(_, row)| row)
-    }
-}
-
-impl fmt::Display for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        table::write(self, f)
     }
 }
 

@@ -30,8 +30,14 @@ const MAX_CAUSE: usize = 400;
 
 type Cells = [String; COLUMNS.len()];
 
-/// The rows of a snapshot as aligned plain text, then what needs a word.
-pub(super) fn write(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_table(self, f)
+    }
+}
+
+/// Writes the rows of a snapshot as aligned plain text, then notes.
+fn write_table(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut lines = vec![COLUMNS.map(str::to_owned)];
     lines.extend(books.tenants().map(|(name, row)| cells(&format!("tenant {name}"), row)));
     lines.extend(books.models().map(|(name, row)| cells(&format!("model {name}"), row)));

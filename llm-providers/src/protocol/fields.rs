@@ -6,23 +6,13 @@ use llm_core::{Charge, Error, ErrorKind, layer::Accounting};
 use serde::de::DeserializeSeed;
 use serde_json::{Map, Value};
 
-use super::{exact::Exact, surrogate::readable, usage::StatedUsage};
+use super::{exact::Exact, surrogate::readable};
 
 pub(crate) type Fields = Map<String, Value>;
 
 /// The answer of a vendor is not what it must be. It was sent, so it may be charged.
 pub(crate) fn malformed(message: impl Into<Arc<str>>) -> Error {
     Error::new(ErrorKind::Malformed, message).with_charge(Charge::Unknown)
-}
-
-/// Adds to the error of an answer what that says of its price, before anything of it is used up.
-pub(crate) fn charged(error: Error, stated: &StatedUsage, mut facts: Accounting) -> Error {
-    stated.describe(&mut facts);
-    let error = error.with_accounting(facts);
-    match stated.usage() {
-        Some(usage) => error.with_charge(Charge::Known(usage)),
-        None => error,
-    }
 }
 
 /// Makes accounting data of what decides the price: the model, if it is named, and the service class.

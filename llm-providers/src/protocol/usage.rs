@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use llm_core::{
-    Usage,
+    Charge, Error, Usage,
     layer::{Accounting, SideCall},
 };
 use serde_json::Value;
@@ -176,6 +176,16 @@ fn describe(path: &str, value: &Value) -> Arc<str> {
     match value {
         Value::Number(number) => format!("{path}: {number}").into(),
         _ => format!("{path}: not a number").into(),
+    }
+}
+
+/// Adds to the error of a response what that states of its price.
+pub(crate) fn charged(error: Error, stated: &StatedUsage, mut facts: Accounting) -> Error {
+    stated.describe(&mut facts);
+    let error = error.with_accounting(facts);
+    match stated.usage() {
+        Some(usage) => error.with_charge(Charge::Known(usage)),
+        None => error,
     }
 }
 

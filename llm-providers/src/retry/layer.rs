@@ -1,9 +1,6 @@
 use std::{num::NonZeroU32, time::Duration};
 
-use llm_core::layer::Backoff;
-use tower_layer::Layer;
-
-use super::{Retry, RetryBudget};
+use llm_core::layer::{Backoff, RetryBudget};
 
 /// Layer that retries failed calls. The docs of the [module](super) say when and how.
 ///
@@ -116,13 +113,5 @@ impl RetryLayer {
 impl Default for RetryLayer {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl<S> Layer<S> for RetryLayer {
-    type Service = Retry<S>;
-
-    fn layer(&self, inner: S) -> Retry<S> {
-        Retry::new(inner, self.clone())
     }
 }

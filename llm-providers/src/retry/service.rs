@@ -8,9 +8,10 @@ use llm_core::{
     layer::{AttemptPermit, LlmService, NestedRetry, ResponseFuture, RetryToken, oneshot},
 };
 use tokio::time::sleep;
+use tower_layer::Layer;
 use tower_service::Service;
 
-use super::RetryLayer;
+use super::layer::RetryLayer;
 use crate::{deadline::Deadline, runtime};
 
 /// Service that retries failed calls. The docs of the [module](super) say when and how.
@@ -70,6 +71,14 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Retry<S> {
                 attempt += 1;
             }
         })
+    }
+}
+
+impl<S> Layer<S> for RetryLayer {
+    type Service = Retry<S>;
+
+    fn layer(&self, inner: S) -> Retry<S> {
+        Retry::new(inner, self.clone())
     }
 }
 

@@ -53,7 +53,7 @@ enum Kind {
 }
 
 /// Writes one row a line, so that files can be compared.
-pub(in crate::ledger) fn write(months: &Months) -> Vec<u8> {
+pub(crate) fn write(months: &Months) -> Vec<u8> {
     let rows: Vec<Record> = months.0.iter().flat_map(|(month, accounts)| records(*month, accounts)).collect();
     let rows: Vec<String> = rows.iter().map(|row| serde_json::to_string(row).expect(WRITABLE)).collect();
     let head = format!("{{\"format\":\"{FORMAT}\",\"version\":{VERSION},\"rows\":[");
@@ -86,7 +86,7 @@ fn records(month: Month, accounts: &Accounts) -> Vec<Record> {
 }
 
 /// Reads the contents of the file at `path`.
-pub(in crate::ledger) fn read(path: &Path, bytes: &[u8]) -> Result<Months, LedgerFileError> {
+pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<Months, LedgerFileError> {
     let wrong = |cause: &dyn fmt::Display| LedgerFileError::Open {
         path: path.into(),
         message: format!(

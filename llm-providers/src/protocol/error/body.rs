@@ -2,7 +2,11 @@ use llm_core::ErrorKind;
 use serde_json::Value;
 
 use super::words;
-use crate::protocol::{fields::Fields, readable, wait};
+use crate::protocol::{
+    fields::Fields,
+    readable,
+    wait::{self, BodyWaits},
+};
 
 /// The body of an error, whichever server wrote it.
 ///
@@ -124,6 +128,11 @@ impl ErrorBody {
     /// Returns true if the code, the type or the reason is one of these.
     pub(crate) fn is(&self, names: &[&str]) -> bool {
         [&self.code, &self.kind, &self.reason].into_iter().flatten().any(|name| names.contains(&name.as_str()))
+    }
+
+    /// Returns the parts that may state a waiting time.
+    pub(crate) fn waits(&self) -> BodyWaits<'_> {
+        BodyWaits { message: self.message.as_deref(), fields: &self.waits }
     }
 
     /// Returns true if the message contains one of these, in any case.

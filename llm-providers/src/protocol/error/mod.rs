@@ -1,76 +1,10 @@
 //! Errors as vendors state them: reading their bodies, and the words that every vendor's classification looks for.
 
 mod body;
+mod classification;
 mod rules;
 mod words;
 
-use http::StatusCode;
-use llm_core::{Error, ErrorKind, layer::LimitScope};
-
 pub(crate) use self::body::ErrorBody;
+pub(crate) use self::classification::{Classification, may_pass};
 pub(crate) use self::rules::{NO_STATUS, Rules, Sign, limit, money, row};
-use super::{clean, redact};
-
-/// The kind of an error, and the scope of the limit that was hit.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Classification {
-    pub(crate) kind: ErrorKind,
-    pub(crate) scope: Option<LimitScope>,
-}
-
-impl Classification {
-    /// Returns true if the vendor did no work, so that an error inside a successful response costs nothing.
-    pub(crate) fn is_refusal(self) -> bool {
-        use ErrorKind::{Authentication, ContextTooLong, InvalidRequest, NotFound, Overloaded, PermissionDenied};
-        use ErrorKind::{QuotaExhausted, RateLimited};
-        matches!(
-            self.kind,
-            Authentication
-                | ContextTooLong
-                | InvalidRequest
-                | NotFound
-                | Overloaded
-                | PermissionDenied
-                | QuotaExhausted
-                | RateLimited
-        )
-    }
-}
-
-/// Makes an error of a body and its found. `status` is `None` inside a successful response: its client, which knows the
-/// secrets, then redacts the message once more.
-fn build(body: &ErrorBody, found: Classification, status: Option<StatusCode>, key: Option<&str>) -> Error {
-    let message = match (body.message.as_deref().map(str::trim).filter(|message| !message.is_empty()), status) {
-        (Some(message), Some(_)) => redact(message, key),
-        (Some(message), None) => clean(message, key),
-        (None, Some(status)) if status.is_redirection() => {
-            format!("the address redirects elsewhere (status {}): set the base URL to where it leads", status.as_u16())
-        }
-        (None, Some(status)) => format!("the vendor answered with status {} and no message", status.as_u16()),
-        (None, None) => "the answer holds an error without a message".to_owned(),
-    };
-    let mut error = Error::new(found.kind, message);
-    if let Some(code) = body.name() {
-        error = error.with_code(redact(code, key));
-    }
-    match found.scope {
-        Some(scope) => error.with_scope(scope),
-        None => error,
-    }
-}
-
-/// Returns true if waiting may help against an error of this kind.
-pub(crate) fn may_pass(kind: ErrorKind) -> bool {
-    use ErrorKind::{Overloaded, QuotaExhausted, RateLimited, Server, Timeout};
-    matches!(kind, Overloaded | QuotaExhausted | RateLimited | Server | Timeout)
-}
-
-/// Sets what `x-should-retry` says, except for errors that no retry cures.
-fn with_should_retry(error: Error, again: Option<bool>) -> Error {
-    match again {
-        Some(again) if !matches!(error.kind(), ErrorKind::QuotaExhausted | ErrorKind::ContextTooLong) => {
-            error.with_retryable(again)
-        }
-        _ => error,
-    }
-}

@@ -7,7 +7,10 @@ use llm_core::{
     layer::{LimitScope, LimitWindow},
 };
 
-use super::{Classification, ErrorBody, build, may_pass, with_should_retry};
+use super::{
+    ErrorBody,
+    classification::{Classification, build, may_pass, with_should_retry},
+};
 use crate::protocol::{
     redact,
     wait::{should_retry, stated_wait},
@@ -112,7 +115,7 @@ impl Rules {
         let charge = if refused || matches!(code, 503 | 529) { Charge::None } else { Charge::Unknown };
         let mut error = build(&body, found, Some(status), key).with_status(code).with_charge(charge);
         let waits = may_pass(found.kind) && (self.waits_below_500 || code == 429 || code >= 500);
-        let wait = (self.fixed_wait)(found, now).or_else(|| stated_wait(headers, &body, now));
+        let wait = (self.fixed_wait)(found, now).or_else(|| stated_wait(headers, &body.waits(), now));
         if let Some(wait) = wait.filter(|_| waits) {
             error = error.with_retry_after(wait);
         }

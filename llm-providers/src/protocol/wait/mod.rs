@@ -16,20 +16,26 @@ pub use self::duration::duration;
 pub use self::headers::retry_after;
 pub(crate) use self::headers::should_retry;
 pub use self::until::time_until;
-use super::error::ErrorBody;
+
+/// Parts of an error's body that may state a waiting time.
+pub(crate) struct BodyWaits<'b> {
+    pub(crate) message: Option<&'b str>,
+    /// Names and values of the fields that [`collect`] found.
+    pub(crate) fields: &'b [(String, String)],
+}
 
 /// Returns how long a vendor asks the caller of a refused request to wait.
 ///
 /// The first of these that states a time decides: the `Retry-After` headers; the error's own fields and its message,
 /// the longer of both, because fields are often rounded down; the resets of used-up limits.
-pub(crate) fn stated_wait(headers: &HeaderMap, body: &ErrorBody, now: SystemTime) -> Option<Duration> {
+pub(crate) fn stated_wait(headers: &HeaderMap, body: &BodyWaits<'_>, now: SystemTime) -> Option<Duration> {
     let wait = retry_after(headers, now).or_else(|| body_wait(body, now));
     wait.or_else(|| headers::used_up_reset(headers, now)).filter(until::is_believable)
 }
 
 /// Returns the waiting time that the body of an error states by itself, in its fields or its message.
-fn body_wait(body: &ErrorBody, now: SystemTime) -> Option<Duration> {
-    let words = body.message.as_deref().and_then(|message| words::wait_in_words(message, now));
-    let wait = body::field_wait(&body.waits, now).max(words).or_else(|| body::used_up_reset(&body.waits, now));
+fn body_wait(body: &BodyWaits<'_>, now: SystemTime) -> Option<Duration> {
+    let words = body.message.and_then(|message| words::wait_in_words(message, now));
+    let wait = body::field_wait(body.fields, now).max(words).or_else(|| body::used_up_reset(body.fields, now));
     wait.filter(until::is_believable)
 }

@@ -4,10 +4,11 @@ use llm_core::{ChatRequest, ChatResponse, Choice, Error, Extra, FinishReason};
 use serde_json::Value;
 
 use super::{super::error::RULES, ResponseUsage, read_block};
+use crate::protocol::usage::charged;
 use crate::protocol::{
     Decoded,
     error::ErrorBody,
-    fields::{Fields, charged, malformed, object_with, served, take_list, take_object, take_text, take_word},
+    fields::{Fields, malformed, object_with, served, take_list, take_object, take_text, take_word},
     finish_reason,
 };
 

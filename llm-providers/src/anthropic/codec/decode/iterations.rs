@@ -3,7 +3,7 @@ use std::sync::Arc;
 use llm_core::{Usage, layer::SideCall};
 use serde_json::Value;
 
-use super::usage::{counts, usage};
+use super::counts::{counts, usage};
 use crate::protocol::{fields::Fields, usage::StatedUsage};
 
 /// `usage.iterations`: each model call behind one response. The counts beside it leave some of them out.

@@ -3,6 +3,7 @@
 mod block;
 mod chat;
 mod count;
+mod counts;
 mod iterations;
 mod models;
 mod usage;

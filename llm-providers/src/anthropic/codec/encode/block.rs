@@ -4,12 +4,14 @@ use llm_core::{Error, Extra, Part, ToolCall, ToolResult, chat::Reasoning};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, value::RawValue};
 
-use super::{super::Options, image, unsupported::unsupported};
-use crate::protocol::encode::{entry, no_shadow};
+use super::{
+    super::Options,
+    fields::{OWN, check_fields, entries},
+    image,
+    unsupported::unsupported,
+};
+use crate::protocol::encode::entry;
 use crate::protocol::{arguments, call_id, cross_vendor};
-
-/// Fields that this vendor's responses leave in parts.
-pub(super) const OWN: [&str; 3] = ["caller", "citations", "signature"];
 
 /// A part as it is sent.
 pub(super) struct Block<'a> {
@@ -158,11 +160,6 @@ impl Serialize for Content<'_> {
     }
 }
 
-/// Writes unknown fields, without those that another vendor's answer left.
-fn entries<M: SerializeMap>(map: &mut M, extra: &Extra) -> Result<(), M::Error> {
-    cross_vendor::own_fields(extra, &OWN).try_for_each(|(name, value)| map.serialize_entry(name, value))
-}
-
 fn write_reasoning<M: SerializeMap>(reasoning: &Reasoning, map: &mut M) -> Result<(), M::Error> {
     let Reasoning { text, signature, extra } = reasoning;
     if is_redacted(extra) {
@@ -200,12 +197,6 @@ fn input(call: &ToolCall) -> Result<&RawValue, &'static str> {
 fn sent(id: &str) -> Cow<'_, str> {
     let fits = |id: &str| !id.is_empty() && id.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'));
     call_id(id, 24, fits)
-}
-
-/// Refuses unknown fields that stand beside one of the same name, or that another vendor's answer left.
-pub(super) fn check_fields(extra: &Extra, here: &str, taken: &[&str], options: Options) -> Result<(), Error> {
-    no_shadow(&format!("{here}."), extra, taken)?;
-    if options.approximate { Ok(()) } else { cross_vendor::refuse_fields(extra, here, &OWN) }
 }
 
 fn check_result(result: &ToolResult, here: &str, options: Options) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use llm_core::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{super::Options, block::check_fields, unsupported::unsupported};
+use super::{super::Options, fields::check_fields, unsupported::unsupported};
 
 /// Source of an image, as it is sent. A `data:` address is sent as the bytes that it holds.
 pub(super) struct Source<'a>(pub(super) &'a ImageSource);

@@ -2,6 +2,7 @@
 
 mod block;
 mod chat;
+mod fields;
 mod image;
 mod plan;
 mod prompt;

@@ -1,20 +1,18 @@
 use std::collections::BTreeMap;
 
-use llm_core::{Charge, ChatResponse, Choice, Error, ErrorKind, Extra, FinishReason};
+use llm_core::{ChatResponse, Choice, Error, Extra, FinishReason};
 use serde_json::Value;
 
 use super::{
     super::{
         CallIds,
         error::RULES,
-        fields::{Fields, charged, malformed, object_with, served, take_index, take_list, take_object, take_text},
+        fields::{Fields, malformed, object_with, served, take_index, take_list, take_object, take_text},
     },
-    PartialCall, ResponseUsage, array, read_part, searches, take_finish,
+    GROUNDS, PartialCall, ResponseUsage, array, blocked, read_part, searches, take_finish,
 };
+use crate::protocol::usage::charged;
 use crate::protocol::{Decoded, error::ErrorBody};
-
-/// Field of the sources of a candidate, its searches included.
-pub(crate) const GROUNDS: &str = "groundingMetadata";
 
 /// Reads the answer to `generateContent`; also the list of pieces that `streamGenerateContent` answers with where
 /// a proxy drops its `alt=sse`.
@@ -48,22 +46,6 @@ pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     let answer = response(fields).map_err(|error| charged(error, stated.stated(), facts))?;
     stated.searches = answer.choices.iter().map(|choice| searches(choice.extra.get(GROUNDS))).sum();
     Ok(stated.decoded(answer, tier))
-}
-
-/// The error of a prompt that was blocked, so that there are no candidates.
-pub(crate) fn blocked(fields: &Fields) -> Option<Error> {
-    let any = fields.get("candidates").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-    let feedback = fields.get("promptFeedback").filter(|_| !any)?;
-    let reason = match feedback.get("blockReason")? {
-        Value::String(reason) => reason.clone(),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    let message = match feedback.get("blockReasonMessage").and_then(Value::as_str) {
-        Some(message) => format!("the prompt was blocked ({reason}): {message}"),
-        None => format!("the prompt was blocked ({reason})"),
-    };
-    Some(Error::new(ErrorKind::ContentFiltered, message).with_code(reason).with_charge(Charge::Unknown))
 }
 
 fn response(mut fields: Fields) -> Result<ChatResponse, Error> {

@@ -6,10 +6,11 @@ use serde_json::Value;
 use super::{
     super::{
         error::RULES,
-        fields::{Fields, charged, malformed, object, served, take_list},
+        fields::{Fields, malformed, object, served, take_list},
     },
     ResponseUsage,
 };
+use crate::protocol::usage::charged;
 use crate::protocol::{Decoded, error::ErrorBody};
 
 /// Reads the answer to `batchEmbedContents` with this many inputs, in their order; also that to `embedContent`.

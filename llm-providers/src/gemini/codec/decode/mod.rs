@@ -1,6 +1,7 @@
 //! Whole answers.
 
 mod array;
+mod blocked;
 mod chat;
 mod embed;
 mod finish;
@@ -13,9 +14,9 @@ pub(crate) use self::chat::decode_chat;
 pub(crate) use self::embed::decode_embeddings;
 pub(crate) use self::listing::{decode_count, decode_models};
 pub(super) use self::{
-    chat::{GROUNDS, blocked},
+    blocked::blocked,
     finish::take_finish,
     part::read_part,
     partial::PartialCall,
-    usage::{ResponseUsage, searches},
+    usage::{GROUNDS, ResponseUsage, searches},
 };

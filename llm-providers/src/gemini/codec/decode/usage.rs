@@ -99,6 +99,9 @@ impl ResponseUsage {
     }
 }
 
+/// Field of the sources of a candidate, its searches included.
+pub(crate) const GROUNDS: &str = "groundingMetadata";
+
 /// Returns the number of searches in a candidate's unknown fields.
 pub(crate) fn searches(grounds: Option<&Value>) -> u64 {
     let queries = grounds.and_then(|grounds| grounds.get("webSearchQueries")?.as_array());

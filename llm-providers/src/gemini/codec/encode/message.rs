@@ -7,15 +7,13 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     super::{Dialect, call_id::sent},
-    part::{Called, EncodedPart, Known, Payload, object},
+    part::{Called, EncodedPart, Known, OWN, Payload, object},
     result::answered,
     unsupported::unsupported,
 };
 use crate::protocol::encode::{names, no_name_shadows, no_shadow};
 use crate::protocol::{arguments, cross_vendor, is_blank_instruction};
 
-/// Fields that this vendor's responses leave in parts.
-pub(super) const OWN: [&str; 3] = ["functionCall", "thought", "thoughtSignature"];
 /// Fields of which a part holds one, so that its unknown fields cannot.
 const KINDS: [&str; 5] = ["text", "inlineData", "fileData", "functionCall", "functionResponse"];
 

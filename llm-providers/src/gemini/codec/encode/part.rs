@@ -7,8 +7,11 @@ use llm_core::{
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{message::OWN, unsupported::unsupported};
+use super::unsupported::unsupported;
 use crate::protocol::cross_vendor;
+
+/// Fields that this vendor's responses leave in parts.
+pub(super) const OWN: [&str; 3] = ["functionCall", "thought", "thoughtSignature"];
 
 /// A part as it is sent.
 #[derive(Serialize)]

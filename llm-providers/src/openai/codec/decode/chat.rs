@@ -7,13 +7,12 @@ use super::{
     super::{
         Dialect,
         error::RULES,
-        fields::{
-            Fields, charged, malformed, object_with, served, take_index, take_list, take_object, take_text, take_word,
-        },
+        fields::{Fields, malformed, object_with, served, take_index, take_list, take_object, take_text, take_word},
     },
     Decoded, billed, split_content, take_details, take_usage,
     tool::take_tool_calls,
 };
+use crate::protocol::usage::charged;
 use crate::protocol::{error::ErrorBody, finish_reason, usage::StatedUsage};
 
 /// Reads the answer to a chat completion.

@@ -8,10 +8,11 @@ use super::{
     super::{
         Dialect,
         error::RULES,
-        fields::{Fields, charged, index, malformed, object, served, take_list, take_text},
+        fields::{Fields, index, malformed, object, served, take_list, take_text},
     },
     Decoded, billed, service_tier, take_usage,
 };
+use crate::protocol::usage::charged;
 use crate::protocol::{error::ErrorBody, usage::StatedUsage};
 
 /// Reads the answer to an embeddings request with this many inputs: one vector for each, in the order of the inputs,

@@ -1,0 +1,47 @@
+use llm_core::Usage;
+
+use crate::protocol::{
+    fields::Fields,
+    usage::{StatedUsage, Unusable},
+};
+
+/// Counts of one statement, in the order of [`COUNTS`].
+pub(super) type Counts = [Option<u64>; 8];
+
+pub(super) const COUNTS: [&str; 8] = [
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    // For minutes, and for an hour.
+    "cache_creation.ephemeral_5m_input_tokens",
+    "cache_creation.ephemeral_1h_input_tokens",
+    "output_tokens_details.thinking_tokens",
+    "server_tool_use.web_search_requests",
+];
+/// Reads the counts of a usage or of one iteration. An unusable detail is left out.
+///
+/// # Errors
+///
+/// [`Unusable`] if one of the counts is that input and output are made of.
+pub(super) fn counts(fields: &Fields, stated: &mut StatedUsage) -> Result<Counts, Unusable> {
+    let [input, output, read, written, details @ ..] = COUNTS.map(|path| stated.count(fields, path));
+    let [short, long, thinking, searches] = details.map(|count| count.ok().flatten());
+    Ok([input?, output?, read?, written?, short, long, thinking, searches])
+}
+
+/// The vendor's `input_tokens` are those neither read from nor written to the prompt cache; here they are all.
+pub(super) fn usage(counts: Counts) -> Option<Usage> {
+    let [Some(fresh), Some(output), read, written, short, long, thinking, searches] = counts else { return None };
+    let (read, long) = (read.unwrap_or(0), long.unwrap_or(0));
+    // What the split does not name was written for the usual life time.
+    let cache_write = written.unwrap_or(0).saturating_sub(long).max(short.unwrap_or(0));
+    Some(Usage {
+        cache_read: read,
+        cache_write,
+        cache_write_long: long,
+        reasoning: thinking.unwrap_or(0),
+        searches: searches.unwrap_or(0),
+        ..Usage::new(fresh + read + cache_write + long, output)
+    })
+}
