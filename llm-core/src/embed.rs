@@ -179,6 +179,10 @@ impl Operation for EmbedRequest {
         Some(self.inputs.iter().map(|input| self.with_inputs(vec![input.clone()])).collect())
     }
 
+    fn item_count(&self) -> usize {
+        self.inputs.len()
+    }
+
     /// All but the inputs. A request that is not valid fails alone.
     fn merge_key(&self) -> Option<Vec<u8>> {
         self.validate().ok()?;

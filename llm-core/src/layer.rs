@@ -10,11 +10,12 @@
 //! | send a call to one of several keys or vendors | [`MemberId`], [`NoFallback`], [`Pinned`] |
 //! | retry a call | [`RetryBudget`], [`RetryToken`], [`Backoff`] |
 //! | share a deadline among callers | [`SharedDeadline`], [`DeadlineHandle`], [`CallDeadline`] |
-//! | send several calls as one | [`call_merged`], [`call_items`], [`Members`], [`Member`], [`LateEnd`] |
+//! | send several calls as one | [`BatchLimits`], [`call_merged`], [`call_items`], [`Members`], [`Member`], [`LateEnd`] |
 //! | account for a call | [`Accounting`], [`CostShare`], [`SideCall`] |
 //! | say something to an HTTP client | [`Extensions::insert_with_headers`], [`Error::with_header_fields`](crate::Error::with_header_fields), [`HeaderFields`] |
 //! | report a vendor's limits | [`VendorLimits`], [`VendorLimit`], [`LimitScope`], [`LimitWindow`] |
 
+pub use crate::batch_limits::BatchLimits;
 pub use crate::broadcast::{Broadcast, Reader};
 pub use crate::call::{
     AttemptPermit, CallDeadline, DeadlineHandle, LateEnd, MemberId, NestedRetry, NoFallback, Pinned, Purpose, SentFlag,

@@ -135,6 +135,11 @@ pub trait Operation: Clone + Send + Sync + 'static {
         None
     }
 
+    /// Number of the [`items`](Self::items); 1 if it is one request.
+    fn item_count(&self) -> usize {
+        self.items().map_or(1, |items| items.len())
+    }
+
     /// Returns bytes that are equal for two requests if they can be [merged](Self::merge) into one: all that both must have
     /// in common, such as the model, written with a [`Fingerprinter`]. `None`, the default, if the request is to be sent
     /// alone.

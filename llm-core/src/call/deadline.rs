@@ -82,8 +82,10 @@ struct State {
     fixed: BTreeMap<Instant, usize>,
     /// Callers that are shared calls themselves.
     moving: BTreeMap<u64, CallDeadline>,
-    /// Readers that wait for a change.
+    /// Readers that wait for a change of the latest deadline.
     listeners: BTreeMap<u64, Waker>,
+    /// Readers that wait for any change.
+    earliest_listeners: BTreeMap<u64, Waker>,
 }
 
 #[derive(Debug)]
@@ -127,14 +129,37 @@ impl SharedDeadline {
 
     /// Returns the earliest deadline of a caller; `None` if none has one.
     pub fn earliest(&self) -> Option<Instant> {
-        let state = self.lock();
-        let fixed = state.fixed.first_key_value().map(|(at, _)| *at);
-        state.moving.values().filter_map(CallDeadline::earliest).chain(fixed).min()
+        self.lock().earliest()
     }
 
     /// Returns the deadline of the shared call: the latest of its callers'. `None` if a caller has none, or none is left.
     pub fn latest(&self) -> Option<Instant> {
         self.lock().latest()
+    }
+
+    /// Waits until the earliest or the latest deadline is another than at the call of this function.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_core::layer::{CallDeadline, SharedDeadline};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let deadlines = SharedDeadline::new();
+    /// let changed = deadlines.changed();
+    /// let soon = tokio::time::Instant::now().into_std() + Duration::from_secs(1);
+    /// let caller = deadlines.join(CallDeadline::from(Some(soon)));
+    /// changed.await;
+    /// # drop(caller);
+    /// # });
+    /// ```
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let of = CallDeadline { own: None, shared: Some(self.clone()) };
+        let from = (of.earliest(), of.latest());
+        async move {
+            // The future borrows what this block owns.
+            let changed = Changed { of: &of, from: from.1, earliest: Some(from.0), id: None };
+            changed.await;
+        }
     }
 
     /// Number of callers that wait. One that joined several times, as with several items of a request, counts as often.
@@ -143,37 +168,43 @@ impl SharedDeadline {
         state.unbounded + state.moving.len() + state.fixed.values().sum::<usize>()
     }
 
-    /// Changes the callers, and wakes the listeners if that moved the deadline.
+    /// Changes the callers, and wakes the listeners of what that moved.
     fn change<R>(&self, change: impl FnOnce(&mut State) -> R) {
         let (changed, listeners) = {
             let mut state = self.lock();
-            let before = state.latest();
+            let (latest, earliest) = (state.latest(), state.earliest_heard());
             let changed = change(&mut state);
-            let moved = state.latest() != before;
-            (changed, if moved { mem::take(&mut state.listeners) } else { BTreeMap::new() })
+            let mut listeners = Vec::new();
+            if state.latest() != latest {
+                listeners.push(mem::take(&mut state.listeners));
+            }
+            if !listeners.is_empty() || state.earliest_heard() != earliest {
+                listeners.push(mem::take(&mut state.earliest_listeners));
+            }
+            (changed, listeners)
         };
         // Outside of the lock: a waker, or what was removed, may come back here.
-        listeners.into_values().for_each(Waker::wake);
+        listeners.into_iter().flat_map(BTreeMap::into_values).for_each(Waker::wake);
         drop(changed);
     }
 
     /// Has a listener woken once by the next change, also by one of a caller that is a shared call itself.
-    fn listen(&self, id: u64, waker: &Waker) {
+    fn listen(&self, id: u64, earliest: bool, waker: &Waker) {
         let (replaced, moving) = {
             let mut state = self.lock();
-            (state.listeners.insert(id, waker.clone()), state.moving())
+            (state.listeners(earliest).insert(id, waker.clone()), state.moving())
         };
         drop(replaced);
-        moving.iter().for_each(|shared| shared.listen(id, waker));
+        moving.iter().for_each(|shared| shared.listen(id, earliest, waker));
     }
 
-    fn unlisten(&self, id: u64) {
+    fn unlisten(&self, id: u64, earliest: bool) {
         let (removed, moving) = {
             let mut state = self.lock();
-            (state.listeners.remove(&id), state.moving())
+            (state.listeners(earliest).remove(&id), state.moving())
         };
         drop(removed);
-        moving.iter().for_each(|shared| shared.unlisten(id));
+        moving.iter().for_each(|shared| shared.unlisten(id, earliest));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -183,6 +214,11 @@ impl SharedDeadline {
 }
 
 impl State {
+    fn earliest(&self) -> Option<Instant> {
+        let fixed = self.fixed.first_key_value().map(|(at, _)| *at);
+        self.moving.values().filter_map(CallDeadline::earliest).chain(fixed).min()
+    }
+
     fn latest(&self) -> Option<Instant> {
         if self.unbounded > 0 {
             return None;
@@ -193,6 +229,15 @@ impl State {
             latest = latest.max(Some(caller.latest()?));
         }
         latest
+    }
+
+    /// State whose changes wake the listeners of the earliest deadline. A further moving caller is to be listened to.
+    fn earliest_heard(&self) -> (Option<Instant>, usize) {
+        (self.earliest(), self.moving.len())
+    }
+
+    fn listeners(&mut self, earliest: bool) -> &mut BTreeMap<u64, Waker> {
+        if earliest { &mut self.earliest_listeners } else { &mut self.listeners }
     }
 
     fn moving(&self) -> Vec<SharedDeadline> {
@@ -247,7 +292,7 @@ impl CallDeadline {
     pub async fn passed<F: Future<Output = ()>>(&self, mut sleep: impl FnMut(Instant) -> F) {
         loop {
             let latest = self.latest();
-            let mut changed = pin!(Changed { of: self, from: latest, id: None });
+            let mut changed = pin!(Changed { of: self, from: latest, earliest: None, id: None });
             let Some(at) = latest else {
                 changed.await;
                 continue;
@@ -270,10 +315,11 @@ impl From<Option<Instant>> for CallDeadline {
     }
 }
 
-/// Ready when the deadline is no longer `from`.
+/// Ready when the latest deadline is no longer `from`, or the earliest one is not that of `earliest`.
 struct Changed<'a> {
     of: &'a CallDeadline,
     from: Option<Instant>,
+    earliest: Option<Option<Instant>>,
     id: Option<u64>,
 }
 
@@ -284,16 +330,18 @@ impl Future for Changed<'_> {
         if let Some(shared) = &self.of.shared {
             let id = *self.id.get_or_insert_with(|| NEXT_ID.fetch_add(1, Ordering::Relaxed));
             // Listens first, so that no change between the two is missed.
-            shared.listen(id, cx.waker());
+            shared.listen(id, self.earliest.is_some(), cx.waker());
         }
-        if self.of.latest() == self.from { Poll::Pending } else { Poll::Ready(()) }
+        let is_same =
+            self.of.latest() == self.from && self.earliest.is_none_or(|earliest| earliest == self.of.earliest());
+        if is_same { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 
 impl Drop for Changed<'_> {
     fn drop(&mut self) {
         if let (Some(id), Some(shared)) = (self.id, &self.of.shared) {
-            shared.unlisten(id);
+            shared.unlisten(id, self.earliest.is_some());
         }
     }
 }

@@ -131,7 +131,7 @@ where
     let members = Members::of(&mut calls);
     let parts: Vec<MergedPart> = members.iter().map(|member| member.sent.merge()).collect();
     let (envelope, bodies) = envelope(calls, &members, deadline);
-    let sizes: Vec<usize> = bodies.iter().map(|body| body.items().map_or(1, |items| items.len())).collect();
+    let sizes: Vec<usize> = bodies.iter().map(T::item_count).collect();
     let weights = members.weights();
     let replies: Vec<_> = match send(service, envelope, &bodies, &sizes, &weights).await {
         Ok((replies, extensions)) => {

@@ -117,3 +117,26 @@ async fn passed_wakes_only_when_the_deadline_moves() {
     drop(passed);
     drop(late);
 }
+
+#[tokio::test(start_paused = true)]
+async fn changed_follows_earliest_of_nested_callers() {
+    let now = tokio::time::Instant::now().into_std();
+    let at = |seconds| CallDeadline::from(Some(now + Duration::from_secs(seconds)));
+    let (outer, inner) = (SharedDeadline::new(), SharedDeadline::new());
+    let unbounded = (outer.join(CallDeadline::default()), inner.join(CallDeadline::default()));
+    let mut changed = tokio_test::task::spawn(Box::pin(outer.changed()));
+    tokio_test::assert_pending!(changed.poll());
+    // A caller without a deadline that is a shared call itself: it may get one.
+    let mut shared = Call::new("t", ());
+    shared.extensions.insert(inner.clone());
+    let nested = outer.join(CallDeadline::of(&shared));
+    tokio_test::assert_pending!(changed.poll());
+    let later = inner.join(at(9));
+    assert!(changed.is_woken());
+    tokio_test::assert_ready!(changed.poll());
+    let mut changed = tokio_test::task::spawn(Box::pin(outer.changed()));
+    tokio_test::assert_pending!(changed.poll());
+    let sooner = outer.join(at(3));
+    tokio_test::assert_ready!(changed.poll());
+    drop((unbounded, nested, later, sooner));
+}
