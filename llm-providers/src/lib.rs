@@ -55,6 +55,7 @@
 pub mod anthropic;
 #[cfg(feature = "async-openai")]
 pub mod async_openai;
+pub mod batch_limits;
 mod client;
 mod deadline;
 #[cfg(feature = "reqwest")]
