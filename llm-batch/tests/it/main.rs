@@ -1,0 +1,12 @@
+//! Tests of the batcher as a library and as a layer, under virtual time.
+
+mod arrivals;
+mod batcher;
+mod deadlines;
+mod gather;
+mod halving;
+mod observability;
+mod pending;
+mod properties;
+mod stack;
+mod support;

@@ -1,0 +1,72 @@
+//! The batcher below a cache and a limiter, above a vendor with its own books.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use llm_batch::BatchLayer;
+use llm_cache::Cache;
+use llm_core::{
+    Call, EmbedRequest, Origin,
+    layer::{BatchLimits, oneshot},
+};
+use llm_providers::{Ledger, OpenAi, batch_limits, prices};
+use llm_ratelimit::{Limiter, Plans, RateLimitLayer};
+use llm_testkit::{Latency, Vendor};
+use tokio::time::Instant;
+use tower::{Layer, ServiceBuilder};
+
+use crate::support::{LATENCY, Requests, vector};
+
+fn request(texts: &[&str]) -> Call<EmbedRequest> {
+    Call::new("acme", EmbedRequest::new("m", texts.iter().copied()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn cache_above_makes_one_further_request() {
+    let requests = Requests::default();
+    let cache = Cache::builder("stack").build().unwrap();
+    let batch = BatchLayer::new(BatchLimits::of_items(64)).layer(requests.kind());
+    let cached = llm_cache::CacheLayer::new(cache).layer(batch);
+    let send = |texts: &'static [&'static str]| oneshot(cached.clone(), request(texts));
+    let (one, two, three) = tokio::join!(send(&["a"]), send(&["b", "c", "a"]), send(&["d", "e", "f"]));
+    assert!(one.is_ok() && two.is_ok());
+    assert_eq!(three.unwrap().output.vectors.len(), 3);
+    assert_eq!(requests.sizes(), [1, 5], "the text in flight is waited for");
+    let start = Instant::now();
+    let again = send(&["f", "c", "a", "e"]).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO, "a hit waits for no window");
+    assert!(matches!(again.receipt.origin(), Origin::Cache { .. }));
+    let vectors: Vec<f32> = again.output.vectors.iter().map(|vector| vector[0]).collect();
+    assert_eq!(vectors, ["f", "c", "a", "e"].map(vector));
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_above_equal_the_vendors_bill() {
+    let builder = Vendor::builder().price("text-embedding-3-small", 20_000_000, 20_000_000, 0);
+    let vendor = builder.latency(Latency::fixed(LATENCY, LATENCY)).build();
+    let ledger = Ledger::new(prices::openai());
+    let client = OpenAi::with_transport("sk-a", vendor.transport()).unwrap();
+    let plans = Plans::uniform(["1000000 tokens/day", "$10/day"]).unwrap();
+    let limiter = Limiter::builder(plans).prices(prices::openai()).build().unwrap();
+    let stack = ServiceBuilder::new()
+        .layer(ledger.requests())
+        .layer(RateLimitLayer::new(limiter.clone()))
+        .layer(BatchLayer::new(batch_limits::openai_embeddings()))
+        .layer(ledger.attempts())
+        .service(client);
+    let one = |n: usize| {
+        let text: Arc<str> = format!("text {n} {}", "x".repeat(n % 50)).into();
+        oneshot(stack.clone(), Call::new("acme", EmbedRequest::new("text-embedding-3-small", [text])))
+    };
+    let replies = join_all((0..100).map(one)).await;
+    assert!(replies.iter().all(Result::is_ok));
+    let bills = vendor.bills();
+    assert_eq!(bills.len(), 2);
+    let tokens: u64 = bills.iter().map(|bill| bill.input_tokens + bill.output_tokens).sum();
+    let used: Vec<u64> = limiter.usage("acme").await.iter().map(|status| status.used).collect();
+    let billed = vendor.total_billed();
+    assert_eq!(used, [tokens, billed]);
+    let paid = ledger.snapshot().total().paid;
+    assert_eq!(u64::try_from(paid.nanos()).unwrap(), billed);
+    assert!(ledger.snapshot().total().balance().is_balanced());
+}
