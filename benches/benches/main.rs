@@ -5,6 +5,7 @@ use std::time::Duration;
 use criterion::Criterion;
 
 mod affinity;
+mod batch;
 mod codec;
 mod contention;
 mod embed;
@@ -27,6 +28,7 @@ criterion::criterion_main!(
     stored::benches,
     streamed::benches,
     embed::benches,
+    batch::benches,
     contention::benches,
     scale::benches,
     scan::benches,

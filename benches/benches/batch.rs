@@ -1,0 +1,72 @@
+//! What does a call through micro-batches cost beside one that is sent on its own?
+
+use std::hint::black_box;
+
+use benches::vendor::AtOnce;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group};
+use futures_util::future::join_all;
+use llm_batch::BatchLayer;
+use llm_core::{
+    Call, EmbedRequest,
+    layer::{BatchLimits, LlmService, oneshot},
+};
+use tower::{Layer, service_fn};
+
+criterion_group!(name = benches; config = crate::short(); targets = lone, gathered);
+
+fn call(number: usize) -> Call<EmbedRequest> {
+    Call::new("acme", EmbedRequest::new("text-embedding-3-small", [format!("a text of some words, number {number}")]))
+}
+
+/// A vendor whose requests are in flight until the callers were polled once.
+fn soon() -> impl LlmService<EmbedRequest> + Sync {
+    let vendor = AtOnce::saying("");
+    service_fn(move |call| {
+        let vendor = vendor.clone();
+        async move {
+            tokio::task::yield_now().await;
+            oneshot(vendor, call).await
+        }
+    })
+}
+
+fn lone(c: &mut Criterion) {
+    let runtime = crate::runtime();
+    let mut group = c.benchmark_group("lone embedding");
+    let vendor = AtOnce::saying("");
+    let batch = BatchLayer::new(BatchLimits::of_items(2_048).with_tokens(300_000)).layer(vendor.clone());
+    group.bench_function("micro-batched", |b| {
+        b.iter_batched(|| call(7), |call| runtime.block_on(oneshot(batch.clone(), call)), BatchSize::SmallInput);
+    });
+    group.bench_function("floor: the service below", |b| {
+        b.iter_batched(|| call(7), |call| runtime.block_on(oneshot(vendor.clone(), call)), BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
+fn gathered(c: &mut Criterion) {
+    let runtime = crate::runtime();
+    for callers in [64, 1_000] {
+        let mut group = c.benchmark_group(format!("embeddings of {callers} callers"));
+        group.throughput(Throughput::Elements(callers as u64));
+        let calls = || (0..callers).map(call).collect::<Vec<_>>();
+        // The first call goes alone, and the others fill a batch.
+        let batch = BatchLayer::new(BatchLimits::of_items(callers - 1)).layer(soon());
+        group.bench_function("micro-batched", |b| {
+            let all = |calls: Vec<_>| {
+                let calls = calls.into_iter().map(|call| oneshot(batch.clone(), call));
+                black_box(runtime.block_on(join_all(calls)))
+            };
+            b.iter_batched(calls, all, BatchSize::SmallInput);
+        });
+        let vendor = soon();
+        group.bench_function("floor: one by one, the service below", |b| {
+            let all = |calls: Vec<_>| {
+                let calls = calls.into_iter().map(|call| oneshot(vendor.clone(), call));
+                black_box(runtime.block_on(join_all(calls)))
+            };
+            b.iter_batched(calls, all, BatchSize::SmallInput);
+        });
+        group.finish();
+    }
+}
