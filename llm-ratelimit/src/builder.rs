@@ -76,6 +76,26 @@ impl LimiterBuilder {
     }
 
     /// Lets calls wait for room. By default they are refused at once.
+    ///
+    /// [`Limiter::reserve`] and the layer wait; [`Limiter::try_reserve`] never does. A call waits only if waiting can help: one
+    /// that is larger than a limit, shed or without a price is refused at once. Outside of a tokio runtime with timers,
+    /// a call that would wait is refused, too ([`Reason::NoRuntime`](crate::Reason::NoRuntime)).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement, Waiting};
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    /// # runtime.block_on(async {
+    /// let plans = Plans::uniform(["1 concurrent"])?;
+    /// let limiter = Limiter::builder(plans).waiting(Waiting::at_most(Duration::from_secs(10))).build()?;
+    /// let first = limiter.reserve(&Demand::new("acme", "gpt-4o-mini")).await?;
+    /// let demand = Demand::new("acme", "gpt-4o-mini");
+    /// let (second, ()) = tokio::join!(limiter.reserve(&demand), async { first.settle(Settlement::Unknown) });
+    /// assert!(second.is_ok(), "it waited until the first call had ended");
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn waiting(mut self, waiting: Waiting) -> Self {
         self.waiting = Some(waiting);
         self
@@ -89,13 +109,15 @@ impl LimiterBuilder {
     }
 
     /// Sets the prices of models, for limits that count money. Without prices such limits are refused, unless
-    /// [`unknown_price`](Self::unknown_price) states one; give an empty table where each [`Demand`] states its own cost.
+    /// [`unknown_price`](Self::unknown_price) states one; give an empty table where each [`Demand`](crate::Demand) states its own cost.
+    /// A demand without a cost reserves the most that its tokens can cost at the dearest of its models.
     pub fn prices(mut self, prices: impl Into<Prices>) -> Self {
         self.prices = Some(prices.into());
         self
     }
 
-    /// Sets the cost of a call whose model has no price: by default, it is refused.
+    /// Sets the cost of a call whose model has no price. By default such a call is refused
+    /// ([`Reason::Unpriced`](crate::Reason::Unpriced)), but only for tenants with a limit that counts money.
     pub fn unknown_price(mut self, policy: UnknownPrice) -> Self {
         self.unknown_price = policy;
         self
@@ -117,7 +139,8 @@ impl LimiterBuilder {
         self
     }
 
-    /// Adds a receiver of the events that limits on calendar windows are used up to a share.
+    /// Adds a receiver of the events that limits on calendar windows are used up to 50, 80 and 100 %. Several receivers each
+    /// get every event, in the order in which they were added. Buckets and calls at one time have no events.
     pub fn sink(mut self, sink: impl Sink) -> Self {
         self.sinks.push(Arc::new(sink));
         self
@@ -132,13 +155,15 @@ impl LimiterBuilder {
         self
     }
 
-    /// Sets the time for which [`Limiter::close`] waits for running calls: 30 s by default.
+    /// Sets the time for which [`Limiter::close`] waits for running calls: 30 s by default. Zero does not wait. Calls that are
+    /// still open then settle as usual when they end.
     pub fn close_within(mut self, longest: Duration) -> Self {
         self.close_within = longest;
         self
     }
 
-    /// Sets the wall clock: the system's by default, read every 10 ms and counted on in between.
+    /// Sets the wall clock: the system's by default, read every 10 ms and counted on in between. Buckets and calendar windows
+    /// follow it; a waiting call sleeps by tokio's time.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self

@@ -87,7 +87,14 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// As [`try_reserve`](Self::try_reserve); at once, where it is known that there will be no room in time.
+    /// As [`try_reserve`](Self::try_reserve); at once, where it is known that there will be no room in time
+    /// ([`Reason::TooLate`]), where too many calls wait ([`Reason::QueueFull`]), or where the call would wait outside of a
+    /// tokio runtime with timers ([`Reason::NoRuntime`]).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it has reserved nothing, and its place in the queue is free. A waiting call that is not
+    /// polled does not block those behind it: the call that gives room back decides for the first in the queue.
     pub async fn reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
         let mut outcome = self.0.reserve_or_wait(demand).await;
         self.0.report(&mut outcome);
@@ -121,7 +128,9 @@ impl Limiter {
         self.0.limit_statuses(demand).await
     }
 
-    /// Returns the status of a tenant's limits, as far as they are counted by tenant and plan alone or for all tenants.
+    /// Returns the status of a tenant's limits, as far as they are counted by tenant and plan alone or for all tenants. Limits
+    /// by model, provider or label need a demand that names those: see [`limit_statuses`](Self::limit_statuses). A tenant that is not
+    /// known has used nothing.
     pub async fn usage(&self, tenant: &str) -> LimitStatuses {
         let is_broad = |limit: &Limit| {
             let mut dimensions = limit.dimensions().iter();
@@ -130,7 +139,7 @@ impl Limiter {
         self.limit_statuses(&Demand::new(tenant, "")).await.retain(is_broad)
     }
 
-    /// Returns the plan of a tenant.
+    /// Returns the name of a tenant's plan: the default plan's, if it is in none.
     pub fn plan_of(&self, tenant: &str) -> Arc<str> {
         Arc::clone(&self.0.rules.load().of(tenant).name)
     }
@@ -162,7 +171,7 @@ impl Limiter {
         Ok(())
     }
 
-    /// Returns the handle for emergencies.
+    /// Returns the handle for emergencies, which scales limits and sheds calls of all clones.
     pub fn emergency(&self) -> Emergency {
         Emergency(Arc::clone(&self.0))
     }
@@ -172,7 +181,8 @@ impl Limiter {
         self.0.shadow
     }
 
-    /// Returns the numbers of calls and accounts so far.
+    /// Returns the numbers of calls and accounts so far. They are read one after the other, so calls that run meanwhile may
+    /// be in some of them only.
     pub fn stats(&self) -> Stats {
         let Counts { granted, refused, waited } = &self.0.counts;
         Stats {
@@ -208,7 +218,8 @@ impl Limiter {
         self.0.accounts.sweep(self.0.now());
     }
 
-    /// Returns the balances of all calendar windows, to be kept elsewhere.
+    /// Returns the balances of all calendar windows, to be kept elsewhere. Buckets and slots have none: after a restart they
+    /// begin empty.
     pub async fn balances(&self) -> Vec<Balance> {
         self.0.accounts.export(false, &self.0.names).await
     }

@@ -50,12 +50,13 @@ impl Reservation {
         &self.decision.statuses
     }
 
-    /// Says that the call is being sent, so that it may be charged from here on.
+    /// Marks the call as being sent, so that it may be charged from here on. Call it before the request leaves: a reservation
+    /// that is dropped unmarked gives everything back.
     pub fn mark_sent(&mut self) {
         self.sent = true;
     }
 
-    /// Learns from the call itself whether it was sent.
+    /// Follows a call's flag, which a client below sets when it sends the request.
     pub fn follow(mut self, dispatch: SentFlag) -> Self {
         self.set_flag(dispatch);
         self
