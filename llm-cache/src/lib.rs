@@ -7,6 +7,8 @@ mod build_error;
 mod builder;
 mod cache;
 mod counts;
+#[cfg(feature = "metrics")]
+mod describe;
 mod entries;
 mod failure;
 #[cfg(feature = "fuzzing")]
@@ -50,6 +52,8 @@ mod url;
 pub use self::build_error::BuildError;
 pub use self::builder::CacheBuilder;
 pub use self::cache::{Cache, CallError, Resolved, Stats};
+#[cfg(feature = "metrics")]
+pub use self::describe::{LOOKUP_SECONDS_BUCKETS, describe_metrics};
 pub use self::key::Key;
 pub use self::layer::CacheLayer;
 pub use self::policy::{Directive, DirectivePolicy, Mismatch, Tag, Ttl, TtlRule, Verification};

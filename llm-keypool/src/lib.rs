@@ -4,6 +4,8 @@
 mod acquire;
 mod build_error;
 mod builder;
+#[cfg(feature = "metrics")]
+mod describe;
 mod env;
 mod error;
 mod event;
@@ -25,6 +27,8 @@ mod window;
 
 pub use self::build_error::BuildError;
 pub use self::builder::KeyPoolBuilder;
+#[cfg(feature = "metrics")]
+pub use self::describe::describe_metrics;
 pub use self::env::fingerprint;
 pub use self::event::{Event, Parked, Sink};
 pub use self::group::{

@@ -39,6 +39,9 @@
 //! One span `llm.call` for each call to a vendor, with OpenTelemetry's `gen_ai.*` fields: operation, provider, models,
 //! tokens, kind of error. It holds no prompt, no response, no key and no tenant.
 //!
+//! With feature `metrics` the ledger's attempts layer records attempts: number, errors by kind, running ones, time, time to
+//! the first content, tokens and cost. The page `docs/metrics.md` of the repository lists the metrics of all crates.
+//!
 //! # Feature flags
 //!
 //! | feature | default | what it does |
@@ -49,6 +52,7 @@
 //! | `async-openai` | off | layers under the `async-openai` crate's client |
 //! | `genai` | off | the `genai` crate's client as a provider |
 //! | `scripted` | off | the `scripted` provider, for your own tests |
+//! | `metrics` | off | metrics of attempts, through the `metrics` facade |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -58,6 +62,8 @@ pub mod async_openai;
 pub mod batch_limits;
 mod client;
 mod deadline;
+#[cfg(feature = "metrics")]
+mod describe;
 #[cfg(feature = "reqwest")]
 mod from_url;
 pub mod gemini;
@@ -79,6 +85,8 @@ pub use secrecy::SecretString;
 
 pub use self::anthropic::Anthropic;
 pub use self::client::Client;
+#[cfg(feature = "metrics")]
+pub use self::describe::{SECONDS_BUCKETS, describe_metrics};
 #[cfg(feature = "reqwest")]
 pub use self::from_url::from_url;
 pub use self::gemini::Gemini;

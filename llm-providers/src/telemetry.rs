@@ -46,7 +46,7 @@ impl CallSpan {
 }
 
 /// The kind of an error as one word.
-fn word(kind: ErrorKind) -> &'static str {
+pub(crate) fn word(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest => "invalid_request",
         ErrorKind::ContextTooLong => "context_too_long",

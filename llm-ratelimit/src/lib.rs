@@ -17,6 +17,8 @@ mod conformance;
 mod controls;
 mod counter;
 mod demand;
+#[cfg(feature = "metrics")]
+mod describe;
 mod dimension;
 mod emergency;
 mod estimate;
@@ -29,6 +31,8 @@ mod layer;
 mod limit;
 mod limit_status;
 mod limiter;
+#[cfg(feature = "metrics")]
+mod metrics_sampler;
 mod plans;
 mod queue;
 mod quota;
@@ -58,6 +62,8 @@ pub use self::builder::LimiterBuilder;
 pub use self::calendar::{Calendar, CalendarUnit};
 pub use self::controls::Shed;
 pub use self::demand::{Demand, Settlement};
+#[cfg(feature = "metrics")]
+pub use self::describe::describe_metrics;
 pub use self::dimension::Dimension;
 pub use self::emergency::Emergency;
 pub use self::estimate::{EstimateInput, Estimator, Learned, UpperBound};
@@ -66,6 +72,8 @@ pub use self::layer::{OverrunPolicy, RateLimitLayer};
 pub use self::limit::Limit;
 pub use self::limit_status::{LimitStatus, LimitStatuses};
 pub use self::limiter::{Limiter, Stats};
+#[cfg(feature = "metrics")]
+pub use self::metrics_sampler::MetricsSampler;
 pub use self::plans::{Plan, PlanError, Plans};
 pub use self::quota::Quota;
 pub use self::quota_error::QuotaError;

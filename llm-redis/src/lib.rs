@@ -64,6 +64,8 @@ mod command;
 mod connection;
 mod connection_manager;
 mod counts;
+#[cfg(feature = "metrics")]
+mod describe;
 mod error;
 mod error_mapping;
 mod event;
@@ -83,6 +85,8 @@ mod value;
 pub use self::builder::RedisBuilder;
 pub use self::client::Redis;
 pub use self::command::Command;
+#[cfg(feature = "metrics")]
+pub use self::describe::describe_metrics;
 pub use self::error::{Error, ErrorKind};
 pub use self::event::{Event, Events};
 pub use self::health::{ConnectionState, Health, Stats};

@@ -13,6 +13,8 @@ mod args;
 mod arrows;
 mod documented;
 mod metadata;
+#[cfg(test)]
+mod metrics_page;
 mod plan;
 mod prose;
 mod redis;

@@ -52,7 +52,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Attempts<S> {
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
         let dispatch = call.track();
         let terms = Terms::of(&self.ledger, &call.body);
-        let attempt = RunningAttempt::new(
+        let attempt = RunningAttempt::new::<T>(
             &self.ledger,
             Keys::of(&self.ledger, &call),
             call.extensions.get().cloned(),
@@ -63,6 +63,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Attempts<S> {
         ResponseFuture::waiting(async move {
             match oneshot(inner, call).await {
                 Ok(reply) if reply.receipt.origin() == Origin::Vendor => {
+                    attempt.begun();
                     Ok(reply.on_end(move |end, receipt| attempt.ended::<T>(&end, receipt)))
                 }
                 Ok(reply) => {

@@ -123,6 +123,7 @@ mod books;
 mod csv;
 mod file;
 mod keys;
+mod meter;
 mod month;
 mod months;
 mod request_log;

@@ -6,7 +6,7 @@ use llm_core::{
     price::UnknownCost,
 };
 
-use super::{Attempt, Charged, Ledger, Outcome, keys::Keys, terms::Terms};
+use super::{Attempt, Charged, Ledger, Outcome, keys::Keys, meter::Meter, terms::Terms};
 
 /// One attempt at a vendor while it runs. If it is dropped, it was given up.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(super) struct RunningAttempt {
     members: Option<Members>,
     dispatch: SentFlag,
     terms: Terms,
+    meter: Meter,
     ended: bool,
 }
 
@@ -28,8 +29,20 @@ struct Open {
 }
 
 impl RunningAttempt {
-    pub(super) fn new(ledger: &Ledger, keys: Keys, members: Option<Members>, dispatch: SentFlag, terms: Terms) -> Self {
-        Self { ledger: ledger.clone(), keys, members, dispatch, terms, ended: false }
+    pub(super) fn new<T: Operation>(
+        ledger: &Ledger,
+        keys: Keys,
+        members: Option<Members>,
+        dispatch: SentFlag,
+        terms: Terms,
+    ) -> Self {
+        let meter = Meter::begin::<T>(&keys.model, terms.lists(&keys.model));
+        Self { ledger: ledger.clone(), keys, members, dispatch, terms, meter, ended: false }
+    }
+
+    /// Notes that the reply is there, whose end follows.
+    pub(super) fn begun(&self) {
+        self.meter.begun();
     }
 
     /// Ends it without an entry: a layer below had the response already.
@@ -39,6 +52,7 @@ impl RunningAttempt {
 
     /// Ends it without a reply.
     pub(super) fn refused(mut self, error: &Error) {
+        self.meter.failed(error.kind());
         let facts = error.accounting().cloned().unwrap_or_default();
         let (usage, charged) = match error.charge() {
             Charge::None => (None, Charged::Nothing),
@@ -57,7 +71,10 @@ impl RunningAttempt {
     pub(super) fn ended<T: Operation>(mut self, end: &End<'_, Complete<T>>, receipt: &Receipt) {
         let outcome = match end {
             End::Complete(_) => Outcome::Complete,
-            End::Failed(..) => Outcome::Failed,
+            End::Failed(_, error) => {
+                self.meter.failed(error.kind());
+                Outcome::Failed
+            }
             End::Dropped(_) => Outcome::Abandoned,
         };
         let mut facts = receipt.accounting();
@@ -164,6 +181,7 @@ impl RunningAttempt {
 
     fn book(&mut self, attempt: Attempt) {
         self.ended = true;
+        self.meter.ended(&attempt);
         let cause = match &attempt.charged {
             Charged::Unpriced(cause) => Some(cause),
             Charged::Unconfirmed(None) => self.terms.bound.as_ref().err(),

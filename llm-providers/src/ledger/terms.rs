@@ -49,6 +49,11 @@ impl Terms {
         Self { prices, asked, bound }
     }
 
+    /// Returns true if the price table lists the model.
+    pub(super) fn lists(&self, model: &str) -> bool {
+        self.prices.model(model).is_some()
+    }
+
     /// The cost of `usage` at what the vendor says of itself in `accounting`; where it names no class, at the one asked for.
     pub(super) fn cost(&self, asked_model: &str, facts: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
         let tier = self.asked.tier.clone().unwrap_or_default();

@@ -5,6 +5,8 @@ mod balance;
 mod clients;
 mod file;
 mod list_price;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod requests;
 mod stated_cost;
 mod table;

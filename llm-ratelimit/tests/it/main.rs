@@ -18,6 +18,8 @@ mod late_debt;
 mod layer;
 mod limits;
 mod merged_calls;
+#[cfg(feature = "metrics")]
+mod metrics_sampler;
 mod observability;
 mod overrun_budget;
 mod plans;

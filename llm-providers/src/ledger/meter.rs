@@ -1,0 +1,130 @@
+//! Metrics of attempts, with feature `metrics`.
+
+#[cfg(feature = "metrics")]
+pub(super) use self::recorded::Meter;
+#[cfg(not(feature = "metrics"))]
+pub(super) use self::silent::Meter;
+
+#[cfg(feature = "metrics")]
+mod recorded {
+    use std::{any::TypeId, sync::Arc};
+
+    use llm_core::{ChatStream, ErrorKind, Operation, Usd};
+    use metrics::{Gauge, Label, SharedString, counter, gauge, histogram};
+    use tokio::time::Instant;
+
+    use crate::{
+        ledger::{Attempt, Charged, Outcome},
+        telemetry::word,
+    };
+
+    /// Metrics of an attempt while it runs.
+    pub(in crate::ledger) struct Meter {
+        began: Instant,
+        operation: &'static str,
+        model: SharedString,
+        is_streamed: bool,
+        in_flight: Gauge,
+    }
+
+    impl Meter {
+        /// Begins an attempt. A model without a row in the price table has no series of its own.
+        pub(in crate::ledger) fn begin<T: Operation>(model: &Arc<str>, is_listed: bool) -> Self {
+            let model = if is_listed { SharedString::from(Arc::clone(model)) } else { "other".into() };
+            let in_flight = gauge!("llm_providers_calls_in_flight", "operation" => T::NAME, "model" => model.clone());
+            in_flight.increment(1);
+            let is_streamed = TypeId::of::<T::Output>() == TypeId::of::<ChatStream>();
+            Self { began: Instant::now(), operation: T::NAME, model, is_streamed, in_flight }
+        }
+
+        /// Records the time of a stream's first content, which is there when the reply is.
+        pub(in crate::ledger) fn begun(&self) {
+            if self.is_streamed {
+                histogram!("llm_providers_first_content_seconds", self.labels()).record(self.began.elapsed());
+            }
+        }
+
+        pub(in crate::ledger) fn failed(&self, kind: ErrorKind) {
+            counter!("llm_providers_errors_total", self.with("kind", word(kind))).increment(1);
+        }
+
+        pub(in crate::ledger) fn ended(&self, attempt: &Attempt) {
+            let outcome = self.with(
+                "outcome",
+                match attempt.outcome {
+                    Outcome::Complete => "complete",
+                    Outcome::Failed => "failed",
+                    Outcome::Abandoned => "abandoned",
+                },
+            );
+            counter!("llm_providers_calls_total", outcome.clone()).increment(1);
+            histogram!("llm_providers_call_seconds", outcome.clone()).record(self.began.elapsed());
+            if let Some(usage) = attempt.usage {
+                counter!("llm_providers_tokens_total", self.with("kind", "input")).increment(usage.input);
+                counter!("llm_providers_tokens_total", self.with("kind", "output")).increment(usage.output);
+            }
+            match attempt.charged {
+                Charged::Nothing => {}
+                Charged::Paid(cost) => counter!("llm_providers_cost_nano_usd_total", outcome).increment(nanos(cost)),
+                Charged::Unconfirmed(Some(bound)) => {
+                    counter!("llm_providers_unconfirmed_nano_usd_total", self.labels()).increment(nanos(bound));
+                }
+                Charged::Unpriced(_) | Charged::Unconfirmed(None) => {
+                    counter!("llm_providers_unknown_cost_total", self.labels()).increment(1);
+                }
+            }
+        }
+
+        fn labels(&self) -> Vec<Label> {
+            vec![Label::new("operation", self.operation), Label::new("model", self.model.clone())]
+        }
+
+        fn with(&self, name: &'static str, value: &'static str) -> Vec<Label> {
+            let mut labels = self.labels();
+            labels.push(Label::new(name, value));
+            labels
+        }
+    }
+
+    /// A cost is never negative.
+    fn nanos(amount: Usd) -> u64 {
+        u64::try_from(amount.nanos()).unwrap_or_default()
+    }
+
+    impl Drop for Meter {
+        fn drop(&mut self) {
+            self.in_flight.decrement(1);
+        }
+    }
+
+    impl std::fmt::Debug for Meter {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("Meter").field("model", &self.model).finish_non_exhaustive()
+        }
+    }
+}
+
+#[cfg(not(feature = "metrics"))]
+mod silent {
+    use std::sync::Arc;
+
+    use llm_core::{ErrorKind, Operation};
+
+    use crate::ledger::Attempt;
+
+    /// Records nothing.
+    #[derive(Debug)]
+    pub(in crate::ledger) struct Meter;
+
+    impl Meter {
+        pub(in crate::ledger) fn begin<T: Operation>(_: &Arc<str>, _: bool) -> Self {
+            Self
+        }
+
+        pub(in crate::ledger) fn begun(&self) {}
+
+        pub(in crate::ledger) fn failed(&self, _: ErrorKind) {}
+
+        pub(in crate::ledger) fn ended(&self, _: &Attempt) {}
+    }
+}
