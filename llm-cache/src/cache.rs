@@ -11,7 +11,7 @@ use crate::{
     inner::Inner,
     key::CallKeys,
     keyed::{Closure, Keyed, Value, failure},
-    path::{Items, Request, answer, from_entry},
+    path::{Items, Request, from_entry, respond},
     store::StoreStats,
 };
 
@@ -191,9 +191,9 @@ impl Cache {
                 Found::Fresh(stored) if !cache.is_shadow => Ok(from_entry(cache, stored, None)),
                 found => {
                     let call = Call::new(key.tenant(), Keyed::<T>::new());
-                    let items = Items::one(CallKeys { answer: key.clone(), single_flight: key.clone() });
+                    let items = Items::one(CallKeys { entry: key.clone(), single_flight: key.clone() });
                     let request = Arc::new(Request::new(Arc::clone(cache), directive.clone(), call, items));
-                    answer(request, closure.clone(), smallvec![found]).await
+                    respond(request, closure.clone(), smallvec![found]).await
                 }
             };
             match reply {

@@ -31,8 +31,8 @@ pub(crate) struct Inner {
 
 impl Inner {
     /// Returns the key of a request's entry, and that of its running call.
-    pub(crate) fn keys<T: Operation>(&self, prefix: &KeyPrefix<'_>, question: &T) -> CallKeys {
-        prefix.keys(question, Key::with_borrowed(prefix, question, |key| key.to_key()))
+    pub(crate) fn keys<T: Operation>(&self, prefix: &KeyPrefix<'_>, request: &T) -> CallKeys {
+        prefix.keys(request, Key::with_borrowed(prefix, request, |key| key.to_key()))
     }
 
     /// Returns the prefix of a call's key. If a request has several variants, each call is about the next.
@@ -68,13 +68,13 @@ impl Inner {
     }
 
     /// Reports the result of a verification.
-    pub(crate) fn report_verification<T: Operation>(&self, agrees: bool, question: &T, tenant: Tenant, age: Duration) {
+    pub(crate) fn report_verification<T: Operation>(&self, agrees: bool, request: &T, tenant: Tenant, age: Duration) {
         if agrees {
             return;
         }
         self.counts.mismatched.one();
-        let (operation, model) = (T::NAME, question.model().into());
-        tracing::warn!(llm.operation = operation, age_s = age.as_secs(), "a stored answer and a new one disagree");
+        let (operation, model) = (T::NAME, request.model().into());
+        tracing::warn!(llm.operation = operation, age_s = age.as_secs(), "a stored response and a new one disagree");
         if let Some(verification) = &self.verification {
             verification.report(&Mismatch { operation, model, tenant, age });
         }

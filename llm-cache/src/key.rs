@@ -43,7 +43,7 @@ pub(crate) struct BorrowedKey<'a> {
 /// Keys of one request: that of its entry, and that of its call while it runs.
 #[derive(Clone)]
 pub(crate) struct CallKeys {
-    pub(crate) answer: Key,
+    pub(crate) entry: Key,
     pub(crate) single_flight: Key,
 }
 
@@ -230,12 +230,12 @@ impl<'a> KeyPrefix<'a> {
 
     /// Returns the keys of a request, given that of its entry. A shared entry has one key for all tenants; its running
     /// calls have one for each.
-    pub(crate) fn keys<T: Operation>(&self, request: &T, answer: Key) -> CallKeys {
+    pub(crate) fn keys<T: Operation>(&self, request: &T, entry: Key) -> CallKeys {
         let single_flight = match (self.scope, self.routing) {
-            (None, None) => answer.clone(),
+            (None, None) => entry.clone(),
             _ => Key::with_envelope(|h| self.write_single_flight(h, T::NAME), request, |key| key.to_key()),
         };
-        CallKeys { answer, single_flight }
+        CallKeys { entry, single_flight }
     }
 
     fn write(&self, h: &mut Fingerprinter, name: &str) {
@@ -359,10 +359,10 @@ mod tests {
             prefix.keys(&request, Key::with_borrowed(&prefix, &request, |key| key.to_key()))
         };
         let (a, b, own) = (of("a", Some("s"), 0), of("b", Some("s"), 0), of("s", None, 0));
-        assert_eq!((a.answer.tenant(), a.answer.scope()), ("", Some("s")));
-        assert!(a.answer == b.answer && a.answer != own.answer && a.answer != of("a", Some("t"), 0).answer);
+        assert_eq!((a.entry.tenant(), a.entry.scope()), ("", Some("s")));
+        assert!(a.entry == b.entry && a.entry != own.entry && a.entry != of("a", Some("t"), 0).entry);
         assert!(a.single_flight != b.single_flight && a.single_flight != of("a", None, 0).single_flight);
-        assert!(own.answer == own.single_flight && own.answer != of("s", None, 1).answer);
-        assert!(of("a", Some("s"), 1).answer != a.answer && of("a", Some("s"), 1).single_flight != a.single_flight);
+        assert!(own.entry == own.single_flight && own.entry != of("s", None, 1).entry);
+        assert!(of("a", Some("s"), 1).entry != a.entry && of("a", Some("s"), 1).single_flight != a.single_flight);
     }
 }

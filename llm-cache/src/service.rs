@@ -15,7 +15,7 @@ use crate::{
     entries::Found,
     failure::not_cached,
     list::List,
-    path::{Items, Request, answer, bypass, from_entry, is_drawn, revalidate, verify},
+    path::{Items, Request, bypass, from_entry, is_drawn, respond, revalidate, verify},
     telemetry,
 };
 
@@ -119,7 +119,7 @@ impl<S> Cached<S> {
         T: Operation,
         S: LlmService<T>,
     {
-        let reply = answer(Arc::new(request), self.inner.clone(), found);
+        let reply = respond(Arc::new(request), self.inner.clone(), found);
         ResponseFuture::waiting(telemetry::run(T::NAME, reply))
     }
 }

@@ -1,4 +1,4 @@
-//! Lookups: the entries of items in the local and the remote tier, and claims on calling for them.
+//! Lookups: the entries of items in the local and the remote tier, and shares on calling for them.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -17,7 +17,7 @@ use crate::{
 
 /// An entry, and its response of the type that is wanted.
 pub(crate) struct Stored<C> {
-    pub(crate) answer: Arc<C>,
+    pub(crate) response: Arc<C>,
     pub(crate) entry: Arc<Entry>,
 }
 
@@ -68,7 +68,7 @@ impl Entries {
     ) -> List<Found<C>> {
         let peek = |keys: &CallKeys| match directive.no_cache {
             true => Found::Nothing,
-            false => self.peek(keys.answer.borrowed(), directive),
+            false => self.peek(keys.entry.borrowed(), directive),
         };
         keys.iter().map(peek).collect()
     }
@@ -119,7 +119,7 @@ impl Entries {
         priority: Priority,
         wait: MaxWait,
     ) -> Claimed<C> {
-        let key = keys.answer.borrowed();
+        let key = keys.entry.borrowed();
         if let Found::Fresh(stored) = self.peek(key, directive) {
             return Claimed::Stored(stored);
         }
@@ -162,23 +162,23 @@ impl Entries {
         entry: Arc<Entry>,
         directive: &Directive,
     ) -> Found<C> {
-        let Some(answer) = entry.answer() else { return Found::Nothing };
+        let Some(response) = entry.response() else { return Found::Nothing };
         // It stays in the store, where a cache with another predicate may serve it.
-        if !self.admission.cache_if.allows::<C>(&answer, &entry.facts) {
+        if !self.admission.cache_if.allows::<C>(&response, &entry.accounting) {
             return Found::Nothing;
         }
         if !self.allows(&entry.provenance, entry.provenance.started_at) {
             self.store.evict_unless_newer(key, &entry);
             return Found::Gone;
         }
-        if directive.no_fallback && entry.facts.fallback {
+        if directive.no_fallback && entry.accounting.fallback {
             return Found::Nothing;
         }
         match self.freshness.judge(&entry.expiry, self.clock.now(), directive) {
-            Verdict::Fresh => Found::Fresh(Stored { answer, entry }),
-            Verdict::Stale => Found::Stale(Stored { answer, entry }, Stale::Allowed),
-            Verdict::Revalidating => Found::Stale(Stored { answer, entry }, Stale::Revalidating),
-            Verdict::StaleIfError => Found::StaleIfError(Stored { answer, entry }),
+            Verdict::Fresh => Found::Fresh(Stored { response, entry }),
+            Verdict::Stale => Found::Stale(Stored { response, entry }, Stale::Allowed),
+            Verdict::Revalidating => Found::Stale(Stored { response, entry }, Stale::Revalidating),
+            Verdict::StaleIfError => Found::StaleIfError(Stored { response, entry }),
             Verdict::TooOld => Found::TooOld,
             Verdict::Expired => {
                 self.store.evict_unless_newer(key, &entry);
@@ -222,6 +222,6 @@ impl<C> Found<C> {
 
 impl<C> Clone for Stored<C> {
     fn clone(&self) -> Self {
-        Self { answer: Arc::clone(&self.answer), entry: Arc::clone(&self.entry) }
+        Self { response: Arc::clone(&self.response), entry: Arc::clone(&self.entry) }
     }
 }

@@ -109,13 +109,13 @@ impl Entries {
     }
 
     /// True if the application lets a response be stored.
-    pub(crate) fn admits<C: 'static>(&self, answer: &C, facts: &Accounting) -> bool {
+    pub(crate) fn admits<C: 'static>(&self, response: &C, accounting: &Accounting) -> bool {
         let Admission { cache_if, cache_fallbacks, .. } = &self.admission;
-        (*cache_fallbacks || !facts.fallback) && cache_if.allows(answer, facts)
+        (*cache_fallbacks || !accounting.fallback) && cache_if.allows(response, accounting)
     }
 
     /// Stores a response if it is not too large and has not been invalidated.
-    pub(crate) fn put<C>(&self, key: &Key, answer: Arc<C>, facts: Accounting, options: StoreOptions)
+    pub(crate) fn put<C>(&self, key: &Key, response: Arc<C>, accounting: Accounting, options: StoreOptions)
     where
         C: Serialize + Send + Sync + 'static,
     {
@@ -124,8 +124,8 @@ impl Entries {
             return;
         }
         let stored_at = self.now();
-        let expiry = Expiry { stored_at, fresh_until: self.freshness.fresh_until(stored_at, ttl, key.as_bytes()) };
-        let Some(entry) = Entry::new(key, answer, memory_size, facts, expiry, provenance) else { return };
+        let expiry = Expiry { stored_at, fresh_until: self.freshness.fresh_until(stored_at, ttl) };
+        let Some(entry) = Entry::new(key, response, memory_size, accounting, expiry, provenance) else { return };
         let max_bytes = self.admission.max_bytes.min(self.store.max_entry_bytes());
         if u64::from(entry.bytes()) > max_bytes {
             self.count_too_large(entry.bytes(), max_bytes);
@@ -144,7 +144,7 @@ impl Entries {
             tracing::warn!(
                 bytes,
                 max_bytes,
-                "an answer is too large to store: raise max_response_bytes, and max_bytes if it is smaller; \
+                "a response is too large to store: raise max_response_bytes, and max_bytes if it is smaller; \
                  further ones are counted only (too_large)"
             );
         });

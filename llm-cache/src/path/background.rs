@@ -34,7 +34,7 @@ where
 {
     let Some(slot) = slot(request, &stale) else { return };
     let claimed: HashSet<&Key> = slot.keys().iter().collect();
-    stale.retain(|at| claimed.contains(&request.items.keys[*at].answer));
+    stale.retain(|at| claimed.contains(&request.items.keys[*at].entry));
     let directive = request.directive.revalidating();
     let own = request.unattended(Purpose::Revalidation, &stale, directive, |counts| &counts.revalidated);
     let obtained = obtain_all(&own, service);
@@ -54,12 +54,12 @@ where
     let directive = request.directive.clone().no_cache();
     let own = request.unattended(Purpose::Verification, &[0], directive, |counts| &counts.verified);
     let obtained = obtain_all(&own, service);
-    let (known, age) = (Arc::clone(&stored.answer), stored.entry.age(request.cache.entries.now()));
+    let (known, age) = (Arc::clone(&stored.response), stored.entry.age(request.cache.entries.now()));
     start(&request.cache, slot, async move {
         let item = obtained.await.into_iter().flatten().next().unwrap_or_else(|| Err(lost()))?;
-        let answer = item.into_whole().ok_or_else(lost)?;
+        let response = item.into_whole().ok_or_else(lost)?;
         let Request { cache, call, .. } = &*own;
-        cache.report_verification::<T>(T::equivalent(&known, &answer), &call.body, call.tenant.clone(), age);
+        cache.report_verification::<T>(T::equivalent(&known, &response), &call.body, call.tenant.clone(), age);
         Ok(())
     });
 }
@@ -87,7 +87,7 @@ fn slot<T: Operation>(request: &Request<T>, at: &[usize]) -> Option<Slot> {
     }
     let idle =
         at.iter().map(|at| &items.keys[*at]).filter(|keys| !cache.single_flights.is_running(&keys.single_flight));
-    let slot = tasks.slot(idle.map(|keys| keys.answer.clone()).collect());
+    let slot = tasks.slot(idle.map(|keys| keys.entry.clone()).collect());
     if let Err(Denied::Full) = slot {
         cache.counts.skipped.one();
     }

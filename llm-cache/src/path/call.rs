@@ -48,7 +48,7 @@ pub(super) enum Sent<C> {
 
 /// A response that several callers take, whole or still running.
 pub(super) struct SharedReply<C> {
-    pub(super) answer: Shared<C>,
+    pub(super) response: Shared<C>,
     pub(super) receipt: Receipt,
     pub(super) limits: Option<Arc<VendorLimits>>,
     pub(super) extensions: Extensions,
@@ -187,7 +187,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
         let storing = Storing { request: Arc::clone(&self.request), at: self.led[nth].at, provenance };
         let guard = self.led[nth].guard.take();
         let Reply { output, receipt, limits, extensions, .. } = reply;
-        let answer = match output.into_whole() {
+        let response = match output.into_whole() {
             Ok(whole) => {
                 let whole = Arc::new(whole);
                 storing.store(&whole, || Arc::clone(&whole), &receipt);
@@ -197,11 +197,11 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
             }
             Err(output) => share_running(storing, guard, lease, output, &receipt),
         };
-        SharedReply { answer, receipt, limits, extensions }
+        SharedReply { response, receipt, limits, extensions }
     }
 }
 
-/// Looks once more for stored entries, and claims the other items. Only a leader of one item waits for another process.
+/// Looks once more for stored entries, and shares the other items. Only a leader of one item waits for another process.
 async fn claim_all<T: Operation>(request: &Request<T>, led: &[Led], wait: MaxWait) -> List<Claimed<Complete<T>>> {
     let Request { cache, directive, items, .. } = request;
     if directive.no_cache {
@@ -212,7 +212,7 @@ async fn claim_all<T: Operation>(request: &Request<T>, led: &[Led], wait: MaxWai
             Found::Fresh(stored) => Claimed::Stored(stored),
             _ => Claimed::Lead(Lease::free()),
         };
-        let keys: List<&Key> = led.iter().map(|led| &items.keys[led.at].answer).collect();
+        let keys: List<&Key> = led.iter().map(|led| &items.keys[led.at].entry).collect();
         return cache.entries.look(&keys, directive).await.into_iter().map(claim).collect();
     }
     let wait = MaxWait { for_others: led.len() == 1, ..wait };
@@ -223,7 +223,7 @@ async fn claim_all<T: Operation>(request: &Request<T>, led: &[Led], wait: MaxWai
     claimed
 }
 
-/// Claims one item. In a box, since most stores know no claims.
+/// Claims one item. In a box, since most stores know no shares.
 fn claim<'a, T: Operation>(
     request: &'a Request<T>,
     led: &Led,
@@ -251,17 +251,17 @@ fn share_running<T: Operation>(
     }
     let (own, receipt) = (Arc::clone(&gate), receipt.clone());
     let output = output.on_end(move |end| {
-        if let End::Complete(answer) = end {
-            storing.store(answer, || Arc::new(answer.clone()), &receipt);
+        if let End::Complete(response) = end {
+            storing.store(response, || Arc::new(response.clone()), &receipt);
         }
         lease.end(if let End::Dropped(_) = end { Outcome::Left } else { Outcome::Over });
         own.close();
     });
-    let answer = output.watch(JoinGate::watcher(&gate, most)).share();
-    if let Shared::Live(live) = &answer {
+    let response = output.watch(JoinGate::watcher(&gate, most)).share();
+    if let Shared::Live(live) = &response {
         gate.guards(live);
     }
-    answer
+    response
 }
 
 /// Stores the response to one item of a request, by the item's index.
@@ -273,18 +273,18 @@ pub(super) struct Storing<T> {
 
 impl<T: Operation> Storing<T> {
     /// Stores a complete response if it is cacheable. `shared` returns it as the entry holds it.
-    pub(super) fn store(self, answer: &Complete<T>, shared: impl FnOnce() -> Arc<Complete<T>>, receipt: &Receipt) {
+    pub(super) fn store(self, response: &Complete<T>, shared: impl FnOnce() -> Arc<Complete<T>>, receipt: &Receipt) {
         let Self { request, at, provenance } = self;
         let Request { cache, directive, call, items, .. } = &*request;
-        let (entries, question) = (&cache.entries, items.part(call, at));
+        let (entries, part) = (&cache.entries, items.part(call, at));
         // The accounting of the response, not of how one caller got it.
-        let mut facts = Accounting::default();
-        receipt.edit(|receipt| facts.copy_response(receipt));
-        let is_cacheable = question.is_self_contained() && T::is_cacheable(answer) && question.conforms(answer);
-        if is_cacheable && entries.admits(answer, &facts) {
+        let mut accounting = Accounting::default();
+        receipt.edit(|receipt| accounting.copy_response(receipt));
+        let is_cacheable = part.is_self_contained() && T::is_cacheable(response) && part.conforms(response);
+        if is_cacheable && entries.admits(response, &accounting) {
             let ttl = entries.freshness().ttl(call, directive);
-            let options = StoreOptions { ttl, memory_size: T::memory_size(answer), provenance };
-            entries.put(&items.keys[at].answer, shared(), facts, options);
+            let options = StoreOptions { ttl, memory_size: T::memory_size(response), provenance };
+            entries.put(&items.keys[at].entry, shared(), accounting, options);
         }
     }
 }
@@ -321,7 +321,7 @@ fn max_wait(deadline: Option<std::time::Instant>) -> MaxWait {
 
 impl<C: Send + Sync + 'static> Completion for Result<Sent<C>, Error> {
     fn completion(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        let Ok(Sent::Shared(SharedReply { answer: Shared::Live(live), .. })) = self else { return None };
+        let Ok(Sent::Shared(SharedReply { response: Shared::Live(live), .. })) = self else { return None };
         let live = Arc::clone(live);
         Some(Box::pin(async move {
             // Callers that are still there get the error too.
@@ -334,8 +334,8 @@ impl<C> Clone for Sent<C> {
     fn clone(&self) -> Self {
         match self {
             Self::Stored(stored) => Self::Stored(stored.clone()),
-            Self::Shared(SharedReply { answer, receipt, limits, extensions }) => Self::Shared(SharedReply {
-                answer: answer.clone(),
+            Self::Shared(SharedReply { response, receipt, limits, extensions }) => Self::Shared(SharedReply {
+                response: response.clone(),
                 receipt: receipt.clone(),
                 limits: limits.clone(),
                 extensions: extensions.clone(),

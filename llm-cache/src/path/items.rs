@@ -32,7 +32,7 @@ impl<T: Operation> Items<T> {
         let mut known = HashMap::new();
         for part in parts {
             let keys = cache.keys(&prefix, &part);
-            let at = *known.entry(keys.answer.clone()).or_insert(items.keys.len());
+            let at = *known.entry(keys.entry.clone()).or_insert(items.keys.len());
             if at == items.keys.len() {
                 items.keys.push(keys);
                 items.parts.push(part);
@@ -64,8 +64,8 @@ impl<T: Operation> Items<T> {
     }
 
     /// The keys of the items' entries.
-    pub(super) fn answers(&self) -> List<&Key> {
-        self.keys.iter().map(|keys| &keys.answer).collect()
+    pub(super) fn entries(&self) -> List<&Key> {
+        self.keys.iter().map(|keys| &keys.entry).collect()
     }
 
     /// Returns the first position of each item.

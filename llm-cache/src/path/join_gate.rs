@@ -25,7 +25,7 @@ impl<C: 'static> JoinGate<C> {
 
     /// Sets the response behind it.
     pub(crate) fn guards(&self, live: &Arc<dyn Live<C>>) {
-        // An answer is shared once.
+        // A response is shared once.
         let _ = self.live.set(Arc::downgrade(live));
     }
 

@@ -17,7 +17,7 @@ pub(crate) mod single_flight;
 use std::{
     future::{Future, ready},
     ops::ControlFlow,
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     time::Instant,
 };
@@ -47,8 +47,8 @@ use crate::{
     list::List,
 };
 
-/// Answers a request of which some items are not served from the local tier; `found` is what that tier has.
-pub(crate) async fn answer<T, S>(
+/// Responds to a request of which some items are not served from the local tier; `found` is what that tier has.
+pub(crate) async fn respond<T, S>(
     request: Arc<Request<T>>,
     service: S,
     found: List<Found<Complete<T>>>,
@@ -60,9 +60,10 @@ where
     let Request { cache, directive, call, items, .. } = &*request;
     // In shadow mode no lookup fails a call.
     let deadline = call.deadline.filter(|_| !cache.is_shadow);
-    let found = match directive.no_cache {
-        true => found,
-        false => within(deadline, pin!(cache.entries.look_further(&items.answers(), directive, found))).await?,
+    let found = match cache.entries.store().has_remote_tier() && !directive.no_cache {
+        // In a box, so that calls without a remote tier do not carry its size.
+        true => within(deadline, Box::pin(cache.entries.look_further(&items.entries(), directive, found))).await?,
+        false => found,
     };
     if cache.is_shadow {
         return Box::pin(shadow(&request, service, &found)).await;
@@ -116,13 +117,14 @@ fn on_time<O: Output>(reply: Reply<O>, deadline: Option<Instant>) -> Reply<O> {
 }
 
 /// Awaits something until one caller's deadline.
-async fn within<V>(deadline: Option<Instant>, something: Pin<&mut impl Future<Output = V>>) -> Result<V, Error> {
+async fn within<V>(deadline: Option<Instant>, something: impl Future<Output = V> + Unpin) -> Result<V, Error> {
     match deadline {
         Some(_) if Handle::try_current().is_err() => {
             let message = "a deadline needs a tokio runtime: call it within one, such as that of #[tokio::main]";
             Err(Error::new(ErrorKind::Other, message).with_charge(Charge::None))
         }
-        Some(deadline) => timeout_at(deadline.into(), something).await.map_err(|_| deadline_exceeded()),
+        // In a box, so that calls without a deadline carry no timer.
+        Some(deadline) => Box::pin(timeout_at(deadline.into(), something)).await.map_err(|_| deadline_exceeded()),
         None => Ok(something.await),
     }
 }

@@ -19,8 +19,9 @@ use crate::{Miss, Stale, entries::Stored, failure::lost, inner::Inner};
 
 /// One item of a request, obtained.
 pub(super) struct Item<O: Output> {
-    answer: Answer<O>,
-    facts: Accounting,
+    response: Response<O>,
+    /// Accounting of the item: the caller's, if it is the request's only one.
+    receipt: Receipt,
     outcome: ItemOutcome,
     /// Cost of what this cache saved the request; lower layers may have saved more.
     saved: Usd,
@@ -35,7 +36,7 @@ type Ended = Box<dyn FnOnce(bool, &Receipt, &Inner) + Send>;
 type Hold<O> = WaiterHandle<Result<Sent<<O as Output>::Complete>, Error>>;
 
 /// Response to an item.
-enum Answer<O: Output> {
+enum Response<O: Output> {
     Whole(Arc<O::Complete>),
     /// A response of the request's only item that may still run; `ended` finishes the caller's receipt.
     Live {
@@ -50,43 +51,53 @@ impl<O: Output> Item<O> {
         let age = stored.entry.age(cache.entries.now());
         let tier = stored.entry.tier;
         let outcome = ItemOutcome::Stored { tier, age, stale };
-        let mut facts = stored.entry.facts.clone();
-        facts.origin = Origin::Cache { tier, age };
-        if let Some(cost) = facts.cost {
-            facts.saved.add(Cause::CacheHit, cost);
+        let mut accounting = stored.entry.accounting.clone();
+        accounting.origin = Origin::Cache { tier, age };
+        if let Some(cost) = accounting.cost {
+            accounting.saved.add(Cause::CacheHit, cost);
         }
-        let saved = stored.entry.facts.cost.unwrap_or_default();
-        let answer = Answer::Whole(stored.answer);
-        Self { answer, facts, outcome, saved, limits: None, extensions: Extensions::new() }
+        let saved = stored.entry.accounting.cost.unwrap_or_default();
+        let response = Response::Whole(stored.response);
+        Self {
+            response,
+            receipt: Receipt::new(accounting),
+            outcome,
+            saved,
+            limits: None,
+            extensions: Extensions::new(),
+        }
     }
 
     /// An item of a call's response, awaited to its end.
     pub(super) async fn whole(shared: SharedReply<O::Complete>, led: bool) -> Result<Self, Error> {
-        let SharedReply { answer, receipt, limits, extensions } = shared;
-        let answer = Answer::Whole(answer.whole().await?);
-        let (shared, mut facts) = (receipt.accounting(), Accounting::default());
+        let SharedReply { response, receipt, limits, extensions } = shared;
+        let response = Response::Whole(response.whole().await?);
+        let (shared, mut accounting) = (receipt.accounting(), Accounting::default());
         // The first request takes the claim. For the others the item is a saving.
         let own = shared.cost_share.as_ref().and_then(|claim| claim.split(&[1])).and_then(|mut own| own.pop());
         let is_saved = own.is_none() && (shared.cost_share.is_some() || !led);
-        write(&mut facts, &shared, led, is_saved);
-        facts.cost_share = own;
-        let saved = facts.cost.filter(|_| is_saved).unwrap_or_default();
-        Ok(Self::sent(answer, facts, led, saved, limits, extensions))
+        write(&mut accounting, &shared, led, is_saved);
+        accounting.cost_share = own;
+        let saved = accounting.cost.filter(|_| is_saved).unwrap_or_default();
+        Ok(Self::sent(response, accounting, led, saved, limits, extensions))
     }
 
     /// The request's only item, of a call's response that may still run. The caller's hold on the call is kept until the
     /// caller's own reply has ended, so that later callers find the running response.
     pub(super) async fn live(shared: SharedReply<O::Complete>, led: bool, handle: Hold<O>) -> Result<Self, Error> {
-        let SharedReply { answer, receipt, limits, extensions } = shared;
-        let (shared, mut facts) = (receipt.accounting(), Accounting::default());
-        write_live(&mut facts, &shared, led);
-        if let Shared::Whole(whole) = answer {
+        let SharedReply { response, receipt, limits, extensions } = shared;
+        let mut accounting = Accounting::default();
+        let cost_share = receipt.edit(|shared| {
+            write_live(&mut accounting, shared, led);
+            shared.cost_share.clone()
+        });
+        if let Shared::Whole(whole) = response {
             // Its call has ended, so that its accounting is final.
-            let saved = facts.cost.filter(|_| !led).unwrap_or_default();
-            facts.cost_share = shared.cost_share;
-            return Ok(Self::sent(Answer::Whole(whole), facts, led, saved, limits, extensions));
+            let saved = accounting.cost.filter(|_| !led).unwrap_or_default();
+            accounting.cost_share = cost_share;
+            return Ok(Self::sent(Response::Whole(whole), accounting, led, saved, limits, extensions));
         }
-        let output = O::join(answer).await?;
+        let output = O::join(response).await?;
         let ended = move |is_complete: bool, own: &Receipt, cache: &Inner| {
             // The last hold ends the call. Only then is its accounting final.
             drop(handle);
@@ -94,21 +105,21 @@ impl<O: Output> Item<O> {
             if is_complete && !led {
                 cache.saved(ended.cost);
             }
-            own.edit(|facts| {
-                write_live(facts, &ended, led);
+            own.edit(|accounting| {
+                write_live(accounting, &ended, led);
                 if is_complete {
                     // Each caller with a response may claim the cost; the first that is counted does.
-                    facts.cost_share = ended.cost_share;
+                    accounting.cost_share = ended.cost_share;
                 }
             });
         };
-        let answer = Answer::Live { output, ended: Box::new(ended) };
-        Ok(Self::sent(answer, facts, led, Usd::ZERO, limits, extensions))
+        let response = Response::Live { output, ended: Box::new(ended) };
+        Ok(Self::sent(response, accounting, led, Usd::ZERO, limits, extensions))
     }
 
     fn sent(
-        answer: Answer<O>,
-        facts: Accounting,
+        response: Response<O>,
+        accounting: Accounting,
         led: bool,
         saved: Usd,
         limits: Option<Arc<VendorLimits>>,
@@ -117,23 +128,20 @@ impl<O: Output> Item<O> {
         // The leader alone gets the extensions of lower layers.
         let (outcome, extensions) =
             if led { (ItemOutcome::Led, extensions) } else { (ItemOutcome::Joined, Extensions::new()) };
-        Self { answer, facts, outcome, saved, limits, extensions }
+        Self { response, receipt: Receipt::new(accounting), outcome, saved, limits, extensions }
     }
 
     /// The reply to a request of which this is the only item.
     fn into_reply(self, cache: &Arc<Inner>) -> Reply<O> {
-        let Self { answer, facts, limits, extensions, .. } = self;
-        let mut reply = match answer {
-            Answer::Whole(whole) => {
-                let usage = facts.usage;
-                Reply::new(O::replay(whole, usage), Receipt::new(facts))
-            }
-            Answer::Live { output, ended } => {
+        let Self { response, receipt, limits, extensions, .. } = self;
+        let mut reply = match response {
+            Response::Whole(whole) => Reply::new(O::replay(whole, receipt.usage()), receipt),
+            Response::Live { output, ended } => {
                 let cache = Arc::clone(cache);
                 let ended = move |end: End<'_, _>, own: &Receipt| {
                     ended(matches!(end, End::Complete(_)), own, &cache);
                 };
-                Reply::new(output, Receipt::new(facts)).on_end(ended)
+                Reply::new(output, receipt).on_end(ended)
             }
         };
         reply.limits = limits;
@@ -143,27 +151,29 @@ impl<O: Output> Item<O> {
 
     /// The response, if it is whole.
     pub(super) fn into_whole(self) -> Option<Arc<O::Complete>> {
-        match self.answer {
-            Answer::Whole(whole) => Some(whole),
-            Answer::Live { .. } => None,
+        match self.response {
+            Response::Whole(whole) => Some(whole),
+            Response::Live { .. } => None,
         }
     }
 }
 
-fn write_live(facts: &mut Accounting, shared: &Accounting, led: bool) {
-    write(facts, shared, led, !led && shared.cost_share.is_none());
+fn write_live(accounting: &mut Accounting, shared: &Accounting, led: bool) {
+    write(accounting, shared, led, !led && shared.cost_share.is_none());
 }
 
 /// Writes one caller's accounting of a shared response. A leader has what the layers below report. For a waiter the
 /// response is a saving, unless it has a claim on its cost.
-fn write(facts: &mut Accounting, shared: &Accounting, led: bool, is_saved: bool) {
-    facts.copy_response(shared);
+fn write(accounting: &mut Accounting, shared: &Accounting, led: bool, is_saved: bool) {
+    accounting.copy_response(shared);
     match led {
-        true => (facts.origin, facts.paid, facts.saved) = (shared.origin, shared.paid.clone(), shared.saved),
-        false => facts.origin = Origin::Coalesced,
+        true => {
+            (accounting.origin, accounting.paid, accounting.saved) = (shared.origin, shared.paid.clone(), shared.saved)
+        }
+        false => accounting.origin = Origin::Coalesced,
     }
     if let (true, Some(cost)) = (is_saved, shared.cost) {
-        facts.saved.add(Cause::Coalesced, cost);
+        accounting.saved.add(Cause::Coalesced, cost);
     }
 }
 
@@ -197,49 +207,50 @@ pub(crate) fn from_entry<O: Output>(cache: &Arc<Inner>, stored: Stored<O::Comple
 }
 
 /// Joins the items' responses to that of the whole request.
-fn join<T: Operation>(question: &T, items: &Items<T>, found: List<Item<T::Output>>) -> Result<Reply<T::Output>, Error> {
-    let (facts, mut limits, mut extensions) = (sum(&found), None, Extensions::new());
+fn join<T: Operation>(request: &T, items: &Items<T>, found: List<Item<T::Output>>) -> Result<Reply<T::Output>, Error> {
+    let (accounting, mut limits, mut extensions) =
+        (sum(found.iter().map(|item| item.receipt.edit(std::mem::take)).collect()), None, Extensions::new());
     let mut wholes = Vec::with_capacity(found.len());
     for item in found {
         limits = item.limits.clone().or(limits);
         extensions.extend(item.extensions.clone());
         wholes.push(item.into_whole().ok_or_else(lost)?);
     }
-    let answers = items.positions.iter().map(|at| wholes[*at].as_ref().clone()).collect();
-    let whole = question.join(answers)?;
-    let mut reply = Reply::new(T::Output::replay(Arc::new(whole), None), Receipt::new(facts)).with_limits(limits);
+    let responses = items.positions.iter().map(|at| wholes[*at].as_ref().clone()).collect();
+    let whole = request.join(responses)?;
+    let mut reply = Reply::new(T::Output::replay(Arc::new(whole), None), Receipt::new(accounting)).with_limits(limits);
     reply.extensions = extensions;
     Ok(reply)
 }
 
 /// Adds up the accounting of several items.
-fn sum<O: Output>(items: &[Item<O>]) -> Accounting {
-    let mut facts = Accounting::default();
+fn sum(mut items: Vec<Accounting>) -> Accounting {
+    let mut accounting = Accounting::default();
     // Vendor and model are those of any item: they were asked in one request.
     if let Some(last) = items.last() {
-        facts.copy_response(&last.facts);
+        accounting.copy_response(last);
     }
-    facts.usage = items.iter().map(|item| item.facts.usage).sum::<Option<Usage>>();
-    facts.cost = items.iter().map(|item| item.facts.cost).sum::<Option<Usd>>();
-    facts.list = items.iter().map(|item| item.facts.list).sum::<Option<Usd>>();
-    facts.packed = items.iter().any(|item| item.facts.packed);
-    facts.unpriced = items.iter().find_map(|item| item.facts.unpriced.clone());
-    facts.paid = Some(items.iter().map(|item| item.facts.paid()).sum());
-    facts.side_calls = Vec::new();
-    let claims: Vec<CostShare> = items.iter().filter_map(|item| item.facts.cost_share.clone()).collect();
-    facts.cost_share = (!claims.is_empty()).then(|| CostShare::all(claims));
-    facts.saved = items.iter().flat_map(|item| item.facts.saved.iter()).collect();
-    let ages = items.iter().map(|item| match item.facts.origin {
+    accounting.usage = items.iter().map(|item| item.usage).sum::<Option<Usage>>();
+    accounting.cost = items.iter().map(|item| item.cost).sum::<Option<Usd>>();
+    accounting.list = items.iter().map(|item| item.list).sum::<Option<Usd>>();
+    accounting.packed = items.iter().any(|item| item.packed);
+    accounting.unpriced = items.iter().find_map(|item| item.unpriced.clone());
+    accounting.paid = Some(items.iter().map(|item| item.paid()).sum());
+    accounting.side_calls = Vec::new();
+    let shares: Vec<CostShare> = items.iter_mut().filter_map(|item| item.cost_share.take()).collect();
+    accounting.cost_share = (!shares.is_empty()).then(|| CostShare::all(shares));
+    accounting.saved = items.iter().flat_map(|item| item.saved.iter()).collect();
+    let ages = items.iter().map(|item| match item.origin {
         Origin::Cache { age, tier } => Some((age, tier)),
         _ => None,
     });
-    facts.origin = match ages.collect::<Option<Vec<_>>>().map(|ages| ages.into_iter().max()) {
+    accounting.origin = match ages.collect::<Option<Vec<_>>>().map(|ages| ages.into_iter().max()) {
         Some(oldest) => {
             let (age, tier) = oldest.unwrap_or_default();
             Origin::Cache { tier, age }
         }
-        None if items.iter().any(|item| item.facts.origin == Origin::Vendor) => Origin::Vendor,
+        None if items.iter().any(|item| item.origin == Origin::Vendor) => Origin::Vendor,
         None => Origin::Coalesced,
     };
-    facts
+    accounting
 }

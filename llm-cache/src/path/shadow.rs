@@ -70,7 +70,7 @@ where
 /// sent.
 fn decide<C>(cache: &Inner, found: &[Found<C>], sent: usize, miss: Miss) -> ShadowStatus {
     let served = || found.iter().filter_map(Found::served);
-    let saves = served().filter_map(|(stored, _)| stored.entry.facts.cost).reduce(|a, b| a + b);
+    let saves = served().filter_map(|(stored, _)| stored.entry.accounting.cost).reduce(|a, b| a + b);
     cache.saved(saves);
     let mut items: Vec<_> = served().map(|(stored, why)| ItemOutcome::stored(cache, &stored.entry, why)).collect();
     items.extend(std::iter::repeat_n(ItemOutcome::Led, sent));
@@ -96,16 +96,16 @@ fn store_each<T: Operation>(request: &Request<T>, sent: Vec<Sent<T>>, end: &End<
         }
         return;
     }
-    let Ok(answers) = call.body.split(Complete::<T>::clone(whole)) else { return };
+    let Ok(responses) = call.body.split(Complete::<T>::clone(whole)) else { return };
     let weights: Vec<u64> = items.positions.iter().map(|at| items.part(call, *at).estimate().input.max(1)).collect();
     // The claim on the cost is the caller's.
-    let mut facts = Accounting::default();
-    facts.copy_response(&receipt.accounting());
-    let (shares, position_of) = (facts.split(&weights), items.first_positions());
+    let mut accounting = Accounting::default();
+    accounting.copy_response(&receipt.accounting());
+    let (shares, position_of) = (accounting.split(&weights), items.first_positions());
     for Sent { storing, guard } in sent {
         let position = position_of[storing.at];
-        if let (Some(answer), Some(share)) = (answers.get(position), shares.get(position)) {
-            storing.store(answer, || Arc::new(answer.clone()), &Receipt::new(share.clone()));
+        if let (Some(response), Some(share)) = (responses.get(position), shares.get(position)) {
+            storing.store(response, || Arc::new(response.clone()), &Receipt::new(share.clone()));
         }
         drop(guard);
     }

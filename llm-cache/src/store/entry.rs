@@ -15,8 +15,8 @@ use crate::{Key, Tag, policy::Timestamp};
 
 /// Stored response, with its accounting, expiry and provenance.
 pub(crate) struct Entry {
-    answer: Mutex<Answer>,
-    pub(crate) facts: Accounting,
+    response: Mutex<Response>,
+    pub(crate) accounting: Accounting,
     pub(crate) expiry: Expiry,
     pub(crate) provenance: Provenance,
     /// Tier in which the entry was found.
@@ -50,7 +50,7 @@ pub(crate) struct Provenance {
 
 /// Response, as it was put or found.
 #[derive(Clone)]
-enum Answer {
+enum Response {
     /// Typed value, with its encoder if it was put.
     Typed(Typed, Option<Encode>),
     /// Its JSON text.
@@ -74,17 +74,17 @@ impl Entry {
     /// response cannot be serialized, and so neither measured nor written.
     pub(crate) fn new<C: Serialize + Send + Sync + 'static>(
         key: &Key,
-        answer: Arc<C>,
+        response: Arc<C>,
         memory_size: Option<u64>,
-        facts: Accounting,
+        accounting: Accounting,
         expiry: Expiry,
         provenance: Provenance,
     ) -> Option<Self> {
-        let memory_size = memory_size.or_else(|| json_memory_size(&*answer))?;
+        let memory_size = memory_size.or_else(|| json_memory_size(&*response))?;
         let bytes = bytes(key, &provenance, memory_size);
-        let encode: Encode = |answer| serde_json::to_vec(answer.downcast_ref::<C>()?).ok();
-        let answer = Mutex::new(Answer::Typed(answer, Some(encode)));
-        Some(Self { answer, facts, expiry, provenance, tier: "memory", leaves_at: None, bytes })
+        let encode: Encode = |response| serde_json::to_vec(response.downcast_ref::<C>()?).ok();
+        let response = Mutex::new(Response::Typed(response, Some(encode)));
+        Some(Self { response, accounting, expiry, provenance, tier: "memory", leaves_at: None, bytes })
     }
 
     /// Creates an entry of a response's JSON text. `bytes` is its size in memory, if it is known.
@@ -93,50 +93,67 @@ impl Entry {
         key: &Key,
         text: Bytes,
         bytes: Option<u32>,
-        facts: Accounting,
+        accounting: Accounting,
         expiry: Expiry,
         provenance: Provenance,
         tier: &'static str,
     ) -> Self {
         let bytes = bytes.unwrap_or_else(|| self::bytes(key, &provenance, text_memory_size(&text)));
-        Self { answer: Mutex::new(Answer::Text(text)), facts, expiry, provenance, tier, leaves_at: None, bytes }
+        Self {
+            response: Mutex::new(Response::Text(text)),
+            accounting,
+            expiry,
+            provenance,
+            tier,
+            leaves_at: None,
+            bytes,
+        }
     }
 
     /// Copies the entry for another tier. Each tier evicts its own.
     #[cfg(feature = "at-rest")]
     pub(crate) fn copy(&self, tier: &'static str, leaves_at: Option<SystemTime>) -> Self {
-        let (answer, facts, provenance) = (self.lock().clone(), self.facts.clone(), self.provenance.clone());
-        Self { answer: Mutex::new(answer), facts, expiry: self.expiry, provenance, tier, leaves_at, bytes: self.bytes }
+        let (response, accounting, provenance) =
+            (self.lock().clone(), self.accounting.clone(), self.provenance.clone());
+        Self {
+            response: Mutex::new(response),
+            accounting,
+            expiry: self.expiry,
+            provenance,
+            tier,
+            leaves_at,
+            bytes: self.bytes,
+        }
     }
 
     /// Returns the response, if it is of this type and was not evicted meanwhile. Text is decoded once.
-    pub(crate) fn answer<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<Arc<C>> {
+    pub(crate) fn response<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<Arc<C>> {
         let text = match &*self.lock() {
-            Answer::Typed(answer, _) => return Arc::clone(answer).downcast().ok(),
-            Answer::Text(text) => text.clone(),
-            Answer::Gone => return None,
+            Response::Typed(response, _) => return Arc::clone(response).downcast().ok(),
+            Response::Text(text) => text.clone(),
+            Response::Gone => return None,
         };
-        let answer: Arc<C> = Arc::new(serde_json::from_slice(&text).ok()?);
-        let text = std::mem::replace(&mut *self.lock(), Answer::Typed(Arc::clone(&answer) as Typed, None));
+        let response: Arc<C> = Arc::new(serde_json::from_slice(&text).ok()?);
+        let text = std::mem::replace(&mut *self.lock(), Response::Typed(Arc::clone(&response) as Typed, None));
         drop(text);
-        Some(answer)
+        Some(response)
     }
 
     /// Returns the response's JSON text, if it was put or has not been decoded.
     #[cfg(feature = "at-rest")]
     pub(crate) fn text(&self) -> Option<Bytes> {
-        let (answer, encode) = match &*self.lock() {
-            Answer::Typed(answer, encode) => (Arc::clone(answer), (*encode)?),
-            Answer::Text(text) => return Some(text.clone()),
-            Answer::Gone => return None,
+        let (response, encode) = match &*self.lock() {
+            Response::Typed(response, encode) => (Arc::clone(response), (*encode)?),
+            Response::Text(text) => return Some(text.clone()),
+            Response::Gone => return None,
         };
-        encode(&*answer).map(Bytes::from)
+        encode(&*response).map(Bytes::from)
     }
 
     /// Drops the response.
     pub(crate) fn evict(&self) {
-        let answer = std::mem::replace(&mut *self.lock(), Answer::Gone);
-        drop(answer);
+        let response = std::mem::replace(&mut *self.lock(), Response::Gone);
+        drop(response);
     }
 
     /// Returns the size in memory, in bytes.
@@ -149,8 +166,8 @@ impl Entry {
         now.duration_since(self.expiry.stored_at).unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Answer> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Response> {
+        self.response.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

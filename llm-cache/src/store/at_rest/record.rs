@@ -52,7 +52,7 @@ impl Record {
         Some(Self {
             partition: key.partition(),
             digest: digest(key),
-            facts: entry.facts.clone(),
+            facts: entry.accounting.clone(),
             expiry: entry.expiry,
             provenance: entry.provenance.clone(),
             text: entry.text()?,

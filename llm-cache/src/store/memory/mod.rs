@@ -124,7 +124,7 @@ mod tests {
             }
             for n in 0..50 {
                 let found = memory.peek(key(n).borrowed()).unwrap();
-                assert_eq!(*found.answer::<String>().unwrap(), n.to_string());
+                assert_eq!(*found.response::<String>().unwrap(), n.to_string());
             }
             assert!(memory.peek(key(50).borrowed()).is_none());
         }
@@ -198,7 +198,7 @@ mod tests {
     fn memory_put_of_earlier_call_replaces_nothing() {
         let (memory, epochs) = (Memory::new(1 << 20, Policy::Lru), crate::policy::InvalidationEpochs::default());
         let [first, second] = [(); 2].map(|()| epochs.timestamp(SystemTime::UNIX_EPOCH));
-        let said = || memory.peek(key(1).borrowed()).and_then(|entry| entry.answer::<String>()).unwrap();
+        let said = || memory.peek(key(1).borrowed()).and_then(|entry| entry.response::<String>()).unwrap();
         for (started_at, text, is_stored) in [(first, "a", true), (second, "b", true), (first, "late", false)] {
             assert_eq!(memory.put(key(1), entry_of(&key(1), text, started_at)), is_stored, "{text}");
         }

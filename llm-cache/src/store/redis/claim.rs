@@ -67,10 +67,10 @@ pub(super) async fn claim(shared: &Arc<Shared>, queue: &Arc<Queue>, claimant: Cl
         let left = match reply {
             Ok(ClaimReply::Granted) => {
                 shared.counts.granted.fetch_add(1, Ordering::Relaxed);
-                return Claim::Lead(held(shared, queue, &claimant.keys.answer, ticket));
+                return Claim::Lead(held(shared, queue, &claimant.keys.entry, ticket));
             }
             Ok(ClaimReply::Value(found)) => {
-                if let Some(entry) = current(shared, &claimant.keys.answer, &found, by).await
+                if let Some(entry) = current(shared, &claimant.keys.entry, &found, by).await
                     && (claimant.is_usable)(&entry)
                 {
                     return Claim::Found(entry);
@@ -87,7 +87,7 @@ pub(super) async fn claim(shared: &Arc<Shared>, queue: &Arc<Queue>, claimant: Cl
                 shared.fail(&error);
                 // It may have been granted all the same.
                 return Claim::Lead(match error.may_have_run() {
-                    true => held(shared, queue, &claimant.keys.answer, ticket),
+                    true => held(shared, queue, &claimant.keys.entry, ticket),
                     false => Lease::free(),
                 });
             }

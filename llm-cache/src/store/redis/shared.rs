@@ -111,7 +111,7 @@ impl Shared {
     /// Creates a lease on the call for a request, which is not taken yet. Calls of different priority have different
     /// leases.
     pub(super) fn ticket(&self, keys: &CallKeys, priority: Priority) -> Ticket {
-        let hash_tag = self.hash_tag(&self.codec.name(&keys.answer));
+        let hash_tag = self.hash_tag(&self.codec.name(&keys.entry));
         let class: &[u8] = if priority == Priority::Background { b"background" } else { b"interactive" };
         let single_flight = self.codec.name(&keys.single_flight);
         let token = [value::random().to_le_bytes(), value::random().to_le_bytes()].concat().into();
