@@ -27,7 +27,7 @@ use crate::Partition;
 /// are.
 ///
 /// Cheap to clone. `Debug` shows a digest, never the request.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Key {
     hash: u64,
     bytes: Arc<[u8]>,
@@ -298,6 +298,15 @@ impl Key {
         Self { hash, ..self }
     }
 }
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        // A table that finds a key by itself reads none of its bytes.
+        Arc::ptr_eq(&self.bytes, &other.bytes) || self.hash == other.hash && self.bytes == other.bytes
+    }
+}
+
+impl Eq for Key {}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
