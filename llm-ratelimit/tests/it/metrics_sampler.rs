@@ -11,10 +11,10 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 fn sampled(sampler: &mut MetricsSampler) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     let snapshots = recorder.snapshotter();
-    metrics::with_local_recorder(&recorder, || sampler.sample().now_or_never().unwrap());
+    metrics::with_local_recorder(&recorder, || sampler.sample().now_or_never().expect("memory decides at once"));
     let all = snapshots.snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
         let labels: Vec<&str> = key.key().labels().map(|label| label.value()).collect();
-        let name = key.key().name().strip_prefix("llm_ratelimit_").unwrap();
+        let name = key.key().name().strip_prefix("llm_ratelimit_").expect("a metric of this crate");
         let DebugValue::Gauge(value) = value else { panic!("{name} is a gauge") };
         (format!("{name} {}", labels.join(" ")).trim().to_owned(), value.0)
     });
@@ -22,7 +22,7 @@ fn sampled(sampler: &mut MetricsSampler) -> BTreeMap<String, f64> {
 }
 
 fn spend(limiter: &Limiter, tenant: &str, tokens: u64) {
-    let reservation = limiter.try_reserve(&Demand::new(tenant, "m").tokens(tokens, 0)).unwrap();
+    let reservation = limiter.try_reserve(&Demand::new(tenant, "m").tokens(tokens, 0)).expect("room");
     reservation.settle(Settlement::Used { usage: Usage::new(tokens, 0), cost: None });
 }
 
