@@ -8,7 +8,7 @@ use self::members::weight;
 pub use self::members::{Member, Members};
 use crate::{
     Error, ErrorKind, Labels, Operation, Output, Receipt, Reply,
-    call::{AttemptPermit, Call, LateEnd, MergedPart, NestedRetry, NoFallback, Purpose, SharedDeadline},
+    call::{AttemptPermit, Call, LateEnd, MergedPart, NestedRetry, NoFallback, Pinned, Purpose, SharedDeadline},
     extensions::Extensions,
     llm_service::{LlmService, oneshot},
     operation::Complete,
@@ -18,9 +18,9 @@ use crate::{
 /// Sends the calls of several callers as one, and returns the reply to each, in order.
 ///
 /// The merged call has the tenant and the extensions of the first, the labels that all calls share, the sum of their units,
-/// the deadline of `deadline`, [`NestedRetry`] and [`NoFallback`] if one call has it, and the callers as [`Members`].
-/// It is permitted a further attempt only if each caller's [`AttemptPermit`] grants it. Usage, cost and charge are divided by the callers' estimated input tokens; the parts add up
-/// exactly, and the last caller gets the remainder.
+/// the deadline of `deadline`, [`NestedRetry`], [`NoFallback`] and [`Pinned`] if one call has it, and the callers as
+/// [`Members`]. It is permitted a further attempt only if each caller's [`AttemptPermit`] grants it. Usage, cost and charge
+/// are divided by the callers' estimated input tokens; the parts add up exactly, and the last caller gets the remainder.
 ///
 /// A caller that leaves meanwhile keeps its part: the item is sent, and paid. What a layer above has
 /// [left](crate::layer::SentFlag::leave) with the call's flag is settled by the caller's share when the call ends. Drop this future when
@@ -56,7 +56,7 @@ use crate::{
 /// # Errors
 ///
 /// Each caller gets the error of the merged call, with its share of the charge; [`ErrorKind::Unsupported`] if the requests
-/// cannot be [merged](Operation::merge), which is tried before the call is sent.
+/// cannot be [merged](Operation::merge) or are pinned to different groups, which is tried before the call is sent.
 pub async fn call_merged<T, S>(
     service: S,
     mut calls: Vec<Call<T>>,
@@ -128,6 +128,9 @@ where
     T: Operation,
     S: LlmService<T>,
 {
+    if let Err(error) = check_pins(&calls) {
+        return calls.iter().map(|_| Err(error.clone())).collect();
+    }
     let members = Members::of(&mut calls);
     let parts: Vec<MergedPart> = members.iter().map(|member| member.sent.merge()).collect();
     let (envelope, bodies) = envelope(calls, &members, deadline);
@@ -213,10 +216,29 @@ fn envelope<T: Operation>(calls: Vec<Call<T>>, members: &Members, deadline: Shar
     if calls.iter().any(|call| call.extensions.get::<NoFallback>().is_some()) {
         merged.extensions.insert(NoFallback);
     }
+    if let Some(pinned) = pins(&calls).next().cloned() {
+        merged.extensions.insert(pinned);
+    }
     merged.extensions.insert(deadline);
     merged.extensions.insert(members.clone());
     merged.merged_from(members.iter().map(|member| member.sent.clone()).collect());
     (merged, calls.into_iter().map(|call| call.body).collect())
+}
+
+fn pins<T>(calls: &[Call<T>]) -> impl Iterator<Item = &Pinned> {
+    calls.iter().filter_map(|call| call.extensions.get())
+}
+
+/// Refuses calls that must go to different groups.
+fn check_pins<T>(calls: &[Call<T>]) -> Result<(), Error> {
+    let first = pins(calls).next();
+    match pins(calls).find(|pinned| Some(*pinned) != first) {
+        None => Ok(()),
+        Some(_) => {
+            let message = "calls that are pinned to different groups cannot be sent as one: send them one by one";
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
+    }
 }
 
 /// Returns the labels that all calls have, with the same values.

@@ -11,7 +11,7 @@ use llm_core::{
     Usd,
     layer::{
         Accounting, AttemptPermit, Broadcast, CallDeadline, CostShare, Fingerprinter, LateEnd, LlmService, Members,
-        NestedRetry, Purpose, Reader, SentFlag, SharedDeadline, call_items, call_merged,
+        NestedRetry, Pinned, Purpose, Reader, SentFlag, SharedDeadline, call_items, call_merged,
     },
 };
 use proptest::prelude::*;
@@ -206,6 +206,34 @@ async fn merged_call_of_unlike_requests_is_not_sent() {
     }));
 }
 
+#[tokio::test]
+async fn merged_call_goes_to_pinned_group() {
+    for (groups, expected) in [
+        ([None, None], Ok(None)),
+        ([Some("eu"), None], Ok(Some("eu"))),
+        ([None, Some("eu")], Ok(Some("eu"))),
+        ([Some("eu"), Some("eu")], Ok(Some("eu"))),
+        ([Some("eu"), Some("us")], Err(ErrorKind::Unsupported)),
+    ] {
+        let seen = Arc::new(Mutex::new(None));
+        let kept = Arc::clone(&seen);
+        let service = tower::service_fn(move |call: Call<EmbedRequest>| {
+            *kept.lock().unwrap() = call.extensions.get::<Pinned>().map(|pinned| pinned.group().to_owned());
+            std::future::ready(Ok::<_, Error>(embeddings(&call.body)))
+        });
+        let calls = groups.map(|group| {
+            let mut call = call(&["a"]);
+            group.into_iter().for_each(|group| drop(call.extensions.insert(Pinned::to(group))));
+            call
+        });
+        let replies = merged(service, calls.into()).await;
+        let sent_to = seen.lock().unwrap().take();
+        for reply in replies {
+            assert_eq!(reply.map(|_| sent_to.as_deref()).map_err(|error| error.kind()), expected, "{groups:?}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn call_items_divides_one_callers_call() {
     let request = EmbedRequest::new("m", ["known", "bb", "ccccc"]);
@@ -254,7 +282,7 @@ async fn merge_key_is_none_unless_operation_has_one() {
     assert_eq!(replies[0].as_ref().unwrap().output, 7, "a single call is sent as it is");
 }
 
-/// What a layer above holds for a call, as a limiter does.
+/// Reservation of a layer above, such as a limiter.
 struct Held {
     flag: SentFlag,
     settled: Settled,
@@ -338,7 +366,7 @@ async fn member_keeps_its_reservation_until_the_call_ends() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Whatever fails and whoever leaves: each caller settles once, and the parts add up to what the vendor charged.
+    /// Each caller settles once, also if calls fail and callers leave, and the parts add up to what the vendor charged.
     #[test]
     fn merged_shares_add_up_to_the_whole(
         sizes in prop::collection::vec(prop::collection::vec(1usize..30, 1..4), 1..7),
