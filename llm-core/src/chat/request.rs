@@ -250,8 +250,8 @@ impl Operation for ChatRequest {
             && !self.names_outside()
     }
 
-    /// Of the first 4 KiB (about 1,024 tokens) of what comes before the last part: the tools, the form of the response, and
-    /// the messages, with their images. So it stays the same while a conversation grows.
+    /// Returns a number for the first 4 KiB (about 1,024 tokens) before the last part: the tools, the form of the response,
+    /// and the messages, with their images. It stays the same while a conversation grows.
     fn affinity(&self) -> u64 {
         super::affinity::of(self)
     }

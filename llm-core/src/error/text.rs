@@ -12,7 +12,7 @@ use std::{
 pub(super) enum Text {
     Static(&'static str),
     Shared(Arc<str>),
-    /// That of a cause.
+    /// Text of a cause.
     Of(Arc<dyn StdError + Send + Sync>, OnceLock<Arc<str>>),
 }
 

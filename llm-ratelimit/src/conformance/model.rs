@@ -50,9 +50,9 @@ struct Entry {
     at: u64,
     /// The day whose books have it.
     day: u64,
-    /// What it takes of tokens: reserved, or used once it has ended.
+    /// Tokens that it takes: reserved, or used once it has ended.
     tokens: u64,
-    /// What it takes of requests.
+    /// Requests that it takes.
     requests: u64,
     running: bool,
 }
@@ -60,12 +60,12 @@ struct Entry {
 const TENANTS: [&str; 2] = ["a", "b"];
 const DAY: u64 = 86_400_000;
 
-/// What the model knows of a tenant beside the log.
+/// State of a tenant beside the log.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tenant {
     /// When it was last looked at, in milliseconds since the test began.
     seen: u64,
-    /// How long its bucket has drained: time that was set back counts once more.
+    /// Time that its bucket has drained. Time that was set back counts once more.
     drained: u64,
     /// The latest day that it has seen.
     day: u64,
@@ -104,7 +104,8 @@ fn plans(tokens: u64, slots: usize, (rate, burst): (u64, u64), several: bool) ->
     if several { plans.limit(wide).expect("it is right") } else { plans }
 }
 
-/// Whether a bucket that drains as it should has room for one more, in hindsight. In thousandths of a request.
+/// Returns true if a bucket that drains as it should has room for one more, in hindsight. It counts thousandths of a
+/// request.
 fn bucket_has_room(log: &[Entry], tenant: usize, now: u64, (rate, burst): (u64, u64)) -> bool {
     let (mut level, mut at) = (0u64, 0);
     let drained = |from: u64, to: u64| (to - from) * rate;
@@ -148,7 +149,7 @@ proptest! {
         let clock = noon();
         let (mut tokens_limit, mut slots_limit) = (1_000, 3);
         let limiter = limiter(make, plans(tokens_limit, slots_limit, rate, several), &clock);
-        // Each tenant has one call that runs throughout, so that nobody is forgotten.
+        // Each tenant has one call that runs throughout, so that no tenant is forgotten.
         let mut tenants = [Tenant::default(); 2];
         let mut log: Vec<Entry> = Vec::new();
         let mut open: Vec<(usize, Reservation)> = Vec::new();
@@ -172,7 +173,7 @@ proptest! {
                     if granted.is_ok() {
                         prop_assert!(room && slot && bucket, "granted with {today} of {tokens_limit} spent");
                     } else if !gave_back {
-                        // A bucket may take back less than hindsight would: what has drained may be somebody else's.
+                        // A bucket may take back less than hindsight would: what has drained may be another tenant's.
                         prop_assert!(!(room && slot && bucket), "refused: {}", granted.unwrap_err());
                         continue;
                     }

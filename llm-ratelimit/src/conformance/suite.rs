@@ -102,7 +102,7 @@ impl Subject {
         block_on(self.accounts.levels(DecisionRequest { demand: &demand, plan, at, standing: Standing::New }))
     }
 
-    /// What the accounts hold, in an order of its own.
+    /// Returns the balances that the accounts hold, sorted.
     fn balances(&self) -> Vec<String> {
         let balances = block_on(self.accounts.export(false, &self.names));
         let holds = balances.iter().filter(|balance| balance.used() > 0 || balance.debt() > 0);
