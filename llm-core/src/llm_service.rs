@@ -8,11 +8,43 @@ use crate::{Call, Error, Operation, Reply};
 ///
 /// Every tower service of that form is one, so that there is nothing to implement. Its error may be a box, so that tower's
 /// own layers can stand between.
+///
+/// Two of tower's own layers cannot stand in a stack: the service of `rate_limit` cannot be cloned, and that of `buffer` serves
+/// requests of one type. `concurrency_limit`, `load_shed` and `timeout` can. The compiler says so:
+///
+/// ```compile_fail,E0277
+/// use std::time::Duration;
+/// use llm_core::{Provider, into_provider, into_service};
+///
+/// # fn example(client: std::sync::Arc<dyn Provider>) {
+/// let stack = tower::ServiceBuilder::new().rate_limit(5, Duration::from_secs(1)).service(into_service(client));
+/// into_provider(stack);
+/// # }
+/// ```
+///
+/// ```compile_fail,E0277
+/// use llm_core::{Call, ChatRequest, Provider, into_provider, into_service};
+/// use tower::buffer::Buffer;
+///
+/// # fn example(client: std::sync::Arc<dyn Provider>) {
+/// let stack = Buffer::<Call<ChatRequest>, _>::new(into_service(client), 8);
+/// into_provider(stack);
+/// # }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not serve `{T}`, so it cannot stand in a stack that does",
+    label = "this service, or one below it, does not serve `{T}`",
+    note = "an application's own operation implements `Task` and needs `.layer_fn(Tasks::new)` above the client",
+    note = "tower's `rate_limit` cannot be cloned and its `buffer` serves requests of one type: take `concurrency_limit`, or the limits of llm-ratelimit",
+    note = "a service is `Clone + Send + 'static`, returns `Reply<_>`, and its error becomes an `llm_core::Error`"
+)]
 pub trait LlmService<T: Operation>:
     Service<Call<T>, Response = Reply<T::Output>, Error: Into<Error>, Future: Send> + Clone + Send + 'static
 {
 }
 
+// Or the compiler would name the first of five bounds that a service somewhere in the stack does not meet.
+#[diagnostic::do_not_recommend]
 impl<T: Operation, S> LlmService<T> for S where
     S: Service<Call<T>, Response = Reply<T::Output>, Error: Into<Error>, Future: Send> + Clone + Send + 'static
 {
