@@ -47,29 +47,12 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Retry<S> {
         let settings = self.settings.clone();
         settings.budget.deposit();
         ResponseFuture::waiting(async move {
-            let deadline = Deadline::of(&call);
-            let mut earlier: Option<Error> = None;
-            let mut attempt = 1;
-            loop {
-                let error = match oneshot(inner.clone(), call.clone()).await {
-                    Ok(reply) => return Ok(reply),
-                    Err(error) => error,
-                };
-                let all = earlier.iter().fold(error.clone(), Error::with_earlier_attempts);
-                let Some((wait, retry)) = settings.wait(&call, &error, attempt) else { return Err(all) };
-                tracing::debug!(attempt, kind = %error.kind(), ?wait, "the call failed and is asked again");
-                // The deadline may have moved nearer: callers of a shared call leave it.
-                if deadline.bound(sleep(wait)).await.is_err() {
-                    return Err(all);
-                }
-                let permit = call.extensions.get::<AttemptPermit>().cloned();
-                if !is_allowed(permit, &error).await {
-                    return Err(all);
-                }
-                earlier = Some(all);
-                retry.spend();
-                attempt += 1;
-            }
+            let bounds = Bounds {
+                is_repeatable: call.body.is_repeatable(),
+                deadline: Deadline::of(&call),
+                permit: call.extensions.get().cloned(),
+            };
+            settings.drive(&bounds, move || oneshot(inner.clone(), call.clone())).await
         })
     }
 }
@@ -82,15 +65,89 @@ impl<S> Layer<S> for RetryLayer {
     }
 }
 
+/// What a call allows beside the settings.
+struct Bounds {
+    is_repeatable: bool,
+    deadline: Deadline,
+    permit: Option<AttemptPermit>,
+}
+
 impl RetryLayer {
+    /// Runs a call of any client, and runs it again as a service of this layer does. There is no deadline: drop the future.
+    ///
+    /// The call's error says by its kind and its charge if it is retried: see the [module](super).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), llm_core::Error> {
+    /// use llm_core::{Error, ErrorKind};
+    /// use llm_providers::retry::RetryLayer;
+    ///
+    /// let retry = RetryLayer::new();
+    /// let mut attempts = 0;
+    /// let answer = retry
+    ///     .run(|| {
+    ///         attempts += 1;
+    ///         let refused = attempts < 3;
+    ///         async move { if refused { Err(Error::new(ErrorKind::Overloaded, "busy")) } else { Ok("yes") } }
+    ///     })
+    ///     .await?;
+    /// assert_eq!((answer, attempts), ("yes", 3));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of the last attempt, with the charges of all.
+    pub async fn run<R, E, F>(&self, mut call: impl FnMut() -> F) -> Result<R, Error>
+    where
+        F: Future<Output = Result<R, E>>,
+        E: Into<Error>,
+    {
+        self.budget.deposit();
+        let bounds = Bounds { is_repeatable: true, deadline: Deadline::of(&Call::new("", ())), permit: None };
+        self.drive(&bounds, || {
+            let attempt = call();
+            async move { attempt.await.map_err(Into::into) }
+        })
+        .await
+    }
+
+    async fn drive<R, F>(&self, bounds: &Bounds, mut call: impl FnMut() -> F) -> Result<R, Error>
+    where
+        F: Future<Output = Result<R, Error>>,
+    {
+        let mut earlier: Option<Error> = None;
+        let mut attempt = 1;
+        loop {
+            let error = match call().await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            let all = earlier.iter().fold(error.clone(), Error::with_earlier_attempts);
+            let Some((wait, retry)) = self.wait(bounds, &error, attempt) else { return Err(all) };
+            tracing::debug!(attempt, kind = %error.kind(), ?wait, "the call failed and is asked again");
+            // The deadline may have moved nearer: callers of a shared call leave it.
+            if bounds.deadline.bound(sleep(wait)).await.is_err() {
+                return Err(all);
+            }
+            if !is_allowed(bounds.permit.as_ref(), &error).await {
+                return Err(all);
+            }
+            earlier = Some(all);
+            retry.spend();
+            attempt += 1;
+        }
+    }
+
     /// Returns the wait before the next attempt; `None` if there is none.
-    fn wait<T: Operation>(&self, call: &Call<T>, error: &Error, attempt: u32) -> Option<(Duration, RetryToken)> {
+    fn wait(&self, bounds: &Bounds, error: &Error, attempt: u32) -> Option<(Duration, RetryToken)> {
         let free = self.pay_twice || error.charge() == Charge::None;
         // Nothing can wait outside a runtime.
         if !runtime::is_running() {
             return None;
         }
-        if !(error.is_retryable() && free && call.body.is_repeatable() && attempt < self.attempts.get()) {
+        if !(error.is_retryable() && free && bounds.is_repeatable && attempt < self.attempts.get()) {
             return None;
         }
         let wait = match error.retry_after() {
@@ -99,12 +156,12 @@ impl RetryLayer {
             None => self.backoff.wait(attempt),
         };
         // The budget last: what is not tried again takes nothing from it.
-        if Deadline::of(call).is_within(wait) { None } else { Some((wait, self.budget.withdraw()?)) }
+        if bounds.deadline.is_within(wait) { None } else { Some((wait, self.budget.withdraw()?)) }
     }
 }
 
 /// Returns true if the layers above permit one more attempt.
-async fn is_allowed(permit: Option<AttemptPermit>, failed: &Error) -> bool {
+async fn is_allowed(permit: Option<&AttemptPermit>, failed: &Error) -> bool {
     let Some(permit) = permit else { return true };
     let decision = permit.request(failed).await;
     decision.inspect_err(|refusal| tracing::debug!(%refusal, "the call is not retried")).is_ok()

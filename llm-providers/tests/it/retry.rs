@@ -272,3 +272,23 @@ fn retry_books_every_attempt() {
         assert_eq!((row.useful, snapshot.balance().is_balanced()), (paid, true));
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn retry_run_repeats_uncharged_failures_alone() {
+    use llm_providers::llm_core::{Charge, Error, ErrorKind};
+
+    let retry = llm_providers::retry::RetryLayer::new();
+    for (kind, charge, attempts) in [
+        (ErrorKind::Overloaded, Charge::None, 3),
+        (ErrorKind::Server, Charge::Unknown, 1),
+        (ErrorKind::InvalidRequest, Charge::None, 1),
+    ] {
+        let mut made = 0;
+        let failed = retry.run(|| {
+            made += 1;
+            std::future::ready(Err::<(), _>(Error::new(kind, "no").with_charge(charge)))
+        });
+        let error = failed.await.unwrap_err();
+        assert_eq!((error.kind(), error.charge(), made), (kind, charge, attempts));
+    }
+}
