@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    Balance, BuildError, Demand, Dimension, Emergency, Limit, LimitStatuses, NoRuntime, Plans, Reason, Refusal,
-    Reservation,
+    Balance, BuildError, Demand, Dimension, Emergency, Limit, LimitStatuses, NoRuntime, PlanError, Plans, Reason,
+    Refusal, Reservation, Settlement,
     accounts::Standing,
     inner::{Counts, Inner},
     rules::Rules,
@@ -101,6 +101,43 @@ impl Limiter {
         outcome
     }
 
+    /// Runs a call of any client under the limits: reserves, waiting as [`reserve`](Self::reserve) does, calls, and settles
+    /// by what the call says it took. If it fails or is dropped, its whole reservation counts as spent, because it may have
+    /// been sent.
+    ///
+    /// ```
+    /// use llm_core::Usage;
+    /// use llm_ratelimit::{Demand, Limiter, Plans, Refusal, Settlement};
+    ///
+    /// # tokio_test::block_on(async {
+    /// # async fn ask() -> Result<(String, Usage), Box<dyn std::error::Error>> { Ok(("yes".into(), Usage::new(90, 1))) }
+    /// let limiter = Limiter::builder(Plans::uniform(["10k tokens/day"])?).build()?;
+    /// let demand = Demand::new("acme", "gpt-4o-mini").tokens(1_000, 500);
+    /// let answer = limiter
+    ///     .run(&demand, async || {
+    ///         let (answer, usage) = ask().await?;
+    ///         Ok::<_, Box<dyn std::error::Error>>((answer, Settlement::Used { usage, cost: None }))
+    ///     })
+    ///     .await?;
+    /// assert_eq!(answer, "yes");
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The call's own, or a [`Refusal`] made into one.
+    pub async fn run<T, E, F>(&self, demand: &Demand, call: impl FnOnce() -> F) -> Result<T, E>
+    where
+        F: Future<Output = Result<(T, Settlement), E>>,
+        E: From<Refusal>,
+    {
+        let mut reservation = self.reserve(demand).await?;
+        reservation.mark_sent();
+        let (value, settlement) = call().await?;
+        reservation.settle(settlement);
+        Ok(value)
+    }
+
     /// Returns true if a limit of a tenant counts in calendar windows.
     pub(crate) fn counts_windows(&self, tenant: &str) -> bool {
         self.0.rules.load().of(tenant).has_windows()
@@ -167,6 +204,38 @@ impl Limiter {
     pub fn replace(&self, plans: &Plans) -> Result<(), BuildError> {
         self.0.check(plans)?;
         self.0.rules.store(Arc::new(Rules::new(plans, &self.0.names)));
+        self.0.drain_all();
+        Ok(())
+    }
+
+    /// Gives one tenant another plan, at once. What was used stays used, as with [`replace`](Self::replace), which puts the
+    /// tenants' plans of its argument in place of this one.
+    ///
+    /// ```
+    /// use llm_ratelimit::{Limiter, Plan, Plans};
+    ///
+    /// let plans = Plans::new("free", Plan::with_limits(["5/month"])?)?.with("pro", Plan::with_limits(["50/month"])?)?;
+    /// let limiter = Limiter::builder(plans).build()?;
+    /// limiter.set_plan("acme", "pro")?;
+    /// assert_eq!((&*limiter.plan_of("acme"), &*limiter.plan_of("other")), ("pro", "free"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::NoSuchPlan`]. Then nothing has changed.
+    pub fn set_plan(&self, tenant: &str, plan: &str) -> Result<(), PlanError> {
+        let mut is_known = true;
+        self.0.rules.rcu(|rules| match rules.with_tenant(tenant, plan) {
+            Some(changed) => Arc::new(changed),
+            None => {
+                is_known = false;
+                Arc::clone(rules)
+            }
+        });
+        if !is_known {
+            return Err(PlanError::NoSuchPlan(plan.to_owned()));
+        }
         self.0.drain_all();
         Ok(())
     }

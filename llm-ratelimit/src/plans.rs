@@ -118,6 +118,25 @@ impl Plan {
         Self::default()
     }
 
+    /// A plan with these limits for each tenant, as text.
+    ///
+    /// ```
+    /// use llm_ratelimit::{Plan, Plans};
+    ///
+    /// let plans = Plans::new("free", Plan::with_limits(["10/minute"])?)?
+    ///     .with("pro", Plan::with_limits(["100/minute", "$3/day in Europe/Berlin"])?.weight(4))?;
+    /// # let _ = plans;
+    /// # Ok::<_, llm_ratelimit::PlanError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A limit cannot be read.
+    pub fn with_limits(limits: impl IntoIterator<Item: AsRef<str>>) -> Result<Self, PlanError> {
+        let limits = limits.into_iter().map(|limit| limit.as_ref().parse()).collect::<Result<_, QuotaError>>()?;
+        Ok(Self { limits, ..Self::default() })
+    }
+
     /// Adds a limit for each tenant.
     pub fn limit(mut self, limit: impl Into<Limit>) -> Self {
         self.limits.push(limit.into());
@@ -143,9 +162,16 @@ impl Plans {
     /// # Errors
     ///
     /// A limit cannot be read, or two count the same.
-    pub fn uniform<'a>(limits: impl IntoIterator<Item = &'a str>) -> Result<Self, PlanError> {
-        let limits = limits.into_iter().map(str::parse).collect::<Result<Vec<Limit>, _>>()?;
-        Self::new("default", Plan { limits, ..Plan::default() })
+    ///
+    /// ```
+    /// use llm_ratelimit::Plans;
+    ///
+    /// let configured: Vec<String> = vec!["10/minute".into(), "$3/day".into()];
+    /// assert_eq!(Plans::uniform(&configured)?, Plans::uniform(["10/minute", "$3/day"])?);
+    /// # Ok::<_, llm_ratelimit::PlanError>(())
+    /// ```
+    pub fn uniform(limits: impl IntoIterator<Item: AsRef<str>>) -> Result<Self, PlanError> {
+        Self::new("default", Plan::with_limits(limits)?)
     }
 
     /// A default plan, for all tenants that are given no other.
@@ -194,8 +220,12 @@ impl Plans {
     ///
     /// There is no such plan.
     pub fn tenant(mut self, tenant: impl Into<String>, plan: impl Into<String>) -> Result<Self, PlanError> {
-        self.tenants.insert(tenant.into(), plan.into());
-        self.checked()
+        let plan = plan.into();
+        if !self.has_plan(&plan) {
+            return Err(PlanError::NoSuchPlan(plan));
+        }
+        self.tenants.insert(tenant.into(), plan);
+        Ok(self)
     }
 
     /// Reads plans from the environment, through a function that looks a variable up: `LLM_LIMITS`, the limits of each
@@ -244,9 +274,15 @@ impl Plans {
         &self.limits
     }
 
+    fn has_plan(&self, name: &str) -> bool {
+        #[cfg(test)]
+        tests::LOOKUPS.with(|lookups| lookups.set(lookups.get() + 1));
+        self.plans.contains_key(name)
+    }
+
     fn checked(self) -> Result<Self, PlanError> {
         let mut named = std::iter::once(&self.default).chain(self.tenants.values());
-        if let Some(name) = named.find(|name| !self.plans.contains_key(*name)) {
+        if let Some(name) = named.find(|name| !self.has_plan(name)) {
             return Err(PlanError::NoSuchPlan(name.clone()));
         }
         for (name, plan) in &self.plans {
@@ -311,7 +347,25 @@ fn default_name() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// Plans that were looked up by name.
+        pub(super) static LOOKUPS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn plans_tenant_looks_at_one_plan() {
+        let mut plans = Plans::uniform(["10/minute"]).unwrap();
+        let before = LOOKUPS.get();
+        for tenant in 0..1_000 {
+            plans = plans.tenant(format!("t{tenant}"), "default").unwrap();
+        }
+        assert_eq!(LOOKUPS.get() - before, 1_000);
+        assert!(matches!(plans.tenant("acme", "gold"), Err(PlanError::NoSuchPlan(name)) if name == "gold"));
+    }
 
     #[test]
     fn wrong_plans_are_refused() {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::BuildHasher,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -10,11 +11,19 @@ use foldhash::fast::RandomState;
 use crate::{Demand, Limit, Plans, Unit, kind::Kind, scope::Scope};
 
 /// All plans. Replaced as a whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rules {
+    /// In the order of their names.
     plans: Vec<Arc<PlanRules>>,
-    tenants: HashMap<Box<str>, usize, RandomState>,
+    tenants: Tenants,
     default: usize,
+}
+
+/// Positions of tenants' plans, in shards, so that a changed copy shares all of them but one.
+#[derive(Clone, Debug, Default)]
+struct Tenants {
+    hasher: RandomState,
+    shards: Vec<Arc<HashMap<Box<str>, usize, RandomState>>>,
 }
 
 /// All that a call of one plan meets.
@@ -96,22 +105,62 @@ impl Rules {
             .iter()
             .map(|(name, plan)| PlanRules::new(name, plan.weight, plan.everything(plans.global()), names).into())
             .collect();
-        let at = |name: &str| compiled.iter().position(|plan| *plan.name == *name).expect("plans are checked");
-        let tenants = plans.tenants().map(|(tenant, plan)| (tenant.into(), at(plan))).collect();
-        Self { default: at(plans.default_name()), tenants, plans: compiled }
+        let mut rules = Self { default: 0, tenants: Tenants::default(), plans: compiled };
+        let at = |rules: &Self, name| rules.position(name).expect("plans are checked");
+        rules.default = at(&rules, plans.default_name());
+        for (tenant, plan) in plans.tenants() {
+            let plan = at(&rules, plan);
+            rules.tenants.insert(tenant, plan);
+        }
+        rules
+    }
+
+    /// Returns rules in which the tenant has this plan; `None` if there is no such plan.
+    pub(crate) fn with_tenant(&self, tenant: &str, plan: &str) -> Option<Self> {
+        let plan = self.position(plan)?;
+        let mut changed = self.clone();
+        changed.tenants.insert(tenant, plan);
+        Some(changed)
+    }
+
+    fn position(&self, plan: &str) -> Option<usize> {
+        self.plans.binary_search_by(|known| (*known.name).cmp(plan)).ok()
     }
 
     /// Returns the rules for a tenant.
     #[inline]
     pub(crate) fn of(&self, tenant: &str) -> &Arc<PlanRules> {
-        let known = if self.tenants.is_empty() { None } else { self.tenants.get(tenant) };
-        &self.plans[known.copied().unwrap_or(self.default)]
+        &self.plans[self.tenants.get(tenant).unwrap_or(self.default)]
     }
 
     /// Returns the limit behind a counter, from any plan.
     pub(crate) fn limit(&self, group: u32, counter: u32) -> Option<&Arc<Limit>> {
         let groups = self.plans.iter().flat_map(|plan| &plan.groups).filter(|found| found.id == group);
         groups.flat_map(|group| &group.rules).find(|rule| rule.id == counter).map(|rule| &rule.limit)
+    }
+}
+
+impl Tenants {
+    const SHARDS: usize = 256;
+
+    #[inline]
+    fn get(&self, tenant: &str) -> Option<usize> {
+        if self.shards.is_empty() {
+            return None;
+        }
+        self.shards[self.shard(tenant)].get(tenant).copied()
+    }
+
+    fn insert(&mut self, tenant: &str, plan: usize) {
+        if self.shards.is_empty() {
+            self.shards = vec![Arc::default(); Self::SHARDS];
+        }
+        let shard = self.shard(tenant);
+        Arc::make_mut(&mut self.shards[shard]).insert(tenant.into(), plan);
+    }
+
+    fn shard(&self, tenant: &str) -> usize {
+        (self.hasher.hash_one(tenant) % Self::SHARDS as u64) as usize
     }
 }
 
@@ -175,5 +224,23 @@ impl Rule {
             unit,
             limit: Arc::new(limit),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_plan_copies_one_shard_of_tenants() {
+        let mut plans = Plans::uniform(["10/minute"]).unwrap();
+        for tenant in 0..2_000 {
+            plans = plans.tenant(format!("t{tenant}"), "default").unwrap();
+        }
+        let rules = Rules::new(&plans, &Names::default());
+        let changed = rules.with_tenant("t7", "default").unwrap();
+        let shards = rules.tenants.shards.iter().zip(&changed.tenants.shards);
+        assert_eq!(shards.filter(|(one, other)| !Arc::ptr_eq(one, other)).count(), 1);
+        assert!(rules.with_tenant("t7", "gold").is_none());
     }
 }

@@ -24,6 +24,7 @@ mod observability;
 mod overrun_budget;
 mod plans;
 mod price_alias;
+mod run;
 mod runtime;
 #[cfg(feature = "file")]
 mod scratch;
