@@ -7,6 +7,7 @@ mod chaos;
 mod contract;
 mod drops;
 mod exhaustion;
+mod failed_attempts;
 mod headers;
 mod http;
 mod observability;
