@@ -38,7 +38,7 @@ pub(crate) struct Groups<I, O> {
 
 /// Groups of any operation, for the service that holds them all.
 pub(crate) trait AnyGroups: Send + Sync {
-    /// Has all open batches sent.
+    /// Sends all open batches.
     fn flush(&self);
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }

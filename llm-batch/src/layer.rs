@@ -56,7 +56,7 @@ impl BatchLayer {
         self
     }
 
-    /// Only counts the requests that batches would need, and lets each call pass at once and unchanged.
+    /// Counts the requests that batches would need, and sends each call at once and unchanged.
     pub const fn shadow(mut self) -> Self {
         self.settings.shadow = true;
         self

@@ -9,7 +9,7 @@ use crate::settings::Settings;
 /// Cause that sent a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flush {
-    /// It has as many items as a request may have.
+    /// The batch has as many items as a request may have.
     Items,
     /// The next item does not fit its tokens.
     Tokens,

@@ -15,7 +15,7 @@ use crate::Member;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// There is no member.
+    /// The pool has no member.
     #[error("a pool needs at least one member: add one with .member(…)")]
     NoMembers,
     /// Two members have one name.

@@ -68,7 +68,7 @@ struct ParkedSnapshot {
     reason: Reason,
     /// The model, as the vendor names it.
     model: Option<Arc<str>>,
-    /// In milliseconds since 1970.
+    /// End of the parking, in milliseconds since 1970.
     until: u64,
     times: u32,
     is_timed: bool,

@@ -72,11 +72,11 @@ pub struct QuotaStatus {
     pub headroom: f64,
     /// Requests of the last minute, and the limit in force; `None` while unknown.
     pub requests: (u64, Option<u64>),
-    /// As `requests`, of tokens as they are reserved; `None` while no such limit is known.
+    /// Tokens as they are reserved, in the form of `requests`; `None` while no such limit is known.
     pub tokens: Option<(u64, Option<u64>)>,
-    /// As `tokens`, of input tokens.
+    /// Input tokens, in the form of `tokens`.
     pub input_tokens: Option<(u64, Option<u64>)>,
-    /// As `tokens`, of output tokens.
+    /// Output tokens, in the form of `tokens`.
     pub output_tokens: Option<(u64, Option<u64>)>,
 }
 

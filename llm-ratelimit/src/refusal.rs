@@ -49,7 +49,7 @@ pub enum Reason {
     Negative,
     /// Shed by an operator.
     Shed,
-    /// Only stored responses are given out, as an operator says.
+    /// Stored responses only, as an operator says.
     CacheOnly,
     /// Records that cannot be written for now: see [`BalancePersister`](crate::BalancePersister).
     Unrecorded,

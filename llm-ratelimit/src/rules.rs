@@ -13,7 +13,7 @@ use crate::{Demand, Limit, Plans, Unit, kind::Kind, scope::Scope};
 /// All plans. Replaced as a whole.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
-    /// In the order of their names.
+    /// Rules by plan, in the order of their names.
     plans: Vec<Arc<PlanRules>>,
     tenants: Tenants,
     default: usize,

@@ -312,7 +312,8 @@ const CLAIMS: usize = 256;
 /// The longest that a call waits for the response to another process's call.
 const MAX_WAIT: Duration = Duration::from_secs(600);
 
-/// Until when a call waits for another process: half of its time, so that the other half is left for its own call.
+/// Returns the time for which a call waits for another process: half of its own.
+/// The other half is left for its own call.
 fn max_wait(deadline: Option<std::time::Instant>) -> MaxWait {
     let now = Instant::now();
     let half = deadline.map(|deadline| deadline.saturating_duration_since(now.into_std()) / 2);

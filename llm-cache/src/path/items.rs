@@ -15,7 +15,7 @@ pub(crate) struct Items<T> {
     /// The items; none where the request is its own one item.
     parts: Vec<T>,
     pub(crate) keys: List<CallKeys>,
-    /// For each position in the request, its item.
+    /// Item of each position in the request.
     pub(crate) positions: List<usize>,
 }
 

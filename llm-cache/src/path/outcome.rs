@@ -7,11 +7,11 @@ use crate::{CacheStatus, Miss, Stale, inner::Inner, store::Entry};
 /// Outcome of one item of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ItemOutcome {
-    /// From an entry.
+    /// A stored response.
     Stored { tier: &'static str, age: Duration, stale: Option<Stale> },
-    /// From a call that it led.
+    /// The response of the call that the request led.
     Led,
-    /// From a call that another request led.
+    /// The response of a call that another request led.
     Joined,
 }
 

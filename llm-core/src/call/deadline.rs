@@ -188,7 +188,7 @@ impl SharedDeadline {
         drop(changed);
     }
 
-    /// Has a listener woken once by the next change, also by one of a caller that is a shared call itself.
+    /// Wakes a listener once at the next change, also at one of a caller that is a shared call itself.
     fn listen(&self, id: u64, earliest: bool, waker: &Waker) {
         let (replaced, moving) = {
             let mut state = self.lock();

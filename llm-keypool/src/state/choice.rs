@@ -52,9 +52,9 @@ pub(crate) struct Attempt {
     pub(super) model: u32,
     pub(super) taken: Taken,
     pub(crate) sent_at: Time,
-    /// It tests if a common cause is over.
+    /// `true` for the attempt that tests if a common cause is over.
     pub(super) tests: bool,
-    /// It exceeds a learned limit.
+    /// `true` for an attempt beyond a learned limit.
     pub(super) over_learned: bool,
     pub(super) affinity: u64,
     pub(crate) member: Arc<str>,

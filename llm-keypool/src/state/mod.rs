@@ -107,12 +107,12 @@ pub(crate) struct MemberState {
     pub(crate) group: u32,
     pub(crate) verdict: Option<Parking>,
     pub(crate) breaker: Breaker,
-    /// By the member's name for a model.
+    /// Permissions by the member's name for a model.
     pub(crate) permissions: Vec<(Arc<str>, Option<Parking>)>,
     /// First 403 or 404 of a member that is the last one.
     doubt: Option<(Arc<str>, Time)>,
     pub(crate) in_flight: u32,
-    /// Until then one attempt at a time.
+    /// Time until which it makes one attempt at a time.
     starting_until: Time,
     pub(crate) attempts: u64,
     pub(crate) failures: u64,
@@ -218,7 +218,7 @@ impl State {
         }
     }
 
-    /// Has a part looked at again at a time.
+    /// Schedules a look at a part at a time.
     fn return_at(&mut self, at: Time, part: Part) {
         self.returns.push(Reverse((at, part)));
     }

@@ -39,7 +39,7 @@ pub(crate) struct Parking {
     pub(crate) generation: u64,
     /// Number of parkings in a row.
     pub(crate) step: u32,
-    /// It ends by time, so that calls wait for it.
+    /// `true` if the parking ends by time, so that calls wait for its end.
     pub(crate) is_timed: bool,
     probe: Option<Probe>,
 }

@@ -21,7 +21,7 @@ use crate::{
 pub(crate) struct Quota {
     requests: Counter,
     pub(crate) parking: Option<Parking>,
-    /// Of tokens of all kinds, by [`Unit`] without the first.
+    /// Counters of tokens of all kinds, by [`Unit`] without the first.
     tokens: [Option<Box<Counter>>; 3],
     share: u8,
 }

@@ -278,7 +278,7 @@ impl State {
         members.into_iter().for_each(|member| self.refresh_member(member, now));
     }
 
-    /// Has everything that returns by time looked at then, and all of it now.
+    /// Schedules a look at everything that returns by time, and looks at all of it now.
     pub(crate) fn schedule_returns(&mut self, now: Time) {
         let mut slots = Vec::new();
         for member in 0..self.members.len() as u32 {

@@ -24,7 +24,7 @@ pub(crate) struct Queues {
 
 #[derive(Debug, Default)]
 struct Line {
-    /// By [`rank`], in the order of their ids.
+    /// Waiters by [`rank`], in the order of their ids.
     queues: [VecDeque<Waiter>; 2],
     /// First return that the first call knows.
     first_return: Time,
@@ -55,7 +55,7 @@ impl Queues {
         self.lines.extend([Line::default(), Line::default()]);
     }
 
-    /// Has the first call of each line woken.
+    /// Wakes the first call of each queue.
     pub(super) fn wake_heads(&mut self) {
         self.wakes_heads = true;
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::error::unsupported;
 use crate::protocol;
 
-/// Under this name a call's signatures, which some vendors want back, stay among its unknown fields; and with signed reasoning
+/// Name of the unknown field that keeps a call's signatures, which some vendors want back; and with signed reasoning
 /// the adapter that it came through, which alone takes it back.
 pub(super) const SIGNATURES: &str = "thought_signatures";
 

@@ -11,7 +11,7 @@ use super::{
 pub(super) struct Books {
     pub(super) accounts: Accounts,
     pub(super) unknown: Unknown,
-    /// With a file: the accounts of each month, and lines about requests.
+    /// Accounts of each month, and lines about requests, if there is a file.
     pub(super) months: Option<MonthBooks>,
     pub(super) log: Option<RequestLog>,
     /// Number of the last attempt.

@@ -18,7 +18,7 @@ pub(super) struct Keys {
     pub(super) purpose: Option<Purpose>,
     /// Key pool's member that it is sent to.
     pub(super) member: Option<MemberId>,
-    /// With a file: time at which the call reached the ledger.
+    /// Time at which the call reached the ledger, if there is a file.
     pub(super) began: Option<SystemTime>,
 }
 

@@ -20,7 +20,7 @@ struct Inner {
     books: Mutex<Books>,
     hooks: Mutex<Hooks>,
     usual: Mutex<PriceOptions>,
-    /// With a file.
+    /// File's recording, if there is one.
     recording: OnceLock<Recording>,
 }
 

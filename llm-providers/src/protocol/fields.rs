@@ -29,7 +29,7 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Fields, Error> {
     read(bytes, |text| serde_json::from_str(text))
 }
 
-/// As [`object`], but the values of `field` in objects under a key of `within`, or in lists there, are texts: the JSON
+/// Reads like [`object`], but the values of `field` in objects under a key of `within`, or in lists there, are texts: the JSON
 /// as it was written, with all its digits. Where a value is a text itself, it stays that.
 pub(crate) fn object_with(bytes: &[u8], within: &[&str], field: &str) -> Result<Fields, Error> {
     read(bytes, |text| {

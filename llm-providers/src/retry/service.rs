@@ -65,7 +65,7 @@ impl<S> Layer<S> for RetryLayer {
     }
 }
 
-/// What a call allows beside the settings.
+/// Limits that a call sets beside the settings.
 struct Bounds {
     is_repeatable: bool,
     deadline: Deadline,

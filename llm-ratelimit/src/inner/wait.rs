@@ -168,7 +168,7 @@ impl Inner {
         self.finish(after);
     }
 
-    /// Does what was put off while the queues were locked.
+    /// Drains and wakes after the queues were locked.
     pub(super) fn finish(self: &Arc<Self>, after: After) {
         after.drain.into_iter().for_each(|account_ref| self.drain(account_ref));
         after.wake.into_iter().for_each(Waker::wake);

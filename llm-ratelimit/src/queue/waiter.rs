@@ -52,7 +52,7 @@ impl Waiter {
         self.lock().place = place;
     }
 
-    /// Has the first call of a queue look again at this time. Returns the waker to be woken.
+    /// Sets the time at which the first call of a queue looks again. Returns the waker to be woken.
     pub(crate) fn alarm(&self, at: Option<Instant>) -> Option<Waker> {
         let mut state = self.lock();
         match state.alarm == at {
@@ -79,7 +79,7 @@ impl Waiter {
         state.waker.take()
     }
 
-    /// Has its task look whether there is room. Returns the waker to be woken.
+    /// Asks its task to look for room. Returns the waker to be woken.
     pub(crate) fn summon(&self) -> Option<Waker> {
         let mut state = self.lock();
         state.is_summoned = true;

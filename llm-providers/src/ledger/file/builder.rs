@@ -80,7 +80,7 @@ impl LedgerFileBuilder {
         Ok(LedgerFile { shared: Arc::new(shared), thread: None })
     }
 
-    /// As [`open`](Self::open), and **starts a thread** that flushes at each period. It flushes a last time and ends when
+    /// Opens like [`open`](Self::open), and **starts a thread** that flushes at each period. It flushes a last time and ends when
     /// the file is closed or dropped, which waits for it.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::ledger::{
 const FORMAT: &str = "llm-providers ledger";
 const VERSION: u64 = 1;
 
-/// What every version begins with.
+/// Beginning of a file of any version.
 #[derive(Deserialize)]
 struct Head {
     format: String,

@@ -25,7 +25,7 @@ pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     decode(body, ResponseUsage::default())
 }
 
-/// As [`decode_chat`]: what the answer does not tell of surcharges is as the request asked for.
+/// Decodes like [`decode_chat`]; takes from the request what the response leaves out of surcharges.
 pub(crate) fn decode_answer(request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     decode(body, ResponseUsage::asked(request))
 }

@@ -29,7 +29,7 @@ pub(crate) struct ResponseUsage {
 const READ: usize = 7;
 
 impl ResponseUsage {
-    /// Of the answer to this request: what it does not tell of surcharges is as it was asked for.
+    /// Takes from the request what its response leaves out of surcharges.
     pub(crate) fn asked(request: &ChatRequest) -> Self {
         let mut usage = Self::default();
         usage.settings.take(|name| request.extra.get(name));

@@ -45,7 +45,7 @@ pub struct EventDecoder {
 }
 
 impl EventDecoder {
-    /// For the answer to this request: what it does not tell of surcharges is as it was asked for.
+    /// Creates the decoder of the response to this request, which states what the response leaves out of surcharges.
     pub(crate) fn of(request: &ChatRequest) -> Self {
         Self { response_usage: ResponseUsage::asked(request), ..Self::default() }
     }

@@ -13,7 +13,7 @@ use crate::protocol::{
 #[derive(Debug, Default)]
 pub(crate) struct ResponseUsage {
     counts: [u64; 5],
-    /// Of audio and of images, as each list of details tells it.
+    /// Tokens of audio and of images, by list of details.
     details: [[u64; 2]; 5],
     stated: StatedUsage,
     service_tier: Option<Arc<str>>,
