@@ -3,6 +3,8 @@
 
 mod batcher;
 mod deliver;
+#[cfg(feature = "metrics")]
+mod describe;
 mod factors;
 mod groups;
 mod layer;
@@ -15,6 +17,8 @@ mod telemetry;
 mod window;
 
 pub use self::batcher::Batcher;
+#[cfg(feature = "metrics")]
+pub use self::describe::describe_metrics;
 pub use self::layer::BatchLayer;
 pub use self::service::Batch;
 pub use self::stats::Stats;

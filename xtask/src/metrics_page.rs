@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 const CRATES: [&str; 8] =
     ["llm-batch", "llm-cache", "llm-core", "llm-keypool", "llm-providers", "llm-ratelimit", "llm-redis", "llm-testkit"];
 /// Endings of the names, by which they differ from other words.
-const ENDINGS: [&str; 9] = [
+const ENDINGS: [&str; 10] = [
     "_total",
     "_seconds",
     "_entries",
@@ -13,6 +13,7 @@ const ENDINGS: [&str; 9] = [
     "_up",
     "_in_flight",
     "_calls",
+    "_ratio",
     "_least_share_left",
     "_tenant_share_left",
 ];

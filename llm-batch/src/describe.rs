@@ -1,0 +1,17 @@
+//! Units and texts of the metrics.
+
+use metrics::{Unit, describe_counter, describe_histogram};
+
+/// Gives the recorder that is installed the unit and a text of each metric of this crate. Call it once, after the recorder
+/// is installed.
+///
+/// ```
+/// llm_batch::describe_metrics();
+/// ```
+pub fn describe_metrics() {
+    describe_counter!("llm_batch_requests_total", Unit::Count, "Requests sent, without further ones");
+    describe_histogram!("llm_batch_fill_ratio", Unit::Count, "Items of a batch, of the most that a request may have");
+    describe_histogram!("llm_batch_wait_seconds", Unit::Seconds, "Time that each call of a batch waited");
+    describe_counter!("llm_batch_halvings_total", Unit::Count, "Failed requests that were sent again in halves");
+    describe_counter!("llm_batch_refused_total", Unit::Count, "Calls beyond max_pending");
+}
