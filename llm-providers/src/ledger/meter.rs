@@ -7,9 +7,9 @@ pub(super) use self::silent::Meter;
 
 #[cfg(feature = "metrics")]
 mod recorded {
-    use std::{any::TypeId, sync::Arc};
+    use std::sync::Arc;
 
-    use llm_core::{ChatStream, ErrorKind, Operation, Usd};
+    use llm_core::{ErrorKind, Usd};
     use metrics::{Gauge, Label, SharedString, counter, gauge, histogram};
     use tokio::time::Instant;
 
@@ -29,12 +29,16 @@ mod recorded {
 
     impl Meter {
         /// Begins an attempt. A model without a row in the price table has no series of its own.
-        pub(in crate::ledger) fn begin<T: Operation>(model: &Arc<str>, is_listed: bool) -> Self {
+        pub(in crate::ledger) fn begin(
+            operation: &'static str,
+            is_streamed: bool,
+            model: &Arc<str>,
+            is_listed: bool,
+        ) -> Self {
             let model = if is_listed { SharedString::from(Arc::clone(model)) } else { "other".into() };
-            let in_flight = gauge!("llm_providers_calls_in_flight", "operation" => T::NAME, "model" => model.clone());
+            let in_flight = gauge!("llm_providers_calls_in_flight", "operation" => operation, "model" => model.clone());
             in_flight.increment(1);
-            let is_streamed = TypeId::of::<T::Output>() == TypeId::of::<ChatStream>();
-            Self { began: Instant::now(), operation: T::NAME, model, is_streamed, in_flight }
+            Self { began: Instant::now(), operation, model, is_streamed, in_flight }
         }
 
         /// Records the time of a stream's first content, which is there when the reply is.
@@ -108,7 +112,7 @@ mod recorded {
 mod silent {
     use std::sync::Arc;
 
-    use llm_core::{ErrorKind, Operation};
+    use llm_core::ErrorKind;
 
     use crate::ledger::Attempt;
 
@@ -117,7 +121,7 @@ mod silent {
     pub(in crate::ledger) struct Meter;
 
     impl Meter {
-        pub(in crate::ledger) fn begin<T: Operation>(_: &Arc<str>, _: bool) -> Self {
+        pub(in crate::ledger) fn begin(_: &'static str, _: bool, _: &Arc<str>, _: bool) -> Self {
             Self
         }
 

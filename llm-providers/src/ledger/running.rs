@@ -1,7 +1,7 @@
-use std::sync::Arc;
+use std::{any::TypeId, sync::Arc};
 
 use llm_core::{
-    Amount, Charge, Error, Operation, Receipt, Usage, Usd,
+    Amount, Charge, ChatStream, Error, Operation, Receipt, Usage, Usd,
     layer::{Accounting, Complete, CostShare, End, Members, SentFlag},
     price::UnknownCost,
 };
@@ -36,7 +36,8 @@ impl RunningAttempt {
         dispatch: SentFlag,
         terms: Terms,
     ) -> Self {
-        let meter = Meter::begin::<T>(&keys.model, terms.lists(&keys.model));
+        let is_streamed = TypeId::of::<T::Output>() == TypeId::of::<ChatStream>();
+        let meter = Meter::begin(T::NAME, is_streamed, &keys.model, terms.lists(&keys.model));
         Self { ledger: ledger.clone(), keys, members, dispatch, terms, meter, ended: false }
     }
 
