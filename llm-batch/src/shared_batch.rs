@@ -156,12 +156,9 @@ impl<I, O> SharedBatch<I, O> {
 }
 
 impl<I, O> State<I, O> {
-    /// Timers have a resolution of a millisecond.
-    const RESOLUTION: Duration = Duration::from_millis(1);
-
     fn early_waker(&mut self) -> Option<Waker> {
         let (_, at) = self.driver.as_ref()?;
-        let is_early = self.closed.is_some() || self.window.due() + Self::RESOLUTION <= *at;
+        let is_early = self.closed.is_some() || self.window.due() + Window::RESOLUTION <= *at;
         if is_early { self.driver.take().map(|(waker, _)| waker) } else { None }
     }
 }

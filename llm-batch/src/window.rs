@@ -73,6 +73,9 @@ impl Gaps {
 }
 
 impl Window {
+    /// Resolution of timers.
+    pub(crate) const RESOLUTION: Duration = Duration::from_millis(1);
+
     pub(crate) fn new(now: Instant, longest: Duration) -> Self {
         let latest = now + longest;
         Self { opened: now, items: 0, tokens: 0, full: latest, latest, deadline: None }
@@ -100,7 +103,9 @@ impl Window {
         let each = (self.tokens / self.items.max(1) as u64).max(1);
         let by_tokens = settings.token_room().saturating_sub(self.tokens) / each;
         let places = (settings.limits.items.saturating_sub(self.items) as u64).min(by_tokens);
-        self.full = now + gaps.average.saturating_mul(u32::try_from(places).unwrap_or(u32::MAX)).min(settings.max_wait);
+        // Timers have a resolution of a millisecond, so that a shorter wait is none: a burst would be sent in pieces.
+        let wait = gaps.average.saturating_mul(u32::try_from(places).unwrap_or(u32::MAX)).max(Self::RESOLUTION);
+        self.full = now + wait.min(settings.max_wait);
         (self.items >= settings.limits.items).then_some(Flush::Items).or((places == 0).then_some(Flush::Tokens))
     }
 

@@ -41,6 +41,16 @@ async fn cache_above_makes_one_further_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cache_above_keeps_bursts_together() {
+    let requests = Requests::default();
+    let batch = BatchLayer::new(BatchLimits::of_items(2_048)).layer(requests.kind());
+    let cached = llm_cache::CacheLayer::new(Cache::builder("burst").build().unwrap()).layer(batch);
+    let send = |n: usize| oneshot(cached.clone(), Call::new("acme", EmbedRequest::new("m", [format!("text {n}")])));
+    assert!(join_all((0..200).map(send)).await.iter().all(Result::is_ok));
+    assert_eq!(requests.sizes(), [1, 199]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn limits_above_equal_the_vendors_bill() {
     let builder = Vendor::builder().price("text-embedding-3-small", 20_000_000, 20_000_000, 0);
     let vendor = builder.latency(Latency::fixed(LATENCY, LATENCY)).build();
