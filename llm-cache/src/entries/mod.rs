@@ -164,6 +164,7 @@ impl Entries {
     }
 
     /// Lets no later invalidation be before `timestamp`, unless the store has a time of its own.
+    #[cfg(feature = "at-rest")]
     pub(crate) fn advance(&self, timestamp: Timestamp) {
         if self.store.time().is_none() {
             self.epochs.advance(timestamp);
