@@ -1,6 +1,11 @@
 //! Counted, not timed.
 
-use std::sync::Arc;
+use std::{
+    future::{Future, Ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use benches::{
     hit::{Warm, at_once, of_2_kb, question},
@@ -8,9 +13,11 @@ use benches::{
     ratelimit::Gate,
     vendor::AtOnce,
 };
-use llm_cache::{Cache, Cached};
-use llm_core::{Call, ChatRequest, ChatResponse, EmbedRequest, Operation};
+use llm_cache::{Cache, CacheLayer, Cached};
+use llm_core::{Call, ChatRequest, ChatResponse, EmbedRequest, Error, Operation, Reply, layer::LlmService};
+use llm_providers::{Ledger, prices};
 use llm_ratelimit::Demand;
+use tower::{Layer, Service};
 
 #[test]
 fn a_memory_hit_takes_at_most_four_allocations() {
@@ -47,6 +54,60 @@ fn miss_of_full_cache_allocates_within_bound() {
     println!("{added} allocations a miss beside those of the service below");
     assert_eq!((cache.stats().evictions - evicted, vendor.calls()), (MISSES, 3 * MISSES));
     assert!(added <= MOST, "{added} allocations");
+}
+
+/// Client whose future is larger than any layer's own.
+#[derive(Clone)]
+struct Large(AtOnce);
+
+struct LargeFuture {
+    reply: Ready<Result<Reply<ChatResponse>, Error>>,
+    _space: [u8; LARGE],
+}
+
+const LARGE: usize = 16 << 10;
+
+impl Service<Call<ChatRequest>> for Large {
+    type Response = Reply<ChatResponse>;
+    type Error = Error;
+    type Future = LargeFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<ChatRequest>) -> LargeFuture {
+        LargeFuture { reply: self.0.call(call), _space: [0; LARGE] }
+    }
+}
+
+impl Future for LargeFuture {
+    type Output = Result<Reply<ChatResponse>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.reply).poll(cx)
+    }
+}
+
+/// A box holds the client's future, and the layer's own is small.
+fn is_boxed(mut service: impl LlmService<ChatRequest>) -> bool {
+    size_of_val(&service.call(question("acme"))) < LARGE
+}
+
+/// The layers of a stack from top to bottom. A cold call makes one more box for the leader of the cache's single flight, one
+/// in the client, and one in the provider that an application holds: five in all.
+#[test]
+fn cold_call_makes_five_boxes() {
+    let client = Large(AtOnce::saying("x"));
+    let ledger = Ledger::new(prices::openai());
+    let cache = CacheLayer::new(Cache::builder("bench").build().expect("the defaults are right"));
+    let layers = [
+        is_boxed(ledger.requests().layer(client.clone())),
+        is_boxed(cache.layer(client.clone())),
+        is_boxed(Gate::single().layer(client.clone())),
+        is_boxed(ledger.attempts().layer(client)),
+    ];
+    assert_eq!(layers, [false, true, true, false]);
 }
 
 /// Of every kind of part, with further fields, from JSON as a store reads it.

@@ -2,7 +2,7 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | write a layer | [`LlmService`], [`oneshot`], [`ResponseFuture`], [`Streamed`], [`ProviderService`] |
+//! | write a layer | [`LlmService`], [`oneshot`], [`Oneshot`], [`ResponseFuture`], [`Streamed`], [`ProviderService`] |
 //! | observe how a response ends | [`End`], [`StreamCut`] |
 //! | share one response among callers | [`Shared`], [`Live`], [`Broadcast`], [`Reader`], [`Complete`] |
 //! | write what decides a response | [`Fingerprinter`], [`SerializeError`] |
@@ -26,7 +26,7 @@ pub use crate::extensions::{Extensions, HeaderFields};
 pub use crate::fingerprint::{Fingerprinter, SerializeError};
 pub use crate::future::ResponseFuture;
 pub use crate::limits::{VendorLimit, VendorLimits};
-pub use crate::llm_service::{LlmService, oneshot};
+pub use crate::llm_service::{LlmService, Oneshot, oneshot};
 pub use crate::merged::{Member, Members, call_items, call_merged};
 pub use crate::operation::{Complete, Streamed};
 pub use crate::output::{End, Live, Shared, StreamCut};

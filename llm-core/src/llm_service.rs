@@ -1,5 +1,11 @@
-use std::future::{Future, poll_fn};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
+use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{Call, Error, Operation, Reply};
@@ -67,14 +73,53 @@ impl<T: Operation, S> LlmService<T> for S where
 /// # Errors
 ///
 /// As the service, from readiness or from the call.
-pub fn oneshot<T: Operation, S: LlmService<T>>(
-    service: S,
-    call: Call<T>,
-) -> impl Future<Output = Result<Reply<T::Output>, Error>> + Send {
-    // A block holds each argument once, an async function twice.
-    let mut service = service;
-    async move {
-        poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
-        service.call(call).await.map_err(Into::into)
+pub fn oneshot<T: Operation, S: LlmService<T>>(service: S, call: Call<T>) -> Oneshot<T, S> {
+    Oneshot { state: State::Waiting { service, call: Some(call) } }
+}
+
+pin_project! {
+    /// Future of [`oneshot`]. It has a name so that a layer's future can hold it without a box.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Oneshot<T, S>
+    where
+        S: Service<Call<T>>,
+    {
+        #[pin]
+        state: State<T, S>,
+    }
+}
+
+pin_project! {
+    #[project = Projected]
+    enum State<T, S>
+    where
+        S: Service<Call<T>>,
+    {
+        Waiting { service: S, call: Option<Call<T>> },
+        Sent { #[pin] reply: S::Future },
+    }
+}
+
+impl<T: Operation, S: LlmService<T>> Future for Oneshot<T, S> {
+    type Output = Result<Reply<T::Output>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let reply = match state.as_mut().project() {
+                Projected::Sent { reply } => return reply.poll(cx).map_err(Into::into),
+                Projected::Waiting { service, call } => {
+                    ready!(service.poll_ready(cx)).map_err(Into::into)?;
+                    service.call(call.take().expect("polled after it failed"))
+                }
+            };
+            state.set(State::Sent { reply });
+        }
+    }
+}
+
+impl<T, S: Service<Call<T>>> fmt::Debug for Oneshot<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Oneshot")
     }
 }

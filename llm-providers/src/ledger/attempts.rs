@@ -1,13 +1,16 @@
 use std::task::{Context, Poll};
 
-use llm_core::{
-    Call, Error, Operation, Origin, Reply,
-    layer::{LlmService, ResponseFuture, oneshot},
-};
+use llm_core::{Call, Error, Operation, Origin, Reply, layer::LlmService};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Ledger, keys::Keys, running::RunningAttempt, terms::Terms};
+use super::{
+    Ledger,
+    future::{Booked, Booking},
+    keys::Keys,
+    running::RunningAttempt,
+    terms::Terms,
+};
 
 /// Layer that makes [`Attempts`]: see [`Ledger::attempts`].
 #[derive(Clone, Debug)]
@@ -43,7 +46,7 @@ impl<S> Layer<S> for AttemptsLayer {
 impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Attempts<S> {
     type Response = Reply<T::Output>;
     type Error = Error;
-    type Future = ResponseFuture<T::Output>;
+    type Future = Booked<T, S, RunningAttempt>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
@@ -59,22 +62,25 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Attempts<S> {
             dispatch,
             terms,
         );
-        let inner = self.inner.clone();
-        ResponseFuture::waiting(async move {
-            match oneshot(inner, call).await {
-                Ok(reply) if reply.receipt.origin() == Origin::Vendor => {
-                    attempt.begun();
-                    Ok(reply.on_end(move |end, receipt| attempt.ended::<T>(&end, receipt)))
-                }
-                Ok(reply) => {
-                    attempt.spared();
-                    Ok(reply)
-                }
-                Err(error) => {
-                    attempt.refused(&error);
-                    Err(error)
-                }
+        Booked::new(self.inner.clone(), call, attempt)
+    }
+}
+
+impl<T: Operation> Booking<T> for RunningAttempt {
+    fn on_reply(self, reply: Result<Reply<T::Output>, Error>) -> Result<Reply<T::Output>, Error> {
+        match reply {
+            Ok(reply) if reply.receipt.origin() == Origin::Vendor => {
+                self.begun();
+                Ok(reply.on_end(move |end, receipt| self.ended::<T>(&end, receipt)))
             }
-        })
+            Ok(reply) => {
+                self.spared();
+                Ok(reply)
+            }
+            Err(error) => {
+                self.refused(&error);
+                Err(error)
+            }
+        }
     }
 }

@@ -122,6 +122,7 @@ mod balance;
 mod books;
 mod csv;
 mod file;
+mod future;
 mod keys;
 mod meter;
 mod month;

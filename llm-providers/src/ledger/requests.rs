@@ -2,7 +2,7 @@ use std::task::{Context, Poll};
 
 use llm_core::{
     Call, Cause, Error, Operation, Origin, Receipt, Reply, Usd,
-    layer::{Accounting, End, LlmService, ResponseFuture, oneshot},
+    layer::{Accounting, End, LlmService},
     price::UnknownCost,
 };
 use tower_layer::Layer;
@@ -11,6 +11,7 @@ use tower_service::Service;
 use super::{
     Ledger,
     books::{Answer, Ended},
+    future::{Booked, Booking},
     keys::Keys,
     request_log,
 };
@@ -33,7 +34,7 @@ pub struct Requests<S> {
 
 /// A running call. If it is dropped, the caller dropped the call.
 #[derive(Debug)]
-struct Pending {
+pub struct Pending {
     ledger: Ledger,
     keys: Keys,
     units: u32,
@@ -58,7 +59,7 @@ impl<S> Layer<S> for RequestsLayer {
 impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Requests<S> {
     type Response = Reply<T::Output>;
     type Error = Error;
-    type Future = ResponseFuture<T::Output>;
+    type Future = Booked<T, S, Pending>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
@@ -67,17 +68,15 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Requests<S> {
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let ledger = self.ledger.clone();
         let keys = Keys::of(&ledger, &call);
-        let mut pending = Pending { ledger, keys, units: call.units, ended: false };
-        let inner = self.inner.clone();
-        ResponseFuture::waiting(async move {
-            match oneshot(inner, call).await {
-                Ok(reply) => Ok(reply.on_end(move |end, receipt| pending.ended(&end, receipt))),
-                Err(error) => {
-                    pending.book(&Ended::Failed);
-                    Err(error)
-                }
-            }
-        })
+        let pending = Pending { ledger, keys, units: call.units, ended: false };
+        Booked::new(self.inner.clone(), call, pending)
+    }
+}
+
+impl<T: Operation> Booking<T> for Pending {
+    fn on_reply(mut self, reply: Result<Reply<T::Output>, Error>) -> Result<Reply<T::Output>, Error> {
+        let reply = reply.inspect_err(|_| self.end(&Ended::Failed))?;
+        Ok(reply.on_end(move |end, receipt| self.ended(&end, receipt)))
     }
 }
 
@@ -88,7 +87,7 @@ impl Pending {
             End::Failed(..) => Ended::Failed,
             End::Dropped(_) => Ended::Dropped,
         };
-        self.book(&ended);
+        self.end(&ended);
     }
 
     fn value(&self, receipt: &Receipt) -> Answer {
@@ -132,7 +131,7 @@ impl Pending {
         Answer { origin, units: self.units, usage, is_priced, list, useful, saved, answered_by, provider, request_id }
     }
 
-    fn book(&mut self, ended: &Ended) {
+    fn end(&mut self, ended: &Ended) {
         self.ended = true;
         let line = self.ledger.logs_requests().then(|| request_log::line(&self.keys, ended));
         let mut books = self.ledger.books();
@@ -146,7 +145,7 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if !self.ended {
-            self.book(&Ended::Dropped);
+            self.end(&Ended::Dropped);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{Attempt, Charged, Ledger, Outcome, keys::Keys, meter::Meter, terms::
 
 /// One attempt at a vendor while it runs. If it is dropped, it was given up.
 #[derive(Debug)]
-pub(super) struct RunningAttempt {
+pub struct RunningAttempt {
     ledger: Ledger,
     keys: Keys,
     /// The callers of a merged call.

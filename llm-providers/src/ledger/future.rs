@@ -1,0 +1,53 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use llm_core::{
+    Call, Error, Operation, Reply,
+    layer::{LlmService, Oneshot, oneshot},
+};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+/// Call that is booked when its reply arrives, or when it is dropped.
+pub trait Booking<T: Operation> {
+    /// Books a failed call. Returns the reply of any other with a hook that books its end.
+    fn on_reply(self, reply: Result<Reply<T::Output>, Error>) -> Result<Reply<T::Output>, Error>;
+}
+
+pin_project! {
+    /// Future of a reply that is booked: it needs no box of its own.
+    pub struct Booked<T, S, B>
+    where
+        S: Service<Call<T>>,
+    {
+        #[pin]
+        reply: Oneshot<T, S>,
+        booking: Option<B>,
+    }
+}
+
+impl<T: Operation, S: LlmService<T>, B: Booking<T>> Booked<T, S, B> {
+    pub(super) fn new(service: S, call: Call<T>, booking: B) -> Self {
+        Self { reply: oneshot(service, call), booking: Some(booking) }
+    }
+}
+
+impl<T: Operation, S: LlmService<T>, B: Booking<T>> Future for Booked<T, S, B> {
+    type Output = Result<Reply<T::Output>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let reply = ready!(this.reply.poll(cx));
+        Poll::Ready(this.booking.take().expect("polled after it was ready").on_reply(reply))
+    }
+}
+
+impl<T, S: Service<Call<T>>, B> fmt::Debug for Booked<T, S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Booked")
+    }
+}
