@@ -15,7 +15,8 @@ use futures_util::{
 use llm_core::{
     Call, Error, Operation, Output, Receipt, Reply,
     layer::{
-        Accounting, Complete, End, Extensions, LlmService, Members, Shared, SharedDeadline, VendorLimits, call_items,
+        Accounting, CallDeadline, Complete, End, Extensions, LlmService, Members, Shared, SharedDeadline, VendorLimits,
+        call_items,
     },
 };
 use smallvec::smallvec;
@@ -91,7 +92,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
     /// item leaves the table of running calls. Items that another process calls for are awaited last, one by one, so that
     /// the leader waits while it holds no lease that others wait for. If a call fails, all items without a response fail.
     pub(super) async fn run(&mut self) -> List<FlightResult<T>> {
-        let wait = max_wait(self.request.call.deadline);
+        let wait = max_wait(CallDeadline::of(&self.request.call).latest());
         let mut results: List<Option<Sent<Complete<T>>>> = self.led.iter().map(|_| None).collect();
         let (mut leased, mut taken) = (List::new(), List::new());
         for (nth, claim) in claim_all(&self.request, &self.led, wait).await.into_iter().enumerate() {
