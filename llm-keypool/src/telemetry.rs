@@ -29,9 +29,23 @@ pub(crate) fn ended(span: &Span, failures: u32, result: Result<Option<&MemberId>
     }
     #[cfg(feature = "metrics")]
     {
-        metrics::counter!("llm_keypool_calls_total", "outcome" => outcome).increment(1);
+        count(outcome);
         metrics::counter!("llm_keypool_failed_attempts_total").increment(failures.into());
     }
+}
+
+/// Counts a call by its outcome. The key of a literal label is static, so that it allocates nothing.
+#[cfg(feature = "metrics")]
+fn count(outcome: &str) {
+    macro_rules! counter {
+        ($($label:literal)*) => {
+            match outcome {
+                $($label => metrics::counter!("llm_keypool_calls_total", "outcome" => $label),)*
+                _ => metrics::counter!("llm_keypool_calls_total", "outcome" => "failed"),
+            }
+        };
+    }
+    counter!("served" "rate_limited" "unavailable" "overloaded").increment(1);
 }
 
 fn outcome(error: &Error) -> &'static str {
