@@ -37,7 +37,7 @@ pub(crate) fn ended(span: &Span, failures: u32, result: Result<Option<&MemberId>
 /// Counts a call by its outcome. The key of a literal label is static, so that it allocates nothing.
 #[cfg(feature = "metrics")]
 fn count(outcome: &str) {
-    macro_rules! counter {
+    macro_rules! by_outcome {
         ($($label:literal)*) => {
             match outcome {
                 $($label => metrics::counter!("llm_keypool_calls_total", "outcome" => $label),)*
@@ -45,7 +45,7 @@ fn count(outcome: &str) {
             }
         };
     }
-    counter!("served" "rate_limited" "unavailable" "overloaded").increment(1);
+    by_outcome!("served" "rate_limited" "unavailable" "overloaded").increment(1);
 }
 
 fn outcome(error: &Error) -> &'static str {
