@@ -1,4 +1,4 @@
-//! What does a request's affinity cost beside hashing its beginning?
+//! Cost of a request's affinity, beside hashing its beginning.
 
 use std::{hash::BuildHasher, hint::black_box};
 

@@ -1,4 +1,4 @@
-//! What does a call through micro-batches cost beside one that is sent on its own?
+//! Cost of a call through micro-batches, beside one that is sent on its own.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! What do the protocols cost beside `serde_json` on the same bytes?
+//! Cost of the protocols, beside `serde_json` on the same bytes.
 
 use std::hint::black_box;
 

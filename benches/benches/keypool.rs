@@ -1,4 +1,4 @@
-//! What does the choice of a key take, however many are dead, and a call through the pool?
+//! Cost of choosing a key, however many are dead, and of a call through the pool.
 
 use std::hint::black_box;
 

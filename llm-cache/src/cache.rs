@@ -91,7 +91,7 @@ pub struct Stats {
     pub lost_leases: u64,
     /// Calls sent in the background to replace stale entries.
     pub revalidated: u64,
-    /// Background calls that were not sent for want of room.
+    /// Background calls that were not sent because too many were running.
     pub skipped: u64,
     /// Calls completed in the background after their last caller had left.
     pub detached: u64,

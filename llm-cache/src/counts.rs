@@ -86,7 +86,7 @@ counts! {
     store_errors => "llm_cache_store_errors_total",
     /// Calls sent to replace stale entries.
     revalidated => "llm_cache_revalidated_total",
-    /// Background calls that were not sent for want of room.
+    /// Background calls that were not sent because too many were running.
     skipped => "llm_cache_skipped_total",
     /// Calls completed after their last caller had left.
     detached => "llm_cache_detached_total",

@@ -36,7 +36,11 @@ pub fn describe_metrics() {
         "Entries that were not written to a file or Redis"
     );
     describe_counter!("llm_cache_revalidated_total", Unit::Count, "Calls sent to replace stale entries");
-    describe_counter!("llm_cache_skipped_total", Unit::Count, "Background calls that were not sent for want of room");
+    describe_counter!(
+        "llm_cache_skipped_total",
+        Unit::Count,
+        "Background calls that were not sent because too many were running"
+    );
     describe_counter!("llm_cache_detached_total", Unit::Count, "Calls completed after all callers had left");
     describe_counter!("llm_cache_verified_total", Unit::Count, "Hits whose request was sent again");
     describe_counter!("llm_cache_mismatched_total", Unit::Count, "Verified hits with another response");

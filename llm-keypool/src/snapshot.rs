@@ -42,7 +42,7 @@ struct MemberSnapshot {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct GroupSnapshot {
     name: Arc<str>,
-    /// Parked for want of money.
+    /// Parked because its money is spent.
     money: Option<ParkedSnapshot>,
     /// Parked by a limit of the whole group.
     limit: Option<ParkedSnapshot>,

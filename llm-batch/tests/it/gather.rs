@@ -1,4 +1,4 @@
-//! What is gathered, what is sent at once, and what is sent alone.
+//! Calls that are gathered, sent at once, and sent alone.
 
 use std::{
     sync::{Arc, Mutex},

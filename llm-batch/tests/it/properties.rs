@@ -20,7 +20,7 @@ use crate::support::{MS, embeddings, texts, vector};
 /// A caller: when it comes, its texts, its group, when it leaves.
 type Caller = (u64, Vec<u8>, u8, Option<u64>);
 
-/// What the vendor charged, and what the callers settled, in tokens.
+/// Tokens that the vendor charged and that the callers settled.
 #[derive(Default)]
 struct Books {
     charged: u64,

@@ -13,7 +13,7 @@ use moka::{
 use super::table::Table;
 use crate::{Key, key::BorrowedKey, store::Entry};
 
-/// Table that keeps the entries used most often of late.
+/// Table that keeps the entries used most often in recent time.
 ///
 /// moka drops evicted entries late, so a listener takes their responses out at once.
 pub(super) struct TinyLfu {

@@ -116,7 +116,7 @@ fn watch_clean_cut_is_dropped_to_hooks() {
     assert_eq!(lines(&log).last().unwrap(), r#"late: dropped "a""#);
 }
 
-/// A watcher whose decisions come when it is told, and the bytes that it was asked about.
+/// Watcher whose decisions come when the test releases them, and the bytes that it was asked about.
 fn slow_watcher(stream: ChatStream) -> (ChatStream, Arc<Semaphore>, Arc<Mutex<Vec<u64>>>) {
     let (rounds, asked) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
     let (trips, log) = (Arc::clone(&rounds), Arc::clone(&asked));

@@ -18,7 +18,7 @@ const UNBROKEN: &str = "nobody panics while it is locked";
 
 type Log = Arc<Mutex<Vec<String>>>;
 
-/// A vendor's stream, fed by hand. It yields nothing until it is fed, and ends when it is told to.
+/// A vendor's stream, fed by hand. It yields nothing until it is fed, and ends when the test ends it.
 #[derive(Clone, Default)]
 struct Feed(Arc<Mutex<Inner>>);
 
