@@ -54,7 +54,8 @@ async fn axum_service_streams_then_serves_from_cache() {
     assert!(streamed.ends_with("data: [DONE]\n\n"));
     let second = running.ask("a login form", false).await;
     assert!(header(&second, "cache-status").unwrap().starts_with("llm-cache; hit; "));
-    assert_eq!((header(&second, "age"), header(&second, "x-llm-paid-usd")), (Some("0".into()), Some("0.00".into())));
+    assert!(header(&second, "age").unwrap().parse::<u64>().is_ok());
+    assert_eq!(header(&second, "x-llm-paid-usd").as_deref(), Some("0.00"));
     assert_ne!(header(&second, "x-llm-saved-usd").as_deref(), Some("0.00"));
     assert_eq!(header(&second, "x-ratelimit-remaining-requests").as_deref(), Some("1"));
     let body: Value = serde_json::from_slice(&second.bytes().await.unwrap()).unwrap();
@@ -87,6 +88,7 @@ async fn axum_service_hides_refused_key_and_times_out() {
     assert_eq!((failed.status().as_u16(), header(&failed, "x-should-retry").as_deref()), (502, Some("false")));
     assert!(!std::str::from_utf8(&failed.bytes().await.unwrap()).unwrap().contains("bad key"));
     let hasty = Running::start(Duration::ZERO).await;
+    hasty.vendor.script(Rule::new(Fault::NoResponse));
     assert_eq!(hasty.ask("a login form", false).await.status().as_u16(), 504);
 }
 
