@@ -90,4 +90,4 @@ mod file;
 mod shipped;
 
 pub use self::file::{LoadError, load};
-pub use self::shipped::{all, anthropic, deepseek, gemini, groq, mistral, openai};
+pub use self::shipped::{all, anthropic, deepseek, gemini, groq, mistral, openai, xai};

@@ -42,6 +42,12 @@ pub fn groq() -> PriceTable {
     table(&TABLE, include_str!("../../prices/groq.json"))
 }
 
+/// xAI's models.
+pub fn xai() -> PriceTable {
+    static TABLE: OnceLock<PriceTable> = OnceLock::new();
+    table(&TABLE, include_str!("../../prices/xai.json"))
+}
+
 /// All of these tables in one; no name stands in two of them.
 ///
 /// ```
@@ -51,7 +57,7 @@ pub fn groq() -> PriceTable {
 /// ```
 pub fn all() -> PriceTable {
     static TABLE: OnceLock<PriceTable> = OnceLock::new();
-    let others = || [anthropic(), gemini(), mistral(), deepseek(), groq()];
+    let others = || [anthropic(), gemini(), mistral(), deepseek(), groq(), xai()];
     TABLE.get_or_init(|| others().iter().fold(openai(), PriceTable::merged)).clone()
 }
 

@@ -93,7 +93,7 @@ proptest! {
                 batches += 1;
             }
         }
-        prop_assert_eq!(batches, 65);
+        prop_assert_eq!(batches, 83);
     }
 
     #[test]

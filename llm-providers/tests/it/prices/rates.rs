@@ -235,19 +235,20 @@ fn bill_names_each_price() {
 
 #[test]
 fn shipped_tables_are_complete() {
-    let each: [(PriceTable, usize); 6] = [
-        (prices::openai(), 34),
+    let each: [(PriceTable, usize); 7] = [
+        (prices::openai(), 57),
         (prices::anthropic(), 22),
-        (prices::gemini(), 14),
-        (prices::mistral(), 19),
+        (prices::gemini(), 17),
+        (prices::mistral(), 29),
         (prices::deepseek(), 4),
         (prices::groq(), 3),
+        (prices::xai(), 15),
     ];
     for (table, models) in &each {
         assert_eq!((table.models().count(), table.as_of()), (*models, "2026-11-21"));
         assert!(table.source().contains("litellm 1.109.1") && table.source().contains("MIT"));
     }
-    assert_eq!(all().models().count(), 96, "no name stands in two tables");
+    assert_eq!(all().models().count(), 147, "no name stands in two tables");
     let all = all();
     let unknown: Vec<&str> = all.models().filter(|model| all.cost(model, &Usage::new(1, 1)).is_err()).collect();
     assert_eq!(unknown, ["gpt-4o-2024-05-13"]);
@@ -299,6 +300,7 @@ fn shipped_rows_are_of_their_provider() {
         ("mistral", "mistral-large-latest"),
         ("deepseek", "deepseek-chat"),
         ("groq", "openai/gpt-oss-120b"),
+        ("xai", "grok-4.7"),
     ] {
         assert!(cost(provider, model), "{provider}");
         assert!(!cost("openrouter", model) && !cost("azure", model), "{model}");
