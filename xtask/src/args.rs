@@ -22,6 +22,7 @@ a redis-server is needed: root and users of brew get it installed, others are to
 environment:
   LLM_CASSETTES     directory of recorded vendor answers; their suite skips when it is not set
   LLM_TRACES        directory of public workload traces; their suite skips when it is not set
+  LLM_PRICES        directory of LiteLLM's published price table; its suite skips when it is not set
   REDIS_SERVER_BIN  the redis-server to use, where it is not on the path";
 
 /// A task with its options.

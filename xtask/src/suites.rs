@@ -14,8 +14,11 @@ pub(crate) struct Suite {
 }
 
 /// The variables with what their directories hold.
-const SUITES: [(&str, &str); 2] =
-    [("LLM_CASSETTES", "recorded vendor answers"), ("LLM_TRACES", "public workload traces")];
+const SUITES: [(&str, &str); 3] = [
+    ("LLM_CASSETTES", "recorded vendor answers"),
+    ("LLM_TRACES", "public workload traces"),
+    ("LLM_PRICES", "LiteLLM's published price table"),
+];
 
 /// Looks up all suites. Relative paths become absolute, since tests run in their package's directory.
 ///

@@ -40,6 +40,11 @@
 //! [`load`] reads such a table from a file, and a [`Prices`](llm_core::price::Prices) holds one that can be replaced while
 //! calls run.
 //!
+//! # Current prices
+//!
+//! [`litellm`] reads the table that LiteLLM publishes, with some thousand models, so that prices are current without a
+//! release of this crate.
+//!
 //! # What the tables hold
 //!
 //! Tabulated from LiteLLM's table of model prices (`model_prices_and_context_window`, in the PyPI wheel litellm 1.109.1,
@@ -87,7 +92,9 @@
 //! it counts as processed as the request asked.
 
 mod file;
+mod litellm;
 mod shipped;
 
 pub use self::file::{LoadError, load};
+pub use self::litellm::{LiteLlmTable, Omission, litellm};
 pub use self::shipped::{all, anthropic, deepseek, gemini, groq, mistral, openai, xai};
