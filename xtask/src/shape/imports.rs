@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use syn::{
-    Item, ItemUse, UseTree,
+    Item, ItemMod, ItemUse, UseTree,
     visit::{self, Visit},
 };
 
@@ -30,7 +30,7 @@ type Modules<'a> = BTreeMap<&'a [String], usize>;
 
 /// Files that a file's paths lead to.
 fn arrows(files: &[SourceFile], modules: &Modules<'_>, from: usize) -> BTreeSet<usize> {
-    let mut paths = Paths { found: Vec::new() };
+    let mut paths = Paths { found: Vec::new(), inline: 0 };
     for item in &files[from].items {
         paths.visit_item(item);
     }
@@ -115,21 +115,43 @@ fn reachable(arrows: &[BTreeSet<usize>], from: usize) -> BTreeSet<usize> {
     seen
 }
 
-/// Every path that a file writes down, in imports and elsewhere.
+/// Every path that a file writes down, in imports and elsewhere, as seen from the file's own module.
 struct Paths {
     found: Vec<Vec<String>>,
+    /// Number of inline modules around the item that is visited. Each takes one `super` to leave.
+    inline: usize,
+}
+
+impl Paths {
+    fn add(&mut self, path: &[String]) {
+        let supers = path.iter().take_while(|name| *name == "super").count();
+        let inside = supers.min(self.inline);
+        let rest = path[inside..].iter().cloned();
+        // Without a `super` that is left, the path begins in the file itself.
+        let start = (inside > 0 && inside == supers).then(|| String::from("self"));
+        self.found.push(start.into_iter().chain(rest).collect());
+    }
 }
 
 impl<'ast> Visit<'ast> for Paths {
+    fn visit_item_mod(&mut self, module: &'ast ItemMod) {
+        self.inline += 1;
+        visit::visit_item_mod(self, module);
+        self.inline -= 1;
+    }
+
+    // `pub(in crate::a)` names no item that the file needs.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
+
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         let mut leaves = Vec::new();
         collect_leaves(&item.tree, &mut Vec::new(), &mut leaves);
-        self.found.extend(leaves.into_iter().map(|(_, path)| path));
+        leaves.iter().for_each(|(_, path)| self.add(path));
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         if path.segments.len() > 1 {
-            self.found.push(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+            self.add(&path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>());
         }
         visit::visit_path(self, path);
     }
@@ -155,5 +177,20 @@ mod tests {
         assert_eq!(circles(&files), [vec![1, 2, 3]]);
         let one_way = [file("", "mod a; mod b;"), file("a", "pub struct A(crate::b::B);"), file("b", "pub struct B;")];
         assert_eq!(circles(&one_way), Vec::<Vec<usize>>::new());
+    }
+
+    #[test]
+    fn circles_resolve_super_in_inline_modules() {
+        let parent = || file("", "mod a; pub use self::a::A; pub fn f() {}");
+        let own = "pub struct A; fn read() {} mod inline { use super::read; fn g() { super::A; } }";
+        assert_eq!(circles(&[parent(), file("a", own)]), Vec::<Vec<usize>>::new());
+        let above = "pub struct A; mod inline { fn g() { super::super::f(); } }";
+        assert_eq!(circles(&[parent(), file("a", above)]), [vec![0, 1]]);
+    }
+
+    #[test]
+    fn circles_ignore_paths_of_visibility() {
+        let files = [file("", "mod a; pub use self::a::A; fn f() {}"), file("a", "pub(in crate) struct A;")];
+        assert_eq!(circles(&files), Vec::<Vec<usize>>::new());
     }
 }
