@@ -2,25 +2,25 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::quality::{FixedState, FoldHasher};
 
-use super::{ChatRequest, FunctionTool, Image, ImageSource, JsonSchema, Part, ResponseFormat, Role, Tool, ToolCall};
+use super::{FunctionTool, Image, ImageSource, JsonSchema, Message, Part, ResponseFormat, Role, Tool, ToolCall};
 
 /// Bytes of a beginning that a vendor's prompt cache keeps: 1,024 tokens, of four bytes each.
 const PREFIX_BYTES: usize = 4_096;
 /// Bytes that an image counts for: most take about 1,000 tokens.
 const IMAGE_BYTES: usize = 4_000;
 
-/// Returns a number for the first [`PREFIX_BYTES`] before the request's last part, in the order in which vendors read a
-/// request; 0 if there are fewer.
+/// Returns a number for the first [`PREFIX_BYTES`] before a request's last part, in the order in which vendors read a
+/// request: model, tools, form of the response, messages. Returns 0 if there are fewer bytes.
 ///
 /// The last part is the new question. All before it comes again with the next one.
-pub(super) fn of(request: &ChatRequest) -> u64 {
-    let mut prefix = Prefix::new(&request.model);
-    request.tools.iter().for_each(|tool| prefix.tool(tool));
-    if let Some(ResponseFormat::JsonSchema(JsonSchema { name, schema, .. })) = &request.response_format {
+pub(super) fn of(model: &str, tools: &[Tool], format: Option<&ResponseFormat>, messages: &[Message]) -> u64 {
+    let mut prefix = Prefix::new(model);
+    tools.iter().for_each(|tool| prefix.tool(tool));
+    if let Some(ResponseFormat::JsonSchema(JsonSchema { name, schema, .. })) = format {
         prefix.text(name);
         prefix.value(schema);
     }
-    let Some((last, earlier)) = request.messages.split_last() else { return prefix.finish() };
+    let Some((last, earlier)) = messages.split_last() else { return prefix.finish() };
     earlier.iter().for_each(|message| prefix.message(message.role, &message.parts));
     let new = usize::from(!matches!(last.role, Role::System | Role::Developer));
     prefix.message(last.role, &last.parts[..last.parts.len().saturating_sub(new)]);

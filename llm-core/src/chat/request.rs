@@ -253,7 +253,7 @@ impl Operation for ChatRequest {
     /// Returns a number for the first 4 KiB (about 1,024 tokens) before the last part: the tools, the form of the response,
     /// and the messages, with their images. It stays the same while a conversation grows.
     fn affinity(&self) -> u64 {
-        super::affinity::of(self)
+        super::affinity::of(&self.model, &self.tools, self.response_format.as_ref(), &self.messages)
     }
 }
 
