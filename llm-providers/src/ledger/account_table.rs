@@ -1,78 +1,40 @@
-use std::{collections::BTreeMap, sync::Arc};
-
-use llm_core::{Origin, Savings, Usage, Usd, price::UnknownCost};
+use llm_core::{Origin, Usage, Usd, price::UnknownCost};
 
 use super::{
-    Attempt, Charged, Outcome, Row, Waste, accounts::Accounts, keys::Keys, months::MonthBooks, request_log::RequestLog,
+    Attempt, Charged, Outcome, Row, Waste,
+    accounts::Accounts,
+    call_outcome::{BookedResponse, CallOutcome},
+    keys::Keys,
+    months::MonthTable,
+    request_log::RequestLog,
+    unknown_costs::UnknownCosts,
 };
 
-/// The rows behind the ledger's lock.
+/// All accounts of a ledger, which its lock guards: the totals, those of each month, and the unknown costs.
 #[derive(Debug)]
-pub(super) struct Books {
-    pub(super) accounts: Accounts,
-    pub(super) unknown: Unknown,
+pub(super) struct AccountTable {
+    pub(super) totals: Accounts,
+    pub(super) unknown: UnknownCosts,
     /// Accounts of each month, and lines about requests, if there is a file.
-    pub(super) months: Option<MonthBooks>,
+    pub(super) months: Option<MonthTable>,
     pub(super) log: Option<RequestLog>,
     /// Number of the last attempt.
     last_attempt: u64,
 }
 
-/// Numbers of unknown costs, by cause. Bounded, because causes hold names that callers and vendors choose.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Unknown {
-    pub(super) causes: BTreeMap<UnknownCost, Counts>,
-    /// Those with causes beyond the bound.
-    pub(super) other: Counts,
-}
-
-/// Attempts whose cost is unknown, and responses whose cost or list price is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) attempts: u64,
-    pub(super) answers: u64,
-}
-
-/// Most causes of unknown costs that are counted apart.
-const MAX_CAUSES: usize = 100;
-
-/// End of a call, as its caller saw it.
-#[derive(Debug)]
-pub(super) enum Ended {
-    Answered(Box<Answer>),
-    Failed,
-    Dropped,
-}
-
-/// A whole answer.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) origin: Origin,
-    pub(super) units: u32,
-    pub(super) usage: Option<Usage>,
-    /// True if its cost is known.
-    pub(super) is_priced: bool,
-    pub(super) list: Result<Usd, UnknownCost>,
-    pub(super) useful: Usd,
-    pub(super) saved: Savings,
-    /// Model that answered, vendor and the vendor's id of the request, where they are known.
-    pub(super) answered_by: Option<Arc<str>>,
-    pub(super) provider: Option<Arc<str>>,
-    pub(super) request_id: Option<Arc<str>>,
-}
-
-impl Books {
+impl AccountTable {
     pub(super) fn new() -> Self {
-        Self { accounts: Accounts::new(), unknown: Unknown::default(), months: None, log: None, last_attempt: 0 }
+        Self { totals: Accounts::new(), unknown: UnknownCosts::default(), months: None, log: None, last_attempt: 0 }
     }
 
-    pub(super) fn call(&mut self, keys: &Keys, ended: &Ended) {
-        if let Ended::Answered(answer) = ended
-            && let Err(cause) = &answer.list
+    /// Books the outcome of a call.
+    pub(super) fn call(&mut self, keys: &Keys, outcome: &CallOutcome) {
+        if let CallOutcome::Answered(response) = outcome
+            && let Err(cause) = &response.list
         {
-            self.unknown.of(cause).answers += 1;
+            self.unknown.of(cause).responses += 1;
         }
-        self.each(keys, |row| row.call(ended));
+        self.each(keys, |row| row.call(outcome));
     }
 
     /// Books an attempt by the shares of its members; `cause` is why its cost, or the bound of it, is unknown. Each row
@@ -98,54 +60,45 @@ impl Books {
     }
 
     fn each(&mut self, keys: &Keys, mut book: impl FnMut(&mut Row)) {
-        self.accounts.each(keys, None, &mut book);
+        self.totals.each(keys, None, &mut book);
         if let Some(months) = &mut self.months {
-            months.each(keys, &self.accounts, &mut book);
+            months.each(keys, &self.totals, &mut book);
         }
-    }
-}
-
-impl Unknown {
-    fn of(&mut self, cause: &UnknownCost) -> &mut Counts {
-        if !self.causes.contains_key(cause) && self.causes.len() >= MAX_CAUSES {
-            return &mut self.other;
-        }
-        self.causes.entry(cause.clone()).or_default()
     }
 }
 
 impl Row {
-    fn call(&mut self, ended: &Ended) {
+    fn call(&mut self, outcome: &CallOutcome) {
         self.calls += 1;
-        match ended {
-            Ended::Answered(answer) => self.answer(answer),
-            Ended::Failed => self.failed += 1,
-            Ended::Dropped => self.dropped += 1,
+        match outcome {
+            CallOutcome::Answered(response) => self.response(response),
+            CallOutcome::Failed => self.failed += 1,
+            CallOutcome::Dropped => self.dropped += 1,
         }
     }
 
-    fn answer(&mut self, answer: &Answer) {
+    fn response(&mut self, response: &BookedResponse) {
         self.answered += 1;
-        match answer.origin {
+        match response.origin {
             Origin::Vendor => self.vendor += 1,
             Origin::Cache { .. } => self.hits += 1,
             Origin::Coalesced => self.coalesced += 1,
             // Later kinds get their own count with what makes them.
             _ => {}
         }
-        self.units += u64::from(answer.units);
-        // One that no answer can have taken would make the total wrong for good.
-        self.usage += answer.usage.filter(Usage::is_plausible).unwrap_or_default();
-        self.unpriced_responses += u64::from(!answer.is_priced);
-        match answer.list {
+        self.units += u64::from(response.units);
+        // A usage that no response can have taken would make the total wrong for good.
+        self.usage += response.usage.filter(Usage::is_plausible).unwrap_or_default();
+        self.unpriced_responses += u64::from(!response.is_priced);
+        match response.list {
             Ok(list) => self.list += list,
             Err(_) => {
                 self.unlisted_responses += 1;
-                self.unlisted += answer.useful + answer.saved.total();
+                self.unlisted += response.useful + response.saved.total();
             }
         }
-        self.useful += answer.useful;
-        for (cause, amount) in answer.saved.iter() {
+        self.useful += response.useful;
+        for (cause, amount) in response.saved.iter() {
             self.saved.add(cause, amount);
         }
     }

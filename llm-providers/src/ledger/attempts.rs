@@ -53,13 +53,13 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Attempts<S> {
     }
 
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
-        let dispatch = call.track();
+        let sent = call.track();
         let terms = Terms::of(&self.ledger, &call.body);
         let attempt = RunningAttempt::new::<T>(
             &self.ledger,
-            Keys::of(&self.ledger, &call),
+            Keys::of(&call, self.ledger.time()),
             call.extensions.get().cloned(),
-            dispatch,
+            sent,
             terms,
         );
         Booked::new(self.inner.clone(), call, attempt)
@@ -70,11 +70,11 @@ impl<T: Operation> Booking<T> for RunningAttempt {
     fn on_reply(self, reply: Result<Reply<T::Output>, Error>) -> Result<Reply<T::Output>, Error> {
         match reply {
             Ok(reply) if reply.receipt.origin() == Origin::Vendor => {
-                self.begun();
+                self.replied();
                 Ok(reply.on_end(move |end, receipt| self.ended::<T>(&end, receipt)))
             }
             Ok(reply) => {
-                self.spared();
+                self.skip();
                 Ok(reply)
             }
             Err(error) => {

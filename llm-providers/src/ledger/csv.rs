@@ -139,22 +139,22 @@ fn quoted(name: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{accounts::Accounts, books::Unknown};
+    use crate::ledger::{accounts::Accounts, unknown_costs::UnknownCosts};
 
-    fn books() -> Snapshot {
+    fn snapshot() -> Snapshot {
         let mut row = Row { calls: 3, units: 7, paid: Usd::from_nanos(1_234_567), ..Row::default() };
         row.saved.add(Cause::ALL[0], Usd::from_nanos(5));
         row.usage.input = u64::MAX;
         let mut accounts = Accounts::new();
         accounts.tenants.known.insert("acme, \"north\"".into(), row.clone());
         accounts.total = row;
-        Snapshot::new("2026-11-01", accounts, Unknown::default())
+        Snapshot::new("2026-11-01", accounts, UnknownCosts::default())
     }
 
     #[test]
     fn write_csv_lines_have_equal_columns() {
         let mut text = Vec::new();
-        books().write_csv(&mut text).unwrap();
+        snapshot().write_csv(&mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         let lines: Vec<&str> = text.strip_suffix("\r\n").unwrap().split("\r\n").collect();
         assert_eq!(lines.len(), 3);
@@ -180,6 +180,6 @@ mod tests {
                 Ok(())
             }
         }
-        assert_eq!(books().write_csv(Full).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(snapshot().write_csv(Full).unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

@@ -5,14 +5,12 @@ use llm_core::{
     layer::{Member, MemberId, Purpose},
 };
 
-use super::Ledger;
-
 /// The rows that a call is booked in.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     pub(super) tenant: Tenant,
     pub(super) labels: Labels,
-    /// The model asked, not the one that answered: both taps know it, whatever happens.
+    /// Requested model, not the one that answered, because both layers know it however the call ends.
     pub(super) model: Arc<str>,
     /// Purpose of a call that no caller waits for.
     pub(super) purpose: Option<Purpose>,
@@ -23,14 +21,15 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn of<T: Operation>(ledger: &Ledger, call: &Call<T>) -> Self {
+    /// Returns the rows of a call that reached the ledger at `began`.
+    pub(super) fn of<T: Operation>(call: &Call<T>, began: Option<SystemTime>) -> Self {
         Self {
             tenant: call.tenant.clone(),
             labels: call.labels.clone(),
             model: call.body.model().into(),
             purpose: call.extensions.get().copied(),
             member: call.extensions.get().cloned(),
-            began: ledger.time(),
+            began,
         }
     }
 

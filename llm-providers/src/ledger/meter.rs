@@ -42,7 +42,7 @@ mod recorded {
         }
 
         /// Records the time of a stream's first content, which is there when the reply is.
-        pub(in crate::ledger) fn begun(&self) {
+        pub(in crate::ledger) fn replied(&self) {
             if self.is_streamed {
                 histogram!("llm_providers_first_content_seconds", self.labels()).record(self.began.elapsed());
             }
@@ -125,7 +125,7 @@ mod silent {
             Self
         }
 
-        pub(in crate::ledger) fn begun(&self) {}
+        pub(in crate::ledger) fn replied(&self) {}
 
         pub(in crate::ledger) fn failed(&self, _: ErrorKind) {}
 

@@ -16,7 +16,7 @@
 //! # impl Provider for Client {
 //! #     async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
 //! #         let receipt = Receipt::default();
-//! #         receipt.edit(|facts| facts.usage = Some(Usage::new(1_000, 100)));
+//! #         receipt.edit(|accounting| accounting.usage = Some(Usage::new(1_000, 100)));
 //! #         let choice = Choice::new(0, vec![Part::text("yes")], FinishReason::Stop);
 //! #         Ok(Reply::new(ChatResponse::new("1", call.body.model, vec![choice]), receipt))
 //! #     }
@@ -114,12 +114,13 @@
 //! layers and its services share the same books. They are kept in memory, under one lock that is never held while
 //! anything else runs; a call costs a few map look-ups. A [`LedgerFile`] keeps the totals of each month over restarts. Maps are bounded: see [`Ledger::max_tenants`].
 
+mod account_table;
 mod accounts;
 mod amounts;
 mod attempt;
 mod attempts;
 mod balance;
-mod books;
+mod call_outcome;
 mod csv;
 mod file;
 mod future;
@@ -135,6 +136,8 @@ mod shared;
 mod snapshot;
 mod table;
 mod terms;
+mod unknown_costs;
+mod waste;
 
 pub use self::attempt::{Attempt, Charged, Outcome};
 pub use self::attempts::{Attempts, AttemptsLayer};
@@ -143,6 +146,7 @@ pub use self::file::{LedgerFile, LedgerFileBuilder, LedgerFileError};
 pub use self::month::{Month, ParseMonthError};
 pub use self::months::Months;
 pub use self::requests::{Requests, RequestsLayer};
-pub use self::row::{Row, Unconfirmed, Waste, WastedSpend};
+pub use self::row::{Row, Unconfirmed};
 pub use self::shared::Ledger;
 pub use self::snapshot::Snapshot;
+pub use self::waste::{Waste, WastedSpend};

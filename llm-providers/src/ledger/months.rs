@@ -1,15 +1,13 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    path::Path,
     sync::Arc,
 };
 
 use super::{
-    LedgerFileError, Month, Row, Snapshot,
+    Month, Row, Snapshot,
     accounts::{Accounts, Choice},
     csv,
-    file::contents,
     keys::Keys,
 };
 
@@ -26,14 +24,14 @@ pub struct Months(pub(super) BTreeMap<Month, Arc<Accounts>>);
 
 /// Accounts of each month while calls are booked.
 #[derive(Debug)]
-pub(super) struct MonthBooks {
+pub(super) struct MonthTable {
     pub(super) choice: Choice,
     pub(super) months: Months,
     /// True if a row has changed since this was last set to false.
     pub(super) is_changed: bool,
 }
 
-impl MonthBooks {
+impl MonthTable {
     /// Books a call in the month that it began in. A month's maps have the bounds of `all`.
     pub(super) fn each(&mut self, keys: &Keys, all: &Accounts, book: &mut impl FnMut(&mut Row)) {
         let Some(began) = keys.began else { return };
@@ -44,18 +42,6 @@ impl MonthBooks {
 }
 
 impl Months {
-    /// Reads a file, for reports without a ledger.
-    ///
-    /// # Errors
-    ///
-    /// [`LedgerFileError::Open`] if it cannot be read or does not exist, [`LedgerFileError::Newer`].
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, LedgerFileError> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path)
-            .map_err(|error| LedgerFileError::Open { path: path.into(), message: error.to_string() })?;
-        contents::read(path, &bytes)
-    }
-
     /// Returns the months in order, each with its accounts.
     pub fn iter(&self) -> impl Iterator<Item = (Month, Snapshot)> + '_ {
         self.0.iter().map(|(month, accounts)| (*month, snapshot(accounts)))
@@ -83,16 +69,6 @@ impl Months {
     pub fn write_csv(&self, mut out: impl Write) -> io::Result<()> {
         csv::header(&mut out, Some("month"))?;
         self.iter().try_for_each(|(month, snapshot)| snapshot.write_lines(&mut out, Some(&month.to_string())))
-    }
-
-    /// Writes the accounts as JSON, in the form of the file: an object with a list `rows` of objects with `month`, `kind`,
-    /// `name`, `value` (of a label) and `account`, whose amounts are whole nano-dollars.
-    ///
-    /// # Errors
-    ///
-    /// Those of `out`.
-    pub fn write_json(&self, mut out: impl Write) -> io::Result<()> {
-        out.write_all(&contents::write(self))
     }
 }
 

@@ -6,7 +6,7 @@ use llm_core::{Origin, Usd};
 use serde::Serialize;
 
 use super::{
-    books::{Answer, Ended},
+    call_outcome::{BookedResponse, CallOutcome},
     keys::Keys,
     month::timestamp,
 };
@@ -74,11 +74,11 @@ impl RequestLog {
 }
 
 /// Returns the line of a request that ended, without the end of the line.
-pub(super) fn line(keys: &Keys, ended: &Ended) -> String {
-    let (outcome, response) = match ended {
-        Ended::Answered(answer) => ("answered", Some(response(answer))),
-        Ended::Failed => ("failed", None),
-        Ended::Dropped => ("dropped", None),
+pub(super) fn line(keys: &Keys, outcome: &CallOutcome) -> String {
+    let (outcome, response) = match outcome {
+        CallOutcome::Answered(booked) => ("answered", Some(response(booked))),
+        CallOutcome::Failed => ("failed", None),
+        CallOutcome::Dropped => ("dropped", None),
     };
     let line = Line {
         time: keys.began.map(timestamp),
@@ -91,10 +91,10 @@ pub(super) fn line(keys: &Keys, ended: &Ended) -> String {
     serde_json::to_string(&line).expect("texts and numbers can be written as JSON")
 }
 
-fn response(answer: &Answer) -> Response<'_> {
-    let Answer { answered_by, provider, request_id, .. } = answer;
+fn response(booked: &BookedResponse) -> Response<'_> {
+    let BookedResponse { answered_by, provider, request_id, .. } = booked;
     Response {
-        origin: match answer.origin {
+        origin: match booked.origin {
             Origin::Vendor => "vendor",
             Origin::Cache { .. } => "cache",
             Origin::Coalesced => "coalesced",
@@ -103,11 +103,11 @@ fn response(answer: &Answer) -> Response<'_> {
         answered_by,
         provider,
         request_id,
-        units: answer.units,
-        input_tokens: answer.usage.map(|usage| usage.input),
-        output_tokens: answer.usage.map(|usage| usage.output),
-        paid_nano_usd: answer.useful,
-        saved_nano_usd: answer.saved.total(),
-        list_nano_usd: answer.list.as_ref().ok().copied(),
+        units: booked.units,
+        input_tokens: booked.usage.map(|usage| usage.input),
+        output_tokens: booked.usage.map(|usage| usage.output),
+        paid_nano_usd: booked.useful,
+        saved_nano_usd: booked.saved.total(),
+        list_nano_usd: booked.list.as_ref().ok().copied(),
     }
 }

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::{
     Ledger,
-    books::{Answer, Ended},
+    call_outcome::{BookedResponse, CallOutcome},
     future::{Booked, Booking},
     keys::Keys,
     request_log,
@@ -67,7 +67,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Requests<S> {
 
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let ledger = self.ledger.clone();
-        let keys = Keys::of(&ledger, &call);
+        let keys = Keys::of(&call, ledger.time());
         let pending = Pending { ledger, keys, units: call.units, ended: false };
         Booked::new(self.inner.clone(), call, pending)
     }
@@ -75,29 +75,29 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Requests<S> {
 
 impl<T: Operation> Booking<T> for Pending {
     fn on_reply(mut self, reply: Result<Reply<T::Output>, Error>) -> Result<Reply<T::Output>, Error> {
-        let reply = reply.inspect_err(|_| self.end(&Ended::Failed))?;
+        let reply = reply.inspect_err(|_| self.end(&CallOutcome::Failed))?;
         Ok(reply.on_end(move |end, receipt| self.ended(&end, receipt)))
     }
 }
 
 impl Pending {
     fn ended<C>(mut self, end: &End<'_, C>, receipt: &Receipt) {
-        let ended = match end {
-            End::Complete(_) => Ended::Answered(Box::new(self.value(receipt))),
-            End::Failed(..) => Ended::Failed,
-            End::Dropped(_) => Ended::Dropped,
+        let outcome = match end {
+            End::Complete(_) => CallOutcome::Answered(Box::new(self.value(receipt))),
+            End::Failed(..) => CallOutcome::Failed,
+            End::Dropped(_) => CallOutcome::Dropped,
         };
-        self.end(&ended);
+        self.end(&outcome);
     }
 
-    fn value(&self, receipt: &Receipt) -> Answer {
-        // A copy, so that neither the receipt nor the books are locked while the claim tells its payer.
-        let facts = receipt.accounting();
-        // An answer that a vendor gave and that no layer below priced keeps saying so.
-        let paid = (facts.origin == Origin::Vendor).then_some(facts.paid.clone());
-        let Accounting { origin, usage, cost, list, unpriced, mut saved, cost_share: claim, .. } = facts;
-        let Accounting { model: answered_by, provider, request_id, .. } = facts;
-        let taken = claim.as_ref().map(|claim| claim.take().ok_or(claim.amount()));
+    fn value(&self, receipt: &Receipt) -> BookedResponse {
+        // A copy, so that neither the receipt nor the accounts are locked while the cost share is taken.
+        let accounting = receipt.accounting();
+        // A vendor's response that no layer below priced stays unpriced.
+        let paid = (accounting.origin == Origin::Vendor).then_some(accounting.paid.clone());
+        let Accounting { origin, usage, cost, list, unpriced, mut saved, cost_share, .. } = accounting;
+        let Accounting { model: answered_by, provider, request_id, .. } = accounting;
+        let taken = cost_share.as_ref().map(|share| share.take().ok_or(share.amount()));
         let useful = match taken {
             Some(Ok(amount)) => amount,
             // Another response of the same attempt was first.
@@ -114,12 +114,12 @@ impl Pending {
                 Usd::ZERO
             }
         };
-        receipt.edit(|facts| {
-            facts.paid = match paid {
+        receipt.edit(|accounting| {
+            accounting.paid = match paid {
                 Some(paid) => paid.map(|paid| paid.with_known(useful)),
                 None => Some(useful.into()),
             };
-            facts.saved = saved;
+            accounting.saved = saved;
         });
         let cause = || match (unpriced, origin) {
             (Some(cause), _) => cause,
@@ -128,15 +128,26 @@ impl Pending {
         };
         let is_priced = cost.is_some();
         let list = cost.and(list).ok_or_else(cause);
-        Answer { origin, units: self.units, usage, is_priced, list, useful, saved, answered_by, provider, request_id }
+        BookedResponse {
+            origin,
+            units: self.units,
+            usage,
+            is_priced,
+            list,
+            useful,
+            saved,
+            answered_by,
+            provider,
+            request_id,
+        }
     }
 
-    fn end(&mut self, ended: &Ended) {
+    fn end(&mut self, outcome: &CallOutcome) {
         self.ended = true;
-        let line = self.ledger.logs_requests().then(|| request_log::line(&self.keys, ended));
-        let mut books = self.ledger.books();
-        books.call(&self.keys, ended);
-        if let (Some(log), Some(line)) = (&mut books.log, line) {
+        let line = self.ledger.logs_requests().then(|| request_log::line(&self.keys, outcome));
+        let mut table = self.ledger.account_table();
+        table.call(&self.keys, outcome);
+        if let (Some(log), Some(line)) = (&mut table.log, line) {
             log.push(&line);
         }
     }
@@ -145,7 +156,7 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if !self.ended {
-            self.end(&Ended::Dropped);
+            self.end(&CallOutcome::Dropped);
         }
     }
 }

@@ -8,20 +8,20 @@ use llm_core::{
 
 use super::{Attempt, Charged, Ledger, Outcome, keys::Keys, meter::Meter, terms::Terms};
 
-/// One attempt at a vendor while it runs. If it is dropped, it was given up.
+/// One attempt at a vendor while it runs. Dropped before its end, it is booked as abandoned.
 #[derive(Debug)]
 pub struct RunningAttempt {
     ledger: Ledger,
     keys: Keys,
     /// The callers of a merged call.
     members: Option<Members>,
-    dispatch: SentFlag,
+    sent: SentFlag,
     terms: Terms,
     meter: Meter,
     ended: bool,
 }
 
-/// A paid amount of which it is not known yet whether its answer is used.
+/// Paid amount of a response that may still be used or wasted.
 struct Open {
     ledger: Ledger,
     keys: Keys,
@@ -33,28 +33,28 @@ impl RunningAttempt {
         ledger: &Ledger,
         keys: Keys,
         members: Option<Members>,
-        dispatch: SentFlag,
+        sent: SentFlag,
         terms: Terms,
     ) -> Self {
         let is_streamed = TypeId::of::<T::Output>() == TypeId::of::<ChatStream>();
         let meter = Meter::begin(T::NAME, is_streamed, &keys.model, terms.lists(&keys.model));
-        Self { ledger: ledger.clone(), keys, members, dispatch, terms, meter, ended: false }
+        Self { ledger: ledger.clone(), keys, members, sent, terms, meter, ended: false }
     }
 
-    /// Notes that the reply is there, whose end follows.
-    pub(super) fn begun(&self) {
-        self.meter.begun();
+    /// Records that the reply has arrived. Its end follows.
+    pub(super) fn replied(&self) {
+        self.meter.replied();
     }
 
-    /// Ends it without an entry: a layer below had the response already.
-    pub(super) fn spared(mut self) {
+    /// Ends it without booking, because the response is of a layer below and not of a vendor.
+    pub(super) fn skip(mut self) {
         self.ended = true;
     }
 
     /// Ends it without a reply.
     pub(super) fn refused(mut self, error: &Error) {
         self.meter.failed(error.kind());
-        let facts = error.accounting().cloned().unwrap_or_default();
+        let accounting = error.accounting().cloned().unwrap_or_default();
         let (usage, charged) = match error.charge() {
             Charge::None => (None, Charged::Nothing),
             Charge::Unknown => (None, self.unknown()),
@@ -63,7 +63,7 @@ impl RunningAttempt {
                 (usage, self.charged(usage, &self.cost_of_attempts(error)))
             }
         };
-        let mut attempt = self.finished(Outcome::Failed, usage, charged, &facts);
+        let mut attempt = self.finished(Outcome::Failed, usage, charged, &accounting);
         attempt.request_id = error.request_id().map(Into::into).or(attempt.request_id);
         self.book(attempt);
     }
@@ -78,30 +78,30 @@ impl RunningAttempt {
             }
             End::Dropped(_) => Outcome::Abandoned,
         };
-        let mut facts = receipt.accounting();
-        facts.model = facts.model.or_else(|| T::answered_by(end.response()).cloned());
-        let usage = facts.usage.or_else(|| match end {
+        let mut accounting = receipt.accounting();
+        accounting.model = accounting.model.or_else(|| T::answered_by(end.response()).cloned());
+        let usage = accounting.usage.or_else(|| match end {
             End::Failed(_, error) => known(error.charge()),
             _ => None,
         });
-        let is_free = usage.is_none() && facts.cost.is_none();
+        let is_free = usage.is_none() && accounting.cost.is_none();
         let is_free = is_free && matches!(end, End::Failed(_, error) if error.charge() == Charge::None);
         let usage = usage.filter(Usage::is_plausible);
         let (cost, charged) = match is_free {
             true => (Ok(Usd::ZERO), Charged::Nothing),
             false => {
-                let cost = self.cost(&facts, usage);
+                let cost = self.cost(&accounting, usage);
                 let charged = self.charged(usage, &cost);
                 (cost, charged)
             }
         };
-        self.book(self.finished(outcome, usage, charged, &facts));
-        let claim = cost.as_ref().ok().filter(|_| outcome == Outcome::Complete).map(|cost| self.claim(*cost));
-        let list = cost.clone().and_then(|cost| self.terms.list(&self.keys.model, &facts, usage.as_ref(), cost));
-        let replaced = receipt.edit(|facts| {
-            facts.paid = Some(cost.clone().map_or_else(Amount::unknown, Amount::from));
-            facts.set_prices(cost, list);
-            std::mem::replace(&mut facts.cost_share, claim)
+        self.book(self.finished(outcome, usage, charged, &accounting));
+        let share = cost.as_ref().ok().filter(|_| outcome == Outcome::Complete).map(|cost| self.share(*cost));
+        let list = cost.clone().and_then(|cost| self.terms.list(&self.keys.model, &accounting, usage.as_ref(), cost));
+        let replaced = receipt.edit(|accounting| {
+            accounting.paid = Some(cost.clone().map_or_else(Amount::unknown, Amount::from));
+            accounting.set_prices(cost, list);
+            std::mem::replace(&mut accounting.cost_share, share)
         });
         // Only now, when the receipt is free: its callback may want to see it.
         drop(replaced);
@@ -110,21 +110,24 @@ impl RunningAttempt {
     /// Cost of failed attempts, each by its own model and service class.
     fn cost_of_attempts(&self, error: &Error) -> Result<Usd, UnknownCost> {
         let known = error.attempts().filter_map(|attempt| Some((known(attempt.charge)?, attempt.accounting)));
-        let costs = known.map(|(usage, facts)| {
-            self.cost(&facts.map(Arc::unwrap_or_clone).unwrap_or_default(), Some(usage).filter(Usage::is_plausible))
+        let costs = known.map(|(usage, accounting)| {
+            self.cost(
+                &accounting.map(Arc::unwrap_or_clone).unwrap_or_default(),
+                Some(usage).filter(Usage::is_plausible),
+            )
         });
         costs.sum()
     }
 
     /// The cost of an attempt that used this much.
-    fn cost(&self, facts: &Accounting, usage: Option<Usage>) -> Result<Usd, UnknownCost> {
-        match (usage, facts.cost, &facts.unusable_usage, facts.usage) {
-            (Some(usage), ..) => self.terms.cost(&self.keys.model, facts, &usage),
+    fn cost(&self, accounting: &Accounting, usage: Option<Usage>) -> Result<Usd, UnknownCost> {
+        match (usage, accounting.cost, &accounting.unusable_usage, accounting.usage) {
+            (Some(usage), ..) => self.terms.cost(&self.keys.model, accounting, &usage),
             // A server that states zeros does not know.
             (None, Some(stated), ..) if !stated.is_zero() => Ok(stated),
             (None, _, Some(stated), _) => Err(UnknownCost::UnusableUsage { stated: stated.clone() }),
             // One that no answer can have taken has no cost, and the table says so.
-            (None, _, None, Some(stated)) => self.terms.cost(&self.keys.model, facts, &stated),
+            (None, _, None, Some(stated)) => self.terms.cost(&self.keys.model, accounting, &stated),
             (None, _, None, None) => Err(UnknownCost::NoUsage),
         }
     }
@@ -139,7 +142,7 @@ impl RunningAttempt {
     }
 
     /// Returns the share of the cost that the response may take: of a merged call each member's own.
-    fn claim(&self, cost: Usd) -> CostShare {
+    fn share(&self, cost: Usd) -> CostShare {
         let share = |keys: Keys, amount: Usd| {
             let open = Open { ledger: self.ledger.clone(), keys, amount };
             CostShare::new(amount, move |lost| open.settle(lost))
@@ -156,22 +159,22 @@ impl RunningAttempt {
 
     /// Returns the charge of an attempt that ended without usage.
     fn unknown(&self) -> Charged {
-        match self.dispatch.is_sent() {
+        match self.sent.is_sent() {
             true => Charged::Unconfirmed(self.terms.bound.clone().ok()),
             false => Charged::Nothing,
         }
     }
 
-    fn finished(&self, outcome: Outcome, usage: Option<Usage>, charged: Charged, facts: &Accounting) -> Attempt {
+    fn finished(&self, outcome: Outcome, usage: Option<Usage>, charged: Charged, accounting: &Accounting) -> Attempt {
         let Keys { tenant, labels, model, member, .. } = self.keys.clone();
         Attempt {
             tenant,
             labels,
             model,
-            answered_by: facts.model.clone(),
-            provider: facts.provider.clone(),
+            answered_by: accounting.model.clone(),
+            provider: accounting.provider.clone(),
             member,
-            request_id: facts.request_id.clone(),
+            request_id: accounting.request_id.clone(),
             outcome,
             usage,
             charged,
@@ -189,12 +192,12 @@ impl RunningAttempt {
             _ => None,
         };
         let Some(members) = &self.members else {
-            self.ledger.books().attempt(&[(&self.keys, &attempt)], cause);
+            self.ledger.account_table().attempt(&[(&self.keys, &attempt)], cause);
             return self.ledger.report(&attempt);
         };
         let keys: Vec<Keys> = members.iter().map(|member| self.keys.of_caller(member)).collect();
         let shares = attempt.split(members);
-        self.ledger.books().attempt(&keys.iter().zip(&shares).collect::<Vec<_>>(), cause);
+        self.ledger.account_table().attempt(&keys.iter().zip(&shares).collect::<Vec<_>>(), cause);
         shares.iter().for_each(|share| self.ledger.report(share));
     }
 }
@@ -202,7 +205,7 @@ impl RunningAttempt {
 impl Open {
     /// Settles all of it: no caller used `lost`.
     fn settle(self, lost: Usd) {
-        self.ledger.books().settle(&self.keys, self.amount, lost);
+        self.ledger.account_table().settle(&self.keys, self.amount, lost);
     }
 }
 

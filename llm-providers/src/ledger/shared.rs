@@ -7,7 +7,7 @@ use std::{
 use llm_core::Clock;
 use llm_core::price::{PriceOptions, PriceTable, Prices, ServiceTier};
 
-use super::{Attempt, Snapshot, books::Books};
+use super::{Attempt, Snapshot, account_table::AccountTable};
 
 /// The ledger of a stack: see the [module's docs](crate::ledger) for terms and an example.
 ///
@@ -17,9 +17,9 @@ pub struct Ledger(Arc<Inner>);
 
 struct Inner {
     prices: Prices,
-    books: Mutex<Books>,
+    accounts: Mutex<AccountTable>,
     hooks: Mutex<Hooks>,
-    usual: Mutex<PriceOptions>,
+    default_service: Mutex<PriceOptions>,
     /// File's recording, if there is one.
     recording: OnceLock<Recording>,
 }
@@ -38,9 +38,9 @@ impl Ledger {
     pub fn new(prices: impl Into<Prices>) -> Self {
         Self(Arc::new(Inner {
             prices: prices.into(),
-            books: Mutex::new(Books::new()),
+            accounts: Mutex::new(AccountTable::new()),
             hooks: Mutex::default(),
-            usual: Mutex::default(),
+            default_service: Mutex::default(),
             recording: OnceLock::new(),
         }))
     }
@@ -48,7 +48,7 @@ impl Ledger {
     /// Sets the service class of requests that name none, as in your project's settings at the vendor. Default:
     /// standard. It raises the bound of such requests, not their cost, which is what the vendor says.
     pub fn default_tier(self, tier: ServiceTier) -> Self {
-        self.0.usual.lock().unwrap_or_else(PoisonError::into_inner).tier = tier;
+        self.0.default_service.lock().unwrap_or_else(PoisonError::into_inner).tier = tier;
         self
     }
 
@@ -61,9 +61,9 @@ impl Ledger {
     /// let ledger = Ledger::new(prices::openai()).default_surcharge("regional");
     /// ```
     pub fn default_surcharge(self, way: impl Into<Arc<str>>) -> Self {
-        let mut usual = self.0.usual.lock().unwrap_or_else(PoisonError::into_inner);
-        *usual = usual.clone().surcharge(way);
-        drop(usual);
+        let mut service = self.0.default_service.lock().unwrap_or_else(PoisonError::into_inner);
+        *service = service.clone().surcharge(way);
+        drop(service);
         self
     }
 
@@ -77,7 +77,7 @@ impl Ledger {
     /// let ledger = Ledger::new(prices::openai()).max_tenants(100);
     /// ```
     pub fn max_tenants(self, most: usize) -> Self {
-        self.books().accounts.tenants.most = most;
+        self.account_table().totals.tenants.most = most;
         self
     }
 
@@ -89,7 +89,7 @@ impl Ledger {
     /// let ledger = Ledger::new(prices::openai()).max_labels(100);
     /// ```
     pub fn max_labels(self, most: usize) -> Self {
-        self.books().accounts.labels.most = most;
+        self.account_table().totals.labels.most = most;
         self
     }
 
@@ -101,7 +101,7 @@ impl Ledger {
     /// let ledger = Ledger::new(prices::openai()).max_models(20);
     /// ```
     pub fn max_models(self, most: usize) -> Self {
-        self.books().accounts.models.most = most;
+        self.account_table().totals.models.most = most;
         self
     }
 
@@ -135,8 +135,8 @@ impl Ledger {
     /// ```
     pub fn snapshot(&self) -> Snapshot {
         let (accounts, unknown) = {
-            let books = self.books();
-            (books.accounts.clone(), books.unknown.clone())
+            let table = self.account_table();
+            (table.totals.clone(), table.unknown.clone())
         };
         Snapshot::new(self.prices().as_of(), accounts, unknown)
     }
@@ -176,15 +176,17 @@ impl Ledger {
         self.0.recording.get().is_some_and(|recording| recording.logs_requests)
     }
 
-    /// Returns the service of requests that name none.
-    pub(super) fn usual(&self) -> PriceOptions {
-        self.0.usual.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Returns the service class and surcharges of requests that name none.
+    pub(super) fn default_service(&self) -> PriceOptions {
+        self.0.default_service.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// NOTE: nothing foreign may run under this lock: not a receipt's, not a claim's, no hook.
-    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
+    /// Locks the accounts.
+    ///
+    /// NOTE: no code from outside the ledger may run under this lock: no receipt, no cost share, no hook.
+    pub(super) fn account_table(&self) -> MutexGuard<'_, AccountTable> {
         // Rows are plain numbers, so a panic elsewhere leaves nothing half done that matters more than the panic.
-        self.0.books.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn report(&self, attempt: &Attempt) {
@@ -195,6 +197,6 @@ impl Ledger {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger").field("total", &self.books().accounts.total).finish_non_exhaustive()
+        f.debug_struct("Ledger").field("total", &self.account_table().totals.total).finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use llm_core::price::UnknownCost;
 use super::{
     Balance, Row,
     accounts::{Accounts, Rows, SEPARATOR},
-    books::Unknown,
+    unknown_costs::UnknownCosts,
 };
 
 /// Copy of a ledger's accounts at one time. Prints as a table.
@@ -16,7 +16,7 @@ pub struct Snapshot {
     tenants: Named,
     labels: Named,
     models: Named,
-    pub(super) unknown: Unknown,
+    pub(super) unknown: UnknownCosts,
 }
 
 /// Rows by name, sorted; the row of the rest is the last.
@@ -26,7 +26,7 @@ impl Snapshot {
     /// Name of the row of all names beyond the bound of a map. It is the last.
     pub const OTHER: &str = "(other)";
 
-    pub(super) fn new(prices_as_of: &str, accounts: Accounts, unknown: Unknown) -> Self {
+    pub(super) fn new(prices_as_of: &str, accounts: Accounts, unknown: UnknownCosts) -> Self {
         Self {
             prices_as_of: prices_as_of.to_owned(),
             total: accounts.total,
@@ -56,7 +56,7 @@ impl Snapshot {
     /// Returns the causes of unknown costs, each with its number of attempts and of responses. At most 100 causes are
     /// counted apart.
     pub fn unknown_costs(&self) -> impl Iterator<Item = (&UnknownCost, u64, u64)> {
-        self.unknown.causes.iter().map(|(cause, counts)| (cause, counts.attempts, counts.answers))
+        self.unknown.causes.iter().map(|(cause, counts)| (cause, counts.attempts, counts.responses))
     }
 
     /// Returns the rows of the tenants, by name.

@@ -37,15 +37,15 @@ impl fmt::Display for Snapshot {
 }
 
 /// Writes the rows of a snapshot as aligned plain text, then notes.
-fn write_table(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_table(snapshot: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut lines = vec![COLUMNS.map(str::to_owned)];
-    lines.extend(books.tenants().map(|(name, row)| cells(&format!("tenant {name}"), row)));
-    lines.extend(books.models().map(|(name, row)| cells(&format!("model {name}"), row)));
-    lines.extend(books.labels().map(|(name, value, row)| match value {
+    lines.extend(snapshot.tenants().map(|(name, row)| cells(&format!("tenant {name}"), row)));
+    lines.extend(snapshot.models().map(|(name, row)| cells(&format!("model {name}"), row)));
+    lines.extend(snapshot.labels().map(|(name, value, row)| match value {
         "" => cells(&format!("label {name}"), row),
         _ => cells(&format!("label {name}={value}"), row),
     }));
-    lines.push(cells("in all", books.total()));
+    lines.push(cells("in all", snapshot.total()));
     let widths: [usize; COLUMNS.len()] =
         std::array::from_fn(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0));
     for line in &lines {
@@ -55,7 +55,7 @@ fn write_table(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         f.write_char('\n')?;
     }
-    notes(books, f)
+    notes(snapshot, f)
 }
 
 fn cells(name: &str, row: &Row) -> Cells {
@@ -107,9 +107,9 @@ fn printable(name: &str, most: usize) -> String {
     text
 }
 
-fn notes(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let total = books.total();
-    match books.prices_as_of() {
+fn notes(snapshot: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let total = snapshot.total();
+    match snapshot.prices_as_of() {
         "" => f.write_str("amounts of one month")?,
         day => write!(f, "prices of {day}")?,
     }
@@ -125,21 +125,21 @@ fn notes(books: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if !total.unlisted.is_zero() {
         write!(f, "\nwithout list price: responses {}, useful and saved {}", total.unlisted_responses, total.unlisted)?;
     }
-    let other = books.unknown.other;
-    for (cause, attempts, answers) in books.unknown_costs() {
+    let other = snapshot.unknown.other;
+    for (cause, attempts, responses) in snapshot.unknown_costs() {
         write!(
             f,
-            "\nunknown cost: attempts {attempts}, responses {answers}: {}",
+            "\nunknown cost: attempts {attempts}, responses {responses}: {}",
             printable(&cause.to_string(), MAX_CAUSE)
         )?;
     }
-    if other.attempts + other.answers > 0 {
-        write!(f, "\nunknown cost: attempts {}, responses {}: further causes", other.attempts, other.answers)?;
+    if other.attempts + other.responses > 0 {
+        write!(f, "\nunknown cost: attempts {}, responses {}: further causes", other.attempts, other.responses)?;
     }
     if !total.open.is_zero() {
-        write!(f, "\nopen: {} paid for answers still on the way", total.open)?;
+        write!(f, "\nopen: {} paid for responses that have not ended", total.open)?;
     }
-    let off = books.balance();
+    let off = snapshot.balance();
     if !off.is_balanced() {
         write!(f, "\noff by: attempts {}, responses {}, between {}", off.attempts, off.responses, off.between)?;
     }

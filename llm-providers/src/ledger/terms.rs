@@ -28,22 +28,22 @@ struct Asked {
 
 impl Terms {
     pub(super) fn of<T: Operation>(ledger: &Ledger, body: &T) -> Self {
-        let (prices, usual) = (ledger.prices(), ledger.usual());
+        let (prices, defaults) = (ledger.prices(), ledger.default_service());
         let asked = Asked::of(body);
         let (model, estimate) = (body.model(), body.estimate());
-        let bound = |tier: &ServiceTier, usual: &[Arc<str>]| {
-            let ways = asked.surcharges.iter().chain(usual);
+        let bound = |tier: &ServiceTier, surcharges: &[Arc<str>]| {
+            let ways = asked.surcharges.iter().chain(surcharges);
             let options =
                 ways.fold(PriceOptions::from(tier.clone()), |options, way| options.surcharge(Arc::clone(way)));
             prices.bound_with(model, &estimate, &options)
         };
-        // A model that does not have what is usual is served without it.
+        // A model without the default class or surcharges is served without them.
         let tiers = match &asked.tier {
             Some(tier) => vec![tier.clone()],
-            None => vec![usual.tier.clone(), ServiceTier::Standard],
+            None => vec![defaults.tier.clone(), ServiceTier::Standard],
         };
-        let ways = tiers.iter().flat_map(|tier| [(tier, &*usual.surcharges), (tier, &[])]);
-        let mut bounds = ways.map(|(tier, usual)| bound(tier, usual));
+        let ways = tiers.iter().flat_map(|tier| [(tier, &*defaults.surcharges), (tier, &[])]);
+        let mut bounds = ways.map(|(tier, surcharges)| bound(tier, surcharges));
         let first = bounds.next().unwrap_or(Err(UnknownCost::NoUsage));
         let bound = first.or_else(|cause| bounds.find_map(Result::ok).ok_or(cause));
         Self { prices, asked, bound }
@@ -55,9 +55,9 @@ impl Terms {
     }
 
     /// The cost of `usage` at what the vendor says of itself in `accounting`; where it names no class, at the one asked for.
-    pub(super) fn cost(&self, asked_model: &str, facts: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
+    pub(super) fn cost(&self, asked_model: &str, accounting: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
         let tier = self.asked.tier.clone().unwrap_or_default();
-        self.prices.cost_of(asked_model, &tier, facts, usage)
+        self.prices.cost_of(asked_model, &tier, accounting, usage)
     }
 
     /// Returns the list price of a response that cost `cost`: the same at the standard class, else the table's price of
@@ -65,14 +65,14 @@ impl Terms {
     pub(super) fn list(
         &self,
         asked_model: &str,
-        facts: &Accounting,
+        accounting: &Accounting,
         usage: Option<&Usage>,
         cost: Usd,
     ) -> Result<Usd, UnknownCost> {
-        let named = facts.service_tier.as_deref().map(ServiceTier::named);
+        let named = accounting.service_tier.as_deref().map(ServiceTier::named);
         match (named.or_else(|| self.asked.tier.clone()).unwrap_or_default(), usage) {
             (ServiceTier::Standard, _) => Ok(cost),
-            (_, Some(usage)) => self.prices.list_of(asked_model, facts, usage),
+            (_, Some(usage)) => self.prices.list_of(asked_model, accounting, usage),
             (_, None) => Err(UnknownCost::NoUsage),
         }
     }

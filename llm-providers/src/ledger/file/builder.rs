@@ -6,8 +6,8 @@ use std::{
 
 use llm_core::{Clock, SystemClock};
 
-use super::{Disk, FlushThread, LedgerFile, LedgerFileError, Shared};
-use crate::ledger::{Ledger, accounts::Choice, months::MonthBooks, request_log::RequestLog, shared::Recording};
+use super::{LedgerFile, LedgerFileError, disk::Disk, files::LedgerFiles, thread::FlushThread};
+use crate::ledger::{Ledger, accounts::Choice, months::MonthTable, request_log::RequestLog, shared::Recording};
 
 /// Settings of a [`LedgerFile`].
 #[derive(Debug)]
@@ -19,8 +19,15 @@ pub struct LedgerFileBuilder {
     clock: Arc<dyn Clock>,
 }
 
+impl LedgerFile {
+    /// Returns the settings of a file at this path.
+    pub fn builder(path: impl Into<PathBuf>) -> LedgerFileBuilder {
+        LedgerFileBuilder::new(path.into())
+    }
+}
+
 impl LedgerFileBuilder {
-    pub(super) fn new(path: PathBuf) -> Self {
+    fn new(path: PathBuf) -> Self {
         Self { path, choice: Choice::default(), log: None, clock: Arc::new(SystemClock) }
     }
 
@@ -69,15 +76,15 @@ impl LedgerFileBuilder {
         if !ledger.record(Recording { clock: self.clock, logs_requests: self.log.is_some() }) {
             return Err(LedgerFileError::LedgerInUse);
         }
-        let mut books = ledger.books();
+        let mut table = ledger.account_table();
         for accounts in months.0.values_mut() {
-            Arc::make_mut(accounts).bound_as(&books.accounts);
+            Arc::make_mut(accounts).bound_as(&table.totals);
         }
-        books.log = self.log.map(|_| RequestLog::default());
-        books.months = Some(MonthBooks { choice: self.choice, months, is_changed: false });
-        drop(books);
-        let shared = Shared { ledger: ledger.clone(), disk: Mutex::new(disk) };
-        Ok(LedgerFile { shared: Arc::new(shared), thread: None })
+        table.log = self.log.map(|_| RequestLog::default());
+        table.months = Some(MonthTable { choice: self.choice, months, is_changed: false });
+        drop(table);
+        let files = LedgerFiles { ledger: ledger.clone(), disk: Mutex::new(disk) };
+        Ok(LedgerFile { files: Arc::new(files), thread: None })
     }
 
     /// Opens like [`open`](Self::open), and **starts a thread** that flushes at each period. It flushes a last time and ends when
@@ -89,7 +96,7 @@ impl LedgerFileBuilder {
     pub fn start(self, ledger: &Ledger, every: Duration) -> Result<LedgerFile, LedgerFileError> {
         let path = self.path.clone();
         let mut file = self.open(ledger)?;
-        let thread = FlushThread::start(Arc::clone(&file.shared), every);
+        let thread = FlushThread::start(Arc::clone(&file.files), every);
         let failed = |error| LedgerFileError::Write { path, message: format!("no thread: {error}") };
         file.thread = Some(thread.map_err(failed)?);
         Ok(file)

@@ -1,6 +1,11 @@
 //! The form of the file: JSON, one row for each account.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,8 +57,32 @@ enum Kind {
     OtherLabels,
 }
 
+impl Months {
+    /// Reads a file, for reports without a ledger.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerFileError::Open`] if it cannot be read or does not exist, [`LedgerFileError::Newer`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, LedgerFileError> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path)
+            .map_err(|error| LedgerFileError::Open { path: path.into(), message: error.to_string() })?;
+        parse(path, &bytes)
+    }
+
+    /// Writes the accounts as JSON, in the form of the file: an object with a list `rows` of objects with `month`, `kind`,
+    /// `name`, `value` (of a label) and `account`, whose amounts are whole nano-dollars.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_json(&self, mut out: impl Write) -> io::Result<()> {
+        out.write_all(&write(self))
+    }
+}
+
 /// Writes one row a line, so that files can be compared.
-pub(crate) fn write(months: &Months) -> Vec<u8> {
+pub(super) fn write(months: &Months) -> Vec<u8> {
     let rows: Vec<Record> = months.0.iter().flat_map(|(month, accounts)| records(*month, accounts)).collect();
     let rows: Vec<String> = rows.iter().map(|row| serde_json::to_string(row).expect(WRITABLE)).collect();
     let head = format!("{{\"format\":\"{FORMAT}\",\"version\":{VERSION},\"rows\":[");
@@ -86,7 +115,7 @@ fn records(month: Month, accounts: &Accounts) -> Vec<Record> {
 }
 
 /// Reads the contents of the file at `path`.
-pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<Months, LedgerFileError> {
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Months, LedgerFileError> {
     let wrong = |cause: &dyn fmt::Display| LedgerFileError::Open {
         path: path.into(),
         message: format!(

@@ -27,7 +27,7 @@ impl Disk {
         let failed = |error: io::Error| LedgerFileError::Open { path: path.clone(), message: error.to_string() };
         let stamp = stamp(&path).map_err(failed)?;
         let months = match stamp {
-            Some(_) => contents::read(&path, &std::fs::read(&path).map_err(failed)?)?,
+            Some(_) => contents::parse(&path, &std::fs::read(&path).map_err(failed)?)?,
             None => Months::default(),
         };
         let mut disk = Self { path, stamp, log };

@@ -1,28 +1,14 @@
-//! Totals of a ledger in a file.
+use std::{fmt, sync::Arc};
 
-mod builder;
-pub(super) mod contents;
-mod disk;
-mod error;
-mod thread;
-
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-pub use self::builder::LedgerFileBuilder;
-pub use self::error::LedgerFileError;
-use self::{disk::Disk, thread::FlushThread};
-use super::{Ledger, Months, months::MonthBooks, request_log::RequestLog};
+use super::{LedgerFileError, files::LedgerFiles, thread::FlushThread};
+use crate::ledger::Months;
 
 /// Keeps a ledger's totals of each month in a file, so that the cost of a job is known after a crash and a restart.
 ///
 /// Months are those of UTC. A call is booked in the month in which it reached the ledger. Beside the total of a month, the
 /// file has rows by tenant, by model and by the labels that the application lists, each by choice, with the bounds of the
-/// ledger ([`Ledger::max_tenants`] and the like) for each month. The request log has a line of JSON for each request, by
-/// choice.
+/// ledger ([`Ledger::max_tenants`](crate::Ledger::max_tenants) and the like) for each month. The request log has a line of
+/// JSON for each request, by choice.
 ///
 /// ```
 /// use llm_providers::{Ledger, ledger::LedgerFile, prices};
@@ -41,8 +27,8 @@ use super::{Ledger, Months, months::MonthBooks, request_log::RequestLog};
 /// # Behaviour
 ///
 /// - A flush writes a new file and puts it in place of the old one in one step. A killed process loses what was booked
-///   since the last flush that returned: with [`start`](LedgerFileBuilder::start), at most the period and the time of one
-///   write. It loses no more, and never leaves half a file. A flush without a change writes nothing.
+///   since the last flush that returned: with [`start`](super::LedgerFileBuilder::start), at most the period and the time
+///   of one write. It loses no more, and never leaves half a file. A flush without a change writes nothing.
 /// - A flush writes the rows of all months, about 1 KB each.
 /// - An amount that was `open` when the process was killed stays so, because it is not known whether a caller got the
 ///   response.
@@ -58,34 +44,23 @@ use super::{Ledger, Months, months::MonthBooks, request_log::RequestLog};
 /// 16 MiB wait for one, and a line `{"lost_lines":…}` counts those beyond.
 #[must_use = "dropped, it is flushed only if it was started"]
 pub struct LedgerFile {
-    shared: Arc<Shared>,
-    thread: Option<FlushThread>,
-}
-
-/// A ledger and its files.
-struct Shared {
-    ledger: Ledger,
-    disk: Mutex<Disk>,
+    pub(super) files: Arc<LedgerFiles>,
+    pub(super) thread: Option<FlushThread>,
 }
 
 impl LedgerFile {
-    /// Returns the settings of a file at this path.
-    pub fn builder(path: impl Into<PathBuf>) -> LedgerFileBuilder {
-        LedgerFileBuilder::new(path.into())
-    }
-
     /// Writes all that was booked before. It blocks for as long as the disk takes.
     ///
     /// # Errors
     ///
     /// [`LedgerFileError::Write`] and [`LedgerFileError::Changed`]. The totals stay in memory for the next flush.
     pub fn flush(&self) -> Result<(), LedgerFileError> {
-        self.shared.flush()
+        self.files.flush()
     }
 
     /// Returns a copy of the accounts, those of earlier processes included.
     pub fn months(&self) -> Months {
-        self.shared.ledger.books().months.as_ref().map(|books| books.months.clone()).unwrap_or_default()
+        self.files.ledger.account_table().months.as_ref().map(|table| table.months.clone()).unwrap_or_default()
     }
 
     /// Flushes a last time and ends the thread, if there is one. What is booked later is not written.
@@ -99,34 +74,8 @@ impl LedgerFile {
     }
 }
 
-impl Shared {
-    fn flush(&self) -> Result<(), LedgerFileError> {
-        let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
-        let (changed, lines) = {
-            let books = &mut *self.ledger.books();
-            let lines = books.log.as_mut().map(RequestLog::take).unwrap_or_default();
-            let months = books.months.as_mut().filter(|months| months.is_changed);
-            let copy = |months: &mut MonthBooks| {
-                months.is_changed = false;
-                months.months.clone()
-            };
-            (months.map(copy), lines)
-        };
-        let appended = disk.append(&lines);
-        let replaced = changed.map_or(Ok(()), |months| disk.replace(&months));
-        let books = &mut *self.ledger.books();
-        if let (Err(_), Some(log)) = (&appended, &mut books.log) {
-            log.put_back(lines);
-        }
-        if let (Err(_), Some(months)) = (&replaced, &mut books.months) {
-            months.is_changed = true;
-        }
-        replaced.and(appended)
-    }
-}
-
 impl fmt::Debug for LedgerFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LedgerFile").field("ledger", &self.shared.ledger).finish_non_exhaustive()
+        f.debug_struct("LedgerFile").field("ledger", &self.files.ledger).finish_non_exhaustive()
     }
 }

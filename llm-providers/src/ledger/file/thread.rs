@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::Shared;
+use super::files::LedgerFiles;
 
 /// Thread that flushes at each period. Dropped, it flushes a last time and ends.
 pub(super) struct FlushThread {
@@ -18,14 +18,14 @@ pub(super) struct FlushThread {
 }
 
 impl FlushThread {
-    pub(super) fn start(shared: Arc<Shared>, every: Duration) -> io::Result<Self> {
+    pub(super) fn start(files: Arc<LedgerFiles>, every: Duration) -> io::Result<Self> {
         let (end, ended) = mpsc::channel::<()>();
         let work = move || {
             let mut is_failing = false;
             while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                is_failing = flush(&shared, is_failing);
+                is_failing = flush(&files, is_failing);
             }
-            flush(&shared, false);
+            flush(&files, false);
         };
         let thread = Builder::new().name("llm-ledger-file".into()).spawn(work)?;
         Ok(Self { end: Some(end), thread: Some(thread) })
@@ -33,8 +33,8 @@ impl FlushThread {
 }
 
 /// Returns true if it failed. Only the first failure of several is logged.
-fn flush(shared: &Shared, was_failing: bool) -> bool {
-    match shared.flush() {
+fn flush(files: &LedgerFiles, was_failing: bool) -> bool {
+    match files.flush() {
         Ok(()) => false,
         Err(error) => {
             if !was_failing {

@@ -51,10 +51,10 @@ pub(super) async fn answered(ledger: &Ledger, call: Call<ChatRequest>, reply: Re
 /// What another participant of the same flight gets.
 pub(super) fn joined(bought: &Receipt) -> Reply<ChatResponse> {
     let (receipt, from) = (Receipt::default(), bought.accounting());
-    receipt.edit(|facts| {
-        facts.copy_response(&from);
-        facts.origin = Origin::Coalesced;
-        facts.cost_share = from.cost_share;
+    receipt.edit(|accounting| {
+        accounting.copy_response(&from);
+        accounting.origin = Origin::Coalesced;
+        accounting.cost_share = from.cost_share;
     });
     Reply::new(answer(), receipt)
 }
@@ -96,7 +96,7 @@ async fn requests_coalesced_response_saves_list_price() {
         "the lower tap alone tells both"
     );
     let follower = joined(&leader.receipt);
-    follower.receipt.edit(|facts| facts.cost_share = None);
+    follower.receipt.edit(|accounting| accounting.cost_share = None);
     answered(&ledger, call("acme"), leader).await;
     let follower = answered(&ledger, call("acme"), follower).await;
     assert_eq!((follower.paid().exact(), follower.saved()), (Some(Usd::ZERO), COST));
@@ -108,10 +108,10 @@ async fn requests_stated_cost_counts_without_row() {
     for (model, expected) in [("unheard-of", 7), ("m", COST.nanos())] {
         let ledger = ledger();
         let receipt = Receipt::default();
-        receipt.edit(|facts| {
-            facts.model = Some(model.into());
-            facts.usage = Some(Usage::new(10, 5));
-            facts.cost = Some(Usd::from_nanos(7));
+        receipt.edit(|accounting| {
+            accounting.model = Some(model.into());
+            accounting.usage = Some(Usage::new(10, 5));
+            accounting.cost = Some(Usd::from_nanos(7));
         });
         let given = Given(Mutex::new([Reply::new(answer(), receipt)].into()));
         let stack = ServiceBuilder::new().layer(ledger.requests()).layer(ledger.attempts());
@@ -130,7 +130,7 @@ async fn attempts_unused_response_is_wasted() {
     let books = ledger.snapshot();
     assert_eq!((books.total().open, books.total().wasted.total()), (COST, Usd::ZERO));
     assert!(books.balance().is_balanced(), "open amounts are part of the books: {books}");
-    assert!(books.to_string().contains("open: $0.00002 paid for answers still on the way"));
+    assert!(books.to_string().contains("open: $0.00002 paid for responses that have not ended"));
     drop(follower);
     let row = ledger.snapshot().total().clone();
     assert_eq!((row.open, row.wasted.of(Waste::Abandoned), row.used), (Usd::ZERO, COST, Usd::ZERO));
@@ -141,11 +141,11 @@ async fn attempts_unused_response_is_wasted() {
 async fn requests_hit_saves_list_price() {
     let ledger = ledger();
     let receipt = Receipt::default();
-    receipt.edit(|facts| {
-        facts.origin = Origin::Cache { tier: "memory", age: Duration::from_secs(1) };
-        facts.usage = Some(Usage::new(10, 5));
-        facts.set_prices(Ok(COST), Ok(COST));
-        facts.saved.add(Cause::CacheHit, COST);
+    receipt.edit(|accounting| {
+        accounting.origin = Origin::Cache { tier: "memory", age: Duration::from_secs(1) };
+        accounting.usage = Some(Usage::new(10, 5));
+        accounting.set_prices(Ok(COST), Ok(COST));
+        accounting.saved.add(Cause::CacheHit, COST);
     });
     let hit = answered(&ledger, call("acme").with_units(7), Reply::new(answer(), receipt)).await;
     assert_eq!((hit.paid().exact(), hit.saved()), (Some(Usd::ZERO), COST));
@@ -189,7 +189,7 @@ async fn requests_of_other_label_keep_balance() {
 async fn balance_shows_list_price_without_attempt() {
     let ledger = ledger();
     let receipt = Receipt::default();
-    receipt.edit(|facts| facts.set_prices(Ok(COST), Ok(COST)));
+    receipt.edit(|accounting| accounting.set_prices(Ok(COST), Ok(COST)));
     answered(&ledger, call("acme"), Reply::new(answer(), receipt)).await;
     let books = ledger.snapshot();
     assert_eq!(books.balance().responses, COST);

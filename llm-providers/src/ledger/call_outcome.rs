@@ -1,0 +1,28 @@
+use std::sync::Arc;
+
+use llm_core::{Origin, Savings, Usage, Usd, price::UnknownCost};
+
+/// Outcome of a call, as its caller saw it.
+#[derive(Debug)]
+pub(super) enum CallOutcome {
+    Answered(Box<BookedResponse>),
+    Failed,
+    Dropped,
+}
+
+/// A whole response, as it is booked.
+#[derive(Debug)]
+pub(super) struct BookedResponse {
+    pub(super) origin: Origin,
+    pub(super) units: u32,
+    pub(super) usage: Option<Usage>,
+    /// True if its cost is known.
+    pub(super) is_priced: bool,
+    pub(super) list: Result<Usd, UnknownCost>,
+    pub(super) useful: Usd,
+    pub(super) saved: Savings,
+    /// Model that answered, vendor and the vendor's id of the request, where they are known.
+    pub(super) answered_by: Option<Arc<str>>,
+    pub(super) provider: Option<Arc<str>>,
+    pub(super) request_id: Option<Arc<str>>,
+}
