@@ -61,10 +61,10 @@ impl AtOnce {
 
     fn reply<O>(&self, output: O) -> Ready<Result<Reply<O>, Error>> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let mut facts = Accounting::default();
-        facts.usage = Some(Usage::new(512, 512));
-        facts.cost = Some(Usd::from_nanos(1));
-        ready(Ok(Reply::new(output, Receipt::new(facts))))
+        let mut accounting = Accounting::default();
+        accounting.usage = Some(Usage::new(512, 512));
+        accounting.cost = Some(Usd::from_nanos(1));
+        ready(Ok(Reply::new(output, Receipt::new(accounting))))
     }
 }
 

@@ -41,9 +41,10 @@ pub(super) fn commits(log: &str) -> Vec<Commit<'_>> {
 /// The new file of a line such as `:100644 100644 <old> <new> M<tab>path`; moved files have a similarity behind the letter,
 /// and two paths.
 fn changed(line: &str) -> Option<File<'_>> {
-    let (facts, paths) = line.strip_prefix(':')?.split_once('\t')?;
-    let mut facts = facts.split(' ');
-    let (_, mode, _, blob, status) = (facts.next()?, facts.next()?, facts.next()?, facts.next()?, facts.next()?);
+    let (accounting, paths) = line.strip_prefix(':')?.split_once('\t')?;
+    let mut accounting = accounting.split(' ');
+    let (_, mode, _, blob, status) =
+        (accounting.next()?, accounting.next()?, accounting.next()?, accounting.next()?, accounting.next()?);
     let changed = matches!(status, "A" | "M") || (status.starts_with('R') && status != "R100");
     // Unusual names are quoted.
     let is_rust = paths.trim_end_matches('"').ends_with(".rs");

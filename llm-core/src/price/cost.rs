@@ -50,15 +50,15 @@ impl PriceTable {
         &self,
         asked: &str,
         tier: &ServiceTier,
-        facts: &Accounting,
+        accounting: &Accounting,
         usage: &Usage,
     ) -> Result<Usd, UnknownCost> {
-        let answer = Answer { asked, facts, usage, options: options(tier, facts) };
+        let answer = Answer { asked, accounting, usage, options: options(tier, accounting) };
         let parts = [usage.cache_write, usage.cache_write_long].into_iter().fold(usage.cache_read, u64::saturating_add);
-        if let (Some(stated), true) = (facts.cost, parts > usage.input) {
+        if let (Some(stated), true) = (accounting.cost, parts > usage.input) {
             return Ok(stated);
         }
-        self.sum(&answer, Self::listed).or_else(|_| match facts.cost {
+        self.sum(&answer, Self::listed).or_else(|_| match accounting.cost {
             Some(stated) => Ok(stated),
             None => self.sum(&answer, Self::resolve),
         })
@@ -87,9 +87,9 @@ impl PriceTable {
     /// # Errors
     ///
     /// As [`cost_with`](Self::cost_with), and a usage that no response can have taken.
-    pub fn list_of(&self, asked: &str, facts: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
-        let options = surcharged(ServiceTier::Standard, facts);
-        let answer = Answer { asked, facts, usage, options };
+    pub fn list_of(&self, asked: &str, accounting: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
+        let options = surcharged(ServiceTier::Standard, accounting);
+        let answer = Answer { asked, accounting, usage, options };
         self.sum(&answer, Self::listed).or_else(|_| self.sum(&answer, Self::resolve))
     }
 
@@ -145,7 +145,7 @@ impl PriceTable {
         check(answer.usage)?;
         let mut rest = *answer.usage;
         let mut sum = Usd::ZERO;
-        for side in &answer.facts.side_calls {
+        for side in &answer.accounting.side_calls {
             rest = rest.saturating_sub(side.usage);
             let (model, price) = match side.model.as_deref() {
                 Some(model) => (model, lookup(self, answer.name(model))?),
@@ -153,7 +153,7 @@ impl PriceTable {
             };
             sum += cost(model, price, &side.usage, &answer.options)?;
         }
-        if rest != Usage::default() || answer.facts.side_calls.is_empty() {
+        if rest != Usage::default() || answer.accounting.side_calls.is_empty() {
             let (model, price) = self.answered(answer, lookup)?;
             sum += cost(model, price, &rest, &answer.options)?;
         }
@@ -163,9 +163,9 @@ impl PriceTable {
     /// The prices of the model that answered; where it has none, and its name only extends the one asked, or that has an
     /// alias, those of the model asked.
     fn answered<'a>(&self, answer: &Answer<'a>, lookup: Lookup) -> Result<(&'a str, &ModelPrice), UnknownCost> {
-        let (asked, facts) = (answer.asked, answer.facts);
-        let model = facts.model.as_deref().unwrap_or(asked);
-        let stands_in = extends(model, asked) || !facts.fallback && self.alias_of(asked).is_some();
+        let (asked, accounting) = (answer.asked, answer.accounting);
+        let model = accounting.model.as_deref().unwrap_or(asked);
+        let stands_in = extends(model, asked) || !accounting.fallback && self.alias_of(asked).is_some();
         match lookup(self, answer.name(model)) {
             Ok(price) => Ok((model, price)),
             Err(cause @ UnknownCost::Model { .. }) if stands_in => {
@@ -179,24 +179,24 @@ impl PriceTable {
 /// A response that is to be priced.
 struct Answer<'a> {
     asked: &'a str,
-    facts: &'a Accounting,
+    accounting: &'a Accounting,
     usage: &'a Usage,
     options: PriceOptions,
 }
 
 impl<'a> Answer<'a> {
     fn name(&self, model: &'a str) -> Name<'a> {
-        Name { provider: self.facts.provider.as_deref(), model }
+        Name { provider: self.accounting.provider.as_deref(), model }
     }
 }
 
-fn options(tier: &ServiceTier, facts: &Accounting) -> PriceOptions {
-    let tier = facts.service_tier.as_deref().map_or_else(|| tier.clone(), ServiceTier::named);
-    surcharged(tier, facts)
+fn options(tier: &ServiceTier, accounting: &Accounting) -> PriceOptions {
+    let tier = accounting.service_tier.as_deref().map_or_else(|| tier.clone(), ServiceTier::named);
+    surcharged(tier, accounting)
 }
 
-fn surcharged(tier: ServiceTier, facts: &Accounting) -> PriceOptions {
-    facts.surcharges.iter().cloned().fold(tier.into(), PriceOptions::surcharge)
+fn surcharged(tier: ServiceTier, accounting: &Accounting) -> PriceOptions {
+    accounting.surcharges.iter().cloned().fold(tier.into(), PriceOptions::surcharge)
 }
 
 fn cost(model: &str, price: &ModelPrice, usage: &Usage, options: &PriceOptions) -> Result<Usd, UnknownCost> {

@@ -38,15 +38,15 @@ fn at(dollars: i64) -> Usd {
 }
 
 fn answer(provider: Option<&str>, model: &str, stated: Option<i64>) -> Accounting {
-    let mut facts = Accounting::default();
-    facts.provider = provider.map(Into::into);
-    facts.model = Some(model.into());
-    facts.cost = stated.map(Usd::from_nanos);
-    facts
+    let mut accounting = Accounting::default();
+    accounting.provider = provider.map(Into::into);
+    accounting.model = Some(model.into());
+    accounting.cost = stated.map(Usd::from_nanos);
+    accounting
 }
 
-fn cost(table: &PriceTable, asked: &str, facts: &Accounting) -> Result<Usd, UnknownCost> {
-    table.cost_of(asked, &ServiceTier::Standard, facts, &USAGE)
+fn cost(table: &PriceTable, asked: &str, accounting: &Accounting) -> Result<Usd, UnknownCost> {
+    table.cost_of(asked, &ServiceTier::Standard, accounting, &USAGE)
 }
 
 #[test]
@@ -134,45 +134,47 @@ fn vendor_name_that_extends_asked_has_its_price() {
 #[test]
 fn side_calls_cost_their_own_models_price() {
     let table = table("anthropic", &[("large", 10), ("small", 1)]);
-    let mut facts = answer(Some("anthropic"), "large", None);
-    facts.side_calls = vec![SideCall::new(Usage::new(600, 60)).with_model("small")];
+    let mut accounting = answer(Some("anthropic"), "large", None);
+    accounting.side_calls = vec![SideCall::new(Usage::new(600, 60)).with_model("small")];
     // 600 + 600 at the small price, 400 + 400 at the large one.
-    assert_eq!(cost(&table, "large", &facts), Ok(Usd::from_nanos(1_200 * 1_000 + 800 * 10_000)));
-    facts.side_calls = vec![SideCall::new(Usage::new(600, 60))];
-    assert_eq!(cost(&table, "large", &facts), Ok(at(10)));
-    facts.side_calls = vec![SideCall::new(Usage::new(600, 60)).with_model("unheard-of")];
-    assert!(matches!(cost(&table, "large", &facts), Err(UnknownCost::Model { model, .. }) if &*model == "unheard-of"));
-    facts.cost = Some(Usd::from_nanos(7));
-    assert_eq!(cost(&table, "large", &facts), Ok(Usd::from_nanos(7)));
+    assert_eq!(cost(&table, "large", &accounting), Ok(Usd::from_nanos(1_200 * 1_000 + 800 * 10_000)));
+    accounting.side_calls = vec![SideCall::new(Usage::new(600, 60))];
+    assert_eq!(cost(&table, "large", &accounting), Ok(at(10)));
+    accounting.side_calls = vec![SideCall::new(Usage::new(600, 60)).with_model("unheard-of")];
+    assert!(
+        matches!(cost(&table, "large", &accounting), Err(UnknownCost::Model { model, .. }) if &*model == "unheard-of")
+    );
+    accounting.cost = Some(Usd::from_nanos(7));
+    assert_eq!(cost(&table, "large", &accounting), Ok(Usd::from_nanos(7)));
 }
 
 #[test]
 fn side_call_has_its_own_prompt_length() {
     let json = r#"{"as_of": "", "models": {"m": {"rows": [{"input": "1", "output": "1"},
         {"above": 1000, "input": "5", "output": "5"}]}}}"#;
-    let mut facts = answer(None, "m", None);
-    facts.side_calls = vec![SideCall::new(Usage::new(900, 0))];
-    let cost = |facts: &Accounting| {
+    let mut accounting = answer(None, "m", None);
+    accounting.side_calls = vec![SideCall::new(Usage::new(900, 0))];
+    let cost = |accounting: &Accounting| {
         let table = PriceTable::from_json(json).unwrap();
-        table.cost_of("m", &ServiceTier::Standard, facts, &Usage::new(1_800, 0)).unwrap().nanos()
+        table.cost_of("m", &ServiceTier::Standard, accounting, &Usage::new(1_800, 0)).unwrap().nanos()
     };
-    assert_eq!(cost(&facts), 1_800 * 1_000, "two prompts of 900");
-    facts.side_calls.clear();
-    assert_eq!(cost(&facts), 1_800 * 5_000);
+    assert_eq!(cost(&accounting), 1_800 * 1_000, "two prompts of 900");
+    accounting.side_calls.clear();
+    assert_eq!(cost(&accounting), 1_800 * 5_000);
 }
 
 #[test]
 fn unknown_cost_names_its_cause() {
     let table = table("openai", &[("m", 1)]);
     let of = |change: fn(&mut Accounting), usage: Usage| {
-        let mut facts = answer(Some("openai"), "m", None);
-        change(&mut facts);
-        table.cost_of("m", &ServiceTier::Standard, &facts, &usage).unwrap_err()
+        let mut accounting = answer(Some("openai"), "m", None);
+        change(&mut accounting);
+        table.cost_of("m", &ServiceTier::Standard, &accounting, &usage).unwrap_err()
     };
-    let tier = of(|facts| facts.service_tier = Some("Platinum".into()), USAGE);
+    let tier = of(|accounting| accounting.service_tier = Some("Platinum".into()), USAGE);
     assert_eq!(tier, UnknownCost::Tier { model: "m".into(), tier: ServiceTier::named("platinum") });
     assert!(tier.to_string().contains("\"platinum\""), "{tier}");
-    let way = of(|facts| facts.surcharges = vec!["mars".into()], USAGE);
+    let way = of(|accounting| accounting.surcharges = vec!["mars".into()], USAGE);
     assert!(way.to_string().contains("\"mars\""), "{way}");
     let kind = of(|_| (), Usage { searches: 1, ..USAGE });
     assert_eq!(kind, UnknownCost::Kind { model: "m".into(), kind: TokenKind::Search });
@@ -182,7 +184,7 @@ fn unknown_cost_names_its_cause() {
 fn implausible_usage_has_no_cost() {
     let table = table("openai", &[("m", 1)]);
     for usage in [Usage::new(u64::MAX, 0), Usage::new(0, u64::MAX), Usage { searches: u64::MAX, ..USAGE }] {
-        let cost = |facts: &Accounting| table.cost_of("m", &ServiceTier::Standard, facts, &usage);
+        let cost = |accounting: &Accounting| table.cost_of("m", &ServiceTier::Standard, accounting, &usage);
         assert!(matches!(cost(&answer(Some("openai"), "m", None)), Err(UnknownCost::UnusableUsage { .. })));
         let stated = answer(Some("openai"), "m", Some(7));
         assert_eq!(cost(&stated), Ok(Usd::from_nanos(7)));
@@ -234,9 +236,9 @@ fn search_per_request_counts_once() {
 #[test]
 fn paid_never_reads_as_zero_when_unknown() {
     let paid = |origin, paid: Option<Amount>| {
-        let mut facts = Accounting::default();
-        (facts.origin, facts.paid) = (origin, paid);
-        Receipt::new(facts).paid()
+        let mut accounting = Accounting::default();
+        (accounting.origin, accounting.paid) = (origin, paid);
+        Receipt::new(accounting).paid()
     };
     let bare = paid(Origin::Vendor, None);
     assert_eq!((bare.exact(), bare.cause()), (None, Some(&UnknownCost::NoAttemptsLayer)));

@@ -38,7 +38,7 @@ impl Provider for Vendor {
         let said = call.body.messages.iter().flat_map(|message| message.parts.clone()).collect();
         let answer = ChatResponse::new("1", call.body.model, vec![Choice::new(0, said, FinishReason::Stop)]);
         let receipt = Receipt::new(Accounting::default());
-        receipt.edit(|facts| facts.usage = Some(Usage::new(7, 3)));
+        receipt.edit(|accounting| accounting.usage = Some(Usage::new(7, 3)));
         Ok(Reply::new(answer, receipt))
     }
 

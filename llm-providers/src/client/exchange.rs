@@ -33,7 +33,7 @@ use crate::{
 pub(super) struct Head {
     pub(super) headers: HeaderMap,
     /// Returns the head of a response, before its body is read.
-    facts: Accounting,
+    accounting: Accounting,
     pub(super) limits: Option<Arc<VendorLimits>>,
     pub(super) deadline: Deadline,
     clock: Arc<dyn Clock>,
@@ -65,14 +65,14 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         let (parts, body) = answer.into_parts();
         let limits = self.config.protocol.limits(&parts.headers, model, self.config.clock.now()).map(Arc::new);
         if parts.status.is_success() {
-            let mut facts = Accounting::default();
-            facts.provider = Some(Arc::clone(&self.config.name));
-            facts.model = Some(Arc::clone(model));
-            facts.request_id = self.config.protocol.request_id(&parts.headers).map(Arc::from);
-            facts.surcharges = self.config.protocol.surcharges(self.config.base_url.host());
+            let mut accounting = Accounting::default();
+            accounting.provider = Some(Arc::clone(&self.config.name));
+            accounting.model = Some(Arc::clone(model));
+            accounting.request_id = self.config.protocol.request_id(&parts.headers).map(Arc::from);
+            accounting.surcharges = self.config.protocol.surcharges(self.config.base_url.host());
             let secrets = self.config.secrets();
             let clock = Arc::clone(&self.config.clock);
-            return Ok((Head { headers: parts.headers, facts, limits, deadline, clock, secrets }, body));
+            return Ok((Head { headers: parts.headers, accounting, limits, deadline, clock, secrets }, body));
         }
         let answer = Response::from_parts(parts, body);
         Err(self.refusal(answer, limits, &deadline).await)
@@ -115,12 +115,12 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
 impl Head {
     /// Accounting data that the head of a response states.
     pub(super) fn receipt(&self) -> Receipt {
-        Receipt::new(self.facts.clone())
+        Receipt::new(self.accounting.clone())
     }
 
     /// Returns the surcharges: of this host, and of the response.
     pub(super) fn surcharges(&self, told: &[Arc<str>]) -> Vec<Arc<str>> {
-        let mut all = self.facts.surcharges.clone();
+        let mut all = self.accounting.surcharges.clone();
         add(&mut all, told);
         all
     }
@@ -138,18 +138,18 @@ impl Head {
 
     /// Adds to an error what is known of the answer that it is about.
     pub(super) fn blame(&self, error: Error) -> Error {
-        let mut facts = self.facts.clone();
+        let mut accounting = self.accounting.clone();
         if let Some(told) = error.accounting() {
-            facts.model = told.model.clone().or(facts.model);
-            facts.usage_so_far = told.usage_so_far;
-            facts.service_tier.clone_from(&told.service_tier);
-            facts.surcharges = self.surcharges(&told.surcharges);
-            facts.side_calls.clone_from(&told.side_calls);
-            facts.unusable_usage.clone_from(&told.unusable_usage);
-            facts.cost = told.cost;
+            accounting.model = told.model.clone().or(accounting.model);
+            accounting.usage_so_far = told.usage_so_far;
+            accounting.service_tier.clone_from(&told.service_tier);
+            accounting.surcharges = self.surcharges(&told.surcharges);
+            accounting.side_calls.clone_from(&told.side_calls);
+            accounting.unusable_usage.clone_from(&told.unusable_usage);
+            accounting.cost = told.cost;
         }
-        let error = scrub(error, &self.secrets).with_accounting(facts);
-        let error = match &self.facts.request_id {
+        let error = scrub(error, &self.secrets).with_accounting(accounting);
+        let error = match &self.accounting.request_id {
             Some(id) => error.with_request_id(Arc::clone(id)),
             None => error,
         };
@@ -203,16 +203,16 @@ impl<W> Config<W> {
 
 /// Puts on the receipt what a whole response stated.
 pub(super) fn settle<A>(receipt: &Receipt, model: &Arc<str>, decoded: &Decoded<A>) {
-    receipt.edit(|facts| {
+    receipt.edit(|accounting| {
         if !model.is_empty() {
-            facts.model = Some(Arc::clone(model));
+            accounting.model = Some(Arc::clone(model));
         }
-        facts.usage = decoded.usage;
-        facts.service_tier.clone_from(&decoded.service_tier);
-        facts.side_calls.clone_from(&decoded.side_calls);
-        facts.unusable_usage.clone_from(&decoded.unusable_usage);
-        facts.cost = decoded.billed;
-        add(&mut facts.surcharges, &decoded.surcharges);
+        accounting.usage = decoded.usage;
+        accounting.service_tier.clone_from(&decoded.service_tier);
+        accounting.side_calls.clone_from(&decoded.side_calls);
+        accounting.unusable_usage.clone_from(&decoded.unusable_usage);
+        accounting.cost = decoded.billed;
+        add(&mut accounting.surcharges, &decoded.surcharges);
     });
 }
 

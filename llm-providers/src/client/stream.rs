@@ -129,12 +129,12 @@ impl<C: StreamDecoder> Events<C> {
             match event {
                 ChatEvent::Start { model, .. } if !model.is_empty() => {
                     self.span.answered(model);
-                    self.receipt.edit(|facts| facts.model = Some(Arc::clone(model)));
+                    self.receipt.edit(|accounting| accounting.model = Some(Arc::clone(model)));
                 }
                 ChatEvent::Usage(usage) => {
                     self.usage = Some(*usage);
                     self.span.used(*usage);
-                    self.receipt.edit(|facts| facts.usage = Some(*usage));
+                    self.receipt.edit(|accounting| accounting.usage = Some(*usage));
                 }
                 _ => {}
             }
@@ -144,26 +144,26 @@ impl<C: StreamDecoder> Events<C> {
             self.so_far = so_far;
             // A usage that was taken for the whole answer's, and grew.
             self.usage = self.usage.and(so_far);
-            self.receipt.edit(|facts| {
-                facts.usage = facts.usage.and(so_far);
-                facts.usage_so_far = so_far;
-                facts.side_calls = self.chunks.side_calls().to_vec();
+            self.receipt.edit(|accounting| {
+                accounting.usage = accounting.usage.and(so_far);
+                accounting.usage_so_far = so_far;
+                accounting.side_calls = self.chunks.side_calls().to_vec();
             });
         }
         if self.chunks.service_tier() != self.tier.as_ref() {
             self.tier = self.chunks.service_tier().cloned();
-            self.receipt.edit(|facts| facts.service_tier.clone_from(&self.tier));
+            self.receipt.edit(|accounting| accounting.service_tier.clone_from(&self.tier));
         }
         if let Some(billed) = self.chunks.billed() {
-            self.receipt.edit(|facts| facts.cost = Some(billed));
+            self.receipt.edit(|accounting| accounting.cost = Some(billed));
         }
         if self.chunks.unusable_usage() != self.unusable.as_ref() {
             self.unusable = self.chunks.unusable_usage().cloned();
-            self.receipt.edit(|facts| facts.unusable_usage.clone_from(&self.unusable));
+            self.receipt.edit(|accounting| accounting.unusable_usage.clone_from(&self.unusable));
         }
         if self.chunks.surcharges() != self.surcharges {
             self.surcharges = self.chunks.surcharges().to_vec();
-            self.receipt.edit(|facts| facts.surcharges = self.head.surcharges(&self.surcharges));
+            self.receipt.edit(|accounting| accounting.surcharges = self.head.surcharges(&self.surcharges));
         }
     }
 

@@ -131,16 +131,16 @@ impl Genai {
         runtime::require("genai's client")?;
         deadline.check()?;
         let target = self.target(model).await?;
-        let mut facts = Accounting::default();
-        facts.provider = Some(provider(target.model.adapter_kind).into());
-        Ok((target, deadline, Receipt::new(facts)))
+        let mut accounting = Accounting::default();
+        accounting.provider = Some(provider(target.model.adapter_kind).into());
+        Ok((target, deadline, Receipt::new(accounting)))
     }
 }
 
 fn settle(receipt: &Receipt, model: &Arc<str>, usage: Option<llm_core::Usage>) {
-    receipt.edit(|facts| {
-        facts.model = Some(Arc::clone(model));
-        facts.usage = usage;
+    receipt.edit(|accounting| {
+        accounting.model = Some(Arc::clone(model));
+        accounting.usage = usage;
     });
 }
 

@@ -46,7 +46,7 @@ impl Pieces {
         span: CallSpan,
     ) -> Self {
         let start = ChatEvent::Start { id: Arc::default(), model: Arc::clone(&model) };
-        receipt.edit(|facts| facts.model = Some(Arc::clone(&model)));
+        receipt.edit(|accounting| accounting.model = Some(Arc::clone(&model)));
         let waiting = VecDeque::from([Ok(start)]);
         Self { source, kind, model, alarm: deadline.alarm(), receipt, span, waiting, thinking: false, ended: false }
     }
@@ -123,7 +123,7 @@ impl Pieces {
         self.waiting.extend(calls.map(|part| Ok(ChatEvent::Part { choice: 0, part })));
         self.waiting.push_back(Ok(ChatEvent::Finish { choice: 0, reason }));
         if let Some(usage) = usage {
-            self.receipt.edit(|facts| facts.usage = Some(usage));
+            self.receipt.edit(|accounting| accounting.usage = Some(usage));
             self.span.used(usage);
             self.waiting.push_back(Ok(ChatEvent::Usage(usage)));
         }

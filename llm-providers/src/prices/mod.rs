@@ -1,6 +1,6 @@
 //! Dated price tables of vendors, as a starting point.
 //!
-//! They are facts of the day that [`as_of`](llm_core::price::PriceTable::as_of) names, gathered from the place that
+//! They are those of the day that [`as_of`](llm_core::price::PriceTable::as_of) names, gathered from the place that
 //! [`source`](llm_core::price::PriceTable::source) names, and not authoritative: a vendor's own pages and your contract with it
 //! are. Put your own prices over them:
 //!

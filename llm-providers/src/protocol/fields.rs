@@ -17,11 +17,11 @@ pub(crate) fn malformed(message: impl Into<Arc<str>>) -> Error {
 
 /// Makes accounting data of what decides the price: the model, if it is named, and the service class.
 pub(crate) fn served(model: Option<&Value>, tier: Option<Arc<str>>, surcharges: &[Arc<str>]) -> Accounting {
-    let mut facts = Accounting::default();
-    facts.model = model.and_then(Value::as_str).filter(|model| !model.is_empty()).map(Arc::from);
-    facts.service_tier = tier;
-    facts.surcharges = surcharges.to_vec();
-    facts
+    let mut accounting = Accounting::default();
+    accounting.model = model.and_then(Value::as_str).filter(|model| !model.is_empty()).map(Arc::from);
+    accounting.service_tier = tier;
+    accounting.surcharges = surcharges.to_vec();
+    accounting
 }
 
 /// The object that `bytes` hold.

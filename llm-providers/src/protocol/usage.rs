@@ -103,10 +103,10 @@ impl StatedUsage {
         self.unusable.as_ref()
     }
 
-    /// Writes into the facts of an error what decides the price of the usage.
-    pub(crate) fn describe(&self, facts: &mut Accounting) {
-        facts.side_calls.clone_from(&self.side_calls);
-        facts.unusable_usage.clone_from(&self.unusable);
+    /// Writes into the accounting of an error what decides the price of the usage.
+    pub(crate) fn describe(&self, accounting: &mut Accounting) {
+        accounting.side_calls.clone_from(&self.side_calls);
+        accounting.unusable_usage.clone_from(&self.unusable);
     }
 }
 
@@ -180,9 +180,9 @@ fn describe(path: &str, value: &Value) -> Arc<str> {
 }
 
 /// Adds to the error of a response what that states of its price.
-pub(crate) fn charged(error: Error, stated: &StatedUsage, mut facts: Accounting) -> Error {
-    stated.describe(&mut facts);
-    let error = error.with_accounting(facts);
+pub(crate) fn charged(error: Error, stated: &StatedUsage, mut accounting: Accounting) -> Error {
+    stated.describe(&mut accounting);
+    let error = error.with_accounting(accounting);
     match stated.usage() {
         Some(usage) => error.with_charge(Charge::Known(usage)),
         None => error,

@@ -50,7 +50,7 @@ impl Stream for Paced {
         }
         let event = self.events.pop_front();
         match &event {
-            Some(Ok(ChatEvent::Usage(usage))) => self.receipt.edit(|facts| facts.usage = Some(*usage)),
+            Some(Ok(ChatEvent::Usage(usage))) => self.receipt.edit(|accounting| accounting.usage = Some(*usage)),
             Some(Err(_)) => self.events.clear(),
             _ => {}
         }

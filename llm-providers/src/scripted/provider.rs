@@ -81,7 +81,7 @@ impl Scripted {
             act => (act.chat(&call.body)?, None),
         };
         let usage = rule.usage.or(usage).unwrap_or_else(|| used(&call.body, &answer));
-        receipt.edit(|facts| facts.usage = Some(usage));
+        receipt.edit(|accounting| accounting.usage = Some(usage));
         Ok(Reply::new(answer, receipt))
     }
 
@@ -128,7 +128,7 @@ impl Scripted {
         };
         let receipt = receipt(&call.body.model);
         let usage = rule.usage.unwrap_or_else(|| Usage::new(tokens(text.len()), 0));
-        receipt.edit(|facts| facts.usage = Some(usage));
+        receipt.edit(|accounting| accounting.usage = Some(usage));
         Ok(Reply::new(Embeddings::new(call.body.model.clone(), vectors), receipt))
     }
 }
@@ -160,9 +160,9 @@ async fn wait<T>(call: &Call<T>, rule: &Rule) -> Result<(), Error> {
 }
 
 fn receipt(model: &Arc<str>) -> Receipt {
-    let mut facts = Accounting::default();
-    facts.model = Some(Arc::clone(model));
-    Receipt::new(facts)
+    let mut accounting = Accounting::default();
+    accounting.model = Some(Arc::clone(model));
+    Receipt::new(accounting)
 }
 
 fn used(request: &ChatRequest, answer: &ChatResponse) -> Usage {

@@ -254,8 +254,8 @@ proptest! {
             prop_assert_eq!(*answer.finish() == FinishReason::Unknown, counts.is_none());
         }
         if let (Ok(read), Some(largest)) = (&read, largest(sent)) {
-            let facts = read.receipt.accounting();
-            let recorded = facts.usage.or(facts.usage_so_far).unwrap_or(Usage::new(0, 0));
+            let accounting = read.receipt.accounting();
+            let recorded = accounting.usage.or(accounting.usage_so_far).unwrap_or(Usage::new(0, 0));
             prop_assert!(recorded.input >= largest.input && recorded.output >= largest.output, "{recorded:?}");
         }
     }

@@ -68,8 +68,8 @@ async fn genai_returns_response_and_usage_of_vendor() {
     let text = vendor.response_text(&last_sent(&vendor));
     assert_eq!(Some(whole.output.text().into_owned()), text);
     assert_eq!(whole.output.finish(), &FinishReason::Stop);
-    let facts = whole.receipt.accounting();
-    assert_eq!((facts.provider.as_deref(), facts.model.as_deref()), (Some("openai"), Some("gpt-4o-mini")));
+    let accounting = whole.receipt.accounting();
+    assert_eq!((accounting.provider.as_deref(), accounting.model.as_deref()), (Some("openai"), Some("gpt-4o-mini")));
 
     let streamed = provider.chat_stream(call(question())).await.unwrap();
     let receipt = streamed.receipt.clone();

@@ -174,16 +174,19 @@ fn usage_unusable_is_named_and_unknown() {
         for field in ["prompt_tokens", "completion_tokens"] {
             let mut usage = json!({"prompt_tokens": 9, "completion_tokens": 2});
             usage[field] = count.clone();
-            let facts = openai(&[said(), chunk(&usage)]);
-            assert_eq!((facts.usage, facts.unusable_usage), (None, Some(format!("{field}: {name}").into())));
+            let accounting = openai(&[said(), chunk(&usage)]);
+            assert_eq!((accounting.usage, accounting.unusable_usage), (None, Some(format!("{field}: {name}").into())));
             let decoded = decode_chat(message(&usage).to_string().as_bytes()).unwrap();
             assert_eq!((decoded.usage, decoded.unusable_usage), (None, Some(format!("{field}: {name}").into())));
             assert_eq!(decoded.output.extra.get("usage").unwrap()[field], count, "it stays in the response");
             let row = booked(OpenAi::with_transport("sk-test", canned(&[said(), chunk(&usage)])).unwrap(), true);
             assert_eq!((row.usage_paid, row.unconfirmed.count), (Usage::default(), 1));
         }
-        let facts = gemini(&[json!({"promptTokenCount": 9, "candidatesTokenCount": count})]);
-        assert_eq!((facts.usage, facts.unusable_usage), (None, Some(format!("candidatesTokenCount: {name}").into())));
+        let accounting = gemini(&[json!({"promptTokenCount": 9, "candidatesTokenCount": count})]);
+        assert_eq!(
+            (accounting.usage, accounting.unusable_usage),
+            (None, Some(format!("candidatesTokenCount: {name}").into()))
+        );
     }
 }
 
@@ -194,7 +197,7 @@ fn usage_unusable_later_keeps_earlier_one() {
         chunk(&json!({"prompt_tokens": 9, "completion_tokens": 2})),
         chunk(&json!({"prompt_tokens": u64::MAX})),
     ];
-    let facts = openai(&chunks);
-    assert_eq!(facts.usage, Some(Usage::new(9, 2)));
-    assert!(facts.unusable_usage.is_some());
+    let accounting = openai(&chunks);
+    assert_eq!(accounting.usage, Some(Usage::new(9, 2)));
+    assert!(accounting.unusable_usage.is_some());
 }

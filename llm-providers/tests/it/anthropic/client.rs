@@ -56,8 +56,8 @@ fn anthropic_response_receipt_and_ledger_agree() {
         assert_eq!(streamed.answer.unwrap().choices, whole.output.choices);
         assert!(matches!(&whole.output.choices[0].parts[0], Part::Reasoning(thought) if thought.signature.is_some()));
         for receipt in [&whole.receipt, &streamed.receipt] {
-            let facts = receipt.accounting();
-            let bill = vendor.bill(facts.request_id.as_deref().unwrap()).unwrap();
+            let accounting = receipt.accounting();
+            let bill = vendor.bill(accounting.request_id.as_deref().unwrap()).unwrap();
             let usage = Usage {
                 cache_read: bill.cached_tokens,
                 cache_write: bill.cache_write_5m_tokens,
@@ -65,9 +65,9 @@ fn anthropic_response_receipt_and_ledger_agree() {
                 reasoning: 3,
                 ..Usage::new(bill.input_tokens, bill.output_tokens)
             };
-            assert_eq!((facts.usage, bill.cancelled), (Some(usage), false));
+            assert_eq!((accounting.usage, bill.cancelled), (Some(usage), false));
             assert_eq!(
-                (facts.provider.as_deref(), facts.service_tier.as_deref()),
+                (accounting.provider.as_deref(), accounting.service_tier.as_deref()),
                 (Some("anthropic"), Some("standard"))
             );
         }
@@ -197,9 +197,12 @@ fn anthropic_broken_stream_states_known_usage() {
         let reply = client(&vendor).chat_stream(question()).await.unwrap();
         let broken = read(reply.output, reply.receipt).await;
         assert_eq!(broken.error.unwrap().kind(), ErrorKind::Incomplete);
-        let facts = broken.receipt.accounting();
+        let accounting = broken.receipt.accounting();
         let bill = &vendor.bills()[0];
-        assert_eq!((facts.usage, facts.usage_so_far.map(|usage| usage.input)), (None, Some(bill.input_tokens)));
+        assert_eq!(
+            (accounting.usage, accounting.usage_so_far.map(|usage| usage.input)),
+            (None, Some(bill.input_tokens))
+        );
     });
 }
 

@@ -254,7 +254,7 @@ fn anthropic_failed_response_keeps_service_tier() {
     let usage = json!({"input_tokens": 9, "output_tokens": 5, "service_tier": "priority", "inference_geo": "us"});
     let error = decode_chat(json!({"model": "claude-x", "usage": usage}).to_string().as_bytes()).unwrap_err();
     assert_eq!(error.charge(), Charge::Known(Usage::new(9, 5)));
-    let facts = error.accounting().unwrap();
-    assert_eq!((facts.model.as_deref(), facts.service_tier.as_deref()), (Some("claude-x"), Some("priority")));
-    assert_eq!(facts.surcharges, ["us".into()]);
+    let accounting = error.accounting().unwrap();
+    assert_eq!((accounting.model.as_deref(), accounting.service_tier.as_deref()), (Some("claude-x"), Some("priority")));
+    assert_eq!(accounting.surcharges, ["us".into()]);
 }

@@ -161,10 +161,10 @@ fn anthropic_stream_equals_unary_response() {
     let usage = Usage { cache_read: 100, cache_write: 10, cache_write_long: 20, ..Usage::new(138, 50) };
     let usage = Usage { reasoning: 20, searches: 1, ..usage };
     assert_eq!((read.receipt.usage(), unary.usage), (Some(usage), Some(usage)));
-    let facts = read.receipt.accounting();
-    assert_eq!((facts.service_tier.as_deref(), facts.model.as_deref()), (Some("standard"), Some("m-1")));
-    assert_eq!(facts.provider.as_deref(), Some("anthropic"));
-    assert_eq!((facts.surcharges, unary.surcharges), (vec!["eu".into()], vec!["eu".into()]));
+    let accounting = read.receipt.accounting();
+    assert_eq!((accounting.service_tier.as_deref(), accounting.model.as_deref()), (Some("standard"), Some("m-1")));
+    assert_eq!(accounting.provider.as_deref(), Some("anthropic"));
+    assert_eq!((accounting.surcharges, unary.surcharges), (vec!["eu".into()], vec!["eu".into()]));
 }
 
 #[test]
@@ -211,15 +211,15 @@ fn anthropic_stream_reads_multiline_data_and_comments() {
 fn anthropic_stream_broken_states_known_usage() {
     let events = typical();
     for told in 1..events.len() - 2 {
-        let (error, facts) = match block_on(play(Canned::events([bytes(&events[..told])]))) {
+        let (error, accounting) = match block_on(play(Canned::events([bytes(&events[..told])]))) {
             Ok(read) => (read.error.unwrap(), read.receipt.accounting()),
             // Before any content.
             Err(error) => (error.clone(), error.accounting().unwrap().clone()),
         };
         assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown), "after {told}");
-        assert_eq!(facts.usage, None);
+        assert_eq!(accounting.usage, None);
         let known = Usage { cache_read: 100, cache_write: 10, cache_write_long: 20, ..Usage::new(137, 1) };
-        assert_eq!(facts.usage_so_far, Some(known), "after {told}");
+        assert_eq!(accounting.usage_so_far, Some(known), "after {told}");
     }
     // The reason and the usage came: nothing is missing but a mark. So it is with an end without a line's end.
     let marked = bytes(&events);

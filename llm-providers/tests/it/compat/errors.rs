@@ -160,8 +160,8 @@ fn usage_growing_is_final_at_stream_end() {
     let broken = played(Dialect::VLLM, &[delta("a", 1), delta("b", 2)], false).unwrap();
     let error = broken.error.unwrap();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown));
-    let facts = broken.receipt.accounting();
-    assert_eq!((facts.usage, facts.usage_so_far), (None, Some(Usage::new(3, 2))), "known at least");
+    let accounting = broken.receipt.accounting();
+    assert_eq!((accounting.usage, accounting.usage_so_far), (None, Some(Usage::new(3, 2))), "known at least");
 }
 
 #[test]

@@ -58,14 +58,17 @@ fn gemini_response_receipt_and_ledger_agree() {
         assert!(!answer.choices[0].reasoning().is_empty());
         assert_eq!(whole.output.text(), vendor.responses_to(&vendor.requests()[0])[0]);
         for (receipt, id) in [(&whole.receipt, &whole.output.id), (&streamed.receipt, &answer.id)] {
-            let (facts, bill) = (receipt.accounting(), vendor.bill(id).unwrap());
+            let (accounting, bill) = (receipt.accounting(), vendor.bill(id).unwrap());
             let usage = Usage {
                 cache_read: bill.cached_tokens,
                 reasoning: 3,
                 ..Usage::new(bill.input_tokens, bill.output_tokens)
             };
-            assert_eq!((facts.usage, bill.cancelled), (Some(usage), false));
-            assert_eq!((facts.provider.as_deref(), facts.service_tier.as_deref()), (Some("gemini"), Some("standard")));
+            assert_eq!((accounting.usage, bill.cancelled), (Some(usage), false));
+            assert_eq!(
+                (accounting.provider.as_deref(), accounting.service_tier.as_deref()),
+                (Some("gemini"), Some("standard"))
+            );
         }
         assert!(whole.limits.is_none());
     });

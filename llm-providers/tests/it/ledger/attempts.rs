@@ -100,9 +100,9 @@ async fn attempts_error_costs_its_charge() {
 #[tokio::test]
 async fn attempts_failed_cost_each_models_price() {
     let failed = |model: &str| {
-        let mut facts = Accounting::default();
-        facts.model = Some(model.into());
-        failure(Charge::Known(Usage::new(42, 30))).with_accounting(facts)
+        let mut accounting = Accounting::default();
+        accounting.model = Some(model.into());
+        failure(Charge::Known(Usage::new(42, 30))).with_accounting(accounting)
     };
     let error = failed("gpt-4o").with_earlier_attempts(&failed("gpt-4o-mini"));
     let ledger = llm_providers::Ledger::new(llm_providers::prices::openai());

@@ -100,15 +100,15 @@ fn unknown_list_price_is_named_not_zero() {
     // The vendor's cost counts; its list price is unknown.
     let stated = Ledger::new(PriceTable::new("2026-01-02"));
     let receipt = Receipt::default();
-    receipt.edit(|facts| (facts.cost, facts.service_tier) = (Some(half), Some("flex".into())));
+    receipt.edit(|accounting| (accounting.cost, accounting.service_tier) = (Some(half), Some("flex".into())));
     let reply = Reply::new(answer(), receipt);
     let bottom = stated.attempts().layer(tower::service_fn(move |_: Call<ChatRequest>| {
         let reply = Reply::new(reply.output.clone(), reply.receipt.clone());
         async move { Ok::<_, llm_core::Error>(reply) }
     }));
-    let facts = oneshot(bottom, call("acme")).now_or_never().unwrap().unwrap().receipt.accounting();
-    assert_eq!((facts.cost, facts.list), (Some(half), None));
-    assert!(facts.unpriced.is_some());
+    let accounting = oneshot(bottom, call("acme")).now_or_never().unwrap().unwrap().receipt.accounting();
+    assert_eq!((accounting.cost, accounting.list), (Some(half), None));
+    assert!(accounting.unpriced.is_some());
 }
 
 /// One reader of a response.
@@ -173,10 +173,10 @@ async fn buy(ledger: &Ledger, step: &Step) -> Option<Accounting> {
     let usage = Usage::new(step.usage.0, step.usage.1);
     let mut plan = Plan { tier, usage: Some(usage), ..Plan::default() };
     if step.failed {
-        let mut facts = Accounting::default();
-        facts.service_tier = tier.map(Into::into);
+        let mut accounting = Accounting::default();
+        accounting.service_tier = tier.map(Into::into);
         let error = Error::new(ErrorKind::Malformed, "odd").with_charge(Charge::Known(usage));
-        plan.head = Head::Fails(error.with_accounting(facts));
+        plan.head = Head::Fails(error.with_accounting(accounting));
     }
     let vendor = Vendor::default();
     vendor.0.lock().unwrap().push_back(plan);
@@ -212,20 +212,25 @@ fn unpack(mut whole: Accounting, step: &Step) -> Vec<Response> {
         .collect()
 }
 
-async fn read(ledger: &Ledger, (facts, cost, share, alone): Response, readers: &[Reader], expected: &mut Expected) {
+async fn read(
+    ledger: &Ledger,
+    (accounting, cost, share, alone): Response,
+    readers: &[Reader],
+    expected: &mut Expected,
+) {
     let mut is_taken = false;
     for (at, reader) in readers.iter().enumerate() {
         let mut own = Accounting::default();
-        own.copy_response(&facts);
+        own.copy_response(&accounting);
         if at == 0 {
-            own.paid = facts.paid.clone();
+            own.paid = accounting.paid.clone();
         } else {
             own.origin = Origin::Coalesced;
         }
-        own.cost_share = facts.cost_share.clone();
+        own.cost_share = accounting.cost_share.clone();
         if let Reader::Stored = reader {
             // What lies in a store is what the response is.
-            own = serde_json::from_str(&serde_json::to_string(&facts).unwrap()).unwrap();
+            own = serde_json::from_str(&serde_json::to_string(&accounting).unwrap()).unwrap();
             own.origin = Origin::Cache { tier: "memory", age: Duration::ZERO };
             own.saved.add(Cause::CacheHit, own.cost.expect("it was bought"));
         }

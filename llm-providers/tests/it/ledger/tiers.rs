@@ -112,18 +112,18 @@ fn default_surcharge_raises_bound() {
 #[test]
 fn tier_of_failed_attempt_sets_cost() {
     let failed = |change: fn(&mut Accounting)| {
-        let mut facts = Accounting::default();
-        change(&mut facts);
+        let mut accounting = Accounting::default();
+        change(&mut accounting);
         let error = Error::new(ErrorKind::Malformed, "odd").with_charge(Charge::Known(Usage::new(10, 5)));
-        let head = Head::Fails(error.with_accounting(facts));
+        let head = Head::Fails(error.with_accounting(accounting));
         let row = book(&Ledger::new(table()), request(), Plan { head, ..Plan::default() });
         (row.paid.nanos(), row.unpriced_attempts)
     };
     assert_eq!(failed(|_| {}), (COST.nanos(), 0));
-    assert_eq!(failed(|facts| facts.service_tier = Some("flex".into())), (COST.nanos() / 2, 0));
-    assert_eq!(failed(|facts| facts.service_tier = Some("priority".into())), (COST.nanos() * 2, 0));
-    assert_eq!(failed(|facts| facts.surcharges = vec!["us".into()]), (COST.nanos() * 11 / 10, 0));
-    assert_eq!(failed(|facts| facts.model = Some("another".into())), (0, 1));
+    assert_eq!(failed(|accounting| accounting.service_tier = Some("flex".into())), (COST.nanos() / 2, 0));
+    assert_eq!(failed(|accounting| accounting.service_tier = Some("priority".into())), (COST.nanos() * 2, 0));
+    assert_eq!(failed(|accounting| accounting.surcharges = vec!["us".into()]), (COST.nanos() * 11 / 10, 0));
+    assert_eq!(failed(|accounting| accounting.model = Some("another".into())), (0, 1));
 }
 
 #[tokio::test]

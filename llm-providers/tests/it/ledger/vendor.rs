@@ -83,14 +83,14 @@ impl Vendor {
 
 fn reply<O: llm_core::Output>(output: O, plan: Plan) -> Reply<O> {
     let receipt = Receipt::default();
-    receipt.edit(|facts| {
-        facts.model = plan.model.map(Into::into);
-        facts.service_tier = plan.tier.map(Into::into);
-        facts.surcharges = plan.surcharges.iter().map(|way| Arc::from(*way)).collect();
-        facts.request_id = plan.request_id.map(Into::into);
+    receipt.edit(|accounting| {
+        accounting.model = plan.model.map(Into::into);
+        accounting.service_tier = plan.tier.map(Into::into);
+        accounting.surcharges = plan.surcharges.iter().map(|way| Arc::from(*way)).collect();
+        accounting.request_id = plan.request_id.map(Into::into);
     });
     // As a client does: usage is known when the answer ends.
-    Reply::new(output, receipt).on_end(move |_, receipt| receipt.edit(|facts| facts.usage = plan.usage))
+    Reply::new(output, receipt).on_end(move |_, receipt| receipt.edit(|accounting| accounting.usage = plan.usage))
 }
 
 #[async_trait::async_trait]

@@ -66,15 +66,18 @@ fn openai_response_receipt_and_ledger_agree() {
         );
         assert_eq!((&answer.extra, &answer.choices[0].extra), (&whole.output.extra, &whole.output.choices[0].extra));
         for receipt in [&whole.receipt, &streamed.receipt] {
-            let facts = receipt.accounting();
-            let bill = vendor.bill(facts.request_id.as_deref().unwrap()).unwrap();
+            let accounting = receipt.accounting();
+            let bill = vendor.bill(accounting.request_id.as_deref().unwrap()).unwrap();
             let usage = Usage {
                 cache_read: bill.cached_tokens,
                 reasoning: 3,
                 ..Usage::new(bill.input_tokens, bill.output_tokens)
             };
-            assert_eq!((facts.usage, bill.cancelled), (Some(usage), false));
-            assert_eq!((facts.provider.as_deref(), facts.service_tier.as_deref()), (Some("openai"), Some("default")));
+            assert_eq!((accounting.usage, bill.cancelled), (Some(usage), false));
+            assert_eq!(
+                (accounting.provider.as_deref(), accounting.service_tier.as_deref()),
+                (Some("openai"), Some("default"))
+            );
         }
         let limits = whole.limits.unwrap();
         assert_eq!((limits.requests.unwrap().limit, limits.model.as_deref()), (Some(10_000), Some("asked")));

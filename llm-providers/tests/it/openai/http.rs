@@ -34,9 +34,9 @@ async fn http_serves_unary_streamed_and_embeddings() {
     assert_eq!(vectors.output.vectors.len(), 2);
     vendor.wait_until(|vendor| vendor.bills().len() == 3).await;
     for receipt in [&whole.receipt, &streamed.receipt, &vectors.receipt] {
-        let facts = receipt.accounting();
-        let bill = vendor.bill(facts.request_id.as_deref().unwrap()).unwrap();
-        let usage = facts.usage.unwrap();
+        let accounting = receipt.accounting();
+        let bill = vendor.bill(accounting.request_id.as_deref().unwrap()).unwrap();
+        let usage = accounting.usage.unwrap();
         assert_eq!((usage.input, usage.output), (bill.input_tokens, bill.output_tokens));
         assert!(!bill.cancelled, "answers are read to their end");
     }

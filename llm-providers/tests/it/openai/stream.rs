@@ -63,10 +63,10 @@ fn openai_stream_equals_unary_response() {
     assert_eq!(read.answer.unwrap(), decode_chat(unary.to_string().as_bytes()).unwrap().output);
     let extras = read.events.iter().filter(|event| matches!(event, ChatEvent::Extra { .. })).count();
     assert_eq!(extras, 2, "what repeats is said once");
-    let facts = read.receipt.accounting();
-    assert_eq!((facts.usage, facts.service_tier.as_deref()), (Some(Usage::new(9, 4)), Some("default")));
-    assert_eq!((facts.model.as_deref(), facts.request_id.as_deref()), (Some("m-1"), Some("req_1")));
-    assert_eq!(facts.provider.as_deref(), Some("openai"));
+    let accounting = read.receipt.accounting();
+    assert_eq!((accounting.usage, accounting.service_tier.as_deref()), (Some(Usage::new(9, 4)), Some("default")));
+    assert_eq!((accounting.model.as_deref(), accounting.request_id.as_deref()), (Some("m-1"), Some("req_1")));
+    assert_eq!(accounting.provider.as_deref(), Some("openai"));
 }
 
 #[test]

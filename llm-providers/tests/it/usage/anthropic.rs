@@ -69,9 +69,9 @@ fn usage_zero_in_delta_keeps_start() {
 
 #[test]
 fn usage_unusable_in_delta_is_named() {
-    let facts = streamed(&of(10, 0, 0, 1), &[text()], &[of(u64::MAX, 0, 0, 8)]);
-    assert_eq!(facts.usage, Some(Usage::new(10, 1)));
-    assert_eq!(facts.unusable_usage.as_deref(), Some("input_tokens: 18446744073709551615"));
+    let accounting = streamed(&of(10, 0, 0, 1), &[text()], &[of(u64::MAX, 0, 0, 8)]);
+    assert_eq!(accounting.usage, Some(Usage::new(10, 1)));
+    assert_eq!(accounting.unusable_usage.as_deref(), Some("input_tokens: 18446744073709551615"));
 }
 
 fn iteration(kind: &str, model: Option<&str>, input: u64, output: u64) -> Value {
@@ -122,8 +122,8 @@ fn usage_iterations_add_side_calls() {
         let decoded = decode_chat(body.to_string().as_bytes()).unwrap();
         let expected = Some(Usage::new(expected.0, expected.1));
         assert_eq!((decoded.usage, &decoded.side_calls), (expected, &sides), "{usage}");
-        let facts = streamed(&of(700, 0, 0, 1), &[text()], std::slice::from_ref(&usage));
-        assert_eq!((facts.usage, facts.side_calls), (expected, sides), "{usage} streamed");
+        let accounting = streamed(&of(700, 0, 0, 1), &[text()], std::slice::from_ref(&usage));
+        assert_eq!((accounting.usage, accounting.side_calls), (expected, sides), "{usage} streamed");
     }
 }
 

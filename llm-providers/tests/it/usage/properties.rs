@@ -53,8 +53,8 @@ proptest! {
         let usable = statements.iter().filter_map(|[fresh, output, read]| {
             Some(Usage { cache_read: read.1?, ..Usage::new(fresh.1? + read.1?, output.1?) })
         });
-        let facts = streamed(&usages[0], &[json!({"type": "text", "text": "yes"})], &usages);
-        prop_assert_eq!(facts.usage, largest(usable));
+        let accounting = streamed(&usages[0], &[json!({"type": "text", "text": "yes"})], &usages);
+        prop_assert_eq!(accounting.usage, largest(usable));
     }
 
     #[test]

@@ -56,8 +56,8 @@ fn decode(body: &[u8], mut stated: ResponseUsage) -> Result<Decoded<ChatResponse
         }
     }
     let tier = stated.service_tier().cloned();
-    let facts = served(fields.get("model"), tier.clone(), stated.surcharges());
-    let answer = response(fields).map_err(|error| charged(error, stated.stated(), facts))?;
+    let accounting = served(fields.get("model"), tier.clone(), stated.surcharges());
+    let answer = response(fields).map_err(|error| charged(error, stated.stated(), accounting))?;
     Ok(Decoded::stated(answer, stated.stated(), tier).with_surcharges(stated.surcharges().to_vec()))
 }
 

@@ -39,11 +39,11 @@ pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     let mut stated = ResponseUsage::default();
     stated.take(&mut fields);
     let tier = stated.service_tier().cloned();
-    let facts = served(fields.get("modelVersion"), tier.clone(), &[]);
+    let accounting = served(fields.get("modelVersion"), tier.clone(), &[]);
     if let Some(error) = blocked(&fields) {
-        return Err(charged(error, stated.stated(), facts));
+        return Err(charged(error, stated.stated(), accounting));
     }
-    let answer = response(fields).map_err(|error| charged(error, stated.stated(), facts))?;
+    let answer = response(fields).map_err(|error| charged(error, stated.stated(), accounting))?;
     stated.searches = answer.choices.iter().map(|choice| searches(choice.extra.get(GROUNDS))).sum();
     Ok(stated.decoded(answer, tier))
 }

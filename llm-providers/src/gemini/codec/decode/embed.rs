@@ -29,8 +29,8 @@ pub(crate) fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Em
     let mut stated = ResponseUsage::default();
     stated.take(&mut fields);
     let tier = stated.service_tier().cloned();
-    let facts = served(None, tier.clone(), &[]);
-    let vectors = vectors(&mut fields, inputs).map_err(|error| charged(error, stated.stated(), facts))?;
+    let accounting = served(None, tier.clone(), &[]);
+    let vectors = vectors(&mut fields, inputs).map_err(|error| charged(error, stated.stated(), accounting))?;
     let mut answer = Embeddings::new("", vectors);
     answer.extra = Extra::from(fields);
     Ok(stated.decoded(answer, tier))

@@ -34,9 +34,9 @@ pub(crate) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatRespons
     let mut stated = StatedUsage::default();
     take_usage(&mut fields, dialect, &mut stated);
     let service_tier: Option<Arc<str>> = service_tier(|name| fields.get(name)).map(Arc::from);
-    let mut facts = served(fields.get("model"), service_tier.clone(), &[]);
-    facts.cost = billed;
-    let answer = response(fields).map_err(|error| charged(error, &stated, facts))?;
+    let mut accounting = served(fields.get("model"), service_tier.clone(), &[]);
+    accounting.cost = billed;
+    let answer = response(fields).map_err(|error| charged(error, &stated, accounting))?;
     Ok(Decoded::stated(answer, &stated, service_tier).with_billed(billed))
 }
 

@@ -31,9 +31,9 @@ pub(crate) fn vectors(body: &[u8], inputs: usize, dialect: &Dialect) -> Result<D
     let mut stated = StatedUsage::default();
     take_usage(&mut fields, dialect, &mut stated);
     let service_tier: Option<Arc<str>> = service_tier(|name| fields.get(name)).map(Arc::from);
-    let mut facts = served(fields.get("model"), service_tier.clone(), &[]);
-    facts.cost = billed;
-    let answer = embeddings(fields, inputs).map_err(|error| charged(error, &stated, facts))?;
+    let mut accounting = served(fields.get("model"), service_tier.clone(), &[]);
+    accounting.cost = billed;
+    let answer = embeddings(fields, inputs).map_err(|error| charged(error, &stated, accounting))?;
     Ok(Decoded::stated(answer, &stated, service_tier).with_billed(billed))
 }
 
