@@ -1,11 +1,11 @@
 //! A vendor that holds its answer back until it is let go.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
-use llm_core::{Call, ChatRequest, ChatResponse, Error, Reply, layer::ResponseFuture};
+use llm_core::{
+    Call, ChatRequest, ChatResponse,
+    layer::{ResponseFuture, always_ready},
+};
 use tokio::sync::Semaphore;
 use tower::Service;
 
@@ -31,13 +31,7 @@ impl Gated {
 }
 
 impl Service<Call<ChatRequest>> for Gated {
-    type Response = Reply<ChatResponse>;
-    type Error = Error;
-    type Future = ResponseFuture<ChatResponse>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
+    always_ready!(ChatResponse);
 
     fn call(&mut self, call: Call<ChatRequest>) -> Self::Future {
         let Self { mut vendor, gate } = self.clone();

@@ -6,18 +6,17 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use futures_util::stream;
 use llm_core::{
     Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, Choice, EmbedRequest, Embeddings, Error, FinishReason,
     Part, Receipt, Reply, Usage, Usd,
-    layer::{Accounting, Streamed},
+    layer::{Accounting, Streamed, always_ready},
 };
 use tower::Service;
 
-/// A client that answers at once, without a wire: the floor under every layer. Clones share the count of their calls.
+/// A client that answers at once, without a connection: the floor under every layer. Clones share the count of their calls.
 #[derive(Clone, Debug)]
 pub struct AtOnce {
     answer: Arc<ChatResponse>,
@@ -71,13 +70,7 @@ impl AtOnce {
 macro_rules! answers {
     ($( $question:ty => $answer:ty: |$self:ident, $call:ident| $make:expr; )*) => { $(
         impl Service<Call<$question>> for AtOnce {
-            type Response = Reply<$answer>;
-            type Error = Error;
-            type Future = Ready<Result<Reply<$answer>, Error>>;
-
-            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-                Poll::Ready(Ok(()))
-            }
+            always_ready!($answer, Ready<Result<Reply<$answer>, Error>>);
 
             fn call(&mut self, $call: Call<$question>) -> Self::Future {
                 let $self = &*self;

@@ -3,12 +3,11 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, PoisonError, RwLock},
-    task::{Context, Poll},
 };
 
 use llm_core::{
     Call, Error, Operation, Origin, Reply,
-    layer::{CallDeadline, LlmService, Members, ResponseFuture, SharedDeadline, call_merged, oneshot},
+    layer::{CallDeadline, LlmService, Members, ResponseFuture, SharedDeadline, always_ready, call_merged, oneshot},
 };
 use tower_service::Service;
 
@@ -78,13 +77,7 @@ impl Batches {
 }
 
 impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Batch<S> {
-    type Response = Reply<T::Output>;
-    type Error = Error;
-    type Future = ResponseFuture<T::Output>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
+    always_ready!(T::Output);
 
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let inner = self.inner.clone();

@@ -1,11 +1,8 @@
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use llm_core::{
-    Call, Error, Operation, Reply,
-    layer::{Complete, LlmService, ResponseFuture},
+    Call, Operation,
+    layer::{Complete, LlmService, ResponseFuture, always_ready},
 };
 use smallvec::smallvec;
 use tower_service::Service;
@@ -54,13 +51,7 @@ impl<S> Cached<S> {
 }
 
 impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
-    type Response = Reply<T::Output>;
-    type Error = Error;
-    type Future = ResponseFuture<T::Output>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
+    always_ready!(T::Output);
 
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let cache = &self.cache.0;

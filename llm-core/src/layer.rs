@@ -3,6 +3,7 @@
 //! | to | use |
 //! |---|---|
 //! | write a layer | [`LlmService`], [`oneshot`], [`Oneshot`], [`ResponseFuture`], [`Streamed`], [`ProviderService`] |
+//! | implement tower's service | [`always_ready`], [`provider_services`] |
 //! | observe how a response ends | [`End`], [`StreamCut`] |
 //! | share one response among callers | [`Shared`], [`Live`], [`Broadcast`], [`Reader`], [`Complete`] |
 //! | write what decides a response | [`Fingerprinter`], [`SerializeError`] |
@@ -14,6 +15,9 @@
 //! | account for a call | [`Accounting`], [`CostShare`], [`SideCall`] |
 //! | say something to an HTTP client | [`Extensions::insert_with_headers`], [`Error::with_header_fields`](crate::Error::with_header_fields), [`HeaderFields`] |
 //! | report a vendor's limits | [`VendorLimits`], [`VendorLimit`], [`LimitScope`], [`LimitWindow`] |
+
+#[doc(hidden)]
+pub use tower_service::Service;
 
 pub use crate::batch_limits::BatchLimits;
 pub use crate::broadcast::{Broadcast, Reader};
@@ -33,3 +37,5 @@ pub use crate::output::{End, Live, Shared, StreamCut};
 pub use crate::provider::ProviderService;
 pub use crate::receipt::{Accounting, CostShare, SideCall};
 pub use crate::retry::{Backoff, RetryBudget, RetryToken};
+#[doc(inline)]
+pub use crate::{__always_ready as always_ready, __provider_services as provider_services};

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod always_ready;
 mod batch_limits;
 mod broadcast;
 mod call;

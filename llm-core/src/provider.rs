@@ -1,15 +1,10 @@
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use tower_service::Service;
 
 use crate::{
     Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Reply,
-    future::ResponseFuture,
+    layer::provider_services,
     llm_service::{LlmService, oneshot},
     operation::Streamed,
 };
@@ -140,27 +135,9 @@ impl<P: ?Sized> fmt::Debug for ProviderService<P> {
     }
 }
 
-macro_rules! service {
-    ($($operation:ty => $output:ty: $provider:ident, $call:ident => $answer:expr;)*) => { $(
-        impl<P: Provider + ?Sized> Service<Call<$operation>> for ProviderService<P> {
-            type Response = Reply<$output>;
-            type Error = Error;
-            type Future = ResponseFuture<$output>;
-
-            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-                Poll::Ready(Ok(()))
-            }
-
-            fn call(&mut self, $call: Call<$operation>) -> Self::Future {
-                let $provider = Arc::clone(&self.0);
-                ResponseFuture::waiting(async move { $answer.await })
-            }
-        }
-    )* };
-}
-
-service! {
-    ChatRequest => ChatResponse: provider, call => provider.chat(call);
-    Streamed<ChatRequest> => ChatStream: provider, call => provider.chat_stream(call.map(|streamed| streamed.0));
-    EmbedRequest => Embeddings: provider, call => provider.embed(call);
+provider_services! {
+    [P: Provider + ?Sized] ProviderService<P>, |provider, call|
+    chat: provider.0.chat(call),
+    chat_stream: provider.0.chat_stream(call),
+    embed: provider.0.embed(call),
 }

@@ -1,10 +1,9 @@
-use std::task::{Context, Poll};
-
 use tower_service::Service;
 
 use crate::{
     Call, Charge, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Operation,
     future::ResponseFuture,
+    layer::always_ready,
     llm_service::{LlmService, oneshot},
     operation::Streamed,
 };
@@ -72,13 +71,7 @@ impl<S> Tasks<S> {
 }
 
 impl<T: Task, S: LlmService<ChatRequest>> Service<Call<T>> for Tasks<S> {
-    type Response = crate::Reply<T::Output>;
-    type Error = Error;
-    type Future = ResponseFuture<T::Output>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
+    always_ready!(T::Output);
 
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let (inner, task) = (self.inner.clone(), call.body.clone());
@@ -98,13 +91,7 @@ impl<T: Task, S: LlmService<ChatRequest>> Service<Call<T>> for Tasks<S> {
 macro_rules! pass_through {
     ($($operation:ty => $output:ty),*) => { $(
         impl<S: LlmService<$operation>> Service<Call<$operation>> for Tasks<S> {
-            type Response = crate::Reply<$output>;
-            type Error = Error;
-            type Future = ResponseFuture<$output>;
-
-            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-                Poll::Ready(Ok(()))
-            }
+            always_ready!($output);
 
             fn call(&mut self, call: Call<$operation>) -> Self::Future {
                 ResponseFuture::waiting(oneshot(self.inner.clone(), call))

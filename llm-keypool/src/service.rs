@@ -3,14 +3,15 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
 use llm_core::{
     Call, Charge, Error, ErrorKind, Operation, Output, Reply,
     layer::{
-        CallDeadline, Complete, End, LlmService, MemberId, NestedRetry, NoFallback, Pinned, ResponseFuture, oneshot,
+        CallDeadline, Complete, End, LlmService, MemberId, NestedRetry, NoFallback, Pinned, ResponseFuture,
+        always_ready, oneshot,
     },
 };
 use tokio::time::{sleep, sleep_until};
@@ -28,13 +29,7 @@ use crate::{
 /// Always ready: a call waits inside its future, because what it needs is known from the call alone. It then waits for its
 /// own clone of a member's service. Clones share the pool.
 impl<T: Operation, S: LlmService<T> + Sync> Service<Call<T>> for KeyPool<S> {
-    type Response = Reply<T::Output>;
-    type Error = Error;
-    type Future = ResponseFuture<T::Output>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
+    always_ready!(T::Output);
 
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let inner = Arc::clone(&self.0);

@@ -1,12 +1,8 @@
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Arc};
 
 use llm_core::{
-    Call, Error, Estimate, Operation, Output, Reply,
-    layer::{LlmService, NoFallback, ResponseFuture, oneshot},
+    Call, Estimate, Operation, Output, Reply,
+    layer::{LlmService, NoFallback, ResponseFuture, always_ready, oneshot},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -108,13 +104,7 @@ impl<S> Layer<S> for RateLimitLayer {
 }
 
 impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
-    type Response = Reply<T::Output>;
-    type Error = Error;
-    type Future = ResponseFuture<T::Output>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
+    always_ready!(T::Output);
 
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
         let (inner, settings) = (self.inner.clone(), Arc::clone(&self.settings));

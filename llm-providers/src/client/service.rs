@@ -1,16 +1,12 @@
 //! The client as a provider and as a tower service.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use llm_core::{
     Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, Output, Provider, Reply,
-    layer::{ResponseFuture, Streamed},
+    layer::provider_services,
 };
-use tower_service::Service;
 
 use super::{
     body::Limits,
@@ -95,27 +91,9 @@ impl<W: VendorProtocol, T: Transport> Provider for Client<W, T> {
     }
 }
 
-macro_rules! service {
-    ($($operation:ty => $output:ty: $client:ident, $call:ident => $answer:expr;)*) => { $(
-        impl<W: VendorProtocol, T: Transport> Service<Call<$operation>> for Client<W, T> {
-            type Response = Reply<$output>;
-            type Error = Error;
-            type Future = ResponseFuture<$output>;
-
-            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-                Poll::Ready(Ok(()))
-            }
-
-            fn call(&mut self, $call: Call<$operation>) -> Self::Future {
-                let $client = self.clone();
-                ResponseFuture::waiting(async move { $answer.await })
-            }
-        }
-    )* };
-}
-
-service! {
-    ChatRequest => ChatResponse: client, call => client.ask(call);
-    Streamed<ChatRequest> => ChatStream: client, call => client.ask_streamed(call.map(|streamed| streamed.0));
-    EmbedRequest => Embeddings: client, call => client.ask_embeddings(call);
+provider_services! {
+    [W: VendorProtocol, T: Transport] Client<W, T>, |client, call|
+    chat: client.ask(call),
+    chat_stream: client.ask_streamed(call),
+    embed: client.ask_embeddings(call),
 }

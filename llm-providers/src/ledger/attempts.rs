@@ -1,6 +1,7 @@
-use std::task::{Context, Poll};
-
-use llm_core::{Call, Error, Operation, Origin, Reply, layer::LlmService};
+use llm_core::{
+    Call, Error, Operation, Origin, Reply,
+    layer::{LlmService, always_ready},
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -44,13 +45,7 @@ impl<S> Layer<S> for AttemptsLayer {
 }
 
 impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Attempts<S> {
-    type Response = Reply<T::Output>;
-    type Error = Error;
-    type Future = Booked<T, S, RunningAttempt>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
+    always_ready!(T::Output, Booked<T, S, RunningAttempt>);
 
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
         let sent = call.track();

@@ -1,8 +1,6 @@
-use std::task::{Context, Poll};
-
 use llm_core::{
     Call, Cause, Error, Operation, Origin, Receipt, Reply, Usd,
-    layer::{Accounting, End, LlmService},
+    layer::{Accounting, End, LlmService, always_ready},
     price::UnknownCost,
 };
 use tower_layer::Layer;
@@ -57,13 +55,7 @@ impl<S> Layer<S> for RequestsLayer {
 }
 
 impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Requests<S> {
-    type Response = Reply<T::Output>;
-    type Error = Error;
-    type Future = Booked<T, S, Pending>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
+    always_ready!(T::Output, Booked<T, S, Pending>);
 
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let ledger = self.ledger.clone();

@@ -1,11 +1,8 @@
-use std::{
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
 use llm_core::{
-    Call, Charge, Error, Operation, Reply,
-    layer::{AttemptPermit, LlmService, NestedRetry, ResponseFuture, RetryToken, oneshot},
+    Call, Charge, Error, Operation,
+    layer::{AttemptPermit, LlmService, NestedRetry, ResponseFuture, RetryToken, always_ready, oneshot},
 };
 use tokio::time::sleep;
 use tower_layer::Layer;
@@ -31,13 +28,7 @@ impl<S> Retry<S> {
 }
 
 impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Retry<S> {
-    type Response = Reply<T::Output>;
-    type Error = Error;
-    type Future = ResponseFuture<T::Output>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
+    always_ready!(T::Output);
 
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
         let inner = self.inner.clone();

@@ -1,17 +1,15 @@
 use std::{
     future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
 };
 
 use async_trait::async_trait;
 use llm_core::{
     Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, Output,
     Provider, Receipt, Reply, Role, Usage,
-    layer::{Accounting, ResponseFuture, Streamed},
+    layer::{Accounting, provider_services},
 };
 use tokio::time::sleep;
-use tower_service::Service;
 
 use super::{
     answer::{Paced, embedded_text, spoken_bytes, tokens, vector},
@@ -201,27 +199,9 @@ impl Provider for Scripted {
     }
 }
 
-macro_rules! service {
-    ($($operation:ty => $output:ty: $provider:ident, $call:ident => $answer:expr;)*) => { $(
-        impl Service<Call<$operation>> for Scripted {
-            type Response = Reply<$output>;
-            type Error = Error;
-            type Future = ResponseFuture<$output>;
-
-            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-                Poll::Ready(Ok(()))
-            }
-
-            fn call(&mut self, $call: Call<$operation>) -> Self::Future {
-                let $provider = self.clone();
-                ResponseFuture::waiting(async move { $answer.await })
-            }
-        }
-    )* };
-}
-
-service! {
-    ChatRequest => ChatResponse: provider, call => Self::chat(&provider, call);
-    Streamed<ChatRequest> => ChatStream: provider, call => Self::chat_stream(&provider, call.map(|streamed| streamed.0));
-    EmbedRequest => Embeddings: provider, call => Self::embed(&provider, call);
+provider_services! {
+    [] Scripted, |provider, call|
+    chat: Self::chat(&provider, call),
+    chat_stream: Self::chat_stream(&provider, call),
+    embed: Self::embed(&provider, call),
 }
