@@ -11,6 +11,8 @@
 
 mod args;
 mod arrows;
+#[cfg(test)]
+mod deployment;
 mod documented;
 mod metadata;
 #[cfg(test)]
