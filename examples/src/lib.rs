@@ -16,6 +16,8 @@
 //! [`simulation`] is the stack, in front of a simulated vendor on loopback; [`run`] sends a workload through it; [`table`]
 //! prints what a run cost and saved, with [`percentile`] for its latencies.
 
+#![doc(test(attr(deny(warnings))))]
+
 pub mod args;
 #[cfg(feature = "axum")]
 pub mod axum_service;
@@ -37,7 +39,7 @@ pub mod tree;
 pub mod under_async_openai;
 pub mod workload;
 
-/// The migration pages' code compiles, and where it can it runs.
+/// The migration pages' code compiles without a warning, and runs.
 #[cfg(all(doctest, feature = "async-openai"))]
 #[doc = include_str!("../../docs/migration/async-openai.md")]
 #[doc = include_str!("../../docs/migration/reqwest.md")]

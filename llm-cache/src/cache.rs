@@ -1,6 +1,6 @@
 use std::{fmt, future::Future, sync::Arc};
 
-use llm_core::{Call, Origin, Usd, layer::SerializeError};
+use llm_core::{BoxError, Call, Error, Origin, Usd, layer::SerializeError};
 use serde::{Serialize, de::DeserializeOwned};
 use smallvec::smallvec;
 
@@ -10,8 +10,8 @@ use crate::{
     entries::Found,
     inner::Inner,
     key::CallKeys,
-    keyed::{Closure, Keyed, Value, failure},
-    path::{Items, Request, from_entry, respond},
+    keyed::{Keyed, Made, Value},
+    path::{Items, Request, bypass, from_entry, respond},
     store::StoreStats,
 };
 
@@ -133,29 +133,6 @@ pub struct Resolved<T> {
     pub origin: Origin,
 }
 
-/// Reason why [`Cache::get_or_call`] has no response.
-///
-/// ```
-/// use llm_cache::{Cache, CallError};
-///
-/// # tokio_test::block_on(async {
-/// let cache = Cache::builder("support").build()?;
-/// let key = cache.key("acme", "greet", "Hello!")?;
-/// let failed = cache.get_or_call(&key, || async { Err::<String, _>(std::io::Error::other("down")) }).await;
-/// assert!(matches!(failed, Err(CallError::Failed(error)) if error.to_string() == "down"));
-/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
-/// ```
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CallError<E> {
-    /// The call failed. All its waiters get this error, and it is not stored.
-    #[error(transparent)]
-    Failed(Arc<E>),
-    /// The call panicked, or it needs a tokio runtime that has ended.
-    #[error("the shared call panicked, or the runtime that it began in has ended")]
-    Panicked,
-}
-
 impl Cache {
     /// Returns the key of a serializable request in this cache's namespace: see [`Key::of`].
     ///
@@ -167,45 +144,95 @@ impl Cache {
     }
 
     /// Returns the stored response, or that of the call that runs under this key, or that of `call`, which is then
-    /// stored.
+    /// stored for the default time to live of [`CacheBuilder::ttl`](crate::CacheBuilder::ttl). For other wishes of one call
+    /// see [`get_or_call_with`](Self::get_or_call_with).
     ///
-    /// The call ends only if all its waiters are cancelled. Fresh entries alone are served: the cache does not know
-    /// what a caller's own error says of the vendor, so [`CacheBuilder::stale_if_error`](crate::CacheBuilder::stale_if_error) does not apply. The response
-    /// is stored for the default time to live of [`CacheBuilder::ttl`](crate::CacheBuilder::ttl); no [`TtlRule`](crate::TtlRule) applies.
+    /// The closure runs at most once, here, and may borrow. The future that it returns owns what it needs, because another
+    /// caller may finish it: it ends only if all its waiters are cancelled.
     ///
     /// # Errors
     ///
-    /// [`CallError::Failed`] with the error of `call`, for all its waiters. It is not stored.
-    pub async fn get_or_call<T, E, F, Fut>(&self, key: &Key, call: F) -> Result<Resolved<T>, CallError<E>>
+    /// The error of `call`, for all its waiters: an [`Error`], or the source of one of kind
+    /// [`Other`](llm_core::ErrorKind::Other). It is not stored, except those of
+    /// [`CacheBuilder::negative_ttl`](crate::CacheBuilder::negative_ttl).
+    pub async fn get_or_call<T, E, F, Fut>(&self, key: &Key, call: F) -> Result<Resolved<T>, Error>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
+        E: Into<BoxError>,
+        F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let (cache, closure) = (&self.0, Closure::new(call));
-        let directive = Directive::only_fresh(cache.entries.freshness().ttl.default);
-        loop {
-            let found = cache.entries.peek::<Value<T>>(key.borrowed(), &directive);
-            let reply = match found {
-                Found::Fresh(stored) if !cache.is_shadow => Ok(from_entry(cache, stored, None)),
-                found => {
-                    let call = Call::new(key.tenant(), Keyed::<T>::new());
+        self.get_or_call_with(key, &Directive::new(), call).await
+    }
+
+    /// Does what [`get_or_call`](Self::get_or_call) does, by the wishes of this call: a time to live, tags, a fresh response.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_cache::{Cache, Directive, Tag};
+    ///
+    /// # tokio_test::block_on(async {
+    /// # async fn ask(_: String) -> Result<String, std::io::Error> { Ok("Rain.".into()) }
+    /// let cache = Cache::builder("news").build()?;
+    /// let question = String::from("What is the weather in Paris?");
+    /// let key = cache.key("acme", "weather", &question)?;
+    ///
+    /// let today = Directive::new().ttl(Duration::from_secs(900)).tag(Tag::label("city", "Paris"));
+    /// cache.get_or_call_with(&key, &today, || ask(question.clone())).await?;
+    /// let again = today.no_cache();
+    /// let resolved = cache.get_or_call_with(&key, &again, || ask(question.clone())).await?;
+    /// assert_eq!((resolved.origin, cache.stats().bypassed), (llm_core::Origin::Vendor, 1));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// The [`DirectivePolicy`](crate::DirectivePolicy) limits the wishes. Entries that have expired are served only if the
+    /// directive allows it ([`Directive::max_stale`]), no [`TtlRule`](crate::TtlRule) applies, and [`Directive::shared`] is
+    /// without effect: what shares an entry is the key.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_or_call`](Self::get_or_call); [`NotFound`](llm_core::ErrorKind::NotFound) with
+    /// [`Directive::only_if_cached`].
+    pub async fn get_or_call_with<T, E, F, Fut>(
+        &self,
+        key: &Key,
+        directive: &Directive,
+        call: F,
+    ) -> Result<Resolved<T>, Error>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+        E: Into<BoxError>,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let cache = &self.0;
+        let directive = directive.limited(&cache.directive_policy).without_stack(cache.entries.freshness().ttl.default);
+        let found = match directive.no_cache || directive.no_store {
+            true => Found::Nothing,
+            false => cache.entries.peek::<Value<T>>(key.borrowed(), &directive),
+        };
+        let reply = match found {
+            Found::Fresh(stored) if !cache.is_shadow => from_entry(cache, stored, None),
+            found => {
+                let (sender, service) = Made::new();
+                let mut unmade = Some((sender, call));
+                let mut lead = || {
+                    if let Some((sender, call)) = unmade.take() {
+                        let _ = sender.send(call());
+                    }
+                };
+                let call = Call::new(key.tenant(), Keyed::<T>::new());
+                if directive.no_store {
+                    lead();
+                    bypass(Arc::clone(cache), service, call, directive.only_if_cached).await?
+                } else {
                     let items = Items::one(CallKeys { entry: key.clone(), single_flight: key.clone() });
-                    let request = Arc::new(Request::new(Arc::clone(cache), directive.clone(), call, items));
-                    respond(request, closure.clone(), smallvec![found]).await
+                    let request = Arc::new(Request::new(Arc::clone(cache), directive, call, items));
+                    respond(request, service, smallvec![found], lead).await?
                 }
-            };
-            match reply {
-                Ok(reply) => return Ok(Resolved { origin: reply.receipt.origin(), value: reply.output.0 }),
-                Err(error) => match failure::<E>(&error) {
-                    Some(Some(error)) => return Err(CallError::Failed(error)),
-                    // The error of another caller's type under the same key: its call is over, so this one calls itself.
-                    Some(None) if closure.is_left() => {}
-                    _ => return Err(CallError::Panicked),
-                },
             }
-        }
+        };
+        Ok(Resolved { origin: reply.receipt.origin(), value: reply.output.0 })
     }
 
     /// Returns the counters and the present size. It completes pending evictions first, so it is not for hot paths.

@@ -1,18 +1,18 @@
 //! Calls of any type, by keys that their callers make: an operation like any other on the path.
 
 use std::{
-    any::Any,
-    error::Error as StdError,
-    fmt,
     marker::PhantomData,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
-use llm_core::{Call, Error, ErrorKind, Operation, Receipt, Reply, layer::Fingerprinter};
+use llm_core::{BoxError, Call, Error, Operation, Receipt, Reply, layer::Fingerprinter};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use tokio::sync::oneshot;
 use tower_service::Service;
+
+use crate::failure::lost;
 
 /// The operation of [`Cache::get_or_call`](crate::Cache::get_or_call).
 pub(crate) struct Keyed<T>(PhantomData<fn() -> T>);
@@ -20,12 +20,8 @@ pub(crate) struct Keyed<T>(PhantomData<fn() -> T>);
 /// Response of a [`Keyed`] operation, serialized as the value within.
 pub(crate) struct Value<T>(pub(crate) Arc<T>);
 
-/// The service below a [`Keyed`] operation: a closure that is called at most once.
-pub(crate) struct Closure<F>(Arc<Mutex<Option<F>>>);
-
-/// Source of the error of a closure that failed: the caller's own error.
-#[derive(Debug)]
-struct Failed(Arc<dyn Any + Send + Sync>);
+/// The service below a [`Keyed`] operation: the caller's own future, which is sent once the caller has made it.
+pub(crate) struct Made<Fut>(Arc<Mutex<Option<oneshot::Receiver<Fut>>>>);
 
 impl<T> Keyed<T> {
     pub(crate) fn new() -> Self {
@@ -33,29 +29,18 @@ impl<T> Keyed<T> {
     }
 }
 
-impl<F> Closure<F> {
-    pub(crate) fn new(call: F) -> Self {
-        Self(Arc::new(Mutex::new(Some(call))))
-    }
-
-    /// True if the closure was not called yet.
-    pub(crate) fn is_left(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+impl<Fut> Made<Fut> {
+    /// Returns the service, and the sender of its future.
+    pub(crate) fn new() -> (oneshot::Sender<Fut>, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Self(Arc::new(Mutex::new(Some(receiver)))))
     }
 }
 
-/// Returns the closure's error within an error of the path. `None` if the call did not fail but panicked; `Some(None)` if
-/// the error is of another type, of another caller under the same key.
-pub(crate) fn failure<E: Send + Sync + 'static>(error: &Error) -> Option<Option<Arc<E>>> {
-    let failed: &Failed = error.source()?.downcast_ref()?;
-    Some(Arc::clone(&failed.0).downcast().ok())
-}
-
-impl<T, E, F, Fut> Service<Call<Keyed<T>>> for Closure<F>
+impl<T, E, Fut> Service<Call<Keyed<T>>> for Made<Fut>
 where
     T: Serialize + DeserializeOwned + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-    F: FnOnce() -> Fut,
+    E: Into<BoxError>,
     Fut: Future<Output = Result<T, E>> + Send + 'static,
 {
     type Response = Reply<Value<T>>;
@@ -67,15 +52,12 @@ where
     }
 
     fn call(&mut self, _: Call<Keyed<T>>) -> Self::Future {
-        let call = self.0.lock().unwrap_or_else(PoisonError::into_inner).take().map(|call| call());
+        let made = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async move {
-            let Some(call) = call else {
-                return Err(Error::new(ErrorKind::Other, "the closure of this call was called already"));
-            };
-            match call.await {
-                Ok(value) => Ok(Reply::new(Value(Arc::new(value)), Receipt::default())),
-                Err(error) => Err(Error::new(ErrorKind::Other, "the call failed").with_source(Failed(Arc::new(error)))),
-            }
+            // The caller makes it as soon as it leads, unless its closure panics.
+            let call = made.ok_or_else(lost)?.await.map_err(|_| lost())?;
+            let value = call.await.map_err(|error| Error::from(error.into()))?;
+            Ok(Reply::new(Value(Arc::new(value)), Receipt::default()))
         })
     }
 }
@@ -107,7 +89,7 @@ impl<T> Clone for Value<T> {
     }
 }
 
-impl<F> Clone for Closure<F> {
+impl<Fut> Clone for Made<Fut> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
@@ -124,11 +106,3 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Value<T> {
         T::deserialize(deserializer).map(|value| Self(Arc::new(value)))
     }
 }
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the caller's own error")
-    }
-}
-
-impl StdError for Failed {}

@@ -51,7 +51,7 @@ mod url;
 
 pub use self::build_error::BuildError;
 pub use self::builder::CacheBuilder;
-pub use self::cache::{Cache, CallError, Resolved, Stats};
+pub use self::cache::{Cache, Resolved, Stats};
 #[cfg(feature = "metrics")]
 pub use self::describe::{LOOKUP_SECONDS_BUCKETS, describe_metrics};
 pub use self::key::Key;

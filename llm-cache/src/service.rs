@@ -57,10 +57,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
         let cache = &self.cache.0;
         let directive = Directive::of(&call, &cache.directive_policy);
         if directive.no_store {
-            if directive.only_if_cached && !cache.is_shadow {
-                return ResponseFuture::ready(Err(not_cached()));
-            }
-            let reply = bypass(Arc::clone(cache), self.inner.clone(), call);
+            let reply = bypass(Arc::clone(cache), self.inner.clone(), call, directive.only_if_cached);
             return ResponseFuture::waiting(telemetry::run(T::NAME, reply));
         }
         if let Some(parts) = call.body.items().filter(|parts| parts.len() > 1) {
@@ -110,7 +107,7 @@ impl<S> Cached<S> {
         T: Operation,
         S: LlmService<T>,
     {
-        let reply = respond(Arc::new(request), self.inner.clone(), found);
+        let reply = respond(Arc::new(request), self.inner.clone(), found, || ());
         ResponseFuture::waiting(telemetry::run(T::NAME, reply))
     }
 }

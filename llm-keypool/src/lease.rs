@@ -217,14 +217,17 @@ impl<K> KeyPool<K> {
     /// # Ok::<_, llm_core::Error>(()) }).unwrap();
     /// ```
     ///
+    /// The attempt's error is an [`Outcome`], or an [`Error`] whose kind says what the vendor did.
+    ///
     /// # Errors
     ///
     /// As [`lease`](Self::lease); or the error of the last attempt if another one would not help, with the charge of all.
-    pub async fn run<T, F, A>(&self, request: &LeaseRequest, mut attempt: F) -> Result<T, Error>
+    pub async fn run<T, E, F, A>(&self, request: &LeaseRequest, mut attempt: F) -> Result<T, Error>
     where
         K: Clone,
+        E: Into<Outcome>,
         F: FnMut(K) -> A,
-        A: Future<Output = Result<T, Outcome>>,
+        A: Future<Output = Result<T, E>>,
     {
         let (mut want, deadline) = self.0.want(request);
         let mut course = Course::new(false, request.repeatable, None);
@@ -240,7 +243,7 @@ impl<K> KeyPool<K> {
                     lease.report(Outcome::success());
                     return Ok(value);
                 }
-                Err(outcome) => outcome,
+                Err(outcome) => outcome.into(),
             };
             match lease.settle(outcome) {
                 Some(failed) => course.next(&self.0, &mut want, failed).await?,

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use llm_core::{
-    Charge, Error, ErrorKind, Usage,
+    Error, ErrorKind, Usage,
     layer::{LimitScope, LimitWindow, VendorLimits},
 };
 
@@ -75,22 +75,10 @@ impl Outcome {
     /// Creates the outcome of a response with this HTTP status, and with what its `retry-after` states. A status below 400
     /// is a success.
     pub fn status(status: u16, retry_after: Option<Duration>) -> Self {
-        let kind = match status {
-            0..=399 => return Self::success(),
-            401 => ErrorKind::Authentication,
-            402 => ErrorKind::QuotaExhausted,
-            403 => ErrorKind::PermissionDenied,
-            404 | 405 | 410 => ErrorKind::NotFound,
-            408 | 504 => ErrorKind::Timeout,
-            429 => ErrorKind::RateLimited,
-            498 | 503 | 529 => ErrorKind::Overloaded,
-            409 | 500.. => ErrorKind::Server,
-            _ => ErrorKind::InvalidRequest,
-        };
-        let is_refused = status < 500 || matches!(status, 503 | 529);
-        let charge = if is_refused { Charge::None } else { Charge::Unknown };
-        let error = Error::new(kind, format!("the vendor responded with status {status}"));
-        let error = error.with_status(status).with_charge(charge);
+        if status < 400 {
+            return Self::success();
+        }
+        let error = Error::from_status(status);
         Self::failed(match retry_after {
             Some(after) => error.with_retry_after(after),
             None => error,

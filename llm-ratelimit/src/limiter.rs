@@ -6,6 +6,8 @@ use std::{
     },
 };
 
+use llm_core::{BoxError, Charge, Error};
+
 use crate::{
     Balance, BuildError, Demand, Dimension, Emergency, Limit, LimitStatuses, NoRuntime, PlanError, Plans, Reason,
     Refusal, Reservation, Settlement,
@@ -102,21 +104,21 @@ impl Limiter {
     }
 
     /// Runs a call of any client under the limits: reserves, waiting as [`reserve`](Self::reserve) does, calls, and settles
-    /// by what the call says it took. If it fails or is dropped, its whole reservation counts as spent, because it may have
-    /// been sent.
+    /// by what the call says it took. A failed call settles by the [charge](llm_core::Charge) of its error; of an error of
+    /// another type it is not known, so the whole reservation counts as spent, as that of a call that is dropped.
     ///
     /// ```
     /// use llm_core::Usage;
-    /// use llm_ratelimit::{Demand, Limiter, Plans, Refusal, Settlement};
+    /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
     ///
     /// # tokio_test::block_on(async {
-    /// # async fn ask() -> Result<(String, Usage), Box<dyn std::error::Error>> { Ok(("yes".into(), Usage::new(90, 1))) }
+    /// # async fn ask() -> Result<(String, Usage), std::io::Error> { Ok(("yes".into(), Usage::new(90, 1))) }
     /// let limiter = Limiter::builder(Plans::uniform(["10k tokens/day"])?).build()?;
     /// let demand = Demand::new("acme", "gpt-4o-mini").tokens(1_000, 500);
     /// let answer = limiter
     ///     .run(&demand, async || {
     ///         let (answer, usage) = ask().await?;
-    ///         Ok::<_, Box<dyn std::error::Error>>((answer, Settlement::Used { usage, cost: None }))
+    ///         Ok::<_, std::io::Error>((answer, Settlement::Used { usage, cost: None }))
     ///     })
     ///     .await?;
     /// assert_eq!(answer, "yes");
@@ -125,17 +127,29 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// The call's own, or a [`Refusal`] made into one.
-    pub async fn run<T, E, F>(&self, demand: &Demand, call: impl FnOnce() -> F) -> Result<T, E>
+    /// The call's own made into an [`Error`], or that of a [`Refusal`], which is its source.
+    pub async fn run<T, E, F>(&self, demand: &Demand, call: impl FnOnce() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<(T, Settlement), E>>,
-        E: From<Refusal>,
+        E: Into<BoxError>,
     {
         let mut reservation = self.reserve(demand).await?;
         reservation.mark_sent();
-        let (value, settlement) = call().await?;
-        reservation.settle(settlement);
-        Ok(value)
+        match call().await {
+            Ok((value, settlement)) => {
+                reservation.settle(settlement);
+                Ok(value)
+            }
+            Err(error) => {
+                let error = Error::from(error.into());
+                reservation.settle(match error.charge() {
+                    Charge::None => Settlement::Refused,
+                    Charge::Unknown => Settlement::Unknown,
+                    Charge::Known(usage) => Settlement::Used { usage, cost: None },
+                });
+                Err(error)
+            }
+        }
     }
 
     /// Returns true if a limit of a tenant counts in calendar windows.

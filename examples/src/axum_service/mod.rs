@@ -7,12 +7,16 @@
 mod error;
 mod form;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use async_openai::{Client, config::OpenAIConfig};
+use async_openai::{
+    Client,
+    config::OpenAIConfig,
+    types::chat::{CreateChatCompletionRequest, CreateChatCompletionResponse},
+};
 use axum::{Json, Router, extract::State, routing::post};
 use llm_cache::Cache;
-use llm_core::BoxError;
+use llm_core::{BoxError, Error, ErrorKind};
 use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
 
 pub use self::error::Failure;
@@ -79,10 +83,21 @@ pub async fn after(
     Json(question): Json<Question>,
 ) -> Result<Json<TestCases>, Failure> {
     let request = question.request()?;
-    let key = cache.key(&question.organisation, "test-cases", &request)?;
-    let ask = || async move { client.chat().create(request).await };
-    let answer = cache.get_or_call(&key, ask).await?.value;
+    let answer = cached(&cache, &question, client, request).await?;
     Ok(Json(TestCases::of(&answer)))
+}
+
+async fn cached(
+    cache: &Cache,
+    question: &Question,
+    client: Client<OpenAIConfig>,
+    request: CreateChatCompletionRequest,
+) -> Result<Arc<CreateChatCompletionResponse>, Error> {
+    let key = cache.key(&question.organisation, "test-cases", &request)?;
+    let ask = || async move {
+        client.chat().create(request).await.map_err(|error| Error::from_cause(ErrorKind::Server, error))
+    };
+    Ok(cache.get_or_call(&key, ask).await?.value)
 }
 
 /// Test cases, with a cache in between and a limiter above it: an answer that is stored counts as well.
@@ -95,14 +110,13 @@ pub async fn limited(
     Json(question): Json<Question>,
 ) -> Result<Json<TestCases>, Failure> {
     let request = question.request()?;
-    let mut reservation =
-        limiter.try_reserve(&Demand::new(&*question.organisation, &*request.model).tokens(200, 800))?;
-    reservation.mark_sent();
-    let key = cache.key(&question.organisation, "test-cases", &request)?;
-    let ask = || async move { client.chat().create(request).await };
-    let answer = cache.get_or_call(&key, ask).await?.value;
-    reservation.settle(Settlement::Used { usage: TestCases::usage(&answer), cost: None });
-    Ok(Json(TestCases::of(&answer)))
+    let demand = Demand::new(&*question.organisation, &*request.model).tokens(200, 800);
+    let ask = || async {
+        let answer = cached(&cache, &question, client, request).await?;
+        let usage = TestCases::usage(&answer);
+        Ok::<_, Error>((TestCases::of(&answer), Settlement::Used { usage, cost: None }))
+    };
+    Ok(Json(limiter.run(&demand, ask).await?))
 }
 
 #[cfg(test)]

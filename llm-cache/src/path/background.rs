@@ -74,7 +74,7 @@ where
     S: LlmService<T>,
 {
     let all: List<usize> = (0..request.items.keys.len()).collect();
-    obtain(request, service, &all, false)
+    obtain(request, service, &all, false, &mut || ())
 }
 
 /// Returns a slot for a call for some items. `None` if calls for all of them run already, if the request must not be sent

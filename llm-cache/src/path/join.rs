@@ -26,18 +26,23 @@ pub(super) type Obtained<O> = Option<Result<Item<O>, Error>>;
 
 /// Obtains some items of a request: joins the calls that run for them, and leads one call for all the others. They are in
 /// the table of running calls when this returns. A response that is still running is awaited to its end, unless the caller
-/// can take it as it comes (`live`).
-pub(super) fn obtain<T, S>(
+/// can take it as it comes (`live`). `lead` runs if this request leads.
+pub(super) fn obtain<T, S, L>(
     request: &Arc<Request<T>>,
     service: &S,
     missing: &[usize],
     live: bool,
-) -> impl Future<Output = List<Obtained<T::Output>>> + Send + use<T, S>
+    lead: &mut L,
+) -> impl Future<Output = List<Obtained<T::Output>>> + Send + use<T, S, L>
 where
     T: Operation,
     S: LlmService<T>,
+    L: FnMut(),
 {
     let mut all = join_or_lead(request, service, missing);
+    if all.iter().any(|one| one.led) {
+        lead();
+    }
     let cache = Arc::clone(&request.cache);
     async move {
         let results = await_all(&mut all).await;

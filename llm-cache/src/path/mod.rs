@@ -47,11 +47,13 @@ use crate::{
     list::List,
 };
 
-/// Responds to a request of which some items are not served from the local tier; `found` is what that tier has.
+/// Responds to a request of which some items are not served from the local tier; `found` is what that tier has. `lead` runs
+/// when this caller is about to send a call or leads one, and no lock is held then.
 pub(crate) async fn respond<T, S>(
     request: Arc<Request<T>>,
     service: S,
     found: List<Found<Complete<T>>>,
+    mut lead: impl FnMut(),
 ) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
@@ -66,6 +68,7 @@ where
         false => found,
     };
     if cache.is_shadow {
+        lead();
         return Box::pin(shadow(&request, service, &found)).await;
     }
     if let (true, [only]) = (items.is_one(), &found[..])
@@ -95,7 +98,7 @@ where
         if missing.is_empty() {
             break;
         }
-        let obtained = obtain(&request, &service, &missing, items.is_one());
+        let obtained = obtain(&request, &service, &missing, items.is_one(), &mut lead);
         let results = within(call.deadline, pin!(obtained)).await;
         let results = results.unwrap_or_else(|late| missing.iter().map(|_| Some(Err(late.clone()))).collect());
         known.take(cache, missing, results)?;

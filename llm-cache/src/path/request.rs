@@ -13,6 +13,7 @@ use crate::{
     CacheStatus, Directive, Miss,
     counts::{Counter, Counts},
     entries::Found,
+    failure::not_cached,
     inner::Inner,
 };
 
@@ -98,12 +99,20 @@ pub(super) fn count_failure<O: Output>(counts: Arc<Counts>, reply: Result<Reply<
     Ok(reply.on_end(move |end, _| counts.failed_calls.add(u64::from(matches!(end, End::Failed(..))))))
 }
 
-/// Sends a call that the cache neither looks up nor stores.
-pub(crate) async fn bypass<T, S>(cache: Arc<Inner>, service: S, call: Call<T>) -> Result<Reply<T::Output>, Error>
+/// Sends a call that the cache neither looks up nor stores, unless the call wants stored responses only.
+pub(crate) async fn bypass<T, S>(
+    cache: Arc<Inner>,
+    service: S,
+    call: Call<T>,
+    only_if_cached: bool,
+) -> Result<Reply<T::Output>, Error>
 where
     T: Operation,
     S: LlmService<T>,
 {
+    if only_if_cached && !cache.is_shadow {
+        return Err(not_cached());
+    }
     let mut reply = send(&cache.counts, |counts| &counts.bypassed, service, call).await?;
     CacheStatus::Miss(Miss::NoStore).insert_into(&mut reply.extensions);
     Ok(reply)

@@ -7,7 +7,8 @@ use llm_core::{
 
 use crate::Tag;
 
-/// Wishes of one call, with HTTP's meaning (RFC 9111, section 5.2.1). They go into the call's extensions:
+/// Wishes of one call, with HTTP's meaning (RFC 9111, section 5.2.1). They go into the call's extensions, or into
+/// [`Cache::get_or_call_with`](crate::Cache::get_or_call_with):
 ///
 /// ```
 /// use std::time::Duration;
@@ -128,10 +129,11 @@ impl Directive {
         self
     }
 
-    /// Returns the directive of a call without a stack: it takes fresh entries only, and no [`TtlRule`](crate::TtlRule)
-    /// applies.
-    pub(crate) fn only_fresh(ttl: Option<Duration>) -> Self {
-        Self { ttl: Some(ttl.unwrap_or(Duration::MAX)), max_age: Some(Duration::MAX), ..Self::default() }
+    /// Returns the directive of a call without a stack: it takes fresh entries unless it asks for stale ones, and no
+    /// [`TtlRule`](crate::TtlRule) applies.
+    pub(crate) fn without_stack(self, ttl: Option<Duration>) -> Self {
+        let ttl = self.ttl.or(ttl).unwrap_or(Duration::MAX);
+        Self { ttl: Some(ttl), max_age: Some(self.max_age.unwrap_or(Duration::MAX)), ..self }
     }
 
     /// Returns the directive of a call that replaces an entry: it takes fresh entries only.
@@ -154,20 +156,23 @@ impl Directive {
     pub(crate) fn of<T>(call: &Call<T>, policy: &DirectivePolicy) -> Self {
         let no_fallback = call.extensions.get::<NoFallback>().is_some();
         let pinned = call.extensions.get::<Pinned>().cloned();
-        let Some(wanted) = call.extensions.get::<Self>() else {
-            return Self { no_fallback, pinned, ..Self::default() };
-        };
+        let wanted = call.extensions.get::<Self>().map(|wanted| wanted.limited(policy)).unwrap_or_default();
+        Self { no_fallback, pinned, ..wanted }
+    }
+
+    /// Returns the wishes as far as the policy allows them.
+    pub(crate) fn limited(&self, policy: &DirectivePolicy) -> Self {
         Self {
-            no_fallback,
-            pinned,
-            no_store: wanted.no_store && policy.bypass,
-            no_cache: wanted.no_cache && policy.bypass,
-            only_if_cached: wanted.only_if_cached,
-            max_age: wanted.max_age.filter(|_| policy.bypass),
-            max_stale: wanted.max_stale.map(|by| by.min(policy.max_stale)),
-            ttl: wanted.ttl.map(|ttl| policy.max_ttl.map_or(ttl, |most| ttl.min(most))),
-            tags: wanted.tags.clone(),
-            shared: wanted.shared.clone().filter(|_| policy.sharing),
+            no_store: self.no_store && policy.bypass,
+            no_cache: self.no_cache && policy.bypass,
+            only_if_cached: self.only_if_cached,
+            max_age: self.max_age.filter(|_| policy.bypass),
+            max_stale: self.max_stale.map(|by| by.min(policy.max_stale)),
+            ttl: self.ttl.map(|ttl| policy.max_ttl.map_or(ttl, |most| ttl.min(most))),
+            tags: self.tags.clone(),
+            shared: self.shared.clone().filter(|_| policy.sharing),
+            no_fallback: false,
+            pinned: None,
         }
     }
 }

@@ -1,15 +1,28 @@
 use std::convert::Infallible;
 
 use super::{BoxError, Charge, Error, ErrorKind};
+use crate::fingerprint::SerializeError;
 
 impl From<BoxError> for Error {
-    /// Finds the family's own error inside, so that other layers may stand between ours; with feature `tower`, tower's
-    /// own errors get their kinds. Of anything else it is not known whether the call was sent.
+    /// Finds the family's own error inside or among the causes, so that other layers may stand between ours and an
+    /// application may wrap our errors; with feature `tower`, tower's own errors get their kinds. Of anything else it is not
+    /// known whether the call was sent.
     fn from(error: BoxError) -> Self {
-        match error.downcast::<Self>() {
-            Ok(error) => *error,
-            Err(other) => classify(other),
+        let other = match error.downcast::<Self>() {
+            Ok(error) => return *error,
+            Err(other) => other,
+        };
+        let causes = std::iter::successors(other.source(), |cause| cause.source());
+        match causes.filter_map(|cause| cause.downcast_ref::<Self>()).next().cloned() {
+            Some(own) => own.with_message(other.to_string()).with_source(other),
+            None => classify(other),
         }
+    }
+}
+
+impl From<SerializeError> for Error {
+    fn from(error: SerializeError) -> Self {
+        Self::from_cause(ErrorKind::InvalidRequest, error)
     }
 }
 
@@ -50,6 +63,19 @@ mod tests {
         let error: BoxError = Error::new(ErrorKind::OverBudget, "no money").with_status(402).into();
         let error = Error::from(error);
         assert_eq!((error.kind(), error.status()), (ErrorKind::OverBudget, Some(402)));
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the job failed")]
+    struct Wrapped(#[source] Error);
+
+    #[test]
+    fn error_wrapped_keeps_kind_and_charge() {
+        let own = Error::new(ErrorKind::RateLimited, "busy").with_status(429);
+        let error = Error::from(BoxError::from(Wrapped(own)));
+        assert_eq!((error.kind(), error.status(), error.charge()), (ErrorKind::RateLimited, Some(429), Charge::None));
+        assert_eq!(error.message(), "the job failed");
+        assert!(std::error::Error::source(&error).is_some_and(|source| source.is::<Wrapped>()));
     }
 
     #[test]

@@ -57,6 +57,24 @@ pub enum ErrorKind {
     Other,
 }
 
+impl ErrorKind {
+    /// Returns the kind that an HTTP status names by itself; `Other` of one that is no error.
+    pub(super) fn from_status(status: u16) -> Self {
+        match status {
+            0..=399 => Self::Other,
+            401 => Self::Authentication,
+            402 => Self::QuotaExhausted,
+            403 => Self::PermissionDenied,
+            404 | 405 | 410 => Self::NotFound,
+            408 | 504 => Self::Timeout,
+            429 => Self::RateLimited,
+            498 | 503 | 529 => Self::Overloaded,
+            409 | 500.. => Self::Server,
+            _ => Self::InvalidRequest,
+        }
+    }
+}
+
 /// Tokens that a failed call may be charged for.
 ///
 /// ```

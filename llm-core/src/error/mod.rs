@@ -93,6 +93,24 @@ impl Error {
         }))
     }
 
+    /// Creates the error of a vendor's response with this HTTP status, for clients that do not read its body. The kind and
+    /// the charge are those of the status: a refusal costs nothing, and of a failure on the vendor's side it is not known.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_core::{Charge, Error, ErrorKind};
+    ///
+    /// let error = Error::from_status(429).with_retry_after(Duration::from_secs(7));
+    /// assert_eq!((error.kind(), error.charge()), (ErrorKind::RateLimited, Charge::None));
+    /// assert_eq!(Error::from_status(500).charge(), Charge::Unknown);
+    /// ```
+    pub fn from_status(status: u16) -> Self {
+        let is_refused = (400..500).contains(&status) || matches!(status, 503 | 529);
+        let charge = if is_refused { Charge::None } else { Charge::Unknown };
+        let message = format!("the vendor responded with status {status}");
+        Self::new(ErrorKind::from_status(status), message).with_status(status).with_charge(charge)
+    }
+
     /// Creates the error of a request that is refused before it is sent.
     pub fn invalid(message: impl Into<Arc<str>>) -> Self {
         Self::new(ErrorKind::InvalidRequest, message)

@@ -1,6 +1,6 @@
 //! `Limiter::run` and `Limiter::set_plan`, for services with a client of their own.
 
-use llm_core::{Error, ErrorKind, Usage};
+use llm_core::{Charge, Error, ErrorKind, Usage};
 use llm_ratelimit::{Demand, Limiter, Plan, Plans, Settlement, Unit};
 
 fn demand(tenant: &str) -> Demand {
@@ -19,6 +19,10 @@ async fn limiter_run_settles_by_outcome() {
     assert_eq!((value.ok(), left(&limiter, "a").await), (Some(7), Some(9_850)));
     let failed = limiter.run(&demand("a"), async || Err::<((), Settlement), _>(Error::invalid("odd"))).await;
     assert_eq!(failed.map_err(|error| error.kind()), Err(ErrorKind::InvalidRequest));
+    assert_eq!(left(&limiter, "a").await, Some(9_850), "a refusal costs nothing");
+    let odd = || std::io::Error::other("of another client");
+    let failed = limiter.run(&demand("a"), async || Err::<((), Settlement), _>(odd())).await;
+    assert_eq!(failed.map_err(|error| (error.kind(), error.charge())), Err((ErrorKind::Other, Charge::Unknown)));
     assert_eq!(left(&limiter, "a").await, Some(8_850), "it may have been sent");
     let demand = demand("a");
     let dropped = limiter.run(&demand, std::future::pending::<Result<((), Settlement), Error>>);
