@@ -37,7 +37,7 @@ impl<O> ResponseFuture<O> {
     }
 }
 
-// The answer is moved out whole and never pinned in place.
+// The response is moved out whole and never pinned in place.
 impl<O> Unpin for ResponseFuture<O> {}
 
 impl<O> Future for ResponseFuture<O> {

@@ -27,7 +27,7 @@ pub type Complete<T> = <<T as Operation>::Output as Output>::Complete;
 ///     fn model(&self) -> &str { "gpt-4o-mini" }
 ///     fn fingerprint(&self, h: &mut Fingerprinter) { h.text("prompt v3").bytes(&self.photo); }
 ///     fn estimate(&self) -> Estimate {
-///         // A photo takes some 1,000 input tokens, the answer is a number.
+///         // A photo takes some 1,000 input tokens, the response is a number.
 ///         Estimate { input: 1_000, output: 10, ..Estimate::default() }
 ///     }
 /// }
@@ -94,15 +94,15 @@ pub trait Operation: Clone + Send + Sync + 'static {
 
     /// Returns `true` if a cache may store the response. A response that is cut short, filtered or refused, or that has
     /// tool arguments that are no JSON, is not stored, because another attempt may do better.
-    fn is_cacheable(answer: &Complete<Self>) -> bool {
-        let _ = answer;
+    fn is_cacheable(response: &Complete<Self>) -> bool {
+        let _ = response;
         true
     }
 
     /// Returns `true` if the response has the form that this request asked for, as far as the operation can check it.
     /// Another response is not stored.
-    fn conforms(&self, answer: &Complete<Self>) -> bool {
-        let _ = answer;
+    fn conforms(&self, response: &Complete<Self>) -> bool {
+        let _ = response;
         true
     }
 
@@ -113,7 +113,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
 
     /// Returns `true` if two responses to one request are equivalent. By default they are if their JSON is equal.
     fn equivalent(one: &Complete<Self>, other: &Complete<Self>) -> bool {
-        let json = |answer| serde_json::to_value(answer).ok();
+        let json = |response| serde_json::to_value(response).ok();
         json(one) == json(other)
     }
 

@@ -77,7 +77,7 @@ pub trait Output: Sized + Send + 'static {
     /// Turns the response into one that several callers can take.
     fn share(self) -> Shared<Self::Complete>;
 
-    /// Takes a shared response: a stream from its first event, a unary answer when it is whole.
+    /// Takes a shared response: a stream from its first event, a unary response when it is whole.
     ///
     /// # Errors
     ///

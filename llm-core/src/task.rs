@@ -78,8 +78,8 @@ impl<T: Task, S: LlmService<ChatRequest>> Service<Call<T>> for Tasks<S> {
         ResponseFuture::waiting(async move {
             let reply = oneshot(inner, call.map(|task| task.to_request())).await?;
             let receipt = reply.receipt.clone();
-            // An answer that cannot be read was paid all the same.
-            reply.try_map(|answer| task.parse_response(answer)).map_err(|error| match error.charge() {
+            // A response that cannot be read was paid all the same.
+            reply.try_map(|response| task.parse_response(response)).map_err(|error| match error.charge() {
                 Charge::None => error.with_response(&receipt.accounting()),
                 _ => error,
             })

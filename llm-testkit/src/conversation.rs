@@ -58,7 +58,7 @@ pub(crate) fn tool_choice(names: &[&Value]) -> Value {
 pub(crate) fn response_format(schema: &Value) -> Value {
     match schema {
         Value::Null => json!({"type": "json_object"}),
-        _ => json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}),
+        _ => json!({"type": "json_schema", "json_schema": {"name": "response", "schema": schema}}),
     }
 }
 

@@ -56,7 +56,7 @@ impl Settings {
     }
 
     /// Draws the number of tokens in a response.
-    pub(crate) fn answer_length(&self, prng: &mut Prng) -> u64 {
+    pub(crate) fn response_length(&self, prng: &mut Prng) -> u64 {
         let (low, high) = (*self.response_tokens.start(), *self.response_tokens.end());
         low + prng.below(high.saturating_sub(low).saturating_add(1))
     }

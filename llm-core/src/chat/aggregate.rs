@@ -136,7 +136,7 @@ impl Open {
     /// Completes the last part. Fields that it has no place for stay with the message.
     fn complete_part(&mut self, signature: Option<&Arc<str>>, extra: &Extra) {
         self.last_is_complete = true;
-        let further = match self.parts.last_mut() {
+        let fields = match self.parts.last_mut() {
             Some(OpenPart::ToolCall { extra, .. }) => extra,
             Some(part @ (OpenPart::Text(_) | OpenPart::Reasoning(_))) if signature.is_some() || !extra.is_empty() => {
                 part.settle(signature);
@@ -147,7 +147,7 @@ impl Open {
             }
             _ => &mut self.message_extra,
         };
-        further.merge(extra);
+        fields.merge(extra);
     }
 
     fn close(self) -> Choice {

@@ -137,8 +137,8 @@ impl ChatEvent {
     }
 
     /// The pieces of a whole response: aggregated, they give it again.
-    pub(super) fn replay(answer: &ChatResponse, usage: Option<Usage>) -> Vec<Self> {
-        let ChatResponse { id, model, choices, extra } = answer;
+    pub(super) fn replay(response: &ChatResponse, usage: Option<Usage>) -> Vec<Self> {
+        let ChatResponse { id, model, choices, extra } = response;
         let mut events = vec![Self::Start { id: id.clone(), model: model.clone() }];
         if !extra.is_empty() {
             events.push(Self::Extra { of: ExtraOf::Response, fields: extra.clone() });
@@ -157,23 +157,23 @@ fn replay_choice(choice: &Choice, events: &mut Vec<ChatEvent>) {
     let mut calls = 0;
     let mut parts = parts.iter().peekable();
     while let Some(part) = parts.next() {
-        let (mut signature, mut further) = (None, Extra::default());
+        let (mut signature, mut unknown) = (None, Extra::default());
         match part {
             Part::Text { text, extra } => {
                 events.push(ChatEvent::Text { choice: index, text: text.clone() });
-                further.clone_from(extra);
+                unknown.clone_from(extra);
             }
             Part::Refusal { text } => events.push(ChatEvent::Refusal { choice: index, text: text.clone() }),
-            Part::Reasoning(Reasoning { text, signature: seal, extra }) => {
+            Part::Reasoning(Reasoning { text, signature: own, extra }) => {
                 events.push(ChatEvent::Reasoning { choice: index, text: text.clone() });
-                signature.clone_from(seal);
-                further.clone_from(extra);
+                signature.clone_from(own);
+                unknown.clone_from(extra);
             }
             Part::ToolCall(ToolCall { id, name, arguments, extra }) => {
                 events.push(ChatEvent::ToolCall { choice: index, index: calls, id: id.clone(), name: name.clone() });
                 let fragment = arguments.clone();
                 events.push(ChatEvent::ToolArguments { choice: index, index: calls, fragment });
-                further.clone_from(extra);
+                unknown.clone_from(extra);
                 calls += 1;
             }
             whole => events.push(ChatEvent::Part { choice: index, part: whole.clone() }),
@@ -182,8 +182,8 @@ fn replay_choice(choice: &Choice, events: &mut Vec<ChatEvent>) {
         let kind = std::mem::discriminant(part);
         let flows =
             !matches!(part, Part::ToolCall(_)) && parts.peek().is_some_and(|next| kind == std::mem::discriminant(next));
-        if flows || signature.is_some() || !further.is_empty() {
-            events.push(ChatEvent::PartEnd { choice: index, signature, extra: further });
+        if flows || signature.is_some() || !unknown.is_empty() {
+            events.push(ChatEvent::PartEnd { choice: index, signature, extra: unknown });
         }
     }
     for (of, fields) in [(ExtraOf::Choice(index), extra), (ExtraOf::Message(index), message_extra)] {

@@ -74,11 +74,11 @@ struct LiveChat {
 impl LiveChat {
     fn new(stream: ChatStream) -> Arc<Self> {
         let whole = Arc::new(OnceLock::new());
-        let kept = Arc::clone(&whole);
+        let writer = Arc::clone(&whole);
         let stream = stream.when_ended(move |ended| {
-            if let Some(answer) = ended.read_out() {
+            if let Some(response) = ended.read_out() {
                 // A stream ends once, so nothing was there before.
-                let _ = kept.set(Arc::new(answer.clone()));
+                let _ = writer.set(Arc::new(response.clone()));
             }
         });
         let events = Broadcast::new(Box::new(stream));
@@ -121,7 +121,7 @@ impl Stream for Joined {
 
 /// The error of a stream that panicked after it had been sent.
 fn lost() -> Error {
-    let reason = "the shared answer broke off: its stream panicked, or the runtime that it began in has ended";
+    let reason = "the shared response broke off: its stream panicked, or the runtime that it began in has ended";
     Error::new(ErrorKind::Incomplete, reason).with_charge(Charge::Unknown)
 }
 
@@ -129,7 +129,7 @@ fn lost() -> Error {
 fn behind() -> Error {
     Error::new(
         ErrorKind::Incomplete,
-        "the reader of a large shared answer fell too far behind the others: read it faster",
+        "the reader of a large shared response fell too far behind the others: read it faster",
     )
     .with_charge(Charge::Unknown)
 }
@@ -163,7 +163,7 @@ async fn join(shared: Shared<ChatResponse>) -> Result<ChatStream, Error> {
             let (events, whole) = (chat.subscribe()?, Arc::clone(&chat.whole));
             Ok(ChatStream::new(Joined { events, whole, failed: false }))
         }
-        // Another kind of running answer: its pieces cannot be had, its whole can.
+        // Another kind of running response: its pieces cannot be had, its whole can.
         Err(_) => Ok(ChatStream::replay(live.wait().await?, None)),
     }
 }

@@ -66,8 +66,8 @@ impl Message {
     }
 
     /// Creates a message with the result of a tool call.
-    pub fn tool(call_id: impl Into<Arc<str>>, answer: impl Into<Arc<str>>) -> Self {
-        let content = vec![Part::text(answer)];
+    pub fn tool(call_id: impl Into<Arc<str>>, response: impl Into<Arc<str>>) -> Self {
+        let content = vec![Part::text(response)];
         let result = ToolResult { call_id: call_id.into(), content, is_error: false, extra: Extra::default() };
         Self::new(Role::Tool, vec![Part::ToolResult(result)])
     }
@@ -102,7 +102,7 @@ impl Role {
 }
 
 impl From<Choice> for Message {
-    /// The model's answer as a message, to go on with the conversation.
+    /// The model's response as a message, to go on with the conversation.
     fn from(choice: Choice) -> Self {
         Self::new(Role::Assistant, choice.parts)
     }

@@ -1,4 +1,4 @@
-//! Chat: questions, answers, streams.
+//! Chat: questions, responses, streams.
 
 mod affinity;
 mod aggregate;

@@ -228,8 +228,8 @@ impl Part {
             Self::Text { text, extra } => text.len() as u64 + extra.json_bytes(),
             Self::Refusal { text } => text.len() as u64,
             Self::Reasoning(reasoning) => {
-                let seal = reasoning.signature.as_deref().map_or(0, str::len);
-                (reasoning.text.len() + seal) as u64 + reasoning.extra.json_bytes()
+                let signature = reasoning.signature.as_deref().map_or(0, str::len);
+                (reasoning.text.len() + signature) as u64 + reasoning.extra.json_bytes()
             }
             Self::ToolCall(ToolCall { id, name, arguments, extra }) => {
                 (id.len() + name.len() + arguments.len()) as u64 + extra.json_bytes()
@@ -263,7 +263,7 @@ impl Part {
                 extra.fingerprint_marked(h)
             }
             Self::Reasoning(Reasoning { text, signature, extra }) => {
-                h.variant("reasoning").text(text).option(signature.as_deref(), |h, seal| h.text(seal));
+                h.variant("reasoning").text(text).option(signature.as_deref(), |h, signature| h.text(signature));
                 extra.fingerprint(h, |_| true)
             }
         }

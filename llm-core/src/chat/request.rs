@@ -61,7 +61,7 @@ impl ChatRequest {
     ];
 
     /// Fields among `extra` that bring in what is outside the request: an earlier response, a conversation or a prompt kept by
-    /// the vendor, a search, a container, tools of others. Answers to such requests are not kept by a cache.
+    /// the vendor, a search, a container, tools of others. Responses to such requests are not kept by a cache.
     pub const OUTSIDE_FIELDS: [&'static str; 10] = [
         "cachedContent",
         "container",
@@ -206,7 +206,7 @@ impl Operation for ChatRequest {
         let output_bound = self.sampling.max_output_tokens.map(|most| most.saturating_mul(choices.into()));
         Estimate {
             input: bytes / 4 + frames / 4 + opaque * IMAGE_TOKENS,
-            // A further field may be read as well (older forms of tools, a predicted answer).
+            // An unknown field may be read as well (older forms of tools, a predicted response).
             input_bound: self.is_bounded().then(|| bytes + frames + self.extra.json_bytes()),
             output: (Estimate::OUTPUT * u64::from(choices)).min(output_bound.unwrap_or(u64::MAX)),
             output_bound,
@@ -218,18 +218,18 @@ impl Operation for ChatRequest {
         Some(&response.model).filter(|model| !model.is_empty())
     }
 
-    fn is_cacheable(answer: &ChatResponse) -> bool {
-        !answer.choices.is_empty() && answer.choices.iter().all(Choice::is_sound)
+    fn is_cacheable(response: &ChatResponse) -> bool {
+        !response.choices.is_empty() && response.choices.iter().all(Choice::is_sound)
     }
 
     fn memory_size(response: &ChatResponse) -> Option<u64> {
         Some(shared_size(response))
     }
 
-    fn conforms(&self, answer: &ChatResponse) -> bool {
+    fn conforms(&self, response: &ChatResponse) -> bool {
         let Some(format) = &self.response_format else { return true };
         // A choice that calls tools is not in the form yet.
-        let mut said = answer.choices.iter().filter(|choice| choice.tool_calls().next().is_none());
+        let mut said = response.choices.iter().filter(|choice| choice.tool_calls().next().is_none());
         said.all(|choice| format.conforms(&choice.text()))
     }
 
@@ -294,12 +294,12 @@ impl Operation for Streamed<ChatRequest> {
         ChatRequest::answered_by(response)
     }
 
-    fn is_cacheable(answer: &ChatResponse) -> bool {
-        ChatRequest::is_cacheable(answer)
+    fn is_cacheable(response: &ChatResponse) -> bool {
+        ChatRequest::is_cacheable(response)
     }
 
-    fn conforms(&self, answer: &ChatResponse) -> bool {
-        self.0.conforms(answer)
+    fn conforms(&self, response: &ChatResponse) -> bool {
+        self.0.conforms(response)
     }
 
     fn is_sampled(&self) -> bool {

@@ -58,8 +58,8 @@ impl<'a> Schema<'a> {
             "additionalProperties" => value.as_object().is_none_or(|fields| {
                 let known = rules.get("properties");
                 let patterns = rules.contains_key("patternProperties");
-                let further = |name: &str| !patterns && known.is_none_or(|known| known.get(name).is_none());
-                fields.iter().filter(|(name, _)| further(name)).all(|(_, value)| self.allows(rule, value))
+                let is_unlisted = |name: &str| !patterns && known.is_none_or(|known| known.get(name).is_none());
+                fields.iter().filter(|(name, _)| is_unlisted(name)).all(|(_, value)| self.allows(rule, value))
             }),
             _ => true,
         }

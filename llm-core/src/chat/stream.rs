@@ -26,7 +26,7 @@ use crate::{
 ///
 /// let events = ["Hel", "lo"].map(|text| Ok(ChatEvent::Text { choice: 0, text: text.into() }));
 /// let mut stream = ChatStream::new(futures_util::stream::iter(events))
-///     .on_end(|end| assert!(matches!(end, End::Complete(answer) if answer.text() == "Hello")));
+///     .on_end(|end| assert!(matches!(end, End::Complete(response) if response.text() == "Hello")));
 /// while let Some(event) = stream.next().await {
 ///     print!("{:?}", event?);
 /// }
@@ -53,7 +53,7 @@ type Hook = Box<dyn FnOnce(&Ended) + Send>;
 
 /// The end, for hooks, also those that are added later.
 pub(super) struct Ended {
-    answer: ChatResponse,
+    response: ChatResponse,
     ending: Ending,
 }
 
@@ -105,10 +105,10 @@ impl ChatStream {
         while let Some(event) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             event?;
         }
-        let Ended { answer, ending } = self.ended.take().expect("a stream that yields nothing more has ended");
+        let Ended { response, ending } = self.ended.take().expect("a stream that yields nothing more has ended");
         match ending {
             Ending::Failed(error) => Err(error),
-            Ending::Whole | Ending::Cut | Ending::Dropped => Ok(answer),
+            Ending::Whole | Ending::Cut | Ending::Dropped => Ok(response),
         }
     }
 
@@ -168,13 +168,13 @@ impl ChatStream {
     }
 
     fn end(&mut self, ending: Ending) {
-        // The source first: if it is the last reader of a shared stream, hooks further in run now.
+        // The source first: if it is the last reader of a shared stream, hooks of inner layers run now.
         self.source = None;
         self.watchers.clear();
         if let Ending::Cut = ending {
             self.tail = self.aggregate.finish_open();
         }
-        let ended = Ended { answer: self.aggregate.take(), ending };
+        let ended = Ended { response: self.aggregate.take(), ending };
         std::mem::take(&mut self.hooks).into_iter().for_each(|hook| hook(&ended));
         self.ended = Some(ended);
     }
@@ -183,15 +183,15 @@ impl ChatStream {
 impl Ended {
     /// Returns what its reader got, if it ended well: the whole, or what came until it was cut off.
     pub(super) fn read_out(&self) -> Option<&ChatResponse> {
-        matches!(self.ending, Ending::Whole | Ending::Cut).then_some(&self.answer)
+        matches!(self.ending, Ending::Whole | Ending::Cut).then_some(&self.response)
     }
 
     /// Returns the end as hooks get it.
     pub(super) fn end(&self) -> End<'_, ChatResponse> {
         match &self.ending {
-            Ending::Whole => End::Complete(&self.answer),
-            Ending::Failed(error) => End::Failed(&self.answer, error),
-            Ending::Cut | Ending::Dropped => End::Dropped(&self.answer),
+            Ending::Whole => End::Complete(&self.response),
+            Ending::Failed(error) => End::Failed(&self.response, error),
+            Ending::Cut | Ending::Dropped => End::Dropped(&self.response),
         }
     }
 }
@@ -214,7 +214,7 @@ impl Drop for ChatStream {
         if self.source.take().is_none() || self.hooks.is_empty() {
             return;
         }
-        let ended = Ended { answer: self.aggregate.take(), ending: Ending::Dropped };
+        let ended = Ended { response: self.aggregate.take(), ending: Ending::Dropped };
         std::mem::take(&mut self.hooks).into_iter().for_each(|hook| hook(&ended));
     }
 }

@@ -33,7 +33,7 @@ impl ChatRequest {
         in_range("frequency_penalty", sampling.frequency_penalty, -2.0, 2.0)?;
         in_range("presence_penalty", sampling.presence_penalty, -2.0, 2.0)?;
         if sampling.n == Some(0) {
-            return Err(Error::invalid("n is 0: ask for at least one answer"));
+            return Err(Error::invalid("n is 0: ask for at least one response"));
         }
         if sampling.max_output_tokens == Some(0) {
             return Err(Error::invalid("max_output_tokens is 0: allow at least one"));

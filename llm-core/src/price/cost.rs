@@ -53,14 +53,14 @@ impl PriceTable {
         accounting: &Accounting,
         usage: &Usage,
     ) -> Result<Usd, UnknownCost> {
-        let answer = Answer { asked, accounting, usage, options: options(tier, accounting) };
+        let response = Response { asked, accounting, usage, options: options(tier, accounting) };
         let parts = [usage.cache_write, usage.cache_write_long].into_iter().fold(usage.cache_read, u64::saturating_add);
         if let (Some(stated), true) = (accounting.cost, parts > usage.input) {
             return Ok(stated);
         }
-        self.sum(&answer, Self::listed).or_else(|_| match accounting.cost {
+        self.sum(&response, Self::listed).or_else(|_| match accounting.cost {
             Some(stated) => Ok(stated),
-            None => self.sum(&answer, Self::resolve),
+            None => self.sum(&response, Self::resolve),
         })
     }
 
@@ -89,8 +89,8 @@ impl PriceTable {
     /// As [`cost_with`](Self::cost_with), and a usage that no response can have taken.
     pub fn list_of(&self, asked: &str, accounting: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
         let options = surcharged(ServiceTier::Standard, accounting);
-        let answer = Answer { asked, accounting, usage, options };
-        self.sum(&answer, Self::listed).or_else(|_| self.sum(&answer, Self::resolve))
+        let response = Response { asked, accounting, usage, options };
+        self.sum(&response, Self::listed).or_else(|_| self.sum(&response, Self::resolve))
     }
 
     /// Returns the cost of `usage` line by line; also of a usage that has something without a known price, which it names.
@@ -141,35 +141,35 @@ impl PriceTable {
         }
     }
 
-    fn sum(&self, answer: &Answer<'_>, lookup: Lookup) -> Result<Usd, UnknownCost> {
-        check(answer.usage)?;
-        let mut rest = *answer.usage;
+    fn sum(&self, response: &Response<'_>, lookup: Lookup) -> Result<Usd, UnknownCost> {
+        check(response.usage)?;
+        let mut rest = *response.usage;
         let mut sum = Usd::ZERO;
-        for side in &answer.accounting.side_calls {
+        for side in &response.accounting.side_calls {
             rest = rest.saturating_sub(side.usage);
             let (model, price) = match side.model.as_deref() {
-                Some(model) => (model, lookup(self, answer.name(model))?),
-                None => self.answered(answer, lookup)?,
+                Some(model) => (model, lookup(self, response.name(model))?),
+                None => self.answered(response, lookup)?,
             };
-            sum += cost(model, price, &side.usage, &answer.options)?;
+            sum += cost(model, price, &side.usage, &response.options)?;
         }
-        if rest != Usage::default() || answer.accounting.side_calls.is_empty() {
-            let (model, price) = self.answered(answer, lookup)?;
-            sum += cost(model, price, &rest, &answer.options)?;
+        if rest != Usage::default() || response.accounting.side_calls.is_empty() {
+            let (model, price) = self.answered(response, lookup)?;
+            sum += cost(model, price, &rest, &response.options)?;
         }
         Ok(sum)
     }
 
     /// The prices of the model that answered; where it has none, and its name only extends the one asked, or that has an
     /// alias, those of the model asked.
-    fn answered<'a>(&self, answer: &Answer<'a>, lookup: Lookup) -> Result<(&'a str, &ModelPrice), UnknownCost> {
-        let (asked, accounting) = (answer.asked, answer.accounting);
+    fn answered<'a>(&self, response: &Response<'a>, lookup: Lookup) -> Result<(&'a str, &ModelPrice), UnknownCost> {
+        let (asked, accounting) = (response.asked, response.accounting);
         let model = accounting.model.as_deref().unwrap_or(asked);
         let stands_in = extends(model, asked) || !accounting.fallback && self.alias_of(asked).is_some();
-        match lookup(self, answer.name(model)) {
+        match lookup(self, response.name(model)) {
             Ok(price) => Ok((model, price)),
             Err(cause @ UnknownCost::Model { .. }) if stands_in => {
-                lookup(self, answer.name(asked)).map(|price| (asked, price)).map_err(|_| cause)
+                lookup(self, response.name(asked)).map(|price| (asked, price)).map_err(|_| cause)
             }
             Err(cause) => Err(cause),
         }
@@ -177,14 +177,14 @@ impl PriceTable {
 }
 
 /// A response that is to be priced.
-struct Answer<'a> {
+struct Response<'a> {
     asked: &'a str,
     accounting: &'a Accounting,
     usage: &'a Usage,
     options: PriceOptions,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> Response<'a> {
     fn name(&self, model: &'a str) -> Name<'a> {
         Name { provider: self.accounting.provider.as_deref(), model }
     }

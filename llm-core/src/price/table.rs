@@ -13,7 +13,7 @@ use super::{
 /// A row is a provider's, or counts for any provider. A model is found by its exact name, else by its name without a
 /// trailing date (`gpt-4o-2024-08-06` → `gpt-4o`, `claude-opus-5-20260301` → `claude-opus-5`); a table that must tell a
 /// dated version apart lists it. Where the provider of a response is known, only its own rows and those for any provider
-/// apply: no provider's row prices another's answer, unless an [alias](Self::alias) or a
+/// apply: no provider's row prices another's response, unless an [alias](Self::alias) or a
 /// [provider alias](Self::provider_alias) says so. A model that is not found is unknown: its cost is an
 /// [`UnknownCost`](super::UnknownCost), never zero.
 #[derive(Clone, Debug, Default)]

@@ -77,8 +77,8 @@ fn bill_has_line_per_surcharge() {
     // (1 × 1,000 + 3 × 100 + 1 × 2,000) × 1.1 × 2
     assert_eq!(table().cost_with("m", &usage, &options).unwrap().nanos(), 7_260);
     let bill = table().bill("m", &usage, &options).unwrap();
-    let told: Vec<_> = bill.surcharges.iter().map(|line| (&*line.way, line.per_mille, line.amount.nanos())).collect();
-    assert_eq!(told, [("us", 1_100, 330), ("fast", 2_000, 3_630)]);
+    let stated: Vec<_> = bill.surcharges.iter().map(|line| (&*line.way, line.per_mille, line.amount.nanos())).collect();
+    assert_eq!(stated, [("us", 1_100, 330), ("fast", 2_000, 3_630)]);
     assert_eq!(bill.lines.iter().map(|line| line.amount.nanos()).collect::<Vec<_>>(), [1_000, 300, 2_000]);
     assert!(bill.to_string().contains("\n  us                      all × 1.100  $0.00000033\n"), "{bill}");
     let estimate = Estimate { input_bound: Some(4), output_bound: Some(1), ..Estimate::default() };
@@ -237,8 +237,8 @@ proptest! {
         prop_assert_eq!(Ok(bill.total), table.cost_with("m", &usage, &options));
         for line in &bill.lines {
             let exact = u128::from(line.tokens) * u128::from(line.rate.nanos()) * u128::from(per_mille);
-            let told = u128::try_from(line.amount.nanos()).unwrap() * 1_000_000_000;
-            prop_assert!(told.abs_diff(exact) < 1_000_000_000, "{} for {}", told, exact);
+            let stated = u128::try_from(line.amount.nanos()).unwrap() * 1_000_000_000;
+            prop_assert!(stated.abs_diff(exact) < 1_000_000_000, "{} for {}", stated, exact);
         }
     }
 }

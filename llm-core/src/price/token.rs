@@ -275,7 +275,7 @@ mod tests {
         let cost = |audio_input| price.cost(&of(audio_input, 0)).unwrap().nanos();
         assert_eq!(cost(4), 6 + 4 * 5 + 9, "four of the ten plain tokens");
         assert_eq!(cost(30), 10 * 5 + 20 * 3 / 10 + 70 / 10, "all ten plain tokens, twenty of the cached ones");
-        assert_eq!(price.cost(&of(4, 4)).unwrap().nanos(), 20, "all four are told to be cached: 10 + 8.6 + 1.2");
+        assert_eq!(price.cost(&of(4, 4)).unwrap().nanos(), 20, "all four are stated as cached: 10 + 8.6 + 1.2");
         assert_eq!(price.cost(&of(4, 90)).unwrap().nanos(), 20, "no more than there was audio");
         let spoken = Usage { audio_output: 3, ..Usage::new(0, 10) };
         assert_eq!(price.cost(&spoken).unwrap().nanos(), 3 * 7);

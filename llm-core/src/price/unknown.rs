@@ -70,19 +70,19 @@ pub enum UnknownCost {
         kind: TokenKind,
     },
     /// The vendor stated a usage that no response can have taken.
-    #[error("the vendor stated a usage that no answer can have taken: {stated}")]
+    #[error("the vendor stated a usage that no response can have taken: {stated}")]
     UnusableUsage {
         /// The unusable count.
         stated: Arc<str>,
     },
     /// The vendor did not state a usage.
-    #[error("the vendor did not state what the answer used")]
+    #[error("the vendor did not state what the response used")]
     NoUsage,
     /// No layer of the stack prices attempts.
     #[error("no layer prices attempts at the vendor: put the ledger's `attempts` layer right above the client")]
     NoAttemptsLayer,
     /// A stored response was stored without its cost or its list price.
-    #[error("the answer was stored without its cost or list price")]
+    #[error("the response was stored without its cost or list price")]
     Stored,
 }
 

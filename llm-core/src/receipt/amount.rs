@@ -17,7 +17,7 @@ use crate::{Usd, price::UnknownCost};
 /// assert_eq!((known.exact(), known.to_string().as_str()), (Some(known.at_least()), "$0.25"));
 /// let unknown = Amount::unknown(UnknownCost::NoUsage);
 /// assert_eq!((unknown.exact(), unknown.at_least()), (None, Usd::ZERO));
-/// assert_eq!(unknown.to_string(), "unknown (the vendor did not state what the answer used)");
+/// assert_eq!(unknown.to_string(), "unknown (the vendor did not state what the response used)");
 /// assert!((known + unknown).to_string().starts_with("at least $0.25 (the vendor"));
 /// # Ok::<_, llm_core::price::ParseUsdError>(())
 /// ```

@@ -154,7 +154,7 @@ impl Share {
 impl Attempt {
     /// One share more is known to be taken, or to be lost.
     fn settle(&self, lost: Usd) {
-        let told = {
+        let settled = {
             let mut open = self.open();
             open.shares -= 1;
             open.lost += lost;
@@ -164,7 +164,7 @@ impl Attempt {
             open.settle.take().map(|settle| (settle, open.lost))
         };
         // Outside the lock: it may come back here.
-        if let Some((settle, lost)) = told {
+        if let Some((settle, lost)) = settled {
             settle(lost);
         }
     }
@@ -192,31 +192,31 @@ impl fmt::Debug for CostShare {
 mod tests {
     use super::*;
 
-    type Told = Arc<Mutex<Vec<i64>>>;
+    type Settled = Arc<Mutex<Vec<i64>>>;
 
-    fn claim(amount: i64, told: &Told) -> CostShare {
-        let told = Arc::clone(told);
-        CostShare::new(Usd::from_nanos(amount), move |lost| told.lock().unwrap().push(lost.nanos()))
+    fn share(amount: i64, settled: &Settled) -> CostShare {
+        let settled = Arc::clone(settled);
+        CostShare::new(Usd::from_nanos(amount), move |lost| settled.lock().unwrap().push(lost.nanos()))
     }
 
     #[test]
     fn cost_share_is_counted_exactly_once() {
-        let told = Told::default();
-        let taken = claim(1, &told);
+        let settled = Settled::default();
+        let taken = share(1, &settled);
         let copy = taken.clone();
         assert_eq!(copy.take(), Some(Usd::from_nanos(1)));
         assert_eq!(taken.take(), None);
-        assert_eq!(*told.lock().unwrap(), [0], "as soon as it is taken");
+        assert_eq!(*settled.lock().unwrap(), [0], "as soon as it is taken");
         drop((taken, copy));
-        drop(claim(2, &told));
-        assert_eq!(*told.lock().unwrap(), [0, 2]);
+        drop(share(2, &settled));
+        assert_eq!(*settled.lock().unwrap(), [0, 2]);
     }
 
     #[test]
     fn cost_share_of_members_hands_each_its_own() {
-        let told = [Told::default(), Told::default()];
+        let settled = [Settled::default(), Settled::default()];
         let nanos = |share: &CostShare| share.amount().nanos();
-        let whole = || CostShare::each(vec![claim(3, &told[0]), claim(7, &told[1])]);
+        let whole = || CostShare::each(vec![share(3, &settled[0]), share(7, &settled[1])]);
         let shares = whole().split(&[1, 1]).unwrap();
         assert_eq!((nanos(&shares[0]), nanos(&shares[1])), (3, 7));
         assert_eq!(shares[0].take(), Some(Usd::from_nanos(3)));
@@ -227,23 +227,23 @@ mod tests {
         assert_eq!(taken.amount(), Usd::from_nanos(10));
         drop((taken.split(&[1, 2, 3]).unwrap(), taken));
         assert!(copy.take().is_none() && copy.split(&[1, 1]).is_none());
-        assert_eq!((&*told[0].lock().unwrap(), &*told[1].lock().unwrap()), (&vec![0, 0, 3], &vec![7, 0, 7]));
+        assert_eq!((&*settled[0].lock().unwrap(), &*settled[1].lock().unwrap()), (&vec![0, 0, 3], &vec![7, 0, 7]));
     }
 
     #[test]
     fn cost_share_combined_is_split_among_items() {
-        let told = Told::default();
-        let shares = CostShare::all(vec![claim(3, &told), claim(8, &told)]).split(&[1, 1]).unwrap();
+        let settled = Settled::default();
+        let shares = CostShare::all(vec![share(3, &settled), share(8, &settled)]).split(&[1, 1]).unwrap();
         assert_eq!(shares.iter().map(|share| share.amount().nanos()).collect::<Vec<_>>(), [1 + 4, 2 + 4]);
         assert_eq!(shares[1].take(), Some(Usd::from_nanos(6)));
         drop(shares);
-        assert_eq!(*told.lock().unwrap(), [1, 4], "each attempt learns its own wasted part");
+        assert_eq!(*settled.lock().unwrap(), [1, 4], "each attempt learns its own wasted part");
     }
 
     #[test]
     fn cost_share_parts_are_taken_and_lost_separately() {
-        let told = Told::default();
-        let whole = claim(10, &told);
+        let settled = Settled::default();
+        let whole = share(10, &settled);
         let copy = whole.clone();
         let mut shares = whole.split(&[1, 1, 1]).unwrap();
         assert_eq!(shares.iter().map(|share| share.amount().nanos()).collect::<Vec<_>>(), [3, 3, 4]);
@@ -255,8 +255,8 @@ mod tests {
         assert_eq!(shares[0].take(), Some(Usd::from_nanos(3)));
         assert_eq!((both.take(), both.take()), (Some(Usd::from_nanos(3)), None));
         drop((both, shares));
-        assert!(told.lock().unwrap().is_empty(), "a share is open");
+        assert!(settled.lock().unwrap().is_empty(), "a share is open");
         drop(last);
-        assert_eq!(*told.lock().unwrap(), [4]);
+        assert_eq!(*settled.lock().unwrap(), [4]);
     }
 }

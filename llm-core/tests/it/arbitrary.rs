@@ -151,7 +151,7 @@ pub(crate) fn request() -> impl Strategy<Value = ChatRequest> {
         })
 }
 
-/// Any reason for the end of an answer.
+/// Any reason for the end of a response.
 pub(crate) fn finish() -> impl Strategy<Value = FinishReason> {
     prop_oneof![
         Just(FinishReason::Stop),
@@ -163,7 +163,7 @@ pub(crate) fn finish() -> impl Strategy<Value = FinishReason> {
     ]
 }
 
-/// An answer with up to three choices, numbered as vendors do.
+/// A response with up to three choices, numbered as vendors do.
 pub(crate) fn response() -> impl Strategy<Value = ChatResponse> {
     let choice = (vec(part(), 0..6), finish(), extra(), extra());
     (text(), text(), vec(choice, 0..3), extra()).prop_map(|(id, model, choices, extra)| {
@@ -172,8 +172,8 @@ pub(crate) fn response() -> impl Strategy<Value = ChatResponse> {
             (choice.extra, choice.message_extra) = (extra, message_extra);
             choice
         });
-        let mut answer = ChatResponse::new(id, model, numbered.collect());
-        answer.extra = extra;
-        answer
+        let mut response = ChatResponse::new(id, model, numbered.collect());
+        response.extra = extra;
+        response
     })
 }

@@ -22,11 +22,11 @@ fn request() -> impl Strategy<Value = EmbedRequest> {
     })
 }
 
-/// An answer in which the n-th vector says n.
-fn answer(vectors: usize) -> Embeddings {
-    let mut answer = Embeddings::new("m-1", (0..vectors).map(|n| Arc::from([n as f32])).collect());
-    answer.extra.insert("object", "list");
-    answer
+/// A response in which the n-th vector says n.
+fn response(vectors: usize) -> Embeddings {
+    let mut response = Embeddings::new("m-1", (0..vectors).map(|n| Arc::from([n as f32])).collect());
+    response.extra.insert("object", "list");
+    response
 }
 
 proptest! {
@@ -40,7 +40,7 @@ proptest! {
 
     #[test]
     fn embed_split_and_join_is_identity(request in request()) {
-        let whole = answer(request.inputs.len());
+        let whole = response(request.inputs.len());
         let parts = request.split(whole.clone()).unwrap();
         for (n, part) in parts.iter().enumerate() {
             prop_assert_eq!(&part.vectors, &vec![Arc::from([n as f32])]);
@@ -62,8 +62,8 @@ proptest! {
     #[test]
     fn embed_wrong_number_of_vectors_is_malformed(request in request(), came in 0usize..8) {
         prop_assume!(came != request.inputs.len());
-        let scattered = request.split(answer(came)).unwrap_err();
-        let united = request.join((0..came).map(|_| answer(1)).collect()).unwrap_err();
+        let scattered = request.split(response(came)).unwrap_err();
+        let united = request.join((0..came).map(|_| response(1)).collect()).unwrap_err();
         prop_assert_eq!((scattered.kind(), united.kind()), (ErrorKind::Malformed, ErrorKind::Malformed));
     }
 
@@ -78,7 +78,7 @@ proptest! {
 #[test]
 fn embed_item_without_vector_is_malformed() {
     let request = EmbedRequest::new("m", ["a", "b"]);
-    let error = request.join(vec![answer(2), answer(0)]).unwrap_err();
+    let error = request.join(vec![response(2), response(0)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Malformed);
 }
 

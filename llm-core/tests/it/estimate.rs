@@ -111,16 +111,16 @@ fn usage() -> impl Strategy<Value = Usage> {
 proptest! {
     #[test]
     fn price_bound_covers_usage_within_estimate(
-        model in model(), usage in usage(), spare in 0u64..500, answers in 1u32..4, asked in any::<bool>(),
+        model in model(), usage in usage(), slack in 0u64..500, responses in 1u32..4, asked in any::<bool>(),
     ) {
-        let most = model.max_output.unwrap_or(3_000) * u64::from(answers);
+        let most = model.max_output.unwrap_or(3_000) * u64::from(responses);
         prop_assume!(asked || (model.max_output.is_some() && usage.output <= most));
         let estimate = Estimate {
             input: 0,
-            input_bound: Some(usage.input + spare),
+            input_bound: Some(usage.input + slack),
             output: 0,
-            output_bound: asked.then_some(usage.output + spare),
-            choices: answers,
+            output_bound: asked.then_some(usage.output + slack),
+            choices: responses,
         };
         let table = PriceTable::new("2026-01-01").with("m", model).unwrap();
         prop_assert!(table.bound("m", &estimate).unwrap() >= table.cost("m", &usage).unwrap());

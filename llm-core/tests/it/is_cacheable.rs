@@ -87,7 +87,7 @@ proptest! {
         let text = ChatEvent::Text { choice: 0, text: "x".into() };
         let ends = reasons.into_iter().map(|reason| ChatEvent::Finish { choice: 0, reason });
         let events: Vec<_> = std::iter::once(text).chain(ends).map(Ok).collect();
-        let answer = tokio_test::block_on(ChatStream::new(futures_util::stream::iter(events)).complete()).unwrap();
-        prop_assert_eq!(answer.finish(), &expected);
+        let response = tokio_test::block_on(ChatStream::new(futures_util::stream::iter(events)).complete()).unwrap();
+        prop_assert_eq!(response.finish(), &expected);
     }
 }

@@ -37,7 +37,7 @@ fn at(dollars: i64) -> Usd {
     Usd::from_nanos(dollars * 2_000 * 1_000)
 }
 
-fn answer(provider: Option<&str>, model: &str, stated: Option<i64>) -> Accounting {
+fn response(provider: Option<&str>, model: &str, stated: Option<i64>) -> Accounting {
     let mut accounting = Accounting::default();
     accounting.provider = provider.map(Into::into);
     accounting.model = Some(model.into());
@@ -52,7 +52,7 @@ fn cost(table: &PriceTable, asked: &str, accounting: &Accounting) -> Result<Usd,
 #[test]
 fn provider_row_never_prices_another_provider() {
     let table = table("groq", &[("openai/gpt-oss-120b", 3)]).merged(&self::table("openai", &[("gpt-4o", 5)]));
-    let of = |provider, stated| cost(&table, "x", &answer(provider, "openai/gpt-oss-120b", stated));
+    let of = |provider, stated| cost(&table, "x", &response(provider, "openai/gpt-oss-120b", stated));
     assert_eq!(of(Some("groq"), None), Ok(at(3)));
     assert_eq!(of(Some("groq"), Some(7)), Ok(at(3)), "the table's own row counts");
     assert_eq!(of(Some("openrouter"), Some(7)), Ok(Usd::from_nanos(7)), "the vendor's statement");
@@ -64,7 +64,7 @@ fn provider_row_never_prices_another_provider() {
 fn provider_row_goes_before_row_of_any() {
     let any = PriceTable::new("").with("m", ModelPrice::default()).unwrap();
     let own = table("a", &[("m", 1)]).merged(&table("b", &[("m", 2)]));
-    let of = |table: &PriceTable, provider| cost(table, "m", &answer(provider, "m", None));
+    let of = |table: &PriceTable, provider| cost(table, "m", &response(provider, "m", None));
     assert_eq!((of(&own, Some("a")), of(&own, Some("b"))), (Ok(at(1)), Ok(at(2))));
     assert_eq!(of(&own, None), Err(UnknownCost::Provider { model: "m".into() }));
     assert!(of(&own.merged(&any), Some("a")).is_err(), "one for any provider replaces them all");
@@ -81,19 +81,19 @@ fn alias_prices_deployment_and_prefixed_name() {
         ("openrouter", "openai/gpt-4o-mini", "openai/gpt-4o-mini-2024-07-18"),
         ("openai", "gpt-4o-mini", "gpt-4o-mini-2024-07-18"),
     ] {
-        assert_eq!(cost(&table, asked, &answer(Some(provider), answered, None)), Ok(at(1)), "{provider} {asked}");
+        assert_eq!(cost(&table, asked, &response(Some(provider), answered, None)), Ok(at(1)), "{provider} {asked}");
         let estimate = Estimate { input_bound: Some(1_000), output_bound: Some(100), ..Estimate::default() };
         for options in [PriceOptions::new(), PriceOptions::new().provider(provider)] {
             assert_eq!(table.bound_with(asked, &estimate, &options), Ok(at(1)), "{provider} {asked}");
         }
     }
-    let stated = answer(Some("openrouter"), "openai/gpt-4o-mini", Some(7));
+    let stated = response(Some("openrouter"), "openai/gpt-4o-mini", Some(7));
     assert_eq!(
         cost(&table, "openai/gpt-4o-mini", &stated),
         Ok(Usd::from_nanos(7)),
         "the vendor's statement goes first"
     );
-    let mut fallback = answer(Some("azure"), "another", None);
+    let mut fallback = response(Some("azure"), "another", None);
     fallback.fallback = true;
     assert!(cost(&table, "my-deployment", &fallback).is_err(), "another model than the alias is for");
     assert_eq!(table.provider_alias("azure", "openai").price(Some("azure"), "gpt-4o-mini").map(|_| ()), Ok(()));
@@ -104,9 +104,9 @@ fn alias_reads_from_json() {
     let json = r#"{"as_of": "2026-01-02", "provider": "openai", "aliases": {"mine": "m"}, "provider_aliases":
         {"azure": "openai"}, "models": {"m": {"rows": [{"input": "1", "output": "10"}]}}}"#;
     let table = PriceTable::from_json(json).unwrap();
-    assert_eq!(cost(&table, "mine", &answer(Some("elsewhere"), "mine", None)), Ok(at(1)));
-    assert_eq!(cost(&table, "m", &answer(Some("azure"), "m", None)), Ok(at(1)));
-    assert!(cost(&table, "m", &answer(Some("elsewhere"), "m", None)).is_err());
+    assert_eq!(cost(&table, "mine", &response(Some("elsewhere"), "mine", None)), Ok(at(1)));
+    assert_eq!(cost(&table, "m", &response(Some("azure"), "m", None)), Ok(at(1)));
+    assert!(cost(&table, "m", &response(Some("elsewhere"), "m", None)).is_err());
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn unknown_model_names_alias_line() {
 #[test]
 fn vendor_name_that_extends_asked_has_its_price() {
     let table = table("mistral", &[("mistral-large-latest", 1), ("m", 2)]);
-    let of = |asked: &str, answered: &str| cost(&table, asked, &answer(Some("mistral"), answered, None)).ok();
+    let of = |asked: &str, answered: &str| cost(&table, asked, &response(Some("mistral"), answered, None)).ok();
     assert_eq!(of("mistral-large-latest", "mistral-large-2512"), Some(at(1)));
     assert_eq!(of("m", "m-0125"), Some(at(2)));
     assert_eq!(of("mistral-large-latest", "mistral-larger-2512"), None);
@@ -134,7 +134,7 @@ fn vendor_name_that_extends_asked_has_its_price() {
 #[test]
 fn side_calls_cost_their_own_models_price() {
     let table = table("anthropic", &[("large", 10), ("small", 1)]);
-    let mut accounting = answer(Some("anthropic"), "large", None);
+    let mut accounting = response(Some("anthropic"), "large", None);
     accounting.side_calls = vec![SideCall::new(Usage::new(600, 60)).with_model("small")];
     // 600 + 600 at the small price, 400 + 400 at the large one.
     assert_eq!(cost(&table, "large", &accounting), Ok(Usd::from_nanos(1_200 * 1_000 + 800 * 10_000)));
@@ -152,7 +152,7 @@ fn side_calls_cost_their_own_models_price() {
 fn side_call_has_its_own_prompt_length() {
     let json = r#"{"as_of": "", "models": {"m": {"rows": [{"input": "1", "output": "1"},
         {"above": 1000, "input": "5", "output": "5"}]}}}"#;
-    let mut accounting = answer(None, "m", None);
+    let mut accounting = response(None, "m", None);
     accounting.side_calls = vec![SideCall::new(Usage::new(900, 0))];
     let cost = |accounting: &Accounting| {
         let table = PriceTable::from_json(json).unwrap();
@@ -167,7 +167,7 @@ fn side_call_has_its_own_prompt_length() {
 fn unknown_cost_names_its_cause() {
     let table = table("openai", &[("m", 1)]);
     let of = |change: fn(&mut Accounting), usage: Usage| {
-        let mut accounting = answer(Some("openai"), "m", None);
+        let mut accounting = response(Some("openai"), "m", None);
         change(&mut accounting);
         table.cost_of("m", &ServiceTier::Standard, &accounting, &usage).unwrap_err()
     };
@@ -185,13 +185,13 @@ fn implausible_usage_has_no_cost() {
     let table = table("openai", &[("m", 1)]);
     for usage in [Usage::new(u64::MAX, 0), Usage::new(0, u64::MAX), Usage { searches: u64::MAX, ..USAGE }] {
         let cost = |accounting: &Accounting| table.cost_of("m", &ServiceTier::Standard, accounting, &usage);
-        assert!(matches!(cost(&answer(Some("openai"), "m", None)), Err(UnknownCost::UnusableUsage { .. })));
-        let stated = answer(Some("openai"), "m", Some(7));
+        assert!(matches!(cost(&response(Some("openai"), "m", None)), Err(UnknownCost::UnusableUsage { .. })));
+        let stated = response(Some("openai"), "m", Some(7));
         assert_eq!(cost(&stated), Ok(Usd::from_nanos(7)));
     }
     let most = Usage::new(Usage::MAX_PLAUSIBLE, 0);
-    let answer = answer(Some("openai"), "m", None);
-    assert!(table.cost_of("m", &ServiceTier::Standard, &answer, &most).is_ok());
+    let response = response(Some("openai"), "m", None);
+    assert!(table.cost_of("m", &ServiceTier::Standard, &response, &most).is_ok());
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn cached_and_written_beyond_input_cost_what_is_stated() {
     let table = table("openrouter", &[("m", 1)]);
     let cost = |cache_write, stated| {
         let usage = Usage { cache_read: 800, cache_write, ..USAGE };
-        table.cost_of("m", &ServiceTier::Standard, &answer(Some("openrouter"), "m", stated), &usage).map(Usd::nanos)
+        table.cost_of("m", &ServiceTier::Standard, &response(Some("openrouter"), "m", stated), &usage).map(Usd::nanos)
     };
     assert_eq!((cost(200, Some(7)), cost(200, None)), (Ok(at(1).nanos()), Ok(at(1).nanos())));
     assert_eq!(cost(800, Some(7)), Ok(7));

@@ -36,14 +36,14 @@ impl Provider for Vendor {
             Self::Hangs => std::future::pending().await,
         }
         let said = call.body.messages.iter().flat_map(|message| message.parts.clone()).collect();
-        let answer = ChatResponse::new("1", call.body.model, vec![Choice::new(0, said, FinishReason::Stop)]);
+        let response = ChatResponse::new("1", call.body.model, vec![Choice::new(0, said, FinishReason::Stop)]);
         let receipt = Receipt::new(Accounting::default());
         receipt.edit(|accounting| accounting.usage = Some(Usage::new(7, 3)));
-        Ok(Reply::new(answer, receipt))
+        Ok(Reply::new(response, receipt))
     }
 
     async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
-        self.chat(call).await?.try_map(|answer| Ok(ChatStream::replay(Arc::new(answer), None)))
+        self.chat(call).await?.try_map(|response| Ok(ChatStream::replay(Arc::new(response), None)))
     }
 
     async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
@@ -52,7 +52,7 @@ impl Provider for Vendor {
     }
 }
 
-/// A layer like ours: generic in the operation, always ready. It counts calls and, when they have ended, answers.
+/// A layer like ours: generic in the operation, always ready. It counts calls and, when they have ended, responses.
 #[derive(Clone)]
 struct Counts<S> {
     inner: S,
@@ -199,8 +199,8 @@ impl Task for ScorePhoto {
         ChatRequest::new(self.model()).user(self.says)
     }
 
-    fn parse_response(&self, answer: ChatResponse) -> Result<Score, Error> {
-        let stars = answer.text().parse().map_err(|_| Error::new(ErrorKind::Malformed, "not a number of stars"))?;
+    fn parse_response(&self, response: ChatResponse) -> Result<Score, Error> {
+        let stars = response.text().parse().map_err(|_| Error::new(ErrorKind::Malformed, "not a number of stars"))?;
         Ok(Score { stars })
     }
 }
@@ -234,7 +234,7 @@ async fn tasks_pass_other_operations_through() {
     assert_eq!(oneshot(tasks, embed).await.unwrap().output.vectors.len(), 1);
 }
 
-/// An answer of a user's own that is neither serializable nor a stream of ours: pages, of which the text is kept.
+/// A response of a user's own that is neither serializable nor a stream of ours: pages, of which the text is kept.
 struct Pages(Vec<Arc<str>>);
 
 impl Output for Pages {
@@ -287,8 +287,8 @@ impl Task for Draft {
         ChatRequest::new("m").user("one ").user("two")
     }
 
-    fn parse_response(&self, answer: ChatResponse) -> Result<Pages, Error> {
-        let texts = answer.choices[0].parts.iter().filter_map(|part| match part {
+    fn parse_response(&self, response: ChatResponse) -> Result<Pages, Error> {
+        let texts = response.choices[0].parts.iter().filter_map(|part| match part {
             Part::Text { text, .. } => Some(text.clone()),
             _ => None,
         });

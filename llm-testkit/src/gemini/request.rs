@@ -194,7 +194,7 @@ mod tests {
                 {"role": "assistant", "content": null, "tool_calls":
                     [{"id": "t", "type": "function", "function": {"name": "f", "arguments": "{\"a\":2,\"b\":1}"}}]},
                 {"role": "tool", "tool_call_id": "t", "name": "f", "content": "{\"x\":3}"}],
-            "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}},
+            "response_format": {"type": "json_schema", "json_schema": {"name": "response", "schema": schema}},
             "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
             "tool_choice": {"type": "function", "function": {"name": "f"}}});
         assert_eq!(as_openai("m", &body), equal);

@@ -94,7 +94,7 @@ pub(super) fn choice(request: &ChatRequest, thinking: Thinking, index: u64, sett
     };
     let thought = wanted.min(budget);
     let left = budget - thought;
-    let length = settings.answer_length(&mut prng);
+    let length = settings.response_length(&mut prng);
     let (content, finish) = match &request.form {
         Form::Prose => {
             let finish = if length > left { Finish::Length } else { Finish::Stop };
@@ -103,7 +103,7 @@ pub(super) fn choice(request: &ChatRequest, thinking: Thinking, index: u64, sett
         Form::Json(schema) => {
             let value = match schema {
                 Some(schema) => schema::instance(schema, &mut prng),
-                None => json!({"answer": prose(hash, length)}),
+                None => json!({"response": prose(hash, length)}),
             };
             let (text, finish) = cut(&value.to_string(), left, Finish::Stop);
             (Content::Text(text), finish)

@@ -54,15 +54,15 @@ async fn anthropic_stream_equals_unary_response() {
 #[tokio::test]
 async fn anthropic_stream_has_documented_events() {
     let vendor = Vendor::builder().response_tokens(5..=5).build();
-    let answer = ask(&vendor, anthropic("messages", &with(message(), json!({"stream": true})))).await;
-    let text = String::from_utf8(answer.bytes().to_vec()).expect("UTF-8");
+    let response = ask(&vendor, anthropic("messages", &with(message(), json!({"stream": true})))).await;
+    let text = String::from_utf8(response.bytes().to_vec()).expect("UTF-8");
     let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
     let kinds =
-        events(&answer).iter().map(|event| event["type"].as_str().expect("a type").to_owned()).collect::<Vec<_>>();
+        events(&response).iter().map(|event| event["type"].as_str().expect("a type").to_owned()).collect::<Vec<_>>();
     assert_eq!(names, kinds);
     assert_eq!(&names[..4], ["message_start", "content_block_start", "ping", "content_block_delta"]);
     assert_eq!(&names[8..], ["content_block_stop", "message_delta", "message_stop"]);
-    assert_eq!(answer.headers["content-type"], "text/event-stream; charset=utf-8");
+    assert_eq!(response.headers["content-type"], "text/event-stream; charset=utf-8");
 }
 
 #[tokio::test]
@@ -77,13 +77,13 @@ async fn anthropic_stop_reasons_are_all_given() {
             "stop_sequence",
         ),
     ] {
-        let answer = ask(&vendor, anthropic("messages", &with(message(), fields))).await.json();
-        assert_eq!(answer["stop_reason"], reason);
-        assert_eq!(answer["stop_sequence"].is_string(), reason == "stop_sequence");
+        let response = ask(&vendor, anthropic("messages", &with(message(), fields))).await.json();
+        assert_eq!(response["stop_reason"], reason);
+        assert_eq!(response["stop_sequence"].is_string(), reason == "stop_sequence");
     }
     vendor.script(Rule::new(Fault::Filtered));
-    let answer = ask(&vendor, anthropic("messages", &message())).await.json();
-    assert_eq!((&answer["stop_reason"], &answer["content"]), (&json!("refusal"), &json!([])));
+    let response = ask(&vendor, anthropic("messages", &message())).await.json();
+    assert_eq!((&response["stop_reason"], &response["content"]), (&json!("refusal"), &json!([])));
 }
 
 #[tokio::test]
@@ -113,13 +113,13 @@ async fn anthropic_cache_writes_follow_breakpoints() {
     let part =
         |ttl| json!({"type": "text", "text": "x".repeat(400), "cache_control": {"type": "ephemeral", "ttl": ttl}});
     let body = with(message(), json!({"system": [part("5m"), part("1h")]}));
-    let answer = ask(&vendor, anthropic("messages", &body)).await.json();
-    let usage = |name: &str| answer["usage"][name].as_u64().expect("a count");
-    let bill = vendor.bill(answer["id"].as_str().expect("an id")).expect("a bill");
+    let response = ask(&vendor, anthropic("messages", &body)).await.json();
+    let usage = |name: &str| response["usage"][name].as_u64().expect("a count");
+    let bill = vendor.bill(response["id"].as_str().expect("an id")).expect("a bill");
     let [short, long] = [bill.cache_write_5m_tokens, bill.cache_write_1h_tokens];
     assert!(short > 0 && long > 0);
     assert_eq!(
-        answer["usage"]["cache_creation"],
+        response["usage"]["cache_creation"],
         json!({"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long})
     );
     assert_eq!(usage("cache_creation_input_tokens"), short + long);
@@ -134,8 +134,8 @@ async fn anthropic_cache_writes_follow_breakpoints() {
 #[tokio::test]
 async fn anthropic_token_counts_are_free() {
     let vendor = Vendor::new();
-    let answer = ask(&vendor, anthropic("messages/count_tokens", &prompt("one"))).await.json();
-    assert_eq!(answer, json!({"input_tokens": tokens::chat_input(&format::as_openai(&prompt("one")))}));
+    let response = ask(&vendor, anthropic("messages/count_tokens", &prompt("one"))).await.json();
+    assert_eq!(response, json!({"input_tokens": tokens::chat_input(&format::as_openai(&prompt("one")))}));
     assert!(vendor.bills().is_empty());
 }
 
@@ -150,9 +150,9 @@ async fn anthropic_accepts_both_key_headers() {
         (request().header("anthropic-version", "2023-06-01"), 401, Some("authentication_error")),
         (request().header("x-api-key", "sk-b").header("anthropic-version", "1"), 401, Some("authentication_error")),
     ] {
-        let answer = ask(&vendor, request.body(message().to_string().into()).expect("a request")).await;
-        assert_eq!(answer.status, status);
-        assert_eq!(answer.json()["error"]["type"].as_str(), kind);
+        let response = ask(&vendor, request.body(message().to_string().into()).expect("a request")).await;
+        assert_eq!(response.status, status);
+        assert_eq!(response.json()["error"]["type"].as_str(), kind);
     }
 }
 
@@ -172,12 +172,12 @@ async fn anthropic_refusals_have_names_and_id() {
         (Some(Fault::Refused(RefusalKind::ContextTooLong)), message(), 400, "invalid_request_error", None),
     ] {
         fault.clone().into_iter().for_each(|fault| vendor.script(Rule::new(fault).once()));
-        let answer = ask(&vendor, anthropic("messages", &body)).await;
-        let error = answer.json();
-        assert_eq!((answer.status.as_u16(), error["error"]["type"].as_str()), (status, Some(kind)));
+        let response = ask(&vendor, anthropic("messages", &body)).await;
+        let error = response.json();
+        assert_eq!((response.status.as_u16(), error["error"]["type"].as_str()), (status, Some(kind)));
         assert_eq!(error["error"]["details"]["error_code"].as_str(), code);
-        assert_eq!(error["request_id"], answer.headers["request-id"].to_str().expect("ASCII"));
-        assert_eq!(answer.headers.contains_key("retry-after"), status == 429 && code.is_none());
+        assert_eq!(error["request_id"], response.headers["request-id"].to_str().expect("ASCII"));
+        assert_eq!(response.headers.contains_key("retry-after"), status == 429 && code.is_none());
     }
     assert!(vendor.bills().is_empty());
 }
@@ -186,10 +186,10 @@ async fn anthropic_refusals_have_names_and_id() {
 async fn anthropic_stream_error_is_an_event() {
     let vendor = Vendor::new();
     vendor.script(Rule::new(Fault::ErrorEvent { after: 4 }));
-    let answer = ask(&vendor, anthropic("messages", &with(message(), json!({"stream": true})))).await;
-    let last = String::from_utf8(answer.frames.last().expect("frames").to_vec()).expect("UTF-8");
+    let response = ask(&vendor, anthropic("messages", &with(message(), json!({"stream": true})))).await;
+    let last = String::from_utf8(response.frames.last().expect("frames").to_vec()).expect("UTF-8");
     assert!(last.starts_with("event: error\ndata: {"), "{last}");
-    assert!(events(&answer)[4].get("request_id").is_none());
+    assert!(events(&response)[4].get("request_id").is_none());
     assert_eq!(vendor.bills()[0].output_tokens, 1);
 }
 

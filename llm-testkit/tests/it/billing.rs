@@ -19,12 +19,12 @@ async fn bill_equals_usage() {
         .build();
     let options = json!({"stream": true, "stream_options": {"include_usage": true}});
     for (body, kind) in [(prompt("one"), CallKind::Chat), (with(prompt("one"), options), CallKind::ChatStream)] {
-        let answer = ask(&vendor, chat(&body)).await;
+        let response = ask(&vendor, chat(&body)).await;
         let usage = match kind {
-            CallKind::Chat => answer.json()["usage"].clone(),
-            _ => answer.chunks().last().expect("chunks")["usage"].clone(),
+            CallKind::Chat => response.json()["usage"].clone(),
+            _ => response.chunks().last().expect("chunks")["usage"].clone(),
         };
-        let bill = vendor.bill(answer.request_id()).expect("a bill");
+        let bill = vendor.bill(response.request_id()).expect("a bill");
         assert_eq!((bill.kind, bill.key.as_str(), bill.model.as_str(), bill.cancelled), (kind, "sk-a", "m", false));
         assert_eq!(bill.response_hash, openai::response_hash(&body));
         assert_eq!(usage["prompt_tokens"], bill.input_tokens);
@@ -127,8 +127,8 @@ async fn http_cancel_of_stream_is_billed() {
 #[tokio::test]
 async fn changed_wakes_waiters() {
     let vendor = Vendor::new();
-    let (_, answer) = tokio::join!(vendor.changed(), ask(&vendor, chat(&prompt("one"))));
-    assert_eq!(answer.status, 200);
+    let (_, response) = tokio::join!(vendor.changed(), ask(&vendor, chat(&prompt("one"))));
+    assert_eq!(response.status, 200);
     assert_eq!(vendor.most_in_flight(), 1);
 }
 

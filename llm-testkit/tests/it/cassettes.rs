@@ -36,25 +36,25 @@ async fn vendor_sends_only_recorded_fields() {
     };
     let mut strangers = BTreeSet::new();
     for (name, apis, sent) in [
-        ("anthropic", &["messages", "count-tokens"][..], anthropic_answers().await),
+        ("anthropic", &["messages", "count-tokens"][..], anthropic_responses().await),
         (
             "gemini",
             &["generateContent", "streamGenerateContent", "count-tokens", "embeddings", "models"],
-            gemini_answers().await,
+            gemini_responses().await,
         ),
-        ("azure", &["chat"], compatible_answers(Flavor::Azure).await),
-        ("mistral", &["chat"], compatible_answers(Flavor::Mistral).await),
-        ("deepseek", &["chat"], compatible_answers(Flavor::DeepSeek).await),
-        ("groq", &["chat"], compatible_answers(Flavor::Groq).await),
-        ("openrouter", &["chat"], compatible_answers(Flavor::OpenRouter).await),
-        ("ollama", &["chat"], compatible_answers(Flavor::Ollama).await),
+        ("azure", &["chat"], compatible_responses(Flavor::Azure).await),
+        ("mistral", &["chat"], compatible_responses(Flavor::Mistral).await),
+        ("deepseek", &["chat"], compatible_responses(Flavor::DeepSeek).await),
+        ("groq", &["chat"], compatible_responses(Flavor::Groq).await),
+        ("openrouter", &["chat"], compatible_responses(Flavor::OpenRouter).await),
+        ("ollama", &["chat"], compatible_responses(Flavor::Ollama).await),
     ] {
         let seen = recorded(&cassettes, name, apis);
         assert!(!seen.is_empty(), "no recordings of {name}");
         let mut paths = BTreeSet::new();
-        for answer in sent {
-            collect_body(name, &answer.bytes(), &mut paths);
-            paths.extend(answer.headers.keys().filter(|name| !ANYBODYS.contains(&name.as_str())).map(header));
+        for response in sent {
+            collect_body(name, &response.bytes(), &mut paths);
+            paths.extend(response.headers.keys().filter(|name| !ANYBODYS.contains(&name.as_str())).map(header));
         }
         let unseen = paths.difference(&seen).map(|path| format!("{name}: {path}"));
         strangers.extend(unseen);
@@ -62,31 +62,31 @@ async fn vendor_sends_only_recorded_fields() {
     assert_eq!(strangers, STATED.map(String::from).into());
 }
 
-async fn anthropic_answers() -> Vec<Received> {
+async fn anthropic_responses() -> Vec<Received> {
     let vendor = Vendor::builder().keys(["sk-a"]).models(["m"]).reasoning_tokens(9).cached_percent(10).build();
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for fields in [
         json!({}),
         json!({"thinking": {"type": "enabled", "budget_tokens": 1024}}),
         json!({"tools": [{"name": "f", "input_schema": {"type": "object"}}], "tool_choice": {"type": "any"}}),
     ] {
         let body = with(with(prompt("one"), json!({"max_tokens": 2_000})), fields);
-        answers.push(ask(&vendor, anthropic("messages", &body)).await);
-        answers.push(ask(&vendor, anthropic("messages", &with(body, json!({"stream": true})))).await);
+        responses.push(ask(&vendor, anthropic("messages", &body)).await);
+        responses.push(ask(&vendor, anthropic("messages", &with(body, json!({"stream": true})))).await);
     }
-    answers.push(ask(&vendor, anthropic("messages/count_tokens", &prompt("one"))).await);
+    responses.push(ask(&vendor, anthropic("messages/count_tokens", &prompt("one"))).await);
     let full = with(prompt("one"), json!({"max_tokens": 9}));
-    answers.push(ask(&vendor, anthropic("messages", &with(full.clone(), json!({"model": "n"})))).await);
+    responses.push(ask(&vendor, anthropic("messages", &with(full.clone(), json!({"model": "n"})))).await);
     vendor.script(Rule::new(Fault::Refused(RefusalKind::Overloaded)).once());
     vendor.script(Rule::new(Fault::insufficient_quota()).once());
-    answers.push(ask(&vendor, anthropic("messages", &full)).await);
-    answers.push(ask(&vendor, anthropic("messages", &full)).await);
-    answers
+    responses.push(ask(&vendor, anthropic("messages", &full)).await);
+    responses.push(ask(&vendor, anthropic("messages", &full)).await);
+    responses
 }
 
-async fn gemini_answers() -> Vec<Received> {
+async fn gemini_responses() -> Vec<Received> {
     let vendor = Vendor::builder().keys(["sk-a"]).models(["m"]).cached_percent(10).build();
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     let contents = json!({"contents": [{"role": "user", "parts": [{"text": "one"}]}]});
     for fields in [
         json!({}),
@@ -96,26 +96,26 @@ async fn gemini_answers() -> Vec<Received> {
     ] {
         let body = with(contents.clone(), fields);
         for method in ["m:generateContent", "m:streamGenerateContent?alt=sse"] {
-            answers.push(ask(&vendor, gemini(method, &body)).await);
+            responses.push(ask(&vendor, gemini(method, &body)).await);
         }
     }
-    answers.push(ask(&vendor, gemini("n:generateContent", &contents)).await);
-    answers.push(ask(&vendor, gemini("m:countTokens", &contents)).await);
+    responses.push(ask(&vendor, gemini("n:generateContent", &contents)).await);
+    responses.push(ask(&vendor, gemini("m:countTokens", &contents)).await);
     let input = json!({"content": {"parts": [{"text": "a"}]}});
-    answers.push(ask(&vendor, gemini("m:batchEmbedContents", &json!({"requests": [input]}))).await);
+    responses.push(ask(&vendor, gemini("m:batchEmbedContents", &json!({"requests": [input]}))).await);
     vendor.script(Rule::new(Fault::rate_limited(Duration::from_secs(2), RetryForm::Seconds)).once());
     vendor.script(Rule::new(Fault::Filtered).once());
-    answers.push(ask(&vendor, gemini("m:generateContent", &contents)).await);
-    answers.push(ask(&vendor, gemini("m:generateContent", &contents)).await);
+    responses.push(ask(&vendor, gemini("m:generateContent", &contents)).await);
+    responses.push(ask(&vendor, gemini("m:generateContent", &contents)).await);
     let mut stranger = gemini("m:generateContent", &contents);
     stranger.headers_mut().insert("x-goog-api-key", http::HeaderValue::from_static("sk-b"));
-    answers.push(ask(&vendor, stranger).await);
-    answers
+    responses.push(ask(&vendor, stranger).await);
+    responses
 }
 
-async fn compatible_answers(flavor: Flavor) -> Vec<Received> {
+async fn compatible_responses(flavor: Flavor) -> Vec<Received> {
     let vendor = Vendor::builder().flavor(flavor).keys(["sk-a", ""]).models(["m"]).reasoning_tokens(5).build();
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     let stream = json!({"stream": true, "stream_options": {"include_usage": true}});
     let tools = json!({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "required"});
     let plain = [prompt("one"), with(prompt("one"), tools)];
@@ -124,17 +124,17 @@ async fn compatible_answers(flavor: Flavor) -> Vec<Received> {
         if flavor == Flavor::Ollama && body.get("tools").is_some() {
             continue;
         }
-        answers.push(ask(&vendor, compatible(flavor, &body)).await);
+        responses.push(ask(&vendor, compatible(flavor, &body)).await);
         if flavor != Flavor::Ollama {
-            answers.push(ask(&vendor, compatible(flavor, &with(body, stream.clone()))).await);
+            responses.push(ask(&vendor, compatible(flavor, &with(body, stream.clone()))).await);
         }
     }
     if flavor != Flavor::Ollama {
         let mut stranger = compatible(flavor, &prompt("one"));
         stranger.headers_mut().insert("authorization", http::HeaderValue::from_static("Bearer sk-b"));
-        answers.push(ask(&vendor, stranger).await);
+        responses.push(ask(&vendor, stranger).await);
     }
-    answers
+    responses
 }
 
 /// Returns the paths of all fields in the recordings of one vendor, and in the errors that its documentation shows.

@@ -9,12 +9,12 @@ use std::num::NonZeroUsize;
 async fn chat_text_follows_from_request() {
     let vendor = Vendor::new();
     let body = prompt("one");
-    let answer = ask(&vendor, chat(&body)).await.json();
-    let text = answer["choices"][0]["message"]["content"].as_str().expect("a text");
+    let response = ask(&vendor, chat(&body)).await.json();
+    let text = response["choices"][0]["message"]["content"].as_str().expect("a text");
     assert_eq!(Some(text), vendor.response_text(&body).as_deref());
     assert!(text.starts_with(&format!("{:016x}", openai::response_hash(&body))));
-    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
-    assert_eq!(answer["object"], "chat.completion");
+    assert_eq!(response["choices"][0]["finish_reason"], "stop");
+    assert_eq!(response["object"], "chat.completion");
     assert_ne!(vendor.response_text(&body), vendor.response_text(&prompt("two")));
 }
 
@@ -37,11 +37,11 @@ async fn chat_stream_equals_unary_response() {
 #[tokio::test]
 async fn chat_stream_has_documented_events() {
     let vendor = Vendor::builder().response_tokens(6..=6).build();
-    let answer = ask(&vendor, chat(&with(prompt("one"), json!({"stream": true})))).await;
-    assert_eq!(answer.headers["content-type"], "text/event-stream; charset=utf-8");
-    assert_eq!(answer.frames.len(), 1 + 6 + 1 + 1);
-    assert_eq!(answer.data().last().map(String::as_str), Some("[DONE]"));
-    let chunks = answer.chunks();
+    let response = ask(&vendor, chat(&with(prompt("one"), json!({"stream": true})))).await;
+    assert_eq!(response.headers["content-type"], "text/event-stream; charset=utf-8");
+    assert_eq!(response.frames.len(), 1 + 6 + 1 + 1);
+    assert_eq!(response.data().last().map(String::as_str), Some("[DONE]"));
+    let chunks = response.chunks();
     let with_role = chunks.iter().filter(|chunk| chunk["choices"][0]["delta"].get("role").is_some());
     assert_eq!(with_role.count(), 1);
     assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
@@ -70,9 +70,9 @@ async fn include_usage_adds_a_chunk() {
 async fn usage_counts_generated_tokens() {
     let vendor = Vendor::builder().reasoning_tokens(10).cached_percent(50).build();
     let body = with(prompt("a question of some length"), json!({"n": 2}));
-    let answer = ask(&vendor, chat(&body)).await.json();
+    let response = ask(&vendor, chat(&body)).await.json();
     let said: u64 = vendor.response_texts(&body).iter().map(|text| tokens::count(text)).sum();
-    let usage = &answer["usage"];
+    let usage = &response["usage"];
     assert_eq!(usage["completion_tokens"], said + 20);
     assert_eq!(usage["completion_tokens_details"]["reasoning_tokens"], 20);
     assert_eq!(usage["prompt_tokens"], tokens::chat_input(&body));
@@ -84,27 +84,27 @@ async fn usage_counts_generated_tokens() {
 async fn max_tokens_truncates_response() {
     let vendor = Vendor::builder().response_tokens(20..=20).build();
     for field in ["max_tokens", "max_completion_tokens"] {
-        let answer = ask(&vendor, chat(&with(prompt("one"), json!({field: 4})))).await.json();
-        assert_eq!(answer["choices"][0]["finish_reason"], "length");
-        assert_eq!(answer["usage"]["completion_tokens"], 4);
+        let response = ask(&vendor, chat(&with(prompt("one"), json!({field: 4})))).await.json();
+        assert_eq!(response["choices"][0]["finish_reason"], "length");
+        assert_eq!(response["usage"]["completion_tokens"], 4);
     }
 }
 
 #[tokio::test]
 async fn reasoning_tokens_count_towards_maximum() {
     let vendor = Vendor::builder().reasoning_tokens(30).build();
-    let answer = ask(&vendor, chat(&with(prompt("one"), json!({"max_completion_tokens": 12})))).await.json();
-    assert_eq!(answer["usage"]["completion_tokens"], 12);
-    assert_eq!(answer["choices"][0]["message"]["content"], "");
-    assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    let response = ask(&vendor, chat(&with(prompt("one"), json!({"max_completion_tokens": 12})))).await.json();
+    assert_eq!(response["usage"]["completion_tokens"], 12);
+    assert_eq!(response["choices"][0]["message"]["content"], "");
+    assert_eq!(response["choices"][0]["finish_reason"], "length");
 }
 
 #[tokio::test]
 async fn required_tool_call_fits_schema() {
     let vendor = Vendor::new();
     let body = with(prompt("weather"), tools("required".into()));
-    let answer = ask(&vendor, chat(&body)).await.json();
-    let choice = &answer["choices"][0];
+    let response = ask(&vendor, chat(&body)).await.json();
+    let choice = &response["choices"][0];
     assert_eq!(choice["finish_reason"], "tool_calls");
     assert_eq!(choice["message"]["content"], Value::Null);
     let call = &choice["message"]["tool_calls"][0];
@@ -136,9 +136,9 @@ async fn streamed_tool_call_equals_unary_one() {
 #[tokio::test]
 async fn optional_tools_are_not_called() {
     let vendor = Vendor::new();
-    let answer = ask(&vendor, chat(&with(prompt("weather"), tools("auto".into())))).await.json();
-    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
-    assert!(answer["choices"][0]["message"]["content"].is_string());
+    let response = ask(&vendor, chat(&with(prompt("weather"), tools("auto".into())))).await.json();
+    assert_eq!(response["choices"][0]["finish_reason"], "stop");
+    assert!(response["choices"][0]["message"]["content"].is_string());
 }
 
 #[tokio::test]
@@ -146,10 +146,10 @@ async fn structured_response_fits_schema() {
     let vendor = Vendor::new();
     let schema = json!({"type": "object", "properties": {"score": {"type": "integer"}}});
     for (format, field) in [
-        (json!({"type": "json_object"}), "answer"),
+        (json!({"type": "json_object"}), "response"),
         (json!({"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}), "score"),
     ] {
-        let text = vendor.response_text(&with(prompt("one"), json!({"response_format": format}))).expect("an answer");
+        let text = vendor.response_text(&with(prompt("one"), json!({"response_format": format}))).expect("a response");
         let value: Value = serde_json::from_str(&text).expect("JSON");
         assert!(value.get(field).is_some(), "{value}");
     }

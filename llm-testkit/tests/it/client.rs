@@ -88,9 +88,9 @@ pub(crate) async fn ask_http(server: &Server, request: Request<Bytes>) -> Receiv
     let driver = tokio::spawn(connection);
     let request = request.map(Full::new);
     let (head, body) = sender.send_request(host(request)).await.expect("a head").into_parts();
-    let answer = read(head.status, head.headers, body).await;
+    let response = read(head.status, head.headers, body).await;
     driver.abort();
-    answer
+    response
 }
 
 pub(crate) async fn connect(server: &Server) -> TokioIo<TcpStream> {

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn embeddings_return_vectors_in_order() {
     let vendor = Vendor::new();
-    let answer = ask(&vendor, post("embeddings", &json!({"model": "e", "input": ["a", "b", "a"]}))).await.json();
-    let vectors: Vec<_> = (0..3).map(|at| floats(&answer["data"][at]["embedding"])).collect();
+    let response = ask(&vendor, post("embeddings", &json!({"model": "e", "input": ["a", "b", "a"]}))).await.json();
+    let vectors: Vec<_> = (0..3).map(|at| floats(&response["data"][at]["embedding"])).collect();
     assert_eq!(vectors[0], openai::embedding("e", &json!("a"), 8));
     assert_eq!(vectors[0], vectors[2]);
     assert_ne!(vectors[0], vectors[1]);
-    assert_eq!(answer["data"][1]["index"], 1);
-    assert_eq!(answer["usage"], json!({"prompt_tokens": 3, "total_tokens": 3}));
+    assert_eq!(response["data"][1]["index"], 1);
+    assert_eq!(response["usage"], json!({"prompt_tokens": 3, "total_tokens": 3}));
 }
 
 #[tokio::test]
@@ -51,8 +51,8 @@ async fn embeddings_accept_token_arrays() {
 #[tokio::test]
 async fn embeddings_are_billed_by_input() {
     let vendor = Vendor::builder().price("e", 20_000_000, 0, 1).build();
-    let answer = ask(&vendor, post("embeddings", &json!({"model": "e", "input": "abcdefgh"}))).await;
-    let bill = vendor.bill(answer.request_id()).expect("a bill");
+    let response = ask(&vendor, post("embeddings", &json!({"model": "e", "input": "abcdefgh"}))).await;
+    let bill = vendor.bill(response.request_id()).expect("a bill");
     assert_eq!((bill.kind, bill.input_tokens, bill.output_tokens, bill.nano_usd), (CallKind::Embeddings, 2, 0, 40));
 }
 
@@ -62,13 +62,13 @@ async fn embeddings_refuse_invalid_inputs() {
     for input in
         [json!(null), json!(""), json!([]), json!(["a", ""]), json!([[]]), json!({"a": 1}), json!(vec!["a"; 2_049])]
     {
-        let answer = ask(&vendor, post("embeddings", &json!({"model": "e", "input": input}))).await;
-        assert_eq!(answer.status, 400, "{input}");
-        assert_eq!(answer.json()["error"]["param"], "input");
+        let response = ask(&vendor, post("embeddings", &json!({"model": "e", "input": input}))).await;
+        assert_eq!(response.status, 400, "{input}");
+        assert_eq!(response.json()["error"]["param"], "input");
     }
     for fields in [json!({"dimensions": 0}), json!({"encoding_format": "hex"})] {
-        let answer = ask(&vendor, post("embeddings", &with(json!({"model": "e", "input": "a"}), fields))).await;
-        assert_eq!(answer.status, 400);
+        let response = ask(&vendor, post("embeddings", &with(json!({"model": "e", "input": "a"}), fields))).await;
+        assert_eq!(response.status, 400);
     }
     assert!(vendor.bills().is_empty());
 }

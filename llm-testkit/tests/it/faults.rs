@@ -13,66 +13,69 @@ use tower::ServiceExt;
 #[tokio::test]
 async fn fault_response_is_sent_unchanged() {
     let vendor = suffering(Fault::status(StatusCode::BAD_GATEWAY, "upstream is gone"));
-    let answer = ask(&vendor, unary()).await;
-    assert_eq!((answer.status, answer.bytes().as_ref()), (StatusCode::BAD_GATEWAY, &b"upstream is gone"[..]));
-    assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
-    assert!(answer.headers.contains_key("x-request-id"));
+    let response = ask(&vendor, unary()).await;
+    assert_eq!((response.status, response.bytes().as_ref()), (StatusCode::BAD_GATEWAY, &b"upstream is gone"[..]));
+    assert_eq!(response.headers["content-type"], "text/plain; charset=utf-8");
+    assert!(response.headers.contains_key("x-request-id"));
 
     let own = Response::builder().status(503).header("retry-after", "7").body("{}".into()).expect("a response");
-    let answer = ask(&suffering(Fault::Response(Box::new(own))), unary()).await;
-    assert_eq!((answer.status.as_u16(), &answer.headers["retry-after"]), (503, &http::HeaderValue::from_static("7")));
+    let response = ask(&suffering(Fault::Response(Box::new(own))), unary()).await;
+    assert_eq!(
+        (response.status.as_u16(), &response.headers["retry-after"]),
+        (503, &http::HeaderValue::from_static("7"))
+    );
     assert!(vendor.bills().is_empty());
 }
 
 #[tokio::test]
 async fn fault_html_replaces_json() {
     let vendor = suffering(Fault::Html);
-    let answer = ask(&vendor, unary()).await;
-    assert_eq!(answer.status, 200);
-    assert!(answer.bytes().starts_with(b"<!DOCTYPE html>"));
+    let response = ask(&vendor, unary()).await;
+    assert_eq!(response.status, 200);
+    assert!(response.bytes().starts_with(b"<!DOCTYPE html>"));
     assert!(vendor.bills().is_empty());
 }
 
 #[tokio::test]
 async fn fault_huge_event_enlarges_one_event() {
-    let answer = ask(&suffering(Fault::HugeEvent(1_000_000)), streamed()).await;
-    let huge = answer.bytes().split(|byte| *byte == b'\n').map(<[u8]>::len).max();
+    let response = ask(&suffering(Fault::HugeEvent(1_000_000)), streamed()).await;
+    let huge = response.bytes().split(|byte| *byte == b'\n').map(<[u8]>::len).max();
     assert!(huge > Some(1_000_000));
-    assert_eq!(answer.data().last().map(String::as_str), Some("[DONE]"));
+    assert_eq!(response.data().last().map(String::as_str), Some("[DONE]"));
 }
 
 #[tokio::test]
 async fn fault_huge_body_remains_json() {
-    let answer = ask(&suffering(Fault::HugeEvent(1_000_000)), unary()).await;
-    assert!(answer.bytes().len() > 1_000_000);
-    assert!(answer.json()["choices"][0]["message"]["content"].is_string());
+    let response = ask(&suffering(Fault::HugeEvent(1_000_000)), unary()).await;
+    assert!(response.bytes().len() > 1_000_000);
+    assert!(response.json()["choices"][0]["message"]["content"].is_string());
 }
 
 #[tokio::test]
 async fn fault_invalid_utf8_corrupts_bytes() {
     for request in [unary(), streamed(), tool_call(), post("embeddings", &json!({"model": "e", "input": "a"}))] {
-        let answer = ask(&suffering(Fault::InvalidUtf8), request).await;
-        assert!(std::str::from_utf8(&answer.bytes()).is_err());
-        assert_eq!(answer.status, 200);
+        let response = ask(&suffering(Fault::InvalidUtf8), request).await;
+        assert!(std::str::from_utf8(&response.bytes()).is_err());
+        assert_eq!(response.status, 200);
     }
 }
 
 #[tokio::test]
 async fn fault_invalid_tool_json_corrupts_arguments() {
-    let answer = ask(&suffering(Fault::InvalidToolJson), tool_call()).await.json();
+    let response = ask(&suffering(Fault::InvalidToolJson), tool_call()).await.json();
     let arguments =
-        answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"].as_str().expect("a string");
+        response["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"].as_str().expect("a string");
     assert!(serde_json::from_str::<Value>(arguments).is_err());
 }
 
 #[tokio::test]
 async fn fault_truncated_json_ends_early() {
-    let answer = ask(&suffering(Fault::TruncatedJson), unary()).await;
-    assert!(answer.whole && serde_json::from_slice::<Value>(&answer.bytes()).is_err());
+    let response = ask(&suffering(Fault::TruncatedJson), unary()).await;
+    assert!(response.whole && serde_json::from_slice::<Value>(&response.bytes()).is_err());
 
-    let answer = ask(&suffering(Fault::TruncatedJson), streamed()).await;
+    let response = ask(&suffering(Fault::TruncatedJson), streamed()).await;
     let broken =
-        answer.data().into_iter().filter(|data| data != "[DONE]" && serde_json::from_str::<Value>(data).is_err());
+        response.data().into_iter().filter(|data| data != "[DONE]" && serde_json::from_str::<Value>(data).is_err());
     assert_eq!(broken.count(), 1);
 }
 
@@ -80,9 +83,9 @@ async fn fault_truncated_json_ends_early() {
 async fn fault_error_event_ends_stream() {
     for after in [0, 3] {
         let vendor = suffering(Fault::ErrorEvent { after });
-        let answer = ask(&vendor, streamed()).await;
-        let data = answer.data();
-        assert_eq!((answer.status.as_u16(), data.len()), (200, after + 1));
+        let response = ask(&vendor, streamed()).await;
+        let data = response.data();
+        assert_eq!((response.status.as_u16(), data.len()), (200, after + 1));
         let last: Value = serde_json::from_str(&data[after]).expect("JSON");
         assert_eq!(last["error"]["type"], "server_error");
         assert_eq!(vendor.bills()[0].output_tokens, after.saturating_sub(1) as u64);
@@ -93,9 +96,9 @@ async fn fault_error_event_ends_stream() {
 async fn fault_refused_in_stream_precedes_content() {
     for (name, (plain, stream, ..)) in ["choices", "message_start", "candidates"].into_iter().zip(formats()) {
         let vendor = suffering(Fault::RefusedInStream(RefusalKind::Overloaded));
-        let answer = ask(&vendor, stream).await;
-        let text = String::from_utf8(answer.bytes().to_vec()).expect("UTF-8");
-        assert!(answer.whole && text.contains("overloaded") && !text.contains("[DONE]"), "{text}");
+        let response = ask(&vendor, stream).await;
+        let text = String::from_utf8(response.bytes().to_vec()).expect("UTF-8");
+        assert!(response.whole && text.contains("overloaded") && !text.contains("[DONE]"), "{text}");
         assert_eq!(text.contains(name), name != "candidates", "{text}");
         assert!(ask(&vendor, plain).await.json()["error"].is_object());
         assert!(vendor.bills().is_empty() && vendor.statuses()[&200] == 2);
@@ -105,16 +108,16 @@ async fn fault_refused_in_stream_precedes_content() {
 #[tokio::test]
 async fn fault_error_event_fills_unary_body() {
     let vendor = suffering(Fault::ErrorEvent { after: 0 });
-    let answer = ask(&vendor, unary()).await;
-    assert_eq!(answer.status, 200);
-    assert!(answer.json()["error"].is_object());
+    let response = ask(&vendor, unary()).await;
+    assert_eq!(response.status, 200);
+    assert!(response.json()["error"].is_object());
     assert!(vendor.bills().is_empty());
 }
 
 #[tokio::test]
 async fn fault_no_done_omits_last_event() {
-    let answer = ask(&suffering(Fault::NoDone), streamed()).await;
-    assert!(answer.whole && !answer.data().contains(&"[DONE]".to_owned()));
+    let response = ask(&suffering(Fault::NoDone), streamed()).await;
+    assert!(response.whole && !response.data().contains(&"[DONE]".to_owned()));
 }
 
 #[tokio::test]
@@ -172,7 +175,7 @@ async fn fault_reset_closes_both_transports() {
 async fn rule_by_prompt_skips_other_calls() {
     let vendor = vendor();
     vendor.script(Rule::new(Fault::Html).prompt_contains("señor"));
-    let is_page = |answer: Received| answer.bytes().starts_with(b"<");
+    let is_page = |response: Received| response.bytes().starts_with(b"<");
     assert!(is_page(ask(&vendor, chat(&prompt("dear señor"))).await));
     assert!(!is_page(ask(&vendor, chat(&prompt("dear sir"))).await));
     vendor.clear_script();

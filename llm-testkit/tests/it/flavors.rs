@@ -23,17 +23,17 @@ const FLAVORS: [Flavor; 8] = [
 async fn flavors_return_equal_texts() {
     for flavor in FLAVORS {
         let vendor = vendor(flavor);
-        let answer = ask(&vendor, compatible(flavor, &prompt("one"))).await.json();
+        let response = ask(&vendor, compatible(flavor, &prompt("one"))).await.json();
         let stream = ask(&vendor, compatible(flavor, &streamed())).await;
-        let expected = vendor.response_text(&prompt("one")).expect("an answer");
-        assert_eq!(text(&answer["choices"][0]["message"]["content"]), expected, "{flavor:?}");
+        let expected = vendor.response_text(&prompt("one")).expect("a response");
+        assert_eq!(text(&response["choices"][0]["message"]["content"]), expected, "{flavor:?}");
         let said: String = events(&stream).iter().map(|chunk| text(&chunk["choices"][0]["delta"]["content"])).collect();
         assert_eq!(said, expected, "{flavor:?}");
         let totals: Vec<_> =
             events(&stream).iter().map(|chunk| chunk["usage"].clone()).filter(Value::is_object).collect();
-        assert_eq!(totals, [answer["usage"].clone()], "{flavor:?}");
+        assert_eq!(totals, [response["usage"].clone()], "{flavor:?}");
         assert_eq!(vendor.bills()[0].output_tokens, vendor.bills()[1].output_tokens);
-        let id = answer["id"].as_str().expect("an id");
+        let id = response["id"].as_str().expect("an id");
         assert_eq!(vendor.bill(id), Some(vendor.bills().remove(0)));
     }
 }
@@ -84,8 +84,8 @@ async fn flavor_determines_stream_comments() {
         (Flavor::DeepSeek, ": keep-alive\n\ndata: {"),
         (Flavor::OpenRouter, ": OPENROUTER PROCESSING\n\ndata: {"),
     ] {
-        let answer = ask(&vendor(flavor), compatible(flavor, &streamed())).await;
-        assert!(answer.bytes().starts_with(head.as_bytes()), "{flavor:?}");
+        let response = ask(&vendor(flavor), compatible(flavor, &streamed())).await;
+        assert!(response.bytes().starts_with(head.as_bytes()), "{flavor:?}");
     }
 }
 
@@ -94,13 +94,13 @@ async fn azure_accepts_api_key_and_deployment_path() {
     let vendor = Vendor::builder().flavor(Flavor::Azure).keys(["sk-a"]).models(["dep"]).build();
     let path = "/openai/deployments/dep/chat/completions?api-version=2024-10-21";
     let request = Request::post(path).header("api-key", "sk-a").body(Bytes::from(streamed().to_string()));
-    let answer = ask(&vendor, request.expect("a request")).await;
-    let chunks = events(&answer);
+    let response = ask(&vendor, request.expect("a request")).await;
+    let chunks = events(&response);
     assert_eq!((&chunks[0]["choices"], &chunks[0]["model"]), (&json!([]), &json!("")));
     assert!(chunks[0]["prompt_filter_results"].is_array());
     assert_eq!(chunks[1]["model"], "dep");
     assert_eq!((vendor.bills()[0].model.as_str(), vendor.bills()[0].key.as_str()), ("dep", "sk-a"));
-    assert!(answer.headers.contains_key("apim-request-id"));
+    assert!(response.headers.contains_key("apim-request-id"));
 }
 
 #[tokio::test]
@@ -108,12 +108,12 @@ async fn filtered_prompt_is_400_only_at_azure() {
     for flavor in FLAVORS {
         let vendor = vendor(flavor);
         vendor.script(Rule::new(Fault::Filtered));
-        let answer = ask(&vendor, compatible(flavor, &prompt("one"))).await;
+        let response = ask(&vendor, compatible(flavor, &prompt("one"))).await;
         if flavor == Flavor::Azure {
-            assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (400, &json!("content_filter")));
-            assert!(answer.json()["error"]["innererror"].is_object());
+            assert_eq!((response.status.as_u16(), &response.json()["error"]["code"]), (400, &json!("content_filter")));
+            assert!(response.json()["error"]["innererror"].is_object());
         } else {
-            assert_eq!(answer.json()["choices"][0]["finish_reason"], "content_filter", "{flavor:?}");
+            assert_eq!(response.json()["choices"][0]["finish_reason"], "content_filter", "{flavor:?}");
         }
     }
 }
@@ -156,10 +156,10 @@ async fn flavor_determines_refusal_of_bad_key() {
         (Flavor::Vllm, "/error/code", json!(401)),
     ] {
         let vendor = Vendor::builder().flavor(flavor).keys(["sk-b"]).build();
-        let answer = ask(&vendor, compatible(flavor, &prompt("one"))).await;
-        assert_eq!((answer.status.as_u16(), answer.json().pointer(pointer)), (401, Some(&value)), "{flavor:?}");
+        let response = ask(&vendor, compatible(flavor, &prompt("one"))).await;
+        assert_eq!((response.status.as_u16(), response.json().pointer(pointer)), (401, Some(&value)), "{flavor:?}");
         assert_eq!(
-            answer.json()["error"].get("param").is_some(),
+            response.json()["error"].get("param").is_some(),
             matches!(flavor, Flavor::OpenAi | Flavor::DeepSeek | Flavor::Vllm)
         );
     }
@@ -194,9 +194,13 @@ async fn flavor_determines_context_length_error() {
     ] {
         let vendor = vendor(flavor);
         vendor.script(Rule::new(Fault::Refused(llm_testkit::RefusalKind::ContextTooLong)));
-        let answer = ask(&vendor, compatible(flavor, &prompt("one"))).await;
-        assert!(answer.status == 400 && answer.json().to_string().contains(words), "{flavor:?}: {}", answer.json());
-        assert!(!answer.json().to_string().contains("context_length_exceeded"), "{flavor:?}");
+        let response = ask(&vendor, compatible(flavor, &prompt("one"))).await;
+        assert!(
+            response.status == 400 && response.json().to_string().contains(words),
+            "{flavor:?}: {}",
+            response.json()
+        );
+        assert!(!response.json().to_string().contains("context_length_exceeded"), "{flavor:?}");
     }
 }
 

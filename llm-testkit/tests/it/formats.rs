@@ -24,8 +24,8 @@ pub(crate) fn compatible(flavor: Flavor, body: &Value) -> Request<Bytes> {
 }
 
 /// Returns the data of each event that is JSON, for any line ends and comments.
-pub(crate) fn events(answer: &Received) -> Vec<Value> {
-    let text = String::from_utf8(answer.bytes().to_vec()).expect("events are UTF-8");
+pub(crate) fn events(response: &Received) -> Vec<Value> {
+    let text = String::from_utf8(response.bytes().to_vec()).expect("events are UTF-8");
     let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
     data.map(|data| serde_json::from_str(data).expect("an event is JSON")).collect()
 }

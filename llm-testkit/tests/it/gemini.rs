@@ -14,7 +14,7 @@ async fn gemini_text_equals_openai_text() {
     let body = with(contents(), json!({"generationConfig": {"maxOutputTokens": 12, "temperature": 0.5}}));
     let theirs = ask(&vendor, gemini("m:generateContent", &body)).await.json();
     let ours = with(prompt("one"), json!({"max_tokens": 12, "temperature": 0.5}));
-    assert_eq!(text(&theirs), vendor.response_text(&ours).expect("an answer"));
+    assert_eq!(text(&theirs), vendor.response_text(&ours).expect("a response"));
     let bill = vendor.bill(theirs["responseId"].as_str().expect("an id")).expect("a bill");
     assert_eq!(
         (bill.format, bill.kind, bill.response_hash),
@@ -48,10 +48,10 @@ async fn gemini_streams_equal_unary_response() {
 #[tokio::test]
 async fn gemini_events_end_with_crlf() {
     let vendor = Vendor::builder().response_tokens(5..=5).build();
-    let answer = ask(&vendor, gemini("m:streamGenerateContent?alt=sse", &contents())).await;
-    let bytes = String::from_utf8(answer.bytes().to_vec()).expect("UTF-8");
-    assert_eq!(answer.headers["content-type"], "text/event-stream");
-    assert_eq!((bytes.matches("\r\n\r\n").count(), answer.frames.len()), (6, 6));
+    let response = ask(&vendor, gemini("m:streamGenerateContent?alt=sse", &contents())).await;
+    let bytes = String::from_utf8(response.bytes().to_vec()).expect("UTF-8");
+    assert_eq!(response.headers["content-type"], "text/event-stream");
+    assert_eq!((bytes.matches("\r\n\r\n").count(), response.frames.len()), (6, 6));
     assert!(bytes.ends_with("}\r\n\r\n") && !bytes.contains("[DONE]"));
     let whole = ask(&vendor, gemini("m:streamGenerateContent", &contents())).await;
     assert_eq!(whole.headers["content-type"], "application/json; charset=UTF-8");
@@ -66,15 +66,15 @@ async fn gemini_thoughts_are_separate_output_tokens() {
         (config(json!({"includeThoughts": true})), 7, true),
         (config(json!({"thinkingBudget": 0})), 0, false),
     ] {
-        let answer = ask(&vendor, gemini("m:generateContent", &body)).await.json();
-        let usage = &answer["usageMetadata"];
+        let response = ask(&vendor, gemini("m:generateContent", &body)).await.json();
+        let usage = &response["usageMetadata"];
         assert_eq!(usage["candidatesTokenCount"], 10);
         assert_eq!(usage["thoughtsTokenCount"].as_u64().unwrap_or_default(), thought);
         assert_eq!(
             usage["totalTokenCount"].as_u64(),
             usage["promptTokenCount"].as_u64().map(|input| input + 10 + thought)
         );
-        assert_eq!(answer["candidates"][0]["content"]["parts"][0]["thought"] == true, shown);
+        assert_eq!(response["candidates"][0]["content"]["parts"][0]["thought"] == true, shown);
         assert_eq!(vendor.bills().last().expect("a bill").output_tokens, 10 + thought);
     }
 }
@@ -82,14 +82,14 @@ async fn gemini_thoughts_are_separate_output_tokens() {
 #[tokio::test]
 async fn gemini_function_call_is_whole() {
     let vendor = Vendor::builder().reasoning_tokens(3).build();
-    let answer = ask(&vendor, gemini("m:generateContent", &with(contents(), function()))).await.json();
-    let part = &answer["candidates"][0]["content"]["parts"][0];
+    let response = ask(&vendor, gemini("m:generateContent", &with(contents(), function()))).await.json();
+    let part = &response["candidates"][0]["content"]["parts"][0];
     assert_eq!(part["functionCall"]["name"], "f");
     assert!(part["functionCall"]["args"]["city"].is_string() && part["thoughtSignature"].is_string());
-    assert_eq!(answer["candidates"][0]["finishReason"], "STOP");
+    assert_eq!(response["candidates"][0]["finishReason"], "STOP");
     vendor.script(Rule::new(Fault::InvalidToolJson));
-    let answer = ask(&vendor, gemini("m:generateContent", &with(contents(), function()))).await.json();
-    assert_eq!(answer["candidates"][0]["finishReason"], "MALFORMED_FUNCTION_CALL");
+    let response = ask(&vendor, gemini("m:generateContent", &with(contents(), function()))).await.json();
+    assert_eq!(response["candidates"][0]["finishReason"], "MALFORMED_FUNCTION_CALL");
 }
 
 #[tokio::test]
@@ -97,9 +97,9 @@ async fn gemini_json_fits_schema_in_capitals() {
     let vendor = Vendor::new();
     let schema = json!({"type": "OBJECT", "properties": {"score": {"type": "INTEGER"}}});
     let config = json!({"responseMimeType": "application/json", "responseSchema": schema});
-    let answer =
+    let response =
         ask(&vendor, gemini("m:generateContent", &with(contents(), json!({"generationConfig": config})))).await;
-    let value: Value = serde_json::from_str(&text(&answer.json())).expect("JSON");
+    let value: Value = serde_json::from_str(&text(&response.json())).expect("JSON");
     assert!(value["score"].is_u64());
 }
 
@@ -141,9 +141,9 @@ async fn gemini_key_in_url_is_counted() {
 #[tokio::test]
 async fn gemini_bad_key_is_invalid_argument() {
     let vendor = Vendor::builder().keys(["sk-b"]).build();
-    let answer = ask(&vendor, gemini("m:generateContent", &contents())).await;
-    let error = &answer.json()["error"];
-    assert_eq!((answer.status.as_u16(), &error["status"]), (400, &json!("INVALID_ARGUMENT")));
+    let response = ask(&vendor, gemini("m:generateContent", &contents())).await;
+    let error = &response.json()["error"];
+    assert_eq!((response.status.as_u16(), &error["status"]), (400, &json!("INVALID_ARGUMENT")));
     assert_eq!(error["details"][0]["reason"], "API_KEY_INVALID");
     let without_key =
         Request::post("/v1/models/m:generateContent").body(contents().to_string().into()).expect("a request");
@@ -161,9 +161,9 @@ async fn gemini_refusals_have_canonical_names() {
         (RefusalKind::NoCredit, 429, "RESOURCE_EXHAUSTED"),
     ] {
         vendor.script(Rule::new(Fault::Refused(trouble)).model("m").prompt_contains("one").once());
-        let answer = ask(&vendor, gemini("m:generateContent", &contents())).await;
-        assert_eq!((answer.status.as_u16(), &answer.json()["error"]["status"]), (code, &json!(status)));
-        assert_eq!(answer.json()["error"]["code"], code);
+        let response = ask(&vendor, gemini("m:generateContent", &contents())).await;
+        assert_eq!((response.status.as_u16(), &response.json()["error"]["status"]), (code, &json!(status)));
+        assert_eq!(response.json()["error"]["code"], code);
     }
     let unknown = ask(&vendor, gemini("n:generateContent", &contents())).await;
     assert_eq!((unknown.status.as_u16(), &unknown.json()["error"]["status"]), (404, &json!("NOT_FOUND")));
@@ -179,12 +179,12 @@ async fn gemini_limits_state_quota_and_delay() {
         (Fault::insufficient_quota(), "PerDay", Value::Null),
     ] {
         vendor.script(Rule::new(fault).once());
-        let answer = ask(&vendor, gemini("m:generateContent", &contents())).await;
-        let details = &answer.json()["error"]["details"];
-        assert_eq!(answer.status, 429);
+        let response = ask(&vendor, gemini("m:generateContent", &contents())).await;
+        let details = &response.json()["error"]["details"];
+        assert_eq!(response.status, 429);
         assert!(details[0]["violations"][0]["quotaId"].as_str().is_some_and(|id| id.contains(quota)));
         assert_eq!(details[1]["retryDelay"], delay);
-        assert!(!answer.headers.contains_key("retry-after"));
+        assert!(!response.headers.contains_key("retry-after"));
     }
 }
 
@@ -205,9 +205,9 @@ async fn gemini_stream_errors_have_both_forms() {
     for path in ["m:streamGenerateContent?alt=sse", "m:streamGenerateContent"] {
         let vendor = Vendor::new();
         vendor.script(Rule::new(Fault::ErrorEvent { after: 2 }));
-        let answer = ask(&vendor, gemini(path, &contents())).await;
-        let pieces = pieces(&answer);
-        assert_eq!((answer.status.as_u16(), pieces.len()), (200, 3));
+        let response = ask(&vendor, gemini(path, &contents())).await;
+        let pieces = pieces(&response);
+        assert_eq!((response.status.as_u16(), pieces.len()), (200, 3));
         assert_eq!(pieces[2]["error"]["status"], "INTERNAL");
         assert_eq!(vendor.bills()[0].output_tokens, 2);
     }
@@ -246,9 +246,9 @@ fn text(body: &Value) -> String {
     parts.iter().filter(|part| part["thought"] != true).filter_map(|part| part["text"].as_str()).collect()
 }
 
-fn pieces(answer: &Received) -> Vec<Value> {
-    if answer.headers["content-type"] == "text/event-stream" {
-        return events(answer);
+fn pieces(response: &Received) -> Vec<Value> {
+    if response.headers["content-type"] == "text/event-stream" {
+        return events(response);
     }
-    answer.json().as_array().expect("an array").clone()
+    response.json().as_array().expect("an array").clone()
 }

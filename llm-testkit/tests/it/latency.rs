@@ -17,9 +17,9 @@ const MS: Duration = Duration::from_millis(1);
 async fn latency_of_unary_response_covers_tokens() {
     let vendor = vendor(Latency::fixed(100 * MS, 20 * MS));
     let start = Instant::now();
-    let answer = ask(&vendor, chat(&prompt("one"))).await;
+    let response = ask(&vendor, chat(&prompt("one"))).await;
     assert_eq!(start.elapsed(), 280 * MS);
-    assert_eq!(answer.headers["openai-processing-ms"], "280");
+    assert_eq!(response.headers["openai-processing-ms"], "280");
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,9 +91,9 @@ async fn fault_slow_delays_whole_response() {
     let vendor = vendor(Latency::fixed(100 * MS, 20 * MS).scaled(0.5));
     vendor.script(Rule::new(Fault::Slow(Duration::from_secs(60))).once());
     let start = Instant::now();
-    let answer = ask(&vendor, chat(&prompt("one"))).await;
+    let response = ask(&vendor, chat(&prompt("one"))).await;
     assert_eq!(start.elapsed(), 60_140 * MS);
-    assert!(answer.whole && !vendor.bills()[0].cancelled);
+    assert!(response.whole && !vendor.bills()[0].cancelled);
     vendor.set_latency(Latency::zero());
     let start = Instant::now();
     ask(&vendor, chat(&prompt("one"))).await;

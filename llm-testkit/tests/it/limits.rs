@@ -117,8 +117,8 @@ async fn limit_counts_tokens_reserved_or_used() {
     ];
     for (limit, admitted, ended) in cases {
         let vendor = build(limit);
-        let left = |answer: &Received| {
-            let text = answer.headers["x-ratelimit-remaining-tokens"].to_str().expect("ASCII");
+        let left = |response: &Received| {
+            let text = response.headers["x-ratelimit-remaining-tokens"].to_str().expect("ASCII");
             text.parse::<u64>().expect("a number")
         };
         let first = ask(&vendor, chat(&body)).await;

@@ -12,10 +12,10 @@ async fn keys_refuse_unknown_ones() {
     let vendor = Vendor::builder().keys(["sk-a", "sk-b"]).build();
     assert_eq!(ask(&vendor, chat(&prompt("one"))).await.status, 200);
     let stranger = Request::post("/v1/chat/completions").header("authorization", "Bearer sk-c");
-    let answer = ask(&vendor, stranger.body(prompt("one").to_string().into()).expect("a request")).await;
-    assert_eq!(answer.status, 401);
-    assert_eq!(error(&answer.json()), ("invalid_request_error", Some("invalid_api_key")));
-    assert!(!String::from_utf8_lossy(&answer.bytes()).contains("sk-c"));
+    let response = ask(&vendor, stranger.body(prompt("one").to_string().into()).expect("a request")).await;
+    assert_eq!(response.status, 401);
+    assert_eq!(error(&response.json()), ("invalid_request_error", Some("invalid_api_key")));
+    assert!(!String::from_utf8_lossy(&response.bytes()).contains("sk-c"));
     assert_eq!(vendor.bills().len(), 1);
 }
 
@@ -47,9 +47,9 @@ async fn refusal_of_bad_request_names_parameter() {
         (with(prompt("a"), json!({"n": 129})), json!("n")),
         (with(prompt("a"), json!({"tool_choice": "required"})), json!("tool_choice")),
     ] {
-        let answer = ask(&vendor, chat(&body)).await;
-        assert_eq!(answer.status, 400, "{body}");
-        assert_eq!(answer.json()["error"]["param"], param);
+        let response = ask(&vendor, chat(&body)).await;
+        assert_eq!(response.status, 400, "{body}");
+        assert_eq!(response.json()["error"]["param"], param);
         assert_eq!(vendor.response_text(&body), None);
     }
     assert!(vendor.bills().is_empty());
@@ -58,20 +58,20 @@ async fn refusal_of_bad_request_names_parameter() {
 #[tokio::test]
 async fn refusal_of_invalid_json() {
     let vendor = Vendor::new();
-    let answer = ask(&vendor, chat(&json!(null)).map(|_| Bytes::from_static(b"{\"model\":"))).await;
-    assert_eq!(answer.status, 400);
-    assert_eq!(error(&answer.json()), ("invalid_request_error", None));
+    let response = ask(&vendor, chat(&json!(null)).map(|_| Bytes::from_static(b"{\"model\":"))).await;
+    assert_eq!(response.status, 400);
+    assert_eq!(error(&response.json()), ("invalid_request_error", None));
 }
 
 #[tokio::test]
 async fn models_refuse_unknown_ones() {
     let vendor = Vendor::builder().models(["n"]).build();
-    for answer in [
+    for response in [
         ask(&vendor, chat(&prompt("one"))).await,
         ask(&vendor, post("embeddings", &json!({"model": "m", "input": "a"}))).await,
     ] {
-        assert_eq!(answer.status, 404);
-        assert_eq!(error(&answer.json()), ("invalid_request_error", Some("model_not_found")));
+        assert_eq!(response.status, 404);
+        assert_eq!(error(&response.json()), ("invalid_request_error", Some("model_not_found")));
     }
 }
 
@@ -97,13 +97,13 @@ async fn retry_form_determines_headers() {
         (RetryForm::Silent, None, None),
     ] {
         vendor.script(Rule::new(Fault::rate_limited(Duration::from_millis(1_500), form)).once());
-        let answer = ask(&vendor, chat(&prompt("one"))).await;
-        assert_eq!(answer.status, 429);
-        let header = |name| answer.headers.get(name).map(|value| value.to_str().expect("ASCII"));
+        let response = ask(&vendor, chat(&prompt("one"))).await;
+        assert_eq!(response.status, 429);
+        let header = |name| response.headers.get(name).map(|value| value.to_str().expect("ASCII"));
         assert_eq!((header("retry-after"), header("retry-after-ms")), (seconds, millis), "{form:?}");
         assert_eq!(header("x-ratelimit-remaining-requests"), Some("0"));
         assert_eq!(header("x-ratelimit-reset-requests"), Some("1.5s"));
-        assert_eq!(error(&answer.json()), ("requests", Some("rate_limit_exceeded")));
+        assert_eq!(error(&response.json()), ("requests", Some("rate_limit_exceeded")));
     }
     assert_eq!(ask(&vendor, chat(&prompt("one"))).await.status, 200);
     assert_eq!((vendor.calls(), vendor.bills().len()), (6, 1));
@@ -113,10 +113,10 @@ async fn retry_form_determines_headers() {
 async fn insufficient_quota_has_own_code() {
     let vendor = Vendor::new();
     vendor.script(Rule::new(Fault::insufficient_quota()).key("sk-a"));
-    let answer = ask(&vendor, chat(&prompt("one"))).await;
-    assert_eq!(answer.status, 429);
-    assert_eq!(error(&answer.json()), ("insufficient_quota", Some("insufficient_quota")));
-    assert!(!answer.headers.contains_key("retry-after"));
+    let response = ask(&vendor, chat(&prompt("one"))).await;
+    assert_eq!(response.status, 429);
+    assert_eq!(error(&response.json()), ("insufficient_quota", Some("insufficient_quota")));
+    assert!(!response.headers.contains_key("retry-after"));
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ async fn server_serves_many_calls_per_connection() {
         let request = host(chat(&prompt(text)).map(Full::new));
         let body = sender.send_request(request).await.expect("a head").into_body();
         let body = http_body_util::BodyExt::collect(body).await.expect("a body").to_bytes();
-        assert!(String::from_utf8_lossy(&body).contains(&vendor.response_text(&prompt(text)).expect("an answer")));
+        assert!(String::from_utf8_lossy(&body).contains(&vendor.response_text(&prompt(text)).expect("a response")));
     }
     driver.abort();
     assert_eq!(vendor.calls(), 3);
@@ -99,9 +99,9 @@ async fn recorded_requests_are_unchanged() {
 async fn models_are_listed() {
     let vendor = Vendor::builder().models(["a", "b"]).build();
     let request = Request::get("/v1/models").header("authorization", "Bearer k").body(Bytes::new()).expect("a request");
-    let answer = ask(&vendor, request).await.json();
-    assert_eq!(answer["object"], "list");
-    assert_eq!((&answer["data"][0]["id"], &answer["data"][1]["id"]), (&json!("a"), &json!("b")));
+    let response = ask(&vendor, request).await.json();
+    assert_eq!(response["object"], "list");
+    assert_eq!((&response["data"][0]["id"], &response["data"][1]["id"]), (&json!("a"), &json!("b")));
 }
 
 fn vendor(seed: u64) -> Vendor {

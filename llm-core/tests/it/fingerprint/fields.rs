@@ -12,7 +12,7 @@ use crate::arbitrary;
 
 type Change<T> = (&'static str, fn(&mut T));
 
-/// One change for each thing that decides the answer. They work on requests made by [`with_all`].
+/// One change for each thing that decides the response. They work on requests made by [`with_all`].
 const CHANGES: &[Change<ChatRequest>] = &[
     ("model", |r| r.model = format!("{}x", r.model).into()),
     ("messages: one more", |r| messages(r).push(Message::user("one more"))),

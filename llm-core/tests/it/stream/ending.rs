@@ -166,9 +166,9 @@ fn watch_pending_decision_dropped_before_hooks() {
     }
     let (feed, log) = (Feed::default(), Log::default());
     let stream = hooked(feed.stream(&Log::default()), "hook", &log);
-    let told = log.clone();
+    let seen = log.clone();
     let mut stream = stream.watch(move |_| {
-        let gone = Gone(told.clone());
+        let gone = Gone(seen.clone());
         async move {
             let _gone = gone;
             std::future::pending().await

@@ -1,7 +1,7 @@
-//! Streamed answers: how they end, how they are put together, how many read one.
+//! Streamed responses: how they end, how they are put together, how many read one.
 
-mod answer;
 mod ending;
+mod response;
 mod shared;
 
 use std::{
@@ -85,14 +85,14 @@ fn broken() -> Error {
     Error::new(ErrorKind::Incomplete, "broken")
 }
 
-/// Adds a hook that writes its name, how the answer ended, and what had arrived.
+/// Adds a hook that writes its name, how the response ended, and what had arrived.
 fn hooked(stream: ChatStream, name: &'static str, log: &Log) -> ChatStream {
     let log = Arc::clone(log);
     stream.on_end(move |end| {
         let line = match end {
-            End::Complete(answer) => format!("{name}: complete {:?}", answer.text()),
-            End::Failed(answer, error) => format!("{name}: failed {:?} {:?}", answer.text(), error.kind()),
-            End::Dropped(answer) => format!("{name}: dropped {:?}", answer.text()),
+            End::Complete(response) => format!("{name}: complete {:?}", response.text()),
+            End::Failed(response, error) => format!("{name}: failed {:?} {:?}", response.text(), error.kind()),
+            End::Dropped(response) => format!("{name}: dropped {:?}", response.text()),
         };
         log.lock().expect(UNBROKEN).push(line);
     })

@@ -17,13 +17,13 @@ fn join(shared: &Shared<ChatResponse>) -> ChatStream {
     ChatStream::join(shared.clone()).now_or_never().expect("joining a stream never waits").expect("it runs")
 }
 
-fn answer(text: &str) -> ChatResponse {
+fn response(text: &str) -> ChatResponse {
     ChatResponse::new("1", "m", vec![Choice::new(0, vec![Part::text(text)], FinishReason::Stop)])
 }
 
 fn all(stream: ChatStream) -> Result<String, ErrorKind> {
-    let answer = stream.complete().now_or_never().expect("the stream has ended");
-    answer.map(|answer| answer.text().into_owned()).map_err(|error| error.kind())
+    let response = stream.complete().now_or_never().expect("the stream has ended");
+    response.map(|response| response.text().into_owned()).map_err(|error| error.kind())
 }
 
 #[test]
@@ -138,18 +138,18 @@ fn shared_stream_unary_caller_joins() {
 
 #[test]
 fn shared_whole_response_is_streamed() {
-    let shared = answer("whole").share();
+    let shared = response("whole").share();
     assert_eq!(all(join(&shared)), Ok("whole".into()));
 }
 
 #[test]
 fn into_whole_returns_running_stream_itself() {
-    assert_eq!(answer("whole").into_whole(), Ok(answer("whole")));
+    assert_eq!(response("whole").into_whole(), Ok(response("whole")));
     let (feed, log) = (Feed::default(), Log::default());
     assert!(feed.stream(&log).into_whole().is_err());
 }
 
-/// A running answer of another make.
+/// A running response of another make.
 struct Elsewhere(Result<ChatResponse, Error>);
 
 impl Live<ChatResponse> for Elsewhere {
@@ -164,7 +164,7 @@ impl Live<ChatResponse> for Elsewhere {
 
 #[test]
 fn shared_response_of_another_type_is_streamed() {
-    assert_eq!(all(join(&Shared::Live(Arc::new(Elsewhere(Ok(answer("whole"))))))), Ok("whole".into()));
+    assert_eq!(all(join(&Shared::Live(Arc::new(Elsewhere(Ok(response("whole"))))))), Ok("whole".into()));
     let failing = ChatStream::join(Shared::Live(Arc::new(Elsewhere(Err(broken())))));
     assert_eq!(failing.now_or_never().unwrap().unwrap_err().kind(), ErrorKind::Incomplete);
 }
