@@ -82,6 +82,6 @@ async fn timer(at: StdInstant) {
 }
 
 fn passed() -> Error {
-    let message = "the call's deadline passed before its answer was there";
+    let message = "the call's deadline passed before its response was there";
     Error::new(ErrorKind::DeadlineExceeded, message).with_charge(Charge::Unknown)
 }

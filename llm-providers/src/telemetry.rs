@@ -1,6 +1,6 @@
 //! Spans. The only place that knows OpenTelemetry's `gen_ai.*` names, which are still being renamed.
 //!
-//! They hold no prompt, no answer, no key and no tenant.
+//! They hold no prompt, no response, no key and no tenant.
 
 use std::future::Future;
 

@@ -282,7 +282,7 @@ async fn complete_on_disconnect_ignores_callers_that_stay() {
 fn changing(audit: Verification) -> (Cache, Arc<Mutex<&'static str>>, Arc<dyn Provider>) {
     let text = Arc::new(Mutex::new("old"));
     let (said, ids) = (Arc::clone(&text), std::sync::atomic::AtomicU64::new(0));
-    let rule = llm_providers::scripted::Rule::answer(move |request| {
+    let rule = llm_providers::scripted::Rule::respond_with(move |request| {
         let id = ids.fetch_add(1, Ordering::SeqCst).to_string();
         let part = llm_core::Part::text(*said.lock().expect("no test panics holding it"));
         let choice = llm_core::Choice::new(0, vec![part], llm_core::FinishReason::Stop);

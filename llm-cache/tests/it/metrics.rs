@@ -127,7 +127,7 @@ mod file {
             .build()
             .unwrap();
         let said = std::sync::atomic::AtomicU64::new(0);
-        let upstream = Scripted::new().rule(Rule::answer(move |request| {
+        let upstream = Scripted::new().rule(Rule::respond_with(move |request| {
             let number = said.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let choice = Choice::new(0, vec![Part::text(number.to_string())], FinishReason::Stop);
             Ok(ChatResponse::new("id", request.model.clone(), vec![choice]))

@@ -46,7 +46,7 @@ async fn on_mismatch_panic_frees_background_slot() {
     let builder = Cache::builder("t").clock(clock.clone()).background(Background::new(1).verify(audit));
     let cache = builder.build().unwrap();
     let said = std::sync::atomic::AtomicU64::new(0);
-    let rule = llm_providers::scripted::Rule::answer(move |request| {
+    let rule = llm_providers::scripted::Rule::respond_with(move |request| {
         let part = llm_core::Part::text(said.fetch_add(1, std::sync::atomic::Ordering::SeqCst).to_string());
         let choice = llm_core::Choice::new(0, vec![part], llm_core::FinishReason::Stop);
         Ok(ChatResponse::new("id", request.model.clone(), vec![choice]))

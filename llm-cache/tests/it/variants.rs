@@ -22,7 +22,7 @@ fn over(builder: CacheBuilder, upstream: &Scripted) -> (Cache, Arc<dyn Provider>
 /// Says a new number each time.
 fn counting() -> Scripted {
     let said = AtomicU64::new(0);
-    Scripted::new().rule(Rule::answer(move |request| {
+    Scripted::new().rule(Rule::respond_with(move |request| {
         let part = Part::text(said.fetch_add(1, Ordering::SeqCst).to_string());
         Ok(ChatResponse::new("id", request.model.clone(), vec![Choice::new(0, vec![part], FinishReason::Stop)]))
     }))

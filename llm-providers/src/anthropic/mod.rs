@@ -21,8 +21,8 @@
 //! Of a request, before it is sent: [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`](llm_core::ChatRequest::validate), if a further
 //! field shadows one of the request, or if the arguments of a call are no JSON object;
 //! [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for what the format cannot say: more
-//! than one answer, a temperature above 1, seed, penalties and probabilities, a JSON answer without a schema, a part in
-//! the message of a role that cannot have it, what another vendor's model or answer said that has no name here, and what
+//! than one response, a temperature above 1, seed, penalties and probabilities, a JSON response without a schema, a part in
+//! the message of a role that cannot have it, what another vendor's model or response said that has no name here, and what
 //! stands at [`Options::approximate`].
 //!
 //! Of a response with an error status:

@@ -5,7 +5,7 @@ use llm_core::{ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, Error
 use secrecy::{ExposeSecret, SecretString};
 
 use super::codec::{
-    EventDecoder, Options, RULES, decode_answer, decode_chat, decode_count, decode_models, encode_chat, encode_count,
+    EventDecoder, Options, RULES, decode_chat, decode_count, decode_models, decode_response, encode_chat, encode_count,
     request_id, vendor_limits,
 };
 use crate::{
@@ -65,7 +65,7 @@ impl VendorProtocol for AnthropicProtocol {
 
     /// The vendor may leave out where and how fast it answered; then as it was asked to, which is what that costs.
     fn read_chat_for(&self, request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
-        decode_answer(request, body)
+        decode_response(request, body)
     }
 
     fn stream_decoder(&self, request: &ChatRequest) -> EventDecoder {

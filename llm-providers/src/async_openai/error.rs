@@ -19,10 +19,10 @@ pub(super) fn response(error: &Error) -> reqwest::Response {
 }
 
 fn status(error: &Error) -> StatusCode {
-    let told = error.status().and_then(|status| StatusCode::from_u16(status).ok());
-    let told = told.filter(|status| status.is_client_error() || status.is_server_error());
+    let stated = error.status().and_then(|status| StatusCode::from_u16(status).ok());
+    let stated = stated.filter(|status| status.is_client_error() || status.is_server_error());
     // The key and the account are those of the program above.
-    told.unwrap_or_else(|| match error.kind() {
+    stated.unwrap_or_else(|| match error.kind() {
         ErrorKind::Authentication => StatusCode::UNAUTHORIZED,
         ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
         ErrorKind::QuotaExhausted => StatusCode::TOO_MANY_REQUESTS,

@@ -30,8 +30,8 @@
 //! - The path's end says what is asked: `/chat/completions` and `/embeddings` by `POST` come here.
 //! - The provider's own key and address count; those that `async-openai` was given are used for what is passed on.
 //! - Fields of a request without a name in [`ChatRequest`](llm_core::ChatRequest) pass through; so do unknown fields of
-//!   answers that `async-openai` can read. It reads no answer with a word that it does not know, so an unknown
-//!   `service_tier` is left out, and `finish_reason` is null for an unknown end, whose word is `native_finish_reason`. An answer's part that OpenAI's format cannot say (an image) is an error; seals and unknown fields
+//!   responses that `async-openai` can read. It reads no response with a word that it does not know, so an unknown
+//!   `service_tier` is left out, and `finish_reason` is null for an unknown end, whose word is `native_finish_reason`. A response's part that OpenAI's format cannot say (an image) is an error; seals and unknown fields
 //!   of a text, which it has no place for, are left out.
 //! - A stream that breaks off ends with an event that holds the error and without `[DONE]`. The usage comes as a last
 //!   chunk if `stream_options.include_usage` asked for it.

@@ -10,23 +10,23 @@ use crate::openai::serve::audience::{Audience, Fields, Object};
 /// The client above. It reads no object with a word that it does not know.
 pub(super) const CLIENT: Audience = Audience { keep: readable, is_operator: true };
 
-fn readable(object: Object, required: &Fields, further: &Extra) -> Fields {
+fn readable(object: Object, required: &Fields, unknown: &Extra) -> Fields {
     match object {
-        Object::Response => tried::<CreateChatCompletionResponse>(required, further),
-        Object::Choice => tried::<ChatChoice>(required, further),
-        Object::Message => tried::<ChatCompletionResponseMessage>(required, further),
-        Object::Chunk => tried::<CreateChatCompletionStreamResponse>(required, further),
-        Object::ChunkChoice => tried::<ChatChoiceStream>(required, further),
-        Object::Delta => tried::<ChatCompletionStreamResponseDelta>(required, further),
-        Object::ToolCallChunk => tried::<ChatCompletionMessageToolCallChunk>(required, further),
+        Object::Response => tried::<CreateChatCompletionResponse>(required, unknown),
+        Object::Choice => tried::<ChatChoice>(required, unknown),
+        Object::Message => tried::<ChatCompletionResponseMessage>(required, unknown),
+        Object::Chunk => tried::<CreateChatCompletionStreamResponse>(required, unknown),
+        Object::ChunkChoice => tried::<ChatChoiceStream>(required, unknown),
+        Object::Delta => tried::<ChatCompletionStreamResponseDelta>(required, unknown),
+        Object::ToolCallChunk => tried::<ChatCompletionMessageToolCallChunk>(required, unknown),
     }
 }
 
-/// Returns the further fields with which the client above can still read an object, tried on its own type `T`. What it
-/// cannot read would make it refuse an answer that is paid.
+/// Returns the unknown fields with which the client above can still read an object, tried on its own type `T`. What it
+/// cannot read would make it refuse a response that is paid.
 ///
 /// `required` are the fields without which it reads no such object at all.
-fn tried<T: DeserializeOwned>(required: &Fields, further: &Extra) -> Fields {
+fn tried<T: DeserializeOwned>(required: &Fields, unknown: &Extra) -> Fields {
     let mut tried = required.clone();
     let mut can_read = |name: &str, value: &serde_json::Value| {
         let before = tried.insert(name.to_owned(), value.clone());
@@ -37,6 +37,6 @@ fn tried<T: DeserializeOwned>(required: &Fields, further: &Extra) -> Fields {
         }
         can_read
     };
-    let fields = further.iter().filter(|(name, value)| can_read(name, value));
+    let fields = unknown.iter().filter(|(name, value)| can_read(name, value));
     fields.map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }

@@ -72,12 +72,12 @@ where
                 return inner.call(factory).await.map_err(Into::into);
             };
             let ProviderLayer { provider, tenant, tenant_header } = layer;
-            let tenant = tenant_header.and_then(|name| told(&request, &name)).unwrap_or(tenant);
-            let answer = match request.body().and_then(reqwest::Body::as_bytes) {
+            let tenant = tenant_header.and_then(|name| tenant_of(&request, &name)).unwrap_or(tenant);
+            let response = match request.body().and_then(reqwest::Body::as_bytes) {
                 Some(body) => respond(path, body, tenant, &provider).await,
                 None => Err(Error::invalid("the request has no body in one piece")),
             };
-            Ok(answer.unwrap_or_else(|error| error::response(&error)))
+            Ok(response.unwrap_or_else(|error| error::response(&error)))
         })
     }
 }
@@ -89,8 +89,8 @@ async fn respond(path: Path, body: &[u8], tenant: Tenant, provider: &Arc<dyn Pro
             let call = Call::new(tenant, asked.request);
             if asked.streamed {
                 let reply = provider.chat_stream(call).await?;
-                let chunks = EventStream::with_audience(reply.output, CLIENT).include_usage(asked.usage);
-                return Ok(whole("text/event-stream", reqwest::Body::wrap_stream(chunks)));
+                let events = EventStream::with_audience(reply.output, CLIENT).include_usage(asked.usage);
+                return Ok(whole("text/event-stream", reqwest::Body::wrap_stream(events)));
             }
             let reply = provider.chat(call).await?;
             json(response::chat(&reply.output, reply.receipt.usage(), CLIENT)?)
@@ -103,7 +103,7 @@ async fn respond(path: Path, body: &[u8], tenant: Tenant, provider: &Arc<dyn Pro
     }
 }
 
-fn told(request: &Request, name: &HeaderName) -> Option<Tenant> {
+fn tenant_of(request: &Request, name: &HeaderName) -> Option<Tenant> {
     let text = request.headers().get(name)?.to_str().ok()?;
     (!text.is_empty()).then(|| Tenant::from(text))
 }

@@ -164,17 +164,17 @@ impl EventSize {
     }
 }
 
-/// The connection failed before the answer's end.
+/// The connection failed before the response's end.
 fn broke_off(error: BoxError) -> Error {
     let (kind, message) = match error.downcast_ref::<Error>().map(Error::kind) {
-        Some(ErrorKind::Timeout) => (ErrorKind::Timeout, "the answer stopped before its end"),
-        _ => (ErrorKind::Incomplete, "the connection broke before the answer's end"),
+        Some(ErrorKind::Timeout) => (ErrorKind::Timeout, "the response stopped before its end"),
+        _ => (ErrorKind::Incomplete, "the connection broke before the response's end"),
     };
     Error::new(kind, message).with_charge(Charge::Unknown).with_source(error)
 }
 
 fn too_large(most: usize) -> Error {
-    let message = format!("the answer is larger than {most} bytes: see max_body_bytes");
+    let message = format!("the response is larger than {most} bytes: see max_body_bytes");
     Error::new(ErrorKind::Malformed, message).with_charge(Charge::Unknown)
 }
 

@@ -1,4 +1,4 @@
-//! One request and the head of its answer.
+//! One request and the head of its response.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::{
     transport::{Transport, with_cause},
 };
 
-/// The head of an answer that is no refusal.
+/// The head of a response that is no refusal.
 pub(super) struct Head {
     pub(super) headers: HeaderMap,
     /// Returns the head of a response, before its body is read.
@@ -37,16 +37,16 @@ pub(super) struct Head {
     pub(super) limits: Option<Arc<VendorLimits>>,
     pub(super) deadline: Deadline,
     clock: Arc<dyn Clock>,
-    /// Kept to take them out of errors inside the answer.
+    /// Kept to take them out of errors inside the response.
     secrets: Vec<SecretString>,
 }
 
-/// The form in which an answer should come.
+/// The form in which a response should come.
 pub(super) const JSON: &str = "application/json";
 pub(super) const EVENTS: &str = "text/event-stream";
 
 impl<W: VendorProtocol, T: Transport> Client<W, T> {
-    /// Sends a request, and waits for the head of the answer.
+    /// Sends a request, and waits for the head of the response.
     pub(super) async fn exchange<B>(
         &self,
         call: &Call<B>,
@@ -61,8 +61,8 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         let ready = deadline.bound(transport.ready()).await.map_err(|error| error.with_charge(Charge::None))?;
         ready.map_err(|error| adopt(error).with_charge(Charge::None))?;
         call.mark_sent();
-        let answer = deadline.bound(transport.send(request)).await?.map_err(adopt)?;
-        let (parts, body) = answer.into_parts();
+        let response = deadline.bound(transport.send(request)).await?.map_err(adopt)?;
+        let (parts, body) = response.into_parts();
         let limits = self.config.protocol.limits(&parts.headers, model, self.config.clock.now()).map(Arc::new);
         if parts.status.is_success() {
             let mut accounting = Accounting::default();
@@ -74,11 +74,11 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
             let clock = Arc::clone(&self.config.clock);
             return Ok((Head { headers: parts.headers, accounting, limits, deadline, clock, secrets }, body));
         }
-        let answer = Response::from_parts(parts, body);
-        Err(self.refusal(answer, limits, &deadline).await)
+        let response = Response::from_parts(parts, body);
+        Err(self.refusal(response, limits, &deadline).await)
     }
 
-    /// Reads a whole answer.
+    /// Reads a whole response.
     pub(super) async fn read<A>(
         &self,
         head: &Head,
@@ -95,11 +95,11 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
 
     async fn refusal(
         &self,
-        answer: Response<T::Body>,
+        response: Response<T::Body>,
         limits: Option<Arc<VendorLimits>>,
         deadline: &Deadline,
     ) -> Error {
-        let (parts, body) = answer.into_parts();
+        let (parts, body) = response.into_parts();
         // The status alone says what matters, should the deadline pass meanwhile.
         let body = deadline.bound(read_refusal(body)).await.unwrap_or_default();
         let (now, key) = (self.config.clock.now(), self.config.key());
@@ -119,9 +119,9 @@ impl Head {
     }
 
     /// Returns the surcharges: of this host, and of the response.
-    pub(super) fn surcharges(&self, told: &[Arc<str>]) -> Vec<Arc<str>> {
+    pub(super) fn surcharges(&self, stated: &[Arc<str>]) -> Vec<Arc<str>> {
         let mut all = self.accounting.surcharges.clone();
-        add(&mut all, told);
+        add(&mut all, stated);
         all
     }
 
@@ -136,17 +136,17 @@ impl Head {
         }
     }
 
-    /// Adds to an error what is known of the answer that it is about.
+    /// Adds to an error what is known of the response that it is about.
     pub(super) fn blame(&self, error: Error) -> Error {
         let mut accounting = self.accounting.clone();
-        if let Some(told) = error.accounting() {
-            accounting.model = told.model.clone().or(accounting.model);
-            accounting.usage_so_far = told.usage_so_far;
-            accounting.service_tier.clone_from(&told.service_tier);
-            accounting.surcharges = self.surcharges(&told.surcharges);
-            accounting.side_calls.clone_from(&told.side_calls);
-            accounting.unusable_usage.clone_from(&told.unusable_usage);
-            accounting.cost = told.cost;
+        if let Some(stated) = error.accounting() {
+            accounting.model = stated.model.clone().or(accounting.model);
+            accounting.usage_so_far = stated.usage_so_far;
+            accounting.service_tier.clone_from(&stated.service_tier);
+            accounting.surcharges = self.surcharges(&stated.surcharges);
+            accounting.side_calls.clone_from(&stated.side_calls);
+            accounting.unusable_usage.clone_from(&stated.unusable_usage);
+            accounting.cost = stated.cost;
         }
         let error = scrub(error, &self.secrets).with_accounting(accounting);
         let error = match &self.accounting.request_id {
@@ -217,8 +217,8 @@ pub(super) fn settle<A>(receipt: &Receipt, model: &Arc<str>, decoded: &Decoded<A
 }
 
 /// Adds surcharges that are not among the known ones.
-fn add(known: &mut Vec<Arc<str>>, told: &[Arc<str>]) {
-    for way in told {
+fn add(known: &mut Vec<Arc<str>>, stated: &[Arc<str>]) {
+    for way in stated {
         if !known.contains(way) {
             known.push(Arc::clone(way));
         }

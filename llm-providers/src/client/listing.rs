@@ -26,7 +26,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
             (CallSpan::open("count_tokens", &self.config.name, &request.model), &self.config.protocol);
         span.run(async {
             let encoded = protocol.count(request)?;
-            self.told(&request.model, deadline, encoded, |bytes| protocol.read_count(bytes)).await
+            self.fetch(&request.model, deadline, encoded, |bytes| protocol.read_count(bytes)).await
         })
         .await
     }
@@ -46,7 +46,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         let (mut models, mut page) = (Vec::new(), None::<String>);
         for _ in 0..PAGES {
             let encoded = protocol.models(page.as_deref())?;
-            let (more, next) = self.told(&model, deadline, encoded, |bytes| protocol.read_models(bytes)).await?;
+            let (more, next) = self.fetch(&model, deadline, encoded, |bytes| protocol.read_models(bytes)).await?;
             models.extend(more);
             if next.is_some() && next == page {
                 return Err(Error::new(ErrorKind::Malformed, "the list of models goes round in a circle"));
@@ -59,20 +59,20 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         Err(Error::new(ErrorKind::Malformed, format!("the list of models does not end within {PAGES} pages")))
     }
 
-    async fn told<A>(
+    async fn fetch<A>(
         &self,
         model: &Arc<str>,
         deadline: Option<Instant>,
         encoded: EncodedRequest,
         read: impl FnOnce(&[u8]) -> Result<A, Error>,
     ) -> Result<A, Error> {
-        // Nobody is charged, so nobody needs to know whether it was sent.
+        // It is not charged, so no layer needs to know whether it was sent.
         let mut call = Call::new("", ());
         call.deadline = deadline;
-        let answer = async {
+        let response = async {
             let (head, body) = self.exchange(&call, model, JSON, encoded).await?;
             self.read(&head, body, read).await
         };
-        answer.await.map_err(|error| error.with_charge(Charge::None))
+        response.await.map_err(|error| error.with_charge(Charge::None))
     }
 }

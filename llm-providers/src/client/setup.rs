@@ -47,7 +47,7 @@ pub(super) struct Config<W> {
     pub(super) clock: Arc<dyn Clock>,
     /// Kept to take it out of messages.
     key: Option<SecretString>,
-    /// The values of further headers.
+    /// The values of added headers.
     secrets: Vec<SecretString>,
 }
 
@@ -170,7 +170,7 @@ impl<W: VendorProtocol, T> Client<W, T> {
         self
     }
 
-    /// Sends a further header with every call, in place of one of the same name. Its value is treated as a secret.
+    /// Sends an added header with every call, in place of one of the same name. Its value is treated as a secret.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -252,7 +252,7 @@ impl<W: VendorProtocol, T> Client<W, T> {
 }
 
 impl<W> Config<W> {
-    /// Returns the key and the values of further headers, which must be removed from messages.
+    /// Returns the key and the values of added headers, which must be removed from messages.
     pub(super) fn secrets(&self) -> Vec<SecretString> {
         self.key.iter().chain(&self.secrets).cloned().collect()
     }

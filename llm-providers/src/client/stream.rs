@@ -1,4 +1,4 @@
-//! A streamed answer as it arrives.
+//! A streamed response as it arrives.
 
 use std::{
     collections::VecDeque,
@@ -32,10 +32,10 @@ const MAX_HELD_EVENTS: usize = 64;
 /// Longest time that an event is held back before the first content. The stream goes on after it, however long it takes.
 const MAX_HOLD: Duration = Duration::from_secs(10);
 
-/// The pieces of a streamed answer. Its receipt is filled in as they pass.
+/// The pieces of a streamed response. Its receipt is filled in as they pass.
 pub(super) struct Events<C> {
     source: Source,
-    chunks: C,
+    decoder: C,
     queue: VecDeque<ChatEvent>,
     cut: Arc<AtomicBool>,
     head: Head,
@@ -59,7 +59,7 @@ enum Source {
 type ServerEvents = Pin<Box<dyn Stream<Item = Result<Sse, sse_stream::Error>> + Send>>;
 
 impl<C: StreamDecoder> Events<C> {
-    pub(super) fn new<B>(head: Head, body: B, limits: Limits, chunks: C, receipt: Receipt, span: CallSpan) -> Self
+    pub(super) fn new<B>(head: Head, body: B, limits: Limits, decoder: C, receipt: Receipt, span: CallSpan) -> Self
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
@@ -69,7 +69,7 @@ impl<C: StreamDecoder> Events<C> {
         let (usage, so_far, tier, surcharges, unusable) = Default::default();
         Self {
             source,
-            chunks,
+            decoder,
             queue: VecDeque::new(),
             cut,
             head,
@@ -100,7 +100,7 @@ impl<C: StreamDecoder> Events<C> {
     fn poll_begun(&mut self, limit: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while self.queue.len() < MAX_HELD_EVENTS && !self.queue.iter().any(ChatEvent::is_content) {
             if let Source::Ended = self.source {
-                let error = || Error::new(ErrorKind::Malformed, "the stream ended without an answer");
+                let error = || Error::new(ErrorKind::Malformed, "the stream ended without a response");
                 let is_empty = self.queue.is_empty();
                 return Poll::Ready(if is_empty { Err(error().with_charge(Charge::Unknown)) } else { Ok(()) });
             }
@@ -117,7 +117,7 @@ impl<C: StreamDecoder> Events<C> {
 
     /// Reads one event of the stream into pieces.
     fn take(&mut self, name: Option<&str>, data: &str) -> Result<(), Error> {
-        let events = self.chunks.event(name, data);
+        let events = self.decoder.event(name, data);
         self.note(events.as_deref().unwrap_or_default());
         self.queue.extend(events.map_err(|error| self.head.with_wait(error, data.as_bytes()))?);
         Ok(())
@@ -139,37 +139,37 @@ impl<C: StreamDecoder> Events<C> {
                 _ => {}
             }
         }
-        let so_far = self.chunks.usage();
+        let so_far = self.decoder.usage();
         if so_far != self.so_far {
             self.so_far = so_far;
-            // A usage that was taken for the whole answer's, and grew.
+            // A usage that was taken for the whole response's, and grew.
             self.usage = self.usage.and(so_far);
             self.receipt.edit(|accounting| {
                 accounting.usage = accounting.usage.and(so_far);
                 accounting.usage_so_far = so_far;
-                accounting.side_calls = self.chunks.side_calls().to_vec();
+                accounting.side_calls = self.decoder.side_calls().to_vec();
             });
         }
-        if self.chunks.service_tier() != self.tier.as_ref() {
-            self.tier = self.chunks.service_tier().cloned();
+        if self.decoder.service_tier() != self.tier.as_ref() {
+            self.tier = self.decoder.service_tier().cloned();
             self.receipt.edit(|accounting| accounting.service_tier.clone_from(&self.tier));
         }
-        if let Some(billed) = self.chunks.billed() {
+        if let Some(billed) = self.decoder.billed() {
             self.receipt.edit(|accounting| accounting.cost = Some(billed));
         }
-        if self.chunks.unusable_usage() != self.unusable.as_ref() {
-            self.unusable = self.chunks.unusable_usage().cloned();
+        if self.decoder.unusable_usage() != self.unusable.as_ref() {
+            self.unusable = self.decoder.unusable_usage().cloned();
             self.receipt.edit(|accounting| accounting.unusable_usage.clone_from(&self.unusable));
         }
-        if self.chunks.surcharges() != self.surcharges {
-            self.surcharges = self.chunks.surcharges().to_vec();
+        if self.decoder.surcharges() != self.surcharges {
+            self.surcharges = self.decoder.surcharges().to_vec();
             self.receipt.edit(|accounting| accounting.surcharges = self.head.surcharges(&self.surcharges));
         }
     }
 
     fn finish(&mut self) -> Result<(), Error> {
         self.source = Source::Ended;
-        let events = self.chunks.finish()?;
+        let events = self.decoder.finish()?;
         self.note(&events);
         self.queue.extend(events);
         Ok(())
@@ -203,7 +203,7 @@ impl<C: StreamDecoder> Events<C> {
             Source::Open(events) => match ready!(events.as_mut().poll_next(cx)) {
                 Some(Ok(event)) => {
                     let taken = event.data.map_or(Ok(()), |data| self.take(event.event.as_deref(), &data));
-                    if self.chunks.is_done() {
+                    if self.decoder.is_done() {
                         self.linger();
                     }
                     Poll::Ready(taken)

@@ -31,7 +31,7 @@ impl<T> Client<GeminiProtocol, T> {
         self.edit_protocol(|protocol| protocol.dialect.include_thoughts = on)
     }
 
-    /// Leaves out what another vendor's answers left in the conversation, in place of an error:
+    /// Leaves out what another vendor's responses left in the conversation, in place of an error:
     /// [`Dialect::approximate`](super::Dialect).
     pub fn approximate(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.approximate = on)

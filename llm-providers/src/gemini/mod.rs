@@ -18,20 +18,20 @@
 //!
 //! - `reasoning_effort`: `none` is a `thinkingBudget` of 0, a number is that budget, any other word is that
 //!   `thinkingLevel`. Gemini refuses what its model does not have: 2.5 takes budgets, 3 takes levels.
-//! - A tool's answer that is a JSON object goes as it is, any other as `{"result": text}`; of a tool that failed it goes
-//!   as `{"error": …}`. Answers of neighbouring messages stand in one turn, as Gemini wants answers to parallel calls.
+//! - A tool's response that is a JSON object goes as it is, any other as `{"result": text}`; of a tool that failed it goes
+//!   as `{"error": …}`. Responses of neighbouring messages stand in one turn, as Gemini wants responses to parallel calls.
 //! - Parts go back with the signatures (`thoughtSignature`) that they came with. Gemini 3 wants one on calls that it made; for
-//!   calls of another model's the further field `thoughtSignature` takes the value that its documentation has for them.
-//! - What another vendor's answers left in the conversation (signatures of reasoning, citations) is refused, or left out:
+//!   calls of another model's the field `thoughtSignature` takes the value that its documentation has for them.
+//! - What another vendor's responses left in the conversation (signatures of reasoning, citations) is refused, or left out:
 //!   [`Dialect::approximate`]. Arguments and answers of tools go as they were written, to the last digit.
-//! - Answers that must follow a schema always do exactly; the schema's `name` is not sent to the model.
+//! - Responses that must follow a schema always do exactly; the schema's `name` is not sent to the model.
 //!
 //! # Errors
 //!
 //! Of a request, before it is sent: [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`](llm_core::ChatRequest::validate); if an unknown field
 //! shadows one of the request; if a tool result answers no earlier call, whose name it needs; if arguments of a call are
 //! no JSON object. [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for what the format
-//! cannot say: what another vendor's answers left, instructions after the conversation began, names of speakers,
+//! cannot say: what another vendor's responses left, instructions after the conversation began, names of speakers,
 //! refusals, images at addresses other than Gemini's own files, `detail` of images, strict functions, a ban on parallel
 //! calls.
 //!

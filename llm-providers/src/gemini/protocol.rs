@@ -93,7 +93,7 @@ impl VendorProtocol for GeminiProtocol {
         None
     }
 
-    /// None: Gemini's answers name themselves in their bodies, see [`ChatResponse::id`].
+    /// None: Gemini's responses name themselves in their bodies, see [`ChatResponse::id`].
     fn request_id<'h>(&self, _: &'h HeaderMap) -> Option<&'h str> {
         None
     }

@@ -28,7 +28,7 @@ pub(super) fn unresolved(error: GenaiError) -> Error {
     }
 }
 
-/// Describes the failure in this family's words. `genai`'s own messages hold prompts, answers and addresses: none of them is
+/// Describes the failure in this family's words. `genai`'s own messages hold prompts, responses and addresses: none of them is
 /// passed on, nor is the error itself kept as the source.
 pub(super) fn classify(error: GenaiError, kind: AdapterKind) -> Error {
     use GenaiError as G;
@@ -63,7 +63,7 @@ fn of_call(error: WebError, kind: AdapterKind) -> Error {
     }
 }
 
-/// A stream's error comes boxed: an answer with a status, or a connection that failed.
+/// A stream's error comes boxed: a response with a status, or a connection that failed.
 fn of_stream(error: Box<dyn std::error::Error + Send + Sync>, kind: AdapterKind) -> Error {
     let error = match error.downcast::<GenaiError>() {
         Ok(error) => return classify(*error, kind),
@@ -85,7 +85,7 @@ fn of_transport(error: &reqwest::Error) -> Error {
     } else if error.is_timeout() {
         (ErrorKind::Timeout, "the vendor did not answer in time".to_owned(), Charge::Unknown)
     } else if error.is_body() || error.is_decode() {
-        (ErrorKind::Incomplete, "the answer broke off".to_owned(), Charge::Unknown)
+        (ErrorKind::Incomplete, "the response broke off".to_owned(), Charge::Unknown)
     } else {
         (ErrorKind::Transport, with_cause("the connection to the vendor failed", error), Charge::Unknown)
     };
@@ -104,15 +104,15 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &str, kind: AdapterKin
     }
 }
 
-/// An `error` inside an answer that began well.
+/// An `error` inside a response that began well.
 fn inside(body: &Value) -> Error {
-    let told = serde_json::json!({ "error": body }).to_string();
+    let text = serde_json::json!({ "error": body }).to_string();
     let status = StatusCode::OK;
     openai::codec::RULES
-        .classify(status, &HeaderMap::new(), told.as_bytes(), SystemClock.now(), None)
+        .classify(status, &HeaderMap::new(), text.as_bytes(), SystemClock.now(), None)
         .with_charge(Charge::Unknown)
 }
 
 fn malformed() -> Error {
-    Error::new(ErrorKind::Malformed, "genai could not read the answer").with_charge(Charge::Unknown)
+    Error::new(ErrorKind::Malformed, "genai could not read the response").with_charge(Charge::Unknown)
 }

@@ -88,7 +88,7 @@ fn binary(image: &Image, here: &str) -> Result<Binary, Error> {
     }
     Ok(match source {
         ImageSource::Bytes { media_type, data } => Binary::from_base64(&**media_type, STANDARD.encode(data), None),
-        // What it is, only its server knows; genai wants to be told that it is an image.
+        // The type is unknown here, and genai needs the type of an image.
         ImageSource::Url { url } => Binary::from_url("image/*", &**url, None),
     })
 }

@@ -23,24 +23,24 @@
 //!
 //! # What it cannot do
 //!
-//! - The headers of an answer that succeeds are not shown by `genai`: replies have no limits, and receipts no request id.
+//! - The headers of a response that succeeds are not shown by `genai`: replies have no limits, and receipts no request id.
 //!   A key pool sees a vendor's limits only when they are hit.
 //! - What `genai` has no field for is refused before the call, as
 //!   [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported) that names the field: `sampling.n`, `top_k`, the
-//!   penalties, `logprobs`, `parallel_tool_calls`, names of speakers, the developer's role, further fields of parts. So is
-//!   what the vendor's adapter in `genai` would drop without a word: further fields, seeds, the choice of tools; and
+//!   penalties, `logprobs`, `parallel_tool_calls`, names of speakers, the developer's role, unknown fields of parts. So is
+//!   what the vendor's adapter in `genai` would drop without a word: unknown fields, seeds, the choice of tools; and
 //!   reasoning of the conversation so far for OpenAI, or signed elsewhere, unless [`Genai::approximate`] leaves it out.
 //! - A tool's arguments are read by `genai` and written again: white space and the order of keys may differ. Those of a
-//!   stream come at its end, whole. Fields of an answer without a name in `genai` are lost.
-//! - Options that are set on the `genai` client itself (`with_chat_options`) decide answers and are in no cache key: leave
+//!   stream come at its end, whole. Fields of a response without a name in `genai` are lost.
+//! - Options that are set on the `genai` client itself (`with_chat_options`) decide responses and are in no cache key: leave
 //!   them unset.
 //! - `genai` asks a server on this machine (Ollama) for a model whose name it does not know.
 
-mod answer;
 mod error;
 mod message;
 mod provider;
 mod request;
+mod response;
 mod stream;
 
 pub use self::provider::Genai;

@@ -13,9 +13,9 @@ use llm_core::{
 };
 
 use super::{
-    answer::{response, usage},
     error::{classify, unresolved, unsupported},
     request,
+    response::{read_response, usage},
     stream::Pieces,
 };
 use crate::{deadline::Deadline, runtime, telemetry::CallSpan};
@@ -57,17 +57,17 @@ impl Provider for Genai {
         let span = CallSpan::open("chat", kind.as_lower_str(), &call.body.model);
         let answering = async {
             call.mark_sent();
-            let answer = deadline.bound(self.client.exec_chat(target, asked, Some(&options))).await?;
-            let answer = answer.map_err(|error| classify(error, kind))?;
-            let usage = usage(&answer.usage);
-            let answer = response(answer)?;
-            settle(&receipt, &answer.model, usage);
-            span.answered(&answer.model);
+            let response = deadline.bound(self.client.exec_chat(target, asked, Some(&options))).await?;
+            let response = response.map_err(|error| classify(error, kind))?;
+            let usage = usage(&response.usage);
+            let response = read_response(response)?;
+            settle(&receipt, &response.model, usage);
+            span.answered(&response.model);
             usage.into_iter().for_each(|usage| span.used(usage));
-            Ok(answer)
+            Ok(response)
         };
-        let answer = span.run(answering).await?;
-        Ok(Reply::new(answer, receipt))
+        let response = span.run(answering).await?;
+        Ok(Reply::new(response, receipt))
     }
 
     async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
@@ -82,10 +82,10 @@ impl Provider for Genai {
         let span = CallSpan::open("chat", kind.as_lower_str(), &call.body.model);
         let opening = async {
             call.mark_sent();
-            let answer = deadline.bound(self.client.exec_chat_stream(target, asked, Some(&options))).await?;
-            let answer = answer.map_err(|error| classify(error, kind))?;
-            let model = Arc::from(&*answer.model_iden.model_name);
-            let mut pieces = Pieces::new(answer.stream, kind, model, deadline, receipt.clone(), span.clone());
+            let response = deadline.bound(self.client.exec_chat_stream(target, asked, Some(&options))).await?;
+            let response = response.map_err(|error| classify(error, kind))?;
+            let model = Arc::from(&*response.model_iden.model_name);
+            let mut pieces = Pieces::new(response.stream, kind, model, deadline, receipt.clone(), span.clone());
             pieces.open().await?;
             Ok(pieces)
         };
@@ -103,14 +103,14 @@ impl Provider for Genai {
         let (asked, inputs) = (GenaiEmbedRequest::new_batch(texts), call.body.inputs.len());
         let answering = async {
             call.mark_sent();
-            let answer = deadline.bound(self.client.exec_embed(target, asked, Some(&options))).await?;
-            let answer = answer.map_err(|error| classify(error, kind))?;
-            let model: Arc<str> = Arc::from(&*answer.provider_model_iden.model_name);
-            let usage = usage(&answer.usage);
+            let response = deadline.bound(self.client.exec_embed(target, asked, Some(&options))).await?;
+            let response = response.map_err(|error| classify(error, kind))?;
+            let model: Arc<str> = Arc::from(&*response.provider_model_iden.model_name);
+            let usage = usage(&response.usage);
             settle(&receipt, &model, usage);
             span.answered(&model);
             usage.into_iter().for_each(|usage| span.used(usage));
-            let mut vectors = answer.embeddings;
+            let mut vectors = response.embeddings;
             vectors.sort_by_key(|vector| vector.index);
             let numbered = vectors.iter().map(|vector| vector.index).eq(0..inputs);
             if !numbered {
@@ -119,8 +119,8 @@ impl Provider for Genai {
             }
             Ok(Embeddings::new(model, vectors.into_iter().map(|vector| vector.vector.into()).collect()))
         };
-        let answer = span.run(answering).await?;
-        Ok(Reply::new(answer, receipt))
+        let response = span.run(answering).await?;
+        Ok(Reply::new(response, receipt))
     }
 }
 
@@ -146,9 +146,9 @@ fn settle(receipt: &Receipt, model: &Arc<str>, usage: Option<llm_core::Usage>) {
 
 /// The inputs as texts, all there is in `genai`.
 fn texts(request: &EmbedRequest) -> Result<Vec<String>, Error> {
-    let further =
+    let unknown =
         request.extra.iter().map(|(name, _)| name).find(|name| !EmbedRequest::TRANSPORT_FIELDS.contains(name));
-    if let Some(name) = further {
+    if let Some(name) = unknown {
         return Err(unsupported(format!("{name:?} among the unknown fields")));
     }
     let text = |(at, input): (usize, &EmbedInput)| match input {

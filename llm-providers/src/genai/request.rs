@@ -27,7 +27,7 @@ const OWN: [AdapterKind; 10] = [
     AdapterKind::Vertex,
 ];
 
-/// Adapters of their own that send further fields as they are.
+/// Adapters of their own that send unknown fields as they are.
 const EXTRA: [AdapterKind; 4] =
     [AdapterKind::Anthropic, AdapterKind::Gemini, AdapterKind::GeminiIx, AdapterKind::OpenAIResp];
 /// That send seeds.
@@ -41,7 +41,7 @@ const SEED: [AdapterKind; 5] = [
 /// That send the choice of tools.
 const CHOICE: [AdapterKind; 4] =
     [AdapterKind::Anthropic, AdapterKind::Gemini, AdapterKind::GeminiIx, AdapterKind::OpenAIResp];
-/// That send the form of the answer.
+/// That send the form of the response.
 const FORMAT: [AdapterKind; 6] = [
     AdapterKind::Anthropic,
     AdapterKind::Gemini,
@@ -181,7 +181,7 @@ fn effort(effort: &str) -> Result<ReasoningEffort, Error> {
     ReasoningEffort::from_keyword(effort).ok_or_else(|| unsupported(format!("reasoning_effort {effort:?}")))
 }
 
-/// The further fields, without those that say how to stream, which is genai's own matter.
+/// The unknown fields, without those that say how to stream, which is genai's own matter.
 fn unknown_fields(extra: &Extra) -> Option<Value> {
     let ours = |name: &str| matches!(name, "stream" | "stream_options");
     let fields: Map<_, _> =

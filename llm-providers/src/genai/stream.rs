@@ -14,15 +14,15 @@ use futures_core::Stream;
 use llm_core::{Charge, ChatEvent, Error, ErrorKind, Part, Receipt, chat::Reasoning};
 
 use super::{
-    answer::{called, finish, signed_through, usage},
     error::classify,
+    response::{called, finish, signed_through, usage},
 };
 use crate::{
     deadline::{Alarm, Deadline},
     telemetry::CallSpan,
 };
 
-/// A `genai` stream as pieces of an answer.
+/// A `genai` stream as pieces of a response.
 pub(super) struct Pieces {
     source: GenaiStream,
     kind: AdapterKind,

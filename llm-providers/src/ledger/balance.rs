@@ -4,7 +4,7 @@ use super::Row;
 
 /// Differences in a row's account; the [module's docs](crate::ledger) state the identities.
 ///
-/// NOTE: a response that ends is booked in two steps, so a snapshot taken at that very moment can find `between` off by
+/// NOTE: a response that ends is booked in two steps, so a snapshot taken in between can find `between` off by
 /// that response's amount. When no call is running, the account must be balanced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -85,16 +85,16 @@
 //! - A call known not to have been sent costs nothing. An error that was sent costs what its
 //!   [`Charge`](llm_core::Charge) says; a stream that broke off costs the usage that arrived, else it is unconfirmed.
 //! - The price is that of the model that answered, if the table lists it for its provider; else that of the model asked,
-//!   if the answer's name only extends it (`text-embedding-ada-002-v2`). Where the table lists neither, the amount that
+//!   if the response's name only extends it (`text-embedding-ada-002-v2`). Where the table lists neither, the amount that
 //!   the vendor states it billed counts (OpenRouter's `usage.cost`); else an alias
-//!   ([`PriceTable::alias`](llm_core::price::PriceTable::alias)). One provider's row never prices another's answer. Rows of the
+//!   ([`PriceTable::alias`](llm_core::price::PriceTable::alias)). One provider's row never prices another's response. Rows of the
 //!   books stand under the model asked.
-//! - A usage that no answer can have taken is none: the attempt is unconfirmed, and no total includes it.
+//! - A usage that no response can have taken is none: the attempt is unconfirmed, and no total includes it.
 //! - The service class is the one that the vendor names ([`ServiceTier::named`](llm_core::price::ServiceTier::named)); if it
 //!   names none, the one that a chat request asks for in its field `service_tier`; else standard. A class without a known
 //!   price for the model is unpriced and named, never taken for standard.
-//! - Surcharges (processing in one region, a fast mode) are those that the vendor names in its answer, or its client
-//!   knows by its address: [`PriceOptions::surcharges`](llm_core::price::PriceOptions::surcharges). What Anthropic's answer does
+//! - Surcharges (processing in one region, a fast mode) are those that the vendor names in its response, or its client
+//!   knows by its address: [`PriceOptions::surcharges`](llm_core::price::PriceOptions::surcharges). What Anthropic's response does
 //!   not tell of them is as the request asked. One without a known factor
 //!   for the model makes the cost unknown, never the list price.
 //! - The bound is the dearer of standard service and the class asked for; of a request that asks for none,

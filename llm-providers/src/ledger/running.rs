@@ -126,7 +126,7 @@ impl RunningAttempt {
             // A server that states zeros does not know.
             (None, Some(stated), ..) if !stated.is_zero() => Ok(stated),
             (None, _, Some(stated), _) => Err(UnknownCost::UnusableUsage { stated: stated.clone() }),
-            // One that no answer can have taken has no cost, and the table says so.
+            // One that no response can have taken has no cost, and the table says so.
             (None, _, None, Some(stated)) => self.terms.cost(&self.keys.model, accounting, &stated),
             (None, _, None, None) => Err(UnknownCost::NoUsage),
         }

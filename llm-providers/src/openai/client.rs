@@ -64,7 +64,7 @@ impl<T> Client<OpenAiProtocol, T> {
         self.edit_protocol(|protocol| protocol.dialect.base64_embeddings = on)
     }
 
-    /// Bounds answers by `max_tokens`, for older servers: [`Dialect::legacy_max_tokens`](super::Dialect).
+    /// Bounds responses by `max_tokens`, for older servers: [`Dialect::legacy_max_tokens`](super::Dialect).
     pub fn legacy_max_tokens(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.legacy_max_tokens = on)
     }

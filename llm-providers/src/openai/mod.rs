@@ -10,7 +10,7 @@
 //! | Ollama | [`ollama`](OpenAi#method.ollama) | no key, no `tool_choice`, images by their bytes only |
 //! | vLLM | [`vllm`](OpenAi#method.vllm) | `top_k` |
 //! | Mistral | [`mistral`](OpenAi#method.mistral) | names of fields, ids of calls, parts of content |
-//! | Groq | [`groq`](OpenAi#method.groq) | usage in `x_groq`, one answer a request |
+//! | Groq | [`groq`](OpenAi#method.groq) | usage in `x_groq`, one response a request |
 //! | DeepSeek | [`deepseek`](OpenAi#method.deepseek) | text only, reasoning in and out |
 //! | OpenRouter | [`openrouter`](OpenAi#method.openrouter) | errors in chunks, costs, reasoning with signatures |
 //! | Gemini's compatible endpoint | [`gemini`](OpenAi#method.gemini) | thinking that only the total shows |
@@ -19,7 +19,7 @@
 //!
 //! A stream is asked for its usage at the end. A `stream_options` among the request's unknown fields is sent with
 //! streams, and not without. Reasoning in the conversation so far goes back as the dialect says: OpenAI's own format has
-//! no field for it. What another vendor's answer left in the conversation does not go: its signatures, its citations, its own
+//! no field for it. What another vendor's response left in the conversation does not go: its signatures, its citations, its own
 //! kinds of parts.
 //!
 //! # Errors
@@ -27,7 +27,7 @@
 //! Of a request, before it is sent: [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`](llm_core::ChatRequest::validate), or if a further
 //! field shadows one of the request; [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for
 //! what the format cannot say: `top_k` (unless the dialect takes it), a tool result that is an error or holds more than
-//! text, a part in the message of a role that cannot have it, reasoning, what another vendor's answer left; and for what
+//! text, a part in the message of a role that cannot have it, reasoning, what another vendor's response left; and for what
 //! the server cannot do: [`Dialect::missing`]. Some of it is left out instead with [`Dialect::approximate`].
 //!
 //! Of a response with an error status:

@@ -45,7 +45,7 @@ impl Client<OpenAiProtocol> {
         client.deployments(version)?.base_url(&below(endpoint, "openai"))
     }
 
-    /// Models of any maker at Azure: `{endpoint}/models/…?api-version={version}`, with an endpoint such as
+    /// Models of any vendor at Azure: `{endpoint}/models/…?api-version={version}`, with an endpoint such as
     /// `https://example.services.ai.azure.com`.
     ///
     /// ```

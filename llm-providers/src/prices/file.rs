@@ -30,7 +30,7 @@ pub enum LoadError {
 /// Reads a price table from a file, in the form of [`PriceTable::from_json`].
 ///
 /// It blocks while it reads; a table is a few dozen kilobytes. To take a changed file into use while calls run, load it
-/// and hand it to [`Ledger::replace_prices`](crate::Ledger::replace_prices); a file that is refused changes nothing.
+/// and give it to [`Ledger::replace_prices`](crate::Ledger::replace_prices); a file that is refused changes nothing.
 ///
 /// # Errors
 ///

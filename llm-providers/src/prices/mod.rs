@@ -22,7 +22,7 @@
 //!
 //! # Deployments, gateways, other hosts
 //!
-//! The rows of each table are its vendor's, and price no other provider's answers: the same model can cost several times
+//! The rows of each table are its vendor's, and price no other provider's responses: the same model can cost several times
 //! as much elsewhere. Say what a deployment, or a name with a vendor's prefix, costs the same as, in the table that ledger
 //! and limiter share:
 //!
@@ -65,10 +65,10 @@
 //! Mistral's dated names (`mistral-large-2512`) have rows of their own.
 //!
 //! Left out, as that source does not state them for these models: prices of images and of audio in the output, and of
-//! searches of some models. An answer that has some has no cost here
+//! searches of some models. A response that has some has no cost here
 //! ([`PriceTable::cost`](llm_core::price::PriceTable::cost) names what is missing), and its [`Bill`](llm_core::price::Bill) names what is
 //! without a price; put yours over them. Storage of an explicit cache is charged
-//! by the hour, apart from any answer, and in no table. Left out, too: prices of image and video tokens of
+//! by the hour, apart from any response, and in no table. Left out, too: prices of image and video tokens of
 //! `gemini-embedding-2`, as embedding requests here carry text only;
 //! DeepSeek's price of 0 for written tokens, which are plain input to it. Reasoning costs what other output costs, with
 //! every model here.
@@ -88,7 +88,7 @@
 //! | `fast` | Anthropic's `speed` | Opus 4.8, 5 and 5.5 | 2 |
 //! | `regional` | OpenAI's regional hosts, such as `eu.api.openai.com` | `gpt-5.6` and later | 1.1 |
 //!
-//! Of other models these are unknown, and so is then the cost. Where Anthropic's answer does not say how it was processed,
+//! Of other models these are unknown, and so is then the cost. Where Anthropic's response does not say how it was processed,
 //! it counts as processed as the request asked.
 
 mod file;

@@ -1,11 +1,11 @@
 use llm_core::Usd;
 use serde_json::Value;
 
-/// Most that one answer can have cost, in 10⁻¹² dollars: a million dollars.
+/// Most that one response can have cost, in 10⁻¹² dollars: a million dollars.
 const MOST: u128 = 1_000_000_000_000_000_000;
 
 /// Reads an amount of dollars that a vendor states as a JSON number, rounded up to the next nano-dollar. `None` if it is no
-/// number, negative, or more than one answer can have cost.
+/// number, negative, or more than one response can have cost.
 ///
 /// Digits beyond 10⁻¹² dollars are noise of a binary fraction and are rounded off first.
 pub(crate) fn dollars(value: &Value) -> Option<Usd> {
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn dollars_refuses_what_no_answer_costs() {
+    fn dollars_refuses_what_no_response_costs() {
         for value in [json!(-0.5), json!(-1), json!(1e7), json!(1e300), json!(u64::MAX), json!("0.5"), json!(null)] {
             assert_eq!(dollars(&value), None, "{value}");
         }

@@ -98,17 +98,17 @@ mod tests {
     #[test]
     fn exact_keeps_digits_of_one_field() {
         let digits = "123456789012345678901234567890.12345678901234567890";
-        let answer = format!(
+        let response = format!(
             r#"{{"a": [true, -1, 18446744073709551615, 1.5, null, "x\u00e9"], "args": {{"n": 1}},
                 "calls": [{{"args": {{ "n": {digits}, "s": "\u00e9"}}, "rest": {{"args": {{"n": 2}}}}}}, {{"args": "{{}}"}}, {{"args": null}}],
                 "more": {{"args": {digits}, "calls": {{"args": {{"n": 3}}}}}}}}"#
         );
-        let read = object_with(answer.as_bytes(), &["calls", "more"], "args").unwrap();
+        let read = object_with(response.as_bytes(), &["calls", "more"], "args").unwrap();
         assert_eq!(read["calls"][0]["args"], json!(format!(r#"{{ "n": {digits}, "s": "\u00e9"}}"#)));
         assert_eq!((&read["calls"][1]["args"], &read["calls"][2]["args"]), (&json!("{}"), &json!(null)));
         assert_eq!(read["calls"][0]["rest"], json!({"args": {"n": 2}}));
         assert_eq!(read["more"], json!({"args": digits, "calls": {"args": {"n": 3}}}), "none within those");
-        let plain = object(answer.as_bytes()).unwrap();
+        let plain = object(response.as_bytes()).unwrap();
         assert_eq!((&read["a"], &read["args"]), (&plain["a"], &plain["args"]));
     }
 

@@ -10,7 +10,7 @@ use super::{exact::Exact, surrogate::readable};
 
 pub(crate) type Fields = Map<String, Value>;
 
-/// The answer of a vendor is not what it must be. It was sent, so it may be charged.
+/// The response of a vendor is not what it must be. It was sent, so it may be charged.
 pub(crate) fn malformed(message: impl Into<Arc<str>>) -> Error {
     Error::new(ErrorKind::Malformed, message).with_charge(Charge::Unknown)
 }
@@ -120,11 +120,11 @@ pub(crate) fn take_object(fields: &mut Fields, name: &str) -> Option<Fields> {
 }
 
 fn read(bytes: &[u8], parse: impl FnOnce(&str) -> Result<Value, serde_json::Error>) -> Result<Fields, Error> {
-    let text = std::str::from_utf8(bytes).map_err(|error| malformed("the answer is not UTF-8").with_source(error))?;
+    let text = std::str::from_utf8(bytes).map_err(|error| malformed("the response is not UTF-8").with_source(error))?;
     let text = &*readable(text);
     match parse(text) {
         Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(malformed("the answer is JSON but not an object")),
+        Ok(_) => Err(malformed("the response is JSON but not an object")),
         Err(error) => Err(not_json(text, &error)),
     }
 }
@@ -132,10 +132,12 @@ fn read(bytes: &[u8], parse: impl FnOnce(&str) -> Result<Value, serde_json::Erro
 fn not_json(text: &str, error: &serde_json::Error) -> Error {
     let start = text.trim_start();
     if start.is_empty() {
-        return malformed("the answer is empty");
+        return malformed("the response is empty");
     }
     if start.starts_with('<') {
-        return malformed("the answer is a page of HTML or XML, not JSON: is the base URL right, is a proxy between?");
+        return malformed(
+            "the response is a page of HTML or XML, not JSON: is the base URL right, is a proxy between?",
+        );
     }
-    malformed(format!("the answer is not JSON: {error}"))
+    malformed(format!("the response is not JSON: {error}"))
 }

@@ -1,19 +1,19 @@
 use llm_core::FinishReason;
 
-/// Reads a vendor's word for why an answer ended. One table for all vendors, codecs and bridges alike, because servers
+/// Reads a vendor's word for why a response ended. One table for all vendors, codecs and bridges alike, because servers
 /// that imitate one vendor pass on the words of another.
 ///
-/// Only words that certainly end a complete answer are [`FinishReason::Stop`] or [`FinishReason::ToolCalls`]. A word that
+/// Only words that certainly end a complete response are [`FinishReason::Stop`] or [`FinishReason::ToolCalls`]. A word that
 /// is not in the table, such as Anthropic's `pause_turn`, is [`FinishReason::Other`].
 pub(crate) fn finish_reason(word: &str) -> FinishReason {
     match word {
         "" | "FINISH_REASON_UNSPECIFIED" => FinishReason::Unknown,
         "stop" | "STOP" | "end_turn" | "stop_sequence" | "STOP_SEQUENCE" | "eos" | "eos_token" | "COMPLETE"
-        // The status of a complete answer in OpenAI's Responses.
+        // The status of a complete response in OpenAI's Responses.
         | "completed" => FinishReason::Stop,
         "tool_calls" | "tool_use" | "function_call" | "TOOL_CALL" => FinishReason::ToolCalls,
         "length" | "max_tokens" | "MAX_TOKENS" | "max_output_tokens" | "incomplete"
-        // The answer filled the model's context.
+        // The response filled the model's context.
         | "model_length" | "model_context_window_exceeded" => FinishReason::Length,
         "content_filter" | "sensitive" | "refusal" | "guardrail_intervened" | "SAFETY" | "RECITATION" | "BLOCKLIST"
         | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" | "IMAGE_PROHIBITED_CONTENT" | "IMAGE_RECITATION"

@@ -13,7 +13,7 @@ use super::{Model, usage::StatedUsage};
 /// A vendor's format: requests to bytes, bytes to responses and errors.
 ///
 /// Nothing here waits, sends or reads a clock. What the format cannot say is refused with
-/// [`ErrorKind::Unsupported`], naming the field. What an answer costs but its vendor did not say is
+/// [`ErrorKind::Unsupported`], naming the field. What a response costs but its vendor did not say is
 /// [`Charge::Unknown`](llm_core::Charge::Unknown).
 pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
     /// Decoder of streamed responses.
@@ -42,7 +42,7 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`], or the error that the answer holds in spite of its status.
+    /// [`ErrorKind::Malformed`], or the error that the response holds in spite of its status.
     fn read_chat(&self, body: &[u8]) -> Result<Decoded<ChatResponse>, Error>;
 
     /// Reads a response like [`read_chat`](Self::read_chat), for a vendor that may leave out what the request says of the price.

@@ -98,7 +98,7 @@ impl RetryLayer {
         Self { budget, ..self }
     }
 
-    /// Retries also where the failed attempt may be charged: a vendor's 5xx, an answer that broke off, a time-out.
+    /// Retries also where the failed attempt may be charged: a vendor's 5xx, a response that broke off, a time-out.
     ///
     /// ```
     /// use llm_providers::retry::RetryLayer;

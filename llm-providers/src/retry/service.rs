@@ -76,14 +76,14 @@ impl RetryLayer {
     ///
     /// let retry = RetryLayer::new();
     /// let mut attempts = 0;
-    /// let answer = retry
+    /// let response = retry
     ///     .run(|| {
     ///         attempts += 1;
     ///         let refused = attempts < 3;
     ///         async move { if refused { Err(Error::new(ErrorKind::Overloaded, "busy")) } else { Ok("yes") } }
     ///     })
     ///     .await?;
-    /// assert_eq!((answer, attempts), ("yes", 3));
+    /// assert_eq!((response, attempts), ("yes", 3));
     /// # Ok(()) }
     /// ```
     ///

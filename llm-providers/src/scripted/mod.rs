@@ -23,7 +23,7 @@
 //! It is not a vendor: it bills nothing, limits nothing and speaks no vendor's format. Its receipts name no provider, so that the
 //! rows of any price table price them.
 
-mod answer;
+mod paced;
 mod provider;
 mod rule;
 mod state;

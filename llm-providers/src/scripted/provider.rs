@@ -12,7 +12,7 @@ use llm_core::{
 use tokio::time::sleep;
 
 use super::{
-    answer::{Paced, embedded_text, spoken_bytes, tokens, vector},
+    paced::{Paced, embedded_text, spoken_bytes, tokens, vector},
     rule::{Act, Asked, Rule, spoken, text_of},
     state::{Counts, State},
 };
@@ -63,24 +63,24 @@ impl Scripted {
     fn decide(&self, asked: &Asked<'_>, count: impl FnOnce(&mut Counts)) -> Rule {
         let mut state = self.state();
         count(&mut state.counts);
-        state.decide(asked).unwrap_or_else(|| Rule::new(Act::Answer(Arc::new(echo))))
+        state.decide(asked).unwrap_or_else(|| Rule::new(Act::Response(Arc::new(echo))))
     }
 
     async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
         let (rule, receipt) = self.begin(&call, |counts| counts.chat += 1).await?;
-        let (answer, usage) = match &rule.act {
+        let (response, usage) = match &rule.act {
             Act::Events(events) => {
                 let alarm = Deadline::of(&call).alarm();
                 let paced = Paced::new(events.iter().cloned(), rule.pace, alarm, receipt.clone());
-                let answer = ChatStream::new(paced).complete().await?;
-                let told = receipt.usage();
-                (answer, told)
+                let response = ChatStream::new(paced).complete().await?;
+                let usage = receipt.usage();
+                (response, usage)
             }
             act => (act.chat(&call.body)?, None),
         };
-        let usage = rule.usage.or(usage).unwrap_or_else(|| used(&call.body, &answer));
+        let usage = rule.usage.or(usage).unwrap_or_else(|| used(&call.body, &response));
         receipt.edit(|accounting| accounting.usage = Some(usage));
-        Ok(Reply::new(answer, receipt))
+        Ok(Reply::new(response, receipt))
     }
 
     async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
@@ -95,9 +95,9 @@ impl Scripted {
                 events.iter().cloned().chain(usage).collect()
             }
             act => {
-                let answer = act.chat(&call.body)?;
-                let usage = rule.usage.unwrap_or_else(|| used(&call.body, &answer));
-                pieces(ChatStream::replay(Arc::new(answer), Some(usage))).await
+                let response = act.chat(&call.body)?;
+                let usage = rule.usage.unwrap_or_else(|| used(&call.body, &response));
+                pieces(ChatStream::replay(Arc::new(response), Some(usage))).await
             }
         };
         Ok(Reply::new(ChatStream::new(Paced::new(events, rule.pace, alarm, receipt.clone())), receipt))
@@ -134,11 +134,11 @@ impl Scripted {
 impl Act {
     fn chat(&self, request: &ChatRequest) -> Result<ChatResponse, Error> {
         match self {
-            Self::Answer(answer) => answer(request),
+            Self::Response(response) => response(request),
             Self::Fail(error) => Err(error.clone()),
             // Rules for these take no chat, or were answered before.
             Self::Events(_) | Self::Vectors(_) | Self::Hang => {
-                Err(Error::new(ErrorKind::Other, "the rule has no answer to a chat"))
+                Err(Error::new(ErrorKind::Other, "the rule has no response to a chat"))
             }
         }
     }
@@ -163,8 +163,8 @@ fn receipt(model: &Arc<str>) -> Receipt {
     Receipt::new(accounting)
 }
 
-fn used(request: &ChatRequest, answer: &ChatResponse) -> Usage {
-    Usage::new(tokens(text_of(&request.messages).len()), tokens(spoken_bytes(answer)))
+fn used(request: &ChatRequest, response: &ChatResponse) -> Usage {
+    Usage::new(tokens(text_of(&request.messages).len()), tokens(spoken_bytes(response)))
 }
 
 fn echo(request: &ChatRequest) -> Result<ChatResponse, Error> {
@@ -173,7 +173,7 @@ fn echo(request: &ChatRequest) -> Result<ChatResponse, Error> {
     Ok(spoken(request, text.into()))
 }
 
-/// The pieces of an answer that is whole.
+/// The pieces of a response that is whole.
 async fn pieces(mut stream: ChatStream) -> Vec<Result<ChatEvent, Error>> {
     use futures_core::Stream;
 

@@ -21,7 +21,7 @@ type Reply = Arc<dyn Fn(&ChatRequest) -> Result<ChatResponse, Error> + Send + Sy
 /// Actions of a rule.
 #[derive(Clone)]
 pub(super) enum Act {
-    Answer(Reply),
+    Response(Reply),
     Events(Arc<Vec<Result<ChatEvent, Error>>>),
     Vectors(Arc<Vec<Arc<[f32]>>>),
     Fail(Error),
@@ -45,17 +45,19 @@ impl Rule {
     /// ```
     pub fn say(text: impl Into<Arc<str>>) -> Self {
         let text = text.into();
-        Self::answer(move |request| Ok(spoken(request, Arc::clone(&text))))
+        Self::respond_with(move |request| Ok(spoken(request, Arc::clone(&text))))
     }
 
     /// Responds with a whole response.
-    pub fn respond(answer: ChatResponse) -> Self {
-        Self::answer(move |_| Ok(answer.clone()))
+    pub fn respond(response: ChatResponse) -> Self {
+        Self::respond_with(move |_| Ok(response.clone()))
     }
 
-    /// Responds with what `answer` makes of the request.
-    pub fn answer(answer: impl Fn(&ChatRequest) -> Result<ChatResponse, Error> + Send + Sync + 'static) -> Self {
-        Self::new(Act::Answer(Arc::new(answer)))
+    /// Responds with what `response` makes of the request.
+    pub fn respond_with(
+        response: impl Fn(&ChatRequest) -> Result<ChatResponse, Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(Act::Response(Arc::new(response)))
     }
 
     /// Streams these pieces; an error breaks the stream off, and comes at the head if it is the first. A unary call gets
@@ -87,7 +89,7 @@ impl Rule {
         Self::new(Act::Fail(error))
     }
 
-    /// Never answers.
+    /// Never responds.
     ///
     /// ```
     /// use llm_providers::scripted::{Rule, Scripted};
@@ -186,7 +188,7 @@ impl Rule {
         self
     }
 
-    /// Says what the answer took; otherwise a token for every four bytes.
+    /// Says what the response took; otherwise a token for every four bytes.
     ///
     /// ```
     /// use llm_core::Usage;
@@ -206,7 +208,7 @@ impl Rule {
 
     /// Returns true if it decides this call, and counts a call that it matches.
     pub(super) fn takes(&mut self, asked: &Asked<'_>) -> bool {
-        let chats = matches!(self.act, Act::Answer(_) | Act::Events(_));
+        let chats = matches!(self.act, Act::Response(_) | Act::Events(_));
         let embeds = matches!(self.act, Act::Vectors(_));
         if (chats && asked.chat.is_none()) || (embeds && asked.chat.is_some()) {
             return false;
@@ -225,7 +227,7 @@ impl Rule {
     }
 }
 
-/// An answer of one text.
+/// A response of one text.
 pub(super) fn spoken(request: &ChatRequest, text: Arc<str>) -> ChatResponse {
     let choice = Choice::new(0, vec![Part::text(text)], FinishReason::Stop);
     ChatResponse::new("scripted", request.model.clone(), vec![choice])
@@ -251,7 +253,7 @@ pub(super) fn text_of(messages: &[Message]) -> String {
 impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let act = match &self.act {
-            Act::Answer(_) => "answer",
+            Act::Response(_) => "response",
             Act::Events(_) => "stream",
             Act::Vectors(_) => "vectors",
             Act::Fail(_) => "fail",

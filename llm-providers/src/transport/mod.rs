@@ -23,7 +23,7 @@ pub use self::reqwest::{Reqwest, ReqwestBody};
 /// and charge; of any other it is not known whether the request was sent. A transport must not follow redirects: they
 /// would take the key elsewhere.
 pub trait Transport: Clone + Send + Sync + 'static {
-    /// The answer's body.
+    /// The response's body.
     type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
 
     /// Waits until a request can be sent.
@@ -55,7 +55,7 @@ where
         &mut self,
         request: Request<Bytes>,
     ) -> impl Future<Output = Result<Response<B>, BoxError>> + Send + 'static {
-        let answer = self.call(request);
-        async move { answer.await.map_err(Into::into) }
+        let response = self.call(request);
+        async move { response.await.map_err(Into::into) }
     }
 }

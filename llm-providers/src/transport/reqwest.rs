@@ -23,8 +23,8 @@ use crate::runtime;
 /// | | default | |
 /// |---|---|---|
 /// | connect | 10 s | name look-up, TCP and TLS together; nothing was sent, so it costs nothing |
-/// | read | 300 s | between two pieces of an answer, and before the first: a model that thinks long and answers whole sends nothing meanwhile |
-/// | total | none | would cut long answers off; a call's own deadline is the better bound |
+/// | read | 300 s | between two pieces of a response, and before the first: a model that thinks long and answers whole sends nothing meanwhile |
+/// | total | none | would cut long responses off; a call's own deadline is the better bound |
 ///
 /// Idle connections are kept for 90 s, any number of them.
 ///
@@ -275,8 +275,8 @@ impl Service<Request<Bytes>> for Reqwest {
         Box::pin(async move {
             runtime::require("the HTTP client")?;
             let request = request.try_into().map_err(adopt)?;
-            let answer = client.execute(request).await.map_err(adopt)?;
-            Ok(Response::<reqwest::Body>::from(answer).map(|body| ReqwestBody(Box::pin(body))))
+            let response = client.execute(request).await.map_err(adopt)?;
+            Ok(Response::<reqwest::Body>::from(response).map(|body| ReqwestBody(Box::pin(body))))
         })
     }
 }

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use crate::streaming::{Canned, block_on, is_full, play};
 
-/// How a server numbers the tool calls of an answer.
+/// How a server numbers the tool calls of a response.
 #[derive(Clone, Copy, Debug)]
 enum Style {
     /// Ids, and indexes from zero.
-    Usual,
+    Plain,
     /// Index zero for all, no ids.
     OneIndex,
     /// Index zero for all heads, the call's own for its fragments.
@@ -20,7 +20,7 @@ enum Style {
     /// The name in every fragment.
     Names,
     /// A field that pieces have no room for.
-    Sealed,
+    Signed,
 }
 
 /// What one chunk brings.
@@ -69,7 +69,7 @@ enum Ending {
     Broken,
 }
 
-/// Counts: usable ones, zero, and such as no answer has.
+/// Counts: usable ones, zero, and such as no response has.
 fn count() -> impl Strategy<Value = Value> {
     let odd = [json!(0), json!(-1), json!(u64::MAX), json!(1.5), Value::Null];
     prop_oneof![4 => (1u64..1_000).prop_map(Value::from), 1 => prop::sample::select(odd.to_vec())]
@@ -85,9 +85,9 @@ fn words() -> impl Strategy<Value = Value> {
     prop_oneof![2 => Just(Value::Null), 3 => prop::sample::select(words.map(Value::from).to_vec())]
 }
 
-/// Fragments of the calls of an answer.
+/// Fragments of the calls of a response.
 fn calls() -> impl Strategy<Value = Vec<Content>> {
-    let styles = [Style::Usual, Style::OneIndex, Style::HeadsAtZero, Style::Ids, Style::Names, Style::Sealed];
+    let styles = [Style::Plain, Style::OneIndex, Style::HeadsAtZero, Style::Ids, Style::Names, Style::Signed];
     let call = ("[fg]", 0u32..100, prop::collection::vec(1usize..6, 0..4), any::<bool>());
     (prop::sample::select(styles.to_vec()), prop::collection::vec(call, 0..4)).prop_map(|(style, calls)| {
         let mut contents = Vec::new();
@@ -121,10 +121,10 @@ fn fragment(style: Style, number: usize, is_head: bool, name: &str, text: &str) 
     if is_head || matches!(style, Style::Names) {
         fragment["function"]["name"] = json!(name);
     }
-    if matches!(style, Style::Ids) || is_head && matches!(style, Style::Usual) {
+    if matches!(style, Style::Ids) || is_head && matches!(style, Style::Plain) {
         fragment["id"] = json!(format!("call_{number}"));
     }
-    if is_head && matches!(style, Style::Sealed) {
+    if is_head && matches!(style, Style::Signed) {
         fragment["extra_content"] = json!({"seal": "s"});
     }
     fragment
@@ -187,10 +187,10 @@ fn said(chunks: &[Chunk]) -> (String, Vec<(String, String, bool)>) {
     (text, calls)
 }
 
-/// The reason that counts among those told.
+/// The reason that counts among those stated.
 fn reason(chunks: &[Chunk]) -> Option<&str> {
-    let told = chunks.iter().filter_map(|chunk| chunk.reason.as_str()).filter(|word| !word.is_empty());
-    told.fold(None, |before, word| match (before, word) {
+    let stated = chunks.iter().filter_map(|chunk| chunk.reason.as_str()).filter(|word| !word.is_empty());
+    stated.fold(None, |before, word| match (before, word) {
         (Some("tool_calls"), "stop" | "eos") => before,
         _ => Some(word),
     })
@@ -227,14 +227,14 @@ proptest! {
         let canned = Canned::events([text]);
         let canned = if let Ending::Broken = ending { canned.broken() } else { canned };
         let read = block_on(play(canned));
-        let kept = read.as_ref().ok().and_then(|read| read.answer.as_ref()).filter(|answer| ChatRequest::is_cacheable(answer));
+        let kept = read.as_ref().ok().and_then(|read| read.response.as_ref()).filter(|response| ChatRequest::is_cacheable(response));
         let (text, calls) = said(sent);
         let counts = reason(sent);
         let is_whole = calls.iter().all(|(_, _, whole)| *whole);
-        if let Some(answer) = kept {
-            let got: Vec<_> = answer.tool_calls().map(|call| (&*call.name, &*call.arguments)).collect();
+        if let Some(response) = kept {
+            let got: Vec<_> = response.tool_calls().map(|call| (&*call.name, &*call.arguments)).collect();
             let expected: Vec<_> = calls.iter().map(|(name, arguments, _)| (&**name, &**arguments)).collect();
-            prop_assert_eq!((answer.text(), got), (text.as_str().into(), expected));
+            prop_assert_eq!((response.text(), got), (text.as_str().into(), expected));
             prop_assert!(matches!(counts, Some("stop" | "eos" | "tool_calls")), "{counts:?}");
             prop_assert!(!matches!(ending, Ending::Broken));
         }
@@ -248,10 +248,10 @@ proptest! {
             prop_assert!(kept.is_some(), "{read:?}");
         }
         if let Ok(read) = &read
-            && let Some(answer) = &read.answer
+            && let Some(response) = &read.response
         {
-            prop_assert_eq!(answer.finish().is_complete(), matches!(counts, Some("stop" | "eos" | "tool_calls")));
-            prop_assert_eq!(*answer.finish() == FinishReason::Unknown, counts.is_none());
+            prop_assert_eq!(response.finish().is_complete(), matches!(counts, Some("stop" | "eos" | "tool_calls")));
+            prop_assert_eq!(*response.finish() == FinishReason::Unknown, counts.is_none());
         }
         if let (Ok(read), Some(largest)) = (&read, largest(sent)) {
             let accounting = read.receipt.accounting();

@@ -161,14 +161,14 @@ async fn unary_and_streamed_responses_agree(subject: &Subject) {
     let said = vendor.responses_to(&vendor.requests()[0]);
     assert_eq!((whole.output.text().into_owned(), whole.output.choices.len()), (said[0].clone(), 1));
     let read = streamed(&client, question()).await.unwrap();
-    let answer = read.answer.unwrap_or_else(|| panic!("{:?}", read.error));
-    assert_eq!((answer.text(), answer.finish()), (whole.output.text(), whole.output.finish()));
+    let response = read.response.unwrap_or_else(|| panic!("{:?}", read.error));
+    assert_eq!((response.text(), response.finish()), (whole.output.text(), whole.output.finish()));
     vendor.wait_until(|vendor| vendor.bills().len() == 2).await;
     for (receipt, bill) in [&whole.receipt, &read.receipt].into_iter().zip(vendor.bills()) {
-        let usage = receipt.usage().expect("it is told");
-        let told = (usage.input, usage.cache_read, usage.output);
-        assert_eq!(told, (bill.input_tokens, bill.cached_tokens, bill.output_tokens));
-        assert!(!bill.cancelled, "answers are read to their end");
+        let usage = receipt.usage().expect("it is stated");
+        let stated = (usage.input, usage.cache_read, usage.output);
+        assert_eq!(stated, (bill.input_tokens, bill.cached_tokens, bill.output_tokens));
+        assert!(!bill.cancelled, "responses are read to their end");
     }
     assert_eq!(vendor.keys_in_urls(), 0);
 }
@@ -186,7 +186,7 @@ async fn tool_calls_round_trip(subject: &Subject) {
     }
     let whole = client.chat(call(asked.clone())).await.unwrap().output;
     let read = streamed(&client, asked).await.unwrap();
-    let streamed = read.answer.unwrap_or_else(|| panic!("{:?}", read.error));
+    let streamed = read.response.unwrap_or_else(|| panic!("{:?}", read.error));
     let of = |call: &llm_providers::llm_core::ToolCall| (call.name.to_string(), call.parse::<Value>().unwrap());
     let calls: Vec<_> = whole.tool_calls().map(of).collect();
     assert_eq!((calls.len(), &*calls[0].0, calls[0].1["city"].is_string()), (1, "weather", true));
@@ -194,8 +194,8 @@ async fn tool_calls_round_trip(subject: &Subject) {
     assert_eq!(streamed.finish(), whole.finish());
     let id = whole.tool_calls().next().unwrap().id.clone();
     let answered = request.message(Message::from(whole.choices[0].clone())).message(Message::tool(id, "sunny"));
-    let answer = client.chat(call(answered)).await.unwrap().output;
-    assert_eq!(*answer.text(), *vendor.responses_to(&vendor.requests()[0])[0]);
+    let response = client.chat(call(answered)).await.unwrap().output;
+    assert_eq!(*response.text(), *vendor.responses_to(&vendor.requests()[0])[0]);
 }
 
 async fn images_are_sent(subject: &Subject) {
@@ -204,13 +204,13 @@ async fn images_are_sent(subject: &Subject) {
     let parts = vec![Part::text("what is this?"), Part::image("image/png", &b"\x89PNG"[..])];
     let mut request = question();
     request = request.message(Message::new(Role::User, parts));
-    let answer = client.chat(call(request)).await;
+    let response = client.chat(call(request)).await;
     if subject.can("images") {
-        assert!(!answer.unwrap().output.text().is_empty());
+        assert!(!response.unwrap().output.text().is_empty());
         let body = String::from_utf8(vendor.requests()[0].body().to_vec()).unwrap();
         assert!(body.contains("iVBORw=="), "the image's bytes are sent");
     } else {
-        assert_eq!((answer.unwrap_err().kind(), vendor.calls()), (ErrorKind::Unsupported, 0));
+        assert_eq!((response.unwrap_err().kind(), vendor.calls()), (ErrorKind::Unsupported, 0));
     }
 }
 
@@ -220,24 +220,24 @@ async fn structured_output_follows_schema(subject: &Subject) {
     let schema = json!({"type": "object", "properties": {"stars": {"type": "integer"}}, "required": ["stars"],
         "additionalProperties": false});
     let request = question().response_format(ResponseFormat::json_schema("score", schema));
-    let answer = client.chat(call(request)).await;
+    let response = client.chat(call(request)).await;
     if subject.can("schema") {
-        let answer: Value = serde_json::from_str(&answer.unwrap().output.text()).unwrap();
-        assert!(answer["stars"].is_i64(), "{answer}");
+        let response: Value = serde_json::from_str(&response.unwrap().output.text()).unwrap();
+        assert!(response["stars"].is_i64(), "{response}");
     } else {
-        assert_eq!((answer.unwrap_err().kind(), vendor.calls()), (ErrorKind::Unsupported, 0));
+        assert_eq!((response.unwrap_err().kind(), vendor.calls()), (ErrorKind::Unsupported, 0));
     }
 }
 
 async fn embeddings_are_returned_or_refused(subject: &Subject) {
     let vendor = subject.vendor();
     let (_server, client) = subject.held(&vendor).await;
-    let answer = client.embed(Call::new("t", EmbedRequest::new("model-a", ["a", "b"]))).await;
+    let response = client.embed(Call::new("t", EmbedRequest::new("model-a", ["a", "b"]))).await;
     if subject.can("embeddings") {
-        let vectors = answer.unwrap().output.vectors;
+        let vectors = response.unwrap().output.vectors;
         assert!(vectors.len() == 2 && vectors[0] != vectors[1] && vectors[0].len() == vectors[1].len());
     } else {
-        assert_eq!((answer.unwrap_err().kind(), vendor.calls()), (ErrorKind::Unsupported, 0));
+        assert_eq!((response.unwrap_err().kind(), vendor.calls()), (ErrorKind::Unsupported, 0));
     }
 }
 
@@ -306,7 +306,7 @@ async fn damaged_response_has_error_kind(subject: &Subject) {
     let (_server, client) = subject.held(&vendor).await;
     let read = streamed(&client, question()).await.unwrap();
     // Some formats tell the end twice: in the last piece, and after it.
-    assert!(read.answer.is_some() || read.error.unwrap().kind() == Incomplete);
+    assert!(read.response.is_some() || read.error.unwrap().kind() == Incomplete);
     let vendor = subject.vendor();
     vendor.script(Rule::new(Fault::ErrorEvent { after: 2 }));
     let (_server, client) = subject.held(&vendor).await;
@@ -323,7 +323,7 @@ async fn dropped_call_closes_connection(subject: &Subject) {
         let asked = client.chat(call(question()));
         let arrived = vendor.wait_until(|vendor| vendor.in_flight() == 1);
         tokio::select! {
-            _ = asked => panic!("there is no answer"),
+            _ = asked => panic!("there is no response"),
             () = arrived => {}
         }
     }

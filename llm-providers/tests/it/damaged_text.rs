@@ -79,7 +79,7 @@ fn damaged_text_byte_order_mark_is_skipped() {
 #[test]
 fn damaged_text_of_error_keeps_words() {
     let body = "\u{feff}{\"error\":{\"message\":\"no \\ud83d\",\"code\":\"context_length_exceeded\"}}";
-    let canned = Canned { status: http::StatusCode::BAD_REQUEST, ..Canned::answer("application/json", [body]) };
+    let canned = Canned { status: http::StatusCode::BAD_REQUEST, ..Canned::response("application/json", [body]) };
     let error = block_on(play_to(&canned.client())).unwrap_err();
     assert_eq!((error.code(), error.message()), (Some("context_length_exceeded"), "no \u{fffd}"));
 }
@@ -88,8 +88,8 @@ fn damaged_text_of_error_keeps_words() {
 fn damaged_text_of_arguments_stays_readable() {
     let call = r#"{"functionCall":{"name":"f","args":{"x":"a\ud83d!"}}}"#;
     let body = format!(r#"{{"candidates":[{{"content":{{"parts":[{call}]}},"finishReason":"STOP"}}]}}"#);
-    let answer = codec::gemini::decode_chat(body.as_bytes()).unwrap().output;
-    let arguments: serde_json::Value = answer.tool_calls().next().unwrap().parse().unwrap();
+    let response = codec::gemini::decode_chat(body.as_bytes()).unwrap().output;
+    let arguments: serde_json::Value = response.tool_calls().next().unwrap().parse().unwrap();
     assert_eq!(arguments["x"], "a\u{fffd}!");
     let broken = Canned::events(["data: {\"choices\": [\"\\ud83d\n\n"]).client();
     let error = block_on(play_to(&broken)).unwrap_err();

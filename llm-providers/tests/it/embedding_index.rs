@@ -8,8 +8,8 @@ fn vectors(indexes: &[Value]) -> Vec<f32> {
     let data: Vec<_> =
         indexes.iter().enumerate().map(|(at, index)| json!({"index": index, "embedding": [at]})).collect();
     let body = json!({"data": data, "model": "m"}).to_string();
-    let answer = decode_embeddings(body.as_bytes(), indexes.len()).unwrap().output;
-    answer.vectors.iter().map(|vector| vector[0]).collect()
+    let response = decode_embeddings(body.as_bytes(), indexes.len()).unwrap().output;
+    response.vectors.iter().map(|vector| vector[0]).collect()
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn clients(canned: &Canned) -> [(&'static str, Box<dyn Provider>); 3] {
 /// The errors of a whole response with this body and of a stream with this only event, for each format.
 fn errors(body: &Value) -> Vec<(String, Error)> {
     let text = body.to_string();
-    let whole = Canned::answer("application/json", [Bytes::from(text.clone())]);
+    let whole = Canned::response("application/json", [Bytes::from(text.clone())]);
     let stream = Canned::events([format!("data: {text}\n\n")]);
     let named = Canned::events([format!("event: error\ndata: {text}\n\n")]);
     let mut errors = Vec::new();
@@ -137,7 +137,7 @@ fn error_in_success_is_read_everywhere() {
         json!({"detail": message}),
         json!({"error": {"message": message}, "data": [], "embeddings": [], "models": []}),
     ] {
-        let canned = Canned::answer("application/json", [Bytes::from(body.to_string())]);
+        let canned = Canned::response("application/json", [Bytes::from(body.to_string())]);
         let embed = || Call::new("t", EmbedRequest::new("m", ["a"]));
         for (format, client) in clients(&canned) {
             if format != "anthropic" {
@@ -160,13 +160,13 @@ fn good_response_beside_empty_error_stands() {
     for error in [json!(null), json!(false), json!(""), json!({}), json!([])] {
         let choice = json!([{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]);
         let body = json!({"choices": choice, "error": error, "detail": error}).to_string();
-        let whole = Canned::answer("application/json", [Bytes::from(body)]);
+        let whole = Canned::response("application/json", [Bytes::from(body)]);
         assert_eq!(block_on(whole.client().chat(question())).unwrap().output.text(), "hi", "{error}");
         let choice = json!([{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]);
         let body = json!({"choices": choice, "error": error, "detail": error});
         let stream = Canned::events([format!("data: {body}\n\ndata: [DONE]\n\n")]);
-        let answer = block_on(play_to(&stream.client())).unwrap().answer.unwrap();
-        assert_eq!(answer.text(), "hi", "{error}");
+        let response = block_on(play_to(&stream.client())).unwrap().response.unwrap();
+        assert_eq!(response.text(), "hi", "{error}");
     }
 }
 
@@ -178,11 +178,11 @@ fn error_in_success_knows_streams_by_beginning() {
     let error = json!({"object": "error", "message": "it broke"});
     for kind in kinds {
         for text in [format!("data: {chunk}\n\ndata: [DONE]\n\n"), whole.to_string()] {
-            let canned = Canned::answer(kind, [Bytes::from(text.clone())]);
+            let canned = Canned::response(kind, [Bytes::from(text.clone())]);
             let read = block_on(play_to(&canned.client())).unwrap();
-            assert_eq!(read.answer.unwrap().text(), "hi", "{kind}: {text}");
+            assert_eq!(read.response.unwrap().text(), "hi", "{kind}: {text}");
         }
-        let canned = Canned::answer(kind, [Bytes::from(error.to_string())]);
+        let canned = Canned::response(kind, [Bytes::from(error.to_string())]);
         let error = block_on(play_to(&canned.client())).map(drop).unwrap_err();
         assert_eq!(error.message(), "it broke", "{kind}");
     }

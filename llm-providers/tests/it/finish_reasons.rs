@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::codec::{anthropic, gemini, openai};
 use crate::streaming::{Canned, block_on, play, play_to};
 
-/// The answers with this reason, whole and streamed, in every format.
-fn answers(reason: &Value) -> [ChatResponse; 6] {
+/// The responses with this reason, whole and streamed, in every format.
+fn responses(reason: &Value) -> [ChatResponse; 6] {
     let choice = json!({"index": 0, "message": {"content": "x"}, "finish_reason": reason});
     let chunk = json!({"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": reason}]});
     let blocks = json!([{"type": "text", "text": "x"}]);
@@ -26,8 +26,8 @@ fn answers(reason: &Value) -> [ChatResponse; 6] {
     let chunks = format!("data: {chunk}\n\ndata: {usage}\n\ndata: [DONE]\n\n");
     let claude = Anthropic::with_transport("key", Canned::events([events])).unwrap();
     let google = Gemini::with_transport("key", Canned::events([format!("data: {candidate}\n\n")])).unwrap();
-    let streamed = |read: Result<crate::streaming::Read, _>| read.unwrap().answer;
-    let silent = |answer: Option<ChatResponse>| answer.unwrap_or_default();
+    let streamed = |read: Result<crate::streaming::Read, _>| read.unwrap().response;
+    let silent = |response: Option<ChatResponse>| response.unwrap_or_default();
     [
         openai::decode_chat(&bytes(&json!({"choices": [choice]}))).unwrap().output,
         block_on(async { streamed(play(Canned::events([chunks])).await) }).unwrap(),
@@ -57,9 +57,9 @@ fn finish_reason_reads_alike_across_vendors() {
     cases.extend(named(Failed, &more));
     cases.extend(named(Other, &unknown));
     for (word, meant) in cases {
-        for (at, answer) in answers(&json!(word)).iter().enumerate() {
-            assert_eq!((answer.finish(), &*answer.text()), (&meant, "x"), "{word} in format {at}");
-            assert_eq!(ChatRequest::is_cacheable(answer), meant == Stop, "{word} in format {at}");
+        for (at, response) in responses(&json!(word)).iter().enumerate() {
+            assert_eq!((response.finish(), &*response.text()), (&meant, "x"), "{word} in format {at}");
+            assert_eq!(ChatRequest::is_cacheable(response), meant == Stop, "{word} in format {at}");
         }
     }
 }
@@ -67,17 +67,17 @@ fn finish_reason_reads_alike_across_vendors() {
 #[test]
 fn finish_reason_without_word_is_none() {
     for reason in [json!(null), json!("")] {
-        for (at, answer) in answers(&reason).iter().enumerate() {
+        for (at, response) in responses(&reason).iter().enumerate() {
             // A stream of Gemini's without a reason has broken off.
             assert!(
-                *answer.finish() == FinishReason::Unknown && !ChatRequest::is_cacheable(answer),
+                *response.finish() == FinishReason::Unknown && !ChatRequest::is_cacheable(response),
                 "{reason} in format {at}"
             );
         }
     }
     for reason in [json!({"type": "stop"}), json!(true), json!(99)] {
         let odd = FinishReason::Other(reason.to_string().into());
-        assert!(answers(&reason).iter().all(|answer| *answer.finish() == odd), "{reason}");
+        assert!(responses(&reason).iter().all(|response| *response.finish() == odd), "{reason}");
     }
 }
 
@@ -90,7 +90,7 @@ fn stream(chunks: &[(&str, Option<&str>)], done: bool) -> Result<ChatResponse, E
     let mut text: String = chunks.iter().map(chunk).collect();
     text.push_str(if done { "data: [DONE]\n\n" } else { "" });
     let read = block_on(play(Canned::events([text]))).map_err(|error| error.kind())?;
-    read.answer.ok_or_else(|| read.error.unwrap().kind())
+    read.response.ok_or_else(|| read.error.unwrap().kind())
 }
 
 #[test]
@@ -105,9 +105,9 @@ fn streamed_finish_reason_is_the_last() {
         (vec![Some("length"), Some(""), None], Length),
     ] {
         let chunks: Vec<_> = reasons.iter().map(|reason| ("x", *reason)).collect();
-        let answer = stream(&chunks, true).unwrap();
-        assert_eq!((answer.finish(), answer.text().len()), (&meant, reasons.len()), "{reasons:?}");
-        assert_eq!(ChatRequest::is_cacheable(&answer), meant == Stop, "{reasons:?}");
+        let response = stream(&chunks, true).unwrap();
+        assert_eq!((response.finish(), response.text().len()), (&meant, reasons.len()), "{reasons:?}");
+        assert_eq!(ChatRequest::is_cacheable(&response), meant == Stop, "{reasons:?}");
     }
 }
 
@@ -133,12 +133,12 @@ fn finish_reason_without_content_is_not_cacheable() {
     let claude = json!({"content": [block], "stop_reason": "end_turn"});
     let parts = json!([{"text": "hm", "thought": true}, {"text": "", "thoughtSignature": "s"}]);
     let google = json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]});
-    for answer in [
+    for response in [
         openai::decode_chat(body.to_string().as_bytes()).unwrap().output,
         anthropic::decode_chat(claude.to_string().as_bytes()).unwrap().output,
         gemini::decode_chat(google.to_string().as_bytes()).unwrap().output,
     ] {
-        assert_eq!((answer.finish(), answer.choices[0].reasoning()), (&FinishReason::Stop, "hm".to_owned()));
-        assert!(!ChatRequest::is_cacheable(&answer));
+        assert_eq!((response.finish(), response.choices[0].reasoning()), (&FinishReason::Stop, "hm".to_owned()));
+        assert!(!ChatRequest::is_cacheable(&response));
     }
 }

@@ -73,12 +73,12 @@ async fn genai_returns_response_and_usage_of_vendor() {
 
     let streamed = provider.chat_stream(call(question())).await.unwrap();
     let receipt = streamed.receipt.clone();
-    let answer = streamed.output.complete().await.unwrap();
-    assert_eq!(Some(answer.text().into_owned()), text);
-    assert_eq!(answer.finish(), &FinishReason::Stop);
-    let told = [whole.receipt.usage(), receipt.usage()].map(Option::unwrap);
-    assert!(told[0].cache_read > 0);
-    assert_eq!(billed(&vendor), told);
+    let response = streamed.output.complete().await.unwrap();
+    assert_eq!(Some(response.text().into_owned()), text);
+    assert_eq!(response.finish(), &FinishReason::Stop);
+    let stated = [whole.receipt.usage(), receipt.usage()].map(Option::unwrap);
+    assert!(stated[0].cache_read > 0);
+    assert_eq!(billed(&vendor), stated);
 }
 
 #[tokio::test]
@@ -99,11 +99,12 @@ async fn genai_adapters_stream_and_call_tools() {
         assert_eq!(streamed.output.complete().await.unwrap().text(), whole.output.text(), "{kind}");
         assert_eq!(billed(&vendor), [whole.receipt.usage(), receipt.usage()].map(Option::unwrap), "{kind}");
 
-        let answer = provider.chat(call(weather())).await.unwrap().output;
-        let wanted = answer.tool_calls().next().expect("a call").clone();
+        let response = provider.chat(call(weather())).await.unwrap().output;
+        let wanted = response.tool_calls().next().expect("a call").clone();
         assert_eq!((&*wanted.name, wanted.parse::<Value>().is_ok()), ("weather", true), "{kind}");
-        let told = Message::tool(wanted.id.clone(), "sunny");
-        let answered = weather().message(answer.choices[0].clone().into()).message(told).tool_choice(ToolChoice::Auto);
+        let stated = Message::tool(wanted.id.clone(), "sunny");
+        let answered =
+            weather().message(response.choices[0].clone().into()).message(stated).tool_choice(ToolChoice::Auto);
         assert!(!provider.chat(call(answered)).await.unwrap().output.text().is_empty(), "{kind}");
     }
 }
@@ -218,7 +219,7 @@ async fn genai_unsupported_field_is_refused_by_name() {
     let named = Message { name: Some("Ann".into()), ..Message::user("hello") };
     let marked: Extra = serde_json::from_value(json!({"cache_control": {"type": "ephemeral"}})).unwrap();
     let marked = Message::new(Role::User, vec![Part::Text { text: "hello".into(), extra: marked }]);
-    let loose = ResponseFormat::json_schema("answer", json!({"type": "object"}));
+    let loose = ResponseFormat::json_schema("response", json!({"type": "object"}));
     let ResponseFormat::JsonSchema(mut loose) = loose else { unreachable!("it was made so") };
     loose.strict = Some(false);
     let cases = [

@@ -54,8 +54,8 @@ async fn telemetry_spans_cover_counts_and_lists() {
     client.models(None).await.unwrap();
     let compatible = OpenAi::with_transport("sk-test", vendor.transport()).unwrap();
     compatible.count_tokens(&asked(), None).await.unwrap_err();
-    let told: Vec<_> = traces.take().into_iter().filter(|trace| trace.name == "llm.call").collect();
-    let of = |at: usize| told[at].fields.iter().map(|(name, value)| (*name, &**value)).collect::<Vec<_>>();
+    let stated: Vec<_> = traces.take().into_iter().filter(|trace| trace.name == "llm.call").collect();
+    let of = |at: usize| stated[at].fields.iter().map(|(name, value)| (*name, &**value)).collect::<Vec<_>>();
     let operation = |name| ("gen_ai.operation.name", name);
     let (anthropic, model) = (("gen_ai.provider.name", "anthropic"), ("gen_ai.request.model", "m"));
     assert_eq!(of(0), [operation("count_tokens"), anthropic, model]);

@@ -41,7 +41,7 @@ fn http_client_outside_tokio_returns_error() {
 fn deadline_outside_tokio_returns_error() {
     let mut call = question();
     call.deadline = Some(Instant::now() + Duration::from_secs(3_600));
-    let canned = Canned::answer("application/json", ["{}"]);
+    let canned = Canned::response("application/json", ["{}"]);
     assert_needs_runtime(&poll(canned.client().chat(call)).unwrap_err());
 }
 
@@ -49,12 +49,13 @@ fn deadline_outside_tokio_returns_error() {
 fn own_transport_works_outside_tokio() {
     let chunk = json!({"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]});
     let canned = Canned::events([format!("data: {chunk}\n\ndata: [DONE]\n\n")]);
-    assert_eq!(poll(play_to(&canned.client())).unwrap().answer.unwrap().text(), "hi");
+    assert_eq!(poll(play_to(&canned.client())).unwrap().response.unwrap().text(), "hi");
 }
 
 #[test]
 fn retry_outside_tokio_returns_error() {
-    let canned = Canned { status: http::StatusCode::SERVICE_UNAVAILABLE, ..Canned::answer("application/json", ["{}"]) };
+    let canned =
+        Canned { status: http::StatusCode::SERVICE_UNAVAILABLE, ..Canned::response("application/json", ["{}"]) };
     let provider = into_provider(tower::ServiceBuilder::new().layer(RetryLayer::new()).service(canned.client()));
     assert_eq!(poll(provider.chat(question())).unwrap_err().kind(), ErrorKind::Overloaded);
 }

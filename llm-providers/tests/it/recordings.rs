@@ -50,7 +50,7 @@ fn recordings_of_openai_decode_like_naive_reading() {
             Recording { status: 400.., .. } => refusal(&recording),
             Recording { embeds: Some(inputs), .. } => vectors(&recording, inputs),
             Recording { streamed: true, .. } => stream(&recording),
-            _ => answer(&recording),
+            _ => response(&recording),
         }
     }
 }
@@ -92,14 +92,14 @@ fn refusal(recording: &Recording) {
         404 => ErrorKind::NotFound,
         other => panic!("{id}: no expectation for {other}"),
     };
-    let told: Value = serde_json::from_slice(body).unwrap();
+    let stated: Value = serde_json::from_slice(body).unwrap();
     assert_eq!(error.kind(), kind, "{id}");
-    if let Some(code) = told["error"]["code"].as_str() {
+    if let Some(code) = stated["error"]["code"].as_str() {
         assert_eq!(error.code(), Some(code), "{id}");
     }
     assert_eq!(error.request_id(), headers.get("x-request-id").map(|id| id.to_str().unwrap()), "{id}");
     if *status != 401 {
-        assert_eq!(error.message(), told["error"]["message"].as_str().unwrap(), "{id}");
+        assert_eq!(error.message(), stated["error"]["message"].as_str().unwrap(), "{id}");
     }
 }
 
@@ -120,7 +120,7 @@ fn vectors(recording: &Recording, inputs: usize) {
     }
 }
 
-fn answer(recording: &Recording) {
+fn response(recording: &Recording) {
     let Recording { id, body, .. } = recording;
     let naive: Value = serde_json::from_slice(body).unwrap();
     let decoded = decode_chat(body).unwrap();
@@ -157,11 +157,11 @@ fn survives(id: &str, extra: &Extra, naive: &Value, named: &[&str]) {
 fn stream(recording: &Recording) {
     let Recording { id, body, .. } = recording;
     let whole = block_on(play(Canned::events([body.clone()]))).unwrap();
-    let answer = whole.answer.clone().unwrap_or_else(|| panic!("{id}: {:?}", whole.error));
+    let response = whole.response.clone().unwrap_or_else(|| panic!("{id}: {:?}", whole.error));
     let text = std::str::from_utf8(body).unwrap();
     let chunks = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
     let chunks: Vec<Value> = chunks.map(|data| serde_json::from_str(data).unwrap()).collect();
-    for choice in &answer.choices {
+    for choice in &response.choices {
         let (text, refusal, arguments, finish) = naive_choice(&chunks, choice.index);
         assert_eq!((choice.text().into_owned(), choice.refusal().unwrap_or_default()), (text, &*refusal), "{id}");
         assert_eq!(choice.tool_calls().map(|call| &*call.arguments).collect::<String>(), arguments, "{id}");
@@ -169,7 +169,7 @@ fn stream(recording: &Recording) {
         assert!(choice.tool_calls().all(|call| !call.id.is_empty() && !call.name.is_empty()), "{id}");
     }
     assert_eq!(whole.receipt.usage(), chunks.iter().rev().find_map(|chunk| usage(&chunk["usage"])), "{id}");
-    further_fields(id, &answer, &chunks[0]);
+    further_fields(id, &response, &chunks[0]);
     let mut decoder = ChunkDecoder::default();
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
     let mut decoded: Vec<_> = data.flat_map(|data| decoder.decode(data).unwrap()).collect();
@@ -215,9 +215,9 @@ fn naive_choice(chunks: &[Value], index: u32) -> (String, String, String, String
     (text, refusal, calls.concat(), finish)
 }
 
-fn further_fields(id: &str, answer: &ChatResponse, first: &Value) {
+fn further_fields(id: &str, response: &ChatResponse, first: &Value) {
     for name in ["created", "system_fingerprint", "service_tier"] {
-        assert_eq!(answer.extra.get(name), first.get(name), "{id} {name}");
+        assert_eq!(response.extra.get(name), first.get(name), "{id} {name}");
     }
 }
 

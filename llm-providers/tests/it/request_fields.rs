@@ -51,7 +51,7 @@ const WISHES: [Wish; 46] = [
     ("instructions extra", |r| message(r, 0).extra.insert("odd", 7)),
     ("message name", |r| message(r, 1).name = Some("ann".into())),
     ("message extra", |r| message(r, 1).extra.insert("odd", 7)),
-    ("answer name", |r| message(r, 2).name = Some("ann".into())),
+    ("response name", |r| message(r, 2).name = Some("ann".into())),
     ("result name", |r| message(r, 3).name = Some("ann".into())),
     ("text extra", |r| extend(&mut message(r, 1).parts[0])),
     ("image", |r| message(r, 1).parts.push(Part::image("image/png", &b"i"[..]))),

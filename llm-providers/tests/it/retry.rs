@@ -50,8 +50,8 @@ fn question() -> Call<ChatRequest> {
 /// Asks, and tells how long it took.
 async fn timed(provider: &dyn Provider, call: Call<ChatRequest>) -> (Result<String, Error>, Duration) {
     let start = Instant::now();
-    let answer = provider.chat(call).await.map(|reply| reply.output.text().into_owned());
-    (answer, start.elapsed())
+    let response = provider.chat(call).await.map(|reply| reply.output.text().into_owned());
+    (response, start.elapsed())
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn retry_after_is_waited_exactly() {
     block_on(async {
         let vendor = failing(limited(7 * SECOND), 2);
         let provider = stack(&vendor, RetryLayer::new());
-        let (answer, took) = timed(&*provider, question()).await;
-        answer.unwrap();
+        let (response, took) = timed(&*provider, question()).await;
+        response.unwrap();
         assert_eq!((vendor.calls(), took), (3, 14 * SECOND));
     });
 }
@@ -72,8 +72,8 @@ fn backoff_is_random_below_doubling_bound() {
         for seed in 0..50 {
             let vendor = failing(overloaded(), 2);
             let layer = RetryLayer::new().backoff(4 * SECOND, 60 * SECOND).seed(seed);
-            let (answer, took) = timed(&*stack(&vendor, layer), question()).await;
-            answer.unwrap();
+            let (response, took) = timed(&*stack(&vendor, layer), question()).await;
+            response.unwrap();
             assert!(took < 12 * SECOND, "{took:?}");
             waits.push(took);
         }
@@ -89,8 +89,8 @@ fn max_attempts_ends_retries() {
     block_on(async {
         let vendor = failing(limited(SECOND), u64::MAX);
         let provider = stack(&vendor, RetryLayer::new().attempts(NonZeroU32::new(5).unwrap()));
-        let (answer, took) = timed(&*provider, question()).await;
-        assert_eq!((answer.unwrap_err().kind(), vendor.calls(), took), (ErrorKind::RateLimited, 5, 4 * SECOND));
+        let (response, took) = timed(&*provider, question()).await;
+        assert_eq!((response.unwrap_err().kind(), vendor.calls(), took), (ErrorKind::RateLimited, 5, 4 * SECOND));
     });
 }
 
@@ -107,12 +107,12 @@ fn retry_skips_permanent_and_charged_errors() {
             (Fault::Reset, ErrorKind::Transport),
         ] {
             let vendor = failing(fault, u64::MAX);
-            let (answer, took) = timed(&*stack(&vendor, RetryLayer::new()), question()).await;
-            assert_eq!((answer.unwrap_err().kind(), vendor.calls(), took), (kind, 1, Duration::ZERO));
+            let (response, took) = timed(&*stack(&vendor, RetryLayer::new()), question()).await;
+            assert_eq!((response.unwrap_err().kind(), vendor.calls(), took), (kind, 1, Duration::ZERO));
         }
         let vendor = Vendor::builder().keys(["another"]).build();
-        let (answer, _) = timed(&*stack(&vendor, RetryLayer::new()), question()).await;
-        assert_eq!((answer.unwrap_err().kind(), vendor.calls()), (ErrorKind::Authentication, 1));
+        let (response, _) = timed(&*stack(&vendor, RetryLayer::new()), question()).await;
+        assert_eq!((response.unwrap_err().kind(), vendor.calls()), (ErrorKind::Authentication, 1));
     });
 }
 
@@ -134,15 +134,15 @@ fn max_retry_after_and_deadline_end_retries() {
         let vendor = failing(limited(7 * SECOND), u64::MAX);
         let provider = stack(&vendor, RetryLayer::new());
         let call = || question().with_deadline((Instant::now() + 7 * SECOND).into_std());
-        let (answer, took) = timed(&*provider, call()).await;
-        assert_eq!((answer.unwrap_err().kind(), vendor.calls(), took), (ErrorKind::RateLimited, 1, Duration::ZERO));
+        let (response, took) = timed(&*provider, call()).await;
+        assert_eq!((response.unwrap_err().kind(), vendor.calls(), took), (ErrorKind::RateLimited, 1, Duration::ZERO));
         let vendor = failing(limited(61 * SECOND), 1);
-        let (answer, took) = timed(&*stack(&vendor, RetryLayer::new()), question()).await;
-        assert_eq!((answer.unwrap_err().retry_after(), took), (Some(61 * SECOND), Duration::ZERO));
+        let (response, took) = timed(&*stack(&vendor, RetryLayer::new()), question()).await;
+        assert_eq!((response.unwrap_err().retry_after(), took), (Some(61 * SECOND), Duration::ZERO));
         let patient = RetryLayer::new().max_retry_after(2 * 61 * SECOND);
         let vendor = failing(limited(61 * SECOND), 1);
-        let (answer, took) = timed(&*stack(&vendor, patient), question()).await;
-        assert_eq!((answer.is_ok(), took), (true, 61 * SECOND));
+        let (response, took) = timed(&*stack(&vendor, patient), question()).await;
+        assert_eq!((response.is_ok(), took), (true, 61 * SECOND));
     });
 }
 
@@ -169,7 +169,7 @@ fn retry_repeats_stream_until_first_event() {
     block_on(async {
         let vendor = failing(limited(SECOND), 1);
         let reply = stack(&vendor, RetryLayer::new()).chat_stream(question()).await.unwrap();
-        assert!(read(reply.output, reply.receipt).await.answer.is_some());
+        assert!(read(reply.output, reply.receipt).await.response.is_some());
         assert_eq!(vendor.calls(), 2);
         let vendor = failing(Fault::CutAfter(3), u64::MAX);
         let layer = RetryLayer::new().retry_charged(true);
@@ -250,9 +250,9 @@ fn retry_books_every_attempt() {
     block_on(async {
         let vendor = failing(Fault::Refused(RefusalKind::ServerError), 1);
         vendor.script(Rule::new(limited(SECOND)).once());
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let ledger =
-            Ledger::new(prices::openai()).on_attempt(move |attempt| tell.send(attempt.charged.clone()).unwrap());
+            Ledger::new(prices::openai()).on_attempt(move |attempt| sender.send(attempt.charged.clone()).unwrap());
         let client = OpenAi::with_transport("sk-test", vendor.transport()).unwrap();
         let provider = into_provider(
             ServiceBuilder::new()
@@ -262,7 +262,7 @@ fn retry_books_every_attempt() {
                 .service(client),
         );
         let reply = provider.chat(question()).await.unwrap();
-        let charged: Vec<_> = told.try_iter().collect();
+        let charged: Vec<_> = receiver.try_iter().collect();
         let paid = reply.receipt.paid().exact().unwrap();
         let unconfirmed = matches!(charged[0], Charged::Unconfirmed(_));
         assert_eq!((unconfirmed, &charged[1..]), (true, &[Charged::Nothing, Charged::Paid(paid)][..]));

@@ -31,7 +31,7 @@ fn scripted_without_rules_repeats_request() {
         let reply = provider.chat_stream(ask("hello")).await.unwrap();
         assert_eq!(reply.receipt.usage(), None);
         let streamed = read(reply.output, reply.receipt).await;
-        assert_eq!((streamed.answer.unwrap(), streamed.receipt.usage()), (whole.output, Some(Usage::new(4, 2))));
+        assert_eq!((streamed.response.unwrap(), streamed.receipt.usage()), (whole.output, Some(Usage::new(4, 2))));
         let embed = |text: &str| provider.embed(Call::new("t", EmbedRequest::new("e", [text])));
         let (a, b) = (embed("a").await.unwrap().output, embed("b").await.unwrap().output);
         assert_eq!((a.vectors[0].len(), a == embed("a").await.unwrap().output, a == b), (8, true, false));
@@ -48,7 +48,7 @@ fn scripted_applies_first_matching_rule() {
             .rule(Rule::say("once").containing("red").times(1))
             .rule(Rule::say("other model").model("n"))
             .rule(
-                Rule::answer(|request| Err(Error::invalid(format!("{} messages", request.messages.len()))))
+                Rule::respond_with(|request| Err(Error::invalid(format!("{} messages", request.messages.len()))))
                     .when(|r| r.messages.len() > 2),
             );
         let say = async |call| scripted.chat(call).await.map(|reply| reply.output.text().into_owned());

@@ -27,13 +27,13 @@ fn question() -> Call<ChatRequest> {
 
 /// Neither the error nor what caused it holds the key, or much of it.
 fn is_clean(error: &Error) {
-    let mut told = format!("{error} {error:?} {:?} {:?}", error.code(), error.request_id());
+    let mut stated = format!("{error} {error:?} {:?} {:?}", error.code(), error.request_id());
     let mut cause = error.source();
     while let Some(error) = cause {
-        told += &format!("{error} {error:?}");
+        stated += &format!("{error} {error:?}");
         cause = error.source();
     }
-    assert!(!told.contains("plain-words"), "{told}");
+    assert!(!stated.contains("plain-words"), "{stated}");
 }
 
 async fn all_fail_cleanly(canned: Canned) {
@@ -62,7 +62,7 @@ fn secrets_are_redacted_in_errors() {
     block_on(async {
         for body in error_bodies() {
             for status in [400, 401, 403, 429, 500] {
-                let canned = Canned::answer("application/json", [body.clone()]);
+                let canned = Canned::response("application/json", [body.clone()]);
                 let status = StatusCode::from_u16(status).expect("a status");
                 all_fail_cleanly(Canned { status, ..canned }).await;
             }
@@ -74,7 +74,7 @@ fn secrets_are_redacted_in_errors() {
 fn secrets_are_redacted_in_inner_errors() {
     block_on(async {
         for body in error_bodies() {
-            all_fail_cleanly(Canned::answer("application/json", [body.clone()])).await;
+            all_fail_cleanly(Canned::response("application/json", [body.clone()])).await;
             all_fail_cleanly(Canned::events([format!("event: error\ndata: {body}\n\n")])).await;
             let torn = format!("data: {}", &body[..body.len() - 3]);
             all_fail_cleanly(Canned::events([torn]).broken()).await;
@@ -90,7 +90,7 @@ fn secrets_search_refuses_flood_of_calls() {
         let event =
             format!(r#"data: {{"id":"1","choices":[{{"index":0,"delta":{{"tool_calls":[{}]}}}}]}}"#, calls.join(","));
         let error = Canned::events([format!("{event}\n\n")]).client().chat_stream(question()).await.map(|_| ());
-        let error = error.expect_err("no answer has so many");
+        let error = error.expect_err("no response has so many");
         assert_eq!(error.kind(), ErrorKind::Malformed);
         assert!(error.message().contains("tool calls"), "{error}");
     });
@@ -100,7 +100,7 @@ fn secrets_search_refuses_flood_of_calls() {
 fn secrets_are_redacted_in_request_ids() {
     block_on(async {
         let body = format!(r#"{{"error":{{"message":"bad {KEY}"}}}}"#);
-        let refusal = Canned { status: StatusCode::UNAUTHORIZED, ..Canned::answer("application/json", [body]) };
+        let refusal = Canned { status: StatusCode::UNAUTHORIZED, ..Canned::response("application/json", [body]) };
         let client = OpenAi::keyless_with_transport(refusal.clone()).expect("it is right");
         let client = client.header("authorization", &format!("Bearer {KEY}")).expect("a header");
         is_clean(&client.chat(question()).await.map(|_| ()).expect_err("it is refused"));
@@ -133,11 +133,11 @@ fn error_in_choice_fails_response() {
         let choice =
             r#"{"index":0,"message":{"content":""},"finish_reason":null,"error":{"code":429,"message":"limited"}}"#;
         let body = format!(r#"{{"id":"a","choices":[{choice}]}}"#);
-        let error = Canned::answer("application/json", [body]).client().chat(question()).await.map(|_| ());
+        let error = Canned::response("application/json", [body]).client().chat(question()).await.map(|_| ());
         assert_eq!(error.expect_err("it failed").kind(), ErrorKind::RateLimited);
         for vector in ["[1e300]", "[]"] {
             let body = format!(r#"{{"data":[{{"index":0,"embedding":{vector}}}],"model":"m"}}"#);
-            let client = Canned::answer("application/json", [body]).client();
+            let client = Canned::response("application/json", [body]).client();
             let error = client.embed(Call::new("acme", EmbedRequest::new("m", ["x"]))).await.map(|_| ());
             assert_eq!(error.expect_err("no vector").kind(), ErrorKind::Malformed, "{vector}");
         }
@@ -151,9 +151,9 @@ fn numbers_beyond_bounds_do_not_panic() {
         let body = format!(
             r#"{{"choices":[{{"index":0,"message":{{"content":"a"}},"finish_reason":"stop"}}],"usage":{usage}}}"#
         );
-        assert!(Canned::answer("application/json", [body]).client().chat(question()).await.is_ok());
+        assert!(Canned::response("application/json", [body]).client().chat(question()).await.is_ok());
         let beside = r#"{"choices":null,"error":{"code":429,"message":"slow down","type":"rate_limit_error"}}"#;
-        let error = Canned::answer("application/json", [beside]).client().chat(question()).await.map(|_| ());
+        let error = Canned::response("application/json", [beside]).client().chat(question()).await.map(|_| ());
         assert_eq!(error.expect_err("it is a refusal").kind(), ErrorKind::RateLimited);
     });
 }
@@ -163,10 +163,10 @@ fn error_beside_null_response_is_error() {
     block_on(async {
         let body =
             |field: &str, kind: &str| format!(r#"{{"{field}":null,"error":{{"type":"{kind}","message":"slow"}}}}"#);
-        let canned = Canned::answer("application/json", [body("data", "rate_limit_error")]);
+        let canned = Canned::response("application/json", [body("data", "rate_limit_error")]);
         let error = canned.client().embed(Call::new("acme", EmbedRequest::new("m", ["x"]))).await.map(|_| ());
         assert_eq!(error.expect_err("it is a refusal").kind(), ErrorKind::RateLimited);
-        let canned = Canned::answer("application/json", [body("content", "overloaded_error")]);
+        let canned = Canned::response("application/json", [body("content", "overloaded_error")]);
         let client = Anthropic::with_transport(KEY, canned).expect("a header value");
         let error = client.chat(question()).await.map(|_| ()).expect_err("it is a refusal");
         assert_eq!((error.kind(), error.charge()), (ErrorKind::Overloaded, Charge::None));

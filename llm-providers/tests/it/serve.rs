@@ -53,7 +53,7 @@ fn bytes(response: Response<Body>) -> Bytes {
     block_on(response.into_body().collect()).unwrap().to_bytes()
 }
 
-/// Without the fields that only the wire has.
+/// Without the fields that only the vendor sends.
 fn plain(response: &ChatResponse) -> Vec<(u32, Vec<Part>, FinishReason)> {
     response.choices.iter().map(|choice| (choice.index, choice.parts.clone(), choice.finish.clone())).collect()
 }
@@ -69,7 +69,7 @@ fn serve_responses_are_read_back_whole_and_streamed() {
             let sent = bytes(serve::chat_stream(Ok(Reply::new(events, Receipt::default()))));
             assert!(sent.ends_with(b"data: [DONE]\n\n"));
             let read = block_on(play(Canned::events([sent]))).unwrap();
-            assert_eq!(plain(&read.answer.unwrap()), plain(&response));
+            assert_eq!(plain(&read.response.unwrap()), plain(&response));
             assert_eq!(read.receipt.usage(), usage);
         }
     }
@@ -128,11 +128,11 @@ fn serve_errors_show_clients_their_own_matters_alone() {
 
 #[test]
 fn serve_body_dropped_ends_the_stream() {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let endless = stream::repeat_with(|| Ok(ChatEvent::Text { choice: 0, text: "on".into() }));
-    let stream = ChatStream::new(endless).on_end(move |_| tell.send(()).unwrap());
+    let stream = ChatStream::new(endless).on_end(move |_| sender.send(()).unwrap());
     let mut body = serve::chat_stream(Ok(Reply::new(stream, Receipt::default()))).into_body().into_data_stream();
     assert!(block_on(body.next()).is_some());
     drop(body);
-    assert!(told.try_recv().is_ok());
+    assert!(receiver.try_recv().is_ok());
 }

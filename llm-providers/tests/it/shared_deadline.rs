@@ -41,7 +41,7 @@ async fn ends(provider: &dyn Provider, call: Call<ChatRequest>, streamed: bool) 
     (start.elapsed().as_secs(), outcome.map_err(|error| error.kind()))
 }
 
-/// A vendor whose answer takes six seconds, of which the first piece takes two.
+/// A vendor whose response takes six seconds, of which the first piece takes two.
 fn slow() -> Vendor {
     Vendor::builder().response_tokens(5..=5).latency(Latency::fixed(2 * SECOND, SECOND)).build()
 }

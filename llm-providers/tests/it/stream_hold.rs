@@ -75,8 +75,8 @@ impl Service<Request<Bytes>> for Timed {
     }
 
     fn call(&mut self, _: Request<Bytes>) -> Self::Future {
-        let answer = Response::builder().header("content-type", "text/event-stream");
-        ready(Ok(answer.body(TimedBody(self.0.clone().into(), None)).unwrap()))
+        let response = Response::builder().header("content-type", "text/event-stream");
+        ready(Ok(response.body(TimedBody(self.0.clone().into(), None)).unwrap()))
     }
 }
 

@@ -33,11 +33,11 @@ pub(crate) struct Pieces(std::vec::IntoIter<Bytes>, bool);
 impl Canned {
     /// A stream of events in these pieces.
     pub(crate) fn events<P: Into<Bytes>>(pieces: impl IntoIterator<Item = P>) -> Self {
-        Self::answer("text/event-stream", pieces)
+        Self::response("text/event-stream", pieces)
     }
 
     /// Status 200 and a body in these pieces.
-    pub(crate) fn answer<P: Into<Bytes>>(kind: &'static str, pieces: impl IntoIterator<Item = P>) -> Self {
+    pub(crate) fn response<P: Into<Bytes>>(kind: &'static str, pieces: impl IntoIterator<Item = P>) -> Self {
         let pieces = pieces.into_iter().map(Into::into).collect();
         let headers = vec![("content-type", kind), ("x-request-id", "req_1")];
         Self { status: StatusCode::OK, headers, pieces, breaks: false }
@@ -64,11 +64,11 @@ impl Service<Request<Bytes>> for Canned {
     }
 
     fn call(&mut self, _: Request<Bytes>) -> Self::Future {
-        let mut answer = Response::builder().status(self.status);
+        let mut response = Response::builder().status(self.status);
         for (name, value) in &self.headers {
-            answer = answer.header(*name, *value);
+            response = response.header(*name, *value);
         }
-        ready(Ok(answer.body(Pieces(self.pieces.clone().into_iter(), self.breaks)).unwrap()))
+        ready(Ok(response.body(Pieces(self.pieces.clone().into_iter(), self.breaks)).unwrap()))
     }
 }
 
@@ -94,17 +94,17 @@ pub(crate) fn question() -> Call<ChatRequest> {
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) events: Vec<ChatEvent>,
-    pub(crate) answer: Option<ChatResponse>,
+    pub(crate) response: Option<ChatResponse>,
     pub(crate) error: Option<Error>,
     pub(crate) receipt: Receipt,
 }
 
 /// Reads a stream to its end.
 pub(crate) async fn read(stream: ChatStream, receipt: Receipt) -> Read {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let mut stream = stream.on_end(move |end| {
-        if let llm_providers::llm_core::layer::End::Complete(answer) = end {
-            tell.send(answer.clone()).unwrap();
+        if let llm_providers::llm_core::layer::End::Complete(response) = end {
+            sender.send(response.clone()).unwrap();
         }
     });
     let (mut events, mut error) = (Vec::new(), None);
@@ -115,7 +115,7 @@ pub(crate) async fn read(stream: ChatStream, receipt: Receipt) -> Read {
         }
     }
     drop(stream);
-    Read { events, answer: told.try_recv().ok(), error, receipt }
+    Read { events, response: receiver.try_recv().ok(), error, receipt }
 }
 
 /// Asks for a stream and reads it; an error at the head is the result's.

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::streaming::{Canned, block_on, play};
 
-/// The answer that these fragments make, each in a chunk of its own with `reason`.
-fn answer(fragments: &[Value], reason: Option<&str>) -> ChatResponse {
+/// The response that these fragments make, each in a chunk of its own with `reason`.
+fn response(fragments: &[Value], reason: Option<&str>) -> ChatResponse {
     let chunk = |fragment: &Value| {
         let delta = json!({"tool_calls": [fragment]});
         format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}))
@@ -14,7 +14,7 @@ fn answer(fragments: &[Value], reason: Option<&str>) -> ChatResponse {
     let mut text: String = fragments.iter().map(chunk).collect();
     let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]});
     text.push_str(&format!("data: {end}\n\ndata: [DONE]\n\n"));
-    block_on(play(Canned::events([text]))).unwrap().answer.unwrap()
+    block_on(play(Canned::events([text]))).unwrap().response.unwrap()
 }
 
 fn head(index: u32, name: &str, arguments: &str) -> Value {
@@ -35,8 +35,8 @@ fn held(mut fragment: Value) -> Value {
     fragment
 }
 
-fn calls(answer: &ChatResponse) -> Vec<(&str, &str)> {
-    answer.tool_calls().map(|call| (&*call.name, &*call.arguments)).collect()
+fn calls(response: &ChatResponse) -> Vec<(&str, &str)> {
+    response.tool_calls().map(|call| (&*call.name, &*call.arguments)).collect()
 }
 
 /// A name, fragments, and the calls that they make.
@@ -99,9 +99,9 @@ fn tool_call_fragments_of_odd_index_join() {
     ];
     for (name, fragments, expected) in cases {
         for reason in [None, Some(""), Some("stop")] {
-            let answer = answer(&fragments, reason);
-            assert_eq!(calls(&answer), expected, "{name}, {reason:?}");
-            assert!(ChatRequest::is_cacheable(&answer), "{name}, {reason:?}");
+            let response = response(&fragments, reason);
+            assert_eq!(calls(&response), expected, "{name}, {reason:?}");
+            assert!(ChatRequest::is_cacheable(&response), "{name}, {reason:?}");
         }
     }
 }
@@ -110,8 +110,8 @@ fn tool_call_fragments_of_odd_index_join() {
 fn tool_call_fragments_survive_auxiliary_reasons() {
     for reason in [None, Some(""), Some("stop"), Some("tool_calls")] {
         let (x1, x2) = X.split_at(3);
-        let answer = answer(&[held(head(0, "f", x1)), more(0, x2), head(1, "g", Y)], reason);
-        let mut calls = calls(&answer);
+        let response = response(&[held(head(0, "f", x1)), more(0, x2), head(1, "g", Y)], reason);
+        let mut calls = calls(&response);
         calls.sort_unstable();
         assert_eq!(calls, [("f", X), ("g", Y)], "{reason:?}");
     }
@@ -131,7 +131,7 @@ fn tool_call_fragments_torn_are_not_kept() {
         ("a nameless call after its end", vec![more(0, X), head(0, "f", Y)]),
     ];
     for (name, fragments) in cases {
-        let answer = answer(&fragments, None);
-        assert!(!ChatRequest::is_cacheable(&answer), "{name}: {:?}", calls(&answer));
+        let response = response(&fragments, None);
+        assert!(!ChatRequest::is_cacheable(&response), "{name}: {:?}", calls(&response));
     }
 }

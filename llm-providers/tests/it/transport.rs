@@ -58,8 +58,8 @@ async fn connections(transport: Reqwest) -> usize {
                 while let Ok(read @ 1..) = socket.read(&mut piece).await {
                     seen.extend_from_slice(&piece[..read]);
                     if seen.ends_with(b"}") {
-                        let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\n{}";
-                        socket.write_all(answer.as_bytes()).await.unwrap();
+                        let response = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\n{}";
+                        socket.write_all(response.as_bytes()).await.unwrap();
                         seen.clear();
                     }
                 }

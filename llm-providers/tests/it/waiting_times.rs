@@ -151,7 +151,7 @@ proptest! {
             prop_assert_eq!(wait, expected);
             prop_assert!(wait.is_none_or(|wait| wait <= year));
         }
-        let told = retry_after(&headers(&[(name, &text)]), now());
-        prop_assert!(told.is_none_or(|wait| wait <= year));
+        let stated = retry_after(&headers(&[(name, &text)]), now());
+        prop_assert!(stated.is_none_or(|wait| wait <= year));
     }
 }

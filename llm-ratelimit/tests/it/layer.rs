@@ -99,7 +99,7 @@ async fn layer_failed_call_counts_its_charge() {
 #[tokio::test(start_paused = true)]
 async fn layer_panic_returns_slot_and_keeps_spend() {
     let limiter = limiter(["1000 tokens/day", "3 concurrent"]);
-    let panics = Scripted::new().rule(Rule::answer(|_| panic!("as asked")));
+    let panics = Scripted::new().rule(Rule::respond_with(|_| panic!("as asked")));
     let provider = into_provider(RateLimitLayer::new(limiter.clone()).estimator(Ten).layer(panics));
     tokio::spawn(async move { provider.chat(question("a")).await }).await.unwrap_err();
     assert_eq!(spent(&limiter), [10, 0]);

@@ -7,7 +7,7 @@ mod headers;
 mod options;
 mod stream;
 
-pub(crate) use self::decode::decode_answer;
+pub(crate) use self::decode::decode_response;
 pub(crate) use self::decode::{decode_chat, decode_count, decode_models};
 pub(crate) use self::encode::{encode_chat, encode_count};
 pub(crate) use self::error::{RULES, request_id};

@@ -10,7 +10,7 @@
 pub struct Options {
     /// The bound on output tokens of requests that have none, 4,096 unless set: the vendor wants one in each.
     pub max_tokens: u64,
-    /// Sends what is nearest where the format has no place for a wish that only steers the answer, in place of an
+    /// Sends what is nearest where the format has no place for a wish that only steers the response, in place of an
     /// error:
     ///
     /// | field | instead |
@@ -18,7 +18,7 @@ pub struct Options {
     /// | `sampling.seed`, penalties, `logprobs`, `top_logprobs` | left out |
     /// | a message's `name`, an image's `detail` | left out |
     /// | reasoning without a signature or with another vendor's signature | left out |
-    /// | other unknown fields that another vendor's answer left in a part | left out |
+    /// | other unknown fields that another vendor's response left in a part | left out |
     /// | a schema's `description` | left out |
     /// | `reasoning_effort` of a model that has no levels | left out |
     /// | `reasoning_effort` `minimal` | `low` |

@@ -5,8 +5,8 @@ const MOST: usize = 24;
 
 /// Ids for the tool calls of a candidate that came without one.
 ///
-/// They name the answer, the candidate and the call's number in it, so that the same answer gives the same ids and two
-/// answers of one conversation do not.
+/// They name the response, the candidate and the call's number in it, so that the same response gives the same ids and two
+/// responses of one conversation do not.
 #[derive(Debug, Default)]
 pub(super) struct CallIds {
     candidate: u32,
@@ -21,15 +21,15 @@ impl CallIds {
     }
 
     /// The id of the next call.
-    pub(super) fn next(&mut self, answer: &str, stated: Option<String>) -> String {
+    pub(super) fn next(&mut self, response: &str, stated: Option<String>) -> String {
         let nth = self.calls;
         self.calls += 1;
         match stated {
             Some(id) if !id.is_empty() => id,
             _ => {
                 let in_id = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-                let answer: String = answer.chars().filter(in_id).take(MOST).collect();
-                format!("{MADE}{answer}_{}_{nth}", self.candidate)
+                let response: String = response.chars().filter(in_id).take(MOST).collect();
+                format!("{MADE}{response}_{}_{nth}", self.candidate)
             }
         }
     }

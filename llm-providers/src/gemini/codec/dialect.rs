@@ -15,7 +15,7 @@ pub struct Dialect {
     /// Writes schemas as `parameters` and `responseSchema`, which take a part of OpenAPI's schemas, instead of
     /// `parametersJsonSchema` and `responseJsonSchema`, which take JSON schemas. Schemas are sent as they are.
     pub openapi_schemas: bool,
-    /// Leaves out, in place of an error, what another vendor's answers left in the conversation and has no place here:
+    /// Leaves out, in place of an error, what another vendor's responses left in the conversation and has no place here:
     ///
     /// | field | instead |
     /// |---|---|

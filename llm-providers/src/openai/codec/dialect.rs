@@ -26,7 +26,7 @@ pub struct Dialect {
     /// Sends `top_k`, which OpenAI does not have and many compatible servers do. Otherwise a request with it is refused.
     pub top_k: bool,
     /// Asks for embeddings as base64 of little-endian 32-bit floats, a fifth of the bytes of decimal numbers.
-    /// Both forms are understood in answers whatever was asked for.
+    /// Both forms are understood in responses whatever was asked for.
     pub base64_embeddings: bool,
     /// Asks streams for their usage by `stream_options`; for servers that tell it unasked and refuse the field, not.
     pub stream_options: bool,
@@ -46,18 +46,18 @@ pub struct Dialect {
     /// Counts as reasoning what `total_tokens` is more than input and output: a server that hides its thinking there
     /// bills it all the same.
     pub hidden_reasoning: bool,
-    /// Fields that its own answers leave in parts, and that go back to it. Those of other vendors' answers are refused:
+    /// Fields that its own responses leave in parts, and that go back to it. Those of other vendors' responses are refused:
     /// Gemini's `thoughtSignature`, Claude's `citations`, and their like. Fields that no vendor's responses leave are sent as they are.
     pub own_fields: &'static [&'static str],
-    /// Sends what is nearest where the server has no place for a wish that only steers the answer, or for what another
-    /// vendor's answer left in the conversation, in place of an error:
+    /// Sends what is nearest where the server has no place for a wish that only steers the response, or for what another
+    /// vendor's response left in the conversation, in place of an error:
     ///
     /// | field | instead |
     /// |---|---|
     /// | `sampling.seed`, `top_k`, `logprobs`, `top_logprobs` | left out |
     /// | a message's `name` | left out |
-    /// | reasoning that cannot be sent back, or has another vendor's seal | left out |
-    /// | unknown fields of parts that another vendor's answer left | left out |
+    /// | reasoning that cannot be sent back, or has another vendor's signature | left out |
+    /// | unknown fields of parts that another vendor's response left | left out |
     pub approximate: bool,
     /// Features that the server does not have. A request that needs one is refused before it is sent.
     pub missing: &'static [MissingFeature],
@@ -176,7 +176,7 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// Groq: one answer a request, no probabilities, no names, no embeddings; it takes its reasoning back.
+    /// Groq: one response a request, no probabilities, no names, no embeddings; it takes its reasoning back.
     pub const GROQ: Self = Self {
         name: "groq",
         base_url: "https://api.groq.com/openai/v1",
@@ -190,7 +190,7 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// DeepSeek: text only, no schema, one answer a request; it wants its reasoning back beside tool calls.
+    /// DeepSeek: text only, no schema, one response a request; it wants its reasoning back beside tool calls.
     pub const DEEPSEEK: Self = Self {
         name: "deepseek",
         base_url: "https://api.deepseek.com",
@@ -208,7 +208,7 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// OpenRouter: it takes `top_k`, and reasoning back with its seals. What one of its models cannot do, it drops or
+    /// OpenRouter: it takes `top_k`, and reasoning back with its signatures. What one of its models cannot do, it drops or
     /// refuses itself; `provider: {"require_parameters": true}` among the request's unknown fields makes it refuse.
     pub const OPENROUTER: Self = Self {
         name: "openrouter",

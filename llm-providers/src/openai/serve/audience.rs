@@ -31,7 +31,7 @@ impl Audience {
 }
 
 /// Fields that stand in every chunk or response, whose names unknown fields cannot take.
-fn beside(object: Object, required: &Fields, further: &Extra) -> Fields {
+fn beside(object: Object, required: &Fields, unknown: &Extra) -> Fields {
     let taken: &[&str] = match object {
         Object::Response => &["choices", "usage"],
         Object::Choice => &["message", "finish_reason"],
@@ -43,6 +43,6 @@ fn beside(object: Object, required: &Fields, further: &Extra) -> Fields {
     };
     // The vendor's time replaces ours.
     let is_free = |name: &str| name == "created" || !(required.contains_key(name) || taken.contains(&name));
-    let fields = further.iter().filter(|(name, _)| is_free(name));
+    let fields = unknown.iter().filter(|(name, _)| is_free(name));
     fields.map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }

@@ -17,9 +17,9 @@ pub(super) struct Chunker {
     audience: Audience,
     id: String,
     model: String,
-    /// Unknown fields, and those that stand in every chunk.
-    told: Extra,
-    further: Fields,
+    /// Unknown fields of the response, and those of them that its audience gets, which stand in every chunk.
+    stated: Extra,
+    unknown: Fields,
     choices: BTreeMap<u32, Open>,
     usage: Option<Usage>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Chunker {
 #[derive(Debug, Default)]
 struct Open {
     /// True after a chunk that named the role.
-    begun: bool,
+    named_role: bool,
     /// Tool calls so far.
     calls: u32,
     /// The number of the tool call that came last, if it was the last to come.
@@ -36,8 +36,8 @@ struct Open {
 
 impl Chunker {
     pub(super) fn new(audience: Audience) -> Self {
-        let (id, model, told, further, choices, usage) = Default::default();
-        Self { audience, id, model, told, further, choices, usage }
+        let (id, model, stated, unknown, choices, usage) = Default::default();
+        Self { audience, id, model, stated, unknown, choices, usage }
     }
 
     /// The chunk that an event makes, if it makes one.
@@ -71,10 +71,10 @@ impl Chunker {
                 (false, Some(index)) => {
                     let mut call = Fields::new();
                     call.insert("index".into(), index.into());
-                    call.extend(self.further(Object::ToolCallChunk, &call, &extra));
+                    call.extend(self.shown(Object::ToolCallChunk, &call, &extra));
                     (choice, json!({ "tool_calls": [call] }))
                 }
-                // Seals and marks of text have no place, and no client of this format looks for them.
+                // Signatures and cache marks of text have no place, and no client of this format looks for them.
                 _ => return Ok(None),
             },
             ChatEvent::Finish { choice, reason } => {
@@ -82,19 +82,19 @@ impl Chunker {
                 return Ok(Some(self.chunk(choice, json!({}), finish(&reason), native)));
             }
             ChatEvent::Extra { of: ExtraOf::Response, fields } => {
-                self.told.merge(&fields);
+                self.stated.merge(&fields);
                 let mut required = head(CHUNK, "", "");
                 required.insert("choices".into(), Value::Array(Vec::new()));
-                self.further = self.further(Object::Chunk, &required, &self.told);
+                self.unknown = self.shown(Object::Chunk, &required, &self.stated);
                 return Ok(None);
             }
             ChatEvent::Extra { of: ExtraOf::Message(choice), fields } => {
-                (choice, self.further(Object::Delta, &Fields::new(), &fields).into())
+                (choice, self.shown(Object::Delta, &Fields::new(), &fields).into())
             }
             ChatEvent::Extra { of: ExtraOf::Choice(choice), fields } => {
                 let required = Fields::from_iter([("index".into(), choice.into()), ("delta".into(), json!({}))]);
-                let further = self.further(Object::ChunkChoice, &required, &fields);
-                return Ok(Some(self.chunk(choice, json!({}), None, further)));
+                let unknown = self.shown(Object::ChunkChoice, &required, &fields);
+                return Ok(Some(self.chunk(choice, json!({}), None, unknown)));
             }
             _ => return Err(placeless("a piece without a name")),
         };
@@ -106,7 +106,7 @@ impl Chunker {
     pub(super) fn usage(&self) -> Option<Value> {
         let mut fields = self.head();
         fields.insert("choices".into(), Value::Array(Vec::new()));
-        fields.insert("usage".into(), usage_fields(self.usage?, &self.told));
+        fields.insert("usage".into(), usage_fields(self.usage?, &self.stated));
         Some(fields.into())
     }
 
@@ -114,14 +114,14 @@ impl Chunker {
         let open = self.choices.entry(choice).or_default();
         match part {
             Part::ToolCall(call) => {
-                let mut told = called(&call);
-                if told.contains_key("custom") {
-                    // StreamDecoder know one type alone.
-                    told.remove("type");
+                let mut fields = called(&call);
+                if fields.contains_key("custom") {
+                    // Clients know one type alone.
+                    fields.remove("type");
                 }
-                told.insert("index".into(), open.calls.into());
+                fields.insert("index".into(), open.calls.into());
                 open.calls += 1;
-                Ok(json!({ "tool_calls": [told] }))
+                Ok(json!({ "tool_calls": [fields] }))
             }
             Part::Text { text, .. } => Ok(json!({ "content": &*text })),
             Part::Refusal { text } => Ok(json!({ "refusal": &*text })),
@@ -132,32 +132,32 @@ impl Chunker {
         }
     }
 
-    fn further(&self, object: Object, required: &Fields, further: &Extra) -> Fields {
-        (self.audience.keep)(object, required, further)
+    fn shown(&self, object: Object, required: &Fields, unknown: &Extra) -> Fields {
+        (self.audience.keep)(object, required, unknown)
     }
 
     fn last(&self, choice: u32) -> Option<u32> {
         self.choices.get(&choice)?.last
     }
 
-    fn chunk(&mut self, choice: u32, mut delta: Value, finish: Option<&str>, further: Fields) -> Value {
+    fn chunk(&mut self, choice: u32, mut delta: Value, finish: Option<&str>, unknown: Fields) -> Value {
         let open = self.choices.entry(choice).or_default();
-        if !std::mem::replace(&mut open.begun, true) {
+        if !std::mem::replace(&mut open.named_role, true) {
             delta["role"] = "assistant".into();
         }
-        let mut told = Map::new();
-        told.insert("index".into(), choice.into());
-        told.insert("delta".into(), delta);
-        told.insert("finish_reason".into(), json!(finish));
-        told.extend(further);
+        let mut entry = Map::new();
+        entry.insert("index".into(), choice.into());
+        entry.insert("delta".into(), delta);
+        entry.insert("finish_reason".into(), json!(finish));
+        entry.extend(unknown);
         let mut fields = self.head();
-        fields.insert("choices".into(), json!([told]));
+        fields.insert("choices".into(), json!([entry]));
         fields.into()
     }
 
     fn head(&self) -> Fields {
         let mut fields = head(CHUNK, &self.id, &self.model);
-        fields.extend(self.further.clone());
+        fields.extend(self.unknown.clone());
         fields
     }
 }

@@ -7,25 +7,25 @@ use serde_json::{Map, Value, json};
 use super::audience::{Audience, Fields, Object};
 
 /// The response to a chat completion.
-pub(crate) fn chat(answer: &ChatResponse, usage: Option<Usage>, audience: Audience) -> Result<Value, Error> {
-    let choices = answer.choices.iter().map(|one| choice(one, audience)).collect::<Result<Vec<_>, _>>()?;
-    let mut fields = head("chat.completion", &answer.id, &answer.model);
+pub(crate) fn chat(response: &ChatResponse, usage: Option<Usage>, audience: Audience) -> Result<Value, Error> {
+    let choices = response.choices.iter().map(|one| choice(one, audience)).collect::<Result<Vec<_>, _>>()?;
+    let mut fields = head("chat.completion", &response.id, &response.model);
     fields.insert("choices".into(), Value::Array(Vec::new()));
-    fields.extend((audience.keep)(Object::Response, &fields, &answer.extra));
+    fields.extend((audience.keep)(Object::Response, &fields, &response.extra));
     fields.insert("choices".into(), choices.into());
     if let Some(usage) = usage {
-        fields.insert("usage".into(), usage_fields(usage, &answer.extra));
+        fields.insert("usage".into(), usage_fields(usage, &response.extra));
     }
     Ok(Value::Object(fields))
 }
 
 /// The response to a request for embeddings.
-pub(crate) fn embeddings(answer: &Embeddings, usage: Option<Usage>, base64: bool) -> Value {
+pub(crate) fn embeddings(response: &Embeddings, usage: Option<Usage>, base64: bool) -> Value {
     let vector = |vector: &[f32]| match base64 {
         true => STANDARD.encode(vector.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>()).into(),
         false => json!(vector),
     };
-    let data = answer
+    let data = response
         .vectors
         .iter()
         .enumerate()
@@ -34,7 +34,7 @@ pub(crate) fn embeddings(answer: &Embeddings, usage: Option<Usage>, base64: bool
     json!({
         "object": "list",
         "data": data.collect::<Vec<_>>(),
-        "model": &*answer.model,
+        "model": &*response.model,
         "usage": { "prompt_tokens": input, "total_tokens": usage.map_or(input, |usage| usage.total()) },
     })
 }
@@ -50,8 +50,8 @@ pub(super) fn head(object: &str, id: &str, model: &str) -> Fields {
 }
 
 /// Returns the usage in OpenAI's words, beside what else the vendor stated under `usage`.
-pub(super) fn usage_fields(usage: Usage, further: &Extra) -> Value {
-    let told = json!({
+pub(super) fn usage_fields(usage: Usage, stated: &Extra) -> Value {
+    let known = json!({
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
         "total_tokens": usage.total(),
@@ -62,14 +62,14 @@ pub(super) fn usage_fields(usage: Usage, further: &Extra) -> Value {
         },
         "completion_tokens_details": { "reasoning_tokens": usage.reasoning, "audio_tokens": usage.audio_output },
     });
-    match (further.get("usage"), told) {
-        (Some(Value::Object(known)), Value::Object(mut told)) => {
-            let further = known.iter().filter(|(name, _)| !told.contains_key(*name));
-            let further: Vec<_> = further.map(|(name, value)| (name.clone(), value.clone())).collect();
-            told.extend(further);
-            told.into()
+    match (stated.get("usage"), known) {
+        (Some(Value::Object(stated)), Value::Object(mut fields)) => {
+            let unknown = stated.iter().filter(|(name, _)| !fields.contains_key(*name));
+            let unknown: Vec<_> = unknown.map(|(name, value)| (name.clone(), value.clone())).collect();
+            fields.extend(unknown);
+            fields.into()
         }
-        (_, told) => told,
+        (_, known) => known,
     }
 }
 
@@ -112,9 +112,9 @@ pub(super) fn called(call: &ToolCall) -> Fields {
     fields
 }
 
-/// A part that OpenAI's answers cannot hold.
+/// A part that OpenAI's responses cannot hold.
 pub(super) fn placeless(what: &str) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("{what} in the answer has no place in OpenAI's format"))
+    Error::new(ErrorKind::Unsupported, format!("{what} in the response has no place in OpenAI's format"))
 }
 
 fn choice(choice: &Choice, audience: Audience) -> Result<Value, Error> {

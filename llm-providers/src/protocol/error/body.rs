@@ -240,7 +240,7 @@ fn plain(text: &str) -> Option<String> {
     match text.trim() {
         "" => None,
         page if page.starts_with('<') => {
-            Some("a page of HTML or XML came instead of an answer: is a proxy between?".to_owned())
+            Some("a page of HTML or XML came instead of a response: is a proxy between?".to_owned())
         }
         text => Some(text.to_owned()),
     }

@@ -40,7 +40,7 @@ pub(super) fn build(body: &ErrorBody, found: Classification, status: Option<Stat
             format!("the address redirects elsewhere (status {}): set the base URL to where it leads", status.as_u16())
         }
         (None, Some(status)) => format!("the vendor answered with status {} and no message", status.as_u16()),
-        (None, None) => "the answer holds an error without a message".to_owned(),
+        (None, None) => "the response holds an error without a message".to_owned(),
     };
     let mut error = Error::new(found.kind, message);
     if let Some(code) = body.name() {

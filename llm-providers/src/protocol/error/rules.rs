@@ -126,11 +126,11 @@ impl Rules {
         }
     }
 
-    /// Makes an error of one inside a successful response. `begun` says that content came before it. The client adds the
+    /// Makes an error of one inside a successful response. `has_content` says that content came before it. The client adds the
     /// waiting time, because a decoder has no clock.
-    pub(crate) fn classify_inner(&self, body: &ErrorBody, begun: bool) -> Error {
+    pub(crate) fn classify_inner(&self, body: &ErrorBody, has_content: bool) -> Error {
         let found = self.find(body.status.unwrap_or(NO_STATUS), body);
-        let charge = if found.is_refusal() && !begun { Charge::None } else { Charge::Unknown };
+        let charge = if found.is_refusal() && !has_content { Charge::None } else { Charge::Unknown };
         let error = build(body, found, None, None).with_charge(charge);
         match &body.request_id {
             Some(id) => error.with_request_id(redact(id, None)),

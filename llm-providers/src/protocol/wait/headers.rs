@@ -63,7 +63,7 @@ mod tests {
 
     use super::*;
 
-    fn told(pairs: &[(&'static str, &'static str)]) -> Option<Duration> {
+    fn wait_of(pairs: &[(&'static str, &'static str)]) -> Option<Duration> {
         let headers = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         // Sun, 06 Nov 1994 08:49:37 GMT, less 30.5 s.
         retry_after(&headers, UNIX_EPOCH + Duration::from_millis(784_111_746_500))
@@ -71,32 +71,32 @@ mod tests {
 
     #[test]
     fn retry_after_reads_every_form() {
-        assert_eq!(told(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
-        assert_eq!(told(&[("retry-after", "1.25")]), Some(Duration::from_millis(1_250)));
-        assert_eq!(told(&[("retry-after-ms", "1400")]), Some(Duration::from_millis(1_400)));
-        assert_eq!(told(&[("retry-after-ms", "1.5")]), Some(Duration::from_micros(1_500)));
-        assert_eq!(told(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")]), Some(Duration::from_millis(30_500)));
+        assert_eq!(wait_of(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(wait_of(&[("retry-after", "1.25")]), Some(Duration::from_millis(1_250)));
+        assert_eq!(wait_of(&[("retry-after-ms", "1400")]), Some(Duration::from_millis(1_400)));
+        assert_eq!(wait_of(&[("retry-after-ms", "1.5")]), Some(Duration::from_micros(1_500)));
+        assert_eq!(wait_of(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")]), Some(Duration::from_millis(30_500)));
     }
 
     #[test]
     fn retry_after_prefers_nonzero_milliseconds() {
-        assert_eq!(told(&[("retry-after", "2"), ("retry-after-ms", "1500")]), Some(Duration::from_millis(1_500)));
-        assert_eq!(told(&[("retry-after", "1"), ("retry-after-ms", "0")]), Some(Duration::from_secs(1)));
+        assert_eq!(wait_of(&[("retry-after", "2"), ("retry-after-ms", "1500")]), Some(Duration::from_millis(1_500)));
+        assert_eq!(wait_of(&[("retry-after", "1"), ("retry-after-ms", "0")]), Some(Duration::from_secs(1)));
     }
 
     #[test]
     fn retry_after_ignores_past_and_invalid() {
         for text in ["0", "-3", "soon", "NaN", "5 s", "Sun, 06 Nov 1994 08:49:06 GMT", "99999999999999999999999"] {
-            assert_eq!(told(&[("retry-after", text)]), None, "{text}");
+            assert_eq!(wait_of(&[("retry-after", text)]), None, "{text}");
         }
-        assert_eq!(told(&[]), None);
+        assert_eq!(wait_of(&[]), None);
     }
 
     #[test]
     fn retry_after_reads_timestamps() {
         for text in ["784111777", "784111777000"] {
             // Below 10⁹ seconds it is a duration, whatever it may have meant.
-            assert!(told(&[("retry-after", text)]).is_none_or(|wait| wait < Duration::from_secs(1_000_000_000)));
+            assert!(wait_of(&[("retry-after", text)]).is_none_or(|wait| wait < Duration::from_secs(1_000_000_000)));
         }
         let now = UNIX_EPOCH + Duration::from_secs(1_787_150_055);
         for name in ["retry-after", "retry-after-ms"] {

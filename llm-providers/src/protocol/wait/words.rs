@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    fn told(message: &str) -> Option<Duration> {
+    fn wait_of(message: &str) -> Option<Duration> {
         wait_in_words(message, SystemTime::UNIX_EPOCH + Duration::from_secs(1_787_150_055))
     }
 
@@ -101,7 +101,7 @@ mod tests {
             ("retry after 1787150099000.", 44_000),
             ("try again at 2026-08-19T14:34:59Z.", 44_000),
         ] {
-            assert_eq!(told(message), Some(Duration::from_millis(millis)), "{message}");
+            assert_eq!(wait_of(message), Some(Duration::from_millis(millis)), "{message}");
         }
     }
 
@@ -119,14 +119,14 @@ mod tests {
             "try again in 99999999999999999999 hours",
             "try again in 1787150099 seconds",
         ] {
-            assert_eq!(told(message), None, "{message}");
+            assert_eq!(wait_of(message), None, "{message}");
         }
     }
 
     proptest! {
         #[test]
         fn wait_in_words_never_panics(text in "(retry after |try again in |wait )?\\PC{0,32}") {
-            let _ = told(&text);
+            let _ = wait_of(&text);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::streaming::block_on;
 
 use crate::codec::anthropic::EventDecoder;
 
-fn answer(events: &[Value]) -> Result<ChatResponse, Error> {
+fn response(events: &[Value]) -> Result<ChatResponse, Error> {
     let mut decoder = EventDecoder::default();
     let mut pieces: Vec<ChatEvent> = Vec::new();
     for event in events {
@@ -61,7 +61,7 @@ proptest! {
 
     #[test]
     fn anthropic_blocks_interleaved_equal_sequential((blocks, order) in blocks(), ends in any::<bool>()) {
-        let expected = answer(&framed(blocks.iter().flatten().cloned())).unwrap();
+        let expected = response(&framed(blocks.iter().flatten().cloned())).unwrap();
         let mut rest: Vec<_> = blocks.iter().map(|events| events.iter().peekable()).collect();
         let mut begun = 0;
         let mut events = Vec::new();
@@ -72,13 +72,13 @@ proptest! {
             }
             let Some(event) = rest[at].next() else { continue };
             begun = begun.max(at + 1);
-            // A block's end may be told by the message's end alone.
+            // A block's end may be stated by the message's end alone.
             if ends || event["type"] != "content_block_stop" {
                 events.push(event.clone());
             }
         }
         prop_assert!(rest.iter_mut().all(|events| events.peek().is_none()));
-        prop_assert_eq!(answer(&framed(events)).unwrap(), expected);
+        prop_assert_eq!(response(&framed(events)).unwrap(), expected);
     }
 }
 
@@ -108,6 +108,6 @@ fn anthropic_blocks_unopened_are_malformed() {
         [text.clone(), vec![piece.clone()]].concat(),
         [vec![text[0].clone(), piece], text[1..].to_vec()].concat(),
     ] {
-        assert!(answer(&framed(events)).is_err());
+        assert!(response(&framed(events)).is_err());
     }
 }

@@ -53,7 +53,7 @@ fn anthropic_response_receipt_and_ledger_agree() {
         let stream = client.chat_stream(thinking).await.unwrap();
         assert_eq!(stream.receipt.usage(), None, "not known at the head");
         let streamed = read(stream.output, stream.receipt).await;
-        assert_eq!(streamed.answer.unwrap().choices, whole.output.choices);
+        assert_eq!(streamed.response.unwrap().choices, whole.output.choices);
         assert!(matches!(&whole.output.choices[0].parts[0], Part::Reasoning(thought) if thought.signature.is_some()));
         for receipt in [&whole.receipt, &streamed.receipt] {
             let accounting = receipt.accounting();

@@ -54,11 +54,11 @@ fn anthropic_arguments_keep_digits() {
 
     let begun = format!(r#"{{"type": "message_start", "message": {{"content": [{}]}}}}"#, block(DIGITS));
     let events = EventDecoder::default().decode(&begun).unwrap();
-    let told = events.iter().find_map(|event| match event {
+    let stated = events.iter().find_map(|event| match event {
         ChatEvent::Part { part: Part::ToolCall(call), .. } => Some(call),
         _ => None,
     });
-    assert_eq!(&*told.unwrap().arguments, DIGITS);
+    assert_eq!(&*stated.unwrap().arguments, DIGITS);
 
     let parts = whole.choices.into_iter().next().unwrap().parts;
     let body = encode_chat(&asking(parts), Options::default(), false).unwrap();
@@ -99,14 +99,14 @@ fn cross_vendor_ids_to_anthropic_still_match() {
 
 #[test]
 fn cross_vendor_history_to_anthropic_is_refused() {
-    let mut seal = Extra::default();
-    seal.insert("thoughtSignature", "S");
-    let call = ToolCall { id: "t".into(), name: "f".into(), arguments: "{}".into(), extra: seal.clone() };
+    let mut signature = Extra::default();
+    signature.insert("thoughtSignature", "S");
+    let call = ToolCall { id: "t".into(), name: "f".into(), arguments: "{}".into(), extra: signature.clone() };
     let mut geminis = Reasoning { text: "hm".into(), signature: Some("S".into()), ..Reasoning::default() };
     geminis.extra.insert("thought", true);
     let text = json!({"type": "text", "text": "4"});
     let left = [
-        (Part::Text { text: "4".into(), extra: seal }, "parts[0].extra.thoughtSignature", json!([text, text])),
+        (Part::Text { text: "4".into(), extra: signature }, "parts[0].extra.thoughtSignature", json!([text, text])),
         (
             Part::ToolCall(call),
             "parts[0].extra.thoughtSignature",
@@ -114,10 +114,10 @@ fn cross_vendor_history_to_anthropic_is_refused() {
         ),
         (Part::Reasoning(geminis), "parts[0], reasoning with a signature (thought)", json!("4")),
     ];
-    for (part, told, without) in left {
+    for (part, stated, without) in left {
         let request = asking(vec![part, Part::text("4")]);
         let error = sent(&request, Options::default()).unwrap_err();
-        assert!(error.kind() == ErrorKind::Unsupported && error.message().contains(told), "{error}");
+        assert!(error.kind() == ErrorKind::Unsupported && error.message().contains(stated), "{error}");
         let body = sent(&request, Options::default().approximate(true)).unwrap();
         assert_eq!(body["messages"][1]["content"], without);
     }

@@ -1,5 +1,5 @@
 //! Recorded traffic of Anthropic, where `LLM_CASSETTES` says where it is. Each request is written with our types again,
-//! and each answer compared with a naive reading of its JSON.
+//! and each response compared with a naive reading of its JSON.
 
 use std::{
     fs,
@@ -52,7 +52,7 @@ fn anthropic_recordings_encode_and_decode_as_recorded() {
             Recording { status: 400.., .. } => refusal(recording),
             Recording { counts: true, .. } => count(recording),
             Recording { streamed: true, .. } => stream(recording),
-            _ => answer(recording),
+            _ => response(recording),
         }
         limits(recording);
     }
@@ -87,7 +87,7 @@ fn load(place: &Path) -> Vec<Recording> {
 }
 
 /// Writes the recorded request again. Differences: a text may stand alone or in a list, a whole number with or
-/// without a fraction, `stream` may be told to be false; where our types cannot say it at all, there is nothing to compare.
+/// without a fraction, `stream` may be set to false; where our types cannot say it at all, there is nothing to compare.
 fn request(recording: &Recording) -> bool {
     let Recording { id, counts, request: recorded, .. } = recording;
     let Some(ours) = ours(recorded) else { return false };
@@ -204,8 +204,8 @@ fn part(block: &Value) -> Option<Part> {
 
 fn refusal(recording: &Recording) {
     let Recording { id, status, headers, body, .. } = recording;
-    let told: Value = serde_json::from_slice(body).unwrap();
-    let message = told["error"]["message"].as_str().unwrap();
+    let stated: Value = serde_json::from_slice(body).unwrap();
+    let message = stated["error"]["message"].as_str().unwrap();
     let error = classify(StatusCode::from_u16(*status).unwrap(), headers, body, UNIX_EPOCH, None);
     let kind = match status {
         400 if message.starts_with("prompt is too long") => ErrorKind::ContextTooLong,
@@ -215,9 +215,9 @@ fn refusal(recording: &Recording) {
         other => panic!("{id}: no expectation for {other}"),
     };
     assert_eq!((error.kind(), error.message(), error.is_retryable()), (kind, message, false), "{id}");
-    assert_eq!(error.code(), told["error"]["type"].as_str(), "{id}");
+    assert_eq!(error.code(), stated["error"]["type"].as_str(), "{id}");
     let header = headers.get("request-id").map(|id| id.to_str().unwrap());
-    assert_eq!(error.request_id(), header.or(told["request_id"].as_str()), "{id}");
+    assert_eq!(error.request_id(), header.or(stated["request_id"].as_str()), "{id}");
     assert_eq!(error.retry_after(), None, "{id}");
 }
 
@@ -236,18 +236,18 @@ fn limits(recording: &Recording) {
         ("input-tokens", limits.input_tokens),
         ("output-tokens", limits.output_tokens),
     ] {
-        let told = number(&format!("anthropic-ratelimit-{of}-limit"));
-        assert_eq!(limit.and_then(|limit| limit.limit), told, "{id} {of}");
+        let stated = number(&format!("anthropic-ratelimit-{of}-limit"));
+        assert_eq!(limit.and_then(|limit| limit.limit), stated, "{id} {of}");
         let left = number(&format!("anthropic-ratelimit-{of}-remaining"));
         assert_eq!(limit.and_then(|limit| limit.remaining), left, "{id} {of}");
         // All of them were recorded between 2024 and 2027.
         let reset = limit.and_then(|limit| limit.reset);
         let (from, to) = (Duration::from_secs(1_704_067_200), Duration::from_secs(1_798_761_600));
-        assert!(told.is_none() || reset.is_some_and(|reset| reset > from && reset < to), "{id} {of} {reset:?}");
+        assert!(stated.is_none() || reset.is_some_and(|reset| reset > from && reset < to), "{id} {of} {reset:?}");
     }
 }
 
-fn answer(recording: &Recording) {
+fn response(recording: &Recording) {
     let Recording { id, body, .. } = recording;
     let naive: Value = serde_json::from_slice(body).unwrap();
     let decoded = decode_chat(body).unwrap();
@@ -261,7 +261,7 @@ fn answer(recording: &Recording) {
 fn stream(recording: &Recording) {
     let Recording { id, body, .. } = recording;
     let whole = block_on(play(Canned::events([body.clone()]))).unwrap();
-    let answer = whole.answer.clone().unwrap_or_else(|| panic!("{id}: {:?}", whole.error));
+    let response = whole.response.clone().unwrap_or_else(|| panic!("{id}: {:?}", whole.error));
     let lines = std::str::from_utf8(body).unwrap().lines().filter_map(|line| line.strip_prefix("data: "));
     let events: Vec<Value> = lines.map(|data| serde_json::from_str(data).unwrap()).collect();
     let of = |kind: &'static str| events.iter().filter(move |event| event["type"] == kind);
@@ -274,7 +274,7 @@ fn stream(recording: &Recording) {
         let block = &mut blocks[usize::try_from(event["index"].as_u64().unwrap()).unwrap()];
         block.delta(&event["delta"]);
     }
-    compare(id, &answer, &blocks, &last["delta"]["stop_reason"]);
+    compare(id, &response, &blocks, &last["delta"]["stop_reason"]);
     let bytes = (0..body.len()).map(|at| body.slice(at..=at));
     assert_eq!(block_on(play(Canned::events(bytes))).unwrap().events, whole.events, "{id} byte by byte");
     // A cut touches one event, and the first and the last have all shapes; the full run cuts them all.
@@ -292,7 +292,7 @@ fn stream(recording: &Recording) {
 struct Naive {
     kind: String,
     text: String,
-    seal: String,
+    signature: String,
     id: String,
     input: String,
     citations: usize,
@@ -304,7 +304,7 @@ impl Naive {
         let input = block["input"].as_object().filter(|input| !input.is_empty());
         Self {
             text: text(&block[&*kind]).to_owned(),
-            seal: text(&block["signature"]).to_owned(),
+            signature: text(&block["signature"]).to_owned(),
             id: text(&block["id"]).to_owned(),
             input: input.map(|input| Value::Object(input.clone()).to_string()).unwrap_or_default(),
             citations: block["citations"].as_array().map_or(0, Vec::len),
@@ -315,14 +315,14 @@ impl Naive {
     fn delta(&mut self, delta: &Value) {
         self.text += text(&delta["text"]);
         self.text += text(&delta["thinking"]);
-        self.seal += text(&delta["signature"]);
+        self.signature += text(&delta["signature"]);
         self.input += text(&delta["partial_json"]);
         self.citations += usize::from(delta["type"] == "citations_delta");
     }
 }
 
-fn compare(id: &str, answer: &ChatResponse, blocks: &[Naive], reason: &Value) {
-    let choice = &answer.choices[0];
+fn compare(id: &str, response: &ChatResponse, blocks: &[Naive], reason: &Value) {
+    let choice = &response.choices[0];
     assert_eq!(choice.parts.len(), blocks.len(), "{id}");
     for (part, naive) in choice.parts.iter().zip(blocks) {
         match part {
@@ -333,7 +333,7 @@ fn compare(id: &str, answer: &ChatResponse, blocks: &[Naive], reason: &Value) {
             }
             Part::Reasoning(reasoning) => {
                 assert_eq!((&*naive.kind, &*reasoning.text), ("thinking", &*naive.text), "{id}");
-                assert_eq!(reasoning.signature.as_deref(), Some(&*naive.seal), "{id}");
+                assert_eq!(reasoning.signature.as_deref(), Some(&*naive.signature), "{id}");
             }
             Part::ToolCall(call) => {
                 assert_eq!((&*naive.kind, &*call.id), ("tool_use", &*naive.id), "{id}");

@@ -195,8 +195,8 @@ fn anthropic_later_instructions_keep_position() {
 #[test]
 fn anthropic_response_is_sent_back_unchanged() {
     let whole = rich_whole();
-    let answer = decode_chat(whole.to_string().as_bytes()).unwrap().output;
-    let back = asking().message(Message::from(answer.choices[0].clone())).user("go on");
+    let response = decode_chat(whole.to_string().as_bytes()).unwrap().output;
+    let back = asking().message(Message::from(response.choices[0].clone())).user("go on");
     let mut expected = whole["content"].as_array().unwrap().clone();
     expected.remove(5);
     expected[4].as_object_mut().unwrap().remove("citations");

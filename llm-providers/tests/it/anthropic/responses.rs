@@ -1,4 +1,4 @@
-//! Every documented shape of Anthropic's answers, errors and limits, written for these tests.
+//! Every documented shape of Anthropic's responses, errors and limits, written for these tests.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -20,14 +20,14 @@ fn refusal(status: u16, pairs: &[(&'static str, &'static str)], body: &str) -> E
     classify(status, &headers(pairs), body.as_bytes(), UNIX_EPOCH, Some("my-own-key"))
 }
 
-fn told(kind: &str, message: &str, code: Option<&str>) -> String {
+fn error_body(kind: &str, message: &str, code: Option<&str>) -> String {
     let details = code.map(|code| json!({"error_code": code}));
     json!({"type": "error", "error": {"type": kind, "message": message, "details": details}, "request_id": "req_b"})
         .to_string()
 }
 
-fn usage(told: Value) -> (Option<Usage>, Extra) {
-    let body = json!({"content": [], "usage": told}).to_string();
+fn usage(stated: Value) -> (Option<Usage>, Extra) {
+    let body = json!({"content": [], "usage": stated}).to_string();
     let decoded = decode_chat(body.as_bytes()).unwrap();
     (decoded.usage, decoded.output.extra)
 }
@@ -72,28 +72,28 @@ fn finish_reason_of_anthropic_is_mapped() {
     ] {
         let body = json!({"id": "i", "model": "m", "content": [{"type": "text", "text": "a"}], "stop_reason": reason,
             "stop_sequence": "END", "stop_details": {"category": "bio"}, "new": 1, "container": null});
-        let answer = decode_chat(body.to_string().as_bytes()).unwrap().output;
-        assert_eq!(answer.finish(), &finish);
-        let choice = &answer.choices[0].extra;
+        let response = decode_chat(body.to_string().as_bytes()).unwrap().output;
+        assert_eq!(response.finish(), &finish);
+        let choice = &response.choices[0].extra;
         assert_eq!(
             (choice.get("stop_sequence"), choice.get("stop_details")),
             (Some(&json!("END")), Some(&json!({"category": "bio"})))
         );
         assert_eq!(choice.get("stop_reason").is_some(), reason == "model_context_window_exceeded");
-        assert_eq!(answer.extra.iter().collect::<Vec<_>>(), [("new", &json!(1))]);
+        assert_eq!(response.extra.iter().collect::<Vec<_>>(), [("new", &json!(1))]);
     }
 }
 
 #[test]
 fn anthropic_blocks_of_unknown_type_are_kept() {
     let odd = json!([{"type": "song", "notes": [1]}, 3, {"type": "text", "text": 5}, {"type": "tool_use"}]);
-    let answer = decode_chat(json!({"content": odd}).to_string().as_bytes()).unwrap().output;
-    let kept = answer.choices[0].parts.iter().map(|part| match part {
+    let response = decode_chat(json!({"content": odd}).to_string().as_bytes()).unwrap().output;
+    let kept = response.choices[0].parts.iter().map(|part| match part {
         Part::Other { value } => (**value).clone(),
         other => panic!("{other:?}"),
     });
     assert_eq!(Value::Array(kept.collect()), odd);
-    assert_eq!(answer.finish(), &FinishReason::Unknown);
+    assert_eq!(response.finish(), &FinishReason::Unknown);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn anthropic_invalid_response_is_malformed() {
     }
     let counted = r#"{"usage": {"input_tokens": 1, "output_tokens": 2}}"#;
     assert_eq!(decode_chat(counted.as_bytes()).unwrap_err().charge(), Charge::Known(Usage::new(1, 2)));
-    let busy = told("overloaded_error", "Overloaded", None);
+    let busy = error_body("overloaded_error", "Overloaded", None);
     let error = decode_chat(busy.as_bytes()).unwrap_err();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Overloaded, Charge::None));
 }
@@ -176,7 +176,7 @@ fn anthropic_error_kind_follows_type() {
         (504, "timeout_error", "late", None, Timeout, None),
         (529, "overloaded_error", "Overloaded", None, Overloaded, None),
     ] {
-        let error = refusal(status, &[], &told(kind, message, code));
+        let error = refusal(status, &[], &error_body(kind, message, code));
         assert_eq!((error.kind(), error.scope()), (expected, scope), "{status} {message} {code:?}");
         assert_eq!((error.message(), error.code()), (message, Some(code.unwrap_or(kind))));
         assert_eq!((error.status(), error.request_id()), (Some(status), Some("req_b")));
@@ -188,7 +188,7 @@ fn anthropic_error_kind_follows_type() {
 #[test]
 fn retry_after_of_anthropic_counts_for_refusals() {
     let wait = [("retry-after", "7"), ("request-id", "req_h")];
-    let limited = refusal(429, &wait, &told("rate_limit_error", "slow", None));
+    let limited = refusal(429, &wait, &error_body("rate_limit_error", "slow", None));
     assert_eq!((limited.retry_after(), limited.request_id()), (Some(Duration::from_secs(7)), Some("req_h")));
     assert_eq!(refusal(529, &wait, "").retry_after(), Some(Duration::from_secs(7)));
     assert_eq!(refusal(400, &wait, "").retry_after(), None);
@@ -213,7 +213,8 @@ fn anthropic_error_body_of_proxy_is_redacted() {
     assert!(refusal(307, &[], "").message().contains("redirects"));
     assert_eq!(refusal(400, &[], r#"{"error": "plain"}"#).message(), "plain");
     assert_eq!(refusal(400, &[], r#"{"message": "flat"}"#).message(), "flat");
-    let leaky = told("authentication_error", "bad key my-own-key or sk-ant-api03-abcdef", Some("sk-ant-api03-abcdef"));
+    let leaky =
+        error_body("authentication_error", "bad key my-own-key or sk-ant-api03-abcdef", Some("sk-ant-api03-abcdef"));
     let error = refusal(401, &[], &leaky);
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains("my-own-key") && !shown.contains("api03"), "{shown}");
@@ -224,7 +225,7 @@ fn anthropic_token_counts_and_models_are_read() {
     assert_eq!(decode_count(br#"{"input_tokens": 16}"#).unwrap(), 16);
     let error = decode_count(br#"{"tokens": 16}"#).unwrap_err();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Malformed, Charge::None));
-    let refused = decode_count(told("not_found_error", "model: x", None).as_bytes()).unwrap_err();
+    let refused = decode_count(error_body("not_found_error", "model: x", None).as_bytes()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::NotFound);
 
     let page = json!({"data": [{"type": "model", "id": "m-1", "display_name": "M 1", "created_at": "2026-01-01T00:00:00Z",
@@ -242,7 +243,7 @@ fn anthropic_token_counts_and_models_are_read() {
 #[test]
 fn surcharges_of_anthropic_are_listed_if_charged() {
     let of =
-        |told: Value| decode_chat(json!({"content": [], "usage": told}).to_string().as_bytes()).unwrap().surcharges;
+        |stated: Value| decode_chat(json!({"content": [], "usage": stated}).to_string().as_bytes()).unwrap().surcharges;
     assert!(of(json!({"inference_geo": "not_available", "speed": "standard"})).is_empty());
     assert!(of(json!({"inference_geo": "global", "speed": null})).is_empty());
     let both = of(json!({"inference_geo": "us", "speed": "fast", "input_tokens": 1, "output_tokens": 1}));

@@ -27,9 +27,9 @@ fn whole(text: impl Into<Bytes>) -> Read {
     block_on(play(Canned::events([text.into()]))).unwrap()
 }
 
-fn answer(events: &[Value]) -> ChatResponse {
+fn response(events: &[Value]) -> ChatResponse {
     let read = whole(bytes(events));
-    read.answer.unwrap_or_else(|| panic!("{:?}", read.error))
+    read.response.unwrap_or_else(|| panic!("{:?}", read.error))
 }
 
 fn start() -> Value {
@@ -142,22 +142,22 @@ pub(crate) fn rich_whole() -> Value {
 }
 
 /// Without the spaces in arguments, where a stream keeps the model's own.
-fn compact(mut answer: ChatResponse) -> ChatResponse {
-    for part in answer.choices.iter_mut().flat_map(|choice| &mut choice.parts) {
+fn compact(mut response: ChatResponse) -> ChatResponse {
+    for part in response.choices.iter_mut().flat_map(|choice| &mut choice.parts) {
         if let Part::ToolCall(call) = part {
             call.arguments = call.parse::<Value>().unwrap().to_string().into();
         }
     }
-    answer
+    response
 }
 
 #[test]
 fn anthropic_stream_equals_unary_response() {
     let unary = decode_chat(rich_whole().to_string().as_bytes()).unwrap();
     let read = whole(bytes(&rich()));
-    let answer = read.answer.unwrap();
-    assert_eq!(answer.tool_calls().next().unwrap().arguments.as_ref(), "{\"x\": \"é\"}");
-    assert_eq!(compact(answer), unary.output);
+    let response = read.response.unwrap();
+    assert_eq!(response.tool_calls().next().unwrap().arguments.as_ref(), "{\"x\": \"é\"}");
+    assert_eq!(compact(response), unary.output);
     let usage = Usage { cache_read: 100, cache_write: 10, cache_write_long: 20, ..Usage::new(138, 50) };
     let usage = Usage { reasoning: 20, searches: 1, ..usage };
     assert_eq!((read.receipt.usage(), unary.usage), (Some(usage), Some(usage)));
@@ -183,7 +183,7 @@ fn anthropic_stream_reads_any_byte_splits() {
         let text = format!("\u{feff}: waiting\n\n{}", bytes(&typical())).replace('\n', separator);
         let text = Bytes::from(text);
         let expected = whole(text.clone());
-        assert_eq!(expected.answer.as_ref().unwrap().text(), "Año 漢🦀", "{name}");
+        assert_eq!(expected.response.as_ref().unwrap().text(), "Año 漢🦀", "{name}");
         block_on(async {
             // Within lines all three are the same.
             let places: Vec<_> = if separator == "\n" { (0..text.len()).collect() } else { seams(&text).collect() };
@@ -204,34 +204,34 @@ fn anthropic_stream_reads_any_byte_splits() {
 fn anthropic_stream_reads_multiline_data_and_comments() {
     let text = bytes(&typical()).replace(",\"usage\"", "\ndata: ,\"usage\"").replace("}\n\n", "}      \n: alive\n\n");
     let read = whole(text);
-    assert_eq!(read.answer.unwrap(), answer(&typical()));
+    assert_eq!(read.response.unwrap(), response(&typical()));
 }
 
 #[test]
 fn anthropic_stream_broken_states_known_usage() {
     let events = typical();
-    for told in 1..events.len() - 2 {
-        let (error, accounting) = match block_on(play(Canned::events([bytes(&events[..told])]))) {
+    for stated in 1..events.len() - 2 {
+        let (error, accounting) = match block_on(play(Canned::events([bytes(&events[..stated])]))) {
             Ok(read) => (read.error.unwrap(), read.receipt.accounting()),
             // Before any content.
             Err(error) => (error.clone(), error.accounting().unwrap().clone()),
         };
-        assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown), "after {told}");
+        assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown), "after {stated}");
         assert_eq!(accounting.usage, None);
         let known = Usage { cache_read: 100, cache_write: 10, cache_write_long: 20, ..Usage::new(137, 1) };
-        assert_eq!(accounting.usage_so_far, Some(known), "after {told}");
+        assert_eq!(accounting.usage_so_far, Some(known), "after {stated}");
     }
     // The reason and the usage came: nothing is missing but a mark. So it is with an end without a line's end.
     let marked = bytes(&events);
     for text in [bytes(&events[..events.len() - 1]), marked.trim_end().to_owned()] {
         let read = whole(text);
-        assert_eq!(read.answer.unwrap(), answer(&events));
+        assert_eq!(read.response.unwrap(), response(&events));
         assert_eq!(read.receipt.usage().map(|usage| usage.output), Some(9));
     }
     let broken = block_on(play(Canned::events([bytes(&events[..4])]).broken())).unwrap();
     assert_eq!(broken.error.unwrap().charge(), Charge::Unknown);
     let after = block_on(play(Canned::events([marked]).broken())).unwrap();
-    assert!(after.answer.is_some() && after.error.is_none());
+    assert!(after.response.is_some() && after.error.is_none());
 }
 
 #[test]
@@ -251,9 +251,9 @@ fn anthropic_stream_ends_at_error() {
         let mut events = typical()[..4].to_vec();
         events.extend([error(kind), end("end_turn", 9), stop()]);
         let read = whole(bytes(&events));
-        let told = read.error.unwrap();
-        assert_eq!((told.kind(), told.message(), told.charge()), (expected, "no", Charge::Unknown), "{kind}");
-        assert!(read.answer.is_none() && read.receipt.usage().is_none());
+        let stated = read.error.unwrap();
+        assert_eq!((stated.kind(), stated.message(), stated.charge()), (expected, "no", Charge::Unknown), "{kind}");
+        assert!(read.response.is_none() && read.receipt.usage().is_none());
     }
 }
 
@@ -265,7 +265,7 @@ fn anthropic_stream_ignores_repeated_or_late_events() {
     let read = whole(bytes(&events));
     let finishes = read.events.iter().filter(|event| matches!(event, ChatEvent::Finish { .. })).count();
     assert_eq!((finishes, read.receipt.usage().unwrap().output), (1, 9));
-    assert_eq!(read.answer.unwrap(), answer(&typical()));
+    assert_eq!(read.response.unwrap(), response(&typical()));
     let twice = [start(), start()];
     assert_eq!(block_on(play(Canned::events([bytes(&twice)]))).unwrap_err().kind(), ErrorKind::Malformed);
 }
@@ -281,8 +281,8 @@ fn anthropic_stream_usage_is_latest() {
     );
     let read = whole(bytes(&events));
     assert_eq!(read.receipt.usage().map(|usage| (usage.input, usage.output)), Some((147, 9)));
-    let answer = read.answer.unwrap();
-    assert_eq!(answer.choices[0].extra.get("stop_details").unwrap()["category"], "cyber");
+    let response = read.response.unwrap();
+    assert_eq!(response.choices[0].extra.get("stop_details").unwrap()["category"], "cyber");
 }
 
 #[test]
@@ -300,8 +300,8 @@ fn anthropic_stream_keeps_or_skips_unknown_kinds() {
         end("pause_turn", 2),
         stop(),
     ];
-    let answer = answer(&events);
-    let choice = &answer.choices[0];
+    let response = response(&events);
+    let choice = &response.choices[0];
     assert_eq!(choice.parts[0], Part::text("ab").with_extra("mood", "calm"));
     assert_eq!(choice.parts[1], Part::Other { value: json!({"type": "song", "notes": "do re"}).into() });
     assert_eq!(choice.finish, FinishReason::Other("pause_turn".into()));
@@ -324,7 +324,7 @@ fn anthropic_stream_invalid_events_are_malformed() {
     decoder.decode(&open(0, json!({"type": "text", "text": ""})).to_string()).unwrap();
     let odd = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":3}}"#;
     assert!(decoder.decode(odd).unwrap_err().message().contains("no text"));
-    let page = block_on(play(Canned::answer("text/html", ["<!DOCTYPE html><html></html>"]))).unwrap_err();
+    let page = block_on(play(Canned::response("text/html", ["<!DOCTYPE html><html></html>"]))).unwrap_err();
     assert_eq!(page.kind(), ErrorKind::Malformed);
     let mut split = bytes(&typical()[..4]).into_bytes();
     split.extend_from_slice(b"data: {\"a\": \"\xff\"}\n\n");

@@ -39,7 +39,7 @@ fn cross_vendor_field_is_refused_or_approximated() {
     let called = json!({"role": "assistant", "content": null,
         "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
     let text = json!({"role": "assistant", "content": "4"});
-    for (part, named, maker, rest) in [
+    for (part, named, vendor, rest) in [
         (Part::text("4").with_extra("thoughtSignature", "S"), "extra.thoughtSignature", "gemini", &text),
         (Part::text("4").with_extra("citations", json!([{"url": "u"}])), "extra.citations", "anthropic", &text),
         (call().with_extra("thoughtSignature", "S"), "extra.thoughtSignature", "gemini", &called),
@@ -52,7 +52,7 @@ fn cross_vendor_field_is_refused_or_approximated() {
         for dialect in [Dialect::OPENAI, Dialect::MISTRAL, Dialect::DEEPSEEK, Dialect::OPENROUTER] {
             let error = refused(&request, dialect);
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-            let (field, of) = (format!("messages[1].parts[0].{named}"), format!("response of {maker}"));
+            let (field, of) = (format!("messages[1].parts[0].{named}"), format!("response of {vendor}"));
             assert!(error.message().contains(&field) && error.message().contains(&of), "{error}");
         }
         assert_eq!(&sent(&request, near(Dialect::OPENAI)), rest);
@@ -67,7 +67,7 @@ fn cross_vendor_signed_reasoning_is_refused() {
     let claudes = thought(Some("S"));
     let geminis = thought(Some("S")).with_extra("thought", true);
     let routed = thought(None).with_extra("reasoning_details", json!([{"type": "reasoning.text", "signature": "S"}]));
-    for (part, seal, knows) in [
+    for (part, signature, knows) in [
         (claudes, "(signature)", None),
         (geminis, "(thought)", None),
         (routed, "(reasoning_details)", Some("openrouter")),
@@ -82,7 +82,7 @@ fn cross_vendor_signed_reasoning_is_refused() {
             }
             let error = refused(&request, dialect);
             assert!(
-                error.kind() == ErrorKind::Unsupported && error.message().contains(seal),
+                error.kind() == ErrorKind::Unsupported && error.message().contains(signature),
                 "{}: {error}",
                 dialect.name
             );
@@ -142,11 +142,11 @@ fn cross_vendor_approximation_drops_steering_settings() {
         assert_eq!(body.get("top_k"), None);
         let seed = !matches!(dialect.name, "deepseek" | "gemini");
         assert_eq!(body.get("seed").or(body.get("random_seed")).is_some(), seed, "{}", dialect.name);
-        let (told, named) = (dialect.name == "deepseek", matches!(dialect.name, "deepseek" | "gemini"));
-        assert_eq!((body.get("logprobs").is_some(), body.get("top_logprobs").is_some()), (told, told));
+        let (stated, named) = (dialect.name == "deepseek", matches!(dialect.name, "deepseek" | "gemini"));
+        assert_eq!((body.get("logprobs").is_some(), body.get("top_logprobs").is_some()), (stated, stated));
         assert_eq!(body["messages"][0].get("name").is_some(), named, "{}", dialect.name);
     }
     request.sampling.n = Some(2);
     let error = refused(&request, near(Dialect::GROQ));
-    assert!(error.message().contains("sampling.n"), "it decides how many answers there are: {error}");
+    assert!(error.message().contains("sampling.n"), "it decides how many responses there are: {error}");
 }

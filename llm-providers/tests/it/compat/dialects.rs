@@ -141,8 +141,8 @@ fn dialect_fits_tool_call_ids() {
 /// What a server answered, sent back to it.
 fn again(dialect: Dialect, message: Value) -> Value {
     let body = json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).to_string();
-    let answer: ChatResponse = OpenAiProtocol::new(dialect).read_chat(body.as_bytes()).unwrap().output;
-    let message = Message::from(answer.choices[0].clone());
+    let response: ChatResponse = OpenAiProtocol::new(dialect).read_chat(body.as_bytes()).unwrap().output;
+    let message = Message::from(response.choices[0].clone());
     sent(dialect, &asked().message(message).user("go on"))["messages"][1].take()
 }
 
@@ -158,11 +158,11 @@ fn dialect_sends_reasoning_in_server_form() {
     let thinking = json!({"role": "assistant", "content": parts});
     assert_eq!(again(Dialect::MISTRAL, thinking.clone()), thinking);
     let details = json!([{"type": "reasoning.text", "text": "2+2", "signature": "s", "format": "f", "index": 0}]);
-    let sealed = json!({"role": "assistant", "content": "4", "reasoning": "2+2", "reasoning_details": details});
-    assert_eq!(again(Dialect::OPENROUTER, sealed.clone()), sealed);
+    let signed = json!({"role": "assistant", "content": "4", "reasoning": "2+2", "reasoning_details": details});
+    assert_eq!(again(Dialect::OPENROUTER, signed.clone()), signed);
     let mut dropping = Dialect::OPENAI;
     dropping.approximate = true;
-    for message in [thought, sealed] {
+    for message in [thought, signed] {
         assert_eq!(again(dropping, message), json!({"role": "assistant", "content": "4"}));
     }
     let mut own = Message::new(

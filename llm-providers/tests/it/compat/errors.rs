@@ -173,8 +173,8 @@ fn error_chunk_ends_incomplete_stream() {
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Server, Charge::Known(Usage::new(3, 1))));
     let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]});
     let read = played(Dialect::OPENROUTER, &[delta("a", 1), end, failed], true).unwrap();
-    let answer = read.answer.unwrap();
-    assert_eq!((&*answer.text(), answer.extra.get("error").is_some()), ("a", true));
+    let response = read.response.unwrap();
+    assert_eq!((&*response.text(), response.extra.get("error").is_some()), ("a", true));
 }
 
 #[test]

@@ -18,12 +18,12 @@ fn list_models_reads_details() {
         {"id": "b", "name": "B", "context_length": 1_000, "top_provider": {"max_completion_tokens": 100}},
         {"id": "c", "max_model_len": 2_000}, {"no": "id"}]});
     let client =
-        OpenAi::with_dialect(Dialect::OPENROUTER, None, Canned::answer("application/json", [list.to_string()]))
+        OpenAi::with_dialect(Dialect::OPENROUTER, None, Canned::response("application/json", [list.to_string()]))
             .unwrap();
     let models = block_on(client.models(None)).unwrap();
-    let told: Vec<_> = models.iter().map(|m| (&*m.id, m.name.as_deref(), m.input_limit, m.output_limit)).collect();
+    let stated: Vec<_> = models.iter().map(|m| (&*m.id, m.name.as_deref(), m.input_limit, m.output_limit)).collect();
     assert_eq!(
-        told,
+        stated,
         [("a", None, None, None), ("b", Some("B"), Some(1_000), Some(100)), ("c", None, Some(2_000), None)]
     );
     assert_eq!(models[0].extra.get("owned_by"), Some(&"x".into()));
@@ -47,7 +47,7 @@ async fn list_models_sends_key_without_body() {
 #[test]
 fn count_tokens_is_unsupported() {
     for dialect in [Dialect::OPENAI, Dialect::MISTRAL] {
-        let client = OpenAi::with_dialect(dialect, None, Canned::answer("application/json", ["{}"])).unwrap();
+        let client = OpenAi::with_dialect(dialect, None, Canned::response("application/json", ["{}"])).unwrap();
         let error = block_on(client.count_tokens(&ChatRequest::new("m").user("hi"), None)).unwrap_err();
         assert!(error.kind() == ErrorKind::Unsupported && error.message().contains(dialect.name), "{error}");
     }

@@ -46,17 +46,17 @@ pub(super) fn whole(pair: &Pair) {
 pub(super) fn stream(pair: &Pair) {
     let Pair { id, body, .. } = pair;
     let read = block_on(played(pair, [body.clone()])).unwrap();
-    let answer = read.answer.clone().unwrap_or_else(|| panic!("{id}: {:?}", read.error));
+    let response = read.response.clone().unwrap_or_else(|| panic!("{id}: {:?}", read.error));
     let text = std::str::from_utf8(body).unwrap();
     let chunks = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
     let chunks: Vec<Value> = chunks.map(|data| serde_json::from_str(data).unwrap()).collect();
     let naive: Vec<&Value> = chunks.iter().flat_map(|chunk| chunk["choices"].as_array().unwrap()).collect();
-    assert_eq!(answer.choices.len(), 1, "{id}");
-    said(pair, &answer.choices[0], &naive.iter().map(|choice| &choice["delta"]).collect::<Vec<_>>());
+    assert_eq!(response.choices.len(), 1, "{id}");
+    said(pair, &response.choices[0], &naive.iter().map(|choice| &choice["delta"]).collect::<Vec<_>>());
     let finish = naive.iter().find_map(|choice| choice["finish_reason"].as_str()).unwrap();
-    assert_eq!(answer.choices[0].finish.to_string(), finish, "{id}");
-    let told = |chunk: &Value| usage(pair, &chunk["usage"]).or_else(|| usage(pair, &chunk["x_groq"]["usage"]));
-    assert_eq!(read.receipt.usage(), chunks.iter().rev().find_map(told), "{id}");
+    assert_eq!(response.choices[0].finish.to_string(), finish, "{id}");
+    let stated = |chunk: &Value| usage(pair, &chunk["usage"]).or_else(|| usage(pair, &chunk["x_groq"]["usage"]));
+    assert_eq!(read.receipt.usage(), chunks.iter().rev().find_map(stated), "{id}");
     let byte_by_byte = (0..body.len()).map(|at| body.slice(at..=at));
     assert_eq!(block_on(played(pair, byte_by_byte)).unwrap().events, read.events, "{id} byte by byte");
     block_on(cut_everywhere(pair));

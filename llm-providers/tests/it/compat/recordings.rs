@@ -94,7 +94,7 @@ fn each(check: impl Fn(&Pair)) {
 #[test]
 fn compat_recordings_decode_like_naive_reading() {
     each(|pair| match pair {
-        // OpenAI's own answers have a module of their own.
+        // OpenAI's own responses have a module of their own.
         Pair { id, .. } if id.starts_with("openai/") => {}
         Pair { status: 400.., .. } => refusal(pair),
         Pair { embeds: true, .. } => recorded_responses::vectors(pair),
@@ -116,7 +116,7 @@ fn compat_recordings_encode_as_recorded() {
 
 /// What is written for a recorded request: the path below the base URL, and the body.
 fn written(pair: &Pair) -> (String, Value) {
-    let client = OpenAi::with_dialect(pair.dialect, None, Canned::answer("application/json", [""; 0])).unwrap();
+    let client = OpenAi::with_dialect(pair.dialect, None, Canned::response("application/json", [""; 0])).unwrap();
     let version = pair.url.split_once("api-version=").map(|(_, version)| version);
     let client = match version {
         Some(version) if pair.url.contains("/deployments/") => client.deployments(version).unwrap(),
@@ -127,7 +127,7 @@ fn written(pair: &Pair) -> (String, Value) {
     if let Some(model) = deployment(pair) {
         asked["model"] = model.into();
     }
-    let outgoing = if pair.embeds {
+    let encoded = if pair.embeds {
         client.protocol().embed(&recorded_requests::embed(&asked))
     } else {
         let (request, streamed) = recorded_requests::chat(&asked);
@@ -135,8 +135,8 @@ fn written(pair: &Pair) -> (String, Value) {
         assert!(streamed == pair.streamed || pair.status >= 400, "{}", pair.id);
         client.protocol().chat(&request, streamed)
     };
-    let outgoing = outgoing.unwrap_or_else(|error| panic!("{}: {error}", pair.id));
-    (outgoing.path, serde_json::from_slice(&outgoing.body).unwrap())
+    let encoded = encoded.unwrap_or_else(|error| panic!("{}: {error}", pair.id));
+    (encoded.path, serde_json::from_slice(&encoded.body).unwrap())
 }
 
 fn deployment(pair: &Pair) -> Option<&str> {
@@ -218,11 +218,11 @@ fn refusal(pair: &Pair) {
         other => panic!("{id}: no expectation for {other}: {error:?}"),
     };
     assert_eq!(error.kind(), kind, "{id}");
-    let told: Value = serde_json::from_slice(body).unwrap();
-    if let Some(code) = told["error"]["code"].as_str() {
+    let stated: Value = serde_json::from_slice(body).unwrap();
+    if let Some(code) = stated["error"]["code"].as_str() {
         assert_eq!(error.code(), Some(code), "{id}");
     }
-    let message = told["error"]["message"].as_str().or(told["detail"].as_str()).unwrap();
+    let message = stated["error"]["message"].as_str().or(stated["detail"].as_str()).unwrap();
     assert!(*status == 401 || error.message().starts_with(message), "{id}: {error}");
     assert!(!error.message().contains("****"), "{id}: {error}");
     let id_header = headers.get("x-request-id").or(headers.get("apim-request-id"));

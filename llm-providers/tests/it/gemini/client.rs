@@ -53,11 +53,11 @@ fn gemini_response_receipt_and_ledger_agree() {
         let stream = client.chat_stream(question()).await.unwrap();
         assert_eq!(stream.receipt.usage(), None, "not known at the head");
         let streamed = read(stream.output, stream.receipt).await;
-        let answer = streamed.answer.unwrap();
-        assert_eq!(answer.choices, whole.output.choices);
-        assert!(!answer.choices[0].reasoning().is_empty());
+        let response = streamed.response.unwrap();
+        assert_eq!(response.choices, whole.output.choices);
+        assert!(!response.choices[0].reasoning().is_empty());
         assert_eq!(whole.output.text(), vendor.responses_to(&vendor.requests()[0])[0]);
-        for (receipt, id) in [(&whole.receipt, &whole.output.id), (&streamed.receipt, &answer.id)] {
+        for (receipt, id) in [(&whole.receipt, &whole.output.id), (&streamed.receipt, &response.id)] {
             let (accounting, bill) = (receipt.accounting(), vendor.bill(id).unwrap());
             let usage = Usage {
                 cache_read: bill.cached_tokens,
@@ -199,7 +199,7 @@ fn gemini_damaged_response_has_error_kind() {
         assert!(read.receipt.usage().is_none() && read.receipt.accounting().usage_so_far.is_some());
         let shredded = client(&failing(Fault::Shred(std::num::NonZeroUsize::MIN)));
         let whole = client(&Vendor::new()).chat(question()).await.unwrap();
-        assert_eq!(streamed(&shredded, question().body).await.unwrap().answer.unwrap().text(), whole.output.text());
+        assert_eq!(streamed(&shredded, question().body).await.unwrap().response.unwrap().text(), whole.output.text());
         let silent = client(&failing(Fault::NoUsage)).chat(question()).await.unwrap();
         assert_eq!(silent.receipt.usage(), None);
     });
@@ -220,7 +220,7 @@ fn gemini_tool_calls_keep_signatures() {
             ))
             .tool_choice(ToolChoice::Required);
         let whole = client.chat(Call::new("t", asked.clone())).await.unwrap().output;
-        let pieces = streamed(&client, asked.clone()).await.unwrap().answer.unwrap();
+        let pieces = streamed(&client, asked.clone()).await.unwrap().response.unwrap();
         assert_eq!(whole.choices, pieces.choices);
         let call = whole.tool_calls().next().unwrap().clone();
         assert!(call.extra.get("thoughtSignature").is_some());
@@ -246,8 +246,8 @@ fn gemini_schemas_images_and_embeddings_round_trip() {
         let photo = Message::new(Role::User, vec![Part::text("score"), Part::image("image/png", &b"\x89PNG"[..])]);
         let request =
             ChatRequest::new("m").message(photo).response_format(ResponseFormat::json_schema("score", schema));
-        let answer = client.chat(Call::new("t", request)).await.unwrap().output;
-        assert!(serde_json::from_str::<serde_json::Value>(&answer.text()).unwrap()["stars"].is_i64());
+        let response = client.chat(Call::new("t", request)).await.unwrap().output;
+        assert!(serde_json::from_str::<serde_json::Value>(&response.text()).unwrap()["stars"].is_i64());
         let mut embed = EmbedRequest::new("e", ["a", "b"]);
         embed.dimensions = Some(4);
         let reply = client.embed(Call::new("t", embed)).await.unwrap();

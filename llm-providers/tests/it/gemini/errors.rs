@@ -63,8 +63,8 @@ fn gemini_error_kind_follows_status() {
         (503, "UNAVAILABLE", "The model is overloaded.", Overloaded),
         (504, "DEADLINE_EXCEEDED", "late", Timeout),
     ] {
-        let told = error(code, status, message, json!([]));
-        for body in [told.clone(), json!([told])] {
+        let stated = error(code, status, message, json!([]));
+        for body in [stated.clone(), json!([stated])] {
             let error = of(code, &body);
             assert_eq!((error.kind(), error.status(), error.code()), (kind, Some(code), Some(status)), "{message}");
             assert_eq!(error.message(), message);

@@ -17,21 +17,21 @@ fn sent(parts: Vec<Part>, dialect: Dialect) -> Result<Value, Error> {
     encode_chat(&asking(parts), dialect).map(|body| serde_json::from_slice(&body).unwrap())
 }
 
-fn answer(args: &str) -> String {
+fn response(args: &str) -> String {
     let call = format!(r#"{{"functionCall": {{"name": "f", "args": {args}}}}}"#);
     format!(r#"{{"candidates": [{{"content": {{"parts": [{call}]}}, "finishReason": "STOP"}}]}}"#)
 }
 
 #[test]
 fn gemini_arguments_keep_digits() {
-    let whole = decode_chat(answer(DIGITS).as_bytes()).unwrap().output;
+    let whole = decode_chat(response(DIGITS).as_bytes()).unwrap().output;
     assert_eq!(&*whole.tool_calls().next().unwrap().arguments, DIGITS);
-    for data in [answer(DIGITS), format!("[{}]", answer(DIGITS))] {
+    for data in [response(DIGITS), format!("[{}]", response(DIGITS))] {
         let events = ChunkDecoder::default().decode(&data).unwrap();
-        let told = events
+        let stated = events
             .iter()
             .any(|event| matches!(event, ChatEvent::ToolArguments { fragment, .. } if &**fragment == DIGITS));
-        assert!(told, "{events:?}");
+        assert!(stated, "{events:?}");
     }
     let parts = whole.choices.into_iter().next().unwrap().parts;
     let body = encode_chat(&asking(parts), Dialect::default()).unwrap();
@@ -61,8 +61,8 @@ fn gemini_signature_of_own_response_is_sent() {
     let parts = json!([{"text": "hm", "thought": true, "thoughtSignature": "S1"}, {"text": "yes", "thoughtSignature": "S2"},
         {"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "S3"}]);
     let body = json!({"candidates": [{"content": {"parts": parts.clone()}, "finishReason": "STOP"}]}).to_string();
-    let answer = decode_chat(body.as_bytes()).unwrap().output;
-    let back = sent(answer.choices.into_iter().next().unwrap().parts, Dialect::default()).unwrap();
+    let response = decode_chat(body.as_bytes()).unwrap().output;
+    let back = sent(response.choices.into_iter().next().unwrap().parts, Dialect::default()).unwrap();
     assert_eq!(back["contents"][1]["parts"], parts);
 }
 
@@ -83,9 +83,9 @@ fn cross_vendor_history_to_gemini_is_refused() {
         ),
         (Part::Reasoning(claudes), "parts[0], reasoning with a signature (signature)", Value::Null),
     ];
-    for (part, told, without) in left {
+    for (part, stated, without) in left {
         let error = sent(vec![part.clone()], Dialect::default()).unwrap_err();
-        assert!(error.kind() == ErrorKind::Unsupported && error.message().contains(told), "{error}");
+        assert!(error.kind() == ErrorKind::Unsupported && error.message().contains(stated), "{error}");
         let body = sent(vec![part], Dialect { approximate: true, ..Dialect::default() }).unwrap();
         let turns: Vec<_> =
             body["contents"].as_array().unwrap().iter().filter(|turn| turn["role"] == "model").collect();

@@ -7,7 +7,7 @@ use crate::streaming::block_on;
 
 use crate::codec::gemini::{ChunkDecoder, decode_chat};
 
-/// The answer that these function calls make, each in a chunk of its own.
+/// The response that these function calls make, each in a chunk of its own.
 fn streamed(calls: &[Value]) -> Result<ChatResponse, Error> {
     let mut decoder = ChunkDecoder::default();
     let mut events: Vec<ChatEvent> = Vec::new();
@@ -25,8 +25,8 @@ fn piece(path: &str, field: &str, value: impl Into<Value>) -> Value {
     json!({"partialArgs": [{"jsonPath": path, field: value.into(), "willContinue": true}], "willContinue": true})
 }
 
-fn arguments(answer: &ChatResponse) -> Vec<(String, Value)> {
-    answer.tool_calls().map(|call| (call.name.to_string(), call.parse().unwrap_or(Value::Null))).collect()
+fn arguments(response: &ChatResponse) -> Vec<(String, Value)> {
+    response.tool_calls().map(|call| (call.name.to_string(), call.parse().unwrap_or(Value::Null))).collect()
 }
 
 #[test]
@@ -46,13 +46,13 @@ fn partial_args_are_joined() {
         json!({"name": "next", "args": {"a": 1}}),
         json!({"name": "short", "partialArgs": [{"jsonPath": "$.x", "stringValue": "y"}]}),
     ];
-    let answer = streamed(&calls).unwrap();
+    let response = streamed(&calls).unwrap();
     let booked = json!({"place": "New Delhi", "stops": [{"name": "A"}, {"zip code": 7}], "days": 2.5, "fast": true,
         "note": null});
     let expected = [("book", booked), ("next", json!({"a": 1})), ("short", json!({"x": "y"}))];
-    assert_eq!(arguments(&answer), expected.map(|(name, value)| (name.to_owned(), value)));
-    assert_eq!(&*answer.tool_calls().next().unwrap().id, "c1");
-    assert!(ChatRequest::is_cacheable(&answer));
+    assert_eq!(arguments(&response), expected.map(|(name, value)| (name.to_owned(), value)));
+    assert_eq!(&*response.tool_calls().next().unwrap().id, "c1");
+    assert!(ChatRequest::is_cacheable(&response));
 }
 
 #[test]
@@ -61,8 +61,8 @@ fn partial_args_broken_off_are_not_kept() {
         vec![json!({"name": "f", "willContinue": true})],
         vec![json!({"name": "f", "willContinue": true}), piece("$.x", "stringValue", "y")],
     ] {
-        let answer = streamed(&calls).unwrap();
-        assert_eq!((answer.tool_calls().count(), ChatRequest::is_cacheable(&answer)), (1, false), "{calls:?}");
+        let response = streamed(&calls).unwrap();
+        assert_eq!((response.tool_calls().count(), ChatRequest::is_cacheable(&response)), (1, false), "{calls:?}");
     }
     let call = json!({"functionCall": {"name": "f", "willContinue": true}});
     let body = json!({"candidates": [{"content": {"parts": [call]}, "finishReason": "STOP"}]}).to_string();
@@ -91,7 +91,7 @@ fn partial_args_without_path_are_refused() {
 fn function_call_without_name_is_not_kept() {
     let parts = json!([{"functionCall": {"args": {"a": 1}}}, {"functionCall": {"name": "f", "args": {}}}]);
     let body = json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}).to_string();
-    let answer = decode_chat(body.as_bytes()).unwrap().output;
-    assert_eq!(answer.finish(), &FinishReason::Failed("MALFORMED_FUNCTION_CALL".into()));
-    assert!(!ChatRequest::is_cacheable(&answer));
+    let response = decode_chat(body.as_bytes()).unwrap().output;
+    assert_eq!(response.finish(), &FinishReason::Failed("MALFORMED_FUNCTION_CALL".into()));
+    assert!(!ChatRequest::is_cacheable(&response));
 }

@@ -85,18 +85,21 @@ fn try_all(bytes: &[u8]) {
     let _ = classify(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), bytes, UNIX_EPOCH, Some("key-1"));
 }
 
-/// A part of an answer as the vendor writes it. Neighbours that a stream would let flow together are told apart.
+/// A part of a response as the vendor writes it. Neighbours that a stream would let flow together are told apart.
 fn part() -> impl Strategy<Value = Value> {
     let text = "[a-zé ]{1,8}";
-    let seal = "[A-Z]{1,4}";
+    let signature = "[A-Z]{1,4}";
     prop_oneof![
         text.prop_map(|text| json!({"text": text})),
         text.prop_map(|text| json!({"text": text, "thought": true})),
-        (text, seal).prop_map(|(text, seal)| json!({"text": text, "thoughtSignature": seal})),
-        (text, seal).prop_map(|(text, seal)| json!({"text": text, "thought": true, "thoughtSignature": seal})),
-        seal.prop_map(|seal| json!({"text": "", "thoughtSignature": seal})),
+        (text, signature).prop_map(|(text, signature)| json!({"text": text, "thoughtSignature": signature})),
+        (text, signature)
+            .prop_map(|(text, signature)| json!({"text": text, "thought": true, "thoughtSignature": signature})),
+        signature.prop_map(|signature| json!({"text": "", "thoughtSignature": signature})),
         text.prop_map(|name| json!({"functionCall": {"name": name, "args": {"a": 1}}})),
-        seal.prop_map(|seal| json!({"functionCall": {"id": "c", "name": "f", "args": {}}, "thoughtSignature": seal})),
+        signature.prop_map(
+            |signature| json!({"functionCall": {"id": "c", "name": "f", "args": {}}, "thoughtSignature": signature})
+        ),
         Just(json!({"inlineData": {"mimeType": "image/png", "data": "AAAA"}, "thoughtSignature": "S"})),
         Just(json!({"codeExecutionResult": {"outcome": "OUTCOME_OK"}})),
     ]
@@ -180,7 +183,7 @@ proptest! {
         let events = chunks.iter().map(|chunk| format!("data: {chunk}\r\n\r\n"));
         let client = Gemini::with_transport("key", Canned::events(events)).unwrap();
         let streamed = block_on(play_to(&client)).unwrap();
-        prop_assert_eq!(streamed.answer.as_ref(), Some(&whole.output));
+        prop_assert_eq!(streamed.response.as_ref(), Some(&whole.output));
         let request = ChatRequest::new("m").user("x").message(Message::from(whole.output.choices[0].clone()));
         let sent: Value = serde_json::from_slice(&encode_chat(&request, Dialect::default()).unwrap()).unwrap();
         prop_assert_eq!(&sent["contents"][1]["parts"], &Value::from(parts));

@@ -1,5 +1,5 @@
 //! Recorded traffic, where `LLM_CASSETTES` says where it is. Requests are read naively into our types and must be sent as
-//! they were recorded; answers are compared with a naive reading of their JSON.
+//! they were recorded; responses are compared with a naive reading of their JSON.
 //!
 //! Requests differ as they may: names in camel case, no empty `generationConfig`, no role of the instructions, base64
 //! in the usual alphabet, no null descriptions, `alt=sse` with streams, a size of pages.
@@ -87,11 +87,11 @@ fn gemini_recordings_encode_as_recorded() {
         let path = url.strip_prefix(BASE).unwrap();
         let model = path.strip_prefix("models/").and_then(|path| path.split(':').next()).unwrap_or_default();
         let expected = normal(request);
-        let outgoing = match api.as_str() {
+        let encoded = match api.as_str() {
             "models" => {
-                let outgoing = GeminiProtocol::default().models(None).unwrap();
-                assert_eq!(outgoing.path, format!("{path}?pageSize=1000"), "{id}");
-                assert!(outgoing.body.is_empty());
+                let encoded = GeminiProtocol::default().models(None).unwrap();
+                assert_eq!(encoded.path, format!("{path}?pageSize=1000"), "{id}");
+                assert!(encoded.body.is_empty());
                 continue;
             }
             // It holds an image, which our type has no place for.
@@ -103,7 +103,7 @@ fn gemini_recordings_encode_as_recorded() {
                 GeminiProtocol::new(dialect).chat(&question, api == "streamGenerateContent").unwrap()
             }
         };
-        let EncodedRequest { path: ours, body, .. } = outgoing;
+        let EncodedRequest { path: ours, body, .. } = encoded;
         let stated = |path: &str| path.replace("?alt=sse", "");
         assert_eq!(stated(&ours), stated(path), "{id}");
         assert_eq!(normal(&serde_json::from_slice(&body).unwrap()), expected, "{id}");
@@ -184,7 +184,7 @@ fn naive_config(mut request: ChatRequest, dialect: &mut Dialect, config: &Value)
             "thinkingConfig" => dialect.include_thoughts = value["includeThoughts"] == true,
             "responseMimeType" => {}
             "responseSchema" | "responseJsonSchema" => {
-                let (name, schema) = ("answer".into(), Arc::new(value.clone()));
+                let (name, schema) = ("response".into(), Arc::new(value.clone()));
                 let format = JsonSchema { name, description: None, schema, strict: Some(true) };
                 request = request.response_format(ResponseFormat::JsonSchema(format));
             }
@@ -196,10 +196,10 @@ fn naive_config(mut request: ChatRequest, dialect: &mut Dialect, config: &Value)
 
 fn naive_message(content: &Value) -> Message {
     let parts = content["parts"].as_array().unwrap();
-    let answers = parts.iter().all(|part| part.get("functionResponse").is_some());
+    let responses = parts.iter().all(|part| part.get("functionResponse").is_some());
     let role = match content["role"].as_str().unwrap() {
         "model" => Role::Assistant,
-        _ if answers => Role::Tool,
+        _ if responses => Role::Tool,
         _ => Role::User,
     };
     Message::new(role, parts.iter().map(naive_part).collect())
@@ -211,15 +211,15 @@ fn naive_part(part: &Value) -> Part {
     if let Some(call) = part.get("functionCall") {
         let mut called = ToolCall { id: id(call), name: call["name"].as_str().unwrap().into(), ..ToolCall::default() };
         called.arguments = call["args"].to_string().into();
-        if let Some(seal) = part.get("thoughtSignature") {
-            called.extra.insert("thoughtSignature", seal.clone());
+        if let Some(signature) = part.get("thoughtSignature") {
+            called.extra.insert("thoughtSignature", signature.clone());
         }
         return Part::ToolCall(called);
     }
-    if let Some(answer) = part.get("functionResponse") {
-        let response = &answer["response"];
+    if let Some(response) = part.get("functionResponse") {
+        let response = &response["response"];
         let text = response["result"].as_str().map_or_else(|| response.to_string(), str::to_owned);
-        let (call_id, content) = (id(answer), vec![Part::text(text)]);
+        let (call_id, content) = (id(response), vec![Part::text(text)]);
         return Part::ToolResult(ToolResult { call_id, content, is_error: false, extra: Default::default() });
     }
     if let Some(blob) = part.get("inlineData") {
@@ -263,8 +263,8 @@ fn gemini_recordings_decode_like_naive_reading() {
 
 fn refusal(recording: &Recording) {
     let Recording { id, status, body, .. } = recording;
-    let told: Value = serde_json::from_slice(body).unwrap();
-    for body in [body.to_vec(), json!([told]).to_string().into_bytes()] {
+    let stated: Value = serde_json::from_slice(body).unwrap();
+    for body in [body.to_vec(), json!([stated]).to_string().into_bytes()] {
         let error = classify(StatusCode::from_u16(*status).unwrap(), &HeaderMap::new(), &body, UNIX_EPOCH, None);
         let kind = match status {
             400 => ErrorKind::Authentication,
@@ -272,8 +272,8 @@ fn refusal(recording: &Recording) {
             429 => ErrorKind::RateLimited,
             other => panic!("{id}: no expectation for {other}"),
         };
-        assert_eq!((error.kind(), error.message()), (kind, told["error"]["message"].as_str().unwrap()), "{id}");
-        let code = told["error"]["details"][0]["reason"].as_str().or(told["error"]["status"].as_str());
+        assert_eq!((error.kind(), error.message()), (kind, stated["error"]["message"].as_str().unwrap()), "{id}");
+        let code = stated["error"]["details"][0]["reason"].as_str().or(stated["error"]["status"].as_str());
         assert_eq!(error.code(), code, "{id}");
         if *status == 429 {
             assert_eq!(error.scope(), Some(LimitScope::Model(LimitWindow::Minute)), "{id}");
@@ -310,7 +310,7 @@ fn models(recording: &Recording) {
     }
 }
 
-/// The chunks that an answer is made of: itself, if it came in one.
+/// The chunks that a response is made of: itself, if it came in one.
 fn chunks(body: &[u8]) -> Vec<Value> {
     match serde_json::from_slice(body).unwrap() {
         Value::Array(chunks) => chunks,
@@ -319,35 +319,35 @@ fn chunks(body: &[u8]) -> Vec<Value> {
 }
 
 fn whole(id: &str, decoded: Decoded<ChatResponse>, chunks: &[Value]) {
-    answer(id, &decoded.output, chunks);
+    response(id, &decoded.output, chunks);
     let last = &chunks[chunks.len() - 1];
     assert_eq!(decoded.usage, usage(&last["usageMetadata"]), "{id}");
     assert_eq!(decoded.service_tier.as_deref(), last["usageMetadata"]["serviceTier"].as_str(), "{id}");
 }
 
-/// Compares an answer of one candidate with the chunks it came in.
-fn answer(id: &str, answer: &ChatResponse, chunks: &[Value]) {
-    let (mut text, mut thoughts, mut calls, mut seals) = (String::new(), String::new(), Vec::new(), Vec::new());
+/// Compares a response of one candidate with the chunks it came in.
+fn response(id: &str, response: &ChatResponse, chunks: &[Value]) {
+    let (mut text, mut thoughts, mut calls, mut signatures) = (String::new(), String::new(), Vec::new(), Vec::new());
     for part in chunks.iter().flat_map(|chunk| chunk["candidates"][0]["content"]["parts"].as_array()).flatten() {
         let said = if part["thought"] == true { &mut thoughts } else { &mut text };
         said.push_str(part["text"].as_str().unwrap_or_default());
         calls.extend(part.get("functionCall").cloned());
-        seals.extend(part.get("thoughtSignature").cloned());
+        signatures.extend(part.get("thoughtSignature").cloned());
     }
     let (first, last) = (&chunks[0], &chunks[chunks.len() - 1]);
     assert_eq!(
-        (&*answer.id, &*answer.model),
+        (&*response.id, &*response.model),
         (first["responseId"].as_str().unwrap(), first["modelVersion"].as_str().unwrap())
     );
-    let [choice] = answer.choices.as_slice() else { panic!("{id}") };
+    let [choice] = response.choices.as_slice() else { panic!("{id}") };
     assert_eq!((choice.text().into_owned(), choice.reasoning()), (text, thoughts), "{id}");
     let ours = choice.tool_calls().map(|call| {
         assert!(!call.id.is_empty(), "{id}");
-        let mut wire = json!({"name": &*call.name, "args": call.parse::<Value>().unwrap()});
+        let mut call_json = json!({"name": &*call.name, "args": call.parse::<Value>().unwrap()});
         if !call.id.starts_with("gemini_") {
-            wire["id"] = json!(&*call.id);
+            call_json["id"] = json!(&*call.id);
         }
-        wire
+        call_json
     });
     assert_eq!(ours.collect::<Vec<_>>(), calls, "{id}");
     let candidate = &last["candidates"][0];
@@ -362,11 +362,11 @@ fn answer(id: &str, answer: &ChatResponse, chunks: &[Value]) {
     for name in ["safetyRatings", "avgLogprobs", "finishMessage"] {
         assert_eq!(choice.extra.get(name), candidate.get(name), "{id} {name}");
     }
-    goes_back(id, choice.clone().into(), &seals);
+    goes_back(id, choice.clone().into(), &signatures);
 }
 
-/// Every seal is sent back, in its place.
-fn goes_back(id: &str, message: Message, seals: &[Value]) {
+/// Every signature is sent back, in its place.
+fn goes_back(id: &str, message: Message, signatures: &[Value]) {
     if message.parts.is_empty() {
         return;
     }
@@ -375,7 +375,7 @@ fn goes_back(id: &str, message: Message, seals: &[Value]) {
     let body: Value = serde_json::from_slice(&body).unwrap();
     let parts = body["contents"][1]["parts"].as_array().unwrap();
     let back: Vec<_> = parts.iter().filter_map(|part| part.get("thoughtSignature").cloned()).collect();
-    assert_eq!(back, seals, "{id}");
+    assert_eq!(back, signatures, "{id}");
 }
 
 fn stream(recording: &Recording) {
@@ -385,8 +385,8 @@ fn stream(recording: &Recording) {
     let text = std::str::from_utf8(body).unwrap();
     let texts: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
     let chunks: Vec<Value> = texts.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
-    let got = read.answer.unwrap_or_else(|| panic!("{id}: {:?}", read.error));
-    answer(id, &got, &chunks);
+    let got = read.response.unwrap_or_else(|| panic!("{id}: {:?}", read.error));
+    response(id, &got, &chunks);
     let last = &chunks[chunks.len() - 1]["usageMetadata"];
     let stated = chunks.iter().filter_map(|chunk| usage(&chunk["usageMetadata"]));
     assert_eq!(read.receipt.usage(), stated.reduce(Usage::max_each), "{id}");

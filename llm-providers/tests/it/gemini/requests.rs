@@ -173,7 +173,7 @@ fn gemini_tool_results_are_grouped_and_named() {
     let contents = &sent(&request)["contents"];
     assert_eq!(contents.as_array().unwrap().len(), 5);
     assert_eq!(contents[1]["parts"][2], json!({"functionCall": {"name": "h", "args": {}}}));
-    let answered = |answer: Value| json!({"functionResponse": answer});
+    let answered = |response: Value| json!({"functionResponse": response});
     assert_eq!(
         contents[2],
         json!({"role": "user", "parts": [answered(json!({"id": "a", "name": "f", "response": {"x": [1]}})),
@@ -284,9 +284,9 @@ fn gemini_response_is_sent_back_unchanged() {
         {"codeExecutionResult": {"outcome": "OUTCOME_OK"}},
         {"text": "", "thoughtSignature": "S5"}]);
     let body = json!({"responseId": "R", "candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}]});
-    let answer = decode_chat(body.to_string().as_bytes()).unwrap().output;
-    let made = answer.tool_calls().nth(1).unwrap().id.clone();
-    let request = hello().message(answer.choices[0].clone().into()).message(Message::tool(made, "{}"));
+    let response = decode_chat(body.to_string().as_bytes()).unwrap().output;
+    let made = response.tool_calls().nth(1).unwrap().id.clone();
+    let request = hello().message(response.choices[0].clone().into()).message(Message::tool(made, "{}"));
     let contents = &sent(&request)["contents"];
     assert_eq!(contents[1], json!({"role": "model", "parts": parts}));
     assert_eq!(contents[2]["parts"], json!([{"functionResponse": {"name": "g", "response": {}}}]));

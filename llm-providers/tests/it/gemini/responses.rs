@@ -16,7 +16,7 @@ fn said(parts: Value, finish: &str) -> Value {
     json!({"responseId": "R-1", "candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": finish}]})
 }
 
-fn answer(parts: Value) -> ChatResponse {
+fn response(parts: Value) -> ChatResponse {
     decode(said(parts, "STOP")).output
 }
 
@@ -34,24 +34,24 @@ fn gemini_response_text_keeps_every_field() {
             "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 48}, {"modality": "AUDIO", "tokenCount": 12}],
             "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 5}, {"modality": "IMAGE", "tokenCount": 4}]},
         "modelVersion": "gemini-x", "responseId": "R-1", "modelStatus": {"a": 1}}));
-    let answer = decoded.output;
-    assert_eq!((&*answer.id, &*answer.model, &*answer.text()), ("R-1", "gemini-x", "Hola"));
-    assert_eq!(answer.finish(), &FinishReason::Stop);
+    let response = decoded.output;
+    assert_eq!((&*response.id, &*response.model, &*response.text()), ("R-1", "gemini-x", "Hola"));
+    assert_eq!(response.finish(), &FinishReason::Stop);
     let usage = Usage { cache_read: 60, reasoning: 7, tool_prompt: 11, ..Usage::new(111, 27) };
     let usage =
         Usage { audio_input: 31, audio_cache_read: 12, image_input: 2, audio_output: 5, image_output: 4, ..usage };
     assert_eq!(decoded.usage, Some(usage));
     assert_eq!(decoded.service_tier.as_deref(), Some("priority"));
     // Their order depends on how serde_json was built.
-    let names: std::collections::BTreeSet<_> = answer.extra.iter().map(|(name, _)| name).collect();
+    let names: std::collections::BTreeSet<_> = response.extra.iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["modelStatus", "promptFeedback", "usageMetadata"].into());
-    let told = answer.extra.get("usageMetadata").unwrap();
-    assert!(told.get("promptTokenCount").is_none() && told.get("totalTokenCount").is_none());
+    let stated = response.extra.get("usageMetadata").unwrap();
+    assert!(stated.get("promptTokenCount").is_none() && stated.get("totalTokenCount").is_none());
     assert_eq!(
-        (told["promptTokensDetails"][2]["tokenCount"].as_u64(), &told["serviceTier"]),
+        (stated["promptTokensDetails"][2]["tokenCount"].as_u64(), &stated["serviceTier"]),
         (Some(2), &json!("priority"))
     );
-    let choice = &answer.choices[0];
+    let choice = &response.choices[0];
     assert_eq!(choice.extra.get("avgLogprobs"), Some(&json!(-0.5)));
     assert_eq!(choice.extra.get("safetyRatings").unwrap()[0]["probability"], "LOW");
     assert_eq!((choice.extra.get("index"), choice.message_extra.get("x")), (None, Some(&json!(1))));
@@ -59,38 +59,38 @@ fn gemini_response_text_keeps_every_field() {
 
 #[test]
 fn gemini_thoughts_are_reasoning_with_signature() {
-    let answer =
-        answer(json!([{"text": "hm", "thought": true}, {"text": "mm", "thought": true, "thoughtSignature": "S1"},
+    let response =
+        response(json!([{"text": "hm", "thought": true}, {"text": "mm", "thought": true, "thoughtSignature": "S1"},
         {"text": "yes", "thoughtSignature": "S2"}, {"text": "", "thoughtSignature": "S3"}, {"text": ""},
         {"text": "", "thought": true}]));
-    let parts = &answer.choices[0].parts;
-    let thought = |text: &str, seal: Option<&str>| {
-        Part::Reasoning(Reasoning { text: text.into(), signature: seal.map(Into::into), ..Reasoning::default() })
+    let parts = &response.choices[0].parts;
+    let thought = |text: &str, signature: Option<&str>| {
+        Part::Reasoning(Reasoning { text: text.into(), signature: signature.map(Into::into), ..Reasoning::default() })
     };
-    let sealed = thought("mm", Some("S1")).with_extra("thought", true);
-    assert_eq!(parts[..2], [thought("hm", None), sealed]);
-    for (part, words, seal) in [(&parts[2], "yes", "S2"), (&parts[3], "", "S3")] {
+    let signed = thought("mm", Some("S1")).with_extra("thought", true);
+    assert_eq!(parts[..2], [thought("hm", None), signed]);
+    for (part, words, signature) in [(&parts[2], "yes", "S2"), (&parts[3], "", "S3")] {
         assert!(
             matches!(part, Part::Text { text, extra }
-            if **text == *words && extra.get("thoughtSignature") == Some(&json!(seal))),
+            if **text == *words && extra.get("thoughtSignature") == Some(&json!(signature))),
             "{part:?}"
         );
     }
-    assert_eq!((parts.len(), &*answer.text(), answer.choices[0].reasoning()), (4, "yes", "hmmm".to_owned()));
+    assert_eq!((parts.len(), &*response.text(), response.choices[0].reasoning()), (4, "yes", "hmmm".to_owned()));
 }
 
 #[test]
 fn gemini_function_calls_get_ids_and_reason() {
-    let answer =
-        answer(json!([{"functionCall": {"id": "c1", "name": "f", "args": {"a": [1, 2.5]}}, "thoughtSignature": "S"},
+    let response =
+        response(json!([{"functionCall": {"id": "c1", "name": "f", "args": {"a": [1, 2.5]}}, "thoughtSignature": "S"},
         {"functionCall": {"name": "g"}}, {"functionCall": {"name": "h", "args": null, "mood": "calm"}}]));
-    let calls: Vec<_> = answer.tool_calls().collect();
+    let calls: Vec<_> = response.tool_calls().collect();
     let plain: Vec<_> = calls.iter().map(|call| (&*call.id, &*call.name, &*call.arguments)).collect();
     assert_eq!(plain, [("c1", "f", r#"{"a":[1,2.5]}"#), ("gemini_R-1_0_1", "g", "{}"), ("gemini_R-1_0_2", "h", "{}")]);
     assert_eq!(calls[0].extra.get("thoughtSignature"), Some(&json!("S")));
     assert!(calls[1].extra.is_empty());
     assert_eq!(calls[2].extra.get("functionCall"), Some(&json!({"mood": "calm"})));
-    assert_eq!(answer.finish(), &FinishReason::ToolCalls);
+    assert_eq!(response.finish(), &FinishReason::ToolCalls);
 }
 
 #[test]
@@ -99,9 +99,9 @@ fn gemini_images_decode_from_either_base64() {
     let sound = json!({"inlineData": {"mimeType": "audio/L16", "data": "AA=="}});
     let torn = json!({"inlineData": {"mimeType": "image/png", "data": "!"}});
     let thought = json!({"thought": true, "inlineData": {"mimeType": "image/png", "data": "AA=="}});
-    let answer = answer(json!([{"inlineData": {"mimeType": "image/png", "data": "+/8="}, "thoughtSignature": "S"},
+    let response = response(json!([{"inlineData": {"mimeType": "image/png", "data": "+/8="}, "thoughtSignature": "S"},
         {"inlineData": {"mimeType": "image/png", "data": "-_8"}}, code, sound, torn, thought, 7]));
-    let parts = &answer.choices[0].parts;
+    let parts = &response.choices[0].parts;
     for part in &parts[..2] {
         let Part::Image(image) = part else { panic!("{part:?}") };
         assert!(matches!(&image.source, ImageSource::Bytes { media_type, data }
@@ -148,11 +148,11 @@ fn gemini_candidates_keep_their_index() {
     second["index"] = json!(0);
     let mut first = one("b");
     first["index"] = json!(1);
-    let answer = decode(json!({"candidates": [first, second]})).output;
-    let seen: Vec<_> = answer.choices.iter().map(|choice| (choice.index, choice.text())).collect();
+    let response = decode(json!({"candidates": [first, second]})).output;
+    let seen: Vec<_> = response.choices.iter().map(|choice| (choice.index, choice.text())).collect();
     assert_eq!(seen, [(0, "a".into()), (1, "b".into())]);
-    let answer = decode(json!({"candidates": [one("x"), one("y")]})).output;
-    assert_eq!(answer.choices.iter().map(|choice| choice.index).collect::<Vec<_>>(), [0, 1]);
+    let response = decode(json!({"candidates": [one("x"), one("y")]})).output;
+    assert_eq!(response.choices.iter().map(|choice| choice.index).collect::<Vec<_>>(), [0, 1]);
 }
 
 #[test]
@@ -162,15 +162,15 @@ fn gemini_candidates_of_one_index_are_joined() {
         {"index": 1, "content": {"parts": [{"text": "b"}]}, "finishReason": "STOP"},
         {"index": 0, "content": {"parts": [{"text": "a"}, call]}, "safetyRatings": [1]},
         {"index": 0, "content": {"parts": [call]}, "finishReason": "STOP", "safetyRatings": [2]}]);
-    let answer = decode(json!({"responseId": "R", "candidates": candidates})).output;
-    assert_eq!(answer.choices.iter().map(|choice| choice.index).collect::<Vec<_>>(), [0, 1]);
-    let first = &answer.choices[0];
+    let response = decode(json!({"responseId": "R", "candidates": candidates})).output;
+    assert_eq!(response.choices.iter().map(|choice| choice.index).collect::<Vec<_>>(), [0, 1]);
+    let first = &response.choices[0];
     assert_eq!((first.finish.clone(), first.text()), (FinishReason::ToolCalls, "a".into()));
     assert_eq!(first.tool_calls().map(|call| &*call.id).collect::<Vec<_>>(), ["gemini_R_0_0", "gemini_R_0_1"]);
     assert_eq!(first.extra.get("safetyRatings"), Some(&json!([1, 2])));
     // Told again in pieces, it is the same.
-    let again = crate::streaming::block_on(ChatStream::replay(answer.clone().into(), None).complete()).unwrap();
-    assert_eq!(again, answer);
+    let again = crate::streaming::block_on(ChatStream::replay(response.clone().into(), None).complete()).unwrap();
+    assert_eq!(again, response);
 }
 
 #[test]
@@ -178,8 +178,8 @@ fn gemini_searches_are_counted() {
     let grounds =
         |queries: &[&str]| json!({"groundingMetadata": {"webSearchQueries": queries}, "finishReason": "STOP"});
     let usage = json!({"promptTokenCount": 5, "candidatesTokenCount": 1});
-    let told = json!({"candidates": [grounds(&["a", "b"]), grounds(&["c"])], "usageMetadata": usage});
-    assert_eq!(decode(told).usage, Some(Usage { searches: 3, ..Usage::new(5, 1) }));
+    let stated = json!({"candidates": [grounds(&["a", "b"]), grounds(&["c"])], "usageMetadata": usage});
+    assert_eq!(decode(stated).usage, Some(Usage { searches: 3, ..Usage::new(5, 1) }));
     assert_eq!(decode(json!({"candidates": [grounds(&["a"])]})).usage, None);
 }
 
@@ -190,8 +190,8 @@ fn gemini_candidates_or_parts_may_be_missing() {
     assert_eq!(eaten.usage, Some(Usage { reasoning: 9, ..Usage::new(5, 9) }));
     for content in [json!({}), json!({"role": "model"}), Value::Null] {
         let body = json!({"candidates": [{"content": content, "finishReason": "MAX_TOKENS"}]});
-        let answer = decode(body).output;
-        assert_eq!((answer.choices[0].parts.len(), answer.finish()), (0, &FinishReason::Length));
+        let response = decode(body).output;
+        assert_eq!((response.choices[0].parts.len(), response.finish()), (0, &FinishReason::Length));
     }
     assert_eq!(
         decode(json!({"candidates": [{"finishReason": "SAFETY"}]})).output.finish(),

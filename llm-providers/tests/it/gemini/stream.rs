@@ -64,11 +64,11 @@ fn gemini_stream_equals_unary_response() {
     whole["usageMetadata"] = chunks[4]["usageMetadata"].clone();
     let unary = decode_chat(whole.to_string().as_bytes()).unwrap();
     let read = played(Canned::events(chunks.iter().map(event)));
-    assert_eq!(read.answer.as_ref(), Some(&unary.output));
+    assert_eq!(read.response.as_ref(), Some(&unary.output));
     assert_eq!(read.receipt.usage(), Some(Usage { reasoning: 3, ..Usage::new(9, 5) }));
     assert_eq!(read.receipt.usage(), unary.usage);
     assert_eq!(read.receipt.accounting().service_tier.as_deref(), Some("standard"));
-    assert_eq!(read.answer.unwrap().finish(), &FinishReason::ToolCalls);
+    assert_eq!(read.response.unwrap().finish(), &FinishReason::ToolCalls);
     let shown: String = read
         .events
         .iter()
@@ -77,7 +77,7 @@ fn gemini_stream_equals_unary_response() {
             _ => None,
         })
         .collect();
-    assert_eq!(shown, "ABC", "sealed text is text too");
+    assert_eq!(shown, "ABC", "signed text is text too");
 }
 
 #[test]
@@ -89,8 +89,8 @@ fn gemini_stream_candidates_interleave() {
     };
     let pieces =
         [piece(1, "x", None), piece(0, "a", None), piece(1, "y", Some("MAX_TOKENS")), piece(0, "b", Some("STOP"))];
-    let answer = played(Canned::events(pieces)).answer.unwrap();
-    let seen: Vec<_> = answer.choices.iter().map(|choice| (choice.index, choice.text(), &choice.finish)).collect();
+    let response = played(Canned::events(pieces)).response.unwrap();
+    let seen: Vec<_> = response.choices.iter().map(|choice| (choice.index, choice.text(), &choice.finish)).collect();
     assert_eq!(seen, [(0, "ab".into(), &FinishReason::Stop), (1, "xy".into(), &FinishReason::Length)]);
 }
 
@@ -129,9 +129,9 @@ fn gemini_stream_broken_keeps_known_usage() {
 fn gemini_stream_reads_json_list() {
     let list = json!([chunk(json!([{"text": "Hel"}]), None), chunk(json!([{"text": "lo"}]), Some("STOP"))]).to_string();
     let list = list.replace("},{", "},\r\n{");
-    let read = played(Canned::answer("application/json; charset=UTF-8", [list]));
-    let answer = read.answer.unwrap();
-    assert_eq!((answer.text(), answer.finish()), ("Hello".into(), &FinishReason::Stop));
+    let read = played(Canned::response("application/json; charset=UTF-8", [list]));
+    let response = read.response.unwrap();
+    assert_eq!((response.text(), response.finish()), ("Hello".into(), &FinishReason::Stop));
     assert_eq!(read.receipt.usage(), Some(Usage::new(8, 2)));
 }
 
@@ -152,11 +152,11 @@ fn gemini_stream_reads_errors_and_blocked_prompts() {
 #[test]
 fn gemini_stream_late_call_sets_finish_reason() {
     let late = event(&chunk(json!([{"functionCall": {"name": "f"}}]), None));
-    let answer = played(Canned::events([text("a", Some("STOP")), late])).answer.unwrap();
-    assert_eq!((answer.finish(), answer.tool_calls().count()), (&FinishReason::ToolCalls, 1));
+    let response = played(Canned::events([text("a", Some("STOP")), late])).response.unwrap();
+    assert_eq!((response.finish(), response.tool_calls().count()), (&FinishReason::ToolCalls, 1));
     let twice = played(Canned::events([text("a", Some("STOP")), text("b", Some("STOP"))]));
     let ends = twice.events.iter().filter(|event| matches!(event, ChatEvent::Finish { .. })).count();
-    assert_eq!((twice.answer.unwrap().text(), ends), ("ab".into(), 1));
+    assert_eq!((twice.response.unwrap().text(), ends), ("ab".into(), 1));
 }
 
 #[test]
@@ -178,10 +178,10 @@ fn gemini_stream_reads_any_line_ends() {
         format!("{good}data: [DONE]\n\ndata: nonsense\n\n"),
     ] {
         let read = played(Canned::events([body.clone()]));
-        assert_eq!((read.answer, read.error.is_none()), (expected.answer.clone(), true), "{body:?}");
+        assert_eq!((read.response, read.error.is_none()), (expected.response.clone(), true), "{body:?}");
         let bytes = Bytes::from(body.clone());
         let read = played(Canned::events((0..bytes.len()).map(|at| bytes.slice(at..=at))));
-        assert_eq!(read.answer, expected.answer, "{body:?} byte by byte");
+        assert_eq!(read.response, expected.response, "{body:?} byte by byte");
     }
 }
 
@@ -242,9 +242,9 @@ fn gemini_stream_usage_keeps_earlier_fields() {
     let read = played(Canned::events([chunks.concat()]));
     assert_eq!(read.receipt.usage(), Some(usage));
     assert_eq!(read.receipt.accounting().service_tier.as_deref(), Some("flex"));
-    let answer = read.answer.unwrap();
-    let told = answer.extra.get("usageMetadata").unwrap();
-    assert_eq!((&told["odd"], &told["cacheTokensDetails"]), (&json!({"a": 1}), &audio(40)));
+    let response = read.response.unwrap();
+    let stated = response.extra.get("usageMetadata").unwrap();
+    assert_eq!((&stated["odd"], &stated["cacheTokensDetails"]), (&json!({"a": 1}), &audio(40)));
 }
 
 #[test]

@@ -197,9 +197,9 @@ async fn on_attempt_reports_each_attempt_once() {
         let _ = provider.chat(call("acme").with_label("feature", "x").unwrap()).now_or_never();
     }
     let seen = seen.lock().unwrap();
-    let told: Vec<_> = seen.iter().map(|p| (p.request_id.as_deref(), p.outcome, p.charged.clone())).collect();
+    let stated: Vec<_> = seen.iter().map(|p| (p.request_id.as_deref(), p.outcome, p.charged.clone())).collect();
     assert_eq!(
-        told,
+        stated,
         [
             (Some("r1"), Outcome::Complete, Charged::Paid(COST)),
             (Some("r2"), Outcome::Failed, Charged::Nothing),
@@ -218,7 +218,8 @@ async fn attempts_record_member_of_call() {
     let ledger =
         ledger().on_attempt(move |attempt| kept.lock().unwrap().push((attempt.outcome, attempt.member.clone())));
     let plans = || {
-        [Head::Answers, Head::Fails(failure(Charge::Unknown)), Head::Hangs].map(|head| Plan { head, ..Plan::default() })
+        [Head::Responses, Head::Fails(failure(Charge::Unknown)), Head::Hangs]
+            .map(|head| Plan { head, ..Plan::default() })
     };
     let provider = stack(&ledger, plans().into_iter().chain(plans()));
     let member = |name| Some(MemberId::from(name));

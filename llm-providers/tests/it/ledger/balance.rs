@@ -26,7 +26,7 @@ fn plans() -> impl Strategy<Value = Plan> {
             1 => Head::Fails(failed(Charge::None)),
             2 => Head::Fails(failed(Charge::Unknown)),
             3 => Head::Fails(failed(Charge::Known(usage.unwrap_or_default()))),
-            _ => Head::Answers,
+            _ => Head::Responses,
         };
         let tail = match tail {
             0 => Tail::Hangs,
@@ -60,14 +60,14 @@ proptest! {
     fn balance_holds_after_any_calls(
         steps in prop::collection::vec((plans(), 0usize..3, any::<bool>(), 0usize..3), 1..40),
     ) {
-        let told = Arc::new(Mutex::new((0, Usd::ZERO, Usd::ZERO)));
-        let kept = Arc::clone(&told);
+        let stated = Arc::new(Mutex::new((0, Usd::ZERO, Usd::ZERO)));
+        let kept = Arc::clone(&stated);
         let ledger = ledger().on_attempt(move |attempt| {
-            let mut told = kept.lock().unwrap();
-            told.0 += 1;
+            let mut stated = kept.lock().unwrap();
+            stated.0 += 1;
             match attempt.charged {
-                Charged::Paid(cost) => told.1 += cost,
-                Charged::Unconfirmed(bound) => told.2 += bound.unwrap_or_default(),
+                Charged::Paid(cost) => stated.1 += cost,
+                Charged::Unconfirmed(bound) => stated.2 += bound.unwrap_or_default(),
                 _ => {}
             }
         });
@@ -87,35 +87,35 @@ proptest! {
                 check(&ledger.snapshot());
             }
         });
-        let (books, told) = (ledger.snapshot(), told.lock().unwrap());
-        prop_assert_eq!((books.total().calls, books.total().attempts), (steps.len() as u64, told.0));
-        prop_assert_eq!((books.total().paid, books.total().unconfirmed.amount), (told.1, told.2));
+        let (books, stated) = (ledger.snapshot(), stated.lock().unwrap());
+        prop_assert_eq!((books.total().calls, books.total().attempts), (steps.len() as u64, stated.0));
+        prop_assert_eq!((books.total().paid, books.total().unconfirmed.amount), (stated.1, stated.2));
         prop_assert_eq!(books.total().open, Usd::ZERO);
     }
 
-    /// Whoever of a flight is answered or cancelled, in whatever order.
+    /// Callers of single flights get responses or cancel, in any order.
     #[test]
     fn balance_holds_after_any_cancellation(
         flights in prop::collection::vec(prop::collection::vec((any::<bool>(), any::<u16>()), 1..8), 1..6),
     ) {
         let ledger = ledger();
-        let (mut useful, mut lost, mut answers) = (0, 0, 0);
+        let (mut useful, mut lost, mut responses) = (0, 0, 0);
         runtime().block_on(async {
             for flight in &flights {
                 let leader = buy(&ledger, call("acme").with_label("who", "leader").unwrap()).await;
-                let mut seats: Vec<(u16, bool, Reply<_>)> =
+                let mut callers: Vec<(u16, bool, Reply<_>)> =
                     flight[1..].iter().map(|(stays, order)| (*order, *stays, joined(&leader.receipt))).collect();
-                seats.push((flight[0].1, flight[0].0, leader));
-                seats.sort_by_key(|(order, ..)| *order);
+                callers.push((flight[0].1, flight[0].0, leader));
+                callers.sort_by_key(|(order, ..)| *order);
                 let staying = flight.iter().filter(|(stays, _)| *stays).count();
-                for (_, stays, reply) in seats {
+                for (_, stays, reply) in callers {
                     match stays {
                         true => drop(answered(&ledger, call("acme").with_label("who", "any").unwrap(), reply).await),
                         false => drop(reply),
                     }
                     check(&ledger.snapshot());
                 }
-                answers += staying as i64;
+                responses += staying as i64;
                 if staying > 0 { useful += 1 } else { lost += 1 }
             }
         });
@@ -124,7 +124,7 @@ proptest! {
         let each = super::vendor::COST.nanos();
         prop_assert_eq!((row.useful.nanos(), row.used.nanos()), (useful * each, useful * each));
         prop_assert_eq!((row.wasted.total().nanos(), row.open), (lost * each, Usd::ZERO));
-        prop_assert_eq!((row.list.nanos(), row.saved.total().nanos()), (answers * each, (answers - useful) * each));
+        prop_assert_eq!((row.list.nanos(), row.saved.total().nanos()), (responses * each, (responses - useful) * each));
     }
 }
 
@@ -192,5 +192,5 @@ async fn on_attempt_may_use_the_ledger() {
     let kept = Arc::clone(&seen);
     let ledger = ledger.on_attempt(move |_| kept.store(same.snapshot().total().paid.nanos(), Ordering::Relaxed));
     stack(&ledger, []).chat(call("acme")).await.unwrap();
-    assert_eq!(seen.load(Ordering::Relaxed), super::vendor::COST.nanos(), "it is booked before it is told");
+    assert_eq!(seen.load(Ordering::Relaxed), super::vendor::COST.nanos(), "it is booked before it is reported");
 }

@@ -30,8 +30,8 @@ fn asked(provider: impl Provider + 'static, request: ChatRequest) -> Row {
     ledger.snapshot().total().clone()
 }
 
-fn unary(answer: &Value) -> Canned {
-    Canned::answer("application/json", [answer.to_string()])
+fn unary(response: &Value) -> Canned {
+    Canned::response("application/json", [response.to_string()])
 }
 
 fn anthropic(canned: Canned) -> Row {
@@ -57,15 +57,19 @@ fn surcharges_of_anthropic_are_booked() {
     ];
     let text: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
     let row = anthropic(Canned::events([text]));
-    assert_eq!((row.paid.nanos(), row.unconfirmed.count), (list / 2 * 22 / 10, 1), "the whole answer was no such text");
+    assert_eq!(
+        (row.paid.nanos(), row.unconfirmed.count),
+        (list / 2 * 22 / 10, 1),
+        "the whole response was no such text"
+    );
 }
 
 #[test]
 fn surcharge_of_request_counts_if_unstated() {
     let list = 2 * (1_000 * 4_000 + 100 * 20_000);
-    let paid = |told: Value| {
+    let paid = |stated: Value| {
         let mut usage = json!({"input_tokens": 1_000, "output_tokens": 100});
-        usage.as_object_mut().unwrap().extend(told.as_object().unwrap().clone());
+        usage.as_object_mut().unwrap().extend(stated.as_object().unwrap().clone());
         let request = ChatRequest::new("claude-opus-5-5").user("hi");
         let request = request.extra("speed", "fast").extra("inference_geo", "us");
         let events = [
@@ -76,7 +80,7 @@ fn surcharge_of_request_counts_if_unstated() {
         let events = events.map(|event| format!("data: {event}\n\n"));
         let [whole, streamed] = [unary(&message(&usage)), Canned::events(events)]
             .map(|canned| asked(Anthropic::with_transport("sk-ant-test", canned).unwrap(), request.clone()));
-        assert_eq!(whole.paid.nanos(), 2 * streamed.paid.nanos(), "told whole, it can be read twice");
+        assert_eq!(whole.paid.nanos(), 2 * streamed.paid.nanos(), "stated whole, it can be read twice");
         whole.paid.nanos() * 10 / list
     };
     assert_eq!(paid(json!({})), 22);
@@ -98,11 +102,11 @@ fn surcharge_unknown_makes_attempt_unpriced() {
 
 #[test]
 fn surcharges_of_openai_regional_host_are_booked() {
-    let answer = json!({"id": "1", "model": "gpt-5.6", "choices": [{"index": 0, "finish_reason": "stop",
+    let response = json!({"id": "1", "model": "gpt-5.6", "choices": [{"index": 0, "finish_reason": "stop",
         "message": {"role": "assistant", "content": "yes"}}], "usage": {"prompt_tokens": 1_000, "completion_tokens": 100}});
     let list = 2 * (1_000 * 4_000 + 100 * 20_000);
     for (host, cost) in [("api.openai.com", list), ("eu.api.openai.com", list / 10 * 11), ("example.com", list)] {
-        let client = unary(&answer).client().base_url(&format!("https://{host}/v1")).unwrap();
+        let client = unary(&response).client().base_url(&format!("https://{host}/v1")).unwrap();
         assert_eq!(booked(client, "gpt-5.6").paid.nanos(), cost, "{host}");
     }
 }

@@ -14,7 +14,7 @@ use tower::Layer;
 use super::{
     requests::answered,
     tiers::table,
-    vendor::{COST, Head, Plan, Vendor, answer, call, stack},
+    vendor::{COST, Head, Plan, Vendor, call, response, stack},
 };
 
 /// Nano-dollars for a token of input and of output, by the classes of [`table`].
@@ -101,7 +101,7 @@ fn unknown_list_price_is_named_not_zero() {
     let stated = Ledger::new(PriceTable::new("2026-01-02"));
     let receipt = Receipt::default();
     receipt.edit(|accounting| (accounting.cost, accounting.service_tier) = (Some(half), Some("flex".into())));
-    let reply = Reply::new(answer(), receipt);
+    let reply = Reply::new(response(), receipt);
     let bottom = stated.attempts().layer(tower::service_fn(move |_: Call<ChatRequest>| {
         let reply = Reply::new(reply.output.clone(), reply.receipt.clone());
         async move { Ok::<_, llm_core::Error>(reply) }
@@ -234,7 +234,7 @@ async fn read(
             own.origin = Origin::Cache { tier: "memory", age: Duration::ZERO };
             own.saved.add(Cause::CacheHit, own.cost.expect("it was bought"));
         }
-        let reply = Reply::new(answer(), Receipt::new(own));
+        let reply = Reply::new(response(), Receipt::new(own));
         let cause = match reader {
             Reader::Gone => continue,
             Reader::Stored => Some(Cause::CacheHit),

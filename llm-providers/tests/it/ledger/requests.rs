@@ -15,9 +15,9 @@ use llm_providers::{Ledger, ledger::Waste};
 use serde::{Deserialize, Serialize};
 use tower::{Layer, ServiceBuilder};
 
-use super::vendor::{COST, Vendor, answer, call, ledger};
+use super::vendor::{COST, Vendor, call, ledger, response};
 
-/// Gives prepared replies: what a cache or a flight would pass up.
+/// Gives prepared replies: as a cache or a single flight would return.
 #[derive(Default)]
 struct Given(Mutex<VecDeque<Reply<ChatResponse>>>);
 
@@ -28,27 +28,27 @@ impl Provider for Given {
         next.ok_or_else(|| Error::new(ErrorKind::Closed, "no more replies"))
     }
     async fn chat_stream(&self, _: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
-        unreachable!("these tests ask for whole answers")
+        unreachable!("these tests ask for whole responses")
     }
     async fn embed(&self, _: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
         unreachable!("these tests embed nothing")
     }
 }
 
-/// Buys one answer, through the lower tap only.
+/// Sends one call through the attempts layer only.
 pub(super) async fn buy(ledger: &Ledger, call: Call<ChatRequest>) -> Reply<ChatResponse> {
     let bottom = ledger.attempts().layer(into_service(Arc::new(Vendor::default())));
     oneshot(bottom, call).await.expect("this vendor answers")
 }
 
-/// Passes a prepared reply up through the upper tap.
+/// Returns a prepared reply through the requests layer.
 pub(super) async fn answered(ledger: &Ledger, call: Call<ChatRequest>, reply: Reply<ChatResponse>) -> Receipt {
     let given = Given(Mutex::new([reply].into()));
     let top = ledger.requests().layer(into_service(Arc::new(given)));
     oneshot(top, call).await.expect("this vendor answers").receipt
 }
 
-/// What another participant of the same flight gets.
+/// Returns what another caller of the same single flight gets.
 pub(super) fn joined(bought: &Receipt) -> Reply<ChatResponse> {
     let (receipt, from) = (Receipt::default(), bought.accounting());
     receipt.edit(|accounting| {
@@ -56,7 +56,7 @@ pub(super) fn joined(bought: &Receipt) -> Reply<ChatResponse> {
         accounting.origin = Origin::Coalesced;
         accounting.cost_share = from.cost_share;
     });
-    Reply::new(answer(), receipt)
+    Reply::new(response(), receipt)
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn requests_coalesced_response_saves_list_price() {
     assert_eq!(
         (leader.receipt.paid().exact(), leader.receipt.cost()),
         (Some(COST), Some(COST)),
-        "the lower tap alone tells both"
+        "the attempts layer alone states both"
     );
     let follower = joined(&leader.receipt);
     follower.receipt.edit(|accounting| accounting.cost_share = None);
@@ -113,7 +113,7 @@ async fn requests_stated_cost_counts_without_row() {
             accounting.usage = Some(Usage::new(10, 5));
             accounting.cost = Some(Usd::from_nanos(7));
         });
-        let given = Given(Mutex::new([Reply::new(answer(), receipt)].into()));
+        let given = Given(Mutex::new([Reply::new(response(), receipt)].into()));
         let stack = ServiceBuilder::new().layer(ledger.requests()).layer(ledger.attempts());
         oneshot(stack.service(into_service(Arc::new(given))), call("acme")).await.unwrap();
         let row = ledger.snapshot().total().clone();
@@ -147,7 +147,7 @@ async fn requests_hit_saves_list_price() {
         accounting.set_prices(Ok(COST), Ok(COST));
         accounting.saved.add(Cause::CacheHit, COST);
     });
-    let hit = answered(&ledger, call("acme").with_units(7), Reply::new(answer(), receipt)).await;
+    let hit = answered(&ledger, call("acme").with_units(7), Reply::new(response(), receipt)).await;
     assert_eq!((hit.paid().exact(), hit.saved()), (Some(Usd::ZERO), COST));
     let row = ledger.snapshot().total().clone();
     assert_eq!((row.hits, row.vendor, row.units, row.attempts), (1, 0, 7, 0));
@@ -190,7 +190,7 @@ async fn balance_shows_list_price_without_attempt() {
     let ledger = ledger();
     let receipt = Receipt::default();
     receipt.edit(|accounting| accounting.set_prices(Ok(COST), Ok(COST)));
-    answered(&ledger, call("acme"), Reply::new(answer(), receipt)).await;
+    answered(&ledger, call("acme"), Reply::new(response(), receipt)).await;
     let books = ledger.snapshot();
     assert_eq!(books.balance().responses, COST);
     assert!(books.to_string().contains("off by: attempts $0.00, responses $0.00002, between $0.00"), "{books}");
@@ -217,8 +217,8 @@ impl Task for Rate {
     fn to_request(&self) -> ChatRequest {
         ChatRequest::new("m").user(self.0)
     }
-    fn parse_response(&self, answer: ChatResponse) -> Result<Stars, Error> {
-        match (self.0, &*answer.text()) {
+    fn parse_response(&self, response: ChatResponse) -> Result<Stars, Error> {
+        match (self.0, &*response.text()) {
             ("good", "yes") => Ok(Stars(5)),
             _ => Err(Error::new(ErrorKind::Malformed, "no stars in it")),
         }

@@ -38,7 +38,7 @@ fn books(table: &PriceTable, dialect: Dialect, canned: Canned, streamed: bool) -
     (snapshot.total().clone(), paid)
 }
 
-/// What both forms of an answer with this usage are booked at, in nano-dollars; `None` if unknown.
+/// What both forms of a response with this usage are booked at, in nano-dollars; `None` if unknown.
 fn paid(table: &PriceTable, dialect: Dialect, usage: &Value) -> Option<i64> {
     let whole = json!({"id": "1", "model": MODEL, "usage": usage,
         "choices": [{"index": 0, "message": {"content": "yes"}, "finish_reason": "stop"}]});
@@ -48,7 +48,7 @@ fn paid(table: &PriceTable, dialect: Dialect, usage: &Value) -> Option<i64> {
         json!({"id": "1", "model": MODEL, "choices": [], "usage": usage}),
     ];
     let stream: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
-    let whole = Canned::answer("application/json", [whole.to_string()]);
+    let whole = Canned::response("application/json", [whole.to_string()]);
     let [whole, streamed] = [(whole, false), (Canned::events([stream + "data: [DONE]\n\n"]), true)]
         .map(|(canned, streamed)| books(table, dialect, canned, streamed));
     assert_eq!(
@@ -108,7 +108,7 @@ fn alias_prices_what_states_no_cost() {
 fn groq_on_demand_is_standard_service() {
     let whole = json!({"id": "1", "model": MODEL, "service_tier": "on_demand", "usage": usage(json!({})),
         "choices": [{"index": 0, "message": {"content": "yes"}, "finish_reason": "stop"}]});
-    let canned = Canned::answer("application/json", [whole.to_string()]);
+    let canned = Canned::response("application/json", [whole.to_string()]);
     let (_, paid) = books(&prices::groq(), Dialect::GROQ, canned, false);
     assert_eq!(paid.map(Usd::nanos), Some(1_000 * 150 + 100 * 600));
 }

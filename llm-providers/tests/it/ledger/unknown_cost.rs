@@ -21,7 +21,7 @@ fn unknown_cost_is_named_everywhere() {
         (Plan { model: Some("unheard-of"), ..Plan::default() }, "no price of the model \"unheard-of\"", 4),
         (Plan { usage: Some(Usage { searches: 1, ..Usage::new(10, 5) }), ..Plan::default() }, "for searches", 4),
         (Plan { usage: None, ..Plan::default() }, "the vendor did not state", 3),
-        (Plan { usage: Some(Usage::new(u64::MAX, 5)), ..Plan::default() }, "that no answer can have taken", 3),
+        (Plan { usage: Some(Usage::new(u64::MAX, 5)), ..Plan::default() }, "that no response can have taken", 3),
     ] {
         let ledger = ledger();
         let paid = receipt(&ledger, plan).paid();
@@ -101,7 +101,7 @@ fn unknown_cost_causes_are_bounded() {
         stack(&ledger, []).chat(Call::new("acme", request)).now_or_never().unwrap().unwrap();
     }
     let books = ledger.snapshot();
-    assert_eq!(books.unknown_costs().map(|(_, attempts, answers)| attempts.min(answers)).sum::<u64>(), 100);
+    assert_eq!(books.unknown_costs().map(|(_, attempts, responses)| attempts.min(responses)).sum::<u64>(), 100);
     let table = books.to_string();
     assert!(table.contains("attempts 20, responses 20: further causes"), "{table}");
     assert!(!table.contains("m1\n"), "names do not break lines");
@@ -109,8 +109,8 @@ fn unknown_cost_causes_are_bounded() {
 
 #[test]
 fn on_attempt_reports_unknown_cost_cause() {
-    let (tell, told) = std::sync::mpsc::channel();
-    let ledger = ledger().on_attempt(move |attempt| tell.send(attempt.charged.clone()).unwrap());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let ledger = ledger().on_attempt(move |attempt| sender.send(attempt.charged.clone()).unwrap());
     receipt(&ledger, Plan { tier: Some("platinum"), ..Plan::default() });
-    assert!(matches!(told.recv(), Ok(Charged::Unpriced(UnknownCost::Tier { .. }))));
+    assert!(matches!(receiver.recv(), Ok(Charged::Unpriced(UnknownCost::Tier { .. }))));
 }

@@ -24,7 +24,7 @@ pub(crate) struct Plan {
     /// The request leaves this process.
     pub(crate) sent: bool,
     pub(crate) head: Head,
-    /// A stream stops here after its first piece; a unary answer is whole.
+    /// A stream stops here after its first piece; a unary response is whole.
     pub(crate) tail: Tail,
     pub(crate) usage: Option<Usage>,
     pub(crate) model: Option<&'static str>,
@@ -35,7 +35,7 @@ pub(crate) struct Plan {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Head {
-    Answers,
+    Responses,
     Hangs,
     Fails(Error),
 }
@@ -52,7 +52,7 @@ impl Default for Plan {
         let usage = Some(Usage::new(10, 5));
         Self {
             sent: true,
-            head: Head::Answers,
+            head: Head::Responses,
             tail: Tail::Whole,
             usage,
             model: None,
@@ -74,7 +74,7 @@ impl Vendor {
             call.mark_sent();
         }
         match &plan.head {
-            Head::Answers => Ok(plan),
+            Head::Responses => Ok(plan),
             Head::Hangs => pending().await,
             Head::Fails(error) => Err(error.clone()),
         }
@@ -89,16 +89,16 @@ fn reply<O: llm_core::Output>(output: O, plan: Plan) -> Reply<O> {
         accounting.surcharges = plan.surcharges.iter().map(|way| Arc::from(*way)).collect();
         accounting.request_id = plan.request_id.map(Into::into);
     });
-    // As a client does: usage is known when the answer ends.
+    // As a client does: usage is known when the response ends.
     Reply::new(output, receipt).on_end(move |_, receipt| receipt.edit(|accounting| accounting.usage = plan.usage))
 }
 
 #[async_trait::async_trait]
 impl Provider for Vendor {
     async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
-        let mut answer = answer();
-        answer.model.clone_from(&call.body.model);
-        Ok(reply(answer, self.head(&call).await?))
+        let mut response = response();
+        response.model.clone_from(&call.body.model);
+        Ok(reply(response, self.head(&call).await?))
     }
 
     async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
@@ -117,7 +117,7 @@ impl Provider for Vendor {
     }
 }
 
-pub(crate) fn answer() -> ChatResponse {
+pub(crate) fn response() -> ChatResponse {
     ChatResponse::new("1", "m", vec![Choice::new(0, vec![Part::text("yes")], FinishReason::Stop)])
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn ledger() -> Ledger {
     Ledger::new(PriceTable::from_json(PRICES).expect("the table above is well formed"))
 }
 
-/// Both taps over a vendor that follows `plans`.
+/// Both layers over a vendor that follows `plans`.
 pub(crate) fn stack(ledger: &Ledger, plans: impl IntoIterator<Item = Plan>) -> Arc<dyn Provider> {
     let vendor = Arc::new(Vendor(Mutex::new(plans.into_iter().collect())));
     let stack = ServiceBuilder::new().layer(ledger.requests()).layer(ledger.attempts()).service(into_service(vendor));

@@ -59,12 +59,15 @@ fn openai_response_receipt_and_ledger_agree() {
         let stream = client.chat_stream(question()).await.unwrap();
         assert_eq!(stream.receipt.usage(), None, "not known at the head");
         let streamed = read(stream.output, stream.receipt).await;
-        let answer = streamed.answer.unwrap();
+        let response = streamed.response.unwrap();
         assert_eq!(
-            (answer.text(), &answer.model, answer.finish()),
+            (response.text(), &response.model, response.finish()),
             (whole.output.text(), &whole.output.model, whole.output.finish())
         );
-        assert_eq!((&answer.extra, &answer.choices[0].extra), (&whole.output.extra, &whole.output.choices[0].extra));
+        assert_eq!(
+            (&response.extra, &response.choices[0].extra),
+            (&whole.output.extra, &whole.output.choices[0].extra)
+        );
         for receipt in [&whole.receipt, &streamed.receipt] {
             let accounting = receipt.accounting();
             let bill = vendor.bill(accounting.request_id.as_deref().unwrap()).unwrap();
@@ -143,7 +146,7 @@ fn openai_wrong_key_and_model_are_named() {
 fn openai_rate_limit_states_wait() {
     block_on(async {
         let clock = ManualClock::at_unix(784_111_776);
-        for (form, told) in [
+        for (form, stated) in [
             (RetryForm::Seconds, Some(2_000)),
             (RetryForm::HttpDate, Some(2_000)),
             (RetryForm::Millis, Some(1_500)),
@@ -157,7 +160,7 @@ fn openai_rate_limit_states_wait() {
             let client = client(&vendor).clock(clock.clone());
             let error = client.chat(question()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::RateLimited);
-            assert_eq!(error.retry_after(), told.map(Duration::from_millis), "{form:?}");
+            assert_eq!(error.retry_after(), stated.map(Duration::from_millis), "{form:?}");
             assert_eq!(error.scope(), Some(LimitScope::Model(LimitWindow::Minute)));
             assert_eq!(error.limits().unwrap().requests.unwrap().remaining, Some(0));
             assert!(vendor.bills().is_empty());
@@ -220,7 +223,7 @@ fn openai_harmless_faults_keep_response() {
             let whole = client.chat(question()).await.unwrap();
             let streamed = client.chat_stream(question()).await.unwrap();
             let streamed = read(streamed.output, streamed.receipt).await;
-            assert_eq!(streamed.answer.unwrap().text(), whole.output.text());
+            assert_eq!(streamed.response.unwrap().text(), whole.output.text());
             assert_eq!((whole.receipt.usage().is_none(), streamed.receipt.usage().is_none()), (silent, silent));
         }
     });
@@ -342,11 +345,11 @@ fn openai_dropped_call_closes_connection() {
 #[test]
 fn receipt_is_final_before_outer_hooks() {
     block_on(async {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let reply = client(&Vendor::new()).chat_stream(question()).await.unwrap();
-        let reply = reply.on_end(move |_, receipt| tell.send(receipt.usage()).unwrap());
+        let reply = reply.on_end(move |_, receipt| sender.send(receipt.usage()).unwrap());
         reply.output.complete().await.unwrap();
-        assert!(told.try_recv().unwrap().is_some());
+        assert!(receiver.try_recv().unwrap().is_some());
     });
 }
 

@@ -100,13 +100,13 @@ fn rate_limit_below_request_is_not_retryable() {
 fn retry_after_reads_header_or_message() {
     let headers = HeaderMap::from_iter([("retry-after".parse().unwrap(), "7".parse().unwrap())]);
     let body = br#"{"error": {"message": "Please try again in 1.4s. See", "type": "tokens"}}"#;
-    let told = |status: u16, headers: &HeaderMap| {
+    let stated = |status: u16, headers: &HeaderMap| {
         classify(StatusCode::from_u16(status).unwrap(), headers, body, UNIX_EPOCH, None).retry_after()
     };
-    assert_eq!(told(429, &headers), Some(Duration::from_secs(7)));
-    assert_eq!(told(429, &HeaderMap::new()), Some(Duration::from_millis(1_400)));
-    assert_eq!(told(503, &headers), Some(Duration::from_secs(7)));
-    assert_eq!(told(400, &headers), None, "waiting does not help");
+    assert_eq!(stated(429, &headers), Some(Duration::from_secs(7)));
+    assert_eq!(stated(429, &HeaderMap::new()), Some(Duration::from_millis(1_400)));
+    assert_eq!(stated(503, &headers), Some(Duration::from_secs(7)));
+    assert_eq!(stated(400, &headers), None, "waiting does not help");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn error_message_is_read_from_every_form() {
         (r#"{"error": {"message": "m", "innererror": {"code": "Inner"}}}"#, "m", Some("Inner")),
         ("plain words", "plain words", None),
         ("", "the vendor answered with status 400 and no message", None),
-        ("<html>secret</html>", "a page of HTML or XML came instead of an answer: is a proxy between?", None),
+        ("<html>secret</html>", "a page of HTML or XML came instead of a response: is a proxy between?", None),
     ] {
         let error = refused(400, body);
         assert_eq!((error.message(), error.code()), (message, code));
@@ -147,13 +147,13 @@ fn error_message_is_redacted_and_bounded() {
 
 #[test]
 fn should_retry_header_of_openai_decides() {
-    let told = |status, again: &str, kind: &str| {
+    let stated = |status, again: &str, kind: &str| {
         let headers = [("x-should-retry".parse().unwrap(), again.parse().unwrap())].into_iter().collect();
         let body = json!({"error": {"message": "why", "type": kind}}).to_string();
         let error = classify(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes(), UNIX_EPOCH, None);
         error.is_retryable()
     };
-    assert!(!told(500, "false", "server_error") && !told(429, "false", "requests"));
-    assert!(told(409, "true", "x") && told(400, "true", "x") && told(429, "perhaps", "requests"));
-    assert!(!told(429, "true", "insufficient_quota"), "money does not come by waiting");
+    assert!(!stated(500, "false", "server_error") && !stated(429, "false", "requests"));
+    assert!(stated(409, "true", "x") && stated(400, "true", "x") && stated(429, "perhaps", "requests"));
+    assert!(!stated(429, "true", "insufficient_quota"), "money does not come by waiting");
 }

@@ -29,7 +29,7 @@ async fn http_serves_unary_streamed_and_embeddings() {
     let whole = client.chat(question()).await.unwrap();
     let reply = client.chat_stream(question()).await.unwrap();
     let streamed = read(reply.output, reply.receipt).await;
-    assert_eq!(streamed.answer.unwrap().text(), whole.output.text());
+    assert_eq!(streamed.response.unwrap().text(), whole.output.text());
     let vectors = client.embed(Call::new("t", EmbedRequest::new("e", ["a", "b"]))).await.unwrap();
     assert_eq!(vectors.output.vectors.len(), 2);
     vendor.wait_until(|vendor| vendor.bills().len() == 3).await;
@@ -38,7 +38,7 @@ async fn http_serves_unary_streamed_and_embeddings() {
         let bill = vendor.bill(accounting.request_id.as_deref().unwrap()).unwrap();
         let usage = accounting.usage.unwrap();
         assert_eq!((usage.input, usage.output), (bill.input_tokens, bill.output_tokens));
-        assert!(!bill.cancelled, "answers are read to their end");
+        assert!(!bill.cancelled, "responses are read to their end");
     }
 }
 
@@ -88,7 +88,7 @@ async fn dropped_call_closes_http_connection() {
         let asked = client.chat(question());
         let arrived = vendor.wait_until(|vendor| vendor.in_flight() == 1);
         tokio::select! {
-            _ = asked => panic!("there is no answer"),
+            _ = asked => panic!("there is no response"),
             () = arrived => {}
         }
     }
@@ -138,8 +138,9 @@ async fn http_redirect_is_not_followed() {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut request = vec![0; 4_096];
         let read = socket.read(&mut request).await.unwrap();
-        let answer = "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://elsewhere.test/\r\ncontent-length: 0\r\n\r\n";
-        socket.write_all(answer.as_bytes()).await.unwrap();
+        let response =
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://elsewhere.test/\r\ncontent-length: 0\r\n\r\n";
+        socket.write_all(response.as_bytes()).await.unwrap();
         String::from_utf8_lossy(&request[..read]).to_ascii_lowercase()
     };
     let (error, request) = tokio::join!(client.chat(question()), serve);

@@ -13,7 +13,7 @@ fn choice(message: Value, finish: &str) -> Value {
     json!({"choices": [{"index": 0, "message": message, "finish_reason": finish}]})
 }
 
-fn answer(message: Value) -> ChatResponse {
+fn response(message: Value) -> ChatResponse {
     decode(choice(message, "stop")).output
 }
 
@@ -28,26 +28,26 @@ fn openai_response_text_keeps_every_field() {
             "completion_tokens_details": {"reasoning_tokens": 7, "audio_tokens": 2, "accepted_prediction_tokens": 0,
                 "rejected_prediction_tokens": 0}},
         "service_tier": "default", "system_fingerprint": "fp_1"}));
-    let answer = decoded.output;
-    assert_eq!((&*answer.id, &*answer.model, &*answer.text()), ("chatcmpl-1", "gpt-x-2026", "Hola"));
-    assert_eq!(answer.choices[0].parts, [Part::text("Hola")]);
-    assert_eq!(answer.finish(), &FinishReason::Stop);
+    let response = decoded.output;
+    assert_eq!((&*response.id, &*response.model, &*response.text()), ("chatcmpl-1", "gpt-x-2026", "Hola"));
+    assert_eq!(response.choices[0].parts, [Part::text("Hola")]);
+    assert_eq!(response.finish(), &FinishReason::Stop);
     let usage = Usage { input: 100, cache_read: 60, cache_write: 30, audio_input: 3, ..Usage::new(100, 20) };
     assert_eq!(decoded.usage, Some(Usage { reasoning: 7, audio_output: 2, ..usage }));
     assert_eq!(decoded.service_tier.as_deref(), Some("default"));
     // Their order depends on how serde_json was built.
-    let names: std::collections::BTreeSet<_> = answer.extra.iter().map(|(name, _)| name).collect();
+    let names: std::collections::BTreeSet<_> = response.extra.iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["created", "service_tier", "system_fingerprint"].into());
-    assert!(answer.choices[0].message_extra.is_empty());
+    assert!(response.choices[0].message_extra.is_empty());
 }
 
 #[test]
 fn tool_call_arguments_are_kept_verbatim() {
-    let answer = answer(json!({"content": null, "tool_calls": [
+    let response = response(json!({"content": null, "tool_calls": [
         {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1"}},
         {"id": "call_2", "type": "function", "function": {"name": "g", "arguments": {"b": 2}}, "extra_content": {"s": "x"}},
         {"id": "call_3", "type": "custom", "custom": {"name": "h", "input": "free text"}}]}));
-    let calls: Vec<_> = answer.tool_calls().collect();
+    let calls: Vec<_> = response.tool_calls().collect();
     assert_eq!((&*calls[0].id, &*calls[0].name, &*calls[0].arguments), ("call_1", "f", "{\"a\": 1"));
     assert_eq!(&*calls[1].arguments, "{\"b\":2}");
     assert_eq!(calls[1].extra.get("extra_content"), Some(&json!({"s": "x"})));
@@ -58,9 +58,9 @@ fn tool_call_arguments_are_kept_verbatim() {
 #[test]
 fn function_call_deprecated_is_tool_call() {
     let body = choice(json!({"content": null, "function_call": {"name": "f", "arguments": "{}"}}), "function_call");
-    let answer = decode(body).output;
-    assert_eq!(answer.tool_calls().map(|call| (&*call.name, &*call.id)).collect::<Vec<_>>(), [("f", "")]);
-    assert_eq!(answer.finish(), &FinishReason::ToolCalls);
+    let response = decode(body).output;
+    assert_eq!(response.tool_calls().map(|call| (&*call.name, &*call.id)).collect::<Vec<_>>(), [("f", "")]);
+    assert_eq!(response.finish(), &FinishReason::ToolCalls);
 }
 
 #[test]
@@ -84,25 +84,25 @@ fn finish_reason_of_openai_is_mapped() {
 
 #[test]
 fn openai_refusals_and_reasoning_are_parts() {
-    let refused = answer(json!({"content": null, "refusal": "I would rather not"}));
+    let refused = response(json!({"content": null, "refusal": "I would rather not"}));
     assert_eq!(refused.choices[0].refusal(), Some("I would rather not"));
     for field in ["reasoning_content", "reasoning"] {
-        let thought = answer(json!({"content": "4", field: "2 and 2"}));
+        let thought = response(json!({"content": "4", field: "2 and 2"}));
         assert_eq!((thought.choices[0].reasoning(), &*thought.text()), ("2 and 2".to_owned(), "4"));
         assert!(thought.choices[0].message_extra.is_empty());
     }
-    let both = answer(json!({"content": "4", "reasoning_content": "same", "reasoning": "same"}));
+    let both = response(json!({"content": "4", "reasoning_content": "same", "reasoning": "same"}));
     assert_eq!(both.choices[0].reasoning(), "same");
-    let other = answer(json!({"content": "4", "reasoning_content": "a", "reasoning": "b"}));
+    let other = response(json!({"content": "4", "reasoning_content": "a", "reasoning": "b"}));
     assert_eq!(other.choices[0].message_extra.get("reasoning"), Some(&json!("b")));
 }
 
 #[test]
 fn openai_content_may_be_part_list() {
-    let answer = answer(json!({"content": [
+    let response = response(json!({"content": [
         {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}, {"type": "text", "text": "m"}]},
         {"type": "text", "text": "yes"}, {"type": "reference", "reference_ids": [1]}]}));
-    let choice = &answer.choices[0];
+    let choice = &response.choices[0];
     assert_eq!((choice.reasoning(), &*choice.text()), ("hmm".to_owned(), "yes"));
     assert!(matches!(&choice.parts[2], Part::Other { value } if value["reference_ids"] == json!([1])));
 }
@@ -110,8 +110,8 @@ fn openai_content_may_be_part_list() {
 #[test]
 fn openai_choices_keep_their_index() {
     let one = |index: u32, text: &str| json!({"index": index, "message": {"content": text}, "finish_reason": "stop"});
-    let answer = decode(json!({"choices": [one(1, "b"), one(0, "a")]})).output;
-    let seen: Vec<_> = answer.choices.iter().map(|choice| (choice.index, choice.text())).collect();
+    let response = decode(json!({"choices": [one(1, "b"), one(0, "a")]})).output;
+    let seen: Vec<_> = response.choices.iter().map(|choice| (choice.index, choice.text())).collect();
     assert_eq!(seen, [(1, "b".into()), (0, "a".into())]);
 }
 
@@ -120,9 +120,9 @@ fn openai_unknown_fields_survive_at_every_level() {
     let decoded = decode(json!({"citations": ["u"], "choices": [{"message": {"content": "x", "audio": {"id": "a"}},
         "finish_reason": "stop", "content_filter_results": {"hate": {"filtered": false}}}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 2, "cost": 0.5, "prompt_tokens_details": {"image_tokens": 4}}}));
-    let (answer, choice) = (&decoded.output, &decoded.output.choices[0]);
-    assert_eq!(answer.extra.get("citations"), Some(&json!(["u"])));
-    assert_eq!(answer.extra.get("usage"), Some(&json!({"cost": 0.5, "prompt_tokens_details": {"image_tokens": 4}})));
+    let (response, choice) = (&decoded.output, &decoded.output.choices[0]);
+    assert_eq!(response.extra.get("citations"), Some(&json!(["u"])));
+    assert_eq!(response.extra.get("usage"), Some(&json!({"cost": 0.5, "prompt_tokens_details": {"image_tokens": 4}})));
     assert_eq!(choice.extra.get("content_filter_results"), Some(&json!({"hate": {"filtered": false}})));
     assert_eq!(choice.message_extra.get("audio"), Some(&json!({"id": "a"})));
 }

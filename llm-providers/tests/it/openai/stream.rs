@@ -39,8 +39,8 @@ fn whole(text: impl Into<Bytes>) -> Read {
     block_on(play(Canned::events([text.into()]))).unwrap()
 }
 
-fn answer(chunks: &[Value]) -> ChatResponse {
-    whole(bytes(chunks, true)).answer.unwrap()
+fn response(chunks: &[Value]) -> ChatResponse {
+    whole(bytes(chunks, true)).response.unwrap()
 }
 
 fn typical() -> Vec<Value> {
@@ -60,7 +60,7 @@ fn openai_stream_equals_unary_response() {
     let unary = json!({"id": "c1", "object": "chat.completion", "created": 7, "model": "m-1", "service_tier": "default",
         "system_fingerprint": null, "choices": [{"index": 0, "logprobs": null, "finish_reason": "stop",
             "message": {"role": "assistant", "content": "Año 漢🦀", "refusal": null, "annotations": []}}]});
-    assert_eq!(read.answer.unwrap(), decode_chat(unary.to_string().as_bytes()).unwrap().output);
+    assert_eq!(read.response.unwrap(), decode_chat(unary.to_string().as_bytes()).unwrap().output);
     let extras = read.events.iter().filter(|event| matches!(event, ChatEvent::Extra { .. })).count();
     assert_eq!(extras, 2, "what repeats is said once");
     let accounting = read.receipt.accounting();
@@ -75,7 +75,7 @@ fn openai_stream_reads_any_byte_splits() {
         let text = format!("\u{feff}: waiting\n\n{}", bytes(&typical(), true)).replace('\n', separator);
         let text = Bytes::from(text);
         let expected = whole(text.clone());
-        assert_eq!(expected.answer.as_ref().unwrap().text(), "Año 漢🦀", "{name}");
+        assert_eq!(expected.response.as_ref().unwrap().text(), "Año 漢🦀", "{name}");
         // Within lines all three are the same.
         let places: Vec<_> = if separator == "\n" { (0..text.len()).collect() } else { seams(&text).collect() };
         block_on(async {
@@ -92,22 +92,22 @@ fn openai_stream_reads_any_byte_splits() {
 #[test]
 fn openai_stream_ended_early_is_incomplete() {
     let text = Bytes::from(bytes(&typical(), true));
-    // After this byte the choice has told why it ended; a line's end may be missing.
-    let told = text.windows(6).position(|window| window == b"\"stop\"").unwrap();
-    let told = told + text[told..].iter().position(|byte| *byte == b'\n').unwrap();
+    // After this byte the choice has stated why it ended; a line's end may be missing.
+    let stated = text.windows(6).position(|window| window == b"\"stop\"").unwrap();
+    let stated = stated + text[stated..].iter().position(|byte| *byte == b'\n').unwrap();
     for at in 0..text.len() {
         let read = block_on(play(Canned::events([text.slice(..at)])));
         let error = match read {
             Err(error) => Some(error),
             Ok(read) => {
-                assert_eq!(read.answer.is_some(), read.error.is_none());
+                assert_eq!(read.response.is_some(), read.error.is_none());
                 read.error
             }
         };
         match error {
-            None => assert!(at >= told, "taken for whole at {at}"),
+            None => assert!(at >= stated, "taken for whole at {at}"),
             Some(error) => {
-                assert!(at != told, "it had told its end");
+                assert!(at != stated, "it had stated its end");
                 assert_eq!(error.kind(), ErrorKind::Incomplete, "at {at}: {error}");
                 assert_eq!(error.request_id(), Some("req_1"));
             }
@@ -122,7 +122,7 @@ fn openai_stream_broken_before_done_fails() {
     let error = read.error.unwrap();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Known(Usage::new(9, 4))));
     let read = block_on(play(Canned::events([text + "data: [DONE]\n\n"]).broken())).unwrap();
-    assert!(read.answer.is_some() && read.error.is_none());
+    assert!(read.response.is_some() && read.error.is_none());
     let early = bytes(&typical()[..2], false);
     let error = block_on(play(Canned::events([early]).broken())).unwrap().error.unwrap();
     assert_eq!(error.charge(), Charge::Unknown);
@@ -146,17 +146,17 @@ fn openai_stream_joins_tool_call_fragments() {
         ],
         true,
     ));
-    let answer = read.answer.unwrap();
-    let calls: Vec<_> = answer.tool_calls().map(|call| (&*call.id, &*call.name, &*call.arguments)).collect();
+    let response = read.response.unwrap();
+    let calls: Vec<_> = response.tool_calls().map(|call| (&*call.id, &*call.name, &*call.arguments)).collect();
     assert_eq!(calls, [("a", "f", "{\"x\": nonsense"), ("b", "g", "{}")]);
-    assert_eq!(answer.finish(), &FinishReason::ToolCalls);
+    assert_eq!(response.finish(), &FinishReason::ToolCalls);
 }
 
 #[test]
 fn openai_stream_keeps_odd_tool_calls_apart() {
     let of = |call: Value| delta(0, json!({"tool_calls": [call]}));
     // One number for all calls, whole calls, no number at all.
-    let same = answer(&[
+    let same = response(&[
         of(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "1"}})),
         of(json!({"index": 0, "id": "b", "function": {"name": "g", "arguments": "2"}})),
         of(json!({"index": 0, "id": "b", "function": {"arguments": "3"}})),
@@ -165,7 +165,7 @@ fn openai_stream_keeps_odd_tool_calls_apart() {
     let seen: Vec<_> = same.tool_calls().map(|call| (&*call.name, &*call.arguments)).collect();
     assert_eq!(seen, [("f", "1"), ("g", "23")]);
     // A call with fields of its own, and one whose name comes late, come whole.
-    let held = answer(&[
+    let held = response(&[
         of(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "1"}, "extra_content": {"s": 1}})),
         of(json!({"index": 0, "function": {"arguments": "2"}})),
         of(json!({"index": 1, "id": "b", "function": {}})),
@@ -179,7 +179,7 @@ fn openai_stream_keeps_odd_tool_calls_apart() {
     assert_eq!((&*calls[1].name, &*calls[1].arguments), ("g", "{\"k\":1}"));
     assert_eq!((&*calls[2].arguments, calls[2].extra.get("type")), ("text", Some(&json!("custom"))));
     // The deprecated form.
-    let old = answer(&[
+    let old = response(&[
         delta(0, json!({"function_call": {"name": "f", "arguments": "{"}})),
         delta(0, json!({"function_call": {"arguments": "}"}})),
         end(0, "function_call"),
@@ -190,21 +190,22 @@ fn openai_stream_keeps_odd_tool_calls_apart() {
 #[test]
 fn openai_stream_keeps_late_call_fields() {
     let of = |call: Value| delta(0, json!({"tool_calls": [call]}));
-    let answer = answer(&[
+    let response = response(&[
         of(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}})),
         of(json!({"index": 0, "signature": "s"})),
         end(0, "tool_calls"),
     ]);
-    let kept = answer.choices[0].message_extra.get("tool_calls");
+    let kept = response.choices[0].message_extra.get("tool_calls");
     assert_eq!(kept, Some(&json!([{"index": 0, "signature": "s"}])));
 }
 
 #[test]
 fn openai_stream_choices_interleave() {
     let text = |index, text: &str| delta(index, json!({"content": text}));
-    let answer = answer(&[text(1, "b"), text(0, "a"), text(1, "B"), text(0, "A"), end(1, "length"), end(0, "stop")]);
+    let response =
+        response(&[text(1, "b"), text(0, "a"), text(1, "B"), text(0, "A"), end(1, "length"), end(0, "stop")]);
     let seen: Vec<_> =
-        answer.choices.iter().map(|choice| (choice.text().into_owned(), choice.finish.clone())).collect();
+        response.choices.iter().map(|choice| (choice.text().into_owned(), choice.finish.clone())).collect();
     assert_eq!(seen, [("aA".to_owned(), FinishReason::Stop), ("bB".to_owned(), FinishReason::Length)]);
     let one_open = bytes(&[text(0, "a"), text(1, "b"), end(0, "stop")], false);
     assert_eq!(whole(one_open).error.unwrap().kind(), ErrorKind::Incomplete);
@@ -212,7 +213,7 @@ fn openai_stream_choices_interleave() {
 
 #[test]
 fn openai_stream_gives_reasoning_refusals_and_parts() {
-    let answer = answer(&[
+    let response = response(&[
         delta(0, json!({"reasoning_content": "2 and"})),
         delta(0, json!({"reasoning_content": " 2"})),
         delta(0, json!({"content": [{"type": "text", "text": "4"}, {"type": "image", "url": "u"}]})),
@@ -220,7 +221,7 @@ fn openai_stream_gives_reasoning_refusals_and_parts() {
         delta(0, json!({"refusal": "more"})),
         end(0, "stop"),
     ]);
-    let choice = &answer.choices[0];
+    let choice = &response.choices[0];
     assert_eq!((choice.reasoning(), &*choice.text(), choice.refusal()), ("2 and 2".into(), "4", Some("no more")));
     assert!(choice.parts.iter().any(|part| matches!(part, Part::Other { value } if value["url"] == "u")));
 }
@@ -233,13 +234,13 @@ fn openai_stream_joins_logprobs_and_unknown_fields() {
         chunk["provider"] = json!("p");
         chunk
     };
-    let answer = answer(&[delta(0, json!({"role": "assistant"})), with("a"), with("b"), end(0, "stop")]);
-    let choice = &answer.choices[0];
+    let response = response(&[delta(0, json!({"role": "assistant"})), with("a"), with("b"), end(0, "stop")]);
+    let choice = &response.choices[0];
     let logprobs = json!({"content": [{"token": "a"}, {"token": "b"}], "refusal": null});
     assert_eq!(choice.extra.get("logprobs"), Some(&logprobs));
     assert_eq!(choice.message_extra.get("mood"), Some(&json!("calm")));
-    assert_eq!(answer.extra.get("provider"), Some(&json!("p")));
-    assert_eq!(answer.extra.get("object").or(answer.extra.get("obfuscation")), None);
+    assert_eq!(response.extra.get("provider"), Some(&json!("p")));
+    assert_eq!(response.extra.get("object").or(response.extra.get("obfuscation")), None);
 }
 
 #[test]
@@ -251,9 +252,9 @@ fn openai_stream_reads_compatible_servers() {
     last["usage"] = json!({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5});
     let read = whole(bytes(&[azure, delta(0, json!({"content": "a"})), last], true));
     assert_eq!(read.receipt.usage(), Some(Usage::new(3, 2)));
-    let answer = read.answer.unwrap();
-    assert_eq!((&*answer.id, &*answer.model), ("c1", "m-1"));
-    assert!(answer.extra.get("prompt_filter_results").is_some());
+    let response = read.response.unwrap();
+    assert_eq!((&*response.id, &*response.model), ("c1", "m-1"));
+    assert!(response.extra.get("prompt_filter_results").is_some());
 
     let groq = json!({"choices": [{"delta": {}, "index": 0, "finish_reason": "stop"}],
         "x_groq": {"id": "r", "usage": {"prompt_tokens": 1, "completion_tokens": 2}}});
@@ -271,7 +272,7 @@ fn openai_stream_ends_at_error() {
     let read = whole(bytes(&[delta(0, json!({"content": "a"})), error, end(0, "stop")], true));
     let error = read.error.unwrap();
     assert_eq!((error.kind(), error.message(), error.charge()), (ErrorKind::Server, "failed", Charge::Unknown));
-    assert!(read.answer.is_none() && read.receipt.usage().is_none());
+    assert!(read.response.is_none() && read.receipt.usage().is_none());
 }
 
 #[test]
@@ -282,11 +283,11 @@ fn openai_stream_invalid_beginning_is_malformed() {
         ("text/html; charset=utf-8", "<!DOCTYPE html><html></html>", "HTML"),
         ("application/json", "{}", "no choices"),
     ] {
-        let error = block_on(play(Canned::answer(kind, [body]))).unwrap_err();
+        let error = block_on(play(Canned::response(kind, [body]))).unwrap_err();
         assert_eq!((error.kind(), error.charge()), (ErrorKind::Malformed, Charge::Unknown), "{error}");
         assert!(error.message().contains(why), "{error}");
     }
-    let page = block_on(play(Canned::answer("text/plain", ["<html></html>"]))).unwrap_err();
+    let page = block_on(play(Canned::response("text/plain", ["<html></html>"]))).unwrap_err();
     assert_eq!(page.kind(), ErrorKind::Incomplete);
 }
 
@@ -303,8 +304,11 @@ fn openai_stream_invalid_utf8_is_malformed() {
 fn openai_stream_reads_unary_response() {
     let unary = json!({"id": "c", "model": "m", "choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 2}});
-    let read = block_on(play(Canned::answer("application/json", [unary.to_string()]))).unwrap();
-    assert_eq!((read.answer.unwrap().text().into_owned(), read.receipt.usage()), ("hi".into(), Some(Usage::new(1, 2))));
+    let read = block_on(play(Canned::response("application/json", [unary.to_string()]))).unwrap();
+    assert_eq!(
+        (read.response.unwrap().text().into_owned(), read.receipt.usage()),
+        ("hi".into(), Some(Usage::new(1, 2)))
+    );
 }
 
 #[test]

@@ -31,8 +31,8 @@ fn played(n: u32, chunks: &[Value], done: bool) -> Result<Read, Error> {
 }
 
 fn texts(read: &Read) -> Vec<String> {
-    let answer = read.answer.as_ref().unwrap_or_else(|| panic!("{:?}", read.error));
-    answer.choices.iter().map(|choice| choice.text().into_owned()).collect()
+    let response = read.response.as_ref().unwrap_or_else(|| panic!("{:?}", read.error));
+    response.choices.iter().map(|choice| choice.text().into_owned()).collect()
 }
 
 #[test]
@@ -46,16 +46,16 @@ fn stream_end_requires_every_requested_choice() {
         chunk(2, "", Some("stop")),
         usage(),
     ];
-    for told in 1..6 {
-        let error = played(3, &all[..told], false).unwrap().error.unwrap();
-        assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown), "{told} chunks");
+    for stated in 1..6 {
+        let error = played(3, &all[..stated], false).unwrap().error.unwrap();
+        assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown), "{stated} chunks");
     }
     // The first has ended, and no other has begun.
     let first = [chunk(0, "a", Some("stop"))];
     assert_eq!(played(2, &first, false).unwrap().error.unwrap().kind(), ErrorKind::Incomplete);
     assert_eq!(texts(&played(1, &first, false).unwrap()), ["a"]);
-    for (told, done) in [(6, false), (7, false), (7, true)] {
-        assert_eq!(texts(&played(3, &all[..told], done).unwrap()), ["a", "b", "c"]);
+    for (stated, done) in [(6, false), (7, false), (7, true)] {
+        assert_eq!(texts(&played(3, &all[..stated], done).unwrap()), ["a", "b", "c"]);
     }
 }
 
@@ -83,13 +83,13 @@ fn stream_end_without_reason_needs_usage() {
     let error = played(1, &[chunk(0, "a", None)], true).unwrap().error.unwrap();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown));
     // With a usage all is said: the server tells no reasons.
-    let told = played(1, &[chunk(0, "a", None), usage()], true).unwrap();
-    let answer = told.answer.unwrap();
-    assert_eq!((told.receipt.usage(), answer.finish()), (Some(Usage::new(3, 2)), &FinishReason::Unknown));
-    assert!(!ChatRequest::is_cacheable(&answer));
+    let stated = played(1, &[chunk(0, "a", None), usage()], true).unwrap();
+    let response = stated.response.unwrap();
+    assert_eq!((stated.receipt.usage(), response.finish()), (Some(Usage::new(3, 2)), &FinishReason::Unknown));
+    assert!(!ChatRequest::is_cacheable(&response));
     let cut = played(1, &[chunk(0, "a", None), usage()], false).unwrap();
     assert_eq!(cut.error.unwrap().charge(), Charge::Known(Usage::new(3, 2)), "what is known stays");
-    // One of two told it.
+    // One of two stated it.
     let half = [chunk(0, "a", Some("stop")), chunk(1, "b", None)];
     assert_eq!(played(2, &half, true).unwrap().error.unwrap().kind(), ErrorKind::Incomplete);
     assert_eq!(played(1, &[], true).unwrap_err().kind(), ErrorKind::Incomplete);
@@ -107,7 +107,7 @@ fn stream_end_reads_error_of_groq() {
     assert_eq!(error.charge(), Charge::Known(Usage::new(3, 1)));
     let whole = played(1, &[chunk(0, "a", Some("stop")), failed], true).unwrap();
     assert_eq!(texts(&whole), ["a"]);
-    assert!(whole.answer.unwrap().extra.get("x_groq").unwrap().get("error").is_some(), "it is not lost");
+    assert!(whole.response.unwrap().extra.get("x_groq").unwrap().get("error").is_some(), "it is not lost");
     let fine = json!({"id": "1", "model": "m", "choices": [], "x_groq": {"id": "req_1", "error": null}});
     assert_eq!(texts(&played(1, &[fine, chunk(0, "a", Some("stop"))], true).unwrap()), ["a"]);
 }
@@ -123,8 +123,8 @@ fn arguments_keep_digits_as_text_and_object() {
         let body = format!(
             r#"{{"choices":[{{"index":0,"message":{{"tool_calls":[{call}]}},"finish_reason":"tool_calls"}}]}}"#
         );
-        let answer = decode_chat(body.as_bytes()).unwrap().output;
-        assert_eq!(&*answer.tool_calls().next().unwrap().arguments, digits);
+        let response = decode_chat(body.as_bytes()).unwrap().output;
+        assert_eq!(&*response.tool_calls().next().unwrap().arguments, digits);
         let event = format!(
             r#"data: {{"id":"1","choices":[{{"index":0,"delta":{{"tool_calls":[{call}]}},"finish_reason":"tool_calls"}}]}}"#
         );

@@ -97,13 +97,13 @@ proptest! {
     }
 
     #[test]
-    fn estimate_bound_covers_every_usage(usage in usage(), spare in 0u64..5_000) {
+    fn estimate_bound_covers_every_usage(usage in usage(), slack in 0u64..5_000) {
         // Audio has no bound of input to begin with.
         let usage = Usage { audio_input: 0, audio_cache_read: 0, ..usage };
         let table = all();
         let estimate = Estimate {
-            input_bound: Some(usage.input + spare),
-            output_bound: Some(usage.output + spare),
+            input_bound: Some(usage.input + slack),
+            output_bound: Some(usage.output + slack),
             ..Estimate::default()
         };
         for (model, tier) in offers(&table) {

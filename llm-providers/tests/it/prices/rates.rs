@@ -183,8 +183,8 @@ fn surcharge_of_fast_mode_multiplies() {
     assert_eq!(with("claude-sonnet-5", Usage::new(1_000, 100), fast.clone()), None, "unknown, not the list price");
     let usage = Usage::new(1_000, 100);
     let bill = prices::anthropic().bill("claude-opus-5-5", &usage, &fast.surcharge("us")).unwrap();
-    let told: Vec<_> = bill.surcharges.iter().map(|line| (&*line.way, line.per_mille, line.amount.nanos())).collect();
-    assert_eq!(told, [("fast", 2_000, list), ("us", 1_100, list * 2 / 10)]);
+    let stated: Vec<_> = bill.surcharges.iter().map(|line| (&*line.way, line.per_mille, line.amount.nanos())).collect();
+    assert_eq!(stated, [("fast", 2_000, list), ("us", 1_100, list * 2 / 10)]);
     assert_eq!(bill.total.nanos(), list * 22 / 10);
 }
 

@@ -150,7 +150,7 @@ fn paid(iterations: Value) -> Option<i64> {
     let whole = json!({"id": "1", "model": model, "content": [text()], "stop_reason": "end_turn", "usage": usage});
     let handover = json!({"type": "fallback", "from": {"model": ASKED}, "to": {"model": model}});
     let stream = canned(&events(ASKED, &of(700, 0, 0, 1), &[handover, text()], &[usage]));
-    let whole = Canned::answer("application/json", [whole.to_string()]);
+    let whole = Canned::response("application/json", [whole.to_string()]);
     let [whole, stream] = [(whole, false), (stream, true)].map(|(canned, streamed)| booked(client(canned), streamed));
     assert_eq!((whole.paid, whole.unpriced_attempts), (stream.paid, stream.unpriced_attempts));
     (whole.unpriced_attempts == 0).then(|| whole.paid.nanos())

@@ -38,7 +38,7 @@ proptest! {
             let (input, output) = (prompt.1?, output.1?);
             Some(Usage { cache_read: read.1.filter(|read| *read <= input).unwrap_or(0), ..Usage::new(input, output) })
         });
-        let chunks: Vec<Value> = std::iter::once(said()).chain(statements.iter().map(|told| chunk(&usage(told)))).collect();
+        let chunks: Vec<Value> = std::iter::once(said()).chain(statements.iter().map(|stated| chunk(&usage(stated)))).collect();
         prop_assert_eq!(openai(&chunks).usage, largest(usable));
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::protocol::fields::{Fields, take_text};
 
-/// Reads a block of an answer; `None` if it is a text without any, which says nothing.
+/// Reads a block of a response; `None` if it is a text without any, which says nothing.
 ///
 /// The `input` of a tool call may be its JSON text, which keeps digits that no number of ours holds.
 ///
@@ -19,7 +19,7 @@ pub(crate) fn read_block(block: Value) -> Option<Part> {
         Some("text") if text("text") => {
             fields.remove("type");
             let text = take_text(&mut fields, "text").unwrap_or_default();
-            let extra = further(fields);
+            let extra = unknown_fields(fields);
             (!text.is_empty() || !extra.is_empty()).then(|| Part::Text { text: text.into(), extra })
         }
         Some("thinking") if text("thinking") => {
@@ -66,7 +66,7 @@ fn whole(fields: &mut Fields) {
 }
 
 /// Unknown fields of a text. No citations are none.
-fn further(mut fields: Fields) -> Extra {
+fn unknown_fields(mut fields: Fields) -> Extra {
     if fields.get("citations").is_some_and(|list| list.is_null() || list.as_array().is_some_and(Vec::is_empty)) {
         fields.remove("citations");
     }

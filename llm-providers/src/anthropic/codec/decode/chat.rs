@@ -12,9 +12,9 @@ use crate::protocol::{
     finish_reason,
 };
 
-/// Reads the answer to a message request.
+/// Reads the response to a message request.
 ///
-/// Fields without a name in [`ChatResponse`] stay in the `extra` of the answer or of the part they came with, those of
+/// Fields without a name in [`ChatResponse`] stay in the `extra` of the response or of the part they came with, those of
 /// `usage` too; `stop_sequence` and `stop_details` stay with the choice. `type`, `role` and null say nothing and go.
 ///
 /// # Errors
@@ -26,21 +26,21 @@ pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
 }
 
 /// Decodes like [`decode_chat`]; takes from the request what the response leaves out of surcharges.
-pub(crate) fn decode_answer(request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
+pub(crate) fn decode_response(request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     decode(body, ResponseUsage::asked(request))
 }
 
 /// Takes the reason of a response's end, and its details. A reason that shares its name here with another stays.
 pub(crate) fn settle(fields: &mut Fields) -> (FinishReason, Extra) {
     let reason = take_word(fields, "stop_reason");
-    let mut further = Fields::new();
+    let mut unknown = Fields::new();
     for name in ["stop_sequence", "stop_details"] {
-        further.extend(fields.remove(name).filter(|value| !value.is_null()).map(|value| (name.to_owned(), value)));
+        unknown.extend(fields.remove(name).filter(|value| !value.is_null()).map(|value| (name.to_owned(), value)));
     }
     if reason.as_deref() == Some("model_context_window_exceeded") {
-        further.extend(reason.clone().map(|reason| ("stop_reason".to_owned(), Value::from(reason))));
+        unknown.extend(reason.clone().map(|reason| ("stop_reason".to_owned(), Value::from(reason))));
     }
-    (reason.as_deref().map(finish_reason).unwrap_or_default(), Extra::from(further))
+    (reason.as_deref().map(finish_reason).unwrap_or_default(), Extra::from(unknown))
 }
 
 fn decode(body: &[u8], mut stated: ResponseUsage) -> Result<Decoded<ChatResponse>, Error> {
@@ -57,22 +57,22 @@ fn decode(body: &[u8], mut stated: ResponseUsage) -> Result<Decoded<ChatResponse
     }
     let tier = stated.service_tier().cloned();
     let accounting = served(fields.get("model"), tier.clone(), stated.surcharges());
-    let answer = response(fields).map_err(|error| charged(error, stated.stated(), accounting))?;
-    Ok(Decoded::stated(answer, stated.stated(), tier).with_surcharges(stated.surcharges().to_vec()))
+    let response = response(fields).map_err(|error| charged(error, stated.stated(), accounting))?;
+    Ok(Decoded::stated(response, stated.stated(), tier).with_surcharges(stated.surcharges().to_vec()))
 }
 
 fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
-    let blocks = take_list(&mut fields, "content").ok_or_else(|| malformed("the answer has no content"))?;
+    let blocks = take_list(&mut fields, "content").ok_or_else(|| malformed("the response has no content"))?;
     let id: Arc<str> = take_text(&mut fields, "id").unwrap_or_default().into();
     let model: Arc<str> = take_text(&mut fields, "model").unwrap_or_default().into();
     fields.remove("type");
     fields.remove("role");
-    let (finish, further) = settle(&mut fields);
+    let (finish, unknown) = settle(&mut fields);
     let parts = blocks.into_iter().filter_map(read_block).collect();
     let mut choice = Choice::new(0, parts, finish);
-    choice.extra = further;
-    let mut answer = ChatResponse::new(id, model, vec![choice]);
+    choice.extra = unknown;
+    let mut response = ChatResponse::new(id, model, vec![choice]);
     fields.retain(|_, value| !value.is_null());
-    answer.extra = Extra::from(fields);
-    Ok(answer)
+    response.extra = Extra::from(fields);
+    Ok(response)
 }

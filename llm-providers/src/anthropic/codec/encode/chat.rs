@@ -31,7 +31,7 @@ const UNCOUNTED: [&str; 5] = ["metadata", "service_tier", "container", "inferenc
 /// Writes a chat request; the module docs of the vendor say in which form.
 pub(crate) fn encode_chat(request: &ChatRequest, options: Options, streamed: bool) -> Result<Bytes, Error> {
     check_sampling(&request.sampling, options)?;
-    encode(request, options, Purpose::Answer { streamed })
+    encode(request, options, Purpose::Response { streamed })
 }
 
 /// The body of a request to count input tokens: that of [`encode_chat`] without what decides no input token (bound,
@@ -46,7 +46,7 @@ pub(crate) fn encode_count(request: &ChatRequest, options: Options) -> Result<By
 
 #[derive(Clone, Copy, PartialEq)]
 enum Purpose {
-    Answer { streamed: bool },
+    Response { streamed: bool },
     Count,
 }
 
@@ -139,7 +139,7 @@ impl Serialize for Body<'_> {
                 map.serialize_entry(name, value)?;
             }
         }
-        if self.purpose == (Purpose::Answer { streamed: true }) {
+        if self.purpose == (Purpose::Response { streamed: true }) {
             map.serialize_entry("stream", &true)?;
         }
         map.end()

@@ -7,12 +7,12 @@ use crate::protocol::{cross_vendor, encode::no_shadow};
 /// Fields that this vendor's responses leave in parts.
 pub(super) const OWN: [&str; 3] = ["caller", "citations", "signature"];
 
-/// Writes unknown fields, without those that another vendor's answer left.
+/// Writes unknown fields, without those that another vendor's response left.
 pub(super) fn entries<M: SerializeMap>(map: &mut M, extra: &Extra) -> Result<(), M::Error> {
     cross_vendor::own_fields(extra, &OWN).try_for_each(|(name, value)| map.serialize_entry(name, value))
 }
 
-/// Refuses unknown fields that stand beside one of the same name, or that another vendor's answer left.
+/// Refuses unknown fields that stand beside one of the same name, or that another vendor's response left.
 pub(super) fn check_fields(extra: &Extra, here: &str, taken: &[&str], options: Options) -> Result<(), Error> {
     no_shadow(&format!("{here}."), extra, taken)?;
     if options.approximate { Ok(()) } else { cross_vendor::refuse_fields(extra, here, &OWN) }

@@ -45,11 +45,11 @@ impl OpenBlock {
             }
             _ => Kind::Held,
         };
-        let (mut input, mut signature, mut begun) = (String::new(), String::new(), String::new());
+        let (mut input, mut signature, mut first) = (String::new(), String::new(), String::new());
         match kind {
-            Kind::Text => begun = take_text(&mut fields, "text").unwrap_or_default(),
+            Kind::Text => first = take_text(&mut fields, "text").unwrap_or_default(),
             Kind::Thinking => {
-                begun = take_text(&mut fields, "thinking").unwrap_or_default();
+                first = take_text(&mut fields, "thinking").unwrap_or_default();
                 signature = take_text(&mut fields, "signature").unwrap_or_default();
             }
             Kind::Tool(index) => {
@@ -65,7 +65,7 @@ impl OpenBlock {
             fields.remove("type");
         }
         let mut block = Self { kind, shown: false, fields, input, signature };
-        block.show(begun, last, events);
+        block.show(first, last, events);
         block
     }
 

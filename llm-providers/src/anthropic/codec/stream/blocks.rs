@@ -8,7 +8,7 @@ use crate::protocol::fields::{Fields, malformed};
 /// The blocks of a stream, of which several may be open.
 ///
 /// Pieces of the first open block are given at once. Those of the others wait until the blocks before have ended, so that
-/// the parts of the answer are whole and in order.
+/// the parts of the response are whole and in order.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     first: Option<(u32, OpenBlock)>,

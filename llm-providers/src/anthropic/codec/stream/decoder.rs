@@ -19,28 +19,28 @@ use crate::protocol::{
     fields::{Fields, malformed, object_with, take_index, take_list, take_object, take_text},
 };
 
-/// Turns the data of a stream's events into pieces of the answer, one event at a time.
+/// Turns the data of a stream's events into pieces of the response, one event at a time.
 ///
-/// Put together, they give the answer that comes whole, but for the spaces in tool arguments, which stay as the model
-/// wrote them. Blocks that have no pieces here (a vendor's own tools) come whole, and the answer's unknown fields come
+/// Put together, they give the response that comes whole, but for the spaces in tool arguments, which stay as the model
+/// wrote them. Blocks that have no pieces here (a vendor's own tools) come whole, and the response's unknown fields come
 /// at its end. Usage is cumulative: the largest figures count, and those before the end are lower bounds.
 #[derive(Debug, Default)]
 pub struct EventDecoder {
     started: bool,
     /// True if content came, also if it is held back.
-    begun: bool,
+    has_content: bool,
     id: Arc<str>,
     model: Arc<str>,
     done: bool,
     halves: Halves,
     blocks: Blocks,
     finish: FinishReason,
-    /// The unknown fields of the answer and of its usage, and what that tells.
+    /// The unknown fields of the response and of its usage, and what that tells.
     unknown_fields: Fields,
     unknown_usage_fields: Fields,
     response_usage: ResponseUsage,
     usage: Option<Usage>,
-    /// The usage of the whole answer, once that is known.
+    /// The usage of the whole response, once that is known.
     total: Option<Usage>,
 }
 
@@ -56,7 +56,7 @@ impl EventDecoder {
     /// # Errors
     ///
     /// [`ErrorKind::Malformed`] if it is not JSON or not an event, or belongs to no block; if it is an `error`, that. The
-    /// charge is unknown, or known if the whole answer's usage came before.
+    /// charge is unknown, or known if the whole response's usage came before.
     fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         if self.done {
             return Ok(Vec::new());
@@ -65,7 +65,7 @@ impl EventDecoder {
         let data = self.halves.join(data);
         match self.read(&data, &mut events) {
             Ok(()) => {
-                self.begun |= events.iter().any(ChatEvent::is_content);
+                self.has_content |= events.iter().any(ChatEvent::is_content);
                 Ok(events)
             }
             Err(error) => Err(self.charged(error)),
@@ -82,12 +82,12 @@ impl EventDecoder {
             "content_block_stop" => self.blocks.stop(take_index(&mut fields, "index"), events),
             "message_delta" => self.message_delta(fields, events),
             "message_stop" => self.stop(events),
-            "error" => Err(RULES.classify_inner(&ErrorBody::of(&serde_json::Value::Object(fields)), self.begun)),
+            "error" => Err(RULES.classify_inner(&ErrorBody::of(&serde_json::Value::Object(fields)), self.has_content)),
             // A kind of event that is not known yet may have a message of its own.
             kind => {
                 let nameless = || ErrorBody::in_chunk(&fields, "content").filter(|_| kind.is_empty());
                 let error = ErrorBody::in_event(&fields).or_else(nameless);
-                error.map_or(Ok(()), |error| Err(RULES.classify_inner(&error, self.begun)))
+                error.map_or(Ok(()), |error| Err(RULES.classify_inner(&error, self.has_content)))
             }
         }
     }
@@ -114,9 +114,9 @@ impl EventDecoder {
         let block = take_object(&mut fields, "content_block")
             .ok_or_else(|| malformed("a content_block_start of the stream has no content_block"))?;
         self.started = true;
-        self.answer_by(fallback_model(&block), events);
+        self.respond_by(fallback_model(&block), events);
         // An empty text says nothing yet; a block that comes whole has no piece to show.
-        self.begun |= !block.get("type").is_some_and(|kind| kind == "text" || kind == "thinking");
+        self.has_content |= !block.get("type").is_some_and(|kind| kind == "text" || kind == "thinking");
         self.blocks.start(index, block, events)
     }
 
@@ -124,7 +124,7 @@ impl EventDecoder {
         let index = take_index(&mut fields, "index").unwrap_or_default();
         let delta = take_object(&mut fields, "delta")
             .ok_or_else(|| malformed("a content_block_delta of the stream has no delta"))?;
-        self.begun = true;
+        self.has_content = true;
         self.blocks.delta(index, delta, events)
     }
 
@@ -143,7 +143,7 @@ impl EventDecoder {
         let usage = take_object(&mut message, "usage").unwrap_or_default();
         let (finish, unknown) = settle(&mut message);
         self.read_usage(usage);
-        self.answer_by(self.response_usage.served_by().cloned(), events);
+        self.respond_by(self.response_usage.served_by().cloned(), events);
         merge(&mut self.unknown_fields, message);
         if !unknown.is_empty() {
             events.push(ChatEvent::Extra { of: ExtraOf::Choice(CHOICE), fields: unknown });
@@ -159,7 +159,7 @@ impl EventDecoder {
     }
 
     /// Starts again under the name of the fallback model that answers, so that the response has its price.
-    fn answer_by(&mut self, model: Option<Arc<str>>, events: &mut Vec<ChatEvent>) {
+    fn respond_by(&mut self, model: Option<Arc<str>>, events: &mut Vec<ChatEvent>) {
         if let Some(model) = model.filter(|model| *model != self.model) {
             self.model = Arc::clone(&model);
             events.push(ChatEvent::Start { id: Arc::clone(&self.id), model });

@@ -1,4 +1,4 @@
-//! Streamed answers.
+//! Streamed responses.
 
 mod block;
 mod blocks;

@@ -11,20 +11,20 @@ use super::super::{ChunkDecoder, fields::malformed};
 use crate::protocol::Decoded;
 use crate::protocol::StreamDecoder;
 
-/// Reads the pieces of a streamed answer that came as one list, and puts them together.
+/// Reads the pieces of a streamed response that came as one list, and puts them together.
 pub(super) fn decode(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
-    let text = std::str::from_utf8(body).map_err(|error| malformed("the answer is not UTF-8").with_source(error))?;
-    let mut chunks = ChunkDecoder::default();
-    let mut events = chunks.decode(text)?;
-    events.extend(chunks.finish()?);
-    Ok(chunks.response_usage().decoded(together(events)?, chunks.service_tier().cloned()))
+    let text = std::str::from_utf8(body).map_err(|error| malformed("the response is not UTF-8").with_source(error))?;
+    let mut decoder = ChunkDecoder::default();
+    let mut events = decoder.decode(text)?;
+    events.extend(decoder.finish()?);
+    Ok(decoder.response_usage().decoded(together(events)?, decoder.service_tier().cloned()))
 }
 
-/// The whole answer that these pieces make.
+/// The whole response that these pieces make.
 fn together(events: Vec<ChatEvent>) -> Result<ChatResponse, Error> {
     let complete = pin!(ChatStream::new(Ready(events.into_iter())).complete());
     match complete.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => answer,
+        Poll::Ready(response) => response,
         Poll::Pending => unreachable!("pieces that are all there are not waited for"),
     }
 }

@@ -14,18 +14,18 @@ use super::{
 use crate::protocol::usage::charged;
 use crate::protocol::{Decoded, error::ErrorBody};
 
-/// Reads the answer to `generateContent`; also the list of pieces that `streamGenerateContent` answers with where
+/// Reads the response to `generateContent`; also the list of pieces that `streamGenerateContent` answers with where
 /// a proxy drops its `alt=sse`.
 ///
-/// Fields without a name in [`ChatResponse`] stay in the `extra` of the answer, the choice or the message they came
-/// with: `safetyRatings` in the choice's, what [`Usage`](llm_core::Usage) has no place for under the answer's
-/// `usageMetadata`. The word of a filter that stopped a candidate stays as `finishReason` in the choice's. An answer may
+/// Fields without a name in [`ChatResponse`] stay in the `extra` of the response, the choice or the message they came
+/// with: `safetyRatings` in the choice's, what [`Usage`](llm_core::Usage) has no place for under the response's
+/// `usageMetadata`. The word of a filter that stopped a candidate stays as `finishReason` in the choice's. A response may
 /// have no candidates (thinking took all there was): no choices then.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::ContentFiltered`], with the reason as code, if the prompt was blocked: there is no answer then. Its charge
-/// is known if the usage is stated. [`ErrorKind::Malformed`] if it is not UTF-8, not JSON, or no answer; its charge is
+/// [`ErrorKind::ContentFiltered`], with the reason as code, if the prompt was blocked: there is no response then. Its charge
+/// is known if the usage is stated. [`ErrorKind::Malformed`] if it is not UTF-8, not JSON, or no response; its charge is
 /// unknown, or known if it says its usage. If it holds an `error` instead, that. [`ErrorKind::Incomplete`] for a list of
 /// pieces without an end.
 pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
@@ -43,16 +43,16 @@ pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     if let Some(error) = blocked(&fields) {
         return Err(charged(error, stated.stated(), accounting));
     }
-    let answer = response(fields).map_err(|error| charged(error, stated.stated(), accounting))?;
-    stated.searches = answer.choices.iter().map(|choice| searches(choice.extra.get(GROUNDS))).sum();
-    Ok(stated.decoded(answer, tier))
+    let response = response(fields).map_err(|error| charged(error, stated.stated(), accounting))?;
+    stated.searches = response.choices.iter().map(|choice| searches(choice.extra.get(GROUNDS))).sum();
+    Ok(stated.decoded(response, tier))
 }
 
 fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
     let candidates = take_list(&mut fields, "candidates");
     let named = ["responseId", "modelVersion", "usageMetadata"].iter().any(|name| fields.contains_key(*name));
     if candidates.is_none() && !named {
-        return Err(malformed("the answer has no candidates"));
+        return Err(malformed("the response has no candidates"));
     }
     let id = take_text(&mut fields, "responseId").unwrap_or_default();
     let model = take_text(&mut fields, "modelVersion").unwrap_or_default();
@@ -61,14 +61,16 @@ fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
         choice(&mut choices, &id, value, at)?;
     }
     let choices = choices.into_values().map(|(choice, _)| choice).collect();
-    let mut answer = ChatResponse::new(id, model, choices);
-    answer.extra = Extra::from(fields);
-    Ok(answer)
+    let mut response = ChatResponse::new(id, model, choices);
+    response.extra = Extra::from(fields);
+    Ok(response)
 }
 
 /// Reads a candidate. One that repeats an index goes on with it, as in a stream.
-fn choice(choices: &mut BTreeMap<u32, (Choice, CallIds)>, answer: &str, value: Value, at: u32) -> Result<(), Error> {
-    let Value::Object(mut fields) = value else { return Err(malformed("a candidate of the answer is not an object")) };
+fn choice(choices: &mut BTreeMap<u32, (Choice, CallIds)>, response: &str, value: Value, at: u32) -> Result<(), Error> {
+    let Value::Object(mut fields) = value else {
+        return Err(malformed("a candidate of the response is not an object"));
+    };
     let index = take_index(&mut fields, "index").unwrap_or(at);
     let (choice, ids) = choices
         .entry(index)
@@ -78,9 +80,9 @@ fn choice(choices: &mut BTreeMap<u32, (Choice, CallIds)>, answer: &str, value: V
     let parts = take_list(&mut message, "parts").unwrap_or_default();
     let mut partial = PartialCall::default();
     for part in parts {
-        choice.parts.extend(partial.take(part)?.and_then(|part| read_part(part, answer, ids)));
+        choice.parts.extend(partial.take(part)?.and_then(|part| read_part(part, response, ids)));
     }
-    choice.parts.extend(partial.broken_off().and_then(|part| read_part(part, answer, ids)));
+    choice.parts.extend(partial.broken_off().and_then(|part| read_part(part, response, ids)));
     choice.finish.update(&take_finish(&mut fields, ids));
     choice.extra.merge(&Extra::from(fields));
     choice.message_extra.merge(&Extra::from(message));

@@ -13,7 +13,7 @@ use super::{
 use crate::protocol::usage::charged;
 use crate::protocol::{Decoded, error::ErrorBody};
 
-/// Reads the answer to `batchEmbedContents` with this many inputs, in their order; also that to `embedContent`.
+/// Reads the response to `batchEmbedContents` with this many inputs, in their order; also that to `embedContent`.
 ///
 /// Gemini does not tell the model, and its usage not always.
 ///
@@ -31,15 +31,15 @@ pub(crate) fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Em
     let tier = stated.service_tier().cloned();
     let accounting = served(None, tier.clone(), &[]);
     let vectors = vectors(&mut fields, inputs).map_err(|error| charged(error, stated.stated(), accounting))?;
-    let mut answer = Embeddings::new("", vectors);
-    answer.extra = Extra::from(fields);
-    Ok(stated.decoded(answer, tier))
+    let mut response = Embeddings::new("", vectors);
+    response.extra = Extra::from(fields);
+    Ok(stated.decoded(response, tier))
 }
 
 fn vectors(fields: &mut Fields, inputs: usize) -> Result<Vec<Arc<[f32]>>, Error> {
     let one = |fields: &mut Fields| fields.remove("embedding").filter(Value::is_object).map(|one| vec![one]);
     let list = take_list(fields, "embeddings").or_else(|| one(fields));
-    let list = list.ok_or_else(|| malformed("the answer has no embeddings"))?;
+    let list = list.ok_or_else(|| malformed("the response has no embeddings"))?;
     if list.len() != inputs {
         return Err(malformed(format!("{} vectors came for {inputs} inputs", list.len())));
     }

@@ -7,7 +7,7 @@ use super::super::{
 };
 use crate::protocol::{Model, error::ErrorBody, usage::number};
 
-/// Reads the answer to `countTokens`.
+/// Reads the response to `countTokens`.
 ///
 /// # Errors
 ///
@@ -16,7 +16,7 @@ use crate::protocol::{Model, error::ErrorBody, usage::number};
 pub(crate) fn decode_count(body: &[u8]) -> Result<u64, Error> {
     let fields = read(body, "totalTokens")?;
     let count = fields.get("totalTokens").and_then(number);
-    count.ok_or_else(|| malformed("the answer does not say how many tokens there are"))
+    count.ok_or_else(|| malformed("the response does not say how many tokens there are"))
 }
 
 /// Reads a page of the list of models, and the token of the next page unless it was the last.

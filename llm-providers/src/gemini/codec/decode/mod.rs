@@ -1,4 +1,4 @@
-//! Whole answers.
+//! Whole responses.
 
 mod array;
 mod blocked;

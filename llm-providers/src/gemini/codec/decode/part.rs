@@ -20,13 +20,13 @@ const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const SIGNATURE: &str = "thoughtSignature";
 
-/// Reads a part of a candidate of an answer.
+/// Reads a part of a candidate of a response.
 ///
 /// A text or thought that is empty and has nothing beside it says nothing and goes. A part of a kind that this library
 /// has no name for stays as the vendor wrote it.
-pub(crate) fn read_part(value: Value, answer: &str, ids: &mut CallIds) -> Option<Part> {
+pub(crate) fn read_part(value: Value, response: &str, ids: &mut CallIds) -> Option<Part> {
     match value {
-        Value::Object(fields) if fields.get("functionCall").is_some_and(is_call) => Some(call(fields, answer, ids)),
+        Value::Object(fields) if fields.get("functionCall").is_some_and(is_call) => Some(call(fields, response, ids)),
         Value::Object(fields) if fields.get("text").is_some_and(Value::is_string) => text(fields),
         mut value => {
             if value.get("functionCall").is_some_and(Value::is_object) {
@@ -56,9 +56,9 @@ fn whole(part: &mut Value) {
 
 /// The part's own unknown fields, its signature among them, are the call's extra; those of the call itself stand there in
 /// an object `functionCall`.
-fn call(mut part: Fields, answer: &str, ids: &mut CallIds) -> Part {
+fn call(mut part: Fields, response: &str, ids: &mut CallIds) -> Part {
     let mut call = take_object(&mut part, "functionCall").unwrap_or_default();
-    let id = ids.next(answer, take_text(&mut call, "id")).into();
+    let id = ids.next(response, take_text(&mut call, "id")).into();
     let name = take_text(&mut call, "name").unwrap_or_default().into();
     let arguments = match call.remove("args") {
         None | Some(Value::Null) => "{}".into(),
@@ -98,8 +98,8 @@ fn image(part: &Fields) -> Option<Part> {
     // Both alphabets are allowed.
     let alphabet = if data.contains(['-', '_']) { URL_SAFE } else { STANDARD };
     let data = GeneralPurpose::new(&alphabet, LENIENT).decode(data).ok()?.into();
-    let further = part.iter().filter(|(name, _)| *name != "inlineData");
-    let extra = Extra::from(further.map(|(name, value)| (name.clone(), value.clone())).collect::<Fields>());
+    let unknown = part.iter().filter(|(name, _)| *name != "inlineData");
+    let extra = Extra::from(unknown.map(|(name, value)| (name.clone(), value.clone())).collect::<Fields>());
     Some(Part::Image(Image { source: ImageSource::Bytes { media_type, data }, detail: None, extra }))
 }
 

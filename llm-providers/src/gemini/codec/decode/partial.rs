@@ -26,7 +26,7 @@ enum Step<'p> {
 }
 
 impl PartialCall {
-    /// Takes a part of an answer. Returns the part, or the call that it completes; none while a call is open.
+    /// Takes a part of a response. Returns the part, or the call that it completes; none while a call is open.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl PartialCall {
         self.0.is_some()
     }
 
-    /// Returns the call that is open at the end of an answer. Its arguments lack their end, so that nothing takes them for
+    /// Returns the call that is open at the end of a response. Its arguments lack their end, so that nothing takes them for
     /// all there are.
     pub(crate) fn broken_off(&mut self) -> Option<Value> {
         self.0.take().map(|open| {
@@ -72,7 +72,7 @@ impl Open {
         let open = Self { part, arguments: Value::Object(Map::new()) };
         match open.name() {
             Some(_) => Ok(open),
-            None => Err(malformed("a functionCall of the answer has partialArgs and no name")),
+            None => Err(malformed("a functionCall of the response has partialArgs and no name")),
         }
     }
 
@@ -81,7 +81,7 @@ impl Open {
         let Some(Value::Object(call)) = later.remove(CALL) else { return Ok(self) };
         let is_other = call.get("name").and_then(Value::as_str).is_some_and(|name| Some(name) != self.name());
         if is_other || call.contains_key("args") {
-            return Err(malformed("a functionCall of the answer began before the one with partialArgs had ended"));
+            return Err(malformed("a functionCall of the response began before the one with partialArgs had ended"));
         }
         if let Some(Value::Object(known)) = self.part.get_mut(CALL) {
             known.extend(call.into_iter().filter(|(_, value)| !value.is_null()));
@@ -106,7 +106,7 @@ impl Open {
 fn put(arguments: &mut Value, piece: &Value) -> Result<(), Error> {
     let path = piece.get("jsonPath").and_then(Value::as_str).unwrap_or_default();
     let bad =
-        || malformed(format!("a functionCall of the answer has partialArgs at {path:?}, which cannot be followed"));
+        || malformed(format!("a functionCall of the response has partialArgs at {path:?}, which cannot be followed"));
     let steps = steps(path).ok_or_else(bad)?;
     let mut place = arguments;
     for step in steps {

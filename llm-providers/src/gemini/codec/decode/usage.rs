@@ -37,7 +37,7 @@ const DETAILS: [&str; 5] = [
 ];
 
 impl ResponseUsage {
-    /// Takes the usage out of an answer or a piece of one. Counts that have no place in [`Usage`] (documents, video) stay
+    /// Takes the usage out of a response or a piece of one. Counts that have no place in [`Usage`] (documents, video) stay
     /// behind under `usageMetadata`.
     pub(crate) fn take(&mut self, fields: &mut Fields) {
         let Some(mut usage) = take_object(fields, "usageMetadata") else { return };
@@ -52,7 +52,7 @@ impl ResponseUsage {
                 *known = ["AUDIO", "IMAGE"].map(|kind| modality(rows, kind));
             }
         }
-        // An empty one stays as well: it tells an answer from something else.
+        // An empty one stays as well: it tells a response from something else.
         fields.insert("usageMetadata".to_owned(), usage.into());
         if counts.iter().all(Result::is_ok) {
             for (known, count) in self.counts.iter_mut().zip(counts) {
@@ -69,14 +69,14 @@ impl ResponseUsage {
         if prompt == 0 {
             return;
         }
-        let [prompts, prompts_too, finds, reads, answers] = self.details;
+        let [prompts, prompts_too, finds, reads, responses] = self.details;
         let mut usage = Usage::new(prompt + found, said + thought);
         usage.cache_read = cached;
         usage.reasoning = thought;
         usage.tool_prompt = found;
         [usage.audio_input, usage.image_input] = [0, 1].map(|kind| prompts[kind] + prompts_too[kind] + finds[kind]);
         usage.audio_cache_read = reads[0];
-        [usage.audio_output, usage.image_output] = answers;
+        [usage.audio_output, usage.image_output] = responses;
         self.stated.merge(usage);
     }
 
@@ -89,9 +89,9 @@ impl ResponseUsage {
         &self.stated
     }
 
-    /// An answer with what was stated of its usage.
-    pub(crate) fn decoded<A>(&self, answer: A, tier: Option<Arc<str>>) -> Decoded<A> {
-        Decoded { usage: self.usage(), ..Decoded::stated(answer, &self.stated, tier) }
+    /// A response with what was stated of its usage.
+    pub(crate) fn decoded<A>(&self, response: A, tier: Option<Arc<str>>) -> Decoded<A> {
+        Decoded { usage: self.usage(), ..Decoded::stated(response, &self.stated, tier) }
     }
 
     pub(crate) fn service_tier(&self) -> Option<&Arc<str>> {

@@ -23,13 +23,13 @@ pub(super) fn generation(request: &ChatRequest, dialect: Dialect) -> Result<Map<
     }
     let mut all = match request.extra.get(NAME) {
         None => Map::new(),
-        Some(Value::Object(further)) => further.clone(),
+        Some(Value::Object(fields)) => fields.clone(),
         Some(_) => return Err(Error::invalid(format!("extra.{NAME} is not an object"))),
     };
     if !thinking.is_empty() {
         match all.get_mut(THINKING) {
             None => drop(ours.insert(THINKING.to_owned(), thinking.into())),
-            Some(Value::Object(further)) => join(further, thinking, &format!("extra.{NAME}.{THINKING}."))?,
+            Some(Value::Object(fields)) => join(fields, thinking, &format!("extra.{NAME}.{THINKING}."))?,
             Some(_) => return Err(Error::invalid(format!("extra.{NAME}.{THINKING} is not an object"))),
         }
     }
@@ -37,10 +37,10 @@ pub(super) fn generation(request: &ChatRequest, dialect: Dialect) -> Result<Map<
     Ok(all)
 }
 
-fn join(further: &mut Map<String, Value>, ours: Map<String, Value>, of: &str) -> Result<(), Error> {
+fn join(fields: &mut Map<String, Value>, ours: Map<String, Value>, of: &str) -> Result<(), Error> {
     let taken: Vec<&str> = ours.keys().map(String::as_str).collect();
-    no_name_shadows(of, further.keys().map(String::as_str), &taken)?;
-    further.extend(ours);
+    no_name_shadows(of, fields.keys().map(String::as_str), &taken)?;
+    fields.extend(ours);
     Ok(())
 }
 
@@ -78,7 +78,7 @@ fn form(to: &mut Map<String, Value>, format: &ResponseFormat, dialect: Dialect) 
     let schema = match format {
         ResponseFormat::Text => return Ok(()),
         ResponseFormat::JsonObject => None,
-        // Answers always follow it exactly, and its name is a label.
+        // Responses always follow it exactly, and its name is a label.
         ResponseFormat::JsonSchema(JsonSchema { name: _, description, schema, strict: _ }) => {
             Some(described(schema, description.as_deref())?)
         }
@@ -91,7 +91,7 @@ fn form(to: &mut Map<String, Value>, format: &ResponseFormat, dialect: Dialect) 
     Ok(())
 }
 
-/// A schema with what the answer is for, which has no other place.
+/// A schema with what the response is for, which has no other place.
 fn described(schema: &Value, description: Option<&str>) -> Result<Value, Error> {
     let mut schema = schema.clone();
     let Some(description) = description else { return Ok(schema) };

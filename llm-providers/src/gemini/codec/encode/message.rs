@@ -27,7 +27,7 @@ pub(super) struct Content<'a> {
     extra: Extra,
     /// True if it holds results of tools, which stand together.
     #[serde(skip)]
-    answers: bool,
+    responses: bool,
 }
 
 /// The instructions, and the conversation.
@@ -62,7 +62,7 @@ pub(super) fn conversation(
             continue;
         }
         match contents.last_mut() {
-            Some(last) if last.answers && turn.answers => {
+            Some(last) if last.responses && turn.responses => {
                 last.parts.extend(turn.parts);
                 last.extra.merge(&turn.extra);
             }
@@ -77,7 +77,7 @@ pub(super) fn conversation(
 
 impl Content<'_> {
     fn new(role: Option<&'static str>) -> Self {
-        Self { role, parts: Vec::new(), extra: Extra::default(), answers: false }
+        Self { role, parts: Vec::new(), extra: Extra::default(), responses: false }
     }
 }
 
@@ -97,7 +97,7 @@ fn instruct<'a>(system: &mut Content<'a>, message: &'a Message, of: &str, dialec
 
 fn turn<'a>(message: &'a Message, before: &'a [Message], of: &str, dialect: Dialect) -> Result<Content<'a>, Error> {
     let role = if message.role == Role::Assistant { "model" } else { "user" };
-    let mut content = Content { answers: message.role == Role::Tool, ..Content::new(Some(role)) };
+    let mut content = Content { responses: message.role == Role::Tool, ..Content::new(Some(role)) };
     content.extra.clone_from(&message.extra);
     for (nth, part) in message.parts.iter().enumerate() {
         let here = format!("{of}parts[{nth}]");
@@ -125,7 +125,7 @@ fn turn<'a>(message: &'a Message, before: &'a [Message], of: &str, dialect: Dial
     Ok(content)
 }
 
-/// Refuses unknown fields of a part that it has itself, and those that another vendor's answer left.
+/// Refuses unknown fields of a part that it has itself, and those that another vendor's response left.
 fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
     let of = format!("{here}.");
     let extra = match part {
@@ -134,7 +134,7 @@ fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
             extra
         }
         Part::ToolCall(call) => {
-            // What the call itself has further is in an object of that name.
+            // Unknown fields of the call itself are in an object of that name.
             no_name_shadows(&format!("{of}extra."), names(&call.extra).filter(|name| *name != "functionCall"), &KINDS)?;
             &call.extra
         }

@@ -44,7 +44,7 @@ fn called<'a>(id: &str, before: &'a [Message]) -> Option<&'a str> {
     })
 }
 
-/// The answer as the object that it must be, digits and all.
+/// The response as the object that it must be, digits and all.
 fn response(text: String, is_error: bool) -> Response {
     let name = if is_error { "error" } else { "result" };
     match serde_json::from_str::<Box<RawValue>>(&text) {

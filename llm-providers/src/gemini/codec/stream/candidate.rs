@@ -28,7 +28,7 @@ pub(super) struct OpenCandidate {
     index: u32,
     ids: CallIds,
     /// True if content came.
-    begun: bool,
+    has_content: bool,
     growing: Option<Growing>,
     partial: PartialCall,
     finish: FinishReason,
@@ -38,11 +38,11 @@ pub(super) struct OpenCandidate {
 
 impl OpenCandidate {
     pub(super) fn new(index: u32) -> Self {
-        let (begun, growing, partial, finish, unknown_fields, unknown_message_fields) = Default::default();
+        let (has_content, growing, partial, finish, unknown_fields, unknown_message_fields) = Default::default();
         Self {
             index,
             ids: CallIds::new(index),
-            begun,
+            has_content,
             growing,
             partial,
             finish,
@@ -57,7 +57,7 @@ impl OpenCandidate {
 
     /// Returns true if content came, or the reason of its end.
     pub(super) fn has_begun(&self) -> bool {
-        self.begun || self.partial.is_open() || self.is_finished()
+        self.has_content || self.partial.is_open() || self.is_finished()
     }
 
     /// Number of searches it has stated.
@@ -65,24 +65,29 @@ impl OpenCandidate {
         searches(self.unknown_fields.get(GROUNDS))
     }
 
-    /// The pieces in one chunk's candidate, of the answer with this id.
+    /// The pieces in one chunk's candidate, of the response with this id.
     ///
     /// # Errors
     ///
     /// Arguments of a call in pieces that cannot be put together.
-    pub(super) fn chunk(&mut self, answer: &str, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
+    pub(super) fn chunk(
+        &mut self,
+        response: &str,
+        mut fields: Fields,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), Error> {
         let mut message = take_object(&mut fields, "content").unwrap_or_default();
         message.remove("role");
         for part in take_list(&mut message, "parts").unwrap_or_default() {
             if let Some(part) = self.partial.take(part)? {
-                self.part(answer, part, events);
+                self.part(response, part, events);
             }
         }
-        self.begun |= events.iter().any(ChatEvent::is_content);
+        self.has_content |= events.iter().any(ChatEvent::is_content);
         if fields.get("finishReason").is_some_and(|word| !word.is_null())
             && let Some(part) = self.partial.broken_off()
         {
-            self.part(answer, part, events);
+            self.part(response, part, events);
         }
         let finish = take_finish(&mut fields, &self.ids);
         self.unknown_fields.take(fields);
@@ -109,9 +114,9 @@ impl OpenCandidate {
         }
     }
 
-    fn part(&mut self, answer: &str, part: Value, events: &mut Vec<ChatEvent>) {
+    fn part(&mut self, response: &str, part: Value, events: &mut Vec<ChatEvent>) {
         let number = self.ids.calls();
-        if let Some(part) = read_part(part, answer, &mut self.ids) {
+        if let Some(part) = read_part(part, response, &mut self.ids) {
             self.piece(number, part, events);
         }
     }

@@ -18,9 +18,9 @@ use crate::protocol::{Halves, StreamDecoder, error::ErrorBody};
 const ARGS: &str = "args";
 const CALL: &str = "functionCall";
 
-/// Turns the data of a stream's events into pieces of the answer, one `data:` field at a time.
+/// Turns the data of a stream's events into pieces of the response, one `data:` field at a time.
 ///
-/// Every chunk is an answer of its own; put together they are the unary one. Function calls are given whole, also those whose arguments come in pieces (`partialArgs`). Fields without a
+/// Every chunk is a response of its own; put together they are the unary one. Function calls are given whole, also those whose arguments come in pieces (`partialArgs`). Fields without a
 /// name, and the usage, are returned at the [end](Self::finish): of several usages the last counts.
 #[derive(Debug, Default)]
 pub struct ChunkDecoder {
@@ -35,7 +35,7 @@ pub struct ChunkDecoder {
 }
 
 impl ChunkDecoder {
-    /// Reads the answer to a request for so many candidates: before all of them have ended it is not whole.
+    /// Reads the response to a request for so many candidates: before all of them have ended it is not whole.
     pub(crate) fn candidates(asked: u32) -> Self {
         Self { asked: usize::try_from(asked).unwrap_or(usize::MAX), ..Self::default() }
     }
@@ -53,7 +53,7 @@ impl ChunkDecoder {
             self.done = true;
         } else if data.trim_start().starts_with('[') {
             let list = object_with(format!("{{\"list\":{data}}}").as_bytes(), &[CALL], ARGS)?.remove("list");
-            let Some(Value::Array(list)) = list else { return Err(malformed("the answer is not a list of chunks")) };
+            let Some(Value::Array(list)) = list else { return Err(malformed("the response is not a list of chunks")) };
             for value in list {
                 let Value::Object(fields) = value else { return Err(malformed("a chunk is not an object")) };
                 self.chunk(fields, &mut events)?;
@@ -83,7 +83,7 @@ impl ChunkDecoder {
         let candidates = take_list(&mut fields, "candidates").unwrap_or_default();
         self.start(&mut fields, !candidates.is_empty(), events);
         self.unknown_fields.take(fields);
-        let answer = self.started.as_ref().map_or("", |(id, _)| id);
+        let response = self.started.as_ref().map_or("", |(id, _)| id);
         for (value, at) in candidates.into_iter().zip(0..) {
             let Value::Object(mut fields) = value else {
                 return Err(malformed("a candidate of a chunk is not an object"));
@@ -91,7 +91,7 @@ impl ChunkDecoder {
             let index = take_index(&mut fields, "index").unwrap_or(at);
             let open = self.candidates.entry(index).or_insert_with(|| OpenCandidate::new(index));
             let before = open.searches();
-            open.chunk(answer, fields, events)?;
+            open.chunk(response, fields, events)?;
             self.response_usage.searches += open.searches().saturating_sub(before);
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Streamed answers.
+//! Streamed responses.
 
 mod candidate;
 mod decoder;

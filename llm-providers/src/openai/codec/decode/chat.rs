@@ -15,9 +15,9 @@ use super::{
 use crate::protocol::usage::charged;
 use crate::protocol::{error::ErrorBody, finish_reason, usage::StatedUsage};
 
-/// Reads the answer to a chat completion.
+/// Reads the response to a chat completion.
 ///
-/// Fields without a name in [`ChatResponse`] stay in the `extra` of the answer, the choice or the message they came
+/// Fields without a name in [`ChatResponse`] stay in the `extra` of the response, the choice or the message they came
 /// with; `object`, the message's `role` and an empty list of `annotations` say nothing and go. Usage may be missing.
 /// Fewer choices than were asked for are what the vendor gave: they were paid for, and are no error.
 ///
@@ -36,8 +36,8 @@ pub(crate) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatRespons
     let service_tier: Option<Arc<str>> = service_tier(|name| fields.get(name)).map(Arc::from);
     let mut accounting = served(fields.get("model"), service_tier.clone(), &[]);
     accounting.cost = billed;
-    let answer = response(fields).map_err(|error| charged(error, &stated, accounting))?;
-    Ok(Decoded::stated(answer, &stated, service_tier).with_billed(billed))
+    let response = response(fields).map_err(|error| charged(error, &stated, accounting))?;
+    Ok(Decoded::stated(response, &stated, service_tier).with_billed(billed))
 }
 
 /// The service class: OpenAI tells it beside the usage, Mistral within.
@@ -50,7 +50,7 @@ pub(crate) fn service_tier<'f>(field: impl Fn(&str) -> Option<&'f Value>) -> Opt
 ///
 /// # Errors
 ///
-/// The error of a server that failed: such an answer is not whole.
+/// The error of a server that failed: such a response is not whole.
 pub(crate) fn take_finish(choice: &mut Fields) -> Result<FinishReason, Error> {
     let Some(word) = take_word(choice, "finish_reason") else { return Ok(FinishReason::Unknown) };
     let kind = match word.as_str() {
@@ -58,26 +58,26 @@ pub(crate) fn take_finish(choice: &mut Fields) -> Result<FinishReason, Error> {
         "error" => ErrorKind::Server,
         word => return Ok(finish_reason(word)),
     };
-    let message = format!("the vendor broke the answer off, giving as the reason: {word}");
+    let message = format!("the vendor broke the response off, giving as the reason: {word}");
     Err(Error::new(kind, message).with_code(word).with_charge(Charge::Unknown))
 }
 
 fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
-    let choices = take_list(&mut fields, "choices").ok_or_else(|| malformed("the answer has no choices"))?;
+    let choices = take_list(&mut fields, "choices").ok_or_else(|| malformed("the response has no choices"))?;
     if choices.is_empty() {
-        return Err(malformed("the answer has an empty list of choices"));
+        return Err(malformed("the response has an empty list of choices"));
     }
     let id = take_text(&mut fields, "id").unwrap_or_default();
     let model = take_text(&mut fields, "model").unwrap_or_default();
     fields.remove("object");
     let choices = choices.into_iter().zip(0..).map(|(value, at)| choice(value, at)).collect::<Result<_, _>>()?;
-    let mut answer = ChatResponse::new(id, model, choices);
-    answer.extra = Extra::from(fields);
-    Ok(answer)
+    let mut response = ChatResponse::new(id, model, choices);
+    response.extra = Extra::from(fields);
+    Ok(response)
 }
 
 fn choice(value: Value, at: u32) -> Result<Choice, Error> {
-    let Value::Object(mut fields) = value else { return Err(malformed("a choice of the answer is not an object")) };
+    let Value::Object(mut fields) = value else { return Err(malformed("a choice of the response is not an object")) };
     // Some routers tell of a failure in the choice.
     if let Some(error) = fields.get("error").filter(|error| error.is_object()) {
         return Err(RULES.classify_inner(&ErrorBody::of(error), false));
@@ -88,7 +88,7 @@ fn choice(value: Value, at: u32) -> Result<Choice, Error> {
     let mut message = match take_object(&mut fields, "message") {
         Some(message) => message,
         None if filtered => Fields::new(),
-        None => return Err(malformed("a choice of the answer has no message")),
+        None => return Err(malformed("a choice of the response has no message")),
     };
     let mut parts = split_content(&mut message)?;
     parts.extend(take_tool_calls(&mut message));

@@ -51,7 +51,7 @@ fn push_part(parts: &mut Vec<Part>, part: Value) {
         (Some("refusal"), true) if part["refusal"].is_string() => {
             parts.push(Part::Refusal { text: text(&part["refusal"]).into() });
         }
-        // Mistral says of its thinking whether it is closed, which every part of an answer is.
+        // Mistral says of its thinking whether it is closed, which every part of a response is.
         (Some("thinking"), _) if plain || only(&part, &["type", "thinking", "closed"]) => {
             match thoughts(&part["thinking"]) {
                 Some(text) => push_reasoning(parts, Some(text)),
@@ -66,7 +66,7 @@ fn only(part: &Value, names: &[&str]) -> bool {
     part.as_object().is_some_and(|fields| fields.keys().all(|name| names.contains(&name.as_str())))
 }
 
-/// Takes OpenRouter's `reasoning_details`, the reasoning with the seals of the model's vendor: a part without a text, for
+/// Takes OpenRouter's `reasoning_details`, the reasoning with the signatures of the model's vendor: a part without a text, for
 /// its text came beside it.
 pub(crate) fn take_details(message: &mut Fields) -> Option<Part> {
     let list = take_list(message, "reasoning_details")?;

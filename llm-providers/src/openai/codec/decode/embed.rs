@@ -15,7 +15,7 @@ use super::{
 use crate::protocol::usage::charged;
 use crate::protocol::{error::ErrorBody, usage::StatedUsage};
 
-/// Reads the answer to an embeddings request with this many inputs: one vector for each, in the order of the inputs,
+/// Reads the response to an embeddings request with this many inputs: one vector for each, in the order of the inputs,
 /// whatever order they came in. Vectors may be lists of numbers or base64 of little-endian 32-bit floats.
 ///
 /// # Errors
@@ -33,20 +33,20 @@ pub(crate) fn vectors(body: &[u8], inputs: usize, dialect: &Dialect) -> Result<D
     let service_tier: Option<Arc<str>> = service_tier(|name| fields.get(name)).map(Arc::from);
     let mut accounting = served(fields.get("model"), service_tier.clone(), &[]);
     accounting.cost = billed;
-    let answer = embeddings(fields, inputs).map_err(|error| charged(error, &stated, accounting))?;
-    Ok(Decoded::stated(answer, &stated, service_tier).with_billed(billed))
+    let response = embeddings(fields, inputs).map_err(|error| charged(error, &stated, accounting))?;
+    Ok(Decoded::stated(response, &stated, service_tier).with_billed(billed))
 }
 
 fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {
-    let data = take_list(&mut fields, "data").ok_or_else(|| malformed("the answer has no data"))?;
+    let data = take_list(&mut fields, "data").ok_or_else(|| malformed("the response has no data"))?;
     if data.len() != inputs {
         return Err(malformed(format!("{} vectors came for {inputs} inputs", data.len())));
     }
     let mut vectors: Vec<Option<Arc<[f32]>>> = vec![None; inputs];
     for (at, item) in data.iter().enumerate() {
         // What is no number is passed over: the vectors come in the order of the inputs then.
-        let told = item.get("index").and_then(index).and_then(|index| usize::try_from(index).ok());
-        let index = told.unwrap_or(at);
+        let stated = item.get("index").and_then(index).and_then(|index| usize::try_from(index).ok());
+        let index = stated.unwrap_or(at);
         match vectors.get_mut(index) {
             Some(place @ None) => *place = Some(vector(item, index)?),
             Some(Some(_)) => return Err(malformed(format!("two vectors came for input {index}"))),
@@ -56,9 +56,9 @@ fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {
     let model = take_text(&mut fields, "model").unwrap_or_default();
     fields.remove("object");
     // As many as there are places, and none twice: every place is taken.
-    let mut answer = Embeddings::new(model, vectors.into_iter().flatten().collect());
-    answer.extra = Extra::from(fields);
-    Ok(answer)
+    let mut response = Embeddings::new(model, vectors.into_iter().flatten().collect());
+    response.extra = Extra::from(fields);
+    Ok(response)
 }
 
 fn vector(item: &Value, index: usize) -> Result<Arc<[f32]>, Error> {

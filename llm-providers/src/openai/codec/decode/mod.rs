@@ -1,4 +1,4 @@
-//! Whole answers.
+//! Whole responses.
 
 mod billed;
 mod chat;

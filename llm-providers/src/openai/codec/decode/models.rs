@@ -22,12 +22,12 @@ fn model(value: Value) -> Option<Model> {
     let mut model = Model::new(take_text(&mut fields, "id")?);
     fields.remove("object");
     model.name = take_text(&mut fields, "name").map(Into::into);
-    // OpenRouter, vLLM and Mistral tell the context, each by its own name; OpenRouter also the longest answer.
+    // OpenRouter, vLLM and Mistral tell the context, each by its own name; OpenRouter also the longest response.
     let context = ["context_length", "max_model_len", "max_context_length", "context_window"];
     model.input_limit = context.iter().find_map(|name| fields.get(*name)?.as_u64());
-    let answer = |field: &Value| field.get("max_completion_tokens")?.as_u64();
+    let response = |field: &Value| field.get("max_completion_tokens")?.as_u64();
     model.output_limit =
-        fields.get("top_provider").and_then(answer).or_else(|| fields.get("max_completion_tokens")?.as_u64());
+        fields.get("top_provider").and_then(response).or_else(|| fields.get("max_completion_tokens")?.as_u64());
     model.extra = fields.into();
     Some(model)
 }

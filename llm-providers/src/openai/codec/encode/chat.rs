@@ -98,7 +98,7 @@ impl Serialize for Body<'_> {
         } = self.request;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("model", model)?;
-        map.serialize_entry("messages", &message::VendorProtocol(messages, &self.dialect))?;
+        map.serialize_entry("messages", &message::Messages(messages, &self.dialect))?;
         if !tools.is_empty() {
             map.serialize_entry("tools", &tools.iter().map(EncodedTool).collect::<Vec<_>>())?;
         }

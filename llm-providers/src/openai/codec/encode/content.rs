@@ -105,8 +105,8 @@ impl Serialize for Called<'_> {
             map.serialize_entry("type", "function")?;
         }
         map.serialize_entry(within, &Function { call, within, input })?;
-        let further = own_fields(&call.extra, dialect.own_fields).filter(|(name, _)| *name != within);
-        further.into_iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        let fields = own_fields(&call.extra, dialect.own_fields).filter(|(name, _)| *name != within);
+        fields.into_iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()
     }
 }
@@ -118,8 +118,8 @@ impl Serialize for Function<'_> {
         map.serialize_entry("name", &call.name)?;
         map.serialize_entry(input, if is_custom(call) { &*call.arguments } else { arguments(call) })?;
         // What the vendor had there beside these.
-        let further = call.extra.get(within).and_then(Value::as_object).into_iter().flatten();
-        further.into_iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        let fields = call.extra.get(within).and_then(Value::as_object).into_iter().flatten();
+        fields.into_iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()
     }
 }

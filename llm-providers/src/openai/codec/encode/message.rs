@@ -20,10 +20,10 @@ use crate::protocol::{cross_vendor, is_blank_instruction};
 const TAKEN: [&str; 6] = ["role", "content", "name", "tool_calls", "tool_call_id", "refusal"];
 
 /// Messages as they are sent: a tool's message once for each result in it.
-pub(super) struct VendorProtocol<'a>(pub(super) &'a [Message], pub(super) &'a Dialect);
+pub(super) struct Messages<'a>(pub(super) &'a [Message], pub(super) &'a Dialect);
 
-struct Spoken<'a>(&'a Message, &'a Dialect);
-struct Answered<'a>(&'a Message, &'a ToolResult, &'a Dialect);
+struct PlainMessage<'a>(&'a Message, &'a Dialect);
+struct ToolMessage<'a>(&'a Message, &'a ToolResult, &'a Dialect);
 
 /// Refuses what the format cannot say.
 pub(super) fn check(message: &Message, at: usize, dialect: &Dialect) -> Result<(), Error> {
@@ -101,7 +101,7 @@ fn check_call(call: &ToolCall, here: &str, dialect: &Dialect) -> Result<(), Erro
     }
 }
 
-/// Refuses unknown fields of a part that stand beside a field of the same name, or that another vendor's answer left.
+/// Refuses unknown fields of a part that stand beside a field of the same name, or that another vendor's response left.
 fn check_extra(extra: &Extra, here: &str, taken: &[&str], dialect: &Dialect) -> Result<(), Error> {
     no_shadow(&format!("{here}."), extra, taken)?;
     if dialect.approximate { Ok(()) } else { cross_vendor::refuse_fields(extra, here, dialect.own_fields) }
@@ -119,15 +119,15 @@ fn kind(part: &Part) -> &'static str {
     }
 }
 
-impl Serialize for VendorProtocol<'_> {
+impl Serialize for Messages<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let written = self.0.iter().filter(|message| !is_blank_instruction(message)).flat_map(|message| {
             let results = message.parts.iter().filter_map(move |part| match part {
-                Part::ToolResult(result) => Some(Either::Answered(Answered(message, result, self.1))),
+                Part::ToolResult(result) => Some(Encoded::Tool(ToolMessage(message, result, self.1))),
                 _ => None,
             });
-            let spoken = (message.role != Role::Tool).then_some(Either::Spoken(Spoken(message, self.1)));
-            results.chain(spoken)
+            let plain = (message.role != Role::Tool).then_some(Encoded::Plain(PlainMessage(message, self.1)));
+            results.chain(plain)
         });
         serializer.collect_seq(written)
     }
@@ -135,12 +135,12 @@ impl Serialize for VendorProtocol<'_> {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Either<'a> {
-    Spoken(Spoken<'a>),
-    Answered(Answered<'a>),
+enum Encoded<'a> {
+    Plain(PlainMessage<'a>),
+    Tool(ToolMessage<'a>),
 }
 
-impl Serialize for Answered<'_> {
+impl Serialize for ToolMessage<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(message, ToolResult { call_id: id, content, is_error: _, extra }, dialect) = self;
         let mut map = serializer.serialize_map(None)?;
@@ -155,7 +155,7 @@ impl Serialize for Answered<'_> {
     }
 }
 
-impl Serialize for Spoken<'_> {
+impl Serialize for PlainMessage<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(message @ Message { role, parts, name: _, extra }, dialect) = self;
         let is_content = |part: &&Part| match part {

@@ -32,7 +32,7 @@ impl Serialize for Thinking<'_> {
     }
 }
 
-/// Refuses reasoning that the server has no place for, or that another vendor sealed.
+/// Refuses reasoning that the server has no place for, or that another vendor signed.
 pub(super) fn check(reasoning: &Reasoning, here: &str, dialect: &Dialect) -> Result<(), Error> {
     let Reasoning { text, signature: _, extra } = reasoning;
     if dialect.approximate {
@@ -53,7 +53,7 @@ pub(super) fn says(reasoning: &Reasoning, dialect: &Dialect) -> bool {
     !reasoning.text.is_empty() && is_own(reasoning, dialect)
 }
 
-/// Writes a message's reasoning, unless it also has a field for it among its further ones.
+/// Writes a message's reasoning, unless it also has a field for it among its unknown ones.
 pub(super) fn thoughts<M: SerializeMap>(map: &mut M, message: &Message, dialect: &Dialect) -> Result<(), M::Error> {
     let Message { parts, extra, .. } = message;
     let reasonings = |parts| reasonings(parts, dialect);

@@ -6,14 +6,14 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::protocol::encode::{entry, no_shadow};
 
-/// A further field of a function that stands beside it, not within.
+/// An unknown field of a function that stands beside it, not within.
 const BESIDE: &str = "cache_control";
 
 /// A tool as it is sent.
 pub(super) struct EncodedTool<'a>(pub(super) &'a Tool);
 /// The choice of tools as it is sent, with the server's word for "any of them".
 pub(super) struct EncodedChoice<'a>(pub(super) &'a ToolChoice, pub(super) &'a str);
-/// The form of the answer as it is sent.
+/// The form of the response as it is sent.
 pub(super) struct EncodedFormat<'a>(pub(super) &'a ResponseFormat);
 
 struct Function<'a>(&'a FunctionTool);

@@ -19,7 +19,7 @@ pub(super) struct OpenChoice {
     /// True if content came after a reason: this server's reasons are no ends.
     went_on: bool,
     /// True if content came.
-    begun: bool,
+    has_content: bool,
     /// Names of unknown fields that were passed on: of the choice, of the message.
     choice_names: BTreeSet<String>,
     message_names: BTreeSet<String>,
@@ -35,7 +35,7 @@ impl OpenChoice {
 
     /// Returns true if content came, or the reason of its end.
     pub(super) fn has_begun(&self) -> bool {
-        self.begun || self.is_finished()
+        self.has_content || self.is_finished()
     }
 
     /// Returns true if it ends with the reason that it has. Some servers send one in every chunk.
@@ -53,7 +53,7 @@ impl OpenChoice {
         let details = take_list(&mut delta, "reasoning_details").unwrap_or_default();
         let has_content = !(parts.is_empty() && calls.is_empty() && function.is_none() && details.is_empty());
         self.went_on |= has_content && self.is_finished();
-        self.begun |= has_content;
+        self.has_content |= has_content;
         events.extend(parts.into_iter().map(|part| piece(choice, part)));
         for (call, at) in calls.into_iter().zip(0..) {
             self.calls.fragment(choice, at, call, events)?;
@@ -63,8 +63,8 @@ impl OpenChoice {
         }
         self.details.fragments(details)?;
         let reason = take_finish(&mut fields)?;
-        further(ExtraOf::Message(choice), delta, &mut self.message_names, events);
-        further(ExtraOf::Choice(choice), fields, &mut self.choice_names, events);
+        unknown_fields(ExtraOf::Message(choice), delta, &mut self.message_names, events);
+        unknown_fields(ExtraOf::Choice(choice), fields, &mut self.choice_names, events);
         self.finish.update(&reason);
         Ok(())
     }
@@ -88,7 +88,7 @@ fn piece(choice: u32, part: Part) -> ChatEvent {
 }
 
 /// Passes unknown fields on. Null says something only the first time.
-fn further(of: ExtraOf, mut fields: Fields, names: &mut BTreeSet<String>, events: &mut Vec<ChatEvent>) {
+fn unknown_fields(of: ExtraOf, mut fields: Fields, names: &mut BTreeSet<String>, events: &mut Vec<ChatEvent>) {
     fields.retain(|name, value| !(value.is_null() && names.contains(name)));
     names.extend(fields.keys().cloned());
     if !fields.is_empty() {

@@ -14,16 +14,16 @@ use super::{
 };
 use crate::protocol::{Halves, StreamDecoder, error::ErrorBody, usage::StatedUsage};
 
-/// Turns the data of a stream's events into pieces of the answer, one `data:` field at a time.
+/// Turns the data of a stream's events into pieces of the response, one `data:` field at a time.
 ///
 /// Fields that repeat in every chunk (`created`, `system_fingerprint`) are passed on once, and again when they change;
-/// `object` and random padding (`obfuscation`, Mistral's `p`) say nothing and go, so that a streamed answer, put together, is the
+/// `object` and random padding (`obfuscation`, Mistral's `p`) say nothing and go, so that a streamed response, put together, is the
 /// unary one. A tool call that carries fields of its own, or has no name yet, comes whole at the stream's end. So does the
 /// reason for a choice's end: some servers tell one in every chunk, of which the last counts.
 #[derive(Debug)]
 pub struct ChunkDecoder {
     started: Option<(String, String)>,
-    /// The answer's unknown fields as they were last.
+    /// The response's unknown fields as they were last.
     known: Fields,
     choices: BTreeMap<u32, OpenChoice>,
     /// Number of choices that were requested.
@@ -33,7 +33,7 @@ pub struct ChunkDecoder {
     /// True after the pieces that were held back for the end were returned.
     closed: bool,
     stated: StatedUsage,
-    /// Usage that was given as the whole answer's.
+    /// Usage that was given as the whole response's.
     settled: Option<Usage>,
     dialect: Dialect,
     service_tier: Option<Arc<str>>,
@@ -72,7 +72,7 @@ impl ChunkDecoder {
     /// # Errors
     ///
     /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; if it is an `error`, that, unless every choice had said
-    /// why it ended: then the answer is whole, and keeps the error as an unknown field. The charge is unknown, or known
+    /// why it ended: then the response is whole, and keeps the error as an unknown field. The charge is unknown, or known
     /// if the usage came before.
     fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         if self.done {
@@ -102,7 +102,7 @@ impl ChunkDecoder {
         for (index, choice) in &mut self.choices {
             choice.close(*index, &mut events);
         }
-        // Of running figures the last are the whole answer's.
+        // Of running figures the last are the whole response's.
         self.settle(&mut events);
         events
     }
@@ -143,7 +143,7 @@ impl ChunkDecoder {
         Ok(events)
     }
 
-    /// Gives the usage as the whole answer's, unless the same was given.
+    /// Gives the usage as the whole response's, unless the same was given.
     fn settle(&mut self, events: &mut Vec<ChatEvent>) {
         let usage = self.stated.usage();
         if usage != self.settled {
@@ -152,7 +152,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// Begins the answer. Azure's first chunk has an empty id and model, so they may come later.
+    /// Begins the response. Azure's first chunk has an empty id and model, so they may come later.
     fn start(&mut self, fields: &mut Fields, speaks: bool, events: &mut Vec<ChatEvent>) {
         let id = take_text(fields, "id").unwrap_or_default();
         let model = take_text(fields, "model").unwrap_or_default();
@@ -180,7 +180,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// Passes on what is new among the answer's unknown fields.
+    /// Passes on what is new among the response's unknown fields.
     fn emit_unknown(&mut self, fields: Fields, events: &mut Vec<ChatEvent>) {
         let mut new = Fields::new();
         for (name, value) in fields {
@@ -210,7 +210,7 @@ impl ChunkDecoder {
         self.choices.len() >= self.asked.max(1) && self.choices.values().all(OpenChoice::is_ended)
     }
 
-    /// Returns whether the answer is all that the vendor gave.
+    /// Returns whether the response is all that the vendor gave.
     fn is_whole(&self) -> bool {
         let tells_enough = || self.stated.usage().is_some() || self.choices.values().all(OpenChoice::is_finished);
         self.is_told() || self.done && !self.choices.is_empty() && tells_enough()
@@ -237,14 +237,14 @@ impl StreamDecoder for ChunkDecoder {
     /// # Errors
     ///
     /// [`ErrorKind::Incomplete`] unless every choice that began has a reason of its end, and either so many choices came
-    /// as were asked for, or `[DONE]`: with that, fewer are what the vendor gave, as in an answer that is not streamed.
-    /// With `[DONE]` and a usage, an answer whose server tells no reasons is complete as well; it ends with
+    /// as were asked for, or `[DONE]`: with that, fewer are what the vendor gave, as in a response that is not streamed.
+    /// With `[DONE]` and a usage, a response whose server tells no reasons is complete as well; it ends with
     /// [`FinishReason::Unknown`](llm_core::FinishReason::Unknown).
     fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
         if !self.is_whole() {
             let what = match (&self.started, self.done) {
                 (None, _) => "the stream broke off before it began",
-                (_, true) => "the stream ended, but not every choice told why it did",
+                (_, true) => "the stream ended, but not every choice stated why",
                 (_, false) => "the stream broke off before its end",
             };
             let error = Error::new(ErrorKind::Incomplete, what);

@@ -17,7 +17,7 @@ impl OpenDetails {
     ///
     /// # Errors
     ///
-    /// More of them than any answer has.
+    /// More of them than any response has.
     pub(super) fn fragments(&mut self, list: Vec<Value>) -> Result<(), Error> {
         for fragment in list {
             let Value::Object(fragment) = fragment else { continue };

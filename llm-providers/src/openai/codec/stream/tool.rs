@@ -41,7 +41,7 @@ impl OpenCalls {
     ///
     /// # Errors
     ///
-    /// More calls than any answer has.
+    /// More calls than any response has.
     pub(super) fn fragment(
         &mut self,
         choice: u32,
@@ -131,7 +131,7 @@ impl OpenCalls {
     }
 
     /// Returns where the call is that a fragment belongs to; none if it begins one, or may belong to several. Such a
-    /// fragment becomes a call without a name, which is kept for the caller but makes no complete answer.
+    /// fragment becomes a call without a name, which is kept for the caller but makes no complete response.
     fn place(&self, fragment: &Fragment) -> Option<usize> {
         let Fragment { number, .. } = fragment;
         let Some(at) = self.0.iter().rposition(|call| call.number == *number) else {

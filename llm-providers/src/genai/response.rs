@@ -14,37 +14,37 @@ use serde_json::Value;
 use super::{error::charge, message::SIGNATURES};
 use crate::protocol::{finish_reason, usage::output};
 
-/// The answer in this family's words.
-pub(super) fn response(answer: GenaiResponse) -> Result<ChatResponse, Error> {
-    let spent = usage(&answer.usage);
-    let model: Arc<str> = Arc::from(&*answer.provider_model_iden.model_name);
-    let kind = answer.provider_model_iden.adapter_kind;
-    let finish = finish(answer.stop_reason.as_ref());
+/// The response in this family's words.
+pub(super) fn read_response(response: GenaiResponse) -> Result<ChatResponse, Error> {
+    let spent = usage(&response.usage);
+    let model: Arc<str> = Arc::from(&*response.provider_model_iden.model_name);
+    let kind = response.provider_model_iden.adapter_kind;
+    let finish = finish(response.stop_reason.as_ref());
     let mut parts = Vec::new();
-    let thoughts = answer.content.iter().any(|part| matches!(part, ContentPart::ReasoningContent(_)));
-    if let Some(text) = answer.reasoning_content.filter(|text| !text.is_empty() && !thoughts) {
+    let thoughts = response.content.iter().any(|part| matches!(part, ContentPart::ReasoningContent(_)));
+    if let Some(text) = response.reasoning_content.filter(|text| !text.is_empty() && !thoughts) {
         parts.push(Part::Reasoning(Reasoning { text: text.into(), ..Reasoning::default() }));
     }
-    for content in answer.content {
+    for content in response.content {
         push(content, kind, &mut parts).map_err(|error| error.with_charge(charge(spent)))?;
     }
-    let id = answer.response_id.unwrap_or_default();
+    let id = response.response_id.unwrap_or_default();
     Ok(ChatResponse::new(id, model, vec![Choice::new(0, parts, finish)]))
 }
 
 /// Tokens in this family's convention, which is `genai`'s own: cached ones are part of the prompt's, reasoning of the
 /// completion's or beside it. None where the vendor stated none, a prompt of zero or a negative count.
-pub(super) fn usage(told: &GenaiUsage) -> Option<Usage> {
-    let count = |told: Option<i32>| told.and_then(|told| u64::try_from(told).ok());
-    let prompt = count(told.prompt_tokens).filter(|prompt| *prompt > 0)?;
-    let completion = match told.completion_tokens {
+pub(super) fn usage(stated: &GenaiUsage) -> Option<Usage> {
+    let count = |stated: Option<i32>| stated.and_then(|stated| u64::try_from(stated).ok());
+    let prompt = count(stated.prompt_tokens).filter(|prompt| *prompt > 0)?;
+    let completion = match stated.completion_tokens {
         None => 0,
-        told => count(told)?,
+        stated => count(stated)?,
     };
-    let thoughts = told.completion_tokens_details.as_ref().and_then(|details| count(details.reasoning_tokens));
-    let (output, reasoning) = output(prompt, completion, thoughts.unwrap_or(0), count(told.total_tokens));
+    let thoughts = stated.completion_tokens_details.as_ref().and_then(|details| count(details.reasoning_tokens));
+    let (output, reasoning) = output(prompt, completion, thoughts.unwrap_or(0), count(stated.total_tokens));
     let mut usage = Usage { reasoning, ..Usage::new(prompt, output) };
-    if let Some(details) = &told.prompt_tokens_details {
+    if let Some(details) = &stated.prompt_tokens_details {
         let long = details.cache_creation_details.as_ref().and_then(|written| count(written.ephemeral_1h_tokens));
         usage.cache_read = count(details.cached_tokens).unwrap_or(0);
         usage.cache_write_long = long.unwrap_or(0);
@@ -52,7 +52,7 @@ pub(super) fn usage(told: &GenaiUsage) -> Option<Usage> {
         usage.cache_write = written.saturating_sub(usage.cache_write_long);
         usage.audio_input = count(details.audio_tokens).unwrap_or(0);
     }
-    if let Some(details) = &told.completion_tokens_details {
+    if let Some(details) = &stated.completion_tokens_details {
         usage.audio_output = count(details.audio_tokens).unwrap_or(0);
     }
     Some(usage)
@@ -124,7 +124,7 @@ fn image(binary: Binary) -> Result<Part, Error> {
 }
 
 fn unread(what: &str) -> Error {
-    Error::new(ErrorKind::Malformed, format!("the answer holds {what}"))
+    Error::new(ErrorKind::Malformed, format!("the response holds {what}"))
 }
 
 #[cfg(test)]

@@ -67,8 +67,8 @@ pub(super) fn tokens(bytes: usize) -> u64 {
 }
 
 /// Bytes of what a model said.
-pub(super) fn spoken_bytes(answer: &ChatResponse) -> usize {
-    let said = answer.choices.iter().map(|choice| {
+pub(super) fn spoken_bytes(response: &ChatResponse) -> usize {
+    let said = response.choices.iter().map(|choice| {
         let calls = choice.tool_calls().map(|call| call.name.len() + call.arguments.len());
         choice.text().len() + choice.reasoning().len() + calls.sum::<usize>()
     });
