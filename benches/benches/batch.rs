@@ -7,12 +7,14 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group};
 use futures_util::future::join_all;
 use llm_batch::BatchLayer;
 use llm_core::{
-    Call, EmbedRequest,
+    Call, EmbedRequest, Error,
     layer::{BatchLimits, LlmService, oneshot},
 };
+use llm_providers::{OpenAi, batch_limits};
+use llm_testkit::Vendor;
 use tower::{Layer, service_fn};
 
-criterion_group!(name = benches; config = crate::short(); targets = lone, gathered);
+criterion_group!(name = benches; config = crate::short(); targets = lone, gathered, over_http);
 
 fn call(number: usize) -> Call<EmbedRequest> {
     Call::new("acme", EmbedRequest::new("text-embedding-3-small", [format!("a text of some words, number {number}")]))
@@ -69,4 +71,37 @@ fn gathered(c: &mut Criterion) {
         });
         group.finish();
     }
+}
+
+/// Sends a thousand embeddings of 64 callers to a vendor's server on loopback, each caller one after the other.
+fn over_http(c: &mut Criterion) {
+    const CALLERS: usize = 64;
+    const CALLS: usize = 1_000;
+
+    async fn embed(service: impl LlmService<EmbedRequest> + Sync) -> Result<(), Error> {
+        let numbers = std::sync::atomic::AtomicUsize::new(0);
+        let caller = async || {
+            loop {
+                let number = numbers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if number >= CALLS {
+                    return Ok::<_, Error>(());
+                }
+                oneshot(service.clone(), call(number)).await?;
+            }
+        };
+        futures_util::future::try_join_all((0..CALLERS).map(|_| caller())).await.map(drop)
+    }
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime needs nothing");
+    let vendor = Vendor::builder().dimensions(std::num::NonZeroUsize::MIN).build();
+    let server = runtime.block_on(vendor.serve());
+    let client = OpenAi::keyless().and_then(|client| client.base_url(&server.base_url()));
+    let client = client.expect("the address is one");
+    let mut group = c.benchmark_group("1,000 embeddings of 64 callers over HTTP");
+    group.throughput(Throughput::Elements(CALLS as u64)).sample_size(10);
+    let batch = BatchLayer::new(batch_limits::openai_embeddings()).layer(client.clone());
+    group.bench_function("micro-batched", |b| b.iter(|| runtime.block_on(embed(batch.clone())).expect("all succeed")));
+    group.bench_function("one by one", |b| b.iter(|| runtime.block_on(embed(client.clone())).expect("all succeed")));
+    group.finish();
 }

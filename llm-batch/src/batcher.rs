@@ -1,16 +1,14 @@
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use llm_core::{
     Error, ErrorKind, Priority,
-    layer::{BatchLimits, CallDeadline, SharedDeadline},
+    layer::{CallDeadline, SharedDeadline},
 };
 
 use crate::{
-    Stats,
-    deliver::{Deliver, Entry},
-    groups::{AnyGroups, GroupKey, Groups},
-    settings::{Settings, Shared},
+    BatchLayer, Stats,
+    gather::{Deliver, Entry, GroupKey, Groups, Shared, Size},
 };
 
 /// Sends items of any type in batches, by any client.
@@ -31,15 +29,14 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-pub struct Batcher<I, O> {
-    settings: Settings,
-    groups: Arc<Groups<I, O>>,
+pub struct Batcher<I: Clone + Send + 'static, O: Send + 'static> {
+    groups: Arc<Groups<Custom<I, O>>>,
     shared: Arc<Shared>,
     tokens: Arc<dyn Fn(&I) -> u64 + Send + Sync>,
     send: Custom<I, O>,
 }
 
-/// Sends items by a function.
+/// Sends items by a function. Shares are the function's own matter.
 struct Custom<I, O>(Arc<Function<I, O>>);
 
 type Function<I, O> = dyn Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<O>, Error>> + Send + Sync;
@@ -47,31 +44,41 @@ type Function<I, O> = dyn Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<O>, Error>
 impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
     /// Creates a batcher that sends the items of a batch by a function. It returns one response for each, in order.
     ///
-    /// The items of a call that failed because of the request itself ([`ErrorKind`]: `InvalidRequest`, `ContextTooLong`,
-    /// `ContentFiltered`, `Malformed`) are sent again in halves. Any other error is that of all items.
-    pub fn new<R>(limits: BatchLimits, send: impl Fn(Vec<I>) -> R + Send + Sync + 'static) -> Self
+    /// The settings are those of a layer, or just [limits](llm_core::layer::BatchLimits). The items of a call that failed
+    /// because of the request itself ([`ErrorKind`]: `InvalidRequest`, `ContextTooLong`, `ContentFiltered`, `Malformed`) are
+    /// sent again in halves. Any other error is that of all items.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_batch::{BatchLayer, Batcher, llm_core::layer::BatchLimits};
+    ///
+    /// let settings = BatchLayer::new(BatchLimits::of_items(96)).max_wait(Duration::from_millis(2));
+    /// let batcher = Batcher::new(settings, |items: Vec<u32>| async move { Ok(items) });
+    /// assert_eq!(batcher.stats().calls, 0);
+    /// ```
+    pub fn new<R>(settings: impl Into<BatchLayer>, send: impl Fn(Vec<I>) -> R + Send + Sync + 'static) -> Self
     where
         R: Future<Output = Result<Vec<O>, Error>> + Send + 'static,
     {
-        Self::with(Settings::new(limits), Arc::new(|_| 0), Custom(Arc::new(move |items| send(items).boxed())))
+        let shared = Shared::new(&settings.into());
+        let send = Custom(Arc::new(move |items| send(items).boxed()));
+        Self { groups: Groups::new(&shared), shared, tokens: Arc::new(|_| 0), send }
     }
 
     /// Sets the function that estimates the input tokens of an item: 0 by default.
+    ///
+    /// ```
+    /// use llm_batch::{Batcher, llm_core::layer::BatchLimits};
+    ///
+    /// let limits = BatchLimits::of_items(96).with_tokens(100_000);
+    /// let batcher = Batcher::new(limits, |texts: Vec<String>| async move { Ok(texts) });
+    /// let batcher = batcher.tokens(|text| text.len() as u64 / 4);
+    /// # drop(batcher);
+    /// ```
     #[must_use]
-    pub fn tokens(self, tokens: impl Fn(&I) -> u64 + Send + Sync + 'static) -> Self {
-        Self::with(self.settings, Arc::new(tokens), self.send)
-    }
-
-    /// Sets the longest time that an item waits for others: 10 ms by default.
-    #[must_use]
-    pub fn max_wait(self, wait: Duration) -> Self {
-        Self::with(Settings { max_wait: wait, ..self.settings }, self.tokens, self.send)
-    }
-
-    /// Sets the most items and tokens that wait or are in flight: 10,000 and 10,000,000 by default.
-    #[must_use]
-    pub fn max_pending(self, items: u64, tokens: u64) -> Self {
-        Self::with(Settings { max_pending: (items, tokens), ..self.settings }, self.tokens, self.send)
+    pub fn tokens(mut self, tokens: impl Fn(&I) -> u64 + Send + Sync + 'static) -> Self {
+        self.tokens = Arc::new(tokens);
+        self
     }
 
     /// Sends an item, with others that come at about the same time. Dropped, it affects no other.
@@ -80,50 +87,66 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
     ///
     /// The error of the function; [`ErrorKind::Malformed`] if it returned not one response for each item,
     /// [`ErrorKind::Overloaded`] if too many items are pending, and [`ErrorKind::Closed`] after [`close`](Self::close).
+    ///
+    /// ```
+    /// use llm_batch::{Batcher, llm_core::{Error, ErrorKind, layer::BatchLimits}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let batcher = Batcher::new(BatchLimits::of_items(10), |numbers: Vec<u32>| async move {
+    ///     tokio::task::yield_now().await;
+    ///     if numbers.contains(&13) { Err(Error::invalid("13 is refused")) } else { Ok(numbers) }
+    /// });
+    /// let (first, good, bad) = tokio::join!(batcher.submit(1), batcher.submit(2), batcher.submit(13));
+    /// assert!(first.is_ok() && good.is_ok(), "the request of both was halved");
+    /// assert_eq!(bad.map_err(|error| error.kind()), Err(ErrorKind::InvalidRequest));
+    /// # }
+    /// ```
     pub async fn submit(&self, item: I) -> Result<O, Error> {
-        let tokens = (self.tokens)(&item);
-        let entry = Entry { item, items: 1, tokens, model: "".into(), permit: None };
+        let size = Size { items: 1, tokens: (self.tokens)(&item) };
+        let entry = Entry { item, size, limits: self.shared.settings.limits, permit: None };
         let key = GroupKey { merge_key: Vec::new(), tenant: "".into(), priority: Priority::default(), pinned: None };
         Arc::clone(&self.groups).submit(key, entry, CallDeadline::default(), self.send.clone()).await
     }
 
     /// Refuses further items, has the open batch sent, and waits until all items have ended. Their callers drive them: poll
     /// them meanwhile.
+    ///
+    /// ```
+    /// use llm_batch::{Batcher, llm_core::{ErrorKind, layer::BatchLimits}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let batcher = Batcher::new(BatchLimits::of_items(10), |items: Vec<u32>| async move { Ok(items) });
+    /// batcher.close().await;
+    /// assert_eq!(batcher.submit(1).await.map_err(|error| error.kind()), Err(ErrorKind::Closed));
+    /// # }
+    /// ```
     pub async fn close(&self) {
-        self.shared.close();
-        self.groups.flush();
-        self.shared.drained().await;
+        self.shared.close().await;
     }
 
-    fn with(settings: Settings, tokens: Arc<dyn Fn(&I) -> u64 + Send + Sync>, send: Custom<I, O>) -> Self {
-        let shared = Arc::new(Shared::new(settings.clone()));
-        let groups = Arc::new(Groups::new(Arc::clone(&shared)));
-        Self { settings, groups, shared, tokens, send }
-    }
-}
-
-impl<I, O> Batcher<I, O> {
     /// Returns the counts since the batcher was made.
     pub fn stats(&self) -> Stats {
-        self.shared.stats()
+        self.shared.totals().stats
     }
 }
 
-impl<I: Clone + Send + 'static, O: Send + 'static> Deliver<I, O> for Custom<I, O> {
+impl<I: Clone + Send + 'static, O: Send + 'static> Deliver for Custom<I, O> {
+    type Item = I;
+    type Response = O;
+
     async fn deliver(self, items: Vec<I>, _: SharedDeadline) -> Vec<Result<O, Error>> {
         let expected = items.len();
         let error = match (self.0)(items).await {
             Ok(responses) if responses.len() == expected => return responses.into_iter().map(Ok).collect(),
             Ok(responses) => {
-                Error::new(ErrorKind::Malformed, format!("{} responses came for {expected} items", responses.len()))
+                let message = format!("{} responses came for {expected} items", responses.len());
+                Error::new(ErrorKind::Malformed, message)
             }
             Err(error) => error,
         };
-        (0..expected).map(|_| Err(error.clone())).collect()
-    }
-
-    fn used(_: &O) -> Option<u64> {
-        None
+        vec![error; expected].into_iter().map(Err).collect()
     }
 }
 
@@ -133,19 +156,14 @@ impl<I, O> Clone for Custom<I, O> {
     }
 }
 
-impl<I, O> Clone for Batcher<I, O> {
+impl<I: Clone + Send + 'static, O: Send + 'static> Clone for Batcher<I, O> {
     fn clone(&self) -> Self {
-        Self {
-            settings: self.settings.clone(),
-            groups: Arc::clone(&self.groups),
-            shared: Arc::clone(&self.shared),
-            tokens: Arc::clone(&self.tokens),
-            send: self.send.clone(),
-        }
+        let (groups, shared, tokens) = (Arc::clone(&self.groups), Arc::clone(&self.shared), Arc::clone(&self.tokens));
+        Self { groups, shared, tokens, send: self.send.clone() }
     }
 }
 
-impl<I, O> fmt::Debug for Batcher<I, O> {
+impl<I: Clone + Send + 'static, O: Send + 'static> fmt::Debug for Batcher<I, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batcher").field("stats", &self.stats()).finish_non_exhaustive()
     }

@@ -10,8 +10,8 @@ use metrics::{Unit, describe_counter, describe_histogram};
 /// ```
 pub fn describe_metrics() {
     describe_counter!("llm_batch_requests_total", Unit::Count, "Requests sent, without further ones");
-    describe_histogram!("llm_batch_fill_ratio", Unit::Count, "Items of a batch, of the most that a request may have");
-    describe_histogram!("llm_batch_wait_seconds", Unit::Seconds, "Time that each call of a batch waited");
+    describe_histogram!("llm_batch_fill_ratio", Unit::Count, "Items of a request, of the most that a request may have");
+    describe_histogram!("llm_batch_wait_seconds", Unit::Seconds, "Time that each call waited for others");
     describe_counter!("llm_batch_halvings_total", Unit::Count, "Failed requests that were sent again in halves");
     describe_counter!("llm_batch_refused_total", Unit::Count, "Calls beyond max_pending");
 }

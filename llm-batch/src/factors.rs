@@ -1,11 +1,16 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use llm_core::{Error, Origin, Reply};
 
 /// Used tokens per estimated token of each model, in thousandths.
 ///
 /// A factor rises at once and falls slowly, because a batch that is too large costs further requests and one that is too
 /// small costs little.
 #[derive(Debug, Default)]
-pub(crate) struct Factors(HashMap<Arc<str>, u64>);
+pub(crate) struct Factors(Mutex<HashMap<Arc<str>, u64>>);
 
 impl Factors {
     /// The most models that are known; a further one starts anew with all.
@@ -14,23 +19,38 @@ impl Factors {
 
     /// Returns the likely tokens of an estimate.
     pub(crate) fn scale(&self, model: &str, estimated: u64) -> u64 {
-        match self.0.get(model) {
+        match self.lock().get(model) {
             Some(factor) => estimated.saturating_mul(*factor).div_ceil(Self::ONE),
             None => estimated,
         }
     }
 
-    pub(crate) fn learn(&mut self, model: &Arc<str>, estimated: u64, used: u64) {
+    /// Learns how far the estimate of a request was off, if the vendor stated the usage of all responses.
+    pub(crate) fn learn_from<O>(&self, model: &Arc<str>, estimated: u64, replies: &[Result<Reply<O>, Error>]) {
+        let used = |reply: &Result<Reply<O>, Error>| {
+            let receipt = &reply.as_ref().ok()?.receipt;
+            receipt.usage().filter(|_| receipt.origin() == Origin::Vendor).map(|usage| usage.input)
+        };
+        let sum = replies.iter().try_fold(0, |sum: u64, reply| Some(sum.saturating_add(used(reply)?)));
+        self.learn(model, estimated, sum.unwrap_or_default());
+    }
+
+    fn learn(&self, model: &Arc<str>, estimated: u64, used: u64) {
         if estimated == 0 || used == 0 {
             return;
         }
         // An absurd usage must not stop all merging.
         let seen = (used.saturating_mul(Self::ONE) / estimated).clamp(Self::ONE / 4, Self::ONE * 16);
-        if self.0.len() >= Self::MODELS && !self.0.contains_key(model) {
-            self.0.clear();
+        let mut factors = self.lock();
+        if factors.len() >= Self::MODELS && !factors.contains_key(model) {
+            factors.clear();
         }
-        let factor = self.0.entry(Arc::clone(model)).or_insert(seen);
+        let factor = factors.entry(Arc::clone(model)).or_insert(seen);
         *factor = seen.max((*factor * 7 + seen) / 8);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -40,7 +60,7 @@ mod tests {
 
     #[test]
     fn factor_rises_at_once_and_falls_slowly() {
-        let (mut factors, model) = (Factors::default(), Arc::from("m"));
+        let (factors, model) = (Factors::default(), Arc::from("m"));
         assert_eq!(factors.scale("m", 100), 100);
         factors.learn(&model, 100, 160);
         assert_eq!((factors.scale("m", 100), factors.scale("another", 100)), (160, 100));
@@ -52,6 +72,6 @@ mod tests {
         factors.learn(&model, 100, u64::MAX);
         assert_eq!(factors.scale("m", 100), 1_600);
         (0..2_000).for_each(|n| factors.learn(&Arc::from(n.to_string()), 1, 1));
-        assert!(factors.0.len() <= Factors::MODELS);
+        assert!(factors.lock().len() <= Factors::MODELS);
     }
 }

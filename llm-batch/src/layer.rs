@@ -1,9 +1,8 @@
 use std::time::Duration;
 
 use llm_core::layer::BatchLimits;
-use tower_layer::Layer;
 
-use crate::{Batch, settings::Settings};
+use crate::gather::Size;
 
 /// Merges small calls of a service into few requests.
 ///
@@ -34,39 +33,77 @@ use crate::{Batch, settings::Settings};
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct BatchLayer {
-    settings: Settings,
+    pub(crate) limits: BatchLimits,
+    pub(crate) max_wait: Duration,
+    pub(crate) max_pending: Size,
+    pub(crate) is_shadow: bool,
 }
 
 impl BatchLayer {
     /// Creates a layer for requests within these limits, such as those of `llm_providers::batch_limits`.
+    ///
+    /// The limits are the vendor's own: a batch stays 10 % below the tokens by itself.
+    ///
+    /// ```
+    /// use llm_batch::{BatchLayer, llm_core::layer::BatchLimits};
+    ///
+    /// let own_server = BatchLayer::new(BatchLimits::of_items(32).with_tokens(16_384));
+    /// # drop(own_server);
+    /// ```
     pub const fn new(limits: BatchLimits) -> Self {
-        Self { settings: Settings::new(limits) }
+        let max_pending = Size { items: 10_000, tokens: 10_000_000 };
+        Self { limits, max_wait: Duration::from_millis(10), max_pending, is_shadow: false }
     }
 
     /// Sets the longest time that a call waits for others: 10 ms by default.
+    ///
+    /// Most calls wait less: see the crate's docs on the wait. Timers have a resolution of a millisecond.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_batch::{BatchLayer, llm_core::layer::BatchLimits};
+    ///
+    /// let hurried = BatchLayer::new(BatchLimits::of_items(96)).max_wait(Duration::from_millis(2));
+    /// # drop(hurried);
+    /// ```
     pub const fn max_wait(mut self, wait: Duration) -> Self {
-        self.settings.max_wait = wait;
+        self.max_wait = wait;
         self
     }
 
     /// Sets the most items and estimated input tokens of calls that wait or are in flight: 10,000 and 10,000,000 by default.
     /// A call beyond them is refused as [`Overloaded`](llm_core::ErrorKind::Overloaded), unless it is the only one.
-    pub const fn max_pending(mut self, items: u64, tokens: u64) -> Self {
-        self.settings.max_pending = (items, tokens);
+    ///
+    /// ```
+    /// use llm_batch::{BatchLayer, llm_core::layer::BatchLimits};
+    ///
+    /// let small = BatchLayer::new(BatchLimits::of_items(96)).max_pending(1_000, 100_000);
+    /// # drop(small);
+    /// ```
+    pub const fn max_pending(mut self, items: usize, tokens: u64) -> Self {
+        self.max_pending = Size { items, tokens };
         self
     }
 
     /// Counts the requests that batches would need, and sends each call at once and unchanged.
+    ///
+    /// ```
+    /// use llm_batch::{BatchLayer, llm_core::layer::BatchLimits};
+    /// use tower_layer::Layer;
+    ///
+    /// let batch = BatchLayer::new(BatchLimits::of_items(96)).shadow().layer(());
+    /// // After a day: the requests that batches would have saved.
+    /// assert_eq!(batch.stats().saved(), 0);
+    /// ```
     pub const fn shadow(mut self) -> Self {
-        self.settings.shadow = true;
+        self.is_shadow = true;
         self
     }
 }
 
-impl<S> Layer<S> for BatchLayer {
-    type Service = Batch<S>;
-
-    fn layer(&self, inner: S) -> Batch<S> {
-        Batch::new(inner, self.settings.clone())
+/// The settings of [`BatchLayer::new`], for a [`Batcher`](crate::Batcher) without further ones.
+impl From<BatchLimits> for BatchLayer {
+    fn from(limits: BatchLimits) -> Self {
+        Self::new(limits)
     }
 }

@@ -2,19 +2,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod batcher;
-mod deliver;
 #[cfg(feature = "metrics")]
 mod describe;
 mod factors;
-mod groups;
+mod gather;
 mod layer;
-mod run;
 mod service;
-mod settings;
-mod shared_batch;
 mod stats;
-mod telemetry;
-mod window;
 
 pub use self::batcher::Batcher;
 #[cfg(feature = "metrics")]

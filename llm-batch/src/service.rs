@@ -1,78 +1,89 @@
 use std::{
-    any::TypeId,
-    collections::HashMap,
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
+    marker::PhantomData,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use llm_core::{
-    Call, Error, Operation, Origin, Reply,
-    layer::{CallDeadline, LlmService, Members, ResponseFuture, SharedDeadline, always_ready, call_merged, oneshot},
+    Call, Error, Operation, Reply,
+    layer::{
+        CallDeadline, Extensions, LlmService, Members, ResponseFuture, SharedDeadline, always_ready, call_merged,
+        oneshot,
+    },
 };
+use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Stats,
-    deliver::{Deliver, Entry},
-    groups::{AnyGroups, GroupKey, Groups},
-    settings::{Settings, Shared},
+    BatchLayer, Stats,
+    factors::Factors,
+    gather::{Deliver, Entry, GroupKey, Groups, Shared, Size},
 };
 
 /// A service whose small calls are merged: see [`BatchLayer`](crate::BatchLayer).
 ///
 /// Always ready: a call waits, bounded, inside its future. It is then sent by a clone of the inner service. Clones share the
 /// batches.
-#[derive(Clone)]
+///
+/// ```
+/// use llm_batch::{BatchLayer, llm_core::{ErrorKind, layer::BatchLimits}};
+/// use tower_layer::Layer;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let batch = BatchLayer::new(BatchLimits::of_items(96)).layer(());
+/// let clone = batch.clone();
+/// // On shutdown: open batches are sent, and all pending calls end first.
+/// clone.close().await;
+/// assert_eq!(batch.stats().requests, 0);
+/// # }
+/// ```
+#[derive(Clone, Debug)]
 pub struct Batch<S> {
     inner: S,
-    batches: Arc<Batches>,
-}
-
-/// Batches of all operations.
-struct Batches {
     shared: Arc<Shared>,
-    by_operation: RwLock<HashMap<TypeId, Arc<dyn AnyGroups>>>,
+    factors: Arc<Factors>,
+    /// Groups of each operation, by type.
+    groups: Arc<Mutex<Extensions>>,
 }
 
-type GroupsOf<T> = Groups<Call<T>, Reply<<T as Operation>::Output>>;
-
-/// Sends calls by the inner service.
+/// Sends calls by the inner service, merged, and learns from their usage.
+///
+/// [`call_merged`] sends one call as it is, so that a lone call of a batch passes unchanged.
 #[derive(Clone)]
-struct Through<S>(S);
+struct Merged<T, S>(S, Arc<Factors>, PhantomData<fn(T)>);
+
+impl<S> Layer<S> for BatchLayer {
+    type Service = Batch<S>;
+
+    fn layer(&self, inner: S) -> Batch<S> {
+        Batch { inner, shared: Shared::new(self), factors: Arc::default(), groups: Arc::default() }
+    }
+}
 
 impl<S> Batch<S> {
-    pub(crate) fn new(inner: S, settings: Settings) -> Self {
-        let batches = Batches { shared: Arc::new(Shared::new(settings)), by_operation: RwLock::default() };
-        Self { inner, batches: Arc::new(batches) }
-    }
-
-    /// Returns the counts since the service was made.
+    /// Returns the counts since the service was made, of all clones and operations.
     pub fn stats(&self) -> Stats {
-        self.batches.shared.stats()
+        self.shared.totals().stats
     }
 
     /// Refuses further calls that could be merged ([`Closed`](llm_core::ErrorKind::Closed)), has the open batches sent, and
     /// waits until all pending calls have ended. Their callers drive them: poll them meanwhile.
     pub async fn close(&self) {
-        self.batches.shared.close();
-        let groups: Vec<_> = {
-            let known = self.batches.by_operation.read().unwrap_or_else(PoisonError::into_inner);
-            known.values().cloned().collect()
-        };
-        groups.iter().for_each(|groups| groups.flush());
-        self.batches.shared.drained().await;
+        self.shared.close().await;
     }
-}
 
-impl Batches {
-    fn of<T: Operation>(&self) -> Option<Arc<GroupsOf<T>>> {
-        let known = self.by_operation.read().unwrap_or_else(PoisonError::into_inner).get(&TypeId::of::<T>()).cloned();
-        let groups = known.unwrap_or_else(|| {
-            let mut all = self.by_operation.write().unwrap_or_else(PoisonError::into_inner);
-            let new = || -> Arc<dyn AnyGroups> { Arc::new(GroupsOf::<T>::new(Arc::clone(&self.shared))) };
-            Arc::clone(all.entry(TypeId::of::<T>()).or_insert_with(new))
-        });
-        groups.as_any().downcast().ok()
+    /// Returns the groups of an operation.
+    fn groups<T: Operation>(&self) -> Arc<Groups<Merged<T, S>>>
+    where
+        S: LlmService<T>,
+    {
+        let mut all = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.get().cloned();
+        known.unwrap_or_else(|| {
+            let groups = Groups::new(&self.shared);
+            all.insert(Arc::clone(&groups));
+            groups
+        })
     }
 }
 
@@ -81,18 +92,17 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Batch<S> {
 
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let inner = self.inner.clone();
-        let Some((key, groups)) = key(&call).and_then(|key| Some((key, self.batches.of::<T>()?))) else {
-            return ResponseFuture::waiting(oneshot(inner, call));
-        };
+        let Some(key) = key(&call) else { return ResponseFuture::waiting(oneshot(inner, call)) };
+        let tokens = self.factors.scale(call.body.model(), call.body.estimate().input);
+        let deadline = CallDeadline::of(&call);
         let entry = Entry {
-            items: call.body.item_count(),
-            tokens: call.body.estimate().input,
-            model: call.body.shared_model(),
+            size: Size { items: call.body.item_count().max(1), tokens },
+            limits: self.shared.settings.limits,
             permit: call.extensions.get().cloned(),
             item: call,
         };
-        let deadline = CallDeadline::of(&entry.item);
-        ResponseFuture::waiting(groups.submit(key, entry, deadline, Through(inner)))
+        let merged = Merged(inner, Arc::clone(&self.factors), PhantomData);
+        ResponseFuture::waiting(self.groups::<T>().submit(key, entry, deadline, merged))
     }
 }
 
@@ -102,27 +112,20 @@ fn key<T: Operation>(call: &Call<T>) -> Option<GroupKey> {
     if !call.body.is_repeatable() || call.extensions.get::<Members>().is_some() {
         return None;
     }
-    Some(GroupKey {
-        merge_key: call.body.merge_key()?,
-        tenant: call.tenant.clone(),
-        priority: call.priority,
-        pinned: call.extensions.get().cloned(),
-    })
+    let merge_key = call.body.merge_key()?;
+    let (tenant, priority, pinned) = (call.tenant.clone(), call.priority, call.extensions.get().cloned());
+    Some(GroupKey { merge_key, tenant, priority, pinned })
 }
 
-impl<T: Operation, S: LlmService<T>> Deliver<Call<T>, Reply<T::Output>> for Through<S> {
-    async fn deliver(self, items: Vec<Call<T>>, deadline: SharedDeadline) -> Vec<Result<Reply<T::Output>, Error>> {
-        call_merged(self.0, items, deadline).await
-    }
+impl<T: Operation, S: LlmService<T>> Deliver for Merged<T, S> {
+    type Item = Call<T>;
+    type Response = Reply<T::Output>;
 
-    fn used(response: &Reply<T::Output>) -> Option<u64> {
-        let usage = response.receipt.usage().filter(|_| response.receipt.origin() == Origin::Vendor)?;
-        Some(usage.input)
-    }
-}
-
-impl<S> fmt::Debug for Batch<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("stats", &self.stats()).finish_non_exhaustive()
+    async fn deliver(self, calls: Vec<Call<T>>, deadline: SharedDeadline) -> Vec<Result<Reply<T::Output>, Error>> {
+        let model = calls[0].body.shared_model();
+        let estimated = calls.iter().fold(0, |sum: u64, call| sum.saturating_add(call.body.estimate().input));
+        let replies = call_merged(self.0, calls, deadline).await;
+        self.1.learn_from(&model, estimated, &replies);
+        replies
     }
 }

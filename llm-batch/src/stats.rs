@@ -1,5 +1,3 @@
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 /// Counts since a batcher or service was made. In shadow mode `requests` are those that batches would have needed.
 ///
 /// ```
@@ -25,26 +23,25 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Returns the number of requests that were saved.
+    /// Returns the number of requests that were saved: calls without the requests that they took, further ones included. 0 if
+    /// failures took more than batches saved.
+    ///
+    /// ```
+    /// use llm_batch::{Batcher, llm_core::{Error, layer::BatchLimits}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Error> {
+    /// let batcher = Batcher::new(BatchLimits::of_items(10), |items: Vec<u32>| async move {
+    ///     tokio::task::yield_now().await;
+    ///     Ok(items)
+    /// });
+    /// let [one, two, three] = [1, 2, 3].map(|item| batcher.submit(item));
+    /// tokio::try_join!(one, two, three)?;
+    /// assert_eq!((batcher.stats().requests, batcher.stats().saved()), (2, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn saved(&self) -> u64 {
         self.calls.saturating_sub(self.requests + self.further_requests)
-    }
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) calls: AtomicU64,
-    pub(crate) requests: AtomicU64,
-    pub(crate) further_requests: AtomicU64,
-    pub(crate) halvings: AtomicU64,
-    pub(crate) refused: AtomicU64,
-}
-
-impl Counters {
-    pub(crate) fn stats(&self) -> Stats {
-        let Self { calls, requests, further_requests, halvings, refused } = self;
-        let [calls, requests, further_requests, halvings, refused] =
-            [calls, requests, further_requests, halvings, refused].map(|counter| counter.load(Relaxed));
-        Stats { calls, requests, further_requests, halvings, refused }
     }
 }

@@ -1,10 +1,11 @@
-//! Limits of one embeddings request, as vendors document them.
+//! Limits of one embeddings request, as vendors document them, or as clients of the vendor do.
 //!
 //! ```
 //! use llm_providers::batch_limits;
 //!
 //! assert_eq!(batch_limits::openai_embeddings().items, 2_048);
 //! assert_eq!(batch_limits::gemini_embeddings().items, 100);
+//! assert_eq!(batch_limits::mistral_embeddings().tokens, Some(16_000));
 //! ```
 
 use llm_core::layer::BatchLimits;
@@ -22,4 +23,20 @@ pub const fn gemini_embeddings() -> BatchLimits {
 /// Returns the limits of Cohere's embeddings, also by its endpoint in OpenAI's format: 96 texts, 128,000 tokens in all.
 pub const fn cohere_embeddings() -> BatchLimits {
     BatchLimits::of_items(96).with_tokens(128_000)
+}
+
+/// Returns limits of Mistral's `/embeddings`: 256 texts, 16,000 tokens in all.
+///
+/// Mistral documents none. The number of texts is the one that the docs of the crate `rig-core` state as tried (257 are refused,
+/// "Too many inputs in request"), and the tokens are those that LangChain's `MistralAIEmbeddings` documents.
+pub const fn mistral_embeddings() -> BatchLimits {
+    BatchLimits::of_items(256).with_tokens(16_000)
+}
+
+/// Returns the limits of Voyage's `/embeddings`: 128 texts, 120,000 tokens in all.
+///
+/// They are those of the API definition that Voyage's own client quotes (`EmbedRequest` of npm's `voyageai` 0.0.4), for the models
+/// with the fewest tokens. Newer models may take more.
+pub const fn voyage_embeddings() -> BatchLimits {
+    BatchLimits::of_items(128).with_tokens(120_000)
 }

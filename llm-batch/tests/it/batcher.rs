@@ -6,15 +6,17 @@ use std::sync::{
 };
 
 use futures_util::future::join_all;
-use llm_batch::Batcher;
+use llm_batch::{BatchLayer, Batcher};
 use llm_core::{Error, ErrorKind, layer::BatchLimits};
 use tokio::time::sleep;
 
 use crate::support::{LATENCY, MS};
 
-fn batcher(sizes: &Arc<Mutex<Vec<usize>>>) -> Batcher<u32, u32> {
+const LIMITS: BatchLimits = BatchLimits::of_items(10).with_tokens(100);
+
+fn batcher(sizes: &Arc<Mutex<Vec<usize>>>, settings: impl Into<BatchLayer>) -> Batcher<u32, u32> {
     let sizes = Arc::clone(sizes);
-    Batcher::new(BatchLimits::of_items(10).with_tokens(100), move |items: Vec<u32>| {
+    Batcher::new(settings, move |items: Vec<u32>| {
         sizes.lock().expect("no test panics holding it").push(items.len());
         async move {
             sleep(LATENCY).await;
@@ -29,7 +31,7 @@ fn batcher(sizes: &Arc<Mutex<Vec<usize>>>) -> Batcher<u32, u32> {
 #[tokio::test(start_paused = true)]
 async fn batcher_returns_each_item_its_response() {
     let sizes = Arc::default();
-    let batcher = batcher(&sizes);
+    let batcher = batcher(&sizes, LIMITS);
     let responses = join_all((0..21).map(|n| batcher.submit(n))).await;
     for (n, response) in responses.into_iter().enumerate() {
         match n {
@@ -44,7 +46,8 @@ async fn batcher_returns_each_item_its_response() {
 #[tokio::test(start_paused = true)]
 async fn batcher_counts_tokens_of_items() {
     let sizes = Arc::default();
-    let batcher = batcher(&sizes).tokens(|item| u64::from(*item)).max_wait(MS).max_pending(100, 1_000);
+    let batcher = batcher(&sizes, BatchLayer::new(LIMITS).max_wait(MS).max_pending(100, 1_000));
+    let batcher = batcher.tokens(|item| u64::from(*item));
     let responses = join_all([40, 40, 40, 95, 40].map(|n| batcher.submit(n))).await;
     assert!(responses.iter().all(Result::is_ok));
     let mut sizes = sizes.lock().expect("no test panics holding it").clone();

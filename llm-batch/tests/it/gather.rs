@@ -8,7 +8,7 @@ use std::{
 use futures_util::future::{join_all, poll_immediate};
 use llm_batch::BatchLayer;
 use llm_core::{
-    Call, ChatRequest, ChatStream, EmbedRequest, Error, Priority, Receipt, Reply,
+    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Error, Priority, Receipt, Reply,
     layer::{BatchLimits, Members, NoFallback, Pinned, Streamed, oneshot},
 };
 use tokio::time::{Instant, sleep};
@@ -120,6 +120,19 @@ async fn streams_pass_through_while_others_run() {
         assert!(poll_immediate(call).await.is_none());
     }
     assert_eq!((*seen.lock().expect("no test panics holding it"), batch.stats().calls), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_without_merge_key_pass_through() {
+    let inner = service_fn(|call: Call<ChatRequest>| async move {
+        sleep(LATENCY).await;
+        Ok::<_, Error>(Reply::new(ChatResponse::new("1", call.body.model, vec![]), Receipt::default()))
+    });
+    let batch = BatchLayer::new(LIMITS).layer(inner);
+    let start = Instant::now();
+    let one = |_| oneshot(batch.clone(), Call::new("acme", ChatRequest::new("m").user("hello")));
+    assert!(join_all((0..5).map(one)).await.iter().all(Result::is_ok));
+    assert_eq!((start.elapsed(), batch.stats().calls), (LATENCY, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use futures_util::future::{join_all, poll_immediate};
 use llm_batch::BatchLayer;
 use llm_core::{
-    ErrorKind,
+    Call, EmbedRequest, ErrorKind,
     layer::{BatchLimits, oneshot},
 };
 use tokio::time::{Instant, timeout};
@@ -18,14 +18,18 @@ async fn calls_beyond_max_pending_are_refused() {
         let requests = Requests::default();
         let layer = BatchLayer::new(BatchLimits::of_items(64)).max_pending(items, tokens);
         let batch = layer.layer(requests.kind());
-        let send = || join_all((0..8).map(|n| oneshot(batch.clone(), call(format!("{n:036}")))));
-        let replies = send().await;
+        let send = |model: &'static str| {
+            let call = move |n: usize| Call::new("acme", EmbedRequest::new(model, [format!("{n:036}")]));
+            join_all((0..8).map(|n| oneshot(batch.clone(), call(n))))
+        };
+        let replies = send("m").await;
         let refused: Vec<_> = replies.iter().filter_map(|reply| reply.as_ref().err()).collect();
         assert_eq!(refused.len(), 3);
         assert!(refused.iter().all(|error| error.kind() == ErrorKind::Overloaded));
         assert!(refused[0].message().contains("raise max_pending"), "{}", refused[0]);
         assert_eq!(batch.stats().refused, 3);
-        assert_eq!(send().await.iter().filter(|reply| reply.is_ok()).count(), 5, "the room came back");
+        // Of another model it is not known yet how far its estimates are off.
+        assert_eq!(send("other").await.iter().filter(|reply| reply.is_ok()).count(), 5, "the room came back");
     }
 }
 
