@@ -177,6 +177,23 @@ impl Error {
         self.edit(|inner| inner.earlier = attempts)
     }
 
+    /// Sets the attempts to those of another error of the same call. A layer that returns an error of its own after attempts
+    /// that failed has made no further one.
+    ///
+    /// ```
+    /// use llm_core::{Charge, Error, ErrorKind, Usage};
+    ///
+    /// let failed = Error::new(ErrorKind::Server, "it broke").with_charge(Charge::Known(Usage::new(10, 1)));
+    /// let error = Error::new(ErrorKind::Unavailable, "all are away").with_attempts_of(&failed);
+    /// assert_eq!((error.attempts().count(), error.charge()), (1, failed.charge()));
+    /// ```
+    pub fn with_attempts_of(self, other: &Self) -> Self {
+        let Inner { charge, accounting, earlier, .. } = &*other.0;
+        self.edit(|inner| {
+            (inner.charge, inner.accounting, inner.earlier) = (*charge, accounting.clone(), earlier.clone());
+        })
+    }
+
     /// Adds the limits that the vendor sent with the error.
     pub fn with_limits(self, limits: impl Into<Arc<VendorLimits>>) -> Self {
         self.edit(|inner| inner.limits = Some(limits.into()))
